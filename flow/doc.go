@@ -1,0 +1,2 @@
+// Package flow is the core.
+package flow
