@@ -1,0 +1,40 @@
+// Package redisio speaks Redis Streams: it connects, reads, settles, claims, writes and trims, and
+// it knows nothing of graphs, operators or messages.
+//
+// # The words
+//
+//   - A stream is one Redis key; an entry is one element of it: an [ID] and [Fields], in order, with
+//     duplicates kept.
+//   - A [GroupReader] reads a stream as one consumer of a consumer group. Entries it returned are held
+//     until they are settled: [GroupReader.Ack] (done), [GroupReader.Nack] (again later),
+//     [GroupReader.Dead] (give up, keep a copy) or [GroupReader.Release] (somebody else, now).
+//   - A lease is the claim of one consumer on one entry. The reader renews the leases of what it
+//     holds every third of the lease; whoever finds an entry without a live lease may reclaim it. A
+//     lease that was lost is reported: the work is somebody else's now.
+//   - A [TailReader] follows a stream without a group, a [RangeReader] reads a piece of it.
+//   - A [Writer] appends. Each entry has a [Result] of its own: its ID, or an error that says whether
+//     it was not written ([ErrNotWritten]) or nobody knows ([ErrUnknownOutcome]).
+//   - A [Codec] turns a value into bytes, a [Format] turns it into the fields of an entry.
+//
+// # What is promised
+//
+// Delivery is at least once: an entry that was read is acked, dead-lettered or still pending, whatever
+// fails. After any read error, and after any reply that may have been lost, the reader looks for its
+// own pending entries that it does not hold before it asks for new ones. Nothing is retried blindly:
+// the connections that read and write have go-redis' own retries off, for those duplicate writes and
+// strand reads. A group or stream that vanished is made again at the last known position.
+//
+// # Connections
+//
+// Constructors take the caller's [redis.UniversalClient] and never close it. From a *redis.Client
+// (Sentinel included) or a *redis.ClusterClient they derive clients of their own with the same
+// address, credentials, TLS and dialer: one that blocks in reads, one that writes, one for
+// acknowledgements and claims. Any other implementation is used as it is; switch its retries off
+// (MaxRetries -1), for they duplicate writes. Hooks added by AddHook are not inherited by derived clients.
+//
+// # Servers
+//
+// Redis 7.0 commands suffice. The in-process server of redisio/embedded serves first runs and tests
+// in virtual time within its limits: it ignores XCLAIM's min-idle time, forgets trimmed entries and
+// keeps nothing; it is never the proof of a Redis behaviour.
+package redisio

@@ -1,0 +1,68 @@
+package redisio
+
+// Field is one name and value of an entry.
+type Field struct {
+	Name  string
+	Value []byte
+}
+
+// Fields are the fields of an entry: in order, duplicates kept.
+type Fields []Field
+
+// Get returns the value of the first field with this name.
+func (f Fields) Get(name string) (value []byte, ok bool) {
+	for i := range f {
+		if f[i].Name == name {
+			return f[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Size returns the bytes of all names and values.
+func (f Fields) Size() int {
+	n := 0
+	for i := range f {
+		n += len(f[i].Name) + len(f[i].Value)
+	}
+	return n
+}
+
+// Entry is one element of a stream.
+type Entry struct {
+	ID         string
+	Fields     Fields
+	Deliveries int64 // how often the group delivered it, by the server's count; 1 is the first time, 0 without a group
+	Deleted    bool  // a tombstone: the entry was trimmed or deleted while it was pending, its fields are gone
+}
+
+// Batch holds the entries of one read. IDs, names and values are slices of one buffer, which is never
+// used again: they stay valid for as long as somebody refers to them, and whoever keeps one ID keeps the
+// whole buffer. Clone what is to be kept long.
+//
+// Entries and Fields slices are made anew by each read as well, so the caller may keep them.
+type Batch struct {
+	Entries []Entry
+	Bytes   int // size of the replies the entries came in
+
+	fields []Field // the rest of the current slab
+}
+
+func (b *Batch) reset() { b.Entries, b.Bytes, b.fields = nil, 0, nil }
+
+// grow makes room for n more entries.
+func (b *Batch) grow(n int) {
+	if cap(b.Entries)-len(b.Entries) < n {
+		b.Entries = append(make([]Entry, 0, len(b.Entries)+n), b.Entries...)
+	}
+}
+
+// slab returns an empty list with room for n fields; ahead is how many more will likely be wanted.
+func (b *Batch) slab(n, ahead int) []Field {
+	if len(b.fields) < n {
+		b.fields = make([]Field, max(n, ahead))
+	}
+	s := b.fields[0:0:n]
+	b.fields = b.fields[n:]
+	return s
+}

@@ -1,0 +1,52 @@
+package redisio
+
+import "time"
+
+// EventKind says what a reader noticed.
+type EventKind int
+
+const (
+	EventReconnecting   EventKind = iota + 1 // reads fail: Err says why, Wait how long until the next try
+	EventReconnected                         // reads work again
+	EventGroupRecreated                      // the group or the whole stream was gone and was made again at Position
+	EventReclaimed                           // IDs of consumers without a live lease were taken over
+	EventRecovered                           // IDs that were delivered to us in a lost reply, or to our name before, were taken
+	EventTrimmed                             // Count entries were trimmed or deleted while pending: they are lost
+	EventLeaseLost                           // IDs are somebody else's now; also given to OnLost
+	EventStaleAcks                           // Count acks found nothing pending: acked before, or the lease was lost
+	EventReaped                              // Count consumers of the past were deleted
+	EventRenewFailed                         // leases could not be renewed: Err says why
+)
+
+var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
+	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed"}
+
+func (k EventKind) String() string {
+	if k > 0 && int(k) < len(eventNames) {
+		return eventNames[k]
+	}
+	return "unknown event"
+}
+
+// Event is something a reader noticed that is worth a log line or a counter; never one per entry.
+type Event struct {
+	Kind     EventKind
+	Key      string
+	Group    string
+	IDs      []string
+	Count    int
+	Position string // EventGroupRecreated: entries behind it are delivered
+	Err      error
+	Wait     time.Duration
+}
+
+func (r *GroupReader) emit(e Event) {
+	if r.cfg.OnEvent == nil {
+		return
+	}
+	e.Key, e.Group = r.cfg.Key, r.cfg.Group
+	if e.Count == 0 {
+		e.Count = len(e.IDs)
+	}
+	r.cfg.OnEvent(e)
+}

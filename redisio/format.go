@@ -1,0 +1,59 @@
+package redisio
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Envelope is what travels beside a value. The zero value of each part means "not set".
+type Envelope struct {
+	ID          string // of the message, chosen by its sender; not the entry's
+	Key         string // what orders and partitions it
+	Type        string // which kind of message
+	ContentType string // on decoding "" if the sender used the codec's; on encoding "" means the codec's
+	ReplyTo     string // the stream that answers belong to
+	Traceparent string // W3C trace context
+	Deadline    time.Time
+	Headers     []Header
+}
+
+// Header is one name and value of an envelope.
+type Header struct{ Name, Value string }
+
+// Format maps a value and its envelope to the fields of an entry and back. It is used by many
+// goroutines at once.
+//
+// Encode appends fields to dst, and bytes they refer to, to buf; both are returned grown. Earlier
+// fields stay valid when buf grows. Decode fills e and returns the value; what it cannot read is a
+// *DecodeError. Strings of e may refer to the reply the entry came in: see [Batch].
+type Format[T any] interface {
+	Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []byte, error)
+	Decode(entry *Entry, e *Envelope) (T, error)
+}
+
+var (
+	// ErrNoData: an entry without the field that holds the value.
+	ErrNoData = errors.New("redisio: no data field")
+	// ErrContentType: an entry in another content type than the codec's.
+	ErrContentType = errors.New("redisio: unexpected content type")
+	// ErrTombstone: an entry that was trimmed or deleted.
+	ErrTombstone = errors.New("redisio: entry was deleted")
+)
+
+// DecodeError is an entry that can't be decoded. It says nothing about the entries beside it.
+type DecodeError struct {
+	ID    string // of the entry
+	Field string // the field at fault, "" if the entry as a whole
+	Err   error
+}
+
+func (e *DecodeError) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("redisio: decode entry %s: %v", e.ID, e.Err)
+	}
+	return fmt.Sprintf("redisio: decode entry %s, field %q: %v", e.ID, e.Field, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *DecodeError) Unwrap() error { return e.Err }

@@ -1,0 +1,323 @@
+package redisio
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// GroupConfig configures a GroupReader. Key and Group are required, the zero value of the rest is the default.
+type GroupConfig struct {
+	Key   string // the stream
+	Group string // the consumer group; made, with the stream, when missing
+
+	// Consumer is this reader's name in the group. Default: host-pid-random, so that no two readers,
+	// and no two lives of one, share a name. With a name of your own, what an earlier life left
+	// pending is taken up at once; two readers alive must never share it.
+	Consumer string
+
+	// Start is where a group that does not exist yet begins. Default: the beginning of the stream.
+	Start Start
+
+	// Block is how long one read waits on the server, and so how long Read may take to notice that its
+	// context ended. Default 1 s, at most 2 s.
+	Block time.Duration
+
+	// MaxCount caps the entries of one reply. Default 1000.
+	MaxCount int
+
+	// Lease is how long an entry stays with a reader that does not renew it; it renews what it holds
+	// every third of it. Entries idle for longer, of any consumer, are reclaimed. Default 30 s.
+	// Readers of one group should agree on it.
+	Lease time.Duration
+
+	// ReclaimEvery is how often entries without a live lease are looked for. Default: half the lease.
+	ReclaimEvery time.Duration
+
+	// NoAck reads without pending entries: at most once, three times cheaper for the server. What was
+	// delivered is gone, whatever happens; Ack, Nack and Release do nothing.
+	NoAck bool
+
+	// DeadMaxLen bounds the dead-letter stream, roughly. Default 0: nothing is dropped.
+	DeadMaxLen int64
+
+	// ReapAfter is when other consumers that have nothing pending and did nothing are deleted from the
+	// group. Default 1 h; negative: never.
+	ReapAfter time.Duration
+
+	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try. Once
+	// open, the reader reconnects for as long as it is read.
+	Wait time.Duration
+
+	// OnEvent is told what the reader noticed. OnLost is given the IDs whose lease was lost: handling
+	// them is somebody else's work now. Both are called from the reader's goroutines and must not block.
+	OnEvent func(Event)
+	OnLost  func(ids []string)
+}
+
+func (c GroupConfig) withDefaults() GroupConfig {
+	def(&c.Block, time.Second)
+	def(&c.MaxCount, 1000)
+	def(&c.Lease, 30*time.Second)
+	def(&c.ReclaimEvery, c.Lease/2)
+	def(&c.ReapAfter, time.Hour)
+	return c
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
+func (c GroupConfig) Validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &ConfigError{"GroupConfig", field, problem, fix})
+	}
+	if c.Key == "" {
+		bad("Key", "is empty", "name the stream to read")
+	}
+	if c.Group == "" {
+		bad("Group", "is empty", "name the consumer group; readers that share work share its name")
+	}
+	if c.Block < 0 || c.Block > 2*time.Second {
+		bad("Block", fmt.Sprintf("is %v", c.Block), "choose up to 2s: a blocked read can't be interrupted")
+	} else if c.Block > 0 && c.Block < time.Millisecond {
+		bad("Block", fmt.Sprintf("is %v", c.Block), "choose 1ms or more")
+	}
+	if c.MaxCount < 0 {
+		bad("MaxCount", "is negative", "leave it 0 for 1000")
+	}
+	if c.Lease < 0 || c.Lease > 0 && c.Lease < 30*time.Millisecond {
+		bad("Lease", fmt.Sprintf("is %v", c.Lease), "choose longer than a renewal takes, or leave it 0 for 30s; it can't be switched off")
+	}
+	if c.ReclaimEvery < 0 {
+		bad("ReclaimEvery", "is negative", "leave it 0 for half the lease; it can't be switched off")
+	}
+	if c.DeadMaxLen < 0 {
+		bad("DeadMaxLen", "is negative", "leave it 0 to keep all dead letters")
+	}
+	if c.Wait < 0 {
+		bad("Wait", "is negative", "leave it 0 to fail at once")
+	}
+	return errors.Join(errs...)
+}
+
+// NewConsumerName returns a name that no other reader has: host, process and a random part.
+func NewConsumerName() string {
+	host, _ := os.Hostname() // an empty host is fine: the random part makes the name unique
+	var random [6]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	host = strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '_'
+		}
+		return r
+	}, host)
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), hex.EncodeToString(random[:]))
+}
+
+// GroupReader reads a stream as one consumer of a group. Read is for one goroutine at a time; all
+// other methods may be called from anywhere, also while Read blocks.
+type GroupReader struct {
+	cfg GroupConfig
+	rdb redis.UniversalClient // the caller's: never closed
+
+	reading client // one blocking connection: XREADGROUP and everything that takes entries
+	control client // settling, renewing, asking: repeating these is harmless
+
+	held    heldSet
+	state   atomic.Int32  // readerNew, readerOpen, readerClosed
+	token   chan struct{} // whoever has it may use what is marked "Read's"
+	stop    chan struct{} // closed by Close
+	keeping sync.WaitGroup
+
+	// Read's:
+	last      ID        // the biggest ID delivered to us, where a lost group starts again
+	size      float64   // bytes per entry, a moving average
+	suspect   bool      // pending entries of ours may exist that we don't hold
+	former    bool      // … and they are of an earlier life: their delivery failed
+	recoverAt ID        // where the search for them goes on
+	recheck   time.Time // when to search once more: a dead connection may still have swallowed entries
+	reclaim   time.Time // when to look for entries without a lease
+	cursor    string    // where that goes on
+	fails     int       // errors in a row
+	notBefore time.Time // no command before: a loop over a permanent error stays slow
+}
+
+const (
+	readerNew = iota
+	readerOpen
+	readerClosed
+)
+
+// NewGroupReader checks the configuration. It does no I/O: that begins with Open.
+func NewGroupReader(rdb redis.UniversalClient, cfg GroupConfig) (*GroupReader, error) {
+	if err := errors.Join(needClient(rdb, "NewGroupReader"), cfg.Validate()); err != nil {
+		return nil, err
+	}
+	named := cfg.Consumer != ""
+	if !named {
+		cfg.Consumer = NewConsumerName()
+	}
+	r := &GroupReader{
+		cfg: cfg.withDefaults(), rdb: rdb,
+		token: make(chan struct{}, 1), stop: make(chan struct{}),
+		size: 512, cursor: "0-0", suspect: named, former: named,
+	}
+	r.held.init()
+	return r, nil
+}
+
+func needClient(rdb redis.UniversalClient, what string) error {
+	if rdb == nil {
+		return &ConfigError{what, "rdb", "is nil", "pass a Redis client, see redisio.Connect"}
+	}
+	return nil
+}
+
+// Consumer returns the reader's name in the group.
+func (r *GroupReader) Consumer() string { return r.cfg.Consumer }
+
+// Config returns the configuration with its defaults.
+func (r *GroupReader) Config() GroupConfig { return r.cfg }
+
+// Open makes the group if it is missing and starts to keep leases. While Redis is not reachable it
+// fails, or tries for cfg.Wait.
+func (r *GroupReader) Open(ctx context.Context) error {
+	if !r.state.CompareAndSwap(readerNew, readerOpen) {
+		if r.state.Load() == readerClosed {
+			return ErrClosed
+		}
+		return fmt.Errorf("redisio: open group %q of %q: it is open already", r.cfg.Group, r.cfg.Key)
+	}
+	r.reading = derive(r.rdb, purpose{conns: 2, readTimeout: r.cfg.Block + replyMargin})
+	r.control = derive(r.rdb, purpose{conns: 4, retries: true})
+	err := waitFor(ctx, r.cfg.Wait, func() error { return r.create(ctx, r.cfg.Start.String()) })
+	if err == nil {
+		r.last, err = r.position(ctx)
+	}
+	if err != nil {
+		closeErr := errors.Join(r.reading.close(), r.control.close())
+		r.state.Store(readerNew)
+		if judge(err) == permanent {
+			return errors.Join(&PermanentError{"open group " + r.cfg.Group + " of", r.cfg.Key, err}, closeErr)
+		}
+		return errors.Join(fmt.Errorf("redisio: open group %q of %q: %w", r.cfg.Group, keyName(r.cfg.Key), err), closeErr)
+	}
+	r.reclaim = time.Now() // dead consumers of the past first
+	r.token <- struct{}{}
+	if !r.cfg.NoAck {
+		r.keeping.Go(r.keep)
+	}
+	return nil
+}
+
+// create makes the group, and the stream with it. That it exists already is fine: two readers may race.
+func (r *GroupReader) create(ctx context.Context, start string) error {
+	err := r.control.XGroupCreateMkStream(ctx, r.cfg.Key, r.cfg.Group, start).Err()
+	if groupExists(err) {
+		return nil
+	}
+	return err
+}
+
+// position asks how far the group has been delivered.
+func (r *GroupReader) position(ctx context.Context) (ID, error) {
+	groups, err := r.control.XInfoGroups(ctx, r.cfg.Key).Result()
+	if err != nil {
+		return ID{}, err
+	}
+	for _, g := range groups {
+		if g.Name == r.cfg.Group {
+			return ParseID(g.LastDeliveredID)
+		}
+	}
+	return ID{}, replyError("NOGROUP the group vanished")
+}
+
+// enter takes the right to use what is Read's.
+func (r *GroupReader) enter(ctx context.Context) error {
+	if r.state.Load() == readerNew {
+		return ErrNotOpen
+	}
+	select {
+	case <-r.token:
+	default:
+		select {
+		case <-r.token:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-r.stop:
+			return ErrClosed
+		}
+	}
+	if r.state.Load() == readerClosed {
+		r.leave()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (r *GroupReader) leave() { r.token <- struct{}{} }
+
+// usable reports why settling is not possible.
+func (r *GroupReader) usable() error {
+	switch r.state.Load() {
+	case readerNew:
+		return ErrNotOpen
+	case readerClosed:
+		return ErrClosed
+	}
+	return nil
+}
+
+// Close stops reading and renewing, gives back what is still held so that others can take it at once,
+// and deletes this consumer if nothing is pending for it. It waits for a Read under way, which takes
+// Block at the most. Only connections the reader made itself are closed. A second Close does nothing.
+func (r *GroupReader) Close(ctx context.Context) error {
+	was := r.state.Swap(readerClosed)
+	if was != readerOpen {
+		return nil
+	}
+	close(r.stop)
+	r.keeping.Wait()
+	defer func() { // whatever happens, the connections go
+		_ = r.reading.close()
+		_ = r.control.close()
+	}()
+	select {
+	case <-r.token: // kept for ever: nobody reads again
+	case <-ctx.Done():
+		return fmt.Errorf("redisio: close group %q of %q while a read is under way: %w", r.cfg.Group, keyName(r.cfg.Key), context.Cause(ctx))
+	}
+	if r.cfg.NoAck {
+		return r.forgetConsumer(ctx)
+	}
+	if err := r.releaseAll(ctx); err != nil {
+		return err
+	}
+	return r.forgetConsumer(ctx)
+}
+
+// forgetConsumer deletes this consumer unless something is pending for it; then another reader of the
+// group deletes it when that is settled (ReapAfter).
+func (r *GroupReader) forgetConsumer(ctx context.Context) error {
+	err := r.control.Eval(ctx, scriptLeave, []string{r.cfg.Key}, r.cfg.Group, r.cfg.Consumer).Err()
+	if err != nil && !refusedKeys(err) {
+		return fmt.Errorf("redisio: delete consumer of group %q of %q: %w", r.cfg.Group, keyName(r.cfg.Key), err)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package redisio
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ID is the ID of a stream entry: milliseconds and a sequence number, "1732360000000-0". IDs of one
+// stream only grow. They are no clock: after a clock jump of the server they stay in the future.
+type ID struct {
+	Ms, Seq uint64
+}
+
+// ParseID parses "ms-seq" or "ms" (then the sequence number is 0).
+func ParseID[S ~string | ~[]byte](s S) (ID, error) {
+	ms, n, ok := digits(s, 0)
+	if ok && n == len(s) {
+		return ID{Ms: ms}, nil
+	}
+	if ok && s[n] == '-' {
+		if seq, end, ok := digits(s, n+1); ok && end == len(s) {
+			return ID{ms, seq}, nil
+		}
+	}
+	return ID{}, fmt.Errorf("redisio: %q is no entry ID; write it as \"1732360000000-0\"", string(s))
+}
+
+// digits reads a number from s[from:] and returns it and the index behind it.
+func digits[S ~string | ~[]byte](s S, from int) (n uint64, end int, ok bool) {
+	for end = from; end < len(s) && s[end] >= '0' && s[end] <= '9'; end++ {
+		d := uint64(s[end] - '0')
+		if n > (math.MaxUint64-d)/10 {
+			return 0, end, false
+		}
+		n = n*10 + d
+	}
+	return n, end, end > from
+}
+
+// String formats the ID as Redis does.
+func (id ID) String() string { return string(id.Append(nil)) }
+
+// Append appends the ID as Redis writes it.
+func (id ID) Append(dst []byte) []byte {
+	dst = strconv.AppendUint(dst, id.Ms, 10)
+	dst = append(dst, '-')
+	return strconv.AppendUint(dst, id.Seq, 10)
+}
+
+// Compare orders IDs as the stream does.
+func (id ID) Compare(other ID) int {
+	switch {
+	case id.Ms != other.Ms && id.Ms < other.Ms, id.Ms == other.Ms && id.Seq < other.Seq:
+		return -1
+	case id == other:
+		return 0
+	}
+	return 1
+}
+
+// IsZero reports the ID before all entries, "0-0".
+func (id ID) IsZero() bool { return id == ID{} }
+
+// Next returns the smallest ID after this one. (Redis' own "(id" does the same, but not on every server.)
+func (id ID) Next() ID {
+	if id.Seq == math.MaxUint64 {
+		if id.Ms == math.MaxUint64 {
+			return id
+		}
+		return ID{Ms: id.Ms + 1}
+	}
+	return ID{id.Ms, id.Seq + 1}
+}
+
+// Prev returns the biggest ID before this one.
+func (id ID) Prev() ID {
+	if id.Seq == 0 {
+		if id.Ms == 0 {
+			return id
+		}
+		return ID{id.Ms - 1, math.MaxUint64}
+	}
+	return ID{id.Ms, id.Seq - 1}
+}
+
+// IDAt returns the first ID that an entry added at t can have.
+func IDAt(t time.Time) ID {
+	if t.UnixMilli() < 0 {
+		return ID{}
+	}
+	return ID{Ms: uint64(t.UnixMilli())}
+}
+
+// Time returns when the server says the entry was added. Only for show: see [ID].
+func (id ID) Time() time.Time { return time.UnixMilli(int64(min(id.Ms, math.MaxInt64))) }
+
+// Start says where reading begins when nothing is remembered: for a group, when it is created. The
+// zero Start is the beginning of the stream, so that nothing written before the first reader came is
+// missed; choose [StartEnd] to see only what comes from now on.
+type Start struct {
+	id  ID
+	end bool
+}
+
+// StartBeginning starts before the first entry ("0"). It is the zero Start.
+func StartBeginning() Start { return Start{} }
+
+// StartEnd starts behind the last entry ("$").
+func StartEnd() Start { return Start{end: true} }
+
+// StartID starts behind the entry with this ID, as a remembered position does.
+func StartID(id ID) Start { return Start{id: id} }
+
+// StartTime starts at the first entry added at t or later.
+func StartTime(t time.Time) Start { return Start{id: IDAt(t).Prev()} }
+
+// String returns the position as Redis commands take it.
+func (s Start) String() string {
+	if s.end {
+		return "$"
+	}
+	if s.id.IsZero() {
+		return "0"
+	}
+	return s.id.String()
+}
+
+// keyName shortens a key for messages.
+func keyName(key string) string {
+	if len(key) > 64 {
+		return key[:64] + "…"
+	}
+	return strings.ToValidUTF8(key, "?")
+}

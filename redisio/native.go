@@ -1,0 +1,136 @@
+package redisio
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The fields of a native entry. Only data is always there.
+const (
+	fieldData        = "data"
+	fieldType        = "type"
+	fieldID          = "id"
+	fieldKey         = "key"
+	fieldContentType = "ct"
+	fieldReply       = "reply"
+	fieldDeadline    = "deadline" // Unix milliseconds
+	fieldTraceparent = "traceparent"
+	headerPrefix     = "h:"
+)
+
+// Native is this project's own format: one field per part of the envelope, readable in redis-cli.
+//
+//	data         the value, encoded by the codec
+//	type, id, key, reply, traceparent   only when set
+//	ct           the content type, only when it is not the codec's
+//	deadline     Unix milliseconds, only when set
+//	h:<name>     one per header
+//
+// Unknown fields are ignored, so that other writers may add some. Of a field that occurs twice the first
+// counts; headers are kept all.
+func Native[T any](c Codec[T]) Format[T] { return native[T]{c, c.ContentType()} }
+
+type native[T any] struct {
+	codec Codec[T]
+	ct    string
+}
+
+func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []byte, error) {
+	from := len(buf)
+	buf, err := n.codec.Append(buf, v)
+	if err != nil {
+		return dst, buf[:from], err
+	}
+	dst = append(dst, Field{fieldData, buf[from:len(buf):len(buf)]})
+	for _, p := range [...]struct{ name, value string }{
+		{fieldType, e.Type}, {fieldID, e.ID}, {fieldKey, e.Key}, {fieldReply, e.ReplyTo}, {fieldTraceparent, e.Traceparent},
+	} {
+		if p.value != "" {
+			dst, buf = appendText(dst, buf, p.name, p.value)
+		}
+	}
+	if e.ContentType != "" && e.ContentType != n.ct {
+		dst, buf = appendText(dst, buf, fieldContentType, e.ContentType)
+	}
+	if !e.Deadline.IsZero() {
+		at := len(buf)
+		buf = strconv.AppendInt(buf, e.Deadline.UnixMilli(), 10)
+		dst = append(dst, Field{fieldDeadline, buf[at:len(buf):len(buf)]})
+	}
+	for _, h := range e.Headers {
+		at := len(buf)
+		buf = append(append(buf, headerPrefix...), h.Name...)
+		name := buf[at:len(buf):len(buf)]
+		at = len(buf)
+		buf = append(buf, h.Value...)
+		dst = append(dst, Field{str(name), buf[at:len(buf):len(buf)]})
+	}
+	return dst, buf, nil
+}
+
+func appendText(dst Fields, buf []byte, name, value string) (Fields, []byte) {
+	at := len(buf)
+	buf = append(buf, value...)
+	return append(dst, Field{name, buf[at:len(buf):len(buf)]}), buf
+}
+
+func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
+	*e = Envelope{Headers: e.Headers[:0]}
+	if entry.Deleted {
+		return v, &DecodeError{entry.ID, "", ErrTombstone}
+	}
+	var data []byte
+	found := false
+	for i := range entry.Fields {
+		f := &entry.Fields[i]
+		switch f.Name {
+		case fieldData:
+			if !found {
+				data, found = f.Value, true
+			}
+		case fieldType:
+			first(&e.Type, f)
+		case fieldID:
+			first(&e.ID, f)
+		case fieldKey:
+			first(&e.Key, f)
+		case fieldReply:
+			first(&e.ReplyTo, f)
+		case fieldTraceparent:
+			first(&e.Traceparent, f)
+		case fieldContentType:
+			first(&e.ContentType, f)
+		case fieldDeadline:
+			if !e.Deadline.IsZero() {
+				continue
+			}
+			ms, err := strconv.ParseInt(str(f.Value), 10, 64)
+			if err != nil {
+				return v, &DecodeError{entry.ID, fieldDeadline, fmt.Errorf("%.40q is no Unix time in milliseconds", f.Value)}
+			}
+			e.Deadline = time.UnixMilli(ms)
+		default:
+			if name, ok := strings.CutPrefix(f.Name, headerPrefix); ok {
+				e.Headers = append(e.Headers, Header{name, str(f.Value)})
+			}
+		}
+	}
+	if !found {
+		return v, &DecodeError{entry.ID, fieldData, ErrNoData}
+	}
+	if e.ContentType != "" && e.ContentType != n.ct {
+		return v, &DecodeError{entry.ID, fieldContentType, fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, n.ct)}
+	}
+	if v, err = n.codec.Decode(data); err != nil {
+		return v, &DecodeError{entry.ID, fieldData, err}
+	}
+	return v, nil
+}
+
+func first(dst *string, f *Field) {
+	if *dst == "" {
+		*dst = str(f.Value)
+	}
+}

@@ -1,0 +1,180 @@
+package redisio
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Read fills b with 1 to count entries and blocks until there is one. Entries that were reclaimed,
+// nacked or recovered come before new ones. maxBytes, if positive, bounds what is asked for by the
+// size entries had so far; one entry always fits, whatever its size.
+//
+// It returns the cause of ctx once that ended, at the latest after Block; entries that came with it are
+// returned, not lost. While Redis is away it waits and reconnects. A *PermanentError is an answer that
+// does not change; reading again is allowed, and slow.
+func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Batch) error {
+	b.reset()
+	if count < 1 {
+		// COUNT 0 means "everything" to Redis: without a credit nothing may be read.
+		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, keyName(r.cfg.Key))
+	}
+	if err := r.enter(ctx); err != nil {
+		return err
+	}
+	defer r.leave()
+	count = min(count, r.cfg.MaxCount)
+	if maxBytes > 0 {
+		count = max(1, min(count, int(float64(maxBytes)/r.size)))
+	}
+	for {
+		if !sleep(ctx, r.stop, time.Until(r.notBefore)) || r.state.Load() == readerClosed {
+			if err := ended(ctx); err != nil {
+				return err
+			}
+			return ErrClosed
+		}
+		err := r.fill(ctx, count, b)
+		if err == nil {
+			r.recovered()
+			if len(b.Entries) > 0 {
+				r.learn(b)
+				return nil
+			}
+			continue
+		}
+		if len(b.Entries) > 0 {
+			// A part of a reply, or a first reply before a failed second one: what is here is held, so it
+			// has to be handed out. The error will show up again.
+			r.suspect = true
+			r.learn(b)
+			return nil
+		}
+		if err := r.handle(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// fill makes one round: what is ours already, then new entries.
+func (r *GroupReader) fill(ctx context.Context, count int, b *Batch) error {
+	if !r.cfg.NoAck {
+		if err := r.old(ctx, count, b); err != nil || len(b.Entries) > 0 {
+			return err
+		}
+	}
+	return r.fresh(ctx, count, b)
+}
+
+// fresh reads new entries.
+func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch) error {
+	block := max(r.wait(), time.Millisecond) // BLOCK 0 means for ever
+	args := make([]any, 0, 12)
+	args = append(args, "xreadgroup", "group", r.cfg.Group, r.cfg.Consumer, "count", count, "block", block.Milliseconds())
+	if r.cfg.NoAck {
+		args = append(args, "noack")
+	}
+	args = append(args, "streams", r.cfg.Key, ">")
+	raw, err := r.raw(ctx, int8(len(args)-2), args)
+	if err != nil {
+		return err
+	}
+	if err := parseStreams(raw, 1, b); err != nil {
+		return err
+	}
+	if n := len(b.Entries); n > 0 {
+		if !r.cfg.NoAck {
+			r.held.add(b.Entries, time.Now())
+		}
+		if id, err := ParseID(b.Entries[n-1].ID); err == nil {
+			r.last = id
+		}
+	}
+	return nil
+}
+
+// wait is how long to block: until the next duty at most.
+func (r *GroupReader) wait() time.Duration {
+	if r.cfg.NoAck {
+		return r.cfg.Block
+	}
+	now := time.Now()
+	d := min(r.cfg.Block, r.reclaim.Sub(now))
+	if !r.recheck.IsZero() {
+		d = min(d, r.recheck.Sub(now))
+	}
+	if due, ok := r.held.nextDue(now); ok {
+		d = min(d, due)
+	}
+	return d
+}
+
+// raw sends one command on the reading connection and returns the reply as it came. An error reply is
+// found by the parser.
+func (r *GroupReader) raw(ctx context.Context, keyPos int8, args []any) ([]byte, error) {
+	cmd := redis.NewRawCmd(ctx, args...)
+	cmd.SetFirstKeyPos(keyPos)
+	if err := r.reading.Process(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.Val(), nil
+}
+
+// learn updates the size of an entry: up at once, down slowly, for the bound is on memory.
+func (r *GroupReader) learn(b *Batch) {
+	size := float64(b.Bytes) / float64(len(b.Entries))
+	r.size = max(1, size, 0.9*r.size+0.1*size)
+}
+
+// recovered notes that reading works.
+func (r *GroupReader) recovered() {
+	if r.fails > 0 {
+		r.fails = 0
+		r.notBefore = time.Time{}
+		r.emit(Event{Kind: EventReconnected})
+	}
+}
+
+// handle decides what an error means. It returns an error only if reading can't go on.
+func (r *GroupReader) handle(ctx context.Context, err error) error {
+	if gone := ended(ctx); gone != nil {
+		r.distrust()
+		return gone
+	}
+	v := judge(err)
+	if v == lostGroup {
+		if err = r.heal(ctx); err == nil {
+			return nil
+		}
+		v = judge(err)
+	}
+	r.fails++
+	wait := backoff(r.fails)
+	r.notBefore = time.Now().Add(wait)
+	switch v {
+	case permanent:
+		return &PermanentError{"read", r.cfg.Key, err}
+	case moved:
+		if r.reading.redirected() && r.fails < 3 {
+			r.notBefore = time.Time{}
+		}
+	case broken:
+		r.distrust()
+	}
+	if r.fails == 1 || r.fails%8 == 0 {
+		r.emit(Event{Kind: EventReconnecting, Err: err, Wait: wait})
+	}
+	return nil
+}
+
+// distrust notes that a reply may have been lost. The server may not have noticed yet that the
+// connection is dead and still deliver to it until its BLOCK ends, so there is a second search after that.
+func (r *GroupReader) distrust() {
+	if r.cfg.NoAck {
+		return
+	}
+	r.suspect, r.recoverAt = true, ID{}
+	r.recheck = time.Now().Add(r.cfg.Block + time.Second)
+}

@@ -1,0 +1,259 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	pageSize = 500 // ids of one XPENDING page or one script call
+	scans    = 10  // XAUTOCLAIM calls of one round: each looks at ten times its COUNT
+)
+
+// old takes entries that were delivered before: nacked ones that fell due, own ones that we don't
+// hold, and those of anybody whose lease ran out.
+func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
+	now := time.Now()
+	if ids := r.held.due(now, count); len(ids) > 0 {
+		if err := r.take(ctx, ids, 1, b); err != nil {
+			r.held.park(ids, now) // still parked, still due
+			return err
+		}
+		if len(b.Entries) > 0 {
+			return nil
+		}
+	}
+	if !r.recheck.IsZero() && !now.Before(r.recheck) {
+		r.recheck, r.suspect = time.Time{}, true
+	}
+	if r.suspect {
+		if err := r.recoverOwn(ctx, count, b); err != nil || len(b.Entries) > 0 {
+			return err
+		}
+	}
+	if !now.Before(r.reclaim) {
+		return r.reclaimIdle(ctx, count, b)
+	}
+	return nil
+}
+
+// recoverOwn finds entries that are pending for us and that we don't hold: the reply that carried them
+// was lost. A history read would find them as well, and count a delivery of everything else that is
+// pending with each.
+func (r *GroupReader) recoverOwn(ctx context.Context, count int, b *Batch) error {
+	bump := 0 // nobody ever saw them: the delivery the server counted is this one
+	if r.former {
+		bump = 1
+	}
+	for {
+		page, err := r.reading.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group,
+			Start: r.recoverAt.String(), End: "+", Count: pageSize, Consumer: r.cfg.Consumer}).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		ids := make([]string, len(page))
+		for i := range page {
+			ids[i] = page[i].ID
+		}
+		last := ID{}
+		if len(ids) > 0 {
+			if last, err = ParseID(ids[len(ids)-1]); err != nil {
+				return err
+			}
+		}
+		missing := r.held.unknown(ids)
+		whole := len(missing) <= count-len(b.Entries)
+		missing = missing[:min(len(missing), count-len(b.Entries))]
+		if len(missing) > 0 {
+			n := len(b.Entries)
+			if err := r.take(ctx, missing, bump, b); err != nil {
+				return err
+			}
+			r.emit(Event{Kind: EventRecovered, IDs: entryIDs(b.Entries[n:])})
+		}
+		if whole && len(page) < pageSize {
+			r.suspect, r.former, r.recoverAt = false, false, ID{}
+			return nil
+		}
+		if whole {
+			r.recoverAt = last.Next()
+		}
+		if len(b.Entries) >= count {
+			return nil // suspect stays: the next Read goes on
+		}
+	}
+}
+
+// reclaimIdle takes over entries whose lease ran out, whoever had them. XAUTOCLAIM moves them to us
+// without counting a delivery, in steps with a cursor that is kept; then take fetches them. Should we
+// die or lose the connection between the two, they are pending for us and the next search finds them.
+func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) error {
+	for range scans {
+		reply, err := r.reading.Do(ctx, "xautoclaim", r.cfg.Key, r.cfg.Group, r.cfg.Consumer,
+			r.cfg.Lease.Milliseconds(), r.cursor, "count", count, "justid").Slice()
+		if err != nil {
+			r.distrust()
+			return err
+		}
+		next, ids, gone, err := autoClaimed(reply)
+		if err != nil {
+			return err
+		}
+		r.cursor = next
+		if gone > 0 {
+			r.emit(Event{Kind: EventTrimmed, Count: gone})
+		}
+		if ids = r.held.notHeld(ids); len(ids) > 0 {
+			if err := r.take(ctx, ids, 1, b); err != nil {
+				r.distrust()
+				return err
+			}
+			if len(b.Entries) > 0 {
+				r.emit(Event{Kind: EventReclaimed, IDs: entryIDs(b.Entries)})
+			}
+		}
+		if r.cursor == "0-0" {
+			r.reclaim = time.Now().Add(r.cfg.ReclaimEvery*9/10 + rand.N(r.cfg.ReclaimEvery/5+1))
+			return nil
+		}
+		if len(b.Entries) > 0 {
+			return nil // more may follow at once: r.reclaim is due still
+		}
+	}
+	return nil
+}
+
+// autoClaimed reads [cursor, [id…], [deleted id…]]. Before Redis 7 the third part is missing, and
+// miniredis sends something else.
+func autoClaimed(reply []any) (next string, ids []string, gone int, err error) {
+	if len(reply) < 2 {
+		return "", nil, 0, &ReplyError{0, "XAUTOCLAIM answered less than a cursor and a list"}
+	}
+	next, ok := reply[0].(string)
+	list, ok2 := reply[1].([]any)
+	if !ok || !ok2 {
+		return "", nil, 0, &ReplyError{0, "XAUTOCLAIM answered no cursor or no list"}
+	}
+	for _, v := range list {
+		if id, ok := v.(string); ok {
+			ids = append(ids, id)
+		}
+	}
+	if len(reply) > 2 {
+		if deleted, ok := reply[2].([]any); ok {
+			gone = len(deleted)
+		}
+	}
+	return next, ids, gone, nil
+}
+
+// take fetches entries that are pending for us, records them as held and adds them to b. Tombstones are
+// acked by the script and only counted.
+func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch) error {
+	for len(ids) > 0 {
+		chunk := ids[:min(len(ids), pageSize)]
+		ids = ids[len(chunk):]
+		args := make([]any, 0, 7+len(chunk))
+		args = append(args, "eval", scriptTake, 1, r.cfg.Key, r.cfg.Group, r.cfg.Consumer, bump)
+		for i := range chunk {
+			args = append(args, &chunk[i])
+		}
+		raw, err := r.raw(ctx, 3, args)
+		if err != nil {
+			return err
+		}
+		n := len(b.Entries)
+		err = parseEntries(raw, 1, b)
+		kept := n
+		for i := n; i < len(b.Entries); i++ {
+			if !b.Entries[i].Deleted {
+				b.Entries[kept] = b.Entries[i]
+				kept++
+			}
+		}
+		gone := len(b.Entries) - kept
+		b.Entries = b.Entries[:kept]
+		r.held.add(b.Entries[n:], time.Now())
+		if gone > 0 {
+			r.emit(Event{Kind: EventTrimmed, Count: gone})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heal makes a lost group, or a lost stream, again. It starts where we know the group was, or at the
+// beginning if the stream is a new one: never at "$", which would skip. Entries we hold are put back into
+// the pending list, so that a failure of their handling still is a redelivery.
+func (r *GroupReader) heal(ctx context.Context) error {
+	start := r.last
+	info, err := r.control.XInfoStream(ctx, r.cfg.Key).Result()
+	switch {
+	case err != nil && judge(err) != lostGroup:
+		return err
+	case err != nil:
+		start = ID{}
+	default:
+		if top, err := ParseID(info.LastGeneratedID); err != nil || top.Compare(start) < 0 {
+			start = ID{}
+		}
+	}
+	if err := r.create(ctx, StartID(start).String()); err != nil {
+		return err
+	}
+	at, err := r.position(ctx) // another reader may have been first
+	if err != nil {
+		return err
+	}
+	r.last, r.cursor, r.recoverAt = at, "0-0", ID{}
+	held := r.held.all()
+	for n := 0; n < len(held) && !r.cfg.NoAck; n += pageSize {
+		chunk := held[n:min(n+pageSize, len(held))]
+		var keep []string
+		for _, s := range chunk { // what comes behind the position will be delivered again
+			if id, err := ParseID(s); err == nil && id.Compare(at) <= 0 {
+				keep = append(keep, s)
+			}
+		}
+		gone, err := r.ids(ctx, scriptRestore, keep)
+		if err != nil {
+			return err
+		}
+		r.held.remove(gone)
+	}
+	r.held.forgetParked()
+	r.emit(Event{Kind: EventGroupRecreated, Position: at.String(), Count: len(held)})
+	return nil
+}
+
+// ids runs a script with ARGV group, me, ids… that returns ids.
+func (r *GroupReader) ids(ctx context.Context, script string, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	args := make([]any, 2, 2+len(ids))
+	args[0], args[1] = r.cfg.Group, r.cfg.Consumer
+	for i := range ids {
+		args = append(args, &ids[i])
+	}
+	out, err := r.control.Eval(ctx, script, []string{r.cfg.Key}, args...).StringSlice()
+	if err != nil {
+		return nil, fmt.Errorf("redisio: script for %d entries of %q: %w", len(ids), keyName(r.cfg.Key), err)
+	}
+	return out, nil
+}
+
+func entryIDs(entries []Entry) []string {
+	ids := make([]string, len(entries))
+	for i := range entries {
+		ids[i] = entries[i].ID
+	}
+	return ids
+}

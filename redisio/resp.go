@@ -1,0 +1,351 @@
+package redisio
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"unsafe"
+)
+
+// Idea: go-redis' typed stream replies build a map per entry, which costs seven allocations, forgets
+// the order of the fields and drops duplicates. So replies are fetched raw and walked here once, in
+// place: every ID, name and value is a slice of the reply. All lengths are checked against what is
+// really there before anything is allocated, so a broken reply can't make us allocate much.
+
+const (
+	maxReply = 1 << 30 // bytes of one reply
+	maxDepth = 8       // nesting; stream replies need 5
+)
+
+// ReplyError says that a reply is not what the protocol or the command allows.
+type ReplyError struct {
+	Offset  int // where in the reply
+	Problem string
+}
+
+func (e *ReplyError) Error() string {
+	return fmt.Sprintf("redisio: malformed reply at byte %d: %s", e.Offset, e.Problem)
+}
+
+// errNilReply is what a read without entries answers: *-1, $-1 or _.
+var errNilReply = errors.New("redisio: nil reply")
+
+// walker walks a raw RESP2 or RESP3 reply.
+type walker struct {
+	buf []byte
+	pos int
+}
+
+func (w *walker) fail(problem string) error { return &ReplyError{w.pos, problem} }
+
+// line reads a type byte and the rest of its line.
+func (w *walker) line() (kind byte, rest []byte, err error) {
+	b := w.buf[w.pos:]
+	for i := 1; i < len(b); i++ {
+		if b[i] == '\n' {
+			if i < 2 || b[i-1] != '\r' {
+				return 0, nil, w.fail("a line without \\r\\n")
+			}
+			w.pos += i + 1
+			return b[0], b[1 : i-1], nil
+		}
+	}
+	return 0, nil, w.fail("an unfinished line")
+}
+
+// number parses a decimal number of a line.
+func (w *walker) number(s []byte) (int64, error) {
+	neg := len(s) > 0 && s[0] == '-'
+	if neg {
+		s = s[1:]
+	}
+	n, end, ok := digits(s, 0)
+	if !ok || end != len(s) || n > math.MaxInt64 {
+		return 0, w.fail("a bad number")
+	}
+	if neg {
+		return -int64(n), nil
+	}
+	return int64(n), nil
+}
+
+// header reads the start of an aggregate and returns its kind and how many elements follow (pairs count
+// as two for maps). A nil is errNilReply, an error reply the error it says.
+func (w *walker) header() (kind byte, n int, err error) {
+	kind, rest, err := w.line()
+	if err != nil {
+		return 0, 0, err
+	}
+	switch kind {
+	case '*', '~', '>', '%':
+		v, err := w.number(rest)
+		if err != nil {
+			return 0, 0, err
+		}
+		if v == -1 {
+			return kind, 0, errNilReply
+		}
+		// An element has 3 bytes at least: no claimed length is believed beyond what is there.
+		if v < 0 || v > int64(len(w.buf)-w.pos)/3 {
+			return 0, 0, w.fail("a length beyond the reply")
+		}
+		if kind == '%' {
+			if v*2 > int64(len(w.buf)-w.pos)/3 {
+				return 0, 0, w.fail("a length beyond the reply")
+			}
+			v *= 2
+		}
+		return kind, int(v), nil
+	case '_':
+		return kind, 0, errNilReply
+	case '$':
+		if string(rest) == "-1" {
+			return kind, 0, errNilReply
+		}
+		return 0, 0, w.fail("a string where a list belongs")
+	case '-':
+		return 0, 0, replyError(rest)
+	case '!':
+		s, err := w.bulk(rest)
+		if err != nil {
+			return 0, 0, err
+		}
+		return 0, 0, replyError(s)
+	}
+	return 0, 0, w.fail(fmt.Sprintf("type %q where a list belongs", kind))
+}
+
+// bulk reads the payload behind a bulk header.
+func (w *walker) bulk(length []byte) ([]byte, error) {
+	n, err := w.number(length)
+	if err != nil {
+		return nil, err
+	}
+	if n < 0 || n > int64(len(w.buf)-w.pos-2) {
+		return nil, w.fail("a length beyond the reply")
+	}
+	end := w.pos + int(n)
+	if w.buf[end] != '\r' || w.buf[end+1] != '\n' {
+		return nil, w.fail("a string without its end")
+	}
+	s := w.buf[w.pos:end:end]
+	w.pos = end + 2
+	return s, nil
+}
+
+// text reads a string of any kind; a number counts as one. A nil is errNilReply.
+func (w *walker) text() ([]byte, error) {
+	kind, rest, err := w.line()
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case '$', '=':
+		if string(rest) == "-1" {
+			return nil, errNilReply
+		}
+		s, err := w.bulk(rest)
+		if err == nil && kind == '=' {
+			if len(s) < 4 {
+				return nil, w.fail("a verbatim string without its kind")
+			}
+			s = s[4:]
+		}
+		return s, err
+	case '+', ':', ',', '(':
+		return rest, nil
+	case '_':
+		return nil, errNilReply
+	case '-':
+		return nil, replyError(rest)
+	}
+	return nil, w.fail(fmt.Sprintf("type %q where a string belongs", kind))
+}
+
+// skip passes over one value.
+func (w *walker) skip(depth int) error {
+	if depth > maxDepth {
+		return w.fail("nested too deep")
+	}
+	start := w.pos
+	kind, rest, err := w.line()
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case '+', '-', ':', ',', '(', '#', '_':
+		return nil
+	case '$', '=', '!':
+		if string(rest) == "-1" {
+			return nil
+		}
+		_, err := w.bulk(rest)
+		return err
+	case '*', '~', '>', '%':
+		w.pos = start
+		_, n, err := w.header()
+		if err == errNilReply {
+			return nil
+		}
+		for ; err == nil && n > 0; n-- {
+			err = w.skip(depth + 1)
+		}
+		return err
+	}
+	return w.fail(fmt.Sprintf("unknown type %q", kind))
+}
+
+// done checks that nothing follows.
+func (w *walker) done() error {
+	if w.pos != len(w.buf) {
+		return w.fail("something behind its end")
+	}
+	return nil
+}
+
+// parseStreams parses the reply of XREAD and XREADGROUP into b: a list of [key, entries], or a map in
+// RESP3; nil when nothing came. deliveries is the count of entries that don't carry one.
+func parseStreams(raw []byte, deliveries int64, b *Batch) error {
+	if len(raw) > maxReply {
+		return &ReplyError{0, "bigger than 1 GiB"}
+	}
+	w := walker{buf: raw}
+	kind, n, err := w.header()
+	if err == errNilReply {
+		return w.done()
+	}
+	if err != nil {
+		return err
+	}
+	step := 1
+	if kind == '%' {
+		step = 2
+	}
+	for ; n > 0; n -= step {
+		if step == 1 {
+			_, pair, err := w.header()
+			if err != nil {
+				return w.unexpected(err)
+			}
+			if pair != 2 {
+				return w.fail("a stream that is no pair")
+			}
+		}
+		if _, err := w.text(); err != nil {
+			return w.unexpected(err)
+		}
+		if err := w.entries(deliveries, b); err != nil {
+			return err
+		}
+	}
+	b.Bytes += len(raw)
+	return w.done()
+}
+
+// parseEntries parses the reply of XRANGE, XCLAIM and the take script into b.
+func parseEntries(raw []byte, deliveries int64, b *Batch) error {
+	if len(raw) > maxReply {
+		return &ReplyError{0, "bigger than 1 GiB"}
+	}
+	w := walker{buf: raw}
+	if err := w.entries(deliveries, b); err != nil {
+		return err
+	}
+	b.Bytes += len(raw)
+	return w.done()
+}
+
+// unexpected turns a nil where none belongs into an error.
+func (w *walker) unexpected(err error) error {
+	if err == errNilReply {
+		return w.fail("nil where none belongs")
+	}
+	return err
+}
+
+func (w *walker) entries(deliveries int64, b *Batch) error {
+	_, n, err := w.header()
+	if err == errNilReply {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b.grow(n)
+	for ; n > 0; n-- {
+		if err := w.entry(deliveries, n, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry parses [id, fields], [id, nil] (trimmed while pending), nil (the same before Redis 7),
+// [id, fields, deliveries] (our scripts) or [id, fields, idle, deliveries] (XREADGROUP CLAIM). left is
+// how many entries follow, this one included: the next slab is sized by it.
+func (w *walker) entry(deliveries int64, left int, b *Batch) error {
+	_, n, err := w.header()
+	if err == errNilReply {
+		b.Entries = append(b.Entries, Entry{Deliveries: deliveries, Deleted: true})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if n < 2 || n > 4 {
+		return w.fail("an entry of neither 2, 3 nor 4 parts")
+	}
+	id, err := w.text()
+	if err != nil {
+		return w.unexpected(err)
+	}
+	if _, err := ParseID(id); err != nil {
+		return w.fail("a bad entry ID")
+	}
+	e := Entry{ID: str(id), Deliveries: deliveries}
+	_, parts, err := w.header()
+	switch {
+	case err == errNilReply:
+		e.Deleted = true
+	case err != nil:
+		return err
+	case parts%2 != 0:
+		return w.fail("a field without a value")
+	default:
+		f := b.slab(parts/2, w.ahead(parts/2, left))
+		for range parts / 2 {
+			name, err := w.text()
+			if err != nil {
+				return w.unexpected(err)
+			}
+			value, err := w.text()
+			if err != nil {
+				return w.unexpected(err)
+			}
+			f = append(f, Field{str(name), value})
+		}
+		e.Fields = f
+	}
+	for i := 3; i <= n; i++ {
+		s, err := w.text()
+		if err != nil {
+			return w.unexpected(err)
+		}
+		if i == n {
+			if e.Deliveries, err = w.number(s); err != nil {
+				return err
+			}
+		}
+	}
+	b.Entries = append(b.Entries, e)
+	return nil
+}
+
+// ahead guesses how many fields the rest of the reply has, but never more than its bytes allow: a
+// field takes 8 bytes at the least.
+func (w *walker) ahead(fields, left int) int {
+	return min(fields*left, (len(w.buf)-w.pos)/8+fields)
+}
+
+// str views bytes as a string. The buffer of a batch is never written again.
+func str(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

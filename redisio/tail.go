@@ -1,0 +1,211 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// TailConfig configures a TailReader. Key is required.
+type TailConfig struct {
+	Key      string
+	Start    Start         // default: the beginning
+	Block    time.Duration // default 1 s, at most 2 s
+	MaxCount int           // cap of one reply; default 1000
+	Wait     time.Duration // how long Open keeps trying while Redis is not reachable; default one try
+	OnEvent  func(Event)   // EventReconnecting and EventReconnected
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError.
+func (c TailConfig) Validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &ConfigError{"TailConfig", field, problem, fix})
+	}
+	if c.Key == "" {
+		bad("Key", "is empty", "name the stream to read")
+	}
+	if c.Block < 0 || c.Block > 2*time.Second || c.Block > 0 && c.Block < time.Millisecond {
+		bad("Block", fmt.Sprintf("is %v", c.Block), "choose 1ms to 2s: a blocked read can't be interrupted")
+	}
+	if c.MaxCount < 0 {
+		bad("MaxCount", "is negative", "leave it 0 for 1000")
+	}
+	if c.Wait < 0 {
+		bad("Wait", "is negative", "leave it 0 to fail at once")
+	}
+	return errors.Join(errs...)
+}
+
+// TailReader follows a stream without a group: it sees every entry behind its start, whoever else
+// reads, and leaves no trace on the server. It remembers its position over reconnects, not over
+// restarts: keep Position for that.
+type TailReader struct {
+	cfg     TailConfig
+	rdb     redis.UniversalClient
+	reading client
+	state   atomic.Int32
+	token   chan struct{}
+	stop    chan struct{}
+
+	// of whoever has the token:
+	last      ID
+	size      float64
+	fails     int
+	notBefore time.Time
+}
+
+// NewTailReader checks the configuration. It does no I/O: that begins with Open.
+func NewTailReader(rdb redis.UniversalClient, cfg TailConfig) (*TailReader, error) {
+	if err := errors.Join(needClient(rdb, "NewTailReader"), cfg.Validate()); err != nil {
+		return nil, err
+	}
+	def(&cfg.Block, time.Second)
+	def(&cfg.MaxCount, 1000)
+	return &TailReader{cfg: cfg, rdb: rdb, last: cfg.Start.id, size: 512, token: make(chan struct{}, 1), stop: make(chan struct{})}, nil
+}
+
+// Open connects, and settles where "the end" is: what is written after Open returned is seen.
+func (r *TailReader) Open(ctx context.Context) error {
+	if !r.state.CompareAndSwap(readerNew, readerOpen) {
+		if r.state.Load() == readerClosed {
+			return ErrClosed
+		}
+		return fmt.Errorf("redisio: open tail of %q: it is open already", keyName(r.cfg.Key))
+	}
+	r.reading = derive(r.rdb, purpose{conns: 1, readTimeout: r.cfg.Block + replyMargin})
+	err := waitFor(ctx, r.cfg.Wait, func() error { return r.locate(ctx) })
+	if err != nil {
+		closeErr := r.reading.close()
+		r.state.Store(readerNew)
+		if judge(err) == permanent {
+			return errors.Join(&PermanentError{"open tail of", r.cfg.Key, err}, closeErr)
+		}
+		return errors.Join(fmt.Errorf("redisio: open tail of %q: %w", keyName(r.cfg.Key), err), closeErr)
+	}
+	r.token <- struct{}{}
+	return nil
+}
+
+func (r *TailReader) locate(ctx context.Context) error {
+	last, err := r.reading.XRevRangeN(ctx, r.cfg.Key, "+", "-", 1).Result()
+	if err != nil || !r.cfg.Start.end || len(last) == 0 {
+		return err
+	}
+	r.last, err = ParseID(last[0].ID)
+	return err
+}
+
+// Position returns the ID of the last entry read; StartID of it goes on behind it. Not while Read runs.
+func (r *TailReader) Position() ID { return r.last }
+
+// Read fills b with 1 to count entries and blocks until there is one, as [GroupReader.Read] does.
+func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Batch) error {
+	b.reset()
+	if count < 1 {
+		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, keyName(r.cfg.Key))
+	}
+	if r.state.Load() == readerNew {
+		return ErrNotOpen
+	}
+	select {
+	case <-r.token:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-r.stop:
+		return ErrClosed
+	}
+	defer func() { r.token <- struct{}{} }()
+	count = min(count, r.cfg.MaxCount)
+	if maxBytes > 0 {
+		count = max(1, min(count, int(float64(maxBytes)/r.size)))
+	}
+	for {
+		if !sleep(ctx, r.stop, time.Until(r.notBefore)) || r.state.Load() == readerClosed {
+			if err := ended(ctx); err != nil {
+				return err
+			}
+			return ErrClosed
+		}
+		err := r.fill(ctx, count, b)
+		if len(b.Entries) > 0 {
+			size := float64(b.Bytes) / float64(len(b.Entries))
+			r.size = max(1, size, 0.9*r.size+0.1*size)
+		}
+		if err == nil {
+			if r.fails > 0 {
+				r.fails, r.notBefore = 0, time.Time{}
+				r.emit(Event{Kind: EventReconnected})
+			}
+			if len(b.Entries) > 0 {
+				return nil
+			}
+			continue
+		}
+		if gone := ended(ctx); gone != nil {
+			return gone
+		}
+		v := judge(err)
+		if v == lostGroup { // UNBLOCKED: the stream was deleted; a new one may come
+			v = later
+		}
+		r.fails++
+		wait := backoff(r.fails)
+		r.notBefore = time.Now().Add(wait)
+		if v == permanent {
+			return &PermanentError{"read", r.cfg.Key, err}
+		}
+		if v == moved && r.reading.redirected() && r.fails < 3 {
+			r.notBefore = time.Time{}
+		}
+		if r.fails == 1 || r.fails%8 == 0 {
+			r.emit(Event{Kind: EventReconnecting, Err: err, Wait: wait})
+		}
+	}
+}
+
+func (r *TailReader) fill(ctx context.Context, count int, b *Batch) error {
+	cmd := redis.NewRawCmd(ctx, "xread", "count", count, "block", r.cfg.Block.Milliseconds(), "streams", r.cfg.Key, r.last.String())
+	cmd.SetFirstKeyPos(6)
+	if err := r.reading.Process(ctx, cmd); err != nil {
+		return err
+	}
+	if err := parseStreams(cmd.Val(), 0, b); err != nil {
+		b.reset() // nothing is lost: the position did not move
+		return err
+	}
+	if n := len(b.Entries); n > 0 {
+		id, err := ParseID(b.Entries[n-1].ID)
+		if err != nil {
+			return err
+		}
+		r.last = id
+	}
+	return nil
+}
+
+func (r *TailReader) emit(e Event) {
+	if r.cfg.OnEvent != nil {
+		e.Key = r.cfg.Key
+		r.cfg.OnEvent(e)
+	}
+}
+
+// Close waits for a Read under way, which takes Block at the most, and closes the reader's own
+// connection. A second Close does nothing.
+func (r *TailReader) Close(ctx context.Context) error {
+	if r.state.Swap(readerClosed) != readerOpen {
+		return nil
+	}
+	close(r.stop)
+	select {
+	case <-r.token:
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("redisio: close tail of %q while a read is under way: %w", keyName(r.cfg.Key), context.Cause(ctx)), r.reading.close())
+	}
+	return r.reading.close()
+}
