@@ -1,0 +1,104 @@
+// Package embedded provides Redis where there is none: for first runs, examples, and tests in virtual
+// time.
+//
+// # What it can't
+//
+// The in-process server is miniredis. It serves reading in groups, acks, nacks, releases and recovery for
+// one process, and it is never the proof of a Redis behaviour:
+//
+//   - it keeps nothing: when the process ends, all is gone;
+//   - XCLAIM ignores the min-idle time, and JUSTID counts a delivery, so two readers of a group may take
+//     an entry from each other where Redis would let one win;
+//   - entries trimmed while pending vanish without a word, and XACK of them says 0;
+//   - a history read ignores COUNT; trimming with "~" is exact; XINFO's lag is the stream's length;
+//   - it slows down with many pending entries, and every command wakes every blocked reader.
+//
+// Only this package imports miniredis: programs that don't import it don't carry it.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/server"
+)
+
+// Server is an in-process server.
+type Server struct {
+	m    *miniredis.Miniredis
+	addr string
+}
+
+// Start starts a server that listens on a free port of the loopback interface.
+func Start() (*Server, error) {
+	m := miniredis.NewMiniRedis()
+	if err := m.Start(); err != nil {
+		return nil, fmt.Errorf("embedded: start: %w", err)
+	}
+	return &Server{m, m.Addr()}, nil
+}
+
+// Pipe starts a server without a port: its clients talk to it in memory. That works in a
+// testing/synctest bubble, where the server's clock is the bubble's; sockets would not.
+func Pipe() *Server { return &Server{m: miniredis.NewMiniRedis()} }
+
+// URL returns the URL to connect to; "" for a server without a port.
+func (s *Server) URL() string {
+	if s.addr == "" {
+		return ""
+	}
+	return "redis://" + s.addr
+}
+
+// Client returns a client. The caller closes it.
+func (s *Server) Client() *redis.Client {
+	o := &redis.Options{Addr: s.addr, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
+	if s.addr == "" {
+		o.Addr = "embedded:0"
+		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.m.Dial() }
+	}
+	return redis.NewClient(o)
+}
+
+// Close ends the server. Its data is gone.
+func (s *Server) Close() { s.m.Close() }
+
+// Open returns a client for a program that may or may not have a Redis: the one at url, usually
+// $REDIS_URL, if that is not empty; else a private redis-server, if one is on PATH; else the in-process
+// server. describe says which, for people. The returned function closes all of it.
+func Open(ctx context.Context, url string) (rdb redis.UniversalClient, describe string, close func() error, err error) {
+	if url != "" {
+		rdb, err := redisio.Connect(ctx, url, redisio.ConnectOptions{})
+		if err != nil {
+			return nil, "", nil, err
+		}
+		return rdb, "using the Redis of REDIS_URL", rdb.Close, nil
+	}
+	s, err := server.Start(ctx, server.Options{})
+	if err == nil {
+		rdb, err := redisio.Connect(ctx, s.URL(), redisio.ConnectOptions{})
+		if err != nil {
+			return nil, "", nil, errors.Join(err, s.Stop())
+		}
+		describe = fmt.Sprintf("started a private redis-server at %s (set REDIS_URL to use another; its data goes when this program ends)", s.Addr())
+		return rdb, describe, func() error { return errors.Join(rdb.Close(), s.Stop()) }, nil
+	}
+	if !errors.Is(err, server.ErrNotFound) {
+		return nil, "", nil, fmt.Errorf("embedded: %w; set REDIS_URL to use a server that runs", err)
+	}
+	m, err := Start()
+	if err != nil {
+		return nil, "", nil, err
+	}
+	c := m.Client()
+	describe = "using a small in-process server, as there is no redis-server on PATH (set REDIS_URL to use a real one; its data goes when this program ends)"
+	return c, describe, func() error { err := c.Close(); m.Close(); return err }, nil
+}

@@ -1,0 +1,193 @@
+// Package server starts private redis-server processes: on a free port, with a temporary folder, and
+// nothing left behind.
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// ErrNotFound says that there is no redis-server on PATH.
+var ErrNotFound = errors.New("redis-server is not on PATH")
+
+// Options configure a server.
+type Options struct {
+	Args []string // more arguments, as "--maxmemory", "100mb"; later ones win
+}
+
+// Server is one redis-server process.
+type Server struct {
+	path string
+	dir  string
+	port int
+	args []string
+
+	mu   sync.Mutex // guards proc; never held while waiting
+	proc *process
+}
+
+// process is one life of a server.
+type process struct {
+	cmd  *exec.Cmd
+	out  *tail
+	done chan struct{} // closed when it has ended
+}
+
+// Start starts a server and waits until it accepts connections. A port that somebody else takes in the
+// meantime is replaced by another.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, ErrNotFound
+	}
+	dir, err := os.MkdirTemp("", "redisio-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{path: path, dir: dir, args: o.Args}
+	for range 10 {
+		if s.port, err = freePort(); err != nil {
+			break
+		}
+		if err = s.launch(ctx); err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	_ = os.RemoveAll(dir)
+	return nil, fmt.Errorf("start %s: %w", path, err)
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (s *Server) launch(ctx context.Context) error {
+	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
+		"--save", "", "--appendonly", "no", "--daemonize", "no"}, s.args...)
+	p := &process{cmd: exec.Command(s.path, args...), out: &tail{ready: make(chan struct{})}, done: make(chan struct{})}
+	p.cmd.Dir = s.dir
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	dieWithParent(p.cmd)
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	go func() { // ends with the process; stop waits for it
+		_ = p.cmd.Wait() // being killed is its normal end
+		close(p.done)
+	}()
+	timeout := time.NewTimer(20 * time.Second)
+	defer timeout.Stop()
+	var err error
+	select {
+	case <-p.out.ready: // its own words: an answer on the port could come from somebody else
+		s.mu.Lock()
+		s.proc = p
+		s.mu.Unlock()
+		return nil
+	case <-p.done:
+		return fmt.Errorf("it ended: %s", p.out.text())
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-timeout.C:
+		err = fmt.Errorf("not ready after 20 s: %s", p.out.text())
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.done
+	return err
+}
+
+// Addr returns host:port.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// URL returns the URL to connect to.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Path returns the program that runs.
+func (s *Server) Path() string { return s.path }
+
+func (s *Server) running() (*process, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return nil, errors.New("redis-server is not running")
+	}
+	return s.proc, nil
+}
+
+// Kill ends the process without warning, as a crash does. Data that was not persisted is gone.
+func (s *Server) Kill() error {
+	s.mu.Lock()
+	p := s.proc
+	s.proc = nil
+	s.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	err := p.cmd.Process.Kill()
+	<-p.done
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// Restart kills the process if it runs and starts it again on the same port and folder.
+func (s *Server) Restart(ctx context.Context) error {
+	if err := s.Kill(); err != nil {
+		return err
+	}
+	var err error
+	for range 20 {
+		if err = s.launch(ctx); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// Stop kills the process and removes its folder.
+func (s *Server) Stop() error { return errors.Join(s.Kill(), os.RemoveAll(s.dir)) }
+
+// tail keeps the end of the output, and notices that the server is ready.
+type tail struct {
+	mu    sync.Mutex
+	buf   []byte
+	ready chan struct{}
+	said  bool
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if !t.said && bytes.Contains(t.buf, []byte("Ready to accept connections")) {
+		t.said = true
+		close(t.ready)
+	}
+	if len(t.buf) > 16<<10 {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-4<<10:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}

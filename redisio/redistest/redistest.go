@@ -1,0 +1,166 @@
+// Package redistest gives tests real Redis servers: one shared by the tests of a package, and private
+// ones to kill, pause and restart.
+//
+// It needs redis-server on PATH, and fails where there is none: a skipped test proves nothing.
+//
+//	func TestMain(m *testing.M) {
+//		os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
+//	}
+package redistest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/internal/server"
+)
+
+// Server is a redis-server process for tests.
+type Server struct {
+	s *server.Server
+}
+
+// Option configures a server.
+type Option func(*server.Options)
+
+// Args passes arguments to redis-server, as Args("--appendonly", "yes").
+func Args(args ...string) Option {
+	return func(o *server.Options) { o.Args = append(o.Args, args...) }
+}
+
+// Start starts a private server, for tests that hurt it. It ends with the test.
+func Start(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	s, err := start(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.s.Resume() // a stopped process can be killed as well, but says nothing before
+		if err := s.s.Stop(); err != nil {
+			t.Errorf("stop redis-server: %v", err)
+		}
+	})
+	return s
+}
+
+func start(opts ...Option) (*Server, error) {
+	var o server.Options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := server.Start(ctx, o)
+	if errors.Is(err, server.ErrNotFound) {
+		return nil, errors.New("redistest: redis-server is not on PATH; `make test` installs it, or put Redis 7.0 or newer there")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redistest: %w", err)
+	}
+	return &Server{s}, nil
+}
+
+var shared struct {
+	sync.Mutex
+	s *Server
+}
+
+// Shared returns the server that all tests of a package share, started by the first that asks; [Main]
+// stops it. Tests use keys of their own, see [Key].
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.s == nil {
+		s, err := start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.s = s
+	}
+	return shared.s
+}
+
+// Main runs the tests of a package, stops the shared server and then runs checks, which are skipped if
+// tests failed. It returns the exit code.
+func Main(m *testing.M, checks ...func() error) int {
+	code := m.Run()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.s != nil {
+		if err := shared.s.s.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		shared.s = nil
+	}
+	for _, check := range checks {
+		if code != 0 {
+			break
+		}
+		if err := check(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
+}
+
+// Key returns a key that no other test uses.
+func Key(t testing.TB) string { return strings.ReplaceAll(t.Name(), "/", ":") + ":" + rand.Text()[:8] }
+
+// URL returns the URL to connect to.
+func (s *Server) URL() string { return s.s.URL() }
+
+// Addr returns host:port.
+func (s *Server) Addr() string { return s.s.Addr() }
+
+// Client returns a client that is closed when the test ends.
+func (s *Server) Client(t testing.TB) *redis.Client {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() }) // the test may have closed it
+	return rdb
+}
+
+// FlushAll empties the server. Not on the shared one, where other tests may run.
+func (s *Server) FlushAll(t testing.TB) {
+	t.Helper()
+	if err := s.Client(t).FlushAll(context.Background()).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill(t testing.TB) { t.Helper(); check(t, s.s.Kill()) }
+
+// Restart starts the server again, on the same port; it kills it before if it runs.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	check(t, s.s.Restart(ctx))
+}
+
+// Pause stops the server without ending it: connections stay, answers don't come.
+func (s *Server) Pause(t testing.TB) { t.Helper(); check(t, s.s.Pause()) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume(t testing.TB) { t.Helper(); check(t, s.s.Resume()) }
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
