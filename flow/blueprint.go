@@ -1,0 +1,93 @@
+package flow
+
+import "fmt"
+
+// Source is a typed output of a stage in a blueprint: a stream of T to be. It is a value to pass on, once, to an operator
+// or to a sink; nothing runs until the graph does.
+type Source[T any] struct{ out *outlet[T] }
+
+// outlet is one output port of a node. link builds, when a run starts, what leads up to it: it is given the chain of
+// what is downstream.
+type outlet[T any] struct {
+	node *node
+	port int
+	link func(b *builder, to chain[T])
+}
+
+// node is a stage in a blueprint. It is immutable once its constructor has returned, so that a graph can be run many
+// times, at once too.
+type node struct {
+	kind kind
+	stageConfig
+	ins   []input
+	ports int // number of outputs
+}
+
+// input names an output port that feeds a node.
+type input struct {
+	node *node
+	port int
+}
+
+type kind uint8
+
+const (
+	kindSource kind = iota
+	kindVia
+	kindRoute
+	kindMerge
+	kindSink
+)
+
+func (k kind) String() string { return [...]string{"source", "stage", "route", "merge", "sink"}[k] }
+
+func newNode(k kind, name string, ports int, opts []StageOption) *node {
+	n := &node{kind: k, ports: ports}
+	n.name, n.workers, n.chunk = name, 1, defaultChunk
+	n.maxInFlight, n.maxBytes = defaultMaxInFlight, defaultMaxBytes
+	n.apply(opts)
+	return n
+}
+
+// reads notes that the node reads src, and reports a source that nobody made.
+func reads[T any](n *node, src Source[T]) {
+	if src.out == nil {
+		n.issue("", "its input is the zero Source", "give it a Source that a constructor or an operator returned")
+		n.ins = append(n.ins, input{})
+		return
+	}
+	n.ins = append(n.ins, input{src.out.node, src.out.port})
+}
+
+// isNil says whether a factory or function argument is missing, and if so makes it a mistake of the stage.
+func (n *node) needs(ok bool, what string) {
+	if !ok {
+		n.issue(what, "the function is nil", "give a function")
+	}
+}
+
+func (n *node) checkKeyer(ok bool, want string) {
+	if n.keyedBy != nil && !ok {
+		n.issue("KeyedBy", fmt.Sprintf("the key function takes %T", n.keyedBy), "give a function of "+want)
+	}
+}
+
+// newSource makes the handle of a node's output port.
+func newSource[T any](n *node, port int, link func(b *builder, to chain[T])) Source[T] {
+	return Source[T]{out: &outlet[T]{node: n, port: port, link: link}}
+}
+
+// Branch is a source with a sink at its end: what graphs are made of. To makes one.
+type Branch struct {
+	node *node
+	link func(b *builder)
+}
+
+// chain is what is downstream of an output port within one goroutine: fused stages up to the next boundary or sink.
+// open makes its state afresh for each life of the goroutine and returns the function to push messages into. done, once
+// the last life is over, tells the boundaries at its end.
+type chain[T any] struct {
+	open  func(la *lane) func(Message[T])
+	done  func()
+	nodes []*node
+}

@@ -1,0 +1,191 @@
+package flow
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// edge carries chunks between goroutines: a bounded channel, and another that takes the empty chunks back. Whoever
+// sends last closes it.
+type edge[T any] struct {
+	ch      chan []Message[T]
+	empty   chan []Message[T]
+	size    int
+	senders atomic.Int32
+	stats   *edgeStats
+}
+
+// edgeDepth is how many chunks an edge holds beside the one being filled and the one being worked on.
+const edgeDepth = 2
+
+// edgeStats is what snapshots tell of an edge. Counted per chunk.
+type edgeStats struct {
+	from, to *node
+	size     int
+	fill     func() int // chunks waiting
+	messages atomic.Uint64
+	chunks   atomic.Uint64
+	blocked  atomic.Int64 // nanoseconds senders waited for room
+	took     atomic.Uint64
+	done     atomic.Uint64
+	busy     atomic.Int64 // nanoseconds the reading lane worked
+}
+
+func (s *edgeStats) taken(n int) { s.took.Add(uint64(n)) }
+
+func (s *edgeStats) worked(n int, d time.Duration) {
+	s.done.Add(uint64(n))
+	s.busy.Add(int64(d))
+}
+
+// newEdge makes an edge at a boundary of the stage n, into to, in chunks of n's size.
+func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
+	e := &edge[T]{
+		ch:    make(chan []Message[T], depth),
+		empty: make(chan []Message[T], depth+2),
+		size:  n.chunk,
+		stats: &edgeStats{from: n, to: to, size: depth},
+	}
+	if n == to && len(n.ins) > 0 {
+		e.stats.from = n.ins[0].node
+	}
+	e.stats.fill = func() int { return len(e.ch) }
+	b.edge(e.stats, e.giveBack)
+	return e
+}
+
+// giveBack empties the edge at the end of a run that was cut short.
+func (e *edge[T]) giveBack(news *news) {
+	for {
+		select {
+		case chunk, ok := <-e.ch:
+			if !ok {
+				return
+			}
+			for i := range chunk {
+				chunk[i].lease.release(Nacked, nil, news)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// edgeTo makes an edge at a boundary of n, and the island that reads it and runs to.
+func edgeTo[T any](b *builder, n *node, to chain[T]) *edge[T] {
+	e := newEdge[T](b, n, to.nodes[0], edgeDepth)
+	readEdge(b, e, to)
+	return e
+}
+
+// readEdge makes an island that reads the edge and runs to.
+func readEdge[T any](b *builder, e *edge[T], to chain[T]) {
+	b.island(to.nodes, to.done, func() error {
+		la := newLane(b.run)
+		push := to.open(la)
+		return la.live(func() error { return consume(la, e, push) })
+	})
+}
+
+// sender is the chain that ends in the edge. Each call makes one more sender.
+func (e *edge[T]) sender() chain[T] {
+	e.senders.Add(1)
+	return chain[T]{
+		open:  func(la *lane) func(Message[T]) { return e.attach(la).push },
+		done:  e.left,
+		nodes: []*node{e.stats.to},
+	}
+}
+
+// left is called once by each sender at its end.
+func (e *edge[T]) left() {
+	if e.senders.Add(-1) == 0 {
+		close(e.ch)
+	}
+}
+
+// port is a lane's end of an edge.
+type port[T any] struct {
+	la  *lane
+	e   *edge[T]
+	buf []Message[T]
+}
+
+func (e *edge[T]) attach(la *lane) *port[T] {
+	p := &port[T]{la: la, e: e}
+	la.hooks = append(la.hooks, hook{
+		flush: p.flush,
+		end:   func() error { p.flush(true); return nil },
+		drop: func() {
+			giveBack(la, p.buf)
+			p.buf = nil
+		},
+	})
+	return p
+}
+
+func (p *port[T]) push(m Message[T]) {
+	if p.buf == nil {
+		p.buf = p.e.fresh()
+	}
+	p.buf = append(p.buf, m)
+	if len(p.buf) >= p.e.size {
+		p.flush(true)
+	}
+}
+
+func (p *port[T]) flush(block bool) {
+	if len(p.buf) == 0 {
+		return
+	}
+	if p.e.send(p.la, p.buf, block) {
+		p.buf = nil
+	}
+}
+
+// free reports whether the edge would take a chunk now.
+func (p *port[T]) free() bool { return len(p.e.ch) < cap(p.e.ch) }
+
+// send sends a chunk, which then belongs to the receiver. It reports false when it could not and still is the caller's:
+// only if block is false. When the lane is stopped while it blocks, the chunk is given back.
+func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
+	n := uint64(len(chunk))
+	select {
+	case e.ch <- chunk:
+	default:
+		if !block {
+			return false
+		}
+		la.news.tell() // what has settled must not wait with us
+		since := time.Now()
+		select {
+		case e.ch <- chunk:
+		case <-la.ctx.Done():
+			la.aborted = true
+			giveBack(la, chunk)
+			return true
+		}
+		e.stats.blocked.Add(int64(time.Since(since)))
+	}
+	e.stats.messages.Add(n)
+	e.stats.chunks.Add(1)
+	return true
+}
+
+func (e *edge[T]) fresh() []Message[T] {
+	select {
+	case buf := <-e.empty:
+		return buf
+	default:
+		return make([]Message[T], 0, min(e.size, defaultChunk))
+	}
+}
+
+// recycle takes an emptied chunk back.
+func (e *edge[T]) recycle(chunk []Message[T]) {
+	clear(chunk)
+	select {
+	case e.empty <- chunk[:0]:
+	default:
+	}
+}

@@ -1,0 +1,156 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+var (
+	// ErrStopped is the cause of the handlers' contexts after Running.Stop.
+	ErrStopped = errors.New("flow: graph stopped")
+	// ErrDrainTimeout is the cause of the handlers' contexts once a drain took longer than its timeout.
+	ErrDrainTimeout = errors.New("flow: drain timeout")
+	// ErrRunning is returned by Supervisor.Add for a name that is running, and by what needs a graph at rest.
+	ErrRunning = errors.New("flow: already running")
+	// ErrUnknownGraph is returned by the Supervisor for a name it does not run.
+	ErrUnknownGraph = errors.New("flow: unknown graph")
+	// ErrNotRedeliverable is wrapped by the error that stops a graph when a message failed for good, and its source can
+	// neither deliver it again nor keep it as a dead letter.
+	ErrNotRedeliverable = errors.New("flow: source cannot deliver the message again")
+
+	errGoexit = errors.New("flow: runtime.Goexit called in user code")
+)
+
+// BuildError is one mistake in a blueprint. Validate returns all of them at once, joined.
+type BuildError struct {
+	Graph string // the graph's name
+	Stage string // the stage's name, or "" when the graph as a whole is meant
+	Field string // the config field, when the mistake is in one
+	Issue string // what is wrong
+	Fix   string // what to do
+}
+
+func (e *BuildError) Error() string {
+	var b strings.Builder
+	b.WriteString("flow: ")
+	if e.Graph != "" {
+		fmt.Fprintf(&b, "graph %q: ", e.Graph)
+	}
+	if e.Stage != "" {
+		fmt.Fprintf(&b, "stage %q: ", e.Stage)
+	}
+	if e.Field != "" {
+		b.WriteString(e.Field + ": ")
+	}
+	b.WriteString(e.Issue)
+	if e.Fix != "" {
+		b.WriteString("; " + e.Fix)
+	}
+	return b.String()
+}
+
+// PanicError is a panic in user code, turned into an error.
+type PanicError struct {
+	Value any    // what was panicked with
+	Stack []byte // of the goroutine that panicked
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
+
+// Unwrap returns the panic's value when it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// StageError is why a graph stopped by itself: a stage that failed beyond its restarts, or a message whose policy is to
+// stop.
+type StageError struct {
+	Graph    string
+	Stage    string
+	Restarts int    // restarts of the stage's region before it gave up
+	ID       string // of the entry at fault; "" when it was not a message's fault
+	Err      error
+}
+
+func (e *StageError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "flow: graph %q: stage %q", e.Graph, e.Stage)
+	if e.ID != "" {
+		fmt.Fprintf(&b, ": message %s", e.ID)
+	}
+	if e.Restarts > 0 {
+		fmt.Fprintf(&b, ": gave up after %d restarts", e.Restarts)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *StageError) Unwrap() error { return e.Err }
+
+// WriteError tells which messages of a chunk a sink could not write. A Writer that returns it says that all the others
+// are written.
+type WriteError struct {
+	// Errs has an entry for each message of the chunk, in its order; nil for those written.
+	Errs []error
+}
+
+func (e *WriteError) Error() string {
+	n, first := 0, error(nil)
+	for _, err := range e.Errs {
+		if err != nil {
+			if n++; first == nil {
+				first = err
+			}
+		}
+	}
+	return fmt.Sprintf("%d of %d messages not written, the first: %v", n, len(e.Errs), first)
+}
+
+// Unwrap returns the errors of the messages that were not written.
+func (e *WriteError) Unwrap() []error {
+	var errs []error
+	for _, err := range e.Errs {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// DrainReport says how a graph ended.
+type DrainReport struct {
+	Graph    string
+	Took     time.Duration // from the end being asked for, or the sources' end, to the end
+	Settled  uint64        // entries settled over the whole run
+	Released uint64        // entries given back unfinished at the end, for others to take
+	Stuck    []Stuck       // stages that had not come to their end in time
+}
+
+// Stuck is a stage that did not end in time.
+type Stuck struct {
+	Stage string
+	// Holding is the number of messages that had reached the stage and not left it.
+	Holding uint64
+}
+
+func (s Stuck) String() string { return fmt.Sprintf("%s (%d messages)", s.Stage, s.Holding) }
+
+// DrainError is returned by Run and Drain when a drain did not finish within its timeout. Nothing is lost by it: what
+// was not finished was given back to the sources.
+type DrainError struct{ DrainReport }
+
+func (e *DrainError) Error() string {
+	names := make([]string, len(e.Stuck))
+	for i, s := range e.Stuck {
+		names[i] = s.String()
+	}
+	return fmt.Sprintf("flow: graph %q: drain timed out after %v: %d entries given back unfinished, stuck: %s",
+		e.Graph, e.Took.Round(time.Millisecond), e.Released, strings.Join(names, ", "))
+}
+
+// Unwrap makes errors.Is(err, ErrDrainTimeout) true.
+func (e *DrainError) Unwrap() error { return ErrDrainTimeout }

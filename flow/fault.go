@@ -1,0 +1,186 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Fault is a message that a stage failed on: its handler returned an error or panicked.
+type Fault struct {
+	Graph string
+	Stage string
+	Err   error         // *PanicError for a panic
+	Tries int           // how often the stage has tried in this delivery, this try included
+	Meta  Meta          // of the message
+	After time.Duration // of a nack: how long the source shall wait before it delivers again
+}
+
+func (f *Fault) Error() string {
+	return fmt.Sprintf("flow: graph %q: stage %q: message %s: %v", f.Graph, f.Stage, f.Meta.ID, f.Err)
+}
+
+// Unwrap returns the handler's error.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Policy decides about a fault. It is set for a stage or for a graph (OnFault), and is not asked about verdicts (Skip,
+// RetryAfter, Reject), which decide themselves. It must be quick and safe for concurrent use.
+type Policy func(*Fault) Decision
+
+// Decision is what to do about a fault.
+type Decision struct {
+	Do    Action
+	After time.Duration // to wait before a retry, or before the source delivers again
+}
+
+// Action is a kind of decision.
+type Action uint8
+
+const (
+	// ActRetry calls the handler again with the same message, in place, after the wait.
+	ActRetry Action = iota
+	// ActNack gives the entry back to its source, which delivers it again after the wait.
+	ActNack
+	// ActDead gives the entry to its source's dead letters.
+	ActDead
+	// ActDrop gives up the message: as far as this stage is concerned its entry is done.
+	ActDrop
+	// ActStop stops the graph with a *StageError.
+	ActStop
+)
+
+// String names the action.
+func (a Action) String() string {
+	return [...]string{"retry", "nack", "dead letter", "drop", "stop"}[a]
+}
+
+// Retry tries a message up to tries times more, in place, waiting base, 2·base, 4·base, … in between, each with ±50 %
+// jitter and none longer than a minute. Then it leaves the fault to the next policy. While a message waits, the messages
+// behind it in its lane wait too; with KeyedBy only those of its key do.
+func Retry(tries int, base time.Duration, then Policy) Policy {
+	if then == nil {
+		then = Nack
+	}
+	return func(f *Fault) Decision {
+		if f.Tries > tries {
+			return then(f)
+		}
+		return Decision{Do: ActRetry, After: exponential(base, f.Tries)}
+	}
+}
+
+// Nack gives the entry back to its source at once; the source delivers it again, and to its dead letters after as many
+// deliveries as it is configured for. A source that cannot do that stops the graph (ErrNotRedeliverable).
+func Nack(*Fault) Decision { return Decision{Do: ActNack} }
+
+// NackAfter is Nack with a delay.
+func NackAfter(d time.Duration) Policy {
+	return func(*Fault) Decision { return Decision{Do: ActNack, After: d} }
+}
+
+// DeadLetter gives the entry to its source's dead letters at once.
+func DeadLetter(*Fault) Decision { return Decision{Do: ActDead} }
+
+// Drop gives up the message, and counts it.
+func Drop(*Fault) Decision { return Decision{Do: ActDrop} }
+
+// Stop stops the graph with a *StageError. The entry goes back to its source.
+func Stop(*Fault) Decision { return Decision{Do: ActStop} }
+
+// DefaultPolicy is the policy of graphs that set none: three retries in place, starting at 50 ms, then Nack.
+var DefaultPolicy = Retry(3, 50*time.Millisecond, Nack)
+
+// exponential is the wait before the n-th retry (n from 1): base·2^(n-1) with ±50 % jitter, at most a minute.
+func exponential(base time.Duration, n int) time.Duration {
+	if base <= 0 {
+		return 0
+	}
+	b := backoff.ExponentialBackOff{
+		InitialInterval: base, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: time.Minute,
+	}
+	b.Reset()
+	d := b.NextBackOff()
+	for ; n > 1 && n < 64; n-- {
+		d = b.NextBackOff()
+	}
+	return min(d, time.Minute)
+}
+
+// verdict is an error by which a handler decides about its message itself.
+type verdict struct {
+	do    Action
+	after time.Duration
+	err   error
+}
+
+func (v *verdict) Error() string {
+	switch v.do {
+	case ActDrop:
+		return "skip"
+	case ActDead:
+		return "rejected: " + v.err.Error()
+	default:
+		return fmt.Sprintf("retry after %v: %v", v.after, v.err)
+	}
+}
+
+func (v *verdict) Unwrap() error { return v.err }
+
+// Skip is the verdict of a handler that wants the message dropped: it is done, and counted as dropped.
+var Skip error = &verdict{do: ActDrop}
+
+// RetryAfter is the verdict of a handler that wants the message delivered again after d: the entry goes back to its
+// source, and nothing waits for it here. A source that cannot deliver again makes the stage wait and retry in place.
+func RetryAfter(d time.Duration, err error) error {
+	return &verdict{do: ActNack, after: d, err: orUnspecified(err)}
+}
+
+// Reject is the verdict of a handler that knows the message to be hopeless: it goes to the dead letters at once. A source
+// without dead letters stops the graph.
+func Reject(err error) error { return &verdict{do: ActDead, err: orUnspecified(err)} }
+
+func orUnspecified(err error) error {
+	if err == nil {
+		return errors.New("no reason given")
+	}
+	return err
+}
+
+// decide asks the verdict, if the error is one, or else the policy.
+func decide(p Policy, f *Fault) Decision {
+	var v *verdict
+	if errors.As(f.Err, &v) {
+		return Decision{Do: v.do, After: v.after}
+	}
+	return p(f)
+}
+
+// Failure is a message that failed, as a value: what Try's second output carries, and what goes into a stream of
+// failures. It has a JSON form.
+type Failure[T any] struct {
+	Value   T         `json:"value"`
+	Error   string    `json:"error"`
+	Stage   string    `json:"stage"`
+	ID      string    `json:"id,omitempty"`
+	Attempt int       `json:"attempt,omitempty"`
+	Time    time.Time `json:"time"`
+
+	err error
+}
+
+// NewFailure makes the failure of a message at a stage.
+func NewFailure[T any](stage string, m Message[T], err error) Failure[T] {
+	return Failure[T]{
+		Value: m.Value, Error: err.Error(), Stage: stage, ID: m.ID(), Attempt: m.Attempt(), Time: time.Now(), err: err,
+	}
+}
+
+// Err returns the error as it was; after a round trip through JSON one with the same text.
+func (f Failure[T]) Err() error {
+	if f.err == nil && f.Error != "" {
+		return errors.New(f.Error)
+	}
+	return f.err
+}

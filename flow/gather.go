@@ -1,0 +1,335 @@
+package flow
+
+import (
+	"context"
+	"reflect"
+	"time"
+)
+
+// GatherHandler is a Handler with several inputs, for fan-ins that care which input a message comes from: by preference,
+// in sequence, sorted, zipped. Optional interfaces: Picker, PortEnder, Ender, Alarm.
+type GatherHandler[T, U any] interface {
+	Handle(ctx context.Context, port int, m Message[T], emit Emit[U]) error
+}
+
+// Picker is a GatherHandler that says which inputs it wants to read next.
+type Picker interface {
+	// Pick returns the wanted inputs, the most wanted first; the stage reads the first of them that has a message, and
+	// waits for any of them if none has. open tells which have not ended. If none of those picked is open the stage is
+	// at its end: what the other inputs still bring goes back to its source. The slice may be reused.
+	Pick(open []bool) []int
+}
+
+// PortEnder is a GatherHandler that wants to know when one of its inputs has ended.
+type PortEnder[U any] interface {
+	PortEnd(ctx context.Context, port int, emit Emit[U]) error
+}
+
+// Gather makes a stage of several inputs of one type. make is called for each life of the stage.
+func Gather[T, U any](
+	name string, ins []Source[T], make func() GatherHandler[T, U], opts ...StageOption,
+) Source[U] {
+	n := newNode(kindMerge, name, 1, opts)
+	n.oneWorker()
+	for _, in := range ins {
+		reads(n, in)
+	}
+	n.needsInputs(len(ins))
+	n.needs(make != nil, "make")
+	return newSource(n, 0, func(b *builder, to chain[U]) {
+		edges := gatherIsland(b, n, len(ins), make, to)
+		for i, in := range ins {
+			in.out.link(b, edges[i].sender())
+		}
+	})
+}
+
+// PairHandler is a GatherHandler for two inputs of different types: joins and zips. Optional interfaces as there, with
+// 0 for the left and 1 for the right input.
+type PairHandler[A, B, U any] interface {
+	Left(ctx context.Context, m Message[A], emit Emit[U]) error
+	Right(ctx context.Context, m Message[B], emit Emit[U]) error
+}
+
+// Pair makes a stage of two inputs of different types. make is called for each life of the stage.
+func Pair[A, B, U any](
+	name string, left Source[A], right Source[B], make func() PairHandler[A, B, U], opts ...StageOption,
+) Source[U] {
+	n := newNode(kindMerge, name, 1, opts)
+	n.oneWorker()
+	reads(n, left)
+	reads(n, right)
+	n.needs(make != nil, "make")
+	return newSource(n, 0, func(b *builder, to chain[U]) {
+		edges := gatherIsland(b, n, 2, func() GatherHandler[either[A, B], U] { return pairing[A, B, U]{make()} }, to)
+		left.out.link(b, adapt(edges[0].sender(), func(v A) either[A, B] { return either[A, B]{a: v} }))
+		right.out.link(b, adapt(edges[1].sender(), func(v B) either[A, B] { return either[A, B]{b: v} }))
+	})
+}
+
+// either is a message's value of one of two types; the port tells which.
+type either[A, B any] struct {
+	a A
+	b B
+}
+
+func adapt[T, U any](to chain[U], f func(T) U) chain[T] {
+	return chain[T]{
+		open: func(la *lane) func(Message[T]) {
+			push := to.open(la)
+			return func(m Message[T]) { push(Derive(m, f(m.Value))) }
+		},
+		done:  to.done,
+		nodes: to.nodes,
+	}
+}
+
+// pairing makes a GatherHandler of a PairHandler.
+type pairing[A, B, U any] struct{ PairHandler[A, B, U] }
+
+func (p pairing[A, B, U]) Handle(ctx context.Context, port int, m Message[either[A, B]], emit Emit[U]) error {
+	if port == 0 {
+		return p.Left(ctx, Derive(m, m.Value.a), emit)
+	}
+	return p.Right(ctx, Derive(m, m.Value.b), emit)
+}
+
+func (p pairing[A, B, U]) inner() any { return p.PairHandler }
+
+// optional looks for an optional interface on the handler the user gave.
+func optional[I any](h any) (I, bool) {
+	if w, ok := h.(interface{ inner() any }); ok {
+		h = w.inner()
+	}
+	i, ok := h.(I)
+	return i, ok
+}
+
+// gatherStage runs a GatherHandler: it reads its edges itself.
+type gatherStage[T, U any] struct {
+	turn
+	h    GatherHandler[T, U]
+	next func(Message[U])
+	buf  []Message[U]
+	emit Emit[U]
+
+	edges  []*edge[T]
+	open   []bool
+	chunk  [][]Message[T] // of each port, what has not been handled of the chunk it is at
+	whole  [][]Message[T] // and the chunk itself, to recycle
+	picked []int          // by wanted
+	all    []int          // all ports, rotated so that each comes first in turn
+}
+
+func gatherIsland[T, U any](
+	b *builder, n *node, ports int, make_ func() GatherHandler[T, U], to chain[U],
+) []*edge[T] {
+	edges := make([]*edge[T], ports)
+	for i := range edges {
+		edges[i] = newEdge[T](b, n, n, edgeDepth)
+		edges[i].stats.from = n.ins[i].node
+	}
+	b.island(append([]*node{n}, to.nodes...), to.done, func() error {
+		la := newLane(b.run)
+		s := &gatherStage[T, U]{next: to.open(la), edges: edges}
+		s.init(la, b.run.stages[n])
+		s.renew = func() { s.h = make_() }
+		s.passOn, s.discard = s.pushAll, s.clear
+		s.emit = func(m Message[U]) {
+			m.lease = s.emitted(m.lease)
+			if s.buf = append(s.buf, m); len(s.buf) >= defaultChunk {
+				s.forward(true)
+			}
+		}
+		s.hook(s.end)
+		s.hookInputs()
+		return la.live(s.body)
+	})
+	return edges
+}
+
+func (s *gatherStage[T, U]) hookInputs() {
+	n := len(s.edges)
+	s.open, s.chunk, s.whole, s.all = make([]bool, n), make([][]Message[T], n), make([][]Message[T], n), make([]int, n)
+	for i := range n {
+		s.open[i], s.all[i] = true, i
+	}
+	s.la.hooks = append(s.la.hooks, hook{drop: func() {
+		for i := range s.chunk {
+			giveBack(s.la, s.chunk[i])
+			s.chunk[i] = nil
+		}
+	}})
+	s.la.alarms = append(s.la.alarms, alarm{
+		next: func() time.Time {
+			if a, ok := optional[Alarm[U]](s.h); ok {
+				return a.Next()
+			}
+			return time.Time{}
+		},
+		ring: func() error {
+			a, _ := optional[Alarm[U]](s.h)
+			return s.apart(func(ctx context.Context) error { return a.Ring(ctx, s.emit) })
+		},
+	})
+}
+
+func (s *gatherStage[T, U]) body() error {
+	for !s.la.aborted {
+		if err := s.la.ring(); err != nil {
+			return err
+		}
+		wanted := s.wanted()
+		if len(wanted) == 0 {
+			return s.refuse()
+		}
+		port := s.ready(wanted)
+		if port < 0 {
+			if port = s.await(wanted); port < 0 {
+				continue // an alarm, or the end of the lane
+			}
+		}
+		if !s.open[port] {
+			if err := s.portEnd(port); err != nil {
+				return err
+			}
+			continue
+		}
+		s.one(port)
+	}
+	return nil
+}
+
+// wanted returns the open ports that the handler wants, in its order.
+func (s *gatherStage[T, U]) wanted() []int {
+	picks := s.all
+	if p, ok := optional[Picker](s.h); ok {
+		picks = p.Pick(s.open)
+	} else {
+		first := s.all[0]
+		copy(s.all, s.all[1:])
+		s.all[len(s.all)-1] = first
+	}
+	open := s.picked[:0]
+	for _, p := range picks {
+		if p >= 0 && p < len(s.open) && s.open[p] {
+			open = append(open, p)
+		}
+	}
+	s.picked = open
+	return open
+}
+
+// ready returns the first wanted port that has a message, or has just ended; -1 if there is none.
+func (s *gatherStage[T, U]) ready(wanted []int) int {
+	for _, p := range wanted {
+		if len(s.chunk[p]) > 0 {
+			return p
+		}
+		select {
+		case chunk, ok := <-s.edges[p].ch:
+			s.received(p, chunk, ok)
+			return p
+		default:
+		}
+	}
+	return -1
+}
+
+// await blocks until one of the wanted ports has a chunk or ends, an alarm is due, or the lane is stopped.
+func (s *gatherStage[T, U]) await(wanted []int) int {
+	s.la.flush(true)
+	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.ctx.Done())}}
+	for _, p := range wanted {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.edges[p].ch)})
+	}
+	if at := s.la.nextAlarm(); !at.IsZero() {
+		t := time.NewTimer(time.Until(at))
+		defer t.Stop()
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.C)})
+	}
+	i, v, ok := reflect.Select(cases)
+	switch {
+	case i == 0:
+		s.la.aborted = true
+		return -1
+	case i > len(wanted):
+		return -1
+	}
+	var chunk []Message[T]
+	if ok {
+		chunk = v.Interface().([]Message[T])
+	}
+	s.received(wanted[i-1], chunk, ok)
+	return wanted[i-1]
+}
+
+func (s *gatherStage[T, U]) received(port int, chunk []Message[T], ok bool) {
+	s.open[port] = ok
+	s.chunk[port], s.whole[port] = chunk, chunk
+	s.edges[port].stats.taken(len(chunk))
+}
+
+// one handles the next message of a port.
+func (s *gatherStage[T, U]) one(port int) {
+	m := s.chunk[port][0]
+	s.chunk[port] = s.chunk[port][1:]
+	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
+	s.la.step()
+	if len(s.chunk[port]) == 0 {
+		e := s.edges[port]
+		e.stats.worked(len(s.whole[port]), 0)
+		e.recycle(s.whole[port])
+		s.chunk[port], s.whole[port] = nil, nil
+		s.la.news.tell()
+	}
+}
+
+func (s *gatherStage[T, U]) portEnd(port int) error {
+	e, ok := optional[PortEnder[U]](s.h)
+	if !ok {
+		return nil
+	}
+	return s.apart(func(ctx context.Context) error { return e.PortEnd(ctx, port, s.emit) })
+}
+
+// refuse gives back what still comes from the inputs nobody wants any more, until they end.
+func (s *gatherStage[T, U]) refuse() error {
+	s.la.flush(true)
+	for p, e := range s.edges {
+		giveBack(s.la, s.chunk[p])
+		s.chunk[p] = nil
+		for s.open[p] {
+			s.la.news.tell()
+			select {
+			case chunk, ok := <-e.ch:
+				s.open[p] = ok
+				giveBack(s.la, chunk)
+			case <-s.la.ctx.Done():
+				s.la.aborted = true
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func (s *gatherStage[T, U]) pushAll() {
+	for i := range s.buf {
+		s.next(s.buf[i])
+	}
+	s.clear()
+}
+
+func (s *gatherStage[T, U]) clear() {
+	clear(s.buf)
+	s.buf = s.buf[:0]
+}
+
+func (s *gatherStage[T, U]) end() error {
+	e, ok := optional[Ender[U]](s.h)
+	if !ok {
+		return nil
+	}
+	return s.apart(func(ctx context.Context) error { return e.End(ctx, s.emit) })
+}

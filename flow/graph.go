@@ -1,0 +1,234 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Graph is a blueprint: a set of branches, each from sources to one sink. It may be run many times, also at once; each
+// run has stages, leases and credits of its own.
+type Graph struct {
+	name     string
+	branches []Branch
+	graphConfig
+	nodes []*node // from the sources to the sinks, each once
+	names map[*node]string
+}
+
+// Part is what a graph is made of: a Branch or a GraphOption.
+type Part interface{ part(*Graph) }
+
+func (b Branch) part(g *Graph) { g.branches = append(g.branches, b) }
+
+func (o graphOption) part(g *Graph) { o(&g.graphConfig) }
+
+// New makes a graph of branches and options. Nothing runs yet, and mistakes are reported by Validate.
+func New(name string, parts ...Part) *Graph {
+	g := &Graph{name: name, graphConfig: newGraphConfig()}
+	for _, p := range parts {
+		if p != nil {
+			p.part(g)
+		}
+	}
+	g.walk()
+	return g
+}
+
+// Name returns the graph's name.
+func (g *Graph) Name() string { return g.name }
+
+// walk finds the nodes that the branches reach, and names them.
+func (g *Graph) walk() {
+	seen := make(map[*node]bool)
+	var visit func(n *node)
+	visit = func(n *node) {
+		if n == nil || seen[n] {
+			return
+		}
+		seen[n] = true
+		for _, in := range n.ins {
+			visit(in.node)
+		}
+		g.nodes = append(g.nodes, n)
+	}
+	for _, b := range g.branches {
+		visit(b.node)
+	}
+	g.names = make(map[*node]string, len(g.nodes))
+	taken := make(map[string]bool)
+	for _, n := range g.nodes {
+		if n.named {
+			taken[n.name] = true
+			g.names[n] = n.name
+		}
+	}
+	for _, n := range g.nodes {
+		if n.named {
+			continue
+		}
+		name := n.name
+		for i := 2; taken[name]; i++ {
+			name = fmt.Sprintf("%s-%d", n.name, i)
+		}
+		taken[name] = true
+		g.names[n] = name
+	}
+}
+
+// Validate returns all mistakes in the blueprint at once: *BuildErrors, joined. Run and Start call it first.
+func (g *Graph) Validate() error {
+	v := &validation{g: g}
+	v.graph()
+	v.stages()
+	v.wiring()
+	v.credits()
+	return errors.Join(v.errs...)
+}
+
+type validation struct {
+	g    *Graph
+	errs []error
+}
+
+func (v *validation) issue(n *node, e BuildError) {
+	e.Graph = v.g.name
+	if n != nil {
+		e.Stage = v.g.names[n]
+	}
+	v.errs = append(v.errs, &e)
+}
+
+func (v *validation) graph() {
+	if v.g.name == "" {
+		v.issue(nil, BuildError{Issue: "it has no name", Fix: "give New a name"})
+	}
+	if len(v.g.branches) == 0 {
+		v.issue(nil, BuildError{Issue: "it has no branches", Fix: "give New one or more flow.To(source, sink)"})
+	}
+	for _, b := range v.g.branches {
+		if b.node == nil {
+			v.issue(nil, BuildError{Issue: "a branch is the zero Branch", Fix: "make branches with flow.To"})
+		}
+	}
+	for _, e := range v.g.issues {
+		v.issue(nil, e)
+	}
+}
+
+func (v *validation) stages() {
+	named := make(map[string]bool)
+	for _, n := range v.g.nodes {
+		for _, e := range n.issues {
+			v.issue(n, e)
+		}
+		if n.named {
+			if named[n.name] {
+				v.issue(n, BuildError{Issue: "two stages have this name", Fix: "give each stage a name of its own"})
+			}
+			named[n.name] = true
+		}
+		if n.workers < 2 && (n.unordered || n.keyedBy != nil) {
+			v.issue(n, BuildError{Issue: "Unordered or KeyedBy without Workers", Fix: "add Workers(n) with n > 1"})
+		}
+		if n.unordered && n.keyedBy != nil {
+			v.issue(n, BuildError{Issue: "both Unordered and KeyedBy", Fix: "choose one"})
+		}
+		if n.kind == kindSource && n.workers > 1 {
+			v.issue(n, BuildError{Field: "Workers", Issue: "a source reads on one goroutine",
+				Fix: "give the workers to the stage after it"})
+		}
+	}
+}
+
+// wiring finds outputs that nobody reads and outputs read twice.
+func (v *validation) wiring() {
+	readers := make(map[input][]*node)
+	for _, n := range v.g.nodes {
+		for _, in := range n.ins {
+			if in.node != nil {
+				readers[in] = append(readers[in], n)
+			}
+		}
+	}
+	seen := make(map[*node]bool)
+	for _, b := range v.g.branches {
+		if b.node != nil && seen[b.node] {
+			v.issue(b.node, BuildError{Issue: "its branch was given to the graph twice", Fix: "give each branch once"})
+		}
+		seen[b.node] = true
+	}
+	for _, n := range v.g.nodes {
+		for port := range n.ports {
+			out := ""
+			if n.ports > 1 {
+				out = fmt.Sprintf(" %d", port)
+			}
+			switch by := readers[input{n, port}]; {
+			case len(by) == 0:
+				v.issue(n, BuildError{Issue: "nobody reads its output" + out,
+					Fix: "end it with flow.To, in a branch of this graph; sink.Discard takes what is not needed"})
+			case len(by) > 1:
+				names := make([]string, len(by))
+				for i, r := range by {
+					names[i] = fmt.Sprintf("%q", v.g.names[r])
+				}
+				v.issue(n, BuildError{Issue: fmt.Sprintf("its output%s is used %d times, by %s", out, len(by),
+					strings.Join(names, ", ")), Fix: "a Source may be used once; copy it with operators.FanOut"})
+			}
+		}
+	}
+}
+
+// credits refuses holders that can wait for more messages than their sources let into the graph.
+func (v *validation) credits() {
+	for _, src := range v.g.nodes {
+		if src.kind != kindSource {
+			continue
+		}
+		sum, holders := 0, 0
+		for _, n := range v.g.nodes {
+			if n.holds == 0 || !reaches(src, n) {
+				continue
+			}
+			if n.holds > src.maxInFlight {
+				v.issue(n, BuildError{
+					Issue: fmt.Sprintf("it waits for %d messages, but source %q lets at most %d into the graph",
+						n.holds, v.g.names[src], src.maxInFlight),
+					Fix: fmt.Sprintf("make it smaller, or give the source flow.MaxInFlight(%d) or more", n.holds),
+				})
+				continue
+			}
+			if n.holdsFor <= 0 {
+				sum += n.holds - 1
+				holders++
+			}
+		}
+		if holders > 1 && sum >= src.maxInFlight {
+			v.issue(src, BuildError{
+				Issue: fmt.Sprintf("the stages behind it may hold %d messages without any of them going on, "+
+					"and it lets at most %d into the graph: that is a deadlock", sum, src.maxInFlight),
+				Fix: fmt.Sprintf("give it flow.MaxInFlight(%d) or more, or give the stages a time limit", sum+1),
+			})
+		}
+	}
+}
+
+// reaches reports whether messages of a source get to a stage.
+func reaches(src, n *node) bool {
+	return n == src || slices.ContainsFunc(n.ins, func(in input) bool { return in.node != nil && reaches(src, in.node) })
+}
+
+// Run runs the graph until it ends by itself, as its sources have, or until ctx is done, and then drains it: the sources
+// stop reading, what has been read is finished, for at most DrainTimeout. It returns nil after a clean end, a
+// *StageError when the graph stopped by itself, a *DrainError when the drain was cut short, and what Validate returns if
+// it did not start.
+func (g *Graph) Run(ctx context.Context) error {
+	r, err := g.Start(ctx)
+	if err != nil {
+		return err
+	}
+	return r.Wait()
+}

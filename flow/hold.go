@@ -1,0 +1,100 @@
+package flow
+
+import "context"
+
+// Held is a message that a handler keeps beyond its return: Batch, windows, joins of streams. It owns a share of the
+// lease, so the entry stays unsettled until the hold is done or joined into another message. If the stage is restarted,
+// or the graph is stopped, the framework gives the holds of the old life back (Nacked); the new life knows nothing of
+// them.
+type Held[T any] struct {
+	Message[T]
+	hold *hold
+	life uint32
+}
+
+// hold is a stage's record of a share that a handler keeps. Records are reused: life tells an old Held from a new one.
+type hold struct {
+	lease *lease
+	stage *stageBase // whose handler holds; nil outside a running graph
+	at    int        // index in stage.holds
+	life  uint32
+}
+
+// Hold keeps a message beyond the return of the handler that was given it. The context must be the handler's. Each Held
+// must end in Done, Fail or Join.
+func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
+	if m.lease == nil {
+		return Held[T]{Message: m}
+	}
+	if !m.lease.share(1) {
+		m.lease = nil // kept too long already: it has settled, there is nothing left to hold
+		return Held[T]{Message: m}
+	}
+	st := stageOf(ctx)
+	if st == nil { // outside a running graph, as in a test of a handler on its own
+		return Held[T]{Message: m, hold: &hold{lease: m.lease}}
+	}
+	h := st.hold(m.lease)
+	return Held[T]{Message: m, hold: h, life: h.life}
+}
+
+// Done ends the hold: what was held is finished (acknowledged, if nothing else holds its entry). Doing it twice is
+// harmless.
+func (h Held[T]) Done() { h.end(Acked, nil) }
+
+// Fail ends the hold with an error: the entry is delivered again (Nacked).
+func (h Held[T]) Fail(err error) { h.end(Nacked, &Fault{Err: err, Meta: h.Meta()}) }
+
+func (h Held[T]) end(o Outcome, f *Fault) {
+	l := h.take()
+	if l == nil {
+		return
+	}
+	if st := h.hold.stage; st != nil {
+		l.release(o, f, &st.la.news)
+		return
+	}
+	var n news
+	l.release(o, f, &n)
+	n.tell()
+}
+
+// take removes the hold's record and hands its share to the caller; nil if it is gone already.
+func (h Held[T]) take() *lease {
+	if h.hold == nil || h.hold.life != h.life || h.hold.lease == nil {
+		return nil
+	}
+	l := h.hold.lease
+	if h.hold.stage != nil {
+		h.hold.stage.unhold(h.hold)
+	} else {
+		h.hold.lease = nil
+	}
+	return l
+}
+
+// Join makes one message of many held ones: it ends their holds and takes over their shares, and when it settles, each
+// of their entries gets its outcome. Metadata is the first one's. Like a message that the handler was given, it is the
+// handler's until it returns: not emitted, it is done.
+func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
+	m := Message[U]{Value: v}
+	members := make([]*lease, 0, len(held))
+	for i := range held {
+		if m.meta == nil {
+			m.meta = held[i].meta
+		}
+		if l := held[i].take(); l != nil {
+			members = append(members, l)
+		}
+	}
+	if len(members) == 0 {
+		return m
+	}
+	s := newSlab(1, nil)
+	s.members = members
+	m.lease = &s.leases[0]
+	if st := stageOf(ctx); st != nil {
+		st.joined = append(st.joined, m.lease)
+	}
+	return m
+}

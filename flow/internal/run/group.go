@@ -1,0 +1,71 @@
+// Package run owns the goroutines of package flow: every one is started here, beside the wait for it.
+package run
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Group is a set of goroutines that somebody waits for.
+type Group struct {
+	wg   sync.WaitGroup
+	once sync.Once
+	done chan struct{}
+}
+
+// Go starts f. It must not be called once Wait or WaitFor may have returned.
+func (g *Group) Go(f func()) { g.wg.Go(f) }
+
+// Wait waits for all goroutines of the group.
+func (g *Group) Wait() { g.wg.Wait() }
+
+// Done returns a channel that is closed when all goroutines of the group have ended. Call it when the last has been
+// started.
+func (g *Group) Done() <-chan struct{} {
+	g.once.Do(func() {
+		g.done = make(chan struct{})
+		go func() { // ends with the group it waits for
+			g.wg.Wait()
+			close(g.done)
+		}()
+	})
+	return g.done
+}
+
+// WaitFor waits for the group for at most d, and reports whether it has ended.
+func (g *Group) WaitFor(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-g.Done():
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// Panic is a recovered panic.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+// Call calls f and returns its error, or its panic as a value. exited is called, on the way out, when f ended the
+// goroutine by runtime.Goexit.
+func Call(f func() error, exited func()) (err error, p *Panic) {
+	normal := false
+	defer func() {
+		if normal {
+			return
+		}
+		if v := recover(); v != nil {
+			p = &Panic{Value: v, Stack: debug.Stack()}
+			return
+		}
+		exited()
+	}()
+	err = f()
+	normal = true
+	return err, nil
+}

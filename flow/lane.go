@@ -1,0 +1,261 @@
+package flow
+
+import (
+	"context"
+	"time"
+)
+
+// lane is one goroutine's life of a chain of fused stages: their state, what they hold and have not passed on, and the
+// settlements not told of. Everything in it belongs to that goroutine.
+//
+// Idea of flushing: nothing waits for a chunk to fill. When the lane's input runs dry it passes on what it has before it
+// blocks. While the input keeps coming, the lane looks at the clock every few messages, or after each when they are
+// slow, and passes on what is older than flushAfter where that does not block.
+type lane struct {
+	run  *Running
+	ctx  context.Context // the hard context: done at Stop, at the drain's deadline, when the graph fails
+	news news
+
+	// aborted is set when the lane must not go on: what is pushed from then on goes back to its source.
+	aborted bool
+
+	hooks  []hook // downstream first
+	alarms []alarm
+
+	// park, in a keyed worker, puts the message at hand away until its retry is due, and tried is how often it has been
+	// tried before it came here.
+	park  func(after time.Duration, tried int)
+	tried int
+
+	clock   time.Time // when step last looked at it
+	flushed time.Time
+	steps   int
+	slow    bool
+}
+
+// hook is a stage's part in the life of its lane. Any function may be nil.
+type hook struct {
+	open  func() error     // before the first message
+	flush func(block bool) // pass on what is buffered; if not block, only where that is possible at once
+	end   func() error     // the input has ended: pass on all that is left
+	drop  func()           // the life ends early: give back what is buffered and held
+	close func()           // the life is over, whichever way
+}
+
+type alarm struct {
+	next func() time.Time
+	ring func() error
+}
+
+const (
+	flushAfter = time.Millisecond
+	clockEvery = 16
+	slowAfter  = 20 * time.Microsecond // a message that takes longer makes the lane look at the clock after each
+)
+
+func newLane(r *Running) *lane { return &lane{run: r, ctx: r.hard} }
+
+// live runs one life: opens the hooks, calls body, and closes them. Whichever way body ends, also by a panic, all that
+// the lane's stages hold is passed on or given back.
+func (la *lane) live(body func() error) error {
+	opened, ended := 0, false
+	defer func() {
+		if !ended {
+			la.aborted = true
+			for i := len(la.hooks) - 1; i >= 0; i-- {
+				if f := la.hooks[i].drop; f != nil {
+					f()
+				}
+			}
+		}
+		for i := range opened {
+			if f := la.hooks[i].close; f != nil {
+				f()
+			}
+		}
+		la.news.tell()
+	}()
+	for _, h := range la.hooks {
+		opened++
+		if h.open != nil {
+			if err := h.open(); err != nil {
+				return err
+			}
+		}
+	}
+	la.clock = time.Now()
+	la.flushed = la.clock
+	if err := body(); err != nil {
+		return err
+	}
+	if la.aborted {
+		return nil
+	}
+	for i := len(la.hooks) - 1; i >= 0; i-- {
+		if f := la.hooks[i].end; f != nil {
+			if err := f(); err != nil {
+				return err
+			}
+		}
+	}
+	ended = !la.aborted
+	return nil
+}
+
+// flush passes on what the stages have buffered, and tells the sources what has settled.
+func (la *lane) flush(block bool) {
+	for i := len(la.hooks) - 1; i >= 0; i-- {
+		if f := la.hooks[i].flush; f != nil {
+			f(block)
+		}
+	}
+	la.news.tell()
+	la.flushed = time.Now()
+	la.clock = la.flushed
+}
+
+// step is called after each message; see flushing above.
+func (la *lane) step() {
+	la.steps++
+	if !la.slow && la.steps%clockEvery != 0 {
+		return
+	}
+	now := time.Now()
+	took := now.Sub(la.clock)
+	if !la.slow {
+		took /= clockEvery
+	}
+	la.slow = took > slowAfter
+	la.clock = now
+	if now.Sub(la.flushed) >= flushAfter {
+		la.poll()
+	}
+}
+
+// poll flushes a busy lane and sees whether it is still wanted.
+func (la *lane) poll() {
+	la.flush(false)
+	if la.ctx.Err() != nil {
+		la.aborted = true
+	}
+}
+
+// sleep waits on behalf of a message, having passed on all others. It reports false when the lane is stopped.
+func (la *lane) sleep(d time.Duration) bool {
+	la.flush(true)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return !la.aborted
+	case <-la.ctx.Done():
+		la.aborted = true
+		return false
+	}
+}
+
+// nextAlarm returns when the first alarm is due; the zero time for never.
+func (la *lane) nextAlarm() time.Time {
+	var first time.Time
+	for _, a := range la.alarms {
+		if at := a.next(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+// ring rings the alarms that are due.
+func (la *lane) ring() error {
+	if len(la.alarms) == 0 {
+		return nil
+	}
+	now := time.Now()
+	for i := len(la.alarms) - 1; i >= 0; i-- {
+		if at := la.alarms[i].next(); !at.IsZero() && !at.After(now) {
+			if err := la.alarms[i].ring(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// receive blocks until in has something (ok), is closed (!ok), the lane is stopped (!ok and aborted), or an alarm is due
+// (again). Before it blocks it flushes the lane.
+func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
+	select {
+	case v, ok = <-in:
+		return v, ok, false
+	default:
+	}
+	la.flush(true)
+	var due <-chan time.Time
+	if at := la.nextAlarm(); !at.IsZero() {
+		t := time.NewTimer(time.Until(at))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case v, ok = <-in:
+		la.clock = time.Now()
+		return v, ok, false
+	case <-due:
+		return v, true, true
+	case <-la.ctx.Done():
+		la.aborted = true
+		return v, false, false
+	}
+}
+
+// consume is the body of a lane that reads an edge: it pushes each message down the chain until the edge is closed.
+func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
+	for {
+		chunk, ok, again := receive(la, e.ch)
+		if err := la.ring(); err != nil {
+			giveBack(la, chunk)
+			return err
+		}
+		if again {
+			continue
+		}
+		if !ok || la.aborted {
+			giveBack(la, chunk)
+			return nil
+		}
+		started := time.Now()
+		e.stats.taken(len(chunk))
+		pushAll(la, chunk, push)
+		e.stats.worked(len(chunk), time.Since(started))
+		e.recycle(chunk)
+		la.news.tell()
+		if la.aborted {
+			return nil
+		}
+	}
+}
+
+// pushAll pushes a chunk. If the lane is aborted or panics on the way, what has not been pushed goes back.
+func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
+	next := 0
+	defer func() {
+		if next < len(chunk) {
+			giveBack(la, chunk[next:])
+		}
+	}()
+	for i := range chunk {
+		if la.aborted {
+			return
+		}
+		next = i + 1
+		push(chunk[i])
+		la.step()
+	}
+}
+
+// giveBack releases messages unfinished.
+func giveBack[T any](la *lane, chunk []Message[T]) {
+	for i := range chunk {
+		chunk[i].lease.release(Nacked, nil, &la.news)
+	}
+}

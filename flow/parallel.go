@@ -1,0 +1,442 @@
+package flow
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow/internal/run"
+)
+
+// Idea of Workers: three parts around an edge. The feeder cuts chunks into tasks and hands them to the workers; each
+// worker is a lane with a handler of its own and puts its output into the task; the collector, a lane again, takes the
+// finished tasks and pushes their output down the chain. Ordered: the collector takes the tasks in the order they were
+// made, waiting for each. Unordered: as they are finished. Keyed: a task is one message; while a key is at work, what
+// comes of it queues behind it, and whoever finishes a message of the key takes the next; a retry parks its task and
+// frees the worker, so that only its key waits.
+//
+// The messages between feeder and collector are bounded by a window. A task is a few messages when they are quick to
+// handle, and one when they are slow, so that slow work is spread over all workers.
+
+// task is a few messages on their way through a worker. What is in in has not been handled, what is in out has.
+type task[T, U any] struct {
+	in    []Message[T]
+	out   []Message[U]
+	done  chan struct{} // ordered: holds a token when out is ready
+	key   uint64
+	tried int       // keyed: how often its message has been tried
+	due   time.Time // keyed: when its next try is due, while it is parked
+}
+
+// pool is a stage with Workers.
+type pool[T, U any] struct {
+	b      *builder
+	n      *node
+	st     *stageRun
+	mode   mode
+	key    keyer[T]
+	open   func(*lane, func(Message[U])) func(Message[T])
+	to     chain[U]
+	in     *edge[T]
+	window int
+}
+
+type mode uint8
+
+const (
+	ordered mode = iota
+	unordered
+	keyed
+)
+
+// parallel makes the island of a stage with Workers, and returns the chain that leads into it.
+func parallel[T, U any](
+	b *builder, n *node, key keyer[T], open func(*lane, func(Message[U])) func(Message[T]), to chain[U],
+) chain[T] {
+	p := &pool[T, U]{b: b, n: n, st: b.run.stages[n], key: key, open: open, to: to}
+	switch {
+	case key != nil:
+		p.mode = keyed
+	case n.unordered:
+		p.mode = unordered
+	}
+	p.window = max(4*n.workers, 16)
+	p.in = newEdge[T](b, n, n, edgeDepth)
+	b.island(append([]*node{n}, to.nodes...), to.done, p.body)
+	return p.in.sender()
+}
+
+// shift is one life of a pool. The channels have room for every task that has a slot, so sending a task never blocks.
+type shift[T, U any] struct {
+	*pool[T, U]
+	ctx   context.Context // done when the life ends early
+	fail  context.CancelCauseFunc
+	slots chan struct{}    // a token for each task between feeder and collector
+	work  chan *task[T, U] // for the workers
+	done  chan *task[T, U] // for the collector: ordered, in turn and maybe not finished; else as they are finished
+	later chan *task[T, U] // keyed: to be parked
+	pace  pace
+
+	mu    sync.Mutex // guards lanes
+	lanes map[uint64][]*task[T, U]
+
+	parked  []*task[T, U] // the parker's
+	waiting *task[T, U]   // the collector's: out of done, and not finished
+}
+
+// body is one life: it ends when the input has ended and all of it is through, or when one of the parts fails.
+func (p *pool[T, U]) body() error {
+	s := &shift[T, U]{
+		pool:  p,
+		slots: make(chan struct{}, p.window),
+		work:  make(chan *task[T, U], p.window),
+		done:  make(chan *task[T, U], p.window),
+		later: make(chan *task[T, U], p.window),
+		lanes: make(map[uint64][]*task[T, U]),
+	}
+	s.ctx, s.fail = context.WithCancelCause(p.b.run.hard)
+	defer s.fail(nil)
+
+	var workers, parker, collector run.Group
+	for range p.n.workers {
+		workers.Go(func() { s.part(s.worker) })
+	}
+	parker.Go(func() { s.part(s.park) })
+	collector.Go(func() { s.part(s.collect) })
+	s.part(s.feed)
+	close(s.later)
+	parker.Wait()
+	close(s.work)
+	workers.Wait()
+	close(s.done)
+	collector.Wait()
+	s.leftovers()
+	if err := context.Cause(s.ctx); err != nil && p.b.run.hard.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// part runs one of the parts; its failure ends the life.
+func (s *shift[T, U]) part(f func() error) {
+	err, p := run.Call(f, func() { s.fail(errGoexit) })
+	if p != nil {
+		err = &PanicError{Value: p.Value, Stack: p.Stack}
+	}
+	if err != nil {
+		s.fail(err)
+	}
+}
+
+// lane makes a lane that is stopped with the life.
+func (s *shift[T, U]) lane() *lane {
+	la := newLane(s.b.run)
+	la.ctx = s.ctx
+	return la
+}
+
+// feed is the feeder: it reads the edge and makes tasks, and ends when they are all through.
+func (s *shift[T, U]) feed() error {
+	la := s.lane()
+	return la.live(func() error {
+		for {
+			chunk, ok, _ := receive(la, s.in.ch)
+			if !ok || la.aborted {
+				giveBack(la, chunk)
+				break
+			}
+			s.in.stats.taken(len(chunk))
+			s.deal(la, chunk)
+			s.in.stats.worked(len(chunk), 0)
+			s.in.recycle(chunk)
+			la.news.tell()
+			if la.aborted {
+				break
+			}
+		}
+		for range s.window { // all slots are free when nothing is under way, parked or queued
+			if !s.slot(la) {
+				break
+			}
+		}
+		return nil
+	})
+}
+
+// slot takes a slot, and reports false if the life ends before there is one.
+func (s *shift[T, U]) slot(la *lane) bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	default:
+	}
+	la.news.tell()
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-la.ctx.Done():
+		la.aborted = true
+		return false
+	}
+}
+
+// deal cuts a chunk into tasks and hands them out.
+func (s *shift[T, U]) deal(la *lane, chunk []Message[T]) {
+	for len(chunk) > 0 {
+		if !s.slot(la) {
+			giveBack(la, chunk)
+			return
+		}
+		n := 1
+		if s.mode != keyed { // a short chunk is for all workers too
+			n = max(1, min(s.pace.grain(), len(chunk)/s.n.workers))
+		}
+		s.start(la, &task[T, U]{in: append([]Message[T](nil), chunk[:n]...)})
+		chunk = chunk[n:]
+	}
+}
+
+// start hands a task to the workers, or queues it behind its key.
+func (s *shift[T, U]) start(la *lane, t *task[T, U]) {
+	switch s.mode {
+	case ordered:
+		t.done = make(chan struct{}, 1)
+		s.done <- t
+	case keyed:
+		key, ok := keyOf(la, s.st, s.key, t.in[0])
+		if !ok {
+			<-s.slots
+			return
+		}
+		t.key = key
+		s.mu.Lock()
+		queue, busy := s.lanes[key]
+		if busy {
+			queue = append(queue, t)
+		}
+		s.lanes[key] = queue
+		s.mu.Unlock()
+		if busy {
+			return
+		}
+	}
+	s.work <- t
+}
+
+// keyOf calls the key function. A message whose key cannot be had fails, and is not tried again.
+func keyOf[T any](la *lane, st *stageRun, key keyer[T], m Message[T]) (h uint64, ok bool) {
+	err := guard(la.ctx, func(context.Context) error { h = key(m.Value); return nil })
+	if err == nil {
+		return h, true
+	}
+	base := &stageBase{}
+	base.init(la, st)
+	if again, _ := base.failed(m.lease, m.metaRef(), err, pastRetries); again {
+		m.lease.release(Nacked, nil, &la.news)
+	}
+	return 0, false
+}
+
+// pastRetries is a number of tries that every Retry policy considers enough.
+const pastRetries = 1 << 20
+
+// next returns the task that waits behind a finished one of its key; nil if none does.
+func (s *shift[T, U]) next(key uint64) *task[T, U] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queue := s.lanes[key]
+	if len(queue) == 0 {
+		delete(s.lanes, key)
+		return nil
+	}
+	s.lanes[key] = queue[1:]
+	return queue[0]
+}
+
+// worker is one worker: a lane whose chain ends in the task at hand.
+func (s *shift[T, U]) worker() error {
+	la := s.lane()
+	var cur *task[T, U]
+	push := s.open(la, func(m Message[U]) { cur.out = append(cur.out, m) })
+	la.hooks = append(la.hooks, hook{drop: func() {
+		if cur != nil {
+			s.giveBack(la, cur)
+		}
+	}})
+	if s.mode == keyed {
+		la.park = func(after time.Duration, tried int) {
+			cur.tried, cur.due = tried, time.Now().Add(after)
+			s.later <- cur
+			cur = nil
+		}
+	}
+	return la.live(func() error {
+		for {
+			var ok bool
+			if cur, ok, _ = receive(la, s.work); !ok {
+				return nil
+			}
+			for cur != nil {
+				la.tried = cur.tried
+				t, started := cur, time.Now()
+				pushAll(la, t.in, push)
+				took := time.Since(started)
+				s.pace.saw(len(t.in), took)
+				s.st.busy.Add(int64(took))
+				la.news.tell()
+				if cur == nil { // parked
+					break
+				}
+				t.in = nil
+				if la.aborted {
+					return nil
+				}
+				cur = nil
+				s.finish(t)
+				if s.mode == keyed {
+					cur = s.next(t.key)
+				}
+			}
+		}
+	})
+}
+
+// finish hands a task to the collector.
+func (s *shift[T, U]) finish(t *task[T, U]) {
+	if s.mode == ordered {
+		t.done <- struct{}{}
+	} else {
+		s.done <- t
+	}
+}
+
+// park is the parker: it keeps the tasks that wait for their retry, and gives them to the workers when they are due.
+func (s *shift[T, U]) park() error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case t, ok := <-s.later:
+			if !ok {
+				return nil
+			}
+			s.parked = append(s.parked, t)
+		case <-timer.C:
+		case <-s.ctx.Done():
+			return nil
+		}
+		next, now, rest := time.Hour, time.Now(), s.parked[:0]
+		for _, t := range s.parked {
+			if wait := t.due.Sub(now); wait > 0 {
+				rest, next = append(rest, t), min(next, wait)
+			} else {
+				s.work <- t
+			}
+		}
+		s.parked = rest
+		timer.Reset(next)
+	}
+}
+
+// collect is the collector: it pushes the output of finished tasks down the chain.
+func (s *shift[T, U]) collect() error {
+	la := s.lane()
+	push := s.to.open(la)
+	return la.live(func() error {
+		for {
+			t, err := s.finished(la)
+			if t == nil {
+				return err
+			}
+			out := t.out
+			t.out = nil
+			pushAll(la, out, push)
+			la.news.tell()
+			<-s.slots
+		}
+	})
+}
+
+// finished returns the next finished task; nil at the end, or with an error.
+func (s *shift[T, U]) finished(la *lane) (*task[T, U], error) {
+	for !la.aborted {
+		if err := la.ring(); err != nil {
+			return nil, err
+		}
+		if s.waiting == nil {
+			t, ok, again := receive(la, s.done)
+			switch {
+			case again:
+				continue
+			case !ok:
+				return nil, nil
+			case s.mode != ordered:
+				return t, nil
+			}
+			s.waiting = t
+		}
+		if _, ok, again := receive(la, s.waiting.done); ok && !again {
+			t := s.waiting
+			s.waiting = nil
+			return t, nil
+		}
+	}
+	return nil, nil
+}
+
+// leftovers gives back what a life that ended early leaves behind, once all its parts are over.
+func (s *shift[T, U]) leftovers() {
+	la := s.lane()
+	if s.waiting != nil {
+		s.giveBack(la, s.waiting)
+	}
+	for t := range s.done {
+		s.giveBack(la, t)
+	}
+	for t := range s.work {
+		s.giveBack(la, t)
+	}
+	for t := range s.later {
+		s.giveBack(la, t)
+	}
+	for _, t := range s.parked {
+		s.giveBack(la, t)
+	}
+	for _, queue := range s.lanes {
+		for _, t := range queue {
+			s.giveBack(la, t)
+		}
+	}
+	la.news.tell()
+}
+
+func (s *shift[T, U]) giveBack(la *lane, t *task[T, U]) {
+	giveBack(la, t.in)
+	giveBack(la, t.out)
+	t.in, t.out = nil, nil
+}
+
+// pace is how long a message takes, as the workers see it: what the feeder sizes tasks by.
+type pace struct {
+	mu  sync.Mutex
+	per time.Duration
+}
+
+func (p *pace) saw(n int, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.per = (p.per*7 + d/time.Duration(max(n, 1))) / 8
+}
+
+// taskTime is the work a task should hold: enough to make its hand-overs cheap.
+const taskTime = 50 * time.Microsecond
+
+// grain is how many messages make a task.
+func (p *pace) grain() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.per <= 0 {
+		return 1
+	}
+	return max(1, min(64, int(taskTime/p.per)))
+}

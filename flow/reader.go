@@ -1,0 +1,137 @@
+package flow
+
+import "context"
+
+// Reader is the running side of a source: what NewSource makes afresh for each life of the source. It is used by one
+// goroutine at a time, apart from Commit. Optional interfaces: Opener, Committer, Closer, Meter.
+type Reader[T any] interface {
+	// Read adds messages to the intake: at least one, at most what it has room for. It blocks until there is one, the
+	// context is done, or the source has ended (io.EOF, with or without messages). What was added counts as read even
+	// when an error comes with it. Any other error restarts the source, within the graph's limits.
+	//
+	// The context is done when the graph drains. A Reader that has taken something from its backend by then adds it:
+	// it will still be handled.
+	Read(ctx context.Context, in *Intake[T]) error
+}
+
+// Opener is a Reader or Writer that has something to open before its first use. An error counts as a failure of the
+// stage.
+type Opener interface {
+	Open(ctx context.Context) error
+}
+
+// Closer is a Reader or Writer that has something to close after its last use. The context has a deadline.
+type Closer interface {
+	Close(ctx context.Context) error
+}
+
+// Committer is a Reader whose backend wants to know how entries ended. Commit applies the settlements: acknowledges,
+// gives back, moves to the dead letters, applies the effects. It is called by one goroutine, at the same time as Read.
+//
+// When it returns an error it is called again after a backoff, with the same settlements and with those that have come
+// since: so it must be idempotent. Only when it returns nil do the credits go back to the reader.
+type Committer interface {
+	Commit(ctx context.Context, settled []Settlement) error
+}
+
+// Meter is a Reader that can tell how far it is behind, for snapshots.
+type Meter interface {
+	// Meter returns the entries not read yet (lag) and those read and not settled (pending) by the backend's count; -1
+	// for what is not known.
+	Meter(ctx context.Context) (lag, pending int64, err error)
+}
+
+// Settlement tells how one entry ended.
+type Settlement struct {
+	// Seq is the number of the entry, in the order in which it was added to the intake, from 0 on in each life of the
+	// Reader.
+	Seq     uint64
+	Meta    *Meta
+	Outcome Outcome
+	// Fault is the worst fault; nil when the outcome is Acked, and for entries given back unfinished.
+	Fault   *Fault
+	Effects []Effect
+}
+
+// Err returns why the entry was not acked; nil if it was.
+func (s Settlement) Err() error {
+	if s.Fault == nil {
+		return nil
+	}
+	return s.Fault.Err
+}
+
+// Intake receives the messages of one Read.
+type Intake[T any] struct {
+	msgs  []Message[T]
+	metas []Meta
+	sizes []int
+	bad   []badEntry
+	room  int
+	bytes int // byte credits left
+	seq   uint64
+}
+
+type badEntry struct {
+	at  int
+	err error
+}
+
+// Room is how many messages Read may add yet; at least 1 when Read is called.
+func (in *Intake[T]) Room() int {
+	if len(in.msgs) > 0 && in.bytes <= 0 {
+		return 0
+	}
+	return in.room - len(in.msgs)
+}
+
+// Bytes is how many bytes Read may add yet. One message may exceed it, so that the largest still gets through.
+func (in *Intake[T]) Bytes() int { return in.bytes }
+
+// Len is how many messages have been added.
+func (in *Intake[T]) Len() int { return len(in.msgs) }
+
+// Seq is the number the next message will have in its Settlement.
+func (in *Intake[T]) Seq() uint64 { return in.seq + uint64(len(in.msgs)) }
+
+// Add adds a message with its metadata and its size in bytes (0: unknown, not counted).
+func (in *Intake[T]) Add(v T, meta Meta, size int) {
+	in.msgs = append(in.msgs, Message[T]{Value: v})
+	in.metas = append(in.metas, meta)
+	in.size(size)
+}
+
+// AddValue adds a message that has no metadata. A Reader uses either Add or AddValue.
+func (in *Intake[T]) AddValue(v T) { in.msgs = append(in.msgs, Message[T]{Value: v}) }
+
+// AddBad adds an entry that could not be made a message, as when it cannot be decoded. It is a fault of the source's
+// stage: it goes by the fault policy, which may ask for the dead letters, and never reaches the graph. Retries in place
+// are pointless and passed over.
+func (in *Intake[T]) AddBad(meta Meta, size int, err error) {
+	in.bad = append(in.bad, badEntry{len(in.msgs), err})
+	var zero T
+	in.Add(zero, meta, size)
+}
+
+func (in *Intake[T]) size(n int) {
+	if n <= 0 && in.sizes == nil {
+		return
+	}
+	for len(in.sizes) < len(in.msgs)-1 {
+		in.sizes = append(in.sizes, 0)
+	}
+	in.sizes = append(in.sizes, n)
+	in.bytes -= n
+}
+
+// NewSource makes a source. open makes a fresh Reader for each life of the source; it must do no I/O (see Opener).
+// Options that apply: Name, ChunkSize, MaxInFlight, MaxBytes, OnFault (for entries added with AddBad), Redelivers,
+// KeepsDeadLetters, TakesEffects, Invalid.
+func NewSource[T any](name string, open func() Reader[T], opts ...StageOption) Source[T] {
+	n := newNode(kindSource, name, 1, opts)
+	n.needs(open != nil, "open")
+	return newSource(n, 0, func(b *builder, to chain[T]) {
+		e := edgeTo(b, n, to)
+		b.source(n, e.sender().done, func(s *sourceRun) error { return read(s, open(), e) })
+	})
+}

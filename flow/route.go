@@ -1,0 +1,150 @@
+package flow
+
+import (
+	"context"
+	"fmt"
+)
+
+// AnyPort, given to a RouteFunc's emit, sends the message to whichever output has room, in turn; when none has, it waits
+// for the next in turn.
+const AnyPort = -1
+
+// RouteFunc decides where a message goes: emit sends it to one of the outputs, and may be called for none, one, some or
+// all of them. Otherwise it is a Handler. A port that does not exist is an error of the message.
+type RouteFunc[T, U any] func(ctx context.Context, m Message[T], emit func(port int, m Message[U])) error
+
+// Route makes a stage with n outputs of one type: fan-out, partition, balance. Each output has an edge of its own. make
+// is called for each life of the stage. A stage with several outputs runs on one goroutine: it takes no Workers.
+func Route[T, U any](in Source[T], name string, n int, make func() RouteFunc[T, U], opts ...StageOption) []Source[U] {
+	nd := newNode(kindRoute, name, max(n, 0), opts)
+	reads(nd, in)
+	nd.needs(make != nil, "make")
+	nd.oneWorker()
+	if n < 1 {
+		nd.issue("n", fmt.Sprintf("%d outputs", n), "ask for 1 or more")
+		n = 1 // so that the caller can index what it gets, up to Validate
+	}
+	outs := newOutlets[U](nd, n, func(b *builder, to []*edge[U]) {
+		in.out.link(b, routeChain(nd, b, make, to))
+	})
+	return outs
+}
+
+func (n *node) oneWorker() {
+	if n.workers > 1 {
+		n.issue("Workers", "a stage with several outputs or inputs runs on one goroutine",
+			"put the work into a stage of its own before or after it")
+	}
+}
+
+// newOutlets makes n outputs; link is called once all of them are linked.
+func newOutlets[U any](nd *node, n int, link func(b *builder, to []*edge[U])) []Source[U] {
+	outs := make([]Source[U], n)
+	for i := range outs {
+		outs[i] = newSource(nd, i, func(b *builder, to chain[U]) {
+			type ends struct {
+				to   []*edge[U]
+				have int
+			}
+			e := stateOf(b, nd, func() *ends { return &ends{to: make([]*edge[U], n)} })
+			e.to[i] = edgeTo(b, nd, to)
+			if e.have++; e.have == n {
+				link(b, e.to)
+			}
+		})
+	}
+	return outs
+}
+
+// routeStage runs a RouteFunc.
+type routeStage[T, U any] struct {
+	turn
+	f     RouteFunc[T, U]
+	ports []*port[U]
+	buf   []routed[U]
+	emit  func(int, Message[U])
+	turns int   // of AnyPort
+	bad   error // the call asked for a port that does not exist
+}
+
+type routed[U any] struct {
+	port int
+	m    Message[U]
+}
+
+func routeChain[T, U any](nd *node, b *builder, make func() RouteFunc[T, U], to []*edge[U]) chain[T] {
+	for _, e := range to {
+		e.senders.Add(1)
+	}
+	return chain[T]{
+		open: func(la *lane) func(Message[T]) {
+			s := &routeStage[T, U]{}
+			for _, e := range to {
+				s.ports = append(s.ports, e.attach(la))
+			}
+			s.init(la, b.run.stages[nd])
+			s.renew = func() { s.f = make() }
+			s.passOn, s.discard, s.emit = s.pushAll, s.clear, s.route
+			s.hook(nil)
+			return s.push
+		},
+		done: func() {
+			for _, e := range to {
+				e.left()
+			}
+		},
+		nodes: []*node{nd},
+	}
+}
+
+func (s *routeStage[T, U]) push(m Message[T]) {
+	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error {
+		s.bad = nil
+		if err := s.f(ctx, m, s.emit); err != nil {
+			return err
+		}
+		return s.bad
+	})
+}
+
+func (s *routeStage[T, U]) route(port int, m Message[U]) {
+	if port != AnyPort && (port < 0 || port >= len(s.ports)) {
+		s.bad = fmt.Errorf("flow: there is no output %d, only 0 to %d", port, len(s.ports)-1)
+		return
+	}
+	m.lease = s.emitted(m.lease)
+	if s.buf = append(s.buf, routed[U]{port, m}); len(s.buf) >= defaultChunk {
+		s.forward(true)
+	}
+}
+
+func (s *routeStage[T, U]) pushAll() {
+	for i := range s.buf {
+		r := &s.buf[i]
+		if r.port == AnyPort {
+			r.port = s.anyPort()
+		}
+		s.ports[r.port].push(r.m)
+	}
+	s.clear()
+}
+
+func (s *routeStage[T, U]) clear() {
+	clear(s.buf)
+	s.buf = s.buf[:0]
+}
+
+// anyPort takes the next output that would take a message without waiting.
+func (s *routeStage[T, U]) anyPort() int {
+	n := len(s.ports)
+	for i := range n {
+		at := (s.turns + i) % n
+		if s.ports[at].free() {
+			s.turns = at + 1
+			return at
+		}
+	}
+	at := s.turns % n
+	s.turns = at + 1
+	return at
+}

@@ -1,0 +1,383 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow/internal/run"
+)
+
+// Running is a graph that was started.
+type Running struct {
+	graph *Graph
+	log   zerolog.Logger
+
+	// Two contexts, never one: reading ends when the graph drains, hard when it is stopped.
+	reading     context.Context
+	stopReading context.CancelFunc
+	hard        context.Context
+	stopHard    context.CancelCauseFunc
+
+	stages     map[*node]*stageRun
+	islands    []*island
+	sources    []*sourceRun
+	edges      []edgeRun
+	group      run.Group // the islands
+	committers run.Group
+
+	state   atomic.Int32 // State
+	started time.Time
+	once    sync.Once
+	ending  chan struct{} // closed when the end is asked for
+	done    chan struct{} // closed at the end
+
+	mu     sync.Mutex // guards what follows
+	err    error      // why it stopped by itself
+	report DrainReport
+	result error
+	limit  time.Duration // of the drain; < 0: the graph's
+}
+
+// State is where a graph is in its life.
+type State int32
+
+const (
+	// Starting: not all of it runs yet.
+	Starting State = iota
+	// Active: it runs.
+	Active
+	// Paused: it runs, and its sources read nothing.
+	Paused
+	// Draining: its sources have stopped reading, and it finishes what they have read.
+	Draining
+	// Ended: all is over; Wait tells how.
+	Ended
+)
+
+// String returns the state's name in lower case.
+func (s State) String() string {
+	return [...]string{"starting", "active", "paused", "draining", "ended"}[s]
+}
+
+// MarshalText makes the state readable in JSON.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Start starts the graph and returns at once. When ctx is done the graph drains, as in Run. The context's values reach
+// the handlers.
+func (g *Graph) Start(ctx context.Context) (*Running, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Running{
+		graph: g, log: g.log.With().Str("graph", g.name).Logger(), stages: make(map[*node]*stageRun, len(g.nodes)),
+		started: time.Now(), ending: make(chan struct{}), done: make(chan struct{}), limit: -1,
+	}
+	r.hard, r.stopHard = context.WithCancelCause(context.WithoutCancel(ctx))
+	r.reading, r.stopReading = context.WithCancel(r.hard)
+	for _, n := range g.nodes {
+		policy := n.policy
+		if policy == nil {
+			policy = g.policy
+			if n.kind == kindSource && n.deadLetters {
+				policy = DeadLetter // an entry that cannot be decoded will not be the next time
+			}
+		}
+		r.stages[n] = &stageRun{node: n, name: g.names[n], policy: policy}
+	}
+	b := &builder{run: r, state: make(map[*node]any)}
+	for _, branch := range g.branches {
+		branch.link(b)
+	}
+	r.state.Store(int32(Active))
+	r.log.Info().Int("stages", len(g.nodes)).Int("islands", len(r.islands)).Msg("graph started")
+	for _, isl := range r.islands {
+		r.group.Go(func() { r.supervise(isl) })
+	}
+	var manager run.Group
+	manager.Go(func() { r.manage(ctx) })
+	return r, nil
+}
+
+// supervise runs the lives of one island.
+func (r *Running) supervise(isl *island) {
+	over := sync.OnceFunc(func() {
+		isl.done()
+		close(isl.ended)
+	})
+	defer over()
+	name := r.stages[isl.nodes[0]].name
+	for {
+		err, p := run.Call(isl.body, func() {
+			r.fail(&StageError{Graph: r.graph.name, Stage: name, Err: errGoexit})
+		})
+		if p != nil {
+			err = &PanicError{Value: p.Value, Stack: p.Stack}
+		}
+		if err == nil || r.hard.Err() != nil || !isl.wanted() {
+			return
+		}
+		wait, ok := isl.failed(&r.graph.graphConfig)
+		var permanent *permanentError
+		if !ok || errors.As(err, &permanent) {
+			r.fail(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: err})
+			return
+		}
+		isl.restarts++
+		for _, n := range isl.nodes {
+			r.stages[n].restarts.Add(1)
+		}
+		r.log.Warn().Str("stage", name).Int("restart", isl.restarts).Dur("after", wait).Err(err).
+			Msg("stage failed, restarting its region")
+		if hook := r.graph.hooks.Restarted; hook != nil {
+			hook(name, isl.restarts, err)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-r.hard.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// failed notes a failure and returns how long to wait before the restart; false if there have been too many.
+func (isl *island) failed(c *graphConfig) (time.Duration, bool) {
+	now := time.Now()
+	recent := isl.failures[:0]
+	for _, at := range isl.failures {
+		if now.Sub(at) < c.window {
+			recent = append(recent, at)
+		}
+	}
+	isl.failures = append(recent, now)
+	return exponential(c.backoff, len(isl.failures)), len(isl.failures) <= c.restarts
+}
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+// Permanent marks an error of a source or sink as one that a restart will not cure: the graph stops at once instead of
+// trying as often as it may.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+// fail stops the graph because of err.
+func (r *Running) fail(err error) {
+	r.mu.Lock()
+	first := r.err == nil
+	if first {
+		r.err = err
+	}
+	r.mu.Unlock()
+	if first {
+		r.log.Error().Err(err).Msg("graph stops")
+		r.stopHard(err)
+	}
+}
+
+// manage sees the run to its end.
+func (r *Running) manage(ctx context.Context) {
+	defer close(r.done)
+	defer r.stopHard(ErrStopped)
+	select {
+	case <-r.group.Done():
+	case <-ctx.Done():
+	case <-r.ending:
+	case <-r.hard.Done():
+	}
+	asked := time.Now()
+	ended := false
+	select {
+	case <-r.group.Done():
+		ended = true
+	default:
+		r.state.Store(int32(Draining))
+		r.log.Info().Msg("graph drains")
+	}
+	r.stopReading()
+	for _, s := range r.sources {
+		s.pause(false)
+	}
+	timedOut := false
+	if !ended {
+		timedOut = !r.waitIslands()
+	}
+	report := DrainReport{Graph: r.graph.name}
+	if timedOut {
+		report.Stuck = r.stuck()
+		r.stopHard(ErrDrainTimeout)
+	}
+	if r.hard.Err() != nil && !r.group.WaitFor(r.graph.killGrace) {
+		report.Stuck = r.stuck()
+	}
+	r.settleRest(&report)
+	report.Took = time.Since(asked)
+	r.finish(report, timedOut)
+}
+
+// waitIslands waits for the islands to end, for as long as the drain may take, and reports whether they did; a stop
+// counts as an end.
+func (r *Running) waitIslands() bool {
+	r.mu.Lock()
+	limit := r.limit
+	r.mu.Unlock()
+	if limit < 0 {
+		limit = r.graph.drainTimeout
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-r.group.Done():
+		return true
+	case <-r.hard.Done():
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// settleRest gives back what is left in edges and in the hands of those who did not end, and has the sources commit it.
+func (r *Running) settleRest(report *DrainReport) {
+	var n news
+	for _, e := range r.edges {
+		e.giveBack(&n)
+	}
+	var sessions []*session
+	for _, s := range r.sources {
+		s.mu.Lock()
+		sessions = append(sessions, s.sessions...)
+		s.mu.Unlock()
+	}
+	for _, ses := range sessions {
+		ses.finish()
+	}
+	if !r.committers.WaitFor(r.graph.ackTimeout) {
+		for _, ses := range sessions {
+			ses.cancel()
+		}
+		r.committers.WaitFor(r.graph.ackTimeout)
+	}
+	for _, s := range r.sources {
+		report.Settled += s.settled.Load()
+		report.Released += s.released.Load()
+	}
+}
+
+// stuck lists the stages whose islands have not ended.
+func (r *Running) stuck() []Stuck {
+	var stuck []Stuck
+	for _, isl := range r.islands {
+		select {
+		case <-isl.ended:
+			continue
+		default:
+		}
+		n := isl.nodes[0]
+		holding := uint64(0)
+		for _, e := range r.edges {
+			if e.stats.to == n {
+				holding += e.stats.messages.Load() - e.stats.done.Load()
+			}
+		}
+		stuck = append(stuck, Stuck{Stage: r.stages[n].name, Holding: holding})
+	}
+	return stuck
+}
+
+func (r *Running) finish(report DrainReport, timedOut bool) {
+	r.mu.Lock()
+	r.report = report
+	switch {
+	case r.err != nil:
+		r.result = r.err
+	case timedOut || len(report.Stuck) > 0:
+		r.result = &DrainError{report}
+	}
+	result := r.result
+	r.mu.Unlock()
+	r.state.Store(int32(Ended))
+	r.log.Info().Uint64("settled", report.Settled).Dur("took", report.Took).Err(result).Msg("graph ended")
+}
+
+// Wait waits for the end and returns what Run would.
+func (r *Running) Wait() error {
+	<-r.done
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.result
+}
+
+// Done returns a channel that is closed at the end.
+func (r *Running) Done() <-chan struct{} { return r.done }
+
+// Report says how the graph ended; before the end it is empty.
+func (r *Running) Report() DrainReport {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.report
+}
+
+// State returns where the graph is in its life.
+func (r *Running) State() State { return State(r.state.Load()) }
+
+// Drain ends the graph in order: the sources stop reading, holders and sinks flush, acknowledgements are sent. It waits
+// for the end, and takes no longer than DrainTimeout or, if that is sooner, ctx's end; then the graph is stopped.
+func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
+	r.once.Do(func() { close(r.ending) })
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		r.stopHard(ErrDrainTimeout)
+		<-r.done
+	}
+	return r.Report(), r.Wait()
+}
+
+// Stop ends the graph now: the handlers' contexts are cancelled, and what is unfinished is given back to the sources. It
+// waits for the end.
+func (r *Running) Stop() error {
+	r.stopHard(ErrStopped)
+	<-r.done
+	return r.Wait()
+}
+
+// Pause makes the sources read nothing until Resume; what has been read goes on.
+func (r *Running) Pause() {
+	if r.state.CompareAndSwap(int32(Active), int32(Paused)) {
+		for _, s := range r.sources {
+			s.pause(true)
+		}
+		r.log.Info().Msg("graph paused")
+	}
+}
+
+// Resume undoes Pause.
+func (r *Running) Resume() {
+	if r.state.CompareAndSwap(int32(Paused), int32(Active)) {
+		for _, s := range r.sources {
+			s.pause(false)
+		}
+		r.log.Info().Msg("graph resumed")
+	}
+}
+
+// logFault logs what was decided about a fault: retries at Debug, what ends a message at Warn.
+func (r *Running) logFault(f *Fault, d Decision) {
+	e := r.log.Warn()
+	if d.Do == ActRetry {
+		e = r.log.Debug()
+	}
+	e.Str("stage", f.Stage).Str("id", f.Meta.ID).Int("tries", f.Tries).Int("attempt", f.Meta.Attempt).
+		Stringer("do", d.Do).Dur("after", d.After).Err(f.Err).Msg("message failed")
+}

@@ -1,0 +1,73 @@
+package flow
+
+import "context"
+
+// stepStage runs a StepFunc.
+type stepStage[T, U any] struct {
+	stageBase
+	make func() StepFunc[T, U]
+	f    StepFunc[T, U]
+	next func(Message[U])
+}
+
+func newStepStage[T, U any](la *lane, st *stageRun, make func() StepFunc[T, U], next func(Message[U])) *stepStage[T, U] {
+	s := &stepStage[T, U]{make: make, next: next}
+	s.init(la, st)
+	la.hooks = append(la.hooks, hook{
+		open:  func() error { s.f = make(); return nil },
+		flush: func(bool) { s.count() },
+		end:   func() error { s.count(); return nil },
+		drop:  s.count,
+	})
+	return s
+}
+
+func (s *stepStage[T, U]) push(m Message[T]) {
+	if s.la.tried == 0 {
+		s.in++
+	}
+	out, goesOn, err := s.call(m)
+	if err != nil {
+		if out, goesOn, err = s.again(m, err); err != nil {
+			return
+		}
+	}
+	if !goesOn {
+		m.lease.release(Acked, nil, &s.la.news)
+		return
+	}
+	s.out++
+	if out.lease != m.lease { // made anew instead of derived: it has no lease of its own to keep alive
+		out.lease = m.lease
+	}
+	s.next(out)
+}
+
+func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = recovered(v)
+		}
+	}()
+	if s.st.node.timeout > 0 {
+		ctx, cancel := context.WithTimeout(s.ctx, s.st.node.timeout)
+		defer cancel()
+		return s.f(ctx, m)
+	}
+	return s.f(s.ctx, m)
+}
+
+// again is the slow path: the fault policy, and the retries it asks for. The message is settled when it returns an error.
+func (s *stepStage[T, U]) again(m Message[T], err error) (out Message[U], goesOn bool, _ error) {
+	for tries := s.la.tried + 1; ; tries++ {
+		if _, panicked := err.(*PanicError); panicked {
+			s.f = s.make()
+		}
+		if !s.retry(m.lease, m.metaRef(), err, tries) {
+			return out, false, err
+		}
+		if out, goesOn, err = s.call(m); err == nil {
+			return out, goesOn, nil
+		}
+	}
+}
