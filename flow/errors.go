@@ -20,7 +20,8 @@ var (
 	// neither deliver it again nor keep it as a dead letter.
 	ErrNotRedeliverable = errors.New("flow: source cannot deliver the message again")
 
-	errGoexit = errors.New("flow: runtime.Goexit called in user code")
+	errLoopOver = errors.New("flow: the loop over the values has ended")
+	errGoexit   = errors.New("flow: runtime.Goexit called in user code")
 )
 
 // BuildError is one mistake in a blueprint. Validate returns all of them at once, joined.

@@ -23,8 +23,6 @@ type Part interface{ part(*Graph) }
 
 func (b Branch) part(g *Graph) { g.branches = append(g.branches, b) }
 
-func (o graphOption) part(g *Graph) { o(&g.graphConfig) }
-
 // New makes a graph of branches and options. Nothing runs yet, and mistakes are reported by Validate.
 func New(name string, parts ...Part) *Graph {
 	g := &Graph{name: name, graphConfig: newGraphConfig()}

@@ -3,6 +3,7 @@ package flow
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Outcome is how the work on an entry ended. They are ordered: of all the shares of an entry the worst outcome is the
@@ -49,13 +50,14 @@ type lease struct {
 // slab holds the leases of one chunk of a source, or the single lease of a join.
 type slab struct {
 	leases  []lease
-	metas   []Meta   // of the entries, beside leases; nil for a join
-	from    *session // who commits; nil for a join
-	first   uint64   // sequence number of leases[0] in its source
-	sizes   []int    // bytes of each entry, for the byte credits; nil when the source does not say
-	members []*lease // a join's
-	left    int      // not collected yet; the committer's alone
-	scanned int      // leases before it are collected; the committer's alone
+	metas   []Meta    // of the entries, beside leases; nil for a join
+	from    *session  // who commits; nil for a join
+	first   uint64    // sequence number of leases[0] in its source
+	sizes   []int     // bytes of each entry, for the byte credits; nil when the source does not say
+	members []*lease  // a join's
+	at      time.Time // when it was read
+	left    int       // not collected yet; the committer's alone
+	scanned int       // leases before it are collected; the committer's alone
 
 	mu    sync.Mutex // guards notes
 	notes map[*lease]note
@@ -68,7 +70,7 @@ type note struct {
 }
 
 func newSlab(n int, from *session) *slab {
-	s := &slab{leases: make([]lease, n), from: from, left: n}
+	s := &slab{leases: make([]lease, n), from: from, left: n, at: time.Now()}
 	for i := range s.leases {
 		s.leases[i].slab = s
 		s.leases[i].shares.Store(1)

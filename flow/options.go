@@ -190,11 +190,16 @@ const (
 )
 
 // GraphOption sets something of a graph.
-type GraphOption interface{ applyGraph(*graphConfig) }
+type GraphOption interface {
+	Part
+	graphOption()
+}
 
 type graphOption func(*graphConfig)
 
-func (o graphOption) applyGraph(c *graphConfig) { o(c) }
+func (o graphOption) graphOption() {}
+
+func (o graphOption) part(g *Graph) { o(&g.graphConfig) }
 
 type graphConfig struct {
 	policy       Policy

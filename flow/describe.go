@@ -1,0 +1,202 @@
+package flow
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Description is a blueprint as data: what Describe, the drawings and the JSON form are made from.
+type Description struct {
+	Graph  string             `json:"graph"`
+	Stages []StageDescription `json:"stages"`
+	Links  []LinkDescription  `json:"links"`
+}
+
+// StageDescription is one stage. Numbers that do not apply are zero.
+type StageDescription struct {
+	Name        string        `json:"name"`
+	Kind        string        `json:"kind"` // source, stage, route, merge or sink
+	Workers     int           `json:"workers,omitempty"`
+	Order       string        `json:"order,omitempty"` // with workers: kept, by key or any
+	Async       bool          `json:"async,omitempty"`
+	Holds       int           `json:"holds,omitempty"`         // messages it may keep beyond its handler
+	HoldsFor    time.Duration `json:"holds_for,omitempty"`     // and for how long; 0: until there are as many
+	MaxInFlight int           `json:"max_in_flight,omitempty"` // a source's credits by count
+	MaxBytes    int           `json:"max_bytes,omitempty"`     // and by size
+	Chunk       int           `json:"chunk,omitempty"`
+}
+
+// LinkDescription is one link between two stages. An edge is a bounded channel between goroutines; a fused link is a
+// call.
+type LinkDescription struct {
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Port  int    `json:"port,omitempty"`
+	Edge  bool   `json:"edge"`
+	Bound int    `json:"bound,omitempty"` // messages an edge may hold
+}
+
+// Describe returns the blueprint as data, from the sources to the sinks.
+func (g *Graph) Describe() Description {
+	d := Description{Graph: g.name, Stages: []StageDescription{}, Links: []LinkDescription{}}
+	for _, n := range g.nodes {
+		s := StageDescription{Name: g.names[n], Kind: n.kind.String(), Async: n.async, Holds: n.holds, HoldsFor: n.holdsFor}
+		if n.kind == kindSource {
+			s.MaxInFlight, s.MaxBytes = n.maxInFlight, n.maxBytes
+		}
+		if n.kind == kindSource || n.kind == kindSink {
+			s.Chunk = n.chunk
+		}
+		if n.workers > 1 {
+			s.Workers = n.workers
+			switch {
+			case n.keyedBy != nil:
+				s.Order = "by key"
+			case n.unordered:
+				s.Order = "any"
+			default:
+				s.Order = "kept"
+			}
+		}
+		d.Stages = append(d.Stages, s)
+		for _, in := range n.ins {
+			if in.node == nil {
+				continue
+			}
+			l := LinkDescription{From: g.names[in.node], To: g.names[n], Port: in.port, Edge: isEdge(in.node, n)}
+			if l.Edge {
+				l.Bound = (edgeDepth + 2) * boundaryOf(in.node, n).chunk
+			}
+			d.Links = append(d.Links, l)
+		}
+	}
+	return d
+}
+
+// isEdge says whether the link from one stage to another crosses goroutines.
+func isEdge(from, to *node) bool {
+	return from.kind == kindSource || from.kind == kindRoute || to.kind == kindMerge || to.async || to.workers > 1
+}
+
+// boundaryOf is the stage whose chunk size the edge between two stages has.
+func boundaryOf(from, to *node) *node {
+	if to.kind == kindMerge || to.async || to.workers > 1 {
+		return to
+	}
+	return from
+}
+
+// String returns the description as a table: the stages, and the bounds on what each may keep in memory.
+func (d Description) String() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "graph %s\n", d.Graph)
+	for _, s := range d.Stages {
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Name, s.Kind, strings.Join(s.notes(), ", "))
+	}
+	for _, l := range d.Links {
+		if l.Edge {
+			fmt.Fprintf(w, "  %s -> %s\tedge\tat most %d messages\n", l.From, l.To, l.Bound)
+		}
+	}
+	w.Flush()
+	return b.String()
+}
+
+func (s StageDescription) notes() []string {
+	var notes []string
+	if s.MaxInFlight > 0 {
+		notes = append(notes, fmt.Sprintf("at most %d entries and %d bytes in flight", s.MaxInFlight, s.MaxBytes))
+	}
+	if s.Workers > 0 {
+		notes = append(notes, fmt.Sprintf("%d workers, order %s", s.Workers, s.Order))
+	}
+	if s.Holds > 0 {
+		hold := fmt.Sprintf("holds at most %d", s.Holds)
+		if s.HoldsFor > 0 {
+			hold += fmt.Sprintf(" for at most %v", s.HoldsFor)
+		}
+		notes = append(notes, hold)
+	}
+	return notes
+}
+
+// MarshalJSON returns Describe's result as JSON.
+func (g *Graph) MarshalJSON() ([]byte, error) { return json.Marshal(g.Describe()) }
+
+// Mermaid draws the graph as a Mermaid flowchart. Thick arrows are edges between goroutines, thin ones calls.
+func (g *Graph) Mermaid() string {
+	d := g.Describe()
+	ids := d.ids()
+	var b strings.Builder
+	fmt.Fprintf(&b, "---\ntitle: %s\n---\nflowchart LR\n", mermaidText(d.Graph))
+	for _, s := range d.Stages {
+		left, right := "[", "]"
+		switch s.Kind {
+		case "source":
+			left, right = "([", "])"
+		case "sink":
+			left, right = "[(", ")]"
+		case "route":
+			left, right = "{{", "}}"
+		case "merge":
+			left, right = "((", "))"
+		}
+		fmt.Fprintf(&b, "    %s%s\"%s\"%s\n", ids[s.Name], left, mermaidText(s.label()), right)
+	}
+	for _, l := range d.Links {
+		arrow := "-->"
+		if l.Edge {
+			arrow = "==>"
+		}
+		fmt.Fprintf(&b, "    %s %s %s\n", ids[l.From], arrow, ids[l.To])
+	}
+	return b.String()
+}
+
+// DOT draws the graph in Graphviz' language. Bold arrows are edges between goroutines, thin ones calls.
+func (g *Graph) DOT() string {
+	d := g.Describe()
+	ids := d.ids()
+	var b strings.Builder
+	fmt.Fprintf(&b, "digraph %q {\n    rankdir=LR\n", d.Graph)
+	for _, s := range d.Stages {
+		shape := map[string]string{"source": "oval", "sink": "cylinder", "route": "hexagon", "merge": "circle"}[s.Kind]
+		if shape == "" {
+			shape = "box"
+		}
+		fmt.Fprintf(&b, "    %s [label=%q shape=%s]\n", ids[s.Name], s.label(), shape)
+	}
+	for _, l := range d.Links {
+		style := ""
+		if l.Edge {
+			style = " [style=bold]"
+		}
+		fmt.Fprintf(&b, "    %s -> %s%s\n", ids[l.From], ids[l.To], style)
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
+// ids gives the stages names that both drawing languages take.
+func (d Description) ids() map[string]string {
+	ids := make(map[string]string, len(d.Stages))
+	for i, s := range d.Stages {
+		ids[s.Name] = fmt.Sprintf("s%d", i)
+	}
+	return ids
+}
+
+func (s StageDescription) label() string {
+	if s.Workers > 0 {
+		return fmt.Sprintf("%s ×%d", s.Name, s.Workers)
+	}
+	return s.Name
+}
+
+var mermaidEscaper = strings.NewReplacer(`"`, "#quot;", "<", "#lt;", ">", "#gt;", "\n", " ")
+
+func mermaidText(s string) string { return mermaidEscaper.Replace(s) }

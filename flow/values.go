@@ -1,0 +1,73 @@
+package flow
+
+import (
+	"context"
+	"iter"
+)
+
+// Values loops over a source with plain Go: each value is acknowledged when the loop asks for the next one. Breaking out
+// of the loop leaves the last value unacknowledged: it goes back to its source, as does what has been read beyond it.
+// The sequence ends when the source does, or when ctx is done. If the graph behind it stops by itself, or could not
+// start, the last pair is the zero value and that error.
+//
+//	for order, err := range flow.Values(ctx, orders) {
+//		if err != nil {
+//			return err
+//		}
+//		…
+//	}
+func Values[T any](ctx context.Context, in Source[T], opts ...GraphOption) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		next := make(chan T)
+		answer := make(chan error)
+		over := make(chan struct{})
+		parts := []Part{To(in, NewSink("values", func() Writer[T] {
+			return WriterFunc[T](func(hard context.Context, chunk []Message[T]) error {
+				select {
+				case next <- chunk[0].Value:
+				case <-over:
+					return errLoopOver
+				case <-hard.Done():
+					return context.Cause(hard)
+				}
+				return <-answer
+			})
+		}, ChunkSize(1), OnFault(Nack)))}
+		for _, o := range opts {
+			parts = append(parts, o)
+		}
+		r, err := New("values", parts...).Start(ctx)
+		if err != nil {
+			yield(zero, err)
+			return
+		}
+		for {
+			select {
+			case v := <-next:
+				more := false
+				func() {
+					// The sink waits for the answer, whether the loop's body goes on, breaks, returns or panics.
+					defer func() {
+						if !more {
+							r.stopHard(ErrStopped)
+							close(over)
+							answer <- errLoopOver
+							<-r.done
+						}
+					}()
+					more = yield(v, nil)
+				}()
+				if !more {
+					return
+				}
+				answer <- nil
+			case <-r.done:
+				if err := r.Wait(); err != nil {
+					yield(zero, err)
+				}
+				return
+			}
+		}
+	}
+}
