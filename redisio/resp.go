@@ -12,10 +12,7 @@ import (
 // place: every ID, name and value is a slice of the reply. All lengths are checked against what is
 // really there before anything is allocated, so a broken reply can't make us allocate much.
 
-const (
-	maxReply = 1 << 30 // bytes of one reply
-	maxDepth = 8       // nesting; stream replies need 5
-)
+const maxReply = 1 << 30 // bytes of one reply
 
 // ReplyError says that a reply is not what the protocol or the command allows.
 type ReplyError struct {
@@ -160,39 +157,6 @@ func (w *walker) text() ([]byte, error) {
 		return nil, replyError(rest)
 	}
 	return nil, w.fail(fmt.Sprintf("type %q where a string belongs", kind))
-}
-
-// skip passes over one value.
-func (w *walker) skip(depth int) error {
-	if depth > maxDepth {
-		return w.fail("nested too deep")
-	}
-	start := w.pos
-	kind, rest, err := w.line()
-	if err != nil {
-		return err
-	}
-	switch kind {
-	case '+', '-', ':', ',', '(', '#', '_':
-		return nil
-	case '$', '=', '!':
-		if string(rest) == "-1" {
-			return nil
-		}
-		_, err := w.bulk(rest)
-		return err
-	case '*', '~', '>', '%':
-		w.pos = start
-		_, n, err := w.header()
-		if err == errNilReply {
-			return nil
-		}
-		for ; err == nil && n > 0; n-- {
-			err = w.skip(depth + 1)
-		}
-		return err
-	}
-	return w.fail(fmt.Sprintf("unknown type %q", kind))
 }
 
 // done checks that nothing follows.

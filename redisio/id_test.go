@@ -1,0 +1,53 @@
+package redisio
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func TestID(t *testing.T) {
+	for s, want := range map[string]ID{
+		"0": {}, "5": {Ms: 5}, "5-7": {5, 7}, "18446744073709551615-18446744073709551615": {math.MaxUint64, math.MaxUint64},
+	} {
+		if id, err := ParseID(s); err != nil || id != want {
+			t.Errorf("%q: %v, %v", s, id, err)
+		}
+	}
+	for _, s := range []string{"", "-", "5-", "-5", "a", "5-a", "5-5-5", "18446744073709551616", "5-18446744073709551616", "+5", " 5", "$", "(5"} {
+		if id, err := ParseID(s); err == nil {
+			t.Errorf("%q: %v", s, id)
+		}
+	}
+	if n := (ID{5, math.MaxUint64}).Next(); n != (ID{Ms: 6}) || n.Prev() != (ID{5, math.MaxUint64}) {
+		t.Error(n)
+	}
+	if (ID{5, 9}).Compare(ID{6, 1}) != -1 || (ID{6, 1}).Compare(ID{5, 9}) != 1 || (ID{5, 9}).Compare(ID{5, 9}) != 0 {
+		t.Error("order")
+	}
+	if got := StartTime(time.UnixMilli(1000)).String(); got != "999-18446744073709551615" {
+		t.Error(got)
+	}
+	if StartBeginning().String() != "0" || (Start{}).String() != "0" || StartEnd().String() != "$" {
+		t.Error("starts")
+	}
+}
+
+func FuzzID(f *testing.F) {
+	f.Add("1732360000000-0", uint64(5), uint64(7))
+	f.Add("0-18446744073709551616", uint64(math.MaxUint64), uint64(math.MaxUint64))
+	f.Fuzz(func(t *testing.T, s string, ms, seq uint64) {
+		if id, err := ParseID(s); err == nil {
+			if again, err := ParseID(id.String()); err != nil || again != id {
+				t.Fatalf("%q: %v, %v", s, again, err)
+			}
+		}
+		id := ID{ms, seq}
+		if got, err := ParseID(id.String()); err != nil || got != id {
+			t.Fatalf("%v: %v, %v", id, got, err)
+		}
+		if n := id.Next(); n != id && (n.Compare(id) != 1 || n.Prev() != id) {
+			t.Fatalf("%v: next %v", id, n)
+		}
+	})
+}

@@ -1,0 +1,282 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+func openWriter(t testing.TB, rdb redis.UniversalClient, cfg WriterConfig) *Writer {
+	t.Helper()
+	w, err := NewWriter(rdb, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Open(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func outgoing(n int) []Outgoing {
+	out := make([]Outgoing, n)
+	for i := range out {
+		out[i].Fields = Fields{{"n", fmt.Append(nil, i)}, {"n", []byte("again")}, {"a", nil}}
+	}
+	return out
+}
+
+func TestWrite(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for _, pipelines := range []int{1, 4} {
+		key := redistest.Key(t)
+		w := openWriter(t, rdb, WriterConfig{Key: key, Depth: 10, Pipelines: pipelines})
+		out := outgoing(95)
+		results := make([]Result, 95)
+		if err := w.Write(ctx(t), out, results); err != nil {
+			t.Fatal(err)
+		}
+		r, _ := NewRangeReader(rdb, RangeConfig{Key: key})
+		_ = r.Open(ctx(t))
+		got := read(t, r, 95)
+		var written []string
+		for i := range results {
+			written = append(written, results[i].ID)
+		}
+		if pipelines > 1 {
+			slices.SortFunc(written, func(a, b string) int {
+				x, _ := ParseID(a)
+				y, _ := ParseID(b)
+				return x.Compare(y)
+			})
+		} else if string(got[94].Fields[0].Value) != "94" {
+			t.Fatal("order lost")
+		}
+		if !slices.Equal(ids(got), written) {
+			t.Fatalf("%d pipelines: ids differ", pipelines)
+		}
+		f := got[0].Fields
+		if len(f) != 3 || f[1].Name != "n" || string(f[1].Value) != "again" || len(f[2].Value) != 0 {
+			t.Fatalf("fields changed: %+v", f)
+		}
+	}
+}
+
+// Benthos sent a whole batch again when one command failed.
+func TestWriteOneBadAmongGood(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	w := openWriter(t, rdb, WriterConfig{Key: key, MaxPayload: 1000})
+	rdb.Set(ctx(t), key+".str", "x", 0)
+	out := outgoing(6)
+	out[1].Key = key + ".str"                   // WRONGTYPE
+	out[2].Fields = nil                         // arity
+	out[3].Fields[0].Value = make([]byte, 1000) // too large
+	out[4].ID = "5-5"                           // smaller than the top
+	results := make([]Result, 6)
+	err := w.Write(ctx(t), out, results)
+	if !errors.Is(err, ErrNotWritten) || errors.Is(err, ErrUnknownOutcome) {
+		t.Fatalf("got %v", err)
+	}
+	for i, bad := range []bool{false, true, true, true, true, false} {
+		if (results[i].Err != nil) != bad || (results[i].ID == "") != bad || bad && !errors.Is(results[i].Err, ErrNotWritten) {
+			t.Errorf("result %d: %+v", i, results[i])
+		}
+	}
+	var big *TooLargeError
+	if !errors.As(results[3].Err, &big) || big.Limit != 1000 || big.Size != 1008 || !isWrongType(results[1].Err) {
+		t.Errorf("got %v, %v", results[3].Err, results[1].Err)
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n != 2 {
+		t.Errorf("%d entries, want 2", n)
+	}
+}
+
+// go-redis' own retries duplicate an XADD whose reply is lost.
+func TestWriteLostReply(t *testing.T) {
+	s := redistest.Shared(t)
+	rdb, key := s.Client(t), redistest.Key(t)
+	p := newProxy(t, s.Addr())
+	w := openWriter(t, p.client(t), WriterConfig{Key: key})
+	p.loseReplies("xadd", 1)
+	results := make([]Result, 3)
+	if err := w.Write(ctx(t), outgoing(3), results); !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatalf("got %v", err)
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n != 3 || p.lost() != 1 {
+		t.Fatalf("%d entries, want 3 written once", n)
+	}
+	p.setDown(true)
+	// The idle connection is found dead by go-redis before it is used, or breaks: both are possible.
+	if err := w.Write(ctx(t), outgoing(3), results); err == nil {
+		t.Fatal("written to a server that is down")
+	}
+	p.setDown(false)
+	eventually(t, "writes work again", func() bool { return w.Write(ctx(t), outgoing(1), results) == nil })
+}
+
+func TestWriteNobodyThere(t *testing.T) {
+	s := redistest.Start(t)
+	w := openWriter(t, s.Client(t), WriterConfig{Key: "k"})
+	s.Kill(t)
+	results := make([]Result, 2)
+	eventually(t, "a refused dial is known to be not written", func() bool {
+		return errors.Is(w.Write(ctx(t), outgoing(2), results), ErrNotWritten)
+	})
+	c, cancel := context.WithCancel(ctx(t))
+	cancel()
+	if err := w.Write(c, outgoing(2), results); !errors.Is(err, ErrNotWritten) || !errors.Is(results[1].Err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	down, _ := NewWriter(s.Client(t), WriterConfig{Key: "k"})
+	if err := down.Open(ctx(t)); err == nil {
+		t.Fatal("opened")
+	}
+}
+
+func TestWriteSlowServer(t *testing.T) {
+	s := redistest.Start(t)
+	w := openWriter(t, s.Client(t), WriterConfig{Key: "k"})
+	s.Pause(t)
+	c, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	results := make([]Result, 2)
+	start := time.Now()
+	if err := w.Write(c, outgoing(2), results); !errors.Is(err, ErrUnknownOutcome) || time.Since(start) > 3*time.Second {
+		t.Fatalf("got %v after %v", err, time.Since(start))
+	}
+	s.Resume(t)
+}
+
+func TestWriteTrims(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	length := func(cfg WriterConfig) int64 {
+		cfg.Key = redistest.Key(t)
+		w := openWriter(t, rdb, cfg)
+		if err := w.Write(ctx(t), outgoing(500), make([]Result, 500)); err != nil {
+			t.Fatal(err)
+		}
+		return rdb.XLen(ctx(t), cfg.Key).Val()
+	}
+	if n := length(WriterConfig{MaxLen: 10, Exact: true}); n != 10 {
+		t.Errorf("exact MaxLen: %d", n)
+	}
+	if n := length(WriterConfig{MaxLen: 10}); n < 10 || n > 200 {
+		t.Errorf("MaxLen: %d", n)
+	}
+	if n := length(WriterConfig{MaxAge: time.Hour}); n != 500 {
+		t.Errorf("MaxAge: %d", n)
+	}
+	if n := length(WriterConfig{MinID: IDAt(time.Now().Add(time.Hour)).String(), Exact: true}); n != 0 {
+		t.Errorf("MinID: %d", n)
+	}
+}
+
+func TestTrimKeepsWhatGroupsNeed(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	all := add(t, rdb, key, 100)
+	if n, err := Trim(ctx(t), rdb, key, TrimOptions{Exact: true}); n != 0 || err != nil {
+		t.Fatalf("without groups: %d, %v", n, err)
+	}
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	got := ids(read(t, r, 60))
+	if _, err := r.Ack(ctx(t), slices.Delete(slices.Clone(got), 30, 31)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Trim(ctx(t), rdb, key, TrimOptions{Exact: true}); n != 30 || err != nil {
+		t.Fatalf("trimmed %d, %v; want 30: entry 30 is pending", n, err)
+	}
+	if _, err := r.Ack(ctx(t), got[30:31]); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := ParseID(all[40])
+	if n, err := Trim(ctx(t), rdb, key, TrimOptions{Before: before, Exact: true}); n != 10 || err != nil {
+		t.Fatalf("trimmed %d, %v; want 10", n, err)
+	}
+	if n, err := Trim(ctx(t), rdb, key, TrimOptions{Exact: true}); n != 19 || err != nil {
+		t.Fatalf("trimmed %d, %v; want 19: 40 to 58", n, err)
+	}
+	if n, err := Trim(ctx(t), rdb, key+"none", TrimOptions{}); n != 0 || err != nil {
+		t.Fatalf("no stream: %d, %v", n, err)
+	}
+}
+
+func TestWriterConcurrent(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	w := openWriter(t, rdb, WriterConfig{Key: key})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				if err := w.Write(ctx(t), outgoing(50), make([]Result, 50)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := rdb.XLen(ctx(t), key).Val(); n != 8000 {
+		t.Fatalf("%d entries", n)
+	}
+}
+
+func TestWriterConfigMistakes(t *testing.T) {
+	for _, cfg := range []WriterConfig{
+		{MaxLen: -1}, {MaxAge: -1}, {MinID: "x"}, {MaxLen: 1, MaxAge: 1}, {Exact: true}, {MaxPayload: -1}, {Depth: -1}, {Pipelines: 65}, {Wait: -1},
+	} {
+		var c *ConfigError
+		if err := cfg.Validate(); !errors.As(err, &c) || c.Fix == "" {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+	if err := (WriterConfig{}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWriterStates(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	w, err := NewWriter(rdb, WriterConfig{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := make([]Result, 1)
+	if err := w.Write(ctx(t), outgoing(1), one); !errors.Is(err, ErrNotOpen) || !errors.Is(err, ErrNotWritten) {
+		t.Fatal(err)
+	}
+	if err := w.Open(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(ctx(t), outgoing(2), one); err == nil {
+		t.Fatal("too few results were fine")
+	}
+	for range 2 {
+		if err := w.Close(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Write(ctx(t), outgoing(1), one); !errors.Is(err, ErrClosed) || !errors.Is(one[0].Err, ErrClosed) {
+		t.Fatal(err)
+	}
+	if err := w.Open(ctx(t)); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+	rdb.Set(ctx(t), key, "x", 0)
+	w, _ = NewWriter(rdb, WriterConfig{Key: key})
+	var p *PermanentError
+	if err := w.Open(ctx(t)); !errors.As(err, &p) {
+		t.Fatal(err)
+	}
+}
