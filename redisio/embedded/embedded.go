@@ -63,7 +63,13 @@ func (s *Server) Client() *redis.Client {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
 	if s.addr == "" {
 		o.Addr = "embedded:0"
-		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return s.m.Dial() }
+		o.Dialer = func(context.Context, string, string) (net.Conn, error) {
+			c, err := s.m.Dial()
+			if err != nil {
+				return nil, err
+			}
+			return buffered(c), nil
+		}
 	}
 	return redis.NewClient(o)
 }

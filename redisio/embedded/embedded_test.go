@@ -1,0 +1,193 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
+}
+
+func ids(entries []redisio.Entry) (out []string) {
+	for _, e := range entries {
+		out = append(out, e.ID)
+	}
+	return out
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// basics is what the in-process server has to serve.
+func basics(t *testing.T, rdb redis.UniversalClient) {
+	ctx := context.Background()
+	w, err := redisio.NewWriter(rdb, redisio.WriterConfig{Key: "k"})
+	must(t, err)
+	must(t, w.Open(ctx))
+	out := make([]redisio.Outgoing, 300) // more than a pipe's buffers hold
+	for i := range out {
+		out[i].Fields = redisio.Fields{{Name: "data", Value: fmt.Append(nil, i, strings.Repeat("x", 200))}}
+	}
+	results := make([]redisio.Result, len(out))
+	must(t, w.Write(ctx, out, results))
+	must(t, w.Close(ctx))
+
+	r, err := redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: "k", Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second})
+	must(t, err)
+	must(t, r.Open(ctx))
+	var b redisio.Batch
+	var all []string
+	for len(all) < len(out) {
+		must(t, r.Read(ctx, 100, 0, &b))
+		all = append(all, ids(b.Entries)...)
+	}
+	for i := range results {
+		if all[i] != results[i].ID {
+			t.Fatalf("entry %d: %s, written as %s", i, all[i], results[i].ID)
+		}
+	}
+	n, err := r.Ack(ctx, all[:290])
+	if n != 290 || err != nil {
+		t.Fatal(n, err)
+	}
+	start := time.Now()
+	must(t, r.Nack(ctx, all[290:292], 500*time.Millisecond))
+	var again []redisio.Entry
+	for len(again) < 2 {
+		must(t, r.Read(ctx, 100, 0, &b))
+		again = append(again, b.Entries...)
+	}
+	if !slices.Equal(ids(again), all[290:292]) || again[0].Deliveries != 2 || time.Since(start) < 500*time.Millisecond {
+		t.Fatalf("got %+v after %v", again, time.Since(start))
+	}
+	must(t, r.Dead(ctx, "k.dead", []redisio.DeadLetter{{ID: all[290], Extra: redisio.Fields{{Name: "why", Value: []byte("bad")}}}}))
+	if n := rdb.XLen(ctx, "k.dead").Val(); n != 1 {
+		t.Fatalf("%d dead letters", n)
+	}
+	must(t, r.Release(ctx, all[291:293]))
+	info, err := r.Info(ctx)
+	if err != nil || info.Pending != 9 || r.Held() != 7 {
+		t.Fatalf("%+v, held %d, %v", info, r.Held(), err)
+	}
+	must(t, r.Close(ctx))
+
+	// The same name comes back: what was pending is found, before new entries.
+	r, err = redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: "k", Group: "g", Consumer: "me"})
+	must(t, err)
+	must(t, r.Open(ctx))
+	var left []string
+	for len(left) < 9 {
+		must(t, r.Read(ctx, 4, 0, &b))
+		left = append(left, ids(b.Entries)...)
+	}
+	if !slices.Equal(left, all[291:]) {
+		t.Fatalf("got %v, want %v", left, all[291:])
+	}
+	n, err = r.Ack(ctx, left)
+	if n != 9 || err != nil {
+		t.Fatal(n, err)
+	}
+	must(t, r.Close(ctx))
+	if c := rdb.XInfoConsumers(ctx, "k", "g").Val(); len(c) != 0 {
+		t.Fatalf("consumers left: %+v", c)
+	}
+}
+
+func TestBasics(t *testing.T) {
+	s, err := embedded.Start()
+	must(t, err)
+	defer s.Close()
+	c := s.Client()
+	defer c.Close()
+	basics(t, c)
+	rdb, describe, closeAll, err := embedded.Open(context.Background(), s.URL())
+	must(t, err)
+	if describe == "" || rdb.Ping(context.Background()).Err() != nil {
+		t.Fatal(describe)
+	}
+	must(t, closeAll())
+}
+
+func TestBasicsRedis(t *testing.T) { basics(t, redistest.Shared(t).Client(t)) }
+
+func TestBasicsInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := embedded.Pipe()
+		defer s.Close()
+		c := s.Client()
+		defer c.Close()
+		basics(t, c)
+	})
+}
+
+// Ten virtual minutes of renewing leases pass in no time.
+func TestLeasesInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := embedded.Pipe()
+		defer s.Close()
+		c := s.Client()
+		defer c.Close()
+		ctx := context.Background()
+		must(t, c.XAdd(ctx, &redis.XAddArgs{Stream: "k", Values: []string{"a", "b"}}).Err())
+		r, err := redisio.NewGroupReader(c, redisio.GroupConfig{Key: "k", Group: "g"})
+		must(t, err)
+		must(t, r.Open(ctx))
+		var b redisio.Batch
+		must(t, r.Read(ctx, 1, 0, &b))
+		id := b.Entries[0].ID
+		read, cancel := context.WithTimeout(ctx, 10*time.Minute)
+		defer cancel()
+		if err := r.Read(read, 1, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("%v: its own entry came again: %v", err, ids(b.Entries))
+		}
+		p, err := c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: "k", Group: "g", Start: "-", End: "+", Count: 1}).Result()
+		if err != nil || p[0].RetryCount != 1 || p[0].Idle > 15*time.Second {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		if n, err := r.Ack(ctx, []string{id}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		must(t, r.Close(ctx))
+	})
+}
+
+func TestOpen(t *testing.T) {
+	ctx := context.Background()
+	for name, path := range map[string]string{"a private redis-server": os.Getenv("PATH"), "in-process": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("PATH", path)
+			rdb, describe, closeAll, err := embedded.Open(ctx, "")
+			must(t, err)
+			if !strings.Contains(describe, name) {
+				t.Error(describe)
+			}
+			must(t, rdb.Set(ctx, "a", "b", 0).Err())
+			must(t, closeAll())
+			if err := rdb.Ping(ctx).Err(); err == nil {
+				t.Error("not closed")
+			}
+		})
+	}
+	if _, _, _, err := embedded.Open(ctx, "redis://127.0.0.1:1"); err == nil {
+		t.Error("no error")
+	}
+}
