@@ -135,7 +135,8 @@ type GroupReader struct {
 	cfg GroupConfig
 	rdb redis.UniversalClient // the caller's: never closed
 
-	reading client // one blocking connection: XREADGROUP and everything that takes entries
+	wire    *wire  // the blocking connection: XREADGROUP and everything that fetches entries
+	reading client // what else Read asks, and everything where there is no wire; no retries
 	control client // settling, renewing, asking: repeating these is harmless
 
 	held    heldSet
@@ -205,6 +206,7 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	}
 	r.reading = derive(r.rdb, purpose{conns: 2, readTimeout: r.cfg.Block + replyMargin})
 	r.control = derive(r.rdb, purpose{conns: 4, retries: true})
+	r.wire = newWire(r.rdb, r.cfg.Key, r.cfg.Block)
 	err := waitFor(ctx, r.cfg.Wait, func() error { return r.create(ctx, r.cfg.Start.String()) })
 	if err == nil {
 		r.last, err = r.position(ctx)
@@ -295,6 +297,7 @@ func (r *GroupReader) Close(ctx context.Context) error {
 	close(r.stop)
 	r.keeping.Wait()
 	defer func() { // whatever happens, the connections go
+		r.wire.close()
 		_ = r.reading.close()
 		_ = r.control.close()
 	}()

@@ -114,9 +114,17 @@ func (r *GroupReader) wait() time.Duration {
 // raw sends one command on the reading connection and returns the reply as it came. An error reply is
 // found by the parser.
 func (r *GroupReader) raw(ctx context.Context, keyPos int8, args []any) ([]byte, error) {
+	return rawReply(ctx, r.wire, r.reading, keyPos, args)
+}
+
+// rawReply sends a command on the wire, or by go-redis where there is none.
+func rawReply(ctx context.Context, w *wire, c client, keyPos int8, args []any) ([]byte, error) {
+	if w != nil {
+		return w.do(ctx, args)
+	}
 	cmd := redis.NewRawCmd(ctx, args...)
 	cmd.SetFirstKeyPos(keyPos)
-	if err := r.reading.Process(ctx, cmd); err != nil {
+	if err := c.Process(ctx, cmd); err != nil {
 		return nil, err
 	}
 	return cmd.Val(), nil
@@ -156,8 +164,9 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 	switch v {
 	case permanent:
 		return &PermanentError{"read", r.cfg.Key, err}
-	case moved:
-		if r.reading.redirected() && r.fails < 3 {
+	case moved, later: // this node is not, or no longer, the one to ask
+		r.wire.dropIf()
+		if v == moved && r.reading.redirected() && r.fails < 3 {
 			r.notBefore = time.Time{}
 		}
 	case broken:

@@ -47,7 +47,8 @@ func (c TailConfig) Validate() error {
 type TailReader struct {
 	cfg     TailConfig
 	rdb     redis.UniversalClient
-	reading client
+	wire    *wire  // the blocking connection
+	reading client // what else, and everything where there is no wire
 	state   atomic.Int32
 	token   chan struct{}
 	stop    chan struct{}
@@ -78,6 +79,7 @@ func (r *TailReader) Open(ctx context.Context) error {
 		return fmt.Errorf("redisio: open tail of %q: it is open already", keyName(r.cfg.Key))
 	}
 	r.reading = derive(r.rdb, purpose{conns: 1, readTimeout: r.cfg.Block + replyMargin})
+	r.wire = newWire(r.rdb, r.cfg.Key, r.cfg.Block)
 	err := waitFor(ctx, r.cfg.Wait, func() error { return r.locate(ctx) })
 	if err != nil {
 		closeErr := r.reading.close()
@@ -159,6 +161,9 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 		if v == permanent {
 			return &PermanentError{"read", r.cfg.Key, err}
 		}
+		if v == moved || v == later {
+			r.wire.dropIf()
+		}
 		if v == moved && r.reading.redirected() && r.fails < 3 {
 			r.notBefore = time.Time{}
 		}
@@ -169,12 +174,12 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 }
 
 func (r *TailReader) fill(ctx context.Context, count int, b *Batch) error {
-	cmd := redis.NewRawCmd(ctx, "xread", "count", count, "block", r.cfg.Block.Milliseconds(), "streams", r.cfg.Key, r.last.String())
-	cmd.SetFirstKeyPos(6)
-	if err := r.reading.Process(ctx, cmd); err != nil {
+	raw, err := rawReply(ctx, r.wire, r.reading, 6, []any{"xread", "count", count, "block", r.cfg.Block.Milliseconds(),
+		"streams", r.cfg.Key, r.last.String()})
+	if err != nil {
 		return err
 	}
-	if err := parseStreams(cmd.Val(), 0, b); err != nil {
+	if err := parseStreams(raw, 0, b); err != nil {
 		b.reset() // nothing is lost: the position did not move
 		return err
 	}
@@ -202,6 +207,7 @@ func (r *TailReader) Close(ctx context.Context) error {
 		return nil
 	}
 	close(r.stop)
+	defer r.wire.close()
 	select {
 	case <-r.token:
 	case <-ctx.Done():

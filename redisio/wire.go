@@ -1,0 +1,304 @@
+package redisio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Idea: go-redis gathers a raw reply by growing a slice from nothing, which copies and discards five
+// times its size. So a reader lets go-redis dial, authenticate and select (whatever the caller's options
+// say, Sentinel and TLS included), then takes the connection over and reads replies itself, straight
+// into the buffer that becomes the batch: one allocation a read, and no copy.
+
+// wire is one such connection. One goroutine at a time may use it; close may come from another.
+type wire struct {
+	rdb     redis.UniversalClient // the caller's
+	key     string                // which node of a cluster
+	timeout time.Duration         // how long a reply may take: BLOCK and a margin
+	block   time.Duration
+
+	mu     sync.Mutex // guards conn and owner against close; never held over I/O
+	owner  *redis.Client
+	sticky *redis.Conn
+	conn   net.Conn
+	closed bool
+
+	out   []byte // the command
+	spare []byte // a buffer no batch refers to
+}
+
+// newWire returns nil if options of rdb are not to be had.
+func newWire(rdb redis.UniversalClient, key string, block time.Duration) *wire {
+	switch rdb.(type) {
+	case *redis.Client, *redis.ClusterClient:
+		return &wire{rdb: rdb, key: key, timeout: block + replyMargin, block: block}
+	}
+	return nil
+}
+
+// connect has go-redis make a connection and takes it.
+func (w *wire) connect(ctx context.Context) error {
+	var o redis.Options
+	switch c := w.rdb.(type) {
+	case *redis.Client:
+		o = *c.Options()
+	case *redis.ClusterClient:
+		node, err := c.MasterForKey(ctx, w.key)
+		if err != nil {
+			return err
+		}
+		o = *node.Options()
+	}
+	singleConn(&o)
+	var conn net.Conn
+	dial := o.Dialer
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		conn = c
+		return c, err
+	}
+	owner := redis.NewClient(&o)
+	sticky := owner.Conn()
+	err := sticky.Ping(ctx).Err()
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		err = nil // it answered: being allowed to ping is not needed
+	}
+	if err != nil {
+		return errors.Join(err, closeBoth(sticky, owner))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return errors.Join(ErrClosed, closeBoth(sticky, owner))
+	}
+	w.owner, w.sticky, w.conn = owner, sticky, conn
+	return nil
+}
+
+// singleConn prepares options for one connection without any traffic but ours: RESP2 has no pushes.
+func singleConn(o *redis.Options) {
+	o.Protocol = 2
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = 1, 0, 0, 0, 0
+	o.PipelinePoolSize = -1
+	o.ReadBufferSize, o.WriteBufferSize = 4<<10, 4<<10
+	o.DialerRetries, o.MaxRetries = 1, -1
+	o.ContextTimeoutEnabled = true
+	o.PoolTimeout = 0
+	o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
+	o.ReadTimeout, o.WriteTimeout = orOff(o.ReadTimeout), orOff(o.WriteTimeout)
+}
+
+func closeBoth(sticky *redis.Conn, owner *redis.Client) error {
+	_ = sticky.Close() // gives the connection back to the pool …
+	return owner.Close()
+}
+
+// drop closes the connection: the next command makes a new one.
+func (w *wire) drop() {
+	w.mu.Lock()
+	conn, sticky, owner := w.conn, w.sticky, w.owner
+	w.conn, w.sticky, w.owner = nil, nil, nil
+	w.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close() // before go-redis could give it to anybody
+		_ = closeBoth(sticky, owner)
+	}
+}
+
+// dropIf is drop for a reader that may have no wire.
+func (w *wire) dropIf() {
+	if w != nil {
+		w.drop()
+	}
+}
+
+func (w *wire) close() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.drop()
+}
+
+func (w *wire) current() net.Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conn
+}
+
+// do sends one command and returns the reply, which is never written to again. After an error the
+// connection is gone, and with it perhaps a reply.
+func (w *wire) do(ctx context.Context, args []any) ([]byte, error) {
+	conn := w.current()
+	if conn == nil {
+		if err := w.connect(ctx); err != nil {
+			return nil, err
+		}
+		conn = w.current()
+	}
+	if conn == nil {
+		return nil, ErrClosed
+	}
+	raw, err := w.exchange(ctx, conn, args)
+	if err != nil {
+		w.drop()
+		return nil, fmt.Errorf("redisio: command %v: %w", args[0], err)
+	}
+	return raw, nil
+}
+
+func (w *wire) exchange(ctx context.Context, conn net.Conn, args []any) ([]byte, error) {
+	var err error
+	if w.out, err = appendCommand(w.out[:0], args); err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(time.Now().Add(w.timeout)); err != nil {
+		return nil, err
+	}
+	// The end of ctx does not cut a reply short: entries may be on their way, and come within BLOCK. It
+	// only makes us give up on a server that hangs.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(w.block + 250*time.Millisecond)) })
+	defer stop()
+	if _, err := conn.Write(w.out); err != nil {
+		return nil, err
+	}
+	if cap(w.out) > 1<<20 {
+		w.out = nil
+	}
+	return w.reply(conn)
+}
+
+// reply reads one whole reply. A reply that fills at least half of the buffer takes it; a smaller one
+// is copied, so that a few bytes never pin a big buffer.
+func (w *wire) reply(conn net.Conn) ([]byte, error) {
+	buf := w.spare[:0]
+	w.spare = nil
+	if cap(buf) == 0 {
+		buf = make([]byte, 0, 16<<10)
+	}
+	s := frame{left: 1}
+	for {
+		if len(buf) == cap(buf) || s.pos > cap(buf) {
+			size := max(2*cap(buf), s.pos+64)
+			if s.pos > maxReply || size > 2*maxReply {
+				return nil, &ReplyError{len(buf), "bigger than 1 GiB"}
+			}
+			buf = append(make([]byte, 0, size), buf...)
+		}
+		n, err := conn.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if n == 0 && err != nil {
+			return nil, err
+		}
+		done, err := s.scan(buf)
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			continue
+		}
+		if s.pos != len(buf) {
+			return nil, &ReplyError{s.pos, "something behind its end"}
+		}
+		if len(buf) < cap(buf)/2 {
+			w.spare = buf
+			return bytes.Clone(buf), nil
+		}
+		w.spare = make([]byte, 0, len(buf)+len(buf)/8) // the next is likely as big
+		return buf, nil
+	}
+}
+
+// frame finds the end of a reply that arrives in pieces. It need not know how values nest: each
+// aggregate adds its elements to what is left to come.
+type frame struct {
+	pos  int // where the next value starts; beyond what has arrived inside a long string
+	left int // values to come
+}
+
+// scan goes on with what has arrived and reports whether the reply is whole.
+func (f *frame) scan(buf []byte) (bool, error) {
+	for f.left > 0 {
+		if f.pos >= len(buf) {
+			return false, nil
+		}
+		end := bytes.IndexByte(buf[f.pos:], '\n')
+		if end < 0 {
+			return false, nil
+		}
+		line := buf[f.pos : f.pos+end+1]
+		if len(line) < 3 {
+			return false, &ReplyError{f.pos, "an empty line"}
+		}
+		next := f.pos + len(line)
+		f.left--
+		switch line[0] {
+		case '+', '-', ':', '_', '#', ',', '(':
+		case '$', '=', '!', '*', '~', '>', '%':
+			n, err := (&walker{pos: f.pos}).number(line[1 : len(line)-2])
+			if err != nil {
+				return false, err
+			}
+			if n > maxReply || n < -1 {
+				return false, &ReplyError{f.pos, "a length beyond 1 GiB"}
+			}
+			switch {
+			case n < 0:
+			case line[0] == '$' || line[0] == '=' || line[0] == '!':
+				next += int(n) + 2
+			case line[0] == '%':
+				f.left += 2 * int(n)
+			default:
+				f.left += int(n)
+			}
+		default:
+			return false, &ReplyError{f.pos, fmt.Sprintf("unknown type %q", line[0])}
+		}
+		f.pos = next
+	}
+	return f.pos <= len(buf), nil
+}
+
+// appendCommand appends a command as RESP.
+func appendCommand(dst []byte, args []any) ([]byte, error) {
+	dst = append(dst, '*')
+	dst = strconv.AppendInt(dst, int64(len(args)), 10)
+	dst = append(dst, '\r', '\n')
+	var num [20]byte
+	for _, a := range args {
+		switch v := a.(type) {
+		case string:
+			dst = appendBulk(dst, v)
+		case *string:
+			dst = appendBulk(dst, *v)
+		case int:
+			dst = appendBulk(dst, strconv.AppendInt(num[:0], int64(v), 10))
+		case int64:
+			dst = appendBulk(dst, strconv.AppendInt(num[:0], v, 10))
+		default:
+			return dst, fmt.Errorf("an argument of type %T", a)
+		}
+	}
+	return dst, nil
+}
+
+func appendBulk[S ~string | ~[]byte](dst []byte, s S) []byte {
+	dst = append(dst, '$')
+	dst = strconv.AppendInt(dst, int64(len(s)), 10)
+	dst = append(dst, '\r', '\n')
+	dst = append(dst, s...)
+	return append(dst, '\r', '\n')
+}
