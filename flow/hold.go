@@ -14,7 +14,7 @@ type Held[T any] struct {
 
 // hold is a stage's record of a share that a handler keeps. Records are reused: life tells an old Held from a new one.
 type hold struct {
-	lease *lease
+	lease lease
 	stage *stageBase // whose handler holds; nil outside a running graph
 	at    int        // index in stage.holds
 	life  uint32
@@ -23,11 +23,11 @@ type hold struct {
 // Hold keeps a message beyond the return of the handler that was given it. The context must be the handler's. Each Held
 // must end in Done, Fail or Join.
 func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
-	if m.lease == nil {
+	if m.lease.none() {
 		return Held[T]{Message: m}
 	}
 	if !m.lease.share(1) {
-		m.lease = nil // kept too long already: it has settled, there is nothing left to hold
+		m.lease = lease{} // kept too long already: it has settled, there is nothing left to hold
 		return Held[T]{Message: m}
 	}
 	st := stageOf(ctx)
@@ -47,7 +47,7 @@ func (h Held[T]) Fail(err error) { h.end(Nacked, &Fault{Err: err, Meta: h.Meta()
 
 func (h Held[T]) end(o Outcome, f *Fault) {
 	l := h.take()
-	if l == nil {
+	if l.none() {
 		return
 	}
 	if st := h.hold.stage; st != nil {
@@ -59,16 +59,16 @@ func (h Held[T]) end(o Outcome, f *Fault) {
 	n.tell()
 }
 
-// take removes the hold's record and hands its share to the caller; nil if it is gone already.
-func (h Held[T]) take() *lease {
-	if h.hold == nil || h.hold.life != h.life || h.hold.lease == nil {
-		return nil
+// take removes the hold's record and hands its share to the caller; none if it is gone already.
+func (h Held[T]) take() lease {
+	if h.hold == nil || h.hold.life != h.life || h.hold.lease.none() {
+		return lease{}
 	}
 	l := h.hold.lease
 	if h.hold.stage != nil {
 		h.hold.stage.unhold(h.hold)
 	} else {
-		h.hold.lease = nil
+		h.hold.lease = lease{}
 	}
 	return l
 }
@@ -78,12 +78,12 @@ func (h Held[T]) take() *lease {
 // handler's until it returns: not emitted, it is done.
 func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
 	m := Message[U]{Value: v}
-	members := make([]*lease, 0, len(held))
+	members := make([]lease, 0, len(held))
 	for i := range held {
 		if m.meta == nil {
 			m.meta = held[i].meta
 		}
-		if l := held[i].take(); l != nil {
+		if l := held[i].take(); !l.none() {
 			members = append(members, l)
 		}
 	}
@@ -92,7 +92,7 @@ func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
 	}
 	s := newSlab(1, nil)
 	s.members = members
-	m.lease = &s.leases[0]
+	m.lease = lease{slab: s}
 	if st := stageOf(ctx); st != nil {
 		st.joined = append(st.joined, m.lease)
 	}

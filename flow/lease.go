@@ -40,27 +40,38 @@ var outcomeNames = [...]string{"acked", "dropped", "dead", "nacked", "failed"}
 //
 // A joined lease (Join) stands for many others: when it settles it releases its share of each with its outcome.
 
-// lease is one entry's, or one join's. shares > 0: open; 0: settled; < 0: collected by the committer.
+// lease is one entry's, or one join's; the zero lease is of a message that no entry stands behind.
 type lease struct {
-	shares atomic.Int32
-	worst  atomic.Uint32
-	slab   *slab
+	slab *slab
+	at   int32
 }
+
+// cell is a lease's state. It holds no pointers, and its zero value is a lease with one share, so that a slab costs
+// next to nothing to make.
+type cell struct {
+	more  atomic.Int32 // shares beyond the first; settled: no share is left; below: collected by the committer
+	worst atomic.Uint32
+}
+
+const (
+	settled   = -1
+	collected = -1 << 30 // so low that a stray release cannot make it settled again
+)
 
 // slab holds the leases of one chunk of a source, or the single lease of a join.
 type slab struct {
-	leases  []lease
-	metas   []Meta    // of the entries, beside leases; nil for a join
+	cells   []cell
+	metas   []Meta    // of the entries, beside cells; nil for a join
 	from    *session  // who commits; nil for a join
-	first   uint64    // sequence number of leases[0] in its source
+	first   uint64    // sequence number of the first entry in its session
 	sizes   []int     // bytes of each entry, for the byte credits; nil when the source does not say
-	members []*lease  // a join's
-	at      time.Time // when it was read
+	members []lease   // a join's
+	since   time.Time // when it was read
 	left    int       // not collected yet; the committer's alone
-	scanned int       // leases before it are collected; the committer's alone
+	scanned int       // cells before it are collected; the committer's alone
 
 	mu    sync.Mutex // guards notes
-	notes map[*lease]note
+	notes map[int32]note
 }
 
 // note is what a settlement carries beside its outcome; seldom is there any.
@@ -70,23 +81,23 @@ type note struct {
 }
 
 func newSlab(n int, from *session) *slab {
-	s := &slab{leases: make([]lease, n), from: from, left: n, at: time.Now()}
-	for i := range s.leases {
-		s.leases[i].slab = s
-		s.leases[i].shares.Store(1)
-	}
-	return s
+	return &slab{cells: make([]cell, n), from: from, left: n, since: time.Now()}
 }
+
+func (l lease) none() bool { return l.slab == nil }
+
+func (l lease) cell() *cell { return &l.slab.cells[l.at] }
 
 // share adds n shares. It reports false, and adds nothing, if the lease has settled already: then somebody kept a
 // message beyond its handler without holding it.
-func (l *lease) share(n int32) bool {
+func (l lease) share(n int32) bool {
+	c := l.cell()
 	for {
-		have := l.shares.Load()
-		if have <= 0 {
+		have := c.more.Load()
+		if have <= settled {
 			return false
 		}
-		if l.shares.CompareAndSwap(have, have+n) {
+		if c.more.CompareAndSwap(have, have+n) {
 			return true
 		}
 	}
@@ -94,28 +105,28 @@ func (l *lease) share(n int32) bool {
 
 // release gives up one share with an outcome. The caller must own the share. news collects the sources that have
 // something to commit because of it.
-func (l *lease) release(o Outcome, f *Fault, news *news) {
-	if l == nil {
+func (l lease) release(o Outcome, f *Fault, news *news) {
+	if l.none() {
 		return
 	}
 	if o != Acked {
 		l.worsen(o, f)
 	}
-	if l.shares.Add(-1) == 0 {
+	if l.cell().more.Add(-1) == settled {
 		l.settle(news)
 	}
 }
 
 // settle passes the outcome on, once all shares are released.
-func (l *lease) settle(news *news) {
+func (l lease) settle(news *news) {
 	s := l.slab
 	if s.members == nil {
 		news.add(s.from)
 		return
 	}
-	worst := Outcome(l.worst.Load())
+	worst := Outcome(l.cell().worst.Load())
 	s.mu.Lock()
-	n := s.notes[l]
+	n := s.notes[l.at]
 	s.mu.Unlock()
 	for _, member := range s.members {
 		member.attach(n.effects)
@@ -125,104 +136,112 @@ func (l *lease) settle(news *news) {
 }
 
 // worsen raises the worst outcome to o and keeps its fault; among equals the first fault stays.
-func (l *lease) worsen(o Outcome, f *Fault) {
+func (l lease) worsen(o Outcome, f *Fault) {
 	l.slab.mu.Lock()
 	defer l.slab.mu.Unlock()
-	if Outcome(l.worst.Load()) >= o {
+	worst := &l.cell().worst
+	if Outcome(worst.Load()) >= o {
 		return
 	}
-	l.worst.Store(uint32(o))
+	worst.Store(uint32(o))
 	if f != nil {
-		n := l.slab.notes[l]
+		n := l.slab.notes[l.at]
 		n.fault = f
 		l.slab.setNote(l, n)
 	}
 }
 
 // attach keeps effects for the committer of the entry.
-func (l *lease) attach(effects []Effect) {
-	if l == nil || len(effects) == 0 {
+func (l lease) attach(effects []Effect) {
+	if l.none() || len(effects) == 0 {
 		return
 	}
 	l.slab.mu.Lock()
 	defer l.slab.mu.Unlock()
-	n := l.slab.notes[l]
+	n := l.slab.notes[l.at]
 	n.effects = append(n.effects, effects...)
 	l.slab.setNote(l, n)
 }
 
-func (s *slab) setNote(l *lease, n note) {
+func (s *slab) setNote(l lease, n note) {
 	if s.notes == nil {
-		s.notes = make(map[*lease]note)
+		s.notes = make(map[int32]note)
 	}
-	s.notes[l] = n
+	s.notes[l.at] = n
 }
 
-// collected is what shares is set to by the committer: so low that a stray release cannot make it zero again.
-const collected = -1 << 30
+// harvest is what a committer has collected and not committed: how many settled, how, the bytes they give back, and
+// the settlements themselves, where the source's Reader wants to see them.
+type harvest struct {
+	wanted  bool // whether settled is
+	settled []Settlement
+	n       int
+	bytes   int
+	by      [len(outcomeNames)]int
+	unfault int // Nacked without a fault: given back unfinished
+}
 
-// collect appends the settlements that are new since the last call, and returns the bytes they give back.
-func (s *slab) collect(to []Settlement) (_ []Settlement, bytes int) {
+func (h *harvest) reset() {
+	clear(h.settled)
+	*h = harvest{wanted: h.wanted, settled: h.settled[:0]}
+}
+
+// collect adds what has settled since the last call; with all set also what has not, as Nacked: its holders are gone, or
+// are given up.
+func (s *slab) collect(h *harvest, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	prefix := true
-	for i := s.scanned; i < len(s.leases); i++ {
-		have := s.leases[i].shares.Load()
-		if have == 0 {
-			to = append(to, s.settlement(i))
-			bytes += s.take(i)
-		} else if have > 0 {
+	for i := s.scanned; i < len(s.cells); i++ {
+		c := &s.cells[i]
+		switch have := c.more.Load(); {
+		case have < settled:
+		case have == settled || all:
+			if have > settled && Outcome(c.worst.Load()) < Nacked {
+				c.worst.Store(uint32(Nacked))
+			}
+			if !prefix {
+				c.more.Store(collected)
+			}
+			s.take(i, h)
+		default:
 			prefix = false
 		}
 		if prefix {
 			s.scanned = i + 1
 		}
 	}
-	return to, bytes
 }
 
-// abandon appends the settlements of what is still open, as Nacked: its holders are gone, or are given up.
-func (s *slab) abandon(to []Settlement) (_ []Settlement, bytes int) {
-	for i := s.scanned; i < len(s.leases); i++ {
-		l := &s.leases[i]
-		if l.shares.Load() < 0 {
-			continue
-		}
-		if l.shares.Load() > 0 {
-			l.worsen(Nacked, nil)
-		}
-		to = append(to, s.settlement(i))
-		bytes += s.take(i)
-	}
-	return to, bytes
-}
-
-// take marks a lease as collected and returns the bytes it gives back.
-func (s *slab) take(i int) (bytes int) {
-	s.leases[i].shares.Store(collected)
+// take collects one lease.
+func (s *slab) take(i int, h *harvest) {
 	s.left--
-	if s.sizes != nil {
-		bytes = s.sizes[i]
+	var n note
+	if s.notes != nil {
+		n = s.notes[int32(i)]
 	}
-	return bytes
-}
-
-func (s *slab) settlement(i int) Settlement {
-	l := &s.leases[i]
-	st := Settlement{Seq: s.first + uint64(i), Meta: &noMeta, Outcome: Outcome(l.worst.Load())}
+	o := Outcome(s.cells[i].worst.Load())
+	h.n++
+	h.by[o]++
+	if o == Nacked && n.fault == nil {
+		h.unfault++
+	}
+	if s.sizes != nil {
+		h.bytes += s.sizes[i]
+	}
+	if !h.wanted {
+		return
+	}
+	st := Settlement{Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault, Effects: n.effects}
 	if s.metas != nil {
 		st.Meta = &s.metas[i]
 	}
-	s.mu.Lock()
-	if s.notes != nil {
-		n := s.notes[l]
-		st.Fault, st.Effects = n.fault, n.effects
-	}
-	s.mu.Unlock()
-	return st
+	h.settled = append(h.settled, st)
 }
 
 // roots calls f with the source of each entry that the lease stands for.
-func (l *lease) roots(f func(*session)) {
-	if l == nil {
+func (l lease) roots(f func(*session)) {
+	if l.none() {
 		return
 	}
 	if l.slab.from != nil {
@@ -244,7 +263,7 @@ type Effect interface {
 // Attach hands an effect to the committer of the entry behind the message, to be applied with its settlement. It
 // reports false when there is no entry, or its source takes no effects: then the sink has to write as usual.
 func (m Message[T]) Attach(e Effect) bool {
-	takes := m.lease != nil
+	takes := !m.lease.none()
 	m.lease.roots(func(s *session) { takes = takes && s.source.node.effects })
 	if takes {
 		m.lease.attach([]Effect{e})

@@ -15,7 +15,7 @@ type Message[T any] struct {
 	Value T
 
 	meta  *Meta
-	lease *lease
+	lease lease
 }
 
 // Meta is what a message carries beside its value. Messages that one entry gave rise to share one Meta, so a Meta must

@@ -119,7 +119,7 @@ func (p *pool[T, U]) body() error {
 
 // part runs one of the parts; its failure ends the life.
 func (s *shift[T, U]) part(f func() error) {
-	err, p := run.Call(f, func() { s.fail(errGoexit) })
+	p, err := run.Call(f, func() { s.fail(errGoexit) })
 	if p != nil {
 		err = &PanicError{Value: p.Value, Stack: p.Stack}
 	}

@@ -112,7 +112,7 @@ func (r *Running) supervise(isl *island) {
 	defer over()
 	name := r.stages[isl.nodes[0]].name
 	for {
-		err, p := run.Call(isl.body, func() {
+		p, err := run.Call(isl.body, func() {
 			r.fail(&StageError{Graph: r.graph.name, Stage: name, Err: errGoexit})
 		})
 		if p != nil {

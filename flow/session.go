@@ -130,7 +130,7 @@ func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 		sl.sizes = in.sizes
 	}
 	for i := range in.msgs {
-		in.msgs[i].lease = &sl.leases[i]
+		in.msgs[i].lease = lease{sl, int32(i)}
 		if i < len(in.metas) {
 			in.msgs[i].meta = &in.metas[i]
 		}
@@ -227,21 +227,22 @@ func (ses *session) commitLoop() {
 	look := lookFirst
 	timer := time.NewTimer(look)
 	defer timer.Stop()
-	var batch commitBatch
+	_, wanted := ses.reader.(Committer)
+	batch := harvest{wanted: wanted || ses.source.run.graph.hooks.Committed != nil}
 	tries := 0
 	for {
 		over := ses.collect(&batch)
 		switch {
-		case batch.empty():
+		case batch.n == 0:
 			tries = 0
 		case ses.commit(&batch, tries):
 			tries, look = 0, lookFirst
 		default:
 			tries++
 		}
-		if over && (batch.empty() || ses.ctx.Err() != nil) {
-			if !batch.empty() {
-				ses.source.run.log.Warn().Str("stage", ses.source.st.name).Int("entries", len(batch.settled)).
+		if over && (batch.n == 0 || ses.ctx.Err() != nil) {
+			if batch.n > 0 {
+				ses.source.run.log.Warn().Str("stage", ses.source.st.name).Int("entries", batch.n).
 					Msg("commit gave up: these entries stay with the source")
 			}
 			return
@@ -279,27 +280,13 @@ func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) {
 	}
 }
 
-// commitBatch is what has settled and is not committed.
-type commitBatch struct {
-	settled []Settlement
-	bytes   int
-}
-
-func (b *commitBatch) empty() bool { return len(b.settled) == 0 }
-
 // collect adds what has settled since the last time, and reports whether it was the last.
-func (ses *session) collect(b *commitBatch) (over bool) {
+func (ses *session) collect(b *harvest) (over bool) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	rest := ses.slabs[:0]
 	for _, sl := range ses.slabs {
-		var bytes int
-		b.settled, bytes = sl.collect(b.settled)
-		b.bytes += bytes
-		if ses.final && sl.left > 0 {
-			b.settled, bytes = sl.abandon(b.settled)
-			b.bytes += bytes
-		}
+		sl.collect(b, ses.final)
 		if sl.left > 0 {
 			rest = append(rest, sl)
 		}
@@ -310,30 +297,27 @@ func (ses *session) collect(b *commitBatch) (over bool) {
 }
 
 // commit has the Reader commit the batch, and empties it. It reports false when that failed and is to be tried again.
-func (ses *session) commit(b *commitBatch, tries int) bool {
+func (ses *session) commit(b *harvest, tries int) bool {
 	s := ses.source
 	if c, ok := ses.reader.(Committer); ok {
 		if err := guard(ses.ctx, func(ctx context.Context) error { return c.Commit(ctx, b.settled) }); err != nil {
 			if tries == 0 || tries%10 == 9 {
-				s.run.log.Warn().Str("stage", s.st.name).Int("entries", len(b.settled)).Int("tries", tries+1).
+				s.run.log.Warn().Str("stage", s.st.name).Int("entries", b.n).Int("tries", tries+1).
 					Err(err).Msg("commit failed, will try again")
 			}
 			return false
 		}
 	}
-	for i := range b.settled {
-		s.outcomes[b.settled[i].Outcome].Add(1)
-		if b.settled[i].Outcome == Nacked && b.settled[i].Fault == nil {
-			s.released.Add(1)
-		}
+	for o, n := range b.by {
+		s.outcomes[o].Add(uint64(n))
 	}
-	s.settled.Add(uint64(len(b.settled)))
+	s.settled.Add(uint64(b.n))
+	s.released.Add(uint64(b.unfault))
 	if hook := s.run.graph.hooks.Committed; hook != nil {
 		hook(s.st.name, b.settled)
 	}
-	s.credit(len(b.settled), b.bytes)
-	clear(b.settled)
-	b.settled, b.bytes = b.settled[:0], 0
+	s.credit(b.n, b.bytes)
+	b.reset()
 	return true
 }
 

@@ -114,7 +114,7 @@ func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
 	for _, ses := range sessions {
 		ses.mu.Lock()
 		if len(ses.slabs) > 0 {
-			sn.Oldest = max(sn.Oldest, time.Since(ses.slabs[0].at))
+			sn.Oldest = max(sn.Oldest, time.Since(ses.slabs[0].since))
 		}
 		ses.mu.Unlock()
 	}

@@ -33,8 +33,8 @@ type stageBase struct {
 	in, out uint64 // since the last count
 
 	holds  []*hold
-	spare  []*hold  // records to use again
-	joined []*lease // joins made in the current call
+	spare  []*hold // records to use again
+	joined []lease // joins made in the current call
 }
 
 // stageContext is the context handlers get: it knows the stage, so that Hold and Join do.
@@ -100,7 +100,7 @@ func guard(ctx context.Context, f func(context.Context) error) (err error) {
 // recovered turns a panic's value into an error; deferred calls hand it what recover returned.
 func recovered(v any) error { return &PanicError{Value: v, Stack: debug.Stack()} }
 
-func (s *stageBase) hold(l *lease) *hold {
+func (s *stageBase) hold(l lease) *hold {
 	var h *hold
 	if n := len(s.spare); n > 0 {
 		h, s.spare = s.spare[n-1], s.spare[:n-1]
@@ -118,7 +118,7 @@ func (s *stageBase) unhold(h *hold) {
 	s.holds[h.at].at = h.at
 	s.holds[last] = nil
 	s.holds = s.holds[:last]
-	h.lease = nil
+	h.lease = lease{}
 	h.life++
 	s.spare = append(s.spare, h)
 }
@@ -142,7 +142,7 @@ func (s *stageBase) endJoins(o Outcome) {
 }
 
 // failed deals with a fault of one message up to the wait: it settles the share, unless the decision is to retry.
-func (s *stageBase) failed(l *lease, meta *Meta, err error, tries int) (retry bool, after time.Duration) {
+func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry bool, after time.Duration) {
 	la := s.la
 	if la.ctx.Err() != nil { // the handler failed because it was told to stop: not its message's fault
 		la.aborted = true
@@ -183,7 +183,7 @@ func (s *stageBase) failed(l *lease, meta *Meta, err error, tries int) (retry bo
 }
 
 // possible turns a decision that the entry's source cannot carry out into one that can be.
-func possible(d Decision, f *Fault, l *lease) (Decision, error) {
+func possible(d Decision, f *Fault, l lease) (Decision, error) {
 	if d.Do != ActNack && d.Do != ActDead {
 		return d, nil
 	}
@@ -205,7 +205,7 @@ func possible(d Decision, f *Fault, l *lease) (Decision, error) {
 }
 
 // retry deals with a fault, waiting included, and says whether to try again.
-func (s *stageBase) retry(l *lease, meta *Meta, err error, tries int) bool {
+func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 	again, after := s.failed(l, meta, err, tries)
 	if !again {
 		return false

@@ -7,9 +7,9 @@ import "context"
 // many, and with two of different types are turns with different buffers.
 type turn struct {
 	stageBase
-	cur    *lease   // of the message being handled
-	shares int32    // emitted in this call with that lease and still buffered
-	others []*lease // of emitted messages with other leases: each owns a share made for it
+	cur    lease   // of the message being handled
+	shares int32   // emitted in this call with that lease and still buffered
+	others []lease // of emitted messages with other leases: each owns a share made for it
 
 	renew   func() // makes the handler afresh
 	passOn  func() // pushes what is buffered to what is downstream, and empties the buffers
@@ -17,7 +17,7 @@ type turn struct {
 }
 
 // handle runs the handler on one message, with all the retries its faults deserve, and settles or passes on its share.
-func (t *turn) handle(l *lease, meta *Meta, call func(context.Context) error) {
+func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 	if t.la.tried == 0 {
 		t.in++
 	}
@@ -51,16 +51,16 @@ func (t *turn) apart(call func(context.Context) error) error {
 }
 
 // emitted accounts for a message about to be buffered, and returns the lease it goes on with.
-func (t *turn) emitted(l *lease) *lease {
+func (t *turn) emitted(l lease) lease {
 	t.out++
 	switch {
-	case l == nil:
+	case l.none():
 	case l == t.cur:
 		t.shares++
 	case l.share(1):
 		t.others = append(t.others, l)
 	default:
-		return nil // kept beyond its handler without a hold, and settled since
+		return lease{} // kept beyond its handler without a hold, and settled since
 	}
 	return l
 }
@@ -68,7 +68,7 @@ func (t *turn) emitted(l *lease) *lease {
 // forward turns the message's own share and new ones into those of the buffered messages, and passes these on. keep
 // leaves the own share with the handler, which is not done yet but has filled a chunk.
 func (t *turn) forward(keep bool) {
-	if t.cur != nil {
+	if !t.cur.none() {
 		switch n := t.shares; {
 		case keep && n > 0:
 			t.cur.share(n)
@@ -81,7 +81,7 @@ func (t *turn) forward(keep bool) {
 	}
 	t.shares, t.others = 0, t.others[:0]
 	if !keep {
-		t.cur = nil
+		t.cur = lease{}
 		t.endJoins(Acked)
 	}
 	t.passOn()
@@ -92,7 +92,7 @@ func (t *turn) undo() {
 	for _, l := range t.others {
 		l.release(Acked, nil, &t.la.news) // the share made for the message; what it was emitted from has its own
 	}
-	t.cur, t.shares, t.others = nil, 0, t.others[:0]
+	t.cur, t.shares, t.others = lease{}, 0, t.others[:0]
 	t.endJoins(Nacked)
 	t.discard()
 }

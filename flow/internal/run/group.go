@@ -53,7 +53,7 @@ type Panic struct {
 
 // Call calls f and returns its error, or its panic as a value. exited is called, on the way out, when f ended the
 // goroutine by runtime.Goexit.
-func Call(f func() error, exited func()) (err error, p *Panic) {
+func Call(f func() error, exited func()) (p *Panic, err error) {
 	normal := false
 	defer func() {
 		if normal {
@@ -67,5 +67,5 @@ func Call(f func() error, exited func()) (err error, p *Panic) {
 	}()
 	err = f()
 	normal = true
-	return err, nil
+	return nil, err
 }

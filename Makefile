@@ -1,0 +1,31 @@
+# What a developer types. `make` alone lists it.
+
+GO ?= go
+FUZZTIME ?= 10s
+
+.PHONY: help setup test lint fuzz examples bench check
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## install what the tests need (redis-server, from Debian's packages)
+	@.ci/setup
+
+test: setup ## run all tests, with the race detector, in random order
+	$(GO) test -race -shuffle=on ./...
+
+lint: ## gofmt, vet, staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool -modfile=.ci/tools.mod staticcheck ./...
+
+fuzz: ## fuzz each target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+examples: ## run every example end to end
+	@.ci/examples
+
+bench: ## run the benchmarks beside hand-written code (see bench/)
+	$(GO) run ./bench/cmd/bench
+
+check: lint test fuzz examples ## everything CI runs

@@ -1,0 +1,120 @@
+package flow
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/streamerson/streamerson-go/"
+
+// arrows says which of the project's packages each may import, by top-level folder. Tests may import more.
+var arrows = map[string][]string{
+	"flow":      {},
+	"redisio":   {},
+	"operators": {"flow"},
+	"source":    {"flow", "redisio"},
+	"sink":      {"flow", "redisio"},
+	"gateways":  {"flow", "redisio", "source", "operators", "sink"},
+	"bench":     {"flow", "redisio", "source", "operators", "sink", "gateways"},
+	"examples":  {"flow", "redisio", "source", "operators", "sink", "gateways"},
+}
+
+// TestArrows walks the imports of all packages: they point one way.
+func TestArrows(t *testing.T) {
+	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
+		from, _, _ := strings.Cut(name, "/")
+		allowed, known := arrows[from]
+		if !known {
+			t.Errorf("%s: a package outside the layout", name)
+		}
+		for _, spec := range f.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			to, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			to, _, _ = strings.Cut(to, "/")
+			if to != from && !slices.Contains(allowed, to) && !strings.HasSuffix(name, "_test.go") {
+				t.Errorf("%s: %s must not import %s", fset.Position(spec.Pos()), from, to)
+			}
+		}
+	})
+}
+
+// TestEmbeddedServerStaysOut sees to it that the in-process server is in nobody's build who did not ask for it.
+func TestEmbeddedServerStaysOut(t *testing.T) {
+	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
+		dir := path.Dir(name)
+		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(dir, "examples") || strings.HasPrefix(dir, "bench") {
+			return
+		}
+		for _, spec := range f.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			if strings.Contains(imported, "miniredis") && dir != "redisio/embedded" {
+				t.Errorf("%s: %s imports %s", fset.Position(spec.Pos()), dir, imported)
+			}
+			if strings.HasSuffix(imported, "redisio/embedded") {
+				t.Errorf("%s: %s imports the in-process server", fset.Position(spec.Pos()), dir)
+			}
+		}
+	})
+}
+
+// TestGoStatements sees to it that goroutines are started only where their owners are.
+func TestGoStatements(t *testing.T) {
+	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
+		dir := path.Dir(name)
+		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(dir, "flow/internal") ||
+			strings.HasPrefix(dir, "redisio") || strings.HasPrefix(dir, "bench") || strings.HasPrefix(dir, "examples") {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if _, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s: a go statement outside flow/internal and redisio", fset.Position(n.Pos()))
+			}
+			return true
+		})
+	})
+}
+
+// eachFile parses all Go files of the module. Names are relative to its root.
+func eachFile(t *testing.T, f func(name string, file *ast.File, fset *token.FileSet)) {
+	t.Helper()
+	n := 0
+	err := filepath.WalkDir("..", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if strings.HasPrefix(d.Name(), ".") && d.Name() != ".." || d.Name() == "testdata" || d.Name() == "peers" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, p, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		n++
+		f(strings.TrimPrefix(filepath.ToSlash(p), "../"), file, fset)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n < 20 {
+		t.Fatalf("only %d files found: is this the module's root?", n)
+	}
+}
