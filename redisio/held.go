@@ -9,6 +9,12 @@ import (
 // maxParked bounds what is remembered of entries nacked for later. Beyond it, a delay is cut to the lease.
 const maxParked = 100_000
 
+// parked is what is remembered of an entry given back.
+type parked struct {
+	due      int64 // when this reader takes it again, in ms of our clock
+	released bool  // anybody may take it at once: its idle time is a whole lease
+}
+
 // heldSet is what a reader knows of its own pending entries: those it handed out and that are not
 // settled (held), and those it gave back for later (parked). Both are pending for this consumer on the
 // server; without the distinction, recovery of lost replies would take back what was nacked.
@@ -17,12 +23,28 @@ const maxParked = 100_000
 type heldSet struct {
 	mu     sync.Mutex
 	held   map[ID]int64 // value: when the lease was last renewed, in ms of our clock
-	parked map[ID]int64 // value: when it falls due, in ms of our clock
-	soon   int64        // the earliest due time in parked, or a lower bound of it
+	parked map[ID]parked
+	soon   int64 // the earliest due time in parked, or a lower bound of it
+
+	// settling has the ids of acks and dead letters under way, by the address of the first: what the
+	// server has settled already, while its answer is on its way here, is not lost.
+	settling map[*string][]string
 }
 
 func (h *heldSet) init() {
-	h.held, h.parked = make(map[ID]int64), make(map[ID]int64)
+	h.held, h.parked, h.settling = make(map[ID]int64), make(map[ID]parked), make(map[*string][]string)
+}
+
+// settle notes that ids are being settled, until the returned function is called.
+func (h *heldSet) settle(ids []string) (done func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.settling[&ids[0]] = ids
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.settling, &ids[0])
+	}
 }
 
 // add records entries as held. Entries with a bad ID are none of ours.
@@ -57,14 +79,14 @@ func (h *heldSet) count() int {
 }
 
 // park moves ids from held to parked until due.
-func (h *heldSet) park(ids []string, due time.Time) {
+func (h *heldSet) park(ids []string, due time.Time, released bool) {
 	ms := due.UnixMilli()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range ids {
 		if id, err := ParseID(s); err == nil {
 			delete(h.held, id)
-			h.parked[id] = ms
+			h.parked[id] = parked{ms, released}
 		}
 	}
 	if len(h.parked) == len(ids) || ms < h.soon {
@@ -97,8 +119,8 @@ func (h *heldSet) due(now time.Time, n int) []string {
 		return nil
 	}
 	var ids []ID
-	for id, at := range h.parked {
-		if at <= ms {
+	for id, p := range h.parked {
+		if p.due <= ms {
 			ids = append(ids, id)
 		}
 	}
@@ -108,9 +130,9 @@ func (h *heldSet) due(now time.Time, n int) []string {
 		delete(h.parked, id)
 	}
 	first := true
-	for _, at := range h.parked {
-		if first || at < h.soon {
-			h.soon, first = at, false
+	for _, p := range h.parked {
+		if first || p.due < h.soon {
+			h.soon, first = p.due, false
 		}
 	}
 	return idStrings(ids)
@@ -145,14 +167,14 @@ func (h *heldSet) renewed(ids []string, now time.Time) {
 	}
 }
 
-// farParked returns parked ids that fall due after limit, and their due times.
+// farParked returns nacked ids that fall due after limit, and their due times.
 func (h *heldSet) farParked(limit time.Time) (ids []string, due []int64) {
 	ms := limit.UnixMilli()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for id, at := range h.parked {
-		if at > ms {
-			ids, due = append(ids, id.String()), append(due, at)
+	for id, p := range h.parked {
+		if p.due > ms && !p.released {
+			ids, due = append(ids, id.String()), append(due, p.due)
 		}
 	}
 	return ids, due
@@ -180,8 +202,8 @@ func (h *heldSet) unknown(ids []string) []string {
 			continue
 		}
 		_, held := h.held[id]
-		_, parked := h.parked[id]
-		if !held && !parked {
+		_, waits := h.parked[id]
+		if !held && !waits {
 			out = append(out, s)
 		}
 	}
@@ -221,17 +243,40 @@ func (h *heldSet) forgetParked() {
 	clear(h.parked)
 }
 
-// heldOf filters ids that are held.
-func (h *heldSet) heldOf(ids []string) []string {
+// lost filters ids that are held and not being settled.
+func (h *heldSet) lost(ids []string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	out := ids[:0]
 	for _, s := range ids {
-		if id, err := ParseID(s); err == nil {
-			if _, held := h.held[id]; held {
-				out = append(out, s)
-			}
+		id, err := ParseID(s)
+		if err != nil {
+			continue
+		}
+		_, held := h.held[id]
+		for _, list := range h.settling {
+			held = held && !slices.Contains(list, s)
+		}
+		if held {
+			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// parkedOf returns those of ids that are parked.
+func (h *heldSet) parkedOf(ids []string) (out []string, how []parked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.parked) == 0 {
+		return nil, nil
+	}
+	for _, s := range ids {
+		if id, err := ParseID(s); err == nil {
+			if p, ok := h.parked[id]; ok {
+				out, how = append(out, s), append(how, p)
+			}
+		}
+	}
+	return out, how
 }

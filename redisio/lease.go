@@ -56,8 +56,25 @@ func (r *GroupReader) renew(ctx context.Context, now time.Time) error {
 		}
 		r.held.renewed(chunk, now)
 		r.lose(lost)
+		// What was nacked or released while the renewal was under way has lost its idle time to it.
+		if err := r.repark(ctx, chunk, now); err != nil {
+			return err
+		}
 	}
 	return r.renewParked(ctx, now)
+}
+
+func (r *GroupReader) repark(ctx context.Context, ids []string, now time.Time) error {
+	given, how := r.held.parkedOf(ids)
+	idle := make([]int64, len(how))
+	for i, p := range how {
+		idle[i] = r.idleFor(time.UnixMilli(p.due).Sub(now))
+		if p.released {
+			idle[i] = r.cfg.Lease.Milliseconds()
+		}
+	}
+	_, err := r.setIdle(ctx, given, idle)
+	return err
 }
 
 // renewParked sets the idle time of entries nacked for longer than the lease anew, so that they fall
@@ -85,7 +102,7 @@ func (r *GroupReader) idleFor(d time.Duration) int64 {
 
 // lose drops entries that are somebody else's now and says so.
 func (r *GroupReader) lose(ids []string) {
-	if ids = r.held.heldOf(ids); len(ids) == 0 { // settled meanwhile: not lost
+	if ids = r.held.lost(ids); len(ids) == 0 { // settled meanwhile: not lost
 		return
 	}
 	r.held.remove(ids)

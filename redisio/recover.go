@@ -21,7 +21,7 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 	now := time.Now()
 	if ids := r.held.due(now, count); len(ids) > 0 {
 		if err := r.take(ctx, ids, 1, b); err != nil {
-			r.held.park(ids, now) // still parked, still due
+			r.held.park(ids, now, false) // still parked, still due
 			return err
 		}
 		if len(b.Entries) > 0 {

@@ -29,6 +29,7 @@ func (r *GroupReader) Ack(ctx context.Context, ids []string) (acked int, err err
 	if err := r.usable(); err != nil {
 		return 0, err
 	}
+	defer r.held.settle(ids)()
 	if len(ids) <= ackChunk {
 		acked, err = r.ackOne(ctx, ids)
 	} else {
@@ -124,7 +125,7 @@ func (r *GroupReader) Nack(ctx context.Context, ids []string, after time.Duratio
 		if err != nil {
 			return fmt.Errorf("redisio: nack %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
-		r.held.park(chunk, now.Add(after))
+		r.held.park(chunk, now.Add(after), false)
 		r.held.unpark(lost)
 	}
 	return nil
@@ -155,7 +156,7 @@ func (r *GroupReader) release(ctx context.Context, ids []string) error {
 		if err != nil {
 			return fmt.Errorf("redisio: release %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
-		r.held.park(chunk, due)
+		r.held.park(chunk, due, true)
 		r.held.unpark(lost)
 	}
 	return nil
@@ -215,6 +216,11 @@ func (r *GroupReader) Dead(ctx context.Context, deadKey string, letters []DeadLe
 func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []DeadLetter) error {
 	pipe := r.control.Pipeline()
 	cmds := make([]*redis.Cmd, len(letters))
+	ids := make([]string, len(letters))
+	for i := range letters {
+		ids[i] = letters[i].ID
+	}
+	defer r.held.settle(ids)()
 	for i, l := range letters {
 		args := make([]any, 0, 3+2*len(l.Extra))
 		args = append(args, r.cfg.Group, l.ID, r.cfg.DeadMaxLen)
