@@ -103,19 +103,23 @@ func (id ID) Time() time.Time { return time.UnixMilli(int64(min(id.Ms, math.MaxI
 type Start struct {
 	id  ID
 	end bool
+	set bool
 }
 
-// StartBeginning starts before the first entry ("0"). It is the zero Start.
-func StartBeginning() Start { return Start{} }
+// StartBeginning starts before the first entry ("0").
+func StartBeginning() Start { return Start{set: true} }
 
 // StartEnd starts behind the last entry ("$").
-func StartEnd() Start { return Start{end: true} }
+func StartEnd() Start { return Start{end: true, set: true} }
 
 // StartID starts behind the entry with this ID, as a remembered position does.
-func StartID(id ID) Start { return Start{id: id} }
+func StartID(id ID) Start { return Start{id: id, set: true} }
 
 // StartTime starts at the first entry added at t or later.
-func StartTime(t time.Time) Start { return Start{id: IDAt(t).Prev()} }
+func StartTime(t time.Time) Start { return Start{id: IDAt(t).Prev(), set: true} }
+
+// IsZero reports that no start was chosen.
+func (s Start) IsZero() bool { return !s.set }
 
 // String returns the position as Redis commands take it.
 func (s Start) String() string {
