@@ -233,6 +233,29 @@ func TestServerDownAndBack(t *testing.T) {
 	}
 }
 
+// A group that is destroyed again and again is made again, at a bounded rate.
+func TestHealIsSlow(t *testing.T) {
+	s := redistest.Start(t)
+	rdb := s.Client(t)
+	r, l := open(t, rdb, GroupConfig{Key: "k", Block: time.Second})
+	c, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for c.Err() == nil {
+			rdb.XGroupDestroy(context.Background(), "k", "g")
+		}
+	})
+	var b Batch
+	if err := r.Read(c, 1, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if n := l.times(EventGroupRecreated); n == 0 || n > 15 {
+		t.Fatalf("made again %d times in a second", n)
+	}
+}
+
 // asynq's retried acks reused a context that had ended.
 func TestAckFailsOnce(t *testing.T) {
 	s := redistest.Shared(t)

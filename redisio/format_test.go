@@ -144,8 +144,10 @@ type reading struct {
 	Addr    netip.Addr    `stream:"addr"`
 	Note    *string       `stream:"note"`
 	Skipped chan int      `stream:"-"`
-	private int
+	private int           // left out: it is not exported
 }
+
+var _ = reading{}.private
 
 func TestRawStruct(t *testing.T) {
 	f, err := RawStruct[reading]()

@@ -155,6 +155,7 @@ type GroupReader struct {
 	reclaim   time.Time // when to look for entries without a lease
 	cursor    string    // where that goes on
 	fails     int       // errors in a row
+	away      bool      // EventReconnecting was emitted, EventReconnected not yet
 	notBefore time.Time // no command before: a loop over a permanent error stays slow
 }
 

@@ -138,9 +138,12 @@ func (r *GroupReader) learn(b *Batch) {
 
 // recovered notes that reading works.
 func (r *GroupReader) recovered() {
-	if r.fails > 0 {
-		r.fails = 0
-		r.notBefore = time.Time{}
+	if r.fails == 0 {
+		return
+	}
+	r.fails, r.notBefore = 0, time.Time{}
+	if r.away {
+		r.away = false
 		r.emit(Event{Kind: EventReconnected})
 	}
 }
@@ -154,6 +157,10 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 	v := judge(err)
 	if v == lostGroup {
 		if err = r.heal(ctx); err == nil {
+			// Somebody may delete it in a loop: from the second time on, wait.
+			if r.fails++; r.fails > 1 {
+				r.notBefore = time.Now().Add(backoff(r.fails))
+			}
 			return nil
 		}
 		v = judge(err)
@@ -172,7 +179,8 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 	case broken:
 		r.distrust()
 	}
-	if r.fails == 1 || r.fails%8 == 0 {
+	if !r.away || r.fails%8 == 0 {
+		r.away = true
 		r.emit(Event{Kind: EventReconnecting, Err: err, Wait: wait})
 	}
 	return nil

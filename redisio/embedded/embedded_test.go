@@ -38,9 +38,9 @@ func must(t *testing.T, err error) {
 }
 
 // basics is what the in-process server has to serve.
-func basics(t *testing.T, rdb redis.UniversalClient) {
+func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	ctx := context.Background()
-	w, err := redisio.NewWriter(rdb, redisio.WriterConfig{Key: "k"})
+	w, err := redisio.NewWriter(rdb, redisio.WriterConfig{Key: key})
 	must(t, err)
 	must(t, w.Open(ctx))
 	out := make([]redisio.Outgoing, 300) // more than a pipe's buffers hold
@@ -51,7 +51,7 @@ func basics(t *testing.T, rdb redis.UniversalClient) {
 	must(t, w.Write(ctx, out, results))
 	must(t, w.Close(ctx))
 
-	r, err := redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: "k", Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second})
+	r, err := redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: key, Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second})
 	must(t, err)
 	must(t, r.Open(ctx))
 	var b redisio.Batch
@@ -79,8 +79,8 @@ func basics(t *testing.T, rdb redis.UniversalClient) {
 	if !slices.Equal(ids(again), all[290:292]) || again[0].Deliveries != 2 || time.Since(start) < 500*time.Millisecond {
 		t.Fatalf("got %+v after %v", again, time.Since(start))
 	}
-	must(t, r.Dead(ctx, "k.dead", []redisio.DeadLetter{{ID: all[290], Extra: redisio.Fields{{Name: "why", Value: []byte("bad")}}}}))
-	if n := rdb.XLen(ctx, "k.dead").Val(); n != 1 {
+	must(t, r.Dead(ctx, key+".dead", []redisio.DeadLetter{{ID: all[290], Extra: redisio.Fields{{Name: "why", Value: []byte("bad")}}}}))
+	if n := rdb.XLen(ctx, key+".dead").Val(); n != 1 {
 		t.Fatalf("%d dead letters", n)
 	}
 	must(t, r.Release(ctx, all[291:293]))
@@ -91,7 +91,7 @@ func basics(t *testing.T, rdb redis.UniversalClient) {
 	must(t, r.Close(ctx))
 
 	// The same name comes back: what was pending is found, before new entries.
-	r, err = redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: "k", Group: "g", Consumer: "me"})
+	r, err = redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: key, Group: "g", Consumer: "me"})
 	must(t, err)
 	must(t, r.Open(ctx))
 	var left []string
@@ -107,7 +107,7 @@ func basics(t *testing.T, rdb redis.UniversalClient) {
 		t.Fatal(n, err)
 	}
 	must(t, r.Close(ctx))
-	if c := rdb.XInfoConsumers(ctx, "k", "g").Val(); len(c) != 0 {
+	if c := rdb.XInfoConsumers(ctx, key, "g").Val(); len(c) != 0 {
 		t.Fatalf("consumers left: %+v", c)
 	}
 }
@@ -118,7 +118,7 @@ func TestBasics(t *testing.T) {
 	defer s.Close()
 	c := s.Client()
 	defer c.Close()
-	basics(t, c)
+	basics(t, c, "k")
 	rdb, describe, closeAll, err := embedded.Open(context.Background(), s.URL())
 	must(t, err)
 	if describe == "" || rdb.Ping(context.Background()).Err() != nil {
@@ -127,7 +127,7 @@ func TestBasics(t *testing.T) {
 	must(t, closeAll())
 }
 
-func TestBasicsRedis(t *testing.T) { basics(t, redistest.Shared(t).Client(t)) }
+func TestBasicsRedis(t *testing.T) { basics(t, redistest.Shared(t).Client(t), redistest.Key(t)) }
 
 func TestBasicsInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestBasicsInBubble(t *testing.T) {
 		defer s.Close()
 		c := s.Client()
 		defer c.Close()
-		basics(t, c)
+		basics(t, c, "k")
 	})
 }
 
