@@ -20,7 +20,8 @@ type node struct {
 	kind kind
 	stageConfig
 	ins   []input
-	ports int // number of outputs
+	ports int  // number of outputs
+	emits bool // whether one message may become many
 }
 
 // input names an output port that feeds a node.

@@ -26,6 +26,7 @@ type edgeStats struct {
 	messages atomic.Uint64
 	chunks   atomic.Uint64
 	blocked  atomic.Int64 // nanoseconds senders waited for room
+	since    atomic.Int64 // when the sender that waits now began to, in Unix nanoseconds; 0: none does
 	took     atomic.Uint64
 	done     atomic.Uint64
 	busy     atomic.Int64 // nanoseconds the reading lane worked
@@ -36,6 +37,15 @@ func (s *edgeStats) taken(n int) { s.took.Add(uint64(n)) }
 func (s *edgeStats) worked(n int, d time.Duration) {
 	s.done.Add(uint64(n))
 	s.busy.Add(int64(d))
+}
+
+// waited is how long senders have waited for room, up to now.
+func (s *edgeStats) waited() time.Duration {
+	d := time.Duration(s.blocked.Load())
+	if since := s.since.Load(); since != 0 {
+		d += time.Since(time.Unix(0, since))
+	}
+	return d
 }
 
 // newEdge makes an edge at a boundary of the stage n, into to, in chunks of n's size.
@@ -158,6 +168,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 		}
 		la.news.tell() // what has settled must not wait with us
 		since := time.Now()
+		e.stats.since.Store(since.UnixNano())
 		select {
 		case e.ch <- chunk:
 		case <-la.ctx.Done():
@@ -165,6 +176,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 			giveBack(la, chunk)
 			return true
 		}
+		e.stats.since.Store(0)
 		e.stats.blocked.Add(int64(time.Since(since)))
 	}
 	e.stats.messages.Add(n)

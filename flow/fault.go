@@ -148,12 +148,23 @@ func orUnspecified(err error) error {
 	return err
 }
 
-// decide asks the verdict, if the error is one, or else the policy.
-func decide(p Policy, f *Fault) Decision {
+// decide asks the verdict, if the error is one, or else the policy. A permanent error stops the graph. If
+// the policy panics the entry goes back.
+func decide(p Policy, f *Fault) (d Decision) {
 	var v *verdict
 	if errors.As(f.Err, &v) {
 		return Decision{Do: v.do, After: v.after}
 	}
+	var permanent *permanentError
+	if errors.As(f.Err, &permanent) {
+		return Decision{Do: ActStop}
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			f.Err = errors.Join(f.Err, fmt.Errorf("flow: the fault policy failed: %w", recovered(v)))
+			d = Decision{Do: ActNack}
+		}
+	}()
 	return p(f)
 }
 

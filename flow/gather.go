@@ -16,7 +16,8 @@ type GatherHandler[T, U any] interface {
 type Picker interface {
 	// Pick returns the wanted inputs, the most wanted first; the stage reads the first of them that has a message, and
 	// waits for any of them if none has. open tells which have not ended. If none of those picked is open the stage is
-	// at its end: what the other inputs still bring goes back to its source. The slice may be reused.
+	// at its end: what the other inputs still bring goes back to its source, or is
+	// dropped if that cannot deliver it again. The slice may be reused.
 	Pick(open []bool) []int
 }
 
@@ -293,18 +294,19 @@ func (s *gatherStage[T, U]) portEnd(port int) error {
 	return s.apart(func(ctx context.Context) error { return e.PortEnd(ctx, port, s.emit) })
 }
 
-// refuse gives back what still comes from the inputs nobody wants any more, until they end.
+// refuse gives back what still comes from the inputs nobody wants any more, until they end. What a source could not
+// deliver again is dropped instead: to it, the end of this stage is as good as any.
 func (s *gatherStage[T, U]) refuse() error {
 	s.la.flush(true)
 	for p, e := range s.edges {
-		giveBack(s.la, s.chunk[p])
+		s.refuseAll(s.chunk[p])
 		s.chunk[p] = nil
 		for s.open[p] {
 			s.la.news.tell()
 			select {
 			case chunk, ok := <-e.ch:
 				s.open[p] = ok
-				giveBack(s.la, chunk)
+				s.refuseAll(chunk)
 			case <-s.la.ctx.Done():
 				s.la.aborted = true
 				return nil
@@ -312,6 +314,18 @@ func (s *gatherStage[T, U]) refuse() error {
 		}
 	}
 	return nil
+}
+
+func (s *gatherStage[T, U]) refuseAll(chunk []Message[T]) {
+	for i := range chunk {
+		o := Nacked
+		chunk[i].lease.roots(func(ses *session) {
+			if !ses.source.node.redelivers {
+				o = Dropped
+			}
+		})
+		chunk[i].lease.release(o, nil, &s.la.news)
+	}
 }
 
 func (s *gatherStage[T, U]) pushAll() {

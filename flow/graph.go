@@ -191,16 +191,17 @@ func (v *validation) credits() {
 			if n.holds == 0 || !reaches(src, n) {
 				continue
 			}
-			if n.holds > src.maxInFlight {
+			holds := n.holds * v.perMessage(n)
+			if holds > src.maxInFlight {
 				v.issue(n, BuildError{
-					Issue: fmt.Sprintf("it waits for %d messages, but source %q lets at most %d into the graph",
-						n.holds, v.g.names[src], src.maxInFlight),
-					Fix: fmt.Sprintf("make it smaller, or give the source flow.MaxInFlight(%d) or more", n.holds),
+					Issue: fmt.Sprintf("it waits for messages of %d entries, but source %q lets at most %d into the graph",
+						holds, v.g.names[src], src.maxInFlight),
+					Fix: fmt.Sprintf("make it smaller, or give the source flow.MaxInFlight(%d) or more", holds),
 				})
 				continue
 			}
 			if n.holdsFor <= 0 {
-				sum += n.holds - 1
+				sum += holds - 1
 				holders++
 			}
 		}
@@ -212,6 +213,22 @@ func (v *validation) credits() {
 			})
 		}
 	}
+}
+
+// perMessage is how many entries may stand behind one message that a stage receives: the product of what the stages before
+// it join. A stage that emits many messages of one ends the count, since what it emits may all be of the same entries.
+func (v *validation) perMessage(n *node) int {
+	most := 1
+	for _, in := range n.ins {
+		switch up := in.node; {
+		case up == nil:
+		case up.holds > 0:
+			most = max(most, up.holds*v.perMessage(up))
+		case !up.emits:
+			most = max(most, v.perMessage(up))
+		}
+	}
+	return most
 }
 
 // reaches reports whether messages of a source get to a stage.

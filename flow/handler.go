@@ -50,6 +50,7 @@ type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], boo
 // stage, and for each worker, so state belongs into it.
 func Via[T, U any](in Source[T], name string, make func() Handler[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
+	n.emits = true
 	n.needs(make != nil, "make")
 	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
 		return newViaStage(la, la.run.stages[n], make, next).push

@@ -211,11 +211,10 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 // consume is the body of a lane that reads an edge: it pushes each message down the chain until the edge is closed.
 func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 	for {
-		chunk, ok, again := receive(la, e.ch)
 		if err := la.ring(); err != nil {
-			giveBack(la, chunk)
 			return err
 		}
+		chunk, ok, again := receive(la, e.ch)
 		if again {
 			continue
 		}

@@ -23,6 +23,7 @@ type task[T, U any] struct {
 	in    []Message[T]
 	out   []Message[U]
 	done  chan struct{} // ordered: holds a token when out is ready
+	extra bool          // made by a worker for what its handler emits at an alarm or at the end: it has no slot
 	key   uint64
 	tried int       // keyed: how often its message has been tried
 	due   time.Time // keyed: when its next try is due, while it is parked
@@ -66,7 +67,7 @@ func parallel[T, U any](
 	return p.in.sender()
 }
 
-// shift is one life of a pool. The channels have room for every task that has a slot, so sending a task never blocks.
+// shift is one life of a pool. The channels have room for every task that has a slot, so handing one on does not block.
 type shift[T, U any] struct {
 	*pool[T, U]
 	ctx   context.Context // done when the life ends early
@@ -119,7 +120,7 @@ func (p *pool[T, U]) body() error {
 
 // part runs one of the parts; its failure ends the life.
 func (s *shift[T, U]) part(f func() error) {
-	p, err := run.Call(f, func() { s.fail(errGoexit) })
+	p, err := run.Call(f, func() { s.fail(Permanent(errGoexit)) })
 	if p != nil {
 		err = &PanicError{Value: p.Value, Stack: p.Stack}
 	}
@@ -201,7 +202,9 @@ func (s *shift[T, U]) start(la *lane, t *task[T, U]) {
 	switch s.mode {
 	case ordered:
 		t.done = make(chan struct{}, 1)
-		s.done <- t
+		if !s.send(la, t) {
+			return
+		}
 	case keyed:
 		key, ok := keyOf(la, s.st, s.key, t.in[0])
 		if !ok {
@@ -257,56 +260,97 @@ func (s *shift[T, U]) next(key uint64) *task[T, U] {
 func (s *shift[T, U]) worker() error {
 	la := s.lane()
 	var cur *task[T, U]
-	push := s.open(la, func(m Message[U]) { cur.out = append(cur.out, m) })
-	la.hooks = append(la.hooks, hook{drop: func() {
-		if cur != nil {
-			s.giveBack(la, cur)
+	parked := false
+	// Downstream of the handler is the task at hand; this hook is downstream of the handler's own.
+	la.hooks = append(la.hooks, hook{
+		end: func() error {
+			s.sendExtra(la, cur)
+			cur = nil
+			return nil
+		},
+		drop: func() {
+			if cur != nil {
+				s.giveBack(la, cur)
+			}
+		},
+	})
+	push := s.open(la, func(m Message[U]) {
+		if cur == nil {
+			cur = &task[T, U]{extra: true}
 		}
-	}})
+		cur.out = append(cur.out, m)
+	})
 	if s.mode == keyed {
 		la.park = func(after time.Duration, tried int) {
 			cur.tried, cur.due = tried, time.Now().Add(after)
-			s.later <- cur
-			cur = nil
+			parked = true
 		}
 	}
 	return la.live(func() error {
 		for {
-			var ok bool
-			if cur, ok, _ = receive(la, s.work); !ok {
+			if err := la.ring(); err != nil {
+				return err
+			}
+			s.sendExtra(la, cur)
+			cur = nil
+			t, ok, again := receive(la, s.work)
+			if again {
+				continue
+			}
+			if !ok {
 				return nil
 			}
-			for cur != nil {
-				la.tried = cur.tried
-				t, started := cur, time.Now()
-				pushAll(la, t.in, push)
+			for cur = t; cur != nil; {
+				in, started := t.in, time.Now()
+				t.in, la.tried = nil, t.tried
+				pushAll(la, in, push)
 				took := time.Since(started)
-				s.pace.saw(len(t.in), took)
+				s.pace.saw(len(in), took)
 				s.st.busy.Add(int64(took))
 				la.news.tell()
-				if cur == nil { // parked
+				if parked {
+					parked, cur, t.in = false, nil, in
+					s.later <- t
 					break
 				}
-				t.in = nil
 				if la.aborted {
 					return nil
 				}
 				cur = nil
-				s.finish(t)
+				if s.mode == ordered {
+					t.done <- struct{}{}
+				} else if !s.send(la, t) {
+					return nil
+				}
 				if s.mode == keyed {
-					cur = s.next(t.key)
+					t = s.next(t.key)
+					cur = t
 				}
 			}
 		}
 	})
 }
 
-// finish hands a task to the collector.
-func (s *shift[T, U]) finish(t *task[T, U]) {
-	if s.mode == ordered {
-		t.done <- struct{}{}
-	} else {
-		s.done <- t
+// sendExtra hands the collector what a handler has emitted when no message was at hand.
+func (s *shift[T, U]) sendExtra(la *lane, t *task[T, U]) {
+	if t == nil {
+		return
+	}
+	t.done = make(chan struct{}, 1)
+	t.done <- struct{}{}
+	s.send(la, t)
+}
+
+// send puts a task before the collector. There is room for all that have a slot, but maybe not for extra ones beside.
+// It reports false if the life ended first; then the task has gone back.
+func (s *shift[T, U]) send(la *lane, t *task[T, U]) bool {
+	select {
+	case s.done <- t:
+		return true
+	case <-la.ctx.Done():
+		la.aborted = true
+		s.giveBack(la, t)
+		return false
 	}
 }
 
@@ -352,7 +396,9 @@ func (s *shift[T, U]) collect() error {
 			t.out = nil
 			pushAll(la, out, push)
 			la.news.tell()
-			<-s.slots
+			if !t.extra {
+				<-s.slots
+			}
 		}
 	})
 }

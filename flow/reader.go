@@ -1,6 +1,9 @@
 package flow
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Reader is the running side of a source: what NewSource makes afresh for each life of the source. It is used by one
 // goroutine at a time, apart from Commit. Optional interfaces: Opener, Committer, Closer, Meter.
@@ -29,7 +32,8 @@ type Closer interface {
 // gives back, moves to the dead letters, applies the effects. It is called by one goroutine, at the same time as Read.
 //
 // When it returns an error it is called again after a backoff, with the same settlements and with those that have come
-// since: so it must be idempotent. Only when it returns nil do the credits go back to the reader.
+// since: so it must be idempotent. Only when it returns nil do the credits go back to the reader. An error marked
+// Permanent stops the graph. The slice is valid until Commit returns.
 type Committer interface {
 	Commit(ctx context.Context, settled []Settlement) error
 }
@@ -96,13 +100,28 @@ func (in *Intake[T]) Seq() uint64 { return in.seq + uint64(len(in.msgs)) }
 
 // Add adds a message with its metadata and its size in bytes (0: unknown, not counted).
 func (in *Intake[T]) Add(v T, meta Meta, size int) {
+	for len(in.metas) < len(in.msgs) {
+		in.metas = append(in.metas, Meta{})
+	}
 	in.msgs = append(in.msgs, Message[T]{Value: v})
 	in.metas = append(in.metas, meta)
 	in.size(size)
 }
 
-// AddValue adds a message that has no metadata. A Reader uses either Add or AddValue.
-func (in *Intake[T]) AddValue(v T) { in.msgs = append(in.msgs, Message[T]{Value: v}) }
+// AddValue adds a message that has no metadata.
+func (in *Intake[T]) AddValue(v T) {
+	in.msgs = append(in.msgs, Message[T]{Value: v})
+	if in.metas != nil {
+		in.metas = append(in.metas, Meta{})
+	}
+}
+
+// Grow makes room for n messages with metadata: a Reader that knows how many come saves their being moved about.
+func (in *Intake[T]) Grow(n int) {
+	in.msgs = slices.Grow(in.msgs, n)
+	in.metas = slices.Grow(in.metas, n)
+	in.sizes = slices.Grow(in.sizes, n)
+}
 
 // AddBad adds an entry that could not be made a message, as when it cannot be decoded. It is a fault of the source's
 // stage: it goes by the fault policy, which may ask for the dead letters, and never reaches the graph. Retries in place
@@ -114,7 +133,7 @@ func (in *Intake[T]) AddBad(meta Meta, size int, err error) {
 }
 
 func (in *Intake[T]) size(n int) {
-	if n <= 0 && in.sizes == nil {
+	if n <= 0 && len(in.sizes) == 0 {
 		return
 	}
 	for len(in.sizes) < len(in.msgs)-1 {

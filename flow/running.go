@@ -134,7 +134,7 @@ func (r *Running) supervise(isl *island) {
 		r.log.Warn().Str("stage", name).Int("restart", isl.restarts).Dur("after", wait).Err(err).
 			Msg("stage failed, restarting its region")
 		if hook := r.graph.hooks.Restarted; hook != nil {
-			hook(name, isl.restarts, err)
+			r.hook("Restarted", func() { hook(name, isl.restarts, err) })
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -163,8 +163,8 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// Permanent marks an error of a source or sink as one that a restart will not cure: the graph stops at once instead of
-// trying as often as it may.
+// Permanent marks an error that no restart and no other try will cure: the graph stops at once instead of trying as often
+// as it may. It counts wherever user code returns errors: from Reader, Committer, Writer and handlers.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -370,6 +370,16 @@ func (r *Running) Resume() {
 		}
 		r.log.Info().Msg("graph resumed")
 	}
+}
+
+// hook calls a user's hook. It has no say in what happens, so a panic in it is logged and has no other consequence.
+func (r *Running) hook(name string, f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error().Str("hook", name).Err(recovered(v)).Msg("hook panicked")
+		}
+	}()
+	f()
 }
 
 // logFault logs what was decided about a fault: retries at Debug, what ends a message at Warn.

@@ -3,10 +3,13 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
 
 // sourceRun is a source during a run: its credits, and the sessions of its lives.
@@ -107,7 +110,7 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 			la.news.tell()
 		}
 		switch {
-		case errors.Is(err, io.EOF), ctx.Err() != nil, la.aborted:
+		case err == io.EOF, ctx.Err() != nil, la.aborted:
 			return nil
 		case err != nil:
 			return err
@@ -119,8 +122,14 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 	n, size := in.Len(), 0
 	sl := newSlab(n, ses)
-	sl.first, sl.metas = in.seq, in.metas
-	if in.sizes != nil {
+	sl.first = in.seq
+	if len(in.metas) > 0 {
+		for len(in.metas) < n {
+			in.metas = append(in.metas, Meta{})
+		}
+		sl.metas = in.metas
+	}
+	if len(in.sizes) > 0 {
 		for len(in.sizes) < n {
 			in.sizes = append(in.sizes, 0)
 		}
@@ -180,7 +189,11 @@ func (s *sourceRun) begin(reader any) *session {
 	s.mu.Lock()
 	s.sessions = append(s.sessions, ses)
 	s.mu.Unlock()
-	s.run.committers.Go(ses.commitLoop)
+	s.run.committers.Go(func() {
+		_, _ = run.Call(ses.commitLoop, func() {
+			s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: errGoexit})
+		})
+	})
 	return ses
 }
 
@@ -222,7 +235,7 @@ const (
 )
 
 // commitLoop is the committer: it gathers what has settled, has the Reader commit it, and returns the credits.
-func (ses *session) commitLoop() {
+func (ses *session) commitLoop() error {
 	defer ses.close()
 	look := lookFirst
 	timer := time.NewTimer(look)
@@ -245,7 +258,7 @@ func (ses *session) commitLoop() {
 				ses.source.run.log.Warn().Str("stage", ses.source.st.name).Int("entries", batch.n).
 					Msg("commit gave up: these entries stay with the source")
 			}
-			return
+			return nil
 		}
 		wait := look
 		if tries > 0 {
@@ -301,6 +314,10 @@ func (ses *session) commit(b *harvest, tries int) bool {
 	s := ses.source
 	if c, ok := ses.reader.(Committer); ok {
 		if err := guard(ses.ctx, func(ctx context.Context) error { return c.Commit(ctx, b.settled) }); err != nil {
+			var permanent *permanentError
+			if errors.As(err, &permanent) {
+				s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: err})
+			}
 			if tries == 0 || tries%10 == 9 {
 				s.run.log.Warn().Str("stage", s.st.name).Int("entries", b.n).Int("tries", tries+1).
 					Err(err).Msg("commit failed, will try again")
@@ -314,7 +331,11 @@ func (ses *session) commit(b *harvest, tries int) bool {
 	s.settled.Add(uint64(b.n))
 	s.released.Add(uint64(b.unfault))
 	if hook := s.run.graph.hooks.Committed; hook != nil {
-		hook(s.st.name, b.settled)
+		s.run.hook("Committed", func() { hook(s.st.name, b.settled) })
+	}
+	if b.unfault > 0 && !s.node.redelivers && s.run.hard.Err() == nil {
+		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: fmt.Errorf(
+			"%w: %d entries were given back unfinished", ErrNotRedeliverable, b.unfault)})
 	}
 	s.credit(b.n, b.bytes)
 	b.reset()

@@ -1,7 +1,9 @@
 package flow
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -85,9 +87,16 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 		s.Edges = append(s.Edges, EdgeSnapshot{
 			From: r.stages[st.from].name, To: r.stages[st.to].name,
 			Messages: st.messages.Load(), Chunks: st.chunks.Load(),
-			Fill: st.fill(), Size: st.size, Blocked: time.Duration(st.blocked.Load()),
+			Fill: st.fill(), Size: st.size, Blocked: st.waited(),
 		})
 	}
+	at := make(map[string]int, len(r.graph.nodes))
+	for i, n := range r.graph.nodes {
+		at[r.stages[n].name] = i
+	}
+	slices.SortStableFunc(s.Edges, func(a, b EdgeSnapshot) int {
+		return cmp.Or(cmp.Compare(at[a.From], at[b.From]), cmp.Compare(at[a.To], at[b.To]))
+	})
 	for _, n := range r.graph.nodes {
 		st := r.stages[n]
 		s.Stages = append(s.Stages, StageSnapshot{

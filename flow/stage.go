@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
@@ -150,11 +151,10 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		return false, 0
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}
-	d := decide(s.st.policy, f)
-	d, cannot := possible(d, f, l)
+	d, cannot := possible(decide(s.st.policy, f), f, l)
 	s.st.faults.Add(1)
 	if hook := la.run.graph.hooks.Faulted; hook != nil {
-		hook(f, d)
+		la.run.hook("Faulted", func() { hook(f, d) })
 	}
 	la.run.logFault(f, d)
 	switch d.Do {
@@ -174,7 +174,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	default:
 		l.release(Failed, f, &la.news)
 		la.aborted = true
-		if cannot != nil {
+		if err = f.Err; cannot != nil {
 			err = fmt.Errorf("%w: %w", cannot, err)
 		}
 		la.run.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: meta.ID, Err: err})
@@ -194,7 +194,8 @@ func possible(d Decision, f *Fault, l lease) (Decision, error) {
 	})
 	switch {
 	case d.Do == ActNack && !redelivers:
-		if _, asked := f.Err.(*verdict); asked {
+		var asked *verdict
+		if errors.As(f.Err, &asked) {
 			return Decision{Do: ActRetry, After: d.After}, nil
 		}
 		return Decision{Do: ActStop}, ErrNotRedeliverable

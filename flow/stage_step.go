@@ -16,10 +16,15 @@ func newStepStage[T, U any](la *lane, st *stageRun, make func() StepFunc[T, U], 
 	la.hooks = append(la.hooks, hook{
 		open:  func() error { s.f = make(); return nil },
 		flush: func(bool) { s.count() },
-		end:   func() error { s.count(); return nil },
-		drop:  s.count,
+		end:   func() error { s.over(); return nil },
+		drop:  s.over,
 	})
 	return s
+}
+
+func (s *stepStage[T, U]) over() {
+	s.dropHolds()
+	s.count()
 }
 
 func (s *stepStage[T, U]) push(m Message[T]) {
@@ -31,6 +36,9 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 		if out, goesOn, err = s.again(m, err); err != nil {
 			return
 		}
+	}
+	if len(s.joined) > 0 {
+		s.endJoins(Acked)
 	}
 	if !goesOn {
 		m.lease.release(Acked, nil, &s.la.news)
@@ -60,8 +68,10 @@ func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err e
 // again is the slow path: the fault policy, and the retries it asks for. The message is settled when it returns an error.
 func (s *stepStage[T, U]) again(m Message[T], err error) (out Message[U], goesOn bool, _ error) {
 	for tries := s.la.tried + 1; ; tries++ {
+		s.endJoins(Nacked)
 		if _, panicked := err.(*PanicError); panicked {
-			s.f = s.make()
+			s.dropHolds()
+			s.renewFor(m.lease)
 		}
 		if !s.retry(m.lease, m.metaRef(), err, tries) {
 			return out, false, err
@@ -70,4 +80,14 @@ func (s *stepStage[T, U]) again(m Message[T], err error) (out Message[U], goesOn
 			return out, goesOn, nil
 		}
 	}
+}
+
+func (s *stepStage[T, U]) renewFor(l lease) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.release(Nacked, nil, &s.la.news)
+			panic(v)
+		}
+	}()
+	s.f = s.make()
 }

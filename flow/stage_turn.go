@@ -31,13 +31,25 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 		t.undo()
 		if _, panicked := err.(*PanicError); panicked { // its state cannot be trusted: what it held goes back
 			t.dropHolds()
-			t.renew()
+			t.renewFor(l)
 			t.st.restarts.Add(1)
 		}
 		if !t.retry(l, meta, err, tries) {
 			return
 		}
 	}
+}
+
+// renewFor makes the handler afresh while a message is at hand. If that panics the region fails, and the message goes
+// back like all others.
+func (t *turn) renewFor(l lease) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.release(Nacked, nil, &t.la.news)
+			panic(v)
+		}
+	}()
+	t.renew()
 }
 
 // apart runs a call that no message stands behind, such as End.
@@ -90,7 +102,8 @@ func (t *turn) forward(keep bool) {
 // undo takes back what the failed call has emitted and not passed on.
 func (t *turn) undo() {
 	for _, l := range t.others {
-		l.release(Acked, nil, &t.la.news) // the share made for the message; what it was emitted from has its own
+		// It may be the last share, if the handler has ended its hold: then an ack would be a loss.
+		l.release(Nacked, nil, &t.la.news)
 	}
 	t.cur, t.shares, t.others = lease{}, 0, t.others[:0]
 	t.endJoins(Nacked)

@@ -1,0 +1,711 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func start(t *testing.T, g *Graph) *Running {
+	t.Helper()
+	r, err := g.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestDrainFinishesWhatWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out := newScript(1000), &bag[int]{}
+		src.every, src.perRead, src.forever = 10*time.Millisecond, 5, true
+		slow := mapTo(src.source(), func(_ context.Context, v int) (int, error) {
+			time.Sleep(20 * time.Millisecond)
+			return v, nil
+		}, Workers(8))
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := New("g", To(unbatch(batch(slow, 7, 0)), out.sink())).Start(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(155 * time.Millisecond)
+		cancel() // as on Ctrl-C
+		if err := r.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		src.wantAllAcked(t)
+		if d := cmp.Diff(upTo(src.next), out.values()); d != "" || src.next < 50 {
+			t.Errorf("%d read (-want +got):\n%s", src.next, d)
+		}
+		report := r.Report()
+		if report.Settled != uint64(src.next) || report.Released != 0 || len(report.Stuck) != 0 {
+			t.Errorf("report %+v", report)
+		}
+	})
+}
+
+func TestDrainTimeoutGivesBackAndNamesTheStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(50)
+		src.forever = true
+		var cause error
+		hang := mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
+			if v == 3 {
+				<-ctx.Done()
+				cause = context.Cause(ctx)
+				return 0, ctx.Err()
+			}
+			return v, nil
+		}, Name("hang"))
+		r := start(t, New("g", To(hang, (&bag[int]{}).sink()), DrainTimeout(2*time.Second)))
+		synctest.Wait()
+		report, err := r.Drain(t.Context())
+		var drain *DrainError
+		if !errors.As(err, &drain) || !errors.Is(err, ErrDrainTimeout) || report.Took != 2*time.Second {
+			t.Fatalf("%v, %+v", err, report)
+		}
+		if len(report.Stuck) != 1 || report.Stuck[0].Stage != "hang" || report.Stuck[0].Holding == 0 {
+			t.Errorf("stuck %v", report.Stuck)
+		}
+		if !errors.Is(cause, ErrDrainTimeout) {
+			t.Errorf("the handler's context was cancelled because of %v", cause)
+		}
+		src.wantOutcomes(t, func(int) Outcome { return Nacked })
+		if report.Released != 50 || src.settled[10][0].Fault != nil {
+			t.Errorf("released %d, want 50 without a fault", report.Released)
+		}
+	})
+}
+
+// A handler that heeds nothing is left behind, and said to be.
+func TestHandlerThatIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(10)
+		src.forever = true
+		release := make(chan struct{})
+		hang := mapTo(src.source(), func(_ context.Context, v int) (int, error) {
+			<-release
+			return v, nil
+		}, Name("deaf"))
+		r := start(t, New("g", To(hang, (&bag[int]{}).sink()), DrainTimeout(time.Second), KillGrace(time.Second)))
+		synctest.Wait()
+		_, err := r.Drain(t.Context())
+		var drain *DrainError
+		if !errors.As(err, &drain) || len(drain.Stuck) == 0 || drain.Stuck[0].Stage != "deaf" {
+			t.Fatalf("got %v", err)
+		}
+		src.wantOutcomes(t, func(int) Outcome { return Nacked })
+		close(release) // it comes back to a graph that is over, and disturbs nothing
+		synctest.Wait()
+	})
+}
+
+func TestStopCancelsNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(5000)
+		src.forever = true
+		var cause error
+		hang := mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
+			if v < 10 {
+				return v, nil
+			}
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return 0, ctx.Err()
+		})
+		r := start(t, New("g", To(hang, (&bag[int]{}).sink())))
+		synctest.Wait()
+		if err := r.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(cause, ErrStopped) {
+			t.Errorf("cause %v", cause)
+		}
+		src.wantOutcomes(t, func(int) Outcome { return Nacked })
+	})
+}
+
+func TestContextValuesReachHandlers(t *testing.T) {
+	type key struct{}
+	src, out := newScript(1), &bag[string]{}
+	named := mapTo(src.source(), func(ctx context.Context, _ int) (string, error) { return ctx.Value(key{}).(string), nil })
+	ctx := context.WithValue(t.Context(), key{}, "here")
+	if err := New("g", To(named, out.sink())).Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"here"}, out.values()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestSourceIsRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out := newScript(500), &bag[int]{}
+		src.perRead = 10
+		failed := map[int]bool{}
+		src.readErr = func(next int) error {
+			if next%100 == 42 && !failed[next] {
+				failed[next] = true
+				if next == 142 {
+					panic("reader")
+				}
+				return errBoom
+			}
+			return nil
+		}
+		var restarts []string
+		g := New("g", To(src.source(), out.sink()), OnEvent(Hooks{Restarted: func(stage string, _ int, _ error) {
+			restarts = append(restarts, stage)
+		}}))
+		if err := g.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		src.wantAllAcked(t)
+		if d := cmp.Diff(upTo(500), out.values()); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+		if src.opened != 6 || src.closed != 6 || len(restarts) != 5 {
+			t.Errorf("opened %d, closed %d, restarted %v", src.opened, src.closed, restarts)
+		}
+	})
+}
+
+func TestTooManyRestartsStopTheGraph(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(500)
+		src.openErr = func() error { return errBoom }
+		err := New("g", To(src.source(), (&bag[int]{}).sink()), Restarts(3, time.Minute, time.Second)).Run(t.Context())
+		var stage *StageError
+		if !errors.As(err, &stage) || stage.Restarts != 3 || stage.Stage != "script" || src.opened != 4 {
+			t.Fatalf("%v after %d lives", err, src.opened)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(500)
+		src.openErr = func() error { return Permanent(errBoom) }
+		err := New("g", To(src.source(), (&bag[int]{}).sink())).Run(t.Context())
+		if !errors.Is(err, errBoom) || src.opened != 1 {
+			t.Fatalf("%v after %d lives", err, src.opened)
+		}
+	})
+}
+
+// flaky is a sink whose first lives fail to open, to flush, or by a panic where nobody expects one.
+type flaky struct {
+	*bag[int]
+	opens   *int
+	failing func(open int) error
+}
+
+func (f flaky) Open(context.Context) error { *f.opens++; return f.failing(*f.opens) }
+
+func (f flaky) Write(ctx context.Context, chunk []Message[int]) error {
+	for _, m := range chunk {
+		f.got = append(f.got, m.Value)
+	}
+	return nil
+}
+
+func TestSinkIsRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out, opens := newScript(500), &bag[int]{}, 0
+		to := NewSink("flaky", func() Writer[int] {
+			return flaky{bag: out, opens: &opens, failing: func(n int) error {
+				switch n {
+				case 1:
+					return errBoom
+				case 2:
+					panic("open")
+				}
+				return nil
+			}}
+		}, Async())
+		if err := New("g", To(src.source(), to)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		src.wantAllAcked(t)
+		if d := cmp.Diff(upTo(500), out.values()); d != "" || opens != 3 {
+			t.Errorf("opened %d times (-want +got):\n%s", opens, d)
+		}
+	})
+}
+
+// The region that fails is restarted; what it held goes back; the others do not notice.
+func TestSmallestRegionIsRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, left, right := newScript(100), &bag[int]{}, &bag[[]int]{}
+		src.every, src.perRead = time.Second, 10
+		out := copies(src.source(), 2)
+		lives := 0
+		bad := Via(out[1], "bad", func() Handler[int, []int] {
+			lives++
+			return &ringer{batcher: batcher{n: 1000, age: 5 * time.Second}, fail: lives == 1}
+		})
+		if err := New("g", To(out[0], left.sink()), To(bad, right.sink())).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(upTo(100), left.values()); d != "" {
+			t.Errorf("the healthy branch (-want +got):\n%s", d)
+		}
+		nacked := 0
+		src.wantOutcomes(t, func(v int) Outcome {
+			if src.settled[v][0].Outcome == Nacked {
+				nacked++
+				return Nacked
+			}
+			return Acked
+		})
+		if lives != 2 || nacked == 0 || nacked > 60 {
+			t.Errorf("%d lives, %d entries given back", lives, nacked)
+		}
+	})
+}
+
+type ringer struct {
+	batcher
+	fail bool
+}
+
+func (r *ringer) Ring(ctx context.Context, emit Emit[[]int]) error {
+	if r.fail {
+		return errBoom
+	}
+	return r.batcher.Ring(ctx, emit)
+}
+
+func TestGoexitStopsTheGraph(t *testing.T) {
+	src := newScript(10)
+	err := New("g", To(mapTo(src.source(), func(_ context.Context, v int) (int, error) {
+		if v == 3 {
+			runtime.Goexit()
+		}
+		return v, nil
+	}), (&bag[int]{}).sink())).Run(t.Context())
+	if !errors.Is(err, errGoexit) {
+		t.Fatalf("got %v", err)
+	}
+	src.wantOutcomes(t, func(v int) Outcome { return src.settled[v][0].Outcome })
+}
+
+func TestPauseAndResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out := newScript(1000), &bag[int]{}
+		src.every, src.perRead, src.forever = time.Second, 1, true
+		r := start(t, New("g", To(src.source(), out.sink())))
+		time.Sleep(5500 * time.Millisecond)
+		r.Pause()
+		time.Sleep(time.Minute)
+		if n := len(out.values()); n < 5 || n > 6 || r.State() != Paused {
+			t.Errorf("%d values, state %v", n, r.State())
+		}
+		r.Resume()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := len(out.values()); n < 10 || r.State() != Active {
+			t.Errorf("%d values, state %v", n, r.State())
+		}
+		r.Pause()
+		if _, err := r.Drain(t.Context()); err != nil { // a paused graph drains too
+			t.Fatal(err)
+		}
+		src.wantAllAcked(t)
+	})
+}
+
+func TestSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out := newScript(10_000, MaxInFlight(1000)), &bag[int]{slow: time.Hour}
+		r := start(t, New("g", To(mapTo(src.source(), double), out.sink(Async()))))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s := r.Snapshot(t.Context())
+		if s.State != Active || s.Graph != "g" || s.Uptime != time.Minute {
+			t.Errorf("%+v", s)
+		}
+		source := s.Sources[0]
+		if source.InFlight != 1000 || source.Read != 1000 || source.Settled != 0 || source.Oldest != time.Minute ||
+			source.Lag != -1 {
+			t.Errorf("source %+v", source)
+		}
+		if names := []string{s.Stages[0].Name, s.Stages[1].Name, s.Stages[2].Name}; !slices.Equal(names,
+			[]string{"script", "map", "bag"}) {
+			t.Errorf("stages %v", names)
+		}
+		if len(s.Edges) != 2 || s.Edges[1].From != "map" || s.Edges[1].To != "bag" || s.Edges[1].Fill == 0 ||
+			s.Edges[1].Blocked != time.Minute {
+			t.Errorf("edges %+v", s.Edges)
+		}
+		if err := r.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Snapshot(t.Context()); s.State != Ended || s.Sources[0].InFlight != 0 || s.Sources[0].Nacked == 0 {
+			t.Errorf("at the end %+v", s)
+		}
+	})
+}
+
+func TestSupervisor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		sup := NewSupervisor(ctx)
+		endless := func(name string) *Graph {
+			src := newScript(1 << 30)
+			src.every, src.perRead = time.Second, 1
+			return New(name, To(src.source(), (&bag[int]{}).sink()))
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			if _, err := sup.Add(endless(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := sup.Add(endless("a")); !errors.Is(err, ErrRunning) {
+			t.Errorf("a second a: %v", err)
+		}
+		if err := sup.Pause("nobody"); !errors.Is(err, ErrUnknownGraph) {
+			t.Errorf("pause of nobody: %v", err)
+		}
+		if err := errors.Join(sup.Pause("a"), sup.Resume("a"), sup.Stop("b"), sup.Health()); err != nil {
+			t.Error(err)
+		}
+		if _, err := sup.Drain(ctx, "c"); err != nil {
+			t.Error(err)
+		}
+		if _, err := sup.Remove(ctx, "c"); err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff([]string{"a", "b"}, sup.Names()); d != "" {
+			t.Error(d)
+		}
+		if _, err := sup.Add(endless("b")); err != nil { // its name is free again
+			t.Error(err)
+		}
+		bad := newScript(1)
+		bad.openErr = func() error { return Permanent(errBoom) }
+		if _, err := sup.Add(New("bad", To(bad.source(), (&bag[int]{}).sink()))); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if err := sup.Health(); !errors.Is(err, errBoom) {
+			t.Errorf("health %v", err)
+		}
+		if n := len(sup.Snapshot(ctx)); n != 3 {
+			t.Errorf("%d snapshots", n)
+		}
+		if err := sup.Shutdown(ctx); !errors.Is(err, errBoom) {
+			t.Errorf("shutdown %v", err)
+		}
+		if _, err := sup.Add(endless("late")); !errors.Is(err, ErrStopped) {
+			t.Errorf("add after shutdown: %v", err)
+		}
+		if err := sup.Wait(); !errors.Is(err, errBoom) {
+			t.Errorf("wait %v", err)
+		}
+	})
+}
+
+func TestValues(t *testing.T) {
+	t.Run("all", func(t *testing.T) {
+		src := newScript(100)
+		var got []int
+		for v, err := range Values(t.Context(), src.source()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, v)
+		}
+		if d := cmp.Diff(upTo(100), got); d != "" {
+			t.Error(d)
+		}
+		src.wantAllAcked(t)
+	})
+	t.Run("break", func(t *testing.T) {
+		src := newScript(100)
+		for v, err := range Values(t.Context(), src.source()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v == 10 {
+				break
+			}
+		}
+		src.wantOutcomes(t, func(v int) Outcome {
+			if v < 10 {
+				return Acked
+			}
+			return Nacked
+		})
+	})
+	t.Run("panic in the loop", func(t *testing.T) {
+		src := newScript(100)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			for v := range Values(t.Context(), src.source()) {
+				if v == 3 {
+					panic("ouch")
+				}
+			}
+		}()
+		src.wantOutcomes(t, func(v int) Outcome {
+			if v < 3 {
+				return Acked
+			}
+			return Nacked
+		})
+	})
+	t.Run("error", func(t *testing.T) {
+		src := newScript(100)
+		src.openErr = func() error { return Permanent(errBoom) }
+		n := 0
+		for _, err := range Values(t.Context(), src.source()) {
+			if n++; !errors.Is(err, errBoom) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d turns", n)
+		}
+	})
+	t.Run("cancel", func(t *testing.T) {
+		src := newScript(100)
+		src.forever = true
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		n := 0
+		for range Values(ctx, src.source()) {
+			if n++; n == 100 {
+				cancel()
+			}
+		}
+		src.wantAllAcked(t)
+	})
+}
+
+// concat reads its inputs one after the other.
+type concat struct{ at, inputs int }
+
+func (c *concat) Handle(_ context.Context, _ int, m Message[int], emit Emit[int]) error {
+	emit(m)
+	return nil
+}
+
+func (c *concat) Pick([]bool) []int { return []int{c.at} }
+
+func (c *concat) PortEnd(_ context.Context, port int, _ Emit[int]) error { c.at = port + 1; return nil }
+
+func TestGatherPicks(t *testing.T) {
+	var ins []Source[int]
+	var srcs []*script
+	for range 3 {
+		src := newScript(1000, MaxInFlight(100))
+		srcs = append(srcs, src)
+		ins = append(ins, src.source())
+	}
+	out := &bag[int]{}
+	all := Gather("concat", ins, func() GatherHandler[int, int] { return &concat{inputs: 3} })
+	if err := New("g", To(all, out.sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Concat(upTo(1000), upTo(1000), upTo(1000))
+	if d := cmp.Diff(want, out.values()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	for _, src := range srcs {
+		src.wantAllAcked(t)
+	}
+}
+
+// zipper pairs the n-th of both sides.
+type zipper struct {
+	left []Held[int]
+	over bool
+}
+
+func (z *zipper) Left(ctx context.Context, m Message[int], _ Emit[int]) error {
+	z.left = append(z.left, Hold(ctx, m))
+	return nil
+}
+
+func (z *zipper) Right(ctx context.Context, m Message[string], emit Emit[int]) error {
+	pair := []Held[int]{z.left[0]}
+	z.left = z.left[1:]
+	right := Hold(ctx, Derive(m, len(m.Value)))
+	emit(Join(ctx, pair[0].Value+len(m.Value), append(pair, right)))
+	return nil
+}
+
+func (z *zipper) Pick(open []bool) []int {
+	switch {
+	case z.over:
+		return nil
+	case len(z.left) == 0:
+		return []int{0}
+	default:
+		return []int{1}
+	}
+}
+
+func (z *zipper) PortEnd(context.Context, int, Emit[int]) error { z.over = true; return nil }
+
+func TestPairEndsWithTheShorter(t *testing.T) {
+	left, right, out := newScript(1000, MaxInFlight(50)), newScript(700, MaxInFlight(30)), &bag[int]{}
+	words := mapTo(right.source(), func(_ context.Context, v int) (string, error) { return "xyz", nil })
+	zipped := Pair("zip", left.source(), words, func() PairHandler[int, string, int] { return &zipper{} })
+	if err := New("g", To(zipped, out.sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	right.wantAllAcked(t)
+	left.wantOutcomes(t, func(v int) Outcome {
+		if v < 700 {
+			return Acked
+		}
+		return Nacked
+	})
+	if got := out.values(); len(got) != 700 || got[699] != 699+3 {
+		t.Errorf("%d pairs", len(got))
+	}
+}
+
+func TestMergeKeepsEachInputsOrder(t *testing.T) {
+	a, b, out := newScript(2000), newScript(2000), &bag[int]{}
+	neg := mapTo(b.source(), func(_ context.Context, v int) (int, error) { return -v, nil })
+	if err := New("g", To(Merge("merge", []Source[int]{a.source(), neg}), out.sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.wantAllAcked(t)
+	b.wantAllAcked(t)
+	up, down := 0, 0
+	for _, v := range out.values() {
+		if v > 0 && v < up || v < 0 && v > down {
+			t.Fatalf("%d out of order", v)
+		}
+		if v > 0 {
+			up = v
+		} else {
+			down = v
+		}
+	}
+}
+
+func TestFork(t *testing.T) {
+	src, even, odd := newScript(1000), &bag[int]{}, &bag[string]{}
+	a, b := Fork(src.source(), "parity", func() ForkFunc[int, int, string] {
+		return func(_ context.Context, m Message[int], a Emit[int], b Emit[string]) error {
+			switch {
+			case m.Value%10 == 0:
+				return Skip
+			case m.Value%2 == 0:
+				a(m)
+			default:
+				b(Derive(m, "odd"))
+			}
+			return nil
+		}
+	})
+	if err := New("g", To(a, even.sink()), To(b, odd.sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src.wantOutcomes(t, func(v int) Outcome {
+		if v%10 == 0 {
+			return Dropped
+		}
+		return Acked
+	})
+	if len(even.values()) != 400 || len(odd.values()) != 500 {
+		t.Errorf("%d even, %d odd", len(even.values()), len(odd.values()))
+	}
+}
+
+func TestSinkWorkers(t *testing.T) {
+	for name, opts := range map[string][]StageOption{
+		"unordered": {Workers(4), Unordered(), ChunkSize(16)},
+		"keyed":     {Workers(4), KeyedBy(func(v int) int { return v % 7 }), ChunkSize(16)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src, out := newScript(5000), &bag[int]{}
+			if err := New("g", To(src.source(), out.sink(opts...))).Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			src.wantAllAcked(t)
+			last := map[int]int{}
+			for _, v := range out.values() {
+				if name == "keyed" && v < last[v%7] {
+					t.Fatalf("key %d out of order", v%7)
+				}
+				last[v%7] = v
+			}
+		})
+	}
+}
+
+func TestKeyFunctionPanics(t *testing.T) {
+	key := func(v int) int {
+		if v == 5 {
+			panic("key")
+		}
+		return v
+	}
+	for name, part := range map[string]func(Source[int], *bag[int]) Branch{
+		"stage": func(s Source[int], out *bag[int]) Branch {
+			return To(mapTo(s, double, Workers(2), KeyedBy(key), OnFault(DeadLetter)), out.sink())
+		},
+		"sink": func(s Source[int], out *bag[int]) Branch {
+			return To(s, out.sink(Workers(2), KeyedBy(key), OnFault(DeadLetter)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src, out := newScript(10), &bag[int]{}
+			if err := New("g", part(src.source(), out)).Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			src.wantOutcomes(t, func(v int) Outcome {
+				if v == 5 {
+					return Dead
+				}
+				return Acked
+			})
+		})
+	}
+}
+
+// bad is a source with entries that cannot be made messages.
+type badEntries struct{ scriptReader }
+
+func (r *badEntries) Read(_ context.Context, in *Intake[int]) error {
+	for i := range 10 {
+		if i%3 == 1 {
+			in.AddBad(Meta{ID: itoa(i)}, 5, errBoom)
+		} else {
+			in.Add(i, Meta{ID: itoa(i)}, 5)
+		}
+	}
+	r.next = 10
+	return io.EOF
+}
+
+func TestBadEntriesGoByThePolicy(t *testing.T) {
+	src, out := newScript(10), &bag[int]{}
+	bad := NewSource("bad", func() Reader[int] { return &badEntries{scriptReader{script: src}} }, src.opts...)
+	if err := New("g", To(bad, out.sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src.wantOutcomes(t, func(v int) Outcome {
+		if v%3 == 1 {
+			return Dead
+		}
+		return Acked
+	})
+	if d := cmp.Diff([]int{0, 2, 3, 5, 6, 8, 9}, out.values()); d != "" {
+		t.Error(d)
+	}
+}
