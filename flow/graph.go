@@ -186,28 +186,25 @@ func (v *validation) credits() {
 		if src.kind != kindSource {
 			continue
 		}
-		sum, holders := 0, 0
+		sum := 0
 		for _, n := range v.g.nodes {
 			if n.holds == 0 || !reaches(src, n) {
 				continue
 			}
-			holds := n.holds * v.perMessage(n)
-			if holds > src.maxInFlight {
+			w := widthBefore(n)
+			if all := n.holds * w.message; all > src.maxInFlight {
 				v.issue(n, BuildError{
 					Issue: fmt.Sprintf("it waits for messages of %d entries, but source %q lets at most %d into the graph",
-						holds, v.g.names[src], src.maxInFlight),
-					Fix: fmt.Sprintf("make it smaller, or give the source flow.MaxInFlight(%d) or more", holds),
+						all, v.g.names[src], src.maxInFlight),
+					Fix: fmt.Sprintf("make it smaller, or give the source flow.MaxInFlight(%d) or more", all),
 				})
-				continue
-			}
-			if n.holdsFor <= 0 {
-				sum += holds - 1
-				holders++
+			} else if n.holdsFor <= 0 {
+				sum += (n.holds-1)*w.message + 2*w.pinned
 			}
 		}
-		if holders > 1 && sum >= src.maxInFlight {
+		if sum >= src.maxInFlight {
 			v.issue(src, BuildError{
-				Issue: fmt.Sprintf("the stages behind it may hold %d messages without any of them going on, "+
+				Issue: fmt.Sprintf("the stages behind it may hold %d entries without any of them going on, "+
 					"and it lets at most %d into the graph: that is a deadlock", sum, src.maxInFlight),
 				Fix: fmt.Sprintf("give it flow.MaxInFlight(%d) or more, or give the stages a time limit", sum+1),
 			})
@@ -215,20 +212,32 @@ func (v *validation) credits() {
 	}
 }
 
-// perMessage is how many entries may stand behind one message that a stage receives: the product of what the stages before
-// it join. A stage that emits many messages of one ends the count, since what it emits may all be of the same entries.
-func (v *validation) perMessage(n *node) int {
-	most := 1
+// width says how many entries may stand behind a message: its own, and those that stay unsettled with it because they
+// share a join that was taken apart again. Of such joins a stage may see the end of one and the beginning of another.
+type width struct{ message, pinned int }
+
+// widthBefore is the width of the messages that a stage receives, as far as the blueprint tells.
+func widthBefore(n *node) width {
+	most := width{message: 1}
 	for _, in := range n.ins {
-		switch up := in.node; {
-		case up == nil:
-		case up.holds > 0:
-			most = max(most, up.holds*v.perMessage(up))
-		case !up.emits:
-			most = max(most, v.perMessage(up))
+		if in.node != nil {
+			w := widthAfter(in.node)
+			most = width{max(most.message, w.message), max(most.pinned, w.pinned)}
 		}
 	}
 	return most
+}
+
+func widthAfter(n *node) width {
+	w := widthBefore(n)
+	switch {
+	case n.holds > 0 && n.joins:
+		return width{message: n.holds*w.message + 2*w.pinned}
+	case n.emits && n.holds == 0 && w.message > 1: // its outputs may be parts of one join
+		return width{message: 1, pinned: w.message}
+	default:
+		return w
+	}
 }
 
 // reaches reports whether messages of a source get to a stage.

@@ -21,6 +21,7 @@ type stageConfig struct {
 	policy    Policy
 	holds     int
 	holdsFor  time.Duration
+	joins     bool
 	chunk     int
 	timeout   time.Duration
 
@@ -97,6 +98,10 @@ func OnFault(p Policy) StageOption {
 func Holds(n int, within time.Duration) StageOption {
 	return func(c *stageConfig) { c.holds, c.holdsFor = n, within }
 }
+
+// Joins declares, beside Holds, that the stage joins what it holds: one message of its output may stand for as many as it
+// holds.
+func Joins() StageOption { return func(c *stageConfig) { c.joins = true } }
 
 // ChunkSize is how many messages the stage's input chunks hold at most: for a source, what it reads at once; for a sink,
 // what it writes at once. The default is 256. Nothing waits for a chunk to fill.

@@ -250,7 +250,7 @@ func (b *batcher) End(ctx context.Context, emit Emit[[]int]) error {
 
 func batch(in Source[int], n int, age time.Duration, opts ...StageOption) Source[[]int] {
 	return Via(in, "batch", func() Handler[int, []int] { return &batcher{n: n, age: age} },
-		append([]StageOption{Holds(n, age)}, opts...)...)
+		append([]StageOption{Holds(n, age), Joins()}, opts...)...)
 }
 
 func unbatch(in Source[[]int]) Source[int] {

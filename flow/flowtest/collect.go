@@ -1,0 +1,209 @@
+package flowtest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// Collector is the test's end of a Collect.
+type Collector[T any] struct {
+	// Patience is how long assertions wait for what they want before they fail: by default 10 s. In a synctest bubble
+	// that is virtual time.
+	Patience time.Duration
+
+	t testing.TB
+
+	mu      sync.Mutex
+	changed chan struct{}
+	msgs    []flow.Message[T]
+	chunks  []int
+	fails   int
+	err     error
+	failOn  func(flow.Message[T]) error
+	blocked chan struct{} // closed by Unblock; nil when not blocked
+	waiting int           // writes that wait for Unblock
+	write   Around
+}
+
+// Collect makes a sink that keeps what arrives, for the test to look at. In a bubble, make it inside.
+func Collect[T any](t testing.TB, opts ...flow.StageOption) (flow.Sink[T], *Collector[T]) {
+	c := &Collector[T]{t: t, Patience: patience, changed: make(chan struct{})}
+	return flow.NewSink("collect", func() flow.Writer[T] {
+		return flow.WriterFunc[T](func(ctx context.Context, chunk []flow.Message[T]) error {
+			return around(&c.mu, &c.write, ctx, func() error { return c.take(ctx, chunk) })
+		})
+	}, opts...), c
+}
+
+// take is a Write.
+func (c *Collector[T]) take(ctx context.Context, chunk []flow.Message[T]) error {
+	if err := c.pass(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.change()
+	if c.fails > 0 {
+		c.fails--
+		return c.err
+	}
+	partial, failed, took := &flow.WriteError{Errs: make([]error, len(chunk))}, false, 0
+	for i, m := range chunk {
+		if c.failOn != nil {
+			if err := c.failOn(m); err != nil {
+				partial.Errs[i], failed = err, true
+				continue
+			}
+		}
+		c.msgs = append(c.msgs, m)
+		took++
+	}
+	c.chunks = append(c.chunks, took)
+	if failed {
+		return partial
+	}
+	return nil
+}
+
+// pass waits while the sink is blocked.
+func (c *Collector[T]) pass(ctx context.Context) error {
+	c.mu.Lock()
+	gate := c.blocked
+	if gate != nil {
+		c.waiting++
+		c.change()
+	}
+	c.mu.Unlock()
+	if gate == nil {
+		return nil
+	}
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.waiting--
+		c.change()
+	}()
+	select {
+	case <-gate:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *Collector[T]) change() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Fail makes the next n writes fail as a whole with err.
+func (c *Collector[T]) Fail(n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fails, c.err = n, err
+}
+
+// FailOn makes the write of a message fail whenever f returns an error for it; nil undoes it.
+func (c *Collector[T]) FailOn(f func(flow.Message[T]) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failOn = f
+}
+
+// Block makes writes wait until Unblock.
+func (c *Collector[T]) Block() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocked == nil {
+		c.blocked = make(chan struct{})
+	}
+}
+
+// Unblock undoes Block.
+func (c *Collector[T]) Unblock() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocked != nil {
+		close(c.blocked)
+		c.blocked = nil
+	}
+}
+
+// AroundWrite has each write go through a function.
+func (c *Collector[T]) AroundWrite(a Around) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.write = a
+}
+
+// Values returns what has arrived so far, in order.
+func (c *Collector[T]) Values() []T {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	values := make([]T, len(c.msgs))
+	for i, m := range c.msgs {
+		values[i] = m.Value
+	}
+	return values
+}
+
+// Messages is Values with the metadata.
+func (c *Collector[T]) Messages() []flow.Message[T] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]flow.Message[T](nil), c.msgs...)
+}
+
+// Chunks returns how many messages each write that succeeded, in part or whole, has taken.
+func (c *Collector[T]) Chunks() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]int(nil), c.chunks...)
+}
+
+// Wait waits until n values have arrived, and returns what has.
+func (c *Collector[T]) Wait(n int) []T {
+	c.t.Helper()
+	if !c.await(func() bool { return len(c.msgs) >= n }) {
+		c.t.Errorf("collect: %d values have arrived, want %d", len(c.Values()), n)
+	}
+	return c.Values()
+}
+
+// WaitBlocked waits until a write waits for Unblock.
+func (c *Collector[T]) WaitBlocked() {
+	c.t.Helper()
+	if !c.await(func() bool { return c.waiting > 0 }) {
+		c.t.Error("collect: no write waits")
+	}
+}
+
+// Want waits until as many values have arrived, and checks that it is these, in this order.
+func (c *Collector[T]) Want(values ...T) {
+	c.t.Helper()
+	c.await(func() bool { return len(c.msgs) >= len(values) })
+	if d := listDiff(values, c.Values()); d != "" {
+		c.t.Errorf("collect: values (-want +got):\n%s", d)
+	}
+}
+
+// WantUnordered is Want for any order.
+func (c *Collector[T]) WantUnordered(values ...T) {
+	c.t.Helper()
+	c.await(func() bool { return len(c.msgs) >= len(values) })
+	if d := bagDiff(values, c.Values()); d != "" {
+		c.t.Errorf("collect: values (-want +got):\n%s", d)
+	}
+}
+
+func (c *Collector[T]) await(cond func() bool) bool {
+	return await(c.Patience, func() (bool, <-chan struct{}) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return cond(), c.changed
+	})
+}

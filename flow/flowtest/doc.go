@@ -1,0 +1,2 @@
+// Package flowtest tests what is made with package flow.
+package flowtest

@@ -1,0 +1,422 @@
+package flowtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// Around is called in place of a Read, a Commit or a Write of a probe, and is given the call itself: it may wait before,
+// fail or panic before or after, or leave the call out.
+type Around func(ctx context.Context, call func() error) error
+
+// Settlement is how one delivery of an entry ended.
+type Settlement[T any] struct {
+	Value   T
+	Meta    flow.Meta
+	Attempt int // which delivery it was, from 1
+	Outcome flow.Outcome
+	Err     error         // why it was not acked; nil if it was, or was given back unfinished
+	After   time.Duration // of a nack: how long the source was asked to wait
+}
+
+// String returns the value and what became of it.
+func (s Settlement[T]) String() string { return fmt.Sprintf("%v %s", s.Value, s.Outcome) }
+
+// FeedOption sets something of a Feed.
+type FeedOption func(*feedConfig)
+
+type feedConfig struct {
+	stage      []flow.StageOption
+	once       bool
+	noDead     bool
+	deliveries int
+}
+
+// FeedStage gives the feed's source options of flow, such as flow.MaxInFlight.
+func FeedStage(opts ...flow.StageOption) FeedOption {
+	return func(c *feedConfig) { c.stage = append(c.stage, opts...) }
+}
+
+// Redeliver makes the feed deliver Nacked entries again, after the delay asked for and with Attempt one higher, until
+// an entry has been delivered so many times. Without it a nack is recorded, and that is all.
+func Redeliver(deliveries int) FeedOption { return func(c *feedConfig) { c.deliveries = deliveries } }
+
+// CannotRedeliver makes the feed a source that does not deliver again: a nack stops the graph.
+func CannotRedeliver() FeedOption { return func(c *feedConfig) { c.once = true } }
+
+// NoDeadLetters makes the feed a source that has no place for Dead entries: they stop the graph.
+func NoDeadLetters() FeedOption { return func(c *feedConfig) { c.noDead = true } }
+
+// Feeder is the test's end of a Feed. Its methods may be called at any time, from any goroutine of the test.
+type Feeder[T any] struct {
+	// Patience is how long assertions wait for what they want before they fail: by default 10 s. In a synctest bubble
+	// that is virtual time.
+	Patience time.Duration
+
+	t   testing.TB
+	cfg feedConfig
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced at each change
+	queue    []*entry[T]   // to be delivered, in order
+	closed   bool
+	sent     int
+	open     int // deliveries not settled
+	most     int // of them at once
+	settled  []Settlement[T]
+	problems []string
+	sizeOf   func(T) int
+	read     Around
+	commit   Around
+}
+
+// entry is one entry of a feed, with what is known of its current delivery.
+type entry[T any] struct {
+	value   T
+	meta    flow.Meta
+	bad     error
+	attempt int
+	due     time.Time // zero: at once
+}
+
+// Feed makes a source that delivers what the test sends while the graph runs, and records how each entry is settled.
+// When the test ends, each delivery must have been settled exactly once. The source redelivers and keeps dead letters as
+// far as the graph is concerned, unless options say otherwise. In a bubble, make it inside.
+func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) {
+	f := &Feeder[T]{t: t, Patience: patience, changed: make(chan struct{})}
+	for _, o := range opts {
+		o(&f.cfg)
+	}
+	var stage []flow.StageOption
+	if !f.cfg.once {
+		stage = append(stage, flow.Redelivers())
+	}
+	if !f.cfg.noDead {
+		stage = append(stage, flow.KeepsDeadLetters())
+	}
+	t.Cleanup(f.verify)
+	return flow.NewSource("feed", func() flow.Reader[T] { return &feedReader[T]{f: f} },
+		append(stage, f.cfg.stage...)...), f
+}
+
+const patience = 10 * time.Second
+
+// Send sends values, each as an entry whose id is its number, from "1" on.
+func (f *Feeder[T]) Send(values ...T) {
+	for _, v := range values {
+		f.send(&entry[T]{value: v})
+	}
+}
+
+// SendMessage sends messages with their metadata, as flow.NewMessage makes them. An empty id becomes the entry's number.
+func (f *Feeder[T]) SendMessage(msgs ...flow.Message[T]) {
+	for _, m := range msgs {
+		f.send(&entry[T]{value: m.Value, meta: m.Meta()})
+	}
+}
+
+// SendBad sends an entry that cannot be made a message, as one that cannot be decoded.
+func (f *Feeder[T]) SendBad(err error) { f.send(&entry[T]{bad: err}) }
+
+func (f *Feeder[T]) send(e *entry[T]) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		f.problem("feed: Send after Close")
+		return
+	}
+	f.sent++
+	if e.meta.ID == "" {
+		e.meta.ID = strconv.Itoa(f.sent)
+	}
+	f.queue = append(f.queue, e)
+	f.change()
+}
+
+// Close ends the source once all that was sent has been delivered. Entries that are nacked after that stay so.
+func (f *Feeder[T]) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	f.change()
+}
+
+// SizeBy gives entries a size, for flow.MaxBytes.
+func (f *Feeder[T]) SizeBy(size func(T) int) { f.set(func() { f.sizeOf = size }) }
+
+// AroundRead has each Read of the source go through a function; an error from it restarts the source.
+func (f *Feeder[T]) AroundRead(a Around) { f.set(func() { f.read = a }) }
+
+// AroundCommit has each Commit of the source go through a function; after an error from it the graph commits again.
+func (f *Feeder[T]) AroundCommit(a Around) { f.set(func() { f.commit = a }) }
+
+// FailReads makes the next n Reads fail with err, before they read.
+func (f *Feeder[T]) FailReads(n int, err error) { f.AroundRead(failing(n, err)) }
+
+// FailCommits makes the next n Commits fail with err, before they commit.
+func (f *Feeder[T]) FailCommits(n int, err error) { f.AroundCommit(failing(n, err)) }
+
+// failing fails the next n calls.
+func failing(n int, err error) Around {
+	var mu sync.Mutex
+	return func(_ context.Context, call func() error) error {
+		mu.Lock()
+		n--
+		fails := n >= 0
+		mu.Unlock()
+		if fails {
+			return err
+		}
+		return call()
+	}
+}
+
+func (f *Feeder[T]) set(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+}
+
+// change tells those who wait; f.mu is held.
+func (f *Feeder[T]) change() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *Feeder[T]) problem(format string, args ...any) {
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+// Settlements returns how deliveries have ended so far, in the order in which they were committed.
+func (f *Feeder[T]) Settlements() []Settlement[T] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]Settlement[T](nil), f.settled...)
+}
+
+// Outstanding is how many deliveries have not been settled.
+func (f *Feeder[T]) Outstanding() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
+}
+
+// MostOutstanding is the highest number of deliveries that were unsettled at the same time.
+func (f *Feeder[T]) MostOutstanding() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most
+}
+
+// WantSettled waits until as many deliveries have ended as want counts, and checks how: so many with each outcome.
+func (f *Feeder[T]) WantSettled(want map[flow.Outcome]int) {
+	f.t.Helper()
+	n := 0
+	for _, k := range want {
+		n += k
+	}
+	f.await(func() bool { return len(f.settled) >= n })
+	got := make(map[flow.Outcome]int)
+	for _, s := range f.Settlements() {
+		got[s.Outcome]++
+	}
+	for o := flow.Acked; o <= flow.Failed; o++ {
+		if got[o] != want[o] {
+			f.t.Errorf("feed: %d deliveries %s, want %d", got[o], o, want[o])
+		}
+	}
+}
+
+// WantAcked waits until so many entries have been acked, and checks that it is these, in any order.
+func (f *Feeder[T]) WantAcked(values ...T) { f.t.Helper(); f.want(flow.Acked, values) }
+
+// WantDropped is WantAcked for entries dropped on purpose.
+func (f *Feeder[T]) WantDropped(values ...T) { f.t.Helper(); f.want(flow.Dropped, values) }
+
+// WantDead is WantAcked for dead letters.
+func (f *Feeder[T]) WantDead(values ...T) { f.t.Helper(); f.want(flow.Dead, values) }
+
+// WantNacked is WantAcked for deliveries given back.
+func (f *Feeder[T]) WantNacked(values ...T) { f.t.Helper(); f.want(flow.Nacked, values) }
+
+func (f *Feeder[T]) want(o flow.Outcome, values []T) {
+	f.t.Helper()
+	of := func() (have []T) {
+		for _, s := range f.settled {
+			if s.Outcome == o {
+				have = append(have, s.Value)
+			}
+		}
+		return have
+	}
+	f.await(func() bool { return len(of()) >= len(values) })
+	f.mu.Lock()
+	have := of()
+	f.mu.Unlock()
+	if d := bagDiff(values, have); d != "" {
+		f.t.Errorf("feed: %s (-want +got):\n%s", o, d)
+	}
+}
+
+// WantOutstanding waits until n deliveries are unsettled.
+func (f *Feeder[T]) WantOutstanding(n int) {
+	f.t.Helper()
+	if !f.await(func() bool { return f.open == n }) {
+		f.t.Errorf("feed: %d deliveries outstanding, want %d", f.Outstanding(), n)
+	}
+}
+
+// await waits until cond, called with f.mu held, is true, and reports whether it became so in time.
+func (f *Feeder[T]) await(cond func() bool) bool {
+	return await(f.Patience, func() (bool, <-chan struct{}) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return cond(), f.changed
+	})
+}
+
+// verify is what is checked of every feed when its test ends.
+func (f *Feeder[T]) verify() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.problems {
+		f.t.Error(p)
+	}
+	if f.open != 0 {
+		f.t.Errorf("feed: %d deliveries have not been settled at the end of the test", f.open)
+	}
+}
+
+// feedReader is one life of a feed's source.
+type feedReader[T any] struct {
+	f         *Feeder[T]
+	delivered []*delivery[T] // by sequence number
+}
+
+type delivery[T any] struct {
+	*entry[T]
+	attempt int
+	settled bool
+}
+
+func (r *feedReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
+	return around(&r.f.mu, &r.f.read, ctx, func() error { return r.read(ctx, in) })
+}
+
+func (r *feedReader[T]) read(ctx context.Context, in *flow.Intake[T]) error {
+	for {
+		changed, wait, err := r.take(in)
+		if changed == nil {
+			return err
+		}
+		var timer <-chan time.Time
+		if wait > 0 {
+			t := time.NewTimer(wait)
+			defer t.Stop()
+			timer = t.C
+		}
+		select {
+		case <-changed:
+		case <-timer:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// take adds what is due. With nothing due it returns what to wait for.
+func (r *feedReader[T]) take(in *flow.Intake[T]) (changed <-chan struct{}, wait time.Duration, err error) {
+	f := r.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now, rest := time.Now(), f.queue[:0]
+	for _, e := range f.queue {
+		left := e.due.Sub(now)
+		if e.due.IsZero() {
+			left = 0
+		}
+		if left > 0 || in.Room() <= 0 {
+			rest = append(rest, e)
+			if left > 0 && (wait == 0 || left < wait) {
+				wait = left
+			}
+			continue
+		}
+		r.add(in, e)
+	}
+	clear(f.queue[len(rest):])
+	f.queue = rest
+	switch {
+	case f.closed && len(f.queue) == 0:
+		return nil, 0, io.EOF
+	case in.Len() > 0:
+		return nil, 0, nil
+	}
+	return f.changed, wait, nil
+}
+
+func (r *feedReader[T]) add(in *flow.Intake[T], e *entry[T]) {
+	f := r.f
+	e.attempt++
+	meta, size := e.meta, 0
+	meta.Attempt = e.attempt
+	if f.sizeOf != nil && e.bad == nil {
+		size = f.sizeOf(e.value)
+	}
+	if seq := in.Seq(); seq != uint64(len(r.delivered)) {
+		f.problem("feed: the next sequence number is %d, want %d", seq, len(r.delivered))
+	}
+	if e.bad != nil {
+		in.AddBad(meta, size, e.bad)
+	} else {
+		in.Add(e.value, meta, size)
+	}
+	r.delivered = append(r.delivered, &delivery[T]{entry: e, attempt: e.attempt})
+	f.open++
+	f.most = max(f.most, f.open)
+	f.change()
+}
+
+// Commit records the settlements.
+func (r *feedReader[T]) Commit(ctx context.Context, settled []flow.Settlement) error {
+	return around(&r.f.mu, &r.f.commit, ctx, func() error { r.settle(settled); return nil })
+}
+
+func (r *feedReader[T]) settle(settled []flow.Settlement) {
+	f := r.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range settled {
+		if s.Seq >= uint64(len(r.delivered)) {
+			f.problem("feed: entry %d was settled and has not been delivered", s.Seq)
+			continue
+		}
+		d := r.delivered[s.Seq]
+		if d.settled {
+			f.problem("feed: entry %v (id %s, attempt %d) was settled twice, at last %s", d.value, d.meta.ID, d.attempt, s.Outcome)
+			continue
+		}
+		if s.Meta.ID != d.meta.ID {
+			f.problem("feed: entry %d settled with the id %q, want %q", s.Seq, s.Meta.ID, d.meta.ID)
+		}
+		d.settled = true
+		f.open--
+		rec := Settlement[T]{Value: d.value, Meta: *s.Meta, Attempt: d.attempt, Outcome: s.Outcome, Err: s.Err()}
+		if s.Fault != nil {
+			rec.After = s.Fault.After
+		}
+		f.settled = append(f.settled, rec)
+		if s.Outcome >= flow.Nacked && d.attempt < f.cfg.deliveries {
+			d.due = time.Now().Add(rec.After)
+			f.queue = append(f.queue, d.entry)
+		}
+	}
+	f.change()
+}

@@ -1,0 +1,62 @@
+package flowtest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// Start starts a graph of the parts, named after the test. When the test ends it drains the graph, if that still runs,
+// and checks that it has ended, left nothing in flight, and given all credits back.
+func Start(t testing.TB, parts ...flow.Part) *flow.Running {
+	t.Helper()
+	g := flow.New(t.Name(), parts...)
+	r, err := g.Start(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Fatalf("flowtest: start: %v", err)
+	}
+	t.Cleanup(func() {
+		select {
+		case <-r.Done():
+		default:
+			if _, err := r.Drain(context.Background()); err != nil {
+				t.Errorf("flowtest: drain at the end of the test: %v", err)
+			}
+		}
+		ended(t, g, r)
+	})
+	return r
+}
+
+// Run runs a graph of the parts to its end, as Start does, and returns how it ended.
+func Run(t testing.TB, parts ...flow.Part) error {
+	t.Helper()
+	return Start(t, parts...).Wait()
+}
+
+// ended checks what has to hold at the end of any graph.
+func ended(t testing.TB, g *flow.Graph, r *flow.Running) {
+	t.Helper()
+	done, cancel := context.WithCancel(context.Background())
+	cancel() // the backends need not be asked
+	s := r.Snapshot(done)
+	if s.State != flow.Ended {
+		t.Errorf("flowtest: graph %q is %s, want ended", s.Graph, s.State)
+	}
+	bytes := make(map[string]int)
+	for _, d := range g.Describe().Stages {
+		bytes[d.Name] = d.MaxBytes
+	}
+	for _, src := range s.Sources {
+		if src.InFlight != 0 || src.BytesFree != bytes[src.Name] {
+			t.Errorf("flowtest: source %q has %d entries in flight and %d of %d byte credits at the end",
+				src.Name, src.InFlight, src.BytesFree, bytes[src.Name])
+		}
+	}
+	for _, e := range s.Edges {
+		if e.Fill != 0 {
+			t.Errorf("flowtest: %d chunks are left between %q and %q", e.Fill, e.From, e.To)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package flowtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// await asks look until it says yes, each time what it returned beside has been closed, and for at most d.
+func await(d time.Duration, look func() (bool, <-chan struct{})) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		ok, changed := look()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			ok, _ = look()
+			return ok
+		}
+	}
+}
+
+// around makes a call, through the Around that is set, if one is.
+func around(mu *sync.Mutex, a *Around, ctx context.Context, call func() error) error {
+	mu.Lock()
+	through := *a
+	mu.Unlock()
+	if through == nil {
+		return call()
+	}
+	return through(ctx, call)
+}
+
+// listDiff compares two lists by what their elements print as; "" if they are equal.
+func listDiff[T any](want, got []T) string {
+	w, g := printed(want), printed(got)
+	at := 0
+	for at < len(w) && at < len(g) && w[at] == g[at] {
+		at++
+	}
+	if at == len(w) && at == len(g) {
+		return ""
+	}
+	return fmt.Sprintf("  %d equal\n- %s\n+ %s", at, short(w[at:]), short(g[at:]))
+}
+
+// bagDiff is listDiff without regard to order.
+func bagDiff[T any](want, got []T) string {
+	count := make(map[string]int)
+	for _, v := range printed(want) {
+		count[v]++
+	}
+	var more []string
+	for _, v := range printed(got) {
+		if count[v]--; count[v] < 0 {
+			more = append(more, v)
+		}
+	}
+	var less []string
+	for _, v := range printed(want) {
+		if count[v] > 0 {
+			count[v]--
+			less = append(less, v)
+		}
+	}
+	if len(less)+len(more) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("- %s\n+ %s", short(less), short(more))
+}
+
+func printed[T any](values []T) []string {
+	s := make([]string, len(values))
+	for i, v := range values {
+		s[i] = fmt.Sprintf("%+v", v)
+	}
+	return s
+}
+
+// short prints the first elements of a list.
+func short(s []string) string {
+	const most = 20
+	if len(s) > most {
+		return fmt.Sprintf("%s … (%d in all)", strings.Join(s[:most], " "), len(s))
+	}
+	return strings.Join(s, " ")
+}
