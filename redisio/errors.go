@@ -140,6 +140,11 @@ func judge(err error) verdict {
 	return permanent
 }
 
+// IsPermanent reports an error that is, or wraps, an answer of the server that will not change by asking again: a wrong
+// type of key, missing rights, an unknown command. Everything else (a broken connection, a server that loads or is full, a
+// slot that moved) passes.
+func IsPermanent(err error) bool { return judge(err) == permanent }
+
 func groupExists(err error) bool  { return redis.HasErrorPrefix(err, "BUSYGROUP") }
 func isWrongType(err error) bool  { return redis.HasErrorPrefix(err, "WRONGTYPE") }
 func refusedKeys(err error) bool  { return judge(err) == lostGroup }
