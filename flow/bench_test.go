@@ -29,7 +29,7 @@ func discard[T any]() Sink[T] {
 func BenchmarkThreeMaps(b *testing.B) {
 	b.ReportAllocs()
 	inc := func(_ context.Context, v int) (int, error) { return v + 1, nil }
-	src := NewSource("count", func() Reader[int] { return &counter{max: b.N} })
+	src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Inline())
 	g := New("g", To(mapTo(mapTo(mapTo(src, inc), inc), inc), discard[int]()))
 	b.ResetTimer()
 	if err := g.Run(b.Context()); err != nil {
@@ -40,7 +40,7 @@ func BenchmarkThreeMaps(b *testing.B) {
 func BenchmarkWorkers(b *testing.B) {
 	b.ReportAllocs()
 	inc := func(_ context.Context, v int) (int, error) { return v + 1, nil }
-	src := NewSource("count", func() Reader[int] { return &counter{max: b.N} })
+	src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Inline())
 	g := New("g", To(mapTo(src, inc, Workers(4)), discard[int]()))
 	b.ResetTimer()
 	if err := g.Run(b.Context()); err != nil {

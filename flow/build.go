@@ -38,11 +38,11 @@ func (b *builder) island(nodes []*node, done func(), body func() error) {
 	})
 }
 
-func (b *builder) source(n *node, done func(), body func(*sourceRun) error) {
-	s := newSourceRun(b.run, n)
+func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) error) {
+	s := newSourceRun(b.run, nodes[0])
 	b.run.sources = append(b.run.sources, s)
 	b.run.islands = append(b.run.islands, &island{
-		nodes: []*node{n}, done: done,
+		nodes: nodes, done: done,
 		body:   func() error { return body(s) },
 		wanted: func() bool { return b.run.reading.Err() == nil },
 		ended:  make(chan struct{}),

@@ -78,7 +78,7 @@ func (g *Graph) Describe() Description {
 
 // isEdge says whether the link from one stage to another crosses goroutines.
 func isEdge(from, to *node) bool {
-	return from.kind == kindSource || from.kind == kindRoute || to.kind == kindMerge || to.async || to.workers > 1
+	return from.kind == kindSource && !from.inline || from.kind == kindRoute || to.kind == kindMerge || to.async || to.workers > 1
 }
 
 // boundaryOf is the stage whose chunk size the edge between two stages has.

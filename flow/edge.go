@@ -32,6 +32,11 @@ type edgeStats struct {
 	busy     atomic.Int64 // nanoseconds the reading lane worked
 }
 
+func (s *edgeStats) sent(n int) {
+	s.messages.Add(uint64(n))
+	s.chunks.Add(1)
+}
+
 func (s *edgeStats) taken(n int) { s.took.Add(uint64(n)) }
 
 func (s *edgeStats) worked(n int, d time.Duration) {
@@ -159,7 +164,7 @@ func (p *port[T]) free() bool { return len(p.e.ch) < cap(p.e.ch) }
 // send sends a chunk, which then belongs to the receiver. It reports false when it could not and still is the caller's:
 // only if block is false. When the lane is stopped while it blocks, the chunk is given back.
 func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
-	n := uint64(len(chunk))
+	n := len(chunk)
 	select {
 	case e.ch <- chunk:
 	default:
@@ -179,8 +184,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 		e.stats.since.Store(0)
 		e.stats.blocked.Add(int64(time.Since(since)))
 	}
-	e.stats.messages.Add(n)
-	e.stats.chunks.Add(1)
+	e.stats.sent(n)
 	return true
 }
 

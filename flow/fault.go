@@ -148,12 +148,21 @@ func orUnspecified(err error) error {
 	return err
 }
 
+// Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it decides: for operators
+// that turn errors into something else and have to let verdicts pass.
+func Verdict(err error) (Decision, bool) {
+	var v *verdict
+	if errors.As(err, &v) {
+		return Decision{Do: v.do, After: v.after}, true
+	}
+	return Decision{}, false
+}
+
 // decide asks the verdict, if the error is one, or else the policy. A permanent error stops the graph. If
 // the policy panics the entry goes back.
 func decide(p Policy, f *Fault) (d Decision) {
-	var v *verdict
-	if errors.As(f.Err, &v) {
-		return Decision{Do: v.do, After: v.after}
+	if d, ok := Verdict(f.Err); ok {
+		return d
 	}
 	var permanent *permanentError
 	if errors.As(f.Err, &permanent) {

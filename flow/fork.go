@@ -13,7 +13,7 @@ func Fork[T, A, B any](
 	nd := newNode(kindRoute, name, 2, opts)
 	reads(nd, in)
 	nd.needs(make != nil, "make")
-	nd.oneWorker()
+	nd.oneWorker = severalPorts
 	// Each output waits for the other's chain to be linked: the last one links the input.
 	type ends struct {
 		a *edge[A]

@@ -31,7 +31,7 @@ func Gather[T, U any](
 	name string, ins []Source[T], make func() GatherHandler[T, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker()
+	n.oneWorker = severalPorts
 	for _, in := range ins {
 		reads(n, in)
 	}
@@ -57,7 +57,7 @@ func Pair[A, B, U any](
 	name string, left Source[A], right Source[B], make func() PairHandler[A, B, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker()
+	n.oneWorker = severalPorts
 	reads(n, left)
 	reads(n, right)
 	n.needs(make != nil, "make")

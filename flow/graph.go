@@ -134,9 +134,12 @@ func (v *validation) stages() {
 		if n.unordered && n.keyedBy != nil {
 			v.issue(n, BuildError{Issue: "both Unordered and KeyedBy", Fix: "choose one"})
 		}
-		if n.kind == kindSource && n.workers > 1 {
-			v.issue(n, BuildError{Field: "Workers", Issue: "a source reads on one goroutine",
-				Fix: "give the workers to the stage after it"})
+		why := n.oneWorker
+		if n.kind == kindSource {
+			why = "a source reads on one goroutine; give the workers to the stage after it"
+		}
+		if n.workers > 1 && why != "" {
+			v.issue(n, BuildError{Field: "Workers", Issue: "this stage takes no workers", Fix: why})
 		}
 	}
 }

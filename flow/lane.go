@@ -18,6 +18,7 @@ type lane struct {
 
 	// aborted is set when the lane must not go on: what is pushed from then on goes back to its source.
 	aborted bool
+	failure error // of an alarm that rang between two messages: the life ends with it
 
 	hooks  []hook // downstream first
 	alarms []alarm
@@ -88,6 +89,9 @@ func (la *lane) live(body func() error) error {
 	if err := body(); err != nil {
 		return err
 	}
+	if la.failure != nil {
+		return la.failure
+	}
 	if la.aborted {
 		return nil
 	}
@@ -132,9 +136,13 @@ func (la *lane) step() {
 	}
 }
 
-// poll flushes a busy lane and sees whether it is still wanted.
+// poll flushes a busy lane, rings the alarms that are due, and sees whether the lane is still wanted.
 func (la *lane) poll() {
 	la.flush(false)
+	if err := la.ring(); err != nil {
+		la.failure = err
+		la.aborted = true
+	}
 	if la.ctx.Err() != nil {
 		la.aborted = true
 	}

@@ -292,10 +292,10 @@ func (n *news) tell() {
 	if n.last == nil {
 		return
 	}
-	n.last.wake()
+	n.last.tell()
 	n.last = nil
 	for _, s := range n.more {
-		s.wake()
+		s.tell()
 	}
 	n.more = n.more[:0]
 }

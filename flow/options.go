@@ -18,6 +18,8 @@ type stageConfig struct {
 	unordered bool
 	keyedBy   any // func(T) K behind a keyer[T]; its type is checked by Validate
 	async     bool
+	inline    bool
+	oneWorker string // why it must have no more than one
 	policy    Policy
 	holds     int
 	holdsFor  time.Duration
@@ -55,6 +57,14 @@ func Workers(n int) StageOption {
 		}
 	}
 }
+
+// OneWorker declares that the stage's state is the stage's and not a worker's, so that Validate refuses Workers for it. why
+// says so in a few words.
+func OneWorker(why string) StageOption { return func(c *stageConfig) { c.oneWorker = why } }
+
+// Inline runs a source in the goroutine of the stages behind it, without an edge between: for a source whose Read never
+// blocks. A Read that blocks would keep what those stages have buffered, and their alarms, waiting.
+func Inline() StageOption { return func(c *stageConfig) { c.inline = true } }
 
 // Unordered lets the output of a stage with Workers come in the order in which the work gets done: one slow message does
 // not hold up the others.

@@ -303,6 +303,9 @@ func (s *shift[T, U]) worker() error {
 			for cur = t; cur != nil; {
 				in, started := t.in, time.Now()
 				t.in, la.tried = nil, t.tried
+				if t.tried > 0 {
+					s.st.in.Add(^uint64(0)) // it is about to be counted again
+				}
 				pushAll(la, in, push)
 				took := time.Since(started)
 				s.pace.saw(len(in), took)

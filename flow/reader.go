@@ -145,12 +145,17 @@ func (in *Intake[T]) size(n int) {
 
 // NewSource makes a source. open makes a fresh Reader for each life of the source; it must do no I/O (see Opener).
 // Options that apply: Name, ChunkSize, MaxInFlight, MaxBytes, OnFault (for entries added with AddBad), Redelivers,
-// KeepsDeadLetters, TakesEffects, Invalid.
+// KeepsDeadLetters, TakesEffects, Inline, Invalid.
 func NewSource[T any](name string, open func() Reader[T], opts ...StageOption) Source[T] {
 	n := newNode(kindSource, name, 1, opts)
 	n.needs(open != nil, "open")
 	return newSource(n, 0, func(b *builder, to chain[T]) {
+		if n.inline {
+			b.source(append([]*node{n}, to.nodes...), to.done,
+				func(s *sourceRun) error { return readInline(s, open(), to) })
+			return
+		}
 		e := edgeTo(b, n, to)
-		b.source(n, e.sender().done, func(s *sourceRun) error { return read(s, open(), e) })
+		b.source([]*node{n}, e.sender().done, func(s *sourceRun) error { return read(s, open(), e) })
 	})
 }

@@ -3,11 +3,14 @@ package flow
 import (
 	"context"
 	"fmt"
+	"reflect"
 )
 
-// AnyPort, given to a RouteFunc's emit, sends the message to whichever output has room, in turn; when none has, it waits
-// for the next in turn.
+// AnyPort, given to a RouteFunc's emit, sends the message to an output that has room, in turn; when none has, to the first
+// that gets some.
 const AnyPort = -1
+
+const severalPorts = "it has several outputs or inputs; put the work into a stage of its own before or after it"
 
 // RouteFunc decides where a message goes: emit sends it to one of the outputs, and may be called for none, one, some or
 // all of them. Otherwise it is a Handler. A port that does not exist is an error of the message.
@@ -19,7 +22,7 @@ func Route[T, U any](in Source[T], name string, n int, make func() RouteFunc[T, 
 	nd := newNode(kindRoute, name, max(n, 0), opts)
 	reads(nd, in)
 	nd.needs(make != nil, "make")
-	nd.oneWorker()
+	nd.oneWorker = severalPorts
 	if n < 1 {
 		nd.issue("n", fmt.Sprintf("%d outputs", n), "ask for 1 or more")
 		n = 1 // so that the caller can index what it gets, up to Validate
@@ -28,13 +31,6 @@ func Route[T, U any](in Source[T], name string, n int, make func() RouteFunc[T, 
 		in.out.link(b, routeChain(nd, b, make, to))
 	})
 	return outs
-}
-
-func (n *node) oneWorker() {
-	if n.workers > 1 {
-		n.issue("Workers", "a stage with several outputs or inputs runs on one goroutine",
-			"put the work into a stage of its own before or after it")
-	}
 }
 
 // newOutlets makes n outputs; link is called once all of them are linked.
@@ -120,11 +116,11 @@ func (s *routeStage[T, U]) route(port int, m Message[U]) {
 
 func (s *routeStage[T, U]) pushAll() {
 	for i := range s.buf {
-		r := &s.buf[i]
-		if r.port == AnyPort {
-			r.port = s.anyPort()
+		if r := &s.buf[i]; r.port == AnyPort {
+			s.pushAny(r.m)
+		} else {
+			s.ports[r.port].push(r.m)
 		}
-		s.ports[r.port].push(r.m)
 	}
 	s.clear()
 }
@@ -134,17 +130,34 @@ func (s *routeStage[T, U]) clear() {
 	s.buf = s.buf[:0]
 }
 
-// anyPort takes the next output that would take a message without waiting.
-func (s *routeStage[T, U]) anyPort() int {
+// pushAny pushes to the next output in turn that would take a chunk now, or else waits for the first that does.
+func (s *routeStage[T, U]) pushAny(m Message[U]) {
 	n := len(s.ports)
 	for i := range n {
 		at := (s.turns + i) % n
 		if s.ports[at].free() {
 			s.turns = at + 1
-			return at
+			s.ports[at].push(m)
+			return
 		}
 	}
-	at := s.turns % n
-	s.turns = at + 1
-	return at
+	s.la.news.tell()
+	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.ctx.Done())}}
+	chunks := make([][]Message[U], n)
+	for i, p := range s.ports {
+		chunks[i] = append(append(p.e.fresh(), p.buf...), m)
+		cases = append(cases, reflect.SelectCase{
+			Dir: reflect.SelectSend, Chan: reflect.ValueOf(p.e.ch), Send: reflect.ValueOf(chunks[i]),
+		})
+	}
+	at, _, _ := reflect.Select(cases)
+	if at == 0 {
+		s.la.aborted = true
+		m.lease.release(Nacked, nil, &s.la.news)
+		return
+	}
+	s.turns = at
+	p := s.ports[at-1]
+	p.buf = p.buf[:0]
+	p.e.stats.sent(len(chunks[at-1]))
 }

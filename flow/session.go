@@ -55,23 +55,11 @@ func (s *sourceRun) pause(on bool) {
 	s.notify()
 }
 
-// credits waits until there is room to read, and reports false when the graph no longer reads.
-func (s *sourceRun) credits(ctx context.Context) (room, bytes int, ok bool) {
-	for {
-		if ctx.Err() != nil {
-			return 0, 0, false
-		}
-		s.mu.Lock()
-		room, bytes, ok = s.free, s.bytes, !s.paused && s.free > 0 && s.bytes > 0
-		s.mu.Unlock()
-		if ok {
-			return min(room, s.node.chunk), bytes, true
-		}
-		select {
-		case <-s.signal:
-		case <-ctx.Done():
-		}
-	}
+// credits returns how much may be read now; false if nothing may, until there is a signal.
+func (s *sourceRun) credits() (room, bytes int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.free, s.node.chunk), s.bytes, !s.paused && s.free > 0 && s.bytes > 0
 }
 
 func (s *sourceRun) credit(n, bytes int) {
@@ -82,40 +70,103 @@ func (s *sourceRun) credit(n, bytes int) {
 	s.notify()
 }
 
-// read is one life of a source: it reads chunks and sends them down its edge.
-func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
-	ses := s.begin(r)
-	defer ses.end()
-	la := newLane(s.run)
-	ctx := s.run.reading
+// intake is one life of a source's reading: the same whether what is read goes into an edge or down a chain.
+type intake[T any] struct {
+	s   *sourceRun
+	r   Reader[T]
+	ses *session
+	la  *lane // that gives leases back
+}
+
+func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) {
+	in := &intake[T]{s: s, r: r, ses: s.begin(r), la: la}
 	if o, ok := r.(Opener); ok {
-		if err := guard(ctx, o.Open); err != nil {
-			if ctx.Err() != nil {
+		if err := guard(s.run.reading, o.Open); err != nil {
+			in.ses.end()
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// next reads a chunk, into buf. more is false when that was the last.
+func (in *intake[T]) next(buf []Message[T], room, bytes int) (chunk []Message[T], more bool, err error) {
+	ctx := in.s.run.reading
+	got := &Intake[T]{msgs: buf, room: room, bytes: bytes, seq: in.ses.next}
+	err = guard(ctx, func(ctx context.Context) error { return in.r.Read(ctx, got) })
+	if got.Len() > 0 {
+		chunk = admit(in.ses, in.la, got)
+		in.la.news.tell()
+	}
+	switch {
+	case err == io.EOF, ctx.Err() != nil:
+		return chunk, false, nil
+	default:
+		return chunk, err == nil, err
+	}
+}
+
+// read is one life of a source with an edge behind it.
+func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
+	la := newLane(s.run)
+	in, err := openIntake(s, r, la)
+	if err != nil {
+		return err
+	}
+	defer in.ses.end()
+	for {
+		room, bytes, ok := s.credits()
+		for !ok {
+			select {
+			case <-s.signal:
+			case <-s.run.reading.Done():
 				return nil
 			}
+			room, bytes, ok = s.credits()
+		}
+		chunk, more, err := in.next(e.fresh(), room, bytes)
+		if len(chunk) > 0 {
+			e.send(la, chunk, true)
+		}
+		if !more || la.aborted {
 			return err
 		}
 	}
-	for {
-		room, bytes, ok := s.credits(ctx)
-		if !ok {
-			return nil
-		}
-		in := &Intake[T]{msgs: e.fresh(), room: room, bytes: bytes, seq: ses.next}
-		err := guard(ctx, func(ctx context.Context) error { return r.Read(ctx, in) })
-		if in.Len() > 0 {
-			if chunk := admit(ses, la, in); len(chunk) > 0 {
-				e.send(la, chunk, true)
+}
+
+// readInline is one life of a source that shares its goroutine with the stages behind it.
+func readInline[T any](s *sourceRun, r Reader[T], to chain[T]) error {
+	la := newLane(s.run)
+	push := to.open(la)
+	in, err := openIntake(s, r, la)
+	if err != nil {
+		return err
+	}
+	defer in.ses.end()
+	return la.live(func() error {
+		buf := make([]Message[T], 0, s.node.chunk)
+		for !la.aborted {
+			if err := la.ring(); err != nil {
+				return err
 			}
+			if s.run.reading.Err() != nil {
+				return nil
+			}
+			room, bytes, ok := s.credits()
+			if !ok { // the drain gives a signal too
+				receive(la, s.signal)
+				continue
+			}
+			chunk, more, err := in.next(buf, room, bytes)
+			pushAll(la, chunk, push)
 			la.news.tell()
+			clear(chunk)
+			if !more {
+				return err
+			}
 		}
-		switch {
-		case err == io.EOF, ctx.Err() != nil, la.aborted:
-			return nil
-		case err != nil:
-			return err
-		}
-	}
+		return nil
+	})
 }
 
 // admit gives each message of an intake a lease, and returns those that go into the graph.
@@ -174,17 +225,21 @@ type session struct {
 	reader any
 	next   uint64 // sequence number of the next entry; the reading goroutine's
 	wakeup chan struct{}
+	direct bool            // nobody wants to commit: the lanes return the credits themselves
 	ctx    context.Context // of commits
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
 	slabs []*slab
-	over  bool // nothing more will be read
-	final bool // what is unsettled is given back now
+	batch harvest // direct
+	over  bool    // nothing more will be read
+	final bool    // what is unsettled is given back now
 }
 
 func (s *sourceRun) begin(reader any) *session {
+	_, commits := reader.(Committer)
 	ses := &session{source: s, reader: reader, wakeup: make(chan struct{}, 1)}
+	ses.direct = !commits && s.run.graph.hooks.Committed == nil
 	ses.ctx, ses.cancel = context.WithCancel(context.WithoutCancel(s.run.hard))
 	s.mu.Lock()
 	s.sessions = append(s.sessions, ses)
@@ -220,6 +275,22 @@ func (ses *session) finish() {
 	ses.wake()
 }
 
+// tell says that entries have settled. A direct session deals with that on the spot: waking its committer, to do next to
+// nothing, would cost more than all the rest.
+func (ses *session) tell() {
+	if !ses.direct {
+		ses.wake()
+		return
+	}
+	ses.mu.Lock()
+	over := ses.collectLocked(&ses.batch)
+	ses.account(&ses.batch)
+	ses.mu.Unlock()
+	if over {
+		ses.wake()
+	}
+}
+
 func (ses *session) wake() {
 	select {
 	case ses.wakeup <- struct{}{}:
@@ -240,8 +311,7 @@ func (ses *session) commitLoop() error {
 	look := lookFirst
 	timer := time.NewTimer(look)
 	defer timer.Stop()
-	_, wanted := ses.reader.(Committer)
-	batch := harvest{wanted: wanted || ses.source.run.graph.hooks.Committed != nil}
+	batch := harvest{wanted: !ses.direct}
 	tries := 0
 	for {
 		over := ses.collect(&batch)
@@ -281,7 +351,7 @@ func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) {
 		return
 	}
 	ses.mu.Lock()
-	idle := len(ses.slabs) == 0
+	idle := ses.direct || len(ses.slabs) == 0
 	ses.mu.Unlock()
 	if idle {
 		<-ses.wakeup
@@ -297,6 +367,10 @@ func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) {
 func (ses *session) collect(b *harvest) (over bool) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
+	return ses.collectLocked(b)
+}
+
+func (ses *session) collectLocked(b *harvest) (over bool) {
 	rest := ses.slabs[:0]
 	for _, sl := range ses.slabs {
 		sl.collect(b, ses.final)
@@ -325,21 +399,30 @@ func (ses *session) commit(b *harvest, tries int) bool {
 			return false
 		}
 	}
+	if hook := s.run.graph.hooks.Committed; hook != nil {
+		s.run.hook("Committed", func() { hook(s.st.name, b.settled) })
+	}
+	ses.account(b)
+	return true
+}
+
+// account counts what has been committed, returns the credits, and empties the batch.
+func (ses *session) account(b *harvest) {
+	s := ses.source
+	if b.n == 0 {
+		return
+	}
 	for o, n := range b.by {
 		s.outcomes[o].Add(uint64(n))
 	}
 	s.settled.Add(uint64(b.n))
 	s.released.Add(uint64(b.unfault))
-	if hook := s.run.graph.hooks.Committed; hook != nil {
-		s.run.hook("Committed", func() { hook(s.st.name, b.settled) })
-	}
 	if b.unfault > 0 && !s.node.redelivers && s.run.hard.Err() == nil {
 		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: fmt.Errorf(
 			"%w: %d entries were given back unfinished", ErrNotRedeliverable, b.unfault)})
 	}
 	s.credit(b.n, b.bytes)
 	b.reset()
-	return true
 }
 
 func (ses *session) close() {

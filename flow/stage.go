@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
@@ -31,7 +30,8 @@ type stageBase struct {
 	la      *lane
 	st      *stageRun
 	ctx     context.Context
-	in, out uint64 // since the last count
+	timeout time.Duration // of each call; 0: none
+	in, out uint64        // since the last count
 
 	holds  []*hold
 	spare  []*hold // records to use again
@@ -62,8 +62,32 @@ func stageOf(ctx context.Context) *stageBase {
 	return s
 }
 
+// StageName returns the name of the stage whose handler was given ctx; "" outside a running graph.
+func StageName(ctx context.Context) string {
+	if s := stageOf(ctx); s != nil {
+		return s.st.name
+	}
+	return ""
+}
+
+// Sleep waits on behalf of the message at hand, for handlers that pace: before it waits, what the stages around have
+// buffered goes on. It returns early, with the context's cause, when ctx is done.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if s := stageOf(ctx); s != nil {
+		s.la.flush(true)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 func (s *stageBase) init(la *lane, st *stageRun) {
-	s.la, s.st = la, st
+	s.la, s.st, s.timeout = la, st, st.node.timeout
 	s.ctx = &stageContext{la.ctx, s}
 }
 
@@ -81,8 +105,8 @@ func (s *stageBase) count() {
 
 // guard makes one call of user code, with the stage's context and timeout, and turns a panic into an error.
 func (s *stageBase) guard(f func(context.Context) error) (err error) {
-	if s.st.node.timeout > 0 {
-		ctx, cancel := context.WithTimeout(s.ctx, s.st.node.timeout)
+	if s.timeout > 0 {
+		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 		defer cancel()
 		return guard(ctx, f)
 	}
@@ -194,8 +218,7 @@ func possible(d Decision, f *Fault, l lease) (Decision, error) {
 	})
 	switch {
 	case d.Do == ActNack && !redelivers:
-		var asked *verdict
-		if errors.As(f.Err, &asked) {
+		if _, asked := Verdict(f.Err); asked {
 			return Decision{Do: ActRetry, After: d.After}, nil
 		}
 		return Decision{Do: ActStop}, ErrNotRedeliverable

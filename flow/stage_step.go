@@ -28,9 +28,7 @@ func (s *stepStage[T, U]) over() {
 }
 
 func (s *stepStage[T, U]) push(m Message[T]) {
-	if s.la.tried == 0 {
-		s.in++
-	}
+	s.in++
 	out, goesOn, err := s.call(m)
 	if err != nil {
 		if out, goesOn, err = s.again(m, err); err != nil {
@@ -57,8 +55,8 @@ func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err e
 			err = recovered(v)
 		}
 	}()
-	if s.st.node.timeout > 0 {
-		ctx, cancel := context.WithTimeout(s.ctx, s.st.node.timeout)
+	if s.timeout > 0 {
+		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 		defer cancel()
 		return s.f(ctx, m)
 	}

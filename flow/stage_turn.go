@@ -18,9 +18,7 @@ type turn struct {
 
 // handle runs the handler on one message, with all the retries its faults deserve, and settles or passes on its share.
 func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
-	if t.la.tried == 0 {
-		t.in++
-	}
+	t.in++
 	for tries := t.la.tried + 1; ; tries++ {
 		t.cur = l
 		err := t.guard(call)
