@@ -30,7 +30,9 @@ func BenchmarkThreeMaps(b *testing.B) {
 	b.ReportAllocs()
 	inc := func(_ context.Context, v int) (int, error) { return v + 1, nil }
 	src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Inline())
-	g := New("g", To(mapTo(mapTo(mapTo(src, inc), inc), inc), discard[int]()))
+	make := func() func(context.Context, int) (int, error) { return inc }
+	maps := Transform(Transform(Transform(src, "a", make), "b", make), "c", make)
+	g := New("g", To(maps, discard[int]()))
 	b.ResetTimer()
 	if err := g.Run(b.Context()); err != nil {
 		b.Fatal(err)

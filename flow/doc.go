@@ -38,7 +38,7 @@
 //
 // # Writing operators
 //
-// [Step] makes a stage that turns a message into at most one, [Via] one that emits any number, [Route] and [Fork] stages
+// [Transform] makes a stage that turns a value into a value, [Step] one that turns a message into at most one, [Via] one that emits any number, [Route] and [Fork] stages
 // with several outputs, [Merge], [Gather] and [Pair] stages with several inputs. Package operators uses nothing else.
 // [NewSource] and [NewSink] make endpoints.
 package flow

@@ -42,8 +42,8 @@ type Alarm[U any] interface {
 }
 
 // StepFunc handles a message that becomes at most one: it returns what becomes of it, and whether it goes on. It is the
-// short form of a Handler, and the fast one: nothing is buffered. The message it returns must be derived from the one it
-// was given.
+// short form of a Handler, and a fast one: nothing is buffered. The message it returns has the lease of the one it was
+// given.
 type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], bool, error)
 
 // Via makes a stage of a handler: the general way from one input to one output. make is called for each life of the
@@ -57,12 +57,23 @@ func Via[T, U any](in Source[T], name string, make func() Handler[T, U], opts ..
 	})
 }
 
-// Step makes a stage of a StepFunc: the way for maps and filters. make is called as in Via.
+// Step makes a stage of a StepFunc: the way for filters, and for maps that look at metadata. make is called as in Via.
 func Step[T, U any](in Source[T], name string, make func() StepFunc[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
 	n.needs(make != nil, "make")
 	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
 		return newStepStage(la, la.run.stages[n], make, next).push
+	})
+}
+
+// Transform makes a stage of a function from value to value: the fastest there is. make is called as in Via.
+func Transform[T, U any](
+	in Source[T], name string, make func() func(context.Context, T) (U, error), opts ...StageOption,
+) Source[U] {
+	n := newNode(kindVia, name, 1, opts)
+	n.needs(make != nil, "make")
+	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
+		return newTransformStage(la, la.run.stages[n], make, next).push
 	})
 }
 

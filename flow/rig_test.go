@@ -198,11 +198,25 @@ func upTo(n int) []int {
 }
 
 func mapTo[T, U any](in Source[T], f func(context.Context, T) (U, error), opts ...StageOption) Source[U] {
-	return Step(in, "map", func() StepFunc[T, U] {
+	return Transform(in, "map", func() func(context.Context, T) (U, error) { return f }, opts...)
+}
+
+func stepTo[T, U any](in Source[T], f func(context.Context, T) (U, error), opts ...StageOption) Source[U] {
+	return Step(in, "step", func() StepFunc[T, U] {
 		return func(ctx context.Context, m Message[T]) (Message[U], bool, error) {
 			v, err := f(ctx, m.Value)
 			return Derive(m, v), true, err
 		}
+	}, opts...)
+}
+
+func viaTo[T, U any](in Source[T], f func(context.Context, T) (U, error), opts ...StageOption) Source[U] {
+	return Via(in, "via", func() Handler[T, U] {
+		return HandlerFunc[T, U](func(ctx context.Context, m Message[T], emit Emit[U]) error {
+			v, err := f(ctx, m.Value)
+			emit(Derive(m, v))
+			return err
+		})
 	}, opts...)
 }
 

@@ -174,15 +174,19 @@ func TestFaultPolicies(t *testing.T) {
 		"panic":          {panicky, Drop, func(int) Outcome { return Dropped }},
 	}
 	for name, tt := range tests {
-		for _, workers := range []int{1, 3} {
-			t.Run(fmt.Sprint(name, "/", workers), func(t *testing.T) {
+		kinds := map[string]func(Source[int], func(context.Context, int) (int, error), ...StageOption) Source[int]{
+			"transform": mapTo[int, int], "step": stepTo[int, int], "via": viaTo[int, int],
+		}
+		for kind, stage := range kinds {
+			workers := 1 + len(kind)%2*2
+			t.Run(fmt.Sprint(name, "/", kind), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					src, out := newScript(4), &bag[int]{}
 					opts := []StageOption{Workers(workers)}
 					if tt.policy != nil {
 						opts = append(opts, OnFault(tt.policy))
 					}
-					if err := New("g", To(mapTo(src.source(), tt.f, opts...), out.sink())).Run(t.Context()); err != nil {
+					if err := New("g", To(stage(src.source(), tt.f, opts...), out.sink())).Run(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 					src.wantOutcomes(t, tt.want)

@@ -244,3 +244,15 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 	}
 	return true
 }
+
+// renewFor makes a handler afresh while a message is at hand. If that panics the region fails, and the message goes back
+// like all others.
+func (s *stageBase) renewFor(l lease, renew func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.release(Nacked, nil, &s.la.news)
+			panic(v)
+		}
+	}()
+	renew()
+}

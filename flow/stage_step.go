@@ -2,38 +2,65 @@ package flow
 
 import "context"
 
+// oneStage is what stepStage and transformStage have in common: a function for a message that becomes at most one, and
+// the slow path of a call that failed.
+type oneStage struct {
+	stageBase
+	renew func() // makes the function afresh
+}
+
+func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
+	s.init(la, st)
+	s.renew = renew
+	over := func() {
+		s.dropHolds()
+		s.count()
+	}
+	la.hooks = append(la.hooks, hook{
+		open:  func() error { s.renew(); return nil },
+		flush: func(bool) { s.count() },
+		end:   func() error { over(); return nil },
+		drop:  over,
+	})
+}
+
+// again is the slow path: the fault policy, and the retries it asks for. It reports false when the message is settled.
+func (s *oneStage) again(l lease, meta *Meta, err error, call func() error) bool {
+	for tries := s.la.tried + 1; err != nil; tries++ {
+		s.endJoins(Nacked)
+		if _, panicked := err.(*PanicError); panicked {
+			s.dropHolds()
+			s.renewFor(l, s.renew)
+		}
+		if !s.retry(l, meta, err, tries) {
+			return false
+		}
+		err = call()
+	}
+	return true
+}
+
 // stepStage runs a StepFunc.
 type stepStage[T, U any] struct {
-	stageBase
-	make func() StepFunc[T, U]
+	oneStage
 	f    StepFunc[T, U]
 	next func(Message[U])
 }
 
 func newStepStage[T, U any](la *lane, st *stageRun, make func() StepFunc[T, U], next func(Message[U])) *stepStage[T, U] {
-	s := &stepStage[T, U]{make: make, next: next}
-	s.init(la, st)
-	la.hooks = append(la.hooks, hook{
-		open:  func() error { s.f = make(); return nil },
-		flush: func(bool) { s.count() },
-		end:   func() error { s.over(); return nil },
-		drop:  s.over,
-	})
+	s := &stepStage[T, U]{next: next}
+	s.start(la, st, func() { s.f = make() })
 	return s
-}
-
-func (s *stepStage[T, U]) over() {
-	s.dropHolds()
-	s.count()
 }
 
 func (s *stepStage[T, U]) push(m Message[T]) {
 	s.in++
 	out, goesOn, err := s.call(m)
-	if err != nil {
-		if out, goesOn, err = s.again(m, err); err != nil {
-			return
-		}
+	if err != nil && !s.again(m.lease, m.metaRef(), err, func() error {
+		out, goesOn, err = s.call(m)
+		return err
+	}) {
+		return
 	}
 	if len(s.joined) > 0 {
 		s.endJoins(Acked)
@@ -43,9 +70,7 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 		return
 	}
 	s.out++
-	if out.lease != m.lease { // made anew instead of derived: it has no lease of its own to keep alive
-		out.lease = m.lease
-	}
+	out.lease = m.lease // also if it was made anew instead of derived
 	s.next(out)
 }
 
@@ -63,29 +88,53 @@ func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err e
 	return s.f(s.ctx, m)
 }
 
-// again is the slow path: the fault policy, and the retries it asks for. The message is settled when it returns an error.
-func (s *stepStage[T, U]) again(m Message[T], err error) (out Message[U], goesOn bool, _ error) {
-	for tries := s.la.tried + 1; ; tries++ {
-		s.endJoins(Nacked)
-		if _, panicked := err.(*PanicError); panicked {
-			s.dropHolds()
-			s.renewFor(m.lease)
-		}
-		if !s.retry(m.lease, m.metaRef(), err, tries) {
-			return out, false, err
-		}
-		if out, goesOn, err = s.call(m); err == nil {
-			return out, goesOn, nil
-		}
+// transformStage runs a function from value to value.
+type transformStage[T, U any] struct {
+	oneStage
+	f    func(context.Context, T) (U, error)
+	next func(Message[U])
+}
+
+func newTransformStage[T, U any](
+	la *lane, st *stageRun, make func() func(context.Context, T) (U, error), next func(Message[U]),
+) *transformStage[T, U] {
+	s := &transformStage[T, U]{next: next}
+	s.start(la, st, func() { s.f = make() })
+	return s
+}
+
+func (s *transformStage[T, U]) push(m Message[T]) {
+	s.in++
+	v, err := s.call(m.Value)
+	if err != nil {
+		s.slow(m, err)
+		return
+	}
+	s.out++
+	s.next(Message[U]{Value: v, meta: m.meta, lease: m.lease})
+}
+
+func (s *transformStage[T, U]) slow(m Message[T], err error) {
+	var v U
+	if s.again(m.lease, m.metaRef(), err, func() error {
+		v, err = s.call(m.Value)
+		return err
+	}) {
+		s.out++
+		s.next(Derive(m, v))
 	}
 }
 
-func (s *stepStage[T, U]) renewFor(l lease) {
+func (s *transformStage[T, U]) call(v T) (u U, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.release(Nacked, nil, &s.la.news)
-			panic(v)
+			err = recovered(v)
 		}
 	}()
-	s.f = s.make()
+	if s.timeout > 0 {
+		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
+		defer cancel()
+		return s.f(ctx, v)
+	}
+	return s.f(s.ctx, v)
 }

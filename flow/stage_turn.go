@@ -29,25 +29,13 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 		t.undo()
 		if _, panicked := err.(*PanicError); panicked { // its state cannot be trusted: what it held goes back
 			t.dropHolds()
-			t.renewFor(l)
+			t.renewFor(l, t.renew)
 			t.st.restarts.Add(1)
 		}
 		if !t.retry(l, meta, err, tries) {
 			return
 		}
 	}
-}
-
-// renewFor makes the handler afresh while a message is at hand. If that panics the region fails, and the message goes
-// back like all others.
-func (t *turn) renewFor(l lease) {
-	defer func() {
-		if v := recover(); v != nil {
-			l.release(Nacked, nil, &t.la.news)
-			panic(v)
-		}
-	}()
-	t.renew()
 }
 
 // apart runs a call that no message stands behind, such as End.
