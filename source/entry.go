@@ -1,0 +1,158 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// traceparent is the header under which the trace context of a native entry travels.
+const traceparent = "traceparent"
+
+// entries turns entries of a Redis stream into messages. It belongs to the goroutine that reads.
+type entries[T any] struct {
+	format redisio.Format[T]
+	env    redisio.Envelope
+}
+
+// add adds a batch to the intake. An entry that cannot be decoded is added as a bad one: it is a fault of its own, and
+// says nothing about its neighbours.
+func (es *entries[T]) add(in *flow.Intake[T], b *redisio.Batch) {
+	if len(b.Entries) == 0 {
+		return
+	}
+	in.Grow(len(b.Entries))
+	for i := range b.Entries {
+		e := &b.Entries[i]
+		v, err := es.decode(e)
+		size := e.Fields.Size() + len(e.ID)
+		if err != nil {
+			in.AddBad(es.meta(e), size, err)
+			continue
+		}
+		in.Add(v, es.meta(e), size)
+	}
+}
+
+// decode makes a panic of a format or codec a failure of the entry at hand.
+func (es *entries[T]) decode(e *redisio.Entry) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &redisio.DecodeError{ID: e.ID, Err: &flow.PanicError{Value: p, Stack: debug.Stack()}}
+		}
+	}()
+	return es.format.Decode(e, &es.env)
+}
+
+func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
+	m := flow.Meta{ID: e.ID, MessageID: es.env.ID, Key: es.env.Key, Type: es.env.Type, Attempt: int(e.Deliveries)}
+	if id, err := redisio.ParseID(e.ID); err == nil {
+		m.Time = id.Time()
+	}
+	n := len(es.env.Headers)
+	if es.env.Traceparent != "" {
+		n++
+	}
+	if n == 0 {
+		return m
+	}
+	m.Headers = make(flow.Headers, 0, n)
+	for _, h := range es.env.Headers {
+		m.Headers = append(m.Headers, flow.Header(h))
+	}
+	if es.env.Traceparent != "" {
+		m.Headers = append(m.Headers, flow.Header{Name: traceparent, Value: es.env.Traceparent})
+	}
+	return m
+}
+
+// formatOf is the format a config asks for: its own, or that of its codec, or what suits T.
+func formatOf[T any](codec redisio.Codec[T], format redisio.Format[T]) redisio.Format[T] {
+	if format != nil {
+		return format
+	}
+	if codec == nil {
+		if raw, ok := redisio.Raw().(redisio.Format[T]); ok {
+			return raw
+		}
+		codec = redisio.DefaultCodec[T]()
+	}
+	return redisio.Native(codec)
+}
+
+// mistakes gathers what is wrong with a config, for Validate to report.
+type mistakes []flow.StageOption
+
+func (m *mistakes) add(field, issue, fix string) { *m = append(*m, flow.Invalid(field, issue, fix)) }
+
+// of adds the mistakes that redisio found, under the names that the fields have here.
+func (m *mistakes) of(err error, names map[string]string) {
+	var one *redisio.ConfigError
+	switch e := err.(type) {
+	case nil:
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			m.of(err, names)
+		}
+	default:
+		if !errors.As(err, &one) {
+			*m = append(*m, flow.InvalidError(err))
+			return
+		}
+		field := one.Field
+		if name, ok := names[field]; ok {
+			field = name
+		}
+		m.add(field, one.Problem, one.Fix)
+	}
+}
+
+// both reports two fields of which only one may be set.
+func (m *mistakes) both(codec, format bool) {
+	if codec && format {
+		m.add("Format", "is set beside Codec", "choose one: a format has a codec of its own")
+	}
+}
+
+// safely keeps a panic of the caller's hook from ending the process: hooks are called from goroutines of redisio.
+func safely(hook func(redisio.Event)) func(redisio.Event) {
+	if hook == nil {
+		return nil
+	}
+	return func(e redisio.Event) {
+		defer func() { _ = recover() }()
+		hook(e)
+	}
+}
+
+// final marks an error that ends a reader: redisio waits and reconnects by itself where that can help.
+func final(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return flow.Permanent(err)
+}
+
+// tries is the wait between tries of what redisio does not try again by itself.
+func tries() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2,
+		MaxInterval: 5 * time.Second}
+}
+
+// pause waits, and reports whether the context still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

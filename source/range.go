@@ -1,0 +1,120 @@
+package source
+
+import (
+	"context"
+	"io"
+	"math"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// RangeConfig configures Range. Key is required; the zero value of the rest is the default.
+type RangeConfig[T any] struct {
+	// Key is the Redis key of the stream.
+	Key string
+	// From and To are the first and the last entry that count, both included. The defaults are the beginning, and the end
+	// as it is when reading gets there.
+	From, To redisio.ID
+	// Since and Until say the same by time, of entries as the server's clock stamped them.
+	Since, Until time.Time
+
+	// Codec and Format are as in StreamConfig.
+	Codec  redisio.Codec[T]
+	Format redisio.Format[T]
+
+	// MaxInFlight and MaxBytes are the credits. The defaults are 4096 and 64 MiB.
+	MaxInFlight int
+	MaxBytes    int
+	// Count is how many entries one read takes at most. The default is 1000.
+	Count int
+	// Wait is how long to keep trying while Redis is not reachable at the start; see StreamConfig.
+	Wait time.Duration
+}
+
+// Range reads a piece of a stream, by id or by time, and then ends. Reading changes nothing on the server; a stream that
+// does not exist has no entries.
+//
+// Nothing is acknowledged, so nothing is delivered again: a message that fails for good, or an entry that cannot be decoded,
+// stops the graph unless a policy drops it (flow.Drop). When the connection breaks, reading goes on where it was.
+func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.StageOption) flow.Source[T] {
+	var wrong mistakes
+	rc := redisio.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.Count}
+	if rdb == nil {
+		wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
+	}
+	if !cfg.Since.IsZero() {
+		if !cfg.From.IsZero() {
+			wrong.add("Since", "is set beside From", "choose one")
+		}
+		rc.From = redisio.IDAt(cfg.Since)
+	}
+	if !cfg.Until.IsZero() {
+		if !cfg.To.IsZero() {
+			wrong.add("Until", "is set beside To", "choose one")
+		}
+		rc.To = redisio.ID{Ms: redisio.IDAt(cfg.Until).Ms, Seq: math.MaxUint64}
+	}
+	if cfg.Wait < 0 {
+		wrong.add("Wait", "is negative", "leave it 0 to fail at once")
+	}
+	wrong.of(rc.Validate(), map[string]string{"MaxCount": "Count"})
+	wrong.both(cfg.Codec != nil, cfg.Format != nil)
+	if rc.MaxCount <= 0 {
+		rc.MaxCount = defaultCount
+	}
+	base := append([]flow.StageOption(wrong), flow.ChunkSize(rc.MaxCount))
+	if cfg.MaxInFlight != 0 {
+		base = append(base, flow.MaxInFlight(cfg.MaxInFlight))
+	}
+	if cfg.MaxBytes != 0 {
+		base = append(base, flow.MaxBytes(cfg.MaxBytes))
+	}
+	format := formatOf(cfg.Codec, cfg.Format)
+	return flow.NewSource("range", func() flow.Reader[T] {
+		r, err := redisio.NewRangeReader(rdb, rc)
+		return &rangeReader[T]{r: r, err: err, wait: cfg.Wait, entries: entries[T]{format: format}}
+	}, append(base, opts...)...)
+}
+
+// rangeReader is the running side of Range.
+type rangeReader[T any] struct {
+	r       *redisio.RangeReader
+	err     error // of the configuration
+	wait    time.Duration
+	until   time.Time // an error before the first answer is final from then on
+	entries entries[T]
+	reached bool
+}
+
+func (r *rangeReader[T]) Open(ctx context.Context) error {
+	if r.err != nil {
+		return flow.Permanent(r.err)
+	}
+	r.until = time.Now().Add(r.wait)
+	return final(ctx, r.r.Open(ctx))
+}
+
+func (r *rangeReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
+	wait := tries()
+	for {
+		var b redisio.Batch
+		err := r.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
+		switch {
+		case err == nil || err == io.EOF:
+			r.reached = true
+			r.entries.add(in, &b)
+			return err
+		case ctx.Err() != nil:
+			return err
+		case redisio.IsPermanent(err), !r.reached && !time.Now().Before(r.until):
+			return flow.Permanent(err)
+		}
+		if !pause(ctx, wait.NextBackOff()) {
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// The fields that a dead letter has beside those of its entry. The native format passes over them.
+const (
+	deadError    = "dead:error"
+	deadGraph    = "dead:graph"
+	deadStage    = "dead:stage"
+	deadAttempts = "dead:attempts"
+	deadID       = "dead:id"
+	deadFrom     = "dead:key"
+	deadGroup    = "dead:group"
+	deadTime     = "dead:time"
+)
+
+const (
+	commitTimeout = 10 * time.Second
+	nackChunk     = 500      // ids of one script call
+	maxErrorText  = 4 * 1024 // bytes of the error that a dead letter tells: a panic has its stack in it
+)
+
+// settler commits settlements to a group. It belongs to the goroutine that commits.
+//
+// Idea of doing it twice: a Commit that failed is called again with the same settlements. Acks and dead letters may be
+// repeated as they are. A nack may not: the entry may have been delivered again since, and would be taken from under the
+// work on it. So a Commit that failed in part notes what it has done.
+type settler struct {
+	r    *redisio.GroupReader
+	plan *streamPlan
+
+	acks    []string
+	again   map[time.Duration][]string
+	letters []redisio.DeadLetter
+	seqs    map[string]uint64   // of the ids to nack; nil while there are none
+	done    map[uint64]struct{} // nacked by a Commit that failed
+}
+
+// Commit acknowledges what is done, gives back what is not, and moves what is hopeless to the dead letters.
+func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
+	if s.plan.group.NoAck {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	s.sort(settled)
+	var errs []error
+	if len(s.acks) > 0 {
+		_, err := s.r.Ack(ctx, s.acks)
+		errs = append(errs, err)
+	}
+	if len(s.letters) > 0 {
+		errs = append(errs, s.r.Dead(ctx, s.plan.deadKey, s.letters))
+	}
+	for after, ids := range s.again {
+		errs = append(errs, s.nack(ctx, ids, after))
+	}
+	err := errors.Join(errs...)
+	s.reset(err == nil)
+	if redisio.IsPermanent(err) {
+		return flow.Permanent(err)
+	}
+	return err
+}
+
+// sort decides what is to be done about each settlement.
+func (s *settler) sort(settled []flow.Settlement) {
+	for i := range settled {
+		st := &settled[i]
+		switch st.Outcome {
+		case flow.Acked, flow.Dropped:
+			s.acks = append(s.acks, st.Meta.ID)
+			continue
+		case flow.Dead:
+			s.letters = append(s.letters, s.letter(st))
+			continue
+		}
+		if st.Fault != nil && s.plan.maxDeliveries > 0 && st.Meta.Attempt >= s.plan.maxDeliveries {
+			s.letters = append(s.letters, s.letter(st))
+			continue
+		}
+		if _, done := s.done[st.Seq]; done {
+			continue
+		}
+		after := time.Duration(0) // given back unfinished: anybody may have it at once, this reader included
+		if st.Fault != nil {
+			after = st.Fault.After
+		}
+		if s.again == nil {
+			s.again, s.seqs = make(map[time.Duration][]string), make(map[string]uint64)
+		}
+		s.again[after] = append(s.again[after], st.Meta.ID)
+		s.seqs[st.Meta.ID] = st.Seq
+	}
+}
+
+// nack gives entries back in pieces, each of which happens or not.
+func (s *settler) nack(ctx context.Context, ids []string, after time.Duration) error {
+	for len(ids) > 0 {
+		n := min(len(ids), nackChunk)
+		if err := s.r.Nack(ctx, ids[:n], after); err != nil {
+			return err
+		}
+		if s.done == nil {
+			s.done = make(map[uint64]struct{})
+		}
+		for _, id := range ids[:n] {
+			s.done[s.seqs[id]] = struct{}{}
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// reset makes ready for the next Commit, with other settlements if all of this one is done.
+func (s *settler) reset(all bool) {
+	clear(s.acks)
+	clear(s.letters)
+	s.acks, s.letters, s.again, s.seqs = s.acks[:0], s.letters[:0], nil, nil
+	if all {
+		s.done = nil
+	}
+}
+
+// letter says why an entry is given up. Its own fields are copied on the server.
+func (s *settler) letter(st *flow.Settlement) redisio.DeadLetter {
+	f := redisio.Fields{}
+	add := func(name, value string) { f = append(f, redisio.Field{Name: name, Value: []byte(value)}) }
+	if st.Fault != nil {
+		add(deadError, errorText(st.Fault.Err))
+		add(deadGraph, st.Fault.Graph)
+		add(deadStage, st.Fault.Stage)
+	}
+	add(deadAttempts, strconv.Itoa(st.Meta.Attempt))
+	add(deadID, st.Meta.ID)
+	add(deadFrom, s.plan.group.Key)
+	add(deadGroup, s.plan.group.Group)
+	add(deadTime, time.Now().UTC().Format(time.RFC3339Nano))
+	return redisio.DeadLetter{ID: st.Meta.ID, Extra: f}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "…"
+	}
+	return strings.ToValidUTF8(text, "?")
+}

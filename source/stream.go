@@ -1,0 +1,223 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// StreamConfig configures Stream. Key and Group are required; the zero value of the rest is the default.
+type StreamConfig[T any] struct {
+	// Key is the Redis key of the stream.
+	Key string
+	// Group is the consumer group. Sources with the same group share its entries, in one process or in many. It is made,
+	// with the stream, when it is missing.
+	Group string
+	// Consumer names this reader in the group. The default is a name of its own for each run, which is what most want: two
+	// readers that are alive must never share one.
+	Consumer string
+	// Start is where a group that does not exist yet begins. The default is the beginning of the stream.
+	Start redisio.Start
+
+	// Codec decodes the data of native entries. The default is redisio.DefaultCodec: strings and []byte as they are,
+	// everything else JSON.
+	Codec redisio.Codec[T]
+	// Format decodes whole entries, instead of Codec. The default is redisio.Native, and redisio.Raw for redisio.Fields.
+	Format redisio.Format[T]
+
+	// MaxInFlight and MaxBytes are the credits: how many entries, and bytes of entries, may be read and not settled. The
+	// pending list of this reader has no more, apart from entries that wait for their next delivery. The defaults
+	// are 4096 and 64 MiB.
+	MaxInFlight int
+	MaxBytes    int
+	// Count is how many entries one read takes at most. The default is 1000.
+	Count int
+	// Block is how long a read waits on the server for entries, and so how long the source may take to notice that the graph
+	// drains. The default is 1 s, the most 2 s.
+	Block time.Duration
+	// Lease is how long entries stay with a reader that has died; live ones renew it. The default is 30 s. The readers of a
+	// group should agree on it.
+	Lease time.Duration
+
+	// MaxDeliveries is how often an entry that fails is delivered; then it goes to the dead letters. The count is the
+	// server's, over all readers. The default is 16; negative means no limit.
+	MaxDeliveries int
+	// DeadKey is the stream for dead letters. The default is Key+":dead". On Redis Cluster it must share Key's hash slot,
+	// so there the default for a Key without a hash tag is "{Key}:dead".
+	DeadKey string
+	// DeadMaxLen bounds the dead-letter stream, roughly. The default 0 keeps all.
+	DeadMaxLen int64
+
+	// AtMostOnce reads without acknowledgements, which is cheaper for the server: what has been read is gone, however
+	// the work on it ends, and there are no dead letters.
+	AtMostOnce bool
+	// Wait is how long to keep trying while Redis is not reachable at the start. By default the graph stops with the error
+	// of the first try. Once it has started the source reconnects for as long as it takes.
+	Wait time.Duration
+	// OnEvent is told what the reader noticed: reconnects, lost leases, entries taken over. It must not block.
+	OnEvent func(redisio.Event)
+}
+
+const (
+	defaultCount         = 1000
+	defaultMaxDeliveries = 16
+)
+
+// Stream reads a Redis stream as a member of a consumer group.
+//
+// Every entry that is read ends acknowledged, as a dead letter, or still pending, whatever fails: delivery is at least
+// once. An entry is acknowledged when all that came of it is done, in particular written by the sinks. One that failed
+// is delivered again after the delay that was asked for, to this reader or another, and becomes a dead letter after
+// MaxDeliveries, or at once when it was rejected or cannot be decoded. One that was not finished when the graph
+// ended is given back, for others to take at once; those of a process that died are taken over when their lease is over.
+//
+// A dead letter has all raw fields of the entry, and behind them dead:error, dead:graph, dead:stage, dead:attempts,
+// dead:id, dead:key, dead:group and dead:time.
+//
+// Message metadata: ID and Time are the entry's, Attempt its deliveries; MessageID, Key, Type and Headers are what the
+// producer gave (the trace context is the header "traceparent"). Values of type []byte and redisio.Fields refer to the
+// buffer that the reply came in, which nobody writes to again.
+//
+// The client is the caller's: connections are derived from it, and it is never closed. A key of the wrong type and
+// missing rights stop the graph.
+func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Source[T] {
+	p := cfg.plan(rdb)
+	base := append([]flow.StageOption(p.wrong), flow.ChunkSize(p.group.MaxCount), flow.Redelivers(), flow.KeepsDeadLetters())
+	if cfg.MaxInFlight != 0 {
+		base = append(base, flow.MaxInFlight(cfg.MaxInFlight))
+	}
+	if cfg.MaxBytes != 0 {
+		base = append(base, flow.MaxBytes(cfg.MaxBytes))
+	}
+	format := formatOf(cfg.Codec, cfg.Format)
+	return flow.NewSource("stream", func() flow.Reader[T] {
+		r, err := redisio.NewGroupReader(rdb, p.group)
+		return &streamReader[T]{
+			settler: settler{r: r, plan: p}, err: err, entries: entries[T]{format: format},
+		}
+	}, append(base, opts...)...)
+}
+
+// streamPlan is a StreamConfig with its defaults, and what is wrong with it.
+type streamPlan struct {
+	group         redisio.GroupConfig
+	deadKey       string
+	maxDeliveries int
+	wrong         mistakes
+}
+
+func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
+	p := &streamPlan{
+		group: redisio.GroupConfig{
+			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
+			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, Wait: c.Wait, OnEvent: safely(c.OnEvent),
+		},
+		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
+	}
+	if rdb == nil {
+		p.wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
+	}
+	p.wrong.of(p.group.Validate(), map[string]string{"MaxCount": "Count"})
+	p.wrong.both(c.Codec != nil, c.Format != nil)
+	if p.group.MaxCount <= 0 {
+		p.group.MaxCount = defaultCount
+	}
+	if p.maxDeliveries == 0 {
+		p.maxDeliveries = defaultMaxDeliveries
+	}
+	_, cluster := rdb.(*redis.ClusterClient)
+	switch {
+	case c.AtMostOnce:
+		if c.DeadKey != "" || c.MaxDeliveries != 0 {
+			p.wrong.add("AtMostOnce", "is set beside DeadKey or MaxDeliveries",
+				"drop one of them: what was read at most once is neither delivered again nor kept")
+		}
+	case c.DeadKey == "":
+		p.deadKey = deadKey(c.Key, cluster)
+		if p.deadKey == "" {
+			p.wrong.add("DeadKey", fmt.Sprintf("no default shares the hash slot of %q", c.Key),
+				"give the keys a common hash tag, as {orders} and {orders}:dead")
+		}
+	case c.DeadKey == c.Key:
+		p.wrong.add("DeadKey", "is the stream that is read", "name another stream")
+	case cluster && hashed(c.DeadKey) != hashed(c.Key):
+		p.wrong.add("DeadKey", fmt.Sprintf("%q does not share the hash slot of %q", c.DeadKey, c.Key),
+			"give both the same hash tag, as {orders} and {orders}:dead")
+	}
+	return p
+}
+
+// deadKey is the default key of dead letters; "" if there is none in the same hash slot.
+func deadKey(key string, cluster bool) string {
+	plain := key + ":dead"
+	if !cluster || hashed(plain) == hashed(key) {
+		return plain
+	}
+	if tagged := "{" + key + "}:dead"; hashed(tagged) == key {
+		return tagged
+	}
+	return ""
+}
+
+// hashed is the part of a key that Redis Cluster hashes: what stands in the first braces, if anything does, else all.
+func hashed(key string) string {
+	if _, rest, ok := strings.Cut(key, "{"); ok {
+		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+			return tag
+		}
+	}
+	return key
+}
+
+// streamReader is the running side of Stream.
+type streamReader[T any] struct {
+	settler
+	entries entries[T]
+	err     error // of the configuration
+	open    atomic.Bool
+}
+
+// Open makes the group. That Redis is not there is final: waiting for it is what Wait is for.
+func (s *streamReader[T]) Open(ctx context.Context) error {
+	if s.err != nil {
+		return flow.Permanent(s.err)
+	}
+	if err := s.r.Open(ctx); err != nil {
+		return final(ctx, err)
+	}
+	s.open.Store(true)
+	return nil
+}
+
+func (s *streamReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
+	var b redisio.Batch
+	err := s.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
+	s.entries.add(in, &b)
+	return final(ctx, err)
+}
+
+// Meter tells the group's lag and pending entries, of all its readers.
+func (s *streamReader[T]) Meter(ctx context.Context) (lag, pending int64, err error) {
+	if !s.open.Load() {
+		return -1, -1, redisio.ErrNotOpen
+	}
+	info, err := s.r.Info(ctx)
+	if err != nil {
+		return -1, -1, err
+	}
+	return info.Lag, info.Pending, nil
+}
+
+func (s *streamReader[T]) Close(ctx context.Context) error {
+	if !s.open.Load() {
+		return nil
+	}
+	return s.r.Close(ctx)
+}

@@ -1,0 +1,97 @@
+package source
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// TailConfig configures Tail. Key is required; the zero value of the rest is the default.
+type TailConfig[T any] struct {
+	// Key is the Redis key of the stream. It need not exist yet.
+	Key string
+	// Start is where to begin: behind an entry, at a time, at the beginning, or at the end, which is the default.
+	Start redisio.Start
+
+	// Codec and Format are as in StreamConfig.
+	Codec  redisio.Codec[T]
+	Format redisio.Format[T]
+
+	// MaxInFlight and MaxBytes are the credits. The defaults are 4096 and 64 MiB.
+	MaxInFlight int
+	MaxBytes    int
+	// Count is how many entries one read takes at most. The default is 1000.
+	Count int
+	// Block is how long a read waits on the server for entries. The default is 1 s, the most 2 s.
+	Block time.Duration
+	// Wait is how long to keep trying while Redis is not reachable at the start; see StreamConfig.
+	Wait time.Duration
+	// OnEvent is told of broken and new connections. It must not block.
+	OnEvent func(redisio.Event)
+}
+
+// Tail follows a stream without a group: it sees every entry behind its start, whoever else reads the stream, and leaves
+// no trace on the server. Its position is remembered over reconnects; each run begins at Start.
+//
+// Nothing is acknowledged, so nothing is delivered again: a message that fails for good stops the graph, unless the
+// policy drops it (flow.Drop). An entry that cannot be decoded is dropped and counted; OnFault sets something else.
+func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.StageOption) flow.Source[T] {
+	if cfg.Start.IsZero() {
+		cfg.Start = redisio.StartEnd()
+	}
+	rc := redisio.TailConfig{Key: cfg.Key, Start: cfg.Start, Block: cfg.Block, MaxCount: cfg.Count, Wait: cfg.Wait,
+		OnEvent: safely(cfg.OnEvent)}
+	var wrong mistakes
+	if rdb == nil {
+		wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
+	}
+	wrong.of(rc.Validate(), map[string]string{"MaxCount": "Count"})
+	wrong.both(cfg.Codec != nil, cfg.Format != nil)
+	if rc.MaxCount <= 0 {
+		rc.MaxCount = defaultCount
+	}
+	base := append([]flow.StageOption(wrong), flow.ChunkSize(rc.MaxCount), flow.OnFault(flow.Drop))
+	if cfg.MaxInFlight != 0 {
+		base = append(base, flow.MaxInFlight(cfg.MaxInFlight))
+	}
+	if cfg.MaxBytes != 0 {
+		base = append(base, flow.MaxBytes(cfg.MaxBytes))
+	}
+	format := formatOf(cfg.Codec, cfg.Format)
+	return flow.NewSource("tail", func() flow.Reader[T] {
+		r, err := redisio.NewTailReader(rdb, rc)
+		return &tailReader[T]{r: r, err: err, entries: entries[T]{format: format}}
+	}, append(base, opts...)...)
+}
+
+// tailReader is the running side of Tail.
+type tailReader[T any] struct {
+	r       *redisio.TailReader
+	err     error // of the configuration
+	entries entries[T]
+}
+
+func (t *tailReader[T]) Open(ctx context.Context) error {
+	if t.err != nil {
+		return flow.Permanent(t.err)
+	}
+	return final(ctx, t.r.Open(ctx))
+}
+
+func (t *tailReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
+	var b redisio.Batch
+	err := t.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
+	t.entries.add(in, &b)
+	return final(ctx, err)
+}
+
+func (t *tailReader[T]) Close(ctx context.Context) error {
+	if t.r == nil {
+		return nil
+	}
+	return t.r.Close(ctx)
+}
