@@ -1,0 +1,270 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// copied checks that the values 0 … n-1 are all in a stream, and returns how many are there more than once.
+func copied(t *testing.T, rdb *redis.Client, key string, n int) (duplicates int) {
+	t.Helper()
+	seen := make(map[string]int)
+	entries, err := rdb.XRange(context.Background(), key, "-", "+").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		seen[e.Values["data"].(string)]++
+	}
+	for i := range n {
+		if seen[fmt.Sprint(i)] == 0 {
+			t.Errorf("value %d is lost", i)
+		}
+	}
+	return len(entries) - len(seen)
+}
+
+// copyGraph copies a stream to another.
+func copyGraph(rdb *redis.Client, cfg source.StreamConfig[string], f func(context.Context, flow.Message[string]) error) *flow.Graph {
+	src := handle(source.Stream(rdb, cfg), f)
+	return flow.New("copy", flow.To(src, sink.Stream(rdb, sink.StreamConfig[string]{Key: cfg.Key + ":out", Depth: 16})))
+}
+
+func TestStreamSurvivesRestartOfRedis(t *testing.T) {
+	for name, hurt := range map[string]func(*stand){
+		"killed": func(s *stand) { s.Kill(t); s.Restart(t) },
+		"frozen": func(s *stand) { s.Pause(t); s.Resume(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
+			const n = 2000
+			s.fill(t, n)
+			half := make(chan struct{})
+			seen := 0
+			cfg := config[string](s)
+			cfg.MaxInFlight = 64
+			g := copyGraph(s.rdb, cfg, func(context.Context, flow.Message[string]) error {
+				if seen++; seen == n/2 {
+					close(half)
+				}
+				return nil
+			})
+			r, err := g.Start(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Stop()
+			<-half
+			hurt(s)
+			soon(t, "all through", func() bool {
+				groups, err := s.rdb.XInfoGroups(context.Background(), s.key).Result()
+				return err == nil && len(groups) == 1 && groups[0].Pending+groups[0].Lag == 0
+			})
+			drain(t, r)
+			t.Logf("%d duplicates", copied(t, s.rdb, s.key+":out", n))
+			if letters := s.rdb.Exists(t.Context(), s.key+":dead").Val(); letters != 0 {
+				t.Error("there are dead letters because Redis was away")
+			}
+		})
+	}
+}
+
+const workerEnv = "STREAMERSON_TEST_WORKER"
+
+// TestStreamWorkerProcess is no test: it is the process that TestStreamSurvivesKill kills.
+func TestStreamWorkerProcess(t *testing.T) {
+	addr, key, ok := strings.Cut(os.Getenv(workerEnv), " ")
+	if !ok {
+		t.Skip("runs only as a child of TestStreamSurvivesKill")
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	defer rdb.Close()
+	cfg := source.StreamConfig[string]{Key: key, Group: "g", Lease: time.Second, Count: 50, MaxInFlight: 100}
+	err := copyGraph(rdb, cfg, func(context.Context, flow.Message[string]) error { return nil }).Run(context.Background())
+	t.Fatalf("the worker ended by itself: %v", err)
+}
+
+func TestStreamSurvivesKill(t *testing.T) {
+	s := newStand(t)
+	const n = 20_000
+	s.fill(t, n)
+	for range 2 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestStreamWorkerProcess$")
+		cmd.Env = append(os.Environ(), workerEnv+"="+s.Addr()+" "+s.key)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		before := s.rdb.XLen(t.Context(), s.key+":out").Val()
+		soon(t, "the worker works", func() bool {
+			pending, _ := s.peek()
+			return s.rdb.XLen(t.Context(), s.key+":out").Val() > before+1000 && pending > 0
+		})
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+	}
+	pending, lag := s.group(t)
+	t.Logf("killed twice: %d pending, %d unread", pending, lag)
+	cfg := config[string](s)
+	cfg.Lease = time.Second
+	r, err := copyGraph(s.rdb, cfg, func(context.Context, flow.Message[string]) error { return nil }).Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "all through", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
+	drain(t, r)
+	t.Logf("%d duplicates of %d", copied(t, s.rdb, s.key+":out", n), n)
+}
+
+// peek is group for a group that need not exist.
+func (s *stand) peek() (pending, lag int64) {
+	groups, err := s.rdb.XInfoGroups(context.Background(), s.key).Result()
+	if err != nil || len(groups) != 1 {
+		return 0, 0
+	}
+	return groups[0].Pending, groups[0].Lag
+}
+
+// stopped runs a graph that must end by itself, and returns why.
+func stopped(t *testing.T, parts ...flow.Part) *flow.StageError {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := flow.New("test", parts...).Run(ctx)
+	var stage *flow.StageError
+	if !errors.As(err, &stage) {
+		t.Fatalf("the graph ended with %v, want a *StageError", err)
+	}
+	return stage
+}
+
+func TestStreamPermanentErrorsStop(t *testing.T) {
+	s := newStand(t)
+	ctx := t.Context()
+	s.rdb.Set(ctx, "text", "x", 0)
+	t.Run("wrong type at the start", func(t *testing.T) {
+		cfg := config[string](s)
+		cfg.Key = "text"
+		err := stopped(t, flow.To(source.Stream(s.rdb, cfg), (&inbox[string]{}).sink()))
+		if err.Restarts != 0 || err.Stage != "stream" || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("wrong type of the dead letters", func(t *testing.T) {
+		s.fill(t, 1)
+		cfg := config[string](s)
+		cfg.DeadKey = "text"
+		src := handle(source.Stream(s.rdb, cfg), func(context.Context, flow.Message[string]) error {
+			return flow.Reject(errors.New("hopeless"))
+		})
+		err := stopped(t, flow.AckTimeout(50*time.Millisecond), flow.To(src, (&inbox[string]{}).sink()))
+		if err.Stage != "stream" || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			t.Errorf("got %v", err)
+		}
+		if pending, _ := s.group(t); pending != 1 {
+			t.Errorf("%d pending, want the one that found no place", pending)
+		}
+	})
+	t.Run("no right to acknowledge", func(t *testing.T) {
+		key := redistest.Key(t)
+		s.rdb.Do(ctx, "acl", "setuser", "reader", "on", ">pw", "~*", "+@all", "-xack")
+		rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "reader", Password: "pw"})
+		defer rdb.Close()
+		s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []string{"data", "0"}})
+		cfg := config[string](s)
+		cfg.Key = key
+		err := stopped(t, flow.AckTimeout(50*time.Millisecond), flow.To(source.Stream(rdb, cfg), (&inbox[string]{}).sink()))
+		if err.Stage != "stream" || !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("the key becomes something else", func(t *testing.T) {
+		key := redistest.Key(t)
+		cfg := config[string](s)
+		cfg.Key = key
+		var in inbox[string]
+		r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+		s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []string{"data", "0"}})
+		soon(t, "reading", func() bool { return in.count() == 1 })
+		s.rdb.Set(ctx, key, "x", 0)
+		var stage *flow.StageError
+		if err := r.Wait(); !errors.As(err, &stage) || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestStreamRedisDownAtStart(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := l.Addr().String()
+	l.Close()
+	var dials atomic.Int64
+	silent := func(ctx context.Context, _, _ string) (net.Conn, error) { // a host that drops all packets
+		dials.Add(1)
+		<-ctx.Done()
+		return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
+	}
+	for name, o := range map[string]*redis.Options{
+		"refused": {Addr: refused},
+		"silent":  {Addr: refused, Dialer: silent, DialTimeout: 300 * time.Millisecond},
+	} {
+		rdb := redis.NewClient(o)
+		defer rdb.Close()
+		for what, branch := range map[string]flow.Branch{
+			"stream": flow.To(source.Stream(rdb, source.StreamConfig[string]{Key: "k", Group: "g"}), (&inbox[string]{}).sink()),
+			"tail":   flow.To(source.Tail(rdb, source.TailConfig[string]{Key: "k"}), (&inbox[string]{}).sink()),
+			"sink":   flow.To(messages(flow.NewMessage("x", flow.Meta{})), sink.Stream(rdb, sink.StreamConfig[string]{Key: "k"})),
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				since := time.Now()
+				err := stopped(t, branch)
+				if d := time.Since(since); d > 2*time.Second {
+					t.Errorf("it took %v", d)
+				}
+				if err.Restarts != 0 || !strings.Contains(err.Error(), `"k"`) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestStreamWaitsForRedis(t *testing.T) {
+	s := newStand(t)
+	s.Kill(t)
+	cfg := config[string](s)
+	cfg.Wait = time.Minute
+	var in inbox[string]
+	src := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	to := start(t, flow.To(messages(flow.NewMessage("hello", flow.Meta{})),
+		sink.Stream(s.rdb, sink.StreamConfig[string]{Key: s.key, Wait: time.Minute})))
+	s.Restart(t)
+	if err := to.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the message", func() bool { return in.count() == 1 })
+	drain(t, src)
+	if diff := cmp.Diff([]string{"hello"}, in.values()); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}

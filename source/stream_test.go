@@ -1,0 +1,662 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// stand is a Redis server of a test's own, a client as a user would have it, and a stream.
+type stand struct {
+	*redistest.Server
+	rdb *redis.Client
+	key string
+}
+
+func newStand(t testing.TB, opts ...redistest.Option) *stand {
+	t.Helper()
+	s := redistest.Start(t, opts...)
+	return &stand{s, s.Client(t), redistest.Key(t)}
+}
+
+// config is a StreamConfig for tests: short waits, a lease that does not end by itself.
+func config[T any](s *stand) source.StreamConfig[T] {
+	return source.StreamConfig[T]{Key: s.key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute}
+}
+
+// fill writes n native entries, "0", "1", ….
+func (s *stand) fill(t testing.TB, n int) []string {
+	t.Helper()
+	pipe := s.rdb.Pipeline()
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprint(i))
+		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", want[i]}})
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+// group returns what is pending and what has not been read.
+func (s *stand) group(t testing.TB) (pending, lag int64) {
+	t.Helper()
+	groups, err := s.rdb.XInfoGroups(context.Background(), s.key).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(groups) != 1 {
+		return 0, math.MaxInt64
+	}
+	return groups[0].Pending, groups[0].Lag
+}
+
+func (s *stand) wantSettled(t testing.TB) {
+	t.Helper()
+	if pending, lag := s.group(t); pending != 0 || lag != 0 {
+		t.Errorf("%d pending and %d unread, want none", pending, lag)
+	}
+}
+
+// soon polls until ok.
+func soon(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// inbox is a sink that keeps what it gets.
+type inbox[T any] struct {
+	mu   sync.Mutex
+	msgs []flow.Message[T]
+}
+
+func (b *inbox[T]) sink() flow.Sink[T] {
+	return flow.NewSink("inbox", func() flow.Writer[T] {
+		return flow.WriterFunc[T](func(_ context.Context, chunk []flow.Message[T]) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.msgs = append(b.msgs, chunk...)
+			return nil
+		})
+	})
+}
+
+func (b *inbox[T]) values() []T {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var vs []T
+	for _, m := range b.msgs {
+		vs = append(vs, m.Value)
+	}
+	return vs
+}
+
+func (b *inbox[T]) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.msgs)
+}
+
+// start starts a graph that is stopped with the test.
+func start(t testing.TB, parts ...flow.Part) *flow.Running {
+	t.Helper()
+	r, err := flow.New("test", parts...).Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Stop() })
+	return r
+}
+
+// drain ends a graph in order.
+func drain(t testing.TB, r *flow.Running) {
+	t.Helper()
+	if _, err := r.Drain(context.Background()); err != nil {
+		t.Fatalf("drain: %v", err)
+	}
+}
+
+// handle is a stage of a function that sees messages.
+func handle[T any](in flow.Source[T], f func(context.Context, flow.Message[T]) error, opts ...flow.StageOption) flow.Source[T] {
+	return flow.Step(in, "handle", func() flow.StepFunc[T, T] {
+		return func(ctx context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
+			return m, true, f(ctx, m)
+		}
+	}, opts...)
+}
+
+// messages is a source of messages with metadata.
+func messages[T any](msgs ...flow.Message[T]) flow.Source[T] {
+	return flow.NewSource("messages", func() flow.Reader[T] { return &messageReader[T]{msgs} })
+}
+
+type messageReader[T any] struct{ left []flow.Message[T] }
+
+func (r *messageReader[T]) Read(_ context.Context, in *flow.Intake[T]) error {
+	for len(r.left) > 0 && in.Room() > 0 {
+		in.Add(r.left[0].Value, r.left[0].Meta(), 0)
+		r.left = r.left[1:]
+	}
+	if len(r.left) == 0 {
+		return io.EOF
+	}
+	return nil
+}
+
+type order struct {
+	ID    string  `json:"id" stream:"id"`
+	Total float64 `json:"total" stream:"total"`
+	Paid  bool    `json:"paid" stream:"paid"`
+}
+
+func TestStreamRoundTrip(t *testing.T) {
+	meta := flow.Meta{MessageID: "m-1", Key: "customer 7", Type: "placed", Headers: flow.Headers{
+		{Name: "lang", Value: "en"}, {Name: "lang", Value: "de"}, {Name: "traceparent", Value: "00-01-02-01"}}}
+	t.Run("json", func(t *testing.T) { roundTrip(t, nil, meta, meta, order{"a", 1.5, true}, order{"b", 2, false}) })
+	t.Run("string", func(t *testing.T) { roundTrip(t, nil, meta, meta, "one", "", "zwölf\x00\r\n") })
+	t.Run("bytes", func(t *testing.T) { roundTrip(t, nil, meta, meta, []byte("one"), []byte{0, 255}) })
+	t.Run("raw", func(t *testing.T) {
+		roundTrip(t, nil, meta, flow.Meta{}, redisio.Fields{{Name: "k", Value: []byte("1")}, {Name: "k", Value: []byte("2")}, {Name: "a", Value: nil}})
+	})
+	t.Run("struct", func(t *testing.T) {
+		f, err := redisio.RawStruct[order]()
+		if err != nil {
+			t.Fatal(err)
+		}
+		roundTrip(t, f, meta, flow.Meta{}, order{"a", 1.5, true}, order{"b", 2, false})
+	})
+}
+
+// roundTrip writes values with the metadata sent, and wants them back with the metadata got.
+func roundTrip[T any](t *testing.T, format redisio.Format[T], sent, got flow.Meta, values ...T) {
+	s := newStand(t)
+	var msgs []flow.Message[T]
+	for _, v := range values {
+		msgs = append(msgs, flow.NewMessage(v, sent))
+	}
+	to := sink.Stream(s.rdb, sink.StreamConfig[T]{Key: s.key, Format: format})
+	if err := flow.New("write", flow.To(messages(msgs...), to)).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var in inbox[T]
+	cfg := config[T](s)
+	cfg.Format = format
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "all read", func() bool { return in.count() == len(values) })
+	drain(t, r)
+	s.wantSettled(t)
+	if diff := cmp.Diff(values, in.values(), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	for _, m := range in.msgs {
+		id, err := redisio.ParseID(m.ID())
+		if err != nil || time.Since(m.Time()).Abs() > time.Minute || !m.Time().Equal(id.Time()) || m.Attempt() != 1 {
+			t.Errorf("id %q, time %v, attempt %d", m.ID(), m.Time(), m.Attempt())
+		}
+		had := m.Meta()
+		had.ID, had.Time, had.Attempt = "", time.Time{}, 0
+		if diff := cmp.Diff(got, had); diff != "" {
+			t.Errorf("metadata (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestStreamReadersShareGroup(t *testing.T) {
+	s := newStand(t)
+	var in inbox[string]
+	cfg := config[string](s)
+	cfg.Count = 10
+	a := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	b := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	want := s.fill(t, 1000)
+	soon(t, "all read", func() bool { return in.count() >= len(want) })
+	drain(t, a)
+	drain(t, b)
+	s.wantSettled(t)
+	got := in.values()
+	sort.Strings(got)
+	sort.Strings(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	if err := s.rdb.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("the caller's client: %v", err)
+	}
+	if n := len(s.rdb.XInfoConsumers(t.Context(), s.key, "g").Val()); n != 0 {
+		t.Errorf("%d consumers left behind", n)
+	}
+}
+
+// What has not been written is pending, and when the graph is stopped others get it at once, not after the lease.
+func TestStreamAcksAfterSink(t *testing.T) {
+	s := newStand(t)
+	want := s.fill(t, 20)
+	writing := make(chan struct{}, 1)
+	stuck := flow.NewSink("stuck", func() flow.Writer[string] {
+		return flow.WriterFunc[string](func(ctx context.Context, _ []flow.Message[string]) error {
+			select {
+			case writing <- struct{}{}:
+			default:
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+	})
+	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), stuck))
+	<-writing
+	soon(t, "all delivered", func() bool { pending, _ := s.group(t); return pending == 20 })
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Report().Released; got != 20 {
+		t.Errorf("%d entries released, want 20", got)
+	}
+	if pending, _ := s.group(t); pending != 20 {
+		t.Errorf("%d pending after the stop, want 20", pending)
+	}
+	var in inbox[string]
+	since := time.Now()
+	next := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
+	soon(t, "all taken over", func() bool { return in.count() == 20 })
+	if d := time.Since(since); d > 10*time.Second {
+		t.Errorf("taken over after %v", d)
+	}
+	drain(t, next)
+	s.wantSettled(t)
+	got := in.values()
+	slices.SortFunc(got, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	for _, m := range in.msgs {
+		if m.Attempt() != 2 {
+			t.Errorf("message %s: attempt %d, want 2", m.Value, m.Attempt())
+		}
+	}
+}
+
+func TestStreamDeliversAgain(t *testing.T) {
+	const delay = 300 * time.Millisecond
+	for name, test := range map[string]struct {
+		err  error
+		wait time.Duration
+	}{
+		"nack":         {errors.New("not now"), 0},
+		"retry later":  {flow.RetryAfter(delay, errors.New("not now")), delay},
+		"given a term": {fmt.Errorf("wrapped: %w", flow.RetryAfter(delay, errors.New("not now"))), delay},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t)
+			s.fill(t, 3)
+			var in inbox[string]
+			var failed time.Time
+			src := handle(source.Stream(s.rdb, config[string](s)), func(_ context.Context, m flow.Message[string]) error {
+				if m.Value == "1" && m.Attempt() == 1 {
+					failed = time.Now()
+					return test.err
+				}
+				if m.Value == "1" && time.Since(failed) < test.wait {
+					t.Errorf("delivered again after %v, want %v at least", time.Since(failed), test.wait)
+				}
+				return nil
+			}, flow.OnFault(flow.Nack))
+			r := start(t, flow.To(src, in.sink()))
+			soon(t, "all done", func() bool { return in.count() == 3 })
+			drain(t, r)
+			s.wantSettled(t)
+			last := in.msgs[2]
+			if last.Value != "1" || last.Attempt() != 2 {
+				t.Errorf("the last was %q at attempt %d, want 1 at attempt 2", last.Value, last.Attempt())
+			}
+		})
+	}
+}
+
+func TestStreamDeadLetters(t *testing.T) {
+	s := newStand(t)
+	ctx := t.Context()
+	s.fill(t, 2)
+	bad := s.rdb.Do(ctx, "xadd", s.key, "*", "k", "1", "k", "2", "note", "no data").Val().(string)
+	good := s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: s.key, Values: []string{"data", "2"}}).Val()
+	var in inbox[string]
+	cfg := config[string](s)
+	cfg.MaxDeliveries = 3
+	attempts := 0
+	src := handle(source.Stream(s.rdb, cfg), func(_ context.Context, m flow.Message[string]) error {
+		switch m.Value {
+		case "0":
+			return flow.Reject(errors.New("hopeless"))
+		case "1":
+			attempts++
+			return errors.New("fails")
+		}
+		return nil
+	}, flow.OnFault(flow.Nack), flow.Name("check"))
+	r := start(t, flow.To(src, in.sink()))
+	dead := s.key + ":dead"
+	soon(t, "three dead letters", func() bool { return s.rdb.XLen(ctx, dead).Val() == 3 })
+	soon(t, "the good one", func() bool { return in.count() == 1 })
+	drain(t, r)
+	s.wantSettled(t)
+	if in.msgs[0].ID() != good {
+		t.Errorf("delivered %s, want %s", in.msgs[0].ID(), good)
+	}
+	if attempts != 3 {
+		t.Errorf("%d attempts, want 3", attempts)
+	}
+	var letters inbox[redisio.Fields]
+	all := source.Range(s.rdb, source.RangeConfig[redisio.Fields]{Key: dead})
+	if err := flow.New("letters", flow.To(all, letters.sink())).Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, fields := range letters.values() {
+		var flat []string
+		for _, f := range fields {
+			switch f.Name {
+			case "dead:id":
+				continue
+			case "dead:time":
+				if at, err := time.Parse(time.RFC3339Nano, string(f.Value)); err != nil || time.Since(at).Abs() > time.Minute {
+					t.Errorf("time %q: %v", f.Value, err)
+				}
+				continue
+			}
+			flat = append(flat, f.Name+"="+string(f.Value))
+		}
+		id, _ := fields.Get("dead:id")
+		if string(id) == bad {
+			got["bad"] = flat
+		} else {
+			got[flat[0]] = flat
+		}
+	}
+	origin := []string{"dead:key=" + s.key, "dead:group=g"}
+	want := map[string][]string{
+		"data=0": append([]string{"data=0", "dead:error=rejected: hopeless", "dead:graph=test", "dead:stage=check", "dead:attempts=1"}, origin...),
+		"data=1": append([]string{"data=1", "dead:error=fails", "dead:graph=test", "dead:stage=check", "dead:attempts=3"}, origin...),
+		"bad": append([]string{"k=1", "k=2", "note=no data",
+			"dead:error=redisio: decode entry " + bad + `, field "data": redisio: no data field`,
+			"dead:graph=test", "dead:stage=stream", "dead:attempts=1"}, origin...),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+}
+
+// panicky panics on some values.
+type panicky struct{ redisio.Codec[string] }
+
+func (p panicky) Decode(src []byte) (string, error) {
+	if string(src) == "1" {
+		panic("cannot")
+	}
+	return p.Codec.Decode(src)
+}
+
+func TestStreamCodecPanics(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 3)
+	var in inbox[string]
+	cfg := config[string](s)
+	cfg.Codec = panicky{redisio.String()}
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "a dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
+	soon(t, "the others", func() bool { return in.count() == 2 })
+	drain(t, r)
+	s.wantSettled(t)
+	letter := s.rdb.XRange(t.Context(), s.key+":dead", "-", "+").Val()[0].Values
+	if text := letter["dead:error"].(string); !strings.Contains(text, "panic: cannot") || letter["data"] != "1" {
+		t.Errorf("dead letter %v", letter)
+	}
+}
+
+// Credits are the backpressure: a sink that stands still stops the reader, and the pending list has never more entries.
+func TestStreamCreditsBoundPending(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 300)
+	const most = 10
+	gate := make(chan struct{})
+	var worst int64
+	slow := flow.NewSink("slow", func() flow.Writer[string] {
+		return flow.WriterFunc[string](func(context.Context, []flow.Message[string]) error {
+			<-gate
+			pending, _ := s.group(t)
+			worst = max(worst, pending)
+			return nil
+		})
+	}, flow.ChunkSize(3))
+	cfg := config[string](s)
+	cfg.MaxInFlight = most
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), slow))
+	soon(t, "all credits are used", func() bool { pending, _ := s.group(t); return pending == most })
+	calls := func() string { return s.rdb.Info(t.Context(), "commandstats").Val() }
+	reads := func() string {
+		for line := range strings.Lines(calls()) {
+			if strings.HasPrefix(line, "cmdstat_xreadgroup:") {
+				return line
+			}
+		}
+		return ""
+	}
+	before := reads()
+	for range 100 {
+		if pending, lag := s.group(t); pending != most || lag != 300-most {
+			t.Fatalf("%d pending and %d unread while the sink stands still", pending, lag)
+		}
+	}
+	if after := reads(); after != before {
+		t.Errorf("it read without credits: %s, then %s", before, after)
+	}
+	close(gate)
+	soon(t, "all done", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
+	drain(t, r)
+	if worst > most {
+		t.Errorf("%d pending at worst, want %d at most", worst, most)
+	}
+}
+
+func TestStreamDrainFinishesWhatWasRead(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 5000)
+	out := s.key + ":out"
+	ctx, cancel := context.WithCancel(t.Context())
+	src := handle(source.Stream(s.rdb, config[string](s)), func(_ context.Context, m flow.Message[string]) error {
+		if m.Value == "1234" {
+			cancel()
+		}
+		return nil
+	})
+	if err := flow.New("drain", flow.To(src, sink.Stream(s.rdb, sink.StreamConfig[string]{Key: out}))).Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	pending, lag := s.group(t)
+	written := s.rdb.XLen(t.Context(), out).Val()
+	if pending != 0 || written != 5000-lag || written < 1235 {
+		t.Errorf("%d pending, %d unread, %d written of 5000", pending, lag, written)
+	}
+}
+
+// An entry that was trimmed while it was pending is lost: it is acked and reported, and not delivered.
+func TestStreamPassesOverTombstones(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 3)
+	ctx := t.Context()
+	s.rdb.XGroupCreate(ctx, s.key, "g", "0")
+	read := s.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{s.key, ">"}, Count: 2}).Val()
+	s.rdb.XDel(ctx, s.key, read[0].Messages[0].ID)
+	var in inbox[string]
+	trimmed := make(chan int, 10)
+	cfg := config[string](s)
+	cfg.Consumer = "me" // a former life of it
+	cfg.OnEvent = func(e redisio.Event) {
+		if e.Kind == redisio.EventTrimmed {
+			trimmed <- e.Count
+		}
+		panic("in a hook")
+	}
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "the other two", func() bool { return in.count() == 2 })
+	if n := <-trimmed; n != 1 {
+		t.Errorf("%d reported as trimmed, want 1", n)
+	}
+	drain(t, r)
+	s.wantSettled(t)
+	if diff := cmp.Diff([]string{"1", "2"}, in.values()); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}
+
+func TestStreamAtMostOnce(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 10)
+	var in inbox[string]
+	cfg := config[string](s)
+	cfg.AtMostOnce = true
+	src := handle(source.Stream(s.rdb, cfg), func(_ context.Context, m flow.Message[string]) error {
+		if m.Value == "3" {
+			return errors.New("fails")
+		}
+		return nil
+	}, flow.OnFault(flow.Nack))
+	r := start(t, flow.To(src, in.sink()))
+	soon(t, "the others", func() bool { return in.count() == 9 })
+	drain(t, r)
+	s.wantSettled(t)
+	if n := s.rdb.Exists(t.Context(), s.key+":dead").Val(); n != 0 {
+		t.Error("there are dead letters")
+	}
+}
+
+func TestStreamMeter(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 10)
+	cfg := config[string](s)
+	cfg.MaxInFlight = 4
+	gate := make(chan struct{})
+	src := handle(source.Stream(s.rdb, cfg), func(context.Context, flow.Message[string]) error { <-gate; return nil })
+	r := start(t, flow.To(src, (&inbox[string]{}).sink()))
+	soon(t, "four in flight", func() bool {
+		for _, src := range r.Snapshot(t.Context()).Sources {
+			return src.Pending == 4 && src.Lag == 6
+		}
+		return false
+	})
+	close(gate)
+	drain(t, r)
+}
+
+func TestStreamConfigMistakes(t *testing.T) {
+	bad := source.StreamConfig[string]{
+		Block: time.Minute, Count: -1, Lease: -1, MaxBytes: -1, Wait: -1, DeadMaxLen: -1,
+		Codec: redisio.String(), Format: redisio.Native(redisio.String()), AtMostOnce: true, MaxDeliveries: 3,
+	}
+	err := flow.New("bad", flow.To(source.Stream(nil, bad), (&inbox[string]{}).sink())).Validate()
+	wantFields(t, err, "stream", "rdb", "Key", "Group", "Block", "Count", "Lease", "DeadMaxLen", "Wait", "Format", "AtMostOnce", "MaxBytes")
+
+	// A cluster client dials nothing until it is used.
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
+	defer cluster.Close()
+	for _, test := range []struct{ key, dead, field string }{
+		{"orders", "", ""},
+		{"{orders}:new", "", ""},
+		{"orders", "{orders}:lost", ""},
+		{"{orders}:new", "lost:{orders}", ""},
+		{"odd}", "", "DeadKey"},
+		{"orders", "orders:lost", "DeadKey"},
+	} {
+		src := source.Stream(cluster, source.StreamConfig[string]{Key: test.key, Group: "g", DeadKey: test.dead})
+		err := flow.New("cluster", flow.To(src, (&inbox[string]{}).sink())).Validate()
+		if test.field == "" && err != nil {
+			t.Errorf("key %q, dead %q: %v", test.key, test.dead, err)
+		}
+		if test.field != "" {
+			wantFields(t, err, "stream", test.field)
+		}
+	}
+}
+
+// wantFields checks that err has one BuildError with a fix for each field of the stage, and no others.
+func wantFields(t *testing.T, err error, stage string, fields ...string) {
+	t.Helper()
+	var got []string
+	var walk func(error)
+	walk = func(err error) {
+		var one *flow.BuildError
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, err := range many.Unwrap() {
+				walk(err)
+			}
+		} else if errors.As(err, &one) {
+			got = append(got, one.Field)
+			if one.Stage != stage || one.Issue == "" || one.Fix == "" {
+				t.Errorf("a mistake without place, issue or fix: %+v", one)
+			}
+		}
+	}
+	walk(err)
+	sort.Strings(got)
+	sort.Strings(fields)
+	if diff := cmp.Diff(fields, got); diff != "" {
+		t.Errorf("fields (-want +got):\n%s\nerror: %v", diff, err)
+	}
+}
+
+// The in-process server serves first runs: the same graph, the same ends.
+func TestStreamEmbedded(t *testing.T) {
+	e, err := embedded.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	rdb := e.Client()
+	defer rdb.Close()
+	for i := range 100 {
+		rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: "in", Values: []string{"data", fmt.Sprint(i)}})
+	}
+	src := handle(source.Stream(rdb, source.StreamConfig[string]{Key: "in", Group: "g", Block: 20 * time.Millisecond}),
+		func(_ context.Context, m flow.Message[string]) error {
+			if m.Value == "7" {
+				return flow.Reject(errors.New("hopeless"))
+			}
+			return nil
+		})
+	r := start(t, flow.To(src, sink.Stream(rdb, sink.StreamConfig[string]{Key: "out"})))
+	soon(t, "all through", func() bool {
+		return rdb.XLen(t.Context(), "out").Val() == 99 && rdb.XLen(t.Context(), "in:dead").Val() == 1
+	})
+	drain(t, r)
+	if p := rdb.XPending(t.Context(), "in", "g").Val(); p.Count != 0 {
+		t.Errorf("%d pending", p.Count)
+	}
+}
