@@ -1,0 +1,89 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Case is one piece of work, said without saying how: what is there before it, what must be there after it, and how much
+// of it is done. Its implementations are compared with the one named Reference.
+type Case struct {
+	Name  string
+	About string
+	// Reference names the implementation that the others are compared with.
+	Reference string
+	// N is how many messages a run has, unless told otherwise, at a payload of 100 B.
+	N int
+	// Payload is the size in bytes of each message's payload, for cases that allow no other; 0 for those that do.
+	Payload int
+	// Redis says that the case needs a Redis server.
+	Redis bool
+	// Explicit keeps the case out of "all": it takes long, or it is no race.
+	Explicit bool
+
+	// Setup makes what must be there before a run, and Check says what is wrong after it. Neither is timed.
+	Setup func(ctx context.Context, t *Trial) error
+	Check func(ctx context.Context, t *Trial) error
+
+	Implementations []Implementation
+}
+
+// Implementation is one way to do a case's work.
+type Implementation struct {
+	Name  string
+	About string
+	// Slow divides the number of messages, for implementations that are there for the scale of things.
+	Slow int
+	// Run does the work and counts it in t.Got. The clock stops when it returns, or before that when it calls t.Stop.
+	Run func(ctx context.Context, t *Trial) error
+}
+
+// Cases returns all cases, in the order in which they run.
+func Cases() []Case {
+	return []Case{
+		maps(), stages(), async(), workers(),
+		produce(), consume(), transform(), latency(), memory(),
+	}
+}
+
+// Select returns the cases with these names. "all" stands for all but the explicit ones, and "inproc" for those whose
+// names begin with "inproc-".
+func Select(names ...string) ([]Case, error) {
+	var chosen []Case
+	all := Cases()
+	for _, name := range names {
+		found := false
+		for _, c := range all {
+			family, _, _ := strings.Cut(c.Name, "-")
+			if c.Name != name && family != name && (name != "all" || c.Explicit) {
+				continue
+			}
+			found = true
+			if !slices.ContainsFunc(chosen, func(have Case) bool { return have.Name == c.Name }) {
+				chosen = append(chosen, c)
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("bench: there is no case %q, only %s, and inproc and all", name, strings.Join(namesOf(all), ", "))
+		}
+	}
+	return chosen, nil
+}
+
+func namesOf(cases []Case) []string {
+	names := make([]string, len(cases))
+	for i, c := range cases {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// Messages is how many messages a run has at a payload: fewer when they are large, so that runs take about as long.
+func (c Case) Messages(payload int) int {
+	if c.Payload == 0 && payload > 512 {
+		return c.N / 3
+	}
+	return c.N
+}

@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators"
+)
+
+// numbers is the cheapest source there is: it counts, and counts what is acknowledged.
+type numbers struct {
+	next, max int
+	acked     *int
+}
+
+func (r *numbers) Read(_ context.Context, in *flow.Intake[int]) error {
+	for in.Room() > 0 {
+		if r.next == r.max {
+			return io.EOF
+		}
+		in.AddValue(r.next)
+		r.next++
+	}
+	return nil
+}
+
+// Commit counts. It is called by one goroutine, which ends before the graph does.
+func (r *numbers) Commit(_ context.Context, settled []flow.Settlement) error {
+	for i := range settled {
+		if settled[i].Outcome == flow.Acked {
+			*r.acked++
+		}
+	}
+	return nil
+}
+
+// adder is a sink that adds up.
+func adder(t *Trial) flow.Sink[int] {
+	return flow.NewSink("add", func() flow.Writer[int] {
+		return flow.WriterFunc[int](func(_ context.Context, chunk []flow.Message[int]) error {
+			for i := range chunk {
+				t.Got.addInt(chunk[i].Value)
+			}
+			return nil
+		})
+	})
+}
+
+// runNumbers runs a graph from numbers to adder, and sees to it that each number was acknowledged.
+func runNumbers(ctx context.Context, t *Trial, through func(flow.Source[int]) flow.Source[int]) error {
+	acked := 0
+	src := flow.NewSource("numbers", func() flow.Reader[int] { return &numbers{max: t.N, acked: &acked} })
+	if err := flow.New("bench", flow.To(through(src), adder(t))).Run(ctx); err != nil {
+		return err
+	}
+	if acked != t.N && ctx.Err() == nil {
+		return fmt.Errorf("%d of %d messages acknowledged", acked, t.N)
+	}
+	return nil
+}
+
+// graphOf builds a chain of operators; the steps with the indices in async get goroutines of their own.
+func graphOf(chain []step, async ...int) runFunc {
+	return func(ctx context.Context, t *Trial) error {
+		return runNumbers(ctx, t, func(src flow.Source[int]) flow.Source[int] {
+			for i, s := range chain {
+				opts := []flow.StageOption{flow.Name(s.name)}
+				if slices.Contains(async, i) {
+					opts = append(opts, flow.Async())
+				}
+				if s.apply != nil {
+					src = operators.Map(src, flow.Pure(s.apply), opts...)
+				} else {
+					src = operators.Filter(src, flow.Pure(s.keep), opts...)
+				}
+			}
+			return src
+		})
+	}
+}
+
+// graphWorkers runs the heavy map with workers.
+func graphWorkers(order string) runFunc {
+	return func(ctx context.Context, t *Trial) error {
+		opts := []flow.StageOption{flow.Workers(poolSize)}
+		switch order {
+		case "unordered":
+			opts = append(opts, flow.Unordered())
+		case "keyed":
+			opts = append(opts, flow.KeyedBy(func(v int) int { return v % 1000 }))
+		}
+		return runNumbers(ctx, t, func(src flow.Source[int]) flow.Source[int] {
+			return operators.Map(src, flow.Pure(grind), opts...)
+		})
+	}
+}

@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// perSecond is how many messages a second the latency case sends: few enough that everybody is idle between two.
+const perSecond = 1000
+
+func latency() Case {
+	return Case{
+		Name: "latency", About: "from before XADD to the handler, 1000 messages a second, each acknowledged; ratios are of p50, less is better",
+		Reference: "goredis-blocking-read", N: 3000, Redis: true,
+		Setup: func(ctx context.Context, t *Trial) error {
+			if err := t.Redis.Unlink(ctx, t.In).Err(); err != nil {
+				return err
+			}
+			return t.Redis.XGroupCreateMkStream(ctx, t.In, t.Group, "0").Err()
+		},
+		Check: func(ctx context.Context, t *Trial) error {
+			if len(t.Latencies) != t.N {
+				return fmt.Errorf("%d messages arrived, want %d", len(t.Latencies), t.N)
+			}
+			return drained(ctx, t)
+		},
+		Implementations: []Implementation{
+			{Name: "graph", About: "source.Stream to a sink function", Run: latencyGraph},
+			{Name: "goredis-blocking-read", About: "go-redis by hand: XREADGROUP BLOCK, then XACK", Run: latencyLoop},
+		},
+	}
+}
+
+// tick writes entries that carry the time, perSecond of them a second.
+func tick(ctx context.Context, t *Trial) error {
+	every := time.NewTicker(time.Second / perSecond)
+	defer every.Stop()
+	payload := make([]byte, max(8, t.Payload))
+	for range t.N {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		binary.LittleEndian.PutUint64(payload, uint64(time.Since(epoch)))
+		if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.In, Values: []any{field, payload}}).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// epoch is what times are counted from, by the monotonic clock.
+var epoch = time.Now()
+
+func (t *Trial) arrived(payload []byte) {
+	if len(payload) >= 8 {
+		t.Latencies = append(t.Latencies, time.Since(epoch)-time.Duration(binary.LittleEndian.Uint64(payload)))
+	}
+}
+
+func latencyGraph(ctx context.Context, t *Trial) error {
+	return all(ctx, func(ctx context.Context) error { return tick(ctx, t) }, func(ctx context.Context) error {
+		src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group})
+		return runSettled(ctx, t, flow.To(src, flow.NewSink("note", func() flow.Writer[[]byte] {
+			return flow.WriterFunc[[]byte](func(_ context.Context, chunk []flow.Message[[]byte]) error {
+				for i := range chunk {
+					t.arrived(chunk[i].Value)
+				}
+				return nil
+			})
+		})))
+	})
+}
+
+func latencyLoop(ctx context.Context, t *Trial) error {
+	return all(ctx, func(ctx context.Context) error { return tick(ctx, t) }, func(ctx context.Context) error {
+		return readBatches(ctx, t, 256, func(batch []redis.XMessage) error {
+			ids := make([]string, len(batch))
+			for i, m := range batch {
+				payload, ok := m.Values[field].(string)
+				if !ok {
+					return errors.New("an entry without a payload")
+				}
+				t.arrived([]byte(payload))
+				ids[i] = m.ID
+			}
+			return t.Redis.XAck(ctx, t.In, t.Group, ids...).Err()
+		})
+	})
+}

@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/sink"
+)
+
+func produce() Case {
+	return Case{
+		Name: "produce", About: "write n entries of one field to a stream",
+		Reference: "goredis-4x128", N: 400_000, Redis: true,
+		Setup: func(ctx context.Context, t *Trial) error {
+			payloadsOf(t.Payload)
+			return t.Redis.Unlink(ctx, t.Out).Err()
+		},
+		Check: func(ctx context.Context, t *Trial) error {
+			n, err := t.Redis.XLen(ctx, t.Out).Result()
+			if err != nil {
+				return err
+			}
+			if n != int64(t.N) {
+				return fmt.Errorf("the stream has %d entries, want %d", n, t.N)
+			}
+			got, err := tallyStream(ctx, t.Redis, t.Out, (*Tally).addString)
+			if err != nil {
+				return err
+			}
+			return compare("the stream", got, wantPayloads(t.N, t.Payload))
+		},
+		Implementations: []Implementation{
+			{Name: "graph", About: "sink.Stream with four pipelines of 128, which do not keep the order", Run: produceGraph(sink.StreamConfig[[]byte]{Pipelines: 4})},
+			{Name: "graph-ordered", About: "sink.Stream as it is by default: one pipeline of 128, the order kept", Run: produceGraph(sink.StreamConfig[[]byte]{})},
+			{Name: "goredis-4x128", About: "go-redis by hand: four goroutines, pipelines of 128", Run: func(ctx context.Context, t *Trial) error {
+				return writeLoop(ctx, t, t.Out, payloadsOf(t.Payload).at)
+			}},
+			{Name: "goredis-one-by-one", About: "go-redis, one XADD after the other", Slow: 20, Run: writeOneByOne},
+		},
+	}
+}
+
+const loopPipelines, loopDepth = 4, 128
+
+// writeLoop is the best loop that go-redis' typed commands allow: so many goroutines, each with a pipeline in flight.
+func writeLoop(ctx context.Context, t *Trial, key string, payload func(i int) []byte) error {
+	var next atomic.Int64
+	return together(ctx, loopPipelines, func(ctx context.Context) error {
+		pipe := t.Redis.Pipeline()
+		for {
+			from := int(next.Add(loopDepth)) - loopDepth
+			if from >= t.N {
+				return nil
+			}
+			for i := from; i < min(from+loopDepth, t.N); i++ {
+				pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []any{field, payload(i)}})
+			}
+			if _, err := pipe.Exec(ctx); err != nil { // the first error of any command
+				return err
+			}
+		}
+	})
+}
+
+func writeOneByOne(ctx context.Context, t *Trial) error {
+	p := payloadsOf(t.Payload)
+	for i := range t.N {
+		if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{field, p.at(i)}}).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// together runs f on n goroutines; the first error ends the others' context.
+func together(ctx context.Context, n int, f func(context.Context) error) error {
+	tasks := make([]func(context.Context) error, n)
+	for i := range tasks {
+		tasks[i] = f
+	}
+	return all(ctx, tasks...)
+}
+
+// all runs each function on a goroutine; the first error ends the others' context.
+func all(ctx context.Context, tasks ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, f := range tasks {
+		wg.Go(func() {
+			if err := f(ctx); err != nil {
+				cancel(err) // the first wins
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}

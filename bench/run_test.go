@@ -1,0 +1,277 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// TestCases runs every implementation of every case on a real server, small, and twice, so that each run meets what the
+// one before it has left.
+func TestCases(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			n := 3000
+			if c.Name == "latency" {
+				n = 50
+			}
+			for _, payload := range []int{8, 100} {
+				var results []Result
+				err := Run(t.Context(), Options{
+					Cases: []Case{c}, N: n, Payloads: []int{payload}, Reps: 2, Redis: rdb,
+					Each: func(r []Result) { results = append(results, r...) },
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(results) != len(c.Implementations) {
+					t.Fatalf("%d results of %d implementations", len(results), len(c.Implementations))
+				}
+				for _, r := range results {
+					if r.Seconds <= 0 || r.PerSecond <= 0 || r.Ratio <= 0 || r.N < 1 || r.Reps != 2 {
+						t.Errorf("not measured: %+v", r)
+					}
+					if r.Implementation == c.Reference && r.Ratio != 1 {
+						t.Errorf("the reference has a ratio of %v to itself", r.Ratio)
+					}
+				}
+			}
+			keys, err := rdb.Keys(t.Context(), "bench:*").Result()
+			if err != nil || len(keys) > 0 {
+				t.Errorf("left on the server: %q, %v", keys, err)
+			}
+		})
+	}
+}
+
+// TestOneMessage: the smallest run there is.
+func TestOneMessage(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	cases, err := Select("all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(t.Context(), Options{Cases: cases, N: 1, Reps: 1, Redis: rdb}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunWithoutRedis(t *testing.T) {
+	var said []string
+	var results []Result
+	err := Run(t.Context(), Options{
+		Cases: []Case{produce(), maps()}, N: 1000, Reps: 1,
+		Logf: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) },
+		Each: func(r []Result) { results = append(results, r...) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(said) == 0 || said[0] != "produce: left out, for it needs a Redis server" {
+		t.Errorf("said %q", said)
+	}
+	for _, r := range results {
+		if r.Case != "inproc-maps" {
+			t.Errorf("ran %s", r.Case)
+		}
+	}
+}
+
+// TestWrongResultFails: implementations that lose, repeat or change messages do not get a number.
+func TestWrongResultFails(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	ack := func(ctx context.Context, t *Trial) error {
+		return readBatches(ctx, t, 100, func(batch []redis.XMessage) error {
+			for _, m := range batch[1:] { // the first of each batch stays pending
+				if err := t.Redis.XAck(ctx, t.In, t.Group, m.ID).Err(); err != nil {
+					return err
+				}
+			}
+			for _, m := range batch {
+				t.Got.addString(m.Values[field].(string))
+			}
+			return nil
+		})
+	}
+	wrong := func(name string, of Case, run runFunc) (Case, string) {
+		of.Implementations, of.Reference = []Implementation{{Name: name, Run: run}}, name
+		return of, name
+	}
+	for _, test := range []struct {
+		name string
+		of   Case
+		run  runFunc
+		want string
+	}{
+		{"changes", maps(), func(_ context.Context, t *Trial) error {
+			for v := range t.N {
+				t.Got.addInt(v)
+			}
+			return nil
+		}, "the chain's output"},
+		{"loses", produce(), func(ctx context.Context, t *Trial) error {
+			t.N--
+			defer func() { t.N++ }()
+			return writeOneByOne(ctx, t)
+		}, "has 99 entries, want 100"},
+		{"repeats", produce(), func(ctx context.Context, t *Trial) error {
+			for range t.N {
+				if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{field, payloadsOf(t.Payload).at(1)}}).Err(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "checksum"},
+		{"no-acks", consume(), ack, "pending"},
+		{"reads-nothing", consume(), func(context.Context, *Trial) error { return nil }, "what was read"},
+		{"maps-nothing", transform(), func(context.Context, *Trial) error { return nil }, "want 100"},
+		{"fails", transform(), func(context.Context, *Trial) error { return errors.New("out of luck") }, "out of luck"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, name := wrong(test.name, test.of, test.run)
+			err := Run(t.Context(), Options{Cases: []Case{c}, N: 100, Reps: 1, Redis: rdb})
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), c.Name+"/"+name) {
+				t.Errorf("error %v, want one about %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestInterruptedRunReportsWhatItHas(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	runs := 0
+	c := maps()
+	c.Implementations = []Implementation{{Name: "loop", Run: func(ctx context.Context, t *Trial) error {
+		if runs++; runs == 3 {
+			cancel(enough)
+		}
+		return closures(threeMaps)(ctx, t)
+	}}}
+	c.Reference = "loop"
+	var results []Result
+	err := Run(ctx, Options{Cases: []Case{c, c}, N: 100, Each: func(r []Result) { results = append(results, r...) }})
+	if !errors.Is(err, enough) || len(results) != 1 || results[0].Reps != 2 {
+		t.Errorf("%v, %+v; want one result of two repetitions", err, results)
+	}
+}
+
+func TestSelect(t *testing.T) {
+	for _, test := range []struct {
+		names, want []string
+	}{
+		{[]string{"produce", "produce"}, []string{"produce"}},
+		{[]string{"inproc"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers"}},
+		{[]string{"memory", "inproc-maps"}, []string{"memory", "inproc-maps"}},
+		{[]string{"all"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers", "produce", "consume", "transform", "latency"}},
+	} {
+		got, err := Select(test.names...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, namesOf(got)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", test.names, diff)
+		}
+	}
+	if _, err := Select("consume", "nonsense"); err == nil || !strings.Contains(err.Error(), `"nonsense"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCasesHaveTheirReference(t *testing.T) {
+	for _, c := range Cases() {
+		if !slices.ContainsFunc(c.Implementations, func(i Implementation) bool { return i.Name == c.Reference }) {
+			t.Errorf("%s: no implementation is called %q", c.Name, c.Reference)
+		}
+		if c.Messages(1024) < 1 || c.Check == nil || c.About == "" {
+			t.Errorf("%s is incomplete", c.Name)
+		}
+	}
+}
+
+func TestJSONLines(t *testing.T) {
+	want := []Result{
+		{Case: "produce", Implementation: "graph", N: 7, PayloadBytes: 100, Seconds: 0.5, PerSecond: 14, Allocs: 0.25,
+			Bytes: 3, Ratio: 0.9, Reference: "by-hand", Reps: 5},
+		{Case: "latency", Implementation: "graph", N: 7, P50Micros: 200, P99Micros: 900, Reference: "by-hand"},
+	}
+	var b bytes.Buffer
+	if err := WriteJSON(&b, want); err != nil {
+		t.Fatal(err)
+	}
+	var got []Result
+	for lines := bufio.NewScanner(&b); lines.Scan(); {
+		var r Result
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			t.Fatalf("%q: %v", lines.Text(), err)
+		}
+		got = append(got, r)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestPayloads(t *testing.T) {
+	for _, n := range []int{0, 1, 100, ring, ring + 3, 3*ring + 1} {
+		var got, alike Tally
+		p := payloadsOf(20)
+		for i := range n {
+			got.addPayload(p.at(i))
+			alike.addString(string(p.at(i)))
+		}
+		if want := wantPayloads(n, 20); got != want || alike != want {
+			t.Errorf("%d payloads: %+v and %+v, want %+v", n, got, alike, want)
+		}
+	}
+}
+
+func TestRatios(t *testing.T) {
+	if got := median([]float64{5, 1, 3}); got != 3 {
+		t.Errorf("median %v, want 3", got)
+	}
+	if got := median([]float64{4, 1, 3, 2}); got != 2.5 {
+		t.Errorf("median %v, want 2.5", got)
+	}
+	of := func(rates ...int) (ts []*Trial) {
+		for _, r := range rates {
+			ts = append(ts, &Trial{N: r, elapsed: 1e9})
+		}
+		return ts
+	}
+	if got := ratio(of(10, 300, 50), of(20, 100, 50)); got != 1 { // 0.5, 3, 1
+		t.Errorf("ratio %v, want 1", got)
+	}
+}
+
+func TestPlotAndTable(t *testing.T) {
+	results := []Result{
+		{Case: "a<b", Implementation: "graph", Ratio: 0.9, Reference: "ref", PayloadBytes: 8, PerSecond: 10},
+		{Case: "a<b", Implementation: "ref", Ratio: 1, Reference: "ref", PayloadBytes: 8, PerSecond: 11},
+	}
+	var svg, table strings.Builder
+	if err := WritePlot(&svg, results); err != nil {
+		t.Fatal(err)
+	}
+	if s := svg.String(); !strings.Contains(s, "a&lt;b") || strings.Count(s, "<rect") != 3 || !strings.HasSuffix(s, "</svg>\n") {
+		t.Errorf("the plot:\n%s", s)
+	}
+	if err := WriteTable(&table, results); err != nil {
+		t.Fatal(err)
+	}
+	if s := table.String(); !strings.Contains(s, "0.900") || !strings.Contains(s, "a<b, 8 B (ratio to ref") {
+		t.Errorf("the table:\n%s", s)
+	}
+}

@@ -1,0 +1,84 @@
+package bench
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// The Redis cases as graphs.
+
+// feed is a source of the first n payloads.
+type feed struct {
+	payloads *payloads
+	next, n  int
+}
+
+func (f *feed) Read(_ context.Context, in *flow.Intake[[]byte]) error {
+	for in.Room() > 0 {
+		if f.next == f.n {
+			return io.EOF
+		}
+		in.AddValue(f.payloads.at(f.next))
+		f.next++
+	}
+	return nil
+}
+
+// produceGraph writes the payloads with sink.Stream.
+func produceGraph(cfg sink.StreamConfig[[]byte], opts ...flow.StageOption) runFunc {
+	return func(ctx context.Context, t *Trial) error {
+		p := payloadsOf(t.Payload)
+		src := flow.NewSource("feed", func() flow.Reader[[]byte] { return &feed{payloads: p, n: t.N} })
+		cfg := cfg
+		cfg.Key = t.Out
+		return flow.New("produce", flow.To(src, sink.Stream(t.Redis, cfg, opts...))).Run(ctx)
+	}
+}
+
+// blockFor is how long a read of a graph waits on the server. It is off the clock: it matters at the end of a run only.
+const blockFor = 20 * time.Millisecond
+
+// consumeGraph reads with source.Stream and adds up.
+func consumeGraph(ctx context.Context, t *Trial) error {
+	src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Block: blockFor})
+	add := flow.NewSink("add", func() flow.Writer[[]byte] {
+		return flow.WriterFunc[[]byte](func(_ context.Context, chunk []flow.Message[[]byte]) error {
+			for i := range chunk {
+				t.Got.addPayload(chunk[i].Value)
+			}
+			return nil
+		})
+	})
+	return runSettled(ctx, t, flow.To(src, add))
+}
+
+// transformGraph reads with source.Stream, maps with operators.Map and writes with sink.Stream.
+func transformGraph(cfg sink.StreamConfig[order], opts ...flow.StageOption) runFunc {
+	return func(ctx context.Context, t *Trial) error {
+		src := source.Stream(t.Redis, source.StreamConfig[order]{Key: t.In, Group: t.Group, Block: blockFor})
+		cfg := cfg
+		cfg.Key = t.Out
+		return runSettled(ctx, t, flow.To(operators.Map(src, flow.Pure(priced)), sink.Stream(t.Redis, cfg, opts...)))
+	}
+}
+
+// runSettled runs a graph until as many entries as the trial has are settled on the server: a consumer group has no end.
+// The clock stops there; the drain is not part of the work.
+func runSettled(ctx context.Context, t *Trial, parts ...flow.Part) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	settled := 0 // the hook is called by the one goroutine that commits
+	parts = append(parts, flow.OnEvent(flow.Hooks{Committed: func(_ string, s []flow.Settlement) {
+		if settled += len(s); settled >= t.N {
+			t.Stop()
+			cancel()
+		}
+	}}))
+	return flow.New("bench", parts...).Run(ctx)
+}

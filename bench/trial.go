@@ -1,0 +1,168 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Trial is one run of one implementation: what it is given, what it has counted, and the clock.
+type Trial struct {
+	N       int                   // messages
+	Payload int                   // bytes of each
+	Redis   redis.UniversalClient // nil for cases that need none
+
+	// In and Out are the streams to read from and to write to, Group is the consumer group on In.
+	In, Out, Group string
+
+	// Got is what came out at the end.
+	Got Tally
+	// Latencies are those of single messages, for cases that are about them.
+	Latencies []time.Duration
+	// Logf tells what happens during a long run.
+	Logf func(format string, args ...any)
+
+	// onStart and onStop follow the clock; they may be nil.
+	onStart, onStop func()
+
+	once    sync.Once
+	began   time.Time
+	elapsed time.Duration
+	before  usage
+	used    usage
+}
+
+// Tally counts values and adds them up, so that two ways to do the same work can be held against each other.
+type Tally struct {
+	Count int
+	Bytes int
+	Sum   uint64
+}
+
+// usage is what was used up to a moment, or between two.
+type usage struct {
+	mallocs, bytes uint64
+	cpu            time.Duration // of this process
+	server         time.Duration // of the Redis server
+}
+
+func newTrial(c Case, i Implementation, n, payload int, rdb redis.UniversalClient, prefix string) *Trial {
+	n = max(1, n/max(1, i.Slow))
+	in := fmt.Sprintf("%s:%s:in:%d:%d", prefix, c.Name, payload, n)
+	return &Trial{
+		N: n, Payload: payload, Redis: rdb,
+		In: in, Out: fmt.Sprintf("%s:%s:out", prefix, c.Name), Group: "bench",
+		Logf: func(string, ...any) {},
+	}
+}
+
+// run does one implementation of a case from setup to check.
+func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
+	fail := func(doing string, err error) error {
+		return fmt.Errorf("bench: %s of %s/%s, %d messages of %d bytes: %w", doing, c.Name, i.Name, t.N, t.Payload, err)
+	}
+	if c.Setup != nil {
+		if err := c.Setup(ctx, t); err != nil {
+			return fail("setup", err)
+		}
+	}
+	serverBefore := t.serverCPU(ctx)
+	t.start()
+	err := i.Run(ctx, t)
+	t.Stop()
+	t.used.server = t.serverCPU(ctx) - serverBefore
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return fail("run", err)
+	}
+	if err := c.Check(ctx, t); err != nil {
+		return fail("check", err)
+	}
+	return nil
+}
+
+func (t *Trial) start() {
+	runtime.GC() // what others have left is not ours to sweep
+	t.before = usageNow()
+	if t.onStart != nil {
+		t.onStart()
+	}
+	t.began = time.Now()
+}
+
+// Stop stops the clock: the work is done, what follows is tidying up. Only the first call counts.
+func (t *Trial) Stop() {
+	t.once.Do(func() {
+		t.elapsed = time.Since(t.began)
+		if t.onStop != nil {
+			t.onStop()
+		}
+		now := usageNow()
+		t.used.mallocs, t.used.bytes = now.mallocs-t.before.mallocs, now.bytes-t.before.bytes
+		t.used.cpu = now.cpu - t.before.cpu
+	})
+}
+
+func usageNow() usage {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return usage{mallocs: m.Mallocs, bytes: m.TotalAlloc, cpu: processCPU()}
+}
+
+// serverCPU is the time the server has worked so far, by its own account; 0 if it does not tell.
+func (t *Trial) serverCPU(ctx context.Context) time.Duration {
+	if t.Redis == nil {
+		return 0
+	}
+	info, err := t.Redis.Info(ctx, "cpu").Result()
+	if err != nil {
+		return 0 // a number less in the report
+	}
+	var sum float64
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_sys" || name == "used_cpu_user" {
+			seconds, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return 0
+			}
+			sum += seconds
+		}
+	}
+	return time.Duration(sum * float64(time.Second))
+}
+
+// clean deletes what the trial has made on the server.
+func (t *Trial) clean(ctx context.Context) error {
+	if t.Redis == nil {
+		return nil
+	}
+	if err := t.Redis.Unlink(ctx, t.In).Err(); err != nil {
+		return err
+	}
+	return t.Redis.Unlink(ctx, t.Out).Err()
+}
+
+// add counts a value.
+func (y *Tally) add(bytes int, sum uint64) {
+	y.Count++
+	y.Bytes += bytes
+	y.Sum += sum
+}
+
+// compare says how got differs from what was wanted.
+func compare(what string, got, want Tally) error {
+	if got == want {
+		return nil
+	}
+	return fmt.Errorf("%s: got %d messages, %d bytes, checksum %d; want %d, %d, %d",
+		what, got.Count, got.Bytes, got.Sum, want.Count, want.Bytes, want.Sum)
+}
