@@ -146,8 +146,8 @@ type GroupReader struct {
 	keeping sync.WaitGroup
 
 	// Read's:
-	last      ID        // the biggest ID delivered to us, where a lost group starts again
-	size      float64   // bytes per entry, a moving average
+	last      ID // the biggest ID delivered to us, where a lost group starts again
+	asking    asking
 	suspect   bool      // pending entries of ours may exist that we don't hold
 	former    bool      // … and they are of an earlier life: their delivery failed
 	recoverAt ID        // where the search for them goes on
@@ -177,7 +177,7 @@ func NewGroupReader(rdb redis.UniversalClient, cfg GroupConfig) (*GroupReader, e
 	r := &GroupReader{
 		cfg: cfg.withDefaults(), rdb: rdb,
 		token: make(chan struct{}, 1), stop: make(chan struct{}),
-		size: 512, cursor: "0-0", suspect: named, former: named,
+		cursor: "0-0", suspect: named, former: named,
 	}
 	r.held.init()
 	return r, nil
@@ -208,9 +208,9 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	r.reading = derive(r.rdb, purpose{conns: 2, readTimeout: r.cfg.Block + replyMargin})
 	r.control = derive(r.rdb, purpose{conns: 4, retries: true})
 	r.wire = newWire(r.rdb, r.cfg.Key, r.cfg.Block)
-	err := waitFor(ctx, r.cfg.Wait, func() error { return r.create(ctx, r.cfg.Start.String()) })
+	err := waitFor(ctx, r.cfg.Wait, func() error { return r.create(ctx, r.reading, r.cfg.Start.String()) })
 	if err == nil {
-		r.last, err = r.position(ctx)
+		r.last, err = r.position(ctx, r.reading)
 	}
 	if err != nil {
 		closeErr := errors.Join(r.reading.close(), r.control.close())
@@ -229,8 +229,8 @@ func (r *GroupReader) Open(ctx context.Context) error {
 }
 
 // create makes the group, and the stream with it. That it exists already is fine: two readers may race.
-func (r *GroupReader) create(ctx context.Context, start string) error {
-	err := r.control.XGroupCreateMkStream(ctx, r.cfg.Key, r.cfg.Group, start).Err()
+func (r *GroupReader) create(ctx context.Context, c client, start string) error {
+	err := c.XGroupCreateMkStream(ctx, r.cfg.Key, r.cfg.Group, start).Err()
 	if groupExists(err) {
 		return nil
 	}
@@ -238,8 +238,8 @@ func (r *GroupReader) create(ctx context.Context, start string) error {
 }
 
 // position asks how far the group has been delivered.
-func (r *GroupReader) position(ctx context.Context) (ID, error) {
-	groups, err := r.control.XInfoGroups(ctx, r.cfg.Key).Result()
+func (r *GroupReader) position(ctx context.Context, c client) (ID, error) {
+	groups, err := c.XInfoGroups(ctx, r.cfg.Key).Result()
 	if err != nil {
 		return ID{}, err
 	}

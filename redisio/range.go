@@ -39,12 +39,12 @@ func (c RangeConfig) Validate() error {
 
 // RangeReader reads a piece of a stream, page by page. Reading changes nothing on the server.
 type RangeReader struct {
-	cfg   RangeConfig
-	rdb   redis.UniversalClient
-	next  ID
-	ended bool
-	size  float64
-	state atomic.Int32
+	cfg    RangeConfig
+	rdb    redis.UniversalClient
+	next   ID
+	ended  bool
+	asking asking
+	state  atomic.Int32
 }
 
 // NewRangeReader checks the configuration. It does no I/O.
@@ -56,7 +56,7 @@ func NewRangeReader(rdb redis.UniversalClient, cfg RangeConfig) (*RangeReader, e
 	if cfg.To.IsZero() {
 		cfg.To = ID{math.MaxUint64, math.MaxUint64}
 	}
-	return &RangeReader{cfg: cfg, rdb: rdb, next: cfg.From, size: 512}, nil
+	return &RangeReader{cfg: cfg, rdb: rdb, next: cfg.From}, nil
 }
 
 // Open is there so that all readers look alike: a range uses the caller's client, for it neither
@@ -89,9 +89,7 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 		return err
 	}
 	count = min(count, r.cfg.MaxCount)
-	if maxBytes > 0 {
-		count = max(1, min(count, int(float64(maxBytes)/r.size)))
-	}
+	count = r.asking.count(count, maxBytes)
 	cmd := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, r.next.String(), r.cfg.To.String(), "count", count)
 	err := r.rdb.Process(ctx, cmd)
 	if err == nil {
@@ -112,8 +110,7 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 		r.ended = true
 		return io.EOF
 	}
-	size := float64(b.Bytes) / float64(len(b.Entries))
-	r.size = max(1, size, 0.9*r.size+0.1*size)
+	r.asking.learn(b)
 	last, err := ParseID(b.Entries[len(b.Entries)-1].ID)
 	if err != nil {
 		return err

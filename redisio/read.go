@@ -26,9 +26,7 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 	}
 	defer r.leave()
 	count = min(count, r.cfg.MaxCount)
-	if maxBytes > 0 {
-		count = max(1, min(count, int(float64(maxBytes)/r.size)))
-	}
+	count = r.asking.count(count, maxBytes)
 	for {
 		if !sleep(ctx, r.stop, time.Until(r.notBefore)) || r.state.Load() == readerClosed {
 			if err := ended(ctx); err != nil {
@@ -40,7 +38,7 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 		if err == nil {
 			r.recovered()
 			if len(b.Entries) > 0 {
-				r.learn(b)
+				r.asking.learn(b)
 				return nil
 			}
 			continue
@@ -49,7 +47,7 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 			// A part of a reply, or a first reply before a failed second one: what is here is held, so it
 			// has to be handed out. The error will show up again.
 			r.suspect = true
-			r.learn(b)
+			r.asking.learn(b)
 			return nil
 		}
 		if err := r.handle(ctx, err); err != nil {
@@ -128,12 +126,6 @@ func rawReply(ctx context.Context, w *wire, c client, keyPos int8, args []any) (
 		return nil, err
 	}
 	return cmd.Val(), nil
-}
-
-// learn updates the size of an entry: up at once, down slowly, for the bound is on memory.
-func (r *GroupReader) learn(b *Batch) {
-	size := float64(b.Bytes) / float64(len(b.Entries))
-	r.size = max(1, size, 0.9*r.size+0.1*size)
 }
 
 // recovered notes that reading works.

@@ -205,10 +205,10 @@ func (r *GroupReader) heal(ctx context.Context) error {
 			start = ID{}
 		}
 	}
-	if err := r.create(ctx, StartID(start).String()); err != nil {
+	if err := r.create(ctx, r.control, StartID(start).String()); err != nil {
 		return err
 	}
-	at, err := r.position(ctx) // another reader may have been first
+	at, err := r.position(ctx, r.control) // another reader may have been first
 	if err != nil {
 		return err
 	}

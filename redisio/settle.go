@@ -104,31 +104,48 @@ func (r *GroupReader) ackMany(ctx context.Context, ids []string) (acked int, err
 // Delays longer than the lease work for as long as this reader lives; should it die, the entry comes
 // at most one lease later. Nacked entries are not held: they need no credit.
 func (r *GroupReader) Nack(ctx context.Context, ids []string, after time.Duration) error {
+	delays := make([]time.Duration, len(ids))
+	for i := range delays {
+		delays[i] = after
+	}
+	_, err := r.NackEach(ctx, ids, delays)
+	return err
+}
+
+// NackEach is Nack with a delay for each entry. On an error it tells how many, from the first on, were surely given back:
+// these must not be given back once more, for they may have been delivered again since.
+func (r *GroupReader) NackEach(ctx context.Context, ids []string, after []time.Duration) (nacked int, err error) {
+	if len(ids) != len(after) {
+		return 0, fmt.Errorf("redisio: nack %d entries of %q with %d delays: make them as many", len(ids), keyName(r.cfg.Key), len(after))
+	}
 	if len(ids) == 0 || r.cfg.NoAck {
-		return nil
+		return len(ids), nil
 	}
 	if err := r.usable(); err != nil {
-		return err
+		return 0, err
 	}
-	after = max(after, 0)
-	if after > r.cfg.Lease && r.held.parkedCount()+len(ids) > maxParked {
-		after = r.cfg.Lease
-	}
+	crowded := r.held.parkedCount()+len(ids) > maxParked
 	now := time.Now()
-	idle := make([]int64, min(len(ids), pageSize))
-	for i := range idle {
-		idle[i] = r.idleFor(after)
-	}
+	idle, due := make([]int64, min(len(ids), pageSize)), make([]time.Time, min(len(ids), pageSize))
 	for n := 0; n < len(ids); n += pageSize {
 		chunk := ids[n:min(n+pageSize, len(ids))]
+		for i := range chunk {
+			d := max(after[n+i], 0)
+			if crowded {
+				d = min(d, r.cfg.Lease)
+			}
+			idle[i], due[i] = r.idleFor(d), now.Add(d)
+		}
 		lost, err := r.setIdle(ctx, chunk, idle[:len(chunk)])
 		if err != nil {
-			return fmt.Errorf("redisio: nack %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
+			return n, fmt.Errorf("redisio: nack %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
-		r.held.park(chunk, now.Add(after), false)
+		for i := range chunk {
+			r.held.park(chunk[i:i+1], due[i], false)
+		}
 		r.held.unpark(lost)
 	}
-	return nil
+	return len(ids), nil
 }
 
 // Release gives entries back so that any other reader of the group can take them at once. This reader

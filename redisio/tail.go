@@ -55,7 +55,7 @@ type TailReader struct {
 
 	// of whoever has the token:
 	last      ID
-	size      float64
+	asking    asking
 	fails     int
 	notBefore time.Time
 }
@@ -67,7 +67,7 @@ func NewTailReader(rdb redis.UniversalClient, cfg TailConfig) (*TailReader, erro
 	}
 	def(&cfg.Block, time.Second)
 	def(&cfg.MaxCount, 1000)
-	return &TailReader{cfg: cfg, rdb: rdb, last: cfg.Start.id, size: 512, token: make(chan struct{}, 1), stop: make(chan struct{})}, nil
+	return &TailReader{cfg: cfg, rdb: rdb, last: cfg.Start.id, token: make(chan struct{}, 1), stop: make(chan struct{})}, nil
 }
 
 // Open connects, and settles where "the end" is: what is written after Open returned is seen.
@@ -123,9 +123,7 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 	}
 	defer func() { r.token <- struct{}{} }()
 	count = min(count, r.cfg.MaxCount)
-	if maxBytes > 0 {
-		count = max(1, min(count, int(float64(maxBytes)/r.size)))
-	}
+	count = r.asking.count(count, maxBytes)
 	for {
 		if !sleep(ctx, r.stop, time.Until(r.notBefore)) || r.state.Load() == readerClosed {
 			if err := ended(ctx); err != nil {
@@ -134,10 +132,7 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 			return ErrClosed
 		}
 		err := r.fill(ctx, count, b)
-		if len(b.Entries) > 0 {
-			size := float64(b.Bytes) / float64(len(b.Entries))
-			r.size = max(1, size, 0.9*r.size+0.1*size)
-		}
+		r.asking.learn(b)
 		if err == nil {
 			if r.fails > 0 {
 				r.fails, r.notBefore = 0, time.Time{}
