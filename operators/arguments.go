@@ -1,0 +1,35 @@
+package operators
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// with returns the user's options after the operator's own, so that the user's win where both set the same.
+func with(opts []flow.StageOption, own ...flow.StageOption) []flow.StageOption {
+	return slices.Concat(own, opts)
+}
+
+// function reports a function argument that is nil.
+func function(field string, given bool) flow.StageOption {
+	if given {
+		return nil
+	}
+	return flow.Invalid(field, "the function is nil", "give a function")
+}
+
+// atLeastOne reports a count that is not positive.
+func atLeastOne(field string, n int, what string) flow.StageOption {
+	if n > 0 {
+		return nil
+	}
+	return flow.Invalid(field, fmt.Sprintf("%d %s", n, what), "give 1 or more")
+}
+
+// mistaken stands for an operator whose arguments cannot even be wired: Validate reports the mistakes, and nothing runs.
+func mistaken[T, U any](in flow.Source[T], name string, opts []flow.StageOption, mistakes ...flow.StageOption) flow.Source[U] {
+	never := func() flow.StepFunc[T, U] { return nil }
+	return flow.Step(in, name, never, with(opts, mistakes...)...)
+}

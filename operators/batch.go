@@ -1,0 +1,140 @@
+package operators
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// Batch gathers values into slices of n. A batch goes on when it is full, when its first value has waited for as long as
+// within, or when the input ends; within of zero or less means that there is no such limit, and what has come may wait
+// for ever for what has not. Then the source must have credits for more than a batch: flow.MaxInFlight entries, which
+// Validate checks, and flow.MaxBytes, which it cannot. The slices are the receiver's to keep.
+//
+// A batch has the metadata of its first message. Its entries share its fate: when it fails, all of them do. With an age
+// limit Batch runs on a goroutine of its own (flow.Async), so that a slow stage before it does not hold up its clock.
+//
+// Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
+// Holds: up to n messages, for up to within. Ends: when in ends, with a last batch of what is left.
+func Batch[T any](in flow.Source[T], n int, within time.Duration, opts ...flow.StageOption) flow.Source[[]T] {
+	return batches(in, limits[T]{n: n, within: within}, with(opts, atLeastOne("n", n, "values in a batch")))
+}
+
+// BatchBytes is Batch with a third limit: no batch has more than maxBytes, by what size says of its values. A value that
+// is larger than that all by itself goes on as a batch of one. An error or panic of size is a fault of its message, and
+// not of the batch.
+//
+// Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
+// Holds: up to n messages and maxBytes, for up to within. Ends: when in ends, with a last batch of what is left.
+func BatchBytes[T any](
+	in flow.Source[T], n int, within time.Duration, maxBytes int, size func(T) int, opts ...flow.StageOption,
+) flow.Source[[]T] {
+	return batches(in, limits[T]{n: n, within: within, maxBytes: maxBytes, size: size}, with(opts,
+		atLeastOne("n", n, "values in a batch"),
+		atLeastOne("maxBytes", maxBytes, "bytes in a batch"),
+		function("size", size != nil)))
+}
+
+// limits are what a batch may not exceed.
+type limits[T any] struct {
+	n        int
+	within   time.Duration // <= 0: any age
+	maxBytes int
+	size     func(T) int // nil: any size
+}
+
+func batches[T any](in flow.Source[T], lim limits[T], opts []flow.StageOption) flow.Source[[]T] {
+	own := flow.Group(flow.Holds(max(lim.n, 0), max(lim.within, 0)), flow.Joins(),
+		flow.OneWorker("each worker would fill batches of its own"))
+	if lim.within > 0 {
+		own = flow.Group(own, flow.Async())
+	}
+	return flow.Via(in, "batch", func() flow.Handler[T, []T] { return &batch[T]{limits: lim} }, with(opts, own)...)
+}
+
+// batch is the batch being filled.
+type batch[T any] struct {
+	limits[T]
+	held  []flow.Held[T]
+	bytes int
+	due   time.Time // when its first value has waited long enough; zero: never
+}
+
+func (b *batch[T]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit[[]T]) error {
+	size, err := b.sizeOf(m.Value)
+	if err != nil {
+		return err
+	}
+	if len(b.held) > 0 && b.size != nil && size > b.maxBytes-b.bytes {
+		b.send(ctx, emit)
+	}
+	if len(b.held) == 0 && b.within > 0 {
+		b.due = time.Now().Add(b.within)
+	}
+	b.held = append(b.held, flow.Hold(ctx, m))
+	b.bytes += size
+	if len(b.held) >= b.n || b.size != nil && b.bytes >= b.maxBytes {
+		b.send(ctx, emit)
+	}
+	return nil
+}
+
+// sizeOf asks the user's function. Its panic must not be taken for one of the batch's own, which would cost all it holds:
+// that is why it is wrapped.
+func (b *batch[T]) sizeOf(v T) (n int, err error) {
+	if b.size == nil {
+		return 0, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("operators: batch: size: %w", &flow.PanicError{Value: p, Stack: debug.Stack()})
+		}
+	}()
+	if n = b.size(v); n < 0 {
+		return 0, fmt.Errorf("operators: batch: a size of %d bytes", n)
+	}
+	return n, nil
+}
+
+// send passes the batch on and begins the next.
+func (b *batch[T]) send(ctx context.Context, emit flow.Emit[[]T]) {
+	values := make([]T, len(b.held))
+	for i := range b.held {
+		values[i] = b.held[i].Value
+	}
+	emit(flow.Join(ctx, values, b.held))
+	clear(b.held)
+	b.held, b.bytes, b.due = b.held[:0], 0, time.Time{}
+}
+
+func (b *batch[T]) Next() time.Time { return b.due }
+
+func (b *batch[T]) Ring(ctx context.Context, emit flow.Emit[[]T]) error {
+	b.send(ctx, emit)
+	return nil
+}
+
+func (b *batch[T]) End(ctx context.Context, emit flow.Emit[[]T]) error {
+	if len(b.held) > 0 {
+		b.send(ctx, emit)
+	}
+	return nil
+}
+
+// Unbatch turns each slice into its values.
+//
+// Order: kept. Acks: an entry is acked when all values of its slice are; an empty slice is done.
+// Holds: the slice at hand. Ends: when in ends.
+func Unbatch[T any](in flow.Source[[]T], opts ...flow.StageOption) flow.Source[T] {
+	return flow.Via(in, "unbatch", func() flow.Handler[[]T, T] {
+		return flow.HandlerFunc[[]T, T](func(_ context.Context, m flow.Message[[]T], emit flow.Emit[T]) error {
+			for _, v := range m.Value {
+				emit(flow.Derive(m, v))
+			}
+			return nil
+		})
+	}, opts...)
+}

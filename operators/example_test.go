@@ -1,0 +1,267 @@
+package operators_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators"
+)
+
+// printed is a function for sinks.
+func printed[T any](_ context.Context, v T) error {
+	fmt.Println(v)
+	return nil
+}
+
+// as is one that says where it is.
+func as[T any](name string) func(context.Context, T) error {
+	return func(_ context.Context, v T) error {
+		fmt.Println(name, v)
+		return nil
+	}
+}
+
+func exec(parts ...flow.Part) {
+	if err := flow.New("example", parts...).Run(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+}
+
+func ExampleMap() {
+	loud := operators.Map(sourceOf("hello", "world"), flow.Pure(strings.ToUpper))
+	exec(flow.To(loud, sinkFunc(printed[string])))
+	// Output:
+	// HELLO
+	// WORLD
+}
+
+// Four calls at once, and the output still comes in the order of the input.
+func ExampleMap_workers() {
+	slow := operators.Map(sourceOf(3, 2, 1), func(ctx context.Context, n int) (string, error) {
+		return strconv.Itoa(n), flow.Sleep(ctx, time.Duration(n)*time.Millisecond)
+	}, flow.Workers(4), flow.Name("look up"))
+	exec(flow.To(slow, sinkFunc(printed[string])))
+	// Output:
+	// 3
+	// 2
+	// 1
+}
+
+func ExampleMapMessage() {
+	named := operators.MapMessage(sourceOf("a", "b"), func(_ context.Context, m flow.Message[string]) (string, error) {
+		return cmp.Or(m.Key(), "no key") + ": " + m.Value, nil
+	})
+	exec(flow.To(named, sinkFunc(printed[string])))
+	// Output:
+	// no key: a
+	// no key: b
+}
+
+func ExampleFilter() {
+	even := operators.Filter(sourceOf(1, 2, 3, 4), func(_ context.Context, n int) (bool, error) { return n%2 == 0, nil })
+	exec(flow.To(even, sinkFunc(printed[int])))
+	// Output:
+	// 2
+	// 4
+}
+
+func ExampleFilterMap() {
+	numbers := operators.FilterMap(sourceOf("1", "two", "3"), func(_ context.Context, s string) (int, bool, error) {
+		n, err := strconv.Atoi(s)
+		return n, err == nil, nil
+	})
+	exec(flow.To(numbers, sinkFunc(printed[int])))
+	// Output:
+	// 1
+	// 3
+}
+
+func ExampleFlatMap() {
+	words := operators.FlatMap(sourceOf("to be", "or not"), func(_ context.Context, line string, emit func(string)) error {
+		for word := range strings.FieldsSeq(line) {
+			emit(word)
+		}
+		return nil
+	})
+	exec(flow.To(words, sinkFunc(printed[string])))
+	// Output:
+	// to
+	// be
+	// or
+	// not
+}
+
+func ExampleTap() {
+	seen := 0
+	counted := operators.Tap(sourceOf("a", "b"), func(context.Context, string) { seen++ })
+	exec(flow.To(counted, sinkFunc(printed[string])))
+	fmt.Println("seen:", seen)
+	// Output:
+	// a
+	// b
+	// seen: 2
+}
+
+func ExampleTry() {
+	numbers, failed := operators.Try(sourceOf("1", "two"), func(_ context.Context, s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		return n, errors.Unwrap(err)
+	}, flow.Name("parse"), flow.Workers(8))
+	exec(
+		flow.To(numbers, sinkFunc(as[int]("parsed"))),
+		flow.To(failed, sinkFunc(func(_ context.Context, f flow.Failure[string]) error {
+			fmt.Printf("failed %q at %s: %s\n", f.Value, f.Stage, f.Error)
+			return nil
+		})),
+	)
+	// Unordered output:
+	// parsed 1
+	// failed "two" at parse: invalid syntax
+}
+
+func ExampleFanOut() {
+	copies := operators.FanOut(sourceOf("a", "b"), 2)
+	exec(flow.To(copies[0], sinkFunc(as[string]("left"))), flow.To(copies[1], sinkFunc(as[string]("right"))))
+	// Unordered output:
+	// left a
+	// left b
+	// right a
+	// right b
+}
+
+func ExampleFanIn() {
+	all := operators.FanIn(sourceOf("a", "b"), sourceOf("c"))
+	exec(flow.To(all, sinkFunc(printed[string])))
+	// Unordered output:
+	// a
+	// b
+	// c
+}
+
+func ExamplePartition() {
+	type order struct{ customer, item string }
+	orders := sourceOf(order{"alice", "tea"}, order{"carol", "milk"}, order{"alice", "cake"})
+	shards := operators.Partition(orders, 2, func(o order) string { return o.customer })
+	exec(flow.To(shards[0], sinkFunc(as[order]("shard 0"))), flow.To(shards[1], sinkFunc(as[order]("shard 1"))))
+	// Unordered output:
+	// shard 0 {carol milk}
+	// shard 1 {alice tea}
+	// shard 1 {alice cake}
+}
+
+func ExampleBalance() {
+	done := make(chan string, 4)
+	work := func(_ context.Context, job string) error { done <- job; return nil }
+	var parts []flow.Part
+	for _, out := range operators.Balance(sourceOf("a", "b", "c", "d"), 2) {
+		parts = append(parts, flow.To(out, sinkFunc(work)))
+	}
+	exec(parts...)
+	fmt.Println(len(done), "jobs done")
+	// Output:
+	// 4 jobs done
+}
+
+func ExampleSplit() {
+	even, odd := operators.Split(sourceOf(1, 2, 3), func(n int) bool { return n%2 == 0 })
+	exec(flow.To(even, sinkFunc(as[int]("even"))), flow.To(odd, sinkFunc(as[int]("odd"))))
+	// Unordered output:
+	// even 2
+	// odd 1
+	// odd 3
+}
+
+// Each shard counts the words it gets; all of one word get to the same shard.
+func ExampleByKey() {
+	type count struct {
+		word string
+		n    int
+	}
+	words := sourceOf("a", "b", "a", "c", "a")
+	counts := operators.ByKey(words, 4, func(w string) string { return w },
+		func(shard flow.Source[string]) flow.Source[count] {
+			have := make(map[string]int)
+			return operators.Map(shard, func(_ context.Context, w string) (count, error) {
+				have[w]++
+				return count{w, have[w]}, nil
+			})
+		})
+	exec(flow.To(counts, sinkFunc(printed[count])))
+	// Unordered output:
+	// {a 1}
+	// {b 1}
+	// {a 2}
+	// {c 1}
+	// {a 3}
+}
+
+func ExampleBatch() {
+	batches := operators.Batch(sourceOf(1, 2, 3, 4, 5), 2, time.Second)
+	exec(flow.To(batches, sinkFunc(printed[[]int])))
+	// Output:
+	// [1 2]
+	// [3 4]
+	// [5]
+}
+
+func ExampleBatchBytes() {
+	batches := operators.BatchBytes(sourceOf("aa", "bb", "cccc", "ddddddd", "e"), 100, time.Second, 6,
+		func(s string) int { return len(s) })
+	exec(flow.To(batches, sinkFunc(printed[[]string])))
+	// Output:
+	// [aa bb]
+	// [cccc]
+	// [ddddddd]
+	// [e]
+}
+
+func ExampleUnbatch() {
+	values := operators.Unbatch(sourceOf([]int{1, 2}, nil, []int{3}))
+	exec(flow.To(values, sinkFunc(printed[int])))
+	// Output:
+	// 1
+	// 2
+	// 3
+}
+
+func ExampleThrottle() {
+	began := time.Now()
+	paced := operators.Throttle(sourceOf(1, 2, 3), 100, time.Second, 1)
+	exec(flow.To(paced, sinkFunc(printed[int])))
+	fmt.Println("took 20 ms or more:", time.Since(began) >= 20*time.Millisecond)
+	// Output:
+	// 1
+	// 2
+	// 3
+	// took 20 ms or more: true
+}
+
+// Dedupe drops values whose key it has seen before.
+func Dedupe[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
+	return flow.Via(in, "dedupe", func() flow.Handler[T, T] {
+		seen := make(map[K]struct{})
+		return flow.HandlerFunc[T, T](func(_ context.Context, m flow.Message[T], emit flow.Emit[T]) error {
+			k := key(m.Value)
+			if _, dup := seen[k]; !dup {
+				seen[k] = struct{}{}
+				emit(m)
+			}
+			return nil // neither emitted nor held: done
+		})
+	}, opts...)
+}
+
+// An operator of one's own is a function like those of this package.
+func Example_ownOperator() {
+	unique := Dedupe(sourceOf("Tea", "milk", "TEA"), strings.ToLower)
+	exec(flow.To(unique, sinkFunc(printed[string])))
+	// Output:
+	// Tea
+	// milk
+}

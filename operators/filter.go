@@ -1,0 +1,52 @@
+package operators
+
+import (
+	"context"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// Filter passes on the values for which keep is true. The others are done: their entries are acknowledged.
+//
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what passes; the rest is done here.
+// Holds: nothing. Ends: when in ends.
+func Filter[T any](
+	in flow.Source[T], keep func(context.Context, T) (bool, error), opts ...flow.StageOption,
+) flow.Source[T] {
+	return flow.Step(in, "filter", func() flow.StepFunc[T, T] {
+		return func(ctx context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
+			ok, err := keep(ctx, m.Value)
+			return m, ok, err
+		}
+	}, with(opts, function("keep", keep != nil))...)
+}
+
+// FilterMap is Filter and Map in one: f returns what becomes of a value, and whether it goes on.
+//
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what passes; the rest is done here.
+// Holds: nothing. Ends: when in ends.
+func FilterMap[T, U any](
+	in flow.Source[T], f func(context.Context, T) (U, bool, error), opts ...flow.StageOption,
+) flow.Source[U] {
+	return flow.Step(in, "filter-map", func() flow.StepFunc[T, U] {
+		return func(ctx context.Context, m flow.Message[T]) (flow.Message[U], bool, error) {
+			v, ok, err := f(ctx, m.Value)
+			return flow.Derive(m, v), ok, err
+		}
+	}, with(opts, function("f", f != nil))...)
+}
+
+// Tap shows each value to f and passes it on unchanged: for logs, counters, tests. f has no way to fail a message, unless
+// it panics. It does run in the stream, so a slow f slows the stream down; and where a value is a pointer or has one in
+// it, f must not write through it.
+//
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
+// Holds: nothing. Ends: when in ends.
+func Tap[T any](in flow.Source[T], f func(context.Context, T), opts ...flow.StageOption) flow.Source[T] {
+	return flow.Step(in, "tap", func() flow.StepFunc[T, T] {
+		return func(ctx context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
+			f(ctx, m.Value)
+			return m, true, nil
+		}
+	}, with(opts, function("f", f != nil))...)
+}

@@ -1,0 +1,69 @@
+package operators
+
+import (
+	"context"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// Map turns each value into another. An error of f is a fault of its message: the fault policy decides about it. With
+// flow.Workers it calls f on several goroutines at once.
+//
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
+// Holds: nothing. Ends: when in ends.
+func Map[T, U any](in flow.Source[T], f func(context.Context, T) (U, error), opts ...flow.StageOption) flow.Source[U] {
+	make := func() func(context.Context, T) (U, error) { return f }
+	return flow.Transform(in, "map", make, with(opts, function("f", f != nil))...)
+}
+
+// MapMessage is Map for a function that wants to see more than the value: the id, key, type, headers, time and attempt.
+// The output keeps the message's metadata.
+//
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
+// Holds: nothing. Ends: when in ends.
+func MapMessage[T, U any](
+	in flow.Source[T], f func(context.Context, flow.Message[T]) (U, error), opts ...flow.StageOption,
+) flow.Source[U] {
+	return flow.Step(in, "map-message", func() flow.StepFunc[T, U] {
+		return func(ctx context.Context, m flow.Message[T]) (flow.Message[U], bool, error) {
+			v, err := f(ctx, m)
+			return flow.Derive(m, v), true, err
+		}
+	}, with(opts, function("f", f != nil))...)
+}
+
+// FlatMap turns each value into any number of others: f passes them on by emit, which it may call only until it returns,
+// and only on its own goroutine. When f fails, what it has emitted is taken back, unless it was more than a chunk: then
+// what had gone has gone, and a retry emits it again.
+//
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: an entry is acked when all outputs are.
+// Holds: what one call emits, up to a chunk. Ends: when in ends.
+func FlatMap[T, U any](
+	in flow.Source[T], f func(ctx context.Context, v T, emit func(U)) error, opts ...flow.StageOption,
+) flow.Source[U] {
+	return flow.Via(in, "flat-map", func() flow.Handler[T, U] {
+		h := &flatMap[T, U]{f: f}
+		h.pass = func(v U) {
+			if h.emit == nil {
+				panic("operators: FlatMap: emit was called after the call it was given to")
+			}
+			h.emit(flow.Derive(h.m, v))
+		}
+		return h
+	}, with(opts, function("f", f != nil))...)
+}
+
+// flatMap keeps the message at hand, so that one emit function serves all calls.
+type flatMap[T, U any] struct {
+	f    func(context.Context, T, func(U)) error
+	pass func(U)
+	m    flow.Message[T]
+	emit flow.Emit[U]
+}
+
+func (h *flatMap[T, U]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit[U]) error {
+	h.m, h.emit = m, emit
+	err := h.f(ctx, m.Value, h.pass)
+	h.m, h.emit = flow.Message[T]{}, nil
+	return err
+}
