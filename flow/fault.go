@@ -164,8 +164,7 @@ func decide(p Policy, f *Fault) (d Decision) {
 	if d, ok := Verdict(f.Err); ok {
 		return d
 	}
-	var permanent *permanentError
-	if errors.As(f.Err, &permanent) {
+	if IsPermanent(f.Err) {
 		return Decision{Do: ActStop}
 	}
 	defer func() {

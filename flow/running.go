@@ -122,8 +122,7 @@ func (r *Running) supervise(isl *island) {
 			return
 		}
 		wait, ok := isl.failed(&r.graph.graphConfig)
-		var permanent *permanentError
-		if !ok || errors.As(err, &permanent) {
+		if !ok || IsPermanent(err) {
 			r.fail(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: err})
 			return
 		}
@@ -170,6 +169,12 @@ func Permanent(err error) error {
 		return nil
 	}
 	return &permanentError{err}
+}
+
+// IsPermanent tells whether an error is, or wraps, one that was marked Permanent.
+func IsPermanent(err error) bool {
+	var permanent *permanentError
+	return errors.As(err, &permanent)
 }
 
 // fail stops the graph because of err.

@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -388,8 +387,7 @@ func (ses *session) commit(b *harvest, tries int) bool {
 	s := ses.source
 	if c, ok := ses.reader.(Committer); ok {
 		if err := guard(ses.ctx, func(ctx context.Context) error { return c.Commit(ctx, b.settled) }); err != nil {
-			var permanent *permanentError
-			if errors.As(err, &permanent) {
+			if IsPermanent(err) {
 				s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: err})
 			}
 			if tries == 0 || tries%10 == 9 {

@@ -45,6 +45,10 @@ func (g *Group) WaitFor(d time.Duration) bool {
 	}
 }
 
+// Aside starts a goroutine that nobody here waits for: f says by itself when it is done. It is for calls that cannot be
+// interrupted and may have to be left behind.
+func Aside(f func()) { go f() }
+
 // Panic is a recovered panic.
 type Panic struct {
 	Value any
