@@ -25,7 +25,6 @@ const (
 
 const (
 	commitTimeout = 10 * time.Second
-	nackChunk     = 500      // ids of one script call
 	maxErrorText  = 4 * 1024 // bytes of the error that a dead letter tells: a panic has its stack in it
 )
 
@@ -39,9 +38,10 @@ type settler struct {
 	plan *streamPlan
 
 	acks    []string
-	again   map[time.Duration][]string
 	letters []redisio.DeadLetter
-	seqs    map[string]uint64   // of the ids to nack; nil while there are none
+	nacks   []string
+	delays  []time.Duration     // of the nacks
+	seqs    []uint64            // of the nacks
 	done    map[uint64]struct{} // nacked by a Commit that failed
 }
 
@@ -61,8 +61,10 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 	if len(s.letters) > 0 {
 		errs = append(errs, s.r.Dead(ctx, s.plan.deadKey, s.letters))
 	}
-	for after, ids := range s.again {
-		errs = append(errs, s.nack(ctx, ids, after))
+	if len(s.nacks) > 0 {
+		n, err := s.r.NackEach(ctx, s.nacks, s.delays)
+		errs = append(errs, err)
+		s.note(s.seqs[:n])
 	}
 	err := errors.Join(errs...)
 	s.reset(err == nil)
@@ -95,37 +97,27 @@ func (s *settler) sort(settled []flow.Settlement) {
 		if st.Fault != nil {
 			after = st.Fault.After
 		}
-		if s.again == nil {
-			s.again, s.seqs = make(map[time.Duration][]string), make(map[string]uint64)
-		}
-		s.again[after] = append(s.again[after], st.Meta.ID)
-		s.seqs[st.Meta.ID] = st.Seq
+		s.nacks, s.delays, s.seqs = append(s.nacks, st.Meta.ID), append(s.delays, after), append(s.seqs, st.Seq)
 	}
 }
 
-// nack gives entries back in pieces, each of which happens or not.
-func (s *settler) nack(ctx context.Context, ids []string, after time.Duration) error {
-	for len(ids) > 0 {
-		n := min(len(ids), nackChunk)
-		if err := s.r.Nack(ctx, ids[:n], after); err != nil {
-			return err
-		}
-		if s.done == nil {
-			s.done = make(map[uint64]struct{})
-		}
-		for _, id := range ids[:n] {
-			s.done[s.seqs[id]] = struct{}{}
-		}
-		ids = ids[n:]
+// note remembers nacks that happened, in case something else of the Commit does not.
+func (s *settler) note(seqs []uint64) {
+	if s.done == nil {
+		s.done = make(map[uint64]struct{}, len(seqs))
 	}
-	return nil
+	for _, seq := range seqs {
+		s.done[seq] = struct{}{}
+	}
 }
 
 // reset makes ready for the next Commit, with other settlements if all of this one is done.
 func (s *settler) reset(all bool) {
 	clear(s.acks)
 	clear(s.letters)
-	s.acks, s.letters, s.again, s.seqs = s.acks[:0], s.letters[:0], nil, nil
+	clear(s.nacks)
+	s.acks, s.letters = s.acks[:0], s.letters[:0]
+	s.nacks, s.delays, s.seqs = s.nacks[:0], s.delays[:0], s.seqs[:0]
 	if all {
 		s.done = nil
 	}

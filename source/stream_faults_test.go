@@ -52,7 +52,7 @@ func TestStreamSurvivesRestartOfRedis(t *testing.T) {
 		"frozen": func(s *stand) { s.Pause(t); s.Resume(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
+			s := newPrivateStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 			const n = 2000
 			s.fill(t, n)
 			half := make(chan struct{})
@@ -156,7 +156,7 @@ func stopped(t *testing.T, parts ...flow.Part) *flow.StageError {
 }
 
 func TestStreamPermanentErrorsStop(t *testing.T) {
-	s := newStand(t)
+	s := newPrivateStand(t)
 	ctx := t.Context()
 	s.rdb.Set(ctx, "text", "x", 0)
 	t.Run("wrong type at the start", func(t *testing.T) {
@@ -250,7 +250,7 @@ func TestStreamRedisDownAtStart(t *testing.T) {
 }
 
 func TestStreamWaitsForRedis(t *testing.T) {
-	s := newStand(t)
+	s := newPrivateStand(t)
 	s.Kill(t)
 	cfg := config[string](s)
 	cfg.Wait = time.Minute

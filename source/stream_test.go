@@ -25,18 +25,21 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// stand is a Redis server of a test's own, a client as a user would have it, and a stream.
+// stand is a Redis server, a client as a user would have it, and a stream of the test's own.
 type stand struct {
 	*redistest.Server
 	rdb *redis.Client
 	key string
 }
 
-func newStand(t testing.TB, opts ...redistest.Option) *stand {
-	t.Helper()
-	s := redistest.Start(t, opts...)
-	return &stand{s, s.Client(t), redistest.Key(t)}
+func newStand(t testing.TB) *stand { return standOn(t, redistest.Shared(t)) }
+
+// newPrivateStand has a server of the test's own, to hurt or to measure.
+func newPrivateStand(t testing.TB, opts ...redistest.Option) *stand {
+	return standOn(t, redistest.Start(t, opts...))
 }
+
+func standOn(t testing.TB, s *redistest.Server) *stand { return &stand{s, s.Client(t), redistest.Key(t)} }
 
 // config is a StreamConfig for tests: short waits, a lease that does not end by itself.
 func config[T any](s *stand) source.StreamConfig[T] {
@@ -443,7 +446,7 @@ func TestStreamCodecPanics(t *testing.T) {
 
 // Credits are the backpressure: a sink that stands still stops the reader, and the pending list has never more entries.
 func TestStreamCreditsBoundPending(t *testing.T) {
-	s := newStand(t)
+	s := newPrivateStand(t)
 	s.fill(t, 300)
 	const most = 10
 	gate := make(chan struct{})

@@ -1,0 +1,446 @@
+package sink_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/sink"
+)
+
+// ledger is a source of given messages that notes how each was settled.
+type ledger[T any] struct {
+	msgs []flow.Message[T]
+	mu   sync.Mutex
+	ends map[int]flow.Settlement
+}
+
+func ledgerOf[T any](values ...T) *ledger[T] {
+	l := &ledger[T]{ends: make(map[int]flow.Settlement)}
+	for i, v := range values {
+		l.msgs = append(l.msgs, flow.NewMessage(v, flow.Meta{ID: fmt.Sprint(i)}))
+	}
+	return l
+}
+
+func numbers(n int) *ledger[string] {
+	l := ledgerOf[string]()
+	for i := range n {
+		l.msgs = append(l.msgs, flow.NewMessage(fmt.Sprint(i), flow.Meta{}))
+	}
+	return l
+}
+
+func (l *ledger[T]) source(opts ...flow.StageOption) flow.Source[T] {
+	opts = append([]flow.StageOption{flow.Redelivers(), flow.KeepsDeadLetters()}, opts...)
+	return flow.NewSource("ledger", func() flow.Reader[T] { return &ledgerReader[T]{l, 0} }, opts...)
+}
+
+type ledgerReader[T any] struct {
+	*ledger[T]
+	next int
+}
+
+func (r *ledgerReader[T]) Read(_ context.Context, in *flow.Intake[T]) error {
+	for ; r.next < len(r.msgs) && in.Room() > 0; r.next++ {
+		in.Add(r.msgs[r.next].Value, r.msgs[r.next].Meta(), 0)
+	}
+	if r.next == len(r.msgs) {
+		return io.EOF
+	}
+	return nil
+}
+
+func (r *ledgerReader[T]) Commit(_ context.Context, settled []flow.Settlement) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range settled {
+		r.ends[int(s.Seq)] = s
+	}
+	return nil
+}
+
+// outcomes counts the settlements.
+func (l *ledger[T]) outcomes() map[flow.Outcome]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := make(map[flow.Outcome]int)
+	for _, s := range l.ends {
+		n[s.Outcome]++
+	}
+	return n
+}
+
+func (l *ledger[T]) settled() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ends)
+}
+
+// data returns the data fields of a stream.
+func data(t *testing.T, rdb *redis.Client, key string) []string {
+	t.Helper()
+	entries, err := rdb.XRange(context.Background(), key, "-", "+").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	for _, e := range entries {
+		v, _ := e.Values["data"].(string)
+		values = append(values, v)
+	}
+	return values
+}
+
+// soon polls until ok.
+func soon(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+func TestStreamKeepsOrder(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	l := numbers(5000)
+	if err := flow.New("order", flow.To(l.source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: key}))).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, m := range l.msgs {
+		want = append(want, m.Value)
+	}
+	if diff := cmp.Diff(want, data(t, rdb, key)); diff != "" {
+		t.Errorf("stream (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 5000}, l.outcomes()); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	if err := rdb.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("the caller's client: %v", err)
+	}
+}
+
+func TestStreamPipelines(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	l := numbers(5000)
+	cfg := sink.StreamConfig[string]{Key: key, Pipelines: 3, Depth: 32}
+	if err := flow.New("pipelines", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, m := range l.msgs {
+		want = append(want, m.Value)
+	}
+	got := data(t, rdb, key)
+	sort.Strings(want)
+	sort.Strings(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("stream (-want +got):\n%s", diff)
+	}
+}
+
+func TestStreamEntries(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	meta := flow.Meta{ID: "5-0", MessageID: "m-1", Key: "k", Type: "t", Headers: flow.Headers{
+		{Name: "a", Value: "1"}, {Name: "traceparent", Value: "00-1"}, {Name: "b", Value: "2"}}}
+	for name, test := range map[string]struct {
+		cfg  sink.StreamConfig[string]
+		want map[string]any
+	}{
+		"native": {sink.StreamConfig[string]{},
+			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "h:a": "1", "h:b": "2", "traceparent": "00-1"}},
+		"bare": {sink.StreamConfig[string]{OmitMeta: true}, map[string]any{"data": "x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.cfg.Key = key + name
+			l := &ledger[string]{msgs: []flow.Message[string]{flow.NewMessage("x", meta)}, ends: map[int]flow.Settlement{}}
+			if err := flow.New("meta", flow.To(l.source(), sink.Stream(rdb, test.cfg))).Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, rdb.XRange(t.Context(), key+name, "-", "+").Val()[0].Values); diff != "" {
+				t.Errorf("fields (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestStreamKeyFor(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	cfg := sink.StreamConfig[string]{KeyFor: func(m flow.Message[string]) string {
+		if m.Value == "nowhere" {
+			return ""
+		}
+		return key + ":" + m.Value[:1]
+	}}
+	l := ledgerOf("a1", "b1", "nowhere", "a2")
+	if err := flow.New("keys", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{"a": data(t, rdb, key+":a"), "b": data(t, rdb, key+":b")}
+	if diff := cmp.Diff(map[string][]string{"a": {"a1", "a2"}, "b": {"b1"}}, got); diff != "" {
+		t.Errorf("streams (-want +got):\n%s", diff)
+	}
+	if l.ends[2].Outcome != flow.Dead {
+		t.Errorf("a message without a stream: %v, want dead", l.ends[2].Outcome)
+	}
+}
+
+func TestStreamTrims(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	cfg := sink.StreamConfig[string]{Key: key, MaxLen: 100, Exact: true}
+	if err := flow.New("trim", flow.To(numbers(1000).source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := data(t, rdb, key); len(got) != 100 || got[99] != "999" {
+		t.Errorf("%d entries, the last %s", len(got), got[len(got)-1])
+	}
+}
+
+// explosive panics on the value "panic".
+type explosive struct{ redisio.Codec[string] }
+
+func (e explosive) Append(dst []byte, v string) ([]byte, error) {
+	switch v {
+	case "panic":
+		panic("cannot")
+	case "error":
+		return append(dst, "half"...), errors.New("cannot")
+	}
+	return e.Codec.Append(dst, v)
+}
+
+// What cannot be written is rejected, each message by itself.
+func TestStreamRejects(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	l := ledgerOf("a", strings.Repeat("x", 101), "b", "panic", "c", "error", "d")
+	cfg := sink.StreamConfig[string]{Key: key, MaxPayload: 104, Codec: explosive{redisio.String()}}
+	if err := flow.New("reject", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "c", "d"}, data(t, rdb, key)); diff != "" {
+		t.Errorf("stream (-want +got):\n%s", diff)
+	}
+	var large *redisio.TooLargeError
+	if err := l.ends[1].Err(); !errors.As(err, &large) || large.Size != 105 || large.Limit != 104 {
+		t.Errorf("too large: %v", err)
+	}
+	var panicked *flow.PanicError
+	if err := l.ends[3].Err(); !errors.As(err, &panicked) {
+		t.Errorf("panic: %v", err)
+	}
+	if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 4, flow.Dead: 3}, l.outcomes()); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	nan := ledgerOf(1, math.NaN(), 2)
+	if err := flow.New("nan", flow.To(nan.source(), sink.Stream(rdb, sink.StreamConfig[float64]{Key: key + ":nan"}))).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if nan.ends[1].Outcome != flow.Dead || len(data(t, rdb, key+":nan")) != 2 {
+		t.Errorf("NaN: %v", nan.outcomes())
+	}
+}
+
+// While Redis is away the sink waits and the source stops; nothing is lost, nothing fails.
+func TestStreamWaitsWhileRedisIsAway(t *testing.T) {
+	for _, how := range []string{"killed", "frozen", "full"} {
+		t.Run(how, func(t *testing.T) {
+			s := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
+			admin, key := s.Client(t), redistest.Key(t)
+			rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), ReadTimeout: 200 * time.Millisecond})
+			defer rdb.Close()
+			var unknown, notWritten atomic.Int64
+			retried := make(chan struct{}, 1000)
+			cfg := sink.StreamConfig[string]{Key: key, Depth: 10, OnRetry: func(r sink.StreamRetry) {
+				unknown.Add(int64(r.Unknown))
+				notWritten.Add(int64(r.NotWritten))
+				retried <- struct{}{}
+				panic("in a hook")
+			}}
+			l := numbers(2000)
+			half, goOn := make(chan struct{}), make(chan struct{})
+			src := flow.Step(l.source(flow.MaxInFlight(100)), "half", func() flow.StepFunc[string, string] {
+				return func(_ context.Context, m flow.Message[string]) (flow.Message[string], bool, error) {
+					if m.Value == "1000" { // with 100 credits most before it is written by now
+						close(half)
+						<-goOn
+					}
+					return m, true, nil
+				}
+			})
+			faults := 0
+			g := flow.New("away", flow.To(src, sink.Stream(rdb, cfg)), flow.OnEvent(flow.Hooks{
+				Faulted: func(f *flow.Fault, _ flow.Decision) { faults++ }}))
+			r, err := g.Start(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Stop()
+			<-half
+			hurt(t, how, s, admin)
+			close(goOn)
+			<-retried
+			heal(t, how, s, admin)
+			if err := r.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			seen := make(map[string]bool)
+			got := data(t, admin, key)
+			for _, v := range got {
+				seen[v] = true
+			}
+			if len(seen) != 2000 || faults != 0 {
+				t.Errorf("%d different values of 2000, %d faults", len(seen), faults)
+			}
+			if extra := int64(len(got) - len(seen)); extra > unknown.Load() {
+				t.Errorf("%d duplicates, only %d reported as unknown", extra, unknown.Load())
+			}
+			if notWritten.Load()+unknown.Load() == 0 {
+				t.Error("no retry was reported")
+			}
+			if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 2000}, l.outcomes()); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func hurt(t *testing.T, how string, s *redistest.Server, admin *redis.Client) {
+	t.Helper()
+	switch how {
+	case "killed":
+		s.Kill(t)
+	case "frozen":
+		s.Pause(t)
+	case "full":
+		if err := admin.ConfigSet(context.Background(), "maxmemory", "1").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func heal(t *testing.T, how string, s *redistest.Server, admin *redis.Client) {
+	t.Helper()
+	switch how {
+	case "killed":
+		s.Restart(t)
+	case "frozen":
+		s.Resume(t)
+	case "full":
+		if err := admin.ConfigSet(context.Background(), "maxmemory", "0").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A stop does not wait for Redis: what is not written goes back to its source.
+func TestStreamStopsWhileRedisIsAway(t *testing.T) {
+	s := redistest.Start(t)
+	rdb, key := s.Client(t), redistest.Key(t)
+	retried := make(chan struct{}, 1000)
+	cfg := sink.StreamConfig[string]{Key: key, OnRetry: func(sink.StreamRetry) { retried <- struct{}{} }}
+	gate := make(chan struct{})
+	l := numbers(10)
+	src := flow.Step(l.source(), "gate", func() flow.StepFunc[string, string] {
+		return func(_ context.Context, m flow.Message[string]) (flow.Message[string], bool, error) {
+			<-gate
+			return m, true, nil
+		}
+	})
+	r, err := flow.New("stop", flow.To(src, sink.Stream(rdb, cfg))).Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the sink is open", func() bool {
+		return strings.Contains(rdb.Info(t.Context(), "commandstats").Val(), "cmdstat_xlen")
+	})
+	s.Kill(t)
+	close(gate)
+	<-retried
+	since := time.Now()
+	if err := r.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(since); d > 5*time.Second {
+		t.Errorf("the stop took %v", d)
+	}
+	if diff := cmp.Diff(map[flow.Outcome]int{flow.Nacked: 10}, l.outcomes()); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}
+
+// The key becomes something else while the graph runs: it stops, instead of dead-lettering everything.
+func TestStreamPermanentErrorsStop(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	rdb.Set(t.Context(), key+":text", "x", 0)
+	var stage *flow.StageError
+	err := flow.New("start", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: key + ":text"}))).Run(t.Context())
+	if !errors.As(err, &stage) || stage.Restarts != 0 || stage.Stage != "stream" || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		t.Errorf("at the start: %v", err)
+	}
+
+	l := numbers(300)
+	cfg := sink.StreamConfig[string]{Key: key, Depth: 10, KeyFor: func(m flow.Message[string]) string {
+		if m.Value == "105" {
+			return key + ":text"
+		}
+		return ""
+	}}
+	err = flow.New("later", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context())
+	if !errors.As(err, &stage) || stage.Stage != "stream" || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		t.Errorf("later: %v", err)
+	}
+	n := l.outcomes()
+	if n[flow.Dead] != 0 || n[flow.Failed] != 1 || n[flow.Acked] != len(data(t, rdb, key)) || l.settled() != 300 {
+		t.Errorf("outcomes %v, %d written", n, len(data(t, rdb, key)))
+	}
+}
+
+func TestStreamConfigMistakes(t *testing.T) {
+	bad := sink.StreamConfig[string]{MaxLen: -1, MaxAge: -1, MinID: "x", Exact: true, MaxPayload: -1, Pipelines: -1, Depth: -1,
+		Wait: -1, Codec: redisio.String(), Format: redisio.Native(redisio.String())}
+	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(nil, bad))).Validate()
+	var got []string
+	var walk func(error)
+	walk = func(err error) {
+		var one *flow.BuildError
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, err := range many.Unwrap() {
+				walk(err)
+			}
+		} else if errors.As(err, &one) {
+			got = append(got, one.Field)
+			if one.Stage != "stream" || one.Issue == "" || one.Fix == "" {
+				t.Errorf("a mistake without place, issue or fix: %+v", one)
+			}
+		}
+	}
+	walk(err)
+	sort.Strings(got)
+	want := []string{"Depth", "Format", "Key", "MaxAge", "MaxLen", "MaxPayload", "MinID", "Pipelines", "Wait", "rdb"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("fields (-want +got):\n%s\nerror: %v", diff, err)
+	}
+}
