@@ -72,6 +72,24 @@ func Select(names ...string) ([]Case, error) {
 	return chosen, nil
 }
 
+// Only leaves the cases just the implementations with these names. Where the reference is not among them there are no
+// ratios.
+func Only(cases []Case, names ...string) ([]Case, error) {
+	var left []Case
+	for _, c := range cases {
+		c.Implementations = slices.DeleteFunc(slices.Clone(c.Implementations), func(i Implementation) bool {
+			return !slices.Contains(names, i.Name)
+		})
+		if len(c.Implementations) > 0 {
+			left = append(left, c)
+		}
+	}
+	if len(left) == 0 {
+		return nil, fmt.Errorf("bench: no case chosen has an implementation called %s", strings.Join(names, " or "))
+	}
+	return left, nil
+}
+
 func namesOf(cases []Case) []string {
 	names := make([]string, len(cases))
 	for i, c := range cases {

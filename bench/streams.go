@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"time"
 
@@ -66,6 +67,20 @@ func transformGraph(cfg sink.StreamConfig[order], opts ...flow.StageOption) runF
 		cfg.Key = t.Out
 		return runSettled(ctx, t, flow.To(operators.Map(src, flow.Pure(priced)), sink.Stream(t.Redis, cfg, opts...)))
 	}
+}
+
+// transformBytes is transformGraph with the codec in the map: the source and the sink pass bytes through, and the workers
+// of the map do all the JSON.
+func transformBytes(ctx context.Context, t *Trial) error {
+	src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Block: blockFor})
+	mapped := operators.Map(src, func(_ context.Context, b []byte) ([]byte, error) {
+		var o order
+		if err := json.Unmarshal(b, &o); err != nil {
+			return nil, err
+		}
+		return json.Marshal(priced(o))
+	}, flow.Workers(2))
+	return runSettled(ctx, t, flow.To(mapped, sink.Stream(t.Redis, sink.StreamConfig[[]byte]{Key: t.Out, Pipelines: 2})))
 }
 
 // runSettled runs a graph until as many entries as the trial has are settled on the server: a consumer group has no end.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,7 +75,9 @@ func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 	}
 	serverBefore := t.serverCPU(ctx)
 	t.start()
-	err := i.Run(ctx, t)
+	var err error
+	// In profiles the work can be told from what surrounds it: go tool pprof -tagfocus run=consume/graph
+	pprof.Do(ctx, pprof.Labels("run", c.Name+"/"+i.Name), func(ctx context.Context) { err = i.Run(ctx, t) })
 	t.Stop()
 	t.used.server = t.serverCPU(ctx) - serverBefore
 	if ctx.Err() != nil {

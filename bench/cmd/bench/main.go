@@ -36,6 +36,7 @@ func main() {
 
 type flags struct {
 	cases      string
+	only       string
 	n          int
 	payload    string
 	url        string
@@ -49,12 +50,13 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
 	set.StringVar(&f.cases, "case", "all", "`names` of cases, separated by commas; inproc is all in-process ones")
+	set.StringVar(&f.only, "only", "", "`names` of implementations, separated by commas, to run without the others: for profiles")
 	set.IntVar(&f.n, "n", 0, "`messages` of each run (0: what suits the case)")
 	set.StringVar(&f.payload, "payload", "100", "`bytes` of each message in the Redis cases; several sizes separated by commas")
 	set.StringVar(&f.url, "url", "", "the Redis server to use, as redis://localhost:6379/0 (default $REDIS_URL, else a private redis-server)")
 	set.IntVar(&f.reps, "reps", 5, "`repetitions`, in which the implementations take turns")
 	set.BoolVar(&f.json, "json", false, "print a JSON line for each case and implementation instead of tables")
-	set.StringVar(&f.cpuProfile, "cpuprofile", "", "write a CPU profile of all runs to this `file`")
+	set.StringVar(&f.cpuProfile, "cpuprofile", "", "write a CPU profile to this `file`; go tool pprof -tagfocus run=consume/graph looks at one implementation")
 	set.StringVar(&f.plot, "plot", "", "draw the ratios into this SVG `file`")
 	set.Usage = func() { usage(stderr, set) }
 	if err := set.Parse(args); err != nil {
@@ -110,6 +112,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var cases []bench.Case
 	if err == nil {
 		cases, err = bench.Select(strings.Split(f.cases, ",")...)
+	}
+	if err == nil && f.only != "" {
+		cases, err = bench.Only(cases, strings.Split(f.only, ",")...)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
