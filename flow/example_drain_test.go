@@ -1,0 +1,58 @@
+package flow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// A drain that takes too long is cut short: handlers are told by their context, the error names the stages that were
+// at work, and what is unfinished goes back to its source.
+func ExampleDrainTimeout() {
+	ctx, interrupt := context.WithCancel(context.Background())
+	orders := queueOf("tea", "milk", "honey")
+	slow := mapTo(orders.source(), func(ctx context.Context, order string) (string, error) {
+		interrupt()
+		<-ctx.Done() // a call that takes longer than the drain may
+		fmt.Println("told:", context.Cause(ctx))
+		return order, ctx.Err()
+	}, flow.Name("pack"))
+	err := flow.New("shop", flow.To(slow, discard[string]()),
+		flow.DrainTimeout(10*time.Millisecond), flow.AckTimeout(time.Second)).Run(ctx)
+
+	var cut *flow.DrainError
+	if errors.As(err, &cut) && errors.Is(err, flow.ErrDrainTimeout) {
+		fmt.Println("stuck:", cut.Stuck)
+		fmt.Println("given back:", cut.Released)
+	}
+	fmt.Println("left in the queue:", orders.left())
+	// Output:
+	// told: flow: drain timeout
+	// stuck: [pack (3 messages)]
+	// given back: 3
+	// left in the queue: 3
+}
+
+// A handler that ignores its context cannot be ended in Go. The graph waits for it no longer than KillGrace, gives back
+// what it has, and says so.
+func ExampleKillGrace() {
+	ctx, interrupt := context.WithCancel(context.Background())
+	orders := queueOf("tea")
+	forever := make(chan struct{})
+	defer close(forever)
+	deaf := mapTo(orders.source(), func(_ context.Context, order string) (string, error) {
+		interrupt()
+		<-forever
+		return order, nil
+	}, flow.Name("deaf"))
+	err := flow.New("shop", flow.To(deaf, discard[string]()),
+		flow.DrainTimeout(5*time.Millisecond), flow.KillGrace(5*time.Millisecond)).Run(ctx)
+
+	var cut *flow.DrainError
+	fmt.Println(errors.As(err, &cut), cut.Stuck, "given back:", cut.Released)
+	// Output:
+	// true [deaf (1 messages)] given back: 1
+}

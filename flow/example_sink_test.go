@@ -1,0 +1,57 @@
+package flow_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// store is a Writer. It takes a chunk at a time and says of each message whether it is written.
+type store struct{ down int }
+
+func (s *store) Open(context.Context) error { fmt.Println("open"); return nil }
+
+func (s *store) Write(_ context.Context, chunk []flow.Message[string]) error {
+	errs := make([]error, len(chunk))
+	failed := false
+	for i, m := range chunk {
+		switch {
+		case m.Value == "": // hopeless
+			errs[i], failed = flow.Reject(errors.New("no value")), true
+		case s.down > 0: // not now: the fault policy is asked, and Write called again with just these
+			s.down--
+			errs[i], failed = errors.New("no connection"), true
+		default:
+			fmt.Println("stored", m.Value)
+		}
+	}
+	if failed {
+		return &flow.WriteError{Errs: errs}
+	}
+	return nil
+}
+
+// Flush is called at the end, Close after it.
+func (s *store) Flush(context.Context) error { fmt.Println("flush"); return nil }
+
+func (s *store) Close(context.Context) error { fmt.Println("close"); return nil }
+
+// A sink is a Writer. Open, Flush and Close are optional. A *WriteError tells which messages of a chunk are not written;
+// the others are acknowledged.
+func ExampleNewSink() {
+	orders := queueOf("tea", "", "jam")
+	stored := flow.NewSink("store", func() flow.Writer[string] { return &store{down: 1} },
+		flow.OnFault(flow.Retry(3, time.Millisecond, flow.Nack)))
+	err := flow.New("shop", flow.To(orders.source(), stored)).Run(context.Background())
+	fmt.Println("acked:", len(orders.acked), "dead:", orders.dead, "error:", err)
+	// Unordered output:
+	// open
+	// stored tea
+	// stored jam
+	// flush
+	// close
+	// acked: 2 dead: [: rejected: no value] error: <nil>
+}

@@ -1,0 +1,64 @@
+package flow_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// countdown is a Reader: it counts down to 1 and learns how each number ended.
+type countdown struct {
+	next int
+	from int
+	sent map[uint64]int // by the number of the entry
+}
+
+// Open is called before the first Read, and again for each life: connect here, not in the constructor.
+func (c *countdown) Open(context.Context) error {
+	c.next, c.sent = c.from, make(map[uint64]int)
+	return nil
+}
+
+// Read adds what there is room for. A Reader of a backend blocks here until there is something, or ctx is done.
+func (c *countdown) Read(_ context.Context, in *flow.Intake[int]) error {
+	for in.Room() > 0 {
+		if c.next == 0 {
+			return io.EOF // the end
+		}
+		c.sent[in.Seq()] = c.next
+		in.Add(c.next, flow.Meta{ID: fmt.Sprint("t-", c.next)}, 0)
+		c.next--
+	}
+	return nil
+}
+
+// Commit is called with entries that have ended, in the order in which they were read as far as they have. It is
+// called while Read may be: what both use needs a lock, unless, as here, Read has written it before.
+func (c *countdown) Commit(_ context.Context, settled []flow.Settlement) error {
+	for _, s := range settled {
+		fmt.Println(s.Meta.ID, s.Outcome)
+	}
+	return nil
+}
+
+// Close is called when all that was read is committed.
+func (c *countdown) Close(context.Context) error {
+	fmt.Println("closed")
+	return nil
+}
+
+// A source is a Reader, made afresh for each life. Open, Commit and Close are optional.
+func ExampleNewSource() {
+	numbers := flow.NewSource("countdown", func() flow.Reader[int] { return &countdown{from: 3} })
+	if err := flow.New("launch", flow.To(numbers, discard[int]())).Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// t-3 acked
+	// t-2 acked
+	// t-1 acked
+	// closed
+}
