@@ -39,7 +39,9 @@ func newPrivateStand(t testing.TB, opts ...redistest.Option) *stand {
 	return standOn(t, redistest.Start(t, opts...))
 }
 
-func standOn(t testing.TB, s *redistest.Server) *stand { return &stand{s, s.Client(t), redistest.Key(t)} }
+func standOn(t testing.TB, s *redistest.Server) *stand {
+	return &stand{s, s.Client(t), redistest.Key(t)}
+}
 
 // config is a StreamConfig for tests: short waits, a lease that does not end by itself.
 func config[T any](s *stand) source.StreamConfig[T] {
