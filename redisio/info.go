@@ -12,7 +12,7 @@ import (
 // GroupInfo is the state of a group as the server sees it.
 type GroupInfo struct {
 	Pending    int64         // delivered and not settled, by all consumers
-	Lag        int64         // not delivered yet; -1 if the server doesn't know (after deletions)
+	Lag        int64         // not delivered yet; -1 if it can't be known (after deletions)
 	Consumers  int64         // consumers the group knows
 	Delivered  string        // ID of the last entry delivered
 	Oldest     string        // ID of the oldest pending entry, "" if none
@@ -42,6 +42,7 @@ func groupInfo(ctx context.Context, rdb redis.UniversalClient, key, group string
 	pipe := rdb.Pipeline()
 	groups := pipe.XInfoGroups(ctx, key)
 	length := pipe.XLen(ctx, key)
+	last := pipe.XRevRangeN(ctx, key, "+", "-", 1)
 	oldest := pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: key, Group: group, Start: "-", End: "+", Count: 1})
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	if err := errors.Join(groups.Err(), length.Err()); err != nil {
@@ -54,6 +55,14 @@ func groupInfo(ctx context.Context, rdb redis.UniversalClient, key, group string
 		info := GroupInfo{Pending: g.Pending, Lag: g.Lag, Consumers: g.Consumers, Delivered: g.LastDeliveredID, Length: length.Val()}
 		if err := oldest.Err(); err != nil && !errors.Is(err, redis.Nil) {
 			return GroupInfo{}, err
+		}
+		// Some servers don't know the lag, or count wrongly; that there is none is plain to see.
+		if read, err := ParseID(g.LastDeliveredID); err == nil && last.Err() == nil {
+			if end := last.Val(); len(end) == 0 {
+				info.Lag = 0
+			} else if id, err := ParseID(end[0].ID); err == nil && id.Compare(read) <= 0 {
+				info.Lag = 0
+			}
 		}
 		if p := oldest.Val(); len(p) > 0 {
 			info.Oldest, info.OldestIdle = p[0].ID, p[0].Idle
