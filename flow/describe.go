@@ -78,12 +78,17 @@ func (g *Graph) Describe() Description {
 
 // isEdge says whether the link from one stage to another crosses goroutines.
 func isEdge(from, to *node) bool {
-	return from.kind == kindSource && !from.inline || from.kind == kindRoute || to.kind == kindMerge || to.async || to.workers > 1
+	return from.kind == kindSource && !from.inline || from.kind == kindRoute || to.kind == kindMerge || to.async && !from.endsInEdge() || to.workers > 1
+}
+
+// endsInEdge says whether what reads the stage's output has a goroutine of its own anyway.
+func (n *node) endsInEdge() bool {
+	return n.kind == kindSource && !n.inline || n.kind == kindRoute || n.kind == kindMerge
 }
 
 // boundaryOf is the stage whose chunk size the edge between two stages has.
 func boundaryOf(from, to *node) *node {
-	if to.kind == kindMerge || to.async || to.workers > 1 {
+	if to.kind == kindMerge || to.workers > 1 || to.async && !from.endsInEdge() {
 		return to
 	}
 	return from

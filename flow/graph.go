@@ -186,7 +186,7 @@ func (v *validation) wiring() {
 // credits refuses holders that can wait for more messages than their sources let into the graph.
 func (v *validation) credits() {
 	for _, src := range v.g.nodes {
-		if src.kind != kindSource {
+		if src.kind != kindSource || src.maxInFlight < 1 {
 			continue
 		}
 		sum := 0
@@ -195,7 +195,8 @@ func (v *validation) credits() {
 				continue
 			}
 			w := widthBefore(n)
-			if all := n.holds * w.message; all > src.maxInFlight {
+			all := n.holds * w.message
+			if all > src.maxInFlight && (n.holdsFor <= 0 || !w.many) {
 				v.issue(n, BuildError{
 					Issue: fmt.Sprintf("it waits for messages of %d entries, but source %q lets at most %d into the graph",
 						all, v.g.names[src], src.maxInFlight),
@@ -217,7 +218,10 @@ func (v *validation) credits() {
 
 // width says how many entries may stand behind a message: its own, and those that stay unsettled with it because they
 // share a join that was taken apart again. Of such joins a stage may see the end of one and the beginning of another.
-type width struct{ message, pinned int }
+type width struct {
+	message, pinned int
+	many            bool // an entry may have become many messages
+}
 
 // widthBefore is the width of the messages that a stage receives, as far as the blueprint tells.
 func widthBefore(n *node) width {
@@ -225,7 +229,7 @@ func widthBefore(n *node) width {
 	for _, in := range n.ins {
 		if in.node != nil {
 			w := widthAfter(in.node)
-			most = width{max(most.message, w.message), max(most.pinned, w.pinned)}
+			most = width{max(most.message, w.message), max(most.pinned, w.pinned), most.many || w.many}
 		}
 	}
 	return most
@@ -235,9 +239,12 @@ func widthAfter(n *node) width {
 	w := widthBefore(n)
 	switch {
 	case n.holds > 0 && n.joins:
-		return width{message: n.holds*w.message + 2*w.pinned}
+		return width{message: n.holds*w.message + 2*w.pinned, many: w.many}
 	case n.emits && n.holds == 0 && w.message > 1: // its outputs may be parts of one join
-		return width{message: 1, pinned: w.message}
+		return width{message: 1, pinned: w.message, many: true}
+	case n.emits && n.holds == 0:
+		w.many = true
+		return w
 	default:
 		return w
 	}

@@ -92,7 +92,7 @@ func stage[T, U any](in Source[T], n *node, open func(*lane, func(Message[U])) f
 			done:  to.done,
 			nodes: append([]*node{n}, to.nodes...),
 		}
-		if n.async {
+		if n.async && !in.out.node.endsInEdge() {
 			e := edgeTo(b, n, own)
 			own = e.sender()
 		}

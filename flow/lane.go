@@ -256,7 +256,9 @@ func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 		}
 		next = i + 1
 		push(chunk[i])
-		la.step()
+		if !la.aborted {
+			la.step()
+		}
 	}
 }
 

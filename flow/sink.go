@@ -68,7 +68,7 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 			in.out.link(b, lanesByKey(b, n, key, end))
 		case n.workers > 1:
 			in.out.link(b, lanesShared(b, n, end))
-		case n.async:
+		case n.async && !in.out.node.endsInEdge():
 			in.out.link(b, edgeTo(b, n, end).sender())
 		default:
 			in.out.link(b, end)
