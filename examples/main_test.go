@@ -1,0 +1,46 @@
+package examples
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// race is set in builds with the race detector: then the examples are built with it too.
+var race bool
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait for other processes most of the time
+		panic(err)
+	}
+	code := redistest.Main(m, func() error { return goleak.Find() })
+	if dir, err := built(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// built builds the examples, once, and returns the folder that has them.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "examples-")
+	if err != nil {
+		return "", err
+	}
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	if race {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe")...).CombinedOutput()
+	if err != nil {
+		return dir, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return dir, nil
+})

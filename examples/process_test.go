@@ -1,0 +1,114 @@
+package examples
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take.
+const patience = 40 * time.Second
+
+// process is an example that runs.
+type process struct {
+	name           string
+	cmd            *exec.Cmd
+	stdout, stderr output
+	done           chan struct{}
+}
+
+// start starts an example with nothing in its environment but env. It is killed at the test's end if it runs then.
+func start(t *testing.T, env []string, stdin io.Reader, name string, args ...string) *process {
+	t.Helper()
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{name: name, cmd: exec.Command(filepath.Join(dir, name), args...), done: make(chan struct{})}
+	p.cmd.Env = append([]string{"TMPDIR=" + t.TempDir()}, env...)
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // code tells
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		if t.Failed() {
+			t.Logf("%s %s\n--- stdout\n%s--- stderr\n%s", name, strings.Join(args, " "), p.stdout.text(), p.stderr.text())
+		}
+	})
+	return p
+}
+
+// wait waits for the end and returns the exit status; -1 for an end by a signal.
+func (p *process) wait(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatalf("%s does not end", p.name)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+}
+
+// run runs an example to its end, which must be a good one, and returns its standard output.
+func run(t *testing.T, env []string, stdin io.Reader, name string, args ...string) string {
+	t.Helper()
+	p := start(t, env, stdin, name, args...)
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit status %d", code)
+	}
+	return p.stdout.text()
+}
+
+// output gathers what a process writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// until waits for what must become true.
+func until(t *testing.T, what string, true func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(patience)
+	for !true() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("still not: %s", what)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// screen shows progress and logs on standard error. On a terminal progress is one line that is written over and over;
+// elsewhere it is a plain line every few seconds.
+type screen struct {
+	f    *os.File
+	tty  bool
+	mu   sync.Mutex
+	line string    // on a terminal: what stands there
+	last time.Time // elsewhere: when the last line was written
+}
+
+const plainEvery = 3 * time.Second
+
+func newScreen(f *os.File) *screen {
+	info, err := f.Stat()
+	return &screen{f: f, tty: err == nil && info.Mode()&os.ModeCharDevice != 0, last: time.Now()}
+}
+
+func (s *screen) log() zerolog.Logger {
+	return zerolog.New(zerolog.ConsoleWriter{Out: s, NoColor: !s.tty, TimeFormat: time.TimeOnly}).
+		Level(zerolog.InfoLevel).With().Timestamp().Logger()
+}
+
+// Write writes a line of the log above the progress.
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line == "" {
+		return s.f.Write(p)
+	}
+	if _, err := fmt.Fprintf(s.f, "\r\x1b[K%s%s", p, s.line); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (s *screen) show(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.tty:
+		s.line = line
+		fmt.Fprint(s.f, "\r\x1b[K", line)
+	case time.Since(s.last) >= plainEvery:
+		s.last = time.Now()
+		fmt.Fprintln(s.f, line)
+	}
+}
+
+// end leaves the line where it is.
+func (s *screen) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != "" {
+		fmt.Fprintln(s.f)
+	}
+	s.line = ""
+}
+
+// watch runs a graph and shows its progress. It drains the graph when over says so; it also ends when the graph has ended
+// by itself, and when ctx is done, for then the graph drains.
+func (s *screen) watch(ctx context.Context, g *flow.Graph, line func(flow.Snapshot) string, over func() bool) (flow.Snapshot, error) {
+	running, err := g.Start(ctx)
+	if err != nil {
+		return flow.Snapshot{}, err
+	}
+	defer s.end()
+	every := time.NewTicker(100 * time.Millisecond)
+	defer every.Stop()
+	for {
+		select {
+		case <-running.Done():
+			snap := snapshot(ctx, running)
+			s.show(line(snap))
+			return snap, running.Wait()
+		case <-every.C:
+		}
+		s.show(line(snapshot(ctx, running)))
+		if over() {
+			_, _ = running.Drain(context.WithoutCancel(ctx)) // Wait tells how it ended
+		}
+	}
+}
+
+// snapshot waits for the server's numbers, but not long.
+func snapshot(ctx context.Context, running *flow.Running) flow.Snapshot {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	return running.Snapshot(ctx)
+}
+
+// loadLine is the progress of load.
+func loadLine(s flow.Snapshot) string {
+	return fmt.Sprintf("loading: %d lines", s.Sources[0].Settled)
+}
+
+// countLine is the progress of count, by all processes that share it.
+func countLine(total int64) func(flow.Snapshot) string {
+	return func(s flow.Snapshot) string {
+		src := s.Sources[0]
+		done := int64(src.Acked + src.Dropped + src.Dead)
+		if src.Lag >= 0 && src.Pending >= 0 {
+			done = max(done, total-src.Lag-src.Pending) // the in-process server has no true lag: then it is just ours
+		}
+		line := fmt.Sprintf("counted %d of %d lines, %d in flight, %d words", done, total, src.InFlight, stage(s, "words").Out)
+		if s.State == flow.Draining {
+			line = "draining: " + line
+		}
+		return line
+	}
+}
+
+func stage(s flow.Snapshot, name string) flow.StageSnapshot {
+	for _, st := range s.Stages {
+		if st.Name == name {
+			return st
+		}
+	}
+	return flow.StageSnapshot{}
+}
