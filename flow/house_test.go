@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -117,4 +118,50 @@ func eachFile(t *testing.T, f func(name string, file *ast.File, fset *token.File
 	if n < 20 {
 		t.Fatalf("only %d files found: is this the module's root?", n)
 	}
+}
+
+// TestReadmeCode sees to it that each piece of Go in the README is compiled: it stands, word for word, in some file.
+func TestReadmeCode(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	eachFile(t, func(name string, _ *ast.File, _ *token.FileSet) {
+		text, err := os.ReadFile("../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	})
+	blocks := strings.Split(string(readme), "```go\n")[1:]
+	if len(blocks) < 2 {
+		t.Fatalf("%d pieces of Go in the README", len(blocks))
+	}
+	for _, block := range blocks {
+		code, _, _ := strings.Cut(block, "```")
+		if !strings.Contains(all.String(), code) {
+			t.Errorf("in no file of the project:\n%s", code)
+		}
+	}
+}
+
+// TestReadmeOperators compares the README's table to what package operators exports.
+func TestReadmeOperators(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "## Operators")
+	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
+		if path.Dir(name) != "operators" || strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if ok && fn.Recv == nil && fn.Name.IsExported() && !strings.Contains(table, "`"+fn.Name.Name+"`") {
+				t.Errorf("%s: the README's table lacks %s", fset.Position(fn.Pos()), fn.Name.Name)
+			}
+		}
+	})
 }
