@@ -94,7 +94,7 @@ func ExampleRedelivers() {
 
 // Without a place for dead letters, a source cannot give up an entry but by stopping.
 func ExampleKeepsDeadLetters() {
-	in := flow.NewSource("lines", func() flow.Reader[int] { return &lines{rest: []string{"1"}} }, flow.Redelivers())
+	in := flow.NewSource("lines", func() flow.Reader[int] { return &lines{rest: []string{"1"}} })
 	bad := mapTo(in, func(_ context.Context, n int) (int, error) { return n, flow.Reject(errors.New("hopeless")) })
 	fmt.Println(flow.New("sums", flow.To(bad, discard[int]())).Run(context.Background()))
 	// Output:

@@ -47,9 +47,20 @@ func (z *zip) match(emit flow.Emit[string]) {
 	}
 }
 
+// End lets go of what has found no partner.
+func (z *zip) End(context.Context, flow.Emit[string]) error {
+	for _, l := range z.left {
+		l.Done()
+	}
+	for _, r := range z.right {
+		r.Done()
+	}
+	return nil
+}
+
 // Two inputs of different types become one.
 func ExamplePair() {
-	goods, prices := from("tea", "jam"), from(3, 4)
+	goods, prices := from("tea", "jam", "milk"), from(3, 4)
 	labels := flow.Pair("label", goods, prices,
 		func() flow.PairHandler[string, int, string] { return &zip{} }, flow.Holds(1, 0))
 	fmt.Println(flow.New("shop", flow.To(labels, printing[string]())).Run(context.Background()))
