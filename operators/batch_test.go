@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -54,7 +55,7 @@ func TestBatch(t *testing.T) {
 		in, out := numbers(10), &box[[]int]{}
 		began := time.Now()
 		slow := operators.Map(in.source(), func(ctx context.Context, v int) (int, error) {
-			return v, flow.Sleep(ctx, time.Second)
+			return v, wait(ctx, time.Second)
 		})
 		run(t, flow.To(operators.Batch(slow, 100, 2500*time.Millisecond), out.sink()))
 		out.want(t, []int{0, 1, 2}, []int{3, 4, 5}, []int{6, 7, 8}, []int{9})
@@ -132,6 +133,44 @@ func TestBatch(t *testing.T) {
 		if in.most > 10 {
 			t.Errorf("%d entries in flight, the source has credits for 10", in.most)
 		}
+	})
+}
+
+// faulty passes batches on, until it fails as a stage, once, at a time.
+type faulty struct {
+	at     time.Time
+	failed *bool
+}
+
+func (f *faulty) Handle(_ context.Context, m flow.Message[[]int], emit flow.Emit[[]int]) error {
+	emit(m)
+	return nil
+}
+
+func (f *faulty) Next() time.Time {
+	if *f.failed {
+		return time.Time{}
+	}
+	return f.at
+}
+
+func (f *faulty) Ring(context.Context, flow.Emit[[]int]) error {
+	*f.failed = true
+	return errBoom
+}
+
+func TestBatchRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, out := numbers(8), &box[[]int]{}
+		in.every = time.Second // the values come after 1, 2, … 8 s
+		failed, at := false, time.Now().Add(5500*time.Millisecond)
+		batches := operators.Batch(in.source(), 3, 0)
+		run(t, flow.To(flow.Via(batches, "faulty", func() flow.Handler[[]int, []int] {
+			return &faulty{at, &failed}
+		}), out.sink()))
+		// 3 and 4 were held by the old life: they go back, and the new one begins with 5.
+		out.want(t, []int{0, 1, 2}, []int{5, 6, 7})
+		in.outcomes(t, map[int]flow.Outcome{3: flow.Nacked, 4: flow.Nacked})
 	})
 }
 

@@ -13,8 +13,8 @@ import (
 // faults; a fault policy has nothing to decide here, and retries that are wanted belong into f.
 //
 // Some errors are not taken for values. With the verdicts flow.Skip, flow.RetryAfter and flow.Reject f decides about its
-// message as everywhere else. What f returns because the graph is being stopped is nobody's failure: the message goes back
-// to its source.
+// message as everywhere else, and a flow.Permanent error stops the graph. What f returns because the graph is being stopped
+// is nobody's failure: the message goes back to its source.
 //
 // Order: kept on each output; with flow.KeyedBy within a key, with flow.Unordered not. Acks: carried by either output.
 // Holds: two chunks waiting on each output. Ends: when in ends.
@@ -30,7 +30,7 @@ func Try[T, U any](
 			}
 			_, decided := flow.Verdict(err)
 			stopped := errors.Is(ctx.Err(), context.Canceled) // a timeout of the stage is a DeadlineExceeded
-			if decided || stopped {
+			if decided || stopped || flow.IsPermanent(err) {
 				return flow.Derive(m, a), false, err
 			}
 			failure := flow.NewFailure(flow.StageName(ctx), m, err)

@@ -97,6 +97,17 @@ func TestTry(t *testing.T) {
 		}
 		in.allSettledAs(t, flow.Acked)
 	})
+	virtual(t, "a permanent error stops the graph", func(t *testing.T) {
+		in, bad := numbers(3), &box[flow.Failure[int]]{}
+		ok, failed := operators.Try(in.source(), func(_ context.Context, v int) (int, error) {
+			return v, flow.Permanent(errBoom)
+		})
+		err := flow.New("test", flow.To(ok, discard[int]()), flow.To(failed, bad.sink())).Run(t.Context())
+		if stage := new(flow.StageError); !errors.As(err, &stage) || stage.Stage != "try" || !errors.Is(err, errBoom) {
+			t.Errorf("the graph ended with %v", err)
+		}
+		bad.want(t)
+	})
 	virtual(t, "a timeout is a failure", func(t *testing.T) {
 		in, bad := numbers(2), &box[flow.Failure[int]]{}
 		ok, failed := operators.Try(in.source(), func(ctx context.Context, v int) (int, error) {
