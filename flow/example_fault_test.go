@@ -246,11 +246,13 @@ func ExampleOnEvent() {
 
 // A graph logs to what it is given: its life at Info, faults at Warn.
 func ExampleLog() {
-	logger := zerolog.New(os.Stdout).Level(zerolog.WarnLevel)
+	short := zerolog.ConsoleWriter{Out: os.Stdout, NoColor: true, PartsOrder: []string{"level", "message"},
+		FieldsExclude: []string{"tries", "attempt", "after"}}
+	logger := zerolog.New(short).Level(zerolog.WarnLevel)
 	packed := mapTo(queueOf("tea", "stone").source(), pack, flow.OnFault(flow.Drop))
 	if err := flow.New("shop", flow.To(packed, discard[string]()), flow.Log(logger)).Run(context.Background()); err != nil {
 		log.Fatal(err)
 	}
 	// Output:
-	// {"level":"warn","graph":"shop","stage":"map","id":"2","tries":1,"attempt":1,"do":"drop","after":0,"error":"too heavy","message":"message failed"}
+	// WRN message failed error="too heavy" do=drop graph=shop id=2 stage=map
 }
