@@ -31,7 +31,7 @@ func count(rdb redis.UniversalClient, s streams, o options, opts ...flow.Part) *
 	shards := operators.Partition(words, o.shards, word.key)
 	tallies := make([]flow.Source[tally], len(shards))
 	for i, shard := range shards {
-		batches := operators.Batch(shard, min(1000, o.inFlight()), 200*time.Millisecond, flow.Name(fmt.Sprintf("batch %d", i)))
+		batches := operators.Batch(shard, 1000, 200*time.Millisecond, flow.Name(fmt.Sprintf("batch %d", i)))
 		tallies[i] = operators.Map(batches, c.tally(i), flow.Name(fmt.Sprintf("tally %d", i)))
 	}
 	out := sink.Stream(rdb, sink.StreamConfig[tally]{Key: s.counts}, flow.Name("counts"))

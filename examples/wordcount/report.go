@@ -78,6 +78,9 @@ func (r report) print(ctx context.Context, lines iter.Seq2[string, error]) error
 	top(os.Stdout, res.words, r.o.top)
 	fmt.Printf("words     %d (%d different)\n", sum(res.words), len(res.words))
 	settled()
+	if r.o.named || r.o.keep {
+		fmt.Printf("kept      %s, %s\n", r.s.lines, r.s.counts)
+	}
 	verdict, err := compare(res, want)
 	fmt.Printf("result    %s\n", verdict)
 	return err
