@@ -1,0 +1,70 @@
+package source
+
+import (
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// seqGrace is how long the end of a source waits for a sequence that is busy to see that nobody listens any more.
+const seqGrace = time.Second
+
+// Seq is a source of the values of a sequence. It is pulled by demand: the sequence is asked for a value only when there
+// is a credit for it, and runs on a goroutine of its own, so that it may block without holding up what it has yielded.
+//
+// Order: the sequence's. Acks: nobody is told; a value that fails for good stops the graph, unless the policy drops it.
+// Ends: with the sequence, or by drain: then its yield reports false, and the value it was yielding, if it was at
+// it, is not read. A sequence that does not yield within a second is left behind. Each run of the graph calls seq anew.
+// Errors: the first one that seq yields, or its panic, ends the source. What came before it is settled, and then the
+// graph stops with that error in a *flow.StageError; a restart would begin from the start.
+func Seq[T any](seq iter.Seq2[T, error], opts ...flow.StageOption) flow.Source[T] {
+	if seq == nil {
+		opts = append(slices.Clip(opts), flow.Invalid("seq", "the sequence is nil", "give a sequence; Of() is an empty source"))
+	}
+	return newSeq("seq", func(yield func(T) bool) error {
+		for v, err := range seq {
+			if err != nil {
+				return fmt.Errorf("source: sequence: %w", err)
+			}
+			if !yield(v) {
+				return nil
+			}
+		}
+		return io.EOF
+	}, opts)
+}
+
+// Values is Seq for a sequence that cannot fail, such as that of maps.Keys or slices.Values.
+//
+// Order, Acks, Ends, Errors: as for Seq.
+func Values[T any](seq iter.Seq[T], opts ...flow.StageOption) flow.Source[T] {
+	if seq == nil {
+		opts = append(slices.Clip(opts), flow.Invalid("seq", "the sequence is nil", "give a sequence; Of() is an empty source"))
+	}
+	return newSeq("values", func(yield func(T) bool) error {
+		for v := range seq {
+			if !yield(v) {
+				return nil
+			}
+		}
+		return io.EOF
+	}, opts)
+}
+
+func newSeq[T any](name string, produce func(yield func(T) bool) error, opts []flow.StageOption) flow.Source[T] {
+	return flow.NewSource(name, func() flow.Reader[T] {
+		return &feedReader[T, T]{feed: newFeed(produce), add: addValues[T], grace: seqGrace}
+	}, opts...)
+}
+
+func addValues[T any](in *flow.Intake[T], values []T) int {
+	n := min(in.Room(), len(values))
+	for _, v := range values[:n] {
+		in.AddValue(v)
+	}
+	return n
+}
