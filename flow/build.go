@@ -38,12 +38,12 @@ func (b *builder) island(nodes []*node, done func(), body func() error) {
 	})
 }
 
-func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) error) {
+func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) func() error) {
 	s := newSourceRun(b.run, nodes[0])
 	b.run.sources = append(b.run.sources, s)
 	b.run.islands = append(b.run.islands, &island{
 		nodes: nodes, done: done,
-		body:   func() error { return body(s) },
+		body:   body(s),
 		wanted: func() bool { return b.run.reading.Err() == nil },
 		ended:  make(chan struct{}),
 	})

@@ -709,3 +709,44 @@ func TestBadEntriesGoByThePolicy(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestInlineSourceGoesOn: what fails behind an inline source does not make its Reader begin anew.
+func TestInlineSourceGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out, opens := newScript(500, Inline()), &bag[int]{}, 0
+		src.perRead = 10
+		ends := 0
+		last := Via(src.source(), "last", func() Handler[int, int] { return &lastWord{ends: &ends} })
+		to := NewSink("flaky", func() Writer[int] {
+			return flaky{bag: out, opens: &opens, failing: func(n int) error {
+				if n == 1 {
+					return errBoom
+				}
+				return nil
+			}}
+		}, ChunkSize(1))
+		if err := New("g", To(last, to)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		src.wantAllAcked(t)
+		if d := cmp.Diff(append(upTo(500), -1), out.values()); d != "" || src.opened != 1 {
+			t.Errorf("opened %d times (-want +got):\n%s", src.opened, d)
+		}
+	})
+}
+
+// lastWord passes all on and says one more at the end, if it does not fail first.
+type lastWord struct{ ends *int }
+
+func (l *lastWord) Handle(_ context.Context, m Message[int], emit Emit[int]) error {
+	emit(m)
+	return nil
+}
+
+func (l *lastWord) End(_ context.Context, emit Emit[int]) error {
+	if *l.ends++; *l.ends == 1 {
+		return errBoom
+	}
+	emit(NewMessage(-1, Meta{}))
+	return nil
+}

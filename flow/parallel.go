@@ -76,6 +76,7 @@ type shift[T, U any] struct {
 	work  chan *task[T, U] // for the workers
 	done  chan *task[T, U] // for the collector: ordered, in turn and maybe not finished; else as they are finished
 	later chan *task[T, U] // keyed: to be parked
+	quit  chan struct{}    // closed when nothing will have to be parked any more
 	pace  pace
 
 	mu    sync.Mutex // guards lanes
@@ -93,6 +94,7 @@ func (p *pool[T, U]) body() error {
 		work:  make(chan *task[T, U], p.window),
 		done:  make(chan *task[T, U], p.window),
 		later: make(chan *task[T, U], p.window),
+		quit:  make(chan struct{}),
 		lanes: make(map[uint64][]*task[T, U]),
 	}
 	s.ctx, s.fail = context.WithCancelCause(p.b.run.hard)
@@ -105,7 +107,7 @@ func (p *pool[T, U]) body() error {
 	parker.Go(func() { s.part(s.park) })
 	collector.Go(func() { s.part(s.collect) })
 	s.part(s.feed)
-	close(s.later)
+	close(s.quit)
 	parker.Wait()
 	close(s.work)
 	workers.Wait()
@@ -363,11 +365,10 @@ func (s *shift[T, U]) park() error {
 	defer timer.Stop()
 	for {
 		select {
-		case t, ok := <-s.later:
-			if !ok {
-				return nil
-			}
+		case t := <-s.later:
 			s.parked = append(s.parked, t)
+		case <-s.quit:
+			return nil
 		case <-timer.C:
 		case <-s.ctx.Done():
 			return nil
@@ -445,6 +446,7 @@ func (s *shift[T, U]) leftovers() {
 	for t := range s.work {
 		s.giveBack(la, t)
 	}
+	close(s.later) // nobody is left who sends
 	for t := range s.later {
 		s.giveBack(la, t)
 	}

@@ -152,10 +152,12 @@ func NewSource[T any](name string, open func() Reader[T], opts ...StageOption) S
 	return newSource(n, 0, func(b *builder, to chain[T]) {
 		if n.inline {
 			b.source(append([]*node{n}, to.nodes...), to.done,
-				func(s *sourceRun) error { return readInline(s, open(), to) })
+				func(s *sourceRun) func() error { return readInline(s, open, to) })
 			return
 		}
 		e := edgeTo(b, n, to)
-		b.source([]*node{n}, e.sender().done, func(s *sourceRun) error { return read(s, open(), e) })
+		b.source([]*node{n}, e.sender().done, func(s *sourceRun) func() error {
+			return func() error { return read(s, open(), e) }
+		})
 	})
 }

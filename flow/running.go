@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,7 +131,7 @@ func (r *Running) supervise(isl *island) {
 		for _, n := range isl.nodes {
 			r.stages[n].restarts.Add(1)
 		}
-		r.log.Warn().Str("stage", name).Int("restart", isl.restarts).Dur("after", wait).Err(err).
+		r.log.Warn().Str("stage", name).Int("restart", isl.restarts).Stringer("after", wait.Round(time.Millisecond)).Err(err).
 			Msg("stage failed, restarting its region")
 		if hook := r.graph.hooks.Restarted; hook != nil {
 			r.hook("Restarted", func() { hook(name, isl.restarts, err) })
@@ -282,6 +283,7 @@ func (r *Running) settleRest(report *DrainReport) {
 // stuck lists the stages whose islands have not ended.
 func (r *Running) stuck() []Stuck {
 	var stuck []Stuck
+	seen := make(map[*node]bool)
 	for _, isl := range r.islands {
 		select {
 		case <-isl.ended:
@@ -289,6 +291,10 @@ func (r *Running) stuck() []Stuck {
 		default:
 		}
 		n := isl.nodes[0]
+		if seen[n] { // of a sink with several workers
+			continue
+		}
+		seen[n] = true
 		holding := uint64(0)
 		for _, e := range r.edges {
 			if e.stats.to == n {
@@ -296,6 +302,10 @@ func (r *Running) stuck() []Stuck {
 			}
 		}
 		stuck = append(stuck, Stuck{Stage: r.stages[n].name, Holding: holding})
+	}
+	// Those that hold something are what keeps the others from their end.
+	if some := slices.DeleteFunc(slices.Clone(stuck), func(s Stuck) bool { return s.Holding == 0 }); len(some) > 0 {
+		return some
 	}
 	return stuck
 }
@@ -312,7 +322,7 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	result := r.result
 	r.mu.Unlock()
 	r.state.Store(int32(Ended))
-	r.log.Info().Uint64("settled", report.Settled).Dur("took", report.Took).Err(result).Msg("graph ended")
+	r.log.Info().Uint64("settled", report.Settled).Stringer("took", report.Took.Round(time.Millisecond)).Err(result).Msg("graph ended")
 }
 
 // Wait waits for the end and returns what Run would.
@@ -394,5 +404,5 @@ func (r *Running) logFault(f *Fault, d Decision) {
 		e = r.log.Debug()
 	}
 	e.Str("stage", f.Stage).Str("id", f.Meta.ID).Int("tries", f.Tries).Int("attempt", f.Meta.Attempt).
-		Stringer("do", d.Do).Dur("after", d.After).Err(f.Err).Msg("message failed")
+		Stringer("do", d.Do).Stringer("after", d.After).Err(f.Err).Msg("message failed")
 }

@@ -75,6 +75,8 @@ type intake[T any] struct {
 	r   Reader[T]
 	ses *session
 	la  *lane // that gives leases back
+
+	ended bool // there is no more to read
 }
 
 func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) {
@@ -133,39 +135,64 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	}
 }
 
-// readInline is one life of a source that shares its goroutine with the stages behind it.
-func readInline[T any](s *sourceRun, r Reader[T], to chain[T]) error {
-	la := newLane(s.run)
-	push := to.open(la)
-	in, err := openIntake(s, r, la)
-	if err != nil {
+// readInline returns the body of a source that shares its goroutine with the stages behind it. When one of these fails
+// they begin a new life and the Reader goes on with its own; only its own failure ends that.
+func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() error {
+	var in *intake[T]
+	return func() error {
+		la := newLane(s.run)
+		push := to.open(la)
+		if in == nil {
+			opened, err := openIntake(s, open(), la)
+			if err != nil {
+				return err
+			}
+			in = opened
+		}
+		in.la = la
+		over := false
+		err := la.live(func() (err error) {
+			over, err = in.feed(push)
+			return err
+		})
+		if over || err == nil {
+			in.ses.end()
+		}
+		if over && !in.ended { // the Reader has failed
+			in = nil
+		}
 		return err
 	}
-	defer in.ses.end()
-	return la.live(func() error {
-		buf := make([]Message[T], 0, s.node.chunk)
-		for !la.aborted {
-			if err := la.ring(); err != nil {
-				return err
-			}
-			if s.run.reading.Err() != nil {
-				return nil
-			}
-			room, bytes, ok := s.credits()
-			if !ok { // the drain gives a signal too
-				receive(la, s.signal)
-				continue
-			}
-			chunk, more, err := in.next(buf, room, bytes)
-			pushAll(la, chunk, push)
-			la.news.tell()
-			clear(chunk)
-			if !more {
-				return err
-			}
+}
+
+// feed pushes what the Reader reads down a chain. over says that the Reader has come to its end, or has failed.
+func (in *intake[T]) feed(push func(Message[T])) (over bool, err error) {
+	s, la := in.s, in.la
+	buf := make([]Message[T], 0, min(s.node.chunk, defaultChunk))
+	for !la.aborted && !in.ended {
+		if err := la.ring(); err != nil {
+			return false, err
 		}
-		return nil
-	})
+		if s.run.reading.Err() != nil {
+			return false, nil
+		}
+		room, bytes, ok := s.credits()
+		if !ok { // the drain gives a signal too
+			receive(la, s.signal)
+			continue
+		}
+		chunk, more, err := in.next(buf, room, bytes)
+		started := time.Now()
+		pushAll(la, chunk, push)
+		s.st.busy.Add(int64(time.Since(started)))
+		la.news.tell()
+		clear(chunk)
+		if err != nil {
+			return true, err
+		}
+		in.ended = !more
+	}
+	return in.ended, nil
 }
 
 // admit gives each message of an intake a lease, and returns those that go into the graph.
