@@ -101,7 +101,7 @@ func namesOf(cases []Case) []string {
 // Messages is how many messages a run has at a payload: fewer when they are large, so that runs take about as long.
 func (c Case) Messages(payload int) int {
 	if c.Payload == 0 && payload > 512 {
-		return c.N / 3
+		return c.N / 4
 	}
 	return c.N
 }

@@ -73,6 +73,7 @@ func (y *Tally) addInt(v int) { y.add(8, uint64(v)) }
 func maps() Case {
 	return chainCase("maps", "three maps with acknowledgements, fused to one loop", 4e6, threeMaps, "chan-chunks",
 		Implementation{Name: "graph", About: "source, operators.Map three times, sink", Run: graphOf(threeMaps)},
+		Implementation{Name: "graph-inline", About: "the same on the source's goroutine, as with source.Of", Run: graphInline(threeMaps)},
 		Implementation{Name: "loop", About: "the plain loop, inlined by the compiler", Run: func(_ context.Context, t *Trial) error {
 			for v := range t.N {
 				t.Got.addInt(flipBits(timesThree(plusOne(v))))
@@ -89,6 +90,7 @@ func maps() Case {
 func stages() Case {
 	return chainCase("stages", "five stages, maps and filters by turns, with acknowledgements", 4e6, fiveStages, "chan-chunks",
 		Implementation{Name: "graph", About: "source, operators.Map and Filter, sink", Run: graphOf(fiveStages)},
+		Implementation{Name: "graph-inline", About: "the same on the source's goroutine, as with source.Of", Run: graphInline(fiveStages)},
 		Implementation{Name: "loop", About: "the plain loop, inlined by the compiler", Run: func(_ context.Context, t *Trial) error {
 			for v := range t.N {
 				if v = plusOne(v); !notTenth(v) {

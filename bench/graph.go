@@ -50,9 +50,11 @@ func adder(t *Trial) flow.Sink[int] {
 }
 
 // runNumbers runs a graph from numbers to adder, and sees to it that each number was acknowledged.
-func runNumbers(ctx context.Context, t *Trial, through func(flow.Source[int]) flow.Source[int]) error {
+func runNumbers(
+	ctx context.Context, t *Trial, through func(flow.Source[int]) flow.Source[int], opts ...flow.StageOption,
+) error {
 	acked := 0
-	src := flow.NewSource("numbers", func() flow.Reader[int] { return &numbers{max: t.N, acked: &acked} })
+	src := flow.NewSource("numbers", func() flow.Reader[int] { return &numbers{max: t.N, acked: &acked} }, opts...)
 	if err := flow.New("bench", flow.To(through(src), adder(t))).Run(ctx); err != nil {
 		return err
 	}
@@ -62,23 +64,33 @@ func runNumbers(ctx context.Context, t *Trial, through func(flow.Source[int]) fl
 	return nil
 }
 
-// graphOf builds a chain of operators; the steps with the indices in async get goroutines of their own.
-func graphOf(chain []step, async ...int) runFunc {
-	return func(ctx context.Context, t *Trial) error {
-		return runNumbers(ctx, t, func(src flow.Source[int]) flow.Source[int] {
-			for i, s := range chain {
-				opts := []flow.StageOption{flow.Name(s.name)}
-				if slices.Contains(async, i) {
-					opts = append(opts, flow.Async())
-				}
-				if s.apply != nil {
-					src = operators.Map(src, flow.Pure(s.apply), opts...)
-				} else {
-					src = operators.Filter(src, flow.Pure(s.keep), opts...)
-				}
+// operatorsOf makes a chain of operators; the steps with the indices in async get goroutines of their own.
+func operatorsOf(chain []step, async ...int) func(flow.Source[int]) flow.Source[int] {
+	return func(src flow.Source[int]) flow.Source[int] {
+		for i, s := range chain {
+			opts := []flow.StageOption{flow.Name(s.name)}
+			if slices.Contains(async, i) {
+				opts = append(opts, flow.Async())
 			}
-			return src
-		})
+			if s.apply != nil {
+				src = operators.Map(src, flow.Pure(s.apply), opts...)
+			} else {
+				src = operators.Filter(src, flow.Pure(s.keep), opts...)
+			}
+		}
+		return src
+	}
+}
+
+// graphOf runs a chain behind a source on a goroutine of its own, as sources are that wait for something.
+func graphOf(chain []step, async ...int) runFunc {
+	return func(ctx context.Context, t *Trial) error { return runNumbers(ctx, t, operatorsOf(chain, async...)) }
+}
+
+// graphInline runs a chain on the goroutine of its source, as sources in memory do.
+func graphInline(chain []step) runFunc {
+	return func(ctx context.Context, t *Trial) error {
+		return runNumbers(ctx, t, operatorsOf(chain), flow.Inline())
 	}
 }
 
