@@ -42,6 +42,7 @@ func benchmark(b *testing.B, c Case, i Implementation) {
 		b.Fatal(err)
 	}
 	n := float64(b.N)
+	b.ReportAllocs()
 	b.ReportMetric(t.rate(), "msgs/s")
 	b.ReportMetric(float64(t.used.mallocs)/n, "allocs/op")
 	b.ReportMetric(float64(t.used.bytes)/n, "B/op")
