@@ -11,6 +11,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
 )
 
 // printed is a function for sinks.
@@ -34,8 +36,8 @@ func exec(parts ...flow.Part) {
 }
 
 func ExampleMap() {
-	loud := operators.Map(sourceOf("hello", "world"), flow.Pure(strings.ToUpper))
-	exec(flow.To(loud, sinkFunc(printed[string])))
+	loud := operators.Map(source.Of("hello", "world"), flow.Pure(strings.ToUpper))
+	exec(flow.To(loud, sink.Func(printed[string])))
 	// Output:
 	// HELLO
 	// WORLD
@@ -43,10 +45,10 @@ func ExampleMap() {
 
 // Four calls at once, and the output still comes in the order of the input.
 func ExampleMap_workers() {
-	slow := operators.Map(sourceOf(3, 2, 1), func(ctx context.Context, n int) (string, error) {
+	slow := operators.Map(source.Of(3, 2, 1), func(ctx context.Context, n int) (string, error) {
 		return strconv.Itoa(n), flow.Sleep(ctx, time.Duration(n)*time.Millisecond)
 	}, flow.Workers(4), flow.Name("look up"))
-	exec(flow.To(slow, sinkFunc(printed[string])))
+	exec(flow.To(slow, sink.Func(printed[string])))
 	// Output:
 	// 3
 	// 2
@@ -54,42 +56,42 @@ func ExampleMap_workers() {
 }
 
 func ExampleMapMessage() {
-	named := operators.MapMessage(sourceOf("a", "b"), func(_ context.Context, m flow.Message[string]) (string, error) {
+	named := operators.MapMessage(source.Of("a", "b"), func(_ context.Context, m flow.Message[string]) (string, error) {
 		return cmp.Or(m.Key(), "no key") + ": " + m.Value, nil
 	})
-	exec(flow.To(named, sinkFunc(printed[string])))
+	exec(flow.To(named, sink.Func(printed[string])))
 	// Output:
 	// no key: a
 	// no key: b
 }
 
 func ExampleFilter() {
-	even := operators.Filter(sourceOf(1, 2, 3, 4), func(_ context.Context, n int) (bool, error) { return n%2 == 0, nil })
-	exec(flow.To(even, sinkFunc(printed[int])))
+	even := operators.Filter(source.Of(1, 2, 3, 4), func(_ context.Context, n int) (bool, error) { return n%2 == 0, nil })
+	exec(flow.To(even, sink.Func(printed[int])))
 	// Output:
 	// 2
 	// 4
 }
 
 func ExampleFilterMap() {
-	numbers := operators.FilterMap(sourceOf("1", "two", "3"), func(_ context.Context, s string) (int, bool, error) {
+	numbers := operators.FilterMap(source.Of("1", "two", "3"), func(_ context.Context, s string) (int, bool, error) {
 		n, err := strconv.Atoi(s)
 		return n, err == nil, nil
 	})
-	exec(flow.To(numbers, sinkFunc(printed[int])))
+	exec(flow.To(numbers, sink.Func(printed[int])))
 	// Output:
 	// 1
 	// 3
 }
 
 func ExampleFlatMap() {
-	words := operators.FlatMap(sourceOf("to be", "or not"), func(_ context.Context, line string, emit func(string)) error {
+	words := operators.FlatMap(source.Of("to be", "or not"), func(_ context.Context, line string, emit func(string)) error {
 		for word := range strings.FieldsSeq(line) {
 			emit(word)
 		}
 		return nil
 	})
-	exec(flow.To(words, sinkFunc(printed[string])))
+	exec(flow.To(words, sink.Func(printed[string])))
 	// Output:
 	// to
 	// be
@@ -99,8 +101,8 @@ func ExampleFlatMap() {
 
 func ExampleTap() {
 	seen := 0
-	counted := operators.Tap(sourceOf("a", "b"), func(context.Context, string) { seen++ })
-	exec(flow.To(counted, sinkFunc(printed[string])))
+	counted := operators.Tap(source.Of("a", "b"), func(context.Context, string) { seen++ })
+	exec(flow.To(counted, sink.Func(printed[string])))
 	fmt.Println("seen:", seen)
 	// Output:
 	// a
@@ -109,13 +111,13 @@ func ExampleTap() {
 }
 
 func ExampleTry() {
-	numbers, failed := operators.Try(sourceOf("1", "two"), func(_ context.Context, s string) (int, error) {
+	numbers, failed := operators.Try(source.Of("1", "two"), func(_ context.Context, s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		return n, errors.Unwrap(err)
 	}, flow.Name("parse"), flow.Workers(8))
 	exec(
-		flow.To(numbers, sinkFunc(as[int]("parsed"))),
-		flow.To(failed, sinkFunc(func(_ context.Context, f flow.Failure[string]) error {
+		flow.To(numbers, sink.Func(as[int]("parsed"))),
+		flow.To(failed, sink.Func(func(_ context.Context, f flow.Failure[string]) error {
 			fmt.Printf("failed %q at %s: %s\n", f.Value, f.Stage, f.Error)
 			return nil
 		})),
@@ -126,8 +128,8 @@ func ExampleTry() {
 }
 
 func ExampleFanOut() {
-	copies := operators.FanOut(sourceOf("a", "b"), 2)
-	exec(flow.To(copies[0], sinkFunc(as[string]("left"))), flow.To(copies[1], sinkFunc(as[string]("right"))))
+	copies := operators.FanOut(source.Of("a", "b"), 2)
+	exec(flow.To(copies[0], sink.Func(as[string]("left"))), flow.To(copies[1], sink.Func(as[string]("right"))))
 	// Unordered output:
 	// left a
 	// left b
@@ -136,8 +138,8 @@ func ExampleFanOut() {
 }
 
 func ExampleFanIn() {
-	all := operators.FanIn(sourceOf("a", "b"), sourceOf("c"))
-	exec(flow.To(all, sinkFunc(printed[string])))
+	all := operators.FanIn(source.Of("a", "b"), source.Of("c"))
+	exec(flow.To(all, sink.Func(printed[string])))
 	// Unordered output:
 	// a
 	// b
@@ -146,9 +148,9 @@ func ExampleFanIn() {
 
 func ExamplePartition() {
 	type order struct{ customer, item string }
-	orders := sourceOf(order{"alice", "tea"}, order{"carol", "milk"}, order{"alice", "cake"})
+	orders := source.Of(order{"alice", "tea"}, order{"carol", "milk"}, order{"alice", "cake"})
 	shards := operators.Partition(orders, 2, func(o order) string { return o.customer })
-	exec(flow.To(shards[0], sinkFunc(as[order]("shard 0"))), flow.To(shards[1], sinkFunc(as[order]("shard 1"))))
+	exec(flow.To(shards[0], sink.Func(as[order]("shard 0"))), flow.To(shards[1], sink.Func(as[order]("shard 1"))))
 	// Unordered output:
 	// shard 0 {carol milk}
 	// shard 1 {alice tea}
@@ -159,8 +161,8 @@ func ExampleBalance() {
 	done := make(chan string, 4)
 	work := func(_ context.Context, job string) error { done <- job; return nil }
 	var parts []flow.Part
-	for _, out := range operators.Balance(sourceOf("a", "b", "c", "d"), 2) {
-		parts = append(parts, flow.To(out, sinkFunc(work)))
+	for _, out := range operators.Balance(source.Of("a", "b", "c", "d"), 2) {
+		parts = append(parts, flow.To(out, sink.Func(work)))
 	}
 	exec(parts...)
 	fmt.Println(len(done), "jobs done")
@@ -169,8 +171,8 @@ func ExampleBalance() {
 }
 
 func ExampleSplit() {
-	even, odd := operators.Split(sourceOf(1, 2, 3), func(n int) bool { return n%2 == 0 })
-	exec(flow.To(even, sinkFunc(as[int]("even"))), flow.To(odd, sinkFunc(as[int]("odd"))))
+	even, odd := operators.Split(source.Of(1, 2, 3), func(n int) bool { return n%2 == 0 })
+	exec(flow.To(even, sink.Func(as[int]("even"))), flow.To(odd, sink.Func(as[int]("odd"))))
 	// Unordered output:
 	// even 2
 	// odd 1
@@ -183,7 +185,7 @@ func ExampleByKey() {
 		word string
 		n    int
 	}
-	words := sourceOf("a", "b", "a", "c", "a")
+	words := source.Of("a", "b", "a", "c", "a")
 	counts := operators.ByKey(words, 4, func(w string) string { return w },
 		func(shard flow.Source[string]) flow.Source[count] {
 			have := make(map[string]int)
@@ -192,7 +194,7 @@ func ExampleByKey() {
 				return count{w, have[w]}, nil
 			})
 		})
-	exec(flow.To(counts, sinkFunc(printed[count])))
+	exec(flow.To(counts, sink.Func(printed[count])))
 	// Unordered output:
 	// {a 1}
 	// {b 1}
@@ -202,8 +204,8 @@ func ExampleByKey() {
 }
 
 func ExampleBatch() {
-	batches := operators.Batch(sourceOf(1, 2, 3, 4, 5), 2, time.Second)
-	exec(flow.To(batches, sinkFunc(printed[[]int])))
+	batches := operators.Batch(source.Of(1, 2, 3, 4, 5), 2, time.Second)
+	exec(flow.To(batches, sink.Func(printed[[]int])))
 	// Output:
 	// [1 2]
 	// [3 4]
@@ -211,9 +213,9 @@ func ExampleBatch() {
 }
 
 func ExampleBatchBytes() {
-	batches := operators.BatchBytes(sourceOf("aa", "bb", "cccc", "ddddddd", "e"), 100, time.Second, 6,
+	batches := operators.BatchBytes(source.Of("aa", "bb", "cccc", "ddddddd", "e"), 100, time.Second, 6,
 		func(s string) int { return len(s) })
-	exec(flow.To(batches, sinkFunc(printed[[]string])))
+	exec(flow.To(batches, sink.Func(printed[[]string])))
 	// Output:
 	// [aa bb]
 	// [cccc]
@@ -222,8 +224,8 @@ func ExampleBatchBytes() {
 }
 
 func ExampleUnbatch() {
-	values := operators.Unbatch(sourceOf([]int{1, 2}, nil, []int{3}))
-	exec(flow.To(values, sinkFunc(printed[int])))
+	values := operators.Unbatch(source.Of([]int{1, 2}, nil, []int{3}))
+	exec(flow.To(values, sink.Func(printed[int])))
 	// Output:
 	// 1
 	// 2
@@ -232,8 +234,8 @@ func ExampleUnbatch() {
 
 func ExampleThrottle() {
 	began := time.Now()
-	paced := operators.Throttle(sourceOf(1, 2, 3), 100, time.Second, 1)
-	exec(flow.To(paced, sinkFunc(printed[int])))
+	paced := operators.Throttle(source.Of(1, 2, 3), 100, time.Second, 1)
+	exec(flow.To(paced, sink.Func(printed[int])))
 	fmt.Println("took 20 ms or more:", time.Since(began) >= 20*time.Millisecond)
 	// Output:
 	// 1
@@ -259,8 +261,8 @@ func Dedupe[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.
 
 // An operator of one's own is a function like those of this package.
 func Example_ownOperator() {
-	unique := Dedupe(sourceOf("Tea", "milk", "TEA"), strings.ToLower)
-	exec(flow.To(unique, sinkFunc(printed[string])))
+	unique := Dedupe(source.Of("Tea", "milk", "TEA"), strings.ToLower)
+	exec(flow.To(unique, sink.Func(printed[string])))
 	// Output:
 	// Tea
 	// milk
