@@ -60,7 +60,7 @@ func reads[T any](n *node, src Source[T]) {
 	n.ins = append(n.ins, input{src.out.node, src.out.port})
 }
 
-// isNil says whether a factory or function argument is missing, and if so makes it a mistake of the stage.
+// needs makes a missing factory or function argument a mistake of the stage.
 func (n *node) needs(ok bool, what string) {
 	if !ok {
 		n.issue(what, "the function is nil", "give a function")

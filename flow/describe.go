@@ -100,7 +100,11 @@ func (d Description) String() string {
 	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "graph %s\n", d.Graph)
 	for _, s := range d.Stages {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Name, s.Kind, strings.Join(s.notes(), ", "))
+		fmt.Fprintf(w, "  %s\t%s", s.Name, s.Kind)
+		if notes := s.notes(); len(notes) > 0 {
+			fmt.Fprintf(w, "\t%s", strings.Join(notes, ", "))
+		}
+		fmt.Fprintln(w)
 	}
 	for _, l := range d.Links {
 		if l.Edge {

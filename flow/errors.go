@@ -8,11 +8,11 @@ import (
 )
 
 var (
-	// ErrStopped is the cause of the handlers' contexts after Running.Stop.
+	// ErrStopped is the cause of the handlers' contexts after Running.Stop, and what Supervisor.Add returns after Shutdown.
 	ErrStopped = errors.New("flow: graph stopped")
 	// ErrDrainTimeout is the cause of the handlers' contexts once a drain took longer than its timeout.
 	ErrDrainTimeout = errors.New("flow: drain timeout")
-	// ErrRunning is returned by Supervisor.Add for a name that is running, and by what needs a graph at rest.
+	// ErrRunning is returned by Supervisor.Add for a name that is running.
 	ErrRunning = errors.New("flow: already running")
 	// ErrUnknownGraph is returned by the Supervisor for a name it does not run.
 	ErrUnknownGraph = errors.New("flow: unknown graph")
@@ -20,6 +20,10 @@ var (
 	// neither deliver it again nor keep it as a dead letter.
 	ErrNotRedeliverable = errors.New("flow: source cannot deliver the message again")
 
+	errNoCommitter = errors.New("flow: the source declares Redelivers, KeepsDeadLetters or TakesEffects, and its Reader " +
+		"is no Committer: nobody would do it; give it a Commit method, or leave the option out")
+	errLeftHeld = errors.New("flow: the handler still held the message when its input had ended; " +
+		"end what is held in End, see flow.Ender")
 	errLoopOver = errors.New("flow: the loop over the values has ended")
 	errGoexit   = errors.New("flow: runtime.Goexit called in user code")
 )
@@ -95,7 +99,9 @@ func (e *StageError) Unwrap() error { return e.Err }
 // WriteError tells which messages of a chunk a sink could not write. A Writer that returns it says that all the others
 // are written.
 type WriteError struct {
-	// Errs has an entry for each message of the chunk, in its order; nil for those written.
+	// Errs has an entry for each message of the chunk, in its order; nil for those written. With any other number of
+	// entries none of the chunk counts as written. With any other number of
+	// entries none of the chunk counts as written.
 	Errs []error
 }
 
@@ -127,8 +133,11 @@ type DrainReport struct {
 	Graph    string
 	Took     time.Duration // from the end being asked for, or the sources' end, to the end
 	Settled  uint64        // entries settled over the whole run
-	Released uint64        // entries given back unfinished at the end, for others to take
-	Stuck    []Stuck       // stages that had not come to their end in time
+	Released uint64        // entries given back unfinished, for others to take
+	// Uncommitted is the number of entries that are settled but that their source could not be told of by the end: it
+	// will deliver them again.
+	Uncommitted uint64
+	Stuck       []Stuck // stages that had not come to their end in time
 }
 
 // Stuck is a stage that did not end in time.
@@ -140,8 +149,8 @@ type Stuck struct {
 
 func (s Stuck) String() string { return fmt.Sprintf("%s (%d messages)", s.Stage, s.Holding) }
 
-// DrainError is returned by Run and Drain when a drain did not finish within its timeout. Nothing is lost by it: what
-// was not finished was given back to the sources.
+// DrainError is returned by Run, Wait and Drain when a drain did not finish within its timeout, or the sources could not be
+// told of all that had finished. Nothing is lost by it: the sources deliver again what was given back or not committed.
 type DrainError struct{ DrainReport }
 
 func (e *DrainError) Error() string {
@@ -149,8 +158,15 @@ func (e *DrainError) Error() string {
 	for i, s := range e.Stuck {
 		names[i] = s.String()
 	}
-	return fmt.Sprintf("flow: graph %q: drain timed out after %v: %d entries given back unfinished, stuck: %s",
-		e.Graph, e.Took.Round(time.Millisecond), e.Released, strings.Join(names, ", "))
+	s := fmt.Sprintf("flow: graph %q: no clean end within %v: %d entries given back unfinished",
+		e.Graph, e.Took.Round(time.Millisecond), e.Released)
+	if e.Uncommitted > 0 {
+		s += fmt.Sprintf(", %d finished but not committed", e.Uncommitted)
+	}
+	if len(names) > 0 {
+		s += ", stuck: " + strings.Join(names, ", ")
+	}
+	return s
 }
 
 // Unwrap makes errors.Is(err, ErrDrainTimeout) true.

@@ -184,7 +184,7 @@ func ExampleRunning_Snapshot() {
 	// shout ended
 	// queue: read 3, acked 2, dropped 1, in flight 0
 	// queue: in 3, out 3, faults 0
-	// map: in 3, out 2, faults 1
+	// map: in 3, out 2, faults 0
 	// discard: in 2, out 2, faults 0
 	// queue -> map: 3 messages
 }

@@ -19,14 +19,19 @@ type Fault struct {
 }
 
 func (f *Fault) Error() string {
-	return fmt.Sprintf("flow: graph %q: stage %q: message %s: %v", f.Graph, f.Stage, f.Meta.ID, f.Err)
+	id := ""
+	if f.Meta.ID != "" {
+		id = " message " + f.Meta.ID + ":"
+	}
+	return fmt.Sprintf("flow: graph %q: stage %q:%s %v", f.Graph, f.Stage, id, f.Err)
 }
 
 // Unwrap returns the handler's error.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// Policy decides about a fault. It is set for a stage or for a graph (OnFault), and is not asked about verdicts (Skip,
-// RetryAfter, Reject), which decide themselves. It must be quick and safe for concurrent use.
+// Policy decides about a fault. It is set for a stage (OnFault) or for a graph (Faults), and is not asked about verdicts
+// (Skip, RetryAfter, Reject), which decide themselves, nor about Permanent errors, which stop the graph. It must be quick
+// and safe for concurrent use.
 type Policy func(*Fault) Decision
 
 // Decision is what to do about a fault.
@@ -72,7 +77,7 @@ func Retry(tries int, base time.Duration, then Policy) Policy {
 }
 
 // Nack gives the entry back to its source at once; the source delivers it again, and to its dead letters after as many
-// deliveries as it is configured for. A source that cannot do that stops the graph (ErrNotRedeliverable).
+// deliveries as it is configured for. Where the source cannot do that the graph stops (ErrNotRedeliverable).
 func Nack(*Fault) Decision { return Decision{Do: ActNack} }
 
 // NackAfter is Nack with a delay.
@@ -128,7 +133,7 @@ func (v *verdict) Error() string {
 
 func (v *verdict) Unwrap() error { return v.err }
 
-// Skip is the verdict of a handler that wants the message dropped: it is done, and counted as dropped.
+// Skip is the verdict of a handler that wants the message dropped: it is done, and counted as dropped. It is no fault.
 var Skip error = &verdict{do: ActDrop}
 
 // RetryAfter is the verdict of a handler that wants the message delivered again after d: the entry goes back to its
@@ -137,8 +142,8 @@ func RetryAfter(d time.Duration, err error) error {
 	return &verdict{do: ActNack, after: d, err: orUnspecified(err)}
 }
 
-// Reject is the verdict of a handler that knows the message to be hopeless: it goes to the dead letters at once. A source
-// without dead letters stops the graph.
+// Reject is the verdict of a handler that knows the message to be hopeless: it goes to the dead letters at once. Where the
+// source has none the graph stops.
 func Reject(err error) error { return &verdict{do: ActDead, err: orUnspecified(err)} }
 
 func orUnspecified(err error) error {
@@ -148,8 +153,8 @@ func orUnspecified(err error) error {
 	return err
 }
 
-// Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it decides: for operators
-// that turn errors into something else and have to let verdicts pass.
+// Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it decides (nothing, if it is
+// none): for operators that turn errors into something else and have to let verdicts pass.
 func Verdict(err error) (Decision, bool) {
 	var v *verdict
 	if errors.As(err, &v) {

@@ -42,8 +42,8 @@ type Alarm[U any] interface {
 }
 
 // StepFunc handles a message that becomes at most one: it returns what becomes of it, and whether it goes on. It is the
-// short form of a Handler, and a fast one: nothing is buffered. The message it returns has the lease of the one it was
-// given.
+// short form of a Handler, and a fast one: nothing is buffered. The message it returns is derived from the one it was given,
+// or from one it held, or joined; of what it returns otherwise, the entry of the one it was given is what is settled.
 type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], bool, error)
 
 // Via makes a stage of a handler: the general way from one input to one output. make is called for each life of the

@@ -21,7 +21,9 @@ type hold struct {
 }
 
 // Hold keeps a message beyond the return of the handler that was given it. The context must be the handler's. Each Held
-// must end in Done, Fail or Join.
+// must end in Done, Fail or Join. To pass a held message on later by itself, emit h.Message, which gets a share of its own,
+// and then end the hold with Done. What is still held when the input has ended goes back to its source (Nacked, as a fault
+// of the stage).
 func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
 	if m.lease.none() {
 		return Held[T]{Message: m}

@@ -51,7 +51,7 @@ type alarm struct {
 
 const (
 	flushAfter = time.Millisecond
-	clockEvery = 16
+	clockEvery = 64
 	slowAfter  = 20 * time.Microsecond // a message that takes longer makes the lane look at the clock after each
 )
 
@@ -119,8 +119,8 @@ func (la *lane) flush(block bool) {
 	la.clock = la.flushed
 }
 
-// step is called after each message; see flushing above. In a chunk it looks at the clock after 1, 2, 4, 8 and 16 messages
-// and then after every 16th, so that when they turn slow at most as many wait as have gone by.
+// step is called after each message; see flushing above. In a chunk it looks at the clock after 1, 2, 4, … 64 messages and
+// then after every 64th, so that when they turn slow at most as many wait as have gone by.
 func (la *lane) step() {
 	la.steps++
 	if n := la.steps; !la.slow && n&(n-1) != 0 && n%clockEvery != 0 {

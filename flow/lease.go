@@ -178,7 +178,8 @@ type harvest struct {
 	n       int
 	bytes   int
 	by      [len(outcomeNames)]int
-	unfault int // Nacked without a fault: given back unfinished
+	unfault int    // Nacked without a fault: given back unfinished
+	nacked  *Fault // the first fault of those Nacked, if there is one
 }
 
 func (h *harvest) reset() {
@@ -225,6 +226,8 @@ func (s *slab) take(i int, h *harvest) {
 	h.by[o]++
 	if o == Nacked && n.fault == nil {
 		h.unfault++
+	} else if o == Nacked && h.nacked == nil {
+		h.nacked = n.fault
 	}
 	if s.sizes != nil {
 		h.bytes += s.sizes[i]
@@ -261,7 +264,8 @@ type Effect interface {
 }
 
 // Attach hands an effect to the committer of the entry behind the message, to be applied with its settlement. It
-// reports false when there is no entry, or its source takes no effects: then the sink has to write as usual.
+// reports false when there is no entry, or its source takes no effects: then the sink has to write as usual. It cannot be
+// taken back: attach what nothing in this call can make fail any more.
 func (m Message[T]) Attach(e Effect) bool {
 	takes := !m.lease.none()
 	m.lease.roots(func(s *session) { takes = takes && s.source.node.effects })

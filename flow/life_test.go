@@ -750,3 +750,118 @@ func (l *lastWord) End(_ context.Context, emit Emit[int]) error {
 	emit(NewMessage(-1, Meta{}))
 	return nil
 }
+
+func TestDrainCutByItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(2)
+		src.forever = true
+		hang := mapTo(src.source(), func(ctx context.Context, _ int) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		r := start(t, New("g", To(hang, (&bag[int]{}).sink())))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		report, err := r.Drain(ctx)
+		var drain *DrainError
+		if !errors.As(err, &drain) || report.Released != 2 || report.Took != time.Second {
+			t.Errorf("%v, %+v", err, report)
+		}
+	})
+}
+
+// What has settled and could not be committed is no clean end: the source will deliver it again.
+func TestLastCommitFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out := newScript(20), &bag[int]{}
+		src.commits = func() error { return errBoom }
+		err := New("g", To(src.source(), out.sink())).Run(t.Context())
+		var drain *DrainError
+		if !errors.As(err, &drain) || drain.Uncommitted != 20 || len(out.values()) != 20 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestStepThatJoins(t *testing.T) {
+	src, out := newScript(4), &bag[int]{}
+	out.fail = func(int) error { return Reject(errBoom) }
+	joined := Step(src.source(), "pairs", func() StepFunc[int, int] {
+		var held []Held[int]
+		return func(ctx context.Context, m Message[int]) (Message[int], bool, error) {
+			held = append(held, Hold(ctx, m))
+			if len(held) < 2 {
+				return m, false, nil
+			}
+			pair := Join(ctx, held[0].Value+held[1].Value, held)
+			held = nil
+			return pair, true, nil
+		}
+	})
+	if err := New("g", To(joined, out.sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src.wantOutcomes(t, func(int) Outcome { return Dead })
+}
+
+func TestForgottenHolds(t *testing.T) {
+	src := newScript(4)
+	src.opts = nil
+	hoard := Via(src.source(), "hoarder", func() Handler[int, int] {
+		return HandlerFunc[int, int](func(ctx context.Context, m Message[int], _ Emit[int]) error {
+			Hold(ctx, m)
+			return nil
+		})
+	})
+	err := New("g", To(hoard, (&bag[int]{}).sink())).Run(t.Context())
+	var stage *StageError
+	if !errors.As(err, &stage) || stage.Stage != "hoarder" || !errors.Is(err, errLeftHeld) || !errors.Is(err, ErrNotRedeliverable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPromisesWithoutCommitter(t *testing.T) {
+	src := NewSource("promises", func() Reader[int] { return &counter{max: 10} }, Redelivers())
+	err := New("g", To(src, (&bag[int]{}).sink())).Run(t.Context())
+	if !errors.Is(err, errNoCommitter) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// moody is a sink that panics once and then cannot be opened for a while.
+type moody struct {
+	*bag[int]
+	opens, writes *int
+}
+
+func (m moody) Open(context.Context) error {
+	if *m.opens++; *m.opens == 2 || *m.opens == 3 {
+		return errBoom
+	}
+	return nil
+}
+
+func (m moody) Write(_ context.Context, chunk []Message[int]) error {
+	if *m.writes++; *m.writes == 1 {
+		panic("ouch")
+	}
+	for i := range chunk {
+		m.got = append(m.got, chunk[i].Value)
+	}
+	return nil
+}
+
+func TestSinkThatPanicsIsOpenedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out, opens, writes := newScript(10), &bag[int]{}, 0, 0
+		to := NewSink("moody", func() Writer[int] { return moody{out, &opens, &writes} })
+		if err := New("g", To(src.source(), to)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		src.wantAllAcked(t)
+		if d := cmp.Diff(upTo(10), out.values()); d != "" || opens != 4 {
+			t.Errorf("opened %d times (-want +got):\n%s", opens, d)
+		}
+	})
+}

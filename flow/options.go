@@ -113,8 +113,9 @@ func Holds(n int, within time.Duration) StageOption {
 // holds.
 func Joins() StageOption { return func(c *stageConfig) { c.joins = true } }
 
-// ChunkSize is how many messages the stage's input chunks hold at most: for a source, what it reads at once; for a sink,
-// what it writes at once. The default is 256. Nothing waits for a chunk to fill.
+// ChunkSize is how many messages a chunk holds at most: for a source, what it reads at once; for a sink, what it writes at
+// once; for a stage with several outputs, and one with an edge before it, what its edges carry. Elsewhere it has no
+// effect. The default is 256. Nothing waits for a chunk to fill.
 func ChunkSize(n int) StageOption {
 	return func(c *stageConfig) {
 		c.chunk = n
@@ -124,8 +125,9 @@ func ChunkSize(n int) StageOption {
 	}
 }
 
-// Timeout bounds each call of the stage's handler: after d its context is done, with context.DeadlineExceeded. A handler
-// that heeds its context then fails, and its message goes by the fault policy.
+// Timeout bounds each call of the stage's handler or Writer (also of Open, Flush, End, Ring and PortEnd): after d its
+// context is done, with context.DeadlineExceeded. One that heeds its context then fails, and its message goes by the fault
+// policy.
 func Timeout(d time.Duration) StageOption {
 	return func(c *stageConfig) {
 		c.timeout = d
@@ -146,7 +148,8 @@ func MaxInFlight(n int) StageOption {
 }
 
 // MaxBytes is a source's credits by size: how many bytes of its entries may be unsettled at once, as far as the source
-// knows their sizes. The default is 64 MiB. One entry is let through however large it is.
+// knows their sizes. The default is 64 MiB. Each read may exceed what is left by its last entry, so that the largest still
+// gets through.
 func MaxBytes(n int) StageOption {
 	return func(c *stageConfig) {
 		c.maxBytes = n
@@ -218,6 +221,7 @@ func (o graphOption) part(g *Graph) { o(&g.graphConfig) }
 
 type graphConfig struct {
 	policy       Policy
+	policySet    bool // by the user
 	drainTimeout time.Duration
 	ackTimeout   time.Duration
 	killGrace    time.Duration
@@ -246,10 +250,11 @@ func (c *graphConfig) issue(field, issue, fix string) {
 	c.issues = append(c.issues, BuildError{Field: field, Issue: issue, Fix: fix})
 }
 
-// Faults sets the graph's fault policy, for the stages that have none of their own. The default is DefaultPolicy.
+// Faults sets the graph's fault policy, for the stages that have none of their own. The default is DefaultPolicy, and
+// DeadLetter for entries that a source with dead letters cannot decode.
 func Faults(p Policy) GraphOption {
 	return graphOption(func(c *graphConfig) {
-		c.policy = p
+		c.policy, c.policySet = p, true
 		if p == nil {
 			c.issue("Faults", "the policy is nil", "leave the option out, or give a policy")
 		}
@@ -257,7 +262,9 @@ func Faults(p Policy) GraphOption {
 }
 
 // DrainTimeout bounds the drain: after d the handlers' contexts are cancelled and what is unfinished is given back to the
-// sources. The default is 30 s.
+// sources. The default is 30 s. To that, an end may add KillGrace for handlers that do not heed their context and twice
+// AckTimeout for sources that do not answer; where a process is given a fixed time to end, as by Kubernetes, the sum of
+// them should fit.
 func DrainTimeout(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.drainTimeout = d
@@ -267,7 +274,7 @@ func DrainTimeout(d time.Duration) GraphOption {
 	})
 }
 
-// AckTimeout bounds the last commit of each source at the end. The default is 5 s.
+// AckTimeout bounds the last commit of each source at the end, and each Close of a Reader or Writer. The default is 5 s.
 func AckTimeout(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.ackTimeout = d
@@ -305,7 +312,7 @@ func Restarts(n int, window, backoff time.Duration) GraphOption {
 func Log(l zerolog.Logger) GraphOption { return graphOption(func(c *graphConfig) { c.log = l }) }
 
 // Hooks are functions that a graph calls on events. Any may be nil. They are called from the graph's goroutines, must be
-// quick, and are never called per message.
+// quick, and are not called for messages that go well.
 type Hooks struct {
 	// Restarted is called when a region is about to be restarted.
 	Restarted func(stage string, restarts int, err error)

@@ -52,12 +52,13 @@ type Settlement struct {
 	Seq     uint64
 	Meta    *Meta
 	Outcome Outcome
-	// Fault is the worst fault; nil when the outcome is Acked, and for entries given back unfinished.
+	// Fault is the worst fault; nil when the outcome is Acked, and for entries given back unfinished or refused by the end
+	// of a stage.
 	Fault   *Fault
 	Effects []Effect
 }
 
-// Err returns why the entry was not acked; nil if it was.
+// Err returns the handler's error behind the outcome; nil where there is no Fault.
 func (s Settlement) Err() error {
 	if s.Fault == nil {
 		return nil

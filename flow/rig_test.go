@@ -22,7 +22,6 @@ type script struct {
 
 	mu       sync.Mutex
 	next     int
-	base     map[uint64]int // of the session: its first value
 	settled  map[int][]Settlement
 	commits  func() error
 	inFlight int
@@ -41,8 +40,7 @@ func (s *script) source() Source[int] {
 
 type scriptReader struct {
 	*script
-	first  int // value with Seq 0
-	having bool
+	first int // value with Seq 0
 }
 
 func (r *scriptReader) Open(context.Context) error {

@@ -41,7 +41,7 @@ type Running struct {
 	err    error      // why it stopped by itself
 	report DrainReport
 	result error
-	limit  time.Duration // of the drain; < 0: the graph's
+	cut    bool // the drain was cut short by the context of Drain
 }
 
 // State is where a graph is in its life.
@@ -76,7 +76,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 	}
 	r := &Running{
 		graph: g, log: g.log.With().Str("graph", g.name).Logger(), stages: make(map[*node]*stageRun, len(g.nodes)),
-		started: time.Now(), ending: make(chan struct{}), done: make(chan struct{}), limit: -1,
+		started: time.Now(), ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	r.hard, r.stopHard = context.WithCancelCause(context.WithoutCancel(ctx))
 	r.reading, r.stopReading = context.WithCancel(r.hard)
@@ -84,7 +84,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		policy := n.policy
 		if policy == nil {
 			policy = g.policy
-			if n.kind == kindSource && n.deadLetters {
+			if n.kind == kindSource && n.deadLetters && !g.policySet {
 				policy = DeadLetter // an entry that cannot be decoded will not be the next time
 			}
 		}
@@ -224,6 +224,9 @@ func (r *Running) manage(ctx context.Context) {
 		report.Stuck = r.stuck()
 		r.stopHard(ErrDrainTimeout)
 	}
+	r.mu.Lock()
+	timedOut = timedOut || r.cut
+	r.mu.Unlock()
 	if r.hard.Err() != nil && !r.group.WaitFor(r.graph.killGrace) {
 		report.Stuck = r.stuck()
 	}
@@ -235,13 +238,7 @@ func (r *Running) manage(ctx context.Context) {
 // waitIslands waits for the islands to end, for as long as the drain may take, and reports whether they did; a stop
 // counts as an end.
 func (r *Running) waitIslands() bool {
-	r.mu.Lock()
-	limit := r.limit
-	r.mu.Unlock()
-	if limit < 0 {
-		limit = r.graph.drainTimeout
-	}
-	t := time.NewTimer(limit)
+	t := time.NewTimer(r.graph.drainTimeout)
 	defer t.Stop()
 	select {
 	case <-r.group.Done():
@@ -277,6 +274,7 @@ func (r *Running) settleRest(report *DrainReport) {
 	for _, s := range r.sources {
 		report.Settled += s.settled.Load()
 		report.Released += s.released.Load()
+		report.Uncommitted += s.uncommitted.Load()
 	}
 }
 
@@ -316,7 +314,7 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	switch {
 	case r.err != nil:
 		r.result = r.err
-	case timedOut || len(report.Stuck) > 0:
+	case timedOut || len(report.Stuck) > 0 || report.Uncommitted > 0:
 		r.result = &DrainError{report}
 	}
 	result := r.result
@@ -347,12 +345,16 @@ func (r *Running) Report() DrainReport {
 func (r *Running) State() State { return State(r.state.Load()) }
 
 // Drain ends the graph in order: the sources stop reading, holders and sinks flush, acknowledgements are sent. It waits
-// for the end, and takes no longer than DrainTimeout or, if that is sooner, ctx's end; then the graph is stopped.
+// for the end; when DrainTimeout is over or, if that is sooner, ctx is done, the graph is stopped (see DrainTimeout for how
+// long that may take) and the error is a *DrainError.
 func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 	r.once.Do(func() { close(r.ending) })
 	select {
 	case <-r.done:
 	case <-ctx.Done():
+		r.mu.Lock()
+		r.cut = true
+		r.mu.Unlock()
 		r.stopHard(ErrDrainTimeout)
 		<-r.done
 	}
@@ -367,7 +369,8 @@ func (r *Running) Stop() error {
 	return r.Wait()
 }
 
-// Pause makes the sources read nothing until Resume; what has been read goes on.
+// Pause makes the sources begin no read until Resume. What has been read goes on, and so does what a read brings that is
+// under way.
 func (r *Running) Pause() {
 	if r.state.CompareAndSwap(int32(Active), int32(Paused)) {
 		for _, s := range r.sources {

@@ -28,9 +28,10 @@ type sourceRun struct {
 	paused   bool
 	sessions []*session
 
-	settled  atomic.Uint64
-	released atomic.Uint64 // given back unfinished at the end
-	outcomes [len(outcomeNames)]atomic.Uint64
+	settled     atomic.Uint64
+	released    atomic.Uint64 // given back unfinished
+	uncommitted atomic.Uint64 // settled, but no commit of it has succeeded by the end
+	outcomes    [len(outcomeNames)]atomic.Uint64
 }
 
 func newSourceRun(r *Running, n *node) *sourceRun {
@@ -266,6 +267,9 @@ func (s *sourceRun) begin(reader any) *session {
 	_, commits := reader.(Committer)
 	ses := &session{source: s, reader: reader, wakeup: make(chan struct{}, 1)}
 	ses.direct = !commits && s.run.graph.hooks.Committed == nil
+	if n := s.node; !commits && (n.redelivers || n.deadLetters || n.effects) {
+		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: Permanent(errNoCommitter)})
+	}
 	ses.ctx, ses.cancel = context.WithCancel(context.WithoutCancel(s.run.hard))
 	s.mu.Lock()
 	s.sessions = append(s.sessions, ses)
@@ -351,6 +355,7 @@ func (ses *session) commitLoop() error {
 		}
 		if over && (batch.n == 0 || ses.ctx.Err() != nil) {
 			if batch.n > 0 {
+				ses.source.uncommitted.Add(uint64(batch.n))
 				ses.source.run.log.Warn().Str("stage", ses.source.st.name).Int("entries", batch.n).
 					Msg("commit gave up: these entries stay with the source")
 			}
@@ -442,9 +447,12 @@ func (ses *session) account(b *harvest) {
 	}
 	s.settled.Add(uint64(b.n))
 	s.released.Add(uint64(b.unfault))
-	if b.unfault > 0 && !s.node.redelivers && s.run.hard.Err() == nil {
-		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: fmt.Errorf(
-			"%w: %d entries were given back unfinished", ErrNotRedeliverable, b.unfault)})
+	if n := b.by[Nacked]; n > 0 && !s.node.redelivers && s.run.hard.Err() == nil {
+		stage, err := s.st.name, fmt.Errorf("%w: %d entries were given back unfinished", ErrNotRedeliverable, n)
+		if b.nacked != nil && b.nacked.Stage != "" {
+			stage, err = b.nacked.Stage, fmt.Errorf("%w: %w", err, b.nacked.Err)
+		}
+		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: stage, Err: err})
 	}
 	s.credit(b.n, b.bytes)
 	b.reset()

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
@@ -148,13 +149,20 @@ func (s *stageBase) unhold(h *hold) {
 	s.spare = append(s.spare, h)
 }
 
-// dropHolds gives back all that the handler holds: its life is over.
-func (s *stageBase) dropHolds() {
+// dropHolds gives back all that the handler holds: its life is over. f, if there is one, says whose mistake that is.
+func (s *stageBase) dropHolds(f *Fault) {
 	for len(s.holds) > 0 {
 		h := s.holds[len(s.holds)-1]
 		l := h.lease
 		s.unhold(h)
-		l.release(Nacked, nil, &s.la.news)
+		l.release(Nacked, f, &s.la.news)
+	}
+}
+
+// endHolds gives back what a handler has forgotten: its input has ended, and nobody will come back for it.
+func (s *stageBase) endHolds() {
+	if len(s.holds) > 0 {
+		s.dropHolds(&Fault{Graph: s.la.run.graph.name, Stage: s.st.name, Err: errLeftHeld, Tries: 1})
 	}
 }
 
@@ -172,6 +180,11 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	if la.ctx.Err() != nil { // the handler failed because it was told to stop: not its message's fault
 		la.aborted = true
 		l.release(Nacked, nil, &la.news)
+		return false, 0
+	}
+	if errors.Is(err, Skip) {
+		s.st.dropped.Add(1)
+		l.release(Dropped, &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}, &la.news)
 		return false, 0
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}

@@ -33,10 +33,14 @@ func newSinkStage[T any](la *lane, st *stageRun, open func() Writer[T]) *sinkSta
 }
 
 func (s *sinkStage[T]) start() error {
-	s.w = s.open()
-	if o, ok := s.w.(Opener); ok {
-		return s.guard(o.Open)
+	w := s.open()
+	if o, ok := w.(Opener); ok {
+		if err := s.guard(o.Open); err != nil {
+			closeWriter(s, w)
+			return err
+		}
 	}
+	s.w = w
 	return nil
 }
 
@@ -57,7 +61,13 @@ func (s *sinkStage[T]) flush() {
 func (s *sinkStage[T]) write() {
 	chunk := s.buf
 	for tries := 1; len(chunk) > 0; tries++ {
-		err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+		var err error
+		if s.w == nil { // it could not be opened again
+			err = s.start()
+		}
+		if err == nil {
+			err = s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+		}
 		if err == nil {
 			for i := range chunk {
 				chunk[i].lease.release(Acked, nil, &s.la.news)
@@ -128,13 +138,11 @@ func (s *sinkStage[T]) pause(d time.Duration) bool {
 	}
 }
 
-// reopen replaces a Writer that panicked, since its state cannot be trusted. If that fails the next Write says so.
+// reopen drops a Writer that panicked, since its state cannot be trusted: the next write opens another.
 func (s *sinkStage[T]) reopen() {
 	s.close()
+	s.w = nil
 	s.st.restarts.Add(1)
-	if err := s.start(); err != nil {
-		s.w = WriterFunc[T](func(context.Context, []Message[T]) error { return err })
-	}
 }
 
 func (s *sinkStage[T]) end() error {
@@ -146,11 +154,17 @@ func (s *sinkStage[T]) end() error {
 }
 
 func (s *sinkStage[T]) close() {
-	c, ok := s.w.(Closer)
+	if s.w != nil {
+		closeWriter(s, s.w)
+		s.w = nil
+	}
+}
+
+func closeWriter[T any](s *sinkStage[T], w Writer[T]) {
+	c, ok := w.(Closer)
 	if !ok {
 		return
 	}
-	s.w = nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.la.run.graph.ackTimeout)
 	defer cancel()
 	if err := guard(ctx, c.Close); err != nil {

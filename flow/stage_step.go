@@ -12,15 +12,18 @@ type oneStage struct {
 func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
 	s.init(la, st)
 	s.renew = renew
-	over := func() {
-		s.dropHolds()
-		s.count()
-	}
 	la.hooks = append(la.hooks, hook{
 		open:  func() error { s.renew(); return nil },
 		flush: func(bool) { s.count() },
-		end:   func() error { over(); return nil },
-		drop:  over,
+		end: func() error {
+			s.endHolds()
+			s.count()
+			return nil
+		},
+		drop: func() {
+			s.dropHolds(nil)
+			s.count()
+		},
 	})
 }
 
@@ -29,7 +32,7 @@ func (s *oneStage) again(l lease, meta *Meta, err error, call func() error) bool
 	for tries := s.la.tried + 1; err != nil; tries++ {
 		s.endJoins(Nacked)
 		if _, panicked := err.(*PanicError); panicked {
-			s.dropHolds()
+			s.dropHolds(nil)
 			s.renewFor(l, s.renew)
 		}
 		if !s.retry(l, meta, err, tries) {
@@ -62,16 +65,21 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 	}) {
 		return
 	}
+	if goesOn && out.lease != m.lease && !out.lease.none() && out.lease.share(1) { // joined or held, and now passed on
+		m.lease.release(Acked, nil, &s.la.news)
+	} else {
+		out.lease = m.lease // also if it was made anew instead of derived
+		if !goesOn {
+			m.lease.release(Acked, nil, &s.la.news)
+		}
+	}
 	if len(s.joined) > 0 {
 		s.endJoins(Acked)
 	}
-	if !goesOn {
-		m.lease.release(Acked, nil, &s.la.news)
-		return
+	if goesOn {
+		s.out++
+		s.next(out)
 	}
-	s.out++
-	out.lease = m.lease // also if it was made anew instead of derived
-	s.next(out)
 }
 
 func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err error) {

@@ -28,7 +28,7 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 		}
 		t.undo()
 		if _, panicked := err.(*PanicError); panicked { // its state cannot be trusted: what it held goes back
-			t.dropHolds()
+			t.dropHolds(nil)
 			t.renewFor(l, t.renew)
 			t.st.restarts.Add(1)
 		}
@@ -106,12 +106,12 @@ func (t *turn) hook(end func() error) {
 					return err
 				}
 			}
-			t.dropHolds() // nobody will come back for what the handler still holds
+			t.endHolds()
 			t.count()
 			return nil
 		},
 		drop: func() {
-			t.dropHolds()
+			t.dropHolds(nil)
 			t.count()
 		},
 	})
