@@ -21,6 +21,7 @@ const patience = 40 * time.Second
 type process struct {
 	name           string
 	cmd            *exec.Cmd
+	tmp            string // its folder for temporary files
 	stdout, stderr output
 	done           chan struct{}
 }
@@ -32,19 +33,20 @@ func start(t *testing.T, env []string, stdin io.Reader, name string, args ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{name: name, cmd: exec.Command(filepath.Join(dir, name), args...), done: make(chan struct{})}
-	p.cmd.Env = append([]string{"TMPDIR=" + t.TempDir()}, env...)
+	p := &process{name: name, cmd: exec.Command(filepath.Join(dir, name), args...), tmp: t.TempDir(), done: make(chan struct{})}
+	p.cmd.Env = append([]string{"TMPDIR=" + p.tmp}, env...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		_ = p.cmd.Wait() // code tells
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		_ = p.cmd.Wait() // the exit status is looked at by the test
 		close(p.done)
-	}()
+	})
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
-		<-p.done
+		waiting.Wait()
 		if t.Failed() {
 			t.Logf("%s %s\n--- stdout\n%s--- stderr\n%s", name, strings.Join(args, " "), p.stdout.text(), p.stderr.text())
 		}

@@ -138,6 +138,9 @@ func TestWordcount(t *testing.T) {
 			}
 			want(t, stdout, exact, nonePend, "flowchart", "partition")
 			want(t, p.stderr.text(), c.says)
+			if left, err := os.ReadDir(p.tmp); err != nil || len(left) > 0 {
+				t.Errorf("it left %v in the folder for temporary files, %v", left, err)
+			}
 		})
 	}
 }
@@ -292,6 +295,39 @@ func TestWordcountInterrupted(t *testing.T) {
 
 	// The name is free again: what is finished is replaced.
 	want(t, run(t, shared(t), nil, "wordcount", "-name", name), exact)
+}
+
+func TestWordcountTellsAWrongResult(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	rdb := redistest.Shared(t).Client(t)
+	for what, tamper := range map[string]func(counts string) error{
+		"too many": func(counts string) error {
+			return rdb.XAdd(ctx, &redis.XAddArgs{Stream: counts, Values: []any{"data", `{"words":{"alice":1}}`}}).Err()
+		},
+		"too few": func(counts string) error {
+			first, err := rdb.XRangeN(ctx, counts, "-", "+", 1).Result()
+			if err == nil {
+				err = rdb.XDel(ctx, counts, first[0].ID).Err()
+			}
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			name := redistest.Key(t)
+			run(t, shared(t), nil, "wordcount", "-name", name)
+			if err := tamper(name + ":counts"); err != nil {
+				t.Fatal(err)
+			}
+			p := start(t, shared(t), nil, "wordcount", "-name", name, "-join") // finds nothing to do, and reports
+			if code := p.wait(t); code != 1 {
+				t.Errorf("exit status %d, want 1", code)
+			}
+			want(t, p.stdout.text(), "result    WRONG")
+			want(t, p.stderr.text(), "differ from a plain loop")
+		})
+	}
 }
 
 func TestWordcountInterruptedWhileLoading(t *testing.T) {

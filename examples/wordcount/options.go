@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"time"
 )
@@ -75,7 +76,7 @@ func parse(args []string) (options, error) {
 func parseQuietly(f *flag.FlagSet, args []string) error {
 	print, out := f.Usage, f.Output()
 	f.Usage = func() {}
-	f.SetOutput(discard{})
+	f.SetOutput(io.Discard)
 	err := f.Parse(args)
 	f.SetOutput(out)
 	if errors.Is(err, flag.ErrHelp) {
@@ -83,10 +84,6 @@ func parseQuietly(f *flag.FlagSet, args []string) error {
 	}
 	return err
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // check reports all mistakes at once.
 func (o options) check(files int) error {
