@@ -32,11 +32,12 @@ func (e *TypeError) Error() string {
 // its AwaitCompletion waited for, so the graph does not end before the sink has written everything. A go-streams sink is
 // started by its own constructor and works once: for one run of one graph, in one branch, without Workers.
 //
-// Order: kept. Acks: a value is acked when snk has taken it from its channel, since go-streams sinks do not tell more: what they
-// fail to write they log. Ends: with its input. When the graph stops early, what snk has taken it is given the time to
-// finish (flow.AckTimeout), and what it has not taken goes back to its source.
-// Errors: ErrCompleted stops the graph. A type that snk cannot handle it discards by itself, with a log line: the
-// connectors that write to files take strings, bytes and fmt.Stringers.
+// Order: kept. Acks: a value is acked when snk has taken it from its channel, since go-streams sinks do not tell more:
+// what they fail to write they log. Ends: with its input. When the graph stops early, what snk has taken it is given the
+// time to finish (flow.AckTimeout), and what it has not taken goes back to its source.
+// Errors: ErrCompleted stops the graph, also when its stage was restarted because one before it failed. A type that snk
+// cannot handle it discards by itself, with a log line: their file and writer sinks take strings, bytes and
+// fmt.Stringers.
 func GoStreams[T any](snk streams.Sink, opts ...flow.StageOption) flow.Sink[T] {
 	opts = singly(opts)
 	if snk == nil {
@@ -115,8 +116,8 @@ var _ streams.Sink = (*Inlet)(nil)
 // ToGoStreams lends a sink to go-streams. It runs as a graph of its own, which starts with the first call of In and ends
 // when the channel is closed, as go-streams does at the end of its input.
 //
-// go-streams cannot be told of a failure. When the graph ends before the channel is closed, by a failure or because ctx is done,
-// what still comes is discarded, as their own sinks do; Wait counts it.
+// go-streams cannot be told of a failure. When the graph ends before the channel is closed, by a failure or because ctx
+// is done, what still comes is discarded, as their own sinks do; Wait counts it.
 //
 // Order: kept. Acks: an element counts as done, for go-streams, when the graph has received it. Ends: when the channel is
 // closed and all is settled. Errors: an element that is no T is a *TypeError, by the graph's fault policy: with

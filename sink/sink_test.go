@@ -173,27 +173,27 @@ func TestFuncWorkers(t *testing.T) {
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls [][]int // kept, which is allowed
-		r := rig{n: 10}
+		r := rig{n: 5}
 		err := r.graph(Batches(func(_ context.Context, v []int) error {
 			calls = append(calls, v)
 			switch len(calls) {
 			case 1:
 				errs := make([]error, len(v))
-				errs[1], errs[3] = errBoom, flow.Skip
+				errs[1], errs[3], errs[4] = errBoom, flow.Skip, errBoom
 				return &flow.WriteError{Errs: errs}
-			case 3:
-				return errBoom
+			case 2:
+				return errBoom // none of it
 			}
 			return nil
-		}, flow.ChunkSize(5))).Run(t.Context())
+		})).Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := [][]int{{0, 1, 2, 3, 4}, {1}, {5, 6, 7, 8, 9}, {5, 6, 7, 8, 9}}
+		want := [][]int{{0, 1, 2, 3, 4}, {1, 4}, {1, 4}}
 		if diff := cmp.Diff(want, calls); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 9, flow.Dropped: 1}, r.settled(t)); diff != "" {
+		if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 4, flow.Dropped: 1}, r.settled(t)); diff != "" {
 			t.Errorf("settled (-want +got):\n%s", diff)
 		}
 	})
@@ -436,7 +436,8 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	if err := flow.New("g", flow.To(flow.NewSource("none", func() flow.Reader[string] { return nil }), Lines(nil))).Validate(); err == nil {
+	none := flow.NewSource("none", func() flow.Reader[string] { return nil })
+	if err := flow.New("g", flow.To(none, Lines(nil))).Validate(); err == nil {
 		t.Error("lines: no error")
 	}
 }

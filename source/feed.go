@@ -213,12 +213,17 @@ func (r *feedReader[T, I]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	}
 }
 
-func (r *feedReader[T, I]) count(n int, failure error) (added uint64) {
+// count notes what was added. It reports true if all of it has settled, so that no settlement is to come that could
+// report the failure.
+func (r *feedReader[T, I]) count(n int, failure error) (idle bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.added += uint64(n)
+	if r.settled == r.added {
+		return true
+	}
 	r.failure = failure
-	return r.added
+	return false
 }
 
 func (r *feedReader[T, I]) ends(n int, end error) error {
@@ -227,7 +232,7 @@ func (r *feedReader[T, I]) ends(n int, end error) error {
 		return io.EOF
 	}
 	end = flow.Permanent(end)
-	if r.count(n, end) == 0 {
+	if r.count(n, end) {
 		return end
 	}
 	return io.EOF

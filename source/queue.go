@@ -107,8 +107,8 @@ func (q *Inbox[T]) Deliver(ctx context.Context, v T) error {
 }
 
 // Offer pushes a value and returns when the queue has it, without waiting for the graph. It waits while the queue is
-// full. If the value fails for good nobody is told, apart from the log and the graph's hooks. Its errors are ErrClosed, ErrEnded
-// and one that wraps the context's cause; with each of them the value is not in the queue.
+// full. If the value fails for good nobody is told, apart from the log and the graph's hooks. Its errors are ErrClosed,
+// ErrEnded and one that wraps the context's cause; with each of them the value is not in the queue.
 func (q *Inbox[T]) Offer(ctx context.Context, v T) error {
 	return q.push(ctx, &delivery[T]{value: v})
 }

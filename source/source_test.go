@@ -171,11 +171,23 @@ func TestSeqDrains(t *testing.T) {
 
 // TestSeqError: what came before the error is settled normally, even if it takes long.
 func TestSeqError(t *testing.T) {
-	for _, at := range []int{0, 1, 256, 700} {
-		t.Run(fmt.Sprint(at), func(t *testing.T) {
+	for _, at := range []int{0, 1, 256, 700, -1, -256} {
+		late := at < 0
+		at = max(at, -at)
+		t.Run(fmt.Sprint(at, late), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				boom := errors.New("boom")
 				c := &counter{fail: boom, at: at}
+				seq := func(yield func(int, error) bool) {
+					for v, err := range c.seq {
+						if err != nil && late {
+							time.Sleep(time.Hour) // all before it has long settled
+						}
+						if !yield(v, err) {
+							return
+						}
+					}
+				}
 				r := rig[int]{on: func(ctx context.Context, v int) error {
 					select {
 					case <-time.After(time.Millisecond):
@@ -184,7 +196,7 @@ func TestSeqError(t *testing.T) {
 						return context.Cause(ctx)
 					}
 				}}
-				err := r.graph(Seq(c.seq)).Run(t.Context())
+				err := r.graph(Seq(seq)).Run(t.Context())
 				var stage *flow.StageError
 				if !errors.Is(err, boom) || !errors.As(err, &stage) || stage.Stage != "seq" {
 					t.Fatalf("got %v", err)

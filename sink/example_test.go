@@ -1,0 +1,144 @@
+package sink_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reugn/go-streams/extension"
+	goflow "github.com/reugn/go-streams/flow"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// run runs a source into a sink and prints how that ended.
+func run[T any](src flow.Source[T], to flow.Sink[T], parts ...flow.Part) {
+	fmt.Println(flow.New("example", append(parts, flow.To(src, to))...).Run(context.Background()))
+}
+
+func ExampleFunc() {
+	tries := 0
+	post := func(_ context.Context, v int) error {
+		if tries++; tries == 2 {
+			return errors.New("the network blinked") // tried again, by the fault policy
+		}
+		fmt.Println("posted", v)
+		return nil
+	}
+	run(source.Of(1, 2, 3), sink.Func(post), flow.Faults(flow.Retry(3, time.Millisecond, flow.Stop)))
+	// Output:
+	// posted 1
+	// posted 2
+	// posted 3
+	// <nil>
+}
+
+func ExampleMessages() {
+	lines := source.Lines(strings.NewReader("first\nsecond\n"))
+	run(lines, sink.Messages(func(_ context.Context, m flow.Message[string]) error {
+		fmt.Printf("line %s: %s\n", m.ID(), m.Value)
+		return nil
+	}))
+	// Output:
+	// line 1: first
+	// line 2: second
+	// <nil>
+}
+
+func ExampleBatches() {
+	insert := func(_ context.Context, rows []int) error {
+		fmt.Println("insert", rows)
+		errs := make([]error, len(rows))
+		for i, row := range rows {
+			if row == 3 {
+				errs[i] = flow.Skip // this one is a duplicate; the others are in
+			}
+		}
+		return &flow.WriteError{Errs: errs}
+	}
+	run(source.Of(1, 2, 3, 4), sink.Batches(insert, flow.ChunkSize(2)))
+	// Output:
+	// insert [1 2]
+	// insert [3 4]
+	// <nil>
+}
+
+func ExampleChan() {
+	c := make(chan int, 10)
+	run(source.Of(1, 2, 3), sink.Chan(c))
+	close(c) // it is ours
+	for v := range c {
+		fmt.Println(v)
+	}
+	// Output:
+	// <nil>
+	// 1
+	// 2
+	// 3
+}
+
+func ExampleWriter() {
+	run(source.Of(3, 5, 8), sink.Writer(os.Stdout, func(dst []byte, v int) []byte {
+		return append(strconv.AppendInt(dst, int64(v), 2), ' ')
+	}))
+	// Output: 11 101 1000 <nil>
+}
+
+func ExampleLines() {
+	run(source.Of("to be", "or not to be"), sink.Lines(os.Stdout))
+	// Output:
+	// to be
+	// or not to be
+	// <nil>
+}
+
+func ExampleDiscard() {
+	run(source.Of(1, 2, 3), sink.Discard[int]())
+	// Output: <nil>
+}
+
+func ExampleCollect() {
+	out, got := sink.Collect[int]()
+	run(source.Of(1, 2, 3), out)
+	fmt.Println(got.Values())
+	// Output:
+	// <nil>
+	// [1 2 3]
+}
+
+func ExampleGoStreams() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "lines")
+	run(source.Of("one\n", "two\n"), sink.GoStreams[string](extension.NewFileSink(name)))
+	text, err := os.ReadFile(name)
+	fmt.Printf("%s%v\n", text, err)
+	// Output:
+	// <nil>
+	// one
+	// two
+	// <nil>
+}
+
+func ExampleToGoStreams() {
+	c := make(chan any, 2)
+	c <- "one"
+	c <- "two"
+	close(c)
+	out, got := sink.Collect[string]()
+	in := sink.ToGoStreams(context.Background(), out)
+	extension.NewChanSource(c).Via(goflow.NewMap(strings.ToUpper, 1)).To(in)
+	fmt.Println(got.Values(), in.Wait())
+	// Output: [ONE TWO] <nil>
+}
