@@ -135,17 +135,17 @@ func (l lease) settle(news *news) {
 	s.members = nil
 }
 
-// worsen raises the worst outcome to o and keeps its fault; among equals the first fault stays.
+// worsen raises the worst outcome to o and keeps its fault; among equals the first that has one.
 func (l lease) worsen(o Outcome, f *Fault) {
 	l.slab.mu.Lock()
 	defer l.slab.mu.Unlock()
 	worst := &l.cell().worst
-	if Outcome(worst.Load()) >= o {
+	was, n := Outcome(worst.Load()), l.slab.notes[l.at]
+	if was > o || was == o && (f == nil || n.fault != nil) {
 		return
 	}
 	worst.Store(uint32(o))
-	if f != nil {
-		n := l.slab.notes[l.at]
+	if n.fault != f {
 		n.fault = f
 		l.slab.setNote(l, n)
 	}
@@ -200,6 +200,10 @@ func (s *slab) collect(h *harvest, all bool) {
 		case have == settled || all:
 			if have > settled && Outcome(c.worst.Load()) < Nacked {
 				c.worst.Store(uint32(Nacked))
+				if n, ok := s.notes[int32(i)]; ok {
+					n.fault = nil
+					s.notes[int32(i)] = n
+				}
 			}
 			if !prefix {
 				c.more.Store(collected)

@@ -23,6 +23,7 @@ type task[T, U any] struct {
 	in    []Message[T]
 	out   []Message[U]
 	done  chan struct{} // ordered: holds a token when out is ready
+	used  []Message[T]  // the slice of in, emptied
 	extra bool          // made by a worker for what its handler emits at an alarm or at the end: it has no slot
 	key   uint64
 	tried int       // keyed: how often its message has been tried
@@ -82,6 +83,9 @@ type shift[T, U any] struct {
 	mu    sync.Mutex // guards lanes
 	lanes map[uint64][]*task[T, U]
 
+	opened chan struct{}    // closed when the collector can take output
+	free   chan *task[T, U] // to use again
+
 	parked  []*task[T, U] // the parker's
 	waiting *task[T, U]   // the collector's: out of done, and not finished
 }
@@ -95,17 +99,28 @@ func (p *pool[T, U]) body() error {
 		done:  make(chan *task[T, U], p.window),
 		later: make(chan *task[T, U], p.window),
 		quit:  make(chan struct{}),
-		lanes: make(map[uint64][]*task[T, U]),
+		free:  make(chan *task[T, U], p.window),
+
+		opened: make(chan struct{}),
+		lanes:  make(map[uint64][]*task[T, U]),
 	}
 	s.ctx, s.fail = context.WithCancelCause(p.b.run.hard)
 	defer s.fail(nil)
 
+	// Nothing is taken from the input before what is downstream has opened: it would only have to be given back.
 	var workers, parker, collector run.Group
+	collector.Go(func() { s.part(s.collect) })
+	select {
+	case <-s.opened:
+	case <-s.ctx.Done():
+		close(s.done)
+		collector.Wait()
+		return s.failure()
+	}
 	for range p.n.workers {
 		workers.Go(func() { s.part(s.worker) })
 	}
 	parker.Go(func() { s.part(s.park) })
-	collector.Go(func() { s.part(s.collect) })
 	s.part(s.feed)
 	close(s.quit)
 	parker.Wait()
@@ -114,10 +129,15 @@ func (p *pool[T, U]) body() error {
 	close(s.done)
 	collector.Wait()
 	s.leftovers()
-	if err := context.Cause(s.ctx); err != nil && p.b.run.hard.Err() == nil {
-		return err
+	return s.failure()
+}
+
+// failure is why the life ended early; nil if it did not, or if all of the graph does.
+func (s *shift[T, U]) failure() error {
+	if s.b.run.hard.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(s.ctx)
 }
 
 // part runs one of the parts; its failure ends the life.
@@ -194,8 +214,19 @@ func (s *shift[T, U]) deal(la *lane, chunk []Message[T]) {
 		if s.mode != keyed { // a short chunk is for all workers too
 			n = max(1, min(s.pace.grain(), len(chunk)/s.n.workers))
 		}
-		s.start(la, &task[T, U]{in: append([]Message[T](nil), chunk[:n]...)})
+		t := s.fresh()
+		t.in = append(t.in[:0], chunk[:n]...)
 		chunk = chunk[n:]
+		s.start(la, t)
+	}
+}
+
+func (s *shift[T, U]) fresh() *task[T, U] {
+	select {
+	case t := <-s.free:
+		return t
+	default:
+		return &task[T, U]{done: make(chan struct{}, 1)}
 	}
 }
 
@@ -203,7 +234,6 @@ func (s *shift[T, U]) deal(la *lane, chunk []Message[T]) {
 func (s *shift[T, U]) start(la *lane, t *task[T, U]) {
 	switch s.mode {
 	case ordered:
-		t.done = make(chan struct{}, 1)
 		if !s.send(la, t) {
 			return
 		}
@@ -321,14 +351,17 @@ func (s *shift[T, U]) worker() error {
 				if la.aborted {
 					return nil
 				}
+				clear(in)
+				t.used = in[:0]
 				cur = nil
+				key := t.key // from here on the task is the collector's
 				if s.mode == ordered {
 					t.done <- struct{}{}
 				} else if !s.send(la, t) {
 					return nil
 				}
 				if s.mode == keyed {
-					t = s.next(t.key)
+					t = s.next(key)
 					cur = t
 				}
 			}
@@ -391,6 +424,7 @@ func (s *shift[T, U]) collect() error {
 	la := s.lane()
 	push := s.to.open(la)
 	return la.live(func() error {
+		close(s.opened)
 		for {
 			t, err := s.finished(la)
 			if t == nil {
@@ -400,9 +434,16 @@ func (s *shift[T, U]) collect() error {
 			t.out = nil
 			pushAll(la, out, push)
 			la.news.tell()
-			if !t.extra {
-				<-s.slots
+			if t.extra {
+				continue
 			}
+			clear(out)
+			*t = task[T, U]{in: t.used, out: out[:0], done: t.done}
+			select {
+			case s.free <- t:
+			default:
+			}
+			<-s.slots
 		}
 	})
 }

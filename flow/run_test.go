@@ -573,3 +573,22 @@ func TestNoAllocationPerMessage(t *testing.T) {
 		t.Errorf("%.3f allocations per message", per)
 	}
 }
+
+// A sink behind Workers that opens late costs no delivery: nothing is read from the edge before it is open.
+func TestWorkersWaitForWhatIsDownstream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, out, opens := newScript(100), &bag[int]{}, 0
+		to := NewSink("flaky", func() Writer[int] {
+			return flaky{bag: out, opens: &opens, failing: func(n int) error {
+				if n < 3 {
+					return errBoom
+				}
+				return nil
+			}}
+		})
+		if err := New("g", To(mapTo(src.source(), double, Workers(3)), to)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		src.wantAllAcked(t)
+	})
+}
