@@ -1,0 +1,107 @@
+package flowtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// ErrChaos is what chaos fails and panics with.
+var ErrChaos = errors.New("flowtest: chaos")
+
+// Rates are how often chaos strikes: each a share of the calls, from 0 to 1.
+type Rates struct {
+	Fail  float64 // the call returns an error that wraps ErrChaos
+	Panic float64 // the call panics with such an error
+	Delay float64 // the call waits, for up to MaxDelay
+
+	MaxDelay time.Duration // 0: 10 ms
+	MaxChunk int           // the most messages a chunk has behind Chaos; 0: 16
+}
+
+// trouble draws its lots from a seed, in the order of the calls.
+type trouble struct {
+	mu    sync.Mutex
+	rng   *rand.Rand
+	rates Rates
+	seed  uint64
+}
+
+func newTrouble(t testing.TB, seed uint64, rates Rates) *trouble {
+	if rates.MaxDelay <= 0 {
+		rates.MaxDelay = 10 * time.Millisecond
+	}
+	if rates.MaxChunk <= 0 {
+		rates.MaxChunk = 16
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("flowtest: chaos had the seed %d", seed)
+		}
+	})
+	return &trouble{rng: rand.New(rand.NewPCG(seed, 0)), rates: rates, seed: seed}
+}
+
+// strike waits, fails or panics, or does nothing.
+func (c *trouble) strike(ctx context.Context) error {
+	c.mu.Lock()
+	var wait time.Duration
+	if c.rng.Float64() < c.rates.Delay {
+		wait = time.Duration(c.rng.Int64N(int64(c.rates.MaxDelay)))
+	}
+	fail, panics := c.rng.Float64() < c.rates.Fail, c.rng.Float64() < c.rates.Panic
+	c.mu.Unlock()
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	err := fmt.Errorf("%w with seed %d", ErrChaos, c.seed)
+	if panics {
+		panic(err)
+	}
+	if fail {
+		return err
+	}
+	return nil
+}
+
+// Chaos makes a stage that delays, fails and panics at random, and passes messages on in chunks of a random size. The
+// seed decides all of it; when the test fails it is logged. Replays are exact as long as messages arrive in the same
+// order. What becomes of a message that fails is up to the fault policy, of the stage or of the graph.
+//
+// Order: kept. Acks: an entry is acked when what is behind has. Holds: nothing. Ends: when in ends.
+func Chaos[T any](
+	t testing.TB, seed uint64, rates Rates, in flow.Source[T], opts ...flow.StageOption,
+) flow.Source[T] {
+	c := newTrouble(t, seed, rates)
+	own := []flow.StageOption{flow.Async(), flow.ChunkSize(1 + c.rng.IntN(c.rates.MaxChunk))}
+	return flow.Step(in, "chaos", func() flow.StepFunc[T, T] {
+		return func(ctx context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
+			err := c.strike(ctx)
+			return m, err == nil, err
+		}
+	}, append(own, opts...)...)
+}
+
+// ChaosAround is Chaos for the ends of a graph: for the Feeder's AroundRead and AroundCommit and the Collector's
+// AroundWrite. It strikes before the call.
+func ChaosAround(t testing.TB, seed uint64, rates Rates) Around {
+	c := newTrouble(t, seed, rates)
+	return func(ctx context.Context, call func() error) error {
+		if err := c.strike(ctx); err != nil {
+			return err
+		}
+		return call()
+	}
+}
