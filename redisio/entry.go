@@ -31,6 +31,7 @@ func (f Fields) Size() int {
 // Entry is one element of a stream.
 type Entry struct {
 	ID         string
+	Position   ID // ID, parsed; zero where a server tells of a trimmed entry without naming it
 	Fields     Fields
 	Deliveries int64 // how often the group delivered it, by the server's count; 1 is the first time, 0 without a group
 	Deleted    bool  // a tombstone: the entry was trimmed or deleted while it was pending, its fields are gone

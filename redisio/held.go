@@ -47,13 +47,13 @@ func (h *heldSet) settle(ids []string) (done func()) {
 	}
 }
 
-// add records entries as held. Entries with a bad ID are none of ours.
+// add records entries as held. Those without a position have no name to be settled by.
 func (h *heldSet) add(entries []Entry, now time.Time) {
 	ms := now.UnixMilli()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range entries {
-		if id, err := ParseID(entries[i].ID); err == nil {
+		if id := entries[i].Position; !id.IsZero() {
 			h.held[id] = ms
 			if len(h.parked) > 0 {
 				delete(h.parked, id)

@@ -32,7 +32,7 @@ func ParseID[S ~string | ~[]byte](s S) (ID, error) {
 func digits[S ~string | ~[]byte](s S, from int) (n uint64, end int, ok bool) {
 	for end = from; end < len(s) && s[end] >= '0' && s[end] <= '9'; end++ {
 		d := uint64(s[end] - '0')
-		if n > (math.MaxUint64-d)/10 {
+		if end-from >= 19 && n > (math.MaxUint64-d)/10 { // 19 digits fit always
 			return 0, end, false
 		}
 		n = n*10 + d

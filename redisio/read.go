@@ -86,8 +86,8 @@ func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch) error {
 		if !r.cfg.NoAck {
 			r.held.add(b.Entries, time.Now())
 		}
-		if id, err := ParseID(b.Entries[n-1].ID); err == nil {
-			r.last = id
+		if at := b.Entries[n-1].Position; !at.IsZero() {
+			r.last = at
 		}
 	}
 	return nil

@@ -263,10 +263,11 @@ func (w *walker) entry(deliveries int64, left int, b *Batch) error {
 	if err != nil {
 		return w.unexpected(err)
 	}
-	if _, err := ParseID(id); err != nil {
+	at, err := ParseID(id)
+	if err != nil {
 		return w.fail("a bad entry ID")
 	}
-	e := Entry{ID: str(id), Deliveries: deliveries}
+	e := Entry{ID: str(id), Position: at, Deliveries: deliveries}
 	_, parts, err := w.header()
 	switch {
 	case err == errNilReply:

@@ -52,8 +52,8 @@ func (es *entries[T]) decode(e *redisio.Entry) (v T, err error) {
 
 func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 	m := flow.Meta{ID: e.ID, MessageID: es.env.ID, Key: es.env.Key, Type: es.env.Type, Attempt: int(e.Deliveries)}
-	if id, err := redisio.ParseID(e.ID); err == nil {
-		m.Time = id.Time()
+	if !e.Position.IsZero() {
+		m.Time = e.Position.Time()
 	}
 	n := len(es.env.Headers)
 	if es.env.Traceparent != "" {
