@@ -14,7 +14,7 @@ import (
 // Ends: after the last value; each run of the graph begins with the first. Errors: none of its own.
 func Of[T any](values ...T) flow.Source[T] {
 	values = slices.Clone(values) // the caller may go on using a slice it spread
-	return flow.NewSource("of", func() flow.Reader[T] { return &ofReader[T]{left: values} })
+	return flow.NewSource("of", func() flow.Reader[T] { return &ofReader[T]{left: values} }, flow.Inline())
 }
 
 type ofReader[T any] struct{ left []T }
