@@ -12,7 +12,7 @@ setup: ## install what the tests need (redis-server, from Debian's packages)
 	@.ci/setup
 
 test: setup ## run all tests, with the race detector, in random order
-	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on -timeout 8m ./...
 
 lint: ## gofmt, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
