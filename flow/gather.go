@@ -108,11 +108,8 @@ func optional[I any](h any) (I, bool) {
 
 // gatherStage runs a GatherHandler: it reads its edges itself.
 type gatherStage[T, U any] struct {
-	turn
-	h    GatherHandler[T, U]
-	next func(Message[U])
-	buf  []Message[U]
-	emit Emit[U]
+	emitting[U]
+	h GatherHandler[T, U]
 
 	edges  []*edge[T]
 	open   []bool
@@ -132,17 +129,11 @@ func gatherIsland[T, U any](
 	}
 	b.island(append([]*node{n}, to.nodes...), to.done, func() error {
 		la := newLane(b.run)
-		s := &gatherStage[T, U]{next: to.open(la), edges: edges}
-		s.init(la, b.run.stages[n])
+		s := &gatherStage[T, U]{edges: edges}
+		s.start(la, b.run.stages[n], to.open(la))
 		s.renew = func() { s.h = make_() }
-		s.passOn, s.discard = s.pushAll, s.clear
-		s.emit = func(m Message[U]) {
-			m.lease = s.emitted(m.lease)
-			if s.buf = append(s.buf, m); len(s.buf) >= defaultChunk {
-				s.forward(true)
-			}
-		}
-		s.hook(s.end)
+		s.hook(func() error { return s.end(s.h) })
+		s.alarm(func() any { return s.h })
 		s.hookInputs()
 		return la.live(s.body)
 	})
@@ -161,18 +152,6 @@ func (s *gatherStage[T, U]) hookInputs() {
 			s.chunk[i] = nil
 		}
 	}})
-	s.la.alarms = append(s.la.alarms, alarm{
-		next: func() time.Time {
-			if a, ok := optional[Alarm[U]](s.h); ok {
-				return a.Next()
-			}
-			return time.Time{}
-		},
-		ring: func() error {
-			a, _ := optional[Alarm[U]](s.h)
-			return s.apart(func(ctx context.Context) error { return a.Ring(ctx, s.emit) })
-		},
-	})
 }
 
 func (s *gatherStage[T, U]) body() error {
@@ -326,24 +305,4 @@ func (s *gatherStage[T, U]) refuseAll(chunk []Message[T]) {
 		})
 		chunk[i].lease.release(o, nil, &s.la.news)
 	}
-}
-
-func (s *gatherStage[T, U]) pushAll() {
-	for i := range s.buf {
-		s.next(s.buf[i])
-	}
-	s.clear()
-}
-
-func (s *gatherStage[T, U]) clear() {
-	clear(s.buf)
-	s.buf = s.buf[:0]
-}
-
-func (s *gatherStage[T, U]) end() error {
-	e, ok := optional[Ender[U]](s.h)
-	if !ok {
-		return nil
-	}
-	return s.apart(func(ctx context.Context) error { return e.End(ctx, s.emit) })
 }

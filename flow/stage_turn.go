@@ -1,6 +1,9 @@
 package flow
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // turn runs the calls of a handler that emits. What the handler emits is buffered until it returns: only then is it
 // known how many messages share the lease, and a failed call can take its output back. The stages with one output, with
@@ -113,6 +116,63 @@ func (t *turn) hook(end func() error) {
 		drop: func() {
 			t.dropHolds(nil)
 			t.count()
+		},
+	})
+}
+
+// emitting is a turn whose output goes on as one stream: what handlers with one input and with several have in common.
+type emitting[U any] struct {
+	turn
+	next func(Message[U])
+	buf  []Message[U]
+	emit Emit[U]
+}
+
+func (s *emitting[U]) start(la *lane, st *stageRun, next func(Message[U])) {
+	s.init(la, st)
+	s.next = next
+	s.passOn, s.discard = s.pushAll, s.clear
+	s.emit = func(m Message[U]) {
+		m.lease = s.emitted(m.lease)
+		if s.buf = append(s.buf, m); len(s.buf) >= defaultChunk {
+			s.forward(true)
+		}
+	}
+}
+
+func (s *emitting[U]) pushAll() {
+	for i := range s.buf {
+		s.next(s.buf[i])
+	}
+	s.clear()
+}
+
+func (s *emitting[U]) clear() {
+	clear(s.buf)
+	s.buf = s.buf[:0]
+}
+
+// end lets a handler that is an Ender say its last word.
+func (s *emitting[U]) end(handler any) error {
+	e, ok := optional[Ender[U]](handler)
+	if !ok {
+		return nil
+	}
+	return s.apart(func(ctx context.Context) error { return e.End(ctx, s.emit) })
+}
+
+// alarm lets the lane know of a handler's alarm, if it is one. handler returns the one in use.
+func (s *emitting[U]) alarm(handler func() any) {
+	s.la.alarms = append(s.la.alarms, alarm{
+		next: func() time.Time {
+			if a, ok := optional[Alarm[U]](handler()); ok {
+				return a.Next()
+			}
+			return time.Time{}
+		},
+		ring: func() error {
+			a, _ := optional[Alarm[U]](handler())
+			return s.apart(func(ctx context.Context) error { return a.Ring(ctx, s.emit) })
 		},
 	})
 }

@@ -429,26 +429,40 @@ func (g *tree) hold(in flow.Source[item], ord order) piece {
 	n := g.node("hold")
 	n.calm = true // a panic would give back what it holds
 	wait := time.Duration(1+g.n(10)) * g.unit
+	rash := g.redelivers && g.chance(30)
 	opts := append(g.stage(n), flow.Holds(1, wait))
 	if g.chance(20) {
 		opts, ord = append(opts, flow.Workers(2)), anyOrder
 	}
-	return piece{flow.Via(in, "hold", func() flow.Handler[item, item] { return &holder{g: g, n: n, wait: wait} }, opts...), n, n, ord}
+	return piece{flow.Via(in, "hold", func() flow.Handler[item, item] { return &holder{g: g, n: n, wait: wait, rash: rash} }, opts...), n, n, ord}
 }
 
 type holder struct {
 	g    *tree
 	n    *node
 	wait time.Duration
+	rash bool
 	held []flow.Held[item]
 	due  time.Time
 }
 
 func (h *holder) Handle(ctx context.Context, m flow.Message[item], emit flow.Emit[item]) error {
-	if err := h.g.w.meet(h.n, m.Value); err != nil {
-		return err
+	if h.rash { // what a failed call has let go of goes back
+		var lost []item
+		for _, held := range h.held {
+			lost = append(lost, held.Value)
+		}
+		h.send(ctx, emit)
+		if err := h.g.w.meet(h.n, m.Value); err != nil {
+			h.g.w.end(h.n.id, flow.Nacked, lost...)
+			return err
+		}
+	} else {
+		if err := h.g.w.meet(h.n, m.Value); err != nil {
+			return err
+		}
+		h.send(ctx, emit)
 	}
-	h.send(ctx, emit)
 	h.held = append(h.held, flow.Hold(ctx, m))
 	h.due = time.Now().Add(h.wait)
 	return nil

@@ -1,0 +1,57 @@
+package flow
+
+// collect is the collector: it pushes the output of finished tasks down the chain.
+func (s *shift[T, U]) collect() error {
+	la := s.lane()
+	push := s.to.open(la)
+	return la.live(func() error {
+		close(s.opened)
+		for {
+			t, err := s.finished(la)
+			if t == nil {
+				return err
+			}
+			out := t.out
+			t.out = nil
+			pushAll(la, out, push)
+			la.news.tell()
+			if t.extra {
+				continue
+			}
+			clear(out)
+			*t = task[T, U]{in: t.used, out: out[:0], done: t.done}
+			select {
+			case s.free <- t:
+			default:
+			}
+			<-s.slots
+		}
+	})
+}
+
+// finished returns the next finished task; nil at the end, or with an error.
+func (s *shift[T, U]) finished(la *lane) (*task[T, U], error) {
+	for !la.aborted {
+		if err := la.ring(); err != nil {
+			return nil, err
+		}
+		if s.waiting == nil {
+			t, ok, again := receive(la, s.done)
+			switch {
+			case again:
+				continue
+			case !ok:
+				return nil, nil
+			case s.mode != ordered:
+				return t, nil
+			}
+			s.waiting = t
+		}
+		if _, ok, again := receive(la, s.waiting.done); ok && !again {
+			t := s.waiting
+			s.waiting = nil
+			return t, nil
+		}
+	}
+	return nil, nil
+}

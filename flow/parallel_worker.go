@@ -1,0 +1,135 @@
+package flow
+
+import (
+	"sync"
+	"time"
+)
+
+// worker is one worker: a lane whose chain ends in the task at hand.
+func (s *shift[T, U]) worker() error {
+	la := s.lane()
+	var cur *task[T, U]
+	parked := false
+	// Downstream of the handler is the task at hand; this hook is downstream of the handler's own.
+	la.hooks = append(la.hooks, hook{
+		end: func() error {
+			s.sendExtra(la, cur)
+			cur = nil
+			return nil
+		},
+		drop: func() {
+			if cur != nil {
+				s.giveBack(la, cur)
+			}
+		},
+	})
+	push := s.open(la, func(m Message[U]) {
+		if cur == nil {
+			cur = &task[T, U]{extra: true}
+		}
+		cur.out = append(cur.out, m)
+	})
+	if s.mode == keyed {
+		la.park = func(after time.Duration, tried int) {
+			cur.tried, cur.due = tried, time.Now().Add(after)
+			parked = true
+		}
+	}
+	return la.live(func() error {
+		for {
+			if err := la.ring(); err != nil {
+				return err
+			}
+			s.sendExtra(la, cur)
+			cur = nil
+			t, ok, again := receive(la, s.work)
+			if again {
+				continue
+			}
+			if !ok {
+				return nil
+			}
+			for cur = t; cur != nil; {
+				in, started := t.in, time.Now()
+				t.in, la.tried = nil, t.tried
+				if t.tried > 0 {
+					s.st.in.Add(^uint64(0)) // it is about to be counted again
+				}
+				pushAll(la, in, push)
+				took := time.Since(started)
+				s.pace.saw(len(in), took)
+				s.st.busy.Add(int64(took))
+				la.news.tell()
+				if parked {
+					parked, cur, t.in = false, nil, in
+					s.later <- t
+					break
+				}
+				if la.aborted {
+					return nil
+				}
+				clear(in)
+				t.used = in[:0]
+				cur = nil
+				key := t.key // from here on the task is the collector's
+				if s.mode == ordered {
+					t.done <- struct{}{}
+				} else if !s.send(la, t) {
+					return nil
+				}
+				if s.mode == keyed {
+					t = s.next(key)
+					cur = t
+				}
+			}
+		}
+	})
+}
+
+// sendExtra hands the collector what a handler has emitted when no message was at hand.
+func (s *shift[T, U]) sendExtra(la *lane, t *task[T, U]) {
+	if t == nil {
+		return
+	}
+	t.done = make(chan struct{}, 1)
+	t.done <- struct{}{}
+	s.send(la, t)
+}
+
+// send puts a task before the collector. There is room for all that have a slot, but maybe not for extra ones beside.
+// It reports false if the life ended first; then the task has gone back.
+func (s *shift[T, U]) send(la *lane, t *task[T, U]) bool {
+	select {
+	case s.done <- t:
+		return true
+	case <-la.ctx.Done():
+		la.aborted = true
+		s.giveBack(la, t)
+		return false
+	}
+}
+
+// pace is how long a message takes, as the workers see it: what the feeder sizes tasks by.
+type pace struct {
+	mu  sync.Mutex
+	per time.Duration
+}
+
+func (p *pace) saw(n int, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.per = (p.per*7 + d/time.Duration(max(n, 1))) / 8
+}
+
+// taskTime is the work a task should hold: enough to make its hand-overs cheap.
+const taskTime = 50 * time.Microsecond
+
+// grain is how many messages make a task.
+func (p *pace) grain() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.per <= 0 {
+		return 1
+	}
+	return max(1, min(64, int(taskTime/p.per)))
+}

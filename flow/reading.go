@@ -1,0 +1,182 @@
+package flow
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// intake is one life of a source's reading: the same whether what is read goes into an edge or down a chain.
+type intake[T any] struct {
+	s   *sourceRun
+	r   Reader[T]
+	ses *session
+	la  *lane // that gives leases back
+
+	ended bool // there is no more to read
+}
+
+func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) {
+	in := &intake[T]{s: s, r: r, ses: s.begin(r), la: la}
+	if o, ok := r.(Opener); ok {
+		if err := guard(s.run.reading, o.Open); err != nil {
+			in.ses.end()
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// next reads a chunk, into buf. more is false when that was the last.
+func (in *intake[T]) next(buf []Message[T], room, bytes int) (chunk []Message[T], more bool, err error) {
+	ctx := in.s.run.reading
+	got := &Intake[T]{msgs: buf, room: room, bytes: bytes, seq: in.ses.next}
+	err = guard(ctx, func(ctx context.Context) error { return in.r.Read(ctx, got) })
+	if got.Len() > 0 {
+		chunk = admit(in.ses, in.la, got)
+		in.la.news.tell()
+	}
+	switch {
+	case err == io.EOF, ctx.Err() != nil:
+		return chunk, false, nil
+	default:
+		return chunk, err == nil, err
+	}
+}
+
+// read is one life of a source with an edge behind it.
+func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
+	la := newLane(s.run)
+	in, err := openIntake(s, r, la)
+	if err != nil {
+		return err
+	}
+	defer in.ses.end()
+	for {
+		room, bytes, ok := s.credits()
+		for !ok {
+			select {
+			case <-s.signal:
+			case <-s.run.reading.Done():
+				return nil
+			}
+			room, bytes, ok = s.credits()
+		}
+		chunk, more, err := in.next(e.fresh(), room, bytes)
+		if len(chunk) > 0 {
+			e.send(la, chunk, true)
+		}
+		if !more || la.aborted {
+			return err
+		}
+	}
+}
+
+// readInline returns the body of a source that shares its goroutine with the stages behind it. When one of these fails
+// they begin a new life and the Reader goes on with its own; only its own failure ends that.
+func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() error {
+	var in *intake[T]
+	return func() error {
+		la := newLane(s.run)
+		push := to.open(la)
+		if in == nil {
+			opened, err := openIntake(s, open(), la)
+			if err != nil {
+				return err
+			}
+			in = opened
+		}
+		in.la = la
+		over := false
+		err := la.live(func() (err error) {
+			over, err = in.feed(push)
+			return err
+		})
+		if over || err == nil {
+			in.ses.end()
+		}
+		if over && !in.ended { // the Reader has failed
+			in = nil
+		}
+		return err
+	}
+}
+
+// feed pushes what the Reader reads down a chain. over says that the Reader has come to its end, or has failed.
+func (in *intake[T]) feed(push func(Message[T])) (over bool, err error) {
+	s, la := in.s, in.la
+	buf := make([]Message[T], 0, min(s.node.chunk, defaultChunk))
+	for !la.aborted && !in.ended {
+		if err := la.ring(); err != nil {
+			return false, err
+		}
+		if s.run.reading.Err() != nil {
+			return false, nil
+		}
+		room, bytes, ok := s.credits()
+		if !ok { // the drain gives a signal too
+			receive(la, s.signal)
+			continue
+		}
+		chunk, more, err := in.next(buf, room, bytes)
+		started := time.Now()
+		pushAll(la, chunk, push)
+		s.st.busy.Add(int64(time.Since(started)))
+		la.news.tell()
+		clear(chunk)
+		if err != nil {
+			return true, err
+		}
+		in.ended = !more
+	}
+	return in.ended, nil
+}
+
+// admit gives each message of an intake a lease, and returns those that go into the graph.
+func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
+	n, size := in.Len(), 0
+	sl := newSlab(n, ses)
+	sl.first = in.seq
+	if len(in.metas) > 0 {
+		for len(in.metas) < n {
+			in.metas = append(in.metas, Meta{})
+		}
+		sl.metas = in.metas
+	}
+	if len(in.sizes) > 0 {
+		for len(in.sizes) < n {
+			in.sizes = append(in.sizes, 0)
+		}
+		for _, b := range in.sizes {
+			size += b
+		}
+		sl.sizes = in.sizes
+	}
+	for i := range in.msgs {
+		in.msgs[i].lease = lease{sl, int32(i)}
+		if i < len(in.metas) {
+			in.msgs[i].meta = &in.metas[i]
+		}
+	}
+	ses.admit(sl, n, size)
+	s := ses.source
+	s.st.in.Add(uint64(n))
+	s.st.out.Add(uint64(n - len(in.bad)))
+	if len(in.bad) == 0 {
+		return in.msgs
+	}
+	base := &stageBase{}
+	base.init(la, s.st)
+	good, at := in.msgs[:0], 0
+	for i, m := range in.msgs {
+		if at < len(in.bad) && in.bad[at].at == i {
+			if again, _ := base.failed(m.lease, m.metaRef(), in.bad[at].err, pastRetries); again {
+				m.lease.release(Nacked, nil, &la.news)
+			}
+			at++
+			continue
+		}
+		good = append(good, m)
+	}
+	return good
+}
