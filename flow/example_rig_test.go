@@ -1,10 +1,12 @@
 package flow_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -77,7 +79,8 @@ type queue[T any] struct {
 	waiting  []entry[T]
 	inFlight int
 
-	acked, dropped []T
+	acked, dropped []T // in the order of delivery, whatever the order of their commits
+	done           []entry[T]
 	dead           []string        // the value and why
 	delays         []time.Duration // asked for before deliveries; the queue ignores them
 	peak           int             // most entries in flight
@@ -171,7 +174,14 @@ func (c *consumer[T]) Commit(_ context.Context, settled []flow.Settlement) error
 func (c *consumer[T]) settle(e entry[T], s flow.Settlement) {
 	switch s.Outcome {
 	case flow.Acked:
-		c.acked = append(c.acked, e.value)
+		c.done = append(c.done, e)
+		slices.SortStableFunc(c.done, func(a, b entry[T]) int {
+			return cmp.Or(cmp.Compare(a.attempt, b.attempt), cmp.Compare(len(a.id), len(b.id)), cmp.Compare(a.id, b.id))
+		})
+		c.acked = c.acked[:0]
+		for _, e := range c.done {
+			c.acked = append(c.acked, e.value)
+		}
 	case flow.Dropped:
 		c.dropped = append(c.dropped, e.value)
 	case flow.Dead:
