@@ -23,8 +23,8 @@
 // # How it runs
 //
 // Neighbouring stages with one input and one output run as one loop, an island. Islands pass chunks of messages over
-// edges, bounded channels. There is an edge behind every source, around a stage with [Workers], at each output of a stage
-// that has several, and where [Async] asks for one. Nothing waits for a chunk to fill.
+// edges, bounded channels. There is an edge behind every source (unless it is [Inline]), around a stage with [Workers], at each
+// output of a stage that has several, and where [Async] asks for one. Nothing waits for a chunk to fill.
 //
 // A source reads only as many entries as it has credits for ([MaxInFlight], [MaxBytes]), and a credit comes back when
 // an entry has been committed. So a slow sink stops the reader, and memory is bounded.
