@@ -53,7 +53,7 @@ func (h Held[T]) end(o Outcome, f *Fault) {
 		return
 	}
 	if st := h.hold.stage; st != nil {
-		l.release(o, f, &st.la.news)
+		st.ended = append(st.ended, ending{l, o, f}) // if the call fails, so does this
 		return
 	}
 	var n news

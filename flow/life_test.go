@@ -538,3 +538,43 @@ func TestSinkThatPanicsIsOpenedAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestFailureUndoesDone: a call that has passed on a held message, ended its hold and then fails has done neither.
+func TestFailureUndoesDone(t *testing.T) {
+	src, out := newScript(1), &bag[string]{}
+	parts := Via(src.source(), "parts", func() Handler[int, string] {
+		return HandlerFunc[int, string](func(_ context.Context, m Message[int], emit Emit[string]) error {
+			emit(Derive(m, "first"))
+			emit(Derive(m, "second"))
+			return nil
+		})
+	})
+	failed := false
+	late := Via(parts, "late", func() Handler[string, string] {
+		var held []Held[string]
+		return HandlerFunc[string, string](func(ctx context.Context, m Message[string], emit Emit[string]) error {
+			if m.Value == "first" {
+				held = append(held, Hold(ctx, m))
+				return nil
+			}
+			for _, h := range held {
+				emit(h.Message)
+				h.Done()
+			}
+			held = nil
+			if !failed {
+				failed = true
+				return errBoom
+			}
+			emit(m)
+			return nil
+		})
+	}, OnFault(Retry(1, 0, Stop)))
+	if err := New("g", To(late, out.sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"second"}, out.values()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	src.wantOutcomes(t, func(int) Outcome { return Nacked }) // "first" is to come again
+}

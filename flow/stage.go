@@ -35,8 +35,9 @@ type stageBase struct {
 	in, out uint64        // since the last count
 
 	holds  []*hold
-	spare  []*hold // records to use again
-	joined []lease // joins made in the current call
+	spare  []*hold  // records to use again
+	joined []lease  // joins made in the current call
+	ended  []ending // holds ended in the current call
 }
 
 // stageContext is the context handlers get: it knows the stage, so that Hold and Join do.
@@ -166,12 +167,27 @@ func (s *stageBase) endHolds() {
 	}
 }
 
-// endJoins releases the handler's own share of the joins it made in the call that is over.
-func (s *stageBase) endJoins(o Outcome) {
+// ending is a hold that the handler has ended: its share, and how.
+type ending struct {
+	lease lease
+	o     Outcome
+	fault *Fault
+}
+
+// endCall releases what the call that is over has left: the handler's own shares of the joins it made, and those of the
+// holds it ended. If the call has failed nothing of it counts as done, also what was done before the failure.
+func (s *stageBase) endCall(failed bool) {
+	o := Acked
+	if failed {
+		o = Nacked
+	}
 	for _, l := range s.joined {
 		l.release(o, nil, &s.la.news)
 	}
-	s.joined = s.joined[:0]
+	for _, e := range s.ended {
+		e.lease.release(max(o, e.o), e.fault, &s.la.news)
+	}
+	s.joined, s.ended = s.joined[:0], s.ended[:0]
 }
 
 // failed deals with a fault of one message up to the wait: it settles the share, unless the decision is to retry.

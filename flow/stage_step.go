@@ -30,7 +30,7 @@ func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
 // again is the slow path: the fault policy, and the retries it asks for. It reports false when the message is settled.
 func (s *oneStage) again(l lease, meta *Meta, err error, call func() error) bool {
 	for tries := s.la.tried + 1; err != nil; tries++ {
-		s.endJoins(Nacked)
+		s.endCall(true)
 		if _, panicked := err.(*PanicError); panicked {
 			s.dropHolds(nil)
 			s.renewFor(l, s.renew)
@@ -73,8 +73,8 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 			m.lease.release(Acked, nil, &s.la.news)
 		}
 	}
-	if len(s.joined) > 0 {
-		s.endJoins(Acked)
+	if len(s.joined)+len(s.ended) > 0 {
+		s.endCall(false)
 	}
 	if goesOn {
 		s.out++

@@ -83,7 +83,7 @@ func (t *turn) forward(keep bool) {
 	t.shares, t.others = 0, t.others[:0]
 	if !keep {
 		t.cur = lease{}
-		t.endJoins(Acked)
+		t.endCall(false)
 	}
 	t.passOn()
 }
@@ -95,7 +95,7 @@ func (t *turn) undo() {
 		l.release(Nacked, nil, &t.la.news)
 	}
 	t.cur, t.shares, t.others = lease{}, 0, t.others[:0]
-	t.endJoins(Nacked)
+	t.endCall(true)
 	t.discard()
 }
 
