@@ -1,0 +1,182 @@
+package flowtest_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/flow/flowtest"
+	"github.com/streamerson/streamerson-go/operators"
+)
+
+// mistakes are operators, sources and sinks that do not do what they promise. The conformance tests have to say so.
+var mistakes = map[string]func(t *testing.T){
+	"loses a value": operatorWith(func(in flow.Source[int]) flow.Source[int] {
+		return operators.Filter(in, func(_ context.Context, v int) (bool, error) { return v != 33, nil })
+	}),
+	"doubles a value": operatorWith(func(in flow.Source[int]) flow.Source[int] {
+		return operators.FlatMap(in, func(_ context.Context, v int, emit func(int)) error {
+			emit(v)
+			if v == 33 {
+				emit(v)
+			}
+			return nil
+		})
+	}),
+	"does not keep the order": operatorWith(func(in flow.Source[int]) flow.Source[int] {
+		return flow.Via(in, "swap", func() flow.Handler[int, int] { return &swapper{} }, flow.Holds(2, 0))
+	}),
+	"holds for ever": operatorWith(func(in flow.Source[int]) flow.Source[int] {
+		return flow.Via(in, "hold", func() flow.Handler[int, int] {
+			return flow.HandlerFunc[int, int](func(ctx context.Context, m flow.Message[int], emit flow.Emit[int]) error {
+				if m.Value == 33 {
+					flow.Hold(ctx, m)
+					return nil
+				}
+				emit(m)
+				return nil
+			})
+		})
+	}),
+	"cuts the lineage": operatorWith(func(in flow.Source[int]) flow.Source[int] {
+		return flow.Via(in, "cut", func() flow.Handler[int, int] {
+			return flow.HandlerFunc[int, int](func(_ context.Context, m flow.Message[int], emit flow.Emit[int]) error {
+				emit(flow.NewMessage(m.Value, m.Meta()))
+				return nil
+			})
+		})
+	}),
+	"carries state into the next run": operatorWith(func(in flow.Source[int]) flow.Source[int] {
+		seen := make(map[int]bool)
+		var mu sync.Mutex
+		return operators.Filter(in, func(_ context.Context, v int) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			was := seen[v]
+			seen[v] = true
+			return !was, nil
+		})
+	}),
+	"source forgets nacks": func(t *testing.T) {
+		flowtest.TestSource(t, flowtest.SourceTraits[int]{Make: func(i int) int { return i }, Redelivers: true, Many: 20},
+			func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
+				return flowtest.SourceBackend[int]{Open: func(opts ...flow.StageOption) flow.Source[int] {
+					return flow.NewSource("bounded", func() flow.Reader[int] { return &forgetful{bounded{values: values}} },
+						append(opts, flow.Redelivers())...)
+				}}
+			})
+	},
+	"sink loses a value": func(t *testing.T) {
+		flowtest.TestSink(t, flowtest.SinkTraits[int]{Make: func(i int) int { return i }},
+			func(*testing.T) flowtest.SinkBackend[int] {
+				var mu sync.Mutex
+				var written []int
+				return flowtest.SinkBackend[int]{
+					Open: func(opts ...flow.StageOption) flow.Sink[int] {
+						return flow.NewSink("lossy", func() flow.Writer[int] {
+							return flow.WriterFunc[int](func(_ context.Context, chunk []flow.Message[int]) error {
+								mu.Lock()
+								defer mu.Unlock()
+								for _, m := range chunk {
+									if m.Value != 7 {
+										written = append(written, m.Value)
+									}
+								}
+								return nil
+							})
+						}, opts...)
+					},
+					Written: func() ([]int, error) {
+						mu.Lock()
+						defer mu.Unlock()
+						return slices.Clone(written), nil
+					},
+				}
+			})
+	},
+	"feed left unsettled": func(t *testing.T) {
+		src, feed := flowtest.Feed[int](t)
+		sink, got := flowtest.Collect[int](t)
+		got.Block()
+		feed.Send(1)
+		r, err := flow.New("left", flow.To(src, sink)).Start(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Stop() })
+		feed.WantOutstanding(1)
+		t.Cleanup(func() { feed.WantOutstanding(0) })
+		feed.Patience = 1
+	},
+	"function's error is ignored": func(t *testing.T) {
+		flowtest.TestOperator(t, flowtest.Traits[int]{
+			Failing: func(in flow.Source[int], f func(int) error, opts ...flow.StageOption) flow.Source[int] {
+				return operators.Map(in, func(_ context.Context, v int) (int, error) { _ = f(v); return v, nil }, opts...)
+			},
+		}, func(in flow.Source[int]) flow.Source[int] { return mapped(in, same) })
+	},
+	"chaos": func(t *testing.T) {
+		src, feed := flowtest.Feed[int](t)
+		sink, got := flowtest.Collect[int](t)
+		feed.Send(1, 2, 3)
+		feed.Close()
+		chaos := flowtest.Chaos(t, rand.Uint64(), flowtest.Rates{Fail: 1}, src, flow.OnFault(flow.Drop))
+		_ = flowtest.Run(t, flow.To(chaos, sink))
+		got.Patience = 1
+		got.Want(1, 2, 3)
+	},
+}
+
+func operatorWith(op func(flow.Source[int]) flow.Source[int]) func(t *testing.T) {
+	return func(t *testing.T) { flowtest.TestOperator(t, flowtest.Traits[int]{}, op) }
+}
+
+// forgetful is told of nacks, and does nothing about them.
+type forgetful struct{ bounded }
+
+func (*forgetful) Commit(context.Context, []flow.Settlement) error { return nil }
+
+// swapper passes pairs on the wrong way round.
+type swapper struct{ held []flow.Held[int] }
+
+func (s *swapper) Handle(ctx context.Context, m flow.Message[int], emit flow.Emit[int]) error {
+	if len(s.held) == 0 {
+		s.held = append(s.held, flow.Hold(ctx, m))
+		return nil
+	}
+	emit(m)
+	return s.End(ctx, emit)
+}
+
+func (s *swapper) End(ctx context.Context, emit flow.Emit[int]) error {
+	for i := range s.held {
+		emit(flow.Join(ctx, s.held[i].Value, s.held[i:i+1]))
+	}
+	s.held = s.held[:0]
+	return nil
+}
+
+// TestFindsMistakes runs each mistake in a process of its own, where it may fail.
+func TestFindsMistakes(t *testing.T) {
+	if which := os.Getenv("FLOWTEST_MISTAKE"); which != "" {
+		mistakes[which](t)
+		return
+	}
+	for name := range mistakes {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFindsMistakes$")
+			cmd.Env = append(os.Environ(), "FLOWTEST_MISTAKE="+name)
+			out, err := cmd.CombinedOutput()
+			var failed *exec.ExitError
+			if !errors.As(err, &failed) {
+				t.Errorf("it passes (%v):\n%s", err, out)
+			}
+		})
+	}
+}

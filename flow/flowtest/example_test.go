@@ -1,0 +1,95 @@
+package flowtest_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/flow/flowtest"
+)
+
+// Latest is an operator of your own: it passes on the last value that has come in each interval. The values in between are
+// done as soon as a later one has come.
+func Latest[T any](in flow.Source[T], every time.Duration, opts ...flow.StageOption) flow.Source[T] {
+	return flow.Via(in, "latest", func() flow.Handler[T, T] { return &latest[T]{every: every} },
+		append([]flow.StageOption{flow.Holds(1, every)}, opts...)...)
+}
+
+type latest[T any] struct {
+	every time.Duration
+	held  []flow.Held[T] // none or one
+	due   time.Time
+}
+
+func (l *latest[T]) Handle(ctx context.Context, m flow.Message[T], _ flow.Emit[T]) error {
+	if len(l.held) == 0 {
+		l.due = time.Now().Add(l.every)
+	} else {
+		l.held[0].Done()
+	}
+	l.held = append(l.held[:0], flow.Hold(ctx, m))
+	return nil
+}
+
+func (l *latest[T]) Next() time.Time { return l.due }
+
+func (l *latest[T]) Ring(ctx context.Context, emit flow.Emit[T]) error {
+	emit(flow.Join(ctx, l.held[0].Value, l.held))
+	l.held, l.due = l.held[:0], time.Time{}
+	return nil
+}
+
+func (l *latest[T]) End(ctx context.Context, emit flow.Emit[T]) error {
+	if len(l.held) == 0 {
+		return nil
+	}
+	return l.Ring(ctx, emit)
+}
+
+// A test of an operator of your own, in virtual time: it takes milliseconds, and two hours pass in it.
+func Example() {
+	test := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			src, feed := flowtest.Feed[int](t)
+			sink, got := flowtest.Collect[int](t)
+			r := flowtest.Start(t, flow.To(Latest(src, time.Hour), sink))
+
+			feed.Send(1, 2, 3)
+			feed.WantAcked(1, 2) // they were overtaken
+			feed.WantOutstanding(1)
+			time.Sleep(time.Hour + time.Minute)
+			got.Want(3)
+			feed.WantAcked(1, 2, 3)
+
+			feed.Send(4)
+			feed.Close() // what is held goes on at the end
+			if err := r.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			got.Want(3, 4)
+		})
+	}
+	fmt.Println(testing.RunTests(func(string, string) (bool, error) { return true, nil },
+		[]testing.InternalTest{{Name: "TestLatest", F: test}}))
+	// Output: true
+}
+
+// The conformance suite, for an operator with workers that keeps the order.
+func ExampleTestOperator() {
+	test := func(t *testing.T) {
+		flowtest.TestOperator(t, flowtest.Traits[int]{Order: flowtest.Kept},
+			func(in flow.Source[int]) flow.Source[int] {
+				return flow.Step(in, "same", func() flow.StepFunc[int, int] {
+					return func(_ context.Context, m flow.Message[int]) (flow.Message[int], bool, error) {
+						return m, true, nil
+					}
+				}, flow.Workers(4))
+			})
+	}
+	fmt.Println(testing.RunTests(func(string, string) (bool, error) { return true, nil },
+		[]testing.InternalTest{{Name: "TestSame", F: test}}))
+	// Output: true
+}

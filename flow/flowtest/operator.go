@@ -1,0 +1,307 @@
+package flowtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// errBad is the error of what a conformance test has fail.
+var errBad = errors.New("flowtest: bad on purpose")
+
+// TestOperator tests that an operator keeps what its traits promise: that each entry is settled exactly once, with the
+// worst outcome of what came of it; the order; that no more is in flight than the credits allow; that it ends, drains
+// and stops without leaving anything behind; with none, one and many values, also with as few credits as it can do with.
+// op makes the operator, of the source it is given; each test runs in a bubble of its own.
+func TestOperator[U any](t *testing.T, traits Traits[U], op func(in flow.Source[int]) flow.Source[U]) {
+	t.Helper()
+	s := &operatorSuite[U]{Traits: traits, op: op}
+	if s.Of == nil {
+		s.Of = func(out U) []int {
+			if v, ok := any(out).(int); ok {
+				return []int{v}
+			}
+			panic(fmt.Sprintf("flowtest: Traits.Of is missing, and %T is not an int", out))
+		}
+	}
+	if s.Outputs == nil {
+		s.Outputs = func(int) int { return 1 }
+	}
+	for _, n := range []int{0, 1, 2, 500} {
+		s.run(t, fmt.Sprintf("%d values", n), func(t *testing.T) { s.passes(t, n, 4096) })
+	}
+	s.run(t, "few credits", func(t *testing.T) { s.passes(t, 50, max(1, s.Holds)) })
+	s.run(t, "one by one", s.oneByOne)
+	s.run(t, "sink fails", s.sinkFails)
+	s.run(t, "sink blocks", s.sinkBlocks)
+	s.run(t, "drain", s.drains)
+	s.run(t, "stop", s.stops)
+	s.run(t, "runs again", s.again)
+	if s.Failing != nil {
+		s.run(t, "function fails", func(t *testing.T) { s.functionFails(t, false) })
+		s.run(t, "function panics", func(t *testing.T) { s.functionFails(t, true) })
+		s.run(t, "function fails and succeeds", s.functionRetries)
+	}
+}
+
+type operatorSuite[U any] struct {
+	Traits[U]
+	op func(flow.Source[int]) flow.Source[U]
+}
+
+func (s *operatorSuite[U]) run(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+// feed makes a feed with so many credits, and the operator behind it.
+func (s *operatorSuite[U]) feed(t *testing.T, credits int) (flow.Source[U], *Feeder[int]) {
+	src, feed := Feed[int](t, FeedStage(flow.MaxInFlight(credits)))
+	return s.op(src), feed
+}
+
+func upTo(n int) []int {
+	values := make([]int, n)
+	for i := range values {
+		values[i] = i
+	}
+	return values
+}
+
+// arrived checks that the outputs are made of just the inputs they should be, in the order promised.
+func (s *operatorSuite[U]) arrived(t *testing.T, n int, out []U) {
+	t.Helper()
+	count, last := make(map[int]int), make(map[int]int)
+	for _, o := range out {
+		for _, in := range s.Of(o) {
+			count[in]++
+			key := 0
+			switch {
+			case s.Order == AnyOrder:
+				continue
+			case s.Order == ByKey && s.Key != nil:
+				key = s.Key(in)
+			}
+			if was, ok := last[key]; ok && in < was {
+				t.Errorf("%d came after %d, the order is %s", in, was, s.Order)
+			}
+			last[key] = in
+		}
+	}
+	for i := range n {
+		if count[i] != s.Outputs(i) {
+			t.Errorf("value %d is in %d outputs, want %d", i, count[i], s.Outputs(i))
+		}
+		delete(count, i)
+	}
+	if len(count) > 0 {
+		t.Errorf("there are outputs of values that were not sent: %v", count)
+	}
+}
+
+func (s *operatorSuite[U]) passes(t *testing.T, n, credits int) {
+	src, feed := s.feed(t, credits)
+	sink, got := Collect[U](t)
+	feed.Send(upTo(n)...)
+	feed.Close()
+	if err := Run(t, flow.To(src, sink)); err != nil {
+		t.Fatal(err)
+	}
+	s.arrived(t, n, got.Values())
+	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+	if feed.MostOutstanding() > credits {
+		t.Errorf("%d entries were in flight, there are %d credits", feed.MostOutstanding(), credits)
+	}
+}
+
+// oneByOne sends values with time between them.
+func (s *operatorSuite[U]) oneByOne(t *testing.T) {
+	src, feed := s.feed(t, 4096)
+	sink, got := Collect[U](t)
+	r := Start(t, flow.To(src, sink))
+	for i := range 10 {
+		feed.Send(i)
+		time.Sleep(time.Second)
+	}
+	feed.Close()
+	if err := r.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s.arrived(t, 10, got.Values())
+	feed.WantSettled(map[flow.Outcome]int{flow.Acked: 10})
+}
+
+func bad(in int) bool { return in%7 == 3 }
+
+// sinkFails has the sink refuse some outputs for good.
+func (s *operatorSuite[U]) sinkFails(t *testing.T) {
+	const n = 100
+	src, feed := s.feed(t, 4096)
+	sink, got := Collect[U](t, flow.OnFault(flow.NackAfter(time.Second)))
+	got.FailOn(func(m flow.Message[U]) error {
+		if slices.ContainsFunc(s.Of(m.Value), bad) {
+			return errBad
+		}
+		return nil
+	})
+	feed.Send(upTo(n)...)
+	feed.Close()
+	if err := Run(t, flow.To(src, sink)); err != nil {
+		t.Fatal(err)
+	}
+	s.outcomes(t, feed, n, flow.Nacked)
+}
+
+// outcomes checks that the inputs that are bad, and have outputs, ended with o, and the others were acked.
+func (s *operatorSuite[U]) outcomes(t *testing.T, feed *Feeder[int], n int, o flow.Outcome) {
+	t.Helper()
+	settled := feed.Settlements()
+	if len(settled) != n {
+		t.Errorf("%d entries were settled, want %d", len(settled), n)
+	}
+	for _, st := range settled {
+		want := flow.Acked
+		if bad(st.Value) && s.Outputs(st.Value) > 0 {
+			want = o
+		}
+		if st.Outcome != want && (!s.Joined || want == o) {
+			t.Errorf("value %d ended %s (%v), want %s", st.Value, st.Outcome, st.Err, want)
+		}
+	}
+}
+
+// sinkBlocks has the sink block: no more than the credits may be read, and all goes on afterwards.
+func (s *operatorSuite[U]) sinkBlocks(t *testing.T) {
+	const n = 300
+	credits := max(20, s.Holds)
+	src, feed := s.feed(t, credits)
+	sink, got := Collect[U](t)
+	got.Block()
+	r := Start(t, flow.To(src, sink))
+	feed.Send(upTo(n)...)
+	time.Sleep(time.Minute)
+	if feed.Outstanding() > credits {
+		t.Errorf("%d entries are in flight, there are %d credits", feed.Outstanding(), credits)
+	}
+	got.Unblock()
+	feed.Close()
+	if err := r.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s.arrived(t, n, got.Values())
+	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+}
+
+// drains ends the graph while the source would go on: all that was read must be finished.
+func (s *operatorSuite[U]) drains(t *testing.T) {
+	const n = 40
+	src, feed := s.feed(t, 4096)
+	sink, got := Collect[U](t)
+	r := Start(t, flow.To(src, sink), flow.DrainTimeout(time.Hour))
+	feed.Send(upTo(n)...)
+	synctest.Wait()
+	if report, err := r.Drain(context.Background()); err != nil || report.Released != 0 {
+		t.Errorf("drain: %v, %d entries given back, want none", err, report.Released)
+	}
+	s.arrived(t, n, got.Values())
+	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+}
+
+// stops ends the graph while the sink is blocked: all that was read must go back.
+func (s *operatorSuite[U]) stops(t *testing.T) {
+	const n = 40
+	src, feed := s.feed(t, 4096)
+	sink, got := Collect[U](t)
+	got.Block()
+	r := Start(t, flow.To(src, sink))
+	feed.Send(upTo(n)...)
+	time.Sleep(time.Second)
+	if err := r.Stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	for _, st := range feed.Settlements() {
+		if s.Outputs(st.Value) > 0 && st.Outcome != flow.Nacked {
+			t.Errorf("value %d ended %s, though nothing was written", st.Value, st.Outcome)
+		}
+	}
+	feed.WantOutstanding(0)
+}
+
+// again runs one blueprint twice: state must not be carried over.
+func (s *operatorSuite[U]) again(t *testing.T) {
+	src, feed := s.feed(t, 4096)
+	sink, got := Collect[U](t)
+	g := flow.New("again", flow.To(src, sink), flow.DrainTimeout(time.Hour))
+	for round := range 2 {
+		r, err := g.Start(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		feed.Send(upTo(20)...)
+		synctest.Wait()
+		if _, err := r.Drain(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		out := got.Values()
+		s.arrived(t, 20, out[len(out)/(round+1)*round:])
+	}
+	feed.WantSettled(map[flow.Outcome]int{flow.Acked: 40})
+}
+
+// functionFails has the operator's function fail for some values for good.
+func (s *operatorSuite[U]) functionFails(t *testing.T, panics bool) {
+	const n = 100
+	in, feed := Feed[int](t)
+	src := s.Failing(in, func(v int) error {
+		switch {
+		case !bad(v):
+			return nil
+		case panics:
+			panic(errBad)
+		}
+		return errBad
+	}, flow.OnFault(flow.DeadLetter))
+	sink, got := Collect[U](t)
+	feed.Send(upTo(n)...)
+	feed.Close()
+	if err := Run(t, flow.To(src, sink)); err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range feed.Settlements() {
+		if want := bad(st.Value); want != (st.Outcome == flow.Dead) && !(s.Joined && st.Outcome == flow.Nacked) {
+			t.Errorf("value %d ended %s (%v)", st.Value, st.Outcome, st.Err)
+		}
+	}
+	for _, o := range got.Values() {
+		if slices.ContainsFunc(s.Of(o), bad) {
+			t.Errorf("output %v is of a value that failed", o)
+		}
+	}
+}
+
+// functionRetries has the function fail once for some values: a retry makes good for it.
+func (s *operatorSuite[U]) functionRetries(t *testing.T) {
+	const n = 50
+	in, feed := Feed[int](t)
+	var failed sync.Map // of the values that have
+	src := s.Failing(in, func(v int) error {
+		if _, before := failed.LoadOrStore(v, true); bad(v) && !before {
+			return errBad
+		}
+		return nil
+	}, flow.OnFault(flow.Retry(3, time.Second, flow.Nack)))
+	sink, got := Collect[U](t)
+	feed.Send(upTo(n)...)
+	feed.Close()
+	if err := Run(t, flow.To(src, sink), flow.DrainTimeout(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s.arrived(t, n, got.Values())
+	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+}
