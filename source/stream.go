@@ -135,8 +135,8 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	_, cluster := rdb.(*redis.ClusterClient)
 	switch {
 	case c.AtMostOnce:
-		if c.DeadKey != "" || c.MaxDeliveries != 0 {
-			p.wrong.add("AtMostOnce", "is set beside DeadKey or MaxDeliveries",
+		if c.DeadKey != "" || c.MaxDeliveries != 0 || c.DeadMaxLen != 0 {
+			p.wrong.add("AtMostOnce", "is set beside DeadKey, DeadMaxLen or MaxDeliveries",
 				"drop one of them: what was read at most once is neither delivered again nor kept")
 		}
 	case c.DeadKey == "":

@@ -589,6 +589,10 @@ func TestStreamConfigMistakes(t *testing.T) {
 	err := flow.New("bad", flow.To(source.Stream(nil, bad), (&inbox[string]{}).sink())).Validate()
 	wantFields(t, err, "stream", "rdb", "Key", "Group", "Block", "Count", "Lease", "DeadMaxLen", "Wait", "Format", "AtMostOnce", "MaxBytes")
 
+	once := source.StreamConfig[string]{Key: "k", Group: "g", AtMostOnce: true, DeadMaxLen: 5} // it was passed over in silence
+	err = flow.New("bad", flow.To(source.Stream(nil, once), (&inbox[string]{}).sink())).Validate()
+	wantFields(t, err, "stream", "rdb", "AtMostOnce")
+
 	// A cluster client dials nothing until it is used.
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
 	defer cluster.Close()
