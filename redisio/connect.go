@@ -86,7 +86,9 @@ func clientFor(rawURL string, o ConnectOptions) (redis.UniversalClient, string, 
 		// The text of url.Error quotes the URL, and with it the password.
 		return nil, "", bad("url", "can't be parsed", `write it as "redis://user:password@host:6379/0", special characters of the password %-encoded`)
 	}
-	where := u.Redacted()
+	shown := *u
+	shown.RawQuery = "" // it may hold the password of a master
+	where := shown.Redacted()
 	q := u.Query()
 	if len(more) > 0 {
 		for _, host := range more {

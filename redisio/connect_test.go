@@ -131,3 +131,13 @@ func TestDerive(t *testing.T) {
 		t.Error("an unknown client is to be used as it is")
 	}
 }
+
+func TestConnectErrorHidesPasswordsOfTheQuery(t *testing.T) {
+	rdb, where, err := clientFor("redis://user:hush1@127.0.0.1:1?master_name=m&password=hush2", ConnectOptions{})
+	if err != nil || strings.Contains(where, "hush") || !strings.Contains(where, "127.0.0.1:1") {
+		t.Fatalf("%q, %v", where, err)
+	}
+	if err := rdb.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
