@@ -150,6 +150,7 @@ type GroupReader struct {
 	asking    asking
 	suspect   bool      // pending entries of ours may exist that we don't hold
 	former    bool      // … and they are of an earlier life: their delivery failed
+	torn      bool      // the group was made again, and what we have is not back in it
 	recoverAt ID        // where the search for them goes on
 	recheck   time.Time // when to search once more: a dead connection may still have swallowed entries
 	reclaim   time.Time // when to look for entries without a lease
@@ -289,19 +290,31 @@ func (r *GroupReader) usable() error {
 
 // Close stops reading and renewing, gives back what is still held so that others can take it at once,
 // and deletes this consumer if nothing is pending for it. It waits for a Read under way, which takes
-// Block at the most. Only connections the reader made itself are closed. A second Close does nothing.
+// Block at the most, but no longer than ctx. Only connections the reader made itself are closed. A second Close does nothing.
 func (r *GroupReader) Close(ctx context.Context) error {
 	was := r.state.Swap(readerClosed)
 	if was != readerOpen {
 		return nil
 	}
 	close(r.stop)
-	r.keeping.Wait()
+	kept := make(chan struct{})
+	go func() { // ends with the last renewal, at the latest when its connection is closed below
+		r.keeping.Wait()
+		close(kept)
+	}()
 	defer func() { // whatever happens, the connections go
 		r.wire.close()
 		_ = r.reading.close()
 		_ = r.control.close()
+		if r.control.derived {
+			<-kept
+		}
 	}()
+	select {
+	case <-kept:
+	case <-ctx.Done():
+		return fmt.Errorf("redisio: close group %q of %q while leases are renewed: %w", r.cfg.Group, keyName(r.cfg.Key), context.Cause(ctx))
+	}
 	select {
 	case <-r.token: // kept for ever: nobody reads again
 	case <-ctx.Done():

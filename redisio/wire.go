@@ -208,6 +208,11 @@ func (w *wire) reply(conn net.Conn) ([]byte, error) {
 			return nil, err
 		}
 		if !done {
+			// What is on its way is waited for, however large it is and however slow the line: giving it up would only mean
+			// to fetch it once more.
+			if err := conn.SetDeadline(time.Now().Add(replyMargin)); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		if s.pos != len(buf) {

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,7 +25,8 @@ type readerConn struct {
 	r io.Reader
 }
 
-func (c readerConn) Read(p []byte) (int, error) { return c.r.Read(p) }
+func (c readerConn) Read(p []byte) (int, error)  { return c.r.Read(p) }
+func (readerConn) SetDeadline(_ time.Time) error { return nil }
 
 func TestWireReplies(t *testing.T) {
 	var entries []Entry
@@ -157,4 +160,56 @@ func TestReleaseStaysReleased(t *testing.T) {
 	if p := pending(t, rdb, key); p[got[0]].Idle < 500*time.Millisecond || p[got[1]].Idle > 300*time.Millisecond {
 		t.Fatalf("%+v", p)
 	}
+}
+
+// A large reply over a slow line takes longer than BLOCK and its margin. Giving up on it would not help:
+// its entries are pending then, and recovering them is as large a reply.
+func TestWireWaitsForSlowReplyThatProgresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		go func() {
+			defer theirs.Close()
+			if _, err := theirs.Read(make([]byte, 1000)); err != nil {
+				return
+			}
+			for _, part := range []string{"$20\r\n", "aaaaa", "bbbbb", "ccccc", "ddddd\r\n"} {
+				<-time.After(3 * time.Second) // in the bubble: no time passes
+				if _, err := io.WriteString(theirs, part); err != nil {
+					return
+				}
+			}
+		}()
+		w := &wire{timeout: time.Second + replyMargin, block: time.Second}
+		raw, err := w.exchange(context.Background(), ours, []any{"get"})
+		if err != nil || !strings.Contains(string(raw), "ccccc") {
+			t.Fatalf("%q, %v, want the whole reply", raw, err)
+		}
+	})
+}
+
+// Close keeps to its context also while a renewal hangs.
+func TestCloseDoesNotWaitForHungRenewal(t *testing.T) {
+	s := redistest.Start(t)
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), ReadTimeout: 20 * time.Second})
+	defer rdb.Close()
+	r, _ := open(t, rdb, GroupConfig{Key: "k", Lease: 60 * time.Second})
+	add(t, rdb, "k", 1)
+	read(t, r, 1)
+	s.Pause(t)
+	defer s.Resume(t)
+	started, done := make(chan struct{}), make(chan struct{})
+	r.keeping.Go(func() { // as keep does it
+		close(started)
+		_ = r.renew(context.Background(), time.Now().Add(time.Minute))
+		close(done)
+	})
+	<-started
+	c, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := r.Close(c); err == nil || time.Since(start) > 3*time.Second {
+		t.Fatalf("%v after %v", err, time.Since(start))
+	}
+	<-done
 }
