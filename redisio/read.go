@@ -58,6 +58,11 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 
 // fill makes one round: what is ours already, then new entries.
 func (r *GroupReader) fill(ctx context.Context, count int, b *Batch) error {
+	if r.torn {
+		if err := r.mend(ctx); err != nil {
+			return err
+		}
+	}
 	if !r.cfg.NoAck {
 		if err := r.old(ctx, count, b); err != nil || len(b.Entries) > 0 {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -21,7 +22,7 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 	now := time.Now()
 	if ids := r.held.due(now, count); len(ids) > 0 {
 		if err := r.take(ctx, ids, 1, b); err != nil {
-			r.held.park(ids, now, false) // still parked, still due
+			r.held.park(r.held.notHeld(ids), now, false) // still parked, still due, but for what came before the error
 			return err
 		}
 		if len(b.Entries) > 0 {
@@ -212,25 +213,91 @@ func (r *GroupReader) heal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.last, r.cursor, r.recoverAt = at, "0-0", ID{}
+	r.last, r.cursor, r.recoverAt, r.torn = at, "0-0", ID{}, true
+	return r.mend(ctx)
+}
+
+// mend puts what we hold, and what we nacked, back into a group that was made again.
+func (r *GroupReader) mend(ctx context.Context) error {
 	held := r.held.all()
-	for n := 0; n < len(held) && !r.cfg.NoAck; n += pageSize {
-		chunk := held[n:min(n+pageSize, len(held))]
-		var keep []string
-		for _, s := range chunk { // what comes behind the position will be delivered again
-			if id, err := ParseID(s); err == nil && id.Compare(at) <= 0 {
-				keep = append(keep, s)
-			}
-		}
-		gone, err := r.ids(ctx, scriptRestore, keep)
+	count := len(held)
+	if !r.cfg.NoAck {
+		gone, err := r.restore(ctx, held)
 		if err != nil {
 			return err
 		}
 		r.held.remove(gone)
+		n, err := r.mendParked(ctx)
+		if err != nil {
+			return err
+		}
+		count += n
 	}
-	r.held.forgetParked()
-	r.emit(Event{Kind: EventGroupRecreated, Position: at.String(), Count: len(held)})
+	r.torn = false
+	r.emit(Event{Kind: EventGroupRecreated, Position: r.last.String(), Count: count})
 	return nil
+}
+
+// mendParked does so for what was given back. What was nacked keeps its time; what was released falls due now.
+func (r *GroupReader) mendParked(ctx context.Context) (int, error) {
+	now := time.Now()
+	due := make(map[string]time.Time)
+	nacked, at := r.held.farParked(time.Time{})
+	for i, id := range nacked {
+		due[id] = time.UnixMilli(at[i])
+	}
+	all := r.held.due(time.UnixMilli(math.MaxInt64), math.MaxInt) // none stays parked
+	gone, err := r.restore(ctx, all)
+	lost := make(map[string]bool, len(gone))
+	for _, id := range gone {
+		lost[id] = true
+	}
+	for _, id := range all {
+		if lost[id] {
+			continue
+		}
+		t, ok := due[id]
+		if !ok {
+			t = now
+		}
+		r.held.park([]string{id}, t, false)
+	}
+	return len(all), err
+}
+
+// restore makes entries pending for us again, in pages. It returns those that can't be, or need not: what
+// comes behind the position of the group will be delivered again.
+func (r *GroupReader) restore(ctx context.Context, ids []string) (gone []string, err error) {
+	for n := 0; n < len(ids); n += pageSize {
+		var keep []string
+		for _, s := range ids[n:min(n+pageSize, len(ids))] {
+			if id, err := ParseID(s); err == nil && id.Compare(r.last) <= 0 {
+				keep = append(keep, s)
+			}
+		}
+		lost, err := r.ids(ctx, scriptRestore, keep)
+		if err != nil {
+			return nil, err
+		}
+		gone = append(gone, lost...)
+	}
+	return gone, nil
+}
+
+// healed makes a lost group again while nobody reads, for a settlement that failed with err. That is Read's
+// business, but a Read may not come before what is settled here has given its credits back. It
+// reports whether to try again.
+func (r *GroupReader) healed(ctx context.Context, err error) bool {
+	if judge(err) != lostGroup {
+		return false
+	}
+	select {
+	case <-r.token:
+	default:
+		return false // a Read is under way, and finds out
+	}
+	defer r.leave()
+	return r.usable() == nil && r.heal(ctx) == nil
 }
 
 // ids runs a script with ARGV group, me, ids… that returns ids.

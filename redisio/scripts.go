@@ -47,7 +47,8 @@ return gone`
 
 // scriptDead: KEYS stream, dead stream. ARGV group, id, maxlen, extra names and values… Copies the entry
 // and its extra fields, then acks it, if it is pending for anybody; returns 1 if it was. The type of
-// the dead stream is checked first: a script that fails halfway keeps what it wrote.
+// the dead stream is checked first: a script that fails halfway keeps what it wrote. Lua hands over 8000
+// values at most: of an entry with more, nothing is done and the answer is -1.
 const scriptDead = `
 local g, id, maxlen = ARGV[1], ARGV[2], ARGV[3]
 local t = redis.call('TYPE', KEYS[2])['ok']
@@ -59,7 +60,8 @@ a[#a+1] = '*'
 local e = redis.call('XRANGE', KEYS[1], id, id)
 if e[1] then for _, v in ipairs(e[1][2]) do a[#a+1] = v end end
 for i = 4, #ARGV do a[#a+1] = ARGV[i] end
-redis.call(unpack(a))
+if #a > 7900 then return -1 end
+if e[1] or #ARGV > 3 then redis.call(unpack(a)) end -- of a trimmed entry without extra fields nothing is left to keep
 redis.call('XACK', KEYS[1], g, id)
 return 1`
 

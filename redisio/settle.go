@@ -136,7 +136,7 @@ func (r *GroupReader) NackEach(ctx context.Context, ids []string, after []time.D
 			}
 			idle[i], due[i] = r.idleFor(d), now.Add(d)
 		}
-		lost, err := r.setIdle(ctx, chunk, idle[:len(chunk)])
+		lost, err := r.giveBack(ctx, chunk, idle[:len(chunk)])
 		if err != nil {
 			return n, fmt.Errorf("redisio: nack %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
@@ -169,7 +169,7 @@ func (r *GroupReader) release(ctx context.Context, ids []string) error {
 	due := time.Now().Add(r.cfg.Lease)
 	for n := 0; n < len(ids); n += pageSize {
 		chunk := ids[n:min(n+pageSize, len(ids))]
-		lost, err := r.setIdle(ctx, chunk, idle[:len(chunk)])
+		lost, err := r.giveBack(ctx, chunk, idle[:len(chunk)])
 		if err != nil {
 			return fmt.Errorf("redisio: release %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
@@ -186,6 +186,15 @@ func (r *GroupReader) releaseAll(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// giveBack is setIdle for entries that are ours still, in a group that may be gone.
+func (r *GroupReader) giveBack(ctx context.Context, ids []string, idle []int64) ([]string, error) {
+	lost, err := r.setIdle(ctx, ids, idle)
+	if r.healed(ctx, err) {
+		lost, err = r.setIdle(ctx, ids, idle)
+	}
+	return lost, err
 }
 
 // setIdle sets the idle time of entries that are pending for us and returns the ids that are not.
@@ -223,7 +232,12 @@ func (r *GroupReader) Dead(ctx context.Context, deadKey string, letters []DeadLe
 	}
 	var errs []error
 	for n := 0; n < len(letters); n += 100 {
-		if err := r.deadChunk(ctx, deadKey, letters[n:min(n+100, len(letters))]); err != nil {
+		chunk := letters[n:min(n+100, len(letters))]
+		err := r.deadChunk(ctx, deadKey, chunk)
+		if r.healed(ctx, err) {
+			err = r.deadChunk(ctx, deadKey, chunk)
+		}
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -252,6 +266,9 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	failed, stale := 0, 0
 	for i, cmd := range cmds {
 		n, err := cmd.Int()
+		if n < 0 {
+			err = r.deadLarge(ctx, deadKey, letters[i])
+		}
 		if err != nil {
 			failed++
 			if first == nil {
@@ -273,4 +290,34 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 			failed, len(letters), keyName(r.cfg.Key), keyName(deadKey), first)
 	}
 	return nil
+}
+
+// deadLarge moves an entry of more fields than a script can hand over. Here a repetition may make a second copy.
+func (r *GroupReader) deadLarge(ctx context.Context, deadKey string, l DeadLetter) error {
+	raw := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, l.ID, l.ID)
+	if err := r.control.Process(ctx, raw); err != nil {
+		return err
+	}
+	var b Batch
+	if err := parseEntries(raw.Val(), 0, &b); err != nil {
+		return err
+	}
+	args := []any{"xadd", deadKey}
+	if r.cfg.DeadMaxLen > 0 {
+		args = append(args, "maxlen", "~", r.cfg.DeadMaxLen)
+	}
+	args = append(args, "*")
+	for _, e := range b.Entries {
+		for _, f := range e.Fields {
+			args = append(args, f.Name, f.Value)
+		}
+	}
+	for _, f := range l.Extra {
+		args = append(args, f.Name, f.Value)
+	}
+	tx := r.control.TxPipeline()
+	tx.Do(ctx, args...)
+	tx.XAck(ctx, r.cfg.Key, r.cfg.Group, l.ID)
+	_, err := tx.Exec(ctx)
+	return err
 }
