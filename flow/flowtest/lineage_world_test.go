@@ -311,7 +311,6 @@ type walker struct {
 	w    *world
 	have map[spot][]leaf
 	want map[spot]int
-	bad  []string
 }
 
 func (k *walker) at(n *node, it item) {
