@@ -150,6 +150,7 @@ type GroupReader struct {
 	asking    asking
 	suspect   bool      // pending entries of ours may exist that we don't hold
 	former    bool      // … and they are of an earlier life: their delivery failed
+	again     bool      // the last entries were no new ones
 	torn      bool      // the group was made again, and what we have is not back in it
 	recoverAt ID        // where the search for them goes on
 	recheck   time.Time // when to search once more: a dead connection may still have swallowed entries

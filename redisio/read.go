@@ -9,7 +9,8 @@ import (
 )
 
 // Read fills b with 1 to count entries and blocks until there is one. Entries that were reclaimed,
-// nacked or recovered come before new ones. maxBytes, if positive, bounds what is asked for by the
+// nacked or recovered come before new ones, but not twice in a row: what fails for ever does not
+// keep new ones waiting for ever. maxBytes, if positive, bounds what is asked for by the
 // size entries had so far; one entry always fits, whatever its size.
 //
 // It returns the cause of ctx once that ended, at the latest after Block; entries that came with it are
@@ -64,18 +65,27 @@ func (r *GroupReader) fill(ctx context.Context, count int, b *Batch) error {
 		}
 	}
 	if !r.cfg.NoAck {
+		if r.again && !r.suspect { // never new ones before a recovery
+			r.again = false
+			if err := r.fresh(ctx, count, b, false); err != nil || len(b.Entries) > 0 {
+				return err
+			}
+		}
 		if err := r.old(ctx, count, b); err != nil || len(b.Entries) > 0 {
+			r.again = err == nil
 			return err
 		}
 	}
-	return r.fresh(ctx, count, b)
+	return r.fresh(ctx, count, b, true)
 }
 
-// fresh reads new entries.
-func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch) error {
-	block := max(r.wait(), time.Millisecond) // BLOCK 0 means for ever
+// fresh reads new entries, and waits for them or not.
+func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch, wait bool) error {
 	args := make([]any, 0, 12)
-	args = append(args, "xreadgroup", "group", r.cfg.Group, r.cfg.Consumer, "count", count, "block", block.Milliseconds())
+	args = append(args, "xreadgroup", "group", r.cfg.Group, r.cfg.Consumer, "count", count)
+	if wait {
+		args = append(args, "block", max(r.wait(), time.Millisecond).Milliseconds()) // BLOCK 0 means for ever
+	}
 	if r.cfg.NoAck {
 		args = append(args, "noack")
 	}

@@ -146,3 +146,27 @@ func TestTakeThatBreaksHandsOutNothingTwice(t *testing.T) {
 		t.Fatalf("lost %d replies, held %d, parked %d; want 1, 700, 0", p.lost(), r.Held(), r.Parked())
 	}
 }
+
+// An entry that fails for ever, and at once, does not keep new ones from being read.
+func TestFailingEntryDoesNotStarveNewOnes(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	poison := add(t, rdb, key, 1)[0]
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	if err := r.Nack(ctx(t), ids(read(t, r, 1)), 0); err != nil {
+		t.Fatal(err)
+	}
+	fresh := add(t, rdb, key, 1)[0]
+	for range 5 {
+		got := read(t, r, 1)[0].ID
+		if got == fresh {
+			return
+		}
+		if got != poison {
+			t.Fatalf("got %s", got)
+		}
+		if err := r.Nack(ctx(t), []string{got}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("the new entry never came")
+}
