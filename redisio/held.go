@@ -19,10 +19,10 @@ type parked struct {
 // settled (held), and those it gave back for later (parked). Both are pending for this consumer on the
 // server; without the distinction, recovery of lost replies would take back what was nacked.
 //
-// Its lock guards a few map operations and is never held over I/O.
+// Its lock guards a few operations on memory and is never held over I/O.
 type heldSet struct {
 	mu     sync.Mutex
-	held   map[ID]int64 // value: when the lease was last renewed, in ms of our clock
+	held   ledger
 	parked map[ID]parked
 	soon   int64 // the earliest due time in parked, or a lower bound of it
 
@@ -32,7 +32,8 @@ type heldSet struct {
 }
 
 func (h *heldSet) init() {
-	h.held, h.parked, h.settling = make(map[ID]int64), make(map[ID]parked), make(map[*string][]string)
+	h.held.init()
+	h.parked, h.settling = make(map[ID]parked), make(map[*string][]string)
 }
 
 // settle notes that ids are being settled, until the returned function is called.
@@ -54,7 +55,7 @@ func (h *heldSet) add(entries []Entry, now time.Time) {
 	defer h.mu.Unlock()
 	for i := range entries {
 		if id := entries[i].Position; !id.IsZero() {
-			h.held[id] = ms
+			h.held.put(id, ms)
 			if len(h.parked) > 0 {
 				delete(h.parked, id)
 			}
@@ -67,7 +68,7 @@ func (h *heldSet) remove(ids []string) {
 	defer h.mu.Unlock()
 	for _, s := range ids {
 		if id, err := ParseID(s); err == nil {
-			delete(h.held, id)
+			h.held.delete(id)
 		}
 	}
 }
@@ -75,7 +76,7 @@ func (h *heldSet) remove(ids []string) {
 func (h *heldSet) count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.held)
+	return h.held.n
 }
 
 // park moves ids from held to parked until due.
@@ -85,7 +86,7 @@ func (h *heldSet) park(ids []string, due time.Time, released bool) {
 	defer h.mu.Unlock()
 	for _, s := range ids {
 		if id, err := ParseID(s); err == nil {
-			delete(h.held, id)
+			h.held.delete(id)
 			h.parked[id] = parked{ms, released}
 		}
 	}
@@ -140,16 +141,9 @@ func (h *heldSet) due(now time.Time, n int) []string {
 
 // stale returns the held ids whose lease was not renewed since before, sorted.
 func (h *heldSet) stale(before time.Time) []string {
-	ms := before.UnixMilli()
 	h.mu.Lock()
-	var ids []ID
-	for id, at := range h.held {
-		if at <= ms {
-			ids = append(ids, id)
-		}
-	}
+	ids := h.held.stale(before.UnixMilli())
 	h.mu.Unlock()
-	slices.SortFunc(ids, ID.Compare)
 	return idStrings(ids)
 }
 
@@ -160,8 +154,8 @@ func (h *heldSet) renewed(ids []string, now time.Time) {
 	defer h.mu.Unlock()
 	for _, s := range ids {
 		if id, err := ParseID(s); err == nil {
-			if _, held := h.held[id]; held {
-				h.held[id] = ms
+			if _, held := h.held.get(id); held {
+				h.held.put(id, ms)
 			}
 		}
 	}
@@ -201,7 +195,7 @@ func (h *heldSet) unknown(ids []string) []string {
 		if err != nil {
 			continue
 		}
-		_, held := h.held[id]
+		_, held := h.held.get(id)
 		_, waits := h.parked[id]
 		if !held && !waits {
 			out = append(out, s)
@@ -217,7 +211,7 @@ func (h *heldSet) notHeld(ids []string) []string {
 	out := ids[:0]
 	for _, s := range ids {
 		if id, err := ParseID(s); err == nil {
-			if _, held := h.held[id]; !held {
+			if _, held := h.held.get(id); !held {
 				out = append(out, s)
 			}
 		}
@@ -253,7 +247,7 @@ func (h *heldSet) lost(ids []string) []string {
 		if err != nil {
 			continue
 		}
-		_, held := h.held[id]
+		_, held := h.held.get(id)
 		for _, list := range h.settling {
 			held = held && !slices.Contains(list, s)
 		}

@@ -1,0 +1,194 @@
+package redisio
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// runSize is how many ids one run of a ledger has at most.
+const runSize = 512
+
+// ledger has the held ids, and when the lease of each was last renewed.
+//
+// Idea: the ids of fresh entries only grow, and they are settled in nearly the same order. So they are
+// written one behind the other, into runs of a fixed size, and struck out there; a search begins where
+// the last one ended, which is mostly the place. A run without ids goes; when few are left over in many
+// runs, they are packed. What comes out of order (nacked, recovered and reclaimed entries) is in a map.
+type ledger struct {
+	runs  []*run       // in order, none of them without ids
+	other map[ID]int64 // no id is in here and in a run
+	n     int          // ids
+	slots int          // of all runs
+	seen  *run         // where the last id was found, or nil
+	next  int          // the slot behind it
+	spare *run
+}
+
+// run is a sorted piece of a ledger.
+type run struct {
+	slots []slot
+	last  ID  // of the last slot
+	left  int // slots that are not struck out
+}
+
+type slot struct {
+	id ID
+	at int64 // ms of our clock; struck when the id is not held any more
+}
+
+const struck = -1
+
+func (l *ledger) init() { l.other = make(map[ID]int64) }
+
+// put adds an id, or notes its renewal.
+func (l *ledger) put(id ID, at int64) {
+	at = max(at, 0)
+	if n := len(l.runs); n > 0 && !l.runs[n-1].last.less(id) {
+		if r, i := l.find(id); r != nil {
+			if r.slots[i].at == struck {
+				r.left++
+				l.n++
+			}
+			r.slots[i].at = at
+			return
+		}
+	} else if _, ok := l.other[id]; !ok {
+		l.write(slot{id, at})
+		l.n++
+		return
+	}
+	if _, ok := l.other[id]; !ok {
+		l.n++
+	}
+	l.other[id] = at
+}
+
+// write adds a slot behind the last one.
+func (l *ledger) write(s slot) {
+	if n := len(l.runs); n == 0 || len(l.runs[n-1].slots) == runSize {
+		r := l.spare
+		if l.spare = nil; r == nil {
+			r = new(run)
+		}
+		l.runs = append(l.runs, r)
+	}
+	r := l.runs[len(l.runs)-1]
+	r.slots = append(r.slots, s)
+	r.last = s.id
+	r.left++
+	l.slots++
+}
+
+// delete strikes an id out.
+func (l *ledger) delete(id ID) {
+	r, i := l.find(id)
+	if r == nil {
+		if _, ok := l.other[id]; ok {
+			delete(l.other, id)
+			l.n--
+		}
+		return
+	}
+	if r.slots[i].at == struck {
+		return
+	}
+	r.slots[i].at = struck
+	r.left--
+	l.n--
+	if r.left == 0 {
+		l.drop(r)
+	} else if l.slots > 4*l.n+4*runSize {
+		l.pack()
+	}
+}
+
+// drop takes a run without ids out.
+func (l *ledger) drop(r *run) {
+	at := slices.Index(l.runs, r)
+	l.runs = slices.Delete(l.runs, at, at+1)
+	l.slots -= len(r.slots)
+	r.slots = r.slots[:0]
+	l.seen, l.spare = nil, r
+}
+
+// pack writes what is left in the runs anew, without gaps. It is paid for: three of four slots were
+// struck out since the last time.
+func (l *ledger) pack() {
+	old := l.runs
+	l.runs, l.slots, l.seen = nil, 0, nil
+	for _, r := range old {
+		for _, s := range r.slots {
+			if s.at != struck {
+				l.write(s)
+			}
+		}
+	}
+}
+
+// get returns when the lease of an id was renewed; ok is false when the id is not held.
+func (l *ledger) get(id ID) (at int64, ok bool) {
+	if r, i := l.find(id); r != nil {
+		at = r.slots[i].at
+		return at, at != struck
+	}
+	at, ok = l.other[id]
+	return at, ok
+}
+
+// stale returns the ids whose lease was not renewed since before, sorted.
+func (l *ledger) stale(before int64) []ID {
+	var ids []ID
+	for _, r := range l.runs {
+		for _, s := range r.slots {
+			if s.at != struck && s.at <= before {
+				ids = append(ids, s.id)
+			}
+		}
+	}
+	if len(l.other) == 0 {
+		return ids
+	}
+	for id, at := range l.other {
+		if at <= before {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, ID.Compare)
+	return ids
+}
+
+// find returns the slot of an id, struck out or not; nil if it has none.
+func (l *ledger) find(id ID) (*run, int) {
+	if r := l.seen; r != nil && l.next < len(r.slots) && r.slots[l.next].id == id {
+		l.next++
+		return r, l.next - 1
+	}
+	at, end := 0, len(l.runs)
+	for at < end {
+		if mid := (at + end) / 2; l.runs[mid].last.less(id) {
+			at = mid + 1
+		} else {
+			end = mid
+		}
+	}
+	if at == len(l.runs) {
+		return nil, 0
+	}
+	r := l.runs[at]
+	i := 0
+	for n := len(r.slots); n > 1; { // without a branch that nobody could foresee
+		half := n / 2
+		_, b := bits.Sub64(id.Seq, r.slots[i+half].id.Seq, 0)
+		_, b = bits.Sub64(id.Ms, r.slots[i+half].id.Ms, b) // 1: the id is before that slot
+		i += half & (int(b) - 1)
+		n -= half
+	}
+	if r.slots[i].id != id {
+		return nil, 0
+	}
+	l.seen, l.next = r, i+1
+	return r, i
+}
+
+// less is Compare < 0.
+func (id ID) less(other ID) bool { return id.Ms < other.Ms || id.Ms == other.Ms && id.Seq < other.Seq }
