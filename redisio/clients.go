@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // replyMargin is how much longer than BLOCK a read waits for its reply before the connection counts as dead.
@@ -25,6 +26,11 @@ type purpose struct {
 	retries     bool          // leave the caller's retries on: only where every command may be repeated
 }
 
+// noMaintenance turns off the notifications of maintenance that some providers send: our loops reconnect by themselves.
+func noMaintenance() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
 // derive makes a client for one purpose with the caller's addresses, dialer, credentials and TLS.
 //
 // Nothing is dialled here. Client-side caching and push handlers are left out: they are no help to
@@ -38,6 +44,7 @@ func derive(rdb redis.UniversalClient, p purpose) client {
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
+		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
 		o.PoolTimeout = 0
 		o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
 		o.MaxRetries = retries(o.MaxRetries, p)
@@ -51,6 +58,7 @@ func derive(rdb redis.UniversalClient, p purpose) client {
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
+		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
 		o.PoolTimeout = 0
 		o.MaxRetries = -1
 		o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false

@@ -251,7 +251,7 @@ func TestHealIsSlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	if n := l.times(EventGroupRecreated); n == 0 || n > 15 {
+	if n := l.times(EventGroupRecreated); n > 15 { // maybe 0: it can be destroyed each time before it is whole
 		t.Fatalf("made again %d times in a second", n)
 	}
 }

@@ -31,6 +31,18 @@ type heldSet struct {
 	settling map[*string][]string
 }
 
+// Leases are timed by the monotonic clock, in milliseconds: were it the wall clock, a step of it would make leases look
+// fresh that nobody renews, or lapsed that are not.
+var epoch = time.Now()
+
+const ticksAtEpoch = 1 << 40 // so that ticks are positive
+
+func ticks(t time.Time) int64 { return t.Sub(epoch).Milliseconds() + ticksAtEpoch }
+
+func fromTicks(ms int64) time.Time {
+	return epoch.Add(time.Duration(ms-ticksAtEpoch) * time.Millisecond)
+}
+
 func (h *heldSet) init() {
 	h.held.init()
 	h.parked, h.settling = make(map[ID]parked), make(map[*string][]string)
@@ -50,7 +62,7 @@ func (h *heldSet) settle(ids []string) (done func()) {
 
 // add records entries as held. Those without a position have no name to be settled by.
 func (h *heldSet) add(entries []Entry, now time.Time) {
-	ms := now.UnixMilli()
+	ms := ticks(now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range entries {
@@ -81,7 +93,7 @@ func (h *heldSet) count() int {
 
 // park moves ids from held to parked until due.
 func (h *heldSet) park(ids []string, due time.Time, released bool) {
-	ms := due.UnixMilli()
+	ms := ticks(due)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range ids {
@@ -108,12 +120,12 @@ func (h *heldSet) nextDue(now time.Time) (in time.Duration, ok bool) {
 	if len(h.parked) == 0 {
 		return 0, false
 	}
-	return time.Duration(h.soon-now.UnixMilli()) * time.Millisecond, true
+	return time.Duration(h.soon-ticks(now)) * time.Millisecond, true
 }
 
 // due removes up to n parked ids that fell due and returns them, oldest first.
 func (h *heldSet) due(now time.Time, n int) []string {
-	ms := now.UnixMilli()
+	ms := ticks(now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.parked) == 0 || h.soon > ms {
@@ -142,14 +154,14 @@ func (h *heldSet) due(now time.Time, n int) []string {
 // stale returns the held ids whose lease was not renewed since before, sorted.
 func (h *heldSet) stale(before time.Time) []string {
 	h.mu.Lock()
-	ids := h.held.stale(before.UnixMilli())
+	ids := h.held.stale(ticks(before))
 	h.mu.Unlock()
 	return idStrings(ids)
 }
 
 // renewed notes that the leases of ids were renewed, for those still held.
 func (h *heldSet) renewed(ids []string, now time.Time) {
-	ms := now.UnixMilli()
+	ms := ticks(now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range ids {
@@ -163,7 +175,7 @@ func (h *heldSet) renewed(ids []string, now time.Time) {
 
 // farParked returns nacked ids that fall due after limit, and their due times.
 func (h *heldSet) farParked(limit time.Time) (ids []string, due []int64) {
-	ms := limit.UnixMilli()
+	ms := ticks(limit)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id, p := range h.parked {
@@ -228,13 +240,6 @@ func idStrings(ids []ID) []string {
 		out[i] = id.String()
 	}
 	return out
-}
-
-// forgetParked forgets all parked ids: the group that had them pending is gone.
-func (h *heldSet) forgetParked() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	clear(h.parked)
 }
 
 // lost filters ids that are held and not being settled.

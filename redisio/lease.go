@@ -68,7 +68,7 @@ func (r *GroupReader) repark(ctx context.Context, ids []string, now time.Time) e
 	given, how := r.held.parkedOf(ids)
 	idle := make([]int64, len(how))
 	for i, p := range how {
-		idle[i] = r.idleFor(time.UnixMilli(p.due).Sub(now))
+		idle[i] = r.idleFor(fromTicks(p.due).Sub(now))
 		if p.released {
 			idle[i] = r.cfg.Lease.Milliseconds()
 		}
@@ -84,7 +84,7 @@ func (r *GroupReader) renewParked(ctx context.Context, now time.Time) error {
 	for n := 0; n < len(ids); n += pageSize {
 		chunk, at := ids[n:min(n+pageSize, len(ids))], due[n:min(n+pageSize, len(ids))]
 		for i := range at {
-			at[i] = r.idleFor(time.UnixMilli(at[i]).Sub(now))
+			at[i] = r.idleFor(fromTicks(at[i]).Sub(now))
 		}
 		lost, err := r.setIdle(ctx, chunk, at)
 		if err != nil {

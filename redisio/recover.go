@@ -244,7 +244,7 @@ func (r *GroupReader) mendParked(ctx context.Context) (int, error) {
 	due := make(map[string]time.Time)
 	nacked, at := r.held.farParked(time.Time{})
 	for i, id := range nacked {
-		due[id] = time.UnixMilli(at[i])
+		due[id] = fromTicks(at[i])
 	}
 	all := r.held.due(time.UnixMilli(math.MaxInt64), math.MaxInt) // none stays parked
 	gone, err := r.restore(ctx, all)
