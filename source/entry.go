@@ -19,7 +19,11 @@ const traceparent = "traceparent"
 type entries[T any] struct {
 	format redisio.Format[T]
 	env    redisio.Envelope
+	most   int // deliveries; what comes more often has not even failed: whoever had it died of it. 0: no limit
 }
+
+// errExhausted is the fault of an entry that was delivered too often without anybody living to say how it ended.
+var errExhausted = errors.New("source: delivered MaxDeliveries times, and each time its reader ended before it was done")
 
 // add adds a batch to the intake. An entry that cannot be decoded is added as a bad one: it is a fault of its own, and
 // says nothing about its neighbours.
@@ -30,8 +34,13 @@ func (es *entries[T]) add(in *flow.Intake[T], b *redisio.Batch) {
 	in.Grow(len(b.Entries))
 	for i := range b.Entries {
 		e := &b.Entries[i]
-		v, err := es.decode(e)
 		size := e.Fields.Size() + len(e.ID)
+		if es.most > 0 && e.Deliveries > int64(es.most) {
+			es.env = redisio.Envelope{}
+			in.AddBad(es.meta(e), size, errExhausted)
+			continue
+		}
+		v, err := es.decode(e)
 		if err != nil {
 			in.AddBad(es.meta(e), size, err)
 			continue

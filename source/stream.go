@@ -46,8 +46,8 @@ type StreamConfig[T any] struct {
 	// group should agree on it.
 	Lease time.Duration
 
-	// MaxDeliveries is how often an entry that fails is delivered; then it goes to the dead letters. The count is the
-	// server's, over all readers. The default is 16; negative means no limit.
+	// MaxDeliveries is how often an entry is delivered that fails, or whose reader dies of it; then it goes to the dead
+	// letters. The count is the server's, over all readers. The default is 16; negative means no limit.
 	MaxDeliveries int
 	// DeadKey is the stream for dead letters. The default is Key+":dead". On Redis Cluster it must share Key's hash slot,
 	// so there the default for a Key without a hash tag is "{Key}:dead".
@@ -100,7 +100,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	return flow.NewSource("stream", func() flow.Reader[T] {
 		r, err := redisio.NewGroupReader(rdb, p.group)
 		return &streamReader[T]{
-			settler: settler{r: r, plan: p}, err: err, entries: entries[T]{format: format},
+			settler: settler{r: r, plan: p}, err: err, entries: entries[T]{format: format, most: p.maxDeliveries},
 		}
 	}, append(base, opts...)...)
 }

@@ -669,3 +669,32 @@ func TestStreamEmbedded(t *testing.T) {
 		t.Errorf("%d pending", p.Count)
 	}
 }
+
+// TestStreamBuriesWhatKillsItsReaders: an entry that takes its process with it never gets to fail, so what counts is how
+// often it was delivered.
+func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
+	s := newStand(t)
+	ctx := t.Context()
+	s.fill(t, 1)
+	cfg := config[string](s)
+	cfg.MaxDeliveries, cfg.Lease = 3, 300*time.Millisecond
+	if err := s.rdb.XGroupCreate(ctx, s.key, cfg.Group, "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	read := s.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{
+		Group: cfg.Group, Consumer: "victim", Streams: []string{s.key, ">"}, Count: 1,
+	}).Val()
+	id := read[0].Messages[0].ID
+	if err := s.rdb.Do(ctx, "xclaim", s.key, cfg.Group, "victim", "0", id, "idle", "1000", "retrycount", "3").Err(); err != nil {
+		t.Fatal(err)
+	}
+	var in inbox[string]
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "a dead letter", func() bool { return s.rdb.XLen(ctx, s.key+":dead").Val() == 1 })
+	drain(t, r)
+	s.wantSettled(t)
+	letter := s.rdb.XRange(ctx, s.key+":dead", "-", "+").Val()[0].Values
+	if in.count() != 0 || letter["dead:id"] != id || letter["dead:attempts"] != "4" || letter["data"] != "0" {
+		t.Errorf("handled %d times, letter %v", in.count(), letter)
+	}
+}
