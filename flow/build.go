@@ -25,6 +25,7 @@ type island struct {
 	body     func() error
 	done     func()        // tells what is downstream that no more will come
 	wanted   func() bool   // whether a restart makes sense
+	hopeless func() bool   // of a source: whether it has never been open
 	ended    chan struct{} // closed at the end of the last life
 	failures []time.Time   // within the window
 	restarts int
@@ -43,9 +44,10 @@ func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) func(
 	b.run.sources = append(b.run.sources, s)
 	b.run.islands = append(b.run.islands, &island{
 		nodes: nodes, done: done,
-		body:   body(s),
-		wanted: func() bool { return b.run.reading.Err() == nil },
-		ended:  make(chan struct{}),
+		body:     body(s),
+		wanted:   func() bool { return b.run.reading.Err() == nil },
+		hopeless: func() bool { return !s.opened.Load() },
+		ended:    make(chan struct{}),
 	})
 }
 

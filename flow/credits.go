@@ -21,6 +21,7 @@ type sourceRun struct {
 	bytes    int
 	paused   bool
 	sessions []*session
+	opened   atomic.Bool // at least once
 
 	settled     atomic.Uint64
 	released    atomic.Uint64 // given back unfinished

@@ -62,7 +62,8 @@ type PanicError struct {
 	Stack []byte // of the goroutine that panicked
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
+// Error is the panic's value; the stack is in Stack, and in the log where the panic decided over a message.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Unwrap returns the panic's value when it is an error.
 func (e *PanicError) Unwrap() error {

@@ -113,6 +113,18 @@ func ExampleNackAfter() {
 	// asked to wait: [1m0s 1m0s]
 }
 
+// The delay doubles with each delivery, give or take half of it.
+func ExampleNackBackoff() {
+	orders := queueOf("stone")
+	orders.deliveries = 2
+	runPack(orders, flow.NackBackoff(10*time.Second))
+	first, second := orders.delays[0], orders.delays[1]
+	fmt.Println(first >= 5*time.Second && first <= 15*time.Second, second >= 10*time.Second && second <= 30*time.Second)
+	// Output:
+	// acked: [] dropped: [] dead: [stone: delivered 2 times: too heavy] error: <nil>
+	// true true
+}
+
 func ExampleDeadLetter() {
 	runPack(queueOf("stone", "tea"), flow.DeadLetter)
 	// Output:

@@ -85,6 +85,14 @@ func NackAfter(d time.Duration) Policy {
 	return func(*Fault) Decision { return Decision{Do: ActNack, After: d} }
 }
 
+// NackBackoff is Nack with a delay that grows with the deliveries: base, 2·base, 4·base, … each with ±50 % jitter and none
+// longer than a minute.
+func NackBackoff(base time.Duration) Policy {
+	return func(f *Fault) Decision {
+		return Decision{Do: ActNack, After: exponential(base, max(f.Meta.Attempt, 1))}
+	}
+}
+
 // DeadLetter gives the entry to its source's dead letters at once.
 func DeadLetter(*Fault) Decision { return Decision{Do: ActDead} }
 
@@ -94,8 +102,9 @@ func Drop(*Fault) Decision { return Decision{Do: ActDrop} }
 // Stop stops the graph with a *StageError. The entry goes back to its source.
 func Stop(*Fault) Decision { return Decision{Do: ActStop} }
 
-// DefaultPolicy is the policy of graphs that set none: three retries in place, starting at 50 ms, then Nack.
-var DefaultPolicy = Retry(3, 50*time.Millisecond, Nack)
+// DefaultPolicy is the policy of graphs that set none: three retries in place, starting at 50 ms, then NackBackoff, starting
+// at a second. So an entry whose handler fails because something is down for some minutes lives through it.
+var DefaultPolicy = Retry(3, 50*time.Millisecond, NackBackoff(time.Second))
 
 // exponential is the wait before the n-th retry (n from 1): base·2^(n-1) with ±50 % jitter, at most a minute.
 func exponential(base time.Duration, n int) time.Duration {

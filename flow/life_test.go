@@ -6,11 +6,13 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 )
 
 func start(t *testing.T, g *Graph) *Running {
@@ -577,4 +579,33 @@ func TestFailureUndoesDone(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	src.wantOutcomes(t, func(int) Outcome { return Nacked }) // "first" is to come again
+}
+
+// A source that was never open by the time its graph is told to end: that is no clean end.
+func TestSourceThatNeverOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(10)
+		src.openErr = func() error { return errBoom }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := New("g", To(src.source(), (&bag[int]{}).sink()), Restarts(100, time.Hour, time.Second)).Run(ctx)
+		if !errors.Is(err, errBoom) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestLoggerReachesHandlers(t *testing.T) {
+	var log strings.Builder
+	src, out := newScript(1), &bag[int]{}
+	g := New("g", To(mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
+		zerolog.Ctx(ctx).Info().Msg("from the handler")
+		return v, nil
+	}), out.sink()), Log(zerolog.New(&log)))
+	if err := g.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "from the handler") || !strings.Contains(log.String(), `"graph":"g"`) {
+		t.Errorf("log %s", log.String())
+	}
 }

@@ -308,7 +308,8 @@ func Restarts(n int, window, backoff time.Duration) GraphOption {
 	})
 }
 
-// Log gives the graph a logger: its life at Info, faults at Warn. Without one the graph is silent.
+// Log gives the graph a logger: its life at Info, faults at Warn. Without one the graph is silent. Handlers, Readers and
+// Writers find it by zerolog.Ctx in the contexts they get.
 func Log(l zerolog.Logger) GraphOption { return graphOption(func(c *graphConfig) { c.log = l }) }
 
 // Hooks are functions that a graph calls on events. Any may be nil. They are called from the graph's goroutines, must be

@@ -24,6 +24,7 @@ func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) 
 			return nil, err
 		}
 	}
+	s.opened.Store(true)
 	return in, nil
 }
 

@@ -78,7 +78,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		graph: g, log: g.log.With().Str("graph", g.name).Logger(), stages: make(map[*node]*stageRun, len(g.nodes)),
 		started: time.Now(), ending: make(chan struct{}), done: make(chan struct{}),
 	}
-	r.hard, r.stopHard = context.WithCancelCause(context.WithoutCancel(ctx))
+	r.hard, r.stopHard = context.WithCancelCause(r.log.WithContext(context.WithoutCancel(ctx)))
 	r.reading, r.stopReading = context.WithCancel(r.hard)
 	for _, n := range g.nodes {
 		policy := n.policy
@@ -112,6 +112,7 @@ func (r *Running) supervise(isl *island) {
 	})
 	defer over()
 	name := r.stages[isl.nodes[0]].name
+	var last error // of the lives before
 	for {
 		p, err := run.Call(isl.body, func() {
 			r.fail(&StageError{Graph: r.graph.name, Stage: name, Err: errGoexit})
@@ -120,8 +121,12 @@ func (r *Running) supervise(isl *island) {
 			err = &PanicError{Value: p.Value, Stack: p.Stack}
 		}
 		if err == nil || r.hard.Err() != nil || !isl.wanted() {
+			if last != nil && isl.hopeless != nil && isl.hopeless() {
+				r.unopened(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})
+			}
 			return
 		}
+		last = err
 		wait, ok := isl.failed(&r.graph.graphConfig)
 		if !ok || IsPermanent(err) {
 			r.fail(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: err})
@@ -176,6 +181,15 @@ func Permanent(err error) error {
 func IsPermanent(err error) bool {
 	var permanent *permanentError
 	return errors.As(err, &permanent)
+}
+
+// unopened notes that a source has not been open once by the time the graph ended: that is no clean end.
+func (r *Running) unopened(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = err
+	}
 }
 
 // fail stops the graph because of err.
@@ -406,6 +420,11 @@ func (r *Running) logFault(f *Fault, d Decision) {
 	if d.Do == ActRetry {
 		e = r.log.Debug()
 	}
-	e.Str("stage", f.Stage).Str("id", f.Meta.ID).Int("tries", f.Tries).Int("attempt", f.Meta.Attempt).
-		Stringer("do", d.Do).Stringer("after", d.After).Err(f.Err).Msg("message failed")
+	e = e.Str("stage", f.Stage).Str("id", f.Meta.ID).Int("tries", f.Tries).Int("attempt", f.Meta.Attempt).
+		Stringer("do", d.Do).Stringer("after", d.After).Err(f.Err)
+	var p *PanicError
+	if d.Do != ActRetry && errors.As(f.Err, &p) {
+		e = e.Bytes("stack", p.Stack)
+	}
+	e.Msg("message failed")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -64,11 +65,14 @@ func waitFor(ctx context.Context, wait time.Duration, try func() error) error {
 		if v == fine || v == permanent {
 			return err
 		}
-		pause := backoff(n)
-		if time.Now().Add(pause).After(deadline) {
+		left := time.Until(deadline)
+		if left <= 0 {
+			if wait > 0 {
+				err = fmt.Errorf("tried for %v: %w", wait, err)
+			}
 			return err
 		}
-		if !sleep(ctx, nil, pause) {
+		if !sleep(ctx, nil, min(backoff(n), left)) {
 			return errors.Join(ended(ctx), err)
 		}
 	}
@@ -164,4 +168,13 @@ func scrub(err error, u *url.URL) string {
 		text = strings.ReplaceAll(text, url.QueryEscape(password), "xxxxx")
 	}
 	return text
+}
+
+// IsNilClient tells whether a client is missing: nil, or a nil pointer in an interface.
+func IsNilClient(rdb redis.UniversalClient) bool {
+	if rdb == nil {
+		return true
+	}
+	v := reflect.ValueOf(rdb)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }

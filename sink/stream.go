@@ -8,6 +8,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -98,7 +99,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 // mistakes are what Validate reports.
 func (c *StreamConfig[T]) mistakes(rdb redis.UniversalClient, err error) (wrong []flow.StageOption) {
 	add := func(field, issue, fix string) { wrong = append(wrong, flow.Invalid(field, issue, fix)) }
-	if rdb == nil {
+	if redisio.IsNilClient(rdb) {
 		add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
 	}
 	if c.Key == "" && c.KeyFor == nil {
@@ -179,7 +180,7 @@ func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) er
 	defer s.reset()
 	wait := backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2,
 		MaxInterval: 5 * time.Second}
-	for len(s.out) > 0 {
+	for tries := 0; len(s.out) > 0; {
 		err := s.w.Write(ctx, s.out, s.results)
 		if err == nil {
 			break
@@ -187,6 +188,10 @@ func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) er
 		retry := StreamRetry{Key: s.cfg.Key, Err: err, Wait: wait.NextBackOff()}
 		if !s.unwritten(ctx, chunk, &retry) {
 			break
+		}
+		if tries++; tries == 1 || tries%10 == 0 {
+			zerolog.Ctx(ctx).Warn().Str("key", retry.Key).Int("not_written", retry.NotWritten).Int("unknown", retry.Unknown).
+				Int("tries", tries).Err(retry.Err).Msg("stream: writing failed, will try again")
 		}
 		s.tell(retry)
 		if !pause(ctx, retry.Wait) {

@@ -43,7 +43,7 @@ type RangeConfig[T any] struct {
 func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	var wrong mistakes
 	rc := redisio.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.Count}
-	if rdb == nil {
+	if redisio.IsNilClient(rdb) {
 		wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
 	}
 	if !cfg.Since.IsZero() {

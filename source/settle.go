@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -59,7 +61,12 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 		errs = append(errs, err)
 	}
 	if len(s.letters) > 0 {
-		errs = append(errs, s.r.Dead(ctx, s.plan.deadKey, s.letters))
+		err := s.r.Dead(ctx, s.plan.deadKey, s.letters)
+		if err == nil {
+			zerolog.Ctx(ctx).Warn().Str("key", s.plan.group.Key).Str("dead", s.plan.deadKey).Int("entries", len(s.letters)).
+				Str("first", s.letters[0].ID).Msg("moved to the dead letters")
+		}
+		errs = append(errs, err)
 	}
 	if len(s.nacks) > 0 {
 		n, err := s.r.NackEach(ctx, s.nacks, s.delays)

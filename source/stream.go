@@ -98,10 +98,11 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	}
 	format := formatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("stream", func() flow.Reader[T] {
-		r, err := redisio.NewGroupReader(rdb, p.group)
-		return &streamReader[T]{
-			settler: settler{r: r, plan: p}, err: err, entries: entries[T]{format: format, most: p.maxDeliveries},
-		}
+		s := &streamReader[T]{settler: settler{plan: p}, entries: entries[T]{format: format, most: p.maxDeliveries}}
+		group := p.group
+		group.OnEvent = s.events.tell(p.group.OnEvent)
+		s.r, s.err = redisio.NewGroupReader(rdb, group)
+		return s
 	}, append(base, opts...)...)
 }
 
@@ -121,7 +122,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
 	}
-	if rdb == nil {
+	if redisio.IsNilClient(rdb) {
 		p.wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
 	}
 	p.wrong.of(p.group.Validate(), map[string]string{"MaxCount": "Count"})
@@ -180,6 +181,7 @@ func hashed(key string) string {
 type streamReader[T any] struct {
 	settler
 	entries entries[T]
+	events  events
 	err     error // of the configuration
 	open    atomic.Bool
 }
@@ -189,6 +191,7 @@ func (s *streamReader[T]) Open(ctx context.Context) error {
 	if s.err != nil {
 		return flow.Permanent(s.err)
 	}
+	s.events.log(ctx)
 	if err := s.r.Open(ctx); err != nil {
 		return final(ctx, err)
 	}

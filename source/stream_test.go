@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -697,4 +698,53 @@ func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
 	if in.count() != 0 || letter["dead:id"] != id || letter["dead:attempts"] != "4" || letter["data"] != "0" {
 		t.Errorf("handled %d times, letter %v", in.count(), letter)
 	}
+}
+
+// TestStreamLogs: what a reader notices and what ends in the dead letters is in the graph's log.
+func TestStreamLogs(t *testing.T) {
+	s := newStand(t)
+	ctx := t.Context()
+	s.fill(t, 1)
+	var log lockedBuffer
+	src := handle(source.Stream(s.rdb, config[string](s)), func(context.Context, flow.Message[string]) error {
+		return flow.Reject(errors.New("hopeless"))
+	})
+	var in inbox[string]
+	r := start(t, flow.To(src, in.sink()), flow.Log(zerolog.New(&log)))
+	soon(t, "a dead letter", func() bool { return s.rdb.XLen(ctx, s.key+":dead").Val() == 1 })
+	if err := s.rdb.XGroupDestroy(ctx, s.key, config[string](s).Group).Err(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "a line about the group", func() bool { return strings.Contains(log.String(), "stream: group recreated") })
+	drain(t, r)
+	if !strings.Contains(log.String(), "moved to the dead letters") {
+		t.Errorf("log:\n%s", log.String())
+	}
+}
+
+// TestStreamOfNilClient: a nil pointer in the interface is a nil client.
+func TestStreamOfNilClient(t *testing.T) {
+	var rdb *redis.Client
+	src := source.Stream(rdb, source.StreamConfig[string]{Key: "k", Group: "g"})
+	err := flow.New("g", flow.To(src, (&inbox[string]{}).sink())).Validate()
+	if err == nil || !strings.Contains(err.Error(), "the Redis client is nil") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }

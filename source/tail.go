@@ -46,7 +46,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 	rc := redisio.TailConfig{Key: cfg.Key, Start: cfg.Start, Block: cfg.Block, MaxCount: cfg.Count, Wait: cfg.Wait,
 		OnEvent: safely(cfg.OnEvent)}
 	var wrong mistakes
-	if rdb == nil {
+	if redisio.IsNilClient(rdb) {
 		wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
 	}
 	wrong.of(rc.Validate(), map[string]string{"MaxCount": "Count"})
