@@ -9,11 +9,17 @@ func Aside(f func() error) <-chan error {
 	done := make(chan error, 1)
 	run.Aside(func() {
 		defer close(done)
-		p, err := run.Call(f, func() { done <- errGoexit })
-		if p != nil {
-			err = &PanicError{Value: p.Value, Stack: p.Stack}
-		}
-		done <- err
+		done <- contained(f, func() { done <- errGoexit })
 	})
 	return done
+}
+
+// contained calls f, at the bottom of a goroutine of ours, and returns its error or its panic as one. exited is called
+// when f ends the goroutine by runtime.Goexit.
+func contained(f func() error, exited func()) error {
+	p, err := run.Call(f, exited)
+	if p != nil {
+		return &PanicError{Value: p.Value, Stack: p.Stack}
+	}
+	return err
 }

@@ -27,7 +27,6 @@ type edgeStats struct {
 	chunks   atomic.Uint64
 	blocked  atomic.Int64 // nanoseconds senders waited for room
 	since    atomic.Int64 // when the sender that waits now began to, in Unix nanoseconds; 0: none does
-	took     atomic.Uint64
 	done     atomic.Uint64
 	busy     atomic.Int64 // nanoseconds the reading lane worked
 }
@@ -36,8 +35,6 @@ func (s *edgeStats) sent(n int) {
 	s.messages.Add(uint64(n))
 	s.chunks.Add(1)
 }
-
-func (s *edgeStats) taken(n int) { s.took.Add(uint64(n)) }
 
 func (s *edgeStats) worked(n int, d time.Duration) {
 	s.done.Add(uint64(n))

@@ -247,7 +247,6 @@ func (s *gatherStage[T, U]) await(wanted []int) int {
 func (s *gatherStage[T, U]) received(port int, chunk []Message[T], ok bool) {
 	s.open[port] = ok
 	s.chunk[port], s.whole[port] = chunk, chunk
-	s.edges[port].stats.taken(len(chunk))
 }
 
 // one handles the next message of a port.

@@ -150,6 +150,11 @@ func (la *lane) poll() {
 // sleep waits on behalf of a message, having passed on all others. It reports false when the lane is stopped.
 func (la *lane) sleep(d time.Duration) bool {
 	la.flush(true)
+	return la.pause(d)
+}
+
+// pause waits as the lane stands. It reports false when the lane is stopped.
+func (la *lane) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -230,7 +235,6 @@ func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 			return nil
 		}
 		started := time.Now()
-		e.stats.taken(len(chunk))
 		pushAll(la, chunk, push)
 		e.stats.worked(len(chunk), time.Since(started))
 		e.recycle(chunk)

@@ -142,11 +142,7 @@ func (s *shift[T, U]) failure() error {
 
 // part runs one of the parts; its failure ends the life.
 func (s *shift[T, U]) part(f func() error) {
-	p, err := run.Call(f, func() { s.fail(Permanent(errGoexit)) })
-	if p != nil {
-		err = &PanicError{Value: p.Value, Stack: p.Stack}
-	}
-	if err != nil {
+	if err := contained(f, func() { s.fail(Permanent(errGoexit)) }); err != nil {
 		s.fail(err)
 	}
 }
@@ -168,7 +164,6 @@ func (s *shift[T, U]) feed() error {
 				giveBack(la, chunk)
 				break
 			}
-			s.in.stats.taken(len(chunk))
 			s.deal(la, chunk)
 			s.in.stats.worked(len(chunk), 0)
 			s.in.recycle(chunk)
@@ -264,16 +259,9 @@ func keyOf[T any](la *lane, st *stageRun, key keyer[T], m Message[T]) (h uint64,
 	if err == nil {
 		return h, true
 	}
-	base := &stageBase{}
-	base.init(la, st)
-	if again, _ := base.failed(m.lease, m.metaRef(), err, pastRetries); again {
-		m.lease.release(Nacked, nil, &la.news)
-	}
+	failOutright(la, st, m, err)
 	return 0, false
 }
-
-// pastRetries is a number of tries that every Retry policy considers enough.
-const pastRetries = 1 << 20
 
 // next returns the task that waits behind a finished one of its key; nil if none does.
 func (s *shift[T, U]) next(key uint64) *task[T, U] {

@@ -166,14 +166,10 @@ func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 	if len(in.bad) == 0 {
 		return in.msgs
 	}
-	base := &stageBase{}
-	base.init(la, s.st)
 	good, at := in.msgs[:0], 0
 	for i, m := range in.msgs {
 		if at < len(in.bad) && in.bad[at].at == i {
-			if again, _ := base.failed(m.lease, m.metaRef(), in.bad[at].err, pastRetries); again {
-				m.lease.release(Nacked, nil, &la.news)
-			}
+			failOutright(la, s.st, m, in.bad[at].err)
 			at++
 			continue
 		}

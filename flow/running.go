@@ -114,12 +114,9 @@ func (r *Running) supervise(isl *island) {
 	name := r.stages[isl.nodes[0]].name
 	var last error // of the lives before
 	for {
-		p, err := run.Call(isl.body, func() {
+		err := contained(isl.body, func() {
 			r.fail(&StageError{Graph: r.graph.name, Stage: name, Err: errGoexit})
 		})
-		if p != nil {
-			err = &PanicError{Value: p.Value, Stack: p.Stack}
-		}
 		if err == nil || r.hard.Err() != nil || !isl.wanted() {
 			if last != nil && isl.hopeless != nil && isl.hopeless() {
 				r.unopened(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
 
 // session is one life of a source's Reader, together with the committer that outlives its reading: it ends when all
@@ -39,9 +37,10 @@ func (s *sourceRun) begin(reader any) *session {
 	s.sessions = append(s.sessions, ses)
 	s.mu.Unlock()
 	s.run.committers.Go(func() {
-		_, _ = run.Call(ses.commitLoop, func() {
-			s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: errGoexit})
-		})
+		failed := func(err error) { s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: err}) }
+		if err := contained(ses.commitLoop, func() { failed(errGoexit) }); err != nil {
+			failed(err)
+		}
 	})
 	return ses
 }

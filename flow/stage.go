@@ -198,12 +198,12 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		l.release(Nacked, nil, &la.news)
 		return false, 0
 	}
-	if errors.Is(err, Skip) {
+	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}
+	if errors.Is(err, Skip) { // wanted, and nobody need hear of it
 		s.st.dropped.Add(1)
-		l.release(Dropped, &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}, &la.news)
+		l.release(Dropped, f, &la.news)
 		return false, 0
 	}
-	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}
 	d, cannot := possible(decide(s.st.policy, f), f, l)
 	s.st.faults.Add(1)
 	if hook := la.run.graph.hooks.Faulted; hook != nil {
@@ -234,6 +234,18 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	}
 	return false, 0
 }
+
+// failOutright deals with a message that never got as far as a handler: there is nothing to try again.
+func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
+	base := &stageBase{}
+	base.init(la, st)
+	if again, _ := base.failed(m.lease, m.metaRef(), err, pastRetries); again {
+		m.lease.release(Nacked, nil, &la.news)
+	}
+}
+
+// pastRetries is a number of tries that every Retry policy considers enough.
+const pastRetries = 1 << 20
 
 // possible turns a decision that the entry's source cannot carry out into one that can be.
 func possible(d Decision, f *Fault, l lease) (Decision, error) {

@@ -82,8 +82,9 @@ func (s *sinkStage[T]) write() {
 			break
 		}
 		chunk = again
-		s.buf = chunk // what drop gives back
-		if !s.pause(wait) {
+		s.buf = chunk    // what drop gives back
+		s.la.news.tell() // and not flush, as sleep would: that would come back here
+		if !s.la.pause(wait) {
 			giveBack(s.la, chunk)
 			break
 		}
@@ -122,20 +123,6 @@ func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (agai
 		}
 	}
 	return again, wait
-}
-
-// pause waits before a retry. It must not flush the lane, as sleep does: that would come back here.
-func (s *sinkStage[T]) pause(d time.Duration) bool {
-	s.la.news.tell()
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return !s.la.aborted
-	case <-s.la.ctx.Done():
-		s.la.aborted = true
-		return false
-	}
 }
 
 // reopen drops a Writer that panicked, since its state cannot be trusted: the next write opens another.
