@@ -57,3 +57,18 @@ func (e *DecodeError) Error() string {
 
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
+
+// FormatOf is the format that a config asks for which has a codec and a format: the format, or the native one with the
+// codec, or what suits T: Raw for Fields, and else the native one with DefaultCodec.
+func FormatOf[T any](codec Codec[T], format Format[T]) Format[T] {
+	if format != nil {
+		return format
+	}
+	if codec == nil {
+		if raw, ok := Raw().(Format[T]); ok {
+			return raw
+		}
+		codec = DefaultCodec[T]()
+	}
+	return Native(codec)
+}

@@ -199,31 +199,25 @@ func (h *heldSet) unpark(ids []string) {
 
 // unknown filters ids that are neither held nor parked.
 func (h *heldSet) unknown(ids []string) []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	out := ids[:0]
-	for _, s := range ids {
-		id, err := ParseID(s)
-		if err != nil {
-			continue
-		}
-		_, held := h.held.get(id)
+	return h.filter(ids, func(_ string, id ID, held bool) bool {
 		_, waits := h.parked[id]
-		if !held && !waits {
-			out = append(out, s)
-		}
-	}
-	return out
+		return !held && !waits
+	})
 }
 
 // notHeld filters ids that are not held; parked ones pass.
 func (h *heldSet) notHeld(ids []string) []string {
+	return h.filter(ids, func(_ string, _ ID, held bool) bool { return !held })
+}
+
+// filter keeps, in place, the ids that keep says; those that are none go.
+func (h *heldSet) filter(ids []string, keep func(s string, id ID, held bool) bool) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	out := ids[:0]
 	for _, s := range ids {
 		if id, err := ParseID(s); err == nil {
-			if _, held := h.held.get(id); !held {
+			if _, held := h.held.get(id); keep(s, id, held) {
 				out = append(out, s)
 			}
 		}
@@ -244,23 +238,12 @@ func idStrings(ids []ID) []string {
 
 // lost filters ids that are held and not being settled.
 func (h *heldSet) lost(ids []string) []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	out := ids[:0]
-	for _, s := range ids {
-		id, err := ParseID(s)
-		if err != nil {
-			continue
-		}
-		_, held := h.held.get(id)
+	return h.filter(ids, func(s string, _ ID, held bool) bool {
 		for _, list := range h.settling {
 			held = held && !slices.Contains(list, s)
 		}
-		if held {
-			out = append(out, s)
-		}
-	}
-	return out
+		return held
+	})
 }
 
 // parkedOf returns those of ids that are parked.

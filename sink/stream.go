@@ -89,7 +89,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 		base = append(base, flow.Workers(wc.Pipelines), flow.Unordered())
 	}
 	wc.Pipelines = 1 // each worker has a Writer, and a connection, of its own
-	format := formatOf(cfg.Codec, cfg.Format)
+	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSink("stream", func() flow.Writer[T] {
 		w, err := redisio.NewWriter(rdb, wc)
 		return &streamWriter[T]{cfg: &cfg, w: w, err: err, format: format}
@@ -123,20 +123,6 @@ func (c *StreamConfig[T]) mistakes(rdb redis.UniversalClient, err error) (wrong 
 	}
 	of(err)
 	return wrong
-}
-
-// formatOf is the format a config asks for: its own, or that of its codec, or what suits T.
-func formatOf[T any](codec redisio.Codec[T], format redisio.Format[T]) redisio.Format[T] {
-	if format != nil {
-		return format
-	}
-	if codec == nil {
-		if raw, ok := redisio.Raw().(redisio.Format[T]); ok {
-			return raw
-		}
-		codec = redisio.DefaultCodec[T]()
-	}
-	return redisio.Native(codec)
 }
 
 // streamWriter is the running side of Stream: one pipeline.

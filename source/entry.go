@@ -81,20 +81,6 @@ func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 	return m
 }
 
-// formatOf is the format a config asks for: its own, or that of its codec, or what suits T.
-func formatOf[T any](codec redisio.Codec[T], format redisio.Format[T]) redisio.Format[T] {
-	if format != nil {
-		return format
-	}
-	if codec == nil {
-		if raw, ok := redisio.Raw().(redisio.Format[T]); ok {
-			return raw
-		}
-		codec = redisio.DefaultCodec[T]()
-	}
-	return redisio.Native(codec)
-}
-
 // mistakes gathers what is wrong with a config, for Validate to report.
 type mistakes []flow.StageOption
 

@@ -73,7 +73,7 @@ func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.St
 	if cfg.MaxBytes != 0 {
 		base = append(base, flow.MaxBytes(cfg.MaxBytes))
 	}
-	format := formatOf(cfg.Codec, cfg.Format)
+	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("range", func() flow.Reader[T] {
 		r, err := redisio.NewRangeReader(rdb, rc)
 		return &rangeReader[T]{r: r, err: err, wait: cfg.Wait, entries: entries[T]{format: format}}

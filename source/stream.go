@@ -96,7 +96,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	if cfg.MaxBytes != 0 {
 		base = append(base, flow.MaxBytes(cfg.MaxBytes))
 	}
-	format := formatOf(cfg.Codec, cfg.Format)
+	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("stream", func() flow.Reader[T] {
 		s := &streamReader[T]{settler: settler{plan: p}, entries: entries[T]{format: format, most: p.maxDeliveries}}
 		group := p.group

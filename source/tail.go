@@ -61,7 +61,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 	if cfg.MaxBytes != 0 {
 		base = append(base, flow.MaxBytes(cfg.MaxBytes))
 	}
-	format := formatOf(cfg.Codec, cfg.Format)
+	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("tail", func() flow.Reader[T] {
 		r, err := redisio.NewTailReader(rdb, rc)
 		return &tailReader[T]{r: r, err: err, entries: entries[T]{format: format}}
