@@ -26,6 +26,7 @@ type sourceRun struct {
 	settled     atomic.Uint64
 	released    atomic.Uint64 // given back unfinished
 	uncommitted atomic.Uint64 // settled, but no commit of it has succeeded by the end
+	lost        atomic.Uint64 // leases lost while the entries were in work
 	outcomes    [len(outcomeNames)]atomic.Uint64
 }
 

@@ -253,7 +253,11 @@ func (s *gatherStage[T, U]) received(port int, chunk []Message[T], ok bool) {
 func (s *gatherStage[T, U]) one(port int) {
 	m := s.chunk[port][0]
 	s.chunk[port] = s.chunk[port][1:]
-	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
+	if leased := s.la.run.leased.Load(); leased && !s.la.take(m.lease) {
+		m.lease.release(Nacked, nil, &s.la.news)
+	} else {
+		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
+	}
 	s.la.step()
 	if len(s.chunk[port]) == 0 {
 		e := s.edges[port]

@@ -15,6 +15,9 @@ type lane struct {
 	run  *Running
 	ctx  context.Context // the hard context: done at Stop, at the drain's deadline, when the graph fails
 	news news
+	hand inHand
+
+	stages []*stageBase // whose contexts inHand renews
 
 	// aborted is set when the lane must not go on: what is pushed from then on goes back to its source.
 	aborted bool
@@ -61,6 +64,8 @@ func newLane(r *Running) *lane { return &lane{run: r, ctx: r.hard} }
 // the lane's stages hold is passed on or given back.
 func (la *lane) live(body func() error) error {
 	opened, ended := 0, false
+	la.run.lanes.add(la)
+	defer la.run.lanes.remove(la)
 	defer func() {
 		if !ended {
 			la.aborted = true
@@ -249,7 +254,11 @@ func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 	next := 0
 	la.steps, la.looked = 0, 0
+	leased := la.run.leased.Load()
 	defer func() {
+		if leased {
+			la.put()
+		}
 		if next < len(chunk) {
 			giveBack(la, chunk[next:])
 		}
@@ -259,6 +268,10 @@ func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 			return
 		}
 		next = i + 1
+		if leased && !la.take(chunk[i].lease) {
+			chunk[i].lease.release(Nacked, nil, &la.news)
+			continue
+		}
 		push(chunk[i])
 		if !la.aborted {
 			la.step()

@@ -70,7 +70,8 @@ type slab struct {
 	left    int       // not collected yet; the committer's alone
 	scanned int       // cells before it are collected; the committer's alone
 
-	mu    sync.Mutex // guards notes
+	lost  atomic.Bool // some note says lost
+	mu    sync.Mutex  // guards notes
 	notes map[int32]note
 }
 
@@ -78,6 +79,7 @@ type slab struct {
 type note struct {
 	fault   *Fault // of the worst outcome
 	effects []Effect
+	lost    bool // the source has lost the lease
 }
 
 func newSlab(n int, from *session) *slab {
@@ -239,7 +241,7 @@ func (s *slab) take(i int, h *harvest) {
 	if !h.wanted {
 		return
 	}
-	st := Settlement{Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault, Effects: n.effects}
+	st := Settlement{Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault, Effects: n.effects, Lost: n.lost}
 	if s.metas != nil {
 		st.Meta = &s.metas[i]
 	}

@@ -6,7 +6,8 @@ import (
 )
 
 // Reader is the running side of a source: what NewSource makes afresh for each life of the source. It is used by one
-// goroutine at a time, apart from Commit. Optional interfaces: Opener, Committer, Closer, Meter.
+// goroutine at a time, apart from Commit. Optional interfaces: Opener, Committer, Closer, Meter, Leaser,
+// Prober.
 type Reader[T any] interface {
 	// Read adds messages to the intake: at least one, at most what it has room for. It blocks until there is one, the
 	// context is done, or the source has ended (io.EOF, with or without messages). What was added counts as read even
@@ -56,6 +57,8 @@ type Settlement struct {
 	// of a stage.
 	Fault   *Fault
 	Effects []Effect
+	// Lost says that the source's Reader has reported the entry's lease as lost while it was in work: see Leaser.
+	Lost bool
 }
 
 // Err returns the handler's error behind the outcome; nil where there is no Fault.

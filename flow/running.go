@@ -28,7 +28,9 @@ type Running struct {
 	islands    []*island
 	sources    []*sourceRun
 	edges      []edgeRun
-	group      run.Group // the islands
+	lanes      lanes
+	leased     atomic.Bool // a source can lose leases
+	group      run.Group   // the islands
 	committers run.Group
 
 	state   atomic.Int32 // State

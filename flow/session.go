@@ -29,6 +29,7 @@ func (s *sourceRun) begin(reader any) *session {
 	_, commits := reader.(Committer)
 	ses := &session{source: s, reader: reader, wakeup: make(chan struct{}, 1)}
 	ses.direct = !commits && s.run.graph.hooks.Committed == nil
+	ses.lease(reader)
 	if n := s.node; !commits && (n.redelivers || n.deadLetters || n.effects) {
 		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: Permanent(errNoCommitter)})
 	}

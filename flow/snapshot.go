@@ -32,6 +32,7 @@ type SourceSnapshot struct {
 	Dropped     uint64        `json:"dropped"`
 	Dead        uint64        `json:"dead"`
 	Nacked      uint64        `json:"nacked"`
+	Lost        uint64        `json:"lost"`    // entries whose lease was lost while they were in work: see Leaser
 	Oldest      time.Duration `json:"oldest"`  // how long the oldest unsettled entry has been here
 	Lag         int64         `json:"lag"`     // entries not read yet, by the backend's count; -1: unknown
 	Pending     int64         `json:"pending"` // entries read and not settled, by the backend's count; -1: unknown
@@ -120,6 +121,7 @@ func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
 	sn.Read, sn.Settled = s.st.in.Load(), s.settled.Load()
 	sn.Acked, sn.Dropped = s.outcomes[Acked].Load(), s.outcomes[Dropped].Load()
 	sn.Dead, sn.Nacked = s.outcomes[Dead].Load(), s.outcomes[Nacked].Load()+s.outcomes[Failed].Load()
+	sn.Lost = s.lost.Load()
 	for _, ses := range sessions {
 		ses.mu.Lock()
 		if len(ses.slabs) > 0 {

@@ -91,6 +91,7 @@ func Sleep(ctx context.Context, d time.Duration) error {
 func (s *stageBase) init(la *lane, st *stageRun) {
 	s.la, s.st, s.timeout = la, st, st.node.timeout
 	s.ctx = &stageContext{la.ctx, s}
+	la.stages = append(la.stages, s)
 }
 
 // count moves the counters to where snapshots see them; part of each flush.
@@ -198,6 +199,10 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		l.release(Nacked, nil, &la.news)
 		return false, 0
 	}
+	if l.isLost() { // likewise, and nobody has to try again: somebody else is at it
+		l.release(Nacked, nil, &la.news)
+		return false, 0
+	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}
 	if errors.Is(err, Skip) { // wanted, and nobody need hear of it
 		s.st.dropped.Add(1)
@@ -237,8 +242,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 
 // failOutright deals with a message that never got as far as a handler: there is nothing to try again.
 func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
-	base := &stageBase{}
-	base.init(la, st)
+	base := &stageBase{la: la, st: st}
 	if again, _ := base.failed(m.lease, m.metaRef(), err, pastRetries); again {
 		m.lease.release(Nacked, nil, &la.news)
 	}
@@ -279,7 +283,7 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 		s.la.park(after, tries)
 		return false
 	}
-	if !s.la.sleep(after) {
+	if !s.la.sleep(after) || l.isLost() {
 		l.release(Nacked, nil, &s.la.news)
 		return false
 	}

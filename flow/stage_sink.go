@@ -13,6 +13,8 @@ type sinkStage[T any] struct {
 	open func() Writer[T]
 	w    Writer[T]
 	buf  []Message[T]
+
+	leases []lease // of the chunk being written
 }
 
 func newSinkStage[T any](la *lane, st *stageRun, open func() Writer[T]) *sinkStage[T] {
@@ -66,7 +68,7 @@ func (s *sinkStage[T]) write() {
 			err = s.start()
 		}
 		if err == nil {
-			err = s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+			err = s.try(chunk)
 		}
 		if err == nil {
 			for i := range chunk {
@@ -96,6 +98,18 @@ func (s *sinkStage[T]) write() {
 	full := s.buf[:cap(s.buf)]
 	clear(full)
 	s.buf = full[:0]
+}
+
+// try is one Write, which is interrupted when the leases of the whole chunk are lost.
+func (s *sinkStage[T]) try(chunk []Message[T]) error {
+	if s.la.run.leased.Load() {
+		s.leases = s.leases[:0]
+		for i := range chunk {
+			s.leases = append(s.leases, chunk[i].lease)
+		}
+		defer s.la.putBack(s.la.takeAll(s.leases...))
+	}
+	return s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
 }
 
 // unwritten settles what a Write has settled, and returns what is to be tried again and the longest wait asked for.

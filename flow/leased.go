@@ -1,0 +1,107 @@
+package flow
+
+import "errors"
+
+// ErrLeaseLost is the cause of a handler's context when the source has lost the lease of the entry at hand: another
+// reader has the entry now and will handle it.
+var ErrLeaseLost = errors.New("flow: lease lost, another reader has the entry now")
+
+// Leaser is a Reader that has its entries on leases that it can lose, as when this process stood still for longer than a
+// lease lasts. OnLeaseLost is called once, before Open, with the function to report lost entries to, by their Meta.ID.
+//
+// What becomes of a lost entry: the context of the handler that is at it is cancelled with ErrLeaseLost as its cause; if it
+// has not been handled yet it will not be. It settles like any other (Nacked when it was not finished), with Lost set,
+// and it is the Reader's business not to touch what is another's. A message made of several entries (Join), or a chunk that
+// a sink is writing, counts as lost when all its entries are.
+type Leaser interface {
+	OnLeaseLost(lost func(ids []string))
+}
+
+// lease tells the reader where to report lost leases, if it is a Leaser.
+func (ses *session) lease(reader any) {
+	if l, ok := reader.(Leaser); ok {
+		ses.source.run.leased.Store(true)
+		l.OnLeaseLost(ses.lose)
+	}
+}
+
+// lose marks entries as lost, and interrupts those who are at them.
+//
+// Idea: a lane publishes what it has in hand before it looks whether that is lost; here it is marked lost before the lanes are
+// looked at. So one of the two sees the other, whichever comes first.
+func (ses *session) lose(ids []string) {
+	lost := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		lost[id] = true
+	}
+	cells := make(map[*cell]bool)
+	ses.mu.Lock()
+	for _, s := range ses.slabs {
+		s.lose(lost, cells)
+	}
+	ses.mu.Unlock()
+	s := ses.source
+	if len(cells) == 0 {
+		return
+	}
+	s.lost.Add(uint64(len(cells)))
+	s.run.lanes.interrupt(cells)
+}
+
+// lose marks those leases of the slab as lost that have not settled, and adds them to cells.
+func (s *slab) lose(ids map[string]bool, cells map[*cell]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.metas {
+		if c := &s.cells[i]; ids[s.metas[i].ID] && c.more.Load() > settled {
+			l := lease{s, int32(i)}
+			n := s.notes[l.at]
+			if !n.lost {
+				n.lost = true
+				s.setNote(l, n)
+				s.lost.Store(true)
+			}
+			cells[c] = true
+		}
+	}
+}
+
+// isLost reports whether all entries behind the lease are lost. The caller owns a share of it, unless it is an entry's.
+func (l lease) isLost() bool {
+	if l.none() {
+		return false
+	}
+	s := l.slab
+	if s.members != nil {
+		return allLost(s.members)
+	}
+	if !s.lost.Load() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.notes[l.at].lost
+}
+
+func allLost(leases []lease) bool {
+	for _, l := range leases {
+		if !l.isLost() {
+			return false
+		}
+	}
+	return len(leases) > 0
+}
+
+// appendEntries appends the leases of the entries behind l, of which the caller owns a share.
+func (l lease) appendEntries(to []lease) []lease {
+	switch {
+	case l.none():
+	case l.slab.members == nil:
+		to = append(to, l)
+	default:
+		for _, member := range l.slab.members {
+			to = member.appendEntries(to)
+		}
+	}
+	return to
+}
