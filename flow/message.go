@@ -35,6 +35,9 @@ type Meta struct {
 	Headers Headers
 	// Attempt counts the deliveries of the entry by its source, this one included: 1 is the first.
 	Attempt int
+	// MaybeDuplicate says that the producer had to write the message a second time, because it could not know whether the
+	// first had got through: there may be two of it.
+	MaybeDuplicate bool
 }
 
 // Headers are the name/value pairs of a message, in order; names may repeat.
