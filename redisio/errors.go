@@ -147,6 +147,7 @@ func IsPermanent(err error) bool { return judge(err) == permanent }
 
 func groupExists(err error) bool  { return redis.HasErrorPrefix(err, "BUSYGROUP") }
 func isWrongType(err error) bool  { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+func crossSlot(err error) bool    { return redis.HasErrorPrefix(err, "CROSSSLOT") }
 func refusedKeys(err error) bool  { return judge(err) == lostGroup }
 func isServerSaid(err error) bool { var a redis.Error; return errors.As(err, &a) }
 

@@ -1,0 +1,345 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// scriptReplay: KEYS dead stream, stream to replay to. ARGV id, values of the entry, values to copy, extra names and values…
+// Adds a copy and deletes the dead letter; returns the new ID, or "" if the dead letter is gone: then somebody, or a call
+// whose reply was lost, did it. The deletion of nothing comes first so that who may not delete does not copy either. An
+// entry of more values than Lua hands over is left alone: the answer is -1.
+const scriptReplay = `
+local id, all, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local t = redis.call('TYPE', KEYS[2])['ok']
+if t ~= 'none' and t ~= 'stream' then return redis.error_reply('WRONGTYPE the key to replay to holds a '..t) end
+local e = redis.call('XRANGE', KEYS[1], id, id)[1]
+if not e then return '' end
+if #e[2] ~= all then return redis.error_reply('ERR the dead letter is not the one that was read') end
+redis.call('XDEL', KEYS[1], '0-0')
+local a = {'XADD', KEYS[2], '*'}
+for i = 1, keep do a[#a+1] = e[2][i] end
+for i = 4, #ARGV do a[#a+1] = ARGV[i] end
+if #a > 7900 then return -1 end
+local new = redis.call(unpack(a))
+redis.call('XDEL', KEYS[1], id)
+return new`
+
+// ReplayOptions say how dead letters are replayed.
+type ReplayOptions struct {
+	// To is the stream to write to. The default is, for each dead letter, the stream it came from.
+	To string
+	// Rate is how many entries a second at most; 0: as fast as it goes. What failed once by overload fails again if all of
+	// it comes back at once.
+	Rate float64
+	// DryRun only counts.
+	DryRun bool
+	// KeepReason leaves the dead:… fields on the replayed entry, and adds dead:replayed, the time. The default writes the
+	// fields that the entry had, to the byte, and nothing else.
+	KeepReason bool
+	// TwoSteps allows To to lie in another slot of a Redis Cluster, where no script can do both: the copy is written, then
+	// the dead letter deleted. If the process or the connection ends in between, the entry has been replayed and is still
+	// a dead letter: another replay makes a duplicate.
+	TwoSteps bool
+	// OnProgress is called after each chunk.
+	OnProgress func(ReplayReport)
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError.
+func (o ReplayOptions) Validate() error {
+	if o.Rate < 0 {
+		return &ConfigError{"ReplayOptions", "Rate", "is negative", "leave it 0 for no limit"}
+	}
+	return nil
+}
+
+// ReplayReport is what a replay did, or would do.
+type ReplayReport struct {
+	Matched  int64            // dead letters that the filter took
+	Replayed int64            // written back, and deleted here; 0 in a dry run
+	Gone     int64            // not there (any more): replayed or dropped by somebody else, or by a call whose reply was lost
+	Empty    int64            // without original fields: trimmed before they died, nothing is left to replay
+	NoOrigin int64            // left, for they don't say which stream they came from, and To is not set
+	To       map[string]int64 // of Matched, how many go where; beyond a thousand streams the rest is under ""
+}
+
+// maxTargets bounds ReplayReport.To.
+const maxTargets = 1000
+
+// CrossSlotError is a replay to a stream in another slot of a Redis Cluster. Nothing was done about the entry.
+type CrossSlotError struct {
+	From, To string
+	Err      error
+}
+
+func (e *CrossSlotError) Error() string {
+	return fmt.Sprintf("redisio: replay %q to %q: they are in different slots of the cluster, so that copying and deleting can't be one step; "+
+		"choose a target with the same hash tag, or set TwoSteps and accept a duplicate if it is cut off in between", keyName(e.From), keyName(e.To))
+}
+
+// Unwrap returns the server's answer.
+func (e *CrossSlotError) Unwrap() error { return e.Err }
+
+// ReplayDeadLetters gives dead letters another life: each is written to the stream it came from, as it was there, and
+// deleted here, in one atomic step each. As a new entry it has a new ID, and its deliveries count from one; all groups of
+// that stream get it, those too that had settled it. A call that failed, or was cut off, may be repeated: nothing is
+// written twice. Dead letters that come while it runs are left alone, so an entry that dies again is not replayed for ever.
+//
+// The report counts what was done, beside an error too. Entries that can't be replayed stay where they are.
+func ReplayDeadLetters(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, o ReplayOptions) (ReplayReport, error) {
+	p := replay{rdb: rdb, key: key, o: o, report: ReplayReport{To: make(map[string]int64)}}
+	if err := errors.Join(o.Validate(), p.target(o.To)); err != nil {
+		return p.report, err
+	}
+	p.began = time.Now()
+	err := deadPages(ctx, rdb, key, f, func(page []DeadEntry, missing int) error {
+		p.report.Gone += int64(missing)
+		return p.page(ctx, page)
+	})
+	if err == nil && p.report.NoOrigin > 0 {
+		err = &ConfigError{"ReplayOptions", "To", fmt.Sprintf("is empty, and %d entries of %q don't tell the stream they came from", p.report.NoOrigin, keyName(key)),
+			"name the stream to write to"}
+	}
+	return p.report, err
+}
+
+// replay is one call of ReplayDeadLetters.
+type replay struct {
+	rdb    redis.UniversalClient
+	key    string
+	o      ReplayOptions
+	report ReplayReport
+	began  time.Time
+	sent   int64
+}
+
+// target checks a stream to write to; none is fine.
+func (p *replay) target(to string) error {
+	if to == p.key {
+		return &ConfigError{"ReplayOptions", "To", fmt.Sprintf("is the dead-letter stream %q itself", keyName(to)), "name another stream"}
+	}
+	return nil
+}
+
+// letter is a dead letter and where it goes.
+type letter struct {
+	*DeadEntry
+	to string
+}
+
+func (p *replay) page(ctx context.Context, page []DeadEntry) error {
+	letters := make([]letter, 0, len(page))
+	for i := range page {
+		d := &page[i]
+		p.report.Matched++
+		to := p.o.To
+		if to == "" {
+			to = d.Reason.Key
+		}
+		switch {
+		case len(d.Original) == 0:
+			p.report.Empty++
+			continue
+		case to == "":
+			p.report.NoOrigin++
+			continue
+		}
+		if err := p.target(to); err != nil {
+			return err
+		}
+		if _, known := p.report.To[to]; !known && len(p.report.To) >= maxTargets {
+			p.report.To[""]++
+		} else {
+			p.report.To[to]++
+		}
+		letters = append(letters, letter{d, to})
+	}
+	for !p.o.DryRun && len(letters) > 0 {
+		n := min(len(letters), p.chunk())
+		if err := p.pace(ctx); err != nil {
+			return err
+		}
+		if err := p.send(ctx, letters[:n]); err != nil {
+			return err
+		}
+		letters = letters[n:]
+		p.progress()
+	}
+	if p.o.DryRun {
+		p.progress()
+	}
+	return nil
+}
+
+func (p *replay) progress() {
+	if p.o.OnProgress != nil {
+		p.o.OnProgress(p.report)
+	}
+}
+
+// chunk is how many entries go in one pipeline: no more than a tenth of a second's, so that a rate is even.
+func (p *replay) chunk() int {
+	if p.o.Rate == 0 {
+		return deadPage
+	}
+	return max(1, min(deadPage, int(p.o.Rate/10)))
+}
+
+// pace waits until the next entry is due.
+func (p *replay) pace(ctx context.Context) error {
+	due := time.Now()
+	if p.o.Rate > 0 {
+		due = p.began.Add(time.Duration(float64(p.sent) / p.o.Rate * float64(time.Second)))
+	}
+	if !sleep(ctx, nil, time.Until(due)) {
+		return ended(ctx)
+	}
+	return nil
+}
+
+// send replays a chunk. Each entry has a script of its own: atomic where it must be, and short for the server.
+func (p *replay) send(ctx context.Context, letters []letter) error {
+	pipe := p.rdb.Pipeline()
+	cmds := make([]*redis.Cmd, len(letters))
+	for i, l := range letters {
+		keep := len(l.Original)
+		if p.o.KeepReason {
+			keep = len(l.Fields)
+		}
+		args := append([]any{l.ID, 2 * len(l.Fields), 2 * keep}, p.extra()...)
+		cmds[i] = pipe.Eval(ctx, scriptReplay, []string{p.key, l.to}, args...)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	p.sent += int64(len(letters))
+	var first error
+	for i, cmd := range cmds {
+		answer, err := cmd.Result()
+		switch {
+		case err == nil && answer == "":
+			p.report.Gone++
+			continue
+		case err == nil && answer == int64(-1):
+			err = p.large(ctx, letters[i])
+		case crossSlot(err) && p.o.TwoSteps:
+			err = p.twoSteps(ctx, letters[i])
+		case crossSlot(err):
+			err = &CrossSlotError{p.key, letters[i].to, err}
+		}
+		switch {
+		case errors.Is(err, ErrNoEntry):
+			p.report.Gone++
+		case err == nil:
+			p.report.Replayed++
+		case first == nil:
+			first = err
+			if gone := ended(ctx); gone != nil {
+				first = gone
+			} else if is := (*CrossSlotError)(nil); !errors.As(err, &is) {
+				first = fmt.Errorf("redisio: replay %s of %q to %q: %w", letters[i].ID, keyName(p.key), keyName(letters[i].to), err)
+			}
+		}
+	}
+	return first
+}
+
+func (p *replay) extra() []any {
+	if !p.o.KeepReason {
+		return nil
+	}
+	return []any{deadReplayed, stamp(time.Now())}
+}
+
+// add is the XADD of a replayed entry.
+func (p *replay) add(l letter) []any {
+	fields := l.Original
+	if p.o.KeepReason {
+		fields = l.Fields
+	}
+	args := make([]any, 0, 5+2*len(fields))
+	args = append(args, "xadd", l.to, "*")
+	for i := range fields {
+		args = append(args, &fields[i].Name, fields[i].Value)
+	}
+	return append(args, p.extra()...)
+}
+
+// large replays an entry of more fields than a script can hand over: a transaction, if nobody touched the dead letters
+// since this one was looked at.
+func (p *replay) large(ctx context.Context, l letter) error {
+	for n := 1; ; n++ {
+		err := p.rdb.Watch(ctx, func(tx *redis.Tx) error {
+			if err := p.there(ctx, tx, l.ID); err != nil {
+				return err
+			}
+			_, err := tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+				pipe.Do(ctx, p.add(l)...)
+				pipe.XDel(ctx, p.key, l.ID)
+				return nil
+			})
+			return err
+		}, p.key)
+		if !errors.Is(err, redis.TxFailedErr) || n == 100 {
+			return err
+		}
+		if !sleep(ctx, nil, backoff(min(n, 4))) {
+			return ended(ctx)
+		}
+	}
+}
+
+// there says ErrNoEntry if a dead letter is gone.
+func (p *replay) there(ctx context.Context, rdb redis.StreamCmdable, id string) error {
+	found, err := rdb.XRangeN(ctx, p.key, id, id, 1).Result()
+	if err == nil && len(found) == 0 {
+		err = ErrNoEntry
+	}
+	return err
+}
+
+// twoSteps replays an entry into another slot.
+func (p *replay) twoSteps(ctx context.Context, l letter) error {
+	if err := p.there(ctx, p.rdb, l.ID); err != nil {
+		return err
+	}
+	if err := p.rdb.Do(ctx, p.add(l)...).Err(); err != nil {
+		return err
+	}
+	return p.rdb.XDel(ctx, p.key, l.ID).Err()
+}
+
+// DropOptions say how dead letters are dropped.
+type DropOptions struct {
+	DryRun     bool        // only count
+	OnProgress func(int64) // called with the number so far
+}
+
+// DropDeadLetters deletes dead letters for good and returns how many; in a dry run, how many it would. The zero filter
+// means all that are there now.
+func DropDeadLetters(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, o DropOptions) (dropped int64, err error) {
+	err = deadPages(ctx, rdb, key, f, func(page []DeadEntry, _ int) error {
+		if len(page) == 0 {
+			return nil
+		}
+		n := int64(len(page))
+		if !o.DryRun {
+			ids := make([]string, len(page))
+			for i := range page {
+				ids[i] = page[i].ID
+			}
+			var err error
+			if n, err = rdb.XDel(ctx, key, ids...).Result(); err != nil {
+				return keyError("drop dead letters of", key, err)
+			}
+		}
+		dropped += n
+		if o.OnProgress != nil {
+			o.OnProgress(dropped)
+		}
+		return nil
+	})
+	return dropped, err
+}

@@ -1,0 +1,253 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// scriptReset: ARGV group, live ms, released, position. Sets the group's position unless it has consumers that are idle for
+// less than live ms, and returns their names. live 0: whoever lives.
+const scriptReset = luaLive + `
+local live = living()
+if live[1] then return live end
+redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[4])
+return {}`
+
+// scriptUnpend: ARGV group, live ms, released, from id, "drop" or "release", how many. Settles a page of pending entries, or
+// makes them due for anybody, unless consumers live. Returns the living, how many there were, and the last ID.
+//
+// Released entries become those of a consumer that nobody is: a claim would make their own consumer look alive.
+const scriptUnpend = luaLive + `
+local live = living()
+if live[1] then return {live, 0, ''} end
+local page = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[6])
+for _, p in ipairs(page) do
+  if ARGV[5] == 'drop' then redis.call('XACK', KEYS[1], ARGV[1], p[1])
+  else redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, p[1], 'IDLE', 86400000, 'RETRYCOUNT', p[4], 'JUSTID') end
+end
+return {live, #page, page[1] and page[#page][1] or ''}`
+
+// luaLive: living() lists the consumers of group ARGV[1], but for ARGV[3], that are idle for less than ARGV[2] ms.
+const luaLive = `
+local function living()
+  local live = {}
+  for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local f = {}
+    for i = 1, #c, 2 do f[c[i]] = c[i+1] end
+    if f['name'] ~= ARGV[3] and f['idle'] < tonumber(ARGV[2]) then live[#live+1] = f['name'] end
+  end
+  return live
+end`
+
+// ReleasedConsumer is who has the entries that Reset released, until a reader takes them.
+const ReleasedConsumer = "redisio:released"
+
+// PendingChoice says what becomes of a group's pending entries when its position is reset.
+type PendingChoice int
+
+const (
+	KeepPending    PendingChoice = iota // they stay as they are: readers take them over when their leases have ended
+	ReleasePending                      // any reader may have them at once
+	DropPending                         // they are settled as if acked: lost, unless the new position brings them again
+)
+
+// ResetOptions say how a group's position is reset.
+type ResetOptions struct {
+	DryRun  bool          // only tell what would happen
+	Force   bool          // although consumers live: what they hold goes on, and what they have read is theirs to ack
+	Live    time.Duration // a consumer that is idle for less counts as alive; default 30 s
+	Pending PendingChoice
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError.
+func (o ResetOptions) Validate() error {
+	var errs []error
+	if o.Live < 0 {
+		errs = append(errs, &ConfigError{"ResetOptions", "Live", "is negative", "leave it 0 for 30 s; Force is what goes on regardless"})
+	}
+	if o.Pending < KeepPending || o.Pending > DropPending {
+		errs = append(errs, &ConfigError{"ResetOptions", "Pending", fmt.Sprintf("is %d", o.Pending), "choose KeepPending, ReleasePending or DropPending"})
+	}
+	return errors.Join(errs...)
+}
+
+// ResetPlan is what a reset does, or in a dry run would do.
+type ResetPlan struct {
+	From    ID              // the last entry delivered, so far
+	To      ID              // … and from now on
+	Again   int64           // entries between, that are delivered again
+	Skipped int64           // entries between, that are never delivered
+	AtLeast bool            // Again or Skipped are that many or more: counting stopped there
+	Pending int64           // entries pending
+	Settled int64           // of these, how many were dropped or released; 0 in a dry run
+	Live    []ConsumerState // consumers that are alive
+}
+
+// LiveConsumersError is a reset refused because the group is being read.
+type LiveConsumersError struct {
+	Key, Group string
+	Consumers  []string
+}
+
+func (e *LiveConsumersError) Error() string {
+	names := e.Consumers[:min(len(e.Consumers), 5)]
+	more := ""
+	if n := len(e.Consumers) - len(names); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("redisio: reset group %q of %q: it is being read by %q%s; stop them first, or use Force", e.Group, keyName(e.Key), names, more)
+}
+
+// Reset sets the position of a group: what lies behind it is delivered, again or for the first time, and nothing before it.
+// Ask with DryRun first. While consumers live it refuses: they would do what they are doing twice. The check and the step
+// are one. (Before Redis 7.2 a reader that waits for entries can't be seen to live; see [ConsumerState].)
+//
+// Readers of this package that run through it, by Force, go on from the new position.
+func Reset(ctx context.Context, rdb redis.UniversalClient, key, group string, to Start, o ResetOptions) (ResetPlan, error) {
+	var plan ResetPlan
+	err := errors.Join(needClient(rdb, "Reset"), needKey("Reset", key), o.Validate())
+	if to.IsZero() {
+		err = errors.Join(err, &ConfigError{"Reset", "to", "is not set", "choose StartBeginning, StartEnd, StartID or StartTime"})
+	}
+	if err != nil {
+		return plan, err
+	}
+	def(&o.Live, 30*time.Second)
+	wrap := func(err error) error {
+		if is := (*LiveConsumersError)(nil); errors.As(err, &is) {
+			return err
+		}
+		return keyError("reset group "+group+" of", key, err)
+	}
+	if plan, err = resetPlan(ctx, rdb, key, group, to, o); err != nil {
+		return plan, wrap(err)
+	}
+	if !o.Force && len(plan.Live) > 0 && !o.DryRun {
+		return plan, alive(key, group, names(plan.Live))
+	}
+	if o.DryRun {
+		return plan, nil
+	}
+	if o.Pending != KeepPending {
+		if err := unpend(ctx, rdb, key, group, o, &plan); err != nil {
+			return plan, wrap(err)
+		}
+	}
+	live, err := rdb.Eval(ctx, scriptReset, []string{key}, group, o.live(), ReleasedConsumer, to.String()).StringSlice()
+	if err == nil && len(live) > 0 {
+		err = alive(key, group, live)
+	}
+	return plan, wrap(err)
+}
+
+// live is the argument of the scripts.
+func (o ResetOptions) live() int64 {
+	if o.Force {
+		return 0
+	}
+	return o.Live.Milliseconds()
+}
+
+func alive(key, group string, consumers []string) error {
+	return &LiveConsumersError{key, group, consumers}
+}
+
+func names(consumers []ConsumerState) []string {
+	names := make([]string, len(consumers))
+	for i, c := range consumers {
+		names[i] = c.Name
+	}
+	return names
+}
+
+func resetPlan(ctx context.Context, rdb redis.UniversalClient, key, group string, to Start, o ResetOptions) (plan ResetPlan, err error) {
+	s, err := groupState(ctx, rdb, key, group, time.Now())
+	if err != nil {
+		return plan, err
+	}
+	plan.Pending = s.Pending
+	for _, c := range s.Members {
+		if c.Idle < o.Live && c.Name != ReleasedConsumer {
+			plan.Live = append(plan.Live, c)
+		}
+	}
+	if plan.From, err = ParseID(s.Delivered); err != nil {
+		return plan, err
+	}
+	plan.To = to.id
+	if to.end {
+		if plan.To, err = lastID(ctx, rdb, key); err != nil {
+			return plan, err
+		}
+		if plan.To.Compare(plan.From) < 0 { // the last entries were deleted
+			plan.To = plan.From
+		}
+		plan.Skipped, plan.AtLeast = s.Lag, s.LagAtLeast
+		return plan, nil
+	}
+	if plan.To.IsZero() && !s.LagAtLeast {
+		plan.Again = max(0, s.Length-s.Lag)
+		return plan, nil
+	}
+	if plan.To.Compare(plan.From) < 0 {
+		plan.Again, plan.AtLeast, err = count(ctx, rdb, key, plan.To, plan.From)
+	} else {
+		plan.Skipped, plan.AtLeast, err = count(ctx, rdb, key, plan.From, plan.To)
+	}
+	return plan, err
+}
+
+// unpend drops or releases what is pending, in pages, for a script holds up everybody else.
+func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o ResetOptions, plan *ResetPlan) error {
+	how := "release"
+	if o.Pending == DropPending {
+		how = "drop"
+	}
+	for from := (ID{}); ; {
+		answer, err := rdb.Eval(ctx, scriptUnpend, []string{key}, group, o.live(), ReleasedConsumer, from.String(), how, pageSize).Slice()
+		if err != nil {
+			return err
+		}
+		if len(answer) != 3 {
+			return fmt.Errorf("a reply of %d parts", len(answer))
+		}
+		if live, _ := answer[0].([]any); len(live) > 0 {
+			var consumers []string
+			for _, name := range live {
+				consumers = append(consumers, fmt.Sprint(name))
+			}
+			return alive(key, group, consumers)
+		}
+		n, _ := answer[1].(int64)
+		plan.Settled += n
+		text, _ := answer[2].(string)
+		if n < pageSize || text == "" {
+			return nil
+		}
+		last, err := ParseID(text)
+		if err != nil {
+			return err
+		}
+		from = last.Next()
+	}
+}
+
+// Reap deletes consumers of the past from a group: those that have nothing pending and were idle for so long. It returns
+// how many. A live one that is hit by mistake is made again by its next read. Readers reap by themselves, see
+// GroupConfig.ReapAfter; this is for groups of other programs.
+func Reap(ctx context.Context, rdb redis.UniversalClient, key, group string, idle time.Duration) (int64, error) {
+	err := errors.Join(needClient(rdb, "Reap"), needKey("Reap", key))
+	if idle < time.Second {
+		err = errors.Join(err, &ConfigError{"Reap", "idle", fmt.Sprintf("is %v", idle), "give consumers a second at least, better an hour"})
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := rdb.Eval(ctx, scriptReap, []string{key}, group, "", idle.Milliseconds()).Int64()
+	return n, keyError("reap consumers of group "+strings.ToValidUTF8(group, "?")+" of", key, err)
+}
