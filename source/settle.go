@@ -3,8 +3,6 @@ package source
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,22 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// The fields that a dead letter has beside those of its entry. The native format passes over them.
-const (
-	deadError    = "dead:error"
-	deadGraph    = "dead:graph"
-	deadStage    = "dead:stage"
-	deadAttempts = "dead:attempts"
-	deadID       = "dead:id"
-	deadFrom     = "dead:key"
-	deadGroup    = "dead:group"
-	deadTime     = "dead:time"
-)
-
-const (
-	commitTimeout = 10 * time.Second
-	maxErrorText  = 4 * 1024 // bytes of the error that a dead letter tells: a panic has its stack in it
-)
+const commitTimeout = 10 * time.Second
 
 // settler commits settlements to a group. It belongs to the goroutine that commits.
 //
@@ -132,28 +115,15 @@ func (s *settler) reset(all bool) {
 
 // letter says why an entry is given up. Its own fields are copied on the server.
 func (s *settler) letter(st *flow.Settlement) redisio.DeadLetter {
-	f := redisio.Fields{}
-	add := func(name, value string) { f = append(f, redisio.Field{Name: name, Value: []byte(value)}) }
+	var reason redisio.DeadReason
 	if st.Fault != nil {
-		add(deadError, errorText(st.Fault.Err))
-		add(deadGraph, st.Fault.Graph)
-		add(deadStage, st.Fault.Stage)
+		reason = redisio.NewDeadReason(st.Fault.Err)
+		reason.Graph, reason.Stage = st.Fault.Graph, st.Fault.Stage
+		if panicked := (*flow.PanicError)(nil); errors.As(st.Fault.Err, &panicked) {
+			reason.Stack = string(panicked.Stack)
+		}
 	}
-	add(deadAttempts, strconv.Itoa(st.Meta.Attempt))
-	add(deadID, st.Meta.ID)
-	add(deadFrom, s.plan.group.Key)
-	add(deadGroup, s.plan.group.Group)
-	add(deadTime, time.Now().UTC().Format(time.RFC3339Nano))
-	return redisio.DeadLetter{ID: st.Meta.ID, Extra: f}
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	text := err.Error()
-	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + "…"
-	}
-	return strings.ToValidUTF8(text, "?")
+	reason.Attempts, reason.ID, reason.Time = int64(st.Meta.Attempt), st.Meta.ID, time.Now()
+	reason.Key, reason.Group = s.plan.group.Key, s.plan.group.Group
+	return redisio.DeadLetter{ID: st.Meta.ID, Extra: reason.Fields()}
 }

@@ -409,10 +409,10 @@ func TestStreamDeadLetters(t *testing.T) {
 	}
 	origin := []string{"dead:key=" + s.key, "dead:group=g"}
 	want := map[string][]string{
-		"data=0": append([]string{"data=0", "dead:error=rejected: hopeless", "dead:graph=test", "dead:stage=check", "dead:attempts=1"}, origin...),
+		"data=0": append([]string{"data=0", "dead:error=rejected: hopeless", "dead:cause=hopeless", "dead:graph=test", "dead:stage=check", "dead:attempts=1"}, origin...),
 		"data=1": append([]string{"data=1", "dead:error=fails", "dead:graph=test", "dead:stage=check", "dead:attempts=3"}, origin...),
 		"bad": append([]string{"k=1", "k=2", "note=no data",
-			"dead:error=redisio: decode entry " + bad + `, field "data": redisio: no data field`,
+			"dead:error=redisio: decode entry " + bad + `, field "data": redisio: no data field`, "dead:cause=redisio: no data field",
 			"dead:graph=test", "dead:stage=stream", "dead:attempts=1"}, origin...),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -442,7 +442,8 @@ func TestStreamCodecPanics(t *testing.T) {
 	drain(t, r)
 	s.wantSettled(t)
 	letter := s.rdb.XRange(t.Context(), s.key+":dead", "-", "+").Val()[0].Values
-	if text := letter["dead:error"].(string); !strings.Contains(text, "panic: cannot") || letter["data"] != "1" {
+	if text := letter["dead:error"].(string); !strings.Contains(text, "panic: cannot") || letter["data"] != "1" ||
+		!strings.Contains(letter["dead:stack"].(string), "panicky.Decode") {
 		t.Errorf("dead letter %v", letter)
 	}
 }
