@@ -17,6 +17,7 @@ var shownBy = map[string]string{
 	"Headers.Get":  "Message_WithMeta",
 	"IsPermanent":  "Verdict",
 	"Joins":        "Hold",
+	"Follow":       "Watch",
 	"NewFailure":   "Fork",
 	"Failure.Err":  "Fork",
 	"StageName":    "Transform",

@@ -65,7 +65,8 @@ type slab struct {
 	from    *session  // who commits; nil for a join
 	first   uint64    // sequence number of the first entry in its session
 	sizes   []int     // bytes of each entry, for the byte credits; nil when the source does not say
-	members []lease   // a join's
+	members []lease   // a join's, and a watched message's
+	watch   *watch    // of a watched message
 	since   time.Time // when it was read
 	left    int       // not collected yet; the committer's alone
 	scanned int       // cells before it are collected; the committer's alone
@@ -122,7 +123,7 @@ func (l lease) release(o Outcome, f *Fault, news *news) {
 // settle passes the outcome on, once all shares are released.
 func (l lease) settle(news *news) {
 	s := l.slab
-	if s.members == nil {
+	if s.from != nil {
 		news.add(s.from)
 		return
 	}
@@ -130,6 +131,10 @@ func (l lease) settle(news *news) {
 	s.mu.Lock()
 	n := s.notes[l.at]
 	s.mu.Unlock()
+	if s.watch != nil {
+		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, worst, n}, news)
+		return
+	}
 	for _, member := range s.members {
 		member.attach(n.effects)
 		member.release(worst, n.fault, news)

@@ -32,6 +32,7 @@ type Running struct {
 	leased     atomic.Bool // a source can lose leases
 	group      run.Group   // the islands
 	committers run.Group
+	watches    watches
 
 	state   atomic.Int32 // State
 	started time.Time
@@ -269,6 +270,7 @@ func (r *Running) settleRest(report *DrainReport) {
 	for _, e := range r.edges {
 		e.giveBack(&n)
 	}
+	r.watches.finish(r.graph.ackTimeout) // before the sources are: what it releases is settled by what it is, not given back
 	var sessions []*session
 	for _, s := range r.sources {
 		s.mu.Lock()
