@@ -1,0 +1,355 @@
+package redisio
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// ScheduleConfig configures a Scheduler. Key is required, the zero value of the rest is the default.
+type ScheduleConfig struct {
+	Key string // the stream that the entries go to when their time has come
+
+	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.
+	MaxPayload int
+	// Every is how long a mover (Run, Keep) sleeps at most while something is scheduled. Default 1 s.
+	Every time.Duration
+	// Idle is how long it sleeps while nothing is. Default: Every.
+	Idle time.Duration
+	// Count is how many entries one call of the server moves at most. Default 100.
+	Count int
+}
+
+func (c ScheduleConfig) withDefaults() ScheduleConfig {
+	def(&c.MaxPayload, 1<<20)
+	def(&c.Every, time.Second)
+	def(&c.Idle, c.Every)
+	def(&c.Count, 100)
+	return c
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
+func (c ScheduleConfig) Validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &ConfigError{"ScheduleConfig", field, problem, fix})
+	}
+	if c.Key == "" {
+		bad("Key", "is empty", "name the stream that the entries go to")
+	} else if scheduleKeys(c.Key) == nil {
+		bad("Key", fmt.Sprintf("is %q, and no other key shares its hash slot", keyName(c.Key)), "give it a hash tag, as {orders}")
+	}
+	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
+		bad("MaxPayload", fmt.Sprintf("is %d", c.MaxPayload), "choose up to 512 MiB, what Redis takes at most")
+	}
+	if c.Every < 0 || c.Every > 0 && c.Every < time.Millisecond {
+		bad("Every", fmt.Sprintf("is %v", c.Every), "choose 1ms or more, or leave it 0 for 1s")
+	}
+	if c.Idle < 0 || c.Idle > 0 && c.Idle < time.Millisecond {
+		bad("Idle", fmt.Sprintf("is %v", c.Idle), "choose 1ms or more, or leave it 0 for Every")
+	}
+	if c.Count < 0 || c.Count > 10_000 {
+		bad("Count", fmt.Sprintf("is %d", c.Count), "choose up to 10000: a script holds up the server's other clients")
+	}
+	return errors.Join(errs...)
+}
+
+// Delayed is an entry that is to be written at a time.
+type Delayed struct {
+	// ID names the entry among those scheduled for the stream. Scheduling an ID again replaces its time and fields, so that a
+	// call whose outcome is unknown can be repeated. "" makes Schedule choose one, and put it here.
+	ID     string
+	At     time.Time // when it is due by the server's clock; what is past is due at once
+	Fields Fields
+}
+
+// Scheduler keeps the entries of a stream that are to be written later, in Redis: they outlive every process.
+//
+// Three keys in the slot of the stream hold them: {key}:later (IDs by time), {key}:later:entries (their fields) and
+// {key}:later:moved (what was moved lately). When an entry is due, a mover appends it to the stream: any process that runs
+// one may die at any time, and any number of them may run at once, for a move is one step on the server. By default the
+// readers of a group are movers as well, see [GroupConfig].
+//
+// The server's clock decides what is due. At comes from the caller's: where the two differ, so does the time of the entry.
+// An entry comes late by the sleep of the movers at most, and never early. Entries that are due at the same millisecond
+// go by their IDs; those that Schedule chooses grow.
+//
+// Scheduling is idempotent by ID, time and fields: repeated while the entry waits it changes nothing, and repeated when it
+// has been moved already it adds nothing, for five minutes and the last 100,000 entries moved.
+//
+// It is safe for concurrent use. It has no connections of its own and nothing to close: all it does may be repeated,
+// so the retries of the caller's client do no harm.
+type Scheduler struct {
+	cfg  ScheduleConfig
+	rdb  redis.UniversalClient // the caller's: never closed
+	keys []string              // stream, later, entries, moved
+	wake chan struct{}         // something was scheduled here
+}
+
+// NewScheduler checks the configuration. It does no I/O.
+func NewScheduler(rdb redis.UniversalClient, cfg ScheduleConfig) (*Scheduler, error) {
+	if err := errors.Join(needClient(rdb, "NewScheduler"), cfg.Validate()); err != nil {
+		return nil, err
+	}
+	return &Scheduler{cfg: cfg.withDefaults(), rdb: rdb, keys: scheduleKeys(cfg.Key), wake: make(chan struct{}, 1)}, nil
+}
+
+// Config returns the configuration with its defaults.
+func (s *Scheduler) Config() ScheduleConfig { return s.cfg }
+
+// Keys returns the keys that it uses beside the stream, for access lists and backups.
+func (s *Scheduler) Keys() []string { return append([]string(nil), s.keys[1:]...) }
+
+// scheduleKeys returns the stream and the keys beside it, all of one slot; nil if there are none. The names do not depend on
+// whether the client knows that it talks to a cluster: all processes must find the same.
+func scheduleKeys(key string) []string {
+	later := key + ":later"
+	if hashTag(key) == key { // no tag: the whole key is what is hashed
+		later = "{" + key + "}:later"
+	}
+	if hashTag(later) != hashTag(key) {
+		return nil
+	}
+	return []string{key, later, later + ":entries", later + ":moved"}
+}
+
+// hashTag is the part of a key that Redis Cluster hashes: what stands in the first braces, if anything does, else all.
+func hashTag(key string) string {
+	if _, rest, ok := strings.Cut(key, "{"); ok {
+		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+			return tag
+		}
+	}
+	return key
+}
+
+const (
+	scheduleChunk = 100     // entries of one call
+	scheduleBytes = 1 << 20 // and their bytes, if it is more than one entry
+	maxMoveFields = 3900    // Lua hands over 8000 values at most
+	movedFor      = 5 * time.Minute
+	movedMost     = 100_000
+)
+
+// Schedule puts entries into the schedule and says in results, which must be as long, what became of each: its ID, or an
+// error that is ErrNotWritten or ErrUnknownOutcome. Either may be repeated with the same entries, whose IDs have been filled in.
+// The error returned sums up, as that of [Writer.Write].
+func (s *Scheduler) Schedule(ctx context.Context, entries []Delayed, results []Result) error {
+	if len(results) < len(entries) {
+		return fmt.Errorf("redisio: schedule %d entries with room for %d results: make it as many", len(entries), len(results))
+	}
+	results = results[:len(entries)]
+	now := time.Now()
+	var args []any
+	var at []int // which entry each of the call is
+	bytes := 0
+	flush := func() {
+		if len(at) == 0 {
+			return
+		}
+		err := s.rdb.Eval(ctx, scriptSchedule, s.keys, args...).Err()
+		for _, i := range at {
+			results[i] = Result{ID: entries[i].ID}
+			if err != nil {
+				outcome := ErrUnknownOutcome
+				if isServerSaid(err) || neverSent(err) {
+					outcome = ErrNotWritten
+				}
+				results[i] = Result{Err: &outcomeError{outcome, err}}
+			}
+		}
+		args, at, bytes = args[:0], at[:0], 0
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.ID == "" {
+			e.ID = newScheduleID(now)
+		}
+		if err := s.check(e); err != nil {
+			results[i] = Result{Err: err}
+			continue
+		}
+		size := e.Fields.Size()
+		if len(at) >= scheduleChunk || len(at) > 0 && bytes+size > scheduleBytes {
+			flush()
+		}
+		score := max(e.At.UnixMilli(), 0)
+		packed := packFields(e.Fields)
+		args = append(args, e.ID, score, movedMember(e.ID, score, packed), packed)
+		at, bytes = append(at, i), bytes+size
+	}
+	flush()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return s.summary(results)
+}
+
+func (s *Scheduler) summary(results []Result) error {
+	var worst error
+	failed := 0
+	for i := range results {
+		if err := results[i].Err; err != nil {
+			failed++
+			if worst == nil || errors.Is(err, ErrUnknownOutcome) {
+				worst = err
+			}
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("redisio: schedule %d of %d entries for %q: %w", failed, len(results), keyName(s.cfg.Key), worst)
+}
+
+func (s *Scheduler) check(e *Delayed) error {
+	if len(e.Fields) == 0 {
+		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(s.cfg.Key))}
+	}
+	if n := len(e.Fields); n > maxMoveFields {
+		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q with %d fields: a script can move %d", keyName(s.cfg.Key), n, maxMoveFields)}
+	}
+	if size := e.Fields.Size(); size > s.cfg.MaxPayload {
+		return &TooLargeError{s.cfg.Key, size, s.cfg.MaxPayload}
+	}
+	return nil
+}
+
+// Cancel removes entries from the schedule and returns how many of them were there: the others have been moved, or were
+// never scheduled.
+func (s *Scheduler) Cancel(ctx context.Context, ids ...string) (cancelled int, err error) {
+	for n := 0; n < len(ids); n += ackChunk {
+		chunk := ids[n:min(n+ackChunk, len(ids))]
+		args := make([]any, len(chunk))
+		for i := range chunk {
+			args[i] = chunk[i]
+		}
+		done, err := s.rdb.Eval(ctx, scriptCancel, s.keys[1:3], args...).Int()
+		if err != nil {
+			return cancelled, s.fault("cancel scheduled entries of", err)
+		}
+		cancelled += done
+	}
+	return cancelled, nil
+}
+
+// ScheduleInfo tells how much is scheduled.
+type ScheduleInfo struct {
+	Count  int64     // entries that wait
+	Next   time.Time // when the first of them is due; zero if none is
+	Broken int64     // entries that no mover can read, as somebody else wrote them: they stay, and hold nobody up
+}
+
+// Info returns how much is scheduled.
+func (s *Scheduler) Info(ctx context.Context) (ScheduleInfo, error) {
+	pipe := s.rdb.Pipeline()
+	all := pipe.ZCard(ctx, s.keys[1])
+	broken := pipe.ZCount(ctx, s.keys[1], "+inf", "+inf")
+	first := pipe.ZRangeWithScores(ctx, s.keys[1], 0, 0)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return ScheduleInfo{}, s.fault("ask for the schedule of", err)
+	}
+	info := ScheduleInfo{Count: all.Val() - broken.Val(), Broken: broken.Val()}
+	if z := first.Val(); len(z) > 0 && !math.IsInf(z[0].Score, 1) {
+		info.Next = time.UnixMilli(int64(z[0].Score))
+	}
+	return info, nil
+}
+
+// List returns up to count scheduled entries, the next due first, from the one at offset on. One that is moved meanwhile
+// is left out.
+func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delayed, error) {
+	if count < 1 {
+		return nil, nil
+	}
+	ids, err := s.rdb.ZRangeWithScores(ctx, s.keys[1], offset, offset+int64(count)-1).Result()
+	if err != nil || len(ids) == 0 {
+		return nil, s.fault("list the schedule of", err) // nil for none
+	}
+	names := make([]string, len(ids))
+	for i, z := range ids {
+		names[i], _ = z.Member.(string)
+	}
+	values, err := s.rdb.HMGet(ctx, s.keys[2], names...).Result()
+	if err != nil {
+		return nil, s.fault("list the schedule of", err)
+	}
+	var list []Delayed
+	for i, v := range values {
+		stored, _ := v.(string) // none if it was moved
+		_, packed, _ := strings.Cut(stored, "\n")
+		if fields, ok := unpackFields(packed); ok && !math.IsInf(ids[i].Score, 1) {
+			list = append(list, Delayed{ID: names[i], At: time.UnixMilli(int64(ids[i].Score)), Fields: fields})
+		}
+	}
+	return list, nil
+}
+
+// fault says what failed; nil stays nil.
+func (s *Scheduler) fault(op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case judge(err) == permanent:
+		return &PermanentError{op, s.cfg.Key, err}
+	}
+	return fmt.Errorf("redisio: %s %q: %w", op, keyName(s.cfg.Key), err)
+}
+
+var scheduleSeq atomic.Uint64
+
+// newScheduleID returns an ID that is nobody else's, and sorts behind those that this process made before.
+func newScheduleID(now time.Time) string {
+	return fmt.Sprintf("%016x-%016x-%s", now.UnixNano(), scheduleSeq.Add(1), rand.Text()[:13])
+}
+
+// movedMember is what is remembered of an entry that was moved: its ID, and a hash of its time and fields, for the
+// ID may be used again for something else.
+func movedMember(id string, score int64, packed string) string {
+	h := xxhash.New()
+	_, _ = h.WriteString(strconv.FormatInt(score, 10)) // never fails
+	_, _ = h.WriteString(":")
+	_, _ = h.WriteString(packed)
+	return strconv.FormatUint(h.Sum64(), 16) + ":" + id
+}
+
+// packFields writes names and values in turn as length, colon and bytes: what a few lines of Lua read again on any
+// server, whatever the bytes are.
+func packFields(f Fields) string {
+	b := make([]byte, 0, f.Size()+len(f)*8)
+	put := func(s []byte) {
+		b = strconv.AppendInt(b, int64(len(s)), 10)
+		b = append(append(b, ':'), s...)
+	}
+	for i := range f {
+		put([]byte(f[i].Name))
+		put(f[i].Value)
+	}
+	return string(b)
+}
+
+func unpackFields(s string) (f Fields, ok bool) {
+	for s != "" {
+		var part [2]string
+		for i := range part {
+			size, rest, found := strings.Cut(s, ":")
+			n, err := strconv.Atoi(size)
+			if !found || err != nil || n < 0 || n > len(rest) {
+				return nil, false
+			}
+			part[i], s = rest[:n], rest[n:]
+		}
+		f = append(f, Field{part[0], []byte(part[1])})
+	}
+	return f, len(f) > 0
+}

@@ -1,0 +1,94 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Move moves entries that are due to the stream, Count of them and roughly a MiB at most, and returns how many, and how
+// long it is until the next is due: zero if one is already, negative if nothing is scheduled. It is what movers do, for
+// those who want to choose the time themselves.
+func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, err error) {
+	reply, err := s.rdb.Eval(ctx, scriptMove, s.keys, s.cfg.Count, scheduleBytes, movedFor.Milliseconds(), movedMost).Int64Slice()
+	if err == nil && len(reply) != 2 {
+		err = &ReplyError{0, "the script answered something else than two numbers"}
+	}
+	if err != nil {
+		return 0, 0, s.fault("move scheduled entries of", err)
+	}
+	return int(reply[0]), time.Duration(reply[1]) * time.Millisecond, nil
+}
+
+// Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It sleeps until the next is
+// due, but Every at most, since another process may have scheduled an earlier one; what is scheduled by this Scheduler
+// wakes it. While Redis is away it tries again with backoff. Only a *PermanentError ends it before ctx does.
+func (s *Scheduler) Run(ctx context.Context) error {
+	fails := 0
+	for ctx.Err() == nil {
+		moved, next, err := s.Move(ctx)
+		var wait time.Duration
+		switch {
+		case err != nil && ctx.Err() != nil:
+		case IsPermanent(err):
+			return err
+		case err != nil:
+			fails++
+			wait = backoff(fails)
+		case next == 0 && moved > 0: // more is due
+			fails = 0
+			continue
+		default:
+			fails = 0
+			wait = s.pause(next)
+		}
+		s.rest(ctx, wait, fails == 0)
+	}
+	return context.Cause(ctx)
+}
+
+// pause is how long to sleep when the next entry is due in d. The jitter keeps many movers from asking in one moment.
+func (s *Scheduler) pause(d time.Duration) time.Duration {
+	most := s.cfg.Every
+	if d < 0 {
+		most = s.cfg.Idle
+	}
+	if d < 0 || d > most {
+		return most - rand.N(most/10+1)
+	}
+	return max(d, time.Millisecond) + rand.N(2*time.Millisecond)
+}
+
+// rest sleeps, until something is scheduled here if wakeable.
+func (s *Scheduler) rest(ctx context.Context, d time.Duration, wakeable bool) {
+	var wake <-chan struct{}
+	if wakeable {
+		wake = s.wake
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-wake:
+	case <-ctx.Done():
+	}
+}
+
+// Keep runs a mover in the background until stop is called, which waits for its end and returns the *PermanentError that
+// ended it before, if one did.
+func (s *Scheduler) Keep() (stop func() error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var mover sync.WaitGroup
+	var err error
+	mover.Go(func() { err = s.Run(ctx) })
+	return func() error {
+		cancel(ErrClosed)
+		mover.Wait()
+		if errors.Is(err, ErrClosed) {
+			return nil
+		}
+		return err
+	}
+}
