@@ -169,7 +169,7 @@ func Groups(ctx context.Context, rdb redis.UniversalClient, key string) ([]Group
 			continue // deleted meanwhile
 		}
 		if err != nil {
-			return nil, keyError("inspect group "+g.Name+" of", key, err)
+			return nil, keyError(fmt.Sprintf("inspect group %q of", g.Name), key, err)
 		}
 		states = append(states, s)
 	}

@@ -34,7 +34,7 @@ func PendingEntries(ctx context.Context, rdb redis.UniversalClient, key, group, 
 				Stream: key, Group: group, Start: from.String(), End: "+", Count: pageSize, Consumer: consumer,
 			}).Result()
 			if err != nil && !errors.Is(err, redis.Nil) {
-				yield(PendingEntry{}, keyError("list pending entries of group "+group+" of", key, err))
+				yield(PendingEntry{}, keyError(fmt.Sprintf("list pending entries of group %q of", group), key, err))
 				return
 			}
 			for _, p := range page {

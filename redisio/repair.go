@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -122,7 +121,7 @@ func Reset(ctx context.Context, rdb redis.UniversalClient, key, group string, to
 		if is := (*LiveConsumersError)(nil); errors.As(err, &is) {
 			return err
 		}
-		return keyError("reset group "+group+" of", key, err)
+		return keyError(fmt.Sprintf("reset group %q of", group), key, err)
 	}
 	if plan, err = resetPlan(ctx, rdb, key, group, to, o); err != nil {
 		return plan, wrap(err)
@@ -249,5 +248,5 @@ func Reap(ctx context.Context, rdb redis.UniversalClient, key, group string, idl
 		return 0, err
 	}
 	n, err := rdb.Eval(ctx, scriptReap, []string{key}, group, "", idle.Milliseconds()).Int64()
-	return n, keyError("reap consumers of group "+strings.ToValidUTF8(group, "?")+" of", key, err)
+	return n, keyError(fmt.Sprintf("reap consumers of group %q of", group), key, err)
 }
