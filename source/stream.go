@@ -97,13 +97,15 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 		base = append(base, flow.MaxBytes(cfg.MaxBytes))
 	}
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
-	return flow.NewSource("stream", func() flow.Reader[T] {
-		s := &streamReader[T]{settler: settler{plan: p}, entries: entries[T]{format: format, most: p.maxDeliveries}}
-		group := p.group
-		group.OnEvent = s.events.tell(p.group.OnEvent)
-		s.r, s.err = redisio.NewGroupReader(rdb, group)
-		return s
-	}, append(base, opts...)...)
+	return flow.NewSource("stream", func() flow.Reader[T] { return newStreamReader(rdb, p, format) }, append(base, opts...)...)
+}
+
+func newStreamReader[T any](rdb redis.UniversalClient, p *streamPlan, format redisio.Format[T]) *streamReader[T] {
+	s := &streamReader[T]{settler: settler{plan: p}, entries: entries[T]{format: format, most: p.maxDeliveries}}
+	group := p.group
+	group.OnEvent, group.OnLost = s.events.tell(p.group.OnEvent), s.leases.tell
+	s.r, s.err = redisio.NewGroupReader(rdb, group)
+	return s
 }
 
 // streamPlan is a StreamConfig with its defaults, and what is wrong with it.
@@ -182,8 +184,9 @@ type streamReader[T any] struct {
 	settler
 	entries entries[T]
 	events  events
-	err     error // of the configuration
-	open    atomic.Bool
+	leases
+	err  error // of the configuration
+	open atomic.Bool
 }
 
 // Open makes the group. That Redis is not there is final: waiting for it is what Wait is for.

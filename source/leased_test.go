@@ -1,0 +1,56 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// An entry that another reader has taken over: whoever handles it here learns it from its context, and leaves the
+// entry alone from then on, whether the handler gives up or finishes.
+func TestStreamLeaseLost(t *testing.T) {
+	for name, finish := range map[string]bool{"given up": false} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
+			s := newStand(t)
+			s.fill(t, 2)
+			cfg := config[string](s)
+			cfg.Lease = 3 * time.Second // renewed, and so found to be lost, after one
+			begun, cause := make(chan string, 1), make(chan error, 1)
+			src := handle(source.Stream(s.rdb, cfg), func(ctx context.Context, m flow.Message[string]) error {
+				if m.Value != "0" {
+					return nil
+				}
+				begun <- m.ID()
+				<-ctx.Done()
+				cause <- context.Cause(ctx)
+				if finish {
+					return nil
+				}
+				return ctx.Err()
+			})
+			r := start(t, flow.To(src, new(inbox[string]).sink()))
+			stolen := <-begun
+			if err := s.rdb.XClaimJustID(ctx, &redis.XClaimArgs{Stream: s.key, Group: cfg.Group, Consumer: "thief", Messages: []string{stolen}}).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-cause; !errors.Is(err, flow.ErrLeaseLost) {
+				t.Errorf("cancelled by %v", err)
+			}
+			drain(t, r)
+			pending, err := s.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: cfg.Group, Start: "-", End: "+", Count: 10}).Result()
+			if err != nil || len(pending) != 1 || pending[0].ID != stolen || pending[0].Consumer != "thief" {
+				t.Errorf("pending %+v, %v; want only the stolen entry, for the thief", pending, err)
+			}
+			if lost := r.Snapshot(ctx).Sources[0].Lost; lost != 1 {
+				t.Errorf("snapshot counts %d lost", lost)
+			}
+		})
+	}
+}
