@@ -146,6 +146,7 @@ func judge(err error) verdict {
 func IsPermanent(err error) bool { return judge(err) == permanent }
 
 func groupExists(err error) bool  { return redis.HasErrorPrefix(err, "BUSYGROUP") }
+func isFull(err error) bool       { return redis.HasErrorPrefix(err, "OOM") }
 func isWrongType(err error) bool  { return redis.HasErrorPrefix(err, "WRONGTYPE") }
 func crossSlot(err error) bool    { return redis.HasErrorPrefix(err, "CROSSSLOT") }
 func refusedKeys(err error) bool  { return judge(err) == lostGroup }

@@ -157,6 +157,7 @@ type GroupReader struct {
 	reclaim   time.Time // when to look for entries without a lease
 	cursor    string    // where that goes on
 	fails     int       // errors in a row
+	heals     int       // how often the group was made again, without a reply since
 	away      bool      // EventReconnecting was emitted, EventReconnected not yet
 	notBefore time.Time // no command before: a loop over a permanent error stays slow
 }
@@ -235,6 +236,11 @@ func (r *GroupReader) create(ctx context.Context, c client, start string) error 
 	err := c.XGroupCreateMkStream(ctx, r.cfg.Key, r.cfg.Group, start).Err()
 	if groupExists(err) {
 		return nil
+	}
+	if isFull(err) { // a full server says so before it looks whether the group is there; only readers can empty it
+		if _, posErr := r.position(ctx, c); posErr == nil {
+			return nil
+		}
 	}
 	return err
 }

@@ -145,10 +145,10 @@ func rawReply(ctx context.Context, w *wire, c client, keyPos int8, args []any) (
 
 // recovered notes that reading works.
 func (r *GroupReader) recovered() {
-	if r.fails == 0 {
+	if r.fails == 0 && r.heals == 0 {
 		return
 	}
-	r.fails, r.notBefore = 0, time.Time{}
+	r.fails, r.heals, r.notBefore = 0, 0, time.Time{}
 	if r.away {
 		r.away = false
 		r.emit(Event{Kind: EventReconnected})
@@ -164,9 +164,10 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 	v := judge(err)
 	if v == lostGroup {
 		if err = r.heal(ctx); err == nil {
-			// Somebody may delete it in a loop: from the second time on, wait.
-			if r.fails++; r.fails > 1 {
-				r.notBefore = time.Now().Add(backoff(r.fails))
+			// Somebody may delete it in a loop: from the second time on, wait. How long the server was away before, and took the
+			// group with it, is no reason to.
+			if r.heals++; r.heals > 1 {
+				r.notBefore = time.Now().Add(backoff(r.heals))
 			}
 			return nil
 		}

@@ -1,0 +1,268 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// Nothing was ever acknowledged: the pending list grew for ever. The lease travels through operators, to the last sink.
+func TestG1_AcksTravelThroughTheGraph(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 100)
+	goOn := make(chan struct{})
+	numbers := operators.Map(source.Stream(s.rdb, config[string](s)), func(_ context.Context, v string) (string, error) { return v + "!", nil })
+	copies := operators.FanOut(numbers, 2)
+	var quick, slow inbox[string]
+	batches := operators.Batch(copies[1], 10, time.Minute)
+	r := start(t, flow.To(copies[0], quick.sink()), flow.To(operators.Unbatch(operators.Map(batches,
+		func(ctx context.Context, v []string) ([]string, error) { return v, until(ctx, goOn) })), slow.sink()))
+	soon(t, "one branch is done", func() bool { return quick.count() == 100 })
+	if pending, _ := s.group(t); pending != 100 {
+		t.Errorf("%d pending while the other branch works, want all", pending)
+	}
+	close(goOn)
+	soon(t, "all are acknowledged", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
+	drain(t, r)
+	if slow.count() != 100 {
+		t.Errorf("%d came through the slow branch", slow.count())
+	}
+}
+
+// The second start failed with BUSYGROUP.
+func TestG2_SecondStartFindsItsGroup(t *testing.T) {
+	s := newStand(t)
+	var in inbox[string]
+	for range 3 {
+		r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
+		s.fill(t, 1)
+		want := in.count() + 1
+		soon(t, "one more", func() bool { return in.count() >= want || pendingAndLag(t, s) == 0 })
+		drain(t, r)
+	}
+	s.wantSettled(t)
+	if in.count() != 3 {
+		t.Errorf("%d came, want 3", in.count())
+	}
+}
+
+func pendingAndLag(t *testing.T, s *stand) int64 {
+	pending, lag := s.group(t)
+	return pending + lag
+}
+
+// NOGROUP ended the source, and the graph with it, as if it had come to its end: Run said nil. Here the group is made
+// again; where the user may not do that, the graph ends with a typed error.
+func TestG3_LostGroupIsNoSuccess(t *testing.T) {
+	s := newPrivateStand(t)
+	ctx := t.Context()
+	s.rdb.Do(ctx, "acl", "setuser", "reader", "on", ">pw", "~*", "+@all")
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "reader", Password: "pw"})
+	defer rdb.Close()
+	s.fill(t, 1)
+	var in inbox[string]
+	r := start(t, flow.To(source.Stream(rdb, config[string](s)), in.sink()))
+	soon(t, "the first", func() bool { return pendingAndLag(t, s) == 0 })
+	s.rdb.XGroupDestroy(ctx, s.key, "g")
+	s.fill(t, 1)
+	soon(t, "the second", func() bool { return in.count() == 2 && pendingAndLag(t, s) == 0 })
+
+	s.rdb.Do(ctx, "acl", "setuser", "reader", "-xgroup")
+	s.rdb.XGroupDestroy(ctx, s.key, "g")
+	var stage *flow.StageError
+	if err := r.Wait(); !errors.As(err, &stage) || stage.Stage != "stream" || !redis.HasErrorPrefix(err, "NOPERM") {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// Each read that found nothing was an error in the log, and errors were followed by the next read without a pause.
+func TestG4_NothingToReadIsNoError(t *testing.T) {
+	s := newPrivateStand(t)
+	var log lockedBuffer
+	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()), flow.Log(zerolog.New(&log).Level(zerolog.WarnLevel)))
+	soon(t, "some empty reads", func() bool { return s.calls(t, "xreadgroup") >= 5 })
+	drain(t, r)
+	if log.String() != "" {
+		t.Errorf("log:\n%s", log.String())
+	}
+}
+
+// What XADD refused was only logged: the entry was gone.
+func TestG5_RefusedWritesAreNotDropped(t *testing.T) {
+	s := newPrivateStand(t)
+	want := s.fill(t, 50)
+	// Started when the server is full already: who else would make room on it?
+	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil { // XADD: OOM
+		t.Fatal(err)
+	}
+	var retried atomic.Int64
+	out := sink.StreamConfig[string]{Key: s.key + ":out", OnRetry: func(sink.StreamRetry) { retried.Add(1) }}
+	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), sink.Stream(s.rdb, out)))
+	soon(t, "refused twice", func() bool { return retried.Load() >= 2 })
+	if pending, _ := s.group(t); pending != 50 {
+		t.Errorf("%d pending while nothing could be written, want 50", pending)
+	}
+	if err := s.rdb.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "all acknowledged", func() bool { return pendingAndLag(t, s) == 0 })
+	drain(t, r)
+	if d := copied(t, s.rdb, out.Key, len(want)); d != 0 {
+		t.Errorf("%d duplicates", d)
+	}
+}
+
+// When what is downstream stopped, the source's goroutine waited for ever to send. That none is left here is what this
+// package's TestMain looks at; what was read and not wanted any more is there for others at once.
+func TestG6_NobodyWaitsForWhoLeft(t *testing.T) {
+	s := newStand(t)
+	want := s.fill(t, 30)
+	before := runtime.NumGoroutine()
+	var got []string
+	for v, err := range flow.Values(t.Context(), source.Stream(s.rdb, config[string](s))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, v); len(got) == 3 {
+			break
+		}
+	}
+	soon(t, "its goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+	var in inbox[string]
+	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
+	soon(t, "the rest", func() bool { return in.count() == 28 })
+	drain(t, r)
+	s.wantSettled(t)
+	if diff := cmp.Diff(want[2:], sorted(in.values())); diff != "" { // the loop left in the middle of the third
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}
+
+// An entry without the body's field stayed pending for ever: it was passed over, without an ack.
+func TestB1_EntryWithoutABodyIsSettled(t *testing.T) {
+	s := newStand(t)
+	for range 20 {
+		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"meta", "only"}})
+	}
+	s.fill(t, 1)
+	cfg := config[string](s)
+	cfg.MaxInFlight = 4 // were they kept, nothing else would come through
+	var in inbox[string]
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "the one with a body", func() bool { return in.count() == 1 })
+	soon(t, "the dead letters", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 20 })
+	drain(t, r)
+	s.wantSettled(t)
+}
+
+// Entries trimmed while they were pending are the same case there: go-redis hands them over without values.
+func TestB2_TrimmedWhilePendingIsSettledAndCounted(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 10)
+	s.takenBy(t, "dead", 6)
+	s.rdb.XTrimMaxLen(t.Context(), s.key, 7) // takes three of the six
+	trimmed := make(chan int, 10)
+	cfg := config[string](s)
+	cfg.Lease = 300 * time.Millisecond
+	cfg.OnEvent = func(e redisio.Event) {
+		if e.Kind == redisio.EventTrimmed {
+			trimmed <- e.Count
+		}
+	}
+	var in inbox[string]
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "what is left", func() bool { return in.count() == 7 })
+	lost := 0
+	for lost < 3 {
+		lost += <-trimmed
+	}
+	drain(t, r)
+	s.wantSettled(t)
+	if diff := cmp.Diff([]string{"3", "4", "5", "6", "7", "8", "9"}, sorted(in.values())); diff != "" || lost != 3 {
+		t.Errorf("%d lost, values (-want +got):\n%s", lost, diff)
+	}
+	if n := s.rdb.XLen(t.Context(), s.key+":dead").Val(); n != 0 {
+		t.Errorf("%d dead letters of nothing", n)
+	}
+}
+
+// What a dead consumer had was never taken over.
+func TestB3_DeadConsumersEntriesAreTakenOver(t *testing.T) {
+	s := newStand(t)
+	want := s.fill(t, 20)
+	s.takenBy(t, "dead", 20)
+	cfg := config[string](s)
+	cfg.Lease = 300 * time.Millisecond
+	var in inbox[string]
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "all", func() bool { return in.count() == 20 })
+	drain(t, r)
+	s.wantSettled(t)
+	if diff := cmp.Diff(want, sorted(in.values())); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	for _, m := range in.msgs {
+		if m.Attempt() != 2 {
+			t.Errorf("%s came at attempt %d, want 2", m.Value, m.Attempt())
+		}
+	}
+}
+
+// An XACK that failed was logged, and its ids forgotten.
+func TestB4_FailedAcksAreSentAgain(t *testing.T) {
+	for name, hurt := range map[string]func(*line){
+		"not sent":   func(l *line) { l.cut("xack", 6) }, // more often than go-redis tries
+		"reply lost": func(l *line) { l.loseReplies("xack", 6) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t)
+			s.fill(t, 10)
+			l := newLine(s)
+			hurt(l)
+			var in inbox[string]
+			r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), in.sink()))
+			soon(t, "all acknowledged", func() bool { return pendingAndLag(t, s) == 0 && l.broken() == 6 })
+			drain(t, r)
+			if in.count() != 10 {
+				t.Errorf("%d handled, want each once", in.count())
+			}
+		})
+	}
+}
+
+// A failing read was tried again without a pause.
+func TestB6_FailedReadsAreTriedSlower(t *testing.T) {
+	s := newPrivateStand(t)
+	l := newLine(s)
+	var in inbox[string]
+	r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), in.sink()))
+	s.fill(t, 1)
+	soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
+	before, since := l.dials.Load(), time.Now()
+	s.Kill(t)
+	const tries = 3
+	soon(t, "some tries", func() bool { return l.dials.Load()-before >= tries })
+	if d := time.Since(since); d < 30*time.Millisecond { // half of 20 ms, doubled with each
+		t.Errorf("%d tries in %v", tries, d)
+	}
+	s.Restart(t)
+	s.fill(t, 1)
+	soon(t, "it reads again", func() bool { return in.count() == 2 && pendingAndLag(t, s) == 0 })
+	drain(t, r)
+}
