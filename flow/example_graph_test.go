@@ -218,3 +218,15 @@ func ExampleTo() {
 	// <nil>
 	// acked: [tea milk honey]
 }
+
+// A program's main: Ctrl-C finishes what has been read, Ctrl-C twice gives it back.
+func ExampleGraph_RunUntilInterrupt() {
+	g := flow.New("hello", flow.To(from("hello", "world"), printing[string]()))
+	if err := g.RunUntilInterrupt(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	// Output:
+	// hello
+	// world
+}

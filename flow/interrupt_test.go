@@ -1,0 +1,61 @@
+//go:build unix
+
+package flow
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func interruptSelf(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+		t.Error(err)
+	}
+}
+
+// One interrupt drains: what was read is finished.
+func TestInterruptDrains(t *testing.T) {
+	src, out := newScript(1), &bag[int]{}
+	src.forever = true
+	slow := mapTo(src.source(), func(_ context.Context, v int) (int, error) {
+		interruptSelf(t)
+		return v, nil
+	})
+	if err := New("g", To(slow, out.sink())).RunUntilInterrupt(t.Context()); err != nil {
+		t.Error(err)
+	}
+	src.wantAllAcked(t)
+}
+
+// The second stops: the handler is cancelled, and what it was at is given back.
+func TestInterruptTwiceStops(t *testing.T) {
+	caught := make(chan os.Signal, 1) // a third one must not end the tests
+	signal.Notify(caught, os.Interrupt)
+	defer signal.Stop(caught)
+	src := newScript(1)
+	src.forever = true
+	stuck := mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
+		interruptSelf(t)
+		again := time.NewTicker(10 * time.Millisecond) // a signal may swallow one that came just before
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				interruptSelf(t)
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			}
+		}
+	})
+	r := New("g", To(stuck, (&bag[int]{}).sink()), DrainTimeout(time.Hour))
+	if err := r.RunUntilInterrupt(t.Context()); err != nil && !errors.Is(err, ErrStopped) {
+		t.Error(err)
+	}
+	src.wantOutcomes(t, func(int) Outcome { return Nacked })
+}
