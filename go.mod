@@ -8,6 +8,7 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // the hash that Partition promises
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // the bridge to its connectors
+	github.com/robfig/cron/v3 v3.0.1 // what a Spec of source.Cron says; parsing only
 	github.com/rs/zerolog v1.35.1 // logs
 	golang.org/x/time v0.14.0 // Throttle
 )

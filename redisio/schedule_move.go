@@ -2,9 +2,7 @@ package redisio
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -76,19 +74,6 @@ func (s *Scheduler) rest(ctx context.Context, d time.Duration, wakeable bool) {
 	}
 }
 
-// Keep runs a mover in the background until stop is called, which waits for its end and returns the *PermanentError that
-// ended it before, if one did.
-func (s *Scheduler) Keep() (stop func() error) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	var mover sync.WaitGroup
-	var err error
-	mover.Go(func() { err = s.Run(ctx) })
-	return func() error {
-		cancel(ErrClosed)
-		mover.Wait()
-		if errors.Is(err, ErrClosed) {
-			return nil
-		}
-		return err
-	}
-}
+// Keep runs a mover in the background, until it is stopped. ended, if given, is told of the *PermanentError that ended it
+// before.
+func (s *Scheduler) Keep(ended func(error)) *Keeper { return keep(s.Run, ended) }

@@ -401,10 +401,10 @@ func TestSchedulerRun(t *testing.T) {
 	srv := redistest.Start(t)
 	rdb, key := srv.Client(t), redistest.Key(t)
 	s := newScheduler(t, rdb, ScheduleConfig{Key: key, Every: 20 * time.Millisecond, Idle: time.Hour})
-	stop := s.Keep()
-	t.Cleanup(func() { _ = stop() })
+	mover := s.Keep(nil)
+	t.Cleanup(func() { _ = mover.Stop() })
 	other := newScheduler(t, rdb, ScheduleConfig{Key: key, Every: 20 * time.Millisecond})
-	stopOther := other.Keep()
+	second := other.Keep(nil)
 	began := time.Now()
 	due := func(id string, d time.Duration) Delayed {
 		return Delayed{ID: id, At: began.Add(d), Fields: Fields{{"n", []byte(id)}}}
@@ -419,7 +419,7 @@ func TestSchedulerRun(t *testing.T) {
 			t.Errorf("entry %d came early, at %v", i, at.Sub(began))
 		}
 	}
-	if err := stopOther(); err != nil {
+	if err := second.Stop(); err != nil {
 		t.Error(err)
 	}
 	// The server goes away, and nothing has been kept: what is scheduled afterwards is moved by the same mover.
@@ -427,8 +427,15 @@ func TestSchedulerRun(t *testing.T) {
 	eventually(t, "the server is back", func() bool { return rdb.Ping(ctx(t)).Err() == nil })
 	schedule(t, s, due("d", 0))
 	eventually(t, "the mover is back", func() bool { return rdb.XLen(ctx(t), key).Val() == 1 })
-	if err := stop(); err != nil {
+	if err := mover.Stop(); err != nil {
 		t.Error(err)
+	}
+	srv.Client(t).Set(ctx(t), key, "text", 0)
+	told := make(chan error, 1)
+	broken := s.Keep(func(err error) { told <- err })
+	<-broken.Done()
+	if err := broken.Stop(); !IsPermanent(err) || !errors.Is(<-told, err) {
+		t.Errorf("of a wrong type: %v", err)
 	}
 }
 
@@ -461,4 +468,86 @@ func FuzzPackFields(f *testing.F) {
 		}
 		_, _ = unpackFields(n1) // must not panic
 	})
+}
+
+func hourly(after time.Time) time.Time { return after.Truncate(time.Hour).Add(time.Hour) }
+
+func TestDueTicks(t *testing.T) {
+	base := time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name      string
+		last, now time.Duration
+		missed    int
+		want      []int // hours
+	}{
+		{"nothing", 0, 59 * time.Minute, 1, nil},
+		{"on time", 0, time.Hour, 0, []int{1}},
+		{"a little late", 0, time.Hour + 9*time.Second, 0, []int{1}},
+		{"late", 0, time.Hour + 11*time.Second, 0, nil},
+		{"late, made up for", 0, time.Hour + 59*time.Minute, 1, []int{1}},
+		{"many missed, the last", 0, 50*time.Hour + time.Minute, 1, []int{50}},
+		{"many missed, some", 0, 50*time.Hour + time.Minute, 3, []int{48, 49, 50}},
+		{"fewer missed than made up for", 0, 2*time.Hour + time.Minute, 100, []int{1, 2}},
+		{"many missed, now on time", 0, 50 * time.Hour, 0, []int{50}},
+		{"years", 0, 10 * 365 * 24 * time.Hour, 2, []int{10*365*24 - 1, 10 * 365 * 24}},
+		{"the clock went back", 2 * time.Hour, time.Hour, 5, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []int
+			for _, tick := range dueTicks(hourly, base.Add(test.last), base.Add(test.now), test.missed) {
+				got = append(got, int(tick.Sub(base).Hours()))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("ticks (-want +got):\n%s", diff)
+			}
+		})
+	}
+	calls := 0
+	secondly := func(after time.Time) time.Time { calls++; return after.Truncate(time.Second).Add(time.Second) }
+	if got := dueTicks(secondly, base, base.Add(10*365*24*time.Hour), 1); len(got) != 1 || calls > 100 {
+		t.Errorf("%v after %d steps: it must not walk through years", got, calls)
+	}
+	if got := dueTicks(func(time.Time) time.Time { return time.Time{} }, base, base.Add(time.Hour), 1); len(got) != 0 {
+		t.Errorf("never is %v", got)
+	}
+}
+
+func TestTicker(t *testing.T) {
+	srv := redistest.Shared(t)
+	rdb, key := srv.Client(t), redistest.Key(t)
+	cfg := TickerConfig{Key: key, MaxLen: 100,
+		Next: func(after time.Time) time.Time {
+			return after.Truncate(10 * time.Millisecond).Add(10 * time.Millisecond)
+		},
+		Fields: func(tick time.Time) Fields { return Fields{{"n", fmt.Append(nil, tick.UnixMilli())}} },
+	}
+	var keepers []*Keeper
+	p := newProxy(t, srv.Addr())
+	for i := range 3 {
+		c := rdb
+		if i == 2 {
+			c = p.client(t)
+		}
+		tick, err := NewTicker(c, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keepers = append(keepers, tick.Keep(nil))
+	}
+	eventually(t, "ticks come", func() bool { return rdb.XLen(ctx(t), key).Val() >= 10 })
+	p.loseReplies("eval", 20)
+	eventually(t, "more come", func() bool { return rdb.XInfoStream(ctx(t), key).Val().EntriesAdded >= 30 })
+	for _, k := range keepers {
+		if err := k.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, e := range stored(t, rdb, key) {
+		if e.Position.Seq != 0 || e.Position.Ms%10 != 0 || string(e.Fields[0].Value) != fmt.Sprint(e.Position.Ms) {
+			t.Errorf("entry %s with %s is no tick", e.ID, e.Fields[0].Value)
+		}
+	}
+	if _, err := NewTicker(rdb, TickerConfig{Missed: -1, MaxLen: -1}); strings.Count(err.Error(), "\n") != 4 {
+		t.Errorf("mistakes: %v", err)
+	}
 }

@@ -1,0 +1,27 @@
+package source_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// However many processes run this, each tick is handled once.
+func ExampleCron() {
+	rdb, end := serverWith()
+	defer end()
+
+	ticks := source.Cron(rdb, source.CronConfig{Spec: "@every 20ms", Key: "ticks", Group: "reports", Block: 50 * time.Millisecond})
+	for tick, err := range flow.Values(context.Background(), ticks) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("a multiple of 20 ms:", tick.Time.UnixMilli()%20 == 0)
+		break
+	}
+	// Output: a multiple of 20 ms: true
+}

@@ -1,0 +1,247 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+func at(t *testing.T, s string) time.Time {
+	t.Helper()
+	tick, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tick
+}
+
+func TestCronSpecs(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, spec string
+		loc        *time.Location
+		from       string
+		want       []string
+	}{
+		{"five fields", "*/15 8 * * *", nil, "2024-05-01T08:20:00Z", []string{"2024-05-01T08:30:00Z", "2024-05-01T08:45:00Z", "2024-05-02T08:00:00Z"}},
+		{"a tick is after, not at", "0 * * * *", nil, "2024-05-01T08:00:00Z", []string{"2024-05-01T09:00:00Z"}},
+		{"descriptor", "@daily", nil, "2024-05-01T08:00:00Z", []string{"2024-05-02T00:00:00Z", "2024-05-03T00:00:00Z"}},
+		{"in a zone", "0 9 * * MON", berlin, "2024-07-01T00:00:00Z", []string{"2024-07-01T07:00:00Z", "2024-07-08T07:00:00Z"}},
+		{"summer time begins: the hour is missing", "30 2 * * *", berlin, "2024-03-30T00:00:00Z",
+			[]string{"2024-03-30T01:30:00Z", "2024-04-01T00:30:00Z"}},
+		{"summer time ends: the hour is there twice", "30 2 * * *", berlin, "2024-10-26T12:00:00Z",
+			[]string{"2024-10-27T00:30:00Z", "2024-10-27T01:30:00Z", "2024-10-28T01:30:00Z"}},
+		{"leap day", "0 0 29 2 *", nil, "2024-03-01T00:00:00Z", []string{"2028-02-29T00:00:00Z"}},
+		{"every, from anywhere", "@every 10s", berlin, "2024-05-01T08:00:03.5Z", []string{"2024-05-01T08:00:10Z", "2024-05-01T08:00:20Z"}},
+		{"every, at a tick", "@every 250ms", nil, "2024-05-01T08:00:00.25Z", []string{"2024-05-01T08:00:00.5Z"}},
+		{"every week is counted from 1970", "@every 168h", nil, "1970-01-02T00:00:00Z", []string{"1970-01-08T00:00:00Z"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			next, err := parseCron(test.spec, test.loc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := at(t, test.from)
+			var got []string
+			for range test.want {
+				now = next(now)
+				got = append(got, now.UTC().Format(time.RFC3339Nano))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("ticks (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, spec := range []string{"", "* * * *", "60 * * * *", "@every", "@every 0s", "@every 1ms", "@every 1.5ms", "@every -1h",
+		"TZ=UTC 0 * * * *", "TZ=", "CRON_TZ=UTC @daily", "@sometimes", "0 0 30 2 *"} {
+		if _, err := parseCron(spec, nil); err == nil {
+			t.Errorf("%q is taken", spec)
+		}
+	}
+	if next, err := parseCron("0 12 * * *", time.Local); err != nil || next(time.Now().UTC()).In(time.Local).Hour() != 12 {
+		t.Error("noon in the local zone is another", err)
+	}
+}
+
+func TestCronValidate(t *testing.T) {
+	var r rig[Tick]
+	err := r.graph(Cron(nil, CronConfig{Spec: "x", Missed: 2000, MaxLen: -1, Lease: -1, MaxInFlight: -1})).Validate()
+	var got []string
+	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var e *flow.BuildError
+		if errors.As(err, &e) {
+			got = append(got, e.Field)
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"Group", "Key", "Lease", "MaxInFlight", "MaxLen", "Missed", "Spec", "rdb"}, got); diff != "" {
+		t.Errorf("mistakes (-want +got):\n%s", diff)
+	}
+}
+
+// ticks is what several sources saw.
+type ticks struct {
+	mu   sync.Mutex
+	seen map[int64]int
+}
+
+func (s *ticks) add(_ context.Context, tick Tick) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen[tick.Time.UnixMilli()]++
+	return nil
+}
+
+func (s *ticks) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.seen)
+}
+
+func TestCronTicksOncePerCluster(t *testing.T) {
+	srv := redistest.Shared(t)
+	key := redistest.Key(t)
+	all := &ticks{seen: make(map[int64]int)}
+	var runs []*flow.Running
+	for range 3 {
+		r := &rig[Tick]{on: all.add}
+		runs = append(runs, start(t, r.graph(Cron(srv.Client(t), CronConfig{Spec: "@every 100ms", Key: key, Group: "g", Block: 50 * time.Millisecond}))))
+	}
+	eventually(t, "ticks come", func() bool { return all.count() >= 12 })
+	for _, r := range runs {
+		drain(t, r)
+	}
+	rdb := srv.Client(t)
+	entries, err := rdb.XRange(t.Context(), key, "-", "+").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		var ms int64
+		if _, err := fmt.Sscanf(e.ID, "%d-0", &ms); err != nil || !strings.HasSuffix(e.ID, "-0") || ms%100 != 0 {
+			t.Errorf("entry %s is no tick", e.ID)
+		}
+		if n := all.seen[ms]; n != 1 {
+			t.Errorf("tick %s was handled %d times", e.ID, n)
+		}
+	}
+	if len(entries) != all.count() {
+		t.Errorf("%d entries, %d ticks", len(entries), all.count())
+	}
+	if p, err := rdb.XPending(t.Context(), key, "g").Result(); err != nil || p.Count != 0 {
+		t.Errorf("pending: %+v, %v", p, err)
+	}
+}
+
+func TestCronTickOfAFailedHandlerComesAgain(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	key := redistest.Key(t)
+	var mu sync.Mutex
+	tries := make(map[time.Time]int)
+	failed := time.Time{}
+	r := &rig[Tick]{on: func(_ context.Context, tick Tick) error {
+		mu.Lock()
+		defer mu.Unlock()
+		tries[tick.Time]++
+		if failed.IsZero() {
+			failed = tick.Time
+			return flow.RetryAfter(time.Millisecond, errors.New("not now"))
+		}
+		return nil
+	}}
+	run := start(t, r.graph(Cron(rdb, CronConfig{Spec: "@every 200ms", Key: key, Group: "g", Block: 50 * time.Millisecond})))
+	eventually(t, "it comes again", func() bool { mu.Lock(); defer mu.Unlock(); return !failed.IsZero() && tries[failed] == 2 })
+	drain(t, run)
+}
+
+func TestCronMissed(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for missed, want := range map[int]int{0: 1, 3: 3, -1: 0} {
+		t.Run(fmt.Sprint(missed), func(t *testing.T) {
+			key := redistest.Key(t)
+			// The last tick was ten hours ago. Ticks are far apart, so that none comes by itself: unless this runs within
+			// the seconds around one, which on-time ticks are told from missed ones by.
+			const spec = "@every 1h"
+			now := time.Now()
+			last := now.Truncate(time.Hour).Add(-10 * time.Hour)
+			if near := now.Sub(now.Truncate(time.Hour)); near < 15*time.Second || near > time.Hour-30*time.Second {
+				last = now // nothing missed, nothing to be seen
+				want = min(want, 0)
+			}
+			if err := rdb.Do(t.Context(), "xadd", key, fmt.Sprintf("%d-0", last.UnixMilli()), "data", `{"time":"2020-01-01T00:00:00Z"}`).Err(); err != nil {
+				t.Fatal(err)
+			}
+			r := &rig[Tick]{}
+			run := start(t, r.graph(Cron(rdb, CronConfig{Spec: spec, Key: key, Group: "g", Missed: missed, Block: 50 * time.Millisecond, Location: time.FixedZone("X", 3600)})))
+			eventually(t, "the missed ticks come", func() bool { return len(r.got()) >= want })
+			eventually(t, "the ticker has looked", func() bool { return rdb.XInfoGroups(t.Context(), key).Err() == nil })
+			drain(t, run)
+			got := r.got()
+			if len(got) != want {
+				t.Errorf("%d ticks, want %d", len(got), want)
+			}
+			for i, tick := range got {
+				if d := now.Truncate(time.Hour).Add(-time.Duration(want-1-i) * time.Hour); !tick.Time.Equal(d) {
+					t.Errorf("tick %d is %v, want %v", i, tick.Time, d)
+				}
+				if tick.Time.Location().String() != "X" {
+					t.Errorf("in zone %v", tick.Time.Location())
+				}
+			}
+		})
+	}
+}
+
+func TestCronSurvivesItsServer(t *testing.T) {
+	srv := redistest.Start(t)
+	r := &rig[Tick]{}
+	run := start(t, r.graph(Cron(srv.Client(t), CronConfig{Spec: "@every 50ms", Key: "ticks", Group: "g", Block: 50 * time.Millisecond})))
+	eventually(t, "ticks come", func() bool { return len(r.got()) > 2 })
+	srv.Restart(t) // and has forgotten all
+	n := len(r.got())
+	eventually(t, "ticks come again", func() bool { return len(r.got()) > n+2 })
+	drain(t, run)
+}
+
+func TestCronOfWrongTypeStops(t *testing.T) {
+	srv := redistest.Shared(t)
+	rdb, key := srv.Client(t), redistest.Key(t)
+	r := &rig[Tick]{}
+	run := start(t, r.graph(Cron(rdb, CronConfig{Spec: "@every 50ms", Key: key, Group: "g", Block: 50 * time.Millisecond})))
+	eventually(t, "ticks come", func() bool { return len(r.got()) > 0 })
+	if err := rdb.Set(t.Context(), key, "text", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Wait(); !flow.IsPermanent(err) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// eventually polls until ok.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
