@@ -14,8 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9/logging"
@@ -58,8 +56,7 @@ func pipe(file, key string, every time.Duration, drawn bool) error {
 		defer f.Close()
 		in = f
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
+	ctx := context.Background()
 	rdb, err := redisio.Connect(ctx, cmp.Or(os.Getenv("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
 	if err != nil {
 		return fmt.Errorf("%w\npipe and read meet on a server: start one (redis-server), or set REDIS_URL to one that runs", err)
@@ -74,5 +71,5 @@ func pipe(file, key string, every time.Duration, drawn bool) error {
 	if drawn {
 		fmt.Fprintln(os.Stderr, g.Mermaid())
 	}
-	return g.Run(ctx)
+	return g.RunUntilInterrupt(ctx)
 }

@@ -14,8 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9/logging"
@@ -51,8 +49,7 @@ func main() {
 }
 
 func read(key, group string, start redisio.Start, drawn bool) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
+	ctx := context.Background()
 	rdb, err := redisio.Connect(ctx, cmp.Or(os.Getenv("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
 	if err != nil {
 		return fmt.Errorf("%w\nread and pipe meet on a server: start one (redis-server), or set REDIS_URL to one that runs", err)
@@ -68,5 +65,5 @@ func read(key, group string, start redisio.Start, drawn bool) error {
 	if drawn {
 		fmt.Fprintln(os.Stderr, g.Mermaid())
 	}
-	return g.Run(ctx)
+	return g.RunUntilInterrupt(ctx)
 }
