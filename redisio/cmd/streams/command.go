@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Exit codes.
+const (
+	exitFine        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitRefused     = 3
+	exitInterrupted = 130
+)
+
+// command is one thing to do. flags declares its flags and returns what does it.
+type command struct {
+	name     string // as typed: "dead list"
+	args     string // for people: "KEY [GROUP]"
+	min, max int    // how many arguments
+	short    string
+	long     string
+	examples []string
+	offline  bool // needs no server
+	flags    func(*flag.FlagSet) func(*call) error
+}
+
+// commands are all, in the order of the help.
+func commands() []command {
+	return []command{lsCommand, groupsCommand, lagCommand, pendingCommand, peekCommand,
+		deadListCommand, deadShowCommand, deadReplayCommand, deadDropCommand,
+		resetCommand, reapCommand, trimCommand}
+}
+
+// call is a command being run.
+type call struct {
+	ctx  context.Context
+	rdb  redis.UniversalClient
+	args []string
+	out  *printer
+	err  io.Writer
+	in   *bufio.Reader
+}
+
+// note tells people something that is no result.
+func (c *call) note(format string, args ...any) {
+	fmt.Fprintln(c.err, escape(fmt.Sprintf(format, args...), 0))
+}
+
+// usageError is a mistake in the command line.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
+// errRefused wraps what was not done because of how things are.
+var errRefused = errors.New("refused")
+
+// globals are the flags of every command.
+type globals struct {
+	url  string
+	json bool
+}
+
+func (g *globals) declare(fs *flag.FlagSet) {
+	fs.StringVar(&g.url, "url", g.url, "the server's `URL` (default $REDIS_URL, else redis://localhost:6379)")
+	fs.BoolVar(&g.json, "json", g.json, "print one JSON object a line, for machines")
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, std stdio) int {
+	var g globals
+	root := flag.NewFlagSet("streams", flag.ContinueOnError)
+	root.SetOutput(io.Discard)
+	g.declare(root)
+	switch err := root.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		overview(std.out)
+		return exitFine
+	case err != nil:
+		return complain(std, "streams", usageError(err.Error()))
+	}
+	args = root.Args()
+	if len(args) > 0 && args[0] == "help" {
+		if len(args) == 1 {
+			overview(std.out)
+			return exitFine
+		}
+		args = append(args[1:len(args):len(args)], "-h")
+	}
+	if len(args) == 0 {
+		overview(std.err)
+		return exitUsage
+	}
+	cmd, rest, err := find(args)
+	if err != nil {
+		return complain(std, "streams", err)
+	}
+	name := "streams " + cmd.name
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	g.declare(fs)
+	do := cmd.flags(fs)
+	pos, err := parse(fs, rest)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		cmd.help(std.out, fs)
+		return exitFine
+	case err != nil:
+		return complain(std, name, usageError(err.Error()))
+	case len(pos) < cmd.min || len(pos) > cmd.max:
+		return complain(std, name, usagef("it takes %s, not %q", cmp.Or(cmd.args, "no arguments"), pos))
+	}
+	c := &call{ctx: ctx, args: pos, out: newPrinter(std.out, g.json), err: std.err, in: bufio.NewReader(std.in)}
+	if !cmd.offline {
+		c.rdb, err = redisio.Connect(ctx, cmp.Or(g.url, std.env("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
+		if err != nil {
+			return complain(std, name, fmt.Errorf("%w\nname the server by -url or REDIS_URL", err))
+		}
+		defer c.rdb.Close()
+	}
+	err = do(c)
+	if flushErr := c.out.flush(); err == nil {
+		err = flushErr
+	}
+	if err != nil && ctx.Err() != nil {
+		fmt.Fprintf(std.err, "%s: interrupted\n", name)
+		return exitInterrupted
+	}
+	return complain(std, name, err)
+}
+
+// find takes a command's name, of one or two words, from the front.
+func find(args []string) (command, []string, error) {
+	var family []string
+	for _, c := range commands() {
+		words := strings.Fields(c.name)
+		if args[0] != words[0] {
+			continue
+		}
+		if len(words) == 1 {
+			return c, args[1:], nil
+		}
+		if len(args) > 1 && args[1] == words[1] {
+			return c, args[2:], nil
+		}
+		family = append(family, words[1])
+	}
+	if family != nil {
+		return command{}, nil, usagef("%s what? %s", args[0], strings.Join(family, ", "))
+	}
+	return command{}, nil, usagef("there is no command %q", args[0])
+}
+
+// parse takes flags from before, between and behind the arguments; behind "--" all are arguments.
+func parse(fs *flag.FlagSet, args []string) (pos []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := fs.Args()
+		if used := len(args) - len(rest); used > 0 && args[used-1] == "--" {
+			return append(pos, rest...), nil
+		}
+		if len(rest) == 0 {
+			return pos, nil
+		}
+		pos, args = append(pos, rest[0]), rest[1:]
+	}
+}
+
+// complain prints an error and returns the exit code.
+func complain(std stdio, name string, err error) int {
+	if err == nil {
+		return exitFine
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = escape(strings.TrimPrefix(lines[i], "redisio: "), 0)
+	}
+	fmt.Fprintf(std.err, "%s: %s\n", name, strings.Join(lines, "\n"))
+	var live *redisio.LiveConsumersError
+	switch usage := usageError(""); {
+	case errors.As(err, &usage):
+		if name == "streams" {
+			fmt.Fprintln(std.err, "streams -h lists the commands")
+		} else {
+			fmt.Fprintf(std.err, "%s -h tells how\n", name)
+		}
+		return exitUsage
+	case errors.Is(err, errRefused), errors.As(err, &live):
+		return exitRefused
+	}
+	return exitFailed
+}
+
+func overview(w io.Writer) {
+	fmt.Fprintln(w, "Usage: streams [-url URL] [-json] COMMAND …\n\nLooks after Redis Streams: any stream, and any stream of dead letters.\n\nCommands:")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.short)
+	}
+	fmt.Fprintln(w, "\nstreams help COMMAND (or streams COMMAND -h) tells all about one.\n"+
+		"The server is that of -url, else of $REDIS_URL, else redis://localhost:6379.\n"+
+		"Exit codes: 0 it worked, 1 failed, 2 wrong command line, 3 refused or not confirmed or over -max, 130 interrupted.")
+}
+
+func (c command) help(w io.Writer, fs *flag.FlagSet) {
+	fmt.Fprintf(w, "Usage: streams %s %s\n\n%s\n\nExamples:\n", c.name, strings.TrimSpace(c.args+" [flags]"), c.long)
+	for _, e := range c.examples {
+		fmt.Fprintln(w, "  streams "+e)
+	}
+	fmt.Fprintln(w, "\nFlags:")
+	fs.SetOutput(w)
+	fs.PrintDefaults()
+}
+
+// confirm asks, and takes no answer for a no.
+func (c *call) confirm(question string) error {
+	fmt.Fprintf(c.err, "%s [y/N] ", escape(question, 0))
+	answer, err := c.in.ReadString('\n')
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	if err != nil {
+		fmt.Fprintln(c.err)
+	}
+	return fmt.Errorf("%w: not confirmed; -yes goes on without asking", errRefused)
+}

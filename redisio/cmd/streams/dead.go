@@ -1,0 +1,391 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// deadFlags are the flags that choose dead letters.
+type deadFlags struct {
+	filter        redisio.DeadFilter
+	since, before timeFlag
+	all           bool
+}
+
+func (f *deadFlags) declare(fs *flag.FlagSet) {
+	fs.StringVar(&f.filter.Error, "error", "", "only those whose error, or what it wraps, has this `text` in it")
+	fs.StringVar(&f.filter.Stage, "stage", "", "only those of the stage of this `name`")
+	fs.StringVar(&f.filter.Graph, "graph", "", "only those of the graph of this `name`")
+	fs.StringVar(&f.filter.Group, "group", "", "only those of the group of this `name`")
+	fs.StringVar(&f.filter.Key, "from", "", "only those that came from the stream `key`")
+	fs.Var(&f.since, "since", "only those that died since `when`: "+whenHelp)
+	fs.Var(&f.before, "before", "only those that died before `when`")
+	fs.Func("id", "only the dead letter of this `ID`; may be repeated, or several with commas", func(text string) error {
+		for id := range strings.SplitSeq(text, ",") {
+			if _, err := redisio.ParseID(id); err != nil {
+				return err
+			}
+			f.filter.IDs = append(f.filter.IDs, id)
+		}
+		return nil
+	})
+	fs.Int64Var(&f.filter.Limit, "limit", 0, "at most the first `n` (default all)")
+}
+
+// declareAll is for commands that change something: they want to be told what to change.
+func (f *deadFlags) declareAll(fs *flag.FlagSet) {
+	f.declare(fs)
+	fs.BoolVar(&f.all, "all", false, "all of them: wanted where no other flag chooses")
+}
+
+func (f *deadFlags) choice() (redisio.DeadFilter, error) {
+	f.filter.Since, f.filter.Until = f.since.Time, f.before.Time
+	if err := f.filter.Validate(); err != nil {
+		return f.filter, usageError(err.Error())
+	}
+	return f.filter, nil
+}
+
+// changing is choice for commands that change something.
+func (f *deadFlags) changing() (redisio.DeadFilter, error) {
+	filter, err := f.choice()
+	if err != nil {
+		return filter, err
+	}
+	some := len(filter.IDs) > 0 || filter.Error+filter.Stage+filter.Graph+filter.Group+filter.Key != "" ||
+		!filter.Since.IsZero() || !filter.Until.IsZero() || filter.Limit > 0
+	if !some && !f.all {
+		return filter, usagef("which ones? choose by -id, -stage, -error, -since, …, or say -all")
+	}
+	return filter, nil
+}
+
+var deadListCommand = command{
+	name: "dead list", args: "KEY", min: 1, max: 1,
+	short:    "list dead letters: when, where and why",
+	long:     "Lists the entries of a stream of dead letters, oldest first. KEY is the dead-letter stream itself, as orders:dead. Of dead\nletters that others wrote only the ID is known. Payloads are not shown: see dead show.",
+	examples: []string{"dead list orders:dead", "dead list orders:dead -stage price -since 2h", "dead list orders:dead -error timeout -limit 20"},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		var f deadFlags
+		f.declare(fs)
+		full := fs.Bool("full", false, "show whole errors")
+		return func(c *call) error {
+			filter, err := f.choice()
+			if err != nil {
+				return err
+			}
+			return deadList(c, filter, *full)
+		}
+	},
+}
+
+// jsonReason is why, where and when in JSON.
+type jsonReason struct {
+	ID         string      `json:"id"`
+	Error      string      `json:"error,omitempty"`
+	Causes     []string    `json:"causes,omitempty"`
+	Graph      string      `json:"graph,omitempty"`
+	Stage      string      `json:"stage,omitempty"`
+	Attempts   int64       `json:"attempts,omitempty"`
+	Key        string      `json:"fromKey,omitempty"`
+	OriginalID string      `json:"fromID,omitempty"`
+	Group      string      `json:"group,omitempty"`
+	Time       *time.Time  `json:"time,omitempty"`
+	Replayed   *time.Time  `json:"replayed,omitempty"`
+	Stack      string      `json:"stack,omitempty"`
+	Fields     []jsonField `json:"fields,omitempty"`
+}
+
+func reasonOf(d redisio.DeadEntry) jsonReason {
+	r := d.Reason
+	j := jsonReason{ID: d.ID, Error: r.Error, Causes: r.Causes, Graph: r.Graph, Stage: r.Stage, Attempts: r.Attempts,
+		Key: r.Key, OriginalID: r.ID, Group: r.Group}
+	if !r.Time.IsZero() {
+		j.Time = &r.Time
+	}
+	if !r.Replayed.IsZero() {
+		j.Replayed = &r.Replayed
+	}
+	return j
+}
+
+func deadList(c *call, filter redisio.DeadFilter, full bool) error {
+	limit := 100
+	if full {
+		limit = 0
+	}
+	n := 0
+	for d, err := range redisio.DeadLetters(c.ctx, c.rdb, c.args[0], filter) {
+		if err != nil {
+			return err
+		}
+		n++
+		if c.out.json {
+			if err := c.out.object(reasonOf(d)); err != nil {
+				return err
+			}
+			continue
+		}
+		if n == 1 {
+			c.out.row("ID", "DIED", "STAGE", "ATTEMPTS", "FROM", "ERROR")
+		}
+		attempts := ""
+		if d.Reason.Attempts > 0 {
+			attempts = num(d.Reason.Attempts)
+		}
+		text := d.Reason.Error
+		if !full {
+			text = firstLine(text)
+		}
+		if limit > 0 && len(text) > limit {
+			text = strings.ToValidUTF8(text[:limit], "") + "…"
+		}
+		c.out.row(d.ID, when(d.Position), d.Reason.Stage, attempts, strings.TrimSpace(d.Reason.Key+" "+d.Reason.ID), text)
+	}
+	if n == 0 {
+		c.hint()
+	}
+	return nil
+}
+
+// hint says where else dead letters may be.
+func (c *call) hint() {
+	key := c.args[0]
+	other := key + ":dead"
+	if n, err := c.rdb.XLen(c.ctx, other).Result(); err == nil && n > 0 {
+		c.note("none such in %q; did you mean %q, which has %d?", key, other, n)
+		return
+	}
+	c.note("none such in %q", key)
+}
+
+var deadShowCommand = command{
+	name: "dead show", args: "KEY ID …", min: 2, max: 100,
+	short:    "show dead letters with their payload and the whole error",
+	long:     "Shows dead letters whole: the fields that the entry had, in order, then why it was given up, with all that the error wraps\nand, of a panic, the stack. Values longer than 500 bytes are cut unless -full is set.",
+	examples: []string{"dead show orders:dead 1732360000000-0", "dead show orders:dead 1732360000000-0 -full -json"},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		full := fs.Bool("full", false, "show whole values")
+		return func(c *call) error {
+			for _, id := range c.args[1:] {
+				if _, err := redisio.ParseID(id); err != nil {
+					return usageError(err.Error())
+				}
+				d, err := redisio.FindDeadLetter(c.ctx, c.rdb, c.args[0], id)
+				if err != nil {
+					return err
+				}
+				if err := deadShow(c, d, *full); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	},
+}
+
+func deadShow(c *call, d redisio.DeadEntry, full bool) error {
+	r := d.Reason
+	if c.out.json {
+		j := reasonOf(d)
+		j.Stack, j.Fields = r.Stack, jsonFields(d.Original)
+		return c.out.object(j)
+	}
+	c.out.line("%s  %s", d.ID, when(d.Position))
+	c.out.fields(d.Original, full)
+	if len(d.Original) == 0 {
+		c.out.line("  (no fields: the entry was trimmed before it died)")
+	}
+	say := func(name, value string) {
+		if value != "" {
+			c.out.line("  %s: %s", name, escape(value, 0))
+		}
+	}
+	say("error", r.Error)
+	for _, cause := range r.Causes {
+		say("  because", cause)
+	}
+	say("stage", strings.Trim(r.Graph+"/"+r.Stage, "/"))
+	say("from", strings.TrimSpace(r.Key+" "+r.ID))
+	say("group", r.Group)
+	if r.Attempts > 0 {
+		say("attempts", num(r.Attempts))
+	}
+	if !r.Time.IsZero() {
+		say("given up", r.Time.UTC().Format(time.RFC3339Nano))
+	}
+	if !r.Replayed.IsZero() {
+		say("replayed before", r.Replayed.UTC().Format(time.RFC3339Nano))
+	}
+	if r.Stack != "" {
+		c.out.line("  stack:")
+		for line := range strings.Lines(r.Stack) {
+			line = strings.TrimSuffix(line, "\n")
+			inner := strings.TrimLeft(line, "\t")
+			c.out.line("    %s%s", strings.Repeat("    ", len(line)-len(inner)), escape(inner, 0))
+		}
+	}
+	return nil
+}
+
+var deadReplayCommand = command{
+	name: "dead replay", args: "KEY", min: 1, max: 1,
+	short: "give dead letters another life",
+	long: "Writes dead letters back to the streams they came from (or to -to), with the fields they had there, and deletes them here:\n" +
+		"one atomic step each. They are new entries, so their attempts count anew, and every group of the stream gets them. Ctrl-C\n" +
+		"ends it between two entries; run it again to go on, nothing is written twice. What dies again meanwhile is left alone.",
+	examples: []string{"dead replay orders:dead -all -dry-run", "dead replay orders:dead -stage price -since 2h -rate 100", "dead replay poison -all -to orders"},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		var f deadFlags
+		var o redisio.ReplayOptions
+		f.declareAll(fs)
+		fs.StringVar(&o.To, "to", "", "write to the stream `key` (default: where each came from)")
+		create := fs.Bool("create", false, "with -to: make the stream if it is not there")
+		fs.Float64Var(&o.Rate, "rate", 0, "at most `n` a second (default: as fast as it goes)")
+		fs.BoolVar(&o.DryRun, "dry-run", false, "only tell what would happen")
+		fs.BoolVar(&o.KeepReason, "keep-reason", false, "leave the dead:… fields on them, and add dead:replayed")
+		fs.BoolVar(&o.TwoSteps, "two-steps", false, "allow a stream in another slot of a cluster: a duplicate if it is cut off between copy and deletion")
+		return func(c *call) error {
+			filter, err := f.changing()
+			if err != nil {
+				return err
+			}
+			if err := o.Validate(); err != nil {
+				return usageError(err.Error())
+			}
+			return deadReplay(c, filter, o, *create)
+		}
+	},
+}
+
+func deadReplay(c *call, filter redisio.DeadFilter, o redisio.ReplayOptions, create bool) error {
+	if o.To != "" && !create {
+		if n, err := c.rdb.Exists(c.ctx, o.To).Result(); err != nil {
+			return err
+		} else if n == 0 {
+			return fmt.Errorf("%w: there is no stream %q; -create makes it", errRefused, o.To)
+		}
+	}
+	var p progress
+	o.OnProgress = func(r redisio.ReplayReport) { p.tell(c, "replayed", r.Replayed) }
+	report, err := redisio.ReplayDeadLetters(c.ctx, c.rdb, c.args[0], filter, o)
+	if is := (*redisio.ConfigError)(nil); errors.As(err, &is) && report.NoOrigin > 0 {
+		err = fmt.Errorf("%w: %d don't tell the stream they came from; name one by -to", errRefused, report.NoOrigin)
+	}
+	return errors.Join(c.replayed(report, o.DryRun), err)
+}
+
+func (c *call) replayed(r redisio.ReplayReport, dry bool) error {
+	if c.out.json {
+		return c.out.object(struct {
+			DryRun   bool             `json:"dryRun,omitempty"`
+			Matched  int64            `json:"matched"`
+			Replayed int64            `json:"replayed"`
+			Gone     int64            `json:"gone"`
+			Empty    int64            `json:"empty"`
+			NoOrigin int64            `json:"noOrigin"`
+			To       map[string]int64 `json:"to"`
+		}{dry, r.Matched, r.Replayed, r.Gone, r.Empty, r.NoOrigin, r.To})
+	}
+	if r.Matched+r.Gone == 0 {
+		c.hint()
+		return nil
+	}
+	if dry {
+		for _, to := range slices.Sorted(maps.Keys(r.To)) {
+			name := to
+			if to == "" {
+				name = "(other streams)"
+			}
+			c.out.line("would replay %d to %s", r.To[to], escape(name, 0))
+		}
+	} else {
+		c.out.line("replayed %d of %d", r.Replayed, r.Matched)
+	}
+	for _, left := range []struct {
+		n   int64
+		why string
+	}{
+		{r.Gone, "not there any more: replayed or dropped meanwhile"},
+		{r.Empty, "left: they have no fields, the entries were trimmed before they died"},
+		{r.NoOrigin, "left: they don't tell the stream they came from, name one by -to"},
+	} {
+		if left.n > 0 {
+			c.out.line("%d %s", left.n, left.why)
+		}
+	}
+	return nil
+}
+
+var deadDropCommand = command{
+	name: "dead drop", args: "KEY", min: 1, max: 1,
+	short:    "delete dead letters for good",
+	long:     "Deletes dead letters. It counts them and asks before, unless -yes is set.",
+	examples: []string{"dead drop orders:dead -before 720h", "dead drop orders:dead -id 1732360000000-0 -yes", "dead drop orders:dead -all -dry-run"},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		var f deadFlags
+		f.declareAll(fs)
+		dry := fs.Bool("dry-run", false, "only tell how many")
+		yes := fs.Bool("yes", false, "don't ask")
+		return func(c *call) error {
+			filter, err := f.changing()
+			if err != nil {
+				return err
+			}
+			return deadDrop(c, filter, *dry, *yes)
+		}
+	},
+}
+
+func deadDrop(c *call, filter redisio.DeadFilter, dry, yes bool) error {
+	tell := func(n int64) error {
+		if c.out.json {
+			return c.out.object(struct {
+				DryRun  bool  `json:"dryRun,omitempty"`
+				Dropped int64 `json:"dropped"`
+			}{dry, n})
+		}
+		if dry {
+			c.out.line("would drop %d", n)
+		} else {
+			c.out.line("dropped %d", n)
+		}
+		return nil
+	}
+	if dry || !yes {
+		n, err := redisio.DropDeadLetters(c.ctx, c.rdb, c.args[0], filter, redisio.DropOptions{DryRun: true})
+		if err != nil {
+			return err
+		}
+		if dry || n == 0 {
+			return tell(n)
+		}
+		if err := c.confirm(fmt.Sprintf("Delete %d dead letters of %q for good?", n, c.args[0])); err != nil {
+			return err
+		}
+	}
+	var p progress
+	n, err := redisio.DropDeadLetters(c.ctx, c.rdb, c.args[0], filter, redisio.DropOptions{OnProgress: func(n int64) { p.tell(c, "dropped", n) }})
+	return errors.Join(tell(n), err)
+}
+
+// progress tells every other second how far a long command is.
+type progress struct{ last time.Time }
+
+func (p *progress) tell(c *call, verb string, n int64) {
+	now := time.Now()
+	if p.last.IsZero() {
+		p.last = now
+	}
+	if now.Sub(p.last) >= 2*time.Second {
+		p.last = now
+		c.note("%s %d so far", verb, n)
+	}
+}

@@ -1,0 +1,454 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+var lsCommand = command{
+	name: "ls", args: "[PATTERN]", max: 1,
+	short:    "list the streams there are",
+	long:     "Lists the streams whose keys match a glob pattern (all without one). It scans in small steps and holds nobody up,\nbut on a server with many other keys it takes a while.",
+	examples: []string{"ls", "ls 'orders*'", "ls -json | jq -r .key"},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		limit := fs.Int("limit", 10_000, "list at most `n` streams")
+		return func(c *call) error { return ls(c, *limit) }
+	},
+}
+
+func ls(c *call, limit int) error {
+	if limit < 1 {
+		return usagef("-limit %d: list one at least", limit)
+	}
+	pattern := ""
+	if len(c.args) > 0 {
+		pattern = c.args[0]
+	}
+	var keys []string
+	more := false
+	for key, err := range redisio.Streams(c.ctx, c.rdb, pattern) {
+		if err != nil {
+			return err
+		}
+		if len(keys) == limit {
+			slices.Sort(keys)
+			keys = slices.Compact(keys) // a scan may show a key twice
+			if more = len(keys) == limit; more {
+				break
+			}
+		}
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if !c.out.json {
+		c.out.row("KEY", "ENTRIES", "GROUPS", "FIRST", "LAST")
+	}
+	for chunk := range slices.Chunk(keys, 100) {
+		states, err := redisio.InspectStreams(c.ctx, c.rdb, chunk...)
+		if err != nil {
+			return err
+		}
+		for _, s := range states {
+			if c.out.json {
+				if err := c.out.object(struct {
+					Key     string `json:"key"`
+					Entries int64  `json:"entries"`
+					Groups  int64  `json:"groups"`
+					First   string `json:"first,omitempty"`
+					Last    string `json:"last,omitempty"`
+				}{s.Key, s.Length, s.Groups, s.First, s.Last}); err != nil {
+					return err
+				}
+				continue
+			}
+			c.out.row(s.Key, num(s.Length), num(s.Groups), s.First, s.Last)
+		}
+	}
+	if more {
+		c.note("these are the first %d found: there are more; narrow the pattern, or raise -limit", limit)
+	}
+	return nil
+}
+
+var groupsCommand = command{
+	name: "groups", args: "KEY", min: 1, max: 1,
+	short:    "show the groups of a stream and their consumers",
+	long:     "Shows each group: its position, how many entries it has not been given (LAG) and has not settled (PENDING), and for how\nlong its oldest ones wait; then its consumers. A lag with ≥ is counted, for the server does not tell it (it can't after\nentries were deleted or a position was set). Before Redis 7.2 a consumer that waits for entries looks idle.",
+	examples: []string{"groups orders", "groups orders -json"},
+	flags: func(*flag.FlagSet) func(*call) error {
+		return groups
+	},
+}
+
+// jsonGroup is a group in JSON. Durations are in milliseconds.
+type jsonGroup struct {
+	Time       *time.Time     `json:"time,omitempty"`
+	Key        string         `json:"key"`
+	Group      string         `json:"group"`
+	Lag        int64          `json:"lag"`
+	LagAtLeast bool           `json:"lagAtLeast,omitempty"`
+	UnreadAge  int64          `json:"oldestUnreadMs"`
+	Pending    int64          `json:"pending"`
+	Oldest     string         `json:"oldestPending,omitempty"`
+	OldestAge  int64          `json:"oldestPendingMs"`
+	Position   string         `json:"position"`
+	Consumers  []jsonConsumer `json:"consumers"`
+}
+
+type jsonConsumer struct {
+	Name    string `json:"name"`
+	Pending int64  `json:"pending"`
+	Idle    int64  `json:"idleMs"`
+}
+
+func asJSON(key string, g redisio.GroupState) jsonGroup {
+	j := jsonGroup{
+		Key: key, Group: g.Name, Lag: g.Lag, LagAtLeast: g.LagAtLeast, UnreadAge: g.UnreadAge.Milliseconds(), Pending: g.Pending,
+		Oldest: g.Oldest, OldestAge: g.OldestAge.Milliseconds(), Position: g.Delivered, Consumers: []jsonConsumer{},
+	}
+	for _, m := range g.Members {
+		j.Consumers = append(j.Consumers, jsonConsumer{m.Name, m.Pending, m.Idle.Milliseconds()})
+	}
+	return j
+}
+
+func groups(c *call) error {
+	all, err := redisio.Groups(c.ctx, c.rdb, c.args[0])
+	if err != nil {
+		return err
+	}
+	if c.out.json {
+		for _, g := range all {
+			if err := c.out.object(asJSON(c.args[0], g)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(all) == 0 {
+		c.note("%q has no groups", c.args[0])
+		return nil
+	}
+	c.out.row("GROUP", "POSITION", "LAG", "OLDEST UNREAD", "PENDING", "OLDEST PENDING", "CONSUMERS")
+	for _, g := range all {
+		c.out.row(g.Name, g.Delivered, atLeast(g.Lag, g.LagAtLeast), shortOf(g.Unread != "", g.UnreadAge), num(g.Pending),
+			shortOf(g.Oldest != "", g.OldestAge), num(g.Consumers))
+	}
+	c.out.line("")
+	c.out.row("GROUP", "CONSUMER", "PENDING", "IDLE")
+	for _, g := range all {
+		for _, m := range g.Members {
+			c.out.row(g.Name, m.Name, num(m.Pending), short(m.Idle))
+		}
+	}
+	return nil
+}
+
+var lagCommand = command{
+	name: "lag", args: "KEY [GROUP]", min: 1, max: 2,
+	short:    "show how far groups are behind",
+	long:     "Shows for each group, or for one, how many entries it has not been given and has not settled, and how old the oldest of\nboth are. With -max it is a check for scripts and probes: it ends with exit code 3 if a lag is greater.",
+	examples: []string{"lag orders", "lag orders billing -watch", "lag orders billing -max 1000 || alert"},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		watch := fs.Bool("watch", false, "show it again and again, until Ctrl-C")
+		every := fs.Duration("every", 2*time.Second, "with -watch: how often")
+		most := fs.Int64("max", -1, "end with exit code 3 if a lag is greater than `n`")
+		return func(c *call) error { return lag(c, *watch, *every, *most) }
+	},
+}
+
+func lag(c *call, watch bool, every time.Duration, most int64) error {
+	if every < 100*time.Millisecond {
+		return usagef("-every %v: at least 100ms", every)
+	}
+	if watch {
+		c.out.wide()
+	}
+	for n := 0; ; n++ {
+		over, err := lagOnce(c, n == 0, watch)
+		if err != nil {
+			if watch && c.ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if !watch {
+			if most >= 0 && over > most {
+				return fmt.Errorf("%w: a lag of %d is more than %d", errRefused, over, most)
+			}
+			return nil
+		}
+		if err := c.out.flush(); err != nil {
+			return err
+		}
+		t := time.NewTimer(every)
+		select {
+		case <-t.C:
+		case <-c.ctx.Done():
+			t.Stop()
+			return nil // that is how watching ends
+		}
+	}
+}
+
+// lagOnce shows the lag now and returns the greatest.
+func lagOnce(c *call, header, watch bool) (greatest int64, err error) {
+	all, err := redisio.Groups(c.ctx, c.rdb, c.args[0])
+	if err != nil {
+		return 0, err
+	}
+	if len(c.args) > 1 {
+		all = slices.DeleteFunc(all, func(g redisio.GroupState) bool { return g.Name != c.args[1] })
+		if len(all) == 0 {
+			return 0, fmt.Errorf("%q has no group %q", c.args[0], c.args[1])
+		}
+	}
+	if header && !c.out.json {
+		c.out.row("TIME", "GROUP", "LAG", "OLDEST UNREAD", "PENDING", "OLDEST PENDING")
+	}
+	now := time.Now().UTC()
+	for _, g := range all {
+		greatest = max(greatest, g.Lag)
+		if c.out.json {
+			j := asJSON(c.args[0], g)
+			if watch {
+				j.Time = &now
+			}
+			if err := c.out.object(j); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		c.out.row(now.Format(time.TimeOnly), g.Name, atLeast(g.Lag, g.LagAtLeast), shortOf(g.Unread != "", g.UnreadAge), num(g.Pending),
+			shortOf(g.Oldest != "", g.OldestAge))
+	}
+	return greatest, nil
+}
+
+var pendingCommand = command{
+	name: "pending", args: "KEY GROUP", min: 2, max: 2,
+	short:    "show what is delivered and not settled, by age and by consumer",
+	long:     "Counts the pending entries of a group by age (since they were added to the stream) and by consumer. Entries that are old\nbut not idle are being worked on; entries that are idle for longer than the readers' lease belong to nobody that lives.\nWith -list each is shown.",
+	examples: []string{"pending orders billing", "pending orders billing -list -consumer worker-7", "pending orders billing -list -limit 5 -json"},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		list := fs.Bool("list", false, "list the entries, the oldest first")
+		consumer := fs.String("consumer", "", "with -list: only those of this `name`")
+		limit := fs.Int64("limit", 100, "with -list: at most `n`")
+		return func(c *call) error {
+			if *list {
+				return pendingList(c, *consumer, *limit)
+			}
+			if *consumer != "" {
+				return usagef("-consumer goes with -list")
+			}
+			return pendingAges(c)
+		}
+	},
+}
+
+func pendingAges(c *call) error {
+	p, err := redisio.PendingByAge(c.ctx, c.rdb, c.args[0], c.args[1])
+	if err != nil {
+		return err
+	}
+	type bucket struct {
+		Below         int64  `json:"belowMs,omitempty"`
+		Consumer      string `json:"consumer,omitempty"`
+		Count         int64  `json:"count"`
+		Oldest        string `json:"oldest,omitempty"`
+		OldestAge     int64  `json:"oldestMs"`
+		MaxIdle       int64  `json:"maxIdleMs"`
+		MaxDeliveries int64  `json:"maxDeliveries"`
+	}
+	in := func(b redisio.PendingBucket, consumer string) bucket {
+		return bucket{b.Below.Milliseconds(), consumer, b.Count, b.Oldest, b.OldestAge.Milliseconds(), b.MaxIdle.Milliseconds(), b.MaxDeliveries}
+	}
+	names := make([]string, 0, len(p.Consumers))
+	for name := range p.Consumers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if c.out.json {
+		all := struct {
+			Total     int64    `json:"total"`
+			Ages      []bucket `json:"ages"`
+			Consumers []bucket `json:"consumers"`
+		}{p.Total, []bucket{}, []bucket{}}
+		for _, b := range p.Buckets {
+			all.Ages = append(all.Ages, in(b, ""))
+		}
+		for _, name := range names {
+			all.Consumers = append(all.Consumers, in(p.Consumers[name], name))
+		}
+		return c.out.object(all)
+	}
+	cells := func(first string, b redisio.PendingBucket) {
+		is := b.Count > 0
+		deliveries := ""
+		if is {
+			deliveries = num(b.MaxDeliveries)
+		}
+		c.out.row(first, num(b.Count), b.Oldest, shortOf(is, b.OldestAge), shortOf(is, b.MaxIdle), deliveries)
+	}
+	c.out.row("AGE", "PENDING", "OLDEST", "OLDEST AGE", "MAX IDLE", "MAX DELIVERIES")
+	from := ""
+	for _, b := range p.Buckets {
+		if b.Below > 0 {
+			from = round(b.Below)
+			cells("< "+from, b)
+		} else {
+			cells("≥ "+from, b)
+		}
+	}
+	if len(names) > 0 {
+		c.out.line("")
+		c.out.row("CONSUMER", "PENDING", "OLDEST", "OLDEST AGE", "MAX IDLE", "MAX DELIVERIES")
+		for _, name := range names {
+			cells(name, p.Consumers[name])
+		}
+	}
+	return nil
+}
+
+func pendingList(c *call, consumer string, limit int64) error {
+	if limit < 1 {
+		return usagef("-limit %d: list one at least", limit)
+	}
+	if !c.out.json {
+		c.out.row("ID", "CONSUMER", "AGE", "IDLE", "DELIVERIES")
+	}
+	n := int64(0)
+	for e, err := range redisio.PendingEntries(c.ctx, c.rdb, c.args[0], c.args[1], consumer) {
+		if err != nil {
+			return err
+		}
+		if n++; n > limit {
+			c.note("there are more: raise -limit")
+			return nil
+		}
+		if c.out.json {
+			if err := c.out.object(struct {
+				ID         string `json:"id"`
+				Consumer   string `json:"consumer"`
+				Age        int64  `json:"ageMs"`
+				Idle       int64  `json:"idleMs"`
+				Deliveries int64  `json:"deliveries"`
+			}{e.ID, e.Consumer, e.Age.Milliseconds(), e.Idle.Milliseconds(), e.Deliveries}); err != nil {
+				return err
+			}
+			continue
+		}
+		c.out.row(e.ID, e.Consumer, short(e.Age), short(e.Idle), num(e.Deliveries))
+	}
+	return nil
+}
+
+var peekCommand = command{
+	name: "peek", args: "KEY", min: 1, max: 1,
+	short:    "show the last entries of a stream, and follow it",
+	long:     "Shows entries with all their fields, in order. It reads without a group: nothing is delivered to anybody or taken away.\nValues longer than 500 bytes are cut unless -full is set.",
+	examples: []string{"peek orders", "peek orders -n 1 -full", "peek orders -n 0 -follow", "peek orders -follow -json | jq ."},
+	flags: func(fs *flag.FlagSet) func(*call) error {
+		n := fs.Int64("n", 10, "show the last `n` entries, up to 10000")
+		follow := fs.Bool("follow", false, "go on with what is added, until Ctrl-C")
+		full := fs.Bool("full", false, "show whole values")
+		return func(c *call) error { return peek(c, *n, *follow, *full) }
+	},
+}
+
+func peek(c *call, n int64, follow, full bool) error {
+	if n < 0 || n > 10_000 {
+		return usagef("-n %d: show 0 to 10000", n)
+	}
+	last, err := peekLast(c, n, full)
+	if err != nil || !follow {
+		return err
+	}
+	r, err := redisio.NewTailReader(c.rdb, redisio.TailConfig{Key: c.args[0], Start: last})
+	if err != nil {
+		return err
+	}
+	if err := r.Open(c.ctx); err != nil {
+		return err
+	}
+	defer r.Close(c.ctx)
+	for {
+		if err := c.out.flush(); err != nil {
+			return err
+		}
+		var b redisio.Batch
+		if err := r.Read(c.ctx, 100, 4<<20, &b); c.ctx.Err() != nil {
+			return nil // that is how following ends
+		} else if err != nil {
+			return err
+		}
+		for _, e := range b.Entries {
+			if err := c.entry(e, full); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// peekLast shows the last n entries and returns where to go on.
+func peekLast(c *call, n int64, full bool) (redisio.Start, error) {
+	// go-redis loses order and duplicates of fields, so only the IDs are taken from it.
+	ids, err := c.rdb.XRevRangeN(c.ctx, c.args[0], "+", "-", max(n, 1)).Result()
+	if err != nil {
+		return redisio.Start{}, err
+	}
+	if len(ids) == 0 {
+		if n > 0 {
+			c.note("%q has no entries", c.args[0])
+		}
+		return redisio.StartBeginning(), nil
+	}
+	last, err := redisio.ParseID(ids[0].ID)
+	if err != nil || n == 0 {
+		return redisio.StartID(last), err
+	}
+	from, err := redisio.ParseID(ids[len(ids)-1].ID)
+	if err != nil {
+		return redisio.Start{}, err
+	}
+	r, err := redisio.NewRangeReader(c.rdb, redisio.RangeConfig{Key: c.args[0], From: from, To: last})
+	if err != nil {
+		return redisio.Start{}, err
+	}
+	if err := r.Open(c.ctx); err != nil {
+		return redisio.Start{}, err
+	}
+	for {
+		var b redisio.Batch
+		if err := r.Read(c.ctx, 100, 4<<20, &b); errors.Is(err, io.EOF) {
+			return redisio.StartID(last), nil
+		} else if err != nil {
+			return redisio.Start{}, err
+		}
+		for _, e := range b.Entries {
+			if err := c.entry(e, full); err != nil {
+				return redisio.Start{}, err
+			}
+		}
+	}
+}
+
+// entry shows an entry with its fields.
+func (c *call) entry(e redisio.Entry, full bool) error {
+	if c.out.json {
+		return c.out.object(struct {
+			ID     string      `json:"id"`
+			Fields []jsonField `json:"fields"`
+		}{e.ID, jsonFields(e.Fields)})
+	}
+	c.out.line("%s  %s", e.ID, when(e.Position))
+	c.out.fields(e.Fields, full)
+	return nil
+}
