@@ -174,29 +174,20 @@ func pagesByRange(ctx context.Context, rdb redis.UniversalClient, key string, si
 
 func pagesByID(ctx context.Context, rdb redis.UniversalClient, key string, ids []string, do func([]Entry, int) error) error {
 	for chunk := range slices.Chunk(ids, firstAsk) { // few: entries may be large
-		pipe := rdb.Pipeline()
-		cmds := make([]*redis.RawCmd, len(chunk))
-		for i, id := range chunk {
+		var found []Entry
+		for _, id := range chunk {
 			whole, err := ParseID(id)
 			if err != nil {
 				return err
 			}
 			id = whole.String() // XRANGE takes "5" as all from 5-0 to the last of that millisecond
-			cmds[i] = redis.NewRawCmd(ctx, "xrange", key, id, id)
-			_ = pipe.Process(ctx, cmds[i]) // only queues
-		}
-		_, _ = pipe.Exec(ctx) // each command has its own error
-		var b Batch
-		for _, cmd := range cmds {
-			err := cmd.Err()
-			if err == nil {
-				err = parseEntries(cmd.Val(), 0, &b)
-			}
-			if err != nil {
+			var b Batch
+			if err := rawEntries(ctx, rdb, &b, "xrange", key, id, id); err != nil {
 				return readError(key, err)
 			}
+			found = append(found, b.Entries...)
 		}
-		if err := do(b.Entries, len(chunk)-len(b.Entries)); err != nil {
+		if err := do(found, len(chunk)-len(found)); err != nil {
 			return err
 		}
 	}
@@ -205,13 +196,8 @@ func pagesByID(ctx context.Context, rdb redis.UniversalClient, key string, ids [
 
 // lastID is the ID of a stream's last entry; zero if there is none.
 func lastID(ctx context.Context, rdb redis.UniversalClient, key string) (ID, error) {
-	cmd := redis.NewRawCmd(ctx, "xrevrange", key, "+", "-", "count", 1)
-	err := rdb.Process(ctx, cmd)
 	var b Batch
-	if err == nil {
-		err = parseEntries(cmd.Val(), 0, &b)
-	}
-	if err != nil {
+	if err := rawEntries(ctx, rdb, &b, "xrevrange", key, "+", "-", "count", 1); err != nil {
 		return ID{}, readError(key, err)
 	}
 	if len(b.Entries) == 0 {

@@ -82,18 +82,14 @@ func InspectStreams(ctx context.Context, rdb redis.UniversalClient, keys ...stri
 	}
 	type answers struct {
 		length *redis.IntCmd
-		ends   [2]*redis.RawCmd
+		ends   [2]*redis.XMessageSliceCmd
 		groups *redis.XInfoGroupsCmd
 	}
 	pipe := rdb.Pipeline()
 	all := make([]answers, len(keys))
 	for i, key := range keys {
-		all[i] = answers{pipe.XLen(ctx, key), [2]*redis.RawCmd{
-			redis.NewRawCmd(ctx, "xrange", key, "-", "+", "count", 1),
-			redis.NewRawCmd(ctx, "xrevrange", key, "+", "-", "count", 1),
-		}, pipe.XInfoGroups(ctx, key)}
-		_ = pipe.Process(ctx, all[i].ends[0]) // only queues
-		_ = pipe.Process(ctx, all[i].ends[1])
+		ends := [2]*redis.XMessageSliceCmd{pipe.XRangeN(ctx, key, "-", "+", 1), pipe.XRevRangeN(ctx, key, "+", "-", 1)}
+		all[i] = answers{pipe.XLen(ctx, key), ends, pipe.XInfoGroups(ctx, key)}
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	states := make([]StreamState, len(keys))
@@ -104,15 +100,11 @@ func InspectStreams(ctx context.Context, rdb redis.UniversalClient, keys ...stri
 			err = g
 		}
 		for n, id := range []*string{&s.First, &s.Last} {
-			var b Batch
 			if err == nil {
 				err = a.ends[n].Err()
 			}
-			if err == nil {
-				err = parseEntries(a.ends[n].Val(), 0, &b)
-			}
-			if err == nil && len(b.Entries) > 0 {
-				*id = string([]byte(b.Entries[0].ID)) // not the whole reply
+			if found := a.ends[n].Val(); len(found) > 0 {
+				*id = found[0].ID
 			}
 		}
 		if err != nil {
@@ -188,21 +180,16 @@ func groupState(ctx context.Context, rdb redis.UniversalClient, key, name string
 	}
 	pipe := rdb.Pipeline()
 	consumers := pipe.XInfoConsumers(ctx, key, name)
-	next := redis.NewRawCmd(ctx, "xrange", key, read.Next().String(), "+", "count", 1)
-	_ = pipe.Process(ctx, next) // only queues
-	_, _ = pipe.Exec(ctx)       // each command has its own error
+	next := pipe.XRangeN(ctx, key, read.Next().String(), "+", 1)
+	_, _ = pipe.Exec(ctx) // each command has its own error
 	if err := errors.Join(consumers.Err(), next.Err()); err != nil {
 		return s, err
 	}
 	for _, c := range consumers.Val() {
 		s.Members = append(s.Members, ConsumerState{c.Name, c.Pending, c.Idle})
 	}
-	var b Batch
-	if err := parseEntries(next.Val(), 0, &b); err != nil {
-		return s, err
-	}
-	if len(b.Entries) > 0 && read != maxID {
-		s.Unread = string([]byte(b.Entries[0].ID)) // not the whole reply
+	if found := next.Val(); len(found) > 0 && read != maxID {
+		s.Unread = found[0].ID
 	}
 	s.UnreadAge, s.OldestAge = age(s.Unread, now), age(s.Oldest, now)
 	if s.Lag < 0 {

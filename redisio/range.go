@@ -90,13 +90,7 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 	}
 	count = min(count, r.cfg.MaxCount)
 	count = r.asking.count(count, maxBytes)
-	cmd := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, r.next.String(), r.cfg.To.String(), "count", count)
-	err := r.rdb.Process(ctx, cmd)
-	if err == nil {
-		if err = parseEntries(cmd.Val(), 0, b); err != nil {
-			b.reset()
-		}
-	}
+	err := rawEntries(ctx, r.rdb, b, "xrange", r.cfg.Key, r.next.String(), r.cfg.To.String(), "count", count)
 	if err != nil {
 		if gone := ended(ctx); gone != nil {
 			return gone
@@ -124,4 +118,25 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 func (r *RangeReader) Close(context.Context) error {
 	r.state.Store(readerClosed)
 	return nil
+}
+
+// rawEntries fills b with the reply of a command that reads entries, by the caller's client.
+func rawEntries(ctx context.Context, rdb redis.UniversalClient, b *Batch, args ...any) error {
+	cluster, _ := rdb.(*redis.ClusterClient)
+	for n := 1; ; n++ {
+		cmd := redis.NewRawCmd(ctx, args...)
+		err := rdb.Process(ctx, cmd)
+		if err == nil {
+			if err = parseEntries(cmd.Val(), 0, b); err != nil {
+				b.reset()
+			}
+		}
+		if cluster == nil || judge(err) != moved || n > 5 {
+			return err
+		}
+		cluster.ReloadState(ctx) // a raw reply hides from go-redis that the slot has moved
+		if !sleep(ctx, nil, backoff(n)) {
+			return ended(ctx)
+		}
+	}
 }
