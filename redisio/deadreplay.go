@@ -310,36 +310,3 @@ func (p *replay) twoSteps(ctx context.Context, l letter) error {
 	}
 	return p.rdb.XDel(ctx, p.key, l.ID).Err()
 }
-
-// DropOptions say how dead letters are dropped.
-type DropOptions struct {
-	DryRun     bool        // only count
-	OnProgress func(int64) // called with the number so far
-}
-
-// DropDeadLetters deletes dead letters for good and returns how many; in a dry run, how many it would. The zero filter
-// means all that are there now.
-func DropDeadLetters(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, o DropOptions) (dropped int64, err error) {
-	err = deadPages(ctx, rdb, key, f, func(page []DeadEntry, _ int) error {
-		if len(page) == 0 {
-			return nil
-		}
-		n := int64(len(page))
-		if !o.DryRun {
-			ids := make([]string, len(page))
-			for i := range page {
-				ids[i] = page[i].ID
-			}
-			var err error
-			if n, err = rdb.XDel(ctx, key, ids...).Result(); err != nil {
-				return keyError("drop dead letters of", key, err)
-			}
-		}
-		dropped += n
-		if o.OnProgress != nil {
-			o.OnProgress(dropped)
-		}
-		return nil
-	})
-	return dropped, err
-}

@@ -24,6 +24,13 @@
 // the connections that read and write have go-redis' own retries off, for those duplicate writes and
 // strand reads. A group or stream that vanished is made again at the last known position.
 //
+// # Operating
+//
+// What was given up lies in a stream of dead letters: [DeadLetters] reads it, [ReplayDeadLetters] gives entries another
+// life, [DropDeadLetters] ends them. [Streams] and [Groups] tell what there is and who is behind, [PendingByAge] what is
+// stuck; [Reset] moves a group, [Reap] and [Trim] clean up. They work on streams of anybody, and redisio/cmd/streams is a
+// command that does all this.
+//
 // # Connections
 //
 // Constructors take the caller's [redis.UniversalClient] and never close it. From a *redis.Client
