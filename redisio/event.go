@@ -16,10 +16,11 @@ const (
 	EventStaleAcks                           // Count acks found nothing pending: acked before, or the lease was lost
 	EventReaped                              // Count consumers of the past were deleted
 	EventRenewFailed                         // leases could not be renewed: Err says why
+	EventMoveFailed                          // the reader does not move scheduled entries, see GroupConfig.DelayedEvery: Err says why
 )
 
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
-	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed"}
+	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

@@ -54,6 +54,10 @@ type GroupConfig struct {
 	// group. Default 1 h; negative: never.
 	ReapAfter time.Duration
 
+	// DelayedEvery is how often the reader looks for entries scheduled for the stream (see Scheduler), at most, and moves
+	// what is due; while nothing is scheduled it looks every 5 s. Default 1 s; negative: never.
+	DelayedEvery time.Duration
+
 	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try. Once
 	// open, the reader reconnects for as long as it is read.
 	Wait time.Duration
@@ -70,6 +74,7 @@ func (c GroupConfig) withDefaults() GroupConfig {
 	def(&c.Lease, 30*time.Second)
 	def(&c.ReclaimEvery, c.Lease/2)
 	def(&c.ReapAfter, time.Hour)
+	def(&c.DelayedEvery, time.Second)
 	return c
 }
 
@@ -108,6 +113,9 @@ func (c GroupConfig) Validate() error {
 	}
 	if c.DeadMaxLen < 0 {
 		bad("DeadMaxLen", "is negative", "leave it 0 to keep all dead letters")
+	}
+	if c.DelayedEvery > 0 && c.DelayedEvery < time.Millisecond {
+		bad("DelayedEvery", fmt.Sprintf("is %v", c.DelayedEvery), "choose 1ms or more, leave it 0 for 1s, or make it negative for never")
 	}
 	if c.Wait < 0 {
 		bad("Wait", "is negative", "leave it 0 to fail at once")
@@ -227,6 +235,9 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	r.token <- struct{}{}
 	if !r.cfg.NoAck {
 		r.keeping.Go(r.keep)
+	}
+	if r.cfg.DelayedEvery > 0 {
+		r.keeping.Go(r.moveScheduled)
 	}
 	return nil
 }

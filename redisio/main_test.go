@@ -26,6 +26,7 @@ func open(t *testing.T, rdb redis.UniversalClient, cfg GroupConfig) (*GroupReade
 	cfg.OnEvent = l.add
 	def(&cfg.Group, "g")
 	def(&cfg.Block, 50*time.Millisecond)
+	def(&cfg.DelayedEvery, -1)
 	r, err := NewGroupReader(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)

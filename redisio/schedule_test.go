@@ -263,8 +263,8 @@ func TestScheduleOfWrongTypeWritesNothing(t *testing.T) {
 	}
 }
 
-// TestO6MoveIsWholePerEntry is infrahub#10133: a move that fails halfway leaves what it moved moved, and the rest waiting.
-func TestO6MoveIsWholePerEntry(t *testing.T) {
+// TestO6_MoveIsWholePerEntry is infrahub#10133: a move that fails halfway leaves what it moved moved, and the rest waiting.
+func TestO6_MoveIsWholePerEntry(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	key := redistest.Key(t)
 	s := newScheduler(t, rdb, ScheduleConfig{Key: key})
@@ -437,6 +437,35 @@ func TestSchedulerRun(t *testing.T) {
 	if err := broken.Stop(); !IsPermanent(err) || !errors.Is(<-told, err) {
 		t.Errorf("of a wrong type: %v", err)
 	}
+}
+
+// TestScheduleOutlivesWhoScheduled: nobody but a reader of the stream is there when the entry falls due.
+func TestScheduleOutlivesWhoScheduled(t *testing.T) {
+	srv := redistest.Shared(t)
+	key := redistest.Key(t)
+	gone := redis.NewClient(&redis.Options{Addr: srv.Addr()})
+	s := newScheduler(t, gone, ScheduleConfig{Key: key})
+	schedule(t, s, Delayed{ID: "x", At: time.Now().Add(300 * time.Millisecond), Fields: Fields{{"n", []byte("x")}}})
+	_ = gone.Close()
+	rdb := srv.Client(t)
+	for _, noAck := range []bool{false, true} {
+		r, _ := open(t, rdb, GroupConfig{Key: key, Group: fmt.Sprint("g", noAck), NoAck: noAck, DelayedEvery: 20 * time.Millisecond})
+		if e := read(t, r, 1)[0]; string(e.Fields[0].Value) != "x" {
+			t.Errorf("read %v", e)
+		}
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n != 1 {
+		t.Errorf("%d entries", n)
+	}
+	// What a reader cannot move it says, once, and reads on.
+	other := redistest.Key(t)
+	if err := rdb.Set(ctx(t), scheduleKeys(other)[1], "text", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r, l := open(t, rdb, GroupConfig{Key: other, DelayedEvery: 20 * time.Millisecond})
+	eventually(t, "it says so", func() bool { return l.times(EventMoveFailed) == 1 })
+	add(t, rdb, other, 1)
+	read(t, r, 1)
 }
 
 func TestSchedulerPause(t *testing.T) {

@@ -70,7 +70,7 @@ func Cron(rdb redis.UniversalClient, cfg CronConfig, opts ...flow.StageOption) f
 	sc := StreamConfig[Tick]{
 		Key: cfg.Key, Group: cfg.Group, Start: redisio.StartEnd(), MaxInFlight: cfg.MaxInFlight, Count: max(cfg.MaxInFlight, 1),
 		Lease: cfg.Lease, MaxDeliveries: cfg.MaxDeliveries, DeadKey: cfg.DeadKey, DeadMaxLen: cfg.DeadMaxLen, Block: cfg.Block,
-		Wait: cfg.Wait, OnEvent: cfg.OnEvent,
+		Wait: cfg.Wait, OnEvent: cfg.OnEvent, DelayedEvery: -1, // ticks are not scheduled there
 	}
 	p := sc.plan(rdb)
 	next, err := parseCron(cfg.Spec, cfg.Location)

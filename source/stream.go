@@ -55,6 +55,11 @@ type StreamConfig[T any] struct {
 	// DeadMaxLen bounds the dead-letter stream, roughly. The default 0 keeps all.
 	DeadMaxLen int64
 
+	// DelayedEvery is how often the source looks, at most, for entries that are scheduled for the stream (see
+	// redisio.Scheduler) and are due: it moves them to the stream, whoever scheduled them. While nothing is scheduled it looks
+	// every 5 s. The default is 1 s; negative means never.
+	DelayedEvery time.Duration
+
 	// AtMostOnce reads without acknowledgements, which is cheaper for the server: what has been read is gone, however
 	// the work on it ends, and there are no dead letters.
 	AtMostOnce bool
@@ -120,7 +125,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	p := &streamPlan{
 		group: redisio.GroupConfig{
 			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
-			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, Wait: c.Wait, OnEvent: safely(c.OnEvent),
+			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait, OnEvent: safely(c.OnEvent),
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
 	}
