@@ -399,26 +399,18 @@ func peek(c *call, n int64, follow, full bool) error {
 
 // peekLast shows the last n entries and returns where to go on.
 func peekLast(c *call, n int64, full bool) (redisio.Start, error) {
-	// go-redis loses order and duplicates of fields, so only the IDs are taken from it.
-	ids, err := c.rdb.XRevRangeN(c.ctx, c.args[0], "+", "-", max(n, 1)).Result()
+	first, last, err := ends(c, max(n, 1))
 	if err != nil {
 		return redisio.Start{}, err
 	}
-	if len(ids) == 0 {
-		if n > 0 {
-			c.note("%q has no entries", c.args[0])
-		}
+	switch {
+	case last.IsZero() && n > 0:
+		c.note("%q has no entries", c.args[0])
 		return redisio.StartBeginning(), nil
+	case last.IsZero() || n == 0:
+		return redisio.StartID(last), nil
 	}
-	last, err := redisio.ParseID(ids[0].ID)
-	if err != nil || n == 0 {
-		return redisio.StartID(last), err
-	}
-	from, err := redisio.ParseID(ids[len(ids)-1].ID)
-	if err != nil {
-		return redisio.Start{}, err
-	}
-	r, err := redisio.NewRangeReader(c.rdb, redisio.RangeConfig{Key: c.args[0], From: from, To: last})
+	r, err := redisio.NewRangeReader(c.rdb, redisio.RangeConfig{Key: c.args[0], From: first, To: last})
 	if err != nil {
 		return redisio.Start{}, err
 	}
@@ -438,6 +430,30 @@ func peekLast(c *call, n int64, full bool) (redisio.Start, error) {
 			}
 		}
 	}
+}
+
+// ends returns the IDs of the first and the last of the last n entries. They are walked through in small pages, for entries
+// may be large, and only the IDs are used: go-redis loses the order and the duplicates of fields.
+func ends(c *call, n int64) (first, last redisio.ID, err error) {
+	for to := "+"; n > 0; {
+		page, err := c.rdb.XRevRangeN(c.ctx, c.args[0], to, "-", min(n, 50)).Result()
+		if err != nil {
+			return first, last, fmt.Errorf("read %q: %w", c.args[0], err)
+		}
+		for _, m := range page {
+			if first, err = redisio.ParseID(m.ID); err != nil {
+				return first, last, err
+			}
+			if last.IsZero() {
+				last = first
+			}
+		}
+		if n -= int64(len(page)); len(page) < 50 || first.Prev() == first {
+			break
+		}
+		to = first.Prev().String()
+	}
+	return first, last, nil
 }
 
 // entry shows an entry with its fields.

@@ -21,6 +21,11 @@
 // runes are shown as Go writes them (\n, \x1b, \u202e): nothing reaches the terminal that it would act on. Payloads are
 // shown by peek and dead show only. With -json each line is one JSON object, for machines.
 //
+// Rights that suffice on a server with ACLs, beside the keys, to look, and more to change what there is:
+//
+//	look:   +ping +time +scan +exists +xlen +xrange +xrevrange +xread +xpending +xinfo
+//	change: +eval +type +xadd +xdel +xack +xclaim +xgroup +xtrim +watch +unwatch +multi +exec
+//
 // Exit codes: 0 it worked; 1 it failed; 2 the command line is wrong; 3 it was refused, not confirmed, or more than -max;
 // 130 it was interrupted.
 package main

@@ -400,6 +400,69 @@ func TestConnectionErrors(t *testing.T) {
 	}
 }
 
+// Peek walks back in pages.
+func TestPeekMany(t *testing.T) {
+	s := newStand(t)
+	for i := range 200 {
+		s.add(t, s.key, fmt.Sprintf("1-%d", i+1), "b", "1", "a", fmt.Sprint(i), "b", "2")
+	}
+	for n, want := range map[int]int{1: 1, 49: 49, 50: 50, 51: 51, 120: 120, 200: 200, 300: 200} {
+		out := s.want(t, fmt.Sprintf("peek KEY -n %d", n), exitFine)
+		if got := strings.Count(out, "  b = 1\n  a = "); got != want || !strings.Contains(out, "  a = 199\n  b = 2\n") {
+			t.Errorf("-n %d: %d entries", n, got)
+		}
+	}
+	s.want(t, "peek KEY:none", exitFine)
+}
+
+// These rights suffice, as the package text says.
+func TestRights(t *testing.T) {
+	s := newStand(t)
+	s.graveyard(t)
+	s.add(t, s.key, "1-1", "n", "1")
+	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rights := regexp.MustCompile(`(?m)^//\t(look|change): +(.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(rights) != 2 {
+		t.Fatalf("%d lines of rights", len(rights))
+	}
+	user := strings.ReplaceAll("user-"+s.key, ":", "-") // a colon would end it in the URL
+	u := strings.Replace(s.url, "redis://", "redis://"+user+":pw@", 1)
+	allow := func(rules ...string) {
+		args := []any{"acl", "setuser", user, "reset", "on", ">pw", "~" + s.key + "*"}
+		for _, r := range rules {
+			for f := range strings.FieldsSeq(r) {
+				args = append(args, f)
+			}
+		}
+		if err := s.rdb.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer s.rdb.Do(context.WithoutCancel(t.Context()), "acl", "deluser", user)
+	s.url = u
+	look := []string{"ls KEY*", "groups KEY", "lag KEY", "pending KEY g", "pending KEY g -list", "peek KEY", "dead list KEY:dead", "dead list KEY",
+		"dead show KEY:dead 1767323045007-0", "dead replay KEY:dead -all -to KEY -dry-run", "dead drop KEY:dead -all -dry-run", "reset KEY g -to end -dry-run", "reap KEY g -dry-run"}
+	change := []string{"dead replay KEY:dead -stage post", "dead drop KEY:dead -stage price -yes", "reset KEY g -to end -force -pending drop",
+		"reset KEY g -to start -force -pending release", "reap KEY g", "trim KEY -yes"}
+	allow(rights[0][2])
+	for _, line := range look {
+		s.want(t, line, exitFine)
+	}
+	for _, line := range change {
+		s.want(t, line, exitFailed)
+	}
+	allow(rights[0][2], rights[1][2])
+	for _, line := range change {
+		s.want(t, line, exitFine)
+	}
+}
+
 // The built binary, as a user has it.
 func TestBinary(t *testing.T) {
 	s := newStand(t)
