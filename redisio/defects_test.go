@@ -1,0 +1,87 @@
+package redisio
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// Tests named after defects of other systems; see defects_list_test.go of package source.
+
+// Idle consumers were looked for and then deleted: with what they had been delivered in between, which is not delivered
+// again by anybody. Here a consumer works at a pace at which it is idle for long enough, again and again, while a reader
+// deletes idle ones every few milliseconds.
+func TestW5_ReapingDestroysNothingPending(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	_, l := open(t, rdb, GroupConfig{Key: key, Lease: 30 * time.Millisecond, ReapAfter: time.Nanosecond}) // it never reads
+	want := add(t, rdb, key, 300)
+	var got []string
+	for range want {
+		reply, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "busy", Streams: []string{key, ">"}, Count: 1}).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := reply[0].Messages[0].ID
+		got = append(got, id)
+		if n, err := rdb.XAck(ctx(t), key, "g", id).Result(); n != 1 || err != nil {
+			t.Fatalf("%s was pending for nobody: %d, %v", id, n, err)
+		}
+	}
+	eventually(t, "consumers were reaped", func() bool { return l.total(EventReaped) > 0 })
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+	// One that has something pending stays, however long it does nothing: longer than one that is deleted.
+	id := add(t, rdb, key, 1)[0]
+	rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "gone", Streams: []string{key, ">"}, Count: 1})
+	rdb.XGroupCreateConsumer(ctx(t), key, "g", "later")
+	eventually(t, "the other is deleted", func() bool {
+		return !slices.ContainsFunc(rdb.XInfoConsumers(ctx(t), key, "g").Val(), func(c redis.XInfoConsumer) bool { return c.Name == "later" })
+	})
+	if p := pending(t, rdb, key)[id]; p.Consumer != "gone" {
+		t.Errorf("pending %+v", p)
+	}
+}
+
+// A script moved what was due by XADD for each, and removed all of them at the end: after an error in between, those before
+// it were there twice.
+func TestO6_DelayedEntriesMoveOneByOne(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	s, err := NewScheduler(rdb, ScheduleConfig{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 7
+	var due []Delayed
+	for i := range n {
+		due = append(due, Delayed{At: time.Now().Add(-time.Minute), Fields: Fields{{"n", fmt.Append(nil, i)}}})
+	}
+	if err := s.Schedule(ctx(t), due, make([]Result, n)); err != nil {
+		t.Fatal(err)
+	}
+	// A stream that takes two entries more: its IDs are used up then.
+	rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, ID: "18446744073709551615-18446744073709551613", Values: []string{"n", "first"}})
+	if _, _, err := s.Move(ctx(t)); err == nil {
+		t.Fatal("all were moved")
+	}
+	moved := rangeAll(t, rdb, key)[1:]
+	rdb.Del(ctx(t), key)
+	if _, _, err := s.Move(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	if len(moved) != 2 {
+		t.Errorf("%d were moved before the error, want 2", len(moved))
+	}
+	var got []string
+	for _, e := range append(moved, rangeAll(t, rdb, key)...) {
+		got = append(got, string(e.Fields[0].Value))
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"0", "1", "2", "3", "4", "5", "6"}) {
+		t.Errorf("got %v", got)
+	}
+}

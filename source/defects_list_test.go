@@ -1,0 +1,75 @@
+package source_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// The files defects_*_test.go retell what broke in systems like this one, each test named after the id that the defect has
+// in our list of them: W is watermill-redisstream, G go-streams, B Redpanda Connect, A asynq, O others, D streamerson for
+// Node. A test sets up the circumstances in which it happened there, and asserts what happens here.
+
+// defects are all ids, by the number of defects.
+var defects = map[string]int{"W": 10, "G": 7, "B": 6, "A": 5, "O": 10, "D": 28}
+
+// notHere says which defects have no test, and why.
+var notHere = map[string]string{
+	"D1":  "services: the type of a message that is sent",
+	"D3":  "services: a handler that returns nothing, a message of an unknown type",
+	"D4":  "services: the answer to a handler's error; that the reader lives on is D16",
+	"D12": "WebSocket gateway: what blocks in a read also writes; for the endpoints see D7",
+	"D13": "WebSocket gateway: which stream it answers from",
+	"D14": "WebSocket gateway: identities",
+	"D20": "services: the callers that wait for answers",
+	"D21": "streamerson's wire format: its golden vectors show which slot is which",
+	"D24": "services: the spelling of topics; that keys are taken as they are is D17",
+	"D25": "gateways: one reply stream for all instances",
+}
+
+// TestEveryDefectHasATest sees to it that none of the list is forgotten, and that no test claims an id that does not exist.
+func TestEveryDefectHasATest(t *testing.T) {
+	named := regexp.MustCompile(`^Test([A-Z])([0-9]+)_[A-Z]`)
+	found := make(map[string][]string)
+	for _, dir := range []string{"../source", "../sink", "../redisio", "../operators", "../flow/flowtest"} {
+		files, err := filepath.Glob(dir + "/*_test.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", dir, len(files), err)
+		}
+		for _, name := range files {
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range f.Decls {
+				fn, ok := d.(*ast.FuncDecl)
+				if !ok {
+					continue
+				}
+				if id := named.FindStringSubmatch(fn.Name.Name); id != nil {
+					found[id[1]+id[2]] = append(found[id[1]+id[2]], fn.Name.Name)
+				}
+			}
+		}
+	}
+	for letter, n := range defects {
+		for i := 1; i <= n; i++ {
+			id := letter + strconv.Itoa(i)
+			tests, reason := found[id], notHere[id]
+			if len(tests) == 0 && reason == "" {
+				t.Errorf("%s has neither a test nor a reason", id)
+			}
+			if len(tests) > 0 && reason != "" {
+				t.Errorf("%s has the tests %v, and a reason to have none: %s", id, tests, reason)
+			}
+			delete(found, id)
+		}
+	}
+	for id, tests := range found {
+		t.Errorf("%v: there is no defect %s", tests, id)
+	}
+}
