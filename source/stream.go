@@ -83,8 +83,9 @@ const (
 // MaxDeliveries, or at once when it was rejected or cannot be decoded. One that was not finished when the graph
 // ended is given back, for others to take at once; those of a process that died are taken over when their lease is over.
 //
-// A dead letter has all raw fields of the entry, and behind them dead:error, dead:graph, dead:stage, dead:attempts,
-// dead:id, dead:key, dead:group and dead:time.
+// A dead letter has all raw fields of the entry, and behind them dead:error, dead:cause for each error that it wraps,
+// dead:stack of a panic, dead:graph, dead:stage, dead:attempts, dead:id, dead:key, dead:group and dead:time. See
+// [redisio.DeadLetters] and [redisio.ReplayDeadLetters], and the command redisio/cmd/streams.
 //
 // Message metadata: ID and Time are the entry's, Attempt its deliveries; MessageID, Key, Type and Headers are what the
 // producer gave (the trace context is the header "traceparent"). Values of type []byte and redisio.Fields refer to the
