@@ -3,9 +3,11 @@ package redisio
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -175,5 +177,57 @@ func BenchmarkParse(b *testing.B) {
 		if err := parseStreams(raw, 1, &batch); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkWriteOptions compares what a writer can do beside writing with plain writes, which is the first line, in one run.
+func BenchmarkWriteOptions(b *testing.B) {
+	for _, o := range []struct {
+		name   string
+		cfg    WriterConfig
+		script bool
+	}{
+		{"plain", WriterConfig{}, false},
+		{"MaxLen", WriterConfig{MaxLen: 100_000}, false},
+		{"HardCap", WriterConfig{HardCap: 1e9}, false},
+		{"once", WriterConfig{DedupeWindow: time.Minute}, false},
+		{"once/script", WriterConfig{DedupeWindow: time.Minute}, true},
+	} {
+		b.Run(o.name, func(b *testing.B) {
+			rdb := redistest.Shared(b).Client(b)
+			o.cfg.Key, o.cfg.Depth = redistest.Key(b), benchDepth
+			b.Cleanup(func() { rdb.Del(context.Background(), o.cfg.Key, onceKey(o.cfg.Key)) })
+			w := openWriter(b, rdb, o.cfg)
+			w.idmp = w.idmp && !o.script
+			payload := make([]byte, 100)
+			b.ReportAllocs()
+			b.ResetTimer()
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			for range benchPipelines {
+				wg.Go(func() {
+					out, results := make([]Outgoing, benchDepth), make([]Result, benchDepth)
+					for i := range out {
+						out[i].Fields = Fields{{"data", payload}}
+					}
+					for {
+						at := int(next.Add(benchDepth)) - benchDepth
+						n := min(benchDepth, b.N-at)
+						if n <= 0 {
+							return
+						}
+						for i := range n {
+							out[i].DedupeID = strconv.Itoa(at + i)
+						}
+						if err := w.Write(context.Background(), out[:n], results); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+		})
 	}
 }

@@ -2,7 +2,7 @@ package redisio
 
 import "time"
 
-// EventKind says what a reader noticed.
+// EventKind says what a reader or a writer noticed.
 type EventKind int
 
 const (
@@ -17,10 +17,13 @@ const (
 	EventReaped                              // Count consumers of the past were deleted
 	EventRenewFailed                         // leases could not be renewed: Err says why
 	EventMoveFailed                          // the reader does not move scheduled entries, see GroupConfig.DelayedEvery: Err says why
+	EventDropped                             // a writer dropped Count entries that a group had not read or not settled: they are lost
+	EventTrimFailed                          // a writer could not trim: Err says why. It will try again
 )
 
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
-	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved"}
+	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
+	"dropped unread", "trimming failed"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {
@@ -29,7 +32,7 @@ func (k EventKind) String() string {
 	return "unknown event"
 }
 
-// Event is something a reader noticed that is worth a log line or a counter; never one per entry.
+// Event is something a reader or a writer noticed that is worth a log line or a counter; never one per entry.
 type Event struct {
 	Kind     EventKind
 	Key      string

@@ -15,7 +15,9 @@ type Envelope struct {
 	ReplyTo     string // the stream that answers belong to
 	Traceparent string // W3C trace context
 	Deadline    time.Time
-	Headers     []Header
+	// MaybeDuplicate says that the sender could not know whether it had written the message already.
+	MaybeDuplicate bool
+	Headers        []Header
 }
 
 // Header is one name and value of an envelope.

@@ -26,7 +26,7 @@ type order struct {
 func full() Envelope {
 	return Envelope{
 		ID: "m-1", Key: "customer-7", Type: "order", ContentType: "application/json; v=2", ReplyTo: "replies",
-		Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Deadline: time.UnixMilli(1732360000123),
+		Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Deadline: time.UnixMilli(1732360000123), MaybeDuplicate: true,
 		Headers: []Header{{"tenant", "t1"}, {"tenant", "t2"}, {"", "empty name"}},
 	}
 }

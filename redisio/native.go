@@ -17,6 +17,7 @@ const (
 	fieldReply       = "reply"
 	fieldDeadline    = "deadline" // Unix milliseconds
 	fieldTraceparent = "traceparent"
+	fieldDuplicate   = "dup" // "1": there may be two of it
 	headerPrefix     = "h:"
 )
 
@@ -26,6 +27,7 @@ const (
 //	type, id, key, reply, traceparent   only when set
 //	ct           the content type, only when it is not the codec's
 //	deadline     Unix milliseconds, only when set
+//	dup          1 if the sender had to write it twice, not knowing whether the first had got through
 //	h:<name>     one per header
 //
 // Unknown fields are ignored, so that other writers may add some. Of a field that occurs twice the first
@@ -58,6 +60,9 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 		at := len(buf)
 		buf = strconv.AppendInt(buf, e.Deadline.UnixMilli(), 10)
 		dst = append(dst, Field{fieldDeadline, buf[at:len(buf):len(buf)]})
+	}
+	if e.MaybeDuplicate {
+		dst, buf = appendText(dst, buf, fieldDuplicate, "1")
 	}
 	for _, h := range e.Headers {
 		at := len(buf)
@@ -102,6 +107,8 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 			first(&e.Traceparent, f)
 		case fieldContentType:
 			first(&e.ContentType, f)
+		case fieldDuplicate:
+			e.MaybeDuplicate = e.MaybeDuplicate || string(f.Value) == "1"
 		case fieldDeadline:
 			if !e.Deadline.IsZero() {
 				continue

@@ -84,25 +84,3 @@ for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   end
 end
 return n`
-
-// scriptTrim: ARGV minimum id, "~" or "=". Trims below the minimum, but never what a group has not
-// been given or has pending. The last delivered entry itself stays, which does no harm.
-const scriptTrim = `
-local function less(a, b)
-  local am, as = a:match('^(%d+)-(%d+)$')
-  local bm, bs = b:match('^(%d+)-(%d+)$')
-  if #am ~= #bm then return #am < #bm end
-  if am ~= bm then return am < bm end
-  if #as ~= #bs then return #as < #bs end
-  return as < bs
-end
-local min = ARGV[1]
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local f = {}
-  for i = 1, #g, 2 do f[g[i]] = g[i+1] end
-  if less(f['last-delivered-id'], min) then min = f['last-delivered-id'] end
-  local p = redis.call('XPENDING', KEYS[1], f['name'], '-', '+', 1)
-  if p[1] and less(p[1][1], min) then min = p[1][1] end
-end
-return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2], min)`

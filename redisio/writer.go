@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,12 +15,44 @@ import (
 type WriterConfig struct {
 	Key string // the stream; may be empty if every entry names its own
 
-	// Retention, of at most one kind: MaxLen entries, or entries from MinID on, or entries younger than
-	// MaxAge. It drops what no group has read yet as well; see Trim for a way that doesn't.
+	// Retention: keep MaxLen entries, those from MinID on, those younger than MaxAge by the server's clock. Set any
+	// of them: an entry goes when one of them says so. What a consumer group has not read or not settled stays, however much
+	// it is, and so does all behind it: one entry that is pending for long holds up the trimming. A stream without groups is
+	// trimmed as it is.
+	//
+	// Trimming rides behind what is written, once for a tenth of MaxLen or a thousand entries, and from time to time: the stream
+	// may be that much longer, and nothing is trimmed while nothing is written.
 	MaxLen int64
 	MinID  string
 	MaxAge time.Duration
-	Exact  bool // trim exactly: costs the server more than the default, which frees whole nodes
+	// Exact trims to the entry, and behind each pipeline. The default frees whole nodes of the stream's tree, which is cheaper.
+	Exact bool
+	// DropUnread lets retention drop what groups have not read or not settled. Such losses are counted, see OnEvent and
+	// Stats.
+	DropUnread bool
+
+	// HardCap is the most entries that the stream may have, whatever the groups have read; 0: no limit. What the groups
+	// are done with makes room when it is needed. Each writer sees the length at the end of its last pipeline, so writers
+	// exceed the cap by one pipeline each at most.
+	HardCap  int64
+	WhenFull Full // what to do at the cap. Default FullPause
+
+	// DedupeWindow makes writing the same DedupeID again within this time write nothing: an entry whose outcome is
+	// unknown can be written again. Default 0: off. See [Outgoing.DedupeID].
+	//
+	// A server with IDMP (Redis 8.6) compares by itself, at 0.5 of the speed of plain writes; elsewhere a script does, at 0.3, and keeps the
+	// ids under {key}:once, in the slot of the stream (BenchmarkWriteOptions). All writers of a stream should have the same
+	// settings: with IDMP those of the first one hold.
+	DedupeWindow time.Duration
+	// DedupeIDs is how many ids a stream remembers at most; beyond it the oldest are forgotten before their time.
+	// Default 100,000, which takes Redis some 15 MB.
+	DedupeIDs int
+
+	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
+	Durability Durability
+
+	// OnEvent is told of losses and of retention that fails; never once per entry. It must not block.
+	OnEvent func(Event)
 
 	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.
 	MaxPayload int
@@ -38,6 +69,12 @@ func (c WriterConfig) withDefaults() WriterConfig {
 	def(&c.MaxPayload, 1<<20)
 	def(&c.Depth, 128)
 	def(&c.Pipelines, 1)
+	if c.DedupeWindow > 0 {
+		def(&c.DedupeIDs, defaultDedupeIDs)
+	}
+	if c.Durability.on() {
+		def(&c.Durability.Timeout, defaultDurable)
+	}
 	return c
 }
 
@@ -58,18 +95,27 @@ func (c WriterConfig) Validate() error {
 			bad("MinID", fmt.Sprintf("is %q", c.MinID), `write it as "1732360000000-0"`)
 		}
 	}
-	kinds := 0
-	for _, set := range []bool{c.MaxLen > 0, c.MinID != "", c.MaxAge > 0} {
-		if set {
-			kinds++
-		}
-	}
-	if kinds > 1 {
-		bad("MaxLen", "is set beside MinID or MaxAge", "choose one of the three: Redis trims one way at a time")
-	}
-	if c.Exact && kinds == 0 {
+	trims := c.MaxLen != 0 || c.MinID != "" || c.MaxAge != 0
+	if c.Exact && !trims {
 		bad("Exact", "is set without anything to trim by", "set MaxLen, MinID or MaxAge as well")
 	}
+	if c.DropUnread && !trims {
+		bad("DropUnread", "is set without anything to trim by", "set MaxLen, MinID or MaxAge as well")
+	}
+	if c.HardCap < 0 {
+		bad("HardCap", "is negative", "leave it 0 for no limit")
+	}
+	if c.HardCap > 0 && c.MaxLen > c.HardCap {
+		bad("HardCap", fmt.Sprintf("is %d, less than MaxLen %d", c.HardCap, c.MaxLen), "choose more than MaxLen, or leave MaxLen out")
+	}
+	if c.WhenFull < FullPause || c.WhenFull > FullRefuse {
+		bad("WhenFull", fmt.Sprintf("is %d", c.WhenFull), "choose FullPause, FullDrop or FullRefuse")
+	}
+	if c.WhenFull != FullPause && c.HardCap == 0 {
+		bad("WhenFull", "is set without HardCap", "set HardCap as well")
+	}
+	c.validateOnce(bad)
+	c.Durability.validate(bad)
 	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
 		bad("MaxPayload", fmt.Sprintf("is %d", c.MaxPayload), "choose up to 512 MiB, what Redis takes at most")
 	}
@@ -90,12 +136,16 @@ type Outgoing struct {
 	Key    string // "" is the writer's
 	ID     string // "" is "*": the server chooses
 	Fields Fields
+	// DedupeID names what is written: a second entry with the same one is not written while the window remembers it. It
+	// needs WriterConfig.DedupeWindow, and is "" for entries that are not to be compared.
+	DedupeID string
 }
 
 // Result is what became of one entry: its ID, or an error that is ErrNotWritten or ErrUnknownOutcome.
 type Result struct {
-	ID  string
-	Err error
+	ID        string // beside a *DurabilityError too. Of a duplicate that of the first where the server tells, else ""
+	Duplicate bool   // an entry with this DedupeID was there already: nothing was written
+	Err       error
 }
 
 // Writer appends entries. It is safe for concurrent use; concurrent Writes are in flight together.
@@ -103,8 +153,12 @@ type Writer struct {
 	cfg    WriterConfig
 	rdb    redis.UniversalClient // the caller's: never closed
 	out    client
-	key    any // boxed once
-	maxLen any
+	key    any  // boxed once
+	plain  bool // nothing but XADDs
+	idmp   bool // the server drops duplicates itself
+	acked  bool // the server can trim what is acked around what is not
+	lanes  lanes
+	stats  writerStats
 	state  atomic.Int32
 	users  sync.WaitGroup // Writes under way
 	gate   sync.Mutex     // orders users.Add against Close; held for two lines
@@ -117,7 +171,7 @@ func NewWriter(rdb redis.UniversalClient, cfg WriterConfig) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{cfg: cfg.withDefaults(), rdb: rdb}
-	w.key, w.maxLen = w.cfg.Key, strconv.FormatInt(w.cfg.MaxLen, 10)
+	w.key, w.plain = w.cfg.Key, !w.cfg.trims() && w.cfg.HardCap == 0 && w.cfg.DedupeWindow == 0 && !w.cfg.Durability.on()
 	w.chunks.New = func() any { return new(chunk) }
 	return w, nil
 }
@@ -133,22 +187,38 @@ func (w *Writer) Open(ctx context.Context) error {
 		}
 		return fmt.Errorf("redisio: open writer of %q: it is open already", keyName(w.cfg.Key))
 	}
-	w.out = derive(w.rdb, purpose{conns: max(16, 2*w.cfg.Pipelines)})
-	err := waitFor(ctx, w.cfg.Wait, func() error {
-		if w.cfg.Key == "" {
-			return w.out.Ping(ctx).Err()
-		}
-		return w.out.XLen(ctx, w.cfg.Key).Err()
-	})
+	w.out = derive(w.rdb, purpose{conns: max(16, 2*w.cfg.Pipelines), readTimeout: w.cfg.Durability.readTimeout(w.rdb)})
+	err := waitFor(ctx, w.cfg.Wait, func() error { return w.meet(ctx) })
 	if err == nil {
 		return nil
 	}
 	closeErr := w.out.close()
 	w.state.Store(readerNew)
-	if judge(err) == permanent {
+	var known *PermanentError
+	if judge(err) == permanent && !errors.As(err, &known) {
 		return errors.Join(&PermanentError{"open writer of", w.cfg.Key, err}, closeErr)
 	}
 	return errors.Join(fmt.Errorf("redisio: open writer of %q: %w", keyName(w.cfg.Key), err), closeErr)
+}
+
+// meet finds out whether the server is there, and what of it the configuration needs.
+func (w *Writer) meet(ctx context.Context) (err error) {
+	if w.cfg.Key == "" {
+		err = w.out.Ping(ctx).Err()
+	} else {
+		err = w.out.XLen(ctx, w.cfg.Key).Err()
+	}
+	if err != nil || w.plain {
+		return err
+	}
+	if err := w.meetDurability(ctx); err != nil {
+		return err
+	}
+	if w.idmp, err = w.probeOnce(ctx); err != nil {
+		return err
+	}
+	w.acked, err = w.probeAcked(ctx)
+	return err
 }
 
 // Close waits for Writes under way and closes the writer's own connections. A second Close does nothing.
@@ -189,7 +259,7 @@ func (w *Writer) enter() error {
 
 // Write appends entries and says in results, which must be as long, what became of each. A bad entry
 // never fails its neighbours, and nothing is sent twice: not after an error, and not after a reply that was
-// lost. The error returned sums up: it is nil if all was written, ErrUnknownOutcome if that holds for
+// lost. An error that is ErrBackpressure says to try again later: the server or the stream is full. The error returned sums up: it is nil if all was written, ErrUnknownOutcome if that holds for
 // any entry, else ErrNotWritten.
 //
 // A write is not interrupted by ctx once it was sent, except by its deadline, which leaves the outcome unknown.
@@ -253,168 +323,4 @@ func (w *Writer) summary(results []Result) error {
 		return nil
 	}
 	return fmt.Errorf("redisio: write %d of %d entries to %q: %w", failed, len(results), keyName(w.cfg.Key), first)
-}
-
-// send writes one pipeline.
-func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result) {
-	if err := ended(ctx); err != nil {
-		fail(results, ErrNotWritten, err)
-		return
-	}
-	c := w.chunks.Get().(*chunk)
-	defer func() {
-		c.clear()
-		w.chunks.Put(c)
-	}()
-	w.fill(c, entries, results)
-	if len(c.queue) == 0 {
-		return
-	}
-	pipe := w.out.Pipeline()
-	_ = pipe.BatchProcess(ctx, c.queue...) // only queues
-	_, execErr := pipe.Exec(ctx)
-	if execErr != nil {
-		w.failures(c, results, execErr)
-		return
-	}
-	for i, cmd := range c.sent {
-		results[c.index[i]] = Result{ID: cmd.Val()}
-	}
-}
-
-// failures looks at each command on its own.
-func (w *Writer) failures(c *chunk, results []Result, execErr error) {
-	unsent := neverSent(execErr)
-	reload := false
-	for i, cmd := range c.sent {
-		id, err := cmd.Result()
-		at := c.index[i]
-		// A broken connection stamps its error on commands that were answered before it broke.
-		if id != "" || err == nil {
-			results[at] = Result{ID: id}
-			continue
-		}
-		outcome := ErrUnknownOutcome
-		if unsent || isServerSaid(err) || neverSent(err) {
-			outcome = ErrNotWritten // the server said no, or never heard of it
-		}
-		reload = reload || judge(err) == moved
-		results[at] = Result{Err: &outcomeError{outcome, err}}
-	}
-	if reload {
-		w.out.redirected()
-	}
-}
-
-// chunk is the scratch of one pipeline: commands are used again, for go-redis offers no other way to
-// make one without allocating, and each keeps its argument slice.
-type chunk struct {
-	cmds  []*redis.StringCmd // all ever made
-	queue []redis.Cmder      // those of this pipeline
-	sent  []*redis.StringCmd // the same
-	index []int              // which entry each carries
-}
-
-// fieldValue is a field as the argument that carries its value: a pointer in an interface does not
-// allocate, a []byte would.
-type fieldValue Field
-
-// MarshalBinary returns the value as it is.
-func (f *fieldValue) MarshalBinary() ([]byte, error) { return f.Value, nil }
-
-func (w *Writer) fill(c *chunk, entries []Outgoing, results []Result) {
-	trim, threshold := w.trimming()
-	for i := range entries {
-		e := &entries[i]
-		if err := w.check(e); err != nil {
-			results[i] = Result{Err: err}
-			continue
-		}
-		n := 3 + 2*len(e.Fields)
-		if trim != nil {
-			n += 3
-		}
-		cmd := c.command(n)
-		args := cmd.Args()
-		args[0], args[1] = "xadd", w.key
-		if e.Key != "" {
-			args[1] = e.Key
-		}
-		at := 2
-		if trim != nil {
-			args[2], args[3], args[4] = trim, "~", threshold
-			if w.cfg.Exact {
-				args[3] = "="
-			}
-			at = 5
-		}
-		args[at] = "*"
-		if e.ID != "" {
-			args[at] = &e.ID
-		}
-		at++
-		for f := range e.Fields {
-			args[at], args[at+1] = &e.Fields[f].Name, (*fieldValue)(&e.Fields[f])
-			at += 2
-		}
-		c.queue, c.sent, c.index = append(c.queue, cmd), append(c.sent, cmd), append(c.index, i)
-	}
-}
-
-// trimming returns the option and its threshold, or nil.
-func (w *Writer) trimming() (option, threshold any) {
-	switch {
-	case w.cfg.MaxLen > 0:
-		return "maxlen", w.maxLen
-	case w.cfg.MinID != "":
-		return "minid", w.cfg.MinID
-	case w.cfg.MaxAge > 0:
-		return "minid", IDAt(time.Now().Add(-w.cfg.MaxAge)).String()
-	}
-	return nil, nil
-}
-
-// check finds what the server would refuse, or take badly, before anything is sent.
-func (w *Writer) check(e *Outgoing) error {
-	key := e.Key
-	if key == "" {
-		key = w.cfg.Key
-	}
-	if key == "" {
-		return &outcomeError{ErrNotWritten, errors.New("neither the entry nor the writer names a key")}
-	}
-	if len(e.Fields) == 0 {
-		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(key))}
-	}
-	if size := e.Fields.Size(); size > w.cfg.MaxPayload {
-		return &TooLargeError{key, size, w.cfg.MaxPayload}
-	}
-	return nil
-}
-
-// command returns a command with n arguments, one used before if there is one.
-func (c *chunk) command(n int) *redis.StringCmd {
-	at := len(c.sent)
-	if at < len(c.cmds) && len(c.cmds[at].Args()) == n {
-		cmd := c.cmds[at]
-		cmd.SetErr(nil)
-		cmd.SetVal("")
-		return cmd
-	}
-	cmd := redis.NewStringCmd(context.Background(), make([]any, n)...)
-	cmd.SetFirstKeyPos(1)
-	if at < len(c.cmds) {
-		c.cmds[at] = cmd
-	} else {
-		c.cmds = append(c.cmds, cmd)
-	}
-	return cmd
-}
-
-// clear lets go of the entries, which are the caller's.
-func (c *chunk) clear() {
-	for _, cmd := range c.sent {
-		clear(cmd.Args())
-	}
-	c.queue, c.sent, c.index = c.queue[:0], c.sent[:0], c.index[:0]
 }

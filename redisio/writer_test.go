@@ -173,7 +173,7 @@ func TestWriteTrims(t *testing.T) {
 	if n := length(WriterConfig{MaxLen: 10, Exact: true}); n != 10 {
 		t.Errorf("exact MaxLen: %d", n)
 	}
-	if n := length(WriterConfig{MaxLen: 10}); n < 10 || n > 200 {
+	if n := length(WriterConfig{MaxLen: 10, MaxAge: time.Hour}); n < 10 || n > 250 {
 		t.Errorf("MaxLen: %d", n)
 	}
 	if n := length(WriterConfig{MaxAge: time.Hour}); n != 500 {
@@ -205,8 +205,11 @@ func TestTrimKeepsWhatGroupsNeed(t *testing.T) {
 	if n, err := Trim(ctx(t), rdb, key, TrimOptions{Before: before, Exact: true}); n != 10 || err != nil {
 		t.Fatalf("trimmed %d, %v; want 10", n, err)
 	}
-	if n, err := Trim(ctx(t), rdb, key, TrimOptions{Exact: true}); n != 19 || err != nil {
-		t.Fatalf("trimmed %d, %v; want 19: 40 to 58", n, err)
+	if n, err := Trim(ctx(t), rdb, key, TrimOptions{MaxLen: 55, Exact: true}); n != 5 || err != nil {
+		t.Fatalf("trimmed %d, %v; want 5 of 60", n, err)
+	}
+	if n, err := Trim(ctx(t), rdb, key, TrimOptions{Exact: true}); n != 15 || err != nil {
+		t.Fatalf("trimmed %d, %v; want 15: 45 to 59", n, err)
 	}
 	if n, err := Trim(ctx(t), rdb, key+"none", TrimOptions{}); n != 0 || err != nil {
 		t.Fatalf("no stream: %d, %v", n, err)
@@ -234,7 +237,10 @@ func TestWriterConcurrent(t *testing.T) {
 
 func TestWriterConfigMistakes(t *testing.T) {
 	for _, cfg := range []WriterConfig{
-		{MaxLen: -1}, {MaxAge: -1}, {MinID: "x"}, {MaxLen: 1, MaxAge: 1}, {Exact: true}, {MaxPayload: -1}, {Depth: -1}, {Pipelines: 65}, {Wait: -1},
+		{MaxLen: -1}, {MaxAge: -1}, {MinID: "x"}, {Exact: true}, {DropUnread: true}, {HardCap: -1}, {HardCap: 5, MaxLen: 6},
+		{WhenFull: FullDrop}, {HardCap: 1, WhenFull: 3}, {DedupeWindow: -1}, {DedupeWindow: 1}, {DedupeIDs: 1000}, {DedupeWindow: time.Minute, DedupeIDs: 1},
+		{DedupeWindow: time.Minute, Key: "a}b"}, {Durability: Durability{Replicas: -1}}, {Durability: Durability{Fsync: true, Timeout: 1}},
+		{Durability: Durability{Timeout: time.Second}}, {MaxPayload: -1}, {Depth: -1}, {Pipelines: 65}, {Wait: -1},
 	} {
 		var c *ConfigError
 		if err := cfg.Validate(); !errors.As(err, &c) || c.Fix == "" {

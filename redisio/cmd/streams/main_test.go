@@ -346,7 +346,7 @@ func TestResetReapTrim(t *testing.T) {
 	s.want(t, "reset KEY nobody -to end", exitFailed)
 
 	s.stdin = "y\n"
-	if out := s.want(t, "trim KEY -exact", exitFine); !strings.Contains(out, "dropped 7 entries") {
+	if out := s.want(t, "trim KEY -exact", exitFine); !strings.Contains(out, "dropped 8 entries") {
 		t.Errorf("%q", out)
 	}
 	s.stdin = ""

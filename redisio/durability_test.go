@@ -1,0 +1,116 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// replica starts a replica of s and waits until it is in step.
+func replica(t *testing.T, s *redistest.Server) *redistest.Server {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(s.Addr())
+	r := redistest.Start(t, redistest.Args("--replicaof", host+" "+port))
+	rdb := s.Client(t)
+	eventually(t, "the replica is in step", func() bool {
+		return strings.Contains(rdb.Info(ctx(t), "replication").Val(), "state=online") && rdb.Wait(ctx(t), 1, 100*time.Millisecond).Val() == 1
+	})
+	return r
+}
+
+func TestWriteReplicated(t *testing.T) {
+	s := redistest.Start(t, redistest.Args("--repl-diskless-sync-delay", "0"))
+	rep := replica(t, s)
+	rdb, key := s.Client(t), redistest.Key(t)
+	cfg := WriterConfig{Key: key, DedupeWindow: time.Minute, Durability: Durability{Replicas: 1, Timeout: 300 * time.Millisecond}}
+	w := openWriter(t, rdb, cfg)
+	if w.idmp {
+		t.Fatal("IDMP writes nothing for a duplicate: there would be nothing to wait for")
+	}
+	results := make([]Result, 300)
+	eventually(t, "a write is confirmed", func() bool { return w.Write(ctx(t), named(0, 300), results) == nil })
+	if n := rep.Client(t).XLen(ctx(t), key).Val(); n != 300 {
+		t.Errorf("%d entries on the replica", n)
+	}
+	rep.Pause(t)
+	err := w.Write(ctx(t), named(300, 100), results)
+	var weak *DurabilityError
+	if !errors.As(err, &weak) || !errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrNotWritten) || IsPermanent(err) || weak.Replicas != 0 || weak.Want.Replicas != 1 {
+		t.Fatalf("got %v", err)
+	}
+	for _, r := range results[:100] {
+		if r.ID == "" || r.Err == nil {
+			t.Fatalf("got %+v", r)
+		}
+	}
+	// A duplicate is no more durable than the first was.
+	if err := w.Write(ctx(t), named(300, 100), results); !errors.As(err, &weak) || !results[0].Duplicate {
+		t.Fatalf("got %v, %+v", err, results[0])
+	}
+	rep.Resume(t)
+	eventually(t, "it is confirmed", func() bool { return w.Write(ctx(t), named(300, 100), results) == nil })
+	if n := rdb.XLen(ctx(t), key).Val(); n != 400 || !results[99].Duplicate {
+		t.Errorf("%d entries, want 400", n)
+	}
+	two := openWriter(t, rdb, WriterConfig{Key: key, Durability: Durability{Replicas: 2, Timeout: 10 * time.Millisecond}})
+	if err := two.Write(ctx(t), outgoing(1), results); !errors.As(err, &weak) || weak.Replicas > 1 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWriteFsynced(t *testing.T) {
+	s := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "everysec"))
+	rdb, key := s.Client(t), redistest.Key(t)
+	cfg := WriterConfig{Key: key, Durability: Durability{Fsync: true, Timeout: 10 * time.Second}}
+	if rdb.Do(ctx(t), "waitaof", 0, 0, 1).Err() != nil { // before 7.2
+		w, err := NewWriter(rdb, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p *PermanentError
+		if err := w.Open(ctx(t)); !errors.As(err, &p) || !strings.Contains(err.Error(), "7.2") {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
+	w := openWriter(t, rdb, cfg)
+	write(t, w, 300)
+	rdb.ConfigSet(ctx(t), "appendonly", "no")
+	var weak *DurabilityError
+	if err := w.Write(ctx(t), outgoing(1), make([]Result, 1)); !errors.As(err, &weak) || !IsPermanent(err) || weak.Fsynced {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A reply that is lost behind the entries' own leaves them unconfirmed.
+func TestWriteReplicatedLostReply(t *testing.T) {
+	s := redistest.Start(t)
+	p := newProxy(t, s.Addr())
+	w := openWriter(t, p.client(t), WriterConfig{Key: "k", Durability: Durability{Replicas: 1, Timeout: 50 * time.Millisecond}})
+	p.loseReplies("wait", 1)
+	c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.Write(c, outgoing(3), make([]Result, 3)); !errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDurabilityNeedsToKnowTheServer(t *testing.T) {
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": redistest.Shared(t).Addr()}})
+	defer ring.Close()
+	w, err := NewWriter(ring, WriterConfig{Key: "k", Durability: Durability{Replicas: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c *ConfigError
+	if err := w.Open(ctx(t)); !errors.As(err, &c) {
+		t.Errorf("got %v", err)
+	}
+}

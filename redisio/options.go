@@ -1,0 +1,266 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What a writer does beside plain XADDs: retention, the cap, dedupe, durability. Idea: all of it rides in the pipeline
+// that writes.
+//
+//	per key:  [what IDMP needs]  the entries, as XADDs or in scripts  [trimming, or the length]
+//	at the end:  [WAIT]  [WAITAOF]
+
+// ErrBackpressure marks a write that the server, or the stream at its cap, has no room for now. Nothing is wrong with the
+// entry: try again when consumers have made room.
+var ErrBackpressure = errors.New("redisio: no room now")
+
+// Is reports a server that is out of memory as backpressure.
+func (e *outcomeError) Is(target error) bool { return target == ErrBackpressure && isFull(e.cause) }
+
+// WriterStats count what a writer did since it was opened.
+type WriterStats struct {
+	Duplicates int64 // entries that were not written, since they were there
+	Trimmed    int64 // entries dropped by retention and at the cap
+	Lost       int64 // those of them that some group had not read or not settled
+}
+
+type writerStats struct{ duplicates, trimmed, lost atomic.Int64 }
+
+// Stats returns the counts so far.
+func (w *Writer) Stats() WriterStats {
+	return WriterStats{w.stats.duplicates.Load(), w.stats.trimmed.Load(), w.stats.lost.Load()}
+}
+
+func (w *Writer) emit(e Event) {
+	if w.cfg.OnEvent != nil {
+		w.cfg.OnEvent(e)
+	}
+}
+
+// lane is what a writer knows of one stream.
+type lane struct {
+	mu       sync.Mutex // held for a few lines
+	known    bool       // length is
+	length   int64
+	reserved int64 // entries on their way, below the cap
+	since    int   // entries since the last trimming
+	trimmed  time.Time
+	script   bool // IDMP can't be used here
+}
+
+// lanes are bounded, for entries may name any number of keys: who was forgotten is met anew.
+type lanes struct {
+	mu sync.Mutex
+	m  map[string]*lane
+}
+
+const maxLanes = 4096
+
+func (ls *lanes) of(key string) *lane {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.m[key]
+	if l != nil {
+		return l
+	}
+	if ls.m == nil {
+		ls.m = make(map[string]*lane)
+	}
+	if len(ls.m) >= maxLanes {
+		for k := range ls.m { // any
+			delete(ls.m, k)
+			break
+		}
+	}
+	l = new(lane)
+	ls.m[key] = l
+	return l
+}
+
+// part is what a pipeline carries for one key.
+type part struct {
+	key      string
+	lane     *lane
+	index    []int      // of the entries
+	reserved int64      // places below the cap
+	once     []onceCall // the scripts that write them
+	before   *redis.Cmd // what IDMP needs
+	from, to int        // or their XADDs, in chunk.sent
+	trim     *redis.Cmd
+	length   *redis.IntCmd
+}
+
+// trip is one pipeline on one connection.
+type trip struct {
+	via   interface{ Pipeline() redis.Pipeliner }
+	parts []*part
+}
+
+// sendMore is send for a writer that isn't plain.
+func (w *Writer) sendMore(ctx context.Context, c *chunk, entries []Outgoing, results []Result) {
+	now := time.Now()
+	w.split(c, entries, results)
+	for i := range c.parts {
+		w.admit(ctx, &c.parts[i], results)
+	}
+	for _, t := range w.trips(ctx, c, results) {
+		c.queue = c.queue[:0]
+		for _, p := range t.parts {
+			w.queue(ctx, c, p, entries, results, now)
+		}
+		if len(c.queue) == 0 {
+			continue
+		}
+		wait := w.cfg.Durability.queue(ctx, c)
+		pipe := t.via.Pipeline()
+		_ = pipe.BatchProcess(ctx, c.queue...) // only queues
+		_, err := pipe.Exec(ctx)
+		for _, p := range t.parts {
+			w.settle(c, p, results, err)
+			wait.judge(w.cfg.Durability, p, results)
+		}
+	}
+}
+
+// split finds what is to go to which key.
+func (w *Writer) split(c *chunk, entries []Outgoing, results []Result) {
+	var byKey map[string]int
+	at := -1
+	for i := range entries {
+		e := &entries[i]
+		err := w.check(e)
+		if err == nil && w.cfg.DedupeWindow > 0 {
+			err = checkOnce(w.keyOf(e), e)
+		}
+		if err != nil {
+			results[i] = Result{Err: err}
+			continue
+		}
+		key := w.keyOf(e)
+		if at < 0 || c.parts[at].key != key {
+			found, ok := byKey[key]
+			if !ok {
+				if byKey == nil {
+					byKey = make(map[string]int)
+				}
+				found = len(c.parts)
+				byKey[key] = found
+				c.parts = append(c.parts, part{key: key, lane: w.lanes.of(key)})
+			}
+			at = found
+		}
+		c.parts[at].index = append(c.parts[at].index, i)
+	}
+}
+
+// trips says which connections the parts go by. Who waits for replicas has to do so on the connection that wrote, which a
+// cluster client chooses by itself unless it is told.
+func (w *Writer) trips(ctx context.Context, c *chunk, results []Result) []trip {
+	trips := make([]trip, 0, 1)
+	for i := range c.parts {
+		p := &c.parts[i]
+		if len(p.index) == 0 {
+			continue
+		}
+		t := trip{via: w.out}
+		if w.out.cluster != nil && w.cfg.Durability.on() {
+			node, err := w.out.cluster.MasterForKey(ctx, p.key)
+			if err != nil {
+				w.out.redirected()
+				p.fail(results, &outcomeError{ErrNotWritten, err})
+				continue
+			}
+			t.via = node
+		}
+		at := 0
+		for at < len(trips) && trips[at].via != t.via {
+			at++
+		}
+		if at == len(trips) {
+			trips = append(trips, t)
+		}
+		trips[at].parts = append(trips[at].parts, p)
+	}
+	return trips
+}
+
+func (p *part) fail(results []Result, err error) {
+	for _, i := range p.index {
+		results[i] = Result{Err: err}
+	}
+	p.release()
+	p.index = nil
+}
+
+func (p *part) release() {
+	p.lane.mu.Lock()
+	p.lane.reserved -= p.reserved
+	p.lane.mu.Unlock()
+	p.reserved = 0
+}
+
+// queue adds the commands of one key.
+func (w *Writer) queue(ctx context.Context, c *chunk, p *part, entries []Outgoing, results []Result, now time.Time) {
+	p.from = len(c.sent)
+	switch {
+	case w.cfg.DedupeWindow == 0:
+		for _, i := range p.index {
+			w.xadd(c, &entries[i], i, "")
+		}
+	case w.idmp && !p.lane.refusesIDMP():
+		w.queueIDMP(ctx, c, p, entries)
+	default:
+		w.queueOnce(ctx, c, p, entries)
+	}
+	p.to = len(c.sent)
+	w.queueTrim(ctx, c, p, now)
+}
+
+// settle looks at the replies to the commands of one key.
+func (w *Writer) settle(c *chunk, p *part, results []Result, execErr error) {
+	if len(p.index) == 0 {
+		return
+	}
+	reload, written := false, int64(0)
+	note := func(at int, r Result) {
+		if r.Err != nil {
+			reload = reload || judge(r.Err) == moved
+		} else if r.Duplicate {
+			w.stats.duplicates.Add(1)
+		} else {
+			written++
+		}
+		results[at] = r
+	}
+	var max ID
+	known := p.before != nil && w.settleIDMP(p, &max)
+	for i := p.from; i < p.to; i++ {
+		id, err := c.sent[i].Result()
+		if id == "" && err != nil {
+			note(c.index[i], Result{Err: writeError(err, execErr)})
+			continue
+		}
+		r := Result{ID: id}
+		if known {
+			if at, err := ParseID(id); err == nil && max.Compare(at) >= 0 {
+				r.Duplicate = true // new entries get larger ids than all before
+			} else if err == nil {
+				max = at
+			}
+		}
+		note(c.index[i], r)
+	}
+	for i := range p.once {
+		p.once[i].settle(execErr, note)
+	}
+	w.settleTrim(p, written)
+	if reload {
+		w.out.redirected()
+	}
+}

@@ -1,0 +1,175 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// send writes one pipeline.
+func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result) {
+	if err := ended(ctx); err != nil {
+		fail(results, ErrNotWritten, err)
+		return
+	}
+	c := w.chunks.Get().(*chunk)
+	defer func() {
+		c.clear()
+		w.chunks.Put(c)
+	}()
+	if !w.plain {
+		w.sendMore(ctx, c, entries, results)
+		return
+	}
+	w.fill(c, entries, results)
+	if len(c.queue) == 0 {
+		return
+	}
+	pipe := w.out.Pipeline()
+	_ = pipe.BatchProcess(ctx, c.queue...) // only queues
+	_, execErr := pipe.Exec(ctx)
+	if execErr != nil {
+		w.failures(c, results, execErr)
+		return
+	}
+	for i, cmd := range c.sent {
+		results[c.index[i]] = Result{ID: cmd.Val()}
+	}
+}
+
+// failures looks at each command on its own.
+func (w *Writer) failures(c *chunk, results []Result, execErr error) {
+	reload := false
+	for i, cmd := range c.sent {
+		id, err := cmd.Result()
+		at := c.index[i]
+		// A broken connection stamps its error on commands that were answered before it broke.
+		if id != "" || err == nil {
+			results[at] = Result{ID: id}
+			continue
+		}
+		reload = reload || judge(err) == moved
+		results[at] = Result{Err: writeError(err, execErr)}
+	}
+	if reload {
+		w.out.redirected()
+	}
+}
+
+// writeError says what is known about a write that failed with err, in a pipeline that failed with execErr.
+func writeError(err, execErr error) error {
+	if isServerSaid(err) || neverSent(err) || neverSent(execErr) {
+		return &outcomeError{ErrNotWritten, err} // the server said no, or never heard of it
+	}
+	return &outcomeError{ErrUnknownOutcome, err}
+}
+
+// chunk is the scratch of one pipeline: commands are used again, for go-redis offers no other way to
+// make one without allocating, and each keeps its argument slice.
+type chunk struct {
+	cmds  []*redis.StringCmd // all ever made
+	queue []redis.Cmder      // those of this pipeline
+	sent  []*redis.StringCmd // the same
+	index []int              // which entry each carries
+	parts []part             // what goes to each key, unless the writer is plain
+}
+
+// fieldValue is a field as the argument that carries its value: a pointer in an interface does not
+// allocate, a []byte would.
+type fieldValue Field
+
+// MarshalBinary returns the value as it is.
+func (f *fieldValue) MarshalBinary() ([]byte, error) { return f.Value, nil }
+
+func (w *Writer) fill(c *chunk, entries []Outgoing, results []Result) {
+	for i := range entries {
+		e := &entries[i]
+		if err := w.check(e); err != nil {
+			results[i] = Result{Err: err}
+			continue
+		}
+		w.xadd(c, e, i, "")
+	}
+}
+
+// xadd queues an XADD; producer is that of IDMP, or "".
+func (w *Writer) xadd(c *chunk, e *Outgoing, index int, producer string) {
+	n := 3 + 2*len(e.Fields)
+	if producer != "" {
+		n += 3
+	}
+	cmd := c.command(n)
+	args := cmd.Args()
+	args[0], args[1] = "xadd", w.key
+	if e.Key != "" {
+		args[1] = e.Key
+	}
+	at := 2
+	if producer != "" {
+		args[2], args[3], args[4] = "idmp", producer, e.DedupeID
+		at = 5
+	}
+	args[at] = "*"
+	if e.ID != "" {
+		args[at] = &e.ID
+	}
+	at++
+	for f := range e.Fields {
+		args[at], args[at+1] = &e.Fields[f].Name, (*fieldValue)(&e.Fields[f])
+		at += 2
+	}
+	c.queue, c.sent, c.index = append(c.queue, cmd), append(c.sent, cmd), append(c.index, index)
+}
+
+func (w *Writer) keyOf(e *Outgoing) string {
+	if e.Key != "" {
+		return e.Key
+	}
+	return w.cfg.Key
+}
+
+// check finds what the server would refuse, or take badly, before anything is sent.
+func (w *Writer) check(e *Outgoing) error {
+	key := w.keyOf(e)
+	if key == "" {
+		return &outcomeError{ErrNotWritten, errors.New("neither the entry nor the writer names a key")}
+	}
+	if len(e.Fields) == 0 {
+		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(key))}
+	}
+	if size := e.Fields.Size(); size > w.cfg.MaxPayload {
+		return &TooLargeError{key, size, w.cfg.MaxPayload}
+	}
+	return nil
+}
+
+// command returns a command with n arguments, one used before if there is one.
+func (c *chunk) command(n int) *redis.StringCmd {
+	at := len(c.sent)
+	if at < len(c.cmds) && len(c.cmds[at].Args()) == n {
+		cmd := c.cmds[at]
+		cmd.SetErr(nil)
+		cmd.SetVal("")
+		return cmd
+	}
+	cmd := redis.NewStringCmd(context.Background(), make([]any, n)...)
+	cmd.SetFirstKeyPos(1)
+	if at < len(c.cmds) {
+		c.cmds[at] = cmd
+	} else {
+		c.cmds = append(c.cmds, cmd)
+	}
+	return cmd
+}
+
+// clear lets go of the entries, which are the caller's.
+func (c *chunk) clear() {
+	for _, cmd := range c.sent {
+		clear(cmd.Args())
+	}
+	clear(c.queue) // extra commands are not used again
+	clear(c.parts)
+	c.queue, c.sent, c.index, c.parts = c.queue[:0], c.sent[:0], c.index[:0], c.parts[:0]
+}

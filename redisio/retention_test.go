@@ -1,0 +1,343 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// write writes n entries and fails the test unless all get through.
+func write(t testing.TB, w *Writer, n int) []Result {
+	t.Helper()
+	results := make([]Result, n)
+	if err := w.Write(ctx(t), outgoing(n), results); err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
+// grouped makes a stream with a group at its start.
+func grouped(t testing.TB, rdb redis.UniversalClient, key string, names ...string) {
+	t.Helper()
+	for _, g := range names {
+		if err := rdb.XGroupCreateMkStream(ctx(t), key, g, "0").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// take reads n entries as consumer c of a group, and returns their ids.
+func take(t testing.TB, rdb redis.UniversalClient, key, group string, n int64) (ids []string) {
+	t.Helper()
+	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: n, Block: -1}).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range got[0].Messages {
+		ids = append(ids, m.ID)
+	}
+	if int64(len(ids)) != n {
+		t.Fatalf("took %d of %d", len(ids), n)
+	}
+	return ids
+}
+
+func TestRetentionKeepsWhatGroupsNeed(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, cfg := range map[string]WriterConfig{
+		"MaxLen": {MaxLen: 100}, "MaxAge": {MaxAge: time.Millisecond}, "MinID": {MinID: IDAt(time.Now().Add(time.Hour)).String()},
+		"MaxLen exact": {MaxLen: 100, Exact: true}, "MaxAge exact": {MaxAge: time.Millisecond, Exact: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := redistest.Key(t)
+			cfg.Key, cfg.OnEvent = key, func(e Event) { t.Errorf("event: %v %v", e.Kind, e.Err) }
+			grouped(t, rdb, key, "fast", "slow")
+			w := openWriter(t, rdb, cfg)
+			write(t, w, 2000)
+			if n := rdb.XLen(ctx(t), key).Val(); n != 2000 {
+				t.Fatalf("%d entries left of 2000 that nobody has read", n)
+			}
+			rdb.XAck(ctx(t), key, "fast", take(t, rdb, key, "fast", 2000)...)
+			slow := take(t, rdb, key, "slow", 1500)
+			write(t, w, 2000)
+			if n := rdb.XLen(ctx(t), key).Val(); n != 4000 {
+				t.Fatalf("%d entries left of 4000: the first is pending", n)
+			}
+			held := slow[700]
+			rdb.XAck(ctx(t), key, "slow", slices.Delete(slow, 700, 701)...)
+			write(t, w, 2000)
+			left := rdb.XLen(ctx(t), key).Val()
+			if !w.acked && (left > 5300 && cfg.Exact || left > 5400 || left < 5300) {
+				t.Errorf("%d entries left, want 5300: the first 700 are settled", left)
+			}
+			if len(rdb.XRange(ctx(t), key, held, held).Val()) != 1 {
+				t.Error("a pending entry was dropped")
+			}
+			if s := w.Stats(); s.Lost != 0 || s.Trimmed != 6000-left {
+				t.Errorf("stats %+v with %d left", s, left)
+			}
+		})
+	}
+}
+
+// With all read and settled, MaxLen keeps what it says: those who read ranges want it.
+func TestRetentionKeepsMaxLen(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	for _, exact := range []bool{false, true} {
+		key := key + fmt.Sprint(exact)
+		grouped(t, rdb, key, "g")
+		w := openWriter(t, rdb, WriterConfig{Key: key, MaxLen: 500, Exact: exact})
+		for range 10 {
+			write(t, w, 1000)
+			rdb.XAck(ctx(t), key, "g", take(t, rdb, key, "g", 1000)...)
+			if n := rdb.XLen(ctx(t), key).Val(); n < 500 || n > 1750 {
+				t.Errorf("%d entries", n)
+			}
+		}
+		write(t, w, 1)
+		if n := rdb.XLen(ctx(t), key).Val(); exact && n != 500 {
+			t.Errorf("exact: %d entries", n)
+		}
+	}
+}
+
+func TestRetentionDropsUnreadIfTold(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for _, exact := range []bool{false, true} {
+		key := redistest.Key(t)
+		var told atomic.Int64
+		w := openWriter(t, rdb, WriterConfig{Key: key, MaxLen: 200, DropUnread: true, Exact: exact, OnEvent: func(e Event) {
+			if e.Kind != EventDropped || e.Key != key {
+				t.Errorf("event: %+v", e)
+			}
+			told.Add(int64(e.Count))
+		}})
+		grouped(t, rdb, key, "g", "h")
+		write(t, w, 100)
+		first := take(t, rdb, key, "g", 60) // h reads nothing
+		rdb.XAck(ctx(t), key, "g", first[:50]...)
+		rdb.XAck(ctx(t), key, "h", take(t, rdb, key, "h", 70)...)
+		// Lost will be: 10 pending for g, 10 that g had not read, and all but some 200 of the 1000 new ones.
+		write(t, w, 1000)
+		left := rdb.XLen(ctx(t), key).Val()
+		want := 1100 - left - 50
+		if s := w.Stats(); s.Lost != want || s.Trimmed != 1100-left || told.Load() != want || left > 500 || left < 200 || exact && left != 200 {
+			t.Errorf("exact %v: %d left, stats %+v, told of %d, want %d lost", exact, left, s, told.Load(), want)
+		}
+	}
+}
+
+func TestRetentionByAge(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	old := IDAt(time.Now().Add(-time.Hour))
+	for i := range 300 {
+		rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, ID: fmt.Sprintf("%d-%d", old.Ms, i), Values: []string{"n", "1"}})
+	}
+	rdb.XGroupCreate(ctx(t), key, "g", "0")
+	w := openWriter(t, rdb, WriterConfig{Key: key, MaxAge: time.Minute})
+	write(t, w, 10)
+	if n := rdb.XLen(ctx(t), key).Val(); n != 310 {
+		t.Fatalf("%d entries", n)
+	}
+	rdb.XAck(ctx(t), key, "g", take(t, rdb, key, "g", 300)...)
+	write(t, w, 1000)
+	if n := rdb.XLen(ctx(t), key).Val(); n < 1010 || n > 1110 {
+		t.Errorf("%d entries, want 1010 and part of a node", n)
+	}
+	rdb.XGroupDestroy(ctx(t), key, "g")
+	write(t, w, 1000)
+}
+
+// While nothing can be dropped without loss the writer is told so, and goes on when consumers have made room.
+func TestHardCapPauses(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	grouped(t, rdb, key, "g")
+	w := openWriter(t, rdb, WriterConfig{Key: key, HardCap: 250})
+	results := make([]Result, 300)
+	err := w.Write(ctx(t), outgoing(300), results)
+	var full *StreamFullError
+	if !errors.As(err, &full) || !errors.Is(err, ErrBackpressure) || !errors.Is(err, ErrNotWritten) || full.Cap != 250 || full.Length != 250 {
+		t.Fatalf("got %v", err)
+	}
+	for i := range results {
+		if (results[i].Err == nil) != (i < 250) {
+			t.Fatalf("entry %d: %v", i, results[i].Err)
+		}
+	}
+	if err := w.Write(ctx(t), outgoing(5), results); !errors.Is(err, ErrBackpressure) || rdb.XLen(ctx(t), key).Val() != 250 {
+		t.Fatalf("got %v, %d entries", err, rdb.XLen(ctx(t), key).Val())
+	}
+	ids := take(t, rdb, key, "g", 100)
+	rdb.XAck(ctx(t), key, "g", ids[:60]...)
+	if err := w.Write(ctx(t), outgoing(100), results); !errors.Is(err, ErrBackpressure) {
+		t.Fatalf("got %v", err)
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n != 250 || results[59].Err != nil || results[60].Err == nil {
+		t.Fatalf("%d entries; entry 59: %v, 60: %v", n, results[59].Err, results[60].Err)
+	}
+	if s := w.Stats(); s.Trimmed != 60 || s.Lost != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestHardCapRefuses(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	w := openWriter(t, rdb, WriterConfig{Key: key, HardCap: 10, WhenFull: FullRefuse})
+	results := make([]Result, 11)
+	var full *StreamFullError
+	if err := w.Write(ctx(t), outgoing(11), results); !errors.As(err, &full) || errors.Is(err, ErrBackpressure) || !errors.Is(err, ErrNotWritten) {
+		t.Fatalf("got %v", err)
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n != 10 || results[10].Err == nil || results[9].Err != nil {
+		t.Errorf("%d entries", n)
+	}
+}
+
+func TestHardCapDrops(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	grouped(t, rdb, key, "g")
+	w := openWriter(t, rdb, WriterConfig{Key: key, HardCap: 100, WhenFull: FullDrop, MaxLen: 50})
+	write(t, w, 80)
+	rdb.XAck(ctx(t), key, "g", take(t, rdb, key, "g", 20)...)
+	take(t, rdb, key, "g", 10)
+	write(t, w, 120)
+	if s, n := w.Stats(), rdb.XLen(ctx(t), key).Val(); n != 100 || s.Trimmed != 100 || s.Lost != 80 {
+		t.Errorf("%d entries, stats %+v; want 100, and 80 of 100 lost", n, s)
+	}
+}
+
+// Writers that know nothing of each other exceed the cap by a pipeline each at most.
+func TestHardCapManyWriters(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	grouped(t, rdb, key, "g")
+	const lanes, depth, limit, each = 4, 16, 200, 1000
+	var written atomic.Int64
+	c, stop := context.WithCancel(ctx(t))
+	var wg, reader sync.WaitGroup
+	for range lanes {
+		w := openWriter(t, rdb, WriterConfig{Key: key, HardCap: limit, Depth: depth})
+		wg.Go(func() {
+			for left := each; left > 0; {
+				out, results := outgoing(min(left, depth)), make([]Result, depth)
+				err := w.Write(ctx(t), out, results)
+				if err != nil && !errors.Is(err, ErrBackpressure) {
+					t.Error(err)
+					return
+				}
+				for i := range out {
+					if results[i].Err == nil {
+						left--
+						written.Add(1)
+					}
+				}
+			}
+		})
+	}
+	var most, read atomic.Int64
+	reader.Go(func() {
+		for c.Err() == nil {
+			most.Store(max(most.Load(), rdb.XLen(c, key).Val()))
+			got, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 30, Block: 10 * time.Millisecond}).Result()
+			if err != nil {
+				continue
+			}
+			for _, m := range got[0].Messages {
+				rdb.XAck(c, key, "g", m.ID)
+				read.Add(1)
+			}
+		}
+	})
+	wg.Wait()
+	eventually(t, "all is read", func() bool { return read.Load() == lanes*each })
+	stop()
+	reader.Wait()
+	if written.Load() != lanes*each || most.Load() > limit+lanes*depth {
+		t.Errorf("%d written, %d entries at once, want at most %d", written.Load(), most.Load(), limit+lanes*depth)
+	}
+}
+
+// One entry that is pending for long holds up the trimming, unless the server can trim around it.
+func TestRetentionAroundAHeldEntry(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	grouped(t, rdb, key, "g")
+	w := openWriter(t, rdb, WriterConfig{Key: key, MaxLen: 100, Exact: true})
+	write(t, w, 1000)
+	ids := take(t, rdb, key, "g", 900)
+	rdb.XAck(ctx(t), key, "g", ids[1:]...)
+	write(t, w, 1)
+	want := int64(1001)
+	if w.acked {
+		want = 102 // one pending, 101 unread
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n != want {
+		t.Errorf("acked %v: %d entries, want %d", w.acked, n, want)
+	}
+	if got := rdb.XRange(ctx(t), key, ids[0], ids[0]).Val(); len(got) != 1 {
+		t.Error("the held entry is gone")
+	}
+}
+
+func TestRetentionThatFails(t *testing.T) {
+	s := redistest.Start(t)
+	admin, key := s.Client(t), redistest.Key(t)
+	admin.Do(ctx(t), "acl", "setuser", "poor", "on", "nopass", "~*", "+@all", "-xtrim")
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "poor", Password: "x"})
+	defer rdb.Close()
+	var failed atomic.Int64
+	w := openWriter(t, rdb, WriterConfig{Key: key, MaxLen: 10, OnEvent: func(e Event) {
+		if e.Kind == EventTrimFailed && e.Err != nil {
+			failed.Add(1)
+		}
+	}})
+	write(t, w, 500)
+	if failed.Load() == 0 || admin.XLen(ctx(t), key).Val() != 500 {
+		t.Errorf("told %d times, %d entries", failed.Load(), admin.XLen(ctx(t), key).Val())
+	}
+}
+
+// Without memory the server refuses writes; trimming and consumers make room, and writing goes on.
+func TestWriteOutOfMemory(t *testing.T) {
+	s := redistest.Start(t, redistest.Args("--maxmemory", "8mb", "--maxmemory-policy", "noeviction"))
+	rdb := s.Client(t)
+	for name, cfg := range map[string]WriterConfig{"plain": {}, "once": {DedupeWindow: time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Key = redistest.Key(t)
+			grouped(t, rdb, cfg.Key, "g")
+			w := openWriter(t, rdb, cfg)
+			payload := make([]byte, 16<<10)
+			written, full := 0, false
+			var out Outgoing
+			for n := 0; !full; n++ {
+				out = Outgoing{Fields: Fields{{"n", payload}}, DedupeID: fmt.Sprint(n)}
+				var r [1]Result
+				err := w.Write(ctx(t), []Outgoing{out}, r[:])
+				full = errors.Is(err, ErrBackpressure)
+				if full && (!errors.Is(err, ErrNotWritten) || !errors.Is(r[0].Err, ErrBackpressure)) || err != nil && !full || n > 1000 {
+					t.Fatal(err)
+				}
+				if !full {
+					written++
+				}
+			}
+			ids := take(t, rdb, cfg.Key, "g", int64(written))
+			rdb.XAck(ctx(t), cfg.Key, "g", ids...)
+			if n, err := Trim(ctx(t), rdb, cfg.Key, TrimOptions{Exact: true}); err != nil || int(n) != written {
+				t.Fatalf("trimmed %d of %d: %v", n, written, err)
+			}
+			eventually(t, "writing goes on", func() bool {
+				var r [1]Result
+				return w.Write(ctx(t), []Outgoing{out}, r[:]) == nil && !r[0].Duplicate
+			})
+			rdb.Del(ctx(t), cfg.Key)
+		})
+	}
+}
