@@ -3,7 +3,7 @@
 GO ?= go
 FUZZTIME ?= 10s
 
-.PHONY: help setup test lint fuzz examples bench check
+.PHONY: help setup test lint fuzz examples bench compat check
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,5 +27,10 @@ examples: ## run every example end to end
 
 bench: ## run the benchmarks beside hand-written code (see bench/)
 	$(GO) run ./bench/cmd/bench
+
+compat: setup ## check what is promised on all servers there are, and write bench/COMPATIBILITY.md
+	COMPAT_SERVERS="$${COMPAT_SERVERS-$$(.ci/servers)}" COMPAT_TABLE=$(CURDIR)/bench/COMPATIBILITY.md \
+		$(GO) test -count=1 -timeout 8m -run '^TestContract$$' ./redisio/contract
+	@cat bench/COMPATIBILITY.md
 
 check: lint test fuzz examples ## everything CI runs

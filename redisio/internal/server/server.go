@@ -4,6 +4,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ var ErrNotFound = errors.New("redis-server is not on PATH")
 
 // Options configure a server.
 type Options struct {
+	Path string   // the program; "" is redis-server on PATH
 	Args []string // more arguments, as "--maxmemory", "100mb"; later ones win
 }
 
@@ -44,7 +46,7 @@ type process struct {
 // Start starts a server and waits until it accepts connections. A port that somebody else takes in the
 // meantime is replaced by another.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	path, err := exec.LookPath("redis-server")
+	path, err := exec.LookPath(cmp.Or(o.Path, "redis-server"))
 	if err != nil {
 		return nil, ErrNotFound
 	}

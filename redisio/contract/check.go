@@ -1,0 +1,250 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// check is one rule being checked. Its methods end the rule, by a panic that [Rule.Check] recovers: so rules need no
+// testing.T, and one that is not kept can be what was expected.
+type check struct {
+	ctx    context.Context
+	rdb    redis.UniversalClient
+	prefix string
+
+	patience time.Duration // how long what should happen is waited for
+
+	keys    []string
+	cleanup []func()
+}
+
+type (
+	broken  struct{ err error }
+	lacking string
+)
+
+// failf ends the rule: it is not kept.
+func (c *check) failf(format string, args ...any) {
+	_, file, line, _ := runtime.Caller(1)
+	panic(broken{fmt.Errorf("%s:%d: %w", base(file), line, fmt.Errorf(format, args...))})
+}
+
+func (c *check) must(err error) {
+	if err != nil {
+		_, file, line, _ := runtime.Caller(1)
+		panic(broken{fmt.Errorf("%s:%d: %w", base(file), line, err)})
+	}
+}
+
+// lacks ends the rule: the server has no such command, and need not.
+func (c *check) lacks(command string) { panic(lacking(command)) }
+
+func base(file string) string {
+	for i := len(file) - 1; i >= 0; i-- {
+		if file[i] == '/' {
+			return file[i+1:]
+		}
+	}
+	return file
+}
+
+// end closes what the rule opened and deletes its keys.
+func (c *check) end() {
+	for i := len(c.cleanup) - 1; i >= 0; i-- {
+		c.cleanup[i]()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if len(c.keys) > 0 {
+		_ = c.rdb.Del(ctx, c.keys...).Err() // they have random names: left behind, they hurt nobody
+	}
+}
+
+// key returns a key of the rule's own. All are in one slot.
+func (c *check) key(name string) string {
+	key := c.prefix + ":" + name
+	c.keys = append(c.keys, key)
+	return key
+}
+
+// add writes n entries with a field n=0, n=1, …, and returns their IDs.
+func (c *check) add(key string, n int) []string {
+	pipe := c.rdb.Pipeline()
+	cmds := make([]*redis.StringCmd, n)
+	for i := range cmds {
+		cmds[i] = pipe.XAdd(c.ctx, &redis.XAddArgs{Stream: key, Values: []string{"n", strconv.Itoa(i)}})
+	}
+	_, err := pipe.Exec(c.ctx)
+	c.must(err)
+	ids := make([]string, n)
+	for i := range cmds {
+		ids[i] = cmds[i].Val()
+	}
+	return ids
+}
+
+// takenBy has a consumer that is not ours read entries, and do nothing about them. The group is made if it is missing.
+func (c *check) takenBy(key, consumer string, n int) []string {
+	if err := c.rdb.XGroupCreateMkStream(c.ctx, key, "g", "0").Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYGROUP") {
+		c.must(err)
+	}
+	got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: consumer, Streams: []string{key, ">"}, Count: int64(n)}).Result()
+	c.must(err)
+	var ids []string
+	for _, m := range got[0].Messages {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// reader is a group's reader with a record of what it noticed.
+type reader struct {
+	*redisio.GroupReader
+	mu     sync.Mutex
+	events map[redisio.EventKind]int
+	lost   []string
+}
+
+// group opens a reader of group g. Its waits are short unless they are given.
+func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *reader {
+	r := &reader{events: make(map[redisio.EventKind]int)}
+	cfg.Group = "g"
+	if cfg.Block == 0 {
+		cfg.Block = 50 * time.Millisecond
+	}
+	cfg.OnEvent = func(e redisio.Event) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.events[e.Kind] += max(1, e.Count)
+	}
+	cfg.OnLost = func(ids []string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.lost = append(r.lost, ids...)
+	}
+	var err error
+	r.GroupReader, err = redisio.NewGroupReader(rdb, cfg)
+	c.must(err)
+	c.must(r.Open(c.ctx))
+	c.cleanup = append(c.cleanup, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = r.Close(ctx) // the rule may have closed it, or taken its group away
+	})
+	return r
+}
+
+// saw returns how often an event came.
+func (r *reader) saw(k redisio.EventKind) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events[k]
+}
+
+func (r *reader) taken() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.lost...)
+}
+
+// batches is what all readers have in common.
+type batches interface {
+	Read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error
+}
+
+// read reads until n entries came.
+func (c *check) read(r batches, n int) []redisio.Entry {
+	ctx, cancel := context.WithTimeout(c.ctx, c.patience)
+	defer cancel()
+	var out []redisio.Entry
+	for len(out) < n {
+		var b redisio.Batch
+		if err := r.Read(ctx, n-len(out), 0, &b); err != nil {
+			c.failf("read: %v, after %d of %d entries", err, len(out), n)
+		}
+		out = append(out, b.Entries...)
+	}
+	return out
+}
+
+// nothing reads for d, and nothing may come.
+func (c *check) nothing(r batches, d time.Duration) {
+	ctx, cancel := context.WithTimeout(c.ctx, d)
+	defer cancel()
+	var b redisio.Batch
+	if err := r.Read(ctx, 10, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
+		c.failf("read: %v with %v, want nothing to come", err, ids(b.Entries))
+	}
+}
+
+// all reads a whole stream.
+func (c *check) all(key string) []redisio.Entry {
+	r, err := redisio.NewRangeReader(c.rdb, redisio.RangeConfig{Key: key})
+	c.must(err)
+	c.must(r.Open(c.ctx))
+	var out []redisio.Entry
+	for {
+		var b redisio.Batch
+		if err := r.Read(c.ctx, 1000, 0, &b); errors.Is(err, io.EOF) {
+			return out
+		} else if err != nil {
+			c.must(err)
+		}
+		out = append(out, b.Entries...)
+	}
+}
+
+// until polls.
+func (c *check) until(what string, ok func() bool) {
+	deadline := time.NewTimer(c.patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			c.failf("never happened: %s", what)
+		}
+	}
+}
+
+// pending returns the group's pending entries by ID.
+func (c *check) pending(key string) map[string]redis.XPendingExt {
+	list, err := c.rdb.XPendingExt(c.ctx, &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		c.must(err)
+	}
+	m := make(map[string]redis.XPendingExt)
+	for _, p := range list {
+		m[p.ID] = p
+	}
+	return m
+}
+
+// settled fails if anything is pending.
+func (c *check) settled(key string) {
+	if p := c.pending(key); len(p) != 0 {
+		c.failf("%d are pending still", len(p))
+	}
+}
+
+func ids(entries []redisio.Entry) []string {
+	out := make([]string, len(entries))
+	for i := range entries {
+		out[i] = entries[i].ID
+	}
+	return out
+}
+
+func field(name, value string) redisio.Field { return redisio.Field{Name: name, Value: []byte(value)} }

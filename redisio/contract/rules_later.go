@@ -1,0 +1,68 @@
+package contract
+
+import (
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+var delayRules = []Rule{
+	{"later/moved", "An entry scheduled for later is written when it is due, once, and not before.", func(c *check) {
+		s, key := c.scheduler()
+		const delay = 300 * time.Millisecond
+		at := time.Now().Add(delay)
+		c.must(s.Schedule(c.ctx, []redisio.Delayed{{ID: "a", At: at, Fields: redisio.Fields{field("n", "1")}},
+			{ID: "b", At: at.Add(time.Hour), Fields: redisio.Fields{field("n", "2")}}}, make([]redisio.Result, 2)))
+		if n, _, err := s.Move(c.ctx); n != 0 || err != nil {
+			c.failf("moved %d, %v before the time", n, err)
+		}
+		c.until("one is moved", func() bool {
+			_, _, err := s.Move(c.ctx)
+			c.must(err)
+			return len(c.all(key)) > 0
+		})
+		_, next, err := s.Move(c.ctx)
+		if early := time.Until(at); err != nil || early > 50*time.Millisecond || len(c.all(key)) != 1 || next < 50*time.Minute {
+			c.failf("%v early, %d entries, next in %v, %v", early, len(c.all(key)), next, err)
+		}
+	}},
+	{"later/again", "Scheduling the same again, before or after its time, writes it once.", func(c *check) {
+		s, key := c.scheduler()
+		entry := []redisio.Delayed{{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}}}
+		for range 3 {
+			c.must(s.Schedule(c.ctx, entry, make([]redisio.Result, 1)))
+			c.must(s.Schedule(c.ctx, entry, make([]redisio.Result, 1)))
+			_, _, err := s.Move(c.ctx)
+			c.must(err)
+		}
+		if n := len(c.all(key)); n != 1 {
+			c.failf("%d entries, want 1", n)
+		}
+	}},
+	{"later/cancelled", "What is cancelled in time is not written.", func(c *check) {
+		s, key := c.scheduler()
+		c.must(s.Schedule(c.ctx, []redisio.Delayed{{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}}}, make([]redisio.Result, 1)))
+		if n, err := s.Cancel(c.ctx, "a", "b"); n != 1 || err != nil {
+			c.failf("cancelled %d, %v", n, err)
+		}
+		if n, _, err := s.Move(c.ctx); n != 0 || err != nil || len(c.all(key)) != 0 {
+			c.failf("moved %d, %v", n, err)
+		}
+	}},
+	{"later/read", "Readers of a group move what is scheduled for their stream.", func(c *check) {
+		s, key := c.scheduler()
+		r := c.group(c.rdb, redisio.GroupConfig{Key: key, DelayedEvery: often})
+		c.must(s.Schedule(c.ctx, []redisio.Delayed{{At: time.Now().Add(100 * time.Millisecond), Fields: redisio.Fields{field("n", "1")}}}, make([]redisio.Result, 1)))
+		if got := c.read(r, 1); string(got[0].Fields[0].Value) != "1" {
+			c.failf("got %+v", got)
+		}
+	}},
+}
+
+func (c *check) scheduler() (*redisio.Scheduler, string) {
+	key := c.key("s")
+	s, err := redisio.NewScheduler(c.rdb, redisio.ScheduleConfig{Key: key})
+	c.must(err)
+	c.keys = append(c.keys, s.Keys()...)
+	return s, key
+}

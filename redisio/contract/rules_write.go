@@ -1,0 +1,91 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// writer opens a writer that is closed with the rule.
+func (c *check) writer(w *redisio.Writer, err error) *redisio.Writer {
+	c.must(err)
+	c.must(w.Open(c.ctx))
+	c.cleanup = append(c.cleanup, func() { _ = w.Close(c.ctx) })
+	return w
+}
+
+func outgoing(n int) []redisio.Outgoing {
+	out := make([]redisio.Outgoing, n)
+	for i := range out {
+		out[i].Fields = redisio.Fields{{Name: "n", Value: fmt.Append(nil, i)}}
+	}
+	return out
+}
+
+var writeRules = []Rule{
+	{"write/order", "Entries are written in their order, and each answer is the entry's ID.", func(c *check) {
+		key := c.key("s")
+		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, Depth: 16}))
+		results := make([]redisio.Result, 100)
+		c.must(w.Write(c.ctx, outgoing(100), results))
+		for i, e := range c.all(key) {
+			if e.ID != results[i].ID || string(e.Fields[0].Value) != fmt.Sprint(i) {
+				c.failf("entry %d is %s with %q, its answer was %s", i, e.ID, e.Fields[0].Value, results[i].ID)
+			}
+		}
+	}},
+	{"write/neighbours", "An entry that is refused says so, and does not touch its neighbours.", func(c *check) {
+		key, text := c.key("s"), c.key("text")
+		c.must(c.rdb.Set(c.ctx, text, "x", 0).Err())
+		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key}))
+		out, results := outgoing(4), make([]redisio.Result, 4)
+		out[1].Key = text
+		out[2].Fields = nil
+		if err := w.Write(c.ctx, out, results); !errors.Is(err, redisio.ErrNotWritten) {
+			c.failf("got %v", err)
+		}
+		for i, bad := range []bool{false, true, true, false} {
+			if (results[i].Err != nil) != bad || bad != errors.Is(results[i].Err, redisio.ErrNotWritten) {
+				c.failf("result %d: %+v", i, results[i])
+			}
+		}
+		if n := len(c.all(key)); n != 2 {
+			c.failf("%d entries, want 2", n)
+		}
+	}},
+	{"write/unknown", "A write whose reply was lost is told as unknown, and not sent again by itself.", func(c *check) {
+		key := c.key("s")
+		l, rdb := c.line()
+		w := c.writer(redisio.NewWriter(rdb, redisio.WriterConfig{Key: key}))
+		l.loseReply("xadd")
+		if err := w.Write(c.ctx, outgoing(3), make([]redisio.Result, 3)); !errors.Is(err, redisio.ErrUnknownOutcome) {
+			c.failf("got %v", err)
+		}
+		if n := len(c.all(key)); n != 3 || l.losses() != 1 {
+			c.failf("%d entries, want each once", n)
+		}
+	}},
+	{"write/trims", "A bounded stream is bounded: exactly, if that is asked for.", func(c *check) {
+		key := c.key("s")
+		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 10, Exact: true}))
+		c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
+		left := c.all(key)
+		if len(left) != 10 || string(left[0].Fields[0].Value) != "40" {
+			c.failf("%d entries are left", len(left))
+		}
+		by := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MinID: left[5].ID, Exact: true}))
+		c.must(by.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
+		if n := len(c.all(key)); n != 6 {
+			c.failf("%d entries are left, want 6", n)
+		}
+	}},
+	{"write/roughly", "A roughly bounded stream keeps at least what it is to keep.", func(c *check) {
+		key := c.key("s")
+		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 100}))
+		c.must(w.Write(c.ctx, outgoing(1000), make([]redisio.Result, 1000)))
+		if n := len(c.all(key)); n < 100 || n > 400 {
+			c.failf("%d entries are left, want 100 or some more", n)
+		}
+	}},
+}
