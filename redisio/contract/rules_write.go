@@ -3,6 +3,7 @@ package contract
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -87,5 +88,75 @@ var writeRules = []Rule{
 		if n := len(c.all(key)); n < 100 || n > 400 {
 			c.failf("%d entries are left, want 100 or some more", n)
 		}
+	}},
+	{"write/unread", "A bounded stream keeps what a group has not settled, however long it gets, until it has.", func(c *check) {
+		key := c.key("s")
+		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 10, Exact: true}))
+		c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
+		if n := len(c.all(key)); n != 50 {
+			c.failf("%d of 50 are left, and none was read", n)
+		}
+		if n, err := r.Ack(c.ctx, ids(c.read(r, 50))); n != 50 || err != nil {
+			c.failf("acked %d, %v", n, err)
+		}
+		c.must(w.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
+		if n := len(c.all(key)); n > 12 {
+			c.failf("%d are left, want 10", n)
+		}
+	}},
+	{"write/once", "Within its window, what is written again is there once, and told as a duplicate.", func(c *check) {
+		key := c.key("s")
+		c.keys = append(c.keys, key+":once")
+		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, DedupeWindow: time.Minute}))
+		for again := range 3 {
+			out, results := outgoing(5), make([]redisio.Result, 5)
+			for i := range out {
+				out[i].DedupeID = fmt.Sprint("message ", i)
+			}
+			c.must(w.Write(c.ctx, out, results))
+			for i := range results {
+				if results[i].Duplicate != (again > 0) {
+					c.failf("time %d: %+v", again, results[i])
+				}
+			}
+		}
+		if n := len(c.all(key)); n != 5 {
+			c.failf("%d entries, want 5", n)
+		}
+	}},
+	{"write/once-unknown", "A write whose reply was lost is there once when it is written again.", func(c *check) {
+		key := c.key("s")
+		c.keys = append(c.keys, key+":once")
+		l, rdb := c.line()
+		w := c.writer(redisio.NewWriter(rdb, redisio.WriterConfig{Key: key, DedupeWindow: time.Minute}))
+		out := outgoing(5)
+		for i := range out {
+			out[i].DedupeID = fmt.Sprint("message ", i)
+		}
+		l.loseReply(key) // whichever command has it
+		if err := w.Write(c.ctx, out, make([]redisio.Result, 5)); !errors.Is(err, redisio.ErrUnknownOutcome) {
+			c.failf("got %v", err)
+		}
+		c.must(w.Write(c.ctx, out, make([]redisio.Result, 5)))
+		if n := len(c.all(key)); n != 5 || l.losses() != 1 {
+			c.failf("%d entries, want 5", n)
+		}
+	}},
+	{"write/capped", "A full stream refuses more, or waits, until groups are done with what is in it.", func(c *check) {
+		key := c.key("s")
+		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, HardCap: 20, WhenFull: redisio.FullRefuse, Depth: 5}))
+		var err error
+		for n := 0; err == nil && n < 20; n++ {
+			err = w.Write(c.ctx, outgoing(5), make([]redisio.Result, 5))
+		}
+		if n := len(c.all(key)); !errors.Is(err, redisio.ErrNotWritten) || n < 20 || n > 25 {
+			c.failf("%d entries, %v", n, err)
+		}
+		if _, err := r.Ack(c.ctx, ids(c.read(r, 20))); err != nil {
+			c.failf("%v", err)
+		}
+		c.until("there is room again", func() bool { return w.Write(c.ctx, outgoing(5), make([]redisio.Result, 5)) == nil })
 	}},
 }
