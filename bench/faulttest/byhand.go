@@ -1,0 +1,229 @@
+package faulttest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// habits are what is wrong with a hand-written worker. Without any it is a plain and correct one: the control.
+type habits struct {
+	acksFirst      bool // before the work is done
+	neverReclaims  bool // what others left behind
+	claimsHeld     bool // what others are working on
+	rewrites       bool // everything written so far, when a write fails
+	dropsAtTerm    bool // acks what it has read and not done
+	abandonsAtTerm bool // leaves it pending
+	diesOfPoison   bool // stops reading, and does not say so
+	dropsPoison    bool // acks it, without a dead letter
+	buriesTwice    bool // writes a dead letter, and then another with the ack
+	neverHeals     bool // a lost group
+	leaks          bool // a goroutine for each message
+	reverses       bool // the order of what it reads at once
+}
+
+// variants are the hand-written workers by name.
+var variants = map[string]habits{
+	"correct":               {},
+	"acks first":            {acksFirst: true},
+	"never reclaims":        {neverReclaims: true},
+	"claims what is held":   {claimsHeld: true},
+	"rewrites all":          {rewrites: true},
+	"drops at SIGTERM":      {dropsAtTerm: true},
+	"abandons at SIGTERM":   {abandonsAtTerm: true},
+	"dies of poison":        {diesOfPoison: true},
+	"drops poison":          {dropsPoison: true},
+	"buries twice":          {buriesTwice: true},
+	"never heals the group": {neverHeals: true},
+	"leaks goroutines":      {leaks: true},
+	"reverses batches":      {reverses: true},
+}
+
+// hand is a worker written with go-redis, as users write them, and with their mistakes.
+type hand struct {
+	habits
+	job      job
+	diary    *diary
+	rdb      redis.UniversalClient
+	out      redis.UniversalClient
+	me       string
+	written  []redis.XMessage // for those that write them again
+	poisoned bool
+}
+
+const handBatch = 16
+
+func (j job) byHand(ctx context.Context, d *diary) error {
+	h := &hand{habits: variants[j.Variant], job: j, diary: d, me: "hand-" + strconv.Itoa(os.Getpid()) + "-0"}
+	in, err := redis.ParseURL(j.URL)
+	if err != nil {
+		return err
+	}
+	in.MaxRetries = -1 // they would hide what is to be caught
+	h.rdb = redis.NewClient(in)
+	defer h.rdb.Close()
+	if h.out = h.rdb; j.OutputURL != "" {
+		out, err := redis.ParseURL(j.OutputURL)
+		if err != nil {
+			return err
+		}
+		h.out = redis.NewClient(out)
+		defer h.out.Close()
+	}
+	d.keep(nil)
+	return h.run(ctx)
+}
+
+func (h *hand) run(ctx context.Context) error {
+	h.group()
+	from, reclaim := "0", time.Now()
+	for ctx.Err() == nil {
+		if h.poisoned && h.diesOfPoison {
+			<-ctx.Done()
+			return nil
+		}
+		if !h.neverReclaims && time.Now().After(reclaim) {
+			reclaim = time.Now().Add(h.job.Lease / 2)
+			if h.claimsHeld {
+				reclaim = time.Time{}
+			}
+			h.reclaim(ctx)
+		}
+		streams, err := h.rdb.XReadGroup(noEnd, &redis.XReadGroupArgs{Group: h.job.Group, Consumer: h.me,
+			Streams: []string{h.job.Input, from}, Count: handBatch, Block: h.job.Block}).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			if strings.Contains(err.Error(), "NOGROUP") && !h.neverHeals {
+				h.group()
+			}
+			from = "0" // the reply may have been lost
+			_ = sleep(ctx, 20*time.Millisecond)
+			continue
+		}
+		if len(streams) == 0 || len(streams[0].Messages) == 0 {
+			from = ">"
+			continue
+		}
+		h.batch(ctx, streams[0].Messages)
+	}
+	return nil
+}
+
+// noEnd is the context of what is to be finished, also when the worker was asked to end.
+var noEnd = context.Background()
+
+func (h *hand) group() {
+	for range 100 { // the server may be away
+		err := h.rdb.XGroupCreateMkStream(noEnd, h.job.Input, h.job.Group, "0").Err()
+		if err == nil || strings.HasPrefix(err.Error(), "BUSYGROUP") {
+			return
+		}
+		_ = sleep(noEnd, 20*time.Millisecond)
+	}
+}
+
+func (h *hand) reclaim(ctx context.Context) {
+	idle := h.job.Lease
+	if h.claimsHeld {
+		idle = 0
+	}
+	entries, _, err := h.rdb.XAutoClaim(noEnd, &redis.XAutoClaimArgs{Stream: h.job.Input, Group: h.job.Group, Consumer: h.me, MinIdle: idle,
+		Start: "0", Count: handBatch}).Result()
+	if err == nil {
+		h.batch(ctx, entries)
+	}
+}
+
+// batch handles, writes and acks messages, in one way or another.
+func (h *hand) batch(ctx context.Context, entries []redis.XMessage) {
+	if len(entries) == 0 {
+		return
+	}
+	ids := make([]string, len(entries))
+	for i := range entries {
+		ids[i] = entries[i].ID
+	}
+	if h.acksFirst {
+		h.ack(ids)
+	}
+	if h.reverses {
+		slices.Reverse(entries)
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil && h.dropsAtTerm {
+			h.ack(ids)
+			return
+		}
+		if ctx.Err() != nil && h.abandonsAtTerm {
+			return
+		}
+		h.one(e)
+	}
+}
+
+func (h *hand) one(e redis.XMessage) {
+	h.diary.handled.Add(1)
+	if h.leaks {
+		go func() { select {} }() // the mistake that this variant makes
+	}
+	data, _ := e.Values["data"].(string)
+	if strings.Contains(data, `"poison"`) {
+		h.bury(e, data)
+		return
+	}
+	_ = sleep(noEnd, h.job.Work/4)
+	h.written = append(h.written, e)
+	for {
+		err := h.out.XAdd(noEnd, &redis.XAddArgs{Stream: h.job.Output, Values: e.Values}).Err()
+		if err == nil {
+			break
+		}
+		if h.rewrites {
+			for _, old := range h.written {
+				_ = h.out.XAdd(noEnd, &redis.XAddArgs{Stream: h.job.Output, Values: old.Values}).Err()
+			}
+		}
+		_ = sleep(noEnd, 20*time.Millisecond)
+	}
+	if !h.rewrites {
+		h.written = h.written[:0]
+	}
+	if !h.acksFirst {
+		h.ack([]string{e.ID})
+	}
+}
+
+// bury writes a dead letter and acks its entry, in one step.
+func (h *hand) bury(e redis.XMessage, data string) {
+	h.poisoned = true
+	if h.diesOfPoison {
+		return
+	}
+	why := "deadline exceeded"
+	for _, p := range poisons {
+		if p != poisonHang && strings.Contains(data, `"poison":"`+p) {
+			why = "poison " + p
+		}
+	}
+	tx := h.rdb.TxPipeline()
+	if !h.dropsPoison {
+		letter := &redis.XAddArgs{Stream: h.job.Input + ":dead",
+			Values: []any{"data", data, "dead:id", e.ID, "dead:error", why, "dead:key", h.job.Input}}
+		if tx.XAdd(noEnd, letter); h.buriesTwice {
+			tx.XAdd(noEnd, letter)
+		}
+	}
+	tx.XAck(noEnd, h.job.Input, h.job.Group, e.ID)
+	_, _ = tx.Exec(noEnd) // if it failed, the next reclaim comes back to it
+}
+
+func (h *hand) ack(ids []string) {
+	for h.rdb.XAck(noEnd, h.job.Input, h.job.Group, ids...).Err() != nil {
+		_ = sleep(noEnd, 20*time.Millisecond)
+	}
+}

@@ -1,0 +1,28 @@
+package faulttest
+
+import (
+	"strconv"
+	"strings"
+)
+
+// leftBehind finds entries that are pending for a worker that ended in order: it said that it was done with them, or
+// that it gave them back, and no other can tell them from those of a worker that lives.
+func (t *trial) leftBehind(w *worker) {
+	if n := t.pendingFor(w); n > 0 && w.last().Released == 0 {
+		t.find(kindDrain, "worker %d ended and left %d entries pending", w.pid(), n)
+	}
+}
+
+// pendingFor is how many entries are pending for a worker. Its process id is part of its name.
+func (t *trial) pendingFor(w *worker) (n int64) {
+	consumers, err := t.in.XInfoConsumers(t.ctx, t.job.Input, t.job.Group).Result()
+	if err != nil && !strings.Contains(err.Error(), "no such key") && !strings.Contains(err.Error(), "NOGROUP") {
+		t.must(err)
+	}
+	for _, c := range consumers {
+		if strings.Contains(c.Name, "-"+strconv.Itoa(w.pid())+"-") {
+			n += c.Pending
+		}
+	}
+	return n
+}

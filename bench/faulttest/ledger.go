@@ -1,0 +1,174 @@
+package faulttest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// scan reads a stream from a position on and calls each with the messages found, and returns the new position. What
+// has no id is an error: nobody but us writes here.
+func scan(ctx context.Context, rdb redis.UniversalClient, key, from string, each func(id int, e *redis.XMessage)) (string, error) {
+	const page = 1000
+	for {
+		start := "-"
+		if from != "" {
+			start = "(" + from
+		}
+		entries, err := rdb.XRangeN(ctx, key, start, "+", page).Result()
+		if err != nil {
+			return from, fmt.Errorf("read %q: %w", key, err)
+		}
+		for i := range entries {
+			data, _ := entries[i].Values["data"].(string)
+			id, err := idOf(data)
+			if err != nil {
+				return from, fmt.Errorf("read %q: entry %s: %w", key, entries[i].ID, err)
+			}
+			each(id, &entries[i])
+			from = entries[i].ID
+		}
+		if len(entries) < page {
+			return from, nil
+		}
+	}
+}
+
+// progress follows the output and the dead letters while the trial runs, and times the gaps.
+type progress struct {
+	out, in      redis.UniversalClient
+	output, dead string
+	produced     func() int
+
+	mu       sync.Mutex
+	seen     []uint16 // how often each id came, at the output or as a dead letter
+	distinct int
+	total    int
+	outAt    string
+	deadAt   string
+	since    time.Time // of the last progress, or since there was nothing to do
+	longest  time.Duration
+}
+
+const pollEvery = 25 * time.Millisecond
+
+// follow polls until ctx ends.
+func (p *progress) follow(ctx context.Context) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.poll(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// poll reads what is new. A server that does not answer makes no progress.
+func (p *progress) poll(ctx context.Context) {
+	due := p.produced() // before what came of it is read
+	p.mu.Lock()
+	outAt, deadAt := p.outAt, p.deadAt
+	p.mu.Unlock()
+	count := func(id int, _ *redis.XMessage) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.total++; id >= 0 && id < len(p.seen) {
+			if p.seen[id]++; p.seen[id] == 1 {
+				p.distinct++
+			}
+		}
+	}
+	before := p.count()
+	outAt, _ = scan(ctx, p.out, p.output, outAt, count) // the server may be down: that is the trial
+	deadAt, _ = scan(ctx, p.in, p.dead, deadAt, count)  // the verdict reads both again
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outAt, p.deadAt = outAt, deadAt
+	now := time.Now()
+	if gap := now.Sub(p.since); p.total == before && p.distinct < due {
+		p.longest = max(p.longest, gap)
+		return
+	}
+	p.since = now
+}
+
+func (p *progress) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total
+}
+
+// came are how many different messages have come.
+func (p *progress) came() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.distinct
+}
+
+// missing are the published messages that have not come yet.
+func (p *progress) missing(published []int) (ids []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range published {
+		if p.seen[id] == 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// restart begins the timing anew: the workers are about to start.
+func (p *progress) restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = time.Now()
+}
+
+func (p *progress) stall() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.longest
+}
+
+// ledger is what the streams say in the end.
+type ledger struct {
+	in, out, dead []uint16 // copies of each id
+	order         int      // first arrivals of a message behind a later one of its key
+	letters       []deadLetter
+}
+
+type deadLetter struct {
+	id     int
+	values map[string]any
+}
+
+// read counts the streams from their first entry to their last.
+func readLedger(ctx context.Context, t *trial) (*ledger, error) {
+	l := &ledger{in: make([]uint16, t.n), out: make([]uint16, t.n), dead: make([]uint16, t.n)}
+	if _, err := scan(ctx, t.in, t.job.Input, "", func(id int, _ *redis.XMessage) { l.in[id]++ }); err != nil {
+		return nil, err
+	}
+	var highest [keys]int
+	_, err := scan(ctx, t.out, t.job.Output, "", func(id int, _ *redis.XMessage) {
+		if l.out[id]++; l.out[id] == 1 {
+			if id < highest[keyOf(id)] {
+				l.order++
+			}
+			highest[keyOf(id)] = max(highest[keyOf(id)], id)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = scan(ctx, t.in, t.dead(), "", func(id int, e *redis.XMessage) {
+		l.dead[id]++
+		l.letters = append(l.letters, deadLetter{id, e.Values})
+	})
+	return l, err
+}

@@ -1,0 +1,17 @@
+package faulttest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/redis/go-redis/v9/logging"
+	"go.uber.org/goleak"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+func TestMain(m *testing.M) {
+	Worker()          // a process that a trial started
+	logging.Disable() // connections break here all the time
+	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
+}

@@ -1,0 +1,83 @@
+package faulttest
+
+import (
+	"time"
+)
+
+// What others do to the stream and its group.
+var groupScenarios = []Scenario{
+	{ID: "R10 flush", What: "FLUSHALL; the producer writes again what it has not seen in the output", run: flushes},
+	{ID: "R10 delete", What: "DEL of the stream; the producer writes again what it has not seen in the output", run: deletes},
+	{ID: "R10 destroy", What: "XGROUP DESTROY by someone else, while handlers fail at random", run: destroys},
+	{ID: "R10 delconsumer", What: "XGROUP DELCONSUMER by someone else, while handlers fail at random", run: deletesConsumers},
+}
+
+func flushes(t *trial) {
+	t.losesStream("FLUSHALL", func() { t.must(t.in.FlushAll(t.ctx).Err()) })
+}
+
+func deletes(t *trial) {
+	t.losesStream("DEL", func() { t.must(t.in.Del(t.ctx, t.job.Input).Err()) })
+}
+
+func (t *trial) losesStream(kind string, do func()) {
+	t.server()
+	t.elsewhere()
+	t.job.Work = 50 * time.Millisecond // something is in flight most of the time
+	t.needs[kind] = t.sized(3, 10)
+	t.needs["messages written again"] = t.sized(20, 200)
+	t.usual(3, func() {
+		t.every(t.timed(700*time.Millisecond, 3*time.Second), t.timed(1200*time.Millisecond, 5*time.Second), func() {
+			gone := t.prod.published()
+			do()
+			t.fault(kind, 1)
+			t.writeAgain(gone)
+		})
+	})
+	t.recreated(kind)
+}
+
+// recreated wants the loss told.
+func (t *trial) recreated(kind string) {
+	if t.did(kind) > 0 && t.pool.events()["group recreated"] == 0 {
+		t.find(kindPromise, "nobody told that the group was made again")
+	}
+}
+
+func destroys(t *trial) {
+	t.server()
+	t.job.Fails, t.job.NackAfter = 0.05, 100*time.Millisecond
+	const kind = "XGROUP DESTROY"
+	t.needs[kind] = t.sized(4, 20)
+	t.usual(3, func() {
+		t.every(t.timed(600*time.Millisecond, 2*time.Second), t.timed(1000*time.Millisecond, 3*time.Second), func() {
+			t.must(t.in.XGroupDestroy(t.ctx, t.job.Input, t.job.Group).Err())
+			t.fault(kind, 1)
+			t.allow(len(t.pool.team) * t.job.InFlight * 2) // each reader's, and those nacked
+		})
+	})
+	t.recreated(kind)
+}
+
+func deletesConsumers(t *trial) {
+	t.server()
+	t.job.Fails, t.job.NackAfter = 0.05, 100*time.Millisecond
+	const kind = "XGROUP DELCONSUMER"
+	t.needs[kind] = t.sized(8, 40)
+	dropped := 0
+	t.usual(3, func() {
+		t.every(t.timed(300*time.Millisecond, time.Second), t.timed(500*time.Millisecond, 2*time.Second), func() {
+			consumers, err := t.in.XInfoConsumers(t.ctx, t.job.Input, t.job.Group).Result()
+			t.must(err)
+			if len(consumers) == 0 {
+				return
+			}
+			n, err := t.in.XGroupDelConsumer(t.ctx, t.job.Input, t.job.Group, consumers[t.rng.IntN(len(consumers))].Name).Result()
+			t.must(err)
+			dropped += int(n)
+			t.fault(kind, 1)
+			t.allow(t.job.InFlight)
+		})
+	})
+	t.note("%d entries were pending for the consumers that were deleted", dropped)
+}

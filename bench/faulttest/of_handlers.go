@@ -1,0 +1,49 @@
+package faulttest
+
+import "time"
+
+// What the user's function does.
+var handlerScenarios = []Scenario{
+	{ID: "R3", What: "a handler that takes three leases, 2 % of the calls", run: slowHandlers},
+	{ID: "R16", What: "1 message in 100 is poison: errors, panics, rejects, hangs, cannot be decoded", run: poison},
+	{ID: "R16 random", What: "handlers that fail (10 %), panic (3 %) and are slow (1 %) at random", run: randomHandlers},
+}
+
+// slowHandlers is R3: leases are renewed, so nobody takes over what is in work.
+func slowHandlers(t *trial) {
+	t.server()
+	t.job.Lease, t.job.Unordered = time.Second, true
+	t.job.Slow = chance{0.02, 3 * t.job.Lease}
+	t.job.Workers = 16
+	t.usual(3, nil)
+	t.fault("ms per slow call", int(t.job.Slow.For.Milliseconds()))
+	if n := t.pool.events()["reclaimed"]; n > 0 {
+		t.find(kindPromise, "%d entries in work were taken over from a reader that lives", n)
+	}
+}
+
+// poison is R16.
+func poison(t *trial) {
+	t.server()
+	t.letters, t.job.MaxDeliveries, t.job.NackAfter, t.job.Timeout = true, 3, 100*time.Millisecond, 400*time.Millisecond
+	t.open()
+	t.prod.poison = poisoned(t.o.Seed, 0.01)
+	n := 0
+	for id := range t.n {
+		if t.prod.poison(id) != "" {
+			n++
+		}
+	}
+	t.fault("poisoned message", n)
+	t.needs["poisoned message"] = t.n / 200
+	t.usual(3, nil)
+}
+
+// randomHandlers is the rest of R16.
+func randomHandlers(t *trial) {
+	t.server()
+	t.job.Fails, t.job.Panic, t.job.Slow = 0.10, 0.03, chance{0.01, 500 * time.Millisecond}
+	t.job.NackAfter, t.job.MaxDeliveries = 50*time.Millisecond, -1
+	t.usual(3, nil)
+	t.fault("failures in 100 calls", 13)
+}

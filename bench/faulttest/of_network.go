@@ -1,0 +1,48 @@
+package faulttest
+
+import "time"
+
+// What happens to the connections between the workers and the server.
+var networkScenarios = []Scenario{
+	{ID: "R2", What: "2 % of all requests cut: before the server acted, half sent, before the reply, in the reply", run: cutConnections},
+	{ID: "R2 latency", What: "20 ms of latency each way, and 256 KiB/s", run: slowNetwork},
+}
+
+// cutConnections is R2.
+func cutConnections(t *trial) {
+	s := t.server()
+	p := t.proxy(s.addr())
+	share := 0.02
+	if t.job.URL = p.url(); !t.o.Long {
+		share = 0.06 // there are few requests in six seconds
+	}
+	p.set(func() { p.share = share })
+	for _, how := range cuts {
+		t.needs[how] = t.sized(5, 100)
+	}
+	for _, kind := range []string{"read", "write", "ack"} {
+		t.needs["cut of "+kind] = t.sized(3, 50)
+	}
+	t.load(4, nil)
+	p.set(func() { p.share = 0 })
+	t.down(500 * time.Millisecond) // a reader cut several times in a row waits longer each time
+	t.settle()
+	p.count(t)
+	t.conclude()
+}
+
+// slowNetwork is a single worker on a bad line: it loses nothing, and its order is kept.
+func slowNetwork(t *trial) {
+	s := t.server()
+	p := t.proxy(s.addr())
+	delay := 20 * time.Millisecond
+	if t.o.quick {
+		delay = time.Millisecond // the hand-written workers take a message at a time
+	}
+	p.set(func() { p.delay, p.rate = delay, 256<<10 })
+	t.job.URL = p.url()
+	t.ordered = true
+	t.job.InFlight, t.job.Work = 512, 0
+	t.usual(1, nil)
+	t.fault("ms of latency", 20)
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package faulttest
+
+import "os/exec"
+
+// dieWithParent does nothing here: only Linux can be asked for it.
+func dieWithParent(*exec.Cmd) {}

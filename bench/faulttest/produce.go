@@ -1,0 +1,143 @@
+package faulttest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// producer writes numbered messages at a steady rate and keeps what the server said to each.
+type producer struct {
+	input  string
+	n      int
+	rate   int              // messages a second
+	poison func(int) string // how a message is poisoned; "" is not at all
+
+	mu      sync.Mutex
+	rdb     redis.UniversalClient
+	acked   []bool   // the server said that it has it
+	tries   []uint16 // how many copies it may have
+	written int      // how many are acked
+	entry   []string // their entry ids
+	retries int
+}
+
+func newProducer(rdb redis.UniversalClient, input string, n, rate int) *producer {
+	return &producer{rdb: rdb, input: input, n: n, rate: rate, poison: func(int) string { return "" },
+		acked: make([]bool, n), tries: make([]uint16, n), entry: make([]string, n)}
+}
+
+// poisoned makes a share of the messages poisonous, by the seed.
+func poisoned(seed uint64, share float64) func(int) string {
+	return func(id int) string {
+		r := rand.New(rand.NewPCG(seed, uint64(id)))
+		if r.Float64() >= share {
+			return ""
+		}
+		return poisons[r.IntN(len(poisons))]
+	}
+}
+
+// Messages come in bursts, so that workers have their hands full some of the time, and nothing to do at others.
+const (
+	produceTick = 20 * time.Millisecond
+	burst       = 400 * time.Millisecond
+)
+
+// produce writes messages from..to, each until the server says that it has it.
+func (p *producer) produce(ctx context.Context, from, to int) error {
+	tick := time.NewTicker(produceTick)
+	defer tick.Stop()
+	began, first := time.Now(), from
+	var todo []int
+	for from < to || len(todo) > 0 {
+		due := min(to, first+int((time.Since(began)/burst*burst+burst).Seconds()*float64(p.rate)))
+		for ; from < due && len(todo) < 1000; from++ {
+			todo = append(todo, from)
+		}
+		todo = p.write(ctx, todo)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// write writes messages in one pipeline and returns those that are to be tried again.
+func (p *producer) write(ctx context.Context, ids []int) (again []int) {
+	if len(ids) == 0 {
+		return nil
+	}
+	p.mu.Lock()
+	rdb := p.rdb
+	p.mu.Unlock()
+	pipe := rdb.Pipeline()
+	cmds := make([]*redis.StringCmd, len(ids))
+	for i, id := range ids {
+		cmds[i] = pipe.XAdd(ctx, &redis.XAddArgs{Stream: p.input, Values: []any{"data", payload(id, p.poison(id))}})
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, id := range ids {
+		p.tries[id]++
+		if cmds[i].Err() != nil {
+			p.retries++
+			again = append(again, id)
+			continue
+		}
+		p.entry[id] = cmds[i].Val()
+		if !p.acked[id] {
+			p.acked[id] = true
+			p.written++
+		}
+	}
+	return again
+}
+
+// republish writes messages once more, as a producer does that hears of a loss.
+func (p *producer) republish(ctx context.Context, ids []int) error {
+	for len(ids) > 0 {
+		n := min(500, len(ids))
+		rest := p.write(ctx, ids[:n])
+		ids = append(rest, ids[n:]...)
+		if len(rest) > 0 {
+			if err := sleep(ctx, produceTick); err != nil {
+				return fmt.Errorf("republish: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// done is how many messages the server said it has.
+func (p *producer) done() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.written
+}
+
+// copies is how many entries may carry a message, as far as the producer knows.
+func (p *producer) copies(id int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int(p.tries[id])
+}
+
+// published are the messages that the server acknowledged so far.
+func (p *producer) published() (ids []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, ok := range p.acked {
+		if ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,24 @@
+package faulttest
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+)
+
+// residentSet is how much of this process is in memory, in bytes.
+func residentSet() uint64 {
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0 // not known
+	}
+	fields := bytes.Fields(statm)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseUint(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * uint64(os.Getpagesize())
+}

@@ -1,0 +1,219 @@
+package faulttest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The kinds of findings.
+const (
+	kindLost       = "lost"
+	kindDuplicated = "duplicated"
+	kindOrder      = "order"
+	kindStall      = "stall"
+	kindPending    = "pending"
+	kindDead       = "dead letters"
+	kindLeak       = "leak"
+	kindExit       = "exit"
+	kindDrain      = "drain"
+	kindVoid       = "void"
+	kindPromise    = "promise" // something of the scenario's own
+	kindAborted    = "aborted" // the trial itself could not go on
+)
+
+// Finding is one thing that is not as promised.
+type Finding struct{ Kind, Text string }
+
+// Result is what one trial came to.
+type Result struct {
+	ID         string
+	What       string
+	Seed       uint64
+	Messages   int
+	Faults     string
+	Lost       int
+	Duplicated int
+	Allowed    int // duplicates that the faults explain
+	Order      int // breaks of a key's order; -1 where none is promised
+	Stall      time.Duration
+	StallMost  time.Duration // what is allowed
+	Findings   []Finding
+	Notes      []string
+	Took       time.Duration
+	Skipped    string // why it was not run
+}
+
+// Passed reports whether all is as promised.
+func (r *Result) Passed() bool { return len(r.Findings) == 0 }
+
+// Found reports whether there is a finding of that kind.
+func (r *Result) Found(kind string) bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == kind })
+}
+
+// Verdict is one word, or the kinds of what was found.
+func (r *Result) Verdict() string {
+	if r.Skipped != "" {
+		return "skipped: " + r.Skipped
+	}
+	if r.Passed() {
+		return "pass"
+	}
+	var kinds []string
+	for _, f := range r.Findings {
+		if !slices.Contains(kinds, f.Kind) {
+			kinds = append(kinds, f.Kind)
+		}
+	}
+	return "FAIL: " + strings.Join(kinds, ", ")
+}
+
+func (t *trial) find(kind, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.findings = append(t.findings, Finding{kind, fmt.Sprintf(format, args...)})
+}
+
+// some is a list of ids, cut short.
+func some(ids []int) string {
+	const most = 10
+	if len(ids) <= most {
+		return fmt.Sprint(ids)
+	}
+	return fmt.Sprintf("%v…", ids[:most])
+}
+
+// tally is what judge counted.
+type tally struct{ lost, duplicated, order int }
+
+// judge compares the ledger to what was promised.
+func (t *trial) judge(l *ledger) {
+	var lost, unexcused, vanished, dead, poison []int
+	dups, worst := 0, []int(nil)
+	for id := range t.n {
+		copies := int(l.in[id])
+		expected := t.prod.acked[id]
+		if t.surviving {
+			if expected && copies == 0 {
+				vanished = append(vanished, id)
+			}
+			expected = copies > 0
+		}
+		if t.republish {
+			copies = t.prod.copies(id)
+		}
+		copies = max(copies, 1)
+		out, letters := int(l.out[id]), int(l.dead[id])
+		if t.letters && t.prod.poison(id) != "" {
+			if expected && letters == 0 {
+				lost = append(lost, id)
+			}
+			if letters > copies || out > 0 {
+				poison = append(poison, id)
+			}
+			continue
+		}
+		if letters > 0 {
+			dead = append(dead, id)
+		}
+		switch {
+		case out+letters > 0 || !expected:
+			if t.excused[id] {
+				unexcused = append(unexcused, id)
+			}
+		case !t.excused[id]:
+			lost = append(lost, id)
+		}
+		if out > copies {
+			dups += out - copies
+			worst = append(worst, id)
+		}
+	}
+	if len(lost) > 0 {
+		t.find(kindLost, "%d messages are lost: %s", len(lost), some(lost))
+	}
+	if len(unexcused) > 0 {
+		t.find(kindPromise, "%d messages came though they were deleted: %s", len(unexcused), some(unexcused))
+	}
+	if dups > t.allowed {
+		t.find(kindDuplicated, "%d duplicates, and the faults explain %d: %s", dups, t.allowed, some(worst))
+	}
+	if len(dead) > 0 {
+		t.find(kindDead, "%d messages are in the dead letters that nothing was wrong with: %s", len(dead), some(dead))
+	}
+	if len(poison) > 0 {
+		t.find(kindDead, "%d poisoned messages came out, or lie in the dead letters more than once: %s", len(poison), some(poison))
+	}
+	if t.ordered && l.order > 0 {
+		t.find(kindOrder, "%d messages came behind a later one of their key", l.order)
+	}
+	if len(vanished) > 0 {
+		t.note("the server lost %d messages that it had acknowledged", len(vanished))
+	}
+	t.checkLetters(l)
+	t.sum = tally{len(lost), dups, l.order}
+}
+
+// checkLetters wants each dead letter to tell where it came from and why.
+func (t *trial) checkLetters(l *ledger) {
+	for _, d := range l.letters {
+		text := func(name string) string { s, _ := d.values[name].(string); return s }
+		if !t.letters {
+			t.note("dead letter of %d: %s, after %s deliveries", d.id, text("dead:error"), text("dead:attempts"))
+			return
+		}
+		p := t.prod.poison(d.id)
+		if entry := t.prod.entry[d.id]; entry != "" && text("dead:id") != entry && l.in[d.id] == 1 {
+			t.find(kindDead, "the dead letter of %d says entry %q, and it was %q", d.id, text("dead:id"), entry)
+			return
+		}
+		says := "poison " + p
+		switch p {
+		case poisonGarbage:
+			says = "" // the decoder's words
+		case poisonHang:
+			says = "deadline exceeded"
+		}
+		if text("dead:error") == "" || !strings.Contains(text("dead:error"), says) || text("dead:key") != t.job.Input {
+			t.find(kindDead, "the dead letter of %d (%s) says error %q of key %q", d.id, p, text("dead:error"), text("dead:key"))
+			return
+		}
+	}
+}
+
+// result gathers everything.
+func (t *trial) result() Result {
+	for kind, n := range t.needs {
+		if did := t.did(kind); did < n {
+			t.find(kindVoid, "%d× %s: at least %d are needed to prove anything", did, kind, n)
+		}
+	}
+	r := Result{ID: t.scenario.ID, What: t.scenario.What, Seed: t.o.Seed, Messages: t.n, Faults: t.counted(), Order: -1, Allowed: t.allowed,
+		Lost: t.sum.lost, Duplicated: t.sum.duplicated, StallMost: t.stallAllowed()}
+	if t.ordered {
+		r.Order = t.sum.order
+	}
+	if t.prog != nil {
+		r.Stall = t.prog.stall()
+		if r.Stall > r.StallMost {
+			t.find(kindStall, "%v without progress, and %v are explained", r.Stall.Round(time.Millisecond), r.StallMost.Round(time.Millisecond))
+		}
+	}
+	if most := t.pool.busiest(); most.Goroutines > 0 {
+		t.note("workers: at most %d goroutines, %d MiB, %d entries in flight; they noticed %s", most.Goroutines, most.Resident>>20, most.InFlight,
+			orNothing(describe(t.pool.events())))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.Findings, r.Notes = t.findings, t.notes
+	return r
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}

@@ -1,0 +1,15 @@
+package faulttest
+
+import "slices"
+
+// Scenarios are all there are, in the order in which they are run.
+func Scenarios() []Scenario {
+	return slices.Concat(workerScenarios, networkScenarios, serverScenarios, groupScenarios, handlerScenarios, proofs())
+}
+
+// proofs are about the harness, and about what only a crash at a chosen step shows.
+func proofs() []Scenario {
+	return []Scenario{
+		{ID: "P5", What: "deliberately broken workers, each of which has to be caught", whole: RunMutants},
+	}
+}

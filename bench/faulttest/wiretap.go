@@ -1,0 +1,83 @@
+package faulttest
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"sync"
+)
+
+// The kinds of requests, told by a word that they contain.
+var requests = [...]struct{ kind, has string }{
+	{"reclaim", "xautoclaim"}, {"read", "xreadgroup"}, {"write", "xadd"}, {"ack", "xack"},
+}
+
+// kindOf tells what a chunk of requests is. Scripts contain the words of the commands they run, so they come first.
+func kindOf(chunk []byte) string {
+	lower := bytes.ToLower(chunk)
+	if bytes.Contains(lower, []byte("\r\neval\r\n")) || bytes.Contains(lower, []byte("\r\nevalsha\r\n")) {
+		return "script"
+	}
+	for _, r := range requests {
+		if bytes.Contains(lower, []byte(r.has)) {
+			return r.kind
+		}
+	}
+	return "other"
+}
+
+// tapped is a connection on which the process can die between a request and its reply.
+type tapped struct {
+	net.Conn
+	at func(step string)
+
+	mu   sync.Mutex
+	last string // the request whose reply is awaited
+}
+
+func (d *diary) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &tapped{Conn: c, at: d.at}, nil
+}
+
+func (c *tapped) Write(b []byte) (int, error) {
+	kind := kindOf(b)
+	if kind == "script" {
+		kind = scriptKind(b)
+	}
+	c.at(kind + ": before the request")
+	n, err := c.Conn.Write(b)
+	c.at(kind + ": request sent")
+	c.mu.Lock()
+	c.last = kind
+	c.mu.Unlock()
+	return n, err
+}
+
+func (c *tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.mu.Lock()
+	kind := c.last
+	c.last = ""
+	c.mu.Unlock()
+	if kind != "" && err == nil {
+		c.at(kind + ": reply received")
+	}
+	return n, err
+}
+
+// scriptKind tells redisio's scripts apart by a word that only one of them has.
+func scriptKind(chunk []byte) string {
+	for _, s := range [...]struct{ kind, has string }{
+		{"dead letter", "the dead-letter key holds"}, {"give back", "'IDLE', ARGV"}, {"take", "'RETRYCOUNT', n)"},
+		{"leave", "'DELCONSUMER'"},
+	} {
+		if bytes.Contains(chunk, []byte(s.has)) {
+			return s.kind
+		}
+	}
+	return "renew"
+}
