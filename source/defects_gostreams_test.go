@@ -30,9 +30,9 @@ func TestG1_AcksTravelThroughTheGraph(t *testing.T) {
 	batches := operators.Batch(copies[1], 10, time.Minute)
 	r := start(t, flow.To(copies[0], quick.sink()), flow.To(operators.Unbatch(operators.Map(batches,
 		func(ctx context.Context, v []string) ([]string, error) { return v, until(ctx, goOn) })), slow.sink()))
-	soon(t, "one branch is done", func() bool { return quick.count() == 100 })
-	if pending, _ := s.group(t); pending != 100 {
-		t.Errorf("%d pending while the other branch works, want all", pending)
+	soon(t, "one branch has done some", func() bool { return quick.count() >= 10 })
+	if left := pendingAndLag(t, s); left != 100 {
+		t.Errorf("%d are acknowledged while the other branch works", 100-left)
 	}
 	close(goOn)
 	soon(t, "all are acknowledged", func() bool { pending, lag := s.group(t); return pending+lag == 0 })

@@ -203,7 +203,7 @@ func TestD15_TheEndIsSettledOnce(t *testing.T) {
 		return flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: key, Block: time.Millisecond}), to.sink())
 	}
 	r := start(t, tail(s.key, &quiet), tail(s.key+":busy", &busy))
-	soon(t, "many empty reads", func() bool { return s.calls(t, "xread") > 100 })
+	soon(t, "many empty reads", func() bool { return s.calls(t, "xrevrange") == 2 && s.calls(t, "xread") > 100 })
 	for i := range 200 {
 		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key + ":busy", Values: []string{"data", fmt.Sprint(i)}})
 		if i%20 == 0 {
