@@ -148,13 +148,15 @@ type GroupReader struct {
 	control client // settling, renewing, asking: repeating these is harmless
 
 	held    heldSet
+	wiped   atomic.Bool // entries of ours were pending for nobody: what was given back may be so too
+	blind   atomic.Bool // look is not allowed
+	last    position
 	state   atomic.Int32  // readerNew, readerOpen, readerClosed
 	token   chan struct{} // whoever has it may use what is marked "Read's"
 	stop    chan struct{} // closed by Close
 	keeping sync.WaitGroup
 
 	// Read's:
-	last      ID // the biggest ID delivered to us, where a lost group starts again
 	asking    asking
 	suspect   bool      // pending entries of ours may exist that we don't hold
 	former    bool      // … and they are of an earlier life: their delivery failed
@@ -221,7 +223,9 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	r.wire = newWire(r.rdb, r.cfg.Key, r.cfg.Block)
 	err := waitFor(ctx, r.cfg.Wait, func() error { return r.create(ctx, r.reading, r.cfg.Start.String()) })
 	if err == nil {
-		r.last, err = r.position(ctx, r.reading)
+		var at ID
+		at, err = r.position(ctx, r.reading)
+		r.last.set(at)
 	}
 	if err != nil {
 		closeErr := errors.Join(r.reading.close(), r.control.close())

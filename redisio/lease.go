@@ -2,6 +2,7 @@ package redisio
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -38,74 +39,124 @@ func (r *GroupReader) keep() {
 	}
 }
 
-// renew renews what was not renewed lately, and re-parks what is parked beyond the lease.
+// renew renews what was not renewed lately, and looks after what is parked.
 func (r *GroupReader) renew(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
 	defer cancel()
-	ids := r.held.stale(now.Add(-r.cfg.Lease / 6))
+	defer r.held.raise()
+	doubts, _ := r.held.parkedWhere(func(p parked) bool { return p.doubt })
+	since := now.Add(-r.cfg.Lease / 6)
+	if len(doubts) > 0 {
+		since = now // look at all
+	}
+	err := r.look(ctx, r.control)
+	if err == nil {
+		err = r.renewHeld(ctx, now, since)
+	}
+	if err == nil {
+		err = r.renewParked(ctx, now)
+	}
+	if judge(err) == lostGroup {
+		return nil // the group is gone, nobody took our entries: Read makes it again, with them
+	}
+	if err != nil {
+		return err
+	}
+	if r.wiped.Swap(false) {
+		if _, err := r.restoreParked(ctx); err != nil {
+			r.wiped.Store(true)
+			return err
+		}
+		return nil
+	}
+	r.held.unpark(doubts) // what must be there is there: they were taken and finished by others
+	return nil
+}
+
+func (r *GroupReader) renewHeld(ctx context.Context, now, since time.Time) error {
+	ids := r.held.stale(since)
 	for len(ids) > 0 {
 		chunk := ids[:min(len(ids), pageSize)]
 		ids = ids[len(chunk):]
-		zero := make([]int64, len(chunk)) // idle 0 is what renewing is
-		lost, err := r.setIdle(ctx, chunk, zero)
-		if judge(err) == lostGroup {
-			return nil // the group is gone, nobody took our entries: Read makes it again, with them
+		asks := make([]ask, len(chunk)) // idle 0 is what renewing is
+		for i := range chunk {
+			asks[i].id = chunk[i]
 		}
+		s, err := r.setIdle(ctx, asks)
 		if err != nil {
 			return err
 		}
-		r.held.renewed(chunk, now)
-		r.lose(lost)
+		good := chunk
+		if absent := s.absent(); len(absent) > 0 {
+			slices.Sort(absent)
+			good = slices.DeleteFunc(slices.Clone(chunk), func(id string) bool {
+				_, is := slices.BinarySearch(absent, id)
+				return is
+			})
+		}
+		r.held.renewed(good, now)
+		r.held.gone(s.gone)
+		r.lose(s.lost)
+		if err := r.revive(ctx, s.nobody); err != nil {
+			return err
+		}
 		// What was nacked or released while the renewal was under way has lost its idle time to it.
 		if err := r.repark(ctx, chunk, now); err != nil {
 			return err
 		}
 	}
-	return r.renewParked(ctx, now)
+	return nil
 }
 
 func (r *GroupReader) repark(ctx context.Context, ids []string, now time.Time) error {
 	given, how := r.held.parkedOf(ids)
-	idle := make([]int64, len(how))
+	asks := make([]ask, len(how))
 	for i, p := range how {
-		idle[i] = r.idleFor(fromTicks(p.due).Sub(now))
-		if p.released {
-			idle[i] = r.cfg.Lease.Milliseconds()
-		}
+		asks[i].id = given[i]
+		asks[i].idle, _ = r.idleUntil(now, p.until)
 	}
-	_, err := r.setIdle(ctx, given, idle)
+	_, err := r.setIdle(ctx, asks)
 	return err
 }
 
-// renewParked sets the idle time of entries nacked for longer than the lease anew, so that they fall
-// due on the server when they should, or at most one lease later than this process dies.
+// renewParked looks whether entries that nobody else may have yet are still there, and sets the idle time of those nacked for
+// longer than the lease anew, so that they fall due on the server when they should, or at most one lease
+// later than this process dies.
 func (r *GroupReader) renewParked(ctx context.Context, now time.Time) error {
-	ids, due := r.held.farParked(now.Add(r.cfg.Lease / 3))
-	for n := 0; n < len(ids); n += pageSize {
-		chunk, at := ids[n:min(n+pageSize, len(ids))], due[n:min(n+pageSize, len(ids))]
-		for i := range at {
-			at[i] = r.idleFor(fromTicks(at[i]).Sub(now))
+	ms := ticks(now)
+	ids, how := r.held.parkedWhere(func(p parked) bool { return !p.doubt && p.until > ms })
+	asks, open := make([]ask, len(ids)), make([]int64, len(ids))
+	for i, p := range how {
+		asks[i].id = ids[i]
+		asks[i].idle, open[i] = r.idleUntil(now, p.until)
+		if ms < p.open {
+			asks[i].n = p.n
 		}
-		lost, err := r.setIdle(ctx, chunk, at)
-		if err != nil {
-			return err
-		}
-		r.held.unpark(lost)
 	}
+	s, err := r.setIdle(ctx, asks)
+	if err != nil {
+		return err
+	}
+	r.held.reopen(asks, open)
+	r.held.unpark(slices.Concat(s.lost, s.gone, s.ahead))
+	r.held.doubt(s.nobody)
 	return nil
 }
 
-// idleFor is the idle time with which an entry falls due in d: its lease has run out then.
-func (r *GroupReader) idleFor(d time.Duration) int64 {
-	return max(0, (r.cfg.Lease - max(d, 0)).Milliseconds())
+// idleUntil is the idle time with which an entry can be taken by anybody at until, or when a lease is over if that is
+// sooner; and when that is.
+func (r *GroupReader) idleUntil(now time.Time, until int64) (idle, open int64) {
+	lease := r.cfg.Lease.Milliseconds()
+	d := min(until-ticks(now), lease)
+	return lease - max(d, 0), ticks(now) + d
 }
 
 // lose drops entries that are somebody else's now and says so.
 func (r *GroupReader) lose(ids []string) {
-	if ids = r.held.lost(ids); len(ids) == 0 { // settled meanwhile: not lost
+	if ids = r.held.unsettled(ids); len(ids) == 0 { // settled meanwhile: not lost
 		return
 	}
-	r.held.remove(ids)
+	r.held.lose(ids)
 	r.emit(Event{Kind: EventLeaseLost, IDs: ids})
 	if r.cfg.OnLost != nil {
 		r.cfg.OnLost(ids)

@@ -1,6 +1,7 @@
 package redisio
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -40,27 +41,30 @@ const struck = -1
 
 func (l *ledger) init() { l.other = make(map[ID]int64) }
 
-// put adds an id, or notes its renewal.
-func (l *ledger) put(id ID, at int64) {
+// put adds an id, or notes its renewal. It reports whether the id is new.
+func (l *ledger) put(id ID, at int64) bool {
 	at = max(at, 0)
 	if n := len(l.runs); n > 0 && !l.runs[n-1].last.less(id) {
 		if r, i := l.find(id); r != nil {
-			if r.slots[i].at == struck {
+			was := r.slots[i].at
+			if was == struck {
 				r.left++
 				l.n++
 			}
 			r.slots[i].at = at
-			return
+			return was == struck
 		}
 	} else if _, ok := l.other[id]; !ok {
 		l.write(slot{id, at})
 		l.n++
-		return
+		return true
 	}
-	if _, ok := l.other[id]; !ok {
+	_, ok := l.other[id]
+	if !ok {
 		l.n++
 	}
 	l.other[id] = at
+	return !ok
 }
 
 // write adds a slot behind the last one.
@@ -155,6 +159,22 @@ func (l *ledger) stale(before int64) []ID {
 	}
 	slices.SortFunc(ids, ID.Compare)
 	return ids
+}
+
+// oldest returns when the lease was renewed that was renewed longest ago.
+func (l *ledger) oldest() int64 {
+	at := int64(math.MaxInt64)
+	for _, r := range l.runs {
+		for _, s := range r.slots {
+			if s.at != struck && s.at < at {
+				at = s.at
+			}
+		}
+	}
+	for _, t := range l.other {
+		at = min(at, t)
+	}
+	return at
 }
 
 // find returns the slot of an id, struck out or not; nil if it has none.

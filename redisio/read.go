@@ -65,6 +65,9 @@ func (r *GroupReader) fill(ctx context.Context, count int, b *Batch) error {
 		}
 	}
 	if !r.cfg.NoAck {
+		if err := r.look(ctx, r.reading); err != nil {
+			return err
+		}
 		if r.again && !r.suspect { // never new ones before a recovery
 			r.again = false
 			if err := r.fresh(ctx, count, b, false); err != nil || len(b.Entries) > 0 {
@@ -90,22 +93,21 @@ func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch, wait bool)
 		args = append(args, "noack")
 	}
 	args = append(args, "streams", r.cfg.Key, ">")
+	sent := time.Now()
 	raw, err := r.raw(ctx, int8(len(args)-2), args)
 	if err != nil {
 		return err
 	}
-	if err := parseStreams(raw, 1, b); err != nil {
-		return err
-	}
+	err = parseStreams(raw, 1, b) // what came before a mistake is delivered as well, and must be handed out
 	if n := len(b.Entries); n > 0 {
-		if !r.cfg.NoAck {
-			r.held.add(b.Entries, time.Now())
-		}
 		if at := b.Entries[n-1].Position; !at.IsZero() {
-			r.last = at
+			r.last.set(at)
+		}
+		if !r.cfg.NoAck {
+			b.Entries = r.held.add(b.Entries, sent)
 		}
 	}
-	return nil
+	return err
 }
 
 // wait is how long to block: until the next duty at most.
@@ -114,7 +116,8 @@ func (r *GroupReader) wait() time.Duration {
 		return r.cfg.Block
 	}
 	now := time.Now()
-	d := min(r.cfg.Block, r.reclaim.Sub(now))
+	// An entry counts as ours from when it was asked for: in a read that blocks for a lease it would lapse at once.
+	d := min(r.cfg.Block, r.cfg.Lease/3, r.reclaim.Sub(now))
 	if !r.recheck.IsZero() {
 		d = min(d, r.recheck.Sub(now))
 	}

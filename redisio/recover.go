@@ -2,13 +2,9 @@ package redisio
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -20,10 +16,22 @@ const (
 // hold, and those of anybody whose lease ran out.
 func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 	now := time.Now()
-	if ids := r.held.due(now, count); len(ids) > 0 {
-		if err := r.take(ctx, ids, 1, b); err != nil {
-			r.held.park(r.held.notHeld(ids), now, false) // still parked, still due, but for what came before the error
+	if r.wiped.Swap(false) {
+		if _, err := r.restoreParked(ctx); err != nil {
+			r.wiped.Store(true)
 			return err
+		}
+	}
+	if ids, how := r.held.due(now, count); len(ids) > 0 {
+		if err := r.take(ctx, ids, 1, b); err != nil {
+			r.held.putBack(ids, how) // still parked, still due, but for what came before the error
+			return err
+		}
+		if ids = r.held.notHeld(ids); len(ids) > 0 {
+			if err := r.reviveDue(ctx, ids, how); err != nil {
+				r.held.putBack(ids, how)
+				return err
+			}
 		}
 		if len(b.Entries) > 0 {
 			return nil
@@ -52,32 +60,25 @@ func (r *GroupReader) recoverOwn(ctx context.Context, count int, b *Batch) error
 		bump = 1
 	}
 	for {
-		page, err := r.reading.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group,
-			Start: r.recoverAt.String(), End: "+", Count: pageSize, Consumer: r.cfg.Consumer}).Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
+		ids, last, err := r.ownPending(ctx, r.reading, r.recoverAt)
+		if err != nil {
 			return err
 		}
-		ids := make([]string, len(page))
-		for i := range page {
-			ids[i] = page[i].ID
-		}
-		last := ID{}
-		if len(ids) > 0 {
-			if last, err = ParseID(ids[len(ids)-1]); err != nil {
-				return err
-			}
-		}
+		n := len(ids)
 		missing := r.held.unknown(ids)
 		whole := len(missing) <= count-len(b.Entries)
 		missing = missing[:min(len(missing), count-len(b.Entries))]
 		if len(missing) > 0 {
-			n := len(b.Entries)
+			had := len(b.Entries)
 			if err := r.take(ctx, missing, bump, b); err != nil {
 				return err
 			}
-			r.emit(Event{Kind: EventRecovered, IDs: entryIDs(b.Entries[n:])})
+			if err := r.reviveTaken(ctx, missing); err != nil {
+				return err
+			}
+			r.emit(Event{Kind: EventRecovered, IDs: entryIDs(b.Entries[had:])})
 		}
-		if whole && len(page) < pageSize {
+		if whole && n < pageSize {
 			r.suspect, r.former, r.recoverAt = false, false, ID{}
 			return nil
 		}
@@ -112,6 +113,9 @@ func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) erro
 		if ids = r.held.notHeld(ids); len(ids) > 0 {
 			if err := r.take(ctx, ids, 1, b); err != nil {
 				r.distrust()
+				return err
+			}
+			if err := r.reviveTaken(ctx, ids); err != nil {
 				return err
 			}
 			if len(b.Entries) > 0 {
@@ -164,6 +168,7 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 		for i := range chunk {
 			args = append(args, &chunk[i])
 		}
+		sent := time.Now()
 		raw, err := r.raw(ctx, 3, args)
 		if err != nil {
 			return err
@@ -178,8 +183,7 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 			}
 		}
 		gone := len(b.Entries) - kept
-		b.Entries = b.Entries[:kept]
-		r.held.add(b.Entries[n:], time.Now())
+		b.Entries = b.Entries[:n+len(r.held.add(b.Entries[n:kept], sent))]
 		if gone > 0 {
 			r.emit(Event{Kind: EventTrimmed, Count: gone})
 		}
@@ -194,7 +198,7 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 // beginning if the stream is a new one: never at "$", which would skip. Entries we hold are put back into
 // the pending list, so that a failure of their handling still is a redelivery.
 func (r *GroupReader) heal(ctx context.Context) error {
-	start := r.last
+	start := r.last.get()
 	info, err := r.control.XInfoStream(ctx, r.cfg.Key).Result()
 	switch {
 	case err != nil && judge(err) != lostGroup:
@@ -213,75 +217,49 @@ func (r *GroupReader) heal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.last, r.cursor, r.recoverAt, r.torn = at, "0-0", ID{}, true
+	r.last.set(at)
+	r.cursor, r.recoverAt, r.torn = "0-0", ID{}, true
 	return r.mend(ctx)
 }
 
-// mend puts what we hold, and what we nacked, back into a group that was made again.
+// mend puts what we hold, and what we gave back, into a group that was made again.
 func (r *GroupReader) mend(ctx context.Context) error {
-	held := r.held.all()
-	count := len(held)
+	count := 0
 	if !r.cfg.NoAck {
-		gone, err := r.restore(ctx, held)
+		held, err := r.mendHeld(ctx)
 		if err != nil {
 			return err
 		}
-		r.held.remove(gone)
-		n, err := r.mendParked(ctx)
+		given, err := r.restoreParked(ctx)
 		if err != nil {
 			return err
 		}
-		count += n
+		r.wiped.Store(false)
+		count = held + given
 	}
 	r.torn = false
-	r.emit(Event{Kind: EventGroupRecreated, Position: r.last.String(), Count: count})
+	r.emit(Event{Kind: EventGroupRecreated, Position: r.last.get().String(), Count: count})
 	return nil
 }
 
-// mendParked does so for what was given back. What was nacked keeps its time; what was released falls due now.
-func (r *GroupReader) mendParked(ctx context.Context) (int, error) {
-	now := time.Now()
-	due := make(map[string]time.Time)
-	nacked, at := r.held.farParked(time.Time{})
-	for i, id := range nacked {
-		due[id] = fromTicks(at[i])
+// mendHeld restores what we hold, lapsed leases or not: nobody can have settled it since the group is there again.
+func (r *GroupReader) mendHeld(ctx context.Context) (int, error) {
+	resume, err := r.held.quiesce(ctx)
+	if err != nil {
+		return 0, err
 	}
-	all := r.held.due(time.UnixMilli(math.MaxInt64), math.MaxInt) // none stays parked
-	gone, err := r.restore(ctx, all)
-	lost := make(map[string]bool, len(gone))
-	for _, id := range gone {
-		lost[id] = true
+	sent := time.Now()
+	ids := r.held.all()
+	s, err := r.setIdle(ctx, r.held.asks(ids, sent, math.MaxInt64))
+	if err == nil {
+		r.held.renewed(s.restored, sent)
+		r.held.gone(s.gone)
 	}
-	for _, id := range all {
-		if lost[id] {
-			continue
-		}
-		t, ok := due[id]
-		if !ok {
-			t = now
-		}
-		r.held.park([]string{id}, t, false)
+	resume()
+	if err == nil {
+		r.lose(s.lost)
 	}
-	return len(all), err
-}
-
-// restore makes entries pending for us again, in pages. It returns those that can't be, or need not: what
-// comes behind the position of the group will be delivered again.
-func (r *GroupReader) restore(ctx context.Context, ids []string) (gone []string, err error) {
-	for n := 0; n < len(ids); n += pageSize {
-		var keep []string
-		for _, s := range ids[n:min(n+pageSize, len(ids))] {
-			if id, err := ParseID(s); err == nil && id.Compare(r.last) <= 0 {
-				keep = append(keep, s)
-			}
-		}
-		lost, err := r.ids(ctx, scriptRestore, keep)
-		if err != nil {
-			return nil, err
-		}
-		gone = append(gone, lost...)
-	}
-	return gone, nil
+	return len(s.restored), err
 }
 
 // healed makes a lost group again while nobody reads, for a settlement that failed with err. That is Read's
@@ -298,23 +276,6 @@ func (r *GroupReader) healed(ctx context.Context, err error) bool {
 	}
 	defer r.leave()
 	return r.usable() == nil && r.heal(ctx) == nil
-}
-
-// ids runs a script with ARGV group, me, ids… that returns ids.
-func (r *GroupReader) ids(ctx context.Context, script string, ids []string) ([]string, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	args := make([]any, 2, 2+len(ids))
-	args[0], args[1] = r.cfg.Group, r.cfg.Consumer
-	for i := range ids {
-		args = append(args, &ids[i])
-	}
-	out, err := r.control.Eval(ctx, script, []string{r.cfg.Key}, args...).StringSlice()
-	if err != nil {
-		return nil, fmt.Errorf("redisio: script for %d entries of %q: %w", len(ids), keyName(r.cfg.Key), err)
-	}
-	return out, nil
 }
 
 func entryIDs(entries []Entry) []string {

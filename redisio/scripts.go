@@ -22,46 +22,93 @@ for i = 4, #ARGV do
 end
 return out`
 
-// scriptPark: ARGV group, me, then id and idle ms in turn. Sets the idle time of entries that are
-// pending for me and returns the ids that are not.
-const scriptPark = `
-local k, g, me, lost = KEYS[1], ARGV[1], ARGV[2], {}
-for i = 3, #ARGV, 2 do
-  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1, me)
-  if p[1] then redis.call('XCLAIM', k, g, me, 0, ARGV[i], 'IDLE', ARGV[i+1], 'RETRYCOUNT', p[1][4], 'JUSTID')
-  else lost[#lost+1] = ARGV[i] end
-end
-return lost`
+// luaLess compares entry IDs.
+const luaLess = `
+local function less(a, b)
+  local am, as = a:match('^(%d+)-(%d+)$')
+  local bm, bs = b:match('^(%d+)-(%d+)$')
+  if #am ~= #bm then return #am < #bm end
+  if am ~= bm then return am < bm end
+  if #as ~= #bs then return #as < #bs end
+  return as < bs
+end`
 
-// scriptRestore: ARGV group, me, ids… Puts entries back into a group that was made again, unless
-// somebody has them pending. Returns the ids that could not be restored.
-const scriptRestore = `
-local k, g, me, gone = KEYS[1], ARGV[1], ARGV[2], {}
+// scriptPark: ARGV group, me, then id, idle ms and deliveries in turn. Sets the idle time of entries that are
+// pending for me. What is pending for nobody is made pending for me again, with these deliveries unless they are 0.
+// Returns the ids that were not as expected, in five lists: pending for another; pending for nobody; restored;
+// no longer in the stream; not restored because the group is to deliver them anyway.
+const scriptPark = luaLess + `
+local k, g, me = KEYS[1], ARGV[1], ARGV[2]
+local lost, nobody, restored, gone, ahead, last = {}, {}, {}, {}, {}, nil
+for i = 3, #ARGV, 3 do
+  local id, idle, n = ARGV[i], ARGV[i+1], tonumber(ARGV[i+2])
+  local p = redis.call('XPENDING', k, g, id, id, 1)[1]
+  if p and p[2] == me then
+    if not redis.call('XCLAIM', k, g, me, 0, id, 'IDLE', idle, 'RETRYCOUNT', p[4], 'JUSTID')[1] then gone[#gone+1] = id end
+  elseif p then lost[#lost+1] = id
+  elseif n == 0 then nobody[#nobody+1] = id
+  else
+    if not last then
+      for _, group in ipairs(redis.call('XINFO', 'GROUPS', k)) do
+        local f = {}
+        for j = 1, #group, 2 do f[group[j]] = group[j+1] end
+        if f['name'] == g then last = f['last-delivered-id'] end
+      end
+    end
+    if less(last, id) then ahead[#ahead+1] = id
+    elseif redis.call('XCLAIM', k, g, me, 0, id, 'FORCE', 'IDLE', idle, 'RETRYCOUNT', n, 'JUSTID')[1] then restored[#restored+1] = id
+    else gone[#gone+1] = id end
+  end
+end
+return {lost, nobody, restored, gone, ahead}`
+
+// scriptAck: ARGV group, me, ids… Acks what is pending for me. Returns how much that was, and how many are
+// pending for another.
+const scriptAck = `
+local k, g, me, acked, late = KEYS[1], ARGV[1], ARGV[2], 0, 0
 for i = 3, #ARGV do
-  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1)
-  if p[1] then if p[1][2] ~= me then gone[#gone+1] = ARGV[i] end
-  elseif redis.call('XRANGE', k, ARGV[i], ARGV[i])[1] == nil then gone[#gone+1] = ARGV[i]
-  else redis.call('XCLAIM', k, g, me, 0, ARGV[i], 'FORCE', 'RETRYCOUNT', 1, 'JUSTID') end
+  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1)[1]
+  if p and p[2] == me then acked = acked + redis.call('XACK', k, g, ARGV[i])
+  elseif p then late = late + 1 end
 end
-return gone`
+return {acked, late}`
 
-// scriptDead: KEYS stream, dead stream. ARGV group, id, maxlen, extra names and values… Copies the entry
-// and its extra fields, then acks it, if it is pending for anybody; returns 1 if it was. The type of
+// scriptDead: KEYS stream, dead stream. ARGV group, me, id, maxlen, live, extra names and values… Copies the entry
+// and its extra fields, then acks it, if it is pending for me; returns 1 if it was, 0 if it was pending for nobody and -2 if
+// it is pending for another. With live "1" pending for nobody means that the pending list was lost, or that this
+// call is made a second time: it is copied unless its letter is among the last thousand. The type of
 // the dead stream is checked first: a script that fails halfway keeps what it wrote. Lua hands over 8000
 // values at most: of an entry with more, nothing is done and the answer is -1.
 const scriptDead = `
-local g, id, maxlen = ARGV[1], ARGV[2], ARGV[3]
+local g, me, id, maxlen, live = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local t = redis.call('TYPE', KEYS[2])['ok']
 if t ~= 'none' and t ~= 'stream' then return redis.error_reply('WRONGTYPE the dead-letter key holds a '..t) end
-if redis.call('XPENDING', KEYS[1], g, id, id, 1)[1] == nil then return 0 end
+local p = redis.call('XPENDING', KEYS[1], g, id, id, 1)[1]
+if p and p[2] ~= me then return -2 end
+if not p and not live then return 0 end
+if not p then
+  local to = '+'
+  for page = 1, 10 do
+    local letters = redis.call('XREVRANGE', KEYS[2], to, '-', 'COUNT', 100)
+    for _, l in ipairs(letters) do
+      local is, by = false, true
+      for i = 1, #l[2], 2 do
+        if l[2][i] == 'dead:id' then is = l[2][i+1] == id elseif l[2][i] == 'dead:group' then by = l[2][i+1] == g end
+      end
+      if is and by then return 0 end
+      to = '('..l[1]
+    end
+    if #letters < 100 then break end
+  end
+end
 local a = {'XADD', KEYS[2]}
 if maxlen ~= '0' then a[#a+1] = 'MAXLEN'; a[#a+1] = '~'; a[#a+1] = maxlen end
 a[#a+1] = '*'
 local e = redis.call('XRANGE', KEYS[1], id, id)
 if e[1] then for _, v in ipairs(e[1][2]) do a[#a+1] = v end end
-for i = 4, #ARGV do a[#a+1] = ARGV[i] end
+for i = 6, #ARGV do a[#a+1] = ARGV[i] end
 if #a > 7900 then return -1 end
-if e[1] or #ARGV > 3 then redis.call(unpack(a)) end -- of a trimmed entry without extra fields nothing is left to keep
+if e[1] or #ARGV > 5 then redis.call(unpack(a)) end -- of a trimmed entry without extra fields nothing is left to keep
 redis.call('XACK', KEYS[1], g, id)
 return 1`
 

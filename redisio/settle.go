@@ -20,8 +20,8 @@ var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, ackChunk+3); retur
 // asking again is harmless. Entries that were not pending any more are counted as stale (see
 // EventStaleAcks): acked before, or reclaimed and finished by somebody else.
 //
-// Acking does not ask who owns the entry: the work is done. Give it a context of its own with a
-// deadline, not that of the work.
+// Entries that are somebody else's by now are not acked (see EventLateAcks): those that OnLost was told of, and, should the
+// lease have lapsed, those that the server finds with another. Give it a context of its own with a deadline, not that of the work.
 func (r *GroupReader) Ack(ctx context.Context, ids []string) (acked int, err error) {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return len(ids), nil
@@ -29,19 +29,58 @@ func (r *GroupReader) Ack(ctx context.Context, ids []string) (acked int, err err
 	if err := r.usable(); err != nil {
 		return 0, err
 	}
-	defer r.held.settle(ids)()
-	if len(ids) <= ackChunk {
-		acked, err = r.ackOne(ctx, ids)
-	} else {
-		acked, err = r.ackMany(ctx, ids)
+	done, err := r.held.settle(ctx, ids)
+	if err != nil {
+		return 0, fmt.Errorf("redisio: ack %d entries of %q: %w", len(ids), keyName(r.cfg.Key), err)
+	}
+	defer done()
+	plain, fenced, late := r.held.split(ids, time.Now(), r.cfg.Lease)
+	if len(plain) > 0 && len(plain) <= ackChunk {
+		acked, err = r.ackOne(ctx, plain)
+	} else if len(plain) > 0 {
+		acked, err = r.ackMany(ctx, plain)
+	}
+	if err == nil && len(fenced) > 0 {
+		var n, other int
+		n, other, err = r.ackFenced(ctx, fenced)
+		acked, late = acked+n, late+other
 	}
 	if err != nil {
 		return acked, fmt.Errorf("redisio: ack %d entries of %q: %w", len(ids), keyName(r.cfg.Key), err)
 	}
-	if stale := len(ids) - acked; stale > 0 {
+	if late > 0 {
+		r.held.settled(ids)
+		r.emit(Event{Kind: EventLateAcks, Count: late})
+	}
+	if stale := len(ids) - acked - late; stale > 0 {
 		r.emit(Event{Kind: EventStaleAcks, Count: stale})
 	}
 	return acked, nil
+}
+
+// ackFenced acks what is still pending for us, and leaves alone what others have by now.
+func (r *GroupReader) ackFenced(ctx context.Context, ids []string) (acked, late int, err error) {
+	for n := 0; n < len(ids); n += pageSize {
+		page := ids[n:min(n+pageSize, len(ids))]
+		args := make([]any, 2, 2+len(page))
+		args[0], args[1] = r.cfg.Group, r.cfg.Consumer
+		for i := range page {
+			args = append(args, &page[i])
+		}
+		both, err := r.control.Eval(ctx, scriptAck, []string{r.cfg.Key}, args...).Int64Slice()
+		if err != nil {
+			if judge(err) == lostGroup {
+				both = []int64{0, 0} // as XACK says of a group that is gone
+			} else {
+				return acked, late, err
+			}
+		}
+		r.held.remove(page)
+		if len(both) == 2 {
+			acked, late = acked+int(both[0]), late+int(both[1])
+		}
+	}
+	return acked, late, nil
 }
 
 func (r *GroupReader) ackCmd(ctx context.Context, ids []string) (*redis.IntCmd, *[]any) {
@@ -125,27 +164,27 @@ func (r *GroupReader) NackEach(ctx context.Context, ids []string, after []time.D
 		return 0, err
 	}
 	crowded := r.held.parkedCount()+len(ids) > maxParked
-	now := time.Now()
-	idle, due := make([]int64, min(len(ids), pageSize)), make([]time.Time, min(len(ids), pageSize))
+	how := make([]parked, min(len(ids), pageSize))
 	for n := 0; n < len(ids); n += pageSize {
-		chunk := ids[n:min(n+pageSize, len(ids))]
-		for i := range chunk {
+		page := ids[n:min(n+pageSize, len(ids))]
+		now := time.Now()
+		for i := range page {
 			d := max(after[n+i], 0)
 			if crowded {
 				d = min(d, r.cfg.Lease)
 			}
-			idle[i], due[i] = r.idleFor(d), now.Add(d)
+			how[i] = parked{due: ticks(now.Add(d)), until: ticks(now.Add(d + r.grace(d)))}
 		}
-		lost, err := r.giveBack(ctx, chunk, idle[:len(chunk)])
-		if err != nil {
+		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
 			return n, fmt.Errorf("redisio: nack %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
-		for i := range chunk {
-			r.held.park(chunk[i:i+1], due[i], false)
-		}
-		r.held.unpark(lost)
 	}
 	return len(ids), nil
+}
+
+// grace is how long a nacked entry is ours alone after it has fallen due. If it is missing then, it was not another who took it.
+func (r *GroupReader) grace(delay time.Duration) time.Duration {
+	return min(delay/2, r.cfg.Lease/10, time.Second)
 }
 
 // Release gives entries back so that any other reader of the group can take them at once. This reader
@@ -162,52 +201,40 @@ func (r *GroupReader) Release(ctx context.Context, ids []string) error {
 }
 
 func (r *GroupReader) release(ctx context.Context, ids []string) error {
-	idle := make([]int64, min(len(ids), pageSize))
-	for i := range idle {
-		idle[i] = r.cfg.Lease.Milliseconds()
-	}
-	due := time.Now().Add(r.cfg.Lease)
+	how := make([]parked, min(len(ids), pageSize))
 	for n := 0; n < len(ids); n += pageSize {
-		chunk := ids[n:min(n+pageSize, len(ids))]
-		lost, err := r.giveBack(ctx, chunk, idle[:len(chunk)])
-		if err != nil {
+		page := ids[n:min(n+pageSize, len(ids))]
+		now := time.Now()
+		for i := range page {
+			how[i] = parked{due: ticks(now.Add(r.cfg.Lease)), until: ticks(now), released: true}
+		}
+		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
 			return fmt.Errorf("redisio: release %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
-		r.held.park(chunk, due, true)
-		r.held.unpark(lost)
 	}
 	return nil
 }
 
-// releaseAll gives back everything held, and what is parked for later than the lease would tell others.
-func (r *GroupReader) releaseAll(ctx context.Context) error {
-	err := r.release(ctx, r.held.all())
-	if judge(err) == lostGroup {
-		return nil
+// giveBack parks entries that are ours still, here and on the server, in a group that may be gone.
+func (r *GroupReader) giveBack(ctx context.Context, now time.Time, ids []string, how []parked) error {
+	asks := r.held.asks(ids, now, r.cfg.Lease)
+	open := make([]int64, len(ids))
+	for i := range asks {
+		asks[i].idle, how[i].open = r.idleUntil(now, how[i].until)
+		open[i] = how[i].open
 	}
-	return err
-}
-
-// giveBack is setIdle for entries that are ours still, in a group that may be gone.
-func (r *GroupReader) giveBack(ctx context.Context, ids []string, idle []int64) ([]string, error) {
-	lost, err := r.setIdle(ctx, ids, idle)
+	r.held.lapse(ids, open, r.cfg.Lease)
+	s, err := r.setIdle(ctx, r.held.inTime(asks))
 	if r.healed(ctx, err) {
-		lost, err = r.setIdle(ctx, ids, idle)
+		s, err = r.setIdle(ctx, r.held.inTime(asks))
 	}
-	return lost, err
-}
-
-// setIdle sets the idle time of entries that are pending for us and returns the ids that are not.
-func (r *GroupReader) setIdle(ctx context.Context, ids []string, idle []int64) ([]string, error) {
-	if len(ids) == 0 {
-		return nil, nil
+	if err != nil {
+		return err
 	}
-	args := make([]any, 2, 2+2*len(ids))
-	args[0], args[1] = r.cfg.Group, r.cfg.Consumer
-	for i := range ids {
-		args = append(args, &ids[i], &idle[i])
-	}
-	return r.control.Eval(ctx, scriptPark, []string{r.cfg.Key}, args...).StringSlice()
+	r.held.park(ids, how)
+	r.held.unpark(r.held.settled(ids))
+	r.held.unpark(s.absent())
+	return nil
 }
 
 // DeadLetter is an entry to give up, and what to say about it: fields added behind the entry's own.
@@ -217,9 +244,9 @@ type DeadLetter struct {
 }
 
 // Dead moves entries to a dead-letter stream: a copy with all raw fields and the extra ones, and the
-// ack, in one atomic step each. An entry that is pending for nobody any more is skipped, so repeating a
-// call whose outcome is unknown makes no second copy. If the entry was trimmed, the copy has only the
-// extra fields. On Redis Cluster deadKey must share the stream's hash slot: "{orders}", "{orders}.dead".
+// ack, in one atomic step each. An entry that is not ours any more is skipped, and repeating a
+// call whose outcome is unknown makes no second copy: it is known by the extra field dead:id, and dead:group if there is one,
+// see [DeadReason.Fields]. If the entry was trimmed, the copy has only the extra fields. On Redis Cluster deadKey must share the stream's hash slot: "{orders}", "{orders}.dead".
 func (r *GroupReader) Dead(ctx context.Context, deadKey string, letters []DeadLetter) error {
 	if len(letters) == 0 {
 		return nil
@@ -251,10 +278,15 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	for i := range letters {
 		ids[i] = letters[i].ID
 	}
-	defer r.held.settle(ids)()
+	finish, err := r.held.settle(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("redisio: dead-letter %d entries of %q: %w", len(letters), keyName(r.cfg.Key), err)
+	}
+	defer finish()
+	asks := r.held.asks(ids, time.Now(), r.cfg.Lease)
 	for i, l := range letters {
-		args := make([]any, 0, 3+2*len(l.Extra))
-		args = append(args, r.cfg.Group, l.ID, r.cfg.DeadMaxLen)
+		args := make([]any, 0, 5+2*len(l.Extra))
+		args = append(args, r.cfg.Group, r.cfg.Consumer, l.ID, r.cfg.DeadMaxLen, min(asks[i].n, 1))
 		for _, f := range l.Extra {
 			args = append(args, f.Name, f.Value)
 		}
@@ -263,10 +295,10 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	var done []string
 	var first error
-	failed, stale := 0, 0
+	failed, stale, late := 0, 0, 0
 	for i, cmd := range cmds {
 		n, err := cmd.Int()
-		if n < 0 {
+		if n == -1 {
 			err = r.deadLarge(ctx, deadKey, letters[i])
 		}
 		if err != nil {
@@ -277,11 +309,18 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 			continue
 		}
 		done = append(done, letters[i].ID)
-		if n == 0 {
+		switch n {
+		case 0:
 			stale++
+		case -2:
+			late++
 		}
 	}
 	r.held.remove(done)
+	r.held.settled(done)
+	if late > 0 {
+		r.emit(Event{Kind: EventLateAcks, Count: late})
+	}
 	if stale > 0 {
 		r.emit(Event{Kind: EventStaleAcks, Count: stale})
 	}
@@ -292,7 +331,8 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	return nil
 }
 
-// deadLarge moves an entry of more fields than a script can hand over. Here a repetition may make a second copy.
+// deadLarge moves an entry of more fields than a script can hand over, once the script has found it pending for us. The
+// client must not repeat this by itself; a caller who does gets the script again, which finds the copy.
 func (r *GroupReader) deadLarge(ctx context.Context, deadKey string, l DeadLetter) error {
 	raw := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, l.ID, l.ID)
 	if err := r.control.Process(ctx, raw); err != nil {
@@ -315,7 +355,7 @@ func (r *GroupReader) deadLarge(ctx context.Context, deadKey string, l DeadLette
 	for _, f := range l.Extra {
 		args = append(args, f.Name, f.Value)
 	}
-	tx := r.control.TxPipeline()
+	tx := r.reading.TxPipeline()
 	tx.Do(ctx, args...)
 	tx.XAck(ctx, r.cfg.Key, r.cfg.Group, l.ID)
 	_, err := tx.Exec(ctx)

@@ -151,7 +151,7 @@ func TestReleaseStaysReleased(t *testing.T) {
 	if err := r.Release(ctx(t), got[:1]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.setIdle(ctx(t), got, []int64{0, 0}); err != nil { // the renewal
+	if _, err := r.setIdle(ctx(t), []ask{{id: got[0]}, {id: got[1]}}); err != nil { // the renewal
 		t.Fatal(err)
 	}
 	if err := r.repark(ctx(t), got, time.Now()); err != nil {

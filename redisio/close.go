@@ -1,0 +1,73 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// releaseAll gives back everything held, in a group that may be gone: then it is made again, for nobody else knows of these
+// entries. What was nacked for later keeps its time. The caller has the token.
+func (r *GroupReader) releaseAll(ctx context.Context) error {
+	err := r.releaseOnce(ctx)
+	if judge(err) == lostGroup {
+		if err = r.heal(ctx); err == nil {
+			err = r.releaseOnce(ctx)
+		}
+	}
+	if judge(err) == lostGroup {
+		return nil // destroyed again: it is not to be
+	}
+	return err
+}
+
+func (r *GroupReader) releaseOnce(ctx context.Context) error {
+	if err := r.look(ctx, r.control); err != nil {
+		return err
+	}
+	if err := r.release(ctx, r.held.all()); err != nil {
+		return err
+	}
+	if r.wiped.Swap(false) {
+		if _, err := r.restoreParked(ctx); err != nil {
+			return err
+		}
+	}
+	return r.releaseUnknown(ctx)
+}
+
+// releaseUnknown gives back what is pending for us without our knowing: a reply was lost at the end, or a read cut off.
+func (r *GroupReader) releaseUnknown(ctx context.Context) error {
+	for from := (ID{}); ; {
+		ids, last, err := r.ownPending(ctx, r.control, from)
+		if err != nil {
+			return err
+		}
+		n := len(ids)
+		if err := r.release(ctx, r.held.unknown(ids)); err != nil {
+			return err
+		}
+		if n < pageSize {
+			return nil
+		}
+		from = last.Next()
+	}
+}
+
+// ownPending returns a page of what is pending for us.
+func (r *GroupReader) ownPending(ctx context.Context, c client, from ID) (ids []string, last ID, err error) {
+	page, err := c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group,
+		Start: from.String(), End: "+", Count: pageSize, Consumer: r.cfg.Consumer}).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, ID{}, err
+	}
+	ids = make([]string, len(page))
+	for i := range page {
+		ids[i] = page[i].ID
+	}
+	if len(ids) > 0 {
+		last, err = ParseID(ids[len(ids)-1])
+	}
+	return ids, last, err
+}

@@ -1,0 +1,174 @@
+package redisio
+
+import (
+	"slices"
+	"time"
+)
+
+// maxParked bounds what is remembered of entries nacked for later. Beyond it, a delay is cut to the lease.
+const maxParked = 100_000
+
+// parked is what is remembered of an entry given back.
+type parked struct {
+	due      int64 // when this reader takes it again, in ms of our clock
+	until    int64 // when anybody may take it: a moment later, for until then its absence tells that the pending list was lost
+	open     int64 // when anybody can take it, by the idle time it has on the server: until, or when a lease is over
+	n        int64 // deliveries
+	released bool  // given back for others
+	doubt    bool  // it fell due and was pending for nobody: finished by another, unless the list turns out to be lost
+}
+
+const neverDue = 1<<63 - 1
+
+// park moves ids from held to parked.
+func (h *heldSet) park(ids []string, how []parked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, s := range ids {
+		if id, err := ParseID(s); err == nil {
+			p := how[i]
+			p.n = max(1, h.counts[id], h.parked[id].n)
+			h.forget(id)
+			h.set(id, p)
+		}
+	}
+}
+
+// set parks one id. The lock is held.
+func (h *heldSet) set(id ID, p parked) {
+	if len(h.parked) == 0 || p.due < h.soon {
+		h.soon = p.due
+	}
+	h.parked[id] = p
+}
+
+func (h *heldSet) parkedCount() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.parked)
+}
+
+// nextDue returns how long until a parked entry falls due; ok is false when none does.
+func (h *heldSet) nextDue(now time.Time) (in time.Duration, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.parked) == 0 || h.soon == neverDue {
+		return 0, false
+	}
+	return time.Duration(h.soon-ticks(now)) * time.Millisecond, true
+}
+
+// due removes up to n parked ids that fell due and returns them, oldest first, with what was remembered of them.
+func (h *heldSet) due(now time.Time, n int) (due []string, how map[string]parked) {
+	ms := ticks(now)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.parked) == 0 || h.soon > ms {
+		return nil, nil
+	}
+	var ids []ID
+	for id, p := range h.parked {
+		if p.due <= ms {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, ID.Compare)
+	ids = ids[:min(len(ids), n)]
+	due, how = idStrings(ids), make(map[string]parked, len(ids))
+	for i, id := range ids {
+		how[due[i]] = h.parked[id]
+		delete(h.parked, id)
+	}
+	h.soon = neverDue
+	for _, p := range h.parked {
+		h.soon = min(h.soon, p.due)
+	}
+	return due, how
+}
+
+// putBack parks ids again, unless they are held or parked by now.
+func (h *heldSet) putBack(ids []string, how map[string]parked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range ids {
+		id, err := ParseID(s)
+		if err != nil {
+			continue
+		}
+		_, held := h.held.get(id)
+		if _, waits := h.parked[id]; !held && !waits {
+			h.set(id, how[s])
+		}
+	}
+}
+
+// unpark forgets parked ids.
+func (h *heldSet) unpark(ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range ids {
+		if id, err := ParseID(s); err == nil {
+			delete(h.parked, id)
+		}
+	}
+}
+
+// parkedOf returns those of ids that are parked.
+func (h *heldSet) parkedOf(ids []string) (out []string, how []parked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.parked) == 0 {
+		return nil, nil
+	}
+	for _, s := range ids {
+		if id, err := ParseID(s); err == nil {
+			if p, ok := h.parked[id]; ok {
+				out, how = append(out, s), append(how, p)
+			}
+		}
+	}
+	return out, how
+}
+
+// parkedWhere returns the parked ids that pick says.
+func (h *heldSet) parkedWhere(pick func(parked) bool) (ids []string, how []parked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, p := range h.parked {
+		if pick(p) {
+			ids, how = append(ids, id.String()), append(how, p)
+		}
+	}
+	return ids, how
+}
+
+// reopen notes anew when parked ids can be taken by anybody.
+func (h *heldSet) reopen(asks []ask, open []int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range asks {
+		if id, err := ParseID(asks[i].id); err == nil {
+			if p, ok := h.parked[id]; ok {
+				p.open = open[i]
+				h.parked[id] = p
+			}
+		}
+	}
+}
+
+// doubt marks parked ids as pending for nobody, for a reason that is not known yet.
+func (h *heldSet) doubt(ids []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range ids {
+		if id, err := ParseID(s); err == nil {
+			if p, ok := h.parked[id]; ok {
+				p.doubt, p.due = true, neverDue
+				h.parked[id] = p
+			}
+		}
+	}
+}

@@ -1,0 +1,351 @@
+package redisio
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// wipes are ways in which others drop our pending entries without our hearing of it.
+var wipes = map[string]func(t testing.TB, rdb redis.UniversalClient, key, consumer string){
+	"group destroyed and made again by a peer": func(t testing.TB, rdb redis.UniversalClient, key, _ string) {
+		last := rdb.XInfoStream(ctx(t), key).Val().LastGeneratedID
+		if err := rdb.XGroupDestroy(ctx(t), key, "g").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := rdb.XGroupCreate(ctx(t), key, "g", last).Err(); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"consumer deleted": func(t testing.TB, rdb redis.UniversalClient, key, consumer string) {
+		if err := rdb.XGroupDelConsumer(ctx(t), key, "g", consumer).Err(); err != nil {
+			t.Fatal(err)
+		}
+	},
+}
+
+// The lists that XGROUP DESTROY and DELCONSUMER drop come back, with their delivery counts, whatever is done next.
+func TestRestore(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, wipe := range wipes {
+		for what, act := range map[string]func(t *testing.T, r *GroupReader, ids []string){
+			"nack": func(t *testing.T, r *GroupReader, ids []string) {
+				if err := r.Nack(ctx(t), ids, 50*time.Millisecond); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"release": func(t *testing.T, r *GroupReader, ids []string) {
+				if err := r.Release(ctx(t), ids); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"renewal": func(t *testing.T, r *GroupReader, ids []string) {
+				eventually(t, "the renewal restores", func() bool {
+					return len(pending(t, rdb, r.cfg.Key)) == len(ids)
+				})
+				if err := r.Nack(ctx(t), ids, 0); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"close": func(t *testing.T, r *GroupReader, _ []string) {
+				if err := r.Close(ctx(t)); err != nil {
+					t.Fatal(err)
+				}
+			},
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				key := redistest.Key(t)
+				add(t, rdb, key, 5)
+				r, l := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: time.Hour,
+					OnLost: func(ids []string) { t.Errorf("lost %v", ids) }})
+				read(t, r, 5)
+				if err := r.Nack(ctx(t), r.held.all(), 0); err != nil { // the second delivery counts 2
+					t.Fatal(err)
+				}
+				got := ids(read(t, r, 5))
+				wipe(t, rdb, key, r.Consumer())
+				act(t, r, got)
+				if n := l.total(EventRestored); n != 5 {
+					t.Errorf("restored %d, want 5", n)
+				}
+				other, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: 20 * time.Millisecond})
+				again := read(t, other, 5)
+				for _, e := range again {
+					if e.Deliveries != 3 {
+						t.Errorf("%s: %d deliveries, want 3", e.ID, e.Deliveries)
+					}
+				}
+				if n, err := other.Ack(ctx(t), got); n != 5 || err != nil {
+					t.Fatalf("acked %d, %v", n, err)
+				}
+			})
+		}
+	}
+}
+
+// What was nacked is restored as well: before it is due by looking after it, then by taking it.
+func TestRestoreNacked(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, wipe := range wipes {
+		for _, delay := range []time.Duration{200 * time.Millisecond, 2 * time.Second} {
+			t.Run(fmt.Sprint(name, "/", delay), func(t *testing.T) {
+				key := redistest.Key(t)
+				want := add(t, rdb, key, 4)[:3] // the fourth is in hand: should the nacked be taken too late to tell by themselves
+				r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond})
+				read(t, r, 4)
+				if err := r.Nack(ctx(t), want, delay); err != nil {
+					t.Fatal(err)
+				}
+				wipe(t, rdb, key, r.Consumer())
+				again := read(t, r, 3)
+				if !slices.Equal(ids(again), want) || again[0].Deliveries != 2 {
+					t.Fatalf("got %+v", again)
+				}
+			})
+		}
+	}
+	t.Run("overdue, with a witness", func(t *testing.T) {
+		key := redistest.Key(t)
+		want := add(t, rdb, key, 2)
+		r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond})
+		read(t, r, 2)
+		if err := r.Nack(ctx(t), want[:1], 0); err != nil {
+			t.Fatal(err)
+		}
+		wipes["consumer deleted"](t, rdb, key, r.Consumer())
+		if again := read(t, r, 1); again[0].ID != want[0] {
+			t.Fatalf("got %v", again)
+		}
+	})
+	t.Run("taken and finished by another is not", func(t *testing.T) {
+		key := redistest.Key(t)
+		want := add(t, rdb, key, 2)
+		r, l := open(t, rdb, GroupConfig{Key: key, Lease: 600 * time.Millisecond, Block: 20 * time.Millisecond})
+		read(t, r, 2)
+		if err := r.Nack(ctx(t), want[:1], 0); err != nil {
+			t.Fatal(err)
+		}
+		rdb.XAck(ctx(t), key, "g", want[0]) // another's
+		readNothing(t, r, 900*time.Millisecond)
+		if l.total(EventRestored) != 0 || r.Parked() != 0 {
+			t.Fatalf("restored %d, parked %d", l.total(EventRestored), r.Parked())
+		}
+	})
+}
+
+// A lapsed lease proves nothing: what is missing then was taken over and finished.
+func TestLapsedIsLost(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	got := add(t, rdb, key, 3)
+	lost := make(chan []string, 10)
+	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 600 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }})
+	read(t, r, 3)
+	r.held.renewed(got[:2], time.Now().Add(-time.Minute))
+	rdb.XAck(ctx(t), key, "g", got[0])
+	select {
+	case ids := <-lost:
+		if !slices.Equal(ids, got[:1]) {
+			t.Fatalf("lost %v", ids)
+		}
+	case <-ctx(t).Done():
+		t.Fatal("not reported")
+	}
+	if l.total(EventRestored) != 0 || r.Held() != 2 {
+		t.Fatalf("restored %d, held %d", l.total(EventRestored), r.Held())
+	}
+}
+
+// An entry that was trimmed while it is worked on is not somebody else's.
+func TestTrimmedIsNotLost(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	got := add(t, rdb, key, 3)
+	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { t.Errorf("lost %v", ids) }})
+	read(t, r, 3)
+	rdb.XDel(ctx(t), key, got[1])
+	eventually(t, "it is noticed", func() bool { return l.total(EventTrimmed) > 0 })
+	for range 3 {
+		if err := r.renew(ctx(t), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.Held() != 3 || l.total(EventTrimmed) != 1 {
+		t.Fatalf("held %d, trimmed %d", r.Held(), l.total(EventTrimmed))
+	}
+	if err := r.Dead(ctx(t), key+".dead", []DeadLetter{{ID: got[1], Extra: Fields{{"dead:id", []byte(got[1])}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := rdb.XLen(ctx(t), key+".dead").Val(); n != 1 || r.Held() != 2 {
+		t.Fatalf("%d dead letters, held %d", n, r.Held())
+	}
+}
+
+// XGROUP SETID back delivers again what we have in hand: it is not handed out twice, and not lost.
+func TestSetID(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	want := add(t, rdb, key, 5)
+	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond})
+	read(t, r, 3)
+	set := func(id string) {
+		t.Helper()
+		if err := rdb.XGroupSetID(ctx(t), key, "g", id).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("0")
+	if got := ids(read(t, r, 2)); !slices.Equal(got, want[3:]) {
+		t.Fatalf("got %v, want %v", got, want[3:])
+	}
+	wipes["consumer deleted"](t, rdb, key, r.Consumer())
+	set("0") // now the group is behind what we have in hand: it will deliver that anyway
+	if err := r.Nack(ctx(t), want[:1], time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	set(want[4]) // and now it will not
+	if err := r.Nack(ctx(t), want[1:], 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(read(t, r, 4)); !slices.Equal(got, want[1:]) || l.total(EventRestored) != 4 {
+		t.Fatalf("got %v, want %v; restored %d", got, want[1:], l.total(EventRestored))
+	}
+}
+
+func TestDeadAfterWipe(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, wipe := range wipes {
+		t.Run(name, func(t *testing.T) {
+			key := redistest.Key(t)
+			add(t, rdb, key, 3)
+			r, l := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+			got := ids(read(t, r, 3))
+			wipe(t, rdb, key, r.Consumer())
+			letter := func(id string) DeadLetter { return DeadLetter{ID: id, Extra: DeadReason{ID: id, Group: "g"}.Fields()} }
+			if err := r.Dead(ctx(t), key+".dead", []DeadLetter{letter(got[0]), letter(got[1])}); err != nil {
+				t.Fatal(err)
+			}
+			// The reply of a call that happened was lost: the entries are held, and pending for nobody.
+			r.held.add([]Entry{{ID: got[0], Position: must(t, got[0])}}, time.Now())
+			if err := r.Dead(ctx(t), key+".dead", []DeadLetter{letter(got[0])}); err != nil {
+				t.Fatal(err)
+			}
+			if n := rdb.XLen(ctx(t), key+".dead").Val(); n != 2 || l.total(EventStaleAcks) != 1 {
+				t.Fatalf("%d dead letters, want 2; stale %d, want 1", n, l.total(EventStaleAcks))
+			}
+		})
+	}
+	t.Run("somebody else's is left to him", func(t *testing.T) {
+		key := redistest.Key(t)
+		got := add(t, rdb, key, 1)
+		r, l := open(t, rdb, GroupConfig{Key: key})
+		read(t, r, 1)
+		rdb.XClaimJustID(ctx(t), &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got})
+		if err := r.Dead(ctx(t), key+".dead", []DeadLetter{{ID: got[0]}}); err != nil {
+			t.Fatal(err)
+		}
+		if rdb.Exists(ctx(t), key+".dead").Val() != 0 || l.total(EventLateAcks) != 1 || len(pending(t, rdb, key)) != 1 || r.Held() != 0 {
+			t.Fatalf("late %d, held %d, pending %v", l.total(EventLateAcks), r.Held(), pending(t, rdb, key))
+		}
+	})
+}
+
+func must(t testing.TB, id string) ID {
+	t.Helper()
+	at, err := ParseID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+// Two readers nack, release and ack at random, while somebody destroys the group and deletes consumers: every entry is
+// acked in the end.
+func TestNothingLostUnderWipes(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	const n = 400
+	all := add(t, rdb, key, n)
+	c, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	done := make(map[string]int, n)
+	var wg sync.WaitGroup
+	var readers []*GroupReader
+	for i := range 2 {
+		r, _ := open(t, rdb, GroupConfig{Key: key, Block: 20 * time.Millisecond, Lease: 900 * time.Millisecond, ReclaimEvery: 100 * time.Millisecond})
+		readers = append(readers, r)
+		rng := rand.New(rand.NewPCG(7, uint64(i)))
+		wg.Go(func() {
+			var held []string
+			for c.Err() == nil {
+				var b Batch
+				moment, stop := context.WithTimeout(c, 50*time.Millisecond)
+				_ = r.Read(moment, 1+rng.IntN(10), 0, &b) // what is in hand has to be settled, whether there is more or not
+				stop()
+				held = append(held, ids(b.Entries)...)
+				rng.Shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] })
+				k := rng.IntN(len(held) + 1)
+				if len(held) > 40 {
+					k = len(held)
+				}
+				some := held[:k]
+				held = slices.Clone(held[k:])
+				if len(some) == 0 {
+					continue
+				}
+				var err error
+				switch rng.IntN(4) {
+				case 0:
+					err = r.Nack(c, some, time.Duration(rng.IntN(50))*time.Millisecond)
+				case 1:
+					err = r.Release(c, some)
+				default:
+					if _, err = r.Ack(c, some); err == nil {
+						mu.Lock()
+						for _, id := range some {
+							done[id]++
+						}
+						if len(done) == n {
+							cancel()
+						}
+						mu.Unlock()
+					}
+				}
+				if err != nil { // the group is gone for a moment: again, with the rest
+					held = append(held, some...)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		tick := time.NewTicker(60 * time.Millisecond)
+		defer tick.Stop()
+		rng := rand.New(rand.NewPCG(7, 7))
+		for range 20 {
+			select {
+			case <-tick.C:
+			case <-c.Done():
+				return
+			}
+			if r := readers[rng.IntN(2)]; rng.IntN(2) == 0 {
+				rdb.XGroupDelConsumer(c, key, "g", r.Consumer())
+			} else {
+				rdb.XGroupDestroy(c, key, "g")
+			}
+		}
+	})
+	wg.Wait()
+	again := 0
+	for _, id := range all {
+		if done[id] == 0 {
+			t.Errorf("%s was never acked", id)
+		}
+		again += max(0, done[id]-1)
+	}
+	t.Logf("%d duplicates", again)
+}
