@@ -114,3 +114,61 @@ func TestDurabilityNeedsToKnowTheServer(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// On a cluster the waiting goes to the node that has the key, whichever node the client would choose.
+func TestWriteOptionsCluster(t *testing.T) {
+	nodes := []*redistest.Server{
+		redistest.Start(t, redistest.Args("--cluster-enabled", "yes")), redistest.Start(t, redistest.Args("--cluster-enabled", "yes")),
+		redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--repl-diskless-sync-delay", "0")),
+	}
+	do := func(n int, args ...any) any {
+		t.Helper()
+		v, err := nodes[n].Client(t).Do(ctx(t), args...).Result()
+		if err != nil {
+			t.Fatal(args, err)
+		}
+		return v
+	}
+	do(0, "cluster", "addslotsrange", 0, 8191)
+	do(1, "cluster", "addslotsrange", 8192, 16383)
+	do(1, "cluster", "set-config-epoch", 2)
+	for _, n := range nodes[1:] {
+		host, port, _ := net.SplitHostPort(n.Addr())
+		do(0, "cluster", "meet", host, port)
+	}
+	id := do(0, "cluster", "myid")
+	eventually(t, "the third node is a replica of the first", func() bool {
+		return nodes[2].Client(t).Do(ctx(t), "cluster", "replicate", id).Err() == nil
+	})
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}})
+	defer rdb.Close()
+	eventually(t, "the cluster is up", func() bool {
+		return rdb.Set(ctx(t), "a", "", 0).Err() == nil && rdb.Set(ctx(t), "b", "", 0).Err() == nil &&
+			nodes[0].Client(t).Do(ctx(t), "wait", 1, 100).Val() == int64(1)
+	})
+	// The slot of {b} is on the first node, that of {a} on the second, which has no replica.
+	w := openWriter(t, rdb, WriterConfig{MaxLen: 10, Exact: true, DedupeWindow: time.Minute,
+		Durability: Durability{Replicas: 1, Timeout: 500 * time.Millisecond}})
+	out := named(0, 60)
+	for i := range out {
+		out[i].Key = []string{"{a}", "{b}", "{b}2"}[i%3]
+	}
+	results := make([]Result, 60)
+	var weak *DurabilityError
+	if err := w.Write(ctx(t), out, results); !errors.As(err, &weak) || weak.Key != "{a}" {
+		t.Fatalf("got %v", err)
+	}
+	for i, r := range results {
+		if r.ID == "" || (r.Err != nil) != (i%3 == 0) {
+			t.Fatalf("entry %d: %+v", i, r)
+		}
+	}
+	if err := w.Write(ctx(t), out, results); !errors.As(err, &weak) || !results[0].Duplicate || !results[1].Duplicate || results[1].Err != nil {
+		t.Fatalf("got %v", err)
+	}
+	for _, key := range []string{"{a}", "{b}", "{b}2"} {
+		if n := rdb.XLen(ctx(t), key).Val(); n != 10 {
+			t.Errorf("%s: %d entries", key, n)
+		}
+	}
+}

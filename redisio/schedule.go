@@ -217,7 +217,7 @@ func (s *Scheduler) check(e *Delayed) error {
 		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(s.cfg.Key))}
 	}
 	if n := len(e.Fields); n > maxMoveFields {
-		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q with %d fields: a script can move %d", keyName(s.cfg.Key), n, maxMoveFields)}
+		return &TooManyFieldsError{s.cfg.Key, n, maxMoveFields}
 	}
 	if size := e.Fields.Size(); size > s.cfg.MaxPayload {
 		return &TooLargeError{s.cfg.Key, size, s.cfg.MaxPayload}

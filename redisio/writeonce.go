@@ -78,7 +78,7 @@ type TooManyFieldsError struct {
 }
 
 func (e *TooManyFieldsError) Error() string {
-	return fmt.Sprintf("redisio: entry for %q has %d fields, more than the %d that can be written with DedupeWindow", keyName(e.Key), e.Fields, e.Limit)
+	return fmt.Sprintf("redisio: entry for %q has %d fields, more than the %d that a script can write", keyName(e.Key), e.Fields, e.Limit)
 }
 
 // Is reports a TooManyFieldsError as not written.

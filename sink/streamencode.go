@@ -1,0 +1,184 @@
+package sink
+
+import (
+	"crypto/rand"
+	"errors"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// delayed is what of a chunk is put off, for one stream.
+type delayed struct {
+	batch
+	key     string
+	to      *redisio.Scheduler
+	entries []redisio.Delayed
+}
+
+// encode fills out and later with what of the chunk can be encoded.
+func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
+	var now time.Time
+	if s.cfg.At != nil {
+		now = time.Now()
+	}
+	for i := range chunk {
+		from := len(s.fields)
+		o, at, err := s.encodeOne(&chunk[i])
+		if err == nil && len(s.fields) == from {
+			err = errors.New("redisio: the format made an entry without fields: Redis takes none")
+		}
+		if err == nil && o.Key == "" && s.cfg.Key == "" {
+			err = errors.New("sink: KeyFor names no stream and there is no Key")
+		}
+		if err == nil {
+			o.Fields = s.fields[from:len(s.fields):len(s.fields)]
+			if s.cfg.DedupeWindow > 0 {
+				o.DedupeID = s.ids.of(o.DedupeID, chunk[i].Meta(), o.Fields)
+			}
+			if s.cfg.At != nil && at.After(now) {
+				err = s.delay(i, o, at)
+			} else {
+				s.out, s.now.at = append(s.out, o), append(s.now.at, i)
+			}
+		}
+		if err != nil {
+			s.fields = s.fields[:from]
+			s.fail(chunk, i, flow.Reject(err))
+		}
+	}
+	s.now.fit()
+	for _, d := range s.later {
+		d.fit()
+	}
+}
+
+// encodeOne makes a panic of a format, codec or function of the config a failure of the message at hand.
+func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, at time.Time, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &flow.PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	if s.cfg.KeyFor != nil {
+		o.Key = s.cfg.KeyFor(*m)
+	}
+	if s.cfg.IDFor != nil {
+		o.DedupeID = s.cfg.IDFor(*m)
+	}
+	if s.cfg.At != nil {
+		at = s.cfg.At(*m)
+	}
+	return o, at, s.appendFields(m, false)
+}
+
+// appendFields appends the fields of a message; again says that it was perhaps written before.
+func (s *streamWriter[T]) appendFields(m *flow.Message[T], again bool) (err error) {
+	s.env = redisio.Envelope{Headers: s.env.Headers[:0]}
+	if !s.cfg.OmitMeta {
+		s.envelope(m.Meta())
+	}
+	s.env.MaybeDuplicate = s.env.MaybeDuplicate || again
+	s.fields, s.buf, err = s.format.Encode(s.fields, s.buf, &s.env, m.Value)
+	return err
+}
+
+func (s *streamWriter[T]) envelope(m flow.Meta) {
+	s.env.ID, s.env.Key, s.env.Type, s.env.MaybeDuplicate = m.MessageID, m.Key, m.Type, m.MaybeDuplicate
+	for _, h := range m.Headers {
+		if h.Name == traceparent && s.env.Traceparent == "" {
+			s.env.Traceparent = h.Value
+			continue
+		}
+		s.env.Headers = append(s.env.Headers, redisio.Header(h))
+	}
+}
+
+// traceparent is the header that travels as the trace context of an entry.
+const traceparent = "traceparent"
+
+// mark makes an entry say that it may be there twice, as far as its format can. If anything is wrong with that it stays
+// what it was.
+func (s *streamWriter[T]) mark(m *flow.Message[T], o *redisio.Outgoing) {
+	from := len(s.fields)
+	defer func() {
+		if recover() != nil { // of the codec, though it did the same before without one
+			s.fields = s.fields[:from]
+		}
+	}()
+	err := s.appendFields(m, true)
+	fields := s.fields[from:len(s.fields):len(s.fields)]
+	if err != nil || len(fields) == 0 || fields.Size() > s.w.Config().MaxPayload {
+		s.fields = s.fields[:from]
+		return
+	}
+	o.Fields = fields
+}
+
+// delay puts off a message.
+func (s *streamWriter[T]) delay(i int, o redisio.Outgoing, at time.Time) error {
+	key := o.Key
+	if key == "" {
+		key = s.cfg.Key
+	}
+	var d *delayed
+	for _, known := range s.later {
+		if known.key == key {
+			d = known
+		}
+	}
+	if d == nil {
+		to, err := redisio.NewScheduler(s.rdb, redisio.ScheduleConfig{Key: key, MaxPayload: s.cfg.MaxPayload})
+		if err != nil {
+			return err
+		}
+		d = &delayed{key: key, to: to}
+		s.later = append(s.later, d)
+	}
+	d.entries = append(d.entries, redisio.Delayed{ID: o.DedupeID, At: at, Fields: o.Fields})
+	d.at = append(d.at, i)
+	return nil
+}
+
+// idMaker makes the ids to dedupe by.
+type idMaker struct {
+	own  string // of this writer; nobody else has it
+	next uint64
+	hash *xxhash.Digest
+}
+
+// of returns the id that was chosen, or one by the message's id and its entry, or one that nothing else has.
+//
+// The message's id alone would not do: all that an operator makes of one message has its id.
+func (ids *idMaker) of(chosen string, m flow.Meta, f redisio.Fields) string {
+	switch {
+	case chosen != "":
+		return chosen
+	case m.MessageID != "":
+		if ids.hash == nil {
+			ids.hash = xxhash.New()
+		}
+		ids.hash.Reset()
+		var size [20]byte
+		for i := range f {
+			if m.MaybeDuplicate && f[i].Name == "dup" {
+				continue // the first copy did not have it
+			}
+			_, _ = ids.hash.Write(append(strconv.AppendInt(size[:0], int64(len(f[i].Name)), 10), ':')) // never fails
+			_, _ = ids.hash.WriteString(f[i].Name)
+			_, _ = ids.hash.Write(append(strconv.AppendInt(size[:0], int64(len(f[i].Value)), 10), ':'))
+			_, _ = ids.hash.Write(f[i].Value)
+		}
+		return m.MessageID + "#" + strconv.FormatUint(ids.hash.Sum64(), 36)
+	}
+	if ids.own == "" {
+		ids.own = rand.Text()[:16] + "-"
+	}
+	ids.next++
+	return ids.own + strconv.FormatUint(ids.next, 36)
+}

@@ -1,0 +1,239 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// streamWriter is the running side of Stream: one pipeline.
+type streamWriter[T any] struct {
+	cfg    *StreamConfig[T]
+	rdb    redis.UniversalClient
+	w      *redisio.Writer
+	err    error // of the configuration
+	format redisio.Format[T]
+	log    *zerolog.Logger // of the graph; nil before Open
+
+	// The chunk at hand, encoded: entry out[i] is message now.at[i] of the chunk.
+	out    []redisio.Outgoing
+	now    batch
+	later  []*delayed // what is put off, per stream
+	fields redisio.Fields
+	buf    []byte
+	env    redisio.Envelope
+	errs   []error // of the messages of the chunk; nil while there are none
+	ids    idMaker
+}
+
+// batch is a part of the chunk that is written together, and again until all of it is.
+type batch struct {
+	at      []int // which messages
+	unknown []int // those of them whose outcome was unknown at some time; nil while there are none
+	results []redisio.Result
+}
+
+func (b *batch) fit() {
+	if cap(b.results) < len(b.at) {
+		b.results = make([]redisio.Result, max(len(b.at), defaultDepth))
+	}
+	b.results = b.results[:len(b.at)]
+}
+
+// Open connects. That Redis is not there is final: waiting for it is what Wait is for.
+func (s *streamWriter[T]) Open(ctx context.Context) error {
+	s.log = zerolog.Ctx(ctx)
+	if s.err == nil {
+		s.err = s.w.Open(ctx)
+	}
+	if s.err != nil && ctx.Err() == nil {
+		return flow.Permanent(s.err)
+	}
+	return s.err
+}
+
+func (s *streamWriter[T]) Close(ctx context.Context) error {
+	if s.w == nil {
+		return nil
+	}
+	return s.w.Close(ctx)
+}
+
+// Write encodes a chunk and writes it, and again what of it did not get through, in order, until all is settled.
+func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
+	s.encode(chunk)
+	defer s.reset()
+	s.persist(ctx, chunk, s.cfg.Key, &s.now,
+		func() error { return s.w.Write(ctx, s.out, s.now.results) },
+		func(to, from int, unknown bool) {
+			s.out[to] = s.out[from]
+			if unknown && s.cfg.DedupeWindow == 0 {
+				s.mark(&chunk[s.now.at[from]], &s.out[to])
+			}
+		},
+		func(n int) { s.out = s.out[:n] })
+	for _, d := range s.later {
+		s.persist(ctx, chunk, d.key, &d.batch,
+			func() error { return d.to.Schedule(ctx, d.entries, d.results) },
+			func(to, from int, _ bool) { d.entries[to] = d.entries[from] },
+			func(n int) { d.entries = d.entries[:n] })
+	}
+	if s.errs != nil {
+		return &flow.WriteError{Errs: s.errs}
+	}
+	return nil
+}
+
+// maxFull is how long to wait at most before asking again whether there is room: consumers make it all the time.
+const maxFull = 500 * time.Millisecond
+
+// persist writes a batch until all of it is settled.
+func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], key string, b *batch,
+	write func() error, move func(to, from int, unknown bool), cut func(int)) {
+	wait := backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2,
+		MaxInterval: 5 * time.Second}
+	for tries := 0; len(b.at) > 0; {
+		had := len(b.at)
+		err := write()
+		if err == nil {
+			return
+		}
+		retry := StreamRetry{Key: key, Err: err}
+		if !s.unwritten(ctx, chunk, b, &retry, move, cut) {
+			return
+		}
+		if len(b.at) < had { // it goes on
+			wait.Reset()
+		}
+		retry.Wait = wait.NextBackOff()
+		if errors.Is(retry.Err, redisio.ErrBackpressure) {
+			retry.Wait = min(retry.Wait, maxFull)
+		}
+		if tries++; tries == 1 || tries%10 == 0 {
+			zerolog.Ctx(ctx).Warn().Str("key", retry.Key).Int("not_written", retry.NotWritten).Int("unknown", retry.Unknown).
+				Int("tries", tries).Err(retry.Err).Msg("stream: writing failed, will try again")
+		}
+		s.tell(retry)
+		if !pause(ctx, retry.Wait) {
+			for _, at := range b.at {
+				s.fail(chunk, at, errors.Join(context.Cause(ctx), err))
+			}
+			return
+		}
+	}
+}
+
+// unwritten keeps what is to be tried again, and reports whether to try.
+func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T], b *batch, retry *StreamRetry,
+	move func(to, from int, unknown bool), cut func(int)) bool {
+	again, stop := 0, ctx.Err() != nil
+	for i := range b.at {
+		err := b.results[i].Err
+		unknown := errors.Is(err, redisio.ErrUnknownOutcome)
+		switch {
+		case err == nil:
+			continue
+		case refused(err) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
+			s.fail(chunk, b.at[i], flow.Reject(err))
+			continue
+		case redisio.IsPermanent(err):
+			s.fail(chunk, b.at[i], flow.Permanent(err))
+			stop = true
+			continue
+		case unknown:
+			retry.Unknown++
+			if !slices.Contains(b.unknown, b.at[i]) {
+				b.unknown = append(b.unknown, b.at[i])
+			}
+		default:
+			retry.NotWritten++
+		}
+		retry.Err = err
+		move(again, i, unknown)
+		b.at[again], b.results[again] = b.at[i], b.results[i]
+		again++
+	}
+	b.at, b.results = b.at[:again], b.results[:again]
+	cut(again)
+	if stop {
+		for i, at := range b.at {
+			s.fail(chunk, at, b.results[i].Err)
+		}
+	}
+	return again > 0 && !stop
+}
+
+// refused reports what is the fault of the message: trying again would end the same.
+func refused(err error) bool {
+	var large *redisio.TooLargeError
+	var many *redisio.TooManyFieldsError
+	var config *redisio.ConfigError // KeyFor named a key for which the config can't be kept
+	var full *redisio.StreamFullError
+	return errors.As(err, &large) || errors.As(err, &many) || errors.As(err, &config) ||
+		errors.As(err, &full) && full.Full == redisio.FullRefuse
+}
+
+func (s *streamWriter[T]) fail(chunk []flow.Message[T], at int, err error) {
+	if s.errs == nil {
+		s.errs = make([]error, len(chunk))
+	}
+	s.errs[at] = err
+}
+
+// maxKept is how large a buffer is kept for the next chunk.
+const maxKept = 4 << 20
+
+func (s *streamWriter[T]) reset() {
+	clear(s.out)
+	clear(s.fields)
+	s.out, s.fields, s.buf, s.errs, s.later = s.out[:0], s.fields[:0], s.buf[:0], nil, nil
+	s.now.at, s.now.unknown = s.now.at[:0], nil
+	if cap(s.buf) > maxKept {
+		s.buf = nil
+	}
+}
+
+// tell calls the hook; a panic in it is not the messages' fault.
+func (s *streamWriter[T]) tell(r StreamRetry) {
+	if s.cfg.OnRetry == nil {
+		return
+	}
+	defer func() { _ = recover() }()
+	s.cfg.OnRetry(r)
+}
+
+// event writes what the writer notices to the graph's log, beside telling the hook. It runs in Write.
+func (s *streamWriter[T]) event(e redisio.Event) {
+	if s.log != nil {
+		line := s.log.Warn().Str("key", e.Key)
+		if e.Count > 0 {
+			line = line.Int("entries", e.Count)
+		}
+		line.AnErr("error", e.Err).Msg("stream: " + e.Kind.String())
+	}
+	if s.cfg.OnEvent == nil {
+		return
+	}
+	defer func() { _ = recover() }()
+	s.cfg.OnEvent(e)
+}
+
+// pause waits, and reports whether the context still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
