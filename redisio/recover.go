@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -23,11 +24,12 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 		}
 	}
 	if ids, how := r.held.due(now, count); len(ids) > 0 {
-		if err := r.take(ctx, ids, 1, b); err != nil {
+		gone, err := r.take(ctx, ids, 1, b)
+		if err != nil {
 			r.held.putBack(ids, how) // still parked, still due, but for what came before the error
 			return err
 		}
-		if ids = r.held.notHeld(ids); len(ids) > 0 {
+		if ids = without(r.held.notHeld(ids), gone); len(ids) > 0 {
 			if err := r.reviveDue(ctx, ids, how); err != nil {
 				r.held.putBack(ids, how)
 				return err
@@ -70,10 +72,11 @@ func (r *GroupReader) recoverOwn(ctx context.Context, count int, b *Batch) error
 		missing = missing[:min(len(missing), count-len(b.Entries))]
 		if len(missing) > 0 {
 			had := len(b.Entries)
-			if err := r.take(ctx, missing, bump, b); err != nil {
+			gone, err := r.take(ctx, missing, bump, b)
+			if err != nil {
 				return err
 			}
-			if err := r.reviveTaken(ctx, missing); err != nil {
+			if err := r.reviveTaken(ctx, without(missing, gone)); err != nil {
 				return err
 			}
 			r.emit(Event{Kind: EventRecovered, IDs: entryIDs(b.Entries[had:])})
@@ -111,11 +114,12 @@ func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) erro
 			r.emit(Event{Kind: EventTrimmed, Count: gone})
 		}
 		if ids = r.held.notHeld(ids); len(ids) > 0 {
-			if err := r.take(ctx, ids, 1, b); err != nil {
+			gone, err := r.take(ctx, ids, 1, b)
+			if err != nil {
 				r.distrust()
 				return err
 			}
-			if err := r.reviveTaken(ctx, ids); err != nil {
+			if err := r.reviveTaken(ctx, without(ids, gone)); err != nil {
 				return err
 			}
 			if len(b.Entries) > 0 {
@@ -158,8 +162,8 @@ func autoClaimed(reply []any) (next string, ids []string, gone int, err error) {
 }
 
 // take fetches entries that are pending for us, records them as held and adds them to b. Tombstones are
-// acked by the script and only counted.
-func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch) error {
+// acked by the script, counted and returned: there is nothing of them to restore.
+func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch) (gone []string, err error) {
 	for len(ids) > 0 {
 		chunk := ids[:min(len(ids), pageSize)]
 		ids = ids[len(chunk):]
@@ -171,7 +175,7 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 		sent := time.Now()
 		raw, err := r.raw(ctx, 3, args)
 		if err != nil {
-			return err
+			return gone, err
 		}
 		n := len(b.Entries)
 		err = parseEntries(raw, 1, b)
@@ -180,18 +184,20 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 			if !b.Entries[i].Deleted {
 				b.Entries[kept] = b.Entries[i]
 				kept++
+				continue
 			}
+			gone = append(gone, b.Entries[i].ID)
 		}
-		gone := len(b.Entries) - kept
+		deleted := len(b.Entries) - kept
 		b.Entries = b.Entries[:n+len(r.held.add(b.Entries[n:kept], sent))]
-		if gone > 0 {
-			r.emit(Event{Kind: EventTrimmed, Count: gone})
+		if deleted > 0 {
+			r.emit(Event{Kind: EventTrimmed, Count: deleted})
 		}
 		if err != nil {
-			return err
+			return gone, err
 		}
 	}
-	return nil
+	return gone, nil
 }
 
 // heal makes a lost group, or a lost stream, again. It starts where we know the group was, or at the
@@ -284,4 +290,12 @@ func entryIDs(entries []Entry) []string {
 		ids[i] = entries[i].ID
 	}
 	return ids
+}
+
+// without returns ids but for some, in a slice of its own.
+func without(ids, some []string) []string {
+	if len(some) == 0 {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(some, id) })
 }
