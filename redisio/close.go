@@ -11,7 +11,7 @@ import (
 // entries. What was nacked for later keeps its time. The caller has the token.
 func (r *GroupReader) releaseAll(ctx context.Context) error {
 	err := r.releaseOnce(ctx)
-	if judge(err) == lostGroup {
+	if judge(err) == lostGroup && r.cfg.OnLostGroup != LostGroupFail {
 		if err = r.heal(ctx); err == nil {
 			err = r.releaseOnce(ctx)
 		}

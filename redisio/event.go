@@ -43,17 +43,20 @@ type Event struct {
 	IDs      []string
 	Count    int
 	Position string // EventGroupRecreated: entries behind it are delivered
-	Err      error
-	Wait     time.Duration
+	// StreamGone with EventGroupRecreated: the stream was gone too, or is another one. What nobody had read of it is lost.
+	StreamGone bool
+	Err        error
+	Wait       time.Duration
 }
 
 func (r *GroupReader) emit(e Event) {
+	if e.Count == 0 {
+		e.Count = len(e.IDs)
+	}
+	r.counts.add(&e)
 	if r.cfg.OnEvent == nil {
 		return
 	}
 	e.Key, e.Group = r.cfg.Key, r.cfg.Group
-	if e.Count == 0 {
-		e.Count = len(e.IDs)
-	}
 	r.cfg.OnEvent(e)
 }

@@ -58,6 +58,9 @@ type GroupConfig struct {
 	// what is due; while nothing is scheduled it looks every 5 s. Default 1 s; negative: never.
 	DelayedEvery time.Duration
 
+	// OnLostGroup says what to do when the group, or the stream, was deleted. Default: make it again where it was.
+	OnLostGroup LostGroup
+
 	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try. Once
 	// open, the reader reconnects for as long as it is read.
 	Wait time.Duration
@@ -117,6 +120,9 @@ func (c GroupConfig) Validate() error {
 	if c.DelayedEvery > 0 && c.DelayedEvery < time.Millisecond {
 		bad("DelayedEvery", fmt.Sprintf("is %v", c.DelayedEvery), "choose 1ms or more, leave it 0 for 1s, or make it negative for never")
 	}
+	if c.OnLostGroup < LostGroupResume || c.OnLostGroup > LostGroupFail {
+		bad("OnLostGroup", fmt.Sprintf("is %d", c.OnLostGroup), "choose one of the LostGroup constants")
+	}
 	if c.Wait < 0 {
 		bad("Wait", "is negative", "leave it 0 to fail at once")
 	}
@@ -151,25 +157,28 @@ type GroupReader struct {
 	wiped   atomic.Bool // entries of ours were pending for nobody: what was given back may be so too
 	blind   atomic.Bool // look is not allowed
 	last    position
+	health  health
+	counts  counts
 	state   atomic.Int32  // readerNew, readerOpen, readerClosed
 	token   chan struct{} // whoever has it may use what is marked "Read's"
 	stop    chan struct{} // closed by Close
 	keeping sync.WaitGroup
 
 	// Read's:
-	asking    asking
-	suspect   bool      // pending entries of ours may exist that we don't hold
-	former    bool      // … and they are of an earlier life: their delivery failed
-	again     bool      // the last entries were no new ones
-	torn      bool      // the group was made again, and what we have is not back in it
-	recoverAt ID        // where the search for them goes on
-	recheck   time.Time // when to search once more: a dead connection may still have swallowed entries
-	reclaim   time.Time // when to look for entries without a lease
-	cursor    string    // where that goes on
-	fails     int       // errors in a row
-	heals     int       // how often the group was made again, without a reply since
-	away      bool      // EventReconnecting was emitted, EventReconnected not yet
-	notBefore time.Time // no command before: a loop over a permanent error stays slow
+	asking     asking
+	suspect    bool      // pending entries of ours may exist that we don't hold
+	former     bool      // … and they are of an earlier life: their delivery failed
+	again      bool      // the last entries were no new ones
+	streamGone bool      // … for the stream was gone as well
+	torn       bool      // the group was made again, and what we have is not back in it
+	recoverAt  ID        // where the search for them goes on
+	recheck    time.Time // when to search once more: a dead connection may still have swallowed entries
+	reclaim    time.Time // when to look for entries without a lease
+	cursor     string    // where that goes on
+	fails      int       // errors in a row
+	heals      int       // how often the group was made again, without a reply since
+	away       bool      // EventReconnecting was emitted, EventReconnected not yet
+	notBefore  time.Time // no command before: a loop over a permanent error stays slow
 }
 
 const (
@@ -237,9 +246,8 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	}
 	r.reclaim = time.Now() // dead consumers of the past first
 	r.token <- struct{}{}
-	if !r.cfg.NoAck {
-		r.keeping.Go(r.keep)
-	}
+	r.health.kept(nil)
+	r.keeping.Go(r.keep)
 	if r.cfg.DelayedEvery > 0 {
 		r.keeping.Go(r.moveScheduled)
 	}

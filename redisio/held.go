@@ -42,10 +42,6 @@ const (
 
 func ticks(t time.Time) int64 { return t.Sub(epoch).Milliseconds() + ticksAtEpoch }
 
-func fromTicks(ms int64) time.Time {
-	return epoch.Add(time.Duration(ms-ticksAtEpoch) * time.Millisecond)
-}
-
 func (h *heldSet) init() {
 	h.held.init()
 	h.counts, h.parked, h.late = make(map[ID]int64), make(map[ID]parked), make(map[ID]struct{})

@@ -22,12 +22,20 @@ func (r *GroupReader) keep() {
 		case <-tick.C:
 		}
 		start := time.Now()
-		err := r.renew(ctx, start)
+		var err error
+		if !r.cfg.NoAck {
+			err = r.renew(ctx, start)
+		}
+		trip := err
+		if err == nil {
+			trip = r.locate(ctx)
+		}
+		r.health.kept(trip)
 		if err != nil && !failed {
 			r.emit(Event{Kind: EventRenewFailed, Err: err, Wait: every / 4})
 		}
 		failed = err != nil
-		if r.cfg.ReapAfter > 0 && !failed && start.After(reap) {
+		if r.cfg.ReapAfter > 0 && !r.cfg.NoAck && !failed && start.After(reap) {
 			reap = start.Add(r.cfg.ReapAfter / 4)
 			r.reap(ctx)
 		}
@@ -71,6 +79,21 @@ func (r *GroupReader) renew(ctx context.Context, now time.Time) error {
 	}
 	r.held.unpark(doubts) // what must be there is there: they were taken and finished by others
 	return nil
+}
+
+// locate asks how far the group has been delivered, for a reader that gets nothing to know where to go on after a loss.
+func (r *GroupReader) locate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
+	defer cancel()
+	version := r.last.version()
+	at, err := r.position(ctx, r.control)
+	if judge(err) == lostGroup {
+		return nil // Read finds out
+	}
+	if err == nil {
+		r.last.asked(at, version)
+	}
+	return err
 }
 
 func (r *GroupReader) renewHeld(ctx context.Context, now, since time.Time) error {

@@ -26,6 +26,8 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 		return err
 	}
 	defer r.leave()
+	r.health.begin()
+	defer r.health.end()
 	count = min(count, r.cfg.MaxCount)
 	count = r.asking.count(count, maxBytes)
 	for {
@@ -36,6 +38,9 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 			return ErrClosed
 		}
 		err := r.fill(ctx, count, b)
+		if err == nil || ctx.Err() == nil {
+			r.health.tell(err)
+		}
 		if err == nil {
 			r.recovered()
 			if len(b.Entries) > 0 {
@@ -181,6 +186,9 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 	r.notBefore = time.Now().Add(wait)
 	switch v {
 	case permanent:
+		if isGroupLost(err) {
+			return err
+		}
 		return &PermanentError{"read", r.cfg.Key, err}
 	case moved, later: // this node is not, or no longer, the one to ask
 		r.wire.dropIf()

@@ -200,34 +200,6 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 	return gone, nil
 }
 
-// heal makes a lost group, or a lost stream, again. It starts where we know the group was, or at the
-// beginning if the stream is a new one: never at "$", which would skip. Entries we hold are put back into
-// the pending list, so that a failure of their handling still is a redelivery.
-func (r *GroupReader) heal(ctx context.Context) error {
-	start := r.last.get()
-	info, err := r.control.XInfoStream(ctx, r.cfg.Key).Result()
-	switch {
-	case err != nil && judge(err) != lostGroup:
-		return err
-	case err != nil:
-		start = ID{}
-	default:
-		if top, err := ParseID(info.LastGeneratedID); err != nil || top.Compare(start) < 0 {
-			start = ID{}
-		}
-	}
-	if err := r.create(ctx, r.control, StartID(start).String()); err != nil {
-		return err
-	}
-	at, err := r.position(ctx, r.control) // another reader may have been first
-	if err != nil {
-		return err
-	}
-	r.last.set(at)
-	r.cursor, r.recoverAt, r.torn = "0-0", ID{}, true
-	return r.mend(ctx)
-}
-
 // mend puts what we hold, and what we gave back, into a group that was made again.
 func (r *GroupReader) mend(ctx context.Context) error {
 	count := 0
@@ -243,8 +215,9 @@ func (r *GroupReader) mend(ctx context.Context) error {
 		r.wiped.Store(false)
 		count = held + given
 	}
-	r.torn = false
-	r.emit(Event{Kind: EventGroupRecreated, Position: r.last.get().String(), Count: count})
+	gone := r.streamGone
+	r.torn, r.streamGone = false, false
+	r.emit(Event{Kind: EventGroupRecreated, Position: r.last.get().String(), Count: count, StreamGone: gone})
 	return nil
 }
 

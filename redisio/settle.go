@@ -229,7 +229,7 @@ func (r *GroupReader) giveBack(ctx context.Context, now time.Time, ids []string,
 		s, err = r.setIdle(ctx, r.held.inTime(asks))
 	}
 	if err != nil {
-		return err
+		return r.failing(err)
 	}
 	r.held.park(ids, how)
 	r.held.unpark(r.held.settled(ids))
@@ -265,7 +265,7 @@ func (r *GroupReader) Dead(ctx context.Context, deadKey string, letters []DeadLe
 			err = r.deadChunk(ctx, deadKey, chunk)
 		}
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, r.failing(err))
 		}
 	}
 	return errors.Join(errs...)

@@ -58,6 +58,8 @@ type TailReader struct {
 	asking    asking
 	fails     int
 	notBefore time.Time
+
+	health health
 }
 
 // NewTailReader checks the configuration. It does no I/O: that begins with Open.
@@ -89,6 +91,7 @@ func (r *TailReader) Open(ctx context.Context) error {
 		}
 		return errors.Join(fmt.Errorf("redisio: open tail of %q: %w", keyName(r.cfg.Key), err), closeErr)
 	}
+	r.health.kept(nil)
 	r.token <- struct{}{}
 	return nil
 }
@@ -122,6 +125,8 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 		return ErrClosed
 	}
 	defer func() { r.token <- struct{}{} }()
+	r.health.begin()
+	defer r.health.end()
 	count = min(count, r.cfg.MaxCount)
 	count = r.asking.count(count, maxBytes)
 	for {
@@ -132,6 +137,9 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 			return ErrClosed
 		}
 		err := r.fill(ctx, count, b)
+		if err == nil || ctx.Err() == nil {
+			r.health.tell(err)
+		}
 		r.asking.learn(b)
 		if err == nil {
 			if r.fails > 0 {

@@ -66,6 +66,9 @@ func (w *wire) connect(ctx context.Context) error {
 		conn = c
 		return c, err
 	}
+	if o.ReadTimeout <= 0 {
+		o.ReadTimeout = replyMargin // a server that hangs must not make us hang, whatever the caller's clients do
+	}
 	owner := redis.NewClient(&o)
 	sticky := owner.Conn()
 	err := sticky.Ping(ctx).Err()

@@ -1,0 +1,97 @@
+package redisio
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+func TestLostGroupPolicies(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	lost := func(t *testing.T, policy LostGroup) (*GroupReader, *log, []string) {
+		key := redistest.Key(t)
+		all := add(t, rdb, key, 4)
+		r, l := open(t, rdb, GroupConfig{Key: key, OnLostGroup: policy})
+		if n, err := r.Ack(ctx(t), ids(read(t, r, 2))); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		rdb.XGroupDestroy(ctx(t), key, "g")
+		return r, l, all
+	}
+	t.Run("resume", func(t *testing.T) {
+		r, l, all := lost(t, LostGroupResume)
+		if got := ids(read(t, r, 2)); !slices.Equal(got, all[2:]) || l.times(EventGroupRecreated) != 1 || r.Stats().Recreated != 1 {
+			t.Fatalf("got %v, want %v; %+v", got, all[2:], r.Stats())
+		}
+	})
+	t.Run("earliest", func(t *testing.T) {
+		r, _, all := lost(t, LostGroupEarliest)
+		if got := ids(read(t, r, 4)); !slices.Equal(got, all) {
+			t.Fatalf("got %v, want %v", got, all)
+		}
+	})
+	t.Run("latest", func(t *testing.T) {
+		r, l, _ := lost(t, LostGroupLatest)
+		readNothing(t, r, 200*time.Millisecond)
+		if l.times(EventGroupRecreated) != 1 {
+			t.Fatal("not made again")
+		}
+		want := add(t, rdb, r.cfg.Key, 1)
+		if got := ids(read(t, r, 1)); !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	})
+	t.Run("fail", func(t *testing.T) {
+		r, l, all := lost(t, LostGroupFail)
+		var b Batch
+		var gone *GroupLostError
+		err := r.Read(ctx(t), 1, 0, &b)
+		if !errors.As(err, &gone) || gone.Position != all[1] || gone.StreamGone || !IsPermanent(err) {
+			t.Fatalf("got %v", err)
+		}
+		if err := r.Nack(ctx(t), all[:1], 0); !errors.As(err, &gone) || !IsPermanent(err) {
+			t.Fatalf("nack: %v", err)
+		}
+		rdb.Del(ctx(t), r.cfg.Key)
+		if err := r.Read(ctx(t), 1, 0, &b); !errors.As(err, &gone) || !gone.StreamGone {
+			t.Fatalf("got %v", err)
+		}
+		if l.times(EventGroupRecreated) != 0 || rdb.Exists(ctx(t), r.cfg.Key).Val() != 0 {
+			t.Fatal("made again")
+		}
+		if err := r.Close(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("says that the stream was gone", func(t *testing.T) {
+		r, l, _ := lost(t, LostGroupResume)
+		rdb.Del(ctx(t), r.cfg.Key)
+		add(t, rdb, r.cfg.Key, 1)
+		read(t, r, 1)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if i := slices.IndexFunc(l.events, func(e Event) bool { return e.Kind == EventGroupRecreated }); i < 0 || !l.events[i].StreamGone {
+			t.Fatalf("events %+v", l.events)
+		}
+	})
+}
+
+// A reader that got nothing does not go back to where it was opened.
+func TestIdleReaderHealsWhereTheGroupWas(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	idle, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	busy, _ := open(t, rdb, GroupConfig{Key: key})
+	all := add(t, rdb, key, 5)
+	if _, err := busy.Ack(ctx(t), ids(read(t, busy, 5))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the position is learnt", func() bool { return idle.last.get().String() == all[4] })
+	rdb.XGroupDestroy(ctx(t), key, "g")
+	want := add(t, rdb, key, 1)
+	if got := ids(read(t, idle, 1)); !slices.Equal(got, want) {
+		t.Fatalf("got %v, want %v", got, want)
+	}
+}
