@@ -50,29 +50,32 @@ func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Messa
 }
 
 // Follow makes the message end as a watched one does: beside what the handler makes of it, its entry is held until that
-// has ended, and shares its outcome. It reports false, and does nothing, if that has ended already.
+// has ended and its watcher has been told, and shares its outcome. It reports false, and does nothing, if that is over already.
 func Follow[T any](m Message[T], of Watched) bool {
-	if of.lease.none() || !of.lease.share(1) {
+	if of.lease.none() {
+		return false
+	}
+	s := of.lease.slab
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watch.passed {
 		return false
 	}
 	if !m.lease.none() && m.lease.share(1) {
-		s := of.lease.slab
-		s.mu.Lock()
 		s.watch.followers = append(s.watch.followers, m.lease)
-		s.mu.Unlock()
 	}
-	var n news
-	of.lease.release(Acked, nil, &n)
-	n.tell()
 	return true
 }
 
 // watch is what a watched lease has beside its member.
 type watch struct {
-	run       *Running
-	by        *Watcher
-	tag       any
-	followers []lease // guarded by the slab's mu
+	run *Running
+	by  *Watcher
+	tag any
+
+	// Guarded by the slab's mu:
+	followers []lease
+	passed    bool // the entries are released
 }
 
 // ending of a watched lease: it waits for its watcher.
@@ -85,13 +88,17 @@ type watchedEnd struct {
 // pass releases the entries behind a watched lease.
 func (e *watchedEnd) pass(news *news) {
 	s := e.lease.slab
-	for _, of := range [][]lease{s.members, s.watch.followers} {
+	s.mu.Lock()
+	followers := s.watch.followers
+	s.watch.followers, s.watch.passed = nil, true
+	s.mu.Unlock()
+	for _, of := range [][]lease{s.members, followers} {
 		for _, l := range of {
 			l.attach(e.note.effects)
 			l.release(e.outcome, e.note.fault, news)
 		}
 	}
-	s.members, s.watch.followers = nil, nil
+	s.members = nil
 }
 
 // watches brings the ends of watched messages to their watchers.

@@ -32,6 +32,7 @@
 //	BatchBytes   Batch, with a limit by size too                     kept                with the batch
 //	Unbatch      turns slices into their values                      kept                all values
 //	Throttle     makes messages wait, to keep a rate                 kept                carried
+//	Dedupe       drops what has been handled before                  kept                carried
 //
 // Each operator's documentation ends with four facts: what becomes of the order, when entries are acknowledged, what it
 // keeps in memory, and when its output ends.
@@ -46,8 +47,8 @@
 // stage that is restarted starts afresh; what neither goes on by emit nor is kept by [flow.Hold] is done when the handler
 // returns.
 //
-//	func Dedupe[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
-//		return flow.Via(in, "dedupe", func() flow.Handler[T, T] {
+//	func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
+//		return flow.Via(in, "distinct", func() flow.Handler[T, T] {
 //			seen := make(map[K]struct{})
 //			return flow.HandlerFunc[T, T](func(_ context.Context, m flow.Message[T], emit flow.Emit[T]) error {
 //				k := key(m.Value)

@@ -244,9 +244,9 @@ func ExampleThrottle() {
 	// took 20 ms or more: true
 }
 
-// Dedupe drops values whose key it has seen before.
-func Dedupe[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
-	return flow.Via(in, "dedupe", func() flow.Handler[T, T] {
+// Distinct drops values whose key it has seen before.
+func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
+	return flow.Via(in, "distinct", func() flow.Handler[T, T] {
 		seen := make(map[K]struct{})
 		return flow.HandlerFunc[T, T](func(_ context.Context, m flow.Message[T], emit flow.Emit[T]) error {
 			k := key(m.Value)
@@ -261,7 +261,7 @@ func Dedupe[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.
 
 // An operator of one's own is a function like those of this package.
 func Example_ownOperator() {
-	unique := Dedupe(source.Of("Tea", "milk", "TEA"), strings.ToLower)
+	unique := Distinct(source.Of("Tea", "milk", "TEA"), strings.ToLower)
 	exec(flow.To(unique, sink.Func(printed[string])))
 	// Output:
 	// Tea
