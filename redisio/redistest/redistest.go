@@ -1,7 +1,8 @@
 // Package redistest gives tests real Redis servers: one shared by the tests of a package, and private
 // ones to kill, pause and restart.
 //
-// It needs redis-server on PATH, and fails where there is none: a skipped test proves nothing.
+// It needs redis-server on PATH, and fails where there is none: a skipped test proves nothing. The
+// environment variable REDISTEST_SERVER names another program, as a newer Redis or a Valkey.
 //
 //	func TestMain(m *testing.M) {
 //		os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
@@ -58,9 +59,13 @@ func start(opts ...Option) (*Server, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	o.Path = os.Getenv("REDISTEST_SERVER")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s, err := server.Start(ctx, o)
+	if errors.Is(err, server.ErrNotFound) && o.Path != "" {
+		return nil, fmt.Errorf("redistest: REDISTEST_SERVER=%s is no program", o.Path)
+	}
 	if errors.Is(err, server.ErrNotFound) {
 		return nil, errors.New("redistest: redis-server is not on PATH; `make test` installs it, or put Redis 7.0 or newer there")
 	}
