@@ -42,6 +42,7 @@ type progress struct {
 	out, in      redis.UniversalClient
 	output, dead string
 	produced     func() int
+	remains      func(came, produced int) bool // whether there is work
 
 	mu       sync.Mutex
 	seen     []uint16 // how often each id came, at the output or as a dead letter
@@ -87,11 +88,12 @@ func (p *progress) poll(ctx context.Context) {
 	before := p.count()
 	outAt, _ = scan(ctx, p.out, p.output, outAt, count) // the server may be down: that is the trial
 	deadAt, _ = scan(ctx, p.in, p.dead, deadAt, count)  // the verdict reads both again
+	work := p.count() == before && p.remains(p.came(), due)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.outAt, p.deadAt = outAt, deadAt
 	now := time.Now()
-	if gap := now.Sub(p.since); p.total == before && p.distinct < due {
+	if gap := now.Sub(p.since); work {
 		p.longest = max(p.longest, gap)
 		return
 	}
@@ -139,7 +141,7 @@ func (p *progress) stall() time.Duration {
 // ledger is what the streams say in the end.
 type ledger struct {
 	in, out, dead []uint16 // copies of each id
-	order         int      // first arrivals of a message behind a later one of its key
+	order         int      // first arrivals of a message behind one of its key that stands later in the input
 	letters       []deadLetter
 }
 
@@ -151,16 +153,24 @@ type deadLetter struct {
 // read counts the streams from their first entry to their last.
 func readLedger(ctx context.Context, t *trial) (*ledger, error) {
 	l := &ledger{in: make([]uint16, t.n), out: make([]uint16, t.n), dead: make([]uint16, t.n)}
-	if _, err := scan(ctx, t.in, t.job.Input, "", func(id int, _ *redis.XMessage) { l.in[id]++ }); err != nil {
+	rank, next := make([]int, t.n), 0 // the producer's retries may write a message behind a later one
+	_, err := scan(ctx, t.in, t.job.Input, "", func(id int, _ *redis.XMessage) {
+		if l.in[id]++; l.in[id] == 1 {
+			next++
+			rank[id] = next
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	var highest [keys]int
-	_, err := scan(ctx, t.out, t.job.Output, "", func(id int, _ *redis.XMessage) {
+	_, err = scan(ctx, t.out, t.job.Output, "", func(id int, _ *redis.XMessage) {
 		if l.out[id]++; l.out[id] == 1 {
-			if id < highest[keyOf(id)] {
+			key := keyOf(id)
+			if rank[id] < highest[key] {
 				l.order++
 			}
-			highest[keyOf(id)] = max(highest[keyOf(id)], id)
+			highest[key] = max(highest[key], rank[id])
 		}
 	})
 	if err != nil {
@@ -171,4 +181,10 @@ func readLedger(ctx context.Context, t *trial) (*ledger, error) {
 		l.letters = append(l.letters, deadLetter{id, e.Values})
 	})
 	return l, err
+}
+
+func (p *progress) timesSeen(id int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int(p.seen[id])
 }

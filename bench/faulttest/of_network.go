@@ -1,10 +1,14 @@
 package faulttest
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // What happens to the connections between the workers and the server.
 var networkScenarios = []Scenario{
 	{ID: "R2", What: "2 % of all requests cut: before the server acted, half sent, before the reply, in the reply", run: cutConnections},
+	{ID: "R13", What: "CLIENT KILL TYPE normal every 200 ms", run: killConnections},
 	{ID: "R2 latency", What: "20 ms of latency each way, and 256 KiB/s", run: slowNetwork},
 }
 
@@ -45,4 +49,46 @@ func slowNetwork(t *trial) {
 	t.job.InFlight, t.job.Work = 512, 0
 	t.usual(1, nil)
 	t.fault("ms of latency", 20)
+}
+
+// killConnections is R13.
+func killConnections(t *trial) {
+	t.server()
+	const kind, workers = "CLIENT KILL of all connections", 3
+	t.needs[kind] = t.sized(20, 150)
+	base := 0
+	t.load(workers, func() {
+		base = t.connections()
+		t.every(180*time.Millisecond, 220*time.Millisecond, func() {
+			if t.in.Do(t.ctx, "client", "kill", "type", "normal", "skipme", "yes").Err() == nil { // else our own connection was killed by the last
+				t.fault(kind, 1)
+				t.allow(workers * t.job.InFlight)
+			}
+		})
+	})
+	t.down(500 * time.Millisecond)
+	t.settle()
+	if n := t.connections(); n > base+2*workers {
+		t.find(kindLeak, "%d connections of workers, after %d before the storm", n, base)
+	}
+	t.conclude()
+}
+
+// connections is how many connections to the server are not the harness' own.
+func (t *trial) connections() (n int) {
+	var list string
+	var err error
+	for range 20 { // our own connections are killed as well
+		if list, err = t.in.ClientList(t.ctx).Result(); err == nil {
+			break
+		}
+		t.pause(10 * time.Millisecond)
+	}
+	t.must(err)
+	for line := range strings.Lines(list) {
+		if !strings.Contains(line, " name="+harness+" ") && !strings.Contains(line, "flags=M") && !strings.Contains(line, "flags=S") {
+			n++
+		}
+	}
+	return n
 }

@@ -6,6 +6,8 @@ import "time"
 var workerScenarios = []Scenario{
 	{ID: "R1", What: "kill -9 of a random one of 4 workers every 100 ms", run: killWorkers},
 	{ID: "R4", What: "a worker stopped for three leases and let go on, a zombie", run: zombies},
+	{ID: "R20", LongOnly: true, What: "a soak: kills, cut connections and zombies at the same time, beside one worker that nothing happens to", longRate: 500,
+		run: soak},
 	{ID: "R17", What: "SIGTERM of a random worker under load, another takes its place", run: drains},
 }
 
@@ -68,20 +70,37 @@ func drains(t *trial) {
 	t.note("the slowest end took %v", slowest.Round(time.Millisecond))
 }
 
-// sized is a number by the form of the run.
-func (t *trial) sized(short, long int) int {
-	switch {
-	case t.o.Long:
-		return long
-	case t.o.quick:
-		return (short + 7) / 8 // a trial of half the time, beside others and perhaps with the race detector
-	}
-	return short
-}
-
-func (t *trial) timed(short, long time.Duration) time.Duration {
-	if t.o.Long {
-		return long
-	}
-	return short
+// soak is R20: a veteran lives through it all, and must not grow.
+func soak(t *trial) {
+	s := t.server()
+	p := t.proxy(s.addr())
+	p.set(func() { p.share = 0.005 })
+	t.job.URL = p.url()
+	t.needs["kill -9 of a worker"], t.needs["zombie"], t.needs[cutReply] = 10, 3, 10
+	zombie, files := time.Now(), 0
+	t.usual(4, func() {
+		t.every(time.Second, 3*time.Second, func() {
+			i := 1 + t.rng.IntN(len(t.pool.team)-1)
+			if time.Since(zombie) < 15*time.Second {
+				t.pool.fire(i, true)
+				t.fault("kill -9 of a worker", 1)
+			} else {
+				zombie = time.Now()
+				t.must(t.pool.team[i].pause())
+				t.pause(3 * t.job.Lease)
+				t.must(t.pool.team[i].resume())
+				t.fault("zombie", 1)
+			}
+			t.allow(t.job.InFlight)
+			n := t.pool.team[0].files()
+			if files == 0 {
+				files = n
+			}
+			if n > files+8 {
+				t.find(kindLeak, "worker %d: %d open files, after %d at first", t.pool.team[0].pid(), n, files)
+			}
+		})
+		p.set(func() { p.share = 0 })
+		p.count(t)
+	})
 }

@@ -98,6 +98,9 @@ type pool struct {
 	team []*worker // those at work; nil is one on leave
 	gone []*worker // and those that ended
 	died int       // by themselves
+
+	mayEnd string // a worker that ends by itself and says this does what it should
+	ended  int    // how many did
 }
 
 // staff makes the team n workers strong.
@@ -115,6 +118,25 @@ func (t *trial) hire(j job) *worker {
 	w, err := hire(j)
 	t.must(err)
 	return w
+}
+
+// refill fills all empty places.
+func (p *pool) refill() {
+	for i, w := range p.team {
+		if w == nil {
+			p.team[i] = p.t.hire(p.job)
+		}
+	}
+}
+
+// present is how many are at work.
+func (p *pool) present() (n int) {
+	for _, w := range p.team {
+		if w != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // ready waits until all have said something: they are connected, or as good as.
@@ -190,6 +212,10 @@ func (p *pool) watch() {
 			continue
 		}
 		p.retire(i)
+		if p.mayEnd != "" && strings.Contains(w.why(), p.mayEnd) {
+			p.ended++
+			continue // its place is filled when what stopped it is over
+		}
 		if p.died++; p.died <= 3 {
 			p.t.find(kindExit, "worker %d ended by itself: %s", w.pid(), w.why())
 		}

@@ -82,7 +82,10 @@ func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 	for i, id := range ids {
 		cmds[i] = pipe.XAdd(ctx, &redis.XAddArgs{Stream: p.input, Values: []any{"data", payload(id, p.poison(id))}})
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, err := pipe.Exec(ctx) // each command has its own error as well
+	if c, ok := rdb.(*redis.ClusterClient); ok && err != nil {
+		c.ReloadState(ctx) // a pipeline to a node that died does not look for its successor
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, id := range ids {

@@ -38,6 +38,8 @@ type server struct {
 	args []string
 	env  []string
 	proc *process
+
+	sentinel string // the configuration, if that is what it is
 }
 
 // start starts a server on a port that is free. Later arguments win.
@@ -79,8 +81,12 @@ func freePort() (int, error) {
 
 // launch starts the process and waits until it answers.
 func (s *server) launch(ctx context.Context) error {
-	cmd := exec.Command(s.path, append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no"}, s.args...)...)
+	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
+		"--save", "", "--appendonly", "no", "--daemonize", "no"}, s.args...)
+	if s.sentinel != "" {
+		args = []string{s.sentinel, "--sentinel", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1"}
+	}
+	cmd := exec.Command(s.path, args...)
 	cmd.Env = append(os.Environ(), s.env...)
 	p, err := launch(cmd)
 	if err != nil {
@@ -154,10 +160,13 @@ func (s *server) restart(ctx context.Context) error {
 // client connects the harness itself, past all proxies. It is closed by whoever asked for it.
 func (s *server) client() *redis.Client { return clientOf(s.addr()) }
 
+// harness is the name of our own connections.
+const harness = "faults"
+
 func clientOf(addr string) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: addr, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second, ReadTimeout: 3 * time.Second,
-		ContextTimeoutEnabled: true, DisableIdentity: true,
+		ContextTimeoutEnabled: true, DisableIdentity: true, ClientName: harness,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 }

@@ -178,6 +178,13 @@ func (t *trial) dead() string {
 func (t *trial) open() {
 	t.prod = newProducer(t.in, t.job.Input, t.n, t.rate)
 	t.prog = &progress{in: t.in, out: t.out, output: t.job.Output, dead: t.dead(), produced: t.prod.done, seen: make([]uint16, t.n)}
+	t.prog.remains = func(came, produced int) bool {
+		if !t.surviving || came >= produced {
+			return came < produced
+		}
+		s, err := t.state() // what the server lost does not come
+		return err != nil || s != (groupState{})
+	}
 	t.following.Store(t.prog)
 	t.pool.job = t.job
 }
@@ -222,6 +229,13 @@ func (t *trial) whileProducing(from, to int, chaos func()) {
 	t.must(produced)
 }
 
+// watchFor follows the progress for a time in which the trial does nothing.
+func (t *trial) watchFor(d time.Duration) {
+	ctx, cancel := context.WithTimeout(t.ctx, d)
+	defer cancel()
+	t.prog.follow(ctx)
+}
+
 // every does something at random times while messages are produced.
 func (t *trial) every(least, most time.Duration, do func()) {
 	for sleep(t.over, least+t.upTo(most-least)) == nil {
@@ -264,7 +278,7 @@ type groupState struct{ unread, pending int64 }
 
 func (t *trial) state() (groupState, error) {
 	last, err := t.in.XRevRangeN(t.ctx, t.job.Input, "+", "-", 1).Result()
-	if err != nil || len(last) == 0 {
+	if err != nil {
 		return groupState{}, err
 	}
 	groups, err := t.in.XInfoGroups(t.ctx, t.job.Input).Result()
@@ -276,7 +290,7 @@ func (t *trial) state() (groupState, error) {
 			continue
 		}
 		s := groupState{pending: g.Pending}
-		if before(g.LastDeliveredID, last[0].ID) {
+		if len(last) > 0 && before(g.LastDeliveredID, last[0].ID) {
 			s.unread = 1
 		}
 		return s, nil
@@ -368,3 +382,32 @@ func (t *trial) counted() string {
 
 // upTo draws a time, d included.
 func (t *trial) upTo(d time.Duration) time.Duration { return time.Duration(t.rng.Int64N(int64(d) + 1)) }
+
+// sized is a number of faults by the form of the run, and by how much of it was asked for.
+func (t *trial) sized(short, long int) int {
+	if t.o.quick {
+		return (short + 7) / 8 // a trial of half the time, beside others and perhaps with the race detector
+	}
+	n, usual := short, orDefault(t.scenario.short, shortMessages)
+	if t.o.Long {
+		n, usual = long, orDefault(t.scenario.long, longMessages)
+	}
+	if t.n < usual {
+		n = max(1, n*t.n/(2*usual))
+	}
+	return n
+}
+
+// timed is a time by the form of the run.
+func (t *trial) timed(short, long time.Duration) time.Duration {
+	if t.o.Long {
+		return long
+	}
+	return short
+}
+
+// round waits inside of chaos, and reports whether there is time for another.
+func (t *trial) round(least, most time.Duration) bool {
+	t.pool.watch()
+	return sleep(t.over, least+t.upTo(most-least)) == nil
+}

@@ -1,0 +1,214 @@
+package faulttest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What happens where data is on disk, on replicas and on several nodes. The servers lose writes here that they had
+// acknowledged, as Redis does. What counts is what survived: all of it is delivered.
+var topologyScenarios = []Scenario{
+	{ID: "R6", What: "the AOF cut at a random byte, ×4: the server loses its last writes", short: 3200, run: cutAOF},
+	{ID: "R7", What: "the master dies, and its replica, 400 ms behind, takes over, ×2", short: 3200, run: laggingReplica},
+	{ID: "R8", What: "kill -9 of the master under three Sentinels, ×2 (long: ×3)", short: 4800, run: sentinelFailover},
+	{ID: "R9 moves", What: "8 moves of the slot between three Cluster nodes under load", short: 3200, run: slotMoves},
+	{ID: "R9 kill", What: "kill -9 of the Cluster node that has the slot; its replica takes over", short: 3200, run: clusterFailover},
+}
+
+// cutAOF is R6.
+func cutAOF(t *trial) {
+	s := t.server("--appendonly", "yes", "--appendfsync", "everysec")
+	t.surviving = true
+	const kind = "AOF cut"
+	t.needs[kind] = 4
+	t.usual(4, func() {
+		for range 4 {
+			if !t.round(700*time.Millisecond, t.timed(1200*time.Millisecond, 8*time.Second)) {
+				return
+			}
+			down := time.Now()
+			s.kill()
+			lost := t.truncate(s, 1+t.rng.Int64N(24<<10))
+			t.must(s.restart(t.ctx))
+			t.must(t.rewrite(s)) // a cut file may hold half a transaction, which a second load would replay
+			t.down(time.Since(down))
+			t.fault(kind, 1)
+			t.fault("KiB of AOF lost", int(lost>>10))
+			t.allow(4*t.job.InFlight + int(lost)/40) // an ack takes more than 40 bytes
+			t.recovers()
+		}
+	})
+}
+
+// truncate cuts the newest part of the AOF.
+func (t *trial) truncate(s *server, by int64) int64 {
+	files, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*.incr.aof"))
+	t.must(err)
+	var newest string
+	var size, n, most int64
+	for _, f := range files {
+		if _, err := fmt.Sscanf(strings.TrimPrefix(filepath.Base(f), "appendonly.aof."), "%d.", &n); err == nil && n > most {
+			most, newest = n, f
+		}
+	}
+	stat, err := os.Stat(newest)
+	t.must(err)
+	size = stat.Size()
+	by = min(by, size)
+	t.must(os.Truncate(newest, size-by))
+	return by
+}
+
+// rewrite has the server write its AOF anew, and waits until it has.
+func (t *trial) rewrite(s *server) error {
+	c := s.client()
+	defer c.Close()
+	if err := c.BgRewriteAOF(t.ctx).Err(); err != nil {
+		return err
+	}
+	t.until("the AOF is rewritten", func() bool {
+		info, err := c.Info(t.ctx, "persistence").Result()
+		return err == nil && strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0")
+	})
+	return nil
+}
+
+// laggingReplica is R7: everybody is led to the replica by the proxy, as by a changed DNS entry.
+func laggingReplica(t *trial) {
+	master := t.startServer("--repl-diskless-sync-delay", "0")
+	p := t.proxy(master.addr())
+	c := clientOf(strings.TrimPrefix(p.url(), "redis://"))
+	t.atEnd(func() { _ = c.Close() }) // ours, at the end
+	t.in, t.out, t.job.URL = c, c, p.url()
+	t.surviving = true
+	const kind = "failover to a replica that is behind"
+	t.needs[kind] = 2
+	t.usual(3, func() {
+		for range t.sized(2, 4) {
+			next := t.replica(master)
+			if !t.round(500*time.Millisecond, t.timed(time.Second, 8*time.Second)) {
+				return
+			}
+			t.prog.poll(t.ctx)
+			before := t.prog.count()
+			t.must(next.proc.pause())
+			t.pause(400 * time.Millisecond)
+			t.prog.poll(t.ctx)
+			rolledBack := t.prog.count() - before
+			down := time.Now()
+			master.kill()
+			t.must(next.proc.resume())
+			admin := next.client()
+			t.must(admin.Do(t.ctx, "replicaof", "no", "one").Err())
+			_ = admin.Close() // ours
+			p.set(func() { p.target = next.addr() })
+			p.cutAll()
+			t.down(time.Since(down))
+			t.fault(kind, 1)
+			t.fault("messages' work undone", rolledBack)
+			t.allow(rolledBack + 2*3*t.job.InFlight) // and what was in flight before and behind the pause
+			master = next
+			t.recovers()
+		}
+	})
+}
+
+// sentinelFailover is R8: the workers ask the Sentinels, by the URL that users give.
+func sentinelFailover(t *trial) {
+	a := t.startServer("--repl-diskless-sync-delay", "0")
+	b, c := t.replica(a), t.replica(a) // the second failover need not wait for the dead master to come back
+	group := t.sentinelsOf(a)
+	rdb := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: masterName, SentinelAddrs: group.addrs(), MaxRetries: -1, DialTimeout: time.Second,
+		DisableIdentity: true, ClientName: harness})
+	t.atEnd(func() { _ = rdb.Close() }) // ours, at the end
+	t.in, t.out, t.job.URL = rdb, rdb, group.url()
+	t.surviving = true
+	const kind = "failover by Sentinel"
+	rounds := t.sized(2, 3)
+	t.needs[kind] = rounds
+	var slowest time.Duration
+	t.usual(3, func() {
+		servers := map[string]*server{a.addr(): a, b.addr(): b, c.addr(): c}
+		for range rounds {
+			if !t.round(500*time.Millisecond, t.timed(time.Second, 5*time.Second)) {
+				return
+			}
+			old := group.master(t.ctx)
+			down := time.Now()
+			servers[old].kill()
+			t.until("the Sentinels have promoted the replica", func() bool {
+				now := group.master(t.ctx)
+				return now != "" && now != old && t.isMaster(servers[now])
+			})
+			t.down(time.Since(down))
+			t.fault(kind, 1)
+			t.allow(2 * 3 * t.job.InFlight)
+			t.recovers()
+			slowest = max(slowest, time.Since(down))
+			t.must(servers[old].restart(t.ctx)) // the Sentinels will make it a replica
+		}
+	})
+	t.note("running again at most %v after the master died", slowest.Round(10*time.Millisecond))
+	if slowest > 10*time.Second {
+		t.find(kindStall, "%v from the death of the master to the next message", slowest)
+	}
+}
+
+func (t *trial) isMaster(s *server) bool {
+	c := s.client()
+	defer c.Close()
+	info, err := c.Info(t.ctx, "replication").Result()
+	return err == nil && strings.Contains(info, "role:master")
+}
+
+// slotMoves is R9. Input, output and dead letters share a slot, and are for a moment on two nodes.
+func slotMoves(t *trial) {
+	c := t.cluster()
+	rdb := c.client()
+	t.in, t.out, t.job.URL = rdb, rdb, c.url()
+	const kind = "slot move"
+	t.needs[kind] = 8
+	t.usual(3, func() {
+		for range 8 {
+			if !t.round(t.timed(300*time.Millisecond, 3*time.Second), t.timed(600*time.Millisecond, 6*time.Second)) {
+				return
+			}
+			began := time.Now()
+			c.move((c.owner + 1 + t.rng.IntN(2)) % 3)
+			t.down(time.Since(began))
+			t.fault(kind, 1)
+			t.allow(3 * t.job.InFlight) // writes that were cut off by the move
+		}
+	})
+}
+
+// clusterFailover is the other half.
+func clusterFailover(t *trial) {
+	c := t.cluster()
+	i := c.add()
+	c.whole()
+	t.until("the new node knows its master", func() bool { return c.admin[i].ClusterReplicate(t.ctx, c.ids[c.owner]).Err() == nil })
+	t.synced(c.nodes[i])
+	rdb := c.client()
+	t.in, t.out, t.job.URL = rdb, rdb, c.url()
+	t.surviving = true
+	const kind = "kill -9 of the slot's node"
+	t.needs[kind] = 1
+	t.usual(3, func() {
+		if !t.round(time.Second, t.timed(2*time.Second, 20*time.Second)) {
+			return
+		}
+		down := time.Now()
+		c.nodes[c.owner].kill()
+		t.until("the replica has taken over", func() bool { return t.isMaster(c.nodes[i]) })
+		t.down(time.Since(down))
+		t.fault(kind, 1)
+		t.allow(2 * 3 * t.job.InFlight)
+		t.note("running again %v after the replica had taken over", t.recovers().Round(10*time.Millisecond))
+	})
+}
