@@ -6,26 +6,28 @@ import "time"
 type EventKind int
 
 const (
-	EventReconnecting   EventKind = iota + 1 // reads fail: Err says why, Wait how long until the next try
-	EventReconnected                         // reads work again
-	EventGroupRecreated                      // the group or the whole stream was gone and was made again at Position
-	EventReclaimed                           // IDs of consumers without a live lease were taken over
-	EventRecovered                           // IDs that were delivered to us in a lost reply, or to our name before, were taken
-	EventTrimmed                             // Count entries were trimmed or deleted while pending: they are lost
-	EventLeaseLost                           // IDs are somebody else's now; also given to OnLost
-	EventStaleAcks                           // Count acks found nothing pending: acked before, or the group is a new one
-	EventReaped                              // Count consumers of the past were deleted
-	EventRenewFailed                         // leases could not be renewed: Err says why
-	EventMoveFailed                          // the reader does not move scheduled entries, see GroupConfig.DelayedEvery: Err says why
-	EventRestored                            // IDs that somebody had dropped from the pending list, though we had them, are pending again
-	EventLateAcks                            // Count entries were somebody else's when they were settled: left alone
-	EventDropped                             // a writer dropped Count entries that a group had not read or not settled: they are lost
-	EventTrimFailed                          // a writer could not trim: Err says why. It will try again
+	EventReconnecting    EventKind = iota + 1 // reads fail: Err says why, Wait how long until the next try
+	EventReconnected                          // reads work again
+	EventGroupRecreated                       // the group or the whole stream was gone and was made again at Position
+	EventReclaimed                            // IDs of consumers without a live lease were taken over
+	EventRecovered                            // IDs that were delivered to us in a lost reply, or to our name before, were taken
+	EventTrimmed                              // Count entries were trimmed or deleted while pending: they are lost
+	EventLeaseLost                            // IDs are somebody else's now; also given to OnLost
+	EventStaleAcks                            // Count acks found nothing pending: acked before, or the group is a new one
+	EventReaped                               // Count consumers of the past were deleted
+	EventRenewFailed                          // leases could not be renewed: Err says why
+	EventMoveFailed                           // the reader does not move scheduled entries, see GroupConfig.DelayedEvery: Err says why
+	EventRestored                             // IDs that somebody had dropped from the pending list, though we had them, are pending again
+	EventLateAcks                             // Count entries were somebody else's when they were settled: left alone
+	EventStreamRecreated                      // the stream that a TailReader follows is another one: it goes on at its beginning
+	EventEvictable                            // the server may delete keys when its memory is full (maxmemory-policy), streams and all: Err says which
+	EventDropped                              // a writer dropped Count entries that a group had not read or not settled: they are lost
+	EventTrimFailed                           // a writer could not trim: Err says why. It will try again
 )
 
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
-	"restored", "late acks",
+	"restored", "late acks", "stream recreated", "stream may be evicted",
 	"dropped unread", "trimming failed"}
 
 func (k EventKind) String() string {

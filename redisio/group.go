@@ -247,6 +247,7 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	r.reclaim = time.Now() // dead consumers of the past first
 	r.token <- struct{}{}
 	r.health.kept(nil)
+	r.warnOfEviction(ctx)
 	r.keeping.Go(r.keep)
 	if r.cfg.DelayedEvery > 0 {
 		r.keeping.Go(r.moveScheduled)

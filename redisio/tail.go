@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,7 @@ type TailConfig struct {
 	Block    time.Duration // default 1 s, at most 2 s
 	MaxCount int           // cap of one reply; default 1000
 	Wait     time.Duration // how long Open keeps trying while Redis is not reachable; default one try
-	OnEvent  func(Event)   // EventReconnecting and EventReconnected
+	OnEvent  func(Event)   // EventReconnecting, EventReconnected, EventStreamRecreated
 }
 
 // Validate reports all mistakes at once, each as a *ConfigError.
@@ -43,7 +44,8 @@ func (c TailConfig) Validate() error {
 
 // TailReader follows a stream without a group: it sees every entry behind its start, whoever else
 // reads, and leaves no trace on the server. It remembers its position over reconnects, not over
-// restarts: keep Position for that.
+// restarts: keep Position for that. A stream that was deleted and made again with smaller IDs is followed from its beginning
+// (see EventStreamRecreated).
 type TailReader struct {
 	cfg     TailConfig
 	rdb     redis.UniversalClient
@@ -58,6 +60,8 @@ type TailReader struct {
 	asking    asking
 	fails     int
 	notBefore time.Time
+	idle      int  // rounds without entries
+	doubt     bool // the stream may be another one since
 
 	health health
 }
@@ -154,6 +158,7 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 		if gone := ended(ctx); gone != nil {
 			return gone
 		}
+		r.doubt = true
 		v := judge(err)
 		if v == lostGroup { // UNBLOCKED: the stream was deleted; a new one may come
 			v = later
@@ -191,7 +196,35 @@ func (r *TailReader) fill(ctx context.Context, count int, b *Batch) error {
 		if err != nil {
 			return err
 		}
-		r.last = id
+		r.last, r.idle = id, 0
+		return nil
+	}
+	if r.idle++; r.doubt || r.idle%idleRounds == 0 {
+		return r.compare(ctx)
+	}
+	return nil
+}
+
+// idleRounds is after how many reads without entries a tail looks whether the stream is still the one it knows.
+const idleRounds = 4
+
+// compare notices a stream that ends before our position: it is another one, whose entries would never reach us.
+func (r *TailReader) compare(ctx context.Context) error {
+	if r.last.IsZero() || r.last.Seq == math.MaxUint64 { // the latter is no entry's: a time to start at
+		return nil
+	}
+	info, err := r.reading.XInfoStream(ctx, r.cfg.Key).Result()
+	if v := judge(err); v == lostGroup || v == permanent { // nothing there yet, or no right to ask
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.doubt = false
+	top, err := ParseID(info.LastGeneratedID)
+	if err == nil && top.less(r.last) {
+		r.last = ID{}
+		r.emit(Event{Kind: EventStreamRecreated, Position: r.last.String()})
 	}
 	return nil
 }

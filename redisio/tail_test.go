@@ -123,3 +123,41 @@ func TestRange(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A stream that was made again with smaller IDs went quiet.
+func TestTailOfRecreatedStream(t *testing.T) {
+	s := redistest.Shared(t)
+	rdb, key := s.Client(t), redistest.Key(t)
+	recreated := make(chan Event, 10)
+	addAt := func(id string) {
+		t.Helper()
+		if err := rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"n", "1"}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addAt("100-0")
+	r := openTail(t, rdb, TailConfig{Key: key, OnEvent: func(e Event) {
+		if e.Kind == EventStreamRecreated {
+			recreated <- e
+		}
+	}})
+	read(t, r, 1)
+	rdb.Del(ctx(t), key)
+	addAt("5-0")
+	addAt("6-0")
+	if got := ids(read(t, r, 2)); !slices.Equal(got, []string{"5-0", "6-0"}) || len(recreated) != 1 {
+		t.Fatalf("got %v, events %d", got, len(recreated))
+	}
+	addAt("7-0")
+	if got := ids(read(t, r, 1)); got[0] != "7-0" || len(recreated) != 1 {
+		t.Fatalf("got %v, events %d", got, len(recreated))
+	}
+	// A time to come is no position of another stream.
+	future := openTail(t, rdb, TailConfig{Key: key, Start: StartTime(time.UnixMilli(50)), OnEvent: func(e Event) { t.Errorf("%+v", e) }})
+	for range 3 * idleRounds {
+		var b Batch
+		if err := future.fill(ctx(t), 10, &b); err != nil || len(b.Entries) > 0 {
+			t.Fatal(err, b.Entries)
+		}
+	}
+}

@@ -44,6 +44,9 @@ func write(l *zerolog.Logger, ev redisio.Event) {
 	if ev.Position != "" {
 		line = line.Str("position", ev.Position)
 	}
+	if ev.StreamGone {
+		line = line.Bool("stream_gone", true) // what nobody had read is lost
+	}
 	if ev.Err != nil {
 		line = line.Err(ev.Err)
 	}

@@ -60,6 +60,12 @@ type StreamConfig[T any] struct {
 	// every 5 s. The default is 1 s; negative means never.
 	DelayedEvery time.Duration
 
+	// OnLostGroup says what to do when the group, or the stream, was deleted. The default is to make it again where it was.
+	OnLostGroup redisio.LostGroup
+	// ReapAfter is when other consumers of the group that have nothing pending and did nothing are deleted. The default is an
+	// hour; negative means never.
+	ReapAfter time.Duration
+
 	// AtMostOnce reads without acknowledgements, which is cheaper for the server: what has been read is gone, however
 	// the work on it ends, and there are no dead letters.
 	AtMostOnce bool
@@ -127,6 +133,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 		group: redisio.GroupConfig{
 			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
 			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait, OnEvent: safely(c.OnEvent),
+			OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter,
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -266,5 +267,21 @@ func TestStreamWaitsForRedis(t *testing.T) {
 	drain(t, src)
 	if diff := cmp.Diff([]string{"hello"}, in.values()); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}
+
+// Who would rather look than have the group made again gets to know.
+func TestStreamFailsOnALostGroup(t *testing.T) {
+	s := newStand(t)
+	var in inbox[string]
+	cfg := config[string](s)
+	cfg.OnLostGroup = redisio.LostGroupFail
+	s.fill(t, 1)
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
+	soon(t, "read", func() bool { return in.count() == 1 })
+	s.rdb.XGroupDestroy(t.Context(), s.key, cfg.Group)
+	err := r.Wait()
+	if lost := (*redisio.GroupLostError)(nil); !errors.As(err, &lost) {
+		t.Fatalf("got %v, want a GroupLostError", err)
 	}
 }

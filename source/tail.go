@@ -63,8 +63,11 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 	}
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("tail", func() flow.Reader[T] {
-		r, err := redisio.NewTailReader(rdb, rc)
-		return &tailReader[T]{r: r, err: err, entries: entries[T]{format: format}}
+		t := &tailReader[T]{entries: entries[T]{format: format}}
+		rc := rc
+		rc.OnEvent = t.events.tell(rc.OnEvent)
+		t.r, t.err = redisio.NewTailReader(rdb, rc)
+		return t
 	}, append(base, opts...)...)
 }
 
@@ -73,12 +76,14 @@ type tailReader[T any] struct {
 	r       *redisio.TailReader
 	err     error // of the configuration
 	entries entries[T]
+	events  events
 }
 
 func (t *tailReader[T]) Open(ctx context.Context) error {
 	if t.err != nil {
 		return flow.Permanent(t.err)
 	}
+	t.events.log(ctx)
 	return final(ctx, t.r.Open(ctx))
 }
 

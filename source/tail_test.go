@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -119,4 +120,28 @@ func TestTailConfigMistakes(t *testing.T) {
 		Codec: redisio.String(), Format: redisio.Native(redisio.String())}
 	err := flow.New("bad", flow.To(source.Tail(nil, bad), (&inbox[string]{}).sink())).Validate()
 	wantFields(t, err, "tail", "rdb", "Key", "Block", "Count", "Wait", "Format", "MaxBytes")
+}
+
+// A stream that was made again is followed, and the graph's log says so.
+func TestTailLogsARecreatedStream(t *testing.T) {
+	s := newStand(t)
+	put := func(id, v string) {
+		t.Helper()
+		if err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"data", v}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("100-0", "old")
+	var in inbox[string]
+	var log lockedBuffer
+	r := start(t, flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: s.key, Start: redisio.StartBeginning(), Block: 20 * time.Millisecond}),
+		in.sink()), flow.Log(zerolog.New(&log)))
+	soon(t, "the old one", func() bool { return in.count() == 1 })
+	s.rdb.Del(t.Context(), s.key)
+	put("5-0", "new")
+	soon(t, "the new one", func() bool { return in.count() == 2 })
+	drain(t, r)
+	if !strings.Contains(log.String(), "stream: stream recreated") {
+		t.Errorf("the log says nothing:\n%s", log.String())
+	}
 }
