@@ -14,6 +14,8 @@
 //   - A [TailReader] follows a stream without a group, a [RangeReader] reads a piece of it.
 //   - A [Writer] appends. Each entry has a [Result] of its own: its ID, or an error that says whether
 //     it was not written ([ErrNotWritten]) or nobody knows ([ErrUnknownOutcome]).
+//   - A [Scheduler] keeps entries for later, and movers write them when they are due; a [Ticker] writes an entry
+//     at certain times, once for all processes; a [DedupeStore] remembers what is done.
 //   - A [Codec] turns a value into bytes, a [Format] turns it into the fields of an entry.
 //
 // # What is promised

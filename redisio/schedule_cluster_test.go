@@ -1,0 +1,66 @@
+package redisio
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// TestScheduleOnCluster runs everything of this file's family on a cluster of one node, which is as strict about slots as any.
+func TestScheduleOnCluster(t *testing.T) {
+	srv := redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"))
+	node := srv.Client(t)
+	if err := node.ClusterAddSlotsRange(ctx(t), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the cluster is up", func() bool { return node.Set(ctx(t), "up", "1", 0).Err() == nil })
+	_, port, err := net.SplitHostPort(srv.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{
+		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			return []redis.ClusterSlot{{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{Addr: "127.0.0.1:" + port}}}}, nil
+		},
+	})
+	t.Cleanup(func() { _ = rdb.Close() })
+	for _, key := range []string{"plain", "{tag}:a", "odd {x} y"} {
+		s := newScheduler(t, rdb, ScheduleConfig{Key: key})
+		want := node.ClusterKeySlot(ctx(t), key).Val()
+		for _, k := range s.Keys() {
+			if slot := node.ClusterKeySlot(ctx(t), k).Val(); slot != want {
+				t.Errorf("%q is in slot %d, its stream in %d", k, slot, want)
+			}
+		}
+		schedule(t, s, past("a"), future("b"))
+		r, _ := open(t, rdb, GroupConfig{Key: key, DelayedEvery: 20 * time.Millisecond})
+		read(t, r, 1)
+		if n, err := s.Cancel(ctx(t), "b"); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		if list, err := s.List(ctx(t), 0, 9); len(list) != 0 || err != nil {
+			t.Error(list, err)
+		}
+	}
+	d := newDedupe(t, rdb, DedupeConfig{Prefix: "seen"})
+	keys, tokens := []string{"a", "b", "c"}, []string{"1\na", "1\nb", "1\nc"}
+	for range 2 {
+		if busy, err := d.Claim(ctx(t), keys, tokens); err != nil || busy[0]+busy[1]+busy[2] != 0 {
+			t.Error(busy, err)
+		}
+	}
+	if err := d.Done(ctx(t), keys, tokens); err != nil {
+		t.Error(err)
+	}
+	if err := d.Release(ctx(t), keys, tokens); err != nil {
+		t.Error(err)
+	}
+	if got := claimed(t, d, "b", "2\nx"); got != "done" {
+		t.Error(got)
+	}
+}
