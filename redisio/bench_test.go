@@ -189,6 +189,8 @@ func BenchmarkWriteOptions(b *testing.B) {
 	}{
 		{"plain", WriterConfig{}, false},
 		{"MaxLen", WriterConfig{MaxLen: 100_000}, false},
+		{"MaxLen/unread", WriterConfig{MaxLen: 100_000}, false},
+		{"DropUnread", WriterConfig{MaxLen: 100_000, DropUnread: true}, false},
 		{"HardCap", WriterConfig{HardCap: 1e9}, false},
 		{"once", WriterConfig{DedupeWindow: time.Minute}, false},
 		{"once/script", WriterConfig{DedupeWindow: time.Minute}, true},
@@ -197,6 +199,9 @@ func BenchmarkWriteOptions(b *testing.B) {
 			rdb := redistest.Shared(b).Client(b)
 			o.cfg.Key, o.cfg.Depth = redistest.Key(b), benchDepth
 			b.Cleanup(func() { rdb.Del(context.Background(), o.cfg.Key, onceKey(o.cfg.Key)) })
+			if o.name == "MaxLen/unread" || o.cfg.DropUnread {
+				grouped(b, rdb, o.cfg.Key, "g")
+			}
 			w := openWriter(b, rdb, o.cfg)
 			w.idmp = w.idmp && !o.script
 			payload := make([]byte, 100)

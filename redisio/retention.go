@@ -49,17 +49,9 @@ func (e *StreamFullError) Is(target error) bool {
 //
 // What is dropped without loss goes first and exactly, so that all that is dropped then is lost, and counted by the trimming
 // itself. Of entries that were read but are pending, the pending lists keep the ids.
-const scriptRetain = `
+const scriptRetain = luaLess + `
 local k, maxlen, minid, maxage, drop, how = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == 'drop', ARGV[5]
 local cap, capdrop = tonumber(ARGV[7]), ARGV[8] == 'drop'
-local function less(a, b)
-  local am, as = a:match('^(%d+)-(%d+)$')
-  local bm, bs = b:match('^(%d+)-(%d+)$')
-  if #am ~= #bm then return #am < #bm end
-  if am ~= bm then return am < bm end
-  if #as ~= #bs then return #as < #bs end
-  return as < bs
-end
 local function behind(id)
   local ms, seq = id:match('^(%d+)-(%d+)$')
   if #seq > 15 then return id end
@@ -321,7 +313,7 @@ func (w *Writer) probeAcked(ctx context.Context) (bool, error) {
 	pipe.Do(ctx, "xtrim", key, "maxlen", "=", 0, "acked")
 	left := pipe.XRange(ctx, key, "-", "+")
 	pipe.Del(ctx, key)
-	if _, err := pipe.Exec(ctx); err != nil && (!isServerSaid(err) || judge(err) != permanent) {
+	if _, err := pipe.Exec(ctx); err != nil && !isFull(err) && (!isServerSaid(err) || judge(err) != permanent) {
 		return false, fmt.Errorf("redisio: probe: %w", err)
 	}
 	got := left.Val()

@@ -341,3 +341,23 @@ func TestWriteOutOfMemory(t *testing.T) {
 		})
 	}
 }
+
+// A full server is no reason not to start: consumers may be about to make room.
+func TestWriterOpensOnAFullServer(t *testing.T) {
+	s := redistest.Start(t)
+	rdb := s.Client(t)
+	if err := rdb.ConfigSet(ctx(t), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	w := openWriter(t, rdb, WriterConfig{Key: "k", DedupeWindow: time.Minute, MaxLen: 10, HardCap: 20})
+	r := make([]Result, 1)
+	if err := w.Write(ctx(t), named(0, 1), r); !errors.Is(err, ErrBackpressure) || !errors.Is(err, ErrNotWritten) {
+		t.Errorf("got %v", err)
+	}
+	rdb.ConfigSet(ctx(t), "maxmemory", "0")
+	for _, twice := range []bool{false, true} {
+		if err := w.Write(ctx(t), named(0, 1), r); err != nil || r[0].Duplicate != twice {
+			t.Errorf("got %+v, %v", r[0], err)
+		}
+	}
+}

@@ -243,13 +243,22 @@ func (w *Writer) probeOnce(ctx context.Context) (bool, error) {
 	key := w.probeKey()
 	pipe := w.out.Pipeline()
 	write := func() *redis.Cmd { return pipe.Do(ctx, "xadd", key, "idmp", "p", "i", "*", "f", "v") }
+	known := pipe.Do(ctx, "xcfgset", key, "idmp-duration", 60)
 	ready := pipe.Eval(ctx, scriptIDMP, []string{key}, 60, 1000)
 	one, two := write(), write()
 	length := pipe.XLen(ctx, key)
 	pipe.Del(ctx, key)
-	if _, err := pipe.Exec(ctx); err != nil && (!isServerSaid(err) || judge(err) != permanent) {
+	_, execErr := pipe.Exec(ctx)
+	err := errors.Join(ready.Err(), one.Err(), two.Err())
+	switch {
+	case execErr != nil && !isServerSaid(execErr):
+		return false, fmt.Errorf("redisio: probe: %w", execErr)
+	case redis.HasErrorPrefix(known.Err(), "unknown command"):
+		return false, nil
+	case isFull(ready.Err()):
+		return true, nil // it can't be tried now
+	case err != nil && judge(err) != permanent:
 		return false, fmt.Errorf("redisio: probe: %w", err)
 	}
-	ok := errors.Join(ready.Err(), one.Err(), two.Err()) == nil
-	return ok && one.Val() == two.Val() && length.Val() == 1, nil
+	return err == nil && one.Val() == two.Val() && length.Val() == 1, nil
 }
