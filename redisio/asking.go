@@ -1,5 +1,7 @@
 package redisio
 
+import "errors"
+
 // firstAsk is how many entries are asked for while nothing is known of their size.
 const firstAsk = 16
 
@@ -9,10 +11,14 @@ const firstAsk = 16
 type asking struct {
 	size float64 // bytes per entry: up at once, down slowly, for the bound is on memory
 	most int     // entries; 0: not asked yet
+	few  int     // entries at most, after a reply that could not be read; 0: no such bound
 }
 
 // count is how many entries to ask for, at least one.
 func (a *asking) count(count int, maxBytes int64) int {
+	if a.few > 0 {
+		count = min(count, a.few)
+	}
 	if maxBytes <= 0 {
 		return count
 	}
@@ -34,9 +40,21 @@ func (a *asking) learn(b *Batch) {
 	if n == 0 {
 		return
 	}
+	if a.few *= 2; a.few > 1<<20 {
+		a.few = 0
+	}
 	size := float64(b.Bytes) / float64(n)
 	a.size = max(1, size, 0.9*a.size+0.1*size)
 	if a.most > 0 && a.most < 1<<20 && n >= a.most {
 		a.most *= 8
+	}
+}
+
+// failed takes note of an error for a reply of up to count entries. One that was too large, or not as it should be, is asked
+// for in halves: the same question would have the same answer.
+func (a *asking) failed(count int, err error) {
+	var bad *ReplyError
+	if errors.As(err, &bad) {
+		a.few = max(1, count/2)
 	}
 }

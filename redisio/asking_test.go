@@ -2,6 +2,7 @@ package redisio
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -81,5 +82,28 @@ func silent(dials *int) func(context.Context, string, string) (net.Conn, error) 
 		*dials++
 		<-ctx.Done()
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: context.Cause(ctx)}
+	}
+}
+
+// A reply that cannot be read is not asked for again as it was.
+func TestAskingHalvesWhatFailed(t *testing.T) {
+	var a asking
+	n := a.count(1000, 0)
+	for _, want := range []int{500, 250, 125} {
+		a.failed(n, fmt.Errorf("read: %w", &ReplyError{Problem: "bigger than 1 GiB"}))
+		if n = a.count(1000, 0); n != want {
+			t.Fatalf("asked for %d, want %d", n, want)
+		}
+	}
+	a.failed(n, net.ErrClosed) // says nothing about the size
+	for _, want := range []int{250, 500, 1000} {
+		a.learn(&Batch{Entries: make([]Entry, n)})
+		if n = a.count(1000, 0); n != want {
+			t.Fatalf("asked for %d, want %d", n, want)
+		}
+	}
+	a.failed(1, &ReplyError{})
+	if n = a.count(1000, 0); n != 1 {
+		t.Fatalf("asked for %d, want 1", n)
 	}
 }

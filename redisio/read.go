@@ -29,7 +29,6 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 	r.health.begin()
 	defer r.health.end()
 	count = min(count, r.cfg.MaxCount)
-	count = r.asking.count(count, maxBytes)
 	for {
 		if !sleep(ctx, r.stop, time.Until(r.notBefore)) || r.state.Load() == readerClosed {
 			if err := ended(ctx); err != nil {
@@ -37,7 +36,9 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 			}
 			return ErrClosed
 		}
-		err := r.fill(ctx, count, b)
+		n := r.asking.count(count, maxBytes)
+		err := r.fill(ctx, n, b)
+		r.asking.failed(n, err)
 		if err == nil || ctx.Err() == nil {
 			r.health.tell(err)
 		}

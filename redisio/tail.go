@@ -132,7 +132,6 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 	r.health.begin()
 	defer r.health.end()
 	count = min(count, r.cfg.MaxCount)
-	count = r.asking.count(count, maxBytes)
 	for {
 		if !sleep(ctx, r.stop, time.Until(r.notBefore)) || r.state.Load() == readerClosed {
 			if err := ended(ctx); err != nil {
@@ -140,7 +139,9 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 			}
 			return ErrClosed
 		}
-		err := r.fill(ctx, count, b)
+		n := r.asking.count(count, maxBytes)
+		err := r.fill(ctx, n, b)
+		r.asking.failed(n, err)
 		if err == nil || ctx.Err() == nil {
 			r.health.tell(err)
 		}
