@@ -333,7 +333,7 @@ func TestReplayLostReply(t *testing.T) {
 	dead := key + ":dead"
 	for _, retries := range []int{-1, 3} {
 		p := newProxy(t, s.Addr())
-		cut := redis.NewClient(&redis.Options{Addr: p.l.Addr().String(), DisableIdentity: true, MaxRetries: retries})
+		cut := redis.NewClient(&redis.Options{Addr: p.Addr(), DisableIdentity: true, MaxRetries: retries})
 		defer cut.Close()
 		for i := range 50 {
 			bury(t, rdb, dead, []string{"data", fmt.Sprint(i)}, DeadReason{Key: key})
