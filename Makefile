@@ -3,10 +3,10 @@
 GO ?= go
 FUZZTIME ?= 10s
 
-.PHONY: help setup test lint fuzz examples bench compat check
+.PHONY: help setup test lint fuzz examples bench compat faults faults-long check
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: ## install what the tests need (redis-server, from Debian's packages)
 	@.ci/setup
@@ -28,9 +28,15 @@ examples: ## run every example end to end
 bench: ## run the benchmarks beside hand-written code (see bench/)
 	$(GO) run ./bench/cmd/bench
 
+faults: setup ## hurt workers, servers and the network, and count every message (see bench/cmd/faults)
+	$(GO) run ./bench/cmd/faults
+
+faults-long: setup ## the same with 100,000 messages each, more than an hour; writes bench/RELIABILITY.md
+	$(GO) run ./bench/cmd/faults -long -o bench/RELIABILITY.md
+
 compat: setup ## check what is promised on all servers there are, and write bench/COMPATIBILITY.md
 	COMPAT_SERVERS="$${COMPAT_SERVERS-$$(.ci/servers)}" COMPAT_TABLE=$(CURDIR)/bench/COMPATIBILITY.md \
 		$(GO) test -count=1 -timeout 8m -run '^TestContract$$' ./redisio/contract
 	@cat bench/COMPATIBILITY.md
 
-check: lint test fuzz examples ## everything CI runs
+check: lint test fuzz examples faults ## everything CI runs

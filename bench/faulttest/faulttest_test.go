@@ -17,6 +17,15 @@ func TestMutants(t *testing.T) {
 	}
 }
 
+// TestCrashes is P4: it is short enough to be run whole.
+func TestCrashes(t *testing.T) {
+	r := RunCrashes(t.Context(), Options{Seed: 1})
+	t.Logf("%s: lost %d, duplicated %d (%d), took %v", r.Faults, r.Lost, r.Duplicated, r.Allowed, r.Took)
+	for _, f := range r.Findings {
+		t.Errorf("%s: %s", f.Kind, f.Text)
+	}
+}
+
 // TestScenarios runs some in a very short form. `make faults` runs all.
 func TestScenarios(t *testing.T) {
 	for _, id := range []string{"R1", "R2", "R10 destroy"} {

@@ -3,6 +3,7 @@ package faulttest
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // leftBehind finds entries that are pending for a worker that ended in order: it said that it was done with them, or
@@ -25,4 +26,11 @@ func (t *trial) pendingFor(w *worker) (n int64) {
 		}
 	}
 	return n
+}
+
+// untilBusy waits until a worker has its hands full, or there is too little to do.
+func (t *trial) untilBusy(w *worker) {
+	for began := time.Now(); t.pendingFor(w) == 0 && time.Since(began) < time.Second; {
+		t.pause(3 * time.Millisecond)
+	}
 }

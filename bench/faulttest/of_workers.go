@@ -58,9 +58,7 @@ func drains(t *trial) {
 		t.every(t.timed(20*time.Millisecond, 200*time.Millisecond), t.timed(80*time.Millisecond, 600*time.Millisecond), func() {
 			i := t.victim()
 			w := t.pool.team[i]
-			for began := time.Now(); t.pendingFor(w) == 0 && time.Since(began) < time.Second; { // it has its hands full
-				t.pause(3 * time.Millisecond)
-			}
+			t.untilBusy(w)
 			slowest = max(slowest, t.pool.dismiss(i, t.job.Drain))
 			t.leftBehind(w)
 			t.pool.team[i] = t.hire(t.pool.job)

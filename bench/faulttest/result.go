@@ -186,6 +186,9 @@ func (t *trial) checkLetters(l *ledger) {
 // result gathers everything.
 func (t *trial) result() Result {
 	for kind, n := range t.needs {
+		if t.skipped != "" {
+			break
+		}
 		if did := t.did(kind); did < n {
 			t.find(kindVoid, "%d× %s: at least %d are needed to prove anything", did, kind, n)
 		}
@@ -207,7 +210,7 @@ func (t *trial) result() Result {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r.Findings, r.Notes = t.findings, t.notes
+	r.Findings, r.Notes, r.Skipped = t.findings, t.notes, t.skipped
 	return r
 }
 

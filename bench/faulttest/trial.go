@@ -52,6 +52,7 @@ type trial struct {
 	findings []Finding
 	sum      tally
 	notes    []string
+	skipped  string
 }
 
 // abort is the panic by which a trial that cannot go on ends.
@@ -397,6 +398,9 @@ func (t *trial) sized(short, long int) int {
 	}
 	return n
 }
+
+// skip says why a trial cannot be run here. That is not a pass.
+func (t *trial) skip(format string, args ...any) { t.skipped = fmt.Sprintf(format, args...) }
 
 // timed is a time by the form of the run.
 func (t *trial) timed(short, long time.Duration) time.Duration {

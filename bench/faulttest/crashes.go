@@ -1,0 +1,201 @@
+package faulttest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// crashSteps are all points at which something of a message may be done and the next thing not: in the process, and on
+// either side of each request that it makes.
+func crashSteps() (steps []string) {
+	for _, kind := range []string{"read", "reclaim", "take", "renew", "write", "ack", "give back", "dead letter", "leave"} {
+		for _, at := range []string{"before the request", "request sent", "reply received"} {
+			steps = append(steps, kind+": "+at)
+		}
+	}
+	for _, kind := range []string{"decode", "handle", "encode"} {
+		steps = append(steps, kind+": before", kind+": after")
+	}
+	return steps
+}
+
+// The messages of a crash: plain ones, one that is rejected, and one that fails until it is given up.
+const (
+	crashMessages = 24
+	crashHits     = 3
+	crashRejected = 5
+	crashFailing  = 11
+)
+
+// RunCrashes is P4: it is exhaustive, not random. At each step a worker kills itself when it gets there for the first time,
+// its successor when it gets there for the second, and so on. Then one that does not finishes.
+func RunCrashes(ctx context.Context, o Options) Result {
+	const atOnce = 6
+	began := time.Now()
+	steps := crashSteps()
+	sum := Result{ID: "P4", What: "a worker kills itself at each step of read, decode, handle, write, ack and the rest, and its successors at the same", Seed: o.Seed,
+		Order: -1, Messages: len(steps) * crashMessages}
+	t, err := newTrial(ctx, &Scenario{ID: "P4"}, o)
+	if err != nil {
+		sum.Findings = []Finding{{kindAborted, err.Error()}}
+		return sum
+	}
+	t.scenario.run = func(t *trial) {
+		t.server()
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		turn := make(chan struct{}, atOnce)
+		for i, step := range steps {
+			turn <- struct{}{}
+			all.Go(func() {
+				defer func() { <-turn }()
+				c := &crashTrial{t: t, step: step, job: t.job}
+				c.job.Input, c.job.Output = fmt.Sprintf("{step%d}:in", i), fmt.Sprintf("{step%d}:out", i)
+				err := c.run(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				sum.Lost, sum.Duplicated, sum.Allowed = sum.Lost+c.lost, sum.Duplicated+c.duplicated, sum.Allowed+c.crashes*c.job.InFlight
+				t.fault("crash", c.crashes)
+				if err != nil && ctx.Err() == nil {
+					t.find(c.kind, "%s: %v", step, err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	r := t.run()
+	sum.Findings, sum.Notes = r.Findings, []string{fmt.Sprintf("%d steps, %d crashes at each", len(steps), crashHits)}
+	sum.Faults, sum.Took = r.Faults, time.Since(began)
+	return sum
+}
+
+// crashTrial is one step.
+type crashTrial struct {
+	t    *trial
+	step string
+	job  job
+	kind string // of the finding, if there is one
+
+	crashes, lost, duplicated int
+}
+
+func (c *crashTrial) run(ctx context.Context) error {
+	c.kind = kindAborted
+	c.job.Lease, c.job.Block, c.job.InFlight, c.job.Workers = 400*time.Millisecond, 50*time.Millisecond, 8, 2
+	c.job.Work, c.job.MaxDeliveries, c.job.NackAfter = 150*time.Millisecond, 12, 20*time.Millisecond
+	for id := range crashMessages {
+		poison := map[int]string{crashRejected: poisonReject, crashFailing: poisonError}[id]
+		if err := c.t.in.XAdd(ctx, &redis.XAddArgs{Stream: c.job.Input, Values: []any{"data", payload(id, poison)}}).Err(); err != nil {
+			return err
+		}
+	}
+	// One that dies with entries in its hands, so that there is something to take over at the steps of that.
+	if crashed, err := c.life(ctx, crash{"handle: after", 1}); err != nil || !crashed {
+		return fmt.Errorf("the first worker did not crash: %w", err)
+	}
+	for hit := 1; hit <= crashHits; hit++ {
+		crashed, err := c.life(ctx, crash{c.step, hit})
+		if err != nil {
+			return err
+		}
+		if crashed {
+			c.crashes++
+		} else if hit == 1 { // there may be no second time in one life
+			c.kind = kindVoid
+			return fmt.Errorf("no worker got there")
+		}
+	}
+	if _, err := c.life(ctx, crash{"none", 1}); err != nil {
+		return err
+	}
+	return c.count(ctx)
+}
+
+// life is that of one worker: it crashes, or ends in order when nothing is left to do.
+func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err error) {
+	j := c.job
+	j.Crash = at
+	w, err := hire(j)
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		w.kill()
+		<-w.heard
+	}()
+	for deadline := time.Now().Add(20 * time.Second); !w.ended(); {
+		if time.Now().After(deadline) {
+			c.kind = kindStall
+			return false, fmt.Errorf("not done after 20 s with the crash at %q, hit %d: %s", at.Step, at.Hit, w.out.text())
+		}
+		if c.settled(ctx) {
+			if err := w.terminate(); err != nil {
+				return false, err
+			}
+			if !w.within(10 * time.Second) {
+				c.kind = kindDrain
+				return false, fmt.Errorf("it did not end within 10 s of SIGTERM")
+			}
+		}
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+	<-w.heard
+	if last := w.last(); last.Last {
+		if last.Err != "" {
+			c.kind = kindExit
+			return false, fmt.Errorf("a worker ended by itself: %s", last.Err)
+		}
+		return false, nil
+	}
+	return strings.Contains(w.cmd.ProcessState.String(), "killed"), nil
+}
+
+func (c *crashTrial) settled(ctx context.Context) bool {
+	groups, err := c.t.in.XInfoGroups(ctx, c.job.Input).Result()
+	return err == nil && len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == crashMessages
+}
+
+// count reads what came of the messages.
+func (c *crashTrial) count(ctx context.Context) error {
+	var out, dead [crashMessages]int
+	if _, err := scan(ctx, c.t.in, c.job.Output, "", func(id int, _ *redis.XMessage) { out[id]++ }); err != nil {
+		return err
+	}
+	if _, err := scan(ctx, c.t.in, c.job.Input+":dead", "", func(id int, _ *redis.XMessage) { dead[id]++ }); err != nil {
+		return err
+	}
+	var lost, wrong []int
+	for id := range crashMessages {
+		poison := id == crashRejected || id == crashFailing
+		switch {
+		case out[id]+dead[id] == 0:
+			lost = append(lost, id)
+		case poison && (dead[id] != 1 || out[id] > 0), !poison && dead[id] > 0:
+			wrong = append(wrong, id)
+		}
+		c.duplicated += max(0, out[id]-1)
+	}
+	c.lost = len(lost)
+	switch most := (c.crashes + 1) * c.job.InFlight; {
+	case len(lost) > 0:
+		c.kind = kindLost
+		return fmt.Errorf("lost %v", lost)
+	case len(wrong) > 0:
+		c.kind = kindDead
+		return fmt.Errorf("in the dead letters not once, or without cause: %v", wrong)
+	case c.duplicated > most:
+		c.kind = kindDuplicated
+		return fmt.Errorf("%d duplicates, and the crashes explain %d", c.duplicated, most)
+	case !c.settled(ctx):
+		c.kind = kindPending
+		return fmt.Errorf("something is pending")
+	}
+	return nil
+}
