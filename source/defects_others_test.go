@@ -72,7 +72,7 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 // that makes no sense is an error, whichever option it is given for.
 func TestO3_NoOptionIsIgnored(t *testing.T) {
 	meant := map[string]bool{ // negative values that have a meaning, which their doc tells
-		"GroupConfig.ReapAfter": true, "StreamConfig.MaxDeliveries": true,
+		"GroupConfig.ReapAfter": true, "StreamConfig.ReapAfter": true, "StreamConfig.MaxDeliveries": true,
 		"GroupConfig.DelayedEvery": true, "StreamConfig.DelayedEvery": true,
 	}
 	try(t, meant, redisio.GroupConfig{Key: "k", Group: "g"}, redisio.GroupConfig.Validate)
