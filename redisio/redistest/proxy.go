@@ -96,7 +96,8 @@ func (c ProxyCounts) Total() (n int) {
 
 // ProxyOptions configure a proxy.
 type ProxyOptions struct {
-	// OnCut is told of each cut and the request it hit, which is valid until it returns. It must not call the proxy.
+	// OnCut is told of each cut and the request it hit, which is valid until it returns, one at a time. It must not call
+	// the proxy.
 	OnCut func(how Cut, request []byte)
 }
 
@@ -246,14 +247,14 @@ func (p *Proxy) Counts() ProxyCounts {
 // fate decides what becomes of a request.
 func (p *Proxy) fate(request []byte) (Cut, bool) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.counts.Requests++
 	how, cut := p.draw(request)
 	if cut {
 		p.counts.Cuts[how]++
-	}
-	p.mu.Unlock()
-	if cut && p.onCut != nil {
-		p.onCut(how, request)
+		if p.onCut != nil {
+			p.onCut(how, request)
+		}
 	}
 	return how, cut
 }

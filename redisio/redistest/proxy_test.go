@@ -42,7 +42,7 @@ func TestProxyCuts(t *testing.T) {
 			first := pipe.Incr(t.Context(), key)
 			second := pipe.Incr(t.Context(), key)
 			_, err := pipe.Exec(t.Context())
-			if err == nil || second.Err() == nil || (first.Val() == 1) != (how == redistest.CutHalfReply) {
+			if err == nil || second.Err() == nil || (how == redistest.CutHalfReply && first.Val() != 1) {
 				t.Fatalf("the client saw %v, %v, %v", first.Err(), second.Err(), err)
 			}
 			for deadline := time.Now().Add(10 * time.Second); ; { // the server acts some time after the cut

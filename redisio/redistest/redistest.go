@@ -12,9 +12,12 @@ package redistest
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -27,44 +30,72 @@ import (
 
 // Server is a redis-server process for tests.
 type Server struct {
-	s *server.Server
+	s      *server.Server
+	tls    *tls.Config // nil: it speaks plainly
+	socket string      // "" or its unix socket
 }
 
+// Process is a server's process, for harnesses without a testing.TB: Kill, Restart, Pause, Resume, Stop.
+type Process = server.Server
+
 // Option configures a server.
-type Option func(*server.Options)
+type Option func(*config) error
+
+type config struct {
+	server.Options
+	tls    *tls.Config
+	socket string // in the folder
+}
 
 // Args passes arguments to redis-server, as Args("--appendonly", "yes").
 func Args(args ...string) Option {
-	return func(o *server.Options) { o.Args = append(o.Args, args...) }
+	return func(c *config) error { c.Args = append(c.Args, args...); return nil }
+}
+
+// UnixSocket has the server listen at a unix socket as well, see [Server.Socket].
+func UnixSocket() Option {
+	return func(c *config) error {
+		c.socket = "redis.sock"
+		c.Args = append(c.Args, "--unixsocket", c.socket, "--unixsocketperm", "700")
+		return nil
+	}
 }
 
 // Start starts a private server, for tests that hurt it. It ends with the test.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	s, err := start(opts...)
+	s, err := New(context.Background(), opts...)
+	return started(t, s, err)
+}
+
+// started fails the test after err, and has what was started end with the test.
+func started[C io.Closer](t testing.TB, c C, err error) C {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = s.s.Resume() // a stopped process can be killed as well, but says nothing before
-		if err := s.s.Stop(); err != nil {
-			t.Errorf("stop redis-server: %v", err)
+		if err := c.Close(); err != nil {
+			t.Errorf("redistest: stop a server: %v", err)
 		}
 	})
-	return s
+	return c
 }
 
-func start(opts ...Option) (*Server, error) {
-	var o server.Options
+// New starts a private server. Close ends it.
+func New(ctx context.Context, opts ...Option) (*Server, error) {
+	var c config
 	for _, opt := range opts {
-		opt(&o)
+		if err := opt(&c); err != nil {
+			return nil, fmt.Errorf("redistest: %w", err)
+		}
 	}
-	o.Path = os.Getenv("REDISTEST_SERVER")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	c.Path = os.Getenv("REDISTEST_SERVER")
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	s, err := server.Start(ctx, o)
-	if errors.Is(err, server.ErrNotFound) && o.Path != "" {
-		return nil, fmt.Errorf("redistest: REDISTEST_SERVER=%s is no program", o.Path)
+	s, err := server.Start(ctx, c.Options)
+	if errors.Is(err, server.ErrNotFound) && c.Path != "" {
+		return nil, fmt.Errorf("redistest: REDISTEST_SERVER=%s is no program", c.Path)
 	}
 	if errors.Is(err, server.ErrNotFound) {
 		return nil, errors.New("redistest: redis-server is not on PATH; `make test` installs it, or put Redis 7.0 or newer there")
@@ -72,7 +103,17 @@ func start(opts ...Option) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redistest: %w", err)
 	}
-	return &Server{s}, nil
+	srv := &Server{s: s, tls: c.tls}
+	if c.socket != "" {
+		srv.socket = filepath.Join(s.Dir(), c.socket)
+	}
+	return srv, nil
+}
+
+// Close kills the server and removes its folder.
+func (s *Server) Close() error {
+	_ = s.s.Resume() // it may not run; a stopped process is killed as well
+	return s.s.Stop()
 }
 
 var shared struct {
@@ -87,7 +128,7 @@ func Shared(t testing.TB) *Server {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.s == nil {
-		s, err := start()
+		s, err := New(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,15 +169,35 @@ func Main(m *testing.M, checks ...func() error) int {
 func Key(t testing.TB) string { return strings.ReplaceAll(t.Name(), "/", ":") + ":" + rand.Text()[:8] }
 
 // URL returns the URL to connect to.
-func (s *Server) URL() string { return s.s.URL() }
+func (s *Server) URL() string {
+	if s.tls != nil {
+		return "rediss://" + s.Addr()
+	}
+	return s.s.URL()
+}
 
 // Addr returns host:port.
 func (s *Server) Addr() string { return s.s.Addr() }
 
+// Socket returns the path of the socket that [UnixSocket] asks for.
+func (s *Server) Socket() string { return s.socket }
+
+// Process returns its process, to kill, pause and restart it without a testing.TB.
+func (s *Server) Process() *Process { return s.s }
+
+// Options returns options for clients, to be changed by the caller.
+func (s *Server) Options() *redis.Options {
+	return &redis.Options{Addr: s.Addr(), TLSConfig: s.tls.Clone()}
+}
+
 // Client returns a client that is closed when the test ends.
 func (s *Server) Client(t testing.TB) *redis.Client {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	return closed(t, redis.NewClient(s.Options()))
+}
+
+// closed has a client closed when the test ends.
+func closed[C io.Closer](t testing.TB, rdb C) C {
 	t.Cleanup(func() { _ = rdb.Close() }) // the test may have closed it
 	return rdb
 }

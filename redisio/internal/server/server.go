@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -21,16 +22,30 @@ var ErrNotFound = errors.New("redis-server is not on PATH")
 
 // Options configure a server.
 type Options struct {
-	Path string   // the program; "" is redis-server on PATH
-	Args []string // more arguments, as "--maxmemory", "100mb"; later ones win
+	Path  string            // the program; "" is redis-server on PATH
+	Args  []string          // more arguments, as "--maxmemory", "100mb"; later ones win
+	Files map[string]string // files in its folder, where it runs: arguments name them without a path
+	Kind  Kind
+	TLS   bool // the port speaks TLS; Args and Files give the certificates
 }
+
+// Kind is what a server is.
+type Kind int
+
+// The kinds of servers.
+const (
+	Alone    Kind = iota
+	Cluster       // a node of a cluster
+	Sentinel      // Files has sentinel.conf, which it rewrites
+)
 
 // Server is one redis-server process.
 type Server struct {
 	path string
 	dir  string
 	port int
-	args []string
+	bus  int // of a node of a cluster
+	o    Options
 
 	mu   sync.Mutex // guards proc; never held while waiting
 	proc *process
@@ -54,10 +69,20 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{path: path, dir: dir, args: o.Args}
+	s := &Server{path: path, dir: dir, o: o}
+	for name, text := range o.Files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
 	for range 10 {
 		if s.port, err = freePort(); err != nil {
 			break
+		}
+		if o.Kind == Cluster {
+			if s.bus, err = freePort(); err != nil {
+				break
+			}
 		}
 		if err = s.launch(ctx); err == nil {
 			return s, nil
@@ -80,9 +105,7 @@ func freePort() (int, error) {
 }
 
 func (s *Server) launch(ctx context.Context) error {
-	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no"}, s.args...)
-	p := &process{cmd: exec.Command(s.path, args...), out: &tail{ready: make(chan struct{})}, done: make(chan struct{})}
+	p := &process{cmd: exec.Command(s.path, s.args()...), out: &tail{ready: make(chan struct{})}, done: make(chan struct{})}
 	p.cmd.Dir = s.dir
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	dieWithParent(p.cmd)
@@ -113,6 +136,27 @@ func (s *Server) launch(ctx context.Context) error {
 	<-p.done
 	return err
 }
+
+func (s *Server) args() []string {
+	port := strconv.Itoa(s.port)
+	if s.o.Kind == Sentinel {
+		return append([]string{"sentinel.conf", "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no"}, s.o.Args...)
+	}
+	args := []string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}
+	if s.o.TLS {
+		args = append(args, "--port", "0", "--tls-port", port)
+	}
+	if s.o.Kind == Cluster {
+		args = append(args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(s.bus))
+	}
+	return append(args, s.o.Args...)
+}
+
+// Dir returns its folder.
+func (s *Server) Dir() string { return s.dir }
+
+// Bus returns the port at which the nodes of a cluster talk.
+func (s *Server) Bus() int { return s.bus }
 
 // Addr returns host:port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
@@ -178,7 +222,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
-	if !t.said && bytes.Contains(t.buf, []byte("Ready to accept connections")) {
+	if !t.said && (bytes.Contains(t.buf, []byte("Ready to accept connections")) || bytes.Contains(t.buf, []byte("Sentinel ID is"))) {
 		t.said = true
 		close(t.ready)
 	}
