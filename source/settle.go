@@ -28,6 +28,7 @@ type settler struct {
 	delays  []time.Duration     // of the nacks
 	seqs    []uint64            // of the nacks
 	done    map[uint64]struct{} // nacked by a Commit that failed
+	late    []string            // somebody else's by now
 }
 
 // Commit acknowledges what is done, gives back what is not, and moves what is hopeless to the dead letters.
@@ -57,6 +58,9 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 		s.note(s.seqs[:n])
 	}
 	err := errors.Join(errs...)
+	if err == nil {
+		s.r.Late(s.late)
+	}
 	s.reset(err == nil)
 	if redisio.IsPermanent(err) {
 		return flow.Permanent(err)
@@ -68,6 +72,10 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 func (s *settler) sort(settled []flow.Settlement) {
 	for i := range settled {
 		st := &settled[i]
+		if st.Lost { // also if the entry has come to this reader again: then that delivery is settled by itself
+			s.late = append(s.late, st.Meta.ID)
+			continue
+		}
 		switch st.Outcome {
 		case flow.Acked, flow.Dropped:
 			s.acks = append(s.acks, st.Meta.ID)
@@ -106,6 +114,8 @@ func (s *settler) reset(all bool) {
 	clear(s.acks)
 	clear(s.letters)
 	clear(s.nacks)
+	clear(s.late)
+	s.late = s.late[:0]
 	s.acks, s.letters = s.acks[:0], s.letters[:0]
 	s.nacks, s.delays, s.seqs = s.nacks[:0], s.delays[:0], s.seqs[:0]
 	if all {

@@ -72,6 +72,9 @@ type StreamConfig[T any] struct {
 	// Wait is how long to keep trying while Redis is not reachable at the start. By default the graph stops with the error
 	// of the first try. Once it has started the source reconnects for as long as it takes.
 	Wait time.Duration
+	// ReadyWithin is how long Redis may have failed to answer before flow's Running.Ready says that the graph is not ready.
+	// The default is 30 s; choose it above a third of the lease, and above what a failover takes.
+	ReadyWithin time.Duration
 	// OnEvent is told what the reader noticed: reconnects, lost leases, entries taken over. It must not block.
 	OnEvent func(redisio.Event)
 }
@@ -125,6 +128,7 @@ type streamPlan struct {
 	group         redisio.GroupConfig
 	deadKey       string
 	maxDeliveries int
+	readyWithin   time.Duration
 	wrong         mistakes
 }
 
@@ -142,6 +146,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	}
 	p.wrong.of(p.group.Validate(), map[string]string{"MaxCount": "Count"})
 	p.wrong.both(c.Codec != nil, c.Format != nil)
+	p.readyWithin = p.wrong.readyWithin(c.ReadyWithin)
 	if p.group.MaxCount <= 0 {
 		p.group.MaxCount = defaultCount
 	}

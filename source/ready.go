@@ -1,0 +1,33 @@
+package source
+
+import "time"
+
+// defaultReadyWithin is above what a failover of Redis takes as a rule, and above the pauses between the round trips of a
+// reader with the default lease.
+const defaultReadyWithin = 30 * time.Second
+
+func (m *mistakes) readyWithin(d time.Duration) time.Duration {
+	if d < 0 {
+		m.add("ReadyWithin", "is negative", "leave it 0 for 30s")
+	}
+	if d == 0 {
+		d = defaultReadyWithin
+	}
+	return d
+}
+
+// Ready tells a readiness probe whether Redis answers (see flow.Prober).
+func (s *streamReader[T]) Ready() error {
+	if !s.open.Load() {
+		return nil // the graph knows that
+	}
+	return s.r.Ready(s.plan.readyWithin)
+}
+
+// Ready is as that of Stream.
+func (t *tailReader[T]) Ready() error {
+	if t.r == nil {
+		return nil
+	}
+	return t.r.Ready(defaultReadyWithin)
+}

@@ -1,0 +1,25 @@
+package source_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// A Redis that hangs takes the graph out of service, and one that answers again puts it back.
+func TestStreamReady(t *testing.T) {
+	s := newPrivateStand(t)
+	cfg := config[string](s)
+	cfg.ReadyWithin = 300 * time.Millisecond
+	cfg.Lease = 300 * time.Millisecond // so that one that is not read makes round trips as well
+	r := start(t, flow.To(source.Stream(s.rdb, cfg), new(inbox[string]).sink()))
+	soon(t, "ready", func() bool { return r.Ready() == nil })
+	s.Pause(t)
+	soon(t, "not ready", func() bool { return errors.Is(r.Ready(), flow.ErrNotReady) })
+	s.Resume(t)
+	soon(t, "ready again", func() bool { return r.Ready() == nil })
+	drain(t, r)
+}
