@@ -42,6 +42,7 @@ type progress struct {
 	out, in      redis.UniversalClient
 	output, dead string
 	produced     func() int
+	age          func(id int) time.Duration
 	remains      func(came, produced int) bool // whether there is work
 
 	mu       sync.Mutex
@@ -52,6 +53,7 @@ type progress struct {
 	deadAt   string
 	since    time.Time // of the last progress, or since there was nothing to do
 	longest  time.Duration
+	slowest  time.Duration // from a message's being written to its coming out
 }
 
 const pollEvery = 25 * time.Millisecond
@@ -82,6 +84,7 @@ func (p *progress) poll(ctx context.Context) {
 		if p.total++; id >= 0 && id < len(p.seen) {
 			if p.seen[id]++; p.seen[id] == 1 {
 				p.distinct++
+				p.slowest = max(p.slowest, p.age(id))
 			}
 		}
 	}

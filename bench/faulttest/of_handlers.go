@@ -14,7 +14,7 @@ func slowHandlers(t *trial) {
 	t.server()
 	t.job.Lease, t.job.Unordered = time.Second, true
 	t.job.Slow = chance{0.02, 3 * t.job.Lease}
-	t.job.Workers = 16
+	t.job.Workers *= 2
 	t.usual(3, nil)
 	t.fault("ms per slow call", int(t.job.Slow.For.Milliseconds()))
 	if n := t.pool.events()["reclaimed"]; n > 0 {

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // What the server refuses or drops, and what is slow.
@@ -211,13 +212,13 @@ func slowSink(t *trial) {
 	other := t.startServer()
 	t.out = t.clientFor(other)
 	p := t.proxy(other.addr())
-	t.job.OutputURL = p.url()
+	t.job.OutputURL = p.URL()
 	t.job.InFlight, t.job.Work, t.job.Workers = 1024, 0, 1
 	t.ordered = true
 	t.rate = 20_000
 	t.open()
 	t.must(t.prod.produce(t.ctx, 0, t.n))
-	p.set(func() { p.rate = 32 << 10 })
+	p.Shape(redistest.Traffic{Bandwidth: 32 << 10})
 	t.pool.staff(1)
 	t.pool.ready()
 	t.prog.restart()
@@ -226,7 +227,7 @@ func slowSink(t *trial) {
 	if came := t.prog.came(); came >= t.n {
 		t.find(kindVoid, "all %d messages came while the sink was slow", came)
 	}
-	p.set(func() { p.rate = 0 })
+	p.Shape(redistest.Traffic{})
 	t.settle()
 	if most := t.pool.busiest(); most.InFlight > t.job.InFlight {
 		t.find(kindPromise, "%d entries in flight, and the credits are %d", most.InFlight, t.job.InFlight)

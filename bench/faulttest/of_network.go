@@ -3,6 +3,8 @@ package faulttest
 import (
 	"strings"
 	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // What happens to the connections between the workers and the server.
@@ -17,18 +19,18 @@ func cutConnections(t *trial) {
 	s := t.server()
 	p := t.proxy(s.addr())
 	share := 0.02
-	if t.job.URL = p.url(); !t.o.Long {
+	if t.job.URL = p.URL(); !t.o.Long {
 		share = 0.06 // there are few requests in six seconds
 	}
-	p.set(func() { p.share = share })
-	for _, how := range cuts {
-		t.needs[how] = t.sized(5, 100)
+	p.CutRandomly(t.o.Seed, share)
+	for how := redistest.CutRequest; how <= redistest.CutHalfReply; how++ {
+		t.needs[how.String()] = t.sized(5, 100)
 	}
 	for _, kind := range []string{"read", "write", "ack"} {
 		t.needs["cut of "+kind] = t.sized(3, 50)
 	}
 	t.load(4, nil)
-	p.set(func() { p.share = 0 })
+	p.CutRandomly(t.o.Seed, 0)
 	t.down(500 * time.Millisecond) // a reader cut several times in a row waits longer each time
 	t.settle()
 	p.count(t)
@@ -43,8 +45,8 @@ func slowNetwork(t *trial) {
 	if t.o.quick {
 		delay = time.Millisecond // the hand-written workers take a message at a time
 	}
-	p.set(func() { p.delay, p.rate = delay, 256<<10 })
-	t.job.URL = p.url()
+	p.Shape(redistest.Traffic{Latency: delay, Bandwidth: 256 << 10})
+	t.job.URL = p.URL()
 	t.ordered = true
 	t.job.InFlight, t.job.Work = 512, 0
 	t.usual(1, nil)

@@ -82,9 +82,9 @@ func (t *trial) rewrite(s *server) error {
 func laggingReplica(t *trial) {
 	master := t.startServer("--repl-diskless-sync-delay", "0")
 	p := t.proxy(master.addr())
-	c := clientOf(strings.TrimPrefix(p.url(), "redis://"))
+	c := clientOf(p.Addr())
 	t.atEnd(func() { _ = c.Close() }) // ours, at the end
-	t.in, t.out, t.job.URL = c, c, p.url()
+	t.in, t.out, t.job.URL = c, c, p.URL()
 	t.surviving = true
 	const kind = "failover to a replica that is behind"
 	t.needs[kind] = 2
@@ -106,8 +106,8 @@ func laggingReplica(t *trial) {
 			admin := next.client()
 			t.must(admin.Do(t.ctx, "replicaof", "no", "one").Err())
 			_ = admin.Close() // ours
-			p.set(func() { p.target = next.addr() })
-			p.cutAll()
+			p.Redirect(next.addr())
+			p.CutAll()
 			t.down(time.Since(down))
 			t.fault(kind, 1)
 			t.fault("messages' work undone", rolledBack)

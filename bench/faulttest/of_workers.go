@@ -1,14 +1,22 @@
 package faulttest
 
-import "time"
+import (
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
 
 // What happens to the workers.
 var workerScenarios = []Scenario{
 	{ID: "R1", What: "kill -9 of a random one of 4 workers every 100 ms", run: killWorkers},
 	{ID: "R4", What: "a worker stopped for three leases and let go on, a zombie", run: zombies},
-	{ID: "R20", LongOnly: true, What: "a soak: kills, cut connections and zombies at the same time, beside one worker that nothing happens to", longRate: 500,
-		run: soak},
 	{ID: "R17", What: "SIGTERM of a random worker under load, another takes its place", run: drains},
+}
+
+// What takes long comes last.
+var soakScenarios = []Scenario{
+	{ID: "R20", LongOnly: true, What: "a soak: kills, cut connections and zombies at the same time, beside one worker that nothing happens to", shortRate: 500, longRate: 500, soaks: true,
+		run: soak},
 }
 
 // killWorkers is R1.
@@ -55,7 +63,7 @@ func drains(t *trial) {
 	t.job.Work = 50 * time.Millisecond
 	var slowest time.Duration
 	t.usual(4, func() {
-		t.every(t.timed(20*time.Millisecond, 200*time.Millisecond), t.timed(80*time.Millisecond, 600*time.Millisecond), func() {
+		t.every(t.timed(20*time.Millisecond, 50*time.Millisecond), t.timed(80*time.Millisecond, 300*time.Millisecond), func() {
 			i := t.victim()
 			w := t.pool.team[i]
 			t.untilBusy(w)
@@ -72,9 +80,10 @@ func drains(t *trial) {
 func soak(t *trial) {
 	s := t.server()
 	p := t.proxy(s.addr())
-	p.set(func() { p.share = 0.005 })
-	t.job.URL = p.url()
-	t.needs["kill -9 of a worker"], t.needs["zombie"], t.needs[cutReply] = 10, 3, 10
+	p.CutRandomly(t.o.Seed, 0.005)
+	t.job.URL = p.URL()
+	minutes := t.n / t.rate / 60
+	t.needs["kill -9 of a worker"], t.needs["zombie"], t.needs[redistest.CutReply.String()] = 1+10*minutes, 1+2*minutes, 1+10*minutes
 	zombie, files := time.Now(), 0
 	t.usual(4, func() {
 		t.every(time.Second, 3*time.Second, func() {
@@ -98,7 +107,7 @@ func soak(t *trial) {
 				t.find(kindLeak, "worker %d: %d open files, after %d at first", t.pool.team[0].pid(), n, files)
 			}
 		})
-		p.set(func() { p.share = 0 })
+		p.CutRandomly(t.o.Seed, 0)
 		p.count(t)
 	})
 }

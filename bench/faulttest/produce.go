@@ -19,16 +19,17 @@ type producer struct {
 
 	mu      sync.Mutex
 	rdb     redis.UniversalClient
-	acked   []bool   // the server said that it has it
-	tries   []uint16 // how many copies it may have
-	written int      // how many are acked
-	entry   []string // their entry ids
+	acked   []bool      // the server said that it has it
+	tries   []uint16    // how many copies it may have
+	since   []time.Time // when that was first
+	written int         // how many are acked
+	entry   []string    // their entry ids
 	retries int
 }
 
 func newProducer(rdb redis.UniversalClient, input string, n, rate int) *producer {
 	return &producer{rdb: rdb, input: input, n: n, rate: rate, poison: func(int) string { return "" },
-		acked: make([]bool, n), tries: make([]uint16, n), entry: make([]string, n)}
+		acked: make([]bool, n), tries: make([]uint16, n), entry: make([]string, n), since: make([]time.Time, n)}
 }
 
 // poisoned makes a share of the messages poisonous, by the seed.
@@ -97,7 +98,7 @@ func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 		}
 		p.entry[id] = cmds[i].Val()
 		if !p.acked[id] {
-			p.acked[id] = true
+			p.acked[id], p.since[id] = true, time.Now()
 			p.written++
 		}
 	}
@@ -124,6 +125,16 @@ func (p *producer) done() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.written
+}
+
+// age is how long ago a message was written.
+func (p *producer) age(id int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.acked[id] {
+		return 0
+	}
+	return time.Since(p.since[id])
 }
 
 // copies is how many entries may carry a message, as far as the producer knows.

@@ -204,6 +204,9 @@ func (t *trial) result() Result {
 			t.find(kindStall, "%v without progress, and %v are explained", r.Stall.Round(time.Millisecond), r.StallMost.Round(time.Millisecond))
 		}
 	}
+	if t.prog != nil {
+		t.note("the slowest message took %v", t.prog.slowest.Round(10*time.Millisecond))
+	}
 	if most := t.pool.busiest(); most.Goroutines > 0 {
 		t.note("workers: at most %d goroutines, %d MiB, %d entries in flight; they noticed %s", most.Goroutines, most.Resident>>20, most.InFlight,
 			orNothing(describe(t.pool.events())))

@@ -14,8 +14,9 @@ type Scenario struct {
 	What     string // is done
 	LongOnly bool
 
-	short, long         int // messages; 0 is the default
-	shortRate, longRate int // a second; 0 is the default
+	short, long         int  // messages; 0 is the default
+	shortRate, longRate int  // a second; 0 is the default
+	soaks               bool // as long as Options.Soak says
 	run                 func(*trial)
 	whole               func(context.Context, Options) Result // instead of one trial
 }
@@ -34,6 +35,8 @@ func (s *Scenario) messages(o Options) int {
 	switch {
 	case o.Messages > 0:
 		return o.Messages
+	case s.soaks:
+		return max(1000, int(o.Soak.Seconds())*s.rate(o))
 	case o.Long:
 		return orDefault(s.long, longMessages)
 	case o.quick:

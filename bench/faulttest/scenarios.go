@@ -4,7 +4,7 @@ import "slices"
 
 // Scenarios are all there are, in the order in which they are run.
 func Scenarios() []Scenario {
-	return slices.Concat(workerScenarios, networkScenarios, serverScenarios, topologyScenarios, groupScenarios, handlerScenarios, limitScenarios, proofs())
+	return slices.Concat(workerScenarios, networkScenarios, serverScenarios, topologyScenarios, groupScenarios, handlerScenarios, limitScenarios, proofs(), soakScenarios)
 }
 
 // proofs are about the harness, and about what only a crash at a chosen step shows.

@@ -76,6 +76,9 @@ func newTrial(ctx context.Context, s *Scenario, o Options) (*trial, error) {
 		needs: make(map[string]int), faults: make(map[string]int), excused: make(map[int]bool)}
 	t.job = job{Input: "{faults}:in", Output: "{faults}:out", Group: "work", Lease: 1500 * time.Millisecond, Block: 100 * time.Millisecond,
 		Drain: 5 * time.Second, InFlight: 64, Workers: 8, Work: 20 * time.Millisecond, Seed: o.Seed, Variant: o.Variant}
+	if o.Long { // five times as many messages a second
+		t.job.InFlight, t.job.Workers = 256, 32
+	}
 	t.pool = &pool{t: t}
 	return t, nil
 }
@@ -178,7 +181,7 @@ func (t *trial) dead() string {
 // open makes the producer and the progress, and the group, so that nothing waits for the first worker.
 func (t *trial) open() {
 	t.prod = newProducer(t.in, t.job.Input, t.n, t.rate)
-	t.prog = &progress{in: t.in, out: t.out, output: t.job.Output, dead: t.dead(), produced: t.prod.done, seen: make([]uint16, t.n)}
+	t.prog = &progress{in: t.in, out: t.out, output: t.job.Output, dead: t.dead(), produced: t.prod.done, age: t.prod.age, seen: make([]uint16, t.n)}
 	t.prog.remains = func(came, produced int) bool {
 		if !t.surviving || came >= produced {
 			return came < produced
