@@ -62,15 +62,13 @@ func derive(rdb redis.UniversalClient, p purpose) client {
 		o.PoolTimeout = 0
 		o.MaxRetries = -1
 		o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
-		if !p.retries {
-			// A cluster client repeats a command after a broken connection as if it had been redirected.
-			o.MaxRedirects = -1
-		} else if o.MaxRedirects == 0 {
+		if !p.retries || o.MaxRedirects == 0 {
+			// A cluster client repeats a command after a broken connection as if it had been redirected: see nodes.
 			o.MaxRedirects = -1
 		}
 		o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
 		o.ReadTimeout, o.WriteTimeout = timeout(o.ReadTimeout, p), orOff(o.WriteTimeout)
-		cc := redis.NewClusterClient(&o)
+		cc := newCluster(&o, o.MaxRedirects < 0)
 		return client{UniversalClient: cc, cluster: cc, derived: true}
 	}
 	return client{UniversalClient: rdb}

@@ -145,9 +145,12 @@ func judge(err error) verdict {
 // slot that moved) passes.
 func IsPermanent(err error) bool { return judge(err) == permanent }
 
-func groupExists(err error) bool  { return redis.HasErrorPrefix(err, "BUSYGROUP") }
-func isFull(err error) bool       { return redis.HasErrorPrefix(err, "OOM") }
-func isWrongType(err error) bool  { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+func groupExists(err error) bool { return redis.HasErrorPrefix(err, "BUSYGROUP") }
+func isFull(err error) bool      { return redis.HasErrorPrefix(err, "OOM") }
+func isWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+func isUnblocked(err error) bool {
+	return redis.HasErrorPrefix(err, "UNBLOCKED the stream key") || redis.HasErrorPrefix(err, "-UNBLOCKED the stream key")
+}
 func crossSlot(err error) bool    { return redis.HasErrorPrefix(err, "CROSSSLOT") }
 func refusedKeys(err error) bool  { return judge(err) == lostGroup }
 func isServerSaid(err error) bool { var a redis.Error; return errors.As(err, &a) }

@@ -229,13 +229,15 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	}
 	r.reading = derive(r.rdb, purpose{conns: 2, readTimeout: r.cfg.Block + replyMargin})
 	r.control = derive(r.rdb, purpose{conns: 4, retries: true})
-	r.wire = newWire(r.rdb, r.cfg.Key, r.cfg.Block)
-	err := waitFor(ctx, r.cfg.Wait, func() error { return r.create(ctx, r.reading, r.cfg.Start.String()) })
-	if err == nil {
-		var at ID
-		at, err = r.position(ctx, r.reading)
+	r.wire = newWire(r.reading, r.cfg.Key, r.cfg.Block)
+	err := waitFor(ctx, r.cfg.Wait, func() error {
+		if err := r.create(ctx, r.reading, r.cfg.Start.String()); err != nil {
+			return err
+		}
+		at, err := r.position(ctx, r.reading)
 		r.last.set(at)
-	}
+		return err
+	})
 	if err != nil {
 		closeErr := errors.Join(r.reading.close(), r.control.close())
 		r.state.Store(readerNew)

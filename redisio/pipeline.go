@@ -74,6 +74,7 @@ type chunk struct {
 	sent  []*redis.StringCmd // the same
 	index []int              // which entry each carries
 	parts []part             // what goes to each key, unless the writer is plain
+	spent bool               // the commands can't be used again
 }
 
 // fieldValue is a field as the argument that carries its value: a pointer in an interface does not
@@ -105,6 +106,7 @@ func (w *Writer) xadd(c *chunk, e *Outgoing, index int, producer string) {
 	args[0], args[1] = "xadd", w.key
 	if e.Key != "" {
 		args[1] = e.Key
+		c.spent = w.out.cluster != nil // the command remembers the slot of its first key
 	}
 	at := 2
 	if producer != "" {
@@ -171,5 +173,9 @@ func (c *chunk) clear() {
 	}
 	clear(c.queue) // extra commands are not used again
 	clear(c.parts)
+	if c.spent {
+		clear(c.cmds)
+		c.cmds, c.spent = c.cmds[:0], false
+	}
 	c.queue, c.sent, c.index, c.parts = c.queue[:0], c.sent[:0], c.index[:0], c.parts[:0]
 }

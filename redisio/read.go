@@ -170,6 +170,9 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 		r.distrust()
 		return gone
 	}
+	if isUnblocked(err) { // the stream was deleted, or has gone to another node with its slot: the next read tells
+		return nil
+	}
 	v := judge(err)
 	if v == lostGroup {
 		if err = r.heal(ctx); err == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,9 +22,10 @@ import (
 
 // wire is one such connection. One goroutine at a time may use it; close may come from another.
 type wire struct {
-	rdb     redis.UniversalClient // the caller's
-	key     string                // which node of a cluster
-	timeout time.Duration         // how long a reply may take: BLOCK and a margin
+	c       client        // derived: whose options it has
+	key     string        // which node of a cluster
+	at      redirect      // another node of the cluster, that it was sent on to
+	timeout time.Duration // how long a reply may take: BLOCK and a margin
 	block   time.Duration
 
 	mu     sync.Mutex // guards conn and owner against close; never held over I/O
@@ -36,28 +38,47 @@ type wire struct {
 	spare []byte // a buffer no batch refers to
 }
 
-// newWire returns nil if options of rdb are not to be had.
-func newWire(rdb redis.UniversalClient, key string, block time.Duration) *wire {
-	switch rdb.(type) {
-	case *redis.Client, *redis.ClusterClient:
-		return &wire{rdb: rdb, key: key, timeout: block + replyMargin, block: block}
+// newWire returns nil if options of c are not to be had.
+func newWire(c client, key string, block time.Duration) *wire {
+	if !c.derived {
+		return nil
 	}
-	return nil
+	return &wire{c: c, key: key, timeout: block + replyMargin, block: block}
 }
 
 // connect has go-redis make a connection and takes it.
 func (w *wire) connect(ctx context.Context) error {
-	var o redis.Options
-	switch c := w.rdb.(type) {
+	o, err := w.options(ctx)
+	if err != nil {
+		return err
+	}
+	if err = w.dial(ctx, o); err != nil {
+		w.at = redirect{} // whoever sent us there may be wrong
+		w.c.redirected()
+	}
+	return err
+}
+
+// options are those for the node to connect to.
+func (w *wire) options(ctx context.Context) (redis.Options, error) {
+	switch c := w.c.UniversalClient.(type) {
 	case *redis.Client:
-		o = *c.Options()
+		return *c.Options(), nil
 	case *redis.ClusterClient:
 		node, err := c.MasterForKey(ctx, w.key)
 		if err != nil {
-			return err
+			return redis.Options{}, err
 		}
-		o = *node.Options()
+		o := *node.Options()
+		if w.at.addr != "" {
+			o.Addr, o.NodeAddress = w.at.addr, ""
+		}
+		return o, nil
 	}
+	return redis.Options{}, fmt.Errorf("redisio: a %T has no options", w.c.UniversalClient)
+}
+
+func (w *wire) dial(ctx context.Context, o redis.Options) error {
 	singleConn(&o)
 	var conn net.Conn
 	dial := o.Dialer
@@ -66,7 +87,7 @@ func (w *wire) connect(ctx context.Context) error {
 		conn = c
 		return c, err
 	}
-	if o.ReadTimeout <= 0 {
+	if o.ReadTimeout <= 0 || o.ReadTimeout > w.timeout {
 		o.ReadTimeout = replyMargin // a server that hangs must not make us hang, whatever the caller's clients do
 	}
 	owner := redis.NewClient(&o)
@@ -142,30 +163,53 @@ func (w *wire) current() net.Conn {
 	return w.conn
 }
 
-// do sends one command and returns the reply, which is never written to again. After an error the
-// connection is gone, and with it perhaps a reply.
+// do sends one command and returns the reply, which is never written to again; in a cluster, where redirects lead.
+// After an error the connection is gone, and with it perhaps a reply.
 func (w *wire) do(ctx context.Context, args []any) ([]byte, error) {
+	for n := 0; ; n++ {
+		raw, from, err := w.once(ctx, args)
+		if err != nil || n == maxRedirects || len(raw) == 0 || raw[0] != '-' {
+			return raw, err
+		}
+		to, ok := redirectOf(strings.TrimSpace(string(raw[1:])), from)
+		if !ok || w.c.cluster == nil {
+			return raw, nil
+		}
+		w.drop()
+		w.at = to
+		w.c.redirected()
+	}
+}
+
+// once sends one command to one node, and tells which.
+func (w *wire) once(ctx context.Context, args []any) (raw []byte, from string, err error) {
 	conn := w.current()
 	if conn == nil {
 		if err := w.connect(ctx); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		conn = w.current()
 	}
 	if conn == nil {
-		return nil, ErrClosed
+		return nil, "", ErrClosed
 	}
-	raw, err := w.exchange(ctx, conn, args)
-	if err != nil {
+	from = conn.RemoteAddr().String()
+	if raw, err = w.exchange(ctx, conn, args); err != nil {
 		w.drop()
-		return nil, fmt.Errorf("redisio: command %v: %w", args[0], err)
+		w.at = redirect{}
+		w.c.redirected()
+		return nil, from, fmt.Errorf("redisio: command %v: %w", args[0], err)
 	}
-	return raw, nil
+	return raw, from, nil
 }
 
 func (w *wire) exchange(ctx context.Context, conn net.Conn, args []any) ([]byte, error) {
 	var err error
-	if w.out, err = appendCommand(w.out[:0], args); err != nil {
+	w.out = w.out[:0]
+	if w.at.ask { // each time: the slot moves, or has moved to the node
+		w.out = append(w.out, sayAsking...)
+	}
+	if w.out, err = appendCommand(w.out, args); err != nil {
 		return nil, err
 	}
 	if err := conn.SetDeadline(time.Now().Add(w.timeout)); err != nil {
@@ -193,6 +237,9 @@ func (w *wire) reply(conn net.Conn) ([]byte, error) {
 		buf = make([]byte, 0, 16<<10)
 	}
 	s := frame{left: 1}
+	if w.at.ask {
+		s.left = 2
+	}
 	for {
 		if len(buf) == cap(buf) || s.pos > cap(buf) {
 			size := max(2*cap(buf), s.pos+64)
@@ -221,6 +268,10 @@ func (w *wire) reply(conn net.Conn) ([]byte, error) {
 		if s.pos != len(buf) {
 			return nil, &ReplyError{s.pos, "something behind its end"}
 		}
+		if w.at.ask {
+			w.spare = make([]byte, 0, len(buf)+len(buf)/8)
+			return buf[bytes.IndexByte(buf, '\n')+1:], nil // behind the OK to ASKING
+		}
 		if len(buf) < cap(buf)/2 {
 			w.spare = buf
 			return bytes.Clone(buf), nil
@@ -229,6 +280,8 @@ func (w *wire) reply(conn net.Conn) ([]byte, error) {
 		return buf, nil
 	}
 }
+
+const sayAsking = "*1\r\n$6\r\nASKING\r\n"
 
 // frame finds the end of a reply that arrives in pieces. It need not know how values nest: each
 // aggregate adds its elements to what is left to come.

@@ -1,0 +1,362 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// load writes numbered entries and reads them by a group and by a tail while a server is hurt, until stop is called.
+type load struct {
+	t       *testing.T
+	keys    []string
+	group   []*GroupReader
+	logs    []*log
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	written atomic.Int64
+
+	mu      sync.Mutex
+	wrote   map[string]map[string]bool // by key: the numbers of entries that were confirmed
+	unknown map[string]map[string]bool // and those whose outcome is unknown
+	handled map[string]map[string]int  // what the group read, and acked
+	tailed  map[string]map[string]int
+	last    time.Time     // of an entry handled
+	stall   time.Duration // the longest time without one
+	refused map[string]int
+}
+
+func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
+	t.Helper()
+	c, cancel := context.WithCancel(t.Context())
+	l := &load{t: t, keys: keys, stop: cancel, last: time.Now(), wrote: make(map[string]map[string]bool), unknown: make(map[string]map[string]bool),
+		handled: make(map[string]map[string]int), tailed: make(map[string]map[string]int), refused: make(map[string]int)}
+	for _, key := range keys {
+		l.wrote[key], l.unknown[key] = make(map[string]bool), make(map[string]bool)
+		l.handled[key], l.tailed[key] = make(map[string]int), make(map[string]int)
+		r, logged := open(t, rdb, GroupConfig{Key: key, Lease: 2 * time.Second, Block: 200 * time.Millisecond})
+		l.group, l.logs = append(l.group, r), append(l.logs, logged)
+		tail, err := NewTailReader(rdb, TailConfig{Key: key, Start: StartBeginning(), Block: 200 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tail.Open(c); err != nil {
+			t.Fatal(err)
+		}
+		l.running.Go(func() { l.handle(c, key, r) })
+		l.running.Go(func() {
+			defer tail.Close(context.WithoutCancel(c))
+			l.tail(c, key, tail)
+		})
+	}
+	w, err := NewWriter(rdb, WriterConfig{Key: keys[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Open(c); err != nil {
+		t.Fatal(err)
+	}
+	l.running.Go(func() {
+		defer w.Close(context.WithoutCancel(c))
+		l.write(c, w)
+	})
+	t.Cleanup(func() {
+		l.stop()
+		l.running.Wait()
+	})
+	return l
+}
+
+// write writes 8 entries to each key, in one pipeline, again and again. What was surely not written is written once more.
+func (l *load) write(c context.Context, w *Writer) {
+	var todo []Outgoing
+	results := make([]Result, 100)
+	for n := 0; c.Err() == nil; {
+		if len(todo) == 0 {
+			for range 8 {
+				for _, key := range l.keys {
+					todo = append(todo, Outgoing{Key: key, Fields: Fields{{Name: "n", Value: fmt.Append(nil, n)}}})
+				}
+				n++
+			}
+		}
+		_ = w.Write(c, todo, results) // each entry has its own result
+		var again []Outgoing
+		l.mu.Lock()
+		for i, e := range todo {
+			number := string(e.Fields[0].Value)
+			switch err := results[i].Err; {
+			case err == nil:
+				l.wrote[e.Key][number] = true
+				l.written.Add(1)
+			case errors.Is(err, ErrUnknownOutcome):
+				l.unknown[e.Key][number] = true
+			default:
+				again = append(again, e)
+				l.refused[fmt.Sprintf("%.60s", err)]++
+			}
+		}
+		l.mu.Unlock()
+		todo = append(todo[:0:0], again...)
+		sleep(c, nil, time.Millisecond)
+	}
+}
+
+func (l *load) handle(c context.Context, key string, r *GroupReader) {
+	var b Batch
+	for c.Err() == nil {
+		if err := r.Read(c, 100, 0, &b); err != nil {
+			if c.Err() == nil {
+				l.t.Errorf("read %s: %v", key, err)
+			}
+			return
+		}
+		ids := entryIDs(b.Entries)
+		l.mu.Lock()
+		now := time.Now()
+		l.stall, l.last = max(l.stall, now.Sub(l.last)), now
+		for _, e := range b.Entries {
+			v, _ := e.Fields.Get("n")
+			l.handled[key][string(v)]++
+		}
+		l.mu.Unlock()
+		for n := 1; c.Err() == nil; n++ {
+			if _, err := r.Ack(c, ids); err == nil || IsPermanent(err) {
+				if err != nil {
+					l.t.Errorf("ack %s: %v", key, err)
+				}
+				break
+			}
+			sleep(c, nil, backoff(n))
+		}
+	}
+}
+
+func (l *load) tail(c context.Context, key string, r *TailReader) {
+	var b Batch
+	for c.Err() == nil {
+		if err := r.Read(c, 100, 0, &b); err != nil {
+			if c.Err() == nil {
+				l.t.Errorf("tail %s: %v", key, err)
+			}
+			return
+		}
+		l.mu.Lock()
+		for _, e := range b.Entries {
+			v, _ := e.Fields.Get("n")
+			l.tailed[key][string(v)]++
+		}
+		l.mu.Unlock()
+	}
+}
+
+// more waits until n more entries are written, which says that writing goes on.
+func (l *load) more(n int64) {
+	l.t.Helper()
+	want := l.written.Load() + n
+	l.eventually("writing goes on", func() bool { return l.written.Load() >= want })
+}
+
+func (l *load) eventually(what string, ok func() bool) {
+	l.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.t.Fatalf("never: %s; refused: %v", what, l.refused)
+		}
+		sleep(l.t.Context(), nil, 5*time.Millisecond)
+	}
+}
+
+// settled waits until everything in the streams has been handled and acked, and compares: what is there was read, by
+// the group and the tail.
+func (l *load) settled(rdb redis.UniversalClient) {
+	t := l.t
+	t.Helper()
+	var there map[string]map[string]bool
+	missing := func() (list []string) {
+		for _, key := range l.keys {
+			for n := range there[key] {
+				if l.handled[key][n] == 0 {
+					list = append(list, "group "+key+" "+n)
+				}
+				if l.tailed[key][n] == 0 {
+					list = append(list, "tail "+key+" "+n)
+				}
+			}
+		}
+		return list
+	}
+	there = make(map[string]map[string]bool)
+	for _, key := range l.keys {
+		there[key] = make(map[string]bool)
+		all, err := rdb.XRange(ctx(t), key, "-", "+").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			there[key][e.Values["n"].(string)] = true
+		}
+	}
+	l.eventually("all is read", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(missing()) == 0
+	})
+	l.stop()
+	l.running.Wait()
+	for _, r := range l.group {
+		if err := r.Close(ctx(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	entries, again := 0, 0
+	for _, key := range l.keys {
+		entries += len(there[key])
+		for _, n := range l.handled[key] {
+			again += n - 1
+		}
+	}
+	t.Logf("%d entries, %d read again, longest stall %v, refused %v", entries, again, l.stall.Round(time.Millisecond), l.refused)
+}
+
+// kept fails for entries that were confirmed and are gone: nothing hurt the data.
+func (l *load) kept(rdb redis.UniversalClient) {
+	l.t.Helper()
+	for _, key := range l.keys {
+		all, err := rdb.XRange(ctx(l.t), key, "-", "+").Result()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		count := make(map[string]int)
+		for _, e := range all {
+			count[e.Values["n"].(string)]++
+		}
+		l.mu.Lock()
+		for n := range l.wrote[key] {
+			if count[n] == 0 {
+				l.t.Errorf("%s %s was confirmed and is gone", key, n)
+			}
+		}
+		for n, times := range count {
+			if times > 1 {
+				l.t.Errorf("%s %s was written %d times", key, n, times)
+			}
+		}
+		l.mu.Unlock()
+	}
+}
+
+func clusterClient(t *testing.T, c *redistest.Cluster, protocol int) *redis.ClusterClient {
+	o := c.Options()
+	o.Protocol = protocol
+	rdb := redis.NewClusterClient(o)
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+func TestOnCluster(t *testing.T) {
+	t.Parallel() // it waits, mostly
+	cl := redistest.StartCluster(t, 1)
+	t.Run("one pipeline for streams of all nodes", func(t *testing.T) { clusterWriterOfManyKeys(t, cl) })
+	t.Run("slots move", func(t *testing.T) { clusterSlotsMove(t, cl) })
+	t.Run("a master dies", func(t *testing.T) { clusterMasterDies(t, cl) })
+}
+
+// The slots of streams move to another node and on, eight times, while they are written and read; some keys of a slot
+// at one node and some at the other meanwhile.
+func clusterSlotsMove(t *testing.T, cl *redistest.Cluster) {
+	rdb := clusterClient(t, cl, 2)
+	l := startLoad(t, rdb, "orders", "{tag}:a", "{tag}:b")
+	for i := range 8 {
+		slot, err := cl.Slot(ctx(t), []string{"orders", "tag"}[i%2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, err := cl.Owner(ctx(t), slot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := cl.Nodes[0]
+		for n, s := range cl.Nodes[:3] {
+			if s == from {
+				to = cl.Nodes[(n+1+i%2)%3]
+			}
+		}
+		err = cl.MoveSlot(ctx(t), slot, to, func() {
+			l.more(100) // while the keys of the slot are at two nodes
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.more(100)
+	}
+	l.settled(rdb)
+	l.kept(rdb)
+	for i, logged := range l.logs {
+		if n := logged.total(EventGroupRecreated) + logged.total(EventLeaseLost); n > 0 {
+			t.Errorf("%s: %+v", l.keys[i], logged.events)
+		}
+	}
+	if len(l.refused) > 0 {
+		t.Errorf("writes were refused while slots moved: %v", l.refused)
+	}
+	if l.stall > 5*time.Second {
+		t.Errorf("nothing was read for %v", l.stall)
+	}
+}
+
+// The master of a stream's slot dies, and a replica takes its place.
+func clusterMasterDies(t *testing.T, cl *redistest.Cluster) {
+	rdb := clusterClient(t, cl, 3)
+	l := startLoad(t, rdb, "invoices")
+	l.more(200)
+	slot, err := cl.Slot(ctx(t), "invoices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := cl.Failover(ctx(t), slot); err != nil {
+		t.Fatal(err)
+	}
+	promoted := time.Now()
+	l.more(200)
+	if d := time.Since(promoted); d > 5*time.Second {
+		t.Errorf("writing went on %v after the replica was promoted", d)
+	}
+	l.settled(rdb)
+}
+
+// One pipeline has entries for streams in slots of all nodes, and the commands of a pipeline are used again.
+func clusterWriterOfManyKeys(t *testing.T, cl *redistest.Cluster) {
+	rdb := clusterClient(t, cl, 3)
+	w, err := NewWriter(rdb, WriterConfig{Key: "own"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Open(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close(ctx(t))
+	for round := range 5 {
+		entries, results := make([]Outgoing, 50), make([]Result, 50)
+		for i := range entries {
+			entries[i].Fields = Fields{{Name: "n", Value: []byte("1")}}
+			if (i+round)%5 > 0 {
+				entries[i].Key = fmt.Sprint("key", (i+7*round)%40)
+			}
+		}
+		if err := w.Write(ctx(t), entries, results); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+}
