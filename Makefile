@@ -31,7 +31,7 @@ bench: ## run the benchmarks beside hand-written code (see bench/)
 faults: setup ## hurt workers, servers and the network, and count every message (see bench/cmd/faults)
 	$(GO) run ./bench/cmd/faults
 
-faults-long: setup ## the same with 100,000 messages each, more than an hour; writes bench/RELIABILITY.md
+faults-long: setup ## the same with 100,000 messages each, about half an hour; writes bench/RELIABILITY.md
 	$(GO) run ./bench/cmd/faults -long -o bench/RELIABILITY.md
 
 compat: setup ## check what is promised on all servers there are, and write bench/COMPATIBILITY.md

@@ -6,8 +6,8 @@ import (
 
 // What happens to the server.
 var serverScenarios = []Scenario{
-	{ID: "R5 everysec", What: "kill -9 of Redis ×4, with an AOF synced each second", short: 4000, run: func(t *trial) { crashServer(t, "everysec") }},
-	{ID: "R5 always", What: "kill -9 of Redis ×4, with an AOF synced always", short: 4000, run: func(t *trial) { crashServer(t, "always") }},
+	{ID: "R5 everysec", What: "kill -9 of Redis ×4, with an AOF synced each second", short: 4800, run: func(t *trial) { crashServer(t, "everysec") }},
+	{ID: "R5 always", What: "kill -9 of Redis ×4, with an AOF synced always", short: 4800, run: func(t *trial) { crashServer(t, "always") }},
 	{ID: "R12", LongOnly: true, short: 3200, What: "the server's clock steps by an hour, forward and back, while workers are killed", run: clockSteps},
 	{ID: "R5 memory", What: "kill -9 of Redis ×3 with nothing on disk: the stream and its group are gone; the producer writes again what it " +
 		"has not seen in the output", run: forgetfulServer},

@@ -9,8 +9,8 @@ import (
 // What happens to the workers.
 var workerScenarios = []Scenario{
 	{ID: "R1", What: "kill -9 of a random one of 4 workers every 100 ms", run: killWorkers},
-	{ID: "R4", What: "a worker stopped for three leases and let go on, a zombie", run: zombies},
-	{ID: "R17", What: "SIGTERM of a random worker under load, another takes its place", run: drains},
+	{ID: "R4", What: "a worker stopped for three leases and let go on, a zombie", short: 3600, run: zombies},
+	{ID: "R17", What: "SIGTERM of a random worker under load, another takes its place", short: 4000, run: drains},
 }
 
 // What takes long comes last.

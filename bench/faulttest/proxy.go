@@ -21,7 +21,7 @@ func (t *trial) proxy(target string) *proxy {
 	var err error
 	p.Proxy, err = redistest.NewProxy(target, redistest.ProxyOptions{OnCut: p.cut})
 	t.must(err)
-	t.atEnd(func() { _ = p.Close() }) // at the end
+	t.closes(p)
 	return p
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 )
@@ -27,32 +28,51 @@ func List(w io.Writer) {
 	_ = tw.Flush() // of a terminal
 }
 
-// RunAll runs scenarios one after the other and tells each verdict.
+// RunAll runs scenarios, some at the same time, and tells each verdict. The results are in the order of the scenarios; those
+// that were not run to their end are left out.
 func RunAll(ctx context.Context, scenarios []Scenario, o Options) ([]Result, error) {
 	if _, err := serverPath(); err != nil {
 		return nil, err
 	}
-	var results []Result
-	for _, s := range scenarios {
+	results, done := make([]Result, len(scenarios)), make([]bool, len(scenarios))
+	turn := make(chan struct{}, max(1, o.Parallel))
+	var all sync.WaitGroup
+	for i, s := range scenarios {
+		turn <- struct{}{}
 		if ctx.Err() != nil {
-			return results, context.Cause(ctx)
+			break
 		}
-		o.logf("%s: %s (seed %d)", s.ID, s.What, o.Seed)
-		r := Run(ctx, s, o)
-		if ctx.Err() != nil {
-			return results, context.Cause(ctx)
-		}
-		o.logf("%s: %s: %d messages, %s; lost %d, duplicated %d (%d), stall %v (%v), took %v", r.ID, r.Verdict(), r.Messages, orNothing(r.Faults),
-			r.Lost, r.Duplicated, r.Allowed, r.Stall.Round(10*time.Millisecond), r.StallMost.Round(10*time.Millisecond), r.Took.Round(100*time.Millisecond))
-		for _, f := range r.Findings {
-			o.logf("    %s: %s", f.Kind, f.Text)
-		}
-		for _, n := range r.Notes {
-			o.logf("    %s", n)
-		}
-		results = append(results, r)
+		all.Go(func() {
+			defer func() { <-turn }()
+			o.logf("%s: %s (seed %d)", s.ID, s.What, o.Seed)
+			results[i] = Run(ctx, s, o)
+			if done[i] = ctx.Err() == nil; done[i] {
+				o.logf("%s", results[i].line())
+			}
+		})
 	}
-	return results, nil
+	all.Wait()
+	var whole []Result
+	for i := range results {
+		if done[i] {
+			whole = append(whole, results[i])
+		}
+	}
+	return whole, context.Cause(ctx)
+}
+
+// line is the result with all that was found, for a log.
+func (r *Result) line() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s: %d messages, %s; lost %d, duplicated %d (%d), stall %v (%v), took %v", r.ID, r.Verdict(), r.Messages, orNothing(r.Faults),
+		r.Lost, r.Duplicated, r.Allowed, r.Stall.Round(10*time.Millisecond), r.StallMost.Round(10*time.Millisecond), r.Took.Round(100*time.Millisecond))
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "\n    %s: %s", f.Kind, f.Text)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "\n    %s", n)
+	}
+	return b.String()
 }
 
 var columns = [...]string{"scenario", "what is done", "seed", "messages", "faults", "lost", "duplicated (allowed)", "order breaks", "longest stall (allowed)",

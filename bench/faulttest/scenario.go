@@ -69,6 +69,7 @@ type Options struct {
 	Messages int  // of each scenario; 0 is its own default
 	Keep     bool // keep the folders of servers and what workers wrote
 	Soak     time.Duration
+	Parallel int                              // trials at the same time
 	Variant  string                           // of the hand-written workers, instead of the graph; see Mutants
 	quick    bool                             // an even shorter form, for mutants and tests
 	Logf     func(format string, args ...any) // progress; nil is silent

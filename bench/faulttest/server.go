@@ -38,8 +38,6 @@ type server struct {
 	args []string
 	env  []string
 	proc *process
-
-	sentinel string // the configuration, if that is what it is
 }
 
 // start starts a server on a port that is free. Later arguments win.
@@ -64,28 +62,19 @@ func start(ctx context.Context, dir string, env []string, args ...string) (*serv
 	return s, err
 }
 
-// freePort finds a port whose cluster bus, 10,000 higher, is a port as well.
 func freePort() (int, error) {
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close() // nothing was accepted
-		if port < 55000 {
-			return port, nil
-		}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
 	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // launch starts the process and waits until it answers.
 func (s *server) launch(ctx context.Context) error {
 	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--appendonly", "no", "--daemonize", "no"}, s.args...)
-	if s.sentinel != "" {
-		args = []string{s.sentinel, "--sentinel", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1"}
-	}
 	cmd := exec.Command(s.path, args...)
 	cmd.Env = append(os.Environ(), s.env...)
 	p, err := launch(cmd)

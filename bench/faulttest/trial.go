@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -157,9 +158,12 @@ func (t *trial) startServer(args ...string) *server {
 
 func (t *trial) clientFor(s *server) *redis.Client {
 	c := s.client()
-	t.atEnd(func() { _ = c.Close() }) // ours, at the end
+	t.closes(c)
 	return c
 }
+
+// closes closes what is the trial's when it ends.
+func (t *trial) closes(c io.Closer) { t.atEnd(func() { _ = c.Close() }) } // a server may have been killed
 
 // server is the usual set-up: one server for input and output.
 func (t *trial) server(args ...string) *server {

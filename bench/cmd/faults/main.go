@@ -29,8 +29,8 @@ func main() {
 const usage = `faults proves what the Redis endpoints promise: real workers on real redis-servers, hurt by a schedule drawn from a seed,
 and every message counted by its id.
 
-  go run ./bench/cmd/faults                        all scenarios in their short form, some minutes
-  go run ./bench/cmd/faults -long -o report.md     100,000 messages each, more than an hour
+  go run ./bench/cmd/faults                        all scenarios in their short form, two or three minutes
+  go run ./bench/cmd/faults -long -o report.md     100,000 messages each, about half an hour
   go run ./bench/cmd/faults -scenario R2,R10       some; R10 is all of that kind
   go run ./bench/cmd/faults -scenario R1 -seed 7   the same faults again
 
@@ -52,6 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	set.IntVar(&o.Messages, "n", 0, "`messages` of each scenario (0: what suits the form)")
 	set.BoolVar(&o.Keep, "keep", false, "keep the folders of the servers and what the workers wrote")
 	set.DurationVar(&o.Soak, "soak", 10*time.Minute, "how long R20 takes")
+	set.IntVar(&o.Parallel, "parallel", 2, "`trials` at the same time: most of their time is waiting")
 	set.StringVar(&report, "o", "", "write the report to this Markdown `file` as well")
 	set.Usage = func() {
 		fmt.Fprint(stderr, usage)
@@ -74,8 +75,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if set.NArg() > 0 {
 		err = fmt.Errorf("faults: %q is no flag; see -h", set.Arg(0))
 	}
-	if o.Messages < 0 || o.Soak < 0 {
-		err = errors.New("faults: -n and -soak must not be negative")
+	if o.Messages < 0 || o.Soak < 0 || o.Parallel < 1 {
+		err = errors.New("faults: -n and -soak must not be negative, and -parallel must be 1 or more")
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
