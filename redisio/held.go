@@ -19,6 +19,7 @@ type heldSet struct {
 	parked map[ID]parked
 	soon   int64 // the earliest due time in parked, or a lower bound of it
 	floor  int64 // no lease of a held entry was renewed before
+	cut    int64 // when a connection broke last, or 0: the server may be another since
 
 	// late has ids that are somebody else's now and whose settlement is still to come. It is bounded.
 	late map[ID]struct{}
@@ -242,11 +243,12 @@ func (h *heldSet) lapse(ids []string, open []int64, lease time.Duration) {
 }
 
 // split sorts ids to be acked. All of them may be acked plainly, nearly always, and are returned as they came. Else
-// fenced are those whose lease has lapsed, and late, dropped here, those known to be somebody else's.
+// fenced are those whose lease has lapsed, or was last renewed on a connection that broke, and late, dropped here, those known to be somebody else's.
 func (h *heldSet) split(ids []string, now time.Time, lease time.Duration) (plain, fenced []string, late int) {
 	since := ticks(now.Add(-lease))
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	since = max(since, h.cut) // what was not renewed after it may be another's
 	if len(h.late) == 0 && (h.floor > since || h.held.n == 0) {
 		return ids, nil, 0
 	}

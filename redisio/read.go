@@ -110,6 +110,11 @@ func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch, wait bool)
 			r.last.set(at)
 		}
 		if !r.cfg.NoAck {
+			if err := r.disown(ctx, b.Entries); err != nil {
+				r.distrust() // they are pending for us, and not held
+				b.reset()
+				return err
+			}
 			b.Entries = r.held.add(b.Entries, sent)
 		}
 	}
@@ -185,6 +190,7 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 		}
 		v = judge(err)
 	}
+	r.held.broke(time.Now())
 	r.fails++
 	wait := backoff(r.fails)
 	r.notBefore = time.Now().Add(wait)
