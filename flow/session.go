@@ -21,6 +21,7 @@ type session struct {
 	mu    sync.Mutex
 	slabs []*slab
 	batch harvest // direct
+	idle  bool    // the committer rests until it is woken: nothing is in flight
 	over  bool    // nothing more will be read
 	final bool    // what is unsettled is given back now
 }
@@ -51,7 +52,12 @@ func (ses *session) admit(sl *slab, n, size int) {
 	ses.source.credit(-n, -size)
 	ses.mu.Lock()
 	ses.slabs = append(ses.slabs, sl)
+	idle := ses.idle
+	ses.idle = false
 	ses.mu.Unlock()
+	if idle {
+		ses.wake() // it is to look by itself again: the lane may sit in its first message for hours
+	}
 }
 
 // end says that the Reader reads no more; finish that the graph is done with all messages.
@@ -131,31 +137,36 @@ func (ses *session) commitLoop() error {
 		} else if look *= 2; look > lookLast {
 			look = lookLast
 		}
-		ses.rest(timer, wait, tries > 0)
+		if ses.rest(timer, wait, tries > 0) {
+			look = lookFirst
+		}
 	}
 }
 
-// rest waits for news. With nothing in flight only news can come; while a commit is to be tried again, only time counts.
-func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) {
+// rest waits for news. With nothing in flight only news can come, and it reports true; while a commit is to be tried again,
+// only time counts.
+func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) (idle bool) {
 	timer.Reset(wait)
 	if retrying {
 		select {
 		case <-timer.C:
 		case <-ses.ctx.Done():
 		}
-		return
+		return false
 	}
 	ses.mu.Lock()
-	idle := ses.direct || len(ses.slabs) == 0
+	idle = ses.direct || len(ses.slabs) == 0
+	ses.idle = idle && !ses.direct
 	ses.mu.Unlock()
 	if idle {
 		<-ses.wakeup
-		return
+		return true
 	}
 	select {
 	case <-ses.wakeup:
 	case <-timer.C:
 	}
+	return false
 }
 
 // collect adds what has settled since the last time, and reports whether it was the last.
