@@ -22,6 +22,7 @@ type job struct {
 	Workers       int
 	Unordered     bool
 	Pipelines     int
+	Replicas      int // that must have an output before its input is acked
 	MaxDeliveries int
 	NackAfter     time.Duration // fault policy: one retry, then a nack with this delay; 0: the default policy
 	Timeout       time.Duration // of the handler

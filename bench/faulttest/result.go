@@ -90,7 +90,7 @@ type tally struct{ lost, duplicated, order int }
 
 // judge compares the ledger to what was promised.
 func (t *trial) judge(l *ledger) {
-	var lost, unexcused, vanished, dead, poison []int
+	var lost, unexcused, vanished, undone, dead, poison []int
 	dups, worst := 0, []int(nil)
 	for id := range t.n {
 		copies := int(l.in[id])
@@ -123,6 +123,8 @@ func (t *trial) judge(l *ledger) {
 			if t.excused[id] {
 				unexcused = append(unexcused, id)
 			}
+		case t.surviving && t.job.Replicas == 0 && t.prog.timesSeen(id) > 0:
+			undone = append(undone, id)
 		case !t.excused[id]:
 			lost = append(lost, id)
 		}
@@ -151,6 +153,9 @@ func (t *trial) judge(l *ledger) {
 	}
 	if len(vanished) > 0 {
 		t.note("the server lost %d messages that it had acknowledged", len(vanished))
+	}
+	if len(undone) > 0 {
+		t.note("the server lost the outputs of %d messages, which it had acknowledged, and their inputs are acked: %s", len(undone), some(undone))
 	}
 	t.checkLetters(l)
 	t.sum = tally{len(lost), dups, l.order}
