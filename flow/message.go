@@ -31,6 +31,10 @@ type Meta struct {
 	Type string
 	// Time is when the entry was written, as far as the source knows.
 	Time time.Time
+	// ReplyTo is where an answer belongs, as the producer says: for a Redis stream a key. "" when none is expected.
+	ReplyTo string
+	// Deadline is when the producer stops waiting, by its own clock; zero when it does not say.
+	Deadline time.Time
 	// Headers are name/value pairs, in the order they were written.
 	Headers Headers
 	// Attempt counts the deliveries of the entry by its source, this one included: 1 is the first.

@@ -8,7 +8,7 @@ import (
 
 // Codec turns values into bytes and back. Implement it for protobuf, msgpack and the like. It is used by
 // many goroutines at once. What Append appends is kept; Decode must not keep or change src, unless the
-// value it returns is made of it, as Bytes does.
+// value it returns is made of it, as Bytes does. A codec without a ContentType, "", takes entries of any.
 type Codec[T any] interface {
 	Append(dst []byte, v T) ([]byte, error)
 	Decode(src []byte) (T, error)

@@ -20,6 +20,9 @@ var (
 	// ErrNotWritten marks a write that surely did not happen: it may be tried again.
 	ErrNotWritten = errors.New("redisio: not written")
 
+	// ErrNoStream is an entry for a stream that does not exist, of a writer that makes none (WriterConfig.OnlyExisting).
+	ErrNoStream = errors.New("redisio: stream does not exist")
+
 	// ErrUnknownOutcome marks a write whose reply was lost: it may or may not have happened, and
 	// trying again may write it twice.
 	ErrUnknownOutcome = errors.New("redisio: outcome unknown")

@@ -282,3 +282,23 @@ func TestNativeAllocations(t *testing.T) {
 		t.Fatalf("%v allocations to encode and decode bytes", n)
 	}
 }
+
+// anyBytes is a codec that leaves the content type to whoever uses it.
+type anyBytes struct{ Codec[[]byte] }
+
+func (anyBytes) ContentType() string { return "" }
+
+func TestNativeTakesAnyContentType(t *testing.T) {
+	f := Native[[]byte](anyBytes{Bytes()})
+	fields, _, err := f.Encode(nil, nil, &Envelope{ContentType: "image/png"}, []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e Envelope
+	if v, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &e); err != nil || string(v) != "x" || e.ContentType != "image/png" {
+		t.Errorf("%q of type %q, %v", v, e.ContentType, err)
+	}
+	if _, err := Native(Bytes()).Decode(&Entry{ID: "1-0", Fields: fields}, &e); !errors.Is(err, ErrContentType) {
+		t.Errorf("a codec with a type of its own: %v", err)
+	}
+}

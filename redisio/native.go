@@ -127,7 +127,7 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	if !found {
 		return v, &DecodeError{entry.ID, fieldData, ErrNoData}
 	}
-	if e.ContentType != "" && e.ContentType != n.ct {
+	if e.ContentType != "" && n.ct != "" && e.ContentType != n.ct {
 		return v, &DecodeError{entry.ID, fieldContentType, fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, n.ct)}
 	}
 	if v, err = n.codec.Decode(data); err != nil {

@@ -60,6 +60,9 @@ func (w *Writer) failures(c *chunk, results []Result, execErr error) {
 
 // writeError says what is known about a write that failed with err, in a pipeline that failed with execErr.
 func writeError(err, execErr error) error {
+	if err == redis.Nil {
+		return &outcomeError{ErrNotWritten, ErrNoStream}
+	}
 	if isServerSaid(err) || neverSent(err) || neverSent(execErr) {
 		return &outcomeError{ErrNotWritten, err} // the server said no, or never heard of it
 	}
@@ -101,6 +104,9 @@ func (w *Writer) xadd(c *chunk, e *Outgoing, index int, producer string) {
 	if producer != "" {
 		n += 3
 	}
+	if w.cfg.OnlyExisting {
+		n++
+	}
 	cmd := c.command(n)
 	args := cmd.Args()
 	args[0], args[1] = "xadd", w.key
@@ -112,6 +118,10 @@ func (w *Writer) xadd(c *chunk, e *Outgoing, index int, producer string) {
 	if producer != "" {
 		args[2], args[3], args[4] = "idmp", producer, e.DedupeID
 		at = 5
+	}
+	if w.cfg.OnlyExisting {
+		args[at] = "nomkstream"
+		at++
 	}
 	args[at] = "*"
 	if e.ID != "" {

@@ -48,6 +48,11 @@ type WriterConfig struct {
 	// Default 100,000, which takes Redis some 15 MB.
 	DedupeIDs int
 
+	// OnlyExisting writes to streams that exist and makes none: an entry for one that doesn't is not written, with
+	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. It goes with nothing of retention,
+	// HardCap, DedupeWindow and Durability.
+	OnlyExisting bool
+
 	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
 	Durability Durability
 
@@ -114,6 +119,9 @@ func (c WriterConfig) Validate() error {
 	if c.WhenFull != FullPause && c.HardCap == 0 {
 		bad("WhenFull", "is set without HardCap", "set HardCap as well")
 	}
+	if c.OnlyExisting && !c.plain() {
+		bad("OnlyExisting", "is set beside retention, HardCap, DedupeWindow or Durability", "leave those to writers that may make the stream")
+	}
 	c.validateOnce(bad)
 	c.Durability.validate(bad)
 	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
@@ -129,6 +137,11 @@ func (c WriterConfig) Validate() error {
 		bad("Wait", "is negative", "leave it 0 to fail at once")
 	}
 	return errors.Join(errs...)
+}
+
+// plain reports that writing is all that is asked for.
+func (c *WriterConfig) plain() bool {
+	return !c.trims() && c.HardCap == 0 && c.DedupeWindow == 0 && !c.Durability.on()
 }
 
 // Outgoing is one entry to write.
@@ -171,7 +184,7 @@ func NewWriter(rdb redis.UniversalClient, cfg WriterConfig) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{cfg: cfg.withDefaults(), rdb: rdb}
-	w.key, w.plain = w.cfg.Key, !w.cfg.trims() && w.cfg.HardCap == 0 && w.cfg.DedupeWindow == 0 && !w.cfg.Durability.on()
+	w.key, w.plain = w.cfg.Key, w.cfg.plain()
 	w.chunks.New = func() any { return new(chunk) }
 	return w, nil
 }

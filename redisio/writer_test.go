@@ -127,6 +127,33 @@ func TestWriteLostReply(t *testing.T) {
 	eventually(t, "writes work again", func() bool { return w.Write(ctx(t), outgoing(1), results) == nil })
 }
 
+func TestWriteOnlyExisting(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	w := openWriter(t, rdb, WriterConfig{Key: key, OnlyExisting: true})
+	out, results := outgoing(3), make([]Result, 3)
+	err := w.Write(ctx(t), out, results)
+	for i, err := range append([]error{err}, results[0].Err, results[2].Err) {
+		if !errors.Is(err, ErrNoStream) || !errors.Is(err, ErrNotWritten) {
+			t.Errorf("no stream, error %d: %v", i, err)
+		}
+	}
+	if n := rdb.Exists(ctx(t), key).Val(); n != 0 {
+		t.Fatal("the stream was made")
+	}
+	if err := rdb.XGroupCreateMkStream(ctx(t), key, "g", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(ctx(t), out, results); err != nil {
+		t.Fatal(err)
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n != 3 {
+		t.Errorf("%d entries, want 3", n)
+	}
+	if err := (WriterConfig{OnlyExisting: true, MaxLen: 3}).Validate(); err == nil {
+		t.Error("retention beside OnlyExisting is accepted")
+	}
+}
+
 func TestWriteNobodyThere(t *testing.T) {
 	s := redistest.Start(t)
 	w := openWriter(t, s.Client(t), WriterConfig{Key: "k"})

@@ -22,7 +22,7 @@ type StreamConfig[T any] struct {
 	Codec redisio.Codec[T]
 	// Format encodes whole entries, instead of Codec. The default is redisio.Native, and redisio.Raw for redisio.Fields.
 	Format redisio.Format[T]
-	// OmitMeta leaves the message's MessageID, Key, Type and Headers out of the entry.
+	// OmitMeta leaves the message's MessageID, Key, Type, ReplyTo, Deadline and Headers out of the entry.
 	OmitMeta bool
 
 	// Retention: keep MaxLen entries, those from MinID on, those younger than MaxAge; an entry goes when one of them says so.
@@ -52,6 +52,10 @@ type StreamConfig[T any] struct {
 	// as one message may have become several, so that what a redelivery makes again, to the byte, is dropped too. A message without
 	// MessageID gets an id of its own, which guards against the sink's own retries and nothing else.
 	IDFor func(flow.Message[T]) string
+
+	// OnlyExisting makes no streams: a message for one that does not exist is dropped, as by flow.Skip, and counted so. It is
+	// for mailboxes, which their reader makes and takes away.
+	OnlyExisting bool
 
 	// Durability makes the sink wait until replicas, or the server's disk, have what it wrote, and write again what they
 	// don't confirm in time. It needs DedupeWindow, as that would make duplicates.
@@ -100,15 +104,15 @@ const defaultDepth = 128
 // (flow.Meta.MaybeDuplicate). A message that is too large or cannot be encoded is rejected (see
 // flow.Reject). A key of the wrong type and missing rights stop the graph.
 //
-// In the native format the message's MessageID, Key, Type and Headers travel as id, key, type and h:* (the header
-// "traceparent" as the trace context), and MaybeDuplicate as dup. Values are encoded by the sink's own goroutine, while the stages before it work.
+// In the native format the message's MessageID, Key, Type, ReplyTo, Deadline and Headers travel as id, key, type, reply,
+// deadline and h:* (the header "traceparent" as the trace context), and MaybeDuplicate as dup. Values are encoded by the sink's own goroutine, while the stages before it work.
 // With Pipelines 1 a sink may be given flow.Workers and flow.KeyedBy to write in parallel and keep each key's order.
 //
 // The client is the caller's: connections are derived from it, and it is never closed.
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Sink[T] {
 	wc := redisio.WriterConfig{Key: cfg.Key, MaxLen: cfg.MaxLen, MinID: cfg.MinID, MaxAge: cfg.MaxAge, Exact: cfg.Exact,
 		DropUnread: cfg.DropUnread, HardCap: cfg.HardCap, WhenFull: cfg.WhenFull, DedupeWindow: cfg.DedupeWindow, DedupeIDs: cfg.DedupeIDs,
-		Durability: cfg.Durability, MaxPayload: cfg.MaxPayload, Depth: cfg.Depth, Pipelines: cfg.Pipelines, Wait: cfg.Wait}
+		OnlyExisting: cfg.OnlyExisting, Durability: cfg.Durability, MaxPayload: cfg.MaxPayload, Depth: cfg.Depth, Pipelines: cfg.Pipelines, Wait: cfg.Wait}
 	base := cfg.mistakes(rdb, wc.Validate())
 	if wc.Depth <= 0 {
 		wc.Depth = defaultDepth

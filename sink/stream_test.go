@@ -164,16 +164,18 @@ func TestStreamPipelines(t *testing.T) {
 
 func TestStreamEntries(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	meta := flow.Meta{ID: "5-0", MessageID: "m-1", Key: "k", Type: "t", Headers: flow.Headers{
+	meta := flow.Meta{ID: "5-0", MessageID: "m-1", Key: "k", Type: "t", ReplyTo: "r", Deadline: time.UnixMilli(7), Headers: flow.Headers{
 		{Name: "a", Value: "1"}, {Name: "traceparent", Value: "00-1"}, {Name: "b", Value: "2"}}}
 	for name, test := range map[string]struct {
 		cfg  sink.StreamConfig[string]
 		want map[string]any
 	}{
 		"native": {sink.StreamConfig[string]{},
-			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "h:a": "1", "h:b": "2", "traceparent": "00-1"}},
+			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "deadline": "7", "h:a": "1", "h:b": "2",
+				"traceparent": "00-1"}},
 		"doubtful": {sink.StreamConfig[string]{DedupeWindow: time.Minute, IDFor: func(flow.Message[string]) string { return "" }},
-			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "h:a": "1", "h:b": "2", "traceparent": "00-1", "dup": "1"}},
+			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "deadline": "7", "h:a": "1", "h:b": "2",
+				"traceparent": "00-1", "dup": "1"}},
 		"bare": {sink.StreamConfig[string]{OmitMeta: true}, map[string]any{"data": "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,6 +210,27 @@ func TestStreamKeyFor(t *testing.T) {
 	}
 	if l.ends[2].Outcome != flow.Dead {
 		t.Errorf("a message without a stream: %v, want dead", l.ends[2].Outcome)
+	}
+}
+
+func TestStreamOnlyExisting(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: key + ":a", Values: []string{"data", "first"}})
+	cfg := sink.StreamConfig[string]{OnlyExisting: true, KeyFor: func(m flow.Message[string]) string { return key + ":" + m.Value[:1] }}
+	l := ledgerOf("a1", "b1", "a2")
+	if err := flow.New("mailboxes", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"first", "a1", "a2"}, data(t, rdb, key+":a")); diff != "" {
+		t.Errorf("stream (-want +got):\n%s", diff)
+	}
+	if n := rdb.Exists(t.Context(), key+":b").Val(); n != 0 {
+		t.Error("a stream was made that did not exist")
+	}
+	for i, s := range l.ends {
+		if want := []flow.Outcome{flow.Acked, flow.Dropped, flow.Acked}[i]; s.Outcome != want {
+			t.Errorf("message %d: %v, want %v", i, s.Outcome, want)
+		}
 	}
 }
 

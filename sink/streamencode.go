@@ -90,6 +90,7 @@ func (s *streamWriter[T]) appendFields(m *flow.Message[T], again bool) (err erro
 
 func (s *streamWriter[T]) envelope(m flow.Meta) {
 	s.env.ID, s.env.Key, s.env.Type, s.env.MaybeDuplicate = m.MessageID, m.Key, m.Type, m.MaybeDuplicate
+	s.env.ReplyTo, s.env.Deadline = m.ReplyTo, m.Deadline
 	for _, h := range m.Headers {
 		if h.Name == traceparent && s.env.Traceparent == "" {
 			s.env.Traceparent = h.Value

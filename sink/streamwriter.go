@@ -141,6 +141,9 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 		switch {
 		case err == nil:
 			continue
+		case errors.Is(err, redisio.ErrNoStream):
+			s.fail(chunk, b.at[i], flow.Skip)
+			continue
 		case refused(err) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
 			s.fail(chunk, b.at[i], flow.Reject(err))
 			continue

@@ -61,7 +61,7 @@ func (es *entries[T]) decode(e *redisio.Entry) (v T, err error) {
 
 func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 	m := flow.Meta{ID: e.ID, MessageID: es.env.ID, Key: es.env.Key, Type: es.env.Type, Attempt: int(e.Deliveries),
-		MaybeDuplicate: es.env.MaybeDuplicate}
+		ReplyTo: es.env.ReplyTo, Deadline: es.env.Deadline, MaybeDuplicate: es.env.MaybeDuplicate}
 	if !e.Position.IsZero() {
 		m.Time = e.Position.Time()
 	}

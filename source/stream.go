@@ -96,7 +96,7 @@ const (
 // dead:stack of a panic, dead:graph, dead:stage, dead:attempts, dead:id, dead:key, dead:group and dead:time. See
 // [redisio.DeadLetters] and [redisio.ReplayDeadLetters], and the command redisio/cmd/streams.
 //
-// Message metadata: ID and Time are the entry's, Attempt its deliveries; MessageID, Key, Type and Headers are what the
+// Message metadata: ID and Time are the entry's, Attempt its deliveries; MessageID, Key, Type, ReplyTo, Deadline and Headers are what the
 // producer gave (the trace context is the header "traceparent"). Values of type []byte and redisio.Fields refer to the
 // buffer that the reply came in, which nobody writes to again.
 //
