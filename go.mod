@@ -6,6 +6,7 @@ go 1.26.0
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // waits between tries
 	github.com/cespare/xxhash/v2 v2.3.0 // the hash that Partition promises
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // which requests a service has answered
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // the bridge to its connectors
 	github.com/robfig/cron/v3 v3.0.1 // what a Spec of source.Cron says; parsing only

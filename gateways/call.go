@@ -1,0 +1,192 @@
+package gateways
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// CallOption is an option of Call, Send and Stream.
+type CallOption func(*callConfig)
+
+type callConfig struct {
+	headers flow.Headers
+	timeout time.Duration
+	key     func(any) string
+}
+
+// Header sends a header with each request.
+func Header(name, value string) CallOption {
+	return func(c *callConfig) { c.headers = append(c.headers, flow.Header{Name: name, Value: value}) }
+}
+
+// Timeout bounds each call, beside its context's deadline.
+func Timeout(d time.Duration) CallOption { return func(c *callConfig) { c.timeout = d } }
+
+// Keyed gives requests a key, which a service may go by that keeps order per key. Q must be the type of the requests.
+func Keyed[Q any](key func(Q) string) CallOption {
+	return func(c *callConfig) {
+		c.key = func(v any) string {
+			q, ok := v.(Q)
+			if !ok {
+				return ""
+			}
+			return key(q)
+		}
+	}
+}
+
+// Call makes a function of a handler far away: it sends a request of a type, and returns what the service answers. It can be given
+// to operators.Map. For its errors see Client.Do. Values travel as JSON, strings and bytes as they are.
+func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) (R, error) {
+	p := planOf[Q](typ, opts)
+	codec := redisio.DefaultCodec[R]()
+	return func(ctx context.Context, q Q) (reply R, err error) {
+		ctx, cancel := p.bound(ctx)
+		defer cancel()
+		r, err := p.request(q)
+		if err != nil {
+			return reply, err
+		}
+		answer, err := c.Do(ctx, r)
+		if err != nil {
+			return reply, err
+		}
+		return decode(codec, answer)
+	}
+}
+
+// Send makes a function that tells the services of a topic something and expects no answer: it returns when Redis has it.
+func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) error {
+	p := planOf[Q](typ, opts)
+	return func(ctx context.Context, q Q) error {
+		ctx, cancel := p.bound(ctx)
+		defer cancel()
+		r, err := p.request(q)
+		if err != nil {
+			return err
+		}
+		return c.Send(ctx, r)
+	}
+}
+
+// Stream makes a function of a handler that answers with many values (see HandleStream). They come as the service sends them; a
+// reader that is slow holds it up, no more than ClientConfig.Window values are on their way. A loop that ends early cancels the
+// handler. The last error, if there is one, ends the sequence; ErrInterrupted says that the service's process is gone.
+func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) iter.Seq2[R, error] {
+	p := planOf[Q](typ, opts)
+	codec := redisio.DefaultCodec[R]()
+	return func(ctx context.Context, q Q) iter.Seq2[R, error] {
+		return func(yield func(R, error) bool) {
+			var zero R
+			ctx, cancel := p.bound(ctx)
+			defer cancel()
+			r, err := p.request(q)
+			if err == nil {
+				err = c.stream(ctx, r, func(part Response) (bool, error) {
+					v, err := decode(codec, part)
+					if err != nil {
+						return false, err
+					}
+					return yield(v, nil), nil
+				})
+			}
+			if err != nil {
+				yield(zero, err)
+			}
+		}
+	}
+}
+
+// stream asks for a streamed reply and hands out its parts until each says stop.
+func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
+	r.window = c.cfg.Window
+	p, err := c.ask(ctx, &r)
+	if err != nil {
+		return err
+	}
+	defer c.forget(r.ID, p)
+	taken := 0
+	for {
+		select {
+		case e := <-p.ev:
+			if e.lead {
+				c.out.lead(ctx)
+				continue
+			}
+			return fmt.Errorf("gateways: request was not sent: %w", e.err)
+		case <-p.parts.news:
+		case <-ctx.Done():
+			c.cancel(r.ID)
+			return gaveUp(ctx)
+		}
+		have, over, err := p.parts.take()
+		for _, part := range have {
+			more, err := each(part)
+			if !more || err != nil {
+				c.cancel(r.ID)
+				return err
+			}
+			if taken++; taken >= (c.cfg.Window+1)/2 && !over {
+				select {
+				case c.notes <- note{kind: kindMore, id: r.ID, more: taken}:
+				case <-ctx.Done():
+				}
+				taken = 0
+			}
+		}
+		if over {
+			return err
+		}
+	}
+}
+
+// plan is what is the same for all calls of a function.
+type plan[Q any] struct {
+	callConfig
+	typ   string
+	codec redisio.Codec[Q]
+}
+
+func planOf[Q any](typ string, opts []CallOption) plan[Q] {
+	p := plan[Q]{typ: typ, codec: redisio.DefaultCodec[Q]()}
+	for _, o := range opts {
+		o(&p.callConfig)
+	}
+	return p
+}
+
+func (p *plan[Q]) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, p.timeout)
+}
+
+func (p *plan[Q]) request(q Q) (Request, error) {
+	r := Request{Type: p.typ, ContentType: p.codec.ContentType(), Headers: p.headers}
+	if p.key != nil {
+		r.Key = p.key(q)
+	}
+	var err error
+	r.Body, err = p.codec.Append(nil, q)
+	return r, err
+}
+
+func decode[R any](codec redisio.Codec[R], r Response) (R, error) {
+	v, err := codec.Decode(r.Body)
+	if err != nil {
+		return v, fmt.Errorf("gateways: reply of type %q: %w", r.ContentType, err)
+	}
+	return v, nil
+}
+
+func newBackoff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: firstRetry, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: lastRetry}
+}

@@ -1,0 +1,312 @@
+package gateways
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// ClientConfig configures a Client. The zero value is the default.
+type ClientConfig struct {
+	// Timeout is how long a call may take whose context has no deadline. The default is 10 s. Streamed replies may go on for as
+	// long as their context does.
+	Timeout time.Duration
+	// MaxInFlight is how many calls may wait for replies at once; what is beyond it fails with ErrOverloaded, at once. The
+	// default is 4096.
+	MaxInFlight int
+	// Window is how many parts of a streamed reply the service may send ahead. The default is 64, the most 4096.
+	Window int
+	// MaxLen is how many requests that the services are done with stay in their stream. Those that are not stay
+	// whatever their number. The default is 10,000.
+	MaxLen int64
+	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
+	MaxPayload int
+	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one minute.
+	MailboxTTL time.Duration
+	// Log is where the client says what it notices. The default is nowhere.
+	Log zerolog.Logger
+}
+
+const (
+	defaultWindow = 64
+	maxWindow     = 4096
+)
+
+func (c ClientConfig) withDefaults() ClientConfig {
+	def(&c.Timeout, 10*time.Second)
+	def(&c.MaxInFlight, 4096)
+	def(&c.Window, defaultWindow)
+	def(&c.MaxLen, 10_000)
+	def(&c.MaxPayload, 1<<20)
+	def(&c.MailboxTTL, time.Minute)
+	return c
+}
+
+func def[N ~int | ~int64](field *N, value N) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+func (c ClientConfig) validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &redisio.ConfigError{Type: "ClientConfig", Field: field, Problem: problem, Fix: fix})
+	}
+	if c.Timeout < 0 {
+		bad("Timeout", "is negative", "leave it 0 for 10 seconds")
+	}
+	if c.MaxInFlight < 0 {
+		bad("MaxInFlight", "is negative", "leave it 0 for 4096 calls")
+	}
+	if c.Window < 0 || c.Window > maxWindow {
+		bad("Window", "is "+strconv.Itoa(c.Window), "choose up to 4096 parts")
+	}
+	if c.MaxLen < 0 {
+		bad("MaxLen", "is negative", "leave it 0 for 10,000 entries")
+	}
+	if c.MaxPayload < 0 {
+		bad("MaxPayload", "is negative", "leave it 0 for 1 MiB")
+	}
+	if c.MailboxTTL < 0 || c.MailboxTTL > 0 && c.MailboxTTL < 5*time.Second {
+		bad("MailboxTTL", "is "+c.MailboxTTL.String(), "choose 5 seconds or more: replies that come while the client is slow would be lost")
+	}
+	return errors.Join(errs...)
+}
+
+// Client asks the services of a topic. It is safe for concurrent use, and one is enough for a process: all its calls share a
+// pipeline for their requests and one stream for their replies, its mailbox, which goes away with it.
+//
+// It connects with the first call. A call waits while Redis is away, until its deadline. Requests are written at least
+// once: a request whose writing was in doubt is written again with the same ID, and services answer it once.
+type Client struct {
+	cfg     ClientConfig
+	rdb     redis.UniversalClient
+	topic   keys
+	own     string // of this client alone; part of its keys and ids
+	err     error  // of the configuration
+	next    atomic.Uint64
+	out     outbox
+	notes   chan note // cancels and credits, on their way
+	mailbox mailbox
+
+	starting sync.Mutex // held while connecting
+	holds    bool       // the outbox; guarded by starting
+	running  atomic.Pointer[flow.Running]
+
+	mu      sync.Mutex
+	waiting map[string]*pending
+	closed  bool
+	idle    chan struct{} // closed when the last call has ended after Close; nil before
+}
+
+// pending is a call that waits for its reply, or for the parts of it.
+type pending struct {
+	letter
+	parts *parts // of a streamed reply
+}
+
+// NewClient makes a client for the services of a topic. It does no I/O. Mistakes in its arguments are what its calls fail
+// with, and Validate.
+func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Client {
+	c := &Client{rdb: rdb, topic: keysOf(topic), own: rand.Text()[:16], waiting: make(map[string]*pending)}
+	c.cfg = cfg.withDefaults()
+	c.err = errors.Join(needClient(rdb), checkTopic("NewClient", topic), cfg.validate())
+	c.notes = make(chan note, 1024)
+	c.mailbox = mailbox{key: c.topic.mailbox + c.own, ttl: c.cfg.MailboxTTL, rdb: rdb}
+	c.out = outbox{rdb: rdb, cfg: redisio.WriterConfig{Key: c.topic.requests, MaxLen: c.cfg.MaxLen, MaxPayload: c.cfg.MaxPayload, Depth: 512}}
+	return c
+}
+
+func needClient(rdb redis.UniversalClient) error {
+	if redisio.IsNilClient(rdb) {
+		return &redisio.ConfigError{Type: "NewClient", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"}
+	}
+	return nil
+}
+
+// Validate reports what is wrong with what the client was made of. It needs no server.
+func (c *Client) Validate() error { return c.err }
+
+// Do asks, and waits for the reply. What the service answered with an error is a *RemoteError; other errors are ErrTimeout,
+// ErrOverloaded, ErrClosed, a *redisio.TooLargeError, and the context's cause when it was cancelled, which the
+// service is told. The ID, Attempt and traceparent of the request are the client's to set, unless they are set.
+func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	p, err := c.ask(ctx, &r)
+	if err != nil {
+		return Response{}, err
+	}
+	defer c.forget(r.ID, p)
+	for {
+		select {
+		case e := <-p.ev:
+			switch {
+			case e.lead:
+				c.out.lead(ctx)
+			case e.reply != nil:
+				return *e.reply, e.reply.failure()
+			default:
+				return Response{}, fmt.Errorf("gateways: request was not sent: %w", e.err)
+			}
+		case <-ctx.Done():
+			c.cancel(r.ID)
+			return Response{}, gaveUp(ctx)
+		}
+	}
+}
+
+// Send tells the services something that is not answered: it returns when Redis has it. One process of the service handles it,
+// and again if that fails, as any entry of a stream.
+func (c *Client) Send(ctx context.Context, r Request) error {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	l := &letter{}
+	if err := c.address(ctx, &r, l, false); err != nil {
+		return err
+	}
+	err := c.out.write(ctx, l)
+	if err != nil && ctx.Err() != nil {
+		return gaveUp(ctx)
+	}
+	return err
+}
+
+// gaveUp is the error of a call whose context is done.
+func gaveUp(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
+	}
+	return fmt.Errorf("gateways: call was cancelled: %w", context.Cause(ctx))
+}
+
+func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.cfg.Timeout)
+}
+
+// ask sends a request that is to be answered.
+func (c *Client) ask(ctx context.Context, r *Request) (*pending, error) {
+	if err := c.start(ctx); err != nil {
+		return nil, err
+	}
+	p := &pending{}
+	p.ev = make(chan event, events)
+	if r.window > 0 {
+		p.parts = newParts(r.window)
+	}
+	if err := c.address(ctx, r, &p.letter, true); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	switch {
+	case c.closed:
+		c.mu.Unlock()
+		return nil, ErrClosed
+	case len(c.waiting) >= c.cfg.MaxInFlight:
+		c.mu.Unlock()
+		return nil, fmt.Errorf("%w: %d calls of this client wait for replies", ErrOverloaded, c.cfg.MaxInFlight)
+	case c.waiting[r.ID] != nil:
+		c.mu.Unlock()
+		return nil, fmt.Errorf("gateways: a request with the ID %q is in flight already: leave the ID out", r.ID)
+	}
+	c.waiting[r.ID] = p // before the request is sent: its reply can't come too early
+	c.mu.Unlock()
+	c.out.post(ctx, &p.letter)
+	return p, nil
+}
+
+// address encodes a request.
+func (c *Client) address(ctx context.Context, r *Request, l *letter, answered bool) error {
+	if err := ctx.Err(); err != nil {
+		return gaveUp(ctx)
+	}
+	if r.ID == "" {
+		r.ID = c.own + "-" + strconv.FormatUint(c.next.Add(1), 36)
+	}
+	env := redisio.Envelope{}
+	if answered {
+		env.ReplyTo = c.mailbox.key
+		if d, has := ctx.Deadline(); has {
+			env.Deadline = d
+		}
+	}
+	request := *r
+	encode := func(again bool) (redisio.Fields, error) {
+		e := env
+		e.MaybeDuplicate = again
+		fields, _, err := requestFormat{}.Encode(nil, nil, &e, request)
+		return fields, err
+	}
+	var err error
+	l.out.Fields, err = encode(false)
+	first := l.out.Fields
+	l.again = func() redisio.Fields {
+		if f, err := encode(true); err == nil {
+			return f
+		}
+		return first
+	}
+	return err
+}
+
+// forget ends a call.
+func (c *Client) forget(id string, p *pending) {
+	c.mu.Lock()
+	delete(c.waiting, id)
+	if c.idle != nil && len(c.waiting) == 0 {
+		close(c.idle)
+		c.idle = nil
+	}
+	c.mu.Unlock()
+	c.out.leave(&p.letter)
+}
+
+// cancel tells the services, as far as that can be done without waiting, that nobody waits for a reply any more.
+func (c *Client) cancel(id string) {
+	select {
+	case c.notes <- note{kind: kindCancel, id: id}:
+	default:
+	}
+}
+
+// receive hands out replies that have come. It runs in the client's graph.
+func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) error {
+	for i := range chunk {
+		m := &chunk[i]
+		meta := m.Meta()
+		c.mailbox.seen(meta.ID)
+		c.mu.Lock()
+		p := c.waiting[meta.MessageID]
+		if p != nil && p.parts == nil {
+			delete(c.waiting, meta.MessageID) // what comes after it is a copy
+		}
+		c.mu.Unlock()
+		switch {
+		case p == nil: // of a call that has ended, or a copy
+		case p.parts == nil:
+			reply := m.Value
+			p.ev <- event{reply: &reply}
+		default:
+			p.parts.put(m.Value)
+		}
+	}
+	return nil
+}

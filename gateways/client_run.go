@@ -1,0 +1,133 @@
+package gateways
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// start connects, unless that is done. Of many first calls one does it, and the others wait.
+func (c *Client) start(ctx context.Context) error {
+	if c.err != nil {
+		return c.err
+	}
+	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
+		return nil
+	}
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
+		return nil
+	}
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	wait := newBackoff()
+	for {
+		err := c.connect(ctx)
+		if err == nil || redisio.IsPermanent(err) {
+			return err
+		}
+		if !pause(ctx, wait.NextBackOff()) {
+			return errors.Join(gaveUp(ctx), err)
+		}
+	}
+}
+
+func (c *Client) connect(ctx context.Context) error {
+	if err := c.mailbox.make(ctx); err != nil {
+		return err
+	}
+	if !c.holds {
+		if err := c.out.hold(ctx); err != nil {
+			return err
+		}
+		c.holds = true
+	}
+	// What runs belongs to the client, not to the call that was first.
+	run, err := c.graph().Start(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	c.running.Store(run)
+	return nil
+}
+
+// graph is what a client runs: it reads its replies, looks after their stream, and writes what it has to say later.
+func (c *Client) graph() *flow.Graph {
+	replies := source.Tail(c.rdb, source.TailConfig[Response]{Key: c.mailbox.key, Start: redisio.StartBeginning(), Format: replyFormat{},
+		Wait: forever}, flow.Name("replies"), flow.Inline())
+	upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
+	notes := source.Chan(c.notes, flow.Name("notes"))
+	return flow.New("client of "+c.topic.requests,
+		flow.To(replies, flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) }, flow.ChunkSize(1))),
+		flow.To(upkeep, sink.Func(func(ctx context.Context, _ time.Time) error { return c.mailbox.keep(ctx) },
+			flow.Name("mailbox"), flow.OnFault(flow.Drop))),
+		flow.To(notes, sink.Stream(c.rdb, sink.StreamConfig[note]{Key: c.topic.control, Format: noteFormat{}, MaxLen: controlLen, Wait: forever},
+			flow.Name("control"))),
+		flow.Log(c.cfg.Log))
+}
+
+const (
+	// forever is how long a client and a service that run wait for Redis: callers have deadlines of their own.
+	forever = 100 * 365 * 24 * time.Hour
+	// controlLen is how many control messages are kept: they matter for a moment only.
+	controlLen = 10_000
+)
+
+// Close ends the client: calls that begin now fail with ErrClosed, those under way may end until ctx is done, and fail then.
+// The stream of its replies is deleted. The Redis client is left as it is.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	was := c.closed
+	c.closed = true
+	idle := make(chan struct{})
+	if len(c.waiting) == 0 {
+		close(idle)
+	} else if !was {
+		c.idle = idle
+	}
+	c.mu.Unlock()
+	if was || c.err != nil {
+		return c.err
+	}
+	c.starting.Lock() // a first call may be connecting
+	defer c.starting.Unlock()
+	run := c.running.Load()
+	if run == nil {
+		return nil
+	}
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		c.abandon()
+		<-idle
+	}
+	_, err := run.Drain(context.WithoutCancel(ctx)) // at most the graph's DrainTimeout
+	clean := context.WithoutCancel(ctx)
+	clean, cancel := context.WithTimeout(clean, 5*time.Second)
+	defer cancel()
+	return errors.Join(err, c.out.release(clean), c.mailbox.remove(clean))
+}
+
+// abandon fails all calls that wait.
+func (c *Client) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, p := range c.waiting {
+		delete(c.waiting, id)
+		if p.parts != nil {
+			p.parts.fail(ErrClosed)
+			continue
+		}
+		p.ev <- event{wrote: true, err: ErrClosed}
+	}
+}

@@ -1,0 +1,21 @@
+// Package gateways is request and reply over Redis Streams: services that answer, clients that ask.
+//
+//	svc := gateways.NewService(rdb, "orders", gateways.ServiceConfig{})
+//	gateways.Handle(svc, "price", func(ctx context.Context, o Order) (Quote, error) { … })
+//	err := svc.RunUntilInterrupt(ctx)
+//
+//	client := gateways.NewClient(rdb, "orders", gateways.ClientConfig{})
+//	price := gateways.Call[Order, Quote](client, "price") // func(context.Context, Order) (Quote, error)
+//
+// A service is an ordinary graph: its requests are a source, its handlers a stage, its replies a sink, so that what is promised of
+// acknowledgements, drains, leases and dead letters holds. Start it in as many processes as it takes: they share the
+// requests of their topic. Graphs of other shapes answer requests by [Requests] and [Reply], with any operators between.
+//
+// # On the wire
+//
+// Requests are native entries (see redisio.Native) of the stream named like the topic, with type, id, reply, deadline and headers.
+// Each client process has one stream for its replies, its mailbox "{topic}:reply:<id>", which it makes, reads, trims and
+// deletes, and which ends by itself when the process dies; services write to it only while it exists, and to no other
+// key. What clients say later, to cancel or to have more of a streamed reply, is in "{topic}:control", which every process of a service
+// reads. All keys of a topic share a hash slot.
+package gateways

@@ -1,0 +1,75 @@
+package gateways
+
+import (
+	"context"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Handle registers a function for a type of request. Values travel as JSON, strings and bytes as they are. An error is answered with
+// the *RemoteError that it wraps, or else with CodeInternal; flow.RetryAfter has the request delivered again, later.
+func Handle[Q, R any](s *Service, typ string, f func(context.Context, Q) (R, error)) {
+	if f == nil {
+		s.register(typ, handler{})
+		return
+	}
+	request, answer := redisio.DefaultCodec[Q](), redisio.DefaultCodec[R]()
+	s.HandleFunc(typ, func(ctx context.Context, r *Request) (Response, error) {
+		q, err := value(request, r)
+		if err != nil {
+			return Response{}, err
+		}
+		v, err := f(ctx, q)
+		if err != nil {
+			return Response{}, err
+		}
+		return encoded(answer, v)
+	})
+}
+
+// HandleVoid registers a function that has nothing to say: its caller gets an empty answer, or the error.
+func HandleVoid[Q any](s *Service, typ string, f func(context.Context, Q) error) {
+	if f == nil {
+		s.register(typ, handler{})
+		return
+	}
+	Handle(s, typ, func(ctx context.Context, q Q) ([]byte, error) { return nil, f(ctx, q) })
+}
+
+// HandleStream registers a function that answers with many values: each send is one, and it waits while the reader is slow. When
+// f returns the answer ends, with its error if it has one. When the reader stops early f's context is cancelled.
+//
+// A streamed answer is not begun again when the process dies: its reader is told, by ErrInterrupted.
+func HandleStream[Q, R any](s *Service, typ string, f func(ctx context.Context, q Q, send func(R) error) error) {
+	if f == nil {
+		s.register(typ, handler{})
+		return
+	}
+	request, part := redisio.DefaultCodec[Q](), redisio.DefaultCodec[R]()
+	s.register(typ, handler{stream: func(ctx context.Context, r *Request, send func(Response) error) error {
+		q, err := value(request, r)
+		if err != nil {
+			return err
+		}
+		return f(ctx, q, func(v R) error {
+			p, err := encoded(part, v)
+			if err != nil {
+				return err
+			}
+			return send(p)
+		})
+	}})
+}
+
+func value[Q any](codec redisio.Codec[Q], r *Request) (Q, error) {
+	q, err := codec.Decode(r.Body)
+	if err != nil {
+		return q, &RequestError{Type: r.Type, Err: err}
+	}
+	return q, nil
+}
+
+func encoded[R any](codec redisio.Codec[R], v R) (Response, error) {
+	body, err := codec.Append(nil, v)
+	return Response{Body: body, ContentType: codec.ContentType()}, err
+}

@@ -1,0 +1,63 @@
+package gateways
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// mailbox is the stream of a client's replies. The client makes it, keeps it alive, and takes away what it has read; services
+// write to it only while it exists. So nothing is left of a client that is gone, once the TTL is over, and nothing is
+// lost of replies that come early: it is read from its beginning.
+type mailbox struct {
+	key  string
+	ttl  time.Duration
+	rdb  redis.UniversalClient
+	last atomic.Pointer[string] // the entry read last
+
+	trimmed *string   // Of keep alone
+	touched time.Time // likewise
+}
+
+// keepEvery is how often a mailbox is looked after.
+const keepEvery = time.Second
+
+// make makes the stream, unless it is there.
+func (b *mailbox) make(ctx context.Context) error {
+	pipe := b.rdb.Pipeline()
+	pipe.XAdd(ctx, &redis.XAddArgs{Stream: b.key, Values: []any{"data", "", "type", string(kindHello)}})
+	pipe.PExpire(ctx, b.key, b.ttl)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("gateways: make the stream of replies %q: %w", b.key, err)
+	}
+	return nil
+}
+
+func (b *mailbox) seen(id string) { b.last.Store(&id) }
+
+// keep trims what has been read, and puts off the end of the stream. Should it be gone it is made again.
+func (b *mailbox) keep(ctx context.Context) error {
+	last := b.last.Load()
+	trims, touches := last != b.trimmed, time.Since(b.touched) >= b.ttl/4
+	if !trims && !touches {
+		return nil
+	}
+	pipe := b.rdb.Pipeline()
+	if trims {
+		pipe.XTrimMinIDApprox(ctx, b.key, *last, 0)
+	}
+	alive := pipe.PExpire(ctx, b.key, b.ttl)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	b.trimmed, b.touched = last, time.Now()
+	if !alive.Val() {
+		return b.make(ctx)
+	}
+	return nil
+}
+
+func (b *mailbox) remove(ctx context.Context) error { return b.rdb.Del(ctx, b.key).Err() }

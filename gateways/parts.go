@@ -1,0 +1,68 @@
+package gateways
+
+import (
+	"fmt"
+	"sync"
+)
+
+// parts is a streamed reply on its way to its reader: as many as the service may have sent ahead.
+type parts struct {
+	window int
+	news   chan struct{} // holds a token when there is something to look at
+
+	mu   sync.Mutex
+	have []Response
+	run  string // whose parts these are; "" before the first
+	next int    // number of the part to come; the first is 1
+	err  error  // why there will be no more
+	over bool   // the end has come
+}
+
+func newParts(window int) *parts {
+	return &parts{window: window, news: make(chan struct{}, 1), next: 1}
+}
+
+// put takes what came from the mailbox. It never blocks.
+func (p *parts) put(r Response) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.over || p.err != nil || r.kind == kindPart && r.seq < p.next || p.run != "" && r.run != "" && r.run != p.run: // a copy
+		return
+	case r.kind == kindError:
+		p.err = r.failure()
+	case r.kind == kindEnd && r.seq == p.next:
+		p.over = true
+	case r.kind == kindPart && r.seq == p.next && len(p.have) < 2*p.window:
+		p.run = r.run
+		p.have = append(p.have, r)
+		p.next++
+	default:
+		p.err = fmt.Errorf("%w: part %d came where part %d was due", ErrInterrupted, r.seq, p.next)
+	}
+	p.tell()
+}
+
+func (p *parts) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil && !p.over {
+		p.err = err
+	}
+	p.tell()
+}
+
+func (p *parts) tell() {
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what has come, and how it ended if it has.
+func (p *parts) take() (have []Response, over bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	have, p.have = p.have, nil
+	return have, p.over || p.err != nil, p.err
+}

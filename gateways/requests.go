@@ -1,0 +1,126 @@
+package gateways
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// Requests is a source of the requests of a topic, for graphs that answer by Reply, with any operators between. It is
+// source.Stream with the topic's key, and the group "service" unless the config says another; requests whose deadline is over
+// are skipped, and those that ask for their answer to go elsewhere than to a client of the topic become dead letters.
+//
+// Order: kept. Acks: when what came of the request is done, by Reply when the reply is written. Ends: by drain.
+func Requests[T any](rdb redis.UniversalClient, topic string, cfg source.StreamConfig[T], opts ...flow.StageOption) flow.Source[T] {
+	var wrong []flow.StageOption
+	if err := checkTopic("Requests", topic); err != nil {
+		wrong = append(wrong, flow.InvalidError(err))
+	}
+	cfg.Key = topic
+	if cfg.Group == "" {
+		cfg.Group = defaultGroup
+	}
+	in := source.Stream(rdb, cfg, append(wrong, opts...)...)
+	return due(in, []keys{keysOf(topic)}, new(atomic.Uint64))
+}
+
+// ReplyAddressError is a request whose answer is to go where the service may not write.
+type ReplyAddressError struct{ Address string }
+
+func (e *ReplyAddressError) Error() string {
+	return fmt.Sprintf("gateways: the reply address %.80q is none of this topic's clients: name their topic in ReplyTopics, if it is right", e.Address)
+}
+
+// due lets those requests through that somebody waits for, where answers may go.
+func due[T any](in flow.Source[T], from []keys, skipped *atomic.Uint64) flow.Source[T] {
+	return flow.Step(in, "due", func() flow.StepFunc[T, T] {
+		return func(_ context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
+			meta := m.Meta()
+			if !meta.Deadline.IsZero() && !time.Now().Before(meta.Deadline) {
+				skipped.Add(1)
+				return m, false, nil
+			}
+			return m, true, checkAddress(meta.ReplyTo, from)
+		}
+	}, flow.OnFault(flow.DeadLetter))
+}
+
+func checkAddress(address string, from []keys) error {
+	if address == "" {
+		return nil
+	}
+	for _, t := range from {
+		if t.owns(address) {
+			return nil
+		}
+	}
+	return flow.Reject(&ReplyAddressError{address})
+}
+
+// Reply answers the requests that messages come from: the branch that ends a graph which began with Requests. The reply address rides
+// with the message through all operators. Messages of requests that want no answer are done when they get here. A
+// client that is gone gets none.
+//
+// Order: kept. Acks: when the reply is written. Values travel as JSON, strings and bytes as they are.
+func Reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, opts ...flow.StageOption) flow.Branch {
+	return reply(in, rdb, topic, valueFormat[T]{redisio.DefaultCodec[T]()}, opts)
+}
+
+// ReplyFailure answers requests that failed, as the second output of operators.Try: with the *RemoteError that the failure
+// wraps, or else CodeInternal.
+func ReplyFailure[T any](in flow.Source[flow.Failure[T]], rdb redis.UniversalClient, topic string, opts ...flow.StageOption) flow.Branch {
+	return reply(in, rdb, topic, failureFormat[T]{}, opts)
+}
+
+func reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, f redisio.Format[T], opts []flow.StageOption) flow.Branch {
+	from := []keys{keysOf(topic)}
+	wanted := flow.Step(in, "wanted", func() flow.StepFunc[T, T] {
+		return func(_ context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
+			address := m.Meta().ReplyTo
+			return m, address != "", checkAddress(address, from)
+		}
+	}, flow.OnFault(flow.DeadLetter))
+	return flow.To(wanted, mailboxes(rdb, f, forever), opts...)
+}
+
+// mailboxes is a sink that writes each message to its reply address.
+func mailboxes[T any](rdb redis.UniversalClient, f redisio.Format[T], wait time.Duration) flow.Sink[T] {
+	return sink.Stream(rdb, sink.StreamConfig[T]{KeyFor: func(m flow.Message[T]) string { return m.Meta().ReplyTo }, Format: f,
+		OnlyExisting: true, Wait: wait})
+}
+
+// valueFormat writes values as replies.
+type valueFormat[T any] struct{ codec redisio.Codec[T] }
+
+func (f valueFormat[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v T) (redisio.Fields, []byte, error) {
+	body, err := f.codec.Append(nil, v)
+	if err != nil {
+		return dst, buf, err
+	}
+	return replyFormat{}.Encode(dst, buf, e, Response{kind: kindReply, Body: body, ContentType: f.codec.ContentType()})
+}
+
+func (f valueFormat[T]) Decode(*redisio.Entry, *redisio.Envelope) (v T, err error) {
+	return v, errWriteOnly
+}
+
+// failureFormat writes failures as replies.
+type failureFormat[T any] struct{}
+
+func (failureFormat[T]) Encode(
+	dst redisio.Fields, buf []byte, e *redisio.Envelope, v flow.Failure[T],
+) (redisio.Fields, []byte, error) {
+	return replyFormat{}.Encode(dst, buf, e, failureOf(remote(v.Err())))
+}
+
+func (failureFormat[T]) Decode(*redisio.Entry, *redisio.Envelope) (v flow.Failure[T], err error) {
+	return v, errWriteOnly
+}

@@ -1,0 +1,99 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// stand is a topic of its own on the shared server.
+type stand struct {
+	rdb   *redis.Client
+	topic string
+}
+
+func newStand(t testing.TB) *stand {
+	return &stand{redistest.Shared(t).Client(t), redistest.Key(t)}
+}
+
+// serve runs a service until the test ends. Handlers are registered by the function.
+func (s *stand) serve(t testing.TB, cfg gateways.ServiceConfig, register func(*gateways.Service)) *gateways.Service {
+	t.Helper()
+	svc := gateways.NewService(s.rdb, s.topic, cfg)
+	register(svc)
+	start(t, svc.Graph())
+	return svc
+}
+
+func start(t testing.TB, g *flow.Graph) *flow.Running {
+	t.Helper()
+	run, err := g.Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if _, err := run.Drain(ctx); err != nil {
+			t.Errorf("drain: %v", err)
+		}
+	})
+	ready(t, run)
+	return run
+}
+
+// ready waits until a graph has opened all it reads and writes.
+func ready(t testing.TB, run *flow.Running) {
+	t.Helper()
+	soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
+}
+
+func (s *stand) client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client {
+	t.Helper()
+	c := gateways.NewClient(s.rdb, s.topic, cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := c.Close(ctx); err != nil && !errors.Is(err, gateways.ErrClosed) {
+			t.Errorf("close client: %v", err)
+		}
+	})
+	return c
+}
+
+// soon waits for a condition that nothing signals.
+func soon(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	limit := time.NewTimer(30 * time.Second)
+	defer limit.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-limit.C:
+			t.Fatalf("not in 30 s: %s", what)
+		}
+	}
+}
+
+func xadd(key string, values ...string) *redis.XAddArgs {
+	return &redis.XAddArgs{Stream: key, Values: values}
+}
+
+// pending is how many requests the service has and has not settled.
+func (s *stand) pending(t testing.TB) int64 {
+	t.Helper()
+	p, err := s.rdb.XPending(t.Context(), s.topic, "service").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Count
+}

@@ -1,0 +1,189 @@
+package gateways
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// errCancelled is the cause when the caller has gone.
+var errCancelled = errors.New("gateways: the caller does not wait any more")
+
+// handling is a request that is being handled.
+type handling struct {
+	cancel  context.CancelCauseFunc
+	credits credits
+}
+
+// serve handles one request. It runs in many goroutines at once.
+func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
+	meta, r := m.Meta(), &m.Value
+	wanted := meta.ReplyTo != ""
+	if wanted && (meta.MaybeDuplicate || meta.Attempt > 1) {
+		if answer, known := s.answered(r.ID); known {
+			return s.emit(m, answer)
+		}
+	}
+	h := &handling{credits: newCredits(r.window)}
+	ctx, h.cancel = context.WithCancelCause(ctx)
+	defer h.cancel(nil)
+	if wanted {
+		if !s.begin(r.ID, h) {
+			return flow.Message[Response]{}, false, nil // a copy, or nobody waits
+		}
+		defer s.end(r.ID)
+	}
+	bounded, cancel := s.deadline(ctx, meta.Deadline, r.window > 0)
+	defer cancel()
+	answer, err := s.answer(bounded, r, meta, h)
+	switch v, is := flow.Verdict(err); {
+	case err == nil || is && v.Do == flow.ActDrop:
+		s.stats.answered.Add(1)
+	case context.Cause(ctx) == errCancelled:
+		s.stats.cancelled.Add(1)
+		return flow.Message[Response]{}, false, nil
+	case ctx.Err() != nil, // the graph stops, or has lost the entry: somebody else will answer
+		is && v.Do == flow.ActNack, // the handler wants it again
+		!wanted:                    // the fault policy is for those that nobody waits for
+		return flow.Message[Response]{}, false, err
+	default:
+		s.stats.failed.Add(1)
+		answer = s.failed(ctx, r, err)
+	}
+	if !wanted {
+		return flow.Message[Response]{}, false, nil
+	}
+	s.remember(r.ID, answer)
+	return s.emit(m, answer)
+}
+
+// failed is the answer to a request whose handler failed. What the caller is not told is logged.
+func (s *Service) failed(ctx context.Context, r *Request, err error) Response {
+	said := remote(err)
+	if said.Code == CodeInternal {
+		line := zerolog.Ctx(ctx).Error().Str("type", r.Type).Str("id", r.ID).Err(err)
+		var panicked *flow.PanicError
+		if errors.As(err, &panicked) {
+			line = line.Bytes("stack", panicked.Stack)
+		}
+		line.Msg("service: handler failed")
+	}
+	return failureOf(said)
+}
+
+// answer has the handler do its work.
+func (s *Service) answer(ctx context.Context, r *Request, meta flow.Meta, h *handling) (answer Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &flow.PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	known, found := s.handlers[r.Type]
+	if !found {
+		return answer, Errorf(CodeNoHandler, "no handler for requests of type %q", r.Type)
+	}
+	do := known.unary
+	if known.stream != nil || r.window > 0 {
+		do = s.streamed(known, meta, h)
+	}
+	for i := len(s.wrap) - 1; i >= 0; i-- {
+		do = s.wrap[i](do)
+	}
+	answer, err = do(ctx, r)
+	if answer.kind == "" {
+		answer.kind = kindReply
+	}
+	return answer, err
+}
+
+func (s *Service) emit(m flow.Message[Request], answer Response) (flow.Message[Response], bool, error) {
+	return flow.Derive(m, answer), true, nil
+}
+
+// deadline bounds a handler by the caller's patience and the service's.
+func (s *Service) deadline(ctx context.Context, caller time.Time, streamed bool) (context.Context, context.CancelFunc) {
+	until := caller
+	if s.cfg.Timeout > 0 && !streamed {
+		if own := time.Now().Add(s.cfg.Timeout); until.IsZero() || own.Before(until) {
+			until = own
+		}
+	}
+	if until.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, until)
+}
+
+// begin notes that a request is being handled. It reports false for one that is already, or whose caller has gone.
+func (s *Service) begin(id string, h *handling) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running[id] != nil {
+		return false
+	}
+	if s.gone.Len() > 0 && s.gone.Remove(id) {
+		s.stats.cancelled.Add(1)
+		return false
+	}
+	s.running[id] = h
+	return true
+}
+
+func (s *Service) end(id string) {
+	s.mu.Lock()
+	delete(s.running, id)
+	s.mu.Unlock()
+}
+
+// heed does what clients say after they have asked.
+func (s *Service) heed(_ context.Context, n note) error {
+	s.mu.Lock()
+	h := s.running[n.id]
+	if h == nil && n.kind == kindCancel {
+		s.gone.Add(n.id, struct{}{})
+	}
+	s.mu.Unlock()
+	switch {
+	case h == nil: // another process has it, or it is done
+	case n.kind == kindCancel:
+		h.cancel(errCancelled)
+	case n.kind == kindMore:
+		h.credits.add(n.more)
+	}
+	return nil
+}
+
+func (s *Service) answered(id string) (Response, bool) {
+	if s.answers == nil {
+		return Response{}, false
+	}
+	return s.answers.Get(id)
+}
+
+func (s *Service) remember(id string, answer Response) {
+	if s.answers != nil && len(answer.Body) <= rememberedMost {
+		s.answers.Add(id, answer)
+	}
+}
+
+// ServiceStats counts what became of requests, since the service was made.
+type ServiceStats struct {
+	Answered  uint64 // by a handler's value, or handled without anybody waiting
+	Failed    uint64 // answered with an error
+	Expired   uint64 // not begun, because their deadline was over
+	Cancelled uint64 // by their callers, before they were begun or while they were handled
+}
+
+type serviceCounters struct{ answered, failed, expired, cancelled atomic.Uint64 }
+
+// Stats returns the counts.
+func (s *Service) Stats() ServiceStats {
+	c := &s.stats
+	return ServiceStats{Answered: c.answered.Load(), Failed: c.failed.Load(), Expired: c.expired.Load(), Cancelled: c.cancelled.Load()}
+}

@@ -1,0 +1,217 @@
+package gateways
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// ServiceConfig configures a Service. The zero value is the default.
+type ServiceConfig struct {
+	// Group is the consumer group: processes with the same one share the requests, each of which one of them handles. The default
+	// is "service".
+	Group string
+	// Concurrency is how handlers run: by default 64 at once, without order. Others are flow.Workers(8) for replies in the order
+	// of the requests, with flow.KeyedBy(func(r gateways.Request) string { return r.Key }) for order per key, and
+	// flow.Workers(1) for one after the other.
+	Concurrency []flow.StageOption
+	// MaxInFlight is how many requests this process takes at once, waiting ones too. The default is 1024.
+	MaxInFlight int
+	// Timeout bounds each call of a handler, beside the caller's deadline. The default is 30 s; negative means
+	// no bound but the caller's. Streamed replies have the caller's only.
+	Timeout time.Duration
+	// Answers is how many replies are remembered for requests that come a second time, as after a write whose outcome was
+	// in doubt: they are answered and not handled again. The default is 4096; negative means none. Replies beyond
+	// 16 KiB are not remembered.
+	Answers int
+	// ReplyTopics are other topics whose clients may be answered: those of requests that were passed on. The default is none but the
+	// service's own.
+	ReplyTopics []string
+	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig; they matter to requests without reply,
+	// and to those of processes that died.
+	Lease         time.Duration
+	MaxDeliveries int
+	DeadKey       string
+	Wait          time.Duration
+	// Log is where the service's graph logs. The default is nowhere.
+	Log zerolog.Logger
+}
+
+const (
+	defaultGroup   = "service"
+	defaultWorkers = 64
+	rememberedMost = 16 << 10
+	goneMost       = 4096
+)
+
+// Service answers the requests of a topic. Make it, give it handlers, and run it: by itself, or as the Graph that it is.
+//
+// Every request is answered: by its handler's value or error, or, when there is no handler, with CodeNoHandler. It is acknowledged
+// when its reply is written. A handler that fails is not tried again when somebody waits for the answer, who knows best
+// what to do; it can ask for it by flow.RetryAfter. A request without reply address goes by the graph's fault policy:
+// retries, then other processes, then the dead letters. Requests whose deadline is over are skipped, and
+// those whose caller has gone are cancelled.
+//
+// Delivery is at least once: when a process dies another one handles its requests again, after the lease.
+type Service struct {
+	cfg     ServiceConfig
+	rdb     redis.UniversalClient
+	topic   keys
+	allowed []keys  // whose clients may be answered
+	errs    []error // of the configuration
+
+	handlers map[string]handler
+	wrap     []Middleware
+	built    atomic.Bool // a graph was made: the handlers are fixed
+
+	answers *lru.Cache[string, Response]
+	parts   outbox
+	gone    *lru.Cache[string, struct{}] // cancelled before they were begun
+
+	mu      sync.Mutex
+	running map[string]*handling
+
+	stats serviceCounters
+}
+
+// handler is what is registered for a type.
+type handler struct {
+	unary  Handler
+	stream streamHandler
+}
+
+// Handler answers a request. It is what middleware wraps.
+type Handler func(ctx context.Context, r *Request) (Response, error)
+
+// Middleware is around handlers: what it does before and after, and whether it calls next at all, is its own affair. Streamed
+// replies go through it too; their Response is empty.
+type Middleware func(next Handler) Handler
+
+// NewService makes a service for a topic. It does no I/O. Mistakes are reported by Validate and by Run.
+func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Service {
+	s := &Service{cfg: cfg, rdb: rdb, topic: keysOf(topic), handlers: make(map[string]handler), running: make(map[string]*handling)}
+	def(&s.cfg.MaxInFlight, 1024)
+	def(&s.cfg.Timeout, 30*time.Second)
+	def(&s.cfg.Answers, 4096)
+	if s.cfg.Group == "" {
+		s.cfg.Group = defaultGroup
+	}
+	if s.cfg.Concurrency == nil {
+		s.cfg.Concurrency = []flow.StageOption{flow.Workers(defaultWorkers), flow.Unordered()}
+	}
+	if redisio.IsNilClient(rdb) {
+		s.mistake(&redisio.ConfigError{Type: "NewService", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
+	}
+	s.mistake(checkTopic("NewService", topic))
+	s.parts = outbox{rdb: rdb, cfg: redisio.WriterConfig{OnlyExisting: true}}
+	s.gone, _ = lru.New[string, struct{}](goneMost) // fails for sizes below 1 only
+	s.allowed = []keys{s.topic}
+	for _, t := range cfg.ReplyTopics {
+		s.mistake(checkTopic("ServiceConfig", t))
+		s.allowed = append(s.allowed, keysOf(t))
+	}
+	if s.cfg.Answers > 0 {
+		s.answers, _ = lru.New[string, Response](s.cfg.Answers) // fails for sizes below 1 only
+	}
+	return s
+}
+
+func (s *Service) mistake(err error) {
+	if err != nil {
+		s.errs = append(s.errs, err)
+	}
+}
+
+// Use puts middleware around all handlers, the first outermost. It is to be called before the service runs.
+func (s *Service) Use(m ...Middleware) {
+	if s.fixed("Use") {
+		return
+	}
+	s.wrap = append(s.wrap, m...)
+}
+
+// HandleFunc registers a handler of bytes for a type of request; see Handle for values. It is to be called before the service runs.
+func (s *Service) HandleFunc(typ string, h Handler) { s.register(typ, handler{unary: h}) }
+
+func (s *Service) register(typ string, h handler) {
+	if s.fixed("a handler") {
+		return
+	}
+	fault := func(problem, fix string) {
+		s.mistake(&redisio.ConfigError{Type: "Service", Field: "handler " + strconv.Quote(typ), Problem: problem, Fix: fix})
+	}
+	switch _, twice := s.handlers[typ]; {
+	case typ == "":
+		fault("has no type", "name the type of request that it answers")
+	case h.unary == nil && h.stream == nil:
+		fault("is nil", "give a function")
+	case twice:
+		fault("is registered twice", "give each type one handler")
+	}
+	s.handlers[typ] = h
+}
+
+func (s *Service) fixed(what string) bool {
+	if s.built.Load() {
+		s.mistake(&redisio.ConfigError{Type: "Service", Field: what, Problem: "came after Graph or Run", Fix: "register everything first"})
+		return true
+	}
+	return false
+}
+
+// Types returns the types of requests that have a handler, sorted.
+func (s *Service) Types() []string {
+	types := make([]string, 0, len(s.handlers))
+	for t := range s.handlers {
+		types = append(types, t)
+	}
+	slices.Sort(types)
+	return types
+}
+
+// Validate reports all mistakes in how the service was made, without a server.
+func (s *Service) Validate() error { return s.Graph().Validate() }
+
+// Run runs the service until ctx is done, and what it has taken is answered: see flow's Graph.Run.
+func (s *Service) Run(ctx context.Context) error { return s.Graph().Run(ctx) }
+
+// RunUntilInterrupt runs the service until Ctrl-C: see flow's Graph.RunUntilInterrupt.
+func (s *Service) RunUntilInterrupt(ctx context.Context) error {
+	return s.Graph().RunUntilInterrupt(ctx)
+}
+
+// Graph is the service as the graph that it is, for a Supervisor, or to look at: g.Mermaid(). Its options come after
+// those of the configuration.
+func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
+	s.built.Store(true)
+	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Format: requestFormat{}, MaxInFlight: s.cfg.MaxInFlight,
+		Lease: s.cfg.Lease, MaxDeliveries: s.cfg.MaxDeliveries, DeadKey: s.cfg.DeadKey, Wait: s.cfg.Wait}
+	named := []flow.StageOption{flow.Name("requests")}
+	for _, err := range s.errs {
+		named = append(named, flow.InvalidError(err))
+	}
+	requests := due(source.Stream(s.rdb, in, named...), s.allowed, &s.stats.expired)
+	served := flow.Step(requests, "serve", func() flow.StepFunc[Request, Response] { return s.serve }, s.cfg.Concurrency...)
+	control := source.Tail(s.rdb, source.TailConfig[note]{Key: s.topic.control, Format: noteFormat{}, Wait: s.cfg.Wait}, flow.Name("control"))
+	parts := []flow.Part{
+		flow.To(served, mailboxes(s.rdb, replyFormat{}, s.cfg.Wait), flow.Name("replies")),
+		flow.To(control, sink.Func(s.heed, flow.Name("heed"))),
+		flow.Log(s.cfg.Log),
+	}
+	for _, o := range opts {
+		parts = append(parts, o)
+	}
+	return flow.New("service of "+s.topic.requests, parts...)
+}

@@ -1,0 +1,337 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+type hello struct{ Name string }
+type greeting struct{ Text string }
+
+func greet(_ context.Context, h hello) (greeting, error) {
+	switch h.Name {
+	case "":
+		return greeting{}, gateways.Errorf(gateways.CodeInvalid, "who is it?")
+	case "secret":
+		return greeting{}, errors.New("the password is 1234")
+	case "panic":
+		panic("boom")
+	}
+	return greeting{"hello " + h.Name}, nil
+}
+
+func TestCall(t *testing.T) {
+	s := newStand(t)
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "hello", greet)
+		gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
+	})
+	c := s.client(t, gateways.ClientConfig{})
+	call := gateways.Call[hello, greeting](c, "hello")
+	if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, want := range map[string]*gateways.RemoteError{
+		"":       {Code: gateways.CodeInvalid, Message: "who is it?"},
+		"secret": {Code: gateways.CodeInternal, Message: "the handler failed; its service's log says why"},
+		"panic":  {Code: gateways.CodeInternal, Message: "the handler failed; its service's log says why"},
+	} {
+		_, err := call(t.Context(), hello{name})
+		var got *gateways.RemoteError
+		if !errors.As(err, &got) {
+			t.Errorf("%q: %v", name, err)
+		} else if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", name, diff)
+		}
+	}
+	if got, err := gateways.Call[string, []byte](c, "void")(t.Context(), "x"); err != nil || len(got) != 0 {
+		t.Errorf("void: %q, %v", got, err)
+	}
+	if _, err := gateways.Call[string, string](c, "nobody")(t.Context(), "x"); !errors.Is(err, gateways.ErrNoHandler) {
+		t.Errorf("unknown type: %v", err)
+	}
+	_, err := gateways.Call[string, string](c, "hello")(t.Context(), "no json")
+	var remote *gateways.RemoteError
+	if !errors.As(err, &remote) || remote.Code != gateways.CodeInvalid {
+		t.Errorf("bad body: %v", err)
+	}
+	soon(t, "all acked", func() bool { return s.pending(t) == 0 })
+}
+
+func TestCallsInParallel(t *testing.T) {
+	s := newStand(t)
+	for range 2 {
+		s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		call := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{}), "hello")
+		for i := range 50 {
+			wg.Go(func() {
+				for j := range 20 {
+					name := fmt.Sprint(i, "/", j)
+					if got, err := call(t.Context(), hello{name}); err != nil || got.Text != "hello "+name {
+						t.Errorf("%+v, %v", got, err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func TestCallTimesOut(t *testing.T) {
+	s := newStand(t)
+	block, began := make(chan struct{}), make(chan struct{}, 1)
+	defer close(block)
+	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "slow", func(ctx context.Context, _ string) (string, error) {
+			began <- struct{}{}
+			<-ctx.Done()
+			return "", ctx.Err()
+		})
+	})
+	c := s.client(t, gateways.ClientConfig{})
+	_, err := gateways.Call[string, string](c, "slow", gateways.Timeout(100*time.Millisecond))(t.Context(), "x")
+	if !errors.Is(err, gateways.ErrTimeout) {
+		t.Errorf("the deadline: %v", err)
+	}
+	<-began
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("why")
+	go func() { <-began; cancel(why) }()
+	if _, err := gateways.Call[string, string](c, "slow")(ctx, "x"); !errors.Is(err, why) {
+		t.Errorf("cancelled: %v", err)
+	}
+	soon(t, "the handler was cancelled", func() bool { return svc.Stats().Cancelled == 1 })
+}
+
+func TestExpiredRequestsAreSkipped(t *testing.T) {
+	s := newStand(t)
+	c := s.client(t, gateways.ClientConfig{})
+	_, err := gateways.Call[string, string](c, "late", gateways.Timeout(20*time.Millisecond))(t.Context(), "x")
+	if !errors.Is(err, gateways.ErrTimeout) {
+		t.Fatal(err)
+	}
+	var handled atomic.Int32
+	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "late", func(context.Context, string) error { handled.Add(1); return nil })
+		gateways.HandleVoid(svc, "now", func(context.Context, string) error { return nil })
+	})
+	if _, err := gateways.Call[string, []byte](c, "now")(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	if handled.Load() != 0 || svc.Stats().Expired != 1 {
+		t.Errorf("handled %d, %+v", handled.Load(), svc.Stats())
+	}
+}
+
+func TestClientIsBounded(t *testing.T) {
+	s := newStand(t)
+	c := s.client(t, gateways.ClientConfig{MaxInFlight: 2})
+	ctx, cancel := context.WithCancel(t.Context())
+	call := gateways.Call[string, string](c, "nobody is there")
+	var wg sync.WaitGroup
+	for i := range 2 {
+		wg.Go(func() { _, _ = call(ctx, "x") })
+		soon(t, "it is in flight", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == int64(i)+1 })
+	}
+	if _, err := call(ctx, "x"); !errors.Is(err, gateways.ErrOverloaded) {
+		t.Errorf("the third call: %v", err)
+	}
+	cancel()
+	wg.Wait()
+}
+
+func TestSend(t *testing.T) {
+	s := newStand(t)
+	got := make(chan string, 10)
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "note", func(_ context.Context, v string) error { got <- v; return nil })
+	})
+	send := gateways.Send[string](s.client(t, gateways.ClientConfig{}), "note")
+	for _, v := range []string{"a", "b"} {
+		if err := send(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := []string{<-got, <-got}; strings.Join(all, "")+strings.Join(all, "") != "abab" && strings.Join(all, "") != "ba" {
+		t.Errorf("got %q", all)
+	}
+}
+
+func TestForgedReplyAddress(t *testing.T) {
+	s := newStand(t)
+	var handled atomic.Int32
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "x", func(context.Context, string) error { handled.Add(1); return nil })
+	})
+	for _, address := range []string{"victim", s.topic, "{" + s.topic + "}:control", "{" + s.topic + "}:reply:", "{other}:reply:abc"} {
+		if err := s.rdb.Do(t.Context(), "XADD", s.topic, "*", "data", "x", "type", "x", "id", "1", "reply", address).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon(t, "all are dead letters", func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 5 })
+	if handled.Load() != 0 || s.rdb.Exists(t.Context(), "victim").Val() != 0 {
+		t.Errorf("%d handled", handled.Load())
+	}
+}
+
+func TestDuplicateIsAnsweredFromMemory(t *testing.T) {
+	s := newStand(t)
+	var handled atomic.Int32
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "count", func(context.Context, string) (int32, error) { return handled.Add(1), nil })
+	})
+	mailbox := "{" + s.topic + "}:reply:mine"
+	s.rdb.XAdd(t.Context(), xadd(mailbox, "data", "", "type", "hello"))
+	for i := range 3 {
+		s.rdb.XAdd(t.Context(), xadd(s.topic, "data", `"x"`, "type", "count", "id", "7", "reply", mailbox, "dup", "1"))
+		soon(t, "answered", func() bool { return s.rdb.XLen(t.Context(), mailbox).Val() == int64(i)+2 })
+	}
+	for _, e := range s.rdb.XRange(t.Context(), mailbox, "-", "+").Val()[1:] {
+		if e.Values["data"] != "1" {
+			t.Errorf("answered %v", e.Values)
+		}
+	}
+}
+
+func TestRepliesAreDroppedWithTheirClient(t *testing.T) {
+	s := newStand(t)
+	handled := make(chan struct{}, 1)
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "x", func(context.Context, string) error { handled <- struct{}{}; return nil })
+	})
+	mailbox := "{" + s.topic + "}:reply:gone"
+	s.rdb.XAdd(t.Context(), xadd(s.topic, "data", "x", "type", "x", "id", "7", "reply", mailbox))
+	<-handled
+	soon(t, "acked", func() bool { return s.pending(t) == 0 })
+	if s.rdb.Exists(t.Context(), mailbox).Val() != 0 {
+		t.Error("a mailbox was made for a client that is gone")
+	}
+}
+
+func TestReplyAfterOperators(t *testing.T) {
+	s := newStand(t)
+	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[string]{})
+	upper, failed := operators.Try(requests, func(_ context.Context, v string) (string, error) {
+		if v == "bad" {
+			return "", gateways.Errorf(gateways.CodeConflict, "no")
+		}
+		return strings.ToUpper(v), nil
+	})
+	batched := operators.Unbatch(operators.Batch(upper, 3, 5*time.Millisecond))
+	start(t, flow.New("shout", gateways.Reply(batched, s.rdb, s.topic), gateways.ReplyFailure(failed, s.rdb, s.topic)))
+	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
+	if got, err := call(t.Context(), "hey"); err != nil || got != "HEY" {
+		t.Errorf("%q, %v", got, err)
+	}
+	var remote *gateways.RemoteError
+	if _, err := call(t.Context(), "bad"); !errors.As(err, &remote) || remote.Code != gateways.CodeConflict || remote.Message != "no" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestStream(t *testing.T) {
+	s := newStand(t)
+	cancelled := make(chan struct{})
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleStream(svc, "count", func(ctx context.Context, n int, send func(int) error) error {
+			for i := 0; n < 0 || i < n; i++ {
+				if err := send(i); err != nil {
+					close(cancelled)
+					return err
+				}
+			}
+			if n == 13 {
+				return gateways.Errorf(gateways.CodeConflict, "unlucky")
+			}
+			return nil
+		})
+		gateways.Handle(svc, "one", func(context.Context, int) (int, error) { return 42, nil })
+	})
+	c := s.client(t, gateways.ClientConfig{Window: 4})
+	count := gateways.Stream[int, int](c, "count")
+	sum := 0
+	for v, err := range count(t.Context(), 100) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += v
+	}
+	if sum != 4950 {
+		t.Errorf("sum %d", sum)
+	}
+	n := 0
+	var last error
+	for _, err := range count(t.Context(), 13) {
+		n, last = n+1, err
+	}
+	var remote *gateways.RemoteError
+	if n != 14 || !errors.As(last, &remote) || remote.Message != "unlucky" {
+		t.Errorf("%d steps, %v", n, last)
+	}
+	for v, err := range count(t.Context(), -1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v == 20 {
+			break
+		}
+	}
+	<-cancelled
+	for v, err := range gateways.Stream[int, int](c, "one")(t.Context(), 1) {
+		if v != 42 || err != nil {
+			t.Errorf("%d, %v", v, err)
+		}
+	}
+	if _, err := gateways.Call[int, int](c, "count")(t.Context(), 1); err == nil {
+		t.Error("a streamed answer to a call")
+	}
+}
+
+func TestClose(t *testing.T) {
+	s := newStand(t)
+	release := make(chan struct{})
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "x", func(ctx context.Context, _ string) error { <-release; return nil })
+	})
+	c := s.client(t, gateways.ClientConfig{})
+	call := gateways.Call[string, []byte](c, "x")
+	answer := make(chan error, 1)
+	go func() { _, err := call(t.Context(), "x"); answer <- err }()
+	soon(t, "in work", func() bool {
+		return s.rdb.XPending(t.Context(), s.topic, "service").Val() != nil && s.rdb.XPending(t.Context(), s.topic, "service").Val().Count == 1
+	})
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(context.Background()) }()
+	soon(t, "closing", func() bool {
+		short, done := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer done()
+		_, err := call(short, "y")
+		return errors.Is(err, gateways.ErrClosed)
+	})
+	close(release)
+	if err := <-answer; err != nil {
+		t.Errorf("the call under way: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if keys := s.rdb.Keys(t.Context(), "{"+s.topic+"}:reply:*").Val(); len(keys) != 0 {
+		t.Errorf("left behind: %q", keys)
+	}
+}

@@ -1,0 +1,125 @@
+package gateways
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// streamHandler answers with many parts. send waits while the reader is slow.
+type streamHandler func(ctx context.Context, r *Request, send func(Response) error) error
+
+// credits are how many parts may be sent.
+type credits struct {
+	mu   sync.Mutex
+	left int
+	news chan struct{} // holds a token when there are more
+}
+
+func newCredits(n int) credits { return credits{left: n, news: make(chan struct{}, 1)} }
+
+func (c *credits) add(n int) {
+	c.mu.Lock()
+	c.left = min(c.left+n, maxWindow)
+	c.mu.Unlock()
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
+func (c *credits) take(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		if c.left > 0 {
+			c.left--
+			c.mu.Unlock()
+			return nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.news:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lookEvery is how often a handler that waits for its reader makes sure that there still is one.
+const lookEvery = 10 * time.Second
+
+// streamed makes a Handler that answers with parts; a unary handler's answer becomes the only one. Its Response is the end.
+//
+// The parts have numbers, and all copies of a request answer with the same ID: so each handling has a name, and the reader
+// keeps to the first that it hears of. One that comes after another process has died can't know what the reader has, and says
+// so.
+func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
+	return func(ctx context.Context, r *Request) (Response, error) {
+		switch {
+		case r.window == 0:
+			return Response{}, Errorf(CodeInvalid, "requests of type %q are answered with a stream: ask by Stream", r.Type)
+		case meta.Attempt > 1:
+			return Response{}, &RemoteError{Code: CodeInterrupted, Message: "the process that answered is gone"}
+		}
+		if err := s.parts.hold(ctx); err != nil {
+			return Response{}, err
+		}
+		defer func() {
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_ = s.parts.release(clean) // what was written was answered, part by part
+		}()
+		run, seq := rand.Text()[:12], 0
+		send := func(part Response) error {
+			if err := s.credit(ctx, meta.ReplyTo, &state.credits); err != nil {
+				return err
+			}
+			part.kind, part.run, part.seq = kindPart, run, seq+1
+			fields, _, err := replyFormat{}.Encode(nil, nil, &redisio.Envelope{ID: r.ID}, part)
+			if err != nil {
+				return err
+			}
+			err = s.parts.write(ctx, &letter{out: redisio.Outgoing{Key: meta.ReplyTo, Fields: fields}})
+			if errors.Is(err, redisio.ErrNoStream) {
+				state.cancel(errCancelled)
+				return errCancelled
+			}
+			if err == nil {
+				seq++
+			}
+			return err
+		}
+		var err error
+		if h.stream != nil {
+			err = h.stream(ctx, r, send)
+		} else {
+			var only Response
+			if only, err = h.unary(ctx, r); err == nil {
+				err = send(only)
+			}
+		}
+		return Response{kind: kindEnd, run: run, seq: seq + 1}, err
+	}
+}
+
+// credit waits until a part may be sent.
+func (s *Service) credit(ctx context.Context, mailbox string, c *credits) error {
+	for {
+		waits, cancel := context.WithTimeout(ctx, lookEvery)
+		err := c.take(waits)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if n, err := s.rdb.Exists(ctx, mailbox).Result(); err == nil && n == 0 {
+			return fmt.Errorf("%w: its stream %s is gone", errCancelled, strconv.Quote(mailbox))
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package gateways
+
+import (
+	"strings"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// A topic is a few keys, all in one slot of a cluster:
+//
+//	orders             the stream of its requests
+//	{orders}:reply:…   a stream of replies for each client process
+//	{orders}:control   a stream of what clients say later: cancel, go on
+//	orders:dead        the requests that came to nothing, as of any stream
+type keys struct {
+	requests string
+	control  string
+	mailbox  string // what the keys of mailboxes begin with
+}
+
+func keysOf(name string) keys {
+	tag := name
+	if !strings.HasPrefix(name, "{") {
+		tag = "{" + name + "}"
+	}
+	return keys{requests: name, control: tag + ":control", mailbox: tag + ":reply:"}
+}
+
+// checkTopic reports names that don't make keys of one slot.
+func checkTopic(config, name string) error {
+	inner := name
+	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
+		inner = name[1 : len(name)-1]
+	}
+	problem := ""
+	switch {
+	case inner == "":
+		problem = "is empty"
+	case len(name) > 200:
+		problem = "is longer than 200 bytes"
+	case strings.ContainsAny(inner, "{}"):
+		problem = "has braces inside"
+	default:
+		return nil
+	}
+	return &redisio.ConfigError{Type: config, Field: "topic", Problem: problem,
+		Fix: `name it in a word or a few, as "orders"; for a hash tag of Redis Cluster put all of it in braces, as "{orders}"`}
+}
+
+// owns reports whether a reply address is a mailbox of the topic: nobody may have a service write anywhere else.
+func (t keys) owns(address string) bool {
+	id, ok := strings.CutPrefix(address, t.mailbox)
+	return ok && id != "" && len(id) <= 64
+}

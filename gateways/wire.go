@@ -1,0 +1,208 @@
+package gateways
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Requests, replies and control messages are native entries:
+//
+//	request  data, type, id, key, reply, deadline, traceparent, ct, h:*; h::window is that of a streamed reply
+//	reply    data, type "reply", id of the request, ct, h::status, h:*
+//	failure  data (the message), type "error", id, h::code, h::status
+//	part     data, type "part", id, h::run, h::seq; and at the end type "end"
+//	control  type "cancel" or "more" (data: how many), id
+
+// Request is one request, as services and middleware see it.
+type Request struct {
+	// Type chooses the handler.
+	Type string
+	// ID is the same for all copies of the request.
+	ID string
+	// Key is what order may go by, with flow.KeyedBy.
+	Key string
+	// Body is the payload, and ContentType what it is; "" means what the handler's codec makes.
+	Body        []byte
+	ContentType string
+	// Headers are the caller's. The trace context is the header "traceparent".
+	Headers flow.Headers
+	// Attempt is which delivery this is, counted from 1.
+	Attempt int
+
+	window int // of a streamed reply; 0 for a single one
+}
+
+// Response is what a handler answers with, and what Client.Do returns.
+type Response struct {
+	Body        []byte
+	ContentType string
+	Headers     flow.Headers
+	// Status is that of HTTP; 0 lets the gateway choose. It means nothing elsewhere.
+	Status int
+
+	kind kind
+	code Code
+	run  string // of a part: which handling it is of
+	seq  int    // of a part, from 1
+}
+
+type kind string
+
+const (
+	kindReply kind = "reply"
+	kindError kind = "error"
+	kindPart  kind = "part"
+	kindEnd   kind = "end"
+	kindHello kind = "hello" // begins a mailbox
+
+	kindCancel kind = "cancel"
+	kindMore   kind = "more"
+)
+
+// Headers of our own begin with a colon, as in HTTP/2; nobody else's do, see putHeaders.
+const (
+	headerWindow = ":window"
+	headerCode   = ":code"
+	headerStatus = ":status"
+	headerRun    = ":run"
+	headerSeq    = ":seq"
+	traceparent  = "traceparent"
+)
+
+// opaque leaves bodies, and what type they have, to others.
+type opaque struct{ redisio.Codec[[]byte] }
+
+func (opaque) ContentType() string { return "" }
+
+var wire = redisio.Native[[]byte](opaque{redisio.Bytes()})
+
+func putHeaders(e *redisio.Envelope, headers flow.Headers) {
+	for _, h := range headers {
+		switch {
+		case h.Name == traceparent:
+			e.Traceparent = h.Value
+		case h.Name != "" && h.Name[0] != ':':
+			e.Headers = append(e.Headers, redisio.Header(h))
+		}
+	}
+}
+
+// requestFormat reads and writes requests.
+type requestFormat struct{}
+
+func (requestFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r Request) (redisio.Fields, []byte, error) {
+	e.Type, e.ID, e.Key, e.ContentType = r.Type, r.ID, r.Key, r.ContentType
+	putHeaders(e, r.Headers)
+	if r.window > 0 {
+		e.Headers = append(e.Headers, redisio.Header{Name: headerWindow, Value: strconv.Itoa(r.window)})
+	}
+	return wire.Encode(dst, buf, e, r.Body)
+}
+
+func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
+	body, err := wire.Decode(entry, e)
+	if err != nil {
+		return Request{}, err
+	}
+	r := Request{Type: e.Type, ID: e.ID, Key: e.Key, Body: body, ContentType: e.ContentType, Attempt: int(entry.Deliveries)}
+	for _, h := range e.Headers {
+		if h.Name == headerWindow {
+			if r.window, err = strconv.Atoi(h.Value); err != nil || r.window < 1 || r.window > maxWindow {
+				return r, &redisio.DecodeError{ID: entry.ID, Field: "h:" + headerWindow, Err: fmt.Errorf("%.20q is no window", h.Value)}
+			}
+			continue
+		}
+		r.Headers = append(r.Headers, flow.Header(h))
+	}
+	if e.Traceparent != "" {
+		r.Headers = append(r.Headers, flow.Header{Name: traceparent, Value: e.Traceparent})
+	}
+	return r, nil
+}
+
+// replyFormat reads and writes replies. Nothing of the request but its id goes back.
+type replyFormat struct{}
+
+func (replyFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r Response) (redisio.Fields, []byte, error) {
+	*e = redisio.Envelope{ID: e.ID, Type: string(r.kind), ContentType: r.ContentType, MaybeDuplicate: e.MaybeDuplicate, Headers: e.Headers[:0]}
+	putHeaders(e, r.Headers)
+	if r.code != "" {
+		e.Headers = append(e.Headers, redisio.Header{Name: headerCode, Value: string(r.code)})
+	}
+	if r.Status != 0 {
+		e.Headers = append(e.Headers, redisio.Header{Name: headerStatus, Value: strconv.Itoa(r.Status)})
+	}
+	if r.run != "" {
+		e.Headers = append(e.Headers, redisio.Header{Name: headerRun, Value: r.run})
+	}
+	if r.seq != 0 {
+		e.Headers = append(e.Headers, redisio.Header{Name: headerSeq, Value: strconv.Itoa(r.seq)})
+	}
+	return wire.Encode(dst, buf, e, r.Body)
+}
+
+func (replyFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (r Response, err error) {
+	if r.Body, err = wire.Decode(entry, e); err != nil {
+		return r, err
+	}
+	r.kind, r.ContentType = kind(e.Type), e.ContentType
+	for _, h := range e.Headers {
+		switch h.Name {
+		case headerCode:
+			r.code = Code(h.Value)
+		case headerRun:
+			r.run = h.Value
+		case headerStatus:
+			r.Status, err = strconv.Atoi(h.Value)
+		case headerSeq:
+			r.seq, err = strconv.Atoi(h.Value)
+		default:
+			r.Headers = append(r.Headers, flow.Header(h))
+		}
+		if err != nil {
+			return r, &redisio.DecodeError{ID: entry.ID, Field: "h:" + h.Name, Err: fmt.Errorf("%.20q is no number", h.Value)}
+		}
+	}
+	return r, nil
+}
+
+// failure is the error that a reply stands for; nil if it is none.
+func (r *Response) failure() error {
+	if r.kind != kindError {
+		return nil
+	}
+	return &RemoteError{Code: r.code, Message: string(r.Body), Status: r.Status}
+}
+
+func failureOf(e *RemoteError) Response {
+	return Response{kind: kindError, code: e.Code, Body: []byte(e.Message), Status: e.Status}
+}
+
+// note is a control message.
+type note struct {
+	kind kind
+	id   string
+	more int
+}
+
+type noteFormat struct{}
+
+func (noteFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, n note) (redisio.Fields, []byte, error) {
+	*e = redisio.Envelope{ID: n.id, Type: string(n.kind)}
+	return wire.Encode(dst, buf, e, strconv.AppendInt(nil, int64(n.more), 10))
+}
+
+func (noteFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (note, error) {
+	data, err := wire.Decode(entry, e)
+	if err != nil {
+		return note{}, err
+	}
+	more, err := strconv.Atoi(string(data))
+	if err != nil || more < 0 || more > maxWindow {
+		return note{}, &redisio.DecodeError{ID: entry.ID, Field: "data", Err: fmt.Errorf("%.20q is no number of parts", data)}
+	}
+	return note{kind: kind(e.Type), id: e.ID, more: more}, nil
+}
