@@ -10,13 +10,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Capabilities are commands and options beyond Redis 7.0 that a server has. Nothing here needs them.
+// Capabilities are commands and options beyond Redis 7.0 that a server has. Nothing here needs them. A GroupReader uses Claim
+// and MaxSize and finds out about them by itself, see GroupConfig.Capabilities; a Writer uses IDMP, see WriterConfig.DedupeWindow.
+//
+// XNACK is not used. What it gives back can be taken at once, so it can't say when to try again; and it is nobody's then, while
+// a reader tells by its name in the pending list whether what it gave back is still waiting, or another has it.
 type Capabilities struct {
-	Claim   bool // XREADGROUP … CLAIM: reclaiming and reading in one call
-	XNack   bool // XNACK: giving entries back without setting idle times
-	XAckDel bool // XACKDEL: acking and deleting in one step
-	IDMP    bool // XADD … IDMP: retries of writes that don't duplicate
-	MaxSize bool // XREADGROUP … MAXSIZE: replies bounded in bytes
+	Claim   bool // XREADGROUP … CLAIM (Redis 8.4): reclaiming and reading in one call
+	XNack   bool // XNACK (8.8): giving entries back without setting idle times
+	XAckDel bool // XACKDEL (8.2): acking and deleting in one step
+	IDMP    bool // XADD … IDMP (8.6): retries of writes that don't duplicate
+	MaxSize bool // XREADGROUP … MAXSIZE (8.10): replies bounded in bytes
 }
 
 // Probe finds out what the server has by trying it on a scratch key of its own, which it deletes. Version

@@ -40,7 +40,7 @@ type GroupConfig struct {
 	// Readers of one group should agree on it.
 	Lease time.Duration
 
-	// ReclaimEvery is how often entries without a live lease are looked for. Default: half the lease.
+	// ReclaimEvery is how often, at least, entries without a live lease are looked for. Default: half the lease.
 	ReclaimEvery time.Duration
 
 	// NoAck reads without pending entries: at most once, three times cheaper for the server. What was
@@ -60,6 +60,12 @@ type GroupConfig struct {
 
 	// OnLostGroup says what to do when the group, or the stream, was deleted. Default: make it again where it was.
 	OnLostGroup LostGroup
+
+	// Capabilities are the options of newer servers that reads may use: Claim and MaxSize. Default: Open asks the server, with
+	// commands that need no rights of their own and change nothing, and what it doesn't know is not used. &Capabilities{}: none of
+	// them, as on Redis 7.0. Delivery is the same with and without; a server that turns out not to have what is said here is
+	// read without.
+	Capabilities *Capabilities
 
 	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try. Once
 	// open, the reader reconnects for as long as it is read.
@@ -166,14 +172,17 @@ type GroupReader struct {
 
 	// Read's:
 	asking     asking
+	caps       Capabilities
 	suspect    bool      // pending entries of ours may exist that we don't hold
 	former     bool      // … and they are of an earlier life: their delivery failed
 	again      bool      // the last entries were no new ones
+	dry        bool      // the last read took all new ones there were
 	streamGone bool      // … for the stream was gone as well
 	torn       bool      // the group was made again, and what we have is not back in it
 	recoverAt  ID        // where the search for them goes on
 	recheck    time.Time // when to search once more: a dead connection may still have swallowed entries
 	reclaim    time.Time // when to look for entries without a lease
+	sweep      time.Time // … where CLAIM looks for them: for those that were trimmed
 	cursor     string    // where that goes on
 	fails      int       // errors in a row
 	heals      int       // how often the group was made again, without a reply since
@@ -246,7 +255,13 @@ func (r *GroupReader) Open(ctx context.Context) error {
 		}
 		return errors.Join(fmt.Errorf("redisio: open group %q of %q: %w", r.cfg.Group, keyName(r.cfg.Key), err), closeErr)
 	}
+	if r.cfg.Capabilities != nil {
+		r.caps = *r.cfg.Capabilities
+	} else {
+		r.caps = r.probeReads(ctx)
+	}
 	r.reclaim = time.Now() // dead consumers of the past first
+	r.sweep = r.reclaim.Add(sweepEvery * r.cfg.ReclaimEvery)
 	r.token <- struct{}{}
 	r.health.kept(nil)
 	r.warnOfEviction(ctx)

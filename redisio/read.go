@@ -37,7 +37,7 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 			return ErrClosed
 		}
 		n := r.asking.count(count, maxBytes)
-		err := r.fill(ctx, n, b)
+		err := r.fill(ctx, n, maxBytes, b)
 		r.asking.failed(n, err)
 		if err == nil || ctx.Err() == nil {
 			r.health.tell(err)
@@ -64,7 +64,7 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 }
 
 // fill makes one round: what is ours already, then new entries.
-func (r *GroupReader) fill(ctx context.Context, count int, b *Batch) error {
+func (r *GroupReader) fill(ctx context.Context, count int, maxBytes int64, b *Batch) error {
 	if r.torn {
 		if err := r.mend(ctx); err != nil {
 			return err
@@ -76,7 +76,7 @@ func (r *GroupReader) fill(ctx context.Context, count int, b *Batch) error {
 		}
 		if r.again && !r.suspect { // never new ones before a recovery
 			r.again = false
-			if err := r.fresh(ctx, count, b, false); err != nil || len(b.Entries) > 0 {
+			if err := r.fresh(ctx, count, maxBytes, b, false); err != nil || len(b.Entries) > 0 {
 				return err
 			}
 		}
@@ -85,15 +85,34 @@ func (r *GroupReader) fill(ctx context.Context, count int, b *Batch) error {
 			return err
 		}
 	}
-	return r.fresh(ctx, count, b, true)
+	return r.fresh(ctx, count, maxBytes, b, true)
 }
 
 // fresh reads new entries, and waits for them or not.
-func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch, wait bool) error {
-	args := make([]any, 0, 12)
+func (r *GroupReader) fresh(ctx context.Context, count int, maxBytes int64, b *Batch, wait bool) error {
+	with := r.newerFor(maxBytes, wait)
+	err := r.readNew(ctx, count, with, b, wait)
+	if judge(err) != permanent || with == (newer{}) {
+		return err
+	}
+	// A server that does not know the options may have taken the place of one that does.
+	if err = r.readNew(ctx, count, newer{}, b, wait); judge(err) == fine {
+		r.caps = Capabilities{}
+	}
+	return err
+}
+
+func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Batch, wait bool) error {
+	args := make([]any, 0, 16)
 	args = append(args, "xreadgroup", "group", r.cfg.Group, r.cfg.Consumer, "count", count)
+	if with.maxSize > 0 {
+		args = append(args, "maxsize", with.maxSize)
+	}
 	if wait {
-		args = append(args, "block", max(r.wait(), time.Millisecond).Milliseconds()) // BLOCK 0 means for ever
+		args = append(args, "block", max(r.wait(with.claim), time.Millisecond).Milliseconds()) // BLOCK 0 means for ever
+	}
+	if with.claim {
+		args = append(args, "claim", r.cfg.Lease.Milliseconds())
 	}
 	if r.cfg.NoAck {
 		args = append(args, "noack")
@@ -104,31 +123,36 @@ func (r *GroupReader) fresh(ctx context.Context, count int, b *Batch, wait bool)
 	if err != nil {
 		return err
 	}
-	err = parseStreams(raw, 1, b) // what came before a mistake is delivered as well, and must be handed out
-	if n := len(b.Entries); n > 0 {
+	old, err := parseRead(raw, b) // what came before a mistake is delivered as well, and must be handed out
+	n := len(b.Entries)
+	r.dry = n < count
+	if n > old {
 		if at := b.Entries[n-1].Position; !at.IsZero() {
 			r.last.set(at)
 		}
-		if !r.cfg.NoAck {
-			if err := r.disown(ctx, b.Entries); err != nil {
-				r.distrust() // they are pending for us, and not held
-				b.reset()
-				return err
-			}
-			b.Entries = r.held.add(b.Entries, sent)
+	}
+	if n > 0 && !r.cfg.NoAck {
+		if err := r.disown(ctx, b.Entries[old:]); err != nil {
+			r.distrust() // they are pending for us, and not held
+			b.reset()
+			return err
 		}
+		b.Entries = r.held.add(b.Entries, sent)
+	}
+	if with.claim && (err == nil || old > 0) {
+		r.tookOver(min(old, len(b.Entries)), b)
 	}
 	return err
 }
 
 // wait is how long to block: until the next duty at most.
-func (r *GroupReader) wait() time.Duration {
+func (r *GroupReader) wait(claims bool) time.Duration {
 	if r.cfg.NoAck {
 		return r.cfg.Block
 	}
 	now := time.Now()
 	// An entry counts as ours from when it was asked for: in a read that blocks for a lease it would lapse at once.
-	d := min(r.cfg.Block, r.cfg.Lease/3, r.reclaim.Sub(now))
+	d := min(r.cfg.Block, r.cfg.Lease/3, r.lookAgain(claims).Sub(now))
 	if !r.recheck.IsZero() {
 		d = min(d, r.recheck.Sub(now))
 	}

@@ -47,7 +47,7 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 			return err
 		}
 	}
-	if !now.Before(r.reclaim) {
+	if !now.Before(r.lookAgain(r.claims())) {
 		return r.reclaimIdle(ctx, count, b)
 	}
 	return nil
@@ -127,7 +127,8 @@ func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) erro
 			}
 		}
 		if r.cursor == "0-0" {
-			r.reclaim = time.Now().Add(r.cfg.ReclaimEvery*9/10 + rand.N(r.cfg.ReclaimEvery/5+1))
+			r.reclaim = r.nextReclaim()
+			r.sweep = r.reclaim.Add((sweepEvery - 1) * r.cfg.ReclaimEvery)
 			return nil
 		}
 		if len(b.Entries) > 0 {
@@ -135,6 +136,11 @@ func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) erro
 		}
 	}
 	return nil
+}
+
+// nextReclaim is when to look for entries without a lease, after there was none.
+func (r *GroupReader) nextReclaim() time.Time {
+	return time.Now().Add(r.cfg.ReclaimEvery*9/10 + rand.N(r.cfg.ReclaimEvery/5+1))
 }
 
 // autoClaimed reads [cursor, [id…], [deleted id…]]. Before Redis 7 the third part is missing, and

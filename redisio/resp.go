@@ -29,8 +29,9 @@ var errNilReply = errors.New("redisio: nil reply")
 
 // walker walks a raw RESP2 or RESP3 reply.
 type walker struct {
-	buf []byte
-	pos int
+	buf     []byte
+	pos     int
+	claimed int // entries that were idle, in the reply of XREADGROUP CLAIM
 }
 
 func (w *walker) fail(problem string) error { return &ReplyError{w.pos, problem} }
@@ -174,6 +175,20 @@ func parseStreams(raw []byte, deliveries int64, b *Batch) error {
 		return &ReplyError{0, "bigger than 1 GiB"}
 	}
 	w := walker{buf: raw}
+	return w.streams(deliveries, b)
+}
+
+// parseRead is parseStreams for XREADGROUP. It returns how many of the entries CLAIM took over: they come first.
+func parseRead(raw []byte, b *Batch) (claimed int, err error) {
+	if len(raw) > maxReply {
+		return 0, &ReplyError{0, "bigger than 1 GiB"}
+	}
+	w := walker{buf: raw}
+	err = w.streams(1, b)
+	return w.claimed, err
+}
+
+func (w *walker) streams(deliveries int64, b *Batch) error {
 	kind, n, err := w.header()
 	if err == errNilReply {
 		return w.done()
@@ -202,7 +217,7 @@ func parseStreams(raw []byte, deliveries int64, b *Batch) error {
 			return err
 		}
 	}
-	b.Bytes += len(raw)
+	b.Bytes += len(w.buf)
 	return w.done()
 }
 
@@ -245,8 +260,8 @@ func (w *walker) entries(deliveries int64, b *Batch) error {
 }
 
 // entry parses [id, fields], [id, nil] (trimmed while pending), nil (the same before Redis 7),
-// [id, fields, deliveries] (our scripts) or [id, fields, idle, deliveries] (XREADGROUP CLAIM). left is
-// how many entries follow, this one included: the next slab is sized by it.
+// [id, fields, deliveries] (our scripts) or [id, fields, idle, deliveries before this one] (XREADGROUP CLAIM; both are 0 for
+// new entries). left is how many entries follow, this one included: the next slab is sized by it.
 func (w *walker) entry(deliveries int64, left int, b *Batch) error {
 	_, n, err := w.header()
 	if err == errNilReply {
@@ -296,10 +311,17 @@ func (w *walker) entry(deliveries int64, left int, b *Batch) error {
 		if err != nil {
 			return w.unexpected(err)
 		}
-		if i == n {
-			if e.Deliveries, err = w.number(s); err != nil {
-				return err
-			}
+		v, err := w.number(s)
+		if err != nil {
+			return err
+		}
+		switch {
+		case n == 4 && i == 3 && v > 0:
+			w.claimed++
+		case n == 4 && i == 4:
+			e.Deliveries = v + 1
+		case n == 3:
+			e.Deliveries = v
 		}
 	}
 	b.Entries = append(b.Entries, e)

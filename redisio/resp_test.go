@@ -18,7 +18,7 @@ func TestParseStreams(t *testing.T) {
 	want := []Entry{
 		{ID: "1-0", Position: ID{1, 0}, Deliveries: 1, Fields: Fields{{"b", []byte("1")}, {"a", []byte("")}, {"b", []byte("3")}}},
 		{ID: "2-0", Position: ID{2, 0}, Deliveries: 1, Deleted: true},
-		{ID: "3-0", Position: ID{3, 0}, Deliveries: 7, Fields: Fields{{"x", []byte("y")}}},
+		{ID: "3-0", Position: ID{3, 0}, Deliveries: 8, Fields: Fields{{"x", []byte("y")}}},
 	}
 	entries := "*3 *2 $3 1-0 *6 $1 b $1 1 $1 a $0  $1 b $1 3 *2 $3 2-0 *-1 *4 $3 3-0 *2 $1 x $1 y :1500 :7"
 	for name, s := range map[string]string{

@@ -62,6 +62,9 @@ type StreamConfig[T any] struct {
 
 	// OnLostGroup says what to do when the group, or the stream, was deleted. The default is to make it again where it was.
 	OnLostGroup redisio.LostGroup
+	// Capabilities are the options of newer servers that reads may use: Claim and MaxSize. By default the server is asked
+	// when the source opens. &redisio.Capabilities{} is none of them, as on Redis 7.0. Delivery is the same with and without.
+	Capabilities *redisio.Capabilities
 	// ReapAfter is when other consumers of the group that have nothing pending and did nothing are deleted. The default is an
 	// hour; negative means never.
 	ReapAfter time.Duration
@@ -137,7 +140,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 		group: redisio.GroupConfig{
 			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
 			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait, OnEvent: safely(c.OnEvent),
-			OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter,
+			OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter, Capabilities: c.Capabilities,
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
 	}
