@@ -3,6 +3,7 @@ package flowtest
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -29,10 +30,23 @@ func Start(t testing.TB, parts ...flow.Part) *flow.Running {
 	return r
 }
 
-// Run runs a graph of the parts to its end, as Start does, and returns how it ended.
+// longest is how long Run waits: in a bubble, where a graph that waits for ever lets time fly, that is over soon.
+const longest = 24 * time.Hour
+
+// Run runs a graph of the parts to its end, as Start does, and returns how it ended. One that has not ended after a day, which
+// in a synctest bubble is a moment, never will: it fails the test and is stopped.
 func Run(t testing.TB, parts ...flow.Part) error {
 	t.Helper()
-	return Start(t, parts...).Wait()
+	r := Start(t, parts...)
+	limit := time.NewTimer(longest)
+	defer limit.Stop()
+	select {
+	case <-r.Done():
+	case <-limit.C:
+		t.Errorf("flowtest: the graph has not ended after %v: what does it wait for?", longest)
+		_ = r.Stop() // Wait tells
+	}
+	return r.Wait()
 }
 
 // ended checks what has to hold at the end of any graph.
