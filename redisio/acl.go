@@ -1,0 +1,171 @@
+package redisio
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Access is what a user of Redis needs for what is to be done with streams: the least that will do, for ACL SETUSER. It is
+// made of the configurations of readers and writers, and put together by And. See also the command redisio/cmd/streams acl.
+//
+// What a server lets nobody forbid (AUTH, HELLO) is left out, and so is what is nice to have and refused without harm: INFO
+// (with it readers warn of a server that evicts streams), CLIENT SETINFO of go-redis, and the scratch keys "redisio:probe:*" on
+// which newer commands are tried: without them what Redis 7.0 has is used. Another database than 0 needs SELECT.
+type Access struct {
+	Commands []string // "xadd", "xgroup|create"; sorted
+	Reads    []string // patterns of keys that are only read
+	Writes   []string // patterns of keys that are read and written
+}
+
+// And is the access for all of these things.
+func (a Access) And(others ...Access) Access {
+	for _, o := range others {
+		a.Commands = slices.Concat(a.Commands, o.Commands)
+		a.Reads = slices.Concat(a.Reads, o.Reads)
+		a.Writes = slices.Concat(a.Writes, o.Writes)
+	}
+	return Access{
+		Commands: sortedSet(a.Commands),
+		Reads:    slices.DeleteFunc(sortedSet(a.Reads), func(k string) bool { return slices.Contains(a.Writes, k) }),
+		Writes:   sortedSet(a.Writes),
+	}
+}
+
+func sortedSet(s []string) []string {
+	set := make(map[string]bool, len(s))
+	for _, v := range s {
+		set[v] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// Rules are the arguments of ACL SETUSER behind the name and the password. They give, and take nothing away: a user that is
+// made by them has no other rights.
+func (a Access) Rules() []string {
+	var rules []string
+	for _, k := range a.Writes {
+		rules = append(rules, "~"+k)
+	}
+	for _, k := range a.Reads {
+		rules = append(rules, "%R~"+k)
+	}
+	for _, c := range a.Commands {
+		rules = append(rules, "+"+c)
+	}
+	return rules
+}
+
+// String is the rules in one line.
+func (a Access) String() string { return strings.Join(a.Rules(), " ") }
+
+// literal makes a pattern that only the key itself matches.
+func literal(key string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(key)
+}
+
+func literals(keys []string) []string {
+	for i, k := range keys {
+		keys[i] = literal(k)
+	}
+	return keys
+}
+
+func access(writes []string, commands ...string) Access {
+	return Access{Commands: append(commands, "ping"), Writes: literals(writes)}.And()
+}
+
+// Access is what a GroupReader needs. deadKeys are the streams that Dead is called with: source.Stream's DeadKey.
+func (c GroupConfig) Access(deadKeys ...string) Access {
+	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|delconsumer", "xinfo|groups", "xinfo|stream", "xpending", "eval")
+	if c.ReapAfter >= 0 {
+		a = a.And(access(nil, "xinfo|consumers"))
+	}
+	if !c.NoAck {
+		a = a.And(access(nil, "xack", "xautoclaim", "xclaim", "xgroup|createconsumer"))
+	}
+	if len(deadKeys) > 0 {
+		a = a.And(access(deadKeys, "type", "xadd", "xrange", "xrevrange"))
+	}
+	if c.DelayedEvery >= 0 {
+		a = a.And(access(scheduleKeys(c.Key), "exists", "hdel", "hget", "time", "type", "xadd", "zadd", "zrange", "zrangebyscore", "zrem",
+			"zremrangebyrank", "zremrangebyscore"))
+	}
+	return a
+}
+
+// Access is what a TailReader needs.
+func (c TailConfig) Access() Access {
+	return Access{Commands: []string{"ping", "xinfo|stream", "xread", "xrevrange"}, Reads: []string{literal(c.Key)}}
+}
+
+// Access is what a RangeReader needs.
+func (c RangeConfig) Access() Access {
+	return Access{Commands: []string{"xrange"}, Reads: []string{literal(c.Key)}}
+}
+
+// Access is what a Writer needs. keys are those that entries name, beside the writer's own.
+func (c WriterConfig) Access(keys ...string) Access {
+	if c.Key != "" {
+		keys = append([]string{c.Key}, keys...)
+	}
+	a := access(keys, "xadd")
+	if c.Key != "" {
+		a = a.And(Access{Commands: []string{"xlen"}})
+	}
+	if c.trims() || c.HardCap > 0 {
+		a = a.And(access(nil, "eval", "time", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"))
+	}
+	if c.DedupeWindow > 0 {
+		once := make([]string, 0, len(keys))
+		for _, k := range keys {
+			if o := onceKey(k); o != "" {
+				once = append(once, o)
+			}
+		}
+		a = a.And(access(once, "eval", "pexpire", "time", "type", "zadd", "zrem", "zremrangebyrank", "zremrangebyscore"))
+	}
+	if c.Durability.Replicas > 0 && !c.Durability.Fsync {
+		a = a.And(access(nil, "wait"))
+	}
+	if c.Durability.Fsync {
+		a = a.And(access(nil, "waitaof"))
+	}
+	return a
+}
+
+// Access is what a Scheduler needs to schedule, cancel, list and move.
+func (c ScheduleConfig) Access() Access {
+	return access(scheduleKeys(c.Key), "eval", "exists", "hdel", "hget", "hmget", "hset", "time", "type", "xadd", "zadd", "zcard", "zcount",
+		"zrange", "zrangebyscore", "zrem", "zremrangebyrank", "zremrangebyscore", "zscore")
+}
+
+// Access is what a Ticker needs.
+func (c TickerConfig) Access() Access {
+	return access([]string{c.Key}, "eval", "time", "type", "xadd", "xinfo|stream", "xrevrange")
+}
+
+// Access is what a DedupeStore needs.
+func (c DedupeConfig) Access() Access {
+	a := access(nil, "del", "eval", "get", "pttl", "set")
+	a.Writes = []string{literal(c.Prefix) + ":*"}
+	return a
+}
+
+// AccessToInspect is what looking at streams and their dead letters needs: InspectStreams, Groups, Pending and DeadLetters.
+func AccessToInspect(keys ...string) Access {
+	return Access{Commands: []string{"ping", "time", "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xrevrange"},
+		Reads: literals(slices.Clone(keys))}.And()
+}
+
+// AccessToRepair is what changing streams by hand needs: Reset, Reap, Trim, and replaying and dropping dead letters, which needs
+// the streams that they go back to as well. It comes beside AccessToInspect.
+func AccessToRepair(keys ...string) Access {
+	return access(slices.Clone(keys), "eval", "type", "xack", "xadd", "xclaim", "xdel", "xgroup|delconsumer", "xgroup|setid",
+		"xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xrevrange", "xtrim")
+}
+
+// AccessToCluster is what a client of a Redis Cluster needs beside.
+func AccessToCluster() Access {
+	return Access{Commands: []string{"asking", "cluster|shards", "cluster|slots", "command"}}
+}
