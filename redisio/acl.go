@@ -15,6 +15,7 @@ import (
 type Access struct {
 	Commands []string // "xadd", "xgroup|create"; sorted
 	Reads    []string // patterns of keys that are only read
+	Appends  []string // patterns of keys that are only written to
 	Writes   []string // patterns of keys that are read and written
 }
 
@@ -23,11 +24,14 @@ func (a Access) And(others ...Access) Access {
 	for _, o := range others {
 		a.Commands = slices.Concat(a.Commands, o.Commands)
 		a.Reads = slices.Concat(a.Reads, o.Reads)
+		a.Appends = slices.Concat(a.Appends, o.Appends)
 		a.Writes = slices.Concat(a.Writes, o.Writes)
 	}
+	more := func(k string) bool { return slices.Contains(a.Writes, k) }
 	return Access{
 		Commands: sortedSet(a.Commands),
-		Reads:    slices.DeleteFunc(sortedSet(a.Reads), func(k string) bool { return slices.Contains(a.Writes, k) }),
+		Reads:    slices.DeleteFunc(sortedSet(a.Reads), more),
+		Appends:  slices.DeleteFunc(sortedSet(a.Appends), more),
 		Writes:   sortedSet(a.Writes),
 	}
 }
@@ -40,15 +44,18 @@ func sortedSet(s []string) []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// Rules are the arguments of ACL SETUSER behind the name and the password. They give, and take nothing away: a user that is
-// made by them has no other rights.
+// Rules are the arguments of ACL SETUSER behind the name and the password. A user that had other commands, keys or channels
+// has them no more; its selectors stay.
 func (a Access) Rules() []string {
-	var rules []string
+	rules := []string{"resetkeys", "resetchannels", "-@all"}
 	for _, k := range a.Writes {
 		rules = append(rules, "~"+k)
 	}
 	for _, k := range a.Reads {
 		rules = append(rules, "%R~"+k)
+	}
+	for _, k := range a.Appends {
+		rules = append(rules, "%W~"+k)
 	}
 	for _, c := range a.Commands {
 		rules = append(rules, "+"+c)
@@ -59,33 +66,43 @@ func (a Access) Rules() []string {
 // String is the rules in one line.
 func (a Access) String() string { return strings.Join(a.Rules(), " ") }
 
-// literal makes a pattern that only the key itself matches.
+// literal makes a pattern that only the key itself matches, but for spaces and quotes: a rule can't have them, so any character
+// will do in their place.
 func literal(key string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(key)
+	key = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(key)
+	b := []byte(key)
+	for i, c := range b {
+		if c <= ' ' || c == '"' || c == '\'' || c == 0x7f {
+			b[i] = '?'
+		}
+	}
+	return string(b)
 }
 
 func literals(keys []string) []string {
+	patterns := make([]string, len(keys))
 	for i, k := range keys {
-		keys[i] = literal(k)
+		patterns[i] = literal(k)
 	}
-	return keys
+	return patterns
 }
 
+// access is that of commands on keys that scripts read and write.
 func access(writes []string, commands ...string) Access {
 	return Access{Commands: append(commands, "ping"), Writes: literals(writes)}.And()
 }
 
 // Access is what a GroupReader needs. deadKeys are the streams that Dead is called with: source.Stream's DeadKey.
 func (c GroupConfig) Access(deadKeys ...string) Access {
-	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|delconsumer", "xinfo|groups", "xinfo|stream", "xpending", "eval")
-	if c.ReapAfter >= 0 {
-		a = a.And(access(nil, "xinfo|consumers"))
-	}
+	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|delconsumer", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
 	if !c.NoAck {
 		a = a.And(access(nil, "xack", "xautoclaim", "xclaim", "xgroup|createconsumer"))
+		if c.ReapAfter >= 0 {
+			a = a.And(access(nil, "xinfo|consumers"))
+		}
 	}
 	if len(deadKeys) > 0 {
-		a = a.And(access(deadKeys, "type", "xadd", "xrange", "xrevrange"))
+		a = a.And(access(deadKeys, "exec", "multi", "type", "xack", "xadd", "xrange"))
 	}
 	if c.DelayedEvery >= 0 {
 		a = a.And(access(scheduleKeys(c.Key), "exists", "hdel", "hget", "time", "type", "xadd", "zadd", "zrange", "zrangebyscore", "zrem",
@@ -101,31 +118,35 @@ func (c TailConfig) Access() Access {
 
 // Access is what a RangeReader needs.
 func (c RangeConfig) Access() Access {
-	return Access{Commands: []string{"xrange"}, Reads: []string{literal(c.Key)}}
+	return Access{Commands: []string{"ping", "xrange"}, Reads: []string{literal(c.Key)}}
 }
 
-// Access is what a Writer needs. keys are those that entries name, beside the writer's own.
+// Access is what a Writer needs. keys are those that entries name, beside the writer's own. What Redis 8.6 has for a DedupeWindow,
+// XADD … IDMP, is not counted on: without the right to XCFGSET and to the scratch keys a script does it.
 func (c WriterConfig) Access(keys ...string) Access {
 	if c.Key != "" {
 		keys = append([]string{c.Key}, keys...)
 	}
-	a := access(keys, "xadd")
+	a := Access{Commands: []string{"ping", "xadd"}, Appends: literals(keys)}.And()
 	if c.Key != "" {
 		a = a.And(Access{Commands: []string{"xlen"}})
 	}
 	if c.trims() || c.HardCap > 0 {
-		a = a.And(access(nil, "eval", "time", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"))
+		a = a.And(access(keys, "eval", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"))
+	}
+	if c.MaxAge > 0 {
+		a = a.And(access(nil, "time"))
 	}
 	if c.DedupeWindow > 0 {
-		once := make([]string, 0, len(keys))
+		once := make([]string, 0, 2*len(keys))
 		for _, k := range keys {
 			if o := onceKey(k); o != "" {
 				once = append(once, o)
 			}
 		}
-		a = a.And(access(once, "eval", "pexpire", "time", "type", "zadd", "zrem", "zremrangebyrank", "zremrangebyscore"))
+		a = a.And(access(append(once, keys...), "eval", "pexpire", "time", "type", "zadd", "zrem", "zremrangebyrank", "zremrangebyscore"))
 	}
-	if c.Durability.Replicas > 0 && !c.Durability.Fsync {
+	if c.Durability.Replicas > 0 {
 		a = a.And(access(nil, "wait"))
 	}
 	if c.Durability.Fsync {
@@ -152,17 +173,18 @@ func (c DedupeConfig) Access() Access {
 	return a
 }
 
-// AccessToInspect is what looking at streams and their dead letters needs: InspectStreams, Groups, Pending and DeadLetters.
+// AccessToInspect is what looking at streams and their dead letters needs: Streams, InspectStreams, Groups, PendingEntries,
+// DeadLetters, and following a stream. The keys are patterns, as "orders*".
 func AccessToInspect(keys ...string) Access {
-	return Access{Commands: []string{"ping", "time", "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xrevrange"},
-		Reads: literals(slices.Clone(keys))}.And()
+	return Access{Commands: []string{"exists", "ping", "scan", "time", "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending",
+		"xrange", "xread", "xrevrange"}, Reads: keys}.And()
 }
 
 // AccessToRepair is what changing streams by hand needs: Reset, Reap, Trim, and replaying and dropping dead letters, which needs
-// the streams that they go back to as well. It comes beside AccessToInspect.
+// the streams that they go back to as well. It comes beside AccessToInspect. The keys are patterns.
 func AccessToRepair(keys ...string) Access {
-	return access(slices.Clone(keys), "eval", "type", "xack", "xadd", "xclaim", "xdel", "xgroup|delconsumer", "xgroup|setid",
-		"xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xrevrange", "xtrim")
+	return Access{Commands: []string{"eval", "exec", "multi", "ping", "type", "unwatch", "watch", "xack", "xadd", "xclaim", "xdel",
+		"xgroup|delconsumer", "xgroup|setid", "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"}, Writes: keys}.And()
 }
 
 // AccessToCluster is what a client of a Redis Cluster needs beside.

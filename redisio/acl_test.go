@@ -1,0 +1,358 @@
+package redisio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// guarded is a server of one test, and a user with the rights that something says it needs.
+type guarded struct {
+	admin *redis.Client
+	rdb   *redis.Client
+	key   string
+}
+
+// guard runs a life as a user with just these rights: nothing may be refused that is not known to do no harm, and each right must
+// have been made use of. before is done by who may do all.
+func guard(t *testing.T, s *redistest.Server, a Access, key string, before func(*guarded), life func(*guarded)) {
+	t.Helper()
+	g := &guarded{admin: s.Client(t), key: key}
+	if before != nil {
+		before(g)
+	}
+	o, err := s.NewUser(ctx(t), strings.ReplaceAll(t.Name(), "/", "-"), a.Rules()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.DisableIdentity = true
+	g.rdb = redis.NewClient(o)
+	t.Cleanup(func() { _ = g.rdb.Close() })
+	for _, args := range [][]any{{"acl", "log", "reset"}, {"config", "resetstat"}} {
+		if err := g.admin.Do(ctx(t), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	life(g)
+	for _, d := range g.denied(t, a) {
+		t.Errorf("refused: %s", d)
+	}
+	if unused := g.unused(t, a); len(unused) > 0 {
+		t.Errorf("nothing needs %q", unused)
+	}
+}
+
+// unmissed are commands whose refusal does no harm: INFO, and with what writers try the commands of newer servers.
+var unmissed = []string{"info", "xcfgset", "del", "eval", "pexpire", "xack", "xgroup|create", "xgroup|destroy", "xlen", "xrange", "xreadgroup", "xtrim"}
+
+// denied are the commands and keys that were refused, but for those that nobody misses.
+func (g *guarded) denied(t *testing.T, a Access) (all []string) {
+	t.Helper()
+	log, err := g.admin.ACLLog(ctx(t), 1000).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range log {
+		needed := e.Reason == "command" && slices.Contains(a.Commands, e.Object)
+		if needed || !slices.Contains(unmissed, e.Object) && !strings.HasPrefix(e.Object, "redisio:probe:") {
+			all = append(all, fmt.Sprintf("%s %s (%s)", e.Reason, e.Object, e.Context))
+		}
+	}
+	return all
+}
+
+// unused are the commands that were not called. PING is redisio.Connect's.
+func (g *guarded) unused(t *testing.T, a Access) []string {
+	t.Helper()
+	stats, err := g.admin.Info(ctx(t), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(slices.Clone(a.Commands), func(name string) bool {
+		_, rest, ok := strings.Cut(stats, "cmdstat_"+name+":calls=")
+		return name == "ping" || ok && !strings.HasPrefix(rest, "0,") // those that were rejected are counted elsewhere
+	})
+}
+
+func TestAccessOfAGroup(t *testing.T) {
+	s := redistest.Start(t)
+	// Spaces, quotes and globs are what rules can't hold, or take for something else.
+	for _, key := range []string{"orders", `the "orders" [*]?\`} {
+		for name, change := range map[string]func(*GroupConfig){
+			"default":  func(*GroupConfig) {},
+			"no dead":  func(*GroupConfig) {},
+			"earliest": func(c *GroupConfig) { c.OnLostGroup = LostGroupEarliest },
+			"quiet":    func(c *GroupConfig) { c.DelayedEvery, c.ReapAfter = -1, -1 },
+			"no ack":   func(c *GroupConfig) { c.NoAck, c.DelayedEvery = true, -1 },
+		} {
+			t.Run(fmt.Sprint(name, " of ", len(key)), func(t *testing.T) {
+				s.FlushAll(t)
+				cfg := GroupConfig{Key: key, Group: "g", Block: 10 * time.Millisecond, Lease: 300 * time.Millisecond,
+					ReclaimEvery: 30 * time.Millisecond, ReapAfter: time.Millisecond, DelayedEvery: 10 * time.Millisecond}
+				change(&cfg)
+				var dead []string
+				if name != "no dead" && name != "no ack" {
+					dead = []string{key + ":dead"}
+				}
+				guard(t, s, cfg.Access(dead...), key, func(g *guarded) {
+					add(t, g.admin, key, 3)
+					large := make([]string, 2*4000)
+					for i := range large {
+						large[i] = fmt.Sprint(i)
+					}
+					if err := g.admin.XAdd(ctx(t), &redis.XAddArgs{Stream: key, Values: large}).Err(); err != nil {
+						t.Fatal(err)
+					}
+					schedule(t, newScheduler(t, g.admin, ScheduleConfig{Key: key}), past("a"), future("b"))
+				}, func(g *guarded) { groupLife(t, g, cfg, dead) })
+			})
+		}
+	}
+}
+
+// groupLife does with a group what a source may do.
+func groupLife(t *testing.T, g *guarded, cfg GroupConfig, dead []string) {
+	r, l := open(t, g.rdb, cfg)
+	got := read(t, r, 4)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !cfg.NoAck {
+		if n, err := r.Ack(ctx(t), ids(got[:1])); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		must(r.Nack(ctx(t), ids(got[1:2]), 0))
+		if again := read(t, r, 1); again[0].ID == got[1].ID && again[0].Deliveries != 2 {
+			t.Errorf("delivery %d", again[0].Deliveries)
+		}
+		must(r.Nack(ctx(t), ids(got[1:2]), time.Minute))
+	}
+	if dead != nil {
+		must(r.Dead(ctx(t), dead[0], []DeadLetter{{ID: got[2].ID}, {ID: got[3].ID, Extra: Fields{{"dead:id", []byte(got[3].ID)}}}}))
+		if n := g.admin.XLen(ctx(t), dead[0]).Val(); n != 2 {
+			t.Errorf("%d dead letters", n)
+		}
+	}
+	if _, err := r.Info(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	must(g.admin.XGroupDestroy(ctx(t), cfg.Key, "g").Err())
+	eventually(t, "the group is there again", func() bool {
+		readSome(t, r)
+		return l.times(EventGroupRecreated) > 0
+	})
+	a := cfg.Access(dead...)
+	eventually(t, "all rights were made use of", func() bool {
+		readSome(t, r)
+		left := slices.DeleteFunc(g.unused(t, a), func(c string) bool { // what Close needs
+			return c == "xgroup|delconsumer" || cfg.NoAck && (c == "eval" || c == "xpending")
+		})
+		return len(left) == 0 || len(g.denied(t, a)) > 0
+	})
+	must(r.Close(ctx(t)))
+	brief, _ := open(t, g.rdb, cfg)
+	must(brief.Close(ctx(t))) // nothing is pending for it: it leaves the group
+	if n := l.times(EventMoveFailed); n > 0 {
+		t.Error("it could not move what was scheduled")
+	}
+}
+
+func readSome(t *testing.T, r *GroupReader) {
+	t.Helper()
+	c, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	defer cancel()
+	var b Batch
+	if err := r.Read(c, 10, 0, &b); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+}
+
+func TestAccessOfAWriter(t *testing.T) {
+	s := redistest.Start(t, redistest.Args("--appendonly", "yes"))
+	hasAOF := s.Client(t).Do(ctx(t), "waitaof", 0, 0, 1).Err() == nil
+	for name, cfg := range map[string]WriterConfig{
+		"plain":    {},
+		"no key":   {},
+		"length":   {MaxLen: 2, Exact: true},
+		"age":      {MaxAge: time.Hour, Exact: true},
+		"drop":     {MaxLen: 2, Exact: true, DropUnread: true},
+		"cap":      {HardCap: 5},
+		"cap drop": {HardCap: 2, WhenFull: FullDrop},
+		"dedupe":   {DedupeWindow: time.Minute},
+		"replicas": {Durability: Durability{Replicas: 1, Timeout: time.Millisecond}},
+		"both":     {Durability: Durability{Replicas: 1, Fsync: true, Timeout: 10 * time.Second}},
+		"all":      {MaxLen: 50, MaxAge: time.Hour, Exact: true, HardCap: 100, DedupeWindow: time.Minute},
+	} {
+		if cfg.Durability.Fsync && !hasAOF {
+			continue // a server that doesn't know WAITAOF takes no rule that allows it; writers don't open there
+		}
+		t.Run(name, func(t *testing.T) {
+			key := redistest.Key(t)
+			entries := []Outgoing{{Fields: Fields{{"n", []byte("1")}}}, {Fields: Fields{{"n", []byte("2")}}}, {ID: "1-1", Fields: Fields{{"n", []byte("3")}}}}
+			var named []string
+			if name == "no key" {
+				named = []string{key}
+				for i := range entries {
+					entries[i].Key = key
+				}
+			} else {
+				cfg.Key = key
+			}
+			if cfg.DedupeWindow > 0 {
+				for i := range entries {
+					entries[i].DedupeID = fmt.Sprint("id", i)
+				}
+			}
+			guard(t, s, cfg.Access(named...), key, func(g *guarded) {
+				add(t, g.admin, key, 3)
+				g.admin.XGroupCreate(ctx(t), key, "g", "0")
+				g.admin.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1})
+			}, func(g *guarded) {
+				w, err := NewWriter(g.rdb, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := w.Open(ctx(t)); err != nil {
+					t.Fatal(err)
+				}
+				defer w.Close(ctx(t))
+				results := make([]Result, 3)
+				_ = w.Write(ctx(t), entries, results)
+				for i, r := range results {
+					if written := r.ID != ""; written != (i < 2) { // an ID too small can't be
+						t.Errorf("entry %d: %+v", i, r)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAccessOfSchedulersAndTickers(t *testing.T) {
+	s := redistest.Start(t)
+	t.Run("scheduler", func(t *testing.T) {
+		cfg := ScheduleConfig{Key: "orders"}
+		guard(t, s, cfg.Access(), cfg.Key, nil, func(g *guarded) {
+			sch := newScheduler(t, g.rdb, cfg)
+			schedule(t, sch, past("a"), future("b"), future("c"))
+			if n := moveAll(t, sch); n != 1 {
+				t.Errorf("%d moved", n)
+			}
+			info, err := sch.Info(ctx(t))
+			if err != nil || info.Count != 2 {
+				t.Error(info, err)
+			}
+			if list, err := sch.List(ctx(t), 0, 9); err != nil || len(list) != 2 {
+				t.Error(list, err)
+			}
+			if n, err := sch.Cancel(ctx(t), "b"); n != 1 || err != nil {
+				t.Error(n, err)
+			}
+		})
+	})
+	t.Run("ticker", func(t *testing.T) {
+		cfg := TickerConfig{Key: "ticks", Next: func(at time.Time) time.Time { return at.Truncate(time.Millisecond).Add(5 * time.Millisecond) },
+			Fields: func(time.Time) Fields { return Fields{{"n", []byte("1")}} }}
+		guard(t, s, cfg.Access(), cfg.Key, nil, func(g *guarded) {
+			tick, err := NewTicker(g.rdb, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := tick.Keep(nil)
+			eventually(t, "three ticks", func() bool { return g.admin.XLen(ctx(t), cfg.Key).Val() >= 3 })
+			if err := k.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("dedupe", func(t *testing.T) {
+		cfg := DedupeConfig{Prefix: "seen"}
+		guard(t, s, cfg.Access(), cfg.Prefix, nil, func(g *guarded) {
+			d := newDedupe(t, g.rdb, cfg)
+			for _, token := range []string{"1\na", "1\nb", "2\na"} {
+				if _, err := d.Claim(ctx(t), []string{"k"}, []string{token}); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := errors.Join(d.Release(ctx(t), []string{"k"}, []string{"1\nb"}), d.Done(ctx(t), []string{"k"}, []string{"1\na"})); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func TestAccessOfReadersWithoutGroup(t *testing.T) {
+	s := redistest.Start(t)
+	feed := func(g *guarded) { add(t, g.admin, g.key, 3) }
+	t.Run("tail", func(t *testing.T) {
+		cfg := TailConfig{Key: "tailed", Block: 5 * time.Millisecond}
+		guard(t, s, cfg.Access(), cfg.Key, feed, func(g *guarded) {
+			r, err := NewTailReader(g.rdb, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Open(ctx(t)); err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close(ctx(t))
+			read(t, r, 3)
+			eventually(t, "all rights were made use of", func() bool {
+				c, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				var b Batch
+				if err := r.Read(c, 1, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatal(err)
+				}
+				return len(g.unused(t, cfg.Access())) == 0
+			})
+		})
+	})
+	t.Run("range", func(t *testing.T) {
+		cfg := RangeConfig{Key: "ranged"}
+		guard(t, s, cfg.Access(), cfg.Key, feed, func(g *guarded) {
+			r, err := NewRangeReader(g.rdb, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Open(ctx(t)); err != nil {
+				t.Fatal(err)
+			}
+			var b Batch
+			if err := r.Read(ctx(t), 9, 0, &b); err != nil || len(b.Entries) != 3 {
+				t.Error(err)
+			}
+			if err := r.Read(ctx(t), 9, 0, &b); err != io.EOF {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func TestAccessAdds(t *testing.T) {
+	in, out := TailConfig{Key: "a"}.Access(), WriterConfig{Key: "b"}.Access()
+	if got, want := in.And(out).String(), "resetkeys resetchannels -@all %R~a %W~b +ping +xadd +xinfo|stream +xlen +xread +xrevrange"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	both := in.And(out, RangeConfig{Key: "b"}.Access(), WriterConfig{Key: "a", MaxLen: 5}.Access())
+	if diff := cmp.Diff([][]string{{"b"}, {"b"}, {"a"}}, [][]string{both.Reads, both.Appends, both.Writes}); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	keys := []string{"a*"}
+	_ = GroupConfig{Key: "k"}.Access(keys...)
+	if keys[0] != "a*" {
+		t.Errorf("the caller's slice has become %q", keys)
+	}
+}
