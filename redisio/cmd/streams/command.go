@@ -40,7 +40,7 @@ type command struct {
 func commands() []command {
 	return []command{lsCommand, groupsCommand, lagCommand, pendingCommand, peekCommand,
 		deadListCommand, deadShowCommand, deadReplayCommand, deadDropCommand,
-		resetCommand, reapCommand, trimCommand}
+		resetCommand, reapCommand, trimCommand, aclCommand}
 }
 
 // call is a command being run.

@@ -9,6 +9,7 @@
 //	streams dead list orders:dead -stage price  what was given up
 //	streams dead replay orders:dead -all        … and gets another life
 //	streams reset orders billing -to 2h -dry-run
+//	streams acl -user billing -read orders -group billing   the least rights that a program needs
 //
 // The server is that of -url, else of $REDIS_URL, else redis://localhost:6379. "streams help COMMAND" tells all about a
 // command; flags may stand before and behind its arguments.

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// setUser runs a command line that prints a rule, and makes the user as it says, with a password.
+func (s *stand) setUser(t *testing.T, user, line string) (url string) {
+	t.Helper()
+	code, out, errs := s.do(t, line+" -user "+user)
+	if code != exitFine {
+		t.Fatalf("streams %s: exit code %d\n%s", line, code, errs)
+	}
+	out = strings.ReplaceAll(out, "KEY", s.key)
+	for _, cmd := range []string{"acl setuser " + user + " reset >pw", strings.TrimSpace(out)} {
+		var args []any
+		for f := range strings.FieldsSeq(cmd) {
+			args = append(args, f)
+		}
+		if err := s.rdb.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatalf("%s: %v", cmd, err)
+		}
+	}
+	t.Cleanup(func() { s.rdb.Do(context.WithoutCancel(t.Context()), "acl", "deluser", user) })
+	return strings.Replace(s.url, "redis://", "redis://"+user+":pw@", 1)
+}
+
+// What is printed is taken by the server, and is enough to read in a group and to write.
+func TestACLOfAProgram(t *testing.T) {
+	s := newStand(t)
+	url := s.setUser(t, "program", "acl -read KEY -group g -write KEY:out -max-len -dedupe-window -later -tail KEY:news -dedupe KEY:seen -ticks KEY:ticks -range KEY:old")
+	rdb, err := redisio.Connect(t.Context(), url, redisio.ConnectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	s.add(t, s.key, "*", "data", "tea")
+	s.add(t, s.key, "*", "data", "stone")
+	r, err := redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: s.key, Group: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.WithoutCancel(t.Context()))
+	var b redisio.Batch
+	if err := r.Read(t.Context(), 2, 0, &b); err != nil || len(b.Entries) != 2 {
+		t.Fatal(err, len(b.Entries))
+	}
+	if n, err := r.Ack(t.Context(), []string{b.Entries[0].ID}); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+	if err := r.Dead(t.Context(), s.key+":dead", []redisio.DeadLetter{{ID: b.Entries[1].ID}}); err != nil {
+		t.Error(err)
+	}
+	w, err := redisio.NewWriter(rdb, redisio.WriterConfig{Key: s.key + ":out", MaxLen: 10, DedupeWindow: 1e12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close(context.WithoutCancel(t.Context()))
+	out := redisio.Outgoing{Fields: redisio.Fields{{Name: "data", Value: []byte("tea")}}, DedupeID: "1"}
+	results := make([]redisio.Result, 2)
+	if err := w.Write(t.Context(), []redisio.Outgoing{out, out}, results); err != nil || results[0].Duplicate || !results[1].Duplicate {
+		t.Error(err, results)
+	}
+	if err := rdb.Get(t.Context(), "another key").Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("of another key: %v", err)
+	}
+}
+
+// The rights to look do not suffice to change anything; those to repair do.
+func TestACLOfAnOperator(t *testing.T) {
+	s := newStand(t)
+	s.graveyard(t)
+	s.add(t, s.key, "1-1", "n", "1")
+	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	admin := s.url
+	s.url = s.setUser(t, "looks", "acl -inspect KEY*")
+	change := []string{"dead replay KEY:dead -stage post", "dead drop KEY:dead -stage price -yes", "reset KEY g -to end -force -pending drop", "reap KEY g", "trim KEY -yes"}
+	for _, line := range []string{"ls KEY*", "groups KEY", "lag KEY", "pending KEY g", "peek KEY", "dead list KEY:dead", "reset KEY g -to end -dry-run"} {
+		s.want(t, line, exitFine)
+	}
+	for _, line := range change {
+		s.want(t, line, exitFailed)
+	}
+	s.url = admin
+	s.url = s.setUser(t, "repairs", "acl -repair KEY* -inspect KEY*")
+	for _, line := range change {
+		s.want(t, line, exitFine)
+	}
+}
+
+func TestACLLines(t *testing.T) {
+	s := newStand(t)
+	for line, want := range map[string]string{
+		"acl -user a -tail x,y": "ACL SETUSER a on resetkeys resetchannels -@all %R~x %R~y +ping +xinfo|stream +xread +xrevrange\n",
+		"acl -user a -write x":  "ACL SETUSER a on resetkeys resetchannels -@all %W~x +ping +xadd +xlen\n",
+		"acl -user a -read x -group g -no-ack -no-delayed": "ACL SETUSER a on resetkeys resetchannels -@all ~x +eval +ping +xgroup|create +xgroup|delconsumer " +
+			"+xinfo|groups +xinfo|stream +xlen +xpending +xreadgroup +xrevrange\n",
+		"acl -user a -json -range x": `{"user":"a","rules":["resetkeys","resetchannels","-@all","%R~x","+ping","+xrange"]}` + "\n",
+	} {
+		if code, out, errs := s.do(t, line); code != exitFine || out != want || !strings.Contains(errs, "password") {
+			t.Errorf("%s: exit code %d\n%swant %s%s", line, code, out, want, errs)
+		}
+	}
+	for _, line := range []string{"acl", "acl -user a", "acl -tail x", "acl -user a -read x", "acl -user a -group g -tail x", "acl -user a -read x -group g -dead d -no-dead", "acl -user a x"} {
+		s.want(t, line, exitUsage)
+	}
+}
