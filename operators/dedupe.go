@@ -33,10 +33,11 @@ type DedupeStore interface {
 //
 // A message whose key is being handled in this very graph shares the fate of the one before it: acked when that is, and
 // delivered again when that is. One whose key is being handled elsewhere is delivered again later (flow.RetryAfter), and
-// dropped when that has succeeded. Messages with an empty key all pass.
+// dropped when that has succeeded; that counts as deliveries, so that a source with a small MaxDeliveries and work that takes long
+// may make a dead letter of it. Messages with an empty key all pass.
 //
 // Handling stays at least once: what dies between the work and the mark is done again, and so is what takes longer than
-// the store's claims last while a duplicate comes. While the store is away the fault policy decides, and entries that
+// the store's claims last (10 minutes, see redisio.DedupeConfig; they are not renewed) while a duplicate comes. While the store is away the fault policy decides, and entries that
 // are done wait to be acknowledged. The store is asked chunk by chunk.
 //
 // Order: kept; what is delivered again comes later. Acks: carried by what passes; the rest is done here, or with what it repeats.

@@ -13,6 +13,9 @@ import (
 // lose what has been answered but is not yet on disk or on a replica. It costs a round trip between the server and
 // its replicas, or an fsync, per pipeline, not per entry.
 //
+// On a master that comes back before its Sentinels have demoted it nothing is confirmed either; min-replicas-to-write 1 on the
+// servers makes it refuse writes, also those of others, that would vanish.
+//
 // No Redis option makes a write unhappen: one that is not confirmed in time may survive or not.
 type Durability struct {
 	Replicas int  // that must have it in memory (WAIT)

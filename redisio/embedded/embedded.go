@@ -11,6 +11,7 @@
 //     an entry from each other where Redis would let one win;
 //   - entries trimmed while pending vanish without a word, and XACK of them says 0;
 //   - a history read ignores COUNT; trimming with "~" is exact; XINFO's lag is the stream's length;
+//   - there is no XGROUP SETID, so that redisio.Reset can't move a group;
 //   - it slows down with many pending entries, and every command wakes every blocked reader.
 //
 // Only this package imports miniredis: programs that don't import it don't carry it.
