@@ -52,8 +52,8 @@ func guard(t *testing.T, s *redistest.Server, a Access, key string, before func(
 	}
 }
 
-// unmissed are commands whose refusal does no harm: INFO, and with what writers try the commands of newer servers.
-var unmissed = []string{"info", "xcfgset", "del", "eval", "pexpire", "xack", "xgroup|create", "xgroup|destroy", "xlen", "xrange", "xreadgroup", "xtrim"}
+// unmissed are commands whose refusal does no harm: INFO, the COMMAND of a cluster client, and with what writers try the commands of newer servers.
+var unmissed = []string{"command", "info", "xcfgset", "del", "eval", "pexpire", "xack", "xgroup|create", "xgroup|destroy", "xlen", "xrange", "xreadgroup", "xtrim"}
 
 // denied are the commands and keys that were refused, but for those that nobody misses.
 func (g *guarded) denied(t *testing.T, a Access) (all []string) {
@@ -354,5 +354,97 @@ func TestAccessAdds(t *testing.T) {
 	_ = GroupConfig{Key: "k"}.Access(keys...)
 	if keys[0] != "a*" {
 		t.Errorf("the caller's slice has become %q", keys)
+	}
+}
+
+// On a cluster each node knows the user, and the client asks for the slots.
+func TestAccessOfACluster(t *testing.T) {
+	c := redistest.StartCluster(t, 0)
+	key := "orders"
+	dead := "{orders}:dead"
+	group, writer := GroupConfig{Key: key, Group: "g", Block: 10 * time.Millisecond}, WriterConfig{Key: key, MaxLen: 100, DedupeWindow: time.Minute}
+	a := AccessToCluster().And(group.Access(dead), writer.Access())
+	for _, s := range c.Nodes {
+		if _, err := s.NewUser(ctx(t), "guarded", a.Rules()...); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Client(t).Do(ctx(t), "config", "resetstat").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := c.Nodes[0].NewUser(ctx(t), "guarded", a.Rules()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	co := c.Options()
+	co.Username, co.Password, co.DisableIdentity = o.Username, o.Password, true
+	rdb := redis.NewClusterClient(co)
+	defer rdb.Close()
+	w, err := NewWriter(rdb, writer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Open(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close(ctx(t))
+	r, _ := open(t, rdb, group)
+	write := func(id string) {
+		t.Helper()
+		var result [1]Result
+		if err := w.Write(ctx(t), []Outgoing{{DedupeID: id, Fields: Fields{{"n", []byte(id)}}}}, result[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("1")
+	got := read(t, r, 1)
+	slot, err := c.Slot(ctx(t), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := c.Owner(ctx(t), slot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := c.Nodes[0]
+	if to.Addr() == from.Addr() {
+		to = c.Nodes[1]
+	}
+	if err := c.MoveSlot(ctx(t), slot, to, func() { // what is not there yet is to be asked for at the new node
+		other, err := NewWriter(rdb, WriterConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Open(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close(ctx(t))
+		var result [1]Result
+		if err := other.Write(ctx(t), []Outgoing{{Key: dead, Fields: Fields{{"n", []byte("1")}}}}, result[:]); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	write("2")
+	if err := r.Dead(ctx(t), dead, []DeadLetter{{ID: got[0].ID}}); err != nil {
+		t.Fatal(err)
+	}
+	read(t, r, 1)
+	used := make(map[string]bool)
+	for _, s := range c.Nodes {
+		g := &guarded{admin: s.Client(t)}
+		for _, d := range g.denied(t, a) {
+			t.Errorf("refused: %s", d)
+		}
+		unused := g.unused(t, AccessToCluster())
+		for _, name := range AccessToCluster().Commands {
+			used[name] = used[name] || !slices.Contains(unused, name)
+		}
+	}
+	for name, is := range used {
+		if !is {
+			t.Errorf("nothing needs %q", name)
+		}
 	}
 }

@@ -1,0 +1,20 @@
+package redisio_test
+
+import (
+	"fmt"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// A program that reads orders and writes invoices gets a user that may do just that: rdb.ACLSetUser(ctx, "billing",
+// append(need.Rules(), "on", ">password")...).
+func ExampleAccess() {
+	orders := redisio.GroupConfig{Key: "orders", Group: "billing", DelayedEvery: -1} // nothing is scheduled for orders
+	invoices := redisio.WriterConfig{Key: "invoices"}
+	need := orders.Access("orders:dead").And(invoices.Access())
+	fmt.Println("keys:", need.Writes, "and to write only:", need.Appends)
+	fmt.Println("to write alone:", invoices.Access())
+	// Output:
+	// keys: [orders orders:dead] and to write only: [invoices]
+	// to write alone: resetkeys resetchannels -@all %W~invoices +ping +xadd +xlen
+}
