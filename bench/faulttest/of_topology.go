@@ -165,8 +165,9 @@ func sentinelFailover(t *trial) {
 				return
 			}
 			down := time.Now()
-			old, _, err := group.Failover(t.ctx)
+			old, now, err := group.Failover(t.ctx)
 			t.must(err)
+			t.takesWrites(now, 20*time.Second)
 			t.down(time.Since(down))
 			t.fault(kind, 1)
 			t.allow(2 * 3 * t.job.InFlight)
@@ -179,6 +180,18 @@ func sentinelFailover(t *trial) {
 	if slowest > 10*time.Second {
 		t.find(kindStall, "%v from the death of the master to the next message", slowest)
 	}
+}
+
+// takesWrites waits until a server takes writes: a new master does when its replica has followed it.
+func (t *trial) takesWrites(s *redistest.Server, most time.Duration) {
+	c := clientOf(s.Addr())
+	defer c.Close() // ours
+	for began := time.Now(); time.Since(began) < most; t.pause(20 * time.Millisecond) {
+		if c.Set(t.ctx, "faults:probe", 1, time.Minute).Err() == nil || t.ctx.Err() != nil {
+			return
+		}
+	}
+	t.find(kindStall, "a new master took no writes for %v", most)
 }
 
 // cluster is the usual set-up of a Cluster. It returns the slot of all keys of the trial.
