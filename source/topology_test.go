@@ -56,6 +56,13 @@ func TestEveryClient(t *testing.T) {
 			s := redistest.Start(t)
 			return s.User(t, "app", "~*", "+@all", "-@admin", "-@dangerous", "-client", "-keys", "-config", "+xinfo"), []*redis.Options{s.Options()}
 		},
+		"a user with the least rights": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
+			s := redistest.Start(t)
+			rights := redisio.GroupConfig{Key: "orders", Group: "g"}.Access("orders:dead").And(
+				redisio.WriterConfig{Key: "orders:out"}.Access(),
+				redisio.AccessToInspect("orders", "orders:out", "orders:dead")) // what the test looks at
+			return s.User(t, "app", rights.Rules()...), []*redis.Options{s.Options()}
+		},
 		"credentials that change": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			s := redistest.Start(t)
 			var asked atomic.Int64
