@@ -18,6 +18,7 @@ type inHand struct {
 	mu     sync.Mutex              // guards what follows; whoever interrupts has it all the while
 	leases []lease                 // of entries, while at is &several
 	cancel context.CancelCauseFunc // of the handlers' context
+	under  lay                     // while a sink writes
 }
 
 // Stand-ins for leases in inHand.at.
@@ -38,27 +39,58 @@ func (la *lane) take(l lease) bool {
 	return !l.isLost() // looked at only now: see session.lose
 }
 
-// takeAll puts several messages in hand, which count as lost when all their entries are. It returns what was in hand, for putBack.
-func (la *lane) takeAll(leases ...lease) (was *cell) {
+// takeAll puts several messages in hand, which count as lost when all their entries are.
+func (la *lane) takeAll(leases ...lease) {
 	h := &la.hand
 	h.mu.Lock()
 	h.leases = h.leases[:0]
 	for _, l := range leases {
 		h.leases = l.appendEntries(h.leases)
 	}
-	was = h.at.Swap(&several)
+	was := h.at.Swap(&several)
 	h.mu.Unlock()
 	la.renewAfter(was)
-	return was
 }
 
-// putBack ends what takeAll began, on behalf of a sink, and returns to the message that was in hand when the sink began to
-// write.
-func (la *lane) putBack(was *cell) {
-	la.put()
-	if was != &several && was != &interrupted {
-		la.hand.at.Store(was)
+// lay is what lies under a sink's chunk: the message in hand when the sink began to write, whose handler may be waiting for
+// that, and the context it was given.
+type lay struct {
+	at     *cell
+	leases []lease
+	cancel context.CancelCauseFunc
+	ctx    []context.Context // of the lane's stages
+}
+
+// takeOver puts a sink's chunk in hand, with a context of its own, until putBack.
+func (la *lane) takeOver(leases []lease) {
+	h := &la.hand
+	for _, s := range la.stages {
+		h.under.ctx = append(h.under.ctx, s.ctx)
 	}
+	h.mu.Lock()
+	h.under.at, h.under.cancel = h.at.Swap(nil), h.cancel
+	h.under.leases, h.leases = h.leases, h.under.leases
+	h.cancel = nil
+	h.mu.Unlock()
+	la.takeAll(leases...)
+}
+
+// putBack ends what takeOver began, and returns to what was in hand before. If that has been interrupted meanwhile it stays so.
+func (la *lane) putBack() {
+	h := &la.hand
+	h.mu.Lock()
+	cancel := h.cancel
+	h.leases, h.under.leases = h.under.leases, h.leases[:0]
+	h.cancel = h.under.cancel
+	h.at.Store(h.under.at)
+	h.under.at, h.under.cancel = nil, nil
+	h.mu.Unlock()
+	cancel(nil)
+	for i, s := range la.stages {
+		s.ctx = h.under.ctx[i]
+	}
+	clear(h.under.ctx)
+	h.under.ctx = h.under.ctx[:0]
 }
 
 // put says that nothing is in hand.
@@ -101,13 +133,19 @@ func (la *lane) interrupt(cells map[*cell]bool) {
 	h := &la.hand
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := h.at.Load()
-	if h.cancel == nil || !cells[at] && (at != &several || !allLost(h.leases)) {
-		return
+	if u := &h.under; u.cancel != nil && isAmong(cells, u.at, u.leases) {
+		u.at = &interrupted
+		u.cancel(ErrLeaseLost)
 	}
-	if h.at.CompareAndSwap(at, &interrupted) {
+	at := h.at.Load()
+	if h.cancel != nil && isAmong(cells, at, h.leases) && h.at.CompareAndSwap(at, &interrupted) {
 		h.cancel(ErrLeaseLost)
 	}
+}
+
+// isAmong reports whether what is in hand is lost, now that cells are.
+func isAmong(cells map[*cell]bool, at *cell, leases []lease) bool {
+	return cells[at] || at == &several && allLost(leases)
 }
 
 // lanes are the lanes of a run that are alive.

@@ -107,7 +107,8 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 		for i := range chunk {
 			s.leases = append(s.leases, chunk[i].lease)
 		}
-		defer s.la.putBack(s.la.takeAll(s.leases...))
+		s.la.takeOver(s.leases)
+		defer s.la.putBack()
 	}
 	return s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
 }
