@@ -23,9 +23,10 @@ type worker struct {
 	wanted bool          // its end: we killed it, or asked it to end
 
 	mu    sync.Mutex
-	first word // once it has warmed up
 	now   word
 	most  word // the highest of goroutines, memory and entries in flight
+	first word // once it had warmed up
+	since word // the highest since then
 }
 
 // warm is how long a worker has before its memory and goroutines are the base to compare with.
@@ -75,11 +76,19 @@ func (w *worker) listen(r io.Reader) {
 			w.first = said
 		}
 		w.now = said
-		w.most.Goroutines = max(w.most.Goroutines, said.Goroutines)
-		w.most.Resident = max(w.most.Resident, said.Resident)
-		w.most.InFlight = max(w.most.InFlight, said.InFlight)
+		w.most.raise(said)
+		if w.first.Goroutines > 0 {
+			w.since.raise(said)
+		}
 		w.mu.Unlock()
 	}
+}
+
+// raise makes each the higher of the two.
+func (most *word) raise(said word) {
+	most.Goroutines = max(most.Goroutines, said.Goroutines)
+	most.Resident = max(most.Resident, said.Resident)
+	most.InFlight = max(most.InFlight, said.InFlight)
 }
 
 // last is what it said last. After its end that is all it ever will.
@@ -264,8 +273,7 @@ func (p *pool) killAll() {
 func (p *pool) busiest() (most word) {
 	for _, w := range p.all() {
 		w.mu.Lock()
-		most.Goroutines, most.Resident = max(most.Goroutines, w.most.Goroutines), max(most.Resident, w.most.Resident)
-		most.InFlight = max(most.InFlight, w.most.InFlight)
+		most.raise(w.most)
 		w.mu.Unlock()
 	}
 	return most
@@ -281,7 +289,7 @@ const (
 func (p *pool) flat() {
 	for _, w := range p.all() {
 		w.mu.Lock()
-		base, most := w.first, w.most
+		base, most := w.first, w.since
 		w.mu.Unlock()
 		if base.Goroutines == 0 {
 			continue // it did not live long enough
