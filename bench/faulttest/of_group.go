@@ -50,7 +50,7 @@ func destroys(t *trial) {
 	const kind = "XGROUP DESTROY"
 	t.needs[kind] = t.sized(4, 20)
 	t.usual(3, func() {
-		t.every(t.timed(600*time.Millisecond, time.Second), t.timed(1000*time.Millisecond, 2*time.Second), func() {
+		t.every(600*time.Millisecond, 1100*time.Millisecond, func() {
 			t.must(t.in.XGroupDestroy(t.ctx, t.job.Input, t.job.Group).Err())
 			t.fault(kind, 1)
 			t.allow(len(t.pool.team) * t.job.InFlight * 2) // each reader's, and those nacked
@@ -66,7 +66,7 @@ func deletesConsumers(t *trial) {
 	t.needs[kind] = t.sized(8, 40)
 	dropped := 0
 	t.usual(3, func() {
-		t.every(t.timed(300*time.Millisecond, 500*time.Millisecond), t.timed(500*time.Millisecond, time.Second), func() {
+		t.every(300*time.Millisecond, 500*time.Millisecond, func() {
 			consumers, err := t.in.XInfoConsumers(t.ctx, t.job.Input, t.job.Group).Result()
 			t.must(err)
 			if len(consumers) == 0 {
