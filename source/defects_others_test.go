@@ -129,7 +129,7 @@ func try[C any](t *testing.T, meant map[string]bool, good C, validate func(C) er
 func TestO4_ReclaimingIsPaced(t *testing.T) {
 	s := newPrivateStand(t)
 	const every = 200 * time.Millisecond
-	r, err := redisio.NewGroupReader(s.rdb, redisio.GroupConfig{Key: s.key, Group: "g", Block: 10 * time.Millisecond, Lease: time.Minute, ReclaimEvery: every})
+	r, err := redisio.NewGroupReader(s.rdb, redisio.GroupConfig{Capabilities: &redisio.Capabilities{}, Key: s.key, Group: "g", Block: 10 * time.Millisecond, Lease: time.Minute, ReclaimEvery: every})
 	if err != nil {
 		t.Fatal(err)
 	}
