@@ -11,7 +11,7 @@ import (
 func escape(text string, limit int) string {
 	rest := 0
 	if limit > 0 && len(text) > limit {
-		for cut := limit; cut > limit-utf8.UTFMax; cut-- {
+		for cut := limit; cut >= 0 && cut > limit-utf8.UTFMax; cut-- {
 			if utf8.RuneStart(text[cut]) {
 				limit = cut
 				break

@@ -35,6 +35,8 @@ func TestEscape(t *testing.T) {
 		{"abcdefg", 6, "abcdef… (1 bytes more)"},
 		{"aaa茶茶", 5, "aaa… (6 bytes more)"}, // no rune is cut through
 		{"\xff\xff\xff\xff\xff\xff\xff", 5, `\xff\xff\xff\xff\xff… (2 bytes more)`},
+		{"\x80\x80", 1, `\x80… (1 bytes more)`},
+		{"茶", 2, "… (3 bytes more)"},
 	} {
 		if got := escape(c.in, c.limit); got != c.want {
 			t.Errorf("%q: %s, want %s", c.in, got, c.want)
