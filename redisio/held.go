@@ -17,9 +17,9 @@ type heldSet struct {
 	held   ledger
 	counts map[ID]int64 // deliveries of held entries, where more than one
 	parked map[ID]parked
-	soon   int64 // the earliest due time in parked, or a lower bound of it
-	floor  int64 // no lease of a held entry was renewed before
-	cut    int64 // when a connection broke last, or 0: the server may be another since
+	line   waitingLine // when which of parked falls due
+	floor  int64       // no lease of a held entry was renewed before
+	cut    int64       // when a connection broke last, or 0: the server may be another since
 
 	// late has ids that are somebody else's now and whose settlement is still to come. It is bounded.
 	late map[ID]struct{}

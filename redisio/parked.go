@@ -1,9 +1,6 @@
 package redisio
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // maxParked bounds what is remembered of entries nacked for later. Beyond it, a delay is cut to the lease.
 const maxParked = 100_000
@@ -36,10 +33,8 @@ func (h *heldSet) park(ids []string, how []parked) {
 
 // set parks one id. The lock is held.
 func (h *heldSet) set(id ID, p parked) {
-	if len(h.parked) == 0 || p.due < h.soon {
-		h.soon = p.due
-	}
 	h.parked[id] = p
+	h.line.join(turn{p.due, id}, h.parked)
 }
 
 func (h *heldSet) parkedCount() int {
@@ -52,36 +47,27 @@ func (h *heldSet) parkedCount() int {
 func (h *heldSet) nextDue(now time.Time) (in time.Duration, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.parked) == 0 || h.soon == neverDue {
-		return 0, false
-	}
-	return time.Duration(h.soon-ticks(now)) * time.Millisecond, true
+	at, ok := h.line.next(h.parked)
+	return time.Duration(at-ticks(now)) * time.Millisecond, ok
 }
 
-// due removes up to n parked ids that fell due and returns them, oldest first, with what was remembered of them.
+// due removes up to n parked ids that fell due and returns them, in the order they did, with what was remembered of them. What is
+// put back has its turn behind what had fallen due with it.
 func (h *heldSet) due(now time.Time, n int) (due []string, how map[string]parked) {
 	ms := ticks(now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.parked) == 0 || h.soon > ms {
-		return nil, nil
-	}
-	var ids []ID
-	for id, p := range h.parked {
-		if p.due <= ms {
-			ids = append(ids, id)
+	for len(due) < n {
+		id, ok := h.line.take(ms, h.parked, len(due) == 0)
+		if !ok {
+			break
 		}
-	}
-	slices.SortFunc(ids, ID.Compare)
-	ids = ids[:min(len(ids), n)]
-	due, how = idStrings(ids), make(map[string]parked, len(ids))
-	for i, id := range ids {
-		how[due[i]] = h.parked[id]
+		if how == nil {
+			how = make(map[string]parked)
+		}
+		s := id.String()
+		due, how[s] = append(due, s), h.parked[id]
 		delete(h.parked, id)
-	}
-	h.soon = neverDue
-	for _, p := range h.parked {
-		h.soon = min(h.soon, p.due)
 	}
 	return due, how
 }
