@@ -275,12 +275,11 @@ func (p *replay) large(ctx context.Context, l letter) error {
 			if err := p.there(ctx, tx, l.ID); err != nil {
 				return err
 			}
-			_, err := tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+			return discarded(tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 				pipe.Do(ctx, p.add(l)...)
 				pipe.XDel(ctx, p.key, l.ID)
 				return nil
-			})
-			return err
+			}))
 		}, p.key)
 		if !errors.Is(err, redis.TxFailedErr) || n == 100 {
 			return err

@@ -132,7 +132,7 @@ func judge(err error) verdict {
 		{"UNBLOCKED", later}, {"LOADING", later}, {"READONLY", later}, {"MASTERDOWN", later}, {"CLUSTERDOWN", later},
 		{"NOREPLICAS", later}, {"BUSY ", later}, {"OOM", later}, {"MISCONF", later}, {"max number of clients", later},
 	} {
-		if redis.HasErrorPrefix(err, p.prefix) {
+		if says(err, p.prefix) {
 			return p.v
 		}
 	}
@@ -148,9 +148,33 @@ func judge(err error) verdict {
 // slot that moved) passes.
 func IsPermanent(err error) bool { return judge(err) == permanent }
 
+// says reports how an answer of the server begins: one to EXEC quotes that of the command it would have run.
+func says(err error, prefix string) bool {
+	return redis.HasErrorPrefix(err, prefix) || redis.HasErrorPrefix(err, "EXECABORT Transaction discarded because of: "+prefix)
+}
+
+// discarded returns why a transaction failed. EXEC only says that some command was refused before: the answer to that says why.
+func discarded(cmds []redis.Cmder, err error) error {
+	if !redis.HasErrorPrefix(err, "EXECABORT") {
+		return err
+	}
+	for _, cmd := range cmds {
+		if why := cmd.Err(); why != nil && !redis.HasErrorPrefix(why, "EXECABORT") {
+			return fmt.Errorf("transaction discarded: %w", why)
+		}
+	}
+	return err
+}
+
 func groupExists(err error) bool { return redis.HasErrorPrefix(err, "BUSYGROUP") }
-func isFull(err error) bool      { return redis.HasErrorPrefix(err, "OOM") }
-func isWrongType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
+func isFull(err error) bool      { return says(err, "OOM") }
+func isWrongType(err error) bool { return says(err, "WRONGTYPE") }
+
+// noRight reports a command that the user, or the server, does not have, whatever the key holds.
+func noRight(err error) bool {
+	return says(err, "NOPERM") || says(err, "unknown") || says(err, "Unknown")
+}
+
 func isUnblocked(err error) bool {
 	return redis.HasErrorPrefix(err, "UNBLOCKED the stream key") || redis.HasErrorPrefix(err, "-UNBLOCKED the stream key")
 }

@@ -13,6 +13,9 @@ import (
 // ackChunk is how many ids one XACK has: more would hold up the server's other clients.
 const ackChunk = 1000
 
+// maxDelay is how long an entry can be put off: what is more would overflow, and is as good as for ever.
+const maxDelay = 100 * 365 * 24 * time.Hour
+
 // ackArgs are the argument slices of XACKs. Pointers to ids go in, so nothing is boxed.
 var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, ackChunk+3); return &s }}
 
@@ -140,8 +143,8 @@ func (r *GroupReader) ackMany(ctx context.Context, ids []string) (acked int, err
 // counting a delivery: the next one does. Until then nobody gets them; then whoever looks first,
 // this reader included. Entries that are not ours any more are left alone.
 //
-// Delays longer than the lease work for as long as this reader lives; should it die, the entry comes
-// at most one lease later. Nacked entries are not held: they need no credit.
+// Delays longer than the lease work for as long as this reader lives; should it die, the entry comes at most one lease later. 100
+// years are the longest. Nacked entries are not held: they need no credit.
 func (r *GroupReader) Nack(ctx context.Context, ids []string, after time.Duration) error {
 	delays := make([]time.Duration, len(ids))
 	for i := range delays {
@@ -169,7 +172,7 @@ func (r *GroupReader) NackEach(ctx context.Context, ids []string, after []time.D
 		page := ids[n:min(n+pageSize, len(ids))]
 		now := time.Now()
 		for i := range page {
-			d := max(after[n+i], 0)
+			d := min(max(after[n+i], 0), maxDelay)
 			if crowded {
 				d = min(d, r.cfg.Lease)
 			}
@@ -358,6 +361,5 @@ func (r *GroupReader) deadLarge(ctx context.Context, deadKey string, l DeadLette
 	tx := r.reading.TxPipeline()
 	tx.Do(ctx, args...)
 	tx.XAck(ctx, r.cfg.Key, r.cfg.Group, l.ID)
-	_, err := tx.Exec(ctx)
-	return err
+	return discarded(tx.Exec(ctx))
 }

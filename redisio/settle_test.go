@@ -2,6 +2,7 @@ package redisio
 
 import (
 	"io"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -94,6 +95,48 @@ func TestDeadOfEntryWithVeryManyFields(t *testing.T) {
 	copies := rangeAll(t, rdb, key+":dead")
 	if len(copies) != 1 || len(copies[0].Fields) != 10_001 || copies[0].Fields[10_000].Name != "why" || len(pending(t, rdb, key)) != 0 {
 		t.Fatalf("%d copies, %d pending, want one copy with all fields", len(copies), len(pending(t, rdb, key)))
+	}
+}
+
+// What a full server refuses is tried again, of entries with very many fields too: their transaction is discarded, and only
+// the command that was refused says why.
+func TestDeadOfLargeEntryOnFullServer(t *testing.T) {
+	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
+	values := make([]string, 20_000)
+	for i := range values {
+		values[i] = "f"
+	}
+	id := rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, Values: values}).Val()
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	read(t, r, 1)
+	letters := []DeadLetter{{ID: id, Extra: Fields{{"why", []byte("x")}}}}
+	rdb.ConfigSet(ctx(t), "maxmemory", "1")
+	if err := r.Dead(ctx(t), key+":dead", letters); err == nil || IsPermanent(err) || !isFull(err) {
+		t.Errorf("full: %v", err)
+	}
+	if len(pending(t, rdb, key)) != 1 {
+		t.Error("settled without a letter")
+	}
+	rdb.ConfigSet(ctx(t), "maxmemory", "0")
+	if err := r.Dead(ctx(t), key+":dead", letters); err != nil || rdb.XLen(ctx(t), key+":dead").Val() != 1 {
+		t.Errorf("not full any more: %v", err)
+	}
+}
+
+// The longest delay there is must not overflow into none.
+func TestNackForEver(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+	want := add(t, rdb, key, 1)
+	read(t, r, 1)
+	if err := r.Nack(ctx(t), want, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	if p := pending(t, rdb, key)[want[0]]; p.Idle > time.Minute/2 {
+		t.Errorf("idle for %v: anybody may have it", p.Idle)
+	}
+	if in, ok := r.held.nextDue(time.Now()); !ok || in < 90*365*24*time.Hour {
+		t.Errorf("due in %v", in)
 	}
 }
 
