@@ -22,8 +22,9 @@ func (r *GroupReader) disown(ctx context.Context, entries []Entry) error {
 	if err != nil {
 		return err
 	}
-	defer resume()
-	r.lose(again)
+	again = r.held.lose(again)
+	resume()
+	r.lost(again)
 	return nil
 }
 

@@ -65,3 +65,44 @@ func TestReissuedIDIsAnotherEntry(t *testing.T) {
 		t.Errorf("the new one: %d acked, %v", n, err)
 	}
 }
+
+// OnLost may settle others, also while an ID comes again.
+func TestOnLostMaySettle(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	p := newProxy(t, redistest.Shared(t).Addr())
+	acked := make(chan error, 1)
+	var r *GroupReader
+	r, err := NewGroupReader(p.client(t), GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
+		OnLost: func([]string) {
+			c, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			_, err := r.Ack(c, []string{"4-1"})
+			acked <- err
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	for _, id := range []string{"4-1", "5-1"} {
+		rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"data", "x"}})
+	}
+	read(t, r, 2)
+	p.cutAll()
+	eventually(t, "the reader is connected again", func() bool {
+		short, cancel := context.WithTimeout(ctx(t), 50*time.Millisecond)
+		defer cancel()
+		var b Batch
+		_ = r.Read(short, 10, 0, &b)
+		return r.Stats().Reconnects > 0
+	})
+	rdb.XGroupSetID(ctx(t), key, "g", "4-1")
+	if got := ids(read(t, r, 1)); got[0] != "5-1" {
+		t.Fatalf("read %v", got)
+	}
+	if err := <-acked; err != nil {
+		t.Error(err)
+	}
+}

@@ -269,22 +269,35 @@ func (h *heldSet) split(ids []string, now time.Time, lease time.Duration) (plain
 	return plain, fenced, late
 }
 
-// lose moves ids from held to late.
-func (h *heldSet) lose(ids []string) {
+// lose moves ids from held to late, but for those that are being settled. It returns those it moved.
+func (h *heldSet) lose(ids []string) (lost []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range ids {
-		if id, err := ParseID(s); err == nil {
-			h.forget(id)
-			if len(h.late) == maxLate {
-				for any := range h.late {
-					delete(h.late, any)
-					break
-				}
-			}
-			h.late[id] = struct{}{}
+		id, err := ParseID(s)
+		if err != nil || !h.open(s, id) {
+			continue
 		}
+		h.forget(id)
+		if len(h.late) == maxLate {
+			for any := range h.late {
+				delete(h.late, any)
+				break
+			}
+		}
+		h.late[id] = struct{}{}
+		lost = append(lost, s)
 	}
+	return lost
+}
+
+// open reports an id that is held and not being settled. The lock is held.
+func (h *heldSet) open(s string, id ID) bool {
+	_, held := h.held.get(id)
+	for _, list := range h.settling {
+		held = held && !slices.Contains(list, s)
+	}
+	return held
 }
 
 // inTime filters those that are not known to be somebody else's; nearly always it returns asks itself.
@@ -334,12 +347,7 @@ func (h *heldSet) notHeld(ids []string) []string {
 
 // unsettled filters ids that are held and not being settled.
 func (h *heldSet) unsettled(ids []string) []string {
-	return h.filter(ids, func(s string, _ ID, held bool) bool {
-		for _, list := range h.settling {
-			held = held && !slices.Contains(list, s)
-		}
-		return held
-	})
+	return h.filter(ids, func(s string, id ID, _ bool) bool { return h.open(s, id) })
 }
 
 // filter keeps, in place, the ids that keep says; those that are none go.

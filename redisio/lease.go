@@ -175,11 +175,13 @@ func (r *GroupReader) idleUntil(now time.Time, until int64) (idle, open int64) {
 }
 
 // lose drops entries that are somebody else's now and says so.
-func (r *GroupReader) lose(ids []string) {
-	if ids = r.held.unsettled(ids); len(ids) == 0 { // settled meanwhile: not lost
+func (r *GroupReader) lose(ids []string) { r.lost(r.held.lose(ids)) }
+
+// lost says which entries were dropped. Whoever is told may settle others, so nothing may wait for that to end.
+func (r *GroupReader) lost(ids []string) {
+	if len(ids) == 0 { // settled meanwhile: not lost
 		return
 	}
-	r.held.lose(ids)
 	r.emit(Event{Kind: EventLeaseLost, IDs: ids})
 	if r.cfg.OnLost != nil {
 		r.cfg.OnLost(ids)

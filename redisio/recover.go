@@ -235,12 +235,13 @@ func (r *GroupReader) mendHeld(ctx context.Context) (int, error) {
 	}
 	sent := time.Now()
 	ids := r.held.all()
-	s, err := r.setIdle(ctx, r.held.asks(ids, sent, math.MaxInt64))
+	s, err := r.setIdleQuietly(ctx, r.held.asks(ids, sent, math.MaxInt64))
 	if err == nil {
 		r.held.renewed(s.restored, sent)
 		r.held.gone(s.gone)
 	}
 	resume()
+	r.tell(s)
 	if err == nil {
 		r.lose(s.lost)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Idea of this file: an entry of ours that is not pending for us may be pending for another, who has taken it over: it is
@@ -43,7 +45,23 @@ func (s *standing) absent() []string {
 }
 
 // setIdle sets the idle times of entries that are pending for us, in pages, and restores what it is asked to.
-func (r *GroupReader) setIdle(ctx context.Context, asks []ask) (all standing, err error) {
+func (r *GroupReader) setIdle(ctx context.Context, asks []ask) (standing, error) {
+	s, err := r.setIdleQuietly(ctx, asks)
+	r.tell(s)
+	return s, err
+}
+
+// tell says what setIdle found. Whoever is told may settle entries, so nothing may wait for that to end.
+func (r *GroupReader) tell(s standing) {
+	if len(s.restored) > 0 {
+		r.emit(Event{Kind: EventRestored, IDs: s.restored})
+	}
+	if len(s.gone) > 0 {
+		r.emit(Event{Kind: EventTrimmed, Count: len(s.gone)})
+	}
+}
+
+func (r *GroupReader) setIdleQuietly(ctx context.Context, asks []ask) (all standing, err error) {
 	for n := 0; n < len(asks); n += pageSize {
 		page := asks[n:min(n+pageSize, len(asks))]
 		args := make([]any, 2, 2+3*len(page))
@@ -68,10 +86,6 @@ func (r *GroupReader) setIdle(ctx context.Context, asks []ask) (all standing, er
 		}
 		if len(s.restored) > 0 {
 			r.wiped.Store(true)
-			r.emit(Event{Kind: EventRestored, IDs: s.restored})
-		}
-		if len(s.gone) > 0 {
-			r.emit(Event{Kind: EventTrimmed, Count: len(s.gone)})
 		}
 		for _, ahead := range s.ahead {
 			if id, err := ParseID(ahead); err == nil {
@@ -90,14 +104,27 @@ func (r *GroupReader) look(ctx context.Context, c client) error {
 		return nil
 	}
 	n, err := c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Result()
-	if judge(err) == permanent {
-		r.blind.Store(true) // no right to ask: then without
+	gone := n > 0
+	if isFull(err) { // whoever is missing can't be made then, but can be missed
+		gone, err = r.missing(ctx, c)
+	}
+	if noRight(err) {
+		r.blind.Store(true) // then without
 		return nil
 	}
-	if n > 0 {
+	if gone {
 		r.wiped.Store(true)
 	}
 	return err
+}
+
+// missing reports that our consumer is not there. The reply has all consumers.
+func (r *GroupReader) missing(ctx context.Context, c client) (bool, error) {
+	all, err := c.XInfoConsumers(ctx, r.cfg.Key, r.cfg.Group).Result()
+	if noRight(err) {
+		return false, nil // until the server has room
+	}
+	return err == nil && !slices.ContainsFunc(all, func(is redis.XInfoConsumer) bool { return is.Name == r.cfg.Consumer }), err
 }
 
 // revive restores held entries that are pending for nobody, or gives them up.
@@ -112,12 +139,13 @@ func (r *GroupReader) revive(ctx context.Context, ids []string) error {
 	}
 	sent := time.Now()
 	ids = r.held.unsettled(ids)
-	s, err := r.setIdle(ctx, r.held.asks(ids, sent, r.cfg.Lease))
+	s, err := r.setIdleQuietly(ctx, r.held.asks(ids, sent, r.cfg.Lease))
 	if err == nil {
 		r.held.renewed(s.restored, sent)
 		r.held.gone(s.gone)
 	}
 	resume()
+	r.tell(s)
 	if err != nil {
 		return err
 	}

@@ -349,3 +349,92 @@ func TestNothingLostUnderWipes(t *testing.T) {
 	}
 	t.Logf("%d duplicates", again)
 }
+
+// OnEvent may settle entries, also while others are restored.
+func TestOnEventMaySettle(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	want := add(t, rdb, key, 3)
+	acked := make(chan error, 1)
+	var r *GroupReader
+	r, err := NewGroupReader(rdb, GroupConfig{Key: key, Group: "g", Lease: 300 * time.Millisecond,
+		OnEvent: func(e Event) {
+			if e.Kind == EventRestored {
+				c, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+				defer cancel()
+				_, err := r.Ack(c, e.IDs)
+				acked <- err
+			}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	read(t, r, 3)
+	rdb.XGroupDelConsumer(ctx(t), key, "g", r.Consumer())
+	if err := <-acked; err != nil {
+		t.Error(err)
+	}
+	if left := pending(t, rdb, key); len(left) != 0 {
+		t.Errorf("%d of %d pending", len(left), len(want))
+	}
+}
+
+// A full server refuses to make a consumer. What was nacked must not keep a reader from reading then, nor from renewing its
+// leases: only readers can empty the server.
+func TestFullServer(t *testing.T) {
+	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
+	lease := 300 * time.Millisecond
+	r, l := open(t, rdb, GroupConfig{Key: key, Lease: lease})
+	want := add(t, rdb, key, 3)
+	read(t, r, 2)
+	if err := r.Nack(ctx(t), want[:1], 2*lease); err != nil {
+		t.Fatal(err)
+	}
+	rdb.ConfigSet(ctx(t), "maxmemory", "1")
+	if err := rdb.Set(ctx(t), "k", "v", 0).Err(); !isFull(err) {
+		t.Fatal("the server is not full:", err)
+	}
+	if got := ids(read(t, r, 1)); got[0] != want[2] {
+		t.Fatalf("read %v", got)
+	}
+	other, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond})
+	readNothing(t, other, lease+lease/2)
+	if n := l.times(EventRenewFailed) + l.times(EventReconnecting); n != 0 {
+		t.Errorf("%d failures", n)
+	}
+	// That the consumer was deleted, with all it had, is noticed as well.
+	if err := r.Nack(ctx(t), want[2:], 2*lease); err != nil {
+		t.Fatal(err)
+	}
+	rdb.XGroupDelConsumer(ctx(t), key, "g", r.Consumer())
+	got := ids(read(t, r, 2))
+	slices.Sort(got)
+	if !slices.Equal(got, []string{want[0], want[2]}) {
+		t.Errorf("after the consumer was deleted: %v, want %v", got, []string{want[0], want[2]})
+	}
+}
+
+// A key that holds something else for a while says nothing about our rights.
+func TestWrongTypeDoesNotBlind(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	want := add(t, rdb, key, 1)
+	read(t, r, 1)
+	if err := r.Release(ctx(t), want); err != nil {
+		t.Fatal(err)
+	}
+	rdb.Rename(ctx(t), key, key+":aside")
+	rdb.Set(ctx(t), key, "no stream", 0)
+	var b Batch
+	if err := r.Read(ctx(t), 1, 0, &b); !IsPermanent(err) {
+		t.Fatal(err)
+	}
+	rdb.Rename(ctx(t), key+":aside", key)
+	rdb.XGroupDelConsumer(ctx(t), key, "g", r.Consumer())
+	if got := ids(read(t, r, 1)); got[0] != want[0] {
+		t.Fatalf("read %v", got)
+	}
+}
