@@ -26,7 +26,6 @@ var notHere = map[string]string{
 	"D13": "WebSocket gateway: which stream it answers from",
 	"D14": "WebSocket gateway: identities",
 	"D20": "services: the callers that wait for answers",
-	"D21": "streamerson's wire format: its golden vectors show which slot is which",
 	"D24": "services: the spelling of topics; that keys are taken as they are is D17",
 	"D25": "gateways: one reply stream for all instances",
 }
