@@ -1,0 +1,132 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// CursorError is a cursor that is none.
+type CursorError struct{ Cursor string }
+
+func (e *CursorError) Error() string {
+	return fmt.Sprintf("relay: %.40q is no cursor; give back one that came with an item, or none", e.Cursor)
+}
+
+// cursor is where a listener wants to begin.
+type cursor struct {
+	now       bool
+	beginning bool // of what there is
+	id        redisio.ID
+	exact     bool // id is of an entry, and not a time
+}
+
+// maxCursor is the length of the longest cursor: two numbers of 64 bits.
+const maxCursor = 41
+
+func parseCursor(s string) (cursor, error) {
+	switch s {
+	case "":
+		return cursor{now: true}, nil
+	case "0", "0-0":
+		return cursor{beginning: true}, nil
+	}
+	if len(s) > maxCursor {
+		return cursor{}, &CursorError{s}
+	}
+	id, err := redisio.ParseID(s)
+	if err != nil {
+		return cursor{}, &CursorError{s}
+	}
+	if !strings.Contains(s, "-") {
+		return cursor{id: id.Prev()}, nil
+	}
+	return cursor{id: id, exact: true}, nil
+}
+
+// beginning is where a listener begins, and what it missed before.
+type beginning struct {
+	at  redisio.ID
+	gap *Gap
+}
+
+// begin finds out where a cursor is.
+func (r *Relay[T]) begin(ctx context.Context, c cursor) (b beginning, err error) {
+	if err := r.enter(ctx); err != nil {
+		return b, err
+	}
+	defer r.leave()
+	wait := newBackoff()
+	for {
+		b, err = r.locate(ctx, c)
+		if err == nil || redisio.IsPermanent(err) {
+			return b, err
+		}
+		if !pause(ctx, wait.NextBackOff()) {
+			return b, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
+	s, err := r.inspect(ctx)
+	if err != nil {
+		return beginning{}, err
+	}
+	switch {
+	case c.now:
+		return beginning{at: s.top}, nil
+	case c.beginning && s.first.IsZero():
+		return beginning{at: s.top}, nil
+	case c.beginning:
+		return beginning{at: s.first.Prev()}, nil
+	case c.exact && c.id.Compare(s.top) > 0: // of a stream that was here before, or lost when a server failed
+		return missing(c.id, s.top), nil
+	case s.trimmed(c.id) && s.first.IsZero():
+		return missing(c.id, s.top), nil
+	case s.trimmed(c.id):
+		return missing(c.id, s.first.Prev()), nil
+	case !c.exact || c.id == s.top:
+		return beginning{at: c.id}, nil
+	}
+	// The entry should be there. If it is not it was deleted, or it is of another stream: then nobody knows what came behind it.
+	found, err := r.rdb.XRangeN(ctx, r.cfg.Key, c.id.String(), c.id.String(), 1).Result()
+	switch {
+	case err != nil:
+		return beginning{}, fmt.Errorf("relay: look for %v in %q: %w", c.id, r.cfg.Key, err)
+	case len(found) == 0:
+		return missing(c.id, c.id), nil
+	}
+	return beginning{at: c.id}, nil
+}
+
+func missing(from, to redisio.ID) beginning {
+	return beginning{to, &Gap{From: from.String(), To: to.String(), Missed: -1}}
+}
+
+// enter waits for a place among those who read; leave gives it back.
+func (r *Relay[T]) enter(ctx context.Context) error {
+	select {
+	case r.cfg.Reads <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (r *Relay[T]) leave() { <-r.cfg.Reads }
+
+// pause waits, and reports whether the context still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

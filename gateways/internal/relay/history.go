@@ -1,0 +1,166 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// span is a piece of history: behind from, up to to, or to the end if that is zero.
+type span struct {
+	from mark
+	to   redisio.ID
+}
+
+// page is a piece of history that was read.
+type page[T any] struct {
+	gap   *Gap // before items
+	items []record[T]
+	end   redisio.ID // where to go on
+	more  bool       // there may be more of the span
+}
+
+// flights are the reads under way. Listeners that resume at the same place share them.
+type flights[T any] struct {
+	mu    sync.Mutex
+	under map[span]*flight[T]
+}
+
+type flight[T any] struct {
+	done chan struct{} // closed when the rest is set
+	page page[T]
+	err  error
+}
+
+// page reads a page of history, or waits for somebody who does.
+func (r *Relay[T]) page(ctx context.Context, s span) (page[T], error) {
+	for {
+		r.flights.mu.Lock()
+		f := r.flights.under[s]
+		leads := f == nil
+		if leads {
+			f = &flight[T]{done: make(chan struct{})}
+			r.flights.under[s] = f
+		}
+		r.flights.mu.Unlock()
+		if leads {
+			f.page, f.err = r.read(ctx, s)
+			r.flights.mu.Lock()
+			delete(r.flights.under, s)
+			r.flights.mu.Unlock()
+			close(f.done)
+			return f.page, f.err
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return page[T]{}, context.Cause(ctx)
+		}
+		if f.err == nil || redisio.IsPermanent(f.err) {
+			return f.page, f.err
+		} // it may have been the other's context
+		if err := ctx.Err(); err != nil {
+			return page[T]{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
+	if err := r.enter(ctx); err != nil {
+		return p, err
+	}
+	defer r.leave()
+	count := r.ask()
+	reader, err := redisio.NewRangeReader(r.rdb, redisio.RangeConfig{Key: r.cfg.Key, From: s.from.id.Next(), To: s.to, MaxCount: count})
+	if err != nil {
+		return p, err
+	}
+	if err := reader.Open(ctx); err != nil {
+		return p, err
+	}
+	var b redisio.Batch
+	if err := reader.Read(ctx, count, 0, &b); err != nil && !errors.Is(err, io.EOF) {
+		return p, err
+	}
+	// Asked for afterwards: if the stream then begins before this page, nothing of it was trimmed.
+	st, err := r.inspect(ctx)
+	if err != nil {
+		return p, err
+	}
+	r.pages.Add(1)
+	r.learn(&b)
+	p.end, p.more = s.from.id, len(b.Entries) == count
+	if n := len(b.Entries); n > 0 {
+		p.end = b.Entries[n-1].Position
+	}
+	if st.trimmed(s.from.id) {
+		to := st.top
+		if len(b.Entries) > 0 {
+			to = b.Entries[0].Position.Prev()
+		} else if !st.first.IsZero() {
+			to = st.first.Prev()
+		}
+		if !s.to.IsZero() && to.Compare(s.to) > 0 {
+			to = s.to
+		}
+		if to.Compare(s.from.id) > 0 {
+			p.gap = &Gap{From: s.from.id.String(), To: to.String(), Missed: -1}
+			if p.end.Compare(to) < 0 {
+				p.end = to
+			}
+		}
+	}
+	if !s.to.IsZero() && !p.more {
+		p.end = s.to
+	}
+	p.items = r.records(b.Entries)
+	return p, nil
+}
+
+// ask is how many entries to ask for.
+func (r *Relay[T]) ask() int {
+	size := r.size.Load()
+	if size == 0 {
+		return min(16, r.cfg.Page) // they may be large
+	}
+	return max(1, min(r.cfg.Page, int(pageBytes/size)))
+}
+
+// learn takes note of how large entries are: up at once, down slowly.
+func (r *Relay[T]) learn(b *redisio.Batch) {
+	if n := len(b.Entries); n > 0 {
+		size, was := int64(b.Bytes/n)+1, r.size.Load()
+		r.size.Store(max(size, was-was/10))
+	}
+}
+
+// records decodes entries, and leaves out what can't be.
+func (r *Relay[T]) records(entries []redisio.Entry) []record[T] {
+	list := make([]record[T], 0, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		v, topics, err := r.decode(e)
+		if err != nil {
+			if n := r.skipped.Add(1); n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
+				r.cfg.Log.Warn().Str("key", r.cfg.Key).Str("id", e.ID).Int64("skipped", n).Err(err).Msg("relay: entry can't be decoded")
+			}
+			continue
+		}
+		list = append(list, record[T]{Item[T]{Cursor: strings.Clone(e.ID), Value: v, id: e.Position}, topics, e.Fields.Size()})
+	}
+	return list
+}
+
+func (r *Relay[T]) decode(e *redisio.Entry) (v T, topics []string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("relay: Decode panicked: %v", p)
+		}
+	}()
+	return r.cfg.Decode(e)
+}

@@ -1,0 +1,174 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Next returns what there is for the listener, many items at once, and blocks until there is something. While Redis is away it waits.
+// Errors are the context's cause, after which Next may be called again; ErrTooSlow and ErrClosed; and what Redis says and
+// will say again: then the listener has ended.
+func (l *Listener[T]) Next(ctx context.Context) (Batch[T], error) {
+	var idle <-chan time.Time
+	if l.opts.Idle > 0 {
+		if l.timer == nil {
+			l.timer = time.NewTimer(l.opts.Idle)
+		} else {
+			l.timer.Reset(l.opts.Idle)
+		}
+		defer l.timer.Stop()
+		idle = l.timer.C
+	}
+	l.mu.Lock()
+	l.recycle()
+	l.mu.Unlock()
+	var wait *backoff.ExponentialBackOff
+	for {
+		b, what := l.look()
+		var retry <-chan time.Time
+		var stop func() bool
+		switch what {
+		case found:
+			return b, nil
+		case over:
+			return Batch[T]{}, l.failure()
+		case history:
+			b, ok, err := l.catchUp(ctx)
+			switch {
+			case err == nil && ok:
+				return b, nil
+			case err == nil:
+				wait = nil
+				select { // a page of nothing for us: is it time to say how far we are?
+				case <-idle:
+					return l.nothing(), nil
+				default:
+				}
+				continue
+			case ctx.Err() != nil:
+				return Batch[T]{}, context.Cause(ctx)
+			case redisio.IsPermanent(err):
+				l.r.mu.Lock()
+				l.end(err)
+				l.r.mu.Unlock()
+				return Batch[T]{}, err
+			}
+			if wait == nil {
+				wait = newBackoff()
+				l.r.cfg.Log.Warn().Str("key", l.r.cfg.Key).Err(err).Msg("relay: history can't be read yet")
+			}
+			t := time.NewTimer(wait.NextBackOff())
+			retry, stop = t.C, t.Stop
+		}
+		select {
+		case <-l.news:
+		case <-retry:
+		case <-idle:
+			b = l.nothing()
+			what = found
+		case <-ctx.Done():
+			what = over
+		}
+		if stop != nil {
+			stop()
+		}
+		switch what {
+		case found:
+			return b, nil
+		case over:
+			return Batch[T]{}, context.Cause(ctx)
+		}
+	}
+}
+
+func newBackoff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: 2 * time.Second}
+}
+
+func (l *Listener[T]) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+func (l *Listener[T]) nothing() Batch[T] { return Batch[T]{Cursor: l.Cursor()} }
+
+// what look saw.
+type sight int
+
+const (
+	waits   sight = iota // for news
+	found                // a batch
+	history              // there is history to read
+	over                 // the listener has ended
+)
+
+func (l *Listener[T]) look() (b Batch[T], what sight) {
+	seen := *l.r.seen.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return b, over
+	case l.live && l.pos.Compare(l.until) < 0:
+		return b, history
+	case l.lost != nil || l.head < len(l.queue):
+		b = l.take()
+		l.pass(seen)
+		b.Cursor = l.given.String()
+		return b, found
+	case !l.live && !l.stalled:
+		return b, history
+	}
+	return b, waits
+}
+
+// catchUp reads a page of history. ok says that there is something for the listener in it.
+func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err error) {
+	if b, done, known := l.remember(); known {
+		return b, done, nil
+	}
+	l.mu.Lock()
+	at := mark{l.pos, l.life}
+	until := redisio.ID{}
+	if l.live {
+		until = l.until
+	}
+	l.mu.Unlock()
+	p, err := l.r.page(ctx, span{at, until})
+	if err != nil {
+		return b, false, err
+	}
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || l.life != at.life || l.pos != at.id {
+		return b, false, nil // it is another stream now, and pos another place
+	}
+	if p.gap != nil {
+		own := *p.gap
+		b.Gap = &own
+		l.r.gaps.Add(1)
+	}
+	b.Items = l.filter(p.items)
+	l.pos, l.given = p.end, p.end
+	if !l.live && !p.more {
+		l.join()
+	}
+	b.Cursor = l.given.String()
+	return b, b.Gap != nil || len(b.Items) > 0, nil
+}
+
+// join makes what comes from now on be queued. There may be some history left, which has come while a page was read. Both locks are held.
+func (l *Listener[T]) join() {
+	if !l.r.open { // nothing is live yet, and there is no more to read: open wakes us
+		l.stalled = true
+		return
+	}
+	l.live, l.until = true, l.r.last
+}

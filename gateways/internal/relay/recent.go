@@ -1,0 +1,124 @@
+package relay
+
+import (
+	"slices"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// record is an entry that was decoded, and who wants it.
+type record[T any] struct {
+	Item[T]
+	topics []string
+	size   int
+}
+
+// recent are the newest entries: all that lie behind floor, up to where the relay is. It is of the relay's lock.
+type recent[T any] struct {
+	most, mostBytes int
+
+	floor redisio.ID
+	list  []record[T] // from head on
+	head  int
+	bytes int
+}
+
+// reset forgets all: what comes next lies behind at.
+func (c *recent[T]) reset(at redisio.ID) {
+	c.floor, c.list, c.head, c.bytes = at, nil, 0, 0
+}
+
+func (c *recent[T]) push(rec record[T]) {
+	c.list = append(c.list, rec)
+	c.bytes += rec.size
+	for n := len(c.list) - c.head; n > 0 && (n > c.most || c.bytes > c.mostBytes); n-- {
+		old := &c.list[c.head]
+		c.floor = old.id
+		c.bytes -= old.size
+		*old = record[T]{}
+		c.head++
+	}
+	if c.head > len(c.list)/2 {
+		n := copy(c.list, c.list[c.head:])
+		clear(c.list[n:])
+		c.list, c.head = c.list[:n], 0
+	}
+}
+
+// covers reports that all that lies behind id is here.
+func (c *recent[T]) covers(id redisio.ID) bool { return id.Compare(c.floor) >= 0 }
+
+// has reports that id is of an entry that is here, or the last before these.
+func (c *recent[T]) has(id redisio.ID) bool {
+	if id == c.floor {
+		return !id.IsZero()
+	}
+	_, found := c.find(id)
+	return found
+}
+
+// after returns what lies behind id.
+func (c *recent[T]) after(id redisio.ID) []record[T] {
+	i, found := c.find(id)
+	if found {
+		i++
+	}
+	return c.list[c.head+i:]
+}
+
+func (c *recent[T]) find(id redisio.ID) (int, bool) {
+	return slices.BinarySearchFunc(c.list[c.head:], id, func(r record[T], id redisio.ID) int { return r.id.Compare(id) })
+}
+
+// remember is catchUp by what is in memory. known says that it is there.
+func (l *Listener[T]) remember() (b Batch[T], ok, known bool) {
+	r := l.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || !r.open || l.life != r.life || l.pos.Compare(r.last) > 0 || !r.recent.covers(l.pos) {
+		return b, false, false
+	}
+	list, end := r.recent.after(l.pos), r.last
+	if l.live { // what lies behind until is in the queue
+		n, found := slices.BinarySearchFunc(list, l.until, func(r record[T], id redisio.ID) int { return r.id.Compare(id) })
+		if found {
+			n++
+		}
+		list, end = list[:n], l.until
+	}
+	if len(list) > r.cfg.Page {
+		list = list[:r.cfg.Page]
+		end = list[len(list)-1].id
+	}
+	b.Items = l.filter(list)
+	l.pos, l.given = end, end
+	if !l.live && end == r.last {
+		l.join()
+	}
+	b.Cursor = l.given.String()
+	return b, len(b.Items) > 0, true
+}
+
+// filter returns what the listener wants. It is called with the listener's lock held.
+func (l *Listener[T]) filter(list []record[T]) (items []Item[T]) {
+	for i := range list {
+		if l.wants(list[i].topics) {
+			items = append(items, list[i].Item)
+		}
+	}
+	return items
+}
+
+func (l *Listener[T]) wants(topics []string) bool {
+	if l.opts.All {
+		return true
+	}
+	for _, t := range topics {
+		if _, ok := l.topics[t]; ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,125 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// stand is a stream of its own.
+type stand struct {
+	rdb redis.UniversalClient
+	key string
+}
+
+func newStand(t testing.TB) *stand { return &stand{redistest.Shared(t).Client(t), redistest.Key(t)} }
+
+// decode makes entries of two fields: topics, with commas between, and text.
+func decode(e *redisio.Entry) (string, []string, error) {
+	topics, _ := e.Fields.Get("topics")
+	text, ok := e.Fields.Get("text")
+	if !ok {
+		return "", nil, errors.New("no text")
+	}
+	return string(text), strings.Split(string(topics), ","), nil
+}
+
+func (s *stand) config() relay.Config[string] {
+	return relay.Config[string]{Key: s.key, Decode: decode, Block: 20 * time.Millisecond}
+}
+
+// relay makes a relay that runs until the test ends.
+func (s *stand) relay(t testing.TB, cfg relay.Config[string]) *relay.Relay[string] {
+	t.Helper()
+	r := relay.New(s.rdb, cfg)
+	start(t, r)
+	return r
+}
+
+func start[T any](t testing.TB, r *relay.Relay[T]) *flow.Running {
+	t.Helper()
+	run, err := r.Graph().Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if _, err := run.Drain(ctx); err != nil {
+			t.Errorf("drain: %v", err)
+		}
+		r.Close()
+	})
+	return run
+}
+
+// add writes an entry and returns its ID.
+func (s *stand) add(t testing.TB, topics, text string) string {
+	t.Helper()
+	id, err := s.rdb.XAdd(context.Background(), &redis.XAddArgs{Stream: s.key, Values: []string{"topics", topics, "text", text}}).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func listen(t testing.TB, r *relay.Relay[string], o relay.Options) *relay.Listener[string] {
+	t.Helper()
+	l, err := r.Listen(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// texts reads items until there are n; gaps are fatal.
+func texts(t testing.TB, l *relay.Listener[string], n int) (got []string) {
+	t.Helper()
+	for len(got) < n {
+		b := next(t, l)
+		if b.Gap != nil {
+			t.Fatalf("a gap: %+v, after %q", *b.Gap, got)
+		}
+		for _, it := range b.Items {
+			got = append(got, it.Value)
+		}
+	}
+	return got
+}
+
+func next(t testing.TB, l *relay.Listener[string]) relay.Batch[string] {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	b, err := l.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// soon waits for a condition that nothing signals.
+func soon(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	limit := time.NewTimer(30 * time.Second)
+	defer limit.Stop()
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-limit.C:
+			t.Fatalf("not in 30 s: %s", what)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// forever is how long a relay waits for Redis: its listeners have deadlines of their own.
+const forever = 100 * 365 * 24 * time.Hour
+
+// news is what one read brought.
+type news struct {
+	entries   []redisio.Entry
+	gap       *Gap // before them
+	restarted bool // it is another stream now: go on behind at
+	at        redisio.ID
+}
+
+// tail reads the stream for a relay. It begins where the relay is, so that nothing is lost when it begins again.
+type tail[T any] struct {
+	r      *Relay[T]
+	reader *redisio.TailReader
+	last   redisio.ID // what is up to here was read
+	added  int64      // entries that the stream had ever had when last was its newest; -1: not known
+	other  bool       // the stream turned out to be another one
+}
+
+// Open finds out where the stream is, unless the relay knows.
+func (t *tail[T]) Open(ctx context.Context) error {
+	r := t.r
+	r.mu.Lock()
+	open := r.open
+	t.last = r.last
+	r.mu.Unlock()
+	if !open {
+		s, err := t.inspect(ctx)
+		if err != nil {
+			return t.final(ctx, err)
+		}
+		t.last = s.top
+		if s.counted {
+			t.added = s.added
+		}
+	}
+	if err := t.follow(ctx); err != nil {
+		return t.final(ctx, err)
+	}
+	r.opened(t.last)
+	return nil
+}
+
+// follow begins to read behind last.
+func (t *tail[T]) follow(ctx context.Context) (err error) {
+	cfg := redisio.TailConfig{Key: t.r.cfg.Key, Start: redisio.StartID(t.last), MaxCount: t.r.cfg.Page, Block: t.r.cfg.Block,
+		Wait: forever, OnEvent: t.event}
+	if t.reader, err = redisio.NewTailReader(t.r.rdb, cfg); err != nil {
+		return flow.Permanent(err)
+	}
+	return t.reader.Open(ctx)
+}
+
+func (t *tail[T]) event(e redisio.Event) {
+	line := t.r.cfg.Log.Warn()
+	switch e.Kind {
+	case redisio.EventStreamRecreated:
+		t.other = true
+	case redisio.EventReconnected:
+		line = t.r.cfg.Log.Info()
+	}
+	line.Str("key", e.Key).Err(e.Err).Msg("relay: " + e.Kind.String())
+}
+
+// final tells the listeners of an error that will not pass.
+func (t *tail[T]) final(ctx context.Context, err error) error {
+	if ctx.Err() == nil && redisio.IsPermanent(err) {
+		t.r.fail(err)
+		return flow.Permanent(err)
+	}
+	return err
+}
+
+func (t *tail[T]) Close(ctx context.Context) error {
+	if t.reader == nil {
+		return nil
+	}
+	return t.reader.Close(ctx)
+}
+
+// Read makes one message of all that a read brings.
+func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
+	var b redisio.Batch
+	t.other = false
+	if err := t.reader.Read(ctx, t.r.cfg.Page, pageBytes, &b); err != nil {
+		return t.final(ctx, err)
+	}
+	n := &news{entries: b.Entries}
+	err := t.verify(ctx, n)
+	if err != nil {
+		return t.final(ctx, err) // nothing was handed out: it is read again
+	}
+	t.r.learn(&b)
+	if len(n.entries) > 0 {
+		t.last = n.entries[len(n.entries)-1].Position
+	}
+	in.Add(n, flow.Meta{}, b.Bytes)
+	return nil
+}
+
+// verify finds out whether something is missing before what was read. It asks the server once for each read: a stream that
+// is trimmed to a few entries may lose some between two reads.
+func (t *tail[T]) verify(ctx context.Context, n *news) error {
+	if t.other {
+		return t.restart(ctx, n)
+	}
+	s, err := t.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	if missed := t.missed(s, n.entries); missed != 0 {
+		n.gap = &Gap{From: t.last.String(), To: n.entries[0].Position.Prev().String(), Missed: missed}
+	}
+	return nil
+}
+
+// missed counts what was trimmed between last and the entries; -1 says that it can't be counted.
+//
+// Idea: the server counts all entries that a stream ever had. When the newest of them is ours the count tells how many lie
+// between two that we know. And the first entry that is left has as many before it as are gone.
+func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
+	k, first, end := int64(len(entries)), t.added, entries[len(entries)-1].Position
+	t.added = -1
+	if first >= 0 {
+		t.added = first + k
+	}
+	if s.counted && s.top == end {
+		t.added = s.added
+	}
+	clean := s.deleted.Compare(t.last) <= 0 // nothing was deleted by itself: entries are where the count says
+	switch {
+	case !s.trimmed(t.last):
+		return 0
+	case !s.counted || first < 0 || !clean || s.added < first+k:
+		return -1
+	case s.top == end:
+		return int(s.added - first - k)
+	}
+	for j := range entries {
+		if entries[j].Position == s.first {
+			missed := s.added - s.length - int64(j) - first
+			t.added = first + missed + k
+			return int(missed)
+		}
+	}
+	t.added = -1
+	return -1
+}
+
+// restart finds out where to go on in a stream that is not the one that was read so far. If it has entries that we
+// have seen, a server has lost the newest when it failed, and we go on behind those. If not it is a new one, and all of it is new.
+func (t *tail[T]) restart(ctx context.Context, n *news) error {
+	was := t.last
+	at, err := t.common(ctx)
+	if err != nil {
+		return err
+	}
+	n.entries, n.restarted, n.at = nil, true, at
+	if at.IsZero() {
+		n.gap = &Gap{From: was.String(), To: at.String(), Missed: -1}
+	}
+	if err := t.reader.Close(ctx); err != nil {
+		return err
+	}
+	t.last, t.added = at, -1
+	return t.follow(ctx)
+}
+
+// common is the newest entry that both we and the stream have; zero if there is none.
+func (t *tail[T]) common(ctx context.Context) (redisio.ID, error) {
+	for batch := range slices.Chunk(t.r.known(), 64) {
+		pipe := t.r.rdb.Pipeline()
+		found := make([]*redis.XMessageSliceCmd, len(batch))
+		for i, id := range batch {
+			found[i] = pipe.XRangeN(ctx, t.r.cfg.Key, id.String(), id.String(), 1)
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return redisio.ID{}, err
+		}
+		for i, id := range batch {
+			if len(found[i].Val()) > 0 {
+				return id, nil
+			}
+		}
+	}
+	return redisio.ID{}, nil
+}
+
+// known are the IDs of entries that were read, the newest first.
+func (r *Relay[T]) known() []redisio.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var ids []redisio.ID
+	for _, rec := range slices.Backward(r.recent.list[r.recent.head:]) {
+		ids = append(ids, rec.id)
+	}
+	return append(ids, r.recent.floor)
+}
+
+// inspect asks until there is an answer.
+func (t *tail[T]) inspect(ctx context.Context) (state, error) {
+	wait := newBackoff()
+	for {
+		s, err := t.r.inspect(ctx)
+		if err == nil || redisio.IsPermanent(err) || ctx.Err() != nil {
+			return s, err
+		}
+		if !pause(ctx, wait.NextBackOff()) {
+			return s, errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
