@@ -41,7 +41,8 @@ func (s *stand) config() relay.Config[string] {
 func (s *stand) relay(t testing.TB, cfg relay.Config[string]) *relay.Relay[string] {
 	t.Helper()
 	r := relay.New(s.rdb, cfg)
-	start(t, r)
+	run := start(t, r)
+	soon(t, "the relay is live", func() bool { return run.Ready() == nil })
 	return r
 }
 
