@@ -1,9 +1,12 @@
 package faulttest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // leftBehind finds entries that are pending for a worker that ended in order: it said that it was done with them, or
@@ -14,18 +17,26 @@ func (t *trial) leftBehind(w *worker) {
 	}
 }
 
-// pendingFor is how many entries are pending for a worker. Its process id is part of its name.
+// pendingFor is how many entries are pending for a worker.
 func (t *trial) pendingFor(w *worker) (n int64) {
+	for _, c := range t.consumersOf(w) {
+		n += c.Pending
+	}
+	return n
+}
+
+// consumes reports whether the group knows a worker.
+func (t *trial) consumes(w *worker) bool { return len(t.consumersOf(w)) > 0 }
+
+// consumersOf are those that a worker is. Its process id is part of its name.
+func (t *trial) consumersOf(w *worker) []redis.XInfoConsumer {
 	consumers, err := t.in.XInfoConsumers(t.ctx, t.job.Input, t.job.Group).Result()
 	if err != nil && !strings.Contains(err.Error(), "no such key") && !strings.Contains(err.Error(), "NOGROUP") {
 		t.must(err)
 	}
-	for _, c := range consumers {
-		if strings.Contains(c.Name, "-"+strconv.Itoa(w.pid())+"-") {
-			n += c.Pending
-		}
-	}
-	return n
+	return slices.DeleteFunc(consumers, func(c redis.XInfoConsumer) bool {
+		return !strings.Contains(c.Name, "-"+strconv.Itoa(w.pid())+"-")
+	})
 }
 
 // untilBusy waits until a worker has its hands full, or there is too little to do.

@@ -11,6 +11,7 @@ var workerScenarios = []Scenario{
 	{ID: "R1", What: "kill -9 of a random one of 4 workers every 100 ms", run: killWorkers},
 	{ID: "R4", What: "a worker stopped for three leases and let go on, a zombie", short: 3600, run: zombies},
 	{ID: "R17", What: "SIGTERM of a random worker under load, another takes its place", short: 4000, run: drains},
+	{ID: "R18", What: "a storm of workers that come and go: 2 → 8 → 1 → 5, again and again; those that go are asked to, or killed", short: 4000, run: storm},
 }
 
 // What takes long comes last.
@@ -74,6 +75,53 @@ func drains(t *trial) {
 		})
 	})
 	t.note("the slowest end took %v", slowest.Round(time.Millisecond))
+}
+
+// storm is R18. In a plain group there is no order to keep: what counts is that nobody waits for who is gone.
+func storm(t *trial) {
+	t.server()
+	const changed = "change of the number of workers"
+	t.needs[changed], t.needs["kill -9 of a worker"] = t.sized(5, 15), t.sized(3, 10)
+	t.job.Work = 50 * time.Millisecond // one alone can't keep up: whoever goes has something in hand
+	sizes := []int{8, 1, 5, 2}
+	t.usual(2, func() {
+		for i := 0; t.round(t.timed(800*time.Millisecond, 2*time.Second), t.timed(1100*time.Millisecond, 2500*time.Millisecond)); i++ {
+			t.become(sizes[i%len(sizes)])
+			t.fault(changed, 1)
+		}
+	})
+	for _, w := range t.pool.gone {
+		if last := w.last(); last.Last && last.Err == "" && last.Released == 0 && t.consumes(w) {
+			t.find(kindDrain, "worker %d ended in order, and is a consumer still", w.pid())
+		}
+	}
+}
+
+// become makes the team n workers strong. Of those that have to go, all at the same time, every third is killed.
+func (t *trial) become(n int) {
+	p := t.pool
+	t.rng.Shuffle(len(p.team), func(i, j int) { p.team[i], p.team[j] = p.team[j], p.team[i] })
+	asked := make(map[int]*worker)
+	for i := n; i < len(p.team); i++ {
+		if t.rng.IntN(3) > 0 {
+			asked[i] = p.team[i]
+			asked[i].wanted = true
+			t.must(asked[i].terminate())
+		}
+	}
+	for i := n; i < len(p.team); i++ {
+		if w := asked[i]; w != nil {
+			p.dismiss(i, t.job.Drain)
+			t.leftBehind(w)
+			continue
+		}
+		p.fire(i, false)
+		t.fault("kill -9 of a worker", 1)
+		t.allow(t.job.InFlight)
+	}
+	p.team = p.team[:min(n, len(p.team))]
+	p.staff(n)
+	p.ready()
 }
 
 // soak is R20: a veteran lives through it all, and must not grow.
