@@ -38,6 +38,9 @@ type Options struct {
 	Overflow Overflow
 	// Idle is how long Next waits at most: then it returns a Batch without items, whose Cursor may have moved. 0 is for ever.
 	Idle time.Duration
+	// Wake is called when there is something for Next or Poll to look at. It is called with locks of the relay held: it must neither block nor
+	// call the listener.
+	Wake func()
 }
 
 // Item is one entry.
@@ -229,6 +232,9 @@ func (l *Listener[T]) wake() {
 	select {
 	case l.news <- struct{}{}:
 	default:
+	}
+	if l.opts.Wake != nil {
+		l.opts.Wake()
 	}
 }
 

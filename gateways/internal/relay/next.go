@@ -12,9 +12,23 @@ import (
 // Next returns what there is for the listener, many items at once, and blocks until there is something. While Redis is away it waits.
 // Errors are the context's cause, after which Next may be called again; ErrTooSlow and ErrClosed; and what Redis says and
 // will say again: then the listener has ended.
-func (l *Listener[T]) Next(ctx context.Context) (Batch[T], error) {
+func (l *Listener[T]) Next(ctx context.Context) (Batch[T], error) { return l.next(ctx, true) }
+
+// Poll is Next for those who are told by Options.Wake when to look: where Next would wait for entries it returns an empty Batch. more says
+// that there is something else already, or may be: it reads history, and waits for Redis while it does.
+func (l *Listener[T]) Poll(ctx context.Context) (b Batch[T], more bool, err error) {
+	b, err = l.next(ctx, false)
+	if err != nil {
+		return b, false, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return b, l.err != nil || l.lost != nil || l.head < len(l.queue) || l.live && l.pos.Compare(l.until) < 0 || !l.live && !l.stalled, nil
+}
+
+func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) {
 	var idle <-chan time.Time
-	if l.opts.Idle > 0 {
+	if l.opts.Idle > 0 && waiting {
 		if l.timer == nil {
 			l.timer = time.NewTimer(l.opts.Idle)
 		} else {
@@ -32,6 +46,10 @@ func (l *Listener[T]) Next(ctx context.Context) (Batch[T], error) {
 		var retry <-chan time.Time
 		var stop func() bool
 		switch what {
+		case waits:
+			if !waiting {
+				return Batch[T]{}, nil
+			}
 		case found:
 			return b, nil
 		case over:
