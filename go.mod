@@ -6,6 +6,7 @@ go 1.26.0
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // waits between tries
 	github.com/cespare/xxhash/v2 v2.3.0 // the hash that Partition promises
+	github.com/coder/websocket v1.8.15 // gateways/ws: the protocol
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // which requests a service has answered
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // the bridge to its connectors

@@ -1,0 +1,147 @@
+package ws
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+// Headers of a call: who it is from, as the hub knows. Clients have no say in the headers of their calls. A gateway of another kind
+// that services of the same topic listen to must not let them through.
+const (
+	HeaderUser    = "ws-user"
+	HeaderSession = "ws-session"
+)
+
+// errCancelled is the cause when a client cancels a call.
+var errCancelled = errors.New("ws: the client has cancelled the call")
+
+// call begins a call, and its answer comes when it comes.
+func (s *socket) call(q *request) *fault {
+	cfg := &s.hub.cfg
+	if !slices.Contains(cfg.CallTypes, q.typ) {
+		return &fault{q.id, codeNoCalls, "there is no such call"}
+	}
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.bye != nil || s.over:
+		cancel(nil)
+		return &fault{q.id, codeClosing, "this server goes away: reconnect, and call again"}
+	case len(s.calls) >= cfg.MaxCalls:
+		cancel(nil)
+		return &fault{q.id, codeBusy, "too many calls of this socket are in flight"}
+	case s.calls[q.id] != nil:
+		cancel(nil)
+		return &fault{q.id, codeFrame, "a call with this id is in flight"}
+	}
+	if s.calls == nil {
+		s.calls = make(map[string]context.CancelCauseFunc)
+	}
+	s.calls[q.id] = cancel
+	s.hub.stats.calls.Add(1)
+	s.work.Go(func() {
+		defer cancel(nil)
+		last := s.answer(ctx, q)
+		s.mu.Lock()
+		delete(s.calls, q.id)
+		s.mu.Unlock()
+		s.say(last)
+	})
+	return nil
+}
+
+// answer makes a call, and returns the last frame of its answer.
+func (s *socket) answer(ctx context.Context, q *request) reply {
+	if q.timeout > 0 {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, time.Duration(q.timeout)*time.Millisecond)
+		defer done()
+	}
+	if q.data == nil {
+		q.data = []byte("null")
+	}
+	var err error
+	last := reply{Kind: "reply", ID: q.id}
+	if q.stream {
+		last.Kind = "end"
+		err = s.parts(ctx, q)
+	} else {
+		var got gateways.Response
+		got, err = s.hub.cfg.Calls.Do(ctx, gateways.Request{Type: q.typ, Body: q.data, ContentType: "application/json",
+			Headers: flow.Headers{{Name: HeaderUser, Value: s.who.User}, {Name: HeaderSession, Value: s.session}}})
+		if err == nil {
+			last.Data, err = asJSON(&got)
+		}
+	}
+	if err == nil {
+		return last
+	}
+	f := callFault(ctx, err)
+	return reply{Kind: "error", ID: q.id, Code: f.code, Message: f.message}
+}
+
+// parts passes on a streamed answer, at the pace of its reader.
+func (s *socket) parts(ctx context.Context, q *request) error {
+	ask := gateways.Stream[json.RawMessage, json.RawMessage](s.hub.cfg.Calls, q.typ, gateways.Header(HeaderUser, s.who.User),
+		gateways.Header(HeaderSession, s.session))
+	for part, err := range ask(ctx, q.data) {
+		if err != nil {
+			return err
+		}
+		if !s.say(reply{Kind: "part", ID: q.id, Data: part}) {
+			return gateways.ErrClosed
+		}
+	}
+	return nil
+}
+
+// asJSON is what a service answered: JSON as it is, text as a string.
+func asJSON(r *gateways.Response) (json.RawMessage, error) {
+	switch {
+	case len(r.Body) == 0:
+		return nil, nil
+	case (r.ContentType == "" || r.ContentType == "application/json") && json.Valid(r.Body):
+		return r.Body, nil
+	case utf8.Valid(r.Body):
+		return json.Marshal(string(r.Body))
+	}
+	return nil, gateways.Errorf(gateways.CodeUnsupported, "the service answered with %.40q, which is neither JSON nor text", r.ContentType)
+}
+
+// callFault is what a client is told of a call that failed.
+func callFault(ctx context.Context, err error) fault {
+	var said *gateways.RemoteError
+	switch {
+	case errors.As(err, &said):
+		return fault{code: string(said.Code), message: said.Message}
+	case context.Cause(ctx) == errCancelled:
+		return fault{code: codeCanceled, message: "the call was cancelled"}
+	case errors.Is(err, gateways.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return fault{code: string(gateways.CodeTimeout), message: "no answer in time"}
+	case errors.Is(err, gateways.ErrOverloaded):
+		return fault{code: codeBusy, message: "too many calls are in flight: try again later"}
+	case errors.Is(err, gateways.ErrInterrupted):
+		return fault{code: string(gateways.CodeInterrupted), message: "the answer broke off: ask again"}
+	case ctx.Err() != nil:
+		return fault{code: codeClosing, message: "this server goes away: reconnect, and call again"}
+	}
+	return fault{code: codeAway, message: "the call could not be made: try again later"}
+}
+
+// cancelCall cancels a call, if it is in flight.
+func (s *socket) cancelCall(id string) {
+	s.mu.Lock()
+	cancel := s.calls[id]
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel(errCancelled)
+	}
+}

@@ -1,0 +1,202 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// sweepEvery is how often the hub's clock looks after its sockets: their times are that coarse.
+const sweepEvery = time.Second
+
+// desk is the sink of the hub's clock: it opens the door for sockets, looks after them at each tick, and closes.
+//
+// What sockets say goes through a graph of its own, for it has to outlive them: at the end the hub's graph stops all its sources at
+// once, and a socket may still have something to say then.
+type desk struct {
+	hub   *Hub
+	life  *life
+	inbox *flow.Running
+	round []*socket
+}
+
+// said is what a socket says, on its way to the stream of the workers.
+type said struct {
+	Event[[]byte]
+	id string // of the message; "" if its client gave it none
+}
+
+// inboxSize is how many messages of sockets may wait to be written; each socket has one at most, apart from presence.
+const inboxSize = 1024
+
+var errRunning = errors.New("ws: the hub runs already: one of its graphs at a time")
+
+func (d *desk) Open(ctx context.Context) error {
+	h := d.hub
+	seal, err := d.sealer(ctx)
+	if err != nil {
+		return err
+	}
+	l := &life{seal: seal, open: true}
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // it ends with Close
+	from, inbox := source.Queue[said](inboxSize, flow.Name("said"))
+	out := sink.StreamConfig[said]{Key: h.keys.in, Format: saidFormat{}, MaxLen: h.cfg.MaxLen, HardCap: h.cfg.HardCap, WhenFull: redisio.FullRefuse, Wait: h.cfg.Wait}
+	if h.cfg.DedupeWindow > 0 {
+		out.DedupeWindow = h.cfg.DedupeWindow
+		out.IDFor = func(m flow.Message[said]) string { return m.Value.id }
+	}
+	l.inbox = inbox
+	g := flow.New("inbox of "+h.name, flow.To(from, sink.Stream(h.rdb, out, flow.Name("in"))), flow.Log(h.cfg.Log))
+	if d.inbox, err = g.Start(context.WithoutCancel(ctx)); err != nil {
+		return flow.Permanent(err)
+	}
+	d.life = l
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.life != nil {
+		return flow.Permanent(errRunning)
+	}
+	h.life = l
+	return nil
+}
+
+// sealer opens the secret of the sessions, as soon as Redis is there.
+func (d *desk) sealer(ctx context.Context) (*sealer, error) {
+	var seal *sealer
+	until := time.Now().Add(d.hub.cfg.Wait)
+	for {
+		var err error
+		if seal, err = openSealer(ctx, d.hub.rdb, d.hub.name, d.hub.keys.seal); err == nil {
+			return seal, nil
+		}
+		if redisio.IsPermanent(err) || time.Now().After(until) {
+			return nil, flow.Permanent(err)
+		}
+		if slept := flow.Sleep(ctx, 200*time.Millisecond); slept != nil {
+			return nil, errors.Join(slept, err)
+		}
+	}
+}
+
+// Write looks after the sockets.
+func (d *desk) Write(context.Context, []flow.Message[time.Time]) error {
+	now := time.Now().UnixNano()
+	for _, s := range d.sockets() {
+		s.look(now)
+	}
+	clear(d.round)
+	return nil
+}
+
+func (d *desk) sockets() []*socket {
+	h := d.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d.round = d.round[:0]
+	for s := range h.sockets {
+		d.round = append(d.round, s)
+	}
+	return d.round
+}
+
+var errDead = errors.New("ws: the client does not answer")
+
+// look does what is due for a socket.
+func (s *socket) look(now int64) {
+	cfg := &s.hub.cfg
+	since := func(t int64) time.Duration { return time.Duration(now - t) }
+	busy := s.busy.Load()
+	seen := since(s.seen.Load())
+	partial := s.partial.Load()
+	switch {
+	case busy: // it is not the client that we wait for
+	case partial != 0 && since(partial) > cfg.ReadTimeout:
+		s.hub.stats.slow.Add(1)
+		if s.greeted.Load() {
+			s.kill(errSlow)
+			return
+		}
+		s.finish(websocket.StatusPolicyViolation, "no hello")
+	case seen > cfg.PingEvery+cfg.PongTimeout:
+		s.hub.stats.dead.Add(1)
+		s.kill(errDead)
+	case cfg.IdleTimeout > 0 && since(s.spoke.Load()) > cfg.IdleTimeout:
+		s.finish(websocket.StatusGoingAway, "idle")
+	}
+	if now < s.beat {
+		return
+	}
+	s.beat = now + int64(cfg.PingEvery)
+	s.mu.Lock()
+	s.ping, s.tell = seen >= cfg.PingEvery/2, s.greeted.Load()
+	s.stir()
+	s.mu.Unlock()
+}
+
+// byeFrame and byeReason are what sockets are told when the process goes.
+var byeFrame = (&reply{Kind: "bye", Code: codeClosing, Message: "this server goes away: reconnect"}).frame()
+
+const byeReason = "going away"
+
+// Flush is the end of the hub: sockets are told to reconnect, and what is under way is waited for.
+func (d *desk) Flush(ctx context.Context) error {
+	d.shut()
+	ctx, cancel := context.WithTimeout(ctx, d.hub.cfg.CloseTimeout)
+	defer cancel()
+	for _, s := range d.sockets() {
+		s.finish(websocket.StatusGoingAway, byeReason, byeFrame)
+	}
+	return d.wait(ctx)
+}
+
+// shut closes the door.
+func (d *desk) shut() {
+	d.hub.mu.Lock()
+	defer d.hub.mu.Unlock()
+	d.life.open = false
+}
+
+func (d *desk) wait(ctx context.Context) error {
+	gone := flow.Aside(func() error { d.life.work.Wait(); return nil })
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+	}
+	d.life.cancel(context.Cause(ctx))
+	for _, s := range d.sockets() {
+		s.kill(context.Cause(ctx))
+	}
+	return <-gone
+}
+
+// Close ends what Flush has not, and writes what was said last.
+func (d *desk) Close(ctx context.Context) error {
+	if d.life == nil {
+		return nil
+	}
+	d.shut()
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	_ = d.wait(ended) // there is nobody after a Flush
+	d.life.inbox.Close()
+	select {
+	case <-d.inbox.Done(): // all was written
+	case <-ctx.Done():
+	}
+	_, err := d.inbox.Drain(ctx)
+	d.life.cancel(nil)
+	d.hub.mu.Lock()
+	defer d.hub.mu.Unlock()
+	if d.hub.life == d.life {
+		d.hub.life = nil
+	}
+	return err
+}

@@ -1,0 +1,247 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// handle does what a client asks. It reports false when the socket is to end.
+func (s *socket) handle(frame []byte) bool {
+	s.hub.stats.received.Add(1)
+	if ok, goes := s.paced(); !ok {
+		return goes
+	}
+	q, wrong := parse(frame)
+	switch {
+	case wrong != nil:
+		s.hub.stats.bad.Add(1)
+	case !s.greeted.Load() && q.kind != kindHello:
+		wrong = &fault{q.id, codeHello, "the first frame is a hello"}
+	default:
+		wrong = s.do(&q)
+	}
+	return wrong == nil || s.sorry(wrong)
+}
+
+func (s *socket) do(q *request) *fault {
+	switch q.kind {
+	case kindHello:
+		return s.hello(q)
+	case kindJoin:
+		return s.join(q)
+	case kindLeave:
+		return s.part(q)
+	case kindSend:
+		return s.send(q)
+	case kindCall:
+		return s.call(q)
+	default:
+		s.cancelCall(q.id)
+		return nil
+	}
+}
+
+// paced holds clients to their rate. goes is false when a client has gone on for too long.
+func (s *socket) paced() (ok, goes bool) {
+	if s.allow() {
+		s.refused = 0
+		return true, true
+	}
+	s.hub.stats.limited.Add(1)
+	if s.refused++; s.refused > s.hub.cfg.Burst {
+		s.finish(websocket.StatusPolicyViolation, "too many frames")
+		return false, false
+	}
+	return false, s.sorry(&fault{"", codeRate, "too many frames: this one was not looked at"})
+}
+
+func (s *socket) allow() bool {
+	if s.hub.cfg.Rate < 0 {
+		return true
+	}
+	if s.limit == nil {
+		s.limit = rate.NewLimiter(rate.Limit(s.hub.cfg.Rate), s.hub.cfg.Burst)
+	}
+	return s.limit.Allow()
+}
+
+// pinged answers pings, within the rate.
+func (s *socket) pinged(context.Context, []byte) bool {
+	s.seen.Store(time.Now().UnixNano())
+	return s.allow()
+}
+
+func (s *socket) ponged(context.Context, []byte) { s.seen.Store(time.Now().UnixNano()) }
+
+// hello begins a session, or takes one up again.
+func (s *socket) hello(q *request) *fault {
+	cfg := &s.hub.cfg
+	switch {
+	case s.greeted.Load():
+		return &fault{q.id, codeHello, "there was a hello"}
+	case len(q.rooms) > cfg.MaxRooms:
+		return &fault{q.id, codeRooms, "these are too many rooms"}
+	}
+	s.session = newSession()
+	resumed := false
+	if session, user, ok := s.life.seal.open(q.resume); ok && (cfg.Authenticate == nil || user == s.who.User) {
+		s.session, s.who.User, resumed = session, user, true
+	}
+	topics := []string{string(All), string(User(s.who.User)), string(Session(s.session))}
+	answer := reply{Kind: "hello", ID: q.id, Session: s.session, User: s.who.User, Resumed: resumed,
+		Resume: s.life.seal.seal(s.session, s.who.User, time.Now().Add(cfg.SessionTTL))}
+	s.rooms = make(map[string]struct{}, len(q.rooms))
+	for _, room := range q.rooms {
+		if _, twice := s.rooms[room]; twice {
+			continue
+		}
+		if s.authorize(q.id, Join, room) != nil {
+			answer.Refused = append(answer.Refused, room)
+			continue
+		}
+		s.rooms[room] = struct{}{}
+		answer.Rooms = append(answer.Rooms, room)
+		topics = append(topics, string(Room(room)))
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, cfg.SendTimeout)
+	defer cancel()
+	l, err := s.hub.relay.Listen(ctx, relay.Options{From: q.cursor, Topics: topics, Overflow: cfg.Slow.overflow(), Wake: s.wake})
+	var cursor *relay.CursorError
+	switch {
+	case errors.As(err, &cursor):
+		clear(s.rooms)
+		return &fault{q.id, codeFrame, "the cursor is none"}
+	case err != nil:
+		clear(s.rooms)
+		return &fault{q.id, codeAway, "the log can't be read: try again"}
+	}
+	for room := range s.rooms {
+		s.hub.room(room, 1)
+	}
+	answer.Cursor = l.Cursor()
+	s.told = answer.Cursor
+	s.greeted.Store(true)
+	s.partial.Store(0)
+	if !s.say(answer) { // before anything of the listener
+		l.Close()
+		return nil
+	}
+	s.listener.Store(l)
+	s.wake()
+	s.tellPresence(Connected, "")
+	for _, room := range answer.Rooms {
+		s.tellPresence(Joined, room)
+	}
+	return nil
+}
+
+func (s *socket) join(q *request) *fault {
+	if _, is := s.rooms[q.room]; !is {
+		if len(s.rooms) >= s.hub.cfg.MaxRooms {
+			return &fault{q.id, codeRooms, "leave a room first"}
+		}
+		if f := s.authorize(q.id, Join, q.room); f != nil {
+			return f
+		}
+		s.rooms[q.room] = struct{}{}
+		s.hub.room(q.room, 1)
+		s.listener.Load().Add(string(Room(q.room)))
+		s.tellPresence(Joined, q.room)
+	}
+	s.say(reply{Kind: "joined", ID: q.id, Room: q.room})
+	return nil
+}
+
+func (s *socket) part(q *request) *fault {
+	if _, is := s.rooms[q.room]; is {
+		delete(s.rooms, q.room)
+		s.hub.room(q.room, -1)
+		s.listener.Load().Remove(string(Room(q.room)))
+		s.tellPresence(Left, q.room)
+	}
+	s.say(reply{Kind: "left", ID: q.id, Room: q.room})
+	return nil
+}
+
+// depart leaves all rooms, when the client has gone.
+func (s *socket) depart() {
+	for room := range s.rooms {
+		s.hub.room(room, -1)
+		s.tellPresence(Left, room)
+	}
+	if s.greeted.Load() {
+		s.tellPresence(Disconnected, "")
+	}
+}
+
+// send writes what a client says into the stream of the workers, and waits until it is there.
+func (s *socket) send(q *request) *fault {
+	if q.room != "" {
+		if _, is := s.rooms[q.room]; !is {
+			return &fault{q.id, codeMember, "join the room first"}
+		}
+	}
+	if f := s.authorize(q.id, Send, q.room); f != nil {
+		return f
+	}
+	e := said{Event: Event[[]byte]{Kind: Said, User: s.who.User, Session: s.session, Room: q.room, Type: q.typ, Value: q.data}}
+	if q.data == nil {
+		e.Value = []byte("null")
+	}
+	if q.id != "" {
+		e.id = s.session + "-" + q.id
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.hub.cfg.SendTimeout)
+	defer cancel()
+	if f := failure(q.id, s.life.inbox.Deliver(ctx, e)); f != nil {
+		return f
+	}
+	s.hub.stats.said.Add(1)
+	if q.id != "" {
+		s.say(reply{Kind: "ack", ID: q.id})
+	}
+	return nil
+}
+
+// failure is what a client is told of a message that did not get through.
+func failure(id string, err error) *fault {
+	var large *redisio.TooLargeError
+	var full *redisio.StreamFullError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &full):
+		return &fault{id, codeBusy, "too much waits to be worked on: try again later"}
+	case errors.As(err, &large):
+		return &fault{id, codeLarge, "the message is too large"}
+	case errors.Is(err, source.ErrUnsettled):
+		return &fault{id, codeDoubt, "it may have been taken or not: with the same id it can be sent again"}
+	case errors.Is(err, source.ErrClosed), errors.Is(err, source.ErrEnded):
+		return &fault{id, codeClosing, "this server goes away: reconnect, and send it again"}
+	}
+	return &fault{id, codeAway, "it was not taken: try again later"}
+}
+
+// presenceTimeout is how long an event of presence may wait to be taken, when Redis is slow.
+const presenceTimeout = 5 * time.Second
+
+// tellPresence tells the workers of the session.
+func (s *socket) tellPresence(what EventKind, room string) {
+	if !s.hub.cfg.Presence {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), presenceTimeout)
+	defer cancel()
+	e := said{Event: Event[[]byte]{Kind: what, User: s.who.User, Session: s.session, Room: room}}
+	if err := s.life.inbox.Offer(ctx, e); err != nil {
+		s.hub.cfg.Log.Warn().Str("hub", s.hub.name).Str("event", string(what)).Err(err).Msg("an event of presence was lost")
+	}
+}

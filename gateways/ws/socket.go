@@ -1,0 +1,202 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+)
+
+// socket is a client's connection.
+//
+// Idea: one goroutine reads, and does what the client asks, one thing after the other; while it waits nothing more is read, and
+// so the client waits too. One more writes, and is there only while there is something to write: a socket that is quiet costs a
+// goroutine, two small buffers and no timer. What is due (pings, limits of time) the hub's clock finds.
+//
+// Locks: the relay's and its listener's before mu, so nothing of the listener is called with mu held.
+type socket struct {
+	hub  *Hub
+	life *life
+	conn *websocket.Conn
+	wire *wire
+
+	ctx    context.Context // done when the socket is at its end
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup // the writer, and calls
+
+	// Of the goroutine that reads; who and session are fixed by the hello.
+	who     Identity
+	session string
+	rooms   map[string]struct{}
+	limit   *rate.Limiter // nil: none, or nothing came yet
+	refused int           // frames in a row, for the rate
+
+	// What the clock looks at: Unix nanoseconds; 0 is never.
+	began   int64
+	beat    int64        // when to ping, and to tell the cursor; of the clock alone
+	seen    atomic.Int64 // something came, pongs too
+	spoke   atomic.Int64 // a frame came
+	partial atomic.Int64 // since when a frame is coming in, or has been since the handshake a hello
+	busy    atomic.Bool  // it is our turn: the client's frame is being worked on
+	greeted atomic.Bool
+
+	listener atomic.Pointer[relay.Listener[delivery]] // from the hello on
+
+	mu      sync.Mutex
+	control [][]byte // frames that wait, beside those of the listener
+	size    int      // their bytes
+	room    chan struct{}
+	ping    bool // one is due
+	tell    bool // the cursor is to be told
+	woken   bool // the writer is to look again
+	writing bool // there is a writer
+	bye     *farewell
+	over    bool // no writer and no call may begin
+	calls   map[string]context.CancelCauseFunc
+	behind  context.CancelFunc // interrupts the writer's wait for history; nil when it does not wait
+
+	told string // the cursor as the client knows it; of the writer
+}
+
+// farewell is how a socket is closed.
+type farewell struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+// most of what may wait in control before those who cause it have to wait.
+const (
+	mostFrames = 64
+	mostBytes  = 256 << 10
+)
+
+func newSocket(h *Hub, l *life, who Identity) *socket {
+	s := &socket{hub: h, life: l, who: who, began: time.Now().UnixNano()}
+	s.beat = s.began + int64(h.cfg.PingEvery)
+	s.seen.Store(s.began)
+	s.spoke.Store(s.began)
+	s.partial.Store(s.began)
+	s.ctx, s.cancel = context.WithCancelCause(l.ctx)
+	return s
+}
+
+// errGone is the cause when a client has gone.
+var errGone = errors.New("ws: the client has gone")
+
+// live is a socket from its handshake to its end.
+func (s *socket) live() {
+	defer s.end()
+	for {
+		frame, ok := s.read()
+		if !ok {
+			return
+		}
+		s.busy.Store(true)
+		ok = s.handle(frame.Bytes())
+		s.busy.Store(false)
+		s.seen.Store(time.Now().UnixNano()) // it could not show signs of life meanwhile
+		putBuffer(frame)
+		if !ok {
+			s.drain()
+			return
+		}
+	}
+}
+
+// read reads a frame. ok is false when there will be no more.
+func (s *socket) read() (frame *bytes.Buffer, ok bool) {
+	typ, r, err := s.conn.Reader(context.Background()) // without a context, which costs: the clock ends it
+	if err != nil {
+		return nil, false
+	}
+	now := time.Now().UnixNano()
+	s.seen.Store(now)
+	s.spoke.Store(now)
+	if s.greeted.Load() {
+		s.partial.Store(now)
+	}
+	frame = getBuffer()
+	if _, err = frame.ReadFrom(r); err != nil { // one that is too large closes it, with 1009
+		putBuffer(frame)
+		return nil, false
+	}
+	if s.greeted.Load() {
+		s.partial.Store(0)
+	}
+	switch {
+	case typ != websocket.MessageText:
+		s.finish(websocket.StatusUnsupportedData, "frames are text")
+	case !utf8.Valid(frame.Bytes()):
+		s.finish(websocket.StatusInvalidFramePayloadData, "frames are UTF-8")
+	default:
+		return frame, true
+	}
+	putBuffer(frame)
+	s.drain()
+	return nil, false
+}
+
+// drain reads until the connection is closed, for the leave-taking needs a reader.
+func (s *socket) drain() {
+	for {
+		_, r, err := s.conn.Reader(context.Background())
+		if err != nil {
+			return
+		}
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			return
+		}
+	}
+}
+
+// end takes a socket down, when its client has gone or was sent away.
+func (s *socket) end() {
+	s.cancel(errGone)
+	s.mu.Lock()
+	s.over = true
+	s.release()
+	s.mu.Unlock()
+	_ = s.conn.CloseNow() // it is closed, or the client has gone
+	s.work.Wait()
+	if l := s.listener.Load(); l != nil {
+		l.Close()
+	}
+	s.depart()
+	s.hub.dismiss(s)
+}
+
+// finish says last things, and closes the socket. The writer does it, when it has written what was there before.
+func (s *socket) finish(code websocket.StatusCode, reason string, last ...[]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bye != nil {
+		return
+	}
+	s.control = append(s.control, last...)
+	s.bye = &farewell{code, reason}
+	s.stir()
+}
+
+// kill ends a socket that does not answer.
+func (s *socket) kill(why error) {
+	s.cancel(why)
+	_ = s.wire.Close() // all that reads and writes fails now
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func getBuffer() *bytes.Buffer { return buffers.Get().(*bytes.Buffer) }
+
+func putBuffer(b *bytes.Buffer) {
+	b.Reset()
+	buffers.Put(b) // MaxMessage bounds it
+}

@@ -1,0 +1,105 @@
+package ws
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Target is whom a message is for: All, or what Room, User and Session make. As text, and as the key of an entry, it is "all",
+// "room:lobby", "user:ann" or "session:…".
+type Target string
+
+// All is every socket of the hub.
+const All Target = "all"
+
+const (
+	roomPrefix    = "room:"
+	userPrefix    = "user:"
+	sessionPrefix = "session:"
+)
+
+// Room is every socket that has joined a room.
+func Room(name string) Target { return Target(roomPrefix + name) }
+
+// User is every socket of a user, on whatever device.
+func User(name string) Target { return Target(userPrefix + name) }
+
+// Session is one socket, over all its reconnects.
+func Session(id string) Target { return Target(sessionPrefix + id) }
+
+// Room returns the room's name; "" if the target is none.
+func (t Target) Room() string {
+	name, is := strings.CutPrefix(string(t), roomPrefix)
+	if !is {
+		return ""
+	}
+	return name
+}
+
+func (t Target) check() error {
+	if t == All {
+		return nil
+	}
+	for _, p := range [...]string{roomPrefix, userPrefix, sessionPrefix} {
+		if name, is := strings.CutPrefix(string(t), p); is {
+			return checkName("target", name)
+		}
+	}
+	return fmt.Errorf("ws: %.40q is no target: make it by Room, User or Session, or take All", string(t))
+}
+
+// maxName bounds the names of rooms, users and types, in bytes.
+const maxName = 128
+
+// checkName refuses names that would be a nuisance in logs, keys and pages.
+func checkName(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("ws: the %s is empty", what)
+	case len(name) > maxName:
+		return fmt.Errorf("ws: the %s is longer than %d bytes", what, maxName)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("ws: the %s is not UTF-8", what)
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return fmt.Errorf("ws: the %s has control characters", what)
+	}
+	return nil
+}
+
+// keys are those of a hub, all in one slot of a cluster:
+//
+//	{chat}:in    what sockets say, for the workers
+//	{chat}:out   what sockets are told, one log for all rooms and users
+//	{chat}:seal  what sessions are signed with
+type keys struct{ in, out, seal string }
+
+func keysOf(hub string) keys {
+	if !strings.HasPrefix(hub, "{") {
+		hub = "{" + hub + "}"
+	}
+	return keys{hub + ":in", hub + ":out", hub + ":seal"}
+}
+
+// checkHub reports names that don't make keys of one slot.
+func checkHub(config, name string) error {
+	inner := name
+	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
+		inner = name[1 : len(name)-1]
+	}
+	problem := ""
+	switch {
+	case inner == "":
+		problem = "is empty"
+	case len(name) > 200:
+		problem = "is longer than 200 bytes"
+	case strings.ContainsAny(inner, "{}"):
+		problem = "has braces inside"
+	default:
+		return nil
+	}
+	return &redisio.ConfigError{Type: config, Field: "hub", Problem: problem, Fix: `name it in a word or a few, as "chat"`}
+}

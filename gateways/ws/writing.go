@@ -1,0 +1,193 @@
+package ws
+
+import (
+	"context"
+	"errors"
+
+	"github.com/coder/websocket"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+)
+
+// put has a frame written, behind those that wait. It waits while there are too many. It reports false if the socket has ended.
+func (s *socket) put(frame []byte) bool {
+	for {
+		s.mu.Lock()
+		if s.over || s.bye != nil {
+			s.mu.Unlock()
+			return false
+		}
+		if len(s.control) == 0 || len(s.control) < mostFrames && s.size+len(frame) <= mostBytes {
+			s.control = append(s.control, frame)
+			s.size += len(frame)
+			s.stir()
+			s.mu.Unlock()
+			return true
+		}
+		if s.room == nil {
+			s.room = make(chan struct{})
+		}
+		room := s.room
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-s.ctx.Done():
+			return false
+		}
+	}
+}
+
+// say is put for a reply.
+func (s *socket) say(r reply) bool { return s.put(r.frame()) }
+
+// sorry tells a client of a fault.
+func (s *socket) sorry(f *fault) bool {
+	return s.say(reply{Kind: "error", ID: f.id, Code: f.code, Message: f.message})
+}
+
+// wake has the writer look. It is what the listener calls when it has something, under its locks.
+func (s *socket) wake() {
+	s.mu.Lock()
+	s.stir()
+	s.mu.Unlock()
+}
+
+// stir sees to it that there is a writer, and that it looks. mu is held.
+func (s *socket) stir() {
+	s.woken = true
+	if s.behind != nil && (len(s.control) > 0 || s.bye != nil) {
+		s.behind()
+	}
+	if !s.writing && !s.over {
+		s.writing = true
+		s.work.Go(s.write)
+	}
+}
+
+// release lets those go on who wait for room. mu is held.
+func (s *socket) release() {
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+// flushAt is how many bytes are written at once, if they are there.
+const flushAt = 32 << 10
+
+// write writes until there is nothing to write.
+func (s *socket) write() {
+	out := getBuffer()
+	defer putBuffer(out)
+	flush := func() bool {
+		if out.Len() == 0 {
+			return true
+		}
+		err := s.wire.send(out.Bytes())
+		out.Reset()
+		return err == nil
+	}
+	add := func(frame []byte) bool {
+		if out.Len()+len(frame) > flushAt && !flush() {
+			return false
+		}
+		if len(frame) > flushAt {
+			return s.wire.send(frame) == nil
+		}
+		out.Write(frame)
+		return true
+	}
+	for {
+		s.mu.Lock()
+		control, ping, tell, bye := s.control, s.ping, s.tell, s.bye
+		if len(control) == 0 && !ping && !tell && bye == nil && !s.woken || s.over {
+			s.writing = false
+			s.mu.Unlock()
+			return
+		}
+		s.control, s.size, s.ping, s.tell, s.woken = nil, 0, false, false, false
+		s.release()
+		s.mu.Unlock()
+		ok := true
+		for _, frame := range control {
+			ok = ok && add(frame)
+		}
+		if ping {
+			ok = ok && add(pingFrame)
+		}
+		if bye != nil {
+			if ok && flush() {
+				_ = s.conn.Close(bye.code, bye.reason) // waits for the client's answer, 5 s at most
+			}
+			s.kill(errGone)
+			return // and leaves writing set: nobody writes any more
+		}
+		if l := s.listener.Load(); ok && l != nil {
+			ok = s.news(l, tell, add)
+		}
+		if !ok || !flush() {
+			s.hub.stats.slow.Add(1)
+			s.kill(errSlow)
+			return
+		}
+	}
+}
+
+// errSlow is the cause when a client left what was sent to it in its buffers.
+var errSlow = errors.New("ws: the client does not read")
+
+// news writes what the listener has.
+func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) bool) bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.mu.Lock()
+	s.behind = cancel
+	s.mu.Unlock()
+	b, more, err := l.Poll(ctx)
+	s.mu.Lock()
+	s.behind = nil
+	if more || err != nil && ctx.Err() != nil { // or there was something to say meanwhile
+		s.woken = true
+	}
+	s.tell = s.tell || tell && err != nil
+	s.mu.Unlock()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return true
+	case errors.Is(err, relay.ErrTooSlow):
+		s.hub.stats.slow.Add(1)
+		s.finish(websocket.StatusTryAgainLater, "too slow: reconnect")
+		return true
+	case err != nil:
+		s.finish(websocket.StatusInternalError, "the log can't be read")
+		return true
+	}
+	cursor := ""
+	if g := b.Gap; g != nil {
+		missed := uint64(max(0, g.Missed))
+		s.hub.stats.gaps.Add(1)
+		s.hub.stats.dropped.Add(missed)
+		f := reply{Kind: "gap", From: g.From, To: g.To, Missed: missed}
+		if cursor = g.To; !add(f.frame()) {
+			return false
+		}
+	}
+	for i := range b.Items {
+		if cursor = b.Items[i].Cursor; !add(b.Items[i].Value) {
+			return false
+		}
+	}
+	s.hub.stats.delivered.Add(uint64(len(b.Items)))
+	if cursor == "" && tell && !more {
+		if at := l.Cursor(); at != s.told {
+			f := reply{Kind: "cursor", Cursor: at}
+			if cursor = at; !add(f.frame()) {
+				return false
+			}
+		}
+	}
+	if cursor != "" {
+		s.told = cursor
+	}
+	return true
+}
