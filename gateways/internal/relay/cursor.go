@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -59,16 +58,11 @@ func (r *Relay[T]) begin(ctx context.Context, c cursor) (b beginning, err error)
 		return b, err
 	}
 	defer r.leave()
-	wait := newBackoff()
-	for {
+	err = insist(ctx, func() (err error) {
 		b, err = r.locate(ctx, c)
-		if err == nil || redisio.IsPermanent(err) {
-			return b, err
-		}
-		if !pause(ctx, wait.NextBackOff()) {
-			return b, fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
+		return err
+	})
+	return b, err
 }
 
 func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
@@ -118,15 +112,3 @@ func (r *Relay[T]) enter(ctx context.Context) error {
 }
 
 func (r *Relay[T]) leave() { <-r.cfg.Reads }
-
-// pause waits, and reports whether the context still runs.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -151,7 +151,7 @@ func (r *Relay[T]) records(entries []redisio.Entry) []record[T] {
 			}
 			continue
 		}
-		list = append(list, record[T]{Item[T]{Cursor: strings.Clone(e.ID), Value: v, id: e.Position}, topics, e.Fields.Size()})
+		list = append(list, record[T]{Item[T]{Cursor: strings.Clone(e.ID), Value: v, id: e.Position}, topics, e.Fields.Size(), sum(e)})
 	}
 	return list
 }

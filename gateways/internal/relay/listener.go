@@ -74,6 +74,9 @@ type Listener[T any] struct {
 	news  chan struct{} // holds a token when there is something to look at
 	timer *time.Timer   // of Idle; nil until it is needed
 
+	closed  func() // tells its Pool; nil if there is none
+	closing sync.Once
+
 	// Of the relay's lock.
 	round uint64 // the round of delivery it was woken in
 	entry uint64 // the entry it was given last: topics may meet
@@ -200,11 +203,16 @@ func (r *Relay[T]) unlist(topic string, l *Listener[T]) {
 	}
 }
 
-// Close ends the listener. Next returns ErrClosed.
+// Close ends the listener. Next returns ErrClosed. A second Close does nothing.
 func (l *Listener[T]) Close() {
-	l.r.mu.Lock()
-	defer l.r.mu.Unlock()
-	l.end(ErrClosed)
+	l.closing.Do(func() {
+		l.r.mu.Lock()
+		l.end(ErrClosed)
+		l.r.mu.Unlock()
+		if l.closed != nil {
+			l.closed()
+		}
+	})
 }
 
 // end is to be called with the relay's lock held.

@@ -107,6 +107,9 @@ func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
 	if g != nil || l.pos.Compare(at) > 0 || l.live {
 		l.pos, l.until = at, at
 	}
+	if l.given.Compare(at) > 0 {
+		l.given = at
+	}
 	if g != nil {
 		l.mark(g)
 	}

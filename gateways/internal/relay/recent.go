@@ -1,7 +1,10 @@
 package relay
 
 import (
+	"encoding/binary"
 	"slices"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -11,6 +14,23 @@ type record[T any] struct {
 	Item[T]
 	topics []string
 	size   int
+	sum    uint64 // of the fields: an ID alone may be given out again by a server that took the place of another
+}
+
+// sum is a hash of what an entry says.
+func sum(e *redisio.Entry) uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	for i := range e.Fields {
+		f := &e.Fields[i]
+		var n [8]byte
+		binary.LittleEndian.PutUint32(n[:], uint32(len(f.Name)))
+		binary.LittleEndian.PutUint32(n[4:], uint32(len(f.Value)))
+		d.Write(n[:])
+		d.WriteString(f.Name)
+		d.Write(f.Value)
+	}
+	return d.Sum64()
 }
 
 // recent are the newest entries: all that lie behind floor, up to where the relay is. It is of the relay's lock.

@@ -124,3 +124,7 @@ func soon(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+func xadd(key string, values ...string) *redis.XAddArgs {
+	return &redis.XAddArgs{Stream: key, Values: values}
+}

@@ -2,11 +2,8 @@ package relay
 
 import (
 	"context"
-	"errors"
-	"slices"
+	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -30,6 +27,7 @@ type tail[T any] struct {
 	last   redisio.ID // what is up to here was read
 	added  int64      // entries that the stream had ever had when last was its newest; -1: not known
 	other  bool       // the stream turned out to be another one
+	doubt  bool       // it may be, since the connection broke
 }
 
 // Open finds out where the stream is, unless the relay knows.
@@ -72,6 +70,7 @@ func (t *tail[T]) event(e redisio.Event) {
 	case redisio.EventStreamRecreated:
 		t.other = true
 	case redisio.EventReconnected:
+		t.doubt = true
 		line = t.r.cfg.Log.Info()
 	}
 	line.Str("key", e.Key).Err(e.Err).Msg("relay: " + e.Kind.String())
@@ -116,8 +115,10 @@ func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
 // verify finds out whether something is missing before what was read. It asks the server once for each read: a stream that
 // is trimmed to a few entries may lose some between two reads.
 func (t *tail[T]) verify(ctx context.Context, n *news) error {
-	if t.other {
-		return t.restart(ctx, n)
+	if t.other || t.doubt {
+		if done, err := t.compare(ctx, n); done || err != nil {
+			return err
+		}
 	}
 	s, err := t.inspect(ctx)
 	if err != nil {
@@ -162,66 +163,37 @@ func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	return -1
 }
 
-// restart finds out where to go on in a stream that is not the one that was read so far. If it has entries that we
-// have seen, a server has lost the newest when it failed, and we go on behind those. If not it is a new one, and all of it is new.
-func (t *tail[T]) restart(ctx context.Context, n *news) error {
-	was := t.last
-	at, err := t.common(ctx)
-	if err != nil {
+// inspect is Relay.inspect, asked until there is an answer.
+func (t *tail[T]) inspect(ctx context.Context) (s state, err error) {
+	err = insist(ctx, func() (err error) {
+		s, err = t.r.inspect(ctx)
 		return err
-	}
-	n.entries, n.restarted, n.at = nil, true, at
-	if at.IsZero() {
-		n.gap = &Gap{From: was.String(), To: at.String(), Missed: -1}
-	}
-	if err := t.reader.Close(ctx); err != nil {
-		return err
-	}
-	t.last, t.added = at, -1
-	return t.follow(ctx)
+	})
+	return s, err
 }
 
-// common is the newest entry that both we and the stream have; zero if there is none.
-func (t *tail[T]) common(ctx context.Context) (redisio.ID, error) {
-	for batch := range slices.Chunk(t.r.known(), 64) {
-		pipe := t.r.rdb.Pipeline()
-		found := make([]*redis.XMessageSliceCmd, len(batch))
-		for i, id := range batch {
-			found[i] = pipe.XRangeN(ctx, t.r.cfg.Key, id.String(), id.String(), 1)
-		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return redisio.ID{}, err
-		}
-		for i, id := range batch {
-			if len(found[i].Val()) > 0 {
-				return id, nil
-			}
-		}
-	}
-	return redisio.ID{}, nil
-}
-
-// known are the IDs of entries that were read, the newest first.
-func (r *Relay[T]) known() []redisio.ID {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var ids []redisio.ID
-	for _, rec := range slices.Backward(r.recent.list[r.recent.head:]) {
-		ids = append(ids, rec.id)
-	}
-	return append(ids, r.recent.floor)
-}
-
-// inspect asks until there is an answer.
-func (t *tail[T]) inspect(ctx context.Context) (state, error) {
+// insist tries until it works, will not, or the context is done.
+func insist(ctx context.Context, try func() error) error {
 	wait := newBackoff()
 	for {
-		s, err := t.r.inspect(ctx)
-		if err == nil || redisio.IsPermanent(err) || ctx.Err() != nil {
-			return s, err
+		err := try()
+		if err == nil || redisio.IsPermanent(err) {
+			return err
 		}
 		if !pause(ctx, wait.NextBackOff()) {
-			return s, errors.Join(context.Cause(ctx), err)
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
+	}
+}
+
+// pause waits, and reports whether the context still runs.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

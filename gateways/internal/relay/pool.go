@@ -1,0 +1,245 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// PoolConfig configures a Pool. Decode is required; the zero value of the rest is the default.
+type PoolConfig[T any] struct {
+	// Config is that of each relay. Its Key is left out, and its Reads are shared by all of them; the default is 8.
+	Config[T]
+	// MaxStreams is how many streams may be read at once: each takes a connection to Redis. The default is 64.
+	MaxStreams int
+	// Linger is how long a stream is still read after its last listener has left. The default is 10 s.
+	Linger time.Duration
+}
+
+// ErrTooManyStreams is what Listen returns while there are listeners for MaxStreams streams already.
+var ErrTooManyStreams = errors.New("relay: too many streams at once")
+
+const (
+	defaultStreams = 64
+	defaultLinger  = 10 * time.Second
+	poolReads      = 8
+)
+
+// Pool has a relay for each stream that somebody listens to. All methods are safe for concurrent use.
+type Pool[T any] struct {
+	cfg PoolConfig[T]
+	rdb redis.UniversalClient
+	err error // of the configuration
+
+	mu      sync.Mutex
+	members map[string]*member[T]
+	leaving int // no members any more, but still connected
+	sweeper *flow.Running
+	closed  bool
+}
+
+// member is a stream that is read.
+type member[T any] struct {
+	relay *Relay[T]
+	run   *flow.Running
+	users int
+	idle  time.Time // since when there are no users
+}
+
+// NewPool makes a pool. It does no I/O. Mistakes in its arguments are what Listen fails with, and Validate.
+func NewPool[T any](rdb redis.UniversalClient, cfg PoolConfig[T]) *Pool[T] {
+	p := &Pool[T]{rdb: rdb, members: make(map[string]*member[T])}
+	probe := cfg.Config
+	probe.Key = "any"
+	p.err = New(rdb, probe).Validate()
+	bad := func(field, problem, fix string) {
+		p.err = errors.Join(p.err, &redisio.ConfigError{Type: "relay.PoolConfig", Field: field, Problem: problem, Fix: fix})
+	}
+	if cfg.MaxStreams < 0 {
+		bad("MaxStreams", "is "+strconv.Itoa(cfg.MaxStreams), "leave it 0 for 64 streams")
+	}
+	if cfg.Linger < 0 {
+		bad("Linger", "is "+cfg.Linger.String(), "leave it 0 for 10 seconds")
+	}
+	def(&cfg.MaxStreams, defaultStreams)
+	if cfg.Linger == 0 {
+		cfg.Linger = defaultLinger
+	}
+	if cfg.Reads == nil {
+		cfg.Reads = NewReads(poolReads)
+	}
+	p.cfg = cfg
+	return p
+}
+
+// Validate reports what is wrong with what the pool was made of.
+func (p *Pool[T]) Validate() error { return p.err }
+
+// Listen makes a listener of a stream: see Relay.Listen. Errors are also ErrTooManyStreams.
+func (p *Pool[T]) Listen(ctx context.Context, key string, o Options) (*Listener[T], error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	m, err := p.join(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	l, err := m.relay.Listen(ctx, o)
+	if err != nil {
+		p.leave(m)
+		return nil, err
+	}
+	l.closed = func() { p.leave(m) }
+	return l, nil
+}
+
+// join returns the member of a key, and counts its user.
+func (p *Pool[T]) join(ctx context.Context, key string) (*member[T], error) {
+	for {
+		m, gone, err := p.member(ctx, key)
+		if gone == nil || err != nil {
+			return m, err
+		}
+		p.end(ctx, gone)
+	}
+}
+
+// member returns the member of a key, or one that was put out to make room, which is to be ended first.
+func (p *Pool[T]) member(ctx context.Context, key string) (m, gone *member[T], err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, ErrClosed
+	}
+	if m = p.members[key]; m != nil {
+		select {
+		case <-m.run.Done(): // what it failed of may be over
+			delete(p.members, key)
+		default:
+			m.users++
+			return m, nil, nil
+		}
+	}
+	if len(p.members)+p.leaving >= p.cfg.MaxStreams {
+		if gone = p.longestIdle(); gone == nil {
+			return nil, nil, fmt.Errorf("%w: %d", ErrTooManyStreams, p.cfg.MaxStreams)
+		}
+		return nil, gone, nil
+	}
+	if p.sweeper == nil {
+		if p.sweeper, err = p.graph().Start(context.WithoutCancel(ctx)); err != nil {
+			return nil, nil, err
+		}
+	}
+	cfg := p.cfg.Config
+	cfg.Key = key
+	m = &member[T]{relay: New(p.rdb, cfg), users: 1}
+	// What runs belongs to the pool, not to the listener that was first.
+	if m.run, err = m.relay.Graph().Start(context.WithoutCancel(ctx)); err != nil {
+		return nil, nil, err
+	}
+	p.members[key] = m
+	return m, nil, nil
+}
+
+// longestIdle puts out the member that has had no users for longest; nil if all have some. The lock is held.
+func (p *Pool[T]) longestIdle() (m *member[T]) {
+	for _, other := range p.members {
+		if other.users == 0 && (m == nil || other.idle.Before(m.idle)) {
+			m = other
+		}
+	}
+	if m != nil {
+		p.putOut(m)
+	}
+	return m
+}
+
+func (p *Pool[T]) putOut(m *member[T]) {
+	delete(p.members, m.relay.cfg.Key)
+	p.leaving++
+}
+
+// end disconnects a member that was put out. It takes up to Config.Block, for a blocked read can't be interrupted.
+func (p *Pool[T]) end(ctx context.Context, m *member[T]) {
+	m.relay.Close()
+	_, _ = m.run.Drain(context.WithoutCancel(ctx)) // its sink holds nothing; it has logged what it failed of
+	p.mu.Lock()
+	p.leaving--
+	p.mu.Unlock()
+}
+
+// leave ends what join began.
+func (p *Pool[T]) leave(m *member[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.users--; m.users == 0 {
+		m.idle = time.Now()
+	}
+}
+
+// graph is what a pool runs: it disconnects the streams that nobody listens to.
+func (p *Pool[T]) graph() *flow.Graph {
+	clock := source.Every(max(p.cfg.Linger/2, 10*time.Millisecond), func(t time.Time) time.Time { return t }, flow.Name("clock"))
+	sweep := sink.Func(func(ctx context.Context, now time.Time) error {
+		p.sweep(ctx, now)
+		return nil
+	}, flow.Name("sweep"), flow.OnFault(flow.Drop))
+	return flow.New("relays", flow.To(clock, sweep), flow.Log(p.cfg.Log))
+}
+
+func (p *Pool[T]) sweep(ctx context.Context, now time.Time) {
+	var old []*member[T]
+	p.mu.Lock()
+	for _, m := range p.members {
+		if m.users == 0 && now.Sub(m.idle) >= p.cfg.Linger {
+			old = append(old, m)
+			p.putOut(m)
+		}
+	}
+	p.mu.Unlock()
+	for _, m := range old {
+		p.end(ctx, m)
+	}
+}
+
+// Streams is how many streams are read.
+func (p *Pool[T]) Streams() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.members) + p.leaving
+}
+
+// Close ends all listeners, and disconnects.
+func (p *Pool[T]) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	sweeper, members := p.sweeper, p.members
+	p.members = nil
+	p.leaving += len(members)
+	p.mu.Unlock()
+	var err error
+	if sweeper != nil {
+		_, err = sweeper.Drain(ctx)
+	}
+	var all sync.WaitGroup
+	for _, m := range members {
+		all.Go(func() { p.end(ctx, m) })
+	}
+	all.Wait()
+	return err
+}

@@ -1,0 +1,113 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+func (s *stand) pool(t *testing.T, change func(*relay.PoolConfig[string])) *relay.Pool[string] {
+	cfg := relay.PoolConfig[string]{Config: s.config()}
+	cfg.Key = ""
+	if change != nil {
+		change(&cfg)
+	}
+	p := relay.NewPool(s.rdb, cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := p.Close(ctx); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return p
+}
+
+func TestPool(t *testing.T) {
+	s := newStand(t)
+	p := s.pool(t, func(c *relay.PoolConfig[string]) { c.MaxStreams, c.Linger = 2, 30*time.Millisecond })
+	one := s.key
+	join := func(key string) *relay.Listener[string] {
+		t.Helper()
+		l, err := p.Listen(t.Context(), key, relay.Options{All: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Close)
+		return l
+	}
+	a, b := join(one), join(one)
+	if n := p.Streams(); n != 1 {
+		t.Errorf("%d streams for two listeners of one", n)
+	}
+	s.add(t, "x", "hello")
+	texts(t, a, 1)
+	texts(t, b, 1)
+	c := join(one + ":2")
+	if _, err := p.Listen(t.Context(), one+":3", relay.Options{}); !errors.Is(err, relay.ErrTooManyStreams) {
+		t.Errorf("a third stream: %v", err)
+	}
+	c.Close()
+	c.Close()
+	join(one + ":3") // takes the place of the one that nobody listens to
+	a.Close()
+	soon(t, "nothing", func() bool { return p.Streams() == 2 })
+	b.Close()
+	soon(t, "the stream without listeners is not read any more", func() bool { return p.Streams() == 1 })
+	again := join(one)
+	s.add(t, "x", "again")
+	texts(t, again, 1)
+}
+
+func TestPoolCloses(t *testing.T) {
+	s := newStand(t)
+	p := s.pool(t, nil)
+	l, err := p.Listen(t.Context(), s.key, relay.Options{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := p.Listen(t.Context(), s.key, relay.Options{From: "nonsense"}); err == nil {
+		t.Error("nonsense is a cursor")
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Next(t.Context()); !errors.Is(err, relay.ErrClosed) {
+		t.Errorf("next: %v", err)
+	}
+	if _, err := p.Listen(t.Context(), s.key, relay.Options{}); !errors.Is(err, relay.ErrClosed) {
+		t.Errorf("listen: %v", err)
+	}
+}
+
+// A key that is no stream fails its listeners, and works once it is one.
+func TestPoolTriesAgain(t *testing.T) {
+	s := newStand(t)
+	p := s.pool(t, nil)
+	s.rdb.Set(t.Context(), s.key, "x", 0)
+	if _, err := p.Listen(t.Context(), s.key, relay.Options{}); !redisio.IsPermanent(err) {
+		t.Errorf("listen: %v", err)
+	}
+	s.rdb.Del(t.Context(), s.key)
+	soon(t, "it is read", func() bool {
+		l, err := p.Listen(t.Context(), s.key, relay.Options{All: true})
+		if err == nil {
+			s.add(t, "a", "x")
+			texts(t, l, 1)
+			l.Close()
+		}
+		return err == nil
+	})
+}
+
+func TestPoolConfig(t *testing.T) {
+	p := relay.NewPool[string](nil, relay.PoolConfig[string]{MaxStreams: -1, Linger: -1})
+	if _, err := p.Listen(t.Context(), "x", relay.Options{}); len(flatten(err)) != 4 {
+		t.Errorf("got %v", err)
+	}
+}
