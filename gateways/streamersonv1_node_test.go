@@ -1,0 +1,327 @@
+package gateways_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// These tests talk to @streamerson/core 0.0.19, the last version of streamerson for Node that npm has, in processes of its own. It is older
+// than the head of its repository, by which the rest of this package goes. What differs, as far as it matters here:
+//
+//   - dispatch writes the type that it is given. At the head everything is of type "resp", here only what write streams write:
+//     so these are what RespAs is tried on.
+//   - Reads have no COUNT, and commands are not pipelined by themselves.
+//   - A data source without a logger prints all payloads.
+//
+// The same on both sides, and seen here: reads start at "$", so a test waits until they block; the shard of a dispatch is at the end of
+// both keys, and not in the destination that it names; a write stream stops for good at a payload that JavaScript takes for false.
+//
+// Its consumer and its gateways are not on npm, or do not run; what they write and expect is in TestStreamersonV1Answers.
+
+// peerModules installs the package, in the versions of its lock file, into a cache folder, once for a machine.
+func peerModules(t *testing.T) string {
+	t.Helper()
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v: install Node.js and npm (make setup does), this test talks to a program of theirs", err)
+		}
+	}
+	const from = "testdata/streamerson"
+	lock, err := os.ReadFile(filepath.Join(from, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(lock)
+	dir := filepath.Join(cache, "streamerson-go", "npm", hex.EncodeToString(sum[:8]))
+	modules := filepath.Join(dir, "node_modules")
+	if _, err := os.Stat(modules); err == nil {
+		return modules
+	}
+	// It is made beside its place, and moved when it is whole: several tests, or a machine that stops, leave no half of it.
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "install-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(tmp, name), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=5")
+	npm.Dir, npm.WaitDelay = tmp, 10*time.Second
+	if out, err := npm.CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		if _, there := os.Stat(modules); there != nil {
+			t.Fatal(err)
+		}
+	}
+	return modules
+}
+
+// peer is a process of Node.
+type peer struct {
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+// startPeer starts testdata/streamerson/peer.js in a role, and waits until all its reads block. It ends with the test.
+func startPeer(t *testing.T, s *stand, role string) *peer {
+	t.Helper()
+	script, err := filepath.Abs("testdata/streamerson/peer.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(s.rdb.Options().Addr, ":")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	cmd := exec.CommandContext(ctx, "node", script, role, port, s.topic)
+	cmd.Env, cmd.WaitDelay = append(os.Environ(), "NODE_PATH="+peerModules(t)), 5*time.Second
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		defer cancel()
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	})
+	p := &peer{in, bufio.NewScanner(out)}
+	hello := p.hear(t)
+	clients, ok := hello["clients"].([]any)
+	if !ok {
+		t.Fatalf("%s says %v", role, hello)
+	}
+	for _, id := range clients {
+		soon(t, role+" reads", func() bool {
+			info, err := s.rdb.Do(t.Context(), "client", "list", "id", int(id.(float64))).Text()
+			return err == nil && strings.Contains(info, " flags=b ")
+		})
+	}
+	return p
+}
+
+func (p *peer) say(t *testing.T, v any) {
+	t.Helper()
+	line, err := json.Marshal(v)
+	if err == nil {
+		_, err = p.in.Write(append(line, '\n'))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *peer) hear(t *testing.T) (v map[string]any) {
+	t.Helper()
+	if !p.out.Scan() {
+		t.Fatalf("the peer has ended: %v", p.out.Err())
+	}
+	if err := json.Unmarshal(p.out.Bytes(), &v); err != nil {
+		t.Fatalf("%s: %v", p.out.Bytes(), err)
+	}
+	return v
+}
+
+type dict = map[string]any
+
+// Their awaiter asks our service.
+func TestStreamersonV1NodeAsks(t *testing.T) {
+	s := newStand(t)
+	seen := make(chan string, 1)
+	register := func(svc *gateways.Service) {
+		gateways.Handle(svc, "hello", greet)
+		svc.HandleFunc("source", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
+			source, _ := r.Headers.Get(redisio.HeaderSourceID)
+			seen <- source
+			return gateways.Response{}, nil
+		})
+		gateways.Handle(svc, "shout", func(_ context.Context, v string) (string, error) { return strings.ToUpper(v), nil })
+		gateways.Handle(svc, "not", func(_ context.Context, v bool) (bool, error) { return !v, nil })
+	}
+	s.serveV1(t, gateways.StreamersonV1{}, register)
+	s.serveV1(t, gateways.StreamersonV1{Shard: "eu", Spelling: redisio.ShardAtEnd}, register)
+	p := startPeer(t, s, "ask")
+	for _, c := range []struct{ ask, want dict }{
+		{dict{"type": "hello", "payload": dict{"Name": "Ada"}}, dict{"reply": dict{"Text": "hello Ada"}}},
+		{dict{"type": "hello", "payload": dict{"Name": "Ada"}, "shard": "eu"}, dict{"reply": dict{"Text": "hello Ada"}}},
+		{dict{"type": "hello", "payload": dict{}}, dict{"reply": dict{"error": dict{"code": "invalid_request", "message": "who is it?"}}}},
+		{dict{"type": "nobody", "payload": dict{}}, dict{"reply": dict{"error": dict{"code": "no_handler", "message": `no handler for requests of type "nobody"`}}}},
+		{dict{"type": "source", "payload": dict{}, "sourceId": "socket-7"}, dict{"reply": dict{}}},
+		{dict{"type": "shout", "payload": "text"}, dict{"reply": "TEXT"}},
+		{dict{"type": "not", "payload": false}, dict{"reply": true}},
+		{dict{"type": "not", "payload": true}, dict{"reply": "false"}}, // a pipe of theirs would stop at the value
+	} {
+		p.say(t, c.ask)
+		if diff := cmp.Diff(c.want, p.hear(t)); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", c.ask, diff)
+		}
+	}
+	if got := <-seen; got != "socket-7" {
+		t.Errorf("the source is %q", got)
+	}
+	for range 200 { // many at once
+		p.say(t, dict{"type": "hello", "payload": dict{"Name": "all"}})
+	}
+	for range 200 {
+		if diff := cmp.Diff(dict{"reply": dict{"Text": "hello all"}}, p.hear(t)); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+	}
+}
+
+// Their write stream, which makes everything a "resp", asks our service; their read stream reads the replies.
+func TestStreamersonV1NodeWrites(t *testing.T) {
+	s := newStand(t)
+	s.serveV1(t, gateways.StreamersonV1{RespAs: "hello"}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	p := startPeer(t, s, "write")
+	for i, c := range []struct {
+		name            string
+		payload, header any
+	}{
+		{"Ada", dict{"Text": "hello Ada"}, nil},
+		{"", dict{"error": dict{"code": "invalid_request", "message": "who is it?"}}, dict{":code": "invalid_request"}},
+	} {
+		id := fmt.Sprint("m-", i)
+		p.say(t, dict{"messageId": id, "messageType": "hello", "payload": dict{"Name": c.name}, "messageSourceId": "socket-7"})
+		got := p.hear(t)
+		delete(got, "streamMessageId")
+		want := dict{"streamId": s.v1().Outgoing(), "messageId": id, "messageType": "resp", "messageDestination": "", "messageProtocol": "json",
+			"messageSourceId": "socket-7", "payload": c.payload}
+		if c.header != nil {
+			want["messageHeaders"] = c.header
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
+// Our client asks their worker, a pipe of a read stream, a transform and a write stream.
+func TestStreamersonV1NodeWorks(t *testing.T) {
+	s := newStand(t)
+	startPeer(t, s, "work")
+	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+	call := gateways.Call[dict, dict](c, "hello", gateways.Header("sourceId", "socket-7"), gateways.Header("tenant", "t1"))
+	got, err := call(t.Context(), dict{"name": "Ada"})
+	want := dict{"text": "hello Ada", "source": "socket-7", "headers": dict{"tenant": "t1"}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if got, err := gateways.Call[string, string](c, "upper")(t.Context(), "text"); err != nil || got != "TEXT" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := gateways.Send[dict](c, "hello")(t.Context(), dict{"name": "nobody waits"}); err != nil {
+		t.Error(err)
+	}
+	failed := make(chan error, 100)
+	for i := range 100 {
+		go func() {
+			name := fmt.Sprint(i)
+			got, err := call(t.Context(), dict{"name": name})
+			if err == nil && got["text"] != "hello "+name {
+				err = fmt.Errorf("%s got the answer to another: %v", name, got)
+			}
+			failed <- err
+		}()
+	}
+	for range 100 {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Whatever our sink writes goes through a pipe of theirs, which a payload that JavaScript takes for false used to stop, and our
+// source reads it at its end.
+func TestStreamersonV1NodePipes(t *testing.T) {
+	s := newStand(t)
+	startPeer(t, s, "pipe")
+	values := []any{nil, false, 0.0, "", dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
+	// What was text to them is a JSON string behind them.
+	want := []any{"null", "false", "0", `""`, dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
+	format := redisio.StreamersonV1(redisio.JSON[any]())
+	out := sink.Stream(s.rdb, sink.StreamConfig[any]{Key: s.v1().Incoming(), Format: format})
+	if err := flow.New("values", flow.To(source.Of(values...), out)).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	back := source.Tail(s.rdb, source.TailConfig[any]{Key: s.v1().Outgoing(), Start: redisio.StartBeginning(), Format: format})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var got []any
+	for v, err := range flow.Values(ctx, back) {
+		if err != nil {
+			t.Fatalf("after %v: %v", got, err)
+		}
+		if got = append(got, v); len(got) == len(want) {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// One entry that they could not read does not reach them: what is no JSON is refused on our side.
+func TestStreamersonV1NodeIsSpared(t *testing.T) {
+	s := newStand(t)
+	p := startPeer(t, s, "ask")
+	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "hello", greet)
+		svc.HandleFunc("broken", func(context.Context, *gateways.Request) (gateways.Response, error) {
+			return gateways.Response{Body: []byte("{"), ContentType: "application/json"}, nil
+		})
+		svc.HandleFunc("bytes", func(context.Context, *gateways.Request) (gateways.Response, error) {
+			return gateways.Response{Body: []byte{0xff, 0x00}, ContentType: "image/png"}, nil
+		})
+	})
+	for _, typ := range []string{"broken", "bytes", "hello"} {
+		p.say(t, dict{"type": typ, "payload": dict{"Name": "Ada"}})
+		if got := p.hear(t); got["reply"] == nil {
+			t.Errorf("%s: %v", typ, got)
+		}
+	}
+}
