@@ -106,6 +106,9 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 
 // stream asks for a streamed reply and hands out its parts until each says stop.
 func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
+	if c.topic.control == "" {
+		return Errorf(CodeInvalid, "streamed replies are not in streamerson v1: answer with one value")
+	}
 	r.window = c.cfg.Window
 	p, err := c.ask(ctx, &r)
 	if err != nil {
@@ -180,7 +183,7 @@ func (p *plan[Q]) request(q Q) (Request, error) {
 }
 
 func decode[R any](codec redisio.Codec[R], r Response) (R, error) {
-	v, err := codec.Decode(r.Body)
+	v, err := decodeBody(codec, r.Body, r.ContentType)
 	if err != nil {
 		return v, fmt.Errorf("gateways: reply of type %q: %w", r.ContentType, err)
 	}

@@ -19,7 +19,7 @@ import (
 
 // ClientConfig configures a Client. The zero value is the default.
 type ClientConfig struct {
-	// Timeout is how long a call may take whose context has no deadline. The default is 10 s. Streamed replies may go on for as
+	// Timeout is how long a call may take whose context has no deadline. The default is 10 s, and 3 s with StreamersonV1. Streamed replies may go on for as
 	// long as their context does.
 	Timeout time.Duration
 	// MaxInFlight is how many calls may wait for replies at once; what is beyond it fails with ErrOverloaded, at once. The
@@ -34,6 +34,9 @@ type ClientConfig struct {
 	MaxPayload int
 	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one minute.
 	MailboxTTL time.Duration
+	// Wire is how requests and replies are spelled. The default is this project's own; StreamersonV1 is for the workers of
+	// streamerson for Node.
+	Wire Wire
 	// Log is where the client says what it notices. The default is nowhere.
 	Log zerolog.Logger
 }
@@ -41,10 +44,12 @@ type ClientConfig struct {
 const (
 	defaultWindow = 64
 	maxWindow     = 4096
+
+	defaultTimeout = 10 * time.Second
 )
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	def(&c.Timeout, 10*time.Second)
+	def(&c.Timeout, defaultTimeout)
 	def(&c.MaxInFlight, 4096)
 	def(&c.Window, defaultWindow)
 	def(&c.MaxLen, 10_000)
@@ -94,6 +99,7 @@ type Client struct {
 	cfg     ClientConfig
 	rdb     redis.UniversalClient
 	topic   keys
+	speech  dialect
 	own     string // of this client alone; part of its keys and ids
 	err     error  // of the configuration
 	next    atomic.Uint64
@@ -120,11 +126,16 @@ type pending struct {
 // NewClient makes a client for the services of a topic. It does no I/O. Mistakes in its arguments are what its calls fail
 // with, and Validate.
 func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Client {
-	c := &Client{rdb: rdb, topic: keysOf(topic), own: rand.Text()[:16], waiting: make(map[string]*pending)}
+	speech, wrong := speak(cfg.Wire, "NewClient", topic)
+	def(&cfg.Timeout, speech.timeout)
+	c := &Client{rdb: rdb, topic: speech.keys, speech: speech, own: rand.Text()[:16], waiting: make(map[string]*pending)}
 	c.cfg = cfg.withDefaults()
-	c.err = errors.Join(needClient(rdb), checkTopic("NewClient", topic), cfg.validate())
+	c.err = errors.Join(needClient(rdb), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
 	c.mailbox = mailbox{key: c.topic.mailbox + c.own, ttl: c.cfg.MailboxTTL, rdb: rdb}
+	if speech.shared != "" {
+		c.mailbox.key, c.mailbox.shared = speech.shared, true
+	}
 	c.out = outbox{rdb: rdb, cfg: redisio.WriterConfig{Key: c.topic.requests, MaxLen: c.cfg.MaxLen, MaxPayload: c.cfg.MaxPayload, Depth: 512}}
 	return c
 }
@@ -252,7 +263,7 @@ func (c *Client) address(ctx context.Context, r *Request, l *letter, answered bo
 	encode := func(again bool) (redisio.Fields, error) {
 		e := env
 		e.MaybeDuplicate = again
-		fields, _, err := requestFormat{}.Encode(nil, nil, &e, request)
+		fields, _, err := c.speech.request.Encode(nil, nil, &e, request)
 		return fields, err
 	}
 	var err error
@@ -281,6 +292,9 @@ func (c *Client) forget(id string, p *pending) {
 
 // cancel tells the services, as far as that can be done without waiting, that nobody waits for a reply any more.
 func (c *Client) cancel(id string) {
+	if c.topic.control == "" {
+		return
+	}
 	select {
 	case c.notes <- note{kind: kindCancel, id: id}:
 	default:

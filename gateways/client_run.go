@@ -63,17 +63,22 @@ func (c *Client) connect(ctx context.Context) error {
 
 // graph is what a client runs: it reads its replies, looks after their stream, and writes what it has to say later.
 func (c *Client) graph() *flow.Graph {
-	replies := source.Tail(c.rdb, source.TailConfig[Response]{Key: c.mailbox.key, Start: redisio.StartBeginning(), Format: replyFormat{},
+	replies := source.Tail(c.rdb, source.TailConfig[Response]{Key: c.mailbox.key, Start: c.mailbox.start(), Format: c.speech.reply,
 		Wait: forever}, flow.Name("replies"), flow.Inline())
-	upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
-	notes := source.Chan(c.notes, flow.Name("notes"))
-	return flow.New("client of "+c.topic.requests,
+	parts := []flow.Part{
 		flow.To(replies, flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) }, flow.ChunkSize(1))),
-		flow.To(upkeep, sink.Func(func(ctx context.Context, _ time.Time) error { return c.mailbox.keep(ctx) },
-			flow.Name("mailbox"), flow.OnFault(flow.Drop))),
-		flow.To(notes, sink.Stream(c.rdb, sink.StreamConfig[note]{Key: c.topic.control, Format: noteFormat{}, MaxLen: controlLen, Wait: forever},
-			flow.Name("control"))),
-		flow.Log(c.cfg.Log))
+		flow.Log(c.cfg.Log)}
+	if c.speech.shared == "" {
+		upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
+		parts = append(parts, flow.To(upkeep, sink.Func(func(ctx context.Context, _ time.Time) error { return c.mailbox.keep(ctx) },
+			flow.Name("mailbox"), flow.OnFault(flow.Drop))))
+	}
+	if c.topic.control != "" {
+		notes := source.Chan(c.notes, flow.Name("notes"))
+		parts = append(parts, flow.To(notes, sink.Stream(c.rdb, sink.StreamConfig[note]{Key: c.topic.control, Format: noteFormat{}, MaxLen: controlLen,
+			Wait: forever}, flow.Name("control"))))
+	}
+	return flow.New("client of "+c.topic.requests, parts...)
 }
 
 const (

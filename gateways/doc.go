@@ -18,4 +18,6 @@
 // deletes, and which ends by itself when the process dies; services write to it only while it exists, and to no other
 // key. What clients say later, to cancel or to have more of a streamed reply, is in "{topic}:control", which every process of a service
 // reads. All keys of a topic share a hash slot.
+//
+// [StreamersonV1] speaks as streamerson for Node does instead: the Wire of ServiceConfig and ClientConfig.
 package gateways

@@ -2,6 +2,7 @@ package gateways
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -62,11 +63,24 @@ func HandleStream[Q, R any](s *Service, typ string, f func(ctx context.Context, 
 }
 
 func value[Q any](codec redisio.Codec[Q], r *Request) (Q, error) {
-	q, err := codec.Decode(r.Body)
+	q, err := decodeBody(codec, r.Body, r.ContentType)
 	if err != nil {
 		return q, &RequestError{Type: r.Type, Err: err}
 	}
 	return q, nil
+}
+
+// decodeBody decodes a body. A codec of text reads a JSON string as what it says, so that programs that send everything as JSON
+// can send text.
+func decodeBody[T any](codec redisio.Codec[T], body []byte, contentType string) (v T, err error) {
+	if len(body) > 0 && body[0] == '"' && contentType == "application/json" && codec.ContentType() == "text/plain" {
+		var text string
+		if err := json.Unmarshal(body, &text); err != nil {
+			return v, err
+		}
+		body = []byte(text)
+	}
+	return codec.Decode(body)
 }
 
 func encoded[R any](codec redisio.Codec[R], v R) (Response, error) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // mailbox is the stream of a client's replies. The client makes it, keeps it alive, and takes away what it has read; services
@@ -18,6 +20,8 @@ type mailbox struct {
 	rdb  redis.UniversalClient
 	last atomic.Pointer[string] // the entry read last
 
+	shared bool // it is not this client's alone: others write to it, read it and trim it
+
 	trimmed *string   // Of keep alone
 	touched time.Time // likewise
 }
@@ -27,6 +31,9 @@ const keepEvery = time.Second
 
 // make makes the stream, unless it is there.
 func (b *mailbox) make(ctx context.Context) error {
+	if b.shared {
+		return b.locate(ctx)
+	}
 	pipe := b.rdb.Pipeline()
 	pipe.XAdd(ctx, &redis.XAddArgs{Stream: b.key, Values: []any{"data", "", "type", string(kindHello)}})
 	pipe.PExpire(ctx, b.key, b.ttl)
@@ -34,6 +41,33 @@ func (b *mailbox) make(ctx context.Context) error {
 		return fmt.Errorf("gateways: make the stream of replies %q: %w", b.key, err)
 	}
 	return nil
+}
+
+// locate settles where the end of a shared stream is, before the first request is sent: replies are those behind it.
+func (b *mailbox) locate(ctx context.Context) error {
+	if b.last.Load() != nil {
+		return nil
+	}
+	newest, err := b.rdb.XRevRangeN(ctx, b.key, "+", "-", 1).Result()
+	if err != nil {
+		return fmt.Errorf("gateways: find the end of the stream of replies %q: %w", b.key, err)
+	}
+	from := "0-0"
+	if len(newest) > 0 {
+		from = newest[0].ID
+	}
+	b.seen(from)
+	return nil
+}
+
+// start is where reading it begins.
+func (b *mailbox) start() redisio.Start {
+	if b.shared {
+		if id, err := redisio.ParseID(*b.last.Load()); err == nil {
+			return redisio.StartID(id)
+		}
+	}
+	return redisio.StartBeginning()
 }
 
 func (b *mailbox) seen(id string) { b.last.Store(&id) }
@@ -60,4 +94,9 @@ func (b *mailbox) keep(ctx context.Context) error {
 	return nil
 }
 
-func (b *mailbox) remove(ctx context.Context) error { return b.rdb.Del(ctx, b.key).Err() }
+func (b *mailbox) remove(ctx context.Context) error {
+	if b.shared {
+		return nil
+	}
+	return b.rdb.Del(ctx, b.key).Err()
+}

@@ -39,6 +39,9 @@ type ServiceConfig struct {
 	// ReplyTopics are other topics whose clients may be answered: those of requests that were passed on. The default is none but the
 	// service's own.
 	ReplyTopics []string
+	// Wire is how requests and replies are spelled. The default is this project's own; StreamersonV1 is for the clients and
+	// gateways of streamerson for Node.
+	Wire Wire
 	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig; they matter to requests without reply,
 	// and to those of processes that died.
 	Lease         time.Duration
@@ -69,6 +72,7 @@ type Service struct {
 	cfg     ServiceConfig
 	rdb     redis.UniversalClient
 	topic   keys
+	speech  dialect
 	allowed []keys  // whose clients may be answered
 	errs    []error // of the configuration
 
@@ -101,7 +105,8 @@ type Middleware func(next Handler) Handler
 
 // NewService makes a service for a topic. It does no I/O. Mistakes are reported by Validate and by Run.
 func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Service {
-	s := &Service{cfg: cfg, rdb: rdb, topic: keysOf(topic), handlers: make(map[string]handler), running: make(map[string]*handling)}
+	speech, wrong := speak(cfg.Wire, "NewService", topic)
+	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler), running: make(map[string]*handling)}
 	def(&s.cfg.MaxInFlight, 1024)
 	def(&s.cfg.Timeout, 30*time.Second)
 	def(&s.cfg.Answers, 4096)
@@ -114,10 +119,13 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	if redisio.IsNilClient(rdb) {
 		s.mistake(&redisio.ConfigError{Type: "NewService", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
 	}
-	s.mistake(checkTopic("NewService", topic))
+	s.mistake(wrong)
 	s.parts = outbox{rdb: rdb, cfg: redisio.WriterConfig{OnlyExisting: true}}
 	s.gone, _ = lru.New[string, struct{}](goneMost) // fails for sizes below 1 only
 	s.allowed = []keys{s.topic}
+	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
+		s.mistake(&redisio.ConfigError{Type: "ServiceConfig", Field: "ReplyTopics", Problem: "is set beside Wire", Fix: "name the keys in StreamersonV1.ReplyKeys"})
+	}
 	for _, t := range cfg.ReplyTopics {
 		s.mistake(checkTopic("ServiceConfig", t))
 		s.allowed = append(s.allowed, keysOf(t))
@@ -196,7 +204,7 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 // those of the configuration.
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
-	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Format: requestFormat{}, MaxInFlight: s.cfg.MaxInFlight,
+	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Start: s.speech.start, Format: s.speech.request, MaxInFlight: s.cfg.MaxInFlight,
 		Lease: s.cfg.Lease, MaxDeliveries: s.cfg.MaxDeliveries, DeadKey: s.cfg.DeadKey, Wait: s.cfg.Wait}
 	named := []flow.StageOption{flow.Name("requests")}
 	for _, err := range s.errs {
@@ -204,11 +212,10 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	}
 	requests := due(source.Stream(s.rdb, in, named...), s.allowed, &s.stats.expired)
 	served := flow.Step(requests, "serve", func() flow.StepFunc[Request, Response] { return s.serve }, s.cfg.Concurrency...)
-	control := source.Tail(s.rdb, source.TailConfig[note]{Key: s.topic.control, Format: noteFormat{}, Wait: s.cfg.Wait}, flow.Name("control"))
-	parts := []flow.Part{
-		flow.To(served, mailboxes(s.rdb, replyFormat{}, s.cfg.Wait), flow.Name("replies")),
-		flow.To(control, sink.Func(s.heed, flow.Name("heed"))),
-		flow.Log(s.cfg.Log),
+	parts := []flow.Part{flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait), flow.Name("replies")), flow.Log(s.cfg.Log)}
+	if s.topic.control != "" {
+		control := source.Tail(s.rdb, source.TailConfig[note]{Key: s.topic.control, Format: noteFormat{}, Wait: s.cfg.Wait}, flow.Name("control"))
+		parts = append(parts, flow.To(control, sink.Func(s.heed, flow.Name("heed"))))
 	}
 	for _, o := range opts {
 		parts = append(parts, o)

@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/streamerson/streamerson-go/redisio"
@@ -14,8 +15,9 @@ import (
 //	orders:dead        the requests that came to nothing, as of any stream
 type keys struct {
 	requests string
-	control  string
-	mailbox  string // what the keys of mailboxes begin with
+	control  string   // "" if there is none
+	mailbox  string   // what the keys of mailboxes begin with; "" if there are none
+	replies  []string // streams of replies that several clients share
 }
 
 func keysOf(name string) keys {
@@ -47,8 +49,11 @@ func checkTopic(config, name string) error {
 		Fix: `name it in a word or a few, as "orders"; for a hash tag of Redis Cluster put all of it in braces, as "{orders}"`}
 }
 
-// owns reports whether a reply address is a mailbox of the topic: nobody may have a service write anywhere else.
+// owns reports whether a reply address is a mailbox of the topic, or what it has instead: nobody may have a service write anywhere else.
 func (t keys) owns(address string) bool {
+	if slices.Contains(t.replies, address) {
+		return true
+	}
 	id, ok := strings.CutPrefix(address, t.mailbox)
-	return ok && id != "" && len(id) <= 64
+	return ok && t.mailbox != "" && id != "" && len(id) <= 64
 }

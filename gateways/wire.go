@@ -94,12 +94,16 @@ func putHeaders(e *redisio.Envelope, headers flow.Headers) {
 type requestFormat struct{}
 
 func (requestFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r Request) (redisio.Fields, []byte, error) {
+	putRequest(e, &r)
+	return wire.Encode(dst, buf, e, r.Body)
+}
+
+func putRequest(e *redisio.Envelope, r *Request) {
 	e.Type, e.ID, e.Key, e.ContentType = r.Type, r.ID, r.Key, r.ContentType
 	putHeaders(e, r.Headers)
 	if r.window > 0 {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerWindow, Value: strconv.Itoa(r.window)})
 	}
-	return wire.Encode(dst, buf, e, r.Body)
 }
 
 func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
@@ -107,7 +111,11 @@ func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request,
 	if err != nil {
 		return Request{}, err
 	}
-	r := Request{Type: e.Type, ID: e.ID, Key: e.Key, Body: body, ContentType: e.ContentType, Attempt: int(entry.Deliveries)}
+	return takeRequest(entry, e, body)
+}
+
+func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Request, err error) {
+	r = Request{Type: e.Type, ID: e.ID, Key: e.Key, Body: body, ContentType: e.ContentType, Attempt: int(entry.Deliveries)}
 	for _, h := range e.Headers {
 		if h.Name == headerWindow {
 			if r.window, err = strconv.Atoi(h.Value); err != nil || r.window < 1 || r.window > maxWindow {
@@ -127,6 +135,11 @@ func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request,
 type replyFormat struct{}
 
 func (replyFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r Response) (redisio.Fields, []byte, error) {
+	putReply(e, &r)
+	return wire.Encode(dst, buf, e, r.Body)
+}
+
+func putReply(e *redisio.Envelope, r *Response) {
 	*e = redisio.Envelope{ID: e.ID, Type: string(r.kind), ContentType: r.ContentType, MaybeDuplicate: e.MaybeDuplicate, Headers: e.Headers[:0]}
 	putHeaders(e, r.Headers)
 	if r.code != "" {
@@ -141,14 +154,18 @@ func (replyFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r
 	if r.seq != 0 {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerSeq, Value: strconv.Itoa(r.seq)})
 	}
-	return wire.Encode(dst, buf, e, r.Body)
 }
 
-func (replyFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (r Response, err error) {
-	if r.Body, err = wire.Decode(entry, e); err != nil {
-		return r, err
+func (replyFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Response, error) {
+	body, err := wire.Decode(entry, e)
+	if err != nil {
+		return Response{}, err
 	}
-	r.kind, r.ContentType = kind(e.Type), e.ContentType
+	return takeReply(entry, e, body)
+}
+
+func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Response, err error) {
+	r = Response{kind: kind(e.Type), Body: body, ContentType: e.ContentType}
 	for _, h := range e.Headers {
 		switch h.Name {
 		case headerCode:

@@ -27,7 +27,7 @@ if live[1] then return {live, 0, ''} end
 local page = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[6])
 for _, p in ipairs(page) do
   if ARGV[5] == 'drop' then redis.call('XACK', KEYS[1], ARGV[1], p[1])
-  else redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, p[1], 'IDLE', 86400000, 'RETRYCOUNT', p[4], 'JUSTID') end
+  else redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, p[1], 'IDLE', 86400000, 'RETRYCOUNT', math.min(p[4], 1e15), 'JUSTID') end
 end
 return {live, #page, page[1] and page[#page][1] or ''}`
 

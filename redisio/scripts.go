@@ -5,7 +5,8 @@ package redisio
 // exclusive ranges, and costs the server about a microsecond.
 //
 // XCLAIM has no "only if mine", so a late renewal would steal an entry back from its new owner: hence
-// scripts. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where it is meant to.
+// scripts. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where it is meant to. Lua counts in floating point, and
+// writes what is large in a form that XCLAIM refuses: 1e15 stands for all counts above it, which XNACK FATAL makes.
 
 // scriptTake: ARGV group, me, bump, ids… Takes ids that are pending for me and returns [id, fields,
 // deliveries] each; fields are false when the entry was trimmed, and then it is acked.
@@ -14,7 +15,7 @@ local k, g, me, bump, out = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
 for i = 4, #ARGV do
   local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1, me)
   if p[1] then
-    local n = p[1][4] + bump
+    local n = math.min(p[1][4] + bump, 1e15)
     local e = redis.call('XCLAIM', k, g, me, 0, ARGV[i], 'RETRYCOUNT', n)
     if e[1] then out[#out+1] = {e[1][1], e[1][2], n}
     else redis.call('XACK', k, g, ARGV[i]); out[#out+1] = {ARGV[i], false, n} end
@@ -41,10 +42,10 @@ const scriptPark = luaLess + `
 local k, g, me = KEYS[1], ARGV[1], ARGV[2]
 local lost, nobody, restored, gone, ahead, last = {}, {}, {}, {}, {}, nil
 for i = 3, #ARGV, 3 do
-  local id, idle, n = ARGV[i], ARGV[i+1], tonumber(ARGV[i+2])
+  local id, idle, n = ARGV[i], ARGV[i+1], math.min(tonumber(ARGV[i+2]), 1e15)
   local p = redis.call('XPENDING', k, g, id, id, 1)[1]
   if p and p[2] == me then
-    if not redis.call('XCLAIM', k, g, me, 0, id, 'IDLE', idle, 'RETRYCOUNT', p[4], 'JUSTID')[1] then gone[#gone+1] = id end
+    if not redis.call('XCLAIM', k, g, me, 0, id, 'IDLE', idle, 'RETRYCOUNT', math.min(p[4], 1e15), 'JUSTID')[1] then gone[#gone+1] = id end
   elseif p then lost[#lost+1] = id
   elseif n == 0 then nobody[#nobody+1] = id
   else

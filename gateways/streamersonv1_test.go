@@ -1,0 +1,285 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// v1 is the stand's topic as streamerson for Node spells it.
+func (s *stand) v1() redisio.StreamersonTopic { return redisio.StreamersonTopic{Namespace: s.topic} }
+
+// slots are the entries of a stream, as flat lists.
+func (s *stand) slots(t testing.TB, key string) (all [][]string) {
+	t.Helper()
+	entries, err := s.rdb.Do(t.Context(), "xrange", key, "-", "+").Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		var one []string
+		for _, v := range e.([]any)[1].([]any) {
+			one = append(one, v.(string))
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// serveV1 runs a service over v1 and waits for its group, which begins at the end.
+func (s *stand) serveV1(t testing.TB, wire gateways.StreamersonV1, register func(*gateways.Service)) *gateways.Service {
+	t.Helper()
+	return s.serve(t, gateways.ServiceConfig{Wire: wire}, register)
+}
+
+func TestStreamersonV1Call(t *testing.T) {
+	s := newStand(t)
+	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "hello", greet)
+		gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
+		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+		gateways.Handle(svc, "not", func(_ context.Context, v bool) (bool, error) { return !v, nil })
+		svc.HandleFunc("broken", func(context.Context, *gateways.Request) (gateways.Response, error) {
+			return gateways.Response{Body: []byte("{"), ContentType: "application/json"}, nil
+		})
+	})
+	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+	if got, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, want := range map[string]*gateways.RemoteError{
+		"":       {Code: gateways.CodeInvalid, Message: "who is it?"},
+		"secret": {Code: gateways.CodeInternal, Message: "the handler failed; its service's log says why"},
+	} {
+		_, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{name})
+		var got *gateways.RemoteError
+		if !errors.As(err, &got) {
+			t.Errorf("%q: %v", name, err)
+		} else if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", name, diff)
+		}
+	}
+	if got, err := gateways.Call[string, []byte](c, "void")(t.Context(), "x"); err != nil || len(got) != 0 {
+		t.Errorf("void: %q, %v", got, err)
+	}
+	for _, v := range []string{"", "x", `"quoted"`, "{", "0"} {
+		if got, err := gateways.Call[string, string](c, "echo")(t.Context(), v); err != nil || got != v {
+			t.Errorf("%q came back as %q, %v", v, got, err)
+		}
+	}
+	for _, v := range []bool{true, false} {
+		if got, err := gateways.Call[bool, bool](c, "not")(t.Context(), v); err != nil || got == v {
+			t.Errorf("not %v: %v, %v", v, got, err)
+		}
+	}
+	if _, err := gateways.Call[string, string](c, "nobody")(t.Context(), "x"); !errors.Is(err, gateways.ErrNoHandler) {
+		t.Errorf("unknown type: %v", err)
+	}
+	var remote *gateways.RemoteError
+	if _, err := gateways.Call[string, string](c, "broken")(t.Context(), "x"); !errors.As(err, &remote) || remote.Code != gateways.CodeInternal {
+		t.Errorf("an answer that is not the JSON it says it is: %v", err)
+	}
+	for _, err := range gateways.Stream[string, string](c, "hello")(t.Context(), "x") {
+		if !errors.As(err, &remote) || remote.Code != gateways.CodeInvalid {
+			t.Errorf("a streamed reply: %v", err)
+		}
+	}
+	soon(t, "all acked", func() bool {
+		p, err := s.rdb.XPending(t.Context(), s.v1().Incoming(), "service").Result()
+		return err == nil && p.Count == 0
+	})
+}
+
+// What streamerson for Node sends is answered as it expects: entry for entry, as captured from its gateway, its consumer and its
+// awaiter. The answer goes to the topic's own stream and, of other keys that a request names, to those that are listed.
+func TestStreamersonV1Answers(t *testing.T) {
+	s := newStand(t)
+	out, listed, forged := s.v1().Outgoing(), s.topic+":listed", s.topic+":forged"
+	s.serveV1(t, gateways.StreamersonV1{RespAs: "helloWorldEvent", ReplyKeys: []string{listed}}, func(svc *gateways.Service) {
+		svc.HandleFunc("helloWorldEvent", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
+			return gateways.Response{Body: []byte(`{"world":"I am a stream processor"}`), Headers: r.Headers[:0]}, nil
+		})
+		gateways.Handle(svc, "fails", greet)
+		gateways.HandleVoid(svc, "void", func(context.Context, hello) error { return nil })
+	})
+	const answer = `{"world":"I am a stream processor"}`
+	for i, c := range []struct {
+		request, reply []string
+		key            string
+	}{
+		{[]string{"272ae88f", "resp", out, "nil", "json", "", "UnoccupiedField", "{}"},
+			[]string{"272ae88f", "resp", "", "nil", "json", "", "UnoccupiedField", answer}, out},
+		{[]string{"6c0b5ebd", "helloWorldEvent", "", "", "json", "socket-7", "UnoccupiedField", `{"hi":1}`},
+			[]string{"6c0b5ebd", "resp", "", "nil", "json", "socket-7", "UnoccupiedField", answer}, out},
+		{[]string{"to a listed key", "resp", listed, "nil", "text", "", "", "anything", "other", "pairs"},
+			[]string{"to a listed key", "resp", "", "nil", "json", "", "UnoccupiedField", answer}, listed},
+		{[]string{"to any key", "resp", forged, "nil", "json", "", "UnoccupiedField", "{}"},
+			[]string{"to any key", "resp", "", "nil", "json", "", "UnoccupiedField", answer}, out},
+		{[]string{"void", "void", out, `{":window":"5",":code":"internal"}`, "json", "s", "UnoccupiedField", "{}"},
+			[]string{"void", "resp", "", "nil", "json", "s", "UnoccupiedField", "{}", "streamerson-go:empty", "1", "streamerson-go:ct", "application/octet-stream"}, out},
+		{[]string{"fails", "fails", out, "nil", "json", "s", "UnoccupiedField", "{}"},
+			[]string{"fails", "resp", "", `{":code":"invalid_request"}`, "json", "s", "UnoccupiedField",
+				`{"error":{"code":"invalid_request","message":"who is it?"}}`}, out},
+		{[]string{"unknown", "nobody", out, "nil", "json", "s", "UnoccupiedField", "{}"},
+			[]string{"unknown", "resp", "", `{":code":"no_handler"}`, "json", "s", "UnoccupiedField",
+				`{"error":{"code":"no_handler","message":"no handler for requests of type \"nobody\""}}`}, out},
+	} {
+		before := len(s.slots(t, c.key))
+		if err := s.rdb.XAdd(t.Context(), xadd(s.v1().Incoming(), c.request...)).Err(); err != nil {
+			t.Fatal(err)
+		}
+		soon(t, "the answer to "+c.request[0], func() bool { return len(s.slots(t, c.key)) > before })
+		got := s.slots(t, c.key)
+		if diff := cmp.Diff(c.reply, got[len(got)-1]); diff != "" {
+			t.Errorf("%d, %s (-want +got):\n%s", i, c.request[0], diff)
+		}
+	}
+	if n := s.rdb.Exists(t.Context(), forged).Val(); n != 0 {
+		t.Error("a request made the service write where it liked")
+	}
+	if len(s.slots(t, listed)) != 1 {
+		t.Errorf("%d answers in the listed stream", len(s.slots(t, listed)))
+	}
+}
+
+// A client finds its replies in a stream that has many of others, old and new, and such as cannot be read.
+func TestStreamersonV1SharedReplies(t *testing.T) {
+	s := newStand(t)
+	out := s.v1().Outgoing()
+	foreign := func() {
+		pipe := s.rdb.Pipeline()
+		for range 500 {
+			pipe.XAdd(t.Context(), xadd(out, "somebody's", "resp", "", "nil", "json", "", "UnoccupiedField", "{}"))
+		}
+		pipe.XAdd(t.Context(), xadd(out, "no", "reply"))
+		if _, err := pipe.Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	foreign()
+	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	for range 2 {
+		call := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}), "hello")
+		for range 3 {
+			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			foreign()
+		}
+	}
+	if s.rdb.XLen(t.Context(), out).Val() < 3000 {
+		t.Error("a client took away what is not its own")
+	}
+}
+
+// A reply that is written the moment the request is there is not missed: where the replies begin is settled before.
+func TestStreamersonV1EarlyReply(t *testing.T) {
+	s := newStand(t)
+	for range 4 {
+		c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+		answered := make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		last := "0"
+		if e := s.rdb.XRevRangeN(ctx, s.v1().Incoming(), "+", "-", 1).Val(); len(e) > 0 {
+			last = e[0].ID
+		}
+		go func() { // a worker that is as quick as can be
+			reply, err := s.rdb.Do(ctx, "xread", "block", 20_000, "streams", s.v1().Incoming(), last).Result()
+			if err == nil {
+				var id string
+				for _, streams := range reply.(map[any]any) {
+					id = streams.([]any)[0].([]any)[1].([]any)[0].(string)
+				}
+				err = s.rdb.XAdd(ctx, xadd(s.v1().Outgoing(), id, "resp", "", "nil", "json", "", "UnoccupiedField", `{"ans":2}`)).Err()
+			}
+			answered <- err
+		}()
+		got, err := gateways.Call[string, map[string]int](c, "ask")(ctx, "x")
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err != nil || got["ans"] != 2 {
+			t.Fatalf("%v, %v", got, err)
+		}
+	}
+}
+
+func TestStreamersonV1Deadlines(t *testing.T) {
+	s := newStand(t)
+	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{Shard: "eu"}})
+	_, err := gateways.Call[string, string](c, "late", gateways.Timeout(20*time.Millisecond))(t.Context(), "x")
+	if !errors.Is(err, gateways.ErrTimeout) {
+		t.Fatal(err)
+	}
+	var handled atomic.Int32
+	wire := gateways.StreamersonV1{Shard: "eu", Start: redisio.StartBeginning()}
+	svc := s.serveV1(t, wire, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "late", func(context.Context, string) error { handled.Add(1); return nil })
+		gateways.HandleVoid(svc, "now", func(context.Context, string) error { return nil })
+	})
+	if _, err := gateways.Call[string, []byte](c, "now")(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	if handled.Load() != 0 || svc.Stats().Expired != 1 {
+		t.Errorf("handled %d, %+v", handled.Load(), svc.Stats())
+	}
+	if n := s.rdb.Exists(t.Context(), s.topic+"::DEFAULT#eu::CONSUMER_INCOMING").Val(); n != 1 {
+		t.Error("the shard is not in the key")
+	}
+}
+
+// What is sent without wanting an answer gets none, and a failure of it is tried again, as of any stream.
+func TestStreamersonV1Send(t *testing.T) {
+	s := newStand(t)
+	done, tries := make(chan gateways.Request, 1), 0
+	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
+		svc.HandleFunc("tell", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
+			if tries++; tries == 1 {
+				return gateways.Response{}, errors.New("not yet")
+			}
+			done <- *r
+			return gateways.Response{}, nil
+		})
+	})
+	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+	if err := gateways.Send[hello](c, "tell", gateways.Header("sourceId", "me"), gateways.Header("a", "b"))(t.Context(), hello{"Ada"}); err != nil {
+		t.Fatal(err)
+	}
+	r := <-done
+	if source, _ := r.Headers.Get("sourceId"); source != "me" || string(r.Body) != `{"Name":"Ada"}` {
+		t.Errorf("%+v", r)
+	}
+	if sent := s.slots(t, s.v1().Incoming()); len(sent) != 1 || sent[0][2] != "" || sent[0][3] != `{"a":"b",":mute":"1"}` || sent[0][5] != "me" {
+		t.Errorf("sent %q", sent)
+	}
+	if n := s.rdb.Exists(t.Context(), s.v1().Outgoing()).Val(); n != 0 {
+		t.Error("it was answered")
+	}
+}
+
+func TestStreamersonV1Mistakes(t *testing.T) {
+	s := newStand(t)
+	wire := gateways.StreamersonV1{Topic: strings.Repeat("x", 500), Spelling: redisio.ShardAtEnd, ReplyKeys: []string{""}, MaxReplies: -1}
+	err := gateways.NewClient(s.rdb, "", gateways.ClientConfig{Wire: wire}).Validate()
+	for _, field := range []string{"topic", "Topic", "Spelling", "ReplyKeys", "MaxReplies"} {
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("no word of %s in: %v", field, err)
+		}
+	}
+	svc := gateways.NewService(s.rdb, s.topic, gateways.ServiceConfig{Wire: gateways.StreamersonV1{Spelling: 7}, ReplyTopics: []string{"x"}})
+	err = svc.Validate()
+	for _, field := range []string{"Spelling", "ReplyTopics"} {
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("no word of %s in: %v", field, err)
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package redisio
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// Others mark an entry as hopeless by the highest delivery count there is (XNACK FATAL). What a script made of that number was refused
+// by XCLAIM, and the entry stopped its readers, one after the other.
+func TestHighestDeliveryCount(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	want := add(t, rdb, key, 2)
+	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	read(t, r, 2)
+	if err := rdb.Do(ctx(t), "xclaim", key, "g", "other", 0, want[0], "idle", time.Hour.Milliseconds(), "retrycount", int64(math.MaxInt64), "justid").Err(); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, r, 1)
+	if got[0].ID != want[0] || got[0].Deliveries < 1e15 {
+		t.Fatalf("read %+v", got)
+	}
+	eventually(t, "its lease is renewed", func() bool { return len(r.held.stale(time.Now().Add(-time.Millisecond))) == 0 })
+	if err := r.Nack(ctx(t), want[:1], 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, r, 1); got[0].Deliveries < 1e15 {
+		t.Fatalf("read %+v", got)
+	}
+	rdb.XGroupDelConsumer(ctx(t), key, "g", r.Consumer())
+	eventually(t, "it is restored", func() bool { return pending(t, rdb, key)[want[0]].RetryCount >= 1e15 })
+	if n, err := r.Ack(ctx(t), want); n != 2 || err != nil {
+		t.Fatalf("acked %d, %v", n, err)
+	}
+}
