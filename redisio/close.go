@@ -3,6 +3,7 @@ package redisio
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -52,6 +53,25 @@ func (r *GroupReader) releaseUnknown(ctx context.Context) error {
 			return nil
 		}
 		from = last.Next()
+	}
+}
+
+// letGo makes what was given back nobody's where the server has XNACK, so that this consumer can be deleted at once, and not when
+// others have taken all that is pending in its name. An error says nothing new: it was given back before.
+func (r *GroupReader) letGo(ctx context.Context) {
+	if c := r.cfg.Capabilities; c != nil && !c.XNack {
+		return
+	}
+	ids, _ := r.held.parkedWhere(func(p parked) bool { return p.released })
+	for page := range slices.Chunk(ids, pageSize) {
+		args := make([]any, 2, 2+len(page))
+		args[0], args[1] = r.cfg.Group, r.cfg.Consumer
+		for i := range page {
+			args = append(args, &page[i])
+		}
+		if n, err := r.control.Eval(ctx, scriptLetGo, []string{r.cfg.Key}, args...).Int(); err != nil || n < 0 {
+			return
+		}
 	}
 }
 

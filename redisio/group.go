@@ -61,9 +61,9 @@ type GroupConfig struct {
 	// OnLostGroup says what to do when the group, or the stream, was deleted. Default: make it again where it was.
 	OnLostGroup LostGroup
 
-	// Capabilities are the options of newer servers that reads may use: Claim and MaxSize. Default: Open asks the server, with
-	// commands that need no rights of their own and change nothing, and what it doesn't know is not used. &Capabilities{}: none of
-	// them, as on Redis 7.0. Delivery is the same with and without; a server that turns out not to have what is said here is
+	// Capabilities are what newer servers have that may be used: Claim and MaxSize by reads, XNack by Close. Default: Open asks the
+	// server for the first two, with commands that need no rights of their own and change nothing, Close tries the third, and what
+	// the server doesn't know is not used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is the same with and without; a server that turns out not to have what is said here is
 	// read without.
 	Capabilities *Capabilities
 
@@ -374,6 +374,7 @@ func (r *GroupReader) Close(ctx context.Context) error {
 	if err := r.releaseAll(ctx); err != nil {
 		return err
 	}
+	r.letGo(ctx)
 	return r.forgetConsumer(ctx)
 }
 

@@ -113,6 +113,17 @@ if e[1] or #ARGV > 5 then redis.call(unpack(a)) end -- of a trimmed entry withou
 redis.call('XACK', KEYS[1], g, id)
 return 1`
 
+// scriptLetGo: ARGV group, me, ids… Makes entries that are pending for me nobody's, with the deliveries they have. Returns -1 from a
+// server that has no XNACK, or for a user who may not.
+const scriptLetGo = `
+for i = 3, #ARGV do
+  if redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1] then
+    local answer = redis.pcall('XNACK', KEYS[1], ARGV[1], 'FAIL', 'IDS', 1, ARGV[i])
+    if type(answer) == 'table' and answer['err'] then return -1 end
+  end
+end
+return 0`
+
 // scriptLeave: ARGV group, me. Deletes a consumer that has nothing pending: XGROUP DELCONSUMER would
 // drop what it has, never to be delivered again.
 const scriptLeave = `
