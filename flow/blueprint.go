@@ -91,4 +91,5 @@ type chain[T any] struct {
 	open  func(la *lane) func(Message[T])
 	done  func()
 	nodes []*node
+	into  *edge[T] // where it leads, if that takes chunks of any size and there is nothing before it
 }

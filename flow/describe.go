@@ -83,11 +83,14 @@ func isEdge(from, to *node) bool {
 
 // endsInEdge says whether what reads the stage's output has a goroutine of its own anyway.
 func (n *node) endsInEdge() bool {
-	return n.kind == kindSource && !n.inline || n.kind == kindRoute || n.kind == kindMerge
+	return n.kind == kindSource && !n.inline || n.kind == kindRoute || n.kind == kindMerge || n.workers > 1
 }
 
 // boundaryOf is the stage whose chunk size the edge between two stages has.
 func boundaryOf(from, to *node) *node {
+	if from.kind == kindSource && !from.inline && to.workers > 1 && to.kind != kindSink {
+		return from // it sends what it reads straight to the workers
+	}
 	if to.kind == kindMerge || to.workers > 1 || to.async && !from.endsInEdge() {
 		return to
 	}

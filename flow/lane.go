@@ -268,14 +268,18 @@ func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 			return
 		}
 		next = i + 1
-		if leased && !la.take(chunk[i].lease) {
-			chunk[i].lease.release(Nacked, nil, &la.news)
-			continue
-		}
-		push(chunk[i])
-		if !la.aborted {
-			la.step()
-		}
+		pushOne(la, chunk[i], leased, push)
+	}
+}
+
+func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) {
+	if leased && !la.take(m.lease) {
+		m.lease.release(Nacked, nil, &la.news)
+		return
+	}
+	push(m)
+	if !la.aborted {
+		la.step()
 	}
 }
 

@@ -62,12 +62,12 @@ func Workers(n int) StageOption {
 // says so in a few words.
 func OneWorker(why string) StageOption { return func(c *stageConfig) { c.oneWorker = why } }
 
-// Inline runs a source in the goroutine of the stages behind it, without an edge between: for a source whose Read never
-// blocks. A Read that blocks would keep what those stages have buffered, and their alarms, waiting.
+// Inline runs a source in the goroutine of the stages behind it, without an edge between. What they have buffered goes on
+// before each Read. One that blocks keeps their alarms waiting: then nothing behind it should have any, as batches have.
 func Inline() StageOption { return func(c *stageConfig) { c.inline = true } }
 
 // Unordered lets the output of a stage with Workers come in the order in which the work gets done: one slow message does
-// not hold up the others.
+// not hold up the others, apart from quick ones that went to the same worker with it, and these for less than a millisecond.
 func Unordered() StageOption { return func(c *stageConfig) { c.unordered = true } }
 
 // KeyedBy makes a stage with Workers serial within a key and parallel across keys: messages of the same key are handled

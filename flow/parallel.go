@@ -16,7 +16,8 @@ import (
 // frees the worker, so that only its key waits.
 //
 // The messages between feeder and collector are bounded by a window. A task is a few messages when they are quick to
-// handle, and one when they are slow, so that slow work is spread over all workers.
+// handle, and one when they are slow, so that slow work is spread over all workers. Where no order is kept a task of several is
+// shared, see share.
 
 // task is a few messages on their way through a worker. What is in in has not been handled, what is in out has.
 type task[T, U any] struct {
@@ -28,6 +29,7 @@ type task[T, U any] struct {
 	key   uint64
 	tried int       // keyed: how often its message has been tried
 	due   time.Time // keyed: when its next try is due, while it is parked
+	share *share[T] // unordered: in, while the worker is at it, if it was more than one
 }
 
 // pool is a stage with Workers.
@@ -65,7 +67,9 @@ func parallel[T, U any](
 	p.window = max(4*n.workers, 16)
 	p.in = newEdge[T](b, n, n, edgeDepth)
 	b.island(append([]*node{n}, to.nodes...), to.done, p.body)
-	return p.in.sender()
+	way := p.in.sender()
+	way.into = p.in
+	return way
 }
 
 // shift is one life of a pool. The channels have room for every task that has a slot, so handing one on does not block.
@@ -85,6 +89,10 @@ type shift[T, U any] struct {
 
 	opened chan struct{}    // closed when the collector can take output
 	free   chan *task[T, U] // to use again
+
+	shares []*share[T]  // the feeder's: those that may not be over
+	rest   []Message[T] // the feeder's scratch
+	look   time.Time    // when the feeder is to look at the shares
 
 	parked  []*task[T, U] // the parker's
 	waiting *task[T, U]   // the collector's: out of done, and not finished
@@ -157,14 +165,21 @@ func (s *shift[T, U]) lane() *lane {
 // feed is the feeder: it reads the edge and makes tasks, and ends when they are all through.
 func (s *shift[T, U]) feed() error {
 	la := s.lane()
+	la.alarms = append(la.alarms, alarm{next: s.lookAt, ring: func() error { s.relieve(la); return nil }})
 	return la.live(func() error {
 		for {
-			chunk, ok, _ := receive(la, s.in.ch)
+			if err := la.ring(); err != nil {
+				return err
+			}
+			chunk, ok, again := receive(la, s.in.ch)
+			if again {
+				continue
+			}
 			if !ok || la.aborted {
 				giveBack(la, chunk)
 				break
 			}
-			s.deal(la, chunk)
+			s.deal(la, chunk, s.grain(len(chunk)))
 			s.in.stats.worked(len(chunk), 0)
 			s.in.recycle(chunk)
 			la.news.tell()
@@ -198,20 +213,33 @@ func (s *shift[T, U]) slot(la *lane) bool {
 	}
 }
 
-// deal cuts a chunk into tasks and hands them out.
-func (s *shift[T, U]) deal(la *lane, chunk []Message[T]) {
+// grain is how many messages of a chunk make a task.
+func (s *shift[T, U]) grain(chunk int) int {
+	switch s.mode {
+	case keyed:
+		return 1
+	case unordered: // the workers help one another
+		return s.pace.grain()
+	default: // a short chunk is for all workers too
+		return max(1, min(s.pace.grain(), chunk/s.n.workers))
+	}
+}
+
+// deal cuts a chunk into tasks of up to grain messages and hands them out.
+func (s *shift[T, U]) deal(la *lane, chunk []Message[T], grain int) {
 	for len(chunk) > 0 {
 		if !s.slot(la) {
 			giveBack(la, chunk)
 			return
 		}
-		n := 1
-		if s.mode != keyed { // a short chunk is for all workers too
-			n = max(1, min(s.pace.grain(), len(chunk)/s.n.workers))
-		}
+		n := min(grain, len(chunk))
 		t := s.fresh()
 		t.in = append(t.in[:0], chunk[:n]...)
 		chunk = chunk[n:]
+		if n > 1 && s.mode == unordered {
+			t.share = &share[T]{rest: t.in}
+			s.watchShare(t.share)
+		}
 		s.start(la, t)
 	}
 }
@@ -331,6 +359,9 @@ func (s *shift[T, U]) leftovers() {
 }
 
 func (s *shift[T, U]) giveBack(la *lane, t *task[T, U]) {
+	if t.share != nil {
+		t.in, t.share = t.share.takeAll(nil), nil
+	}
 	giveBack(la, t.in)
 	giveBack(la, t.out)
 	t.in, t.out = nil, nil

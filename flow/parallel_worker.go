@@ -55,9 +55,14 @@ func (s *shift[T, U]) worker() error {
 				if t.tried > 0 {
 					s.st.in.Add(^uint64(0)) // it is about to be counted again
 				}
-				pushAll(la, in, push)
+				done := len(in)
+				if t.share != nil {
+					done = pushShare(la, t.share, push)
+				} else {
+					pushAll(la, in, push)
+				}
 				took := time.Since(started)
-				s.pace.saw(len(in), took)
+				s.pace.saw(done, took)
 				s.st.busy.Add(int64(took))
 				la.news.tell()
 				if parked {
@@ -69,7 +74,7 @@ func (s *shift[T, U]) worker() error {
 					return nil
 				}
 				clear(in)
-				t.used = in[:0]
+				t.used, t.share = in[:0], nil
 				cur = nil
 				key := t.key // from here on the task is the collector's
 				if s.mode == ordered {

@@ -159,8 +159,12 @@ func NewSource[T any](name string, open func() Reader[T], opts ...StageOption) S
 				func(s *sourceRun) func() error { return readInline(s, open, to) })
 			return
 		}
-		e := edgeTo(b, n, to)
-		b.source([]*node{n}, e.sender().done, func(s *sourceRun) func() error {
+		e, done := to.into, to.done
+		if e == nil {
+			e = edgeTo(b, n, to)
+			done = e.sender().done
+		}
+		b.source([]*node{n}, done, func(s *sourceRun) func() error {
 			return func() error { return read(s, open(), e) }
 		})
 	})

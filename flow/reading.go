@@ -123,7 +123,7 @@ func (in *intake[T]) feed(push func(Message[T])) (over bool, err error) {
 		started := time.Now()
 		pushAll(la, chunk, push)
 		s.st.busy.Add(int64(time.Since(started)))
-		la.news.tell()
+		la.flush(true)
 		clear(chunk)
 		if err != nil {
 			return true, err

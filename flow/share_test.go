@@ -1,0 +1,61 @@
+package flow
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+)
+
+// Without order quick messages go to a worker several at a time. One that turns out to be slow must not keep those which came
+// with it from being handled: here it waits for them.
+func TestSlowMessageAmongQuickOnes(t *testing.T) {
+	const n, slow = 3000, 2000
+	src := newScript(n)
+	var handled atomic.Int32
+	others := make(chan struct{})
+	out := &bag[int]{}
+	g := New("g", To(mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
+		if v == slow {
+			select {
+			case <-others:
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			}
+		} else if handled.Add(1) == n-1 {
+			close(others)
+		}
+		return v, nil
+	}, Workers(4), Unordered()), out.sink()))
+	if err := g.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src.wantAllAcked(t)
+}
+
+// What is in a share when the graph is stopped goes back.
+func TestShareIsGivenBack(t *testing.T) {
+	const n, last = 3000, 2500
+	src := newScript(n)
+	stopped := make(chan struct{})
+
+	stuck := mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
+		if v < last {
+			return v, nil
+		}
+		if v == last {
+			close(stopped)
+		}
+		<-ctx.Done()
+		return v, context.Cause(ctx)
+	}, Workers(2), Unordered())
+	g := start(t, New("g", To(stuck, (&bag[int]{}).sink())))
+	<-stopped
+	_ = g.Stop()
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	for v := range src.next {
+		if len(src.settled[v]) != 1 {
+			t.Fatalf("entry %d was settled %d times", v, len(src.settled[v]))
+		}
+	}
+}
