@@ -48,8 +48,6 @@ func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Cont
 	p := planOf[Q](typ, opts)
 	codec := redisio.DefaultCodec[R]()
 	return func(ctx context.Context, q Q) (reply R, err error) {
-		ctx, cancel := p.bound(ctx)
-		defer cancel()
 		r, err := p.request(q)
 		if err != nil {
 			return reply, err
@@ -66,8 +64,6 @@ func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Cont
 func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) error {
 	p := planOf[Q](typ, opts)
 	return func(ctx context.Context, q Q) error {
-		ctx, cancel := p.bound(ctx)
-		defer cancel()
 		r, err := p.request(q)
 		if err != nil {
 			return err
@@ -110,7 +106,8 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 		return Errorf(CodeInvalid, "streamed replies are not in streamerson v1: answer with one value")
 	}
 	r.window = c.cfg.Window
-	p, err := c.ask(ctx, &r)
+	until, _ := ctx.Deadline() // without one it goes on for as long as it takes
+	p, err := c.ask(ctx, until, &r)
 	if err != nil {
 		return err
 	}
@@ -119,8 +116,8 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 	for {
 		select {
 		case e := <-p.ev:
-			if e.lead {
-				c.out.lead(ctx)
+			if e.what == leads {
+				c.out.lead(ctx, until)
 				continue
 			}
 			return fmt.Errorf("gateways: request was not sent: %w", e.err)
@@ -173,7 +170,7 @@ func (p *plan[Q]) bound(ctx context.Context) (context.Context, context.CancelFun
 }
 
 func (p *plan[Q]) request(q Q) (Request, error) {
-	r := Request{Type: p.typ, ContentType: p.codec.ContentType(), Headers: p.headers}
+	r := Request{Type: p.typ, ContentType: p.codec.ContentType(), Headers: p.headers, timeout: p.timeout}
 	if p.key != nil {
 		r.Key = p.key(q)
 	}

@@ -115,12 +115,20 @@ type Client struct {
 	waiting map[string]*pending
 	closed  bool
 	idle    chan struct{} // closed when the last call has ended after Close; nil before
+
+	calls []*pending // of receive alone
 }
 
 // pending is a call that waits for its reply, or for the parts of it.
 type pending struct {
 	letter
-	parts *parts // of a streamed reply
+	reply Response // before the event that says so
+	parts *parts   // of a streamed reply
+
+	request  Request
+	format   redisio.Format[Request]
+	envelope redisio.Envelope
+	space    [6]redisio.Field // of letter.out, for most requests
 }
 
 // NewClient makes a client for the services of a topic. It does no I/O. Mistakes in its arguments are what its calls fail
@@ -154,24 +162,32 @@ func (c *Client) Validate() error { return c.err }
 // ErrOverloaded, ErrClosed, a *redisio.TooLargeError, and the context's cause when it was cancelled, which the
 // service is told. The ID, Attempt and traceparent of the request are the client's to set, unless they are set.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
-	ctx, cancel := c.deadline(ctx)
-	defer cancel()
-	p, err := c.ask(ctx, &r)
+	until, own := c.until(ctx, r.timeout)
+	p, err := c.ask(ctx, until, &r)
 	if err != nil {
 		return Response{}, err
 	}
 	defer c.forget(r.ID, p)
+	var late <-chan time.Time
+	if own {
+		t := time.NewTimer(time.Until(until))
+		defer t.Stop()
+		late = t.C
+	}
 	for {
 		select {
 		case e := <-p.ev:
-			switch {
-			case e.lead:
-				c.out.lead(ctx)
-			case e.reply != nil:
-				return *e.reply, e.reply.failure()
+			switch e.what {
+			case leads:
+				c.out.lead(ctx, until)
+			case replied:
+				return p.reply, p.reply.failure()
 			default:
 				return Response{}, fmt.Errorf("gateways: request was not sent: %w", e.err)
 			}
+		case <-late:
+			c.cancel(r.ID)
+			return Response{}, tooLate()
 		case <-ctx.Done():
 			c.cancel(r.ID)
 			return Response{}, gaveUp(ctx)
@@ -182,16 +198,20 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 // Send tells the services something that is not answered: it returns when Redis has it. One process of the service handles it,
 // and again if that fails, as any entry of a stream.
 func (c *Client) Send(ctx context.Context, r Request) error {
-	ctx, cancel := c.deadline(ctx)
-	defer cancel()
-	if err := c.start(ctx); err != nil {
+	until, own := c.until(ctx, r.timeout)
+	if own {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	if err := c.start(ctx, until); err != nil {
 		return err
 	}
-	l := &letter{}
-	if err := c.address(ctx, &r, l, false); err != nil {
+	p := &pending{}
+	if err := c.address(ctx, until, &r, p, false); err != nil {
 		return err
 	}
-	err := c.out.write(ctx, l)
+	err := c.out.write(ctx, until, &p.letter)
 	if err != nil && ctx.Err() != nil {
 		return gaveUp(ctx)
 	}
@@ -206,16 +226,28 @@ func gaveUp(ctx context.Context) error {
 	return fmt.Errorf("gateways: call was cancelled: %w", context.Cause(ctx))
 }
 
-func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, has := ctx.Deadline(); has {
-		return ctx, func() {}
+// tooLate is the error of a call whose time is over by the client's own timeout.
+func tooLate() error { return fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded) }
+
+// until is how long a call may take. It is the call's own if it comes before the context's deadline; a timer for it is cheaper
+// than a context.
+func (c *Client) until(ctx context.Context, timeout time.Duration) (until time.Time, own bool) {
+	until, has := ctx.Deadline()
+	if timeout <= 0 {
+		if has {
+			return until, false
+		}
+		timeout = c.cfg.Timeout
 	}
-	return context.WithTimeout(ctx, c.cfg.Timeout)
+	if at := time.Now().Add(timeout); !has || at.Before(until) {
+		return at, true
+	}
+	return until, false
 }
 
-// ask sends a request that is to be answered.
-func (c *Client) ask(ctx context.Context, r *Request) (*pending, error) {
-	if err := c.start(ctx); err != nil {
+// ask sends a request that is to be answered. until is zero if the answer has no end in time.
+func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending, error) {
+	if err := c.start(ctx, until); err != nil {
 		return nil, err
 	}
 	p := &pending{}
@@ -223,7 +255,7 @@ func (c *Client) ask(ctx context.Context, r *Request) (*pending, error) {
 	if r.window > 0 {
 		p.parts = newParts(r.window)
 	}
-	if err := c.address(ctx, r, &p.letter, true); err != nil {
+	if err := c.address(ctx, until, r, p, true); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -240,42 +272,44 @@ func (c *Client) ask(ctx context.Context, r *Request) (*pending, error) {
 	}
 	c.waiting[r.ID] = p // before the request is sent: its reply can't come too early
 	c.mu.Unlock()
-	c.out.post(ctx, &p.letter)
+	c.out.post(ctx, until, &p.letter)
 	return p, nil
 }
 
 // address encodes a request.
-func (c *Client) address(ctx context.Context, r *Request, l *letter, answered bool) error {
-	if err := ctx.Err(); err != nil {
+func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pending, answered bool) (err error) {
+	switch {
+	case ctx.Err() != nil:
 		return gaveUp(ctx)
+	case expired(until):
+		return tooLate()
 	}
 	if r.ID == "" {
 		r.ID = c.own + "-" + strconv.FormatUint(c.next.Add(1), 36)
 	}
-	env := redisio.Envelope{}
+	p.request = *r
 	if answered {
-		env.ReplyTo = c.mailbox.key
-		if d, has := ctx.Deadline(); has {
-			env.Deadline = d
-		}
+		p.envelope.ReplyTo, p.envelope.Deadline = c.mailbox.key, until
 	}
-	request := *r
-	encode := func(again bool) (redisio.Fields, error) {
-		e := env
-		e.MaybeDuplicate = again
-		fields, _, err := c.speech.request.Encode(nil, nil, &e, request)
-		return fields, err
-	}
-	var err error
-	l.out.Fields, err = encode(false)
-	first := l.out.Fields
-	l.again = func() redisio.Fields {
-		if f, err := encode(true); err == nil {
-			return f
-		}
-		return first
-	}
+	p.again, p.format = p, c.speech.request
+	p.out.Fields, err = p.encode(p.space[:0])
 	return err
+}
+
+func (p *pending) encode(fields redisio.Fields) (redisio.Fields, error) {
+	e, r := p.envelope, &p.request
+	buf := make([]byte, 0, len(r.Body)+len(r.Type)+len(r.ID)+len(r.Key)+len(r.ContentType)+len(e.ReplyTo)+64)
+	fields, _, err := p.format.Encode(fields, buf, &e, *r)
+	return fields, err
+}
+
+// rewrite says in the request that there may be another one.
+func (p *pending) rewrite() redisio.Fields {
+	p.envelope.MaybeDuplicate = true
+	if fields, err := p.encode(nil); err == nil {
+		return fields
+	}
+	return p.out.Fields
 }
 
 // forget ends a call.
@@ -303,24 +337,29 @@ func (c *Client) cancel(id string) {
 
 // receive hands out replies that have come. It runs in the client's graph.
 func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) error {
+	calls := c.calls[:0]
+	c.mu.Lock()
 	for i := range chunk {
-		m := &chunk[i]
-		meta := m.Meta()
-		c.mailbox.seen(meta.ID)
-		c.mu.Lock()
-		p := c.waiting[meta.MessageID]
+		id := chunk[i].Meta().MessageID
+		p := c.waiting[id]
 		if p != nil && p.parts == nil {
-			delete(c.waiting, meta.MessageID) // what comes after it is a copy
+			delete(c.waiting, id) // what comes after it is a copy
 		}
-		c.mu.Unlock()
+		calls = append(calls, p)
+	}
+	c.mu.Unlock()
+	for i, p := range calls {
 		switch {
 		case p == nil: // of a call that has ended, or a copy
 		case p.parts == nil:
-			reply := m.Value
-			p.ev <- event{reply: &reply}
+			p.reply = chunk[i].Value
+			p.ev <- event{what: replied}
 		default:
-			p.parts.put(m.Value)
+			p.parts.put(chunk[i].Value)
 		}
 	}
+	c.mailbox.seen(chunk[len(chunk)-1].ID())
+	clear(calls)
+	c.calls = calls
 	return nil
 }

@@ -12,12 +12,17 @@ import (
 )
 
 // start connects, unless that is done. Of many first calls one does it, and the others wait.
-func (c *Client) start(ctx context.Context) error {
+func (c *Client) start(ctx context.Context, until time.Time) error {
 	if c.err != nil {
 		return c.err
 	}
 	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
 		return nil
+	}
+	if !until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
 	}
 	c.starting.Lock()
 	defer c.starting.Unlock()
@@ -66,7 +71,7 @@ func (c *Client) graph() *flow.Graph {
 	replies := source.Tail(c.rdb, source.TailConfig[Response]{Key: c.mailbox.key, Start: c.mailbox.start(), Format: c.speech.reply,
 		Wait: forever}, flow.Name("replies"), flow.Inline())
 	parts := []flow.Part{
-		flow.To(replies, flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) }, flow.ChunkSize(1))),
+		flow.To(replies, flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) })),
 		flow.Log(c.cfg.Log)}
 	if c.speech.shared == "" {
 		upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
@@ -133,6 +138,6 @@ func (c *Client) abandon() {
 			p.parts.fail(ErrClosed)
 			continue
 		}
-		p.ev <- event{wrote: true, err: ErrClosed}
+		p.ev <- event{what: wrote, err: ErrClosed}
 	}
 }

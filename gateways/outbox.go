@@ -44,22 +44,31 @@ type outbox struct {
 // letter is one entry on its way.
 type letter struct {
 	out    redisio.Outgoing
-	again  func() redisio.Fields // as out.Fields, for one that may have been written before; nil: the same
-	notify bool                  // of the good end too
-	ev     chan event            // has room for all that may come
-	gone   bool                  // nobody waits any more; guarded by outbox.mu
+	again  rewriter   // for one that may have been written before; nil: the same fields
+	notify bool       // of the good end too
+	ev     chan event // has room for all that may come
+	gone   bool       // nobody waits any more; guarded by outbox.mu
 }
+
+// rewriter makes the fields of an entry that may have been written before.
+type rewriter interface{ rewrite() redisio.Fields }
 
 // events is how many may come: the lead, how the writing went, and the reply, each once at a time.
 const events = 3
 
 // event is what somebody who waits is told: to lead, how the writing went, or the reply.
 type event struct {
-	lead  bool
-	wrote bool
-	err   error // with wrote
-	reply *Response
+	what what
+	err  error // with wrote
 }
+
+type what uint8
+
+const (
+	leads what = iota + 1
+	wrote
+	replied
+)
 
 // hold connects, unless others hold it already; release is to be called as often, and disconnects with the last.
 func (o *outbox) hold(ctx context.Context) error {
@@ -89,29 +98,29 @@ func (o *outbox) release(ctx context.Context) error {
 }
 
 // post puts a letter in. If there is nobody to write it the caller does, before post returns.
-func (o *outbox) post(ctx context.Context, l *letter) {
+func (o *outbox) post(ctx context.Context, until time.Time, l *letter) {
 	o.mu.Lock()
 	o.queue = append(o.queue, l)
 	lead := !o.leading
 	o.leading = true
 	o.mu.Unlock()
 	if lead {
-		o.lead(ctx)
+		o.lead(ctx, until)
 	}
 }
 
 // write posts a letter and waits until it is written.
-func (o *outbox) write(ctx context.Context, l *letter) error {
+func (o *outbox) write(ctx context.Context, until time.Time, l *letter) error {
 	l.notify, l.ev = true, make(chan event, events)
 	defer o.leave(l)
-	o.post(ctx, l)
+	o.post(ctx, until, l)
 	for {
 		select {
 		case e := <-l.ev:
-			if e.wrote {
+			if e.what == wrote {
 				return e.err
 			}
-			o.lead(ctx)
+			o.lead(ctx, until)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -125,7 +134,7 @@ func (o *outbox) leave(l *letter) {
 	led := false
 	for len(l.ev) > 0 {
 		e := <-l.ev
-		led = led || e.lead
+		led = led || e.what == leads
 	}
 	o.mu.Unlock()
 	if led {
@@ -139,7 +148,7 @@ func (o *outbox) pass() {
 	defer o.mu.Unlock()
 	for _, l := range o.queue {
 		if !l.gone {
-			l.ev <- event{lead: true}
+			l.ev <- event{what: leads}
 			return
 		}
 	}
@@ -147,21 +156,21 @@ func (o *outbox) pass() {
 	o.queue, o.leading = o.queue[:0], false
 }
 
-// lead writes what has come, and passes the lead on.
-func (o *outbox) lead(ctx context.Context) {
+// lead writes what has come, and passes the lead on. The leader has until the time, or as long as its context runs; what is not
+// written by then is for the next.
+func (o *outbox) lead(ctx context.Context, until time.Time) {
 	o.mu.Lock()
 	batch := o.queue
 	o.queue, o.spare = o.spare[:0], nil
 	o.mu.Unlock()
-	o.deliver(ctx, o.waiting(batch))
+	o.deliver(ctx, until, o.waiting(batch))
 	clear(batch)
 	o.spare = batch
 	o.pass()
 }
 
-// deliver writes a batch, and again what did not get through, until the context of the leader ends: then what is left is for
-// the next.
-func (o *outbox) deliver(ctx context.Context, batch []*letter) {
+// deliver writes a batch, and again what did not get through.
+func (o *outbox) deliver(ctx context.Context, until time.Time, batch []*letter) {
 	wait := newBackoff()
 	for len(batch) > 0 {
 		o.out = o.out[:0]
@@ -180,18 +189,18 @@ func (o *outbox) deliver(ctx context.Context, batch []*letter) {
 			switch {
 			case err == nil:
 				if l.notify {
-					l.ev <- event{wrote: true}
+					l.ev <- event{what: wrote}
 				}
 				continue
 			case final(err):
-				l.ev <- event{wrote: true, err: err}
+				l.ev <- event{what: wrote, err: err}
 				continue
 			case errors.Is(err, redisio.ErrUnknownOutcome) && l.again != nil:
-				l.out.Fields, l.again = l.again(), nil
+				l.out.Fields, l.again = l.again.rewrite(), nil
 			}
 			rest = append(rest, l)
 		}
-		if batch = rest; len(batch) == 0 || !pause(ctx, wait.NextBackOff()) {
+		if batch = rest; len(batch) == 0 || !pauseUntil(ctx, until, wait.NextBackOff()) {
 			break
 		}
 		batch = o.waiting(batch)
@@ -238,6 +247,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// pauseUntil is pause, and ends at until.
+func pauseUntil(ctx context.Context, until time.Time, d time.Duration) bool {
+	if !until.IsZero() {
+		d = min(d, time.Until(until))
+	}
+	return pause(ctx, d) && !expired(until)
 }
 
 // final reports an error that trying again would not change.

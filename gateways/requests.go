@@ -3,7 +3,6 @@ package gateways
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,8 +28,19 @@ func Requests[T any](rdb redis.UniversalClient, topic string, cfg source.StreamC
 		cfg.Group = defaultGroup
 	}
 	in := source.Stream(rdb, cfg, append(wrong, opts...)...)
-	return due(in, []keys{keysOf(topic)}, new(atomic.Uint64))
+	from := []keys{keysOf(topic)}
+	return flow.Step(in, "due", func() flow.StepFunc[T, T] {
+		return func(_ context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
+			meta := m.Meta()
+			if expired(meta.Deadline) {
+				return m, false, nil
+			}
+			return m, true, checkAddress(meta.ReplyTo, from)
+		}
+	}, flow.OnFault(flow.DeadLetter))
 }
+
+func expired(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
 // ReplyAddressError is a request whose answer is to go where the service may not write.
 type ReplyAddressError struct{ Address string }
@@ -39,20 +49,7 @@ func (e *ReplyAddressError) Error() string {
 	return fmt.Sprintf("gateways: the reply address %.80q is none of this topic's clients: name their topic in ReplyTopics, if it is right", e.Address)
 }
 
-// due lets those requests through that somebody waits for, where answers may go.
-func due[T any](in flow.Source[T], from []keys, skipped *atomic.Uint64) flow.Source[T] {
-	return flow.Step(in, "due", func() flow.StepFunc[T, T] {
-		return func(_ context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
-			meta := m.Meta()
-			if !meta.Deadline.IsZero() && !time.Now().Before(meta.Deadline) {
-				skipped.Add(1)
-				return m, false, nil
-			}
-			return m, true, checkAddress(meta.ReplyTo, from)
-		}
-	}, flow.OnFault(flow.DeadLetter))
-}
-
+// checkAddress rejects requests whose answer is to go where the service may not write.
 func checkAddress(address string, from []keys) error {
 	if address == "" {
 		return nil

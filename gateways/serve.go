@@ -15,37 +15,38 @@ import (
 // errCancelled is the cause when the caller has gone.
 var errCancelled = errors.New("gateways: the caller does not wait any more")
 
-// handling is a request that is being handled.
-type handling struct {
-	cancel  context.CancelCauseFunc
-	credits credits
-}
-
 // serve handles one request. It runs in many goroutines at once.
 func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
 	meta, r := m.Meta(), &m.Value
+	if expired(meta.Deadline) {
+		s.stats.expired.Add(1)
+		return flow.Message[Response]{}, false, nil
+	}
+	if err := checkAddress(meta.ReplyTo, s.allowed); err != nil {
+		return flow.Message[Response]{}, false, err
+	}
 	wanted := meta.ReplyTo != ""
 	if wanted && (meta.MaybeDuplicate || meta.Attempt > 1) {
 		if answer, known := s.answered(r.ID); known {
 			return s.emit(m, answer)
 		}
 	}
-	h := &handling{credits: newCredits(r.window)}
-	ctx, h.cancel = context.WithCancelCause(ctx)
-	defer h.cancel(nil)
-	if wanted {
-		if !s.begin(r.ID, h) {
-			return flow.Message[Response]{}, false, nil // a copy, or nobody waits
-		}
-		defer s.end(r.ID)
+	h := newHandling(ctx, s.deadline(meta.Deadline, r.window > 0))
+	if r.window > 0 {
+		h.credits = newCredits(r.window)
 	}
-	bounded, cancel := s.deadline(ctx, meta.Deadline, r.window > 0)
-	defer cancel()
-	answer, err := s.answer(bounded, r, meta, h)
+	if wanted && !s.begin(r.ID, h) {
+		return flow.Message[Response]{}, false, nil // a copy, or nobody waits
+	}
+	answer, err := s.answer(r, meta, h)
+	if wanted {
+		s.end(r.ID)
+	}
+	why := h.end()
 	switch v, is := flow.Verdict(err); {
 	case err == nil || is && v.Do == flow.ActDrop:
 		s.stats.answered.Add(1)
-	case context.Cause(ctx) == errCancelled:
+	case errors.Is(why, errCancelled):
 		s.stats.cancelled.Add(1)
 		return flow.Message[Response]{}, false, nil
 	case ctx.Err() != nil, // the graph stops, or has lost the entry: somebody else will answer
@@ -78,7 +79,7 @@ func (s *Service) failed(ctx context.Context, r *Request, err error) Response {
 }
 
 // answer has the handler do its work.
-func (s *Service) answer(ctx context.Context, r *Request, meta flow.Meta, h *handling) (answer Response, err error) {
+func (s *Service) answer(r *Request, meta flow.Meta, h *handling) (answer Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &flow.PanicError{Value: p, Stack: debug.Stack()}
@@ -95,7 +96,7 @@ func (s *Service) answer(ctx context.Context, r *Request, meta flow.Meta, h *han
 	for i := len(s.wrap) - 1; i >= 0; i-- {
 		do = s.wrap[i](do)
 	}
-	answer, err = do(ctx, r)
+	answer, err = do(h, r)
 	if answer.kind == "" {
 		answer.kind = kindReply
 	}
@@ -106,18 +107,15 @@ func (s *Service) emit(m flow.Message[Request], answer Response) (flow.Message[R
 	return flow.Derive(m, answer), true, nil
 }
 
-// deadline bounds a handler by the caller's patience and the service's.
-func (s *Service) deadline(ctx context.Context, caller time.Time, streamed bool) (context.Context, context.CancelFunc) {
+// deadline bounds a handler by the caller's patience and the service's; zero is no bound.
+func (s *Service) deadline(caller time.Time, streamed bool) time.Time {
 	until := caller
 	if s.cfg.Timeout > 0 && !streamed {
 		if own := time.Now().Add(s.cfg.Timeout); until.IsZero() || own.Before(until) {
 			until = own
 		}
 	}
-	if until.IsZero() {
-		return ctx, func() {}
-	}
-	return context.WithDeadline(ctx, until)
+	return until
 }
 
 // begin notes that a request is being handled. It reports false for one that is already, or whose caller has gone.
@@ -153,7 +151,7 @@ func (s *Service) heed(_ context.Context, n note) error {
 	case h == nil: // another process has it, or it is done
 	case n.kind == kindCancel:
 		h.cancel(errCancelled)
-	case n.kind == kindMore:
+	case n.kind == kindMore && h.credits != nil:
 		h.credits.add(n.more)
 	}
 	return nil

@@ -210,7 +210,7 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	for _, err := range s.errs {
 		named = append(named, flow.InvalidError(err))
 	}
-	requests := due(source.Stream(s.rdb, in, named...), s.allowed, &s.stats.expired)
+	requests := source.Stream(s.rdb, in, named...)
 	served := flow.Step(requests, "serve", func() flow.StepFunc[Request, Response] { return s.serve }, s.cfg.Concurrency...)
 	parts := []flow.Part{flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait), flow.Name("replies")), flow.Log(s.cfg.Log)}
 	if s.topic.control != "" {

@@ -23,7 +23,7 @@ type credits struct {
 	news chan struct{} // holds a token when there are more
 }
 
-func newCredits(n int) credits { return credits{left: n, news: make(chan struct{}, 1)} }
+func newCredits(n int) *credits { return &credits{left: n, news: make(chan struct{}, 1)} }
 
 func (c *credits) add(n int) {
 	c.mu.Lock()
@@ -76,9 +76,10 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 			defer cancel()
 			_ = s.parts.release(clean) // what was written was answered, part by part
 		}()
+		until, _ := ctx.Deadline()
 		run, seq := rand.Text()[:12], 0
 		send := func(part Response) error {
-			if err := s.credit(ctx, meta.ReplyTo, &state.credits); err != nil {
+			if err := s.credit(ctx, meta.ReplyTo, state.credits); err != nil {
 				return err
 			}
 			part.kind, part.run, part.seq = kindPart, run, seq+1
@@ -86,7 +87,7 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 			if err != nil {
 				return err
 			}
-			err = s.parts.write(ctx, &letter{out: redisio.Outgoing{Key: meta.ReplyTo, Fields: fields}})
+			err = s.parts.write(ctx, until, &letter{out: redisio.Outgoing{Key: meta.ReplyTo, Fields: fields}})
 			if errors.Is(err, redisio.ErrNoStream) {
 				state.cancel(errCancelled)
 				return errCancelled

@@ -3,6 +3,7 @@ package gateways
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -32,7 +33,8 @@ type Request struct {
 	// Attempt is which delivery this is, counted from 1.
 	Attempt int
 
-	window int // of a streamed reply; 0 for a single one
+	window  int           // of a streamed reply; 0 for a single one
+	timeout time.Duration // of the call, beside its context's deadline; 0: none
 }
 
 // Response is what a handler answers with, and what Client.Do returns.

@@ -1,0 +1,109 @@
+package gateways
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// handling is a request that is being handled, and the context that its handler gets.
+//
+// Idea: most handlers are over before anybody asks whether their context is done. So the channels and timers for that are made
+// when somebody does: by Done, as it is called by all that wait, or by whoever cancels.
+type handling struct {
+	parent  context.Context // of the stage
+	until   time.Time       // zero: as long as it takes
+	credits *credits        // of a streamed reply; else nil
+
+	mu   sync.Mutex
+	real context.Context // nil until it is needed
+	stop [2]func()       // beside real
+	why  error           // what it was cancelled with; nil if it was not
+	over bool            // the handler has returned
+}
+
+// newHandling begins a handling that ends with its parent, and at until unless that is zero.
+func newHandling(parent context.Context, until time.Time) *handling {
+	return &handling{parent: parent, until: until}
+}
+
+func (h *handling) Deadline() (time.Time, bool) {
+	until, has := h.parent.Deadline()
+	if has && (h.until.IsZero() || until.Before(h.until)) {
+		return until, true
+	}
+	return h.until, !h.until.IsZero()
+}
+
+func (h *handling) Done() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.make().Done()
+}
+
+func (h *handling) Err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.real != nil:
+		return h.real.Err()
+	case h.over:
+		return context.Canceled
+	case expired(h.until):
+		return context.DeadlineExceeded
+	}
+	return h.parent.Err()
+}
+
+func (h *handling) Value(key any) any {
+	h.mu.Lock()
+	ctx := h.real
+	h.mu.Unlock()
+	if ctx == nil {
+		ctx = h.parent
+	}
+	return ctx.Value(key)
+}
+
+// make makes the context that there would have been from the beginning. h.mu is held.
+func (h *handling) make() context.Context {
+	if h.real != nil {
+		return h.real
+	}
+	ctx, cancel := context.WithCancelCause(h.parent)
+	h.real, h.stop = ctx, [2]func(){func() { cancel(h.why) }, func() {}}
+	if !h.until.IsZero() {
+		h.real, h.stop[1] = context.WithDeadline(ctx, h.until)
+	}
+	if h.over {
+		h.halt()
+	}
+	return h.real
+}
+
+func (h *handling) halt() {
+	h.stop[0]()
+	h.stop[1]()
+}
+
+// cancel ends the context with a cause.
+func (h *handling) cancel(cause error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.why == nil && !h.over {
+		h.why = cause
+		h.make()
+		h.halt()
+	}
+}
+
+// end ends the context once the handler has returned. It reports what it was cancelled with before; nil if it was not.
+func (h *handling) end() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	if h.real != nil {
+		h.halt()
+	}
+	return h.why
+}
