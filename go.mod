@@ -7,17 +7,21 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // waits between tries
 	github.com/cespare/xxhash/v2 v2.3.0 // the hash that Partition promises
 	github.com/coder/websocket v1.8.15 // gateways/ws: the protocol
+	github.com/go-json-experiment/json v1.27.2 // strict JSON at the edge: names twice, broken UTF-8; Go 1.27 has it in its library
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // which requests a service has answered
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // the bridge to its connectors
 	github.com/robfig/cron/v3 v3.0.1 // what a Spec of source.Cron says; parsing only
 	github.com/rs/zerolog v1.35.1 // logs
+	golang.org/x/net v0.62.0 // netutil: how many connections a server takes
 	golang.org/x/time v0.14.0 // Throttle
 )
 
 // In tests, examples and first runs only.
 require (
 	github.com/alicebob/miniredis/v2 v2.40.0 // the in-process server of redisio/embedded
+	github.com/chromedp/cdproto v0.159.0 // with chromedp
+	github.com/chromedp/chromedp v0.23.0 // pages of the examples in a real browser
 	github.com/google/go-cmp v0.7.0
 	go.uber.org/goleak v1.3.0
 )
@@ -27,5 +31,5 @@ require (
 	github.com/mattn/go-isatty v0.0.20 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
-	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )

@@ -11,6 +11,14 @@
 // acknowledgements, drains, leases and dead letters holds. Start it in as many processes as it takes: they share the
 // requests of their topic. Graphs of other shapes answer requests by [Requests] and [Reply], with any operators between.
 //
+// # HTTP
+//
+//	mux.Handle("GET /orders/{id}", gateways.Route[GetOrder](client, "getOrder"))
+//	err := gateways.Serve(ctx, listener, mux, gateways.ServerConfig{})
+//
+// [HTTP] and [Route] are routes of any mux to a service; see [HTTPError] for what callers are told of failures. [Serve] is a server
+// with bounds, and with an end.
+//
 // # On the wire
 //
 // Requests are native entries (see redisio.Native) of the stream named like the topic, with type, id, reply, deadline and headers.

@@ -8,13 +8,14 @@ import (
 )
 
 // Handle registers a function for a type of request. Values travel as JSON, strings and bytes as they are. An error is answered with
-// the *RemoteError that it wraps, or else with CodeInternal; flow.RetryAfter has the request delivered again, later.
+// the *RemoteError that it wraps, or else with CodeInternal; flow.RetryAfter has the request delivered again, later. An R that is an
+// Answer has a status and headers for HTTP.
 func Handle[Q, R any](s *Service, typ string, f func(context.Context, Q) (R, error)) {
 	if f == nil {
 		s.register(typ, handler{})
 		return
 	}
-	request, answer := redisio.DefaultCodec[Q](), redisio.DefaultCodec[R]()
+	request, answer := redisio.DefaultCodec[Q](), answerOf[R]()
 	s.HandleFunc(typ, func(ctx context.Context, r *Request) (Response, error) {
 		q, err := value(request, r)
 		if err != nil {
@@ -24,7 +25,7 @@ func Handle[Q, R any](s *Service, typ string, f func(context.Context, Q) (R, err
 		if err != nil {
 			return Response{}, err
 		}
-		return encoded(answer, v)
+		return answer(v)
 	})
 }
 

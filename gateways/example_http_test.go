@@ -1,0 +1,171 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+)
+
+// The code of the README's part on HTTP is in this file, word for word: a test compares them.
+
+type (
+	// GetBook is a request: the id comes from the path, the language from the query.
+	GetBook struct {
+		ID       string `json:"id" path:"id"`
+		Language string `json:"language" query:"lang" default:"en"`
+	}
+	// Book is what there is to get.
+	Book struct {
+		ID    string `json:"id"`
+		Title string `json:"title"`
+	}
+)
+
+// A service, and a route to it.
+func Example_http() {
+	server, err := embedded.Start() // or your own Redis
+	if err != nil {
+		panic(err)
+	}
+	defer server.Close()
+	rdb := server.Client()
+	defer rdb.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+
+	svc := gateways.NewService(rdb, "books", gateways.ServiceConfig{})
+	gateways.Handle(svc, "getBook", func(ctx context.Context, q GetBook) (Book, error) {
+		if q.ID != "42" {
+			return Book{}, gateways.Errorf(gateways.CodeNotFound, "there is no book %s", q.ID)
+		}
+		return Book{ID: q.ID, Title: "The Sirens of Titan"}, nil
+	})
+
+	client := gateways.NewClient(rdb, "books", gateways.ClientConfig{})
+	mux := http.NewServeMux()
+	mux.Handle("GET /books/{id}", gateways.Route[GetBook](client, "getBook", gateways.Timeout(2*time.Second)))
+
+	defer client.Close(ctx)
+	run, err := svc.Graph().Start(ctx)
+	if err != nil {
+		panic(err)
+	}
+	defer run.Drain(ctx)
+	for _, path := range []string{"/books/42", "/books/43"} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 {"id":"42","title":"The Sirens of Titan"}
+	// 404 {"error":{"code":"not_found","message":"there is no book 43"}}
+}
+
+func ExampleHTTP() {
+	rdb := redis.NewClient(&redis.Options{})
+	defer rdb.Close()
+	client := gateways.NewClient(rdb, "my-stream-topic", gateways.ClientConfig{})
+	mux := http.NewServeMux()
+	mux.Handle("GET /", gateways.HTTP(client, "helloWorldEvent"))
+	mux.Handle("POST /notes", gateways.HTTP(client, "note", gateways.FireAndForget(), gateways.MaxBody(64<<10)))
+	mux.Handle("PUT /files/{name}", gateways.HTTP(client, "putFile", gateways.Accept("application/octet-stream"), gateways.ForwardHeaders("If-Match")))
+}
+
+func ExampleRoute() {
+	rdb := redis.NewClient(&redis.Options{})
+	defer rdb.Close()
+	client := gateways.NewClient(rdb, "books", gateways.ClientConfig{})
+	route := gateways.Route[struct {
+		Shelf string `json:"shelf" path:"shelf"`
+		Limit int    `json:"limit" query:"limit" default:"20"`
+	}](client, "listBooks")
+	fmt.Println(route.Validate())
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /shelves/{shelf}/books", route)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/shelves/7/books?limit=many", nil))
+	fmt.Println(w.Code, w.Body)
+	// Output:
+	// <nil>
+	// 400 {"error":{"code":"invalid_request","message":"the query's \"limit\" must be a whole number of 64 bits","field":"limit"}}
+}
+
+func ExampleAuthenticate() {
+	rdb := redis.NewClient(&redis.Options{})
+	defer rdb.Close()
+	client := gateways.NewClient(rdb, "books", gateways.ClientConfig{})
+	route := gateways.HTTP(client, "listBooks", gateways.Authenticate(func(r *http.Request) (string, error) {
+		user, password, given := r.BasicAuth()
+		if !given || password != "secret of "+user {
+			return "", errors.New("wrong user or password")
+		}
+		return user, nil // the handler has it as the header gateways.HeaderIdentity
+	}))
+	w := httptest.NewRecorder()
+	route.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	fmt.Println(w.Code, w.Body)
+	// Output: 401 {"error":{"code":"unauthorized","message":"who you are is not known"}}
+}
+
+// A server that ends cleanly with Ctrl-C.
+func ExampleServe() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	l, err := gateways.Listen("localhost:0") // localhost:3000
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", gateways.Healthy())
+	go func() { // somebody asks, and then presses Ctrl-C
+		defer stop()
+		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		r, err := c.Get("http://" + l.Addr().String() + "/healthz")
+		if err != nil {
+			panic(err)
+		}
+		defer r.Body.Close()
+		b, _ := io.ReadAll(r.Body)
+		fmt.Println(r.StatusCode, strings.TrimSpace(string(b)))
+	}()
+	fmt.Println(gateways.Serve(ctx, l, mux, gateways.ServerConfig{}))
+	// Output:
+	// 200 ok
+	// <nil>
+}
+
+func ExampleListen() {
+	l, err := gateways.Listen("localhost:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	_, err = gateways.Listen(l.Addr().String())
+	var busy *gateways.ListenError
+	fmt.Println(errors.As(err, &busy))
+	// Output: true
+}
+
+func ExampleReady() {
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", gateways.Healthy())
+	mux.Handle("GET /readyz", gateways.Ready(func() error { return flow.ErrNotReady }))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+	// Output: 503 flow: not ready
+}

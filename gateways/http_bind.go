@@ -1,0 +1,340 @@
+package gateways
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// binder is how the fields of a struct come out of a request of HTTP.
+type binder struct{ fields []boundField }
+
+// boundField is a field that the body can't set.
+type boundField struct {
+	index    []int
+	from     string // path, query, header or identity
+	name     string // there
+	required bool
+	fallback []string // from the tag default
+	many     bool     // a slice
+	set      func(reflect.Value, string) error
+}
+
+// paths are the values that the path must have.
+func (b *binder) paths() (names []string) {
+	for _, f := range b.fields {
+		if f.from == "path" {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// binderOf looks at a struct once. It reports all that is wrong with its tags.
+func binderOf[Q any]() (*binder, error) {
+	b := &binder{}
+	t := reflect.TypeFor[Q]()
+	if t.Kind() != reflect.Struct {
+		return b, &redisio.ConfigError{Type: "Route", Field: "Q", Problem: "is " + t.String() + ", no struct",
+			Fix: "wrap it in a struct, or use HTTP"}
+	}
+	var errs []error
+	for _, sf := range reflect.VisibleFields(t) {
+		f, tagged, err := fieldOf(t, sf)
+		if err != nil {
+			errs = append(errs, err)
+		} else if tagged {
+			b.fields = append(b.fields, f)
+		}
+	}
+	return b, errors.Join(errs...)
+}
+
+var sources = []string{"path", "query", "header", "identity"}
+
+func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool, err error) {
+	bad := func(problem, fix string) error {
+		return &redisio.ConfigError{Type: "Route", Field: t.String() + "." + sf.Name, Problem: problem, Fix: fix}
+	}
+	for _, from := range sources {
+		tag, has := sf.Tag.Lookup(from)
+		if !has {
+			continue
+		}
+		if tagged {
+			return f, true, bad("has the tags "+f.from+" and "+from, "choose one")
+		}
+		name, opts, _ := strings.Cut(tag, ",")
+		f = boundField{index: sf.Index, from: from, name: name, required: opts == "required"}
+		tagged = true
+		switch {
+		case from == "identity":
+			f.name = "identity"
+		case name == "":
+			return f, true, bad("has an empty tag "+from, "name what it comes from, as "+from+`:"limit"`)
+		case opts != "" && opts != "required":
+			return f, true, bad("has the unknown option "+quoted(opts), `there is one, "required"`)
+		case from == "header":
+			f.name = http.CanonicalHeaderKey(name)
+		}
+	}
+	if !tagged {
+		return f, false, nil
+	}
+	inner := sf.Type
+	if inner.Kind() == reflect.Slice && (f.from == "query" || f.from == "header") {
+		f.many, inner = true, inner.Elem()
+	}
+	f.set = setter(inner)
+	name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
+	switch {
+	case !sf.IsExported():
+		return f, true, bad("is not exported", "begin its name with a capital letter")
+	case name == "-":
+		return f, true, bad(`has the tag json:"-"`, "give it a name there: the service gets it as JSON")
+	case f.set == nil:
+		return f, true, bad("is "+sf.Type.String(), "use a string, a number, a bool or a type with UnmarshalText")
+	case throughPointer(t, sf.Index):
+		return f, true, bad("is in an embedded pointer", "embed the struct itself")
+	}
+	if text, has := sf.Tag.Lookup("default"); has {
+		f.fallback = []string{text}
+		if err := f.put(reflect.New(t).Elem(), f.fallback); err != nil {
+			return f, true, bad("has the default "+quoted(text)+", which it can't be", "write one that fits its type")
+		}
+	}
+	return f, true, nil
+}
+
+func throughPointer(t reflect.Type, index []int) bool {
+	for _, i := range index[:len(index)-1] {
+		if t = t.Field(i).Type; t.Kind() == reflect.Pointer {
+			return true
+		}
+	}
+	return false
+}
+
+// validator is what Q may be.
+type validator interface{ Validate() error }
+
+// bind makes a Q of a request of HTTP.
+func bind[Q any](b *binder, in *incoming) (q Q, err error) {
+	if in.media != "" {
+		if !in.isJSON() {
+			return q, refusal{Status: http.StatusUnsupportedMediaType, Code: CodeUnsupported, Message: "send the body as " + jsonType}
+		}
+		if err := json.Unmarshal(in.body, &q); err != nil {
+			return q, wrongType(err)
+		}
+	}
+	if err := in.checkPath(); err != nil {
+		return q, err
+	}
+	query, err := in.query()
+	if err != nil {
+		return q, err
+	}
+	v := reflect.ValueOf(&q).Elem()
+	for i := range b.fields {
+		f := &b.fields[i]
+		target := v.FieldByIndex(f.index)
+		target.SetZero() // whatever the body says
+		text := f.look(in, query)
+		switch {
+		case len(text) == 0 && f.required:
+			return q, fieldf(f.name, "%s is missing", f)
+		case len(text) == 0:
+			text = f.fallback
+		case len(text) > 1 && !f.many:
+			return q, fieldf(f.name, "%s comes more than once", f)
+		}
+		if err := f.put(v, text); err != nil {
+			return q, fieldf(f.name, "%s must be %s", f, err)
+		}
+	}
+	if check, can := any(&q).(validator); can {
+		err = invalid(check.Validate())
+	}
+	return q, err
+}
+
+// invalid is what the caller is told when Validate fails.
+func invalid(err error) error {
+	var field *FieldError
+	var said *RemoteError
+	if err == nil || errors.As(err, &field) || errors.As(err, &said) {
+		return err
+	}
+	return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: err.Error()}
+}
+
+// wrongType names the field of a body that has the wrong type.
+func wrongType(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		return fieldf(wrong.Field, "%s must be %s, not %s", quoted(wrong.Field), kindName(wrong.Type), wrong.Value)
+	}
+	if errors.As(err, &wrong) {
+		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body must be a JSON object"}
+	}
+	return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body has a value that can't be read: " + cut(err.Error())}
+}
+
+func cut(s string) string { return s[:min(len(s), 200)] }
+
+func (f *boundField) String() string {
+	switch f.from {
+	case "path":
+		return quoted(f.name) + " in the path"
+	case "query":
+		return "the query's " + quoted(f.name)
+	case "header":
+		return "the header " + f.name
+	}
+	return "the caller's identity"
+}
+
+// look finds the texts of a field.
+func (f *boundField) look(in *incoming, query url.Values) []string {
+	switch f.from {
+	case "path":
+		return []string{in.http.PathValue(f.name)}
+	case "query":
+		return query[f.name]
+	case "header":
+		return in.http.Header[f.name]
+	}
+	if in.identity == "" {
+		return nil
+	}
+	return []string{in.identity}
+}
+
+// put converts texts into the field of a struct. Its errors say what is wanted.
+func (f *boundField) put(v reflect.Value, text []string) error {
+	target := v.FieldByIndex(f.index)
+	if len(text) == 0 {
+		return nil
+	}
+	if !f.many {
+		return f.set(target, text[0])
+	}
+	all := reflect.MakeSlice(target.Type(), len(text), len(text))
+	for i, s := range text {
+		if err := f.set(all.Index(i), s); err != nil {
+			return err
+		}
+	}
+	target.Set(all)
+	return nil
+}
+
+var (
+	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
+	durationType = reflect.TypeFor[time.Duration]()
+)
+
+// setter converts a text into a type; nil if there is no way.
+func setter(t reflect.Type) func(reflect.Value, string) error {
+	if t.Kind() == reflect.Pointer {
+		inner := setter(t.Elem())
+		if inner == nil {
+			return nil
+		}
+		return func(v reflect.Value, s string) error {
+			v.Set(reflect.New(t.Elem()))
+			return inner(v.Elem(), s)
+		}
+	}
+	wants := func(ok bool) error {
+		if ok {
+			return nil
+		}
+		return errors.New(kindName(t))
+	}
+	switch {
+	case reflect.PointerTo(t).Implements(textType):
+		return func(v reflect.Value, s string) error {
+			return wants(v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)) == nil)
+		}
+	case t == durationType:
+		return func(v reflect.Value, s string) error {
+			d, err := time.ParseDuration(s)
+			v.SetInt(int64(d))
+			return wants(err == nil)
+		}
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return func(v reflect.Value, s string) error {
+			if err := checkText("", s); err != nil {
+				return errors.New("text in UTF-8")
+			}
+			v.SetString(s)
+			return nil
+		}
+	case reflect.Bool:
+		return func(v reflect.Value, s string) error {
+			b, err := strconv.ParseBool(s)
+			v.SetBool(b)
+			return wants(err == nil)
+		}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return func(v reflect.Value, s string) error {
+			n, err := strconv.ParseInt(s, 10, t.Bits())
+			v.SetInt(n)
+			return wants(err == nil)
+		}
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return func(v reflect.Value, s string) error {
+			n, err := strconv.ParseUint(s, 10, t.Bits())
+			v.SetUint(n)
+			return wants(err == nil)
+		}
+	case reflect.Float32, reflect.Float64:
+		return func(v reflect.Value, s string) error {
+			n, err := strconv.ParseFloat(s, t.Bits())
+			finite := n-n == 0 // JSON has no infinities and no NaN
+			v.SetFloat(n)
+			return wants(err == nil && finite)
+		}
+	}
+	return nil
+}
+
+// kindName is a type in words that callers know.
+func kindName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return "a time as 2026-01-31T15:04:05Z"
+	case t == durationType:
+		return "a duration as 1m30s"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return fmt.Sprintf("a whole number of %d bits", t.Bits())
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return fmt.Sprintf("a whole number of %d bits, not negative", t.Bits())
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return "something else"
+}

@@ -1,0 +1,230 @@
+package gateways
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// connection is what a server knows of one.
+type connection struct {
+	conn    net.Conn
+	cancel  context.CancelCauseFunc
+	fresh   bool // no request has come
+	streams bool // what it carries goes on until somebody ends it
+}
+
+type connectionKey struct{}
+
+// connected gives a connection a context of its own. With HTTP/2 its requests share it.
+func (s *server) connected(ctx context.Context, c net.Conn) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	state := &connection{conn: c, cancel: cancel, fresh: true}
+	s.mu.Lock()
+	s.conns[c] = state
+	s.mu.Unlock()
+	return context.WithValue(ctx, connectionKey{}, state)
+}
+
+func (s *server) changed(c net.Conn, to http.ConnState) {
+	s.mu.Lock()
+	state := s.conns[c]
+	switch {
+	case state == nil: // a handler took it over, and has ended
+	case to == http.StateActive:
+		state.fresh = false
+	case to == http.StateIdle:
+		state.streams = false
+	case to == http.StateClosed:
+		delete(s.conns, c)
+		defer state.cancel(nil)
+	}
+	s.mu.Unlock()
+}
+
+// streams notes that a request goes on until somebody ends it.
+func (s *server) streams(r *http.Request) {
+	state, ours := r.Context().Value(connectionKey{}).(*connection)
+	if !ours {
+		return
+	}
+	s.mu.Lock()
+	state.streams = true
+	late := s.stopping
+	s.mu.Unlock()
+	if late {
+		state.cancel(ErrStopping)
+	}
+}
+
+// ServeHTTP sees to one request: its deadlines, its end, its line in the log.
+func (s *server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
+	w := &writer{ResponseWriter: inner, server: s, request: r, began: time.Now()}
+	w.conn, _ = inner.(deadlines)
+	s.mu.Lock()
+	s.active++
+	s.mu.Unlock()
+	defer w.end()
+	if w.conn != nil && r.Body != nil && r.Body != http.NoBody {
+		_ = w.conn.SetReadDeadline(w.began.Add(s.cfg.BodyTimeout)) // without it the body may take its time
+		r.Body = &body{ReadCloser: r.Body, conn: w.conn}
+	}
+	s.next.ServeHTTP(w, r)
+}
+
+// deadlines are those of a connection, or of a stream of HTTP/2.
+type deadlines interface {
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// body is a request's body, which has to come in time. Once it is there, reading goes on for as long as the handler runs, to notice
+// when the caller goes away.
+type body struct {
+	io.ReadCloser
+	conn deadlines
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// writer is a ResponseWriter whose writes have to get through in time.
+type writer struct {
+	http.ResponseWriter
+	server   *server
+	request  *http.Request
+	conn     deadlines // nil: there is nothing to set
+	began    time.Time
+	status   int
+	bytes    int64
+	own      bool // the handler sets its deadlines itself
+	streams  bool
+	hijacked bool
+}
+
+// Unwrap is for http.ResponseController.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// soon has what is written next get through in time. Streams of HTTP/2 have the server's WriteByteTimeout: a deadline would end those
+// that are silent.
+func (w *writer) soon() {
+	if w.conn != nil && !w.own && w.request.ProtoMajor == 1 {
+		_ = w.conn.SetWriteDeadline(time.Now().Add(w.server.cfg.WriteTimeout))
+	}
+}
+
+func (w *writer) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
+		w.status = status
+	}
+	w.soon()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	w.soon()
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+func (w *writer) SetWriteDeadline(t time.Time) error {
+	w.own = true
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
+}
+
+func (w *writer) Flush() { _ = w.FlushError() } // as http.Flusher has it
+
+func (w *writer) FlushError() error {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	w.stream()
+	w.soon()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.stream()
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.hijacked = w.hijacked || err == nil
+	return c, rw, err
+}
+
+func (w *writer) stream() {
+	if !w.streams {
+		w.streams = true
+		w.server.streams(w.request)
+	}
+}
+
+// end ends a request, that of a handler that panics too.
+func (w *writer) end() {
+	p := recover()
+	aborted := p == http.ErrAbortHandler
+	if p != nil && !aborted {
+		w.server.cfg.Log.Error().Interface("panic", p).Str("method", w.request.Method).Str("path", path(w.request)).
+			Bytes("stack", debug.Stack()).Msg("http: handler panicked")
+		if w.status == 0 && !w.hijacked {
+			refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "something is wrong here; the log says what"}.write(w)
+		} else {
+			aborted = true // half an answer must not look like a whole one
+		}
+	}
+	s := w.server
+	s.mu.Lock()
+	if s.active--; s.active == 0 && s.stopping {
+		close(s.idle)
+	}
+	s.mu.Unlock()
+	if w.hijacked {
+		s.over(w.request)
+	}
+	w.log()
+	if aborted && !w.hijacked {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// over forgets a connection that a handler had taken over.
+func (s *server) over(r *http.Request) {
+	state, ours := r.Context().Value(connectionKey{}).(*connection)
+	if !ours {
+		return
+	}
+	s.mu.Lock()
+	delete(s.conns, state.conn)
+	s.mu.Unlock()
+	state.cancel(nil)
+}
+
+func (w *writer) log() {
+	line := w.server.cfg.Log.Info()
+	if line == nil {
+		return
+	}
+	status := w.status
+	if status == 0 && !w.hijacked {
+		status = http.StatusOK // what net/http makes of a handler that says nothing
+	}
+	if id := w.Header().Get("X-Request-Id"); id != "" {
+		line = line.Str("id", id)
+	}
+	line.Str("method", w.request.Method).Str("path", path(w.request)).Int("status", status).Dur("ms", time.Since(w.began)).
+		Int64("bytes", w.bytes).Msg("http: request")
+}
+
+// path is what the log says of where a request went.
+func path(r *http.Request) string { return cut(r.URL.EscapedPath()) }

@@ -1,0 +1,176 @@
+package gateways
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Codes of failures that the edge itself answers with, beside those of services.
+const (
+	CodeTooLarge    Code = "too_large"   // the body; 413
+	CodeUnavailable Code = "unavailable" // Redis can't be asked, or the server is stopping; 503
+	CodeBadReply    Code = "bad_reply"   // the service's reply makes no sense; 502
+)
+
+// HTTPError is what a failure looks like in HTTP: the body of every answer of an Endpoint that is not the service's, as JSON.
+//
+//	{"error": {"code": "invalid_request", "message": "limit must be a whole number", "field": "limit"}}
+//
+// The status goes by what failed:
+//
+//	400  invalid_request   the request can't be read or bound, or the service says so
+//	401  unauthorized      Authenticate failed, or the service says so
+//	403, 404, 409          forbidden, not_found, conflict: the service says so
+//	408  timeout           the body came too slowly
+//	413  too_large         the body is longer than MaxBody
+//	415  unsupported_type  the body is of no type that Accept names
+//	422                    a code of the service's own, without a status
+//	500  internal          the handler failed; details stay in the service's log
+//	501  no_handler        no service handles the type
+//	502  bad_reply         the reply makes no sense; interrupted: the process that answered is gone
+//	503  overloaded        with Retry-After; unavailable: Redis can't be asked, or the server is stopping
+//	504  timeout           no reply in time
+//
+// A *RemoteError's own Status, from 400 to 599, comes first.
+type HTTPError struct {
+	Error HTTPErrorDetail `json:"error"`
+}
+
+// HTTPErrorDetail is what is wrong.
+type HTTPErrorDetail struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	// Field is which part of the request is meant, if one is.
+	Field string `json:"field,omitempty"`
+}
+
+// FieldError is what a Validate method returns to name a field to the caller; see Route.
+type FieldError struct {
+	Field   string // as the caller knows it
+	Problem string // for people, as "must be 1 to 100"
+}
+
+func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
+
+// refusal is an answer of the edge.
+type refusal struct {
+	Status  int
+	Code    Code
+	Message string
+	Field   string
+	retry   time.Duration // 0: the caller need not be told
+}
+
+func (r refusal) Error() string { return "gateways: " + r.Message }
+
+func fieldf(field, format string, args ...any) refusal {
+	return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: fmt.Sprintf(format, args...), Field: field}
+}
+
+var statusOf = map[Code]int{
+	CodeInternal:     http.StatusInternalServerError,
+	CodeNoHandler:    http.StatusNotImplemented,
+	CodeInvalid:      http.StatusBadRequest,
+	CodeUnsupported:  http.StatusUnsupportedMediaType,
+	CodeUnauthorized: http.StatusUnauthorized,
+	CodeForbidden:    http.StatusForbidden,
+	CodeNotFound:     http.StatusNotFound,
+	CodeConflict:     http.StatusConflict,
+	CodeTooLarge:     http.StatusRequestEntityTooLarge,
+	CodeTimeout:      http.StatusGatewayTimeout,
+	CodeOverloaded:   http.StatusServiceUnavailable,
+	CodeUnavailable:  http.StatusServiceUnavailable,
+	CodeInterrupted:  http.StatusBadGateway,
+	CodeBadReply:     http.StatusBadGateway,
+}
+
+// statusGone is written when the caller has gone: nobody reads it but the access log.
+const statusGone = 499
+
+// retryAfter is what callers are told when nobody knows better.
+const retryAfter = time.Second
+
+// refusalOf is what the caller is told of an error.
+func refusalOf(err error) refusal {
+	var at refusal
+	var field *FieldError
+	var said *RemoteError
+	var large *redisio.TooLargeError
+	switch {
+	case errors.As(err, &at):
+		return at
+	case errors.As(err, &field):
+		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: field.Error(), Field: field.Field}
+	case errors.As(err, &said):
+		return remoteRefusal(said)
+	case errors.As(err, &large):
+		return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: "the request is longer than Redis is sent"}
+	case errors.Is(err, ErrOverloaded):
+		return refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many requests: try again later", retry: retryAfter}
+	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return refusal{Status: http.StatusGatewayTimeout, Code: CodeTimeout, Message: "no reply in time"}
+	}
+	return refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "the service can't be asked now", retry: retryAfter}
+}
+
+// remoteRefusal is what the caller is told of what a service said.
+func remoteRefusal(said *RemoteError) refusal {
+	r := refusal{Status: said.Status, Code: said.Code, Message: said.Message}
+	known, is := statusOf[said.Code]
+	switch {
+	case r.Status == 0 && is:
+		r.Status = known
+	case r.Status == 0:
+		r.Status = http.StatusUnprocessableEntity
+	case r.Status < 400 || r.Status > 599:
+		return refusal{Status: http.StatusBadGateway, Code: CodeBadReply, Message: "the service's reply makes no sense"}
+	}
+	if r.Status == http.StatusServiceUnavailable {
+		r.retry = retryAfter
+	}
+	return r
+}
+
+// refuse answers with an error.
+func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
+	if ctx := in.http.Context(); errors.Is(ctx.Err(), context.Canceled) && context.Cause(ctx) != ErrStopping {
+		e.stats.gone.Add(1)
+		w.WriteHeader(statusGone)
+		return
+	}
+	r := refusalOf(err)
+	switch {
+	case e.err != nil || e.seen.Load() != nil && e.seen.Load().err != nil:
+		r = refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}
+		e.cfg.log.Error().Err(err).Str("id", in.id).Msg("http: route with mistakes")
+	case r.Code == CodeBadReply, r.Code == CodeUnavailable:
+		e.cfg.log.Warn().Err(err).Str("id", in.id).Int("status", r.Status).Msg("http: no good answer")
+	}
+	e.stats.count(r.Status)
+	r.write(w)
+}
+
+func (r refusal) write(w http.ResponseWriter) {
+	body, err := json.Marshal(HTTPError{HTTPErrorDetail{Code: r.Code, Message: r.Message, Field: r.Field}})
+	if err != nil { // there is nothing in it that can't be encoded
+		panic(err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", jsonType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(r.retry.Seconds())))))
+	}
+	w.WriteHeader(r.Status)
+	_, _ = w.Write(body) // a caller that is gone needs no answer
+}

@@ -1,0 +1,199 @@
+package gateways
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Answer is what a typed handler returns that has more to say to HTTP than a value:
+//
+//	gateways.Handle(svc, "addBook", func(ctx context.Context, q AddBook) (gateways.Answer[Book], error) {
+//		…
+//		return gateways.Answer[Book]{Status: http.StatusCreated, Headers: flow.Headers{{Name: "Location", Value: "/books/" + b.ID}}, Value: b}, nil
+//	})
+//
+// To callers of Call it is a Value alone. With Status 204, 205 or 304 there is no body.
+type Answer[R any] struct {
+	Status  int // 0 lets the gateway choose
+	Headers flow.Headers
+	Value   R
+}
+
+// answering is what Answers are, whatever their values.
+type answering interface{ response() (Response, error) }
+
+func (a Answer[R]) response() (Response, error) {
+	if a.Status != 0 && bodiless(a.Status) {
+		return Response{Status: a.Status, Headers: a.Headers}, nil
+	}
+	r, err := encoded(redisio.DefaultCodec[R](), a.Value)
+	r.Status, r.Headers = a.Status, a.Headers
+	return r, err
+}
+
+// answerOf makes responses of what a handler returns.
+func answerOf[R any]() func(R) (Response, error) {
+	if _, is := any(*new(R)).(answering); is {
+		return func(v R) (Response, error) { return any(v).(answering).response() }
+	}
+	codec := redisio.DefaultCodec[R]()
+	return func(v R) (Response, error) { return encoded(codec, v) }
+}
+
+func bodiless(status int) bool {
+	return status < 200 || status == http.StatusNoContent || status == http.StatusResetContent || status == http.StatusNotModified
+}
+
+// hopByHop are headers of a connection, not of a message.
+var hopByHop = map[string]bool{"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Http2-Settings": true}
+
+// siteWide are headers with which one reply would speak for the whole site, or to the proxies before it.
+var siteWide = map[string]bool{"Set-Cookie": true, "Strict-Transport-Security": true, "Public-Key-Pins": true, "Clear-Site-Data": true,
+	"Alt-Svc": true, "Service-Worker-Allowed": true, "Report-To": true, "Reporting-Endpoints": true, "Nel": true, "X-Sendfile": true,
+	"Accept-Ch": true, "Sourcemap": true, "X-Sourcemap": true, "Refresh": true, "Www-Authenticate": true, "Origin-Agent-Cluster": true}
+
+// mayPass reports headers that a service may set.
+func (c *endpointConfig) mayPass(name string) bool {
+	switch {
+	case hopByHop[name] || name == "Content-Length" || name == "Content-Type" || name == "Date" || name == "Server" || name == "X-Request-Id" ||
+		name == "X-Content-Type-Options":
+		return false
+	case siteWide[name] || strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "X-Accel-"):
+		return c.pass[name]
+	}
+	return true
+}
+
+// reply writes what the service answered. An error says that it makes no sense; nothing is written then.
+func (e *Endpoint) reply(w http.ResponseWriter, a *Response) error {
+	nonsense := func(format string, args ...any) error {
+		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...),
+			refusal{Status: http.StatusBadGateway, Code: CodeBadReply, Message: "the service's reply makes no sense"})
+	}
+	status := a.Status
+	switch {
+	case status == 0 && len(a.Body) == 0:
+		status = http.StatusNoContent
+	case status == 0:
+		status = http.StatusOK
+	case status < 200 || status > 599:
+		return nonsense("status %d", status)
+	}
+	media := a.ContentType
+	switch media {
+	case "":
+		media = "application/octet-stream"
+	case "text/plain":
+		media = "text/plain; charset=utf-8"
+	}
+	if !validValue(media) {
+		return nonsense("content type %.100q", media)
+	}
+	for _, p := range a.Headers {
+		if !validName(p.Name) || !validValue(p.Value) {
+			return nonsense("header %.100q", p.Name)
+		}
+	}
+	h := w.Header()
+	for _, p := range a.Headers {
+		if name := http.CanonicalHeaderKey(p.Name); e.cfg.mayPass(name) {
+			h[name] = append(h[name], p.Value)
+		}
+	}
+	h["X-Content-Type-Options"] = noSniff
+	if bodiless(status) {
+		w.WriteHeader(status)
+		return nil
+	}
+	if media == jsonType {
+		h["Content-Type"] = jsonTypes
+	} else {
+		h["Content-Type"] = []string{media}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
+	w.WriteHeader(status)
+	_, _ = w.Write(a.Body) // a caller that is gone needs no answer
+	return nil
+}
+
+// Values that all replies share; nobody changes them.
+var (
+	noSniff   = []string{"nosniff"}
+	jsonTypes = []string{jsonType}
+)
+
+// validName reports what RFC 9110 calls a token.
+func validName(name string) bool {
+	if name == "" || len(name) > 256 {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; !isAlnum(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// validValue reports values that end where they should: no line breaks, no other control characters.
+func validValue(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlnum(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// quoted is a name for a message: as JSON, and not too long.
+func quoted(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "…"
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "?"
+	}
+	return string(b)
+}
+
+// EndpointStats counts what became of requests.
+type EndpointStats struct {
+	Answered   uint64 // by the service, or accepted to be forgotten
+	Refused    uint64 // with 400 to 499: by the edge, or by the service's error
+	Overloaded uint64 // with 503
+	Failed     uint64 // with 500 and more, but 503
+	Gone       uint64 // the caller went away first; logs have 499
+}
+
+type endpointCounters struct{ answered, refused, overloaded, failed, gone atomic.Uint64 }
+
+func (c *endpointCounters) count(status int) {
+	switch {
+	case status < 500:
+		c.refused.Add(1)
+	case status == http.StatusServiceUnavailable:
+		c.overloaded.Add(1)
+	default:
+		c.failed.Add(1)
+	}
+}
+
+// Stats returns the counts, since the endpoint was made.
+func (e *Endpoint) Stats() EndpointStats {
+	c := &e.stats
+	return EndpointStats{Answered: c.answered.Load(), Refused: c.refused.Load(), Overloaded: c.overloaded.Load(), Failed: c.failed.Load(),
+		Gone: c.gone.Load()}
+}

@@ -1,0 +1,216 @@
+package gateways
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// incoming is a request of HTTP on its way to be one of ours.
+type incoming struct {
+	http     *http.Request
+	id       string // of the request, for people and logs
+	identity string
+	names    []string // of the path's values
+	forward  []forwarded
+	body     []byte
+	media    string // the body's type; "" if there is no body
+}
+
+func (in *incoming) isJSON() bool { return isJSON(in.media) }
+
+// generic makes the request of HTTP.
+func generic(p *plan[[]byte], in *incoming) (Request, error) {
+	body, media := in.body, in.media
+	if media == "" || in.isJSON() {
+		var err error
+		if body, err = in.object(); err != nil {
+			return Request{}, err
+		}
+		media = jsonType
+	} else if err := in.checkPath(); err != nil {
+		return Request{}, err
+	}
+	r, err := p.request(body)
+	r.ContentType = media
+	r.Headers = in.headers(r.Headers)
+	return r, err
+}
+
+// object is what JSON the path, the query and the body make.
+func (in *incoming) object() ([]byte, error) {
+	if in.media != "" && len(in.names) == 0 {
+		return in.body, nil
+	}
+	if err := in.checkPath(); err != nil {
+		return nil, err
+	}
+	dst := make([]byte, 0, len(in.body)+64)
+	dst = append(dst, '{')
+	for _, name := range in.names {
+		dst = member(dst, name)
+		dst = quote(dst, in.http.PathValue(name))
+	}
+	if in.media != "" {
+		return in.merge(dst)
+	}
+	query, err := in.query()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if in.taken(name) {
+			return nil, fieldf(name, "the query can't set %s: the path does", quoted(name))
+		}
+		dst = member(dst, name)
+		values := query[name]
+		if len(values) == 1 {
+			dst = quote(dst, values[0])
+			continue
+		}
+		dst = append(dst, '[')
+		for i, v := range values {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = quote(dst, v)
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, '}'), nil
+}
+
+// merge puts the members of the body behind those of the path. The body has been checked: it is one JSON value.
+func (in *incoming) merge(dst []byte) ([]byte, error) {
+	body := trimmed(in.body)
+	if body[0] != '{' {
+		return nil, refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body must be a JSON object"}
+	}
+	if err := eachName(body, func(name string) error {
+		if in.taken(name) {
+			return fieldf(name, "the body can't set %s: the path does", quoted(name))
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	rest := trimmed(body[1:])
+	if rest[0] != '}' {
+		dst = append(dst, ',')
+	}
+	return append(dst, rest...), nil
+}
+
+// taken reports names that mean a value of the path to decoders that don't mind case.
+func (in *incoming) taken(name string) bool {
+	for _, n := range in.names {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPath refuses values that no text has.
+func (in *incoming) checkPath() error {
+	for _, name := range in.names {
+		if err := checkText(name, in.http.PathValue(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkText(name, v string) error {
+	switch {
+	case !utf8.ValidString(v):
+		return fieldf(name, "%s is not UTF-8", quoted(name))
+	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f }):
+		return fieldf(name, "%s has control characters", quoted(name))
+	}
+	return nil
+}
+
+// query is the parameters of the query, checked.
+func (in *incoming) query() (url.Values, error) {
+	if in.http.URL.RawQuery == "" {
+		return nil, nil
+	}
+	query, err := url.ParseQuery(in.http.URL.RawQuery)
+	if err != nil {
+		return nil, refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the query can't be read: write it as a=1&b=2, special characters %-encoded"}
+	}
+	for name, values := range query {
+		if !utf8.ValidString(name) {
+			return nil, refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the query is not UTF-8"}
+		}
+		for _, v := range values {
+			if err := checkText(name, v); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return query, nil
+}
+
+// member begins a member of an object.
+func member(dst []byte, name string) []byte {
+	if len(dst) > 1 {
+		dst = append(dst, ',')
+	}
+	return append(quote(dst, name), ':')
+}
+
+// quote appends a text that is UTF-8 as a JSON string.
+func quote(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s) // fails for what is not UTF-8 only
+	return dst
+}
+
+// pattern is what the mux matched, and the values that it has.
+type pattern struct {
+	text  string
+	names []string
+	err   error
+}
+
+// pattern returns what the mux matched. It is looked into once; a handler has one pattern as a rule.
+func (e *Endpoint) pattern(r *http.Request) (*pattern, error) {
+	p := e.seen.Load()
+	if p == nil || p.text != r.Pattern {
+		p = &pattern{text: r.Pattern, names: e.cfg.paths}
+		if p.names == nil {
+			p.names = wildcards(r.Pattern)
+		}
+		for _, need := range e.needs {
+			if !slices.Contains(p.names, need) {
+				p.err = fmt.Errorf("gateways: the pattern %s has no {%s}, which a field wants: write it into the pattern, or name it in PathValues",
+					strconv.Quote(r.Pattern), need)
+			}
+		}
+		e.seen.Store(p)
+	}
+	return p, p.err
+}
+
+// wildcards are the names in a pattern of the standard mux.
+func wildcards(pattern string) (names []string) {
+	for {
+		_, rest, found := strings.Cut(pattern, "{")
+		if !found {
+			return names
+		}
+		var name string
+		name, pattern, _ = strings.Cut(rest, "}")
+		if name = strings.TrimSuffix(name, "..."); name != "$" && name != "" {
+			names = append(names, name)
+		}
+	}
+}

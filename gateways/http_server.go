@@ -1,0 +1,250 @@
+package gateways
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// ErrStopping is the cause with which contexts of requests end when their server stops; see Serve.
+var ErrStopping = errors.New("gateways: the server is stopping")
+
+// ListenError is an address that can't be listened on.
+type ListenError struct {
+	Addr string
+	Err  error
+}
+
+func (e *ListenError) Error() string {
+	fix := "choose an address of this machine, as localhost:3000"
+	switch {
+	case errors.Is(e.Err, syscall.EADDRINUSE):
+		fix = "another program has that port: end it, or choose another port"
+	case errors.Is(e.Err, syscall.EACCES):
+		fix = "that port is for root only: choose one from 1024 on"
+	}
+	return fmt.Sprintf("gateways: can't listen on %s: %v; %s", e.Addr, cause(e.Err), fix)
+}
+
+// Unwrap returns the cause.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// cause leaves out of a network error what has been said.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// Listen listens on a TCP address, as localhost:3000, for Serve. With port 0 the system chooses one. Its error is a *ListenError.
+func Listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, &ListenError{Addr: addr, Err: err}
+	}
+	return l, nil
+}
+
+// ServerConfig configures Serve. The zero value is the default.
+type ServerConfig struct {
+	// HeaderTimeout is how long a caller may take to send a request's header. The default is 5 s.
+	HeaderTimeout time.Duration
+	// BodyTimeout is how long it may take to send the body. The default is 30 s.
+	BodyTimeout time.Duration
+	// WriteTimeout is how long each write of a reply may take, so that a stream may go on for as long as its reader reads. The
+	// default is 30 s.
+	WriteTimeout time.Duration
+	// IdleTimeout is how long a connection is kept between requests. The default is 1 minute.
+	IdleTimeout time.Duration
+	// MaxHeader bounds the bytes of a request's header. The default is 32 KiB.
+	MaxHeader int
+	// MaxConnections bounds the connections; who comes then waits until one is free. The default is 16,384.
+	MaxConnections int
+	// StopTimeout is how long requests may take to end when the server stops. The default is 10 s.
+	StopTimeout time.Duration
+	// TrustedOrigins are the origins, as https://app.example.com, whose pages may send what changes something. The default is none but
+	// the server's own: see http.CrossOriginProtection.
+	TrustedOrigins []string
+	// TLS serves HTTPS, by HTTP/1.1 and HTTP/2. The default is plain HTTP/1.1.
+	TLS *tls.Config
+	// Log gets a line for each request at Info, with method, path, status, duration and bytes, never a query or a payload; and
+	// faults at Warn. The default is nowhere.
+	Log zerolog.Logger
+}
+
+func (c ServerConfig) withDefaults() ServerConfig {
+	def(&c.HeaderTimeout, 5*time.Second)
+	def(&c.BodyTimeout, 30*time.Second)
+	def(&c.WriteTimeout, 30*time.Second)
+	def(&c.IdleTimeout, time.Minute)
+	def(&c.MaxHeader, 32<<10)
+	def(&c.MaxConnections, 16<<10)
+	def(&c.StopTimeout, 10*time.Second)
+	return c
+}
+
+func (c ServerConfig) validate() error {
+	var errs []error
+	bad := func(wrong bool, field, fix string) {
+		if wrong {
+			errs = append(errs, &redisio.ConfigError{Type: "ServerConfig", Field: field, Problem: "is negative", Fix: fix})
+		}
+	}
+	bad(c.HeaderTimeout < 0, "HeaderTimeout", "leave it 0 for 5 seconds")
+	bad(c.BodyTimeout < 0, "BodyTimeout", "leave it 0 for 30 seconds")
+	bad(c.WriteTimeout < 0, "WriteTimeout", "leave it 0 for 30 seconds")
+	bad(c.IdleTimeout < 0, "IdleTimeout", "leave it 0 for a minute")
+	bad(c.MaxHeader < 0, "MaxHeader", "leave it 0 for 32 KiB")
+	bad(c.MaxConnections < 0, "MaxConnections", "leave it 0 for 16,384")
+	bad(c.StopTimeout < 0, "StopTimeout", "leave it 0 for 10 seconds")
+	return errors.Join(errs...)
+}
+
+// Serve serves HTTP on a listener, which it closes, until ctx is done and what is under way has ended: nil is a clean end.
+//
+// It is a server for production: slow callers are cut off, headers and connections are bounded, a handler that panics is answered with
+// 500, and browsers' cross-origin requests that change something are refused.
+//
+// When ctx is done no more connections are taken, requests under way may end, and those that stream (they have flushed, or taken over their
+// connection) have their context cancelled with ErrStopping as its cause. What has not ended after StopTimeout has its context cancelled
+// too, and is cut off a second later; that is an error.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig) error {
+	cfg = cfg.withDefaults()
+	origins := http.NewCrossOriginProtection()
+	err := cfg.validate()
+	for _, o := range cfg.TrustedOrigins {
+		if wrong := origins.AddTrustedOrigin(o); wrong != nil {
+			err = errors.Join(err, &redisio.ConfigError{Type: "ServerConfig", Field: "TrustedOrigins", Problem: "has " + quoted(o),
+				Fix: "write origins as https://app.example.com"})
+		}
+	}
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		refusal{Status: http.StatusForbidden, Code: CodeForbidden, Message: "this page may not send that here"}.write(w)
+	}))
+	s := &server{cfg: cfg, next: origins.Handler(h), conns: make(map[net.Conn]*connection)}
+	return s.serve(ctx, l)
+}
+
+// server is what Serve runs.
+type server struct {
+	cfg  ServerConfig
+	next http.Handler
+
+	mu       sync.Mutex
+	conns    map[net.Conn]*connection // at most MaxConnections
+	active   int                      // requests: http.Server knows nothing of those that have taken over their connection
+	stopping bool
+	idle     chan struct{} // closed when there are no more; nil until it is stopping
+}
+
+// cutOff is how long requests have to end whose context has been cancelled.
+const cutOff = time.Second
+
+func (s *server) serve(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // of all requests
+	defer cancel(ErrStopping)
+	srv := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: s.cfg.HeaderTimeout,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    s.cfg.MaxHeader,
+		TLSConfig:         s.cfg.TLS,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       s.connected,
+		ConnState:         s.changed,
+		ErrorLog:          log.New(faultLog{s.cfg.Log}, "", 0),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, WriteByteTimeout: s.cfg.WriteTimeout},
+	}
+	stopped := make(chan error, 1)
+	release := context.AfterFunc(ctx, func() { stopped <- s.stop(srv, cancel) })
+	s.cfg.Log.Info().Stringer("addr", l.Addr()).Msg("http: serving")
+	l = netutil.LimitListener(l, s.cfg.MaxConnections)
+	var err error
+	if s.cfg.TLS != nil {
+		err = srv.ServeTLS(l, "", "")
+	} else {
+		err = srv.Serve(l)
+	}
+	if !release() { // it is being stopped
+		return <-stopped
+	}
+	cancel(ErrStopping)
+	return errors.Join(fmt.Errorf("gateways: serve: %w", err), srv.Close())
+}
+
+// stop ends what is under way: by itself, by its context, or by force.
+func (s *server) stop(srv *http.Server, cancel context.CancelCauseFunc) error {
+	s.cfg.Log.Info().Msg("http: stopping")
+	idle := s.begin()
+	wait := func(d time.Duration) error {
+		ctx, done := context.WithTimeout(context.Background(), d)
+		defer done()
+		if err := srv.Shutdown(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-idle:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if wait(s.cfg.StopTimeout) == nil {
+		return nil
+	}
+	cancel(ErrStopping)
+	if wait(cutOff) == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("gateways: requests were cut off that did not end in %v", s.cfg.StopTimeout+cutOff), srv.Close())
+}
+
+// begin begins to stop. What it returns is closed when no request is under way.
+func (s *server) begin() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping, s.idle = true, make(chan struct{})
+	if s.active == 0 {
+		close(s.idle)
+	}
+	for c, state := range s.conns {
+		switch {
+		case state.fresh: // browsers open connections that they may never use
+			_ = c.Close()
+		case state.streams:
+			state.cancel(ErrStopping)
+		}
+	}
+	return s.idle
+}
+
+// faultLog takes what http.Server has to say, a line at a time.
+type faultLog struct{ log zerolog.Logger }
+
+func (f faultLog) Write(p []byte) (int, error) {
+	level := zerolog.WarnLevel
+	if bytes.Contains(p, []byte("TLS handshake error")) { // scanners, mostly
+		level = zerolog.DebugLevel
+	}
+	f.log.WithLevel(level).Msg(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
