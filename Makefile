@@ -8,7 +8,7 @@ FUZZTIME ?= 10s
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: ## install what the tests need (redis-server, Node.js, npm, from Debian's packages)
+setup: ## install what the tests need (redis-server, Node.js, npm, Chromium, curl, from Debian's packages)
 	@.ci/setup
 
 test: setup ## run all tests, with the race detector, in random order

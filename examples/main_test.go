@@ -21,7 +21,10 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait for other processes most of the time
 		panic(err)
 	}
-	code := redistest.Main(m, func() error { return goleak.Find() })
+	code := redistest.Main(m, func() error {
+		closeBrowser()
+		return goleak.Find()
+	})
 	if dir, err := built(); err == nil {
 		os.RemoveAll(dir)
 	}
@@ -38,7 +41,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if race {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe")...).CombinedOutput()
+	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe", "./hello")...).CombinedOutput()
 	if err != nil {
 		return dir, fmt.Errorf("go build: %w\n%s", err, out)
 	}

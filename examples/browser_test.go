@@ -1,0 +1,95 @@
+package examples
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// chromium is a headless Chromium for all tests. It has no sandbox: what it opens is ours.
+var chromium = sync.OnceValues(func() (*browser, error) {
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 760),
+		chromedp.Flag("disable-dev-shm-usage", true))
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, cancel := chromedp.NewContext(alloc)
+	b := &browser{ctx: ctx, close: func() { cancel(); stop() }}
+	if err := chromedp.Do(ctx); err != nil {
+		b.close()
+		return nil, errors.Join(errors.New("the tests need Chromium on PATH: make setup installs it on Debian"), err)
+	}
+	return b, nil
+})
+
+type browser struct {
+	ctx   context.Context
+	close func()
+}
+
+var opened sync.Once // by one test at least
+
+var closeBrowser = func() {}
+
+// tab opens a tab of its own, with cookies and storage of its own, that closes with the test. A page that throws fails the test, and so does
+// one that takes longer than patience.
+func tab(t *testing.T) context.Context {
+	t.Helper()
+	b, err := chromium()
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened.Do(func() { closeBrowser = b.close })
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
+	bounded, done := context.WithTimeout(ctx, patience)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	exceptions := chromedp.Events(ctx, runtime.ExceptionThrown)
+	t.Cleanup(func() {
+		done()
+		cancel()
+		for e, err := range exceptions { // it ends with the tab
+			if err != nil {
+				break
+			}
+			t.Errorf("the page threw: %v", &chromedp.ExceptionError{ExceptionDetails: e.ExceptionDetails})
+		}
+	})
+	return bounded
+}
+
+// browse does things in a tab.
+func browse(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(tab, steps...); err != nil {
+		t.Fatalf("in the browser: %v", err)
+	}
+}
+
+// see does one thing in a tab, and returns what it shows.
+func see[T any](t *testing.T, tab context.Context, look chromedp.Action[T]) T {
+	t.Helper()
+	v, err := chromedp.Run(tab, look)
+	if err != nil {
+		t.Fatalf("in the browser: %v", err)
+	}
+	return v
+}
+
+// screenshot takes a picture of a tab, as name.png in the folder of $SCREENSHOTS, or in one that goes with the test.
+func screenshot(t *testing.T, tab context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("SCREENSHOTS")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	png := see(t, tab, chromedp.CaptureScreenshot())
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+// options are the command line, and REDIS_URL.
+type options struct {
+	role  string
+	addr  string
+	redis string
+}
+
+func (o options) processes() bool { return o.role != "server" }
+func (o options) serves() bool    { return o.role != "processor" }
+
+func (o options) listen() (net.Listener, error) {
+	l, err := gateways.Listen(o.addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w, as -addr localhost:3001", err)
+	}
+	return l, nil
+}
+
+// url is what to open in a browser.
+func (o options) url(l net.Listener) string {
+	host, _, _ := net.SplitHostPort(o.addr) // it has been listened on
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	if host == "" {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// console is a log for people.
+func console(f *os.File) zerolog.Logger {
+	info, err := f.Stat()
+	tty := err == nil && info.Mode()&os.ModeCharDevice != 0
+	var out io.Writer = zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: !tty,
+		FieldsOrder: []string{"method", "path", "status", "ms", "bytes", "type"}}
+	return zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()
+}
+
+const usage = `Hello answers http://localhost:3000/ with {"ok":"received message!"}: a server puts an event on a Redis stream, and
+a processor answers it.
+
+Usage: hello [flags]
+
+REDIS_URL (as redis://localhost:6379) names the server. Without it a private redis-server is started if there is one
+on PATH, and else an in-process one; neither outlives this program, and no other process can share it.
+
+In two terminals, or more:
+  REDIS_URL=redis://localhost:6379 hello -role processor
+  REDIS_URL=redis://localhost:6379 hello -role server
+
+The first Ctrl-C answers what has been asked and ends, the second ends at once.
+
+Flags:
+`
+
+// parse reads the command line, and ends the program if it can't.
+func parse() options {
+	o := options{redis: os.Getenv("REDIS_URL")}
+	flag.StringVar(&o.role, "role", "all", "`what` this process is: all, processor or server")
+	flag.StringVar(&o.addr, "addr", "localhost:3000", "`address` the server listens on")
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), usage)
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	wrong := ""
+	switch {
+	case flag.NArg() > 0:
+		wrong = fmt.Sprintf("%q is no flag", flag.Arg(0))
+	case o.role != "all" && o.role != "processor" && o.role != "server":
+		wrong = fmt.Sprintf("-role %q: choose all, processor or server", o.role)
+	case o.role != "all" && o.redis == "":
+		wrong = fmt.Sprintf("-role %s needs a Redis that the processes share: set REDIS_URL, for all of them", o.role)
+	}
+	if wrong != "" {
+		fmt.Fprintf(os.Stderr, "hello: %s (hello -h lists the flags)\n", wrong)
+		os.Exit(2)
+	}
+	return o
+}
