@@ -33,6 +33,11 @@ func (t *tail[T]) compare(ctx context.Context, n *news) (done bool, err error) {
 		}
 	case at.IsZero() && !other: // what we know was trimmed, or there was nothing yet
 		return false, nil
+	case !other: // or it was trimmed while we read
+		s, err := t.inspect(ctx)
+		if err != nil || s.first.IsZero() || s.first.Compare(newest) > 0 {
+			return false, err
+		}
 	}
 	n.entries, n.restarted, n.at = nil, true, at
 	if at.IsZero() {

@@ -30,7 +30,7 @@ func parseCursor(s string) (cursor, error) {
 	switch s {
 	case "":
 		return cursor{now: true}, nil
-	case "0", "0-0":
+	case "0":
 		return cursor{beginning: true}, nil
 	}
 	if len(s) > maxCursor {
@@ -83,7 +83,7 @@ func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
 		return missing(c.id, s.top), nil
 	case s.trimmed(c.id):
 		return missing(c.id, s.first.Prev()), nil
-	case !c.exact || c.id == s.top:
+	case !c.exact || c.id == s.top || c.id.IsZero():
 		return beginning{at: c.id}, nil
 	}
 	// The entry should be there. If it is not it was deleted, or it is of another stream: then nobody knows what came behind it.

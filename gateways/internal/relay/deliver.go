@@ -16,7 +16,7 @@ func (r *Relay[T]) opened(at redisio.ID) {
 	}
 	r.open, r.last = true, at
 	r.recent.reset(at)
-	r.seen.Store(&mark{at, r.life})
+	r.seen.Store(&mark{place{at, at.String()}, r.life})
 	for l := range r.all {
 		l.mu.Lock()
 		l.stalled = false
@@ -76,7 +76,7 @@ func (r *Relay[T]) hand(n *news, list []record[T]) {
 	if k := len(n.entries); k > 0 && n.entries[k-1].Position.Compare(r.last) > 0 { // it could not be decoded
 		r.last = n.entries[k-1].Position
 	}
-	r.seen.Store(&mark{r.last, r.life})
+	r.seen.Store(&mark{place{r.last, r.last.String()}, r.life})
 	for i, l := range r.woken {
 		l.wake()
 		r.woken[i] = nil

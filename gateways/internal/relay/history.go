@@ -11,10 +11,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// span is a piece of history: behind from, up to to, or to the end if that is zero.
+// span is a piece of history of one life of the stream: behind from, up to to, or to the end if that is zero.
 type span struct {
-	from mark
-	to   redisio.ID
+	from, to redisio.ID
+	life     int
 }
 
 // page is a piece of history that was read.
@@ -76,7 +76,7 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	}
 	defer r.leave()
 	count := r.ask()
-	reader, err := redisio.NewRangeReader(r.rdb, redisio.RangeConfig{Key: r.cfg.Key, From: s.from.id.Next(), To: s.to, MaxCount: count})
+	reader, err := redisio.NewRangeReader(r.rdb, redisio.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count})
 	if err != nil {
 		return p, err
 	}
@@ -94,11 +94,11 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	}
 	r.pages.Add(1)
 	r.learn(&b)
-	p.end, p.more = s.from.id, len(b.Entries) == count
+	p.end, p.more = s.from, len(b.Entries) == count
 	if n := len(b.Entries); n > 0 {
 		p.end = b.Entries[n-1].Position
 	}
-	if st.trimmed(s.from.id) {
+	if st.trimmed(s.from) {
 		to := st.top
 		if len(b.Entries) > 0 {
 			to = b.Entries[0].Position.Prev()
@@ -108,8 +108,8 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 		if !s.to.IsZero() && to.Compare(s.to) > 0 {
 			to = s.to
 		}
-		if to.Compare(s.from.id) > 0 {
-			p.gap = &Gap{From: s.from.id.String(), To: to.String(), Missed: -1}
+		if to.Compare(s.from) > 0 {
+			p.gap = &Gap{From: s.from.String(), To: to.String(), Missed: -1}
 			if p.end.Compare(to) < 0 {
 				p.end = to
 			}

@@ -27,7 +27,7 @@ var ErrTooSlow = errors.New("relay: the listener is too slow")
 
 // Options say what a listener wants. The zero value is a listener of nothing, until it adds topics.
 type Options struct {
-	// From is a cursor: what comes behind it is delivered. "0" is the beginning of what there is, a number alone is a time in Unix
+	// From is a cursor: what comes behind it is delivered. "0" is the beginning of what there is ("0-0" is the cursor of a stream that had no entries yet), a number alone is a time in Unix
 	// milliseconds, and "" is now: what is written from when Listen returned, and perhaps what was written just
 	// before.
 	From string
@@ -92,10 +92,10 @@ type Listener[T any] struct {
 	live    bool
 	pos     redisio.ID
 	until   redisio.ID
-	life    int        // the relay's, that pos is of
-	given   redisio.ID // the cursor of what was handed out
-	stalled bool       // all history is read, and nothing is live yet
-	err     error      // why it has ended
+	life    int   // the relay's, that pos is of
+	given   place // the cursor of what was handed out
+	stalled bool  // all history is read, and nothing is live yet
+	err     error // why it has ended
 }
 
 // Listen makes a listener. The context is for finding out where it begins. Errors are a *CursorError, ErrClosed, mistakes of the configuration,
@@ -121,7 +121,7 @@ func (r *Relay[T]) Listen(ctx context.Context, o Options) (*Listener[T], error) 
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	l.life, l.pos, l.given = r.life, begin.at, begin.at
+	l.life, l.pos, l.given = r.life, begin.at, place{id: begin.at}
 	if begin.gap != nil {
 		l.lost = begin.gap
 		r.gaps.Add(1)
@@ -147,7 +147,7 @@ func (r *Relay[T]) joins(l *Listener[T], from cursor) (bool, error) {
 	default:
 		return false, nil
 	}
-	l.life, l.given = r.life, l.pos
+	l.life, l.given = r.life, place{id: l.pos}
 	r.add(l)
 	l.wake()
 	return true, nil
@@ -257,7 +257,7 @@ func (l *Listener[T]) Cursor() string {
 
 // pass moves the cursor past what was not for the listener, when nothing waits. seen was current before the lock was taken.
 func (l *Listener[T]) pass(seen mark) {
-	if l.live && l.life == seen.life && l.lost == nil && l.head == len(l.queue) && l.pos.Compare(l.until) >= 0 && l.given.Compare(seen.id) < 0 {
-		l.given = seen.id
+	if l.live && l.life == seen.life && l.lost == nil && l.head == len(l.queue) && l.pos.Compare(l.until) >= 0 && l.given.id.Compare(seen.id) < 0 {
+		l.given = seen.place
 	}
 }

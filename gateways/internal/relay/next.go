@@ -151,13 +151,12 @@ func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err err
 		return b, done, nil
 	}
 	l.mu.Lock()
-	at := mark{l.pos, l.life}
-	until := redisio.ID{}
+	piece := span{from: l.pos, life: l.life}
 	if l.live {
-		until = l.until
+		piece.to = l.until
 	}
 	l.mu.Unlock()
-	p, err := l.r.page(ctx, span{at, until})
+	p, err := l.r.page(ctx, piece)
 	if err != nil {
 		return b, false, err
 	}
@@ -165,7 +164,7 @@ func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err err
 	defer l.r.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || l.life != at.life || l.pos != at.id {
+	if l.err != nil || l.life != piece.life || l.pos != piece.from {
 		return b, false, nil // it is another stream now, and pos another place
 	}
 	if p.gap != nil {
@@ -174,7 +173,7 @@ func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err err
 		l.r.gaps.Add(1)
 	}
 	b.Items = l.filter(p.items)
-	l.pos, l.given = p.end, p.end
+	l.pos, l.given = p.end, place{id: p.end}
 	if !l.live && !p.more {
 		l.join()
 	}

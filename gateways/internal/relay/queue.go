@@ -107,8 +107,8 @@ func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
 	if g != nil || l.pos.Compare(at) > 0 || l.live {
 		l.pos, l.until = at, at
 	}
-	if l.given.Compare(at) > 0 {
-		l.given = at
+	if l.given.id.Compare(at) > 0 {
+		l.given = place{id: at}
 	}
 	if g != nil {
 		l.mark(g)
@@ -137,9 +137,10 @@ func (l *Listener[T]) take() (b Batch[T]) {
 	}
 	switch n := len(b.Items); {
 	case n > 0:
-		l.given = b.Items[n-1].id
+		l.given = place{b.Items[n-1].id, b.Items[n-1].Cursor}
 	case b.Gap != nil:
-		l.given, _ = redisio.ParseID(b.Gap.To)
+		at, _ := redisio.ParseID(b.Gap.To)
+		l.given = place{at, b.Gap.To}
 	}
 	return b
 }

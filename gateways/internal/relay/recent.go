@@ -113,7 +113,7 @@ func (l *Listener[T]) remember() (b Batch[T], ok, known bool) {
 		end = list[len(list)-1].id
 	}
 	b.Items = l.filter(list)
-	l.pos, l.given = end, end
+	l.pos, l.given = end, place{id: end}
 	if !l.live && end == r.last {
 		l.join()
 	}

@@ -97,9 +97,22 @@ func def(field *int, value int) {
 // ErrClosed is what Next returns when the relay, or the listener, was closed.
 var ErrClosed = errors.New("relay: closed")
 
-// mark is a place in a stream.
-type mark struct {
+// place is an ID, and its text where that is known: a text is made once for all listeners.
+type place struct {
 	id   redisio.ID
+	text string
+}
+
+func (p place) String() string {
+	if p.text == "" {
+		return p.id.String()
+	}
+	return p.text
+}
+
+// mark is a place in one life of a stream.
+type mark struct {
+	place
 	life int
 }
 
