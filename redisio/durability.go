@@ -32,8 +32,8 @@ func (d Durability) validate(bad func(field, problem, fix string)) {
 	if d.Replicas < 0 {
 		bad("Durability", fmt.Sprintf("asks for %d replicas", d.Replicas), "leave it 0 for none")
 	}
-	if d.Timeout < 0 || d.Timeout > 0 && d.Timeout < time.Millisecond {
-		bad("Durability", fmt.Sprintf("has the timeout %v", d.Timeout), "choose 1ms or more, or leave it 0 for 1s")
+	if d.Timeout < 0 || d.Timeout > 0 && d.Timeout < time.Millisecond || d.Timeout > time.Hour {
+		bad("Durability", fmt.Sprintf("has the timeout %v", d.Timeout), "choose 1ms to 1h, or leave it 0 for 1s")
 	}
 	if d.Timeout > 0 && !d.on() {
 		bad("Durability", "has a timeout and nothing to wait for", "set Replicas or Fsync as well")

@@ -77,6 +77,9 @@ type GroupConfig struct {
 	OnLost  func(ids []string)
 }
 
+// longestLease is more than anybody waits for, and far from what overflows.
+const longestLease = 30 * 24 * time.Hour
+
 func (c GroupConfig) withDefaults() GroupConfig {
 	def(&c.Block, time.Second)
 	def(&c.MaxCount, 1000)
@@ -114,11 +117,11 @@ func (c GroupConfig) Validate() error {
 	if c.MaxCount < 0 {
 		bad("MaxCount", "is negative", "leave it 0 for 1000")
 	}
-	if c.Lease < 0 || c.Lease > 0 && c.Lease < 30*time.Millisecond {
-		bad("Lease", fmt.Sprintf("is %v", c.Lease), "choose longer than a renewal takes, or leave it 0 for 30s; it can't be switched off")
+	if c.Lease < 0 || c.Lease > 0 && c.Lease < 30*time.Millisecond || c.Lease > longestLease {
+		bad("Lease", fmt.Sprintf("is %v", c.Lease), "choose longer than a renewal takes and up to 720h, or leave it 0 for 30s; it can't be switched off")
 	}
-	if c.ReclaimEvery < 0 {
-		bad("ReclaimEvery", "is negative", "leave it 0 for half the lease; it can't be switched off")
+	if c.ReclaimEvery < 0 || c.ReclaimEvery > longestLease {
+		bad("ReclaimEvery", fmt.Sprintf("is %v", c.ReclaimEvery), "choose up to 720h, or leave it 0 for half the lease; it can't be switched off")
 	}
 	if c.DeadMaxLen < 0 {
 		bad("DeadMaxLen", "is negative", "leave it 0 to keep all dead letters")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -131,6 +132,46 @@ func TestGroupConfigMistakes(t *testing.T) {
 	for _, f := range []string{"rdb", "Key", "Group", "Block", "MaxCount", "Lease", "ReclaimEvery", "DeadMaxLen", "Wait"} {
 		if !fields[f] {
 			t.Errorf("no mistake reported for %s", f)
+		}
+	}
+}
+
+// Times that would overflow made a reader look for idle entries without a pause.
+func TestTimesThatOverflow(t *testing.T) {
+	for _, cfg := range []interface{ Validate() error }{
+		GroupConfig{Key: "k", Group: "g", Lease: math.MaxInt64},
+		GroupConfig{Key: "k", Group: "g", ReclaimEvery: math.MaxInt64},
+		WriterConfig{Key: "k", Durability: Durability{Replicas: 1, Timeout: math.MaxInt64}},
+	} {
+		var mistake *ConfigError
+		if err := cfg.Validate(); !errors.As(err, &mistake) || mistake.Fix == "" {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+	for _, cfg := range []interface{ Validate() error }{
+		GroupConfig{Key: "k", Group: "g", Lease: longestLease, ReclaimEvery: longestLease, ReapAfter: math.MaxInt64, DelayedEvery: math.MaxInt64, Wait: math.MaxInt64},
+		WriterConfig{Key: "k", MaxAge: math.MaxInt64, DedupeWindow: math.MaxInt64, Wait: math.MaxInt64},
+	} {
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: longestLease, ReclaimEvery: longestLease, ReapAfter: math.MaxInt64, DelayedEvery: math.MaxInt64, Wait: math.MaxInt64})
+	want := add(t, rdb, key, 1)
+	if got := ids(read(t, r, 1)); got[0] != want[0] {
+		t.Fatal(got)
+	}
+	readNothing(t, r, 200*time.Millisecond)
+	if in := time.Until(r.reclaim); in < longestLease/2 || time.Until(r.sweep) < in {
+		t.Errorf("idle entries are looked for in %v", in)
+	}
+	w := openWriter(t, rdb, WriterConfig{Key: key, DedupeWindow: math.MaxInt64, Wait: math.MaxInt64})
+	once := []Outgoing{{Fields: Fields{{"a", []byte("b")}}, DedupeID: "x"}}
+	for n := range 2 {
+		results := make([]Result, 1)
+		if err := w.Write(ctx(t), once, results); err != nil || results[0].Duplicate != (n == 1) {
+			t.Errorf("write %d: %+v, %v", n, results, err)
 		}
 	}
 }

@@ -24,9 +24,9 @@ type heldSet struct {
 	// late has ids that are somebody else's now and whose settlement is still to come. It is bounded.
 	late map[ID]struct{}
 
-	// settling has the ids of acks and dead letters under way, by the address of the first: what the
-	// server has settled already, while its answer is on its way here, is not lost.
-	settling map[*string][]string
+	// settling has the ids of acks and dead letters under way, by call: what the server has settled
+	// already, while its answer is on its way here, is not lost.
+	settling map[*[]string]struct{}
 	quiet    chan struct{} // not nil while nothing may be settled; closed when that ends
 	calm     chan struct{} // closed when nothing is being settled; nil when nobody waits for that
 }
@@ -46,7 +46,7 @@ func ticks(t time.Time) int64 { return t.Sub(epoch).Milliseconds() + ticksAtEpoc
 func (h *heldSet) init() {
 	h.held.init()
 	h.counts, h.parked, h.late = make(map[ID]int64), make(map[ID]parked), make(map[ID]struct{})
-	h.settling = make(map[*string][]string)
+	h.settling = make(map[*[]string]struct{})
 }
 
 // settle notes that ids are being settled, until the returned function is called. It waits while
@@ -56,11 +56,11 @@ func (h *heldSet) settle(ctx context.Context, ids []string) (done func(), err er
 		return nil, err
 	}
 	defer h.mu.Unlock()
-	h.settling[&ids[0]] = ids
+	h.settling[&ids] = struct{}{}
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.settling, &ids[0])
+		delete(h.settling, &ids)
 		if len(h.settling) == 0 && h.calm != nil {
 			close(h.calm)
 			h.calm = nil
@@ -294,8 +294,8 @@ func (h *heldSet) lose(ids []string) (lost []string) {
 // open reports an id that is held and not being settled. The lock is held.
 func (h *heldSet) open(s string, id ID) bool {
 	_, held := h.held.get(id)
-	for _, list := range h.settling {
-		held = held && !slices.Contains(list, s)
+	for ids := range h.settling {
+		held = held && !slices.Contains(*ids, s)
 	}
 	return held
 }

@@ -38,6 +38,28 @@ func TestLateAckIsFenced(t *testing.T) {
 	}
 }
 
+// Two calls may settle the same list.
+func TestSettlingTwice(t *testing.T) {
+	var h heldSet
+	h.init()
+	ids := []string{"1-0"}
+	h.add([]Entry{{ID: "1-0", Position: ID{Ms: 1}}}, time.Now())
+	first, _ := h.settle(ctx(t), ids)
+	second, _ := h.settle(ctx(t), ids)
+	first()
+	short, cancel := context.WithCancel(ctx(t))
+	cancel()
+	if _, err := h.quiesce(short); !errors.Is(err, context.Canceled) || len(h.unsettled(slices.Clone(ids))) != 0 {
+		t.Error("the second is under way:", err)
+	}
+	second()
+	resume, err := h.quiesce(short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resume()
+}
+
 func TestLateAcks(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	got := add(t, rdb, key, 6)

@@ -92,7 +92,7 @@ local function shrinkTo(n, drop, how)
 end
 if maxage >= 0 then
   local t = redis.call('TIME')
-  local id = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000) - maxage)..'-0'
+  local id = string.format('%.0f', math.max(0, t[1] * 1000 + math.floor(t[2] / 1000) - maxage))..'-0'
   if minid == '' or less(minid, id) then minid = id end
 end
 if minid == '+' then minid = safe or '' end

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -155,6 +156,16 @@ func TestRetentionByAge(t *testing.T) {
 	}
 	rdb.XGroupDestroy(ctx(t), key, "g")
 	write(t, w, 1000)
+}
+
+// An age that reaches back behind the first of all times keeps everything.
+func TestRetentionByAnAgeBeyondAllTime(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	w := openWriter(t, rdb, WriterConfig{Key: key, MaxAge: math.MaxInt64, HardCap: 20, Exact: true, OnEvent: func(e Event) { t.Errorf("%v: %v", e.Kind, e.Err) }})
+	write(t, w, 20)
+	if n := rdb.XLen(ctx(t), key).Val(); n != 20 {
+		t.Errorf("%d entries", n)
+	}
 }
 
 // While nothing can be dropped without loss the writer is told so, and goes on when consumers have made room.

@@ -2,6 +2,7 @@ package redisio
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -17,7 +18,7 @@ func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, er
 	if err != nil {
 		return 0, 0, s.fault("move scheduled entries of", err)
 	}
-	return int(reply[0]), time.Duration(reply[1]) * time.Millisecond, nil
+	return int(reply[0]), time.Duration(min(reply[1], math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, nil
 }
 
 // Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It sleeps until the next is

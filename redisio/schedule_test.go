@@ -468,6 +468,33 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 	read(t, r, 1)
 }
 
+// The schedule is in Redis, and so on its disk: it outlives a server that is killed.
+func TestScheduleOutlivesItsServer(t *testing.T) {
+	srv := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
+	rdb := srv.Client(t)
+	s := newScheduler(t, rdb, ScheduleConfig{Key: "k"})
+	at := time.Now()
+	for i := range 20 {
+		schedule(t, s, Delayed{ID: fmt.Sprintf("%02d", i), At: at.Add(time.Duration(i-5) * 100 * time.Millisecond), Fields: Fields{{"n", fmt.Append(nil, i)}}})
+	}
+	schedule(t, s, Delayed{ID: "far", At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), Fields: Fields{{"n", []byte("far")}}})
+	moved := moveAll(t, s)
+	srv.Kill(t)
+	srv.Restart(t)
+	r, _ := open(t, rdb, GroupConfig{Key: "k", DelayedEvery: 20 * time.Millisecond})
+	for i, e := range read(t, r, 20) {
+		if string(e.Fields[0].Value) != fmt.Sprint(i) {
+			t.Errorf("%s came as number %d", e.Fields[0].Value, i)
+		}
+	}
+	if moved < 5 || rdb.XLen(ctx(t), "k").Val() != 20 {
+		t.Errorf("%d moved before the end, %d entries", moved, rdb.XLen(ctx(t), "k").Val())
+	}
+	if n, next, err := s.Move(ctx(t)); n != 0 || next < 200*365*24*time.Hour || err != nil {
+		t.Errorf("%d moved, the next in %v, %v", n, next, err)
+	}
+}
+
 func TestSchedulerPause(t *testing.T) {
 	s := &Scheduler{cfg: ScheduleConfig{Every: time.Second, Idle: 10 * time.Second}}
 	for range 1000 {
