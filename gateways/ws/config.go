@@ -64,9 +64,8 @@ type HubConfig struct {
 
 	// MaxMessage bounds the bytes of a frame; one that is larger closes its socket, with code 1009. The default is 64 KiB.
 	MaxMessage int
-	// Rate is how many frames a second a socket may send, and Burst how many at once. What is beyond it is refused with an error
-	// frame; a socket that goes on all the same is closed, with code 1008, when Burst frames were refused in a row. The defaults are 50 and twice the Rate;
-	// negative means no limit.
+	// Rate is how many frames a second a socket may send, and Burst how many at once. What is beyond it is not read yet: the
+	// client has to wait. The defaults are 50, and twice the Rate; a negative Rate is no limit.
 	Rate  float64
 	Burst int
 	// MaxRooms is how many rooms a session may be in. The default is 64.
@@ -78,7 +77,7 @@ type HubConfig struct {
 	// defaults are 25 s and 10 s.
 	PingEvery   time.Duration
 	PongTimeout time.Duration
-	// IdleTimeout closes sockets whose client has said nothing for so long, other than pongs. The default is never: many only listen.
+	// IdleTimeout closes sockets whose client has said nothing for so long, other than pings and pongs. The default is never: many only listen.
 	IdleTimeout time.Duration
 	// ReadTimeout is how long a frame may take from its first byte to its last, and how long a client has for its hello. The default is
 	// 10 s.
@@ -119,7 +118,7 @@ func (c HubConfig) withDefaults() HubConfig {
 	def(&c.Recent, 1024)
 	def(&c.MaxMessage, 64<<10)
 	def(&c.Rate, 50)
-	def(&c.Burst, int(2*c.Rate))
+	def(&c.Burst, max(1, int(2*c.Rate)))
 	def(&c.MaxRooms, 64)
 	def(&c.MaxSockets, 16<<10)
 	def(&c.PingEvery, 25*time.Second)

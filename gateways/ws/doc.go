@@ -53,6 +53,7 @@
 //	{"kind":"send","id":"3","room":"lobby","type":"say","data":…}   → ack, when Redis has it; no room: to the application
 //	{"kind":"call","id":"4","type":"price","data":…}                → reply; with "timeout":2000 in ms; with "stream":true → part …, end
 //	{"kind":"cancel","id":"4"}                                      ends a call
+//	{"kind":"ping","id":"5"}                                        → pong; for browsers, which can't see pings
 //
 // and the server
 //
@@ -62,18 +63,19 @@
 //	{"kind":"reply","id":"4","data":…}
 //	{"kind":"part","id":"4","data":…}                               of a streamed reply
 //	{"kind":"end","id":"4"}                                         its end
+//	{"kind":"pong","id":"5"}
 //	{"kind":"error","id":"3","code":"not_joined","message":"…"}     instead of any of these
 //	{"kind":"msg","cursor":"1732…-0","room":"lobby","from":"ann","type":"say","data":…}
 //	{"kind":"cursor","cursor":"1732…-0"}                            so far there is nothing else for this session
 //	{"kind":"gap","from":"1732…-0","to":"1733…-0","missed":12}      missed is left out where it is not known
 //	{"kind":"bye","code":"closing","message":"…"}                   before the server goes away
 //
-// A send or a join without an id has no answer but an error. The codes of errors are bad_frame, hello_first, rate_limited, too_many_rooms, not_joined,
+// A send or a join without an id has no answer but an error. The codes of errors are bad_frame, hello_first, too_many_rooms, not_joined,
 // forbidden, too_large, overloaded, unavailable (it was not taken), unknown (it may be taken yet: sending it again with its id is safe),
 // closing; of calls those of package gateways, and cancelled.
 //
-// Sockets are closed with 1001 when the process goes or after IdleTimeout, 1003 after a binary frame, 1007 after what is no UTF-8, 1008 without a hello
-// or after too many frames, 1009 after a frame that is too large, 1013 when the client is too slow and Slow is Close. Those that don't answer, or
+// Sockets are closed with 1001 when the process goes or after IdleTimeout, 1003 after a binary frame, 1007 after what is no UTF-8, 1008 without a hello,
+// 1009 after a frame that is too large, 1013 when the client is too slow and Slow is Close. Those that don't answer, or
 // leave what was sent to them in their buffers, are closed without a word. Compression is never agreed on: it
 // costs memory for each socket, and lets small frames become large ones.
 //

@@ -30,13 +30,13 @@ const (
 	kindSend   = "send"
 	kindCall   = "call"
 	kindCancel = "cancel"
+	kindPing   = "ping"
 )
 
 // Codes of error frames, beside those of package gateways that services answer calls with.
 const (
 	codeFrame    = "bad_frame"      // the frame is not what the protocol says
 	codeHello    = "hello_first"    // the first frame is no hello, or a later one is
-	codeRate     = "rate_limited"   // too many frames
 	codeRooms    = "too_many_rooms" //
 	codeMember   = "not_joined"     // the room is not one of the session's
 	codeDenied   = "forbidden"      // Authorize said no
@@ -152,6 +152,8 @@ func (q *request) check() *fault {
 		return need("type", q.typ)
 	case kindCancel:
 		return need("id", q.id)
+	case kindPing:
+		return nil
 	}
 	return &fault{q.id, codeFrame, fmt.Sprintf("the frame is refused: it has the kind %.40s", strconv.Quote(q.kind))}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
 
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
@@ -13,13 +12,16 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// handle does what a client asks. It reports false when the socket is to end.
+// handle does what a client asks. It reports false when the socket has ended.
 func (s *socket) handle(frame []byte) bool {
 	s.hub.stats.received.Add(1)
-	if ok, goes := s.paced(); !ok {
-		return goes
+	if !s.pace() {
+		return false
 	}
 	q, wrong := parse(frame)
+	if q.kind != kindPing {
+		s.spoke.Store(time.Now().UnixNano())
+	}
 	switch {
 	case wrong != nil:
 		s.hub.stats.bad.Add(1)
@@ -43,24 +45,21 @@ func (s *socket) do(q *request) *fault {
 		return s.send(q)
 	case kindCall:
 		return s.call(q)
-	default:
+	case kindCancel:
 		s.cancelCall(q.id)
-		return nil
+	case kindPing:
+		s.say(reply{Kind: "pong", ID: q.id})
 	}
+	return nil
 }
 
-// paced holds clients to their rate. goes is false when a client has gone on for too long.
-func (s *socket) paced() (ok, goes bool) {
+// pace has clients wait that send more than their rate. They can't do much else than wait, for nothing more is read of them.
+func (s *socket) pace() bool {
 	if s.allow() {
-		s.refused = 0
-		return true, true
+		return true
 	}
 	s.hub.stats.limited.Add(1)
-	if s.refused++; s.refused > s.hub.cfg.Burst {
-		s.finish(websocket.StatusPolicyViolation, "too many frames")
-		return false, false
-	}
-	return false, s.sorry(&fault{"", codeRate, "too many frames: this one was not looked at"})
+	return s.limit.Wait(s.ctx) == nil
 }
 
 func (s *socket) allow() bool {
@@ -73,7 +72,7 @@ func (s *socket) allow() bool {
 	return s.limit.Allow()
 }
 
-// pinged answers pings, within the rate.
+// pinged answers pings of the protocol below, within the rate.
 func (s *socket) pinged(context.Context, []byte) bool {
 	s.seen.Store(time.Now().UnixNano())
 	return s.allow()

@@ -38,13 +38,12 @@ type socket struct {
 	session string
 	rooms   map[string]struct{}
 	limit   *rate.Limiter // nil: none, or nothing came yet
-	refused int           // frames in a row, for the rate
 
 	// What the clock looks at: Unix nanoseconds; 0 is never.
 	began   int64
 	beat    int64        // when to ping, and to tell the cursor; of the clock alone
 	seen    atomic.Int64 // something came, pongs too
-	spoke   atomic.Int64 // a frame came
+	spoke   atomic.Int64 // a frame came, other than a ping
 	partial atomic.Int64 // since when a frame is coming in, or has been since the handshake a hello
 	busy    atomic.Bool  // it is our turn: the client's frame is being worked on
 	greeted atomic.Bool
@@ -120,7 +119,6 @@ func (s *socket) read() (frame *bytes.Buffer, ok bool) {
 	}
 	now := time.Now().UnixNano()
 	s.seen.Store(now)
-	s.spoke.Store(now)
 	if s.greeted.Load() {
 		s.partial.Store(now)
 	}

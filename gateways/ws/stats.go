@@ -11,7 +11,7 @@ type Stats struct {
 	Refused   uint64 // requests that were not upgraded
 	Received  uint64 // frames
 	Bad       uint64 // of these, what the protocol has no meaning for
-	Limited   uint64 // of these, what was too much for the rate
+	Limited   uint64 // of these, what had to wait for the rate
 	Said      uint64 // messages that went to the workers
 	Calls     uint64 // begun
 	Delivered uint64 // messages, to each socket that they were for

@@ -1,0 +1,496 @@
+/**
+ * The client of a Streamerson hub: a session over a WebSocket that comes back by itself.
+ *
+ *     import { connect } from "/chat.js";
+ *
+ *     const chat = connect("/chat", { rooms: ["lobby"] });
+ *     chat.on("say", (line, message) => show(message.from, line));
+ *     chat.onStatus((status) => lamp(status.state));          // "connecting", "open", "closed"
+ *     chat.onGap((gap) => note(`${gap.missed ?? "some"} messages are gone`));
+ *     await chat.send("say", { text: "hello" }, { room: "lobby" }); // Redis has it
+ *     const price = await chat.call("price", { item: 7 });
+ *
+ * Runs in browsers and in Node 22 and newer, without dependencies. When the connection breaks it connects again, with
+ * growing, random waits, to whatever server answers; goes on behind the last message it has seen; joins its rooms; and
+ * sends again what was not acknowledged. No message is missed, but for those that a gap tells of, and none comes twice.
+ */
+
+/** The subprotocol of hubs. */
+const PROTOCOL = "streamerson.v1";
+
+/**
+ * What a hub, or the client for it, answers with when it can't do something.
+ * `code` is one of the protocol's, as "not_joined", or a service's own.
+ */
+export class HubError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message || code);
+    this.name = "HubError";
+    this.code = code;
+  }
+}
+
+/**
+ * @typedef {object} Options
+ * @property {string[]} [rooms] Rooms to be in from the start.
+ * @property {string} [since] Where to begin: the cursor of a message, "0" for all that the log has, or Unix milliseconds.
+ *   By default only what comes from now on.
+ * @property {State} [state] What `session.state` was, to go on there, as after a page was loaded again.
+ * @property {string | (() => string | Promise<string>)} [token] For the server's ws.Token. A function is asked before each connection.
+ * @property {number} [minDelay] Milliseconds before the first try to connect again; twice as many before each next. Default 250.
+ * @property {number} [maxDelay] The most of them. Default 30000.
+ * @property {number} [silence] Milliseconds without a word from the server after which it is asked for one; as long again,
+ *   at most 10 seconds, without an answer, and the client connects anew. Default 30000; 0: never.
+ * @property {number} [maxPending] How many messages and calls may wait for their answers. Default 1000.
+ * @property {typeof WebSocket} [WebSocket] The class to use. Default: the global one.
+ */
+
+/**
+ * @typedef {object} State What it takes to go on elsewhere. It is as good as a password for the session.
+ * @property {string} cursor
+ * @property {string} resume
+ * @property {string[]} rooms
+ */
+
+/**
+ * @typedef {object} Message
+ * @property {string} type
+ * @property {any} data
+ * @property {string} [room] Missing if it is for this user, this session or everybody.
+ * @property {string} [from] The user who said it; missing if nobody did.
+ * @property {string} cursor
+ */
+
+/**
+ * @typedef {object} Status
+ * @property {"connecting" | "open" | "closed"} state "closed" is the end: after close(), not after a break.
+ * @property {string} [user] Of "open".
+ * @property {string} [session] Of "open".
+ * @property {boolean} [resumed] Of "open": it is the session that it was before.
+ * @property {string[]} [refused] Of "open": rooms that may not be joined any more.
+ * @property {number} [code] Of "connecting": how the socket was closed.
+ * @property {string} [reason] Likewise.
+ */
+
+/**
+ * Opens a session. It connects at once, and again whenever it has to, until close().
+ *
+ * @param {string | URL} url Of the hub: "/chat", "https://…" or "wss://…".
+ * @param {Options} [options]
+ * @returns {Session}
+ */
+export function connect(url, options = {}) {
+  return new Session(url, options);
+}
+
+/** A session. Make it with connect(). */
+export class Session {
+  #url;
+  #options;
+  #WebSocket;
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #open = false;
+  #closed = false;
+  #tries = 0;
+  #timer = null; // of the next try
+  #watch = null; // of the server's silence
+  #asked = false;
+  #heard = 0;
+  #session = "";
+  #user = "";
+  #cursor = "";
+  #resume = "";
+  #rooms = new Set();
+  /** Ids must differ from those before the page was loaded again: the hub knows them still. */
+  #prefix = Math.random().toString(36).slice(2, 10);
+  #next = 1;
+  /** What waits for an answer, by id, in the order it was asked. */
+  #pending = new Map();
+  #listeners = new Set();
+  #hooks = { status: new Set(), gap: new Set(), error: new Set() };
+  #online = () => this.#hurry();
+
+  /** @param {string | URL} url @param {Options} options */
+  constructor(url, options) {
+    const base = globalThis.location?.href;
+    this.#url = new URL(url, base);
+    this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
+    this.#options = { minDelay: 250, maxDelay: 30000, silence: 30000, maxPending: 1000, ...options };
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    if (!this.#WebSocket) throw new HubError("unsupported", "there is no WebSocket here: pass one as an option");
+    this.#cursor = options.state?.cursor ?? options.since ?? "";
+    this.#resume = options.state?.resume ?? "";
+    for (const room of options.state?.rooms ?? options.rooms ?? []) this.#rooms.add(room);
+    globalThis.addEventListener?.("online", this.#online);
+    this.#connect();
+  }
+
+  /** The user that the server knows this session as; "" before the first connection. */
+  get user() {
+    return this.#user;
+  }
+
+  /** The id of the session; "" before the first connection. */
+  get session() {
+    return this.#session;
+  }
+
+  /** The rooms that it is in, or will be once it is connected. */
+  get rooms() {
+    return [...this.#rooms];
+  }
+
+  /** @returns {State} What connect() takes to go on here, as after the page is loaded again. */
+  get state() {
+    return { cursor: this.#cursor, resume: this.#resume, rooms: this.rooms };
+  }
+
+  /**
+   * Has a function called with each message of a type, of a room, or both; "*" is every type.
+   *
+   * @param {string | {type?: string, room?: string}} what
+   * @param {(data: any, message: Message) => void} listener
+   * @returns {() => void} Ends it.
+   */
+  on(what, listener) {
+    const filter = typeof what === "string" ? { type: what } : what;
+    const entry = { type: filter.type === "*" ? undefined : filter.type, room: filter.room, listener };
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
+  }
+
+  /** @param {(status: Status) => void} hook @returns {() => void} Ends it. */
+  onStatus(hook) {
+    return this.#hook("status", hook);
+  }
+
+  /**
+   * Has a function called when messages are missing: the log does not have them any more, or they came too fast.
+   *
+   * @param {(gap: {from: string, to: string, missed?: number}) => void} hook
+   * @returns {() => void} Ends it.
+   */
+  onGap(hook) {
+    return this.#hook("gap", hook);
+  }
+
+  /** Has a function called with errors that belong to no call of a method. @param {(error: HubError) => void} hook */
+  onError(hook) {
+    return this.#hook("error", hook);
+  }
+
+  /**
+   * Joins a room, for as long as the session lasts. Rejected if that is not allowed.
+   *
+   * @param {string} room @returns {Promise<void>}
+   */
+  join(room) {
+    this.#rooms.add(room);
+    return this.#ask({ kind: "join", room }).catch((error) => {
+      if (error.code !== "closed") this.#rooms.delete(room);
+      throw error;
+    });
+  }
+
+  /** @param {string} room @returns {Promise<void>} */
+  leave(room) {
+    this.#rooms.delete(room);
+    return this.#ask({ kind: "leave", room });
+  }
+
+  /**
+   * Says something to a room that was joined, or to the application. Resolved when Redis has it. If the connection breaks
+   * before that, it is sent again, and taken once. The codes of its errors are in the hub's documentation.
+   *
+   * @param {string} type @param {any} [data] @param {{room?: string}} [where] @returns {Promise<void>}
+   */
+  send(type, data = null, where = {}) {
+    return this.#ask({ kind: "send", room: where.room, type, data });
+  }
+
+  /**
+   * Calls a service, and resolves with its answer. A call that is under way when the connection breaks is rejected, with
+   * code "interrupted": it may have been carried out.
+   *
+   * @param {string} type @param {any} [data]
+   * @param {{timeout?: number, signal?: AbortSignal}} [how] A bound in milliseconds; a way to cancel.
+   * @returns {Promise<any>}
+   */
+  call(type, data = null, how = {}) {
+    return this.#ask({ kind: "call", type, data, timeout: how.timeout }, how.signal);
+  }
+
+  /**
+   * Calls a service that answers with many values. Ending the loop early cancels the call.
+   *
+   * @param {string} type @param {any} [data] @param {{timeout?: number, signal?: AbortSignal}} [how]
+   * @returns {AsyncGenerator<any>}
+   */
+  async *stream(type, data = null, how = {}) {
+    const parts = [];
+    let wake = () => {};
+    let end = null; // { error } once it has ended
+    const stop = new AbortController();
+    const signal = how.signal ? AbortSignal.any([how.signal, stop.signal]) : stop.signal;
+    this.#ask({ kind: "call", type, data, timeout: how.timeout, stream: true }, signal, (part) => {
+      parts.push(part);
+      wake();
+    }).then(
+      () => (end = {}),
+      (error) => (end = { error }),
+    ).then(() => wake());
+    try {
+      for (;;) {
+        while (parts.length > 0) yield parts.shift();
+        if (end?.error) throw end.error;
+        if (end) return;
+        await new Promise((resolve) => (wake = resolve));
+      }
+    } finally {
+      if (!end) stop.abort();
+    }
+  }
+
+  /** Ends the session. What waits for an answer is rejected, with code "closed". */
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watch);
+    globalThis.removeEventListener?.("online", this.#online);
+    const socket = this.#socket;
+    this.#drop();
+    socket?.close(1000);
+    this.#reject(() => true, new HubError("closed", "the session was closed"));
+    this.#fire("status", { state: "closed" });
+  }
+
+  // Connecting.
+
+  async #connect() {
+    this.#timer = null;
+    let socket;
+    try {
+      const { token } = this.#options;
+      const secret = typeof token === "function" ? await token() : token;
+      if (this.#closed) return;
+      socket = new this.#WebSocket(this.#url.href, secret ? [PROTOCOL, `bearer.${secret}`] : [PROTOCOL]);
+    } catch (error) {
+      this.#fire("error", new HubError("unavailable", String(error?.message ?? error)));
+      return this.#later();
+    }
+    this.#socket = socket;
+    const mine = (f) => (event) => {
+      if (this.#socket === socket) f(event);
+    };
+    socket.onopen = mine(() => {
+      const hello = { kind: "hello", rooms: this.rooms };
+      if (this.#cursor) hello.cursor = this.#cursor;
+      if (this.#resume) hello.resume = this.#resume;
+      socket.send(JSON.stringify(hello));
+      this.#listen();
+    });
+    socket.onmessage = mine((event) => this.#take(JSON.parse(event.data)));
+    socket.onerror = () => {}; // onclose comes as well
+    socket.onclose = mine((event) => this.#broken(event));
+  }
+
+  #broken(event) {
+    this.#drop();
+    this.#reject((p) => p.sent && p.frame.kind === "call", new HubError("interrupted", "the connection broke during the call"));
+    this.#later({ code: event.code, reason: event.reason });
+  }
+
+  /** Lets go of the socket. */
+  #drop() {
+    clearTimeout(this.#watch);
+    this.#socket = null;
+    this.#open = false;
+  }
+
+  #later(why) {
+    if (this.#closed || this.#timer) return;
+    const { minDelay, maxDelay } = this.#options;
+    const most = Math.min(maxDelay, minDelay * 2 ** this.#tries++);
+    this.#timer = setTimeout(() => this.#connect(), most / 2 + (Math.random() * most) / 2);
+    this.#fire("status", { state: "connecting", ...why });
+  }
+
+  /** Tries at once, when the browser says that the network is back. */
+  #hurry() {
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#connect();
+  }
+
+  /** Watches for the server's silence: a connection may be dead without anybody saying so. */
+  #listen() {
+    const { silence } = this.#options;
+    if (!silence) return;
+    this.#heard = Date.now();
+    this.#asked = false;
+    const look = () => {
+      const quiet = Date.now() - this.#heard;
+      const patience = silence + Math.min(silence, 10000);
+      if (quiet >= patience && this.#asked) {
+        const socket = this.#socket;
+        this.#broken({ code: 4000, reason: "the server does not answer" });
+        socket.close();
+        return;
+      }
+      if (quiet >= silence && !this.#asked) {
+        this.#asked = true;
+        this.#socket.send('{"kind":"ping"}');
+      }
+      this.#watch = setTimeout(look, Math.max(20, (this.#asked ? patience : silence) - quiet));
+      this.#watch.unref?.();
+    };
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(look, silence);
+    this.#watch.unref?.();
+  }
+
+  // Frames.
+
+  #take(frame) {
+    this.#heard = Date.now();
+    this.#asked = false;
+    switch (frame.kind) {
+      case "msg":
+        if (this.#cursor && !after(frame.cursor, this.#cursor)) return; // it was here before
+        this.#cursor = frame.cursor;
+        return this.#deliver(frame);
+      case "cursor":
+        this.#cursor = frame.cursor;
+        return;
+      case "gap":
+        this.#cursor = frame.to;
+        return this.#fire("gap", { from: frame.from, to: frame.to, missed: frame.missed });
+      case "part":
+        return this.#pending.get(frame.id)?.part?.(frame.data);
+      case "ack":
+      case "joined":
+      case "left":
+      case "reply":
+      case "end":
+        return this.#settle(frame.id, (p) => p.resolve(frame.data));
+      case "hello":
+        return this.#greeted(frame);
+      case "error": {
+        if (frame.code === "closing" && this.#pending.get(frame.id)?.frame.kind === "send") {
+          this.#pending.get(frame.id).sent = false; // the next server gets it
+          return;
+        }
+        const error = new HubError(frame.code, frame.message);
+        if (frame.id && this.#pending.has(frame.id)) return this.#settle(frame.id, (p) => p.reject(error));
+        return this.#fire("error", error);
+      }
+      case "bye":
+        this.#tries = 0; // it is no fault of the network
+    }
+  }
+
+  #greeted(hello) {
+    this.#tries = 0;
+    this.#open = true;
+    this.#resume = hello.resume;
+    this.#session = hello.session;
+    this.#user = hello.user;
+    if (!this.#cursor || !/-/.test(this.#cursor)) this.#cursor = hello.cursor;
+    const refused = hello.refused ?? [];
+    const joined = new Set(hello.rooms ?? []);
+    for (const room of refused) this.#rooms.delete(room);
+    for (const [id, p] of this.#pending) {
+      const { kind, room } = p.frame;
+      if (kind === "join" && (joined.has(room) || refused.includes(room))) {
+        const no = refused.includes(room) && new HubError("forbidden", "you may not join here");
+        this.#settle(id, (it) => (no ? it.reject(no) : it.resolve()));
+      } else if (kind === "leave" && !joined.has(room)) {
+        this.#settle(id, (it) => it.resolve());
+      } else if (kind === "send" && p.sent && !hello.resumed) {
+        const doubt = new HubError("unknown", "it may have been taken or not: the session could not be taken up again");
+        this.#settle(id, (it) => it.reject(doubt));
+      }
+    }
+    const status = { state: "open", user: hello.user, session: hello.session, resumed: Boolean(hello.resumed) };
+    if (refused.length > 0) status.refused = refused;
+    this.#fire("status", status);
+    for (const p of this.#pending.values()) this.#write(p);
+  }
+
+  #deliver(frame) {
+    const { type, data, room, from, cursor } = frame;
+    for (const l of this.#listeners) {
+      if (l.type !== undefined && l.type !== type) continue;
+      if (l.room !== undefined && l.room !== room) continue;
+      guard(() => l.listener(data, { type, data, room, from, cursor }));
+    }
+  }
+
+  // What is asked.
+
+  #ask(frame, signal, part) {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(new HubError("closed", "the session was closed"));
+      if (signal?.aborted) return reject(new HubError("cancelled", "it was cancelled"));
+      if (this.#pending.size >= this.#options.maxPending) {
+        return reject(new HubError("overloaded", `${this.#pending.size} messages and calls wait already`));
+      }
+      frame.id = `${this.#prefix}-${this.#next++}`;
+      const cancel = () => {
+        if (p.sent) this.#socket?.send(JSON.stringify({ kind: "cancel", id: frame.id }));
+        this.#settle(frame.id, () => reject(new HubError("cancelled", "it was cancelled")));
+      };
+      const p = { frame, part, sent: false, resolve, reject, done: () => signal?.removeEventListener("abort", cancel) };
+      signal?.addEventListener("abort", cancel);
+      this.#pending.set(frame.id, p);
+      if (this.#open) this.#write(p);
+    });
+  }
+
+  #write(p) {
+    p.sent = true;
+    this.#socket.send(JSON.stringify(p.frame));
+  }
+
+  #settle(id, how) {
+    const p = this.#pending.get(id);
+    if (!p) return;
+    this.#pending.delete(id);
+    p.done();
+    how(p);
+  }
+
+  #reject(which, error) {
+    for (const [id, p] of this.#pending) if (which(p)) this.#settle(id, (it) => it.reject(error));
+  }
+
+  // Hooks.
+
+  #hook(name, hook) {
+    this.#hooks[name].add(hook);
+    return () => this.#hooks[name].delete(hook);
+  }
+
+  #fire(name, value) {
+    for (const hook of this.#hooks[name]) guard(() => hook(value));
+  }
+}
+
+/** Reports whether a cursor lies behind another. One that is a time alone lies before all messages of that time. */
+function after(a, b) {
+  const [aMs, aSeq = -1] = a.split("-").map(Number);
+  const [bMs, bSeq = -1] = b.split("-").map(Number);
+  return aMs > bMs || (aMs === bMs && aSeq > bSeq);
+}
+
+/** A listener that throws is told of, and harms nobody else. */
+function guard(f) {
+  try {
+    f();
+  } catch (error) {
+    globalThis.console?.error(error);
+  }
+}
