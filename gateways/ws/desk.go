@@ -118,15 +118,13 @@ func (s *socket) look(now int64) {
 	switch {
 	case busy: // it is not the client that we wait for
 	case partial != 0 && since(partial) > cfg.ReadTimeout:
-		s.hub.stats.slow.Add(1)
-		if s.greeted.Load() {
-			s.kill(errSlow)
-			return
+		if s.greeted.Load() && s.kill(errSlow) || !s.greeted.Load() && s.finish(websocket.StatusPolicyViolation, "no hello") {
+			s.hub.stats.slow.Add(1)
 		}
-		s.finish(websocket.StatusPolicyViolation, "no hello")
 	case seen > cfg.PingEvery+cfg.PongTimeout:
-		s.hub.stats.dead.Add(1)
-		s.kill(errDead)
+		if s.kill(errDead) {
+			s.hub.stats.dead.Add(1)
+		}
 	case cfg.IdleTimeout > 0 && since(s.spoke.Load()) > cfg.IdleTimeout:
 		s.finish(websocket.StatusGoingAway, "idle")
 	}

@@ -91,6 +91,19 @@ func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
 	return flow.New("hub of "+h.name, parts...)
 }
 
+// ErrNotReady is what Ready returns while the hub takes no sockets.
+var ErrNotReady = errors.New("ws: the hub does not run")
+
+// Ready is nil while the hub takes sockets: for the probes of a service.
+func (h *Hub) Ready() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.life == nil || !h.life.open {
+		return ErrNotReady
+	}
+	return nil
+}
+
 // enter takes a place for a socket. Leave it with leave.
 func (h *Hub) enter() (l *life, full bool) {
 	h.mu.Lock()
@@ -121,7 +134,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if l == nil {
 		h.stats.refused.Add(1)
 		w.Header().Set("Retry-After", "2")
-		text := "the hub does not run"
+		text := ErrNotReady.Error()
 		if full {
 			text = "too many sockets"
 		}

@@ -45,6 +45,7 @@ func (s *stand) node(t testing.TB, cfg ws.HubConfig) *node {
 	hub := ws.NewHub(s.rdb, s.name, cfg)
 	n := &node{hub: hub, srv: httptest.NewServer(hub), run: start(t, hub.Graph())}
 	t.Cleanup(n.srv.Close)
+	soon(t, "the hub takes sockets", func() bool { return hub.Ready() == nil })
 	return n
 }
 

@@ -172,22 +172,26 @@ func (s *socket) end() {
 	s.hub.dismiss(s)
 }
 
-// finish says last things, and closes the socket. The writer does it, when it has written what was there before.
-func (s *socket) finish(code websocket.StatusCode, reason string, last ...[]byte) {
+// finish says last things, and closes the socket. The writer does it, when it has written what was there before. It reports false if that
+// was asked for already.
+func (s *socket) finish(code websocket.StatusCode, reason string, last ...[]byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bye != nil {
-		return
+		return false
 	}
 	s.control = append(s.control, last...)
 	s.bye = &farewell{code, reason}
 	s.stir()
+	return true
 }
 
-// kill ends a socket that does not answer.
-func (s *socket) kill(why error) {
+// kill ends a socket that does not answer. It reports false if it has ended already.
+func (s *socket) kill(why error) bool {
+	first := s.ctx.Err() == nil
 	s.cancel(why)
 	_ = s.wire.Close() // all that reads and writes fails now
+	return first
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}

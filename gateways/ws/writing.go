@@ -126,8 +126,9 @@ func (s *socket) write() {
 			ok = s.news(l, tell, add)
 		}
 		if !ok || !flush() {
-			s.hub.stats.slow.Add(1)
-			s.kill(errSlow)
+			if s.kill(errSlow) {
+				s.hub.stats.slow.Add(1)
+			}
 			return
 		}
 	}
@@ -155,8 +156,9 @@ func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) b
 	case err != nil && ctx.Err() != nil:
 		return true
 	case errors.Is(err, relay.ErrTooSlow):
-		s.hub.stats.slow.Add(1)
-		s.finish(websocket.StatusTryAgainLater, "too slow: reconnect")
+		if s.finish(websocket.StatusTryAgainLater, "too slow: reconnect") {
+			s.hub.stats.slow.Add(1)
+		}
 		return true
 	case err != nil:
 		s.finish(websocket.StatusInternalError, "the log can't be read")
