@@ -1,0 +1,702 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// Tests named after defects of streamerson for Node that services and clients could share; see defects_list_test.go of package source.
+
+// wired is a stand whose services and clients speak over a wire.
+type wired struct {
+	*stand
+	wire gateways.Wire
+}
+
+// onBothWires runs a test over this project's own wire, and over that of streamerson v1.
+func onBothWires(t *testing.T, test func(t *testing.T, w wired)) {
+	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, wired{newStand(t), wire})
+		})
+	}
+}
+
+func (w wired) serve(t testing.TB, cfg gateways.ServiceConfig, register func(*gateways.Service)) *gateways.Service {
+	cfg.Wire = w.wire
+	return w.stand.serve(t, cfg, register)
+}
+
+func (w wired) client(t testing.TB) *gateways.Client {
+	return w.stand.client(t, gateways.ClientConfig{Wire: w.wire})
+}
+
+// requests is the key of the requests.
+func (w wired) requests() string {
+	if w.wire == nil {
+		return w.topic
+	}
+	return w.v1().Incoming()
+}
+
+func (w wired) settled(t testing.TB) {
+	t.Helper()
+	soon(t, "all requests are settled", func() bool {
+		groups := w.rdb.XInfoGroups(t.Context(), w.requests()).Val()
+		return len(groups) == 1 && groups[0].Pending == 0 && groups[0].Lag == 0
+	})
+}
+
+// Every message was sent as a "resp", whatever it was to be: examples got no answer but a timeout.
+func TestD1_TypesReachTheirHandlers(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+			for _, typ := range []string{"helloWorldEvent", "resp", "other"} {
+				gateways.Handle(svc, typ, func(context.Context, string) (string, error) { return "answered by " + typ, nil })
+			}
+		})
+		c := w.client(t)
+		for _, typ := range []string{"helloWorldEvent", "resp", "other"} {
+			if got, err := gateways.Call[string, string](c, typ)(t.Context(), "x"); err != nil || got != "answered by "+typ {
+				t.Errorf("%q, %v", got, err)
+			}
+		}
+	})
+}
+
+// A service behind their gateways can tell what a "resp" stands for.
+func TestD1_RespHasAnAlias(t *testing.T) {
+	s := newStand(t)
+	s.serveV1(t, gateways.StreamersonV1{RespAs: "hello"}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	for _, typ := range []string{"resp", "hello"} {
+		call := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}), typ)
+		if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+			t.Errorf("%s: %+v, %v", typ, got, err)
+		}
+	}
+}
+
+// A one-way consumer stopped for ever after sixteen messages.
+func TestD2_OneWayServiceGoesOn(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		var handled atomic.Int32
+		w.serve(t, gateways.ServiceConfig{MaxInFlight: 16}, func(svc *gateways.Service) {
+			gateways.HandleVoid(svc, "tell", func(context.Context, string) error { handled.Add(1); return nil })
+		})
+		send := gateways.Send[string](w.client(t), "tell")
+		for range 200 {
+			if err := send(t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.settled(t)
+		if n := handled.Load(); n != 200 {
+			t.Errorf("%d of 200 handled", n)
+		}
+	})
+}
+
+// A handler that returned nothing, and a type without handler, wedged the consumer, each at its first message.
+func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		w.serve(t, gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, func(svc *gateways.Service) {
+			gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
+			gateways.Handle(svc, "null", func(context.Context, string) (*hello, error) { return nil, nil })
+		})
+		c := w.client(t)
+		for range 50 {
+			if got, err := gateways.Call[string, []byte](c, "void")(t.Context(), "x"); err != nil || len(got) != 0 {
+				t.Fatalf("%q, %v", got, err)
+			}
+			if _, err := gateways.Call[string, string](c, "unknown")(t.Context(), "x"); !errors.Is(err, gateways.ErrNoHandler) {
+				t.Fatal(err)
+			}
+			if got, err := gateways.Call[string, *hello](c, "null")(t.Context(), "x"); err != nil || got != nil {
+				t.Fatalf("%v, %v", got, err)
+			}
+		}
+		w.settled(t)
+	})
+}
+
+// A handler that failed ended its consumer, and its caller was told nothing.
+func TestD4_ErrorsAreAnswered(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		w.serve(t, gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, func(svc *gateways.Service) {
+			gateways.Handle(svc, "hello", greet)
+		})
+		call := gateways.Call[hello, greeting](w.client(t), "hello")
+		for i := range 100 {
+			name, code := "Ada", gateways.Code("")
+			switch i % 4 {
+			case 1:
+				name, code = "", gateways.CodeInvalid
+			case 2:
+				name, code = "secret", gateways.CodeInternal
+			case 3:
+				name, code = "panic", gateways.CodeInternal
+			}
+			_, err := call(t.Context(), hello{name})
+			var remote *gateways.RemoteError
+			if errors.As(err, &remote) != (code != "") || remote != nil && remote.Code != code || err != nil && remote == nil {
+				t.Fatalf("%d, %q: %v", i, name, err)
+			}
+		}
+		w.settled(t)
+	})
+}
+
+// A message without a handler was acknowledged, and lost. One that somebody waits for is answered, see D3; of another the dead
+// letters tell.
+func TestD8_UnhandledIsNotLost(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		w.serve(t, gateways.ServiceConfig{MaxDeliveries: 1}, func(*gateways.Service) {})
+		if err := gateways.Send[string](w.client(t), "unknown")(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		dead := w.requests() + ":dead"
+		soon(t, "the dead letter", func() bool { return w.rdb.XLen(t.Context(), dead).Val() == 1 })
+		w.settled(t)
+		for letter, err := range redisio.DeadLetters(t.Context(), w.rdb, dead, redisio.DeadFilter{}) {
+			if err != nil || !strings.Contains(letter.Reason.Error, `no handler for requests of type "unknown"`) {
+				t.Errorf("%+v, %v", letter, err)
+			}
+		}
+	})
+}
+
+// Routes that were added while others were read lost their first requests: one of two routes, two of four.
+func TestD11_FirstRequestsAreNotLost(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+			for i := range 4 {
+				gateways.Handle(svc, fmt.Sprint("route-", i), func(context.Context, string) (int, error) { return i, nil })
+			}
+		})
+		c := w.client(t)
+		var wg sync.WaitGroup
+		for i := range 4 { // all first calls at once, while the client connects
+			wg.Go(func() {
+				if got, err := gateways.Call[string, int](c, fmt.Sprint("route-", i))(t.Context(), "x"); err != nil || got != i {
+					t.Errorf("route %d: %d, %v", i, got, err)
+				}
+			})
+		}
+		wg.Wait()
+		another := wired{&stand{w.rdb, w.topic + "-2"}, w.wire} // a topic that comes later
+		another.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+			gateways.Handle(svc, "late", func(context.Context, string) (int, error) { return 9, nil })
+		})
+		if got, err := gateways.Call[string, int](another.client(t), "late")(t.Context(), "x"); err != nil || got != 9 {
+			t.Errorf("the topic that came later: %d, %v", got, err)
+		}
+		if got, err := gateways.Call[string, int](c, "route-0")(t.Context(), "x"); err != nil || got != 0 {
+			t.Errorf("the topic that was there: %d, %v", got, err)
+		}
+	})
+}
+
+// Each read asked for what comes from now on: what came between two reads was lost. A reply comes here while its client does not read.
+func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
+	s := redistest.Start(t)
+	w := wired{&stand{s.Client(t), "topic"}, gateways.StreamersonV1{}}
+	c := w.client(t)
+	call := gateways.Call[string, string](c, "ask", gateways.Timeout(30*time.Second))
+	answer := func(n int64) {
+		soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n })
+		got := w.slots(t, w.requests())
+		if err := w.rdb.XAdd(t.Context(), xadd(w.v1().Outgoing(), got[n-1][0], "resp", "", "nil", "text", "", "UnoccupiedField", "answer")).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range int64(3) {
+		answered := make(chan error, 1)
+		go func() {
+			got, err := call(t.Context(), "x")
+			if err == nil && got != "answer" {
+				err = errors.New(got)
+			}
+			answered <- err
+		}()
+		soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n+1 })
+		// All its connections end, so that it surely is between two reads.
+		w.rdb.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
+		answer(n + 1)
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// One entry that could not be decoded ended its reader, with what was behind it in the batch.
+func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
+	s := newStand(t)
+	w := wired{s, gateways.StreamersonV1{}}
+	svc := w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	pipe := s.rdb.TxPipeline() // one batch
+	for i := range 6 {
+		slots := []string{fmt.Sprint("m-", i), "hello", "", "nil", "json", "", "UnoccupiedField", `{"Name":"Ada"}`}
+		switch i {
+		case 1:
+			slots[0] = "" // no id
+		case 2:
+			slots[3] = "{" // no headers
+		case 3:
+			slots[7] = "{" // no JSON: that is the handler's affair, which says so
+		case 4:
+			slots = slots[:4] // no entry of v1
+		}
+		pipe.XAdd(t.Context(), xadd(w.requests(), slots...))
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "all", func() bool {
+		return svc.Stats().Answered == 2 && svc.Stats().Failed == 1 && s.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 3
+	})
+	w.settled(t)
+	// Nor does a reply that can't be decoded end a client.
+	c := w.client(t)
+	call := gateways.Call[hello, greeting](c, "hello")
+	for range 3 {
+		if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		s.rdb.XAdd(t.Context(), xadd(s.v1().Outgoing(), "", "resp", "", "{", "json", "", "UnoccupiedField", "{"))
+	}
+}
+
+// Readers, writers and acks of a shard each had another key. Here it is one, in any of the three spellings.
+func TestD17_ShardsAreOneKey(t *testing.T) {
+	s := newStand(t)
+	for _, spelling := range []redisio.ShardSpelling{redisio.ShardInTopic, redisio.ShardTwice, redisio.ShardAtEnd} {
+		wire := gateways.StreamersonV1{Topic: "t", Shard: "eu", Spelling: spelling}
+		s.serveV1(t, wire, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+		got, err := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: wire}), "hello")(t.Context(), hello{"Ada"})
+		if err != nil || got.Text != "hello Ada" {
+			t.Errorf("%+v, %v", got, err)
+		}
+		key := redisio.StreamersonTopic{Namespace: s.topic, Topic: "t", Shard: "eu", Spelling: spelling}.Incoming()
+		soon(t, "it is acknowledged by the same key", func() bool {
+			groups := s.rdb.XInfoGroups(t.Context(), key).Val()
+			return len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == 1
+		})
+	}
+	if keys := s.rdb.Keys(t.Context(), s.topic+"::*").Val(); len(keys) != 6 {
+		t.Errorf("two keys for each spelling are %q", keys)
+	}
+}
+
+// Nothing was ever trimmed: the streams of requests and of replies grew until Redis was full.
+func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
+	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{MaxReplies: 100}} {
+		t.Run(name, func(t *testing.T) {
+			w := wired{newStand(t), wire}
+			w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+				gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+			})
+			call := gateways.Call[string, string](w.stand.client(t, gateways.ClientConfig{Wire: wire, MaxLen: 100}), "echo")
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					for range 100 {
+						if _, err := call(t.Context(), "x"); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			replies := w.v1().Outgoing()
+			if wire == nil {
+				replies = w.rdb.Keys(t.Context(), "{"+w.topic+"}:reply:*").Val()[0]
+			}
+			for _, key := range []string{w.requests(), replies} {
+				soon(t, key+" is short", func() bool {
+					n := w.rdb.XLen(t.Context(), key).Val()
+					if n > 400 { // it is trimmed as it is written to, or looked after
+						_, _ = call(t.Context(), "x")
+					}
+					return n <= 400
+				})
+			}
+		})
+	}
+}
+
+// A listener and a promise leaked with each read.
+func TestD19_CallsLeaveNothingBehind(t *testing.T) {
+	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} { // one after the other: the process is looked at
+		w := wired{newStand(t), wire}
+		w.serve(t, gateways.ServiceConfig{Answers: -1}, func(svc *gateways.Service) {
+			gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+		})
+		call := gateways.Call[string, string](w.client(t), "echo")
+		many := func(n int) (goroutines int, objects uint64) {
+			for range n {
+				if _, err := call(t.Context(), "x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return runtime.NumGoroutine(), m.HeapObjects
+		}
+		before, objects := many(200)
+		after, now := many(800)
+		if after > before+4 || now > objects+600 {
+			t.Errorf("%d goroutines and %d objects became %d and %d by 800 calls", before, objects, after, now)
+		}
+	}
+}
+
+// Calls that timed out were kept for ever, replies of others for six seconds, and an error without a call ended the process.
+func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
+		call := gateways.Call[hello, greeting](c, "hello")
+		for range 10 { // more than may be in flight, if one of them were kept
+			if _, err := gateways.Call[hello, greeting](c, "hello", gateways.Timeout(10*time.Millisecond))(t.Context(), hello{"late"}); !errors.Is(err, gateways.ErrTimeout) {
+				t.Fatal(err)
+			}
+		}
+		// Their answers come late, values and errors, and answers to nobody's calls.
+		var ids, reply []string
+		for _, r := range w.slots(t, w.requests()) {
+			if w.wire != nil {
+				ids = append(ids, r[0])
+				continue
+			}
+			f := pairs(r)
+			ids, reply = append(ids, f["id"]), []string{f["reply"]}
+		}
+		if len(ids) == 0 { // some may have timed out before they were sent
+			t.Fatal("no request was sent")
+		}
+		for i, id := range append(ids, "nobody's") {
+			slots := []string{"data", "{}", "type", []string{"reply", "error"}[i%2], "id", id}
+			key := w.v1().Outgoing()
+			if w.wire != nil {
+				slots = []string{id, "resp", "", []string{"nil", `{":code":"internal"}`}[i%2], "json", "", "UnoccupiedField", "{}"}
+			} else {
+				key = reply[0]
+			}
+			if err := w.rdb.XAdd(t.Context(), xadd(key, slots...)).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+		for range 3 {
+			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+				t.Fatalf("%+v, %v", got, err)
+			}
+		}
+	})
+}
+
+// pairs are the fields of a native entry.
+func pairs(flat []string) map[string]string {
+	m := make(map[string]string)
+	for p := range slices.Chunk(flat, 2) {
+		m[p[0]] = p[1]
+	}
+	return m
+}
+
+// A write that failed was a rejection that nobody handled, and the stream was stuck.
+func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+			gateways.Handle(svc, "len", func(_ context.Context, v string) (int, error) { return len(v), nil })
+		})
+		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxPayload: 2000})
+		call := gateways.Call[string, int](c, "len")
+		var large *redisio.TooLargeError
+		for range 3 {
+			if _, err := call(t.Context(), strings.Repeat("x", 3000)); !errors.As(err, &large) {
+				t.Errorf("too large: %v", err)
+			}
+			if err := gateways.Send[string](c, "len")(t.Context(), strings.Repeat("x", 3000)); !errors.As(err, &large) {
+				t.Errorf("too large, and not waited for: %v", err)
+			}
+			if n, err := call(t.Context(), "12345"); err != nil || n != 5 {
+				t.Errorf("the next: %d, %v", n, err)
+			}
+		}
+	})
+	s := newStand(t)
+	s.rdb.Set(t.Context(), s.topic, "no stream", 0)
+	if _, err := gateways.Call[string, int](s.client(t, gateways.ClientConfig{}), "len")(t.Context(), "x"); !redisio.IsPermanent(err) {
+		t.Errorf("a key of the wrong type: %v", err)
+	}
+}
+
+// Connecting hung for ever when Redis was down, and reconnecting was given up after three tries.
+func TestD23_ConnectingEnds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := redis.NewClient(&redis.Options{Addr: l.Addr().String(), MaxRetries: -1})
+	defer down.Close()
+	l.Close()
+	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
+		w := wired{&stand{down, "topic"}, wire}
+		call := gateways.Call[string, string](w.client(t), "x", gateways.Timeout(100*time.Millisecond))
+		if _, err := call(t.Context(), "x"); !errors.Is(err, gateways.ErrTimeout) {
+			t.Errorf("a client: %v", err)
+		}
+		svc := gateways.NewService(down, "topic", gateways.ServiceConfig{Wire: wire})
+		if err := svc.Run(t.Context()); err == nil {
+			t.Error("a service ran without Redis")
+		}
+	}
+	s := redistest.Start(t)
+	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
+		w := wired{&stand{s.Client(t), fmt.Sprint("topic-", wire != nil)}, wire}
+		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+		call := gateways.Call[hello, greeting](w.client(t), "hello", gateways.Timeout(30*time.Second))
+		for range 5 {
+			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			w.rdb.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
+		}
+	}
+}
+
+// A subtopic of a topic that was made from a string lost its namespace, so that those of two applications were one.
+func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
+	s := newStand(t)
+	var apps []redisio.StreamersonTopic
+	for _, app := range []string{s.topic + "-a", s.topic + "-b"} {
+		topic := redisio.StreamersonTopic{Namespace: app}.Subtopic("eu")
+		apps = append(apps, topic)
+		wire := gateways.StreamersonV1{Topic: topic.Topic}
+		one := &stand{s.rdb, app}
+		one.serveV1(t, wire, func(svc *gateways.Service) {
+			gateways.Handle(svc, "who", func(context.Context, string) (string, error) { return app, nil })
+		})
+		if got, err := gateways.Call[string, string](one.client(t, gateways.ClientConfig{Wire: wire}), "who")(t.Context(), "x"); err != nil || got != app {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	for _, a := range apps {
+		if n := s.rdb.XLen(t.Context(), a.Incoming()).Val(); n != 1 || !strings.HasPrefix(a.Incoming(), a.Namespace) {
+			t.Errorf("%s has %d requests", a.Incoming(), n)
+		}
+	}
+}
+
+// Each instance read the replies of all, and each route had two connections.
+func TestD25_RepliesGoToTheirClient(t *testing.T) {
+	s := redistest.Start(t)
+	w := wired{&stand{s.Client(t), "topic"}, nil}
+	w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	connections := func() int {
+		list := w.rdb.ClientList(t.Context()).Val()
+		return strings.Count(list, "\n")
+	}
+	clients := []*gateways.Client{w.client(t), w.client(t)}
+	for i, c := range clients {
+		for range 10 * (i + 1) {
+			if _, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{"Ada"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var added []int
+	for _, key := range w.rdb.Keys(t.Context(), "{topic}:reply:*").Val() {
+		added = append(added, int(w.rdb.XInfoStream(t.Context(), key).Val().EntriesAdded))
+	}
+	slices.Sort(added)
+	if diff := cmp.Diff([]int{1 + 10, 1 + 20}, added); diff != "" { // a mailbox begins with an entry
+		t.Errorf("replies in each mailbox (-want +got):\n%s", diff)
+	}
+	before := connections()
+	for i := range 50 {
+		if _, err := gateways.Call[hello, greeting](clients[0], "hello", gateways.Header("route", fmt.Sprint(i)))(t.Context(), hello{"Ada"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := connections(); after > before {
+		t.Errorf("%d connections became %d by 50 routes", before, after)
+	}
+}
+
+// Handlers ran one after the other, without a choice, nor order for a key.
+func TestD26_HandlersRunAtOnce(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		var met sync.WaitGroup
+		met.Add(8)
+		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+			gateways.HandleVoid(svc, "meet", func(context.Context, string) error {
+				met.Done()
+				met.Wait() // none returns before all run
+				return nil
+			})
+		})
+		call := gateways.Call[string, []byte](w.client(t), "meet")
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if _, err := call(t.Context(), "x"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// The other half of it: what has a key may keep its order, while others go on.
+func TestD26_OrderIsByKey(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		var mu sync.Mutex
+		order := make(map[string][]int)
+		byKey := []flow.StageOption{flow.Workers(8), flow.KeyedBy(func(r gateways.Request) string { return r.Key })}
+		w.serve(t, gateways.ServiceConfig{Concurrency: byKey}, func(svc *gateways.Service) {
+			svc.HandleFunc("order", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
+				var n int
+				_, err := fmt.Sscan(string(r.Body), &n)
+				mu.Lock()
+				defer mu.Unlock()
+				order[r.Key] = append(order[r.Key], n)
+				return gateways.Response{}, err
+			})
+		})
+		send := gateways.Send[int](w.client(t), "order", gateways.Keyed(func(n int) string { return fmt.Sprint("key-", n%5) }))
+		want := make(map[string][]int)
+		for n := range 100 {
+			if err := send(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+			key := fmt.Sprint("key-", n%5)
+			want[key] = append(want[key], n)
+		}
+		w.settled(t)
+		if diff := cmp.Diff(want, order); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// disconnect() dropped the handlers that ran, and replies that were not flushed.
+func TestD27_WhatRunsIsAnswered(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		begun, goOn := make(chan struct{}, 8), make(chan struct{})
+		svc := gateways.NewService(w.rdb, w.topic, gateways.ServiceConfig{Wire: w.wire})
+		gateways.Handle(svc, "slow", func(ctx context.Context, v string) (string, error) {
+			begun <- struct{}{}
+			select {
+			case <-goOn:
+				return v, nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		})
+		run, err := svc.Graph().Start(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ready(t, run)
+		call := gateways.Call[string, string](w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Timeout: 30 * time.Second}), "slow")
+		answered := make(chan error, 8)
+		for range 8 {
+			go func() {
+				got, err := call(t.Context(), "v")
+				if err == nil && got != "v" {
+					err = errors.New(got)
+				}
+				answered <- err
+			}()
+		}
+		for range 8 {
+			<-begun
+		}
+		drained := make(chan error, 1)
+		go func() { _, err := run.Drain(t.Context()); drained <- err }()
+		soon(t, "it drains", func() bool { return run.State() == flow.Draining })
+		close(goOn)
+		for range 8 {
+			if err := <-answered; err != nil {
+				t.Errorf("a call under way: %v", err)
+			}
+		}
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		w.settled(t)
+	})
+}
+
+// Whole payloads stood in the log, which was on by default.
+func TestD28_LogsHoldNoPayloads(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		const secret = "4111-1111-1111-1111"
+		var log lockedBuffer
+		logger := zerolog.New(&log).Level(zerolog.TraceLevel)
+		w.serve(t, gateways.ServiceConfig{Log: logger, MaxDeliveries: 1}, func(svc *gateways.Service) {
+			gateways.Handle(svc, "hello", greet)
+			gateways.HandleVoid(svc, "fails", func(context.Context, string) error { return errors.New("the reason") })
+			gateways.HandleVoid(svc, "panics", func(context.Context, string) error { panic("the panic") })
+		})
+		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Log: logger})
+		if _, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{secret}); err != nil {
+			t.Error(err)
+		}
+		for _, typ := range []string{"hello", "fails", "panics", "unknown"} {
+			if _, err := gateways.Call[string, greeting](c, typ, gateways.Header("token", secret))(t.Context(), secret); err == nil {
+				t.Errorf("%s did not fail", typ)
+			}
+			if err := gateways.Send[string](c, typ)(t.Context(), secret); err != nil {
+				t.Error(err)
+			}
+		}
+		w.rdb.XAdd(t.Context(), xadd(w.requests(), "other", secret))
+		soon(t, "the dead letters", func() bool { return w.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 5 })
+		w.settled(t)
+		if text := log.String(); strings.Contains(text, secret) || !strings.Contains(text, "the reason") || !strings.Contains(text, "the panic") {
+			t.Errorf("log:\n%s", text)
+		}
+	})
+}
+
+// lockedBuffer is a log that several goroutines write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
