@@ -2,6 +2,7 @@ package redisio
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestRateUnderPermanentErrors(t *testing.T) {
 			admin.Set(c, "k", "no stream", 0)
 		},
 		"NOPERM": func(c context.Context, t *testing.T, admin *redis.Client, _ *proxy) {
-			if err := admin.Do(c, "acl", "setuser", "default", "-xreadgroup", "-xautoclaim").Err(); err != nil {
+			if err := admin.Do(c, "acl", "setuser", "default", "-xreadgroup", "-xautoclaim", "-xread").Err(); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -31,34 +32,60 @@ func TestRateUnderPermanentErrors(t *testing.T) {
 			}()
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			s := redistest.Start(t)
-			admin := s.Client(t)
-			p := newProxy(t, s.Addr())
-			r, _ := open(t, p.client(t), GroupConfig{Key: "k"})
-			c, cancel := context.WithTimeout(ctx(t), time.Second)
-			defer cancel()
-			breakIt(c, t, admin, p)
-			start, before := time.Now(), p.requests()
-			reads := 0
-			for c.Err() == nil {
-				var b Batch
-				if err := r.Read(c, 1, 0, &b); err == nil {
-					t.Fatalf("read %v", entryIDs(b.Entries))
+		for what, reader := range map[string]func(t *testing.T, rdb redis.UniversalClient) reader{
+			"group": func(t *testing.T, rdb redis.UniversalClient) reader {
+				r, _ := open(t, rdb, GroupConfig{Key: "k"})
+				return r
+			},
+			"busy group": func(t *testing.T, rdb redis.UniversalClient) reader { // it has entries to look after
+				want := add(t, rdb, "k", 4)
+				r, _ := open(t, rdb, GroupConfig{Key: "k"})
+				read(t, r, 4)
+				if err := errors.Join(r.Nack(ctx(t), want[:1], time.Minute), r.Release(ctx(t), want[1:2])); err != nil {
+					t.Fatal(err)
 				}
-				reads++
-			}
-			steps, at := 0, time.Duration(0)
-			for at < time.Since(start) { // the shortest that the jitter allows
-				steps++
-				at += min(firstBackoff<<min(steps-1, 9), maxBackoff) / 2
-			}
-			// A round is a read, what heals the group, and connections that had to be made: a dozen requests.
-			if n := p.requests() - before; reads > 5*steps || n > 5*12*steps {
-				t.Fatalf("%d reads and %d requests in %d steps", reads, n, steps)
-			} else {
-				t.Logf("%d reads and %d requests in %d steps", reads, n, steps)
-			}
-		})
+				return r
+			},
+			"tail": func(t *testing.T, rdb redis.UniversalClient) reader {
+				return openTail(t, rdb, TailConfig{Key: "k", Start: StartEnd()})
+			},
+		} {
+			t.Run(what+"/"+name, func(t *testing.T) { rate(t, reader, breakIt) })
+		}
+	}
+}
+
+// reader is what all readers have.
+type reader interface {
+	Read(context.Context, int, int64, *Batch) error
+}
+
+func rate(t *testing.T, reader func(*testing.T, redis.UniversalClient) reader, breakIt func(context.Context, *testing.T, *redis.Client, *proxy)) {
+	s := redistest.Start(t)
+	admin := s.Client(t)
+	p := newProxy(t, s.Addr())
+	r := reader(t, p.client(t))
+	c, cancel := context.WithTimeout(ctx(t), time.Second)
+	defer cancel()
+	breakIt(c, t, admin, p)
+	start, before := time.Now(), p.requests()
+	reads := 0
+	for c.Err() == nil {
+		var b Batch
+		if err := r.Read(c, 1, 0, &b); err == nil {
+			t.Fatalf("read %v", entryIDs(b.Entries))
+		}
+		reads++
+	}
+	steps, at := 0, time.Duration(0)
+	for at < time.Since(start) { // the shortest that the jitter allows
+		steps++
+		at += min(firstBackoff<<min(steps-1, 9), maxBackoff) / 2
+	}
+	// A round is a read, what heals the group, and connections that had to be made: a dozen requests.
+	if n := p.requests() - before; reads > 5*steps || n > 5*12*steps {
+		t.Fatalf("%d reads and %d requests in %d steps", reads, n, steps)
+	} else {
+		t.Logf("%d reads and %d requests in %d steps", reads, n, steps)
 	}
 }

@@ -62,8 +62,8 @@ type StreamConfig[T any] struct {
 
 	// OnLostGroup says what to do when the group, or the stream, was deleted. The default is to make it again where it was.
 	OnLostGroup redisio.LostGroup
-	// Capabilities are the options of newer servers that reads may use: Claim and MaxSize. By default the server is asked
-	// when the source opens. &redisio.Capabilities{} is none of them, as on Redis 7.0. Delivery is the same with and without.
+	// Capabilities are what newer servers have that may be used: Claim and MaxSize by reads, XNack at the end. By default the
+	// server is asked. &redisio.Capabilities{} is none of them, as on Redis 7.0. Delivery is the same with and without.
 	Capabilities *redisio.Capabilities
 	// ReapAfter is when other consumers of the group that have nothing pending and did nothing are deleted. The default is an
 	// hour; negative means never.
