@@ -12,7 +12,7 @@ import (
 // Requests, replies and control messages are native entries:
 //
 //	request  data, type, id, key, reply, deadline, traceparent, ct, h:*; h::window is that of a streamed reply
-//	reply    data, type "reply", id of the request, ct, h::status, h:*
+//	reply    data, id of the request, ct, h::status, h:*
 //	failure  data (the message), type "error", id, h::code, h::status
 //	part     data, type "part", id, h::run, h::seq; and at the end type "end"
 //	control  type "cancel" or "more" (data: how many), id
@@ -142,7 +142,11 @@ func (replyFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r
 }
 
 func putReply(e *redisio.Envelope, r *Response) {
-	*e = redisio.Envelope{ID: e.ID, Type: string(r.kind), ContentType: r.ContentType, MaybeDuplicate: e.MaybeDuplicate, Headers: e.Headers[:0]}
+	typ := string(r.kind)
+	if r.kind == kindReply { // what most are need not say so
+		typ = ""
+	}
+	*e = redisio.Envelope{ID: e.ID, Type: typ, ContentType: r.ContentType, MaybeDuplicate: e.MaybeDuplicate, Headers: e.Headers[:0]}
 	putHeaders(e, r.Headers)
 	if r.code != "" {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerCode, Value: string(r.code)})
@@ -168,6 +172,9 @@ func (replyFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Response, 
 
 func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Response, err error) {
 	r = Response{kind: kind(e.Type), Body: body, ContentType: e.ContentType}
+	if r.kind == "" {
+		r.kind = kindReply
+	}
 	for _, h := range e.Headers {
 		switch h.Name {
 		case headerCode:
