@@ -35,3 +35,21 @@ func TestCommitterAtRestLooksAgain(t *testing.T) {
 		src.wantAllAcked(t)
 	})
 }
+
+// Commits that follow one another closely are gathered, one that nothing came before is not put off, and the end puts off none.
+func TestCommitsAreGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(101)
+		src.every, src.perRead = gatherFor/10, 1
+		commits := 0
+		src.commits = func() error { commits++; return nil }
+		began := time.Now()
+		if err := New("g", To(mapTo(src.source(), double), (&bag[int]{}).sink())).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if commits < 8 || commits > 13 || time.Since(began) > 102*src.every {
+			t.Errorf("%d commits in %v, want one for ten entries or so", commits, time.Since(began))
+		}
+		src.wantAllAcked(t)
+	})
+}

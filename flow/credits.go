@@ -51,6 +51,13 @@ func (s *sourceRun) pause(on bool) {
 	s.notify()
 }
 
+// short reports that less than half of the credits are left, or that the source is paused.
+func (s *sourceRun) short() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paused || s.free < s.node.maxInFlight/2 || s.bytes < s.node.maxBytes/2
+}
+
 // credits returns how much may be read now; false if nothing may, until there is a signal.
 func (s *sourceRun) credits() (room, bytes int, ok bool) {
 	s.mu.Lock()

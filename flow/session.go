@@ -113,13 +113,17 @@ func (ses *session) commitLoop() error {
 	defer timer.Stop()
 	batch := harvest{wanted: !ses.direct}
 	tries := 0
+	var last time.Time // when a commit ended
 	for {
+		if tries == 0 {
+			ses.gather(timer, last)
+		}
 		over := ses.collect(&batch)
 		switch {
 		case batch.n == 0:
 			tries = 0
 		case ses.commit(&batch, tries):
-			tries, look = 0, lookFirst
+			tries, look, last = 0, lookFirst, time.Now()
 		default:
 			tries++
 		}
@@ -141,6 +145,38 @@ func (ses *session) commitLoop() error {
 			look = lookFirst
 		}
 	}
+}
+
+// gatherFor is how long what has settled waits for more, if there was a commit just before: a commit is a round trip,
+// which costs the same for one entry and for a hundred.
+const gatherFor = 2 * time.Millisecond
+
+// gather waits until it is gatherFor after the last commit, if nothing depends on this one: there is room for the source to
+// read on, and it does.
+func (ses *session) gather(timer *time.Timer, last time.Time) {
+	if ses.direct {
+		return
+	}
+	for {
+		wait := gatherFor - time.Since(last)
+		if wait <= 0 || ses.pressing() {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-ses.wakeup:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// pressing reports that the source's end waits for a commit, or its next read does.
+func (ses *session) pressing() bool {
+	ses.mu.Lock()
+	over := ses.over
+	ses.mu.Unlock()
+	return over || ses.source.short()
 }
 
 // rest waits for news. With nothing in flight only news can come, and it reports true; while a commit is to be tried again,
