@@ -35,3 +35,12 @@ func TestHighestDeliveryCount(t *testing.T) {
 		t.Fatalf("acked %d, %v", n, err)
 	}
 }
+
+// CLAIM tells the deliveries before its own.
+func TestHighestDeliveryCountOfAClaim(t *testing.T) {
+	var b Batch
+	n, err := parseRead([]byte("*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*4\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:60000\r\n:9223372036854775807\r\n"), &b)
+	if n != 1 || err != nil || b.Entries[0].Deliveries != math.MaxInt64 {
+		t.Fatalf("%d claimed, %v: %+v", n, err, b.Entries)
+	}
+}

@@ -319,7 +319,7 @@ func (w *walker) entry(deliveries int64, left int, b *Batch) error {
 		case n == 4 && i == 3 && v > 0:
 			w.claimed++
 		case n == 4 && i == 4:
-			e.Deliveries = v + 1
+			e.Deliveries = min(v, math.MaxInt64-1) + 1
 		case n == 3:
 			e.Deliveries = v
 		}
