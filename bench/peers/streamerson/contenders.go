@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+const (
+	callers     = 100
+	connections = 64
+)
+
+// text is the payload: 100 bytes, in an object.
+type text struct {
+	Text string `json:"text"`
+}
+
+var payload = text{strings.Repeat("x", 100)}
+
+// bench is what the contenders share.
+type bench struct {
+	addr    string
+	node    string
+	closers []func() error
+}
+
+func (b *bench) close() error {
+	var errs []error
+	for i := len(b.closers) - 1; i >= 0; i-- {
+		errs = append(errs, b.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func (b *bench) peer(ctx context.Context, hello any, role, topic string) (*process, error) {
+	_, port, err := net.SplitHostPort(b.addr)
+	if err != nil {
+		return nil, err
+	}
+	return b.start(ctx, hello, "node", filepath.Join(b.node, "peer.js"), role, port, topic)
+}
+
+var wires = map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{}}
+
+func (b *bench) calls(ctx context.Context) ([]contender, error) {
+	theirs, err := b.peer(ctx, &struct{}{}, "calls", "calls-node")
+	if err != nil {
+		return nil, err
+	}
+	all := []contender{{"streamerson for Node 0.0.19", func(_ context.Context, long time.Duration) (r result, err error) {
+		if _, err := fmt.Fprintf(theirs.in, "{\"callers\":%d,\"ms\":%d}\n", callers, long.Milliseconds()); err != nil {
+			return r, err
+		}
+		return r, theirs.hear(&r)
+	}}}
+	for _, wire := range []string{"native", "v1"} {
+		rdb := redis.NewClient(&redis.Options{Addr: b.addr})
+		topic := "calls-" + wire
+		svc := service(rdb, topic, wire)
+		running, err := svc.Graph().Start(ctx)
+		if err != nil {
+			return nil, err
+		}
+		client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Wire: wires[wire]})
+		b.closers = append(b.closers, rdb.Close, func() error { _, err := running.Drain(context.WithoutCancel(ctx)); return err },
+			func() error { return client.Close(context.WithoutCancel(ctx)) })
+		for running.Ready() != nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		call := gateways.Call[text, text](client, "echo")
+		all = append(all, contender{"this, " + wire + " wire", func(ctx context.Context, long time.Duration) (result, error) {
+			return load(callers, long, func() (func() error, io.Closer, error) {
+				return func() error {
+					got, err := call(ctx, payload)
+					if err == nil && got != payload {
+						err = errors.New("a wrong reply")
+					}
+					return err
+				}, io.NopCloser(nil), nil
+			})
+		}})
+	}
+	return all, nil
+}
+
+func service(rdb *redis.Client, topic, wire string) *gateways.Service {
+	svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Wire: wires[wire]})
+	gateways.Handle(svc, "echo", func(_ context.Context, v text) (text, error) { return v, nil })
+	return svc
+}
+
+// serveRole is a process of the http case.
+func serveRole(ctx context.Context, role, addr, topic, wire string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }() // it ends with its starter
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	defer rdb.Close()
+	if role == "worker" {
+		running, err := service(rdb, topic, wire).Graph().Start(ctx)
+		if err != nil {
+			return err
+		}
+		for running.Ready() != nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		fmt.Println("{}")
+		return running.Wait()
+	}
+	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Wire: wires[wire]})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("{\"port\":%d}\n", l.Addr().(*net.TCPAddr).Port)
+	mux := http.NewServeMux()
+	mux.Handle("POST /", gateways.HTTP(client, "echo"))
+	err = gateways.Serve(ctx, l, mux, gateways.ServerConfig{})
+	return errors.Join(err, client.Close(context.WithoutCancel(ctx)))
+}
+
+func (b *bench) http(ctx context.Context) ([]contender, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var all []contender
+	var at struct{ Port int }
+	add := func(name string) {
+		port := at.Port
+		all = append(all, contender{name, func(_ context.Context, long time.Duration) (result, error) {
+			return load(connections, long, func() (func() error, io.Closer, error) { return poster(port) })
+		}})
+	}
+	if _, err := b.peer(ctx, &struct{}{}, "worker", "http-node"); err != nil {
+		return nil, err
+	}
+	if _, err := b.peer(ctx, &at, "gateway", "http-node"); err != nil {
+		return nil, err
+	}
+	add("streamerson for Node 0.0.19")
+	for _, wire := range []string{"native", "v1"} {
+		for role, hello := range map[string]any{"worker": &struct{}{}, "gateway": &at} {
+			if _, err := b.start(ctx, hello, self, "-role", role, "-addr", b.addr, "-topic", "http-"+wire, "-wire", wire); err != nil {
+				return nil, err
+			}
+		}
+		add("this, " + wire + " wire")
+	}
+	return all, nil
+}
+
+// poster makes a connection that posts the payload and reads the reply, again and again. It is by hand, as the load has the same two
+// cores as what it measures.
+func poster(port int) (func() error, io.Closer, error) {
+	conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := json.Marshal(payload)
+	if err != nil {
+		return nil, conn, err
+	}
+	request := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	in := bufio.NewReader(conn)
+	return func() error {
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			return err
+		}
+		if _, err := conn.Write(request); err != nil {
+			return err
+		}
+		reply, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return err
+		}
+		got, err := io.ReadAll(reply.Body)
+		if err == nil && (reply.StatusCode != http.StatusOK || strings.TrimSpace(string(got)) != string(body)) {
+			err = fmt.Errorf("a wrong reply: %d %q", reply.StatusCode, got)
+		}
+		return err
+	}, conn, nil
+}
+
+// load does the same again and again, in so many goroutines, for so long.
+func load(n int, long time.Duration, open func() (do func() error, end io.Closer, err error)) (result, error) {
+	var mu sync.Mutex
+	var all []time.Duration
+	var errs []error
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range n {
+		wg.Go(func() {
+			do, end, err := open()
+			if end != nil {
+				defer end.Close()
+			}
+			var took []time.Duration
+			for err == nil && time.Since(began) < long {
+				at := time.Now()
+				if err = do(); err == nil {
+					took = append(took, time.Since(at))
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all, errs = append(all, took...), append(errs, err)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return result{}, err
+	}
+	return summary(all, time.Since(began))
+}

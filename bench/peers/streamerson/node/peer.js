@@ -1,0 +1,90 @@
+// streamerson for Node in the roles that are compared.
+//
+//	node peer.js calls <port> <namespace>     awaiter and worker in one process; each line of input is {callers, ms}, each of output a result
+//	node peer.js worker <port> <namespace>    a worker: a pipe of a read stream, a transform and a write stream, as its consumer is
+//	node peer.js gateway <port> <namespace>   an HTTP server over an awaiter; the output is {port}
+//
+// Its gateway for fastify and its consumer are not on npm: node's own http server, which is lighter than fastify, stands in for the one, and
+// the pipe for the other. Logs are off, which are on by default and print all payloads. Commands are pipelined by ioredis, as
+// in its later versions, which makes it faster.
+'use strict'
+const {StreamingDataSource, Topic, streamAwaiter} = require('@streamerson/core')
+const {Redis} = require('ioredis')
+const {Transform} = require('stream')
+const http = require('http')
+const readline = require('readline')
+
+const [role, port, namespace] = process.argv.slice(2)
+const topic = new Topic(namespace)
+const logger = require('pino')({level: 'silent'})
+const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
+
+const connect = (pipelined) => new StreamingDataSource({
+	logger, controllable: false,
+	getConnection: () => new Redis({host: '127.0.0.1', port: Number(port), enableAutoPipelining: pipelined}),
+}).connect()
+
+async function worker() {
+	const echo = new Transform({objectMode: true, transform: (e, _, done) => done(null, {...e, payload: e.payload})})
+	const read = await connect(false)
+	read.getReadStream({stream: topic.consumerKey()}).pipe(echo)
+		.pipe((await connect(true)).getWriteStream({stream: topic.producerKey(), responseChannel: ''}))
+}
+
+async function awaiter() {
+	const read = await connect(false)
+	const made = streamAwaiter({
+		readChannel: read, writeChannel: await connect(true), logger, timeout: 10_000,
+		outgoingStream: topic.consumerKey(), incomingStream: topic.producerKey(),
+	})
+	made.readResponseStream()
+	return made
+}
+
+// settle gives the reads time to block: they see only what comes after that.
+const settle = () => new Promise((r) => setTimeout(r, 300))
+
+const roles = {
+	async calls() {
+		await worker()
+		const {dispatch} = await awaiter()
+		await settle()
+		const body = JSON.stringify({text: 'x'.repeat(100)})
+		readline.createInterface({input: process.stdin}).on('line', async (line) => {
+			const {callers, ms} = JSON.parse(line)
+			const took = []
+			const began = performance.now()
+			await Promise.all(Array.from({length: callers}, async () => {
+				while (performance.now() - began < ms) {
+					const at = performance.now()
+					const reply = await dispatch(body, 'echo')
+					if (reply.text.length !== 100) throw new Error('a wrong reply')
+					took.push(performance.now() - at)
+				}
+			}))
+			const seconds = (performance.now() - began) / 1000
+			took.sort((a, b) => a - b)
+			say({rate: took.length / seconds, p50: Math.round(took[took.length >> 1] * 1e6), p99: Math.round(took[Math.floor(took.length * 0.99)] * 1e6)})
+		}).on('close', () => process.exit(0))
+		say({})
+	},
+	async worker() {
+		await worker()
+		await settle()
+		say({})
+	},
+	async gateway() {
+		const {dispatch} = await awaiter()
+		await settle()
+		const server = http.createServer((request, response) => {
+			let body = ''
+			request.setEncoding('utf8').on('data', (part) => (body += part)).on('end', () =>
+				dispatch(body, 'echo').then(
+					(reply) => response.setHeader('Content-Type', 'application/json').end(JSON.stringify(reply)),
+					() => response.writeHead(500).end()))
+		})
+		server.listen(0, '127.0.0.1', () => say({port: server.address().port}))
+	},
+}
+roles[role]()
+if (role !== 'calls') process.stdin.resume().on('end', () => process.exit(0))
