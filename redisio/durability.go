@@ -20,7 +20,7 @@ import (
 type Durability struct {
 	Replicas int  // that must have it in memory (WAIT)
 	Fsync    bool // the server must have it on its disk (WAITAOF: Redis 7.2 with appendonly on)
-	// Timeout is how long they have. Default 1 s.
+	// Timeout is how long they have. Default 1 s, at most 1 h.
 	Timeout time.Duration
 }
 

@@ -36,11 +36,11 @@ type GroupConfig struct {
 	MaxCount int
 
 	// Lease is how long an entry stays with a reader that does not renew it; it renews what it holds
-	// every third of it. Entries idle for longer, of any consumer, are reclaimed. Default 30 s.
+	// every third of it. Entries idle for longer, of any consumer, are reclaimed. Default 30 s, at most 30 days.
 	// Readers of one group should agree on it.
 	Lease time.Duration
 
-	// ReclaimEvery is how often, at least, entries without a live lease are looked for. Default: half the lease.
+	// ReclaimEvery is how often, at least, entries without a live lease are looked for. Default: half the lease, at most 30 days.
 	ReclaimEvery time.Duration
 
 	// NoAck reads without pending entries: at most once, three times cheaper for the server. What was
@@ -63,8 +63,8 @@ type GroupConfig struct {
 
 	// Capabilities are what newer servers have that may be used: Claim and MaxSize by reads, XNack by Close. Default: Open asks the
 	// server for the first two, with commands that need no rights of their own and change nothing, Close tries the third, and what
-	// the server doesn't know is not used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is the same with and without; a server that turns out not to have what is said here is
-	// read without.
+	// the server doesn't know is not used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is the same with and without; a
+	// server that turns out not to have what is said here is read without.
 	Capabilities *Capabilities
 
 	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try. Once
