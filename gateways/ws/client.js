@@ -285,7 +285,9 @@ export class Session {
     const mine = (f) => (event) => {
       if (this.#socket === socket) f(event);
     };
+    let opened = false;
     socket.onopen = mine(() => {
+      opened = true;
       const hello = { kind: "hello", rooms: this.rooms };
       if (this.#cursor) hello.cursor = this.#cursor;
       if (this.#resume) hello.resume = this.#resume;
@@ -293,7 +295,9 @@ export class Session {
       this.#listen();
     });
     socket.onmessage = mine((event) => this.#take(JSON.parse(event.data)));
-    socket.onerror = () => {}; // onclose comes as well
+    socket.onerror = mine(() => {
+      if (!opened) this.#broken({ code: 1006, reason: "no connection" }); // not everywhere does a close follow
+    });
     socket.onclose = mine((event) => this.#broken(event));
   }
 
@@ -385,7 +389,8 @@ export class Session {
         }
         const error = new HubError(frame.code, frame.message);
         if (frame.id && this.#pending.has(frame.id)) return this.#settle(frame.id, (p) => p.reject(error));
-        return this.#fire("error", error);
+        if (frame.code !== "cancelled") this.#fire("error", error); // a call that was cancelled here does not wait for that
+        return;
       }
       case "bye":
         this.#tries = 0; // it is no fault of the network
