@@ -1,0 +1,84 @@
+package gateways
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// nativeEvent makes an event of a native entry.
+func nativeEvent(e *redisio.Entry) (SSEEvent, error) {
+	var env redisio.Envelope
+	data, err := wire.Decode(e, &env)
+	if err != nil {
+		return SSEEvent{}, err
+	}
+	ev := SSEEvent{Type: env.Type, Data: data}
+	if env.Key != "" {
+		ev.Topics = []string{env.Key}
+	}
+	return ev, nil
+}
+
+// frameOf makes of entries what is written to clients. Nothing of an entry is kept but by copy.
+func frameOf(event func(*redisio.Entry) (SSEEvent, error)) func(*redisio.Entry) ([]byte, []string, error) {
+	return func(e *redisio.Entry) ([]byte, []string, error) {
+		ev, err := event(e)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case strings.ContainsAny(ev.Type, "\r\n\x00") || !utf8.ValidString(ev.Type):
+			return nil, nil, fmt.Errorf("gateways: %.60q is no type of an event: it is one line of text", ev.Type)
+		case ev.Type == "gap" || ev.Type == "overflow":
+			return nil, nil, fmt.Errorf("gateways: events of type %q are the gateway's own", ev.Type)
+		}
+		topics := make([]string, len(ev.Topics))
+		for i, t := range ev.Topics {
+			topics[i] = strings.Clone(t)
+		}
+		return appendEvent(nil, e.ID, ev.Type, ev.Data), topics, nil
+	}
+}
+
+// appendEvent appends an event. id and typ have no line breaks in them.
+//
+// A line break in the data, whichever of the three that browsers know, begins another line of data: so nothing that is in it can be a
+// field of the event, or the end of it.
+func appendEvent(dst []byte, id, typ string, data []byte) []byte {
+	if !utf8.Valid(data) {
+		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
+	}
+	if dst == nil {
+		dst = make([]byte, 0, len(id)+len(typ)+len(data)+32)
+	}
+	if id != "" {
+		dst = append(dst, "id: "...)
+		dst = append(dst, id...)
+		dst = append(dst, '\n')
+	}
+	if typ != "" && typ != "message" {
+		dst = append(dst, "event: "...)
+		dst = append(dst, typ...)
+		dst = append(dst, '\n')
+	}
+	for {
+		line, rest := data, []byte(nil)
+		i := bytes.IndexAny(data, "\r\n")
+		if i >= 0 {
+			line, rest = data[:i], data[i+1:]
+			if data[i] == '\r' && len(rest) > 0 && rest[0] == '\n' {
+				rest = rest[1:]
+			}
+		}
+		dst = append(dst, "data: "...)
+		dst = append(dst, line...)
+		dst = append(dst, '\n')
+		if i < 0 {
+			return append(dst, '\n')
+		}
+		data = rest
+	}
+}

@@ -1,0 +1,229 @@
+package gateways
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// ServeHTTP serves events until the client goes away, or the server stops.
+func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.cors.header(w, r)
+	switch {
+	case r.Method == http.MethodOptions:
+		g.cors.preflight(w, r)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		refusal{Status: http.StatusMethodNotAllowed, Code: CodeInvalid, Message: "events are read by GET"}.write(w)
+	case g.err != nil:
+		g.cfg.Log.Error().Err(g.err).Msg("sse: handler with mistakes")
+		refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}.write(w)
+	default:
+		if err := g.serve(w, r); err != nil {
+			refusalOf(err).write(w)
+		}
+	}
+}
+
+// serve returns an error while nothing has been answered.
+func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
+	feed, err := g.cfg.Feed(r)
+	var said *RemoteError
+	switch {
+	case errors.As(err, &said):
+		return said
+	case err != nil:
+		g.cfg.Log.Info().Err(err).Str("path", path(r)).Msg("sse: refused")
+		return refusal{Status: http.StatusForbidden, Code: CodeForbidden, Message: "these events are not for you"}
+	case feed.Key == "":
+		return refusal{Status: http.StatusNotFound, Code: CodeNotFound, Message: "there are no such events"}
+	}
+	if err := g.enter(); err != nil {
+		return err
+	}
+	defer g.leave()
+	out := &eventWriter{w: w, rc: http.NewResponseController(w), timeout: g.cfg.WriteTimeout}
+	if r.Method == http.MethodHead {
+		out.header()
+		return nil
+	}
+	l, gap, err := g.listen(r, feed)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	defer out.end()
+	out.header()
+	out.text = append(out.text, "retry: "...)
+	out.text = append(strconv.AppendInt(out.text, g.cfg.Retry.Milliseconds(), 10), '\n', '\n')
+	if gap != nil {
+		out.gap(gap, l.Cursor())
+	}
+	if err := out.flush(); errors.Is(err, http.ErrNotSupported) {
+		g.cfg.Log.Error().Msg("sse: the http.ResponseWriter can't flush: what wraps it needs a method Unwrap")
+		return nil
+	} else if err != nil {
+		g.broken.Add(1)
+		return nil
+	}
+	if g.send(r.Context(), l, out) != nil {
+		g.broken.Add(1)
+	}
+	return nil
+}
+
+// listen begins where the client was. gap tells that it can't be known where that is.
+func (g *EventStream) listen(r *http.Request, feed Feed) (l *relay.Listener[[]byte], gap *relay.Gap, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), listenTimeout)
+	defer cancel()
+	from := lastEventID(r)
+	o := relay.Options{From: from, Topics: feed.Topics, All: feed.All, Overflow: relay.Overflow(g.cfg.Overflow), Idle: g.cfg.Heartbeat}
+	if from == "" {
+		o.From = g.cfg.From
+	}
+	l, err = g.pool.Listen(ctx, feed.Key, o)
+	var bad *relay.CursorError
+	if errors.As(err, &bad) {
+		o.From = ""
+		l, err = g.pool.Listen(ctx, feed.Key, o)
+		gap = &relay.Gap{Missed: -1}
+	}
+	switch {
+	case err == nil:
+		return l, gap, nil
+	case errors.Is(err, relay.ErrTooManyStreams):
+		g.refused.Add(1)
+		return nil, nil, refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many kinds of events: try again later", retry: busyRetry}
+	case r.Context().Err() == nil:
+		g.cfg.Log.Warn().Err(err).Msg("sse: the stream can't be read")
+	}
+	return nil, nil, refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "events can't be had now", retry: retryAfter}
+}
+
+// lastEventID is what the client had last, as it says. Browsers can't set headers on the first request: for that there is the query.
+func lastEventID(r *http.Request) string {
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		return id
+	}
+	return r.URL.Query().Get("last-event-id")
+}
+
+// send writes events until one of both sides ends it.
+func (g *EventStream) send(ctx context.Context, l *relay.Listener[[]byte], out *eventWriter) error {
+	for {
+		b, err := l.Next(ctx)
+		switch {
+		case errors.Is(err, relay.ErrTooSlow):
+			g.slow.Add(1)
+			out.text = append(out.text, "event: overflow\ndata: {}\n\n"...)
+			return out.flush()
+		case redisio.IsPermanent(err):
+			g.cfg.Log.Warn().Err(err).Msg("sse: the stream can't be read any more")
+			return nil
+		case err != nil: // it ends here, and may go on elsewhere
+			return nil
+		}
+		if b.Gap != nil {
+			out.gap(b.Gap, b.Gap.To)
+		}
+		for i := range b.Items {
+			if err := out.event(b.Items[i].Value); err != nil {
+				return err
+			}
+			out.last = b.Items[i].Cursor
+		}
+		out.progress(b.Cursor, b.Gap == nil && len(b.Items) == 0)
+		if err := out.flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// flushEvery is how much is written before it has to be read.
+const flushEvery = 64 << 10
+
+// eventWriter writes events to one client.
+type eventWriter struct {
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	timeout time.Duration
+	text    []byte // to be written
+	last    string // the ID that the client has
+}
+
+func (o *eventWriter) header() {
+	h := o.w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compresses would wait for more
+	h.Set("X-Accel-Buffering", "no")                 // nginx
+	h.Set("X-Content-Type-Options", "nosniff")
+	_ = o.rc.SetReadDeadline(time.Time{}) // where there is none the server's own holds
+	o.w.WriteHeader(http.StatusOK)
+}
+
+// event writes an event. What is much has to be read meanwhile.
+func (o *eventWriter) event(frame []byte) error {
+	if len(o.text) > 0 && len(o.text)+len(frame) > flushEvery {
+		if err := o.flush(); err != nil {
+			return err
+		}
+	}
+	o.text = append(o.text, frame...)
+	return nil
+}
+
+// gap tells of a gap. Its ID is where to go on.
+func (o *eventWriter) gap(g *relay.Gap, cursor string) {
+	data, err := json.Marshal(struct {
+		From   string `json:"from"`
+		To     string `json:"to"`
+		Missed int    `json:"missed"`
+	}{g.From, cursor, g.Missed})
+	if err != nil { // two strings and a number
+		panic(err)
+	}
+	o.text = appendEvent(o.text, cursor, "gap", data)
+	o.last = cursor
+}
+
+// progress moves the client's ID on, past what was for others; beat says that nothing else is written.
+func (o *eventWriter) progress(cursor string, beat bool) {
+	if beat {
+		o.text = append(o.text, ':', '\n')
+	}
+	if cursor != o.last && beat {
+		o.text = append(o.text, "id: "...)
+		o.text = append(o.text, cursor...)
+		o.text = append(o.text, '\n')
+		o.last = cursor
+	}
+	if beat {
+		o.text = append(o.text, '\n')
+	}
+}
+
+// flush has the client read what was written, in time.
+func (o *eventWriter) flush() error {
+	_ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) // where there is none the server's own holds
+	_, err := o.w.Write(o.text)
+	if err == nil {
+		err = o.rc.Flush()
+	}
+	if cap(o.text) > 2*flushEvery {
+		o.text = nil
+	}
+	o.text = o.text[:0]
+	if err == nil {
+		_ = o.rc.SetWriteDeadline(time.Time{}) // of a stream of HTTP/2 it would end the silence too
+	}
+	return err
+}
+
+// end leaves the connection as it was.
+func (o *eventWriter) end() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) }

@@ -1,0 +1,62 @@
+package gateways
+
+import (
+	"encoding/json"
+	"iter"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// ServeStream serves the values of a streamed reply as server-sent events: one of type "message" for each, as JSON unless they are strings or
+// bytes, then one of type "end", whose data is {}. The context of the request ends the call when the client goes away.
+//
+//	count := gateways.Stream[Range, int](client, "count")
+//	mux.HandleFunc("GET /count", func(w http.ResponseWriter, r *http.Request) {
+//		gateways.ServeStream(w, r, count(r.Context(), Range{1, 10}))
+//	})
+//
+// What fails before the first value is answered as by HTTP. What fails behind it is an event of type "failure", with an HTTPError as its
+// data. A client that does not read a value in 10 seconds is cut off. A browser that comes again, as it does by itself when an
+// answer ends, is told to stop by 204: the reply was for once. There are no heartbeats: what may be silent for long
+// behind proxies should send something.
+func ServeStream[T any](w http.ResponseWriter, r *http.Request, values iter.Seq2[T, error]) {
+	if lastEventID(r) != "" {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	out := &eventWriter{w: w, rc: http.NewResponseController(w), timeout: defaultSSEWrite}
+	codec := redisio.DefaultCodec[T]()
+	n := 0
+	tell := func(typ string, data []byte) bool {
+		if n == 0 {
+			out.header()
+		}
+		n++
+		out.text = appendEvent(out.text, strconv.Itoa(n), typ, data)
+		return out.flush() == nil
+	}
+	defer func() { _ = out.rc.SetWriteDeadline(time.Now().Add(out.timeout)) }()
+	for v, err := range values {
+		var data []byte
+		if err == nil {
+			data, err = codec.Append(nil, v)
+		}
+		switch {
+		case err != nil && n == 0:
+			refusalOf(err).write(w)
+			return
+		case err != nil:
+			ref := refusalOf(err)
+			data, _ = json.Marshal(HTTPError{HTTPErrorDetail{Code: ref.Code, Message: ref.Message, Field: ref.Field}}) // nothing in it can't be encoded
+			tell("failure", data)
+			return
+		}
+		if !tell("", data) {
+			return
+		}
+	}
+	tell("end", []byte("{}"))
+}
