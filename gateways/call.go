@@ -103,7 +103,7 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 // stream asks for a streamed reply and hands out its parts until each says stop.
 func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
 	if c.topic.control == "" {
-		return Errorf(CodeInvalid, "streamed replies are not in streamerson v1: answer with one value")
+		return &redisio.ConfigError{Type: "Stream", Field: "Wire", Problem: "is StreamersonV1, which has no streamed replies", Fix: "ask by Call"}
 	}
 	r.window = c.cfg.Window
 	until, _ := ctx.Deadline() // without one it goes on for as long as it takes

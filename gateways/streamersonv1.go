@@ -33,7 +33,7 @@ import (
 // HandleVoid, is {} to Node; null, false, 0 and "" become text, see redisio.StreamersonV1.
 //
 // Differences to the default Wire: all clients share one stream of replies, so each reads those of all; no streamed replies
-// (Stream fails, HandleStream answers with CodeInvalid); services are not told of calls that were given up, only of deadlines, and of those
+// (Stream fails, HandleStream answers with CodeInvalid), no Requests and Reply; services are not told of calls that were given up, only of deadlines, and of those
 // by clients of this package only. A call without deadline ends after 3 s, as in Node. Workers of Node answer what Send sends, too,
 // and nobody reads it.
 //

@@ -88,7 +88,8 @@ func TestStreamersonV1Call(t *testing.T) {
 		t.Errorf("an answer that is not the JSON it says it is: %v", err)
 	}
 	for _, err := range gateways.Stream[string, string](c, "hello")(t.Context(), "x") {
-		if !errors.As(err, &remote) || remote.Code != gateways.CodeInvalid {
+		var config *redisio.ConfigError
+		if !errors.As(err, &config) || config.Type != "Stream" {
 			t.Errorf("a streamed reply: %v", err)
 		}
 	}

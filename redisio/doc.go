@@ -16,7 +16,8 @@
 //     it was not written ([ErrNotWritten]) or nobody knows ([ErrUnknownOutcome]).
 //   - A [Scheduler] keeps entries for later, and movers write them when they are due; a [Ticker] writes an entry
 //     at certain times, once for all processes; a [DedupeStore] remembers what is done.
-//   - A [Codec] turns a value into bytes, a [Format] turns it into the fields of an entry.
+//   - A [Codec] turns a value into bytes, a [Format] turns it into the fields of an entry: [Native] ones,
+//     those of streamerson for Node, [StreamersonV1], or [Raw].
 //
 // # What is promised
 //

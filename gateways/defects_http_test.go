@@ -1,0 +1,135 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+// The gateway's half of the defects of streamerson for Node, see defects_test.go.
+
+// httpEdge has routes to a service.
+func (w wired) httpEdge(t testing.TB, register func(*gateways.Service), routes func(*http.ServeMux, *gateways.Client)) http.Handler {
+	w.serve(t, gateways.ServiceConfig{}, register)
+	mux := http.NewServeMux()
+	routes(mux, w.client(t))
+	return mux
+}
+
+// The hello world of the gateway was answered with 500 after three seconds.
+func TestD1_HelloOverHTTP(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		mux := w.httpEdge(t, func(svc *gateways.Service) {
+			gateways.Handle(svc, "helloWorldEvent", func(context.Context, map[string]any) (map[string]string, error) {
+				return map[string]string{"ok": "received message!"}, nil
+			})
+		}, func(mux *http.ServeMux, c *gateways.Client) { mux.Handle("GET /", gateways.HTTP(c, "helloWorldEvent")) })
+		if got := ask(mux, asked("GET", "/", "")); got.status != 200 || got.body != `{"ok":"received message!"}` {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// What failed in the worker was a timeout, and so a 500, of its caller.
+func TestD4_ErrorsOverHTTP(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		mux := w.httpEdge(t, func(svc *gateways.Service) {
+			gateways.Handle(svc, "hello", greet)
+			gateways.HandleVoid(svc, "void", func(context.Context, map[string]any) error { return nil })
+		}, func(mux *http.ServeMux, c *gateways.Client) {
+			mux.Handle("POST /hello", gateways.HTTP(c, "hello"))
+			mux.Handle("POST /void", gateways.HTTP(c, "void"))
+			mux.Handle("POST /unknown", gateways.HTTP(c, "unknown"))
+		})
+		for _, c := range []struct {
+			path, body string
+			status     int
+		}{
+			{"/hello", `{"Name":"Ada"}`, 200},
+			{"/hello", `{"Name":""}`, 400},
+			{"/hello", `{"Name":"secret"}`, 500},
+			{"/void", `{}`, 204},
+			{"/unknown", `{}`, 501},
+			{"/hello", `{"Name":"Ada"}`, 200},
+		} {
+			if got := ask(mux, asked("POST", c.path, c.body)); got.status != c.status || strings.Contains(got.body, "1234") {
+				t.Errorf("%s %s: %+v, want %d", c.path, c.body, got, c.status)
+			}
+		}
+	})
+}
+
+// The first requests to routes were lost, one of two or two of four.
+func TestD11_FirstRequestsOverHTTP(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		mux := w.httpEdge(t, func(svc *gateways.Service) {
+			for i := range 4 {
+				gateways.Handle(svc, fmt.Sprint("route-", i), func(context.Context, map[string]any) (int, error) { return i + 1, nil })
+			}
+		}, func(mux *http.ServeMux, c *gateways.Client) {
+			for i := range 4 {
+				mux.Handle(fmt.Sprint("GET /", i), gateways.HTTP(c, fmt.Sprint("route-", i)))
+			}
+		})
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				if got := ask(mux, asked("GET", fmt.Sprint("/", i), "")); got.status != 200 || got.body != fmt.Sprint(i+1) {
+					t.Errorf("route %d: %+v", i, got)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// Timed-out requests were kept for ever. The gateway here says 504, by the route's own timeout, and forgets them.
+func TestD20_TimeoutsOverHTTP(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
+		mux := http.NewServeMux()
+		mux.Handle("GET /", gateways.HTTP(c, "nobody is there", gateways.Timeout(20*time.Millisecond)))
+		for range 6 {
+			if got := ask(mux, asked("GET", "/", "")); got.status != http.StatusGatewayTimeout {
+				t.Errorf("%+v", got)
+			}
+		}
+	})
+}
+
+// The gateway logged whole payloads.
+func TestD28_GatewaysLogNoPayloads(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		const secret = "4111-1111-1111-1111"
+		var log lockedBuffer
+		logger := zerolog.New(&log).Level(zerolog.TraceLevel)
+		mux := w.httpEdge(t, func(svc *gateways.Service) {
+			gateways.Handle(svc, "hello", greet)
+			gateways.HandleVoid(svc, "fails", func(context.Context, map[string]any) error { return errors.New("the reason") })
+			svc.HandleFunc("nonsense", func(context.Context, *gateways.Request) (gateways.Response, error) {
+				return gateways.Response{Status: 42, Body: []byte(`"` + secret + `"`)}, nil
+			})
+		}, func(mux *http.ServeMux, c *gateways.Client) {
+			for _, typ := range []string{"hello", "fails", "nonsense"} {
+				mux.Handle("POST /"+typ, gateways.HTTP(c, typ, gateways.RouteLog(logger)))
+			}
+		})
+		for path, want := range map[string]int{"/hello": 200, "/fails": 500, "/nonsense": 502} {
+			if got := ask(mux, asked("POST", path, `{"Name":"`+secret+`"}`)); got.status != want {
+				t.Errorf("%s: %+v", path, got)
+			}
+		}
+		if text := log.String(); strings.Contains(text, secret) || !strings.Contains(text, "makes no sense") {
+			t.Errorf("log:\n%s", text)
+		}
+	})
+}
