@@ -59,7 +59,7 @@ type HubConfig struct {
 	Queue int
 	Slow  Slow
 	// Recent is how many of the newest messages are kept in memory for sockets that come back. The default is 1024, and no more than
-	// 4 MiB.
+	// 4 MiB; negative means none.
 	Recent int
 
 	// MaxMessage bounds the bytes of a frame; one that is larger closes its socket, with code 1009. The default is 64 KiB.
@@ -147,7 +147,6 @@ func (c HubConfig) Validate() error {
 	}{
 		{"MaxCalls", int64(c.MaxCalls), "leave it 0 for 16"},
 		{"Queue", int64(c.Queue), "leave it 0 for 256"},
-		{"Recent", int64(c.Recent), "leave it 0 for 1024"},
 		{"MaxMessage", int64(c.MaxMessage), "leave it 0 for 64 KiB"},
 		{"MaxRooms", int64(c.MaxRooms), "leave it 0 for 64"},
 		{"MaxSockets", int64(c.MaxSockets), "leave it 0 for 16,384"},

@@ -121,7 +121,7 @@ func (s *socket) look(now int64) {
 		if s.greeted.Load() && s.kill(errSlow) || !s.greeted.Load() && s.finish(websocket.StatusPolicyViolation, "no hello") {
 			s.hub.stats.slow.Add(1)
 		}
-	case seen > cfg.PingEvery+cfg.PongTimeout:
+	case min(seen, since(s.wire.moved.Load())) > cfg.PingEvery+cfg.PongTimeout: // a ping may wait behind much that is being read
 		if s.kill(errDead) {
 			s.hub.stats.dead.Add(1)
 		}

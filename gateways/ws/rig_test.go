@@ -302,3 +302,30 @@ func soon(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+// any is the next frame, whatever it is.
+func (c *client) any() frame {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	_, b, err := c.conn.Read(ctx)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var f frame
+	if err := json.Unmarshal(b, &f); err != nil {
+		c.t.Fatal(err)
+	}
+	return f
+}
+
+func xadd(key string, values ...string) *redis.XAddArgs {
+	return &redis.XAddArgs{Stream: key, Values: values}
+}
+
+func run[T any](t testing.TB, to flow.Sink[T], values ...T) {
+	t.Helper()
+	if err := flow.New("run", flow.To(source.Of(values...), to)).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,7 +26,16 @@ type wire struct {
 
 	mu   sync.Mutex // held while writing, which timeout bounds
 	shut bool       // a close frame has gone out: nothing may follow it
+
+	moved atomic.Int64 // when a write went through that had to wait, for the client to take what was sent before; Unix nanoseconds
 }
+
+// sendBuffer is how much the system may keep that was sent to a client and not taken. The system's own limit is some megabytes for each
+// connection, which is much for many slow clients.
+const sendBuffer = 64 << 10
+
+// waited is how long a write takes that had to wait for the client.
+const waited = 5 * time.Millisecond
 
 // Write is for the library.
 func (w *wire) Write(p []byte) (int, error) {
@@ -49,10 +59,25 @@ func (w *wire) send(frames []byte) error {
 }
 
 func (w *wire) write(p []byte) (int, error) {
-	if err := w.Conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+	began := time.Now()
+	if err := w.Conn.SetWriteDeadline(began.Add(w.timeout)); err != nil {
 		return 0, err
 	}
-	return w.Conn.Write(p)
+	n, err := w.Conn.Write(p)
+	if now := time.Now(); err == nil && now.Sub(began) > waited {
+		w.moved.Store(now.UnixNano())
+	}
+	return n, err
+}
+
+// narrow has the system keep no more than sendBuffer. Where that can't be set it goes without.
+func narrow(conn net.Conn) {
+	if over, is := conn.(interface{ NetConn() net.Conn }); is { // TLS
+		conn = over.NetConn()
+	}
+	if tcp, is := conn.(*net.TCPConn); is {
+		_ = tcp.SetWriteBuffer(sendBuffer)
+	}
 }
 
 // upgrade is a ResponseWriter that hands out a wire, with buffers of its own.
@@ -68,6 +93,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	narrow(conn)
 	u.wire = &wire{Conn: conn, timeout: u.timeout}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what the client sent right behind its request
 	br := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), u.wire), max(readBuffer, len(early)))

@@ -1,0 +1,85 @@
+package ws_test
+
+import (
+	"testing"
+
+	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/sink"
+)
+
+// What the log has no more is told as a gap, and then it goes on; a session whose rooms were quiet has no false one.
+func TestGap(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Recent: -1})
+	c := n.join(t, "lobby")
+	s.tell(t, room("lobby", 1))
+	last := c.want("msg").Cursor
+	_ = c.conn.CloseNow()
+	s.tell(t, room("lobby", 2), room("lobby", 3), room("lobby", 4))
+	s.rdb.XTrimMaxLen(t.Context(), "{"+s.name+"}:out", 1)
+	c = n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": last})
+	gap := c.want("gap")
+	equal(t, "from", last, gap.From)
+	m := c.want("msg")
+	equal(t, "message", 4, m.n())
+	equal(t, "gaps", uint64(1), n.hub.Stats().Gaps)
+
+	_ = c.conn.CloseNow()
+	c = n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": m.Cursor})
+	s.tell(t, room("lobby", 5))
+	equal(t, "without a gap", 5, c.want("msg").n())
+	equal(t, "gaps", 0, len(c.kept))
+}
+
+// A cursor moves on though nothing comes for a session, so that what is trimmed then is no gap.
+func TestCursorMovesOn(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{PingEvery: 1e9})
+	c := n.join(t, "lobby")
+	s.tell(t, room("attic", 1))
+	end := s.rdb.XRevRangeN(t.Context(), "{"+s.name+"}:out", "+", "-", 1).Val()[0].ID
+	for {
+		f := c.any()
+		if f.Kind == "cursor" && f.Cursor == end {
+			return
+		}
+	}
+}
+
+// History is what the log has of the rooms that are joined.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{})
+	var all []ws.Message[said]
+	for i := range 1000 {
+		all = append(all, room([]string{"lobby", "attic"}[i%2], i))
+	}
+	s.tell(t, all...)
+	c := n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": "0"})
+	for i := 0; i < 1000; i += 2 {
+		equal(t, "message", i, c.want("msg").n())
+	}
+	equal(t, "length of the log by default", int64(1000), s.rdb.XLen(t.Context(), "{"+s.name+"}:out").Val())
+}
+
+// The log is trimmed to MaxLen, and what is no message does no harm.
+func TestLog(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{})
+	c := n.join(t, "lobby")
+	key := "{" + s.name + "}:out"
+	for _, values := range [][]string{{"data", "no JSON", "key", "room:lobby"}, {"data", "1", "key", "nobody"}, {"x", "y"}, {"data", "1"}, {"data", "7", "key", "room:lobby"}} {
+		s.rdb.XAdd(t.Context(), xadd(key, values...))
+	}
+	equal(t, "the one that is a message", "7", string(c.want("msg").Data))
+	equal(t, "the others", uint64(4), n.hub.Stats().Undecoded)
+	out := ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{MaxLen: 10, Exact: true})
+	run(t, out, []ws.Message[said]{room("lobby", 1), room("lobby", 2), room("lobby", 3), room("lobby", 4), room("lobby", 5), room("lobby", 6), room("lobby", 7)}...)
+	if n := s.rdb.XLen(t.Context(), key).Val(); n > 10 {
+		t.Errorf("%d entries", n)
+	}
+}

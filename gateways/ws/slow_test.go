@@ -1,0 +1,154 @@
+package ws_test
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/streamerson/streamerson-go/gateways/ws"
+)
+
+// big is a message that fills buffers.
+func big(n int) ws.Message[said] {
+	m := room("lobby", n)
+	m.Value.Text = strings.Repeat("x", 100<<10)
+	return m
+}
+
+// lazy is a client that has joined the lobby, and reads only when it is told to.
+func lazy(t *testing.T, n *node) *client {
+	t.Helper()
+	c := n.join(t, "lobby")
+	c.conn.SetReadLimit(1 << 20)
+	return c
+}
+
+// A client that reads slowly is paused: it gets everything, at its own pace; memory holds little of it, and others don't wait.
+func TestSlowPause(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Minute, PingEvery: time.Hour})
+	slow, quick := lazy(t, n), lazy(t, n)
+	for i := range 60 { // 6 MB: more than the buffers of the system
+		s.tell(t, big(i))
+		equal(t, "quick", i, quick.want("msg").n())
+	}
+	equal(t, "slow", count(60), slow.numbers(60))
+	equal(t, "dropped, gaps", [2]uint64{0, 0}, [2]uint64{n.hub.Stats().Dropped, n.hub.Stats().Gaps})
+}
+
+// With DropOldest it misses some, and is told how many.
+func TestSlowDropOldest(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.DropOldest, WriteTimeout: time.Minute, PingEvery: time.Hour})
+	slow, quick := lazy(t, n), lazy(t, n)
+	for i := range 60 {
+		s.tell(t, big(i))
+		equal(t, "quick", i, quick.want("msg").n())
+	}
+	next, missed := 0, 0
+	for next < 60 {
+		f, err := slow.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f.Kind {
+		case "gap":
+			missed += f.Missed
+			next += f.Missed
+		case "msg":
+			if f.n() != next {
+				t.Fatalf("message %d came, want %d: gaps don't count what is missing", f.n(), next)
+			}
+			next++
+		}
+	}
+	if missed == 0 {
+		t.Error("nothing was dropped: the test is too small")
+	}
+	soon(t, "it is counted", func() bool { return n.hub.Stats().Dropped == uint64(missed) })
+}
+
+// With Close it is closed, with 1013, once it reads; and goes on where it was.
+func TestSlowClose(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.Close, WriteTimeout: time.Minute, PingEvery: time.Hour})
+	slow, quick := lazy(t, n), lazy(t, n)
+	for i := range 60 {
+		s.tell(t, big(i))
+		equal(t, "quick", i, quick.want("msg").n())
+	}
+	next, cursor := 0, slow.hi.Cursor
+	for {
+		f, err := slow.next()
+		if err != nil {
+			equal(t, "close", websocket.StatusTryAgainLater, websocket.CloseStatus(err))
+			break
+		}
+		equal(t, "message", next, f.n())
+		next, cursor = next+1, f.Cursor
+	}
+	if next == 0 || next == 60 {
+		t.Errorf("%d of 60 messages before the close", next)
+	}
+	again := n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": cursor, "resume": slow.hi.Resume})
+	again.conn.SetReadLimit(1 << 20)
+	for ; next < 60; next++ {
+		f := again.want("msg")
+		equal(t, "message after it", next, f.n())
+		cursor = f.Cursor
+	}
+	equal(t, "slow", uint64(1), n.hub.Stats().Slow)
+}
+
+// Who reads nothing at all is cut off after WriteTimeout, whatever the policy; nobody else notices.
+func TestSlowNotAtAll(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Queue: 4, WriteTimeout: 2 * time.Second})
+	_, conn, _ := n.handshake(t, "")
+	hello := `{"kind":"hello","rooms":["lobby"]}`
+	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
+	quick := lazy(t, n)
+	soon(t, "both are there", func() bool { return n.hub.Stats().Rooms == 1 && n.hub.Stats().Sockets == 2 })
+	for i := range 60 {
+		s.tell(t, big(i))
+		equal(t, "quick", i, quick.want("msg").n())
+	}
+	soon(t, "it is cut off", func() bool { return n.hub.Stats().Sockets == 1 })
+	equal(t, "slow", uint64(1), n.hub.Stats().Slow)
+}
+
+// A client that is gone without a word is noticed: it does not answer the ping.
+func TestDeadPeer(t *testing.T) {
+	t.Parallel()
+	n := newStand(t).node(t, ws.HubConfig{PingEvery: time.Second, PongTimeout: time.Second})
+	_, conn, br := n.handshake(t, "")
+	hello := `{"kind":"hello"}`
+	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
+	alive := n.join(t)
+	var beat [2]byte
+	for beat[0] != 0x89 { // the ping, behind the hello
+		if _, err := io.ReadFull(br, beat[:1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() { // answers pings while it reads
+		_, _, _ = alive.conn.Read(t.Context())
+	}()
+	soon(t, "the dead one is gone", func() bool { return n.hub.Stats().Sockets == 1 })
+	equal(t, "dead", uint64(1), n.hub.Stats().Dead)
+	_ = conn.(*net.TCPConn).Close()
+}
+
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	n := newStand(t).node(t, ws.HubConfig{IdleTimeout: time.Second})
+	n.join(t).closed(websocket.StatusGoingAway)
+}
