@@ -1,7 +1,6 @@
 package gateways
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -147,11 +146,6 @@ func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (Response, error)
 		return Response{}, err
 	}
 	ctx := in.http.Context()
-	if e.cfg.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, e.cfg.timeout)
-		defer cancel()
-	}
 	if e.cfg.forget {
 		request.ID = rand.Text()
 		if err := e.client.Send(ctx, request); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -30,7 +31,7 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	tooLarge := refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge,
 		Message: fmt.Sprintf("the body has more than %d bytes", c.maxBody)}
 	if r.ContentLength > c.maxBody {
-		w.Header().Set("Connection", "close") // what is left of it is not read
+		leave(w)
 		return tooLarge
 	}
 	room := r.ContentLength
@@ -42,14 +43,15 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
+		leave(w)
 		return tooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
+		leave(w)
 		return refusal{Status: http.StatusRequestTimeout, Code: CodeTimeout, Message: "the body took too long"}
 	case err != nil && r.Context().Err() != nil:
 		return err
 	case err != nil:
-		w.Header().Set("Connection", "close")
+		leave(w)
 		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body is cut short"}
 	case buf.Len() == 0:
 		return nil
@@ -62,6 +64,12 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 		return checkJSON(in.body)
 	}
 	return nil
+}
+
+// leave has the rest of a body not be read: the connection is closed when the answer is written.
+func leave(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // or else net/http would read on before it answers
 }
 
 // media is the content type, without its parameters, if it is accepted.

@@ -141,7 +141,8 @@ func remoteRefusal(said *RemoteError) refusal {
 
 // refuse answers with an error.
 func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
-	if ctx := in.http.Context(); errors.Is(ctx.Err(), context.Canceled) && context.Cause(ctx) != ErrStopping {
+	var at refusal
+	if ctx := in.http.Context(); !errors.As(err, &at) && errors.Is(ctx.Err(), context.Canceled) && context.Cause(ctx) != ErrStopping {
 		e.stats.gone.Add(1)
 		w.WriteHeader(statusGone)
 		return

@@ -1,0 +1,132 @@
+package gateways_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+type paging struct {
+	Limit int `json:"limit" query:"limit" default:"20"`
+}
+
+// order has a field of each kind.
+type order struct {
+	paging
+	ID     string        `json:"id" path:"id"`
+	Tags   []string      `json:"tags" query:"tag"`
+	Since  time.Time     `json:"since" query:"since"`
+	For    time.Duration `json:"for" query:"for"`
+	Price  float64       `json:"price" query:"price"`
+	Small  int8          `json:"small" query:"small"`
+	Count  uint          `json:"count" query:"count"`
+	Full   *bool         `json:"full" query:"full"`
+	Tenant string        `json:"tenant" header:"x-tenant,required"`
+	User   string        `json:"user" identity:"true"`
+	Title  string        `json:"title"`
+	Nested struct {
+		N int `json:"n"`
+	} `json:"nested"`
+}
+
+func (o *order) Validate() error {
+	switch o.Title {
+	case "odd":
+		return &gateways.FieldError{Field: "title", Problem: "must not be odd"}
+	case "bad":
+		return errors.New("a bad title")
+	case "taken":
+		return gateways.Errorf(gateways.CodeConflict, "there is one already")
+	}
+	return nil
+}
+
+// orders is a route that echoes what it was bound to.
+func orders(t *testing.T) (*edge, http.Handler) {
+	e := newEdge(t)
+	e.mux.Handle("/orders/{id}", gateways.Route[order](e.client, "echo", gateways.Authenticate(func(*http.Request) (string, error) { return "ada", nil }),
+		gateways.Keyed(func(o order) string { return o.ID })))
+	return e, e.mux
+}
+
+func TestRouteBinds(t *testing.T) {
+	e, h := orders(t)
+	yes := true
+	want := order{ID: "a/b", Tags: []string{"x", "y"}, Since: time.Date(2026, 1, 31, 15, 4, 5, 0, time.UTC), For: 90 * time.Second, Price: -1.5,
+		Small: -128, Count: 3, Full: &yes, Tenant: "blue", User: "ada", Title: "t"}
+	want.Limit, want.Nested.N = 7, 5
+	target := "/orders/a%2Fb?tag=x&tag=y&since=2026-01-31T15:04:05Z&for=1m30s&price=-1.5&small=-128&count=3&full=true&limit=7&unknown=1"
+	got := ask(h, asked("PUT", target, `{"title":"t","nested":{"n":5},"unknown":1}`, "X-Tenant: blue"))
+	var bound order
+	if err := json.Unmarshal([]byte(got.body), &bound); err != nil || got.status != http.StatusOK {
+		t.Fatalf("%+v: %v", got, err)
+	}
+	if diff := cmp.Diff(want, bound, cmp.AllowUnexported(order{})); diff != "" {
+		t.Errorf("bound (-want +got):\n%s", diff)
+	}
+	r, _ := e.request()
+	if r.Key != "a/b" || e.header("http-path-id") != "a/b" || e.header("identity") != "ada" {
+		t.Errorf("%+v", r)
+	}
+	got = ask(h, asked("GET", "/orders/1", "", "X-Tenant: blue"))
+	bound = order{}
+	if err := json.Unmarshal([]byte(got.body), &bound); err != nil || bound.Limit != 20 || bound.Full != nil {
+		t.Errorf("with defaults: %+v: %v", got, err)
+	}
+}
+
+func TestRouteRefuses(t *testing.T) {
+	e, h := orders(t)
+	for name, c := range map[string]struct {
+		target, body string
+		field        string
+		message      string
+	}{
+		"a number":           {"/orders/1?limit=many", "", "limit", `the query's "limit" must be a whole number of 64 bits`},
+		"a small number":     {"/orders/1?small=128", "", "small", `the query's "small" must be a whole number of 8 bits`},
+		"a negative one":     {"/orders/1?count=-1", "", "count", `the query's "count" must be a whole number of 64 bits, not negative`},
+		"no number":          {"/orders/1?price=NaN", "", "price", `the query's "price" must be a number`},
+		"a time":             {"/orders/1?since=today", "", "since", `the query's "since" must be a time as 2026-01-31T15:04:05Z`},
+		"a duration":         {"/orders/1?for=long", "", "for", `the query's "for" must be a duration as 1m30s`},
+		"a bool":             {"/orders/1?full=2", "", "full", `the query's "full" must be true or false`},
+		"twice":              {"/orders/1?limit=1&limit=2", "", "limit", `the query's "limit" comes more than once`},
+		"a query":            {"/orders/1?limit=%zz", "", "", "the query can't be read: write it as a=1&b=2, special characters %-encoded"},
+		"a body's type":      {"/orders/1", `{"nested":{"n":"x"}}`, "nested.n", `"nested.n" must be a whole number of 64 bits, not string`},
+		"a body's shape":     {"/orders/1", `[]`, "", "the body must be a JSON object"},
+		"what Validate says": {"/orders/1", `{"title":"odd"}`, "title", "title must not be odd"},
+		"in plain words":     {"/orders/1", `{"title":"bad"}`, "", "a bad title"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ask(h, asked("PUT", c.target, c.body, "X-Tenant: blue"))
+			want := gateways.HTTPErrorDetail{Code: gateways.CodeInvalid, Message: c.message, Field: c.field}
+			if diff := cmp.Diff(want, got.failure(t)); diff != "" || got.status != http.StatusBadRequest {
+				t.Errorf("%d (-want +got):\n%s", got.status, diff)
+			}
+		})
+	}
+	if got := ask(h, asked("GET", "/orders/1", "")); got.status != 400 || got.failure(t).Field != "X-Tenant" {
+		t.Errorf("without the header: %+v", got)
+	}
+	if got := ask(h, asked("PUT", "/orders/1", `{"title":"taken"}`, "X-Tenant: blue")); got.status != 409 {
+		t.Errorf("a code of Validate's: %+v", got)
+	}
+	if _, n := e.request(); n != 0 || e.rdb.XLen(context.Background(), e.topic).Val() != 0 {
+		t.Errorf("%d of these were sent", n)
+	}
+}
+
+// A pattern without the value that a field wants is a mistake in the program.
+func TestRouteOfAnotherPattern(t *testing.T) {
+	e := newEdge(t)
+	e.mux.Handle("/orders", gateways.Route[order](e.client, "echo"))
+	if got := ask(e.mux, asked("GET", "/orders", "", "X-Tenant: blue")); got.status != 500 {
+		t.Errorf("%+v", got)
+	}
+}
