@@ -16,32 +16,24 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/redis/go-redis/v9/logging"
 	"github.com/rs/zerolog"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 func main() {
-	logging.Disable() // go-redis' own, which repeats what our errors say
 	o := parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
-	if err := hello(ctx, o, console(os.Stderr)); err != nil {
-		fmt.Fprintln(os.Stderr, "hello:", err)
-		os.Exit(1)
-	}
+	cli.Main("hello", func(ctx context.Context, log zerolog.Logger) error { return hello(ctx, o, log) })
 }
 
 func hello(ctx context.Context, o options, log zerolog.Logger) (err error) {
 	var l net.Listener
+	var url string
 	if o.serves() { // a port that is taken is no reason to do all the rest
-		if l, err = o.listen(); err != nil {
+		if l, url, err = cli.Listen(o.addr); err != nil {
 			return err
 		}
 		defer l.Close()
@@ -72,6 +64,6 @@ func hello(ctx context.Context, o options, log zerolog.Logger) (err error) {
 	defer client.Close(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", gateways.HTTP(client, "helloWorldEvent"))
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", o.url(l))
+	log.Info().Msgf("open %s in a browser; Ctrl-C ends", url)
 	return gateways.Serve(ctx, l, mux, gateways.ServerConfig{Log: log})
 }

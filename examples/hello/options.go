@@ -3,14 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"time"
-
-	"github.com/rs/zerolog"
-
-	"github.com/streamerson/streamerson-go/gateways"
 )
 
 // options are the command line, and REDIS_URL.
@@ -22,33 +15,6 @@ type options struct {
 
 func (o options) processes() bool { return o.role != "server" }
 func (o options) serves() bool    { return o.role != "processor" }
-
-func (o options) listen() (net.Listener, error) {
-	l, err := gateways.Listen(o.addr)
-	if err != nil {
-		return nil, fmt.Errorf("%w, as -addr localhost:3001", err)
-	}
-	return l, nil
-}
-
-// url is what to open in a browser.
-func (o options) url(l net.Listener) string {
-	host, _, _ := net.SplitHostPort(o.addr) // it has been listened on
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	if host == "" {
-		host = "localhost"
-	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
-}
-
-// console is a log for people.
-func console(f *os.File) zerolog.Logger {
-	info, err := f.Stat()
-	tty := err == nil && info.Mode()&os.ModeCharDevice != 0
-	var out io.Writer = zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: !tty,
-		FieldsOrder: []string{"method", "path", "status", "ms", "bytes", "type"}}
-	return zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()
-}
 
 const usage = `Hello answers http://localhost:3000/ with {"ok":"received message!"}: a server puts an event on a Redis stream, and
 a processor answers it.

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/streamerson/streamerson-go/examples/crud/todo"
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+// Requests, as the routes bind them and the handlers take them.
+type (
+	list struct {
+		Done *bool `json:"done,omitempty" query:"done"`
+	}
+	get struct {
+		ID string `json:"id" path:"id"`
+	}
+	add struct {
+		Title string `json:"title"`
+	}
+	change struct {
+		ID      string  `json:"id" path:"id"`
+		Title   *string `json:"title,omitempty"`
+		Done    *bool   `json:"done,omitempty"`
+		IfMatch string  `json:"ifMatch" header:"If-Match"`
+	}
+	remove struct {
+		ID string `json:"id" path:"id"`
+	}
+)
+
+// Validate refuses what can't be right before it is sent.
+func (c change) Validate() error {
+	if _, err := version(c.IfMatch); err != nil {
+		return &gateways.FieldError{Field: "If-Match", Problem: `must be an ETag, as "3"`}
+	}
+	return nil
+}
+
+// version is what an If-Match says; 0 is any.
+func version(ifMatch string) (int, error) {
+	if ifMatch == "" || ifMatch == "*" {
+		return 0, nil
+	}
+	text, err := strconv.Unquote(ifMatch)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(text)
+}
+
+// handle has a service answer with a list.
+func handle(svc *gateways.Service, l *todo.List) {
+	gateways.Handle(svc, "list", func(_ context.Context, q list) ([]todo.Item, error) { return l.All(q.Done), nil })
+	gateways.Handle(svc, "get", func(_ context.Context, q get) (gateways.Answer[todo.Item], error) {
+		it, err := l.Get(q.ID)
+		return answer(http.StatusOK, it), remote(err)
+	})
+	gateways.Handle(svc, "add", func(_ context.Context, q add) (gateways.Answer[todo.Item], error) {
+		it, err := l.Add(q.Title)
+		return answer(http.StatusCreated, it, flow.Header{Name: "Location", Value: "/todos/" + it.ID}), remote(err)
+	})
+	gateways.Handle(svc, "change", func(_ context.Context, q change) (gateways.Answer[todo.Item], error) {
+		v, err := version(q.IfMatch)
+		if err != nil {
+			return gateways.Answer[todo.Item]{}, gateways.Errorf(gateways.CodeInvalid, "If-Match is no ETag")
+		}
+		it, err := l.Change(q.ID, todo.Change{Title: q.Title, Done: q.Done, Version: v})
+		return answer(http.StatusOK, it), remote(err)
+	})
+	gateways.HandleVoid(svc, "remove", func(_ context.Context, q remove) error { return remote(l.Remove(q.ID)) })
+}
+
+// answer is an item, and its version as an ETag.
+func answer(status int, it todo.Item, more ...flow.Header) gateways.Answer[todo.Item] {
+	etag := flow.Header{Name: "ETag", Value: strconv.Quote(strconv.Itoa(it.Version))}
+	return gateways.Answer[todo.Item]{Status: status, Headers: append(more, etag), Value: it}
+}
+
+// remote is what the caller is told of an error of the list.
+func remote(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, todo.ErrNotFound):
+		return gateways.Errorf(gateways.CodeNotFound, "%v", err)
+	case errors.Is(err, todo.ErrTwice), errors.Is(err, todo.ErrFull):
+		return gateways.Errorf(gateways.CodeConflict, "%v", err)
+	case errors.Is(err, todo.ErrChanged):
+		return &gateways.RemoteError{Code: "changed", Message: err.Error(), Status: http.StatusPreconditionFailed}
+	}
+	return gateways.Errorf(gateways.CodeInvalid, "%v", err)
+}
+
+//go:embed page
+var files embed.FS
+
+// routes are the resource, and the page that uses it.
+func routes(c *gateways.Client) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /todos", gateways.Route[list](c, "list"))
+	mux.Handle("POST /todos", gateways.Route[add](c, "add", gateways.MaxBody(4<<10)))
+	mux.Handle("GET /todos/{id}", gateways.Route[get](c, "get"))
+	mux.Handle("PATCH /todos/{id}", gateways.Route[change](c, "change", gateways.MaxBody(4<<10)))
+	mux.Handle("DELETE /todos/{id}", gateways.Route[remove](c, "remove"))
+	page, err := fs.Sub(files, "page")
+	if err != nil { // it is embedded
+		panic(err)
+	}
+	assets := http.FileServerFS(page)
+	mux.Handle("GET /", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", strings.Join([]string{"default-src 'self'", "frame-ancestors 'none'", "form-action 'self'"}, "; "))
+		assets.ServeHTTP(w, r)
+	}))
+	return mux
+}

@@ -1,0 +1,68 @@
+// Crud is a REST resource on a Redis stream, with a page to use it. The list of things to do (package todo) knows nothing of Redis or HTTP, a
+// service answers for it, and typed routes bind requests to it and refuse what can't be right. It shows gateways.Route, Answer, errors with
+// statuses, ETags, and how a service layer stays plain Go.
+//
+//	go run ./examples/crud                                  # needs nothing installed
+//	open http://localhost:3000/
+//	curl -i localhost:3000/todos -H 'Content-Type: application/json' -d '{"title":"buy milk"}'
+//	curl -i localhost:3000/todos/1 -X PATCH -H 'Content-Type: application/json' -H 'If-Match: "1"' -d '{"done":true}'
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/examples/crud/todo"
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+)
+
+const topic = "todos"
+
+func main() {
+	addr := flag.String("addr", "localhost:3000", "`address` the server listens on")
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), "Crud serves a list of things to do: a page at http://localhost:3000/, and a REST resource at /todos.\n",
+			"The list is gone when it ends. REDIS_URL names the Redis in between; without it a private one is started.\n\nUsage: crud [flags]\n\nFlags:\n")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "crud: %q is no flag (crud -h lists them)\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	cli.Main("crud", func(ctx context.Context, log zerolog.Logger) error { return crud(ctx, *addr, log) })
+}
+
+func crud(ctx context.Context, addr string, log zerolog.Logger) (err error) {
+	l, url, err := cli.Listen(addr)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
+	if err != nil {
+		return err
+	}
+	defer closeRedis()
+	log.Info().Msg(where)
+	svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: log})
+	handle(svc, todo.New())
+	g := svc.Graph()
+	fmt.Println(g.Mermaid())
+	run, err := g.Start(context.WithoutCancel(ctx)) // it ends last: what the server has under way wants its answers
+	if err != nil {
+		return err
+	}
+	defer func() { _, failed := run.Drain(context.WithoutCancel(ctx)); err = errors.Join(err, failed) }()
+	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
+	defer client.Close(context.WithoutCancel(ctx))
+	log.Info().Msgf("open %s in a browser; Ctrl-C ends", url)
+	return gateways.Serve(ctx, l, routes(client), gateways.ServerConfig{Log: log})
+}

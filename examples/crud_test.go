@@ -1,0 +1,193 @@
+package examples
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// exchange is a request by HTTP and what came of it; headers are "Name: value".
+func exchange(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	reply, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	b, err := io.ReadAll(reply.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply, string(b)
+}
+
+func TestCrud(t *testing.T) {
+	t.Parallel()
+	for name, env := range map[string][]string{"in-process server": noServer(t), "REDIS_URL": {"REDIS_URL=" + redistest.Start(t).URL()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, env, nil, "crud", "-addr", "localhost:0")
+			crud(t, open(t, p))
+			want(t, p.stdout.text(), "flowchart")
+			interrupted(t, p)
+			if text := p.stderr.text(); strings.Contains(text, "buy milk") || strings.Contains(text, "WRN") {
+				t.Error("payloads in the log, or a warning")
+			}
+		})
+	}
+}
+
+// crud goes through the resource, step by step.
+func crud(t *testing.T, url string) {
+	todos := url + "todos"
+	for _, step := range []struct {
+		method, url, body, ifMatch string
+		status                     int
+		header, value              string
+		got                        string // the body, or how it begins
+	}{
+		{"GET", todos, "", "", 200, "Content-Type", "application/json", `[]`},
+		{"POST", todos, `{"title":"buy milk"}`, "", 201, "Location", "/todos/1", `{"id":"1","title":"buy milk","done":false,"version":1}`},
+		{"POST", todos, `{"title":"Drink tea"}`, "", 201, "ETag", `"1"`, `{"id":"2"`},
+		{"POST", todos, `{"title":"BUY MILK"}`, "", 409, "", "", `{"error":{"code":"conflict"`},
+		{"POST", todos, `{"title":" "}`, "", 400, "", "", `{"error":{"code":"invalid_request","message":"a title has`},
+		{"POST", todos, `{"title":7}`, "", 400, "", "", `{"error":{"code":"invalid_request","message":"\"title\" must be a string, not number","field":"title"}}`},
+		{"POST", todos, `{"title":"a","title":"b"}`, "", 400, "", "", `{"error":{"code":"invalid_request"`},
+		{"POST", todos, `{"title":"` + strings.Repeat("a", 5000) + `"}`, "", 413, "", "", `{"error":{"code":"too_large"`},
+		{"GET", todos + "/1", "", "", 200, "ETag", `"1"`, `{"id":"1"`},
+		{"GET", todos + "/9", "", "", 404, "", "", `{"error":{"code":"not_found"`},
+		{"PATCH", todos + "/1", `{"done":true}`, `"1"`, 200, "ETag", `"2"`, `{"id":"1","title":"buy milk","done":true,"version":2}`},
+		{"PATCH", todos + "/1", `{"done":false}`, `"1"`, 412, "", "", `{"error":{"code":"changed"`},
+		{"PATCH", todos + "/1", `{"title":"Buy oat milk","id":"2"}`, "", 200, "ETag", `"3"`, `{"id":"1","title":"Buy oat milk"`},
+		{"PATCH", todos + "/1", `{}`, "three", 400, "", "", `{"error":{"code":"invalid_request","message":"If-Match must be`},
+		{"GET", todos + "?done=true", "", "", 200, "", "", `[{"id":"1"`},
+		{"GET", todos + "?done=maybe", "", "", 400, "", "", `{"error":{"code":"invalid_request","message":"the query's \"done\" must be true or false","field":"done"}}`},
+		{"PUT", todos + "/1", `{}`, "", 405, "Allow", "DELETE, GET, HEAD, PATCH", ""},
+		{"DELETE", todos + "/1", "", "", 204, "", "", ""},
+		{"DELETE", todos + "/1", "", "", 404, "", "", `{"error":{"code":"not_found"`},
+		{"GET", todos, "", "", 200, "", "", `[{"id":"2","title":"Drink tea","done":false,"version":1}]`},
+	} {
+		reply, body := exchange(t, step.method, step.url, step.body, "If-Match: "+step.ifMatch)
+		if reply.StatusCode != step.status || !strings.HasPrefix(body, step.got) || step.header != "" && reply.Header.Get(step.header) != step.value {
+			t.Errorf("%s %s %.60s: %d %s %v", step.method, step.url, step.body, reply.StatusCode, body, reply.Header)
+		}
+	}
+	if reply, body := exchange(t, "GET", url, ""); !strings.Contains(body, "<title>To do</title>") || reply.Header.Get("Content-Security-Policy") == "" {
+		t.Errorf("the page: %d %.100s", reply.StatusCode, body)
+	}
+}
+
+// Of many who change the same version of an item one does, and the others are told.
+func TestCrudConcurrentChanges(t *testing.T) {
+	t.Parallel()
+	p := start(t, noServer(t), nil, "crud", "-addr", "localhost:0")
+	todos := open(t, p) + "todos"
+	exchange(t, "POST", todos, `{"title":"once"}`)
+	statuses := make(chan int, 10)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			reply, _ := exchange(t, "PATCH", todos+"/1", `{"done":true}`, `If-Match: "1"`)
+			statuses <- reply.StatusCode
+		})
+	}
+	all.Wait()
+	close(statuses)
+	count := make(map[int]int)
+	for s := range statuses {
+		count[s]++
+	}
+	if count[200] != 1 || count[412] != 9 {
+		t.Errorf("%v", count)
+	}
+	interrupted(t, p)
+}
+
+// The page, by mouse and by keyboard.
+func TestCrudPage(t *testing.T) {
+	t.Parallel()
+	p := start(t, noServer(t), nil, "crud", "-addr", "localhost:0")
+	url := open(t, p)
+	page := tab(t)
+	browse(t, page, chromedp.Navigate(url))
+	shows := func(what, js string) {
+		t.Helper()
+		if _, err := chromedp.Run(page, chromedp.Poll[bool](js)); err != nil {
+			t.Fatalf("the page does not show %s: %v; it shows\n%s", what, err, see(t, page, chromedp.Text(chromedp.CSS("main"))))
+		}
+	}
+	shows("that there is nothing", `!document.querySelector("#empty").hidden`)
+	input := chromedp.CSS("#title")
+	for i, title := range []string{"Buy oat milk", "Water the plants on the balcony", "Call Ada about Saturday", "<b>Read</b> a book"} {
+		browse(t, page, chromedp.SendKeys(input, title+kb.Enter))
+		shows(title, `document.querySelectorAll("#items li").length === `+string(rune('1'+i)))
+	}
+	shows("titles as text", `document.querySelector("#items li:last-child .title").textContent === "<b>Read</b> a book"`)
+	browse(t, page, chromedp.Click(chromedp.CSS("#items li:nth-child(2) input[type=checkbox]")))
+	shows("one done", `document.querySelector("#count").textContent === "3 open, 1 done"`)
+
+	browse(t, page, chromedp.SendKeys(input, "buy OAT milk"+kb.Enter)) // there is one
+	shows("the problem", `document.querySelector("#problem").textContent.includes("already")`)
+	screenshot(t, page, "crud")
+
+	// From the field down to the first item, done, down, edited, removed.
+	browse(t, page, chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(" "))
+	shows("two done", `document.querySelector("#count").textContent === "2 open, 2 done"`)
+	shows("the focus kept", `document.activeElement.dataset.id === "1"`)
+	browse(t, page, chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent("e"))
+	shows("a field to edit", `document.activeElement.matches("li input[type=text]")`)
+	browse(t, page, chromedp.KeyEvent("Call Bob"+kb.Enter))
+	shows("the new title", `document.querySelector("[data-id='3'] .title")?.textContent === "Call Bob"`)
+	browse(t, page, chromedp.KeyEvent(kb.Delete))
+	shows("one less", `document.querySelectorAll("#items li").length === 3`)
+
+	// Somebody else removes an item: the page is told, and shows what is.
+	exchange(t, "DELETE", url+"todos/4", "")
+	browse(t, page, chromedp.Click(chromedp.CSS("[data-id='4'] input[type=checkbox]")))
+	shows("that it is gone", `document.querySelectorAll("#items li").length === 2 && document.querySelector("#problem").textContent === "There is no such item"`)
+
+	browse(t, page, chromedp.Click(chromedp.CSS("[data-show=done]")))
+	shows("what is done", `document.querySelectorAll("#items li.done").length === 2`)
+	dark(t, page)
+	screenshot(t, page, "crud-dark")
+	_, body := exchange(t, "GET", url+"todos", "")
+	var left []struct {
+		ID   string
+		Done bool
+	}
+	if err := json.Unmarshal([]byte(body), &left); err != nil || len(left) != 2 || !left[0].Done || !left[1].Done {
+		t.Errorf("left: %s", body)
+	}
+	interrupted(t, p)
+}
+
+// dark has a page be as people see it who prefer dark ones.
+func dark(t *testing.T, tab context.Context) {
+	t.Helper()
+	if _, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}); err != nil {
+		t.Fatal(err)
+	}
+}
