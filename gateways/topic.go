@@ -12,10 +12,12 @@ import (
 //	orders             the stream of its requests
 //	{orders}:reply:…   a stream of replies for each client process
 //	{orders}:control   a stream of what clients say later: cancel, go on
+//	{orders}:events    a stream of what everybody may hear
 //	orders:dead        the requests that came to nothing, as of any stream
 type keys struct {
 	requests string
-	control  string   // "" if there is none
+	control  string // "" if there is none
+	events   string
 	mailbox  string   // what the keys of mailboxes begin with; "" if there are none
 	replies  []string // streams of replies that several clients share
 }
@@ -25,7 +27,7 @@ func keysOf(name string) keys {
 	if !strings.HasPrefix(name, "{") {
 		tag = "{" + name + "}"
 	}
-	return keys{requests: name, control: tag + ":control", mailbox: tag + ":reply:"}
+	return keys{requests: name, control: tag + ":control", events: tag + ":events", mailbox: tag + ":reply:"}
 }
 
 // checkTopic reports names that don't make keys of one slot.

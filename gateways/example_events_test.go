@@ -1,0 +1,41 @@
+package gateways_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+	"github.com/streamerson/streamerson-go/sink"
+)
+
+func ExamplePublish() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	rdb, _, done, err := embedded.Open(ctx, "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer done()
+
+	type Order struct{ ID, Customer string }
+	events := gateways.NewEvents(rdb, "orders", gateways.EventsConfig{})
+	created := gateways.Publish[Order](events, "created", gateways.Keyed(func(o Order) string { return o.Customer }))
+	fmt.Println(gateways.EventsKey("orders"), created(ctx, Order{"o-1", "ann"}))
+
+	bill := func(_ context.Context, o Order) error {
+		fmt.Println("billed", o.ID)
+		cancel()
+		return nil
+	}
+	g := flow.New("billing", flow.To(
+		gateways.Subscribe[Order](rdb, "orders", "created", gateways.SubscribeConfig{Start: redisio.StartBeginning()}), sink.Func(bill)))
+	fmt.Println(g.Run(ctx), events.Close(context.Background()))
+	// Output:
+	// {orders}:events <nil>
+	// billed o-1
+	// <nil> <nil>
+}
