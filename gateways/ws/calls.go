@@ -49,11 +49,13 @@ func (s *socket) call(q *request) *fault {
 	s.hub.stats.calls.Add(1)
 	s.work.Go(func() {
 		defer cancel(nil)
-		last := s.answer(ctx, q)
+		s.say(s.answer(ctx, q))
 		s.mu.Lock()
 		delete(s.calls, q.id)
 		s.mu.Unlock()
-		s.say(last)
+		if !s.busy.Load() {
+			s.left()
+		}
 	})
 	return nil
 }

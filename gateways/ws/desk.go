@@ -143,16 +143,23 @@ var byeFrame = (&reply{Kind: "bye", Code: codeClosing, Message: "this server goe
 
 const byeReason = "going away"
 
-// Flush is the end of the hub: sockets are told to reconnect, and what is under way is waited for.
+// Flush is the end of the hub: sockets are told to reconnect, and closed when what is under way for them is done. What takes too
+// long is cancelled, early enough for clients to be told.
 func (d *desk) Flush(ctx context.Context) error {
 	d.shut()
-	ctx, cancel := context.WithTimeout(ctx, d.hub.cfg.CloseTimeout)
+	limit := d.hub.cfg.CloseTimeout
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	enough := time.AfterFunc(limit*3/4, func() { d.life.cancel(errClosing) })
+	defer enough.Stop()
 	for _, s := range d.sockets() {
-		s.finish(websocket.StatusGoingAway, byeReason, byeFrame)
+		s.leave()
 	}
 	return d.wait(ctx)
 }
+
+// errClosing is the cause when the hub ends.
+var errClosing = errors.New("ws: the hub ends")
 
 // shut closes the door.
 func (d *desk) shut() {

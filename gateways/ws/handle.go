@@ -27,10 +27,18 @@ func (s *socket) handle(frame []byte) bool {
 		s.hub.stats.bad.Add(1)
 	case !s.greeted.Load() && q.kind != kindHello:
 		wrong = &fault{q.id, codeHello, "the first frame is a hello"}
+	case s.goes():
+		wrong = &fault{q.id, codeClosing, "this server goes away: reconnect, and send it again"}
 	default:
 		wrong = s.do(&q)
 	}
 	return wrong == nil || s.sorry(wrong)
+}
+
+func (s *socket) goes() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving
 }
 
 func (s *socket) do(q *request) *fault {

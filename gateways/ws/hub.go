@@ -177,7 +177,7 @@ func (h *Hub) admit(s *socket) {
 	h.mu.Unlock()
 	h.stats.opened.Add(1)
 	if closing { // while it was upgraded
-		s.finish(websocket.StatusGoingAway, byeReason, byeFrame)
+		s.leave()
 	}
 }
 

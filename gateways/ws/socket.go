@@ -58,6 +58,7 @@ type socket struct {
 	tell    bool // the cursor is to be told
 	woken   bool // the writer is to look again
 	writing bool // there is a writer
+	leaving bool // the process goes: nothing new is begun
 	bye     *farewell
 	over    bool // no writer and no call may begin
 	calls   map[string]context.CancelCauseFunc
@@ -102,6 +103,7 @@ func (s *socket) live() {
 		s.busy.Store(true)
 		ok = s.handle(frame.Bytes())
 		s.busy.Store(false)
+		s.left()
 		s.seen.Store(time.Now().UnixNano()) // it could not show signs of life meanwhile
 		putBuffer(frame)
 		if !ok {
@@ -184,6 +186,30 @@ func (s *socket) finish(code websocket.StatusCode, reason string, last ...[]byte
 	s.bye = &farewell{code, reason}
 	s.stir()
 	return true
+}
+
+// leave tells a client to reconnect, and closes the socket as soon as nothing is under way for it.
+func (s *socket) leave() {
+	s.mu.Lock()
+	if s.bye == nil && !s.leaving {
+		s.leaving = true
+		s.control = append(s.control, byeFrame)
+		s.stir()
+	}
+	s.mu.Unlock()
+	if !s.busy.Load() { // else it looks when it is done
+		s.left()
+	}
+}
+
+// left closes a socket that is to leave and has no call in flight.
+func (s *socket) left() {
+	s.mu.Lock()
+	done := s.leaving && len(s.calls) == 0
+	s.mu.Unlock()
+	if done {
+		s.finish(websocket.StatusGoingAway, byeReason)
+	}
 }
 
 // kill ends a socket that does not answer. It reports false if it has ended already.

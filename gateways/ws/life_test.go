@@ -1,0 +1,220 @@
+package ws_test
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// Workers hear of sessions and rooms, in order, also at the end of a process.
+func TestPresence(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Authenticate: byHeader, Presence: true})
+	heard := s.listen(t)
+	ann := n.hello(t, as("ann"), map[string]any{"rooms": []string{"lobby"}})
+	ann.send(map[string]any{"kind": "join", "room": "attic"})
+	ann.want("joined")
+	ann.send(map[string]any{"kind": "leave", "room": "attic"})
+	ann.want("left")
+	bob := n.hello(t, as("bob"), map[string]any{})
+	_ = ann.conn.Close(websocket.StatusNormalClosure, "")
+	soon(t, "ann is gone", func() bool { return n.hub.Stats().Sockets == 1 })
+	go func() { bob.closed(websocket.StatusGoingAway) }()
+	n.drain(t)
+	all := []ws.EventKind{ws.Connected, ws.Joined, ws.Left, ws.Disconnected}
+	soon(t, "all events", func() bool { return len(heard.of(all...)) == 8 })
+	var got []string
+	for _, e := range heard.of(all...) {
+		got = append(got, e.User+" "+string(e.Kind)+" "+e.Room)
+		if e.Session == "" {
+			t.Errorf("%v has no session", e)
+		}
+	}
+	equal(t, "events", []string{"ann connected ", "ann joined lobby", "ann joined attic", "ann left attic", "bob connected ", "ann left lobby",
+		"ann disconnected ", "bob disconnected "}, got)
+}
+
+// At the end clients are told to reconnect, calls in flight are answered, and new sockets are refused.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Calls: s.services(t), CallTypes: []string{"sleep"}, CloseTimeout: 4 * time.Second})
+	idle, busy := n.join(t, "lobby"), n.join(t, "lobby")
+	busy.send(map[string]any{"kind": "call", "id": "1", "type": "sleep", "timeout": 60_000})
+	busy.send(map[string]any{"kind": "send", "id": "2", "room": "lobby", "type": "say"})
+	busy.want("ack")
+	busy.send(map[string]any{"kind": "call", "id": "3", "type": "sleep", "timeout": 1000})
+	soon(t, "the calls are in flight", func() bool { return n.hub.Stats().Calls == 2 })
+	ended := make(chan struct{})
+	go func() {
+		n.drain(t)
+		close(ended)
+	}()
+	idle.want("bye")
+	idle.closed(websocket.StatusGoingAway)
+	busy.want("bye")
+	busy.send(map[string]any{"kind": "send", "id": "4", "room": "lobby", "type": "say"})
+	equal(t, "nothing new is begun", "4", busy.refused("closing").ID)
+	equal(t, "a call that ends", "3", busy.refused("timeout").ID)
+	equal(t, "one that does not", "1", busy.refused("closing").ID)
+	busy.closed(websocket.StatusGoingAway)
+	<-ended
+	if res, _, _ := n.handshake(t, ""); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("after the end: %s", res.Status)
+	}
+	equal(t, "sockets", 0, n.hub.Stats().Sockets)
+	equal(t, "rooms", 0, n.hub.Stats().Rooms)
+	if n.hub.Ready() == nil {
+		t.Error("it says that it takes sockets")
+	}
+
+	// A hub may run again.
+	start(t, n.hub.Graph())
+	soon(t, "it takes sockets", func() bool { return n.hub.Ready() == nil })
+	c := n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": idle.hi.Cursor, "resume": idle.hi.Resume})
+	equal(t, "resumed", true, c.hi.Resumed)
+	s.tell(t, room("lobby", 1))
+	equal(t, "live", 1, c.want("msg").n())
+}
+
+// While Redis is away a message waits; then its client is told that it may not have been taken. With the same id it is taken once.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
+	s := &stand{srv.Client(t), redistest.Key(t)}
+	n := s.node(t, ws.HubConfig{SendTimeout: time.Second})
+	c := n.join(t, "lobby")
+	other := n.join(t, "lobby")
+	say := map[string]any{"kind": "send", "id": "1", "room": "lobby", "type": "say", "data": said{N: 1}}
+	srv.Pause(t)
+	c.send(say)
+	c.refused("unknown")
+	other.send(map[string]any{"kind": "ping"}) // nobody else waits
+	other.want("pong")
+	srv.Resume(t)
+	c.send(say)
+	c.want("ack")
+	key := "{" + s.name + "}:in"
+	soon(t, "it is there", func() bool { return s.rdb.XLen(t.Context(), key).Val() > 0 })
+	c.send(map[string]any{"kind": "send", "id": "2", "room": "lobby", "type": "say", "data": said{N: 2}})
+	c.want("ack")
+	equal(t, "entries", int64(2), s.rdb.XLen(t.Context(), key).Val())
+
+	srv.Kill(t)
+	srv.Restart(t)
+	s.echo(t)
+	for {
+		c.send(map[string]any{"kind": "send", "id": "3", "room": "lobby", "type": "say", "data": said{N: 3}})
+		f, err := c.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Kind != "error" { // the ack, or the message if that is faster
+			c.kept = append(c.kept, f)
+			break
+		}
+	}
+	for i := 1; i <= 3; i++ {
+		equal(t, "message", i, other.want("msg").n())
+	}
+}
+
+// What no worker reads is bounded: clients are told.
+func TestOverloaded(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{MaxLen: 5, HardCap: 10, Rate: -1})
+	s.rdb.XGroupCreateMkStream(t.Context(), "{"+s.name+"}:in", "workers", "0")
+	c := n.join(t, "lobby")
+	for i := range 100 {
+		c.send(map[string]any{"kind": "send", "id": strconv.Itoa(i), "room": "lobby", "type": "say"})
+		f, err := c.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Kind == "error" {
+			equal(t, "code", "overloaded", f.Code)
+			return
+		}
+	}
+	t.Error("100 messages were taken, with a HardCap of 10")
+}
+
+func TestCalls(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{Authenticate: byHeader, Calls: s.services(t), CallTypes: []string{"double", "count", "sleep", "whoami", "fail", "text", "nobody"}, MaxCalls: 2})
+	c := n.hello(t, as("ann"), map[string]any{})
+	call := func(id, typ string, data any, more ...string) {
+		m := map[string]any{"kind": "call", "id": id, "type": typ, "data": data}
+		if len(more) > 0 {
+			m["stream"] = true
+		}
+		c.send(m)
+	}
+	call("1", "double", 4)
+	equal(t, "reply", "8", string(c.want("reply").Data))
+	call("2", "whoami", map[string]any{"ws-user": "root"})
+	equal(t, "who the service sees", `["ann","`+c.hi.Session+`"]`, string(c.want("reply").Data))
+	call("3", "text", nil)
+	equal(t, "text", `"say \"hi\""`, string(c.want("reply").Data))
+	call("4", "drop-tables", nil)
+	equal(t, "id", "4", c.refused("no_handler").ID)
+	call("5", "nobody", nil)
+	c.refused("no_handler")
+	call("6", "fail", nil)
+	if f := c.refused("internal"); f.Message == "a detail" {
+		t.Errorf("it tells %q", f.Message)
+	}
+	call("7", "double", "x")
+	c.refused("invalid_request")
+	call("8", "count", 200, "stream")
+	for i := range 200 {
+		f := c.want("part")
+		equal(t, "part", []string{"8", strconv.Itoa(i)}, []string{f.ID, string(f.Data)})
+	}
+	c.want("end")
+	call("9", "sleep", nil)
+	call("9", "sleep", nil)
+	c.refused("bad_frame") // the id is taken
+	call("10", "sleep", nil)
+	call("11", "sleep", nil)
+	equal(t, "id", "11", c.refused("overloaded").ID)
+	c.send(map[string]any{"kind": "cancel", "id": "9"})
+	equal(t, "id", "9", c.refused("cancelled").ID)
+	call("12", "double", 1)
+	equal(t, "id", "12", c.want("reply").ID)
+	_ = c.conn.CloseNow() // the rest is cancelled
+	soon(t, "the socket is gone", func() bool { return n.hub.Stats().Sockets == 0 })
+}
+
+// Mistakes in the configuration are told before anything runs.
+func TestValidate(t *testing.T) {
+	if err := ws.NewHub(newStand(t).rdb, "chat", ws.HubConfig{}).Validate(); err != nil {
+		t.Error(err)
+	}
+	bad := ws.NewHub((*redis.Client)(nil), "a{b}c", ws.HubConfig{MaxRooms: -1, MaxMessage: 10 << 20, Slow: 7, Origins: []string{"["}, CallTypes: []string{"x"},
+		MaxLen: 10, HardCap: 5, Burst: -1})
+	err := bad.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, part := range []string{"rdb", "hub", "MaxRooms", "MaxMessage", "Slow", "Origins", "CallTypes", "HardCap", "Burst"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s is missing in: %v", part, err)
+		}
+	}
+	if err := bad.Run(context.Background()); err == nil {
+		t.Error("it runs")
+	}
+}
