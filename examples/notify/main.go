@@ -1,0 +1,75 @@
+// Notify tells people things as they happen: a page shows notifications for a user, live, by server-sent events from a Redis stream. It
+// shows gateways.Publish, gateways.SSE with a feed for each user, a graph that ticks in the background, and browsers that go on where
+// they were when the server comes back.
+//
+//	go run ./examples/notify                    # needs nothing installed; open http://localhost:3001/
+//	go run ./examples/notify -h                 # all flags
+//
+// As several processes on a server of yours: each has all that is published by any of them, and reads it once for all its browsers.
+//
+//	REDIS_URL=redis://localhost:6379 go run ./examples/notify -addr localhost:3001
+//	REDIS_URL=redis://localhost:6379 go run ./examples/notify -addr localhost:3002 -every 0
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+)
+
+func main() {
+	addr := flag.String("addr", "localhost:3001", "`address` the server listens on")
+	every := flag.Duration("every", 8*time.Second, "how often something is published for everyone; 0 is never")
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), "Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent events.\n",
+			"REDIS_URL names the Redis that has them; without it a private one is started, and ends with the program.\n\nUsage: notify [flags]\n\nFlags:\n")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() > 0 || *every < 0 {
+		fmt.Fprintln(os.Stderr, "notify: an argument that is no flag, or a negative -every (notify -h lists the flags)")
+		os.Exit(2)
+	}
+	cli.Main("notify", func(ctx context.Context, log zerolog.Logger) error { return notify(ctx, *addr, *every, log) })
+}
+
+func notify(ctx context.Context, addr string, every time.Duration, log zerolog.Logger) (err error) {
+	l, url, err := cli.Listen(addr) // a port that is taken is no reason to do all the rest
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
+	if err != nil {
+		return err
+	}
+	defer closeRedis()
+	log.Info().Msg(where)
+
+	events := gateways.NewEvents(rdb, topic, gateways.EventsConfig{MaxLen: 1000})
+	defer func() { err = errors.Join(err, events.Close(context.WithoutCancel(ctx))) }()
+	publish := gateways.Publish[Note](events, "note", gateways.Keyed(func(n Note) string { return n.To }))
+	feed := gateways.SSE(rdb, gateways.SSEConfig{Feed: feedOf, Log: log})
+	defer func() { err = errors.Join(err, feed.Close(context.WithoutCancel(ctx))) }()
+
+	if every > 0 {
+		g := ticker(every, publish, log)
+		fmt.Println(g.Mermaid())
+		run, failed := g.Start(ctx)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, run.Wait()) }()
+	}
+	log.Info().Msgf("open %s in a browser; Ctrl-C ends", url)
+	return gateways.Serve(ctx, l, routes(feed, publish, log), gateways.ServerConfig{Log: log})
+}

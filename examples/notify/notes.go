@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+const (
+	topic    = "notify"
+	everyone = "everyone" // whom a note may be for, beside a user
+)
+
+// Note is one notification.
+type Note struct {
+	To    string    `json:"to"`   // a user, or everyone
+	Kind  string    `json:"kind"` // info, success or warning
+	Title string    `json:"title"`
+	Text  string    `json:"text"`
+	At    time.Time `json:"at"`
+}
+
+func (n Note) wrong() string {
+	switch {
+	case !isName(n.To):
+		return "to is a name of up to 20 letters and digits"
+	case n.Kind != "info" && n.Kind != "success" && n.Kind != "warning":
+		return "kind is info, success or warning"
+	case strings.TrimSpace(n.Title) == "" || utf8.RuneCountInString(n.Title) > 80:
+		return "title is a line of up to 80 letters"
+	case utf8.RuneCountInString(n.Text) > 280:
+		return "text is up to 280 letters"
+	}
+	return ""
+}
+
+func isName(s string) bool {
+	return s != "" && len(s) <= 20 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+}
+
+// feedOf says what a browser gets: the notes for its user, and those for everyone. The user is who the page says, for this is an example: yours comes from
+// a session, or whatever else tells who it is.
+func feedOf(r *http.Request) (gateways.Feed, error) {
+	user := r.URL.Query().Get("user")
+	if !isName(user) {
+		return gateways.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "say who you are, as ?user=ann")
+	}
+	return gateways.Feed{Key: gateways.EventsKey(topic), Topics: []string{user, everyone}}, nil
+}
+
+// ticker publishes something for everyone from time to time.
+func ticker(every time.Duration, publish func(context.Context, Note) error, log zerolog.Logger) *flow.Graph {
+	news := []Note{
+		{Kind: "info", Title: "Nightly report", Text: "The numbers of yesterday are in."},
+		{Kind: "success", Title: "Deployed", Text: "Version 2.4 runs everywhere."},
+		{Kind: "info", Title: "New here", Text: "Three people joined this hour."},
+		{Kind: "warning", Title: "Disk at 80 %", Text: "db-2 has room for about nine days."},
+	}
+	n := 0
+	ticks := source.Every(every, func(at time.Time) Note {
+		note := news[n%len(news)]
+		n++
+		note.To, note.At = everyone, at
+		return note
+	}, flow.Name("ticks"))
+	return flow.New("ticker", flow.To(ticks, sink.Func(publish, flow.Name("publish"))), flow.Log(log))
+}
+
+//go:embed page
+var page embed.FS
+
+// routes are the page, its events, and a way to publish.
+func routes(feed http.Handler, publish func(context.Context, Note) error, log zerolog.Logger) http.Handler {
+	files, err := fs.Sub(page, "page")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServerFS(files))
+	mux.Handle("GET /events", feed)
+	mux.HandleFunc("POST /notes", func(w http.ResponseWriter, r *http.Request) {
+		var n Note
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&n); err != nil {
+			http.Error(w, "that is no note", http.StatusBadRequest)
+			return
+		}
+		if wrong := n.wrong(); wrong != "" {
+			http.Error(w, wrong, http.StatusBadRequest)
+			return
+		}
+		n.At = time.Now()
+		if err := publish(r.Context(), n); err != nil {
+			log.Warn().Err(err).Msg("a note was not published")
+			http.Error(w, "try again later", http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	return mux
+}
