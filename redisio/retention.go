@@ -54,6 +54,7 @@ local k, maxlen, minid, maxage, drop, how = KEYS[1], tonumber(ARGV[1]), ARGV[2],
 local cap, capdrop = tonumber(ARGV[7]), ARGV[8] == 'drop'
 local function behind(id)
   local ms, seq = id:match('^(%d+)-(%d+)$')
+  if not ms then ms, seq = id, '0' end
   if #seq > 15 then return id end
   return ms..'-'..string.format('%.0f', seq + 1)
 end

@@ -191,3 +191,30 @@ func TestOpen(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestTrimsBehindAGroupThatHasReadNothing: the in-process server keeps the group's beginning as it was given, and that is no entry's id.
+func TestTrimsBehindAGroupThatHasReadNothing(t *testing.T) {
+	s, err := embedded.Start()
+	must(t, err)
+	defer s.Close()
+	c := s.Client()
+	defer c.Close()
+	ctx := context.Background()
+	must(t, c.XGroupCreateMkStream(ctx, "k", "g", "0").Err())
+	w, err := redisio.NewWriter(c, redisio.WriterConfig{Key: "k", MaxLen: 10, OnEvent: func(e redisio.Event) {
+		if e.Kind == redisio.EventTrimFailed {
+			t.Error(e.Err)
+		}
+	}})
+	must(t, err)
+	must(t, w.Open(ctx))
+	out := make([]redisio.Outgoing, 50)
+	for i := range out {
+		out[i].Fields = redisio.Fields{{Name: "data", Value: []byte("x")}}
+	}
+	must(t, w.Write(ctx, out, make([]redisio.Result, len(out))))
+	must(t, w.Close(ctx))
+	if n := c.XLen(ctx, "k").Val(); n != 50 {
+		t.Errorf("%d entries are left, and none was read", n)
+	}
+}
