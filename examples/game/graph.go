@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// stale is how old what somebody says may be: behind that, as when no world ran, it is not worth doing.
+const stale = 5 * time.Second
+
+// command is what a shard of the world does next: a tick, or what somebody did.
+type command struct {
+	tick time.Time // of a tick
+	ws.Event[said]
+}
+
+// worldGraph is the world: what the sockets say goes, in order, to the shard that has the room; each shard has a clock; and what they
+// show goes back to the sockets. Nothing is tried for long, as what is late is worth nothing in a game: inputs are read at most
+// once, and a snapshot that does not get through is dropped. The next one shows that it is missing, and the page asks for the whole.
+func worldGraph(rdb redis.UniversalClient, seed uint64, shards int, own owner, opts ...flow.Part) *flow.Graph {
+	in := ws.Inbound(rdb, hub, source.StreamConfig[ws.Event[said]]{AtMostOnce: true})
+	fresh := operators.MapMessage(in, isFresh, flow.Name("fresh"))
+	rooms := operators.Partition(fresh, shards, func(c command) string { return c.Room })
+	shown := make([]flow.Source[ws.Message[whole]], shards)
+	for i, some := range rooms {
+		clock := source.Every(time.Second/ticksPerSecond, func(t time.Time) command { return command{tick: t} },
+			flow.Name(fmt.Sprintf("clock %d", i)))
+		shown[i] = flow.Via(operators.FanIn(some, clock), fmt.Sprintf("world %d", i), func() flow.Handler[command, ws.Message[whole]] {
+			return &shard{arenas: newArenas(seed)}
+		})
+	}
+	out := ws.Outbound(rdb, hub, sink.StreamConfig[ws.Message[whole]]{MaxLen: 5000})
+	parts := []flow.Part{flow.To(operators.FanIn(shown...), out), own.branch(), flow.Faults(flow.Retry(3, 20*time.Millisecond, flow.Drop))}
+	return flow.New("world", append(parts, opts...)...)
+}
+
+// isFresh makes a command of what somebody said, if that was just now.
+func isFresh(_ context.Context, m flow.Message[ws.Event[said]]) (command, error) {
+	if time.Since(m.Time()) > stale || m.Value.Room == "" {
+		return command{}, flow.Skip
+	}
+	return command{Event: m.Value}, nil
+}
+
+// shard has the arenas of some of the rooms. A new one, as after a restart, knows no player: its first tick has them all join again.
+type shard struct {
+	arenas *arenas
+	known  bool // the players know that this one is new
+}
+
+func (s *shard) Handle(_ context.Context, m flow.Message[command], emit flow.Emit[ws.Message[whole]]) error {
+	tell := func(t told) { emit(flow.Derive(m, t.message())) }
+	c, now := m.Value, time.Now()
+	switch {
+	case !c.tick.IsZero():
+		if !s.known {
+			tell(told{to: ws.All, kind: "rejoin"})
+			s.known = true
+		}
+		s.arenas.tick(c.tick, tell)
+	case c.Kind == ws.Left:
+		s.arenas.away(now, c.Room, c.Session)
+	case c.Kind == ws.Said && c.Type == "play":
+		s.arenas.play(now, c.Room, c.Session, c.Value.Name, tell)
+	case c.Kind == ws.Said && c.Type == "move":
+		s.arenas.move(now, c.Room, c.Session, c.Value, tell)
+	}
+	return nil
+}
+
+func (t told) message() ws.Message[whole] { return ws.Message[whole]{To: t.to, Type: t.kind, Value: t.picture} }

@@ -1,0 +1,46 @@
+// Game is a small arena for a browser: ships collect sparks, and strike them out of each other. It shows a world that a server
+// moves twenty times a second: what sockets say is partitioned by room and merged with a clock, a stage has the worlds as its state, and what
+// it shows goes to the sockets of the room.
+//
+//	go run ./examples/game       # then open the page in two windows; needs nothing installed
+//	go run ./examples/game -h    # all flags
+//
+// One process has the world, that of -role world; any number of others have the sockets. When the world's process ends the others stay:
+// a world that stands by, or is started again, has no players, tells the pages so, and they join it with their names. Their scores are gone.
+//
+//	REDIS_URL=redis://localhost:6379 go run ./examples/game -role world
+//	REDIS_URL=redis://localhost:6379 go run ./examples/game -role gateway -addr localhost:3003
+//	REDIS_URL=redis://localhost:6379 go run ./examples/game -role gateway -addr localhost:3004
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/streamerson/streamerson-go/examples/internal/web"
+)
+
+func main() {
+	logging.Disable() // go-redis' own, which repeats what our errors say
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "game: %v\n(game -h lists the flags)\n", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
+	if err := run(ctx, o, web.Console(os.Stderr)); err != nil {
+		fmt.Fprintf(os.Stderr, "game: %v\n", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// owner sees to it that one process has the world: a second one stands by, and takes over when the first has gone. Two of them would
+// each get half of what the players do.
+type owner struct {
+	rdb redis.UniversalClient
+	me  string
+}
+
+const (
+	ownerKey = "{" + hub + "}:world" // who has it
+	ownFor   = 6 * time.Second
+	ownEvery = 1500 * time.Millisecond
+)
+
+var errLost = errors.New("game: another process has the world now")
+
+var (
+	renewScript = redis.NewScript(`if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0`)
+	yieldScript = redis.NewScript(`if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`)
+)
+
+func newOwner(rdb redis.UniversalClient) owner { return owner{rdb, rand.Text()} }
+
+// claim waits until the world is ours. It returns false when ctx is done first.
+func (o owner) claim(ctx context.Context, waiting func()) (bool, error) {
+	every := time.NewTicker(ownEvery / 3)
+	defer every.Stop()
+	for told := false; ; told = true {
+		free, err := o.rdb.SetNX(ctx, ownerKey, o.me, ownFor).Result()
+		switch {
+		case ctx.Err() != nil:
+			return false, nil
+		case err != nil || free:
+			return free, err
+		case !told:
+			waiting()
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return false, nil
+		}
+	}
+}
+
+// branch keeps the world ours while its graph runs, and stops the graph when it is lost. A Redis that is away is waited for: nobody else
+// can take the world then.
+func (o owner) branch() flow.Branch {
+	ticks := source.Every(ownEvery, func(t time.Time) time.Time { return t }, flow.Name("own"))
+	return flow.To(ticks, sink.Func(func(ctx context.Context, _ time.Time) error {
+		n, err := renewScript.Run(ctx, o.rdb, []string{ownerKey}, o.me, ownFor.Milliseconds()).Int()
+		if err == nil && n == 0 {
+			return flow.Permanent(errLost)
+		}
+		return err
+	}, flow.Name("renew")))
+}
+
+// yield lets others have the world at once.
+func (o owner) yield(ctx context.Context) error {
+	return yieldScript.Run(context.WithoutCancel(ctx), o.rdb, []string{ownerKey}, o.me).Err()
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"io/fs"
+	"net/http"
+	"regexp"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/ws"
+)
+
+// hub is the name of the hub, and of all keys.
+const hub = "arena"
+
+//go:embed page
+var files embed.FS
+
+// newHub is where the players' sockets meet. Players are whoever comes; a session is a player.
+func newHub(rdb redis.UniversalClient, log zerolog.Logger) *ws.Hub {
+	return ws.NewHub(rdb, hub, ws.HubConfig{
+		Authorize:    mayPlay,
+		Presence:     true,
+		MaxRooms:     1,
+		MaxMessage:   4 << 10,
+		Queue:        64,
+		Slow:         ws.DropOldest, // what is late is worth nothing
+		DedupeWindow: -1,            // likewise: nothing is said twice
+		Log:          log,
+	})
+}
+
+var roomPattern = regexp.MustCompile(`^[a-z0-9-]{1,24}$`)
+
+func mayPlay(_ context.Context, _ ws.Identity, _ ws.Action, room string) error {
+	if !roomPattern.MatchString(room) {
+		return gateways.Errorf(gateways.CodeForbidden, "a room's name has 1 to 24 small letters, digits and -")
+	}
+	return nil
+}
+
+// handler serves the page, and its sockets.
+func handler(h *ws.Hub) http.Handler {
+	page, err := fs.Sub(files, "page")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", h)
+	mux.Handle("GET /streamerson.js", ws.Script())
+	mux.Handle("GET /", http.FileServerFS(page))
+	return mux
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/examples/internal/web"
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+)
+
+// run runs the parts of a role until ctx is done, or one of them fails.
+func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
+	var port web.Port
+	if o.gateway() { // a port that is taken is no reason to do all the rest
+		if port, err = web.Listen(o.addr); err != nil {
+			return err
+		}
+		defer port.Close()
+	}
+	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
+	if err != nil {
+		return err
+	}
+	defer closeRedis()
+	log.Info().Msg(where)
+	var parts []func(context.Context) error
+	if o.world() {
+		parts = append(parts, func(ctx context.Context) error { return runWorld(ctx, rdb, o, log) })
+	}
+	if o.gateway() {
+		h := newHub(rdb, log)
+		fmt.Println(h.Graph().Mermaid())
+		parts = append(parts, h.Run, func(ctx context.Context) error { return port.Serve(ctx, handler(h), log) })
+	}
+	return web.Together(ctx, parts...)
+}
+
+// runWorld runs the world while it is ours.
+func runWorld(ctx context.Context, rdb redis.UniversalClient, o options, log zerolog.Logger) error {
+	own := newOwner(rdb)
+	g := func() *flow.Graph { return worldGraph(rdb, o.seed, o.shards, own, flow.Log(log)) }
+	fmt.Println(g().Mermaid())
+	for {
+		ours, err := own.claim(ctx, func() { log.Info().Msg("another process has the world: standing by") })
+		if err != nil || !ours {
+			return err
+		}
+		if err = g().Run(ctx); !errors.Is(err, errLost) {
+			return errors.Join(err, own.yield(ctx))
+		}
+		log.Warn().Msg(errLost.Error())
+	}
+}

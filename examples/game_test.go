@@ -1,0 +1,234 @@
+package examples
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/url"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// arena is what the game's page says it shows.
+type arena struct {
+	Online bool
+	Tick   int
+	Sparks []struct{ X, Y float64 }
+	Ships  []ship
+}
+
+type ship struct {
+	Name  string
+	X, Y  float64
+	Score int
+}
+
+// ship is a zero one if nobody goes by that name.
+func (a arena) ship(name string) ship {
+	for _, s := range a.Ships {
+		if s.Name == name {
+			return s
+		}
+	}
+	return ship{}
+}
+
+func look(t *testing.T, tab context.Context) arena {
+	t.Helper()
+	return see(t, tab, chromedp.Evaluate[arena]("arena()"))
+}
+
+// enter opens the game's page and joins a room.
+func enter(t *testing.T, at, room, name string) context.Context {
+	t.Helper()
+	page := tab(t)
+	browse(t, page, chromedp.Navigate(at+"?room="+room),
+		chromedp.SetValue(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#play")))
+	until(t, name+" plays", func() bool { return look(t, page).ship(name).Name == name })
+	return page
+}
+
+// key presses a key, or lets it go.
+func key(t *testing.T, page context.Context, what, code string) {
+	t.Helper()
+	see(t, page, chromedp.Evaluate[bool](fmt.Sprintf("dispatchEvent(new KeyboardEvent('key%s', {code: %q}))", what, code)))
+}
+
+// hunt steers a ship from spark to spark until it has some.
+func hunt(t *testing.T, page context.Context, name string, score int) {
+	t.Helper()
+	held := make(map[string]bool)
+	steer := func(want map[string]bool) {
+		for _, code := range []string{"KeyW", "KeyA", "KeyS", "KeyD"} {
+			if want[code] != held[code] {
+				key(t, page, map[bool]string{true: "down", false: "up"}[want[code]], code)
+				held[code] = want[code]
+			}
+		}
+	}
+	until(t, name+" finds sparks", func() bool {
+		a := look(t, page)
+		me := a.ship(name)
+		best, dx, dy := math.Inf(1), 0.0, 0.0
+		for _, k := range a.Sparks {
+			if d := math.Hypot(k.X-me.X, k.Y-me.Y); d < best {
+				best, dx, dy = d, k.X-me.X, k.Y-me.Y
+			}
+		}
+		steer(map[string]bool{"KeyD": dx > 12, "KeyA": dx < -12, "KeyS": dy > 12, "KeyW": dy < -12})
+		return me.Score >= score
+	})
+	steer(nil)
+}
+
+// TestGameInTwoWindows: two pages at two gateways share one world, and what one does the other sees.
+func TestGameInTwoWindows(t *testing.T) {
+	t.Parallel()
+	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
+	start(t, env, nil, "game", "-role", "world")
+	first := open(t, start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0"))
+	second := open(t, start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0"))
+
+	welcome := tab(t)
+	browse(t, welcome, chromedp.Navigate(first), chromedp.WaitVisible(chromedp.CSS("#play")))
+	screenshot(t, welcome, "game-start")
+
+	ann, bob := enter(t, first, "two", "Ann"), enter(t, second, "two", "Bob <b>&amp;")
+	until(t, "both see both", func() bool {
+		return look(t, ann).ship("Bob <b>&amp;").Name != "" && look(t, bob).ship("Ann").Name != ""
+	})
+	before := look(t, bob).ship("Ann")
+	key(t, ann, "down", "KeyD")
+	key(t, ann, "down", "Space")
+	until(t, "Bob sees Ann move", func() bool {
+		at := look(t, bob).ship("Ann")
+		return math.Hypot(at.X-before.X, at.Y-before.Y) > 50
+	})
+	screenshot(t, ann, "game-play")
+	key(t, ann, "up", "KeyD")
+	hunt(t, ann, "Ann", 3)
+	until(t, "Bob sees her score", func() bool { return look(t, bob).ship("Ann").Score >= 3 })
+	until(t, "the board has it", func() bool {
+		return see(t, bob, chromedp.Evaluate[bool](`document.querySelector("#board li").textContent.startsWith("Ann")`))
+	})
+	screenshot(t, bob, "game-score")
+}
+
+// TestGameOnAPhone: a finger steers.
+func TestGameOnAPhone(t *testing.T) {
+	t.Parallel()
+	page := tab(t)
+	at := open(t, start(t, withPath(), nil, "game", "-addr", "localhost:0"))
+	browse(t, page, chromedp.EmulateViewport(780, 360, chromedp.EmulateMobile, chromedp.EmulateTouch), chromedp.Navigate(at+"?room=phone"),
+		chromedp.SetValue(chromedp.CSS("#name"), "Thumb"), chromedp.Click(chromedp.CSS("#play")))
+	until(t, "it plays", func() bool { return look(t, page).ship("Thumb").Name != "" })
+	before := look(t, page).ship("Thumb")
+	see(t, page, chromedp.Evaluate[bool](`(() => {
+		const at = (type, x, y) => document.querySelector("#arena").dispatchEvent(new PointerEvent(type, {pointerId: 7, clientX: x, clientY: y, bubbles: true}));
+		HTMLElement.prototype.setPointerCapture = () => {}; // there is no finger
+		at("pointerdown", 200, 200);
+		return at("pointermove", 200 + (arena().ships[0].x < 800 ? 60 : -60), 200);
+	})()`))
+	until(t, "it goes sideways", func() bool { return math.Abs(look(t, page).ship("Thumb").X-before.X) > 80 })
+	screenshot(t, page, "game-phone")
+}
+
+// TestGameGoesOn: a world that dies is replaced by the one that stands by, and a gateway by another on its port. The pages come back by
+// themselves.
+func TestGameGoesOn(t *testing.T) {
+	t.Parallel()
+	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
+	world := start(t, env, nil, "game", "-role", "world")
+	until(t, "the world runs", func() bool { return strings.Contains(world.stderr.text(), "graph started graph=world") })
+	standby := start(t, env, nil, "game", "-role", "world")
+	until(t, "the other one stands by", func() bool { return strings.Contains(standby.stderr.text(), "standing by") })
+	gateway := start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0")
+	at := open(t, gateway)
+	page := enter(t, at, "r", "Ann")
+	before := look(t, page)
+
+	world.signal(t, syscall.SIGKILL)
+	until(t, "she plays in another world", func() bool {
+		a := look(t, page)
+		return a.ship("Ann").Name != "" && a.Tick > 0 && a.Tick < before.Tick || strings.Contains(standby.stderr.text(), "graph started graph=world") && a.Tick != before.Tick && a.ship("Ann").Name != ""
+	})
+	hunt(t, page, "Ann", 1)
+
+	gateway.signal(t, syscall.SIGKILL)
+	until(t, "the page tells", func() bool {
+		return see(t, page, chromedp.Evaluate[bool](`!document.querySelector("#notice").hidden && document.querySelector("#notice").textContent.includes("reconnecting")`))
+	})
+	screenshot(t, page, "game-reconnecting")
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, env, nil, "game", "-role", "gateway", "-addr", u.Host)
+	until(t, "it is connected again", func() bool {
+		return look(t, page).Online && see(t, page, chromedp.Evaluate[bool](`document.querySelector("#notice").hidden`))
+	})
+	hunt(t, page, "Ann", look(t, page).ship("Ann").Score+1)
+
+	standby.signal(t, syscall.SIGTERM) // and a clean end
+	if code := standby.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// state is what the game's sockets are told.
+type state struct {
+	You   int     `json:"you"`
+	Tick  int     `json:"t"`
+	Base  int     `json:"b"`
+	Ships [][]int `json:"p"`
+	Names []struct {
+		ID   int    `json:"id"`
+		Name string `json:"name"`
+	} `json:"n"`
+}
+
+// TestGameSnapshotsAreInOrder: each changes the one before, for all sockets alike; and nobody plays for another.
+func TestGameSnapshotsAreInOrder(t *testing.T) {
+	t.Parallel()
+	at := open(t, start(t, noServer(t), nil, "game", "-addr", "localhost:0"))
+	ann := dial(t, at, nil, members{"rooms": []string{"r"}})
+	bob := dial(t, at, nil, members{"rooms": []string{"r"}})
+	ann.say(0, "r", "play", members{"name": "Ann"})
+	me := message[state](ann, "whole").You
+	bob.say(0, "r", "play", members{"name": "Bob"})
+	seen := message[state](bob, "whole")
+	ann.say(0, "r", "move", members{"x": 100})
+	for last, moved := seen.Tick, 0; moved < 15; {
+		s := message[state](bob, "state")
+		if s.Tick <= seen.Tick {
+			continue // it was on its way
+		}
+		if s.Base != last {
+			t.Fatalf("the snapshot of %d changes %d, and %d was the last", s.Tick, s.Base, last)
+		}
+		last = s.Tick
+		for _, p := range s.Ships {
+			if p[0] == me {
+				moved++
+			}
+		}
+	}
+	for _, wrong := range []struct {
+		m    members
+		code string
+	}{
+		{members{"kind": "join", "id": "1", "room": "UPPER"}, "too_many_rooms"},
+		{members{"kind": "send", "id": "2", "room": "elsewhere", "type": "move", "data": members{}}, "not_joined"},
+	} {
+		ann.send(wrong.m)
+		f := ann.want("the answer", func(f frame) bool { return f.ID == wrong.m["id"] })
+		if f.Code != wrong.code {
+			t.Errorf("%v: %+v", wrong.m, f)
+		}
+	}
+}

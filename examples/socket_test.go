@@ -1,0 +1,123 @@
+package examples
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// socket is a client of a hub that is written in Go.
+type socket struct {
+	t      *testing.T
+	conn   *websocket.Conn
+	cursor string // of the last message
+	frame         // the answer to its hello
+}
+
+// frame is one of the hub's protocol.
+type frame struct {
+	Kind    string          `json:"kind"`
+	ID      string          `json:"id"`
+	Session string          `json:"session"`
+	Resume  string          `json:"resume"`
+	Resumed bool            `json:"resumed"`
+	Cursor  string          `json:"cursor"`
+	Room    string          `json:"room"`
+	From    string          `json:"from"`
+	Type    string          `json:"type"`
+	Code    string          `json:"code"`
+	Data    json.RawMessage `json:"data"`
+}
+
+type members = map[string]any
+
+// dial opens a socket at a page's address, and says hello.
+func dial(t *testing.T, page string, header http.Header, hello members) *socket {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(page, "http")+"ws", &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadLimit(1 << 20)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	s := &socket{t: t, conn: conn}
+	hello["kind"] = "hello"
+	s.send(hello)
+	s.frame = s.want("kind", func(f frame) bool { return f.Kind == "hello" })
+	s.cursor = s.Cursor
+	return s
+}
+
+// send sends a frame. Its error is for those whose server may be gone.
+func (s *socket) send(m members) error {
+	s.t.Helper()
+	b, err := json.Marshal(m)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return s.conn.Write(ctx, websocket.MessageText, b)
+}
+
+// say sends a message to a room, with an id if that is not 0.
+func (s *socket) say(id int, room, typ string, data any) error {
+	s.t.Helper()
+	m := members{"kind": "send", "room": room, "type": typ, "data": data}
+	if id != 0 {
+		m["id"] = fmt.Sprint(id)
+	}
+	return s.send(m)
+}
+
+// next is the next frame. Its error means that the server is gone.
+func (s *socket) next() (f frame, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, b, err := s.conn.Read(ctx)
+	if err != nil {
+		return f, err
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		s.t.Fatalf("%v in %s", err, b)
+	}
+	if f.Kind == "msg" {
+		s.cursor = f.Cursor
+	}
+	return f, nil
+}
+
+// want skips frames until one is it.
+func (s *socket) want(what string, is func(frame) bool) frame {
+	s.t.Helper()
+	for {
+		f, err := s.next()
+		if err != nil {
+			s.t.Fatalf("waiting for %s: %v", what, err)
+		}
+		if is(f) {
+			return f
+		}
+	}
+}
+
+// message skips frames until a message of a type, and returns what it says.
+func message[T any](s *socket, typ string) (v T) {
+	s.t.Helper()
+	return decode[T](s.t, s.want(typ, func(f frame) bool { return f.Kind == "msg" && f.Type == typ }).Data)
+}
+
+func decode[T any](t *testing.T, data []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatalf("%v in %s", err, data)
+	}
+	return v
+}
