@@ -1,0 +1,189 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/ws"
+)
+
+// accounts are the names that people go by. A name is one's own for a day after it was used last: the cookie that comes with it is
+// a secret that no page can read, so nobody speaks under another's name.
+//
+//	{chat}:name:<name, folded>  the secret
+//	{chat}:login:<secret>       the name
+type accounts struct {
+	rdb   redis.UniversalClient
+	limit *rate.Limiter
+}
+
+const (
+	cookie   = "chat"
+	loginTTL = 24 * time.Hour
+)
+
+func newAccounts(rdb redis.UniversalClient) *accounts {
+	return &accounts{rdb, rate.NewLimiter(20, 100)}
+}
+
+var errNobody = errors.New("chat: not logged in")
+
+func nameKey(name string) string    { return key("name", strings.ToLower(name)) }
+func loginKey(secret string) string { return key("login", secret) }
+
+// who is the name of the one who makes a request, and the secret.
+func (a *accounts) who(r *http.Request) (name, secret string, err error) {
+	c, err := r.Cookie(cookie)
+	if err != nil || len(c.Value) > 64 {
+		return "", "", errNobody
+	}
+	name, err = a.name(r.Context(), c.Value)
+	return name, c.Value, err
+}
+
+// name is whose secret it is. Using it keeps it for another day.
+func (a *accounts) name(ctx context.Context, secret string) (string, error) {
+	name, err := a.rdb.GetEx(ctx, loginKey(secret), loginTTL).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return "", errNobody
+	case err != nil:
+		return "", err
+	}
+	return name, a.rdb.Expire(ctx, nameKey(name), loginTTL).Err()
+}
+
+// authenticate tells the hub who is at a socket.
+func (a *accounts) authenticate(r *http.Request) (ws.Identity, error) {
+	name, secret, err := a.who(r)
+	return ws.Identity{User: name, Value: secret}, refusal(err)
+}
+
+// authorize tells the hub whether one who is at a socket may speak or join. A name that was given back is not spoken under any more,
+// by whatever socket is still open.
+func (a *accounts) authorize(ctx context.Context, who ws.Identity, what ws.Action, room string) error {
+	if name, err := a.name(ctx, who.Value.(string)); err != nil || name != who.User {
+		return refusal(cmp.Or(err, errNobody))
+	}
+	if what != ws.Join {
+		return nil
+	}
+	if err := checkName(room); err != nil || room != strings.ToLower(room) {
+		return gateways.Errorf(gateways.CodeForbidden, "a room's name has 1 to 20 small letters, digits, and . - _ inside")
+	}
+	may, err := store{a.rdb}.mayOpen(ctx, room)
+	if err == nil && !may {
+		return gateways.Errorf(gateways.CodeForbidden, "there are too many rooms: join one of them")
+	}
+	return refusal(err)
+}
+
+// refusal is an error as a gateway tells it.
+func refusal(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errNobody):
+		return gateways.Errorf(gateways.CodeUnauthorized, "log in")
+	}
+	return &gateways.RemoteError{Code: gateways.CodeOverloaded, Status: http.StatusServiceUnavailable, Message: "the chat is not well: try again"}
+}
+
+// spelled is how somebody who goes by a name spells it; "" if nobody does.
+func (a *accounts) spelled(ctx context.Context, name string) (string, error) {
+	secret, err := a.rdb.Get(ctx, nameKey(name)).Result()
+	if err == nil {
+		name, err = a.rdb.Get(ctx, loginKey(secret)).Result()
+	}
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	return name, err
+}
+
+// login is POST /login with a name, as JSON.
+func (a *accounts) login(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Name string }
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") ||
+		json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&in) != nil {
+		http.Error(w, `send {"name":"…"} as application/json`, http.StatusBadRequest)
+		return
+	}
+	name := strings.TrimSpace(in.Name)
+	if err := checkName(name); err != nil {
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	if !a.limit.Allow() {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many people come at once: try again", http.StatusTooManyRequests)
+		return
+	}
+	if now, _, err := a.who(r); err == nil && now == name {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	secret := rand.Text()
+	// The login first: a name without one would be nobody's for a day.
+	err := a.rdb.Set(r.Context(), loginKey(secret), name, loginTTL).Err()
+	free := false
+	if err == nil {
+		free, err = a.rdb.SetNX(r.Context(), nameKey(name), secret, loginTTL).Result()
+	}
+	switch {
+	case err != nil:
+		http.Error(w, "the chat is not well: try again", http.StatusServiceUnavailable)
+	case !free:
+		a.rdb.Del(r.Context(), loginKey(secret)) // else it expires
+		http.Error(w, "somebody goes by that name: choose another", http.StatusConflict)
+	default:
+		a.forget(r) // the name that was one's own before
+		http.SetCookie(w, a.cookie(r, secret, int(loginTTL/time.Second)*30))
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// logout is POST /logout.
+func (a *accounts) logout(w http.ResponseWriter, r *http.Request) {
+	a.forget(r)
+	http.SetCookie(w, a.cookie(r, "", -1))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// forget gives back a name.
+func (a *accounts) forget(r *http.Request) {
+	name, secret, err := a.who(r)
+	if err != nil {
+		return
+	}
+	_ = a.rdb.Del(r.Context(), loginKey(secret)).Err() // else it expires
+	_ = a.rdb.Del(r.Context(), nameKey(name)).Err()
+}
+
+// me is GET /me: one's name.
+func (a *accounts) me(w http.ResponseWriter, r *http.Request) {
+	name, _, err := a.who(r)
+	switch {
+	case errors.Is(err, errNobody):
+		http.Error(w, "log in", http.StatusUnauthorized)
+	case err != nil:
+		http.Error(w, "the chat is not well: try again", http.StatusServiceUnavailable)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]string{"name": name})
+	}
+}
+
+func (a *accounts) cookie(r *http.Request, value string, age int) *http.Cookie {
+	return &http.Cookie{Name: cookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}
+}

@@ -1,0 +1,78 @@
+// Chat is rooms in a browser: who is here, what was said before, one-to-one messages, names that nobody else can speak under. It shows
+// sockets as a source and a sink of graphs: what they say is moderated, kept and told by workers, whichever processes have the sockets.
+//
+//	go run ./examples/chat       # then open the page in two windows; needs nothing installed
+//	go run ./examples/chat -h    # all flags
+//
+// As separate processes, any number of each. End a gateway: its pages go on with the other, and miss nothing:
+//
+//	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role worker
+//	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role gateway -addr localhost:3002
+//	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role gateway -addr localhost:3012
+//
+// Workers keep the order of each room within a process. With several of them two lines that come at the same moment may change
+// places, for everybody alike.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/examples/internal/web"
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+)
+
+func main() {
+	logging.Disable() // go-redis' own, which repeats what our errors say
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "chat: %v\n(chat -h lists the flags)\n", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
+	if err := run(ctx, o, web.Console(os.Stderr)); err != nil {
+		fmt.Fprintf(os.Stderr, "chat: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
+	var port web.Port
+	if o.gateway() { // a port that is taken is no reason to do all the rest
+		if port, err = web.Listen(o.addr); err != nil {
+			return err
+		}
+		defer port.Close()
+	}
+	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
+	if err != nil {
+		return err
+	}
+	defer closeRedis()
+	log.Info().Msg(where)
+	var parts []func(context.Context) error
+	if o.worker() {
+		g := workers(rdb, flow.Log(log))
+		fmt.Println(g.Mermaid())
+		parts = append(parts, g.Run)
+	}
+	if o.gateway() {
+		site := newSite(rdb, log)
+		fmt.Println(site.hub.Graph().Mermaid())
+		parts = append(parts, site.hub.Run, func(ctx context.Context) error { return port.Serve(ctx, site, log) })
+	}
+	return web.Together(ctx, parts...)
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"embed"
+	"io/fs"
+	"net/http"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/streamerson/streamerson-go/gateways/ws"
+)
+
+//go:embed page
+var files embed.FS
+
+// site is what browsers get: the page, logins, and sockets.
+type site struct {
+	*http.ServeMux
+	hub *ws.Hub
+}
+
+func newSite(rdb redis.UniversalClient, log zerolog.Logger) site {
+	people := newAccounts(rdb)
+	s := site{http.NewServeMux(), ws.NewHub(rdb, hub, ws.HubConfig{
+		Authenticate: people.authenticate,
+		Authorize:    people.authorize,
+		Presence:     true,
+		MaxMessage:   16 << 10,
+		Rate:         20,
+		MaxRooms:     20,
+		Log:          log,
+	})}
+	page, err := fs.Sub(files, "page")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	s.Handle("GET /ws", s.hub)
+	s.HandleFunc("GET /me", people.me)
+	s.HandleFunc("POST /login", people.login)
+	s.HandleFunc("POST /logout", people.logout)
+	s.Handle("GET /streamerson.js", ws.Script())
+	s.Handle("GET /", http.FileServerFS(page))
+	return s
+}

@@ -1,0 +1,46 @@
+// What is known of a conversation: a room, as "lobby", or what is said between two, as "@bob".
+
+const KEEP = 500; // lines
+
+export class Conversation {
+	constructor(name) {
+		this.name = name;
+		this.lines = []; // {id, at, from, me, text}, or {notice} or {gap}; in the order of their ids
+		this.ids = new Set();
+		this.users = [];
+		this.unread = 0;
+		this.typing = new Map(); // user → until when
+		this.draft = "";
+	}
+
+	get direct() { return this.name.startsWith("@"); }
+
+	// add adds a line where it belongs, and says whether it is new: what was said while we joined comes twice.
+	add(line) {
+		if (this.ids.has(line.id)) return false;
+		this.ids.add(line.id);
+		this.typing.delete(line.from);
+		let i = this.lines.length;
+		while (i > 0 && (!this.lines[i - 1].id || before(line.id, this.lines[i - 1].id))) i--;
+		while (i < this.lines.length && !this.lines[i].id) i++; // notices stay where they are
+		this.lines.splice(i, 0, line);
+		if (this.lines.length > KEEP) for (const old of this.lines.splice(0, this.lines.length - KEEP)) this.ids.delete(old.id);
+		return true;
+	}
+
+	note(text) { this.lines.push({ notice: text, at: new Date().toISOString() }); }
+
+	// gap says that something is missing here.
+	gap() { if (this.lines.length && !this.lines.at(-1).gap) this.lines.push({ gap: true }); }
+
+	writers(now) {
+		for (const [user, until] of this.typing) if (until < now) this.typing.delete(user);
+		return [...this.typing.keys()];
+	}
+}
+
+// before compares ids of entries, "<ms>-<number>".
+export function before(a, b) {
+	const [am, an] = a.split("-").map(Number), [bm, bn] = b.split("-").map(Number);
+	return am < bm || am === bm && an < bn;
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	hub = "chat"
+
+	maxRooms   = 50
+	history    = 50               // lines of a conversation that are kept
+	keepFor    = 24 * time.Hour   // conversations, and rooms where nobody is
+	present    = 40 * time.Second // who says nothing for so long is not here; pages speak every 15 seconds
+	leaving    = 6 * time.Second  // one whose socket is gone may come back for so long
+	ratePeriod = 5 * time.Second
+	rateLines  = 10 // of a user in a period
+)
+
+// firstRooms are always there.
+var firstRooms = []string{"lobby", "random", "help"}
+
+// store is what the workers keep in Redis: they have nothing themselves, so there may be any number of them, and any may end at any time.
+// What it does may be done twice, as may happen when a worker dies.
+//
+//	{chat}:past:<conversation>   sorted set of lines, by time
+//	{chat}:here:<room>           sorted set of "user session", by when they are taken to be gone
+//	{chat}:rooms                 sorted set of rooms, by when somebody came or spoke last
+//	{chat}:listed                the list of rooms as all have been told
+//	{chat}:rate:<user>:<period>  counter
+type store struct{ rdb redis.UniversalClient }
+
+// room is one of the list.
+type room struct {
+	Name string `json:"name"`
+	Here int    `json:"here"` // users
+}
+
+func key(parts ...string) string { return "{" + hub + "}:" + strings.Join(parts, ":") }
+
+// keep adds a line to its conversation.
+func (s store) keep(ctx context.Context, l line) error {
+	value, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	past := key("past", conversation(l.Room, l.From, l.To))
+	_, err = s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZAdd(ctx, past, redis.Z{Score: float64(l.At.UnixMilli()), Member: value})
+		p.ZRemRangeByRank(ctx, past, 0, -history-1)
+		p.Expire(ctx, past, keepFor)
+		if l.Room != "" {
+			p.ZAdd(ctx, key("rooms"), redis.Z{Score: float64(l.At.UnixMilli()), Member: l.Room})
+		}
+		return nil
+	})
+	return err
+}
+
+// past is what is kept of a conversation, the oldest first.
+func (s store) past(ctx context.Context, conversation string) ([]line, error) {
+	values, err := s.rdb.ZRange(ctx, key("past", conversation), 0, -1).Result()
+	if err != nil {
+		return nil, err
+	}
+	lines := make([]line, 0, len(values))
+	for _, v := range values {
+		var l line
+		if json.Unmarshal([]byte(v), &l) == nil { // else somebody else wrote it
+			lines = append(lines, l)
+		}
+	}
+	return lines, nil
+}
+
+// conversation names what is said in a room, or between two users. Names have no @.
+func conversation(room, a, b string) string {
+	if room != "" {
+		return room
+	}
+	return "@" + min(a, b) + "@" + max(a, b)
+}
+
+// seen notes that a session is in a room, and whether that is news.
+func (s store) seen(ctx context.Context, room, user, session string) (news bool, err error) {
+	now := time.Now()
+	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()), Member: user + " " + session}).Result()
+	if err != nil || added == 0 {
+		return false, err
+	}
+	return true, s.rdb.ZAdd(ctx, key("rooms"), redis.Z{Score: float64(now.UnixMilli()), Member: room}).Err()
+}
+
+// lost notes that a session's socket is gone. It may be back soon, on another server.
+func (s store) lost(ctx context.Context, room, user, session string) error {
+	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()), Member: user + " " + session}).Err()
+}
+
+// left notes that a session has left a room, and whether that is news.
+func (s store) left(ctx context.Context, room, user, session string) (news bool, err error) {
+	n, err := s.rdb.ZRem(ctx, key("here", room), user+" "+session).Result()
+	return n > 0, err
+}
+
+// expire takes out those who are gone, and says whether there are any.
+func (s store) expire(ctx context.Context, room string) (news bool, err error) {
+	n, err := s.rdb.ZRemRangeByScore(ctx, key("here", room), "-inf", strconv.FormatInt(time.Now().UnixMilli(), 10)).Result()
+	return n > 0, err
+}
+
+// here are the users in a room, by name.
+func (s store) here(ctx context.Context, room string) ([]string, error) {
+	members, err := s.rdb.ZRange(ctx, key("here", room), 0, -1).Result()
+	users := make([]string, len(members))
+	for i, m := range members {
+		users[i], _, _ = strings.Cut(m, " ")
+	}
+	slices.Sort(users)
+	return slices.Compact(users), err
+}
+
+// names are the rooms there are.
+func (s store) names(ctx context.Context) ([]string, error) {
+	names, err := s.rdb.ZRange(ctx, key("rooms"), 0, -1).Result()
+	names = append(names, firstRooms...)
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// list is the rooms there are, and how many are in each: the first ones, then by name. Rooms where nobody was for long are dropped.
+func (s store) list(ctx context.Context) ([]room, error) {
+	old := strconv.FormatInt(time.Now().Add(-keepFor).UnixMilli(), 10)
+	if err := s.rdb.ZRemRangeByScore(ctx, key("rooms"), "-inf", old).Err(); err != nil {
+		return nil, err
+	}
+	names, err := s.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rooms := make([]room, len(names))
+	for i, name := range names {
+		users, err := s.here(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		rooms[i] = room{name, len(users)}
+	}
+	slices.SortStableFunc(rooms, func(a, b room) int { return cmp.Compare(rank(a.Name), rank(b.Name)) })
+	return rooms, nil
+}
+
+// listed is list, and whether all have to be told: when it is not what they were told last, and twice a minute anyhow.
+func (s store) listed(ctx context.Context) (rooms []room, news bool, err error) {
+	if rooms, err = s.list(ctx); err != nil {
+		return nil, false, err
+	}
+	text, err := json.Marshal(rooms)
+	if err != nil {
+		return nil, false, err
+	}
+	before, err := s.rdb.Get(ctx, key("listed")).Result()
+	switch {
+	case err != nil && !errors.Is(err, redis.Nil):
+		return nil, false, err
+	case before == string(text):
+		return rooms, false, nil
+	}
+	return rooms, true, s.rdb.Set(ctx, key("listed"), text, 30*time.Second).Err()
+}
+
+func rank(name string) int {
+	if i := slices.Index(firstRooms, name); i >= 0 {
+		return i
+	}
+	return len(firstRooms)
+}
+
+// mayOpen says whether there is such a room, or room for it.
+func (s store) mayOpen(ctx context.Context, name string) (bool, error) {
+	names, err := s.names(ctx)
+	return slices.Contains(names, name) || len(names) < maxRooms, err
+}
+
+// allow counts a line of a user, and says whether it is one too many.
+func (s store) allow(ctx context.Context, user string) (bool, error) {
+	counter := key("rate", user, strconv.FormatInt(time.Now().UnixNano()/int64(ratePeriod), 36))
+	var n *redis.IntCmd
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		n = p.Incr(ctx, counter)
+		p.Expire(ctx, counter, 2*ratePeriod)
+		return nil
+	})
+	return err == nil && n.Val() <= rateLines, err
+}
