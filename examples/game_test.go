@@ -122,8 +122,8 @@ func TestGameInTwoWindows(t *testing.T) {
 // TestGameOnAPhone: a finger steers.
 func TestGameOnAPhone(t *testing.T) {
 	t.Parallel()
-	page := tab(t)
 	at := open(t, start(t, withPath(), nil, "game", "-addr", "localhost:0"))
+	page := tab(t)
 	browse(t, page, chromedp.EmulateViewport(780, 360, chromedp.EmulateMobile, chromedp.EmulateTouch), chromedp.Navigate(at+"?room=phone"),
 		chromedp.SetValue(chromedp.CSS("#name"), "Thumb"), chromedp.Click(chromedp.CSS("#play")))
 	until(t, "it plays", func() bool { return look(t, page).ship("Thumb").Name != "" })

@@ -72,7 +72,7 @@ func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
 	if o.gateway() {
 		site := newSite(rdb, log)
 		fmt.Println(site.hub.Graph().Mermaid())
-		parts = append(parts, site.hub.Run, func(ctx context.Context) error { return port.Serve(ctx, site, log) })
+		parts = append(parts, func(ctx context.Context) error { return port.Serve(ctx, site.hub, site, log) })
 	}
 	return web.Together(ctx, parts...)
 }

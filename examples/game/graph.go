@@ -77,4 +77,6 @@ func (s *shard) Handle(_ context.Context, m flow.Message[command], emit flow.Emi
 	return nil
 }
 
-func (t told) message() ws.Message[whole] { return ws.Message[whole]{To: t.to, Type: t.kind, Value: t.picture} }
+func (t told) message() ws.Message[whole] {
+	return ws.Message[whole]{To: t.to, Type: t.kind, Value: t.picture}
+}

@@ -36,7 +36,7 @@ func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
 	if o.gateway() {
 		h := newHub(rdb, log)
 		fmt.Println(h.Graph().Mermaid())
-		parts = append(parts, h.Run, func(ctx context.Context) error { return port.Serve(ctx, handler(h), log) })
+		parts = append(parts, func(ctx context.Context) error { return port.Serve(ctx, h, handler(h), log) })
 	}
 	return web.Together(ctx, parts...)
 }

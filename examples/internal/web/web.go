@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
 // Port is a port that is listened on.
@@ -42,10 +43,21 @@ func (p Port) URL() string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
-// Serve serves until ctx is done.
-func (p Port) Serve(ctx context.Context, h http.Handler, log zerolog.Logger) error {
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL())
-	return gateways.Serve(ctx, p, secure(h), gateways.ServerConfig{Log: log.Level(zerolog.WarnLevel)})
+// Serve runs a hub, and serves a site that has it, until ctx is done.
+func (p Port) Serve(ctx context.Context, hub *ws.Hub, site http.Handler, log zerolog.Logger) error {
+	return Together(ctx, hub.Run, func(ctx context.Context) error {
+		again := time.NewTicker(10 * time.Millisecond)
+		defer again.Stop()
+		for hub.Ready() != nil { // pages that came now would be sent away
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL())
+		return gateways.Serve(ctx, p, secure(site), gateways.ServerConfig{Log: log.Level(zerolog.WarnLevel)})
+	})
 }
 
 // secure has browsers run nothing but what is served here, and say nothing to anybody else.
