@@ -286,8 +286,8 @@ func write(t *testing.T, page context.Context, line string) {
 	browse(t, page, chromedp.SendKeys(chromedp.CSS("#text"), line+"\r"))
 }
 
-// shows waits until a part of a page has a text.
-func shows(t *testing.T, page context.Context, selector, text string) {
+// reads waits until a part of a page has a text.
+func reads(t *testing.T, page context.Context, selector, text string) {
 	t.Helper()
 	until(t, fmt.Sprintf("%q in %s", text, selector), func() bool {
 		return strings.Contains(see(t, page, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q)?.innerText ?? ""`, selector))), text)
@@ -303,35 +303,35 @@ func TestChatInTwoWindows(t *testing.T) {
 	first := open(t, start(t, env, nil, "chat", "-role", "gateway", "-addr", "localhost:0"))
 	second := open(t, start(t, env, nil, "chat", "-role", "gateway", "-addr", "localhost:0"))
 	ann, bob := comeIn(t, first, "Ann"), comeIn(t, second, "Bob")
-	shows(t, ann, "#users", "Bob")
+	reads(t, ann, "#users", "Bob")
 	write(t, ann, "Good morning! Has anybody seen the new arena?")
 	write(t, ann, "It runs at http://localhost:3003, bring a friend.")
-	shows(t, bob, "#lines", "bring a friend")
+	reads(t, bob, "#lines", "bring a friend")
 	write(t, bob, `<img src=x onerror="document.title='broken'"> is just text here, & so is <b>this</b>`)
 	until(t, "what he wrote is sent and gone", func() bool {
 		return see(t, bob, chromedp.Evaluate[string](`document.querySelector("#text").value`)) == ""
 	})
 	write(t, bob, "/me waves")
-	shows(t, ann, "#lines", `<img src=x onerror="document.title='broken'">`)
-	shows(t, ann, "#lines", "Bob waves")
+	reads(t, ann, "#lines", `<img src=x onerror="document.title='broken'">`)
+	reads(t, ann, "#lines", "Bob waves")
 	if n := see(t, ann, chromedp.Evaluate[int](`document.querySelectorAll("#lines img, #lines b").length`)); n != 0 {
 		t.Errorf("what somebody wrote became %d elements", n)
 	}
 	browse(t, bob, chromedp.SendKeys(chromedp.CSS("#text"), "I have"))
-	shows(t, ann, "#typing", "Bob is typing")
+	reads(t, ann, "#typing", "Bob is typing")
 	screenshot(t, ann, "chat-light")
 	write(t, bob, " won twice already!")
-	shows(t, ann, "#lines", "I have won twice already")
+	reads(t, ann, "#lines", "I have won twice already")
 
 	// Just the two of them.
 	browse(t, ann, chromedp.Click(chromedp.CSS(`#users button[title="Write to Bob"]`)))
 	write(t, ann, "Shall we play after lunch?")
-	shows(t, bob, "#directs", "Ann")
-	shows(t, bob, "#directs em", "1")
+	reads(t, bob, "#directs", "Ann")
+	reads(t, bob, "#directs em", "1")
 	browse(t, bob, chromedp.Click(chromedp.CSS("#directs button")))
-	shows(t, bob, "#lines", "Shall we play after lunch?")
+	reads(t, bob, "#lines", "Shall we play after lunch?")
 	write(t, bob, "/nonsense")
-	shows(t, bob, "#lines", "There is no /nonsense")
+	reads(t, bob, "#lines", "There is no /nonsense")
 
 	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}
 	if _, err := chromedp.Call(bob, emulation.SetEmulatedMedia, media); err != nil {
@@ -349,29 +349,29 @@ func TestChatPagesGoOn(t *testing.T) {
 	first, second := open(t, gateway), open(t, start(t, env, nil, "chat", "-role", "gateway", "-addr", "localhost:0"))
 	ann, bob := comeIn(t, first, "Ann"), comeIn(t, second, "Bob")
 	write(t, bob, "The kettle is on.")
-	shows(t, ann, "#lines", "The kettle is on.")
+	reads(t, ann, "#lines", "The kettle is on.")
 
 	browse(t, ann, chromedp.SendKeys(chromedp.CSS("#new"), "Tea Time\r"))
-	shows(t, ann, "#title", "tea-time")
+	reads(t, ann, "#title", "tea-time")
 	write(t, ann, "Biscuits, anyone?")
-	shows(t, bob, "#rooms", "tea-time")
+	reads(t, bob, "#rooms", "tea-time")
 	browse(t, ann, chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS("#text")))
-	shows(t, ann, "#title", "tea-time")
-	shows(t, ann, "#lines", "Biscuits, anyone?")
-	shows(t, ann, "#rooms", "lobby")
+	reads(t, ann, "#title", "tea-time")
+	reads(t, ann, "#lines", "Biscuits, anyone?")
+	reads(t, ann, "#rooms", "lobby")
 
 	// Her gateway dies, and another takes its place. What was said meanwhile is not lost.
 	browse(t, ann, chromedp.Click(chromedp.CSS(`#rooms li[data-name=lobby] button`)))
-	shows(t, ann, "#lines", "The kettle is on.")
+	reads(t, ann, "#lines", "The kettle is on.")
 	gateway.signal(t, syscall.SIGKILL)
 	gateway.wait(t)
-	shows(t, ann, "#status", "reconnecting")
+	reads(t, ann, "#status", "reconnecting")
 	write(t, bob, "Ann, are you there?")
 	write(t, ann, "Written while I was offline.")
 	screenshot(t, ann, "chat-reconnecting")
 	start(t, env, nil, "chat", "-role", "gateway", "-addr", strings.TrimSuffix(strings.TrimPrefix(first, "http://"), "/"))
-	shows(t, ann, "#lines", "Ann, are you there?")
-	shows(t, bob, "#lines", "Written while I was offline.")
+	reads(t, ann, "#lines", "Ann, are you there?")
+	reads(t, bob, "#lines", "Written while I was offline.")
 	for _, page := range []context.Context{ann, bob} {
 		until(t, "nothing comes twice", func() bool {
 			return see(t, page, chromedp.Evaluate[int](`[...document.querySelectorAll("#lines p")].filter(p => p.innerText === "Written while I was offline.").length`)) == 1
