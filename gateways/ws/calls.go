@@ -12,12 +12,18 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// Headers of a call: who it is from, as the hub knows. Clients have no say in the headers of their calls. A gateway of another kind
-// that services of the same topic listen to must not let them through.
-const (
-	HeaderUser    = "ws-user"
-	HeaderSession = "ws-session"
-)
+// HeaderSession is the header of a call that names the session it comes from. Who the user is says gateways.HeaderIdentity, as for calls by
+// HTTP, if the hub has an Authenticate. Clients have no say in the headers of their calls.
+const HeaderSession = "ws-session"
+
+// headers are those of the calls of a session.
+func (s *socket) headers() flow.Headers {
+	h := flow.Headers{{Name: HeaderSession, Value: s.session}}
+	if s.hub.cfg.Authenticate != nil { // else the user is nobody in particular
+		h = append(h, flow.Header{Name: gateways.HeaderIdentity, Value: s.who.User})
+	}
+	return h
+}
 
 // errCancelled is the cause when a client cancels a call.
 var errCancelled = errors.New("ws: the client has cancelled the call")
@@ -78,7 +84,7 @@ func (s *socket) answer(ctx context.Context, q *request) reply {
 	} else {
 		var got gateways.Response
 		got, err = s.hub.cfg.Calls.Do(ctx, gateways.Request{Type: q.typ, Body: q.data, ContentType: "application/json",
-			Headers: flow.Headers{{Name: HeaderUser, Value: s.who.User}, {Name: HeaderSession, Value: s.session}}})
+			Headers: s.headers()})
 		if err == nil {
 			last.Data, err = asJSON(&got)
 		}
@@ -92,8 +98,11 @@ func (s *socket) answer(ctx context.Context, q *request) reply {
 
 // parts passes on a streamed answer, at the pace of its reader.
 func (s *socket) parts(ctx context.Context, q *request) error {
-	ask := gateways.Stream[json.RawMessage, json.RawMessage](s.hub.cfg.Calls, q.typ, gateways.Header(HeaderUser, s.who.User),
-		gateways.Header(HeaderSession, s.session))
+	var opts []gateways.CallOption
+	for _, h := range s.headers() {
+		opts = append(opts, gateways.Header(h.Name, h.Value))
+	}
+	ask := gateways.Stream[json.RawMessage, json.RawMessage](s.hub.cfg.Calls, q.typ, opts...)
 	for part, err := range ask(ctx, q.data) {
 		if err != nil {
 			return err

@@ -309,7 +309,7 @@ func (s *stand) services(t testing.TB) *gateways.Client {
 	gateways.Handle(svc, "fail", func(context.Context, any) (int, error) { return 0, errors.New("a detail") })
 	gateways.Handle(svc, "text", func(context.Context, any) (string, error) { return `say "hi"`, nil })
 	svc.HandleFunc("whoami", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
-		user, _ := r.Headers.Get(ws.HeaderUser)
+		user, _ := r.Headers.Get(gateways.HeaderIdentity)
 		session, _ := r.Headers.Get(ws.HeaderSession)
 		return gateways.Response{Body: fmt.Appendf(nil, "[%q,%q]", user, session)}, nil
 	})
