@@ -182,6 +182,13 @@ func TestMistakes(t *testing.T) {
 		{nil, "pipe /no/such/file", 1, "/no/such/file"},
 		{nobody, "pipe", 1, "set REDIS_URL to one that runs"},
 		{shared(t), "pipe -stream " + key, 1, "WRONGTYPE"},
+		{nil, "chat -role nobody", 2, "-role nobody: give all, worker, gateway"},
+		{nil, "chat -role worker", 2, "set REDIS_URL, for all of them"},
+		{nil, "chat here", 2, `"here" is no flag`},
+		{nobody, "chat -addr localhost:0", 1, "connection refused"},
+		{nil, "game -role world -shards 0", 2, "-shards 0: give 1 to 16"},
+		{nil, "game -addr nowhere", 1, "choose an address of this machine"},
+		{nobody, "game -role world", 1, "connection refused"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +207,8 @@ func TestMistakes(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for name, says := range map[string]string{"wordcount": "-join", "read": "-group", "pipe": "-every"} {
+	for name, says := range map[string]string{"wordcount": "-join", "read": "-group", "pipe": "-every",
+		"chat": "-role worker", "game": "-role gateway -addr localhost:3004"} {
 		p := start(t, nil, nil, name, "-h")
 		if code := p.wait(t); code != 0 {
 			t.Errorf("%s -h: exit status %d", name, code)
