@@ -25,6 +25,14 @@ type ClientConfig struct {
 	// MaxInFlight is how many calls may wait for replies at once; what is beyond it fails with ErrOverloaded, at once. The
 	// default is 4096.
 	MaxInFlight int
+	// MaxWait is how long a request may have to wait before a service takes it, as the number of those before it and the rate at
+	// which they are taken tell: other clients' count too. A call that would wait longer, or beyond its deadline, fails with an
+	// *OverloadError, at once. What the services have taken and not begun is up to their MaxInFlight and comes on top. The
+	// default is 250 ms; negative means that calls are not refused for that. Where nobody takes anything the services are away,
+	// which is no overload: calls wait, and time out.
+	MaxWait time.Duration
+	// Group is the consumer group of the services, for MaxWait. The default is "service".
+	Group string
 	// Window is how many parts of a streamed reply the service may send ahead. The default is 64, the most 4096.
 	Window int
 	// MaxLen is how many requests that the services are done with stay in their stream. Those that are not stay
@@ -32,7 +40,8 @@ type ClientConfig struct {
 	MaxLen int64
 	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
 	MaxPayload int
-	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one minute.
+	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one minute. It holds 16,384 replies that
+	// are not read, as of a client that hangs; beyond that the oldest are lost, and their calls time out.
 	MailboxTTL time.Duration
 	// Wire is how requests and replies are spelled. The default is this project's own; StreamersonV1 is for the workers of
 	// streamerson for Node.
@@ -51,6 +60,10 @@ const (
 func (c ClientConfig) withDefaults() ClientConfig {
 	def(&c.Timeout, defaultTimeout)
 	def(&c.MaxInFlight, 4096)
+	def(&c.MaxWait, 250*time.Millisecond)
+	if c.Group == "" {
+		c.Group = defaultGroup
+	}
 	def(&c.Window, defaultWindow)
 	def(&c.MaxLen, 10_000)
 	def(&c.MaxPayload, 1<<20)
@@ -106,6 +119,7 @@ type Client struct {
 	out     outbox
 	notes   chan note // cancels and credits, on their way
 	mailbox mailbox
+	load    load
 
 	starting sync.Mutex // held while connecting
 	holds    bool       // the outbox; guarded by starting
@@ -144,6 +158,7 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	if speech.shared != "" {
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
+	c.load = load{rdb: rdb, key: c.topic.requests, group: c.cfg.Group, most: c.cfg.MaxWait}
 	c.out = outbox{rdb: rdb, cfg: redisio.WriterConfig{Key: c.topic.requests, MaxLen: c.cfg.MaxLen, MaxPayload: c.cfg.MaxPayload, Depth: 512}}
 	return c
 }
@@ -256,6 +271,9 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 		p.parts = newParts(r.window)
 	}
 	if err := c.address(ctx, until, r, p, true); err != nil {
+		return nil, err
+	}
+	if err := c.load.admit(until); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

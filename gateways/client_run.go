@@ -72,6 +72,8 @@ func (c *Client) graph() *flow.Graph {
 		Wait: forever}, flow.Name("replies"), flow.Inline())
 	parts := []flow.Part{
 		flow.To(replies, flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) })),
+		flow.To(source.Every(loadEvery, func(t time.Time) time.Time { return t }, flow.Name("look")),
+			sink.Func(func(ctx context.Context, _ time.Time) error { return c.load.look(ctx, c.busy()) }, flow.Name("load"), flow.OnFault(flow.Drop))),
 		flow.Log(c.cfg.Log)}
 	if c.speech.shared == "" {
 		upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
@@ -140,4 +142,11 @@ func (c *Client) abandon() {
 		}
 		p.ev <- event{what: wrote, err: ErrClosed}
 	}
+}
+
+// busy reports that calls wait.
+func (c *Client) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) > 0
 }

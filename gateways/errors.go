@@ -12,7 +12,8 @@ var (
 	ErrTimeout = errors.New("gateways: no reply in time")
 	// ErrNoHandler: the service has no handler for the type.
 	ErrNoHandler = errors.New("gateways: no handler for this type of request")
-	// ErrOverloaded: the client has as many requests in flight as it may, or the service refuses more.
+	// ErrOverloaded: the client has as many requests in flight as it may, the services would not come to the request in time
+	// (then it is an *OverloadError), or the service refuses more.
 	ErrOverloaded = errors.New("gateways: too many requests in flight")
 	// ErrClosed: the client is closed.
 	ErrClosed = errors.New("gateways: client is closed")

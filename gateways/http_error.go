@@ -114,7 +114,12 @@ func refusalOf(err error) refusal {
 	case errors.As(err, &large):
 		return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: "the request is longer than Redis is sent"}
 	case errors.Is(err, ErrOverloaded):
-		return refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many requests: try again later", retry: retryAfter}
+		at := refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many requests: try again later", retry: retryAfter}
+		var overload *OverloadError
+		if errors.As(err, &overload) {
+			at.retry = overload.RetryAfter
+		}
+		return at
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return refusal{Status: http.StatusGatewayTimeout, Code: CodeTimeout, Message: "no reply in time"}
 	}

@@ -63,7 +63,8 @@ func checkAddress(address string, from []keys) error {
 }
 
 // Reply answers the requests that messages come from: the branch that ends a graph which began with Requests. The reply address rides
-// with the message through all operators. Messages of requests that want no answer are done when they get here. A
+// with the message through all operators that make messages of one; what is made of several, as a batch, has that of the first, and
+// answers it alone. Messages of requests that want no answer are done when they get here. A
 // client that is gone gets none.
 //
 // Order: kept. Acks: when the reply is written. Values travel as JSON, strings and bytes as they are.
@@ -88,10 +89,14 @@ func reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, f 
 	return flow.To(wanted, mailboxes(rdb, f, forever), opts...)
 }
 
+// mailboxLen is how many replies may wait in a client's mailbox: a client that does not read, and is not dead either, must not fill
+// the server. Beyond it the oldest are lost; their calls time out, and a streamed reply that misses parts is interrupted.
+const mailboxLen = 16_384
+
 // mailboxes is a sink that writes each message to its reply address.
 func mailboxes[T any](rdb redis.UniversalClient, f redisio.Format[T], wait time.Duration) flow.Sink[T] {
 	return sink.Stream(rdb, sink.StreamConfig[T]{KeyFor: func(m flow.Message[T]) string { return m.Meta().ReplyTo }, Format: f,
-		OnlyExisting: true, Wait: wait})
+		OnlyExisting: true, MaxLen: mailboxLen, Wait: wait})
 }
 
 // valueFormat writes values as replies.

@@ -120,7 +120,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		s.mistake(&redisio.ConfigError{Type: "NewService", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
 	}
 	s.mistake(wrong)
-	s.parts = outbox{rdb: rdb, cfg: redisio.WriterConfig{OnlyExisting: true}}
+	s.parts = outbox{rdb: rdb, cfg: redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen}}
 	s.gone, _ = lru.New[string, struct{}](goneMost) // fails for sizes below 1 only
 	s.allowed = []keys{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {

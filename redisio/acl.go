@@ -134,7 +134,7 @@ func (c WriterConfig) Access(keys ...string) Access {
 	if c.Key != "" {
 		a = a.And(Access{Commands: []string{"xlen"}})
 	}
-	if c.trims() || c.HardCap > 0 {
+	if c.trims() && !c.plain() || c.HardCap > 0 {
 		a = a.And(access(keys, "eval", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"))
 	}
 	if c.MaxAge > 0 {

@@ -106,6 +106,9 @@ func (w *Writer) xadd(c *chunk, e *Outgoing, index int, producer string) {
 	}
 	if w.cfg.OnlyExisting {
 		n++
+		if w.cfg.MaxLen > 0 {
+			n += 3
+		}
 	}
 	cmd := c.command(n)
 	args := cmd.Args()
@@ -122,6 +125,10 @@ func (w *Writer) xadd(c *chunk, e *Outgoing, index int, producer string) {
 	if w.cfg.OnlyExisting {
 		args[at] = "nomkstream"
 		at++
+		if w.cfg.MaxLen > 0 {
+			args[at], args[at+1], args[at+2] = "maxlen", "~", w.most
+			at += 3
+		}
 	}
 	args[at] = "*"
 	if e.ID != "" {

@@ -49,8 +49,8 @@ type WriterConfig struct {
 	DedupeIDs int
 
 	// OnlyExisting writes to streams that exist and makes none: an entry for one that doesn't is not written, with
-	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. It goes with nothing of retention,
-	// HardCap, DedupeWindow and Durability.
+	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. Of retention it goes with MaxLen alone, which
+	// then drops what is beyond it, some 100 entries at a time, read or not; with HardCap, DedupeWindow and Durability it does not.
 	OnlyExisting bool
 
 	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
@@ -119,8 +119,8 @@ func (c WriterConfig) Validate() error {
 	if c.WhenFull != FullPause && c.HardCap == 0 {
 		bad("WhenFull", "is set without HardCap", "set HardCap as well")
 	}
-	if c.OnlyExisting && !c.plain() {
-		bad("OnlyExisting", "is set beside retention, HardCap, DedupeWindow or Durability", "leave those to writers that may make the stream")
+	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact) {
+		bad("OnlyExisting", "is set beside other retention than MaxLen, HardCap, DedupeWindow or Durability", "leave those to writers that may make the stream")
 	}
 	c.validateOnce(bad)
 	c.Durability.validate(bad)
@@ -141,7 +141,7 @@ func (c WriterConfig) Validate() error {
 
 // plain reports that writing is all that is asked for.
 func (c *WriterConfig) plain() bool {
-	return !c.trims() && c.HardCap == 0 && c.DedupeWindow == 0 && !c.Durability.on()
+	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 && c.DedupeWindow == 0 && !c.Durability.on()
 }
 
 // Outgoing is one entry to write.
@@ -167,6 +167,7 @@ type Writer struct {
 	rdb    redis.UniversalClient // the caller's: never closed
 	out    client
 	key    any  // boxed once
+	most   any  // MaxLen, likewise
 	plain  bool // nothing but XADDs
 	idmp   bool // the server drops duplicates itself
 	acked  bool // the server can trim what is acked around what is not
@@ -184,7 +185,7 @@ func NewWriter(rdb redis.UniversalClient, cfg WriterConfig) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{cfg: cfg.withDefaults(), rdb: rdb}
-	w.key, w.plain = w.cfg.Key, w.cfg.plain()
+	w.key, w.most, w.plain = w.cfg.Key, w.cfg.MaxLen, w.cfg.plain()
 	w.chunks.New = func() any { return new(chunk) }
 	return w, nil
 }

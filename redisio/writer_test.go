@@ -149,8 +149,20 @@ func TestWriteOnlyExisting(t *testing.T) {
 	if n := rdb.XLen(ctx(t), key).Val(); n != 3 {
 		t.Errorf("%d entries, want 3", n)
 	}
-	if err := (WriterConfig{OnlyExisting: true, MaxLen: 3}).Validate(); err == nil {
-		t.Error("retention beside OnlyExisting is accepted")
+	for _, cfg := range []WriterConfig{{MaxAge: time.Hour}, {MinID: "1-0"}, {MaxLen: 3, Exact: true}, {MaxLen: 3, DropUnread: true}} {
+		if cfg.OnlyExisting = true; cfg.Validate() == nil {
+			t.Errorf("accepted: %+v", cfg)
+		}
+	}
+	capped := openWriter(t, rdb, WriterConfig{Key: key, OnlyExisting: true, MaxLen: 100})
+	for range 10 {
+		out, results := outgoing(100), make([]Result, 100)
+		if err := capped.Write(ctx(t), out, results); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := rdb.XLen(ctx(t), key).Val(); n < 100 || n > 250 {
+		t.Errorf("%d entries, want about 100, unread ones dropped", n)
 	}
 }
 

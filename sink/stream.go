@@ -54,7 +54,7 @@ type StreamConfig[T any] struct {
 	IDFor func(flow.Message[T]) string
 
 	// OnlyExisting makes no streams: a message for one that does not exist is dropped, as by flow.Skip, and counted so. It is
-	// for mailboxes, which their reader makes and takes away.
+	// for mailboxes, which their reader makes and takes away. MaxLen then drops what is beyond it, read or not.
 	OnlyExisting bool
 
 	// Durability makes the sink wait until replicas, or the server's disk, have what it wrote, and write again what they

@@ -1,0 +1,90 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+// More calls than the service can answer: some are answered, the others refused at once, by a typed error, until it has
+// caught up.
+func TestOverloadIsRefused(t *testing.T) {
+	s := newStand(t)
+	s.serve(t, gateways.ServiceConfig{MaxInFlight: 8, Concurrency: []flow.StageOption{flow.Workers(1)}}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "slow", func(ctx context.Context, _ string) error { return flow.Sleep(ctx, 2*time.Millisecond) })
+	})
+	call := gateways.Call[string, []byte](s.client(t, gateways.ClientConfig{MaxWait: 20 * time.Millisecond}), "slow")
+	var answered, refused atomic.Int32
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			for refused.Load() < 100 {
+				_, err := call(t.Context(), "x")
+				var overload *gateways.OverloadError
+				switch {
+				case err == nil:
+					answered.Add(1)
+				case errors.As(err, &overload) && errors.Is(err, gateways.ErrOverloaded) && overload.RetryAfter > 0 && overload.Wait > 0:
+					refused.Add(1)
+				default:
+					t.Errorf("%v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if answered.Load() == 0 {
+		t.Error("none was answered")
+	}
+	soon(t, "calls are let in again", func() bool { _, err := call(t.Context(), "x"); return err == nil })
+}
+
+// Services that are away are no overload: calls wait for them, and time out.
+func TestServicesAwayAreNoOverload(t *testing.T) {
+	s := newStand(t)
+	if err := s.rdb.XGroupCreateMkStream(t.Context(), s.topic, "service", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	call := gateways.Call[string, []byte](s.client(t, gateways.ClientConfig{MaxWait: time.Millisecond}), "x", gateways.Timeout(500*time.Millisecond))
+	for range 4 {
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if _, err := call(t.Context(), "x"); !errors.Is(err, gateways.ErrTimeout) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// A client that hangs does not fill the server: its mailbox has a cap.
+func TestMailboxIsCapped(t *testing.T) {
+	s := newStand(t)
+	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "x", func(context.Context, string) error { return nil })
+	})
+	mailbox := "{" + s.topic + "}:reply:hangs"
+	s.rdb.XAdd(t.Context(), xadd(mailbox, "data", "", "type", "hello"))
+	const n = 20_000
+	pipe := s.rdb.Pipeline()
+	for i := range n {
+		pipe.XAdd(t.Context(), xadd(s.topic, "data", "x", "type", "x", "id", fmt.Sprint(i), "reply", mailbox))
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "all are answered", func() bool { return svc.Stats().Answered == n && s.pending(t) == 0 })
+	if got := s.rdb.XLen(t.Context(), mailbox).Val(); got < 16_384 || got > 16_384+200 {
+		t.Errorf("%d replies in the mailbox", got)
+	}
+}
