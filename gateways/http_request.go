@@ -38,8 +38,8 @@ func generic(p *plan[[]byte], in *incoming) (Request, error) {
 	} else if err := in.checkPath(); err != nil {
 		return Request{}, err
 	}
-	r, err := p.request(body)
-	r.ContentType = media
+	r, err := p.request(nil)
+	r.Body, r.ContentType = body, media // as it is: nobody else has it
 	r.Headers = in.headers(r.Headers)
 	return r, err
 }
