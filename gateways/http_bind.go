@@ -190,7 +190,7 @@ func wrongType(err error) error {
 	return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body has a value that can't be read: " + cut(err.Error())}
 }
 
-func cut(s string) string { return s[:min(len(s), 200)] }
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 200)], "") }
 
 func (f *boundField) String() string {
 	switch f.from {

@@ -113,9 +113,11 @@ func (e *Endpoint) reply(w http.ResponseWriter, a *Response) error {
 		w.WriteHeader(status)
 		return nil
 	}
-	if media == jsonType {
+	switch {
+	case len(a.Body) == 0 && a.ContentType == "": // a redirect, as a rule
+	case media == jsonType:
 		h["Content-Type"] = jsonTypes
-	} else {
+	default:
 		h["Content-Type"] = []string{media}
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
@@ -160,7 +162,7 @@ func isAlnum(c byte) bool {
 // quoted is a name for a message: as JSON, and not too long.
 func quoted(s string) string {
 	if len(s) > 100 {
-		s = s[:100] + "…"
+		s = strings.ToValidUTF8(s[:100], "") + "…"
 	}
 	b, err := json.Marshal(s)
 	if err != nil {

@@ -120,7 +120,7 @@ func TestHTTPReply(t *testing.T) {
 		"text":       {gateways.Response{Body: []byte("x"), ContentType: "text/plain"}, 200, "text/plain; charset=utf-8", nil},
 		"html":       {gateways.Response{Body: []byte("x"), ContentType: "text/html"}, 200, "text/html", nil},
 		"created":    {gateways.Response{Body: []byte("x"), Status: 201, Headers: header("location", "/x")}, 201, "application/octet-stream", map[string]string{"Location": "/x"}},
-		"redirected": {gateways.Response{Status: 303, Headers: header("Location", "/x")}, 303, "application/octet-stream", map[string]string{"Location": "/x"}},
+		"redirected": {gateways.Response{Status: 303, Headers: header("Location", "/x")}, 303, "", map[string]string{"Location": "/x"}},
 		"unchanged":  {gateways.Response{Body: []byte("dropped"), Status: 304, Headers: header("ETag", `"1"`)}, 304, "", map[string]string{"Etag": `"1"`}},
 		"a cookie":   {gateways.Response{Body: []byte("x"), Headers: header("Set-Cookie", "a=b")}, 200, "application/octet-stream", map[string]string{"Set-Cookie": "a=b"}},
 		"no good":    {gateways.Response{Status: 404, Body: []byte("x"), ContentType: "text/plain"}, 404, "text/plain; charset=utf-8", nil},
