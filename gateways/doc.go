@@ -19,13 +19,22 @@
 // [HTTP] and [Route] are routes of any mux to a service; see [HTTPError] for what callers are told of failures. [Serve] is a server
 // with bounds, and with an end.
 //
+// # Events
+//
+//	events := gateways.NewEvents(rdb, "orders", gateways.EventsConfig{})
+//	created := gateways.Publish[Order](events, "created", gateways.Keyed(Order.Customer))
+//	mux.Handle("GET /events", gateways.SSE(rdb, gateways.SSEConfig{Feed: feedOf}))
+//
+// [Publish] tells everybody who listens: graphs by [Subscribe], in every process or shared by a group, and browsers by [SSE], which serves any stream
+// of native entries. [ServeStream] makes such events of a streamed reply.
+//
 // # On the wire
 //
 // Requests are native entries (see redisio.Native) of the stream named like the topic, with type, id, reply, deadline and headers.
 // Each client process has one stream for its replies, its mailbox "{topic}:reply:<id>", which it makes, reads, trims and
 // deletes, and which ends by itself when the process dies; services write to it only while it exists, and to no other
 // key. What clients say later, to cancel or to have more of a streamed reply, is in "{topic}:control", which every process of a service
-// reads. All keys of a topic share a hash slot.
+// reads. Events are native entries of "{topic}:events", with type, id, key and headers. All keys of a topic share a hash slot.
 //
 // [StreamersonV1] speaks as streamerson for Node does instead: the Wire of ServiceConfig and ClientConfig.
 package gateways

@@ -13,23 +13,33 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-func ExampleSSE() {
-	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
-	defer rdb.Close()
-	events := gateways.SSE(rdb, gateways.SSEConfig{
-		Feed: func(r *http.Request) (gateways.Feed, error) {
-			user, _, ok := r.BasicAuth() // or whatever tells who it is
-			if !ok {
-				return gateways.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "log in first")
-			}
-			return gateways.Feed{Key: "{notes}:events", Topics: []string{user, "everybody"}}, nil
-		},
-		Overflow: gateways.OverflowDropOldest,
-	})
-	defer events.Close(context.Background())
-	mux := http.NewServeMux()
-	mux.Handle("GET /events", events)
+// Note is for a user.
+type Note struct{ User, Text string }
 
+// userOf is whatever tells who asks: a session, a token.
+func userOf(r *http.Request) (string, error) {
+	user, _, ok := r.BasicAuth()
+	if !ok {
+		return "", gateways.Errorf(gateways.CodeUnauthorized, "log in first")
+	}
+	return user, nil
+}
+
+func ExampleSSE() {
+	rdb, mux := redis.NewClient(&redis.Options{Addr: "localhost:6379"}), http.NewServeMux()
+	defer rdb.Close()
+
+	events := gateways.NewEvents(rdb, "notes", gateways.EventsConfig{})
+	publish := gateways.Publish[Note](events, "note", gateways.Keyed(func(n Note) string { return n.User }))
+
+	feed := gateways.SSE(rdb, gateways.SSEConfig{Feed: func(r *http.Request) (gateways.Feed, error) {
+		user, err := userOf(r)
+		return gateways.Feed{Key: gateways.EventsKey("notes"), Topics: []string{user, "everyone"}}, err
+	}})
+	mux.Handle("GET /events", feed)
+	defer feed.Close(context.Background())
+
+	_ = publish // err := publish(ctx, Note{User: "ann", Text: "lunch is ready"})
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil))
 	fmt.Println(w.Code, w.Body)
