@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -65,15 +67,14 @@ func (t *tail[T]) follow(ctx context.Context) (err error) {
 }
 
 func (t *tail[T]) event(e redisio.Event) {
-	line := t.r.cfg.Log.Warn()
+	level := zerolog.WarnLevel
 	switch e.Kind {
 	case redisio.EventStreamRecreated:
 		t.other = true
 	case redisio.EventReconnected:
-		t.doubt = true
-		line = t.r.cfg.Log.Info()
+		t.doubt, level = true, zerolog.InfoLevel
 	}
-	line.Str("key", e.Key).Err(e.Err).Msg("relay: " + e.Kind.String())
+	t.r.cfg.Log.WithLevel(level).Str("key", e.Key).Err(e.Err).Msg("relay: " + e.Kind.String())
 }
 
 // final tells the listeners of an error that will not pass.
@@ -155,6 +156,9 @@ func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	for j := range entries {
 		if entries[j].Position == s.first {
 			missed := s.added - s.length - int64(j) - first
+			if missed < 0 { // the server's count was set by somebody
+				break
+			}
 			t.added = first + missed + k
 			return int(missed)
 		}
