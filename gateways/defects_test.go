@@ -363,10 +363,19 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return runtime.NumGoroutine(), m.HeapObjects
 		}
-		before, objects := many(200)
-		after, now := many(800)
-		if after > before+4 || now > objects+600 {
-			t.Errorf("%d goroutines and %d objects became %d and %d by 800 calls", before, objects, after, now)
+		// What leaks grows in each round; what else goes on in the process does not.
+		grown := ""
+		for range 4 {
+			before, objects := many(200)
+			after, now := many(800)
+			if after <= before+4 && now <= objects+600 {
+				grown = ""
+				break
+			}
+			grown = fmt.Sprintf("%d goroutines and %d objects became %d and %d by 800 calls", before, objects, after, now)
+		}
+		if grown != "" {
+			t.Error(grown)
 		}
 	}
 }
