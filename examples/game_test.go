@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -150,14 +151,14 @@ func TestGameGoesOn(t *testing.T) {
 	gateway := start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0")
 	at := open(t, gateway)
 	page := enter(t, at, "r", "Ann")
-	before := look(t, page)
 
 	world.signal(t, syscall.SIGKILL)
+	world.wait(t)
+	frozen := look(t, page).Tick
 	until(t, "she plays in another world", func() bool {
-		a := look(t, page)
-		return a.ship("Ann").Name != "" && a.Tick > 0 && a.Tick < before.Tick || strings.Contains(standby.stderr.text(), "graph started graph=world") && a.Tick != before.Tick && a.ship("Ann").Name != ""
+		return strings.Contains(standby.stderr.text(), "graph started graph=world") && look(t, page).Tick != frozen
 	})
-	hunt(t, page, "Ann", 1)
+	hunt(t, page, "Ann", look(t, page).ship("Ann").Score+1)
 
 	gateway.signal(t, syscall.SIGKILL)
 	until(t, "the page tells", func() bool {
@@ -178,6 +179,45 @@ func TestGameGoesOn(t *testing.T) {
 	if code := standby.wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
+}
+
+// TestGameHasOneWorld: a process that has lost the world stops it, and stands by.
+func TestGameHasOneWorld(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rdb := server.Client(t)
+	world := start(t, []string{"REDIS_URL=" + server.URL()}, nil, "game", "-role", "world")
+	owner := func() string { return rdb.Get(context.Background(), "{arena}:world").Val() }
+	until(t, "it has the world", func() bool {
+		return owner() != "" && strings.Contains(world.stderr.text(), "graph started graph=world")
+	})
+	mine := owner()
+	if err := rdb.Set(context.Background(), "{arena}:world", "somebody else", 4*time.Second).Err(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it stands by", func() bool { return strings.Contains(world.stderr.text(), "standing by") })
+	want(t, world.stderr.text(), "another process has the world now")
+	until(t, "it has the world again", func() bool {
+		return owner() == mine && strings.Count(world.stderr.text(), "graph started graph=world") == 2
+	})
+	stop(t, world)
+	if owner() != "" {
+		t.Error("it keeps the world behind its end")
+	}
+}
+
+// TestGameRound: the one who has most wins, and the next round begins.
+func TestGameRound(t *testing.T) {
+	t.Parallel()
+	page := enter(t, open(t, start(t, withPath(), nil, "game", "-addr", "localhost:0", "-round", "8s")), "r", "Ann")
+	hunt(t, page, "Ann", 2)
+	podium := func() bool { return see(t, page, chromedp.Evaluate[bool](`!document.querySelector("#podium").hidden`)) }
+	until(t, "the round is over", podium)
+	if text := see(t, page, chromedp.Text(chromedp.CSS("#podium"))); !strings.Contains(text, "You win") {
+		t.Errorf("the page says %q", text)
+	}
+	screenshot(t, page, "game-podium")
+	until(t, "the next round begins", func() bool { return !podium() && look(t, page).ship("Ann").Score < 2 })
 }
 
 // state is what the game's sockets are told.

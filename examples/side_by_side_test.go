@@ -186,7 +186,7 @@ func TestMistakes(t *testing.T) {
 		{nil, "chat -role worker", 2, "set REDIS_URL, for all of them"},
 		{nil, "chat here", 2, `"here" is no flag`},
 		{nobody, "chat -addr localhost:0", 1, "connection refused"},
-		{nil, "game -role world -shards 0", 2, "-shards 0: give 1 to 16"},
+		{nil, "game -round 1s -shards 0", 2, "-shards 0: give 1 to 16\n-round 1s"},
 		{nil, "game -addr nowhere", 1, "choose an address of this machine"},
 		{nobody, "game -role world", 1, "connection refused"},
 	} {

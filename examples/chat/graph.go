@@ -85,7 +85,7 @@ func (d *desk) moderate(ctx context.Context, h heard) (deed, error) {
 	if err != nil {
 		return deed{}, err
 	}
-	if ok, err := d.store.allow(ctx, h.User); err != nil {
+	if ok, err := d.store.allow(ctx, "say", h.User, rateLines); err != nil {
 		return deed{}, flow.RetryAfter(time.Second, err)
 	} else if !ok {
 		return deed{}, errors.New("not so fast: take a breath")
@@ -123,10 +123,10 @@ func (d *desk) tell(ctx context.Context, it deed, emit func(message)) error {
 		return d.tellPast(ctx, h, emit)
 	case "here":
 		news, err := d.store.seen(ctx, h.Room, h.User, h.Session)
-		return d.tellWho(ctx, h.Room, news, err, emit)
+		return d.tellAll(ctx, h.Room, news, err, emit)
 	case "bye":
 		news, err := d.store.left(ctx, h.Room, h.User, h.Session)
-		return d.tellWho(ctx, h.Room, news, err, emit)
+		return d.tellAll(ctx, h.Room, news, err, emit)
 	}
 	return nil
 }
@@ -142,7 +142,11 @@ func audience(l line) []ws.Target {
 	return []ws.Target{ws.User(l.To), ws.User(l.From)}
 }
 
+// tellPast tells a session what was said, within bounds: it is much that one short word asks for.
 func (d *desk) tellPast(ctx context.Context, h heard, emit func(message)) error {
+	if ok, err := d.store.allow(ctx, "past", h.User, ratePasts); err != nil || !ok {
+		return err
+	}
 	lines, err := d.store.past(ctx, conversation(h.Room, h.User, h.Value.To))
 	if err == nil {
 		emit(message{To: ws.Session(h.Session), Type: "past", Value: told{With: with(h), Lines: lines}})
@@ -150,13 +154,18 @@ func (d *desk) tellPast(ctx context.Context, h heard, emit func(message)) error 
 	return err
 }
 
-func (d *desk) tellWho(ctx context.Context, room string, news bool, err error, emit func(message)) error {
+// tellAll tells a room who is there, if there is news.
+func (d *desk) tellAll(ctx context.Context, room string, news bool, err error, emit func(message)) error {
 	if err != nil || !news || room == "" {
 		return err
 	}
+	return d.tellWho(ctx, room, ws.Room(room), emit)
+}
+
+func (d *desk) tellWho(ctx context.Context, room string, to ws.Target, emit func(message)) error {
 	users, err := d.store.here(ctx, room)
 	if err == nil {
-		emit(message{To: ws.Room(room), Type: "who", Value: told{In: room, Users: users}})
+		emit(message{To: to, Type: "who", Value: told{In: room, Users: users}})
 	}
 	return err
 }
@@ -172,13 +181,14 @@ func (d *desk) attend(ctx context.Context, h heard, emit func(message)) error {
 		}
 		return err
 	case ws.Joined:
-		if _, err := d.store.seen(ctx, h.Room, h.User, h.Session); err != nil {
-			return err
+		news, err := d.store.seen(ctx, h.Room, h.User, h.Session)
+		if err == nil {
+			err = d.tellPast(ctx, h, emit)
 		}
-		if err := d.tellPast(ctx, h, emit); err != nil {
-			return err
+		if err == nil && !news {
+			return d.tellWho(ctx, h.Room, ws.Session(h.Session), emit)
 		}
-		return d.tellWho(ctx, h.Room, true, nil, emit)
+		return d.tellAll(ctx, h.Room, news, err, emit)
 	case ws.Left:
 		return d.store.lost(ctx, h.Room, h.User, h.Session)
 	}
@@ -190,7 +200,7 @@ func (d *desk) list(ctx context.Context, _ source.Tick, emit func(message)) erro
 	names, err := d.store.names(ctx)
 	for _, name := range names {
 		if news, failed := d.store.expire(ctx, name); news || failed != nil {
-			err = errors.Join(err, d.tellWho(ctx, name, news, failed, emit))
+			err = errors.Join(err, d.tellAll(ctx, name, news, failed, emit))
 		}
 	}
 	if err != nil {

@@ -23,6 +23,7 @@ const (
 	leaving    = 6 * time.Second  // one whose socket is gone may come back for so long
 	ratePeriod = 5 * time.Second
 	rateLines  = 10 // of a user in a period
+	ratePasts  = 30 // conversations that a user is told again in a period
 )
 
 // firstRooms are always there.
@@ -35,7 +36,7 @@ var firstRooms = []string{"lobby", "random", "help"}
 //	{chat}:here:<room>           sorted set of "user session", by when they are taken to be gone
 //	{chat}:rooms                 sorted set of rooms, by when somebody came or spoke last
 //	{chat}:listed                the list of rooms as all have been told
-//	{chat}:rate:<user>:<period>  counter
+//	{chat}:rate:<what>:<user>:<period>  counter
 type store struct{ rdb redis.UniversalClient }
 
 // room is one of the list.
@@ -189,14 +190,14 @@ func (s store) mayOpen(ctx context.Context, name string) (bool, error) {
 	return slices.Contains(names, name) || len(names) < maxRooms, err
 }
 
-// allow counts a line of a user, and says whether it is one too many.
-func (s store) allow(ctx context.Context, user string) (bool, error) {
-	counter := key("rate", user, strconv.FormatInt(time.Now().UnixNano()/int64(ratePeriod), 36))
+// allow counts what a user does, and says whether it may be done yet.
+func (s store) allow(ctx context.Context, what, user string, most int64) (bool, error) {
+	counter := key("rate", what, user, strconv.FormatInt(time.Now().UnixNano()/int64(ratePeriod), 36))
 	var n *redis.IntCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		n = p.Incr(ctx, counter)
 		p.Expire(ctx, counter, 2*ratePeriod)
 		return nil
 	})
-	return err == nil && n.Val() <= rateLines, err
+	return err == nil && n.Val() <= most, err
 }

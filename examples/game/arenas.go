@@ -41,6 +41,7 @@ type whole struct {
 // arenas are the worlds by room. Like a world they are plain values: what they do depends on the calls, and on the times these bring.
 type arenas struct {
 	seed  uint64
+	round int               // ticks
 	rooms map[string]*arena // at most maxRooms
 }
 
@@ -59,7 +60,9 @@ type seat struct {
 	until time.Time // it is gone then, unless it speaks
 }
 
-func newArenas(seed uint64) *arenas { return &arenas{seed: seed, rooms: make(map[string]*arena)} }
+func newArenas(seed uint64, round int) *arenas {
+	return &arenas{seed: seed, round: round, rooms: make(map[string]*arena)}
+}
 
 // play seats a session, or gives the one who sits already the whole picture again.
 func (a *arenas) play(now time.Time, room, session, name string, tell func(told)) {
@@ -71,7 +74,7 @@ func (a *arenas) play(now time.Time, room, session, name string, tell func(told)
 		}
 		h := fnv.New64a()
 		h.Write([]byte(room))
-		r = &arena{world: newWorld(a.seed ^ h.Sum64()), began: now, seats: make(map[string]*seat)}
+		r = &arena{world: newWorld(a.seed^h.Sum64(), a.round), began: now, seats: make(map[string]*seat)}
 		a.rooms[room] = r
 	}
 	s := r.seats[session]

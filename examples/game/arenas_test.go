@@ -18,7 +18,9 @@ type stage struct {
 	told   []told
 }
 
-func newStage() *stage { return &stage{arenas: newArenas(1), now: time.Unix(1_700_000_000, 0)} }
+func newStage() *stage {
+	return &stage{arenas: newArenas(1, roundTicks), now: time.Unix(1_700_000_000, 0)}
+}
 
 func (s *stage) tell(m told) { s.told = append(s.told, m) }
 

@@ -14,9 +14,6 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// stale is how old what somebody says may be: behind that, as when no world ran, it is not worth doing.
-const stale = 5 * time.Second
-
 // command is what a shard of the world does next: a tick, or what somebody did.
 type command struct {
 	tick time.Time // of a tick
@@ -26,16 +23,16 @@ type command struct {
 // worldGraph is the world: what the sockets say goes, in order, to the shard that has the room; each shard has a clock; and what they
 // show goes back to the sockets. Nothing is tried for long, as what is late is worth nothing in a game: inputs are read at most
 // once, and a snapshot that does not get through is dropped. The next one shows that it is missing, and the page asks for the whole.
-func worldGraph(rdb redis.UniversalClient, seed uint64, shards int, own owner, opts ...flow.Part) *flow.Graph {
+func worldGraph(rdb redis.UniversalClient, o options, own *owner, opts ...flow.Part) *flow.Graph {
 	in := ws.Inbound(rdb, hub, source.StreamConfig[ws.Event[said]]{AtMostOnce: true})
-	fresh := operators.MapMessage(in, isFresh, flow.Name("fresh"))
-	rooms := operators.Partition(fresh, shards, func(c command) string { return c.Room })
-	shown := make([]flow.Source[ws.Message[whole]], shards)
+	fresh := operators.MapMessage(in, since(own.from), flow.Name("fresh"))
+	rooms := operators.Partition(fresh, o.shards, func(c command) string { return c.Room })
+	shown := make([]flow.Source[ws.Message[whole]], o.shards)
 	for i, some := range rooms {
 		clock := source.Every(time.Second/ticksPerSecond, func(t time.Time) command { return command{tick: t} },
 			flow.Name(fmt.Sprintf("clock %d", i)))
 		shown[i] = flow.Via(operators.FanIn(some, clock), fmt.Sprintf("world %d", i), func() flow.Handler[command, ws.Message[whole]] {
-			return &shard{arenas: newArenas(seed)}
+			return &shard{arenas: newArenas(o.seed, int(o.round*ticksPerSecond/time.Second))}
 		})
 	}
 	out := ws.Outbound(rdb, hub, sink.StreamConfig[ws.Message[whole]]{MaxLen: 5000})
@@ -43,12 +40,14 @@ func worldGraph(rdb redis.UniversalClient, seed uint64, shards int, own owner, o
 	return flow.New("world", append(parts, opts...)...)
 }
 
-// isFresh makes a command of what somebody said, if that was just now.
-func isFresh(_ context.Context, m flow.Message[ws.Event[said]]) (command, error) {
-	if time.Since(m.Time()) > stale || m.Value.Room == "" {
-		return command{}, flow.Skip
+// since makes commands of what was said from a time on. What was said when no world ran is not worth doing now.
+func since(begin time.Time) func(context.Context, flow.Message[ws.Event[said]]) (command, error) {
+	return func(_ context.Context, m flow.Message[ws.Event[said]]) (command, error) {
+		if m.Time().Before(begin) || m.Value.Room == "" {
+			return command{}, flow.Skip
+		}
+		return command{Event: m.Value}, nil
 	}
-	return command{Event: m.Value}, nil
 }
 
 // shard has the arenas of some of the rooms. A new one, as after a restart, knows no player: its first tick has them all join again.

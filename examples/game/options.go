@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // options are the command line.
@@ -15,6 +16,7 @@ type options struct {
 	role   string
 	shards int
 	seed   uint64
+	round  time.Duration
 }
 
 var roles = []string{"all", "world", "gateway"}
@@ -48,6 +50,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.role, "role", "all", "`part` to run: "+strings.Join(roles, ", "))
 	f.IntVar(&o.shards, "shards", 2, "`number` of shards that the world's rooms are spread over, from 1 to 16")
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that the arenas are made of")
+	f.DurationVar(&o.round, "round", 75*time.Second, "`time` that a round lasts, from 5s to 1h")
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), usage)
 		f.PrintDefaults()
@@ -67,6 +70,9 @@ func parse(args []string) (options, error) {
 	}
 	if o.shards < 1 || o.shards > 16 {
 		errs = append(errs, fmt.Errorf("-shards %d: give 1 to 16", o.shards))
+	}
+	if o.round < 5*time.Second || o.round > time.Hour {
+		errs = append(errs, fmt.Errorf("-round %v: give 5s to 1h", o.round))
 	}
 	return o, errors.Join(errs...)
 }

@@ -16,8 +16,9 @@ import (
 // owner sees to it that one process has the world: a second one stands by, and takes over when the first has gone. Two of them would
 // each get half of what the players do.
 type owner struct {
-	rdb redis.UniversalClient
-	me  string
+	rdb  redis.UniversalClient
+	me   string
+	from time.Time // when it became ours, by the clock of the server
 }
 
 const (
@@ -33,10 +34,10 @@ var (
 	yieldScript = redis.NewScript(`if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`)
 )
 
-func newOwner(rdb redis.UniversalClient) owner { return owner{rdb, rand.Text()} }
+func newOwner(rdb redis.UniversalClient) *owner { return &owner{rdb: rdb, me: rand.Text()} }
 
-// claim waits until the world is ours. It returns false when ctx is done first.
-func (o owner) claim(ctx context.Context, waiting func()) (bool, error) {
+// claim waits until the world is ours. It returns false when ctx is done first. A Redis that is away is waited for, but not at first.
+func (o *owner) claim(ctx context.Context, waiting func()) (bool, error) {
 	every := time.NewTicker(ownEvery / 3)
 	defer every.Stop()
 	for told := false; ; told = true {
@@ -44,9 +45,14 @@ func (o owner) claim(ctx context.Context, waiting func()) (bool, error) {
 		switch {
 		case ctx.Err() != nil:
 			return false, nil
-		case err != nil || free:
-			return free, err
-		case !told:
+		case free:
+			now, err := o.rdb.Time(ctx).Result()
+			o.from = now.Truncate(time.Millisecond) // as the times of entries
+			return err == nil, err
+		case told:
+		case err != nil:
+			return false, err
+		default:
 			waiting()
 		}
 		select {
@@ -59,7 +65,7 @@ func (o owner) claim(ctx context.Context, waiting func()) (bool, error) {
 
 // branch keeps the world ours while its graph runs, and stops the graph when it is lost. A Redis that is away is waited for: nobody else
 // can take the world then.
-func (o owner) branch() flow.Branch {
+func (o *owner) branch() flow.Branch {
 	ticks := source.Every(ownEvery, func(t time.Time) time.Time { return t }, flow.Name("own"))
 	return flow.To(ticks, sink.Func(func(ctx context.Context, _ time.Time) error {
 		n, err := renewScript.Run(ctx, o.rdb, []string{ownerKey}, o.me, ownFor.Milliseconds()).Int()
@@ -71,6 +77,6 @@ func (o owner) branch() flow.Branch {
 }
 
 // yield lets others have the world at once.
-func (o owner) yield(ctx context.Context) error {
+func (o *owner) yield(ctx context.Context) error {
 	return yieldScript.Run(context.WithoutCancel(ctx), o.rdb, []string{ownerKey}, o.me).Err()
 }

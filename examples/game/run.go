@@ -44,7 +44,7 @@ func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
 // runWorld runs the world while it is ours.
 func runWorld(ctx context.Context, rdb redis.UniversalClient, o options, log zerolog.Logger) error {
 	own := newOwner(rdb)
-	g := func() *flow.Graph { return worldGraph(rdb, o.seed, o.shards, own, flow.Log(log)) }
+	g := func() *flow.Graph { return worldGraph(rdb, o, own, flow.Log(log)) }
 	fmt.Println(g().Mermaid())
 	for {
 		ours, err := own.claim(ctx, func() { log.Info().Msg("another process has the world: standing by") })

@@ -19,7 +19,6 @@ const (
 // Times are in ticks.
 const (
 	ticksPerSecond = 20
-	roundTicks     = 75 * ticksPerSecond
 	podiumTicks    = 6 * ticksPerSecond // between two rounds
 	dashTicks      = 6                  // a dash strikes for so long
 	dashPause      = 28                 // from one dash to the next
@@ -48,6 +47,7 @@ type Input struct {
 type world struct {
 	rand    *rand.Rand
 	tick    int
+	length  int  // of a round, in ticks
 	podium  bool // the round is over, and its winner shown
 	ends    int  // tick at which the round, or the podium, ends
 	players []*player
@@ -87,8 +87,9 @@ type events struct {
 	hits  [][3]int // by whom, whom, sparks spilled
 }
 
-func newWorld(seed uint64) *world {
-	w := &world{rand: rand.New(rand.NewPCG(seed, 0x5eed)), tick: 1, ends: roundTicks}
+// newWorld makes a world whose rounds last so many ticks.
+func newWorld(seed uint64, round int) *world {
+	w := &world{rand: rand.New(rand.NewPCG(seed, 0x5eed)), tick: 1, length: round, ends: round}
 	for range 14 {
 		w.mint()
 	}
@@ -169,7 +170,7 @@ func (w *world) turn() {
 		w.ends = w.tick + podiumTicks
 		return
 	}
-	w.ends = w.tick + roundTicks
+	w.ends = w.tick + w.length
 	for _, p := range w.players {
 		w.burnt += p.score
 		p.score = 0

@@ -9,6 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// roundTicks is a round, as it is when nobody says otherwise.
+const roundTicks = 75 * ticksPerSecond
+
 // sane says what is wrong with a world.
 func sane(t *testing.T, w *world) {
 	t.Helper()
@@ -150,7 +153,7 @@ func FuzzWorld(f *testing.F) {
 		f.Add(seed, script)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, script []byte) {
-		play(t, newWorld(seed), script[:min(len(script), 600)])
+		play(t, newWorld(seed, roundTicks), script[:min(len(script), 600)])
 	})
 }
 
@@ -161,7 +164,7 @@ func TestTheSameCallsMakeTheSameWorld(t *testing.T) {
 		script[i] = byte(r.Uint32())
 	}
 	end := func(seed uint64) string {
-		w := newWorld(seed)
+		w := newWorld(seed, roundTicks)
 		play(t, w, script)
 		b, err := json.Marshal(w.whole())
 		if err != nil {
@@ -180,7 +183,7 @@ func TestTheSameCallsMakeTheSameWorld(t *testing.T) {
 // TestOrderOfInputs: of one player's inputs the last direction holds; the order between players makes no difference.
 func TestOrderOfInputs(t *testing.T) {
 	start := func() (*world, int, int) {
-		w := newWorld(1)
+		w := newWorld(1, roundTicks)
 		a, _ := w.join("a")
 		b, _ := w.join("b")
 		w.player(a).at, w.player(b).at = vector{500 * part, 400 * part}, vector{900 * part, 400 * part}
@@ -211,7 +214,7 @@ func TestOrderOfInputs(t *testing.T) {
 }
 
 func TestSteering(t *testing.T) {
-	w := newWorld(1)
+	w := newWorld(1, roundTicks)
 	id, _ := w.join("a")
 	p := w.player(id)
 	p.at = vector{800 * part, 450 * part}
@@ -223,7 +226,7 @@ func TestSteering(t *testing.T) {
 	if p.at.x <= 800*part || p.at.y <= 450*part {
 		t.Errorf("it went to %+v", p.at)
 	}
-	straight := newWorld(1)
+	straight := newWorld(1, roundTicks)
 	sid, _ := straight.join("a")
 	q := straight.player(sid)
 	q.at = vector{800 * part, 450 * part}
@@ -250,7 +253,7 @@ func TestSteering(t *testing.T) {
 }
 
 func TestDashStrikesSparksOut(t *testing.T) {
-	w := newWorld(1)
+	w := newWorld(1, roundTicks)
 	a, _ := w.join("a")
 	b, _ := w.join("b")
 	p, q := w.player(a), w.player(b)
@@ -283,7 +286,7 @@ func TestDashStrikesSparksOut(t *testing.T) {
 }
 
 func TestSparksGoToTheNearest(t *testing.T) {
-	w := newWorld(1)
+	w := newWorld(1, roundTicks)
 	a, _ := w.join("a")
 	b, _ := w.join("b")
 	w.player(a).at, w.player(b).at = vector{500 * part, 450 * part}, vector{556 * part, 450 * part}
@@ -300,7 +303,7 @@ func TestSparksGoToTheNearest(t *testing.T) {
 }
 
 func TestRounds(t *testing.T) {
-	w := newWorld(1)
+	w := newWorld(1, roundTicks)
 	id, _ := w.join("a")
 	for !w.podium {
 		w.step([]Input{{Player: id, X: w.rand.IntN(201) - 100, Y: w.rand.IntN(201) - 100, Dash: true}})
@@ -326,7 +329,7 @@ func TestRounds(t *testing.T) {
 }
 
 func TestAnArenaIsFull(t *testing.T) {
-	w := newWorld(1)
+	w := newWorld(1, roundTicks)
 	for i := range maxPlayers {
 		if _, ok := w.join("p"); !ok {
 			t.Fatalf("no place for player %d", i+1)
@@ -344,7 +347,7 @@ func TestAnArenaIsFull(t *testing.T) {
 }
 
 func BenchmarkStep(b *testing.B) {
-	w := newWorld(1)
+	w := newWorld(1, roundTicks)
 	for range maxPlayers {
 		w.join("p")
 	}
