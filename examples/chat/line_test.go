@@ -68,7 +68,9 @@ func FuzzWritten(f *testing.F) {
 		if l.Text == "" || utf8.RuneCountInString(l.Text) > maxText || !utf8.ValidString(l.Text) || (l.To == "") == (l.Room == "") {
 			t.Errorf("%+v", l)
 		}
-		if strings.ContainsFunc(l.Text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' || r == '\u202e' || r == '\u2067' }) {
+		if strings.ContainsFunc(l.Text, func(r rune) bool {
+			return unicode.IsControl(r) && r != '\n' && r != '\t' || r == '\u202e' || r == '\u2067'
+		}) {
 			t.Errorf("%q", l.Text)
 		}
 	})
