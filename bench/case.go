@@ -20,6 +20,8 @@ type Case struct {
 	Payload int
 	// Redis says that the case needs a Redis server.
 	Redis bool
+	// ByRate says that its ratios are of rates, though it has latencies too.
+	ByRate bool
 	// Explicit keeps the case out of "all": it takes long, or it is no race.
 	Explicit bool
 
@@ -44,12 +46,12 @@ type Implementation struct {
 func Cases() []Case {
 	return []Case{
 		maps(), stages(), async(), workers(),
-		produce(), consume(), transform(), latency(), memory(),
+		produce(), consume(), transform(), latency(), calls(1), calls(64), calls(512), memory(),
 	}
 }
 
 // Select returns the cases with these names. "all" stands for all but the explicit ones, and "inproc" for those whose
-// names begin with "inproc-".
+// names begin with "inproc-", as "calls" does.
 func Select(names ...string) ([]Case, error) {
 	var chosen []Case
 	all := Cases()

@@ -27,9 +27,11 @@ type Result struct {
 	// ClientMicros and ServerMicros are the CPU time that a message costs this process and the Redis server, where known.
 	ClientMicros float64 `json:"client_cpu_us_per_message,omitempty"`
 	ServerMicros float64 `json:"server_cpu_us_per_message,omitempty"`
-	// P50Micros and P99Micros are how long messages took, in the latency case.
+	// P50Micros and P99Micros are how long messages took, where that was measured.
 	P50Micros float64 `json:"p50_us,omitempty"`
 	P99Micros float64 `json:"p99_us,omitempty"`
+
+	byRate bool
 }
 
 // summary takes the medians.
@@ -60,6 +62,7 @@ func summary(c Case, trials map[string][]*Trial) []Result {
 			ServerMicros: of(func(t *Trial) float64 { return micros(t.used.server) / n }),
 			P50Micros:    of(func(t *Trial) float64 { return micros(t.percentile(50)) }),
 			P99Micros:    of(func(t *Trial) float64 { return micros(t.percentile(99)) }),
+			byRate:       c.ByRate,
 		})
 	}
 	return results
@@ -72,7 +75,7 @@ func ratio(ts, reference []*Trial) float64 {
 	var ratios []float64
 	for i := range min(len(ts), len(reference)) {
 		t, ref := ts[i], reference[i]
-		if len(t.Latencies) > 0 {
+		if len(t.Latencies) > 0 && !t.byRate {
 			ratios = append(ratios, float64(t.percentile(50))/float64(ref.percentile(50)))
 		} else {
 			ratios = append(ratios, t.rate()/ref.rate())
@@ -112,6 +115,14 @@ func WriteTable(w io.Writer, results []Result) error {
 	first := results[0]
 	fmt.Fprintf(w, "\n%s, %d B (ratio to %s; medians of %d)\n", first.Case, first.PayloadBytes, first.Reference, first.Reps)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if first.byRate {
+		fmt.Fprint(tw, "implementation\tn\tmsgs/s\tp50 µs\tp99 µs\tallocs/msg\tB/msg\tclient µs/msg\tserver µs/msg\tratio\t\n")
+		for _, r := range results {
+			fmt.Fprintf(tw, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.2f\t%.0f\t%.1f\t%.1f\t%.2f\t\n", r.Implementation, r.N, r.PerSecond,
+				r.P50Micros, r.P99Micros, r.Allocs, r.Bytes, r.ClientMicros, r.ServerMicros, r.Ratio)
+		}
+		return tw.Flush()
+	}
 	if first.P50Micros > 0 {
 		fmt.Fprint(tw, "implementation\tn\tp50 µs\tp99 µs\tallocs/msg\tB/msg\tclient µs/msg\tserver µs/msg\tratio of p50\t\n")
 		for _, r := range results {

@@ -29,6 +29,8 @@ type Trial struct {
 	// Logf tells what happens during a long run.
 	Logf func(format string, args ...any)
 
+	byRate bool
+
 	// onStart and onStop follow the clock; they may be nil.
 	onStart, onStop func()
 
@@ -57,7 +59,7 @@ func newTrial(c Case, i Implementation, n, payload int, rdb redis.UniversalClien
 	n = max(1, n/max(1, i.Slow))
 	in := fmt.Sprintf("%s:%s:in:%d:%d", prefix, c.Name, payload, n)
 	return &Trial{
-		N: n, Payload: payload, Redis: rdb,
+		N: n, Payload: payload, Redis: rdb, byRate: c.ByRate,
 		In: in, Out: fmt.Sprintf("%s:%s:out", prefix, c.Name), Group: "bench",
 		Logf: func(string, ...any) {},
 	}
