@@ -85,7 +85,9 @@ func (r *TailReader) Open(ctx context.Context) error {
 		return fmt.Errorf("redisio: open tail of %q: it is open already", keyName(r.cfg.Key))
 	}
 	r.reading = derive(r.rdb, purpose{conns: 1, readTimeout: r.cfg.Block + replyMargin})
-	r.wire = newWire(r.reading, r.cfg.Key, r.cfg.Block)
+	if r.wire = newWire(r.reading, r.cfg.Key, r.cfg.Block); r.wire != nil {
+		r.wire.hasty = true
+	}
 	err := waitFor(ctx, r.cfg.Wait, func() error { return r.locate(ctx) })
 	if err != nil {
 		closeErr := r.reading.close()

@@ -27,6 +27,7 @@ type wire struct {
 	at      redirect      // another node of the cluster, that it was sent on to
 	timeout time.Duration // how long a reply may take: BLOCK and a margin
 	block   time.Duration
+	hasty   bool // the end of a context cuts a reply short: what is lost with it was not delivered to anybody
 
 	mu     sync.Mutex // guards conn and owner against close; never held over I/O
 	owner  *redis.Client
@@ -215,9 +216,13 @@ func (w *wire) exchange(ctx context.Context, conn net.Conn, args []any) ([]byte,
 	if err := conn.SetDeadline(time.Now().Add(w.timeout)); err != nil {
 		return nil, err
 	}
-	// The end of ctx does not cut a reply short: entries may be on their way, and come within BLOCK. It
+	// For a group the end of ctx does not cut a reply short: entries may be on their way, and come within BLOCK. It
 	// only makes us give up on a server that hangs.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(w.block + 250*time.Millisecond)) })
+	patience := w.block + 250*time.Millisecond
+	if w.hasty {
+		patience = 0
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(patience)) })
 	defer stop()
 	if _, err := conn.Write(w.out); err != nil {
 		return nil, err

@@ -170,6 +170,37 @@ func TestLeasesInBubble(t *testing.T) {
 	})
 }
 
+// A tail that waits for entries ends with its context, not when the server has answered: nothing is lost with the reply.
+func TestTailEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := embedded.Pipe()
+		defer s.Close()
+		c := s.Client()
+		defer c.Close()
+		ctx := context.Background()
+		r, err := redisio.NewTailReader(c, redisio.TailConfig{Key: "k", Block: 2 * time.Second})
+		must(t, err)
+		must(t, r.Open(ctx))
+		const patience = 300 * time.Millisecond
+		short, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		var b redisio.Batch
+		began := time.Now()
+		if err := r.Read(short, 1, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != patience {
+			t.Errorf("ended after %v", took)
+		}
+		id := c.XAdd(ctx, &redis.XAddArgs{Stream: "k", Values: []string{"a", "b"}}).Val()
+		must(t, r.Read(ctx, 1, 0, &b))
+		if got := ids(b.Entries); !slices.Equal(got, []string{id}) {
+			t.Errorf("then read %v", got)
+		}
+		must(t, r.Close(ctx))
+	})
+}
+
 func TestOpen(t *testing.T) {
 	ctx := context.Background()
 	for name, path := range map[string]string{"a private redis-server": os.Getenv("PATH"), "in-process": t.TempDir()} {

@@ -30,7 +30,7 @@ type Config[T any] struct {
 	// that they were made of may be together. The defaults are 1024 and 4 MiB; negative means none.
 	Recent      int
 	RecentBytes int
-	// Block is how long a read waits on the server for entries: as long as that takes a relay to end. The default is 1 s, the most 2 s.
+	// Block is how long a read waits on the server for entries. The default is 1 s, the most 2 s.
 	Block time.Duration
 	// Reads bounds how many reads of history may be under way; relays may share it. The default is 4 of its own.
 	Reads Reads
