@@ -163,6 +163,9 @@ func (s *socket) end() {
 	s.cancel(errGone)
 	s.mu.Lock()
 	s.over = true
+	if s.behind != nil {
+		s.behind()
+	}
 	s.release()
 	s.mu.Unlock()
 	_ = s.conn.CloseNow() // it is closed, or the client has gone

@@ -137,23 +137,43 @@ func (s *socket) write() {
 // errSlow is the cause when a client left what was sent to it in its buffers.
 var errSlow = errors.New("ws: the client does not read")
 
-// news writes what the listener has.
-func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) bool) bool {
+// done is a context that has ended: Poll gives what is in memory, and does not ask Redis.
+var done = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// poll asks the listener for what it has. again says that it was interrupted, for there is something to say meanwhile.
+func (s *socket) poll(l *relay.Listener[delivery]) (b relay.Batch[delivery], more, again bool, err error) {
+	if b, more, err = l.Poll(done); !errors.Is(err, context.Canceled) {
+		return b, more, false, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s.mu.Lock()
 	s.behind = cancel
+	if len(s.control) > 0 || s.bye != nil || s.over {
+		cancel()
+	}
 	s.mu.Unlock()
-	b, more, err := l.Poll(ctx)
+	b, more, err = l.Poll(ctx)
 	s.mu.Lock()
 	s.behind = nil
-	if more || err != nil && ctx.Err() != nil { // or there was something to say meanwhile
-		s.woken = true
-	}
-	s.tell = s.tell || tell && err != nil
 	s.mu.Unlock()
+	return b, more, err != nil && ctx.Err() != nil, err
+}
+
+// news writes what the listener has.
+func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) bool) bool {
+	b, more, again, err := s.poll(l)
+	if more || again || tell && err != nil {
+		s.mu.Lock()
+		s.woken, s.tell = s.woken || more || again, s.tell || tell && err != nil
+		s.mu.Unlock()
+	}
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case again:
 		return true
 	case errors.Is(err, relay.ErrTooSlow):
 		if s.finish(websocket.StatusTryAgainLater, "too slow: reconnect") {
@@ -179,7 +199,9 @@ func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) b
 			return false
 		}
 	}
-	s.hub.stats.delivered.Add(uint64(len(b.Items)))
+	if n := len(b.Items); n > 0 {
+		s.hub.stats.delivered.Add(uint64(n))
+	}
 	if cursor == "" && tell && !more {
 		if at := l.Cursor(); at != s.told {
 			f := reply{Kind: "cursor", Cursor: at}

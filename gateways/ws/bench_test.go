@@ -1,0 +1,182 @@
+package ws_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// crowd is many clients that count the messages they get, as cheaply as can be: by a byte that is in each of them once.
+type crowd struct {
+	conns []net.Conn
+	got   atomic.Int64
+	want  atomic.Int64
+	all   chan struct{} // holds a token when got has reached want
+	wg    sync.WaitGroup
+}
+
+const mark = "#"
+
+// open opens sockets at an address, each with a first frame, and waits until all were answered.
+func (c *crowd) open(b testing.TB, addr, hello string, n int) {
+	b.Helper()
+	for range n {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.conns = append(c.conns, conn)
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
+			addr, base64.StdEncoding.EncodeToString(make([]byte, 16)))
+		br := bufio.NewReaderSize(conn, 256)
+		res, err := http.ReadResponse(br, nil)
+		if err != nil || res.StatusCode != 101 {
+			b.Fatalf("handshake: %v, %v", res, err)
+		}
+		_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
+		var h [4]byte
+		if _, err := io.ReadFull(br, h[:2]); err != nil {
+			b.Fatal(err)
+		}
+		size := int(h[1])
+		if size == 126 {
+			_, _ = io.ReadFull(br, h[2:])
+			size = int(h[2])<<8 | int(h[3])
+		}
+		if _, err := br.Discard(size); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// listen counts what comes from now on.
+func (c *crowd) listen() {
+	c.all = make(chan struct{}, 1)
+	for _, conn := range c.conns {
+		c.wg.Go(func() {
+			buf := make([]byte, 4<<10)
+			for {
+				n, err := conn.Read(buf)
+				if k := int64(bytes.Count(buf[:n], []byte(mark))); k > 0 && c.got.Add(k) >= c.want.Load() {
+					select {
+					case c.all <- struct{}{}:
+					default:
+					}
+				}
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// expect has until wait for n more messages.
+func (c *crowd) expect(n int) { c.want.Add(int64(n)) }
+
+func (c *crowd) until() {
+	for c.got.Load() < c.want.Load() {
+		<-c.all
+	}
+}
+
+func (c *crowd) close() {
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.wg.Wait()
+}
+
+// BenchmarkBroadcast tells 1,000 sockets the same, beside a loop that one would write by hand over 1,000 connections of coder/websocket; of
+// the latter nothing goes through Redis. One op is one message to all. Look at the ratio of ns/op of two lines with the same burst: messages that
+// are there at once.
+func BenchmarkBroadcast(b *testing.B) {
+	const sockets = 1000
+	text := strings.Repeat("x", 99) + mark
+	for _, burst := range []int{1, 16} {
+		b.Run(fmt.Sprintf("burst=%d/by=hand", burst), func(b *testing.B) {
+			var mu sync.Mutex
+			var conns []*websocket.Conn
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				conn, err := websocket.Accept(w, r, nil)
+				if err != nil {
+					return
+				}
+				if _, _, err := conn.Read(context.Background()); err != nil {
+					return
+				}
+				_ = conn.Write(context.Background(), websocket.MessageText, []byte("{}"))
+				mu.Lock()
+				conns = append(conns, conn)
+				mu.Unlock()
+				_, _, _ = conn.Read(context.Background())
+			}))
+			defer srv.Close()
+			var c crowd
+			defer c.close()
+			c.open(b, srv.Listener.Addr().String(), "{}", sockets)
+			soon(b, "all are known", func() bool { mu.Lock(); defer mu.Unlock(); return len(conns) == sockets })
+			c.listen()
+			payload := fmt.Appendf(nil, `{"kind":"msg","cursor":"1732360000000-0","room":"lobby","type":"said","data":{"n":0,"text":%q}}`, text)
+			b.ResetTimer()
+			for i := 0; i < b.N; i += burst {
+				k := min(burst, b.N-i)
+				c.expect(k * sockets)
+				for range k {
+					for _, conn := range conns {
+						if err := conn.Write(context.Background(), websocket.MessageText, payload); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				c.until()
+			}
+			b.ReportMetric(float64(b.N)*sockets/b.Elapsed().Seconds(), "deliveries/s")
+		})
+		b.Run(fmt.Sprintf("burst=%d/by=ws", burst), func(b *testing.B) {
+			s := newStand(b)
+			n := s.node(b, ws.HubConfig{})
+			var c crowd
+			defer c.close()
+			c.open(b, n.srv.Listener.Addr().String(), `{"kind":"hello","rooms":["lobby"]}`, sockets)
+			c.listen()
+			from, inbox := source.Queue[ws.Message[said]](1000)
+			run, err := flow.New("tell", flow.To(from, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))).Start(context.Background())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer run.Drain(context.Background())
+			m := room("lobby", 0)
+			m.Value.Text = text
+			b.ResetTimer()
+			for i := 0; i < b.N; i += burst {
+				k := min(burst, b.N-i)
+				c.expect(k * sockets)
+				for range k {
+					if err := inbox.Offer(context.Background(), m); err != nil {
+						b.Fatal(err)
+					}
+				}
+				c.until()
+			}
+			b.ReportMetric(float64(b.N)*sockets/b.Elapsed().Seconds(), "deliveries/s")
+		})
+	}
+}
