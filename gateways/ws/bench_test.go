@@ -10,10 +10,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -104,9 +110,21 @@ func (c *crowd) close() {
 	c.wg.Wait()
 }
 
+// spent is how long this process has computed.
+func spent() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // never fails
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func report(b *testing.B, sockets int, from time.Duration) {
+	b.ReportMetric(float64(b.N)*float64(sockets)/b.Elapsed().Seconds(), "deliveries/s")
+	b.ReportMetric(float64((spent()-from).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
 // BenchmarkBroadcast tells 1,000 sockets the same, beside a loop that one would write by hand over 1,000 connections of coder/websocket; of
-// the latter nothing goes through Redis. One op is one message to all. Look at the ratio of ns/op of two lines with the same burst: messages that
-// are there at once.
+// the latter nothing goes through Redis. One op is one message to all. Look at the ratios of two lines with the same burst, which is how many messages
+// are there at once; cpu-µs/op is with the clients, and steadier on a machine that does other things.
 func BenchmarkBroadcast(b *testing.B) {
 	const sockets = 1000
 	text := strings.Repeat("x", 99) + mark
@@ -135,6 +153,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			soon(b, "all are known", func() bool { mu.Lock(); defer mu.Unlock(); return len(conns) == sockets })
 			c.listen()
 			payload := fmt.Appendf(nil, `{"kind":"msg","cursor":"1732360000000-0","room":"lobby","type":"said","data":{"n":0,"text":%q}}`, text)
+			began := spent()
 			b.ResetTimer()
 			for i := 0; i < b.N; i += burst {
 				k := min(burst, b.N-i)
@@ -148,7 +167,7 @@ func BenchmarkBroadcast(b *testing.B) {
 				}
 				c.until()
 			}
-			b.ReportMetric(float64(b.N)*sockets/b.Elapsed().Seconds(), "deliveries/s")
+			report(b, sockets, began)
 		})
 		b.Run(fmt.Sprintf("burst=%d/by=ws", burst), func(b *testing.B) {
 			s := newStand(b)
@@ -165,6 +184,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			defer run.Drain(context.Background())
 			m := room("lobby", 0)
 			m.Value.Text = text
+			began := spent()
 			b.ResetTimer()
 			for i := 0; i < b.N; i += burst {
 				k := min(burst, b.N-i)
@@ -176,7 +196,74 @@ func BenchmarkBroadcast(b *testing.B) {
 				}
 				c.until()
 			}
-			b.ReportMetric(float64(b.N)*sockets/b.Elapsed().Seconds(), "deliveries/s")
+			report(b, sockets, began)
 		})
 	}
 }
+
+// BenchmarkIdle holds 10,000 sockets that say nothing, whose clients are in a process of their own, and tells what each costs: memory of heap
+// and stacks, and goroutines.
+func BenchmarkIdle(b *testing.B) {
+	const sockets = 10_000
+	for range b.N {
+		s := newStand(b)
+		n := s.node(b, ws.HubConfig{})
+		before, goroutines := inUse(), runtime.NumGoroutine()
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), crowdEnv+"="+n.srv.Listener.Addr().String()+" "+strconv.Itoa(sockets))
+		child.Stderr = os.Stderr
+		stay, err := child.StdinPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		limit := time.Now().Add(2 * time.Minute)
+		for n.hub.Stats().Sockets < sockets || n.hub.Stats().Rooms < 1 || n.hub.Stats().Received < sockets {
+			if time.Now().After(limit) {
+				b.Fatalf("%+v", n.hub.Stats())
+			}
+			runtime.Gosched()
+		}
+		soon(b, "all are quiet", func() bool { return runtime.NumGoroutine()-goroutines <= sockets+10 })
+		b.ReportMetric(float64(inUse()-before)/sockets, "B/socket")
+		b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/sockets, "goroutines/socket")
+		_ = stay.Close()
+		_ = child.Wait()
+	}
+}
+
+func inUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// crowdEnv makes the test binary the clients of BenchmarkIdle, until its stdin ends.
+const crowdEnv = "WS_TEST_CROWD"
+
+func crowdMain(arg string) {
+	addr, n, _ := strings.Cut(arg, " ")
+	count, _ := strconv.Atoi(n)
+	var group sync.WaitGroup
+	parts := make([]crowd, 8)
+	for i := range parts {
+		group.Go(func() { parts[i].open(fatal{}, addr, `{"kind":"hello","rooms":["lobby"]}`, count/len(parts)) })
+	}
+	group.Wait()
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the benchmark has seen enough
+	runtime.KeepAlive(parts)
+}
+
+// fatal is what of a testing.TB a crowd needs.
+type fatal struct{ testing.TB }
+
+func (fatal) Helper() {}
+func (fatal) Fatal(args ...any) {
+	fmt.Fprintln(os.Stderr, args...)
+	os.Exit(1)
+}
+func (f fatal) Fatalf(format string, args ...any) { f.Fatal(fmt.Sprintf(format, args...)) }

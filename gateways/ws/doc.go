@@ -26,7 +26,8 @@
 // HubConfig.Queue messages waiting in memory; then HubConfig.Slow decides. When the hub ends, or a process of it, clients are
 // told to reconnect, and go on elsewhere.
 //
-// A socket that is quiet costs a goroutine and some 12 KiB, a socket of net/http included; see BenchmarkIdle.
+// A socket that is quiet costs a goroutine and some 14 KiB of heap and stack (BenchmarkIdle, with 10,000 of them). A message to many is encoded once, and
+// frames that are there at once are written at once (BenchmarkBroadcast).
 //
 // # Keys
 //

@@ -9,4 +9,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-func TestMain(m *testing.M) { os.Exit(redistest.Main(m, func() error { return goleak.Find() })) }
+func TestMain(m *testing.M) {
+	if arg := os.Getenv(crowdEnv); arg != "" {
+		crowdMain(arg)
+		return
+	}
+	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
+}
