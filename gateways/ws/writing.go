@@ -123,7 +123,7 @@ func (s *socket) write() {
 			return // and leaves writing set: nobody writes any more
 		}
 		if l := s.listener.Load(); ok && l != nil {
-			ok = s.news(l, tell, add)
+			ok = s.news(l, tell, add, flush)
 		}
 		if !ok || !flush() {
 			if s.kill(errSlow) {
@@ -145,9 +145,12 @@ var done = func() context.Context {
 }()
 
 // poll asks the listener for what it has. again says that it was interrupted, for there is something to say meanwhile.
-func (s *socket) poll(l *relay.Listener[delivery]) (b relay.Batch[delivery], more, again bool, err error) {
+func (s *socket) poll(l *relay.Listener[delivery], flush func() bool) (b relay.Batch[delivery], more, again bool, err error) {
 	if b, more, err = l.Poll(done); !errors.Is(err, context.Canceled) {
 		return b, more, false, err
+	}
+	if !flush() { // what there is does not wait for Redis
+		return b, false, false, errSlow
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -165,8 +168,8 @@ func (s *socket) poll(l *relay.Listener[delivery]) (b relay.Batch[delivery], mor
 }
 
 // news writes what the listener has.
-func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) bool) bool {
-	b, more, again, err := s.poll(l)
+func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) bool, flush func() bool) bool {
+	b, more, again, err := s.poll(l, flush)
 	if more || again || tell && err != nil {
 		s.mu.Lock()
 		s.woken, s.tell = s.woken || more || again, s.tell || tell && err != nil
@@ -175,6 +178,8 @@ func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) b
 	switch {
 	case again:
 		return true
+	case err == errSlow:
+		return false
 	case errors.Is(err, relay.ErrTooSlow):
 		if s.finish(websocket.StatusTryAgainLater, "too slow: reconnect") {
 			s.hub.stats.slow.Add(1)
