@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,10 @@ func calls(callers int) Case {
 
 // call is one request and its answer, and end what ends all that serves them.
 type call struct {
-	do  func(context.Context, string) (string, error)
-	end func() error
+	do      func(context.Context, string) (string, error)
+	end     func() error
+	client  *gateways.Client // that does it, if one does
+	handler http.Handler     // that does it for HTTP; nil: by do
 }
 
 // ask has callers make t.N calls in all.
@@ -100,7 +103,7 @@ func callGateways(ctx context.Context, t *Trial) (call, error) {
 		return call{}, err
 	}
 	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{Group: t.Group})
-	return call{gateways.Call[string, string](client, "echo"), func() error {
+	return call{do: gateways.Call[string, string](client, "echo"), client: client, end: func() error {
 		clean := context.WithoutCancel(ctx)
 		err := client.Close(clean)
 		_, drainErr := run.Drain(clean)
@@ -126,7 +129,7 @@ func callByHand(ctx context.Context, t *Trial) (call, error) {
 	h := &byHand{t: t, waiting: make(map[string]chan string), out: make(chan handRequest, handBatch)}
 	done := make(chan error, 1)
 	go func() { done <- all(ctx, h.serve, h.receive, h.send) }() // call.end waits for it
-	return call{h.do, func() error {
+	return call{do: h.do, end: func() error {
 		cancel()
 		return ignoreCancel(<-done)
 	}}, nil

@@ -175,7 +175,7 @@ func TestSelect(t *testing.T) {
 		{[]string{"produce", "produce"}, []string{"produce"}},
 		{[]string{"inproc"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers"}},
 		{[]string{"memory", "inproc-maps"}, []string{"memory", "inproc-maps"}},
-		{[]string{"all"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers", "produce", "consume", "transform", "latency", "calls-1", "calls-64", "calls-512"}},
+		{[]string{"all"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers", "produce", "consume", "transform", "latency", "calls-1", "calls-64", "calls-512", "http-64"}},
 	} {
 		got, err := Select(test.names...)
 		if err != nil {

@@ -1,0 +1,177 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/gateways"
+)
+
+// overHTTP is request and reply behind HTTP: each connection stays open and posts a JSON string, which comes back. What drives it is in
+// this process, and does as little as it can.
+func overHTTP(connections int) Case {
+	c := calls(connections)
+	run := func(open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener, http.Handler) error) runFunc {
+		return func(ctx context.Context, t *Trial) error {
+			return ask(ctx, t, connections, func(ctx context.Context, t *Trial) (call, error) {
+				return behindHTTP(ctx, t, connections, open, serve)
+			})
+		}
+	}
+	c.Name, c.About = "http-"+strconv.Itoa(connections), fmt.Sprintf("as calls-%d, of %d HTTP connections that stay open; ratios are of rates", connections, connections)
+	c.Reference, c.N = "goredis-coalescing", 40_000
+	c.Implementations = []Implementation{
+		{Name: "gateways", About: "gateways.HTTP on gateways.Serve, answered by a Service", Run: run(routed, serveGateways)},
+		{Name: "handler", About: "a handler by hand on net/http's server, over gateways.Call", Run: run(callGateways, servePlain)},
+		{Name: "goredis-coalescing", About: "the same handler over go-redis by hand", Run: run(callByHand, servePlain)},
+	}
+	return c
+}
+
+// routed is callGateways, as a route.
+func routed(ctx context.Context, t *Trial) (call, error) {
+	c, err := callGateways(ctx, t)
+	if err == nil {
+		c.handler = gateways.HTTP(c.client, "echo")
+	}
+	return c, err
+}
+
+// behindHTTP puts a call behind a server.
+func behindHTTP(
+	ctx context.Context, t *Trial, connections int, open func(context.Context, *Trial) (call, error),
+	serve func(context.Context, net.Listener, http.Handler) error,
+) (call, error) {
+	c, err := open(ctx, t)
+	if err != nil {
+		return call{}, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return call{}, errors.Join(err, c.end())
+	}
+	h := c.handler
+	if h == nil {
+		h = byHandOver(c.do)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /", h)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- serve(serving, l, mux) }() // end waits for it
+	free, hangUp, err := dial(l.Addr().String(), connections)
+	end := func() error {
+		hangUp()
+		stop()
+		return errors.Join(<-done, c.end())
+	}
+	if err != nil {
+		return call{}, errors.Join(err, end())
+	}
+	return call{do: func(ctx context.Context, v string) (string, error) {
+		k := <-free
+		defer func() { free <- k }()
+		return k.post(v)
+	}, end: end}, nil
+}
+
+func serveGateways(ctx context.Context, l net.Listener, h http.Handler) error {
+	return gateways.Serve(ctx, l, h, gateways.ServerConfig{})
+}
+
+func servePlain(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// byHandOver is the least handler that does it.
+func byHandOver(do func(context.Context, string) (string, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer, err := do(r.Context(), string(body))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, answer)
+	})
+}
+
+// browser is one connection of a client that understands as much of HTTP as these replies need.
+type browser struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(addr string, n int) (free chan browser, hangUp func(), err error) {
+	var all []net.Conn
+	hangUp = func() {
+		for _, c := range all {
+			_ = c.Close()
+		}
+	}
+	free = make(chan browser, n)
+	for range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return nil, hangUp, err
+		}
+		all = append(all, c)
+		free <- browser{c, bufio.NewReader(c)}
+	}
+	return free, hangUp, nil
+}
+
+// post posts a text as a JSON string, and returns the text of the one that comes back.
+func (b browser) post(v string) (string, error) {
+	_, err := fmt.Fprintf(b, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n\"%s\"", len(v)+2, v)
+	if err != nil {
+		return "", err
+	}
+	status, err := b.r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	length := 0
+	for {
+		line, err := b.r.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		if line = strings.TrimSpace(line); line == "" {
+			break
+		}
+		if n, is := strings.CutPrefix(line, "Content-Length: "); is {
+			if length, err = strconv.Atoi(n); err != nil {
+				return "", err
+			}
+		}
+	}
+	body := make([]byte, length)
+	if _, err = io.ReadFull(b.r, body); err != nil {
+		return "", err
+	}
+	text, ok := strings.CutPrefix(strings.TrimSuffix(string(body), `"`), `"`)
+	if !ok || !strings.Contains(status, " 200 ") {
+		return "", fmt.Errorf("answered %s: %.200q", strings.TrimSpace(status), body)
+	}
+	return text, nil
+}
