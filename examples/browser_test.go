@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -36,7 +37,7 @@ var opened sync.Once // by one test at least
 var closeBrowser = func() {}
 
 // tab opens a tab of its own, with cookies and storage of its own, that closes with the test. A page that throws fails the test, and so does
-// one that takes longer than patience.
+// a step that takes longer than patience.
 func tab(t *testing.T) context.Context {
 	t.Helper()
 	b, err := chromium()
@@ -45,13 +46,11 @@ func tab(t *testing.T) context.Context {
 	}
 	opened.Do(func() { closeBrowser = b.close })
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
-	bounded, done := context.WithTimeout(ctx, patience)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
 	exceptions := chromedp.Events(ctx, runtime.ExceptionThrown)
 	t.Cleanup(func() {
-		done()
 		cancel()
 		for e, err := range exceptions { // it ends with the tab
 			if err != nil {
@@ -60,13 +59,15 @@ func tab(t *testing.T) context.Context {
 			t.Errorf("the page threw: %v", &chromedp.ExceptionError{ExceptionDetails: e.ExceptionDetails})
 		}
 	})
-	return bounded
+	return ctx
 }
 
 // browse does things in a tab.
 func browse(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	if err := chromedp.Do(tab, steps...); err != nil {
+	ctx, done := context.WithTimeout(tab, time.Duration(len(steps))*patience)
+	defer done()
+	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("in the browser: %v", err)
 	}
 }
@@ -74,7 +75,9 @@ func browse(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp
 // see does one thing in a tab, and returns what it shows.
 func see[T any](t *testing.T, tab context.Context, look chromedp.Action[T]) T {
 	t.Helper()
-	v, err := chromedp.Run(tab, look)
+	ctx, done := context.WithTimeout(tab, patience)
+	defer done()
+	v, err := chromedp.Run(ctx, look)
 	if err != nil {
 		t.Fatalf("in the browser: %v", err)
 	}
