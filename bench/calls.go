@@ -98,6 +98,9 @@ func compareText(got, want string) error {
 func callGateways(ctx context.Context, t *Trial) (call, error) {
 	svc := gateways.NewService(t.Redis, t.In, gateways.ServiceConfig{Group: t.Group})
 	gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+	svc.HandleFunc("as it is", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
+		return gateways.Response{Body: r.Body, ContentType: r.ContentType}, nil
+	})
 	run, err := svc.Graph(flow.DrainTimeout(10 * time.Second)).Start(context.WithoutCancel(ctx))
 	if err != nil {
 		return call{}, err

@@ -40,7 +40,7 @@ func overHTTP(connections int) Case {
 func routed(ctx context.Context, t *Trial) (call, error) {
 	c, err := callGateways(ctx, t)
 	if err == nil {
-		c.handler = gateways.HTTP(c.client, "echo")
+		c.handler = gateways.HTTP(c.client, "as it is")
 	}
 	return c, err
 }
