@@ -66,7 +66,7 @@ function begin() {
 	session.on("refused", ({ said, why, with: where }) => {
 		const c = of(where || current);
 		c.note(why.charAt(0).toUpperCase() + why.slice(1) + ".");
-		if (said && c.name === current && !$("text").value) $("text").value = said; // it is not lost
+		if (said && c.name === current && !$("text").value) fill(said); // it is not lost
 		draw();
 	});
 	setInterval(() => session.rooms.forEach(room => tell("here", {}, room)), HEARTBEAT);
@@ -132,7 +132,7 @@ async function show(name) {
 	current = name;
 	const c = of(name);
 	c.unread = 0;
-	$("text").value = c.draft;
+	fill(c.draft);
 	history.replaceState(null, "", "#" + encodeURIComponent(name));
 	close();
 	draw(true);
@@ -162,6 +162,11 @@ function leave(name) {
 
 let typed = 0;
 
+function fill(text) {
+	$("text").value = text;
+	$("send").disabled = !text.trim();
+}
+
 $("text").addEventListener("input", () => {
 	$("send").disabled = !$("text").value.trim();
 	if (!$("text").value || $("text").value.startsWith("/") || !online || Date.now() - typed < TYPING) return;
@@ -189,8 +194,7 @@ $("compose").addEventListener("submit", async e => {
 	const text = $("text").value;
 	if (!text.trim()) return;
 	const c = of(current), [data, room] = place(c);
-	$("text").value = c.draft = "";
-	$("send").disabled = true;
+	fill(c.draft = "");
 	typed = 0;
 	const direct = /^\/msg\s+@?(\S+)\s+\S/.exec(text);
 	try {
@@ -198,7 +202,7 @@ $("compose").addEventListener("submit", async e => {
 		if (direct) of("@" + direct[1]);
 	} catch (error) {
 		c.note(`Not sent: ${error.message}.`);
-		if (c.name === current && !$("text").value) $("text").value = text;
+		if (c.name === current && !$("text").value) fill(text);
 		draw();
 	}
 });
