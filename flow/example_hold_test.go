@@ -53,3 +53,19 @@ func ExampleHold() {
 	// [jam]
 	// acked: [tea milk honey bread jam] error: <nil>
 }
+
+// What was joined can be taken apart again, each part with the metadata of its own message.
+func ExampleMember() {
+	ctx := context.Background()
+	var held []flow.Held[string]
+	for _, id := range []string{"1-0", "2-0"} {
+		held = append(held, flow.Hold(ctx, flow.NewMessage("of "+id, flow.Meta{ID: id})))
+	}
+	batch := flow.Join(ctx, []string{held[0].Value, held[1].Value}, held)
+	for i, v := range batch.Value {
+		fmt.Println(flow.Member(batch, i, v).ID(), v)
+	}
+	// Output:
+	// 1-0 of 1-0
+	// 2-0 of 2-0
+}

@@ -76,15 +76,12 @@ func (h Held[T]) take() lease {
 }
 
 // Join makes one message of many held ones: it ends their holds and takes over their shares, and when it settles, each
-// of their entries gets its outcome. Metadata is the first one's. Like a message that the handler was given, it is the
-// handler's until it returns: not emitted, it is done.
+// of their entries gets its outcome. Metadata is the first one's, with that of all as Members where there are several. Like
+// a message that the handler was given, it is the handler's until it returns: not emitted, it is done.
 func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
-	m := Message[U]{Value: v}
+	m := Message[U]{Value: v, meta: joinMeta(held)}
 	members := make([]lease, 0, len(held))
 	for i := range held {
-		if m.meta == nil {
-			m.meta = held[i].meta
-		}
 		if l := held[i].take(); !l.none() {
 			members = append(members, l)
 		}
@@ -99,4 +96,19 @@ func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
 		st.joined = append(st.joined, m.lease)
 	}
 	return m
+}
+
+func joinMeta[T any](held []Held[T]) *Meta {
+	switch len(held) {
+	case 0:
+		return nil
+	case 1:
+		return held[0].meta
+	}
+	meta := *held[0].metaRef()
+	meta.Members = make([]*Meta, len(held))
+	for i := range held {
+		meta.Members[i] = held[i].metaRef()
+	}
+	return &meta
 }

@@ -42,6 +42,9 @@ type Meta struct {
 	// MaybeDuplicate says that the producer had to write the message a second time, because it could not know whether the
 	// first had got through: there may be two of it.
 	MaybeDuplicate bool
+	// Members are the metadata of the messages that this one joins, in their order, as of those in a batch (see Join). The rest is
+	// that of the first. nil for a message that joins no others; those who read it must not change it.
+	Members []*Meta
 }
 
 // Headers are the name/value pairs of a message, in order; names may repeat.
@@ -108,6 +111,16 @@ func (m Message[T]) WithMeta(meta Meta) Message[T] {
 // Derive returns a message with the value v that descends from m: same metadata, same lease.
 func Derive[T, U any](m Message[T], v U) Message[U] {
 	return Message[U]{Value: v, meta: m.meta, lease: m.lease}
+}
+
+// Member returns a message with the value v that descends from the i-th of those that m joins: its metadata, and m's lease. If m
+// joins no i-th message it is Derive.
+func Member[T, U any](m Message[T], i int, v U) Message[U] {
+	u := Derive(m, v)
+	if of := m.metaRef().Members; i >= 0 && i < len(of) {
+		u.meta = of[i]
+	}
+	return u
 }
 
 // Pure makes a handler function of a function that needs no context and cannot fail.

@@ -63,9 +63,9 @@ func checkAddress(address string, from []keys) error {
 }
 
 // Reply answers the requests that messages come from: the branch that ends a graph which began with Requests. The reply address rides
-// with the message through all operators that make messages of one; what is made of several, as a batch, has that of the first, and
-// answers it alone. Messages of requests that want no answer are done when they get here. A
-// client that is gone gets none.
+// with the message through all operators. What is made of several, as a batch, answers all of them; operators.Unbatch gives each
+// value the address of its own again. Messages of requests that want no answer are done when they get here. A client that is
+// gone gets none.
 //
 // Order: kept. Acks: when the reply is written. Values travel as JSON, strings and bytes as they are.
 func Reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, opts ...flow.StageOption) flow.Branch {
@@ -80,13 +80,30 @@ func ReplyFailure[T any](in flow.Source[flow.Failure[T]], rdb redis.UniversalCli
 
 func reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, f redisio.Format[T], opts []flow.StageOption) flow.Branch {
 	from := []keys{keysOf(topic)}
-	wanted := flow.Step(in, "wanted", func() flow.StepFunc[T, T] {
-		return func(_ context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
-			address := m.Meta().ReplyTo
-			return m, address != "", checkAddress(address, from)
-		}
+	wanted := flow.Via(in, "wanted", func() flow.Handler[T, T] {
+		return flow.HandlerFunc[T, T](func(_ context.Context, m flow.Message[T], emit flow.Emit[T]) error {
+			return answers(m, from, emit)
+		})
 	}, flow.OnFault(flow.DeadLetter))
 	return flow.To(wanted, mailboxes(rdb, f, forever), opts...)
+}
+
+// answers emits a message for each request that wants the answer.
+func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
+	meta := m.Meta()
+	for i := range meta.Members {
+		if err := answers(flow.Member(m, i, m.Value), from, emit); err != nil {
+			return err
+		}
+	}
+	if len(meta.Members) > 0 || meta.ReplyTo == "" {
+		return nil
+	}
+	if err := checkAddress(meta.ReplyTo, from); err != nil {
+		return err
+	}
+	emit(m)
+	return nil
 }
 
 // mailboxLen is how many replies may wait in a client's mailbox: a client that does not read, and is not dead either, must not fill

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -243,6 +244,36 @@ func TestReplyAfterOperators(t *testing.T) {
 	if _, err := call(t.Context(), "bad"); !errors.As(err, &remote) || remote.Code != gateways.CodeConflict || remote.Message != "no" {
 		t.Errorf("%v", err)
 	}
+}
+
+// Of several requests in a batch each gets its own answer, or, if there is one for all of them, all get that.
+func TestReplyAfterBatches(t *testing.T) {
+	const n = 12
+	s := newStand(t)
+	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[string]{})
+	together, alone := operators.Split(requests, func(v string) bool { return strings.HasPrefix(v, "all") })
+	each := operators.Unbatch(operators.Map(operators.Batch(alone, n/2, time.Minute), flow.Pure(func(vs []string) []string {
+		for i := range vs {
+			vs[i] = strings.ToUpper(vs[i])
+		}
+		return vs
+	})))
+	all := operators.Map(operators.Batch(together, n/2, time.Minute), flow.Pure(func(vs []string) string { return strconv.Itoa(len(vs)) }))
+	start(t, flow.New("batches", gateways.Reply(each, s.rdb, s.topic), gateways.Reply(all, s.rdb, s.topic)))
+	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			v, want := fmt.Sprint("all ", i), strconv.Itoa(n/2)
+			if i%2 == 0 {
+				v, want = fmt.Sprint("each ", i), fmt.Sprint("EACH ", i)
+			}
+			if got, err := call(t.Context(), v); err != nil || got != want {
+				t.Errorf("%q: %q, %v", v, got, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestStream(t *testing.T) {

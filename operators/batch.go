@@ -14,7 +14,7 @@ import (
 // for ever for what has not. Then the source must have credits for more than a batch: flow.MaxInFlight entries, which
 // Validate checks, and flow.MaxBytes, which it cannot. The slices are the receiver's to keep.
 //
-// A batch has the metadata of its first message. Its entries share its fate: when it fails, all of them do. With an age
+// A batch has the metadata of its first message, with that of all as Meta.Members. Its entries share its fate: when it fails, all of them do. With an age
 // limit Batch runs on a goroutine of its own (flow.Async), so that a slow stage before it does not hold up its clock.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
@@ -124,15 +124,22 @@ func (b *batch[T]) End(ctx context.Context, emit flow.Emit[[]T]) error {
 	return nil
 }
 
-// Unbatch turns each slice into its values.
+// Unbatch turns each slice into its values. If the slice is as long as the batch that it comes from, each value has the metadata of
+// the message in its place, its reply address too; else all have the batch's.
 //
 // Order: kept. Acks: an entry is acked when all values of its slice are; an empty slice is done.
 // Holds: the slice at hand. Ends: when in ends.
 func Unbatch[T any](in flow.Source[[]T], opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "unbatch", func() flow.Handler[[]T, T] {
 		return flow.HandlerFunc[[]T, T](func(_ context.Context, m flow.Message[[]T], emit flow.Emit[T]) error {
-			for _, v := range m.Value {
-				emit(flow.Derive(m, v))
+			if len(m.Value) != len(m.Meta().Members) {
+				for _, v := range m.Value {
+					emit(flow.Derive(m, v))
+				}
+				return nil
+			}
+			for i, v := range m.Value {
+				emit(flow.Member(m, i, v))
 			}
 			return nil
 		})

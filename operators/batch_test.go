@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -246,6 +247,26 @@ func TestUnbatch(t *testing.T) {
 		run(t, flow.To(operators.Unbatch(operators.Batch(in.source(), 7, time.Second)), out.sink()))
 		out.want(t, sequence(100)...)
 		in.allSettledAs(t, flow.Acked)
+	})
+	virtual(t, "each value has its own metadata again", func(t *testing.T) {
+		in, out := numbers(100), &box[int]{}
+		twice := operators.Batch(operators.Batch(in.source(), 7, time.Second), 3, time.Second)
+		run(t, flow.To(operators.Unbatch(operators.Unbatch(twice)), out.sink()))
+		for i, meta := range out.meta {
+			if want := strconv.Itoa(out.got[i]); meta.ID != want || len(meta.Members) != 0 {
+				t.Fatalf("%s has the metadata of %s, of %d", want, meta.ID, len(meta.Members))
+			}
+		}
+	})
+	virtual(t, "what is not as long as its batch has the batch's metadata", func(t *testing.T) {
+		in, out := numbers(3), &box[int]{}
+		firstTwo := operators.Map(operators.Batch(in.source(), 3, time.Second), flow.Pure(func(vs []int) []int { return vs[:2] }))
+		run(t, flow.To(operators.Unbatch(firstTwo), out.sink()))
+		for _, meta := range out.meta {
+			if meta.ID != "0" || len(meta.Members) != 3 || meta.Members[2].ID != "2" {
+				t.Fatalf("%+v", meta)
+			}
+		}
 	})
 	virtual(t, "stop and drain", func(t *testing.T) {
 		for _, stop := range []bool{true, false} {
