@@ -50,7 +50,9 @@ func derive(rdb redis.UniversalClient, p purpose) client {
 		o.MaxRetries = retries(o.MaxRetries, p)
 		o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
 		o.ReadTimeout, o.WriteTimeout = timeout(o.ReadTimeout, p), orOff(o.WriteTimeout)
-		return client{UniversalClient: redis.NewClient(&o), derived: true}
+		own := redis.NewClient(&o)
+		own.AddHook(&stray{most: p.conns})
+		return client{UniversalClient: own, derived: true}
 	case *redis.ClusterClient:
 		o := *c.Options()
 		o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = p.conns, 0, 0, 0, 0
