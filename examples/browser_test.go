@@ -36,6 +36,12 @@ var opened sync.Once // by one test at least
 
 var closeBrowser = func() {}
 
+// browsing are the tests that have tabs: more at a time than the machine can draw would only wait for each other.
+var (
+	browsing = make(chan struct{}, 2)
+	tabs     sync.Map // of *testing.T
+)
+
 // tab opens a tab of its own, with cookies and storage of its own, that closes with the test. A page that throws fails the test, and so does
 // a step that takes longer than patience.
 func tab(t *testing.T) context.Context {
@@ -45,6 +51,10 @@ func tab(t *testing.T) context.Context {
 		t.Fatal(err)
 	}
 	opened.Do(func() { closeBrowser = b.close })
+	if _, another := tabs.LoadOrStore(t, true); !another {
+		browsing <- struct{}{}
+		t.Cleanup(func() { <-browsing })
+	}
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)

@@ -19,20 +19,18 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/redis/go-redis/v9/logging"
 	"github.com/rs/zerolog"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/examples/internal/web"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 func main() {
-	logging.Disable() // go-redis' own, which repeats what our errors say
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -41,21 +39,17 @@ func main() {
 		fmt.Fprintf(os.Stderr, "chat: %v\n(chat -h lists the flags)\n", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
-	if err := run(ctx, o, web.Console(os.Stderr)); err != nil {
-		fmt.Fprintf(os.Stderr, "chat: %v\n", err)
-		os.Exit(1)
-	}
+	cli.Main("chat", func(ctx context.Context, log zerolog.Logger) error { return run(ctx, o, log) })
 }
 
 func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
-	var port web.Port
+	var l net.Listener
+	var url string
 	if o.gateway() { // a port that is taken is no reason to do all the rest
-		if port, err = web.Listen(o.addr); err != nil {
+		if l, url, err = cli.Listen(o.addr); err != nil {
 			return err
 		}
-		defer port.Close()
+		defer l.Close()
 	}
 	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
 	if err != nil {
@@ -72,7 +66,7 @@ func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
 	if o.gateway() {
 		site := newSite(rdb, log)
 		fmt.Println(site.hub.Graph().Mermaid())
-		parts = append(parts, func(ctx context.Context) error { return port.Serve(ctx, site.hub, site, log) })
+		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, l, url, site.hub, site, log) })
 	}
 	return web.Together(ctx, parts...)
 }

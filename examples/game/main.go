@@ -19,16 +19,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/redis/go-redis/v9/logging"
+	"github.com/rs/zerolog"
 
-	"github.com/streamerson/streamerson-go/examples/internal/web"
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 )
 
 func main() {
-	logging.Disable() // go-redis' own, which repeats what our errors say
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -37,10 +34,5 @@ func main() {
 		fmt.Fprintf(os.Stderr, "game: %v\n(game -h lists the flags)\n", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
-	if err := run(ctx, o, web.Console(os.Stderr)); err != nil {
-		fmt.Fprintf(os.Stderr, "game: %v\n", err)
-		os.Exit(1)
-	}
+	cli.Main("game", func(ctx context.Context, log zerolog.Logger) error { return run(ctx, o, log) })
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/examples/internal/web"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
@@ -16,12 +18,13 @@ import (
 
 // run runs the parts of a role until ctx is done, or one of them fails.
 func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
-	var port web.Port
+	var l net.Listener
+	var url string
 	if o.gateway() { // a port that is taken is no reason to do all the rest
-		if port, err = web.Listen(o.addr); err != nil {
+		if l, url, err = cli.Listen(o.addr); err != nil {
 			return err
 		}
-		defer port.Close()
+		defer l.Close()
 	}
 	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
 	if err != nil {
@@ -36,7 +39,7 @@ func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
 	if o.gateway() {
 		h := newHub(rdb, log)
 		fmt.Println(h.Graph().Mermaid())
-		parts = append(parts, func(ctx context.Context) error { return port.Serve(ctx, h, handler(h), log) })
+		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, l, url, h, handler(h), log) })
 	}
 	return web.Together(ctx, parts...)
 }

@@ -42,7 +42,7 @@ func console(f *os.File) zerolog.Logger {
 func Listen(addr string) (l net.Listener, url string, err error) {
 	l, err = gateways.Listen(addr)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w, as -addr localhost:3001", err)
+		return nil, "", fmt.Errorf("%w, as -addr localhost:3009", err)
 	}
 	host, _, _ := net.SplitHostPort(addr) // it has been listened on
 	_, port, _ := net.SplitHostPort(l.Addr().String())
