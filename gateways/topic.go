@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 )
 
 // A topic is a few keys, all in one slot of a cluster:
@@ -23,33 +23,11 @@ type keys struct {
 }
 
 func keysOf(name string) keys {
-	tag := name
-	if !strings.HasPrefix(name, "{") {
-		tag = "{" + name + "}"
-	}
+	tag := slot.Tag(name)
 	return keys{requests: name, control: tag + ":control", events: tag + ":events", mailbox: tag + ":reply:"}
 }
 
-// checkTopic reports names that don't make keys of one slot.
-func checkTopic(config, name string) error {
-	inner := name
-	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
-		inner = name[1 : len(name)-1]
-	}
-	problem := ""
-	switch {
-	case inner == "":
-		problem = "is empty"
-	case len(name) > 200:
-		problem = "is longer than 200 bytes"
-	case strings.ContainsAny(inner, "{}"):
-		problem = "has braces inside"
-	default:
-		return nil
-	}
-	return &redisio.ConfigError{Type: config, Field: "topic", Problem: problem,
-		Fix: `name it in a word or a few, as "orders"; for a hash tag of Redis Cluster put all of it in braces, as "{orders}"`}
-}
+func checkTopic(config, name string) error { return slot.Check(config, "topic", name, "orders") }
 
 // owns reports whether a reply address is a mailbox of the topic, or what it has instead: nobody may have a service write anywhere else.
 func (t keys) owns(address string) bool {

@@ -3,6 +3,7 @@ package redisio
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -22,6 +23,19 @@ type Envelope struct {
 
 // Header is one name and value of an envelope.
 type Header struct{ Name, Value string }
+
+// readDeadline reads Unix milliseconds, unless there is a deadline already.
+func (e *Envelope) readDeadline(text []byte) error {
+	if !e.Deadline.IsZero() {
+		return nil
+	}
+	ms, err := strconv.ParseInt(str(text), 10, 64)
+	if err != nil {
+		return fmt.Errorf("%.40q is no Unix time in milliseconds", text)
+	}
+	e.Deadline = time.UnixMilli(ms)
+	return nil
+}
 
 // Format maps a value and its envelope to the fields of an entry and back. It is used by many
 // goroutines at once.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The fields of a native entry. Only data is always there.
@@ -110,14 +109,9 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		case fieldDuplicate:
 			e.MaybeDuplicate = e.MaybeDuplicate || string(f.Value) == "1"
 		case fieldDeadline:
-			if !e.Deadline.IsZero() {
-				continue
+			if err := e.readDeadline(f.Value); err != nil {
+				return v, &DecodeError{entry.ID, fieldDeadline, err}
 			}
-			ms, err := strconv.ParseInt(str(f.Value), 10, 64)
-			if err != nil {
-				return v, &DecodeError{entry.ID, fieldDeadline, fmt.Errorf("%.40q is no Unix time in milliseconds", f.Value)}
-			}
-			e.Deadline = time.UnixMilli(ms)
 		default:
 			if name, ok := strings.CutPrefix(f.Name, headerPrefix); ok {
 				e.Headers = append(e.Headers, Header{name, str(f.Value)})

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // HeaderSourceID is the header of an envelope that is the sourceId of streamerson v1: the client or session that a message is of.
@@ -179,14 +178,9 @@ func (f streamersonV1[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		case v1Duplicate:
 			e.MaybeDuplicate = e.MaybeDuplicate || string(x.Value) == "1"
 		case v1Deadline:
-			if !e.Deadline.IsZero() {
-				continue
+			if err := e.readDeadline(x.Value); err != nil {
+				return v, &DecodeError{entry.ID, v1Deadline, err}
 			}
-			ms, err := strconv.ParseInt(str(x.Value), 10, 64)
-			if err != nil {
-				return v, &DecodeError{entry.ID, v1Deadline, fmt.Errorf("%.40q is no Unix time in milliseconds", x.Value)}
-			}
-			e.Deadline = time.UnixMilli(ms)
 		}
 	}
 	switch {

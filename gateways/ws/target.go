@@ -6,7 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 )
 
 // Target is whom a message is for: All, or what Room, User and Session make. As text, and as the key of an entry, it is "all",
@@ -78,28 +78,8 @@ func checkName(what, name string) error {
 type keys struct{ in, out, seal string }
 
 func keysOf(hub string) keys {
-	if !strings.HasPrefix(hub, "{") {
-		hub = "{" + hub + "}"
-	}
-	return keys{hub + ":in", hub + ":out", hub + ":seal"}
+	tag := slot.Tag(hub)
+	return keys{tag + ":in", tag + ":out", tag + ":seal"}
 }
 
-// checkHub reports names that don't make keys of one slot.
-func checkHub(config, name string) error {
-	inner := name
-	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
-		inner = name[1 : len(name)-1]
-	}
-	problem := ""
-	switch {
-	case inner == "":
-		problem = "is empty"
-	case len(name) > 200:
-		problem = "is longer than 200 bytes"
-	case strings.ContainsAny(inner, "{}"):
-		problem = "has braces inside"
-	default:
-		return nil
-	}
-	return &redisio.ConfigError{Type: config, Field: "hub", Problem: problem, Fix: `name it in a word or a few, as "chat"`}
-}
+func checkHub(config, name string) error { return slot.Check(config, "hub", name, "chat") }
