@@ -31,7 +31,9 @@ func (e *OverloadError) Is(target error) bool { return target == ErrOverloaded }
 // Idea: a request waits for those that stand before it in the stream and have not been taken: the lag of the services' group. How
 // fast they are taken is seen as well; and while there is a lag, that is as fast as the services can. So a client asks for both,
 // ten times a second while it has calls in flight, and adds what it has sent since. Without a lag, and where nobody takes
-// anything, there is nothing to tell: services that are away are no overload, and their calls time out.
+// anything, there is nothing to tell: services that are away are no overload, and their calls time out. An outage looks like a lag
+// as well. So a look that fails, and a second in which nothing moved, forget what was seen before; and while calls are refused one
+// goes through now and then, so that there is something to see.
 type load struct {
 	rdb        redis.UniversalClient
 	key, group string
@@ -39,9 +41,11 @@ type load struct {
 
 	backlog atomic.Pointer[backlog] // nil: none
 	sent    atomic.Int64            // since it was made
+	let     atomic.Int64            // when a call was let in last, in Unix nanoseconds
 
 	// Of look alone.
 	looked time.Time
+	moved  mark    // when more had been taken than before
 	marks  [2]mark // while there is a lag: what had been taken some time ago, the older first
 }
 
@@ -59,9 +63,10 @@ type mark struct {
 
 const (
 	loadEvery = 100 * time.Millisecond
-	loadIdle  = time.Second     // without calls in flight
-	loadStale = 3 * time.Second // what was seen before that is forgotten
-	markEvery = time.Second     // what is taken is counted over one to two of these
+	loadIdle  = time.Second // without calls in flight
+	loadStale = time.Second // what was seen before that is forgotten
+	loadProbe = loadEvery   // a call goes through if none has for that long
+	markEvery = time.Second // what is taken is counted over one to two of these
 	leastWait = 100 * time.Millisecond
 	mostWait  = 30 * time.Second
 )
@@ -83,9 +88,10 @@ func (l *load) admit(until time.Time) error {
 	if !until.IsZero() {
 		limit = min(limit, until.Sub(now))
 	}
-	if wait > limit {
+	if last := l.let.Load(); wait > limit && (now.UnixNano()-last < int64(loadProbe) || !l.let.CompareAndSwap(last, now.UnixNano())) {
 		return &OverloadError{Wait: wait, RetryAfter: min(max(wait-limit, leastWait), mostWait)}
 	}
+	l.let.Store(now.UnixNano())
 	l.sent.Add(1)
 	return nil
 }
@@ -99,7 +105,8 @@ func (l *load) look(ctx context.Context, busy bool) error {
 	l.looked = now
 	groups, err := l.rdb.XInfoGroups(ctx, l.key).Result()
 	if err != nil {
-		return nil // what was seen last goes stale, and nothing is refused
+		l.forget()
+		return nil
 	}
 	i := slices.IndexFunc(groups, func(g redis.XInfoGroup) bool { return g.Name == l.group })
 	if i < 0 {
@@ -113,11 +120,17 @@ func (l *load) look(ctx context.Context, busy bool) error {
 // saw takes the lag of the group, negative if it is not known, and how many it has taken in all.
 func (l *load) saw(now time.Time, lag, taken int64) {
 	if lag <= 0 {
-		l.marks = [2]mark{}
-		l.backlog.Store(nil)
+		l.forget()
 		return
 	}
 	this := mark{now, taken}
+	if now.Sub(l.moved.at) > loadStale { // not seen, or away: what comes now goes at another rate
+		l.forget()
+		l.moved = this
+	}
+	if taken != l.moved.taken {
+		l.moved = this
+	}
 	switch {
 	case l.marks[0].at.IsZero():
 		l.marks = [2]mark{this, this}
@@ -132,4 +145,10 @@ func (l *load) saw(now time.Time, lag, taken int64) {
 	}
 	l.sent.Store(0)
 	l.backlog.Store(&backlog{at: now, lag: float64(lag), second: float64(taken-from.taken) / now.Sub(from.at).Seconds()})
+}
+
+// forget makes it know nothing.
+func (l *load) forget() {
+	l.moved, l.marks = mark{}, [2]mark{}
+	l.backlog.Store(nil)
 }

@@ -1,10 +1,15 @@
 package gateways
 
 import (
+	"context"
 	"errors"
+	"net"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 func TestLoad(t *testing.T) {
@@ -26,6 +31,7 @@ func TestLoad(t *testing.T) {
 		wants("a lag seen once", time.Time{}, false)
 		time.Sleep(100 * time.Millisecond)
 		at(5000, 2000) // 10,000 a second
+		wants("half a second, and none was let in lately", time.Time{}, false)
 		wants("half a second", time.Time{}, true)
 		time.Sleep(100 * time.Millisecond)
 		at(1000, 3000)
@@ -51,4 +57,62 @@ func TestLoad(t *testing.T) {
 		at(-1, 9000)
 		wants("no lag", time.Time{}, false)
 	})
+}
+
+// What was seen before or during an outage refuses nothing after it.
+func TestLoadForgetsOutages(t *testing.T) {
+	down := redis.NewClient(&redis.Options{MaxRetries: -1, DialerRetries: 1, Dialer: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("down")
+	}})
+	t.Cleanup(func() { _ = down.Close() })
+	synctest.Test(t, func(t *testing.T) {
+		l := load{rdb: down, most: 250 * time.Millisecond}
+		taken := int64(0)
+		slow := func() { // 100 a second, and 1000 to go
+			for range 2 {
+				l.saw(time.Now(), 1000, taken)
+				time.Sleep(loadEvery)
+				taken += 10
+			}
+			_ = l.admit(time.Time{}) // one goes through
+			if err := l.admit(time.Time{}); !errors.Is(err, ErrOverloaded) {
+				t.Fatalf("ten seconds to wait: %v", err)
+			}
+		}
+		admits := func(what string) {
+			t.Helper()
+			for range 2 {
+				if err := l.admit(time.Time{}); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		}
+		slow()
+		if err := l.look(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		admits("a look that failed")
+		slow()
+		for range 11 { // nothing is taken
+			l.saw(time.Now(), 2000, taken)
+			time.Sleep(loadEvery)
+		}
+		l.saw(time.Now(), 2000, taken+1)
+		admits("services that came back")
+		time.Sleep(loadEvery)
+		taken += 1000
+		l.saw(time.Now(), 1000, taken)
+		admits("services at their old rate")
+	})
+}
+
+// Retry-After is the time of the error, in whole seconds, and one at the least.
+func TestRetryAfterIsOfTheError(t *testing.T) {
+	for after, want := range map[time.Duration]string{leastWait: "1", time.Second: "1", 2100 * time.Millisecond: "3", mostWait: "30"} {
+		w := httptest.NewRecorder()
+		refusalOf(&OverloadError{Wait: time.Minute, RetryAfter: after}).write(w)
+		if got := w.Header().Get("Retry-After"); w.Code != 503 || got != want {
+			t.Errorf("%v: %d, Retry-After %q, want %s", after, w.Code, got, want)
+		}
+	}
 }
