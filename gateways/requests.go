@@ -113,7 +113,7 @@ const mailboxLen = 16_384
 // mailboxes is a sink that writes each message to its reply address.
 func mailboxes[T any](rdb redis.UniversalClient, f redisio.Format[T], wait time.Duration) flow.Sink[T] {
 	return sink.Stream(rdb, sink.StreamConfig[T]{KeyFor: func(m flow.Message[T]) string { return m.Meta().ReplyTo }, Format: f,
-		OnlyExisting: true, MaxLen: mailboxLen, Wait: wait})
+		OnlyExisting: true, Together: true, MaxLen: mailboxLen, Wait: wait})
 }
 
 // valueFormat writes values as replies.

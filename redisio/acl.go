@@ -149,6 +149,9 @@ func (c WriterConfig) Access(keys ...string) Access {
 		}
 		a = a.And(access(append(once, keys...), "eval", "pexpire", "time", "type", "zadd", "zrem", "zremrangebyrank", "zremrangebyscore"))
 	}
+	if c.Together {
+		a = a.And(access(nil, "exec", "multi"))
+	}
 	if c.Durability.Replicas > 0 {
 		a = a.And(access(nil, "wait"))
 	}

@@ -28,6 +28,9 @@ func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result)
 		return
 	}
 	pipe := w.out.Pipeline()
+	if w.cfg.Together && len(c.queue) > 1 && w.out.cluster == nil {
+		pipe = w.out.TxPipeline()
+	}
 	_ = pipe.BatchProcess(ctx, c.queue...) // only queues
 	_, execErr := pipe.Exec(ctx)
 	if execErr != nil {
@@ -50,6 +53,7 @@ func (w *Writer) failures(c *chunk, results []Result, execErr error) {
 			results[at] = Result{ID: id}
 			continue
 		}
+		err = discarded(c.queue, err)
 		reload = reload || judge(err) == moved
 		results[at] = Result{Err: writeError(err, execErr)}
 	}

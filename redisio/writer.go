@@ -53,6 +53,11 @@ type WriterConfig struct {
 	// then drops what is beyond it, some 100 entries at a time, read or not; with HardCap, DedupeWindow and Durability it does not.
 	OnlyExisting bool
 
+	// Together has the entries of one pipeline appear at once (MULTI), so that a reader that waits gets all of them by one read,
+	// and not the first alone: it saves reads where few entries are written at a time. What the server refuses of them, being full,
+	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing in a cluster.
+	Together bool
+
 	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
 	Durability Durability
 
@@ -121,6 +126,9 @@ func (c WriterConfig) Validate() error {
 	}
 	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact) {
 		bad("OnlyExisting", "is set beside other retention than MaxLen, HardCap, DedupeWindow or Durability", "leave those to writers that may make the stream")
+	}
+	if c.Together && !c.plain() {
+		bad("Together", "is set beside retention, HardCap, DedupeWindow or Durability", "leave it out: these have scripts and waits of their own")
 	}
 	c.validateOnce(bad)
 	c.Durability.validate(bad)

@@ -56,6 +56,9 @@ type StreamConfig[T any] struct {
 	// OnlyExisting makes no streams: a message for one that does not exist is dropped, as by flow.Skip, and counted so. It is
 	// for mailboxes, which their reader makes and takes away. MaxLen then drops what is beyond it, read or not.
 	OnlyExisting bool
+	// Together has what is written at a time appear at once, so that a reader that waits gets all of it by one read. It goes with no
+	// retention but that of OnlyExisting.
+	Together bool
 
 	// Durability makes the sink wait until replicas, or the server's disk, have what it wrote, and write again what they
 	// don't confirm in time. It needs DedupeWindow, as that would make duplicates.
@@ -112,7 +115,7 @@ const defaultDepth = 128
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Sink[T] {
 	wc := redisio.WriterConfig{Key: cfg.Key, MaxLen: cfg.MaxLen, MinID: cfg.MinID, MaxAge: cfg.MaxAge, Exact: cfg.Exact,
 		DropUnread: cfg.DropUnread, HardCap: cfg.HardCap, WhenFull: cfg.WhenFull, DedupeWindow: cfg.DedupeWindow, DedupeIDs: cfg.DedupeIDs,
-		OnlyExisting: cfg.OnlyExisting, Durability: cfg.Durability, MaxPayload: cfg.MaxPayload, Depth: cfg.Depth, Pipelines: cfg.Pipelines, Wait: cfg.Wait}
+		OnlyExisting: cfg.OnlyExisting, Together: cfg.Together, Durability: cfg.Durability, MaxPayload: cfg.MaxPayload, Depth: cfg.Depth, Pipelines: cfg.Pipelines, Wait: cfg.Wait}
 	base := cfg.mistakes(rdb, wc.Validate())
 	if wc.Depth <= 0 {
 		wc.Depth = defaultDepth
