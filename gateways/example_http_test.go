@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
@@ -82,6 +83,13 @@ func ExampleHTTP() {
 	mux.Handle("GET /", gateways.HTTP(client, "helloWorldEvent"))
 	mux.Handle("POST /notes", gateways.HTTP(client, "note", gateways.FireAndForget(), gateways.MaxBody(64<<10)))
 	mux.Handle("PUT /files/{name}", gateways.HTTP(client, "putFile", gateways.Accept("application/octet-stream"), gateways.ForwardHeaders("If-Match")))
+
+	login := gateways.HTTP(client, "login", gateways.PassHeaders("Set-Cookie"), gateways.RouteLog(zerolog.Nop()))
+	mux.Handle("POST /login", login)
+	// Of another router, which says by SetPathValue what it has found.
+	profile := gateways.HTTP(client, "getProfile", gateways.PathValues("user"))
+	fmt.Println(login.Validate(), profile.Validate())
+	// Output: <nil> <nil>
 }
 
 func ExampleRoute() {

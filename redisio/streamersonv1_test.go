@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -164,7 +165,7 @@ func TestStreamersonV1IsPositional(t *testing.T) {
 // Nothing that is written makes a reader of Node end, or a pipe of Node stop.
 func TestStreamersonV1NeverHurtsNode(t *testing.T) {
 	f := StreamersonV1(JSON[any]())
-	for _, v := range []any{nil, false, 0.0, -0.0, "", true, 1.0, "0", "x", []any{}, map[string]any{}, 0.5, 1e300} {
+	for _, v := range []any{nil, false, 0.0, math.Copysign(0, -1), "", true, 1.0, "0", "x", []any{}, map[string]any{}, 0.5, 1e300} {
 		fields, _, err := f.Encode(nil, nil, &Envelope{}, v)
 		if err != nil {
 			t.Fatal(err)

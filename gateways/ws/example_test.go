@@ -32,6 +32,8 @@ func moderate(_ context.Context, e ws.Event[Line]) (ws.Message[Line], error) {
 	return ws.Message[Line]{To: ws.Room(e.Room), From: e.User, Type: e.Type, Value: e.Value}, nil
 }
 
+var _ = chat // it would run until its context ends
+
 // chat is the README's chat.
 func chat(ctx context.Context, rdb redis.UniversalClient, mux *http.ServeMux, sessionUser ws.Authenticator) error {
 	hub := ws.NewHub(rdb, "chat", ws.HubConfig{Authenticate: sessionUser})
