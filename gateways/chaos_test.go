@@ -15,16 +15,29 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Connections are cut a hundred times while calls run. Each call ends with its own reply or a documented error, and no
-// goroutine is left for a cut.
+// Connections are cut a hundred times while calls run.
 func TestCallsOverCutConnections(t *testing.T) {
-	const cuts, callers = 100, 16
 	proxy := redistest.StartProxy(t, redistest.Shared(t).Addr())
-	s := &stand{proxy.Client(t), redistest.Key(t)}
+	callsUnderFaults(t, &stand{proxy.Client(t), redistest.Key(t)}, 100, proxy.ResetAll)
+}
+
+// The server is killed while calls run, and comes back with what was on its disk.
+func TestCallsOverKilledServer(t *testing.T) {
+	server := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
+	callsUnderFaults(t, &stand{server.Client(t), redistest.Key(t)}, 30, func() {
+		server.Kill(t)
+		server.Restart(t)
+	})
+}
+
+// callsUnderFaults has callers call while something is hurt. Each call ends with its own reply or a documented error, and no
+// goroutine is left for a fault.
+func callsUnderFaults(t *testing.T, s *stand, faults int, hurt func()) {
+	const callers = 16
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return "re " + v, nil })
 	})
-	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{Timeout: 5 * time.Second, MaxWait: -1}), "echo")
+	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{Timeout: 5 * time.Second}), "echo")
 	if _, err := call(t.Context(), "warm"); err != nil {
 		t.Fatal(err)
 	}
@@ -48,16 +61,17 @@ func TestCallsOverCutConnections(t *testing.T) {
 		})
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range cuts {
+	for range faults {
 		had := answered.Load() + int64(r.IntN(50))
-		soon(t, "calls get through", func() bool { return answered.Load()+failed.Load() > had })
-		proxy.ResetAll()
+		soon(t, "calls are answered", func() bool { return answered.Load() > had })
+		hurt()
 	}
 	over.Store(true)
 	wg.Wait()
-	if _, err := call(t.Context(), "after"); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+	soon(t, "calls are answered afterwards", func() bool {
+		got, err := call(t.Context(), "after")
+		return err == nil && got == "re after"
+	})
 	soon(t, "no more goroutines than before", func() bool { return runtime.NumGoroutine() <= before+callers })
 	t.Logf("%d answered, %d failed", answered.Load(), failed.Load())
 }
