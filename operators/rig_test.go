@@ -152,6 +152,18 @@ func (f *feed[T]) count() int {
 	return len(f.settled)
 }
 
+// isSettled reports whether an entry with this value has been settled.
+func (f *feed[T]) isSettled(v any) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.settled {
+		if any(f.values[i]) == v {
+			return true
+		}
+	}
+	return false
+}
+
 // box is a sink for tests: it keeps the values it gets.
 type box[T any] struct {
 	each func(context.Context, T) error // before a value is kept; may be nil

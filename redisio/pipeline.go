@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -28,11 +29,20 @@ func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result)
 		return
 	}
 	pipe := w.out.Pipeline()
-	if w.cfg.Together && len(c.queue) > 1 && w.out.cluster == nil {
+	together := w.cfg.Together && len(c.queue) > 1 && w.out.cluster == nil && !w.apart.Load()
+	if together {
 		pipe = w.out.TxPipeline()
 	}
 	_ = pipe.BatchProcess(ctx, c.queue...) // only queues
 	_, execErr := pipe.Exec(ctx)
+	if together && noRight(execErr) && strings.Contains(strings.ToLower(execErr.Error()), "'multi'") {
+		// The right was taken away. go-redis has sent the rest all the same, without a transaction, and told nothing of it.
+		w.apart.Store(true)
+		for _, at := range c.index {
+			results[at] = Result{Err: &outcomeError{ErrUnknownOutcome, execErr}}
+		}
+		return
+	}
 	if execErr != nil {
 		w.failures(c, results, execErr)
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-func writeTogether(t *testing.T, rdb redis.UniversalClient, key string, n int) []Result {
+func openTogether(t *testing.T, rdb redis.UniversalClient, key string) *Writer {
 	t.Helper()
 	w, err := NewWriter(rdb, WriterConfig{Key: key, Together: true})
 	if err != nil {
@@ -21,7 +21,12 @@ func writeTogether(t *testing.T, rdb redis.UniversalClient, key string, n int) [
 	if err := w.Open(ctx(t)); err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close(context.Background())
+	t.Cleanup(func() { _ = w.Close(context.Background()) })
+	return w
+}
+
+func (w *Writer) writeSome(t *testing.T, n int) []Result {
+	t.Helper()
 	entries, results := make([]Outgoing, n), make([]Result, n)
 	for i := range entries {
 		entries[i].Fields = Fields{{"data", []byte("x")}}
@@ -49,7 +54,7 @@ func TestTogether(t *testing.T) {
 	eventually(t, "the reader waits", func() bool {
 		return strings.Contains(admin.Info(ctx(t), "clients").Val(), "blocked_clients:1")
 	})
-	for i, r := range writeTogether(t, admin, key, n) {
+	for i, r := range openTogether(t, admin, key).writeSome(t, n) {
 		if r.Err != nil || r.ID == "" {
 			t.Errorf("entry %d: %+v", i, r)
 		}
@@ -64,8 +69,9 @@ func TestTogetherOnFullServer(t *testing.T) {
 	s := redistest.Start(t)
 	rdb, key := s.Client(t), redistest.Key(t)
 	add(t, rdb, key, 1)
+	w := openTogether(t, rdb, key)
 	rdb.ConfigSet(ctx(t), "maxmemory", "1")
-	for i, r := range writeTogether(t, rdb, key, 5) {
+	for i, r := range w.writeSome(t, 5) {
 		if !errors.Is(r.Err, ErrNotWritten) || IsPermanent(r.Err) || !isFull(r.Err) {
 			t.Errorf("entry %d: %v", i, r.Err)
 		}
@@ -73,4 +79,55 @@ func TestTogetherOnFullServer(t *testing.T) {
 	if n := rdb.XLen(ctx(t), key).Val(); n != 1 {
 		t.Errorf("%d entries", n)
 	}
+}
+
+// Who has no right to transactions writes without, and is told the truth of it.
+func TestTogetherWithoutTheRight(t *testing.T) {
+	s := redistest.Start(t)
+	admin := s.Client(t)
+	may := func(rules ...any) {
+		t.Helper()
+		if err := admin.Do(ctx(t), append([]any{"acl", "setuser", "u", "on", "nopass", "~*", "+@all"}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	may()
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "u", Password: "any"})
+	t.Cleanup(func() { rdb.Close() })
+	good := func(t *testing.T, results []Result) {
+		t.Helper()
+		for i, r := range results {
+			if r.Err != nil || r.ID == "" || r.ID == "QUEUED" {
+				t.Errorf("entry %d: %+v", i, r)
+			}
+		}
+	}
+	for _, lacks := range []string{"-multi", "-exec"} {
+		t.Run(lacks, func(t *testing.T) {
+			key := redistest.Key(t)
+			may(lacks)
+			w := openTogether(t, rdb, key)
+			for range 2 {
+				good(t, w.writeSome(t, 3))
+			}
+			if n := admin.XLen(ctx(t), key).Val(); n != 6 {
+				t.Errorf("%d entries of 6", n)
+			}
+			may()
+		})
+	}
+	t.Run("taken away", func(t *testing.T) {
+		key := redistest.Key(t)
+		w := openTogether(t, rdb, key)
+		may("-multi")
+		for i, r := range w.writeSome(t, 3) {
+			if !errors.Is(r.Err, ErrUnknownOutcome) {
+				t.Errorf("entry %d: %v", i, r.Err)
+			}
+		}
+		good(t, w.writeSome(t, 3))
+		if n := admin.XLen(ctx(t), key).Val(); n != 6 {
+			t.Errorf("%d entries of 6", n)
+		}
+	})
 }

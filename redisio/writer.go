@@ -174,11 +174,12 @@ type Writer struct {
 	cfg    WriterConfig
 	rdb    redis.UniversalClient // the caller's: never closed
 	out    client
-	key    any  // boxed once
-	most   any  // MaxLen, likewise
-	plain  bool // nothing but XADDs
-	idmp   bool // the server drops duplicates itself
-	acked  bool // the server can trim what is acked around what is not
+	key    any         // boxed once
+	most   any         // MaxLen, likewise
+	plain  bool        // nothing but XADDs
+	idmp   bool        // the server drops duplicates itself
+	acked  bool        // the server can trim what is acked around what is not
+	apart  atomic.Bool // Together is asked for, and there are no transactions
 	lanes  lanes
 	stats  writerStats
 	state  atomic.Int32
@@ -209,7 +210,7 @@ func (w *Writer) Open(ctx context.Context) error {
 		}
 		return fmt.Errorf("redisio: open writer of %q: it is open already", keyName(w.cfg.Key))
 	}
-	w.out = derive(w.rdb, purpose{conns: max(16, 2*w.cfg.Pipelines), readTimeout: w.cfg.Durability.readTimeout(w.rdb)})
+	w.out = w.derived()
 	err := waitFor(ctx, w.cfg.Wait, func() error { return w.meet(ctx) })
 	if err == nil {
 		return nil
@@ -223,12 +224,33 @@ func (w *Writer) Open(ctx context.Context) error {
 	return errors.Join(fmt.Errorf("redisio: open writer of %q: %w", keyName(w.cfg.Key), err), closeErr)
 }
 
+func (w *Writer) derived() client {
+	return derive(w.rdb, purpose{conns: max(16, 2*w.cfg.Pipelines), readTimeout: w.cfg.Durability.readTimeout(w.rdb)})
+}
+
+// meetTogether finds out whether there are transactions, for this user. If not, entries are written one after the other.
+func (w *Writer) meetTogether(ctx context.Context) error {
+	pipe := w.out.TxPipeline()
+	pipe.Ping(ctx)
+	_, err := pipe.Exec(ctx)
+	if !noRight(err) {
+		return err
+	}
+	w.apart.Store(true)
+	half := w.out // a connection of it may be in a transaction that cannot end
+	w.out = w.derived()
+	return half.close()
+}
+
 // meet finds out whether the server is there, and what of it the configuration needs.
 func (w *Writer) meet(ctx context.Context) (err error) {
 	if w.cfg.Key == "" {
 		err = w.out.Ping(ctx).Err()
 	} else {
 		err = w.out.XLen(ctx, w.cfg.Key).Err()
+	}
+	if err == nil && w.cfg.Together {
+		err = w.meetTogether(ctx)
 	}
 	if err != nil || w.plain {
 		return err
