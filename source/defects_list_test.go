@@ -18,11 +18,7 @@ import (
 var defects = map[string]int{"W": 10, "G": 7, "B": 6, "A": 5, "O": 10, "D": 28}
 
 // notHere says which defects have no test, and why.
-var notHere = map[string]string{
-	"D12": "WebSocket gateway: what blocks in a read also writes; for the endpoints see D7",
-	"D13": "WebSocket gateway: which stream it answers from",
-	"D14": "WebSocket gateway: identities",
-}
+var notHere = map[string]string{}
 
 // TestEveryDefectHasATest sees to it that none of the list is forgotten, and that no test claims an id that does not exist.
 func TestEveryDefectHasATest(t *testing.T) {
