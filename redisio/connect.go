@@ -14,7 +14,8 @@ import (
 
 // ConnectOptions configure Connect.
 type ConnectOptions struct {
-	// Wait is how long to keep trying while Redis is not reachable. Zero: one try.
+	// Wait is how long to keep trying while Redis is not reachable. Zero: one try, and a few more if the connection breaks
+	// within it.
 	Wait time.Duration
 	// DialTimeout bounds one try. Default: what the URL says, else 5 s.
 	DialTimeout time.Duration
@@ -56,6 +57,10 @@ func ping(ctx context.Context, rdb redis.UniversalClient, o ConnectOptions) erro
 	return waitFor(ctx, o.Wait, func() error { return rdb.Ping(ctx).Err() })
 }
 
+// cutTries is how often something is tried whose connection was there and broke: a server that restarts, an administrator's
+// CLIENT KILL and a proxy that moves say nothing of whether Redis can be reached.
+const cutTries = 5
+
 // waitFor tries until it works, the answer is permanent, ctx ends or wait has passed.
 func waitFor(ctx context.Context, wait time.Duration, try func() error) error {
 	deadline := time.Now().Add(wait)
@@ -65,14 +70,17 @@ func waitFor(ctx context.Context, wait time.Duration, try func() error) error {
 		if v == fine || v == permanent {
 			return err
 		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			if wait > 0 {
-				err = fmt.Errorf("tried for %v: %w", wait, err)
+		pause := min(backoff(n), time.Until(deadline))
+		if pause <= 0 {
+			if !isCut(err) || n >= cutTries {
+				if wait > 0 {
+					err = fmt.Errorf("tried for %v: %w", wait, err)
+				}
+				return err
 			}
-			return err
+			pause = backoff(n)
 		}
-		if !sleep(ctx, nil, min(backoff(n), left)) {
+		if !sleep(ctx, nil, pause) {
 			return errors.Join(ended(ctx), err)
 		}
 	}

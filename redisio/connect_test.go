@@ -60,6 +60,50 @@ func TestConnectWaits(t *testing.T) {
 	_ = rdb.Close()
 }
 
+// TestConnectionsThatBreakWhileOpening: nobody has to set Wait for a connection that somebody kills in the moment of the start.
+func TestConnectionsThatBreakWhileOpening(t *testing.T) {
+	s := redistest.Shared(t)
+	type opened interface{ Close(context.Context) error }
+	for _, what := range []struct {
+		name, command string
+		open          func(redis.UniversalClient, string) (opened, error)
+	}{
+		{"group", "xgroup", func(rdb redis.UniversalClient, key string) (opened, error) {
+			r, err := NewGroupReader(rdb, GroupConfig{Key: key, Group: "g"})
+			return r, errors.Join(err, r.Open(ctx(t)))
+		}},
+		{"tail", "xrevrange", func(rdb redis.UniversalClient, key string) (opened, error) {
+			r, err := NewTailReader(rdb, TailConfig{Key: key})
+			return r, errors.Join(err, r.Open(ctx(t)))
+		}},
+		{"writer", "xlen", func(rdb redis.UniversalClient, key string) (opened, error) {
+			w, err := NewWriter(rdb, WriterConfig{Key: key})
+			return w, errors.Join(err, w.Open(ctx(t)))
+		}},
+	} {
+		t.Run(what.name, func(t *testing.T) {
+			p, key := redistest.StartProxy(t, s.Addr()), redistest.Key(t)
+			for i, how := range []redistest.Cut{redistest.CutRequest, redistest.CutReply, redistest.CutHalfReply} {
+				p.Cut(how, what.command, 1)
+				is, err := what.open(p.Client(t), key)
+				if n := p.Counts().Cuts[how]; n != 1 {
+					t.Fatalf("%d cuts by %q, not 1", n, what.command)
+				}
+				if err != nil {
+					t.Fatalf("cut %d: %v", i, err)
+				}
+				if err := is.Close(ctx(t)); err != nil {
+					t.Error(err)
+				}
+			}
+			p.Cut(redistest.CutReply, what.command, 1000) // for good
+			if _, err := what.open(p.Client(t), key); err == nil || IsPermanent(err) {
+				t.Errorf("opened by a line that never lets an answer through: %v", err)
+			}
+		})
+	}
+}
+
 func TestSplitHosts(t *testing.T) {
 	for in, want := range map[string]string{
 		"redis://a:1":                 "redis://a:1 []",

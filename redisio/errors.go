@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -141,6 +143,16 @@ func judge(err error) verdict {
 		return lostGroup
 	}
 	return permanent
+}
+
+// isCut reports a connection that was there and broke before the answer.
+func isCut(err error) bool {
+	for _, of := range [...]error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
 }
 
 // IsPermanent reports an error that is, or wraps, an answer of the server that will not change by asking again: a wrong

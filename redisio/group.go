@@ -67,8 +67,8 @@ type GroupConfig struct {
 	// server that turns out not to have what is said here is read without.
 	Capabilities *Capabilities
 
-	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try. Once
-	// open, the reader reconnects for as long as it is read.
+	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a few more if the connection
+	// breaks within it. Once open, the reader reconnects for as long as it is read.
 	Wait time.Duration
 
 	// OnEvent is told what the reader noticed. OnLost is given the IDs whose lease was lost: handling

@@ -71,7 +71,8 @@ type WriterConfig struct {
 	// Pipelines is how many pipelines one Write may have in flight. Default 1: the order of the entries
 	// is the order in the stream. With more, entries of different pipelines may change places.
 	Pipelines int
-	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try.
+	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a few more if the connection
+	// breaks within it.
 	Wait time.Duration
 }
 

@@ -205,7 +205,14 @@ func (l *copying) end(n int) {
 		}
 		return gone
 	}
-	soon(t, "all is copied", func() bool { return len(missing()) == 0 })
+	soon(t, "all is copied", func() bool {
+		select {
+		case <-l.run.Done():
+			t.Fatalf("the graph ended: %v", l.run.Wait())
+		default:
+		}
+		return len(missing()) == 0
+	})
 	soon(t, "all is acked", func() bool {
 		groups, err := l.rdb.XInfoGroups(context.Background(), l.key).Result()
 		return err == nil && len(groups) == 1 && groups[0].Pending+groups[0].Lag == 0
