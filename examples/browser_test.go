@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -92,6 +94,35 @@ func see[T any](t *testing.T, tab context.Context, look chromedp.Action[T]) T {
 		t.Fatalf("in the browser: %v", err)
 	}
 	return v
+}
+
+// shows waits until what a page shows makes an expression true.
+func shows(t *testing.T, tab context.Context, what, js string) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("the page shows\n%s", see(t, tab, chromedp.Text(chromedp.CSS("body"))))
+		}
+	}()
+	until(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool]("Boolean("+js+")")) })
+}
+
+// press types keys as a keyboard does: of a key whose going down the page prevents nothing is typed.
+func press(keys string) chromedp.Action[chromedp.Void] {
+	return chromedp.KeyEvent(keys, func(k *input.DispatchKeyEventParams) {
+		if k.Type == input.DispatchKeyEventTypeKeyDown {
+			k.Type = input.DispatchKeyEventTypeRawKeyDown
+		}
+	})
+}
+
+// dark has a page be as people see it who prefer dark ones.
+func dark(t *testing.T, tab context.Context) {
+	t.Helper()
+	if _, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // screenshot takes a picture of a tab, as name.png in the folder of $SCREENSHOTS, or in one that goes with the test.

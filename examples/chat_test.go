@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 
@@ -333,10 +332,7 @@ func TestChatInTwoWindows(t *testing.T) {
 	write(t, bob, "/nonsense")
 	reads(t, bob, "#lines", "There is no /nonsense")
 
-	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}
-	if _, err := chromedp.Call(bob, emulation.SetEmulatedMedia, media); err != nil {
-		t.Fatal(err)
-	}
+	dark(t, bob)
 	screenshot(t, bob, "chat-dark")
 }
 

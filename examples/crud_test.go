@@ -1,7 +1,6 @@
 package examples
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -132,44 +130,40 @@ func TestCrudPage(t *testing.T) {
 	url := open(t, p)
 	page := tab(t)
 	browse(t, page, chromedp.Navigate(url))
-	shows := func(what, js string) {
-		t.Helper()
-		if _, err := chromedp.Run(page, chromedp.Poll[bool](js)); err != nil {
-			t.Fatalf("the page does not show %s: %v; it shows\n%s", what, err, see(t, page, chromedp.Text(chromedp.CSS("main"))))
-		}
-	}
-	shows("that there is nothing", `!document.querySelector("#empty").hidden`)
-	input := chromedp.CSS("#title")
+	shows(t, page, "that there is nothing", `!document.querySelector("#empty").hidden`)
+	field := chromedp.CSS("#title")
 	for i, title := range []string{"Buy oat milk", "Water the plants on the balcony", "Call Ada about Saturday", "<b>Read</b> a book"} {
-		browse(t, page, chromedp.SendKeys(input, title+kb.Enter))
-		shows(title, `document.querySelectorAll("#items li").length === `+string(rune('1'+i)))
+		browse(t, page, chromedp.SendKeys(field, title+kb.Enter))
+		shows(t, page, title, `document.querySelectorAll("#items li").length === `+string(rune('1'+i)))
 	}
-	shows("titles as text", `document.querySelector("#items li:last-child .title").textContent === "<b>Read</b> a book"`)
+	shows(t, page, "titles as text", `document.querySelector("#items li:last-child .title").textContent === "<b>Read</b> a book"`)
 	browse(t, page, chromedp.Click(chromedp.CSS("#items li:nth-child(2) input[type=checkbox]")))
-	shows("one done", `document.querySelector("#count").textContent === "3 open, 1 done"`)
+	shows(t, page, "one done", `document.querySelector("#count").textContent === "3 open, 1 done"`)
 
-	browse(t, page, chromedp.SendKeys(input, "buy OAT milk"+kb.Enter)) // there is one
-	shows("the problem", `document.querySelector("#problem").textContent.includes("already")`)
+	browse(t, page, chromedp.SendKeys(field, "buy OAT milk"+kb.Enter)) // there is one
+	shows(t, page, "the problem", `document.querySelector("#problem").textContent.includes("already")`)
 	screenshot(t, page, "crud")
 
 	// From the field down to the first item, done, down, edited, removed.
-	browse(t, page, chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(" "))
-	shows("two done", `document.querySelector("#count").textContent === "2 open, 2 done"`)
-	shows("the focus kept", `document.activeElement.dataset.id === "1"`)
-	browse(t, page, chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent("e"))
-	shows("a field to edit", `document.activeElement.matches("li input[type=text]")`)
-	browse(t, page, chromedp.KeyEvent("Call Bob"+kb.Enter))
-	shows("the new title", `document.querySelector("[data-id='3'] .title")?.textContent === "Call Bob"`)
-	browse(t, page, chromedp.KeyEvent(kb.Delete))
-	shows("one less", `document.querySelectorAll("#items li").length === 3`)
+	browse(t, page, press(kb.ArrowDown), press(" "))
+	shows(t, page, "two done", `document.querySelector("#count").textContent === "2 open, 2 done"`)
+	shows(t, page, "the focus kept", `document.activeElement.dataset.id === "1"`)
+	browse(t, page, press(kb.ArrowDown), press(kb.ArrowDown), press("e"))
+	shows(t, page, "a field to edit", `document.activeElement.matches("li input[type=text]")`)
+	browse(t, page, press("Call Bob"+kb.Enter))
+	shows(t, page, "the new title", `document.querySelector("[data-id='3'] .title")?.textContent === "Call Bob"`)
+	browse(t, page, press("n"))
+	shows(t, page, "the field for another, as it was", `document.activeElement.value === "buy OAT milk"`)
+	browse(t, page, press(kb.ArrowDown), press(kb.ArrowDown), press(kb.ArrowDown), press(kb.Delete))
+	shows(t, page, "one less", `document.querySelectorAll("#items li").length === 3`)
 
 	// Somebody else removes an item: the page is told, and shows what is.
 	exchange(t, "DELETE", url+"todos/4", "")
 	browse(t, page, chromedp.Click(chromedp.CSS("[data-id='4'] input[type=checkbox]")))
-	shows("that it is gone", `document.querySelectorAll("#items li").length === 2 && document.querySelector("#problem").textContent === "There is no such item"`)
+	shows(t, page, "that it is gone", `document.querySelectorAll("#items li").length === 2 && document.querySelector("#problem").textContent === "There is no such item"`)
 
 	browse(t, page, chromedp.Click(chromedp.CSS("[data-show=done]")))
-	shows("what is done", `document.querySelectorAll("#items li.done").length === 2`)
+	shows(t, page, "what is done", `document.querySelectorAll("#items li.done").length === 2`)
 	dark(t, page)
 	screenshot(t, page, "crud-dark")
 	_, body := exchange(t, "GET", url+"todos", "")
@@ -181,13 +175,4 @@ func TestCrudPage(t *testing.T) {
 		t.Errorf("left: %s", body)
 	}
 	interrupted(t, p)
-}
-
-// dark has a page be as people see it who prefer dark ones.
-func dark(t *testing.T, tab context.Context) {
-	t.Helper()
-	if _, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}); err != nil {
-		t.Fatal(err)
-	}
 }

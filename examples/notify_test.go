@@ -1,7 +1,6 @@
 package examples
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -56,14 +55,6 @@ func TestNotify(t *testing.T) {
 			want(t, p.stdout.text(), "flowchart")
 			interrupted(t, p)
 		})
-	}
-}
-
-// shows waits until a page is as it should be.
-func shows(t *testing.T, page context.Context, what, js string) {
-	t.Helper()
-	if _, err := chromedp.Run(page, chromedp.Poll[bool](js+" ? true : false")); err != nil {
-		t.Fatalf("the page does not show %s: %v; it shows\n%s", what, err, see(t, page, chromedp.Text(chromedp.CSS("main"))))
 	}
 }
 

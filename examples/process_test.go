@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience is how long anything may take.
-const patience = 40 * time.Second
+// patience is how long anything may take. It is waited out only when something is wrong.
+const patience = time.Minute
 
 // process is an example that runs.
 type process struct {

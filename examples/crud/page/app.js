@@ -159,7 +159,7 @@ document.addEventListener("keydown", (e) => {
     ArrowDown: () => (li ? li.nextElementSibling : list.firstElementChild)?.focus(),
     ArrowUp: () => (li ? (li.previousElementSibling ?? $("title")) : list.lastElementChild)?.focus(),
     " ": it && e.target === li && (() => toggle(it)),
-    e: it && (() => requestAnimationFrame(() => edit(it, li))), // once the key is over: it is no part of the title
+    e: it && (() => edit(it, li)),
     Delete: it && (() => remove(it, li)),
   };
   const act = keys[e.key];
