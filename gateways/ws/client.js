@@ -41,7 +41,7 @@ export class HubError extends Error {
  * @property {number} [minDelay] Milliseconds before the first try to connect again; twice as many before each next. Default 250.
  * @property {number} [maxDelay] The most of them. Default 30000.
  * @property {number} [silence] Milliseconds without a word from the server after which it is asked for one; as long again,
- *   at most 10 seconds, without an answer, and the client connects anew. Default 30000; 0: never.
+ *   at most 10 seconds, without an answer, and the client connects anew. Time for which the page stood still does not count. Default 30000; 0: never.
  * @property {number} [maxPending] How many messages and calls may wait for their answers. Default 1000.
  * @property {typeof WebSocket} [WebSocket] The class to use. Default: the global one.
  */
@@ -96,7 +96,6 @@ export class Session {
   #tries = 0;
   #timer = null; // of the next try
   #watch = null; // of the server's silence
-  #asked = false;
   #heard = 0;
   #session = "";
   #user = "";
@@ -333,34 +332,34 @@ export class Session {
   #listen() {
     const { silence } = this.#options;
     if (!silence) return;
-    this.#heard = Date.now();
-    this.#asked = false;
-    const look = () => {
-      const quiet = Date.now() - this.#heard;
-      const patience = silence + Math.min(silence, 10000);
-      if (quiet >= patience && this.#asked) {
-        const socket = this.#socket;
-        this.#broken({ code: 4000, reason: "the server does not answer" });
-        socket.close();
-        return;
-      }
-      if (quiet >= silence && !this.#asked) {
-        this.#asked = true;
-        this.#socket.send('{"kind":"ping"}');
-      }
-      this.#watch = setTimeout(look, Math.max(20, (this.#asked ? patience : silence) - quiet));
+    const patience = Math.min(silence, 10000);
+    const wait = (step, ms) => {
+      clearTimeout(this.#watch);
+      this.#watch = setTimeout(step, ms);
       this.#watch.unref?.();
     };
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(look, silence);
-    this.#watch.unref?.();
+    let asked = 0;
+    const look = () => {
+      const quiet = Date.now() - this.#heard;
+      if (quiet < silence) return wait(look, silence - quiet);
+      asked = Date.now();
+      this.#socket.send('{"kind":"ping"}');
+      wait(() => wait(end, 20), patience); // twice: if the page stood still, what the server said waits behind the first, and is heard
+    };
+    const end = () => {
+      if (this.#heard >= asked) return look();
+      const socket = this.#socket;
+      this.#broken({ code: 4000, reason: "the server does not answer" });
+      socket.close();
+    };
+    this.#heard = Date.now();
+    wait(look, silence);
   }
 
   // Frames.
 
   #take(frame) {
     this.#heard = Date.now();
-    this.#asked = false;
     switch (frame.kind) {
       case "msg":
         if (this.#cursor && !after(frame.cursor, this.#cursor)) return; // it was here before

@@ -73,8 +73,9 @@ type HubConfig struct {
 	// MaxSockets is how many sockets this process takes; more are refused with 503. The default is 16,384.
 	MaxSockets int
 
-	// PingEvery is after what silence a client is pinged, and PongTimeout how long it may take to answer; then its socket is closed. The
-	// defaults are 25 s and 10 s.
+	// PingEvery is after what silence a client is pinged, and PongTimeout how long it may take to answer, from when the ping was sent; then
+	// its socket is closed. Time for which this process stood still does not count, here, in IdleTimeout and in ReadTimeout. The defaults are
+	// 25 s and 10 s.
 	PingEvery   time.Duration
 	PongTimeout time.Duration
 	// IdleTimeout closes sockets whose client has said nothing for so long, other than pings and pongs. The default is never: many only listen.

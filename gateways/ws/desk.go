@@ -87,9 +87,9 @@ func (d *desk) sealer(ctx context.Context) (*sealer, error) {
 
 // Write looks after the sockets.
 func (d *desk) Write(context.Context, []flow.Message[time.Time]) error {
-	now := time.Now().UnixNano()
+	now, judge := d.hub.clock.tick()
 	for _, s := range d.sockets() {
-		s.look(now)
+		s.look(now, judge)
 	}
 	clear(d.round)
 	return nil
@@ -108,20 +108,26 @@ func (d *desk) sockets() []*socket {
 
 var errDead = errors.New("ws: the client does not answer")
 
-// look does what is due for a socket.
-func (s *socket) look(now int64) {
+// look does what is due for a socket. Without judge it is given more time.
+func (s *socket) look(now int64, judge bool) {
 	cfg := &s.hub.cfg
 	since := func(t int64) time.Duration { return time.Duration(now - t) }
 	busy := s.busy.Load()
-	seen := since(s.seen.Load())
-	partial := s.partial.Load()
+	seen, moved, partial := s.seen.Load(), s.wire.moved.Load(), s.partial.Load()
+	alive := max(seen, moved)
 	switch {
-	case busy: // it is not the client that we wait for
+	case s.asked.Load() <= alive:
+		s.silent = 0
+	case s.silent == 0: // from now on: what the ping took to be written is not the client's silence
+		s.silent = now
+	}
+	switch {
+	case busy || !judge: // it is not the client that we wait for
 	case partial != 0 && since(partial) > cfg.ReadTimeout:
 		if s.greeted.Load() && s.kill(errSlow) || !s.greeted.Load() && s.finish(websocket.StatusPolicyViolation, "no hello") {
 			s.hub.stats.slow.Add(1)
 		}
-	case min(seen, since(s.wire.moved.Load())) > cfg.PingEvery+cfg.PongTimeout: // a ping may wait behind much that is being read
+	case s.silent != 0 && since(s.silent) > cfg.PongTimeout && since(alive) > cfg.PingEvery+cfg.PongTimeout: // a ping may wait behind much that is being read
 		if s.kill(errDead) {
 			s.hub.stats.dead.Add(1)
 		}
@@ -133,7 +139,7 @@ func (s *socket) look(now int64) {
 	}
 	s.beat = now + int64(cfg.PingEvery)
 	s.mu.Lock()
-	s.ping, s.tell = seen >= cfg.PingEvery/2, s.greeted.Load()
+	s.ping, s.tell = since(seen) >= cfg.PingEvery/2, s.greeted.Load()
 	s.stir()
 	s.mu.Unlock()
 }

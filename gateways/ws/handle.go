@@ -20,7 +20,7 @@ func (s *socket) handle(frame []byte) bool {
 	}
 	q, wrong := parse(frame)
 	if q.kind != kindPing {
-		s.spoke.Store(time.Now().UnixNano())
+		s.spoke.Store(s.hub.clock.now())
 	}
 	switch {
 	case wrong != nil:
@@ -82,11 +82,11 @@ func (s *socket) allow() bool {
 
 // pinged answers pings of the protocol below, within the rate.
 func (s *socket) pinged(context.Context, []byte) bool {
-	s.seen.Store(time.Now().UnixNano())
+	s.seen.Store(s.hub.clock.now())
 	return s.allow()
 }
 
-func (s *socket) ponged(context.Context, []byte) { s.seen.Store(time.Now().UnixNano()) }
+func (s *socket) ponged(context.Context, []byte) { s.seen.Store(s.hub.clock.now()) }
 
 // hello begins a session, or takes one up again.
 func (s *socket) hello(q *request) *fault {

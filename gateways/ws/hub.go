@@ -29,6 +29,7 @@ type Hub struct {
 	keys  keys
 	err   error // of the configuration
 	relay *relay.Relay[delivery]
+	clock *clock
 
 	mu      sync.Mutex
 	life    *life // while it runs; nil else
@@ -51,7 +52,8 @@ type life struct {
 
 // NewHub makes a hub. It does no I/O. Mistakes in its arguments are reported by Validate and by Run.
 func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
-	h := &Hub{rdb: rdb, name: name, keys: keysOf(name), sockets: make(map[*socket]struct{}), rooms: make(map[string]int)}
+	h := &Hub{rdb: rdb, name: name, keys: keysOf(name), sockets: make(map[*socket]struct{}), rooms: make(map[string]int),
+		clock: newClock()}
 	if redisio.IsNilClient(rdb) {
 		h.err = &redisio.ConfigError{Type: "NewHub", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"}
 	}
@@ -155,7 +157,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := newSocket(h, l, who)
-	up := &upgrade{ResponseWriter: w, timeout: h.cfg.WriteTimeout}
+	up := &upgrade{ResponseWriter: w, timeout: h.cfg.WriteTimeout, clock: h.clock}
 	conn, err := websocket.Accept(up, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.cfg.Origins,
 		CompressionMode: websocket.CompressionDisabled, OnPingReceived: s.pinged, OnPongReceived: s.ponged})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // page is the JavaScript client in a process of Node.
@@ -281,6 +282,25 @@ func TestClientJS(t *testing.T) {
 		p.do("close")
 	})
 	equal(t, "errors that belong to nothing", []line(nil), p.of("error"))
+}
+
+// A page that stood still takes that for no silence of the server's: it asks, and has the time for the answer.
+func TestClientJSStall(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{})
+	far := redistest.StartProxy(t, n.srv.Listener.Addr().String())
+	far.Shape(redistest.Traffic{Latency: 200 * time.Millisecond})
+	p := newPage(t, "http://"+far.Addr())
+	p.do("connect", map[string]any{"rooms": []string{"lobby"}, "silence": 3000})
+	soon(t, "it is open", func() bool { return len(p.of("open")) == 1 })
+	received := n.hub.Stats().Received
+	p.do("stall", 7000)
+	soon(t, "it asks", func() bool { return n.hub.Stats().Received > received })
+	p.do("stall", 4000) // the answer comes meanwhile
+	p.do("send", "say", said{}, map[string]any{"room": "lobby"})
+	equal(t, "sockets", uint64(1), n.hub.Stats().Opened)
+	p.do("close")
 }
 
 // services answers the calls of tests, and returns a client for them.

@@ -1,15 +1,17 @@
 package ws_test
 
 import (
+	"context"
 	"io"
-	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // big is a message that fills buffers.
@@ -109,7 +111,7 @@ func TestSlowClose(t *testing.T) {
 func TestSlowNotAtAll(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, WriteTimeout: 2 * time.Second})
+	n := s.node(t, ws.HubConfig{Queue: 4, WriteTimeout: 5 * time.Second})
 	_, conn, _ := n.handshake(t, "")
 	hello := `{"kind":"hello","rooms":["lobby"]}`
 	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
@@ -126,23 +128,52 @@ func TestSlowNotAtAll(t *testing.T) {
 // A client that is gone without a word is noticed: it does not answer the ping.
 func TestDeadPeer(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{PingEvery: time.Second, PongTimeout: time.Second})
+	n := newStand(t).node(t, ws.HubConfig{PingEvery: time.Second, PongTimeout: 2 * time.Second})
+	alive := n.join(t)
+	var reading sync.WaitGroup
+	reading.Go(func() { // it answers pings while it reads
+		_, _, _ = alive.conn.Read(context.Background())
+	})
 	_, conn, br := n.handshake(t, "")
 	hello := `{"kind":"hello"}`
 	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
-	alive := n.join(t)
 	var beat [2]byte
 	for beat[0] != 0x89 { // the ping, behind the hello
 		if _, err := io.ReadFull(br, beat[:1]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	go func() { // answers pings while it reads
-		_, _, _ = alive.conn.Read(t.Context())
-	}()
-	soon(t, "the dead one is gone", func() bool { return n.hub.Stats().Sockets == 1 })
-	equal(t, "dead", uint64(1), n.hub.Stats().Dead)
-	_ = conn.(*net.TCPConn).Close()
+	soon(t, "the dead one is gone", func() bool { return n.hub.Stats().Dead == 1 && n.hub.Stats().Sockets == 1 })
+	_ = alive.conn.CloseNow()
+	reading.Wait()
+}
+
+// A client that waits for what Redis does not give is pinged all the same: its answers are what keeps it.
+func TestPingWhileBehind(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	s := &stand{srv.Client(t), redistest.Key(t)}
+	n := s.node(t, ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Minute, PingEvery: time.Second, PongTimeout: time.Minute})
+	pinged := make(chan struct{}, 100)
+	c := n.hello(t, &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
+		pinged <- struct{}{}
+		return true
+	}}, map[string]any{"rooms": []string{"lobby"}})
+	var all []ws.Message[said]
+	for i := range 60 { // more than the buffers of the system, so that it falls behind
+		all = append(all, big(i))
+	}
+	s.tell(t, all...)
+	srv.Pause(t)
+	var got []int
+	var reading sync.WaitGroup
+	reading.Go(func() { got = c.numbers(60) })
+	for range 3 { // the first may have been sent before
+		<-pinged
+	}
+	srv.Resume(t)
+	reading.Wait()
+	equal(t, "all, once Redis is back", count(60), got)
 }
 
 func TestIdleTimeout(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -39,9 +38,11 @@ type socket struct {
 	rooms   map[string]struct{}
 	limit   *rate.Limiter // nil: none, or nothing came yet
 
-	// What the clock looks at: Unix nanoseconds; 0 is never.
+	// What the clock looks at, by its time; 0 is never.
 	began   int64
 	beat    int64        // when to ping, and to tell the cursor; of the clock alone
+	silent  int64        // since when a ping is known to be unanswered; of the clock alone
+	asked   atomic.Int64 // a ping that has been written was begun
 	seen    atomic.Int64 // something came, pongs too
 	spoke   atomic.Int64 // a frame came, other than a ping
 	partial atomic.Int64 // since when a frame is coming in, or has been since the handshake a hello
@@ -80,7 +81,7 @@ const (
 )
 
 func newSocket(h *Hub, l *life, who Identity) *socket {
-	s := &socket{hub: h, life: l, who: who, began: time.Now().UnixNano()}
+	s := &socket{hub: h, life: l, who: who, began: h.clock.now()}
 	s.beat = s.began + int64(h.cfg.PingEvery)
 	s.seen.Store(s.began)
 	s.spoke.Store(s.began)
@@ -104,7 +105,7 @@ func (s *socket) live() {
 		ok = s.handle(frame.Bytes())
 		s.busy.Store(false)
 		s.left()
-		s.seen.Store(time.Now().UnixNano()) // it could not show signs of life meanwhile
+		s.seen.Store(s.hub.clock.now()) // it could not show signs of life meanwhile
 		putBuffer(frame)
 		if !ok {
 			s.drain()
@@ -119,7 +120,7 @@ func (s *socket) read() (frame *bytes.Buffer, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	now := time.Now().UnixNano()
+	now := s.hub.clock.now()
 	s.seen.Store(now)
 	if s.greeted.Load() {
 		s.partial.Store(now)

@@ -23,11 +23,12 @@ const (
 type wire struct {
 	net.Conn
 	timeout time.Duration // of a write
+	clock   *clock
 
 	mu   sync.Mutex // held while writing, which timeout bounds
 	shut bool       // a close frame has gone out: nothing may follow it
 
-	moved atomic.Int64 // when a write went through that had to wait, for the client to take what was sent before; Unix nanoseconds
+	moved atomic.Int64 // when a write went through that had to wait, for the client to take what was sent before
 }
 
 // sendBuffer is how much the system may keep that was sent to a client and not taken. The system's own limit is some megabytes for each
@@ -64,8 +65,8 @@ func (w *wire) write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := w.Conn.Write(p)
-	if now := time.Now(); err == nil && now.Sub(began) > waited {
-		w.moved.Store(now.UnixNano())
+	if err == nil && time.Since(began) > waited {
+		w.moved.Store(w.clock.now())
 	}
 	return n, err
 }
@@ -84,6 +85,7 @@ func narrow(conn net.Conn) {
 type upgrade struct {
 	http.ResponseWriter
 	timeout time.Duration
+	clock   *clock
 	wire    *wire // once it was hijacked
 }
 
@@ -94,7 +96,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	narrow(conn)
-	u.wire = &wire{Conn: conn, timeout: u.timeout}
+	u.wire = &wire{Conn: conn, timeout: u.timeout, clock: u.clock}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what the client sent right behind its request
 	br := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), u.wire), max(readBuffer, len(early)))
 	_, _ = br.Peek(len(early))

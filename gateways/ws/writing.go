@@ -55,7 +55,7 @@ func (s *socket) wake() {
 // stir sees to it that there is a writer, and that it looks. mu is held.
 func (s *socket) stir() {
 	s.woken = true
-	if s.behind != nil && (len(s.control) > 0 || s.bye != nil) {
+	if s.behind != nil && (len(s.control) > 0 || s.ping || s.bye != nil) {
 		s.behind()
 	}
 	if !s.writing && !s.over {
@@ -79,12 +79,17 @@ const flushAt = 32 << 10
 func (s *socket) write() {
 	out := getBuffer()
 	defer putBuffer(out)
+	var pinged int64 // a ping is in out
 	flush := func() bool {
 		if out.Len() == 0 {
 			return true
 		}
 		err := s.wire.send(out.Bytes())
 		out.Reset()
+		if pinged != 0 && err == nil {
+			s.asked.Store(pinged) // only now: what is not sent nobody answers
+			pinged = 0
+		}
 		return err == nil
 	}
 	add := func(frame []byte) bool {
@@ -114,6 +119,7 @@ func (s *socket) write() {
 		}
 		if ping {
 			ok = ok && add(pingFrame)
+			pinged = s.hub.clock.now()
 		}
 		if bye != nil {
 			if ok && flush() {
@@ -156,7 +162,7 @@ func (s *socket) poll(l *relay.Listener[delivery], flush func() bool) (b relay.B
 	defer cancel()
 	s.mu.Lock()
 	s.behind = cancel
-	if len(s.control) > 0 || s.bye != nil || s.over {
+	if len(s.control) > 0 || s.ping || s.bye != nil || s.over {
 		cancel()
 	}
 	s.mu.Unlock()

@@ -33,6 +33,7 @@ const methods = {
     return parts;
   },
   state: () => session.state,
+  stall: (ms) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms), // as a page does that is busy, or asleep
   close: () => session.close(),
 };
 
