@@ -3,6 +3,7 @@ package examples
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -105,6 +106,22 @@ func shows(t *testing.T, tab context.Context, what, js string) {
 		}
 	}()
 	until(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool]("Boolean("+js+")")) })
+}
+
+// slowly clicks as people do: something may happen between the button's going down and its coming up.
+func slowly(t *testing.T, tab context.Context, selector string, meanwhile func()) {
+	t.Helper()
+	at := see(t, tab, chromedp.Evaluate[input.DispatchMouseEventParams](fmt.Sprintf(
+		`(({x, y, width, height}) => ({x: x + width / 2, y: y + height / 2}))(document.querySelector(%q).getBoundingClientRect())`, selector)))
+	at.Button, at.ClickCount = input.MouseButtonLeft, 1
+	for _, at.Type = range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMousePressed, input.DispatchMouseEventTypeMouseReleased} {
+		if _, err := chromedp.Call(tab, input.DispatchMouseEvent, at); err != nil {
+			t.Fatal(err)
+		}
+		if at.Type == input.DispatchMouseEventTypeMousePressed {
+			meanwhile()
+		}
+	}
 }
 
 // press types keys as a keyboard does: of a key whose going down the page prevents nothing is typed.

@@ -323,7 +323,11 @@ func TestChatInTwoWindows(t *testing.T) {
 	reads(t, ann, "#lines", "I have won twice already")
 
 	// Just the two of them.
-	browse(t, ann, chromedp.Click(chromedp.CSS(`#users button[title="Write to Bob"]`)))
+	slowly(t, ann, `#users button[title="Write to Bob"]`, func() { // what he says meanwhile does not take his name away
+		write(t, bob, "By the way:")
+		reads(t, ann, "#lines", "By the way:")
+	})
+	reads(t, ann, "#title", "Bob")
 	write(t, ann, "Shall we play after lunch?")
 	reads(t, bob, "#directs", "Ann")
 	reads(t, bob, "#directs em", "1")

@@ -152,7 +152,14 @@ func TestCrudPage(t *testing.T) {
 	shows(t, page, "a field to edit", `document.activeElement.matches("li input[type=text]")`)
 	browse(t, page, press("Call Bob"+kb.Enter))
 	shows(t, page, "the new title", `document.querySelector("[data-id='3'] .title")?.textContent === "Call Bob"`)
-	browse(t, page, press("n"))
+
+	// Who edits one item and clicks on another has the other at once, and what is typed then stays there.
+	browse(t, page, press("e"), chromedp.Click(chromedp.CSS("[data-id='4'] input[type=checkbox]")))
+	shows(t, page, "three done", `document.querySelector("#count").textContent === "1 open, 3 done"`)
+	browse(t, page, chromedp.Click(chromedp.CSS("[data-id='4'] .edit")), press("Read"), chromedp.Click(field))
+	shows(t, page, "its title", `document.querySelector("[data-id='4'] .title")?.textContent === "Read"`)
+	shows(t, page, "the focus where it was put", `document.activeElement.id === "title"`)
+	browse(t, page, press(kb.ArrowDown), press(kb.ArrowDown), press("n"))
 	shows(t, page, "the field for another, as it was", `document.activeElement.value === "buy OAT milk"`)
 	browse(t, page, press(kb.ArrowDown), press(kb.ArrowDown), press(kb.ArrowDown), press(kb.Delete))
 	shows(t, page, "one less", `document.querySelectorAll("#items li").length === 3`)

@@ -2,7 +2,7 @@
 
 import { connect } from "./streamerson.js";
 import { Conversation } from "./conversation.js";
-import { avatar, drawLines, el } from "./draw.js";
+import { avatar, drawLines, el, renew } from "./draw.js";
 
 const $ = id => document.getElementById(id);
 const HEARTBEAT = 15_000; // ms; who says nothing for 40 seconds is not here
@@ -235,12 +235,12 @@ function draw(jump) {
 	$("count").textContent = c.direct ? "just the two of you" : c.users.length === 1 ? "1 person here" : `${c.users.length} people here`;
 	$("text").placeholder = `Message ${c.direct ? c.name.slice(1) : "#" + c.name}`;
 	const drawn = drawLines(c.lines, write);
-	lines.replaceChildren(...(drawn.length ? drawn : [el("div", { className: "empty" }, "Nothing was said here yet.")]));
+	renew(lines, drawn.length ? drawn : [el("div", { className: "empty" }, "Nothing was said here yet.")]);
 	if (atEnd) lines.scrollTop = lines.scrollHeight;
 	$("newer").hidden = atEnd;
 	$("here").hidden = c.direct;
 	$("people").hidden = c.direct;
-	$("users").replaceChildren(...c.users.map(name => {
+	renew($("users"), c.users.map(name => {
 		const b = el("button", { type: "button", title: name === me ? "" : `Write to ${name}` }, avatar(name, true), name + (name === me ? " (you)" : ""));
 		b.addEventListener("click", () => write(name));
 		return el("li", {}, b);
@@ -253,10 +253,10 @@ function drawSide() {
 	const here = new Map(rooms.map(r => [r.name, r.here ?? 0]));
 	const joined = [...conversations.keys()].filter(n => !n.startsWith("@"));
 	const names = [...new Set([...rooms.map(r => r.name), ...joined])];
-	$("rooms").replaceChildren(...names.map(n => drawItem(n, "# " + n, conversations.get(n)?.users.length || here.get(n))));
+	renew($("rooms"), names.map(n => drawItem(n, "# " + n, conversations.get(n)?.users.length || here.get(n))));
 	const directs = [...conversations.values()].filter(c => c.direct);
 	$("directs-title").hidden = directs.length === 0;
-	$("directs").replaceChildren(...directs.map(c => drawItem(c.name, c.name.slice(1))));
+	renew($("directs"), directs.map(c => drawItem(c.name, c.name.slice(1))));
 	const unread = [...conversations.values()].reduce((n, c) => n + (c.name === current ? 0 : c.unread), 0);
 	$("elsewhere").hidden = unread === 0;
 	document.title = (unread ? `(${unread}) ` : "") + "Chat";

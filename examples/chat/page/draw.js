@@ -6,6 +6,16 @@ export function el(name, props = {}, ...children) {
 	return e;
 }
 
+// renew has an element hold children, and leaves those that are there as they are: somebody may be about to click on one.
+export function renew(e, children) {
+	children.forEach((c, i) => {
+		const old = e.childNodes[i];
+		if (!old) e.append(c);
+		else if (!old.isEqualNode(c)) old.replaceWith(c);
+	});
+	while (e.childNodes.length > children.length) e.lastChild.remove();
+}
+
 export function avatar(name, small) {
 	const a = el("span", { className: "avatar" + (small ? " small" : ""), ariaHidden: "true" }, [...name][0]?.toUpperCase() ?? "?");
 	let hue = 0;

@@ -44,28 +44,37 @@ function wire(method, path, status, took) {
   while ($("wire").children.length > 6) $("wire").lastChild.remove();
 }
 
-// render draws the list anew, and keeps the focus where it was.
-function render(focus = document.activeElement?.closest?.("#items li")?.dataset.id) {
+const item = (id) => items.find((it) => it.id === id);
+
+// render shows the list as it is. Rows that stay are not made anew: somebody may be about to click on them, or edit them.
+function render() {
   const shown = items.filter((it) => show === "all" || it.done === (show === "done"));
-  list.replaceChildren(...shown.map(row));
+  const rows = shown.map((it) => fill(list.querySelector(`[data-id="${it.id}"]`) ?? row(it.id), it));
+  for (const li of [...list.children]) if (!rows.includes(li)) li.remove();
+  rows.forEach((li, i) => {
+    if (list.children[i] !== li) list.insertBefore(li, list.children[i] ?? null);
+  });
   const open = items.filter((it) => !it.done).length;
   $("count").textContent = items.length ? `${open} open, ${items.length - open} done` : "";
   $("empty").hidden = shown.length > 0;
-  if (focus) list.querySelector(`[data-id="${focus}"]`)?.focus();
 }
 
-function row(it) {
+function row(id) {
   const li = $("item").content.cloneNode(true).firstElementChild;
-  li.dataset.id = it.id;
+  li.dataset.id = id;
   li.tabIndex = 0;
+  li.querySelector("input").addEventListener("change", () => toggle(item(id)));
+  li.querySelector(".title").addEventListener("dblclick", () => edit(li));
+  li.querySelector(".edit").addEventListener("click", () => edit(li));
+  li.querySelector(".remove").addEventListener("click", () => remove(li));
+  return li;
+}
+
+function fill(li, it) {
   li.classList.toggle("done", it.done);
-  li.querySelector(".title").textContent = it.title;
-  const box = li.querySelector("input");
-  box.checked = it.done;
-  box.addEventListener("change", () => toggle(it));
-  li.querySelector(".title").addEventListener("dblclick", () => edit(it, li));
-  li.querySelector(".edit").addEventListener("click", () => edit(it, li));
-  li.querySelector(".remove").addEventListener("click", () => remove(it, li));
+  li.querySelector("input").checked = it.done;
+  const title = li.querySelector(".title"); // missing while it is edited
+  if (title) title.textContent = it.title;
   return li;
 }
 
@@ -86,41 +95,52 @@ async function settle(act) {
 
 function put(changed) {
   items = items.map((it) => (it.id === changed.id ? changed : it));
-  render(changed.id);
+  render();
 }
 
 const toggle = (it) => settle(async () => put(await call("PATCH", `/todos/${it.id}`, { done: !it.done }, it.version)));
 
-async function remove(it, li) {
-  const next = (li.nextElementSibling ?? li.previousElementSibling)?.dataset.id;
+async function remove(li) {
+  const { id } = li.dataset;
   await settle(async () => {
-    await call("DELETE", `/todos/${it.id}`);
-    items = items.filter((other) => other.id !== it.id);
-    render(next);
-    if (!next) $("title").focus();
+    await call("DELETE", `/todos/${id}`);
+    const next = li.nextElementSibling ?? li.previousElementSibling ?? $("title");
+    if (li.contains(document.activeElement)) next.focus();
+    items = items.filter((other) => other.id !== id);
+    render();
   });
 }
 
-function edit(it, li) {
+function edit(li) {
+  const it = item(li.dataset.id);
+  const title = li.querySelector(".title");
+  if (!title) return; // it is being edited
   const input = document.createElement("input");
   input.type = "text";
   input.maxLength = 100;
   input.value = it.title;
   input.setAttribute("aria-label", "Title");
-  li.querySelector(".title").replaceWith(input);
+  title.replaceWith(input);
   input.select();
   let over = false;
   const end = async (keep) => {
     if (over) return;
     over = true;
-    const title = input.value.trim();
-    if (!keep || title === "" || title === it.title) return render(it.id);
-    await settle(async () => put(await call("PATCH", `/todos/${it.id}`, { title }, it.version)));
+    const text = input.value.trim();
+    const stay = document.activeElement === input; // who clicks elsewhere is there already
+    const changed = keep && text && text !== it.title;
+    title.textContent = changed ? text : item(it.id)?.title;
+    input.replaceWith(title);
+    if (stay) li.focus();
+    if (changed) await settle(async () => put(await call("PATCH", `/todos/${it.id}`, { title: text }, it.version)));
   };
+  let held = true; // the key that began it: as long as it is held it types nothing
   input.addEventListener("keydown", (e) => {
     e.stopPropagation();
-    if (e.key === "Enter") end(true);
-    if (e.key === "Escape") end(false);
+    held &&= e.repeat;
+    if (held) e.preventDefault();
+    else if (e.key === "Enter") end(true);
+    else if (e.key === "Escape") end(false);
   });
   input.addEventListener("blur", () => end(true));
 }
@@ -153,19 +173,19 @@ document.addEventListener("keydown", (e) => {
     return;
   }
   const li = e.target.closest("#items li");
-  const it = li && items.find((it) => it.id === li.dataset.id);
+  const it = li && item(li.dataset.id);
   const keys = {
     n: () => $("title").focus(),
     ArrowDown: () => (li ? li.nextElementSibling : list.firstElementChild)?.focus(),
     ArrowUp: () => (li ? (li.previousElementSibling ?? $("title")) : list.lastElementChild)?.focus(),
     " ": it && e.target === li && (() => toggle(it)),
-    e: it && (() => edit(it, li)),
-    Delete: it && (() => remove(it, li)),
+    e: it && (() => edit(li)),
+    Delete: it && (() => remove(li)),
   };
   const act = keys[e.key];
   if (act) {
     e.preventDefault();
-    act();
+    if (!e.repeat || e.key.startsWith("Arrow")) act();
   }
 });
 
