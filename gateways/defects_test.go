@@ -385,8 +385,9 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
 		call := gateways.Call[hello, greeting](c, "hello")
-		for range 10 { // more than may be in flight, if one of them were kept
-			if _, err := gateways.Call[hello, greeting](c, "hello", gateways.Timeout(10*time.Millisecond))(t.Context(), hello{"late"}); !errors.Is(err, gateways.ErrTimeout) {
+		for n := 0; n < 10 || len(w.slots(t, w.requests())) == 0; n++ { // more than may be in flight, if one of them were kept
+			late := gateways.Timeout(time.Duration(n+1) * 10 * time.Millisecond)
+			if _, err := gateways.Call[hello, greeting](c, "hello", late)(t.Context(), hello{"late"}); !errors.Is(err, gateways.ErrTimeout) {
 				t.Fatal(err)
 			}
 		}
@@ -399,9 +400,6 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 			}
 			f := pairs(r)
 			ids, reply = append(ids, f["id"]), []string{f["reply"]}
-		}
-		if len(ids) == 0 { // some may have timed out before they were sent
-			t.Fatal("no request was sent")
 		}
 		for i, id := range append(ids, "nobody's") {
 			slots := []string{"data", "{}", "type", []string{"reply", "error"}[i%2], "id", id}

@@ -195,7 +195,7 @@ func closed(t *testing.T, c net.Conn) string {
 // Slowloris: who dribbles headers is cut off, and others are served meanwhile.
 func TestSlowloris(t *testing.T) {
 	e := newEdge(t)
-	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{HeaderTimeout: 300 * time.Millisecond})
+	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{HeaderTimeout: 2 * time.Second})
 	var slow []net.Conn
 	for range 50 {
 		c := dial(t, addr)
@@ -262,7 +262,7 @@ func TestBodyTooLongForTheClient(t *testing.T) {
 // Bodies that dribble are cut off with 408, those that end early with 400, and the service hears of neither.
 func TestSlowBody(t *testing.T) {
 	e := newEdge(t)
-	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{BodyTimeout: 300 * time.Millisecond})
+	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{BodyTimeout: 2 * time.Second})
 	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	slow := map[string]net.Conn{"length": dial(t, addr), "chunked": dial(t, addr)}
 	fmt.Fprint(slow["length"], head+"Content-Length: 10\r\n\r\n{\"a")
@@ -285,14 +285,14 @@ func TestSlowCallWithABody(t *testing.T) {
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "slow", func(ctx context.Context, _ struct{}) (string, error) {
-			wait, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+			wait, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
 			defer cancel()
 			<-wait.Done()
 			return "done", ctx.Err()
 		})
 	})
 	h := gateways.HTTP(s.client(t, gateways.ClientConfig{}), "slow")
-	addr, _ := up(t, h, gateways.ServerConfig{BodyTimeout: 100 * time.Millisecond, WriteTimeout: 100 * time.Millisecond})
+	addr, _ := up(t, h, gateways.ServerConfig{BodyTimeout: time.Second, WriteTimeout: time.Second})
 	if got := fetch(t, asked("POST", "http://"+addr+"/", "{}")); got.status != http.StatusOK || got.body != "done" {
 		t.Errorf("%+v", got)
 	}
@@ -312,7 +312,7 @@ func TestSlowReader(t *testing.T) {
 			}
 		}
 	})
-	addr, _ := up(t, big, gateways.ServerConfig{WriteTimeout: 200 * time.Millisecond})
+	addr, _ := up(t, big, gateways.ServerConfig{WriteTimeout: time.Second})
 	c := dial(t, addr)
 	fmt.Fprint(c, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
 	if got := fetch(t, asked("GET", "http://"+addr+"/", "")); got.status != http.StatusOK {

@@ -55,8 +55,12 @@ func ready(t testing.TB, run *flow.Running) {
 	soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
 }
 
+// client is a client that refuses nothing on a busy machine, unless MaxWait says so.
 func (s *stand) client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client {
 	t.Helper()
+	if cfg.MaxWait == 0 {
+		cfg.MaxWait = -1
+	}
 	c := gateways.NewClient(s.rdb, s.topic, cfg)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -66,6 +70,20 @@ func (s *stand) client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client
 		}
 	})
 	return c
+}
+
+// late makes calls of a type that nobody answers, until one was sent before its time was over, and returns how many requests the
+// stream has then.
+func (s *stand) late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
+	t.Helper()
+	for timeout := 20 * time.Millisecond; ; timeout *= 2 {
+		if _, err := gateways.Call[string, string](c, typ, gateways.Timeout(timeout))(t.Context(), "x"); !errors.Is(err, gateways.ErrTimeout) {
+			t.Fatal(err)
+		}
+		if n := s.rdb.XLen(t.Context(), key).Val(); n > 0 {
+			return uint64(n)
+		}
+	}
 }
 
 // soon waits for a condition that nothing signals.

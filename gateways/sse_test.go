@@ -416,7 +416,7 @@ func TestSSECrossOrigin(t *testing.T) {
 func TestSSEHTTP2(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	g := gateways.SSE(s.rdb, gateways.SSEConfig{Key: s.topic, WriteTimeout: 50 * time.Millisecond, Heartbeat: 200 * time.Millisecond})
+	g := gateways.SSE(s.rdb, gateways.SSEConfig{Key: s.topic, WriteTimeout: time.Second, Heartbeat: 1500 * time.Millisecond})
 	srv := httptest.NewUnstartedServer(g)
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
