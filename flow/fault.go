@@ -165,6 +165,9 @@ func orUnspecified(err error) error {
 // Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it decides (nothing, if it is
 // none): for operators that turn errors into something else and have to let verdicts pass.
 func Verdict(err error) (Decision, bool) {
+	if err == nil {
+		return Decision{}, false
+	}
 	var v *verdict
 	if errors.As(err, &v) {
 		return Decision{Do: v.do, After: v.after}, true
