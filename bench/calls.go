@@ -58,17 +58,26 @@ type call struct {
 
 // ask has callers make t.N calls in all.
 func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, *Trial) (call, error)) error {
+	payloads, values := payloadsOf(t.Payload), make([]string, callers)
+	for i := range values {
+		values[i] = string(payloads.at(i))
+	}
 	c, err := open(ctx, t)
 	if err != nil {
 		return err
 	}
+	if got, err := c.do(ctx, values[0]); err != nil || got != values[0] { // connects
+		return errors.Join(err, compareText(got, values[0]), c.end())
+	}
+	t.connecting++
+	t.start() // what counts is calls, and not connecting
 	var left atomic.Int64
 	left.Store(int64(t.N))
 	took, errs := make([][]time.Duration, callers), make([]error, callers)
 	var wg sync.WaitGroup
 	for i := range callers {
 		wg.Go(func() {
-			v := string(payloadsOf(t.Payload).at(i))
+			v := values[i]
 			for left.Add(-1) >= 0 {
 				began := time.Now()
 				got, err := c.do(ctx, v)

@@ -140,9 +140,9 @@ func drained(ctx context.Context, t *Trial) error {
 	for _, g := range groups {
 		switch {
 		case g.Name != t.Group:
-		case pending.Count != 0 || g.Lag != 0 || g.EntriesRead != int64(t.N):
+		case pending.Count != 0 || g.Lag != 0 || g.EntriesRead != int64(t.N+t.connecting):
 			return fmt.Errorf("group %q: %d pending, lag %d, %d read of %d; want 0, 0 and all",
-				g.Name, pending.Count, g.Lag, g.EntriesRead, t.N)
+				g.Name, pending.Count, g.Lag, g.EntriesRead, t.N+t.connecting)
 		default:
 			return nil
 		}

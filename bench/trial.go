@@ -31,6 +31,8 @@ type Trial struct {
 
 	byRate bool
 
+	connecting int // messages before the clock started, beside N
+
 	// onStart and onStop follow the clock; they may be nil.
 	onStart, onStop func()
 

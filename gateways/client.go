@@ -36,8 +36,8 @@ type ClientConfig struct {
 	Group string
 	// Window is how many parts of a streamed reply the service may send ahead. The default is 64, the most 4096.
 	Window int
-	// MaxLen is how many requests that the services are done with stay in their stream. Those that are not stay
-	// whatever their number. The default is 10,000.
+	// MaxLen is how many requests that the services are done with stay in their stream, and what comes within a tenth of a second.
+	// Those that they are not done with stay whatever their number. The default is 10,000.
 	MaxLen int64
 	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
 	MaxPayload int
@@ -121,6 +121,7 @@ type Client struct {
 	notes   chan note // cancels and credits, on their way
 	mailbox mailbox
 	load    load
+	trimmed uint64 // how many requests had been sent by the last trimming; the client's graph's
 
 	starting sync.Mutex // held while connecting
 	holds    bool       // the outbox; guarded by starting
@@ -160,7 +161,7 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
 	c.load = load{rdb: rdb, key: c.topic.requests, group: c.cfg.Group, most: c.cfg.MaxWait}
-	c.out = outbox{rdb: rdb, cfg: redisio.WriterConfig{Key: c.topic.requests, MaxLen: c.cfg.MaxLen, MaxPayload: c.cfg.MaxPayload, Depth: 512}}
+	c.out = outbox{rdb: rdb, cfg: redisio.WriterConfig{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512}}
 	return c
 }
 

@@ -73,7 +73,7 @@ func (c *Client) graph() *flow.Graph {
 	parts := []flow.Part{
 		flow.To(replies, flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) })),
 		flow.To(source.Every(loadEvery, func(t time.Time) time.Time { return t }, flow.Name("look")),
-			sink.Func(func(ctx context.Context, _ time.Time) error { return c.load.look(ctx, c.busy()) }, flow.Name("load"), flow.OnFault(flow.Drop))),
+			sink.Func(c.tend, flow.Name("load"), flow.OnFault(flow.Drop))),
 		flow.Log(c.cfg.Log)}
 	if c.speech.shared == "" {
 		upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
@@ -86,6 +86,18 @@ func (c *Client) graph() *flow.Graph {
 			Wait: forever}, flow.Name("control"))))
 	}
 	return flow.New("client of "+c.topic.requests, parts...)
+}
+
+// tend looks how much the services have before them, and trims what they have behind them.
+func (c *Client) tend(ctx context.Context, _ time.Time) error {
+	err := c.load.look(ctx, c.busy())
+	sent := c.next.Load()
+	if sent == c.trimmed || int64(sent-c.trimmed) < c.cfg.MaxLen/10 && c.busy() {
+		return err
+	}
+	c.trimmed = sent
+	_, trimErr := redisio.Trim(ctx, c.rdb, c.topic.requests, redisio.TrimOptions{MaxLen: c.cfg.MaxLen})
+	return errors.Join(err, trimErr)
 }
 
 const (

@@ -20,6 +20,11 @@ type handling struct {
 	stop [2]func()       // beside real
 	why  error           // what it was cancelled with; nil if it was not
 	over bool            // the handler has returned
+
+	// Of the ledger, and guarded by it.
+	answer  Response
+	kept    bool // answer is what came of it
+	slotted bool // its ID has a slot
 }
 
 // newHandling begins a handling that ends with its parent, and at until unless that is zero.

@@ -25,43 +25,53 @@ func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 	if err := checkAddress(meta.ReplyTo, s.allowed); err != nil {
 		return flow.Message[Response]{}, false, err
 	}
-	wanted := meta.ReplyTo != ""
-	if wanted && (meta.MaybeDuplicate || meta.Attempt > 1) {
-		if answer, known := s.answered(r.ID); known {
-			return s.emit(m, answer)
-		}
-	}
 	h := newHandling(ctx, s.deadline(meta.Deadline, r.window > 0))
 	if r.window > 0 {
 		h.credits = newCredits(r.window)
 	}
-	if wanted && !s.begin(r.ID, h) {
-		return flow.Message[Response]{}, false, nil // a copy, or nobody waits
+	wanted := meta.ReplyTo != ""
+	if wanted {
+		switch is, kept := s.ledger.begin(r.ID, h, meta.MaybeDuplicate || meta.Attempt > 1); is {
+		case answered:
+			return s.emit(m, *kept)
+		case cancelled:
+			s.stats.cancelled.Add(1)
+			return flow.Message[Response]{}, false, nil
+		case underWay:
+			return flow.Message[Response]{}, false, nil
+		}
 	}
 	answer, err := s.answer(r, meta, h)
-	if wanted {
-		s.end(r.ID)
+	err, replies := s.conclude(ctx, r, h, &answer, err, wanted)
+	switch {
+	case replies:
+		s.ledger.end(r.ID, h, &answer)
+		return s.emit(m, answer)
+	case wanted:
+		s.ledger.end(r.ID, h, nil)
 	}
+	return flow.Message[Response]{}, false, err
+}
+
+// conclude ends a handling, and says what comes of it: an answer, which may be that it failed, or an error for the fault policy, or
+// neither.
+func (s *Service) conclude(ctx context.Context, r *Request, h *handling, answer *Response, err error, wanted bool) (_ error, replies bool) {
 	why := h.end()
 	switch v, is := flow.Verdict(err); {
 	case err == nil || is && v.Do == flow.ActDrop:
 		s.stats.answered.Add(1)
 	case errors.Is(why, errCancelled):
 		s.stats.cancelled.Add(1)
-		return flow.Message[Response]{}, false, nil
+		return nil, false
 	case ctx.Err() != nil, // the graph stops, or has lost the entry: somebody else will answer
 		is && v.Do == flow.ActNack, // the handler wants it again
 		!wanted:                    // the fault policy is for those that nobody waits for
-		return flow.Message[Response]{}, false, err
+		return err, false
 	default:
 		s.stats.failed.Add(1)
-		answer = s.failed(ctx, r, err)
+		*answer = s.failed(ctx, r, err)
 	}
-	if !wanted {
-		return flow.Message[Response]{}, false, nil
-	}
-	s.remember(r.ID, answer)
-	return s.emit(m, answer)
+	return nil, wanted
 }
 
 // failed is the answer to a request whose handler failed. What the caller is not told is logged.
@@ -118,56 +128,19 @@ func (s *Service) deadline(caller time.Time, streamed bool) time.Time {
 	return until
 }
 
-// begin notes that a request is being handled. It reports false for one that is already, or whose caller has gone.
-func (s *Service) begin(id string, h *handling) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running[id] != nil {
-		return false
-	}
-	if s.gone.Len() > 0 && s.gone.Remove(id) {
-		s.stats.cancelled.Add(1)
-		return false
-	}
-	s.running[id] = h
-	return true
-}
-
-func (s *Service) end(id string) {
-	s.mu.Lock()
-	delete(s.running, id)
-	s.mu.Unlock()
-}
-
 // heed does what clients say after they have asked.
 func (s *Service) heed(_ context.Context, n note) error {
-	s.mu.Lock()
-	h := s.running[n.id]
-	if h == nil && n.kind == kindCancel {
-		s.gone.Add(n.id, struct{}{})
-	}
-	s.mu.Unlock()
-	switch {
-	case h == nil: // another process has it, or it is done
-	case n.kind == kindCancel:
-		h.cancel(errCancelled)
-	case n.kind == kindMore && h.credits != nil:
-		h.credits.add(n.more)
+	switch n.kind {
+	case kindCancel:
+		if h := s.ledger.cancel(n.id); h != nil {
+			h.cancel(errCancelled)
+		}
+	case kindMore:
+		if h := s.ledger.running(n.id); h != nil && h.credits != nil {
+			h.credits.add(n.more)
+		}
 	}
 	return nil
-}
-
-func (s *Service) answered(id string) (Response, bool) {
-	if s.answers == nil {
-		return Response{}, false
-	}
-	return s.answers.Get(id)
-}
-
-func (s *Service) remember(id string, answer Response) {
-	if s.answers != nil && len(answer.Body) <= rememberedMost {
-		s.answers.Add(id, answer)
-	}
 }
 
 // ServiceStats counts what became of requests, since the service was made.

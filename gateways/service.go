@@ -4,11 +4,9 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
@@ -56,7 +54,7 @@ const (
 	defaultGroup   = "service"
 	defaultWorkers = 64
 	rememberedMost = 16 << 10
-	goneMost       = 4096
+	requestsLinger = 2 * time.Millisecond
 )
 
 // Service answers the requests of a topic. Make it, give it handlers, and run it: by itself, or as the Graph that it is.
@@ -80,14 +78,9 @@ type Service struct {
 	wrap     []Middleware
 	built    atomic.Bool // a graph was made: the handlers are fixed
 
-	answers *lru.Cache[string, Response]
-	parts   outbox
-	gone    *lru.Cache[string, struct{}] // cancelled before they were begun
-
-	mu      sync.Mutex
-	running map[string]*handling
-
-	stats serviceCounters
+	ledger *ledger
+	parts  outbox
+	stats  serviceCounters
 }
 
 // handler is what is registered for a type.
@@ -106,7 +99,7 @@ type Middleware func(next Handler) Handler
 // NewService makes a service for a topic. It does no I/O. Mistakes are reported by Validate and by Run.
 func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Service {
 	speech, wrong := speak(cfg.Wire, "NewService", topic)
-	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler), running: make(map[string]*handling)}
+	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler)}
 	def(&s.cfg.MaxInFlight, 1024)
 	def(&s.cfg.Timeout, 30*time.Second)
 	def(&s.cfg.Answers, 4096)
@@ -121,7 +114,6 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	}
 	s.mistake(wrong)
 	s.parts = outbox{rdb: rdb, cfg: redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen}}
-	s.gone, _ = lru.New[string, struct{}](goneMost) // fails for sizes below 1 only
 	s.allowed = []keys{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
 		s.mistake(&redisio.ConfigError{Type: "ServiceConfig", Field: "ReplyTopics", Problem: "is set beside Wire", Fix: "name the keys in StreamersonV1.ReplyKeys"})
@@ -130,9 +122,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		s.mistake(checkTopic("ServiceConfig", t))
 		s.allowed = append(s.allowed, keysOf(t))
 	}
-	if s.cfg.Answers > 0 {
-		s.answers, _ = lru.New[string, Response](s.cfg.Answers) // fails for sizes below 1 only
-	}
+	s.ledger = newLedger(s.cfg.Answers)
 	return s
 }
 
@@ -206,7 +196,7 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
 	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Start: s.speech.start, Format: s.speech.request, MaxInFlight: s.cfg.MaxInFlight,
 		Lease: s.cfg.Lease, MaxDeliveries: s.cfg.MaxDeliveries, DeadKey: s.cfg.DeadKey, Wait: s.cfg.Wait}
-	named := []flow.StageOption{flow.Name("requests")}
+	named := []flow.StageOption{flow.Name("requests"), flow.Linger(requestsLinger)}
 	for _, err := range s.errs {
 		named = append(named, flow.InvalidError(err))
 	}

@@ -1,0 +1,110 @@
+package gateways
+
+import (
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2"
+)
+
+// ledger is what a service knows of requests by their IDs: which are being handled, what the last ones were answered, and which
+// were cancelled before they were begun.
+type ledger struct {
+	mu    sync.Mutex
+	known map[string]*handling
+	ring  []string // the IDs of those whose answers are kept
+	next  int      // the slot to use next: the oldest
+	gone  *lru.Cache[string, struct{}]
+}
+
+// goneMost is how many cancelled requests are remembered.
+const goneMost = 4096
+
+// newLedger makes a ledger that keeps so many answers.
+func newLedger(answers int) *ledger {
+	gone, _ := lru.New[string, struct{}](goneMost) // fails for sizes below 1 only
+	return &ledger{known: make(map[string]*handling), ring: make([]string, max(answers, 0)), gone: gone}
+}
+
+// standing is what a request is to the ledger.
+type standing uint8
+
+const (
+	fresh     standing = iota // it is to be handled
+	underWay                  // another copy of it is being handled
+	answered                  // with what is kept
+	cancelled                 // nobody waits
+)
+
+// begin notes that a request is being handled, if it is to be. Only one that may be a copy gets the answer that is kept.
+func (l *ledger) begin(id string, h *handling, copied bool) (standing, *Response) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.known[id]
+	switch {
+	case was == nil:
+	case !was.kept:
+		return underWay, nil
+	case copied:
+		return answered, &was.answer
+	}
+	if l.gone.Len() > 0 && l.gone.Remove(id) {
+		return cancelled, nil
+	}
+	if was != nil { // the same ID for something new
+		h.slotted = was.slotted
+	}
+	l.known[id] = h
+	return fresh, nil
+}
+
+// end notes that a request is done, and keeps its answer if there is one.
+func (l *ledger) end(id string, h *handling, answer *Response) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if answer == nil || len(l.ring) == 0 || len(answer.Body) > rememberedMost {
+		delete(l.known, id)
+		return
+	}
+	h.answer, h.kept = *answer, true
+	if h.slotted {
+		return
+	}
+	l.free(l.ring[l.next])
+	l.ring[l.next], h.slotted = id, true
+	l.next = (l.next + 1) % len(l.ring)
+}
+
+// free is called when an ID loses its slot. l.mu is held.
+func (l *ledger) free(id string) {
+	switch h := l.known[id]; {
+	case h == nil:
+	case h.kept:
+		delete(l.known, id)
+	default: // it is being handled again
+		h.slotted = false
+	}
+}
+
+// cancel returns the handling to cancel; nil if there is none, then the request will not be handled when it comes.
+func (l *ledger) cancel(id string) *handling {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.known[id]
+	switch {
+	case h == nil:
+		l.gone.Add(id, struct{}{})
+	case h.kept: // done
+		return nil
+	}
+	return h
+}
+
+// running returns the handling that is under way; nil if none is.
+func (l *ledger) running(id string) *handling {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.known[id]; h != nil && !h.kept {
+		return h
+	}
+	return nil
+}
