@@ -14,6 +14,8 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // chromium is a headless Chromium for all tests. It has no sandbox: what it opens is ours.
@@ -78,7 +80,7 @@ func tab(t *testing.T) context.Context {
 // browse does things in a tab.
 func browse(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, done := context.WithTimeout(tab, time.Duration(len(steps))*patience)
+	ctx, done := context.WithTimeout(tab, time.Duration(len(steps))*redistest.Patience)
 	defer done()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("in the browser: %v", err)
@@ -88,7 +90,7 @@ func browse(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp
 // see does one thing in a tab, and returns what it shows.
 func see[T any](t *testing.T, tab context.Context, look chromedp.Action[T]) T {
 	t.Helper()
-	ctx, done := context.WithTimeout(tab, patience)
+	ctx, done := context.WithTimeout(tab, redistest.Patience)
 	defer done()
 	v, err := chromedp.Run(ctx, look)
 	if err != nil {
@@ -105,7 +107,7 @@ func shows(t *testing.T, tab context.Context, what, js string) {
 			t.Logf("the page shows\n%s", see(t, tab, chromedp.Text(chromedp.CSS("body"))))
 		}
 	}()
-	until(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool]("Boolean("+js+")")) })
+	redistest.Soon(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool]("Boolean("+js+")")) })
 }
 
 // slowly clicks as people do: something may happen between the button's going down and its coming up.

@@ -28,7 +28,7 @@ func post(t *testing.T, url, cookie, body string) (int, string, string) {
 	if cookie != "" {
 		r.Header.Set("Cookie", cookie)
 	}
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
 	resp, err := c.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func handshake(t *testing.T, page string, h http.Header) int {
 		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} {
 		r.Header.Set(name, value)
 	}
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
 	resp, err := c.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func write(t *testing.T, page context.Context, line string) {
 // reads waits until a part of a page has a text.
 func reads(t *testing.T, page context.Context, selector, text string) {
 	t.Helper()
-	until(t, fmt.Sprintf("%q in %s", text, selector), func() bool {
+	redistest.Soon(t, fmt.Sprintf("%q in %s", text, selector), func() bool {
 		return strings.Contains(see(t, page, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q)?.innerText ?? ""`, selector))), text)
 	})
 }
@@ -307,7 +307,7 @@ func TestChatInTwoWindows(t *testing.T) {
 	write(t, ann, "It runs at http://localhost:3003, bring a friend.")
 	reads(t, bob, "#lines", "bring a friend")
 	write(t, bob, `<img src=x onerror="document.title='broken'"> is just text here, & so is <b>this</b>`)
-	until(t, "what he wrote is sent and gone", func() bool {
+	redistest.Soon(t, "what he wrote is sent and gone", func() bool {
 		return see(t, bob, chromedp.Evaluate[string](`document.querySelector("#text").value`)) == ""
 	})
 	write(t, bob, "/me waves")
@@ -373,18 +373,18 @@ func TestChatPagesGoOn(t *testing.T) {
 	reads(t, ann, "#lines", "Ann, are you there?")
 	reads(t, bob, "#lines", "Written while I was offline.")
 	for _, page := range []context.Context{ann, bob} {
-		until(t, "nothing comes twice", func() bool {
+		redistest.Soon(t, "nothing comes twice", func() bool {
 			return see(t, page, chromedp.Evaluate[int](`[...document.querySelectorAll("#lines p")].filter(p => p.innerText === "Written while I was offline.").length`)) == 1
 		})
 	}
 
 	browse(t, ann, chromedp.EmulateViewport(390, 740, chromedp.EmulateMobile, chromedp.EmulateTouch))
-	until(t, "the drawer is shut", func() bool {
+	redistest.Soon(t, "the drawer is shut", func() bool {
 		return see(t, ann, chromedp.Evaluate[float64](`document.querySelector("#side").getBoundingClientRect().right`)) <= 0
 	})
 	screenshot(t, ann, "chat-phone")
 	browse(t, ann, chromedp.Click(chromedp.CSS("#menu")))
-	until(t, "the drawer is open", func() bool {
+	redistest.Soon(t, "the drawer is open", func() bool {
 		return see(t, ann, chromedp.Evaluate[float64](`document.querySelector("#side").getBoundingClientRect().left`)) == 0
 	})
 	screenshot(t, ann, "chat-phone-menu")

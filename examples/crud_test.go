@@ -28,7 +28,7 @@ func exchange(t *testing.T, method, url, body string, headers ...string) (*http.
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Set(name, value)
 	}
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
 	reply, err := c.Do(r)
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func enter(t *testing.T, at, room, name string) context.Context {
 	page := tab(t)
 	browse(t, page, chromedp.Navigate(at+"?room="+room),
 		chromedp.SetValue(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#play")))
-	until(t, name+" plays", func() bool { return look(t, page).ship(name).Name == name })
+	redistest.Soon(t, name+" plays", func() bool { return look(t, page).ship(name).Name == name })
 	return page
 }
 
@@ -72,7 +72,7 @@ func hunt(t *testing.T, page context.Context, name string, score int) {
 			}
 		}
 	}
-	until(t, name+" finds sparks", func() bool {
+	redistest.Soon(t, name+" finds sparks", func() bool {
 		a := look(t, page)
 		me := a.ship(name)
 		best, dx, dy := math.Inf(1), 0.0, 0.0
@@ -100,21 +100,21 @@ func TestGameInTwoWindows(t *testing.T) {
 	screenshot(t, welcome, "game-start")
 
 	ann, bob := enter(t, first, "two", "Ann"), enter(t, second, "two", "Bob <b>&amp;")
-	until(t, "both see both", func() bool {
+	redistest.Soon(t, "both see both", func() bool {
 		return look(t, ann).ship("Bob <b>&amp;").Name != "" && look(t, bob).ship("Ann").Name != ""
 	})
 	before := look(t, bob).ship("Ann")
 	key(t, ann, "down", "KeyD")
 	key(t, ann, "down", "Space")
-	until(t, "Bob sees Ann move", func() bool {
+	redistest.Soon(t, "Bob sees Ann move", func() bool {
 		at := look(t, bob).ship("Ann")
 		return math.Hypot(at.X-before.X, at.Y-before.Y) > 50
 	})
 	screenshot(t, ann, "game-play")
 	key(t, ann, "up", "KeyD")
 	hunt(t, ann, "Ann", 3)
-	until(t, "Bob sees her score", func() bool { return look(t, bob).ship("Ann").Score >= 3 })
-	until(t, "the board has it", func() bool {
+	redistest.Soon(t, "Bob sees her score", func() bool { return look(t, bob).ship("Ann").Score >= 3 })
+	redistest.Soon(t, "the board has it", func() bool {
 		return see(t, bob, chromedp.Evaluate[bool](`document.querySelector("#board li").textContent.startsWith("Ann")`))
 	})
 	screenshot(t, bob, "game-score")
@@ -127,7 +127,7 @@ func TestGameOnAPhone(t *testing.T) {
 	page := tab(t)
 	browse(t, page, chromedp.EmulateViewport(780, 360, chromedp.EmulateMobile, chromedp.EmulateTouch), chromedp.Navigate(at+"?room=phone"),
 		chromedp.SetValue(chromedp.CSS("#name"), "Thumb"), chromedp.Click(chromedp.CSS("#play")))
-	until(t, "it plays", func() bool { return look(t, page).ship("Thumb").Name != "" })
+	redistest.Soon(t, "it plays", func() bool { return look(t, page).ship("Thumb").Name != "" })
 	before := look(t, page).ship("Thumb")
 	see(t, page, chromedp.Evaluate[bool](`(() => {
 		const at = (type, x, y) => document.querySelector("#arena").dispatchEvent(new PointerEvent(type, {pointerId: 7, clientX: x, clientY: y, bubbles: true}));
@@ -135,7 +135,7 @@ func TestGameOnAPhone(t *testing.T) {
 		at("pointerdown", 200, 200);
 		return at("pointermove", 200 + (arena().ships[0].x < 800 ? 60 : -60), 200);
 	})()`))
-	until(t, "it goes sideways", func() bool { return math.Abs(look(t, page).ship("Thumb").X-before.X) > 80 })
+	redistest.Soon(t, "it goes sideways", func() bool { return math.Abs(look(t, page).ship("Thumb").X-before.X) > 80 })
 	screenshot(t, page, "game-phone")
 }
 
@@ -145,9 +145,9 @@ func TestGameGoesOn(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
 	world := start(t, env, nil, "game", "-role", "world")
-	until(t, "the world runs", func() bool { return strings.Contains(world.stderr.text(), "graph started graph=world") })
+	redistest.Soon(t, "the world runs", func() bool { return strings.Contains(world.stderr.text(), "graph started graph=world") })
 	standby := start(t, env, nil, "game", "-role", "world")
-	until(t, "the other one stands by", func() bool { return strings.Contains(standby.stderr.text(), "standing by") })
+	redistest.Soon(t, "the other one stands by", func() bool { return strings.Contains(standby.stderr.text(), "standing by") })
 	gateway := start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0")
 	at := open(t, gateway)
 	page := enter(t, at, "r", "Ann")
@@ -155,13 +155,13 @@ func TestGameGoesOn(t *testing.T) {
 	world.signal(t, syscall.SIGKILL)
 	world.wait(t)
 	frozen := look(t, page).Tick
-	until(t, "she plays in another world", func() bool {
+	redistest.Soon(t, "she plays in another world", func() bool {
 		return strings.Contains(standby.stderr.text(), "graph started graph=world") && look(t, page).Tick != frozen
 	})
 	hunt(t, page, "Ann", look(t, page).ship("Ann").Score+1)
 
 	gateway.signal(t, syscall.SIGKILL)
-	until(t, "the page tells", func() bool {
+	redistest.Soon(t, "the page tells", func() bool {
 		return see(t, page, chromedp.Evaluate[bool](`!document.querySelector("#notice").hidden && document.querySelector("#notice").textContent.includes("reconnecting")`))
 	})
 	screenshot(t, page, "game-reconnecting")
@@ -170,7 +170,7 @@ func TestGameGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, env, nil, "game", "-role", "gateway", "-addr", u.Host)
-	until(t, "it is connected again", func() bool {
+	redistest.Soon(t, "it is connected again", func() bool {
 		return look(t, page).Online && see(t, page, chromedp.Evaluate[bool](`document.querySelector("#notice").hidden`))
 	})
 	hunt(t, page, "Ann", look(t, page).ship("Ann").Score+1)
@@ -188,16 +188,16 @@ func TestGameHasOneWorld(t *testing.T) {
 	rdb := server.Client(t)
 	world := start(t, []string{"REDIS_URL=" + server.URL()}, nil, "game", "-role", "world")
 	owner := func() string { return rdb.Get(context.Background(), "{arena}:world").Val() }
-	until(t, "it has the world", func() bool {
+	redistest.Soon(t, "it has the world", func() bool {
 		return owner() != "" && strings.Contains(world.stderr.text(), "graph started graph=world")
 	})
 	mine := owner()
 	if err := rdb.Set(context.Background(), "{arena}:world", "somebody else", 4*time.Second).Err(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it stands by", func() bool { return strings.Contains(world.stderr.text(), "standing by") })
+	redistest.Soon(t, "it stands by", func() bool { return strings.Contains(world.stderr.text(), "standing by") })
 	want(t, world.stderr.text(), "another process has the world now")
-	until(t, "it has the world again", func() bool {
+	redistest.Soon(t, "it has the world again", func() bool {
 		return owner() == mine && strings.Count(world.stderr.text(), "graph started graph=world") == 2
 	})
 	stop(t, world)
@@ -212,12 +212,12 @@ func TestGameRound(t *testing.T) {
 	page := enter(t, open(t, start(t, withPath(), nil, "game", "-addr", "localhost:0", "-round", "8s")), "r", "Ann")
 	hunt(t, page, "Ann", 2)
 	podium := func() bool { return see(t, page, chromedp.Evaluate[bool](`!document.querySelector("#podium").hidden`)) }
-	until(t, "the round is over", podium)
+	redistest.Soon(t, "the round is over", podium)
 	if text := see(t, page, chromedp.Text(chromedp.CSS("#podium"))); !strings.Contains(text, "You win") {
 		t.Errorf("the page says %q", text)
 	}
 	screenshot(t, page, "game-podium")
-	until(t, "the next round begins", func() bool { return !podium() && look(t, page).ship("Ann").Score < 2 })
+	redistest.Soon(t, "the next round begins", func() bool { return !podium() && look(t, page).ship("Ann").Score < 2 })
 }
 
 // state is what the game's sockets are told.

@@ -26,7 +26,7 @@ var openPattern = regexp.MustCompile(`open (http://\S+) in a browser`)
 func open(t *testing.T, p *process) string {
 	t.Helper()
 	var url string
-	until(t, p.name+" serves", func() bool {
+	redistest.Soon(t, p.name+" serves", func() bool {
 		if m := openPattern.FindStringSubmatch(p.stderr.text()); m != nil {
 			url = m[1]
 		}
@@ -38,7 +38,7 @@ func open(t *testing.T, p *process) string {
 // get asks by HTTP on a connection of its own.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
 	r, err := c.Get(url)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestHelloRoles(t *testing.T) {
 	server := start(t, env, nil, "hello", "-role", "server", "-addr", "localhost:0")
 	processors := []*process{start(t, env, nil, "hello", "-role", "processor"), start(t, env, nil, "hello", "-role", "processor")}
 	url := open(t, server)
-	until(t, "both processors have answered", func() bool {
+	redistest.Soon(t, "both processors have answered", func() bool {
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() { greeted(t, url) })

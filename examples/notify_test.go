@@ -14,7 +14,7 @@ import (
 // publish tells notify of a note, and returns the status of the answer.
 func publish(t *testing.T, url, to, title string) int {
 	t.Helper()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
 	body := fmt.Sprintf(`{"to":%q,"kind":"success","title":%q,"text":"by the test"}`, to, title)
 	r, err := c.Post(url+"notes", "application/json", strings.NewReader(body))
 	if err != nil {

@@ -43,7 +43,7 @@ func TestReadAndPipeSideBySide(t *testing.T) {
 	server := redistest.Start(t)
 	rdb, env := server.Client(t), []string{"REDIS_URL=" + server.URL()}
 	reader := start(t, env, nil, "read", "-stream", "s", "-graph")
-	until(t, "read waits for entries", func() bool {
+	redistest.Soon(t, "read waits for entries", func() bool {
 		clients, err := rdb.ClientList(context.Background()).Result()
 		return err == nil && strings.Contains(clients, "cmd=xread")
 	})
@@ -60,7 +60,7 @@ func TestReadAndPipeSideBySide(t *testing.T) {
 			t.Fatal(err)
 		}
 		written = append(written, line)
-		until(t, line+" arrives", func() bool { return len(printedLines(reader)) > i })
+		redistest.Soon(t, line+" arrives", func() bool { return len(printedLines(reader)) > i })
 	}
 	w.Close()
 	if code := writer.wait(t); code != 0 {
@@ -113,7 +113,7 @@ func TestReadFrom(t *testing.T) {
 		t.Run(from, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, shared(t), nil, "read", "-stream", key, "-from", from)
-			until(t, "all is printed", func() bool { return len(printedLines(p)) >= len(all)-skipped })
+			redistest.Soon(t, "all is printed", func() bool { return len(printedLines(p)) >= len(all)-skipped })
 			stop(t, p)
 			if diff := cmp.Diff(all[skipped:], printedLines(p)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -133,7 +133,7 @@ func TestReadGroupSharesTheEntries(t *testing.T) {
 	text, _ := bundled(t)
 	run(t, shared(t), nil, "pipe", "-stream", key, filepath.Join("wordcount", "alice.txt"))
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	until(t, "both have printed everything", func() bool {
+	redistest.Soon(t, "both have printed everything", func() bool {
 		return len(printedLines(readers[0]))+len(printedLines(readers[1])) >= len(lines)
 	})
 	stop(t, readers[0])

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // socket is a client of a hub that is written in Go.
@@ -39,7 +41,7 @@ type members = map[string]any
 // dial opens a socket at a page's address, and says hello.
 func dial(t *testing.T, page string, header http.Header, hello members) *socket {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(page, "http")+"ws", &websocket.DialOptions{HTTPHeader: header})
 	if err != nil {
@@ -62,7 +64,7 @@ func (s *socket) send(m members) error {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	return s.conn.Write(ctx, websocket.MessageText, b)
 }
@@ -79,7 +81,7 @@ func (s *socket) say(id int, room, typ string, data any) error {
 
 // next is the next frame. Its error means that the server is gone.
 func (s *socket) next() (f frame, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	_, b, err := s.conn.Read(ctx)
 	if err != nil {

@@ -167,9 +167,9 @@ func workers(t *testing.T, rdb *redis.Client, args ...string) (name string, load
 	name = redistest.Key(t)
 	args = append([]string{"-name", name, "-slow", "10ms", "-top", allWords}, args...)
 	loader = start(t, shared(t), nil, "wordcount", args...)
-	until(t, "the name is taken", func() bool { return rdb.Exists(ctx, name+":state").Val() == 1 })
+	redistest.Soon(t, "the name is taken", func() bool { return rdb.Exists(ctx, name+":state").Val() == 1 })
 	joiner = start(t, shared(t), nil, "wordcount", append(args, "-join")...)
-	until(t, "both have lines, and counts are written", func() bool {
+	redistest.Soon(t, "both have lines, and counts are written", func() bool {
 		pending, err := rdb.XPending(ctx, name+":lines", "count").Result()
 		return err == nil && len(pending.Consumers) == 2 && rdb.XLen(ctx, name+":counts").Val() > 0
 	})
@@ -269,7 +269,7 @@ func TestWordcountInterrupted(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	name := redistest.Key(t)
 	first := start(t, shared(t), nil, "wordcount", "-name", name, "-slow", "10ms")
-	until(t, "counts are written", func() bool { return rdb.XLen(ctx, name+":counts").Val() > 0 })
+	redistest.Soon(t, "counts are written", func() bool { return rdb.XLen(ctx, name+":counts").Val() > 0 })
 	first.signal(t, syscall.SIGINT)
 	if code := first.wait(t); code != 0 {
 		t.Fatalf("exit status %d", code)
@@ -345,7 +345,7 @@ func TestWordcountInterruptedWhileLoading(t *testing.T) {
 	if _, err := io.WriteString(w, "a line\n"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the line is loaded", func() bool { return rdb.XLen(ctx, name+":lines").Val() == 1 })
+	redistest.Soon(t, "the line is loaded", func() bool { return rdb.XLen(ctx, name+":lines").Val() == 1 })
 	p.signal(t, syscall.SIGINT)
 	if code := p.wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
@@ -361,13 +361,13 @@ func TestWordcountSecondInterruptEndsAtOnce(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	name := redistest.Key(t)
 	p := start(t, shared(t), nil, "wordcount", "-name", name, "-slow", "10m")
-	until(t, "it works", func() bool {
+	redistest.Soon(t, "it works", func() bool {
 		pending, err := rdb.XPending(context.Background(), name+":lines", "count").Result()
 		return err == nil && pending.Count > 0
 	})
 	p.signal(t, syscall.SIGINT)
-	until(t, "it says that it drains", func() bool { return strings.Contains(p.stderr.text(), "Ctrl-C again") })
-	until(t, "it ends", func() bool {
+	redistest.Soon(t, "it says that it drains", func() bool { return strings.Contains(p.stderr.text(), "Ctrl-C again") })
+	redistest.Soon(t, "it ends", func() bool {
 		p.signal(t, syscall.SIGINT) // again, should it not have let go of the signal yet
 		select {
 		case <-p.done:

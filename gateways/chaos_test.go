@@ -63,15 +63,15 @@ func callsUnderFaults(t *testing.T, s *stand, faults int, hurt func()) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range faults {
 		had := answered.Load() + int64(r.IntN(50))
-		soon(t, "calls are answered", func() bool { return answered.Load() > had })
+		redistest.Soon(t, "calls are answered", func() bool { return answered.Load() > had })
 		hurt()
 	}
 	over.Store(true)
 	wg.Wait()
-	soon(t, "calls are answered afterwards", func() bool {
+	redistest.Soon(t, "calls are answered afterwards", func() bool {
 		got, err := call(t.Context(), "after")
 		return err == nil && got == "re after"
 	})
-	soon(t, "no more goroutines than before", func() bool { return runtime.NumGoroutine() <= before+callers })
+	redistest.Soon(t, "no more goroutines than before", func() bool { return runtime.NumGoroutine() <= before+callers })
 	t.Logf("%d answered, %d failed", answered.Load(), failed.Load())
 }

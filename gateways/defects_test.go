@@ -60,7 +60,7 @@ func (w wired) requests() string {
 
 func (w wired) settled(t testing.TB) {
 	t.Helper()
-	soon(t, "all requests are settled", func() bool {
+	redistest.Soon(t, "all requests are settled", func() bool {
 		groups := w.rdb.XInfoGroups(t.Context(), w.requests()).Val()
 		return len(groups) == 1 && groups[0].Pending == 0 && groups[0].Lag == 0
 	})
@@ -174,7 +174,7 @@ func TestD8_UnhandledIsNotLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		dead := w.requests() + ":dead"
-		soon(t, "the dead letter", func() bool { return w.rdb.XLen(t.Context(), dead).Val() == 1 })
+		redistest.Soon(t, "the dead letter", func() bool { return w.rdb.XLen(t.Context(), dead).Val() == 1 })
 		w.settled(t)
 		for letter, err := range redisio.DeadLetters(t.Context(), w.rdb, dead, redisio.DeadFilter{}) {
 			if err != nil || !strings.Contains(letter.Reason.Error, `no handler for requests of type "unknown"`) {
@@ -220,11 +220,11 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 	s := redistest.Start(t)
 	w := wired{&stand{s.Client(t), "topic"}, gateways.StreamersonV1{}}
 	c := w.client(t)
-	call := gateways.Call[string, string](c, "ask", gateways.Timeout(30*time.Second))
+	call := gateways.Call[string, string](c, "ask", gateways.Timeout(redistest.Patience))
 	answer := func(n int64) {
-		soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n })
+		redistest.Soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n })
 		got := w.slots(t, w.requests())
-		if err := w.rdb.XAdd(t.Context(), xadd(w.v1().Outgoing(), got[n-1][0], "resp", "", "nil", "text", "", "UnoccupiedField", "answer")).Err(); err != nil {
+		if err := w.rdb.XAdd(t.Context(), redistest.Entry(w.v1().Outgoing(), got[n-1][0], "resp", "", "nil", "text", "", "UnoccupiedField", "answer")).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -237,7 +237,7 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 			}
 			answered <- err
 		}()
-		soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n+1 })
+		redistest.Soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n+1 })
 		// All its connections end, so that it surely is between two reads.
 		w.rdb.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
 		answer(n + 1)
@@ -265,12 +265,12 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 		case 4:
 			slots = slots[:4] // no entry of v1
 		}
-		pipe.XAdd(t.Context(), xadd(w.requests(), slots...))
+		pipe.XAdd(t.Context(), redistest.Entry(w.requests(), slots...))
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "all", func() bool {
+	redistest.Soon(t, "all", func() bool {
 		return svc.Stats().Answered == 2 && svc.Stats().Failed == 1 && s.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 3
 	})
 	w.settled(t)
@@ -281,7 +281,7 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 		if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		s.rdb.XAdd(t.Context(), xadd(s.v1().Outgoing(), "", "resp", "", "{", "json", "", "UnoccupiedField", "{"))
+		s.rdb.XAdd(t.Context(), redistest.Entry(s.v1().Outgoing(), "", "resp", "", "{", "json", "", "UnoccupiedField", "{"))
 	}
 }
 
@@ -296,7 +296,7 @@ func TestD17_ShardsAreOneKey(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		key := redisio.StreamersonTopic{Namespace: s.topic, Topic: "t", Shard: "eu", Spelling: spelling}.Incoming()
-		soon(t, "it is acknowledged by the same key", func() bool {
+		redistest.Soon(t, "it is acknowledged by the same key", func() bool {
 			groups := s.rdb.XInfoGroups(t.Context(), key).Val()
 			return len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == 1
 		})
@@ -332,7 +332,7 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 				replies = w.rdb.Keys(t.Context(), "{"+w.topic+"}:reply:*").Val()[0]
 			}
 			for _, key := range []string{w.requests(), replies} {
-				soon(t, key+" is short", func() bool {
+				redistest.Soon(t, key+" is short", func() bool {
 					n := w.rdb.XLen(t.Context(), key).Val()
 					if n > 400 { // it is trimmed as it is written to, or looked after
 						_, _ = call(t.Context(), "x")
@@ -409,7 +409,7 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 			} else {
 				key = reply[0]
 			}
-			if err := w.rdb.XAdd(t.Context(), xadd(key, slots...)).Err(); err != nil {
+			if err := w.rdb.XAdd(t.Context(), redistest.Entry(key, slots...)).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -483,7 +483,7 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
 		w := wired{&stand{s.Client(t), fmt.Sprint("topic-", wire != nil)}, wire}
 		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-		call := gateways.Call[hello, greeting](w.client(t), "hello", gateways.Timeout(30*time.Second))
+		call := gateways.Call[hello, greeting](w.client(t), "hello", gateways.Timeout(redistest.Patience))
 		for range 5 {
 			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
 				t.Fatalf("%+v, %v", got, err)
@@ -628,7 +628,7 @@ func TestD27_WhatRunsIsAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		ready(t, run)
-		call := gateways.Call[string, string](w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Timeout: 30 * time.Second}), "slow")
+		call := gateways.Call[string, string](w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Timeout: redistest.Patience}), "slow")
 		answered := make(chan error, 8)
 		for range 8 {
 			go func() {
@@ -644,7 +644,7 @@ func TestD27_WhatRunsIsAnswered(t *testing.T) {
 		}
 		drained := make(chan error, 1)
 		go func() { _, err := run.Drain(t.Context()); drained <- err }()
-		soon(t, "it drains", func() bool { return run.State() == flow.Draining })
+		redistest.Soon(t, "it drains", func() bool { return run.State() == flow.Draining })
 		close(goOn)
 		for range 8 {
 			if err := <-answered; err != nil {
@@ -681,8 +681,8 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		w.rdb.XAdd(t.Context(), xadd(w.requests(), "other", secret))
-		soon(t, "the dead letters", func() bool { return w.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 5 })
+		w.rdb.XAdd(t.Context(), redistest.Entry(w.requests(), "other", secret))
+		redistest.Soon(t, "the dead letters", func() bool { return w.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 5 })
 		w.settled(t)
 		if text := log.String(); strings.Contains(text, secret) || !strings.Contains(text, "the reason") || !strings.Contains(text, "the panic") {
 			t.Errorf("log:\n%s", text)

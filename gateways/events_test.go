@@ -76,12 +76,12 @@ func TestEventsReachEverySubscriber(t *testing.T) {
 		want = append(want, fmt.Sprint(i))
 	}
 	for _, h := range []*heard{one, two} {
-		soon(t, "all of them", func() bool { return len(h.texts()) >= len(want) })
+		redistest.Soon(t, "all of them", func() bool { return len(h.texts()) >= len(want) })
 		if diff := cmp.Diff(want, h.texts()); diff != "" {
 			t.Errorf("a process (-want +got):\n%s", diff)
 		}
 	}
-	soon(t, "all of them, between the two", func() bool { return len(shared[0].texts())+len(shared[1].texts()) >= len(want) })
+	redistest.Soon(t, "all of them, between the two", func() bool { return len(shared[0].texts())+len(shared[1].texts()) >= len(want) })
 	both := slices.Concat(shared[0].texts(), shared[1].texts())
 	slices.Sort(both)
 	slices.Sort(want)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // seen is what a service was asked.
@@ -141,7 +142,7 @@ func dial(t testing.TB, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(redistest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -150,7 +151,7 @@ func dial(t testing.TB, addr string) net.Conn {
 // fetch asks a server on a connection of its own.
 func fetch(t testing.TB, r *http.Request) reply {
 	t.Helper()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
 	r.RequestURI = ""
 	got, err := c.Do(r)
 	if err != nil {

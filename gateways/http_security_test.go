@@ -15,6 +15,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // JSON that parsers disagree about, or choke on, is refused before anything is sent.
@@ -345,8 +346,8 @@ func TestDisconnectCancelsTheHandler(t *testing.T) {
 		c.Close()
 	}
 	<-cancelled
-	soon(t, "it is counted", func() bool { return h.Stats() == gateways.EndpointStats{Gone: 1} && svc.Stats().Cancelled == 1 })
-	soon(t, "it is in the access log", func() bool { return strings.Contains(lines.text(), `"status":499`) })
+	redistest.Soon(t, "it is counted", func() bool { return h.Stats() == gateways.EndpointStats{Gone: 1} && svc.Stats().Cancelled == 1 })
+	redistest.Soon(t, "it is in the access log", func() bool { return strings.Contains(lines.text(), `"status":499`) })
 	if strings.Contains(lines.text(), `"level":"warn"`) || strings.Contains(lines.text(), `"level":"error"`) {
 		t.Errorf("it is a fault in the log:\n%s", lines.text())
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // logLines keeps what is logged.
@@ -166,7 +167,7 @@ func TestServeStopTimeout(t *testing.T) {
 	addr, stop := up(t, h, gateways.ServerConfig{StopTimeout: 50 * time.Millisecond})
 	c := dial(t, addr)
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	soon(t, "the request is in the stream", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() > 0 })
+	redistest.Soon(t, "the request is in the stream", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() > 0 })
 	if err := stop(); err != nil {
 		t.Error(err)
 	}

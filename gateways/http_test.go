@@ -14,6 +14,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // What path, query and body make.
@@ -261,7 +262,7 @@ func TestHTTPOverloaded(t *testing.T) {
 func inFlight(t *testing.T, s *stand, ask func()) {
 	t.Helper()
 	go ask() // whose end the test waits for
-	soon(t, "the request is in the stream", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() > 0 })
+	redistest.Soon(t, "the request is in the stream", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() > 0 })
 }
 
 func TestHTTPFireAndForget(t *testing.T) {

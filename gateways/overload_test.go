@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // More calls than the service can answer: some are answered, the others refused at once, by a typed error, until it has
@@ -44,7 +45,7 @@ func TestOverloadIsRefused(t *testing.T) {
 	if answered.Load() == 0 {
 		t.Error("none was answered")
 	}
-	soon(t, "calls are let in again", func() bool { _, err := call(t.Context(), "x"); return err == nil })
+	redistest.Soon(t, "calls are let in again", func() bool { _, err := call(t.Context(), "x"); return err == nil })
 }
 
 // Services that are away are no overload: calls wait for them, and time out.
@@ -74,16 +75,16 @@ func TestMailboxIsCapped(t *testing.T) {
 		gateways.HandleVoid(svc, "x", func(context.Context, string) error { return nil })
 	})
 	mailbox := "{" + s.topic + "}:reply:hangs"
-	s.rdb.XAdd(t.Context(), xadd(mailbox, "data", "", "type", "hello"))
+	s.rdb.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
 	const n = 20_000
 	pipe := s.rdb.Pipeline()
 	for i := range n {
-		pipe.XAdd(t.Context(), xadd(s.topic, "data", "x", "type", "x", "id", fmt.Sprint(i), "reply", mailbox))
+		pipe.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "x", "id", fmt.Sprint(i), "reply", mailbox))
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "all are answered", func() bool { return svc.Stats().Answered == n && s.pending(t) == 0 })
+	redistest.Soon(t, "all are answered", func() bool { return svc.Stats().Answered == n && s.pending(t) == 0 })
 	if got := s.rdb.XLen(t.Context(), mailbox).Val(); got < 16_384 || got > 16_384+200 {
 		t.Errorf("%d replies in the mailbox", got)
 	}

@@ -39,7 +39,7 @@ func start(t testing.TB, g *flow.Graph) *flow.Running {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()
 		if _, err := run.Drain(ctx); err != nil {
 			t.Errorf("drain: %v", err)
@@ -52,7 +52,7 @@ func start(t testing.TB, g *flow.Graph) *flow.Running {
 // ready waits until a graph has opened all it reads and writes.
 func ready(t testing.TB, run *flow.Running) {
 	t.Helper()
-	soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
+	redistest.Soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
 }
 
 // client is a client that refuses nothing on a busy machine, unless MaxWait says so.
@@ -63,7 +63,7 @@ func (s *stand) client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client
 	}
 	c := gateways.NewClient(s.rdb, s.topic, cfg)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()
 		if err := c.Close(ctx); err != nil && !errors.Is(err, gateways.ErrClosed) {
 			t.Errorf("close client: %v", err)
@@ -84,26 +84,6 @@ func (s *stand) late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
 			return uint64(n)
 		}
 	}
-}
-
-// soon waits for a condition that nothing signals.
-func soon(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
-	defer limit.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !ok() {
-		select {
-		case <-look.C:
-		case <-limit.C:
-			t.Fatalf("not in 30 s: %s", what)
-		}
-	}
-}
-
-func xadd(key string, values ...string) *redis.XAddArgs {
-	return &redis.XAddArgs{Stream: key, Values: values}
 }
 
 // pending is how many requests the service has and has not settled.

@@ -16,6 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -69,7 +70,7 @@ func TestCall(t *testing.T) {
 	if !errors.As(err, &remote) || remote.Code != gateways.CodeInvalid {
 		t.Errorf("bad body: %v", err)
 	}
-	soon(t, "all acked", func() bool { return s.pending(t) == 0 })
+	redistest.Soon(t, "all acked", func() bool { return s.pending(t) == 0 })
 }
 
 func TestCallsInParallel(t *testing.T) {
@@ -115,12 +116,12 @@ func TestCallTimesOut(t *testing.T) {
 	why := errors.New("why")
 	ended := make(chan error, 1)
 	go func() { _, err := gateways.Call[string, string](c, "slow")(ctx, "x"); ended <- err }()
-	soon(t, "it began", func() bool { return has("x") })
+	redistest.Soon(t, "it began", func() bool { return has("x") })
 	cancel(why)
 	if err := <-ended; !errors.Is(err, why) {
 		t.Errorf("cancelled: %v", err)
 	}
-	soon(t, "the handler was cancelled", func() bool { return svc.Stats().Cancelled == 1 })
+	redistest.Soon(t, "the handler was cancelled", func() bool { return svc.Stats().Cancelled == 1 })
 }
 
 func TestExpiredRequestsAreSkipped(t *testing.T) {
@@ -148,7 +149,7 @@ func TestClientIsBounded(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 2 {
 		wg.Go(func() { _, _ = call(ctx, "x") })
-		soon(t, "it is in flight", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == int64(i)+1 })
+		redistest.Soon(t, "it is in flight", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == int64(i)+1 })
 	}
 	if _, err := call(ctx, "x"); !errors.Is(err, gateways.ErrOverloaded) {
 		t.Errorf("the third call: %v", err)
@@ -185,7 +186,7 @@ func TestForgedReplyAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	soon(t, "all are dead letters", func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 5 })
+	redistest.Soon(t, "all are dead letters", func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 5 })
 	if handled.Load() != 0 || s.rdb.Exists(t.Context(), "victim").Val() != 0 {
 		t.Errorf("%d handled", handled.Load())
 	}
@@ -198,10 +199,10 @@ func TestDuplicateIsAnsweredFromMemory(t *testing.T) {
 		gateways.Handle(svc, "count", func(context.Context, string) (int32, error) { return handled.Add(1), nil })
 	})
 	mailbox := "{" + s.topic + "}:reply:mine"
-	s.rdb.XAdd(t.Context(), xadd(mailbox, "data", "", "type", "hello"))
+	s.rdb.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
 	for i := range 3 {
-		s.rdb.XAdd(t.Context(), xadd(s.topic, "data", `"x"`, "type", "count", "id", "7", "reply", mailbox, "dup", "1"))
-		soon(t, "answered", func() bool { return s.rdb.XLen(t.Context(), mailbox).Val() == int64(i)+2 })
+		s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", `"x"`, "type", "count", "id", "7", "reply", mailbox, "dup", "1"))
+		redistest.Soon(t, "answered", func() bool { return s.rdb.XLen(t.Context(), mailbox).Val() == int64(i)+2 })
 	}
 	for _, e := range s.rdb.XRange(t.Context(), mailbox, "-", "+").Val()[1:] {
 		if e.Values["data"] != "1" {
@@ -217,9 +218,9 @@ func TestRepliesAreDroppedWithTheirClient(t *testing.T) {
 		gateways.HandleVoid(svc, "x", func(context.Context, string) error { handled <- struct{}{}; return nil })
 	})
 	mailbox := "{" + s.topic + "}:reply:gone"
-	s.rdb.XAdd(t.Context(), xadd(s.topic, "data", "x", "type", "x", "id", "7", "reply", mailbox))
+	s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "x", "id", "7", "reply", mailbox))
 	<-handled
-	soon(t, "acked", func() bool { return s.pending(t) == 0 })
+	redistest.Soon(t, "acked", func() bool { return s.pending(t) == 0 })
 	if s.rdb.Exists(t.Context(), mailbox).Val() != 0 {
 		t.Error("a mailbox was made for a client that is gone")
 	}
@@ -344,12 +345,12 @@ func TestClose(t *testing.T) {
 	call := gateways.Call[string, []byte](c, "x")
 	answer := make(chan error, 1)
 	go func() { _, err := call(t.Context(), "x"); answer <- err }()
-	soon(t, "in work", func() bool {
+	redistest.Soon(t, "in work", func() bool {
 		return s.rdb.XPending(t.Context(), s.topic, "service").Val() != nil && s.rdb.XPending(t.Context(), s.topic, "service").Val().Count == 1
 	})
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close(context.Background()) }()
-	soon(t, "closing", func() bool {
+	redistest.Soon(t, "closing", func() bool {
 		short, done := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer done()
 		_, err := call(short, "y")

@@ -12,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -170,7 +171,7 @@ func TestDrainedServiceAnswers(t *testing.T) {
 			t.Errorf("drain: %v", err)
 		}
 	})
-	soon(t, "it drains", func() bool { return run.State() == flow.Draining })
+	redistest.Soon(t, "it drains", func() bool { return run.State() == flow.Draining })
 	close(release)
 	wg.Wait()
 	if p := s.pending(t); p != 0 {
@@ -203,5 +204,5 @@ func TestReplyAfterFanOut(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	soon(t, "all acked", func() bool { return s.pending(t) == 0 })
+	redistest.Soon(t, "all acked", func() bool { return s.pending(t) == 0 })
 }

@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // sse is a client of server-sent events, as the standard has it.
@@ -38,7 +38,7 @@ func subscribe(t testing.TB, url string, headers ...string) *sse {
 
 func subscribeBy(t testing.TB, c *http.Client, url string, headers ...string) *sse {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func newBoard(t testing.TB, cfg gateways.SSEConfig) *board {
 	b := &board{stand: s, EventStream: gateways.SSE(rdb, cfg), name: o.ClientName}
 	var addr string
 	t.Cleanup(func() { // behind the server, which is stopped first
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()
 		if err := b.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
@@ -147,7 +147,7 @@ func newBoard(t testing.TB, cfg gateways.SSEConfig) *board {
 // add writes an event, and returns its ID.
 func (b *board) add(t testing.TB, typ, key, data string) string {
 	t.Helper()
-	id, err := b.rdb.XAdd(context.Background(), &redis.XAddArgs{Stream: b.topic, Values: []string{"data", data, "type", typ, "key", key}}).Result()
+	id, err := b.rdb.XAdd(context.Background(), redistest.Entry(b.topic, "data", data, "type", typ, "key", key)).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func (b *board) add(t testing.TB, typ, key, data string) string {
 // live waits until the stream is read: what is written from then on is queued for clients, and is no history.
 func (b *board) live(t testing.TB) {
 	t.Helper()
-	soon(t, "the stream is read", func() bool {
+	redistest.Soon(t, "the stream is read", func() bool {
 		for line := range strings.Lines(b.rdb.ClientList(context.Background()).Val()) {
 			if strings.Contains(line, "name="+b.name+" ") && strings.Contains(line, "cmd=xread ") {
 				return true

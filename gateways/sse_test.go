@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 func TestSSE(t *testing.T) {
@@ -48,7 +48,7 @@ func TestSSE(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	c.end()
-	soon(t, "the client has left", func() bool { return b.Stats().Clients == 0 })
+	redistest.Soon(t, "the client has left", func() bool { return b.Stats().Clients == 0 })
 }
 
 func TestSSEResumes(t *testing.T) {
@@ -176,7 +176,7 @@ func TestSSEInjection(t *testing.T) {
 	b.add(t, "bad\xff", "", "{}")
 	b.add(t, "ok", "", "a\r\nid: 999-0\revent: forged\n\ndata: x\n\n")
 	b.add(t, "ok", "", "\xff\x00")
-	b.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: b.topic, Values: []string{"no", "data"}})
+	b.rdb.XAdd(t.Context(), redistest.Entry(b.topic, "no", "data"))
 	c := subscribe(t, b.url)
 	got, _ := c.next()
 	if want := "a\nid: 999-0\nevent: forged\n\ndata: x\n\n"; got.Type != "ok" || got.Data != want || strings.HasPrefix(got.ID, "999") {
@@ -239,7 +239,7 @@ func TestSSETooMany(t *testing.T) {
 	}
 	first.end()
 	second.end()
-	soon(t, "there is room again", func() bool { return b.Stats().Clients == 0 })
+	redistest.Soon(t, "there is room again", func() bool { return b.Stats().Clients == 0 })
 	if c := subscribe(t, b.url); c.status != http.StatusOK {
 		t.Errorf("afterwards: %d", c.status)
 	}
@@ -251,9 +251,9 @@ func TestSSESlowReader(t *testing.T) {
 	b := newBoard(t, gateways.SSEConfig{WriteTimeout: 50 * time.Millisecond, Queue: 4})
 	c := dial(t, strings.TrimSuffix(strings.TrimPrefix(b.url, "http://"), "/"))
 	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	soon(t, "it is connected", func() bool { return b.Stats().Clients == 1 })
+	redistest.Soon(t, "it is connected", func() bool { return b.Stats().Clients == 1 })
 	big := strings.Repeat("x", 256<<10)
-	soon(t, "it is cut off", func() bool {
+	redistest.Soon(t, "it is cut off", func() bool {
 		b.add(t, "n", "", big)
 		b.rdb.XTrimMaxLen(t.Context(), b.topic, 10)
 		return b.Stats().Clients == 0

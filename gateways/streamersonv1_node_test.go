@@ -20,6 +20,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -136,7 +137,7 @@ func startPeer(t *testing.T, s *stand, role string) *peer {
 		t.Fatalf("%s says %v", role, hello)
 	}
 	for _, id := range clients {
-		soon(t, role+" reads", func() bool {
+		redistest.Soon(t, role+" reads", func() bool {
 			info, err := s.rdb.Do(t.Context(), "client", "list", "id", int(id.(float64))).Text()
 			return err == nil && strings.Contains(info, " flags=b ")
 		})
@@ -289,7 +290,7 @@ func TestStreamersonV1NodePipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := source.Tail(s.rdb, source.TailConfig[any]{Key: s.v1().Outgoing(), Start: redisio.StartBeginning(), Format: format})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	var got []any
 	for v, err := range flow.Values(ctx, back) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // v1 is the stand's topic as streamerson for Node spells it.
@@ -92,7 +93,7 @@ func TestStreamersonV1Call(t *testing.T) {
 			t.Errorf("a streamed reply: %v", err)
 		}
 	}
-	soon(t, "all acked", func() bool {
+	redistest.Soon(t, "all acked", func() bool {
 		p, err := s.rdb.XPending(t.Context(), s.v1().Incoming(), "service").Result()
 		return err == nil && p.Count == 0
 	})
@@ -133,10 +134,10 @@ func TestStreamersonV1Answers(t *testing.T) {
 				`{"error":{"code":"no_handler","message":"no handler for requests of type \"nobody\""}}`}, out},
 	} {
 		before := len(s.slots(t, c.key))
-		if err := s.rdb.XAdd(t.Context(), xadd(s.v1().Incoming(), c.request...)).Err(); err != nil {
+		if err := s.rdb.XAdd(t.Context(), redistest.Entry(s.v1().Incoming(), c.request...)).Err(); err != nil {
 			t.Fatal(err)
 		}
-		soon(t, "the answer to "+c.request[0], func() bool { return len(s.slots(t, c.key)) > before })
+		redistest.Soon(t, "the answer to "+c.request[0], func() bool { return len(s.slots(t, c.key)) > before })
 		got := s.slots(t, c.key)
 		if diff := cmp.Diff(c.reply, got[len(got)-1]); diff != "" {
 			t.Errorf("%d, %s (-want +got):\n%s", i, c.request[0], diff)
@@ -157,9 +158,9 @@ func TestStreamersonV1SharedReplies(t *testing.T) {
 	foreign := func() {
 		pipe := s.rdb.Pipeline()
 		for range 500 {
-			pipe.XAdd(t.Context(), xadd(out, "somebody's", "resp", "", "nil", "json", "", "UnoccupiedField", "{}"))
+			pipe.XAdd(t.Context(), redistest.Entry(out, "somebody's", "resp", "", "nil", "json", "", "UnoccupiedField", "{}"))
 		}
-		pipe.XAdd(t.Context(), xadd(out, "no", "reply"))
+		pipe.XAdd(t.Context(), redistest.Entry(out, "no", "reply"))
 		if _, err := pipe.Exec(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +199,7 @@ func TestStreamersonV1EarlyReply(t *testing.T) {
 				for _, streams := range reply.(map[any]any) {
 					id = streams.([]any)[0].([]any)[1].([]any)[0].(string)
 				}
-				err = s.rdb.XAdd(ctx, xadd(s.v1().Outgoing(), id, "resp", "", "nil", "json", "", "UnoccupiedField", `{"ans":2}`)).Err()
+				err = s.rdb.XAdd(ctx, redistest.Entry(s.v1().Outgoing(), id, "resp", "", "nil", "json", "", "UnoccupiedField", `{"ans":2}`)).Err()
 			}
 			answered <- err
 		}()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,13 +151,9 @@ func groupLife(t *testing.T, g *guarded, cfg GroupConfig, dead []string) {
 		t.Fatal(err)
 	}
 	must(g.admin.XGroupDestroy(ctx(t), cfg.Key, "g").Err())
-	eventually(t, "the group is there again", func() bool {
-		readSome(t, r)
-		return l.times(EventGroupRecreated) > 0
-	})
+	readUntil(t, r, "the group is there again", func() bool { return l.times(EventGroupRecreated) > 0 })
 	a := cfg.Access(dead...)
-	eventually(t, "all rights were made use of", func() bool {
-		readSome(t, r)
+	readUntil(t, r, "all rights were made use of", func() bool {
 		left := slices.DeleteFunc(g.unused(t, a), func(c string) bool { // what Close needs
 			return c == "xgroup|delconsumer" || cfg.NoAck && (c == "eval" || c == "xpending")
 		})
@@ -170,14 +167,24 @@ func groupLife(t *testing.T, g *guarded, cfg GroupConfig, dead []string) {
 	}
 }
 
-func readSome(t *testing.T, r *GroupReader) {
+// readUntil reads until something is true.
+func readUntil(t *testing.T, r *GroupReader, what string, is func() bool) {
 	t.Helper()
-	c, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
-	defer cancel()
-	var b Batch
-	if err := r.Read(c, 10, 0, &b); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
+	c, cancel := context.WithCancel(ctx(t))
+	var all sync.WaitGroup
+	defer func() { cancel(); all.Wait() }()
+	all.Go(func() {
+		for {
+			var b Batch
+			if err := r.Read(c, 10, 0, &b); c.Err() != nil {
+				return
+			} else if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	redistest.Soon(t, what, is)
 }
 
 func TestAccessOfAWriter(t *testing.T) {
@@ -272,7 +279,7 @@ func TestAccessOfSchedulersAndTickers(t *testing.T) {
 				t.Fatal(err)
 			}
 			k := tick.Keep(nil)
-			eventually(t, "three ticks", func() bool { return g.admin.XLen(ctx(t), cfg.Key).Val() >= 3 })
+			redistest.Soon(t, "three ticks", func() bool { return g.admin.XLen(ctx(t), cfg.Key).Val() >= 3 })
 			if err := k.Stop(); err != nil {
 				t.Error(err)
 			}
@@ -309,7 +316,7 @@ func TestAccessOfReadersWithoutGroup(t *testing.T) {
 			}
 			defer r.Close(ctx(t))
 			read(t, r, 3)
-			eventually(t, "all rights were made use of", func() bool {
+			redistest.Soon(t, "all rights were made use of", func() bool {
 				c, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
 				var b Batch

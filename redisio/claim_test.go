@@ -96,7 +96,7 @@ func TestRecoveryContract(t *testing.T) {
 				t.Fatal(err)
 			}
 			other, _ := open(t, rdb, cfg) // has nothing
-			c, cancel := context.WithTimeout(ctx(t), 10*time.Second)
+			c, cancel := context.WithCancel(ctx(t))
 			defer cancel()
 			came := make(chan Entry, 2)
 			for _, r := range []*GroupReader{r, other} {
@@ -164,7 +164,7 @@ func TestRecoveryContract(t *testing.T) {
 			rdb.XDel(ctx(t), key, gone...)
 			r, l := open(t, rdb, cfg)
 			read(t, r, 2)
-			eventually(t, "all are counted", func() bool {
+			redistest.Soon(t, "all are counted", func() bool {
 				c, cancel := context.WithTimeout(context.Background(), 60*time.Millisecond)
 				defer cancel()
 				var b Batch

@@ -343,7 +343,7 @@ func TestReplayLostReply(t *testing.T) {
 		if retries < 0 && err == nil || report.Replayed+report.Gone > 50 {
 			t.Errorf("retries %d: %+v, %v", retries, report, err)
 		}
-		eventually(t, "all is replayed", func() bool {
+		redistest.Soon(t, "all is replayed", func() bool {
 			_, err := ReplayDeadLetters(ctx(t), cut, dead, DeadFilter{}, ReplayOptions{})
 			return err == nil && rdb.XLen(ctx(t), dead).Val() == 0
 		})
@@ -463,7 +463,7 @@ func TestReplayCluster(t *testing.T) {
 	}
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.Addr()}})
 	defer rdb.Close()
-	eventually(t, "the cluster is up", func() bool { return rdb.Set(ctx(t), "x", "y", 0).Err() == nil })
+	redistest.Soon(t, "the cluster is up", func() bool { return rdb.Set(ctx(t), "x", "y", 0).Err() == nil })
 	bury(t, rdb, "{orders}:dead", []string{"data", "same slot"}, DeadReason{Key: "{orders}"})
 	bury(t, rdb, "{orders}:dead", []string{"data", "another"}, DeadReason{Key: "elsewhere"})
 	bury(t, rdb, "others", []string{"data", "another"}, DeadReason{})

@@ -98,8 +98,8 @@ func TestDedupeStoreForgets(t *testing.T) {
 	if err := s.Done(ctx(t), []string{"done"}, []string{"\na"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the claim ends", func() bool { return claimed(t, s, "claimed", "\nb") == "mine" })
-	eventually(t, "what is done is forgotten", func() bool { return claimed(t, s, "done", "\nb") == "mine" })
+	redistest.Soon(t, "the claim ends", func() bool { return claimed(t, s, "claimed", "\nb") == "mine" })
+	redistest.Soon(t, "what is done is forgotten", func() bool { return claimed(t, s, "done", "\nb") == "mine" })
 }
 
 func TestDedupeStoreRace(t *testing.T) {

@@ -32,7 +32,7 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 			t.Fatalf("%s was pending for nobody: %d, %v", id, n, err)
 		}
 	}
-	eventually(t, "consumers were reaped", func() bool { return l.total(EventReaped) > 0 })
+	redistest.Soon(t, "consumers were reaped", func() bool { return l.total(EventReaped) > 0 })
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
@@ -40,7 +40,7 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	id := add(t, rdb, key, 1)[0]
 	rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "gone", Streams: []string{key, ">"}, Count: 1})
 	rdb.XGroupCreateConsumer(ctx(t), key, "g", "later")
-	eventually(t, "the other is deleted", func() bool {
+	redistest.Soon(t, "the other is deleted", func() bool {
 		return !slices.ContainsFunc(rdb.XInfoConsumers(ctx(t), key, "g").Val(), func(c redis.XInfoConsumer) bool { return c.Name == "later" })
 	})
 	if p := pending(t, rdb, key)[id]; p.Consumer != "gone" {

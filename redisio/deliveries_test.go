@@ -22,7 +22,7 @@ func TestHighestDeliveryCount(t *testing.T) {
 	if got[0].ID != want[0] || got[0].Deliveries < 1e15 {
 		t.Fatalf("read %+v", got)
 	}
-	eventually(t, "its lease is renewed", func() bool { return len(r.held.stale(time.Now().Add(-time.Millisecond))) == 0 })
+	redistest.Soon(t, "its lease is renewed", func() bool { return len(r.held.stale(time.Now().Add(-time.Millisecond))) == 0 })
 	if err := r.Nack(ctx(t), want[:1], 0); err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestHighestDeliveryCount(t *testing.T) {
 		t.Fatalf("read %+v", got)
 	}
 	rdb.XGroupDelConsumer(ctx(t), key, "g", r.Consumer())
-	eventually(t, "it is restored", func() bool { return pending(t, rdb, key)[want[0]].RetryCount >= 1e15 })
+	redistest.Soon(t, "it is restored", func() bool { return pending(t, rdb, key)[want[0]].RetryCount >= 1e15 })
 	if n, err := r.Ack(ctx(t), want); n != 2 || err != nil {
 		t.Fatalf("acked %d, %v", n, err)
 	}

@@ -19,7 +19,7 @@ func replica(t *testing.T, s *redistest.Server) *redistest.Server {
 	host, port, _ := net.SplitHostPort(s.Addr())
 	r := redistest.Start(t, redistest.Args("--replicaof", host+" "+port))
 	rdb := s.Client(t)
-	eventually(t, "the replica is in step", func() bool {
+	redistest.Soon(t, "the replica is in step", func() bool {
 		return strings.Contains(rdb.Info(ctx(t), "replication").Val(), "state=online") && rdb.Wait(ctx(t), 1, 100*time.Millisecond).Val() == 1
 	})
 	return r
@@ -35,7 +35,7 @@ func TestWriteReplicated(t *testing.T) {
 		t.Fatal("IDMP writes nothing for a duplicate: there would be nothing to wait for")
 	}
 	results := make([]Result, 300)
-	eventually(t, "a write is confirmed", func() bool { return w.Write(ctx(t), named(0, 300), results) == nil })
+	redistest.Soon(t, "a write is confirmed", func() bool { return w.Write(ctx(t), named(0, 300), results) == nil })
 	if n := rep.Client(t).XLen(ctx(t), key).Val(); n != 300 {
 		t.Errorf("%d entries on the replica", n)
 	}
@@ -55,7 +55,7 @@ func TestWriteReplicated(t *testing.T) {
 		t.Fatalf("got %v, %+v", err, results[0])
 	}
 	rep.Resume(t)
-	eventually(t, "it is confirmed", func() bool { return w.Write(ctx(t), named(300, 100), results) == nil })
+	redistest.Soon(t, "it is confirmed", func() bool { return w.Write(ctx(t), named(300, 100), results) == nil })
 	if n := rdb.XLen(ctx(t), key).Val(); n != 400 || !results[99].Duplicate {
 		t.Errorf("%d entries, want 400", n)
 	}
@@ -137,12 +137,12 @@ func TestWriteOptionsCluster(t *testing.T) {
 		do(0, "cluster", "meet", host, port)
 	}
 	id := do(0, "cluster", "myid")
-	eventually(t, "the third node is a replica of the first", func() bool {
+	redistest.Soon(t, "the third node is a replica of the first", func() bool {
 		return nodes[2].Client(t).Do(ctx(t), "cluster", "replicate", id).Err() == nil
 	})
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr()}})
 	defer rdb.Close()
-	eventually(t, "the cluster is up", func() bool {
+	redistest.Soon(t, "the cluster is up", func() bool {
 		return rdb.Set(ctx(t), "a", "", 0).Err() == nil && rdb.Set(ctx(t), "b", "", 0).Err() == nil &&
 			nodes[0].Client(t).Do(ctx(t), "wait", 1, 100).Val() == int64(1)
 	})

@@ -44,7 +44,7 @@ func TestReissuedIDIsAnotherEntry(t *testing.T) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the reader is connected again", func() bool {
+	redistest.Soon(t, "the reader is connected again", func() bool {
 		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancel()
 		_ = r.Read(short, 10, 0, &b)
@@ -74,7 +74,7 @@ func TestOnLostMaySettle(t *testing.T) {
 	var r *GroupReader
 	r, err := NewGroupReader(p.client(t), GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
 		OnLost: func([]string) {
-			c, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 			defer cancel()
 			_, err := r.Ack(c, []string{"4-1"})
 			acked <- err
@@ -91,7 +91,7 @@ func TestOnLostMaySettle(t *testing.T) {
 	}
 	read(t, r, 2)
 	p.cutAll()
-	eventually(t, "the reader is connected again", func() bool {
+	redistest.Soon(t, "the reader is connected again", func() bool {
 		short, cancel := context.WithTimeout(ctx(t), 50*time.Millisecond)
 		defer cancel()
 		var b Batch

@@ -44,7 +44,7 @@ func TestReclaimFromDeadConsumer(t *testing.T) {
 	if got := ids(again); !slices.Equal(got, slices.Delete(slices.Clone(want[:20]), 3, 4)) {
 		t.Fatalf("got %v", got)
 	}
-	eventually(t, "the tombstone is gone", func() bool {
+	redistest.Soon(t, "the tombstone is gone", func() bool {
 		var b Batch
 		c, cancel := context.WithTimeout(context.Background(), 60*time.Millisecond)
 		defer cancel()
@@ -94,7 +94,7 @@ func TestLostLeaseIsReported(t *testing.T) {
 		if !slices.Equal(ids, got[1:2]) {
 			t.Fatalf("lost %v, want %v", ids, got[1:2])
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(redistest.Patience):
 		t.Fatal("not reported")
 	}
 	if p := pending(t, rdb, key)[got[1]]; p.Consumer != "thief" || r.Held() != 2 {
@@ -346,7 +346,7 @@ func TestNothingLostUnderCuts(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]int{}
 	acked := 0
-	c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	var wg sync.WaitGroup
 	for range 2 {

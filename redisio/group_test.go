@@ -354,7 +354,7 @@ func TestDead(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	dead := key + ".dead"
 	for range 3 {
-		rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, Values: []string{"b", "1", "a", "2", "b", "3"}})
+		rdb.XAdd(ctx(t), redistest.Entry(key, "b", "1", "a", "2", "b", "3"))
 	}
 	r, l := open(t, rdb, GroupConfig{Key: key})
 	got := ids(read(t, r, 3))

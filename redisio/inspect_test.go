@@ -268,7 +268,7 @@ func TestResetPending(t *testing.T) {
 	deliver(t, rdb, key, "g", "dead", 3*pageSize/2)
 	o := ResetOptions{Live: time.Millisecond, Pending: ReleasePending}
 	var plan ResetPlan
-	eventually(t, "the consumer counts as dead", func() (ok bool) {
+	redistest.Soon(t, "the consumer counts as dead", func() (ok bool) {
 		var err error
 		plan, err = Reset(ctx(t), rdb, key, "g", StartEnd(), o)
 		return err == nil
@@ -302,7 +302,7 @@ func TestReap(t *testing.T) {
 	if err := rdb.XGroupCreateConsumer(ctx(t), key, "g", "gone").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "one is reaped", func() bool {
+	redistest.Soon(t, "one is reaped", func() bool {
 		n, err := Reap(ctx(t), rdb, key, "g", time.Second)
 		if err != nil {
 			t.Fatal(err)

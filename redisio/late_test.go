@@ -106,7 +106,7 @@ func TestCloseGivesBackLostReply(t *testing.T) {
 	c, cancel := context.WithCancel(ctx(t))
 	done := make(chan error, 1)
 	go func() { var b Batch; done <- r.Read(c, 10, 0, &b) }()
-	eventually(t, "a read is under way", func() bool { return p.lost() == 1 })
+	redistest.Soon(t, "a read is under way", func() bool { return p.lost() == 1 })
 	cancel()
 	want := add(t, rdb, key, 3)
 	if err := <-done; !errors.Is(err, context.Canceled) {

@@ -88,7 +88,7 @@ func TestIdleReaderHealsWhereTheGroupWas(t *testing.T) {
 	if _, err := busy.Ack(ctx(t), ids(read(t, busy, 5))); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the position is learnt", func() bool { return idle.last.get().String() == all[4] })
+	redistest.Soon(t, "the position is learnt", func() bool { return idle.last.get().String() == all[4] })
 	rdb.XGroupDestroy(ctx(t), key, "g")
 	want := add(t, rdb, key, 1)
 	if got := ids(read(t, idle, 1)); !slices.Equal(got, want) {

@@ -78,7 +78,7 @@ func (l *log) times(k EventKind) (n int) {
 }
 
 func ctx(t testing.TB) context.Context {
-	c, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	t.Cleanup(cancel)
 	return c
 }
@@ -89,7 +89,7 @@ func add(t testing.TB, rdb redis.UniversalClient, key string, n int) []string {
 	pipe := rdb.Pipeline()
 	cmds := make([]*redis.StringCmd, n)
 	for i := range n {
-		cmds[i] = pipe.XAdd(ctx(t), &redis.XAddArgs{Stream: key, Values: []string{"n", fmt.Sprint(i)}})
+		cmds[i] = pipe.XAdd(ctx(t), redistest.Entry(key, "n", fmt.Sprint(i)))
 	}
 	if _, err := pipe.Exec(ctx(t)); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func read(t testing.TB, r interface {
 }, n int) []Entry {
 	t.Helper()
 	var out []Entry
-	c, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	for len(out) < n {
 		var b Batch
@@ -127,22 +127,6 @@ func readNothing(t testing.TB, r *GroupReader, d time.Duration) {
 	var b Batch
 	if err := r.Read(c, 10, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("read: %v with %v, want nothing to come", err, entryIDs(b.Entries))
-	}
-}
-
-// eventually polls until ok.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(15 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("never happened: %s", what)
-		}
 	}
 }
 

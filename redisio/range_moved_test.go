@@ -31,7 +31,7 @@ func TestRangeFollowsMovedSlot(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := cluster[1].Client(t)
-	eventually(t, "the second node knows who has the slot", func() bool {
+	redistest.Soon(t, "the second node knows who has the slot", func() bool {
 		return judge(other.XLen(ctx(t), "k").Err()) == moved
 	})
 	var asked atomic.Int64

@@ -42,9 +42,9 @@ func TestHungServerIsNotReady(t *testing.T) {
 		}()
 	}
 	began := r.LastRoundTrip()
-	eventually(t, "reads make round trips", func() bool { return r.LastRoundTrip().After(began) && !tail.LastRoundTrip().IsZero() })
+	redistest.Soon(t, "reads make round trips", func() bool { return r.LastRoundTrip().After(began) && !tail.LastRoundTrip().IsZero() })
 	s.Pause(t)
-	eventually(t, "it is not ready", func() bool {
+	redistest.Soon(t, "it is not ready", func() bool {
 		return errors.Is(r.Ready(50*time.Millisecond), os.ErrDeadlineExceeded) && tail.Ready(50*time.Millisecond) != nil
 	})
 	t.Log(r.Ready(0))
@@ -84,7 +84,7 @@ func TestReady(t *testing.T) {
 	if err := r.Read(ctx(t), 1, 0, &b); !IsPermanent(err) {
 		t.Fatal(err)
 	}
-	eventually(t, "a refusal is no round trip", func() bool { return IsPermanent(r.Ready(time.Millisecond)) })
+	redistest.Soon(t, "a refusal is no round trip", func() bool { return IsPermanent(r.Ready(time.Millisecond)) })
 	if err := r.Close(ctx(t)); err == nil {
 		t.Log("closed")
 	}

@@ -48,7 +48,7 @@ func TestRestore(t *testing.T) {
 				}
 			},
 			"renewal": func(t *testing.T, r *GroupReader, ids []string) {
-				eventually(t, "the renewal restores", func() bool {
+				redistest.Soon(t, "the renewal restores", func() bool {
 					return len(pending(t, rdb, r.cfg.Key)) == len(ids)
 				})
 				if err := r.Nack(ctx(t), ids, 0); err != nil {
@@ -74,7 +74,7 @@ func TestRestore(t *testing.T) {
 				wipe(t, rdb, key, r.Consumer())
 				act(t, r, got)
 				// The server has restored before the reader, which does so beside us, can tell.
-				eventually(t, "5 are told to be restored", func() bool { return l.total(EventRestored) == 5 })
+				redistest.Soon(t, "5 are told to be restored", func() bool { return l.total(EventRestored) == 5 })
 				other, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: 20 * time.Millisecond})
 				again := read(t, other, 5)
 				for _, e := range again {
@@ -169,7 +169,7 @@ func TestTrimmedIsNotLost(t *testing.T) {
 	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { t.Errorf("lost %v", ids) }})
 	read(t, r, 3)
 	rdb.XDel(ctx(t), key, got[1])
-	eventually(t, "it is noticed", func() bool { return l.total(EventTrimmed) > 0 })
+	redistest.Soon(t, "it is noticed", func() bool { return l.total(EventTrimmed) > 0 })
 	for range 3 {
 		if err := r.renew(ctx(t), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
@@ -269,7 +269,7 @@ func TestNothingLostUnderWipes(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	const n = 400
 	all := add(t, rdb, key, n)
-	c, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	var mu sync.Mutex
 	done := make(map[string]int, n)
@@ -358,7 +358,7 @@ func TestOnEventMaySettle(t *testing.T) {
 	r, err := NewGroupReader(rdb, GroupConfig{Key: key, Group: "g", Lease: 300 * time.Millisecond,
 		OnEvent: func(e Event) {
 			if e.Kind == EventRestored {
-				c, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+				c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 				defer cancel()
 				_, err := r.Ack(c, e.IDs)
 				acked <- err

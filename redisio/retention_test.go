@@ -268,7 +268,7 @@ func TestHardCapManyWriters(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	eventually(t, "all is read", func() bool { return read.Load() == lanes*each })
+	redistest.Soon(t, "all is read", func() bool { return read.Load() == lanes*each })
 	stop()
 	reader.Wait()
 	if written.Load() != lanes*each || most.Load() > limit+lanes*depth {
@@ -344,7 +344,7 @@ func TestWriteOutOfMemory(t *testing.T) {
 			if n, err := Trim(ctx(t), rdb, cfg.Key, TrimOptions{Exact: true}); err != nil || int(n) != written {
 				t.Fatalf("trimmed %d of %d: %v", n, written, err)
 			}
-			eventually(t, "writing goes on", func() bool {
+			redistest.Soon(t, "writing goes on", func() bool {
 				var r [1]Result
 				return w.Write(ctx(t), []Outgoing{out}, r[:]) == nil && !r[0].Duplicate
 			})

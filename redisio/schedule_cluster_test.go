@@ -18,7 +18,7 @@ func TestScheduleOnCluster(t *testing.T) {
 	if err := node.ClusterAddSlotsRange(ctx(t), 0, 16383).Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the cluster is up", func() bool { return node.Set(ctx(t), "up", "1", 0).Err() == nil })
+	redistest.Soon(t, "the cluster is up", func() bool { return node.Set(ctx(t), "up", "1", 0).Err() == nil })
 	_, port, err := net.SplitHostPort(srv.Addr())
 	if err != nil {
 		t.Fatal(err)

@@ -386,7 +386,7 @@ func TestScheduleLostReplies(t *testing.T) {
 	run, stop := context.WithCancelCause(t.Context())
 	var mover sync.WaitGroup
 	mover.Go(func() { _ = s.Run(run) }) // its error is why it was stopped
-	eventually(t, "all are moved", func() bool { return rdb.XLen(ctx(t), key).Val() >= int64(len(want)) })
+	redistest.Soon(t, "all are moved", func() bool { return rdb.XLen(ctx(t), key).Val() >= int64(len(want)) })
 	stop(errors.New("done"))
 	mover.Wait()
 	if diff := cmp.Diff(want, values(t, rdb, key)); diff != "" {
@@ -410,7 +410,7 @@ func TestSchedulerRun(t *testing.T) {
 		return Delayed{ID: id, At: began.Add(d), Fields: Fields{{"n", []byte(id)}}}
 	}
 	schedule(t, s, due("c", 300*time.Millisecond), due("a", 50*time.Millisecond), due("b", 100*time.Millisecond)) // wakes it
-	eventually(t, "what is due is moved", func() bool { return rdb.XLen(ctx(t), key).Val() == 3 })
+	redistest.Soon(t, "what is due is moved", func() bool { return rdb.XLen(ctx(t), key).Val() == 3 })
 	if diff := cmp.Diff([]string{"a", "b", "c"}, values(t, rdb, key)); diff != "" {
 		t.Errorf("stream (-want +got):\n%s", diff)
 	}
@@ -424,9 +424,9 @@ func TestSchedulerRun(t *testing.T) {
 	}
 	// The server goes away, and nothing has been kept: what is scheduled afterwards is moved by the same mover.
 	srv.Restart(t)
-	eventually(t, "the server is back", func() bool { return rdb.Ping(ctx(t)).Err() == nil })
+	redistest.Soon(t, "the server is back", func() bool { return rdb.Ping(ctx(t)).Err() == nil })
 	schedule(t, s, due("d", 0))
-	eventually(t, "the mover is back", func() bool { return rdb.XLen(ctx(t), key).Val() == 1 })
+	redistest.Soon(t, "the mover is back", func() bool { return rdb.XLen(ctx(t), key).Val() == 1 })
 	if err := mover.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -463,7 +463,7 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, l := open(t, rdb, GroupConfig{Key: other, DelayedEvery: 20 * time.Millisecond})
-	eventually(t, "it says so", func() bool { return l.times(EventMoveFailed) == 1 })
+	redistest.Soon(t, "it says so", func() bool { return l.times(EventMoveFailed) == 1 })
 	add(t, rdb, other, 1)
 	read(t, r, 1)
 }
@@ -590,9 +590,9 @@ func TestTicker(t *testing.T) {
 		}
 		keepers = append(keepers, tick.Keep(nil))
 	}
-	eventually(t, "ticks come", func() bool { return rdb.XLen(ctx(t), key).Val() >= 10 })
+	redistest.Soon(t, "ticks come", func() bool { return rdb.XLen(ctx(t), key).Val() >= 10 })
 	p.loseReplies("eval", 20)
-	eventually(t, "more come", func() bool { return rdb.XInfoStream(ctx(t), key).Val().EntriesAdded >= 30 })
+	redistest.Soon(t, "more come", func() bool { return rdb.XInfoStream(ctx(t), key).Val().EntriesAdded >= 30 })
 	for _, k := range keepers {
 		if err := k.Stop(); err != nil {
 			t.Error(err)

@@ -51,7 +51,7 @@ func TestTogether(t *testing.T) {
 		got <- len(read[0].Messages)
 	}()
 	admin := s.Client(t)
-	eventually(t, "the reader waits", func() bool {
+	redistest.Soon(t, "the reader waits", func() bool {
 		return strings.Contains(admin.Info(ctx(t), "clients").Val(), "blocked_clients:1")
 	})
 	for i, r := range openTogether(t, admin, key).writeSome(t, n) {

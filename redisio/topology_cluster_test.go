@@ -167,15 +167,13 @@ func (l *load) more(n int64) {
 
 func (l *load) eventually(what string, ok func() bool) {
 	l.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.t.Fatalf("never: %s; refused: %v", what, l.refused)
+	defer func() {
+		if l.mu.Lock(); l.t.Failed() {
+			l.t.Logf("refused: %v", l.refused)
 		}
-		sleep(l.t.Context(), nil, 5*time.Millisecond)
-	}
+		l.mu.Unlock()
+	}()
+	redistest.Soon(l.t, what, ok)
 }
 
 // settled waits until everything in the streams has been handled and acked, and compares: what is there was read, by

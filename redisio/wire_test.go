@@ -117,7 +117,7 @@ func TestCluster(t *testing.T) {
 	}
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.Addr()}})
 	defer rdb.Close()
-	eventually(t, "the cluster is up", func() bool { return rdb.Set(ctx(t), "x", "y", 0).Err() == nil })
+	redistest.Soon(t, "the cluster is up", func() bool { return rdb.Set(ctx(t), "x", "y", 0).Err() == nil })
 	w := openWriter(t, rdb, WriterConfig{Key: "{k}"})
 	if err := w.Write(ctx(t), outgoing(300), make([]Result, 300)); err != nil {
 		t.Fatal(err)

@@ -81,7 +81,7 @@ func TestWriteOnceForgets(t *testing.T) {
 		key := redistest.Key(t)
 		w := open(t, rdb, WriterConfig{Key: key, DedupeWindow: time.Second, DedupeIDs: 1000})
 		r := make([]Result, 5000)
-		eventually(t, "an id is forgotten", func() bool {
+		redistest.Soon(t, "an id is forgotten", func() bool {
 			if err := w.Write(ctx(t), named(0, 1), r); err != nil {
 				t.Fatal(err)
 			}

@@ -124,7 +124,7 @@ func TestWriteLostReply(t *testing.T) {
 		t.Fatal("written to a server that is down")
 	}
 	p.setDown(false)
-	eventually(t, "writes work again", func() bool { return w.Write(ctx(t), outgoing(1), results) == nil })
+	redistest.Soon(t, "writes work again", func() bool { return w.Write(ctx(t), outgoing(1), results) == nil })
 }
 
 func TestWriteOnlyExisting(t *testing.T) {
@@ -171,7 +171,7 @@ func TestWriteNobodyThere(t *testing.T) {
 	w := openWriter(t, s.Client(t), WriterConfig{Key: "k"})
 	s.Kill(t)
 	results := make([]Result, 2)
-	eventually(t, "a refused dial is known to be not written", func() bool {
+	redistest.Soon(t, "a refused dial is known to be not written", func() bool {
 		return errors.Is(w.Write(ctx(t), outgoing(2), results), ErrNotWritten)
 	})
 	c, cancel := context.WithCancel(ctx(t))

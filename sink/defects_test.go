@@ -59,7 +59,7 @@ func TestO7_FullSinkWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Stop()
-	soon(t, "everything is full", func() bool { return len(c) == 1 && r.Snapshot(t.Context()).Sources[0].InFlight == 10 })
+	redistest.Soon(t, "everything is full", func() bool { return len(c) == 1 && r.Snapshot(t.Context()).Sources[0].InFlight == 10 })
 	if n := l.settled(); n > 1 {
 		t.Errorf("%d were settled, and there is room for one", n)
 	}

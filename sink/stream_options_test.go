@@ -143,7 +143,7 @@ func TestStreamWaitsForReplicas(t *testing.T) {
 	host, port, _ := net.SplitHostPort(s.Addr())
 	rep := redistest.Start(t, redistest.Args("--replicaof", host+" "+port))
 	rdb, key := s.Client(t), redistest.Key(t)
-	soon(t, "the replica is in step", func() bool {
+	redistest.Soon(t, "the replica is in step", func() bool {
 		return strings.Contains(rdb.Info(t.Context(), "replication").Val(), "state=online") && rdb.Wait(t.Context(), 1, 100*time.Millisecond).Val() == 1
 	})
 	rep.Pause(t)

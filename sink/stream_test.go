@@ -106,22 +106,6 @@ func data(t *testing.T, rdb *redis.Client, key string) []string {
 	return values
 }
 
-// soon polls until ok.
-func soon(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("never happened: %s", what)
-		}
-	}
-}
-
 func TestStreamKeepsOrder(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	l := numbers(5000)
@@ -215,7 +199,7 @@ func TestStreamKeyFor(t *testing.T) {
 
 func TestStreamOnlyExisting(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: key + ":a", Values: []string{"data", "first"}})
+	rdb.XAdd(t.Context(), redistest.Entry(key+":a", "data", "first"))
 	cfg := sink.StreamConfig[string]{OnlyExisting: true, KeyFor: func(m flow.Message[string]) string { return key + ":" + m.Value[:1] }}
 	l := ledgerOf("a1", "b1", "a2")
 	if err := flow.New("mailboxes", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
@@ -418,7 +402,7 @@ func TestStreamStopsWhileRedisIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "the sink is open", func() bool {
+	redistest.Soon(t, "the sink is open", func() bool {
 		return strings.Contains(rdb.Info(t.Context(), "commandstats").Val(), "cmdstat_xlen")
 	})
 	s.Kill(t)

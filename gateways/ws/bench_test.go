@@ -25,6 +25,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -150,7 +151,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			var c crowd
 			defer c.close()
 			c.open(b, srv.Listener.Addr().String(), "{}", sockets)
-			soon(b, "all are known", func() bool { mu.Lock(); defer mu.Unlock(); return len(conns) == sockets })
+			redistest.Soon(b, "all are known", func() bool { mu.Lock(); defer mu.Unlock(); return len(conns) == sockets })
 			c.listen()
 			payload := fmt.Appendf(nil, `{"kind":"msg","cursor":"1732360000000-0","room":"lobby","type":"said","data":{"n":0,"text":%q}}`, text)
 			began := spent()
@@ -226,7 +227,7 @@ func BenchmarkIdle(b *testing.B) {
 			}
 			runtime.Gosched()
 		}
-		soon(b, "all are quiet", func() bool { return runtime.NumGoroutine()-goroutines <= sockets+10 })
+		redistest.Soon(b, "all are quiet", func() bool { return runtime.NumGoroutine()-goroutines <= sockets+10 })
 		b.ReportMetric(float64(inUse()-before)/sockets, "B/socket")
 		b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/sockets, "goroutines/socket")
 		_ = stay.Close()

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // One connection both blocked in XREAD and wrote: what a socket said waited for half an hour.
@@ -13,7 +14,7 @@ func TestD12_WritesDoNotWaitBehindReads(t *testing.T) {
 	s := newStand(t)
 	n := s.node(t, ws.HubConfig{})
 	c := n.join(t, "lobby")
-	soon(t, "the hub waits in a read", func() bool {
+	redistest.Soon(t, "the hub waits in a read", func() bool {
 		return !strings.Contains(s.rdb.Info(t.Context(), "clients").Val(), "blocked_clients:0")
 	})
 	for i := range 20 {

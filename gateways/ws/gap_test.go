@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 )
 
@@ -73,7 +74,7 @@ func TestLog(t *testing.T) {
 	c := n.join(t, "lobby")
 	key := "{" + s.name + "}:out"
 	for _, values := range [][]string{{"data", "no JSON", "key", "room:lobby"}, {"data", "1", "key", "nobody"}, {"x", "y"}, {"data", "1"}, {"data", "7", "key", "room:lobby"}} {
-		s.rdb.XAdd(t.Context(), xadd(key, values...))
+		s.rdb.XAdd(t.Context(), redistest.Entry(key, values...))
 	}
 	equal(t, "the one that is a message", "7", string(c.want("msg").Data))
 	equal(t, "the others", uint64(4), n.hub.Stats().Undecoded)

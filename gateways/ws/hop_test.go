@@ -8,11 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // Clients hop between two processes while messages come, break off at random, and get every message of their rooms, once and in
@@ -61,7 +61,7 @@ type hopper struct {
 
 // visit stays at a node for some messages.
 func (h *hopper) visit(n *node, most int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, n.url(), nil)
 	if err != nil {

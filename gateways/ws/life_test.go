@@ -28,11 +28,11 @@ func TestPresence(t *testing.T) {
 	ann.want("left")
 	bob := n.hello(t, as("bob"), map[string]any{})
 	_ = ann.conn.Close(websocket.StatusNormalClosure, "")
-	soon(t, "ann is gone", func() bool { return n.hub.Stats().Sockets == 1 })
+	redistest.Soon(t, "ann is gone", func() bool { return n.hub.Stats().Sockets == 1 })
 	go func() { bob.closed(websocket.StatusGoingAway) }()
 	n.drain(t)
 	all := []ws.EventKind{ws.Connected, ws.Joined, ws.Left, ws.Disconnected}
-	soon(t, "all events", func() bool { return len(heard.of(all...)) == 8 })
+	redistest.Soon(t, "all events", func() bool { return len(heard.of(all...)) == 8 })
 	var got []string
 	for _, e := range heard.of(all...) {
 		got = append(got, e.User+" "+string(e.Kind)+" "+e.Room)
@@ -54,7 +54,7 @@ func TestShutdown(t *testing.T) {
 	busy.send(map[string]any{"kind": "send", "id": "2", "room": "lobby", "type": "say"})
 	busy.want("ack")
 	busy.send(map[string]any{"kind": "call", "id": "3", "type": "sleep", "timeout": 1000})
-	soon(t, "the calls are in flight", func() bool { return n.hub.Stats().Calls == 2 })
+	redistest.Soon(t, "the calls are in flight", func() bool { return n.hub.Stats().Calls == 2 })
 	ended := make(chan struct{})
 	go func() {
 		n.drain(t)
@@ -80,7 +80,7 @@ func TestShutdown(t *testing.T) {
 
 	// A hub may run again.
 	start(t, n.hub.Graph())
-	soon(t, "it takes sockets", func() bool { return n.hub.Ready() == nil })
+	redistest.Soon(t, "it takes sockets", func() bool { return n.hub.Ready() == nil })
 	c := n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": idle.hi.Cursor, "resume": idle.hi.Resume})
 	equal(t, "resumed", true, c.hi.Resumed)
 	s.tell(t, room("lobby", 1))
@@ -105,7 +105,7 @@ func TestOutage(t *testing.T) {
 	c.send(say)
 	c.want("ack")
 	key := "{" + s.name + "}:in"
-	soon(t, "it is there", func() bool { return s.rdb.XLen(t.Context(), key).Val() > 0 })
+	redistest.Soon(t, "it is there", func() bool { return s.rdb.XLen(t.Context(), key).Val() > 0 })
 	c.send(map[string]any{"kind": "send", "id": "2", "room": "lobby", "type": "say", "data": said{N: 2}})
 	c.want("ack")
 	equal(t, "entries", int64(2), s.rdb.XLen(t.Context(), key).Val())
@@ -195,7 +195,7 @@ func TestCalls(t *testing.T) {
 	call("12", "double", 1)
 	equal(t, "id", "12", c.want("reply").ID)
 	_ = c.conn.CloseNow() // the rest is cancelled
-	soon(t, "the socket is gone", func() bool { return n.hub.Stats().Sockets == 0 })
+	redistest.Soon(t, "the socket is gone", func() bool { return n.hub.Stats().Sockets == 0 })
 }
 
 // Mistakes in the configuration are told before anything runs.

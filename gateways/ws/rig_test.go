@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
@@ -45,14 +44,14 @@ func (s *stand) node(t testing.TB, cfg ws.HubConfig) *node {
 	hub := ws.NewHub(s.rdb, s.name, cfg)
 	n := &node{hub: hub, srv: httptest.NewServer(hub), run: start(t, hub.Graph())}
 	t.Cleanup(n.srv.Close)
-	soon(t, "the hub takes sockets", func() bool { return hub.Ready() == nil })
+	redistest.Soon(t, "the hub takes sockets", func() bool { return hub.Ready() == nil })
 	return n
 }
 
 // drain ends the node's hub, as a deployment does.
 func (n *node) drain(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	if _, err := n.run.Drain(ctx); err != nil {
 		t.Errorf("drain: %v", err)
@@ -66,13 +65,13 @@ func start(t testing.TB, g *flow.Graph) *flow.Running {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()
 		if _, err := run.Drain(ctx); err != nil {
 			t.Errorf("drain: %v", err)
 		}
 	})
-	soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
+	redistest.Soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
 	return run
 }
 
@@ -147,7 +146,7 @@ func (n *node) url() string { return "ws" + strings.TrimPrefix(n.srv.URL, "http"
 // dial opens a socket without a hello.
 func (n *node) dial(t testing.TB, opts *websocket.DialOptions) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, n.url(), opts)
 	if err != nil {
@@ -199,7 +198,7 @@ func (c *client) send(v any) {
 
 func (c *client) raw(text string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	if err := c.conn.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
 		c.t.Fatalf("write: %v", err)
@@ -209,7 +208,7 @@ func (c *client) raw(text string) {
 // next is the next frame, but for the cursor's.
 func (c *client) next() (frame, error) {
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		_, b, err := c.conn.Read(ctx)
 		cancel()
 		if err != nil {
@@ -287,26 +286,10 @@ func equal(t testing.TB, what string, want, got any) {
 	}
 }
 
-// soon waits for a condition that nothing signals.
-func soon(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
-	defer limit.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !ok() {
-		select {
-		case <-look.C:
-		case <-limit.C:
-			t.Fatalf("not in 30 s: %s", what)
-		}
-	}
-}
-
 // any is the next frame, whatever it is.
 func (c *client) any() frame {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	_, b, err := c.conn.Read(ctx)
 	if err != nil {
@@ -317,10 +300,6 @@ func (c *client) any() frame {
 		c.t.Fatal(err)
 	}
 	return f
-}
-
-func xadd(key string, values ...string) *redis.XAddArgs {
-	return &redis.XAddArgs{Stream: key, Values: values}
 }
 
 func run[T any](t testing.TB, to flow.Sink[T], values ...T) {

@@ -128,7 +128,7 @@ func (p *page) begin(method string, args ...any) func() line {
 		select {
 		case l := <-c:
 			return l
-		case <-time.After(30 * time.Second):
+		case <-time.After(redistest.Patience):
 			p.t.Fatalf("no outcome of %s", method)
 			return line{}
 		}
@@ -209,18 +209,18 @@ func TestClientJS(t *testing.T) {
 	s.echo(t)
 	p := newPage(t, f.URL)
 	p.do("connect", map[string]any{"rooms": []string{"lobby"}})
-	soon(t, "it is open", func() bool { return len(p.of("open")) == 1 })
+	redistest.Soon(t, "it is open", func() bool { return len(p.of("open")) == 1 })
 
 	t.Run("says and hears", func(t *testing.T) {
 		for i := range 50 {
 			p.begin("send", "say", said{N: i}, map[string]any{"room": "lobby"})
 		}
-		soon(t, "50 messages", func() bool { return len(p.of("msg")) >= 50 })
+		redistest.Soon(t, "50 messages", func() bool { return len(p.of("msg")) >= 50 })
 		equal(t, "messages", count(50), p.numbers())
 		p.fails("not_joined", "send", "say", said{}, map[string]any{"room": "attic"})
 		p.do("join", "attic")
 		p.do("send", "say", said{N: 50}, map[string]any{"room": "attic"})
-		soon(t, "the message to the attic", func() bool { return len(p.of("msg")) == 51 })
+		redistest.Soon(t, "the message to the attic", func() bool { return len(p.of("msg")) == 51 })
 		equal(t, "room", "attic", p.of("msg")[50].Room)
 		p.do("leave", "attic")
 		p.fails("not_joined", "send", "say", said{}, map[string]any{"room": "attic"})
@@ -234,7 +234,7 @@ func TestClientJS(t *testing.T) {
 		p.fails("odd", "call", "double", -1)
 		p.fails("cancelled", "abort", "sleep", nil)
 		p.fails("timeout", "call", "sleep", nil, map[string]any{"timeout": 100})
-		soon(t, "no call is left", func() bool { return first.hub.Stats().Calls > 0 })
+		redistest.Soon(t, "no call is left", func() bool { return first.hub.Stats().Calls > 0 })
 	})
 
 	second := s.node(t, cfg)
@@ -250,7 +250,7 @@ func TestClientJS(t *testing.T) {
 			t.Errorf("what was said while nobody was there: %s", l.Error)
 		}
 		equal(t, "a call that was made while nobody was there", "8", string(broken().Data))
-		soon(t, "what came meanwhile", func() bool { return len(p.of("msg")) == had+3 })
+		redistest.Soon(t, "what came meanwhile", func() bool { return len(p.of("msg")) == had+3 })
 		equal(t, "all messages", count(had+3), p.numbers())
 		var status struct{ Resumed bool }
 		_ = json.Unmarshal(p.of("open")[1].Data, &status)
@@ -265,7 +265,7 @@ func TestClientJS(t *testing.T) {
 		s.rdb.XTrimMaxLen(t.Context(), "{"+s.name+"}:out", 1)
 		third := s.node(whole, cfg)
 		f.to.Store(third.hub)
-		soon(t, "the last message", func() bool { return len(p.of("msg")) == had+1 })
+		redistest.Soon(t, "the last message", func() bool { return len(p.of("msg")) == had+1 })
 		equal(t, "message", had+2, p.of("msg")[had].n())
 		equal(t, "gaps", 1, len(p.of("gap")))
 	})
@@ -277,7 +277,7 @@ func TestClientJS(t *testing.T) {
 		p.fails("closed", "send", "say", said{})
 		s.tell(t, room("lobby", 1000))
 		p.do("connect", map[string]any{"state": state})
-		soon(t, "what was missed", func() bool { return len(p.of("msg")) == had+1 })
+		redistest.Soon(t, "what was missed", func() bool { return len(p.of("msg")) == had+1 })
 		equal(t, "message", 1000, p.of("msg")[had].n())
 		p.do("close")
 	})
@@ -293,10 +293,10 @@ func TestClientJSStall(t *testing.T) {
 	far.Shape(redistest.Traffic{Latency: 200 * time.Millisecond})
 	p := newPage(t, "http://"+far.Addr())
 	p.do("connect", map[string]any{"rooms": []string{"lobby"}, "silence": 3000})
-	soon(t, "it is open", func() bool { return len(p.of("open")) == 1 })
+	redistest.Soon(t, "it is open", func() bool { return len(p.of("open")) == 1 })
 	received := n.hub.Stats().Received
 	p.do("stall", 7000)
-	soon(t, "it asks", func() bool { return n.hub.Stats().Received > received })
+	redistest.Soon(t, "it asks", func() bool { return n.hub.Stats().Received > received })
 	p.do("stall", 4000) // the answer comes meanwhile
 	p.do("send", "say", said{}, map[string]any{"room": "lobby"})
 	equal(t, "sockets", uint64(1), n.hub.Stats().Opened)
@@ -336,7 +336,7 @@ func (s *stand) services(t testing.TB) *gateways.Client {
 	start(t, svc.Graph())
 	c := gateways.NewClient(s.rdb, topic, gateways.ClientConfig{})
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()
 		if err := c.Close(ctx); err != nil {
 			t.Errorf("close client: %v", err)

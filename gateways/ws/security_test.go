@@ -19,6 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -30,7 +31,7 @@ func (n *node) handshake(t *testing.T, query string, lines ...string) (*http.Res
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(redistest.Patience))
 	fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n",
 		query, n.srv.Listener.Addr(), base64.StdEncoding.EncodeToString(make([]byte, 16)))
 	for _, l := range lines {
@@ -107,7 +108,7 @@ func TestSecurityForgedIdentity(t *testing.T) {
 	s := newStand(t)
 	n := s.node(t, ws.HubConfig{Authenticate: byHeader, Presence: true})
 	heard := s.listen(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	opts := as("mallory")
 	opts.HTTPHeader.Set("ws-user", "root")
@@ -136,7 +137,7 @@ func TestSecurityForgedIdentity(t *testing.T) {
 	}
 	c.send(map[string]any{"kind": "send", "id": "2", "type": "user", "data": map[string]any{"user": "root", "h:user": "root"}})
 	c.want("ack")
-	soon(t, "what was said", func() bool { return len(heard.of(ws.Said)) == 1 })
+	redistest.Soon(t, "what was said", func() bool { return len(heard.of(ws.Said)) == 1 })
 	e := heard.of(ws.Said)[0]
 	equal(t, "event", []string{"mallory", hi.Session}, []string{e.User, e.Session})
 }
@@ -216,7 +217,7 @@ func TestSecurityFrameThatNeverEnds(t *testing.T) {
 	if rest, err := io.ReadAll(br); err != nil && !errors.Is(err, net.ErrClosed) && !isReset(err) || !bytes.Contains(rest, []byte(`"hello"`)) {
 		t.Errorf("it ended with %v, after %q", err, rest)
 	}
-	soon(t, "both are gone", func() bool { return n.hub.Stats().Sockets == 0 })
+	redistest.Soon(t, "both are gone", func() bool { return n.hub.Stats().Sockets == 0 })
 	equal(t, "slow", uint64(2), n.hub.Stats().Slow)
 }
 
@@ -233,7 +234,7 @@ func TestSecurityFlood(t *testing.T) {
 	for range 19 {
 		flood.want("pong")
 	}
-	soon(t, "the flood waits", func() bool { return n.hub.Stats().Limited == 1 })
+	redistest.Soon(t, "the flood waits", func() bool { return n.hub.Stats().Limited == 1 })
 	for range 19 {
 		other.send(map[string]any{"kind": "ping"})
 		other.want("pong")
@@ -253,7 +254,7 @@ func TestSecurityTooManySockets(t *testing.T) {
 		t.Errorf("%s, Retry-After %q", res.Status, res.Header.Get("Retry-After"))
 	}
 	_ = open[0].conn.Close(websocket.StatusNormalClosure, "")
-	soon(t, "there is room", func() bool { return n.hub.Stats().Sockets == 2 })
+	redistest.Soon(t, "there is room", func() bool { return n.hub.Stats().Sockets == 2 })
 	n.join(t)
 }
 

@@ -73,7 +73,7 @@ func TestSlowDropOldest(t *testing.T) {
 	if missed == 0 {
 		t.Error("nothing was dropped: the test is too small")
 	}
-	soon(t, "it is counted", func() bool { return n.hub.Stats().Dropped == uint64(missed) })
+	redistest.Soon(t, "it is counted", func() bool { return n.hub.Stats().Dropped == uint64(missed) })
 }
 
 // With Close it is closed, with 1013, once it reads; and goes on where it was.
@@ -116,12 +116,12 @@ func TestSlowNotAtAll(t *testing.T) {
 	hello := `{"kind":"hello","rooms":["lobby"]}`
 	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
 	quick := lazy(t, n)
-	soon(t, "both are there", func() bool { return n.hub.Stats().Rooms == 1 && n.hub.Stats().Sockets == 2 })
+	redistest.Soon(t, "both are there", func() bool { return n.hub.Stats().Rooms == 1 && n.hub.Stats().Sockets == 2 })
 	for i := range 60 {
 		s.tell(t, big(i))
 		equal(t, "quick", i, quick.want("msg").n())
 	}
-	soon(t, "it is cut off", func() bool { return n.hub.Stats().Sockets == 1 })
+	redistest.Soon(t, "it is cut off", func() bool { return n.hub.Stats().Sockets == 1 })
 	equal(t, "slow", uint64(1), n.hub.Stats().Slow)
 }
 
@@ -143,7 +143,7 @@ func TestDeadPeer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	soon(t, "the dead one is gone", func() bool { return n.hub.Stats().Dead == 1 && n.hub.Stats().Sockets == 1 })
+	redistest.Soon(t, "the dead one is gone", func() bool { return n.hub.Stats().Dead == 1 && n.hub.Stats().Sockets == 1 })
 	_ = alive.conn.CloseNow()
 	reading.Wait()
 }

@@ -147,7 +147,7 @@ func TestLeasesInBubble(t *testing.T) {
 		c := s.Client()
 		defer c.Close()
 		ctx := context.Background()
-		must(t, c.XAdd(ctx, &redis.XAddArgs{Stream: "k", Values: []string{"a", "b"}}).Err())
+		must(t, c.XAdd(ctx, redistest.Entry("k", "a", "b")).Err())
 		r, err := redisio.NewGroupReader(c, redisio.GroupConfig{Key: "k", Group: "g"})
 		must(t, err)
 		must(t, r.Open(ctx))
@@ -192,7 +192,7 @@ func TestTailEndsAtOnce(t *testing.T) {
 		if took := time.Since(began); took != patience {
 			t.Errorf("ended after %v", took)
 		}
-		id := c.XAdd(ctx, &redis.XAddArgs{Stream: "k", Values: []string{"a", "b"}}).Val()
+		id := c.XAdd(ctx, redistest.Entry("k", "a", "b")).Val()
 		must(t, r.Read(ctx, 1, 0, &b))
 		if got := ids(b.Entries); !slices.Equal(got, []string{id}) {
 			t.Errorf("then read %v", got)

@@ -45,7 +45,7 @@ func TestProxyCuts(t *testing.T) {
 			if err == nil || second.Err() == nil || (how == redistest.CutHalfReply && first.Val() != 1) {
 				t.Fatalf("the client saw %v, %v, %v", first.Err(), second.Err(), err)
 			}
-			for deadline := time.Now().Add(10 * time.Second); ; { // the server acts some time after the cut
+			for deadline := time.Now().Add(redistest.Patience); ; { // the server acts some time after the cut
 				n, err := direct.Get(t.Context(), key).Int64()
 				if err != nil && !errors.Is(err, redis.Nil) {
 					t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 )
 
 func soon(t *testing.T) context.Context {
-	c, cancel := context.WithTimeout(t.Context(), time.Minute)
+	c, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	t.Cleanup(cancel)
 	return c
 }

@@ -69,7 +69,7 @@ func TestChaos(t *testing.T) {
 			for range 1 + rng.IntN(20) {
 				w := written{topic: rng.IntN(topics), text: fmt.Sprint(n)}
 				n++
-				args := xadd(s.key, "topics", fmt.Sprint(w.topic), "text", w.text)
+				args := redistest.Entry(s.key, "topics", fmt.Sprint(w.topic), "text", w.text)
 				if rng.IntN(50) == 0 {
 					args.MaxLen = int64(rng.IntN(60))
 				}
@@ -150,7 +150,7 @@ func (c *client) expect(who int, end redisio.ID, strict bool) int {
 }
 
 func (c *client) run(done <-chan struct{}, who int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	from := "0" // of what there is: what was trimmed before is nobody's business
 	for {

@@ -118,7 +118,7 @@ func TestTrimmedWhileRedisWasAway(t *testing.T) {
 	p := redistest.StartProxy(t, redistest.Shared(t).Addr())
 	r := relay.New(p.Client(t), s.config())
 	run := start(t, r)
-	soon(t, "the relay is live", func() bool { return run.Ready() == nil })
+	redistest.Soon(t, "the relay is live", func() bool { return run.Ready() == nil })
 	l := listen(t, r, relay.Options{Topics: []string{"a"}})
 	last := s.add(t, "a", "seen")
 	texts(t, l, 1)
@@ -155,7 +155,7 @@ func TestRedisAway(t *testing.T) {
 	p := redistest.StartProxy(t, redistest.Shared(t).Addr())
 	r := relay.New(p.Client(t), s.config())
 	run := start(t, r)
-	soon(t, "the relay is live", func() bool { return run.Ready() == nil })
+	redistest.Soon(t, "the relay is live", func() bool { return run.Ready() == nil })
 	l := listen(t, r, relay.Options{Topics: []string{"a"}})
 	s.add(t, "a", "0")
 	texts(t, l, 1)
@@ -201,7 +201,7 @@ func TestMadeAgain(t *testing.T) {
 	if diff := cmp.Diff([]string{"new", "newer"}, got); diff != "" {
 		t.Errorf("items (-want +got):\n%s", diff)
 	}
-	soon(t, "the cursor is of the new stream", func() bool { return l.Cursor() == "6-0" })
+	redistest.Soon(t, "the cursor is of the new stream", func() bool { return l.Cursor() == "6-0" })
 }
 
 // A server that took the place of another lacks the newest entries, and gives out their IDs again, or older ones. What it has
@@ -234,7 +234,7 @@ func TestFailoverBehindABrokenConnection(t *testing.T) {
 	p := redistest.StartProxy(t, redistest.Shared(t).Addr())
 	r := relay.New(p.Client(t), s.config())
 	run := start(t, r)
-	soon(t, "the relay is live", func() bool { return run.Ready() == nil })
+	redistest.Soon(t, "the relay is live", func() bool { return run.Ready() == nil })
 	live := listen(t, r, relay.Options{Topics: []string{"a"}})
 	for _, n := range []string{"10", "20", "30", "40"} {
 		s.put(t, n+"-0", n)
@@ -250,5 +250,5 @@ func TestFailoverBehindABrokenConnection(t *testing.T) {
 	if diff := cmp.Diff([]string{"new", "newer"}, texts(t, live, 2)); diff != "" {
 		t.Errorf("after the failover (-want +got):\n%s", diff)
 	}
-	soon(t, "the cursor is of what is there", func() bool { return live.Cursor() == "50-0" })
+	redistest.Soon(t, "the cursor is of what is there", func() bool { return live.Cursor() == "50-0" })
 }

@@ -143,7 +143,7 @@ func TestIdleListenersAdvance(t *testing.T) {
 	r := s.relay(t, s.config())
 	l := listen(t, r, relay.Options{Topics: []string{"a"}, Idle: time.Millisecond})
 	last := s.add(t, "b", "for others")
-	soon(t, "the cursor has moved", func() bool {
+	redistest.Soon(t, "the cursor has moved", func() bool {
 		b := next(t, l)
 		if b.Gap != nil || len(b.Items) > 0 {
 			t.Fatalf("got %+v", b)
@@ -220,12 +220,12 @@ func TestBadEntries(t *testing.T) {
 		}
 		return v, topics, err
 	}
-	s.rdb.XAdd(t.Context(), xadd(s.key, "no", "text"))
+	s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "no", "text"))
 	s.add(t, "a", "history")
 	r := s.relay(t, cfg)
 	l := listen(t, r, relay.Options{All: true, From: "0"})
 	texts(t, l, 1)
-	s.rdb.XAdd(t.Context(), xadd(s.key, "no", "text"))
+	s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "no", "text"))
 	s.add(t, "a", "boom")
 	s.add(t, "a", "live")
 	if diff := cmp.Diff([]string{"live"}, texts(t, l, 1)); diff != "" {
@@ -234,8 +234,8 @@ func TestBadEntries(t *testing.T) {
 	if got := r.Counts().Skipped; got != 3 {
 		t.Errorf("%d skipped", got)
 	}
-	last := s.rdb.XAdd(t.Context(), xadd(s.key, "no", "text")).Val()
-	soon(t, "the cursor passes it", func() bool { return l.Cursor() == last })
+	last := s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "no", "text")).Val()
+	redistest.Soon(t, "the cursor passes it", func() bool { return l.Cursor() == last })
 }
 
 func TestNoStream(t *testing.T) {
@@ -332,7 +332,7 @@ func TestLeastRights(t *testing.T) {
 	rdb := srv.User(t, "relay-"+s.key, "~"+s.key, "+xread", "+xrange", "+xrevrange", "+ping", "+hello", "+client")
 	r := relay.New(rdb, s.config())
 	run := start(t, r)
-	soon(t, "the relay is live", func() bool { return run.Ready() == nil })
+	redistest.Soon(t, "the relay is live", func() bool { return run.Ready() == nil })
 	l := listen(t, r, relay.Options{All: true})
 	s.add(t, "a", "1")
 	if got := texts(t, l, 1); got[0] != "1" {

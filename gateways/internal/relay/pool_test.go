@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 func (s *stand) pool(t *testing.T, change func(*relay.PoolConfig[string])) *relay.Pool[string] {
@@ -18,7 +19,7 @@ func (s *stand) pool(t *testing.T, change func(*relay.PoolConfig[string])) *rela
 	}
 	p := relay.NewPool(s.rdb, cfg)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()
 		if err := p.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
@@ -55,9 +56,9 @@ func TestPool(t *testing.T) {
 	c.Close()
 	join(one + ":3") // takes the place of the one that nobody listens to
 	a.Close()
-	soon(t, "nothing", func() bool { return p.Streams() == 2 })
+	redistest.Soon(t, "nothing", func() bool { return p.Streams() == 2 })
 	b.Close()
-	soon(t, "the stream without listeners is not read any more", func() bool { return p.Streams() == 1 })
+	redistest.Soon(t, "the stream without listeners is not read any more", func() bool { return p.Streams() == 1 })
 	again := join(one)
 	s.add(t, "x", "again")
 	texts(t, again, 1)
@@ -94,7 +95,7 @@ func TestPoolTriesAgain(t *testing.T) {
 		t.Errorf("listen: %v", err)
 	}
 	s.rdb.Del(t.Context(), s.key)
-	soon(t, "it is read", func() bool {
+	redistest.Soon(t, "it is read", func() bool {
 		l, err := p.Listen(t.Context(), s.key, relay.Options{All: true})
 		if err == nil {
 			s.add(t, "a", "x")

@@ -42,7 +42,7 @@ func (s *stand) relay(t testing.TB, cfg relay.Config[string]) *relay.Relay[strin
 	t.Helper()
 	r := relay.New(s.rdb, cfg)
 	run := start(t, r)
-	soon(t, "the relay is live", func() bool { return run.Ready() == nil })
+	redistest.Soon(t, "the relay is live", func() bool { return run.Ready() == nil })
 	return r
 }
 
@@ -53,7 +53,7 @@ func start[T any](t testing.TB, r *relay.Relay[T]) *flow.Running {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 		defer cancel()
 		if _, err := run.Drain(ctx); err != nil {
 			t.Errorf("drain: %v", err)
@@ -66,7 +66,7 @@ func start[T any](t testing.TB, r *relay.Relay[T]) *flow.Running {
 // add writes an entry and returns its ID.
 func (s *stand) add(t testing.TB, topics, text string) string {
 	t.Helper()
-	id, err := s.rdb.XAdd(context.Background(), &redis.XAddArgs{Stream: s.key, Values: []string{"topics", topics, "text", text}}).Result()
+	id, err := s.rdb.XAdd(context.Background(), redistest.Entry(s.key, "topics", topics, "text", text)).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,31 +100,11 @@ func texts(t testing.TB, l *relay.Listener[string], n int) (got []string) {
 
 func next(t testing.TB, l *relay.Listener[string]) relay.Batch[string] {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	b, err := l.Next(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// soon waits for a condition that nothing signals.
-func soon(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
-	defer limit.Stop()
-	look := time.NewTicker(2 * time.Millisecond)
-	defer look.Stop()
-	for !ok() {
-		select {
-		case <-look.C:
-		case <-limit.C:
-			t.Fatalf("not in 30 s: %s", what)
-		}
-	}
-}
-
-func xadd(key string, values ...string) *redis.XAddArgs {
-	return &redis.XAddArgs{Stream: key, Values: values}
 }

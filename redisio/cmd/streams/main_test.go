@@ -280,7 +280,7 @@ func TestWatchAndFollow(t *testing.T) {
 		if strings.HasPrefix(line, "peek") {
 			go func() {
 				for i := range 10_000 {
-					if ctx.Err() != nil || s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: s.key, Values: []string{"n", fmt.Sprint(i)}}).Err() != nil {
+					if ctx.Err() != nil || s.rdb.XAdd(ctx, redistest.Entry(s.key, "n", fmt.Sprint(i))).Err() != nil {
 						return
 					}
 				}
@@ -355,7 +355,7 @@ func TestResetReapTrim(t *testing.T) {
 
 	s.want(t, "reap KEY g -idle 1ms", exitUsage)
 	s.want(t, "reap KEY nobody -dry-run", exitFailed)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(redistest.Patience)
 	for s.want(t, "reap KEY g -idle 1s -dry-run", exitFine) == "" && time.Now().Before(deadline) {
 	}
 	if out := s.want(t, "reap KEY g -idle 1s", exitFine); out != "deleted 1 consumers\n" {
