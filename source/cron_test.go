@@ -120,7 +120,7 @@ func TestCronTicksOncePerCluster(t *testing.T) {
 		r := &rig[Tick]{on: all.add}
 		runs = append(runs, start(t, r.graph(Cron(srv.Client(t), CronConfig{Spec: "@every 100ms", Key: key, Group: "g", Block: 50 * time.Millisecond}))))
 	}
-	eventually(t, "ticks come", func() bool { return all.count() >= 12 })
+	redistest.Soon(t, "ticks come", func() bool { return all.count() >= 12 })
 	for _, r := range runs {
 		drain(t, r)
 	}
@@ -168,7 +168,7 @@ func TestCronTickOfAFailedHandlerComesAgain(t *testing.T) {
 		return nil
 	}}
 	run := start(t, r.graph(Cron(rdb, CronConfig{Spec: "@every 200ms", Key: key, Group: "g", Block: 50 * time.Millisecond})))
-	eventually(t, "it comes again", func() bool { mu.Lock(); defer mu.Unlock(); return !failed.IsZero() && tries[failed] == 2 })
+	redistest.Soon(t, "it comes again", func() bool { mu.Lock(); defer mu.Unlock(); return !failed.IsZero() && tries[failed] == 2 })
 	drain(t, run)
 }
 
@@ -191,8 +191,8 @@ func TestCronMissed(t *testing.T) {
 			}
 			r := &rig[Tick]{}
 			run := start(t, r.graph(Cron(rdb, CronConfig{Spec: spec, Key: key, Group: "g", Missed: missed, Block: 50 * time.Millisecond, Location: time.FixedZone("X", 3600)})))
-			eventually(t, "the missed ticks come", func() bool { return len(r.got()) >= want })
-			eventually(t, "the ticker has looked", func() bool { return rdb.XInfoGroups(t.Context(), key).Err() == nil })
+			redistest.Soon(t, "the missed ticks come", func() bool { return len(r.got()) >= want })
+			redistest.Soon(t, "the ticker has looked", func() bool { return rdb.XInfoGroups(t.Context(), key).Err() == nil })
 			drain(t, run)
 			got := r.got()
 			if len(got) != want {
@@ -214,10 +214,10 @@ func TestCronSurvivesItsServer(t *testing.T) {
 	srv := redistest.Start(t)
 	r := &rig[Tick]{}
 	run := start(t, r.graph(Cron(srv.Client(t), CronConfig{Spec: "@every 50ms", Key: "ticks", Group: "g", Block: 50 * time.Millisecond})))
-	eventually(t, "ticks come", func() bool { return len(r.got()) > 2 })
+	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 2 })
 	srv.Restart(t) // and has forgotten all
 	n := len(r.got())
-	eventually(t, "ticks come again", func() bool { return len(r.got()) > n+2 })
+	redistest.Soon(t, "ticks come again", func() bool { return len(r.got()) > n+2 })
 	drain(t, run)
 }
 
@@ -226,27 +226,11 @@ func TestCronOfWrongTypeStops(t *testing.T) {
 	rdb, key := srv.Client(t), redistest.Key(t)
 	r := &rig[Tick]{}
 	run := start(t, r.graph(Cron(rdb, CronConfig{Spec: "@every 50ms", Key: key, Group: "g", Block: 50 * time.Millisecond})))
-	eventually(t, "ticks come", func() bool { return len(r.got()) > 0 })
+	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 0 })
 	if err := rdb.Set(t.Context(), key, "text", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if err := run.Wait(); !flow.IsPermanent(err) {
 		t.Errorf("ended with %v", err)
-	}
-}
-
-// eventually polls until ok.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("never happened: %s", what)
-		}
 	}
 }

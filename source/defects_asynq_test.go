@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -37,14 +36,14 @@ func TestA1_OutageAtCompletionDoesNotRunItTwice(t *testing.T) {
 	s.Kill(t)
 	close(goOn)
 	dials := l.dials.Load()
-	soon(t, "acks that fail", func() bool { return l.dials.Load() > dials+1 })
+	redistest.Soon(t, "acks that fail", func() bool { return l.dials.Load() > dials+1 })
 	s.Restart(t)
-	soon(t, "all acknowledged", func() bool {
+	redistest.Soon(t, "all acknowledged", func() bool {
 		pending, lag := s.peek()
 		return pending+lag == 0 && s.rdb.XLen(t.Context(), s.key).Val() == 3
 	})
 	since := time.Now()
-	soon(t, "a lease passes", func() bool { return time.Since(since) > cfg.Lease })
+	redistest.Soon(t, "a lease passes", func() bool { return time.Since(since) > cfg.Lease })
 	drain(t, r)
 	s.wantSettled(t)
 	if ran.Load() != 3 {
@@ -67,20 +66,20 @@ func TestA2_ThereIsNothingBesideThePendingList(t *testing.T) {
 		return until(ctx, goOn)
 	})))
 	<-begun
-	soon(t, "leases were renewed", func() bool { return s.calls(t, "eval") >= 2 })
+	redistest.Soon(t, "leases were renewed", func() bool { return s.calls(t, "eval") >= 2 })
 	if keys := s.rdb.Keys(t.Context(), "*").Val(); len(keys) != 1 {
 		t.Errorf("keys %v, want the stream alone", keys)
 	}
 	close(goOn)
-	soon(t, "both", func() bool { return ran.Load() == 2 && pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "both", func() bool { return ran.Load() == 2 && pendingAndLag(t, s) == 0 })
 	// Pending for a consumer that never lived here, and of whom nothing else tells.
-	id := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key + ":2", Values: []string{"data", "x"}}).Val()
+	id := s.rdb.XAdd(t.Context(), redistest.Entry(s.key+":2", "data", "x")).Val()
 	s.rdb.XGroupCreate(t.Context(), s.key+":2", "g", "$")
 	s.rdb.Do(t.Context(), "xclaim", s.key+":2", "g", "ghost", 0, id, "force", "justid")
 	cfg.Key = s.key + ":2"
 	var in inbox[string]
 	other := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "the orphan", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the orphan", func() bool { return in.count() == 1 })
 	drain(t, other)
 	drain(t, r)
 }
@@ -94,16 +93,16 @@ func TestA3_EvictedStreamIsReported(t *testing.T) {
 	var in inbox[string]
 	var log lockedBuffer
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()), flow.Log(zerolog.New(&log)))
-	soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
 	s.rdb.ConfigSet(ctx, "maxmemory", "1")
-	soon(t, "the stream is evicted", func() bool {
+	redistest.Soon(t, "the stream is evicted", func() bool {
 		s.rdb.Set(ctx, "more", "x", 0) // a command that makes the server look for room
 		return strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:") && !strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:0\r")
 	})
 	s.rdb.ConfigSet(ctx, "maxmemory", "0")
-	soon(t, "what came afterwards", func() bool {
+	redistest.Soon(t, "what came afterwards", func() bool {
 		if in.count() < 2 {
-			s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: s.key, Values: []string{"data", "after"}})
+			s.rdb.XAdd(ctx, redistest.Entry(s.key, "data", "after"))
 		}
 		return in.count() >= 2
 	})
@@ -137,9 +136,9 @@ func TestA5_ReadsBlockAtTheServer(t *testing.T) {
 	cfg := config[string](s)
 	cfg.Block = block
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), (&inbox[string]{}).sink()))
-	soon(t, "it reads", func() bool { return s.calls(t, "xreadgroup") >= 1 })
+	redistest.Soon(t, "it reads", func() bool { return s.calls(t, "xreadgroup") >= 1 })
 	since, before := time.Now(), s.calls(t, "xreadgroup")
-	soon(t, "three blocks", func() bool { return time.Since(since) > 3*block })
+	redistest.Soon(t, "three blocks", func() bool { return time.Since(since) > 3*block })
 	if n := s.calls(t, "xreadgroup") - before; n > int(time.Since(since)/block)+1 {
 		t.Errorf("%d reads of an empty stream in %v, each blocks for %v", n, time.Since(since), block)
 	}

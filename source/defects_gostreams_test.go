@@ -15,6 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -30,12 +31,12 @@ func TestG1_AcksTravelThroughTheGraph(t *testing.T) {
 	batches := operators.Batch(copies[1], 10, time.Minute)
 	r := start(t, flow.To(copies[0], quick.sink()), flow.To(operators.Unbatch(operators.Map(batches,
 		func(ctx context.Context, v []string) ([]string, error) { return v, until(ctx, goOn) })), slow.sink()))
-	soon(t, "one branch has done some", func() bool { return quick.count() >= 10 })
+	redistest.Soon(t, "one branch has done some", func() bool { return quick.count() >= 10 })
 	if left := pendingAndLag(t, s); left != 100 {
 		t.Errorf("%d are acknowledged while the other branch works", 100-left)
 	}
 	close(goOn)
-	soon(t, "all are acknowledged", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
+	redistest.Soon(t, "all are acknowledged", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
 	drain(t, r)
 	if slow.count() != 100 {
 		t.Errorf("%d came through the slow branch", slow.count())
@@ -50,7 +51,7 @@ func TestG2_SecondStartFindsItsGroup(t *testing.T) {
 		r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
 		s.fill(t, 1)
 		want := in.count() + 1
-		soon(t, "one more", func() bool { return in.count() >= want || pendingAndLag(t, s) == 0 })
+		redistest.Soon(t, "one more", func() bool { return in.count() >= want || pendingAndLag(t, s) == 0 })
 		drain(t, r)
 	}
 	s.wantSettled(t)
@@ -75,10 +76,10 @@ func TestG3_LostGroupIsNoSuccess(t *testing.T) {
 	s.fill(t, 1)
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(rdb, config[string](s)), in.sink()))
-	soon(t, "the first", func() bool { return pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "the first", func() bool { return pendingAndLag(t, s) == 0 })
 	s.rdb.XGroupDestroy(ctx, s.key, "g")
 	s.fill(t, 1)
-	soon(t, "the second", func() bool { return in.count() == 2 && pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "the second", func() bool { return in.count() == 2 && pendingAndLag(t, s) == 0 })
 
 	s.rdb.Do(ctx, "acl", "setuser", "reader", "-xgroup")
 	s.rdb.XGroupDestroy(ctx, s.key, "g")
@@ -93,7 +94,7 @@ func TestG4_NothingToReadIsNoError(t *testing.T) {
 	s := newPrivateStand(t)
 	var log lockedBuffer
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()), flow.Log(zerolog.New(&log).Level(zerolog.WarnLevel)))
-	soon(t, "some empty reads", func() bool { return s.calls(t, "xreadgroup") >= 5 })
+	redistest.Soon(t, "some empty reads", func() bool { return s.calls(t, "xreadgroup") >= 5 })
 	drain(t, r)
 	if log.String() != "" {
 		t.Errorf("log:\n%s", log.String())
@@ -114,14 +115,14 @@ func TestG5_RefusedWritesAreNotDropped(t *testing.T) {
 	var retried atomic.Int64
 	out := sink.StreamConfig[string]{Key: s.key + ":out", OnRetry: func(sink.StreamRetry) { retried.Add(1) }}
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), sink.Stream(s.rdb, out)))
-	soon(t, "refused twice", func() bool { return retried.Load() >= 2 })
+	redistest.Soon(t, "refused twice", func() bool { return retried.Load() >= 2 })
 	if pending, _ := s.group(t); pending != 50 {
 		t.Errorf("%d pending while nothing could be written, want 50", pending)
 	}
 	if err := s.rdb.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "all acknowledged", func() bool { return pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "all acknowledged", func() bool { return pendingAndLag(t, s) == 0 })
 	drain(t, r)
 	if d := copied(t, s.rdb, out.Key, len(want)); d != 0 {
 		t.Errorf("%d duplicates", d)
@@ -143,10 +144,10 @@ func TestG6_NobodyWaitsForWhoLeft(t *testing.T) {
 			break
 		}
 	}
-	soon(t, "its goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+	redistest.Soon(t, "its goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
-	soon(t, "the rest", func() bool { return in.count() == 28 })
+	redistest.Soon(t, "the rest", func() bool { return in.count() == 28 })
 	drain(t, r)
 	s.wantSettled(t)
 	if diff := cmp.Diff(want[2:], sorted(in.values())); diff != "" { // the loop left in the middle of the third
@@ -158,15 +159,15 @@ func TestG6_NobodyWaitsForWhoLeft(t *testing.T) {
 func TestB1_EntryWithoutABodyIsSettled(t *testing.T) {
 	s := newStand(t)
 	for range 20 {
-		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"meta", "only"}})
+		s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "meta", "only"))
 	}
 	s.fill(t, 1)
 	cfg := config[string](s)
 	cfg.MaxInFlight = 4 // were they kept, nothing else would come through
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "the one with a body", func() bool { return in.count() == 1 })
-	soon(t, "the dead letters", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 20 })
+	redistest.Soon(t, "the one with a body", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the dead letters", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 20 })
 	drain(t, r)
 	s.wantSettled(t)
 }
@@ -187,7 +188,7 @@ func TestB2_TrimmedWhilePendingIsSettledAndCounted(t *testing.T) {
 	}
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "what is left", func() bool { return in.count() == 7 })
+	redistest.Soon(t, "what is left", func() bool { return in.count() == 7 })
 	lost := 0
 	for lost < 3 {
 		lost += <-trimmed
@@ -211,7 +212,7 @@ func TestB3_DeadConsumersEntriesAreTakenOver(t *testing.T) {
 	cfg.Lease = 300 * time.Millisecond
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "all", func() bool { return in.count() == 20 })
+	redistest.Soon(t, "all", func() bool { return in.count() == 20 })
 	drain(t, r)
 	s.wantSettled(t)
 	if diff := cmp.Diff(want, sorted(in.values())); diff != "" {
@@ -237,7 +238,7 @@ func TestB4_FailedAcksAreSentAgain(t *testing.T) {
 			hurt(l)
 			var in inbox[string]
 			r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), in.sink()))
-			soon(t, "all acknowledged", func() bool { return pendingAndLag(t, s) == 0 && l.broken() == 6 })
+			redistest.Soon(t, "all acknowledged", func() bool { return pendingAndLag(t, s) == 0 && l.broken() == 6 })
 			drain(t, r)
 			if in.count() != 10 {
 				t.Errorf("%d handled, want each once", in.count())
@@ -253,16 +254,16 @@ func TestB6_FailedReadsAreTriedSlower(t *testing.T) {
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), in.sink()))
 	s.fill(t, 1)
-	soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
 	before, since := l.dials.Load(), time.Now()
 	s.Kill(t)
 	const tries = 3
-	soon(t, "some tries", func() bool { return l.dials.Load()-before >= tries })
+	redistest.Soon(t, "some tries", func() bool { return l.dials.Load()-before >= tries })
 	if d := time.Since(since); d < 30*time.Millisecond { // half of 20 ms, doubled with each
 		t.Errorf("%d tries in %v", tries, d)
 	}
 	s.Restart(t)
 	s.fill(t, 1)
-	soon(t, "it reads again", func() bool { return in.count() == 2 && pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "it reads again", func() bool { return in.count() == 2 && pendingAndLag(t, s) == 0 })
 	drain(t, r)
 }

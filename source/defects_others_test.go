@@ -16,6 +16,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -31,10 +32,10 @@ func TestO1_FullBufferReadsNothing(t *testing.T) {
 		<-ctx.Done()
 		return context.Cause(ctx)
 	})))
-	soon(t, "all credits are used", func() bool { pending, _ := s.group(t); return pending == 5 })
+	redistest.Soon(t, "all credits are used", func() bool { pending, _ := s.group(t); return pending == 5 })
 	reads := s.calls(t, "xreadgroup")
 	since := time.Now()
-	soon(t, "several blocks pass", func() bool { return time.Since(since) > 10*cfg.Block })
+	redistest.Soon(t, "several blocks pass", func() bool { return time.Since(since) > 10*cfg.Block })
 	if n := s.calls(t, "xreadgroup"); n != reads {
 		t.Errorf("%d reads without a credit", n-reads)
 	}
@@ -46,7 +47,7 @@ func TestO1_FullBufferReadsNothing(t *testing.T) {
 	}
 	var in inbox[string]
 	next := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink())) // with a lease of a minute
-	soon(t, "all, those too", func() bool { return in.count() == 1000 })
+	redistest.Soon(t, "all, those too", func() bool { return in.count() == 1000 })
 	drain(t, next)
 	s.wantSettled(t)
 }
@@ -59,7 +60,7 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	s.rdb.Do(t.Context(), "xclaim", s.key, "g", "dead", 0, id, "idle", 31_000, "justid") // longer than the default lease
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: s.key, Group: "g", Lease: 0}), in.sink()))
-	soon(t, "the dead one's", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the dead one's", func() bool { return in.count() == 1 })
 	drain(t, r)
 	err := flow.New("bad", flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Lease: -1}), in.sink())).Validate()
 	wantFields(t, err, "stream", "Lease")
@@ -159,7 +160,7 @@ func TestO5_AcksOfOneGroupDeleteNothing(t *testing.T) {
 	s.rdb.XGroupCreate(t.Context(), s.key, "late", "0")
 	var first, late inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), first.sink()))
-	soon(t, "the first group", func() bool { return first.count() == 500 })
+	redistest.Soon(t, "the first group", func() bool { return first.count() == 500 })
 	drain(t, r)
 	if n, err := redisio.Trim(t.Context(), s.rdb, s.key, redisio.TrimOptions{Exact: true}); n != 0 || err != nil {
 		t.Errorf("%d trimmed that a group has not read, %v", n, err)
@@ -167,7 +168,7 @@ func TestO5_AcksOfOneGroupDeleteNothing(t *testing.T) {
 	cfg := config[string](s)
 	cfg.Group = "late"
 	r = start(t, flow.To(source.Stream(s.rdb, cfg), late.sink()))
-	soon(t, "the late group", func() bool { return late.count() == 500 })
+	redistest.Soon(t, "the late group", func() bool { return late.count() == 500 })
 	drain(t, r)
 	if diff := cmp.Diff(want, late.values()); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
@@ -183,7 +184,7 @@ func TestO8_FieldsKeepTheirOrderAndDuplicates(t *testing.T) {
 	s.rdb.Do(t.Context(), "xadd", s.key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n", "k", "1")
 	out := s.key + ":out"
 	r := start(t, flow.To(source.Stream(s.rdb, config[redisio.Fields](s)), sink.Stream(s.rdb, sink.StreamConfig[redisio.Fields]{Key: out})))
-	soon(t, "copied", func() bool { return s.rdb.XLen(t.Context(), out).Val() == 1 })
+	redistest.Soon(t, "copied", func() bool { return s.rdb.XLen(t.Context(), out).Val() == 1 })
 	drain(t, r)
 	entry := s.rdb.Do(t.Context(), "xrange", out, "-", "+").Val().([]any)[0].([]any)
 	if diff := cmp.Diff([]any{"k", "1", "z", "", "k", "2", "a", "\x00\r\n", "k", "1"}, entry[1]); diff != "" {
@@ -199,11 +200,11 @@ func TestO9_LostReadIsRecoveredNotRepeated(t *testing.T) {
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), in.sink())) // a lease of a minute
 	s.fill(t, 1)
-	soon(t, "it reads", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "it reads", func() bool { return in.count() == 1 })
 	for n := range 5 {
 		l.loseReplies("xreadgroup", 1)
 		s.fill(t, 3)
-		soon(t, "those in the lost reply", func() bool { return in.count() == 4+3*n && l.broken() == n+1 })
+		redistest.Soon(t, "those in the lost reply", func() bool { return in.count() == 4+3*n && l.broken() == n+1 })
 	}
 	drain(t, r)
 	s.wantSettled(t)
@@ -226,7 +227,7 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 		var faults atomic.Int64
 		r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), (&inbox[string]{}).sink()), flow.Log(zerolog.New(&log)),
 			flow.OnEvent(flow.Hooks{Faulted: func(*flow.Fault, flow.Decision) { faults.Add(1) }}))
-		soon(t, "acknowledged in the end", func() bool { return pendingAndLag(t, s) == 0 })
+		redistest.Soon(t, "acknowledged in the end", func() bool { return pendingAndLag(t, s) == 0 })
 		drain(t, r)
 		if !strings.Contains(log.String(), "ack 1 entries") {
 			t.Errorf("log:\n%s", log.String())

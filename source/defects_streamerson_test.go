@@ -18,6 +18,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -29,7 +30,7 @@ func TestD2_OneWayConsumerGoesOn(t *testing.T) {
 	cfg := config[string](s)
 	cfg.MaxInFlight = 16
 	r := start(t, flow.To(operators.Map(source.Stream(s.rdb, cfg), func(_ context.Context, v string) (string, error) { return v, nil }), sink.Discard[string]()))
-	soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
 	drain(t, r)
 }
 
@@ -47,7 +48,7 @@ func TestD5_PanickingHandlerLeavesNothingPending(t *testing.T) {
 		panic("in a handler")
 	}, flow.OnFault(flow.Nack))
 	r := start(t, flow.To(src, (&inbox[string]{}).sink()))
-	soon(t, "dead letters where they were asked for", func() bool { return s.rdb.XLen(t.Context(), s.key+":lost").Val() == 5 })
+	redistest.Soon(t, "dead letters where they were asked for", func() bool { return s.rdb.XLen(t.Context(), s.key+":lost").Val() == 5 })
 	drain(t, r)
 	s.wantSettled(t)
 	if diff := cmp.Diff(map[string]int{"0": 2, "1": 2, "2": 2, "3": 2, "4": 2}, seen); diff != "" {
@@ -60,9 +61,9 @@ func TestD6_StreamNeedNotExist(t *testing.T) {
 	s := newStand(t)
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
-	soon(t, "the group", func() bool { return len(s.rdb.XInfoGroups(t.Context(), s.key).Val()) == 1 })
+	redistest.Soon(t, "the group", func() bool { return len(s.rdb.XInfoGroups(t.Context(), s.key).Val()) == 1 })
 	s.fill(t, 1)
-	soon(t, "the first entry", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the first entry", func() bool { return in.count() == 1 })
 	drain(t, r)
 	s.wantSettled(t)
 }
@@ -87,10 +88,10 @@ func TestD7_AcksDoNotWaitBehindReads(t *testing.T) {
 	for range 3 { // a block may end by itself just then; three times it does not
 		s.fill(t, 1)
 		<-begun
-		soon(t, "the next read is blocked", blocked)
+		redistest.Soon(t, "the next read is blocked", blocked)
 		reads := s.calls(t, "xreadgroup")
 		goOn <- struct{}{}
-		soon(t, "the ack", func() bool { pending, _ := s.group(t); return pending == 0 })
+		redistest.Soon(t, "the ack", func() bool { pending, _ := s.group(t); return pending == 0 })
 		if s.calls(t, "xreadgroup") == reads && blocked() {
 			break
 		}
@@ -108,7 +109,7 @@ func TestD7_AcksDoNotWaitBehindReads(t *testing.T) {
 func TestD8_UnknownTypeIsNotAcked(t *testing.T) {
 	s := newStand(t)
 	for _, typ := range []string{"known", "unknown", "known"} {
-		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", "x", "type", typ}})
+		s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "data", "x", "type", typ))
 	}
 	var in inbox[string]
 	src := handle(source.Stream(s.rdb, config[string](s)), func(_ context.Context, m flow.Message[string]) error {
@@ -118,8 +119,8 @@ func TestD8_UnknownTypeIsNotAcked(t *testing.T) {
 		return nil
 	})
 	r := start(t, flow.To(src, in.sink()))
-	soon(t, "those with a handler", func() bool { return in.count() == 2 })
-	soon(t, "the other", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
+	redistest.Soon(t, "those with a handler", func() bool { return in.count() == 2 })
+	redistest.Soon(t, "the other", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
 	drain(t, r)
 	s.wantSettled(t)
 	letter := s.rdb.XRange(t.Context(), s.key+":dead", "-", "+").Val()[0].Values
@@ -137,7 +138,7 @@ func TestD9_CrashedMemberFindsItsEntries(t *testing.T) {
 	cfg.Consumer = "member-1"
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "all", func() bool { return in.count() == 10 })
+	redistest.Soon(t, "all", func() bool { return in.count() == 10 })
 	drain(t, r)
 	s.wantSettled(t)
 	if diff := cmp.Diff(want, in.values()); diff != "" {
@@ -156,7 +157,7 @@ func TestD10_BacklogIsShared(t *testing.T) {
 	for range 3 {
 		runs = append(runs, start(t, flow.To(source.Stream(s.rdb, cfg), sink.Func(func(ctx context.Context, _ string) error { return until(ctx, goOn) }))))
 	}
-	soon(t, "each has its share", func() bool {
+	redistest.Soon(t, "each has its share", func() bool {
 		consumers := s.rdb.XInfoConsumers(t.Context(), s.key, "g").Val()
 		for _, c := range consumers {
 			if c.Pending > 50 {
@@ -169,7 +170,7 @@ func TestD10_BacklogIsShared(t *testing.T) {
 		return len(consumers) == 3
 	})
 	close(goOn)
-	soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
 	for _, r := range runs {
 		drain(t, r)
 	}
@@ -185,8 +186,8 @@ func TestD11_StreamsComeAndGo(t *testing.T) {
 		cfg.Key = fmt.Sprint(s.key, ":", i)
 		added := start(t, flow.To(source.Stream(s.rdb, cfg), other.sink()))
 		s.fill(t, 10)
-		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: cfg.Key, Values: []string{"data", "x"}})
-		soon(t, "both", func() bool { return in.count() == 10*(i+1) && other.count() == i+1 })
+		s.rdb.XAdd(t.Context(), redistest.Entry(cfg.Key, "data", "x"))
+		redistest.Soon(t, "both", func() bool { return in.count() == 10*(i+1) && other.count() == i+1 })
 		drain(t, added)
 	}
 	drain(t, r)
@@ -203,14 +204,14 @@ func TestD15_TheEndIsSettledOnce(t *testing.T) {
 		return flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: key, Block: time.Millisecond}), to.sink())
 	}
 	r := start(t, tail(s.key, &quiet), tail(s.key+":busy", &busy))
-	soon(t, "many empty reads", func() bool { return s.calls(t, "xrevrange") == 2 && s.calls(t, "xread") > 100 })
+	redistest.Soon(t, "many empty reads", func() bool { return s.calls(t, "xrevrange") == 2 && s.calls(t, "xread") > 100 })
 	for i := range 200 {
-		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key + ":busy", Values: []string{"data", fmt.Sprint(i)}})
+		s.rdb.XAdd(t.Context(), redistest.Entry(s.key+":busy", "data", fmt.Sprint(i)))
 		if i%20 == 0 {
 			s.fill(t, 1)
 		}
 	}
-	soon(t, "all", func() bool { return quiet.count() == 10 && busy.count() == 200 })
+	redistest.Soon(t, "all", func() bool { return quiet.count() == 10 && busy.count() == 200 })
 	drain(t, r)
 }
 
@@ -223,7 +224,7 @@ func TestD16_TheRestOfTheBatchIsHandled(t *testing.T) {
 		if i == 1 {
 			value = `{"id":`
 		}
-		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", value}})
+		pipe.XAdd(t.Context(), redistest.Entry(s.key, "data", value))
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
@@ -237,7 +238,7 @@ func TestD16_TheRestOfTheBatchIsHandled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var in inbox[order]
 			r := start(t, flow.To(src(), in.sink()))
-			soon(t, "the rest", func() bool { return in.count() == 5 })
+			redistest.Soon(t, "the rest", func() bool { return in.count() == 5 })
 			drain(t, r)
 			if diff := cmp.Diff([]order{{ID: "0"}, {ID: "2"}, {ID: "3"}, {ID: "4"}, {ID: "5"}}, in.values()); diff != "" {
 				t.Errorf("values (-want +got):\n%s", diff)
@@ -259,7 +260,7 @@ func TestD17_KeysAreTakenAsTheyAre(t *testing.T) {
 		cfg.Key = key
 		var in inbox[string]
 		r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-		soon(t, "it is read and acknowledged", func() bool {
+		redistest.Soon(t, "it is read and acknowledged", func() bool {
 			groups := s.rdb.XInfoGroups(t.Context(), key).Val()
 			return in.count() == 1 && len(groups) == 1 && groups[0].Pending == 0
 		})
@@ -286,7 +287,7 @@ func TestD18_StreamsAreBounded(t *testing.T) {
 	}
 	write(sink.StreamConfig[string]{Key: s.key})
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()))
-	soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
 	drain(t, r)
 	if _, err := redisio.Trim(t.Context(), s.rdb, s.key, redisio.TrimOptions{}); err != nil {
 		t.Fatal(err)
@@ -304,8 +305,8 @@ func TestD19_ReadsLeaveNothingBehind(t *testing.T) {
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), sink.Discard[string]()))
 	many := func(n int) (goroutines int, heap uint64) {
 		from := s.calls(t, "xreadgroup")
-		soon(t, "many reads", func() bool {
-			s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", "x"}})
+		redistest.Soon(t, "many reads", func() bool {
+			s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "data", "x"))
 			return s.calls(t, "xreadgroup") > from+n
 		})
 		runtime.GC()
@@ -329,7 +330,7 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	var op *net.OpError
 	if _, err := redisio.Connect(ctx, "redis://"+addr, redisio.ConnectOptions{}); !errors.As(err, &op) || ctx.Err() != nil {
@@ -342,12 +343,12 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	s.fill(t, 1)
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
-	soon(t, "it reads", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "it reads", func() bool { return in.count() == 1 })
 	for range 5 { // it gave up after three connections
 		s.rdb.ClientKillByFilter(ctx, "type", "normal", "skipme", "yes")
 		want := in.count() + 1
 		s.fill(t, 1)
-		soon(t, "it reads again", func() bool { return in.count() >= want })
+		redistest.Soon(t, "it reads again", func() bool { return in.count() >= want })
 	}
 	drain(t, r)
 }
@@ -364,7 +365,7 @@ func TestD26_HandlersRunAtOnce(t *testing.T) {
 		go func() { all.Wait(); close(met) }()
 		return v, until(ctx, met) // none returns before all run
 	}, flow.Workers(8)), sink.Discard[string]()))
-	soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
+	redistest.Soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
 	drain(t, r)
 }
 
@@ -413,8 +414,8 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 		return nil
 	})
 	r := start(t, flow.To(src, in.sink()), flow.Log(zerolog.New(&log).Level(zerolog.TraceLevel)))
-	soon(t, "the good one", func() bool { return in.count() == 1 })
-	soon(t, "the others", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 2 })
+	redistest.Soon(t, "the good one", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the others", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 2 })
 	drain(t, r)
 	if text := log.String(); strings.Contains(text, secret) || !strings.Contains(text, "dead letters") {
 		t.Errorf("log:\n%s", text)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -23,15 +24,15 @@ import (
 func TestW1_ForeignEntryIsADeadLetter(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1)
-	foreign := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"payload", "x", "payload", "y"}}).Val()
-	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", "1"}})
+	foreign := s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "payload", "x", "payload", "y")).Val()
+	s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "data", "1"))
 	for life := range 2 {
 		var in inbox[string]
 		r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
-		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", fmt.Sprint(2 + life)}})
+		s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "data", fmt.Sprint(2+life)))
 		want := [][]string{{"0", "1", "2"}, {"3"}}[life]
-		soon(t, "the others", func() bool { return in.count() >= len(want) })
-		soon(t, "the dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
+		redistest.Soon(t, "the others", func() bool { return in.count() >= len(want) })
+		redistest.Soon(t, "the dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
 		drain(t, r)
 		if diff := cmp.Diff(want, in.values()); diff != "" {
 			t.Errorf("life %d, values (-want +got):\n%s", life, diff)
@@ -60,7 +61,7 @@ func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
 	}, flow.Workers(4), flow.Unordered())))
 	<-begun
 	since := time.Now()
-	soon(t, "four leases", func() bool {
+	redistest.Soon(t, "four leases", func() bool {
 		list := s.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: s.key, Group: "g", Start: "-", End: "+", Count: 10}).Val()
 		if len(list) != 1 || list[0].RetryCount != 1 || called.Load() != 1 {
 			t.Fatalf("called %d times, pending %+v", called.Load(), list)
@@ -68,7 +69,7 @@ func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
 		return time.Since(since) > 4*lease
 	})
 	close(goOn)
-	soon(t, "the ack", func() bool { pending, _ := s.group(t); return pending == 0 })
+	redistest.Soon(t, "the ack", func() bool { pending, _ := s.group(t); return pending == 0 })
 	drain(t, r)
 	if called.Load() != 1 {
 		t.Errorf("called %d times", called.Load())
@@ -88,10 +89,10 @@ func TestW3_LostGroupIsMadeAgain(t *testing.T) {
 		}
 	}
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "the first", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the first", func() bool { return in.count() == 1 })
 	s.FlushAll(t)
-	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", "after"}})
-	soon(t, "what came afterwards", func() bool { return in.count() == 2 })
+	s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "data", "after"))
+	redistest.Soon(t, "what came afterwards", func() bool { return in.count() == 2 })
 	drain(t, r)
 	s.wantSettled(t)
 	if in.values()[1] != "after" || recreated.Load() != 1 {
@@ -117,8 +118,8 @@ func TestW4_PermanentNackNeitherSpinsNorBlocks(t *testing.T) {
 		return errors.New("never")
 	}, flow.OnFault(flow.Nack)) // at once: the worst there is
 	r := start(t, flow.To(src, in.sink()))
-	soon(t, "the one behind it", func() bool { return in.count() == 1 })
-	soon(t, "the dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
+	redistest.Soon(t, "the one behind it", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
 	drain(t, r)
 	s.wantSettled(t)
 	if poison.Load() != 16 {
@@ -145,7 +146,7 @@ func TestW6_WorkDoneAtTheEndIsAcked(t *testing.T) {
 			<-begun
 			ended := make(chan error)
 			go func() { ended <- end(r) }()
-			soon(t, "it is ending", func() bool { return r.State() >= flow.Draining })
+			redistest.Soon(t, "it is ending", func() bool { return r.State() >= flow.Draining })
 			close(goOn) // the work is done now, and not before
 			if err := <-ended; err != nil {
 				t.Fatal(err)
@@ -169,7 +170,7 @@ func TestW7_TheCallersClientStaysOpen(t *testing.T) {
 		drain(t, tail)
 	}
 	s.fill(t, 1)
-	soon(t, "it reads on", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "it reads on", func() bool { return in.count() == 1 })
 	drain(t, stays)
 	if err := s.rdb.Ping(t.Context()).Err(); err != nil {
 		t.Error(err)
@@ -191,7 +192,7 @@ func TestW8_ReclaimLooksAtAllThatIsPending(t *testing.T) {
 	cfg.MaxInFlight = 3 // so each look is a small one
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "the dead one's", func() bool { return in.count() == 10 })
+	redistest.Soon(t, "the dead one's", func() bool { return in.count() == 10 })
 	drain(t, r)
 	if diff := cmp.Diff([]string{"1200", "1201", "1202", "1203", "1204", "1205", "1206", "1207", "1208", "1209"}, sorted(in.values())); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
@@ -208,7 +209,7 @@ func TestW9_ReadingFromTheStartIsBounded(t *testing.T) {
 	pipe := s.rdb.Pipeline()
 	value := strings.Repeat("x", size)
 	for range n {
-		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", value}})
+		pipe.XAdd(t.Context(), redistest.Entry(s.key, "data", value))
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
@@ -233,7 +234,7 @@ func TestW9_ReadingFromTheStartIsBounded(t *testing.T) {
 				return until(ctx, goOn)
 			})))
 			<-begun
-			soon(t, "all credits are used", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 20 })
+			redistest.Soon(t, "all credits are used", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 20 })
 			if got := l.read.Load(); got > 40*size {
 				t.Errorf("%d bytes were read for 20 entries of %d", got, size)
 			}
@@ -252,7 +253,7 @@ func TestW10_EntriesTravelInBatches(t *testing.T) {
 	s.fill(t, n)
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
-	soon(t, "all through", func() bool { return in.count() == n })
+	redistest.Soon(t, "all through", func() bool { return in.count() == n })
 	drain(t, r)
 	s.wantSettled(t)
 	if reads, acks := s.calls(t, "xreadgroup"), s.calls(t, "xack"); reads > n/20 || acks > n/20 {

@@ -98,7 +98,7 @@ func TestRangeErrors(t *testing.T) {
 		t.Errorf("wrong type: %v", err)
 	}
 
-	s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: s.key, Values: []string{"note", "no data"}})
+	s.rdb.XAdd(ctx, redistest.Entry(s.key, "note", "no data"))
 	var in inbox[string]
 	src := source.Range(s.rdb, source.RangeConfig[string]{Key: s.key})
 	var decode *redisio.DecodeError

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -16,10 +17,10 @@ func TestStreamReady(t *testing.T) {
 	cfg.ReadyWithin = 300 * time.Millisecond
 	cfg.Lease = 300 * time.Millisecond // so that one that is not read makes round trips as well
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), new(inbox[string]).sink()))
-	soon(t, "ready", func() bool { return r.Ready() == nil })
+	redistest.Soon(t, "ready", func() bool { return r.Ready() == nil })
 	s.Pause(t)
-	soon(t, "not ready", func() bool { return errors.Is(r.Ready(), flow.ErrNotReady) })
+	redistest.Soon(t, "not ready", func() bool { return errors.Is(r.Ready(), flow.ErrNotReady) })
 	s.Resume(t)
-	soon(t, "ready again", func() bool { return r.Ready() == nil })
+	redistest.Soon(t, "ready again", func() bool { return r.Ready() == nil })
 	drain(t, r)
 }

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
@@ -18,7 +16,7 @@ func TestCommitTwice(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	ctx, key := t.Context(), redistest.Key(t)
 	for range 4 {
-		rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []string{"data", "x"}})
+		rdb.XAdd(ctx, redistest.Entry(key, "data", "x"))
 	}
 	cfg := StreamConfig[string]{Key: key, Group: "g", Lease: time.Minute, Block: 20 * time.Millisecond}
 	p := cfg.plan(rdb)

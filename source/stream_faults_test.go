@@ -73,7 +73,7 @@ func TestStreamSurvivesRestartOfRedis(t *testing.T) {
 			defer r.Stop()
 			<-half
 			hurt(s)
-			soon(t, "all through", func() bool {
+			redistest.Soon(t, "all through", func() bool {
 				groups, err := s.rdb.XInfoGroups(context.Background(), s.key).Result()
 				return err == nil && len(groups) == 1 && groups[0].Pending+groups[0].Lag == 0
 			})
@@ -112,7 +112,7 @@ func TestStreamSurvivesKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := s.rdb.XLen(t.Context(), s.key+":out").Val()
-		soon(t, "the worker works", func() bool {
+		redistest.Soon(t, "the worker works", func() bool {
 			pending, _ := s.peek()
 			return s.rdb.XLen(t.Context(), s.key+":out").Val() > before+1000 && pending > 0
 		})
@@ -129,7 +129,7 @@ func TestStreamSurvivesKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "all through", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
+	redistest.Soon(t, "all through", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
 	drain(t, r)
 	t.Logf("%d duplicates of %d", copied(t, s.rdb, s.key+":out", n), n)
 }
@@ -146,7 +146,7 @@ func (s *stand) peek() (pending, lag int64) {
 // stopped runs a graph that must end by itself, and returns why.
 func stopped(t *testing.T, parts ...flow.Part) *flow.StageError {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	err := flow.New("test", parts...).Run(ctx)
 	var stage *flow.StageError
@@ -188,7 +188,7 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 		s.rdb.Do(ctx, "acl", "setuser", "reader", "on", ">pw", "~*", "+@all", "-xack")
 		rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "reader", Password: "pw"})
 		defer rdb.Close()
-		s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []string{"data", "0"}})
+		s.rdb.XAdd(ctx, redistest.Entry(key, "data", "0"))
 		cfg := config[string](s)
 		cfg.Key = key
 		err := stopped(t, flow.AckTimeout(50*time.Millisecond), flow.To(source.Stream(rdb, cfg), (&inbox[string]{}).sink()))
@@ -202,8 +202,8 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 		cfg.Key = key
 		var in inbox[string]
 		r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-		s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []string{"data", "0"}})
-		soon(t, "reading", func() bool { return in.count() == 1 })
+		s.rdb.XAdd(ctx, redistest.Entry(key, "data", "0"))
+		redistest.Soon(t, "reading", func() bool { return in.count() == 1 })
 		s.rdb.Set(ctx, key, "x", 0)
 		var stage *flow.StageError
 		if err := r.Wait(); !errors.As(err, &stage) || !redis.HasErrorPrefix(err, "WRONGTYPE") {
@@ -263,7 +263,7 @@ func TestStreamWaitsForRedis(t *testing.T) {
 	if err := to.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "the message", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the message", func() bool { return in.count() == 1 })
 	drain(t, src)
 	if diff := cmp.Diff([]string{"hello"}, in.values()); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
@@ -278,7 +278,7 @@ func TestStreamFailsOnALostGroup(t *testing.T) {
 	cfg.OnLostGroup = redisio.LostGroupFail
 	s.fill(t, 1)
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "read", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "read", func() bool { return in.count() == 1 })
 	s.rdb.XGroupDestroy(t.Context(), s.key, cfg.Group)
 	err := r.Wait()
 	if lost := (*redisio.GroupLostError)(nil); !errors.As(err, &lost) {

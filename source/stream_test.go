@@ -56,7 +56,7 @@ func (s *stand) fill(t testing.TB, n int) []string {
 	var want []string
 	for i := range n {
 		want = append(want, fmt.Sprint(i))
-		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", want[i]}})
+		pipe.XAdd(t.Context(), redistest.Entry(s.key, "data", want[i]))
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
@@ -81,22 +81,6 @@ func (s *stand) wantSettled(t testing.TB) {
 	t.Helper()
 	if pending, lag := s.group(t); pending != 0 || lag != 0 {
 		t.Errorf("%d pending and %d unread, want none", pending, lag)
-	}
-}
-
-// soon polls until ok.
-func soon(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("never happened: %s", what)
-		}
 	}
 }
 
@@ -218,7 +202,7 @@ func roundTrip[T any](t *testing.T, format redisio.Format[T], sent, got flow.Met
 	cfg := config[T](s)
 	cfg.Format = format
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "all read", func() bool { return in.count() == len(values) })
+	redistest.Soon(t, "all read", func() bool { return in.count() == len(values) })
 	drain(t, r)
 	s.wantSettled(t)
 	if diff := cmp.Diff(values, in.values(), cmpopts.EquateEmpty()); diff != "" {
@@ -245,7 +229,7 @@ func TestStreamReadersShareGroup(t *testing.T) {
 	a := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	b := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	want := s.fill(t, 1000)
-	soon(t, "all read", func() bool { return in.count() >= len(want) })
+	redistest.Soon(t, "all read", func() bool { return in.count() >= len(want) })
 	drain(t, a)
 	drain(t, b)
 	s.wantSettled(t)
@@ -280,7 +264,7 @@ func TestStreamAcksAfterSink(t *testing.T) {
 	})
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), stuck))
 	<-writing
-	soon(t, "all delivered", func() bool { pending, _ := s.group(t); return pending == 20 })
+	redistest.Soon(t, "all delivered", func() bool { pending, _ := s.group(t); return pending == 20 })
 	if err := r.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +277,7 @@ func TestStreamAcksAfterSink(t *testing.T) {
 	var in inbox[string]
 	since := time.Now()
 	next := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
-	soon(t, "all taken over", func() bool { return in.count() == 20 })
+	redistest.Soon(t, "all taken over", func() bool { return in.count() == 20 })
 	if d := time.Since(since); d > 10*time.Second {
 		t.Errorf("taken over after %v", d)
 	}
@@ -337,7 +321,7 @@ func TestStreamDeliversAgain(t *testing.T) {
 				return nil
 			}, flow.OnFault(flow.Nack))
 			r := start(t, flow.To(src, in.sink()))
-			soon(t, "all done", func() bool { return in.count() == 3 })
+			redistest.Soon(t, "all done", func() bool { return in.count() == 3 })
 			drain(t, r)
 			s.wantSettled(t)
 			last := in.msgs[2]
@@ -353,7 +337,7 @@ func TestStreamDeadLetters(t *testing.T) {
 	ctx := t.Context()
 	s.fill(t, 2)
 	bad := s.rdb.Do(ctx, "xadd", s.key, "*", "k", "1", "k", "2", "note", "no data").Val().(string)
-	good := s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: s.key, Values: []string{"data", "2"}}).Val()
+	good := s.rdb.XAdd(ctx, redistest.Entry(s.key, "data", "2")).Val()
 	var in inbox[string]
 	cfg := config[string](s)
 	cfg.MaxDeliveries = 3
@@ -370,8 +354,8 @@ func TestStreamDeadLetters(t *testing.T) {
 	}, flow.OnFault(flow.Nack), flow.Name("check"))
 	r := start(t, flow.To(src, in.sink()))
 	dead := s.key + ":dead"
-	soon(t, "three dead letters", func() bool { return s.rdb.XLen(ctx, dead).Val() == 3 })
-	soon(t, "the good one", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "three dead letters", func() bool { return s.rdb.XLen(ctx, dead).Val() == 3 })
+	redistest.Soon(t, "the good one", func() bool { return in.count() == 1 })
 	drain(t, r)
 	s.wantSettled(t)
 	if in.msgs[0].ID() != good {
@@ -437,8 +421,8 @@ func TestStreamCodecPanics(t *testing.T) {
 	cfg := config[string](s)
 	cfg.Codec = panicky{redisio.String()}
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "a dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
-	soon(t, "the others", func() bool { return in.count() == 2 })
+	redistest.Soon(t, "a dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
+	redistest.Soon(t, "the others", func() bool { return in.count() == 2 })
 	drain(t, r)
 	s.wantSettled(t)
 	letter := s.rdb.XRange(t.Context(), s.key+":dead", "-", "+").Val()[0].Values
@@ -466,7 +450,7 @@ func TestStreamCreditsBoundPending(t *testing.T) {
 	cfg := config[string](s)
 	cfg.MaxInFlight = most
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), slow))
-	soon(t, "all credits are used", func() bool { pending, _ := s.group(t); return pending == most })
+	redistest.Soon(t, "all credits are used", func() bool { pending, _ := s.group(t); return pending == most })
 	calls := func() string { return s.rdb.Info(t.Context(), "commandstats").Val() }
 	reads := func() string {
 		for line := range strings.Lines(calls()) {
@@ -486,7 +470,7 @@ func TestStreamCreditsBoundPending(t *testing.T) {
 		t.Errorf("it read without credits: %s, then %s", before, after)
 	}
 	close(gate)
-	soon(t, "all done", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
+	redistest.Soon(t, "all done", func() bool { pending, lag := s.group(t); return pending+lag == 0 })
 	drain(t, r)
 	if worst > most {
 		t.Errorf("%d pending at worst, want %d at most", worst, most)
@@ -533,7 +517,7 @@ func TestStreamPassesOverTombstones(t *testing.T) {
 		panic("in a hook")
 	}
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "the other two", func() bool { return in.count() == 2 })
+	redistest.Soon(t, "the other two", func() bool { return in.count() == 2 })
 	if n := <-trimmed; n != 1 {
 		t.Errorf("%d reported as trimmed, want 1", n)
 	}
@@ -557,7 +541,7 @@ func TestStreamAtMostOnce(t *testing.T) {
 		return nil
 	}, flow.OnFault(flow.Nack))
 	r := start(t, flow.To(src, in.sink()))
-	soon(t, "the others", func() bool { return in.count() == 9 })
+	redistest.Soon(t, "the others", func() bool { return in.count() == 9 })
 	drain(t, r)
 	s.wantSettled(t)
 	if n := s.rdb.Exists(t.Context(), s.key+":dead").Val(); n != 0 {
@@ -573,7 +557,7 @@ func TestStreamMeter(t *testing.T) {
 	gate := make(chan struct{})
 	src := handle(source.Stream(s.rdb, cfg), func(context.Context, flow.Message[string]) error { <-gate; return nil })
 	r := start(t, flow.To(src, (&inbox[string]{}).sink()))
-	soon(t, "four in flight", func() bool {
+	redistest.Soon(t, "four in flight", func() bool {
 		for _, src := range r.Snapshot(t.Context()).Sources {
 			return src.Pending == 4 && src.Lag == 6
 		}
@@ -653,7 +637,7 @@ func TestStreamEmbedded(t *testing.T) {
 	rdb := e.Client()
 	defer rdb.Close()
 	for i := range 100 {
-		rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: "in", Values: []string{"data", fmt.Sprint(i)}})
+		rdb.XAdd(t.Context(), redistest.Entry("in", "data", fmt.Sprint(i)))
 	}
 	src := handle(source.Stream(rdb, source.StreamConfig[string]{Key: "in", Group: "g", Block: 20 * time.Millisecond}),
 		func(_ context.Context, m flow.Message[string]) error {
@@ -663,7 +647,7 @@ func TestStreamEmbedded(t *testing.T) {
 			return nil
 		})
 	r := start(t, flow.To(src, sink.Stream(rdb, sink.StreamConfig[string]{Key: "out"})))
-	soon(t, "all through", func() bool {
+	redistest.Soon(t, "all through", func() bool {
 		return rdb.XLen(t.Context(), "out").Val() == 99 && rdb.XLen(t.Context(), "in:dead").Val() == 1
 	})
 	drain(t, r)
@@ -692,7 +676,7 @@ func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
 	}
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
-	soon(t, "a dead letter", func() bool { return s.rdb.XLen(ctx, s.key+":dead").Val() == 1 })
+	redistest.Soon(t, "a dead letter", func() bool { return s.rdb.XLen(ctx, s.key+":dead").Val() == 1 })
 	drain(t, r)
 	s.wantSettled(t)
 	letter := s.rdb.XRange(ctx, s.key+":dead", "-", "+").Val()[0].Values
@@ -712,11 +696,11 @@ func TestStreamLogs(t *testing.T) {
 	})
 	var in inbox[string]
 	r := start(t, flow.To(src, in.sink()), flow.Log(zerolog.New(&log)))
-	soon(t, "a dead letter", func() bool { return s.rdb.XLen(ctx, s.key+":dead").Val() == 1 })
+	redistest.Soon(t, "a dead letter", func() bool { return s.rdb.XLen(ctx, s.key+":dead").Val() == 1 })
 	if err := s.rdb.XGroupDestroy(ctx, s.key, config[string](s).Group).Err(); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "a line about the group", func() bool { return strings.Contains(log.String(), "stream: group recreated") })
+	redistest.Soon(t, "a line about the group", func() bool { return strings.Contains(log.String(), "stream: group recreated") })
 	drain(t, r)
 	if !strings.Contains(log.String(), "moved to the dead letters") {
 		t.Errorf("log:\n%s", log.String())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -32,8 +33,8 @@ func TestStreamersonV1(t *testing.T) {
 	out := sink.Stream(s.rdb, sink.StreamConfig[order]{Key: topic.Outgoing(), Format: format})
 	tail := source.Tail(s.rdb, source.TailConfig[order]{Key: topic.Outgoing(), Start: redisio.StartBeginning(), Format: format, Block: 20 * time.Millisecond})
 	r := start(t, flow.To(in, out), flow.To(tail, got.sink()))
-	soon(t, "what can be decoded", func() bool { return got.count() == 2 })
-	soon(t, "the other is a dead letter", func() bool { return s.rdb.XLen(t.Context(), topic.Incoming()+":dead").Val() == 1 })
+	redistest.Soon(t, "what can be decoded", func() bool { return got.count() == 2 })
+	redistest.Soon(t, "the other is a dead letter", func() bool { return s.rdb.XLen(t.Context(), topic.Incoming()+":dead").Val() == 1 })
 	drain(t, r)
 	if diff := cmp.Diff([]order{{ID: "1"}, {ID: "3"}}, got.values()); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)

@@ -22,7 +22,7 @@ func TestTailStarts(t *testing.T) {
 	s := newStand(t)
 	var ids []string
 	for _, v := range []string{"a", "b", "c"} {
-		ids = append(ids, s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, Values: []string{"data", v}}).Val())
+		ids = append(ids, s.rdb.XAdd(t.Context(), redistest.Entry(s.key, "data", v)).Val())
 	}
 	b, err := redisio.ParseID(ids[1])
 	if err != nil {
@@ -49,8 +49,8 @@ func TestTailStarts(t *testing.T) {
 			defer rdb.Close()
 			r := start(t, flow.To(source.Tail(rdb, source.TailConfig[string]{Key: key, Start: test.from, Block: 20 * time.Millisecond}), in.sink()))
 			reading(t, s.rdb, name)
-			s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"data", "d"}})
-			soon(t, "all read", func() bool { return in.count() >= len(test.want) })
+			s.rdb.XAdd(t.Context(), redistest.Entry(key, "data", "d"))
+			redistest.Soon(t, "all read", func() bool { return in.count() >= len(test.want) })
 			drain(t, r)
 			if diff := cmp.Diff(test.want, in.values()); diff != "" {
 				t.Errorf("values (-want +got):\n%s", diff)
@@ -65,7 +65,7 @@ func TestTailStarts(t *testing.T) {
 // reading waits until a connection of the name reads.
 func reading(t *testing.T, rdb *redis.Client, name string) {
 	t.Helper()
-	soon(t, "somebody reads", func() bool {
+	redistest.Soon(t, "somebody reads", func() bool {
 		for line := range strings.Lines(rdb.ClientList(context.Background()).Val()) {
 			if strings.Contains(line, "name="+name+" ") && strings.Contains(line, "cmd=xread ") {
 				return true
@@ -84,12 +84,12 @@ func TestTailSurvivesRestartOfRedis(t *testing.T) {
 	cfg.OnEvent = func(e redisio.Event) { lost <- struct{}{} }
 	r := start(t, flow.To(source.Tail(s.rdb, cfg), in.sink()))
 	want := s.fill(t, 100)
-	soon(t, "half", func() bool { return in.count() == 100 })
+	redistest.Soon(t, "half", func() bool { return in.count() == 100 })
 	s.Kill(t)
 	<-lost
 	s.Restart(t)
 	want = append(want, s.fill(t, 100)...)
-	soon(t, "all", func() bool { return in.count() >= 200 })
+	redistest.Soon(t, "all", func() bool { return in.count() >= 200 })
 	drain(t, r)
 	if diff := cmp.Diff(want, in.values()); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
@@ -99,12 +99,12 @@ func TestTailSurvivesRestartOfRedis(t *testing.T) {
 func TestTailDropsWhatItCannotDecode(t *testing.T) {
 	s := newStand(t)
 	ctx := t.Context()
-	s.rdb.XAdd(ctx, &redis.XAddArgs{Stream: s.key, Values: []string{"note", "no data"}})
+	s.rdb.XAdd(ctx, redistest.Entry(s.key, "note", "no data"))
 	s.fill(t, 2)
 	var in inbox[string]
 	cfg := source.TailConfig[string]{Key: s.key, Start: redisio.StartBeginning(), Block: 20 * time.Millisecond}
 	r := start(t, flow.To(source.Tail(s.rdb, cfg), in.sink()))
-	soon(t, "the others", func() bool { return in.count() == 2 })
+	redistest.Soon(t, "the others", func() bool { return in.count() == 2 })
 	drain(t, r)
 
 	// … unless somebody wants to know.
@@ -136,10 +136,10 @@ func TestTailLogsARecreatedStream(t *testing.T) {
 	var log lockedBuffer
 	r := start(t, flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: s.key, Start: redisio.StartBeginning(), Block: 20 * time.Millisecond}),
 		in.sink()), flow.Log(zerolog.New(&log)))
-	soon(t, "the old one", func() bool { return in.count() == 1 })
+	redistest.Soon(t, "the old one", func() bool { return in.count() == 1 })
 	s.rdb.Del(t.Context(), s.key)
 	put("5-0", "new")
-	soon(t, "the new one", func() bool { return in.count() == 2 })
+	redistest.Soon(t, "the new one", func() bool { return in.count() == 2 })
 	drain(t, r)
 	if !strings.Contains(log.String(), "stream: stream recreated") {
 		t.Errorf("the log says nothing:\n%s", log.String())

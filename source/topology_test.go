@@ -108,7 +108,7 @@ func TestEveryClient(t *testing.T) {
 			}
 			l.more(100)
 			l.end(700)
-			soon(t, "the caller's client works", func() bool { return rdb.Ping(t.Context()).Err() == nil })
+			redistest.Soon(t, "the caller's client works", func() bool { return rdb.Ping(t.Context()).Err() == nil })
 		})
 	}
 }
@@ -175,9 +175,9 @@ func (l *copying) more(n int) {
 	l.t.Helper()
 	for range n {
 		v := fmt.Sprint(l.n)
-		soon(l.t, "value "+v+" is written", func() bool {
+		redistest.Soon(l.t, "value "+v+" is written", func() bool {
 			pipe := l.rdb.Pipeline()
-			add := pipe.XAdd(l.t.Context(), &redis.XAddArgs{Stream: l.key, Values: []string{"data", v}})
+			add := pipe.XAdd(l.t.Context(), redistest.Entry(l.key, "data", v))
 			_, err := pipe.Exec(l.t.Context())
 			return err == nil && add.Val() != ""
 		})
@@ -205,7 +205,7 @@ func (l *copying) end(n int) {
 		}
 		return gone
 	}
-	soon(t, "all is copied", func() bool {
+	redistest.Soon(t, "all is copied", func() bool {
 		select {
 		case <-l.run.Done():
 			t.Fatalf("the graph ended: %v", l.run.Wait())
@@ -213,7 +213,7 @@ func (l *copying) end(n int) {
 		}
 		return len(missing()) == 0
 	})
-	soon(t, "all is acked", func() bool {
+	redistest.Soon(t, "all is acked", func() bool {
 		groups, err := l.rdb.XInfoGroups(context.Background(), l.key).Result()
 		return err == nil && len(groups) == 1 && groups[0].Pending+groups[0].Lag == 0
 	})
