@@ -1,0 +1,57 @@
+package gateways_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// Tests named after defects of streamerson for Node that topics could share; see defects_list_test.go of package source.
+
+// Readers, writers and acks of a shard each had another key. Here it is one, in any of the three spellings.
+func TestD17_ShardsAreOneKey(t *testing.T) {
+	s := newStand(t)
+	for _, spelling := range []redisio.ShardSpelling{redisio.ShardInTopic, redisio.ShardTwice, redisio.ShardAtEnd} {
+		wire := gateways.StreamersonV1{Topic: "t", Shard: "eu", Spelling: spelling}
+		s.serveV1(t, wire, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+		got, err := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: wire}), "hello")(t.Context(), hello{"Ada"})
+		if err != nil || got.Text != "hello Ada" {
+			t.Errorf("%+v, %v", got, err)
+		}
+		key := redisio.StreamersonTopic{Namespace: s.topic, Topic: "t", Shard: "eu", Spelling: spelling}.Incoming()
+		redistest.Soon(t, "it is acknowledged by the same key", func() bool {
+			groups := s.rdb.XInfoGroups(t.Context(), key).Val()
+			return len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == 1
+		})
+	}
+	if keys := s.rdb.Keys(t.Context(), s.topic+"::*").Val(); len(keys) != 6 {
+		t.Errorf("two keys for each spelling are %q", keys)
+	}
+}
+
+// A subtopic of a topic that was made from a string lost its namespace, so that those of two applications were one.
+func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
+	s := newStand(t)
+	var apps []redisio.StreamersonTopic
+	for _, app := range []string{s.topic + "-a", s.topic + "-b"} {
+		topic := redisio.StreamersonTopic{Namespace: app}.Subtopic("eu")
+		apps = append(apps, topic)
+		wire := gateways.StreamersonV1{Topic: topic.Topic}
+		one := &stand{s.rdb, app}
+		one.serveV1(t, wire, func(svc *gateways.Service) {
+			gateways.Handle(svc, "who", func(context.Context, string) (string, error) { return app, nil })
+		})
+		if got, err := gateways.Call[string, string](one.client(t, gateways.ClientConfig{Wire: wire}), "who")(t.Context(), "x"); err != nil || got != app {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	for _, a := range apps {
+		if n := s.rdb.XLen(t.Context(), a.Incoming()).Val(); n != 1 || !strings.HasPrefix(a.Incoming(), a.Namespace) {
+			t.Errorf("%s has %d requests", a.Incoming(), n)
+		}
+	}
+}
