@@ -14,8 +14,9 @@ import (
 // for ever for what has not. Then the source must have credits for more than a batch: flow.MaxInFlight entries, which
 // Validate checks, and flow.MaxBytes, which it cannot. The slices are the receiver's to keep.
 //
-// A batch has the metadata of its first message, with that of all as Meta.Members. Its entries share its fate: when it fails, all of them do. With an age
-// limit Batch runs on a goroutine of its own (flow.Async), so that a slow stage before it does not hold up its clock.
+// A batch has the metadata of its first message, with that of all as Meta.Members. Its entries share its fate: when it
+// fails, all of them do. With an age limit Batch runs on a goroutine of its own (flow.Async), so that a slow stage before
+// it does not hold up its clock.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages, for up to within. Ends: when in ends, with a last batch of what is left.

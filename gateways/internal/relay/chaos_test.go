@@ -22,6 +22,31 @@ import (
 type model struct {
 	mu      sync.Mutex
 	entries []written
+	more    chan struct{} // closed when entries were added
+	done    chan struct{} // closed when all are written
+}
+
+// add adds entries by a function that writes them, so that nobody looks in between.
+func (m *model) add(write func() []written) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries = append(m.entries, write()...)
+	close(m.more)
+	m.more = make(chan struct{})
+}
+
+// after waits until entries were added n times more, or all are written.
+func (m *model) after(n int) {
+	for range n {
+		m.mu.Lock()
+		more := m.more
+		m.mu.Unlock()
+		select {
+		case <-more:
+		case <-m.done:
+			return
+		}
+	}
 }
 
 type written struct {
@@ -55,12 +80,20 @@ func TestChaos(t *testing.T) {
 	cfg.Queue, cfg.Page, cfg.Recent = 16, 8, 32
 	r := relay.New(p.Client(t), cfg)
 	start(t, r)
-	var m model
-	done := make(chan struct{}) // all is written
+	m := &model{more: make(chan struct{}), done: make(chan struct{})}
 
 	var wg sync.WaitGroup
-	wg.Go(func() { // the writer
-		defer close(done)
+	defer wg.Wait()
+	for i := range clients {
+		wg.Go(func() {
+			c := client{t: t, r: r, m: m, rng: rand.New(rand.NewPCG(seed, uint64(i+100))), overflow: []relay.Overflow{relay.Pause, relay.DropOldest, relay.Close}[i%3]}
+			c.topic = c.rng.IntN(topics + 1) // one more: all of them
+			c.run(i)
+		})
+	}
+	func() { // the writer
+		defer close(m.done)
+		defer p.CutRandomly(0, 0)
 		rng := rand.New(rand.NewPCG(seed, 1))
 		for n := 0; n < entries; {
 			pipe := s.rdb.TxPipeline()
@@ -75,40 +108,34 @@ func TestChaos(t *testing.T) {
 				}
 				batch, ids = append(batch, w), append(ids, pipe.XAdd(context.Background(), args))
 			}
-			m.mu.Lock() // listeners may have them before we know their IDs
-			if _, err := pipe.Exec(context.Background()); err != nil {
-				t.Error(err)
-			}
-			for i := range batch {
-				batch[i].id = id(t, ids[i].Val())
-			}
-			m.entries = append(m.entries, batch...)
-			m.mu.Unlock()
+			m.add(func() []written { // listeners may have them before we know their IDs
+				if _, err := pipe.Exec(context.Background()); err != nil {
+					t.Error(err)
+				}
+				for i := range batch {
+					batch[i].id = id(t, ids[i].Val())
+				}
+				return batch
+			})
+			before := p.Counts()
 			switch rng.IntN(60) {
 			case 0:
 				p.CutAll()
 			case 1:
 				p.SetDown(true)
 				p.CutAll()
-				pauseFor(time.Duration(rng.IntN(20)) * time.Millisecond)
+				redistest.Soon(t, "the relay finds the server away", func() bool { return p.Counts().Refused > before.Refused })
 				p.SetDown(false)
 			case 2:
 				p.CutRandomly(rng.Uint64(), 0.02)
 			case 3:
 				p.CutRandomly(0, 0)
 			default:
-				pauseFor(time.Duration(rng.IntN(2000)) * time.Microsecond)
+				asked := before.Requests + rng.IntN(3)
+				redistest.Soon(t, "the relay asks for more", func() bool { return p.Counts().Requests >= asked })
 			}
 		}
-		p.CutRandomly(0, 0)
-	})
-	for i := range clients {
-		wg.Go(func() {
-			c := client{t: t, r: r, m: &m, rng: rand.New(rand.NewPCG(seed, uint64(i+100))), overflow: []relay.Overflow{relay.Pause, relay.DropOldest, relay.Close}[i%3]}
-			c.topic = c.rng.IntN(topics + 1) // one more: all of them
-			c.run(done, i)
-		})
-	}
+	}()
 	wg.Wait()
 	c := r.Counts()
 	t.Logf("%+v", c)
@@ -149,7 +176,7 @@ func (c *client) expect(who int, end redisio.ID, strict bool) int {
 	return n
 }
 
-func (c *client) run(done <-chan struct{}, who int) {
+func (c *client) run(who int) {
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
 	from := "0" // of what there is: what was trimmed before is nobody's business
@@ -164,7 +191,7 @@ func (c *client) run(done <-chan struct{}, who int) {
 			return
 		}
 		c.fresh = from == "0"
-		over := c.session(ctx, l, done, who)
+		over := c.session(ctx, l, who)
 		l.Close()
 		if over {
 			return
@@ -174,11 +201,11 @@ func (c *client) run(done <-chan struct{}, who int) {
 }
 
 // session ends when the client breaks off, or, then over is true, when it has all there is.
-func (c *client) session(ctx context.Context, l *relay.Listener[string], done <-chan struct{}, who int) (over bool) {
+func (c *client) session(ctx context.Context, l *relay.Listener[string], who int) (over bool) {
 	for range 1 + c.rng.IntN(60) {
 		written := false
 		select {
-		case <-done:
+		case <-c.m.done:
 			written = true
 		default:
 		}
@@ -225,11 +252,8 @@ func (c *client) session(ctx context.Context, l *relay.Listener[string], done <-
 			return true
 		}
 		if c.rng.IntN(8) == 0 { // a slow reader
-			pauseFor(time.Duration(c.rng.IntN(30)) * time.Millisecond)
+			c.m.after(1 + c.rng.IntN(20))
 		}
 	}
 	return false
 }
-
-// pauseFor is how long something takes that is not there in a test.
-func pauseFor(d time.Duration) { <-time.After(d) }
