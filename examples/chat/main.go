@@ -16,57 +16,36 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"net"
-	"os"
 
 	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/examples/internal/web"
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 func main() {
-	o, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "chat: %v\n(chat -h lists the flags)\n", err)
-		os.Exit(2)
-	}
+	o := parse()
 	cli.Main("chat", func(ctx context.Context, log zerolog.Logger) error { return run(ctx, o, log) })
 }
 
-func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
-	var l net.Listener
-	var url string
-	if o.gateway() { // a port that is taken is no reason to do all the rest
-		if l, url, err = cli.Listen(o.addr); err != nil {
-			return err
-		}
-		defer l.Close()
-	}
-	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
+func run(ctx context.Context, o *cli.Line, log zerolog.Logger) error {
+	p, err := cli.Open(ctx, o.Address(), log)
 	if err != nil {
 		return err
 	}
-	defer closeRedis()
-	log.Info().Msg(where)
+	defer p.Close()
 	var parts []func(context.Context) error
-	if o.worker() {
-		g := workers(rdb, flow.Log(log))
+	if o.Works() {
+		g := workers(p.Redis, flow.Log(log))
 		fmt.Println(g.Mermaid())
 		parts = append(parts, g.Run)
 	}
-	if o.gateway() {
-		site := newSite(rdb, log)
+	if o.Serves() {
+		site := newSite(p.Redis, log)
 		fmt.Println(site.hub.Graph().Mermaid())
-		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, l, url, site.hub, site, log) })
+		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, p.Listener, p.URL, site.hub, site, log) })
 	}
 	return web.Together(ctx, parts...)
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/streamerson/streamerson-go/examples/crud/todo"
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
-	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 const topic = "todos"
@@ -41,18 +40,12 @@ func main() {
 }
 
 func crud(ctx context.Context, addr string, log zerolog.Logger) (err error) {
-	l, url, err := cli.Listen(addr)
+	p, err := cli.Open(ctx, addr, log)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
-	if err != nil {
-		return err
-	}
-	defer closeRedis()
-	log.Info().Msg(where)
-	svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: log})
+	defer p.Close()
+	svc := gateways.NewService(p.Redis, topic, gateways.ServiceConfig{Log: log})
 	handle(svc, todo.New())
 	g := svc.Graph()
 	fmt.Println(g.Mermaid())
@@ -61,8 +54,8 @@ func crud(ctx context.Context, addr string, log zerolog.Logger) (err error) {
 		return err
 	}
 	defer func() { _, failed := run.Drain(context.WithoutCancel(ctx)); err = errors.Join(err, failed) }()
-	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
+	client := gateways.NewClient(p.Redis, topic, gateways.ClientConfig{Log: log})
 	defer client.Close(context.WithoutCancel(ctx))
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", url)
-	return gateways.Serve(ctx, l, routes(client), gateways.ServerConfig{Log: log})
+	log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL)
+	return gateways.Serve(ctx, p.Listener, routes(client), gateways.ServerConfig{Log: log})
 }

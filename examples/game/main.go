@@ -15,10 +15,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
-	"os"
 
 	"github.com/rs/zerolog"
 
@@ -26,13 +22,6 @@ import (
 )
 
 func main() {
-	o, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "game: %v\n(game -h lists the flags)\n", err)
-		os.Exit(2)
-	}
+	o := parse()
 	cli.Main("game", func(ctx context.Context, log zerolog.Logger) error { return run(ctx, o, log) })
 }

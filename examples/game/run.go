@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
@@ -13,33 +11,23 @@ import (
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/examples/internal/web"
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 // run runs the parts of a role until ctx is done, or one of them fails.
-func run(ctx context.Context, o options, log zerolog.Logger) (err error) {
-	var l net.Listener
-	var url string
-	if o.gateway() { // a port that is taken is no reason to do all the rest
-		if l, url, err = cli.Listen(o.addr); err != nil {
-			return err
-		}
-		defer l.Close()
-	}
-	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
+func run(ctx context.Context, o options, log zerolog.Logger) error {
+	p, err := cli.Open(ctx, o.Address(), log)
 	if err != nil {
 		return err
 	}
-	defer closeRedis()
-	log.Info().Msg(where)
+	defer p.Close()
 	var parts []func(context.Context) error
-	if o.world() {
-		parts = append(parts, func(ctx context.Context) error { return runWorld(ctx, rdb, o, log) })
+	if o.Works() {
+		parts = append(parts, func(ctx context.Context) error { return runWorld(ctx, p.Redis, o, log) })
 	}
-	if o.gateway() {
-		h := newHub(rdb, log)
+	if o.Serves() {
+		h := newHub(p.Redis, log)
 		fmt.Println(h.Graph().Mermaid())
-		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, l, url, h, handler(h), log) })
+		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, p.Listener, p.URL, h, handler(h), log) })
 	}
 	return web.Together(ctx, parts...)
 }

@@ -14,14 +14,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 
 	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
-	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 func main() {
@@ -30,24 +28,15 @@ func main() {
 }
 
 func hello(ctx context.Context, o options, log zerolog.Logger) (err error) {
-	var l net.Listener
-	var url string
-	if o.serves() { // a port that is taken is no reason to do all the rest
-		if l, url, err = cli.Listen(o.addr); err != nil {
-			return err
-		}
-		defer l.Close()
-	}
-	rdb, where, closeRedis, err := embedded.Open(ctx, o.redis)
+	p, err := cli.Open(ctx, o.address(), log)
 	if err != nil {
 		return err
 	}
-	defer closeRedis()
-	log.Info().Msg(where)
+	defer p.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	if o.processes() {
-		g := processor(rdb, log).Graph()
+		g := processor(p.Redis, log).Graph()
 		fmt.Println(g.Mermaid())
 		run, failed := g.Start(context.WithoutCancel(ctx)) // it ends last: what the server has under way wants its answers
 		if failed != nil {
@@ -60,10 +49,10 @@ func hello(ctx context.Context, o options, log zerolog.Logger) (err error) {
 		<-ctx.Done()
 		return nil
 	}
-	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
+	client := gateways.NewClient(p.Redis, topic, gateways.ClientConfig{Log: log})
 	defer client.Close(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", gateways.HTTP(client, "helloWorldEvent"))
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", url)
-	return gateways.Serve(ctx, l, mux, gateways.ServerConfig{Log: log})
+	log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL)
+	return gateways.Serve(ctx, p.Listener, mux, gateways.ServerConfig{Log: log})
 }

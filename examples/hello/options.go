@@ -6,15 +6,22 @@ import (
 	"os"
 )
 
-// options are the command line, and REDIS_URL.
+// options are the command line.
 type options struct {
-	role  string
-	addr  string
-	redis string
+	role string
+	addr string
 }
 
 func (o options) processes() bool { return o.role != "server" }
 func (o options) serves() bool    { return o.role != "processor" }
+
+// address is where to serve; "" is nowhere.
+func (o options) address() string {
+	if o.serves() {
+		return o.addr
+	}
+	return ""
+}
 
 const usage = `Hello answers http://localhost:3000/ with {"ok":"received message!"}: a server puts an event on a Redis stream, and
 a processor answers it.
@@ -35,7 +42,7 @@ Flags:
 
 // parse reads the command line, and ends the program if it can't.
 func parse() options {
-	o := options{redis: os.Getenv("REDIS_URL")}
+	var o options
 	flag.StringVar(&o.role, "role", "all", "`what` this process is: all, processor or server")
 	flag.StringVar(&o.addr, "addr", "localhost:3000", "`address` the server listens on")
 	flag.Usage = func() {
@@ -49,7 +56,7 @@ func parse() options {
 		wrong = fmt.Sprintf("%q is no flag", flag.Arg(0))
 	case o.role != "all" && o.role != "processor" && o.role != "server":
 		wrong = fmt.Sprintf("-role %q: choose all, processor or server", o.role)
-	case o.role != "all" && o.redis == "":
+	case o.role != "all" && os.Getenv("REDIS_URL") == "":
 		wrong = fmt.Sprintf("-role %s needs a Redis that the processes share: set REDIS_URL, for all of them", o.role)
 	}
 	if wrong != "" {

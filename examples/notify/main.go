@@ -23,7 +23,6 @@ import (
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
-	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 func main() {
@@ -43,22 +42,16 @@ func main() {
 }
 
 func notify(ctx context.Context, addr string, every time.Duration, log zerolog.Logger) (err error) {
-	l, url, err := cli.Listen(addr) // a port that is taken is no reason to do all the rest
+	p, err := cli.Open(ctx, addr, log)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	rdb, where, closeRedis, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
-	if err != nil {
-		return err
-	}
-	defer closeRedis()
-	log.Info().Msg(where)
+	defer p.Close()
 
-	events := gateways.NewEvents(rdb, topic, gateways.EventsConfig{MaxLen: 1000})
+	events := gateways.NewEvents(p.Redis, topic, gateways.EventsConfig{MaxLen: 1000})
 	defer func() { err = errors.Join(err, events.Close(context.WithoutCancel(ctx))) }()
 	publish := gateways.Publish[Note](events, "note", gateways.Keyed(func(n Note) string { return n.To }))
-	feed := gateways.SSE(rdb, gateways.SSEConfig{Feed: feedOf, Log: log})
+	feed := gateways.SSE(p.Redis, gateways.SSEConfig{Feed: feedOf, Log: log})
 	defer func() { err = errors.Join(err, feed.Close(context.WithoutCancel(ctx))) }()
 
 	if every > 0 {
@@ -70,6 +63,6 @@ func notify(ctx context.Context, addr string, every time.Duration, log zerolog.L
 		}
 		defer func() { err = errors.Join(err, run.Wait()) }()
 	}
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", url)
-	return gateways.Serve(ctx, l, routes(feed, publish, log), gateways.ServerConfig{Log: log})
+	log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL)
+	return gateways.Serve(ctx, p.Listener, routes(feed, publish, log), gateways.ServerConfig{Log: log})
 }

@@ -38,8 +38,8 @@ func console(f *os.File) zerolog.Logger {
 	return zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()
 }
 
-// Listen listens on an address, and says what to do when that is taken, and what to open in a browser.
-func Listen(addr string) (l net.Listener, url string, err error) {
+// listen listens on an address, and says what to do when that is taken, and what to open in a browser.
+func listen(addr string) (l net.Listener, url string, err error) {
 	l, err = gateways.Listen(addr)
 	if err != nil {
 		return nil, "", fmt.Errorf("%w, as -addr localhost:3009", err)
