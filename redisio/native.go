@@ -98,23 +98,13 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 			first(&e.Type, f)
 		case fieldID:
 			first(&e.ID, f)
-		case fieldKey:
-			first(&e.Key, f)
 		case fieldReply:
 			first(&e.ReplyTo, f)
-		case fieldTraceparent:
-			first(&e.Traceparent, f)
-		case fieldContentType:
-			first(&e.ContentType, f)
-		case fieldDuplicate:
-			e.MaybeDuplicate = e.MaybeDuplicate || string(f.Value) == "1"
-		case fieldDeadline:
-			if err := e.readDeadline(f.Value); err != nil {
-				return v, &DecodeError{entry.ID, fieldDeadline, err}
-			}
 		default:
 			if name, ok := strings.CutPrefix(f.Name, headerPrefix); ok {
 				e.Headers = append(e.Headers, Header{name, str(f.Value)})
+			} else if err := e.read(f.Name, f); err != nil {
+				return v, &DecodeError{entry.ID, f.Name, err}
 			}
 		}
 	}
@@ -128,6 +118,23 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		return v, &DecodeError{entry.ID, fieldData, err}
 	}
 	return v, nil
+}
+
+// read takes what a field says of the envelope, by the name that it has in native entries; nothing if it has another.
+func (e *Envelope) read(name string, f *Field) error {
+	switch name {
+	case fieldKey:
+		first(&e.Key, f)
+	case fieldTraceparent:
+		first(&e.Traceparent, f)
+	case fieldContentType:
+		first(&e.ContentType, f)
+	case fieldDuplicate:
+		e.MaybeDuplicate = e.MaybeDuplicate || string(f.Value) == "1"
+	case fieldDeadline:
+		return e.readDeadline(f.Value)
+	}
+	return nil
 }
 
 func first(dst *string, f *Field) {

@@ -30,12 +30,13 @@ const (
 // What v1 has no slot for travels in pairs behind its four, which streamerson for Node does not look at. The prefix keeps them
 // apart from what others may append.
 const (
-	v1Key         = "streamerson-go:key"
-	v1ContentType = "streamerson-go:ct"
-	v1Deadline    = "streamerson-go:deadline" // Unix milliseconds
-	v1Traceparent = "streamerson-go:traceparent"
-	v1Duplicate   = "streamerson-go:dup"   // "1", as in native entries
-	v1Empty       = "streamerson-go:empty" // "1": the payload is really empty
+	v1Prefix      = "streamerson-go:" // before the names that native entries have for it
+	v1Key         = v1Prefix + fieldKey
+	v1ContentType = v1Prefix + fieldContentType
+	v1Deadline    = v1Prefix + fieldDeadline
+	v1Traceparent = v1Prefix + fieldTraceparent
+	v1Duplicate   = v1Prefix + fieldDuplicate
+	v1Empty       = v1Prefix + "empty" // "1": the payload is really empty
 )
 
 var (
@@ -166,20 +167,15 @@ func (f streamersonV1[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		e.Headers = append(e.Headers, Header{HeaderSourceID, str(source)})
 	}
 	for i := v1Slots / 2; i < len(s); i++ {
-		switch x := &s[i]; x.Name {
-		case v1Empty:
+		x := &s[i]
+		name, ours := strings.CutPrefix(x.Name, v1Prefix)
+		switch {
+		case !ours:
+		case x.Name == v1Empty:
 			payload = payload[:0]
-		case v1ContentType:
-			first(&e.ContentType, x)
-		case v1Key:
-			first(&e.Key, x)
-		case v1Traceparent:
-			first(&e.Traceparent, x)
-		case v1Duplicate:
-			e.MaybeDuplicate = e.MaybeDuplicate || string(x.Value) == "1"
-		case v1Deadline:
-			if err := e.readDeadline(x.Value); err != nil {
-				return v, &DecodeError{entry.ID, v1Deadline, err}
+		default:
+			if err := e.read(name, x); err != nil {
+				return v, &DecodeError{entry.ID, x.Name, err}
 			}
 		}
 	}
