@@ -18,7 +18,7 @@ import (
 var race bool
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait for other processes most of the time
+	if err := flag.Set("test.parallel", "4"); err != nil { // the tests wait for other processes most of the time
 		panic(err)
 	}
 	code := redistest.Main(m, func() error {

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -58,9 +59,13 @@ func (s *Server) URL() string {
 	return "redis://" + s.addr
 }
 
+// patience is how long a client waits for a reply of a server that can't be away.
+const patience = 30 * time.Second
+
 // Client returns a client. The caller closes it.
 func (s *Server) Client() *redis.Client {
 	o := &redis.Options{Addr: s.addr, DisableIdentity: true,
+		ReadTimeout: patience, WriteTimeout: patience, // it is as slow as this process: who gives up has it do the work again
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
 	if s.addr == "" {
 		o.Addr = "embedded:0"
