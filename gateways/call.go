@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -188,5 +189,5 @@ func decode[R any](codec redisio.Codec[R], r Response) (R, error) {
 }
 
 func newBackoff() *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{InitialInterval: firstRetry, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: lastRetry}
+	return wait.Backoff(firstRetry, lastRetry)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -237,17 +238,7 @@ func (o *outbox) waiting(batch []*letter) []*letter {
 	return rest
 }
 
-// pause waits, and reports whether the context still runs.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+func pause(ctx context.Context, d time.Duration) bool { return wait.For(ctx, d) }
 
 // pauseUntil is pause, and ends at until.
 func pauseUntil(ctx context.Context, until time.Time, d time.Duration) bool {

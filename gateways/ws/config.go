@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -107,31 +108,25 @@ type HubConfig struct {
 	Log zerolog.Logger
 }
 
-func def[N ~int | ~int64 | ~float64](field *N, value N) {
-	if *field == 0 {
-		*field = value
-	}
-}
-
 func (c HubConfig) withDefaults() HubConfig {
-	def(&c.MaxCalls, 16)
-	def(&c.Queue, 256)
-	def(&c.Recent, 1024)
-	def(&c.MaxMessage, 64<<10)
-	def(&c.Rate, 50)
-	def(&c.Burst, max(1, int(2*c.Rate)))
-	def(&c.MaxRooms, 64)
-	def(&c.MaxSockets, 16<<10)
-	def(&c.PingEvery, 25*time.Second)
-	def(&c.PongTimeout, 10*time.Second)
-	def(&c.ReadTimeout, 10*time.Second)
-	def(&c.WriteTimeout, 15*time.Second)
-	def(&c.SendTimeout, 10*time.Second)
-	def(&c.CloseTimeout, 10*time.Second)
-	def(&c.SessionTTL, 24*time.Hour)
-	def(&c.MaxLen, 100_000)
-	def(&c.HardCap, 1_000_000)
-	def(&c.DedupeWindow, 2*time.Minute)
+	c.MaxCalls = cmp.Or(c.MaxCalls, 16)
+	c.Queue = cmp.Or(c.Queue, 256)
+	c.Recent = cmp.Or(c.Recent, 1024)
+	c.MaxMessage = cmp.Or(c.MaxMessage, 64<<10)
+	c.Rate = cmp.Or(c.Rate, 50)
+	c.Burst = cmp.Or(c.Burst, max(1, int(2*c.Rate)))
+	c.MaxRooms = cmp.Or(c.MaxRooms, 64)
+	c.MaxSockets = cmp.Or(c.MaxSockets, 16<<10)
+	c.PingEvery = cmp.Or(c.PingEvery, 25*time.Second)
+	c.PongTimeout = cmp.Or(c.PongTimeout, 10*time.Second)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 10*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 15*time.Second)
+	c.SendTimeout = cmp.Or(c.SendTimeout, 10*time.Second)
+	c.CloseTimeout = cmp.Or(c.CloseTimeout, 10*time.Second)
+	c.SessionTTL = cmp.Or(c.SessionTTL, 24*time.Hour)
+	c.MaxLen = cmp.Or(c.MaxLen, 100_000)
+	c.HardCap = cmp.Or(c.HardCap, 1_000_000)
+	c.DedupeWindow = cmp.Or(c.DedupeWindow, 2*time.Minute)
 	return c
 }
 

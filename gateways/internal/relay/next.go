@@ -6,6 +6,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -40,7 +41,7 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 	l.mu.Lock()
 	l.recycle()
 	l.mu.Unlock()
-	var wait *backoff.ExponentialBackOff
+	var again *backoff.ExponentialBackOff
 	for {
 		b, what := l.look()
 		var retry <-chan time.Time
@@ -60,7 +61,7 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 			case err == nil && ok:
 				return b, nil
 			case err == nil:
-				wait = nil
+				again = nil
 				select { // a page of nothing for us: is it time to say how far we are?
 				case <-idle:
 					return l.nothing(), nil
@@ -75,11 +76,11 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 				l.r.mu.Unlock()
 				return Batch[T]{}, err
 			}
-			if wait == nil {
-				wait = newBackoff()
+			if again == nil {
+				again = times()
 				l.r.cfg.Log.Warn().Str("key", l.r.cfg.Key).Err(err).Msg("relay: history can't be read yet")
 			}
-			t := time.NewTimer(wait.NextBackOff())
+			t := time.NewTimer(again.NextBackOff())
 			retry, stop = t.C, t.Stop
 		}
 		select {
@@ -103,9 +104,8 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 	}
 }
 
-func newBackoff() *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: 2 * time.Second}
-}
+// times are those between tries to read.
+func times() *backoff.ExponentialBackOff { return wait.Backoff(20*time.Millisecond, 2*time.Second) }
 
 func (l *Listener[T]) failure() error {
 	l.mu.Lock()

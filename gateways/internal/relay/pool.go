@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func NewPool[T any](rdb redis.UniversalClient, cfg PoolConfig[T]) *Pool[T] {
 	if cfg.Linger < 0 {
 		bad("Linger", "is "+cfg.Linger.String(), "leave it 0 for 10 seconds")
 	}
-	def(&cfg.MaxStreams, defaultStreams)
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, defaultStreams)
 	if cfg.Linger == 0 {
 		cfg.Linger = defaultLinger
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"sync"
@@ -78,20 +79,14 @@ func (c Config[T]) Validate() error {
 }
 
 func (c Config[T]) withDefaults() Config[T] {
-	def(&c.Queue, defaultQueue)
-	def(&c.Page, defaultPage)
-	def(&c.Recent, defaultRecent)
-	def(&c.RecentBytes, defaultRecentBytes)
+	c.Queue = cmp.Or(c.Queue, defaultQueue)
+	c.Page = cmp.Or(c.Page, defaultPage)
+	c.Recent = cmp.Or(c.Recent, defaultRecent)
+	c.RecentBytes = cmp.Or(c.RecentBytes, defaultRecentBytes)
 	if c.Reads == nil {
 		c.Reads = NewReads(defaultReads)
 	}
 	return c
-}
-
-func def(field *int, value int) {
-	if *field == 0 {
-		*field = value
-	}
 }
 
 // ErrClosed is what Next returns when the relay, or the listener, was closed.

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -178,26 +179,14 @@ func (t *tail[T]) inspect(ctx context.Context) (s state, err error) {
 
 // insist tries until it works, will not, or the context is done.
 func insist(ctx context.Context, try func() error) error {
-	wait := newBackoff()
+	again := times()
 	for {
 		err := try()
 		if err == nil || redisio.IsPermanent(err) {
 			return err
 		}
-		if !pause(ctx, wait.NextBackOff()) {
+		if !wait.For(ctx, again.NextBackOff()) {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-	}
-}
-
-// pause waits, and reports whether the context still runs.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
