@@ -89,3 +89,24 @@ func TestMailboxIsCapped(t *testing.T) {
 		t.Errorf("%d replies in the mailbox", got)
 	}
 }
+
+// A service takes a few requests for each handler that runs at once, unless it is told how many.
+func TestServiceTakesAFewForEachHandler(t *testing.T) {
+	key := flow.KeyedBy(func(r gateways.Request) string { return r.Key })
+	for _, test := range []struct {
+		cfg  gateways.ServiceConfig
+		want int
+	}{
+		{gateways.ServiceConfig{}, 256},
+		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(100), flow.Unordered()}}, 400},
+		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Name("work"), flow.Workers(8), key}}, 32},
+		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, 16},
+		{gateways.ServiceConfig{MaxInFlight: 7}, 7},
+	} {
+		for _, s := range gateways.NewService(newStand(t).rdb, "x", test.cfg).Graph().Describe().Stages {
+			if s.Name == "requests" && s.MaxInFlight != test.want {
+				t.Errorf("%+v: %d, want %d", test.cfg, s.MaxInFlight, test.want)
+			}
+		}
+	}
+}

@@ -25,7 +25,8 @@ type ServiceConfig struct {
 	// of the requests, with flow.KeyedBy(func(r gateways.Request) string { return r.Key }) for order per key, and
 	// flow.Workers(1) for one after the other.
 	Concurrency []flow.StageOption
-	// MaxInFlight is how many requests this process takes at once, waiting ones too. The default is 1024.
+	// MaxInFlight is how many requests this process takes at once, waiting ones too: what it has taken no other process handles, and
+	// a client can't refuse. The default is four for each handler that runs at once, but 16 at the least: 256.
 	MaxInFlight int
 	// Timeout bounds each call of a handler, beside the caller's deadline. The default is 30 s; negative means
 	// no bound but the caller's. Streamed replies have the caller's only.
@@ -55,6 +56,8 @@ const (
 	defaultWorkers = 64
 	rememberedMost = 16 << 10
 	requestsLinger = 2 * time.Millisecond
+	takenEach      = 4
+	leastInFlight  = 16
 )
 
 // Service answers the requests of a topic. Make it, give it handlers, and run it: by itself, or as the Graph that it is.
@@ -100,7 +103,6 @@ type Middleware func(next Handler) Handler
 func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Service {
 	speech, wrong := speak(cfg.Wire, "NewService", topic)
 	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler)}
-	def(&s.cfg.MaxInFlight, 1024)
 	def(&s.cfg.Timeout, 30*time.Second)
 	def(&s.cfg.Answers, 4096)
 	if s.cfg.Group == "" {
@@ -109,6 +111,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	if s.cfg.Concurrency == nil {
 		s.cfg.Concurrency = []flow.StageOption{flow.Workers(defaultWorkers), flow.Unordered()}
 	}
+	def(&s.cfg.MaxInFlight, max(leastInFlight, takenEach*workersOf(s.cfg.Concurrency)))
 	if redisio.IsNilClient(rdb) {
 		s.mistake(&redisio.ConfigError{Type: "NewService", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
 	}
@@ -124,6 +127,17 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	}
 	s.ledger = newLedger(s.cfg.Answers)
 	return s
+}
+
+// workersOf is how many workers options make.
+func workersOf(opts []flow.StageOption) int {
+	none := func() flow.StepFunc[Request, Response] { return nil }
+	stage := flow.Step(source.Of[Request](), "serve", none, opts...)
+	n := 1
+	for _, s := range flow.New("service", flow.To(stage, sink.Discard[Response]())).Describe().Stages {
+		n = max(n, s.Workers)
+	}
+	return n
 }
 
 func (s *Service) mistake(err error) {

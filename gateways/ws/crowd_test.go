@@ -1,0 +1,68 @@
+package ws_test
+
+import (
+	"net"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// narrow is a listener whose connections hold little that was not read.
+type narrow struct{ net.Listener }
+
+func (n narrow) Accept() (net.Conn, error) {
+	c, err := n.Listener.Accept()
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(32 << 10)
+	}
+	return c, err
+}
+
+// A hundred sockets of which ten are never read: those are cut off, the others get everything, in order.
+func TestSlowCrowd(t *testing.T) {
+	t.Parallel()
+	const readers, sleepers, messages = 90, 10, 60
+	s := newStand(t)
+	n := s.node(t, ws.HubConfig{WriteTimeout: 8 * time.Second, Queue: 16})
+	n.srv.Close()
+	n.srv = httptest.NewUnstartedServer(n.hub)
+	n.srv.Listener = narrow{n.srv.Listener}
+	n.srv.Start()
+	t.Cleanup(n.srv.Close)
+	hello := `{"kind":"hello","rooms":["lobby"]}`
+	for range sleepers {
+		_, conn, _ := n.handshake(t, "")
+		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
+	}
+	clients := make([]*client, readers)
+	for i := range clients {
+		clients[i] = n.join(t, "lobby")
+	}
+	redistest.Soon(t, "all are there", func() bool { return n.hub.Stats().Received == readers+sleepers })
+	var wg sync.WaitGroup
+	for _, c := range clients {
+		wg.Go(func() {
+			for i := range messages {
+				if f, err := c.next(); err != nil || f.Kind != "msg" || f.n() != i {
+					t.Errorf("message %d: %v %d, %v", i, f.Kind, f.n(), err)
+					return
+				}
+			}
+		})
+	}
+	all := make([]ws.Message[said], messages)
+	for i := range all {
+		all[i] = room("lobby", i)
+		all[i].Value.Text = strings.Repeat("x", 8<<10)
+	}
+	s.tell(t, all...)
+	wg.Wait()
+	redistest.Soon(t, "those that are never read are cut off", func() bool { return n.hub.Stats().Sockets == readers })
+	equal(t, "slow", uint64(sleepers), n.hub.Stats().Slow)
+}
