@@ -142,36 +142,57 @@ func dial(addr string, n int) (free chan browser, hangUp func(), err error) {
 
 // post posts a text as a JSON string, and returns the text of the one that comes back.
 func (b browser) post(v string) (string, error) {
-	_, err := fmt.Fprintf(b, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n\"%s\"", len(v)+2, v)
+	got, err := b.exchange(v)
 	if err != nil {
 		return "", err
+	}
+	text, ok := strings.CutPrefix(strings.TrimSuffix(string(got.body), `"`), `"`)
+	if !ok || got.status != http.StatusOK {
+		return "", fmt.Errorf("answered %d: %.200q", got.status, got.body)
+	}
+	return text, nil
+}
+
+// page is what a browser gets.
+type page struct {
+	status     int
+	retryAfter string
+	body       []byte
+}
+
+// exchange posts a text as a JSON string, and returns what comes back, whatever it is.
+func (b browser) exchange(v string) (got page, err error) {
+	_, err = fmt.Fprintf(b, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n\"%s\"", len(v)+2, v)
+	if err != nil {
+		return got, err
 	}
 	status, err := b.r.ReadString('\n')
 	if err != nil {
-		return "", err
+		return got, err
+	}
+	if f := strings.Fields(status); len(f) > 1 {
+		got.status, err = strconv.Atoi(f[1])
 	}
 	length := 0
-	for {
-		line, err := b.r.ReadString('\n')
-		if err != nil {
-			return "", err
+	for err == nil {
+		var line string
+		if line, err = b.r.ReadString('\n'); err != nil {
+			break
 		}
 		if line = strings.TrimSpace(line); line == "" {
 			break
 		}
-		if n, is := strings.CutPrefix(line, "Content-Length: "); is {
-			if length, err = strconv.Atoi(n); err != nil {
-				return "", err
-			}
+		switch name, value, _ := strings.Cut(line, ": "); name {
+		case "Content-Length":
+			length, err = strconv.Atoi(value)
+		case "Retry-After":
+			got.retryAfter = value
 		}
 	}
-	body := make([]byte, length)
-	if _, err = io.ReadFull(b.r, body); err != nil {
-		return "", err
+	if err != nil {
+		return got, err
 	}
-	text, ok := strings.CutPrefix(strings.TrimSuffix(string(body), `"`), `"`)
-	if !ok || !strings.Contains(status, " 200 ") {
-		return "", fmt.Errorf("answered %s: %.200q", strings.TrimSpace(status), body)
-	}
-	return text, nil
+	got.body = make([]byte, length)
+	_, err = io.ReadFull(b.r, got.body)
+	return got, err
 }

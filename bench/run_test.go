@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
@@ -26,6 +27,9 @@ func TestCases(t *testing.T) {
 			n := 3000
 			if c.Name == "latency" {
 				n = 50
+			}
+			if c.Name == "overload" {
+				n = 200 // takes a second
 			}
 			for _, payload := range []int{8, 100} {
 				var results []Result
@@ -273,5 +277,71 @@ func TestPlotAndTable(t *testing.T) {
 	}
 	if s := table.String(); !strings.Contains(s, "0.900") || !strings.Contains(s, "a<b, 8 B (ratio to ref") {
 		t.Errorf("the table:\n%s", s)
+	}
+}
+
+// What is usual again is usual for a while, and no request of it is refused.
+func TestRecovered(t *testing.T) {
+	after := func(slow, no time.Duration) (all []arrival) {
+		for due := time.Duration(0); due < 2*time.Second; due += 5 * time.Millisecond {
+			a := arrival{due: due, took: time.Millisecond, what: answered}
+			if due < slow {
+				a.took = time.Second
+			}
+			if due == no {
+				a.what = refused
+			}
+			all = append(all, a)
+		}
+		return all
+	}
+	for _, test := range []struct{ slow, no, want time.Duration }{
+		{0, -1, 0},
+		{300 * time.Millisecond, -1, 300 * time.Millisecond},
+		{300 * time.Millisecond, 400 * time.Millisecond, 450 * time.Millisecond},
+		{300 * time.Millisecond, 1900 * time.Millisecond, 300 * time.Millisecond},
+		{2 * time.Second, -1, 2 * time.Second},
+	} {
+		if got := recovered(after(test.slow, test.no), 2*time.Millisecond); got != test.want {
+			t.Errorf("slow until %v, one refused at %v: %v, want %v", test.slow, test.no, got, test.want)
+		}
+	}
+}
+
+// A load that breaks a promise is said to.
+func TestOverloadIsJudged(t *testing.T) {
+	ms := func(n int, d time.Duration) []time.Duration {
+		return slices.Repeat([]time.Duration{d * time.Millisecond}, n)
+	}
+	fine := func() verdict {
+		return verdict{sustained: 1000, judged: true, recovery: time.Second, loads: []load{{goodput: 500, answers: ms(500, 9)}, {goodput: 900, answers: ms(900, 10)},
+			{goodput: 980, answers: ms(1000, 90), refusals: ms(1000, 1)}, {goodput: 500, answers: ms(500, 9)}}}
+	}
+	for name, test := range map[string]struct {
+		change func(*verdict)
+		want   string
+	}{
+		"fine":      {func(*verdict) {}, ""},
+		"failures":  {func(v *verdict) { v.loads[1].failures = 1 }, "1 requests came to another end"},
+		"at half":   {func(v *verdict) { v.loads[0].refusals = ms(1, 1) }, "at half 1 were refused"},
+		"near":      {func(v *verdict) { v.loads[1].refusals = ms(20, 1) }, "at 0.9 2.17 % were refused"},
+		"goodput":   {func(v *verdict) { v.loads[2].goodput = 800 }, "at twice 0.80 of what"},
+		"p99":       {func(v *verdict) { v.loads[2].answers = append(ms(980, 90), ms(20, 600)...) }, "p99 of the answered at twice is 600ms"},
+		"steady":    {func(v *verdict) { v.steady = ms(100, 400) }, "behind the first two seconds is 400ms"},
+		"p50":       {func(v *verdict) { v.loads[2].answers = ms(1000, 200) }, "p50 of the answered at twice is 200ms"},
+		"late no":   {func(v *verdict) { v.loads[2].refusals = ms(1000, 30) }, "p99 of the refused at twice is 30ms"},
+		"recovery":  {func(v *verdict) { v.recovery = 3 * time.Second }, "within 3s"},
+		"busy":      {func(v *verdict) { v.recovery, v.loads[1].late = 3*time.Second, ms(10, 50) }, ""},
+		"too short": {func(v *verdict) { v.recovery, v.judged = 3*time.Second, false }, ""},
+	} {
+		v := fine()
+		test.change(&v)
+		err := v.judge()
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+		if strings.Contains(v.table(), "FAIL") != (test.want != "") {
+			t.Errorf("%s:\n%s", name, v.table())
+		}
 	}
 }

@@ -1,0 +1,126 @@
+package bench
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// outcome is what became of a request.
+type outcome uint8
+
+const (
+	answered outcome = iota + 1
+	refused          // for overload, in the way that is promised
+	failed           // anything else
+)
+
+// arrival is one request of an open loop. Its time begins when it was due, whenever it was sent: a caller who waits for a slow answer
+// before asking again would leave out just those that the slowness hurts.
+type arrival struct {
+	due  time.Duration // since the beginning
+	took time.Duration // since it was due
+	late time.Duration // how long after that it was sent
+	what outcome
+	err  error // of one that failed
+}
+
+// arrive makes n requests at random times (a Poisson process), at a rate a second, whether those before are answered or not, and waits
+// for the end of all.
+func arrive(ctx context.Context, rate float64, n int, do func(context.Context, int) (outcome, error)) []arrival {
+	all := make([]arrival, n)
+	random := rand.New(rand.NewPCG(uint64(n), 1)) // the same for all implementations
+	var wg sync.WaitGroup
+	began := time.Now()
+	due := time.Duration(0)
+	for i := range all {
+		due += time.Duration(random.ExpFloat64() / rate * float64(time.Second))
+		all[i].due = due
+		if d := due - time.Since(began); d > 0 {
+			time.Sleep(d)
+		}
+		wg.Go(func() {
+			a := &all[i]
+			a.late = time.Since(began) - a.due
+			a.what, a.err = do(ctx, i)
+			a.took = time.Since(began) - a.due
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// load is what an open loop has shown.
+type load struct {
+	name              string
+	offered           float64 // a second
+	goodput           float64 // answers that came in a second, until the last request was due
+	answers, refusals []time.Duration
+	late              []time.Duration // how late the loop itself was
+	failures          int
+	failure           error // the first
+}
+
+func loadOf(name string, rate float64, all []arrival) load {
+	l := load{name: name, offered: rate}
+	end := all[len(all)-1].due
+	inTime := 0
+	for _, a := range all {
+		l.late = append(l.late, a.late)
+		switch a.what {
+		case answered:
+			l.answers = append(l.answers, a.took)
+			if a.due+a.took <= end {
+				inTime++
+			}
+		case refused:
+			l.refusals = append(l.refusals, a.took-a.late) // nobody waits behind it
+		default:
+			if l.failures++; l.failure == nil {
+				l.failure = a.err
+			}
+		}
+	}
+	slices.Sort(l.answers)
+	slices.Sort(l.refusals)
+	slices.Sort(l.late)
+	l.goodput = float64(inTime) / end.Seconds()
+	return l
+}
+
+// recovered is when a load was at a usual latency again: from then on five intervals of recoverEvery, one after the other, had none refused and a
+// usual median. It is the end of the last if there are no such five.
+func recovered(all []arrival, usual time.Duration) time.Duration {
+	const row = 5
+	var good, end time.Duration
+	for from, n := 0, 0; from < len(all) && n < row; {
+		begins := all[from].due.Truncate(recoverEvery)
+		end = begins + recoverEvery
+		var took []time.Duration
+		fine := true
+		for ; from < len(all) && all[from].due < end; from++ {
+			took = append(took, all[from].took)
+			fine = fine && all[from].what == answered
+		}
+		slices.Sort(took)
+		switch {
+		case !fine || percentile(took, 50) > usual:
+			good, n = end, 0
+		default:
+			n++
+		}
+	}
+	return good
+}
+
+const recoverEvery = 50 * time.Millisecond
+
+// percentile is of what is sorted.
+func percentile(sorted []time.Duration, p int) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
+}
