@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 )
@@ -44,6 +42,8 @@ func calls(callers int) Case {
 			{Name: "gateways", About: "gateways.Call, answered by a Service", Run: run(callGateways)},
 			{Name: "goredis-coalescing", About: "go-redis by hand: one writer that sends what has come, one group reader that answers and acks in one pipeline, one reader of replies",
 				Run: run(callByHand)},
+			{Name: "goredis-concurrent", About: "the same, whose handlers run 64 at once, each with the caller's deadline; it answers copies from memory, and one writer sends replies and acks",
+				Run: run(callByHandConcurrently)},
 		},
 	}
 }
@@ -121,131 +121,4 @@ func callGateways(ctx context.Context, t *Trial) (call, error) {
 		_, drainErr := run.Drain(clean)
 		return errors.Join(err, drainErr)
 	}}, nil
-}
-
-// byHand is a client and a service as one would write them for this.
-type byHand struct {
-	t       *Trial
-	mu      sync.Mutex
-	waiting map[string]chan string
-	out     chan handRequest
-	next    atomic.Int64
-}
-
-type handRequest struct{ id, v string }
-
-const handBatch = 512
-
-func callByHand(ctx context.Context, t *Trial) (call, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	h := &byHand{t: t, waiting: make(map[string]chan string), out: make(chan handRequest, handBatch)}
-	done := make(chan error, 1)
-	go func() { done <- all(ctx, h.serve, h.receive, h.send) }() // call.end waits for it
-	return call{do: h.do, end: func() error {
-		cancel()
-		return ignoreCancel(<-done)
-	}}, nil
-}
-
-func ignoreCancel(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
-
-func (h *byHand) do(ctx context.Context, v string) (string, error) {
-	id := strconv.FormatInt(h.next.Add(1), 36)
-	c := make(chan string, 1)
-	h.mu.Lock()
-	h.waiting[id] = c
-	h.mu.Unlock()
-	h.out <- handRequest{id, v}
-	select {
-	case v := <-c:
-		return v, nil
-	case <-time.After(10 * time.Second):
-		return "", context.DeadlineExceeded
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
-}
-
-// serve answers what it reads, and acknowledges it behind the answers.
-func (h *byHand) serve(ctx context.Context) error {
-	for ctx.Err() == nil {
-		got, err := h.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: h.t.Group, Consumer: "c", Streams: []string{h.t.In, ">"}, Count: handBatch,
-			Block: blockFor}).Result()
-		if errors.Is(err, redis.Nil) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		pipe, ids := h.t.Redis.Pipeline(), make([]string, 0, len(got[0].Messages))
-		for _, m := range got[0].Messages {
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: m.Values["reply"].(string), MaxLen: 16_384, Approx: true,
-				Values: []any{"id", m.Values["id"], "data", m.Values["data"]}})
-			ids = append(ids, m.ID)
-		}
-		pipe.XAck(ctx, h.t.In, h.t.Group, ids...)
-		if _, err := pipe.Exec(context.WithoutCancel(ctx)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// receive hands out the replies.
-func (h *byHand) receive(ctx context.Context) error {
-	for last := "0"; ctx.Err() == nil; {
-		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch, Block: blockFor}).Result()
-		if errors.Is(err, redis.Nil) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for _, m := range got[0].Messages {
-			last = m.ID
-			id := m.Values["id"].(string)
-			h.mu.Lock()
-			c := h.waiting[id]
-			delete(h.waiting, id)
-			h.mu.Unlock()
-			if c != nil {
-				c <- m.Values["data"].(string)
-			}
-		}
-	}
-	return nil
-}
-
-// send writes what has come, together.
-func (h *byHand) send(ctx context.Context) error {
-	for {
-		var batch []handRequest
-		select {
-		case r := <-h.out:
-			batch = append(batch, r)
-		case <-ctx.Done():
-			return nil
-		}
-		for more := true; more && len(batch) < handBatch; {
-			select {
-			case r := <-h.out:
-				batch = append(batch, r)
-			default:
-				more = false
-			}
-		}
-		pipe := h.t.Redis.Pipeline()
-		for _, r := range batch {
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: h.t.In, MaxLen: 10_000, Approx: true,
-				Values: []any{"data", r.v, "type", "echo", "id", r.id, "reply", h.t.Out}})
-		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return err
-		}
-	}
 }

@@ -141,10 +141,11 @@ type pending struct {
 	reply Response // before the event that says so
 	parts *parts   // of a streamed reply
 
-	request  Request
-	format   redisio.Format[Request]
-	envelope redisio.Envelope
-	space    [6]redisio.Field // of letter.out, for most requests
+	request Request
+	format  redisio.Format[Request]
+	until   time.Time // of one that is answered
+	replyTo string
+	space   [6]redisio.Field // of letter.out, for most requests
 }
 
 // NewClient makes a client for the services of a topic. It does no I/O. Mistakes in its arguments are what its calls fail
@@ -309,15 +310,16 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	}
 	p.request = *r
 	if answered {
-		p.envelope.ReplyTo, p.envelope.Deadline = c.mailbox.key, until
+		p.replyTo, p.until = c.mailbox.key, until
 	}
 	p.again, p.format = p, c.speech.request
-	p.out.Fields, err = p.encode(p.space[:0])
+	p.out.Fields, err = p.encode(p.space[:0], false)
 	return err
 }
 
-func (p *pending) encode(fields redisio.Fields) (redisio.Fields, error) {
-	e, r := p.envelope, &p.request
+func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, error) {
+	r := &p.request
+	e := redisio.Envelope{ReplyTo: p.replyTo, Deadline: p.until, MaybeDuplicate: again}
 	buf := make([]byte, 0, len(r.Body)+len(r.Type)+len(r.ID)+len(r.Key)+len(r.ContentType)+len(e.ReplyTo)+64)
 	fields, _, err := p.format.Encode(fields, buf, &e, *r)
 	return fields, err
@@ -325,8 +327,7 @@ func (p *pending) encode(fields redisio.Fields) (redisio.Fields, error) {
 
 // rewrite says in the request that there may be another one.
 func (p *pending) rewrite() redisio.Fields {
-	p.envelope.MaybeDuplicate = true
-	if fields, err := p.encode(nil); err == nil {
+	if fields, err := p.encode(nil, true); err == nil {
 		return fields
 	}
 	return p.out.Fields

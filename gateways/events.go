@@ -106,7 +106,7 @@ func (e *Events) publish(ctx context.Context, r Request) error {
 	p := &pending{request: r, format: requestFormat{}}
 	p.again = p
 	var err error
-	if p.out.Fields, err = p.encode(p.space[:0]); err != nil {
+	if p.out.Fields, err = p.encode(p.space[:0], false); err != nil {
 		return err
 	}
 	until, _ := ctx.Deadline()

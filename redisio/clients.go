@@ -44,6 +44,7 @@ func derive(rdb redis.UniversalClient, p purpose) client {
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
+		o.Protocol = 2                               // no pushes: go-redis looks for them before each reply of a pipeline
 		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
 		o.PoolTimeout = 0
 		o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
@@ -60,6 +61,7 @@ func derive(rdb redis.UniversalClient, p purpose) client {
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
+		o.Protocol = 2                               // no pushes: go-redis looks for them before each reply of a pipeline
 		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
 		o.PoolTimeout = 0
 		o.MaxRetries = -1

@@ -24,6 +24,10 @@ func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result)
 		w.sendMore(ctx, c, entries, results)
 		return
 	}
+	if w.lines != nil {
+		w.sendPlain(ctx, c, entries, results)
+		return
+	}
 	w.fill(c, entries, results)
 	if len(c.queue) == 0 {
 		return
@@ -92,6 +96,7 @@ type chunk struct {
 	index []int              // which entry each carries
 	parts []part             // what goes to each key, unless the writer is plain
 	spent bool               // the commands can't be used again
+	out   []byte             // a plain pipeline
 }
 
 // fieldValue is a field as the argument that carries its value: a pointer in an interface does not

@@ -120,14 +120,27 @@ func TestTogetherWithoutTheRight(t *testing.T) {
 		key := redistest.Key(t)
 		w := openTogether(t, rdb, key)
 		may("-multi")
-		for i, r := range w.writeSome(t, 3) {
-			if !errors.Is(r.Err, ErrUnknownOutcome) {
-				t.Errorf("entry %d: %v", i, r.Err)
-			}
+		for range 2 {
+			good(t, w.writeSome(t, 3))
 		}
-		good(t, w.writeSome(t, 3))
 		if n := admin.XLen(ctx(t), key).Val(); n != 6 {
 			t.Errorf("%d entries of 6", n)
 		}
+		may()
+	})
+	t.Run("the end taken away", func(t *testing.T) {
+		key := redistest.Key(t)
+		w := openTogether(t, rdb, key)
+		may("-exec")
+		for i, r := range w.writeSome(t, 3) {
+			if !errors.Is(r.Err, ErrNotWritten) {
+				t.Errorf("entry %d: %+v", i, r)
+			}
+		}
+		good(t, w.writeSome(t, 3)) // not by the connection that is in a transaction
+		if n := admin.XLen(ctx(t), key).Val(); n != 3 {
+			t.Errorf("%d entries of 3", n)
+		}
+		may()
 	})
 }

@@ -168,11 +168,11 @@ func (w *wire) current() net.Conn {
 // After an error the connection is gone, and with it perhaps a reply.
 func (w *wire) do(ctx context.Context, args []any) ([]byte, error) {
 	for n := 0; ; n++ {
-		raw, from, err := w.once(ctx, args)
+		raw, conn, err := w.once(ctx, args)
 		if err != nil || n == maxRedirects || len(raw) == 0 || raw[0] != '-' {
 			return raw, err
 		}
-		to, ok := redirectOf(strings.TrimSpace(string(raw[1:])), from)
+		to, ok := redirectOf(strings.TrimSpace(string(raw[1:])), conn.RemoteAddr().String())
 		if !ok || w.c.cluster == nil {
 			return raw, nil
 		}
@@ -182,26 +182,23 @@ func (w *wire) do(ctx context.Context, args []any) ([]byte, error) {
 	}
 }
 
-// once sends one command to one node, and tells which.
-func (w *wire) once(ctx context.Context, args []any) (raw []byte, from string, err error) {
-	conn := w.current()
-	if conn == nil {
+// once sends one command to one node, and tells by which connection.
+func (w *wire) once(ctx context.Context, args []any) (raw []byte, conn net.Conn, err error) {
+	if conn = w.current(); conn == nil {
 		if err := w.connect(ctx); err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
-		conn = w.current()
+		if conn = w.current(); conn == nil {
+			return nil, nil, ErrClosed
+		}
 	}
-	if conn == nil {
-		return nil, "", ErrClosed
-	}
-	from = conn.RemoteAddr().String()
 	if raw, err = w.exchange(ctx, conn, args); err != nil {
 		w.drop()
 		w.at = redirect{}
 		w.c.redirected()
-		return nil, from, fmt.Errorf("redisio: command %v: %w", args[0], err)
+		return nil, conn, fmt.Errorf("redisio: command %v: %w", args[0], err)
 	}
-	return raw, from, nil
+	return raw, conn, nil
 }
 
 func (w *wire) exchange(ctx context.Context, conn net.Conn, args []any) ([]byte, error) {
@@ -340,9 +337,7 @@ func (f *frame) scan(buf []byte) (bool, error) {
 
 // appendCommand appends a command as RESP.
 func appendCommand(dst []byte, args []any) ([]byte, error) {
-	dst = append(dst, '*')
-	dst = strconv.AppendInt(dst, int64(len(args)), 10)
-	dst = append(dst, '\r', '\n')
+	dst = appendArray(dst, len(args))
 	var num [20]byte
 	for _, a := range args {
 		switch v := a.(type) {
@@ -359,6 +354,13 @@ func appendCommand(dst []byte, args []any) ([]byte, error) {
 		}
 	}
 	return dst, nil
+}
+
+// appendArray appends the start of an array of n elements.
+func appendArray(dst []byte, n int) []byte {
+	dst = append(dst, '*')
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	return append(dst, '\r', '\n')
 }
 
 func appendBulk[S ~string | ~[]byte](dst []byte, s S) []byte {

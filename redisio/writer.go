@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -172,21 +173,24 @@ type Result struct {
 
 // Writer appends entries. It is safe for concurrent use; concurrent Writes are in flight together.
 type Writer struct {
-	cfg    WriterConfig
-	rdb    redis.UniversalClient // the caller's: never closed
-	out    client
-	key    any         // boxed once
-	most   any         // MaxLen, likewise
-	plain  bool        // nothing but XADDs
-	idmp   bool        // the server drops duplicates itself
-	acked  bool        // the server can trim what is acked around what is not
-	apart  atomic.Bool // Together is asked for, and there are no transactions
-	lanes  lanes
-	stats  writerStats
-	state  atomic.Int32
-	users  sync.WaitGroup // Writes under way
-	gate   sync.Mutex     // orders users.Add against Close; held for two lines
-	chunks sync.Pool
+	cfg   WriterConfig
+	rdb   redis.UniversalClient // the caller's: never closed
+	out   client
+	key   any    // boxed once
+	most  any    // MaxLen, likewise
+	lines *lines // of a plain writer; nil if go-redis is to write
+
+	mostText string
+	plain    bool        // nothing but XADDs
+	idmp     bool        // the server drops duplicates itself
+	acked    bool        // the server can trim what is acked around what is not
+	apart    atomic.Bool // Together is asked for, and there are no transactions
+	lanes    lanes
+	stats    writerStats
+	state    atomic.Int32
+	users    sync.WaitGroup // Writes under way
+	gate     sync.Mutex     // orders users.Add against Close; held for two lines
+	chunks   sync.Pool
 }
 
 // NewWriter checks the configuration. It does no I/O: that begins with Open.
@@ -196,6 +200,7 @@ func NewWriter(rdb redis.UniversalClient, cfg WriterConfig) (*Writer, error) {
 	}
 	w := &Writer{cfg: cfg.withDefaults(), rdb: rdb}
 	w.key, w.most, w.plain = w.cfg.Key, w.cfg.MaxLen, w.cfg.plain()
+	w.mostText = strconv.FormatInt(w.cfg.MaxLen, 10)
 	w.chunks.New = func() any { return new(chunk) }
 	return w, nil
 }
@@ -216,6 +221,7 @@ func (w *Writer) Open(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	w.lines.close()
 	closeErr := w.out.close()
 	w.state.Store(readerNew)
 	var known *PermanentError
@@ -253,8 +259,11 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 	if err == nil && w.cfg.Together {
 		err = w.meetTogether(ctx)
 	}
-	if err != nil || w.plain {
+	if err != nil {
 		return err
+	}
+	if w.plain {
+		return w.openLines(ctx)
 	}
 	if err := w.meetDurability(ctx); err != nil {
 		return err
@@ -264,6 +273,18 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 	}
 	w.acked, err = w.probeAcked(ctx)
 	return err
+}
+
+// openLines connects the writer's own lines. What met the server is not needed any more.
+func (w *Writer) openLines(ctx context.Context) error {
+	w.lines.close() // of a try before
+	met := w.out
+	if newLines(met) == nil {
+		return nil
+	}
+	w.out = w.derived()
+	w.lines = newLines(w.out)
+	return errors.Join(w.lines.open(ctx), met.close())
 }
 
 // Close waits for Writes under way and closes the writer's own connections. A second Close does nothing.
@@ -282,10 +303,12 @@ func (w *Writer) Close(ctx context.Context) error {
 	select {
 	case <-idle:
 	case <-ctx.Done():
+		w.lines.close()
 		_ = w.out.close() // the Writes under way fail now
 		<-idle
 		return fmt.Errorf("redisio: close writer of %q with writes under way: %w", keyName(w.cfg.Key), context.Cause(ctx))
 	}
+	w.lines.close()
 	return w.out.close()
 }
 

@@ -1,0 +1,154 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// byHand is a client and a service as one would write them for this.
+type byHand struct {
+	t         *Trial
+	deadlines bool // requests carry one
+	mu        sync.Mutex
+	waiting   map[string]chan string
+	out       chan handRequest
+	next      atomic.Int64
+}
+
+type handRequest struct{ id, v string }
+
+const (
+	handBatch    = 512
+	handPatience = 10 * time.Second
+)
+
+func callByHand(ctx context.Context, t *Trial) (call, error) {
+	h := newByHand(t)
+	return h.start(ctx, h.serve)
+}
+
+func newByHand(t *Trial) *byHand {
+	return &byHand{t: t, waiting: make(map[string]chan string), out: make(chan handRequest, handBatch)}
+}
+
+func (h *byHand) start(ctx context.Context, service ...func(context.Context) error) (call, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- all(ctx, append(service, h.receive, h.send)...) }() // call.end waits for it
+	return call{do: h.do, end: func() error {
+		cancel()
+		return ignoreCancel(<-done)
+	}}, nil
+}
+
+func ignoreCancel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (h *byHand) do(ctx context.Context, v string) (string, error) {
+	id := strconv.FormatInt(h.next.Add(1), 36)
+	c := make(chan string, 1)
+	h.mu.Lock()
+	h.waiting[id] = c
+	h.mu.Unlock()
+	h.out <- handRequest{id, v}
+	select {
+	case v := <-c:
+		return v, nil
+	case <-time.After(handPatience):
+		return "", context.DeadlineExceeded
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// serve answers what it reads, and acknowledges it behind the answers.
+func (h *byHand) serve(ctx context.Context) error {
+	for ctx.Err() == nil {
+		got, err := h.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: h.t.Group, Consumer: "c", Streams: []string{h.t.In, ">"}, Count: handBatch,
+			Block: blockFor}).Result()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		pipe, ids := h.t.Redis.Pipeline(), make([]string, 0, len(got[0].Messages))
+		for _, m := range got[0].Messages {
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: m.Values["reply"].(string), MaxLen: 16_384, Approx: true,
+				Values: []any{"id", m.Values["id"], "data", m.Values["data"]}})
+			ids = append(ids, m.ID)
+		}
+		pipe.XAck(ctx, h.t.In, h.t.Group, ids...)
+		if _, err := pipe.Exec(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive hands out the replies.
+func (h *byHand) receive(ctx context.Context) error {
+	for last := "0"; ctx.Err() == nil; {
+		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch, Block: blockFor}).Result()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, m := range got[0].Messages {
+			last = m.ID
+			id := m.Values["id"].(string)
+			h.mu.Lock()
+			c := h.waiting[id]
+			delete(h.waiting, id)
+			h.mu.Unlock()
+			if c != nil {
+				c <- m.Values["data"].(string)
+			}
+		}
+	}
+	return nil
+}
+
+// send writes what has come, together.
+func (h *byHand) send(ctx context.Context) error {
+	for {
+		var batch []handRequest
+		select {
+		case r := <-h.out:
+			batch = append(batch, r)
+		case <-ctx.Done():
+			return nil
+		}
+		for more := true; more && len(batch) < handBatch; {
+			select {
+			case r := <-h.out:
+				batch = append(batch, r)
+			default:
+				more = false
+			}
+		}
+		pipe := h.t.Redis.Pipeline()
+		for _, r := range batch {
+			values := []any{"data", r.v, "type", "echo", "id", r.id, "reply", h.t.Out}
+			if h.deadlines {
+				values = append(values, "deadline", time.Now().Add(handPatience).UnixMilli())
+			}
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: h.t.In, MaxLen: 10_000, Approx: true, Values: values})
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package redisio
+
+import (
+	"context"
+	"crypto/tls"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Idea: go-redis writes a pipeline argument by argument, each boxed, and reads it back into commands: for plain XADDs that is most of
+// what a writer does. So entries are encoded right into what is sent, and of the answers only what went wrong is more than
+// an ID. The connections are made by go-redis and taken over, as those of readers are (see wire).
+
+// lines are a writer's connections. As many are made as are in use at once, and those that are not are kept.
+type lines struct {
+	c           client
+	write, read time.Duration // timeouts; 0: none
+	patience    time.Duration // how long to wait for one that is free
+	room        chan struct{} // a token for each that is in use
+
+	mu     sync.Mutex
+	used   map[*wire]bool // in use; false: to be closed afterwards
+	free   []*wire        // the one used last is the last
+	closed bool
+}
+
+// newLines returns nil for a client whose connections are not to be had, and in a cluster, where a pipeline has several.
+func newLines(c client) *lines {
+	single, is := c.UniversalClient.(*redis.Client)
+	if !is || !c.derived {
+		return nil
+	}
+	o := single.Options()
+	return &lines{c: c, write: o.WriteTimeout, read: o.ReadTimeout, patience: o.PoolTimeout, room: make(chan struct{}, o.PoolSize),
+		used: make(map[*wire]bool)}
+}
+
+// send sends commands that are encoded already, and hands take the replies that came: all n of them unless broken says why not. The
+// line is kept if take reports that it is good. An error says that nothing was sent. What take gets is never written to again.
+func (ls *lines) send(ctx context.Context, commands []byte, n int, take func(raw []byte, broken error) (good bool)) error {
+	if err := ls.enter(ctx); err != nil {
+		return err
+	}
+	defer func() { <-ls.room }()
+	w, err := ls.take(ctx)
+	if err != nil {
+		return err
+	}
+	raw, err := w.pipeline(ctx, commands, n, ls.write, ls.read)
+	ls.put(w, take(raw, err) && err == nil)
+	return nil
+}
+
+// open connects one.
+func (ls *lines) open(ctx context.Context) error {
+	w, err := ls.take(ctx)
+	if err == nil {
+		ls.put(w, true)
+	}
+	return err
+}
+
+// enter waits until there may be one more in use.
+func (ls *lines) enter(ctx context.Context) error {
+	select {
+	case ls.room <- struct{}{}:
+		return nil
+	default:
+	}
+	t := time.NewTimer(ls.patience)
+	defer t.Stop()
+	select {
+	case ls.room <- struct{}{}:
+		return nil
+	case <-t.C:
+		return redis.ErrPoolTimeout
+	case <-ctx.Done():
+		return ended(ctx)
+	}
+}
+
+// take returns a line, connected and alive as far as one can tell.
+func (ls *lines) take(ctx context.Context) (*wire, error) {
+	for {
+		w, err := ls.next()
+		if err != nil {
+			return nil, err
+		}
+		if conn := w.current(); conn == nil {
+			err = w.connect(ctx)
+		} else if !healthy(conn) { // somebody has closed it while it was idle
+			ls.put(w, false)
+			continue
+		}
+		if err != nil {
+			ls.put(w, false)
+			return nil, err
+		}
+		return w, nil
+	}
+}
+
+func (ls *lines) next() (*wire, error) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.closed {
+		return nil, ErrClosed
+	}
+	var w *wire
+	if n := len(ls.free); n > 0 {
+		w, ls.free = ls.free[n-1], ls.free[:n-1]
+	} else {
+		w = newWire(ls.c, "", 0)
+	}
+	ls.used[w] = true
+	return w, nil
+}
+
+// put takes a line back; one that is not good is closed.
+func (ls *lines) put(w *wire, good bool) {
+	ls.mu.Lock()
+	keep := good && ls.used[w]
+	delete(ls.used, w)
+	if keep {
+		ls.free = append(ls.free, w)
+	}
+	ls.mu.Unlock()
+	if !keep {
+		w.close()
+	}
+}
+
+// renew has every line be connected anew: those in use when they are not any more.
+func (ls *lines) renew() {
+	ls.mu.Lock()
+	free := ls.free
+	ls.free = nil
+	for w := range ls.used {
+		ls.used[w] = false
+	}
+	ls.mu.Unlock()
+	for _, w := range free {
+		w.close()
+	}
+}
+
+// close closes all lines: those in use fail.
+func (ls *lines) close() {
+	if ls == nil {
+		return
+	}
+	ls.mu.Lock()
+	ls.closed = true
+	used := slices.Collect(maps.Keys(ls.used))
+	ls.mu.Unlock()
+	ls.renew()
+	for _, w := range used {
+		w.close()
+	}
+}
+
+// pipeline is one exchange of several commands.
+func (w *wire) pipeline(ctx context.Context, commands []byte, n int, write, read time.Duration) ([]byte, error) {
+	conn := w.current()
+	if conn == nil {
+		return nil, ErrClosed
+	}
+	if err := conn.SetWriteDeadline(deadline(ctx, write)); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(commands); err != nil {
+		return nil, err
+	}
+	if err := conn.SetReadDeadline(deadline(ctx, read)); err != nil {
+		return nil, err
+	}
+	return readReplies(conn, n)
+}
+
+// deadline is in d, or that of ctx if it comes first; a d of 0 is none.
+func deadline(ctx context.Context, d time.Duration) (at time.Time) {
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	if until, has := ctx.Deadline(); has && (at.IsZero() || until.Before(at)) {
+		at = until
+	}
+	return at
+}
+
+// readReplies reads n whole replies. What came of them before an error comes with it.
+func readReplies(conn net.Conn, n int) ([]byte, error) {
+	buf := make([]byte, 0, n*idReply+64)
+	f := frame{left: n}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+		}
+		k, broken := conn.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+k]
+		switch done, err := f.scan(buf); {
+		case err != nil:
+			return buf, err
+		case done && f.pos != len(buf):
+			return buf, &ReplyError{f.pos, "something behind its end"}
+		case done:
+			return buf, nil
+		case broken != nil:
+			return buf, broken
+		}
+	}
+}
+
+// idReply is how long the answer to an XADD is, and more than that to what else is in a transaction.
+const idReply = len("$15\r\n1700000000000-0\r\n") + len("+QUEUED\r\n")
+
+// healthy reports that a connection which nothing is expected from has neither ended nor got anything.
+func healthy(conn net.Conn) bool {
+	if t, is := conn.(*tls.Conn); is {
+		conn = t.NetConn()
+	}
+	return quiet(conn)
+}

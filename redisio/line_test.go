@@ -1,0 +1,167 @@
+package redisio
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+func killClients(t *testing.T, rdb *redis.Client) {
+	t.Helper()
+	if err := rdb.Do(ctx(t), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A connection that ended while it was idle is noticed before anything is sent by it: nothing is in doubt, and nothing is there twice.
+func TestWriteAfterIdleConnectionEnded(t *testing.T) {
+	s := redistest.Start(t)
+	for name, start := range map[string]*redistest.Server{"plain": s, "TLS": redistest.StartTLS(t)} {
+		t.Run(name, func(t *testing.T) {
+			admin, key := start.Client(t), redistest.Key(t)
+			w := openWriter(t, start.Client(t), WriterConfig{Key: key})
+			for i := range 5 {
+				killClients(t, admin)
+				redistest.Soon(t, "the others are gone", func() bool { return len(clients(t, admin)) == 1 })
+				if err := w.Write(ctx(t), outgoing(2), make([]Result, 2)); err != nil {
+					t.Fatalf("write %d: %v", i, err)
+				}
+			}
+			if n := admin.XLen(ctx(t), key).Val(); n != 10 {
+				t.Errorf("%d entries of 10", n)
+			}
+		})
+	}
+}
+
+func clients(t *testing.T, rdb *redis.Client) []string {
+	t.Helper()
+	list, err := rdb.ClientList(ctx(t)).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(list), "\n")
+}
+
+// Many who write at once share a bounded number of connections, and one alone needs one.
+func TestWriteConnections(t *testing.T) {
+	s := redistest.Start(t)
+	admin, key := s.Client(t), redistest.Key(t)
+	before := len(clients(t, admin))
+	w := openWriter(t, s.Client(t), WriterConfig{Key: key})
+	one := func() {
+		if err := w.Write(ctx(t), outgoing(3), make([]Result, 3)); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 10 {
+		one()
+	}
+	if n := len(clients(t, admin)) - before; n != 1 {
+		t.Errorf("%d connections for one who writes", n)
+	}
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(one)
+	}
+	all.Wait()
+	if n := len(clients(t, admin)) - before; n > 16 {
+		t.Errorf("%d connections for many", n)
+	}
+	if n := admin.XLen(ctx(t), key).Val(); n != 3*210 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+// What was answered before the connection broke is known, the rest in doubt.
+func TestWriteHalfAnswered(t *testing.T) {
+	s := redistest.Shared(t)
+	p, key := redistest.StartProxy(t, s.Addr()), redistest.Key(t)
+	w := openWriter(t, p.Client(t), WriterConfig{Key: key})
+	p.Cut(redistest.CutHalfReply, "xadd", 1)
+	results := make([]Result, 100)
+	err := w.Write(ctx(t), outgoing(100), results)
+	if !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
+	known := make(map[string]bool)
+	for i, r := range results {
+		switch {
+		case r.Err == nil:
+			if len(known) != i {
+				t.Errorf("entry %d is known, and one before it is not", i)
+			}
+			known[r.ID] = true
+		case !errors.Is(r.Err, ErrUnknownOutcome):
+			t.Errorf("entry %d: %v", i, r.Err)
+		}
+	}
+	entries, err := s.Client(t).XRange(ctx(t), key, "-", "+").Result()
+	if err != nil || len(known) == 0 || len(known) == 100 || len(entries) != 100 {
+		t.Fatalf("%d known of %d: %v", len(known), len(entries), err)
+	}
+	for _, e := range entries[:len(known)] {
+		if !known[e.ID] {
+			t.Errorf("%s is not known", e.ID)
+		}
+	}
+	if err := w.Write(ctx(t), outgoing(1), results); err != nil { // by another connection
+		t.Error(err)
+	}
+}
+
+// What a writer sends is what go-redis would.
+func TestAppendXAdd(t *testing.T) {
+	e := Outgoing{ID: "7-1", Fields: Fields{{"a", []byte("1\r\n")}, {"ü", nil}}}
+	for want, cfg := range map[string]WriterConfig{
+		"xadd k 7-1":                           {Key: "k"},
+		"xadd k nomkstream 7-1":                {Key: "k", OnlyExisting: true},
+		"xadd k nomkstream maxlen ~ 12345 7-1": {Key: "k", OnlyExisting: true, MaxLen: 12345},
+	} {
+		w, err := NewWriter(redistest.Shared(t).Client(t), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := append(strings.Fields(want), "a", "1\r\n", "ü", "")
+		var text strings.Builder
+		fmt.Fprintf(&text, "*%d\r\n", len(args))
+		for _, a := range args {
+			fmt.Fprintf(&text, "$%d\r\n%s\r\n", len(a), a)
+		}
+		if got := string(w.appendXAdd(nil, &e)); got != text.String() {
+			t.Errorf("%q\nwant %q", got, text.String())
+		}
+	}
+}
+
+// FuzzReplies: whatever a server answers, each entry ends as written, not written or in doubt, and those behind a broken
+// answer in doubt.
+func FuzzReplies(f *testing.F) {
+	f.Add([]byte("$3\r\n1-1\r\n$3\r\n1-2\r\n"), false)
+	f.Add([]byte("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n$-1\r\n"), true)
+	f.Add([]byte("+OK\r\n-OOM no\r\n+QUEUED\r\n-EXECABORT no\r\n"), true)
+	f.Add([]byte("-NOPERM no 'multi'\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n-ERR EXEC without MULTI\r\n"), true)
+	f.Fuzz(func(t *testing.T, raw []byte, together bool) {
+		results := make([]Result, 2)
+		r, w := replies{walker: walker{buf: raw}}, &Writer{}
+		if together {
+			w.takeTogether(&r, []int{0, 1}, results)
+		} else {
+			r.takeEach([]int{0, 1}, results)
+		}
+		doubt := false
+		for _, res := range results {
+			not, unknown := errors.Is(res.Err, ErrNotWritten), errors.Is(res.Err, ErrUnknownOutcome)
+			if (res.Err == nil) == (not || unknown) || not && unknown || doubt && !unknown {
+				t.Fatalf("%q: %+v", raw, results)
+			}
+			doubt = doubt || unknown
+		}
+	})
+}
