@@ -114,7 +114,7 @@ func callGateways(ctx context.Context, t *Trial) (call, error) {
 	if err != nil {
 		return call{}, err
 	}
-	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{Group: t.Group})
+	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{Group: t.Group, MaxWait: -1})
 	return call{do: gateways.Call[string, string](client, "echo"), client: client, end: func() error {
 		clean := context.WithoutCancel(ctx)
 		err := client.Close(clean)
