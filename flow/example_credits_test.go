@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -115,33 +114,6 @@ func ExampleChunkSize() {
 	fmt.Println("at most two:", largest <= 2, "error:", err)
 	// Output:
 	// at most two: true error: <nil>
-}
-
-// pairs reads two numbers at a time, and says so.
-type pairs struct{ next int }
-
-func (p *pairs) Read(_ context.Context, in *flow.Intake[int]) error {
-	fmt.Println("read", p.next+1, p.next+2)
-	in.AddValue(p.next + 1)
-	in.AddValue(p.next + 2)
-	if p.next += 2; p.next == 4 {
-		return io.EOF
-	}
-	return nil
-}
-
-// A source that lingers reads on when what it has read is done.
-func ExampleLinger() {
-	in := flow.NewSource("pairs", func() flow.Reader[int] { return &pairs{} }, flow.Linger(time.Minute))
-	fmt.Println(flow.New("sums", flow.To(in, printing[int]())).Run(context.Background()))
-	// Output:
-	// read 1 2
-	// 1
-	// 2
-	// read 3 4
-	// 3
-	// 4
-	// <nil>
 }
 
 // A source whose Read never blocks needs no goroutine of its own.

@@ -19,7 +19,6 @@ type stageConfig struct {
 	keyedBy   any // func(T) K behind a keyer[T]; its type is checked by Validate
 	async     bool
 	inline    bool
-	linger    time.Duration
 	oneWorker string // why it must have no more than one
 	policy    Policy
 	holds     int
@@ -66,19 +65,6 @@ func OneWorker(why string) StageOption { return func(c *stageConfig) { c.oneWork
 // Inline runs a source in the goroutine of the stages behind it, without an edge between. What they have buffered goes on
 // before each Read. One that blocks keeps their alarms waiting: then nothing behind it should have any, as batches have.
 func Inline() StageOption { return func(c *stageConfig) { c.inline = true } }
-
-// Linger has a source wait with its next read until the entries it read last are settled, at most d: what comes meanwhile is read
-// together. It is for handlers that are quick and whose sources and sinks are round trips, where large chunks cost less than small
-// ones. One that was not settled in time is not waited for again soon, and one that was read alone never is: slow handlers, and
-// few entries, hold up nothing.
-func Linger(d time.Duration) StageOption {
-	return func(c *stageConfig) {
-		c.linger = d
-		if d <= 0 {
-			c.issue("Linger", d.String(), "give a positive duration, or leave the option out")
-		}
-	}
-}
 
 // Unordered lets the output of a stage with Workers come in the order in which the work gets done: one slow message does
 // not hold up the others, apart from quick ones that went to the same worker with it, and these for less than a millisecond.

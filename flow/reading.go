@@ -66,7 +66,6 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 		chunk, more, err := in.next(e.fresh(), room, bytes)
 		if len(chunk) > 0 {
 			e.send(la, chunk, true)
-			in.ses.linger.wait(s.run.reading, s.node.linger)
 		}
 		if !more || la.aborted {
 			return err

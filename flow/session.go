@@ -17,7 +17,6 @@ type session struct {
 	direct bool            // nobody wants to commit: the lanes return the credits themselves
 	ctx    context.Context // of commits
 	cancel context.CancelFunc
-	linger linger
 
 	mu    sync.Mutex
 	slabs []*slab
@@ -29,7 +28,7 @@ type session struct {
 
 func (s *sourceRun) begin(reader any) *session {
 	_, commits := reader.(Committer)
-	ses := &session{source: s, reader: reader, wakeup: make(chan struct{}, 1), linger: newLinger()}
+	ses := &session{source: s, reader: reader, wakeup: make(chan struct{}, 1)}
 	ses.direct = !commits && s.run.graph.hooks.Committed == nil
 	ses.lease(reader)
 	if n := s.node; !commits && (n.redelivers || n.deadLetters || n.effects) {
@@ -50,7 +49,6 @@ func (s *sourceRun) begin(reader any) *session {
 
 func (ses *session) admit(sl *slab, n, size int) {
 	ses.next += uint64(n)
-	ses.linger.last = sl
 	ses.source.credit(-n, -size)
 	ses.mu.Lock()
 	ses.slabs = append(ses.slabs, sl)
@@ -80,7 +78,6 @@ func (ses *session) finish() {
 // tell says that entries have settled. A direct session deals with that on the spot: waking its committer, to do next to
 // nothing, would cost more than all the rest.
 func (ses *session) tell() {
-	ses.linger.tell()
 	if !ses.direct {
 		ses.wake()
 		return

@@ -26,7 +26,7 @@ type ServiceConfig struct {
 	// flow.Workers(1) for one after the other.
 	Concurrency []flow.StageOption
 	// MaxInFlight is how many requests this process takes at once, waiting ones too: what it has taken no other process handles, and
-	// a client can't refuse. The default is four for each handler that runs at once, but 16 at the least: 256.
+	// a client can't refuse. The default is eight for each handler that runs at once, but 16 at the least: 512.
 	MaxInFlight int
 	// Timeout bounds each call of a handler, beside the caller's deadline. The default is 30 s; negative means
 	// no bound but the caller's. Streamed replies have the caller's only.
@@ -55,8 +55,7 @@ const (
 	defaultGroup   = "service"
 	defaultWorkers = 64
 	rememberedMost = 16 << 10
-	requestsLinger = 2 * time.Millisecond
-	takenEach      = 4
+	takenEach      = 8
 	leastInFlight  = 16
 )
 
@@ -210,7 +209,7 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
 	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Start: s.speech.start, Format: s.speech.request, MaxInFlight: s.cfg.MaxInFlight,
 		Lease: s.cfg.Lease, MaxDeliveries: s.cfg.MaxDeliveries, DeadKey: s.cfg.DeadKey, Wait: s.cfg.Wait}
-	named := []flow.StageOption{flow.Name("requests"), flow.Linger(requestsLinger)}
+	named := []flow.StageOption{flow.Name("requests")}
 	for _, err := range s.errs {
 		named = append(named, flow.InvalidError(err))
 	}

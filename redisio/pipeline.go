@@ -33,7 +33,7 @@ func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result)
 		return
 	}
 	pipe := w.out.Pipeline()
-	together := w.cfg.Together && len(c.queue) > 1 && w.out.cluster == nil && !w.apart.Load()
+	together := w.together(len(c.queue))
 	if together {
 		pipe = w.out.TxPipeline()
 	}

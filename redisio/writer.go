@@ -54,8 +54,8 @@ type WriterConfig struct {
 	// then drops what is beyond it, some 100 entries at a time, read or not; with HardCap, DedupeWindow and Durability it does not.
 	OnlyExisting bool
 
-	// Together has the entries of one pipeline appear at once (MULTI), so that a reader that waits gets all of them by one read,
-	// and not the first alone: it saves reads where few entries are written at a time. What the server refuses of them, being full,
+	// Together has the entries of one pipeline appear at once (MULTI), if they are 64 or fewer, so that a reader that waits gets all
+	// of them by one read, and not the first alone: it saves reads where few entries are written at a time. What the server refuses of them, being full,
 	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing in a cluster.
 	Together bool
 

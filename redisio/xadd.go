@@ -8,7 +8,7 @@ import (
 
 // sendPlain writes one pipeline of plain XADDs.
 func (w *Writer) sendPlain(ctx context.Context, c *chunk, entries []Outgoing, results []Result) {
-	together := w.cfg.Together && len(entries) > 1 && !w.apart.Load()
+	together := w.together(len(entries))
 	out := c.out[:0]
 	if together {
 		out = append(out, "*1\r\n$5\r\nmulti\r\n"...)
@@ -50,6 +50,14 @@ func (w *Writer) sendPlain(ctx context.Context, c *chunk, entries []Outgoing, re
 			results[at] = Result{Err: err}
 		}
 	}
+}
+
+// togetherMost is how many entries a transaction has at most: a reader that waits gets the first of more alone, and then the rest.
+const togetherMost = 64
+
+// together reports whether n entries are to appear at once.
+func (w *Writer) together(n int) bool {
+	return w.cfg.Together && n > 1 && n <= togetherMost && w.out.cluster == nil && !w.apart.Load()
 }
 
 // maxKept is how large a buffer may be that is kept for the next pipeline.

@@ -56,7 +56,7 @@ type StreamConfig[T any] struct {
 	// OnlyExisting makes no streams: a message for one that does not exist is dropped, as by flow.Skip, and counted so. It is
 	// for mailboxes, which their reader makes and takes away. MaxLen then drops what is beyond it, read or not.
 	OnlyExisting bool
-	// Together has what is written at a time appear at once, so that a reader that waits gets all of it by one read. It goes with no
+	// Together has what is written at a time, if that is 64 entries or fewer, appear at once, so that a reader that waits gets all of it by one read. It goes with no
 	// retention but that of OnlyExisting.
 	Together bool
 
