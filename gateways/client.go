@@ -319,11 +319,16 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 
 func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, error) {
 	r := &p.request
-	e := redisio.Envelope{ReplyTo: p.replyTo, Deadline: p.until, MaybeDuplicate: again}
+	e := envelopes.Get().(*redisio.Envelope)
+	defer envelopes.Put(e)
+	*e = redisio.Envelope{ReplyTo: p.replyTo, Deadline: p.until, MaybeDuplicate: again}
 	buf := make([]byte, 0, len(r.Body)+len(r.Type)+len(r.ID)+len(r.Key)+len(r.ContentType)+len(e.ReplyTo)+64)
-	fields, _, err := p.format.Encode(fields, buf, &e, *r)
+	fields, _, err := p.format.Encode(fields, buf, e, *r)
 	return fields, err
 }
+
+// envelopes are used again: formats take pointers to them.
+var envelopes = sync.Pool{New: func() any { return new(redisio.Envelope) }}
 
 // rewrite says in the request that there may be another one.
 func (p *pending) rewrite() redisio.Fields {

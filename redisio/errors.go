@@ -190,9 +190,15 @@ func noRight(err error) bool {
 func isUnblocked(err error) bool {
 	return redis.HasErrorPrefix(err, "UNBLOCKED the stream key") || redis.HasErrorPrefix(err, "-UNBLOCKED the stream key")
 }
-func crossSlot(err error) bool    { return redis.HasErrorPrefix(err, "CROSSSLOT") }
-func refusedKeys(err error) bool  { return judge(err) == lostGroup }
-func isServerSaid(err error) bool { var a redis.Error; return errors.As(err, &a) }
+func crossSlot(err error) bool   { return redis.HasErrorPrefix(err, "CROSSSLOT") }
+func refusedKeys(err error) bool { return judge(err) == lostGroup }
+func isServerSaid(err error) bool {
+	if err == nil {
+		return false
+	}
+	var a redis.Error
+	return errors.As(err, &a)
+}
 
 // neverSent reports an error that occurred before any byte of a command left this process.
 func neverSent(err error) bool {

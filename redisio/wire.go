@@ -230,8 +230,8 @@ func (w *wire) exchange(ctx context.Context, conn net.Conn, args []any) ([]byte,
 	return w.reply(conn)
 }
 
-// reply reads one whole reply. A reply that fills at least half of the buffer takes it; a smaller one
-// is copied, so that a few bytes never pin a big buffer.
+// reply reads one whole reply, and copies it: a new buffer for the next would have to be cleared, which costs as much, and be as
+// large as a reply may be. Only a big one that fills at least half of the buffer takes it.
 func (w *wire) reply(conn net.Conn) ([]byte, error) {
 	buf := w.spare[:0]
 	w.spare = nil
@@ -274,7 +274,7 @@ func (w *wire) reply(conn net.Conn) ([]byte, error) {
 			w.spare = make([]byte, 0, len(buf)+len(buf)/8)
 			return buf[bytes.IndexByte(buf, '\n')+1:], nil // behind the OK to ASKING
 		}
-		if len(buf) < cap(buf)/2 {
+		if len(buf) < cap(buf)/2 || cap(buf) <= maxKept {
 			w.spare = buf
 			return bytes.Clone(buf), nil
 		}
