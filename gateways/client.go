@@ -321,8 +321,15 @@ func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, err
 	r := &p.request
 	e := envelopes.Get().(*redisio.Envelope)
 	defer envelopes.Put(e)
-	*e = redisio.Envelope{ReplyTo: p.replyTo, Deadline: p.until, MaybeDuplicate: again}
-	buf := make([]byte, 0, len(r.Body)+len(r.Type)+len(r.ID)+len(r.Key)+len(r.ContentType)+len(e.ReplyTo)+64)
+	*e = redisio.Envelope{ReplyTo: p.replyTo, Deadline: p.until, MaybeDuplicate: again, Headers: e.Headers[:0]}
+	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32
+	for i := range r.Headers {
+		size += len(r.Headers[i].Name) + len(r.Headers[i].Value) + 8
+	}
+	if n := 6 + len(r.Headers); n > cap(fields) {
+		fields = make(redisio.Fields, 0, n)
+	}
+	buf := make([]byte, 0, size)
 	fields, _, err := p.format.Encode(fields, buf, e, *r)
 	return fields, err
 }

@@ -28,35 +28,36 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil
 	}
-	tooLarge := refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge,
-		Message: fmt.Sprintf("the body has more than %d bytes", c.maxBody)}
 	if r.ContentLength > c.maxBody {
 		leave(w)
-		return tooLarge
+		return c.tooLarge()
 	}
-	room := r.ContentLength
-	if room < 0 || room > firstRead {
-		room = firstRead
+	var err error
+	if r.ContentLength > 0 && r.ContentLength <= firstRead {
+		in.body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(r.Body, in.body)
+	} else {
+		buf := bytes.NewBuffer(make([]byte, 0, firstRead))
+		_, err = buf.ReadFrom(http.MaxBytesReader(w, r.Body, c.maxBody))
+		in.body = buf.Bytes()
 	}
-	buf := bytes.NewBuffer(make([]byte, 0, room+bytes.MinRead))
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, c.maxBody))
-	var large *http.MaxBytesError
 	switch {
-	case errors.As(err, &large):
+	case err == nil:
+	case isTooLarge(err):
 		leave(w)
-		return tooLarge
+		return c.tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		leave(w)
 		return refusal{Status: http.StatusRequestTimeout, Code: CodeTimeout, Message: "the body took too long"}
-	case err != nil && r.Context().Err() != nil:
+	case r.Context().Err() != nil:
 		return err
-	case err != nil:
+	default:
 		leave(w)
 		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body is cut short"}
-	case buf.Len() == 0:
+	}
+	if len(in.body) == 0 {
 		return nil
 	}
-	in.body = buf.Bytes()
 	if in.media, err = c.media(r.Header); err != nil {
 		return err
 	}
@@ -64,6 +65,15 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 		return checkJSON(in.body)
 	}
 	return nil
+}
+
+func (c *endpointConfig) tooLarge() error {
+	return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: fmt.Sprintf("the body has more than %d bytes", c.maxBody)}
+}
+
+func isTooLarge(err error) bool {
+	var large *http.MaxBytesError
+	return errors.As(err, &large)
 }
 
 // leave has the rest of a body not be read: the connection is closed when the answer is written.

@@ -118,6 +118,9 @@ func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request,
 
 func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Request, err error) {
 	r = Request{Type: e.Type, ID: e.ID, Key: e.Key, Body: body, ContentType: e.ContentType, Attempt: int(entry.Deliveries)}
+	if n := len(e.Headers); n > 0 {
+		r.Headers = make(flow.Headers, 0, n+1)
+	}
 	for _, h := range e.Headers {
 		if h.Name == headerWindow {
 			if r.window, err = strconv.Atoi(h.Value); err != nil || r.window < 1 || r.window > maxWindow {
