@@ -32,8 +32,8 @@ const (
 	// What the answered may take more than the usual p99. At first clients have to see what comes: it takes them three looks, in which the
 	// queue grows as long as MaxWait allows, or a little longer.
 	mostOnset      = 2*overloadMaxWait + overloadTaken
-	mostSteady     = overloadMaxWait + overloadTaken // behind the first two seconds
-	mostMedian     = 120 * time.Millisecond          // likewise of the medians: a fifth of MaxWait, what the service has taken, and a third for chance
+	mostSteady     = overloadMaxWait/2 + overloadTaken // behind the first two seconds
+	mostMedian     = 80 * time.Millisecond           // likewise of the medians: a tenth of MaxWait, what the service has taken, and a third for chance
 	mostRefusal    = 10 * time.Millisecond           // p99, from when it was asked: at once
 	mostRecovery   = 2 * time.Second
 	mostNearMisses = 0.01 // of the requests at 0.9 that may be refused
@@ -173,7 +173,7 @@ func (v *verdict) judge() error {
 	p99, steady := percentile(twice.answers, 99), percentile(v.steady, 99)
 	promise(p99 <= usual+mostOnset, true, "p99 of the answered at twice is %v, want %v at most: the p99 at half, twice MaxWait, and what the service has taken",
 		round(p99), round(usual+mostOnset))
-	promise(steady <= usual+mostSteady, true, "p99 of the answered at twice behind the first two seconds is %v, want %v at most: MaxWait once",
+	promise(steady <= usual+mostSteady, true, "p99 of the answered at twice behind the first two seconds is %v, want %v at most: half of MaxWait once",
 		round(steady), round(usual+mostSteady))
 	p50, usually := percentile(twice.answers, 50), percentile(half.answers, 50)
 	promise(p50 <= usually+mostMedian, true, "p50 of the answered at twice is %v, want %v at most", round(p50), round(usually+mostMedian))

@@ -315,7 +315,7 @@ func TestOverloadIsJudged(t *testing.T) {
 	}
 	fine := func() verdict {
 		return verdict{sustained: 1000, judged: true, recovery: time.Second, loads: []load{{goodput: 500, answers: ms(500, 9)}, {goodput: 900, answers: ms(900, 10)},
-			{goodput: 980, answers: ms(1000, 90), refusals: ms(1000, 1)}, {goodput: 500, answers: ms(500, 9)}}}
+			{goodput: 980, answers: ms(1000, 70), refusals: ms(1000, 1)}, {goodput: 500, answers: ms(500, 9)}}}
 	}
 	for name, test := range map[string]struct {
 		change func(*verdict)
@@ -326,7 +326,7 @@ func TestOverloadIsJudged(t *testing.T) {
 		"at half":   {func(v *verdict) { v.loads[0].refusals = ms(1, 1) }, "at half 1 were refused"},
 		"near":      {func(v *verdict) { v.loads[1].refusals = ms(20, 1) }, "at 0.9 2.17 % were refused"},
 		"goodput":   {func(v *verdict) { v.loads[2].goodput = 800 }, "at twice 0.80 of what"},
-		"p99":       {func(v *verdict) { v.loads[2].answers = append(ms(980, 90), ms(20, 600)...) }, "p99 of the answered at twice is 600ms"},
+		"p99":       {func(v *verdict) { v.loads[2].answers = append(ms(980, 70), ms(20, 600)...) }, "p99 of the answered at twice is 600ms"},
 		"steady":    {func(v *verdict) { v.steady = ms(100, 400) }, "behind the first two seconds is 400ms"},
 		"p50":       {func(v *verdict) { v.loads[2].answers = ms(1000, 200) }, "p50 of the answered at twice is 200ms"},
 		"late no":   {func(v *verdict) { v.loads[2].refusals = ms(1000, 30) }, "p99 of the refused at twice is 30ms"},

@@ -27,7 +27,7 @@ type ClientConfig struct {
 	MaxInFlight int
 	// MaxWait is how long a request may have to wait before a service takes it, as the number of those before it and the rate at
 	// which they are taken tell: other clients' count too. A call that would wait longer, or beyond its deadline, fails with an
-	// *OverloadError, at once. It is meant for bursts: once the wait has been a fifth of it for half a second, that fifth is the most,
+	// *OverloadError, at once. It is meant for bursts: once the wait has been a fifth of it for half a second, a tenth is the most,
 	// until there is next to none. What the services have taken and not begun is up to their MaxInFlight and comes on top. The
 	// default is 250 ms; negative means that calls are not refused for that. Where nobody takes anything the services are away,
 	// which is no overload: calls wait, and time out. What was seen before an outage, or in it, refuses nothing.

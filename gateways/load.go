@@ -84,12 +84,13 @@ type span struct {
 }
 
 const (
-	loadEvery = 100 * time.Millisecond
-	loadIdle  = time.Second // without calls in flight
-	loadStale = time.Second // what was seen before that tells nothing of now
-	loadAway  = time.Second // in which nothing is taken; longer where that is, or may be, too short for four requests
-	loadLong  = 500 * time.Millisecond
-	loadPart  = 5 // the wait is long from this part of the most on
+	loadEvery  = 100 * time.Millisecond
+	loadIdle   = time.Second // without calls in flight
+	loadStale  = time.Second // what was seen before that tells nothing of now
+	loadAway   = time.Second // in which nothing is taken; longer where that is, or may be, too short for four requests
+	loadLong   = 500 * time.Millisecond
+	loadPart   = 5  // the wait is long from this part of the most on
+	loadLittle = 10 // and when it has been for a while, calls may wait this part of it
 
 	spansMost  = 20 // that count
 	spansFew   = 4  // that count whatever their age
@@ -217,7 +218,7 @@ func (l *load) tell(this sight, moved bool) {
 	}
 	b := &backlog{this.at, this.sent, float64(this.lag), second, share, l.most}
 	if l.stays {
-		b.limit = long
+		b.limit = l.most / loadLittle
 	}
 	l.backlog.Store(b)
 }

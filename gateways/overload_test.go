@@ -98,8 +98,8 @@ func TestServiceTakesAFewForEachHandler(t *testing.T) {
 		want int
 	}{
 		{gateways.ServiceConfig{}, 512},
-		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(100), flow.Unordered()}}, 800},
-		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Name("work"), flow.Workers(8), key}}, 64},
+		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(100), flow.Unordered()}}, 400},
+		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Name("work"), flow.Workers(8), key}}, 32},
 		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, 16},
 		{gateways.ServiceConfig{MaxInFlight: 7}, 7},
 	} {

@@ -26,7 +26,8 @@ type ServiceConfig struct {
 	// flow.Workers(1) for one after the other.
 	Concurrency []flow.StageOption
 	// MaxInFlight is how many requests this process takes at once, waiting ones too: what it has taken no other process handles, and
-	// a client can't refuse. The default is eight for each handler that runs at once, but 16 at the least: 512.
+	// a client can't refuse. The default is 512 with the default Concurrency, else four for each handler that runs at once, but 16 at
+	// the least.
 	MaxInFlight int
 	// Timeout bounds each call of a handler, beside the caller's deadline. The default is 30 s; negative means
 	// no bound but the caller's. Streamed replies have the caller's only.
@@ -55,7 +56,8 @@ const (
 	defaultGroup   = "service"
 	defaultWorkers = 64
 	rememberedMost = 16 << 10
-	takenEach      = 8
+	takenByDefault = 512
+	takenEach      = 4
 	leastInFlight  = 16
 )
 
@@ -108,6 +110,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		s.cfg.Group = defaultGroup
 	}
 	if s.cfg.Concurrency == nil {
+		def(&s.cfg.MaxInFlight, takenByDefault)
 		s.cfg.Concurrency = []flow.StageOption{flow.Workers(defaultWorkers), flow.Unordered()}
 	}
 	def(&s.cfg.MaxInFlight, max(leastInFlight, takenEach*workersOf(s.cfg.Concurrency)))
