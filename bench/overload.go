@@ -33,8 +33,8 @@ const (
 	// queue grows as long as MaxWait allows, or a little longer.
 	mostOnset      = 2*overloadMaxWait + overloadTaken
 	mostSteady     = overloadMaxWait/2 + overloadTaken // behind the first two seconds
-	mostMedian     = 80 * time.Millisecond           // likewise of the medians: a tenth of MaxWait, what the service has taken, and a third for chance
-	mostRefusal    = 10 * time.Millisecond           // p99, from when it was asked: at once
+	mostMedian     = 80 * time.Millisecond             // likewise of the medians: a tenth of MaxWait, what the service has taken, and a third for chance
+	mostRefusal    = 10 * time.Millisecond             // p99, from when it was asked: at once
 	mostRecovery   = 2 * time.Second
 	mostNearMisses = 0.01 // of the requests at 0.9 that may be refused
 	leastJudged    = 20_000
