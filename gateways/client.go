@@ -121,7 +121,9 @@ type Client struct {
 	notes   chan note // cancels and credits, on their way
 	mailbox mailbox
 	load    load
-	trimmed uint64 // how many requests had been sent by the last trimming; the client's graph's
+
+	trimmed uint64 // of tend: how many requests had been sent by the last trimming
+	told    bool   // likewise: that they can't be trimmed
 
 	starting sync.Mutex // held while connecting
 	holds    bool       // the outbox; guarded by starting

@@ -97,7 +97,11 @@ func (c *Client) tend(ctx context.Context, _ time.Time) error {
 	}
 	c.trimmed = sent
 	_, trimErr := redisio.Trim(ctx, c.rdb, c.topic.requests, redisio.TrimOptions{MaxLen: c.cfg.MaxLen})
-	return errors.Join(err, trimErr)
+	if redisio.IsPermanent(trimErr) && !c.told { // others pass
+		c.told = true
+		return errors.Join(err, trimErr)
+	}
+	return err
 }
 
 const (

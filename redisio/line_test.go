@@ -21,11 +21,10 @@ func killClients(t *testing.T, rdb *redis.Client) {
 
 // A connection that ended while it was idle is noticed before anything is sent by it: nothing is in doubt, and nothing is there twice.
 func TestWriteAfterIdleConnectionEnded(t *testing.T) {
-	s := redistest.Start(t)
-	for name, start := range map[string]*redistest.Server{"plain": s, "TLS": redistest.StartTLS(t)} {
+	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {
 		t.Run(name, func(t *testing.T) {
-			admin, key := start.Client(t), redistest.Key(t)
-			w := openWriter(t, start.Client(t), WriterConfig{Key: key})
+			admin, key := s.Client(t), redistest.Key(t)
+			w := openWriter(t, s.Client(t), WriterConfig{Key: key})
 			for i := range 5 {
 				killClients(t, admin)
 				redistest.Soon(t, "the others are gone", func() bool { return len(clients(t, admin)) == 1 })
@@ -51,7 +50,12 @@ func clients(t *testing.T, rdb *redis.Client) []string {
 
 // Many who write at once share a bounded number of connections, and one alone needs one.
 func TestWriteConnections(t *testing.T) {
-	s := redistest.Start(t)
+	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {
+		t.Run(name, func(t *testing.T) { testWriteConnections(t, s) })
+	}
+}
+
+func testWriteConnections(t *testing.T, s *redistest.Server) {
 	admin, key := s.Client(t), redistest.Key(t)
 	before := len(clients(t, admin))
 	w := openWriter(t, s.Client(t), WriterConfig{Key: key})

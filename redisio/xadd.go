@@ -115,6 +115,9 @@ func (r *replies) next() (string, error) {
 func (r *replies) result() Result {
 	id, err := r.next()
 	switch {
+	case err == nil && id == "QUEUED": // somebody's transaction is open: nothing here can end it
+		r.stuck = true
+		return Result{Err: &outcomeError{ErrNotWritten, errors.New("the connection is in a transaction")}}
 	case err == nil:
 		return Result{ID: id}
 	case err == errNilReply:
