@@ -221,6 +221,7 @@ const idReply = len("$15\r\n1700000000000-0\r\n") + len("+QUEUED\r\n")
 
 // healthy reports that a connection which nothing is expected from has neither ended nor got anything.
 func healthy(conn net.Conn) bool {
+	_ = conn.SetReadDeadline(time.Time{}) // of the last reply: once it has passed one can't look either
 	if t, is := conn.(*tls.Conn); is {
 		conn = t.NetConn()
 	}

@@ -1,11 +1,13 @@
 package redisio
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,6 +48,28 @@ func clients(t *testing.T, rdb *redis.Client) []string {
 		t.Fatal(err)
 	}
 	return strings.Split(strings.TrimSpace(list), "\n")
+}
+
+// A connection that was idle for longer than its last reply might have taken is as good as before.
+func TestWriteAfterDeadline(t *testing.T) {
+	for name, s := range map[string]*redistest.Server{"plain": redistest.Shared(t), "TLS": redistest.StartTLS(t)} {
+		t.Run(name, func(t *testing.T) {
+			w := openWriter(t, s.Client(t), WriterConfig{Key: redistest.Key(t)})
+			conn := w.lines.free[0].current()
+			short, cancel := context.WithTimeout(ctx(t), time.Second)
+			defer cancel()
+			if err := w.Write(short, outgoing(1), make([]Result, 1)); err != nil {
+				t.Fatal(err)
+			}
+			<-short.Done() // and with it the deadline of the reply
+			if err := w.Write(ctx(t), outgoing(1), make([]Result, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if w.lines.free[0].current() != conn {
+				t.Error("another connection was made")
+			}
+		})
+	}
 }
 
 // Many who write at once share a bounded number of connections, and one alone needs one.
