@@ -116,7 +116,7 @@ type Client struct {
 	speech  dialect
 	own     string // of this client alone; part of its keys and ids
 	err     error  // of the configuration
-	next    atomic.Uint64
+	next    atomic.Uint64 // the number of the last request, part of its ID
 	out     outbox
 	notes   chan note // cancels and credits, on their way
 	mailbox mailbox
@@ -307,8 +307,9 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	case expired(until):
 		return tooLate()
 	}
+	n := c.next.Add(1)
 	if r.ID == "" {
-		r.ID = c.own + "-" + strconv.FormatUint(c.next.Add(1), 36)
+		r.ID = c.own + "-" + strconv.FormatUint(n, 36)
 	}
 	p.request = *r
 	if answered {

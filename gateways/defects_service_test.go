@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -243,6 +244,30 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Requests with IDs of their own, as those that FireAndForget sends, are trimmed like others.
+func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
+	s := newStand(t)
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+	})
+	c := s.client(t, gateways.ClientConfig{MaxLen: 100})
+	ask := func(i int) {
+		if _, err := c.Do(t.Context(), gateways.Request{Type: "echo", ID: strconv.Itoa(i), Body: []byte(`"x"`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const n = 600
+	for i := range n {
+		ask(i)
+	}
+	more := n
+	redistest.Soon(t, "the stream is short", func() bool {
+		ask(more)
+		more++
+		return s.rdb.XLen(t.Context(), s.topic).Val() <= 400
+	})
 }
 
 // Handlers ran one after the other, without a choice, nor order for a key.
