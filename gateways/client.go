@@ -114,8 +114,8 @@ type Client struct {
 	rdb     redis.UniversalClient
 	topic   keys
 	speech  dialect
-	own     string // of this client alone; part of its keys and ids
-	err     error  // of the configuration
+	own     string        // of this client alone; part of its keys and ids
+	err     error         // of the configuration
 	next    atomic.Uint64 // the number of the last request, part of its ID
 	out     outbox
 	notes   chan note // cancels and credits, on their way

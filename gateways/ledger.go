@@ -1,9 +1,14 @@
 package gateways
 
 import (
+	"bytes"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2"
+
+	"github.com/streamerson/streamerson-go/flow"
 )
 
 // ledger is what a service knows of requests by their IDs: which are being handled, what the last ones were answered, and which
@@ -65,13 +70,37 @@ func (l *ledger) end(id string, h *handling, answer *Response) {
 		delete(l.known, id)
 		return
 	}
-	h.answer, h.kept = *answer, true
+	id, h.answer = detach(id, answer)
+	h.kept, l.known[id] = true, h
 	if h.slotted {
 		return
 	}
 	l.free(l.ring[l.next])
 	l.ring[l.next], h.slotted = id, true
 	l.next = (l.next + 1) % len(l.ring)
+}
+
+// detach copies what is kept: it may be part of what the request came with, and that of all others that were read with it.
+func detach(id string, answer *Response) (string, Response) {
+	a := *answer
+	size := len(id) + len(a.ContentType) + len(a.code)
+	for _, h := range a.Headers {
+		size += len(h.Name) + len(h.Value)
+	}
+	var all strings.Builder // grows once
+	all.Grow(size)
+	text := func(s string) string {
+		from := all.Len()
+		all.WriteString(s)
+		return all.String()[from:]
+	}
+	id, a.ContentType, a.code = text(id), text(a.ContentType), Code(text(string(a.code)))
+	a.Headers = slices.Clone(a.Headers)
+	for i, h := range a.Headers {
+		a.Headers[i] = flow.Header{Name: text(h.Name), Value: text(h.Value)}
+	}
+	a.Body = bytes.Clone(a.Body)
+	return id, a
 }
 
 // free is called when an ID loses its slot. l.mu is held.
@@ -92,7 +121,7 @@ func (l *ledger) cancel(id string) *handling {
 	h := l.known[id]
 	switch {
 	case h == nil:
-		l.gone.Add(id, struct{}{})
+		l.gone.Add(strings.Clone(id), struct{}{})
 	case h.kept: // done
 		return nil
 	}
