@@ -9,10 +9,11 @@ import (
 //
 // Idea: what we were too slow for is nobody's silence. Who shows signs of life may have done so while this process had no processor,
 // or was suspended; so the clock stands still when its own ticks are late, and a tick that is late judges nobody: who waited to be
-// heard is, until the next one.
+// heard is, until the next one. Without ticks it stands a tick ahead of the last: what was seen is never later than the next one.
 type clock struct {
-	began time.Time
-	lost  atomic.Int64 // how long it stood still
+	began  time.Time
+	lost   atomic.Int64 // how long it stood still
+	ticked atomic.Int64 // what it showed at the last tick
 
 	// Of the desk.
 	last time.Duration // tick, by the system's clock
@@ -21,7 +22,9 @@ type clock struct {
 
 func newClock() *clock { return &clock{began: time.Now()} }
 
-func (c *clock) now() int64 { return int64(time.Since(c.began)) - c.lost.Load() + 1 }
+func (c *clock) now() int64 {
+	return min(int64(time.Since(c.began))-c.lost.Load()+1, c.ticked.Load()+int64(sweepEvery))
+}
 
 // tick is what the desk calls every sweepEvery. judge is false when sockets have to be given time: never twice in a row, so that a
 // process that is always late judges all the same.
@@ -35,5 +38,7 @@ func (c *clock) tick() (now int64, judge bool) {
 	}
 	judge = late == 0 || c.late
 	c.last, c.late = at, !judge
-	return c.now(), judge
+	now = int64(at) - c.lost.Load() + 1
+	c.ticked.Store(now)
+	return now, judge
 }

@@ -35,6 +35,22 @@ func TestClock(t *testing.T) {
 	})
 }
 
+// Nothing is ever seen later than the next tick: neither before the first, however long Redis was away when the hub began, nor before one
+// that is late.
+func TestClockNeverGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClock()
+		for range 3 {
+			time.Sleep(time.Hour) // of the bubble
+			seen := c.now()
+			time.Sleep(time.Second)
+			if now, _ := c.tick(); now < seen {
+				t.Errorf("it went back by %v", time.Duration(seen-now))
+			}
+		}
+	})
+}
+
 // A client is gone when it does not answer a ping that was sent, and no sooner.
 func TestPongTimeout(t *testing.T) {
 	const second = int64(time.Second)
