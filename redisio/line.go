@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -20,6 +21,8 @@ import (
 type lines struct {
 	c           client
 	write, read time.Duration // timeouts; 0: none
+	idle, age   time.Duration // how long one may be idle, and may be used; 0 or less: for ever
+	jitter      time.Duration // of age
 	patience    time.Duration // how long to wait for one that is free
 	room        chan struct{} // a token for each that is in use
 
@@ -36,8 +39,8 @@ func newLines(c client) *lines {
 		return nil
 	}
 	o := single.Options()
-	return &lines{c: c, write: o.WriteTimeout, read: o.ReadTimeout, patience: o.PoolTimeout, room: make(chan struct{}, o.PoolSize),
-		used: make(map[*wire]bool)}
+	return &lines{c: c, write: o.WriteTimeout, read: o.ReadTimeout, idle: o.ConnMaxIdleTime, age: o.ConnMaxLifetime, jitter: o.ConnMaxLifetimeJitter,
+		patience: o.PoolTimeout, room: make(chan struct{}, o.PoolSize), used: make(map[*wire]bool)}
 }
 
 // send sends commands that are encoded already, and hands take the replies that came: all n of them unless broken says why not. The
@@ -93,7 +96,8 @@ func (ls *lines) take(ctx context.Context) (*wire, error) {
 		}
 		if conn := w.current(); conn == nil {
 			err = w.connect(ctx)
-		} else if !healthy(conn) { // somebody has closed it while it was idle
+			w.until = ls.lasts()
+		} else if ls.old(w) || !healthy(conn) { // somebody has closed it while it was idle
 			ls.put(w, false)
 			continue
 		}
@@ -103,6 +107,23 @@ func (ls *lines) take(ctx context.Context) (*wire, error) {
 		}
 		return w, nil
 	}
+}
+
+// lasts is until when a connection that is made now may be used; zero: for ever.
+func (ls *lines) lasts() (until time.Time) {
+	if ls.age > 0 {
+		until = time.Now().Add(ls.age)
+		if ls.jitter > 0 {
+			until = until.Add(2*rand.N(ls.jitter) - ls.jitter)
+		}
+	}
+	return until
+}
+
+// old reports that a connection has been used, or idle, for as long as the client's options allow.
+func (ls *lines) old(w *wire) bool {
+	now := time.Now()
+	return ls.idle > 0 && now.Sub(w.rested) >= ls.idle || !w.until.IsZero() && !now.Before(w.until)
 }
 
 func (ls *lines) next() (*wire, error) {
@@ -123,6 +144,7 @@ func (ls *lines) next() (*wire, error) {
 
 // put takes a line back; one that is not good is closed.
 func (ls *lines) put(w *wire, good bool) {
+	w.rested = time.Now()
 	ls.mu.Lock()
 	keep := good && ls.used[w]
 	delete(ls.used, w)

@@ -72,6 +72,36 @@ func TestWriteAfterDeadline(t *testing.T) {
 	}
 }
 
+// A connection is used no longer than the client's options allow, as where its credentials end, or what lies between forgets it.
+func TestWriteConnectionEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends bool
+		set  func(*redis.Options)
+	}{
+		"idle":          {true, func(o *redis.Options) { o.ConnMaxIdleTime = 1 }},
+		"lifetime":      {true, func(o *redis.Options) { o.ConnMaxLifetime = 1 }},
+		"jitter":        {true, func(o *redis.Options) { o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = 1, 1 }},
+		"neither":       {false, func(*redis.Options) {}},
+		"not for years": {false, func(o *redis.Options) { o.ConnMaxIdleTime, o.ConnMaxLifetime = 1<<60, 1<<60 }},
+		"off":           {false, func(o *redis.Options) { o.ConnMaxIdleTime, o.ConnMaxLifetime = -1, -1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := redis.Options{Addr: redistest.Shared(t).Addr()}
+			c.set(&o)
+			rdb := redis.NewClient(&o)
+			defer rdb.Close()
+			w := openWriter(t, rdb, WriterConfig{Key: redistest.Key(t)})
+			conn := w.lines.free[0].current()
+			if err := w.Write(ctx(t), outgoing(1), make([]Result, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if ends := w.lines.free[0].current() != conn; ends != c.ends {
+				t.Errorf("it ends: %v, want %v", ends, c.ends)
+			}
+		})
+	}
+}
+
 // Many who write at once share a bounded number of connections, and one alone needs one.
 func TestWriteConnections(t *testing.T) {
 	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {

@@ -37,6 +37,8 @@ type wire struct {
 
 	out   []byte // the command
 	spare []byte // a buffer no batch refers to
+
+	rested, until time.Time // of lines: since when it is idle, and how long it may be used
 }
 
 // newWire returns nil if options of c are not to be had.
