@@ -351,7 +351,9 @@ func (p *pending) rewrite() redisio.Fields {
 // forget ends a call.
 func (c *Client) forget(id string, p *pending) {
 	c.mu.Lock()
-	delete(c.waiting, id)
+	if c.waiting[id] == p { // else it was answered, and there may be another of that ID
+		delete(c.waiting, id)
+	}
 	if c.idle != nil && len(c.waiting) == 0 {
 		close(c.idle)
 		c.idle = nil
