@@ -94,6 +94,8 @@ type shift[T, U any] struct {
 	rest   []Message[T] // the feeder's scratch
 	look   time.Time    // when the feeder is to look at the shares
 
+	relieving bool // the feeder deals what was in shares
+
 	parked  []*task[T, U] // the parker's
 	waiting *task[T, U]   // the collector's: out of done, and not finished
 }
@@ -187,29 +189,63 @@ func (s *shift[T, U]) feed() error {
 				break
 			}
 		}
-		for range s.window { // all slots are free when nothing is under way, parked or queued
-			if !s.slot(la) {
-				break
-			}
-		}
+		s.drained(la)
 		return nil
 	})
 }
 
-// slot takes a slot, and reports false if the life ends before there is one.
-func (s *shift[T, U]) slot(la *lane) bool {
+// drained waits until nothing is under way, parked or queued: all slots are free then. While it waits it holds none, when what is
+// in shares has to be dealt again.
+func (s *shift[T, U]) drained(la *lane) {
+	for held := 0; held < s.window; {
+		ok, again := s.slot(la)
+		switch {
+		case again:
+			for ; held > 0; held-- {
+				<-s.slots
+			}
+			s.relieve(la)
+		case ok:
+			held++
+		default:
+			return
+		}
+	}
+}
+
+// slot takes a slot. It reports again if it is time to look at the shares first, and neither if the life ends before there is one.
+func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 	select {
 	case s.slots <- struct{}{}:
-		return true
+		return true, false
 	default:
 	}
 	la.news.tell()
+	var due <-chan time.Time
+	if at := s.lookAt(); !at.IsZero() && !s.relieving {
+		t := time.NewTimer(time.Until(at))
+		defer t.Stop()
+		due = t.C
+	}
 	select {
 	case s.slots <- struct{}{}:
-		return true
+		return true, false
+	case <-due:
+		return false, true
 	case <-la.ctx.Done():
 		la.aborted = true
-		return false
+		return false, false
+	}
+}
+
+// taken takes a slot, and reports false if the life ends before there is one.
+func (s *shift[T, U]) taken(la *lane) bool {
+	for {
+		ok, again := s.slot(la)
+		if !again {
+			return ok
+		}
+		s.relieve(la)
 	}
 }
 
@@ -228,7 +264,7 @@ func (s *shift[T, U]) grain(chunk int) int {
 // deal cuts a chunk into tasks of up to grain messages and hands them out.
 func (s *shift[T, U]) deal(la *lane, chunk []Message[T], grain int) {
 	for len(chunk) > 0 {
-		if !s.slot(la) {
+		if !s.taken(la) {
 			giveBack(la, chunk)
 			return
 		}

@@ -88,6 +88,8 @@ func (s *shift[T, U]) watchShare(h *share[T]) {
 
 // relieve takes what is left from workers that don't get on, and deals it again, one by one.
 func (s *shift[T, U]) relieve(la *lane) {
+	s.relieving = true
+	defer func() { s.relieving = false }()
 	watched, rest := s.shares[:0], s.rest[:0]
 	for _, h := range s.shares {
 		var over bool
