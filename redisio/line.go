@@ -54,6 +54,10 @@ func (ls *lines) send(ctx context.Context, commands []byte, n int, take func(raw
 	if err != nil {
 		return err
 	}
+	if err := ended(ctx); err != nil { // while it waited
+		ls.put(w, true)
+		return err
+	}
 	raw, err := w.pipeline(ctx, commands, n, ls.write, ls.read)
 	ls.put(w, take(raw, err) && err == nil)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,6 +100,34 @@ func TestWriteConnectionEnds(t *testing.T) {
 				t.Errorf("it ends: %v, want %v", ends, c.ends)
 			}
 		})
+	}
+}
+
+// lateContext ends once it was looked at.
+type lateContext struct {
+	context.Context
+	looked atomic.Bool
+}
+
+func (c *lateContext) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
+
+func (c *lateContext) Err() error {
+	if c.looked.Swap(true) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// A write whose time is over before anything of it was sent is not in doubt, and costs no connection.
+func TestWriteEndsWhileItWaits(t *testing.T) {
+	w := openWriter(t, redistest.Shared(t).Client(t), WriterConfig{Key: redistest.Key(t)})
+	conn := w.lines.free[0].current()
+	err := w.Write(&lateContext{Context: ctx(t)}, outgoing(1), make([]Result, 1))
+	if !errors.Is(err, ErrNotWritten) || errors.Is(err, ErrUnknownOutcome) {
+		t.Error(err)
+	}
+	if len(w.lines.free) != 1 || w.lines.free[0].current() != conn {
+		t.Error("the connection is gone")
 	}
 }
 
