@@ -84,7 +84,10 @@ func (s *concurrent) handle(ctx context.Context, m redis.XMessage) {
 		s.next = (s.next + 1) % len(s.oldest)
 		s.mu.Unlock()
 	}
-	s.replies <- handReply{m.ID, m.Values["reply"].(string), id, v}
+	select {
+	case s.replies <- handReply{m.ID, m.Values["reply"].(string), id, v}:
+	case <-ctx.Done():
+	}
 }
 
 func (s *concurrent) echo(_ context.Context, v string) string { return v }

@@ -410,7 +410,7 @@ func TestChatEndsCleanly(t *testing.T) {
 				t.Errorf("%s: exit status %d after an interrupt", name, code)
 			}
 			want(t, p.stdout.text(), "flowchart")
-			if strings.Contains(p.stderr.text(), "ERR") || strings.Contains(p.stderr.text(), "WRN") {
+			if strings.Contains(p.stderr.text(), " ERR ") || strings.Contains(p.stderr.text(), " WRN ") {
 				t.Errorf("%s warns:\n%s", name, p.stderr.text())
 			}
 		}

@@ -50,7 +50,7 @@ func TestCrud(t *testing.T) {
 			crud(t, open(t, p))
 			want(t, p.stdout.text(), "flowchart")
 			interrupted(t, p)
-			if text := p.stderr.text(); strings.Contains(text, "buy milk") || strings.Contains(text, "WRN") {
+			if text := p.stderr.text(); strings.Contains(text, "buy milk") || strings.Contains(text, " WRN ") {
 				t.Error("payloads in the log, or a warning")
 			}
 		})

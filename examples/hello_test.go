@@ -89,7 +89,7 @@ func TestHello(t *testing.T) {
 			want(t, p.stdout.text(), "flowchart")
 			want(t, p.stderr.text(), name, "event received", "event answered", "type=helloWorldEvent", "path=/ status=200")
 			interrupted(t, p)
-			if strings.Contains(p.stderr.text(), "WRN") {
+			if strings.Contains(p.stderr.text(), " WRN ") {
 				t.Error("it warns")
 			}
 			if left, err := os.ReadDir(p.tmp); err != nil || len(left) > 0 {

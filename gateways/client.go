@@ -37,7 +37,7 @@ type ClientConfig struct {
 	// Window is how many parts of a streamed reply the service may send ahead. The default is 64, the most 4096.
 	Window int
 	// MaxLen is how many requests that the services are done with stay in their stream, and what comes within a tenth of a second.
-	// Those that they are not done with stay whatever their number. The default is 10,000.
+	// Those that they are not done with stay whatever their number, as all do before there is a service. The default is 10,000.
 	MaxLen int64
 	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
 	MaxPayload int
@@ -122,8 +122,11 @@ type Client struct {
 	mailbox mailbox
 	load    load
 
-	trimmed uint64 // of tend: how many requests had been sent by the last trimming
-	told    bool   // likewise: that they can't be trimmed
+	// Of tend alone.
+	trimmed uint64    // how many requests had been sent by the last trimming
+	tidied  time.Time // when that was
+	behind  bool      // it left too many: the services were not done with them
+	told    bool      // that they can't be trimmed
 
 	starting sync.Mutex // held while connecting
 	holds    bool       // the outbox; guarded by starting

@@ -89,18 +89,30 @@ func (c *Client) graph() *flow.Graph {
 }
 
 // tend looks how much the services have before them, and trims what they have behind them.
-func (c *Client) tend(ctx context.Context, _ time.Time) error {
+func (c *Client) tend(ctx context.Context, now time.Time) error {
 	err := c.load.look(ctx, c.busy())
 	sent := c.next.Load()
-	if sent == c.trimmed || int64(sent-c.trimmed) < c.cfg.MaxLen/10 && c.busy() {
+	more := sent != c.trimmed && (!c.busy() || int64(sent-c.trimmed) >= c.cfg.MaxLen/10)
+	if !more && !(c.behind && now.Sub(c.tidied) >= time.Second) {
 		return err
 	}
-	c.trimmed = sent
-	_, trimErr := redisio.Trim(ctx, c.rdb, c.topic.requests, redisio.TrimOptions{MaxLen: c.cfg.MaxLen})
-	if redisio.IsPermanent(trimErr) && !c.told { // others pass
-		c.told = true
-		return errors.Join(err, trimErr)
+	c.trimmed, c.tidied = sent, now
+	groups, infoErr := c.rdb.XInfoGroups(ctx, c.topic.requests).Result()
+	if infoErr != nil || len(groups) == 0 { // without any, all there is would count as done
+		c.behind = true
+		return err
 	}
+	_, trimErr := redisio.Trim(ctx, c.rdb, c.topic.requests, redisio.TrimOptions{MaxLen: c.cfg.MaxLen})
+	if redisio.IsPermanent(trimErr) { // others pass
+		c.behind = false
+		if !c.told {
+			c.told = true
+			return errors.Join(err, trimErr)
+		}
+		return err
+	}
+	n, lenErr := c.rdb.XLen(ctx, c.topic.requests).Result()
+	c.behind = errors.Join(trimErr, lenErr) != nil || n > c.cfg.MaxLen+c.cfg.MaxLen/10+100 // whole nodes of the stream go
 	return err
 }
 

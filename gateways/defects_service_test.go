@@ -270,6 +270,28 @@ func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
 	})
 }
 
+// What was sent while no service ran is trimmed when one is done with it, though nothing more is sent.
+func TestD18_RequestsSentAheadAreBounded(t *testing.T) {
+	s := newStand(t)
+	c := s.client(t, gateways.ClientConfig{MaxLen: 100})
+	send := gateways.Send[string](c, "note")
+	const n = 1000
+	var handled atomic.Int64
+	for range n {
+		if err := send(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "note", func(context.Context, string) error {
+			handled.Add(1)
+			return nil
+		})
+	})
+	redistest.Soon(t, "all are handled", func() bool { return handled.Load() == n })
+	redistest.Soon(t, "the stream is short", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() <= 400 })
+}
+
 // Handlers ran one after the other, without a choice, nor order for a key.
 func TestD26_HandlersRunAtOnce(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {

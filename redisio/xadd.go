@@ -6,8 +6,21 @@ import (
 	"fmt"
 )
 
-// sendPlain writes one pipeline of plain XADDs.
+// sendPlain writes plain XADDs: as one pipeline, or if they are large as several, each of which is encoded as a whole.
 func (w *Writer) sendPlain(ctx context.Context, c *chunk, entries []Outgoing, results []Result) {
+	for len(entries) > 0 {
+		n, size := 0, 0
+		for n < len(entries) && (n == 0 || size < maxKept) {
+			size += entries[n].Fields.Size()
+			n++
+		}
+		w.sendPart(ctx, c, entries[:n], results[:n])
+		entries, results = entries[n:], results[n:]
+	}
+}
+
+func (w *Writer) sendPart(ctx context.Context, c *chunk, entries []Outgoing, results []Result) {
+	c.index = c.index[:0]
 	together := w.together(len(entries))
 	out := c.out[:0]
 	if together {
@@ -115,9 +128,9 @@ func (r *replies) next() (string, error) {
 func (r *replies) result() Result {
 	id, err := r.next()
 	switch {
-	case err == nil && id == "QUEUED": // somebody's transaction is open: nothing here can end it
+	case err == nil && id == "QUEUED":
 		r.stuck = true
-		return Result{Err: &outcomeError{ErrNotWritten, errors.New("the connection is in a transaction")}}
+		return r.lost(errors.New("redisio: the connection was in a transaction"))
 	case err == nil:
 		return Result{ID: id}
 	case err == errNilReply:
