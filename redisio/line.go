@@ -32,12 +32,15 @@ type lines struct {
 	closed bool
 }
 
-// newLines returns nil for a client whose connections are not to be had, and in a cluster, where a pipeline has several.
-func newLines(c client) *lines {
+// single returns the client if its connections are to be had: not one that wraps another, nor in a cluster, where a pipeline has several.
+func (c client) single() (*redis.Client, bool) {
 	single, is := c.UniversalClient.(*redis.Client)
-	if !is || !c.derived {
-		return nil
-	}
+	return single, is && c.derived
+}
+
+// newLines makes lines of a client that is single.
+func newLines(c client) *lines {
+	single, _ := c.single()
 	o := single.Options()
 	return &lines{c: c, write: o.WriteTimeout, read: o.ReadTimeout, idle: o.ConnMaxIdleTime, age: o.ConnMaxLifetime, jitter: o.ConnMaxLifetimeJitter,
 		patience: o.PoolTimeout, room: make(chan struct{}, o.PoolSize), used: make(map[*wire]bool)}

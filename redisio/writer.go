@@ -279,7 +279,7 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 func (w *Writer) openLines(ctx context.Context) error {
 	w.lines.close() // of a try before
 	met := w.out
-	if newLines(met) == nil {
+	if _, is := met.single(); !is {
 		return nil
 	}
 	w.out = w.derived()
