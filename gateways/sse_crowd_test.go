@@ -11,19 +11,9 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/narrow"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
-
-// narrow is a listener whose connections hold little that was not read.
-type narrow struct{ net.Listener }
-
-func (n narrow) Accept() (net.Conn, error) {
-	c, err := n.Listener.Accept()
-	if err == nil {
-		err = c.(*net.TCPConn).SetWriteBuffer(32 << 10)
-	}
-	return c, err
-}
 
 // A hundred clients of whom ten never read: those are cut off, the others get everything, in order.
 func TestSSEManyWhoNeverRead(t *testing.T) {
@@ -31,7 +21,7 @@ func TestSSEManyWhoNeverRead(t *testing.T) {
 	const readers, sleepers, events = 90, 10, 60
 	b := newBoard(t, gateways.SSEConfig{WriteTimeout: 8 * time.Second, Queue: 16})
 	srv := httptest.NewUnstartedServer(b.EventStream)
-	srv.Listener = narrow{srv.Listener}
+	srv.Listener = narrow.Listener{Listener: srv.Listener}
 	srv.Start()
 	t.Cleanup(srv.Close)
 	for range sleepers {

@@ -8,20 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/narrow"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
-
-// narrow is a listener whose connections hold little that was not read.
-type narrow struct{ net.Listener }
-
-func (n narrow) Accept() (net.Conn, error) {
-	c, err := n.Listener.Accept()
-	if err == nil {
-		err = c.(*net.TCPConn).SetWriteBuffer(32 << 10)
-	}
-	return c, err
-}
 
 // A hundred sockets of which ten are never read: those are cut off, the others get everything, in order.
 func TestSlowCrowd(t *testing.T) {
@@ -31,7 +21,7 @@ func TestSlowCrowd(t *testing.T) {
 	n := s.node(t, ws.HubConfig{WriteTimeout: 8 * time.Second, Queue: 16})
 	n.srv.Close()
 	n.srv = httptest.NewUnstartedServer(n.hub)
-	n.srv.Listener = narrow{n.srv.Listener}
+	n.srv.Listener = narrow.Listener{Listener: n.srv.Listener}
 	n.srv.Start()
 	t.Cleanup(n.srv.Close)
 	hello := `{"kind":"hello","rooms":["lobby"]}`
