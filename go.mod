@@ -12,7 +12,6 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // the bridge to its connectors
 	github.com/robfig/cron/v3 v3.0.1 // what a Spec of source.Cron says; parsing only
-	github.com/rs/zerolog v1.35.1 // logs
 	golang.org/x/net v0.62.0 // netutil: how many connections a server takes
 	golang.org/x/time v0.14.0 // Throttle
 )
@@ -23,6 +22,7 @@ require (
 	github.com/chromedp/cdproto v0.159.0 // with chromedp
 	github.com/chromedp/chromedp v0.23.0 // pages of the examples in a real browser
 	github.com/google/go-cmp v0.7.0
+	github.com/rs/zerolog v1.35.1 // logs of the examples, for people; the library takes any *slog.Logger
 	go.uber.org/goleak v1.3.0
 )
 

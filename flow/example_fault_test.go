@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"os"
 	"time"
 
@@ -260,11 +261,25 @@ func ExampleOnEvent() {
 func ExampleLog() {
 	short := zerolog.ConsoleWriter{Out: os.Stdout, NoColor: true, PartsOrder: []string{"level", "message"},
 		FieldsExclude: []string{"tries", "attempt", "after"}}
-	logger := zerolog.New(short).Level(zerolog.WarnLevel)
+	logger := slog.New(zerolog.NewSlogHandler(zerolog.New(short).Level(zerolog.WarnLevel)))
 	packed := mapTo(queueOf("tea", "stone").source(), pack, flow.OnFault(flow.Drop))
 	if err := flow.New("shop", flow.To(packed, discard[string]()), flow.Log(logger)).Run(context.Background()); err != nil {
 		log.Fatal(err)
 	}
 	// Output:
 	// WRN message failed error="too heavy" do=drop graph=shop id=2 stage=map
+}
+
+// A handler logs with the name of its graph.
+func ExampleLogger() {
+	weighed := mapTo(queueOf("tea").source(), func(ctx context.Context, name string) (string, error) {
+		flow.Logger(ctx).Warn("nearly empty", "name", name)
+		return name, nil
+	})
+	g := flow.New("shop", flow.To(weighed, discard[string]()), flow.Log(plainLog(slog.LevelWarn).With("service", "packing")))
+	if err := g.Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// msg="nearly empty" service=packing graph=shop name=tea
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -205,4 +207,17 @@ func why(err error) string {
 		return fmt.Sprintf("panic: %v", p.Value)
 	}
 	return err.Error()
+}
+
+// plainLog writes lines without time and level to stdout.
+func plainLog(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
 }

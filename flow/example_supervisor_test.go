@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"os"
+	"log/slog"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -112,10 +110,10 @@ func ExampleSupervisor_Drain() {
 }
 
 func ExampleSupervisorLog() {
-	s := flow.NewSupervisor(context.Background(), flow.SupervisorLog(zerolog.New(os.Stdout)))
+	s := flow.NewSupervisor(context.Background(), flow.SupervisorLog(plainLog(slog.LevelInfo)))
 	if err := s.Shutdown(context.Background()); err != nil {
 		log.Fatal(err)
 	}
 	// Output:
-	// {"level":"info","graphs":0,"message":"supervisor shut down"}
+	// msg="supervisor shut down" graphs=0
 }

@@ -22,14 +22,14 @@ func (g *Graph) RunUntilInterrupt(ctx context.Context) error {
 	case <-r.Done():
 		return r.Wait()
 	case sig := <-signals:
-		r.log.Info().Stringer("signal", sig).Msg("interrupted: finishing what has been read (once more stops at once)")
+		r.log.Info("interrupted: finishing what has been read (once more stops at once)", "signal", sig.String())
 		r.once.Do(func() { close(r.ending) })
 	}
 	select {
 	case <-r.Done():
 	case sig := <-signals:
 		signal.Stop(signals)
-		r.log.Warn().Stringer("signal", sig).Msg("interrupted again: stopping, what is unfinished is given back")
+		r.log.Warn("interrupted again: stopping, what is unfinished is given back", "signal", sig.String())
 		r.stopHard(ErrStopped)
 	}
 	return r.Wait()

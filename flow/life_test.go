@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -599,9 +600,9 @@ func TestLoggerReachesHandlers(t *testing.T) {
 	var log strings.Builder
 	src, out := newScript(1), &bag[int]{}
 	g := New("g", To(mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
-		zerolog.Ctx(ctx).Info().Msg("from the handler")
+		Logger(ctx).Info("from the handler")
 		return v, nil
-	}), out.sink()), Log(zerolog.New(&log)))
+	}), out.sink()), Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))))
 	if err := g.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

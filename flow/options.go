@@ -3,9 +3,8 @@ package flow
 import (
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // StageOption sets something of one stage: Via and all operators take them, sources and sinks where they apply.
@@ -228,7 +227,7 @@ type graphConfig struct {
 	restarts     int
 	window       time.Duration
 	backoff      time.Duration
-	log          zerolog.Logger
+	log          *slog.Logger // nil: the default
 	hooks        Hooks
 	issues       []BuildError
 }
@@ -242,7 +241,6 @@ func newGraphConfig() graphConfig {
 		restarts:     5,
 		window:       time.Minute,
 		backoff:      100 * time.Millisecond,
-		log:          zerolog.Nop(),
 	}
 }
 
@@ -307,10 +305,6 @@ func Restarts(n int, window, backoff time.Duration) GraphOption {
 		}
 	})
 }
-
-// Log gives the graph a logger: its life at Info, faults at Warn. Without one the graph is silent. Handlers, Readers and
-// Writers find it by zerolog.Ctx in the contexts they get.
-func Log(l zerolog.Logger) GraphOption { return graphOption(func(c *graphConfig) { c.log = l }) }
 
 // Hooks are functions that a graph calls on events. Any may be nil. They are called from the graph's goroutines, must be
 // quick, and are not called for messages that go well.

@@ -3,12 +3,11 @@ package flow
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
@@ -16,7 +15,7 @@ import (
 // Running is a graph that was started.
 type Running struct {
 	graph *Graph
-	log   zerolog.Logger
+	log   *slog.Logger
 
 	// Two contexts, never one: reading ends when the graph drains, hard when it is stopped.
 	reading     context.Context
@@ -78,10 +77,14 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		return nil, err
 	}
 	r := &Running{
-		graph: g, log: g.log.With().Str("graph", g.name).Logger(), stages: make(map[*node]*stageRun, len(g.nodes)),
+		graph: g, stages: make(map[*node]*stageRun, len(g.nodes)),
 		started: time.Now(), ending: make(chan struct{}), done: make(chan struct{}),
 	}
-	r.hard, r.stopHard = context.WithCancelCause(r.log.WithContext(context.WithoutCancel(ctx)))
+	if r.log = g.log; r.log == nil {
+		r.log = Logger(ctx)
+	}
+	r.log = r.log.With("graph", g.name)
+	r.hard, r.stopHard = context.WithCancelCause(withLogger(context.WithoutCancel(ctx), r.log))
 	r.reading, r.stopReading = context.WithCancel(r.hard)
 	for _, n := range g.nodes {
 		policy := n.policy
@@ -98,7 +101,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		branch.link(b)
 	}
 	r.state.Store(int32(Active))
-	r.log.Info().Int("stages", len(g.nodes)).Int("islands", len(r.islands)).Msg("graph started")
+	r.log.Info("graph started", "stages", len(g.nodes), "islands", len(r.islands))
 	for _, isl := range r.islands {
 		r.group.Go(func() { r.supervise(isl) })
 	}
@@ -136,8 +139,8 @@ func (r *Running) supervise(isl *island) {
 		for _, n := range isl.nodes {
 			r.stages[n].restarts.Add(1)
 		}
-		r.log.Warn().Str("stage", name).Int("restart", isl.restarts).Stringer("after", wait.Round(time.Millisecond)).Err(err).
-			Msg("stage failed, restarting its region")
+		r.log.Warn("stage failed, restarting its region", "stage", name, "restart", isl.restarts,
+			"after", wait.Round(time.Millisecond).String(), "error", err)
 		if hook := r.graph.hooks.Restarted; hook != nil {
 			r.hook("Restarted", func() { hook(name, isl.restarts, err) })
 		}
@@ -201,7 +204,7 @@ func (r *Running) fail(err error) {
 	}
 	r.mu.Unlock()
 	if first {
-		r.log.Error().Err(err).Msg("graph stops")
+		r.log.Error("graph stops", "error", err)
 		r.stopHard(err)
 	}
 }
@@ -223,7 +226,7 @@ func (r *Running) manage(ctx context.Context) {
 		ended = true
 	default:
 		r.state.Store(int32(Draining))
-		r.log.Info().Msg("graph drains")
+		r.log.Info("graph drains")
 	}
 	r.stopReading()
 	for _, s := range r.sources {
@@ -335,7 +338,11 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	result := r.result
 	r.mu.Unlock()
 	r.state.Store(int32(Ended))
-	r.log.Info().Uint64("settled", report.Settled).Stringer("took", report.Took.Round(time.Millisecond)).Err(result).Msg("graph ended")
+	ended := []any{"settled", report.Settled, "took", report.Took.Round(time.Millisecond).String()}
+	if result != nil {
+		ended = append(ended, "error", result)
+	}
+	r.log.Info("graph ended", ended...)
 }
 
 // Wait waits for the end and returns what Run would.
@@ -391,7 +398,7 @@ func (r *Running) Pause() {
 		for _, s := range r.sources {
 			s.pause(true)
 		}
-		r.log.Info().Msg("graph paused")
+		r.log.Info("graph paused")
 	}
 }
 
@@ -401,7 +408,7 @@ func (r *Running) Resume() {
 		for _, s := range r.sources {
 			s.pause(false)
 		}
-		r.log.Info().Msg("graph resumed")
+		r.log.Info("graph resumed")
 	}
 }
 
@@ -409,7 +416,7 @@ func (r *Running) Resume() {
 func (r *Running) hook(name string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			r.log.Error().Str("hook", name).Err(recovered(v)).Msg("hook panicked")
+			r.log.Error("hook panicked", "hook", name, "error", recovered(v))
 		}
 	}()
 	f()
@@ -417,15 +424,18 @@ func (r *Running) hook(name string, f func()) {
 
 // logFault logs what was decided about a fault: retries at Debug, what ends a message at Warn.
 func (r *Running) logFault(f *Fault, d Decision) {
-	e := r.log.Warn()
+	level := slog.LevelWarn
 	if d.Do == ActRetry {
-		e = r.log.Debug()
+		level = slog.LevelDebug
 	}
-	e = e.Str("stage", f.Stage).Str("id", f.Meta.ID).Int("tries", f.Tries).Int("attempt", f.Meta.Attempt).
-		Stringer("do", d.Do).Stringer("after", d.After).Err(f.Err)
+	if !r.log.Enabled(r.hard, level) {
+		return
+	}
+	attrs := []any{"stage", f.Stage, "id", f.Meta.ID, "tries", f.Tries, "attempt", f.Meta.Attempt,
+		"do", d.Do.String(), "after", d.After.String(), "error", f.Err}
 	var p *PanicError
 	if d.Do != ActRetry && errors.As(f.Err, &p) {
-		e = e.Bytes("stack", p.Stack)
+		attrs = append(attrs, "stack", string(p.Stack))
 	}
-	e.Msg("message failed")
+	r.log.Log(r.hard, level, "message failed", attrs...)
 }

@@ -130,8 +130,8 @@ func (ses *session) commitLoop() error {
 		if over && (batch.n == 0 || ses.ctx.Err() != nil) {
 			if batch.n > 0 {
 				ses.source.uncommitted.Add(uint64(batch.n))
-				ses.source.run.log.Warn().Str("stage", ses.source.st.name).Int("entries", batch.n).
-					Msg("commit gave up: these entries stay with the source")
+				ses.source.run.log.Warn("commit gave up: these entries stay with the source",
+					"stage", ses.source.st.name, "entries", batch.n)
 			}
 			return nil
 		}
@@ -234,8 +234,8 @@ func (ses *session) commit(b *harvest, tries int) bool {
 				s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: err})
 			}
 			if tries == 0 || tries%10 == 9 {
-				s.run.log.Warn().Str("stage", s.st.name).Int("entries", b.n).Int("tries", tries+1).
-					Err(err).Msg("commit failed, will try again")
+				s.run.log.Warn("commit failed, will try again",
+					"stage", s.st.name, "entries", b.n, "tries", tries+1, "error", err)
 			}
 			return false
 		}
@@ -287,6 +287,6 @@ func (ses *session) close() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ses.ctx), s.run.graph.ackTimeout)
 	defer cancel()
 	if err := guard(ctx, c.Close); err != nil {
-		s.run.log.Warn().Str("stage", s.st.name).Err(err).Msg("closing the source failed")
+		s.run.log.Warn("closing the source failed", "stage", s.st.name, "error", err)
 	}
 }

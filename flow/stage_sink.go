@@ -170,6 +170,6 @@ func closeWriter[T any](s *sinkStage[T], w Writer[T]) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.la.run.graph.ackTimeout)
 	defer cancel()
 	if err := guard(ctx, c.Close); err != nil {
-		s.la.run.log.Warn().Str("stage", s.st.name).Err(err).Msg("closing the sink failed")
+		s.la.run.log.Warn("closing the sink failed", "stage", s.st.name, "error", err)
 	}
 }

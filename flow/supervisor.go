@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
@@ -16,7 +15,7 @@ import (
 // Supervisor runs graphs by name, for a service that has several or changes them while it runs. The zero value is not
 // usable; make one with NewSupervisor.
 type Supervisor struct {
-	log zerolog.Logger
+	log *slog.Logger
 	ctx context.Context
 
 	mu     sync.Mutex
@@ -27,14 +26,17 @@ type Supervisor struct {
 // SupervisorOption sets something of a Supervisor.
 type SupervisorOption func(*Supervisor)
 
-// SupervisorLog gives the supervisor a logger. Graphs log to their own.
-func SupervisorLog(l zerolog.Logger) SupervisorOption { return func(s *Supervisor) { s.log = l } }
+// SupervisorLog gives the supervisor a logger. Defaults to the one that [Logger] describes. Graphs log to their own.
+func SupervisorLog(l *slog.Logger) SupervisorOption { return func(s *Supervisor) { s.log = l } }
 
 // NewSupervisor makes a supervisor. When ctx is done all its graphs drain; its values reach their handlers.
 func NewSupervisor(ctx context.Context, opts ...SupervisorOption) *Supervisor {
-	s := &Supervisor{log: zerolog.Nop(), ctx: ctx, graphs: make(map[string]*Running)}
+	s := &Supervisor{ctx: ctx, graphs: make(map[string]*Running)}
 	for _, o := range opts {
 		o(s)
+	}
+	if s.log == nil {
+		s.log = Logger(ctx)
 	}
 	return s
 }
@@ -170,7 +172,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 		drains.Go(func() { _, errs[i] = r.Drain(ctx) })
 	}
 	drains.Wait()
-	s.log.Info().Int("graphs", len(all)).Msg("supervisor shut down")
+	s.log.Info("supervisor shut down", "graphs", len(all))
 	return errors.Join(errs...)
 }
 

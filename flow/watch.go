@@ -196,10 +196,10 @@ func (r *Running) told(by *Watcher, ends []End, tries int) bool {
 		r.fail(&StageError{Graph: r.graph.name, Err: err})
 		return true
 	case ctx.Err() != nil:
-		r.log.Warn().Int("messages", len(ends)).Err(err).Msg("watcher gave up: it has not taken note of how these ended")
+		r.log.Warn("watcher gave up: it has not taken note of how these ended", "messages", len(ends), "error", err)
 		return true
 	case tries == 0 || tries%10 == 9:
-		r.log.Warn().Int("messages", len(ends)).Int("tries", tries+1).Err(err).Msg("watcher failed, will try again")
+		r.log.Warn("watcher failed, will try again", "messages", len(ends), "tries", tries+1, "error", err)
 	}
 	t := time.NewTimer(min(exponential(lookFirst*10, tries+1), time.Second))
 	defer t.Stop()

@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -47,8 +47,8 @@ type ClientConfig struct {
 	// Wire is how requests and replies are spelled. The default is this project's own; StreamersonV1 is for the workers of
 	// streamerson for Node.
 	Wire Wire
-	// Log is where the client says what it notices. The default is nowhere.
-	Log zerolog.Logger
+	// Log gets what the client notices. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	Log *slog.Logger
 }
 
 const (
@@ -69,11 +69,13 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	def(&c.MaxLen, 10_000)
 	def(&c.MaxPayload, 1<<20)
 	def(&c.MailboxTTL, time.Minute)
+	def(&c.Log, flow.Logger(context.Background()))
 	return c
 }
 
-func def[N ~int | ~int64](field *N, value N) {
-	if *field == 0 {
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
 		*field = value
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -111,7 +112,7 @@ func TestD28_GatewaysLogNoPayloads(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		const secret = "4111-1111-1111-1111"
 		var log lockedBuffer
-		logger := zerolog.New(&log).Level(zerolog.TraceLevel)
+		logger := slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.TraceLevel)))
 		mux := w.httpEdge(t, func(svc *gateways.Service) {
 			gateways.Handle(svc, "hello", greet)
 			gateways.HandleVoid(svc, "fails", func(context.Context, map[string]any) error { return errors.New("the reason") })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -403,7 +404,7 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		const secret = "4111-1111-1111-1111"
 		var log lockedBuffer
-		logger := zerolog.New(&log).Level(zerolog.TraceLevel)
+		logger := slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.TraceLevel)))
 		w.serve(t, gateways.ServiceConfig{Log: logger, MaxDeliveries: 1}, func(svc *gateways.Service) {
 			gateways.Handle(svc, "hello", greet)
 			gateways.HandleVoid(svc, "fails", func(context.Context, string) error { return errors.New("the reason") })

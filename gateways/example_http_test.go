@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os/signal"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
@@ -84,7 +84,7 @@ func ExampleHTTP() {
 	mux.Handle("POST /notes", gateways.HTTP(client, "note", gateways.FireAndForget(), gateways.MaxBody(64<<10)))
 	mux.Handle("PUT /files/{name}", gateways.HTTP(client, "putFile", gateways.Accept("application/octet-stream"), gateways.ForwardHeaders("If-Match")))
 
-	login := gateways.HTTP(client, "login", gateways.PassHeaders("Set-Cookie"), gateways.RouteLog(zerolog.Nop()))
+	login := gateways.HTTP(client, "login", gateways.PassHeaders("Set-Cookie"), gateways.RouteLog(slog.New(slog.DiscardHandler)))
 	mux.Handle("POST /login", login)
 	// Of another router, which says by SetPathValue what it has found.
 	profile := gateways.HTTP(client, "getProfile", gateways.PathValues("user"))

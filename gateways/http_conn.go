@@ -3,7 +3,9 @@ package gateways
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -175,8 +177,8 @@ func (w *writer) end() {
 	p := recover()
 	aborted := p == http.ErrAbortHandler
 	if p != nil && !aborted {
-		w.server.cfg.Log.Error().Interface("panic", p).Str("method", w.request.Method).Str("path", path(w.request)).
-			Bytes("stack", debug.Stack()).Msg("http: handler panicked")
+		w.server.cfg.Log.Error("http: handler panicked", "panic", fmt.Sprint(p), "method", w.request.Method,
+			"path", path(w.request), "stack", string(debug.Stack()))
 		if w.status == 0 && !w.hijacked {
 			refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "something is wrong here; the log says what"}.write(w)
 		} else {
@@ -211,19 +213,20 @@ func (s *server) over(r *http.Request) {
 }
 
 func (w *writer) log() {
-	line := w.server.cfg.Log.Info()
-	if line == nil {
+	log, ctx := w.server.cfg.Log, w.request.Context()
+	if !log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
 	status := w.status
 	if status == 0 && !w.hijacked {
 		status = http.StatusOK // what net/http makes of a handler that says nothing
 	}
+	attrs := []any{"method", w.request.Method, "path", path(w.request), "status", status,
+		"ms", float64(time.Since(w.began).Microseconds()) / 1000, "bytes", w.bytes}
 	if id := w.Header().Get("X-Request-Id"); id != "" {
-		line = line.Str("id", id)
+		attrs = append(attrs, "id", id)
 	}
-	line.Str("method", w.request.Method).Str("path", path(w.request)).Int("status", status).Dur("ms", time.Since(w.began)).
-		Int64("bytes", w.bytes).Msg("http: request")
+	log.Log(ctx, slog.LevelInfo, "http: request", attrs...)
 }
 
 // path is what the log says of where a request went.

@@ -156,9 +156,9 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 	switch {
 	case e.err != nil || e.seen.Load() != nil && e.seen.Load().err != nil:
 		r = refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}
-		e.cfg.log.Error().Err(err).Str("id", in.id).Msg("http: route with mistakes")
+		e.cfg.log.Error("http: route with mistakes", "id", in.id, "error", err)
 	case r.Code == CodeBadReply, r.Code == CodeUnavailable:
-		e.cfg.log.Warn().Err(err).Str("id", in.id).Int("status", r.Status).Msg("http: no good answer")
+		e.cfg.log.Warn("http: no good answer", "id", in.id, "status", r.Status, "error", err)
 	}
 	e.stats.count(r.Status)
 	r.write(w)

@@ -1,11 +1,13 @@
 package gateways
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
+	"github.com/streamerson/streamerson-go/flow"
 )
 
 // RouteOption is an option of HTTP and Route. The options of Call are too: Timeout bounds the wait for the reply (the default is the
@@ -35,7 +37,7 @@ type endpointConfig struct {
 	pass         map[string]bool
 	authenticate func(*http.Request) (string, error)
 	paths        []string
-	log          zerolog.Logger
+	log          *slog.Logger
 }
 
 // forwarded is a header that travels.
@@ -47,7 +49,7 @@ const (
 )
 
 func defaultEndpoint() endpointConfig {
-	return endpointConfig{maxBody: defaultMaxBody, accept: []string{jsonType}, log: zerolog.Nop()}
+	return endpointConfig{maxBody: defaultMaxBody, accept: []string{jsonType}, log: flow.Logger(context.Background())}
 }
 
 // MaxBody bounds the bytes of a body; what is longer is answered with 413. The default is 1 MiB. The client has a bound of its
@@ -101,10 +103,14 @@ func PathValues(names ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.paths = names })
 }
 
-// RouteLog is where the route says what is wrong with services: replies that make no sense, Redis that can't be asked. The default is
-// nowhere.
-func RouteLog(log zerolog.Logger) RouteOption {
-	return routeOption(func(c *endpointConfig) { c.log = log })
+// RouteLog gives the route a logger. It gets what is wrong with services: replies that make no sense, Redis that
+// does not answer. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+func RouteLog(log *slog.Logger) RouteOption {
+	return routeOption(func(c *endpointConfig) {
+		if log != nil {
+			c.log = log
+		}
+	})
 }
 
 func (c *endpointConfig) validate(bad func(field, problem, fix string)) {

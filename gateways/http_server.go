@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -14,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
 	"golang.org/x/net/netutil"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -84,8 +85,8 @@ type ServerConfig struct {
 	// TLS serves HTTPS, by HTTP/1.1 and HTTP/2. The default is plain HTTP/1.1.
 	TLS *tls.Config
 	// Log gets a line for each request at Info, with method, path, status, duration and bytes, never a query or a payload; and
-	// faults at Warn. The default is nowhere.
-	Log zerolog.Logger
+	// faults at Warn. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	Log *slog.Logger
 }
 
 func (c ServerConfig) withDefaults() ServerConfig {
@@ -96,6 +97,7 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	def(&c.MaxHeader, 32<<10)
 	def(&c.MaxConnections, 16<<10)
 	def(&c.StopTimeout, 10*time.Second)
+	def(&c.Log, flow.Logger(context.Background()))
 	return c
 }
 
@@ -176,7 +178,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	}
 	stopped := make(chan error, 1)
 	release := context.AfterFunc(ctx, func() { stopped <- s.stop(srv, cancel) })
-	s.cfg.Log.Info().Stringer("addr", l.Addr()).Msg("http: serving")
+	s.cfg.Log.Info("http: serving", "addr", l.Addr().String())
 	l = netutil.LimitListener(l, s.cfg.MaxConnections)
 	var err error
 	if s.cfg.TLS != nil {
@@ -193,7 +195,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 
 // stop ends what is under way: by itself, by its context, or by force.
 func (s *server) stop(srv *http.Server, cancel context.CancelCauseFunc) error {
-	s.cfg.Log.Info().Msg("http: stopping")
+	s.cfg.Log.Info("http: stopping")
 	idle := s.begin()
 	wait := func(d time.Duration) error {
 		ctx, done := context.WithTimeout(context.Background(), d)
@@ -238,13 +240,13 @@ func (s *server) begin() <-chan struct{} {
 }
 
 // faultLog takes what http.Server has to say, a line at a time.
-type faultLog struct{ log zerolog.Logger }
+type faultLog struct{ log *slog.Logger }
 
 func (f faultLog) Write(p []byte) (int, error) {
-	level := zerolog.WarnLevel
+	level := slog.LevelWarn
 	if bytes.Contains(p, []byte("TLS handshake error")) { // scanners, mostly
-		level = zerolog.DebugLevel
+		level = slog.LevelDebug
 	}
-	f.log.WithLevel(level).Msg(strings.TrimSpace(string(p)))
+	f.log.Log(context.Background(), level, strings.TrimSpace(string(p)))
 	return len(p), nil
 }

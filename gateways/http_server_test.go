@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -37,7 +38,9 @@ func (l *logLines) text() string {
 	return l.b.String()
 }
 
-func (l *logLines) log() zerolog.Logger { return zerolog.New(l).Level(zerolog.InfoLevel) }
+func (l *logLines) log() *slog.Logger {
+	return slog.New(zerolog.NewSlogHandler(zerolog.New(l).Level(zerolog.InfoLevel)))
+}
 
 // Middleware that panics is a 500 and a line in the log, and the server goes on; half an answer does not look like a whole one.
 func TestPanickingMiddleware(t *testing.T) {

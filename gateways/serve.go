@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/streamerson/streamerson-go/flow"
 )
 
@@ -78,12 +76,12 @@ func (s *Service) conclude(ctx context.Context, r *Request, h *handling, answer 
 func (s *Service) failed(ctx context.Context, r *Request, err error) Response {
 	said := remote(err)
 	if said.Code == CodeInternal {
-		line := zerolog.Ctx(ctx).Error().Str("type", r.Type).Str("id", r.ID).Err(err)
+		attrs := []any{"type", r.Type, "id", r.ID, "error", err}
 		var panicked *flow.PanicError
 		if errors.As(err, &panicked) {
-			line = line.Bytes("stack", panicked.Stack)
+			attrs = append(attrs, "stack", string(panicked.Stack))
 		}
-		line.Msg("service: handler failed")
+		flow.Logger(ctx).Error("service: handler failed", attrs...)
 	}
 	return failureOf(said)
 }

@@ -2,13 +2,13 @@ package gateways
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -48,8 +48,8 @@ type ServiceConfig struct {
 	MaxDeliveries int
 	DeadKey       string
 	Wait          time.Duration
-	// Log is where the service's graph logs. The default is nowhere.
-	Log zerolog.Logger
+	// Log gets what the service and its graph notice. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	Log *slog.Logger
 }
 
 const (
@@ -106,6 +106,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler)}
 	def(&s.cfg.Timeout, 30*time.Second)
 	def(&s.cfg.Answers, 4096)
+	def(&s.cfg.Log, flow.Logger(context.Background()))
 	if s.cfg.Group == "" {
 		s.cfg.Group = defaultGroup
 	}

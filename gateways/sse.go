@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -49,8 +50,8 @@ type SSEConfig struct {
 	// which does not go with "*". The default is none but the server's own.
 	Origins     []string
 	Credentials bool
-	// Log is where faults are told. The default is nowhere.
-	Log zerolog.Logger
+	// Log gets faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	Log *slog.Logger
 }
 
 // Feed is what a client gets.
@@ -139,6 +140,7 @@ func SSE(rdb redis.UniversalClient, cfg SSEConfig) *EventStream {
 	def(&cfg.Retry, defaultSSERetry)
 	def(&cfg.WriteTimeout, defaultSSEWrite)
 	def(&cfg.MaxClients, defaultClients)
+	def(&cfg.Log, flow.Logger(context.Background()))
 	if cfg.Feed == nil {
 		cfg.Feed = func(*http.Request) (Feed, error) { return Feed{Key: cfg.Key, All: true}, nil }
 	}

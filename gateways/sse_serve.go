@@ -22,7 +22,7 @@ func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		refusal{Status: http.StatusMethodNotAllowed, Code: CodeInvalid, Message: "events are read by GET"}.write(w)
 	case g.err != nil:
-		g.cfg.Log.Error().Err(g.err).Msg("sse: handler with mistakes")
+		g.cfg.Log.Error("sse: handler with mistakes", "error", g.err)
 		refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}.write(w)
 	default:
 		if err := g.serve(w, r); err != nil {
@@ -39,7 +39,7 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 	case errors.As(err, &said):
 		return said
 	case err != nil:
-		g.cfg.Log.Info().Err(err).Str("path", path(r)).Msg("sse: refused")
+		g.cfg.Log.Info("sse: refused", "path", path(r), "error", err)
 		return refusal{Status: http.StatusForbidden, Code: CodeForbidden, Message: "these events are not for you"}
 	case feed.Key == "":
 		return refusal{Status: http.StatusNotFound, Code: CodeNotFound, Message: "there are no such events"}
@@ -66,7 +66,7 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 		out.gap(gap, l.Cursor())
 	}
 	if err := out.flush(); errors.Is(err, http.ErrNotSupported) {
-		g.cfg.Log.Error().Msg("sse: the http.ResponseWriter can't flush: what wraps it needs a method Unwrap")
+		g.cfg.Log.Error("sse: the http.ResponseWriter can't flush: what wraps it needs a method Unwrap")
 		return nil
 	} else if err != nil {
 		g.broken.Add(1)
@@ -101,7 +101,7 @@ func (g *EventStream) listen(r *http.Request, feed Feed) (l *relay.Listener[[]by
 		g.refused.Add(1)
 		return nil, nil, refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many kinds of events: try again later", retry: busyRetry}
 	case r.Context().Err() == nil:
-		g.cfg.Log.Warn().Err(err).Msg("sse: the stream can't be read")
+		g.cfg.Log.Warn("sse: the stream can't be read", "error", err)
 	}
 	return nil, nil, refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "events can't be had now", retry: retryAfter}
 }
@@ -124,7 +124,7 @@ func (g *EventStream) send(ctx context.Context, l *relay.Listener[[]byte], out *
 			out.text = append(out.text, "event: overflow\ndata: {}\n\n"...)
 			return out.flush()
 		case redisio.IsPermanent(err):
-			g.cfg.Log.Warn().Err(err).Msg("sse: the stream can't be read any more")
+			g.cfg.Log.Warn("sse: the stream can't be read any more", "error", err)
 			return nil
 		case err != nil: // it ends here, and may go on elsewhere
 			return nil

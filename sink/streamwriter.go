@@ -3,12 +3,12 @@ package sink
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -21,7 +21,7 @@ type streamWriter[T any] struct {
 	w      *redisio.Writer
 	err    error // of the configuration
 	format redisio.Format[T]
-	log    *zerolog.Logger // of the graph; nil before Open
+	log    *slog.Logger // of the graph; nil before Open
 
 	// The chunk at hand, encoded: entry out[i] is message now.at[i] of the chunk.
 	out    []redisio.Outgoing
@@ -50,7 +50,7 @@ func (b *batch) fit() {
 
 // Open connects. That Redis is not there is final: waiting for it is what Wait is for.
 func (s *streamWriter[T]) Open(ctx context.Context) error {
-	s.log = zerolog.Ctx(ctx)
+	s.log = flow.Logger(ctx)
 	if s.err == nil {
 		s.err = s.w.Open(ctx)
 	}
@@ -118,8 +118,8 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 			retry.Wait = min(retry.Wait, maxFull)
 		}
 		if tries++; tries == 1 || tries%10 == 0 {
-			zerolog.Ctx(ctx).Warn().Str("key", retry.Key).Int("not_written", retry.NotWritten).Int("unknown", retry.Unknown).
-				Int("tries", tries).Err(retry.Err).Msg("stream: writing failed, will try again")
+			flow.Logger(ctx).Warn("stream: writing failed, will try again", "key", retry.Key,
+				"not_written", retry.NotWritten, "unknown", retry.Unknown, "tries", tries, "error", retry.Err)
 		}
 		s.tell(retry)
 		if !pause(ctx, retry.Wait) {
@@ -216,11 +216,14 @@ func (s *streamWriter[T]) tell(r StreamRetry) {
 // event writes what the writer notices to the graph's log, beside telling the hook. It runs in Write.
 func (s *streamWriter[T]) event(e redisio.Event) {
 	if s.log != nil {
-		line := s.log.Warn().Str("key", e.Key)
+		attrs := []any{"key", e.Key}
 		if e.Count > 0 {
-			line = line.Int("entries", e.Count)
+			attrs = append(attrs, "entries", e.Count)
 		}
-		line.AnErr("error", e.Err).Msg("stream: " + e.Kind.String())
+		if e.Err != nil {
+			attrs = append(attrs, "error", e.Err)
+		}
+		s.log.Warn("stream: "+e.Kind.String(), attrs...)
 	}
 	if s.cfg.OnEvent == nil {
 		return

@@ -8,7 +8,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/robfig/cron/v3"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -109,11 +108,11 @@ func (r *cronReader) Open(ctx context.Context) error {
 	if err := r.streamReader.Open(ctx); err != nil {
 		return err
 	}
-	logger, key := zerolog.Ctx(ctx), r.cfg.Key
+	logger, key := flow.Logger(ctx), r.cfg.Key
 	fails := 0
 	r.cfg.OnRetry = func(err error, wait time.Duration) {
 		if fails++; fails%10 == 1 {
-			logger.Warn().Str("key", key).Stringer("wait", wait).Err(err).Msg("cron: no tick could be written, will try again")
+			logger.Warn("cron: no tick could be written, will try again", "key", key, "wait", wait.String(), "error", err)
 		}
 	}
 	t, err := redisio.NewTicker(r.rdb, r.cfg)

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,7 +93,7 @@ func TestA3_EvictedStreamIsReported(t *testing.T) {
 	s.fill(t, 1)
 	var in inbox[string]
 	var log lockedBuffer
-	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()), flow.Log(zerolog.New(&log)))
+	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))))
 	redistest.Soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
 	s.rdb.ConfigSet(ctx, "maxmemory", "1")
 	redistest.Soon(t, "the stream is evicted", func() bool {

@@ -3,6 +3,7 @@ package source_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -93,7 +94,7 @@ func TestG3_LostGroupIsNoSuccess(t *testing.T) {
 func TestG4_NothingToReadIsNoError(t *testing.T) {
 	s := newPrivateStand(t)
 	var log lockedBuffer
-	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()), flow.Log(zerolog.New(&log).Level(zerolog.WarnLevel)))
+	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.WarnLevel)))))
 	redistest.Soon(t, "some empty reads", func() bool { return s.calls(t, "xreadgroup") >= 5 })
 	drain(t, r)
 	if log.String() != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -225,7 +226,7 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 		l.cut("xack", 6)
 		var log lockedBuffer
 		var faults atomic.Int64
-		r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), (&inbox[string]{}).sink()), flow.Log(zerolog.New(&log)),
+		r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), (&inbox[string]{}).sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))),
 			flow.OnEvent(flow.Hooks{Faulted: func(*flow.Fault, flow.Decision) { faults.Add(1) }}))
 		redistest.Soon(t, "acknowledged in the end", func() bool { return pendingAndLag(t, s) == 0 })
 		drain(t, r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
@@ -413,7 +414,7 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 		}
 		return nil
 	})
-	r := start(t, flow.To(src, in.sink()), flow.Log(zerolog.New(&log).Level(zerolog.TraceLevel)))
+	r := start(t, flow.To(src, in.sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.TraceLevel)))))
 	redistest.Soon(t, "the good one", func() bool { return in.count() == 1 })
 	redistest.Soon(t, "the others", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 2 })
 	drain(t, r)

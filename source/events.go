@@ -2,20 +2,20 @@ package source
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 
-	"github.com/rs/zerolog"
-
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // events writes what a reader notices to the graph's log, beside telling the caller's hook.
 type events struct {
-	logger atomic.Pointer[zerolog.Logger]
+	logger atomic.Pointer[slog.Logger]
 }
 
 // log takes the logger of the graph, which the context carries.
-func (e *events) log(ctx context.Context) { e.logger.Store(zerolog.Ctx(ctx)) }
+func (e *events) log(ctx context.Context) { e.logger.Store(flow.Logger(ctx)) }
 
 // tell returns the hook to give to a reader.
 func (e *events) tell(hook func(redisio.Event)) func(redisio.Event) {
@@ -29,26 +29,26 @@ func (e *events) tell(hook func(redisio.Event)) func(redisio.Event) {
 	}
 }
 
-func write(l *zerolog.Logger, ev redisio.Event) {
-	line := l.Warn()
+func write(l *slog.Logger, ev redisio.Event) {
+	level := slog.LevelWarn
 	switch ev.Kind {
 	case redisio.EventReconnected, redisio.EventReclaimed, redisio.EventReaped:
-		line = l.Info()
+		level = slog.LevelInfo
 	case redisio.EventRecovered, redisio.EventStaleAcks:
-		line = l.Debug()
+		level = slog.LevelDebug
 	}
-	line = line.Str("key", ev.Key)
+	attrs := []any{"key", ev.Key}
 	if ev.Count > 0 {
-		line = line.Int("entries", ev.Count)
+		attrs = append(attrs, "entries", ev.Count)
 	}
 	if ev.Position != "" {
-		line = line.Str("position", ev.Position)
+		attrs = append(attrs, "position", ev.Position)
 	}
 	if ev.StreamGone {
-		line = line.Bool("stream_gone", true) // what nobody had read is lost
+		attrs = append(attrs, "stream_gone", true) // what nobody had read is lost
 	}
 	if ev.Err != nil {
-		line = line.Err(ev.Err)
+		attrs = append(attrs, "error", ev.Err)
 	}
-	line.Msg("stream: " + ev.Kind.String())
+	l.Log(context.Background(), level, "stream: "+ev.Kind.String(), attrs...)
 }

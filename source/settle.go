@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -47,8 +45,8 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 	if len(s.letters) > 0 {
 		err := s.r.Dead(ctx, s.plan.deadKey, s.letters)
 		if err == nil {
-			zerolog.Ctx(ctx).Warn().Str("key", s.plan.group.Key).Str("dead", s.plan.deadKey).Int("entries", len(s.letters)).
-				Str("first", s.letters[0].ID).Msg("moved to the dead letters")
+			flow.Logger(ctx).Warn("moved to the dead letters", "key", s.plan.group.Key, "dead", s.plan.deadKey,
+				"entries", len(s.letters), "first", s.letters[0].ID)
 		}
 		errs = append(errs, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
 	"sort"
@@ -695,7 +696,7 @@ func TestStreamLogs(t *testing.T) {
 		return flow.Reject(errors.New("hopeless"))
 	})
 	var in inbox[string]
-	r := start(t, flow.To(src, in.sink()), flow.Log(zerolog.New(&log)))
+	r := start(t, flow.To(src, in.sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))))
 	redistest.Soon(t, "a dead letter", func() bool { return s.rdb.XLen(ctx, s.key+":dead").Val() == 1 })
 	if err := s.rdb.XGroupDestroy(ctx, s.key, config[string](s).Group).Err(); err != nil {
 		t.Fatal(err)

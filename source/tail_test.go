@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func TestTailLogsARecreatedStream(t *testing.T) {
 	var in inbox[string]
 	var log lockedBuffer
 	r := start(t, flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: s.key, Start: redisio.StartBeginning(), Block: 20 * time.Millisecond}),
-		in.sink()), flow.Log(zerolog.New(&log)))
+		in.sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))))
 	redistest.Soon(t, "the old one", func() bool { return in.count() == 1 })
 	s.rdb.Del(t.Context(), s.key)
 	put("5-0", "new")

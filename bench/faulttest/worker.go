@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
@@ -86,7 +86,7 @@ func (j job) work(ctx context.Context, d *diary) error {
 	parcels := source.Stream(rdb, from)
 	handled := operators.Map(parcels, h.handle, opts...)
 	parts := []flow.Part{flow.To(handled, sink.Stream(out, to)),
-		flow.Log(zerolog.New(os.Stderr).With().Timestamp().Logger().Level(zerolog.WarnLevel))}
+		flow.Log(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))}
 	if j.Drain > 0 {
 		parts = append(parts, flow.DrainTimeout(j.Drain))
 	}

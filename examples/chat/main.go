@@ -17,8 +17,7 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"github.com/rs/zerolog"
+	"log/slog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/examples/internal/web"
@@ -27,10 +26,10 @@ import (
 
 func main() {
 	o := parse()
-	cli.Main("chat", func(ctx context.Context, log zerolog.Logger) error { return run(ctx, o, log) })
+	cli.Main("chat", func(ctx context.Context, log *slog.Logger) error { return run(ctx, o, log) })
 }
 
-func run(ctx context.Context, o *cli.Line, log zerolog.Logger) error {
+func run(ctx context.Context, o *cli.Line, log *slog.Logger) error {
 	p, err := cli.Open(ctx, o.Address(), log)
 	if err != nil {
 		return err

@@ -3,10 +3,10 @@ package main
 import (
 	"embed"
 	"io/fs"
+	"log/slog"
 	"net/http"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
@@ -20,7 +20,7 @@ type site struct {
 	hub *ws.Hub
 }
 
-func newSite(rdb redis.UniversalClient, log zerolog.Logger) site {
+func newSite(rdb redis.UniversalClient, log *slog.Logger) site {
 	people := newAccounts(rdb)
 	s := site{http.NewServeMux(), ws.NewHub(rdb, hub, ws.HubConfig{
 		Authenticate: people.authenticate,

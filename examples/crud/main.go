@@ -13,9 +13,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/examples/crud/todo"
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
@@ -36,10 +35,10 @@ func main() {
 		fmt.Fprintf(os.Stderr, "crud: %q is no flag (crud -h lists them)\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	cli.Main("crud", func(ctx context.Context, log zerolog.Logger) error { return crud(ctx, *addr, log) })
+	cli.Main("crud", func(ctx context.Context, log *slog.Logger) error { return crud(ctx, *addr, log) })
 }
 
-func crud(ctx context.Context, addr string, log zerolog.Logger) (err error) {
+func crud(ctx context.Context, addr string, log *slog.Logger) (err error) {
 	p, err := cli.Open(ctx, addr, log)
 	if err != nil {
 		return err
@@ -56,6 +55,6 @@ func crud(ctx context.Context, addr string, log zerolog.Logger) (err error) {
 	defer func() { _, failed := run.Drain(context.WithoutCancel(ctx)); err = errors.Join(err, failed) }()
 	client := gateways.NewClient(p.Redis, topic, gateways.ClientConfig{Log: log})
 	defer client.Close(context.WithoutCancel(ctx))
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL)
+	log.Info("open " + p.URL + " in a browser; Ctrl-C ends")
 	return gateways.Serve(ctx, p.Listener, routes(client), gateways.ServerConfig{Log: log})
 }

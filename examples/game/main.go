@@ -15,13 +15,12 @@ package main
 
 import (
 	"context"
-
-	"github.com/rs/zerolog"
+	"log/slog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 )
 
 func main() {
 	o := parse()
-	cli.Main("game", func(ctx context.Context, log zerolog.Logger) error { return run(ctx, o, log) })
+	cli.Main("game", func(ctx context.Context, log *slog.Logger) error { return run(ctx, o, log) })
 }

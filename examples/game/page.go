@@ -4,11 +4,11 @@ import (
 	"context"
 	"embed"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"regexp"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
@@ -21,7 +21,7 @@ const hub = "arena"
 var files embed.FS
 
 // newHub is where the players' sockets meet. Players are whoever comes; a session is a player.
-func newHub(rdb redis.UniversalClient, log zerolog.Logger) *ws.Hub {
+func newHub(rdb redis.UniversalClient, log *slog.Logger) *ws.Hub {
 	return ws.NewHub(rdb, hub, ws.HubConfig{
 		Authorize:    mayPlay,
 		Presence:     true,

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/examples/internal/web"
@@ -14,7 +14,7 @@ import (
 )
 
 // run runs the parts of a role until ctx is done, or one of them fails.
-func run(ctx context.Context, o options, log zerolog.Logger) error {
+func run(ctx context.Context, o options, log *slog.Logger) error {
 	p, err := cli.Open(ctx, o.Address(), log)
 	if err != nil {
 		return err
@@ -33,18 +33,18 @@ func run(ctx context.Context, o options, log zerolog.Logger) error {
 }
 
 // runWorld runs the world while it is ours.
-func runWorld(ctx context.Context, rdb redis.UniversalClient, o options, log zerolog.Logger) error {
+func runWorld(ctx context.Context, rdb redis.UniversalClient, o options, log *slog.Logger) error {
 	own := newOwner(rdb)
 	g := func() *flow.Graph { return worldGraph(rdb, o, own, flow.Log(log)) }
 	fmt.Println(g().Mermaid())
 	for {
-		ours, err := own.claim(ctx, func() { log.Info().Msg("another process has the world: standing by") })
+		ours, err := own.claim(ctx, func() { log.Info("another process has the world: standing by") })
 		if err != nil || !ours {
 			return err
 		}
 		if err = g().Run(ctx); !errors.Is(err, errLost) {
 			return errors.Join(err, own.yield(ctx))
 		}
-		log.Warn().Msg(errLost.Error())
+		log.Warn(errLost.Error())
 	}
 }

@@ -14,9 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
@@ -24,10 +23,10 @@ import (
 
 func main() {
 	o := parse()
-	cli.Main("hello", func(ctx context.Context, log zerolog.Logger) error { return hello(ctx, o, log) })
+	cli.Main("hello", func(ctx context.Context, log *slog.Logger) error { return hello(ctx, o, log) })
 }
 
-func hello(ctx context.Context, o options, log zerolog.Logger) (err error) {
+func hello(ctx context.Context, o options, log *slog.Logger) (err error) {
 	p, err := cli.Open(ctx, o.address(), log)
 	if err != nil {
 		return err
@@ -53,6 +52,6 @@ func hello(ctx context.Context, o options, log zerolog.Logger) (err error) {
 	defer client.Close(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", gateways.HTTP(client, "helloWorldEvent"))
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL)
+	log.Info("open " + p.URL + " in a browser; Ctrl-C ends")
 	return gateways.Serve(ctx, p.Listener, mux, gateways.ServerConfig{Log: log})
 }

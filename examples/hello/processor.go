@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/gateways"
 )
@@ -22,7 +22,7 @@ type Greeting struct {
 func greet(context.Context, Hello) (Greeting, error) { return Greeting{OK: "received message!"}, nil }
 
 // processor answers events.
-func processor(rdb redis.UniversalClient, log zerolog.Logger) *gateways.Service {
+func processor(rdb redis.UniversalClient, log *slog.Logger) *gateways.Service {
 	svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: log})
 	svc.Use(logged(log))
 	gateways.Handle(svc, "helloWorldEvent", greet)
@@ -30,13 +30,13 @@ func processor(rdb redis.UniversalClient, log zerolog.Logger) *gateways.Service 
 }
 
 // logged shows events as they come.
-func logged(log zerolog.Logger) gateways.Middleware {
+func logged(log *slog.Logger) gateways.Middleware {
 	return func(next gateways.Handler) gateways.Handler {
 		return func(ctx context.Context, r *gateways.Request) (gateways.Response, error) {
 			id, _ := r.Headers.Get(gateways.HeaderRequestID)
-			log.Info().Str("type", r.Type).Str("id", id).Msg("event received")
+			log.Info("event received", "type", r.Type, "id", id)
 			answer, err := next(ctx, r)
-			log.Info().Str("type", r.Type).Str("id", id).Err(err).Msg("event answered")
+			log.Info("event answered", "type", r.Type, "id", id, "failed", err != nil)
 			return answer, err
 		}
 	}

@@ -16,10 +16,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
@@ -38,10 +37,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, "notify: an argument that is no flag, or a negative -every (notify -h lists the flags)")
 		os.Exit(2)
 	}
-	cli.Main("notify", func(ctx context.Context, log zerolog.Logger) error { return notify(ctx, *addr, *every, log) })
+	cli.Main("notify", func(ctx context.Context, log *slog.Logger) error { return notify(ctx, *addr, *every, log) })
 }
 
-func notify(ctx context.Context, addr string, every time.Duration, log zerolog.Logger) (err error) {
+func notify(ctx context.Context, addr string, every time.Duration, log *slog.Logger) (err error) {
 	p, err := cli.Open(ctx, addr, log)
 	if err != nil {
 		return err
@@ -63,6 +62,6 @@ func notify(ctx context.Context, addr string, every time.Duration, log zerolog.L
 		}
 		defer func() { err = errors.Join(err, run.Wait()) }()
 	}
-	log.Info().Msgf("open %s in a browser; Ctrl-C ends", p.URL)
+	log.Info("open " + p.URL + " in a browser; Ctrl-C ends")
 	return gateways.Serve(ctx, p.Listener, routes(feed, publish, log), gateways.ServerConfig{Log: log})
 }

@@ -5,12 +5,11 @@ import (
 	"embed"
 	"encoding/json"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
@@ -61,7 +60,7 @@ func feedOf(r *http.Request) (gateways.Feed, error) {
 }
 
 // ticker publishes something for everyone from time to time.
-func ticker(every time.Duration, publish func(context.Context, Note) error, log zerolog.Logger) *flow.Graph {
+func ticker(every time.Duration, publish func(context.Context, Note) error, log *slog.Logger) *flow.Graph {
 	news := []Note{
 		{Kind: "info", Title: "Nightly report", Text: "The numbers of yesterday are in."},
 		{Kind: "success", Title: "Deployed", Text: "Version 2.4 runs everywhere."},
@@ -82,7 +81,7 @@ func ticker(every time.Duration, publish func(context.Context, Note) error, log 
 var page embed.FS
 
 // routes are the page, its events, and a way to publish.
-func routes(feed http.Handler, publish func(context.Context, Note) error, log zerolog.Logger) http.Handler {
+func routes(feed http.Handler, publish func(context.Context, Note) error, log *slog.Logger) http.Handler {
 	files, err := fs.Sub(page, "page")
 	if err != nil {
 		panic(err) // it is embedded
@@ -102,7 +101,7 @@ func routes(feed http.Handler, publish func(context.Context, Note) error, log ze
 		}
 		n.At = time.Now()
 		if err := publish(r.Context(), n); err != nil {
-			log.Warn().Err(err).Msg("a note was not published")
+			log.Warn("a note was not published", "error", err)
 			http.Error(w, "try again later", http.StatusServiceUnavailable)
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -66,7 +67,8 @@ func pipe(file, key string, every time.Duration, drawn bool) error {
 	if every > 0 {
 		lines = operators.Throttle(lines, 1, every, 1)
 	}
-	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}).Level(zerolog.InfoLevel).With().Timestamp().Logger()
+	console := zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}
+	log := slog.New(zerolog.NewSlogHandler(zerolog.New(console).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
 	g := flow.New("pipe", flow.To(lines, sink.Stream(rdb, sink.StreamConfig[string]{Key: key})), flow.Log(log))
 	if drawn {
 		fmt.Fprintln(os.Stderr, g.Mermaid())

@@ -13,6 +13,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -60,7 +61,8 @@ func read(key, group string, start redisio.Start, drawn bool) error {
 		entries = source.Stream(rdb, source.StreamConfig[redisio.Fields]{Key: key, Group: group, Start: start})
 	}
 	lines := operators.MapMessage(entries, line, flow.Name("line"))
-	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}).Level(zerolog.InfoLevel).With().Timestamp().Logger()
+	console := zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}
+	log := slog.New(zerolog.NewSlogHandler(zerolog.New(console).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
 	g := flow.New("read", flow.To(lines, sink.Lines(os.Stdout)), flow.Log(log))
 	if drawn {
 		fmt.Fprintln(os.Stderr, g.Mermaid())

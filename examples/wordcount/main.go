@@ -71,9 +71,9 @@ func run(ctx context.Context, o options) error {
 	defer closeRedis()
 	screen, s := newScreen(os.Stderr), streamsOf(o.name)
 	log := screen.log()
-	log.Info().Msg(where)
+	log.Info(where)
 	defer context.AfterFunc(ctx, func() {
-		log.Info().Msg("interrupted: finishing what has been read (Ctrl-C again ends at once)")
+		log.Info("interrupted: finishing what has been read (Ctrl-C again ends at once)")
 	})()
 
 	var again atomic.Int64
@@ -88,7 +88,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if o.join {
-		err = s.await(ctx, rdb, func() { log.Info().Msg("waiting until " + s.lines + " is loaded") })
+		err = s.await(ctx, rdb, func() { log.Info("waiting until " + s.lines + " is loaded") })
 	} else {
 		err = s.load(ctx, rdb, load(rdb, txt, s, flow.Log(log)), screen)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -29,9 +30,9 @@ func newScreen(f *os.File) *screen {
 	return &screen{f: f, tty: err == nil && info.Mode()&os.ModeCharDevice != 0, last: time.Now()}
 }
 
-func (s *screen) log() zerolog.Logger {
-	return zerolog.New(zerolog.ConsoleWriter{Out: s, NoColor: !s.tty, TimeFormat: time.TimeOnly}).
-		Level(zerolog.InfoLevel).With().Timestamp().Logger()
+func (s *screen) log() *slog.Logger {
+	return slog.New(zerolog.NewSlogHandler(zerolog.New(zerolog.ConsoleWriter{Out: s, NoColor: !s.tty, TimeFormat: time.TimeOnly}).
+		Level(zerolog.InfoLevel).With().Timestamp().Logger()))
 }
 
 // Write writes a line of the log above the progress.

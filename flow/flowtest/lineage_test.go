@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -11,8 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/flow/flowtest"
@@ -138,7 +137,7 @@ func lineageWith(t *testing.T, seed uint64, data []byte, unit time.Duration, cre
 		drain = time.Minute
 	}
 	if os.Getenv("LINEAGE_LOG") != "" {
-		g.parts = append(g.parts, flow.Log(zerolog.New(zerolog.NewConsoleWriter()).With().Timestamp().Logger()))
+		g.parts = append(g.parts, flow.Log(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	}
 	parts := append(g.parts, flow.Restarts(1e6, time.Minute, unit), flow.DrainTimeout(drain), flow.AckTimeout(drain),
 		flow.OnEvent(flow.Hooks{Restarted: func(stage string, _ int, err error) {

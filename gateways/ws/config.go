@@ -2,13 +2,14 @@ package ws
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"time"
 
-	"github.com/rs/zerolog"
-
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -104,8 +105,8 @@ type HubConfig struct {
 
 	// Wait is how long to keep trying while Redis is not reachable at the start. The default is one try.
 	Wait time.Duration
-	// Log is where the hub says what it notices. The default is nowhere.
-	Log zerolog.Logger
+	// Log gets what the hub notices. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	Log *slog.Logger
 }
 
 func (c HubConfig) withDefaults() HubConfig {
@@ -127,6 +128,7 @@ func (c HubConfig) withDefaults() HubConfig {
 	c.MaxLen = cmp.Or(c.MaxLen, 100_000)
 	c.HardCap = cmp.Or(c.HardCap, 1_000_000)
 	c.DedupeWindow = cmp.Or(c.DedupeWindow, 2*time.Minute)
+	c.Log = cmp.Or(c.Log, flow.Logger(context.Background()))
 	return c
 }
 

@@ -249,6 +249,6 @@ func (s *socket) tellPresence(what EventKind, room string) {
 	defer cancel()
 	e := said{Event: Event[[]byte]{Kind: what, User: s.who.User, Session: s.session, Room: room}}
 	if err := s.life.inbox.Offer(ctx, e); err != nil {
-		s.hub.cfg.Log.Warn().Str("hub", s.hub.name).Str("event", string(what)).Err(err).Msg("an event of presence was lost")
+		s.hub.cfg.Log.Warn("an event of presence was lost", "hub", s.hub.name, "event", string(what), "error", err)
 	}
 }

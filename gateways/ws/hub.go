@@ -152,7 +152,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	who, status, err := h.authenticate(r)
 	if err != nil {
-		h.cfg.Log.Info().Str("hub", h.name).Int("status", status).Err(err).Msg("socket refused")
+		h.cfg.Log.Info("socket refused", "hub", h.name, "status", status, "error", err)
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
@@ -161,7 +161,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(up, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.cfg.Origins,
 		CompressionMode: websocket.CompressionDisabled, OnPingReceived: s.pinged, OnPongReceived: s.ponged})
 	if err != nil {
-		h.cfg.Log.Info().Str("hub", h.name).Err(err).Msg("socket refused")
+		h.cfg.Log.Info("socket refused", "hub", h.name, "error", err)
 		return // Accept has answered
 	}
 	conn.SetReadLimit(int64(h.cfg.MaxMessage))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -19,23 +20,25 @@ import (
 
 // Main runs a program until it ends or is interrupted, and exits with 1 when it fails. The second Ctrl-C is not caught: it ends the process
 // at once.
-func Main(name string, run func(context.Context, zerolog.Logger) error) {
+func Main(name string, run func(context.Context, *slog.Logger) error) {
 	logging.Disable() // go-redis' own, which repeats what our errors say
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, console(os.Stderr)); err != nil {
+	log := console(os.Stderr)
+	slog.SetDefault(log) // whatever has no logger of its own writes its warnings here
+	if err := run(ctx, log); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
 }
 
 // console is a log for people.
-func console(f *os.File) zerolog.Logger {
+func console(f *os.File) *slog.Logger {
 	info, err := f.Stat()
 	tty := err == nil && info.Mode()&os.ModeCharDevice != 0
 	var out io.Writer = zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: !tty,
 		FieldsOrder: []string{"method", "path", "status", "ms", "bytes", "type"}}
-	return zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()
+	return slog.New(zerolog.NewSlogHandler(zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
 }
 
 // listen listens on an address, and says what to do when that is taken, and what to open in a browser.

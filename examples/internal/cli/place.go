@@ -2,11 +2,11 @@ package cli
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
@@ -21,7 +21,7 @@ type Place struct {
 }
 
 // Open listens on an address, unless it is empty, and opens the Redis that REDIS_URL names, or one of its own. Close it.
-func Open(ctx context.Context, addr string, log zerolog.Logger) (*Place, error) {
+func Open(ctx context.Context, addr string, log *slog.Logger) (*Place, error) {
 	p := &Place{}
 	var err error
 	if addr != "" { // a port that is taken is no reason to do all the rest
@@ -34,7 +34,7 @@ func Open(ctx context.Context, addr string, log zerolog.Logger) (*Place, error) 
 		p.Close()
 		return nil, err
 	}
-	log.Info().Msg(where)
+	log.Info(where)
 	return p, nil
 }
 

@@ -4,19 +4,18 @@ package web
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
 // Serve runs a hub, and serves a site that has it, until ctx is done. The URL is what to open in a browser.
-func Serve(ctx context.Context, l net.Listener, url string, hub *ws.Hub, site http.Handler, log zerolog.Logger) error {
+func Serve(ctx context.Context, l net.Listener, url string, hub *ws.Hub, site http.Handler, log *slog.Logger) error {
 	return Together(ctx, hub.Run, func(ctx context.Context) error {
 		again := time.NewTicker(10 * time.Millisecond)
 		defer again.Stop()
@@ -27,8 +26,8 @@ func Serve(ctx context.Context, l net.Listener, url string, hub *ws.Hub, site ht
 				return nil
 			}
 		}
-		log.Info().Msgf("open %s in a browser; Ctrl-C ends", url)
-		return gateways.Serve(ctx, l, secure(site), gateways.ServerConfig{Log: log.Level(zerolog.WarnLevel)})
+		log.Info("open " + url + " in a browser; Ctrl-C ends")
+		return gateways.Serve(ctx, l, secure(site), gateways.ServerConfig{})
 	})
 }
 

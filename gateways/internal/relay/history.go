@@ -147,7 +147,7 @@ func (r *Relay[T]) records(entries []redisio.Entry) []record[T] {
 		v, topics, err := r.decode(e)
 		if err != nil {
 			if n := r.skipped.Add(1); n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
-				r.cfg.Log.Warn().Str("key", r.cfg.Key).Str("id", e.ID).Int64("skipped", n).Err(err).Msg("relay: entry can't be decoded")
+				r.cfg.Log.Warn("relay: entry can't be decoded", "key", r.cfg.Key, "id", e.ID, "skipped", n, "error", err)
 			}
 			continue
 		}

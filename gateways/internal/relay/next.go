@@ -78,7 +78,7 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 			}
 			if again == nil {
 				again = times()
-				l.r.cfg.Log.Warn().Str("key", l.r.cfg.Key).Err(err).Msg("relay: history can't be read yet")
+				l.r.cfg.Log.Warn("relay: history can't be read yet", "key", l.r.cfg.Key, "error", err)
 			}
 			t := time.NewTimer(again.NextBackOff())
 			retry, stop = t.C, t.Stop

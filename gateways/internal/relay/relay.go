@@ -2,14 +2,15 @@ package relay
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -35,8 +36,8 @@ type Config[T any] struct {
 	Block time.Duration
 	// Reads bounds how many reads of history may be under way; relays may share it. The default is 4 of its own.
 	Reads Reads
-	// Log is where faults are told. The default is nowhere.
-	Log zerolog.Logger
+	// Log gets faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	Log *slog.Logger
 }
 
 const (
@@ -83,6 +84,7 @@ func (c Config[T]) withDefaults() Config[T] {
 	c.Page = cmp.Or(c.Page, defaultPage)
 	c.Recent = cmp.Or(c.Recent, defaultRecent)
 	c.RecentBytes = cmp.Or(c.RecentBytes, defaultRecentBytes)
+	c.Log = cmp.Or(c.Log, flow.Logger(context.Background()))
 	if c.Reads == nil {
 		c.Reads = NewReads(defaultReads)
 	}

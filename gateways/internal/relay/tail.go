@@ -3,9 +3,8 @@ package relay
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/wait"
@@ -68,14 +67,17 @@ func (t *tail[T]) follow(ctx context.Context) (err error) {
 }
 
 func (t *tail[T]) event(e redisio.Event) {
-	level := zerolog.WarnLevel
+	level, attrs := slog.LevelWarn, []any{"key", e.Key}
 	switch e.Kind {
 	case redisio.EventStreamRecreated:
 		t.other = true
 	case redisio.EventReconnected:
-		t.doubt, level = true, zerolog.InfoLevel
+		t.doubt, level = true, slog.LevelInfo
 	}
-	t.r.cfg.Log.WithLevel(level).Str("key", e.Key).Err(e.Err).Msg("relay: " + e.Kind.String())
+	if e.Err != nil {
+		attrs = append(attrs, "error", e.Err)
+	}
+	t.r.cfg.Log.Log(context.Background(), level, "relay: "+e.Kind.String(), attrs...)
 }
 
 // final tells the listeners of an error that will not pass.
