@@ -19,9 +19,11 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -34,29 +36,33 @@ import (
 
 // Server is an in-process server.
 type Server struct {
-	m    *miniredis.Miniredis
-	addr string
+	m        *miniredis.Miniredis
+	addr     string
+	password string
 }
 
-// Start starts a server that listens on a free port of the loopback interface.
+// Start starts a server that listens on a free port of the loopback interface. Its password is random, so other users
+// of the machine cannot use it; URL and Client know it.
 func Start() (*Server, error) {
 	m := miniredis.NewMiniRedis()
+	password := rand.Text()
+	m.RequireAuth(password)
 	if err := m.Start(); err != nil {
 		return nil, fmt.Errorf("embedded: start: %w", err)
 	}
-	return &Server{m, m.Addr()}, nil
+	return &Server{m, m.Addr(), password}, nil
 }
 
 // Pipe starts a server without a port: its clients talk to it in memory. That works in a
 // testing/synctest bubble, where the server's clock is the bubble's; sockets would not.
 func Pipe() *Server { return &Server{m: miniredis.NewMiniRedis()} }
 
-// URL returns the URL to connect to; "" for a server without a port.
+// URL returns the URL to connect to, with the password; "" for a server without a port.
 func (s *Server) URL() string {
 	if s.addr == "" {
 		return ""
 	}
-	return "redis://" + s.addr
+	return (&url.URL{Scheme: "redis", User: url.UserPassword("", s.password), Host: s.addr}).String()
 }
 
 // patience is how long a client waits for a reply of a server that can't be away.
@@ -64,7 +70,7 @@ const patience = 30 * time.Second
 
 // Client returns a client. The caller closes it.
 func (s *Server) Client() *redis.Client {
-	o := &redis.Options{Addr: s.addr, DisableIdentity: true,
+	o := &redis.Options{Addr: s.addr, Password: s.password, DisableIdentity: true,
 		ReadTimeout: patience, WriteTimeout: patience, // it is as slow as this process: who gives up has it do the work again
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
 	if s.addr == "" {
@@ -85,7 +91,8 @@ func (s *Server) Close() { s.m.Close() }
 
 // Open returns a client for a program that may or may not have a Redis: the one at url, usually
 // $REDIS_URL, if that is not empty; else a private redis-server, if one is on PATH; else the in-process
-// server. describe says which, for people. The returned function closes all of it.
+// server. describe says which, for people. The returned function closes all of it. Both kinds of private server listen on
+// the loopback interface only and have a random password.
 func Open(ctx context.Context, url string) (rdb redis.UniversalClient, describe string, close func() error, err error) {
 	if url != "" {
 		rdb, err := redisio.Connect(ctx, url, redisio.ConnectOptions{})
@@ -94,13 +101,14 @@ func Open(ctx context.Context, url string) (rdb redis.UniversalClient, describe 
 		}
 		return rdb, "using the Redis of REDIS_URL", rdb.Close, nil
 	}
-	s, err := server.Start(ctx, server.Options{})
+	s, err := server.Start(ctx, server.Options{Password: rand.Text()})
 	if err == nil {
 		rdb, err := redisio.Connect(ctx, s.URL(), redisio.ConnectOptions{})
 		if err != nil {
 			return nil, "", nil, errors.Join(err, s.Stop())
 		}
-		describe = fmt.Sprintf("started a private redis-server at %s (set REDIS_URL to use another; its data goes when this program ends)", s.Addr())
+		describe = fmt.Sprintf("started a private redis-server, %s (its data is deleted when this program ends; "+
+			"set REDIS_URL to use another)", s.URL())
 		return rdb, describe, func() error { return errors.Join(rdb.Close(), s.Stop()) }, nil
 	}
 	if !errors.Is(err, server.ErrNotFound) {
@@ -111,6 +119,7 @@ func Open(ctx context.Context, url string) (rdb redis.UniversalClient, describe 
 		return nil, "", nil, err
 	}
 	c := m.Client()
-	describe = "using a small in-process server, as there is no redis-server on PATH (set REDIS_URL to use a real one; its data goes when this program ends)"
+	describe = "using a small in-process server, because redis-server is not on PATH " +
+		"(its data is deleted when this program ends; set REDIS_URL to use a real one)"
 	return c, describe, func() error { err := c.Close(); m.Close(); return err }, nil
 }

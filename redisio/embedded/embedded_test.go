@@ -223,6 +223,28 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// Nobody but the program that opened a private server can use it.
+func TestFault_S8_PrivateServersHaveAPassword(t *testing.T) {
+	ctx := context.Background()
+	for name, path := range map[string]string{"redis-server": os.Getenv("PATH"), "in-process": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("PATH", path)
+			rdb, describe, closeAll, err := embedded.Open(ctx, "")
+			must(t, err)
+			defer func() { must(t, closeAll()) }()
+			own := rdb.(*redis.Client).Options()
+			if own.Password == "" || name == "redis-server" && !strings.Contains(describe, own.Password) {
+				t.Errorf("password %q, told: %s", own.Password, describe)
+			}
+			stranger := redis.NewClient(&redis.Options{Addr: own.Addr, DisableIdentity: true})
+			defer stranger.Close()
+			if err := stranger.Set(ctx, "a", "b", 0).Err(); err == nil || !redis.HasErrorPrefix(err, "NOAUTH") {
+				t.Errorf("a stranger's SET: %v", err)
+			}
+		})
+	}
+}
+
 // TestTrimsBehindAGroupThatHasReadNothing: the in-process server keeps the group's beginning as it was given, and that is no entry's id.
 func TestTrimsBehindAGroupThatHasReadNothing(t *testing.T) {
 	s, err := embedded.Start()

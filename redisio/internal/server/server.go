@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +28,16 @@ type Options struct {
 	Args  []string          // more arguments, as "--maxmemory", "100mb"; later ones win
 	Files map[string]string // files in its folder, where it runs: arguments name them without a path
 	Kind  Kind
-	TLS   bool // the port speaks TLS; Args and Files give the certificates
+
+	// Password is what clients must give; "" is none. It stands in a file that only this user can read, not in the
+	// arguments, which every user of the machine can see.
+	Password string
+
+	TLS bool // the port speaks TLS; Args and Files give the certificates
 }
+
+// passwordFile is in the server's folder, which is its owner's alone.
+const passwordFile = "password.conf"
 
 // Kind is what a server is.
 type Kind int
@@ -70,6 +80,13 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{path: path, dir: dir, o: o}
+	if o.Password != "" {
+		o.Files = maps.Clone(o.Files)
+		if o.Files == nil {
+			o.Files = make(map[string]string, 1)
+		}
+		o.Files[passwordFile] = "requirepass " + o.Password + "\n"
+	}
 	for name, text := range o.Files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
@@ -143,6 +160,9 @@ func (s *Server) args() []string {
 		return append([]string{"sentinel.conf", "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no"}, s.o.Args...)
 	}
 	args := []string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}
+	if s.o.Password != "" {
+		args = append([]string{passwordFile}, args...)
+	}
 	if s.o.TLS {
 		args = append(args, "--port", "0", "--tls-port", port)
 	}
@@ -161,8 +181,14 @@ func (s *Server) Bus() int { return s.bus }
 // Addr returns host:port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// URL returns the URL to connect to.
-func (s *Server) URL() string { return "redis://" + s.Addr() }
+// URL returns the URL to connect to, with the password.
+func (s *Server) URL() string {
+	u := url.URL{Scheme: "redis", Host: s.Addr()}
+	if s.o.Password != "" {
+		u.User = url.UserPassword("", s.o.Password)
+	}
+	return u.String()
+}
 
 // Path returns the program that runs.
 func (s *Server) Path() string { return s.path }
