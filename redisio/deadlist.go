@@ -182,7 +182,7 @@ func pagesByID(ctx context.Context, rdb redis.UniversalClient, key string, ids [
 			}
 			id = whole.String() // XRANGE takes "5" as all from 5-0 to the last of that millisecond
 			var b Batch
-			if err := rawEntries(ctx, rdb, &b, "xrange", key, id, id); err != nil {
+			if err := rawEntries(ctx, rdb, limit{}, &b, "xrange", key, id, id); err != nil {
 				return readError(key, err)
 			}
 			found = append(found, b.Entries...)
@@ -197,7 +197,7 @@ func pagesByID(ctx context.Context, rdb redis.UniversalClient, key string, ids [
 // lastID is the ID of a stream's last entry; zero if there is none.
 func lastID(ctx context.Context, rdb redis.UniversalClient, key string) (ID, error) {
 	var b Batch
-	if err := rawEntries(ctx, rdb, &b, "xrevrange", key, "+", "-", "count", 1); err != nil {
+	if err := rawEntries(ctx, rdb, limit{}, &b, "xrevrange", key, "+", "-", "count", 1); err != nil {
 		return ID{}, readError(key, err)
 	}
 	if len(b.Entries) == 0 {

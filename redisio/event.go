@@ -23,12 +23,17 @@ const (
 	EventEvictable                            // the server may delete keys when its memory is full (maxmemory-policy), streams and all: Err says which
 	EventDropped                              // a writer dropped Count entries that a group had not read or not settled: they are lost
 	EventTrimFailed                           // a writer could not trim: Err says why. It will try again
+	// EventAskingLess: replies did not come, again and again, as when they are larger than a limit of the server
+	// (client-output-buffer-limit) or of a proxy. From now on at most Count entries are asked for. Err says how replies end.
+	EventAskingLess
+	// EventWithheld: not even a reply with the one entry IDs comes. It is handed out without its fields, see Entry.Withheld.
+	EventWithheld
 )
 
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
-	"dropped unread", "trimming failed"}
+	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "entry too large to be read"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

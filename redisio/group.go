@@ -29,7 +29,7 @@ type GroupConfig struct {
 	Start Start
 
 	// Block is how long one read waits on the server, and so how long Read may take to notice that its
-	// context ended. Default 1 s, at most 2 s.
+	// context ended. Default 1 s, at most 2 s. A server or proxy that ignores it is asked ten times a second while idle.
 	Block time.Duration
 
 	// MaxCount caps the entries of one reply. Default 1000.
@@ -175,6 +175,9 @@ type GroupReader struct {
 
 	// Read's:
 	asking     asking
+	idling     idling
+	most       int                 // bytes of a reply; 0: no limit
+	counted    map[string]struct{} // entries that did not come, and may have a delivery counted
 	caps       Capabilities
 	suspect    bool      // pending entries of ours may exist that we don't hold
 	former     bool      // … and they are of an earlier life: their delivery failed

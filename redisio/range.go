@@ -17,6 +17,10 @@ type RangeConfig struct {
 	From     ID  // the first entry that counts; see [IDAt] for times. Default: the beginning
 	To       ID  // the last entry that counts. Default: the end as it is when reading gets there
 	MaxCount int // cap of one reply; default 1000
+	// EntrySize is how many bytes entries have, roughly. By default nothing is known of them, and the first read asks for 16.
+	EntrySize int
+	// OnEvent is told of EventAskingLess. It must not block.
+	OnEvent func(Event)
 }
 
 // Validate reports all mistakes at once, each as a *ConfigError.
@@ -34,6 +38,9 @@ func (c RangeConfig) Validate() error {
 	if c.MaxCount < 0 {
 		bad("MaxCount", "is negative", "leave it 0 for 1000")
 	}
+	if c.EntrySize < 0 {
+		bad("EntrySize", "is negative", "leave it 0 if it is not known")
+	}
 	return errors.Join(errs...)
 }
 
@@ -44,6 +51,7 @@ type RangeReader struct {
 	next   ID
 	ended  bool
 	asking asking
+	full   bool // the last reply had all that was asked for
 	state  atomic.Int32
 }
 
@@ -56,7 +64,11 @@ func NewRangeReader(rdb redis.UniversalClient, cfg RangeConfig) (*RangeReader, e
 	if cfg.To.IsZero() {
 		cfg.To = ID{math.MaxUint64, math.MaxUint64}
 	}
-	return &RangeReader{cfg: cfg, rdb: rdb, next: cfg.From}, nil
+	r := &RangeReader{cfg: cfg, rdb: rdb, next: cfg.From}
+	if cfg.EntrySize > 0 {
+		r.asking = asking{size: float64(cfg.EntrySize), most: noBound}
+	}
+	return r, nil
 }
 
 // Open is there so that all readers look alike: a range uses the caller's client, for it neither
@@ -88,9 +100,7 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	count = min(count, r.cfg.MaxCount)
-	count = r.asking.count(count, maxBytes)
-	err := rawEntries(ctx, r.rdb, b, "xrange", r.cfg.Key, r.next.String(), r.cfg.To.String(), "count", count)
+	err := r.page(ctx, min(count, r.cfg.MaxCount), maxBytes, b)
 	if err != nil {
 		if gone := ended(ctx); gone != nil {
 			return gone
@@ -114,20 +124,47 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 	return nil
 }
 
+// page fills b with the next entries. A reply that is cut off is asked for again, with fewer entries.
+func (r *RangeReader) page(ctx context.Context, most int, maxBytes int64, b *Batch) error {
+	for tries := 1; ; tries++ {
+		count := r.asking.count(most, maxBytes)
+		l := limit{bytes: limitFor(count, maxBytes)}
+		err := rawEntries(ctx, r.rdb, l, b, "xrange", r.cfg.Key, r.next.String(), r.cfg.To.String(), "count", count)
+		r.full = len(b.Entries) == count || err == errFront
+		if err == errFront {
+			err = nil
+		}
+		less := r.asking.failed(count, err)
+		if less && r.cfg.OnEvent != nil {
+			r.cfg.OnEvent(Event{Kind: EventAskingLess, Key: r.cfg.Key, Count: r.asking.few, Err: err})
+		}
+		again := isCut(err) || l.bytes > 0 && judge(err) == broken // what go-redis does not try again
+		if !again || tries >= cutTries && !less || !sleep(ctx, nil, backoff(min(tries, 4))) {
+			return err
+		}
+	}
+}
+
+// More reports that the last Read brought all that it asked for: there may be more, unless that was the last entry.
+func (r *RangeReader) More() bool { return r.full && !r.ended }
+
 // Close ends the reader. The client is the caller's and stays open.
 func (r *RangeReader) Close(context.Context) error {
 	r.state.Store(readerClosed)
 	return nil
 }
 
-// rawEntries fills b with the reply of a command that reads entries, by the caller's client.
-func rawEntries(ctx context.Context, rdb redis.UniversalClient, b *Batch, args ...any) error {
+// rawEntries fills b with the reply of a command that reads entries, by the caller's client; beyond the limit with its front, and
+// returns errFront.
+func rawEntries(ctx context.Context, rdb redis.UniversalClient, l limit, b *Batch, args ...any) error {
 	cluster, _ := rdb.(*redis.ClusterClient)
 	for n := 1; ; n++ {
-		cmd := redis.NewRawCmd(ctx, args...)
-		err := rdb.Process(ctx, cmd)
-		if err == nil {
-			if err = parseEntries(cmd.Val(), 0, b); err != nil {
+		raw, err := processRaw(ctx, rdb, 1, l, args)
+		if front := errors.Is(err, errFront); err == nil || front {
+			if front {
+				err = errFront
+			}
+			if err = b.parsedFront(0, err, parseEntries(raw, 0, b)); err != nil && err != errFront {
 				b.reset()
 			}
 		}

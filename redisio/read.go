@@ -2,16 +2,19 @@ package redisio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // Read fills b with 1 to count entries and blocks until there is one. Entries that were reclaimed,
 // nacked or recovered come before new ones, but not twice in a row: what fails for ever does not
 // keep new ones waiting for ever. maxBytes, if positive, bounds what is asked for by the
-// size entries had so far; one entry always fits, whatever its size.
+// size entries had so far. Entries that are larger than all before may make one reply up to twice as large, or 1 MiB.
+// One entry always fits, whatever its size. With NoAck the size so far is the only bound.
+//
+// Where replies do not come, as from a server that sends none above its output buffer limit, it asks for fewer entries, down to one
+// (see EventAskingLess). An entry that does not come alone either is handed out without its fields, see Entry.Withheld.
 //
 // It returns the cause of ctx once that ended, at the latest after Block; entries that came with it are
 // returned, not lost. While Redis is away it waits and reconnects. A *PermanentError is an answer that
@@ -37,15 +40,24 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 			return ErrClosed
 		}
 		n := r.asking.count(count, maxBytes)
+		if r.most = limitFor(n, maxBytes); r.cfg.NoAck { // what is not taken would be lost
+			r.most = 0
+		}
 		err := r.fill(ctx, n, maxBytes, b)
-		r.asking.failed(n, err)
+		if errors.Is(err, errFront) { // the rest is pending for us
+			r.suspect, err = true, nil
+		}
+		if r.asking.failed(n, err) {
+			r.fails = min(r.fails, 1) // it is another question
+			r.emit(Event{Kind: EventAskingLess, Count: r.asking.few, Err: err})
+		}
 		if err == nil || ctx.Err() == nil {
 			r.health.tell(err)
 		}
 		if err == nil {
 			r.recovered()
+			r.asking.learn(b)
 			if len(b.Entries) > 0 {
-				r.asking.learn(b)
 				return nil
 			}
 			continue
@@ -108,8 +120,10 @@ func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Bat
 	if with.maxSize > 0 {
 		args = append(args, "maxsize", with.maxSize)
 	}
+	var block time.Duration
 	if wait {
-		args = append(args, "block", max(r.wait(with.claim), time.Millisecond).Milliseconds()) // BLOCK 0 means for ever
+		block = max(r.wait(with.claim), time.Millisecond) // BLOCK 0 would never end
+		args = append(args, "block", block.Milliseconds())
 	}
 	if with.claim {
 		args = append(args, "claim", r.cfg.Lease.Milliseconds())
@@ -119,13 +133,20 @@ func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Bat
 	}
 	args = append(args, "streams", r.cfg.Key, ">")
 	sent := time.Now()
-	raw, err := r.raw(ctx, int8(len(args)-2), args)
-	if err != nil {
-		return err
+	raw, cut := r.raw(ctx, int8(len(args)-2), true, args)
+	if cut != nil && cut != errFront {
+		return cut
 	}
+	had := len(b.Entries)
 	old, err := parseRead(raw, b) // what came before a mistake is delivered as well, and must be handed out
+	err = b.parsedFront(had, cut, err)
 	n := len(b.Entries)
-	r.dry = n < count
+	r.dry = n < count && cut == nil
+	if n == 0 && err == nil && wait {
+		sleep(ctx, r.stop, r.idling.pause(block, time.Since(sent)))
+		return nil
+	}
+	r.idling = idling{}
 	if n > old {
 		if at := b.Entries[n-1].Position; !at.IsZero() {
 			r.last.set(at)
@@ -162,23 +183,22 @@ func (r *GroupReader) wait(claims bool) time.Duration {
 	return d
 }
 
-// raw sends one command on the reading connection and returns the reply as it came. An error reply is
-// found by the parser.
-func (r *GroupReader) raw(ctx context.Context, keyPos int8, args []any) ([]byte, error) {
-	return rawReply(ctx, r.wire, r.reading, keyPos, args)
+// raw sends one command on the reading connection and returns the reply as it came, or its front with errFront. An error
+// reply is found by the parser.
+func (r *GroupReader) raw(ctx context.Context, keyPos int8, streams bool, args []any) ([]byte, error) {
+	return rawReply(ctx, r.wire, r.reading, keyPos, limit{r.most, streams}, args)
 }
 
 // rawReply sends a command on the wire, or by go-redis where there is none.
-func rawReply(ctx context.Context, w *wire, c client, keyPos int8, args []any) ([]byte, error) {
+func rawReply(ctx context.Context, w *wire, c client, keyPos int8, l limit, args []any) ([]byte, error) {
 	if w != nil {
-		return w.do(ctx, args)
+		return w.do(ctx, l, args)
 	}
-	cmd := redis.NewRawCmd(ctx, args...)
-	cmd.SetFirstKeyPos(keyPos)
-	if err := c.Process(ctx, cmd); err != nil {
-		return nil, err
+	raw, err := processRaw(ctx, c, keyPos, l, args)
+	if errors.Is(err, errFront) {
+		err = errFront
 	}
-	return cmd.Val(), nil
+	return raw, err
 }
 
 // recovered notes that reading works.

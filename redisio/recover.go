@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -73,13 +75,15 @@ func (r *GroupReader) recoverOwn(ctx context.Context, count int, b *Batch) error
 		if len(missing) > 0 {
 			had := len(b.Entries)
 			gone, err := r.take(ctx, missing, bump, b)
+			if err == nil {
+				err = r.reviveTaken(ctx, without(missing, gone))
+			}
+			if len(b.Entries) > had || err == nil {
+				r.emit(Event{Kind: EventRecovered, IDs: entryIDs(b.Entries[had:])})
+			}
 			if err != nil {
 				return err
 			}
-			if err := r.reviveTaken(ctx, without(missing, gone)); err != nil {
-				return err
-			}
-			r.emit(Event{Kind: EventRecovered, IDs: entryIDs(b.Entries[had:])})
 		}
 		if whole && n < pageSize {
 			r.suspect, r.former, r.recoverAt = false, false, ID{}
@@ -115,15 +119,18 @@ func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) erro
 		}
 		if ids = r.held.notHeld(ids); len(ids) > 0 {
 			gone, err := r.take(ctx, ids, 1, b)
-			if err != nil {
+			if err == errFront {
+				r.suspect, r.recoverAt = true, ID{}
+			} else if err != nil {
 				r.distrust()
-				return err
-			}
-			if err := r.reviveTaken(ctx, without(ids, gone)); err != nil {
-				return err
+			} else {
+				err = r.reviveTaken(ctx, without(ids, gone))
 			}
 			if len(b.Entries) > 0 {
 				r.emit(Event{Kind: EventReclaimed, IDs: entryIDs(b.Entries)})
+			}
+			if err != nil {
+				return err
 			}
 		}
 		if r.cursor == "0-0" {
@@ -169,7 +176,50 @@ func autoClaimed(reply []any) (next string, ids []string, gone int, err error) {
 
 // take fetches entries that are pending for us, records them as held and adds them to b. Tombstones are
 // acked by the script, counted and returned: there is nothing of them to restore.
+//
+// bump is 1 where the server is to count a delivery. It is counted once, however often the reply does not come.
 func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch) (gone []string, err error) {
+	if bump == 0 || len(r.counted) == 0 {
+		return r.takeAll(ctx, ids, bump, b)
+	}
+	first, again := make([]string, 0, len(ids)), []string(nil)
+	for _, id := range ids {
+		if _, is := r.counted[id]; is {
+			again = append(again, id)
+		} else {
+			first = append(first, id)
+		}
+	}
+	if gone, err = r.takeAll(ctx, again, 0, b); err != nil {
+		return gone, err
+	}
+	more, err := r.takeAll(ctx, first, bump, b)
+	return append(gone, more...), err
+}
+
+// noteCounted remembers the entries that did not come with the reply of a take, which may have counted a delivery of them.
+func (r *GroupReader) noteCounted(ids []string) {
+	if r.counted == nil || len(r.counted) > maxParked {
+		r.counted = make(map[string]struct{})
+	}
+	for _, id := range r.held.notHeld(ids) {
+		r.counted[id] = struct{}{}
+	}
+}
+
+func (r *GroupReader) forgetCounted(ids []string) {
+	for _, id := range ids {
+		if len(r.counted) == 0 {
+			return
+		}
+		delete(r.counted, id)
+	}
+}
+
+func (r *GroupReader) takeAll(ctx context.Context, ids []string, bump int, b *Batch) (gone []string, err error) {
+	if len(ids) > 0 && r.asking.stuck() {
+		return nil, r.withhold(ctx, ids[0], b)
+	}
 	for len(ids) > 0 {
 		chunk := ids[:min(len(ids), pageSize)]
 		ids = ids[len(chunk):]
@@ -179,12 +229,15 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 			args = append(args, &chunk[i])
 		}
 		sent := time.Now()
-		raw, err := r.raw(ctx, 3, args)
-		if err != nil {
-			return gone, err
+		raw, cut := r.raw(ctx, 3, false, args)
+		if cut != nil && cut != errFront {
+			if bump > 0 && judge(cut) == broken {
+				r.noteCounted(chunk)
+			}
+			return gone, cut
 		}
 		n := len(b.Entries)
-		err = parseEntries(raw, 1, b)
+		err = b.parsedFront(n, cut, parseEntries(raw, 1, b))
 		kept := n
 		for i := n; i < len(b.Entries); i++ {
 			if !b.Entries[i].Deleted {
@@ -200,10 +253,34 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 			r.emit(Event{Kind: EventTrimmed, Count: deleted})
 		}
 		if err != nil {
+			if bump > 0 {
+				r.noteCounted(chunk)
+			}
 			return gone, err
 		}
+		r.forgetCounted(chunk)
 	}
 	return gone, nil
+}
+
+// withhold hands out an entry of which no reply comes, without its fields: it must not keep all others waiting.
+func (r *GroupReader) withhold(ctx context.Context, id string, b *Batch) error {
+	sent := time.Now()
+	p, err := r.reading.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: id, End: id, Count: 1,
+		Consumer: r.cfg.Consumer}).Result()
+	if err != nil || len(p) == 0 { // not ours any more
+		return err
+	}
+	at, err := ParseID(id)
+	if err != nil {
+		return err
+	}
+	n := len(b.Entries)
+	b.Entries = append(b.Entries, Entry{ID: id, Position: at, Deliveries: max(1, p[0].RetryCount), Withheld: true})
+	b.Entries = b.Entries[:n+len(r.held.add(b.Entries[n:], sent))]
+	r.forgetCounted([]string{id})
+	r.emit(Event{Kind: EventWithheld, IDs: []string{id}})
+	return nil
 }
 
 // mend puts what we hold, and what we gave back, into a group that was made again.

@@ -31,7 +31,8 @@ var errNilReply = errors.New("redisio: nil reply")
 type walker struct {
 	buf     []byte
 	pos     int
-	claimed int // entries that were idle, in the reply of XREADGROUP CLAIM
+	claimed int  // entries that were idle, in the reply of XREADGROUP CLAIM
+	first   bool // stop with errFront behind the first entry
 }
 
 func (w *walker) fail(problem string) error { return &ReplyError{w.pos, problem} }
@@ -250,10 +251,15 @@ func (w *walker) entries(deliveries int64, b *Batch) error {
 	if err != nil {
 		return err
 	}
-	b.grow(n)
+	if !w.first {
+		b.grow(n)
+	}
 	for ; n > 0; n-- {
 		if err := w.entry(deliveries, n, b); err != nil {
 			return err
+		}
+		if w.first {
+			return errFront
 		}
 	}
 	return nil

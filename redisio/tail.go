@@ -15,10 +15,10 @@ import (
 type TailConfig struct {
 	Key      string
 	Start    Start         // default: the beginning
-	Block    time.Duration // default 1 s, at most 2 s
+	Block    time.Duration // default 1 s, at most 2 s; a server that ignores it is asked ten times a second
 	MaxCount int           // cap of one reply; default 1000
 	Wait     time.Duration // how long Open keeps trying while Redis is not reachable; default one try
-	OnEvent  func(Event)   // EventReconnecting, EventReconnected, EventStreamRecreated
+	OnEvent  func(Event)   // EventReconnecting, EventReconnected, EventStreamRecreated, EventAskingLess
 }
 
 // Validate reports all mistakes at once, each as a *ConfigError.
@@ -58,10 +58,12 @@ type TailReader struct {
 	// of whoever has the token:
 	last      ID
 	asking    asking
+	idling    idling
 	fails     int
 	notBefore time.Time
 	idle      int  // rounds without entries
 	doubt     bool // the stream may be another one since
+	unsaid    int  // answers to that question that did not come
 
 	health health
 }
@@ -142,13 +144,16 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 			return ErrClosed
 		}
 		n := r.asking.count(count, maxBytes)
-		err := r.fill(ctx, n, b)
-		r.asking.failed(n, err)
+		err := r.fill(ctx, n, limitFor(n, maxBytes), b)
+		if r.asking.failed(n, err) {
+			r.fails = min(r.fails, 1) // it is another question
+			r.emit(Event{Kind: EventAskingLess, Count: r.asking.few, Err: err})
+		}
 		if err == nil || ctx.Err() == nil {
 			r.health.tell(err)
 		}
-		r.asking.learn(b)
 		if err == nil {
+			r.asking.learn(b)
 			if r.fails > 0 {
 				r.fails, r.notBefore = 0, time.Time{}
 				r.emit(Event{Kind: EventReconnected})
@@ -184,17 +189,19 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 	}
 }
 
-func (r *TailReader) fill(ctx context.Context, count int, b *Batch) error {
-	raw, err := rawReply(ctx, r.wire, r.reading, 6, []any{"xread", "count", count, "block", r.cfg.Block.Milliseconds(),
-		"streams", r.cfg.Key, r.last.String()})
-	if err != nil {
-		return err
+func (r *TailReader) fill(ctx context.Context, count, most int, b *Batch) error {
+	sent := time.Now()
+	raw, cut := rawReply(ctx, r.wire, r.reading, 6, limit{most, true}, []any{"xread", "count", count,
+		"block", r.cfg.Block.Milliseconds(), "streams", r.cfg.Key, r.last.String()})
+	if cut != nil && cut != errFront {
+		return cut
 	}
-	if err := parseStreams(raw, 0, b); err != nil {
+	if err := b.parsedFront(0, cut, parseStreams(raw, 0, b)); err != nil && err != errFront {
 		b.reset() // nothing is lost: the position did not move
 		return err
 	}
 	if n := len(b.Entries); n > 0 {
+		r.idling = idling{}
 		id, err := ParseID(b.Entries[n-1].ID)
 		if err != nil {
 			return err
@@ -202,6 +209,7 @@ func (r *TailReader) fill(ctx context.Context, count int, b *Batch) error {
 		r.last, r.idle = id, 0
 		return nil
 	}
+	sleep(ctx, r.stop, r.idling.pause(r.cfg.Block, time.Since(sent)))
 	if r.idle++; r.doubt || r.idle%idleRounds == 0 {
 		return r.compare(ctx)
 	}
@@ -220,10 +228,16 @@ func (r *TailReader) compare(ctx context.Context) error {
 	if v := judge(err); v == lostGroup || v == permanent { // nothing there yet, or no right to ask
 		return nil
 	}
+	if isCut(err) {
+		if r.unsaid++; r.unsaid >= cutsTo { // the answer has two entries, and may be too large to be sent
+			r.unsaid, r.doubt = 0, false
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
-	r.doubt = false
+	r.unsaid, r.doubt = 0, false
 	top, err := ParseID(info.LastGeneratedID)
 	if err == nil && top.less(r.last) {
 		r.last = ID{}

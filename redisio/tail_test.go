@@ -156,7 +156,7 @@ func TestTailOfRecreatedStream(t *testing.T) {
 	future := openTail(t, rdb, TailConfig{Key: key, Start: StartTime(time.UnixMilli(50)), OnEvent: func(e Event) { t.Errorf("%+v", e) }})
 	for range 3 * idleRounds {
 		var b Batch
-		if err := future.fill(ctx(t), 10, &b); err != nil || len(b.Entries) > 0 {
+		if err := future.fill(ctx(t), 10, 0, &b); err != nil || len(b.Entries) > 0 {
 			t.Fatal(err, b.Entries)
 		}
 	}

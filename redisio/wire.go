@@ -35,8 +35,9 @@ type wire struct {
 	conn   net.Conn
 	closed bool
 
-	out   []byte // the command
-	spare []byte // a buffer no batch refers to
+	out    []byte // the command
+	spare  []byte // a buffer no batch refers to, of up to maxKept
+	likely int    // size of the buffer to begin with where there is no spare one
 
 	rested, until time.Time // of lines: since when it is idle, and how long it may be used
 }
@@ -167,10 +168,10 @@ func (w *wire) current() net.Conn {
 }
 
 // do sends one command and returns the reply, which is never written to again; in a cluster, where redirects lead.
-// After an error the connection is gone, and with it perhaps a reply.
-func (w *wire) do(ctx context.Context, args []any) ([]byte, error) {
+// After an error the connection is gone, and with it perhaps a reply. Of a reply beyond the limit the front comes, with errFront.
+func (w *wire) do(ctx context.Context, l limit, args []any) ([]byte, error) {
 	for n := 0; ; n++ {
-		raw, conn, err := w.once(ctx, args)
+		raw, conn, err := w.once(ctx, l, args)
 		if err != nil || n == maxRedirects || len(raw) == 0 || raw[0] != '-' {
 			return raw, err
 		}
@@ -185,7 +186,7 @@ func (w *wire) do(ctx context.Context, args []any) ([]byte, error) {
 }
 
 // once sends one command to one node, and tells by which connection.
-func (w *wire) once(ctx context.Context, args []any) (raw []byte, conn net.Conn, err error) {
+func (w *wire) once(ctx context.Context, l limit, args []any) (raw []byte, conn net.Conn, err error) {
 	if conn = w.current(); conn == nil {
 		if err := w.connect(ctx); err != nil {
 			return nil, nil, err
@@ -194,8 +195,11 @@ func (w *wire) once(ctx context.Context, args []any) (raw []byte, conn net.Conn,
 			return nil, nil, ErrClosed
 		}
 	}
-	if raw, err = w.exchange(ctx, conn, args); err != nil {
+	if raw, err = w.exchange(ctx, conn, l, args); err != nil {
 		w.drop()
+		if err == errFront { // the node is the right one
+			return raw, conn, err
+		}
 		w.at = redirect{}
 		w.c.redirected()
 		return nil, conn, fmt.Errorf("redisio: command %v: %w", args[0], err)
@@ -203,7 +207,7 @@ func (w *wire) once(ctx context.Context, args []any) (raw []byte, conn net.Conn,
 	return raw, conn, nil
 }
 
-func (w *wire) exchange(ctx context.Context, conn net.Conn, args []any) ([]byte, error) {
+func (w *wire) exchange(ctx context.Context, conn net.Conn, l limit, args []any) ([]byte, error) {
 	var err error
 	w.out = w.out[:0]
 	if w.at.ask { // each time: the slot moves, or has moved to the node
@@ -229,16 +233,16 @@ func (w *wire) exchange(ctx context.Context, conn net.Conn, args []any) ([]byte,
 	if cap(w.out) > 1<<20 {
 		w.out = nil
 	}
-	return w.reply(conn)
+	return w.reply(conn, l)
 }
 
 // reply reads one whole reply, and copies it: a new buffer for the next would have to be cleared, which costs as much, and be as
 // large as a reply may be. Only a big one that fills at least half of the buffer takes it.
-func (w *wire) reply(conn net.Conn) ([]byte, error) {
+func (w *wire) reply(conn net.Conn, l limit) ([]byte, error) {
 	buf := w.spare[:0]
 	w.spare = nil
 	if cap(buf) == 0 {
-		buf = make([]byte, 0, 16<<10)
+		buf = make([]byte, 0, max(16<<10, w.likely))
 	}
 	s := frame{left: 1}
 	if w.at.ask {
@@ -249,6 +253,12 @@ func (w *wire) reply(conn net.Conn) ([]byte, error) {
 			size := max(2*cap(buf), s.pos+64)
 			if s.pos > maxReply || size > 2*maxReply {
 				return nil, &ReplyError{len(buf), "bigger than 1 GiB"}
+			}
+			if l.bytes > 0 && size > l.bytes && len(buf) < l.bytes && s.pos+64 <= l.bytes {
+				size = l.bytes
+			}
+			if l.reached(w.behindAsking(buf), size) {
+				return w.behindAsking(buf), errFront
 			}
 			buf = append(make([]byte, 0, size), buf...)
 		}
@@ -273,16 +283,26 @@ func (w *wire) reply(conn net.Conn) ([]byte, error) {
 			return nil, &ReplyError{s.pos, "something behind its end"}
 		}
 		if w.at.ask {
-			w.spare = make([]byte, 0, len(buf)+len(buf)/8)
-			return buf[bytes.IndexByte(buf, '\n')+1:], nil // behind the OK to ASKING
+			return w.behindAsking(buf), nil
 		}
-		if len(buf) < cap(buf)/2 || cap(buf) <= maxKept {
+		if cap(buf) <= maxKept {
 			w.spare = buf
 			return bytes.Clone(buf), nil
 		}
-		w.spare = make([]byte, 0, len(buf)+len(buf)/8) // the next is likely as big
+		w.likely = len(buf) + len(buf)/8 // the next is likely as big
+		if len(buf) < cap(buf)/2 {
+			return bytes.Clone(buf), nil
+		}
 		return buf, nil
 	}
+}
+
+// behindAsking is what comes behind the OK to ASKING, if that was said.
+func (w *wire) behindAsking(reply []byte) []byte {
+	if !w.at.ask {
+		return reply
+	}
+	return reply[bytes.IndexByte(reply, '\n')+1:]
 }
 
 const sayAsking = "*1\r\n$6\r\nASKING\r\n"

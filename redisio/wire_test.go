@@ -39,7 +39,7 @@ func TestWireReplies(t *testing.T) {
 	} {
 		for _, r := range []io.Reader{bytes.NewReader(raw), iotest.HalfReader(bytes.NewReader(raw)), iotest.OneByteReader(bytes.NewReader(raw)), iotest.DataErrReader(bytes.NewReader(raw))} {
 			w := &wire{}
-			got, err := w.reply(readerConn{r: r})
+			got, err := w.reply(readerConn{r: r}, limit{})
 			if err != nil || !bytes.Equal(got, raw) {
 				t.Fatalf("%s: %d bytes of %d, %v", name, len(got), len(raw), err)
 			}
@@ -47,17 +47,17 @@ func TestWireReplies(t *testing.T) {
 				t.Fatalf("%s: %d bytes pin %d", name, len(got), cap(got))
 			}
 		}
-		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(raw[:len(raw)-1])}); !errors.Is(err, io.EOF) {
+		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(raw[:len(raw)-1])}, limit{}); !errors.Is(err, io.EOF) {
 			t.Fatalf("%s cut: %v", name, err)
 		}
 		var bad *ReplyError
-		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(append(slices.Clone(raw), "+OK\r\n"...))}); !errors.As(err, &bad) {
+		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(append(slices.Clone(raw), "+OK\r\n"...))}, limit{}); !errors.As(err, &bad) {
 			t.Fatalf("%s and more: %v", name, err)
 		}
 	}
 	for _, s := range []string{"$99999999999", "*x", "?", "\r\n\r\n"} {
 		var bad *ReplyError
-		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(crlf(s))}); !errors.As(err, &bad) {
+		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(crlf(s))}, limit{}); !errors.As(err, &bad) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
@@ -181,7 +181,7 @@ func TestWireWaitsForSlowReplyThatProgresses(t *testing.T) {
 			}
 		}()
 		w := &wire{timeout: time.Second + replyMargin, block: time.Second}
-		raw, err := w.exchange(context.Background(), ours, []any{"get"})
+		raw, err := w.exchange(context.Background(), ours, limit{}, []any{"get"})
 		if err != nil || !strings.Contains(string(raw), "ccccc") {
 			t.Fatalf("%q, %v, want the whole reply", raw, err)
 		}

@@ -75,8 +75,11 @@ func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.St
 	}
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("range", func() flow.Reader[T] {
-		r, err := redisio.NewRangeReader(rdb, rc)
-		return &rangeReader[T]{r: r, err: err, wait: cfg.Wait, entries: entries[T]{format: format}}
+		r := &rangeReader[T]{wait: cfg.Wait, entries: entries[T]{format: format}}
+		rc := rc
+		rc.OnEvent = r.events.tell(nil)
+		r.r, r.err = redisio.NewRangeReader(rdb, rc)
+		return r
 	}, append(base, opts...)...)
 }
 
@@ -87,6 +90,7 @@ type rangeReader[T any] struct {
 	wait    time.Duration
 	until   time.Time // an error before the first answer is final from then on
 	entries entries[T]
+	events  events
 	reached bool
 }
 
@@ -94,6 +98,7 @@ func (r *rangeReader[T]) Open(ctx context.Context) error {
 	if r.err != nil {
 		return flow.Permanent(r.err)
 	}
+	r.events.log(ctx)
 	r.until = time.Now().Add(r.wait)
 	return final(ctx, r.r.Open(ctx))
 }

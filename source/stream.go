@@ -34,13 +34,15 @@ type StreamConfig[T any] struct {
 
 	// MaxInFlight and MaxBytes are the credits: how many entries, and bytes of entries, may be read and not settled. The
 	// pending list of this reader has no more, apart from entries that wait for their next delivery. The defaults
-	// are 4096 and 64 MiB.
+	// are 4096 and 64 MiB. Redis counts entries, not bytes, so one read may bring up to twice the bytes that are free, or
+	// 1 MiB, or one entry of any size. The source then holds at most twice MaxBytes, and three times while a reply arrives.
+	// With AtMostOnce a reply of entries that are suddenly larger than all before has no bound but Count.
 	MaxInFlight int
 	MaxBytes    int
 	// Count is how many entries one read takes at most. The default is 1000.
 	Count int
 	// Block is how long a read waits on the server for entries, and so how long the source may take to notice that the graph
-	// drains. The default is 1 s, the most 2 s.
+	// drains. The default is 1 s, the most 2 s. A server or proxy that ignores it is asked ten times a second while idle.
 	Block time.Duration
 	// Lease is how long entries stay with a reader that has died; live ones renew it. The default is 30 s. The readers of a
 	// group should agree on it.

@@ -76,7 +76,8 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	}
 	defer r.leave()
 	count := r.ask()
-	reader, err := redisio.NewRangeReader(r.rdb, redisio.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count})
+	reader, err := redisio.NewRangeReader(r.rdb, redisio.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count,
+		EntrySize: int(pageBytes) / count})
 	if err != nil {
 		return p, err
 	}
@@ -84,7 +85,7 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 		return p, err
 	}
 	var b redisio.Batch
-	if err := reader.Read(ctx, count, 0, &b); err != nil && !errors.Is(err, io.EOF) {
+	if err := reader.Read(ctx, count, pageBytes, &b); err != nil && !errors.Is(err, io.EOF) {
 		return p, err
 	}
 	// Asked for afterwards: if the stream then begins before this page, nothing of it was trimmed.
@@ -94,7 +95,7 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	}
 	r.pages.Add(1)
 	r.learn(&b)
-	p.end, p.more = s.from, len(b.Entries) == count
+	p.end, p.more = s.from, reader.More()
 	if n := len(b.Entries); n > 0 {
 		p.end = b.Entries[n-1].Position
 	}

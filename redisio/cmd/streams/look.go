@@ -435,8 +435,13 @@ func peekLast(c *call, n int64, full bool) (redisio.Start, error) {
 // ends returns the IDs of the first and the last of the last n entries. They are walked through in small pages, for entries
 // may be large, and only the IDs are used: go-redis loses the order and the duplicates of fields.
 func ends(c *call, n int64) (first, last redisio.ID, err error) {
+	most := int64(50)
 	for to := "+"; n > 0; {
-		page, err := c.rdb.XRevRangeN(c.ctx, c.args[0], to, "-", min(n, 50)).Result()
+		page, err := c.rdb.XRevRangeN(c.ctx, c.args[0], to, "-", min(n, most)).Result()
+		if err != nil && most > 1 && c.ctx.Err() == nil && !redisio.IsPermanent(err) {
+			most = 1 // the reply may be larger than the server sends
+			continue
+		}
 		if err != nil {
 			return first, last, fmt.Errorf("read %q: %w", c.args[0], err)
 		}
@@ -448,7 +453,7 @@ func ends(c *call, n int64) (first, last redisio.ID, err error) {
 				last = first
 			}
 		}
-		if n -= int64(len(page)); len(page) < 50 || first.Prev() == first {
+		if n -= int64(len(page)); int64(len(page)) < most || first.Prev() == first {
 			break
 		}
 		to = first.Prev().String()
