@@ -1,0 +1,273 @@
+package app_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		child()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// diary notes what happens, in order.
+type diary struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (d *diary) note(line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, line)
+}
+
+func (d *diary) want(t *testing.T, lines ...string) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Equal(d.lines, lines) {
+		t.Errorf("got  %q\nwant %q", d.lines, lines)
+	}
+}
+
+// part runs until its context is done, and takes a while to start and to end.
+type part struct {
+	*diary
+	name  string
+	since func() time.Duration
+	ready time.Duration
+	err   error
+	runs  atomic.Bool
+}
+
+func (d *diary) part(name string) *part {
+	begin := time.Now()
+	return &part{diary: d, name: name, since: func() time.Duration { return time.Since(begin) }}
+}
+
+func (p *part) Run(ctx context.Context) error {
+	p.note(p.name + " starts")
+	p.runs.Store(true)
+	if p.err != nil {
+		return p.err
+	}
+	<-ctx.Done()
+	p.note(p.name + " ending")
+	time.Sleep(time.Second)
+	p.note(p.name + " ended")
+	return nil
+}
+
+func (p *part) Ready() error {
+	if !p.runs.Load() || p.since() < p.ready {
+		return errors.New("not yet")
+	}
+	return nil
+}
+
+func TestFault_O6_PartsStartInOrderAndEndInReverse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &diary{}
+		first := d.part("first")
+		first.ready = time.Minute
+		closing := app.Closing(func(ctx context.Context) error {
+			d.note("client closed")
+			return ctx.Err()
+		})
+		last := app.Func(func(ctx context.Context) error {
+			d.note("last starts")
+			cancel()
+			<-ctx.Done()
+			d.note("last ended")
+			return nil
+		})
+		if err := app.Run(ctx, first, closing, last); err != nil {
+			t.Error(err)
+		}
+		if first.since() < time.Minute {
+			t.Error("the parts behind the first did not wait until it was ready")
+		}
+		d.want(t, "first starts", "last starts", "last ended", "client closed", "first ending", "first ended")
+	})
+}
+
+func TestFault_O6_AFailureEndsAllInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, boom := &diary{}, errors.New("boom")
+		bad := d.part("bad")
+		bad.err = boom
+		never := d.part("never")
+		never.ready = time.Hour
+		if err := app.Run(t.Context(), d.part("a"), d.part("b"), bad, app.Func(func(ctx context.Context) error {
+			<-ctx.Done()
+			return errors.New("so did I")
+		})); !errors.Is(err, boom) {
+			t.Errorf("got %v", err)
+		}
+		d.want(t, "a starts", "b starts", "bad starts", "b ending", "b ended", "a ending", "a ended")
+	})
+}
+
+// A graph that comes to its end leaves the others running, and Run ends when the last part has.
+func TestFault_O6_FiniteGraphs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		finite := func(name string) *flow.Graph {
+			return flow.New(name, flow.To(source.Of(1, 2, 3), sink.Discard[int]()))
+		}
+		if err := app.Run(ctx, finite("one"), finite("two")); err != nil || time.Since(began) > time.Minute {
+			t.Errorf("finite graphs: %v after %v", err, time.Since(began))
+		}
+		if err := app.Run(ctx, finite("three"), (&diary{}).part("other")); err != nil || ctx.Err() == nil {
+			t.Errorf("with another part: %v, context %v", err, ctx.Err())
+		}
+	})
+}
+
+func TestFault_O6_MistakesAreFoundBeforeAnythingStarts(t *testing.T) {
+	d := &diary{}
+	err := app.Run(t.Context(), d.part("a"), flow.New("empty"), nil)
+	if err == nil || !strings.Contains(err.Error(), "it has no branches") || !strings.Contains(err.Error(), "part 3 is nil") {
+		t.Errorf("got %v", err)
+	}
+	taken, failed := net.Listen("tcp", "127.0.0.1:0")
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	defer taken.Close()
+	free := &app.Server{Addr: "127.0.0.1:0", Handler: http.NotFoundHandler()}
+	busy := &app.Server{Addr: taken.Addr().String(), Handler: http.NotFoundHandler()}
+	var in *gateways.ListenError
+	if err := app.Run(t.Context(), d.part("b"), free, busy); !errors.As(err, &in) {
+		t.Errorf("an address in use: %v", err)
+	}
+	d.want(t)
+}
+
+// The server finishes a request whose answer needs the part before it.
+func TestFault_O6_RequestsAreFinishedFirst(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	asked, answers := make(chan struct{}), make(chan string)
+	backend := app.Func(func(ctx context.Context) error {
+		<-asked
+		cancel()                // the program ends while the request is under way
+		answers <- "I am there" // would block for ever had the server given up
+		<-ctx.Done()
+		return nil
+	})
+	url := make(chan string, 1)
+	server := &app.Server{Addr: "127.0.0.1:0", Listening: func(u string) { url <- u },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(asked)
+			_, _ = w.Write([]byte(<-answers))
+		})}
+	done := make(chan error, 1)
+	go func() { done <- app.Run(ctx, backend, server) }()
+	answer, err := http.Get(<-url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("status %d", answer.StatusCode)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+const childEnv = "STREAMERSON_TEST_APP"
+
+// child is a program whose handler ends only when it is stopped.
+func child() {
+	app.Main("child", func(ctx context.Context) error {
+		all := make(chan struct{})
+		stuck := sink.Func(func(ctx context.Context, _ int) error {
+			<-all
+			os.Stdout.WriteString("handling\n")
+			<-ctx.Done() // a drain does not cancel handlers
+			os.Stdout.WriteString("handler cancelled\n")
+			return ctx.Err()
+		})
+		return app.Run(ctx, flow.New("stuck", flow.To(source.Of(1), stuck)), app.Func(func(ctx context.Context) error {
+			close(all)
+			<-ctx.Done()
+			os.Stdout.WriteString("ending\n")
+			return nil
+		}))
+	})
+}
+
+// The first interrupt ends the program in order, what comes with the same key press changes nothing, the second
+// interrupt stops everything at once.
+func TestFault_O6_Interrupts(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"=1")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	says := func(want string) {
+		t.Helper()
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("the program says %q, want %q", lines.Text(), want)
+		}
+	}
+	signal := func(s os.Signal) {
+		t.Helper()
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says("handling")
+	signal(os.Interrupt)
+	signal(syscall.SIGTERM)
+	says("ending")
+	<-time.After(app.SamePress + 50*time.Millisecond) // from here on it is another key press
+	signal(os.Interrupt)
+	says("handler cancelled")
+	for lines.Scan() {
+		t.Errorf("the program also says %q", lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, &stderr)
+	}
+	if n := strings.Count(stderr.String(), "interrupted again"); n != 1 {
+		t.Errorf("interrupted again %d times:\n%s", n, &stderr)
+	}
+}

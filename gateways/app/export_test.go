@@ -1,0 +1,4 @@
+package app
+
+// SamePress is how long interrupts count as one.
+const SamePress = samePress
