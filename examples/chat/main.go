@@ -20,8 +20,9 @@ import (
 	"log/slog"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
-	"github.com/streamerson/streamerson-go/examples/internal/web"
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
 )
 
 func main() {
@@ -30,21 +31,21 @@ func main() {
 }
 
 func run(ctx context.Context, o *cli.Line, log *slog.Logger) error {
-	p, err := cli.Open(ctx, o.Address(), log)
+	rdb, done, err := cli.Redis(ctx, log)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	var parts []func(context.Context) error
+	defer done()
+	var parts []app.Part
 	if o.Works() {
-		g := workers(p.Redis, flow.Log(log))
+		g := workers(rdb, flow.Log(log))
 		fmt.Println(g.Mermaid())
-		parts = append(parts, g.Run)
+		parts = append(parts, g)
 	}
 	if o.Serves() {
-		site := newSite(p.Redis, log)
+		site := newSite(rdb, log)
 		fmt.Println(site.hub.Graph().Mermaid())
-		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, p.Listener, p.URL, site.hub, site, log) })
+		parts = append(parts, site.hub, cli.Server(o.Address(), cli.Secure(site), gateways.ServerConfig{}, log))
 	}
-	return web.Together(ctx, parts...)
+	return app.Run(ctx, parts...)
 }

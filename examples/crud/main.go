@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"github.com/streamerson/streamerson-go/examples/crud/todo"
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
 )
 
 const topic = "todos"
@@ -38,23 +38,16 @@ func main() {
 	cli.Main("crud", func(ctx context.Context, log *slog.Logger) error { return crud(ctx, *addr, log) })
 }
 
-func crud(ctx context.Context, addr string, log *slog.Logger) (err error) {
-	p, err := cli.Open(ctx, addr, log)
+func crud(ctx context.Context, addr string, log *slog.Logger) error {
+	rdb, done, err := cli.Redis(ctx, log)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	svc := gateways.NewService(p.Redis, topic, gateways.ServiceConfig{Log: log})
+	defer done()
+	svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: log})
 	handle(svc, todo.New())
-	g := svc.Graph()
-	fmt.Println(g.Mermaid())
-	run, err := g.Start(context.WithoutCancel(ctx)) // it ends last: what the server has under way wants its answers
-	if err != nil {
-		return err
-	}
-	defer func() { _, failed := run.Drain(context.WithoutCancel(ctx)); err = errors.Join(err, failed) }()
-	client := gateways.NewClient(p.Redis, topic, gateways.ClientConfig{Log: log})
-	defer client.Close(context.WithoutCancel(ctx))
-	log.Info("open " + p.URL + " in a browser; Ctrl-C ends")
-	return gateways.Serve(ctx, p.Listener, routes(client), gateways.ServerConfig{Log: log})
+	fmt.Println(svc.Graph().Mermaid())
+	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
+	// The server ends first: its requests under way need the service.
+	return app.Run(ctx, svc, app.Closing(client.Close), cli.Server(addr, routes(client), gateways.ServerConfig{Log: log}, log))
 }

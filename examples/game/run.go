@@ -9,27 +9,28 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
-	"github.com/streamerson/streamerson-go/examples/internal/web"
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
 )
 
 // run runs the parts of a role until ctx is done, or one of them fails.
 func run(ctx context.Context, o options, log *slog.Logger) error {
-	p, err := cli.Open(ctx, o.Address(), log)
+	rdb, done, err := cli.Redis(ctx, log)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	var parts []func(context.Context) error
+	defer done()
+	var parts []app.Part
 	if o.Works() {
-		parts = append(parts, func(ctx context.Context) error { return runWorld(ctx, p.Redis, o, log) })
+		parts = append(parts, app.Func(func(ctx context.Context) error { return runWorld(ctx, rdb, o, log) }))
 	}
 	if o.Serves() {
-		h := newHub(p.Redis, log)
+		h := newHub(rdb, log)
 		fmt.Println(h.Graph().Mermaid())
-		parts = append(parts, func(ctx context.Context) error { return web.Serve(ctx, p.Listener, p.URL, h, handler(h), log) })
+		parts = append(parts, h, cli.Server(o.Address(), cli.Secure(handler(h)), gateways.ServerConfig{}, log))
 	}
-	return web.Together(ctx, parts...)
+	return app.Run(ctx, parts...)
 }
 
 // runWorld runs the world while it is ours.

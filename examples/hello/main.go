@@ -12,13 +12,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
 )
 
 func main() {
@@ -26,32 +26,23 @@ func main() {
 	cli.Main("hello", func(ctx context.Context, log *slog.Logger) error { return hello(ctx, o, log) })
 }
 
-func hello(ctx context.Context, o options, log *slog.Logger) (err error) {
-	p, err := cli.Open(ctx, o.address(), log)
+func hello(ctx context.Context, o options, log *slog.Logger) error {
+	rdb, done, err := cli.Redis(ctx, log)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	defer done()
+	var parts []app.Part // they end in the reverse order: what the server has under way wants its answers
 	if o.processes() {
-		g := processor(p.Redis, log).Graph()
-		fmt.Println(g.Mermaid())
-		run, failed := g.Start(context.WithoutCancel(ctx)) // it ends last: what the server has under way wants its answers
-		if failed != nil {
-			return failed
-		}
-		go func() { <-run.Done(); stop() }() // without it the server has nothing to do
-		defer func() { _, failed := run.Drain(context.WithoutCancel(ctx)); err = errors.Join(err, failed) }()
+		svc := processor(rdb, log)
+		fmt.Println(svc.Graph().Mermaid())
+		parts = append(parts, svc)
 	}
-	if !o.serves() {
-		<-ctx.Done()
-		return nil
+	if o.serves() {
+		client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
+		mux := http.NewServeMux()
+		mux.Handle("GET /{$}", gateways.HTTP(client, "helloWorldEvent"))
+		parts = append(parts, app.Closing(client.Close), cli.Server(o.addr, mux, gateways.ServerConfig{Log: log}, log))
 	}
-	client := gateways.NewClient(p.Redis, topic, gateways.ClientConfig{Log: log})
-	defer client.Close(context.WithoutCancel(ctx))
-	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", gateways.HTTP(client, "helloWorldEvent"))
-	log.Info("open " + p.URL + " in a browser; Ctrl-C ends")
-	return gateways.Serve(ctx, p.Listener, mux, gateways.ServerConfig{Log: log})
+	return app.Run(ctx, parts...)
 }

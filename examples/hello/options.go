@@ -15,14 +15,6 @@ type options struct {
 func (o options) processes() bool { return o.role != "server" }
 func (o options) serves() bool    { return o.role != "processor" }
 
-// address is where to serve; "" is nowhere.
-func (o options) address() string {
-	if o.serves() {
-		return o.addr
-	}
-	return ""
-}
-
 const usage = `Hello answers http://localhost:3000/ with {"ok":"received message!"}: a server puts an event on a Redis stream, and
 a processor answers it.
 

@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
 )
 
 func main() {
@@ -40,28 +40,22 @@ func main() {
 	cli.Main("notify", func(ctx context.Context, log *slog.Logger) error { return notify(ctx, *addr, *every, log) })
 }
 
-func notify(ctx context.Context, addr string, every time.Duration, log *slog.Logger) (err error) {
-	p, err := cli.Open(ctx, addr, log)
+func notify(ctx context.Context, addr string, every time.Duration, log *slog.Logger) error {
+	rdb, done, err := cli.Redis(ctx, log)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-
-	events := gateways.NewEvents(p.Redis, topic, gateways.EventsConfig{MaxLen: 1000})
-	defer func() { err = errors.Join(err, events.Close(context.WithoutCancel(ctx))) }()
+	defer done()
+	events := gateways.NewEvents(rdb, topic, gateways.EventsConfig{MaxLen: 1000})
 	publish := gateways.Publish[Note](events, "note", gateways.Keyed(func(n Note) string { return n.To }))
-	feed := gateways.SSE(p.Redis, gateways.SSEConfig{Feed: feedOf, Log: log})
-	defer func() { err = errors.Join(err, feed.Close(context.WithoutCancel(ctx))) }()
+	feed := gateways.SSE(rdb, gateways.SSEConfig{Feed: feedOf, Log: log})
 
+	parts := []app.Part{app.Closing(events.Close), app.Closing(feed.Close)}
 	if every > 0 {
 		g := ticker(every, publish, log)
 		fmt.Println(g.Mermaid())
-		run, failed := g.Start(ctx)
-		if failed != nil {
-			return failed
-		}
-		defer func() { err = errors.Join(err, run.Wait()) }()
+		parts = append(parts, g)
 	}
-	log.Info("open " + p.URL + " in a browser; Ctrl-C ends")
-	return gateways.Serve(ctx, p.Listener, routes(feed, publish, log), gateways.ServerConfig{Log: log})
+	site := routes(feed, publish, log)
+	return app.Run(ctx, append(parts, cli.Server(addr, site, gateways.ServerConfig{Log: log}, log))...)
 }

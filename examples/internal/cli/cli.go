@@ -1,35 +1,38 @@
-// Package cli is what the examples that serve pages have in common: how they begin, log and end.
+// Package cli is what the examples that serve pages have in common: how they log, find a Redis, and serve. Starting and
+// ending in order is package app's.
 package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
+	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
-// Main runs a program until it ends or is interrupted, and exits with 1 when it fails. The second Ctrl-C is not caught: it ends the process
-// at once.
+// Main runs a program until it ends or is interrupted, with a log for people.
 func Main(name string, run func(context.Context, *slog.Logger) error) {
 	logging.Disable() // go-redis' own, which repeats what our errors say
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
 	log := console(os.Stderr)
 	slog.SetDefault(log) // whatever has no logger of its own writes its warnings here
-	if err := run(ctx, log); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(1)
-	}
+	app.Main(name, func(ctx context.Context) error {
+		err := run(ctx, log)
+		if taken := (*gateways.ListenError)(nil); errors.As(err, &taken) {
+			err = fmt.Errorf("%w, as -addr localhost:3009", err)
+		}
+		return err
+	})
 }
 
 // console is a log for people.
@@ -41,16 +44,29 @@ func console(f *os.File) *slog.Logger {
 	return slog.New(zerolog.NewSlogHandler(zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
 }
 
-// listen listens on an address, and says what to do when that is taken, and what to open in a browser.
-func listen(addr string) (l net.Listener, url string, err error) {
-	l, err = gateways.Listen(addr)
-	if err != nil {
-		return nil, "", fmt.Errorf("%w, as -addr localhost:3009", err)
+// Redis opens the Redis that REDIS_URL names, or a private one, and logs which. The caller calls done.
+func Redis(ctx context.Context, log *slog.Logger) (rdb redis.UniversalClient, done func() error, err error) {
+	rdb, where, done, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
+	if err == nil {
+		log.Info(where)
 	}
-	host, _, _ := net.SplitHostPort(addr) // it has been listened on
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	if host == "" {
-		host = "localhost"
-	}
-	return l, "http://" + net.JoinHostPort(host, port) + "/", nil
+	return rdb, done, err
+}
+
+// Server serves a site, and logs what to open in a browser.
+func Server(addr string, site http.Handler, cfg gateways.ServerConfig, log *slog.Logger) *app.Server {
+	return &app.Server{Addr: addr, Handler: site, Config: cfg,
+		Listening: func(url string) { log.Info("open " + url + " in a browser; Ctrl-C ends") }}
+}
+
+// Secure has browsers run nothing but what is served here, and send nothing to any other place.
+func Secure(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+			"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		w.Header().Set("Cache-Control", "no-cache")
+		h.ServeHTTP(w, r)
+	})
 }
