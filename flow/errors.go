@@ -98,11 +98,15 @@ func (e *StageError) Error() string {
 func (e *StageError) Unwrap() error { return e.Err }
 
 // WriteError tells which messages of a chunk a sink could not write. A Writer that returns it says that all the others
-// are written.
+// are written. It may also be the error of one message that joins others, as a batch does: then it tells which of its
+// members could not be written, and each member is settled by itself. Those to be tried again are written again alone, as a
+// shorter slice; a value that is not a slice with an element for each member is written again whole.
+//
+// A WriteError counts in sinks only. From any other handler it is an error of the whole message.
 type WriteError struct {
-	// Errs has an entry for each message of the chunk, in its order; nil for those written. With any other number of
-	// entries none of the chunk counts as written. With any other number of
-	// entries none of the chunk counts as written.
+	// Errs has an entry for each message of the chunk, in its order, or, in a chunk of one message and as the error of a
+	// message, for each of its members (Meta.Members); nil for those written. With any other number of entries nothing
+	// counts as written.
 	Errs []error
 }
 
@@ -116,6 +120,14 @@ func (e *WriteError) Error() string {
 		}
 	}
 	return fmt.Sprintf("%d of %d messages not written, the first: %v", n, len(e.Errs), first)
+}
+
+// plural returns the number with the noun, which forms its plural by an s.
+func plural[N int | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // Unwrap returns the errors of the messages that were not written.

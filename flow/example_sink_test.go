@@ -55,3 +55,20 @@ func ExampleNewSink() {
 	// close
 	// acked: 2 dead: [: rejected: no value] error: <nil>
 }
+
+// Two values are written at a time, the last one alone once it has waited long enough.
+func ExampleWithin() {
+	orders := queueOf("tea", "milk", "jam")
+	pairs := flow.NewSink("pairs", func() flow.Writer[string] {
+		return flow.WriterFunc[string](func(_ context.Context, chunk []flow.Message[string]) error {
+			fmt.Println(len(chunk))
+			return nil
+		})
+	}, flow.ChunkSize(2), flow.Within(10*time.Millisecond))
+	err := flow.New("shop", flow.To(orders.source(), pairs)).Run(context.Background())
+	fmt.Println(err)
+	// Output:
+	// 2
+	// 1
+	// <nil>
+}

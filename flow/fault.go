@@ -29,6 +29,23 @@ func (f *Fault) Error() string {
 // Unwrap returns the handler's error.
 func (f *Fault) Unwrap() error { return f.Err }
 
+// outcome is how a message ends that its handler has given up with this fault, if the error decides: Acked for nil.
+func (f *Fault) outcome() Outcome {
+	if f == nil {
+		return Acked
+	}
+	switch v := verdictOf(f.Err); {
+	case IsPermanent(f.Err):
+		return Failed
+	case v == nil || v.do == ActNack:
+		return Nacked
+	case v.do == ActDead:
+		return Dead
+	default:
+		return Dropped
+	}
+}
+
 // Policy decides about a fault. It is set for a stage (OnFault) or for a graph (Faults), and is not asked about verdicts
 // (Skip, RetryAfter, Reject), which decide themselves, nor about Permanent errors, which stop the graph. It must be quick
 // and safe for concurrent use.
@@ -165,14 +182,36 @@ func orUnspecified(err error) error {
 // Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it decides (nothing, if it is
 // none): for operators that turn errors into something else and have to let verdicts pass.
 func Verdict(err error) (Decision, bool) {
-	if err == nil {
-		return Decision{}, false
-	}
-	var v *verdict
-	if errors.As(err, &v) {
+	if v := verdictOf(err); v != nil {
 		return Decision{Do: v.do, After: v.after}, true
 	}
 	return Decision{}, false
+}
+
+// verdictOf finds the verdict that an error is or wraps. What a WriteError has about single messages decides about none of the
+// others.
+func verdictOf(err error) *verdict {
+	switch e := err.(type) {
+	case *verdict:
+		return e
+	case *WriteError:
+		return nil
+	case interface{ Unwrap() error }:
+		return verdictOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			if v := verdictOf(one); v != nil {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// verdictIs reports whether an error is the verdict to do a.
+func verdictIs(err error, a Action) bool {
+	v := verdictOf(err)
+	return v != nil && v.do == a
 }
 
 // decide asks the verdict, if the error is one, or else the policy. A permanent error stops the graph. If

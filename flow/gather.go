@@ -218,6 +218,7 @@ func (s *gatherStage[T, U]) ready(wanted []int) int {
 
 // await blocks until one of the wanted ports has a chunk or ends, an alarm is due, or the lane is stopped.
 func (s *gatherStage[T, U]) await(wanted []int) int {
+	s.la.settleStrays()
 	s.la.flush(true)
 	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.ctx.Done())}}
 	for _, p := range wanted {
@@ -228,6 +229,7 @@ func (s *gatherStage[T, U]) await(wanted []int) int {
 		defer t.Stop()
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.C)})
 	}
+	cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.wake)})
 	i, v, ok := reflect.Select(cases)
 	switch {
 	case i == 0:

@@ -17,7 +17,8 @@ type lane struct {
 	news news
 	hand inHand
 
-	stages []*stageBase // whose contexts inHand renews
+	stages []*stageBase  // whose contexts inHand renews
+	wake   chan struct{} // holds a token when a hold was ended, maybe by another goroutine
 
 	// aborted is set when the lane must not go on: what is pushed from then on goes back to its source.
 	aborted bool
@@ -58,7 +59,22 @@ const (
 	slowAfter  = 20 * time.Microsecond // a message that takes longer makes the lane look at the clock after each
 )
 
-func newLane(r *Running) *lane { return &lane{run: r, ctx: r.hard} }
+func newLane(r *Running) *lane { return &lane{run: r, ctx: r.hard, wake: make(chan struct{}, 1)} }
+
+// rouse makes the lane look after the holds that were ended, if it is idle. Called by any goroutine.
+func (la *lane) rouse() {
+	select {
+	case la.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settleStrays settles the holds that were ended outside their handler's calls. The lane is in no call.
+func (la *lane) settleStrays() {
+	for _, s := range la.stages {
+		s.endCall(false)
+	}
+}
 
 // live runs one life: opens the hooks, calls body, and closes them. Whichever way body ends, also by a panic, all that
 // the lane's stages hold is passed on or given back.
@@ -199,13 +215,14 @@ func (la *lane) ring() error {
 }
 
 // receive blocks until in has something (ok), is closed (!ok), the lane is stopped (!ok and aborted), or an alarm is due
-// (again). Before it blocks it flushes the lane.
+// or holds were ended (again). Before it blocks it flushes the lane.
 func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	select {
 	case v, ok = <-in:
 		return v, ok, false
 	default:
 	}
+	la.settleStrays()
 	la.flush(true)
 	var due <-chan time.Time
 	if at := la.nextAlarm(); !at.IsZero() {
@@ -218,6 +235,8 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 		la.clock = time.Now()
 		return v, ok, false
 	case <-due:
+		return v, true, true
+	case <-la.wake:
 		return v, true, true
 	case <-la.ctx.Done():
 		la.aborted = true

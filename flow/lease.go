@@ -38,12 +38,14 @@ var outcomeNames = [...]string{"acked", "dropped", "dead", "nacked", "failed"}
 // outcome. When the last share is released the lease is settled, once, with the worst outcome; the source's committer
 // finds it by scanning its few slabs. So the price of an ack is one atomic add, and no allocation.
 //
-// A joined lease (Join) stands for many others: when it settles it releases its share of each with its outcome.
+// A joined lease (Join) stands for many others: when it settles it releases its share of each with its outcome. A share
+// of a join may be about one member only (see Member): its outcome is then that member's, and not that of the others.
 
 // lease is one entry's, or one join's; the zero lease is of a message that no entry stands behind.
 type lease struct {
 	slab *slab
 	at   int32
+	of   int32 // of a join: 1 + the index of the member that the share is about; 0: of all of them
 }
 
 // cell is a lease's state. It holds no pointers, and its zero value is a lease with one share, so that a slab costs
@@ -65,7 +67,8 @@ type slab struct {
 	from    *session  // who commits; nil for a join
 	first   uint64    // sequence number of the first entry in its session
 	sizes   []int     // bytes of each entry, for the byte credits; nil when the source does not say
-	members []lease   // a join's, and a watched message's
+	members []lease   // a join's, in the order of Meta.Members, and a watched message's
+	each    []ended   // a join's: how single members ended; guarded by mu, nil while none has
 	watch   *watch    // of a watched message
 	since   time.Time // when it was read
 	left    int       // not collected yet; the committer's alone
@@ -74,6 +77,20 @@ type slab struct {
 	lost  atomic.Bool // some note says lost
 	mu    sync.Mutex  // guards notes
 	notes map[int32]note
+}
+
+// ended is how a share ended.
+type ended struct {
+	outcome Outcome
+	fault   *Fault
+}
+
+// worst returns the worse of two ends; the first if they are equal.
+func worst(a, b ended) ended {
+	if b.outcome > a.outcome {
+		return b
+	}
+	return a
 }
 
 // note is what a settlement carries beside its outcome; seldom is there any.
@@ -127,23 +144,97 @@ func (l lease) settle(news *news) {
 		news.add(s.from)
 		return
 	}
-	worst := Outcome(l.cell().worst.Load())
 	s.mu.Lock()
-	n := s.notes[l.at]
+	n, each := s.notes[l.at], s.each
 	s.mu.Unlock()
+	end := ended{Outcome(l.cell().worst.Load()), n.fault}
 	if s.watch != nil {
-		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, worst, n}, news)
+		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, end, worst(end, l.worstMember()), n.effects}, news)
 		return
 	}
-	for _, member := range s.members {
+	for i, member := range s.members {
+		one := end
+		if each != nil {
+			one = worst(end, each[i])
+		}
 		member.attach(n.effects)
-		member.release(worst, n.fault, news)
+		member.release(one.outcome, one.fault, news)
 	}
 	s.members = nil
 }
 
+// join returns the join that the lease stands for, also if it is watched or a member of another join; nil if it stands
+// for no join. The caller owns a share.
+func (l lease) join() *slab {
+	for !l.none() {
+		s := l.slab
+		switch {
+		case len(s.members) == 0: // an entry, or over
+			return nil
+		case s.watch != nil:
+			l = s.members[0]
+		case l.of > 0:
+			l = s.members[l.of-1]
+		case len(s.members) == 1: // a join of one stands for its member
+			if inner := s.members[0].join(); inner != nil {
+				return inner
+			}
+			return s
+		default:
+			return s
+		}
+	}
+	return nil
+}
+
+// member returns the lease of the one member that the share is about; false if it is about all there is.
+func (l lease) member() (lease, bool) {
+	if l.of == 0 {
+		return lease{}, false
+	}
+	s := lease{slab: l.slab, at: l.at}.join()
+	if s == nil || int(l.of) > len(s.members) {
+		return lease{}, false
+	}
+	return s.members[l.of-1], true
+}
+
+// about returns the lease as one about the i-th member of the join it stands for, if that has n members.
+func (l lease) about(i, n int) lease {
+	if l.of != 0 || n == 0 {
+		return l // a member of a member fares as that member does
+	}
+	if s := l.join(); s != nil && len(s.members) == n {
+		l.of = int32(i) + 1
+	}
+	return l
+}
+
+// same reports whether two leases are one, whatever members their shares are about.
+func (l lease) same(as lease) bool { return l.slab == as.slab && l.at == as.at }
+
+// worstMember is the worst end of a single member of the join that the lease stands for.
+func (l lease) worstMember() (end ended) {
+	s := l.join()
+	if s == nil {
+		return end
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.each {
+		end = worst(end, one)
+	}
+	return end
+}
+
 // worsen raises the worst outcome to o and keeps its fault; among equals the first that has one.
 func (l lease) worsen(o Outcome, f *Fault) {
+	if l.of > 0 {
+		if s := (lease{slab: l.slab, at: l.at}).join(); s != nil && int(l.of) <= len(s.members) {
+			s.worsenMember(int(l.of)-1, ended{o, f})
+			return
+		}
+	}
 	l.slab.mu.Lock()
 	defer l.slab.mu.Unlock()
 	worst := &l.cell().worst
@@ -158,9 +249,23 @@ func (l lease) worsen(o Outcome, f *Fault) {
 	}
 }
 
+// worsenMember does as much for one member of a join.
+func (s *slab) worsenMember(i int, end ended) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.each == nil {
+		s.each = make([]ended, len(s.members))
+	}
+	s.each[i] = worst(s.each[i], end)
+}
+
 // attach keeps effects for the committer of the entry.
 func (l lease) attach(effects []Effect) {
 	if l.none() || len(effects) == 0 {
+		return
+	}
+	if one, ok := l.member(); ok {
+		one.attach(effects)
 		return
 	}
 	l.slab.mu.Lock()
@@ -260,6 +365,10 @@ func (l lease) roots(f func(*session)) {
 	}
 	if l.slab.from != nil {
 		f(l.slab.from)
+		return
+	}
+	if one, ok := l.member(); ok {
+		one.roots(f)
 		return
 	}
 	for _, member := range l.slab.members {

@@ -22,7 +22,7 @@ func FuzzLease(f *testing.F) {
 		worst := make([]Outcome, n)
 		open := make([]int, n)
 		for i := range n {
-			shares = append(shares, share{lease{s, int32(i)}, []int{i}})
+			shares = append(shares, share{lease{slab: s, at: int32(i)}, []int{i}})
 			open[i] = 1
 		}
 		var news news
@@ -100,7 +100,7 @@ func FuzzLease(f *testing.F) {
 		if len(settledAs) != n || s.left != 0 {
 			t.Fatalf("%d of %d settled, %d left", len(settledAs), n, s.left)
 		}
-		if ok := (lease{s, 0}).share(1); ok {
+		if ok := (lease{slab: s}).share(1); ok {
 			t.Fatal("a settled lease took a share")
 		}
 	})

@@ -54,7 +54,7 @@ func (s *slab) lose(ids map[string]bool, cells map[*cell]bool) {
 	defer s.mu.Unlock()
 	for i := range s.metas {
 		if c := &s.cells[i]; ids[s.metas[i].ID] && c.more.Load() > settled {
-			l := lease{s, int32(i)}
+			l := lease{slab: s, at: int32(i)}
 			n := s.notes[l.at]
 			if !n.lost {
 				n.lost = true
@@ -72,6 +72,9 @@ func (l lease) isLost() bool {
 		return false
 	}
 	s := l.slab
+	if one, ok := l.member(); ok {
+		return one.isLost()
+	}
 	if s.members != nil {
 		return allLost(s.members)
 	}
@@ -84,18 +87,26 @@ func (l lease) isLost() bool {
 }
 
 func allLost(leases []lease) bool {
+	some := false
 	for _, l := range leases {
+		if l.none() {
+			continue
+		}
 		if !l.isLost() {
 			return false
 		}
+		some = true
 	}
-	return len(leases) > 0
+	return some
 }
 
 // appendEntries appends the leases of the entries behind l, of which the caller owns a share.
 func (l lease) appendEntries(to []lease) []lease {
+	one, isOne := l.member()
 	switch {
 	case l.none():
+	case isOne:
+		to = one.appendEntries(to)
 	case l.slab.members == nil:
 		to = append(to, l)
 	default:

@@ -113,12 +113,14 @@ func Derive[T, U any](m Message[T], v U) Message[U] {
 	return Message[U]{Value: v, meta: m.meta, lease: m.lease}
 }
 
-// Member returns a message with the value v that descends from the i-th of those that m joins: its metadata, and m's lease. If m
-// joins no i-th message it is Derive.
+// Member returns a message with the value v that descends from the i-th of those that m joins: it has the metadata of that
+// message, and how it ends is that message's outcome only. If m joins no i-th message it is Derive. In a batch of batches
+// that is taken apart twice, the messages of one inner batch share their outcome.
 func Member[T, U any](m Message[T], i int, v U) Message[U] {
 	u := Derive(m, v)
 	if of := m.metaRef().Members; i >= 0 && i < len(of) {
 		u.meta = of[i]
+		u.lease = m.lease.about(i, len(of))
 	}
 	return u
 }

@@ -23,6 +23,7 @@ type stageConfig struct {
 	holds     int
 	holdsFor  time.Duration
 	joins     bool
+	within    time.Duration // a sink's: how long a chunk may wait to be full
 	chunk     int
 	timeout   time.Duration
 
@@ -120,6 +121,18 @@ func ChunkSize(n int) StageOption {
 		c.chunk = n
 		if n < 1 {
 			c.issue("ChunkSize", fmt.Sprintf("%d messages", n), "give 1 or more")
+		}
+	}
+}
+
+// Within makes a sink wait until its chunk is full (ChunkSize), but not longer than d after the chunk's first message
+// came. Without it a sink writes what has come. The sink then holds up to a chunk of messages, and runs on a goroutine
+// of its own, so that a slow stage before it does not delay its clock.
+func Within(d time.Duration) StageOption {
+	return func(c *stageConfig) {
+		c.within = d
+		if d <= 0 {
+			c.issue("Within", d.String(), "give a positive duration, or leave the option out")
 		}
 	}
 }

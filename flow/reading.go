@@ -154,7 +154,7 @@ func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 		sl.sizes = in.sizes
 	}
 	for i := range in.msgs {
-		in.msgs[i].lease = lease{sl, int32(i)}
+		in.msgs[i].lease = lease{slab: sl, at: int32(i)}
 		if i < len(in.metas) {
 			in.msgs[i].meta = &in.metas[i]
 		}

@@ -32,7 +32,7 @@ type Sink[T any] struct {
 }
 
 // NewSink makes a sink. open makes a Writer; it must do no I/O (see Opener). Options that apply: Name, ChunkSize,
-// OnFault, Async, Timeout, Workers with Unordered or KeyedBy (so many Writers, each writing chunks at the same time as
+// OnFault, Async, Timeout, Within, Workers with Unordered or KeyedBy (so many Writers, each writing chunks at the same time as
 // the others), Invalid. To adds its options to these.
 func NewSink[T any](name string, open func() Writer[T], opts ...StageOption) Sink[T] {
 	return Sink[T]{name: name, open: open, opts: opts, made: true}
@@ -46,6 +46,10 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 	}
 	n := newNode(kindSink, name, 0, append(append([]StageOption{}, to.opts...), opts...))
 	reads(n, in)
+	if n.within > 0 && n.chunk > 0 {
+		n.async = true
+		n.holds, n.holdsFor = max(n.holds, n.chunk), n.within
+	}
 	switch {
 	case !to.made:
 		n.issue("", "its sink is the zero Sink", "give To a Sink that a constructor returned")

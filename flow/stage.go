@@ -2,9 +2,9 @@ package flow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -34,10 +34,17 @@ type stageBase struct {
 	timeout time.Duration // of each call; 0: none
 	in, out uint64        // since the last count
 
-	holds  []*hold
-	spare  []*hold  // records to use again
-	joined []lease  // joins made in the current call
-	ended  []ending // holds ended in the current call
+	holdMu  sync.Mutex // guards what follows: holds may be ended by any goroutine
+	holds   []*hold
+	spare   []*hold     // records to use again
+	joined  []lease     // joins made in the current call
+	ended   []ending    // holds ended in the current call
+	over    bool        // the stage's life is over
+	touched atomic.Bool // there is something in joined or ended
+
+	// To use again; owned by the lane's goroutine.
+	wasJoined []lease
+	wasEnded  []ending
 }
 
 // stageContext is the context handlers get: it knows the stage, so that Hold and Join do.
@@ -128,8 +135,13 @@ func guard(ctx context.Context, f func(context.Context) error) (err error) {
 // recovered turns a panic's value into an error; deferred calls hand it what recover returned.
 func recovered(v any) error { return &PanicError{Value: v, Stack: debug.Stack()} }
 
-func (s *stageBase) hold(l lease) *hold {
-	var h *hold
+// hold records a share that the handler keeps; nil if the stage's life is over.
+func (s *stageBase) hold(l lease) (h *hold, life uint32) {
+	s.holdMu.Lock()
+	defer s.holdMu.Unlock()
+	if s.over {
+		return nil, 0
+	}
 	if n := len(s.spare); n > 0 {
 		h, s.spare = s.spare[n-1], s.spare[:n-1]
 	} else {
@@ -137,9 +149,10 @@ func (s *stageBase) hold(l lease) *hold {
 	}
 	h.lease, h.at = l, len(s.holds)
 	s.holds = append(s.holds, h)
-	return h
+	return h, h.life
 }
 
+// unhold removes a record. The caller has holdMu.
 func (s *stageBase) unhold(h *hold) {
 	last := len(s.holds) - 1
 	s.holds[h.at] = s.holds[last]
@@ -151,44 +164,128 @@ func (s *stageBase) unhold(h *hold) {
 	s.spare = append(s.spare, h)
 }
 
+// made notes a lease that the current call has made, and owns a share of until it is over.
+func (s *stageBase) made(l lease) {
+	s.holdMu.Lock()
+	if !s.over {
+		s.joined = append(s.joined, l)
+		s.touched.Store(true)
+		s.holdMu.Unlock()
+		return
+	}
+	s.holdMu.Unlock()
+	var n news
+	l.release(Nacked, nil, &n)
+	n.tell()
+}
+
+// endHold ends a hold with the current call, or as soon as the lane is idle. Called by any goroutine.
+func (s *stageBase) endHold(e ending) {
+	s.holdMu.Lock()
+	if !s.over {
+		s.ended = append(s.ended, e)
+		s.touched.Store(true)
+		s.holdMu.Unlock()
+		s.la.rouse()
+		return
+	}
+	s.holdMu.Unlock()
+	var n news
+	s.endNow(e, &n)
+	n.tell()
+}
+
 // dropHolds gives back all that the handler holds: its life is over. f, if there is one, says whose mistake that is.
 func (s *stageBase) dropHolds(f *Fault) {
+	s.holdMu.Lock()
+	var leases []lease
 	for len(s.holds) > 0 {
 		h := s.holds[len(s.holds)-1]
-		l := h.lease
+		leases = append(leases, h.lease)
 		s.unhold(h)
+	}
+	s.holdMu.Unlock()
+	for _, l := range leases {
 		l.release(Nacked, f, &s.la.news)
 	}
 }
 
 // endHolds gives back what a handler has forgotten: its input has ended, and nobody will come back for it.
 func (s *stageBase) endHolds() {
-	if len(s.holds) > 0 {
-		s.dropHolds(&Fault{Graph: s.la.run.graph.name, Stage: s.st.name, Err: errLeftHeld, Tries: 1})
-	}
+	s.dropHolds(&Fault{Graph: s.la.run.graph.name, Stage: s.st.name, Err: errLeftHeld, Tries: 1})
+	s.noHolds()
 }
 
-// ending is a hold that the handler has ended: its share, and how.
+// noHolds ends the time in which there may be holds. What is ended from now on is ended at once.
+func (s *stageBase) noHolds() {
+	s.holdMu.Lock()
+	s.over = true
+	s.holdMu.Unlock()
+	s.dropHolds(nil)
+	s.endCall(false)
+}
+
+// ending is a hold that the handler has ended: its share, and the fault it has ended with, if it has not been done.
 type ending struct {
 	lease lease
-	o     Outcome
 	fault *Fault
 }
 
 // endCall releases what the call that is over has left: the handler's own shares of the joins it made, and those of the
 // holds it ended. If the call has failed nothing of it counts as done, also what was done before the failure.
 func (s *stageBase) endCall(failed bool) {
+	if !s.touched.Load() {
+		return
+	}
+	s.holdMu.Lock()
+	joined, ended := s.joined, s.ended
+	s.joined, s.ended = s.wasJoined[:0], s.wasEnded[:0]
+	s.touched.Store(false)
+	s.holdMu.Unlock()
 	o := Acked
 	if failed {
 		o = Nacked
 	}
-	for _, l := range s.joined {
+	for _, l := range joined {
 		l.release(o, nil, &s.la.news)
 	}
-	for _, e := range s.ended {
-		e.lease.release(max(o, e.o), e.fault, &s.la.news)
+	for _, e := range ended {
+		if failed {
+			e.lease.release(max(Nacked, e.fault.outcome()), e.fault, &s.la.news)
+		} else if s.endNow(e, &s.la.news) {
+			s.la.aborted = true
+		}
 	}
-	s.joined, s.ended = s.joined[:0], s.ended[:0]
+	clear(joined)
+	clear(ended)
+	s.wasJoined, s.wasEnded = joined, ended
+}
+
+// endNow settles a hold's share. It reports that the graph stops because of it.
+func (s *stageBase) endNow(e ending, news *news) (stopped bool) {
+	if e.fault == nil {
+		e.lease.release(Acked, nil, news)
+		return false
+	}
+	return s.la.run.giveUp(s.st, e.lease, e.fault, news)
+}
+
+// giveUp settles a share whose handler has given up its message when no call was there to fail: the error decides, if it is a
+// verdict or Permanent, and else the entry goes back. It reports that the graph stops because of it.
+func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped bool) {
+	f.Graph, f.Stage = r.graph.name, st.name
+	if verdictIs(f.Err, ActDrop) {
+		st.dropped.Add(1)
+		l.release(Dropped, f, news)
+		return false
+	}
+	d, cannot := possible(decide(Nack, f), f, l)
+	if d.Do == ActRetry { // there is nothing to call again
+		d = Decision{Do: ActStop}
+		cannot = ErrNotRedeliverable
+	}
+	r.tellFault(st, f, d)
+	return r.carryOut(st, l, f, d, cannot, news)
 }
 
 // failed deals with a fault of one message up to the wait: it settles the share, unless the decision is to retry.
@@ -204,40 +301,55 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		return false, 0
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}
-	if errors.Is(err, Skip) { // wanted, and nobody need hear of it
+	if verdictIs(err, ActDrop) { // Skip: wanted, and nobody need hear of it
 		s.st.dropped.Add(1)
 		l.release(Dropped, f, &la.news)
 		return false, 0
 	}
 	d, cannot := possible(decide(s.st.policy, f), f, l)
-	s.st.faults.Add(1)
-	if hook := la.run.graph.hooks.Faulted; hook != nil {
-		la.run.hook("Faulted", func() { hook(f, d) })
-	}
-	la.run.logFault(f, d)
-	switch d.Do {
-	case ActRetry:
+	la.run.tellFault(s.st, f, d)
+	if d.Do == ActRetry {
 		s.st.retries.Add(1)
 		return true, d.After
-	case ActNack:
-		s.st.nacked.Add(1)
-		f.After = d.After
-		l.release(Nacked, f, &la.news)
-	case ActDead:
-		s.st.dead.Add(1)
-		l.release(Dead, f, &la.news)
-	case ActDrop:
-		s.st.dropped.Add(1)
-		l.release(Dropped, f, &la.news)
-	default:
-		l.release(Failed, f, &la.news)
+	}
+	if la.run.carryOut(s.st, l, f, d, cannot, &la.news) {
 		la.aborted = true
-		if err = f.Err; cannot != nil {
-			err = fmt.Errorf("%w: %w", cannot, err)
-		}
-		la.run.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: meta.ID, Err: err})
 	}
 	return false, 0
+}
+
+// tellFault counts a fault and tells of it.
+func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
+	st.faults.Add(1)
+	if hook := r.graph.hooks.Faulted; hook != nil {
+		r.hook("Faulted", func() { hook(f, d) })
+	}
+	r.logFault(f, d)
+}
+
+// carryOut settles a share as was decided, which is not to retry. It reports that the graph stops because of it.
+func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot error, news *news) (stopped bool) {
+	switch d.Do {
+	case ActNack:
+		st.nacked.Add(1)
+		f.After = d.After
+		l.release(Nacked, f, news)
+	case ActDead:
+		st.dead.Add(1)
+		l.release(Dead, f, news)
+	case ActDrop:
+		st.dropped.Add(1)
+		l.release(Dropped, f, news)
+	default:
+		l.release(Failed, f, news)
+		err := f.Err
+		if cannot != nil {
+			err = fmt.Errorf("%w: %w", cannot, err)
+		}
+		r.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: f.Meta.ID, Err: err})
+		return true
+	}
+	return false
 }
 
 // failOutright deals with a message that never got as far as a handler: there is nothing to try again.

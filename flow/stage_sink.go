@@ -13,20 +13,34 @@ type sinkStage[T any] struct {
 	open func() Writer[T]
 	w    Writer[T]
 	buf  []Message[T]
+	part map[*Meta][]int // of messages that are written again in part: which of their members are left
+
+	within time.Duration // to wait for a chunk to fill; 0: not at all
+	due    time.Time     // when the first message of buf has waited for so long
 
 	leases []lease // of the chunk being written
 }
 
 func newSinkStage[T any](la *lane, st *stageRun, open func() Writer[T]) *sinkStage[T] {
-	s := &sinkStage[T]{open: open, buf: make([]Message[T], 0, st.node.chunk)}
+	s := &sinkStage[T]{open: open, buf: make([]Message[T], 0, st.node.chunk), within: st.node.within}
 	s.init(la, st)
+	if s.within > 0 {
+		la.alarms = append(la.alarms, alarm{next: s.fullBy, ring: func() error { s.flush(); return nil }})
+	}
 	la.hooks = append(la.hooks, hook{
-		open:  s.start,
-		flush: func(bool) { s.flush() },
-		end:   s.end,
+		open: s.start,
+		flush: func(bool) {
+			if s.within > 0 { // the alarm flushes
+				s.count()
+				return
+			}
+			s.flush()
+		},
+		end: s.end,
 		drop: func() {
-			giveBack(la, s.buf)
+			s.giveBack(s.buf)
 			s.buf = s.buf[:0]
+			s.noHolds()
 			s.count()
 		},
 		close: s.close,
@@ -51,7 +65,17 @@ func (s *sinkStage[T]) push(m Message[T]) {
 	s.buf = append(s.buf, m)
 	if len(s.buf) >= s.st.node.chunk {
 		s.write()
+	} else if s.within > 0 && len(s.buf) == 1 {
+		s.due = time.Now().Add(s.within)
 	}
+}
+
+// fullBy is when the chunk is written even if it is not full; the zero time while it is empty.
+func (s *sinkStage[T]) fullBy() time.Time {
+	if len(s.buf) == 0 {
+		return time.Time{}
+	}
+	return s.due
 }
 
 func (s *sinkStage[T]) flush() {
@@ -87,7 +111,7 @@ func (s *sinkStage[T]) write() {
 		s.buf = chunk    // what drop gives back
 		s.la.news.tell() // and not flush, as sleep would: that would come back here
 		if !s.la.pause(wait) {
-			giveBack(s.la, chunk)
+			s.giveBack(chunk)
 			break
 		}
 		var panicked *PanicError
@@ -98,6 +122,7 @@ func (s *sinkStage[T]) write() {
 	full := s.buf[:cap(s.buf)]
 	clear(full)
 	s.buf = full[:0]
+	s.part = nil
 }
 
 // try is one Write, which is interrupted when the leases of the whole chunk are lost.
@@ -110,30 +135,43 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 		s.la.takeOver(s.leases)
 		defer s.la.putBack()
 	}
-	return s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+	s.endCall(err != nil)
+	return err
 }
 
 // unwritten settles what a Write has settled, and returns what is to be tried again and the longest wait asked for.
 func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (again []Message[T], wait time.Duration) {
 	var partial *WriteError
 	if errors.As(err, &partial) && len(partial.Errs) != len(chunk) {
-		err = fmt.Errorf("flow: sink %q: a WriteError with %d entries for a chunk of %d: %w",
-			s.st.name, len(partial.Errs), len(chunk), err)
-		partial = nil
+		if len(chunk) == 1 && len(partial.Errs) == len(chunk[0].metaRef().Members) {
+			partial = &WriteError{Errs: []error{partial}} // it is about the members of the only message
+		} else {
+			err = fmt.Errorf("flow: sink %q: a WriteError with %s for %s: %w", s.st.name,
+				plural(len(partial.Errs), "error"), plural(len(chunk), "message"), err)
+			partial = nil
+		}
 	}
 	again = chunk[:0]
 	for i := range chunk {
-		one := err
+		m, one := chunk[i], err
 		if partial != nil {
 			one = partial.Errs[i]
 		}
 		if one == nil {
-			chunk[i].lease.release(Acked, nil, &s.la.news)
+			m.lease.release(Acked, nil, &s.la.news)
 			s.out++
 			continue
 		}
-		if retry, after := s.failed(chunk[i].lease, chunk[i].metaRef(), one, tries); retry {
-			again = append(again, chunk[i])
+		var retry bool
+		var after time.Duration
+		if errs := s.memberErrors(m, one); errs != nil {
+			m, retry, after = s.partly(m, errs, tries)
+		} else {
+			retry, after = s.failed(m.lease, m.metaRef(), one, tries)
+		}
+		if retry {
+			again = append(again, m)
 			wait = max(wait, after)
 		}
 	}
@@ -149,10 +187,14 @@ func (s *sinkStage[T]) reopen() {
 
 func (s *sinkStage[T]) end() error {
 	s.flush()
+	var err error
 	if f, ok := s.w.(Flusher); ok {
-		return s.guard(f.Flush)
+		err = s.guard(f.Flush)
 	}
-	return nil
+	if err == nil {
+		s.endHolds()
+	}
+	return err
 }
 
 func (s *sinkStage[T]) close() {

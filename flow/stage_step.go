@@ -21,7 +21,7 @@ func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
 			return nil
 		},
 		drop: func() {
-			s.dropHolds(nil)
+			s.noHolds()
 			s.count()
 		},
 	})
@@ -65,15 +65,18 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 	}) {
 		return
 	}
-	if goesOn && out.lease != m.lease && !out.lease.none() && out.lease.share(1) { // joined or held, and now passed on
+	same := out.lease.same(m.lease) // else joined or held, and now passed on
+	if goesOn && !same && !out.lease.none() && out.lease.share(1) {
 		m.lease.release(Acked, nil, &s.la.news)
 	} else {
-		out.lease = m.lease // also if it was made anew instead of derived
+		if !same {
+			out.lease = m.lease // it was made anew instead of derived
+		}
 		if !goesOn {
 			m.lease.release(Acked, nil, &s.la.news)
 		}
 	}
-	if len(s.joined)+len(s.ended) > 0 {
+	if s.touched.Load() {
 		s.endCall(false)
 	}
 	if goesOn {

@@ -56,7 +56,7 @@ func (t *turn) emitted(l lease) lease {
 	t.out++
 	switch {
 	case l.none():
-	case l == t.cur:
+	case l.same(t.cur):
 		t.shares++
 	case l.share(1):
 		t.others = append(t.others, l)
@@ -114,7 +114,7 @@ func (t *turn) hook(end func() error) {
 			return nil
 		},
 		drop: func() {
-			t.dropHolds(nil)
+			t.noHolds()
 			t.count()
 		},
 	})

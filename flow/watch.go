@@ -45,7 +45,7 @@ func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Messa
 		s.members = []lease{m.lease}
 	}
 	m.lease = lease{slab: s}
-	st.joined = append(st.joined, m.lease)
+	st.made(m.lease)
 	return m, Watched{m.lease}
 }
 
@@ -81,8 +81,9 @@ type watch struct {
 // ending of a watched lease: it waits for its watcher.
 type watchedEnd struct {
 	lease   lease
-	outcome Outcome
-	note    note
+	end     ended // of the entries behind it
+	told    ended // what the watcher is told: also of the members that ended apart
+	effects []Effect
 }
 
 // pass releases the entries behind a watched lease.
@@ -94,8 +95,8 @@ func (e *watchedEnd) pass(news *news) {
 	s.mu.Unlock()
 	for _, of := range [][]lease{s.members, followers} {
 		for _, l := range of {
-			l.attach(e.note.effects)
-			l.release(e.outcome, e.note.fault, news)
+			l.attach(e.effects)
+			l.release(e.end.outcome, e.end.fault, news)
 		}
 	}
 	s.members = nil
@@ -154,7 +155,7 @@ func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 		r.watches.mu.Lock()
 		for _, e := range q.waiting {
 			batch = append(batch, e)
-			ends = append(ends, End{Tag: e.lease.slab.watch.tag, Outcome: e.outcome, Fault: e.note.fault})
+			ends = append(ends, End{Tag: e.lease.slab.watch.tag, Outcome: e.told.outcome, Fault: e.told.fault})
 		}
 		clear(q.waiting)
 		q.waiting = q.waiting[:0]

@@ -14,8 +14,9 @@ import (
 // for ever for what has not. Then the source must have credits for more than a batch: flow.MaxInFlight entries, which
 // Validate checks, and flow.MaxBytes, which it cannot. The slices are the receiver's to keep.
 //
-// A batch has the metadata of its first message, with that of all as Meta.Members. Its entries share its fate: when it
-// fails, all of them do. With an age limit Batch runs on a goroutine of its own (flow.Async), so that a slow stage before
+// A batch has the metadata of its first message, with that of all as Meta.Members. When it fails, all its entries do. A sink
+// that returns a flow.WriteError with one error (or nil) per value settles each of them by itself: the values with nil are
+// acked, a rejected one is dead, and the rest is written again without them, as the fault policy says. With an age limit Batch runs on a goroutine of its own (flow.Async), so that a slow stage before
 // it does not hold up its clock.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
@@ -126,9 +127,10 @@ func (b *batch[T]) End(ctx context.Context, emit flow.Emit[[]T]) error {
 }
 
 // Unbatch turns each slice into its values. If the slice is as long as the batch that it comes from, each value has the metadata of
-// the message in its place, its reply address too; else all have the batch's.
+// the message in its place, its reply address too, and its outcome is that of this message only; else all have the batch's,
+// and share their outcome.
 //
-// Order: kept. Acks: an entry is acked when all values of its slice are; an empty slice is done.
+// Order: kept. Acks: an entry of the batch gets the outcome of its value once all are done; an empty slice is done.
 // Holds: the slice at hand. Ends: when in ends.
 func Unbatch[T any](in flow.Source[[]T], opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "unbatch", func() flow.Handler[[]T, T] {

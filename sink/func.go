@@ -82,8 +82,11 @@ func (f each[T]) guard(ctx context.Context, m flow.Message[T]) (err error) {
 	return f(ctx, m)
 }
 
-// Batches is a sink that is a function of many values: f is called with what has come, up to ChunkSize values, and
-// never waits for more (operators.Batch does). The slice is f's to keep.
+// Batches is a sink that is a function of many values: f is called with what has come, up to ChunkSize values, 256 by
+// default. With flow.Within it waits for a full slice, up to that long; without, it waits for nothing. The slice is f's to
+// keep.
+//
+//	sink.Batches(insert, flow.ChunkSize(100), flow.Within(500*time.Millisecond))
 //
 // Order: kept; see Func for Workers. Acks: when f returns nil all of the slice is acked. A *flow.WriteError tells which
 // values are not done, and the others are. Ends: with its input; for f's context see Func.

@@ -390,11 +390,12 @@ func (g *tree) batch(in flow.Source[item], ord order) piece {
 	if g.chance(25) {
 		twice := operators.Batch(batches, 1+g.n(3), time.Duration(1+g.n(20))*g.unit)
 		batches = operators.Unbatch(operators.Map(twice, func(_ context.Context, all [][]item) ([][]item, error) {
-			with := join(slices.Concat(all...))
 			out := make([][]item, len(all))
 			for i := range all {
 				for _, it := range all[i] {
-					it.with = with
+					if len(all) > 1 { // what is taken apart twice fares as its inner batch does
+						it.with = join(all[i])
+					}
 					out[i] = append(out[i], it)
 				}
 			}
@@ -407,12 +408,7 @@ func (g *tree) batch(in flow.Source[item], ord order) piece {
 	}
 	changed := operators.Map(batches, func(ctx context.Context, items []item) ([]item, error) {
 		g.pause(ctx, n, items[0])
-		with := join(items)
-		out := make([]item, len(items))
-		for i := range items {
-			out[i] = items[i]
-			out[i].with = with
-		}
+		out := slices.Clone(items)
 		if err := g.w.meet(n, out...); err != nil {
 			return nil, err
 		}

@@ -28,10 +28,10 @@ type item struct {
 	key int
 	dup bool // may arrive more than once: emitted in a call that failed after it had passed on a chunk
 
-	with *group // what it was in a batch with; nil if it was not
+	with *group // what its fate is shared with; nil if it is not
 }
 
-// group is what was joined: whatever becomes of one becomes of all.
+// group is what was joined and is not told apart any more: whatever becomes of one becomes of all.
 type group struct{ members []delivery }
 
 // shares are the deliveries that share the fate of a value.

@@ -1,0 +1,160 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A hold may end with a verdict.
+func TestFault_D11_HeldFailHeedsVerdicts(t *testing.T) {
+	errNo := errors.New("no")
+	fails := []error{Reject(errNo), Skip, RetryAfter(0, errNo), errNo, nil}
+	src := newScript(len(fails))
+	held := Via(src.source(), "hold", func() Handler[int, int] {
+		return HandlerFunc[int, int](func(ctx context.Context, m Message[int], _ Emit[int]) error {
+			h := Hold(ctx, m)
+			if m.Value == len(fails)-1 {
+				h.Done()
+			} else {
+				h.Fail(fails[m.Value])
+			}
+			return nil
+		})
+	}, Holds(1, 0))
+	if err := New("g", To(held, (&bag[int]{}).sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []Outcome{Dead, Dropped, Nacked, Nacked, Acked}
+	src.wantOutcomes(t, func(v int) Outcome { return want[v] })
+	if f := src.settled[0][0].Fault; f.Stage != "hold" || !errors.Is(f, errNo) {
+		t.Errorf("fault %v of stage %q", f, f.Stage)
+	}
+}
+
+// crate is a joined value that is not a slice.
+type crate struct{ rows []int }
+
+// A sink that says which members of a message it could not write settles them one by one, also if it cannot be given a
+// part of the message's value, and if the end of the message is watched.
+func TestFault_D11_MembersOfAnyValue(t *testing.T) {
+	errNo := errors.New("no")
+	for _, watched := range []bool{false, true} {
+		src := newScript(4)
+		var told []Outcome
+		watcher := NewWatcher(func(_ context.Context, ends []End) error {
+			for _, e := range ends {
+				told = append(told, e.Outcome)
+			}
+			return nil
+		})
+		crates := Step(batch(src.source(), 4, 0), "crate", func() StepFunc[[]int, crate] {
+			return func(ctx context.Context, m Message[[]int]) (Message[crate], bool, error) {
+				out := Derive(m, crate{m.Value})
+				if watched {
+					out, _ = Watch(ctx, out, watcher, nil)
+				}
+				return out, true, nil
+			}
+		})
+		calls := 0
+		out := NewSink("out", func() Writer[crate] {
+			return WriterFunc[crate](func(context.Context, []Message[crate]) error {
+				calls++
+				if calls == 1 {
+					return &WriteError{Errs: []error{nil, Reject(errNo), errNo, errNo}}
+				}
+				return &WriteError{Errs: []error{nil, errNo, nil, errNo}} // of 1 it says nothing new
+			})
+		}, OnFault(Retry(1, 1, Drop)))
+		if err := New("g", To(crates, out)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []Outcome{Acked, Dead, Acked, Dropped}
+		src.wantOutcomes(t, func(v int) Outcome { return want[v] })
+		if calls != 2 {
+			t.Errorf("%d writes, want 2", calls)
+		}
+		if watched && (len(told) != 1 || told[0] != Dead) {
+			t.Errorf("the watcher was told %v, want one end: dead", told)
+		}
+	}
+}
+
+// A batch whose writing fails as a whole still ends as a whole, whatever verdicts are among its errors.
+func TestFault_D11_ErrorsThatDoNotFit(t *testing.T) {
+	src := newScript(4)
+	out := NewSink("out", func() Writer[[]int] {
+		return WriterFunc[[]int](func(context.Context, []Message[[]int]) error {
+			return &WriteError{Errs: []error{Reject(errors.New("no")), nil, nil}}
+		})
+	}, OnFault(Nack))
+	if err := New("g", To(batch(src.source(), 4, 0), out)).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	src.wantOutcomes(t, func(int) Outcome { return Nacked })
+}
+
+// Holds may be ended by any goroutine, while the stage works and while it is idle.
+func TestFault_D17_HeldDoneOnAnotherGoroutine(t *testing.T) {
+	const n = 2000
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(n, MaxInFlight(50))
+		src.forever = true
+		held := make(chan Held[int], n)
+		stage := Via(src.source(), "hold", func() Handler[int, int] {
+			return HandlerFunc[int, int](func(ctx context.Context, m Message[int], _ Emit[int]) error {
+				held <- Hold(ctx, m)
+				return nil
+			})
+		}, Holds(50, 0))
+		r, err := New("g", To(stage, (&bag[int]{}).sink())).Start(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var enders sync.WaitGroup
+		for range 4 {
+			enders.Go(func() {
+				for h := range held {
+					h.Done()
+					h.Done()
+					if h.Value == n-1 {
+						close(held)
+					}
+				}
+			})
+		}
+		enders.Wait()
+		time.Sleep(time.Second) // for the committer
+		src.wantAllAcked(t) // before the end: nothing waits for another message
+		if _, err := r.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A goroutine that has kept a hold, or the handler's context, beyond the stage's end does no harm.
+func TestFault_D17_HeldBeyondTheEnd(t *testing.T) {
+	src := newScript(3)
+	var ctx context.Context
+	var kept []Held[int]
+	stage := Via(src.source(), "hold", func() Handler[int, int] {
+		return HandlerFunc[int, int](func(c context.Context, m Message[int], _ Emit[int]) error {
+			ctx = c
+			kept = append(kept, Hold(c, m))
+			return nil
+		})
+	}, Holds(3, 0))
+	if err := New("g", To(stage, (&bag[int]{}).sink())).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range kept {
+		h.Done()
+		Hold(ctx, h.Message).Fail(errors.New("late"))
+		Join(ctx, 0, []Held[int]{h})
+	}
+	src.wantOutcomes(t, func(int) Outcome { return Nacked })
+}

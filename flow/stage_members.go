@@ -1,0 +1,140 @@
+package flow
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// Idea of settling members: a sink that was given a batch may say which of its members it could not write. The message's
+// share of the join stays one share. Each member that failed gets a share of its own that is about this member only, and
+// goes by the fault policy with it. When some are to be tried again the message is written again with the rest of its
+// value; the ends of the others stand in the join, and count when the message is released.
+
+// memberErrors returns the errors of a message's members, if they are settled one by one; else nil.
+func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
+	meta := m.metaRef()
+	var partial *WriteError
+	if !errors.As(err, &partial) || len(partial.Errs) != len(meta.Members) {
+		partial = nil
+	}
+	at, inPart := s.part[meta]
+	switch {
+	case inPart && partial == nil: // all that is left of it has failed
+		errs := make([]error, len(at))
+		for i := range at {
+			errs[i] = err
+		}
+		return errs
+	case partial == nil || len(meta.Members) == 0:
+		return nil
+	case !inPart && !m.lease.none():
+		if j := m.lease.join(); j == nil || len(j.members) != len(meta.Members) {
+			return nil // its metadata is not that of the join
+		}
+	}
+	return partial.Errs
+}
+
+// endedMember is the place, in sinkStage.part, of a member that is written again only because the others are.
+const endedMember = -1
+
+// partly settles the members of a message that was written in part. It returns the message with those that are to be tried
+// again, if there are any.
+func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[T], retry bool, wait time.Duration) {
+	meta := m.metaRef()
+	at := s.part[meta] // nil: all of them, in their order
+	left := make([]int, 0, len(errs))
+	for i, err := range errs {
+		member := i
+		if at != nil {
+			member = at[i]
+		}
+		if err == nil || member == endedMember {
+			continue
+		}
+		one := m.lease.ofMember(member)
+		again, after := s.failed(one, meta.Members[i], err, tries)
+		if again {
+			one.release(Acked, nil, &s.la.news) // it has not ended yet
+			left = append(left, i)
+			wait = max(wait, after)
+		}
+	}
+	delete(s.part, meta)
+	if len(left) == 0 {
+		m.lease.release(Acked, nil, &s.la.news)
+		s.out++
+		return m, false, 0
+	}
+	rest := *meta
+	members := make([]int, 0, len(errs))
+	if v, ok := pick(m.Value, len(errs), left); ok {
+		m.Value, rest.Members = v, make([]*Meta, 0, len(left))
+		for _, i := range left {
+			rest.Members = append(rest.Members, meta.Members[i])
+			members = append(members, i)
+		}
+	} else { // all of it is written again
+		for i := range errs {
+			if slices.Contains(left, i) {
+				members = append(members, i)
+			} else {
+				members = append(members, endedMember)
+			}
+		}
+	}
+	for i, member := range members {
+		if at != nil && member != endedMember {
+			members[i] = at[member]
+		}
+	}
+	m.meta = &rest
+	if s.part == nil {
+		s.part = make(map[*Meta][]int)
+	}
+	s.part[m.meta] = members
+	return m, true, wait
+}
+
+// giveBack releases messages unfinished; of those that were written in part, what is left.
+func (s *sinkStage[T]) giveBack(chunk []Message[T]) {
+	for _, m := range chunk {
+		at, inPart := s.part[m.metaRef()]
+		if !inPart {
+			m.lease.release(Nacked, nil, &s.la.news)
+			continue
+		}
+		for _, member := range at {
+			if member != endedMember {
+				m.lease.ofMember(member).release(Nacked, nil, &s.la.news)
+			}
+		}
+		m.lease.release(Acked, nil, &s.la.news)
+	}
+}
+
+// ofMember returns one more share of the join that the lease stands for, about its i-th member. The caller owns a share.
+func (l lease) ofMember(i int) lease {
+	j := l.join()
+	if j == nil {
+		return lease{}
+	}
+	one := lease{slab: j, of: int32(i) + 1}
+	one.share(1)
+	return one
+}
+
+// pick returns the elements of a slice that are left, as a slice of the same type; false if v is not a slice of n elements.
+func pick[T any](v T, n int, left []int) (T, bool) {
+	all := reflect.ValueOf(v)
+	if all.Kind() != reflect.Slice || all.Len() != n {
+		return v, false
+	}
+	some := reflect.MakeSlice(all.Type(), 0, len(left))
+	for _, i := range left {
+		some = reflect.Append(some, all.Index(i))
+	}
+	return some.Interface().(T), true
+}
