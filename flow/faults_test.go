@@ -129,7 +129,7 @@ func TestFault_D17_HeldDoneOnAnotherGoroutine(t *testing.T) {
 		}
 		enders.Wait()
 		time.Sleep(time.Second) // for the committer
-		src.wantAllAcked(t) // before the end: nothing waits for another message
+		src.wantAllAcked(t)     // before the end: nothing waits for another message
 		if _, err := r.Drain(t.Context()); err != nil {
 			t.Error(err)
 		}
