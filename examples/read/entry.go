@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -13,14 +15,37 @@ import (
 // line is how an entry is printed: its id, and its data if it has nothing else, as what pipe writes; else all its fields.
 func line(_ context.Context, m flow.Message[redisio.Fields]) (string, error) {
 	if f := m.Value; len(f) == 1 && f[0].Name == "data" {
-		return fmt.Sprintf("%s  %s", m.ID(), f[0].Value), nil
+		return m.ID() + "  " + printable(string(f[0].Value)), nil
 	}
 	var b strings.Builder
 	b.WriteString(m.ID() + " ")
 	for _, f := range m.Value {
-		fmt.Fprintf(&b, " %s=%q", f.Name, f.Value)
+		fmt.Fprintf(&b, " %s=%q", printable(f.Name), f.Value)
 	}
 	return b.String(), nil
+}
+
+// printable returns text as a terminal may show it: control characters, such as escape sequences, and bytes that are not
+// UTF-8 are written as in Go's strings. Whoever may write to the stream must not control the terminal of its readers.
+func printable(text string) string {
+	odd := func(r rune) bool { return r != '\t' && !strconv.IsPrint(r) }
+	if utf8.ValidString(text) && strings.IndexFunc(text, odd) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case odd(r):
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+		text = text[size:]
+	}
+	return b.String()
 }
 
 // parseStart reads the -from flag.
