@@ -12,7 +12,6 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // the bridge to its connectors
 	github.com/robfig/cron/v3 v3.0.1 // what a Spec of source.Cron says; parsing only
-	golang.org/x/net v0.62.0 // netutil: how many connections a server takes
 	golang.org/x/time v0.14.0 // Throttle
 )
 

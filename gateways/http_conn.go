@@ -41,8 +41,9 @@ func (s *server) changed(c net.Conn, to http.ConnState) {
 		state.fresh = false
 	case to == http.StateIdle:
 		state.streams = false
-	case to == http.StateClosed:
+	case to == http.StateClosed: // net/http does not report it of those that a handler took over
 		delete(s.conns, c)
+		s.listener.release()
 		defer state.cancel(nil)
 	}
 	s.mu.Unlock()
@@ -55,9 +56,13 @@ func (s *server) streams(r *http.Request) {
 		return
 	}
 	s.mu.Lock()
+	again := state.streams
 	state.streams = true
 	late := s.stopping
 	s.mu.Unlock()
+	if !again && s.cfg.SendBuffer > streamSendBuffer {
+		setSendBuffer(state.conn, streamSendBuffer)
+	}
 	if late {
 		state.cancel(ErrStopping)
 	}
@@ -136,11 +141,21 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	w.soon()
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
+	n := 0
+	for {
+		piece := p[n:min(n+writePiece, len(p))]
+		w.soon()
+		m, err := w.ResponseWriter.Write(piece)
+		n += m
+		w.bytes += int64(m)
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
 }
+
+// writePiece is how much of a reply is written before its deadline is set anew.
+const writePiece = 64 << 10
 
 func (w *writer) SetWriteDeadline(t time.Time) error {
 	w.own = true
@@ -161,8 +176,11 @@ func (w *writer) FlushError() error {
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.stream()
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.hijacked = w.hijacked || err == nil
-	return c, rw, err
+	if err != nil {
+		return nil, nil, err
+	}
+	w.hijacked = true
+	return &hijacked{Conn: c, release: w.server.listener.release}, rw, nil
 }
 
 func (w *writer) stream() {

@@ -117,6 +117,11 @@ func up(t testing.TB, h http.Handler, cfg gateways.ServerConfig) (addr string, s
 	if err != nil {
 		t.Fatal(err)
 	}
+	return upOn(t, l, h, cfg)
+}
+
+func upOn(t testing.TB, l net.Listener, h http.Handler, cfg gateways.ServerConfig) (addr string, stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	var ended error

@@ -12,10 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/net/netutil"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -24,52 +21,14 @@ import (
 // ErrStopping is the cause with which contexts of requests end when their server stops; see Serve.
 var ErrStopping = errors.New("gateways: the server is stopping")
 
-// ListenError is an address that can't be listened on.
-type ListenError struct {
-	Addr string
-	Err  error
-}
-
-func (e *ListenError) Error() string {
-	fix := "choose an address of this machine, as localhost:3000"
-	switch {
-	case errors.Is(e.Err, syscall.EADDRINUSE):
-		fix = "another program has that port: end it, or choose another port"
-	case errors.Is(e.Err, syscall.EACCES):
-		fix = "that port is for root only: choose one from 1024 on"
-	}
-	return fmt.Sprintf("gateways: can't listen on %s: %v; %s", e.Addr, cause(e.Err), fix)
-}
-
-// Unwrap returns the cause.
-func (e *ListenError) Unwrap() error { return e.Err }
-
-// cause leaves out of a network error what has been said.
-func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
-}
-
-// Listen listens on a TCP address, as localhost:3000, for Serve. With port 0 the system chooses one. Its error is a *ListenError.
-func Listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, &ListenError{Addr: addr, Err: err}
-	}
-	return l, nil
-}
-
 // ServerConfig configures Serve. The zero value is the default.
 type ServerConfig struct {
 	// HeaderTimeout is how long a caller may take to send a request's header. The default is 5 s.
 	HeaderTimeout time.Duration
 	// BodyTimeout is how long it may take to send the body. The default is 30 s.
 	BodyTimeout time.Duration
-	// WriteTimeout is how long each write of a reply may take, so that a stream may go on for as long as its reader reads. The
-	// default is 30 s.
+	// WriteTimeout is how long a reader may take for each 64 KiB of a reply, so that a stream may go on for
+	// as long as its reader reads. Defaults to 30 s.
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection is kept between requests. The default is 1 minute.
 	IdleTimeout time.Duration
@@ -77,6 +36,10 @@ type ServerConfig struct {
 	MaxHeader int
 	// MaxConnections bounds the connections; who comes then waits until one is free. The default is 16,384.
 	MaxConnections int
+	// SendBuffer is how many bytes the system may hold that were sent on a connection and not yet taken by
+	// its reader. Defaults to 256 KiB. Connections that stream, such as those of SSE and ws, have at
+	// most 64 KiB. Negative leaves it to the system: some megabytes, and slow readers may exceed WriteTimeout.
+	SendBuffer int
 	// StopTimeout is how long requests may take to end when the server stops. The default is 10 s.
 	StopTimeout time.Duration
 	// TrustedOrigins are the origins, as https://app.example.com, whose pages may send what changes something. The default is none but
@@ -96,6 +59,7 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	def(&c.IdleTimeout, time.Minute)
 	def(&c.MaxHeader, 32<<10)
 	def(&c.MaxConnections, 16<<10)
+	def(&c.SendBuffer, defaultSendBuffer)
 	def(&c.StopTimeout, 10*time.Second)
 	def(&c.Log, flow.Logger(context.Background()))
 	return c
@@ -148,8 +112,9 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig
 
 // server is what Serve runs.
 type server struct {
-	cfg  ServerConfig
-	next http.Handler
+	cfg      ServerConfig
+	next     http.Handler
+	listener *limited
 
 	mu       sync.Mutex
 	conns    map[net.Conn]*connection // at most MaxConnections
@@ -162,6 +127,7 @@ type server struct {
 const cutOff = time.Second
 
 func (s *server) serve(ctx context.Context, l net.Listener) error {
+	s.listener = limit(l, s.cfg.MaxConnections, s.cfg.SendBuffer)
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // of all requests
 	defer cancel(ErrStopping)
 	srv := &http.Server{
@@ -179,12 +145,11 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	stopped := make(chan error, 1)
 	release := context.AfterFunc(ctx, func() { stopped <- s.stop(srv, cancel) })
 	s.cfg.Log.Info("http: serving", "addr", l.Addr().String())
-	l = netutil.LimitListener(l, s.cfg.MaxConnections)
 	var err error
 	if s.cfg.TLS != nil {
-		err = srv.ServeTLS(l, "", "")
+		err = srv.ServeTLS(s.listener, "", "")
 	} else {
-		err = srv.Serve(l)
+		err = srv.Serve(s.listener)
 	}
 	if !release() { // it is being stopped
 		return <-stopped

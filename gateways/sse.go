@@ -39,7 +39,9 @@ type SSEConfig struct {
 	Heartbeat time.Duration
 	// Retry is how long clients are told to wait before they connect again. The default is 2 s.
 	Retry time.Duration
-	// WriteTimeout is how long a client may take to read 64 KiB, or one event: who does not read is cut off. The default is 10 s.
+	// WriteTimeout is how long a client may take to read 64 KiB. A client that does not read is cut off.
+	// Defaults to 10 s. Serve limits what the system holds for a client to 64 KiB. Behind another
+	// server it may hold 4 MB, and clients slower than about 150 KB/s may be cut off.
 	WriteTimeout time.Duration
 	// MaxClients and MaxStreams are how many clients there may be at once, and how many streams for them, each of which takes a
 	// connection to Redis: for many small feeds use topics of one stream. What is beyond is answered with 503. The defaults are 10,000 and 64.

@@ -3,7 +3,6 @@ package gateways_test
 import (
 	"fmt"
 	"net"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
-	"github.com/streamerson/streamerson-go/gateways/internal/narrow"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -20,18 +18,14 @@ func TestSSEManyWhoNeverRead(t *testing.T) {
 	t.Parallel()
 	const readers, sleepers, events = 90, 10, 60
 	b := newBoard(t, gateways.SSEConfig{WriteTimeout: 8 * time.Second, Queue: 16})
-	srv := httptest.NewUnstartedServer(b.EventStream)
-	srv.Listener = narrow.Listener{Listener: srv.Listener}
-	srv.Start()
-	t.Cleanup(srv.Close)
 	for range sleepers {
-		c := dial(t, srv.Listener.Addr().String())
+		c := dial(t, strings.Trim(b.url, "htp:/"))
 		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
 		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
 	clients := make([]*sse, readers)
 	for i := range clients {
-		clients[i] = subscribe(t, srv.URL)
+		clients[i] = subscribe(t, b.url)
 	}
 	t.Cleanup(func() { // before the server, which waits for them
 		for _, c := range clients {

@@ -210,9 +210,16 @@ func (o *eventWriter) progress(cursor string, beat bool) {
 
 // flush has the client read what was written, in time.
 func (o *eventWriter) flush() error {
-	_ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) // where there is none the server's own holds
-	_, err := o.w.Write(o.text)
+	soon := func() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) } // where there is none the server's own holds
+	var err error
+	for rest := o.text; len(rest) > 0 && err == nil; {
+		n := min(len(rest), flushEvery)
+		soon()
+		_, err = o.w.Write(rest[:n])
+		rest = rest[n:]
+	}
 	if err == nil {
+		soon()
 		err = o.rc.Flush()
 	}
 	if cap(o.text) > 2*flushEvery {

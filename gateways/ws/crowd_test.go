@@ -1,14 +1,16 @@
 package ws_test
 
 import (
+	"context"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/streamerson/streamerson-go/gateways/internal/narrow"
+	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -20,10 +22,7 @@ func TestSlowCrowd(t *testing.T) {
 	s := newStand(t)
 	n := s.node(t, ws.HubConfig{WriteTimeout: 8 * time.Second, Queue: 16})
 	n.srv.Close()
-	n.srv = httptest.NewUnstartedServer(n.hub)
-	n.srv.Listener = narrow.Listener{Listener: n.srv.Listener}
-	n.srv.Start()
-	t.Cleanup(n.srv.Close)
+	n.srv = served(t, n.hub)
 	hello := `{"kind":"hello","rooms":["lobby"]}`
 	for range sleepers {
 		_, conn, _ := n.handshake(t, "")
@@ -55,4 +54,26 @@ func TestSlowCrowd(t *testing.T) {
 	wg.Wait()
 	redistest.Soon(t, "those that are never read are cut off", func() bool { return n.hub.Stats().Sockets == readers })
 	equal(t, "slow", uint64(sleepers), n.hub.Stats().Slow)
+}
+
+// served is a hub behind gateways.Serve, as an httptest.Server has it.
+func served(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	l, err := gateways.Listen("localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOn(t, l, h)
+	return &httptest.Server{Listener: l, URL: "http://" + l.Addr().String()}
+}
+
+func serveOn(t testing.TB, l net.Listener, h http.Handler) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := gateways.Serve(ctx, l, h, gateways.ServerConfig{}); err != nil {
+			t.Errorf("the server: %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); serving.Wait() })
 }

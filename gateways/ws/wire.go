@@ -73,7 +73,11 @@ func (w *wire) write(p []byte) (int, error) {
 
 // narrow has the system keep no more than sendBuffer. Where that can't be set it goes without.
 func narrow(conn net.Conn) {
-	if over, is := conn.(interface{ NetConn() net.Conn }); is { // TLS
+	for {
+		over, is := conn.(interface{ NetConn() net.Conn }) // TLS, and what gateways.Serve hands out
+		if !is {
+			break
+		}
 		conn = over.NetConn()
 	}
 	if tcp, is := conn.(*net.TCPConn); is {
