@@ -74,7 +74,7 @@ func value[Q any](codec redisio.Codec[Q], r *Request) (Q, error) {
 // decodeBody decodes a body. A codec of text reads a JSON string as what it says, so that programs that send everything as JSON
 // can send text.
 func decodeBody[T any](codec redisio.Codec[T], body []byte, contentType string) (v T, err error) {
-	if len(body) > 0 && body[0] == '"' && contentType == "application/json" && codec.ContentType() == "text/plain" {
+	if len(body) > 0 && body[0] == '"' && isJSON(contentType) && codec.ContentType() == "text/plain" {
 		var text string
 		if err := json.Unmarshal(body, &text); err != nil {
 			return v, err

@@ -24,7 +24,7 @@ const (
 //
 //	data         the value, encoded by the codec
 //	type, id, key, reply, traceparent   only when set
-//	ct           the content type, only when it is not the codec's
+//	ct           the content type, only when it is not the codec's; see ContentTypeMatches for what readers take
 //	deadline     Unix milliseconds, only when set
 //	dup          1 if the sender had to write it twice, not knowing whether the first had got through
 //	h:<name>     one per header
@@ -111,7 +111,7 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	if !found {
 		return v, &DecodeError{entry.ID, fieldData, ErrNoData}
 	}
-	if e.ContentType != "" && n.ct != "" && e.ContentType != n.ct {
+	if e.ContentType != "" && n.ct != "" && !ContentTypeMatches(n.ct, e.ContentType) {
 		return v, &DecodeError{entry.ID, fieldContentType, fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, n.ct)}
 	}
 	if v, err = n.codec.Decode(data); err != nil {

@@ -185,9 +185,9 @@ func (f streamersonV1[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	case f.ct == "":
 	case e.ContentType == f.ct:
 		e.ContentType = ""
-	case e.ContentType != "":
+	case e.ContentType != "" && !ContentTypeMatches(f.ct, e.ContentType):
 		return v, &DecodeError{entry.ID, v1ContentType, fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, f.ct)}
-	case f.ct == typeText && protocol == v1JSON && len(payload) > 0 && payload[0] == '"':
+	case e.ContentType == "" && f.ct == typeText && protocol == v1JSON && len(payload) > 0 && payload[0] == '"':
 		var text string
 		if err := json.Unmarshal(payload, &text); err != nil {
 			return v, &DecodeError{entry.ID, "payload", err}
@@ -208,10 +208,7 @@ func implied(protocol string) string {
 	return typeText
 }
 
-func isJSON(ct string) bool {
-	media, _, _ := strings.Cut(ct, ";")
-	return media == typeJSON || strings.HasSuffix(media, "+json")
-}
+func isJSON(ct string) bool { return ContentTypeMatches(typeJSON, ct) }
 
 // falsy reports JSON that JavaScript takes for false: null, false, zero in any spelling and "".
 func falsy(b []byte) bool {

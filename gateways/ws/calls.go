@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // HeaderSession is the header of a call that names the session it comes from. Who the user is says gateways.HeaderIdentity, as for calls by
@@ -119,7 +120,7 @@ func asJSON(r *gateways.Response) (json.RawMessage, error) {
 	switch {
 	case len(r.Body) == 0:
 		return nil, nil
-	case (r.ContentType == "" || r.ContentType == "application/json") && json.Valid(r.Body):
+	case (r.ContentType == "" || redisio.ContentTypeMatches("application/json", r.ContentType)) && json.Valid(r.Body):
 		return r.Body, nil
 	case utf8.Valid(r.Body):
 		return json.Marshal(string(r.Body))
