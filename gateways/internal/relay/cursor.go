@@ -79,6 +79,8 @@ func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
 		return beginning{at: s.first.Prev()}, nil
 	case c.exact && c.id.Compare(s.top) > 0: // of a stream that was here before, or lost when a server failed
 		return missing(c.id, s.top), nil
+	case !c.exact && c.id.Compare(s.top) > 0: // a time to come: it would be silent until then
+		return beginning{at: s.top}, nil
 	case s.trimmed(c.id) && s.first.IsZero():
 		return missing(c.id, s.top), nil
 	case s.trimmed(c.id):
