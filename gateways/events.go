@@ -77,16 +77,22 @@ func (e *Events) Validate() error { return e.err }
 // Publish makes a function that tells everybody of an event of a type: it returns when Redis has it. While Redis is away it waits, until the
 // context is done or EventsConfig.Timeout is over, which is ErrTimeout. An event whose writing was in doubt is written again, with the same ID:
 // its readers may see it twice. Keyed says what an event is about, which SSE takes for its topic; Header goes with each, Timeout bounds it.
-// Values travel as JSON, strings and bytes as they are.
+// A panic of Keyed, or of how the value is encoded, is a *flow.PanicError. Values travel as JSON, strings and bytes as they are.
 func Publish[T any](e *Events, typ string, opts ...CallOption) func(context.Context, T) error {
 	p := planOf[T](typ, opts)
 	return func(ctx context.Context, v T) error {
-		r, err := p.request(v)
+		r, err := guarded(&p, v)
 		if err != nil {
 			return err
 		}
 		return e.publish(ctx, r)
 	}
+}
+
+// guarded makes a request of a value. A panic of Keyed, or of how the value is encoded, is its error.
+func guarded[T any](p *plan[T], v T) (r Request, err error) {
+	defer caught(&err)
+	return p.request(v)
 }
 
 func (e *Events) publish(ctx context.Context, r Request) error {

@@ -129,6 +129,31 @@ func ExampleAuthenticate() {
 	// Output: 401 {"error":{"code":"unauthorized","message":"who you are is not known"}}
 }
 
+// The handler of a webhook gets the bytes that were signed.
+func ExampleRawBody() {
+	rdb := redis.NewClient(&redis.Options{})
+	defer rdb.Close()
+	client := gateways.NewClient(rdb, "payments", gateways.ClientConfig{})
+	hook := gateways.HTTP(client, "paid", gateways.RawBody(), gateways.FireAndForget(), gateways.ForwardHeaders("X-Signature"))
+	fmt.Println(hook.Validate())
+	// Output: <nil>
+}
+
+// A browser asks whether a page of another origin may send JSON.
+func ExampleCORS() {
+	mux := http.NewServeMux()
+	mux.Handle("PUT /books/{id}", http.NotFoundHandler()) // gateways.HTTP(client, "putBook")
+	h := gateways.CORS(mux, gateways.CORSConfig{Origins: []string{"https://app.example.com"}})
+
+	r := httptest.NewRequest("OPTIONS", "/books/7", nil)
+	r.Header.Set("Origin", "https://app.example.com")
+	r.Header.Set("Access-Control-Request-Method", "PUT")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Header().Get("Access-Control-Allow-Methods"))
+	// Output: 204 GET, HEAD, POST, PUT, PATCH, DELETE
+}
+
 // A server that ends cleanly with Ctrl-C.
 func ExampleServe() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

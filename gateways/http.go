@@ -23,21 +23,24 @@ import (
 //     that is named like a value of the path is refused. With a body the query is in the headers only.
 //
 // So a GET without all of these is {}, which a typed handler of any struct takes. Bodies of types that Accept allows beside JSON go as they
-// are. Route binds to the fields of a struct instead, with types, defaults and checks.
+// are, with the parameters of their type, such as the boundary of multipart. Route binds to the fields of a struct instead, with types, defaults and checks.
+//
+// A GET or HEAD with a body is refused. RawBody passes bodies on byte for byte, as signatures of webhooks need it.
 //
 // The request has headers, for handlers of HandleFunc and for middleware: HeaderMethod, HeaderPath, HeaderQuery, HeaderPathValue with
 // each name, HeaderRequestID, HeaderIdentity if Authenticate found one, "traceparent", and those that ForwardHeaders names. No
 // other header of the caller's travels, least of all cookies and Authorization, and none of these can be set by the caller.
 //
 // The reply's status, headers and content type are the service's (see Response, Answer); without a status it is 200, or 204 if there
-// is no body. A reply that makes no sense is 502. Failures are JSON, see HTTPError. When the caller goes away the call is cancelled, in the
+// is no body. The reply to a caller whom Authenticate knows, or who sent cookies or Authorization, is "Cache-Control: private" unless
+// the service sets a Cache-Control. A reply that makes no sense is 502. Failures are JSON, see HTTPError. When the caller goes away the call is cancelled, in the
 // service too.
 //
 // The path values are those of the standard mux's pattern; for other routers see PathValues.
 func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 	e := newEndpoint("HTTP", c, typ, opts)
 	p := planOf[[]byte](typ, e.cfg.call)
-	e.request = func(in *incoming) (Request, error) { return generic(&p, in) }
+	e.request = func(in *incoming) (Request, error) { return generic(&p, in, e.cfg.raw) }
 	return e
 }
 
@@ -52,7 +55,8 @@ func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 //	}
 //
 // Such fields are strings, numbers, booleans, time.Duration, anything with UnmarshalText as time.Time, pointers to these, and slices of these
-// for what may come more than once. All other fields are the JSON body's. If Q has a method Validate() error it is asked; a *FieldError names
+// for what may come more than once. An empty parameter of the query, as forms send it for a field that was left empty, is none,
+// unless the field is a string. All other fields are the JSON body's. If Q has a method Validate() error it is asked; a *FieldError names
 // the field to the caller. What can't be bound is answered with 400 before anything is sent, in words that name the field.
 //
 // The rest is as HTTP says.
@@ -60,6 +64,10 @@ func Route[Q any](c *Client, typ string, opts ...RouteOption) *Endpoint {
 	e := newEndpoint("Route", c, typ, opts)
 	b, err := binderOf[Q]()
 	e.mistake(err)
+	if e.cfg.raw {
+		e.mistake(&redisio.ConfigError{Type: "Route", Field: "RawBody", Problem: "is set, and Route binds the body",
+			Fix: "use HTTP for handlers that get the bytes"})
+	}
 	p := planOf[Q](typ, e.cfg.call)
 	e.needs = b.paths()
 	e.request = func(in *incoming) (Request, error) {
@@ -112,11 +120,13 @@ func (e *Endpoint) Validate() error { return e.err }
 
 // ServeHTTP answers one request.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	in := incoming{http: r, id: requestID(r.Header)}
+	in := incoming{http: r, id: requestID(r.Header), forward: e.cfg.forward}
+	defer in.release()
 	w.Header()["X-Request-Id"] = []string{in.id}
 	answer, err := e.answer(w, &in)
+	in.release() // before the caller can ask again
 	if err == nil {
-		err = e.reply(w, &answer)
+		err = e.reply(w, r, &answer)
 	}
 	if err != nil {
 		e.refuse(w, &in, err)
@@ -125,9 +135,13 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.stats.answered.Add(1)
 }
 
-func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (Response, error) {
+func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (answer Response, err error) {
+	defer caught(&err)
 	if e.err != nil {
 		return Response{}, e.err
+	}
+	if err := in.checkSize(); err != nil {
+		return Response{}, err
 	}
 	if err := e.cfg.identify(in); err != nil {
 		return Response{}, err
@@ -140,11 +154,11 @@ func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (Response, error)
 	if err := e.cfg.read(w, in); err != nil {
 		return Response{}, err
 	}
-	in.forward = e.cfg.forward
 	request, err := e.request(in)
 	if err != nil {
 		return Response{}, err
 	}
+	in.body = nil // the request has it
 	ctx := in.http.Context()
 	if e.cfg.forget {
 		request.ID = rand.Text()

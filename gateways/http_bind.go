@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type boundField struct {
 	required bool
 	fallback []string // from the tag default
 	many     bool     // a slice
+	text     bool     // a string, which may be empty
 	set      func(reflect.Value, string) error
 }
 
@@ -94,7 +96,7 @@ func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool,
 	if inner.Kind() == reflect.Slice && (f.from == "query" || f.from == "header") {
 		f.many, inner = true, inner.Elem()
 	}
-	f.set = setter(inner)
+	f.set, f.text = setter(inner), isText(inner)
 	name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
 	switch {
 	case !sf.IsExported():
@@ -113,6 +115,13 @@ func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool,
 		}
 	}
 	return f, true, nil
+}
+
+func isText(t reflect.Type) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Kind() == reflect.String && !reflect.PointerTo(t).Implements(textType)
 }
 
 func throughPointer(t reflect.Type, index []int) bool {
@@ -210,6 +219,9 @@ func (f *boundField) look(in *incoming, query url.Values) []string {
 	case "path":
 		return []string{in.http.PathValue(f.name)}
 	case "query":
+		if !f.text { // forms send fields that were left empty
+			return slices.DeleteFunc(slices.Clone(query[f.name]), func(v string) bool { return v == "" })
+		}
 		return query[f.name]
 	case "header":
 		return in.http.Header[f.name]

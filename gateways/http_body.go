@@ -13,14 +13,12 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
-const (
-	// maxDepth is how deep JSON may be nested.
-	maxDepth = 64
-	// firstRead is how much room a body is given before it is there, whatever length it claims.
-	firstRead = 16 << 10
-)
+// maxDepth is how deep JSON may be nested.
+const maxDepth = 64
 
 // read reads the body, if there is one, and checks it.
 func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
@@ -28,24 +26,25 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil
 	}
-	if r.ContentLength > c.maxBody {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead { // caches and proxies don't look at it, or remove it
 		leave(w)
-		return c.tooLarge()
+		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "a " + r.Method + " has no body: use POST"}
 	}
-	var err error
-	if r.ContentLength > 0 && r.ContentLength <= firstRead {
-		in.body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(r.Body, in.body)
-	} else {
-		buf := bytes.NewBuffer(make([]byte, 0, firstRead))
-		_, err = buf.ReadFrom(http.MaxBytesReader(w, r.Body, c.maxBody))
-		in.body = buf.Bytes()
+	limit := min(c.maxBody, budgetOf(r.Context()).most())
+	if r.ContentLength > limit {
+		leave(w)
+		return tooLarge(limit)
 	}
+	err := in.fill(limit)
+	var full refusal
 	switch {
 	case err == nil:
+	case errors.As(err, &full):
+		leave(w)
+		return err
 	case isTooLarge(err):
 		leave(w)
-		return c.tooLarge()
+		return tooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		leave(w)
 		return refusal{Status: http.StatusRequestTimeout, Code: CodeTimeout, Message: "the body took too long"}
@@ -58,17 +57,18 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	if len(in.body) == 0 {
 		return nil
 	}
-	if in.media, err = c.media(r.Header); err != nil {
+	if in.media, in.full, err = c.media(r.Header); err != nil || c.raw || !in.isJSON() {
 		return err
 	}
-	if in.isJSON() {
-		return checkJSON(in.body)
-	}
-	return nil
+	in.body = bytes.TrimPrefix(in.body, byteOrderMark)
+	return checkJSON(in.body)
 }
 
-func (c *endpointConfig) tooLarge() error {
-	return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: fmt.Sprintf("the body has more than %d bytes", c.maxBody)}
+// byteOrderMark is what some editors and libraries write before UTF-8.
+var byteOrderMark = []byte("\ufeff")
+
+func tooLarge(limit int64) error {
+	return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: fmt.Sprintf("the body has more than %d bytes", limit)}
 }
 
 func isTooLarge(err error) bool {
@@ -82,36 +82,64 @@ func leave(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // or else net/http would read on before it answers
 }
 
-// media is the content type, without its parameters, if it is accepted.
-func (c *endpointConfig) media(h http.Header) (string, error) {
+// maxContentType bounds the bytes of a content type. The boundary of multipart has 70 at most.
+const maxContentType = 256
+
+// media is the content type of a body, if it is accepted: without parameters, and with those that the
+// handler needs. JSON has none: it is UTF-8.
+func (c *endpointConfig) media(h http.Header) (media, full string, err error) {
 	wrong := refusal{Status: http.StatusUnsupportedMediaType, Code: CodeUnsupported,
 		Message: "send the body with the Content-Type " + strings.Join(c.accept, " or ")}
+	if c.accept == nil {
+		wrong.Message = "send the body with a valid Content-Type"
+	}
 	if encoding := h.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		wrong.Message = "send the body without a Content-Encoding"
-		return "", wrong
+		return "", "", wrong
 	}
 	types := h["Content-Type"]
-	if len(types) != 1 {
-		return "", wrong
+	switch {
+	case len(types) == 0 && c.raw && c.accept == nil:
+		return octets, octets, nil
+	case len(types) != 1 || len(types[0]) > maxContentType:
+		return "", "", wrong
+	case types[0] == jsonType && slices.Contains(c.accept, jsonType):
+		return jsonType, jsonType, nil
 	}
-	if types[0] == jsonType && slices.Contains(c.accept, jsonType) {
-		return jsonType, nil
+	media, params, err := parseMedia(types[0])
+	if err != nil || !c.accepts(media) {
+		return "", "", wrong
 	}
-	media, params, err := mime.ParseMediaType(types[0])
-	if err != nil {
-		return "", wrong
+	if c.raw {
+		return media, types[0], nil
 	}
-	if slices.Contains(c.accept, media) || isJSON(media) && slices.Contains(c.accept, jsonType) {
-		if charset := params["charset"]; isJSON(media) && charset != "" && !strings.EqualFold(charset, "utf-8") {
+	if isJSON(media) {
+		if !isJSON(mime.FormatMediaType(media, params)) {
 			wrong.Message = "send JSON as UTF-8"
-			return "", wrong
+			return "", "", wrong
 		}
-		return media, nil
+		return media, media, nil
 	}
-	return "", wrong
+	if full = mime.FormatMediaType(media, params); full == "" || len(full) > maxContentType {
+		return "", "", wrong
+	}
+	return media, full, nil
 }
 
-func isJSON(media string) bool { return media == jsonType || strings.HasSuffix(media, "+json") }
+func (c *endpointConfig) accepts(media string) bool {
+	return c.accept == nil || slices.Contains(c.accept, media) || isJSON(media) && slices.Contains(c.accept, jsonType)
+}
+
+// parseMedia parses a content type. Empty parameters are passed over, as in "text/plain; ;charset=utf-8".
+func parseMedia(s string) (media string, params map[string]string, err error) {
+	if media, params, err = mime.ParseMediaType(s); err == nil {
+		return media, params, nil
+	}
+	parts := slices.DeleteFunc(strings.Split(s, ";"), func(p string) bool { return strings.TrimSpace(p) == "" })
+	return mime.ParseMediaType(strings.Join(parts, ";"))
+}
+
+func isJSON(media string) bool { return redisio.ContentTypeMatches(jsonType, media) }
 
 // checkJSON refuses what parsers disagree about, or choke on: syntax, names that come twice, broken UTF-8, depth.
 func checkJSON(b []byte) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"unicode/utf8"
 )
 
 // maxIdentity bounds the bytes of who the caller is.
@@ -20,7 +21,7 @@ func (c *endpointConfig) identify(in *incoming) error {
 	switch {
 	case errors.As(err, &said):
 		return said
-	case err != nil, len(who) > maxIdentity, !validValue(who):
+	case err != nil, len(who) > maxIdentity, !validValue(who), !utf8.ValidString(who):
 		return refusal{Status: http.StatusUnauthorized, Code: CodeUnauthorized, Message: "who you are is not known"}
 	}
 	in.identity = who

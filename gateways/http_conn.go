@@ -14,6 +14,7 @@ import (
 
 // connection is what a server knows of one.
 type connection struct {
+	server  *server
 	conn    net.Conn
 	cancel  context.CancelCauseFunc
 	fresh   bool // no request has come
@@ -25,7 +26,7 @@ type connectionKey struct{}
 // connected gives a connection a context of its own. With HTTP/2 its requests share it.
 func (s *server) connected(ctx context.Context, c net.Conn) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
-	state := &connection{conn: c, cancel: cancel, fresh: true}
+	state := &connection{server: s, conn: c, cancel: cancel, fresh: true}
 	s.mu.Lock()
 	s.conns[c] = state
 	s.mu.Unlock()
@@ -72,6 +73,9 @@ func (s *server) streams(r *http.Request) {
 func (s *server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	w := &writer{ResponseWriter: inner, server: s, request: r, began: time.Now()}
 	w.conn, _ = inner.(deadlines)
+	if s.leaving.Load() {
+		inner.Header().Set("Connection", "close") // balancers and browsers go on elsewhere
+	}
 	s.mu.Lock()
 	s.active++
 	s.mu.Unlock()
@@ -198,7 +202,7 @@ func (w *writer) end() {
 		w.server.cfg.Log.Error("http: handler panicked", "panic", fmt.Sprint(p), "method", w.request.Method,
 			"path", path(w.request), "stack", string(debug.Stack()))
 		if w.status == 0 && !w.hijacked {
-			refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "something is wrong here; the log says what"}.write(w)
+			broken.write(w)
 		} else {
 			aborted = true // half an answer must not look like a whole one
 		}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -31,12 +32,13 @@ const (
 //	403, 404, 409          forbidden, not_found, conflict: the service says so
 //	408  timeout           the body came too slowly
 //	413  too_large         the body is longer than MaxBody
+//	414, 431               too_large: the path and query, or the headers that are forwarded, are longer than 8 KiB
 //	415  unsupported_type  the body is of no type that Accept names
 //	422                    a code of the service's own, without a status
 //	500  internal          the handler failed; details stay in the service's log
 //	501  no_handler        no service handles the type
 //	502  bad_reply         the reply makes no sense; interrupted: the process that answered is gone
-//	503  overloaded        with Retry-After; unavailable: Redis can't be asked, or the server is stopping
+//	503  overloaded        with Retry-After, also when bodies exceed BodyMemory; unavailable: Redis can't be asked, or the server is stopping
 //	504  timeout           no reply in time
 //
 // A *RemoteError's own Status, from 400 to 599, comes first.
@@ -104,7 +106,10 @@ func refusalOf(err error) refusal {
 	var field *FieldError
 	var said *RemoteError
 	var large *redisio.TooLargeError
+	var panicked *flow.PanicError
 	switch {
+	case errors.As(err, &panicked):
+		return broken
 	case errors.As(err, &at):
 		return at
 	case errors.As(err, &field):
@@ -147,7 +152,8 @@ func remoteRefusal(said *RemoteError) refusal {
 // refuse answers with an error.
 func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 	var at refusal
-	if ctx := in.http.Context(); !errors.As(err, &at) && errors.Is(ctx.Err(), context.Canceled) && context.Cause(ctx) != ErrStopping {
+	var panicked *flow.PanicError
+	if ctx := in.http.Context(); !errors.As(err, &at) && !errors.As(err, &panicked) && errors.Is(ctx.Err(), context.Canceled) && context.Cause(ctx) != ErrStopping {
 		e.stats.gone.Add(1)
 		w.WriteHeader(statusGone)
 		return
@@ -157,6 +163,8 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 	case e.err != nil || e.seen.Load() != nil && e.seen.Load().err != nil:
 		r = refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}
 		e.cfg.log.Error("http: route with mistakes", "id", in.id, "error", err)
+	case panicked != nil:
+		e.cfg.log.Error("http: callback panicked", "id", in.id, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
 	case r.Code == CodeBadReply, r.Code == CodeUnavailable:
 		e.cfg.log.Warn("http: no good answer", "id", in.id, "status", r.Status, "error", err)
 	}

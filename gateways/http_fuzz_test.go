@@ -32,7 +32,7 @@ func FuzzHTTPRequest(f *testing.F) {
 			mustRefuse(t, err)
 			return
 		}
-		request, err := generic(&p, &in)
+		request, err := generic(&p, &in, false)
 		if err != nil {
 			mustRefuse(t, err)
 		} else {

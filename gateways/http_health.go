@@ -7,24 +7,43 @@ import (
 // Healthy answers a liveness probe: the process runs.
 //
 //	mux.Handle("GET /healthz", gateways.Healthy())
-func Healthy() http.Handler { return Ready() }
+func Healthy() http.Handler { return probe(func(*http.Request) error { return nil }) }
 
 // Ready answers a readiness probe: 200 while all checks return nil, as those of flow's Running.Ready and Supervisor.Ready do when
-// everything does what it is there for, and else 503, with what is wrong as text. It is for those who run the program: leave it off
-// addresses that the world can reach.
+// everything does what it is there for, and else 503, with what is wrong as text. A check that panics fails. Behind Serve it fails
+// as soon as the server is to stop: see ServerConfig.LameDuck. On a server of its own it does not know that; give it a
+// check of the same context. It is for those who run the program: leave it off addresses that the world can reach.
 //
 //	mux.Handle("GET /readyz", gateways.Ready(run.Ready))
+//	admin.Handle("GET /readyz", gateways.Ready(run.Ready, func() error { return context.Cause(ctx) }))
 func Ready(checks ...func() error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	return probe(func(r *http.Request) error {
+		if state, ours := r.Context().Value(connectionKey{}).(*connection); ours && state.server.leaving.Load() {
+			return ErrStopping
+		}
 		for _, check := range checks {
-			if err := check(); err != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				_, _ = w.Write([]byte(err.Error() + "\n")) // the probe may have gone
-				return
+			if err := checked(check); err != nil {
+				return err
 			}
 		}
-		_, _ = w.Write([]byte("ok\n"))
+		return nil
+	})
+}
+
+func checked(check func() error) (err error) {
+	defer caught(&err)
+	return check()
+}
+
+func probe(check func(*http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		text := "ok"
+		if err := check(r); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			text = err.Error()
+		}
+		_, _ = w.Write([]byte(text + "\n")) // the probe may have gone
 	})
 }

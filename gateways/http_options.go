@@ -32,6 +32,7 @@ type endpointConfig struct {
 	timeout      time.Duration
 	maxBody      int64
 	accept       []string
+	raw          bool
 	forget       bool
 	forward      []forwarded
 	pass         map[string]bool
@@ -46,10 +47,11 @@ type forwarded struct{ canonical, name string }
 const (
 	defaultMaxBody = 1 << 20
 	jsonType       = "application/json"
+	octets         = "application/octet-stream"
 )
 
 func defaultEndpoint() endpointConfig {
-	return endpointConfig{maxBody: defaultMaxBody, accept: []string{jsonType}, log: flow.Logger(context.Background())}
+	return endpointConfig{maxBody: defaultMaxBody, log: flow.Logger(context.Background())}
 }
 
 // MaxBody bounds the bytes of a body; what is longer is answered with 413. The default is 1 MiB. The client has a bound of its
@@ -61,8 +63,16 @@ func MaxBody(bytes int64) RouteOption {
 // Accept says which content types bodies may have; others are answered with 415. The default is application/json, which stands for
 // those that end in +json too. Bodies that are not JSON reach handlers as they are, see HTTP; Route takes JSON only.
 func Accept(types ...string) RouteOption {
-	return routeOption(func(c *endpointConfig) { c.accept = types })
+	return routeOption(func(c *endpointConfig) { c.accept = append([]string{}, types...) })
 }
+
+// RawBody passes bodies to the handler byte for byte: nothing of them is parsed, checked or merged with
+// the path and the query, which are in the headers alone. It is for webhooks, whose signatures cover the
+// bytes, and whose handler should be one of HandleFunc. Bodies of all content types are taken, unless Accept
+// names some. ForwardHeaders passes the signature:
+//
+//	gateways.HTTP(client, "payment", gateways.RawBody(), gateways.ForwardHeaders("X-Signature"))
+func RawBody() RouteOption { return routeOption(func(c *endpointConfig) { c.raw = true }) }
 
 // FireAndForget answers with 202, and {"id": …}, the ID of the request, when Redis has it. Nobody waits for the service.
 func FireAndForget() RouteOption { return routeOption(func(c *endpointConfig) { c.forget = true }) }
@@ -126,7 +136,10 @@ func (c *endpointConfig) validate(bad func(field, problem, fix string)) {
 			bad("Accept", "has "+quoted(t), `name types without parameters, as "text/plain"`)
 		}
 	}
-	if len(c.accept) == 0 {
+	switch {
+	case c.accept == nil && !c.raw:
+		c.accept = []string{jsonType}
+	case c.accept != nil && len(c.accept) == 0:
 		bad("Accept", "is empty", "leave it out for application/json")
 	}
 	for _, f := range c.forward {

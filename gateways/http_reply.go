@@ -73,7 +73,7 @@ func (c *endpointConfig) mayPass(name string) bool {
 }
 
 // reply writes what the service answered. An error says that it makes no sense; nothing is written then.
-func (e *Endpoint) reply(w http.ResponseWriter, a *Response) error {
+func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *Response) error {
 	nonsense := func(format string, args ...any) error {
 		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...),
 			refusal{Status: http.StatusBadGateway, Code: CodeBadReply, Message: "the service's reply makes no sense"})
@@ -88,10 +88,10 @@ func (e *Endpoint) reply(w http.ResponseWriter, a *Response) error {
 		return nonsense("status %d", status)
 	}
 	media := a.ContentType
-	switch media {
-	case "":
-		media = "application/octet-stream"
-	case "text/plain":
+	switch {
+	case media == "":
+		media = octets
+	case strings.EqualFold(media, "text/plain"):
 		media = "text/plain; charset=utf-8"
 	}
 	if !validValue(media) {
@@ -109,6 +109,9 @@ func (e *Endpoint) reply(w http.ResponseWriter, a *Response) error {
 		}
 	}
 	h["X-Content-Type-Options"] = noSniff
+	if len(h["Cache-Control"]) == 0 && (e.cfg.authenticate != nil || len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0) {
+		h["Cache-Control"] = private
+	}
 	if bodiless(status) {
 		w.WriteHeader(status)
 		return nil
@@ -130,6 +133,7 @@ func (e *Endpoint) reply(w http.ResponseWriter, a *Response) error {
 var (
 	noSniff   = []string{"nosniff"}
 	jsonTypes = []string{jsonType}
+	private   = []string{"private"}
 )
 
 // validName reports what RFC 9110 calls a token.

@@ -21,15 +21,22 @@ type incoming struct {
 	names    []string // of the path's values
 	forward  []forwarded
 	body     []byte
-	media    string // the body's type; "" if there is no body
+	media    string  // the body's type, without parameters; "" if there is no body
+	full     string  // with those that matter
+	budget   *budget // of the body; nil before it is read
+	held     int64   // of the budget
 }
 
 func (in *incoming) isJSON() bool { return isJSON(in.media) }
 
 // generic makes the request of HTTP.
-func generic(p *plan[[]byte], in *incoming) (Request, error) {
-	body, media := in.body, in.media
-	if media == "" || in.isJSON() {
+func generic(p *plan[[]byte], in *incoming, raw bool) (Request, error) {
+	body, media := in.body, in.full
+	if raw {
+		if err := in.checkPath(); err != nil {
+			return Request{}, err
+		}
+	} else if media == "" || in.isJSON() {
 		var err error
 		if body, err = in.object(); err != nil {
 			return Request{}, err
@@ -116,6 +123,34 @@ func (in *incoming) taken(name string) bool {
 		}
 	}
 	return false
+}
+
+const (
+	// maxMethod, maxTarget and maxForwarded bound what travels of a request beside its body.
+	maxMethod    = 32
+	maxTarget    = 8 << 10
+	maxForwarded = 8 << 10
+)
+
+// checkSize refuses requests whose method, path, query or forwarded headers are too long to travel.
+func (in *incoming) checkSize() error {
+	r := in.http
+	if len(r.Method) > maxMethod {
+		return refusal{Status: http.StatusNotImplemented, Code: CodeUnsupported, Message: "unknown method"}
+	}
+	if len(r.URL.Path)+len(r.URL.RawPath)+len(r.URL.RawQuery) > maxTarget {
+		return refusal{Status: http.StatusRequestURITooLong, Code: CodeTooLarge, Message: "path and query exceed 8 KiB"}
+	}
+	n := 0
+	for _, f := range in.forward {
+		for _, v := range r.Header[f.canonical] {
+			if n += len(f.name) + len(v); n > maxForwarded {
+				return refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Code: CodeTooLarge, Message: "headers exceed 8 KiB",
+					Field: f.canonical}
+			}
+		}
+	}
+	return nil
 }
 
 // checkPath refuses values that no text has.

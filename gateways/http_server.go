@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -30,16 +31,26 @@ type ServerConfig struct {
 	// WriteTimeout is how long a reader may take for each 64 KiB of a reply, so that a stream may go on for
 	// as long as its reader reads. Defaults to 30 s.
 	WriteTimeout time.Duration
-	// IdleTimeout is how long a connection is kept between requests. The default is 1 minute.
+	// IdleTimeout is how long a connection is kept between requests. It has to be longer than that of a
+	// balancer in front, or else the balancer sends requests on connections that are being closed, which it
+	// answers with 502. Defaults to 2 minutes: common ones have 60 to 75 s. Google Cloud's has 10 minutes.
 	IdleTimeout time.Duration
 	// MaxHeader bounds the bytes of a request's header. The default is 32 KiB.
 	MaxHeader int
 	// MaxConnections bounds the connections; who comes then waits until one is free. The default is 16,384.
 	MaxConnections int
+	// BodyMemory is how many bytes of request bodies the routes of this server hold at once, from the
+	// first byte until the request is answered. Bodies beyond it are answered with 503. One body takes three
+	// quarters of it at most. Defaults to 64 MiB, which all routes behind other servers share.
+	BodyMemory int64
 	// SendBuffer is how many bytes the system may hold that were sent on a connection and not yet taken by
 	// its reader. Defaults to 256 KiB. Connections that stream, such as those of SSE and ws, have at
 	// most 64 KiB. Negative leaves it to the system: some megabytes, and slow readers may exceed WriteTimeout.
 	SendBuffer int
+	// LameDuck is how long the server goes on as before once it is to stop, except that Ready fails and that
+	// replies ask callers to go elsewhere with their next request ("Connection: close"). A balancer needs it
+	// that learns by its probes, or later, that a server goes: Kubernetes takes about 5 s. Defaults to 0.
+	LameDuck time.Duration
 	// StopTimeout is how long requests may take to end when the server stops. The default is 10 s.
 	StopTimeout time.Duration
 	// TrustedOrigins are the origins, as https://app.example.com, whose pages may send what changes something. The default is none but
@@ -56,9 +67,10 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	def(&c.HeaderTimeout, 5*time.Second)
 	def(&c.BodyTimeout, 30*time.Second)
 	def(&c.WriteTimeout, 30*time.Second)
-	def(&c.IdleTimeout, time.Minute)
+	def(&c.IdleTimeout, 2*time.Minute)
 	def(&c.MaxHeader, 32<<10)
 	def(&c.MaxConnections, 16<<10)
+	def(&c.BodyMemory, defaultBodyMemory)
 	def(&c.SendBuffer, defaultSendBuffer)
 	def(&c.StopTimeout, 10*time.Second)
 	def(&c.Log, flow.Logger(context.Background()))
@@ -75,9 +87,11 @@ func (c ServerConfig) validate() error {
 	bad(c.HeaderTimeout < 0, "HeaderTimeout", "leave it 0 for 5 seconds")
 	bad(c.BodyTimeout < 0, "BodyTimeout", "leave it 0 for 30 seconds")
 	bad(c.WriteTimeout < 0, "WriteTimeout", "leave it 0 for 30 seconds")
-	bad(c.IdleTimeout < 0, "IdleTimeout", "leave it 0 for a minute")
+	bad(c.IdleTimeout < 0, "IdleTimeout", "leave it 0 for 2 minutes")
 	bad(c.MaxHeader < 0, "MaxHeader", "leave it 0 for 32 KiB")
 	bad(c.MaxConnections < 0, "MaxConnections", "leave it 0 for 16,384")
+	bad(c.BodyMemory < 0, "BodyMemory", "leave it 0 for 64 MiB")
+	bad(c.LameDuck < 0, "LameDuck", "leave it 0 to stop at once")
 	bad(c.StopTimeout < 0, "StopTimeout", "leave it 0 for 10 seconds")
 	return errors.Join(errs...)
 }
@@ -87,7 +101,7 @@ func (c ServerConfig) validate() error {
 // It is a server for production: slow callers are cut off, headers and connections are bounded, a handler that panics is answered with
 // 500, and browsers' cross-origin requests that change something are refused.
 //
-// When ctx is done no more connections are taken, requests under way may end, and those that stream (they have flushed, or taken over their
+// When ctx is done, and LameDuck over, no more connections are taken, requests under way may end, and those that stream (they have flushed, or taken over their
 // connection) have their context cancelled with ErrStopping as its cause. What has not ended after StopTimeout has its context cancelled
 // too, and is cut off a second later; that is an error.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig) error {
@@ -103,10 +117,9 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		refusal{Status: http.StatusForbidden, Code: CodeForbidden, Message: "this page may not send that here"}.write(w)
-	}))
-	s := &server{cfg: cfg, next: origins.Handler(h), conns: make(map[net.Conn]*connection)}
+	s := &server{cfg: cfg, conns: make(map[net.Conn]*connection)}
+	origins.SetDenyHandler(http.HandlerFunc(s.deny))
+	s.next = origins.Handler(h)
 	return s.serve(ctx, l)
 }
 
@@ -115,6 +128,9 @@ type server struct {
 	cfg      ServerConfig
 	next     http.Handler
 	listener *limited
+	bodies   budget
+	leaving  atomic.Bool  // ctx is done
+	denied   atomic.Int64 // requests of other origins
 
 	mu       sync.Mutex
 	conns    map[net.Conn]*connection // at most MaxConnections
@@ -123,10 +139,21 @@ type server struct {
 	idle     chan struct{} // closed when there are no more; nil until it is stopping
 }
 
+// deny refuses a request that a page of another origin made.
+func (s *server) deny(w http.ResponseWriter, r *http.Request) {
+	if n := s.denied.Add(1); n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
+		s.cfg.Log.Warn("http: request of another origin refused; if a proxy rewrites Host, have it pass Host on, or add the origin to TrustedOrigins",
+			"origin", cut(r.Header.Get("Origin")), "host", cut(r.Host), "path", path(r), "refused", n)
+	}
+	refusal{Status: http.StatusForbidden, Code: CodeForbidden,
+		Message: "this page may not send that here; if a proxy rewrites Host, add the page's origin to TrustedOrigins"}.write(w)
+}
+
 // cutOff is how long requests have to end whose context has been cancelled.
 const cutOff = time.Second
 
 func (s *server) serve(ctx context.Context, l net.Listener) error {
+	s.bodies.max = s.cfg.BodyMemory
 	s.listener = limit(l, s.cfg.MaxConnections, s.cfg.SendBuffer)
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // of all requests
 	defer cancel(ErrStopping)
@@ -143,7 +170,11 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, WriteByteTimeout: s.cfg.WriteTimeout},
 	}
 	stopped := make(chan error, 1)
-	release := context.AfterFunc(ctx, func() { stopped <- s.stop(srv, cancel) })
+	ended := make(chan struct{})
+	release := context.AfterFunc(ctx, func() {
+		s.linger(ended)
+		stopped <- s.stop(srv, cancel)
+	})
 	s.cfg.Log.Info("http: serving", "addr", l.Addr().String())
 	var err error
 	if s.cfg.TLS != nil {
@@ -151,11 +182,27 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	} else {
 		err = srv.Serve(s.listener)
 	}
+	close(ended)
 	if !release() { // it is being stopped
 		return <-stopped
 	}
 	cancel(ErrStopping)
 	return errors.Join(fmt.Errorf("gateways: serve: %w", err), srv.Close())
+}
+
+// linger serves on for LameDuck, unless the listener has ended.
+func (s *server) linger(ended <-chan struct{}) {
+	s.leaving.Store(true)
+	if s.cfg.LameDuck == 0 {
+		return
+	}
+	s.cfg.Log.Info("http: not ready any more", "lame_duck", s.cfg.LameDuck.String())
+	t := time.NewTimer(s.cfg.LameDuck)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ended:
+	}
 }
 
 // stop ends what is under way: by itself, by its context, or by force.

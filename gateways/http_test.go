@@ -298,7 +298,7 @@ func TestHTTPAccept(t *testing.T) {
 		{json, "application/x-www-form-urlencoded", "a=1", 415, ""},
 		{json, "", "1", 415, ""},
 		{json, "nonsense/", "1", 415, ""},
-		{raw, "text/csv; header=present", "a,\x00\xff", 200, "text/csv"},
+		{raw, "text/csv; header=present", "a,\x00\xff", 200, "text/csv; header=present"},
 		{raw, "application/json", "1", 415, ""},
 	} {
 		got := ask(c.h, asked("POST", "/", c.body, "Content-Type: "+c.media))

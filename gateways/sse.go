@@ -65,8 +65,8 @@ type Feed struct {
 
 // SSEEvent is an event as clients get it.
 type SSEEvent struct {
-	// Type is what listeners in the browser are added for; "" is "message". "gap" and "overflow" are the gateway's own. One with a
-	// line break in it is no type.
+	// Type is what listeners in the browser are added for; "" is "message". "gap", "overflow" and "keepalive" are
+	// the gateway's own. One with a line break in it is no type.
 	Type string
 	// Data is text; what is not UTF-8 of it is replaced.
 	Data []byte
@@ -98,15 +98,28 @@ const (
 // EventStream serves the events of Redis Streams to browsers as server-sent events. It is an http.Handler for GET, of any mux
 // and of HTTP/1.1 and HTTP/2.
 //
-// Each event has the ID of its entry. A client that comes again says which it had last, in the header Last-Event-ID as browsers do, or in the
-// query ?last-event-id=, and gets what has come since, from any process. What can't be had any more is told:
+// Each event has the ID of its entry. A client that comes again says which it had last, and gets what has
+// come since, from any process. It says so in the header Last-Event-ID as browsers do, or in the query, as
+// polyfills do that can't set headers: lastEventId, last-event-id and last_event_id, with a prefix evs_ or
+// without, in any case. The header counts before the query, and of the query what comes last.
+// What can't be had any more is told:
 //
 //	event: gap
 //	id: 1732360000000-0
 //	data: {"from":"1732350000000-0","to":"1732360000000-0","missed":12}
 //
 // Behind a gap the client should ask for the state of things anew; missed is -1 where it is not known. An ID that makes no
-// sense is a gap too. Heartbeats move the ID on, past events for others, so that coming again is cheap.
+// sense, or that is still to come, is a gap too.
+//
+// A connection that is silent gets a comment from time to time, see Heartbeat. When there were events for
+// others meanwhile it gets an event instead that moves the ID on, so that coming again is cheap:
+//
+//	event: keepalive
+//	id: 1732360000000-0
+//	data: {}
+//
+// Browsers don't show it to onmessage. Nothing else is sent that is not an event with data: some client
+// libraries take each block for an event.
 //
 // Each stream is read once in a process, however many clients there are, for as long as there are any. When the server stops the
 // request's context ends and so does the answer (see Serve; with other servers call Close), and clients go on elsewhere.
@@ -146,7 +159,9 @@ func SSE(rdb redis.UniversalClient, cfg SSEConfig) *EventStream {
 	if cfg.Feed == nil {
 		cfg.Feed = func(*http.Request) (Feed, error) { return Feed{Key: cfg.Key, All: true}, nil }
 	}
-	g.cfg, g.cors = cfg, corsOf(cfg)
+	g.cfg, g.cors = cfg, corsOf(CORSConfig{Origins: cfg.Origins, Credentials: cfg.Credentials, Methods: []string{"GET"},
+		Headers: []string{"Last-Event-ID", "Cache-Control", "Authorization"}})
+	g.cors.expose = ""
 	g.pool = relay.NewPool(rdb, relay.PoolConfig[[]byte]{
 		Config:     relay.Config[[]byte]{Decode: frameOf(cfg.Event), Queue: max(0, cfg.Queue), Log: cfg.Log},
 		MaxStreams: max(0, cfg.MaxStreams),
@@ -176,10 +191,7 @@ func (c SSEConfig) validate() error {
 	bad(c.WriteTimeout < 0, "WriteTimeout", "is negative", "leave it 0 for 10 seconds")
 	bad(c.MaxClients < 0, "MaxClients", "is negative", "leave it 0 for 10,000 clients")
 	bad(c.MaxStreams < 0, "MaxStreams", "is negative", "leave it 0 for 64 streams")
-	for _, o := range c.Origins {
-		bad(o == "*" && c.Credentials, "Credentials", "is set, and Origins has *", "name the origins that may send cookies")
-		bad(o != "*" && !isOrigin(o), "Origins", "has "+quoted(o), "write origins as https://app.example.com")
-	}
+	checkOrigins(c.Origins, c.Credentials, func(field, problem, fix string) { bad(true, field, problem, fix) })
 	return errors.Join(errs...)
 }
 

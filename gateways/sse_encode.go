@@ -32,7 +32,7 @@ func frameOf(event func(*redisio.Entry) (SSEEvent, error)) func(*redisio.Entry) 
 			return nil, nil, err
 		case strings.ContainsAny(ev.Type, "\r\n\x00") || !utf8.ValidString(ev.Type):
 			return nil, nil, fmt.Errorf("gateways: %.60q is no type of an event: it is one line of text", ev.Type)
-		case ev.Type == "gap" || ev.Type == "overflow":
+		case ev.Type == "gap" || ev.Type == "overflow" || ev.Type == keepalive:
 			return nil, nil, fmt.Errorf("gateways: events of type %q are the gateway's own", ev.Type)
 		}
 		topics := make([]string, len(ev.Topics))

@@ -23,7 +23,7 @@ type sse struct {
 	body   io.ReadCloser
 	lines  *bufio.Reader
 	id     string // the last
-	beats  int    // comments
+	beats  int    // comments, and events that move the ID on
 	end    func()
 }
 
@@ -72,6 +72,11 @@ func (s *sse) next() (m message, ok bool) {
 			m.ID = s.id
 			if data == nil {
 				m = message{}
+				continue
+			}
+			if m.Type == "keepalive" {
+				m, data = message{}, nil
+				s.beats++
 				continue
 			}
 			if m.Type == "" {

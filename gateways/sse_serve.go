@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -17,10 +21,14 @@ func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.cors.header(w, r)
 	switch {
 	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		g.cors.preflight(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		refusal{Status: http.StatusMethodNotAllowed, Code: CodeInvalid, Message: "events are read by GET"}.write(w)
+	case r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody:
+		leave(w)
+		refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "a " + r.Method + " has no body"}.write(w)
 	case g.err != nil:
 		g.cfg.Log.Error("sse: handler with mistakes", "error", g.err)
 		refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}.write(w)
@@ -33,9 +41,13 @@ func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve returns an error while nothing has been answered.
 func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
-	feed, err := g.cfg.Feed(r)
+	feed, err := g.feed(r)
 	var said *RemoteError
+	var panicked *flow.PanicError
 	switch {
+	case errors.As(err, &panicked):
+		g.cfg.Log.Error("sse: Feed panicked", "panic", fmt.Sprint(panicked.Value), "path", path(r), "stack", string(panicked.Stack))
+		return broken
 	case errors.As(err, &said):
 		return said
 	case err != nil:
@@ -61,7 +73,7 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 	defer out.end()
 	out.header()
 	out.text = append(out.text, "retry: "...)
-	out.text = append(strconv.AppendInt(out.text, g.cfg.Retry.Milliseconds(), 10), '\n', '\n')
+	out.text = append(strconv.AppendInt(out.text, g.cfg.Retry.Milliseconds(), 10), '\n') // of the first event: alone it would be an event to some
 	if gap != nil {
 		out.gap(gap, l.Cursor())
 	}
@@ -76,6 +88,11 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 		g.broken.Add(1)
 	}
 	return nil
+}
+
+func (g *EventStream) feed(r *http.Request) (feed Feed, err error) {
+	defer caught(&err)
+	return g.cfg.Feed(r)
 }
 
 // listen begins where the client was. gap tells that it can't be known where that is.
@@ -106,12 +123,33 @@ func (g *EventStream) listen(r *http.Request, feed Feed) (l *relay.Listener[[]by
 	return nil, nil, refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "events can't be had now", retry: retryAfter}
 }
 
-// lastEventID is what the client had last, as it says. Browsers can't set headers on the first request: for that there is the query.
-func lastEventID(r *http.Request) string {
+// lastEventID is what the client had last, as it says. Browsers can't set headers on the first request,
+// and polyfills on none: for these there is the query, to which polyfills add their own behind the page's.
+func lastEventID(r *http.Request) (id string) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		return id
 	}
-	return r.URL.Query().Get("last-event-id")
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if !isLastEventID(name) {
+			continue
+		}
+		if v, err := url.QueryUnescape(value); err == nil && v != "" {
+			id = v
+		}
+	}
+	return id
+}
+
+var spelling = strings.NewReplacer("-", "", "_", "")
+
+// isLastEventID reports the spellings that are in use.
+func isLastEventID(name string) bool {
+	if len(name) > 32 {
+		return false
+	}
+	name = strings.ToLower(spelling.Replace(name))
+	return name == "lasteventid" || name == "evslasteventid"
 }
 
 // send writes events until one of both sides ends it.
@@ -192,19 +230,18 @@ func (o *eventWriter) gap(g *relay.Gap, cursor string) {
 	o.last = cursor
 }
 
+// keepalive is the type of events that move the client's ID on.
+const keepalive = "keepalive"
+
 // progress moves the client's ID on, past what was for others; beat says that nothing else is written.
 func (o *eventWriter) progress(cursor string, beat bool) {
-	if beat {
-		o.text = append(o.text, ':', '\n')
-	}
-	if cursor != o.last && beat {
-		o.text = append(o.text, "id: "...)
-		o.text = append(o.text, cursor...)
-		o.text = append(o.text, '\n')
+	switch {
+	case !beat:
+	case cursor == o.last:
+		o.text = append(o.text, ":\n"...) // without an empty line: it ends no event
+	default:
+		o.text = appendEvent(o.text, cursor, keepalive, []byte("{}"))
 		o.last = cursor
-	}
-	if beat {
-		o.text = append(o.text, '\n')
 	}
 }
 

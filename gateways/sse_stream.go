@@ -1,12 +1,16 @@
 package gateways
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -39,24 +43,48 @@ func ServeStream[T any](w http.ResponseWriter, r *http.Request, values iter.Seq2
 		return out.flush() == nil
 	}
 	defer func() { _ = out.rc.SetWriteDeadline(time.Now().Add(out.timeout)) }()
+	err := eachValue(values, func(v T) (bool, error) {
+		data, err := codec.Append(nil, v)
+		if err != nil {
+			return false, err
+		}
+		return tell("", data), nil
+	})
+	switch {
+	case err == errGone:
+	case err == nil:
+		tell("end", []byte("{}"))
+	case n == 0:
+		refusalOf(err).write(w)
+	default:
+		ref := refusalOf(err)
+		data, _ := json.Marshal(HTTPError{HTTPErrorDetail{Code: ref.Code, Message: ref.Message, Field: ref.Field}}) // nothing in it can't be encoded
+		tell("failure", data)
+	}
+}
+
+var errGone = errors.New("gateways: the client is gone")
+
+// eachValue gives each value to a function until that returns false, which is errGone. The first error
+// ends it, and so does a panic.
+func eachValue[T any](values iter.Seq2[T, error], each func(T) (bool, error)) (err error) {
+	defer func() {
+		var panicked *flow.PanicError
+		if errors.As(err, &panicked) {
+			flow.Logger(context.Background()).Error("sse: stream panicked", "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+		}
+	}()
+	defer caught(&err)
 	for v, err := range values {
-		var data []byte
-		if err == nil {
-			data, err = codec.Append(nil, v)
+		if err != nil {
+			return err
 		}
-		switch {
-		case err != nil && n == 0:
-			refusalOf(err).write(w)
-			return
+		switch goes, err := each(v); {
 		case err != nil:
-			ref := refusalOf(err)
-			data, _ = json.Marshal(HTTPError{HTTPErrorDetail{Code: ref.Code, Message: ref.Message, Field: ref.Field}}) // nothing in it can't be encoded
-			tell("failure", data)
-			return
-		}
-		if !tell("", data) {
-			return
+			return err
+		case !goes:
+			return errGone
 		}
 	}
-	tell("end", []byte("{}"))
+	return nil
 }

@@ -1,0 +1,293 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"iter"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/sink"
+)
+
+// explosive is a value whose methods panic when it says so.
+type explosive struct {
+	Say  string `json:"say"`
+	Text bomb   `json:"-"`
+}
+
+func (e explosive) Validate() error {
+	if e.Say == "boom" {
+		panic("Validate")
+	}
+	return nil
+}
+
+func (e *explosive) UnmarshalJSON(b []byte) error {
+	if strings.Contains(string(b), "decode") {
+		panic("UnmarshalJSON")
+	}
+	e.Say = strings.Trim(string(b), `"{}say:`)
+	return nil
+}
+
+func (e explosive) MarshalJSON() ([]byte, error) {
+	if e.Say == "encode" {
+		panic("MarshalJSON")
+	}
+	return []byte(`{"say":"` + e.Say + `"}`), nil
+}
+
+// bomb is a text that panics.
+type bomb string
+
+func (b *bomb) UnmarshalText(text []byte) error {
+	if string(text) == "boom" {
+		panic("UnmarshalText")
+	}
+	*b = bomb(text)
+	return nil
+}
+
+// A panic in a function that users give to HTTP, SSE or events ended its connection, at best. It is the fault of its request alone:
+// that is answered, and the next one is served.
+func TestFault_S3_PanicsInCallbacks(t *testing.T) {
+	e := newEdge(t)
+	boom := func(r *http.Request) bool { return r.URL.Query().Get("a") == "boom" }
+	// serves asks a handler for what panics, and then for what does not.
+	serves := func(h http.Handler, bad, good *http.Request) func(*testing.T) {
+		return func(t *testing.T) {
+			if got := ask(h, bad); got.status != http.StatusInternalServerError || got.failure(t).Code != gateways.CodeInternal ||
+				strings.Contains(got.body, "boom") {
+				t.Errorf("%+v", got)
+			}
+			if got := ask(h, good); got.status >= 300 {
+				t.Errorf("the next request: %+v", got)
+			}
+		}
+	}
+	get := func(query string) *http.Request { return asked("GET", "/?"+query, "") }
+	covered := map[string]func(*testing.T){
+		"Authenticate who": serves(gateways.HTTP(e.client, "echo", gateways.Authenticate(func(r *http.Request) (string, error) {
+			if boom(r) {
+				panic("boom")
+			}
+			return "ann", nil
+		})), get("a=boom"), get("a=1")),
+		"Keyed key": serves(gateways.Route[explosive](e.client, "echo", gateways.Keyed(func(e explosive) string {
+			if e.Say == "hit" {
+				panic("boom")
+			}
+			return "k"
+		})), asked("POST", "/", `"hit"`), asked("POST", "/", `"x"`)),
+		"Validate":      serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"boom"`), asked("POST", "/", `"x"`)),
+		"UnmarshalJSON": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"decode"`), asked("POST", "/", `"x"`)),
+		"MarshalJSON":   serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"encode"`), asked("POST", "/", `"x"`)),
+		"UnmarshalText": serves(gateways.Route[struct {
+			A bomb `json:"a" query:"a"`
+		}](e.client, "echo"), get("a=boom"), get("a=1")),
+		"Ready checks": func(t *testing.T) {
+			h := gateways.Ready(func() error { panic("boom") })
+			if got := ask(h, get("")); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "boom") {
+				t.Errorf("%+v", got)
+			}
+		},
+		"Serve h": func(t *testing.T) {
+			addr, _ := up(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if boom(r) {
+					panic("boom")
+				}
+			}), gateways.ServerConfig{})
+			for query, want := range map[string]int{"a=boom": 500, "a=1": 200} {
+				if got := fetch(t, asked("GET", "http://"+addr+"/?"+query, "")); got.status != want {
+					t.Errorf("%+v", got)
+				}
+			}
+		},
+		"CORS h": func(t *testing.T) {
+			addr, _ := up(t, gateways.CORS(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") }),
+				gateways.CORSConfig{Origins: []string{"*"}}), gateways.ServerConfig{})
+			got := fetch(t, asked("GET", "http://"+addr+"/", "", "Origin: https://a.example.com"))
+			if got.status != 500 || got.header.Get("Access-Control-Allow-Origin") != "*" {
+				t.Errorf("%+v", got)
+			}
+		},
+		"SSEConfig.Feed": func(t *testing.T) {
+			var key string
+			b := newBoard(t, gateways.SSEConfig{From: "0", Feed: func(r *http.Request) (gateways.Feed, error) {
+				if boom(r) {
+					panic("boom")
+				}
+				return gateways.Feed{Key: key, All: true}, nil
+			}})
+			key = b.topic
+			b.add(t, "n", "", "x")
+			if got := fetch(t, asked("GET", b.url+"?a=boom", "")); got.status != 500 {
+				t.Errorf("%+v", got)
+			}
+			subscribe(t, b.url).data(1)
+			redistest.Soon(t, "one client is counted", func() bool { return b.Stats().Clients == 1 })
+		},
+		"SSEConfig.Event": func(t *testing.T) {
+			b := newBoard(t, gateways.SSEConfig{From: "0", Event: func(e *redisio.Entry) (gateways.SSEEvent, error) {
+				v, _ := e.Fields.Get("data")
+				if string(v) == "boom" {
+					panic("boom")
+				}
+				return gateways.SSEEvent{Data: v}, nil
+			}})
+			b.add(t, "n", "", "boom")
+			b.add(t, "n", "", "x")
+			if got := subscribe(t, b.url).data(1); got[0] != "x" {
+				t.Errorf("%q", got)
+			}
+		},
+		"ServeStream values": func(t *testing.T) {
+			values := func(n int) iter.Seq2[int, error] {
+				return func(yield func(int, error) bool) {
+					for i := range n {
+						if !yield(i, nil) {
+							return
+						}
+					}
+					panic("boom")
+				}
+			}
+			h := func(n int) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { gateways.ServeStream(w, r, values(n)) })
+			}
+			if got := ask(h(0), get("")); got.status != 500 || got.failure(t).Code != gateways.CodeInternal {
+				t.Errorf("%+v", got)
+			}
+			if got := ask(h(2), get("")); !strings.Contains(got.body, "event: failure") || strings.Contains(got.body, "boom") || strings.Contains(got.body, "event: end") {
+				t.Errorf("%+v", got)
+			}
+		},
+		"Publish": func(t *testing.T) { // Keyed and MarshalJSON again
+			events := gateways.NewEvents(e.rdb, redistest.Key(t), gateways.EventsConfig{})
+			defer events.Close(context.Background())
+			publish := gateways.Publish[explosive](events, "said", gateways.Keyed(func(e explosive) string {
+				if e.Say == "hit" {
+					panic("boom")
+				}
+				return "k"
+			}))
+			for _, say := range []string{"hit", "encode"} {
+				var panicked *flow.PanicError
+				if err := publish(t.Context(), explosive{Say: say}); !errors.As(err, &panicked) || len(panicked.Stack) == 0 {
+					t.Errorf("%s: %v", say, err)
+				}
+			}
+			if err := publish(t.Context(), explosive{Say: "x"}); err != nil {
+				t.Error(err)
+			}
+		},
+		"Subscribe": func(t *testing.T) { // UnmarshalJSON
+			topic := redistest.Key(t)
+			events := gateways.NewEvents(e.rdb, topic, gateways.EventsConfig{})
+			defer events.Close(context.Background())
+			publish := gateways.Publish[string](events, "said")
+			got := make(chan string, 2)
+			in := gateways.Subscribe[explosive](e.rdb, topic, "said", gateways.SubscribeConfig{Start: redisio.StartBeginning()})
+			start(t, flow.New("listens", flow.To(in, sink.Func(func(_ context.Context, e explosive) error { got <- e.Say; return nil }))))
+			for _, text := range []string{`"decode"`, `"x"`} {
+				if err := publish(t.Context(), text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if say := <-got; say != "x" {
+				t.Errorf("got %q", say)
+			}
+		},
+	}
+	for name, test := range covered {
+		t.Run(strings.ReplaceAll(name, " ", "_"), test)
+	}
+	for _, name := range callbacks(t, "http*.go", "sse*.go", "events.go") {
+		if covered[name] == nil {
+			t.Errorf("%s is a function of the user's: add what happens when it panics", name)
+		}
+	}
+}
+
+// callbacks are the functions that users give: "Type.Field" of exported structs, and "Func parameter" of exported functions.
+func callbacks(t *testing.T, patterns ...string) (names []string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range f.Decls {
+				switch d := d.(type) {
+				case *ast.FuncDecl:
+					if d.Recv == nil && d.Name.IsExported() {
+						names = append(names, functions(d.Name.Name+" ", d.Type.Params)...)
+					}
+				case *ast.GenDecl:
+					for _, spec := range d.Specs {
+						if s, is := spec.(*ast.TypeSpec); is && s.Name.IsExported() {
+							if st, is := s.Type.(*ast.StructType); is {
+								names = append(names, functions(s.Name.Name+".", st.Fields)...)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if !slices.Contains(names, "SSEConfig.Feed") || !slices.Contains(names, "Authenticate who") {
+		t.Errorf("it finds %q only", names)
+	}
+	return names
+}
+
+func functions(prefix string, fields *ast.FieldList) (names []string) {
+	for _, f := range fields.List {
+		for _, n := range f.Names {
+			if isFunction(f.Type) && (n.IsExported() || strings.HasSuffix(prefix, " ")) {
+				names = append(names, prefix+n.Name)
+			}
+		}
+	}
+	return names
+}
+
+// isFunction reports functions, several of them, iterators and handlers.
+func isFunction(x ast.Expr) bool {
+	switch x := x.(type) {
+	case *ast.FuncType:
+		return true
+	case *ast.Ellipsis:
+		return isFunction(x.Elt)
+	case *ast.ArrayType:
+		return isFunction(x.Elt)
+	case *ast.IndexListExpr: // iter.Seq2
+		return isFunction(x.X)
+	case *ast.IndexExpr:
+		return isFunction(x.X)
+	case *ast.SelectorExpr:
+		return slices.Contains([]string{"Seq", "Seq2", "Handler", "HandlerFunc"}, x.Sel.Name)
+	case *ast.Ident:
+		return slices.Contains([]string{"Handler", "Middleware"}, x.Name)
+	}
+	return false
+}
