@@ -77,7 +77,8 @@ func (e *Events) Validate() error { return e.err }
 // Publish makes a function that tells everybody of an event of a type: it returns when Redis has it. While Redis is away it waits, until the
 // context is done or EventsConfig.Timeout is over, which is ErrTimeout. An event whose writing was in doubt is written again, with the same ID:
 // its readers may see it twice. Keyed says what an event is about, which SSE takes for its topic; Header goes with each, Timeout bounds it.
-// A panic of Keyed, or of how the value is encoded, is a *flow.PanicError. Values travel as JSON, strings and bytes as they are.
+// A panic of Keyed, or of how the value is encoded, is a *flow.PanicError. Values travel as JSON,
+// strings and bytes as they are.
 func Publish[T any](e *Events, typ string, opts ...CallOption) func(context.Context, T) error {
 	p := planOf[T](typ, opts)
 	return func(ctx context.Context, v T) error {

@@ -134,7 +134,8 @@ func ExampleRawBody() {
 	rdb := redis.NewClient(&redis.Options{})
 	defer rdb.Close()
 	client := gateways.NewClient(rdb, "payments", gateways.ClientConfig{})
-	hook := gateways.HTTP(client, "paid", gateways.RawBody(), gateways.FireAndForget(), gateways.ForwardHeaders("X-Signature"))
+	hook := gateways.HTTP(client, "paid", gateways.RawBody(), gateways.FireAndForget(),
+		gateways.ForwardHeaders("X-Signature"))
 	fmt.Println(hook.Validate())
 	// Output: <nil>
 }

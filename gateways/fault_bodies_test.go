@@ -15,7 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Half-sent bodies took what memory there was: 600 of them 693 MB. Now they share a budget, of which small requests have the rest.
+// Half-sent bodies took what memory there was: 600 of them 693 MB. Now they share a budget, of
+// which small requests have the rest.
 func TestFault_S5_BodiesHaveABudget(t *testing.T) {
 	const megabyte, budget = 1 << 20, 4 << 20
 	e := newEdge(t)
@@ -26,7 +27,8 @@ func TestFault_S5_BodiesHaveABudget(t *testing.T) {
 	for range cap(answers) {
 		c := dial(t, addr)
 		sending.Go(func() {
-			fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", megabyte)
+			fmt.Fprintf(c,
+				"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", megabyte)
 			_, _ = io.WriteString(c, half) // it fails when the server has refused it
 			if got, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
 				got.Body.Close()
@@ -43,12 +45,13 @@ func TestFault_S5_BodiesHaveABudget(t *testing.T) {
 		t.Errorf("a small body: %+v", got)
 	}
 	got := fetch(t, asked("POST", "http://"+addr+"/", strings.Repeat(" ", megabyte-2)+"{}"))
-	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || got.failure(t).Code != gateways.CodeOverloaded {
+	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" ||
+		got.failure(t).Code != gateways.CodeOverloaded {
 		t.Errorf("a large body: %+v", got)
 	}
 }
 
-// What a body took is given back when it is answered, refused, or left by its caller.
+// A body returns its share of the budget when it is answered or refused, and when its caller leaves.
 func TestFault_S5_BodiesReturnTheirBudget(t *testing.T) {
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo")
@@ -56,7 +59,8 @@ func TestFault_S5_BodiesReturnTheirBudget(t *testing.T) {
 	large := `{"a":"` + strings.Repeat("x", 30<<10) + `"}`
 	for range 20 {
 		c := dial(t, addr)
-		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(large), large[:20<<10])
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			len(large), large[:20<<10])
 		c.Close()
 	}
 	redistest.Soon(t, "all is given back", func() bool {
@@ -69,12 +73,13 @@ func TestFault_S5_BodiesReturnTheirBudget(t *testing.T) {
 			}
 		}
 	}
-	if got := fetch(t, asked("POST", "http://"+addr+"/", strings.Repeat(" ", 60<<10)+"{}")); got.status != http.StatusRequestEntityTooLarge {
+	if got := fetch(t, asked("POST", "http://"+addr+"/", strings.Repeat(" ",
+		60<<10)+"{}")); got.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("what never fits: %d %s", got.status, got.body)
 	}
 }
 
-// What strangers say beside the body has limits too.
+// Methods, paths, headers and content types of strangers have limits too.
 func TestFault_S5_LengthsOfStrangers(t *testing.T) {
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("X-Tenant"), gateways.RawBody())
@@ -114,10 +119,12 @@ func slicesOf(s string, n int) (all []string) {
 func TestFault_S7_GETWithABody(t *testing.T) {
 	b := newBoard(t, gateways.SSEConfig{})
 	e := &edge{stand: b.stand, seen: &seen{}, client: b.client(t, gateways.ClientConfig{})}
-	for name, h := range map[string]http.Handler{"HTTP": gateways.HTTP(e.client, "echo"), "Route": gateways.Route[struct{}](e.client, "echo"),
-		"SSE": b.EventStream} {
+	for name, h := range map[string]http.Handler{"HTTP": gateways.HTTP(e.client, "echo"),
+		"Route": gateways.Route[struct{}](e.client, "echo"),
+		"SSE":   b.EventStream} {
 		addr, _ := up(t, h, gateways.ServerConfig{})
-		for _, framing := range []string{"Content-Length: 2\r\n\r\n{}", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"} {
+		for _, framing := range []string{"Content-Length: 2\r\n\r\n{}",
+			"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"} {
 			c := dial(t, addr)
 			fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+framing)
 			if got := closed(t, c); !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Count(got, "HTTP/1.1") != 1 {
@@ -127,7 +134,7 @@ func TestFault_S7_GETWithABody(t *testing.T) {
 	}
 }
 
-// Replies to callers who are known stay out of shared caches, unless the service says otherwise.
+// Replies to known callers stay out of shared caches, unless the service says otherwise.
 func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -152,7 +159,8 @@ func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
 		"with a cookie":      {gateways.HTTP(c, "plain"), "Cookie: session=1", "private"},
 		"with authorization": {gateways.HTTP(c, "plain"), "Authorization: Bearer 1", "private"},
 	} {
-		if got := ask(q.h, asked("GET", "/", "", q.header)); got.status >= 300 || strings.Join(got.header["Cache-Control"], "|") != q.want {
+		if got := ask(q.h, asked("GET", "/", "", q.header)); got.status >= 300 ||
+			strings.Join(got.header["Cache-Control"], "|") != q.want {
 			t.Errorf("%s: %d, Cache-Control %q", name, got.status, got.header["Cache-Control"])
 		}
 	}
@@ -161,7 +169,10 @@ func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
 // An identity is text: entries, logs and JSON have it.
 func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	e := newEdge(t)
-	h := gateways.HTTP(e.client, "echo", gateways.Authenticate(func(r *http.Request) (string, error) { return r.Header.Get("X-Who"), nil }))
+	h := gateways.HTTP(e.client, "echo", gateways.Authenticate(func(r *http.Request) (string,
+		error) {
+		return r.Header.Get("X-Who"), nil
+	}))
 	for who, want := range map[string]int{"zoë": 200, "zo\xeb": 401, "a\x00b": 401} {
 		if got := ask(h, asked("GET", "/", "", "X-Who: "+who)); got.status != want {
 			t.Errorf("%q: %+v", who, got)
@@ -186,16 +197,18 @@ func TestFault_G10_BoundaryOfMultipart(t *testing.T) {
 		"text/plain; charset":                      "",
 	} {
 		got := ask(h, asked("POST", "/", "{}", "Content-Type: "+sent))
-		if r, _ := e.request(); want == "" && got.status != 415 || want != "" && (got.status != 200 || r.ContentType != want) {
+		if r, _ := e.request(); want == "" && got.status != 415 || want != "" &&
+			(got.status != 200 || r.ContentType != want) {
 			t.Errorf("%q: %d, the handler got %q", sent, got.status, r.ContentType)
 		}
 	}
 }
 
-// JSON may begin with a byte order mark. What reaches the handler has none.
+// JSON may begin with a byte order mark. The handler does not get it.
 func TestFault_G10_ByteOrderMark(t *testing.T) {
 	e := newEdge(t)
-	if got := ask(gateways.HTTP(e.client, "echo"), asked("POST", "/", "\ufeff{\"a\":1}")); got.status != 200 || got.body != `{"a":1}` {
+	if got := ask(gateways.HTTP(e.client, "echo"), asked("POST", "/", "\ufeff{\"a\":1}")); got.status != 200 ||
+		got.body != `{"a":1}` {
 		t.Errorf("%+v", got)
 	}
 }
@@ -209,13 +222,15 @@ func TestFault_G10_EmptyParameters(t *testing.T) {
 		IDs   []int   `json:"ids" query:"id"`
 		Name  *string `json:"name" query:"name"`
 	}](e.client, "echo")
-	if got := ask(h, asked("GET", "/?limit=&price=&id=&id=7&name=", "")); got.body != `{"limit":20,"price":null,"ids":[7],"name":""}` {
+	if got := ask(h, asked("GET", "/?limit=&price=&id=&id=7&name=",
+		"")); got.body != `{"limit":20,"price":null,"ids":[7],"name":""}` {
 		t.Errorf("%+v", got)
 	}
 	required := gateways.Route[struct {
 		Limit int `json:"limit" query:"limit,required"`
 	}](e.client, "echo")
-	if got := ask(required, asked("GET", "/?limit=", "")); got.status != 400 || !strings.Contains(got.failure(t).Message, "missing") {
+	if got := ask(required, asked("GET", "/?limit=", "")); got.status != 400 ||
+		!strings.Contains(got.failure(t).Message, "missing") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -223,7 +238,8 @@ func TestFault_G10_EmptyParameters(t *testing.T) {
 // The body of a webhook reaches its handler byte for byte: its signature covers the bytes.
 func TestFault_G10_RawBody(t *testing.T) {
 	e := newEdge(t)
-	e.mux.Handle("/hooks/{id}", gateways.HTTP(e.client, "echo", gateways.RawBody(), gateways.ForwardHeaders("X-Signature")))
+	e.mux.Handle("/hooks/{id}", gateways.HTTP(e.client, "echo", gateways.RawBody(),
+		gateways.ForwardHeaders("X-Signature")))
 	for sent, typ := range map[string]string{
 		"\ufeff {\"id\":\"1\",  \"id\":2}\r\n\n": "application/json; charset=utf-8",
 		"a=1&b=%20&=":                            "application/x-www-form-urlencoded",
@@ -237,7 +253,8 @@ func TestFault_G10_RawBody(t *testing.T) {
 			got, typ = ask(e.mux, r), "application/octet-stream"
 		}
 		r, _ := e.request()
-		if got.status != 200 || got.body != sent || r.ContentType != typ || e.header("x-signature") != "s1" || e.header("http-path-id") != "42" ||
+		if got.status != 200 || got.body != sent || r.ContentType != typ || e.header("x-signature") != "s1" ||
+			e.header("http-path-id") != "42" ||
 			e.header("http-query") != "id=7" {
 			t.Errorf("%q of type %q: %+v, %q, %+v", sent, typ, got, r.ContentType, r.Headers)
 		}
@@ -263,25 +280,32 @@ func TestFault_G10_CORS(t *testing.T) {
 	addr, _ := up(t, h, gateways.ServerConfig{TrustedOrigins: []string{app}})
 	url := "http://" + addr + "/books/7"
 	pre := fetch(t, asked("OPTIONS", url, "", "Origin: "+app, "Access-Control-Request-Method: PUT"))
-	if pre.status != 204 || pre.header.Get("Access-Control-Allow-Origin") != app || !strings.Contains(pre.header.Get("Access-Control-Allow-Methods"), "PUT") ||
-		!strings.Contains(pre.header.Get("Access-Control-Allow-Headers"), "Content-Type") || pre.header.Get("Access-Control-Allow-Credentials") != "true" {
+	if pre.status != 204 || pre.header.Get("Access-Control-Allow-Origin") != app ||
+		!strings.Contains(pre.header.Get("Access-Control-Allow-Methods"), "PUT") ||
+		!strings.Contains(pre.header.Get("Access-Control-Allow-Headers"), "Content-Type") ||
+		pre.header.Get("Access-Control-Allow-Credentials") != "true" {
 		t.Errorf("preflight: %+v", pre)
 	}
 	got := fetch(t, asked("PUT", url, "{}", "Origin: "+app, "Sec-Fetch-Site: cross-site"))
-	if got.status != 200 || got.header.Get("Access-Control-Allow-Origin") != app || got.header.Get("Vary") != "Origin" ||
+	if got.status != 200 || got.header.Get("Access-Control-Allow-Origin") != app ||
+		got.header.Get("Vary") != "Origin" ||
 		!strings.Contains(got.header.Get("Access-Control-Expose-Headers"), "X-Request-Id") {
 		t.Errorf("%+v", got)
 	}
-	if got := fetch(t, asked("PUT", url, "{", "Origin: "+app)); got.status != 400 || got.header.Get("Access-Control-Allow-Origin") != app {
+	if got := fetch(t, asked("PUT", url, "{", "Origin: "+app)); got.status != 400 ||
+		got.header.Get("Access-Control-Allow-Origin") != app {
 		t.Errorf("a page can't read its error: %+v", got)
 	}
-	for _, r := range []*http.Request{asked("OPTIONS", url, "", "Origin: https://other.example.com", "Access-Control-Request-Method: PUT"),
+	for _, r := range []*http.Request{asked("OPTIONS", url, "", "Origin: https://other.example.com",
+		"Access-Control-Request-Method: PUT"),
 		asked("GET", url, "", "Origin: https://other.example.com"), asked("GET", url, "")} {
-		if got := fetch(t, r); got.header.Get("Access-Control-Allow-Origin") != "" || got.header.Get("Access-Control-Allow-Methods") != "" {
+		if got := fetch(t, r); got.header.Get("Access-Control-Allow-Origin") != "" ||
+			got.header.Get("Access-Control-Allow-Methods") != "" {
 			t.Errorf("%s %s: %+v", r.Method, r.Header, got)
 		}
 	}
-	for _, bad := range []gateways.CORSConfig{{}, {Origins: []string{"*"}, Credentials: true}, {Origins: []string{"example.com"}},
+	for _, bad := range []gateways.CORSConfig{{}, {Origins: []string{"*"}, Credentials: true},
+		{Origins: []string{"example.com"}},
 		{Origins: []string{"*"}, Methods: []string{"GET, PUT"}}, {Origins: []string{"*"}, MaxAge: -1}} {
 		h := gateways.CORS(e.mux, bad)
 		if h.Validate() == nil || ask(h, httptest.NewRequest("GET", "/", nil)).status != 500 {
@@ -290,7 +314,8 @@ func TestFault_G10_CORS(t *testing.T) {
 	}
 }
 
-// Behind a proxy that rewrites Host a page's own requests look like another origin's. The answer and the log say what to do.
+// Behind a proxy that rewrites Host a page's own requests look like another origin's. The answer
+// and the log say what to do.
 func TestFault_G10_RewrittenHost(t *testing.T) {
 	lines := &logLines{}
 	addr, _ := up(t, gateways.Healthy(), gateways.ServerConfig{Log: lines.log()})
@@ -301,7 +326,8 @@ func TestFault_G10_RewrittenHost(t *testing.T) {
 		}
 	}
 	text := lines.text()
-	if n := strings.Count(text, "rewrites Host"); n != 3 || !strings.Contains(text, "https://app.example.com") || !strings.Contains(text, addr) {
+	if n := strings.Count(text, "rewrites Host"); n != 3 || !strings.Contains(text, "https://app.example.com") ||
+		!strings.Contains(text, addr) {
 		t.Errorf("%d warnings for 5 requests:\n%s", n, text)
 	}
 }
@@ -310,19 +336,24 @@ func TestFault_G10_RewrittenHost(t *testing.T) {
 func TestFault_D18_TextAsJSON(t *testing.T) {
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
-		gateways.Handle(svc, "shout", func(_ context.Context, q string) (string, error) { return strings.ToUpper(q), nil })
+		gateways.Handle(svc, "shout", func(_ context.Context, q string) (string, error) {
+			return strings.ToUpper(q),
+				nil
+		})
 		svc.HandleFunc("text", func(context.Context, *gateways.Request) (gateways.Response, error) {
 			return gateways.Response{Body: []byte("x"), ContentType: "Text/Plain"}, nil
 		})
 	})
 	c := s.client(t, gateways.ClientConfig{})
-	for _, typ := range []string{"application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json", "text/json"} {
+	for _, typ := range []string{"application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json",
+		"text/json"} {
 		got, err := c.Do(t.Context(), gateways.Request{Type: "shout", Body: []byte(`"hi"`), ContentType: typ})
 		if err != nil || string(got.Body) != "HI" {
 			t.Errorf("%s: %q, %v", typ, got.Body, err)
 		}
 	}
-	if got := ask(gateways.HTTP(c, "text"), asked("GET", "/", "")); got.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+	if got := ask(gateways.HTTP(c, "text"), asked("GET", "/",
+		"")); got.header.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// pipes is a listener whose connections are in memory, for virtual time.
+// pipes is a listener with connections in memory, for virtual time.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -128,7 +128,7 @@ func TestFault_G7_IdleConnections(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "EOF") {
-			t.Errorf("it is kept for ever: %v", err)
+			t.Errorf("it is kept too long: %v", err)
 		}
 		cancel()
 		if err := <-ended; err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// explosive is a value whose methods panic when it says so.
+// explosive is a value with methods that panic when it says so.
 type explosive struct {
 	Say  string `json:"say"`
 	Text bomb   `json:"-"`
@@ -59,7 +59,8 @@ func (b *bomb) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A panic in a function that users give to HTTP, SSE or events ended its connection, at best. It is the fault of its request alone:
+// A panic in a function that users give to HTTP, SSE or events ended its connection, at best. It is
+// the fault of its request alone:
 // that is answered, and the next one is served.
 func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	e := newEdge(t)
@@ -67,7 +68,8 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	// serves asks a handler for what panics, and then for what does not.
 	serves := func(h http.Handler, bad, good *http.Request) func(*testing.T) {
 		return func(t *testing.T) {
-			if got := ask(h, bad); got.status != http.StatusInternalServerError || got.failure(t).Code != gateways.CodeInternal ||
+			if got := ask(h, bad); got.status != http.StatusInternalServerError ||
+				got.failure(t).Code != gateways.CodeInternal ||
 				strings.Contains(got.body, "boom") {
 				t.Errorf("%+v", got)
 			}
@@ -78,27 +80,32 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	}
 	get := func(query string) *http.Request { return asked("GET", "/?"+query, "") }
 	covered := map[string]func(*testing.T){
-		"Authenticate who": serves(gateways.HTTP(e.client, "echo", gateways.Authenticate(func(r *http.Request) (string, error) {
-			if boom(r) {
-				panic("boom")
-			}
-			return "ann", nil
-		})), get("a=boom"), get("a=1")),
+		"Authenticate who": serves(gateways.HTTP(e.client, "echo",
+			gateways.Authenticate(func(r *http.Request) (string, error) {
+				if boom(r) {
+					panic("boom")
+				}
+				return "ann", nil
+			})), get("a=boom"), get("a=1")),
 		"Keyed key": serves(gateways.Route[explosive](e.client, "echo", gateways.Keyed(func(e explosive) string {
 			if e.Say == "hit" {
 				panic("boom")
 			}
 			return "k"
 		})), asked("POST", "/", `"hit"`), asked("POST", "/", `"x"`)),
-		"Validate":      serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"boom"`), asked("POST", "/", `"x"`)),
-		"UnmarshalJSON": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"decode"`), asked("POST", "/", `"x"`)),
-		"MarshalJSON":   serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"encode"`), asked("POST", "/", `"x"`)),
+		"Validate": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"boom"`),
+			asked("POST", "/", `"x"`)),
+		"UnmarshalJSON": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"decode"`),
+			asked("POST", "/", `"x"`)),
+		"MarshalJSON": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"encode"`),
+			asked("POST", "/", `"x"`)),
 		"UnmarshalText": serves(gateways.Route[struct {
 			A bomb `json:"a" query:"a"`
 		}](e.client, "echo"), get("a=boom"), get("a=1")),
 		"Ready checks": func(t *testing.T) {
 			h := gateways.Ready(func() error { panic("boom") })
-			if got := ask(h, get("")); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "boom") {
+			if got := ask(h, get("")); got.status != http.StatusServiceUnavailable ||
+				!strings.Contains(got.body, "boom") {
 				t.Errorf("%+v", got)
 			}
 		},
@@ -164,12 +171,16 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 				}
 			}
 			h := func(n int) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { gateways.ServeStream(w, r, values(n)) })
+				return http.HandlerFunc(func(w http.ResponseWriter,
+					r *http.Request) {
+					gateways.ServeStream(w, r, values(n))
+				})
 			}
 			if got := ask(h(0), get("")); got.status != 500 || got.failure(t).Code != gateways.CodeInternal {
 				t.Errorf("%+v", got)
 			}
-			if got := ask(h(2), get("")); !strings.Contains(got.body, "event: failure") || strings.Contains(got.body, "boom") || strings.Contains(got.body, "event: end") {
+			if got := ask(h(2), get("")); !strings.Contains(got.body, "event: failure") ||
+				strings.Contains(got.body, "boom") || strings.Contains(got.body, "event: end") {
 				t.Errorf("%+v", got)
 			}
 		},
@@ -184,7 +195,8 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 			}))
 			for _, say := range []string{"hit", "encode"} {
 				var panicked *flow.PanicError
-				if err := publish(t.Context(), explosive{Say: say}); !errors.As(err, &panicked) || len(panicked.Stack) == 0 {
+				if err := publish(t.Context(), explosive{Say: say}); !errors.As(err, &panicked) ||
+					len(panicked.Stack) == 0 {
 					t.Errorf("%s: %v", say, err)
 				}
 			}
@@ -198,8 +210,13 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 			defer events.Close(context.Background())
 			publish := gateways.Publish[string](events, "said")
 			got := make(chan string, 2)
-			in := gateways.Subscribe[explosive](e.rdb, topic, "said", gateways.SubscribeConfig{Start: redisio.StartBeginning()})
-			start(t, flow.New("listens", flow.To(in, sink.Func(func(_ context.Context, e explosive) error { got <- e.Say; return nil }))))
+			in := gateways.Subscribe[explosive](e.rdb, topic, "said",
+				gateways.SubscribeConfig{Start: redisio.StartBeginning()})
+			start(t, flow.New("listens", flow.To(in, sink.Func(func(_ context.Context,
+				e explosive) error {
+				got <- e.Say
+				return nil
+			}))))
 			for _, text := range []string{`"decode"`, `"x"`} {
 				if err := publish(t.Context(), text); err != nil {
 					t.Fatal(err)
@@ -220,7 +237,8 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	}
 }
 
-// callbacks are the functions that users give: "Type.Field" of exported structs, and "Func parameter" of exported functions.
+// callbacks are the functions that users give: "Type.Field" of exported structs, and "Func
+// parameter" of exported functions.
 func callbacks(t *testing.T, patterns ...string) (names []string) {
 	t.Helper()
 	for _, pattern := range patterns {

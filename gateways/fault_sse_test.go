@@ -39,7 +39,7 @@ func TestFault_G2_ResumeByQuery(t *testing.T) {
 	}
 }
 
-// A stream of one value is not begun again by those who say in the query what they had.
+// A streamed reply is not repeated for a client that names its last event in the query.
 func TestFault_G2_StreamsByQuery(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		gateways.ServeStream(w, r, func(yield func(int, error) bool) { yield(1, nil) })
@@ -52,11 +52,13 @@ func TestFault_G2_StreamsByQuery(t *testing.T) {
 	}
 }
 
-// Some client libraries take each block for an event, and fail at one without data. So there is none: retry is in the block of the
-// first event, a heartbeat is a comment without an empty line, and what moves the ID on is an event.
+// Some client libraries take each block for an event, and fail at one without data. The gateway
+// sends no such block: retry is in the
+// block of the first event, a heartbeat is a comment without an empty line, and an event moves the ID on.
 func TestFault_G2_EachBlockIsAnEvent(t *testing.T) {
 	var feed gateways.Feed
-	b := newBoard(t, gateways.SSEConfig{Heartbeat: time.Millisecond, Feed: func(*http.Request) (gateways.Feed, error) { return feed, nil }})
+	b := newBoard(t, gateways.SSEConfig{Heartbeat: time.Millisecond,
+		Feed: func(*http.Request) (gateways.Feed, error) { return feed, nil }})
 	feed = gateways.Feed{Key: b.topic, Topics: []string{"mine"}}
 	first := b.add(t, "n", "mine", "x")
 	c := subscribe(t, b.url+"?lastEventId=0-0")
@@ -77,7 +79,8 @@ func TestFault_G2_EachBlockIsAnEvent(t *testing.T) {
 	until("data: {}\n\n")
 	last := b.add(t, "n", "mine", "z")
 	until("data: z\n\n")
-	want := []string{"retry: 2000\nid: " + first + "\nevent: n\ndata: x", "id: " + other + "\nevent: keepalive\ndata: {}", "id: " + last + "\nevent: n\ndata: z"}
+	want := []string{"retry: 2000\nid: " + first + "\nevent: n\ndata: x",
+		"id: " + other + "\nevent: keepalive\ndata: {}", "id: " + last + "\nevent: n\ndata: z"}
 	var got []string
 	for block := range strings.SplitSeq(strings.TrimSuffix(text.String(), "\n\n"), "\n\n") {
 		got = append(got, strings.ReplaceAll(block, ":\n", ""))

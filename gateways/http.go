@@ -22,8 +22,9 @@ import (
 //   - without a body, the parameters of the query, as strings, or arrays of strings for those that come more than once. One
 //     that is named like a value of the path is refused. With a body the query is in the headers only.
 //
-// So a GET without all of these is {}, which a typed handler of any struct takes. Bodies of types that Accept allows beside JSON go as they
-// are, with the parameters of their type, such as the boundary of multipart. Route binds to the fields of a struct instead, with types, defaults and checks.
+// So a GET without all of these is {}, which a typed handler of any struct takes. Bodies of other
+// types that Accept allows go as they are, with the parameters of their type, such as the boundary
+// of multipart. Route binds to the fields of a struct instead, with types, defaults and checks.
 //
 // A GET or HEAD with a body is refused. RawBody passes bodies on byte for byte, as signatures of webhooks need it.
 //
@@ -32,9 +33,9 @@ import (
 // other header of the caller's travels, least of all cookies and Authorization, and none of these can be set by the caller.
 //
 // The reply's status, headers and content type are the service's (see Response, Answer); without a status it is 200, or 204 if there
-// is no body. The reply to a caller whom Authenticate knows, or who sent cookies or Authorization, is "Cache-Control: private" unless
-// the service sets a Cache-Control. A reply that makes no sense is 502. Failures are JSON, see HTTPError. When the caller goes away the call is cancelled, in the
-// service too.
+// is no body. With Authenticate, cookies or Authorization the reply is "Cache-Control: private", unless
+// the service sets a Cache-Control. A reply that makes no sense is 502. Failures are JSON, see
+// HTTPError. When the caller goes away the call is cancelled, in the service too.
 //
 // The path values are those of the standard mux's pattern; for other routers see PathValues.
 func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
@@ -55,8 +56,9 @@ func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 //	}
 //
 // Such fields are strings, numbers, booleans, time.Duration, anything with UnmarshalText as time.Time, pointers to these, and slices of these
-// for what may come more than once. An empty parameter of the query, as forms send it for a field that was left empty, is none,
-// unless the field is a string. All other fields are the JSON body's. If Q has a method Validate() error it is asked; a *FieldError names
+// for what may come more than once. Forms send empty parameters for fields that were left empty: they count as missing,
+// unless the field is a string. All other fields are the JSON body's. If Q has a method Validate()
+// error it is asked; a *FieldError names
 // the field to the caller. What can't be bound is answered with 400 before anything is sent, in words that name the field.
 //
 // The rest is as HTTP says.

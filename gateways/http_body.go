@@ -28,7 +28,8 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead { // caches and proxies don't look at it, or remove it
 		leave(w)
-		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "a " + r.Method + " has no body: use POST"}
+		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid,
+			Message: "a " + r.Method + " has no body: use POST"}
 	}
 	limit := min(c.maxBody, budgetOf(r.Context()).most())
 	if r.ContentLength > limit {
@@ -68,7 +69,8 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 var byteOrderMark = []byte("\ufeff")
 
 func tooLarge(limit int64) error {
-	return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: fmt.Sprintf("the body has more than %d bytes", limit)}
+	return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge,
+		Message: fmt.Sprintf("the body has more than %d bytes", limit)}
 }
 
 func isTooLarge(err error) bool {
@@ -86,7 +88,7 @@ func leave(w http.ResponseWriter) {
 const maxContentType = 256
 
 // media is the content type of a body, if it is accepted: without parameters, and with those that the
-// handler needs. JSON has none: it is UTF-8.
+// handler needs. Those of JSON are removed, because it is UTF-8.
 func (c *endpointConfig) media(h http.Header) (media, full string, err error) {
 	wrong := refusal{Status: http.StatusUnsupportedMediaType, Code: CodeUnsupported,
 		Message: "send the body with the Content-Type " + strings.Join(c.accept, " or ")}

@@ -158,7 +158,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 }
 
-// writePiece is how much of a reply is written before its deadline is set anew.
+// writePiece is how much of a reply is written under one deadline.
 const writePiece = 64 << 10
 
 func (w *writer) SetWriteDeadline(t time.Time) error {

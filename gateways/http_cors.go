@@ -13,7 +13,7 @@ import (
 
 // CORSConfig configures CORS. Origins is required; the zero value of the rest is the default.
 type CORSConfig struct {
-	// Origins are the origins whose pages may use the handler, such as https://app.example.com, or "*" for all.
+	// Origins are those of the pages that may use the handler, such as https://app.example.com, or "*" for all.
 	Origins []string
 	// Credentials lets these pages send cookies. It does not go with "*". Defaults to false.
 	Credentials bool
@@ -22,7 +22,7 @@ type CORSConfig struct {
 	// Headers are those of requests that these pages may set. Defaults to Authorization, Content-Type,
 	// Last-Event-ID, Traceparent and X-Request-Id.
 	Headers []string
-	// Expose are the headers of replies that these pages may read, beside those that all pages may.
+	// Expose are the headers of replies that these pages may read, in addition to the few that all pages may.
 	// Defaults to Location, Retry-After and X-Request-Id.
 	Expose []string
 	// MaxAge is how long a browser may remember what it was allowed. Defaults to 10 minutes.
@@ -43,14 +43,16 @@ type CORSHandler struct {
 //
 //	mux.Handle("PUT /books/{id}", gateways.HTTP(client, "putBook"))
 //	app := []string{"https://app.example.com"}
-//	err := gateways.Serve(ctx, l, gateways.CORS(mux, gateways.CORSConfig{Origins: app}), gateways.ServerConfig{TrustedOrigins: app})
+//	h := gateways.CORS(mux, gateways.CORSConfig{Origins: app})
+//	err := gateways.Serve(ctx, l, h, gateways.ServerConfig{TrustedOrigins: app})
 //
 // Serve refuses requests of other origins that change something, unless TrustedOrigins names the origin too.
 // SSE has Origins of its own, and does not need CORS.
 func CORS(h http.Handler, cfg CORSConfig) *CORSHandler {
 	c := &CORSHandler{next: h, cors: corsOf(cfg), err: cfg.validate()}
 	if h == nil {
-		c.err = errors.Join(c.err, &redisio.ConfigError{Type: "CORS", Field: "h", Problem: "is nil", Fix: "pass a handler, such as a mux"})
+		c.err = errors.Join(c.err, &redisio.ConfigError{Type: "CORS", Field: "h", Problem: "is nil",
+			Fix: "pass a handler, such as a mux"})
 	}
 	return c
 }
@@ -94,11 +96,13 @@ func (c *CORSHandler) Validate() error { return c.err }
 // ServeHTTP answers a preflight, or has the handler below answer.
 func (c *CORSHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.err != nil {
-		refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this server is not set up right"}.write(w)
+		refusal{Status: http.StatusInternalServerError, Code: CodeInternal,
+			Message: "this server is not set up right"}.write(w)
 		return
 	}
 	c.cors.header(w, r)
-	if r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" {
+	if r.Method == http.MethodOptions && r.Header.Get("Origin") != "" &&
+		r.Header.Get("Access-Control-Request-Method") != "" {
 		c.cors.preflight(w, r)
 		return
 	}
@@ -144,7 +148,7 @@ func isOrigin(s string) bool {
 
 func (c *cors) allows(origin string) bool { return origin != "" && (c.any || c.origins[origin]) }
 
-// header says on a reply who may read it.
+// header says on a reply which pages may read it.
 func (c *cors) header(w http.ResponseWriter, r *http.Request) {
 	if len(c.origins) == 0 {
 		return

@@ -38,7 +38,8 @@ const (
 //	500  internal          the handler failed; details stay in the service's log
 //	501  no_handler        no service handles the type
 //	502  bad_reply         the reply makes no sense; interrupted: the process that answered is gone
-//	503  overloaded        with Retry-After, also when bodies exceed BodyMemory; unavailable: Redis can't be asked, or the server is stopping
+//	503  overloaded        with Retry-After, also when bodies exceed BodyMemory;
+//	                       unavailable: Redis can't be asked, or the server is stopping
 //	504  timeout           no reply in time
 //
 // A *RemoteError's own Status, from 400 to 599, comes first.
@@ -153,7 +154,8 @@ func remoteRefusal(said *RemoteError) refusal {
 func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 	var at refusal
 	var panicked *flow.PanicError
-	if ctx := in.http.Context(); !errors.As(err, &at) && !errors.As(err, &panicked) && errors.Is(ctx.Err(), context.Canceled) && context.Cause(ctx) != ErrStopping {
+	if ctx := in.http.Context(); !errors.As(err, &at) && !errors.As(err, &panicked) &&
+		errors.Is(ctx.Err(), context.Canceled) && context.Cause(ctx) != ErrStopping {
 		e.stats.gone.Add(1)
 		w.WriteHeader(statusGone)
 		return
@@ -164,7 +166,8 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 		r = refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}
 		e.cfg.log.Error("http: route with mistakes", "id", in.id, "error", err)
 	case panicked != nil:
-		e.cfg.log.Error("http: callback panicked", "id", in.id, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+		e.cfg.log.Error("http: callback panicked", "id", in.id, "panic", fmt.Sprint(panicked.Value), "stack",
+			string(panicked.Stack))
 	case r.Code == CodeBadReply, r.Code == CodeUnavailable:
 		e.cfg.log.Warn("http: no good answer", "id", in.id, "status", r.Status, "error", err)
 	}

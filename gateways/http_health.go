@@ -9,10 +9,10 @@ import (
 //	mux.Handle("GET /healthz", gateways.Healthy())
 func Healthy() http.Handler { return probe(func(*http.Request) error { return nil }) }
 
-// Ready answers a readiness probe: 200 while all checks return nil, as those of flow's Running.Ready and Supervisor.Ready do when
-// everything does what it is there for, and else 503, with what is wrong as text. A check that panics fails. Behind Serve it fails
+// Ready answers a readiness probe with 200 while all checks return nil, and else with 503 and the error as text.
+// Running.Ready and Supervisor.Ready of flow are such checks. A check that panics fails. Behind Serve it fails
 // as soon as the server is to stop: see ServerConfig.LameDuck. On a server of its own it does not know that; give it a
-// check of the same context. It is for those who run the program: leave it off addresses that the world can reach.
+// check of the same context. Errors name internals: keep it off public addresses.
 //
 //	mux.Handle("GET /readyz", gateways.Ready(run.Ready))
 //	admin.Handle("GET /readyz", gateways.Ready(run.Ready, func() error { return context.Cause(ctx) }))

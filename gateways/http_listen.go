@@ -37,7 +37,8 @@ func cause(err error) error {
 	return err
 }
 
-// Listen listens on a TCP address, as localhost:3000, for Serve. With port 0 the system chooses one. Its error is a *ListenError.
+// Listen listens on a TCP address, as localhost:3000, for Serve. With port 0 the system chooses
+// one. Its error is a *ListenError.
 func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -60,7 +61,8 @@ type limited struct {
 }
 
 func limit(l net.Listener, connections, sendBuffer int) *limited {
-	return &limited{Listener: l, sendBuffer: sendBuffer, slots: make(chan struct{}, connections), closed: make(chan struct{})}
+	return &limited{Listener: l, sendBuffer: sendBuffer, slots: make(chan struct{}, connections),
+		closed: make(chan struct{})}
 }
 
 // Accept waits for a slot, then for a connection.

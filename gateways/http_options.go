@@ -67,8 +67,8 @@ func Accept(types ...string) RouteOption {
 }
 
 // RawBody passes bodies to the handler byte for byte: nothing of them is parsed, checked or merged with
-// the path and the query, which are in the headers alone. It is for webhooks, whose signatures cover the
-// bytes, and whose handler should be one of HandleFunc. Bodies of all content types are taken, unless Accept
+// the path and the query, which are in the headers alone. It is for webhooks, because their signatures cover
+// the bytes. Handle them by HandleFunc. Bodies of all content types are taken, unless Accept
 // names some. ForwardHeaders passes the signature:
 //
 //	gateways.HTTP(client, "payment", gateways.RawBody(), gateways.ForwardHeaders("X-Signature"))

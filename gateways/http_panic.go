@@ -7,8 +7,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// caught makes a panic of a user's function the error of its request, a *flow.PanicError. It is to be
-// deferred. http.ErrAbortHandler goes on: who panics with it wants no answer.
+// caught makes a panic of a user's function the error of its request, a *flow.PanicError. Defer it.
+// http.ErrAbortHandler goes on: it means that there is to be no answer.
 func caught(err *error) {
 	switch p := recover(); p {
 	case nil:
@@ -20,4 +20,5 @@ func caught(err *error) {
 }
 
 // broken is what callers are told of a panic.
-var broken = refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "something is wrong here; the log says what"}
+var broken = refusal{Status: http.StatusInternalServerError, Code: CodeInternal,
+	Message: "something is wrong here; the log says what"}

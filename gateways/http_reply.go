@@ -109,7 +109,8 @@ func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *Response) er
 		}
 	}
 	h["X-Content-Type-Options"] = noSniff
-	if len(h["Cache-Control"]) == 0 && (e.cfg.authenticate != nil || len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0) {
+	if len(h["Cache-Control"]) == 0 && (e.cfg.authenticate != nil || len(r.Header["Authorization"]) > 0 ||
+		len(r.Header["Cookie"]) > 0) {
 		h["Cache-Control"] = private
 	}
 	if bodiless(status) {

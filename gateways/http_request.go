@@ -126,13 +126,13 @@ func (in *incoming) taken(name string) bool {
 }
 
 const (
-	// maxMethod, maxTarget and maxForwarded bound what travels of a request beside its body.
+	// maxMethod, maxTarget and maxForwarded limit the parts of a request other than its body.
 	maxMethod    = 32
 	maxTarget    = 8 << 10
 	maxForwarded = 8 << 10
 )
 
-// checkSize refuses requests whose method, path, query or forwarded headers are too long to travel.
+// checkSize refuses a request with too long a method, path, query or forwarded header.
 func (in *incoming) checkSize() error {
 	r := in.http
 	if len(r.Method) > maxMethod {
@@ -145,8 +145,9 @@ func (in *incoming) checkSize() error {
 	for _, f := range in.forward {
 		for _, v := range r.Header[f.canonical] {
 			if n += len(f.name) + len(v); n > maxForwarded {
-				return refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Code: CodeTooLarge, Message: "headers exceed 8 KiB",
-					Field: f.canonical}
+				return refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Code: CodeTooLarge,
+					Message: "headers exceed 8 KiB",
+					Field:   f.canonical}
 			}
 		}
 	}

@@ -47,9 +47,9 @@ type ServerConfig struct {
 	// its reader. Defaults to 256 KiB. Connections that stream, such as those of SSE and ws, have at
 	// most 64 KiB. Negative leaves it to the system: some megabytes, and slow readers may exceed WriteTimeout.
 	SendBuffer int
-	// LameDuck is how long the server goes on as before once it is to stop, except that Ready fails and that
-	// replies ask callers to go elsewhere with their next request ("Connection: close"). A balancer needs it
-	// that learns by its probes, or later, that a server goes: Kubernetes takes about 5 s. Defaults to 0.
+	// LameDuck is how long the server still serves after ctx is done, before it closes its listener.
+	// Meanwhile Ready fails, and replies have "Connection: close", so that balancers and browsers go elsewhere.
+	// Use some probe intervals of the balancer; Kubernetes needs about 5 s. Defaults to 0.
 	LameDuck time.Duration
 	// StopTimeout is how long requests may take to end when the server stops. The default is 10 s.
 	StopTimeout time.Duration
@@ -101,7 +101,8 @@ func (c ServerConfig) validate() error {
 // It is a server for production: slow callers are cut off, headers and connections are bounded, a handler that panics is answered with
 // 500, and browsers' cross-origin requests that change something are refused.
 //
-// When ctx is done, and LameDuck over, no more connections are taken, requests under way may end, and those that stream (they have flushed, or taken over their
+// When ctx is done, and LameDuck is over, no more connections are taken, requests under way may
+// end, and those that stream (they have flushed, or taken over their
 // connection) have their context cancelled with ErrStopping as its cause. What has not ended after StopTimeout has its context cancelled
 // too, and is cut off a second later; that is an error.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig) error {
@@ -142,11 +143,12 @@ type server struct {
 // deny refuses a request that a page of another origin made.
 func (s *server) deny(w http.ResponseWriter, r *http.Request) {
 	if n := s.denied.Add(1); n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
-		s.cfg.Log.Warn("http: request of another origin refused; if a proxy rewrites Host, have it pass Host on, or add the origin to TrustedOrigins",
+		s.cfg.Log.Warn("http: request of another origin refused",
+			"fix", "if a proxy rewrites Host, have it pass Host on, or add the origin to TrustedOrigins",
 			"origin", cut(r.Header.Get("Origin")), "host", cut(r.Host), "path", path(r), "refused", n)
 	}
 	refusal{Status: http.StatusForbidden, Code: CodeForbidden,
-		Message: "this page may not send that here; if a proxy rewrites Host, add the page's origin to TrustedOrigins"}.write(w)
+		Message: "cross-origin request refused; if a proxy rewrites Host, add the origin to TrustedOrigins"}.write(w)
 }
 
 // cutOff is how long requests have to end whose context has been cancelled.

@@ -47,7 +47,10 @@ func (w *watched) sendBuffer(t testing.TB) (n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := raw.Control(func(fd uintptr) { n, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF) }); err != nil {
+	if err := raw.Control(func(fd uintptr) {
+		n, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET,
+			syscall.SO_SNDBUF)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -105,7 +108,7 @@ func TestFault_S4_SendBufferBehindServe(t *testing.T) {
 	}
 }
 
-// What a client has not read is held up soon, in the server and not in the system.
+// Writes to a client that does not read block soon: the system holds little for it.
 func TestFault_S4_UnreadEventsStayOutOfTheSystem(t *testing.T) {
 	wrote := make(chan int, 1)
 	_, addr := watch(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,7 +136,7 @@ func TestFault_S4_UnreadEventsStayOutOfTheSystem(t *testing.T) {
 	}
 }
 
-// deadlined is a listener whose connections count how often a write was given a deadline.
+// deadlined is a listener with connections that count their write deadlines.
 type deadlined struct {
 	net.Listener
 	n *atomic.Int64

@@ -98,11 +98,10 @@ const (
 // EventStream serves the events of Redis Streams to browsers as server-sent events. It is an http.Handler for GET, of any mux
 // and of HTTP/1.1 and HTTP/2.
 //
-// Each event has the ID of its entry. A client that comes again says which it had last, and gets what has
-// come since, from any process. It says so in the header Last-Event-ID as browsers do, or in the query, as
-// polyfills do that can't set headers: lastEventId, last-event-id and last_event_id, with a prefix evs_ or
-// without, in any case. The header counts before the query, and of the query what comes last.
-// What can't be had any more is told:
+// Each event has the ID of its entry. A client that reconnects names the ID it had last, and gets all later
+// events, from any process. Browsers send the ID in the header Last-Event-ID. Polyfills send it in the
+// query: lastEventId, last-event-id, last_event_id and evs_last_event_id are known, in any case. The
+// header wins over the query, and the last parameter over others. A client is told of lost events:
 //
 //	event: gap
 //	id: 1732360000000-0
@@ -111,15 +110,15 @@ const (
 // Behind a gap the client should ask for the state of things anew; missed is -1 where it is not known. An ID that makes no
 // sense, or that is still to come, is a gap too.
 //
-// A connection that is silent gets a comment from time to time, see Heartbeat. When there were events for
-// others meanwhile it gets an event instead that moves the ID on, so that coming again is cheap:
+// A silent connection gets a comment from time to time, see Heartbeat. When there were events for other
+// clients meanwhile, it gets an event that moves the ID on instead, so that a reconnect is cheap:
 //
 //	event: keepalive
 //	id: 1732360000000-0
 //	data: {}
 //
-// Browsers don't show it to onmessage. Nothing else is sent that is not an event with data: some client
-// libraries take each block for an event.
+// Browsers do not pass it to onmessage. All that is sent is an event with data, or a comment, because some
+// client libraries take each block for an event.
 //
 // Each stream is read once in a process, however many clients there are, for as long as there are any. When the server stops the
 // request's context ends and so does the answer (see Serve; with other servers call Close), and clients go on elsewhere.

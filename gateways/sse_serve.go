@@ -46,7 +46,8 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 	var panicked *flow.PanicError
 	switch {
 	case errors.As(err, &panicked):
-		g.cfg.Log.Error("sse: Feed panicked", "panic", fmt.Sprint(panicked.Value), "path", path(r), "stack", string(panicked.Stack))
+		g.cfg.Log.Error("sse: Feed panicked", "panic", fmt.Sprint(panicked.Value), "path", path(r), "stack",
+			string(panicked.Stack))
 		return broken
 	case errors.As(err, &said):
 		return said
@@ -73,7 +74,8 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 	defer out.end()
 	out.header()
 	out.text = append(out.text, "retry: "...)
-	out.text = append(strconv.AppendInt(out.text, g.cfg.Retry.Milliseconds(), 10), '\n') // of the first event: alone it would be an event to some
+	// of the first event: alone it would be an event to some
+	out.text = append(strconv.AppendInt(out.text, g.cfg.Retry.Milliseconds(), 10), '\n')
 	if gap != nil {
 		out.gap(gap, l.Cursor())
 	}
@@ -247,7 +249,8 @@ func (o *eventWriter) progress(cursor string, beat bool) {
 
 // flush has the client read what was written, in time.
 func (o *eventWriter) flush() error {
-	soon := func() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) } // where there is none the server's own holds
+	// where there is none the server's own holds
+	soon := func() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) }
 	var err error
 	for rest := o.text; len(rest) > 0 && err == nil; {
 		n := min(len(rest), flushEvery)

@@ -58,7 +58,8 @@ func ServeStream[T any](w http.ResponseWriter, r *http.Request, values iter.Seq2
 		refusalOf(err).write(w)
 	default:
 		ref := refusalOf(err)
-		data, _ := json.Marshal(HTTPError{HTTPErrorDetail{Code: ref.Code, Message: ref.Message, Field: ref.Field}}) // nothing in it can't be encoded
+		// nothing in it can't be encoded
+		data, _ := json.Marshal(HTTPError{HTTPErrorDetail{Code: ref.Code, Message: ref.Message, Field: ref.Field}})
 		tell("failure", data)
 	}
 }
@@ -71,7 +72,8 @@ func eachValue[T any](values iter.Seq2[T, error], each func(T) (bool, error)) (e
 	defer func() {
 		var panicked *flow.PanicError
 		if errors.As(err, &panicked) {
-			flow.Logger(context.Background()).Error("sse: stream panicked", "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+			flow.Logger(context.Background()).Error("sse: stream panicked", "panic", fmt.Sprint(panicked.Value),
+				"stack", string(panicked.Stack))
 		}
 	}()
 	defer caught(&err)

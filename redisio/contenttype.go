@@ -28,7 +28,7 @@ func ContentTypeMatches(want, got string) bool {
 
 func lowered(media string) string { return strings.ToLower(strings.TrimSpace(media)) }
 
-// utf8Charset reports parameters whose charset is UTF-8, or a part of it, or not given.
+// utf8Charset reports parameters without a charset, or with UTF-8 or a part of it.
 func utf8Charset(params string) bool {
 	for p := range strings.SplitSeq(params, ";") {
 		if _, kv, err := mime.ParseMediaType("x/x;" + p); err == nil && kv["charset"] != "" {

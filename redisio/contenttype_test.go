@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Content types were compared byte for byte: "application/json; charset=utf-8" was another type than "application/json".
+// Content types were compared byte for byte: "application/json; charset=utf-8" was another type
+// than "application/json".
 func TestFault_D18_ContentTypes(t *testing.T) {
 	for _, c := range []struct {
 		want, got string
@@ -38,7 +39,8 @@ func TestFault_D18_ContentTypes(t *testing.T) {
 		}
 	}
 	for _, ct := range []string{"application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.order+json"} {
-		for name, f := range map[string]Format[order]{"native": Native(JSON[order]()), "v1": StreamersonV1(JSON[order]())} {
+		for name, f := range map[string]Format[order]{"native": Native(JSON[order]()),
+			"v1": StreamersonV1(JSON[order]())} {
 			fields, _, err := f.Encode(nil, nil, &Envelope{ID: "m-1", ContentType: ct}, order{"o-1", 9.5})
 			if err != nil {
 				t.Fatal(err)
@@ -51,7 +53,8 @@ func TestFault_D18_ContentTypes(t *testing.T) {
 		}
 	}
 	for name, f := range map[string]Format[order]{"native": Native(JSON[order]()), "v1": StreamersonV1(JSON[order]())} {
-		fields, _, err := map[string]Format[string]{"native": Native(String()), "v1": StreamersonV1(String())}[name].Encode(nil, nil,
+		fields, _, err := map[string]Format[string]{"native": Native(String()),
+			"v1": StreamersonV1(String())}[name].Encode(nil, nil,
 			&Envelope{ID: "m-1", ContentType: "text/csv"}, "{}")
 		if err != nil {
 			t.Fatal(err)

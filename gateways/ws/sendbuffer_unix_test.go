@@ -45,7 +45,10 @@ func TestFault_S4_SendBufferOfSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := 0
-	if err := raw.Control(func(fd uintptr) { size, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF) }); err != nil {
+	if err := raw.Control(func(fd uintptr) {
+		size, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET,
+			syscall.SO_SNDBUF)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if size > 2*64<<10 { // Linux reports it twice as large

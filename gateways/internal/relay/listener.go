@@ -28,7 +28,8 @@ var ErrTooSlow = errors.New("relay: the listener is too slow")
 // Options say what a listener wants. The zero value is a listener of nothing, until it adds topics.
 type Options struct {
 	// From is a cursor: what comes behind it is delivered. "0" is the beginning of what there is ("0-0" is the cursor of a stream that had no entries yet), a number alone is a time in Unix
-	// milliseconds, or now if that is still to come, and "" is now: what is written from when Listen returned, and perhaps what was written just
+	// milliseconds, or now if that is still to come, and "" is now: what is written from when
+	// Listen returned, and perhaps what was written just
 	// before.
 	From string
 	// Topics are what it wants, and All whether it wants all entries.
