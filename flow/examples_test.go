@@ -45,6 +45,12 @@ var shownBy = map[string]string{
 
 	"Settlement.Err": "DeadLetter",
 
+	"Ticket.Ack":  "Later",
+	"Ticket.Dead": "Later",
+	"Ticket.Done": "Later",
+	"Ticket.Meta": "Later",
+	"Ticket.Nack": "Later",
+
 	"NewSupervisor":       "Supervisor",
 	"Supervisor.Get":      "Supervisor_Drain",
 	"Supervisor.Names":    "Supervisor",

@@ -273,6 +273,9 @@ func (r *Running) settleRest(report *DrainReport) {
 	for _, e := range r.edges {
 		e.giveBack(&n)
 	}
+	for _, st := range r.stages {
+		st.tickets.end()
+	}
 	r.watches.finish(r.graph.ackTimeout) // before the sources are: what it releases is settled by what it is, not given back
 	var sessions []*session
 	for _, s := range r.sources {

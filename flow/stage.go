@@ -23,6 +23,7 @@ type stageRun struct {
 	dead     atomic.Uint64
 	restarts atomic.Uint64
 	busy     atomic.Int64 // nanoseconds of its workers or writes, where measured
+	tickets  tickets      // see Later
 }
 
 // stageBase is what one life of any stage needs: its lane, its counters, the shares its handler holds, and the way its

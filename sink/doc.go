@@ -15,6 +15,8 @@
 //	Messages    a function of a message                     when it returns nil                     1
 //	Batches     a function of a slice                       when it returns nil, or not this one's  256
 //	                                                        error in a *flow.WriteError
+//	Later       a function, and whoever settles the ticket  when the ticket is acked                1
+//	            that it is given
 //	Chan        a channel                                   when it was taken                       1
 //	Writer      an io.Writer, with a format                 when its bytes were written             256
 //	Lines       an io.Writer, a string a line               when its bytes were written             256

@@ -142,3 +142,24 @@ func ExampleToGoStreams() {
 	fmt.Println(got.Values(), in.Wait())
 	// Output: [ONE TWO] <nil>
 }
+
+// A request waits for an answer that comes from elsewhere.
+func ExampleLater() {
+	tickets := make(chan *flow.Ticket, 1)
+	requests := sink.Later(100, time.Minute, func(_ context.Context, v string, t *flow.Ticket) error {
+		fmt.Println("asked for", v)
+		tickets <- t
+		return nil
+	})
+	r, err := flow.New("approval", flow.To(source.Of("a holiday"), requests)).Start(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("approved:", (<-tickets).Ack())
+	fmt.Println(r.Wait())
+	// Output:
+	// asked for a holiday
+	// approved: <nil>
+	// <nil>
+}
