@@ -283,3 +283,39 @@ func ExampleLogger() {
 	// Output:
 	// msg="nearly empty" service=packing graph=shop name=tea
 }
+
+// The message is tried three times more, every millisecond.
+func ExampleRetryEvery() {
+	orders := queueOf("stone")
+	sold := mapTo(orders.source(), func(_ context.Context, order string) (string, error) {
+		fmt.Println("try to sell a", order)
+		return "", errors.New("too heavy")
+	}, flow.OnFault(flow.RetryEvery(3, time.Millisecond, flow.DeadLetter)))
+	err := flow.New("shop", flow.To(sold, discard[string]())).Run(context.Background())
+	fmt.Println(orders.dead, err)
+	// Output:
+	// try to sell a stone
+	// try to sell a stone
+	// try to sell a stone
+	// try to sell a stone
+	// [stone: too heavy] <nil>
+}
+
+// The account's second booking waits until the first has succeeded.
+func ExampleHoldKey() {
+	bookings := queueOf("anna +10", "anna -10")
+	down := 2
+	booked := mapTo(bookings.source(), func(_ context.Context, booking string) (string, error) {
+		if down--; down >= 0 {
+			return "", errors.New("the ledger is down")
+		}
+		return booking, nil
+	}, flow.Workers(4), flow.KeyedBy(func(booking string) string { return booking[:4] }))
+	err := flow.New("bank", flow.To(booked, printing[string]()), flow.Faults(flow.HoldKey(0, time.Millisecond))).
+		Run(context.Background())
+	fmt.Println(err)
+	// Output:
+	// anna +10
+	// anna -10
+	// <nil>
+}

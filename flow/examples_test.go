@@ -49,7 +49,6 @@ var shownBy = map[string]string{
 	"Ticket.Dead": "Later",
 	"Ticket.Done": "Later",
 	"Ticket.Meta": "Later",
-	"Ticket.Nack": "Later",
 
 	"NewSupervisor":       "Supervisor",
 	"Supervisor.Get":      "Supervisor_Drain",
@@ -68,6 +67,7 @@ var needsNone = map[string]string{
 	"Graph.Name":         "returns what New was given",
 	"Message.Time":       "as ID and Key",
 	"Message.Type":       "as ID and Key",
+	"Ticket.Nack":        "as Dead",
 	"HandlerFunc.Handle": "calls the function",
 	"WriterFunc.Write":   "calls the function",
 }

@@ -61,7 +61,8 @@ type Decision struct {
 type Action uint8
 
 const (
-	// ActRetry calls the handler again with the same message, in place, after the wait.
+	// ActRetry calls the handler again with the same message, in place, after the wait. From the tenth try on, the wait is
+	// at least 10ms.
 	ActRetry Action = iota
 	// ActNack gives the entry back to its source, which delivers it again after the wait.
 	ActNack
@@ -88,6 +89,44 @@ func Retry(tries int, base time.Duration, then Policy) Policy {
 	return func(f *Fault) Decision {
 		if f.Tries > tries {
 			return then(f)
+		}
+		return Decision{Do: ActRetry, After: exponential(base, f.Tries)}
+	}
+}
+
+// RetryEvery is Retry with a constant wait between the tries.
+func RetryEvery(tries int, wait time.Duration, then Policy) Policy {
+	if then == nil {
+		then = Nack
+	}
+	return func(f *Fault) Decision {
+		if f.Tries > tries {
+			return then(f)
+		}
+		return Decision{Do: ActRetry, After: wait}
+	}
+}
+
+// HoldKey is the policy for an order that must not break: it retries in place, up to tries times more or, with zero or
+// less, until the message succeeds. Then the message is dead. It waits as Retry does, from base on, by default 50ms. The
+// message is not given back in between, so no message behind it overtakes it.
+//
+// With Workers and KeyedBy the messages of its key wait behind it, as many as the sources have credits for, and the
+// other keys go on. Elsewhere all messages in its lane wait. So one message that always fails keeps its key
+// from going on for ever if tries is zero.
+//
+// For the order of a key to hold from the source to the sink, each stage between them needs this policy: give it to
+// Faults. Some things still break the order, because they give an entry back while those behind it go on: a handler that
+// returns RetryAfter, a stage that is restarted, a lease that is lost. In a sink that writes chunks of several messages
+// those that fail come behind the rest of their chunk: give it ChunkSize(1). At the end of a drain, what has not succeeded
+// goes back together with all that waits behind it, and another process may read it in any order.
+func HoldKey(tries int, base time.Duration) Policy {
+	if base <= 0 {
+		base = 50 * time.Millisecond
+	}
+	return func(f *Fault) Decision {
+		if tries > 0 && f.Tries > tries {
+			return Decision{Do: ActDead}
 		}
 		return Decision{Do: ActRetry, After: exponential(base, f.Tries)}
 	}
@@ -163,7 +202,8 @@ func (v *verdict) Unwrap() error { return v.err }
 var Skip error = &verdict{do: ActDrop}
 
 // RetryAfter is the verdict of a handler that wants the message delivered again after d: the entry goes back to its
-// source, and nothing waits for it here. A source that cannot deliver again makes the stage wait and retry in place.
+// source, and nothing waits for it here. A source that cannot deliver again makes the stage wait and retry in place, after
+// 10ms at the earliest.
 func RetryAfter(d time.Duration, err error) error {
 	return &verdict{do: ActNack, after: d, err: orUnspecified(err)}
 }

@@ -3,7 +3,9 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,4 +159,139 @@ func TestFault_D17_HeldBeyondTheEnd(t *testing.T) {
 		Join(ctx, 0, []Held[int]{h})
 	}
 	src.wantOutcomes(t, func(int) Outcome { return Nacked })
+}
+
+// With HoldKey a message that fails for long holds up those of its key, as many as there are, and no others.
+func TestFault_D10_HoldKeyKeepsTheOrder(t *testing.T) {
+	const n = 3000 // far more followers than a pool has slots
+	for name, c := range map[string]struct {
+		tries int
+		want  Outcome
+	}{"until it succeeds": {0, Acked}, "until it is dead": {8, Dead}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src, out := newScript(n), &bag[int]{}
+				began := time.Now()
+				parity := func(v int) int { return v % 2 }
+				var early atomic.Int32 // of the other key, while the first is held
+				slow := mapTo(src.source(), func(_ context.Context, v int) (int, error) {
+					switch {
+					case v == 0 && (c.want == Dead || time.Since(began) < 10*time.Minute):
+						return 0, errors.New("down")
+					case v%2 == 1 && time.Since(began) < 10*time.Second:
+						early.Add(1)
+					}
+					return v, nil
+				}, Workers(2), KeyedBy(parity))
+				if err := New("g", To(slow, out.sink()), Faults(HoldKey(c.tries, time.Second))).Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				last := [2]int{-1, -1}
+				for _, v := range out.values() {
+					if v < last[v%2] {
+						t.Fatalf("%d came after %d", v, last[v%2])
+					}
+					last[v%2] = v
+				}
+				if early.Load() != n/2 {
+					t.Errorf("%d of the other key went on, want %d", early.Load(), n/2)
+				}
+				src.wantOutcomes(t, func(v int) Outcome {
+					if v == 0 {
+						return c.want
+					}
+					return Acked
+				})
+			})
+		})
+	}
+}
+
+// Keys that are held end with the graph, whichever way.
+func TestFault_D10_HeldKeysAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newScript(500)
+		src.forever = true
+		var down atomic.Bool
+		down.Store(true)
+		slow := mapTo(src.source(), func(_ context.Context, v int) (int, error) {
+			if down.Load() && v%5 != 0 {
+				return 0, errors.New("down")
+			}
+			return v, nil
+		}, Workers(3), KeyedBy(func(v int) int { return v % 50 }))
+		run := func() *Running {
+			r, err := New("g", To(slow, (&bag[int]{}).sink()), Faults(HoldKey(0, time.Second)),
+				DrainTimeout(time.Hour)).Start(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			return r
+		}
+		if err := run().Stop(); err != nil {
+			t.Error(err)
+		}
+		src.wantOutcomes(t, func(v int) Outcome {
+			if v%5 == 0 {
+				return Acked
+			}
+			return Nacked
+		})
+		src.next, src.settled = 0, map[int][]Settlement{}
+		r := run()
+		down.Store(false)
+		if _, err := r.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		src.wantAllAcked(t)
+	})
+}
+
+// A source that cannot deliver again makes the stage retry in place, but not without a pause.
+func TestFault_D20_RetryAfterZeroHasAFloor(t *testing.T) {
+	for name, fault := range map[string]struct {
+		err    error
+		policy Policy
+	}{
+		"verdict": {RetryAfter(0, errors.New("no")), DefaultPolicy},
+		"policy":  {errors.New("no"), func(*Fault) Decision { return Decision{Do: ActRetry} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				src := NewSource("count", func() Reader[int] { return &counter{max: 1} })
+				stuck := mapTo(src, func(context.Context, int) (int, error) { calls++; return 0, fault.err })
+				r, err := New("g", To(stuck, (&bag[int]{}).sink()), Faults(fault.policy)).Start(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				_ = r.Stop()
+				if calls < 2 || calls > 120 {
+					t.Errorf("%d calls in a second, want about 100", calls)
+				}
+			})
+		})
+	}
+}
+
+// RetryEvery waits for the same time before each retry.
+func TestFault_D20_RetryEvery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		src := newScript(1)
+		fails := mapTo(src.source(), func(context.Context, int) (int, error) {
+			at = append(at, time.Since(began))
+			return 0, errors.New("no")
+		}, OnFault(RetryEvery(3, 2*time.Second, DeadLetter)))
+		if err := New("g", To(fails, (&bag[int]{}).sink())).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := []time.Duration{0, 2 * time.Second, 4 * time.Second, 6 * time.Second}; !slices.Equal(at, want) {
+			t.Errorf("tries at %v, want %v", at, want)
+		}
+		src.wantOutcomes(t, func(int) Outcome { return Dead })
+	})
 }

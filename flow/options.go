@@ -71,8 +71,9 @@ func Inline() StageOption { return func(c *stageConfig) { c.inline = true } }
 func Unordered() StageOption { return func(c *stageConfig) { c.unordered = true } }
 
 // KeyedBy makes a stage with Workers serial within a key and parallel across keys: messages of the same key are handled
-// one after the other, in order, and their output keeps that order; a retry delays its own key only. T must be the type
-// of the stage's input.
+// one after the other, in order, and their output keeps that order; a retry delays its own key only. Of a sink, it delays
+// the keys that have the same worker. A message that is given back (Nack, and so DefaultPolicy after its third retry) is
+// overtaken by those behind it; HoldKey is the policy that prevents this. T must be the type of the stage's input.
 func KeyedBy[T any, K comparable](key func(T) K) StageOption {
 	return func(c *stageConfig) {
 		if key == nil {

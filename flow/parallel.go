@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -15,7 +16,9 @@ import (
 // comes of it queues behind it, and whoever finishes a message of the key takes the next; a retry parks its task and
 // frees the worker, so that only its key waits.
 //
-// The messages between feeder and collector are bounded by a window. A task is a few messages when they are quick to
+// The messages between feeder and collector are bounded by a window of slots. Tasks that are parked or queue behind their key
+// have no slot, or else a few keys that wait would stop all others: they are loose, and there are as many as the sources have
+// credits. A task is a few messages when they are quick to
 // handle, and one when they are slow, so that slow work is spread over all workers. Where no order is kept a task of several is
 // shared, see share.
 
@@ -26,6 +29,7 @@ type task[T, U any] struct {
 	done  chan struct{} // ordered: holds a token when out is ready
 	used  []Message[T]  // the slice of in, emptied
 	extra bool          // made by a worker for what its handler emits at an alarm or at the end: it has no slot
+	loose bool          // keyed: it has no slot, and is counted in shift.loose
 	key   uint64
 	tried int       // keyed: how often its message has been tried
 	due   time.Time // keyed: when its next try is due, while it is parked
@@ -43,6 +47,7 @@ type pool[T, U any] struct {
 	to     chain[U]
 	in     *edge[T]
 	window int
+	most   int // loose tasks
 }
 
 type mode uint8
@@ -65,6 +70,11 @@ func parallel[T, U any](
 		p.mode = unordered
 	}
 	p.window = max(4*n.workers, 16)
+	for _, src := range b.run.graph.nodes {
+		if src.kind == kindSource && reaches(src, n) {
+			p.most += src.maxInFlight
+		}
+	}
 	p.in = newEdge[T](b, n, n, edgeDepth)
 	b.island(append([]*node{n}, to.nodes...), to.done, p.body)
 	way := p.in.sender()
@@ -84,8 +94,10 @@ type shift[T, U any] struct {
 	quit  chan struct{}    // closed when nothing will have to be parked any more
 	pace  pace
 
-	mu    sync.Mutex // guards lanes
+	mu    sync.Mutex // guards lanes and loose
 	lanes map[uint64][]*task[T, U]
+	loose int           // tasks without a slot that are not through
+	freed chan struct{} // holds a token when loose has become less
 
 	opened chan struct{}    // closed when the collector can take output
 	free   chan *task[T, U] // to use again
@@ -96,8 +108,8 @@ type shift[T, U any] struct {
 
 	relieving bool // the feeder deals what was in shares
 
-	parked  []*task[T, U] // the parker's
-	waiting *task[T, U]   // the collector's: out of done, and not finished
+	parked  dueFirst[T, U] // the parker's
+	waiting *task[T, U]    // the collector's: out of done, and not finished
 }
 
 // body is one life: it ends when the input has ended and all of it is through, or when one of the parts fails.
@@ -113,6 +125,7 @@ func (p *pool[T, U]) body() error {
 
 		opened: make(chan struct{}),
 		lanes:  make(map[uint64][]*task[T, U]),
+		freed:  make(chan struct{}, 1),
 	}
 	s.ctx, s.fail = context.WithCancelCause(p.b.run.hard)
 	defer s.fail(nil)
@@ -194,7 +207,7 @@ func (s *shift[T, U]) feed() error {
 	})
 }
 
-// drained waits until nothing is under way, parked or queued: all slots are free then. While it waits it holds none, when what is
+// drained waits until nothing is under way, parked or queued: all slots are free then, and no task is loose. While it waits it holds none, when what is
 // in shares has to be dealt again.
 func (s *shift[T, U]) drained(la *lane) {
 	for held := 0; held < s.window; {
@@ -210,6 +223,50 @@ func (s *shift[T, U]) drained(la *lane) {
 		default:
 			return
 		}
+	}
+	s.fewerLoose(la, 1)
+}
+
+// fewerLoose waits until fewer than n tasks are loose, and reports false if the life ends first.
+func (s *shift[T, U]) fewerLoose(la *lane, n int) bool {
+	for {
+		s.mu.Lock()
+		few := s.loose < n
+		s.mu.Unlock()
+		if few {
+			return true
+		}
+		la.news.tell()
+		select {
+		case <-s.freed:
+		case <-la.ctx.Done():
+			la.aborted = true
+			return false
+		}
+	}
+}
+
+// loosen takes the slot from a task that is to be parked or queued. The caller has mu.
+func (s *shift[T, U]) loosen(t *task[T, U]) {
+	if !t.loose {
+		t.loose = true
+		s.loose++
+		<-s.slots
+	}
+}
+
+// through frees the place of a task that is through.
+func (s *shift[T, U]) through(loose bool) {
+	if !loose {
+		<-s.slots
+		return
+	}
+	s.mu.Lock()
+	s.loose--
+	s.mu.Unlock()
+	select {
+	case s.freed <- struct{}{}:
+	default:
 	}
 }
 
@@ -264,7 +321,7 @@ func (s *shift[T, U]) grain(chunk int) int {
 // deal cuts a chunk into tasks of up to grain messages and hands them out.
 func (s *shift[T, U]) deal(la *lane, chunk []Message[T], grain int) {
 	for len(chunk) > 0 {
-		if !s.taken(la) {
+		if s.mode == keyed && !s.fewerLoose(la, s.most) || !s.taken(la) {
 			giveBack(la, chunk)
 			return
 		}
@@ -306,6 +363,7 @@ func (s *shift[T, U]) start(la *lane, t *task[T, U]) {
 		s.mu.Lock()
 		queue, busy := s.lanes[key]
 		if busy {
+			s.loosen(t)
 			queue = append(queue, t)
 		}
 		s.lanes[key] = queue
@@ -314,7 +372,12 @@ func (s *shift[T, U]) start(la *lane, t *task[T, U]) {
 			return
 		}
 	}
-	s.work <- t
+	select {
+	case s.work <- t:
+	case <-la.ctx.Done():
+		la.aborted = true
+		s.giveBack(la, t)
+	}
 }
 
 // keyOf calls the key function. A message whose key cannot be had fails, and is not tried again.
@@ -340,31 +403,53 @@ func (s *shift[T, U]) next(key uint64) *task[T, U] {
 	return queue[0]
 }
 
-// park is the parker: it keeps the tasks that wait for their retry, and gives them to the workers when they are due.
+// park is the parker: it keeps the tasks that wait for their retry, and gives them to the workers when they are due. It takes
+// what is to be parked at any time, so that no worker waits for it.
 func (s *shift[T, U]) park() error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		var work chan *task[T, U]
+		var first *task[T, U]
+		next := time.Hour
+		if len(s.parked) > 0 {
+			first = s.parked[0]
+			if next = time.Until(first.due); next <= 0 {
+				work, next = s.work, time.Hour
+			}
+		}
+		timer.Reset(next)
 		select {
+		case work <- first:
+			heap.Pop(&s.parked)
 		case t := <-s.later:
-			s.parked = append(s.parked, t)
+			s.mu.Lock()
+			s.loosen(t)
+			s.mu.Unlock()
+			heap.Push(&s.parked, t)
 		case <-s.quit:
 			return nil
 		case <-timer.C:
 		case <-s.ctx.Done():
 			return nil
 		}
-		next, now, rest := time.Hour, time.Now(), s.parked[:0]
-		for _, t := range s.parked {
-			if wait := t.due.Sub(now); wait > 0 {
-				rest, next = append(rest, t), min(next, wait)
-			} else {
-				s.work <- t
-			}
-		}
-		s.parked = rest
-		timer.Reset(next)
 	}
+}
+
+// dueFirst is a heap of parked tasks: the one that is due first comes first.
+type dueFirst[T, U any] []*task[T, U]
+
+func (d dueFirst[T, U]) Len() int           { return len(d) }
+func (d dueFirst[T, U]) Less(i, j int) bool { return d[i].due.Before(d[j].due) }
+func (d dueFirst[T, U]) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
+func (d *dueFirst[T, U]) Push(t any)        { *d = append(*d, t.(*task[T, U])) }
+
+func (d *dueFirst[T, U]) Pop() any {
+	last := len(*d) - 1
+	t := (*d)[last]
+	(*d)[last] = nil
+	*d = (*d)[:last]
+	return t
 }
 
 // leftovers gives back what a life that ended early leaves behind, once all its parts are over.

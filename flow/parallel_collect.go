@@ -18,13 +18,14 @@ func (s *shift[T, U]) collect() error {
 			if t.extra {
 				continue
 			}
+			loose := t.loose
 			clear(out)
 			*t = task[T, U]{in: t.used, out: out[:0], done: t.done}
 			select {
 			case s.free <- t:
 			default:
 			}
-			<-s.slots
+			s.through(loose)
 		}
 	})
 }

@@ -67,7 +67,13 @@ func (s *shift[T, U]) worker() error {
 				la.news.tell()
 				if parked {
 					parked, cur, t.in = false, nil, in
-					s.later <- t
+					select {
+					case s.later <- t:
+					case <-la.ctx.Done():
+						la.aborted = true
+						s.giveBack(la, t)
+						return nil
+					}
 					break
 				}
 				if la.aborted {

@@ -289,6 +289,12 @@ func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped b
 	return r.carryOut(st, l, f, d, cannot, news)
 }
 
+// A handler that always fails is not called again without a pause for ever, whatever was decided.
+const (
+	quickRetries = 10
+	retryFloor   = 10 * time.Millisecond
+)
+
 // failed deals with a fault of one message up to the wait: it settles the share, unless the decision is to retry.
 func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry bool, after time.Duration) {
 	la := s.la
@@ -308,6 +314,9 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		return false, 0
 	}
 	d, cannot := possible(decide(s.st.policy, f), f, l)
+	if d.Do == ActRetry && tries >= quickRetries {
+		d.After = max(d.After, retryFloor)
+	}
 	la.run.tellFault(s.st, f, d)
 	if d.Do == ActRetry {
 		s.st.retries.Add(1)
@@ -377,7 +386,7 @@ func possible(d Decision, f *Fault, l lease) (Decision, error) {
 	switch {
 	case d.Do == ActNack && !redelivers:
 		if _, asked := Verdict(f.Err); asked {
-			return Decision{Do: ActRetry, After: d.After}, nil
+			return Decision{Do: ActRetry, After: max(d.After, retryFloor)}, nil
 		}
 		return Decision{Do: ActStop}, ErrNotRedeliverable
 	case d.Do == ActDead && !keepsDead:
