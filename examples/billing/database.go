@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/streamerson/streamerson-go/flow"
+)
+
+// Invoice is a row of the database.
+type Invoice struct {
+	Number int
+	Name   string
+	Cents  int
+}
+
+// database stands for one that inserts many rows at once and checks each of them. One goroutine uses it.
+type database struct {
+	rows    map[int]Invoice // by number, so that a row that comes twice is stored once
+	inserts int
+}
+
+func newDatabase() *database { return &database{rows: make(map[int]Invoice)} }
+
+// insert stores the rows that are valid. The error names the others: each is rejected by itself, and no retry can help.
+func (d *database) insert(_ context.Context, rows []Invoice) error {
+	d.inserts++
+	refused := &flow.WriteError{Errs: make([]error, len(rows))}
+	failed := false
+	for i, row := range rows {
+		if row.Cents <= 0 {
+			failed, refused.Errs[i] = true, flow.Reject(fmt.Errorf("check amount_positive failed: %d cents", row.Cents))
+			continue
+		}
+		d.rows[row.Number] = row
+	}
+	if !failed {
+		return nil
+	}
+	return refused
+}

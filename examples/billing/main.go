@@ -1,0 +1,70 @@
+// Billing takes orders from a Redis stream, looks up each customer, which is slow, and inserts invoices into a database in
+// batches of 100, or of what has come within 500 ms. The database refuses two of them: these two become dead letters, and
+// all others are stored. It shows a whole service in one file: a pipeline, an HTTP server with probes, and a clean end.
+//
+//	go run ./examples/billing                                      # needs nothing installed; ends when all is billed
+//	REDIS_URL=redis://localhost:6379 go run ./examples/billing     # start it twice: both share the orders
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/embedded"
+)
+
+func main() {
+	orders := flag.Int("orders", 250, "`number` of orders to write first; 0 bills what is in the stream until Ctrl-C")
+	addr := flag.String("addr", "localhost:3005", "`address` of the server: GET /healthz and /readyz")
+	flag.Parse()
+	if flag.NArg() > 0 || *orders < 0 {
+		fmt.Fprintln(os.Stderr, "billing: unknown argument, or a negative -orders (billing -h lists the flags)")
+		os.Exit(2)
+	}
+	app.Main("billing", func(ctx context.Context) error { return run(ctx, *orders, *addr) })
+}
+
+func run(ctx context.Context, orders int, addr string) error {
+	rdb, where, done, err := embedded.Open(ctx, os.Getenv("REDIS_URL")) // in a service: redisio.Connect
+	if err != nil {
+		return err
+	}
+	defer done()
+	slog.Info(where)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	db := newDatabase()
+	billing := newBilling(rdb, db, func(billed int) {
+		if orders > 0 && billed >= orders {
+			cancel() // all that was written is stored or dead: end as on Ctrl-C
+		}
+	})
+	fmt.Println(billing.Mermaid())
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", gateways.Healthy())
+	parts := []app.Part{billing, &app.Server{Addr: addr, Handler: mux, Listening: func(url string) { slog.Info("serving " + url) }}}
+	if orders > 0 {
+		parts = append(parts, shop(rdb, orders))
+	}
+	if err := app.Run(ctx, parts...); err != nil {
+		return err
+	}
+	fmt.Printf("stored    %d invoices in %d inserts\n", len(db.rows), db.inserts)
+	for letter, err := range redisio.DeadLetters(context.WithoutCancel(ctx), rdb, "orders:dead", redisio.DeadFilter{}) {
+		if err != nil {
+			return err
+		}
+		data, _ := letter.Original.Get("data")
+		fmt.Printf("refused   %s: %s\n", data, letter.Reason.Error)
+	}
+	return nil
+}
