@@ -32,7 +32,7 @@ func DropDeadLetters(ctx context.Context, rdb redis.UniversalClient, key string,
 		}
 		dropped += n
 		if o.OnProgress != nil {
-			o.OnProgress(dropped)
+			notify("DropOptions.OnProgress", func() { o.OnProgress(dropped) })
 		}
 		return nil
 	})

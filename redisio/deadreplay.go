@@ -177,7 +177,7 @@ func (p *replay) page(ctx context.Context, page []DeadEntry) error {
 
 func (p *replay) progress() {
 	if p.o.OnProgress != nil {
-		p.o.OnProgress(p.report)
+		notify("ReplayOptions.OnProgress", func() { p.o.OnProgress(p.report) })
 	}
 }
 

@@ -65,5 +65,5 @@ func (r *GroupReader) emit(e Event) {
 		return
 	}
 	e.Key, e.Group = r.cfg.Key, r.cfg.Group
-	r.cfg.OnEvent(e)
+	notify("GroupConfig.OnEvent", func() { r.cfg.OnEvent(e) })
 }

@@ -184,7 +184,7 @@ func (r *GroupReader) lost(ids []string) {
 	}
 	r.emit(Event{Kind: EventLeaseLost, IDs: ids})
 	if r.cfg.OnLost != nil {
-		r.cfg.OnLost(ids)
+		notify("GroupConfig.OnLost", func() { r.cfg.OnLost(ids) })
 	}
 }
 

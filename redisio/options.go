@@ -39,7 +39,7 @@ func (w *Writer) Stats() WriterStats {
 
 func (w *Writer) emit(e Event) {
 	if w.cfg.OnEvent != nil {
-		w.cfg.OnEvent(e)
+		notify("WriterConfig.OnEvent", func() { w.cfg.OnEvent(e) })
 	}
 }
 

@@ -21,7 +21,7 @@ func keep(run func(context.Context) error, ended func(error)) *Keeper {
 		if err := run(ctx); !errors.Is(err, ErrClosed) {
 			k.err = err
 			if ended != nil {
-				ended(err)
+				notify("ended of Keep", func() { ended(err) })
 			}
 		}
 	}()

@@ -115,7 +115,7 @@ func (t *Ticker) Run(ctx context.Context) error {
 			fails++
 			wait = backoff(fails)
 			if t.cfg.OnRetry != nil {
-				t.cfg.OnRetry(err, wait)
+				notify("TickerConfig.OnRetry", func() { t.cfg.OnRetry(err, wait) })
 			}
 		default:
 			fails = 0
@@ -148,9 +148,21 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 	if t.last.IsZero() {
 		t.last = now // the first ticker ever: nothing was missed
 	}
-	for _, tick := range dueTicks(t.cfg.Next, t.last, now, t.cfg.Missed) {
+	var due []time.Time
+	var next time.Time
+	err = consult("TickerConfig.Next", func() {
+		due, next = dueTicks(t.cfg.Next, t.last, now, t.cfg.Missed), t.cfg.Next(now)
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, tick := range due {
+		var fields Fields
+		if err := consult("TickerConfig.Fields", func() { fields = t.cfg.Fields(tick) }); err != nil {
+			return 0, err
+		}
 		args := []any{strconv.FormatInt(tick.UnixMilli(), 10), t.cfg.MaxLen}
-		for _, f := range t.cfg.Fields(tick) {
+		for _, f := range fields {
 			args = append(args, f.Name, f.Value)
 		}
 		if err := t.rdb.Eval(ctx, scriptTick, []string{t.cfg.Key}, args...).Err(); err != nil {
@@ -161,7 +173,6 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 	if now.After(t.last) {
 		t.last = now // what is not made up for by now never is
 	}
-	next := t.cfg.Next(now)
 	if next.IsZero() { // never again
 		return longestNap, nil
 	}

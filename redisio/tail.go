@@ -249,7 +249,7 @@ func (r *TailReader) compare(ctx context.Context) error {
 func (r *TailReader) emit(e Event) {
 	if r.cfg.OnEvent != nil {
 		e.Key = r.cfg.Key
-		r.cfg.OnEvent(e)
+		notify("TailConfig.OnEvent", func() { r.cfg.OnEvent(e) })
 	}
 }
 

@@ -3,7 +3,9 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -209,7 +211,11 @@ func (s *streamWriter[T]) tell(r StreamRetry) {
 	if s.cfg.OnRetry == nil {
 		return
 	}
-	defer func() { _ = recover() }()
+	defer func() {
+		if v := recover(); v != nil {
+			slog.Error("sink: callback panicked", "callback", "StreamConfig.OnRetry", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
 	s.cfg.OnRetry(r)
 }
 
@@ -225,11 +231,9 @@ func (s *streamWriter[T]) event(e redisio.Event) {
 		}
 		s.log.Warn("stream: "+e.Kind.String(), attrs...)
 	}
-	if s.cfg.OnEvent == nil {
-		return
+	if s.cfg.OnEvent != nil {
+		s.cfg.OnEvent(e) // the writer guards against a panic
 	}
-	defer func() { _ = recover() }()
-	s.cfg.OnEvent(e)
 }
 
 // pause waits, and reports whether the context still runs.

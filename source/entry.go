@@ -124,17 +124,6 @@ func (m *mistakes) both(codec, format bool) {
 	}
 }
 
-// safely keeps a panic of the caller's hook from ending the process: hooks are called from goroutines of redisio.
-func safely(hook func(redisio.Event)) func(redisio.Event) {
-	if hook == nil {
-		return nil
-	}
-	return func(e redisio.Event) {
-		defer func() { _ = recover() }()
-		hook(e)
-	}
-}
-
 // final marks an error that ends a reader: redisio waits and reconnects by itself where that can help.
 func final(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {

@@ -141,7 +141,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	p := &streamPlan{
 		group: redisio.GroupConfig{
 			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
-			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait, OnEvent: safely(c.OnEvent),
+			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait, OnEvent: c.OnEvent,
 			OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter, Capabilities: c.Capabilities,
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,

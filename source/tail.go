@@ -44,7 +44,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 		cfg.Start = redisio.StartEnd()
 	}
 	rc := redisio.TailConfig{Key: cfg.Key, Start: cfg.Start, Block: cfg.Block, MaxCount: cfg.Count, Wait: cfg.Wait,
-		OnEvent: safely(cfg.OnEvent)}
+		OnEvent: cfg.OnEvent}
 	var wrong mistakes
 	if redisio.IsNilClient(rdb) {
 		wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")

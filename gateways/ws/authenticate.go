@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"time"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
@@ -15,7 +17,12 @@ func (h *Hub) authenticate(r *http.Request) (who Identity, status int, err error
 	if h.cfg.Authenticate == nil {
 		return Identity{User: "guest-" + rand.Text()[:12]}, 0, nil
 	}
-	who, err = h.cfg.Authenticate(r)
+	who, err = h.identify(r)
+	var panicked *flow.PanicError
+	if errors.As(err, &panicked) {
+		h.cfg.Log.Error("Authenticate panicked", "hub", h.name, "error", err, "stack", string(panicked.Stack))
+		return who, http.StatusInternalServerError, err
+	}
 	if err == nil {
 		if err = checkName("user of Authenticate", who.User); err != nil {
 			return who, http.StatusInternalServerError, err
@@ -32,6 +39,16 @@ func (h *Hub) authenticate(r *http.Request) (who Identity, status int, err error
 	return who, http.StatusUnauthorized, err
 }
 
+// identify calls Authenticate, and turns a panic into an error.
+func (h *Hub) identify(r *http.Request) (who Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &flow.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return h.cfg.Authenticate(r)
+}
+
 // authorizeTimeout bounds each call of Authorize.
 const authorizeTimeout = 10 * time.Second
 
@@ -42,9 +59,14 @@ func (s *socket) authorize(id string, what Action, room string) *fault {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, authorizeTimeout)
 	defer cancel()
-	err := s.hub.cfg.Authorize(ctx, s.who, what, room)
+	err := s.permit(ctx, what, room)
 	if err == nil {
 		return nil
+	}
+	var panicked *flow.PanicError
+	if errors.As(err, &panicked) {
+		s.hub.cfg.Log.Error("Authorize panicked", "hub", s.hub.name, "room", room, "error", err, "stack", string(panicked.Stack))
+		return &fault{id, string(gateways.CodeInternal), "the server failed to decide whether you may " + string(what)}
 	}
 	f := &fault{id, codeDenied, "you may not " + string(what) + " here"}
 	var said *gateways.RemoteError
@@ -52,4 +74,14 @@ func (s *socket) authorize(id string, what Action, room string) *fault {
 		f.code, f.message = string(said.Code), said.Message
 	}
 	return f
+}
+
+// permit calls Authorize, and turns a panic into an error: this goroutine has no other guard.
+func (s *socket) permit(ctx context.Context, what Action, room string) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &flow.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return s.hub.cfg.Authorize(ctx, s.who, what, room)
 }

@@ -1,0 +1,29 @@
+package redisio
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+)
+
+// notify calls a callback that has no say in what happens. A panic in it is logged and has no other consequence: callbacks run
+// in goroutines of this package too, where a panic would end the process.
+func notify(name string, call func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			slog.Error("redisio: callback panicked", "callback", name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	call()
+}
+
+// consult calls a callback whose result is needed. A panic in it becomes an error.
+func consult(name string, call func()) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("redisio: %s panicked: %v\n%s", name, v, debug.Stack())
+		}
+	}()
+	call()
+	return nil
+}
