@@ -52,6 +52,16 @@ type lane struct {
 	since    int   // entries since the last trimming
 	trimmed  time.Time
 	script   bool // IDMP can't be used here
+
+	// Of the budget of bytes.
+	measured  bool // bytes is what the server said at weighedAt
+	bytes     int64
+	fresh     int64 // what was written since
+	average   int64 // what an entry takes
+	weighedAt time.Time
+	fullUntil time.Time // there was no room: nothing is asked until then
+	oom       bool      // the server was out of memory
+	relief    time.Time // when to make room for that again, at the earliest
 }
 
 // lanes are bounded, for entries may name any number of keys: who was forgotten is met anew.
@@ -89,6 +99,7 @@ type part struct {
 	lane     *lane
 	index    []int      // of the entries
 	reserved int64      // places below the cap
+	bytes    int64      // what the entries take, roughly, when there is a budget
 	once     []onceCall // the scripts that write them
 	before   *redis.Cmd // what IDMP needs
 	from, to int        // or their XADDs, in chunk.sent
@@ -108,6 +119,7 @@ func (w *Writer) sendMore(ctx context.Context, c *chunk, entries []Outgoing, res
 	w.split(c, entries, results)
 	for i := range c.parts {
 		w.admit(ctx, &c.parts[i], results)
+		w.afford(ctx, &c.parts[i], entries, results, now)
 	}
 	for _, t := range w.trips(ctx, c, results) {
 		c.queue = c.queue[:0]
@@ -227,10 +239,10 @@ func (w *Writer) settle(c *chunk, p *part, results []Result, execErr error) {
 	if len(p.index) == 0 {
 		return
 	}
-	reload, written := false, int64(0)
+	reload, full, written := false, false, int64(0)
 	note := func(at int, r Result) {
 		if r.Err != nil {
-			reload = reload || judge(r.Err) == moved
+			reload, full = reload || judge(r.Err) == moved, full || errors.Is(r.Err, ErrBackpressure)
 		} else if r.Duplicate {
 			w.stats.duplicates.Add(1)
 		} else {
@@ -260,6 +272,11 @@ func (w *Writer) settle(c *chunk, p *part, results []Result, execErr error) {
 		p.once[i].settle(execErr, note)
 	}
 	w.settleTrim(p, written)
+	if full {
+		p.lane.mu.Lock()
+		p.lane.oom = true
+		p.lane.mu.Unlock()
+	}
 	if reload {
 		w.out.redirected()
 	}

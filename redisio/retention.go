@@ -20,19 +20,25 @@ const (
 	// FullDrop drops the oldest entries. Those that a group had not read or not settled are lost, and counted.
 	FullDrop
 	// FullRefuse is FullPause for those who would rather not wait: the *StreamFullError is no ErrBackpressure, and
-	// sink.Stream rejects the message, as dead letters are.
+	// sink.Stream rejects the message, as dead letters are. So it does when the server is out of memory.
 	FullRefuse
 )
 
-// StreamFullError is an entry that was not written because the stream is at its HardCap.
+// StreamFullError is an entry that was not written because the stream is at its HardCap, or at its MaxBytes.
 type StreamFullError struct {
-	Key    string
-	Length int64 // of the stream
-	Cap    int64
-	Full   Full // the policy
+	Key      string
+	Length   int64 // of the stream
+	Cap      int64
+	Bytes    int64 // of the stream; 0 if it is at its HardCap
+	MaxBytes int64
+	Full     Full // the policy
 }
 
 func (e *StreamFullError) Error() string {
+	if e.Bytes > 0 {
+		return fmt.Sprintf("redisio: %q is full: %d bytes of %d, and its groups are not done with the oldest; add consumers, or raise MaxBytes",
+			keyName(e.Key), e.Bytes, e.MaxBytes)
+	}
 	return fmt.Sprintf("redisio: %q is full: %d entries of %d, and its groups are not done with the oldest; add consumers, or raise HardCap",
 		keyName(e.Key), e.Length, e.Cap)
 }
@@ -44,8 +50,8 @@ func (e *StreamFullError) Is(target error) bool {
 
 // scriptRetain: KEYS stream. ARGV most entries or -1; smallest id, "" for any, "+" for all that groups are done with; most age
 // in ms or -1; "drop" or "keep" what groups need; "~" or "="; "acked" if the server can trim around what is pending;
-// hard cap or -1; "drop" or "keep" at the cap. Returns how many entries went, how many of them some group had not read or
-// had pending, and how many there are.
+// hard cap or -1; "drop" or "keep" at the cap; most bytes or -1; what an entry takes, for servers that do not tell. Returns how many
+// entries went, how many of them some group had not read or had pending, how many there are, and how many bytes they take, or -1.
 //
 // What is dropped without loss goes first and exactly, so that all that is dropped then is lost, and counted by the trimming
 // itself. Of entries that were read but are pending, the pending lists keep the ids.
@@ -59,7 +65,7 @@ local function behind(id)
   return ms..'-'..string.format('%.0f', seq + 1)
 end
 local start = redis.call('XLEN', k)
-if start == 0 then return {0, 0, 0} end
+if start == 0 then return {0, 0, 0, 0} end
 local first = redis.call('XRANGE', k, '-', '+', 'COUNT', 1)[1][1]
 local groups, safe, unread = {}, nil, nil
 for _, g in ipairs(redis.call('XINFO', 'GROUPS', k)) do
@@ -111,6 +117,22 @@ if minid ~= '' then
 end
 if maxlen >= 0 then shrinkTo(maxlen, drop, how) end
 if cap >= 0 and (capdrop or unread) then shrinkTo(cap, capdrop, '=') end
+local bytes, budget = -1, tonumber(ARGV[9])
+if budget >= 0 then
+  local function size()
+    local m = redis.pcall('MEMORY', 'USAGE', k, 'SAMPLES', 0)
+    if type(m) == 'number' then return m end
+    return redis.call('XLEN', k) * tonumber(ARGV[10])
+  end
+  bytes = size()
+  for i = 1, 8 do
+    local n = redis.call('XLEN', k)
+    if bytes <= budget or n == 0 or not (drop or capdrop or unread) then break end
+    shrinkTo(math.min(n - 1, math.floor(n * budget / bytes * 0.9)), drop or capdrop, '=')
+    if redis.call('XLEN', k) == n then break end
+    bytes = size()
+  end
+end
 local len = redis.call('XLEN', k)
 if ARGV[6] == 'acked' and safe and less(safe, unread) and len <= 10000 then
   local most = maxlen >= 0 and not drop and maxlen or len
@@ -135,7 +157,7 @@ if lossy and unread and len < start and less(first, unread) then
     until #p < 100 or from == stop
   end
 end
-return {start - len, lost, len}`
+return {start - len, lost, len, bytes}`
 
 func (c *WriterConfig) trims() bool { return c.MaxLen > 0 || c.MinID != "" || c.MaxAge > 0 }
 
@@ -161,8 +183,8 @@ func keepOrDrop(drop bool) string {
 	return "keep"
 }
 
-// retain makes the call of scriptRetain. cap is -1, or the length to shrink to.
-func (w *Writer) retain(ctx context.Context, key string, cap int64) *redis.Cmd {
+// retain makes the call of scriptRetain. cap is -1, or the length to shrink to, and budget is -1, or the bytes.
+func (w *Writer) retain(ctx context.Context, key string, l *lane, cap, budget int64) *redis.Cmd {
 	c := &w.cfg
 	maxLen, maxAge, how, acked := int64(-1), int64(-1), "~", ""
 	if c.MaxLen > 0 {
@@ -177,27 +199,30 @@ func (w *Writer) retain(ctx context.Context, key string, cap int64) *redis.Cmd {
 	if w.acked {
 		acked = "acked"
 	}
+	l.mu.Lock()
+	average := l.average
+	l.mu.Unlock()
 	cmd := redis.NewCmd(ctx, "eval", scriptRetain, 1, key, maxLen, c.MinID, maxAge, keepOrDrop(c.DropUnread), how, acked,
-		cap, keepOrDrop(c.WhenFull == FullDrop))
+		cap, keepOrDrop(c.WhenFull == FullDrop), budget, average)
 	cmd.SetFirstKeyPos(3)
 	return cmd
 }
 
 // retained reads the reply of scriptRetain, and tells of losses.
-func (w *Writer) retained(key string, cmd *redis.Cmd) (length int64, err error) {
+func (w *Writer) retained(key string, cmd *redis.Cmd) (length, bytes int64, err error) {
 	n, err := cmd.Int64Slice()
-	if err == nil && len(n) != 3 {
-		err = &ReplyError{0, "the script answered something else than three numbers"}
+	if err == nil && len(n) != 4 {
+		err = &ReplyError{0, "the script answered something else than four numbers"}
 	}
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	w.stats.trimmed.Add(n[0])
 	if n[1] > 0 {
 		w.stats.lost.Add(n[1])
 		w.emit(Event{Kind: EventDropped, Key: key, Count: int(n[1])})
 	}
-	return n[2], nil
+	return n[2], n[3], nil
 }
 
 // admit reserves places below the cap, and refuses the entries that there is no place for. It asks the server, which
@@ -211,9 +236,9 @@ func (w *Writer) admit(ctx context.Context, p *part, results []Result) {
 	enough := l.known && l.length+l.reserved+n <= w.cfg.HardCap
 	l.mu.Unlock()
 	if !enough {
-		cmd := w.retain(ctx, p.key, max(w.cfg.HardCap-n, 0))
+		cmd := w.retain(ctx, p.key, l, max(w.cfg.HardCap-n, 0), -1)
 		_ = w.out.Process(ctx, cmd) // the command has the error
-		length, err := w.retained(p.key, cmd)
+		length, _, err := w.retained(p.key, cmd)
 		if err != nil {
 			if judge(err) == moved {
 				w.out.redirected()
@@ -231,32 +256,35 @@ func (w *Writer) admit(ctx context.Context, p *part, results []Result) {
 	length := l.length + l.reserved
 	l.mu.Unlock()
 	for _, i := range p.index[p.reserved:] {
-		results[i] = Result{Err: &StreamFullError{p.key, length, w.cfg.HardCap, w.cfg.WhenFull}}
+		results[i] = Result{Err: &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Full: w.cfg.WhenFull}}
 	}
 	p.index = p.index[:p.reserved]
 }
 
 // queueTrim adds the trimming if it is due, else, if there is a cap, the question for the length.
 func (w *Writer) queueTrim(ctx context.Context, c *chunk, p *part, now time.Time) {
-	if !w.cfg.trims() && w.cfg.HardCap == 0 {
+	if !w.cfg.trims() && w.cfg.HardCap == 0 && w.cfg.MaxBytes == 0 {
 		return
 	}
 	entries, interval := w.cfg.every()
-	l, cap := p.lane, int64(-1)
-	if w.cfg.WhenFull == FullDrop {
+	l, cap, budget := p.lane, int64(-1), int64(-1)
+	if w.cfg.MaxBytes > 0 {
+		budget = w.cfg.MaxBytes
+	}
+	if w.cfg.WhenFull == FullDrop && w.cfg.HardCap > 0 {
 		cap = w.cfg.HardCap
 	}
 	l.mu.Lock()
 	l.since += len(p.index)
 	due := w.cfg.trims() && (l.since >= entries || now.Sub(l.trimmed) >= interval) ||
-		cap > 0 && (!l.known || l.length+int64(len(p.index)) > cap)
+		cap > 0 && (!l.known || l.length+int64(len(p.index)) > cap) || w.overweight(l, now)
 	if due {
 		l.since, l.trimmed = 0, now
 	}
 	l.mu.Unlock()
 	switch {
 	case due:
-		p.trim = w.retain(ctx, p.key, cap)
+		p.trim = w.retain(ctx, p.key, l, cap, budget)
 		c.queue = append(c.queue, p.trim)
 	case w.cfg.HardCap > 0:
 		p.length = redis.NewIntCmd(ctx, "xlen", p.key)
@@ -267,9 +295,9 @@ func (w *Writer) queueTrim(ctx context.Context, c *chunk, p *part, now time.Time
 // settleTrim takes note of the length.
 func (w *Writer) settleTrim(p *part, written int64) {
 	var length int64
-	err := errNoLength
+	bytes, err := int64(-1), errNoLength
 	if p.trim != nil {
-		if length, err = w.retained(p.key, p.trim); err != nil && isServerSaid(err) && !isFull(err) && judge(err) != moved {
+		if length, bytes, err = w.retained(p.key, p.trim); err != nil && isServerSaid(err) && !isFull(err) && judge(err) != moved {
 			w.emit(Event{Kind: EventTrimFailed, Key: p.key, Err: err})
 		}
 	} else if p.length != nil {
@@ -278,6 +306,9 @@ func (w *Writer) settleTrim(p *part, written int64) {
 	l := p.lane
 	l.mu.Lock()
 	l.reserved -= p.reserved
+	if err == nil && bytes >= 0 {
+		l.weighed(bytes, time.Now())
+	}
 	if err == nil {
 		l.known, l.length = true, length
 	} else {

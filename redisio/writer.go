@@ -36,7 +36,14 @@ type WriterConfig struct {
 	// are done with makes room when it is needed. Each writer sees the length at the end of its last pipeline, so writers
 	// exceed the cap by one pipeline each at most.
 	HardCap  int64
-	WhenFull Full // what to do at the cap. Default FullPause
+	WhenFull Full // what to do at the cap, and at MaxBytes. Default FullPause
+
+	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults to 0, no limit. What the groups are done
+	// with makes room when it is needed, whatever MaxLen is. If that is not enough the oldest go, with DropUnread, or else WhenFull
+	// decides. The server measures the stream (MEMORY USAGE) once a second while entries are written, and each time that a sixteenth
+	// of MaxBytes was; so each writer may exceed it by that much. Without the right to MEMORY the length is multiplied by the size of this writer's entries.
+	// When the server is out of memory half of what may go is dropped.
+	MaxBytes int64
 
 	// DedupeWindow makes writing the same DedupeID again within this time write nothing: an entry whose outcome is
 	// unknown can be written again. Default 0: off. See [Outgoing.DedupeID].
@@ -123,8 +130,11 @@ func (c WriterConfig) Validate() error {
 	if c.WhenFull < FullPause || c.WhenFull > FullRefuse {
 		bad("WhenFull", fmt.Sprintf("is %d", c.WhenFull), "choose FullPause, FullDrop or FullRefuse")
 	}
-	if c.WhenFull != FullPause && c.HardCap == 0 {
-		bad("WhenFull", "is set without HardCap", "set HardCap as well")
+	if c.MaxBytes < 0 || c.MaxBytes > 0 && c.MaxBytes < minBudget {
+		bad("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more, or leave it 0 for no limit")
+	}
+	if c.WhenFull != FullPause && c.HardCap == 0 && c.MaxBytes == 0 {
+		bad("WhenFull", "is set without HardCap or MaxBytes", "set one of them as well")
 	}
 	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact) {
 		bad("OnlyExisting", "is set beside other retention than MaxLen, HardCap, DedupeWindow or Durability", "leave those to writers that may make the stream")
@@ -151,7 +161,7 @@ func (c WriterConfig) Validate() error {
 
 // plain reports that writing is all that is asked for.
 func (c *WriterConfig) plain() bool {
-	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 && c.DedupeWindow == 0 && !c.Durability.on()
+	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 && c.MaxBytes == 0 && c.DedupeWindow == 0 && !c.Durability.on()
 }
 
 // Outgoing is one entry to write.

@@ -41,6 +41,10 @@ type StreamConfig[T any] struct {
 	// message with a *redisio.StreamFullError, so that it becomes a dead letter.
 	HardCap  int64
 	WhenFull redisio.Full
+	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults to 0, no limit. What the groups are done
+	// with makes room when it is needed; then, with DropUnread, the oldest go, or else WhenFull decides. With FullRefuse a message is
+	// rejected at once too when the server is out of memory. See [redisio.WriterConfig].
+	MaxBytes int64
 
 	// DedupeWindow makes the stream remember what was written, for this long, and drops what comes again. The default is
 	// off. It costs speed, see [redisio.WriterConfig]; with it a message whose reply was lost is written again without
@@ -114,7 +118,7 @@ const defaultDepth = 128
 // The client is the caller's: connections are derived from it, and it is never closed.
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Sink[T] {
 	wc := redisio.WriterConfig{Key: cfg.Key, MaxLen: cfg.MaxLen, MinID: cfg.MinID, MaxAge: cfg.MaxAge, Exact: cfg.Exact,
-		DropUnread: cfg.DropUnread, HardCap: cfg.HardCap, WhenFull: cfg.WhenFull, DedupeWindow: cfg.DedupeWindow, DedupeIDs: cfg.DedupeIDs,
+		DropUnread: cfg.DropUnread, HardCap: cfg.HardCap, WhenFull: cfg.WhenFull, MaxBytes: cfg.MaxBytes, DedupeWindow: cfg.DedupeWindow, DedupeIDs: cfg.DedupeIDs,
 		OnlyExisting: cfg.OnlyExisting, Together: cfg.Together, Durability: cfg.Durability, MaxPayload: cfg.MaxPayload, Depth: cfg.Depth, Pipelines: cfg.Pipelines, Wait: cfg.Wait}
 	base := cfg.mistakes(rdb, wc.Validate())
 	if wc.Depth <= 0 {

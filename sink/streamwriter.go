@@ -146,7 +146,7 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 		case errors.Is(err, redisio.ErrNoStream):
 			s.fail(chunk, b.at[i], flow.Skip)
 			continue
-		case refused(err) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
+		case (refused(err) || s.cfg.WhenFull == redisio.FullRefuse && errors.Is(err, redisio.ErrBackpressure)) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
 			s.fail(chunk, b.at[i], flow.Reject(err))
 			continue
 		case redisio.IsPermanent(err):
