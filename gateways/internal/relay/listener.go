@@ -165,12 +165,27 @@ func (r *Relay[T]) add(l *Listener[T]) {
 
 // Add makes a listener want topics: entries that are written from now on, and, while it is behind, perhaps some that were
 // written before.
-func (l *Listener[T]) Add(topics ...string) {
+func (l *Listener[T]) Add(topics ...string) { l.add(topics) }
+
+// add returns the place that the topics are wanted from: what lies behind it is delivered.
+func (l *Listener[T]) add(topics []string) redisio.ID {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
-	if _, on := l.r.all[l]; on {
-		l.index(topics)
+	if _, on := l.r.all[l]; !on {
+		return redisio.ID{}
 	}
+	l.index(topics)
+	return l.place()
+}
+
+// place is where topics that are added now are wanted from. It never goes back while the stream is the same. The relay's lock is held.
+func (l *Listener[T]) place() redisio.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.live && l.pos.Compare(l.until) >= 0 {
+		return l.r.last
+	}
+	return l.pos // history that is yet to be read has them
 }
 
 func (l *Listener[T]) index(topics []string) {
