@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/places"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -37,7 +38,8 @@ type ServerConfig struct {
 	IdleTimeout time.Duration
 	// MaxHeader bounds the bytes of a request's header. The default is 32 KiB.
 	MaxHeader int
-	// MaxConnections bounds the connections; who comes then waits until one is free. The default is 16,384.
+	// MaxConnections bounds the connections; who comes then waits until one is free. The default is 16,384. WebSockets leave a sixteenth of
+	// them, 64 at most, to other requests, such as health checks: then they are refused with 503.
 	MaxConnections int
 	// BodyMemory is how many bytes of request bodies the routes of this server hold at once, from the
 	// first byte until the request is answered. Bodies beyond it are answered with 503. One body takes three
@@ -158,6 +160,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	s.bodies.max = s.cfg.BodyMemory
 	s.listener = limit(l, s.cfg.MaxConnections, s.cfg.SendBuffer)
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // of all requests
+	base = places.With(base, places.Of(s.cfg.MaxConnections))
 	defer cancel(ErrStopping)
 	srv := &http.Server{
 		Handler:           s,

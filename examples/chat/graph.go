@@ -122,10 +122,10 @@ func (d *desk) tell(ctx context.Context, it deed, emit func(message)) error {
 	case "past":
 		return d.tellPast(ctx, h, emit)
 	case "here":
-		news, err := d.store.seen(ctx, h.Room, h.User, h.Session)
+		news, err := d.store.seen(ctx, h.Room, h.User, h.Socket)
 		return d.tellAll(ctx, h.Room, news, err, emit)
 	case "bye":
-		news, err := d.store.left(ctx, h.Room, h.User, h.Session)
+		news, err := d.store.left(ctx, h.Room, h.User, h.Socket)
 		return d.tellAll(ctx, h.Room, news, err, emit)
 	}
 	return nil
@@ -181,7 +181,7 @@ func (d *desk) attend(ctx context.Context, h heard, emit func(message)) error {
 		}
 		return err
 	case ws.Joined:
-		news, err := d.store.seen(ctx, h.Room, h.User, h.Session)
+		news, err := d.store.seen(ctx, h.Room, h.User, h.Socket)
 		if err == nil {
 			err = d.tellPast(ctx, h, emit)
 		}
@@ -190,7 +190,7 @@ func (d *desk) attend(ctx context.Context, h heard, emit func(message)) error {
 		}
 		return d.tellAll(ctx, h.Room, news, err, emit)
 	case ws.Left:
-		return d.store.lost(ctx, h.Room, h.User, h.Session)
+		return d.store.lost(ctx, h.Room, h.User, h.Socket)
 	}
 	return nil
 }

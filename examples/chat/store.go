@@ -90,24 +90,24 @@ func conversation(room, a, b string) string {
 	return "@" + min(a, b) + "@" + max(a, b)
 }
 
-// seen notes that a session is in a room, and whether that is news.
-func (s store) seen(ctx context.Context, room, user, session string) (news bool, err error) {
+// seen notes that a socket is in a room, and whether that is news.
+func (s store) seen(ctx context.Context, room, user, socket string) (news bool, err error) {
 	now := time.Now()
-	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()), Member: user + " " + session}).Result()
+	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()), Member: user + " " + socket}).Result()
 	if err != nil || added == 0 {
 		return false, err
 	}
 	return true, s.rdb.ZAdd(ctx, key("rooms"), redis.Z{Score: float64(now.UnixMilli()), Member: room}).Err()
 }
 
-// lost notes that a session's socket is gone. It may be back soon, on another server.
-func (s store) lost(ctx context.Context, room, user, session string) error {
-	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()), Member: user + " " + session}).Err()
+// lost notes that a socket is gone. Its session may be back soon, with another one; so this says nothing of the session.
+func (s store) lost(ctx context.Context, room, user, socket string) error {
+	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()), Member: user + " " + socket}).Err()
 }
 
-// left notes that a session has left a room, and whether that is news.
-func (s store) left(ctx context.Context, room, user, session string) (news bool, err error) {
-	n, err := s.rdb.ZRem(ctx, key("here", room), user+" "+session).Result()
+// left notes that a socket has left a room, and whether that is news.
+func (s store) left(ctx context.Context, room, user, socket string) (news bool, err error) {
+	n, err := s.rdb.ZRem(ctx, key("here", room), user+" "+socket).Result()
 	return n > 0, err
 }
 

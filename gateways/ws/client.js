@@ -13,6 +13,9 @@
  * Runs in browsers and in Node 22 and newer, without dependencies. When the connection breaks it connects again, with
  * growing, random waits, to whatever server answers; goes on behind the last message it has seen; joins its rooms; and
  * sends again what was not acknowledged. No message is missed, but for those that a gap tells of, and none comes twice.
+ *
+ * What can never succeed is rejected once, with its code, and the session goes on: a message beyond the server's limits, a room that may not be
+ * joined. A server that does not let the user in ends the tries: the status is "refused", until retry().
  */
 
 /** The subprotocol of hubs. */
@@ -42,6 +45,7 @@ export class HubError extends Error {
  * @property {number} [maxDelay] The most of them. Default 30000.
  * @property {number} [silence] Milliseconds without a word from the server after which it is asked for one; as long again,
  *   at most 10 seconds, without an answer, and the client connects anew. Time for which the page stood still does not count. Default 30000; 0: never.
+ * @property {number} [connectTimeout] Milliseconds that a connection may take, from the token to the server's hello. Default 10000.
  * @property {number} [maxPending] How many messages and calls may wait for their answers. Default 1000.
  * @property {typeof WebSocket} [WebSocket] The class to use. Default: the global one.
  */
@@ -60,16 +64,19 @@ export class HubError extends Error {
  * @property {string} [room] Missing if it is for this user, this session or everybody.
  * @property {string} [from] The user who said it; missing if nobody did.
  * @property {string} cursor
+ * @property {boolean} [past] It was said before the room was joined, see join().
  */
 
 /**
  * @typedef {object} Status
- * @property {"connecting" | "open" | "closed"} state "closed" is the end: after close(), not after a break.
+ * @property {"connecting" | "open" | "refused" | "closed"} state "closed" is the end: after close(), not after a break. "refused":
+ *   the server does not let the user in, and is not asked again before retry().
  * @property {string} [user] Of "open".
  * @property {string} [session] Of "open".
  * @property {boolean} [resumed] Of "open": it is the session that it was before.
  * @property {string[]} [refused] Of "open": rooms that may not be joined any more.
- * @property {number} [code] Of "connecting": how the socket was closed.
+ * @property {Object<string, string>} [reasons] Of "open": the codes of these, by room.
+ * @property {number} [code] Of "connecting": how the socket was closed. Of "refused": the HTTP status, 401 or 403.
  * @property {string} [reason] Likewise.
  */
 
@@ -94,6 +101,12 @@ export class Session {
   #open = false;
   #closed = false;
   #tries = 0;
+  #opened = 0; // when the session was last open; 0: it is not
+  #attempt = null; // the try at hand: what belongs to another is over
+  #limits = null; // the server's, from its hello
+  #plain = null; // the hello without what the server refused: { cursor, resume, rooms } are true for what is left out
+  #helloID = "";
+  #refusal = null; // the HubError of "refused"
   #timer = null; // of the next try
   #watch = null; // of the server's silence
   #heard = 0;
@@ -116,7 +129,7 @@ export class Session {
     const base = globalThis.location?.href;
     this.#url = new URL(url, base);
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
-    this.#options = { minDelay: 250, maxDelay: 30000, silence: 30000, maxPending: 1000, ...options };
+    this.#options = { minDelay: 250, maxDelay: 30000, silence: 30000, connectTimeout: 10000, maxPending: 1000, ...options };
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) throw new HubError("unsupported", "there is no WebSocket here: pass one as an option");
     this.#cursor = options.state?.cursor ?? options.since ?? "";
@@ -183,14 +196,36 @@ export class Session {
   /**
    * Joins a room, for as long as the session lasts. Rejected if that is not allowed.
    *
-   * @param {string} room @returns {Promise<void>}
+   * With since, a cursor as of connect(), listeners first get what was said in the room since then, as messages that are `past`. The
+   * result has a gap if the log does not have all of it any more.
+   *
+   * @param {string} room @param {{since?: string}} [how] @returns {Promise<{gap?: {from: string, to: string}}>}
    */
-  join(room) {
-    this.#rooms.add(room);
-    return this.#ask({ kind: "join", room }).catch((error) => {
-      if (error.code !== "closed") this.#rooms.delete(room);
-      throw error;
-    });
+  join(room, how = {}) {
+    const since = how.since;
+    if (since === undefined) this.#rooms.add(room); // else it is joined by its own frame alone, which asks for what is past
+    return this.#ask({ kind: "join", room, since }).then(
+      (frame) => {
+        this.#rooms.add(room);
+        return frame?.to ? { gap: { from: frame.from, to: frame.to } } : {};
+      },
+      (error) => {
+        if (error.code !== "closed") this.#rooms.delete(room);
+        throw error;
+      },
+    );
+  }
+
+  /**
+   * Connects again after "refused", as when the user has logged in. Else it does nothing.
+   */
+  retry() {
+    if (!this.#refusal || this.#closed) return;
+    this.#refusal = null;
+    this.#plain = null;
+    this.#tries = 0;
+    this.#fire("status", { state: "connecting" });
+    this.#connect();
   }
 
   /** @param {string} room @returns {Promise<void>} */
@@ -257,7 +292,6 @@ export class Session {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
-    clearTimeout(this.#watch);
     globalThis.removeEventListener?.("online", this.#online);
     const socket = this.#socket;
     this.#drop();
@@ -270,51 +304,136 @@ export class Session {
 
   async #connect() {
     this.#timer = null;
+    const attempt = (this.#attempt = { socket: null, timer: null });
+    const mine = () => this.#attempt === attempt;
+    const { connectTimeout } = this.#options;
+    if (connectTimeout) {
+      attempt.timer = setTimeout(() => {
+        if (!mine()) return;
+        this.#broken({ code: 4000, reason: "no connection in time" });
+      }, connectTimeout);
+    }
     let socket;
     try {
       const { token } = this.#options;
       const secret = typeof token === "function" ? await token() : token;
-      if (this.#closed) return;
+      if (!mine()) return;
       socket = new this.#WebSocket(this.#url.href, secret ? [PROTOCOL, `bearer.${secret}`] : [PROTOCOL]);
     } catch (error) {
+      if (!mine()) return;
       this.#fire("error", new HubError("unavailable", String(error?.message ?? error)));
-      return this.#later();
+      return this.#broken({ code: 1006, reason: "no connection" });
     }
-    this.#socket = socket;
-    const mine = (f) => (event) => {
-      if (this.#socket === socket) f(event);
-    };
+    this.#socket = attempt.socket = socket;
     let opened = false;
-    socket.onopen = mine(() => {
+    socket.onopen = () => {
+      if (!mine()) return;
       opened = true;
-      const hello = { kind: "hello", rooms: this.rooms };
-      if (this.#cursor) hello.cursor = this.#cursor;
-      if (this.#resume) hello.resume = this.#resume;
-      socket.send(JSON.stringify(hello));
+      this.#hello();
       this.#listen();
-    });
-    socket.onmessage = mine((event) => this.#take(JSON.parse(event.data)));
-    socket.onerror = mine(() => {
-      if (!opened) this.#broken({ code: 1006, reason: "no connection" }); // not everywhere does a close follow
-    });
-    socket.onclose = mine((event) => this.#broken(event));
+    };
+    socket.onmessage = (event) => {
+      if (!mine()) return;
+      let frame;
+      try {
+        frame = JSON.parse(event.data);
+      } catch {
+        this.#fire("error", new HubError("bad_frame", "the server sent what is no JSON"));
+        return this.#broken({ code: 1007, reason: "the server sent what is no JSON" });
+      }
+      this.#take(frame);
+    };
+    socket.onerror = () => {
+      if (mine() && !opened) this.#broken({ code: 1006, reason: "no connection" }); // not everywhere does a close follow
+    };
+    socket.onclose = (event) => {
+      if (mine()) this.#closedBy(event);
+    };
+  }
+
+  /** Says hello, without what the server has refused of it before. */
+  #hello() {
+    const plain = this.#plain ?? {};
+    const hello = { kind: "hello", id: (this.#helloID = `${this.#prefix}-${this.#next++}`) };
+    if (!plain.rooms) hello.rooms = this.rooms;
+    if (this.#cursor && !plain.cursor) hello.cursor = this.#cursor;
+    if (this.#resume && !plain.resume) hello.resume = this.#resume;
+    this.#socket.send(JSON.stringify(hello));
+  }
+
+  /** The server does not take the hello. What is wrong with it will be wrong the next time too. */
+  #helloRefused(error) {
+    if (error.code === "bad_cursor" && !this.#plain?.cursor) {
+      this.#plain = { ...this.#plain, cursor: true };
+      this.#cursor = "";
+    } else if (error.code === "too_many_rooms" && !this.#plain?.rooms) {
+      this.#plain = { ...this.#plain, rooms: true };
+    } else if (["unavailable", "overloaded", "closing", "internal"].includes(error.code)) {
+      return this.#broken({ code: 4000, reason: error.message });
+    } else if (!this.#plain?.all) {
+      this.#plain = { cursor: true, resume: true, rooms: true, all: true };
+    } else {
+      return this.#refused(error);
+    }
+    this.#fire("error", error);
+    this.#hello();
+  }
+
+  /** The socket was closed. Some codes are final. */
+  #closedBy(event) {
+    const { code, reason } = event;
+    if (code === 4401 && typeof this.#options.token === "function" && this.#tries === 0) return this.#broken(event); // one more token
+    if (code >= 4400 && code < 4500 && code !== 4408 && code !== 4425 && code !== 4429) {
+      const name = { 4401: "unauthorized", 4403: "forbidden" }[code] ?? "refused";
+      return this.#refused(new HubError(name, reason || "the server does not let this user in"), code - 4000);
+    }
+    if (code === 1009 && this.#open) this.#tooLarge();
+    if (code === 1009 && !this.#open) {
+      if (this.#plain?.all) return this.#refused(new HubError("too_large", "the server does not take the smallest hello"));
+      this.#plain = this.#plain?.rooms ? { cursor: true, resume: true, rooms: true, all: true } : { ...this.#plain, rooms: true }; // these make it large
+    }
+    this.#broken(event);
+  }
+
+  /** A frame was too large for the server, or for what is before it: the largest that was sent. */
+  #tooLarge() {
+    let largest = null;
+    for (const p of this.#pending.values()) if (p.sent && (!largest || p.text.length > largest.text.length)) largest = p;
+    if (largest) this.#settle(largest.frame.id, (p) => p.reject(new HubError("too_large", "the message is too large for the server")));
+  }
+
+  /** Ends the tries. What is asked is rejected until retry(). */
+  #refused(error, status) {
+    const socket = this.#socket;
+    this.#drop();
+    socket?.close();
+    this.#refusal = error;
+    this.#reject(() => true, error);
+    this.#fire("error", error);
+    this.#fire("status", { state: "refused", code: status, reason: error.message });
   }
 
   #broken(event) {
+    const socket = this.#socket;
+    if (this.#opened && Date.now() - this.#opened >= 5000) this.#tries = 0; // it was good for a while
     this.#drop();
+    if (socket && socket.readyState < 2) socket.close();
     this.#reject((p) => p.sent && p.frame.kind === "call", new HubError("interrupted", "the connection broke during the call"));
     this.#later({ code: event.code, reason: event.reason });
   }
 
-  /** Lets go of the socket. */
+  /** Lets go of the socket, or of the try to get one. */
   #drop() {
     clearTimeout(this.#watch);
+    clearTimeout(this.#attempt?.timer);
+    this.#attempt = null;
     this.#socket = null;
     this.#open = false;
+    this.#opened = 0;
   }
 
   #later(why) {
-    if (this.#closed || this.#timer) return;
+    if (this.#closed || this.#timer || this.#refusal) return;
     const { minDelay, maxDelay } = this.#options;
     const most = Math.min(maxDelay, minDelay * 2 ** this.#tries++);
     this.#timer = setTimeout(() => this.#connect(), most / 2 + (Math.random() * most) / 2);
@@ -348,9 +467,7 @@ export class Session {
     };
     const end = () => {
       if (this.#heard >= asked) return look();
-      const socket = this.#socket;
       this.#broken({ code: 4000, reason: "the server does not answer" });
-      socket.close();
     };
     this.#heard = Date.now();
     wait(look, silence);
@@ -360,11 +477,18 @@ export class Session {
 
   #take(frame) {
     this.#heard = Date.now();
+    if (this.#open && frame.kind !== "bye" && frame.kind !== "error") this.#tries = 0; // a hello alone is no progress
     switch (frame.kind) {
       case "msg":
         if (this.#cursor && !after(frame.cursor, this.#cursor)) return; // it was here before
         this.#cursor = frame.cursor;
         return this.#deliver(frame);
+      case "past": {
+        const p = this.#pending.get(frame.id);
+        if (!p || (p.seen && !after(frame.cursor, p.seen))) return; // it was told before the connection broke
+        p.seen = frame.cursor;
+        return this.#deliver(frame, true);
+      }
       case "cursor":
         this.#cursor = frame.cursor;
         return;
@@ -373,8 +497,9 @@ export class Session {
         return this.#fire("gap", { from: frame.from, to: frame.to, missed: frame.missed });
       case "part":
         return this.#pending.get(frame.id)?.part?.(frame.data);
-      case "ack":
       case "joined":
+        return this.#settle(frame.id, (p) => p.resolve(frame));
+      case "ack":
       case "left":
       case "reply":
       case "end":
@@ -387,18 +512,21 @@ export class Session {
           return;
         }
         const error = new HubError(frame.code, frame.message);
+        if (!this.#open) return this.#helloRefused(error);
         if (frame.id && this.#pending.has(frame.id)) return this.#settle(frame.id, (p) => p.reject(error));
         if (frame.code !== "cancelled") this.#fire("error", error); // a call that was cancelled here does not wait for that
         return;
       }
-      case "bye":
-        this.#tries = 0; // it is no fault of the network
     }
   }
 
   #greeted(hello) {
-    this.#tries = 0;
+    clearTimeout(this.#attempt.timer);
     this.#open = true;
+    this.#opened = Date.now();
+    this.#limits = hello.limits ?? null;
+    const { rooms: later } = this.#plain ?? {};
+    this.#plain = null;
     this.#resume = hello.resume;
     this.#session = hello.session;
     this.#user = hello.user;
@@ -408,8 +536,8 @@ export class Session {
     for (const room of refused) this.#rooms.delete(room);
     for (const [id, p] of this.#pending) {
       const { kind, room } = p.frame;
-      if (kind === "join" && (joined.has(room) || refused.includes(room))) {
-        const no = refused.includes(room) && new HubError("forbidden", "you may not join here");
+      if (kind === "join" && p.frame.since === undefined && (joined.has(room) || refused.includes(room))) {
+        const no = refused.includes(room) && new HubError(hello.reasons?.[room] ?? "forbidden", "you may not join here");
         this.#settle(id, (it) => (no ? it.reject(no) : it.resolve()));
       } else if (kind === "leave" && !joined.has(room)) {
         this.#settle(id, (it) => it.resolve());
@@ -419,17 +547,25 @@ export class Session {
       }
     }
     const status = { state: "open", user: hello.user, session: hello.session, resumed: Boolean(hello.resumed) };
-    if (refused.length > 0) status.refused = refused;
-    this.#fire("status", status);
-    for (const p of this.#pending.values()) this.#write(p);
+    if (refused.length > 0) Object.assign(status, { refused, reasons: hello.reasons ?? {} });
+    for (const p of [...this.#pending.values()]) this.#write(p);
+    this.#fire("status", status); // whose hooks may ask for more
+    if (later) for (const room of this.rooms) this.#joinLater(room, joined);
   }
 
-  #deliver(frame) {
+  /** Joins a room that the hello was too small for. */
+  #joinLater(room, joined) {
+    if (joined.has(room)) return;
+    for (const p of this.#pending.values()) if (p.frame.kind === "join" && p.frame.room === room) return;
+    this.join(room).catch((error) => this.#fire("error", new HubError(error.code, `${room}: ${error.message}`)));
+  }
+
+  #deliver(frame, past) {
     const { type, data, room, from, cursor } = frame;
     for (const l of this.#listeners) {
       if (l.type !== undefined && l.type !== type) continue;
       if (l.room !== undefined && l.room !== room) continue;
-      guard(() => l.listener(data, { type, data, room, from, cursor }));
+      guard(() => l.listener(data, { type, data, room, from, cursor, ...(past && { past }) }));
     }
   }
 
@@ -438,16 +574,23 @@ export class Session {
   #ask(frame, signal, part) {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new HubError("closed", "the session was closed"));
+      if (this.#refusal) return reject(this.#refusal);
       if (signal?.aborted) return reject(new HubError("cancelled", "it was cancelled"));
       if (this.#pending.size >= this.#options.maxPending) {
         return reject(new HubError("overloaded", `${this.#pending.size} messages and calls wait already`));
       }
-      frame.id = `${this.#prefix}-${this.#next++}`;
+      frame = { kind: frame.kind, id: `${this.#prefix}-${this.#next++}`, ...frame };
+      let text;
+      try {
+        text = JSON.stringify(frame);
+      } catch (error) {
+        return reject(new HubError("bad_frame", String(error?.message ?? error)));
+      }
       const cancel = () => {
-        if (p.sent) this.#socket?.send(JSON.stringify({ kind: "cancel", id: frame.id }));
+        if (p.sent && this.#open) this.#socket.send(JSON.stringify({ kind: "cancel", id: frame.id }));
         this.#settle(frame.id, () => reject(new HubError("cancelled", "it was cancelled")));
       };
-      const p = { frame, part, sent: false, resolve, reject, done: () => signal?.removeEventListener("abort", cancel) };
+      const p = { frame, text, part, sent: false, resolve, reject, done: () => signal?.removeEventListener("abort", cancel) };
       signal?.addEventListener("abort", cancel);
       this.#pending.set(frame.id, p);
       if (this.#open) this.#write(p);
@@ -455,8 +598,12 @@ export class Session {
   }
 
   #write(p) {
+    const most = this.#limits?.message;
+    if (most && 3 * p.text.length > most && new TextEncoder().encode(p.text).length > most) {
+      return this.#settle(p.frame.id, (it) => it.reject(new HubError("too_large", `the message is larger than ${most} bytes`)));
+    }
     p.sent = true;
-    this.#socket.send(JSON.stringify(p.frame));
+    this.#socket.send(p.text);
   }
 
   #settle(id, how) {

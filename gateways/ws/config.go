@@ -70,6 +70,10 @@ type HubConfig struct {
 	// client has to wait. The defaults are 50, and twice the Rate; a negative Rate is no limit.
 	Rate  float64
 	Burst int
+	// UserBytes is how many bytes a second all sockets of a user may send to this process, and UserBurst how many at once. The client waits
+	// beyond that, as beyond Rate. Defaults to 256 KiB, and to 1 MiB or two frames of MaxMessage. A negative UserBytes disables the limit.
+	UserBytes int
+	UserBurst int
 	// MaxRooms is how many rooms a session may be in. The default is 64.
 	MaxRooms int
 	// MaxSockets is how many sockets this process takes; more are refused with 503. The default is 16,384.
@@ -99,6 +103,14 @@ type HubConfig struct {
 	// clients are told that the hub is overloaded. The defaults are 100,000 and 1,000,000.
 	MaxLen  int64
 	HardCap int64
+	// MaxBytes is the most memory that the events may take in Redis. Those that the workers are done with make room, whatever MaxLen is;
+	// then clients are told that the hub is overloaded, as they are at once when Redis is out of memory. Defaults to 64 MiB.
+	// Negative disables the limit.
+	MaxBytes int64
+	// Secrets sign the sessions, and must be the same in all processes. The first signs and all are accepted, so that
+	// they can be rotated. Each needs 32 bytes or more. By default the processes make a secret and share it in Redis; if it is lost there,
+	// they share again what they have within a second or two.
+	Secrets []string
 	// DedupeWindow is for how long a message that a client sends again is known. The default is 2 minutes; negative means not
 	// at all, which is cheaper.
 	DedupeWindow time.Duration
@@ -116,6 +128,8 @@ func (c HubConfig) withDefaults() HubConfig {
 	c.MaxMessage = cmp.Or(c.MaxMessage, 64<<10)
 	c.Rate = cmp.Or(c.Rate, 50)
 	c.Burst = cmp.Or(c.Burst, max(1, int(2*c.Rate)))
+	c.UserBytes = cmp.Or(c.UserBytes, 256<<10)
+	c.UserBurst = cmp.Or(c.UserBurst, max(1<<20, 2*c.MaxMessage))
 	c.MaxRooms = cmp.Or(c.MaxRooms, 64)
 	c.MaxSockets = cmp.Or(c.MaxSockets, 16<<10)
 	c.PingEvery = cmp.Or(c.PingEvery, 25*time.Second)
@@ -127,6 +141,7 @@ func (c HubConfig) withDefaults() HubConfig {
 	c.SessionTTL = cmp.Or(c.SessionTTL, 24*time.Hour)
 	c.MaxLen = cmp.Or(c.MaxLen, 100_000)
 	c.HardCap = cmp.Or(c.HardCap, 1_000_000)
+	c.MaxBytes = cmp.Or(c.MaxBytes, defaultBytes)
 	c.DedupeWindow = cmp.Or(c.DedupeWindow, 2*time.Minute)
 	c.Log = cmp.Or(c.Log, flow.Logger(context.Background()))
 	return c
@@ -158,6 +173,7 @@ func (c HubConfig) Validate() error {
 		{"SessionTTL", int64(c.SessionTTL), "leave it 0 for 24 h"},
 		{"MaxLen", c.MaxLen, "leave it 0 for 100,000"},
 		{"HardCap", c.HardCap, "leave it 0 for 1,000,000"},
+		{"UserBurst", int64(c.UserBurst), "leave it 0 for 1 MiB"},
 		{"Wait", int64(c.Wait), "leave it 0 for one try"},
 	} {
 		if n.value < 0 {
@@ -184,12 +200,29 @@ func (c HubConfig) Validate() error {
 			bad("Origins", fmt.Sprintf("has %q", o), `write hosts, as "app.example.com" or "https://*.example.com"`)
 		}
 	}
+	for i, s := range c.Secrets {
+		if len(s) < minSecret {
+			bad("Secrets", fmt.Sprintf("has %d bytes at %d", len(s), i), "choose 32 random bytes or more, or leave it out")
+		}
+	}
+	if c.MaxBytes > 0 && c.MaxBytes < 64<<10 {
+		bad("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more; negative is no limit")
+	}
 	d := c.withDefaults()
+	if d.UserBytes > 0 && d.UserBurst < d.MaxMessage {
+		bad("UserBurst", fmt.Sprintf("is %d, less than MaxMessage %d", d.UserBurst, d.MaxMessage), "choose MaxMessage or more")
+	}
 	if d.HardCap < d.MaxLen {
 		bad("HardCap", fmt.Sprintf("is %d, less than MaxLen %d", d.HardCap, d.MaxLen), "choose more than MaxLen")
 	}
 	return errors.Join(errs...)
 }
+
+// defaultBytes is what the events and the log of a hub may take in Redis, each.
+const defaultBytes = 64 << 20
+
+// minSecret is the least length of a secret, in bytes.
+const minSecret = 32
 
 // maxMessage is the most that MaxMessage may be: what clients send goes into an entry of 1 MiB, with some fields beside it.
 const maxMessage = 1_000_000

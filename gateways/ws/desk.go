@@ -8,6 +8,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -25,6 +26,7 @@ type desk struct {
 	life  *life
 	inbox *flow.Running
 	round []*socket
+	ends  *relay.Listener[delivery] // of what Disconnect says
 }
 
 // said is what a socket says, on its way to the stream of the workers.
@@ -44,10 +46,14 @@ func (d *desk) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.listen(ctx); err != nil {
+		return flow.Permanent(err)
+	}
 	l := &life{seal: seal, open: true}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // it ends with Close
 	from, inbox := source.Queue[said](inboxSize, flow.Name("said"))
-	out := sink.StreamConfig[said]{Key: h.keys.in, Format: saidFormat{}, MaxLen: h.cfg.MaxLen, HardCap: h.cfg.HardCap, WhenFull: redisio.FullRefuse, Wait: h.cfg.Wait}
+	out := sink.StreamConfig[said]{Key: h.keys.in, Format: saidFormat{}, MaxLen: h.cfg.MaxLen, HardCap: h.cfg.HardCap, WhenFull: redisio.FullRefuse,
+		MaxBytes: max(0, h.cfg.MaxBytes), Wait: h.cfg.Wait}
 	if h.cfg.DedupeWindow > 0 {
 		out.DedupeWindow = h.cfg.DedupeWindow
 		out.IDFor = func(m flow.Message[said]) string { return m.Value.id }
@@ -69,14 +75,15 @@ func (d *desk) Open(ctx context.Context) error {
 
 // sealer opens the secret of the sessions, as soon as Redis is there.
 func (d *desk) sealer(ctx context.Context) (*sealer, error) {
-	var seal *sealer
-	until := time.Now().Add(d.hub.cfg.Wait)
+	h := d.hub
+	seal := newSealer(h.rdb, h.name, h.keys.seal, h.cfg.Secrets)
+	until := time.Now().Add(h.cfg.Wait)
 	for {
-		var err error
-		if seal, err = openSealer(ctx, d.hub.rdb, d.hub.name, d.hub.keys.seal); err == nil {
+		err := seal.share(ctx)
+		if err == nil {
 			return seal, nil
 		}
-		if redisio.IsPermanent(err) || time.Now().After(until) {
+		if flow.IsPermanent(err) || redisio.IsPermanent(err) || time.Now().After(until) {
 			return nil, flow.Permanent(err)
 		}
 		if slept := flow.Sleep(ctx, 200*time.Millisecond); slept != nil {
@@ -85,8 +92,29 @@ func (d *desk) sealer(ctx context.Context) (*sealer, error) {
 	}
 }
 
+// shareSecret is the sink that keeps the secret of the sessions in Redis. While that fails what this process has is good enough.
+func (h *Hub) shareSecret(ctx context.Context, _ time.Time) error {
+	h.mu.Lock()
+	l := h.life
+	h.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
+	defer cancel()
+	err := l.seal.share(ctx)
+	if failed := err != nil; l.unshared.Swap(failed) != failed && failed && ctx.Err() == nil {
+		h.cfg.Log.Warn("the secret of the sessions can't be kept in Redis, will try again", "hub", h.name, "error", err)
+	}
+	return nil
+}
+
+// shareTimeout bounds each try to keep the secret in Redis.
+const shareTimeout = 5 * time.Second
+
 // Write looks after the sockets.
-func (d *desk) Write(context.Context, []flow.Message[time.Time]) error {
+func (d *desk) Write(ctx context.Context, _ []flow.Message[time.Time]) error {
+	d.obey(ctx)
 	now, judge := d.hub.clock.tick()
 	for _, s := range d.sockets() {
 		s.look(now, judge)
@@ -102,6 +130,9 @@ func (d *desk) sockets() []*socket {
 	d.round = d.round[:0]
 	for s := range h.sockets {
 		d.round = append(d.round, s)
+	}
+	for user, b := range h.users {
+		h.forget(user, b)
 	}
 	return d.round
 }
@@ -190,6 +221,9 @@ func (d *desk) wait(ctx context.Context) error {
 
 // Close ends what Flush has not, and writes what was said last.
 func (d *desk) Close(ctx context.Context) error {
+	if d.ends != nil {
+		d.ends.Close()
+	}
 	if d.life == nil {
 		return nil
 	}

@@ -31,6 +31,14 @@ type Event[T any] struct {
 	Room    string // "" if it is of none
 	Type    string // of what was said
 	Value   T      // likewise
+
+	// Socket is the connection that the event is of; "" without HubConfig.Presence. The end of an old socket may arrive after its
+	// session goes on with a new one: so count sockets, not sessions. A session is gone when its last socket is.
+	//
+	// Resumed says that a Connected, and each Joined that comes of the hello, continues a session that was there before, here or on another
+	// process.
+	Socket  string
+	Resumed bool
 }
 
 // Inbound is what the sockets of a hub say, on whatever process they are. It is source.Stream, with all that is promised of it:
@@ -79,9 +87,12 @@ const (
 	headerUser    = "user"
 	headerSession = "session"
 	headerRoom    = "room"
+	headerSocket  = "socket"
+	headerResumed = "resumed"
 )
 
-// eventFormat reads and writes events as native entries: data, type, id, key, h:event, h:user, h:session, h:room.
+// eventFormat reads and writes events as native entries: data, type, id, key, h:event, h:user, h:session, h:room,
+// h:socket, h:resumed.
 type eventFormat[T any] struct{ codec redisio.Codec[T] }
 
 func (f eventFormat[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v Event[T]) (redisio.Fields, []byte, error) {
@@ -91,7 +102,13 @@ func (f eventFormat[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelo
 	if v.Room != "" {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerRoom, Value: v.Room})
 	}
+	if v.Socket != "" {
+		e.Headers = append(e.Headers, redisio.Header{Name: headerSocket, Value: v.Socket})
+	}
 	if v.Kind != Said {
+		if v.Resumed {
+			e.Headers = append(e.Headers, redisio.Header{Name: headerResumed, Value: "1"})
+		}
 		return presence.Encode(dst, buf, e, []byte("null"))
 	}
 	return redisio.Native(f.codec).Encode(dst, buf, e, v.Value)
@@ -121,6 +138,10 @@ func (f eventFormat[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v Eve
 			v.Session = h.Value
 		case headerRoom:
 			v.Room = h.Value
+		case headerSocket:
+			v.Socket = h.Value
+		case headerResumed:
+			v.Resumed = h.Value == "1"
 		}
 	}
 	switch v.Kind {

@@ -232,3 +232,15 @@ func ExampleClientJS() {
 	fmt.Println(strings.Contains(string(ws.ClientJS()), "export function connect(url, options = {})")) // for a bundle of yours
 	// Output: true
 }
+
+// After a logout the sockets of the user end, on whatever process they are.
+func ExampleDisconnect() {
+	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	logout := func(w http.ResponseWriter, r *http.Request) {
+		user := "ann" // of the session that has just been ended
+		if err := ws.Disconnect(r.Context(), rdb, "chat", ws.User(user), "logged out"); err != nil {
+			http.Error(w, "try again", http.StatusServiceUnavailable)
+		}
+	}
+	http.HandleFunc("POST /logout", logout)
+}

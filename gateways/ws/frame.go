@@ -16,6 +16,7 @@ type request struct {
 	typ     string
 	data    []byte // JSON; a copy
 	cursor  string
+	since   string // of a join
 	resume  string
 	rooms   []string
 	timeout int  // ms
@@ -36,6 +37,7 @@ const (
 // Codes of error frames, beside those of package gateways that services answer calls with.
 const (
 	codeFrame    = "bad_frame"      // the frame is not what the protocol says
+	codeCursor   = "bad_cursor"     // the cursor is none
 	codeHello    = "hello_first"    // the first frame is no hello, or a later one is
 	codeRooms    = "too_many_rooms" //
 	codeMember   = "not_joined"     // the room is not one of the session's
@@ -57,7 +59,7 @@ type fault struct{ id, code, message string }
 
 func (f *fault) Error() string { return f.message }
 
-// parse reads a frame of a client. A fault has the frame's id, if it has one that can be told.
+// parse reads a frame of a client. A fault has the frame's id, wherever it stands in the frame, unless the frame is no JSON before it.
 func parse(b []byte) (q request, wrong *fault) {
 	bad := func(format string, args ...any) error {
 		return &fault{code: codeFrame, message: fmt.Sprintf(format, args...)}
@@ -72,6 +74,8 @@ func parse(b []byte) (q request, wrong *fault) {
 			return text(name, value, &q.room, maxName)
 		case "type":
 			return text(name, value, &q.typ, maxName)
+		case "since":
+			return text(name, value, &q.since, maxName)
 		case "cursor":
 			return text(name, value, &q.cursor, maxName)
 		case "resume":
@@ -100,12 +104,45 @@ func parse(b []byte) (q request, wrong *fault) {
 		return bad("there is no %.40s in frames of clients", strconv.Quote(name))
 	})
 	if err != nil {
-		if len(q.id) > maxID {
-			q.id = ""
-		}
-		return q, &fault{q.id, codeFrame, "the frame is refused: it " + err.Error()}
+		return q, &fault{idOf(b), codeFrame, "the frame is refused: it " + err.Error()}
 	}
 	return q, q.check()
+}
+
+// idOf finds the id of a frame that is refused.
+func idOf(frame []byte) (id string) {
+	d := json.NewDecoder(bytes.NewReader(frame))
+	name := "" // of the member at hand
+	for depth, names := 0, false; ; {
+		t, err := d.Token()
+		if err != nil {
+			return ""
+		}
+		outer := depth <= 1
+		if delim, is := t.(json.Delim); is {
+			if depth == 0 && delim != '{' {
+				return ""
+			}
+			if delim == '{' || delim == '[' {
+				depth++
+			} else {
+				depth--
+			}
+			names = depth == 1
+			continue
+		}
+		if !outer {
+			continue
+		}
+		s, _ := t.(string)
+		switch {
+		case names:
+			name = s
+		case name == "id" && len(s) <= maxID:
+			return s
+		}
+		names = !names
+	}
 }
 
 // text reads a string of a frame.
@@ -130,12 +167,7 @@ func (q *request) check() *fault {
 	}
 	switch q.kind {
 	case kindHello:
-		for _, r := range q.rooms {
-			if f := need("name of a room", r); f != nil {
-				return f
-			}
-		}
-		return nil
+		return nil // rooms are refused one by one
 	case kindJoin, kindLeave:
 		return need("room", q.room)
 	case kindSend:
@@ -170,6 +202,8 @@ type reply struct {
 	Room    string          `json:"room,omitempty"`
 	Rooms   []string        `json:"rooms,omitempty"`
 	Refused []string        `json:"refused,omitempty"`
+	Reasons codes           `json:"reasons,omitempty"`
+	Limits  *limits         `json:"limits,omitempty"`
 	From    string          `json:"from,omitempty"`
 	To      string          `json:"to,omitempty"`
 	Missed  uint64          `json:"missed,omitempty"`
@@ -177,6 +211,18 @@ type reply struct {
 	Code    string          `json:"code,omitempty"`
 	Message string          `json:"message,omitempty"`
 	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+// codes say why rooms were refused.
+type codes map[string]string
+
+// limits are what a hub tells of its limits: what is beyond them never succeeds.
+type limits struct {
+	Message int `json:"message"` // bytes of a frame
+	Rooms   int `json:"rooms"`
+	Calls   int `json:"calls"`
+	Name    int `json:"name"` // bytes of a name of a room or type
+	ID      int `json:"id"`   // bytes
 }
 
 // headroom is what the longest header of a frame takes.

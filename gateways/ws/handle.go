@@ -15,7 +15,7 @@ import (
 // handle does what a client asks. It reports false when the socket has ended.
 func (s *socket) handle(frame []byte) bool {
 	s.hub.stats.received.Add(1)
-	if !s.pace() {
+	if !s.pace(len(frame)) {
 		return false
 	}
 	q, wrong := parse(frame)
@@ -61,13 +61,24 @@ func (s *socket) do(q *request) *fault {
 	return nil
 }
 
-// pace has clients wait that send more than their rate. They can't do much else than wait, for nothing more is read of them.
-func (s *socket) pace() bool {
-	if s.allow() {
-		return true
+// pace has clients wait that send more than their rate, or whose user sends more bytes than it may. They can't do much else than wait, for
+// nothing more is read of them.
+func (s *socket) pace(size int) bool {
+	limited := false
+	if !s.allow() {
+		limited = true
+		s.hub.stats.limited.Add(1)
+		if s.limit.Wait(s.ctx) != nil {
+			return false
+		}
 	}
-	s.hub.stats.limited.Add(1)
-	return s.limit.Wait(s.ctx) == nil
+	if b := s.budget; b != nil && !b.AllowN(time.Now(), size) {
+		if !limited {
+			s.hub.stats.limited.Add(1)
+		}
+		return b.WaitN(s.ctx, size) == nil
+	}
+	return true
 }
 
 func (s *socket) allow() bool {
@@ -80,38 +91,67 @@ func (s *socket) allow() bool {
 	return s.limit.Allow()
 }
 
-// pinged answers pings of the protocol below, within the rate.
+// pinged answers pings of the protocol below, within the rate. Beyond it they are not answered, and nothing more is read for a while.
 func (s *socket) pinged(context.Context, []byte) bool {
 	s.seen.Store(s.hub.clock.now())
-	return s.allow()
+	return s.sparingly()
 }
 
-func (s *socket) ponged(context.Context, []byte) { s.seen.Store(s.hub.clock.now()) }
+// ponged counts pongs against the rate too, but for those that were asked for.
+func (s *socket) ponged(context.Context, []byte) {
+	s.seen.Store(s.hub.clock.now())
+	if asked := s.asked.Load(); asked > s.answered {
+		s.answered = asked
+		return
+	}
+	s.sparingly()
+}
+
+// sparingly counts a control frame, and waits if there are too many. It reports whether there was no need to.
+func (s *socket) sparingly() bool {
+	if s.allow() {
+		return true
+	}
+	s.hub.stats.limited.Add(1)
+	s.busy.Store(true) // it is our turn
+	_ = s.limit.Wait(s.ctx)
+	s.busy.Store(false)
+	s.seen.Store(s.hub.clock.now())
+	return false
+}
 
 // hello begins a session, or takes one up again.
 func (s *socket) hello(q *request) *fault {
 	cfg := &s.hub.cfg
-	switch {
-	case s.greeted.Load():
+	if s.greeted.Load() {
 		return &fault{q.id, codeHello, "there was a hello"}
-	case len(q.rooms) > cfg.MaxRooms:
-		return &fault{q.id, codeRooms, "these are too many rooms"}
 	}
-	s.session = newSession()
-	resumed := false
-	if session, user, ok := s.life.seal.open(q.resume); ok && (cfg.Authenticate == nil || user == s.who.User) {
-		s.session, s.who.User, resumed = session, user, true
+	s.session, s.resumed = newSession(), false
+	if session, user, ok := s.life.seal.recognize(s.ctx, q.resume); ok {
+		if cfg.Authenticate == nil {
+			s.who.User = user
+		}
+		if user == s.who.User {
+			s.session, s.resumed = session, true
+		}
 	}
 	topics := []string{string(All), string(User(s.who.User)), string(Session(s.session))}
-	answer := reply{Kind: "hello", ID: q.id, Session: s.session, User: s.who.User, Resumed: resumed,
+	answer := reply{Kind: "hello", ID: q.id, Session: s.session, User: s.who.User, Resumed: s.resumed, Limits: &s.hub.limits,
 		Resume: s.life.seal.seal(s.session, s.who.User, time.Now().Add(cfg.SessionTTL))}
-	s.rooms = make(map[string]struct{}, len(q.rooms))
+	s.rooms = make(map[string]struct{}, min(len(q.rooms), cfg.MaxRooms))
+	tried := make(map[string]struct{}, min(len(q.rooms), cfg.MaxRooms)) // rooms that Authorize was asked for
 	for _, room := range q.rooms {
-		if _, twice := s.rooms[room]; twice {
+		if _, twice := tried[room]; twice {
 			continue
 		}
-		if s.authorize(q.id, Join, room) != nil {
-			answer.Refused = append(answer.Refused, room)
+		if code := s.enter(q.id, room, tried); code != "" {
+			if answer.Reasons == nil {
+				answer.Reasons = make(codes)
+			}
+			if _, twice := answer.Reasons[room]; !twice {
+				answer.Reasons[room] = code
+				answer.Refused = append(answer.Refused, room)
+			}
 			continue
 		}
 		s.rooms[room] = struct{}{}
@@ -125,7 +165,7 @@ func (s *socket) hello(q *request) *fault {
 	switch {
 	case errors.As(err, &cursor):
 		clear(s.rooms)
-		return &fault{q.id, codeFrame, "the cursor is none"}
+		return badCursor(q.id)
 	case err != nil:
 		clear(s.rooms)
 		return &fault{q.id, codeAway, "the log can't be read: try again"}
@@ -133,6 +173,7 @@ func (s *socket) hello(q *request) *fault {
 	for room := range s.rooms {
 		s.hub.room(room, 1)
 	}
+	s.budget = s.hub.spend(s.who.User)
 	answer.Cursor = l.Cursor()
 	s.told = answer.Cursor
 	s.greeted.Store(true)
@@ -143,14 +184,35 @@ func (s *socket) hello(q *request) *fault {
 	}
 	s.listener.Store(l)
 	s.wake()
-	s.tellPresence(Connected, "")
+	s.tellPresence(Connected, "", true)
 	for _, room := range answer.Rooms {
-		s.tellPresence(Joined, room)
+		s.tellPresence(Joined, room, true)
 	}
 	return nil
 }
 
+func badCursor(id string) *fault {
+	return &fault{id, codeCursor, "the cursor is none: give back one that came with a message, or none"}
+}
+
+// enter says with which code a room of a hello is refused, or "" if it is not.
+func (s *socket) enter(id, room string, tried map[string]struct{}) string {
+	switch {
+	case checkName("room", room) != nil:
+		return codeFrame
+	case len(tried) >= s.hub.cfg.MaxRooms:
+		return codeRooms
+	}
+	tried[room] = struct{}{}
+	if f := s.authorize(id, Join, room); f != nil {
+		return f.code
+	}
+	return ""
+}
+
+// join joins a room. With since the client is told first what was said there before; that is told again to one who is in it already.
 func (s *socket) join(q *request) *fault {
+	answer := reply{Kind: "joined", ID: q.id, Room: q.room}
 	if _, is := s.rooms[q.room]; !is {
 		if len(s.rooms) >= s.hub.cfg.MaxRooms {
 			return &fault{q.id, codeRooms, "leave a room first"}
@@ -158,12 +220,18 @@ func (s *socket) join(q *request) *fault {
 		if f := s.authorize(q.id, Join, q.room); f != nil {
 			return f
 		}
+		if f := s.recall(q, &answer); f != nil {
+			return f
+		}
 		s.rooms[q.room] = struct{}{}
 		s.hub.room(q.room, 1)
-		s.listener.Load().Add(string(Room(q.room)))
-		s.tellPresence(Joined, q.room)
+		s.tellPresence(Joined, q.room, false)
+	} else if q.since != "" {
+		if f := s.recall(q, &answer); f != nil {
+			return f
+		}
 	}
-	s.say(reply{Kind: "joined", ID: q.id, Room: q.room})
+	s.say(answer)
 	return nil
 }
 
@@ -172,7 +240,7 @@ func (s *socket) part(q *request) *fault {
 		delete(s.rooms, q.room)
 		s.hub.room(q.room, -1)
 		s.listener.Load().Remove(string(Room(q.room)))
-		s.tellPresence(Left, q.room)
+		s.tellPresence(Left, q.room, false)
 	}
 	s.say(reply{Kind: "left", ID: q.id, Room: q.room})
 	return nil
@@ -182,10 +250,10 @@ func (s *socket) part(q *request) *fault {
 func (s *socket) depart() {
 	for room := range s.rooms {
 		s.hub.room(room, -1)
-		s.tellPresence(Left, room)
+		s.tellPresence(Left, room, false)
 	}
 	if s.greeted.Load() {
-		s.tellPresence(Disconnected, "")
+		s.tellPresence(Disconnected, "", false)
 	}
 }
 
@@ -199,7 +267,7 @@ func (s *socket) send(q *request) *fault {
 	if f := s.authorize(q.id, Send, q.room); f != nil {
 		return f
 	}
-	e := said{Event: Event[[]byte]{Kind: Said, User: s.who.User, Session: s.session, Room: q.room, Type: q.typ, Value: q.data}}
+	e := said{Event: Event[[]byte]{Kind: Said, User: s.who.User, Session: s.session, Room: q.room, Type: q.typ, Value: q.data, Socket: s.id}}
 	if q.data == nil {
 		e.Value = []byte("null")
 	}
@@ -225,7 +293,7 @@ func failure(id string, err error) *fault {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &full):
+	case errors.As(err, &full), errors.Is(err, redisio.ErrBackpressure):
 		return &fault{id, codeBusy, "too much waits to be worked on: try again later"}
 	case errors.As(err, &large):
 		return &fault{id, codeLarge, "the message is too large"}
@@ -240,14 +308,15 @@ func failure(id string, err error) *fault {
 // presenceTimeout is how long an event of presence may wait to be taken, when Redis is slow.
 const presenceTimeout = 5 * time.Second
 
-// tellPresence tells the workers of the session.
-func (s *socket) tellPresence(what EventKind, room string) {
+// tellPresence tells the workers of the session. first says that it comes of the hello.
+func (s *socket) tellPresence(what EventKind, room string, first bool) {
 	if !s.hub.cfg.Presence {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), presenceTimeout)
 	defer cancel()
-	e := said{Event: Event[[]byte]{Kind: what, User: s.who.User, Session: s.session, Room: room}}
+	e := said{Event: Event[[]byte]{Kind: what, User: s.who.User, Session: s.session, Room: room, Socket: s.id,
+		Resumed: s.resumed && (what == Connected || what == Joined && first)}}
 	if err := s.life.inbox.Offer(ctx, e); err != nil {
 		s.hub.cfg.Log.Warn("an event of presence was lost", "hub", s.hub.name, "event", string(what), "error", err)
 	}

@@ -6,14 +6,17 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/places"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -23,19 +26,22 @@ import (
 // What clients say goes to the workers, see Inbound; what workers say to the clients, see Outbound. A hub runs without workers,
 // and workers without a hub.
 type Hub struct {
-	cfg   HubConfig
-	rdb   redis.UniversalClient
-	name  string
-	keys  keys
-	err   error // of the configuration
-	relay *relay.Relay[delivery]
-	clock *clock
+	cfg    HubConfig
+	rdb    redis.UniversalClient
+	name   string
+	keys   keys
+	err    error // of the configuration
+	relay  *relay.Relay[delivery]
+	clock  *clock
+	limits limits
 
 	mu      sync.Mutex
 	life    *life // while it runs; nil else
 	taken   int   // sockets, and requests that are being upgraded
 	sockets map[*socket]struct{}
 	rooms   map[string]int // how many sockets of this process are in each
+	users   map[string]*budget
+	turned  int // sockets that are told that they were refused
 
 	stats counters
 }
@@ -45,21 +51,25 @@ type life struct {
 	ctx    context.Context // of what sockets wait for; done when the hub is at its end
 	cancel context.CancelCauseFunc
 	seal   *sealer
-	inbox  *source.Inbox[said]
-	work   sync.WaitGroup // sockets, and requests that are being upgraded; added to while open only
-	open   bool           // guarded by Hub.mu
+
+	unshared atomic.Bool // the last try to share its secret failed
+
+	inbox *source.Inbox[said]
+	work  sync.WaitGroup // sockets, and requests that are being upgraded; added to while open only
+	open  bool           // guarded by Hub.mu
 }
 
 // NewHub makes a hub. It does no I/O. Mistakes in its arguments are reported by Validate and by Run.
 func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
 	h := &Hub{rdb: rdb, name: name, keys: keysOf(name), sockets: make(map[*socket]struct{}), rooms: make(map[string]int),
-		clock: newClock()}
+		users: make(map[string]*budget), clock: newClock()}
 	if redisio.IsNilClient(rdb) {
 		h.err = &redisio.ConfigError{Type: "NewHub", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"}
 	}
 	h.err = errors.Join(h.err, checkHub("NewHub", name), cfg.Validate())
 	h.cfg = cfg.withDefaults()
-	h.cfg.CallTypes = slices.Clone(cfg.CallTypes)
+	h.cfg.CallTypes, h.cfg.Secrets = slices.Clone(cfg.CallTypes), slices.Clone(cfg.Secrets)
+	h.limits = limits{Message: h.cfg.MaxMessage, Rooms: h.cfg.MaxRooms, Calls: h.cfg.MaxCalls, Name: maxName, ID: maxID}
 	h.relay = relay.New(rdb, relay.Config[delivery]{Key: h.keys.out, Decode: deliver, Queue: h.cfg.Queue, Recent: h.cfg.Recent, Log: cfg.Log})
 	return h
 }
@@ -86,6 +96,10 @@ func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
 		h.relay.Branch(),
 		flow.To(ticks, flow.NewSink("sockets", func() flow.Writer[time.Time] { return &desk{hub: h} }, flow.OnFault(flow.Drop))),
 		flow.Log(h.cfg.Log),
+	}
+	if len(h.cfg.Secrets) == 0 {
+		again := source.Every(sweepEvery, func(t time.Time) time.Time { return t }, flow.Name("seconds"))
+		parts = append(parts, flow.To(again, sink.Func(h.shareSecret, flow.Name("secret"))))
 	}
 	for _, o := range opts {
 		parts = append(parts, o)
@@ -130,9 +144,18 @@ func (h *Hub) leave(l *life) {
 
 // ServeHTTP upgrades a request to a socket. It returns as soon as that is done: what wraps the hub sees the handshake only. Requests
 // are refused with 401 by Authenticate, 403 from pages of other hosts, 503 when the hub is full or does not run, and 400, 405 or 426 when
-// they are no handshakes.
+// they are no handshakes. A page can't see the status of a handshake. So a client that asks for the Subprotocol is let in for a
+// refusal by Authenticate or Origins, and its socket closed at once, with 4000 and the status: 4401, 4403.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l, full := h.enter()
+	var leave func()
+	if l != nil {
+		var ok bool
+		if leave, ok = places.Take(r.Context()); !ok { // the rest of the server's connections is for others
+			h.leave(l)
+			l, full = nil, true
+		}
+	}
 	if l == nil {
 		h.stats.refused.Add(1)
 		w.Header().Set("Retry-After", "2")
@@ -148,17 +171,29 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !began {
 			h.stats.refused.Add(1)
 			h.leave(l)
+			leave()
 		}
 	}()
-	who, status, err := h.authenticate(r)
+	var who Identity
+	status, err := 0, h.checkOrigin(r)
+	if err != nil {
+		status = http.StatusForbidden
+	} else if who, status, err = h.authenticate(r); err != nil && status < 400 {
+		status = http.StatusUnauthorized
+	}
 	if err != nil {
 		h.cfg.Log.Info("socket refused", "hub", h.name, "status", status, "error", err)
-		http.Error(w, http.StatusText(status), status)
-		return
+		if !h.turn(r) {
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		defer h.turnDone(&began)
 	}
+	refused := err != nil
 	s := newSocket(h, l, who)
+	s.vacate = leave
 	up := &upgrade{ResponseWriter: w, timeout: h.cfg.WriteTimeout, clock: h.clock}
-	conn, err := websocket.Accept(up, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, OriginPatterns: h.cfg.Origins,
+	conn, err := websocket.Accept(up, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, InsecureSkipVerify: true, // see checkOrigin
 		CompressionMode: websocket.CompressionDisabled, OnPingReceived: s.pinged, OnPongReceived: s.ponged})
 	if err != nil {
 		h.cfg.Log.Info("socket refused", "hub", h.name, "error", err)
@@ -168,7 +203,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.conn, s.wire = conn, up.wire
 	began = true
 	h.admit(s)
-	l.work.Go(s.live) // not in this goroutine: net/http would keep its buffers for as long
+	// Not in this goroutine: net/http would keep its buffers for as long.
+	if refused {
+		h.stats.refused.Add(1)
+		l.work.Go(func() { s.turnAway(websocket.StatusCode(4000+status), http.StatusText(status)) })
+		return
+	}
+	l.work.Go(s.live)
 }
 
 // admit makes the hub know a socket.
@@ -189,6 +230,7 @@ func (h *Hub) dismiss(s *socket) {
 	delete(h.sockets, s)
 	h.mu.Unlock()
 	h.leave(s.life)
+	s.vacate()
 }
 
 // room counts the sockets in a room.

@@ -29,7 +29,7 @@ const defaultOutbound = 100_000
 //
 // The configuration is that of the stream but for Key, KeyFor, Codec and Format, which are the hub's and stay empty. Values
 // travel as JSON. MaxLen, 100,000 by default, is how far back a client that reconnects finds what it missed; behind it there is a gap,
-// which it is told of.
+// which it is told of. MaxBytes, 64 MiB by default, bounds it likewise by the memory that it takes in Redis; negative disables that limit.
 func Outbound[T any](rdb redis.UniversalClient, hub string, cfg sink.StreamConfig[Message[T]], opts ...flow.StageOption) flow.Sink[Message[T]] {
 	wrong := endpoint("Outbound", hub, cfg.Key != "" || cfg.KeyFor != nil || cfg.Codec != nil || cfg.Format != nil)
 	cfg.Key, cfg.KeyFor, cfg.Codec, cfg.Format = keysOf(hub).out, nil, nil, messageFormat[T]{redisio.JSON[T]()}
@@ -37,6 +37,12 @@ func Outbound[T any](rdb redis.UniversalClient, hub string, cfg sink.StreamConfi
 		cfg.MaxLen = defaultOutbound
 	}
 	cfg.DropUnread = true // the log has no groups that it would have to wait for
+	switch {
+	case cfg.MaxBytes == 0:
+		cfg.MaxBytes = defaultBytes
+	case cfg.MaxBytes < 0:
+		cfg.MaxBytes = 0
+	}
 	return sink.Stream(rdb, cfg, append(append([]flow.StageOption{flow.Name("outbound")}, wrong...), opts...)...)
 }
 
@@ -75,10 +81,15 @@ func (f messageFormat[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v M
 }
 
 // delivery is an entry of the log as sockets get it: encoded once in a process, shared by all of them.
-type delivery []byte
+type delivery struct {
+	frame []byte
+	order *order // instead
+}
 
 // outbound reads the hub's log. What is not JSON would break the frame that it goes into.
-var outbound = messageFormat[json.RawMessage]{rawJSON{}}
+var outbound = messageFormat[rawMessage]{rawJSON{}}
+
+type rawMessage = json.RawMessage
 
 // rawJSON leaves JSON as it is, and is for reading.
 type rawJSON struct{}
@@ -99,8 +110,13 @@ func deliver(entry *redisio.Entry) (delivery, []string, error) {
 	var e redisio.Envelope
 	m, err := outbound.Decode(entry, &e)
 	if err != nil {
-		return nil, nil, err
+		return delivery{}, nil, err
+	}
+	for _, h := range e.Headers {
+		if h.Name == headerEnd {
+			return delivery{order: &order{Target(strings.Clone(string(m.To))), strings.Clone(h.Value)}}, []string{topicEnd}, nil
+		}
 	}
 	f := reply{Kind: "msg", Cursor: entry.ID, Room: m.To.Room(), From: m.From, Type: m.Type, Data: m.Value}
-	return f.frame(), []string{strings.Clone(string(m.To))}, nil
+	return delivery{frame: f.frame()}, []string{strings.Clone(string(m.To))}, nil
 }

@@ -117,6 +117,8 @@ type frame struct {
 
 	Resumed        bool
 	Rooms, Refused []string
+	Reasons        map[string]string
+	Limits         map[string]int
 	Missed         int
 	Data           json.RawMessage
 }

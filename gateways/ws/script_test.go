@@ -44,6 +44,7 @@ type line struct {
 	Room   string
 	From   string
 	Cursor string
+	Past   bool
 }
 
 func (l line) n() int { return frame{Data: l.Data}.n() }

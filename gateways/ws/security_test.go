@@ -261,11 +261,9 @@ func TestSecurityTooManySockets(t *testing.T) {
 func TestSecurityTooManyRooms(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{MaxRooms: 2})
-	c := n.dial(t, nil)
-	c.send(map[string]any{"kind": "hello", "rooms": []string{"a", "b", "c"}})
-	c.refused("too_many_rooms")
-	c.send(map[string]any{"kind": "hello", "rooms": []string{"a", "b"}})
-	c.want("hello")
+	c := n.join(t, "a", "b", "c")
+	equal(t, "rooms", []string{"a", "b"}, c.hi.Rooms)
+	equal(t, "reasons", map[string]string{"c": "too_many_rooms"}, c.hi.Reasons)
 	c.send(map[string]any{"kind": "join", "id": "1", "room": "c"})
 	equal(t, "id", "1", c.refused("too_many_rooms").ID)
 	c.send(map[string]any{"kind": "leave", "room": "a"})
@@ -306,7 +304,7 @@ func TestSecurityHelloComesFirst(t *testing.T) {
 		c.refused("hello_first")
 	}
 	c.send(map[string]any{"kind": "hello", "cursor": "yesterday"})
-	c.refused("bad_frame")
+	c.refused("bad_cursor")
 	c.send(map[string]any{"kind": "hello"})
 	c.want("hello")
 	c.send(map[string]any{"kind": "hello"})

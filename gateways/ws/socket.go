@@ -35,8 +35,14 @@ type socket struct {
 	// Of the goroutine that reads; who and session are fixed by the hello.
 	who     Identity
 	session string
+	resumed bool
+	id      string // of this socket, in events of presence
+	vacate  func() // gives back its place on the server
+	budget  *budget
 	rooms   map[string]struct{}
 	limit   *rate.Limiter // nil: none, or nothing came yet
+
+	answered int64 // the ping that the last pong was for
 
 	// What the clock looks at, by its time; 0 is never.
 	began   int64
@@ -64,6 +70,9 @@ type socket struct {
 	over    bool // no writer and no call may begin
 	calls   map[string]context.CancelCauseFunc
 	behind  context.CancelFunc // interrupts the writer's wait for history; nil when it does not wait
+	polling bool               // the writer looks at what the listener has
+	hushed  bool               // it is not to
+	quiet   chan struct{}      // closed when it does not; nil: nobody waits for that
 
 	told string // the cursor as the client knows it; of the writer
 }
@@ -82,6 +91,9 @@ const (
 
 func newSocket(h *Hub, l *life, who Identity) *socket {
 	s := &socket{hub: h, life: l, who: who, began: h.clock.now()}
+	if h.cfg.Presence {
+		s.id = newSession()
+	}
 	s.beat = s.began + int64(h.cfg.PingEvery)
 	s.seen.Store(s.began)
 	s.spoke.Store(s.began)
@@ -175,6 +187,7 @@ func (s *socket) end() {
 		l.Close()
 	}
 	s.depart()
+	s.hub.unspend(s.who.User, s.budget)
 	s.hub.dismiss(s)
 }
 

@@ -111,6 +111,8 @@ func (s *socket) write() {
 			return
 		}
 		s.control, s.size, s.ping, s.tell, s.woken = nil, 0, false, false, false
+		s.polling = !s.hushed && bye == nil
+		news := s.polling
 		s.release()
 		s.mu.Unlock()
 		ok := true
@@ -128,8 +130,11 @@ func (s *socket) write() {
 			s.kill(errGone)
 			return // and leaves writing set: nobody writes any more
 		}
-		if l := s.listener.Load(); ok && l != nil {
+		if l := s.listener.Load(); ok && l != nil && news {
 			ok = s.news(l, tell, add, flush)
+		}
+		if news {
+			s.polled()
 		}
 		if !ok || !flush() {
 			if s.kill(errSlow) {
@@ -206,7 +211,7 @@ func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) b
 		}
 	}
 	for i := range b.Items {
-		if cursor = b.Items[i].Cursor; !add(b.Items[i].Value) {
+		if cursor = b.Items[i].Cursor; !add(b.Items[i].Value.frame) {
 			return false
 		}
 	}

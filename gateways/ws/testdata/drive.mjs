@@ -5,17 +5,25 @@ const [, , script, url] = process.argv;
 const { connect } = await import(script);
 const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
+const delays = []; // of the client's timers
+const { setTimeout: later } = globalThis;
+globalThis.setTimeout = (f, ms, ...args) => {
+  if (new Error().stack.includes("client.mjs")) delays.push(ms);
+  return later(f, ms, ...args);
+};
+
 let session;
 const methods = {
   connect(options) {
     session = connect(url, { minDelay: 10, maxDelay: 100, ...options });
-    session.on("*", (data, m) => tell({ event: "msg", data, room: m.room, from: m.from, cursor: m.cursor }));
+    session.on("*", (data, m) => tell({ event: "msg", data, room: m.room, from: m.from, cursor: m.cursor, past: m.past }));
     session.onStatus((status) => tell({ event: status.state, data: status }));
     session.onGap((gap) => tell({ event: "gap", data: gap }));
     session.onError((error) => tell({ event: "error", data: error.code + ": " + error.message }));
   },
   send: (type, data, where) => session.send(type, data, where),
-  join: (room) => session.join(room),
+  join: (room, how) => session.join(room, how),
+  retry: () => session.retry(),
   leave: (room) => session.leave(room),
   call: (type, data, how) => session.call(type, data, how),
   async abort(type, data) {
@@ -33,6 +41,7 @@ const methods = {
     return parts;
   },
   state: () => session.state,
+  delays: () => delays,
   stall: (ms) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms), // as a page does that is busy, or asleep
   close: () => session.close(),
 };

@@ -1,0 +1,115 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Disconnect closes the sockets of a hub that a target names, in all processes, within some two seconds: those of a User, of a Session, or All.
+// It may be called in any process, as after a logout or a ban. The reason is told to the clients, and may have 120 bytes.
+//
+// Sockets are closed with 1008. Clients connect again, and Authenticate decides whether they are let in: end what it goes by, as the
+// cookie's session, before. Without an Authenticate a client comes back as the same guest.
+func Disconnect(ctx context.Context, rdb redis.UniversalClient, hub string, to Target, reason string) error {
+	err := errors.Join(checkHub("Disconnect", hub), to.check())
+	if redisio.IsNilClient(rdb) {
+		err = errors.Join(err, &redisio.ConfigError{Type: "Disconnect", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
+	}
+	if to.Room() != "" {
+		err = errors.Join(err, &redisio.ConfigError{Type: "Disconnect", Field: "to", Problem: "is a room", Fix: "name a User, a Session, or All"})
+	}
+	if len(reason) > maxReason || !utf8.ValidString(reason) {
+		err = errors.Join(err, &redisio.ConfigError{Type: "Disconnect", Field: "reason", Problem: "is longer than 120 bytes, or not UTF-8", Fix: "shorten it"})
+	}
+	if err != nil {
+		return err
+	}
+	f, _, err := outbound.Encode(nil, nil, &redisio.Envelope{}, Message[rawMessage]{To: to, Value: rawMessage("null")})
+	if err != nil {
+		return err
+	}
+	values := []string{"h:" + headerEnd, reason}
+	for _, field := range f {
+		values = append(values, field.Name, string(field.Value))
+	}
+	if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: keysOf(hub).out, Values: values}).Err(); err != nil {
+		return fmt.Errorf("ws: disconnect %q of hub %q: %w", to, hub, err)
+	}
+	return nil
+}
+
+const (
+	// headerEnd marks an entry of the log that ends sockets, and has the reason.
+	headerEnd = "end"
+	// topicEnd is what the relay has such entries under. It is no target, so no client hears of it.
+	topicEnd = "end"
+	// maxReason is less than what a close frame has room for.
+	maxReason = 120
+)
+
+// order is to end sockets.
+type order struct {
+	to     Target
+	reason string
+}
+
+// listen has the desk hear of orders.
+func (d *desk) listen(ctx context.Context) (err error) {
+	d.ends, err = d.hub.relay.Listen(ctx, relay.Options{Topics: []string{topicEnd}, Overflow: relay.DropOldest})
+	return err
+}
+
+// obey ends the sockets that are to end.
+func (d *desk) obey(ctx context.Context) {
+	for more := true; more; {
+		b, again, err := d.ends.Poll(done)
+		if errors.Is(err, context.Canceled) { // it has to ask Redis
+			ctx, cancel := context.WithTimeout(ctx, sweepEvery/10)
+			b, again, err = d.ends.Poll(ctx)
+			cancel()
+		}
+		if err != nil {
+			return // it is tried again at the next tick; a log that can't be read ends the hub
+		}
+		for i := range b.Items {
+			d.hub.end(b.Items[i].Value.order)
+		}
+		more = again
+	}
+}
+
+// end ends sockets of this process.
+func (h *Hub) end(o *order) {
+	var list []*socket
+	h.mu.Lock()
+	for s := range h.sockets {
+		if s.is(o.to) {
+			list = append(list, s)
+		}
+	}
+	h.mu.Unlock()
+	for _, s := range list {
+		s.finish(websocket.StatusPolicyViolation, o.reason)
+	}
+}
+
+// is reports whether a target names a socket. Before the hello it has no session, and as a guest no user that it could be known by.
+func (s *socket) is(to Target) bool {
+	greeted := s.greeted.Load()
+	if user, is := strings.CutPrefix(string(to), userPrefix); is {
+		return (greeted || s.hub.cfg.Authenticate != nil) && s.who.User == user
+	}
+	if session, is := strings.CutPrefix(string(to), sessionPrefix); is {
+		return greeted && s.session == session
+	}
+	return to == All
+}
