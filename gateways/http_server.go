@@ -38,8 +38,9 @@ type ServerConfig struct {
 	IdleTimeout time.Duration
 	// MaxHeader bounds the bytes of a request's header. The default is 32 KiB.
 	MaxHeader int
-	// MaxConnections bounds the connections; who comes then waits until one is free. The default is 16,384. WebSockets leave a sixteenth of
-	// them, 64 at most, to other requests, such as health checks: then they are refused with 503.
+	// MaxConnections bounds the connections; who comes then waits until one is free. The default is
+	// 16,384. WebSockets leave a sixteenth of them, 64 at most, to other requests, such as health
+	// checks: then they are refused with 503.
 	MaxConnections int
 	// BodyMemory is how many bytes of request bodies the routes of this server hold at once, from the
 	// first byte until the request is answered. Bodies beyond it are answered with 503. One body takes three

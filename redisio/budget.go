@@ -5,15 +5,18 @@ import (
 	"time"
 )
 
-// A stream's budget of bytes. Idea: the server measures the stream (MEMORY USAGE) when it is trimmed, and the writer adds what it
-// has written since. It asks again when that seems to be too much, or once a second.
+// A stream's budget of bytes. Idea: the server measures the stream (MEMORY USAGE) when it is
+// trimmed, and the writer adds what it has written since. It asks again when that seems to be too
+// much, or once a second.
 
 const (
 	// measureEvery is how long a measurement is good for, while entries are written.
 	measureEvery = time.Second
-	// entryBytes is what Redis and the groups need for an entry beside its names and values, roughly.
+	// entryBytes is what Redis and the groups need for an entry beside its names and values,
+	// roughly.
 	entryBytes = 64
-	// fullFor is how long a writer refuses entries of a stream that had no room, without asking again.
+	// fullFor is how long a writer refuses entries of a stream that had no room, without asking
+	// again.
 	fullFor = 100 * time.Millisecond
 	// minBudget is the least MaxBytes: a node of a stream takes some 4 KiB, and a group some more.
 	minBudget = 64 << 10
@@ -27,8 +30,9 @@ func (p *part) weight(entries []Outgoing) (n int64) {
 	return n
 }
 
-// afford refuses the entries that MaxBytes has no room for. When there seems to be too little it asks the server, which drops
-// what the groups are done with. After the server was out of memory half of that goes, so that it recovers.
+// afford refuses the entries that MaxBytes has no room for. When there seems to be too little it
+// asks the server, which drops what the groups are done with. After the server was out of memory
+// half of that goes, so that it recovers.
 func (w *Writer) afford(ctx context.Context, p *part, entries []Outgoing, results []Result, now time.Time) {
 	if w.cfg.MaxBytes == 0 || len(p.index) == 0 {
 		return
@@ -98,5 +102,6 @@ func (w *Writer) overweight(l *lane, now time.Time) bool {
 	return most > 0 && (!l.measured || l.fresh >= most/16 || l.bytes+l.fresh > most || l.fresh > 0 && now.Sub(l.weighedAt) >= measureEvery)
 }
 
-// dropsBytes reports that the oldest entries go when the stream is over its budget, whether they were read or not.
+// dropsBytes reports that the oldest entries go when the stream is over its budget, whether they
+// were read or not.
 func (c *WriterConfig) dropsBytes() bool { return c.DropUnread || c.WhenFull == FullDrop }

@@ -11,7 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A stream takes no more memory than it may: what groups are done with goes, then writes are refused, or the oldest entries dropped.
+// A stream takes no more memory than it may: what groups are done with goes, then writes are
+// refused, or the oldest entries dropped.
 func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)

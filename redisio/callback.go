@@ -6,8 +6,9 @@ import (
 	"runtime/debug"
 )
 
-// notify calls a callback that has no say in what happens. A panic in it is logged and has no other consequence: callbacks run
-// in goroutines of this package too, where a panic would end the process.
+// notify calls a callback that has no say in what happens. A panic in it is logged and has no other
+// consequence: callbacks run in goroutines of this package too, where a panic would end the
+// process.
 func notify(name string, call func()) {
 	defer func() {
 		if v := recover(); v != nil {

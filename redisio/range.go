@@ -136,7 +136,8 @@ func (r *RangeReader) page(ctx context.Context, most int, maxBytes int64, b *Bat
 		}
 		less := r.asking.failed(count, err)
 		if less && r.cfg.OnEvent != nil {
-			r.cfg.OnEvent(Event{Kind: EventAskingLess, Key: r.cfg.Key, Count: r.asking.few, Err: err})
+			e := Event{Kind: EventAskingLess, Key: r.cfg.Key, Count: r.asking.few, Err: err}
+			notify("RangeConfig.OnEvent", func() { r.cfg.OnEvent(e) })
 		}
 		again := isCut(err) || l.bytes > 0 && judge(err) == broken // what go-redis does not try again
 		if !again || tries >= cutTries && !less || !sleep(ctx, nil, backoff(min(tries, 4))) {

@@ -19,12 +19,14 @@ const (
 	FullPause Full = iota
 	// FullDrop drops the oldest entries. Those that a group had not read or not settled are lost, and counted.
 	FullDrop
-	// FullRefuse is FullPause for those who would rather not wait: the *StreamFullError is no ErrBackpressure, and
-	// sink.Stream rejects the message, as dead letters are. So it does when the server is out of memory.
+	// FullRefuse is FullPause for those who would rather not wait: the *StreamFullError is no
+	// ErrBackpressure, and sink.Stream rejects the message, as dead letters are. So it does when
+	// the server is out of memory.
 	FullRefuse
 )
 
-// StreamFullError is an entry that was not written because the stream is at its HardCap, or at its MaxBytes.
+// StreamFullError is an entry that was not written because the stream is at its HardCap, or at its
+// MaxBytes.
 type StreamFullError struct {
 	Key      string
 	Length   int64 // of the stream
@@ -48,10 +50,12 @@ func (e *StreamFullError) Is(target error) bool {
 	return target == ErrNotWritten || target == ErrBackpressure && e.Full != FullRefuse
 }
 
-// scriptRetain: KEYS stream. ARGV most entries or -1; smallest id, "" for any, "+" for all that groups are done with; most age
-// in ms or -1; "drop" or "keep" what groups need; "~" or "="; "acked" if the server can trim around what is pending;
-// hard cap or -1; "drop" or "keep" at the cap; most bytes or -1; what an entry takes, for servers that do not tell. Returns how many
-// entries went, how many of them some group had not read or had pending, how many there are, and how many bytes they take, or -1.
+// scriptRetain: KEYS stream. ARGV most entries or -1; smallest id, "" for any, "+" for all that
+// groups are done with; most age in ms or -1; "drop" or "keep" what groups need; "~" or "=";
+// "acked" if the server can trim around what is pending; hard cap or -1; "drop" or "keep" at the
+// cap; most bytes or -1; what an entry takes, for servers that do not tell. Returns how many
+// entries went, how many of them some group had not read or had pending, how many there are, and
+// how many bytes they take, or -1.
 //
 // What is dropped without loss goes first and exactly, so that all that is dropped then is lost, and counted by the trimming
 // itself. Of entries that were read but are pending, the pending lists keep the ids.
@@ -183,7 +187,8 @@ func keepOrDrop(drop bool) string {
 	return "keep"
 }
 
-// retain makes the call of scriptRetain. cap is -1, or the length to shrink to, and budget is -1, or the bytes.
+// retain makes the call of scriptRetain. cap is -1, or the length to shrink to, and budget is -1,
+// or the bytes.
 func (w *Writer) retain(ctx context.Context, key string, l *lane, cap, budget int64) *redis.Cmd {
 	c := &w.cfg
 	maxLen, maxAge, how, acked := int64(-1), int64(-1), "~", ""

@@ -38,11 +38,13 @@ type WriterConfig struct {
 	HardCap  int64
 	WhenFull Full // what to do at the cap, and at MaxBytes. Default FullPause
 
-	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults to 0, no limit. What the groups are done
-	// with makes room when it is needed, whatever MaxLen is. If that is not enough the oldest go, with DropUnread, or else WhenFull
-	// decides. The server measures the stream (MEMORY USAGE) once a second while entries are written, and each time that a sixteenth
-	// of MaxBytes was; so each writer may exceed it by that much. Without the right to MEMORY the length is multiplied by the size of this writer's entries.
-	// When the server is out of memory half of what may go is dropped.
+	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults
+	// to 0, no limit. What the groups are done with makes room when it is needed, whatever MaxLen
+	// is. If that is not enough the oldest go, with DropUnread, or else WhenFull decides. The
+	// server measures the stream (MEMORY USAGE) once a second while entries are written, and each
+	// time that a sixteenth of MaxBytes was; so each writer may exceed it by that much. Without the
+	// right to MEMORY the length is multiplied by the size of this writer's entries. When the
+	// server is out of memory half of what may go is dropped.
 	MaxBytes int64
 
 	// DedupeWindow makes writing the same DedupeID again within this time write nothing: an entry whose outcome is

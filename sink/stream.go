@@ -41,9 +41,10 @@ type StreamConfig[T any] struct {
 	// message with a *redisio.StreamFullError, so that it becomes a dead letter.
 	HardCap  int64
 	WhenFull redisio.Full
-	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults to 0, no limit. What the groups are done
-	// with makes room when it is needed; then, with DropUnread, the oldest go, or else WhenFull decides. With FullRefuse a message is
-	// rejected at once too when the server is out of memory. See [redisio.WriterConfig].
+	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults
+	// to 0, no limit. What the groups are done with makes room when it is needed; then, with
+	// DropUnread, the oldest go, or else WhenFull decides. With FullRefuse a message is rejected at
+	// once too when the server is out of memory. See [redisio.WriterConfig].
 	MaxBytes int64
 
 	// DedupeWindow makes the stream remember what was written, for this long, and drops what comes again. The default is

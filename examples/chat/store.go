@@ -100,7 +100,8 @@ func (s store) seen(ctx context.Context, room, user, socket string) (news bool, 
 	return true, s.rdb.ZAdd(ctx, key("rooms"), redis.Z{Score: float64(now.UnixMilli()), Member: room}).Err()
 }
 
-// lost notes that a socket is gone. Its session may be back soon, with another one; so this says nothing of the session.
+// lost notes that a socket is gone. Its session may be back soon, with another one; so this says
+// nothing of the session.
 func (s store) lost(ctx context.Context, room, user, socket string) error {
 	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()), Member: user + " " + socket}).Err()
 }

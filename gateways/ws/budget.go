@@ -24,7 +24,8 @@ func (h *Hub) spend(user string) *budget {
 	return b
 }
 
-// unspend is for a socket that has ended. What the user has spent is remembered for as long as it matters.
+// unspend is for a socket that has ended. What the user has spent is remembered for as long as it
+// matters.
 func (h *Hub) unspend(user string, b *budget) {
 	if b == nil {
 		return

@@ -27,8 +27,9 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// callbacks lists the exported fields and parameters of functions that take a callback, in the package of a folder, as
-// "ws.HubConfig.Authorize" and "source.Every f". Options that are functions are no callbacks. Only files are looked at that pass.
+// callbacks lists the exported fields and parameters of functions that take a callback, in the
+// package of a folder, as "ws.HubConfig.Authorize" and "source.Every f". Options that are functions
+// are no callbacks. Only files are looked at that pass.
 func callbacks(t *testing.T, folder string, pass func(file string) bool) (found []string) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
@@ -130,8 +131,8 @@ func exportedReceiver(f *ast.FuncDecl) bool {
 	return is && name.IsExported()
 }
 
-// Every callback of these packages is called, and panics; the process, and what has nothing to do with it, goes on. A callback that is
-// new fails the test until it is listed here.
+// Every callback of these packages is called, and panics; the process, and what has nothing to do
+// with it, goes on. A callback that is new fails the test until it is listed here.
 func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 	t.Parallel()
 	covered := map[string]func(*testing.T){
@@ -149,6 +150,7 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		"redisio.GroupConfig.OnLost":       groupPanics,
 		"redisio.WriterConfig.OnEvent":     writerPanics,
 		"redisio.TailConfig.OnEvent":       tailPanics,
+		"redisio.RangeConfig.OnEvent":      rangePanics,
 		"redisio.ReplayOptions.OnProgress": progressPanics,
 		"redisio.DropOptions.OnProgress":   progressPanics,
 		"redisio.TickerConfig.Next":        tickerPanics,
@@ -404,6 +406,28 @@ func tailPanics(t *testing.T) {
 	})
 }
 
+func rangePanics(t *testing.T) {
+	s := newStand(t)
+	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", strings.Repeat("x", 1000)}})
+	proxy := redistest.StartProxy(t, redistest.Shared(t).Addr())
+	events := make(chan struct{}, 1)
+	r, err := redisio.NewRangeReader(proxy.Client(t), redisio.RangeConfig{Key: s.name, OnEvent: called[redisio.Event](events)})
+	if err == nil {
+		err = r.Open(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	proxy.Cut(redistest.CutHalfReply, "xrange", 8)
+	for len(events) == 0 {
+		var b redisio.Batch
+		if err := r.Read(t.Context(), 100, 0, &b); err == nil && len(events) == 0 {
+			t.Fatal("it read all without an event")
+		}
+	}
+}
+
 func progressPanics(t *testing.T) {
 	s := newStand(t)
 	for range 3 {
@@ -486,8 +510,9 @@ func tailSourcePanics(t *testing.T) {
 	in := source.Tail(rdb, source.TailConfig[int]{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](calls)})
 	got := make(chan int, 10)
 	start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
-	proxy.CutAll()
+	proxy.SetDown(true)
 	wait(t, calls)
+	proxy.SetDown(false)
 	redistest.Shared(t).Client(t).XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"data", "7"}})
 	equal(t, "what is read behind the panic", 7, <-got)
 }

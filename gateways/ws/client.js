@@ -598,6 +598,7 @@ export class Session {
   }
 
   #write(p) {
+    if (this.#socket.readyState !== 1) return; // it is being closed: the next one gets it
     const most = this.#limits?.message;
     if (most && 3 * p.text.length > most && new TextEncoder().encode(p.text).length > most) {
       return this.#settle(p.frame.id, (it) => it.reject(new HubError("too_large", `the message is larger than ${most} bytes`)));

@@ -70,8 +70,9 @@ type HubConfig struct {
 	// client has to wait. The defaults are 50, and twice the Rate; a negative Rate is no limit.
 	Rate  float64
 	Burst int
-	// UserBytes is how many bytes a second all sockets of a user may send to this process, and UserBurst how many at once. The client waits
-	// beyond that, as beyond Rate. Defaults to 256 KiB, and to 1 MiB or two frames of MaxMessage. A negative UserBytes disables the limit.
+	// UserBytes is how many bytes a second all sockets of a user may send to this process, and
+	// UserBurst how many at once. The client waits beyond that, as beyond Rate. Defaults to 256
+	// KiB, and to 1 MiB or two frames of MaxMessage. A negative UserBytes disables the limit.
 	UserBytes int
 	UserBurst int
 	// MaxRooms is how many rooms a session may be in. The default is 64.
@@ -103,13 +104,15 @@ type HubConfig struct {
 	// clients are told that the hub is overloaded. The defaults are 100,000 and 1,000,000.
 	MaxLen  int64
 	HardCap int64
-	// MaxBytes is the most memory that the events may take in Redis. Those that the workers are done with make room, whatever MaxLen is;
-	// then clients are told that the hub is overloaded, as they are at once when Redis is out of memory. Defaults to 64 MiB.
-	// Negative disables the limit.
+	// MaxBytes is the most memory that the events may take in Redis. Those that the workers are
+	// done with make room, whatever MaxLen is; then clients are told that the hub is overloaded, as
+	// they are at once when Redis is out of memory. Defaults to 64 MiB. Negative disables the
+	// limit.
 	MaxBytes int64
-	// Secrets sign the sessions, and must be the same in all processes. The first signs and all are accepted, so that
-	// they can be rotated. Each needs 32 bytes or more. By default the processes make a secret and share it in Redis; if it is lost there,
-	// they share again what they have within a second or two.
+	// Secrets sign the sessions, and must be the same in all processes. The first signs and all are
+	// accepted, so that they can be rotated. Each needs 32 bytes or more. By default the processes
+	// make a secret and share it in Redis; if it is lost there, they share again what they have
+	// within a second or two.
 	Secrets []string
 	// DedupeWindow is for how long a message that a client sends again is known. The default is 2 minutes; negative means not
 	// at all, which is cheaper.

@@ -92,7 +92,8 @@ func (d *desk) sealer(ctx context.Context) (*sealer, error) {
 	}
 }
 
-// shareSecret is the sink that keeps the secret of the sessions in Redis. While that fails what this process has is good enough.
+// shareSecret is the sink that keeps the secret of the sessions in Redis. While that fails what
+// this process has is good enough.
 func (h *Hub) shareSecret(ctx context.Context, _ time.Time) error {
 	h.mu.Lock()
 	l := h.life

@@ -14,11 +14,13 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Disconnect closes the sockets of a hub that a target names, in all processes, within some two seconds: those of a User, of a Session, or All.
-// It may be called in any process, as after a logout or a ban. The reason is told to the clients, and may have 120 bytes.
+// Disconnect closes the sockets of a hub that a target names, in all processes, within some two
+// seconds: those of a User, of a Session, or All. It may be called in any process, as after a
+// logout or a ban. The reason is told to the clients, and may have 120 bytes.
 //
-// Sockets are closed with 1008. Clients connect again, and Authenticate decides whether they are let in: end what it goes by, as the
-// cookie's session, before. Without an Authenticate a client comes back as the same guest.
+// Sockets are closed with 1008. Clients connect again, and Authenticate decides whether they are
+// let in: end what it goes by, as the cookie's session, before. Without an Authenticate a client
+// comes back as the same guest.
 func Disconnect(ctx context.Context, rdb redis.UniversalClient, hub string, to Target, reason string) error {
 	err := errors.Join(checkHub("Disconnect", hub), to.check())
 	if redisio.IsNilClient(rdb) {
@@ -102,7 +104,8 @@ func (h *Hub) end(o *order) {
 	}
 }
 
-// is reports whether a target names a socket. Before the hello it has no session, and as a guest no user that it could be known by.
+// is reports whether a target names a socket. Before the hello it has no session, and as a guest no
+// user that it could be known by.
 func (s *socket) is(to Target) bool {
 	greeted := s.greeted.Load()
 	if user, is := strings.CutPrefix(string(to), userPrefix); is {

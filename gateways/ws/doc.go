@@ -42,14 +42,17 @@
 //	{"kind":"hello","rooms":["lobby"]}
 //	{"kind":"hello","rooms":["lobby"],"cursor":"1732…-0","resume":"…"}     to go on where it was
 //
-// Each of the members may be missing. The cursor is that of the last message it has seen; "0" is the beginning of the log, and a number of
-// milliseconds a time. A time that has not come yet is now. The server answers with the rooms that the session is in, those that were refused with their
-// codes, and its limits, beyond which nothing ever succeeds (bytes of a frame, of names and of ids; rooms of a session; calls in flight):
+// Each of the members may be missing. The cursor is that of the last message it has seen; "0" is
+// the beginning of the log, and a number of milliseconds a time. A time that has not come yet is
+// now. The server answers with the rooms that the session is in, those that were refused with their
+// codes, and its limits, beyond which nothing ever succeeds (bytes of a frame, of names and of ids;
+// rooms of a session; calls in flight):
 //
 //	{"kind":"hello","session":"…","user":"ann","resume":"…","resumed":true,"cursor":"1732…-0","rooms":["lobby"],
 //	 "refused":["attic"],"reasons":{"attic":"forbidden"},"limits":{"message":65536,"rooms":64,"calls":16,"name":128,"id":64}}
 //
-// A hello that is refused as a whole, as for a bad_cursor, may be followed by another one on the same socket.
+// A hello that is refused as a whole, as for a bad_cursor, may be followed by another one on the
+// same socket.
 //
 // After that clients send
 //
@@ -77,26 +80,31 @@
 //	{"kind":"gap","from":"1732…-0","to":"1733…-0","missed":12}      missed is left out where it is not known
 //	{"kind":"bye","code":"closing","message":"…"}                   before the server goes away
 //
-// A send or a join without an id has no answer but an error. An error has the id of the frame, wherever it stands in it, unless the frame
-// is no JSON before it, or the id is too long. The codes of errors are bad_frame, bad_cursor, hello_first, too_many_rooms, not_joined,
-// forbidden, too_large, overloaded, unavailable (it was not taken), unknown (it may be taken yet: sending it again with its id is safe),
-// closing; of calls those of package gateways, and cancelled.
+// A send or a join without an id has no answer but an error. An error has the id of the frame,
+// wherever it stands in it, unless the frame is no JSON before it, or the id is too long. The codes
+// of errors are bad_frame, bad_cursor, hello_first, too_many_rooms, not_joined, forbidden,
+// too_large, overloaded, unavailable (it was not taken), unknown (it may be taken yet: sending it
+// again with its id is safe), closing; of calls those of package gateways, and cancelled.
 //
-// Sockets are closed with 1001 when the process goes or after IdleTimeout, 1003 after a binary frame, 1007 after what is no UTF-8, 1008 without a hello,
-// 1008 by Disconnect too, 1009 after a frame that is too large, 1013 when the client is too slow and Slow is Close. Those that don't answer, or
-// leave what was sent to them in their buffers, are closed without a word. Compression is never agreed on: it
-// costs memory for each socket, and lets small frames become large ones.
+// Sockets are closed with 1001 when the process goes or after IdleTimeout, 1003 after a binary
+// frame, 1007 after what is no UTF-8, 1008 without a hello, 1008 by Disconnect too, 1009 after a
+// frame that is too large, 1013 when the client is too slow and Slow is Close. Those that don't
+// answer, or leave what was sent to them in their buffers, are closed without a word. Compression
+// is never agreed on: it costs memory for each socket, and lets small frames become large ones.
 //
 // # Browsers
 //
-// A page can't set headers of its socket. It is known by its cookie, as any request of its host; or it passes a token as a subprotocol, see
-// Token. Pages of other hosts are refused unless HubConfig.Origins has them, so that nobody's cookie opens a socket from elsewhere.
-// A page can't see the status of a handshake either. A client that asks for the subprotocol streamerson.v1, as Script does, gets a socket that is
-// closed at once with 4401 when Authenticate refuses it, and with 4403 when it, or its page, is forbidden. Other clients get the HTTP status.
+// A page can't set headers of its socket. It is known by its cookie, as any request of its host; or
+// it passes a token as a subprotocol, see Token. Pages of other hosts are refused unless
+// HubConfig.Origins has them, so that nobody's cookie opens a socket from elsewhere. A page can't
+// see the status of a handshake either. A client that asks for the subprotocol streamerson.v1, as
+// Script does, gets a socket that is closed at once with 4401 when Authenticate refuses it, and
+// with 4403 when it, or its page, is forbidden. Other clients get the HTTP status.
 //
 // # Bounds
 //
-// A socket may send Rate frames a second, control frames included, and its user UserBytes. What sockets say takes at most MaxBytes of
-// Redis, and the log at most MaxBytes of Outbound, both 64 MiB by default. Beyond that, and when Redis is out of memory, clients are told
-// "overloaded" at once.
+// A socket may send Rate frames a second, control frames included, and its user UserBytes. What
+// sockets say takes at most MaxBytes of Redis, and the log at most MaxBytes of Outbound, both 64
+// MiB by default. Beyond that, and when Redis is out of memory, clients are told "overloaded" at
+// once.
 package ws

@@ -32,11 +32,12 @@ type Event[T any] struct {
 	Type    string // of what was said
 	Value   T      // likewise
 
-	// Socket is the connection that the event is of; "" without HubConfig.Presence. The end of an old socket may arrive after its
-	// session goes on with a new one: so count sockets, not sessions. A session is gone when its last socket is.
+	// Socket is the connection that the event is of; "" without HubConfig.Presence. The end of an
+	// old socket may arrive after its session goes on with a new one: so count sockets, not
+	// sessions. A session is gone when its last socket is.
 	//
-	// Resumed says that a Connected, and each Joined that comes of the hello, continues a session that was there before, here or on another
-	// process.
+	// Resumed says that a Connected, and each Joined that comes of the hello, continues a session
+	// that was there before, here or on another process.
 	Socket  string
 	Resumed bool
 }
@@ -91,8 +92,8 @@ const (
 	headerResumed = "resumed"
 )
 
-// eventFormat reads and writes events as native entries: data, type, id, key, h:event, h:user, h:session, h:room,
-// h:socket, h:resumed.
+// eventFormat reads and writes events as native entries: data, type, id, key, h:event, h:user,
+// h:session, h:room, h:socket, h:resumed.
 type eventFormat[T any] struct{ codec redisio.Codec[T] }
 
 func (f eventFormat[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v Event[T]) (redisio.Fields, []byte, error) {

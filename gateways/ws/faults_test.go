@@ -554,7 +554,8 @@ func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	}
 }
 
-// A hub full of sockets leaves room for health checks on a server that takes no more connections than it has sockets.
+// A hub full of sockets leaves room for health checks on a server that takes no more connections
+// than it has sockets.
 func TestFault_S7_SocketsLeaveRoomForHealthChecks(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

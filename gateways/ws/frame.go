@@ -59,7 +59,8 @@ type fault struct{ id, code, message string }
 
 func (f *fault) Error() string { return f.message }
 
-// parse reads a frame of a client. A fault has the frame's id, wherever it stands in the frame, unless the frame is no JSON before it.
+// parse reads a frame of a client. A fault has the frame's id, wherever it stands in the frame,
+// unless the frame is no JSON before it.
 func parse(b []byte) (q request, wrong *fault) {
 	bad := func(format string, args ...any) error {
 		return &fault{code: codeFrame, message: fmt.Sprintf(format, args...)}

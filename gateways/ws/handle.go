@@ -61,8 +61,8 @@ func (s *socket) do(q *request) *fault {
 	return nil
 }
 
-// pace has clients wait that send more than their rate, or whose user sends more bytes than it may. They can't do much else than wait, for
-// nothing more is read of them.
+// pace has clients wait that send more than their rate, or whose user sends more bytes than it may.
+// They can't do much else than wait, for nothing more is read of them.
 func (s *socket) pace(size int) bool {
 	limited := false
 	if !s.allow() {
@@ -91,7 +91,8 @@ func (s *socket) allow() bool {
 	return s.limit.Allow()
 }
 
-// pinged answers pings of the protocol below, within the rate. Beyond it they are not answered, and nothing more is read for a while.
+// pinged answers pings of the protocol below, within the rate. Beyond it they are not answered, and
+// nothing more is read for a while.
 func (s *socket) pinged(context.Context, []byte) bool {
 	s.seen.Store(s.hub.clock.now())
 	return s.sparingly()
@@ -107,7 +108,8 @@ func (s *socket) ponged(context.Context, []byte) {
 	s.sparingly()
 }
 
-// sparingly counts a control frame, and waits if there are too many. It reports whether there was no need to.
+// sparingly counts a control frame, and waits if there are too many. It reports whether there was
+// no need to.
 func (s *socket) sparingly() bool {
 	if s.allow() {
 		return true
@@ -210,7 +212,8 @@ func (s *socket) enter(id, room string, tried map[string]struct{}) string {
 	return ""
 }
 
-// join joins a room. With since the client is told first what was said there before; that is told again to one who is in it already.
+// join joins a room. With since the client is told first what was said there before; that is told
+// again to one who is in it already.
 func (s *socket) join(q *request) *fault {
 	answer := reply{Kind: "joined", ID: q.id, Room: q.room}
 	if _, is := s.rooms[q.room]; !is {

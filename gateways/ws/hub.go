@@ -142,10 +142,12 @@ func (h *Hub) leave(l *life) {
 	l.work.Done()
 }
 
-// ServeHTTP upgrades a request to a socket. It returns as soon as that is done: what wraps the hub sees the handshake only. Requests
-// are refused with 401 by Authenticate, 403 from pages of other hosts, 503 when the hub is full or does not run, and 400, 405 or 426 when
-// they are no handshakes. A page can't see the status of a handshake. So a client that asks for the Subprotocol is let in for a
-// refusal by Authenticate or Origins, and its socket closed at once, with 4000 and the status: 4401, 4403.
+// ServeHTTP upgrades a request to a socket. It returns as soon as that is done: what wraps the hub
+// sees the handshake only. Requests are refused with 401 by Authenticate, 403 from pages of other
+// hosts, 503 when the hub is full or does not run, and 400, 405 or 426 when they are no handshakes.
+// A page can't see the status of a handshake. So a client that asks for the Subprotocol is let in
+// for a refusal by Authenticate or Origins, and its socket closed at once, with 4000 and the
+// status: 4401, 4403.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l, full := h.enter()
 	var leave func()

@@ -27,9 +27,11 @@ const defaultOutbound = 100_000
 // message is done when it is in the hub's log, in the order in which the messages come. Each process reads the log once,
 // and delivers to its own sockets. Those that are away find in it what they missed.
 //
-// The configuration is that of the stream but for Key, KeyFor, Codec and Format, which are the hub's and stay empty. Values
-// travel as JSON. MaxLen, 100,000 by default, is how far back a client that reconnects finds what it missed; behind it there is a gap,
-// which it is told of. MaxBytes, 64 MiB by default, bounds it likewise by the memory that it takes in Redis; negative disables that limit.
+// The configuration is that of the stream but for Key, KeyFor, Codec and Format, which are the
+// hub's and stay empty. Values travel as JSON. MaxLen, 100,000 by default, is how far back a client
+// that reconnects finds what it missed; behind it there is a gap, which it is told of. MaxBytes, 64
+// MiB by default, bounds it likewise by the memory that it takes in Redis; negative disables that
+// limit.
 func Outbound[T any](rdb redis.UniversalClient, hub string, cfg sink.StreamConfig[Message[T]], opts ...flow.StageOption) flow.Sink[Message[T]] {
 	wrong := endpoint("Outbound", hub, cfg.Key != "" || cfg.KeyFor != nil || cfg.Codec != nil || cfg.Format != nil)
 	cfg.Key, cfg.KeyFor, cfg.Codec, cfg.Format = keysOf(hub).out, nil, nil, messageFormat[T]{redisio.JSON[T]()}

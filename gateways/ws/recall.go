@@ -10,10 +10,12 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
-// recall has the listener want a room, and tells the client first what was said there since a cursor, if it asks for that.
+// recall has the listener want a room, and tells the client first what was said there since a
+// cursor, if it asks for that.
 //
-// Idea: pages are read and told while the listener goes on. Only for the rest, and what comes meanwhile, the writer leaves the listener
-// alone (see hush), so that nothing that is live overtakes what is past.
+// Idea: pages are read and told while the listener goes on. Only for the rest, and what comes
+// meanwhile, the writer leaves the listener alone (see hush), so that nothing that is live
+// overtakes what is past.
 func (s *socket) recall(q *request, answer *reply) *fault {
 	l, topic := s.listener.Load(), string(Room(q.room))
 	_, joined := s.rooms[q.room]
@@ -87,7 +89,8 @@ func payload(frame []byte) []byte {
 	return frame[2:]
 }
 
-// hush keeps the writer from what the listener has, until unhush. It waits for what the writer is at.
+// hush keeps the writer from what the listener has, until unhush. It waits for what the writer is
+// at.
 func (s *socket) hush(ctx context.Context) {
 	s.mu.Lock()
 	s.hushed = true

@@ -10,10 +10,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// maxTurned is which part of MaxSockets may be sockets that are told that they were refused; more are refused by HTTP.
+// maxTurned is which part of MaxSockets may be sockets that are told that they were refused; more
+// are refused by HTTP.
 const maxTurned = 16
 
-// checkOrigin refuses pages of other hosts, unless Origins has them. Programs that are no browsers have no origin.
+// checkOrigin refuses pages of other hosts, unless Origins has them. Programs that are no browsers
+// have no origin.
 func (h *Hub) checkOrigin(r *http.Request) error {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -38,7 +40,8 @@ func (h *Hub) checkOrigin(r *http.Request) error {
 	return errors.New("ws: the origin is not one of HubConfig.Origins, nor this host")
 }
 
-// turn reports whether a request that was refused is to be told by a socket. If so, turnDone is to be called.
+// turn reports whether a request that was refused is to be told by a socket. If so, turnDone is to
+// be called.
 func (h *Hub) turn(r *http.Request) bool {
 	if !asksFor(r, Subprotocol) {
 		return false
@@ -74,7 +77,8 @@ func asksFor(r *http.Request, protocol string) bool {
 	return false
 }
 
-// turnAway is live for a socket that is told that it was refused. Nothing that its client sends is looked at.
+// turnAway is live for a socket that is told that it was refused. Nothing that its client sends is
+// looked at.
 func (s *socket) turnAway(code websocket.StatusCode, reason string) {
 	defer func() {
 		s.end()

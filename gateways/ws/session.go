@@ -41,8 +41,8 @@ const maxToken = 512
 // newSession makes the id of a session.
 func newSession() string { return rand.Text()[:20] }
 
-// scriptSecret: KEYS secret. ARGV a new one, and those that this process knows. Makes the secret if there is none, adds what is missing,
-// and returns all, the one that signs first. Eight are kept.
+// scriptSecret: KEYS secret. ARGV a new one, and those that this process knows. Makes the secret if
+// there is none, adds what is missing, and returns all, the one that signs first. Eight are kept.
 const scriptSecret = `
 local have, list, seen = redis.call('GET', KEYS[1]) or '', {}, {}
 local function add(s)
@@ -55,8 +55,8 @@ local all = table.concat(list, ' ')
 if all ~= have then redis.call('SET', KEYS[1], all) end
 return all`
 
-// share gets the secrets from Redis, and gives it those that it has lost. A key that was deleted, or a server that took the place of
-// another, is made good by the processes that run.
+// share gets the secrets from Redis, and gives it those that it has lost. A key that was deleted,
+// or a server that took the place of another, is made good by the processes that run.
 func (s *sealer) share(ctx context.Context) error {
 	if s.fixed {
 		return nil
@@ -83,14 +83,16 @@ func (s *sealer) share(ctx context.Context) error {
 	return nil
 }
 
-// newSealer makes a sealer of the secrets that are given, or of those in Redis once it has shared them.
+// newSealer makes a sealer of the secrets that are given, or of those in Redis once it has shared
+// them.
 func newSealer(rdb redis.UniversalClient, hub, key string, given []string) *sealer {
 	s := &sealer{hub: hub, rdb: rdb, key: key, fixed: len(given) > 0}
 	s.secrets.Store(&given)
 	return s
 }
 
-// recognize is open for a token that another process may have signed with a secret that this one has not seen yet.
+// recognize is open for a token that another process may have signed with a secret that this one
+// has not seen yet.
 func (s *sealer) recognize(ctx context.Context, token string) (session, user string, ok bool) {
 	if session, user, ok = s.open(token); ok || token == "" || s.fixed || time.Since(time.Unix(0, s.shared.Load())) < shareEvery {
 		return session, user, ok

@@ -1,5 +1,5 @@
-// Package places keeps what is long-lived on a server, as sockets and event streams, from taking its last connections: health checks
-// and other requests need some.
+// Package places keeps what is long-lived on a server, as sockets and event streams, from taking
+// its last connections: health checks and other requests need some.
 package places
 
 import (
@@ -13,7 +13,8 @@ type Places struct {
 	free int
 }
 
-// Of are the places of a server with so many connections: all but a sixteenth, or 64 if that is less.
+// Of are the places of a server with so many connections: all but a sixteenth, or 64 if that is
+// less.
 func Of(connections int) *Places {
 	return &Places{free: max(1, connections-max(1, min(64, connections/16)))}
 }
@@ -23,8 +24,8 @@ type key struct{}
 // With returns a context of requests whose server has these places.
 func With(ctx context.Context, p *Places) context.Context { return context.WithValue(ctx, key{}, p) }
 
-// Take takes a place on the server of a request. ok is false if there is none. leave gives it back, and is to be called once.
-// Other servers than Serve have no places, and do not refuse.
+// Take takes a place on the server of a request. ok is false if there is none. leave gives it back,
+// and is to be called once. Other servers than Serve have no places, and do not refuse.
 func Take(ctx context.Context) (leave func(), ok bool) {
 	p, is := ctx.Value(key{}).(*Places)
 	if !is {

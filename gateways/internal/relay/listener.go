@@ -178,7 +178,8 @@ func (l *Listener[T]) add(topics []string) redisio.ID {
 	return l.place()
 }
 
-// place is where topics that are added now are wanted from. It never goes back while the stream is the same. The relay's lock is held.
+// place is where topics that are added now are wanted from. It never goes back while the stream is
+// the same. The relay's lock is held.
 func (l *Listener[T]) place() redisio.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()

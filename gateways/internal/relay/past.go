@@ -12,7 +12,8 @@ import (
 //	for p.More() { items, err := p.Read(ctx) }
 //	items, err := p.Join(ctx)   // the rest; from here on the listener has the topic
 //
-// Nothing of the topic is missing between its last item and what the listener delivers, and nothing comes twice.
+// Nothing of the topic is missing between its last item and what the listener delivers, and nothing
+// comes twice.
 type Past[T any] struct {
 	l     *Listener[T]
 	topic string
@@ -23,7 +24,8 @@ type Past[T any] struct {
 	gap   *Gap
 }
 
-// Past begins to read a topic behind a cursor: see Options.From, of which "" is not one. Errors are those of Relay.Listen.
+// Past begins to read a topic behind a cursor: see Options.From, of which "" is not one. Errors are
+// those of Relay.Listen.
 func (l *Listener[T]) Past(ctx context.Context, topic, from string) (*Past[T], error) {
 	c, err := parseCursor(from)
 	if err != nil {
@@ -87,8 +89,8 @@ func (p *Past[T]) read(ctx context.Context, to redisio.ID) (items []Item[T], err
 	return items, nil
 }
 
-// Join has the listener want the topic, and reads what came since the last Read. Nothing that the listener delivers may be passed on
-// before these items.
+// Join has the listener want the topic, and reads what came since the last Read. Nothing that the
+// listener delivers may be passed on before these items.
 func (p *Past[T]) Join(ctx context.Context) (items []Item[T], err error) {
 	to := p.l.add([]string{p.topic})
 	for p.at.Compare(to) < 0 {
