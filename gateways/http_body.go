@@ -31,7 +31,8 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid,
 			Message: "a " + r.Method + " has no body: use POST"}
 	}
-	limit := min(c.maxBody, budgetOf(r.Context()).most())
+	in.budget = budgetOf(r.Context())
+	limit := min(c.maxBody, in.budget.most())
 	if r.ContentLength > limit {
 		leave(w)
 		return tooLarge(limit)

@@ -51,9 +51,6 @@ func (b *budget) give(n int64) { b.used.Add(-n) }
 
 // room makes in.body hold n bytes at least.
 func (in *incoming) room(n int64) error {
-	if in.budget == nil {
-		in.budget = budgetOf(in.http.Context())
-	}
 	if !in.budget.take(n) {
 		return refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded,
 			Message: "too many request bodies: try again later", retry: retryAfter}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // accounts are the names that people go by. A name is one's own for a day after it was used last: the cookie that comes with it is
@@ -114,7 +115,7 @@ func (a *accounts) spelled(ctx context.Context, name string) (string, error) {
 // login is POST /login with a name, as JSON.
 func (a *accounts) login(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Name string }
-	if !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") ||
+	if !redisio.ContentTypeMatches("application/json", r.Header.Get("Content-Type")) ||
 		json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&in) != nil {
 		http.Error(w, `send {"name":"…"} as application/json`, http.StatusBadRequest)
 		return
