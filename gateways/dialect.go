@@ -24,6 +24,7 @@ type dialect struct {
 	timeout time.Duration // of calls, by default
 	start   redisio.Start // of a service's group that does not exist yet
 
+	own    bool   // nobody but services reads requests: they are deleted when they are settled
 	shared string // the stream of all clients' replies; "" if each has its own
 	most   int64  // how many replies it keeps
 }
@@ -32,7 +33,8 @@ func speak(w Wire, config, topic string) (dialect, error) {
 	if w != nil {
 		return w.speak(config, topic)
 	}
-	return dialect{keys: keysOf(topic), request: requestFormat{}, reply: replyFormat{}, timeout: defaultTimeout}, checkTopic(config, topic)
+	return dialect{keys: keysOf(topic), request: requestFormat{}, reply: replyFormat{}, timeout: defaultTimeout, own: true},
+		checkTopic(config, topic)
 }
 
 // replies is the sink that writes answers to where they belong.

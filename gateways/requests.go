@@ -14,8 +14,8 @@ import (
 )
 
 // Requests is a source of the requests of a topic, for graphs that answer by Reply, with any operators between. It is
-// source.Stream with the topic's key, and the group "service" unless the config says another; requests whose deadline is over
-// are skipped, and those that ask for their answer to go elsewhere than to a client of the topic become dead letters.
+// source.Stream with the topic's key, and the group "service" unless the config says another; requests that are
+// settled are deleted, those whose deadline is over are skipped, and those that ask for their answer to go elsewhere than to a client of the topic become dead letters.
 //
 // Order: kept. Acks: when what came of the request is done, by Reply when the reply is written. Ends: by drain.
 func Requests[T any](rdb redis.UniversalClient, topic string, cfg source.StreamConfig[T], opts ...flow.StageOption) flow.Source[T] {
@@ -23,7 +23,7 @@ func Requests[T any](rdb redis.UniversalClient, topic string, cfg source.StreamC
 	if err := checkTopic("Requests", topic); err != nil {
 		wrong = append(wrong, flow.InvalidError(err))
 	}
-	cfg.Key = topic
+	cfg.Key, cfg.DeleteSettled = topic, !cfg.AtMostOnce
 	if cfg.Group == "" {
 		cfg.Group = defaultGroup
 	}

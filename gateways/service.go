@@ -212,7 +212,8 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
 	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Start: s.speech.start, Format: s.speech.request, MaxInFlight: s.cfg.MaxInFlight,
-		Lease: s.cfg.Lease, MaxDeliveries: s.cfg.MaxDeliveries, DeadKey: s.cfg.DeadKey, Wait: s.cfg.Wait}
+		Lease: s.cfg.Lease, MaxDeliveries: s.cfg.MaxDeliveries, DeadKey: s.cfg.DeadKey, Wait: s.cfg.Wait,
+		DeleteSettled: s.speech.own}
 	named := []flow.StageOption{flow.Name("requests")}
 	for _, err := range s.errs {
 		named = append(named, flow.InvalidError(err))

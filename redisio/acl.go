@@ -97,6 +97,9 @@ func (c GroupConfig) Access(deadKeys ...string) Access {
 	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|delconsumer", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
 	if !c.NoAck {
 		a = a.And(access(nil, "xack", "xautoclaim", "xclaim", "xgroup|createconsumer"))
+		if c.DeleteSettled {
+			a = a.And(access(nil, "xdel", "xtrim"))
+		}
 		if c.Capabilities != nil && c.Capabilities.XNack {
 			a = a.And(access(nil, "xnack"))
 		}

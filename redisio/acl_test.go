@@ -94,6 +94,7 @@ func TestAccessOfAGroup(t *testing.T) {
 			"no dead":  func(*GroupConfig) {},
 			"earliest": func(c *GroupConfig) { c.OnLostGroup = LostGroupEarliest },
 			"quiet":    func(c *GroupConfig) { c.DelayedEvery, c.ReapAfter = -1, -1 },
+			"deletes":  func(c *GroupConfig) { c.DeleteSettled = true },
 			"no ack":   func(c *GroupConfig) { c.NoAck, c.DelayedEvery = true, -1 },
 		} {
 			t.Run(fmt.Sprint(name, " of ", len(key)), func(t *testing.T) {

@@ -47,6 +47,13 @@ type GroupConfig struct {
 	// delivered is gone, whatever happens; Ack, Nack and Release do nothing.
 	NoAck bool
 
+	// DeleteSettled deletes entries from the stream as they are acked or dead-lettered, once every other group is done with
+	// them too: it has read them, and has none of them pending. So the stream holds what is not settled, and at most one entry
+	// more for each reader. Default false: what was acked stays until the writers' retention drops it. Set it in all readers of a group. Do
+	// not set it where others read the stream without a group, such as TailReader, or where a group is to be added later that
+	// begins in the past.
+	DeleteSettled bool
+
 	// DeadMaxLen bounds the dead-letter stream, roughly. Default 0: nothing is dropped.
 	DeadMaxLen int64
 
@@ -126,6 +133,9 @@ func (c GroupConfig) Validate() error {
 	if c.DeadMaxLen < 0 {
 		bad("DeadMaxLen", "is negative", "leave it 0 to keep all dead letters")
 	}
+	if c.DeleteSettled && c.NoAck {
+		bad("DeleteSettled", "is set beside NoAck", "drop one of them: without acknowledgements nothing is settled")
+	}
 	if c.DelayedEvery > 0 && c.DelayedEvery < time.Millisecond {
 		bad("DelayedEvery", fmt.Sprintf("is %v", c.DelayedEvery), "choose 1ms or more, leave it 0 for 1s, or make it negative for never")
 	}
@@ -162,16 +172,17 @@ type GroupReader struct {
 	reading client // what else Read asks, and everything where there is no wire; no retries
 	control client // settling, renewing, asking: repeating these is harmless
 
-	held    heldSet
-	wiped   atomic.Bool // entries of ours were pending for nobody: what was given back may be so too
-	blind   atomic.Bool // look is not allowed
-	last    position
-	health  health
-	counts  counts
-	state   atomic.Int32  // readerNew, readerOpen, readerClosed
-	token   chan struct{} // whoever has it may use what is marked "Read's"
-	stop    chan struct{} // closed by Close
-	keeping sync.WaitGroup
+	held     heldSet
+	leftover settledIDs  // with DeleteSettled
+	wiped    atomic.Bool // entries of ours were pending for nobody: what was given back may be so too
+	blind    atomic.Bool // look is not allowed
+	last     position
+	health   health
+	counts   counts
+	state    atomic.Int32  // readerNew, readerOpen, readerClosed
+	token    chan struct{} // whoever has it may use what is marked "Read's"
+	stop     chan struct{} // closed by Close
+	keeping  sync.WaitGroup
 
 	// Read's:
 	asking     asking

@@ -38,9 +38,13 @@ func (r *GroupReader) Ack(ctx context.Context, ids []string) (acked int, err err
 	}
 	defer done()
 	plain, fenced, late := r.held.split(ids, time.Now(), r.cfg.Lease)
-	if len(plain) > 0 && len(plain) <= ackChunk {
+	switch {
+	case len(plain) == 0:
+	case r.cfg.DeleteSettled:
+		acked, _, err = r.settleAndDelete(ctx, plain, false)
+	case len(plain) <= ackChunk:
 		acked, err = r.ackOne(ctx, plain)
-	} else if len(plain) > 0 {
+	default:
 		acked, err = r.ackMany(ctx, plain)
 	}
 	if err == nil && len(fenced) > 0 {
@@ -63,6 +67,9 @@ func (r *GroupReader) Ack(ctx context.Context, ids []string) (acked int, err err
 
 // ackFenced acks what is still pending for us, and leaves alone what others have by now.
 func (r *GroupReader) ackFenced(ctx context.Context, ids []string) (acked, late int, err error) {
+	if r.cfg.DeleteSettled {
+		return r.settleAndDelete(ctx, ids, true)
+	}
 	for n := 0; n < len(ids); n += pageSize {
 		page := ids[n:min(n+pageSize, len(ids))]
 		args := make([]any, 2, 2+len(page))
@@ -326,6 +333,9 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	}
 	if stale > 0 {
 		r.emit(Event{Kind: EventStaleAcks, Count: stale})
+	}
+	if r.cfg.DeleteSettled && len(done) > 0 {
+		_, _, _ = r.settleAndDelete(ctx, done, true) // what stays for now goes with the next ack
 	}
 	if first != nil {
 		return fmt.Errorf("redisio: dead-letter %d of %d entries of %q to %q: %w",

@@ -48,6 +48,12 @@ type StreamConfig[T any] struct {
 	// group should agree on it.
 	Lease time.Duration
 
+	// DeleteSettled deletes entries from the stream as they are acknowledged or dead-lettered, once every other group is done
+	// with them too. So the stream holds what is not settled, and at most one entry more for each source. Defaults to false:
+	// entries stay until the retention of their writers drops them. Set it in all sources of a group, and not where others read the stream
+	// without a group.
+	DeleteSettled bool
+
 	// MaxDeliveries is how often an entry is delivered that fails, or whose reader dies of it; then it goes to the dead
 	// letters. The count is the server's, over all readers. The default is 16; negative means no limit.
 	MaxDeliveries int
@@ -143,13 +149,14 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
 			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait, OnEvent: c.OnEvent,
 			OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter, Capabilities: c.Capabilities,
+			DeleteSettled: c.DeleteSettled,
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
 	}
 	if redisio.IsNilClient(rdb) {
 		p.wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
 	}
-	p.wrong.of(p.group.Validate(), map[string]string{"MaxCount": "Count"})
+	p.wrong.of(p.group.Validate(), map[string]string{"MaxCount": "Count", "NoAck": "AtMostOnce"})
 	p.wrong.both(c.Codec != nil, c.Format != nil)
 	p.readyWithin = p.wrong.readyWithin(c.ReadyWithin)
 	if p.group.MaxCount <= 0 {
