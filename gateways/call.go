@@ -117,15 +117,10 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 	for {
 		select {
 		case e := <-p.ev:
-			if e.what == leads {
-				c.out.lead(ctx, until)
-				continue
-			}
-			return fmt.Errorf("gateways: request was not sent: %w", e.err)
+			return e.err
 		case <-p.parts.news:
 		case <-ctx.Done():
-			c.cancel(r.ID)
-			return gaveUp(ctx)
+			return c.giveUp(r.ID, p, gaveUp(ctx))
 		}
 		have, over, err := p.parts.take()
 		for _, part := range have {

@@ -52,7 +52,7 @@ func callsUnderFaults(t *testing.T, s *stand, faults int, hurt func()) {
 				switch got, err := call(t.Context(), v); {
 				case err == nil && got == "re "+v:
 					answered.Add(1)
-				case errors.Is(err, gateways.ErrTimeout), errors.Is(err, gateways.ErrOverloaded):
+				case errors.Is(err, gateways.ErrTimeout), errors.Is(err, gateways.ErrOverloaded), errors.Is(err, gateways.ErrUnavailable):
 					failed.Add(1)
 				default:
 					t.Errorf("%s: %q, %v", v, got, err)

@@ -109,8 +109,9 @@ func (c ClientConfig) validate() error {
 // Client asks the services of a topic. It is safe for concurrent use, and one is enough for a process: all its calls share a
 // pipeline for their requests and one stream for their replies, its mailbox, which goes away with it.
 //
-// It connects with the first call. A call waits while Redis is away, until its deadline. Requests are written at least
-// once: a request whose writing was in doubt is written again with the same ID, and services answer it once.
+// It connects with the first call. A call ends at its deadline, whatever Redis does. While Redis is away, calls fail with
+// ErrUnavailable within about a tenth of a second, and while it is out of memory, they fail with ErrFull at once. Requests are
+// written at least once: a request whose writing was in doubt is written again with the same ID, and services answer it once.
 type Client struct {
 	cfg     ClientConfig
 	rdb     redis.UniversalClient
@@ -119,7 +120,7 @@ type Client struct {
 	own     string        // of this client alone; part of its keys and ids
 	err     error         // of the configuration
 	next    atomic.Uint64 // the number of the last request, part of its ID
-	out     outbox
+	out     *outbox
 	notes   chan note // cancels and credits, on their way
 	mailbox mailbox
 	load    load
@@ -130,9 +131,7 @@ type Client struct {
 	behind  bool      // it left too many: the services were not done with them
 	told    bool      // that they can't be trimmed
 
-	starting sync.Mutex // held while connecting
-	holds    bool       // the outbox; guarded by starting
-	running  atomic.Pointer[flow.Running]
+	running atomic.Pointer[flow.Running]
 
 	mu      sync.Mutex
 	waiting map[string]*pending
@@ -164,12 +163,13 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	c.cfg = cfg.withDefaults()
 	c.err = errors.Join(needClient(rdb), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
-	c.mailbox = mailbox{key: c.topic.mailbox + c.own, ttl: c.cfg.MailboxTTL, rdb: rdb}
+	c.mailbox = mailbox{key: c.topic.mailbox + c.own, ttl: c.cfg.MailboxTTL, rdb: rdb, full: make(chan struct{}, 1)}
 	if speech.shared != "" {
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
 	c.load = load{rdb: rdb, key: c.topic.requests, group: c.cfg.Group, most: c.cfg.MaxWait}
-	c.out = outbox{rdb: rdb, cfg: redisio.WriterConfig{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512}}
+	c.out = newOutbox(rdb, redisio.WriterConfig{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512})
+	c.out.open = c.connect
 	return c
 }
 
@@ -184,8 +184,8 @@ func needClient(rdb redis.UniversalClient) error {
 func (c *Client) Validate() error { return c.err }
 
 // Do asks, and waits for the reply. What the service answered with an error is a *RemoteError; other errors are ErrTimeout,
-// ErrOverloaded, ErrClosed, a *redisio.TooLargeError, and the context's cause when it was cancelled, which the
-// service is told. The ID, Attempt and traceparent of the request are the client's to set, unless they are set.
+// ErrUnavailable, ErrFull, ErrOverloaded, ErrClosed, a *redisio.TooLargeError, and the context's cause when it was cancelled,
+// which the service is told. An ErrTimeout that is ErrUnavailable as well says that the request was not sent. The ID, Attempt and traceparent of the request are the client's to set, unless they are set.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	until, own := c.until(ctx, r.timeout)
 	p, err := c.ask(ctx, until, &r)
@@ -199,25 +199,23 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 		defer t.Stop()
 		late = t.C
 	}
-	for {
-		select {
-		case e := <-p.ev:
-			switch e.what {
-			case leads:
-				c.out.lead(ctx, until)
-			case replied:
-				return p.reply, p.reply.failure()
-			default:
-				return Response{}, fmt.Errorf("gateways: request was not sent: %w", e.err)
-			}
-		case <-late:
-			c.cancel(r.ID)
-			return Response{}, tooLate()
-		case <-ctx.Done():
-			c.cancel(r.ID)
-			return Response{}, gaveUp(ctx)
+	select {
+	case e := <-p.ev:
+		if e.what == replied {
+			return p.reply, p.reply.failure()
 		}
+		return Response{}, e.err
+	case <-late:
+		return Response{}, c.giveUp(r.ID, p, tooLate())
+	case <-ctx.Done():
+		return Response{}, c.giveUp(r.ID, p, gaveUp(ctx))
 	}
+}
+
+// giveUp is the end of a call that does not wait any longer. It returns the call's error.
+func (c *Client) giveUp(id string, p *pending, err error) error {
+	c.cancel(id)
+	return c.out.unsent(&p.letter, err)
 }
 
 // Send tells the services something that is not answered: it returns when Redis has it. One process of the service handles it,
@@ -229,18 +227,14 @@ func (c *Client) Send(ctx context.Context, r Request) error {
 		ctx, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
 	}
-	if err := c.start(ctx, until); err != nil {
-		return err
+	if c.err != nil {
+		return c.err
 	}
 	p := &pending{}
 	if err := c.address(ctx, until, &r, p, false); err != nil {
 		return err
 	}
-	err := c.out.write(ctx, until, &p.letter)
-	if err != nil && ctx.Err() != nil {
-		return gaveUp(ctx)
-	}
-	return err
+	return c.out.write(ctx, &p.letter)
 }
 
 // gaveUp is the error of a call whose context is done.
@@ -272,8 +266,8 @@ func (c *Client) until(ctx context.Context, timeout time.Duration) (until time.T
 
 // ask sends a request that is to be answered. until is zero if the answer has no end in time.
 func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending, error) {
-	if err := c.start(ctx, until); err != nil {
-		return nil, err
+	if c.err != nil {
+		return nil, c.err
 	}
 	p := &pending{}
 	p.ev = make(chan event, events)
@@ -300,7 +294,7 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 	}
 	c.waiting[r.ID] = p // before the request is sent: its reply can't come too early
 	c.mu.Unlock()
-	c.out.post(ctx, until, &p.letter)
+	c.out.post(&p.letter)
 	return p, nil
 }
 
@@ -391,7 +385,9 @@ func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) erro
 		calls = append(calls, p)
 	}
 	c.mu.Unlock()
+	size := 0
 	for i, p := range calls {
+		size += len(chunk[i].Value.Body)
 		switch {
 		case p == nil: // of a call that has ended, or a copy
 		case p.parts == nil:
@@ -402,6 +398,7 @@ func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) erro
 		}
 	}
 	c.mailbox.seen(chunk[len(chunk)-1].ID())
+	c.mailbox.took(size)
 	clear(calls)
 	c.calls = calls
 	return nil

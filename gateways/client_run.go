@@ -11,54 +11,20 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// start connects, unless that is done. Of many first calls one does it, and the others wait.
-func (c *Client) start(ctx context.Context, until time.Time) error {
-	if c.err != nil {
-		return c.err
-	}
-	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
-		return nil
-	}
-	if !until.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, until)
-		defer cancel()
-	}
-	c.starting.Lock()
-	defer c.starting.Unlock()
-	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
-		return nil
-	}
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
-		return ErrClosed
-	}
-	wait := newBackoff()
-	for {
-		err := c.connect(ctx)
-		if err == nil || redisio.IsPermanent(err) {
-			return err
-		}
-		if !pause(ctx, wait.NextBackOff()) {
-			return errors.Join(gaveUp(ctx), err)
-		}
-	}
-}
-
+// connect makes the stream of replies and starts the client's graph, unless that is done. It runs in the loop of the outbox.
 func (c *Client) connect(ctx context.Context) error {
+	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
+		return nil
+	}
 	if err := c.mailbox.make(ctx); err != nil {
 		return err
 	}
-	if !c.holds {
-		if err := c.out.hold(ctx); err != nil {
-			return err
-		}
-		c.holds = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
 	}
-	// What runs belongs to the client, not to the call that was first.
-	run, err := c.graph().Start(context.WithoutCancel(ctx))
+	run, err := c.graph().Start(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,7 +44,8 @@ func (c *Client) graph() *flow.Graph {
 	if c.speech.shared == "" {
 		upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
 		parts = append(parts, flow.To(upkeep, sink.Func(func(ctx context.Context, _ time.Time) error { return c.mailbox.keep(ctx) },
-			flow.Name("mailbox"), flow.OnFault(flow.Drop))))
+			flow.Name("mailbox"), flow.OnFault(flow.Drop))),
+			flow.To(source.Chan(c.mailbox.full, flow.Name("full")), sink.Func(c.mailbox.trim, flow.Name("trim"), flow.OnFault(flow.Drop))))
 	}
 	if c.topic.control != "" {
 		notes := source.Chan(c.notes, flow.Name("notes"))
@@ -139,23 +106,23 @@ func (c *Client) Close(ctx context.Context) error {
 	if was || c.err != nil {
 		return c.err
 	}
-	c.starting.Lock() // a first call may be connecting
-	defer c.starting.Unlock()
-	run := c.running.Load()
-	if run == nil {
-		return nil
-	}
 	select {
 	case <-idle:
 	case <-ctx.Done():
 		c.abandon()
 		<-idle
 	}
-	_, err := run.Drain(context.WithoutCancel(ctx)) // at most the graph's DrainTimeout
-	clean := context.WithoutCancel(ctx)
-	clean, cancel := context.WithTimeout(clean, 5*time.Second)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return errors.Join(err, c.out.release(clean), c.mailbox.remove(clean))
+	err := c.out.close(clean)
+	run := c.running.Load()
+	if run == nil {
+		return err
+	}
+	_, drainErr := run.Drain(context.WithoutCancel(ctx)) // at most the graph's DrainTimeout
+	clean, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(err, drainErr, c.mailbox.remove(clean))
 }
 
 // abandon fails all calls that wait.

@@ -171,7 +171,7 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
 		w := wired{&stand{down, "topic"}, wire}
 		call := gateways.Call[string, string](w.client(t), "x", gateways.Timeout(100*time.Millisecond))
-		if _, err := call(t.Context(), "x"); !errors.Is(err, gateways.ErrTimeout) {
+		if _, err := call(t.Context(), "x"); !errors.Is(err, gateways.ErrUnavailable) {
 			t.Errorf("a client: %v", err)
 		}
 		svc := gateways.NewService(down, "topic", gateways.ServiceConfig{Wire: wire})

@@ -15,6 +15,10 @@ var (
 	// ErrOverloaded: the client has as many requests in flight as it may, the services would not come to the request in time
 	// (then it is an *OverloadError), or the service refuses more.
 	ErrOverloaded = errors.New("gateways: too many requests in flight")
+	// ErrUnavailable: Redis can't be asked now, and nothing was sent: the call may be made again.
+	ErrUnavailable = errors.New("gateways: Redis can't be asked now, nothing was sent")
+	// ErrFull: Redis is out of memory, and nothing was sent. It also is redisio.ErrBackpressure.
+	ErrFull = errors.New("gateways: Redis is out of memory, nothing was sent")
 	// ErrClosed: the client is closed.
 	ErrClosed = errors.New("gateways: client is closed")
 	// ErrInterrupted: the process that streamed a reply is gone, or the reader was too slow for what was promised; what came

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,11 +36,7 @@ type Events struct {
 	own  string
 	err  error // of the configuration
 	next atomic.Uint64
-	out  outbox
-
-	mu     sync.Mutex // held while connecting
-	holds  atomic.Bool
-	closed bool
+	out  *outbox
 }
 
 // EventsKey is the Redis key of a topic's events.
@@ -67,7 +62,8 @@ func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Event
 		errs = append(errs, &redisio.ConfigError{Type: "NewEvents", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
 	}
 	e.cfg, e.err = cfg, errors.Join(checkTopic("NewEvents", topic), errors.Join(errs...))
-	e.out = outbox{rdb: rdb, cfg: redisio.WriterConfig{Key: e.key, MaxLen: cfg.MaxLen, MaxPayload: cfg.MaxPayload, Depth: 512}}
+	e.out = newOutbox(rdb, redisio.WriterConfig{Key: e.key, MaxLen: cfg.MaxLen, MaxPayload: cfg.MaxPayload, Depth: 512})
+	e.out.patient = true
 	return e
 }
 
@@ -106,8 +102,8 @@ func (e *Events) publish(ctx context.Context, r Request) error {
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	if err := e.connect(ctx); err != nil {
-		return err
+	if e.err != nil {
+		return e.err
 	}
 	r.ID = e.own + "-" + strconv.FormatUint(e.next.Add(1), 36)
 	p := &pending{request: r, format: requestFormat{}}
@@ -116,50 +112,12 @@ func (e *Events) publish(ctx context.Context, r Request) error {
 	if p.out.Fields, err = p.encode(p.space[:0], false); err != nil {
 		return err
 	}
-	until, _ := ctx.Deadline()
-	if err = e.out.write(ctx, until, &p.letter); err != nil && ctx.Err() != nil {
-		return gaveUp(ctx)
-	}
-	return err
-}
-
-// connect connects, unless that is done.
-func (e *Events) connect(ctx context.Context) error {
-	if e.err != nil {
-		return e.err
-	}
-	if e.holds.Load() {
-		return nil
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	wait := newBackoff()
-	for !e.holds.Load() {
-		if e.closed {
-			return ErrClosed
-		}
-		err := e.out.hold(ctx)
-		switch {
-		case err == nil:
-			e.holds.Store(true)
-		case redisio.IsPermanent(err):
-			return err
-		case !pause(ctx, wait.NextBackOff()):
-			return errors.Join(gaveUp(ctx), err)
-		}
-	}
-	return nil
+	return e.out.write(ctx, &p.letter)
 }
 
 // Close ends publishing: what is published afterwards fails with ErrClosed. The Redis client is left as it is.
 func (e *Events) Close(ctx context.Context) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.closed = true
-	if e.holds.Swap(false) {
-		return e.out.release(ctx)
-	}
-	return nil
+	return e.out.close(ctx)
 }
 
 // SubscribeConfig configures Subscribe. The zero value is the default.

@@ -126,11 +126,15 @@ func refusalOf(err error) refusal {
 			at.retry = overload.RetryAfter
 		}
 		return at
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrFull): // also of one that waited until its deadline to be sent
+		return unavailable
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return refusal{Status: http.StatusGatewayTimeout, Code: CodeTimeout, Message: "no reply in time"}
 	}
-	return refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "the service can't be asked now", retry: retryAfter}
+	return unavailable
 }
+
+var unavailable = refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "the service can't be asked now", retry: retryAfter}
 
 // remoteRefusal is what the caller is told of what a service said.
 func remoteRefusal(said *RemoteError) refusal {

@@ -118,6 +118,7 @@ func TestForgedIdentity(t *testing.T) {
 // A caller can't have a worker write to a key of its choice: the reply address is the client's own.
 func TestForgedReplyAddressByHTTP(t *testing.T) {
 	e := newEdge(t)
+	e.rdb.XGroupCreate(t.Context(), e.topic, "watch", "0") // for it requests stay
 	victim := e.topic + ":victim"
 	h := gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("Reply", "Reply-To"))
 	got := ask(h, asked("POST", "/?reply="+victim, `{"reply":"`+victim+`","type":"other","deadline":"1"}`, "Reply: "+victim, "Reply-To: "+victim))

@@ -20,14 +20,38 @@ type mailbox struct {
 	rdb  redis.UniversalClient
 	last atomic.Pointer[string] // the entry read last
 
+	full chan struct{} // holds a token when much of it has been read
+	read int           // bytes, since the last token; of the reading goroutine
+
 	shared bool // it is not this client's alone: others write to it, read it and trim it
 
 	trimmed *string   // Of keep alone
 	touched time.Time // likewise
 }
 
-// keepEvery is how often a mailbox is looked after.
-const keepEvery = time.Second
+const (
+	// keepEvery is how often a mailbox is looked after.
+	keepEvery = time.Second
+	// readMost is how many bytes that have been read stay in it until then.
+	readMost = 1 << 20
+)
+
+// took notes that so many bytes were read.
+func (b *mailbox) took(n int) {
+	if b.read += n; b.read < readMost {
+		return
+	}
+	b.read = 0
+	select {
+	case b.full <- struct{}{}:
+	default:
+	}
+}
+
+// trim takes away what has been read, in whole nodes of the stream.
+func (b *mailbox) trim(ctx context.Context, _ struct{}) error {
+	return b.rdb.XTrimMinIDApprox(ctx, b.key, *b.last.Load(), 0).Err()
+}
 
 // make makes the stream, unless it is there.
 func (b *mailbox) make(ctx context.Context) error {

@@ -3,6 +3,7 @@ package gateways
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,27 +18,37 @@ import (
 const (
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
+
+	// awayAfter is for how long writes have to fail until Redis counts as away: a connection that broke is none.
+	awayAfter = 100 * time.Millisecond
 )
 
-// outbox writes entries for many goroutines, together, and has no goroutine of its own.
+// outbox writes entries for many goroutines, together.
 //
-// Idea: who comes when nobody writes, leads: it writes its own entry and all that have come by then as one pipeline. What
-// comes meanwhile waits for the next, which is led by one of those who wait. A single caller writes at once, and many of them
-// share pipelines, which grow with the load (flat combining: Hendler et al., SPAA 2010).
+// Idea: a loop writes all that has come as one pipeline. What comes meanwhile goes with the next one, so that pipelines grow
+// with the load. The loop is started by a letter that finds none, and ends when there are no more. No caller writes for
+// others: each waits for its own letter, and leaves at its deadline, whatever Redis does.
 type outbox struct {
-	rdb redis.UniversalClient
-	cfg redisio.WriterConfig
+	rdb     redis.UniversalClient
+	cfg     redisio.WriterConfig
+	open    func(context.Context) error // before each pipeline: connects what has to be there first; nil: nothing
+	patient bool                        // letters wait while Redis is away or full; else they fail
 
-	opening sync.Mutex
-	holders int // guarded by opening
-	w       atomic.Pointer[redisio.Writer]
+	loops sync.WaitGroup
+	w     atomic.Pointer[redisio.Writer] // made by the loop
+
+	closing chan struct{} // closed by close
 
 	mu      sync.Mutex
 	queue   []*letter
-	leading bool
+	writing bool // there is a loop
+	holders int
+	resting bool  // the writer is being closed, and opened again when it is needed
+	closed  bool  // likewise, but not again
+	away    error // why nothing could be written lately; nil: it could
 
-	// Of the leader alone.
-	spare   []*letter
+	// Of the loop alone.
+	since   time.Time // when the first write began that failed, since one that did not
 	out     []redisio.Outgoing
 	results []redisio.Result
 }
@@ -48,16 +59,21 @@ type letter struct {
 	again  rewriter   // for one that may have been written before; nil: the same fields
 	notify bool       // of the good end too
 	ev     chan event // has room for all that may come
-	gone   bool       // nobody waits any more; guarded by outbox.mu
+
+	// Guarded by outbox.mu.
+	gone   bool   // nobody waits any more
+	unsent bool   // it surely was not written
+	doubt  bool   // it may have been written
+	id     string // of the entry, once it is written
 }
 
 // rewriter makes the fields of an entry that may have been written before.
 type rewriter interface{ rewrite() redisio.Fields }
 
-// events is how many may come: the lead, how the writing went, and the reply, each once at a time.
+// events is how many may come: how the writing went, the reply, and that there will be none.
 const events = 3
 
-// event is what somebody who waits is told: to lead, how the writing went, or the reply.
+// event is what somebody who waits is told.
 type event struct {
 	what what
 	err  error // with wrote
@@ -66,190 +82,338 @@ type event struct {
 type what uint8
 
 const (
-	leads what = iota + 1
-	wrote
+	wrote what = iota + 1
 	replied
 )
 
-// hold connects, unless others hold it already; release is to be called as often, and disconnects with the last.
-func (o *outbox) hold(ctx context.Context) error {
-	o.opening.Lock()
-	defer o.opening.Unlock()
-	if o.holders == 0 {
-		w, err := redisio.NewWriter(o.rdb, o.cfg)
-		if err == nil {
-			err = w.Open(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		o.w.Store(w)
-	}
-	o.holders++
-	return nil
+func newOutbox(rdb redis.UniversalClient, cfg redisio.WriterConfig) *outbox {
+	return &outbox{rdb: rdb, cfg: cfg, closing: make(chan struct{})}
 }
 
-func (o *outbox) release(ctx context.Context) error {
-	o.opening.Lock()
-	defer o.opening.Unlock()
-	if o.holders--; o.holders > 0 {
-		return nil
-	}
-	return o.w.Swap(nil).Close(ctx)
-}
-
-// post puts a letter in. If there is nobody to write it the caller does, before post returns.
-func (o *outbox) post(ctx context.Context, until time.Time, l *letter) {
+// post puts a letter in.
+func (o *outbox) post(l *letter) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.unsent = true
+	switch {
+	case o.closed:
+		l.ev <- event{what: wrote, err: ErrClosed}
+		return
+	case o.away != nil && o.writing && !o.patient: // the loop finds out when Redis is back
+		l.ev <- event{what: wrote, err: o.away}
+		return
+	}
 	o.queue = append(o.queue, l)
-	lead := !o.leading
-	o.leading = true
-	o.mu.Unlock()
-	if lead {
-		o.lead(ctx, until)
+	o.start()
+}
+
+// start starts the loop if it is to run. o.mu is held.
+func (o *outbox) start() {
+	if !o.writing && !o.resting && !o.closed {
+		o.writing = true
+		o.loops.Go(o.loop)
 	}
 }
 
 // write posts a letter and waits until it is written.
-func (o *outbox) write(ctx context.Context, until time.Time, l *letter) error {
+func (o *outbox) write(ctx context.Context, l *letter) error {
 	l.notify, l.ev = true, make(chan event, events)
 	defer o.leave(l)
-	o.post(ctx, until, l)
+	o.post(l)
+	select {
+	case e := <-l.ev:
+		return e.err
+	case <-ctx.Done():
+		return o.unsent(l, gaveUp(ctx))
+	}
+}
+
+// unsent adds to the error of a deadline that the letter surely was not written, if that is so.
+func (o *outbox) unsent(l *letter, err error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !l.unsent || !errors.Is(err, ErrTimeout):
+		return err
+	case o.away != nil:
+		return fmt.Errorf("%w: %w", o.away, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// leave is to be called by everybody who has posted, and waits no longer. What has not been sent is not sent. It returns the id of
+// the entry, "" if that is not known.
+func (o *outbox) leave(l *letter) (id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.gone = true
+	if l.unsent {
+		if i := slices.Index(o.queue, l); i >= 0 { // it may be large, and a write that hangs takes long
+			o.queue = slices.Delete(o.queue, i, i+1)
+		}
+	}
+	return l.id
+}
+
+// loop writes until there is nothing left to write.
+func (o *outbox) loop() {
+	ctx := context.Background()
+	wait := newBackoff()
+	var batch []*letter
 	for {
-		select {
-		case e := <-l.ev:
-			if e.what == wrote {
-				return e.err
-			}
-			o.lead(ctx, until)
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if batch = o.take(batch); len(batch) == 0 {
+			return
+		}
+		began := time.Now()
+		had := len(batch)
+		if err := o.connect(ctx); err != nil {
+			batch = o.refused(batch, began, err)
+		} else {
+			batch = o.deliver(ctx, batch, began)
+		}
+		if len(batch) < had && o.since.IsZero() { // it goes on
+			wait.Reset()
+		}
+		if len(batch) > 0 {
+			o.pause(wait.NextBackOff())
 		}
 	}
 }
 
-// leave is to be called by everybody who has posted, and waits no longer. What has not been sent is not sent.
-func (o *outbox) leave(l *letter) {
-	o.mu.Lock()
-	l.gone = true
-	led := false
-	for len(l.ev) > 0 {
-		e := <-l.ev
-		led = led || e.what == leads
-	}
-	o.mu.Unlock()
-	if led {
-		o.pass()
+// pause waits before the next try, unless the outbox is closed.
+func (o *outbox) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-o.closing:
 	}
 }
 
-// pass gives the lead to one of those who wait.
-func (o *outbox) pass() {
+// take returns the letters to write: those that were not written and those that have come, without those whose sender has gone.
+// If there are none, the loop has ended.
+func (o *outbox) take(rest []*letter) []*letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	batch := slices.DeleteFunc(append(rest, o.queue...), func(l *letter) bool { return l.gone })
+	clear(o.queue)
+	o.queue = o.queue[:0]
+	for _, l := range batch {
+		l.unsent = false
+	}
+	if len(batch) == 0 {
+		o.writing = false
+		o.since = time.Time{}
+	}
+	return batch
+}
+
+// connect opens the writer, unless it is open.
+func (o *outbox) connect(ctx context.Context) error {
+	if o.open != nil {
+		if err := o.open(ctx); err != nil {
+			return err
+		}
+	}
+	if o.w.Load() != nil {
+		return nil
+	}
+	w, err := redisio.NewWriter(o.rdb, o.cfg)
+	if err != nil {
+		return err
+	}
+	if err := w.Open(ctx); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	closed := o.closed
+	if !closed {
+		o.w.Store(w)
+	}
+	o.mu.Unlock()
+	if closed {
+		return errors.Join(ErrClosed, w.Close(ctx))
+	}
+	return nil
+}
+
+// refused sorts out a batch that could not be written at all.
+func (o *outbox) refused(batch []*letter, began time.Time, err error) (rest []*letter) {
+	results := o.room(len(batch))
+	for i := range results {
+		results[i] = redisio.Result{Err: err}
+	}
+	return o.sort(batch, results, began)
+}
+
+// deliver writes a batch, and returns what is to be written again.
+func (o *outbox) deliver(ctx context.Context, batch []*letter, began time.Time) (rest []*letter) {
+	o.out = o.out[:0]
+	for _, l := range batch {
+		o.out = append(o.out, l.out)
+	}
+	results := o.room(len(batch))
+	if w := o.w.Load(); w != nil {
+		_ = w.Write(ctx, o.out, results) // the results tell
+	} else { // it was closed just now
+		for i := range results {
+			results[i] = redisio.Result{Err: ErrClosed}
+		}
+	}
+	clear(o.out)
+	return o.sort(batch, results, began)
+}
+
+func (o *outbox) room(n int) []redisio.Result {
+	if cap(o.results) < n {
+		o.results = make([]redisio.Result, 2*n)
+	}
+	return o.results[:n]
+}
+
+// sort tells how the writing went, and keeps what is to be written again.
+func (o *outbox) sort(batch []*letter, results []redisio.Result, began time.Time) (rest []*letter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.judge(results, began)
+	rest = batch[:0]
+	for i, l := range batch {
+		err := results[i].Err
+		if errors.Is(err, redisio.ErrUnknownOutcome) && !l.doubt {
+			l.doubt = true
+			if l.again != nil {
+				l.out.Fields = l.again.rewrite()
+			}
+		}
+		switch {
+		case err == nil:
+			l.id = results[i].ID
+			if l.notify {
+				l.ev <- event{what: wrote}
+			}
+			continue
+		case final(err):
+		case o.closed:
+			err = ErrClosed
+		case l.doubt || o.patient: // tried again for as long as its sender waits
+			l.unsent = !l.doubt
+			rest = append(rest, l)
+			continue
+		case isFull(err):
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		case o.away != nil:
+			err = o.away
+		default:
+			l.unsent = true
+			rest = append(rest, l)
+			continue
+		}
+		l.ev <- event{what: wrote, err: err}
+	}
+	clear(batch[len(rest):])
+	return rest
+}
+
+// judge finds out whether Redis is away. o.mu is held.
+func (o *outbox) judge(results []redisio.Result, began time.Time) {
+	var away error
+	for i := range results {
+		switch err := results[i].Err; {
+		case err == nil, final(err), isFull(err): // the server has answered
+			o.since, o.away = time.Time{}, nil
+			return
+		case away == nil:
+			away = err
+		}
+	}
+	if o.since.IsZero() {
+		o.since = began
+	}
+	if time.Since(o.since) >= awayAfter {
+		o.away = fmt.Errorf("%w: %w", ErrUnavailable, away)
+	}
+}
+
+// hold says that the writer is needed; release is to be called as often.
+func (o *outbox) hold() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.holders++
+}
+
+// release disconnects when nobody holds the outbox any more.
+func (o *outbox) release(ctx context.Context) error {
+	o.mu.Lock()
+	o.holders--
+	if o.holders > 0 || o.resting || o.closed {
+		o.mu.Unlock()
+		return nil
+	}
+	o.resting = true
+	o.mu.Unlock()
+	err := o.disconnect(ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.resting = false
+	if len(o.queue) > 0 {
+		o.start()
+	}
+	return err
+}
+
+// close ends it: letters that come afterwards fail with ErrClosed.
+func (o *outbox) close(ctx context.Context) error {
+	o.mu.Lock()
+	was := o.closed
+	o.closed = true
+	o.mu.Unlock()
+	if was {
+		return nil
+	}
+	close(o.closing)
+	return o.disconnect(ctx)
+}
+
+// disconnect closes the writer when the loop has ended. If ctx ends first, the write under way fails.
+func (o *outbox) disconnect(ctx context.Context) error {
+	ended := make(chan struct{})
+	wait := sync.WaitGroup{}
+	wait.Go(func() {
+		o.loops.Wait()
+		close(ended)
+	})
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		o.drop()
+		err = fmt.Errorf("gateways: close while a write is under way: %w", context.Cause(ctx))
+	}
+	if w := o.w.Swap(nil); w != nil {
+		err = errors.Join(err, w.Close(ctx))
+	}
+	return err
+}
+
+// drop fails all that is not sent.
+func (o *outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, l := range o.queue {
-		if !l.gone {
-			l.ev <- event{what: leads}
-			return
-		}
+		l.ev <- event{what: wrote, err: ErrClosed}
 	}
 	clear(o.queue)
-	o.queue, o.leading = o.queue[:0], false
-}
-
-// lead writes what has come, and passes the lead on. The leader has until the time, or as long as its context runs; what is not
-// written by then is for the next.
-func (o *outbox) lead(ctx context.Context, until time.Time) {
-	o.mu.Lock()
-	batch := o.queue
-	o.queue, o.spare = o.spare[:0], nil
-	o.mu.Unlock()
-	o.deliver(ctx, until, o.waiting(batch))
-	clear(batch)
-	o.spare = batch
-	o.pass()
-}
-
-// deliver writes a batch, and again what did not get through.
-func (o *outbox) deliver(ctx context.Context, until time.Time, batch []*letter) {
-	wait := newBackoff()
-	for len(batch) > 0 {
-		o.out = o.out[:0]
-		for _, l := range batch {
-			o.out = append(o.out, l.out)
-		}
-		if cap(o.results) < len(batch) {
-			o.results = make([]redisio.Result, 2*len(batch))
-		}
-		results := o.results[:len(batch)]
-		o.append(ctx, results)
-		clear(o.out)
-		rest := batch[:0]
-		for i, l := range batch {
-			err := results[i].Err
-			switch {
-			case err == nil:
-				if l.notify {
-					l.ev <- event{what: wrote}
-				}
-				continue
-			case final(err):
-				l.ev <- event{what: wrote, err: err}
-				continue
-			case errors.Is(err, redisio.ErrUnknownOutcome) && l.again != nil:
-				l.out.Fields, l.again = l.again.rewrite(), nil
-			}
-			rest = append(rest, l)
-		}
-		if batch = rest; len(batch) == 0 || !pauseUntil(ctx, until, wait.NextBackOff()) {
-			break
-		}
-		batch = o.waiting(batch)
-	}
-	if len(batch) > 0 {
-		o.mu.Lock()
-		o.queue = slices.Concat(batch, o.queue)
-		o.mu.Unlock()
-	}
-}
-
-// append is one Write. It does not end with the context of the leader: most of what is written is not its own.
-func (o *outbox) append(ctx context.Context, results []redisio.Result) {
-	w := o.w.Load()
-	if w == nil { // let go by all who held it: nobody waits
-		for i := range results {
-			results[i] = redisio.Result{Err: redisio.ErrClosed}
-		}
-		return
-	}
-	_ = w.Write(context.WithoutCancel(ctx), o.out, results) // the results tell
-}
-
-// waiting leaves out those whose sender has gone.
-func (o *outbox) waiting(batch []*letter) []*letter {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	rest := batch[:0]
-	for _, l := range batch {
-		if !l.gone {
-			rest = append(rest, l)
-		}
-	}
-	return rest
+	o.queue = o.queue[:0]
 }
 
 func pause(ctx context.Context, d time.Duration) bool { return wait.For(ctx, d) }
 
-// pauseUntil is pause, and ends at until.
-func pauseUntil(ctx context.Context, until time.Time, d time.Duration) bool {
-	if !until.IsZero() {
-		d = min(d, time.Until(until))
-	}
-	return pause(ctx, d) && !expired(until)
-}
+// isFull reports that the server is out of memory.
+func isFull(err error) bool { return errors.Is(err, redisio.ErrBackpressure) || redisio.IsFull(err) }
 
 // final reports an error that trying again would not change.
 func final(err error) bool {
 	var large *redisio.TooLargeError
-	return redisio.IsPermanent(err) || errors.As(err, &large) || errors.Is(err, redisio.ErrNoStream) || errors.Is(err, redisio.ErrClosed)
+	return redisio.IsPermanent(err) || errors.As(err, &large) || errors.Is(err, redisio.ErrNoStream) ||
+		errors.Is(err, redisio.ErrClosed) || errors.Is(err, ErrClosed)
 }

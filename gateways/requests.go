@@ -85,7 +85,7 @@ func reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, f 
 			return answers(m, from, emit)
 		})
 	}, flow.OnFault(flow.DeadLetter))
-	return flow.To(wanted, mailboxes(rdb, f, forever), opts...)
+	return flow.To(wanted, mailboxes(rdb, f, forever, whileWanted), opts...)
 }
 
 // answers emits a message for each request that wants the answer.
@@ -111,9 +111,17 @@ func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
 const mailboxLen = 16_384
 
 // mailboxes is a sink that writes each message to its reply address.
-func mailboxes[T any](rdb redis.UniversalClient, f redisio.Format[T], wait time.Duration) flow.Sink[T] {
+func mailboxes[T any](rdb redis.UniversalClient, f redisio.Format[T], wait time.Duration, full func(flow.Message[T]) error) flow.Sink[T] {
 	return sink.Stream(rdb, sink.StreamConfig[T]{KeyFor: func(m flow.Message[T]) string { return m.Meta().ReplyTo }, Format: f,
-		OnlyExisting: true, Together: true, MaxLen: mailboxLen, Wait: wait})
+		OnlyExisting: true, Together: true, MaxLen: mailboxLen, Wait: wait, OnFull: full})
+}
+
+// whileWanted has a reply that there is no memory for wait until its caller has gone.
+func whileWanted[T any](m flow.Message[T]) error {
+	if expired(m.Meta().Deadline) {
+		return flow.Skip
+	}
+	return nil
 }
 
 // valueFormat writes values as replies.

@@ -83,7 +83,7 @@ type Service struct {
 	built    atomic.Bool // a graph was made: the handlers are fixed
 
 	ledger *ledger
-	parts  outbox
+	parts  *outbox
 	stats  serviceCounters
 }
 
@@ -119,7 +119,8 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		s.mistake(&redisio.ConfigError{Type: "NewService", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
 	}
 	s.mistake(wrong)
-	s.parts = outbox{rdb: rdb, cfg: redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen}}
+	s.parts = newOutbox(rdb, redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen})
+	s.parts.patient = true
 	s.allowed = []keys{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
 		s.mistake(&redisio.ConfigError{Type: "ServiceConfig", Field: "ReplyTopics", Problem: "is set beside Wire", Fix: "name the keys in StreamersonV1.ReplyKeys"})
@@ -220,7 +221,10 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	}
 	requests := source.Stream(s.rdb, in, named...)
 	served := flow.Step(requests, "serve", func() flow.StepFunc[Request, Response] { return s.serve }, s.cfg.Concurrency...)
-	parts := []flow.Part{flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait), flow.Name("replies")), flow.Log(s.cfg.Log)}
+	late := make(lateReplies, lateMost)
+	again := flow.Step(source.Chan(late, flow.Name("late")), "again", func() flow.StepFunc[flow.Message[Response], Response] { return lateReply })
+	parts := []flow.Part{flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait, late.put), flow.Name("replies")),
+		flow.To(again, s.speech.replies(s.rdb, forever, whileWanted), flow.Name("late replies")), flow.Log(s.cfg.Log)}
 	if s.topic.control != "" {
 		control := source.Tail(s.rdb, source.TailConfig[note]{Key: s.topic.control, Format: noteFormat{}, Wait: s.cfg.Wait}, flow.Name("control"))
 		parts = append(parts, flow.To(control, sink.Func(s.heed, flow.Name("heed"))))

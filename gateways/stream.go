@@ -68,15 +68,12 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 		case meta.Attempt > 1:
 			return Response{}, &RemoteError{Code: CodeInterrupted, Message: "the process that answered is gone"}
 		}
-		if err := s.parts.hold(ctx); err != nil {
-			return Response{}, err
-		}
+		s.parts.hold()
 		defer func() {
 			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			_ = s.parts.release(clean) // what was written was answered, part by part
 		}()
-		until, _ := ctx.Deadline()
 		run, seq := rand.Text()[:12], 0
 		send := func(part Response) error {
 			if err := s.credit(ctx, meta.ReplyTo, state.credits); err != nil {
@@ -87,7 +84,7 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 			if err != nil {
 				return err
 			}
-			err = s.parts.write(ctx, until, &letter{out: redisio.Outgoing{Key: meta.ReplyTo, Fields: fields}})
+			err = s.parts.write(ctx, &letter{out: redisio.Outgoing{Key: meta.ReplyTo, Fields: fields}})
 			if errors.Is(err, redisio.ErrNoStream) {
 				state.cancel(errCancelled)
 				return errCancelled

@@ -160,6 +160,10 @@ func isCut(err error) bool {
 // slot that moved) passes.
 func IsPermanent(err error) bool { return judge(err) == permanent }
 
+// IsFull reports an error that is, or wraps, the answer of a server that is out of memory. Writes may succeed again once
+// something was deleted.
+func IsFull(err error) bool { return isFull(err) }
+
 // says reports how an answer of the server begins: one to EXEC quotes that of the command it would have run.
 func says(err error, prefix string) bool {
 	return redis.HasErrorPrefix(err, prefix) || redis.HasErrorPrefix(err, "EXECABORT Transaction discarded because of: "+prefix)

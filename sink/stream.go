@@ -74,6 +74,10 @@ type StreamConfig[T any] struct {
 	// cap and the window above holds for it. A zero time means now.
 	At func(flow.Message[T]) time.Time
 
+	// OnFull is asked about a message that the server has no memory for, or the stream has no room for: before each try. nil
+	// waits for room, an error is the message's, and flow.Skip gives it up. Defaults to waiting. It must not block.
+	OnFull func(flow.Message[T]) error
+
 	// MaxPayload bounds the bytes of an entry. A message beyond it is rejected, with a *redisio.TooLargeError, before it is
 	// sent. The default is 1 MiB.
 	MaxPayload int

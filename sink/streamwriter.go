@@ -140,6 +140,10 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 	for i := range b.at {
 		err := b.results[i].Err
 		unknown := errors.Is(err, redisio.ErrUnknownOutcome)
+		var full error
+		if err != nil && !slices.Contains(b.unknown, b.at[i]) {
+			full = s.fullError(chunk[b.at[i]], err)
+		}
 		switch {
 		case err == nil:
 			continue
@@ -152,6 +156,9 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 		case redisio.IsPermanent(err):
 			s.fail(chunk, b.at[i], flow.Permanent(err))
 			stop = true
+			continue
+		case full != nil:
+			s.fail(chunk, b.at[i], full)
 			continue
 		case unknown:
 			retry.Unknown++
@@ -174,6 +181,19 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 		}
 	}
 	return again > 0 && !stop
+}
+
+// fullError is what becomes of a message that there is no room for; nil: it waits.
+func (s *streamWriter[T]) fullError(m flow.Message[T], err error) (answer error) {
+	if s.cfg.OnFull == nil || !errors.Is(err, redisio.ErrBackpressure) {
+		return nil
+	}
+	defer func() {
+		if recover() != nil { // it is not the message's fault
+			answer = nil
+		}
+	}()
+	return s.cfg.OnFull(m)
 }
 
 // refused reports what is the fault of the message: trying again would end the same.

@@ -1,0 +1,150 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// All calls end at their deadline while Redis hangs: the one that came first and those that queue behind its write.
+func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
+	srv := redistest.Start(t)
+	s := &stand{srv.Client(t), "topic"}
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	connected := s.client(t, gateways.ClientConfig{})
+	call := gateways.Call[hello, greeting](connected, "hello", gateways.Timeout(redistest.Patience))
+	if _, err := call(t.Context(), hello{"Ada"}); err != nil {
+		t.Fatal(err)
+	}
+	srv.Pause(t)
+	for _, c := range []*gateways.Client{connected, s.client(t, gateways.ClientConfig{})} {
+		soon := gateways.Call[hello, greeting](c, "hello", gateways.Timeout(200*time.Millisecond))
+		tell := gateways.Send[hello](c, "hello", gateways.Timeout(200*time.Millisecond))
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				var err error
+				began := time.Now()
+				if i%2 == 0 {
+					_, err = soon(t.Context(), hello{"Ada"})
+				} else {
+					err = tell(t.Context(), hello{"Ada"})
+				}
+				if took := time.Since(began); !errors.Is(err, gateways.ErrTimeout) || took > 3*time.Second {
+					t.Errorf("after %v: %v", took, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	srv.Resume(t)
+	redistest.Soon(t, "calls are answered again", func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil })
+}
+
+// Where Redis is away calls say so at once, not at their deadline, and go on when it is back.
+func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
+	srv := redistest.Start(t)
+	p := redistest.StartProxy(t, srv.Addr())
+	s, near := &stand{p.Client(t), "topic"}, &stand{srv.Client(t), "topic"}
+	near.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
+	call := gateways.Call[hello, greeting](c, "hello")
+	h := gateways.HTTP(c, "hello")
+	for range 2 {
+		p.SetDown(true)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if _, err := call(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrUnavailable) || errors.Is(err, gateways.ErrTimeout) {
+					t.Errorf("a call: %v", err)
+				}
+				if err := gateways.Send[hello](c, "hello")(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrUnavailable) {
+					t.Errorf("a message: %v", err)
+				}
+				if got := ask(h, asked("GET", "/", "")); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+					t.Errorf("by HTTP: %+v", got)
+				}
+			})
+		}
+		wg.Wait()
+		p.SetDown(false)
+		redistest.Soon(t, "calls are answered again", func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil })
+	}
+}
+
+// Requests fill a small server. More are refused at once, those that it has are answered though no reply can be written at first,
+// and then there is room again.
+func TestFault_S1_OutOfMemory(t *testing.T) {
+	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
+	s := &stand{srv.Client(t), "topic"}
+	full := make(chan struct{})
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "len", func(ctx context.Context, v string) (int, error) {
+			select {
+			case <-full:
+			case <-ctx.Done():
+			}
+			return len(v), ctx.Err()
+		})
+	})
+	call := gateways.Call[string, int](s.client(t, gateways.ClientConfig{Timeout: redistest.Patience}), "len")
+	large := strings.Repeat("x", 1<<20-1000)
+	const calls = 40
+	var refused, answered atomic.Int32
+	var wg sync.WaitGroup
+	for range calls {
+		wg.Go(func() {
+			switch _, err := call(t.Context(), large); {
+			case err == nil:
+				answered.Add(1)
+			case errors.Is(err, gateways.ErrFull) && errors.Is(err, redisio.ErrBackpressure):
+				refused.Add(1)
+			default:
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	redistest.Soon(t, "calls are refused", func() bool { return refused.Load() >= 5 })
+	close(full)
+	wg.Wait()
+	if refused.Load()+answered.Load() != calls || answered.Load() < 5 {
+		t.Errorf("%d refused and %d answered", refused.Load(), answered.Load())
+	}
+	if _, err := call(t.Context(), large); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	redistest.Soon(t, "nothing is left of them", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == 0 })
+}
+
+// Answered requests take no memory, however many they were.
+func TestFault_S1_AnsweredRequestsAreGone(t *testing.T) {
+	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
+	s := &stand{srv.Client(t), "topic"}
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "len", func(_ context.Context, v string) (int, error) { return len(v), nil })
+		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+	})
+	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
+	h := gateways.HTTP(c, "len", gateways.Accept("text/plain"))
+	large := strings.Repeat("x", 1<<20-1000)
+	for i := range 60 {
+		got := ask(h, asked("POST", "/", large, "Content-Type: text/plain"))
+		if got.status != http.StatusOK {
+			t.Fatalf("request %d: %+v", i, got)
+		}
+	}
+	for i := range 60 { // so are replies that were read
+		if _, err := gateways.Call[string, string](c, "echo")(t.Context(), large[:len(large)-1000]); err != nil {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+}
