@@ -33,7 +33,7 @@ type Meta struct {
 	Time time.Time
 	// ReplyTo is where an answer belongs, as the producer says: for a Redis stream a key. "" when none is expected.
 	ReplyTo string
-	// Deadline is when the producer stops waiting, by its own clock; zero when it does not say.
+	// Deadline is when the producer stops waiting, by the clock of this process; zero when it does not say.
 	Deadline time.Time
 	// Headers are name/value pairs, in the order they were written.
 	Headers Headers

@@ -94,7 +94,7 @@ func access(writes []string, commands ...string) Access {
 
 // Access is what a GroupReader needs. deadKeys are the streams that Dead is called with: source.Stream's DeadKey.
 func (c GroupConfig) Access(deadKeys ...string) Access {
-	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|delconsumer", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
+	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|delconsumer", "time", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
 	if !c.NoAck {
 		a = a.And(access(nil, "xack", "xautoclaim", "xclaim", "xgroup|createconsumer"))
 		if c.DeleteSettled {

@@ -9,13 +9,16 @@ import (
 
 // Envelope is what travels beside a value. The zero value of each part means "not set".
 type Envelope struct {
-	ID          string // of the message, chosen by its sender; not the entry's
-	Key         string // what orders and partitions it
-	Type        string // which kind of message
-	ContentType string // on decoding "" if the sender used the codec's; on encoding "" means the codec's
-	ReplyTo     string // the stream that answers belong to
-	Traceparent string // W3C trace context
-	Deadline    time.Time
+	ID          string    // of the message, chosen by its sender; not the entry's
+	Key         string    // what orders and partitions it
+	Type        string    // which kind of message
+	ContentType string    // on decoding "" if the sender used the codec's; on encoding "" means the codec's
+	ReplyTo     string    // the stream that answers belong to
+	Traceparent string    // W3C trace context
+	Deadline    time.Time // by Redis's clock
+	// Limit is how long the sender waits, from when the entry was added. Decoding sets Deadline by it, from the entry's ID. It
+	// is encoded instead of Deadline, because it needs no common clock.
+	Limit time.Duration
 	// MaybeDuplicate says that the sender could not know whether it had written the message already.
 	MaybeDuplicate bool
 	Headers        []Header
@@ -35,6 +38,27 @@ func (e *Envelope) readDeadline(text []byte) error {
 	}
 	e.Deadline = time.UnixMilli(ms)
 	return nil
+}
+
+// readLimit reads milliseconds, unless there is a limit already.
+func (e *Envelope) readLimit(entry *Entry, text []byte) error {
+	if e.Limit != 0 {
+		return nil
+	}
+	ms, err := strconv.ParseInt(str(text), 10, 64)
+	if err != nil || ms < 0 || ms > int64(maxDelay/time.Millisecond) {
+		return fmt.Errorf("%.40q is no limit in milliseconds", text)
+	}
+	e.Limit = time.Duration(ms) * time.Millisecond
+	if !entry.Position.IsZero() {
+		e.Deadline = entry.Position.Time().Add(e.Limit)
+	}
+	return nil
+}
+
+// appendLimit appends a limit in milliseconds, rounded up.
+func appendLimit(buf []byte, limit time.Duration) []byte {
+	return strconv.AppendInt(buf, int64((limit+time.Millisecond-1)/time.Millisecond), 10)
 }
 
 // Format maps a value and its envelope to the fields of an entry and back. It is used by many

@@ -173,7 +173,8 @@ type GroupReader struct {
 	control client // settling, renewing, asking: repeating these is harmless
 
 	held     heldSet
-	leftover settledIDs  // with DeleteSettled
+	leftover settledIDs // with DeleteSettled
+	clock    Clock
 	wiped    atomic.Bool // entries of ours were pending for nobody: what was given back may be so too
 	blind    atomic.Bool // look is not allowed
 	last     position
@@ -241,6 +242,9 @@ func needClient(rdb redis.UniversalClient, what string) error {
 // Consumer returns the reader's name in the group.
 func (r *GroupReader) Consumer() string { return r.cfg.Consumer }
 
+// Ahead is how far this process's clock is ahead of Redis's, as far as the reader knows: see [Clock].
+func (r *GroupReader) Ahead() time.Duration { return r.clock.Ahead() }
+
 // Config returns the configuration with its defaults.
 func (r *GroupReader) Config() GroupConfig { return r.cfg }
 
@@ -279,6 +283,7 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	}
 	r.reclaim = time.Now() // dead consumers of the past first
 	r.sweep = r.reclaim.Add(sweepEvery * r.cfg.ReclaimEvery)
+	_ = r.clock.Ask(ctx, r.reading) // who may not ask goes by what is read
 	r.token <- struct{}{}
 	r.health.kept(nil)
 	r.warnOfEviction(ctx)

@@ -30,6 +30,7 @@ func (r *GroupReader) keep() {
 		if err == nil {
 			trip = r.locate(ctx)
 		}
+		r.askTime(ctx)
 		r.health.kept(trip)
 		if err != nil && !failed {
 			r.emit(Event{Kind: EventRenewFailed, Err: err, Wait: every / 4})
@@ -79,6 +80,13 @@ func (r *GroupReader) renew(ctx context.Context, now time.Time) error {
 	}
 	r.held.unpark(doubts) // what must be there is there: they were taken and finished by others
 	return nil
+}
+
+// askTime keeps the clock right where nothing is read.
+func (r *GroupReader) askTime(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
+	defer cancel()
+	_ = r.clock.Ask(ctx, r.control) // what is read tells as well
 }
 
 // locate asks how far the group has been delivered, for a reader that gets nothing to know where to go on after a loss.

@@ -15,6 +15,7 @@ const (
 	fieldContentType = "ct"
 	fieldReply       = "reply"
 	fieldDeadline    = "deadline" // Unix milliseconds
+	fieldLimit       = "limit"    // milliseconds
 	fieldTraceparent = "traceparent"
 	fieldDuplicate   = "dup" // "1": there may be two of it
 	headerPrefix     = "h:"
@@ -25,7 +26,8 @@ const (
 //	data         the value, encoded by the codec
 //	type, id, key, reply, traceparent   only when set
 //	ct           the content type, only when it is not the codec's; see ContentTypeMatches for what readers take
-//	deadline     Unix milliseconds, only when set
+//	limit        how long the sender waits, in milliseconds from the time of the entry's id, only when set
+//	deadline     Unix milliseconds by Redis's clock, instead of a limit
 //	dup          1 if the sender had to write it twice, not knowing whether the first had got through
 //	h:<name>     one per header
 //
@@ -55,7 +57,11 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 	if e.ContentType != "" && e.ContentType != n.ct {
 		dst, buf = appendText(dst, buf, fieldContentType, e.ContentType)
 	}
-	if !e.Deadline.IsZero() {
+	if e.Limit > 0 {
+		at := len(buf)
+		buf = appendLimit(buf, e.Limit)
+		dst = append(dst, Field{fieldLimit, buf[at:len(buf):len(buf)]})
+	} else if !e.Deadline.IsZero() {
 		at := len(buf)
 		buf = strconv.AppendInt(buf, e.Deadline.UnixMilli(), 10)
 		dst = append(dst, Field{fieldDeadline, buf[at:len(buf):len(buf)]})
@@ -103,7 +109,7 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		default:
 			if name, ok := strings.CutPrefix(f.Name, headerPrefix); ok {
 				e.Headers = append(e.Headers, Header{name, str(f.Value)})
-			} else if err := e.read(f.Name, f); err != nil {
+			} else if err := e.read(entry, f.Name, f); err != nil {
 				return v, &DecodeError{entry.ID, f.Name, err}
 			}
 		}
@@ -121,7 +127,7 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 }
 
 // read takes what a field says of the envelope, by the name that it has in native entries; nothing if it has another.
-func (e *Envelope) read(name string, f *Field) error {
+func (e *Envelope) read(entry *Entry, name string, f *Field) error {
 	switch name {
 	case fieldKey:
 		first(&e.Key, f)
@@ -133,6 +139,8 @@ func (e *Envelope) read(name string, f *Field) error {
 		e.MaybeDuplicate = e.MaybeDuplicate || string(f.Value) == "1"
 	case fieldDeadline:
 		return e.readDeadline(f.Value)
+	case fieldLimit:
+		return e.readLimit(entry, f.Value)
 	}
 	return nil
 }

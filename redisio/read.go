@@ -150,6 +150,7 @@ func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Bat
 	if n > old {
 		if at := b.Entries[n-1].Position; !at.IsZero() {
 			r.last.set(at)
+			r.clock.Saw(at.Time(), time.Now())
 		}
 	}
 	if n > 0 && !r.cfg.NoAck {

@@ -34,6 +34,7 @@ const (
 	v1Key         = v1Prefix + fieldKey
 	v1ContentType = v1Prefix + fieldContentType
 	v1Deadline    = v1Prefix + fieldDeadline
+	v1Limit       = v1Prefix + fieldLimit
 	v1Traceparent = v1Prefix + fieldTraceparent
 	v1Duplicate   = v1Prefix + fieldDuplicate
 	v1Empty       = v1Prefix + "empty" // "1": the payload is really empty
@@ -130,7 +131,11 @@ func (f streamersonV1[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fiel
 	if e.Key != "" {
 		dst, buf = appendText(dst, buf, v1Key, e.Key)
 	}
-	if !e.Deadline.IsZero() {
+	if e.Limit > 0 {
+		at := len(buf)
+		buf = appendLimit(buf, e.Limit)
+		dst = append(dst, Field{v1Limit, buf[at:len(buf):len(buf)]})
+	} else if !e.Deadline.IsZero() {
 		at := len(buf)
 		buf = strconv.AppendInt(buf, e.Deadline.UnixMilli(), 10)
 		dst = append(dst, Field{v1Deadline, buf[at:len(buf):len(buf)]})
@@ -174,7 +179,7 @@ func (f streamersonV1[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		case x.Name == v1Empty:
 			payload = payload[:0]
 		default:
-			if err := e.read(name, x); err != nil {
+			if err := e.read(entry, name, x); err != nil {
 				return v, &DecodeError{entry.ID, x.Name, err}
 			}
 		}

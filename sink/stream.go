@@ -117,7 +117,7 @@ const defaultDepth = 128
 // flow.Reject). A key of the wrong type and missing rights stop the graph.
 //
 // In the native format the message's MessageID, Key, Type, ReplyTo, Deadline and Headers travel as id, key, type, reply,
-// deadline and h:* (the header "traceparent" as the trace context), and MaybeDuplicate as dup. Values are encoded by the sink's own goroutine, while the stages before it work.
+// limit (what is left of the time) and h:* (the header "traceparent" as the trace context), and MaybeDuplicate as dup. Values are encoded by the sink's own goroutine, while the stages before it work.
 // With Pipelines 1 a sink may be given flow.Workers and flow.KeyedBy to write in parallel and keep each key's order.
 //
 // The client is the caller's: connections are derived from it, and it is never closed.

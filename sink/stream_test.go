@@ -155,10 +155,10 @@ func TestStreamEntries(t *testing.T) {
 		want map[string]any
 	}{
 		"native": {sink.StreamConfig[string]{},
-			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "deadline": "7", "h:a": "1", "h:b": "2",
+			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "limit": "1", "h:a": "1", "h:b": "2",
 				"traceparent": "00-1"}},
 		"doubtful": {sink.StreamConfig[string]{DedupeWindow: time.Minute, IDFor: func(flow.Message[string]) string { return "" }},
-			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "deadline": "7", "h:a": "1", "h:b": "2",
+			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "limit": "1", "h:a": "1", "h:b": "2",
 				"traceparent": "00-1", "dup": "1"}},
 		"bare": {sink.StreamConfig[string]{OmitMeta: true}, map[string]any{"data": "x"}},
 	} {

@@ -90,7 +90,10 @@ func (s *streamWriter[T]) appendFields(m *flow.Message[T], again bool) (err erro
 
 func (s *streamWriter[T]) envelope(m flow.Meta) {
 	s.env.ID, s.env.Key, s.env.Type, s.env.MaybeDuplicate = m.MessageID, m.Key, m.Type, m.MaybeDuplicate
-	s.env.ReplyTo, s.env.Deadline = m.ReplyTo, m.Deadline
+	s.env.ReplyTo = m.ReplyTo
+	if !m.Deadline.IsZero() { // other clocks may differ: what is left travels
+		s.env.Limit = max(time.Until(m.Deadline), time.Millisecond)
+	}
 	for _, h := range m.Headers {
 		if h.Name == traceparent && s.env.Traceparent == "" {
 			s.env.Traceparent = h.Value
@@ -169,6 +172,9 @@ func (ids *idMaker) of(chosen string, m flow.Meta, f redisio.Fields) string {
 		for i := range f {
 			if m.MaybeDuplicate && f[i].Name == "dup" {
 				continue // the first copy did not have it
+			}
+			if f[i].Name == "limit" || f[i].Name == "streamerson-go:limit" {
+				continue // the first copy had more time
 			}
 			_, _ = ids.hash.Write(append(strconv.AppendInt(size[:0], int64(len(f[i].Name)), 10), ':')) // never fails
 			_, _ = ids.hash.WriteString(f[i].Name)

@@ -19,7 +19,8 @@ const traceparent = "traceparent"
 type entries[T any] struct {
 	format redisio.Format[T]
 	env    redisio.Envelope
-	most   int // deliveries; what comes more often has not even failed: whoever had it died of it. 0: no limit
+	ahead  time.Duration // of Redis's clock: how far ours is
+	most   int           // deliveries; what comes more often has not even failed: whoever had it died of it. 0: no limit
 }
 
 // errExhausted is the fault of an entry that was delivered too often without anybody living to say how it ended.
@@ -72,6 +73,9 @@ func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 		ReplyTo: es.env.ReplyTo, Deadline: es.env.Deadline, MaybeDuplicate: es.env.MaybeDuplicate}
 	if !e.Position.IsZero() {
 		m.Time = e.Position.Time()
+	}
+	if !m.Deadline.IsZero() {
+		m.Deadline = m.Deadline.Add(es.ahead)
 	}
 	n := len(es.env.Headers)
 	if es.env.Traceparent != "" {

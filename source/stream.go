@@ -108,7 +108,7 @@ const (
 // [redisio.DeadLetters] and [redisio.ReplayDeadLetters], and the command redisio/cmd/streams.
 //
 // Message metadata: ID and Time are the entry's, Attempt its deliveries; MessageID, Key, Type, ReplyTo, Deadline and Headers are what the
-// producer gave (the trace context is the header "traceparent"). Values of type []byte and redisio.Fields refer to the
+// producer gave (the trace context is the header "traceparent"). The Deadline is by this process's clock, whatever the producer's says. Values of type []byte and redisio.Fields refer to the
 // buffer that the reply came in, which nobody writes to again.
 //
 // The client is the caller's: connections are derived from it, and it is never closed. A key of the wrong type and
@@ -235,6 +235,7 @@ func (s *streamReader[T]) Open(ctx context.Context) error {
 func (s *streamReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	var b redisio.Batch
 	err := s.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
+	s.entries.ahead = s.r.Ahead()
 	s.entries.add(in, &b)
 	return final(ctx, err)
 }

@@ -1,0 +1,81 @@
+package redisio
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// The clock goes by the quickest sample of lately, and forgets.
+func TestFault_G4_ClockOfRedis(t *testing.T) {
+	var c Clock
+	now := time.Unix(1_700_000_000, 0)
+	saw := func(after, ahead, late time.Duration) {
+		now = now.Add(after)
+		c.Saw(now.Add(-ahead-late), now)
+	}
+	want := func(ahead time.Duration) {
+		t.Helper()
+		if got := c.Ahead(); got != ahead {
+			t.Errorf("ahead by %v, want %v", got, ahead)
+		}
+	}
+	want(0)
+	saw(0, time.Hour, 8*time.Second) // what had waited
+	want(time.Hour + 8*time.Second)
+	saw(time.Second, time.Hour, time.Millisecond)
+	saw(time.Second, time.Hour, 3*time.Second)
+	want(time.Hour + time.Millisecond)
+	saw(40*time.Second, time.Hour, 2*time.Millisecond)
+	want(time.Hour + time.Millisecond)
+	saw(40*time.Second, 2*time.Hour, 0) // it was set
+	saw(40*time.Second, 2*time.Hour, 0)
+	want(2 * time.Hour)
+	saw(time.Second, -time.Minute, 0)
+	want(-time.Minute)
+	rdb := redistest.Shared(t).Client(t)
+	var asked Clock
+	if err := asked.Ask(ctx(t), rdb); err != nil || asked.Ahead() < -time.Second || asked.Ahead() > 10*time.Second {
+		t.Errorf("the clock of a server here is behind by %v, %v", asked.Ahead(), err)
+	}
+}
+
+// A reader knows by TIME, and by what it reads, that its clock is ahead.
+func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
+	const behind = time.Hour
+	at := func() int64 { return time.Now().Add(-behind).UnixMilli() }
+	rdb := fake(t, func(args []string) string {
+		switch args[0] {
+		case "time":
+			return fmt.Sprintf("*2\r\n$10\r\n%d\r\n$1\r\n0\r\n", at()/1000)
+		case "xgroup":
+			return "+OK\r\n"
+		case "xinfo":
+			return "*1\r\n*4\r\n$4\r\nname\r\n$1\r\ng\r\n$17\r\nlast-delivered-id\r\n$3\r\n0-0\r\n"
+		}
+		return "*-1\r\n"
+	})
+	r, _ := open(t, rdb, GroupConfig{Key: "k", Capabilities: &Capabilities{}})
+	if ahead := r.Ahead(); ahead < behind-time.Second || ahead > behind+10*time.Second {
+		t.Errorf("ahead by %v, want about %v", ahead, behind)
+	}
+}
+
+// A limit is a duration on the wire, and a deadline by the time of the entry.
+func TestFault_G4_LimitsTravelAsDurations(t *testing.T) {
+	for name, f := range map[string]Format[string]{"native": Native(String()), "v1": StreamersonV1(String())} {
+		fields, _, err := f.Encode(nil, nil, &Envelope{ID: "1", Limit: 1500 * time.Millisecond}, "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e Envelope
+		if _, err := f.Decode(&Entry{ID: "5000-1", Position: ID{5000, 1}, Fields: fields}, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Limit != 1500*time.Millisecond || !e.Deadline.Equal(time.UnixMilli(6500)) {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
