@@ -310,6 +310,9 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	if r.ID == "" {
 		r.ID = c.own + "-" + strconv.FormatUint(n, 36)
 	}
+	if err := checkLimits(r); err != nil {
+		return err
+	}
 	p.request = *r
 	if answered {
 		p.replyTo, p.until = c.mailbox.key, until
@@ -323,7 +326,10 @@ func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, err
 	r := &p.request
 	e := envelopes.Get().(*redisio.Envelope)
 	defer envelopes.Put(e)
-	*e = redisio.Envelope{ReplyTo: p.replyTo, Deadline: p.until, MaybeDuplicate: again, Headers: e.Headers[:0]}
+	*e = redisio.Envelope{ReplyTo: p.replyTo, MaybeDuplicate: again, Headers: e.Headers[:0]}
+	if !p.until.IsZero() { // the clocks of services may differ: a duration travels
+		e.Limit = max(time.Until(p.until), time.Millisecond)
+	}
 	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32
 	for i := range r.Headers {
 		size += len(r.Headers[i].Name) + len(r.Headers[i].Value) + 8

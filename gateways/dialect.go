@@ -38,10 +38,10 @@ func speak(w Wire, config, topic string) (dialect, error) {
 }
 
 // replies is the sink that writes answers to where they belong.
-func (d *dialect) replies(rdb redis.UniversalClient, wait time.Duration, full func(flow.Message[Response]) error) flow.Sink[Response] {
+func (d *dialect) replies(rdb redis.UniversalClient, wait time.Duration, most int, full func(flow.Message[Response]) error) flow.Sink[Response] {
 	if d.shared == "" {
-		return mailboxes(rdb, d.reply, wait, full)
+		return mailboxes(rdb, d.reply, wait, most, full)
 	}
 	return sink.Stream(rdb, sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-		Format: d.reply, MaxLen: d.most, DropUnread: true, Wait: wait, OnFull: full})
+		Format: d.reply, MaxLen: d.most, DropUnread: true, Wait: wait, MaxPayload: payloadFor(most), OnFull: full})
 }

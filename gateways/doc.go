@@ -30,7 +30,7 @@
 //
 // # On the wire
 //
-// Requests are native entries (see redisio.Native) of the stream named like the topic, with type, id, reply, deadline and headers.
+// Requests are native entries (see redisio.Native) of the stream named like the topic, with type, id, reply, limit and headers.
 // Each client process has one stream for its replies, its mailbox "{topic}:reply:<id>", which it makes, reads, trims and
 // deletes, and which ends by itself when the process dies; services write to it only while it exists, and to no other
 // key. What clients say later, to cancel or to have more of a streamed reply, is in "{topic}:control", which every process of a service

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 var (
@@ -41,6 +43,8 @@ const (
 	CodeTimeout      Code = "timeout"          // the handler took too long; is ErrTimeout
 	CodeOverloaded   Code = "overloaded"       // is ErrOverloaded
 	CodeInterrupted  Code = "interrupted"      // is ErrInterrupted
+
+	CodeReplyTooLarge Code = "reply_too_large" // the reply is longer than the service's MaxReply
 )
 
 // RemoteError is a failure that the service answered with. A handler returns one to choose the code, and what the caller
@@ -78,18 +82,18 @@ func (e *RemoteError) Is(target error) bool {
 	return false
 }
 
-// errWriteOnly is of formats that are for writing.
-var errWriteOnly = errors.New("gateways: this format only writes")
-
 // remote is what a caller is told of an error: what it says itself, if it is a RemoteError, and else as little as possible.
 func remote(err error) *RemoteError {
 	var said *RemoteError
 	var decode *RequestError
+	var large *redisio.TooLargeError
 	switch {
 	case errors.As(err, &said):
 		return said
 	case errors.As(err, &decode):
 		return &RemoteError{Code: CodeInvalid, Message: decode.Error()}
+	case errors.As(err, &large):
+		return &RemoteError{Code: CodeReplyTooLarge, Message: large.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrTimeout):
 		return &RemoteError{Code: CodeTimeout, Message: "the handler took too long"}
 	}

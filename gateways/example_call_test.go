@@ -178,7 +178,7 @@ func ExampleReply() {
 			}
 			return words
 		}))
-		return flow.New("words", gateways.Reply(operators.Unbatch(reversed), rdb, "words"), gateways.ReplyFailure(failed, rdb, "words"))
+		return flow.New("words", gateways.Reply(operators.Unbatch(reversed), rdb, "words", gateways.ReplyConfig{}), gateways.ReplyFailure(failed, rdb, "words", gateways.ReplyConfig{}))
 	}, func(ctx context.Context, client *gateways.Client) {
 		reverse := gateways.Call[string, string](client, "reverse")
 		fmt.Println(reverse(ctx, "stream"))

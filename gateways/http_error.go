@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -37,7 +38,8 @@ const (
 //	422                    a code of the service's own, without a status
 //	500  internal          the handler failed; details stay in the service's log
 //	501  no_handler        no service handles the type
-//	502  bad_reply         the reply makes no sense; interrupted: the process that answered is gone
+//	502  bad_reply         the reply makes no sense; reply_too_large;
+//	                       interrupted: the process that answered is gone
 //	503  overloaded        with Retry-After, also when bodies exceed BodyMemory;
 //	                       unavailable: Redis can't be asked, or the server is stopping
 //	504  timeout           no reply in time
@@ -93,6 +95,8 @@ var statusOf = map[Code]int{
 	CodeUnavailable:  http.StatusServiceUnavailable,
 	CodeInterrupted:  http.StatusBadGateway,
 	CodeBadReply:     http.StatusBadGateway,
+
+	CodeReplyTooLarge: http.StatusBadGateway,
 }
 
 // statusGone is written when the caller has gone: nobody reads it but the access log.
@@ -108,6 +112,7 @@ func refusalOf(err error) refusal {
 	var said *RemoteError
 	var large *redisio.TooLargeError
 	var panicked *flow.PanicError
+	var limit *LimitError
 	switch {
 	case errors.As(err, &panicked):
 		return broken
@@ -117,6 +122,8 @@ func refusalOf(err error) refusal {
 		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: field.Error(), Field: field.Field}
 	case errors.As(err, &said):
 		return remoteRefusal(said)
+	case errors.As(err, &limit):
+		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: strings.TrimPrefix(limit.Error(), "gateways: ")}
 	case errors.As(err, &large):
 		return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: "the request is longer than Redis is sent"}
 	case errors.Is(err, ErrOverloaded):

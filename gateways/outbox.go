@@ -161,14 +161,17 @@ func (o *outbox) loop() {
 	wait := newBackoff()
 	var batch []*letter
 	for {
-		if batch = o.take(batch); len(batch) == 0 {
+		if batch = o.take(batch, false); len(batch) == 0 {
 			return
 		}
-		began := time.Now()
-		had := len(batch)
+		began, had := time.Now(), len(batch)
 		if err := o.connect(ctx); err != nil {
 			batch = o.refused(batch, began, err)
 		} else {
+			if batch = o.take(batch, true); len(batch) == 0 { // it may have taken long
+				return
+			}
+			had = len(batch)
 			batch = o.deliver(ctx, batch, began)
 		}
 		if len(batch) < had && o.since.IsZero() { // it goes on
@@ -192,14 +195,14 @@ func (o *outbox) pause(d time.Duration) {
 
 // take returns the letters to write: those that were not written and those that have come, without those whose sender has gone.
 // If there are none, the loop has ended.
-func (o *outbox) take(rest []*letter) []*letter {
+func (o *outbox) take(rest []*letter, sending bool) []*letter {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	batch := slices.DeleteFunc(append(rest, o.queue...), func(l *letter) bool { return l.gone })
 	clear(o.queue)
 	o.queue = o.queue[:0]
 	for _, l := range batch {
-		l.unsent = false
+		l.unsent = l.unsent && !sending
 	}
 	if len(batch) == 0 {
 		o.writing = false

@@ -62,30 +62,59 @@ func checkAddress(address string, from []keys) error {
 	return flow.Reject(&ReplyAddressError{address})
 }
 
+// ReplyConfig configures Reply and ReplyFailure. The zero value is the default.
+type ReplyConfig struct {
+	// MaxReply bounds the bytes of a reply. A caller gets CodeReplyTooLarge instead of a larger one. Defaults to 1 MiB; the
+	// most is 256 MiB.
+	MaxReply int
+}
+
 // Reply answers the requests that messages come from: the branch that ends a graph which began with Requests. The reply address rides
 // with the message through all operators. What is made of several, as a batch, answers all of them; operators.Unbatch gives each
 // value the address of its own again. Messages of requests that want no answer are done when they get here. A client that is
 // gone gets none.
 //
+// A value that cannot be encoded is answered with CodeInternal, and one that is too large with CodeReplyTooLarge; the log says
+// more.
+//
 // Order: kept. Acks: when the reply is written. Values travel as JSON, strings and bytes as they are.
-func Reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, opts ...flow.StageOption) flow.Branch {
-	return reply(in, rdb, topic, valueFormat[T]{redisio.DefaultCodec[T]()}, opts)
+func Reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts ...flow.StageOption) flow.Branch {
+	codec := redisio.DefaultCodec[T]()
+	return reply(in, rdb, topic, cfg, opts, func(v T) (Response, error) { return encoded(codec, v) })
 }
 
 // ReplyFailure answers requests that failed, as the second output of operators.Try: with the *RemoteError that the failure
 // wraps, or else CodeInternal.
-func ReplyFailure[T any](in flow.Source[flow.Failure[T]], rdb redis.UniversalClient, topic string, opts ...flow.StageOption) flow.Branch {
-	return reply(in, rdb, topic, failureFormat[T]{}, opts)
+func ReplyFailure[T any](
+	in flow.Source[flow.Failure[T]], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts ...flow.StageOption,
+) flow.Branch {
+	return reply(in, rdb, topic, cfg, opts, func(v flow.Failure[T]) (Response, error) { return failureOf(remote(v.Err())), nil })
 }
 
-func reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, f redisio.Format[T], opts []flow.StageOption) flow.Branch {
-	from := []keys{keysOf(topic)}
-	wanted := flow.Via(in, "wanted", func() flow.Handler[T, T] {
-		return flow.HandlerFunc[T, T](func(_ context.Context, m flow.Message[T], emit flow.Emit[T]) error {
-			return answers(m, from, emit)
+func reply[T any](
+	in flow.Source[T], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts []flow.StageOption, answer func(T) (Response, error),
+) flow.Branch {
+	from, most := []keys{keysOf(topic)}, cfg.MaxReply
+	def(&most, defaultMaxReply)
+	wantedOpts := []flow.StageOption{flow.OnFault(flow.DeadLetter)}
+	if err := checkMaxReply("ReplyConfig", most); err != nil {
+		wantedOpts = append(wantedOpts, flow.InvalidError(err))
+	}
+	wanted := flow.Via(in, "wanted", func() flow.Handler[T, Response] {
+		return flow.HandlerFunc[T, Response](func(ctx context.Context, m flow.Message[T], emit flow.Emit[Response]) error {
+			r, err := answer(m.Value)
+			if err != nil {
+				flow.Logger(ctx).Error("reply: a value can't be encoded", "id", m.Meta().MessageID, "error", err)
+				r = failureOf(remote(err))
+			}
+			if r.kind == "" {
+				r.kind = kindReply
+			}
+			fit(ctx, m.Meta().Type, m.Meta().MessageID, &r, most)
+			return answers(flow.Derive(m, r), from, emit)
 		})
-	}, flow.OnFault(flow.DeadLetter))
-	return flow.To(wanted, mailboxes(rdb, f, forever, whileWanted), opts...)
+	}, wantedOpts...)
+	return flow.To(wanted, mailboxes(rdb, replyFormat{}, forever, most, whileWanted), opts...)
 }
 
 // answers emits a message for each request that wants the answer.
@@ -111,43 +140,17 @@ func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
 const mailboxLen = 16_384
 
 // mailboxes is a sink that writes each message to its reply address.
-func mailboxes[T any](rdb redis.UniversalClient, f redisio.Format[T], wait time.Duration, full func(flow.Message[T]) error) flow.Sink[T] {
-	return sink.Stream(rdb, sink.StreamConfig[T]{KeyFor: func(m flow.Message[T]) string { return m.Meta().ReplyTo }, Format: f,
-		OnlyExisting: true, Together: true, MaxLen: mailboxLen, Wait: wait, OnFull: full})
+func mailboxes(
+	rdb redis.UniversalClient, f redisio.Format[Response], wait time.Duration, most int, full func(flow.Message[Response]) error,
+) flow.Sink[Response] {
+	return sink.Stream(rdb, sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo }, Format: f,
+		OnlyExisting: true, Together: true, MaxLen: mailboxLen, Wait: wait, MaxPayload: payloadFor(most), OnFull: full})
 }
 
 // whileWanted has a reply that there is no memory for wait until its caller has gone.
-func whileWanted[T any](m flow.Message[T]) error {
+func whileWanted(m flow.Message[Response]) error {
 	if expired(m.Meta().Deadline) {
 		return flow.Skip
 	}
 	return nil
-}
-
-// valueFormat writes values as replies.
-type valueFormat[T any] struct{ codec redisio.Codec[T] }
-
-func (f valueFormat[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v T) (redisio.Fields, []byte, error) {
-	body, err := f.codec.Append(nil, v)
-	if err != nil {
-		return dst, buf, err
-	}
-	return replyFormat{}.Encode(dst, buf, e, Response{kind: kindReply, Body: body, ContentType: f.codec.ContentType()})
-}
-
-func (f valueFormat[T]) Decode(*redisio.Entry, *redisio.Envelope) (v T, err error) {
-	return v, errWriteOnly
-}
-
-// failureFormat writes failures as replies.
-type failureFormat[T any] struct{}
-
-func (failureFormat[T]) Encode(
-	dst redisio.Fields, buf []byte, e *redisio.Envelope, v flow.Failure[T],
-) (redisio.Fields, []byte, error) {
-	return replyFormat{}.Encode(dst, buf, e, failureOf(remote(v.Err())))
-}
-
-func (failureFormat[T]) Decode(*redisio.Entry, *redisio.Envelope) (v flow.Failure[T], err error) {
-	return v, errWriteOnly
 }

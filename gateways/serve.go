@@ -18,10 +18,14 @@ func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 	meta, r := m.Meta(), &m.Value
 	if expired(meta.Deadline) {
 		s.stats.expired.Add(1)
+		s.expiry.tell(ctx, &s.stats, s.topic.requests)
 		return flow.Message[Response]{}, false, nil
 	}
 	if err := checkAddress(meta.ReplyTo, s.allowed); err != nil {
 		return flow.Message[Response]{}, false, err
+	}
+	if r.bad != nil {
+		return s.unread(ctx, m)
 	}
 	h := newHandling(ctx, s.deadline(meta.Deadline, r.window > 0))
 	if r.window > 0 {
@@ -43,12 +47,24 @@ func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 	err, replies := s.conclude(ctx, r, h, &answer, err, wanted)
 	switch {
 	case replies:
+		fit(ctx, r.Type, r.ID, &answer, s.cfg.MaxReply)
 		s.ledger.end(r.ID, h, &answer)
 		return s.emit(m, answer)
 	case wanted:
 		s.ledger.end(r.ID, h, nil)
 	}
 	return flow.Message[Response]{}, false, err
+}
+
+// unread is what becomes of a request that can't be read: its caller is told, and without a caller it is rejected.
+func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
+	if m.Meta().ReplyTo == "" {
+		return flow.Message[Response]{}, false, flow.Reject(m.Value.bad)
+	}
+	s.stats.failed.Add(1)
+	answer := failureOf(&RemoteError{Code: CodeInvalid, Message: m.Value.bad.Error()})
+	fit(ctx, "", m.Value.ID, &answer, s.cfg.MaxReply)
+	return s.emit(m, answer)
 }
 
 // conclude ends a handling, and says what comes of it: an answer, which may be that it failed, or an error for the fault policy, or
@@ -64,6 +80,9 @@ func (s *Service) conclude(ctx context.Context, r *Request, h *handling, answer 
 	case ctx.Err() != nil, // the graph stops, or has lost the entry: somebody else will answer
 		is && v.Do == flow.ActNack, // the handler wants it again
 		!wanted:                    // the fault policy is for those that nobody waits for
+		if decode := (*RequestError)(nil); errors.As(err, &decode) { // and no try would change that it can't be read
+			err = flow.Reject(err)
+		}
 		return err, false
 	default:
 		s.stats.failed.Add(1)

@@ -42,6 +42,9 @@ type ServiceConfig struct {
 	// Wire is how requests and replies are spelled. The default is this project's own; StreamersonV1 is for the clients and
 	// gateways of streamerson for Node.
 	Wire Wire
+	// MaxReply bounds the bytes of a reply, and of each part of a streamed one. A caller gets CodeReplyTooLarge instead of a
+	// larger one. Defaults to 1 MiB; the most is 256 MiB.
+	MaxReply int
 	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig; they matter to requests without reply,
 	// and to those of processes that died.
 	Lease         time.Duration
@@ -85,6 +88,7 @@ type Service struct {
 	ledger *ledger
 	parts  *outbox
 	stats  serviceCounters
+	expiry expiry
 }
 
 // handler is what is registered for a type.
@@ -106,6 +110,8 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler)}
 	def(&s.cfg.Timeout, 30*time.Second)
 	def(&s.cfg.Answers, 4096)
+	def(&s.cfg.MaxReply, defaultMaxReply)
+	s.mistake(checkMaxReply("ServiceConfig", s.cfg.MaxReply))
 	def(&s.cfg.Log, flow.Logger(context.Background()))
 	if s.cfg.Group == "" {
 		s.cfg.Group = defaultGroup
@@ -119,7 +125,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		s.mistake(&redisio.ConfigError{Type: "NewService", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
 	}
 	s.mistake(wrong)
-	s.parts = newOutbox(rdb, redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen})
+	s.parts = newOutbox(rdb, redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen, MaxPayload: payloadFor(s.cfg.MaxReply)})
 	s.parts.patient = true
 	s.allowed = []keys{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
@@ -212,7 +218,7 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 // those of the configuration.
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
-	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Start: s.speech.start, Format: s.speech.request, MaxInFlight: s.cfg.MaxInFlight,
+	in := source.StreamConfig[Request]{Key: s.topic.requests, Group: s.cfg.Group, Start: s.speech.start, Format: received{s.speech.request}, MaxInFlight: s.cfg.MaxInFlight,
 		Lease: s.cfg.Lease, MaxDeliveries: s.cfg.MaxDeliveries, DeadKey: s.cfg.DeadKey, Wait: s.cfg.Wait,
 		DeleteSettled: s.speech.own}
 	named := []flow.StageOption{flow.Name("requests")}
@@ -223,8 +229,8 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	served := flow.Step(requests, "serve", func() flow.StepFunc[Request, Response] { return s.serve }, s.cfg.Concurrency...)
 	late := make(lateReplies, lateMost)
 	again := flow.Step(source.Chan(late, flow.Name("late")), "again", func() flow.StepFunc[flow.Message[Response], Response] { return lateReply })
-	parts := []flow.Part{flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait, late.put), flow.Name("replies")),
-		flow.To(again, s.speech.replies(s.rdb, forever, whileWanted), flow.Name("late replies")), flow.Log(s.cfg.Log)}
+	parts := []flow.Part{flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait, s.cfg.MaxReply, late.put), flow.Name("replies")),
+		flow.To(again, s.speech.replies(s.rdb, forever, s.cfg.MaxReply, whileWanted), flow.Name("late replies")), flow.Log(s.cfg.Log)}
 	if s.topic.control != "" {
 		control := source.Tail(s.rdb, source.TailConfig[note]{Key: s.topic.control, Format: noteFormat{}, Wait: s.cfg.Wait}, flow.Name("control"))
 		parts = append(parts, flow.To(control, sink.Func(s.heed, flow.Name("heed"))))

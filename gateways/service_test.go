@@ -236,7 +236,7 @@ func TestReplyAfterOperators(t *testing.T) {
 		return strings.ToUpper(v), nil
 	})
 	batched := operators.Unbatch(operators.Batch(upper, 3, 5*time.Millisecond))
-	start(t, flow.New("shout", gateways.Reply(batched, s.rdb, s.topic), gateways.ReplyFailure(failed, s.rdb, s.topic)))
+	start(t, flow.New("shout", gateways.Reply(batched, s.rdb, s.topic, gateways.ReplyConfig{}), gateways.ReplyFailure(failed, s.rdb, s.topic, gateways.ReplyConfig{})))
 	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
 	if got, err := call(t.Context(), "hey"); err != nil || got != "HEY" {
 		t.Errorf("%q, %v", got, err)
@@ -260,7 +260,7 @@ func TestReplyAfterBatches(t *testing.T) {
 		return vs
 	})))
 	all := operators.Map(operators.Batch(together, n/2, time.Minute), flow.Pure(func(vs []string) string { return strconv.Itoa(len(vs)) }))
-	start(t, flow.New("batches", gateways.Reply(each, s.rdb, s.topic), gateways.Reply(all, s.rdb, s.topic)))
+	start(t, flow.New("batches", gateways.Reply(each, s.rdb, s.topic, gateways.ReplyConfig{}), gateways.Reply(all, s.rdb, s.topic, gateways.ReplyConfig{})))
 	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
 	var wg sync.WaitGroup
 	for i := range n {

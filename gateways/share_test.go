@@ -189,7 +189,7 @@ func TestReplyAfterFanOut(t *testing.T) {
 	odd := operators.Filter(branches[1], func(_ context.Context, v int) (bool, error) { return v%2 != 0, nil })
 	halved := operators.Map(even, flow.Pure(func(v int) int { return v / 2 }))
 	grown := operators.Map(odd, flow.Pure(func(v int) int { return 3*v + 1 }), flow.Workers(4), flow.Unordered())
-	start(t, flow.New("collatz", gateways.Reply(operators.FanIn(halved, grown), s.rdb, s.topic)))
+	start(t, flow.New("collatz", gateways.Reply(operators.FanIn(halved, grown), s.rdb, s.topic, gateways.ReplyConfig{})))
 	call := gateways.Call[int, int](s.client(t, gateways.ClientConfig{}), "any")
 	var wg sync.WaitGroup
 	for v := range 40 {

@@ -79,6 +79,9 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 			if err := s.credit(ctx, meta.ReplyTo, state.credits); err != nil {
 				return err
 			}
+			if err := checkReply(&part, s.cfg.MaxReply); err != nil {
+				return err
+			}
 			part.kind, part.run, part.seq = kindPart, run, seq+1
 			fields, _, err := replyFormat{}.Encode(nil, nil, &redisio.Envelope{ID: r.ID}, part)
 			if err != nil {

@@ -11,7 +11,7 @@ import (
 
 // Requests, replies and control messages are native entries:
 //
-//	request  data, type, id, key, reply, deadline, traceparent, ct, h:*; h::window is that of a streamed reply
+//	request  data, type, id, key, reply, limit, traceparent, ct, h:*; h::window is that of a streamed reply
 //	reply    data, id of the request, ct, h::status, h:*
 //	failure  data (the message), type "error", id, h::code, h::status
 //	part     data, type "part", id, h::run, h::seq; and at the end type "end"
@@ -35,6 +35,7 @@ type Request struct {
 
 	window  int           // of a streamed reply; 0 for a single one
 	timeout time.Duration // of the call, beside its context's deadline; 0: none
+	bad     error         // it could not be read
 }
 
 // Response is what a handler answers with, and what Client.Do returns.
@@ -232,6 +233,9 @@ func (noteFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (note, error
 	more, err := strconv.Atoi(string(data))
 	if err != nil || more < 0 || more > maxWindow {
 		return note{}, &redisio.DecodeError{ID: entry.ID, Field: "data", Err: fmt.Errorf("%.20q is no number of parts", data)}
+	}
+	if len(e.ID) > idMost {
+		return note{}, &redisio.DecodeError{ID: entry.ID, Field: "id", Err: &LimitError{"ID", len(e.ID), idMost}}
 	}
 	return note{kind: kind(e.Type), id: e.ID, more: more}, nil
 }

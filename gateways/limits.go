@@ -1,0 +1,129 @@
+package gateways
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// What a request may have beside its body, in bytes. Clients refuse more, and services do not take it: what strangers send is
+// kept in several places.
+const (
+	idMost      = 256 // ID, type and content type, each
+	keyMost     = 1024
+	headersMost = 64 << 10 // names and values of all
+	headersMany = 256
+)
+
+// LimitError is a request that has too much beside its body.
+type LimitError struct {
+	What  string // "ID", "type", "content type", "key", "headers" (bytes), "number of headers"
+	Size  int
+	Limit int
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("gateways: %s of the request: %d, the limit is %d", e.What, e.Size, e.Limit)
+}
+
+// checkLimits returns a *LimitError for a request that has too much beside its body.
+func checkLimits(r *Request) error {
+	headers := 0
+	for i := range r.Headers {
+		headers += len(r.Headers[i].Name) + len(r.Headers[i].Value)
+	}
+	for _, l := range [...]LimitError{{"ID", len(r.ID), idMost}, {"type", len(r.Type), idMost}, {"content type", len(r.ContentType), idMost},
+		{"key", len(r.Key), keyMost}, {"headers", headers, headersMost}, {"number of headers", len(r.Headers), headersMany}} {
+		if l.Size > l.Limit {
+			return &LimitError{l.What, l.Size, l.Limit}
+		}
+	}
+	return nil
+}
+
+// received reads requests for a service. What cannot be read becomes a request that says why, so that its caller gets an answer.
+type received struct{ redisio.Format[Request] }
+
+func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
+	r, err := f.Format.Decode(entry, e)
+	if err == nil {
+		err = checkLimits(&r)
+	}
+	switch {
+	case err == nil:
+		return r, nil
+	case errors.Is(err, redisio.ErrTombstone):
+		return r, err
+	}
+	if e.ID == "" { // it may stand behind what could not be read
+		id, _ := entry.Fields.Get("id")
+		e.ID = string(id)
+	}
+	if e.ReplyTo == "" {
+		address, _ := entry.Fields.Get("reply")
+		e.ReplyTo = string(address)
+	}
+	if len(e.ID) > idMost { // no reply can carry it
+		e.ID, e.ReplyTo = "", ""
+	}
+	e.Headers, e.Type, e.Key, e.ContentType = e.Headers[:0], "", "", ""
+	return Request{ID: e.ID, Attempt: int(entry.Deliveries), bad: err}, nil
+}
+
+const (
+	defaultMaxReply = 1 << 20
+	maxMaxReply     = 256 << 20
+	messageMost     = 4 << 10 // bytes of what an error says
+	replyRoom       = 64 << 10
+)
+
+func checkMaxReply(config string, n int) error {
+	if n < 0 || n > maxMaxReply {
+		return &redisio.ConfigError{Type: config, Field: "MaxReply", Problem: fmt.Sprintf("is %d", n), Fix: "choose up to 256 MiB, or leave it 0 for 1 MiB"}
+	}
+	return nil
+}
+
+// payloadFor is how large an entry may be for replies of so many bytes: some formats quote the body.
+func payloadFor(maxReply int) int { return max(0, min(6*maxReply+replyRoom, 512<<20)) }
+
+// size is how many bytes a response takes, roughly: its envelope counts as a few.
+func (r *Response) size() int {
+	n := len(r.Body) + len(r.ContentType) + len(r.code)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Name) + len(r.Headers[i].Value)
+	}
+	return n
+}
+
+func checkReply(r *Response, most int) error {
+	if n := r.size(); n > most {
+		return Errorf(CodeReplyTooLarge, "the reply has %d bytes, more than the service's MaxReply of %d", n, most)
+	}
+	return nil
+}
+
+// fit makes an answer that is too large one that says so, and shortens what an error says.
+func fit(ctx context.Context, typ, id string, r *Response, most int) {
+	if err := checkReply(r, most); err != nil && r.kind != kindError {
+		flow.Logger(ctx).Warn("service: a reply is too large: raise MaxReply, or answer with a stream", "type", typ, "id", id, "error", err)
+		*r = failureOf(remote(err))
+		return
+	}
+	if r.kind == kindError {
+		r.Headers, r.code = nil, Code(shorten(string(r.code), idMost))
+		r.Body = []byte(shorten(string(r.Body), messageMost))
+	}
+}
+
+// shorten cuts a text to so many bytes of whole runes.
+func shorten(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
