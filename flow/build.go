@@ -55,6 +55,9 @@ func (b *builder) edge(stats *edgeStats, giveBack func(*news)) {
 	b.run.edges = append(b.run.edges, edgeRun{stats, giveBack})
 }
 
+// sweep notes what gives back, at a drain, what has not been begun.
+func (b *builder) sweep(f func(*news)) { b.run.sweeps = append(b.run.sweeps, f) }
+
 // edgeRun is what a run knows of an edge, whatever its type.
 type edgeRun struct {
 	stats    *edgeStats

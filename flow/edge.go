@@ -13,6 +13,9 @@ type edge[T any] struct {
 	size    int
 	senders atomic.Int32
 	stats   *edgeStats
+
+	raw   bool      // no handler has begun what it carries
+	gives *rests[T] // what its lanes have taken and not begun, where a drain gives that back; else nil
 }
 
 // edgeDepth is how many chunks an edge holds beside the one being filled and the one being worked on.
@@ -62,7 +65,12 @@ func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
 		e.stats.from = n.ins[0].node
 	}
 	e.stats.fill = func() int { return len(e.ch) }
+	e.raw = untouched(to)
 	b.edge(e.stats, e.giveBack)
+	if e.raw && to.givesBack() {
+		e.gives = &rests[T]{}
+		b.sweep(e.sweep)
+	}
 	return e
 }
 
@@ -74,9 +82,7 @@ func (e *edge[T]) giveBack(news *news) {
 			if !ok {
 				return
 			}
-			for i := range chunk {
-				chunk[i].lease.release(Nacked, nil, news)
-			}
+			giveBackTo(news, chunk, e.raw)
 		default:
 			return
 		}
@@ -129,7 +135,7 @@ func (e *edge[T]) attach(la *lane) *port[T] {
 		flush: p.flush,
 		end:   func() error { p.flush(true); return nil },
 		drop: func() {
-			giveBack(la, p.buf)
+			giveBackTo(&la.news, p.buf, e.raw)
 			p.buf = nil
 		},
 	})
@@ -175,7 +181,10 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 		case e.ch <- chunk:
 		case <-la.ctx.Done():
 			la.aborted = true
-			giveBack(la, chunk)
+			giveBackTo(&la.news, chunk, e.raw)
+			return true
+		case <-la.drain:
+			giveBackTo(&la.news, chunk, e.raw)
 			return true
 		}
 		e.stats.since.Store(0)

@@ -145,8 +145,10 @@ func (e *WriteError) Unwrap() []error {
 type DrainReport struct {
 	Graph    string
 	Took     time.Duration // from the end being asked for, or the sources' end, to the end
-	Settled  uint64        // entries settled over the whole run
-	Released uint64        // entries given back unfinished, for others to take
+	Settled  uint64        // entries settled over the whole run: acknowledged, dropped, dead, or nacked by a fault
+	Released uint64        // entries given back unfinished over the whole run, for others to take; not in Settled
+	// Unbegun is how many of the Released entries no handler had begun. Their delivery does not count.
+	Unbegun uint64
 	// Uncommitted is the number of entries that are settled but that their source could not be told of by the end: it
 	// will deliver them again.
 	Uncommitted uint64

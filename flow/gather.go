@@ -31,7 +31,7 @@ func Gather[T, U any](
 	name string, ins []Source[T], make func() GatherHandler[T, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker = severalPorts
+	n.oneWorker, n.pairs = severalPorts, true
 	for _, in := range ins {
 		reads(n, in)
 	}
@@ -57,7 +57,7 @@ func Pair[A, B, U any](
 	name string, left Source[A], right Source[B], make func() PairHandler[A, B, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker = severalPorts
+	n.oneWorker, n.pairs = severalPorts, true
 	reads(n, left)
 	reads(n, right)
 	n.needs(make != nil, "make")
@@ -148,7 +148,7 @@ func (s *gatherStage[T, U]) hookInputs() {
 	}
 	s.la.hooks = append(s.la.hooks, hook{drop: func() {
 		for i := range s.chunk {
-			giveBack(s.la, s.chunk[i])
+			giveBackTo(&s.la.news, s.chunk[i], s.edges[i].raw)
 			s.chunk[i] = nil
 		}
 	}})
@@ -220,6 +220,8 @@ func (s *gatherStage[T, U]) ready(wanted []int) int {
 func (s *gatherStage[T, U]) await(wanted []int) int {
 	s.la.settleStrays()
 	s.la.flush(true)
+	s.la.idle.Store(true)
+	defer s.la.idle.Store(false)
 	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.ctx.Done())}}
 	for _, p := range wanted {
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.edges[p].ch)})
@@ -283,14 +285,14 @@ func (s *gatherStage[T, U]) portEnd(port int) error {
 func (s *gatherStage[T, U]) refuse() error {
 	s.la.flush(true)
 	for p, e := range s.edges {
-		s.refuseAll(s.chunk[p])
+		s.refuseAll(s.chunk[p], e.raw)
 		s.chunk[p] = nil
 		for s.open[p] {
 			s.la.news.tell()
 			select {
 			case chunk, ok := <-e.ch:
 				s.open[p] = ok
-				s.refuseAll(chunk)
+				s.refuseAll(chunk, e.raw)
 			case <-s.la.ctx.Done():
 				s.la.aborted = true
 				return nil
@@ -300,7 +302,7 @@ func (s *gatherStage[T, U]) refuse() error {
 	return nil
 }
 
-func (s *gatherStage[T, U]) refuseAll(chunk []Message[T]) {
+func (s *gatherStage[T, U]) refuseAll(chunk []Message[T], raw bool) {
 	for i := range chunk {
 		o := Nacked
 		chunk[i].lease.roots(func(ses *session) {
@@ -308,6 +310,10 @@ func (s *gatherStage[T, U]) refuseAll(chunk []Message[T]) {
 				o = Dropped
 			}
 		})
-		chunk[i].lease.release(o, nil, &s.la.news)
+		if raw && o == Nacked {
+			chunk[i].lease.giveBack(&s.la.news)
+		} else {
+			chunk[i].lease.release(o, nil, &s.la.news)
+		}
 	}
 }

@@ -228,15 +228,20 @@ func widthBefore(n *node) width {
 	most := width{message: 1}
 	for _, in := range n.ins {
 		if in.node != nil {
-			w := widthAfter(in.node)
-			most = width{max(most.message, w.message), max(most.pinned, w.pinned), most.many || w.many}
+			w := widthAfter(in.node, widthBefore(in.node))
+			most = most.or(w)
 		}
 	}
 	return most
 }
 
-func widthAfter(n *node) width {
-	w := widthBefore(n)
+// or is the width of messages that come from two places.
+func (w width) or(o width) width {
+	return width{max(w.message, o.message), max(w.pinned, o.pinned), w.many || o.many}
+}
+
+// widthAfter is the width of the messages that a stage passes on, of those it receives.
+func widthAfter(n *node, w width) width {
 	switch {
 	case n.holds > 0 && n.joins:
 		return width{message: n.holds*w.message + 2*w.pinned, many: w.many}

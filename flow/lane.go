@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,10 @@ type lane struct {
 	// aborted is set when the lane must not go on: what is pushed from then on goes back to its source.
 	aborted bool
 	failure error // of an alarm that rang between two messages: the life ends with it
+
+	raw   bool            // no handler has begun what it pushes
+	drain <-chan struct{} // closed when the graph drains, for a lane that has to do something then; else nil
+	idle  atomic.Bool     // it waits for its input
 
 	hooks  []hook // downstream first
 	alarms []alarm
@@ -214,8 +219,8 @@ func (la *lane) ring() error {
 	return nil
 }
 
-// receive blocks until in has something (ok), is closed (!ok), the lane is stopped (!ok and aborted), or an alarm is due
-// or holds were ended (again). Before it blocks it flushes the lane.
+// receive blocks until in has something (ok), is closed (!ok), the lane is stopped (!ok and aborted), or an alarm is due,
+// holds were ended, or the lane's drain begins (again). Before it blocks it flushes the lane.
 func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	select {
 	case v, ok = <-in:
@@ -230,6 +235,8 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 		defer t.Stop()
 		due = t.C
 	}
+	la.idle.Store(true)
+	defer la.idle.Store(false)
 	select {
 	case v, ok = <-in:
 		la.clock = time.Now()
@@ -237,6 +244,8 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	case <-due:
 		return v, true, true
 	case <-la.wake:
+		return v, true, true
+	case <-la.drain:
 		return v, true, true
 	case <-la.ctx.Done():
 		la.aborted = true
@@ -246,6 +255,17 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 
 // consume is the body of a lane that reads an edge: it pushes each message down the chain until the edge is closed.
 func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
+	la.raw = e.raw
+	pushAll := func(chunk []Message[T]) {
+		started := time.Now()
+		pushAll(la, chunk, push)
+		e.stats.worked(len(chunk), time.Since(started))
+	}
+	if e.gives != nil {
+		h := e.gives.join(e.stats)
+		defer e.gives.leave(h)
+		pushAll = func(chunk []Message[T]) { h.pushAll(la, chunk, push) }
+	}
 	for {
 		if err := la.ring(); err != nil {
 			return err
@@ -258,9 +278,7 @@ func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 			giveBack(la, chunk)
 			return nil
 		}
-		started := time.Now()
-		pushAll(la, chunk, push)
-		e.stats.worked(len(chunk), time.Since(started))
+		pushAll(chunk)
 		e.recycle(chunk)
 		la.news.tell()
 		if la.aborted {
@@ -302,9 +320,18 @@ func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) 
 	}
 }
 
-// giveBack releases messages unfinished.
+// giveBack releases messages unfinished that the lane has not pushed.
 func giveBack[T any](la *lane, chunk []Message[T]) {
+	giveBackTo(&la.news, chunk, la.raw && la.tried == 0)
+}
+
+// giveBackTo releases messages unfinished. raw says that no handler has begun them.
+func giveBackTo[T any](news *news, chunk []Message[T], raw bool) {
 	for i := range chunk {
-		chunk[i].lease.release(Nacked, nil, &la.news)
+		if raw {
+			chunk[i].lease.giveBack(news)
+		} else {
+			chunk[i].lease.release(Nacked, nil, news)
+		}
 	}
 }

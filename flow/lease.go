@@ -83,11 +83,12 @@ type slab struct {
 type ended struct {
 	outcome Outcome
 	fault   *Fault
+	unbegun bool // Nacked before a handler had it
 }
 
 // worst returns the worse of two ends; the first if they are equal.
 func worst(a, b ended) ended {
-	if b.outcome > a.outcome {
+	if b.outcome > a.outcome || b.outcome == a.outcome && a.unbegun {
 		return b
 	}
 	return a
@@ -98,6 +99,7 @@ type note struct {
 	fault   *Fault // of the worst outcome
 	effects []Effect
 	lost    bool // the source has lost the lease
+	unbegun bool // given back before a handler had it
 }
 
 func newSlab(n int, from *session) *slab {
@@ -137,6 +139,44 @@ func (l lease) release(o Outcome, f *Fault, news *news) {
 	}
 }
 
+// giveBack gives up a share of an entry that no handler has begun: see Settlement.Unbegun.
+func (l lease) giveBack(news *news) {
+	if l.none() {
+		return
+	}
+	if join := (lease{slab: l.slab, at: l.at}).join(); l.of > 0 && join != nil && int(l.of) <= len(join.members) {
+		join.worsenMember(int(l.of)-1, ended{outcome: Nacked, unbegun: true})
+	} else {
+		l.slab.notBegun(l)
+	}
+	if l.cell().more.Add(-1) == settled {
+		l.settle(news)
+	}
+}
+
+// notBegun makes the lease Nacked as not begun, unless it is worse already.
+func (s *slab) notBegun(l lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	worst := &l.cell().worst
+	if Outcome(worst.Load()) >= Nacked {
+		return
+	}
+	worst.Store(uint32(Nacked))
+	n := s.notes[l.at]
+	n.fault, n.unbegun = nil, true
+	s.setNote(l, n)
+}
+
+// end is release or giveBack, as the share ended that stands for l.
+func (l lease) end(how ended, news *news) {
+	if how.unbegun && how.outcome == Nacked {
+		l.giveBack(news)
+		return
+	}
+	l.release(how.outcome, how.fault, news)
+}
+
 // settle passes the outcome on, once all shares are released.
 func (l lease) settle(news *news) {
 	s := l.slab
@@ -147,7 +187,7 @@ func (l lease) settle(news *news) {
 	s.mu.Lock()
 	n, each := s.notes[l.at], s.each
 	s.mu.Unlock()
-	end := ended{Outcome(l.cell().worst.Load()), n.fault}
+	end := ended{Outcome(l.cell().worst.Load()), n.fault, n.unbegun}
 	if s.watch != nil {
 		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, end, worst(end, l.worstMember()), n.effects}, news)
 		return
@@ -158,7 +198,7 @@ func (l lease) settle(news *news) {
 			one = worst(end, each[i])
 		}
 		member.attach(n.effects)
-		member.release(one.outcome, one.fault, news)
+		member.end(one, news)
 	}
 	s.members = nil
 }
@@ -231,7 +271,7 @@ func (l lease) worstMember() (end ended) {
 func (l lease) worsen(o Outcome, f *Fault) {
 	if l.of > 0 {
 		if s := (lease{slab: l.slab, at: l.at}).join(); s != nil && int(l.of) <= len(s.members) {
-			s.worsenMember(int(l.of)-1, ended{o, f})
+			s.worsenMember(int(l.of)-1, ended{outcome: o, fault: f})
 			return
 		}
 	}
@@ -239,6 +279,10 @@ func (l lease) worsen(o Outcome, f *Fault) {
 	defer l.slab.mu.Unlock()
 	worst := &l.cell().worst
 	was, n := Outcome(worst.Load()), l.slab.notes[l.at]
+	if n.unbegun && o >= Nacked { // it was begun elsewhere
+		n.unbegun = false
+		l.slab.setNote(l, n)
+	}
 	if was > o || was == o && (f == nil || n.fault != nil) {
 		return
 	}
@@ -291,6 +335,7 @@ type harvest struct {
 	bytes   int
 	by      [len(outcomeNames)]int
 	unfault int    // Nacked without a fault: given back unfinished
+	unbegun int    // of these: before a handler had them
 	nacked  *Fault // the first fault of those Nacked, if there is one
 }
 
@@ -313,7 +358,7 @@ func (s *slab) collect(h *harvest, all bool) {
 			if have > settled && Outcome(c.worst.Load()) < Nacked {
 				c.worst.Store(uint32(Nacked))
 				if n, ok := s.notes[int32(i)]; ok {
-					n.fault = nil
+					n.fault, n.unbegun = nil, false
 					s.notes[int32(i)] = n
 				}
 			}
@@ -342,6 +387,9 @@ func (s *slab) take(i int, h *harvest) {
 	h.by[o]++
 	if o == Nacked && n.fault == nil {
 		h.unfault++
+		if n.unbegun {
+			h.unbegun++
+		}
 	} else if o == Nacked && h.nacked == nil {
 		h.nacked = n.fault
 	}
@@ -351,7 +399,10 @@ func (s *slab) take(i int, h *harvest) {
 	if !h.wanted {
 		return
 	}
-	st := Settlement{Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault, Effects: n.effects, Lost: n.lost}
+	st := Settlement{
+		Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault, Effects: n.effects,
+		Lost: n.lost, Unbegun: n.unbegun && o == Nacked,
+	}
 	if s.metas != nil {
 		st.Meta = &s.metas[i]
 	}

@@ -4,7 +4,7 @@ package flow
 // its own and no input can starve another. The order within each input is kept. It ends when all inputs have.
 func Merge[T any](name string, ins []Source[T], opts ...StageOption) Source[T] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker = severalPorts
+	n.oneWorker, n.passes = severalPorts, true
 	for _, in := range ins {
 		reads(n, in)
 	}

@@ -24,12 +24,15 @@ type stageConfig struct {
 	holdsFor  time.Duration
 	joins     bool
 	within    time.Duration // a sink's: how long a chunk may wait to be full
+	passes    bool // it only passes on, holds and joins what it is given
+	pairs     bool // what it does with one input depends on the others
 	chunk     int
 	timeout   time.Duration
 
 	maxInFlight int
 	maxBytes    int
 	redelivers  bool
+	returns     bool // what has not been begun may go back at a drain
 	deadLetters bool
 	effects     bool
 
@@ -151,6 +154,7 @@ func Timeout(d time.Duration) StageOption {
 }
 
 // MaxInFlight is a source's credits by count: how many of its entries may be unsettled at once. The default is 4096.
+// Within it a source reads ahead what the stages behind it settle in about a second, and what they hold.
 func MaxInFlight(n int) StageOption {
 	return func(c *stageConfig) {
 		c.maxInFlight = n
@@ -174,6 +178,14 @@ func MaxBytes(n int) StageOption {
 
 // Redelivers says that a source delivers Nacked entries again. For a source that does not, a nack stops the graph.
 func Redelivers() StageOption { return func(c *stageConfig) { c.redelivers = true } }
+
+// GivesBack says that others can take at once what a source is given back. When the graph drains, the source gets back
+// what no handler has begun, instead of having it finished first: see Settlement.Unbegun. It includes Redelivers.
+func GivesBack() StageOption { return func(c *stageConfig) { c.returns, c.redelivers = true, true } }
+
+// Passes declares that the stage does nothing to its messages but pass them on one by one, hold and join them. So an entry
+// that has come no further than this stage has not been begun: a drain may give it back, see GivesBack.
+func Passes() StageOption { return func(c *stageConfig) { c.passes = true } }
 
 // KeepsDeadLetters says that a source's committer has a place for Dead entries. For one that has not, they stop the
 // graph.

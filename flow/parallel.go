@@ -107,6 +107,7 @@ type shift[T, U any] struct {
 	look   time.Time    // when the feeder is to look at the shares
 
 	relieving bool // the feeder deals what was in shares
+	giving    bool // the feeder deals nothing any more, it gives back
 
 	parked  dueFirst[T, U] // the parker's
 	waiting *task[T, U]    // the collector's: out of done, and not finished
@@ -180,9 +181,14 @@ func (s *shift[T, U]) lane() *lane {
 // feed is the feeder: it reads the edge and makes tasks, and ends when they are all through.
 func (s *shift[T, U]) feed() error {
 	la := s.lane()
+	la.raw = s.in.raw
+	if s.in.gives != nil {
+		la.drain = s.b.run.reading.Done()
+	}
 	la.alarms = append(la.alarms, alarm{next: s.lookAt, ring: func() error { s.relieve(la); return nil }})
 	return la.live(func() error {
 		for {
+			s.sweep(la)
 			if err := la.ring(); err != nil {
 				return err
 			}
@@ -217,6 +223,7 @@ func (s *shift[T, U]) drained(la *lane) {
 			for ; held > 0; held-- {
 				<-s.slots
 			}
+			s.sweep(la)
 			s.relieve(la)
 		case ok:
 			held++
@@ -239,6 +246,8 @@ func (s *shift[T, U]) fewerLoose(la *lane, n int) bool {
 		la.news.tell()
 		select {
 		case <-s.freed:
+		case <-la.drain:
+			s.sweep(la)
 		case <-la.ctx.Done():
 			la.aborted = true
 			return false
@@ -270,7 +279,8 @@ func (s *shift[T, U]) through(loose bool) {
 	}
 }
 
-// slot takes a slot. It reports again if it is time to look at the shares first, and neither if the life ends before there is one.
+// slot takes a slot. It reports again if it is time to look at the shares first, or the drain begins, and neither if the life
+// ends before there is one.
 func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 	select {
 	case s.slots <- struct{}{}:
@@ -289,20 +299,69 @@ func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 		return true, false
 	case <-due:
 		return false, true
+	case <-la.drain:
+		return false, true
 	case <-la.ctx.Done():
 		la.aborted = true
 		return false, false
 	}
 }
 
-// taken takes a slot, and reports false if the life ends before there is one.
+// taken takes a slot, and reports false if the life ends, or the drain begins, before there is one.
 func (s *shift[T, U]) taken(la *lane) bool {
 	for {
 		ok, again := s.slot(la)
 		if !again {
 			return ok
 		}
+		if s.sweep(la); s.giving {
+			return false
+		}
 		s.relieve(la)
+	}
+}
+
+// sweep gives back, once the graph drains, what waits for a worker or for its key. The tasks go on without it, for their slots
+// and their turns.
+func (s *shift[T, U]) sweep(la *lane) {
+	if la.drain == nil || s.b.run.reading.Err() == nil {
+		return
+	}
+	la.drain = nil
+	s.giving = true
+	empty := func(t *task[T, U]) {
+		if t.tried == 0 && t.share == nil {
+			giveBackTo(&la.news, t.in, true)
+			t.in = nil
+		}
+	}
+	s.mu.Lock()
+	for _, queue := range s.lanes {
+		for _, t := range queue {
+			empty(t)
+		}
+	}
+	s.mu.Unlock()
+	var back []*task[T, U]
+	for range len(s.work) {
+		select {
+		case t := <-s.work:
+			if t.share != nil {
+				t.in, t.share = t.share.takeAll(nil), nil
+			}
+			empty(t)
+			back = append(back, t)
+		default:
+		}
+	}
+	la.news.tell()
+	for _, t := range back {
+		select {
+		case s.work <- t:
+		case <-la.ctx.Done():
+			la.aborted = true
+			s.giveBack(la, t)
+		}
 	}
 }
 
@@ -321,9 +380,13 @@ func (s *shift[T, U]) grain(chunk int) int {
 // deal cuts a chunk into tasks of up to grain messages and hands them out.
 func (s *shift[T, U]) deal(la *lane, chunk []Message[T], grain int) {
 	for len(chunk) > 0 {
-		if s.mode == keyed && !s.fewerLoose(la, s.most) || !s.taken(la) {
+		if s.giving || s.mode == keyed && !s.fewerLoose(la, s.most) || !s.taken(la) {
 			giveBack(la, chunk)
 			return
+		}
+		if s.giving {
+			<-s.slots
+			continue
 		}
 		n := min(grain, len(chunk))
 		t := s.fresh()
@@ -483,7 +546,7 @@ func (s *shift[T, U]) giveBack(la *lane, t *task[T, U]) {
 	if t.share != nil {
 		t.in, t.share = t.share.takeAll(nil), nil
 	}
-	giveBack(la, t.in)
-	giveBack(la, t.out)
+	giveBackTo(&la.news, t.in, s.in.raw && t.tried == 0)
+	giveBackTo(&la.news, t.out, false)
 	t.in, t.out = nil, nil
 }

@@ -23,6 +23,7 @@ func (s *shift[T, U]) worker() error {
 			}
 		},
 	})
+	la.raw = s.in.raw
 	push := s.open(la, func(m Message[U]) {
 		if cur == nil {
 			cur = &task[T, U]{extra: true}

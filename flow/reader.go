@@ -14,7 +14,7 @@ type Reader[T any] interface {
 	// when an error comes with it. Any other error restarts the source, within the graph's limits.
 	//
 	// The context is done when the graph drains. A Reader that has taken something from its backend by then adds it:
-	// it will still be handled.
+	// it will still be handled, or given back (see GivesBack).
 	Read(ctx context.Context, in *Intake[T]) error
 }
 
@@ -59,6 +59,9 @@ type Settlement struct {
 	Effects []Effect
 	// Lost says that the source's Reader has reported the entry's lease as lost while it was in work: see Leaser.
 	Lost bool
+	// Unbegun says that the entry was given back before a handler had it, or while it was held at a stop. The outcome is
+	// Nacked. A source that counts deliveries does not count this one.
+	Unbegun bool
 }
 
 // Err returns the handler's error behind the outcome; nil where there is no Fault.
@@ -149,7 +152,7 @@ func (in *Intake[T]) size(n int) {
 
 // NewSource makes a source. open makes a fresh Reader for each life of the source; it must do no I/O (see Opener).
 // Options that apply: Name, ChunkSize, MaxInFlight, MaxBytes, OnFault (for entries added with AddBad), Redelivers,
-// KeepsDeadLetters, TakesEffects, Inline, Invalid.
+// GivesBack, KeepsDeadLetters, TakesEffects, Inline, Invalid.
 func NewSource[T any](name string, open func() Reader[T], opts ...StageOption) Source[T] {
 	n := newNode(kindSource, name, 1, opts)
 	n.needs(open != nil, "open")

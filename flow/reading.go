@@ -48,6 +48,10 @@ func (in *intake[T]) next(buf []Message[T], room, bytes int) (chunk []Message[T]
 // read is one life of a source with an edge behind it.
 func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	la := newLane(s.run)
+	la.raw = true
+	if e.gives != nil {
+		la.drain = s.run.reading.Done()
+	}
 	in, err := openIntake(s, r, la)
 	if err != nil {
 		return err
@@ -56,16 +60,20 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	for {
 		room, bytes, ok := s.credits()
 		for !ok {
-			select {
-			case <-s.signal:
-			case <-s.run.reading.Done():
+			if !s.await() {
 				return nil
 			}
 			room, bytes, ok = s.credits()
 		}
 		chunk, more, err := in.next(e.fresh(), room, bytes)
-		if len(chunk) > 0 {
+		switch {
+		case len(chunk) == 0:
+		case e.gives != nil && s.run.reading.Err() != nil:
+			giveBack(la, chunk)
+			la.news.tell()
+		default:
 			e.send(la, chunk, true)
+			la.news.tell()
 		}
 		if !more || la.aborted {
 			return err
@@ -73,13 +81,44 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	}
 }
 
+// await waits until there may be credits, and reports false when the graph drains.
+func (s *sourceRun) await() bool {
+	var look <-chan time.Time
+	if at := s.nextLook(); !at.IsZero() {
+		t := time.NewTimer(time.Until(at))
+		defer t.Stop()
+		look = t.C
+	}
+	select {
+	case <-s.signal:
+	case <-look:
+		s.widen(nil)
+	case <-s.run.reading.Done():
+		return false
+	}
+	return true
+}
+
 // readInline returns the body of a source that shares its goroutine with the stages behind it. When one of these fails
 // they begin a new life and the Reader goes on with its own; only its own failure ends that.
 func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() error {
 	var in *intake[T]
+	var rs *rests[T]
+	if s.node.returns {
+		rs = &rests[T]{}
+		s.run.sweeps = append(s.run.sweeps, rs.sweep)
+	}
 	return func() error {
 		la := newLane(s.run)
+		la.raw = true
+		la.alarms = append(la.alarms, alarm{next: s.nextLook, ring: func() error { s.widen(la); return nil }})
 		push := to.open(la)
+		pushAll := func(chunk []Message[T]) { pushAll(la, chunk, push) }
+		if rs != nil {
+			h := rs.join(&edgeStats{})
+			defer rs.leave(h)
+			pushAll = func(chunk []Message[T]) { h.pushAll(la, chunk, push) }
+		}
 		if in == nil {
 			opened, err := openIntake(s, open(), la)
 			if err != nil {
@@ -90,7 +129,7 @@ func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() 
 		in.la = la
 		over := false
 		err := la.live(func() (err error) {
-			over, err = in.feed(push)
+			over, err = in.feed(pushAll)
 			return err
 		})
 		if over || err == nil {
@@ -104,7 +143,7 @@ func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() 
 }
 
 // feed pushes what the Reader reads down a chain. over says that the Reader has come to its end, or has failed.
-func (in *intake[T]) feed(push func(Message[T])) (over bool, err error) {
+func (in *intake[T]) feed(pushAll func([]Message[T])) (over bool, err error) {
 	s, la := in.s, in.la
 	buf := make([]Message[T], 0, min(s.node.chunk, defaultChunk))
 	for !la.aborted && !in.ended {
@@ -121,7 +160,7 @@ func (in *intake[T]) feed(push func(Message[T])) (over bool, err error) {
 		}
 		chunk, more, err := in.next(buf, room, bytes)
 		started := time.Now()
-		pushAll(la, chunk, push)
+		pushAll(chunk)
 		s.st.busy.Add(int64(time.Since(started)))
 		la.flush(true)
 		clear(chunk)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Running struct {
 	islands    []*island
 	sources    []*sourceRun
 	edges      []edgeRun
+	sweeps     []func(*news)
 	lanes      lanes
 	leased     atomic.Bool // a source can lose leases
 	group      run.Group   // the islands
@@ -232,6 +234,7 @@ func (r *Running) manage(ctx context.Context) {
 	for _, s := range r.sources {
 		s.pause(false)
 	}
+	r.sweep()
 	timedOut := false
 	if !ended {
 		timedOut = !r.waitIslands()
@@ -252,19 +255,47 @@ func (r *Running) manage(ctx context.Context) {
 	r.finish(report, timedOut)
 }
 
+// drainLog is how often a drain says what it waits for.
+const drainLog = 5 * time.Second
+
 // waitIslands waits for the islands to end, for as long as the drain may take, and reports whether they did; a stop
 // counts as an end.
 func (r *Running) waitIslands() bool {
 	t := time.NewTimer(r.graph.drainTimeout)
 	defer t.Stop()
-	select {
-	case <-r.group.Done():
-		return true
-	case <-r.hard.Done():
-		return true
-	case <-t.C:
-		return false
+	every := time.NewTicker(drainLog)
+	defer every.Stop()
+	for began := time.Now(); ; {
+		select {
+		case <-r.group.Done():
+			return true
+		case <-r.hard.Done():
+			return true
+		case <-t.C:
+			r.log.Warn("drain timeout: what is unfinished is given back",
+				append(r.waitsFor(), "timeout", r.graph.drainTimeout.String())...)
+			return false
+		case <-every.C:
+			r.sweep() // a chunk may have slipped through
+			took := time.Since(began)
+			r.log.Warn("graph still drains", append(r.waitsFor(), "since", took.Round(time.Second).String(),
+				"left", (r.graph.drainTimeout-took).Round(time.Second).String())...)
+		}
 	}
+}
+
+// waitsFor says, for the log, what keeps a drain from its end: unsettled entries of the sources, and the stages at work.
+func (r *Running) waitsFor() []any {
+	entries := 0
+	for _, s := range r.sources {
+		entries += s.inFlight()
+	}
+	stuck := r.stuck()
+	names := make([]string, len(stuck))
+	for i, s := range stuck {
+		names[i] = s.String()
+	}
+	return []any{"entries", entries, "waiting_for", strings.Join(names, ", ")}
 }
 
 // settleRest gives back what is left in edges and in the hands of those who did not end, and has the sources commit it.
@@ -287,14 +318,18 @@ func (r *Running) settleRest(report *DrainReport) {
 		ses.finish()
 	}
 	if !r.committers.WaitFor(r.graph.ackTimeout) {
+		r.log.Warn("sources have not taken all acknowledgements in time: the rest is delivered again",
+			"timeout", r.graph.ackTimeout.String())
 		for _, ses := range sessions {
 			ses.cancel()
 		}
 		r.committers.WaitFor(r.graph.ackTimeout)
 	}
 	for _, s := range r.sources {
-		report.Settled += s.settled.Load()
-		report.Released += s.released.Load()
+		released := s.released.Load()
+		report.Settled += s.settled.Load() - released
+		report.Released += released
+		report.Unbegun += s.unbegun.Load()
 		report.Uncommitted += s.uncommitted.Load()
 	}
 }
@@ -341,7 +376,7 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	result := r.result
 	r.mu.Unlock()
 	r.state.Store(int32(Ended))
-	ended := []any{"settled", report.Settled, "took", report.Took.Round(time.Millisecond).String()}
+	ended := []any{"settled", report.Settled, "released", report.Released, "took", report.Took.Round(time.Millisecond).String()}
 	if result != nil {
 		ended = append(ended, "error", result)
 	}

@@ -49,7 +49,7 @@ func (s *sourceRun) begin(reader any) *session {
 
 func (ses *session) admit(sl *slab, n, size int) {
 	ses.next += uint64(n)
-	ses.source.credit(-n, -size)
+	ses.source.take(n, size, sl.since)
 	ses.mu.Lock()
 	ses.slabs = append(ses.slabs, sl)
 	idle := ses.idle
@@ -258,6 +258,7 @@ func (ses *session) account(b *harvest) {
 	}
 	s.settled.Add(uint64(b.n))
 	s.released.Add(uint64(b.unfault))
+	s.unbegun.Add(uint64(b.unbegun))
 	if n := b.by[Nacked]; n > 0 && !s.node.redelivers && s.run.hard.Err() == nil {
 		stage, err := s.st.name, fmt.Errorf("%w: %d entries were given back unfinished", ErrNotRedeliverable, n)
 		if b.nacked != nil && b.nacked.Stage != "" {
@@ -265,7 +266,7 @@ func (ses *session) account(b *harvest) {
 		}
 		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: stage, Err: err})
 	}
-	s.credit(b.n, b.bytes)
+	s.credit(b.n, b.bytes, b.n-b.unfault)
 	b.reset()
 }
 

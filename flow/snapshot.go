@@ -24,6 +24,7 @@ type Snapshot struct {
 type SourceSnapshot struct {
 	Name        string        `json:"name"`
 	MaxInFlight int           `json:"max_in_flight"`
+	ReadAhead   int           `json:"read_ahead"` // how many may be in flight now, by the pace of the stages behind
 	InFlight    int           `json:"in_flight"`  // entries read and not settled
 	BytesFree   int           `json:"bytes_free"` // byte credits left
 	Read        uint64        `json:"read"`       // entries read so far
@@ -113,7 +114,7 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
 	s.mu.Lock()
 	sn := SourceSnapshot{
-		Name: s.st.name, MaxInFlight: s.node.maxInFlight, InFlight: s.node.maxInFlight - s.free, BytesFree: s.bytes,
+		Name: s.st.name, MaxInFlight: s.node.maxInFlight, ReadAhead: s.pace.window, InFlight: s.node.maxInFlight - s.free, BytesFree: s.bytes,
 		Paused: s.paused, Lag: -1, Pending: -1,
 	}
 	sessions := append([]*session(nil), s.sessions...)

@@ -24,6 +24,7 @@ type stageRun struct {
 	restarts atomic.Uint64
 	busy     atomic.Int64 // nanoseconds of its workers or writes, where measured
 	tickets  tickets      // see Later
+	writing  atomic.Int64 // nanoseconds of the last Write of a sink that writes chunks
 }
 
 // stageBase is what one life of any stage needs: its lane, its counters, the shares its handler holds, and the way its
@@ -207,7 +208,11 @@ func (s *stageBase) dropHolds(f *Fault) {
 	}
 	s.holdMu.Unlock()
 	for _, l := range leases {
-		l.release(Nacked, f, &s.la.news)
+		if f == nil && s.la.run.hard.Err() != nil { // the graph is stopped: nothing has come of it yet
+			l.giveBack(&s.la.news)
+		} else {
+			l.release(Nacked, f, &s.la.news)
+		}
 	}
 }
 

@@ -98,12 +98,13 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 	return m, true, wait
 }
 
-// giveBack releases messages unfinished; of those that were written in part, what is left.
-func (s *sinkStage[T]) giveBack(chunk []Message[T]) {
-	for _, m := range chunk {
+// giveBack releases messages unfinished; of those that were written in part, what is left. raw says that no handler has begun
+// them.
+func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
+	for i, m := range chunk {
 		at, inPart := s.part[m.metaRef()]
 		if !inPart {
-			m.lease.release(Nacked, nil, &s.la.news)
+			giveBackTo(&s.la.news, chunk[i:i+1], raw)
 			continue
 		}
 		for _, member := range at {

@@ -38,7 +38,7 @@ func newSinkStage[T any](la *lane, st *stageRun, open func() Writer[T]) *sinkSta
 		},
 		end: s.end,
 		drop: func() {
-			s.giveBack(s.buf)
+			s.giveBack(s.buf, untouched(st.node))
 			s.buf = s.buf[:0]
 			s.noHolds()
 			s.count()
@@ -111,7 +111,7 @@ func (s *sinkStage[T]) write() {
 		s.buf = chunk    // what drop gives back
 		s.la.news.tell() // and not flush, as sleep would: that would come back here
 		if !s.la.pause(wait) {
-			s.giveBack(chunk)
+			s.giveBack(chunk, false)
 			break
 		}
 		var panicked *PanicError
@@ -135,7 +135,11 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 		s.la.takeOver(s.leases)
 		defer s.la.putBack()
 	}
+	started := time.Now()
 	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+	if s.st.node.chunk > 1 {
+		s.st.writing.Store(int64(time.Since(started)))
+	}
 	s.endCall(err != nil)
 	return err
 }

@@ -96,7 +96,7 @@ func (e *watchedEnd) pass(news *news) {
 	for _, of := range [][]lease{s.members, followers} {
 		for _, l := range of {
 			l.attach(e.effects)
-			l.release(e.end.outcome, e.end.fault, news)
+			l.end(e.end, news)
 		}
 	}
 	s.members = nil

@@ -49,7 +49,7 @@ type limits[T any] struct {
 }
 
 func batches[T any](in flow.Source[T], lim limits[T], opts []flow.StageOption) flow.Source[[]T] {
-	own := flow.Group(flow.Holds(max(lim.n, 0), max(lim.within, 0)), flow.Joins(),
+	own := flow.Group(flow.Holds(max(lim.n, 0), max(lim.within, 0)), flow.Joins(), flow.Passes(),
 		flow.OneWorker("each worker would fill batches of its own"))
 	if lim.within > 0 {
 		own = flow.Group(own, flow.Async())

@@ -36,7 +36,7 @@ func Balance[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.S
 			emit(flow.AnyPort, m)
 			return nil
 		}
-	}, with(opts, flow.ChunkSize(1))...)
+	}, with(opts, flow.ChunkSize(1), flow.Passes())...)
 }
 
 // Split sends the messages for whose value p is true to the first output, and the others to the second.

@@ -32,7 +32,7 @@ func partition[T any, K comparable](
 			emit(int(hash(key(m.Value))%uint64(n)), m)
 			return nil
 		}
-	}, with(opts, function("key", key != nil))...)
+	}, with(opts, function("key", key != nil), flow.Passes())...)
 }
 
 // ByKey runs a sub-pipeline on each of n shards of the stream, at the same time, and brings their results together: it is

@@ -27,7 +27,7 @@ func (r *GroupReader) releaseOnce(ctx context.Context) error {
 	if err := r.look(ctx, r.control); err != nil {
 		return err
 	}
-	if err := r.release(ctx, r.held.all()); err != nil {
+	if err := r.release(ctx, r.held.all(), nil); err != nil {
 		return err
 	}
 	if r.wiped.Swap(false) {
@@ -38,15 +38,19 @@ func (r *GroupReader) releaseOnce(ctx context.Context) error {
 	return r.releaseUnknown(ctx)
 }
 
-// releaseUnknown gives back what is pending for us without our knowing: a reply was lost at the end, or a read cut off.
+// releaseUnknown gives back what is pending for us without our knowing: a reply was lost at the end, or a read cut off. Its
+// delivery does not count, unless it is of an earlier life.
 func (r *GroupReader) releaseUnknown(ctx context.Context) error {
 	for from := (ID{}); ; {
-		ids, last, err := r.ownPending(ctx, r.control, from)
+		ids, counts, last, err := r.ownPending(ctx, r.control, from)
 		if err != nil {
 			return err
 		}
 		n := len(ids)
-		if err := r.release(ctx, r.held.unknown(ids)); err != nil {
+		if r.former {
+			counts = nil
+		}
+		if err := r.release(ctx, r.held.unknown(ids), counts); err != nil {
 			return err
 		}
 		if n < pageSize {
@@ -75,19 +79,20 @@ func (r *GroupReader) letGo(ctx context.Context) {
 	}
 }
 
-// ownPending returns a page of what is pending for us.
-func (r *GroupReader) ownPending(ctx context.Context, c client, from ID) (ids []string, last ID, err error) {
+// ownPending returns a page of what is pending for us, and how often each was delivered.
+func (r *GroupReader) ownPending(ctx context.Context, c client, from ID) (ids []string, counts map[string]int64, last ID, err error) {
 	page, err := c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group,
 		Start: from.String(), End: "+", Count: pageSize, Consumer: r.cfg.Consumer}).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, ID{}, err
+		return nil, nil, ID{}, err
 	}
-	ids = make([]string, len(page))
+	ids, counts = make([]string, len(page)), make(map[string]int64, len(page))
 	for i := range page {
 		ids[i] = page[i].ID
+		counts[ids[i]] = page[i].RetryCount
 	}
 	if len(ids) > 0 {
 		last, err = ParseID(ids[len(ids)-1])
 	}
-	return ids, last, err
+	return ids, counts, last, err
 }

@@ -40,7 +40,8 @@ type GroupConfig struct {
 	// Readers of one group should agree on it.
 	Lease time.Duration
 
-	// ReclaimEvery is how often, at least, entries without a live lease are looked for. Default: half the lease, at most 30 days.
+	// ReclaimEvery is how often, at least, entries without a live lease are looked for, such as those that another reader gave
+	// back. A reader that has nothing to read looks every second. Default: half the lease, at most 30 days.
 	ReclaimEvery time.Duration
 
 	// NoAck reads without pending entries: at most once, three times cheaper for the server. What was

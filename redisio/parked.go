@@ -11,6 +11,7 @@ type parked struct {
 	until    int64 // when anybody may take it: a moment later, for until then its absence tells that the pending list was lost
 	open     int64 // when anybody can take it, by the idle time it has on the server: until, or when a lease is over
 	n        int64 // deliveries
+	undo     int64 // the number of the delivery that does not count, since nobody worked on the entry; 0: it counts
 	released bool  // given back for others
 	doubt    bool  // it fell due and was pending for nobody: finished by another, unless the list turns out to be lost
 }
@@ -25,8 +26,24 @@ func (h *heldSet) park(ids []string, how []parked) {
 		if id, err := ParseID(s); err == nil {
 			p := how[i]
 			p.n = max(1, h.counts[id], h.parked[id].n)
+			if p.undo > 0 {
+				p.n = max(1, p.undo-1)
+			}
 			h.forget(id)
 			h.set(id, p)
+		}
+	}
+}
+
+// undo sets the number of the delivery that does not count, of those that are held: their last one. For others it is not known.
+func (h *heldSet) undo(ids []string, how []parked) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, s := range ids {
+		if id, err := ParseID(s); err == nil {
+			if _, held := h.held.get(id); held {
+				how[i].undo = max(1, h.counts[id])
+			}
 		}
 	}
 }

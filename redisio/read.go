@@ -153,6 +153,11 @@ func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Bat
 			r.clock.Saw(at.Time(), time.Now())
 		}
 	}
+	if n == 0 && wait { // there is time to take what another reader has given back
+		if at := sent.Add(idleReclaim); at.Before(r.reclaim) {
+			r.reclaim = at
+		}
+	}
 	if n > 0 && !r.cfg.NoAck {
 		if err := r.disown(ctx, b.Entries[old:]); err != nil {
 			r.distrust() // they are pending for us, and not held

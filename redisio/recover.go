@@ -15,6 +15,9 @@ const (
 	scans    = 10  // XAUTOCLAIM calls of one round: each looks at ten times its COUNT
 )
 
+// idleReclaim is how often a reader without new entries looks for entries without a lease, at least.
+const idleReclaim = time.Second
+
 // old takes entries that were delivered before: nacked ones that fell due, own ones that we don't
 // hold, and those of anybody whose lease ran out.
 func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
@@ -64,7 +67,7 @@ func (r *GroupReader) recoverOwn(ctx context.Context, count int, b *Batch) error
 		bump = 1
 	}
 	for {
-		ids, last, err := r.ownPending(ctx, r.reading, r.recoverAt)
+		ids, _, last, err := r.ownPending(ctx, r.reading, r.recoverAt)
 		if err != nil {
 			return err
 		}

@@ -19,10 +19,11 @@ import (
 // What was given back is open to all when it has fallen due, and its absence says nothing by itself. It stays in doubt until the
 // next look at those whose leases live, and at our consumer: if one of them is missing, the list was lost, and all comes back.
 
-// ask is what is asked for an entry: its idle time, and with how many deliveries to restore it, 0 for not at all.
+// ask is what is asked for an entry: its idle time, with how many deliveries to restore it, 0 for not at all, and the
+// number of the delivery that does not count, 0 if all do.
 type ask struct {
-	id      string
-	idle, n int64
+	id            string
+	idle, n, undo int64
 }
 
 // standing are the ids that were not pending for us, by how they stand.
@@ -64,10 +65,10 @@ func (r *GroupReader) tell(s standing) {
 func (r *GroupReader) setIdleQuietly(ctx context.Context, asks []ask) (all standing, err error) {
 	for n := 0; n < len(asks); n += pageSize {
 		page := asks[n:min(n+pageSize, len(asks))]
-		args := make([]any, 2, 2+3*len(page))
+		args := make([]any, 2, 2+4*len(page))
 		args[0], args[1] = r.cfg.Group, r.cfg.Consumer
 		for i := range page {
-			args = append(args, &page[i].id, &page[i].idle, &page[i].n)
+			args = append(args, &page[i].id, &page[i].idle, &page[i].n, &page[i].undo)
 		}
 		reply, err := r.control.Eval(ctx, scriptPark, []string{r.cfg.Key}, args...).Slice()
 		if err != nil {

@@ -34,18 +34,21 @@ local function less(a, b)
   return as < bs
 end`
 
-// scriptPark: ARGV group, me, then id, idle ms and deliveries in turn. Sets the idle time of entries that are
-// pending for me. What is pending for nobody is made pending for me again, with these deliveries unless they are 0.
+// scriptPark: ARGV group, me, then id, idle ms, deliveries and undo in turn. Sets the idle time of entries that are
+// pending for me. undo is the number of the delivery that does not count, or 0. What is pending for nobody is made pending
+// for me again, with these deliveries unless they are 0.
 // Returns the ids that were not as expected, in five lists: pending for another; pending for nobody; restored;
 // no longer in the stream; not restored because the group is to deliver them anyway.
 const scriptPark = luaLess + `
 local k, g, me = KEYS[1], ARGV[1], ARGV[2]
 local lost, nobody, restored, gone, ahead, last = {}, {}, {}, {}, {}, nil
-for i = 3, #ARGV, 3 do
-  local id, idle, n = ARGV[i], ARGV[i+1], math.min(tonumber(ARGV[i+2]), 1e15)
+for i = 3, #ARGV, 4 do
+  local id, idle, n, undo = ARGV[i], ARGV[i+1], math.min(tonumber(ARGV[i+2]), 1e15), tonumber(ARGV[i+3])
   local p = redis.call('XPENDING', k, g, id, id, 1)[1]
   if p and p[2] == me then
-    if not redis.call('XCLAIM', k, g, me, 0, id, 'IDLE', idle, 'RETRYCOUNT', math.min(p[4], 1e15), 'JUSTID')[1] then gone[#gone+1] = id end
+    local count = math.min(p[4], 1e15)
+    if undo > 0 then count = math.min(count, undo - 1) end
+    if not redis.call('XCLAIM', k, g, me, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then gone[#gone+1] = id end
   elseif p then lost[#lost+1] = id
   elseif n == 0 then nobody[#nobody+1] = id
   else

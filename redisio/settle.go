@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,19 +208,44 @@ func (r *GroupReader) Release(ctx context.Context, ids []string) error {
 	if err := r.usable(); err != nil {
 		return err
 	}
-	return r.release(ctx, ids)
+	return r.release(ctx, ids, nil)
 }
 
-func (r *GroupReader) release(ctx context.Context, ids []string) error {
+// release gives ids back for others. undo has the number of the delivery that does not count, for those it has.
+func (r *GroupReader) release(ctx context.Context, ids []string, undo map[string]int64) error {
 	how := make([]parked, min(len(ids), pageSize))
 	for n := 0; n < len(ids); n += pageSize {
 		page := ids[n:min(n+pageSize, len(ids))]
 		now := time.Now()
 		for i := range page {
-			how[i] = parked{due: ticks(now.Add(r.cfg.Lease)), until: ticks(now), released: true}
+			how[i] = parked{due: ticks(now.Add(r.cfg.Lease)), until: ticks(now), undo: undo[page[i]], released: true}
 		}
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
 			return fmt.Errorf("redisio: release %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
+		}
+	}
+	return nil
+}
+
+// Undeliver gives back entries that nobody has worked on: as if they had not been delivered. Any reader of the group can take
+// them at once, this one included, and their last delivery does not count. Entries that are not ours any more are left alone.
+// On an error some may be given back. Asking again for all of them is harmless: each delivery is taken back once.
+func (r *GroupReader) Undeliver(ctx context.Context, ids []string) error {
+	if len(ids) == 0 || r.cfg.NoAck {
+		return nil
+	}
+	if err := r.usable(); err != nil {
+		return err
+	}
+	how := make([]parked, min(len(ids), pageSize))
+	for page := range slices.Chunk(ids, pageSize) {
+		now := time.Now()
+		for i := range page {
+			how[i] = parked{due: ticks(now), until: ticks(now), released: true}
+		}
+		r.held.undo(page, how)
+		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
+			return fmt.Errorf("redisio: undeliver %d entries of %q: %w", len(ids), keyName(r.cfg.Key), err)
 		}
 	}
 	return nil
@@ -231,6 +257,7 @@ func (r *GroupReader) giveBack(ctx context.Context, now time.Time, ids []string,
 	open := make([]int64, len(ids))
 	for i := range asks {
 		asks[i].idle, how[i].open = r.idleUntil(now, how[i].until)
+		asks[i].undo = how[i].undo
 		open[i] = how[i].open
 	}
 	r.held.lapse(ids, open, r.cfg.Lease)

@@ -25,6 +25,8 @@ type settler struct {
 	nacks   []string
 	delays  []time.Duration     // of the nacks
 	seqs    []uint64            // of the nacks
+	unbegun []string            // given back before a handler had them
+	back    []uint64            // their seqs
 	done    map[uint64]struct{} // nacked by a Commit that failed
 	late    []string            // somebody else's by now
 }
@@ -54,6 +56,13 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 		n, err := s.r.NackEach(ctx, s.nacks, s.delays)
 		errs = append(errs, err)
 		s.note(s.seqs[:n])
+	}
+	if len(s.unbegun) > 0 {
+		err := s.r.Undeliver(ctx, s.unbegun)
+		errs = append(errs, err)
+		if err == nil {
+			s.note(s.back)
+		}
 	}
 	err := errors.Join(errs...)
 	if err == nil {
@@ -89,6 +98,10 @@ func (s *settler) sort(settled []flow.Settlement) {
 		if _, done := s.done[st.Seq]; done {
 			continue
 		}
+		if st.Unbegun {
+			s.unbegun, s.back = append(s.unbegun, st.Meta.ID), append(s.back, st.Seq)
+			continue
+		}
 		after := time.Duration(0) // given back unfinished: anybody may have it at once, this reader included
 		if st.Fault != nil {
 			after = st.Fault.After
@@ -113,6 +126,8 @@ func (s *settler) reset(all bool) {
 	clear(s.letters)
 	clear(s.nacks)
 	clear(s.late)
+	clear(s.unbegun)
+	s.unbegun, s.back = s.unbegun[:0], s.back[:0]
 	s.late = s.late[:0]
 	s.acks, s.letters = s.acks[:0], s.letters[:0]
 	s.nacks, s.delays, s.seqs = s.nacks[:0], s.delays[:0], s.seqs[:0]

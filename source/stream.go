@@ -116,6 +116,9 @@ const (
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	p := cfg.plan(rdb)
 	base := append([]flow.StageOption(p.wrong), flow.ChunkSize(p.group.MaxCount), flow.Redelivers(), flow.KeepsDeadLetters())
+	if !cfg.AtMostOnce {
+		base = append(base, flow.GivesBack())
+	}
 	if cfg.MaxInFlight != 0 {
 		base = append(base, flow.MaxInFlight(cfg.MaxInFlight))
 	}

@@ -1,0 +1,138 @@
+package flow
+
+import "time"
+
+// readAhead is how many entries of a source may be unsettled at once, within MaxInFlight.
+//
+// Idea: entries that wait here for their turn are kept from other processes, and a drain has to deal with them. So a source
+// reads ahead what the stages behind it settle in about a second, and no more. The window starts at what the stages can work
+// on at the same time. It grows by what settles, so it doubles with each round trip, up to the settle rate times a second.
+// The rate counts the time in which something was unsettled: an idle source remembers how fast its stages are.
+//
+// A stage that holds messages settles nothing until it has enough of them. What a stage declares (Holds) is part of the
+// floor. A holder that declares nothing is noticed by its effect: the window is used up, and all lanes wait for input. Then
+// the window doubles.
+type readAhead struct {
+	window int
+	floor  int // what the stages can work on, and hold, at once
+	max    int // MaxInFlight
+	slow   []*stageRun
+
+	since time.Time // the rate's time counts from here on
+	count float64   // entries settled in busy
+	busy  float64   // seconds in which something was unsettled
+
+	seen uint64        // settled entries when the reader looked last
+	idle bool          // … and all lanes were waiting
+	look time.Duration // until the next look
+	at   time.Time     // of the next look; the reading goroutine's
+}
+
+const (
+	aheadFor    = time.Second
+	aheadStart  = 4               // entries above the floor, while the rate is not known
+	longestBusy = 2 * time.Second // a longer wait for one settlement tells nothing more about the rate
+)
+
+// newReadAhead looks at the stages behind a source.
+func newReadAhead(r *Running, src *node) readAhead {
+	a := readAhead{floor: 1, max: src.maxInFlight, look: lookFirst}
+	reached := map[*node]bool{src: true}
+	before := make(map[*node]width)
+	for _, n := range r.graph.nodes { // from the sources to the sinks
+		w := width{message: 1}
+		for _, in := range n.ins {
+			w = w.or(widthAfter(in.node, before[in.node]))
+			reached[n] = reached[n] || reached[in.node]
+		}
+		before[n] = w
+		if n == src || !reached[n] {
+			continue
+		}
+		a.floor += n.workers*w.message + n.holds*w.message + 2*w.pinned
+		if n.kind == kindSink && n.chunk > 1 {
+			a.slow = append(a.slow, r.stages[n])
+		}
+	}
+	a.floor = min(a.floor, a.max)
+	a.window = min(a.floor+aheadStart, a.max)
+	return a
+}
+
+// settled notes that n entries were settled. The source's lock is held.
+func (a *readAhead) settled(s *sourceRun, n int, now time.Time) {
+	took := min(now.Sub(a.since), longestBusy).Seconds()
+	a.since = now
+	old := aheadFor.Seconds() / (aheadFor.Seconds() + took) // what was before counts less and less
+	a.busy = old*a.busy + took
+	a.count = old*a.count + float64(n)
+	if n == 0 || a.busy <= 0 {
+		a.grow(n)
+		return
+	}
+	// The chunk being written is not waiting, and the next is gathered meanwhile: both may be whole.
+	ahead := aheadFor
+	for _, st := range a.slow {
+		ahead = max(ahead, aheadFor+2*time.Duration(st.writing.Load()))
+	}
+	rate := a.count / a.busy
+	if want := min(float64(a.floor)+rate*ahead.Seconds(), float64(a.max)); float64(a.window) > want {
+		a.window = int(want)
+	} else {
+		a.window = min(a.window+n, int(want))
+	}
+}
+
+func (a *readAhead) grow(n int) { a.window = min(a.window+n, a.max) }
+
+// full reports that the window, and nothing else, keeps the source from reading.
+func (s *sourceRun) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.paused && s.room() <= 0 && s.free > 0 && s.bytes > 0
+}
+
+// nextLook is when to look whether the stages starve; the zero time for not at all. Only the reading goroutine calls it.
+func (s *sourceRun) nextLook() time.Time {
+	switch {
+	case !s.full():
+		s.pace.at = time.Time{}
+	case s.pace.at.IsZero():
+		s.pace.at = time.Now().Add(s.pace.look)
+	}
+	return s.pace.at
+}
+
+// widen doubles the window if the stages starve: at this look and the one before, all lanes but the reader's own were
+// waiting, and nothing had settled in between. Only the reading goroutine calls it.
+func (s *sourceRun) widen(own *lane) {
+	idle, settled := s.run.starves(own), s.settled.Load()
+	s.pace.at = time.Time{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := &s.pace
+	if idle && a.idle && settled == a.seen {
+		a.grow(a.window)
+		a.look = lookFirst
+	} else if !idle {
+		a.look = min(2*a.look, lookLast)
+	}
+	a.idle, a.seen = idle, settled
+}
+
+// starves reports that nothing is waiting on an edge, and all lanes but own wait for their input.
+func (r *Running) starves(own *lane) bool {
+	for _, e := range r.edges {
+		if e.stats.fill() > 0 {
+			return false
+		}
+	}
+	r.lanes.mu.Lock()
+	defer r.lanes.mu.Unlock()
+	for la := range r.lanes.alive {
+		if la != own && !la.idle.Load() {
+			return false
+		}
+	}
+	return true
+}

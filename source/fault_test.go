@@ -1,0 +1,186 @@
+package source_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+// deliveries are the server's counts of what is pending.
+func (s *stand) deliveries(t testing.TB) map[string]int64 {
+	t.Helper()
+	counts := make(map[string]int64)
+	for p, err := range redisio.PendingEntries(context.Background(), s.rdb, s.key, "g", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts[p.ID] = p.Deliveries
+	}
+	return counts
+}
+
+// 30 entries, a slow handler and 16 graceful restarts: each life handles one entry, and the others wait behind it. Their
+// deliveries do not count, so none of them is a dead letter at the end.
+func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 30)
+	for life := range 16 {
+		begun, release := make(chan string, 1), make(chan struct{})
+		cfg := config[string](s)
+		cfg.MaxDeliveries = 3
+		slow := operators.MapMessage(source.Stream(s.rdb, cfg), func(_ context.Context, m flow.Message[string]) (string, error) {
+			if m.Attempt() != 1 {
+				t.Errorf("life %d: %s comes as delivery %d", life, m.ID(), m.Attempt())
+			}
+			begun <- m.ID()
+			<-release
+			return m.Value, nil
+		}, flow.Holds(30, time.Hour)) // so that all 30 are read at once
+		r := start(t, flow.To(slow, sink.Discard[string]()))
+		<-begun
+		redistest.Soon(t, "all are read", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 30-life })
+		drained := make(chan flow.DrainReport, 1)
+		go func() {
+			report, _ := r.Drain(context.Background())
+			drained <- report
+		}()
+		redistest.Soon(t, "the rest is given back", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 1 })
+		close(release)
+		if report, back := <-drained, uint64(29-life); report.Settled != 1 || report.Released != back || report.Unbegun != back {
+			t.Fatalf("life %d: report %+v", life, report)
+		}
+	}
+	if dead := s.rdb.XLen(t.Context(), s.key+":dead").Val(); dead > 0 {
+		t.Errorf("%d dead letters", dead)
+	}
+	counts := s.deliveries(t)
+	for id, n := range counts {
+		if n != 0 {
+			t.Errorf("%s counts as delivered %d times", id, n)
+		}
+	}
+	if len(counts) != 14 {
+		t.Errorf("%d are left, want 14", len(counts))
+	}
+}
+
+// What a batch holds at a clean end is handled. Where the end is cut short its delivery does not count.
+func TestFault_D1_BatchAtTheEnd(t *testing.T) {
+	s := newStand(t)
+	s.fill(t, 30)
+	t.Run("stopped", func(t *testing.T) {
+		r := start(t, flow.To(operators.Batch(source.Stream(s.rdb, config[string](s)), 100, time.Hour), sink.Discard[[]string]()))
+		redistest.Soon(t, "all are held", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 30 })
+		if err := r.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if report := r.Report(); report.Settled != 0 || report.Released != 30 || report.Unbegun != 30 {
+			t.Errorf("report %+v", report)
+		}
+		counts := s.deliveries(t)
+		for id, n := range counts {
+			if n != 0 {
+				t.Errorf("%s counts as delivered %d times", id, n)
+			}
+		}
+		if len(counts) != 30 {
+			t.Errorf("%d are pending", len(counts))
+		}
+	})
+	t.Run("drained", func(t *testing.T) {
+		var box inbox[[]string]
+		r := start(t, flow.To(operators.Batch(source.Stream(s.rdb, config[string](s)), 100, time.Hour), box.sink()))
+		redistest.Soon(t, "all are held", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 30 })
+		report, err := r.Drain(t.Context())
+		if err != nil || report.Settled != 30 || report.Released != 0 {
+			t.Errorf("%v, report %+v", err, report)
+		}
+		if got := box.values(); len(got) != 1 || len(got[0]) != 30 {
+			t.Errorf("got %v", got)
+		}
+		s.wantSettled(t)
+	})
+}
+
+// A reads far more than it can handle, and ends: B, which has been idle, has all of the rest at once.
+func TestFault_D4_DrainHandsTheRestToAnother(t *testing.T) {
+	s := newStand(t)
+	want := s.fill(t, 600)
+	release := make(chan struct{})
+	begun := make(chan struct{}, 1)
+	var boxA, boxB inbox[string]
+	slow := operators.Map(source.Stream(s.rdb, config[string](s)), func(_ context.Context, v string) (string, error) {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		<-release
+		return v, nil
+	}, flow.Holds(600, time.Hour)) // so that all are read at once
+	a := start(t, flow.To(slow, boxA.sink()))
+	<-begun
+	redistest.Soon(t, "all are read", func() bool { return a.Snapshot(t.Context()).Sources[0].InFlight == 600 })
+	cfg := config[string](s)
+	b := start(t, flow.To(source.Stream(s.rdb, cfg), boxB.sink()))
+	drained := make(chan error, 1)
+	go func() {
+		_, err := a.Drain(context.Background())
+		drained <- err
+	}()
+	redistest.Soon(t, "B has all but what A has begun", func() bool { return boxB.count() == 599 })
+	for _, m := range boxB.msgs {
+		if m.Attempt() != 1 {
+			t.Fatalf("entry %s comes as delivery %d", m.ID(), m.Attempt())
+		}
+	}
+	close(release)
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	drain(t, b)
+	s.wantSettled(t)
+	got := append(boxA.values(), boxB.values()...)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%d values, want each of %d once", len(got), len(want))
+	}
+}
+
+// Readers of a group with the default credits, and a backlog that any one of them could read at once: their shares are within a
+// factor of two.
+func TestFault_D15_SharesAreFair(t *testing.T) {
+	const readers, entries = 4, 240
+	s := newStand(t)
+	s.fill(t, entries)
+	var mu sync.Mutex
+	shares, left, done := make([]int, readers), entries, make(chan struct{})
+	for i := range readers {
+		handled := operators.Map(source.Stream(s.rdb, config[string](s)), func(_ context.Context, v string) (string, error) {
+			time.Sleep(5 * time.Millisecond) // this is the work
+			mu.Lock()
+			defer mu.Unlock()
+			shares[i]++
+			if left--; left == 0 {
+				close(done)
+			}
+			return v, nil
+		})
+		start(t, flow.To(handled, sink.Discard[string]()))
+	}
+	<-done
+	mu.Lock()
+	defer mu.Unlock()
+	if slices.Max(shares) > 2*slices.Min(shares) {
+		t.Errorf("shares %v", shares)
+	}
+}
