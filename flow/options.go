@@ -24,8 +24,8 @@ type stageConfig struct {
 	holdsFor  time.Duration
 	joins     bool
 	within    time.Duration // a sink's: how long a chunk may wait to be full
-	passes    bool // it only passes on, holds and joins what it is given
-	pairs     bool // what it does with one input depends on the others
+	passes    bool          // it only passes on, holds and joins what it is given
+	pairs     bool          // what it does with one input depends on the others
 	chunk     int
 	timeout   time.Duration
 
