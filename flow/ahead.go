@@ -4,10 +4,10 @@ import "time"
 
 // readAhead is how many entries of a source may be unsettled at once, within MaxInFlight.
 //
-// Idea: entries that wait here for their turn are kept from other processes, and a drain has to deal with them. So a source
-// reads ahead what the stages behind it settle in about a second, and no more. The window starts at what the stages can work
-// on at the same time. It grows by what settles, so it doubles with each round trip, up to the settle rate times a second.
-// The rate counts the time in which something was unsettled: an idle source remembers how fast its stages are.
+// Idea: entries that wait here for their turn are kept from other processes. So a source that others share (GivesBack) reads
+// ahead what the stages behind it settle in about a second, and no more. The window starts at what the stages can work on at
+// the same time. It grows by what settles, so it doubles with each round trip, up to the settle rate times a second. The rate
+// counts the time in which something was unsettled: an idle source remembers how fast its stages are.
 //
 // A stage that holds messages settles nothing until it has enough of them. What a stage declares (Holds) is part of the
 // floor. A holder that declares nothing is noticed by its effect: the window is used up, and all lanes wait for input. Then
@@ -37,6 +37,10 @@ const (
 // newReadAhead looks at the stages behind a source.
 func newReadAhead(r *Running, src *node) readAhead {
 	a := readAhead{floor: 1, max: src.maxInFlight, look: lookFirst}
+	if !src.returns { // others do not want what it reads
+		a.floor, a.window = a.max, a.max
+		return a
+	}
 	reached := map[*node]bool{src: true}
 	before := make(map[*node]width)
 	for _, n := range r.graph.nodes { // from the sources to the sinks
@@ -60,7 +64,10 @@ func newReadAhead(r *Running, src *node) readAhead {
 }
 
 // settled notes that n entries were settled. The source's lock is held.
-func (a *readAhead) settled(s *sourceRun, n int, now time.Time) {
+func (a *readAhead) settled(n int, now time.Time) {
+	if a.floor == a.max {
+		return
+	}
 	took := min(now.Sub(a.since), longestBusy).Seconds()
 	a.since = now
 	old := aheadFor.Seconds() / (aheadFor.Seconds() + took) // what was before counts less and less

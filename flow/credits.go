@@ -99,7 +99,7 @@ func (s *sourceRun) credit(n, bytes, done int) {
 	s.mu.Lock()
 	s.free += n
 	s.bytes += bytes
-	s.pace.settled(s, done, now)
+	s.pace.settled(done, now)
 	s.mu.Unlock()
 	s.notify()
 }

@@ -80,7 +80,7 @@ func TestLeaseLostCancelsItsHandlerOnly(t *testing.T) {
 						mu.Unlock()
 						return 0, ctx.Err()
 					}
-				}, append(opts, OnFault(Stop), Holds(20, time.Hour))...) // so that all 20 are read at once
+				}, append(opts, OnFault(Stop))...)
 				r := start(t, New("g", To(slow, out.sink())))
 				time.Sleep(500 * time.Millisecond)
 				src.lose([]string{"0", "7"}) // one in hand, one (or, with workers, none) not begun

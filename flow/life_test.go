@@ -66,7 +66,7 @@ func TestDrainTimeoutGivesBackAndNamesTheStuck(t *testing.T) {
 				return 0, ctx.Err()
 			}
 			return v, nil
-		}, Name("hang"), Holds(50, time.Hour)) // so that all 50 are read at once
+		}, Name("hang"))
 		r := start(t, New("g", To(hang, (&bag[int]{}).sink()), DrainTimeout(2*time.Second)))
 		synctest.Wait()
 		report, err := r.Drain(t.Context())
@@ -122,7 +122,7 @@ func TestStopCancelsNow(t *testing.T) {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
 			return 0, ctx.Err()
-		}, Holds(100, time.Hour)) // so that many are read at once
+		})
 		r := start(t, New("g", To(hang, (&bag[int]{}).sink())))
 		synctest.Wait()
 		if err := r.Stop(); err != nil {
@@ -325,7 +325,7 @@ func TestPauseAndResume(t *testing.T) {
 func TestSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out := newScript(10_000, MaxInFlight(1000)), &bag[int]{slow: time.Hour}
-		r := start(t, New("g", To(mapTo(src.source(), double, Holds(1000, time.Hour)), out.sink(Async()))))
+		r := start(t, New("g", To(mapTo(src.source(), double), out.sink(Async()))))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		s := r.Snapshot(t.Context())

@@ -154,7 +154,7 @@ func Timeout(d time.Duration) StageOption {
 }
 
 // MaxInFlight is a source's credits by count: how many of its entries may be unsettled at once. The default is 4096.
-// Within it a source reads ahead what the stages behind it settle in about a second, and what they hold.
+// Within it a source with GivesBack reads ahead what the stages behind it settle in about a second, and what they hold.
 func MaxInFlight(n int) StageOption {
 	return func(c *stageConfig) {
 		c.maxInFlight = n
@@ -180,7 +180,9 @@ func MaxBytes(n int) StageOption {
 func Redelivers() StageOption { return func(c *stageConfig) { c.redelivers = true } }
 
 // GivesBack says that others can take at once what a source is given back. When the graph drains, the source gets back
-// what no handler has begun, instead of having it finished first: see Settlement.Unbegun. It includes Redelivers.
+// what no handler has begun, instead of having it finished first: see Settlement.Unbegun. It also reads no further ahead than
+// what the stages behind it settle in about a second, and what they hold, so that others get their share. It includes
+// Redelivers.
 func GivesBack() StageOption { return func(c *stageConfig) { c.returns, c.redelivers = true, true } }
 
 // Passes declares that the stage does nothing to its messages but pass them on one by one, hold and join them. So an entry
