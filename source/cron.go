@@ -87,7 +87,7 @@ func Cron(rdb redis.UniversalClient, cfg CronConfig, opts ...flow.StageOption) f
 		tc.Missed = 1
 	}
 	format := redisio.Native(tickCodec{cfg.Location})
-	base := append([]flow.StageOption(p.wrong), flow.ChunkSize(p.group.MaxCount), flow.GivesBack(), flow.KeepsDeadLetters(),
+	base := append([]flow.StageOption(p.wrong), flow.ChunkSize(p.group.MaxCount), flow.Redelivers(), flow.KeepsDeadLetters(),
 		flow.MaxInFlight(cfg.MaxInFlight))
 	return flow.NewSource("cron", func() flow.Reader[Tick] {
 		return &cronReader{streamReader: newStreamReader(rdb, p, format), rdb: rdb, cfg: tc}

@@ -229,9 +229,8 @@ func (s *sourceSuite[T]) resumes(t *testing.T) {
 	values := makeAll(n, s.Make)
 	b := s.open(t, values)
 	sink, got := s.collect(t, flow.ChunkSize(7))
-	writes := 0
 	got.AroundWrite(func(ctx context.Context, call func() error) error {
-		if writes++; writes > 5 {
+		if len(got.Values()) >= min(n, 35) {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}
