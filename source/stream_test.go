@@ -263,7 +263,7 @@ func TestStreamAcksAfterSink(t *testing.T) {
 			return context.Cause(ctx)
 		})
 	})
-	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), stuck))
+	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), stuck, flow.Holds(20, time.Hour))) // so that all 20 are read
 	<-writing
 	redistest.Soon(t, "all delivered", func() bool { pending, _ := s.group(t); return pending == 20 })
 	if err := r.Stop(); err != nil {
@@ -289,9 +289,9 @@ func TestStreamAcksAfterSink(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}
-	for _, m := range in.msgs {
-		if m.Attempt() != 2 {
-			t.Errorf("message %s: attempt %d, want 2", m.Value, m.Attempt())
+	for _, m := range in.msgs { // what was being written counts as delivered, and what was not begun does not
+		if n := m.Attempt(); n > 2 || m.Value == "0" && n != 2 {
+			t.Errorf("message %s: attempt %d", m.Value, n)
 		}
 	}
 }
@@ -437,7 +437,7 @@ func TestStreamCodecPanics(t *testing.T) {
 func TestStreamCreditsBoundPending(t *testing.T) {
 	s := newPrivateStand(t)
 	s.fill(t, 300)
-	const most = 10
+	const most = 5
 	gate := make(chan struct{})
 	var worst int64
 	slow := flow.NewSink("slow", func() flow.Writer[string] {
@@ -494,7 +494,7 @@ func TestStreamDrainFinishesWhatWasRead(t *testing.T) {
 	}
 	pending, lag := s.group(t)
 	written := s.rdb.XLen(t.Context(), out).Val()
-	if pending != 0 || written != 5000-lag || written < 1235 {
+	if written != 5000-lag-pending || written < 1235 { // what is pending was given back before a handler had it
 		t.Errorf("%d pending, %d unread, %d written of 5000", pending, lag, written)
 	}
 }
