@@ -20,6 +20,7 @@ type callConfig struct {
 	headers flow.Headers
 	timeout time.Duration
 	key     func(any) string
+	each    []func(context.Context, any) flow.Header
 }
 
 // Header sends a header with each request.
@@ -53,7 +54,7 @@ func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Cont
 		if err != nil {
 			return reply, err
 		}
-		answer, err := c.Do(ctx, r)
+		answer, err := c.Do(ctx, p.with(ctx, r, q))
 		if err != nil {
 			return reply, err
 		}
@@ -69,7 +70,7 @@ func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context
 		if err != nil {
 			return err
 		}
-		return c.Send(ctx, r)
+		return c.Send(ctx, p.with(ctx, r, q))
 	}
 }
 
@@ -86,7 +87,7 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 			defer cancel()
 			r, err := p.request(q)
 			if err == nil {
-				err = c.stream(ctx, r, func(part Response) (bool, error) {
+				err = c.stream(ctx, p.with(ctx, r, q), func(part Response) (bool, error) {
 					v, err := decode(codec, part)
 					if err != nil {
 						return false, err

@@ -39,6 +39,11 @@ type ClientConfig struct {
 	// MaxLen is how many requests that the services are done with stay in their stream, and what comes within a tenth of a second.
 	// Those that they are not done with stay whatever their number, as all do before there is a service. The default is 10,000.
 	MaxLen int64
+	// MaxWaiting and MaxWaitingBytes are how many requests, of all clients, and how much memory of Redis for them, may wait in
+	// their stream or be handled. More calls and messages fail with ErrOverloaded. Each client sees the stream ten times a
+	// second, and may send a little more in between. Default to 10,000 and 256 MiB. StreamersonV1 has no such limit.
+	MaxWaiting      int64
+	MaxWaitingBytes int64
 	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
 	MaxPayload int
 	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one minute. It holds 16,384 replies that
@@ -67,6 +72,8 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	}
 	def(&c.Window, defaultWindow)
 	def(&c.MaxLen, 10_000)
+	def(&c.MaxWaiting, 10_000)
+	def(&c.MaxWaitingBytes, 256<<20)
 	def(&c.MaxPayload, 1<<20)
 	def(&c.MailboxTTL, time.Minute)
 	def(&c.Log, flow.Logger(context.Background()))
@@ -97,6 +104,12 @@ func (c ClientConfig) validate() error {
 	if c.MaxLen < 0 {
 		bad("MaxLen", "is negative", "leave it 0 for 10,000 entries")
 	}
+	if c.MaxWaiting < 0 {
+		bad("MaxWaiting", "is negative", "leave it 0 for 10,000 requests")
+	}
+	if c.MaxWaitingBytes < 0 {
+		bad("MaxWaitingBytes", "is negative", "leave it 0 for 256 MiB")
+	}
 	if c.MaxPayload < 0 {
 		bad("MaxPayload", "is negative", "leave it 0 for 1 MiB")
 	}
@@ -124,6 +137,7 @@ type Client struct {
 	notes   chan note // cancels and credits, on their way
 	mailbox mailbox
 	load    load
+	crowd   crowd
 
 	// Of tend alone.
 	trimmed uint64    // how many requests had been sent by the last trimming
@@ -168,6 +182,7 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
 	c.load = load{rdb: rdb, key: c.topic.requests, group: c.cfg.Group, most: c.cfg.MaxWait}
+	c.crowd = crowd{rdb: rdb, key: c.topic.requests, most: c.cfg.MaxWaiting, bytes: c.cfg.MaxWaitingBytes, own: speech.own}
 	c.out = newOutbox(rdb, redisio.WriterConfig{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512})
 	c.out.open = c.connect
 	return c
@@ -183,8 +198,25 @@ func needClient(rdb redis.UniversalClient) error {
 // Validate reports what is wrong with what the client was made of. It needs no server.
 func (c *Client) Validate() error { return c.err }
 
+// Ready returns an error while the client could not be answered: before it is connected, while its graph is not ready, and while
+// no process serves the topic. The first Ready connects. It is for readiness probes, see the function Ready.
+func (c *Client) Ready() error {
+	if c.err != nil {
+		return c.err
+	}
+	run := c.running.Load()
+	switch {
+	case run == nil:
+		c.out.kick()
+		return fmt.Errorf("%w: the client connects", ErrUnavailable)
+	case c.crowd.alone.Load() != 0:
+		return ErrNoService
+	}
+	return run.Ready()
+}
+
 // Do asks, and waits for the reply. What the service answered with an error is a *RemoteError; other errors are ErrTimeout,
-// ErrUnavailable, ErrFull, ErrOverloaded, ErrClosed, a *redisio.TooLargeError, and the context's cause when it was cancelled,
+// ErrUnavailable, ErrFull, ErrNoService, ErrOverloaded, ErrClosed, a *redisio.TooLargeError, and the context's cause when it was cancelled,
 // which the service is told. An ErrTimeout that is ErrUnavailable as well says that the request was not sent. The ID, Attempt and traceparent of the request are the client's to set, unless they are set.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	until, own := c.until(ctx, r.timeout)
@@ -215,6 +247,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 // giveUp is the end of a call that does not wait any longer. It returns the call's error.
 func (c *Client) giveUp(id string, p *pending, err error) error {
 	c.cancel(id)
+	c.crowd.leave(c.out.entry(&p.letter))
 	return c.out.unsent(&p.letter, err)
 }
 
@@ -306,10 +339,14 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	case expired(until):
 		return tooLate()
 	}
+	if err := c.crowd.admit(c.next.Load(), answered); err != nil {
+		return err
+	}
 	n := c.next.Add(1)
 	if r.ID == "" {
 		r.ID = c.own + "-" + strconv.FormatUint(n, 36)
 	}
+	r.Headers = passed(ctx, r.Headers)
 	if err := checkLimits(r); err != nil {
 		return err
 	}

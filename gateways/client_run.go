@@ -3,6 +3,7 @@ package gateways
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -57,8 +58,11 @@ func (c *Client) graph() *flow.Graph {
 
 // tend looks how much the services have before them, and trims what they have behind them.
 func (c *Client) tend(ctx context.Context, now time.Time) error {
-	err := c.load.look(ctx, c.busy())
 	sent := c.next.Load()
+	err := errors.Join(c.load.look(ctx, c.busy()), c.crowd.look(ctx, now, sent, c.busy()))
+	if c.crowd.nobody() {
+		c.abandon(fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.topic.requests))
+	}
 	more := sent != c.trimmed && (!c.busy() || int64(sent-c.trimmed) >= c.cfg.MaxLen/10)
 	if !more && !(c.behind && now.Sub(c.tidied) >= time.Second) {
 		return err
@@ -109,7 +113,7 @@ func (c *Client) Close(ctx context.Context) error {
 	select {
 	case <-idle:
 	case <-ctx.Done():
-		c.abandon()
+		c.abandon(ErrClosed)
 		<-idle
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -126,16 +130,17 @@ func (c *Client) Close(ctx context.Context) error {
 }
 
 // abandon fails all calls that wait.
-func (c *Client) abandon() {
+func (c *Client) abandon(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, p := range c.waiting {
 		delete(c.waiting, id)
+		c.crowd.leave(c.out.entry(&p.letter))
 		if p.parts != nil {
-			p.parts.fail(ErrClosed)
+			p.parts.fail(err)
 			continue
 		}
-		p.ev <- event{what: wrote, err: ErrClosed}
+		p.ev <- event{what: wrote, err: err}
 	}
 }
 

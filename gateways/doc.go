@@ -11,6 +11,17 @@
 // acknowledgements, drains, leases and dead letters holds. Start it in as many processes as it takes: they share the
 // requests of their topic. Graphs of other shapes answer requests by [Requests] and [Reply], with any operators between.
 //
+// A handler that calls another service passes on the trace, the request id and the identity of its request, because its context
+// has them; see [PassOn] for other graphs, and [HeaderFor] for headers of each request.
+//
+// A handler that calls its own topic waits for a handler of the same service. 64 run at once in a process by default: if 64
+// requests at a time do so, and no other process has room, all wait for each other until their deadlines. Give what is called in
+// this way a topic of its own, with a service of its own in the same process if you like.
+//
+// Settled requests are deleted from the stream at once, when every group of it is done with them. Requests that are not settled
+// are bounded by ClientConfig.MaxWaiting and MaxWaitingBytes. If no process has served a topic for two seconds, calls fail with
+// [ErrNoService].
+//
 // # HTTP
 //
 //	mux.Handle("GET /orders/{id}", gateways.Route[GetOrder](client, "getOrder"))

@@ -82,7 +82,7 @@ func Publish[T any](e *Events, typ string, opts ...CallOption) func(context.Cont
 		if err != nil {
 			return err
 		}
-		return e.publish(ctx, r)
+		return e.publish(ctx, p.with(ctx, r, v))
 	}
 }
 
@@ -105,6 +105,7 @@ func (e *Events) publish(ctx context.Context, r Request) error {
 	if e.err != nil {
 		return e.err
 	}
+	r.Headers = passed(ctx, r.Headers)
 	r.ID = e.own + "-" + strconv.FormatUint(e.next.Add(1), 36)
 	p := &pending{request: r, format: requestFormat{}}
 	p.again = p

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
 )
 
 // handling is a request that is being handled, and the context that its handler gets.
@@ -14,6 +16,7 @@ type handling struct {
 	parent  context.Context // of the stage
 	until   time.Time       // zero: as long as it takes
 	credits *credits        // of a streamed reply; else nil
+	headers flow.Headers    // of the request
 
 	mu   sync.Mutex
 	real context.Context // nil until it is needed
@@ -61,6 +64,9 @@ func (h *handling) Err() error {
 }
 
 func (h *handling) Value(key any) any {
+	if key == (passedKey{}) {
+		return h.headers
+	}
 	h.mu.Lock()
 	ctx := h.real
 	h.mu.Unlock()

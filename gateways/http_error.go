@@ -19,6 +19,7 @@ import (
 const (
 	CodeTooLarge    Code = "too_large"   // the body; 413
 	CodeUnavailable Code = "unavailable" // Redis can't be asked, or the server is stopping; 503
+	CodeNoService   Code = "no_service"  // no process serves the topic; 503
 	CodeBadReply    Code = "bad_reply"   // the service's reply makes no sense; 502
 )
 
@@ -96,6 +97,7 @@ var statusOf = map[Code]int{
 	CodeInterrupted:  http.StatusBadGateway,
 	CodeBadReply:     http.StatusBadGateway,
 
+	CodeNoService:     http.StatusServiceUnavailable,
 	CodeReplyTooLarge: http.StatusBadGateway,
 }
 
@@ -133,6 +135,8 @@ func refusalOf(err error) refusal {
 			at.retry = overload.RetryAfter
 		}
 		return at
+	case errors.Is(err, ErrNoService):
+		return refusal{Status: http.StatusServiceUnavailable, Code: CodeNoService, Message: "no service answers now", retry: retryAfter}
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrFull): // also of one that waited until its deadline to be sent
 		return unavailable
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):

@@ -42,6 +42,7 @@ type outbox struct {
 	mu      sync.Mutex
 	queue   []*letter
 	writing bool // there is a loop
+	kicked  bool // it is to connect
 	holders int
 	resting bool  // the writer is being closed, and opened again when it is needed
 	closed  bool  // likewise, but not again
@@ -141,9 +142,25 @@ func (o *outbox) unsent(l *letter, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// leave is to be called by everybody who has posted, and waits no longer. What has not been sent is not sent. It returns the id of
-// the entry, "" if that is not known.
-func (o *outbox) leave(l *letter) (id string) {
+// entry returns the id of a letter's entry, "" if that is not known.
+func (o *outbox) entry(l *letter) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return l.id
+}
+
+// kick connects, though there is nothing to write.
+func (o *outbox) kick() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.writing {
+		o.kicked = true
+		o.start()
+	}
+}
+
+// leave is to be called by everybody who has posted, and waits no longer. What has not been sent is not sent.
+func (o *outbox) leave(l *letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l.gone = true
@@ -152,7 +169,6 @@ func (o *outbox) leave(l *letter) (id string) {
 			o.queue = slices.Delete(o.queue, i, i+1)
 		}
 	}
-	return l.id
 }
 
 // loop writes until there is nothing left to write.
@@ -161,14 +177,15 @@ func (o *outbox) loop() {
 	wait := newBackoff()
 	var batch []*letter
 	for {
-		if batch = o.take(batch, false); len(batch) == 0 {
+		var more bool
+		if batch, more = o.take(batch, false); !more {
 			return
 		}
 		began, had := time.Now(), len(batch)
 		if err := o.connect(ctx); err != nil {
 			batch = o.refused(batch, began, err)
 		} else {
-			if batch = o.take(batch, true); len(batch) == 0 { // it may have taken long
+			if batch, more = o.take(batch, true); !more { // it may have taken long
 				return
 			}
 			had = len(batch)
@@ -194,21 +211,23 @@ func (o *outbox) pause(d time.Duration) {
 }
 
 // take returns the letters to write: those that were not written and those that have come, without those whose sender has gone.
-// If there are none, the loop has ended.
-func (o *outbox) take(rest []*letter, sending bool) []*letter {
+// If there is no more to do, the loop has ended.
+func (o *outbox) take(rest []*letter, sending bool) (batch []*letter, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	batch := slices.DeleteFunc(append(rest, o.queue...), func(l *letter) bool { return l.gone })
+	batch = slices.DeleteFunc(append(rest, o.queue...), func(l *letter) bool { return l.gone })
 	clear(o.queue)
 	o.queue = o.queue[:0]
 	for _, l := range batch {
 		l.unsent = l.unsent && !sending
 	}
-	if len(batch) == 0 {
+	more = len(batch) > 0 || o.kicked
+	o.kicked = false
+	if !more {
 		o.writing = false
 		o.since = time.Time{}
 	}
-	return batch
+	return batch, more
 }
 
 // connect opens the writer, unless it is open.

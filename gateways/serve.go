@@ -28,6 +28,7 @@ func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 		return s.unread(ctx, m)
 	}
 	h := newHandling(ctx, s.deadline(meta.Deadline, r.window > 0))
+	h.headers = r.Headers
 	if r.window > 0 {
 		h.credits = newCredits(r.window)
 	}

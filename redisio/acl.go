@@ -94,9 +94,9 @@ func access(writes []string, commands ...string) Access {
 
 // Access is what a GroupReader needs. deadKeys are the streams that Dead is called with: source.Stream's DeadKey.
 func (c GroupConfig) Access(deadKeys ...string) Access {
-	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|delconsumer", "time", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
+	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer", "time", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
 	if !c.NoAck {
-		a = a.And(access(nil, "xack", "xautoclaim", "xclaim", "xgroup|createconsumer"))
+		a = a.And(access(nil, "xack", "xautoclaim", "xclaim"))
 		if c.DeleteSettled {
 			a = a.And(access(nil, "xdel", "xtrim"))
 		}

@@ -298,7 +298,9 @@ func (r *GroupReader) Open(ctx context.Context) error {
 // create makes the group, and the stream with it. That it exists already is fine: two readers may race.
 func (r *GroupReader) create(ctx context.Context, c client, start string) error {
 	err := c.XGroupCreateMkStream(ctx, r.cfg.Key, r.cfg.Group, start).Err()
-	if groupExists(err) {
+	if err == nil || groupExists(err) {
+		// Before Redis 7.2 a consumer that waits for its first entry is not in the group: nobody would see that it reads.
+		_ = c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Err() // reading makes it as well
 		return nil
 	}
 	if isFull(err) { // a full server says so before it looks whether the group is there; only readers can empty it

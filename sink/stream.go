@@ -74,6 +74,9 @@ type StreamConfig[T any] struct {
 	// cap and the window above holds for it. A zero time means now.
 	At func(flow.Message[T]) time.Time
 
+	// HeadersFor are headers of a message, behind those that it has. Defaults to none.
+	HeadersFor func(flow.Message[T]) flow.Headers
+
 	// OnFull is asked about a message that the server has no memory for, or the stream has no room for: before each try. nil
 	// waits for room, an error is the message's, and flow.Skip gives it up. Defaults to waiting. It must not block.
 	OnFull func(flow.Message[T]) error

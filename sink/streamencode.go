@@ -83,6 +83,9 @@ func (s *streamWriter[T]) appendFields(m *flow.Message[T], again bool) (err erro
 	if !s.cfg.OmitMeta {
 		s.envelope(m.Meta())
 	}
+	if s.cfg.HeadersFor != nil {
+		s.headers(s.cfg.HeadersFor(*m))
+	}
 	s.env.MaybeDuplicate = s.env.MaybeDuplicate || again
 	s.fields, s.buf, err = s.format.Encode(s.fields, s.buf, &s.env, m.Value)
 	return err
@@ -94,7 +97,11 @@ func (s *streamWriter[T]) envelope(m flow.Meta) {
 	if !m.Deadline.IsZero() { // other clocks may differ: what is left travels
 		s.env.Limit = max(time.Until(m.Deadline), time.Millisecond)
 	}
-	for _, h := range m.Headers {
+	s.headers(m.Headers)
+}
+
+func (s *streamWriter[T]) headers(headers flow.Headers) {
+	for _, h := range headers {
 		if h.Name == traceparent && s.env.Traceparent == "" {
 			s.env.Traceparent = h.Value
 			continue

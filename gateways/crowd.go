@@ -1,0 +1,138 @@
+package gateways
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// crowd knows what waits in the stream of requests, and whether there is a service at all.
+//
+// Idea: what services are done with is deleted, so the length of the stream is what waits or is being handled. A client looks ten
+// times a second while it sends, and once a second while much waits. Of its own requests that it gave up it remembers the
+// entries. While no service is there nobody else would remove them, so it does. While there are services these skip them.
+type crowd struct {
+	rdb   redis.UniversalClient
+	key   string
+	most  int64 // requests
+	bytes int64
+	own   bool // settled requests are deleted
+
+	seen  atomic.Pointer[crowdSight]
+	alone atomic.Int64 // since when there is no service, in Unix nanoseconds; 0: there is one, or it is not known
+
+	probed atomic.Int64 // when a call was let in all the same, in Unix nanoseconds
+
+	mu   sync.Mutex
+	gone []string // entries that were given up
+
+	// Of look alone.
+	sent   uint64
+	looked time.Time
+}
+
+type crowdSight struct {
+	length, bytes int64
+	sent          uint64 // by this client, by then
+}
+
+const (
+	crowdGone = 4096 // entries that are remembered
+	// aloneAfter is how long there must have been no service until calls are refused: one may be restarting.
+	aloneAfter = 2 * time.Second
+)
+
+// admit refuses a request that there is no room for, or no service. sent is how many this client has sent.
+func (c *crowd) admit(sent uint64, answered bool) error {
+	if answered && c.nobody() && !c.probes() {
+		return fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.key)
+	}
+	s := c.seen.Load()
+	if s == nil || !c.own {
+		return nil
+	}
+	switch n := s.length + int64(sent-s.sent); {
+	case n >= c.most:
+		return fmt.Errorf("%w: %d requests wait in %q for services, as many as may", ErrOverloaded, n, c.key)
+	case s.bytes >= c.bytes:
+		return fmt.Errorf("%w: requests of %d bytes wait in %q for services, as many as may", ErrOverloaded, s.bytes, c.key)
+	}
+	return nil
+}
+
+// probes lets in a call a second: a reader of another kind may be there that Redis tells of only when it has taken something.
+func (c *crowd) probes() bool {
+	last, now := c.probed.Load(), time.Now().UnixNano()
+	return now-last >= int64(time.Second) && c.probed.CompareAndSwap(last, now)
+}
+
+// nobody reports that there has been no service for a while.
+func (c *crowd) nobody() bool {
+	since := c.alone.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) >= aloneAfter
+}
+
+// leave notes an entry whose call was given up.
+func (c *crowd) leave(id string) {
+	if id == "" || !c.own {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.gone) < crowdGone {
+		c.gone = append(c.gone, strings.Clone(id))
+	}
+}
+
+// look asks the server, if it is time to. sent is how many requests this client has sent.
+func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool) error {
+	c.mu.Lock()
+	left := len(c.gone) > 0
+	c.mu.Unlock()
+	if idle := now.Sub(c.looked) < time.Second; idle && sent == c.sent {
+		return nil
+	} else if !idle && sent == c.sent && !busy && !left && c.seen.Load() != nil && c.alone.Load() == 0 && c.seen.Load().length == 0 {
+		return nil
+	}
+	c.looked, c.sent = now, sent
+	pipe := c.rdb.Pipeline()
+	groups, length, bytes := pipe.XInfoGroups(ctx, c.key), pipe.XLen(ctx, c.key), pipe.MemoryUsage(ctx, c.key)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if err := length.Err(); err != nil {
+		return err
+	}
+	c.seen.Store(&crowdSight{length.Val(), bytes.Val(), sent}) // who may not ask for the bytes goes by the number
+	alone := true
+	for _, g := range groups.Val() {
+		alone = alone && g.Consumers == 0
+	}
+	if err := groups.Err(); err != nil && length.Val() > 0 { // without the stream there is no group either
+		alone = false
+	}
+	if !alone || !c.own {
+		c.alone.Store(0)
+		c.mu.Lock()
+		c.gone = nil // services skip them
+		c.mu.Unlock()
+		return nil
+	}
+	c.alone.CompareAndSwap(0, now.UnixNano())
+	return c.remove(ctx)
+}
+
+// remove deletes what was given up. It is called while there is no service.
+func (c *crowd) remove(ctx context.Context) error {
+	c.mu.Lock()
+	gone := c.gone
+	c.gone = nil
+	c.mu.Unlock()
+	if len(gone) == 0 {
+		return nil
+	}
+	return c.rdb.XDel(ctx, c.key, gone...).Err()
+}
