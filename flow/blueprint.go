@@ -1,7 +1,5 @@
 package flow
 
-import "fmt"
-
 // Source is a typed output of a stage in a blueprint: a stream of T to be. It is a value to pass on, once, to an operator
 // or to a sink; nothing runs until the graph does.
 type Source[T any] struct{ out *outlet[T] }
@@ -69,7 +67,7 @@ func (n *node) needs(ok bool, what string) {
 
 func (n *node) checkKeyer(ok bool, want string) {
 	if n.keyedBy != nil && !ok {
-		n.issue("KeyedBy", fmt.Sprintf("the key function takes %T", n.keyedBy), "give a function of "+want)
+		n.issue("KeyedBy", "the key function is a "+n.keyFunc, "give a function of "+want)
 	}
 }
 

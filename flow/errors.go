@@ -119,7 +119,7 @@ func (e *WriteError) Error() string {
 			}
 		}
 	}
-	return fmt.Sprintf("%d of %d messages not written, the first: %v", n, len(e.Errs), first)
+	return fmt.Sprintf("%d of %s not written, the first: %v", n, plural(len(e.Errs), "message"), first)
 }
 
 // plural returns the number with the noun, which forms its plural by an s.
@@ -128,6 +128,14 @@ func plural[N int | uint64](n N, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// entries is plural for an entry.
+func entries[N int | uint64](n N) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
 }
 
 // Unwrap returns the errors of the messages that were not written.
@@ -162,7 +170,7 @@ type Stuck struct {
 	Holding uint64
 }
 
-func (s Stuck) String() string { return fmt.Sprintf("%s (%d messages)", s.Stage, s.Holding) }
+func (s Stuck) String() string { return fmt.Sprintf("%s (%s)", s.Stage, plural(s.Holding, "message")) }
 
 // DrainError is returned by Run, Wait and Drain when a drain did not finish within its timeout, or the sources could not be
 // told of all that had finished. Nothing is lost by it: the sources deliver again what was given back or not committed.
@@ -173,8 +181,8 @@ func (e *DrainError) Error() string {
 	for i, s := range e.Stuck {
 		names[i] = s.String()
 	}
-	s := fmt.Sprintf("flow: graph %q: no clean end within %v: %d entries given back unfinished",
-		e.Graph, e.Took.Round(time.Millisecond), e.Released)
+	s := fmt.Sprintf("flow: graph %q: no clean end within %v: %s given back unfinished",
+		e.Graph, e.Took.Round(time.Millisecond), entries(e.Released))
 	if e.Uncommitted > 0 {
 		s += fmt.Sprintf(", %d finished but not committed", e.Uncommitted)
 	}

@@ -54,5 +54,5 @@ func ExampleKillGrace() {
 	var cut *flow.DrainError
 	fmt.Println(errors.As(err, &cut), cut.Stuck, "given back:", cut.Released)
 	// Output:
-	// true [deaf (1 messages)] given back: 1
+	// true [deaf (1 message)] given back: 1
 }

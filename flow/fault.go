@@ -16,6 +16,8 @@ type Fault struct {
 	Tries int           // how often the stage has tried in this delivery, this try included
 	Meta  Meta          // of the message
 	After time.Duration // of a nack: how long the source shall wait before it delivers again
+
+	final bool // there is nothing to try again: the message has not got as far as a handler
 }
 
 func (f *Fault) Error() string {
@@ -87,7 +89,7 @@ func Retry(tries int, base time.Duration, then Policy) Policy {
 		then = Nack
 	}
 	return func(f *Fault) Decision {
-		if f.Tries > tries {
+		if f.final || f.Tries > tries {
 			return then(f)
 		}
 		return Decision{Do: ActRetry, After: exponential(base, f.Tries)}
@@ -100,7 +102,7 @@ func RetryEvery(tries int, wait time.Duration, then Policy) Policy {
 		then = Nack
 	}
 	return func(f *Fault) Decision {
-		if f.Tries > tries {
+		if f.final || f.Tries > tries {
 			return then(f)
 		}
 		return Decision{Do: ActRetry, After: wait}
@@ -125,7 +127,7 @@ func HoldKey(tries int, base time.Duration) Policy {
 		base = 50 * time.Millisecond
 	}
 	return func(f *Fault) Decision {
-		if tries > 0 && f.Tries > tries {
+		if f.final || tries > 0 && f.Tries > tries {
 			return Decision{Do: ActDead}
 		}
 		return Decision{Do: ActRetry, After: exponential(base, f.Tries)}

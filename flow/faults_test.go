@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -294,4 +295,37 @@ func TestFault_D20_RetryEvery(t *testing.T) {
 		}
 		src.wantOutcomes(t, func(int) Outcome { return Dead })
 	})
+}
+
+// A message that cannot be tried again was tried once, by the first policy that is not about retries.
+func TestFault_O3_TriesOfWhatNeverReachesAHandler(t *testing.T) {
+	for name, policy := range map[string]Policy{
+		"retry": Retry(5, time.Second, DeadLetter), "every": RetryEvery(5, time.Second, DeadLetter),
+		"hold": HoldKey(0, time.Second), "default": DefaultPolicy,
+	} {
+		src := newScript(1)
+		keyless := mapTo(src.source(), func(_ context.Context, v int) (int, error) { return v, nil },
+			Workers(2), KeyedBy(func(int) int { panic("no key") }), OnFault(policy))
+		if err := New("g", To(keyless, (&bag[int]{}).sink())).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if f := src.settled[0][0].Fault; f.Tries != 1 {
+			t.Errorf("%s: %d tries, want 1", name, f.Tries)
+		}
+	}
+}
+
+// Errors name the types of users, and one of something is not several.
+func TestFault_O3_WordsOfErrors(t *testing.T) {
+	wrong := mapTo(newScript(1).source(), func(_ context.Context, v int) (int, error) { return v, nil },
+		Workers(2), KeyedBy(func(s string) int { return len(s) }))
+	err := New("g", To(wrong, (&bag[int]{}).sink())).Validate()
+	if err == nil || !strings.Contains(err.Error(), "the key function is a func(string) int") ||
+		strings.Contains(err.Error(), "keyer") {
+		t.Error(err)
+	}
+	drained := &DrainError{DrainReport{Released: 1, Stuck: []Stuck{{"slow", 1}}}}
+	if s := drained.Error(); !strings.Contains(s, "1 entry given back") || !strings.Contains(s, "slow (1 message)") {
+		t.Error(s)
+	}
 }

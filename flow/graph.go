@@ -198,8 +198,8 @@ func (v *validation) credits() {
 			all := n.holds * w.message
 			if all > src.maxInFlight && (n.holdsFor <= 0 || !w.many) {
 				v.issue(n, BuildError{
-					Issue: fmt.Sprintf("it waits for messages of %d entries, but source %q lets at most %d into the graph",
-						all, v.g.names[src], src.maxInFlight),
+					Issue: fmt.Sprintf("it waits for messages of %s, but source %q lets at most %d into the graph",
+						entries(all), v.g.names[src], src.maxInFlight),
 					Fix: fmt.Sprintf("make it smaller, or give the source flow.MaxInFlight(%d) or more", all),
 				})
 			} else if n.holdsFor <= 0 {
@@ -208,8 +208,8 @@ func (v *validation) credits() {
 		}
 		if sum >= src.maxInFlight {
 			v.issue(src, BuildError{
-				Issue: fmt.Sprintf("the stages behind it may hold %d entries without any of them going on, "+
-					"and it lets at most %d into the graph: that is a deadlock", sum, src.maxInFlight),
+				Issue: fmt.Sprintf("the stages behind it may hold %s without any of them going on, "+
+					"and it lets at most %d into the graph: that is a deadlock", entries(sum), src.maxInFlight),
 				Fix: fmt.Sprintf("give it flow.MaxInFlight(%d) or more, or give the stages a time limit", sum+1),
 			})
 		}

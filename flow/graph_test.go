@@ -45,7 +45,7 @@ func TestValidateReportsAllMistakesAtOnce(t *testing.T) {
 		`stage "copies": nobody reads its output 2`,
 		`its output is used 2 times, by "bag", "bag-2"`,
 		`stage "batch": it waits for messages of 11 entries, but source "script-4" lets at most 10 into the graph; make it smaller, or give the source flow.MaxInFlight(11) or more`,
-		`KeyedBy: the key function takes flow.keyer[string]`,
+		`KeyedBy: the key function is a func(string) `,
 		`a sink with several workers cannot keep the order`,
 		"its input is the zero Source",
 		"its sink is the zero Sink",

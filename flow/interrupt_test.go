@@ -59,3 +59,26 @@ func TestInterruptTwiceStops(t *testing.T) {
 	}
 	src.wantOutcomes(t, func(int) Outcome { return Nacked })
 }
+
+// Two signals of one press of a key are one.
+func TestFault_O3_TwoSignalsOfOnePress(t *testing.T) {
+	src, out := newScript(1), &bag[int]{}
+	src.forever = true
+	ended := make(chan struct{})
+	slow := mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
+		interruptSelf(t)
+		<-DrainStarted(ctx)
+		interruptSelf(t) // at once after the first
+		select {
+		case <-ended:
+			return v, nil
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	})
+	time.AfterFunc(samePress, func() { close(ended) })
+	if err := New("g", To(slow, out.sink())).RunUntilInterrupt(t.Context()); err != nil {
+		t.Error(err)
+	}
+	src.wantAllAcked(t)
+}

@@ -15,7 +15,8 @@ type stageConfig struct {
 	named     bool // by the user: then a clash is a mistake, else the name gets a number
 	workers   int
 	unordered bool
-	keyedBy   any // func(T) K behind a keyer[T]; its type is checked by Validate
+	keyedBy   any    // func(T) K behind a keyer[T]; its type is checked by Validate
+	keyFunc   string // the type of that function, for errors
 	async     bool
 	inline    bool
 	oneWorker string // why it must have no more than one
@@ -84,6 +85,7 @@ func KeyedBy[T any, K comparable](key func(T) K) StageOption {
 			return
 		}
 		seed := maphash.MakeSeed()
+		c.keyFunc = fmt.Sprintf("%T", key)
 		c.keyedBy = keyer[T](func(v T) uint64 { return maphash.Comparable(seed, key(v)) })
 	}
 }

@@ -260,7 +260,7 @@ func (ses *session) account(b *harvest) {
 	s.released.Add(uint64(b.unfault))
 	s.unbegun.Add(uint64(b.unbegun))
 	if n := b.by[Nacked]; n > 0 && !s.node.redelivers && s.run.hard.Err() == nil {
-		stage, err := s.st.name, fmt.Errorf("%w: %d entries were given back unfinished", ErrNotRedeliverable, n)
+		stage, err := s.st.name, fmt.Errorf("%w: %s given back unfinished", ErrNotRedeliverable, entries(n))
 		if b.nacked != nil && b.nacked.Stage != "" {
 			stage, err = b.nacked.Stage, fmt.Errorf("%w: %w", err, b.nacked.Err)
 		}

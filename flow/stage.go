@@ -35,6 +35,7 @@ type stageBase struct {
 	ctx     context.Context
 	timeout time.Duration // of each call; 0: none
 	in, out uint64        // since the last count
+	final   bool          // of faults: there is nothing to try again
 
 	holdMu  sync.Mutex // guards what follows: holds may be ended by any goroutine
 	holds   []*hold
@@ -312,7 +313,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		l.release(Nacked, nil, &la.news)
 		return false, 0
 	}
-	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta}
+	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta, final: s.final}
 	if verdictIs(err, ActDrop) { // Skip: wanted, and nobody need hear of it
 		s.st.dropped.Add(1)
 		l.release(Dropped, f, &la.news)
@@ -369,14 +370,11 @@ func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot e
 
 // failOutright deals with a message that never got as far as a handler: there is nothing to try again.
 func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
-	base := &stageBase{la: la, st: st}
-	if again, _ := base.failed(m.lease, m.metaRef(), err, pastRetries); again {
+	base := &stageBase{la: la, st: st, final: true}
+	if again, _ := base.failed(m.lease, m.metaRef(), err, 1); again {
 		m.lease.release(Nacked, nil, &la.news)
 	}
 }
-
-// pastRetries is a number of tries that every Retry policy considers enough.
-const pastRetries = 1 << 20
 
 // possible turns a decision that the entry's source cannot carry out into one that can be.
 func possible(d Decision, f *Fault, l lease) (Decision, error) {

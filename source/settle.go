@@ -22,6 +22,7 @@ type settler struct {
 
 	acks    []string
 	letters []redisio.DeadLetter
+	why     redisio.DeadReason // of the first of letters
 	nacks   []string
 	delays  []time.Duration     // of the nacks
 	seqs    []uint64            // of the nacks
@@ -48,7 +49,8 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 		err := s.r.Dead(ctx, s.plan.deadKey, s.letters)
 		if err == nil {
 			flow.Logger(ctx).Warn("moved to the dead letters", "key", s.plan.group.Key, "dead", s.plan.deadKey,
-				"entries", len(s.letters), "first", s.letters[0].ID)
+				"entries", len(s.letters), "id", s.letters[0].ID, "stage", s.why.Stage, "attempts", s.why.Attempts,
+				"error", s.why.Error)
 		}
 		errs = append(errs, err)
 	}
@@ -148,5 +150,8 @@ func (s *settler) letter(st *flow.Settlement) redisio.DeadLetter {
 	}
 	reason.Attempts, reason.ID, reason.Time = int64(st.Meta.Attempt), st.Meta.ID, time.Now()
 	reason.Key, reason.Group = s.plan.group.Key, s.plan.group.Group
+	if len(s.letters) == 0 {
+		s.why = reason
+	}
 	return redisio.DeadLetter{ID: st.Meta.ID, Extra: reason.Fields()}
 }

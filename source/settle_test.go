@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -91,5 +92,18 @@ func TestDeadKeySharesTheSlot(t *testing.T) {
 		if got := deadKey(test.key, true); got != test.cluster {
 			t.Errorf("%q in a cluster: %q, want %q", test.key, got, test.cluster)
 		}
+	}
+}
+
+// What is logged of dead letters says why the first of them is one.
+func TestFault_O3_DeadLettersSayWhy(t *testing.T) {
+	s := settler{plan: &streamPlan{}}
+	fault := &flow.Fault{Graph: "shop", Stage: "price", Err: errors.New("no such article")}
+	s.sort([]flow.Settlement{
+		{Meta: &flow.Meta{ID: "1-0", Attempt: 3}, Outcome: flow.Dead, Fault: fault},
+		{Meta: &flow.Meta{ID: "2-0"}, Outcome: flow.Dead},
+	})
+	if s.why.ID != "1-0" || s.why.Stage != "price" || s.why.Attempts != 3 || s.why.Error != "no such article" {
+		t.Errorf("%+v", s.why)
 	}
 }

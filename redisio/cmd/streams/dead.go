@@ -367,7 +367,7 @@ func deadDrop(c *call, filter redisio.DeadFilter, dry, yes bool) error {
 		if dry || n == 0 {
 			return tell(n)
 		}
-		if err := c.confirm(fmt.Sprintf("Delete %d dead letters of %q for good?", n, c.args[0])); err != nil {
+		if err := c.confirm(fmt.Sprintf("Delete %s of %q for good?", counted(n, "dead letter", "dead letters"), c.args[0])); err != nil {
 			return err
 		}
 	}

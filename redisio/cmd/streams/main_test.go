@@ -328,7 +328,7 @@ func TestResetReapTrim(t *testing.T) {
 	}
 	out := s.want(t, "reset KEY g -to start -dry-run -pending release", exitFine)
 	if diff := cmp.Diff("would go from 6-0 to 0-0\n6 entries would be delivered again\nwould release 6 pending entries\n"+
-		"it would be refused now: 1 consumers live (w\\x1b1); stop them first, or use -force\n", out); diff != "" {
+		"it would be refused now: 1 consumer lives (w\\x1b1); stop what lives first, or use -force\n", out); diff != "" {
 		t.Error(diff)
 	}
 	if out := s.want(t, "reset KEY g -to start", exitRefused); !strings.Contains(out, "use Force") {
@@ -358,7 +358,7 @@ func TestResetReapTrim(t *testing.T) {
 	deadline := time.Now().Add(redistest.Patience)
 	for s.want(t, "reap KEY g -idle 1s -dry-run", exitFine) == "" && time.Now().Before(deadline) {
 	}
-	if out := s.want(t, "reap KEY g -idle 1s", exitFine); out != "deleted 1 consumers\n" {
+	if out := s.want(t, "reap KEY g -idle 1s", exitFine); out != "deleted 1 consumer\n" {
 		t.Errorf("%q", out)
 	}
 }

@@ -76,27 +76,31 @@ func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string) er
 	c.out.line("%s from %s to %s", did("would go", "went"), plan.From, plan.To)
 	switch {
 	case plan.Again > 0:
-		c.out.line("%s entries %s delivered again", atLeast(plan.Again, plan.AtLeast), did("would be", "are"))
+		c.out.line("%s %s delivered again", atLeast(plan.Again, plan.AtLeast),
+			pick(plan.Again, did("entry would be", "entry is"), did("entries would be", "entries are")))
 	case plan.Skipped > 0:
-		c.out.line("%s entries %s skipped", atLeast(plan.Skipped, plan.AtLeast), did("would be", "are"))
+		c.out.line("%s %s skipped", atLeast(plan.Skipped, plan.AtLeast),
+			pick(plan.Skipped, did("entry would be", "entry is"), did("entries would be", "entries are")))
 	default:
 		c.out.line("no entries lie between")
 	}
 	switch {
 	case plan.Pending == 0:
 	case o.Pending == redisio.KeepPending:
-		c.out.line("%d pending entries stay with their consumers", plan.Pending)
+		c.out.line("%s with their consumers", counted(plan.Pending, "pending entry stays", "pending entries stay"))
 	case o.DryRun:
-		c.out.line("would %s %d pending entries", pending, plan.Pending)
+		c.out.line("would %s %s", pending, counted(plan.Pending, "pending entry", "pending entries"))
 	default:
-		c.out.line("%s %d pending entries", map[string]string{"release": "released", "drop": "dropped"}[pending], plan.Settled)
+		c.out.line("%s %s", map[string]string{"release": "released", "drop": "dropped"}[pending],
+			counted(plan.Settled, "pending entry", "pending entries"))
 	}
 	if n := len(plan.Live); n > 0 && o.DryRun && !o.Force {
 		names := make([]string, 0, 5)
 		for _, m := range plan.Live[:min(n, 5)] {
 			names = append(names, escape(m.Name, 0))
 		}
-		c.out.line("it would be refused now: %d consumers live (%s); stop them first, or use -force", n, strings.Join(names, ", "))
+		c.out.line("it would be refused now: %s (%s); stop what lives first, or use -force",
+			counted(n, "consumer lives", "consumers live"), strings.Join(names, ", "))
 	}
 	return nil
 }
@@ -151,7 +155,7 @@ func reap(c *call, idle time.Duration, dry bool) error {
 			Reaped int64 `json:"reaped"`
 		}{n})
 	}
-	c.out.line("deleted %d consumers", n)
+	c.out.line("deleted %s", counted(n, "consumer", "consumers"))
 	return nil
 }
 
@@ -186,8 +190,21 @@ var trimCommand = command{
 					Dropped int64 `json:"dropped"`
 				}{n})
 			}
-			c.out.line("dropped %d entries", n)
+			c.out.line("dropped %s", counted(n, "entry", "entries"))
 			return nil
 		}
 	},
+}
+
+// counted returns a number with its noun.
+func counted[N int | int64](n N, one, many string) string {
+	return fmt.Sprint(n, " ", pick(n, one, many))
+}
+
+// pick returns the form of a word that goes with a number.
+func pick[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
