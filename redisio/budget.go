@@ -66,7 +66,8 @@ func (w *Writer) afford(ctx context.Context, p *part, entries []Outgoing, result
 		enough = false
 	}
 	if !enough {
-		p.fail(results, &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Bytes: bytes, MaxBytes: w.cfg.MaxBytes, Full: w.cfg.WhenFull})
+		p.fail(results, &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Bytes: bytes,
+			MaxBytes: w.cfg.MaxBytes, Full: w.cfg.WhenFull})
 		return
 	}
 	l.mu.Lock()
@@ -99,7 +100,8 @@ func (l *lane) weighed(bytes int64, now time.Time) {
 // overweight reports whether the stream is to be measured again. The lane's lock is held.
 func (w *Writer) overweight(l *lane, now time.Time) bool {
 	most := w.cfg.MaxBytes
-	return most > 0 && (!l.measured || l.fresh >= most/16 || l.bytes+l.fresh > most || l.fresh > 0 && now.Sub(l.weighedAt) >= measureEvery)
+	return most > 0 && (!l.measured || l.fresh >= most/16 || l.bytes+l.fresh > most ||
+		l.fresh > 0 && now.Sub(l.weighedAt) >= measureEvery)
 }
 
 // dropsBytes reports that the oldest entries go when the stream is over its budget, whether they

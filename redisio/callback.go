@@ -12,7 +12,8 @@ import (
 func notify(name string, call func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			slog.Error("redisio: callback panicked", "callback", name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			slog.Error("redisio: callback panicked", "callback", name, "panic", fmt.Sprint(v),
+				"stack", string(debug.Stack()))
 		}
 	}()
 	call()

@@ -38,7 +38,7 @@ type StreamFullError struct {
 
 func (e *StreamFullError) Error() string {
 	if e.Bytes > 0 {
-		return fmt.Sprintf("redisio: %q is full: %d bytes of %d, and its groups are not done with the oldest; add consumers, or raise MaxBytes",
+		return fmt.Sprintf("redisio: %q is full: %d bytes of %d that its groups are not done with; add consumers, or raise MaxBytes",
 			keyName(e.Key), e.Bytes, e.MaxBytes)
 	}
 	return fmt.Sprintf("redisio: %q is full: %d entries of %d, and its groups are not done with the oldest; add consumers, or raise HardCap",

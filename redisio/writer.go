@@ -163,7 +163,8 @@ func (c WriterConfig) Validate() error {
 
 // plain reports that writing is all that is asked for.
 func (c *WriterConfig) plain() bool {
-	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 && c.MaxBytes == 0 && c.DedupeWindow == 0 && !c.Durability.on()
+	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 && c.MaxBytes == 0 &&
+		c.DedupeWindow == 0 && !c.Durability.on()
 }
 
 // Outgoing is one entry to write.

@@ -150,7 +150,7 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 		case errors.Is(err, redisio.ErrNoStream):
 			s.fail(chunk, b.at[i], flow.Skip)
 			continue
-		case (refused(err) || s.cfg.WhenFull == redisio.FullRefuse && errors.Is(err, redisio.ErrBackpressure)) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
+		case s.refuses(err) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
 			s.fail(chunk, b.at[i], flow.Reject(err))
 			continue
 		case redisio.IsPermanent(err):
@@ -196,6 +196,11 @@ func (s *streamWriter[T]) fullError(m flow.Message[T], err error) (answer error)
 	return s.cfg.OnFull(m)
 }
 
+// refuses reports what the message is rejected for.
+func (s *streamWriter[T]) refuses(err error) bool {
+	return refused(err) || s.cfg.WhenFull == redisio.FullRefuse && errors.Is(err, redisio.ErrBackpressure)
+}
+
 // refused reports what is the fault of the message: trying again would end the same.
 func refused(err error) bool {
 	var large *redisio.TooLargeError
@@ -233,7 +238,8 @@ func (s *streamWriter[T]) tell(r StreamRetry) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			slog.Error("sink: callback panicked", "callback", "StreamConfig.OnRetry", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			slog.Error("sink: callback panicked", "callback", "StreamConfig.OnRetry", "panic", fmt.Sprint(v),
+				"stack", string(debug.Stack()))
 		}
 	}()
 	s.cfg.OnRetry(r)

@@ -65,7 +65,8 @@ func (s *socket) authorize(id string, what Action, room string) *fault {
 	}
 	var panicked *flow.PanicError
 	if errors.As(err, &panicked) {
-		s.hub.cfg.Log.Error("Authorize panicked", "hub", s.hub.name, "room", room, "error", err, "stack", string(panicked.Stack))
+		s.hub.cfg.Log.Error("Authorize panicked", "hub", s.hub.name, "room", room, "error", err,
+			"stack", string(panicked.Stack))
 		return &fault{id, string(gateways.CodeInternal), "the server failed to decide whether you may " + string(what)}
 	}
 	f := &fault{id, codeDenied, "you may not " + string(what) + " here"}

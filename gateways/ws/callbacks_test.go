@@ -180,6 +180,10 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		"sink.Batches f": func(t *testing.T) {
 			stagePanics(t, flow.To(source.Of(1), sink.Batches(func(context.Context, []int) error { panic("boom") })))
 		},
+		"sink.Later f": func(t *testing.T) {
+			later := func(context.Context, int, *flow.Ticket) error { panic("boom") }
+			stagePanics(t, flow.To(source.Of(1), sink.Later(1, time.Minute, later)))
+		},
 		"sink.Writer appendTo": func(t *testing.T) {
 			stagePanics(t, flow.To(source.Of(1), sink.Writer(io.Discard, func([]byte, int) []byte { panic("boom") })))
 		},

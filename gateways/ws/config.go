@@ -205,7 +205,8 @@ func (c HubConfig) Validate() error {
 	}
 	for i, s := range c.Secrets {
 		if len(s) < minSecret {
-			bad("Secrets", fmt.Sprintf("has %d bytes at %d", len(s), i), "choose 32 random bytes or more, or leave it out")
+			bad("Secrets", fmt.Sprintf("has %d bytes at %d", len(s), i),
+				"choose 32 random bytes or more, or leave it out")
 		}
 	}
 	if c.MaxBytes > 0 && c.MaxBytes < 64<<10 {
@@ -213,7 +214,8 @@ func (c HubConfig) Validate() error {
 	}
 	d := c.withDefaults()
 	if d.UserBytes > 0 && d.UserBurst < d.MaxMessage {
-		bad("UserBurst", fmt.Sprintf("is %d, less than MaxMessage %d", d.UserBurst, d.MaxMessage), "choose MaxMessage or more")
+		bad("UserBurst", fmt.Sprintf("is %d, less than MaxMessage %d", d.UserBurst, d.MaxMessage),
+			"choose MaxMessage or more")
 	}
 	if d.HardCap < d.MaxLen {
 		bad("HardCap", fmt.Sprintf("is %d, less than MaxLen %d", d.HardCap, d.MaxLen), "choose more than MaxLen")

@@ -22,17 +22,16 @@ import (
 // let in: end what it goes by, as the cookie's session, before. Without an Authenticate a client
 // comes back as the same guest.
 func Disconnect(ctx context.Context, rdb redis.UniversalClient, hub string, to Target, reason string) error {
-	err := errors.Join(checkHub("Disconnect", hub), to.check())
-	if redisio.IsNilClient(rdb) {
-		err = errors.Join(err, &redisio.ConfigError{Type: "Disconnect", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
+	errs := []error{checkHub("Disconnect", hub), to.check()}
+	bad := func(wrong bool, field, problem, fix string) {
+		if wrong {
+			errs = append(errs, &redisio.ConfigError{Type: "Disconnect", Field: field, Problem: problem, Fix: fix})
+		}
 	}
-	if to.Room() != "" {
-		err = errors.Join(err, &redisio.ConfigError{Type: "Disconnect", Field: "to", Problem: "is a room", Fix: "name a User, a Session, or All"})
-	}
-	if len(reason) > maxReason || !utf8.ValidString(reason) {
-		err = errors.Join(err, &redisio.ConfigError{Type: "Disconnect", Field: "reason", Problem: "is longer than 120 bytes, or not UTF-8", Fix: "shorten it"})
-	}
-	if err != nil {
+	bad(redisio.IsNilClient(rdb), "rdb", "the Redis client is nil", "pass one, see redisio.Connect")
+	bad(to.Room() != "", "to", "is a room", "name a User, a Session, or All")
+	bad(len(reason) > maxReason || !utf8.ValidString(reason), "reason", "is longer than 120 bytes, or not UTF-8", "shorten it")
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	f, _, err := outbound.Encode(nil, nil, &redisio.Envelope{}, Message[rawMessage]{To: to, Value: rawMessage("null")})

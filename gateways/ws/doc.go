@@ -49,7 +49,8 @@
 // rooms of a session; calls in flight):
 //
 //	{"kind":"hello","session":"…","user":"ann","resume":"…","resumed":true,"cursor":"1732…-0","rooms":["lobby"],
-//	 "refused":["attic"],"reasons":{"attic":"forbidden"},"limits":{"message":65536,"rooms":64,"calls":16,"name":128,"id":64}}
+//	 "refused":["attic"],"reasons":{"attic":"forbidden"},
+//	 "limits":{"message":65536,"rooms":64,"calls":16,"name":128,"id":64}}
 //
 // A hello that is refused as a whole, as for a bad_cursor, may be followed by another one on the
 // same socket.
@@ -57,7 +58,7 @@
 // After that clients send
 //
 //	{"kind":"join","id":"1","room":"lobby"}                         → joined
-//	{"kind":"join","id":"1","room":"lobby","since":"1732…-0"}       → past …, joined: first what was said there since then
+//	{"kind":"join","id":"1","room":"lobby","since":"1732…-0"}       → past …, joined: first what was said there
 //	{"kind":"leave","id":"2","room":"lobby"}                        → left
 //	{"kind":"send","id":"3","room":"lobby","type":"say","data":…}   → ack, when Redis has it; no room: to the application
 //	{"kind":"call","id":"4","type":"price","data":…}                → reply; with "timeout":2000 in ms; with "stream":true → part …, end
@@ -66,7 +67,7 @@
 //
 // and the server
 //
-//	{"kind":"joined","id":"1","room":"lobby"}                       with "from" and "to" if the log has not all that was asked for
+//	{"kind":"joined","id":"1","room":"lobby"}                       with "from" and "to" if some of it is gone
 //	{"kind":"past","id":"1","cursor":"1732…-0","room":"lobby",…}    a message that was said before; the rest as in msg
 //	{"kind":"left","id":"2","room":"lobby"}
 //	{"kind":"ack","id":"3"}

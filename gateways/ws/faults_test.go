@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
@@ -397,7 +398,8 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 // The sockets of a user share what it may send; those of others don't wait.
 func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{Authenticate: byHeader, Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000})
+	n := newStand(t).node(t, ws.HubConfig{Authenticate: byHeader, Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000,
+		CloseTimeout: 100 * time.Millisecond})
 	one, two, other := n.hello(t, as("ann"), map[string]any{}), n.hello(t, as("ann"), map[string]any{}), n.hello(t, as("bob"), map[string]any{})
 	say := map[string]any{"kind": "send", "id": "1", "type": "say", "data": strings.Repeat("x", 2500)}
 	one.send(say)
@@ -407,10 +409,13 @@ func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 	other.send(say)
 	other.want("ack")
 	equal(t, "said", uint64(2), n.hub.Stats().Said)
-	_, _ = one.conn.CloseNow(), two.conn.CloseNow()
-	redistest.Soon(t, "they are gone", func() bool { return n.hub.Stats().Sockets == 1 })
-	again := n.hello(t, as("ann"), map[string]any{}) // which does not give it back what was spent
-	again.send(say)
+	eve := n.hello(t, as("eve"), map[string]any{})
+	eve.send(say)
+	eve.want("ack")
+	_ = eve.conn.CloseNow()
+	redistest.Soon(t, "it is gone", func() bool { return n.hub.Stats().Sockets == 3 })
+	eve = n.hello(t, as("eve"), map[string]any{}) // which does not give it back what was spent
+	eve.send(say)
 	redistest.Soon(t, "it waits", func() bool { return n.hub.Stats().Limited == 2 })
 }
 

@@ -270,7 +270,8 @@ func (s *socket) send(q *request) *fault {
 	if f := s.authorize(q.id, Send, q.room); f != nil {
 		return f
 	}
-	e := said{Event: Event[[]byte]{Kind: Said, User: s.who.User, Session: s.session, Room: q.room, Type: q.typ, Value: q.data, Socket: s.id}}
+	e := said{Event: Event[[]byte]{Kind: Said, User: s.who.User, Session: s.session, Room: q.room, Type: q.typ, Value: q.data,
+		Socket: s.id}}
 	if q.data == nil {
 		e.Value = []byte("null")
 	}

@@ -195,8 +195,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := newSocket(h, l, who)
 	s.vacate = leave
 	up := &upgrade{ResponseWriter: w, timeout: h.cfg.WriteTimeout, clock: h.clock}
-	conn, err := websocket.Accept(up, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol}, InsecureSkipVerify: true, // see checkOrigin
-		CompressionMode: websocket.CompressionDisabled, OnPingReceived: s.pinged, OnPongReceived: s.ponged})
+	conn, err := websocket.Accept(up, r, &websocket.AcceptOptions{Subprotocols: []string{Subprotocol},
+		InsecureSkipVerify: true, // see checkOrigin
+		CompressionMode:    websocket.CompressionDisabled, OnPingReceived: s.pinged, OnPongReceived: s.ponged})
 	if err != nil {
 		h.cfg.Log.Info("socket refused", "hub", h.name, "error", err)
 		return // Accept has answered

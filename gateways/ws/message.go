@@ -116,7 +116,8 @@ func deliver(entry *redisio.Entry) (delivery, []string, error) {
 	}
 	for _, h := range e.Headers {
 		if h.Name == headerEnd {
-			return delivery{order: &order{Target(strings.Clone(string(m.To))), strings.Clone(h.Value)}}, []string{topicEnd}, nil
+			end := &order{Target(strings.Clone(string(m.To))), strings.Clone(h.Value)}
+			return delivery{order: end}, []string{topicEnd}, nil
 		}
 	}
 	f := reply{Kind: "msg", Cursor: entry.ID, Room: m.To.Room(), From: m.From, Type: m.Type, Data: m.Value}

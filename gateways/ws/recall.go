@@ -32,11 +32,11 @@ func (s *socket) recall(q *request, answer *reply) *fault {
 		err = past.Until(l.Cursor()) // what is behind was not told yet, and will be
 	}
 	for err == nil && past.More() {
-		err = s.past(q.id, past.Read, ctx)
+		err = s.past(ctx, q.id, past.Read)
 	}
 	if err == nil && !joined {
 		s.hush(ctx)
-		err = s.past(q.id, past.Join, ctx)
+		err = s.past(ctx, q.id, past.Join)
 		s.unhush()
 	}
 	switch {
@@ -51,8 +51,11 @@ func (s *socket) recall(q *request, answer *reply) *fault {
 	return nil
 }
 
+// reading reads a part of what was said before.
+type reading func(context.Context) ([]relay.Item[delivery], error)
+
 // past tells what was said before.
-func (s *socket) past(id string, read func(context.Context) ([]relay.Item[delivery], error), ctx context.Context) error {
+func (s *socket) past(ctx context.Context, id string, read reading) error {
 	items, err := read(ctx)
 	if err != nil || len(items) == 0 {
 		return err

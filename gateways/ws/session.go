@@ -74,8 +74,9 @@ func (s *sealer) share(ctx context.Context) error {
 	list := strings.Fields(all)
 	for _, secret := range list {
 		if len(secret) < minSecret {
-			return flow.Permanent(fmt.Errorf("ws: a secret of sessions in %q has %d bytes, less than %d: delete the key, or set HubConfig.Secrets",
-				s.key, len(secret), minSecret))
+			err := fmt.Errorf("ws: a secret in %q has %d bytes, less than %d: delete the key, or set HubConfig.Secrets",
+				s.key, len(secret), minSecret)
+			return flow.Permanent(err)
 		}
 	}
 	s.secrets.Store(&list)
@@ -94,7 +95,8 @@ func newSealer(rdb redis.UniversalClient, hub, key string, given []string) *seal
 // recognize is open for a token that another process may have signed with a secret that this one
 // has not seen yet.
 func (s *sealer) recognize(ctx context.Context, token string) (session, user string, ok bool) {
-	if session, user, ok = s.open(token); ok || token == "" || s.fixed || time.Since(time.Unix(0, s.shared.Load())) < shareEvery {
+	session, user, ok = s.open(token)
+	if ok || token == "" || s.fixed || time.Since(time.Unix(0, s.shared.Load())) < shareEvery {
 		return session, user, ok
 	}
 	ctx, cancel := context.WithTimeout(ctx, shareEvery)
