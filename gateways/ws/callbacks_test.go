@@ -514,10 +514,13 @@ func tailSourcePanics(t *testing.T) {
 	in := source.Tail(rdb, source.TailConfig[int]{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](calls)})
 	got := make(chan int, 10)
 	start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
+	direct := redistest.Shared(t).Client(t)
+	direct.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"data", "6"}})
+	equal(t, "what is read before the panic", 6, <-got) // it is connected then
 	proxy.SetDown(true)
 	wait(t, calls)
 	proxy.SetDown(false)
-	redistest.Shared(t).Client(t).XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"data", "7"}})
+	direct.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"data", "7"}})
 	equal(t, "what is read behind the panic", 7, <-got)
 }
 
@@ -543,14 +546,17 @@ func retryPanics(t *testing.T) {
 	from, in := source.Queue[int](1)
 	key := redistest.Key(t)
 	start(t, flow.New("write", flow.To(from, sink.Stream(proxy.Client(t), sink.StreamConfig[int]{Key: key, OnRetry: called[sink.StreamRetry](calls)}))))
+	if err := in.Deliver(t.Context(), 1); err != nil { // it is connected then
+		t.Fatal(err)
+	}
 	proxy.SetDown(true)
-	if err := in.Offer(t.Context(), 1); err != nil {
+	if err := in.Offer(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, calls)
 	proxy.SetDown(false)
 	rdb := redistest.Shared(t).Client(t)
-	redistest.Soon(t, "it is written", func() bool { return rdb.XLen(t.Context(), key).Val() > 0 })
+	redistest.Soon(t, "it is written", func() bool { return rdb.XLen(t.Context(), key).Val() > 1 })
 }
 
 func sinkEventPanics(t *testing.T) {
