@@ -199,6 +199,7 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 			streamPanics(t, func(c *sink.StreamConfig[int]) { c.At = boom[flow.Message[int], time.Time] })
 		},
 		"sink.StreamConfig.OnRetry": retryPanics,
+		"sink.StreamConfig.OnFull":  fullPanics,
 		"sink.StreamConfig.OnEvent": sinkEventPanics,
 	}
 	all := func(string) bool { return true }
@@ -557,6 +558,28 @@ func retryPanics(t *testing.T) {
 	proxy.SetDown(false)
 	rdb := redistest.Shared(t).Client(t)
 	redistest.Soon(t, "it is written", func() bool { return rdb.XLen(t.Context(), key).Val() > 1 })
+}
+
+func fullPanics(t *testing.T) {
+	s := newStand(t)
+	s.rdb.XGroupCreateMkStream(t.Context(), s.name, "g", "0")
+	calls := make(chan struct{}, 1)
+	full := called[flow.Message[int]](calls)
+	from, in := source.Queue[int](1)
+	out := sink.StreamConfig[int]{Key: s.name, HardCap: 1,
+		OnFull: func(m flow.Message[int]) error { full(m); return nil }}
+	start(t, flow.New("write", flow.To(from, sink.Stream(s.rdb, out))))
+	for n := range 2 {
+		if err := in.Offer(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, calls)
+	s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{s.name, ">"}, NoAck: true})
+	redistest.Soon(t, "the second is written", func() bool {
+		last := s.rdb.XRevRangeN(t.Context(), s.name, "+", "-", 1).Val()
+		return len(last) == 1 && last[0].Values["data"] == "1"
+	})
 }
 
 func sinkEventPanics(t *testing.T) {
