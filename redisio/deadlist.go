@@ -24,15 +24,17 @@ var ErrNoEntry = errors.New("redisio: no such entry")
 
 // DeadFilter chooses dead letters. All that is set must hold; the zero filter chooses all.
 type DeadFilter struct {
-	IDs   []string  // of the dead letters themselves, not of the entries they were
-	Since time.Time // added to the dead-letter stream then or later, by the server's clock
-	Until time.Time // … and before that
-	Error string    // part of the error's text or of a cause's, in any case
-	Stage string    // these four as they are
-	Graph string
-	Group string
-	Key   string // the stream it came from
-	Limit int64  // the first so many; 0: all
+	IDs    []string  // of the dead letters themselves, not of the entries they were
+	From   ID        // dead letters with this ID or a later one; the zero ID: from the first
+	Before ID        // dead letters with a smaller ID than this; the zero ID: to the last
+	Since  time.Time // added to the dead-letter stream then or later, by the server's clock
+	Until  time.Time // … and before that
+	Error  string    // part of the error's text or of a cause's, in any case
+	Stage  string    // these four as they are
+	Graph  string
+	Group  string
+	Key    string // the stream it came from
+	Limit  int64  // the first so many; 0: all
 }
 
 // Validate reports all mistakes at once, each as a *ConfigError.
@@ -47,6 +49,9 @@ func (f DeadFilter) Validate() error {
 	if !f.Until.IsZero() && !f.Until.After(f.Since) {
 		bad("Until", "does not lie after Since", "swap them, or leave one out")
 	}
+	if !f.Before.IsZero() && f.Before.Compare(f.From) <= 0 {
+		bad("Before", fmt.Sprintf("%v does not lie after From %v", f.Before, f.From), "swap them, or leave one out")
+	}
 	if f.Limit < 0 {
 		bad("Limit", "is negative", "leave it 0 for all")
 	}
@@ -60,7 +65,7 @@ func (f *DeadFilter) takes(d *DeadEntry) bool {
 			return false
 		}
 	}
-	if !f.Since.IsZero() && d.Position.Compare(IDAt(f.Since)) < 0 || !f.Until.IsZero() && d.Position.Compare(IDAt(f.Until)) >= 0 {
+	if first, last := f.span(); d.Position.Compare(first) < 0 || d.Position.Compare(last) > 0 {
 		return false
 	}
 	if f.Error == "" {
@@ -69,6 +74,28 @@ func (f *DeadFilter) takes(d *DeadEntry) bool {
 	part := strings.ToLower(f.Error)
 	return strings.Contains(strings.ToLower(r.Error), part) ||
 		slices.ContainsFunc(r.Causes, func(c string) bool { return strings.Contains(strings.ToLower(c), part) })
+}
+
+// span returns the first and the last ID that the filter can take. No ID lies between where first is greater than last.
+func (f *DeadFilter) span() (first, last ID) {
+	first, last = f.From, maxID
+	if at := IDAt(f.Since); !f.Since.IsZero() && at.Compare(first) > 0 {
+		first = at
+	}
+	if !f.Before.IsZero() {
+		last = f.Before.Prev()
+	}
+	if f.Until.IsZero() {
+		return first, last
+	}
+	at := IDAt(f.Until)
+	if at.IsZero() { // before all entries
+		return maxID, ID{}
+	}
+	if at = at.Prev(); at.Compare(last) < 0 {
+		last = at
+	}
+	return first, last
 }
 
 // DeadLetters goes through a stream of dead letters, ours or anybody's, oldest first. What is added meanwhile is left out.
@@ -129,7 +156,7 @@ func deadPages(ctx context.Context, rdb redis.UniversalClient, key string, f Dea
 	if len(f.IDs) > 0 {
 		err = pagesByID(ctx, rdb, key, f.IDs, handle)
 	} else {
-		err = pagesByRange(ctx, rdb, key, f.Since, f.Until, handle)
+		err = pagesByRange(ctx, rdb, key, f, handle)
 	}
 	if errors.Is(err, errEnough) {
 		return nil
@@ -137,22 +164,19 @@ func deadPages(ctx context.Context, rdb redis.UniversalClient, key string, f Dea
 	return err
 }
 
-func pagesByRange(ctx context.Context, rdb redis.UniversalClient, key string, since, until time.Time, do func([]Entry, int) error) error {
+func pagesByRange(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, do func([]Entry, int) error) error {
 	end, err := lastID(ctx, rdb, key)
 	if err != nil || end.IsZero() {
 		return err
 	}
-	cfg := RangeConfig{Key: key, To: end}
-	if !since.IsZero() {
-		cfg.From = IDAt(since)
+	first, last := f.span()
+	if end.Compare(last) < 0 {
+		last = end
 	}
-	if to := IDAt(until).Prev(); !until.IsZero() && to.Compare(end) < 0 {
-		cfg.To = to
-	}
-	if cfg.To.Compare(cfg.From) < 0 {
+	if last.IsZero() || last.Compare(first) < 0 {
 		return nil
 	}
-	r, err := NewRangeReader(rdb, cfg)
+	r, err := NewRangeReader(rdb, RangeConfig{Key: key, From: first, To: last})
 	if err != nil {
 		return err
 	}

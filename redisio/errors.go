@@ -25,6 +25,9 @@ var (
 	// ErrNoStream is an entry for a stream that does not exist, of a writer that makes none (WriterConfig.OnlyExisting).
 	ErrNoStream = errors.New("redisio: stream does not exist")
 
+	// ErrNoGroup says that a stream has no group of this name.
+	ErrNoGroup = errors.New("redisio: no such group")
+
 	// ErrUnknownOutcome marks a write whose reply was lost: it may or may not have happened, and
 	// trying again may write it twice.
 	ErrUnknownOutcome = errors.New("redisio: outcome unknown")

@@ -16,7 +16,7 @@ const (
 	EventStaleAcks                            // Count acks found nothing pending: acked before, or the group is a new one
 	EventReaped                               // Count consumers of the past were deleted
 	EventRenewFailed                          // leases could not be renewed: Err says why
-	EventMoveFailed                           // the reader does not move scheduled entries, see GroupConfig.DelayedEvery: Err says why
+	EventMoveFailed                           // scheduled entries are not moved: Err says why; for good if Wait is 0
 	EventRestored                             // IDs that somebody had dropped from the pending list, though we had them, are pending again
 	EventLateAcks                             // Count entries were somebody else's when they were settled: left alone
 	EventStreamRecreated                      // the stream that a TailReader follows is another one: it goes on at its beginning
@@ -28,12 +28,13 @@ const (
 	EventAskingLess
 	// EventWithheld: not even a reply with the one entry IDs comes. It is handed out without its fields, see Entry.Withheld.
 	EventWithheld
+	EventTickerWaits // a ticker can't tick for Wait: Err says why
 )
 
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
-	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "entry too large to be read"}
+	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "entry too large to be read", "ticker waits"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

@@ -241,7 +241,7 @@ func TestCloseKeepsPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Nothing pending for the old consumer any more: it can be reaped.
-	n, err := rdb.Eval(ctx(t), scriptReap, []string{key}, "g", b.Consumer(), 0).Int()
+	n, err := reap(ctx(t), rdb, key, "g", b.Consumer(), 0)
 	if err != nil || n != 1 {
 		t.Fatalf("reaped %d, %v", n, err)
 	}

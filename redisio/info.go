@@ -42,8 +42,8 @@ func groupInfo(ctx context.Context, rdb redis.UniversalClient, key, group string
 	pipe := rdb.Pipeline()
 	groups := pipe.XInfoGroups(ctx, key)
 	length := pipe.XLen(ctx, key)
-	last := pipe.XRevRangeN(ctx, key, "+", "-", 1)
-	oldest := pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: key, Group: group, Start: "-", End: "+", Count: 1})
+	newest := pipe.XRevRangeN(ctx, key, "+", "-", 1)
+	oldest := oldestPending(ctx, pipe, key, group)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	if err := errors.Join(groups.Err(), length.Err()); err != nil {
 		return GroupInfo{}, err
@@ -52,22 +52,44 @@ func groupInfo(ctx context.Context, rdb redis.UniversalClient, key, group string
 		if g.Name != group {
 			continue
 		}
-		info := GroupInfo{Pending: g.Pending, Lag: g.Lag, Consumers: g.Consumers, Delivered: g.LastDeliveredID, Length: length.Val()}
 		if err := oldest.Err(); err != nil && !errors.Is(err, redis.Nil) {
 			return GroupInfo{}, err
 		}
-		// Some servers don't know the lag, or count wrongly; that there is none is plain to see.
-		if read, err := ParseID(g.LastDeliveredID); err == nil && last.Err() == nil {
-			if end := last.Val(); len(end) == 0 {
-				info.Lag = 0
-			} else if id, err := ParseID(end[0].ID); err == nil && id.Compare(read) <= 0 {
-				info.Lag = 0
-			}
-		}
-		if p := oldest.Val(); len(p) > 0 {
-			info.Oldest, info.OldestIdle = p[0].ID, p[0].Idle
+		info := groupInfoOf(g, oldest)
+		info.Length = length.Val()
+		if e := newest.Val(); len(e) > 0 {
+			info.knowLag(e[0].ID)
+		} else if newest.Err() == nil {
+			info.knowLag("")
 		}
 		return info, nil
 	}
 	return GroupInfo{}, replyError("NOGROUP no such group")
+}
+
+// oldestPending asks for the oldest pending entry of a group.
+func oldestPending(ctx context.Context, pipe redis.Pipeliner, key, group string) *redis.XPendingExtCmd {
+	return pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: key, Group: group, Start: "-", End: "+", Count: 1})
+}
+
+// groupInfoOf puts together what the server said of a group.
+func groupInfoOf(g redis.XInfoGroup, oldest *redis.XPendingExtCmd) GroupInfo {
+	info := GroupInfo{Pending: g.Pending, Lag: g.Lag, Consumers: g.Consumers, Delivered: g.LastDeliveredID}
+	if p := oldest.Val(); len(p) > 0 {
+		info.Oldest, info.OldestIdle = p[0].ID, p[0].Idle
+	}
+	return info
+}
+
+// knowLag sets the lag of a group that has read all of the stream. Some servers don't know the lag, or count wrongly. newest
+// is the ID of the stream's last entry, "" if it has none.
+func (i *GroupInfo) knowLag(newest string) {
+	if newest == "" {
+		i.Lag = 0
+		return
+	}
+	read, err := ParseID(i.Delivered)
+	if id, idErr := ParseID(newest); err == nil && idErr == nil && id.Compare(read) <= 0 {
+		i.Lag = 0
+	}
 }

@@ -1,12 +1,14 @@
 package redisio
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ type StreamState struct {
 	First  string // ID of the oldest entry, "" if there is none
 	Last   string // ID of the newest
 	Groups int64
+	Exists bool // false: there is no such key
 }
 
 // Streams goes through the keys that hold streams and match a glob pattern, as "orders*"; the empty pattern matches all.
@@ -94,7 +97,7 @@ func InspectStreams(ctx context.Context, rdb redis.UniversalClient, keys ...stri
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	states := make([]StreamState, len(keys))
 	for i, a := range all {
-		s := StreamState{Key: keys[i], Length: a.length.Val(), Groups: int64(len(a.groups.Val()))}
+		s := StreamState{Key: keys[i], Length: a.length.Val(), Groups: int64(len(a.groups.Val())), Exists: a.groups.Err() == nil}
 		err := a.length.Err()
 		if g := a.groups.Err(); err == nil && g != nil && !refusedKeys(g) {
 			err = g
@@ -136,66 +139,177 @@ type ConsumerState struct {
 	// Idle is how long nothing was heard of it. Before Redis 7.2 that is how long it has got nothing: a reader that waits
 	// for entries looks idle there.
 	Idle time.Duration
+	// Uncertain says that the server is older than Redis 7.2: the consumer may be alive whatever Idle is.
+	Uncertain bool
 }
 
 // Bounds of what is read to count entries where the server does not tell.
 const (
 	maxCounted      = 10_000
 	maxCountedBytes = 16 << 20
+
+	countedPageBytes = 1 << 20
 )
 
-// Groups tells of all groups of a stream. Ages are by the server's clock and the entries' IDs. It changes nothing.
+// Groups returns the state of all groups of a stream. Ages are by the server's clock and the entries' IDs. It changes
+// nothing. The cost is linear in the number of groups and consumers. Where the server does not know the lag, one walk over
+// at most 10,000 entries counts for all groups.
 func Groups(ctx context.Context, rdb redis.UniversalClient, key string) ([]GroupState, error) {
-	if err := errors.Join(needClient(rdb, "Groups"), needKey("Groups", key)); err != nil {
+	return groupStates(ctx, rdb, "Groups", key, nil)
+}
+
+// FindGroup returns the state of one group of a stream, as [Groups] does. [ErrNoGroup] says that the stream has no such group.
+func FindGroup(ctx context.Context, rdb redis.UniversalClient, key, name string) (GroupState, error) {
+	states, err := groupStates(ctx, rdb, "FindGroup", key, &name)
+	if err == nil && len(states) == 0 {
+		err = fmt.Errorf("%w: %q in %q", ErrNoGroup, keyName(name), keyName(key))
+	}
+	if err != nil {
+		return GroupState{}, err
+	}
+	return states[0], nil
+}
+
+// groupChunk is how many groups one pipeline asks for.
+const groupChunk = 100
+
+// groupStates inspects the groups of a stream, or only the one of a name.
+//
+// Idea: XINFO GROUPS has no filter and tells of all groups, so it is sent once. What it does not tell is asked for in
+// pipelines of a hundred groups.
+func groupStates(ctx context.Context, rdb redis.UniversalClient, verb, key string, only *string) ([]GroupState, error) {
+	if err := errors.Join(needClient(rdb, verb), needKey(verb, key)); err != nil {
 		return nil, err
 	}
-	groups, err := rdb.XInfoGroups(ctx, key).Result()
-	if err != nil {
+	pipe := rdb.Pipeline()
+	listed, length := pipe.XInfoGroups(ctx, key), pipe.XLen(ctx, key)
+	newest := pipe.XRevRangeN(ctx, key, "+", "-", 1)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if err := cmp.Or(listed.Err(), length.Err(), newest.Err()); err != nil {
 		return nil, keyError("list groups of", key, err)
 	}
+	all := listed.Val()
+	if only != nil {
+		all = slices.DeleteFunc(all, func(g redis.XInfoGroup) bool { return g.Name != *only })
+	}
 	now := serverTime(ctx, rdb)
-	states := make([]GroupState, 0, len(groups))
-	for _, g := range groups {
-		s, err := groupState(ctx, rdb, key, g.Name, now)
-		if judge(err) == lostGroup {
-			continue // deleted meanwhile
-		}
+	states := make([]GroupState, 0, len(all))
+	for chunk := range slices.Chunk(all, groupChunk) {
+		some, err := inspectGroups(ctx, rdb, key, chunk, now)
 		if err != nil {
-			return nil, keyError(fmt.Sprintf("inspect group %q of", g.Name), key, err)
+			return nil, err
 		}
+		states = append(states, some...)
+	}
+	last := ""
+	if e := newest.Val(); len(e) > 0 {
+		last = e[0].ID
+	}
+	for i := range states {
+		states[i].Length = length.Val()
+		states[i].knowLag(last)
+	}
+	if err := countLags(ctx, rdb, key, states); err != nil {
+		return nil, keyError("count the entries of", key, err)
+	}
+	return states, nil
+}
+
+// inspectGroups asks for what XINFO GROUPS does not tell, in one pipeline. Groups that were deleted meanwhile are left out.
+func inspectGroups(ctx context.Context, rdb redis.UniversalClient, key string, groups []redis.XInfoGroup, now time.Time) ([]GroupState, error) {
+	type answers struct {
+		consumers *redis.XInfoConsumersCmd
+		oldest    *redis.XPendingExtCmd
+		next      *redis.XMessageSliceCmd
+	}
+	all := make([]answers, len(groups))
+	pipe := rdb.Pipeline()
+	for i, g := range groups {
+		read, err := ParseID(g.LastDeliveredID)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = answers{pipe.XInfoConsumers(ctx, key, g.Name), oldestPending(ctx, pipe, key, g.Name),
+			pipe.XRangeN(ctx, key, read.Next().String(), "+", 1)}
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	states := make([]GroupState, 0, len(groups))
+	for i, a := range all {
+		g := groups[i]
+		err := cmp.Or(a.consumers.Err(), a.next.Err())
+		if pending := a.oldest.Err(); err == nil && !errors.Is(pending, redis.Nil) {
+			err = pending
+		}
+		switch {
+		case judge(err) == lostGroup:
+			continue
+		case err != nil:
+			return nil, keyError(fmt.Sprintf("inspect group %q of", keyName(g.Name)), key, err)
+		}
+		s := GroupState{GroupInfo: groupInfoOf(g, a.oldest), Name: g.Name}
+		for _, c := range a.consumers.Val() {
+			s.Members = append(s.Members, ConsumerState{c.Name, c.Pending, c.Idle, c.Inactive == 0 && c.Idle > 0})
+		}
+		if found := a.next.Val(); len(found) > 0 && s.Delivered != maxID.String() {
+			s.Unread = found[0].ID
+		}
+		s.UnreadAge, s.OldestAge = age(s.Unread, now), age(s.Oldest, now)
 		states = append(states, s)
 	}
 	return states, nil
 }
 
-func groupState(ctx context.Context, rdb redis.UniversalClient, key, name string, now time.Time) (GroupState, error) {
-	s := GroupState{Name: name}
-	var err error
-	if s.GroupInfo, err = groupInfo(ctx, rdb, key, name); err != nil {
-		return s, err
+// countLags counts the lag of the groups that the server doesn't know it of.
+//
+// Idea: one walk from the end of the stream back counts for all of them, the group that lags least first. It stops after
+// maxCounted entries: groups that are further behind lag by that many at least.
+func countLags(ctx context.Context, rdb redis.UniversalClient, key string, states []GroupState) error {
+	type unknown struct {
+		read  ID
+		state *GroupState
 	}
-	read, err := ParseID(s.Delivered)
-	if err != nil {
-		return s, err
+	var behind []unknown
+	for i := range states {
+		if states[i].Lag < 0 {
+			read, err := ParseID(states[i].Delivered)
+			if err != nil {
+				return err
+			}
+			behind = append(behind, unknown{read, &states[i]})
+		}
 	}
-	pipe := rdb.Pipeline()
-	consumers := pipe.XInfoConsumers(ctx, key, name)
-	next := pipe.XRangeN(ctx, key, read.Next().String(), "+", 1)
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	if err := errors.Join(consumers.Err(), next.Err()); err != nil {
-		return s, err
+	slices.SortFunc(behind, func(a, b unknown) int { return b.read.Compare(a.read) })
+	n, bytes, to := int64(0), 0, maxID
+	var asks asking
+	for len(behind) > 0 {
+		var b Batch
+		if n < maxCounted && bytes < maxCountedBytes {
+			most := min(pageSize, int(maxCounted-n))
+			if _, err := asks.page(ctx, rdb, most, countedPageBytes, &b, nil, "xrevrange", key, to, ID{}); err != nil {
+				return err
+			}
+			asks.learn(&b)
+			bytes += b.Bytes
+		}
+		for _, e := range b.Entries {
+			id, err := ParseID(e.ID)
+			if err != nil {
+				return err
+			}
+			for len(behind) > 0 && id.Compare(behind[0].read) <= 0 {
+				behind[0].state.Lag = n
+				behind = behind[1:]
+			}
+			n, to = n+1, id.Prev()
+		}
+		if len(b.Entries) == 0 || to.IsZero() { // the beginning, or enough
+			for _, u := range behind {
+				u.state.Lag, u.state.LagAtLeast = n, n >= maxCounted || bytes >= maxCountedBytes
+			}
+			return nil
+		}
 	}
-	for _, c := range consumers.Val() {
-		s.Members = append(s.Members, ConsumerState{c.Name, c.Pending, c.Idle})
-	}
-	if found := next.Val(); len(found) > 0 && read != maxID {
-		s.Unread = found[0].ID
-	}
-	s.UnreadAge, s.OldestAge = age(s.Unread, now), age(s.Oldest, now)
-	if s.Lag < 0 {
-		s.Lag, s.LagAtLeast, err = count(ctx, rdb, key, read, maxID)
-	}
-	return s, err
+	return nil
 }
 
 var maxID = ID{math.MaxUint64, math.MaxUint64}

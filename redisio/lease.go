@@ -198,8 +198,8 @@ func (r *GroupReader) lost(ids []string) {
 
 // reap deletes consumers of the past. Errors don't matter: there is a next time.
 func (r *GroupReader) reap(ctx context.Context) {
-	n, err := r.control.Eval(ctx, scriptReap, []string{r.cfg.Key}, r.cfg.Group, r.cfg.Consumer, r.cfg.ReapAfter.Milliseconds()).Int()
-	if err == nil && n > 0 {
-		r.emit(Event{Kind: EventReaped, Count: n})
+	n, _ := reap(ctx, r.control, r.cfg.Key, r.cfg.Group, r.cfg.Consumer, r.cfg.ReapAfter)
+	if n > 0 {
+		r.emit(Event{Kind: EventReaped, Count: int(n)})
 	}
 }

@@ -124,24 +124,32 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 	return nil
 }
 
-// page fills b with the next entries. A reply that is cut off is asked for again, with fewer entries.
-func (r *RangeReader) page(ctx context.Context, most int, maxBytes int64, b *Batch) error {
+// page fills b with the next entries.
+func (r *RangeReader) page(ctx context.Context, most int, maxBytes int64, b *Batch) (err error) {
+	r.full, err = r.asking.page(ctx, r.rdb, most, maxBytes, b, r.cfg.OnEvent, "xrange", r.cfg.Key, r.next, r.cfg.To)
+	return err
+}
+
+// page fills b with entries by XRANGE or XREVRANGE, and reports whether all that was asked for came. A reply that is cut off is
+// asked for again, with fewer entries, which tell, if given, is told of.
+func (a *asking) page(ctx context.Context, rdb redis.UniversalClient, most int, maxBytes int64, b *Batch,
+	tell func(Event), cmd, key string, from, to ID) (full bool, err error) {
 	for tries := 1; ; tries++ {
-		count := r.asking.count(most, maxBytes)
+		count := a.count(most, maxBytes)
 		l := limit{bytes: limitFor(count, maxBytes)}
-		err := rawEntries(ctx, r.rdb, l, b, "xrange", r.cfg.Key, r.next.String(), r.cfg.To.String(), "count", count)
-		r.full = len(b.Entries) == count || err == errFront
+		err = rawEntries(ctx, rdb, l, b, cmd, key, from.String(), to.String(), "count", count)
+		full = len(b.Entries) == count || err == errFront
 		if err == errFront {
 			err = nil
 		}
-		less := r.asking.failed(count, err)
-		if less && r.cfg.OnEvent != nil {
-			e := Event{Kind: EventAskingLess, Key: r.cfg.Key, Count: r.asking.few, Err: err}
-			notify("RangeConfig.OnEvent", func() { r.cfg.OnEvent(e) })
+		less := a.failed(count, err)
+		if less && tell != nil {
+			e := Event{Kind: EventAskingLess, Key: key, Count: a.few, Err: err}
+			notify("RangeConfig.OnEvent", func() { tell(e) })
 		}
 		again := isCut(err) || l.bytes > 0 && judge(err) == broken // what go-redis does not try again
 		if !again || tries >= cutTries && !less || !sleep(ctx, nil, backoff(min(tries, 4))) {
-			return err
+			return full, err
 		}
 	}
 }

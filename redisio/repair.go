@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// scriptReset: ARGV group, live ms, released, position. Sets the group's position unless it has consumers that are idle for
-// less than live ms, and returns their names. live 0: whoever lives.
+// scriptReset: ARGV group, live ms, released, position. Sets the group's position unless consumers live, whose names it
+// returns. live 0: whoever lives.
 const scriptReset = luaLive + `
 local live = living()
 if live[1] then return live end
@@ -31,14 +32,16 @@ for _, p in ipairs(page) do
 end
 return {live, #page, page[1] and page[#page][1] or ''}`
 
-// luaLive: living() lists the consumers of group ARGV[1], but for ARGV[3], that are idle for less than ARGV[2] ms.
+// luaLive: living() lists the consumers of group ARGV[1], but for ARGV[3], that are idle for less than ARGV[2] ms. Before
+// Redis 7.2, whose replies have no "inactive", idle does not tell: then all consumers count as alive, unless ARGV[2] is 0.
 const luaLive = `
 local function living()
   local live = {}
   for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     local f = {}
     for i = 1, #c, 2 do f[c[i]] = c[i+1] end
-    if f['name'] ~= ARGV[3] and f['idle'] < tonumber(ARGV[2]) then live[#live+1] = f['name'] end
+    local alive = f['idle'] < tonumber(ARGV[2]) or f['inactive'] == nil and ARGV[2] ~= '0'
+    if f['name'] ~= ARGV[3] and alive then live[#live+1] = f['name'] end
   end
   return live
 end`
@@ -84,13 +87,15 @@ type ResetPlan struct {
 	AtLeast bool            // Again or Skipped are that many or more: counting stopped there
 	Pending int64           // entries pending
 	Settled int64           // of these, how many were dropped or released; 0 in a dry run
-	Live    []ConsumerState // consumers that are alive
+	Live    []ConsumerState // consumers that are alive, or may be: see [ConsumerState]
 }
 
-// LiveConsumersError is a reset refused because the group is being read.
+// LiveConsumersError is a reset refused because the group is being read, or may be.
 type LiveConsumersError struct {
 	Key, Group string
 	Consumers  []string
+	// Uncertain says that the server can't tell whether they live, because it is older than Redis 7.2.
+	Uncertain bool
 }
 
 func (e *LiveConsumersError) Error() string {
@@ -99,12 +104,20 @@ func (e *LiveConsumersError) Error() string {
 	if n := len(e.Consumers) - len(names); n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
+	if e.Uncertain {
+		return fmt.Sprintf("redisio: reset group %q of %q: it may be read by %q%s, since a server before Redis 7.2 does not tell; "+
+			"stop all readers, then use Force", e.Group, keyName(e.Key), names, more)
+	}
 	return fmt.Sprintf("redisio: reset group %q of %q: it is being read by %q%s; stop them first, or use Force", e.Group, keyName(e.Key), names, more)
 }
 
 // Reset sets the position of a group: what lies behind it is delivered, again or for the first time, and nothing before it.
 // Ask with DryRun first. While consumers live it refuses: they would do what they are doing twice. The check and the step
-// are one. (Before Redis 7.2 a reader that waits for entries can't be seen to live; see [ConsumerState].)
+// are one. A server before Redis 7.2 does not tell whether a consumer that waits for entries lives. There a group that has
+// consumers is reset by Force only, after all its readers were stopped.
+//
+// A position behind the last entry is taken for that of the last entry. One in the future is refused, because entries to
+// come would be skipped.
 //
 // Readers of this package that run through it, by Force, go on from the new position.
 func Reset(ctx context.Context, rdb redis.UniversalClient, key, group string, to Start, o ResetOptions) (ResetPlan, error) {
@@ -124,10 +137,10 @@ func Reset(ctx context.Context, rdb redis.UniversalClient, key, group string, to
 		return keyError(fmt.Sprintf("reset group %q of", group), key, err)
 	}
 	if plan, err = resetPlan(ctx, rdb, key, group, to, o); err != nil {
-		return plan, wrap(err)
+		return plan, err
 	}
 	if !o.Force && len(plan.Live) > 0 && !o.DryRun {
-		return plan, alive(key, group, names(plan.Live))
+		return plan, alive(key, group, o, plan.Live)
 	}
 	if o.DryRun {
 		return plan, nil
@@ -137,9 +150,9 @@ func Reset(ctx context.Context, rdb redis.UniversalClient, key, group string, to
 			return plan, wrap(err)
 		}
 	}
-	live, err := rdb.Eval(ctx, scriptReset, []string{key}, group, o.live(), ReleasedConsumer, to.String()).StringSlice()
+	live, err := rdb.Eval(ctx, scriptReset, []string{key}, group, o.live(), ReleasedConsumer, plan.To.String()).StringSlice()
 	if err == nil && len(live) > 0 {
-		err = alive(key, group, live)
+		err = &LiveConsumersError{Key: key, Group: group, Consumers: live}
 	}
 	return plan, wrap(err)
 }
@@ -152,26 +165,24 @@ func (o ResetOptions) live() int64 {
 	return o.Live.Milliseconds()
 }
 
-func alive(key, group string, consumers []string) error {
-	return &LiveConsumersError{key, group, consumers}
-}
-
-func names(consumers []ConsumerState) []string {
-	names := make([]string, len(consumers))
-	for i, c := range consumers {
-		names[i] = c.Name
+// alive is the error of a reset that consumers forbid.
+func alive(key, group string, o ResetOptions, consumers []ConsumerState) error {
+	e := &LiveConsumersError{Key: key, Group: group, Uncertain: true}
+	for _, c := range consumers {
+		e.Consumers = append(e.Consumers, c.Name)
+		e.Uncertain = e.Uncertain && c.Idle >= o.Live
 	}
-	return names
+	return e
 }
 
 func resetPlan(ctx context.Context, rdb redis.UniversalClient, key, group string, to Start, o ResetOptions) (plan ResetPlan, err error) {
-	s, err := groupState(ctx, rdb, key, group, time.Now())
+	s, err := FindGroup(ctx, rdb, key, group)
 	if err != nil {
 		return plan, err
 	}
 	plan.Pending = s.Pending
 	for _, c := range s.Members {
-		if c.Idle < o.Live && c.Name != ReleasedConsumer {
+		if (c.Idle < o.Live || c.Uncertain) && c.Name != ReleasedConsumer {
 			plan.Live = append(plan.Live, c)
 		}
 	}
@@ -189,6 +200,9 @@ func resetPlan(ctx context.Context, rdb redis.UniversalClient, key, group string
 		plan.Skipped, plan.AtLeast = s.Lag, s.LagAtLeast
 		return plan, nil
 	}
+	if plan.To, err = reached(ctx, rdb, key, plan.To); err != nil {
+		return plan, err
+	}
 	if plan.To.IsZero() && !s.LagAtLeast {
 		plan.Again = max(0, s.Length-s.Lag)
 		return plan, nil
@@ -199,6 +213,27 @@ func resetPlan(ctx context.Context, rdb redis.UniversalClient, key, group string
 		plan.Skipped, plan.AtLeast, err = count(ctx, rdb, key, plan.From, plan.To)
 	}
 	return plan, err
+}
+
+// reached returns a position that the stream has come to: to, or that of the last entry if to lies behind it. It refuses a
+// position in the future.
+func reached(ctx context.Context, rdb redis.UniversalClient, key string, to ID) (ID, error) {
+	info, err := rdb.XInfoStream(ctx, key).Result()
+	if err != nil {
+		return to, keyError("inspect", key, err)
+	}
+	last, err := ParseID(info.LastGeneratedID)
+	if err != nil { // the in-process server doesn't tell
+		last, err = lastID(ctx, rdb, key)
+	}
+	if err != nil || to.Compare(last) <= 0 {
+		return to, err
+	}
+	if now := serverTime(ctx, rdb); to.Time().After(now) {
+		return to, &ConfigError{"Reset", "to", fmt.Sprintf("is %v, in the future: entries to come would be skipped", to),
+			"choose StartEnd to skip only those that are there"}
+	}
+	return last, nil
 }
 
 // unpend drops or releases what is pending, in pages, for a script holds up everybody else.
@@ -220,7 +255,7 @@ func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o
 			for _, name := range live {
 				consumers = append(consumers, fmt.Sprint(name))
 			}
-			return alive(key, group, consumers)
+			return &LiveConsumersError{Key: key, Group: group, Consumers: consumers}
 		}
 		n, _ := answer[1].(int64)
 		plan.Settled += n
@@ -247,6 +282,34 @@ func Reap(ctx context.Context, rdb redis.UniversalClient, key, group string, idl
 	if err != nil {
 		return 0, err
 	}
-	n, err := rdb.Eval(ctx, scriptReap, []string{key}, group, "", idle.Milliseconds()).Int64()
+	n, err := reap(ctx, rdb, key, group, "", idle)
 	return n, keyError(fmt.Sprintf("reap consumers of group %q of", group), key, err)
+}
+
+// reapChunk is how many consumers one script deletes at most.
+const reapChunk = 100
+
+// reap deletes the consumers of the past but for me.
+//
+// Idea: the list of consumers is one command for any number of them, so no script has to walk through it. Each script is
+// given a hundred names. It checks again that nothing is pending; that a consumer came back to life meanwhile does no harm.
+func reap(ctx context.Context, rdb redis.UniversalClient, key, group, me string, idle time.Duration) (reaped int64, err error) {
+	all, err := rdb.XInfoConsumers(ctx, key, group).Result()
+	if err != nil {
+		return 0, err
+	}
+	past := make([]any, 0, len(all))
+	for _, c := range all {
+		if c.Pending == 0 && c.Idle >= idle && c.Name != me {
+			past = append(past, c.Name)
+		}
+	}
+	for names := range slices.Chunk(past, reapChunk) {
+		n, err := rdb.Eval(ctx, scriptReap, []string{key}, append([]any{group}, names...)...).Int64()
+		reaped += n
+		if err != nil {
+			return reaped, err
+		}
+	}
+	return reaped, nil
 }

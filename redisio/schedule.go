@@ -27,6 +27,9 @@ type ScheduleConfig struct {
 	Idle time.Duration
 	// Count is how many entries one call of the server moves at most. Default 100.
 	Count int
+	// OnEvent is told of EventMoveFailed: the mover has failed several times in a row and tries again after Wait. It must not
+	// block.
+	OnEvent func(Event)
 }
 
 func (c ScheduleConfig) withDefaults() ScheduleConfig {

@@ -14,7 +14,8 @@ const idleMoving = 5 * time.Second
 // first look is not at once: a group of readers that start together need not all look.
 func (r *GroupReader) moveScheduled() {
 	every := r.cfg.DelayedEvery
-	s, err := NewScheduler(r.control, ScheduleConfig{Key: r.cfg.Key, Every: every, Idle: max(every, idleMoving)})
+	cfg := ScheduleConfig{Key: r.cfg.Key, Every: every, Idle: max(every, idleMoving), OnEvent: r.emit}
+	s, err := NewScheduler(r.control, cfg)
 	if err != nil {
 		return // a key beside which nothing can be scheduled
 	}

@@ -21,6 +21,9 @@ func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, er
 	return int(reply[0]), time.Duration(min(reply[1], math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, nil
 }
 
+// toldAfter is how many failures in a row are worth an event; after ten more there is another.
+const toldAfter = 6
+
 // Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It sleeps until the next is
 // due, but Every at most, since another process may have scheduled an earlier one; what is scheduled by this Scheduler
 // wakes it. While Redis is away it tries again with backoff. Only a *PermanentError ends it before ctx does.
@@ -36,6 +39,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case err != nil:
 			fails++
 			wait = backoff(fails)
+			if fails%10 == toldAfter && s.cfg.OnEvent != nil {
+				e := Event{Kind: EventMoveFailed, Key: s.cfg.Key, Err: err, Wait: wait}
+				notify("ScheduleConfig.OnEvent", func() { s.cfg.OnEvent(e) })
+			}
 		case next == 0 && moved > 0: // more is due
 			fails = 0
 			continue

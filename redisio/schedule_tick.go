@@ -25,6 +25,9 @@ type TickerConfig struct {
 	MaxLen int64
 	// OnRetry is told what failed, and how long the wait for the next try is. It must not block.
 	OnRetry func(err error, wait time.Duration)
+	// OnEvent is told of EventTickerWaits, when it begins and every ten minutes: the last ID of the stream lies in the future,
+	// so the server takes no tick for so long. It must not block.
+	OnEvent func(Event)
 }
 
 // maxMissed bounds how many ticks are made up for: as many as the stream keeps by default.
@@ -63,6 +66,7 @@ type Ticker struct {
 	cfg  TickerConfig
 	rdb  redis.UniversalClient // the caller's: never closed
 	last time.Time             // the last tick that we know to be written, or passed over
+	told time.Time             // when OnEvent was told of a wait that goes on
 }
 
 // NewTicker checks the configuration. It does no I/O.
@@ -142,6 +146,9 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 		return 0, t.fault(err)
 	}
 	now := time.UnixMilli(clock[0])
+	if t.last.Sub(now) > tolerated {
+		t.last = time.Time{} // the key may have been deleted meanwhile
+	}
 	if clock[1] >= 0 && time.UnixMilli(clock[1]).After(t.last) {
 		t.last = time.UnixMilli(clock[1])
 	}
@@ -173,6 +180,14 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 	if now.After(t.last) {
 		t.last = now // what is not made up for by now never is
 	}
+	if ahead := t.last.Sub(now); ahead > tolerated {
+		t.waits(ahead, fmt.Errorf("redisio: the last ID of %q is %v ahead of the server's clock, so no tick can be written; "+
+			"delete the key, or choose another one", keyName(t.cfg.Key), ahead.Round(time.Second)))
+	} else if next.IsZero() {
+		t.waits(0, fmt.Errorf("redisio: there is no tick for %q after %s; check Next", keyName(t.cfg.Key), now.UTC().Format(time.RFC3339)))
+	} else {
+		t.told = time.Time{}
+	}
 	if next.IsZero() { // never again
 		return longestNap, nil
 	}
@@ -181,6 +196,22 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 		return longestNap - rand.N(longestNap/10), nil
 	}
 	return wait, nil
+}
+
+// tolerated is how far the stream's last ID may be ahead of the clock without a word: clocks of replicas differ.
+const tolerated = time.Second
+
+// tellAgain is how often OnEvent is told of a wait that goes on.
+const tellAgain = 10 * time.Minute
+
+// waits tells OnEvent that no tick can be written for d.
+func (t *Ticker) waits(d time.Duration, why error) {
+	if t.cfg.OnEvent == nil || !t.told.IsZero() && time.Since(t.told) < tellAgain {
+		return
+	}
+	t.told = time.Now()
+	e := Event{Kind: EventTickerWaits, Key: t.cfg.Key, Err: why, Wait: d}
+	notify("TickerConfig.OnEvent", func() { t.cfg.OnEvent(e) })
 }
 
 func (t *Ticker) fault(err error) error {

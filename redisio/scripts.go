@@ -134,14 +134,13 @@ if redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])[1] then return
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return 1`
 
-// scriptReap: ARGV group, me, idle ms. Deletes consumers of the past: nothing pending, idle for long.
+// scriptReap: ARGV group, names… Deletes the consumers of these names that have nothing pending. Returns how many there
+// were. The caller bounds their number.
 const scriptReap = `
 local n = 0
-for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local f = {}
-  for i = 1, #c, 2 do f[c[i]] = c[i+1] end
-  if f['name'] ~= ARGV[2] and f['pending'] == 0 and f['idle'] >= tonumber(ARGV[3]) then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], f['name'])
+for i = 2, #ARGV do
+  if not redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i])[1] then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
     n = n + 1
   end
 end
