@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // ID is the ID of a stream entry: milliseconds and a sequence number, "1732360000000-0". IDs of one
@@ -132,10 +132,14 @@ func (s Start) String() string {
 	return s.id.String()
 }
 
-// keyName shortens a key for messages.
+// keyName shortens a key for messages, which quote it.
 func keyName(key string) string {
-	if len(key) > 64 {
-		return key[:64] + "…"
+	if len(key) <= 64 {
+		return key
 	}
-	return strings.ToValidUTF8(key, "?")
+	cut := 64
+	for cut > 64-utf8.UTFMax && !utf8.RuneStart(key[cut]) {
+		cut--
+	}
+	return key[:cut] + "…"
 }

@@ -86,7 +86,7 @@ func TestACLOfAnOperator(t *testing.T) {
 	}
 	admin := s.url
 	s.url = s.setUser(t, "looks", "acl -inspect KEY*")
-	change := []string{"dead replay KEY:dead -stage post", "dead drop KEY:dead -stage price -yes", "reset KEY g -to end -force -pending drop", "reap KEY g", "trim KEY -yes"}
+	change := []string{"dead replay KEY:dead -stage post", "dead drop KEY:dead -stage price -yes", "reset KEY g -to end -force -pending drop -yes"}
 	for _, line := range []string{"ls KEY*", "groups KEY", "lag KEY", "pending KEY g", "peek KEY", "dead list KEY:dead", "reset KEY g -to end -dry-run"} {
 		s.want(t, line, exitFine)
 	}
@@ -95,7 +95,7 @@ func TestACLOfAnOperator(t *testing.T) {
 	}
 	s.url = admin
 	s.url = s.setUser(t, "repairs", "acl -repair KEY* -inspect KEY*")
-	for _, line := range change {
+	for _, line := range append(change, "reap KEY g", "trim KEY -before 1h -yes") {
 		s.want(t, line, exitFine)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,6 +47,7 @@ func commands() []command {
 // call is a command being run.
 type call struct {
 	ctx  context.Context
+	now  time.Time
 	rdb  redis.UniversalClient
 	args []string
 	out  *printer
@@ -55,7 +57,7 @@ type call struct {
 
 // note tells people something that is no result.
 func (c *call) note(format string, args ...any) {
-	fmt.Fprintln(c.err, escape(fmt.Sprintf(format, args...), 0))
+	fmt.Fprintln(c.err, escapeMessage(fmt.Sprintf(format, args...)))
 }
 
 // usageError is a mistake in the command line.
@@ -123,7 +125,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	case len(pos) < cmd.min || len(pos) > cmd.max:
 		return complain(std, name, usagef("it takes %s, not %q", cmp.Or(cmd.args, "no arguments"), pos))
 	}
-	c := &call{ctx: ctx, args: pos, out: newPrinter(std.out, g.json), err: std.err, in: bufio.NewReader(std.in)}
+	c := &call{ctx: ctx, now: time.Now(), args: pos, out: newPrinter(std.out, g.json, std.zone), err: std.err, in: bufio.NewReader(std.in)}
 	if !cmd.offline {
 		c.rdb, err = redisio.Connect(ctx, cmp.Or(g.url, std.env("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
 		if err != nil {
@@ -188,7 +190,7 @@ func complain(std stdio, name string, err error) int {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for i := range lines {
-		lines[i] = escape(strings.TrimPrefix(lines[i], "redisio: "), 0)
+		lines[i] = escapeMessage(strings.TrimPrefix(lines[i], "redisio: "))
 	}
 	fmt.Fprintf(std.err, "%s: %s\n", name, strings.Join(lines, "\n"))
 	var live *redisio.LiveConsumersError
@@ -228,7 +230,7 @@ func (c command) help(w io.Writer, fs *flag.FlagSet) {
 
 // confirm asks, and takes no answer for a no.
 func (c *call) confirm(question string) error {
-	fmt.Fprintf(c.err, "%s [y/N] ", escape(question, 0))
+	fmt.Fprintf(c.err, "%s [y/N] ", escapeMessage(question))
 	answer, err := c.in.ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

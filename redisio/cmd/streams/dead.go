@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 // deadFlags are the flags that choose dead letters.
 type deadFlags struct {
 	filter        redisio.DeadFilter
-	since, before timeFlag
+	since, before pointFlag
 	all           bool
 }
 
@@ -29,7 +30,7 @@ func (f *deadFlags) declare(fs *flag.FlagSet) {
 	fs.Var(&f.before, "before", "only those that died before `when`")
 	fs.Func("id", "only the dead letter of this `ID`; may be repeated, or several with commas", func(text string) error {
 		for id := range strings.SplitSeq(text, ",") {
-			if _, err := redisio.ParseID(id); err != nil {
+			if _, err := parseID(id); err != nil {
 				return err
 			}
 			f.filter.IDs = append(f.filter.IDs, id)
@@ -45,8 +46,15 @@ func (f *deadFlags) declareAll(fs *flag.FlagSet) {
 	fs.BoolVar(&f.all, "all", false, "all of them: wanted where no other flag chooses")
 }
 
-func (f *deadFlags) choice() (redisio.DeadFilter, error) {
-	f.filter.Since, f.filter.Until = f.since.Time, f.before.Time
+func (f *deadFlags) choice(c *call) (redisio.DeadFilter, error) {
+	since, err := f.since.point(c)
+	if err != nil {
+		return f.filter, err
+	}
+	f.filter.From = since.id
+	if f.filter.Before, err = f.before.end(c); err != nil {
+		return f.filter, err
+	}
 	if err := f.filter.Validate(); err != nil {
 		return f.filter, usageError(err.Error())
 	}
@@ -54,13 +62,13 @@ func (f *deadFlags) choice() (redisio.DeadFilter, error) {
 }
 
 // changing is choice for commands that change something.
-func (f *deadFlags) changing() (redisio.DeadFilter, error) {
-	filter, err := f.choice()
+func (f *deadFlags) changing(c *call) (redisio.DeadFilter, error) {
+	filter, err := f.choice(c)
 	if err != nil {
 		return filter, err
 	}
 	some := len(filter.IDs) > 0 || filter.Error+filter.Stage+filter.Graph+filter.Group+filter.Key != "" ||
-		!filter.Since.IsZero() || !filter.Until.IsZero() || filter.Limit > 0
+		!filter.From.IsZero() || !filter.Before.IsZero() || filter.Limit > 0
 	if !some && !f.all {
 		return filter, usagef("which ones? choose by -id, -stage, -error, -since, …, or say -all")
 	}
@@ -77,7 +85,7 @@ var deadListCommand = command{
 		f.declare(fs)
 		full := fs.Bool("full", false, "show whole errors")
 		return func(c *call) error {
-			filter, err := f.choice()
+			filter, err := f.choice(c)
 			if err != nil {
 				return err
 			}
@@ -95,6 +103,7 @@ type jsonReason struct {
 	Stage      string      `json:"stage,omitempty"`
 	Attempts   int64       `json:"attempts,omitempty"`
 	Key        string      `json:"fromKey,omitempty"`
+	KeyBase64  string      `json:"fromKeyBase64,omitempty"`
 	OriginalID string      `json:"fromID,omitempty"`
 	Group      string      `json:"group,omitempty"`
 	Time       *time.Time  `json:"time,omitempty"`
@@ -106,7 +115,7 @@ type jsonReason struct {
 func reasonOf(d redisio.DeadEntry) jsonReason {
 	r := d.Reason
 	j := jsonReason{ID: d.ID, Error: r.Error, Causes: r.Causes, Graph: r.Graph, Stage: r.Stage, Attempts: r.Attempts,
-		Key: r.Key, OriginalID: r.ID, Group: r.Group}
+		Key: r.Key, KeyBase64: binary(r.Key), OriginalID: r.ID, Group: r.Group}
 	if !r.Time.IsZero() {
 		j.Time = &r.Time
 	}
@@ -147,7 +156,7 @@ func deadList(c *call, filter redisio.DeadFilter, full bool) error {
 		if limit > 0 && len(text) > limit {
 			text = strings.ToValidUTF8(text[:limit], "") + "…"
 		}
-		c.out.row(d.ID, when(d.Position), d.Reason.Stage, attempts, strings.TrimSpace(d.Reason.Key+" "+d.Reason.ID), text)
+		c.out.row(d.ID, c.out.when(d.Position), d.Reason.Stage, attempts, strings.TrimSpace(d.Reason.Key+" "+d.Reason.ID), text)
 	}
 	if n == 0 {
 		c.hint()
@@ -160,7 +169,7 @@ func (c *call) hint() {
 	key := c.args[0]
 	other := key + ":dead"
 	if n, err := c.rdb.XLen(c.ctx, other).Result(); err == nil && n > 0 {
-		c.note("none such in %q; did you mean %q, which has %d?", key, other, n)
+		c.note("none such in %q; did you mean %q, which has %s?", key, other, plural(n, "dead letter", "dead letters"))
 		return
 	}
 	c.note("none such in %q", key)
@@ -175,8 +184,8 @@ var deadShowCommand = command{
 		full := fs.Bool("full", false, "show whole values")
 		return func(c *call) error {
 			for _, id := range c.args[1:] {
-				if _, err := redisio.ParseID(id); err != nil {
-					return usageError(err.Error())
+				if _, err := parseID(id); err != nil {
+					return err
 				}
 				d, err := redisio.FindDeadLetter(c.ctx, c.rdb, c.args[0], id)
 				if err != nil {
@@ -198,7 +207,7 @@ func deadShow(c *call, d redisio.DeadEntry, full bool) error {
 		j.Stack, j.Fields = r.Stack, jsonFields(d.Original)
 		return c.out.object(j)
 	}
-	c.out.line("%s  %s", d.ID, when(d.Position))
+	c.out.line("%s  %s", d.ID, c.out.when(d.Position))
 	c.out.fields(d.Original, full)
 	if len(d.Original) == 0 {
 		c.out.line("  (no fields: the entry was trimmed before it died)")
@@ -219,10 +228,10 @@ func deadShow(c *call, d redisio.DeadEntry, full bool) error {
 		say("attempts", num(r.Attempts))
 	}
 	if !r.Time.IsZero() {
-		say("given up", r.Time.UTC().Format(time.RFC3339Nano))
+		say("given up", c.out.time(r.Time))
 	}
 	if !r.Replayed.IsZero() {
-		say("replayed before", r.Replayed.UTC().Format(time.RFC3339Nano))
+		say("replayed before", c.out.time(r.Replayed))
 	}
 	if r.Stack != "" {
 		c.out.line("  stack:")
@@ -253,7 +262,7 @@ var deadReplayCommand = command{
 		fs.BoolVar(&o.KeepReason, "keep-reason", false, "leave the dead:… fields on them, and add dead:replayed")
 		fs.BoolVar(&o.TwoSteps, "two-steps", false, "allow a stream in another slot of a cluster: a duplicate if it is cut off between copy and deletion")
 		return func(c *call) error {
-			filter, err := f.changing()
+			filter, err := f.changing(c)
 			if err != nil {
 				return err
 			}
@@ -304,7 +313,7 @@ func (c *call) replayed(r redisio.ReplayReport, dry bool) error {
 			if to == "" {
 				name = "(other streams)"
 			}
-			c.out.line("would replay %d to %s", r.To[to], escape(name, 0))
+			c.out.line("would replay %s to %s", plural(r.To[to], "dead letter", "dead letters"), escape(name, 0))
 		}
 	} else {
 		c.out.line("replayed %d of %d", r.Replayed, r.Matched)
@@ -327,15 +336,15 @@ func (c *call) replayed(r redisio.ReplayReport, dry bool) error {
 var deadDropCommand = command{
 	name: "dead drop", args: "KEY", min: 1, max: 1,
 	short:    "delete dead letters for good",
-	long:     "Deletes dead letters. It counts them and asks before, unless -yes is set.",
+	long:     "Deletes dead letters. It shows which and asks before, unless -yes is set, and deletes no others: what dies meanwhile stays.",
 	examples: []string{"dead drop orders:dead -before 720h", "dead drop orders:dead -id 1732360000000-0 -yes", "dead drop orders:dead -all -dry-run"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var f deadFlags
 		f.declareAll(fs)
-		dry := fs.Bool("dry-run", false, "only tell how many")
+		dry := fs.Bool("dry-run", false, "only tell which")
 		yes := fs.Bool("yes", false, "don't ask")
 		return func(c *call) error {
-			filter, err := f.changing()
+			filter, err := f.changing(c)
 			if err != nil {
 				return err
 			}
@@ -345,35 +354,104 @@ var deadDropCommand = command{
 }
 
 func deadDrop(c *call, filter redisio.DeadFilter, dry, yes bool) error {
-	tell := func(n int64) error {
-		if c.out.json {
-			return c.out.object(struct {
-				DryRun  bool  `json:"dryRun,omitempty"`
-				Dropped int64 `json:"dropped"`
-			}{dry, n})
-		}
-		if dry {
-			c.out.line("would drop %d", n)
-		} else {
-			c.out.line("dropped %d", n)
-		}
-		return nil
-	}
 	if dry || !yes {
-		n, err := redisio.DropDeadLetters(c.ctx, c.rdb, c.args[0], filter, redisio.DropOptions{DryRun: true})
-		if err != nil {
+		plan, err := planDrop(c, filter)
+		switch {
+		case err != nil:
+			return err
+		case dry:
+			return plan.tell(c)
+		case plan.n == 0:
+			return dropped(c, 0)
+		}
+		plan.show(c.out, c.note)
+		if err := c.confirm(fmt.Sprintf("Delete %s of %q for good?", plan.many(), c.args[0])); err != nil {
 			return err
 		}
-		if dry || n == 0 {
-			return tell(n)
-		}
-		if err := c.confirm(fmt.Sprintf("Delete %s of %q for good?", counted(n, "dead letter", "dead letters"), c.args[0])); err != nil {
-			return err
-		}
+		filter.From, filter.Before = plan.first, plan.last.Next() // these, and none that came since
 	}
 	var p progress
 	n, err := redisio.DropDeadLetters(c.ctx, c.rdb, c.args[0], filter, redisio.DropOptions{OnProgress: func(n int64) { p.tell(c, "dropped", n) }})
-	return errors.Join(tell(n), err)
+	return errors.Join(dropped(c, n), err)
+}
+
+func dropped(c *call, n int64) error {
+	if c.out.json {
+		return c.out.object(struct {
+			Dropped int64 `json:"dropped"`
+		}{n})
+	}
+	if n == 0 {
+		c.hint()
+	}
+	c.out.line("dropped %s", plural(n, "dead letter", "dead letters"))
+	return nil
+}
+
+// dropPlan is what dead drop will delete.
+type dropPlan struct {
+	n           int64
+	first, last redisio.ID
+	stages      map[string]int64
+}
+
+// mostStages bounds dropPlan.stages: more are counted as "others".
+const mostStages = 20
+
+func planDrop(c *call, filter redisio.DeadFilter) (dropPlan, error) {
+	p := dropPlan{stages: make(map[string]int64)}
+	for d, err := range redisio.DeadLetters(c.ctx, c.rdb, c.args[0], filter) {
+		if err != nil {
+			return p, err
+		}
+		if p.n++; p.n == 1 || d.Position.Compare(p.first) < 0 { // of IDs, the order is that of the flags
+			p.first = d.Position
+		}
+		if d.Position.Compare(p.last) > 0 {
+			p.last = d.Position
+		}
+		stage := strings.Trim(d.Reason.Graph+"/"+d.Reason.Stage, "/")
+		if _, known := p.stages[stage]; !known && len(p.stages) >= mostStages {
+			stage = "others"
+		}
+		p.stages[stage]++
+	}
+	return p, nil
+}
+
+func (p dropPlan) many() string { return plural(p.n, "dead letter", "dead letters") }
+
+// show tells which dead letters the plan has, line by line.
+func (p dropPlan) show(out *printer, say func(string, ...any)) {
+	if p.n == 0 {
+		return
+	}
+	say("  first: %s", out.id(p.first))
+	say("  last: %s", out.id(p.last))
+	for _, stage := range slices.Sorted(maps.Keys(p.stages)) {
+		say("  of %s: %d", escape(cmp.Or(stage, "no stage"), 0), p.stages[stage])
+	}
+}
+
+func (p dropPlan) tell(c *call) error {
+	if c.out.json {
+		j := struct {
+			DryRun  bool   `json:"dryRun"`
+			Dropped int64  `json:"dropped"`
+			First   string `json:"first,omitempty"`
+			Last    string `json:"last,omitempty"`
+		}{DryRun: true, Dropped: p.n}
+		if p.n > 0 {
+			j.First, j.Last = p.first.String(), p.last.String()
+		}
+		return c.out.object(j)
+	}
+	if p.n == 0 {
+		c.hint()
+	}
+	c.out.line("would drop %s", p.many())
+	p.show(c.out, c.out.line)
+	return nil
 }
 
 // progress tells every other second how far a long command is.

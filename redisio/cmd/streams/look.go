@@ -14,7 +14,7 @@ import (
 var lsCommand = command{
 	name: "ls", args: "[PATTERN]", max: 1,
 	short:    "list the streams there are",
-	long:     "Lists the streams whose keys match a glob pattern (all without one). It scans in small steps and holds nobody up,\nbut on a server with many other keys it takes a while.",
+	long:     "Lists the streams whose keys match a glob pattern (all without one). It scans in small steps and holds nobody up,\nbut on a server with many other keys it takes a while. A key that is no text is shown as a shell takes it in $'…', as\norders\\xff; with -json it stands in keyBase64 as well.",
 	examples: []string{"ls", "ls 'orders*'", "ls -json | jq -r .key"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		limit := fs.Int("limit", 10_000, "list at most `n` streams")
@@ -56,14 +56,18 @@ func ls(c *call, limit int) error {
 			return err
 		}
 		for _, s := range states {
+			if !s.Exists {
+				continue // deleted meanwhile
+			}
 			if c.out.json {
 				if err := c.out.object(struct {
 					Key     string `json:"key"`
+					Binary  string `json:"keyBase64,omitempty"`
 					Entries int64  `json:"entries"`
 					Groups  int64  `json:"groups"`
 					First   string `json:"first,omitempty"`
 					Last    string `json:"last,omitempty"`
-				}{s.Key, s.Length, s.Groups, s.First, s.Last}); err != nil {
+				}{s.Key, binary(s.Key), s.Length, s.Groups, s.First, s.Last}); err != nil {
 					return err
 				}
 				continue
@@ -91,7 +95,9 @@ var groupsCommand = command{
 type jsonGroup struct {
 	Time       *time.Time     `json:"time,omitempty"`
 	Key        string         `json:"key"`
+	Binary     string         `json:"keyBase64,omitempty"`
 	Group      string         `json:"group"`
+	BinaryName string         `json:"groupBase64,omitempty"`
 	Lag        int64          `json:"lag"`
 	LagAtLeast bool           `json:"lagAtLeast,omitempty"`
 	UnreadAge  int64          `json:"oldestUnreadMs"`
@@ -104,19 +110,24 @@ type jsonGroup struct {
 
 type jsonConsumer struct {
 	Name    string `json:"name"`
+	Binary  string `json:"nameBase64,omitempty"`
 	Pending int64  `json:"pending"`
 	Idle    int64  `json:"idleMs"`
 }
 
 func asJSON(key string, g redisio.GroupState) jsonGroup {
 	j := jsonGroup{
-		Key: key, Group: g.Name, Lag: g.Lag, LagAtLeast: g.LagAtLeast, UnreadAge: g.UnreadAge.Milliseconds(), Pending: g.Pending,
+		Key: key, Binary: binary(key), Group: g.Name, BinaryName: binary(g.Name), Lag: g.Lag, LagAtLeast: g.LagAtLeast, UnreadAge: g.UnreadAge.Milliseconds(), Pending: g.Pending,
 		Oldest: g.Oldest, OldestAge: g.OldestAge.Milliseconds(), Position: g.Delivered, Consumers: []jsonConsumer{},
 	}
 	for _, m := range g.Members {
-		j.Consumers = append(j.Consumers, jsonConsumer{m.Name, m.Pending, m.Idle.Milliseconds()})
+		j.Consumers = append(j.Consumers, jsonConsumerOf(m))
 	}
 	return j
+}
+
+func jsonConsumerOf(m redisio.ConsumerState) jsonConsumer {
+	return jsonConsumer{m.Name, binary(m.Name), m.Pending, m.Idle.Milliseconds()}
 }
 
 func groups(c *call) error {
@@ -200,36 +211,49 @@ func lag(c *call, watch bool, every time.Duration, most int64) error {
 
 // lagOnce shows the lag now and returns the greatest.
 func lagOnce(c *call, header, watch bool) (greatest int64, err error) {
-	all, err := redisio.Groups(c.ctx, c.rdb, c.args[0])
+	all, err := lagging(c)
 	if err != nil {
 		return 0, err
-	}
-	if len(c.args) > 1 {
-		all = slices.DeleteFunc(all, func(g redisio.GroupState) bool { return g.Name != c.args[1] })
-		if len(all) == 0 {
-			return 0, fmt.Errorf("%q has no group %q", c.args[0], c.args[1])
-		}
 	}
 	if header && !c.out.json {
 		c.out.row("TIME", "GROUP", "LAG", "OLDEST UNREAD", "PENDING", "OLDEST PENDING")
 	}
-	now := time.Now().UTC()
+	now := time.Now()
 	for _, g := range all {
 		greatest = max(greatest, g.Lag)
 		if c.out.json {
 			j := asJSON(c.args[0], g)
 			if watch {
-				j.Time = &now
+				utc := now.UTC()
+				j.Time = &utc
 			}
 			if err := c.out.object(j); err != nil {
 				return 0, err
 			}
 			continue
 		}
-		c.out.row(now.Format(time.TimeOnly), g.Name, atLeast(g.Lag, g.LagAtLeast), shortOf(g.Unread != "", g.UnreadAge), num(g.Pending),
+		c.out.row(now.In(c.out.zone).Format("15:04:05Z07:00"), g.Name, atLeast(g.Lag, g.LagAtLeast), shortOf(g.Unread != "", g.UnreadAge), num(g.Pending),
 			shortOf(g.Oldest != "", g.OldestAge))
 	}
 	return greatest, nil
+}
+
+// lagging returns the groups that are asked for.
+func lagging(c *call) ([]redisio.GroupState, error) {
+	if len(c.args) == 1 {
+		return redisio.Groups(c.ctx, c.rdb, c.args[0])
+	}
+	g, err := c.group()
+	return []redisio.GroupState{g}, err
+}
+
+// group returns the group that the arguments name.
+func (c *call) group() (redisio.GroupState, error) {
+	g, err := redisio.FindGroup(c.ctx, c.rdb, c.args[0], c.args[1])
+	if errors.Is(err, redisio.ErrNoGroup) {
+		err = fmt.Errorf("%q has no group %q", c.args[0], c.args[1])
+	}
+	return g, err
 }
 
 var pendingCommand = command{
@@ -261,6 +285,7 @@ func pendingAges(c *call) error {
 	type bucket struct {
 		Below         int64  `json:"belowMs,omitempty"`
 		Consumer      string `json:"consumer,omitempty"`
+		Binary        string `json:"consumerBase64,omitempty"`
 		Count         int64  `json:"count"`
 		Oldest        string `json:"oldest,omitempty"`
 		OldestAge     int64  `json:"oldestMs"`
@@ -268,7 +293,7 @@ func pendingAges(c *call) error {
 		MaxDeliveries int64  `json:"maxDeliveries"`
 	}
 	in := func(b redisio.PendingBucket, consumer string) bucket {
-		return bucket{b.Below.Milliseconds(), consumer, b.Count, b.Oldest, b.OldestAge.Milliseconds(), b.MaxIdle.Milliseconds(), b.MaxDeliveries}
+		return bucket{b.Below.Milliseconds(), consumer, binary(consumer), b.Count, b.Oldest, b.OldestAge.Milliseconds(), b.MaxIdle.Milliseconds(), b.MaxDeliveries}
 	}
 	names := make([]string, 0, len(p.Consumers))
 	for name := range p.Consumers {
@@ -337,10 +362,11 @@ func pendingList(c *call, consumer string, limit int64) error {
 			if err := c.out.object(struct {
 				ID         string `json:"id"`
 				Consumer   string `json:"consumer"`
+				Binary     string `json:"consumerBase64,omitempty"`
 				Age        int64  `json:"ageMs"`
 				Idle       int64  `json:"idleMs"`
 				Deliveries int64  `json:"deliveries"`
-			}{e.ID, e.Consumer, e.Age.Milliseconds(), e.Idle.Milliseconds(), e.Deliveries}); err != nil {
+			}{e.ID, e.Consumer, binary(e.Consumer), e.Age.Milliseconds(), e.Idle.Milliseconds(), e.Deliveries}); err != nil {
 				return err
 			}
 			continue
@@ -367,7 +393,17 @@ func peek(c *call, n int64, follow, full bool) error {
 	if n < 0 || n > 10_000 {
 		return usagef("-n %d: show 0 to 10000", n)
 	}
-	last, err := peekLast(c, n, full)
+	there, err := c.rdb.Exists(c.ctx, c.args[0]).Result()
+	if err == nil && there == 0 && !follow {
+		err = fmt.Errorf("there is no stream %q", c.args[0])
+	}
+	if err != nil {
+		return err
+	}
+	if there == 0 {
+		c.note("there is no stream %q yet", c.args[0])
+	}
+	last, err := peekLast(c, n, full, there > 0)
 	if err != nil || !follow {
 		return err
 	}
@@ -398,14 +434,16 @@ func peek(c *call, n int64, follow, full bool) error {
 }
 
 // peekLast shows the last n entries and returns where to go on.
-func peekLast(c *call, n int64, full bool) (redisio.Start, error) {
+func peekLast(c *call, n int64, full, there bool) (redisio.Start, error) {
 	first, last, err := ends(c, max(n, 1))
 	if err != nil {
 		return redisio.Start{}, err
 	}
 	switch {
 	case last.IsZero() && n > 0:
-		c.note("%q has no entries", c.args[0])
+		if there {
+			c.note("%q has no entries", c.args[0])
+		}
 		return redisio.StartBeginning(), nil
 	case last.IsZero() || n == 0:
 		return redisio.StartID(last), nil
@@ -469,7 +507,7 @@ func (c *call) entry(e redisio.Entry, full bool) error {
 			Fields []jsonField `json:"fields"`
 		}{e.ID, jsonFields(e.Fields)})
 	}
-	c.out.line("%s  %s", e.ID, when(e.Position))
+	c.out.line("%s  %s", e.ID, c.out.when(e.Position))
 	c.out.fields(e.Fields, full)
 	return nil
 }

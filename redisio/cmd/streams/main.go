@@ -14,8 +14,12 @@
 // The server is that of -url, else of $REDIS_URL, else redis://localhost:6379. "streams help COMMAND" tells all about a
 // command; flags may stand before and behind its arguments.
 //
-// What changes nothing on the server just runs. What does has -dry-run or asks before; replaying and dropping want a
-// filter, or -all; a reset is refused while the group is read.
+// What changes nothing on the server just runs. What does has -dry-run. What may lose something (dead drop, trim, reset)
+// shows what it will touch and asks, unless -yes is set, and touches nothing else. Replaying and dropping want a filter, or
+// -all. A reset is refused while the group is read, or may be: a server before Redis 7.2 does not tell.
+//
+// An ID is written whole (1732360000000-0) and a duration with its unit (90m); a bare number is refused. A time without a
+// zone is local. Times are shown local and in UTC, but in JSON in UTC only.
 //
 // Names, errors and payloads come from whoever writes to the streams, so control characters, invalid UTF-8 and invisible
 // runes are shown as Go writes them (\n, \x1b, \u202e): nothing reaches the terminal that it would act on. Payloads are
@@ -36,6 +40,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9/logging"
 )
@@ -44,7 +49,7 @@ func main() {
 	logging.Disable() // go-redis' own, which repeats what our errors say
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
-	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr, os.Getenv})
+	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr, os.Getenv, time.Local})
 	stop()
 	os.Exit(code)
 }
@@ -54,4 +59,5 @@ type stdio struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(string) string
+	zone     *time.Location // of times that are given without one, and are shown
 }

@@ -20,14 +20,15 @@ import (
 // printer prints results: tables for people, or a JSON object a line.
 type printer struct {
 	json bool
+	zone *time.Location // of the times that are shown
 	w    *bufio.Writer
 	tab  *tabwriter.Writer
 	rows int
 }
 
-func newPrinter(w io.Writer, asJSON bool) *printer {
+func newPrinter(w io.Writer, asJSON bool, zone *time.Location) *printer {
 	buf := bufio.NewWriter(w)
-	return &printer{json: asJSON, w: buf, tab: tabwriter.NewWriter(buf, 0, 4, 2, ' ', 0)}
+	return &printer{json: asJSON, zone: zone, w: buf, tab: tabwriter.NewWriter(buf, 0, 4, 2, ' ', 0)}
 }
 
 // wide makes columns of one width, for a table that comes in pieces.
@@ -138,6 +139,17 @@ func atLeast(n int64, more bool) string {
 	return num(n)
 }
 
+// plural writes a number of things: "1 entry", "2 entries".
+func plural(n int64, one, many string) string { return pluralOf(n, false, one, many) }
+
+// pluralOf is plural for a number that may be a lower bound.
+func pluralOf(n int64, more bool, one, many string) string {
+	if n == 1 && !more {
+		many = one
+	}
+	return atLeast(n, more) + " " + many
+}
+
 // firstLine is the first line of an error.
 func firstLine(text string) string {
 	line, _, more := strings.Cut(text, "\n")
@@ -147,20 +159,26 @@ func firstLine(text string) string {
 	return line
 }
 
-// when shows the time of an ID.
-func when(id redisio.ID) string { return id.Time().UTC().Format(time.RFC3339) }
+// binary is a name in base64 if JSON cannot hold it, else "". JSON has the name beside it, with U+FFFD for what is not UTF-8.
+func binary(name string) string {
+	if utf8.ValidString(name) {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString([]byte(name))
+}
 
 // jsonField is a field in JSON. What is not text is in base64.
 type jsonField struct {
-	Name   string  `json:"name"`
-	Value  *string `json:"value,omitempty"`
-	Base64 string  `json:"base64,omitempty"`
+	Name       string  `json:"name"`
+	NameBase64 string  `json:"nameBase64,omitempty"`
+	Value      *string `json:"value,omitempty"`
+	Base64     string  `json:"base64,omitempty"`
 }
 
 func jsonFields(fields redisio.Fields) []jsonField {
 	out := make([]jsonField, len(fields))
 	for i, f := range fields {
-		out[i].Name = strings.ToValidUTF8(f.Name, "\ufffd")
+		out[i].Name, out[i].NameBase64 = strings.ToValidUTF8(f.Name, "\ufffd"), binary(f.Name)
 		if utf8.Valid(f.Value) {
 			v := string(f.Value)
 			out[i].Value = &v

@@ -12,22 +12,24 @@ import (
 var resetCommand = command{
 	name: "reset", args: "KEY GROUP -to POSITION", min: 2, max: 2,
 	short: "set a group's position, to read again or to skip",
-	long: "Sets the position of a group: what lies behind it is delivered, again or for the first time, and nothing before it. It is\n" +
-		"refused while consumers of the group live: stop them first, or use -force. Pending entries stay with their consumers,\n" +
-		"unless -pending says to release them (any reader may have them at once) or to drop them (settled as if done).",
-	examples: []string{"reset orders billing -to start -dry-run", "reset orders billing -to 2h", "reset orders billing -to 1732360000000-0", "reset orders billing -to end -pending drop"},
+	long: "Sets the position of a group: what lies behind it is delivered, again or for the first time, and nothing before it. It shows\n" +
+		"what that means and asks before, unless -yes is set. It is refused while consumers of the group live: stop them first. A server\n" +
+		"before Redis 7.2 does not tell whether they live: there stop all readers, then use -force. Pending entries stay with their\n" +
+		"consumers, unless -pending says to release them (any reader may have them at once) or to drop them (settled as if done).",
+	examples: []string{"reset orders billing -to start -dry-run", "reset orders billing -to 2h", "reset orders billing -to 1732360000000-0 -yes", "reset orders billing -to end -pending drop"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		to := fs.String("to", "", "the `position`: start, end, "+whenHelp+" (the last one delivered)")
 		pending := fs.String("pending", "keep", "what becomes of pending entries: keep, release or drop")
 		var o redisio.ResetOptions
 		fs.BoolVar(&o.DryRun, "dry-run", false, "only tell what would happen")
-		fs.BoolVar(&o.Force, "force", false, "although consumers live")
+		fs.BoolVar(&o.Force, "force", false, "although consumers live, or may")
 		fs.DurationVar(&o.Live, "live", 30*time.Second, "a consumer that is idle for less counts as alive")
+		yes := fs.Bool("yes", false, "don't ask")
 		return func(c *call) error {
 			if *to == "" {
 				return usagef("where to? say -to start, end, a time or an ID")
 			}
-			start, err := position(*to, time.Now())
+			start, err := position(*to, c.now, c.out.zone)
 			if err != nil {
 				return err
 			}
@@ -40,75 +42,129 @@ var resetCommand = command{
 			if err := o.Validate(); err != nil || o.Live == 0 {
 				return usagef("-live %v: let it be more than 0; -force goes on regardless", o.Live)
 			}
-			return reset(c, start, o, *pending)
+			return reset(c, start, o, *pending, *yes)
 		}
 	},
 }
 
-func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string) error {
+func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string, yes bool) error {
+	if !o.DryRun && !yes {
+		look := o
+		look.DryRun = true
+		plan, err := redisio.Reset(c.ctx, c.rdb, c.args[0], c.args[1], to, look)
+		if err != nil {
+			return err
+		}
+		resetPlan{plan, look, pending}.show(c, c.note)
+		if len(plan.Live) == 0 || o.Force { // else it is refused below, which is no question
+			if err := c.confirm(fmt.Sprintf("Reset group %q of %q?", c.args[1], c.args[0])); err != nil {
+				return err
+			}
+		}
+		to = redisio.StartID(plan.To) // and not to an end that has moved on
+	}
 	plan, err := redisio.Reset(c.ctx, c.rdb, c.args[0], c.args[1], to, o)
 	if err != nil {
 		return err
 	}
+	p := resetPlan{plan, o, pending}
 	if c.out.json {
-		live := []string{}
-		for _, m := range plan.Live {
-			live = append(live, m.Name)
-		}
-		return c.out.object(struct {
-			DryRun  bool     `json:"dryRun,omitempty"`
-			From    string   `json:"from"`
-			To      string   `json:"to"`
-			Again   int64    `json:"again"`
-			Skipped int64    `json:"skipped"`
-			AtLeast bool     `json:"atLeast,omitempty"`
-			Pending int64    `json:"pending"`
-			Settled int64    `json:"settled"`
-			Live    []string `json:"live"`
-		}{o.DryRun, plan.From.String(), plan.To.String(), plan.Again, plan.Skipped, plan.AtLeast, plan.Pending, plan.Settled, live})
+		return p.json(c)
 	}
+	p.show(c, c.out.line)
+	return nil
+}
+
+// resetPlan is what a reset did, or in a dry run would do.
+type resetPlan struct {
+	redisio.ResetPlan
+	o       redisio.ResetOptions
+	pending string
+}
+
+func (p resetPlan) json(c *call) error {
+	live := []string{}
+	for _, m := range p.Live {
+		live = append(live, m.Name)
+	}
+	return c.out.object(struct {
+		DryRun  bool     `json:"dryRun,omitempty"`
+		From    string   `json:"from"`
+		To      string   `json:"to"`
+		Again   int64    `json:"again"`
+		Skipped int64    `json:"skipped"`
+		AtLeast bool     `json:"atLeast,omitempty"`
+		Pending int64    `json:"pending"`
+		Settled int64    `json:"settled"`
+		Live    []string `json:"live"`
+	}{p.o.DryRun, p.From.String(), p.To.String(), p.Again, p.Skipped, p.AtLeast, p.Pending, p.Settled, live})
+}
+
+// show tells it line by line.
+func (p resetPlan) show(c *call, say func(string, ...any)) {
 	did := func(would, has string) string {
-		if o.DryRun {
+		if p.o.DryRun {
 			return would
 		}
 		return has
 	}
-	c.out.line("%s from %s to %s", did("would go", "went"), plan.From, plan.To)
-	switch {
-	case plan.Again > 0:
-		c.out.line("%s %s delivered again", atLeast(plan.Again, plan.AtLeast),
-			pick(plan.Again, did("entry would be", "entry is"), did("entries would be", "entries are")))
-	case plan.Skipped > 0:
-		c.out.line("%s %s skipped", atLeast(plan.Skipped, plan.AtLeast),
-			pick(plan.Skipped, did("entry would be", "entry is"), did("entries would be", "entries are")))
-	default:
-		c.out.line("no entries lie between")
+	say("%s from %s", did("would go", "went"), c.out.id(p.From))
+	say("%s to %s", did("        ", "    "), c.out.id(p.To))
+	entries := func(n int64, does string) {
+		verb := "are"
+		if n == 1 && !p.AtLeast {
+			verb = "is"
+		}
+		say("%s %s %s", pluralOf(n, p.AtLeast, "entry", "entries"), did("would be", verb), does)
 	}
 	switch {
-	case plan.Pending == 0:
-	case o.Pending == redisio.KeepPending:
-		c.out.line("%s with their consumers", counted(plan.Pending, "pending entry stays", "pending entries stay"))
-	case o.DryRun:
-		c.out.line("would %s %s", pending, counted(plan.Pending, "pending entry", "pending entries"))
+	case p.Again > 0:
+		entries(p.Again, "delivered again")
+	case p.Skipped > 0:
+		entries(p.Skipped, "skipped")
 	default:
-		c.out.line("%s %s", map[string]string{"release": "released", "drop": "dropped"}[pending],
-			counted(plan.Settled, "pending entry", "pending entries"))
+		say("no entries lie between")
 	}
-	if n := len(plan.Live); n > 0 && o.DryRun && !o.Force {
-		names := make([]string, 0, 5)
-		for _, m := range plan.Live[:min(n, 5)] {
+	switch stay := plural(p.Pending, "pending entry stays", "pending entries stay"); {
+	case p.Pending == 0:
+	case p.o.Pending == redisio.KeepPending:
+		say("%s as before", stay)
+	case p.o.DryRun:
+		say("would %s %s", p.pending, plural(p.Pending, "pending entry", "pending entries"))
+	default:
+		past := map[string]string{"release": "released", "drop": "dropped"}[p.pending]
+		say("%s %s", past, plural(p.Settled, "pending entry", "pending entries"))
+	}
+	if p.o.DryRun && !p.o.Force {
+		p.refusal(say)
+	}
+}
+
+// refusal tells that consumers would forbid it.
+func (p resetPlan) refusal(say func(string, ...any)) {
+	n := len(p.Live)
+	if n == 0 {
+		return
+	}
+	names, certain := make([]string, 0, 5), false
+	for i, m := range p.Live {
+		if i < 5 {
 			names = append(names, escape(m.Name, 0))
 		}
-		c.out.line("it would be refused now: %s (%s); stop what lives first, or use -force",
-			counted(n, "consumer lives", "consumers live"), strings.Join(names, ", "))
+		certain = certain || m.Idle < p.o.Live
 	}
-	return nil
+	consumers := fmt.Sprintf("%s (%s)", plural(int64(n), "consumer", "consumers"), strings.Join(names, ", "))
+	if certain {
+		say("it would be refused now, because the group is being read by %s; stop all readers first", consumers)
+		return
+	}
+	say("it would be refused now: this server does not tell whether %s live; stop all readers, then use -force", consumers)
 }
 
 var reapCommand = command{
 	name: "reap", args: "KEY GROUP", min: 2, max: 2,
 	short:    "delete consumers of the past that have nothing pending",
-	long:     "Deletes the consumers of a group that were idle for long and have nothing pending: what is pending is never lost.",
+	long:     "Deletes the consumers of a group that were idle for long and have nothing pending: what is pending is never lost. Before\nRedis 7.2 a live consumer that waits looks idle too: its next read makes it again.",
 	examples: []string{"reap orders billing -dry-run", "reap orders billing -idle 24h"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		idle := fs.Duration("idle", time.Hour, "for how long they were idle, a second at least")
@@ -122,29 +178,23 @@ func reap(c *call, idle time.Duration, dry bool) error {
 		return usagef("-idle %v: a second at least", idle)
 	}
 	if dry {
-		all, err := redisio.Groups(c.ctx, c.rdb, c.args[0])
+		g, err := c.group()
 		if err != nil {
 			return err
 		}
-		for _, g := range all {
-			if g.Name != c.args[1] {
+		for _, m := range g.Members {
+			if m.Pending > 0 || m.Idle < idle {
 				continue
 			}
-			for _, m := range g.Members {
-				if m.Pending > 0 || m.Idle < idle {
-					continue
+			if c.out.json {
+				if err := c.out.object(jsonConsumerOf(m)); err != nil {
+					return err
 				}
-				if c.out.json {
-					if err := c.out.object(jsonConsumer{m.Name, m.Pending, m.Idle.Milliseconds()}); err != nil {
-						return err
-					}
-					continue
-				}
-				c.out.line("would delete %s, idle for %s", escape(m.Name, 0), short(m.Idle))
+				continue
 			}
-			return nil
+			c.out.line("would delete %s, idle for %s", escape(m.Name, 0), short(m.Idle))
 		}
-		return fmt.Errorf("%q has no group %q", c.args[0], c.args[1])
+		return nil
 	}
 	n, err := redisio.Reap(c.ctx, c.rdb, c.args[0], c.args[1], idle)
 	if err != nil {
@@ -155,56 +205,98 @@ func reap(c *call, idle time.Duration, dry bool) error {
 			Reaped int64 `json:"reaped"`
 		}{n})
 	}
-	c.out.line("deleted %s", counted(n, "consumer", "consumers"))
+	c.out.line("deleted %s", plural(n, "consumer", "consumers"))
 	return nil
 }
 
 var trimCommand = command{
 	name: "trim", args: "KEY", min: 1, max: 1,
-	short:    "drop old entries that all groups are done with",
-	long:     "Drops entries that every group of the stream has read and settled, and no others: what is pending or not delivered stays.\nA stream without groups is trimmed only with -before.",
-	examples: []string{"trim orders", "trim orders -before 168h", "trim orders -before 1732360000000-0 -exact -yes"},
+	short: "drop old entries that all groups are done with",
+	long: "Drops entries that every group of the stream has read and settled, and no others: what is pending or not delivered stays.\n" +
+		"A stream without groups is trimmed only with -before. It shows what will go and asks before, unless -yes is set.",
+	examples: []string{"trim orders -dry-run", "trim orders -before 168h", "trim orders -before 1732360000000-0 -exact -yes"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
-		var before timeFlag
+		var before pointFlag
 		fs.Var(&before, "before", "only entries from before `when`: "+whenHelp)
 		exact := fs.Bool("exact", false, "to the entry: the default keeps some more, which is cheaper for the server")
+		dry := fs.Bool("dry-run", false, "only tell what would go")
 		yes := fs.Bool("yes", false, "don't ask")
 		return func(c *call) error {
-			o := redisio.TrimOptions{Exact: *exact}
-			what := "all that every group is done with"
-			if !before.IsZero() {
-				o.Before = redisio.IDAt(before.Time)
-				what = "what is older than " + before.UTC().Format(time.RFC3339) + " and every group is done with"
-			}
-			if !*yes {
-				if err := c.confirm(fmt.Sprintf("Drop from %q %s?", c.args[0], what)); err != nil {
-					return err
-				}
-			}
-			n, err := redisio.Trim(c.ctx, c.rdb, c.args[0], o)
+			first, err := before.end(c)
 			if err != nil {
 				return err
 			}
-			if c.out.json {
-				return c.out.object(struct {
-					Dropped int64 `json:"dropped"`
-				}{n})
-			}
-			c.out.line("dropped %s", counted(n, "entry", "entries"))
-			return nil
+			return trim(c, redisio.TrimOptions{Before: first, Exact: *exact}, *dry, *yes)
 		}
 	},
 }
 
-// counted returns a number with its noun.
-func counted[N int | int64](n N, one, many string) string {
-	return fmt.Sprint(n, " ", pick(n, one, many))
+func trim(c *call, o redisio.TrimOptions, dry, yes bool) error {
+	plan, err := redisio.PlanTrim(c.ctx, c.rdb, c.args[0], o)
+	if err != nil {
+		return err
+	}
+	switch {
+	case dry && c.out.json:
+		return trimJSON(c, plan, plan.Entries)
+	case dry:
+		trimShow(c, plan, o, c.out.line)
+		return nil
+	case plan.Entries == 0 && !c.out.json:
+		trimShow(c, plan, o, c.out.line)
+		return nil
+	case plan.Entries > 0 && !yes:
+		trimShow(c, plan, o, c.note)
+		if err := c.confirm(fmt.Sprintf("Drop them from %q?", c.args[0])); err != nil {
+			return err
+		}
+	}
+	n := int64(0)
+	if plan.Entries > 0 {
+		o.Before = plan.Last.Next() // these, and none that the groups have settled since
+		if n, err = redisio.Trim(c.ctx, c.rdb, c.args[0], o); err != nil {
+			return err
+		}
+	}
+	if c.out.json {
+		return c.out.object(struct {
+			Dropped int64 `json:"dropped"`
+		}{n})
+	}
+	c.out.line("dropped %s", plural(n, "entry", "entries"))
+	return nil
 }
 
-// pick returns the form of a word that goes with a number.
-func pick[N int | int64](n N, one, many string) string {
-	if n == 1 {
-		return one
+func trimJSON(c *call, p redisio.TrimPlan, n int64) error {
+	j := struct {
+		DryRun  bool   `json:"dryRun"`
+		Dropped int64  `json:"dropped"`
+		AtLeast bool   `json:"atLeast,omitempty"`
+		First   string `json:"first,omitempty"`
+		Last    string `json:"last,omitempty"`
+		Group   string `json:"keptForGroup,omitempty"`
+	}{DryRun: true, Dropped: n, AtLeast: p.AtLeast, Group: p.Group}
+	if n > 0 {
+		j.First, j.Last = p.First.String(), p.Last.String()
 	}
-	return many
+	return c.out.object(j)
+}
+
+// trimShow tells line by line what would go, and why the rest stays.
+func trimShow(c *call, p redisio.TrimPlan, o redisio.TrimOptions, say func(string, ...any)) {
+	many := pluralOf(p.Entries, p.AtLeast, "entry", "entries")
+	if !o.Exact && p.Entries > 0 {
+		many = "up to " + many
+	}
+	say("would drop %s of %d", many, p.Length)
+	if p.Entries > 0 {
+		say("  first: %s", c.out.id(p.First))
+		say("  last: %s", c.out.id(p.Last))
+	}
+	switch {
+	case p.Group != "":
+		say("group %s is not done with what follows from %s", escape(p.Group, 0), c.out.id(p.Keep))
+	case p.Groups == 0 && o.Before.IsZero():
+		say("the stream has no groups: only -before says what may go")
+	}
 }

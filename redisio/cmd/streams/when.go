@@ -1,57 +1,126 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-const whenHelp = "a time (2026-01-31T15:04:05Z, 2026-01-31), how long ago (90m, 48h) or an entry's ID"
+const whenHelp = "a time (2026-01-31T15:04:05Z; local without a zone), how long ago (90m, 48h) or an entry's whole ID"
 
-// moment reads a time in one of the ways that people write it.
-func moment(text string, now time.Time) (time.Time, bool) {
-	if ago, err := time.ParseDuration(text); err == nil && text != "0" {
-		return now.Add(-ago), true
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, text, time.UTC); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
+// point is a place in a stream: an entry's ID, or a time.
+type point struct {
+	id redisio.ID // of the entry, or the first that an entry of that time can have
+	at time.Time  // zero if it was given as an ID
 }
 
-// timeFlag is a flag's value that is a time or an ID.
-type timeFlag struct{ time.Time }
-
-func (f *timeFlag) String() string { return "" }
-
-func (f *timeFlag) Set(text string) error {
-	if t, ok := moment(text, time.Now()); ok {
-		f.Time = t
-		return nil
+// pointOf reads a time in one of the ways that people write it, or an ID. A time without a zone is one of zone. A bare number is
+// refused: it may be meant as an ID, as seconds or as milliseconds.
+func pointOf(text string, now time.Time, zone *time.Location) (point, error) {
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		return point{}, usagef("%s is a bare number: write an ID as %s-0, or how long ago with a unit, as %ss", text, text, text)
 	}
+	if ago, err := time.ParseDuration(text); err == nil {
+		if ago < 0 {
+			return point{}, usagef("%s lies in the future: how long ago is written without a sign", text)
+		}
+		return pointAt(now.Add(-ago), text)
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, text, zone); err == nil {
+			return pointAt(t, text)
+		}
+	}
+	id, err := parseID(text)
+	return point{id: id}, err
+}
+
+func pointAt(t time.Time, text string) (point, error) {
+	if t.UnixMilli() <= 0 {
+		return point{}, usagef("%s lies before 1970: no entry is that old", text)
+	}
+	return point{redisio.IDAt(t), t}, nil
+}
+
+// parseID reads an ID as the server writes it, with all its digits.
+func parseID(text string) (redisio.ID, error) {
 	id, err := redisio.ParseID(text)
-	if err != nil {
-		return usagef("write %s", whenHelp)
+	if err != nil || id.String() != text {
+		return redisio.ID{}, usagef("%q is no entry ID: write it whole, as 1732360000000-0", text)
 	}
-	f.Time = id.Time()
+	return id, nil
+}
+
+// pointFlag is a flag's value that is a point. Its text is read again when the command runs, which knows the zone.
+type pointFlag string
+
+func (f *pointFlag) String() string { return string(*f) }
+
+func (f *pointFlag) Set(text string) error {
+	*f = pointFlag(text)
+	if _, err := pointOf(text, time.Now(), time.UTC); err != nil {
+		return fmt.Errorf("%w; write %s", err, whenHelp)
+	}
 	return nil
 }
 
+// point reads the flag; the zero point if it is not set.
+func (f *pointFlag) point(c *call) (point, error) {
+	if *f == "" {
+		return point{}, nil
+	}
+	return pointOf(string(*f), c.now, c.out.zone)
+}
+
+// end reads a flag that ends a range: it must have entries before it.
+func (f *pointFlag) end(c *call) (redisio.ID, error) {
+	p, err := f.point(c)
+	if err == nil && *f != "" && p.id.IsZero() {
+		err = usagef("-before %s: no entry lies before it", string(*f))
+	}
+	return p.id, err
+}
+
 // position reads where to set a group.
-func position(text string, now time.Time) (redisio.Start, error) {
+func position(text string, now time.Time, zone *time.Location) (redisio.Start, error) {
 	switch text {
 	case "start", "beginning", "0":
 		return redisio.StartBeginning(), nil
 	case "end", "$":
 		return redisio.StartEnd(), nil
 	}
-	if id, err := redisio.ParseID(text); err == nil {
-		return redisio.StartID(id), nil
+	p, err := pointOf(text, now, zone)
+	switch {
+	case err != nil:
+		return redisio.Start{}, usagef("-to %q: %v; write start, end, %s (the last one delivered)", text, err, whenHelp)
+	case p.at.IsZero():
+		return redisio.StartID(p.id), nil
 	}
-	if t, ok := moment(text, now); ok {
-		return redisio.StartTime(t), nil
+	return redisio.StartTime(p.at), nil
+}
+
+// when shows the time of an ID, local and in UTC.
+func (p *printer) when(id redisio.ID) string { return p.time(id.Time()) }
+
+// time shows a time, local and in UTC.
+func (p *printer) time(t time.Time) string {
+	local, utc := t.In(p.zone), t.UTC()
+	text := local.Format(time.RFC3339)
+	if _, offset := local.Zone(); offset == 0 {
+		return utc.Format(time.RFC3339)
 	}
-	return redisio.Start{}, usagef("-to %q: write start, end, %s (the last one delivered)", text, whenHelp)
+	if local.Format(time.DateOnly) != utc.Format(time.DateOnly) {
+		return text + " (" + utc.Format(time.RFC3339) + ")"
+	}
+	return text + " (" + utc.Format("15:04:05Z") + ")"
+}
+
+// id shows an ID and its time.
+func (p *printer) id(id redisio.ID) string {
+	if id.IsZero() {
+		return "0-0, the beginning"
+	}
+	return id.String() + ", " + p.when(id)
 }
