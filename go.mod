@@ -8,10 +8,9 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // the hash that Partition promises
 	github.com/coder/websocket v1.8.15 // gateways/ws: the protocol
 	github.com/go-json-experiment/json v1.27.2 // strict JSON at the edge: names twice, broken UTF-8; Go 1.27 has it in its library
-	github.com/hashicorp/golang-lru/v2 v2.0.7 // which requests a service has answered
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
-	github.com/reugn/go-streams v0.13.0 // the bridge to its connectors
-	github.com/robfig/cron/v3 v3.0.1 // what a Spec of source.Cron says; parsing only
+	github.com/reugn/go-streams v0.13.0 // flow/gostreams: the bridge to its connectors
+	github.com/robfig/cron/v3 v3.0.1 // source/cron: what its specs say; parsing only
 	golang.org/x/time v0.14.0 // Throttle
 )
 

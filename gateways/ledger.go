@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/hashicorp/golang-lru/v2"
-
 	"github.com/streamerson/streamerson-go/flow"
 )
 
@@ -18,7 +16,7 @@ type ledger struct {
 	known map[string]*handling
 	ring  []string // the IDs of those whose answers are kept
 	next  int      // the slot to use next: the oldest
-	gone  *lru.Cache[string, struct{}]
+	gone  recent
 }
 
 // goneMost is how many cancelled requests are remembered.
@@ -26,8 +24,45 @@ const goneMost = 4096
 
 // newLedger makes a ledger that keeps so many answers.
 func newLedger(answers int) *ledger {
-	gone, _ := lru.New[string, struct{}](goneMost) // fails for sizes below 1 only
-	return &ledger{known: make(map[string]*handling), ring: make([]string, max(answers, 0)), gone: gone}
+	return &ledger{known: make(map[string]*handling), ring: make([]string, max(answers, 0)), gone: recent{most: goneMost}}
+}
+
+// recent is a set that forgets its oldest members when it is full.
+type recent struct {
+	most  int
+	slots map[string]int // where in the ring each member is
+	ring  []string
+	next  int // the slot to use next, once the ring is full: the oldest
+}
+
+func (r *recent) add(id string) {
+	if _, known := r.slots[id]; known {
+		return
+	}
+	switch {
+	case r.slots == nil:
+		r.slots = make(map[string]int)
+		fallthrough
+	case len(r.ring) < r.most:
+		r.slots[id] = len(r.ring)
+		r.ring = append(r.ring, id)
+		return
+	}
+	if at, is := r.slots[r.ring[r.next]]; is && at == r.next { // not removed meanwhile
+		delete(r.slots, r.ring[r.next])
+	}
+	r.slots[id], r.ring[r.next] = r.next, id
+	r.next = (r.next + 1) % r.most
+}
+
+// remove reports whether id was a member.
+func (r *recent) remove(id string) bool {
+	at, known := r.slots[id]
+	if known {
+		delete(r.slots, id)
+		r.ring[at] = "" // its memory is free; the slot has its turn
+	}
+	return known
 }
 
 // standing is what a request is to the ledger.
@@ -52,7 +87,7 @@ func (l *ledger) begin(id string, h *handling, copied bool) (standing, *Response
 	case copied:
 		return answered, &was.answer
 	}
-	if l.gone.Len() > 0 && l.gone.Remove(id) {
+	if l.gone.remove(id) {
 		return cancelled, nil
 	}
 	if was != nil { // the same ID for something new
@@ -121,7 +156,7 @@ func (l *ledger) cancel(id string) *handling {
 	h := l.known[id]
 	switch {
 	case h == nil:
-		l.gone.Add(strings.Clone(id), struct{}{})
+		l.gone.add(strings.Clone(id))
 	case h.kept: // done
 		return nil
 	}

@@ -22,7 +22,6 @@
 //	Lines       an io.Writer, a string a line               when its bytes were written             256
 //	Discard     nothing                                     at once                                 256
 //	Collect     memory                                      when it is kept                         256
-//	GoStreams   a sink of reugn/go-streams                  when it was taken                       1
 //
 // # Redis
 //
@@ -34,8 +33,5 @@
 // [Func] is the general one: it is called with each value, and its result settles that value. [Batches] is for what is
 // cheaper done for many at once. What the caller passed, a channel, an io.Writer, stays the caller's: it is never closed.
 //
-// # go-streams
-//
-// [GoStreams] lends the sinks of github.com/reugn/go-streams to a graph, and [ToGoStreams] a flow.Sink to them. Their
-// edges are channels of any and carry no acks: what they fail to write their sinks log, and the graph does not learn of it.
+// Package flow/gostreams lends sinks of github.com/reugn/go-streams to a graph.
 package sink

@@ -5,13 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/reugn/go-streams/extension"
-	goflow "github.com/reugn/go-streams/flow"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/sink"
@@ -111,36 +107,6 @@ func ExampleCollect() {
 	// Output:
 	// <nil>
 	// [1 2 3]
-}
-
-func ExampleGoStreams() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	name := filepath.Join(dir, "lines")
-	run(source.Of("one\n", "two\n"), sink.GoStreams[string](extension.NewFileSink(name)))
-	text, err := os.ReadFile(name)
-	fmt.Printf("%s%v\n", text, err)
-	// Output:
-	// <nil>
-	// one
-	// two
-	// <nil>
-}
-
-func ExampleToGoStreams() {
-	c := make(chan any, 2)
-	c <- "one"
-	c <- "two"
-	close(c)
-	out, got := sink.Collect[string]()
-	in := sink.ToGoStreams(context.Background(), out)
-	extension.NewChanSource(c).Via(goflow.NewMap(strings.ToUpper, 1)).To(in)
-	fmt.Println(got.Values(), in.Wait())
-	// Output: [ONE TWO] <nil>
 }
 
 // A request waits for an answer that comes from elsewhere.

@@ -411,12 +411,11 @@ func TestValidate(t *testing.T) {
 		sink flow.Sink[int]
 		want []string
 	}{
-		"func":      {Func[int](nil), []string{"f"}},
-		"messages":  {Messages[int](nil), []string{"f"}},
-		"batches":   {Batches[int](nil), []string{"f"}},
-		"chan":      {Chan[int](nil), []string{"c"}},
-		"writer":    {Writer[int](nil, nil), []string{"appendTo", "w"}},
-		"gostreams": {GoStreams[int](nil), []string{"snk"}},
+		"func":     {Func[int](nil), []string{"f"}},
+		"messages": {Messages[int](nil), []string{"f"}},
+		"batches":  {Batches[int](nil), []string{"f"}},
+		"chan":     {Chan[int](nil), []string{"c"}},
+		"writer":   {Writer[int](nil, nil), []string{"appendTo", "w"}},
 	} {
 		joined, ok := r.graph(c.sink).Validate().(interface{ Unwrap() []error })
 		if !ok {

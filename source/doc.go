@@ -21,8 +21,8 @@
 //	Lines       the lines of an io.Reader                    nobody                     at io.EOF
 //	LinesUpTo   the same, with a limit of your own           nobody                     at io.EOF
 //	Every       a value for each tick of a clock             nobody                     never
+//	Ticks       times, each once for all processes           the group, per tick        never
 //	Queue       what is pushed into its Inbox                the caller of Deliver      after Close
-//	GoStreams   a source of reugn/go-streams                 nobody                     when its channel is closed
 //
 // # Redis
 //
@@ -40,9 +40,8 @@
 // Seq and Lines call what may block for as long as it likes: a sequence, a Read of standard input. They do it on a
 // goroutine of its own, so that it delays nothing but itself, and leave it behind when the graph drains.
 //
-// # go-streams
+// # In packages of their own
 //
-// [GoStreams] lends the sources of github.com/reugn/go-streams to a graph, and [ToGoStreams] a flow.Source to them. Their
-// edges are channels of any and carry no acks: whatever crosses the bridge is checked for its type, and counts as done for
-// its side once it has crossed.
+// Package source/cron ticks at the times of a crontab's line, and package flow/gostreams lends sources of
+// github.com/reugn/go-streams to a graph. Their parsers and bridges are linked into programs that import them, and no others.
 package source

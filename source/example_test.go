@@ -5,14 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/reugn/go-streams/extension"
-	goflow "github.com/reugn/go-streams/flow"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/sink"
@@ -147,38 +142,5 @@ func ExampleQueue() {
 	// Output:
 	// "3 apples": booked
 	// "": dead: rejected: empty order
-	// <nil>
-}
-
-func ExampleGoStreams() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	name := filepath.Join(dir, "lines")
-	if err := os.WriteFile(name, []byte("one\ntwo\n"), 0o600); err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(show(source.GoStreams[string](extension.NewFileSource(name))))
-	fmt.Println(show(source.GoStreams[int](extension.NewFileSource(name)), flow.Faults(flow.Drop)))
-	// Output:
-	// one
-	// two
-	// <nil>
-	// <nil>
-}
-
-func ExampleToGoStreams() {
-	words := source.ToGoStreams(context.Background(), source.Of("one", "two"))
-	for v := range words.Via(goflow.NewMap(strings.ToUpper, 1)).Out() {
-		fmt.Println(v)
-	}
-	fmt.Println(words.Wait())
-	// Output:
-	// ONE
-	// TWO
 	// <nil>
 }

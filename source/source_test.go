@@ -481,8 +481,6 @@ func TestValidate(t *testing.T) {
 		"lines":  {flow.New("g", flow.To(LinesUpTo(nil, -1), devNull[string]())).Validate(), []string{"r", "limit"}},
 		"every":  {flow.New("g", flow.To(Every[int](0, nil), devNull[int]())).Validate(), []string{"d", "f"}},
 		"queue":  {flow.New("g", flow.To(queue, devNull[int]())).Validate(), []string{"size"}},
-		"gostreams": {flow.New("g", flow.To(GoStreams[int](nil), devNull[int]())).Validate(),
-			[]string{"src"}},
 	} {
 		joined, ok := c.err.(interface{ Unwrap() []error })
 		if !ok {

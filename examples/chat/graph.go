@@ -13,6 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
+	"github.com/streamerson/streamerson-go/source/cron"
 )
 
 // told is what a page is told. What is set depends on the type: line and typing; past (the lines of a conversation); who (the users in a
@@ -46,7 +47,7 @@ func workers(rdb redis.UniversalClient, opts ...flow.Part) *flow.Graph {
 	answers := operators.FlatMap(deeds, d.tell, flow.Name("tell"))
 	apologies := operators.Map(refused, flow.Pure(apologize), flow.Name("apologize"))
 	comings := operators.FlatMap(presence, d.attend, flow.Name("attend"))
-	clock := source.Cron(rdb, source.CronConfig{Spec: "@every 2s", Key: key("clock"), Group: "workers", Missed: -1, MaxLen: 10})
+	clock := cron.Source(rdb, "@every 2s", source.TicksConfig{Key: key("clock"), Group: "workers", Missed: -1, MaxLen: 10})
 	lists := operators.FlatMap(clock, d.list, flow.Name("list"))
 
 	told := operators.FanIn(answers, apologies, comings, lists)

@@ -11,11 +11,14 @@ import (
 )
 
 // However many processes run this, each tick is handled once.
-func ExampleCron() {
+func ExampleTicks() {
 	rdb, end := serverWith()
 	defer end()
 
-	ticks := source.Cron(rdb, source.CronConfig{Spec: "@every 20ms", Key: "ticks", Group: "reports", Block: 50 * time.Millisecond})
+	next := func(after time.Time) time.Time {
+		return after.Truncate(20 * time.Millisecond).Add(20 * time.Millisecond)
+	}
+	ticks := source.Ticks(rdb, source.TicksConfig{Next: next, Key: "ticks", Group: "reports", Block: 50 * time.Millisecond})
 	for tick, err := range flow.Values(context.Background(), ticks) {
 		if err != nil {
 			log.Fatal(err)

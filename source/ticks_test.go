@@ -16,69 +16,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-func at(t *testing.T, s string) time.Time {
-	t.Helper()
-	tick, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tick
-}
-
-func TestCronSpecs(t *testing.T) {
-	berlin, err := time.LoadLocation("Europe/Berlin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct {
-		name, spec string
-		loc        *time.Location
-		from       string
-		want       []string
-	}{
-		{"five fields", "*/15 8 * * *", nil, "2024-05-01T08:20:00Z", []string{"2024-05-01T08:30:00Z", "2024-05-01T08:45:00Z", "2024-05-02T08:00:00Z"}},
-		{"a tick is after, not at", "0 * * * *", nil, "2024-05-01T08:00:00Z", []string{"2024-05-01T09:00:00Z"}},
-		{"descriptor", "@daily", nil, "2024-05-01T08:00:00Z", []string{"2024-05-02T00:00:00Z", "2024-05-03T00:00:00Z"}},
-		{"in a zone", "0 9 * * MON", berlin, "2024-07-01T00:00:00Z", []string{"2024-07-01T07:00:00Z", "2024-07-08T07:00:00Z"}},
-		{"summer time begins: the hour is missing", "30 2 * * *", berlin, "2024-03-30T00:00:00Z",
-			[]string{"2024-03-30T01:30:00Z", "2024-04-01T00:30:00Z"}},
-		{"summer time ends: the hour is there twice", "30 2 * * *", berlin, "2024-10-26T12:00:00Z",
-			[]string{"2024-10-27T00:30:00Z", "2024-10-27T01:30:00Z", "2024-10-28T01:30:00Z"}},
-		{"leap day", "0 0 29 2 *", nil, "2024-03-01T00:00:00Z", []string{"2028-02-29T00:00:00Z"}},
-		{"every, from anywhere", "@every 10s", berlin, "2024-05-01T08:00:03.5Z", []string{"2024-05-01T08:00:10Z", "2024-05-01T08:00:20Z"}},
-		{"every, at a tick", "@every 250ms", nil, "2024-05-01T08:00:00.25Z", []string{"2024-05-01T08:00:00.5Z"}},
-		{"every week is counted from 1970", "@every 168h", nil, "1970-01-02T00:00:00Z", []string{"1970-01-08T00:00:00Z"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			next, err := parseCron(test.spec, test.loc)
-			if err != nil {
-				t.Fatal(err)
-			}
-			now := at(t, test.from)
-			var got []string
-			for range test.want {
-				now = next(now)
-				got = append(got, now.UTC().Format(time.RFC3339Nano))
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("ticks (-want +got):\n%s", diff)
-			}
-		})
-	}
-	for _, spec := range []string{"", "* * * *", "60 * * * *", "@every", "@every 0s", "@every 1ms", "@every 1.5ms", "@every -1h",
-		"TZ=UTC 0 * * * *", "TZ=", "CRON_TZ=UTC @daily", "@sometimes", "0 0 30 2 *"} {
-		if _, err := parseCron(spec, nil); err == nil {
-			t.Errorf("%q is taken", spec)
-		}
-	}
-	if next, err := parseCron("0 12 * * *", time.Local); err != nil || next(time.Now().UTC()).In(time.Local).Hour() != 12 {
-		t.Error("noon in the local zone is another", err)
-	}
-}
-
-func TestCronValidate(t *testing.T) {
+func TestTicksValidate(t *testing.T) {
 	var r rig[Tick]
-	err := r.graph(Cron(nil, CronConfig{Spec: "x", Missed: 2000, MaxLen: -1, Lease: -1, MaxInFlight: -1})).Validate()
+	err := r.graph(Ticks(nil, TicksConfig{Missed: 2000, MaxLen: -1, Lease: -1, MaxInFlight: -1})).Validate()
 	var got []string
 	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
 		var e *flow.BuildError
@@ -87,9 +27,14 @@ func TestCronValidate(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	if diff := cmp.Diff([]string{"Group", "Key", "Lease", "MaxInFlight", "MaxLen", "Missed", "Spec", "rdb"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"Group", "Key", "Lease", "MaxInFlight", "MaxLen", "Missed", "Next", "rdb"}, got); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)
 	}
+}
+
+// every returns a function that finds the multiples of d.
+func every(d time.Duration) func(time.Time) time.Time {
+	return func(after time.Time) time.Time { return after.Truncate(d).Add(d) }
 }
 
 // ticks is what several sources saw.
@@ -111,14 +56,14 @@ func (s *ticks) count() int {
 	return len(s.seen)
 }
 
-func TestCronTicksOncePerCluster(t *testing.T) {
+func TestTicksOncePerCluster(t *testing.T) {
 	srv := redistest.Shared(t)
 	key := redistest.Key(t)
 	all := &ticks{seen: make(map[int64]int)}
 	var runs []*flow.Running
 	for range 3 {
 		r := &rig[Tick]{on: all.add}
-		runs = append(runs, start(t, r.graph(Cron(srv.Client(t), CronConfig{Spec: "@every 100ms", Key: key, Group: "g", Block: 50 * time.Millisecond}))))
+		runs = append(runs, start(t, r.graph(Ticks(srv.Client(t), TicksConfig{Next: every(100 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond}))))
 	}
 	redistest.Soon(t, "ticks come", func() bool { return all.count() >= 12 })
 	for _, r := range runs {
@@ -151,7 +96,7 @@ func TestCronTicksOncePerCluster(t *testing.T) {
 	}
 }
 
-func TestCronTickOfAFailedHandlerComesAgain(t *testing.T) {
+func TestTicksOfAFailedHandlerComesAgain(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	key := redistest.Key(t)
 	var mu sync.Mutex
@@ -167,19 +112,18 @@ func TestCronTickOfAFailedHandlerComesAgain(t *testing.T) {
 		}
 		return nil
 	}}
-	run := start(t, r.graph(Cron(rdb, CronConfig{Spec: "@every 200ms", Key: key, Group: "g", Block: 50 * time.Millisecond})))
+	run := start(t, r.graph(Ticks(rdb, TicksConfig{Next: every(200 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond})))
 	redistest.Soon(t, "it comes again", func() bool { mu.Lock(); defer mu.Unlock(); return !failed.IsZero() && tries[failed] == 2 })
 	drain(t, run)
 }
 
-func TestCronMissed(t *testing.T) {
+func TestTicksMissed(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for missed, want := range map[int]int{0: 1, 3: 3, -1: 0} {
 		t.Run(fmt.Sprint(missed), func(t *testing.T) {
 			key := redistest.Key(t)
 			// The last tick was ten hours ago. Ticks are far apart, so that none comes by itself: unless this runs within
 			// the seconds around one, which on-time ticks are told from missed ones by.
-			const spec = "@every 1h"
 			now := time.Now()
 			last := now.Truncate(time.Hour).Add(-10 * time.Hour)
 			if near := now.Sub(now.Truncate(time.Hour)); near < 15*time.Second || near > time.Hour-30*time.Second {
@@ -190,7 +134,7 @@ func TestCronMissed(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := &rig[Tick]{}
-			run := start(t, r.graph(Cron(rdb, CronConfig{Spec: spec, Key: key, Group: "g", Missed: missed, Block: 50 * time.Millisecond, Location: time.FixedZone("X", 3600)})))
+			run := start(t, r.graph(Ticks(rdb, TicksConfig{Next: every(time.Hour), Key: key, Group: "g", Missed: missed, Block: 50 * time.Millisecond, Location: time.FixedZone("X", 3600)})))
 			redistest.Soon(t, "the missed ticks come", func() bool { return len(r.got()) >= want })
 			redistest.Soon(t, "the ticker has looked", func() bool { return rdb.XInfoGroups(t.Context(), key).Err() == nil })
 			drain(t, run)
@@ -210,10 +154,10 @@ func TestCronMissed(t *testing.T) {
 	}
 }
 
-func TestCronSurvivesItsServer(t *testing.T) {
+func TestTicksSurvivesItsServer(t *testing.T) {
 	srv := redistest.Start(t)
 	r := &rig[Tick]{}
-	run := start(t, r.graph(Cron(srv.Client(t), CronConfig{Spec: "@every 50ms", Key: "ticks", Group: "g", Block: 50 * time.Millisecond})))
+	run := start(t, r.graph(Ticks(srv.Client(t), TicksConfig{Next: every(50 * time.Millisecond), Key: "ticks", Group: "g", Block: 50 * time.Millisecond})))
 	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 2 })
 	srv.Restart(t) // and has forgotten all
 	n := len(r.got())
@@ -221,11 +165,11 @@ func TestCronSurvivesItsServer(t *testing.T) {
 	drain(t, run)
 }
 
-func TestCronOfWrongTypeStops(t *testing.T) {
+func TestTicksOfWrongTypeStops(t *testing.T) {
 	srv := redistest.Shared(t)
 	rdb, key := srv.Client(t), redistest.Key(t)
 	r := &rig[Tick]{}
-	run := start(t, r.graph(Cron(rdb, CronConfig{Spec: "@every 50ms", Key: key, Group: "g", Block: 50 * time.Millisecond})))
+	run := start(t, r.graph(Ticks(rdb, TicksConfig{Next: every(50 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond})))
 	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 0 })
 	if err := rdb.Set(t.Context(), key, "text", 0).Err(); err != nil {
 		t.Fatal(err)

@@ -3,29 +3,24 @@ package source
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/robfig/cron/v3"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// CronConfig configures Cron. Spec, Key and Group are required; the zero value of the rest is the default.
-type CronConfig struct {
-	// Spec says when: five fields as in a crontab, "*/5 8-18 * * MON-FRI" (minute, hour, day of month, month, day of week), a
-	// descriptor (@yearly, @monthly, @weekly, @daily, @hourly), or "@every 10s", whose ticks are the multiples of the
-	// duration since 1970 in UTC, so that all processes agree on them.
-	Spec string
-	// Location is the time zone of the five fields and descriptors. The default is UTC, where every minute is there once. In
-	// other zones an hour is missing when summer time begins, and with it the ticks in it; and when it ends an hour is there
-	// twice, and so are the ticks in it.
+// TicksConfig configures Ticks. Next, Key and Group are required; the zero value of the rest is the default. Package source/cron
+// has a Next for the lines of a crontab.
+type TicksConfig struct {
+	// Next returns the first tick after a time; the zero time if there is none any more. It must depend on nothing else, because
+	// all processes with this Key must agree on it.
+	Next func(after time.Time) time.Time
+	// Location is the time zone of Tick.Time. The default is UTC.
 	Location *time.Location
 
-	// Key is the Redis key of the stream of ticks, of nothing else. All processes with this Key must have the same Spec and
-	// Location.
+	// Key is the Redis key of the stream of ticks, of nothing else. All processes with this Key must have the same Next.
 	Key string
 	// Group is the consumer group: each tick goes to one of its members.
 	Group string
@@ -36,7 +31,7 @@ type CronConfig struct {
 	// MaxLen is how many ticks the stream keeps, roughly. The default is 1000.
 	MaxLen int64
 
-	// MaxInFlight, Lease, MaxDeliveries, DeadKey, DeadMaxLen, Block, Wait and OnEvent are as in StreamConfig, except for
+	// MaxInFlight, Lease, MaxDeliveries, DeadKey, DeadMaxLen, Block and Wait are as in StreamConfig, except for
 	// MaxInFlight, whose default is 1: a tick waits until the one before it is done, here. Other members of the group do not.
 	MaxInFlight   int
 	Lease         time.Duration
@@ -45,15 +40,16 @@ type CronConfig struct {
 	DeadMaxLen    int64
 	Block         time.Duration
 	Wait          time.Duration
-	OnEvent       func(redisio.Event)
+	// OnEvent is told of redisio.EventTickerWaits as well: the stream's last ID lies in the future, so no tick comes until then.
+	OnEvent func(redisio.Event)
 }
 
-// Tick is a moment that a Cron source tells of.
+// Tick is a moment that Ticks tells of.
 type Tick struct {
 	Time time.Time `json:"time"` // when it was due, in the source's Location
 }
 
-// Cron is a source of ticks, each once for all processes that run it: they race to write it to a stream of Redis, by
+// Ticks is a source of ticks, each once for all processes that run it: they race to write it to a stream of Redis, by
 // an ID that the stream takes only once, and share the ticks as a consumer group. So a tick whose handler fails is
 // delivered again, and so is one whose process dies, when its lease is over. The clock of the server decides when it is
 // time. The first process ever has missed nothing.
@@ -62,7 +58,7 @@ type Tick struct {
 //
 // Order: that of time, within a process; a tick that is delivered again comes later. Acks: a tick is acknowledged when
 // all that came of it is done. Ends: by drain only. Errors: as for Stream; while Redis is away no tick comes.
-func Cron(rdb redis.UniversalClient, cfg CronConfig, opts ...flow.StageOption) flow.Source[Tick] {
+func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption) flow.Source[Tick] {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 1
 	}
@@ -72,9 +68,8 @@ func Cron(rdb redis.UniversalClient, cfg CronConfig, opts ...flow.StageOption) f
 		Wait: cfg.Wait, OnEvent: cfg.OnEvent, DelayedEvery: -1, // ticks are not scheduled there
 	}
 	p := sc.plan(rdb)
-	next, err := parseCron(cfg.Spec, cfg.Location)
-	if err != nil {
-		p.wrong.add("Spec", fmt.Sprintf("%q: %v", cfg.Spec, err), `write it as "*/5 * * * *", "@hourly" or "@every 10s"`)
+	if cfg.Next == nil {
+		p.wrong.add("Next", "is nil", "give a function that returns the first tick after a time, or use cron.Source")
 	}
 	if cfg.Missed > 1000 {
 		p.wrong.add("Missed", fmt.Sprintf("is %d", cfg.Missed), "choose up to 1000")
@@ -82,20 +77,20 @@ func Cron(rdb redis.UniversalClient, cfg CronConfig, opts ...flow.StageOption) f
 	if cfg.MaxLen < 0 {
 		p.wrong.add("MaxLen", "is negative", "leave it 0 for 1000")
 	}
-	tc := redisio.TickerConfig{Key: cfg.Key, Next: next, Missed: max(cfg.Missed, 0), MaxLen: cfg.MaxLen, Fields: tickFields}
+	tc := redisio.TickerConfig{Key: cfg.Key, Next: cfg.Next, Missed: max(cfg.Missed, 0), MaxLen: cfg.MaxLen, Fields: tickFields}
 	if cfg.Missed == 0 {
 		tc.Missed = 1
 	}
 	format := redisio.Native(tickCodec{cfg.Location})
 	base := append([]flow.StageOption(p.wrong), flow.ChunkSize(p.group.MaxCount), flow.Redelivers(), flow.KeepsDeadLetters(),
 		flow.MaxInFlight(cfg.MaxInFlight))
-	return flow.NewSource("cron", func() flow.Reader[Tick] {
-		return &cronReader{streamReader: newStreamReader(rdb, p, format), rdb: rdb, cfg: tc}
+	return flow.NewSource("ticks", func() flow.Reader[Tick] {
+		return &ticksReader{streamReader: newStreamReader(rdb, p, format), rdb: rdb, cfg: tc}
 	}, append(base, opts...)...)
 }
 
-// cronReader is the running side of Cron: that of Stream, and a ticker that writes what it reads.
-type cronReader struct {
+// ticksReader is the running side of Ticks: that of Stream, and a ticker that writes what it reads.
+type ticksReader struct {
 	*streamReader[Tick]
 	rdb    redis.UniversalClient
 	cfg    redisio.TickerConfig
@@ -104,7 +99,7 @@ type cronReader struct {
 }
 
 // Open makes the group before the first tick can come.
-func (r *cronReader) Open(ctx context.Context) error {
+func (r *ticksReader) Open(ctx context.Context) error {
 	if err := r.streamReader.Open(ctx); err != nil {
 		return err
 	}
@@ -112,9 +107,10 @@ func (r *cronReader) Open(ctx context.Context) error {
 	fails := 0
 	r.cfg.OnRetry = func(err error, wait time.Duration) {
 		if fails++; fails%10 == 1 {
-			logger.Warn("cron: no tick could be written, will try again", "key", key, "wait", wait.String(), "error", err)
+			logger.Warn("ticks: no tick could be written, will try again", "key", key, "wait", wait.String(), "error", err)
 		}
 	}
+	r.cfg.OnEvent = r.events.tell(r.plan.group.OnEvent)
 	t, err := redisio.NewTicker(r.rdb, r.cfg)
 	if err != nil {
 		return flow.Permanent(err)
@@ -125,7 +121,7 @@ func (r *cronReader) Open(ctx context.Context) error {
 	return nil
 }
 
-func (r *cronReader) Read(ctx context.Context, in *flow.Intake[Tick]) error {
+func (r *ticksReader) Read(ctx context.Context, in *flow.Intake[Tick]) error {
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(r.failed, func() { stop(context.Cause(r.failed)) })()
@@ -136,46 +132,11 @@ func (r *cronReader) Read(ctx context.Context, in *flow.Intake[Tick]) error {
 	return err
 }
 
-func (r *cronReader) Close(ctx context.Context) error {
+func (r *ticksReader) Close(ctx context.Context) error {
 	if r.ticker != nil {
 		_ = r.ticker.Stop() // Read has told
 	}
 	return r.streamReader.Close(ctx)
-}
-
-// parseCron returns the function that finds the next tick.
-func parseCron(spec string, loc *time.Location) (func(time.Time) time.Time, error) {
-	spec = strings.TrimSpace(spec)
-	if every, ok := strings.CutPrefix(spec, "@every "); ok {
-		d, err := time.ParseDuration(strings.TrimSpace(every))
-		if err != nil {
-			return nil, err
-		}
-		if d < 10*time.Millisecond || d%time.Millisecond != 0 {
-			return nil, fmt.Errorf("a tick every %v: it must be 10ms or more, in whole milliseconds", d)
-		}
-		return func(after time.Time) time.Time {
-			ms := d.Milliseconds()
-			return time.UnixMilli((after.UnixMilli()/ms + 1) * ms)
-		}, nil
-	}
-	if strings.Contains(spec, "TZ=") {
-		return nil, fmt.Errorf("the zone belongs into Location")
-	}
-	parsed, err := cron.ParseStandard(spec)
-	if err != nil {
-		return nil, err
-	}
-	fields, ok := parsed.(*cron.SpecSchedule)
-	if !ok {
-		return nil, fmt.Errorf("not understood")
-	}
-	fields.Location = zone(loc)
-	next := func(after time.Time) time.Time { return fields.Next(after.In(zone(loc))) } // it takes Local for that of its argument
-	if next(time.Unix(0, 0)).IsZero() {
-		return nil, fmt.Errorf("there is no such time")
-	}
-	return next, nil
 }
 
 func tickFields(tick time.Time) redisio.Fields {

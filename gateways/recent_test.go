@@ -1,0 +1,42 @@
+package gateways
+
+import (
+	"strconv"
+	"testing"
+)
+
+// The set of what was cancelled early keeps the last ones, and no more than it may.
+func TestFault_S9_RecentForgetsTheOldest(t *testing.T) {
+	r := recent{most: 4}
+	has := func(want ...int) {
+		t.Helper()
+		if len(r.slots) != len(want) || len(r.ring) > r.most {
+			t.Errorf("%d members in %d slots, want %v", len(r.slots), len(r.ring), want)
+		}
+		for _, n := range want {
+			if _, is := r.slots[strconv.Itoa(n)]; !is {
+				t.Errorf("%d is no member", n)
+			}
+		}
+	}
+	if r.remove("1") {
+		t.Error("an empty set has a member")
+	}
+	for n := range 6 {
+		r.add(strconv.Itoa(n))
+		r.add(strconv.Itoa(n))
+	}
+	has(2, 3, 4, 5)
+	if !r.remove("3") || r.remove("3") {
+		t.Error("3 is not removed once")
+	}
+	has(2, 4, 5)
+	r.add("6") // in the place of 2
+	has(4, 5, 6)
+	r.add("3") // in its old place
+	r.add("7")
+	has(3, 5, 6, 7)
+	if r.remove("") {
+		t.Error("the slot of what was removed is a member")
+	}
+}
