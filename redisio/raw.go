@@ -33,12 +33,22 @@ func (rawFormat) Decode(entry *Entry, e *Envelope) (Fields, error) {
 }
 
 // RawStruct maps the fields of entries to those of a struct, for streams that others write or read. A
-// field is named by its tag `stream:"name"`, or as in Go; `stream:"-"` leaves it out, and
-// `stream:"name,omitempty"` leaves it out of entries when it is zero. Strings, []byte, integers, floats,
-// bools (1 and 0; true and false are read as well), time.Time (RFC 3339; Unix milliseconds are read as
-// well), time.Duration (as "1.5s"), pointers to these (nil is left out) and what implements
-// encoding.TextMarshaler and TextUnmarshaler are possible. On decoding, unknown fields are ignored,
-// missing ones stay zero, and of a field that occurs twice the first counts.
+// field is named by its tag `stream:"name"`, or as in Go; `stream:"-"` leaves it out. Options follow the name,
+// as in `stream:"at,unix,required"`:
+//
+//	omitempty                                 left out of entries when it is zero
+//	required                                  decoding an entry without it fails with ErrMissing
+//	unix, unixmilli, unixmicro, unixnano      a time.Time as a number since 1970, in this unit
+//	sec, milli, micro, nano                   a time.Duration as a number, in this unit
+//
+// Strings, []byte, integers, floats, bools (1 and 0; true and false are read as well), time.Time (RFC 3339
+// unless it has a unit), time.Duration (as "1.5s" unless it has a unit), pointers to these (nil is left out)
+// and what implements encoding.TextMarshaler and TextUnmarshaler are possible. On decoding, unknown fields
+// are ignored, missing ones stay zero, and of a field that occurs twice the first counts.
+//
+// A number with a unit may have a fraction; written it is cut to whole units. A time without a unit is read
+// from Unix milliseconds as well, if that makes a year from 1973 to 5138. Other numbers are an error: most
+// likely they are seconds, which would be read as January 1970, and need the option unix.
 //
 // Bad tags and types are errors here, all at once, not when the first entry comes.
 func RawStruct[T any]() (Format[T], error) {
@@ -50,8 +60,8 @@ func RawStruct[T any]() (Format[T], error) {
 	var errs []error
 	for i := range t.NumField() {
 		sf := t.Field(i)
-		name, option, _ := strings.Cut(sf.Tag.Get("stream"), ",")
-		if name == "-" && option == "" || !sf.IsExported() && sf.Tag.Get("stream") == "" {
+		name, list, _ := strings.Cut(sf.Tag.Get("stream"), ",")
+		if name == "-" && list == "" || !sf.IsExported() && sf.Tag.Get("stream") == "" {
 			continue
 		}
 		bad := func(problem, fix string) {
@@ -64,14 +74,11 @@ func RawStruct[T any]() (Format[T], error) {
 		if name == "" {
 			name = sf.Name
 		}
-		if option != "" && option != "omitempty" {
-			bad(fmt.Sprintf("has the unknown tag option %q", option), "only omitempty is known")
-		}
 		if _, taken := f.byName[name]; taken {
 			bad(fmt.Sprintf("has the name %q, which another field has", name), "name each field once")
 		}
 		ft := sf.Type
-		pointer := ft.Kind() == reflect.Pointer && !ft.Implements(textMarshaler)
+		pointer := ft.Kind() == reflect.Pointer
 		if pointer {
 			ft = ft.Elem()
 		}
@@ -81,8 +88,12 @@ func RawStruct[T any]() (Format[T], error) {
 				`use a string, []byte, number, bool, time, or a TextMarshaler and TextUnmarshaler; stream:"-" leaves it out`)
 			continue
 		}
+		field := structField{name: name, index: i, kind: kind, pointer: pointer}
+		if list != "" {
+			field.options(list, bad)
+		}
 		f.byName[name] = len(f.fields)
-		f.fields = append(f.fields, structField{name, i, kind, pointer, option == "omitempty"})
+		f.fields = append(f.fields, field)
 	}
 	if len(f.fields) == 0 && len(errs) == 0 {
 		errs = append(errs, &ConfigError{"RawStruct", t.String(), "has no fields to map", "export some"})
@@ -104,6 +115,43 @@ type structField struct {
 	kind      fieldKind
 	pointer   bool
 	omitempty bool
+	required  bool
+	unit      time.Duration // of a time or a duration as a number; 0: text
+}
+
+// ErrMissing is the error of a field that an entry must have, and has not.
+var ErrMissing = errors.New("redisio: the field is missing")
+
+var units = map[string]struct {
+	kind fieldKind
+	unit time.Duration
+}{
+	"unix": {asTime, time.Second}, "unixmilli": {asTime, time.Millisecond}, "unixmicro": {asTime, time.Microsecond}, "unixnano": {asTime, 1},
+	"sec": {asDuration, time.Second}, "milli": {asDuration, time.Millisecond}, "micro": {asDuration, time.Microsecond}, "nano": {asDuration, 1},
+}
+
+// options reads the options of a tag.
+func (f *structField) options(list string, bad func(problem, fix string)) {
+	for option := range strings.SplitSeq(list, ",") {
+		u, unit := units[option]
+		switch {
+		case option == "omitempty":
+			f.omitempty = true
+		case option == "required":
+			f.required = true
+		case !unit:
+			bad(fmt.Sprintf("has the unknown tag option %q", option), "use omitempty, required or a unit as unix or milli")
+		case u.kind != f.kind:
+			bad(fmt.Sprintf("has the unit %q, which does not fit its type", option), "unix… are units of time.Time, sec, milli, micro and nano of time.Duration")
+		case f.unit != 0:
+			bad("has two units", "drop one")
+		default:
+			f.unit = u.unit
+		}
+	}
+	if f.omitempty && f.required {
+		bad("is both omitempty and required", "drop one: what is left out could not be read again")
+	}
 }
 
 type fieldKind int
@@ -165,7 +213,12 @@ func (s structFormat[T]) Encode(dst Fields, buf []byte, _ *Envelope, v T) (Field
 		}
 		at := len(buf)
 		var err error
-		if buf, err = appendValue(buf, f.kind, fv); err != nil {
+		if f.unit != 0 {
+			buf, err = f.appendNumber(buf, fv)
+		} else {
+			buf, err = appendValue(buf, f.kind, fv)
+		}
+		if err != nil {
 			return dst[:had], buf[:from], fmt.Errorf("redisio: encode field %q: %w", f.name, err)
 		}
 		dst = append(dst, Field{f.name, buf[at:len(buf):len(buf)]})
@@ -174,6 +227,22 @@ func (s structFormat[T]) Encode(dst Fields, buf []byte, _ *Envelope, v T) (Field
 		return dst, buf, errors.New("redisio: encode an entry whose fields are all left out: Redis takes none")
 	}
 	return dst, buf, nil
+}
+
+// appendNumber writes a time or a duration as a number.
+func (f *structField) appendNumber(buf []byte, v reflect.Value) ([]byte, error) {
+	if f.kind == asDuration {
+		return strconv.AppendInt(buf, v.Int()/int64(f.unit), 10), nil
+	}
+	t := *v.Addr().Interface().(*time.Time)
+	if y := t.UTC().Year(); y < 1 || y > 9999 {
+		return buf, fmt.Errorf("the year %d is out of range", y)
+	}
+	whole := int64(time.Second / f.unit)
+	if f.unit == 1 && (t.Unix() > math.MaxInt64/whole-1 || t.Unix() < math.MinInt64/whole+1) {
+		return buf, fmt.Errorf("%v has no number of nanoseconds", t)
+	}
+	return strconv.AppendInt(buf, t.Unix()*whole+int64(t.Nanosecond())/int64(f.unit), 10), nil
 }
 
 func appendValue(buf []byte, kind fieldKind, v reflect.Value) ([]byte, error) {
@@ -227,11 +296,67 @@ func (s structFormat[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 			fv.Set(reflect.New(fv.Type().Elem()))
 			fv = fv.Elem()
 		}
-		if err := setValue(fv, f.kind, entry.Fields[i].Value); err != nil {
+		var err error
+		if f.unit != 0 {
+			err = f.setNumber(fv, string(entry.Fields[i].Value))
+		} else {
+			err = setValue(fv, f.kind, entry.Fields[i].Value)
+		}
+		if err != nil {
 			return v, &DecodeError{entry.ID, f.name, err}
 		}
 	}
+	for i := range s.fields {
+		if f := &s.fields[i]; f.required {
+			if _, found := entry.Fields.Get(f.name); !found {
+				return v, &DecodeError{entry.ID, f.name, ErrMissing}
+			}
+		}
+	}
 	return v, nil
+}
+
+// setNumber reads a time or a duration from a number of units, which may have a fraction.
+func (f *structField) setNumber(v reflect.Value, text string) error {
+	whole, rest, err := number(text, int64(f.unit))
+	if err != nil {
+		return err
+	}
+	if f.kind == asDuration {
+		if whole > math.MaxInt64/int64(f.unit)-1 || whole < math.MinInt64/int64(f.unit)+1 {
+			return fmt.Errorf("%q is too long for a duration", text)
+		}
+		v.SetInt(whole*int64(f.unit) + rest)
+		return nil
+	}
+	each := int64(time.Second / f.unit)
+	t := time.Unix(whole/each, whole%each*int64(f.unit)+rest)
+	if y := t.UTC().Year(); y < 1 || y > 9999 {
+		return fmt.Errorf("%q is the year %d: check the unit in the field's tag", text, y)
+	}
+	v.Set(reflect.ValueOf(t))
+	return nil
+}
+
+// number reads a decimal number of units: the whole ones, and the rest in nanoseconds.
+func number(text string, unit int64) (whole, rest int64, err error) {
+	digits, fraction, _ := strings.Cut(text, ".")
+	if whole, err = strconv.ParseInt(digits, 10, 64); err != nil {
+		return 0, 0, err
+	}
+	scale := unit
+	for i := range len(fraction) {
+		d := int64(fraction[i]) - '0'
+		if d < 0 || d > 9 {
+			return 0, 0, fmt.Errorf("%q is no number", text)
+		}
+		scale /= 10
+		rest += d * scale
+	}
+	if strings.HasPrefix(digits, "-") {
+		rest = -rest
+	}
+	return whole, rest, nil
 }
 
 func setValue(v reflect.Value, kind fieldKind, b []byte) error {
@@ -287,8 +412,16 @@ func parseTime(s string) (time.Time, error) {
 	if err == nil {
 		return t, nil
 	}
-	if ms, msErr := strconv.ParseInt(s, 10, 64); msErr == nil && ms > math.MinInt64/2 {
-		return time.UnixMilli(ms), nil
+	ms, msErr := strconv.ParseInt(s, 10, 64)
+	switch {
+	case msErr != nil:
+		return time.Time{}, err
+	case ms < leastMilli || ms >= mostMilli:
+		return time.Time{}, fmt.Errorf("%s is no likely number of milliseconds since 1970: name the unit in the field's tag, as `stream:\"at,unix\"`", s)
 	}
-	return time.Time{}, err
+	return time.UnixMilli(ms), nil
 }
+
+// Numbers of milliseconds that are taken for a time without a unit: from March 1973 to 5138. Seconds of today are less,
+// microseconds more.
+const leastMilli, mostMilli = 1e11, 1e14
