@@ -4,14 +4,16 @@ import "time"
 
 // readAhead is how many entries of a source may be unsettled at once, within MaxInFlight.
 //
-// Idea: entries that wait here for their turn are kept from other processes. So a source that others share (GivesBack) reads
-// ahead what the stages behind it settle in about a second, and no more. The window starts at what the stages can work on at
-// the same time. It grows by what settles, so it doubles with each round trip, up to the settle rate times a second. The rate
-// counts the time in which something was unsettled: an idle source remembers how fast its stages are.
+// Idea: entries that wait here for their turn are kept from other processes. So a source that
+// others share (GivesBack) reads ahead what the stages behind it settle in about a second, and no
+// more. The window starts at what the stages can work on at the same time. It grows by what
+// settles, so it doubles with each round trip, up to the settle rate times a second. The rate
+// counts the time in which something was unsettled: an idle source remembers how fast its stages
+// are.
 //
-// A stage that holds messages settles nothing until it has enough of them. What a stage declares (Holds) is part of the
-// floor. A holder that declares nothing is noticed by its effect: the window is used up, and all lanes wait for input. Then
-// the window doubles.
+// A stage that holds messages settles nothing until it has enough of them. What a stage declares
+// (Holds) is part of the floor. A holder that declares nothing is noticed by its effect: the window
+// is used up, and all lanes wait for input. Then the window doubles.
 type readAhead struct {
 	window int
 	floor  int // what the stages can work on, and hold, at once
@@ -99,7 +101,8 @@ func (s *sourceRun) full() bool {
 	return !s.paused && s.room() <= 0 && s.free > 0 && s.bytes > 0
 }
 
-// nextLook is when to look whether the stages starve; the zero time for not at all. Only the reading goroutine calls it.
+// nextLook is when to look whether the stages starve; the zero time for not at all. Only the
+// reading goroutine calls it.
 func (s *sourceRun) nextLook() time.Time {
 	switch {
 	case !s.full():

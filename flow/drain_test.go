@@ -194,7 +194,9 @@ func TestFault_D4_DrainFinishesWhatWasBegun(t *testing.T) {
 }
 
 func TestFault_D4_ReadAheadFitsThePace(t *testing.T) {
-	run := func(name string, d time.Duration, graph func(src Source[int]) Branch, check func(t *testing.T, s SourceSnapshot)) {
+	run := func(
+		name string, d time.Duration, graph func(src Source[int]) Branch, check func(t *testing.T, s SourceSnapshot),
+	) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				src := newScript(10_000_000, GivesBack())
@@ -287,7 +289,8 @@ func TestFault_D4_DrainSaysWhatItWaitsFor(t *testing.T) {
 		for _, want := range []string{
 			`msg="graph still drains" graph=g entries=50 waiting_for="hang (50 messages)" since=5s left=7s`,
 			`since=10s left=2s`,
-			`msg="drain timeout: what is unfinished is given back" graph=g entries=50 waiting_for="hang (50 messages)" timeout=12s`,
+			`msg="drain timeout: what is unfinished is given back" graph=g entries=50 ` +
+				`waiting_for="hang (50 messages)" timeout=12s`,
 		} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log lacks %s:\n%s", want, log.String())

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// Idea of giving back at a drain: some sources can hand what they have read to other processes (GivesBack). When the graph
-// drains, what no handler has begun of theirs goes back at once: what waits in the edges behind the sources, and what a lane
-// has taken from such an edge and not pushed. A handler may take its time, so this is not left to the lanes. Whoever
-// drains the graph empties the edges, and takes from the lanes what they keep in a rest. What is further on was begun, and
-// is finished.
+// Idea of giving back at a drain: some sources can hand what they have read to other processes
+// (GivesBack). When the graph drains, what no handler has begun of theirs goes back at once: what
+// waits in the edges behind the sources, and what a lane has taken from such an edge and not
+// pushed. A handler may take its time, so this is not left to the lanes. Whoever drains the graph
+// empties the edges, and takes from the lanes what they keep in a rest. What is further on was
+// begun, and is finished.
 
 // untouched reports that no handler has begun what n is given: it comes from sources, by stages that only pass it on.
 func untouched(n *node) bool {
@@ -19,8 +20,9 @@ func untouched(n *node) bool {
 	})
 }
 
-// givesBack reports that all messages n is given may go back at a drain. A stage that waits for one input because of what
-// came from another does not give back. What a stage has held and passes on at its end is finished, too.
+// givesBack reports that all messages n is given may go back at a drain. A stage that waits for one
+// input because of what came from another does not give back. What a stage has held and passes on
+// at its end is finished, too.
 func (n *node) givesBack() bool {
 	return !n.pairs && !slices.ContainsFunc(n.ins, func(in input) bool {
 		if in.node.kind == kindSource {
@@ -36,8 +38,8 @@ type rests[T any] struct {
 	all []*rest[T]
 }
 
-// rest is what a lane has taken from its edge and not begun. The lane takes a grain at a time from it: as many messages as
-// it handles in about a millisecond, and one while they are slow.
+// rest is what a lane has taken from its edge and not begun. The lane takes a grain at a time from
+// it: as many messages as it handles in about a millisecond, and one while they are slow.
 type rest[T any] struct {
 	stats *edgeStats
 	grain int // the lane's

@@ -28,8 +28,8 @@ func (s *stand) deliveries(t testing.TB) map[string]int64 {
 	return counts
 }
 
-// 30 entries, a slow handler and 16 graceful restarts: each life handles one entry, and the others wait behind it. Their
-// deliveries do not count, so none of them is a dead letter at the end.
+// 30 entries, a slow handler and 16 graceful restarts: each life handles one entry, and the others
+// wait behind it. Their deliveries do not count, so none of them is a dead letter at the end.
 func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 30)
@@ -37,7 +37,8 @@ func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
 		begun, release := make(chan string, 1), make(chan struct{})
 		cfg := config[string](s)
 		cfg.MaxDeliveries = 3
-		slow := operators.MapMessage(source.Stream(s.rdb, cfg), func(_ context.Context, m flow.Message[string]) (string, error) {
+		src := source.Stream(s.rdb, cfg)
+		slow := operators.MapMessage(src, func(_ context.Context, m flow.Message[string]) (string, error) {
 			if m.Attempt() != 1 {
 				t.Errorf("life %d: %s comes as delivery %d", life, m.ID(), m.Attempt())
 			}
@@ -55,7 +56,8 @@ func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
 		}()
 		redistest.Soon(t, "the rest is given back", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 1 })
 		close(release)
-		if report, back := <-drained, uint64(29-life); report.Settled != 1 || report.Released != back || report.Unbegun != back {
+		report, back := <-drained, uint64(29-life)
+		if report.Settled != 1 || report.Released != back || report.Unbegun != back {
 			t.Fatalf("life %d: report %+v", life, report)
 		}
 	}
@@ -78,7 +80,8 @@ func TestFault_D1_BatchAtTheEnd(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 30)
 	t.Run("stopped", func(t *testing.T) {
-		r := start(t, flow.To(operators.Batch(source.Stream(s.rdb, config[string](s)), 100, time.Hour), sink.Discard[[]string]()))
+		batches := operators.Batch(source.Stream(s.rdb, config[string](s)), 100, time.Hour)
+		r := start(t, flow.To(batches, sink.Discard[[]string]()))
 		redistest.Soon(t, "all are held", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 30 })
 		if err := r.Stop(); err != nil {
 			t.Fatal(err)
@@ -156,8 +159,8 @@ func TestFault_D4_DrainHandsTheRestToAnother(t *testing.T) {
 	}
 }
 
-// Readers of a group with the default credits, and a backlog that any one of them could read at once: their shares are within a
-// factor of two.
+// Readers of a group with the default credits, and a backlog that any one of them could read at
+// once: their shares are within a factor of two.
 func TestFault_D15_SharesAreFair(t *testing.T) {
 	const readers, entries = 4, 240
 	s := newStand(t)

@@ -289,7 +289,7 @@ func TestStreamAcksAfterSink(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}
-	for _, m := range in.msgs { // what was being written counts as delivered, and what was not begun does not
+	for _, m := range in.msgs { // the first was being written: its delivery counts
 		if n := m.Attempt(); n > 2 || m.Value == "0" && n != 2 {
 			t.Errorf("message %s: attempt %d", m.Value, n)
 		}
