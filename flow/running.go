@@ -85,7 +85,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 	if r.log = g.log; r.log == nil {
 		r.log = Logger(ctx)
 	}
-	r.log = r.log.With("graph", g.name)
+	r.log = Thinned(r.log).With("graph", g.name)
 	r.hard, r.stopHard = context.WithCancelCause(withLogger(context.WithoutCancel(ctx), r.log))
 	r.reading, r.stopReading = context.WithCancel(r.hard)
 	for _, n := range g.nodes {

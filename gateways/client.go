@@ -76,7 +76,7 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	def(&c.MaxWaitingBytes, 256<<20)
 	def(&c.MaxPayload, 1<<20)
 	def(&c.MailboxTTL, time.Minute)
-	def(&c.Log, flow.Logger(context.Background()))
+	c.Log = flow.Thinned(c.Log)
 	return c
 }
 

@@ -1,7 +1,6 @@
 package gateways
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -51,7 +50,7 @@ const (
 )
 
 func defaultEndpoint() endpointConfig {
-	return endpointConfig{maxBody: defaultMaxBody, log: flow.Logger(context.Background())}
+	return endpointConfig{maxBody: defaultMaxBody, log: flow.Thinned(nil)}
 }
 
 // MaxBody bounds the bytes of a body; what is longer is answered with 413. The default is 1 MiB. The client has a bound of its
@@ -118,7 +117,7 @@ func PathValues(names ...string) RouteOption {
 func RouteLog(log *slog.Logger) RouteOption {
 	return routeOption(func(c *endpointConfig) {
 		if log != nil {
-			c.log = log
+			c.log = flow.Thinned(log)
 		}
 	})
 }

@@ -76,7 +76,7 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	def(&c.BodyMemory, defaultBodyMemory)
 	def(&c.SendBuffer, defaultSendBuffer)
 	def(&c.StopTimeout, 10*time.Second)
-	def(&c.Log, flow.Logger(context.Background()))
+	c.Log = flow.Thinned(c.Log)
 	return c
 }
 

@@ -112,7 +112,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	def(&s.cfg.Answers, 4096)
 	def(&s.cfg.MaxReply, defaultMaxReply)
 	s.mistake(checkMaxReply("ServiceConfig", s.cfg.MaxReply))
-	def(&s.cfg.Log, flow.Logger(context.Background()))
+	s.cfg.Log = flow.Thinned(s.cfg.Log)
 	if s.cfg.Group == "" {
 		s.cfg.Group = defaultGroup
 	}

@@ -154,7 +154,7 @@ func SSE(rdb redis.UniversalClient, cfg SSEConfig) *EventStream {
 	def(&cfg.Retry, defaultSSERetry)
 	def(&cfg.WriteTimeout, defaultSSEWrite)
 	def(&cfg.MaxClients, defaultClients)
-	def(&cfg.Log, flow.Logger(context.Background()))
+	cfg.Log = flow.Thinned(cfg.Log)
 	if cfg.Feed == nil {
 		cfg.Feed = func(*http.Request) (Feed, error) { return Feed{Key: cfg.Key, All: true}, nil }
 	}

@@ -96,15 +96,9 @@ func access(writes []string, commands ...string) Access {
 func (c GroupConfig) Access(deadKeys ...string) Access {
 	a := access([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer", "time", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
 	if !c.NoAck {
-		a = a.And(access(nil, "xack", "xautoclaim", "xclaim"))
+		a = a.And(access(nil, "xack", "xautoclaim", "xclaim", "xinfo|consumers"))
 		if c.DeleteSettled {
 			a = a.And(access(nil, "xdel", "xtrim"))
-		}
-		if c.Capabilities != nil && c.Capabilities.XNack {
-			a = a.And(access(nil, "xnack"))
-		}
-		if c.ReapAfter >= 0 {
-			a = a.And(access(nil, "xinfo|consumers"))
 		}
 	}
 	if len(deadKeys) > 0 {

@@ -10,12 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Capabilities are commands and options beyond Redis 7.0 that a server has. Nothing here needs them. A GroupReader uses Claim,
-// MaxSize and XNack and finds out about them by itself, see GroupConfig.Capabilities; a Writer uses IDMP, see WriterConfig.DedupeWindow.
+// Capabilities are commands and options beyond Redis 7.0 that a server has. Nothing here needs them. A GroupReader uses Claim
+// and MaxSize and finds out about them by itself, see GroupConfig.Capabilities; a Writer uses IDMP, see WriterConfig.DedupeWindow.
 //
-// XNACK is for a reader that ends: what it gives back is nobody's then, and its consumer is deleted at once. A reader that lives
-// sets idle times instead, on every server. What XNACK gives back can be taken at once, so it can't say when to try again; and
-// a reader tells by its name in the pending list whether what it gave back is still waiting, or another has it.
+// A GroupReader does not use XNACK. It moves released entries to ReleasedConsumer, on every server. So it
+// can say when they are due, and that their history is known.
 type Capabilities struct {
 	Claim   bool // XREADGROUP … CLAIM (Redis 8.4): reclaiming and reading in one call
 	XNack   bool // XNACK (8.8): giving entries back without setting idle times

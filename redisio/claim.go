@@ -59,15 +59,37 @@ func (r *GroupReader) lookAgain(claims bool) time.Time {
 	return r.reclaim
 }
 
-// tookOver notes what CLAIM brought: the first n entries of b. It takes the oldest first, so that if there was none there is
-// none left.
-func (r *GroupReader) tookOver(n int, b *Batch) {
-	if n == 0 {
+// tookOver notes the number of entries that CLAIM brought. now are those that are handed out at once.
+// CLAIM takes the oldest first: if it brought none, none is left.
+func (r *GroupReader) tookOver(claimed int, now []Entry) {
+	if claimed == 0 {
 		r.reclaim = r.nextReclaim()
 		return
 	}
 	r.again, r.reclaim = true, time.Now()
-	r.emit(Event{Kind: EventReclaimed, IDs: entryIDs(b.Entries[:n])})
+	if len(now) > 0 {
+		r.emit(Event{Kind: EventReclaimed, IDs: entryIDs(now)})
+	}
+}
+
+// dropSuspects removes those of the first n entries that were delivered before, and returns their
+// ids. CLAIM takes as many as it finds, but suspects are handed out in groups.
+func dropSuspects(b *Batch, n *int) (ids []string) {
+	if *n == 0 {
+		return nil
+	}
+	kept := 0
+	for i, e := range b.Entries {
+		if i < *n && e.Deliveries > 1 {
+			ids = append(ids, e.ID)
+			continue
+		}
+		b.Entries[kept] = e
+		kept++
+	}
+	b.Entries = b.Entries[:kept]
+	*n -= len(ids)
+	return ids
 }
 
 // probeReads finds out which of the options that reads use the server has, without a key of its own and without writing:

@@ -342,6 +342,8 @@ func TestMaxSize(t *testing.T) {
 			return "*3\r\n$3\r\n0-0\r\n*0\r\n*0\r\n"
 		case args[0] == "eval":
 			return ":0\r\n"
+		case args[0] == "xpending":
+			return "*0\r\n"
 		case args[0] != "xreadgroup":
 			return "-ERR unknown command '" + args[0] + "'\r\n"
 		}

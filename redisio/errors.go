@@ -167,6 +167,23 @@ func IsPermanent(err error) bool { return judge(err) == permanent }
 // something was deleted.
 func IsFull(err error) bool { return isFull(err) }
 
+// IsKeyFault reports a permanent answer of the server about one key: for example, the key holds
+// another type, or the user has no rights for it. It returns false for answers about the user, the
+// server or the command.
+func IsKeyFault(err error) bool {
+	if judge(err) != permanent {
+		return false
+	}
+	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "unknown", "Unknown"} {
+		if says(err, p) {
+			return false
+		}
+	}
+	text := err.Error()
+	rights := says(err, "NOPERM") || strings.Contains(text, "ACL failure in script")
+	return !rights || !strings.Contains(text, " command") // "… to run the 'xadd' command"
+}
+
 // says reports how an answer of the server begins: one to EXEC quotes that of the command it would have run.
 func says(err error, prefix string) bool {
 	return redis.HasErrorPrefix(err, prefix) || redis.HasErrorPrefix(err, "EXECABORT Transaction discarded because of: "+prefix)

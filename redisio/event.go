@@ -29,12 +29,14 @@ const (
 	// EventWithheld: not even a reply with the one entry IDs comes. It is handed out without its fields, see Entry.Withheld.
 	EventWithheld
 	EventTickerWaits // a ticker can't tick for Wait: Err says why
+	// EventDeadDropped: the dead-letter stream is at DeadMaxLen, and Count of its oldest letters were dropped.
+	EventDeadDropped
 )
 
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
-	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "entry too large to be read", "ticker waits"}
+	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "entry too large to be read", "ticker waits", "dead letters dropped"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

@@ -55,7 +55,14 @@ type GroupConfig struct {
 	// begins in the past.
 	DeleteSettled bool
 
-	// DeadMaxLen bounds the dead-letter stream, roughly. Default 0: nothing is dropped.
+	// MaxDeliveries is the most deliveries of an entry that is never settled. After them the reader
+	// returns the entry once more, with Deliveries above MaxDeliveries, for the dead letters. If other
+	// clients raised the count, the entry is delivered once before that. A low value makes the groups
+	// smaller in which Read returns entries of dead readers. Default 0: no limit.
+	MaxDeliveries int
+
+	// DeadMaxLen is the most letters that the dead-letter stream keeps, roughly. The oldest go first. They
+	// are counted and told, see EventDeadDropped. Default 100,000. Negative keeps all.
 	DeadMaxLen int64
 
 	// ReapAfter is when other consumers that have nothing pending and did nothing are deleted from the
@@ -69,9 +76,9 @@ type GroupConfig struct {
 	// OnLostGroup says what to do when the group, or the stream, was deleted. Default: make it again where it was.
 	OnLostGroup LostGroup
 
-	// Capabilities are what newer servers have that may be used: Claim and MaxSize by reads, XNack by Close. Default: Open asks the
-	// server for the first two, with commands that need no rights of their own and change nothing, Close tries the third, and what
-	// the server doesn't know is not used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is the same with and without; a
+	// Capabilities are what newer servers have that may be used: Claim and MaxSize, by reads. Default: Open asks the
+	// server, with commands that need no rights of their own and change nothing, and what the server doesn't know is not
+	// used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is the same with and without; a
 	// server that turns out not to have what is said here is read without.
 	Capabilities *Capabilities
 
@@ -94,6 +101,7 @@ func (c GroupConfig) withDefaults() GroupConfig {
 	def(&c.Lease, 30*time.Second)
 	def(&c.ReclaimEvery, c.Lease/2)
 	def(&c.ReapAfter, time.Hour)
+	def(&c.DeadMaxLen, 100_000)
 	def(&c.DelayedEvery, time.Second)
 	return c
 }
@@ -131,8 +139,8 @@ func (c GroupConfig) Validate() error {
 	if c.ReclaimEvery < 0 || c.ReclaimEvery > longestLease {
 		bad("ReclaimEvery", fmt.Sprintf("is %v", c.ReclaimEvery), "choose up to 720h, or leave it 0 for half the lease; it can't be switched off")
 	}
-	if c.DeadMaxLen < 0 {
-		bad("DeadMaxLen", "is negative", "leave it 0 to keep all dead letters")
+	if c.MaxDeliveries < 0 {
+		bad("MaxDeliveries", "is negative", "leave it 0 for no limit")
 	}
 	if c.DeleteSettled && c.NoAck {
 		bad("DeleteSettled", "is set beside NoAck", "drop one of them: without acknowledgements nothing is settled")
@@ -181,6 +189,8 @@ type GroupReader struct {
 	last     position
 	health   health
 	counts   counts
+	company  company
+	turn     *turnOfOne    // of the process
 	state    atomic.Int32  // readerNew, readerOpen, readerClosed
 	token    chan struct{} // whoever has it may use what is marked "Read's"
 	stop     chan struct{} // closed by Close
@@ -195,6 +205,7 @@ type GroupReader struct {
 	suspect    bool      // pending entries of ours may exist that we don't hold
 	former     bool      // … and they are of an earlier life: their delivery failed
 	again      bool      // the last entries were no new ones
+	paused     bool      // reading paused until nothing is held; suspects come next
 	dry        bool      // the last read took all new ones there were
 	streamGone bool      // … for the stream was gone as well
 	torn       bool      // the group was made again, and what we have is not back in it
@@ -203,6 +214,8 @@ type GroupReader struct {
 	reclaim    time.Time // when to look for entries without a lease
 	sweep      time.Time // … where CLAIM looks for them: for those that were trimmed
 	cursor     string    // where that goes on
+	found      []string  // … and what it found, until that is in the pool
+	poolAt     time.Time // when to look into the pools
 	fails      int       // errors in a row
 	heals      int       // how often the group was made again, without a reply since
 	away       bool      // EventReconnecting was emitted, EventReconnected not yet
@@ -226,7 +239,7 @@ func NewGroupReader(rdb redis.UniversalClient, cfg GroupConfig) (*GroupReader, e
 	}
 	r := &GroupReader{
 		cfg: cfg.withDefaults(), rdb: rdb,
-		token: make(chan struct{}, 1), stop: make(chan struct{}),
+		turn: &suspectsTurn, token: make(chan struct{}, 1), stop: make(chan struct{}),
 		cursor: "0-0", suspect: named, former: named,
 	}
 	r.held.init()
@@ -369,6 +382,7 @@ func (r *GroupReader) Close(ctx context.Context) error {
 	if was != readerOpen {
 		return nil
 	}
+	defer r.turn.end(r)
 	close(r.stop)
 	kept := make(chan struct{})
 	go func() { // ends with the last renewal, at the latest when its connection is closed below
@@ -399,7 +413,6 @@ func (r *GroupReader) Close(ctx context.Context) error {
 	if err := r.releaseAll(ctx); err != nil {
 		return err
 	}
-	r.letGo(ctx)
 	return r.forgetConsumer(ctx)
 }
 

@@ -109,7 +109,7 @@ func TestGroupOpen(t *testing.T) {
 }
 
 func TestGroupConfigMistakes(t *testing.T) {
-	_, err := NewGroupReader(nil, GroupConfig{Block: time.Minute, MaxCount: -1, Lease: -1, ReclaimEvery: -1, DeadMaxLen: -1, Wait: -1})
+	_, err := NewGroupReader(nil, GroupConfig{Block: time.Minute, MaxCount: -1, Lease: -1, ReclaimEvery: -1, Wait: -1})
 	var joined interface{ Unwrap() []error }
 	if !errors.As(err, &joined) || len(joined.Unwrap()) != 2 {
 		t.Fatalf("got %v", err)
@@ -129,7 +129,7 @@ func TestGroupConfigMistakes(t *testing.T) {
 		}
 	}
 	walk(err)
-	for _, f := range []string{"rdb", "Key", "Group", "Block", "MaxCount", "Lease", "ReclaimEvery", "DeadMaxLen", "Wait"} {
+	for _, f := range []string{"rdb", "Key", "Group", "Block", "MaxCount", "Lease", "ReclaimEvery", "Wait"} {
 		if !fields[f] {
 			t.Errorf("no mistake reported for %s", f)
 		}
@@ -240,10 +240,9 @@ func TestCloseKeepsPending(t *testing.T) {
 	if _, err := b.Ack(ctx(t), ids(again)); err != nil {
 		t.Fatal(err)
 	}
-	// Nothing pending for the old consumer any more: it can be reaped.
-	n, err := reap(ctx(t), rdb, key, "g", b.Consumer(), 0)
-	if err != nil || n != 1 {
-		t.Fatalf("reaped %d, %v", n, err)
+	// The old consumer is gone, and so is the pool.
+	if all := rdb.XInfoConsumers(ctx(t), key, "g").Val(); len(all) != 1 || all[0].Name != b.Consumer() {
+		t.Fatalf("consumers %+v", all)
 	}
 }
 

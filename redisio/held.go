@@ -29,6 +29,8 @@ type heldSet struct {
 	settling map[*[]string]struct{}
 	quiet    chan struct{} // not nil while nothing may be settled; closed when that ends
 	calm     chan struct{} // closed when nothing is being settled; nil when nobody waits for that
+
+	resting *pause // what reading waits for, or nil
 }
 
 // Leases are timed by the monotonic clock, in milliseconds: were it the wall clock, a step of it would make leases look
@@ -163,6 +165,9 @@ func (h *heldSet) forget(id ID) {
 	h.held.delete(id)
 	if len(h.counts) > 0 {
 		delete(h.counts, id)
+	}
+	if h.resting != nil {
+		h.resting.settled(id, h.held.n)
 	}
 }
 

@@ -144,7 +144,7 @@ func (r *GroupReader) repark(ctx context.Context, ids []string, now time.Time) e
 	asks := make([]ask, len(how))
 	for i, p := range how {
 		asks[i].id = given[i]
-		asks[i].idle, _ = r.idleUntil(now, p.until)
+		r.askFor(&asks[i], now, p)
 	}
 	_, err := r.setIdle(ctx, asks)
 	return err
@@ -159,7 +159,7 @@ func (r *GroupReader) renewParked(ctx context.Context, now time.Time) error {
 	asks, open := make([]ask, len(ids)), make([]int64, len(ids))
 	for i, p := range how {
 		asks[i].id = ids[i]
-		asks[i].idle, open[i] = r.idleUntil(now, p.until)
+		open[i] = r.askFor(&asks[i], now, p)
 		if ms < p.open {
 			asks[i].n = p.n
 		}
@@ -174,12 +174,24 @@ func (r *GroupReader) renewParked(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// idleUntil is the idle time with which an entry can be taken by anybody at until, or when a lease is over if that is
-// sooner; and when that is.
-func (r *GroupReader) idleUntil(now time.Time, until int64) (idle, open int64) {
-	lease := r.cfg.Lease.Milliseconds()
-	d := min(until-ticks(now), lease)
-	return lease - max(d, 0), ticks(now) + d
+// askFor fills in the idle time with which any reader can take a parked entry when it is due, or
+// after a lease if that is sooner. It returns that time. An entry for other readers goes to their
+// pool as soon as an idle time there can express when it is due.
+func (r *GroupReader) askFor(a *ask, now time.Time, p parked) (open int64) {
+	lease, due := r.cfg.Lease.Milliseconds(), r.dueIdle().Milliseconds()
+	d := p.until - ticks(now)
+	switch {
+	case p.suspect:
+		a.free = 2
+	case !p.released || d > due:
+		d = min(d, lease)
+		a.idle = lease - max(d, 0)
+	case d > 0:
+		a.free, a.idle = 1, due-d
+	default:
+		a.free, a.idle = 1, lease
+	}
+	return ticks(now) + d
 }
 
 // lose drops entries that are somebody else's now and says so.

@@ -31,6 +31,7 @@ func open(t *testing.T, rdb redis.UniversalClient, cfg GroupConfig) (*GroupReade
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.turn = new(turnOfOne) // tests that run beside each other are not one process
 	if err := r.Open(ctx(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ type parked struct {
 	n        int64 // deliveries
 	undo     int64 // the number of the delivery that does not count, since nobody worked on the entry; 0: it counts
 	released bool  // given back for others
+	offered  bool  // … because it failed here
+	suspect  bool  // moved to the suspects by this reader, which remembers it should the pending list be lost
 	doubt    bool  // it fell due and was pending for nobody: finished by another, unless the list turns out to be lost
 }
 
@@ -52,6 +54,41 @@ func (h *heldSet) undo(ids []string, how []parked) {
 func (h *heldSet) set(id ID, p parked) {
 	h.parked[id] = p
 	h.line.join(turn{p.due, id}, h.parked)
+}
+
+// remember notes that entries were moved to the suspects.
+func (h *heldSet) remember(ids []string, now time.Time, lease time.Duration) {
+	p := parked{due: ticks(now.Add(lease)), until: ticks(now), open: ticks(now), n: 1, released: true, suspect: true}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range ids {
+		if id, err := ParseID(s); err == nil && len(h.parked) < maxParked {
+			h.set(id, p)
+		}
+	}
+}
+
+// strangers filters ids that are not held and were not given back by this reader.
+func (h *heldSet) strangers(ids []string) []string {
+	return h.filter(ids, func(_ string, id ID, held bool) bool {
+		p, waits := h.parked[id]
+		return !held && (!waits || p.suspect)
+	})
+}
+
+// again returns which of ids, by index, were delivered before their last delivery.
+func (h *heldSet) again(ids []string) (which []int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.counts) == 0 {
+		return nil
+	}
+	for i, s := range ids {
+		if id, err := ParseID(s); err == nil && h.counts[id] > 1 {
+			which = append(which, i)
+		}
+	}
+	return which
 }
 
 func (h *heldSet) parkedCount() int {
@@ -119,7 +156,7 @@ func (h *heldSet) unpark(ids []string) {
 	}
 }
 
-// parkedOf returns those of ids that are parked.
+// parkedOf returns those of ids that this reader gave back.
 func (h *heldSet) parkedOf(ids []string) (out []string, how []parked) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -128,7 +165,7 @@ func (h *heldSet) parkedOf(ids []string) (out []string, how []parked) {
 	}
 	for _, s := range ids {
 		if id, err := ParseID(s); err == nil {
-			if p, ok := h.parked[id]; ok {
+			if p, ok := h.parked[id]; ok && !p.suspect {
 				out, how = append(out, s), append(how, p)
 			}
 		}

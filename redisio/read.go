@@ -25,10 +25,30 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 		// COUNT 0 means "everything" to Redis: without a credit nothing may be read.
 		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, keyName(r.cfg.Key))
 	}
+	for {
+		if p := r.held.paused(); p != nil {
+			if err := r.held.waitOut(ctx, p, r.stop); err != nil {
+				return err
+			}
+		}
+		if err := r.readOnce(ctx, count, maxBytes, b); err != errPaused {
+			return err
+		}
+	}
+}
+
+// errPaused says that held entries must be settled before the next read.
+var errPaused = errors.New("redisio: reading is paused")
+
+// readOnce reads, or returns errPaused. It has the token, which settling may need.
+func (r *GroupReader) readOnce(ctx context.Context, count int, maxBytes int64, b *Batch) error {
 	if err := r.enter(ctx); err != nil {
 		return err
 	}
 	defer r.leave()
+	if !r.paused {
+		r.endTurn()
+	}
 	r.health.begin()
 	defer r.health.end()
 	count = min(count, r.cfg.MaxCount)
@@ -60,6 +80,9 @@ func (r *GroupReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 			if len(b.Entries) > 0 {
 				return nil
 			}
+			if r.held.paused() != nil {
+				return errPaused
+			}
 			continue
 		}
 		if len(b.Entries) > 0 {
@@ -86,7 +109,7 @@ func (r *GroupReader) fill(ctx context.Context, count int, maxBytes int64, b *Ba
 		if err := r.look(ctx, r.reading); err != nil {
 			return err
 		}
-		if r.again && !r.suspect { // never new ones before a recovery
+		if r.again && !r.suspect && !r.paused { // never new ones before a recovery
 			r.again = false
 			if err := r.fresh(ctx, count, maxBytes, b, false); err != nil || len(b.Entries) > 0 {
 				return err
@@ -95,6 +118,9 @@ func (r *GroupReader) fill(ctx context.Context, count int, maxBytes int64, b *Ba
 		if err := r.old(ctx, count, b); err != nil || len(b.Entries) > 0 {
 			r.again = err == nil
 			return err
+		}
+		if r.held.paused() != nil {
+			return nil
 		}
 	}
 	return r.fresh(ctx, count, maxBytes, b, true)
@@ -140,7 +166,7 @@ func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Bat
 	had := len(b.Entries)
 	old, err := parseRead(raw, b) // what came before a mistake is delivered as well, and must be handed out
 	err = b.parsedFront(had, cut, err)
-	n := len(b.Entries)
+	n, claimed := len(b.Entries), old
 	r.dry = n < count && cut == nil
 	if n == 0 && err == nil && wait {
 		sleep(ctx, r.stop, r.idling.pause(block, time.Since(sent)))
@@ -164,10 +190,17 @@ func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Bat
 			b.reset()
 			return err
 		}
+		if suspects := dropSuspects(b, &old); len(suspects) > 0 {
+			if err := r.shelve(ctx, suspects, 1); err != nil {
+				r.distrust()
+				b.reset()
+				return err
+			}
+		}
 		b.Entries = r.held.add(b.Entries, sent)
 	}
-	if with.claim && (err == nil || old > 0) {
-		r.tookOver(min(old, len(b.Entries)), b)
+	if with.claim && (err == nil || claimed > 0) {
+		r.tookOver(claimed, b.Entries[:min(old, len(b.Entries))])
 	}
 	return err
 }
@@ -179,7 +212,7 @@ func (r *GroupReader) wait(claims bool) time.Duration {
 	}
 	now := time.Now()
 	// An entry counts as ours from when it was asked for: in a read that blocks for a lease it would lapse at once.
-	d := min(r.cfg.Block, r.cfg.Lease/3, r.lookAgain(claims).Sub(now))
+	d := min(r.cfg.Block, r.cfg.Lease/3, r.lookAgain(claims).Sub(now), r.poolAt.Sub(now))
 	if !r.recheck.IsZero() {
 		d = min(d, r.recheck.Sub(now))
 	}

@@ -28,8 +28,18 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 			return err
 		}
 	}
-	if ids, how := r.held.due(now, count); len(ids) > 0 {
-		gone, err := r.take(ctx, ids, 1, b)
+	if err := r.shelveFound(ctx); err != nil {
+		return err
+	}
+	if r.paused { // all held entries are settled now
+		if err := r.fromPool(ctx, count, b); err != nil || len(b.Entries) > 0 {
+			return err
+		}
+	}
+	ids, how := r.held.due(now, count)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return how[id].suspect }) // remembered for long enough
+	if len(ids) > 0 {
+		gone, err := r.take(ctx, ids, 1, ReleasedConsumer, b)
 		if err != nil {
 			r.held.putBack(ids, how) // still parked, still due, but for what came before the error
 			return err
@@ -41,6 +51,9 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 			}
 		}
 		if len(b.Entries) > 0 {
+			if slices.ContainsFunc(b.Entries, func(e Entry) bool { return how[e.ID].offered }) {
+				r.leftAlone()
+			}
 			return nil
 		}
 	}
@@ -49,6 +62,11 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 	}
 	if r.suspect {
 		if err := r.recoverOwn(ctx, count, b); err != nil || len(b.Entries) > 0 {
+			return err
+		}
+	}
+	if !now.Before(r.poolAt) {
+		if err := r.fromPool(ctx, count, b); err != nil || len(b.Entries) > 0 || r.held.paused() != nil {
 			return err
 		}
 	}
@@ -62,22 +80,21 @@ func (r *GroupReader) old(ctx context.Context, count int, b *Batch) error {
 // was lost. A history read would find them as well, and count a delivery of everything else that is
 // pending with each.
 func (r *GroupReader) recoverOwn(ctx context.Context, count int, b *Batch) error {
-	bump := 0 // nobody ever saw them: the delivery the server counted is this one
-	if r.former {
-		bump = 1
-	}
 	for {
-		ids, _, last, err := r.ownPending(ctx, r.reading, r.recoverAt)
+		page, last, err := r.ownPending(ctx, r.reading, r.recoverAt)
 		if err != nil {
 			return err
 		}
-		n := len(ids)
-		missing := r.held.unknown(ids)
+		n := len(page)
+		missing, err := r.shelveOwn(ctx, page)
+		if err != nil {
+			return err
+		}
 		whole := len(missing) <= count-len(b.Entries)
 		missing = missing[:min(len(missing), count-len(b.Entries))]
 		if len(missing) > 0 {
 			had := len(b.Entries)
-			gone, err := r.take(ctx, missing, bump, b)
+			gone, err := r.take(ctx, missing, 0, "", b) // the counted delivery is this one
 			if err == nil {
 				err = r.reviveTaken(ctx, without(missing, gone))
 			}
@@ -101,9 +118,35 @@ func (r *GroupReader) recoverOwn(ctx context.Context, count int, b *Batch) error
 	}
 }
 
-// reclaimIdle takes over entries whose lease ran out, whoever had them. XAUTOCLAIM moves them to us
-// without counting a delivery, in steps with a cursor that is kept; then take fetches them. Should we
-// die or lose the connection between the two, they are pending for us and the next search finds them.
+// shelveOwn goes through a page of what is pending for us. It returns the entries that are not held
+// and were never seen. Others that are not held were delivered before: to an earlier life, or by a
+// take whose reply was lost. It moves these to the suspects.
+func (r *GroupReader) shelveOwn(ctx context.Context, page []redis.XPendingExt) (unseen []string, err error) {
+	var suspects []string
+	for _, p := range page {
+		if r.former || p.RetryCount > 1 {
+			suspects = append(suspects, p.ID)
+		} else {
+			unseen = append(unseen, p.ID)
+		}
+	}
+	if suspects = r.held.strangers(suspects); len(suspects) > 0 {
+		back := 1 // the last delivery did not arrive
+		if r.former {
+			back = 0
+		}
+		if err := r.shelve(ctx, suspects, back); err != nil {
+			return nil, err
+		}
+		r.emit(Event{Kind: EventRecovered, IDs: suspects})
+	}
+	return r.held.strangers(unseen), nil
+}
+
+// reclaimIdle looks for entries whose lease has run out. XAUTOCLAIM moves them to us without counting
+// a delivery, in steps with a cursor. Then they go to the pool of suspects, and the first group is
+// taken. If we lose the connection in between, they are pending for us, and the next search finds
+// them.
 func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) error {
 	for range scans {
 		reply, err := r.reading.Do(ctx, "xautoclaim", r.cfg.Key, r.cfg.Group, r.cfg.Consumer,
@@ -120,8 +163,9 @@ func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) erro
 		if gone > 0 {
 			r.emit(Event{Kind: EventTrimmed, Count: gone})
 		}
-		if ids = r.held.notHeld(ids); len(ids) > 0 {
-			gone, err := r.take(ctx, ids, 1, b)
+		r.found = r.held.strangers(slices.Clone(ids))
+		if ids, _ = r.held.parkedOf(ids); len(ids) > 0 { // entries that we gave back are not suspects
+			gone, err := r.take(ctx, ids, 1, ReleasedConsumer, b)
 			if err == errFront {
 				r.suspect, r.recoverAt = true, ID{}
 			} else if err != nil {
@@ -136,15 +180,33 @@ func (r *GroupReader) reclaimIdle(ctx context.Context, count int, b *Batch) erro
 				return err
 			}
 		}
+		if err := r.shelveFound(ctx); err != nil {
+			return err
+		}
 		if r.cursor == "0-0" {
 			r.reclaim = r.nextReclaim()
 			r.sweep = r.reclaim.Add((sweepEvery - 1) * r.cfg.ReclaimEvery)
-			return nil
+			break
 		}
 		if len(b.Entries) > 0 {
 			return nil // more may follow at once: r.reclaim is due still
 		}
 	}
+	if len(b.Entries) == 0 && r.poolAt.IsZero() {
+		return r.fromPool(ctx, count, b)
+	}
+	return nil
+}
+
+// shelveFound moves what reclaimIdle found to the pool of suspects, if it is still ours.
+func (r *GroupReader) shelveFound(ctx context.Context) error {
+	if len(r.found) == 0 {
+		return nil
+	}
+	if err := r.shelve(ctx, r.found, 0); err != nil {
+		return err
+	}
+	r.found = nil
 	return nil
 }
 
@@ -177,13 +239,13 @@ func autoClaimed(reply []any) (next string, ids []string, gone int, err error) {
 	return next, ids, gone, nil
 }
 
-// take fetches entries that are pending for us, records them as held and adds them to b. Tombstones are
-// acked by the script, counted and returned: there is nothing of them to restore.
+// take fetches entries that are pending for us or for a pool, records them as held and adds them to
+// b. The script acks tombstones. take counts and returns them: there is nothing to restore.
 //
 // bump is 1 where the server is to count a delivery. It is counted once, however often the reply does not come.
-func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch) (gone []string, err error) {
+func (r *GroupReader) take(ctx context.Context, ids []string, bump int, pool string, b *Batch) (gone []string, err error) {
 	if bump == 0 || len(r.counted) == 0 {
-		return r.takeAll(ctx, ids, bump, b)
+		return r.takeAll(ctx, ids, bump, pool, b)
 	}
 	first, again := make([]string, 0, len(ids)), []string(nil)
 	for _, id := range ids {
@@ -193,10 +255,10 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, b *Batch
 			first = append(first, id)
 		}
 	}
-	if gone, err = r.takeAll(ctx, again, 0, b); err != nil {
+	if gone, err = r.takeAll(ctx, again, 0, pool, b); err != nil {
 		return gone, err
 	}
-	more, err := r.takeAll(ctx, first, bump, b)
+	more, err := r.takeAll(ctx, first, bump, pool, b)
 	return append(gone, more...), err
 }
 
@@ -219,15 +281,19 @@ func (r *GroupReader) forgetCounted(ids []string) {
 	}
 }
 
-func (r *GroupReader) takeAll(ctx context.Context, ids []string, bump int, b *Batch) (gone []string, err error) {
+func (r *GroupReader) takeAll(ctx context.Context, ids []string, bump int, pool string, b *Batch) (gone []string, err error) {
 	if len(ids) > 0 && r.asking.stuck() {
-		return nil, r.withhold(ctx, ids[0], b)
+		return nil, r.withhold(ctx, ids[0], pool, b)
+	}
+	idle := int64(0)
+	if pool == ReleasedConsumer {
+		idle = r.dueIdle().Milliseconds()
 	}
 	for len(ids) > 0 {
 		chunk := ids[:min(len(ids), pageSize)]
 		ids = ids[len(chunk):]
-		args := make([]any, 0, 7+len(chunk))
-		args = append(args, "eval", scriptTake, 1, r.cfg.Key, r.cfg.Group, r.cfg.Consumer, bump)
+		args := make([]any, 0, 10+len(chunk))
+		args = append(args, "eval", scriptTake, 1, r.cfg.Key, r.cfg.Group, r.cfg.Consumer, bump, r.cfg.MaxDeliveries, pool, idle)
 		for i := range chunk {
 			args = append(args, &chunk[i])
 		}
@@ -267,8 +333,14 @@ func (r *GroupReader) takeAll(ctx context.Context, ids []string, bump int, b *Ba
 }
 
 // withhold hands out an entry of which no reply comes, without its fields: it must not keep all others waiting.
-func (r *GroupReader) withhold(ctx context.Context, id string, b *Batch) error {
+func (r *GroupReader) withhold(ctx context.Context, id, pool string, b *Batch) error {
 	sent := time.Now()
+	if pool != "" { // it is to be ours, with one delivery more
+		err := r.reading.Eval(ctx, scriptShelve, []string{r.cfg.Key}, r.cfg.Group, pool, r.cfg.Consumer, -1, id).Err()
+		if err != nil {
+			return err
+		}
+	}
 	p, err := r.reading.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: id, End: id, Count: 1,
 		Consumer: r.cfg.Consumer}).Result()
 	if err != nil || len(p) == 0 { // not ours any more

@@ -24,6 +24,7 @@ import (
 type ask struct {
 	id            string
 	idle, n, undo int64
+	free          int64 // 1: move it to ReleasedConsumer; 2: to SuspectsConsumer
 }
 
 // standing are the ids that were not pending for us, by how they stand.
@@ -65,10 +66,10 @@ func (r *GroupReader) tell(s standing) {
 func (r *GroupReader) setIdleQuietly(ctx context.Context, asks []ask) (all standing, err error) {
 	for n := 0; n < len(asks); n += pageSize {
 		page := asks[n:min(n+pageSize, len(asks))]
-		args := make([]any, 2, 2+4*len(page))
-		args[0], args[1] = r.cfg.Group, r.cfg.Consumer
+		args := make([]any, 3, 3+5*len(page))
+		args[0], args[1], args[2] = r.cfg.Group, r.cfg.Consumer, ReleasedConsumer
 		for i := range page {
-			args = append(args, &page[i].id, &page[i].idle, &page[i].n, &page[i].undo)
+			args = append(args, &page[i].id, &page[i].idle, &page[i].n, &page[i].undo, &page[i].free)
 		}
 		reply, err := r.control.Eval(ctx, scriptPark, []string{r.cfg.Key}, args...).Slice()
 		if err != nil {
@@ -203,7 +204,7 @@ func (r *GroupReader) restoreParked(ctx context.Context) (restored int, err erro
 			p.due, p.until, p.doubt = ticks(now), ticks(now), false
 		}
 		asks[i] = ask{id: ids[i], n: p.n}
-		asks[i].idle, p.open = r.idleUntil(now, p.until)
+		p.open = r.askFor(&asks[i], now, p)
 		due[ids[i]] = p
 	}
 	s, err := r.setIdle(ctx, asks)

@@ -8,20 +8,42 @@ package redisio
 // scripts. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where it is meant to. Lua counts in floating point, and
 // writes what is large in a form that XCLAIM refuses: 1e15 stands for all counts above it, which XNACK FATAL makes.
 
-// scriptTake: ARGV group, me, bump, ids… Takes ids that are pending for me and returns [id, fields,
-// deliveries] each; fields are false when the entry was trimmed, and then it is acked.
-const scriptTake = `
-local k, g, me, bump, out = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), {}
-for i = 4, #ARGV do
-  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1, me)
-  if p[1] then
-    local n = math.min(p[1][4] + bump, 1e15)
-    local e = redis.call('XCLAIM', k, g, me, 0, ARGV[i], 'RETRYCOUNT', n)
+// scriptTake: ARGV group, me, bump, most deliveries or 0, pool, idle ms, ids… Takes ids that are
+// pending for me, or for the pool and idle for so long. Returns [id, fields, deliveries] each. The
+// fields of a trimmed entry are false, and it is acked. An empty pool is deleted.
+const scriptTake = luaDeliver + `
+local k, g, me, bump, most = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
+local pool, idle, out, emptied = ARGV[5], tonumber(ARGV[6]), {}, false
+for i = 7, #ARGV do
+  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1)[1]
+  if p and (p[2] == me or p[2] == pool and p[3] >= idle) then
+    local count, n = math.min(p[4], 1e15), p[4]
+    if bump then count, n = deliver(p[4], most) end
+    emptied = emptied or p[2] == pool
+    local e = redis.call('XCLAIM', k, g, me, 0, ARGV[i], 'RETRYCOUNT', count)
     if e[1] then out[#out+1] = {e[1][1], e[1][2], n}
     else redis.call('XACK', k, g, ARGV[i]); out[#out+1] = {ARGV[i], false, n} end
   end
 end
+if emptied and not redis.call('XPENDING', k, g, '-', '+', 1, pool)[1] then
+  redis.call('XGROUP', 'DELCONSUMER', k, g, pool)
+end
 return out`
+
+// luaDeliver: deliver(count, most) returns, for the next delivery of an entry that was delivered count
+// times, the count to record and the count to tell. most is the most deliveries, or 0 for no limit.
+//
+// The last delivery is recorded as most+1. Readers of this package have delivered an entry with
+// exactly that count as often as allowed, and deliver tells most+1. Any other count of most or more
+// was raised by other clients, which may only have looked at the entry. It is delivered once, as the
+// last time.
+const luaDeliver = `
+local function deliver(count, most)
+  local n = math.min(count + 1, 1e15)
+  if most <= 0 or n < most then return n, n end
+  if count == most + 1 or most == 1 and count == 1 then return count, most + 1 end
+  return most + 1, most
+end`
 
 // luaLess compares entry IDs.
 const luaLess = `
@@ -34,21 +56,26 @@ local function less(a, b)
   return as < bs
 end`
 
-// scriptPark: ARGV group, me, then id, idle ms, deliveries and undo in turn. Sets the idle time of entries that are
-// pending for me. undo is the number of the delivery that does not count, or 0. What is pending for nobody is made pending
-// for me again, with these deliveries unless they are 0.
+// scriptPark: ARGV group, me, pool, then id, idle ms, deliveries, undo and "1" for the pool or "2" for the
+// suspects in turn. Sets the idle time of entries that are pending for me, and moves those for a pool
+// to it. undo is the number of the delivery that does not count, or 0. Entries that are in the pool
+// already stay as they are. Entries that are not pending are made pending again, with these deliveries
+// unless they are 0.
 // Returns the ids that were not as expected, in five lists: pending for another; pending for nobody; restored;
 // no longer in the stream; not restored because the group is to deliver them anyway.
 const scriptPark = luaLess + `
-local k, g, me = KEYS[1], ARGV[1], ARGV[2]
+local k, g, me, pool = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local lost, nobody, restored, gone, ahead, last = {}, {}, {}, {}, {}, nil
-for i = 3, #ARGV, 4 do
+for i = 4, #ARGV, 5 do
   local id, idle, n, undo = ARGV[i], ARGV[i+1], math.min(tonumber(ARGV[i+2]), 1e15), tonumber(ARGV[i+3])
+  local to = me
+  if ARGV[i+4] == '1' then to = pool elseif ARGV[i+4] == '2' then to = '` + SuspectsConsumer + `' end
   local p = redis.call('XPENDING', k, g, id, id, 1)[1]
   if p and p[2] == me then
     local count = math.min(p[4], 1e15)
     if undo > 0 then count = math.min(count, undo - 1) end
-    if not redis.call('XCLAIM', k, g, me, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then gone[#gone+1] = id end
+    if not redis.call('XCLAIM', k, g, to, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then gone[#gone+1] = id end
+  elseif p and p[2] == to then
   elseif p then lost[#lost+1] = id
   elseif n == 0 then nobody[#nobody+1] = id
   else
@@ -60,7 +87,8 @@ for i = 3, #ARGV, 4 do
       end
     end
     if less(last, id) then ahead[#ahead+1] = id
-    elseif redis.call('XCLAIM', k, g, me, 0, id, 'FORCE', 'IDLE', idle, 'RETRYCOUNT', n, 'JUSTID')[1] then restored[#restored+1] = id
+    elseif redis.call('XCLAIM', k, g, to, 0, id, 'FORCE', 'IDLE', idle, 'RETRYCOUNT', n, 'JUSTID')[1] then
+      restored[#restored+1] = id
     else gone[#gone+1] = id end
   end
 end
@@ -78,7 +106,7 @@ end
 return {acked, late}`
 
 // scriptDead: KEYS stream, dead stream. ARGV group, me, id, maxlen, live, extra names and values… Copies the entry
-// and its extra fields, then acks it, if it is pending for me; returns 1 if it was, 0 if it was pending for nobody and -2 if
+// and its extra fields, then acks it, if it is pending for me; returns 1 if it was, and one more for each old letter that was dropped, 0 if it was pending for nobody and -2 if
 // it is pending for another. With live "1" pending for nobody means that the pending list was lost, or that this
 // call is made a second time: it is copied unless its letter is among the last thousand. The type of
 // the dead stream is checked first: a script that fails halfway keeps what it wrote. Lua hands over 8000
@@ -112,20 +140,14 @@ local e = redis.call('XRANGE', KEYS[1], id, id)
 if e[1] then for _, v in ipairs(e[1][2]) do a[#a+1] = v end end
 for i = 6, #ARGV do a[#a+1] = ARGV[i] end
 if #a > 7900 then return -1 end
-if e[1] or #ARGV > 5 then redis.call(unpack(a)) end -- of a trimmed entry without extra fields nothing is left to keep
-redis.call('XACK', KEYS[1], g, id)
-return 1`
-
-// scriptLetGo: ARGV group, me, ids… Makes entries that are pending for me nobody's, with the deliveries they have. Returns -1 from a
-// server that has no XNACK, or for a user who may not.
-const scriptLetGo = `
-for i = 3, #ARGV do
-  if redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1] then
-    local answer = redis.pcall('XNACK', KEYS[1], ARGV[1], 'FAIL', 'IDS', 1, ARGV[i])
-    if type(answer) == 'table' and answer['err'] then return -1 end
-  end
+local dropped = 0
+if e[1] or #ARGV > 5 then -- of a trimmed entry without extra fields nothing is left to keep
+  dropped = redis.call('XLEN', KEYS[2]) + 1
+  redis.call(unpack(a))
+  dropped = dropped - redis.call('XLEN', KEYS[2])
 end
-return 0`
+redis.call('XACK', KEYS[1], g, id)
+return 1 + dropped`
 
 // scriptLeave: ARGV group, me. Deletes a consumer that has nothing pending: XGROUP DELCONSUMER would
 // drop what it has, never to be delivered again.

@@ -148,8 +148,10 @@ func (r *GroupReader) ackMany(ctx context.Context, ids []string) (acked int, err
 }
 
 // Nack gives entries back to be delivered again after a delay, without copying them and without
-// counting a delivery: the next one does. Until then nobody gets them; then whoever looks first,
-// this reader included. Entries that are not ours any more are left alone.
+// counting a delivery: the next one does. After its first delivery an entry comes back to this
+// reader. After each further one, other readers of the group have the first chance. This reader takes
+// the entry if none of them did within three seconds, or 3/16 of the lease if that is shorter.
+// Entries that are not ours any more are left alone.
 //
 // Delays longer than the lease work for as long as this reader lives; should it die, the entry comes at most one lease later. 100
 // years are the longest. Nacked entries are not held: they need no credit.
@@ -186,11 +188,25 @@ func (r *GroupReader) NackEach(ctx context.Context, ids []string, after []time.D
 			}
 			how[i] = parked{due: ticks(now.Add(d)), until: ticks(now.Add(d + r.grace(d)))}
 		}
+		r.offer(ctx, page, how)
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
 			return n, fmt.Errorf("redisio: nack %d entries of %q: %w", len(ids)-n, keyName(r.cfg.Key), err)
 		}
 	}
 	return len(ids), nil
+}
+
+// offer gives other readers, if there are any, the first chance at entries that failed here for the
+// second time or more often.
+func (r *GroupReader) offer(ctx context.Context, ids []string, how []parked) {
+	failed := r.held.again(ids)
+	if len(failed) == 0 || !r.others(ctx) {
+		return
+	}
+	for _, i := range failed {
+		due := how[i].due
+		how[i] = parked{due: due + r.patience().Milliseconds(), until: due, released: true, offered: true}
+	}
 }
 
 // grace is how long a nacked entry is ours alone after it has fallen due. If it is missing then, it was not another who took it.
@@ -256,22 +272,37 @@ func (r *GroupReader) giveBack(ctx context.Context, now time.Time, ids []string,
 	asks := r.held.asks(ids, now, r.cfg.Lease)
 	open := make([]int64, len(ids))
 	for i := range asks {
-		asks[i].idle, how[i].open = r.idleUntil(now, how[i].until)
+		how[i].open = r.askFor(&asks[i], now, how[i])
 		asks[i].undo = how[i].undo
 		open[i] = how[i].open
 	}
 	r.held.lapse(ids, open, r.cfg.Lease)
-	s, err := r.setIdle(ctx, r.held.inTime(asks))
+	err := r.parkThere(ctx, ids, asks, how)
 	if r.healed(ctx, err) {
-		s, err = r.setIdle(ctx, r.held.inTime(asks))
+		err = r.parkThere(ctx, ids, asks, how)
 	}
 	if err != nil {
 		return r.failing(err)
 	}
-	r.held.park(ids, how)
-	r.held.unpark(r.held.settled(ids))
-	r.held.unpark(s.absent())
 	return nil
+}
+
+// parkThere parks entries on the server, and then here. Until then they count as being settled: a
+// renewal that finds them in the pool must not take them for lost.
+func (r *GroupReader) parkThere(ctx context.Context, ids []string, asks []ask, how []parked) error {
+	done, err := r.held.settle(ctx, ids)
+	if err != nil {
+		return err
+	}
+	s, err := r.setIdleQuietly(ctx, r.held.inTime(asks))
+	if err == nil {
+		r.held.park(ids, how)
+		r.held.unpark(r.held.settled(ids))
+		r.held.unpark(s.absent())
+	}
+	done()
+	r.tell(s)
+	return err
 }
 
 // DeadLetter is an entry to give up, and what to say about it: fields added behind the entry's own.
@@ -323,7 +354,7 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	asks := r.held.asks(ids, time.Now(), r.cfg.Lease)
 	for i, l := range letters {
 		args := make([]any, 0, 5+2*len(l.Extra))
-		args = append(args, r.cfg.Group, r.cfg.Consumer, l.ID, r.cfg.DeadMaxLen, min(asks[i].n, 1))
+		args = append(args, r.cfg.Group, r.cfg.Consumer, l.ID, max(0, r.cfg.DeadMaxLen), min(asks[i].n, 1))
 		for _, f := range l.Extra {
 			args = append(args, f.Name, f.Value)
 		}
@@ -332,7 +363,7 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	var done []string
 	var first error
-	failed, stale, late := 0, 0, 0
+	failed, stale, late, dropped := 0, 0, 0, 0
 	for i, cmd := range cmds {
 		n, err := cmd.Int()
 		if n == -1 {
@@ -351,10 +382,15 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 			stale++
 		case -2:
 			late++
+		default:
+			dropped += max(0, n-1)
 		}
 	}
 	r.held.remove(done)
 	r.held.settled(done)
+	if dropped > 0 {
+		r.emit(Event{Kind: EventDeadDropped, Count: dropped})
+	}
 	if late > 0 {
 		r.emit(Event{Kind: EventLateAcks, Count: late})
 	}

@@ -14,7 +14,8 @@ import (
 type StreamConfig[T any] struct {
 	// Key is the Redis key of the stream.
 	Key string
-	// KeyFor chooses the stream for a message, when not all go to one; "" means Key.
+	// KeyFor chooses the stream for a message, when not all go to one; "" means Key. If the server refuses
+	// that key, because it holds another type or the user has no rights for it, the message is rejected.
 	KeyFor func(flow.Message[T]) string
 
 	// Codec encodes the data of native entries. The default is redisio.DefaultCodec: strings and []byte as they are,
@@ -117,7 +118,8 @@ const defaultDepth = 128
 // reading, and nothing is lost or dead-lettered. A message whose reply was lost is written again, so it may be there
 // twice (at least once) unless DedupeWindow is set; OnRetry counts them, and in the native format the second one says so
 // (flow.Meta.MaybeDuplicate). A message that is too large or cannot be encoded is rejected (see
-// flow.Reject). A key of the wrong type and missing rights stop the graph.
+// flow.Reject). So is a message for which KeyFor chose a key that the server refuses, such as a key of
+// another type. Missing rights and a Key of the wrong type stop the graph.
 //
 // In the native format the message's MessageID, Key, Type, ReplyTo, Deadline and Headers travel as id, key, type, reply,
 // limit (what is left of the time) and h:* (the header "traceparent" as the trace context), and MaybeDuplicate as dup. Values are encoded by the sink's own goroutine, while the stages before it work.

@@ -434,7 +434,8 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 	l := numbers(300)
 	cfg := sink.StreamConfig[string]{Key: key, Depth: 10, KeyFor: func(m flow.Message[string]) string {
 		if m.Value == "105" {
-			return key + ":text"
+			rdb.Rename(t.Context(), key, key+":was")
+			rdb.Set(t.Context(), key, "x", 0)
 		}
 		return ""
 	}}
@@ -443,8 +444,47 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 		t.Errorf("later: %v", err)
 	}
 	n := l.outcomes()
-	if n[flow.Dead] != 0 || n[flow.Failed] != 1 || n[flow.Acked] != len(data(t, rdb, key)) || l.settled() != 300 {
-		t.Errorf("outcomes %v, %d written", n, len(data(t, rdb, key)))
+	if n[flow.Dead] != 0 || n[flow.Failed] < 1 || n[flow.Acked] != len(data(t, rdb, key+":was")) || l.settled() != 300 {
+		t.Errorf("outcomes %v, %d written", n, len(data(t, rdb, key+":was")))
+	}
+}
+
+// One message that named a key of another type stopped the graph, in each of its lives.
+func TestFault_D6_KeyOfAMessageIsItsFault(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, c := range map[string]struct {
+		own bool // the config has a Key as well
+		at  func(flow.Message[string]) time.Time
+	}{
+		"with a Key":    {own: true},
+		"without a Key": {},
+		"put off":       {own: true, at: func(flow.Message[string]) time.Time { return time.Now().Add(time.Hour) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := redistest.Key(t)
+			text := key + ":text"
+			rdb.Set(t.Context(), text, "x", 0)
+			rdb.Set(t.Context(), "{"+text+"}:later", "x", 0)
+			cfg := sink.StreamConfig[string]{Depth: 10, At: c.at, KeyFor: func(m flow.Message[string]) string {
+				switch {
+				case m.Value == "105":
+					return text
+				case c.own:
+					return ""
+				}
+				return key
+			}}
+			if c.own {
+				cfg.Key = key
+			}
+			l := numbers(300)
+			if err := flow.New("g", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := l.outcomes(); n[flow.Dead] != 1 || n[flow.Acked] != 299 {
+				t.Errorf("outcomes %v", n)
+			}
+		})
 	}
 }
 

@@ -75,6 +75,7 @@ func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) er
 	defer s.reset()
 	s.persist(ctx, chunk, s.cfg.Key, &s.now,
 		func() error { return s.w.Write(ctx, s.out, s.now.results) },
+		func(i int) string { return s.out[i].Key },
 		func(to, from int, unknown bool) {
 			s.out[to] = s.out[from]
 			if unknown && s.cfg.DedupeWindow == 0 {
@@ -85,6 +86,7 @@ func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) er
 	for _, d := range s.later {
 		s.persist(ctx, chunk, d.key, &d.batch,
 			func() error { return d.to.Schedule(ctx, d.entries, d.results) },
+			func(int) string { return d.key },
 			func(to, from int, _ bool) { d.entries[to] = d.entries[from] },
 			func(n int) { d.entries = d.entries[:n] })
 	}
@@ -99,7 +101,7 @@ const maxFull = 500 * time.Millisecond
 
 // persist writes a batch until all of it is settled.
 func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], key string, b *batch,
-	write func() error, move func(to, from int, unknown bool), cut func(int)) {
+	write func() error, to func(int) string, move func(to, from int, unknown bool), cut func(int)) {
 	wait := backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2,
 		MaxInterval: 5 * time.Second}
 	for tries := 0; len(b.at) > 0; {
@@ -109,7 +111,7 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 			return
 		}
 		retry := StreamRetry{Key: key, Err: err}
-		if !s.unwritten(ctx, chunk, b, &retry, move, cut) {
+		if !s.unwritten(ctx, chunk, b, &retry, to, move, cut) {
 			return
 		}
 		if len(b.at) < had { // it goes on
@@ -133,9 +135,10 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 	}
 }
 
-// unwritten keeps what is to be tried again, and reports whether to try.
+// unwritten keeps what is to be tried again, and reports whether to try. If the server refuses a key
+// that a message chose, that is a fault of the message.
 func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T], b *batch, retry *StreamRetry,
-	move func(to, from int, unknown bool), cut func(int)) bool {
+	to func(int) string, move func(to, from int, unknown bool), cut func(int)) bool {
 	again, stop := 0, ctx.Err() != nil
 	for i := range b.at {
 		err := b.results[i].Err
@@ -152,6 +155,9 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 			continue
 		case s.refuses(err) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
 			s.fail(chunk, b.at[i], flow.Reject(err))
+			continue
+		case redisio.IsKeyFault(err) && to(i) != "" && to(i) != s.cfg.Key:
+			s.fail(chunk, b.at[i], flow.Reject(fmt.Errorf("sink: write to %q, the key of this message: %w", to(i), err)))
 			continue
 		case redisio.IsPermanent(err):
 			s.fail(chunk, b.at[i], flow.Permanent(err))

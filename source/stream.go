@@ -60,7 +60,8 @@ type StreamConfig[T any] struct {
 	// DeadKey is the stream for dead letters. The default is Key+":dead". On Redis Cluster it must share Key's hash slot,
 	// so there the default for a Key without a hash tag is "{Key}:dead".
 	DeadKey string
-	// DeadMaxLen bounds the dead-letter stream, roughly. The default 0 keeps all.
+	// DeadMaxLen is the most letters that the dead-letter stream keeps, roughly. The oldest go first; OnEvent
+	// is told how many (redisio.EventDeadDropped). The default is 100,000; negative keeps all.
 	DeadMaxLen int64
 
 	// DelayedEvery is how often the source looks, at most, for entries that are scheduled for the stream (see
@@ -70,7 +71,7 @@ type StreamConfig[T any] struct {
 
 	// OnLostGroup says what to do when the group, or the stream, was deleted. The default is to make it again where it was.
 	OnLostGroup redisio.LostGroup
-	// Capabilities are what newer servers have that may be used: Claim and MaxSize by reads, XNack at the end. By default the
+	// Capabilities are what newer servers have that may be used: Claim and MaxSize, by reads. By default the
 	// server is asked. &redisio.Capabilities{} is none of them, as on Redis 7.0. Delivery is the same with and without.
 	Capabilities *redisio.Capabilities
 	// ReapAfter is when other consumers of the group that have nothing pending and did nothing are deleted. The default is an
@@ -168,6 +169,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	if p.maxDeliveries == 0 {
 		p.maxDeliveries = defaultMaxDeliveries
 	}
+	p.group.MaxDeliveries = max(p.maxDeliveries, 0)
 	_, cluster := rdb.(*redis.ClusterClient)
 	switch {
 	case c.AtMostOnce:

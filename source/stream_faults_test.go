@@ -285,3 +285,77 @@ func TestStreamFailsOnALostGroup(t *testing.T) {
 		t.Fatalf("got %v, want a GroupLostError", err)
 	}
 }
+
+const killerEnv = "STREAMERSON_TEST_KILLER"
+
+// TestStreamKillerProcess is no test: it is the process that TestFault_D2_KillerTakesOnlyItself
+// starts, and that kills itself at one value.
+func TestStreamKillerProcess(t *testing.T) {
+	addr, key, ok := strings.Cut(os.Getenv(killerEnv), " ")
+	if !ok {
+		t.Skip("runs only as a child of TestFault_D2_KillerTakesOnlyItself")
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	defer rdb.Close()
+	cfg := source.StreamConfig[string]{Key: key, Group: "g", Lease: 150 * time.Millisecond, MaxDeliveries: 5}
+	err := copyGraph(rdb, cfg, func(_ context.Context, m flow.Message[string]) error {
+		if m.Value == "7" {
+			self, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = self.Kill()
+			}
+			return errors.Join(errors.New("still alive"), err)
+		}
+		return nil
+	}).Run(context.Background())
+	t.Fatalf("the worker ended by itself: %v", err)
+}
+
+// One value kills each process that handles it. All values that were read with it used to become dead letters.
+func TestFault_D2_KillerTakesOnlyItself(t *testing.T) {
+	s := newStand(t)
+	const n = 50
+	s.fill(t, n)
+	for lives := 0; ; lives++ {
+		if lives > 10 {
+			t.Fatal("it does not end")
+		}
+		cmd := exec.Command(os.Args[0], "-test.run=^TestStreamKillerProcess$")
+		cmd.Env = append(os.Environ(), killerEnv+"="+s.Addr()+" "+s.key)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = cmd.Wait() // it was killed
+		}()
+		settled, gone := false, false
+		redistest.Soon(t, "the worker is killed, or done", func() bool {
+			pending, lag := s.peek()
+			settled = pending+lag == 0 && s.rdb.XLen(t.Context(), s.key+":dead").Val() > 0
+			select {
+			case <-ended:
+				gone = true
+			default:
+			}
+			return settled || gone
+		})
+		_ = cmd.Process.Kill() // it may be dead
+		<-ended
+		if settled {
+			break
+		}
+	}
+	letters := s.rdb.XRange(t.Context(), s.key+":dead", "-", "+").Val()
+	if len(letters) != 1 || letters[0].Values["data"] != "7" {
+		t.Errorf("dead letters %v", letters)
+	}
+	seen := make(map[string]bool)
+	for _, e := range s.rdb.XRange(t.Context(), s.key+":out", "-", "+").Val() {
+		seen[e.Values["data"].(string)] = true
+	}
+	if len(seen) != n-1 || seen["7"] {
+		t.Errorf("%d values came through", len(seen))
+	}
+}

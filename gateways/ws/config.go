@@ -2,7 +2,6 @@ package ws
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -146,7 +145,7 @@ func (c HubConfig) withDefaults() HubConfig {
 	c.HardCap = cmp.Or(c.HardCap, 1_000_000)
 	c.MaxBytes = cmp.Or(c.MaxBytes, defaultBytes)
 	c.DedupeWindow = cmp.Or(c.DedupeWindow, 2*time.Minute)
-	c.Log = cmp.Or(c.Log, flow.Logger(context.Background()))
+	c.Log = flow.Thinned(c.Log)
 	return c
 }
 

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -84,7 +83,7 @@ func (c Config[T]) withDefaults() Config[T] {
 	c.Page = cmp.Or(c.Page, defaultPage)
 	c.Recent = cmp.Or(c.Recent, defaultRecent)
 	c.RecentBytes = cmp.Or(c.RecentBytes, defaultRecentBytes)
-	c.Log = cmp.Or(c.Log, flow.Logger(context.Background()))
+	c.Log = flow.Thinned(c.Log)
 	if c.Reads == nil {
 		c.Reads = NewReads(defaultReads)
 	}
