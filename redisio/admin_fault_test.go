@@ -16,7 +16,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// spy counts the commands that a client sends, by name, and keeps the number of arguments of the longest script call.
+// spy counts the commands that a client sends, by name, and keeps the number of arguments of the
+// longest script call.
 type spy struct {
 	mu      sync.Mutex
 	sent    map[string]int
@@ -79,7 +80,8 @@ func manyGroups(t testing.TB, rdb redis.UniversalClient, key string, ids []strin
 	}
 }
 
-// Each group costs a few commands, however many there are, and the list of groups is asked for once.
+// Each group costs a few commands, however many there are, and the list of groups is asked for
+// once.
 func TestFault_D13_GroupsAreLinear(t *testing.T) {
 	server, key := redistest.Shared(t), redistest.Key(t)
 	rdb, seen := spied(t, server)
@@ -267,7 +269,8 @@ func TestFault_D14_DeadFilterTakesIDs(t *testing.T) {
 	}
 }
 
-// Before Redis 7.2 no server tells whether a consumer that waits is alive: nothing is reset on a guess.
+// Before Redis 7.2 no server tells whether a consumer that waits is alive: nothing is reset on a
+// guess.
 func TestFault_D14_ResetRefusesWhatItCannotCheck(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	add(t, rdb, key, 3)

@@ -126,8 +126,14 @@ var units = map[string]struct {
 	kind fieldKind
 	unit time.Duration
 }{
-	"unix": {asTime, time.Second}, "unixmilli": {asTime, time.Millisecond}, "unixmicro": {asTime, time.Microsecond}, "unixnano": {asTime, 1},
-	"sec": {asDuration, time.Second}, "milli": {asDuration, time.Millisecond}, "micro": {asDuration, time.Microsecond}, "nano": {asDuration, 1},
+	"unix":      {asTime, time.Second},
+	"unixmilli": {asTime, time.Millisecond},
+	"unixmicro": {asTime, time.Microsecond},
+	"unixnano":  {asTime, 1},
+	"sec":       {asDuration, time.Second},
+	"milli":     {asDuration, time.Millisecond},
+	"micro":     {asDuration, time.Microsecond},
+	"nano":      {asDuration, 1},
 }
 
 // options reads the options of a tag.
@@ -142,7 +148,8 @@ func (f *structField) options(list string, bad func(problem, fix string)) {
 		case !unit:
 			bad(fmt.Sprintf("has the unknown tag option %q", option), "use omitempty, required or a unit as unix or milli")
 		case u.kind != f.kind:
-			bad(fmt.Sprintf("has the unit %q, which does not fit its type", option), "unix… are units of time.Time, sec, milli, micro and nano of time.Duration")
+			bad(fmt.Sprintf("has the unit %q, which does not fit its type", option),
+				"unix… are units of time.Time, sec, milli, micro and nano of time.Duration")
 		case f.unit != 0:
 			bad("has two units", "drop one")
 		default:
@@ -417,7 +424,8 @@ func parseTime(s string) (time.Time, error) {
 	case msErr != nil:
 		return time.Time{}, err
 	case ms < leastMilli || ms >= mostMilli:
-		return time.Time{}, fmt.Errorf("%s is no likely number of milliseconds since 1970: name the unit in the field's tag, as `stream:\"at,unix\"`", s)
+		return time.Time{}, fmt.Errorf("%s is no likely number of milliseconds since 1970: "+
+			"name the unit in the field's tag, as `stream:\"at,unix\"`", s)
 	}
 	return time.UnixMilli(ms), nil
 }

@@ -17,10 +17,12 @@ type TrimOptions struct {
 	Exact  bool  // to the entry; the default frees whole nodes only, which is cheaper
 }
 
-// scriptTrim: KEYS stream. ARGV smallest ID that stays or "", most entries or -1, "~" or "=", how many at most. Drops some of
-// the oldest entries that all groups are done with; returns how many. 0 means that nothing is left to drop.
+// scriptTrim: KEYS stream. ARGV smallest ID that stays or "", most entries or -1, "~" or "=", how
+// many at most. Drops some of the oldest entries that all groups are done with; returns how many. 0
+// means that nothing is left to drop.
 //
-// Whole nodes are freed first, by "~" and LIMIT. What is left then for "=" lies in one node, so no call takes long.
+// Whole nodes are freed first, by "~" and LIMIT. What is left then for "=" lies in one node, so no
+// call takes long.
 const scriptTrim = luaLess + `
 local k, before, maxlen, exact, step = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3] == '=', tonumber(ARGV[4])
 local over = redis.call('XLEN', k)
@@ -59,11 +61,12 @@ return redis.call('XTRIM', k, 'MINID', '=', bound)`
 // trimStep is how many entries one script drops at most.
 const trimStep = 10_000
 
-// Trim drops old entries that every consumer group has read and settled, and no others: what is pending
-// or not delivered stays. It is what a writer's retention does as it writes, for those who choose the time
-// themselves. A stream without groups is trimmed as the options say; without any, nothing of it goes. Trim returns how many
-// entries went. It works in steps of at most 10,000 entries, so that the server's other clients are not held up. [PlanTrim]
-// tells beforehand what it would drop.
+// Trim drops old entries that every consumer group has read and settled, and no others: what is
+// pending or not delivered stays. It is what a writer's retention does as it writes, for those who
+// choose the time themselves. A stream without groups is trimmed as the options say; without any,
+// nothing of it goes. Trim returns how many entries went. It works in steps of at most 10,000
+// entries, so that the server's other clients are not held up. [PlanTrim] tells beforehand what it
+// would drop.
 func Trim(ctx context.Context, rdb redis.UniversalClient, key string, o TrimOptions) (int64, error) {
 	minID, maxLen, how := "", int64(-1), "~"
 	if !o.Before.IsZero() {
@@ -97,8 +100,9 @@ type TrimPlan struct {
 	Group       string // the group that is not done with Keep; "" if it is the options that keep it
 }
 
-// PlanTrim tells what [Trim] would drop with the same options. It changes nothing. To drop exactly that, even if the groups
-// go on meanwhile, call Trim with Last.Next() for Before. Entries are counted up to 10,000, or 16 MiB.
+// PlanTrim tells what [Trim] would drop with the same options. It changes nothing. To drop exactly
+// that, even if the groups go on meanwhile, call Trim with Last.Next() for Before. Entries are
+// counted up to 10,000, or 16 MiB.
 func PlanTrim(ctx context.Context, rdb redis.UniversalClient, key string, o TrimOptions) (TrimPlan, error) {
 	var plan TrimPlan
 	if err := errors.Join(needClient(rdb, "PlanTrim"), needKey("PlanTrim", key)); err != nil {

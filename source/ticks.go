@@ -11,28 +11,31 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// TicksConfig configures Ticks. Next, Key and Group are required; the zero value of the rest is the default. Package source/cron
-// has a Next for the lines of a crontab.
+// TicksConfig configures Ticks. Next, Key and Group are required; the zero value of the rest is the
+// default. Package source/cron has a Next for the lines of a crontab.
 type TicksConfig struct {
-	// Next returns the first tick after a time; the zero time if there is none any more. It must depend on nothing else, because
-	// all processes with this Key must agree on it.
+	// Next returns the first tick after a time; the zero time if there is none any more. It must
+	// depend on nothing else, because all processes with this Key must agree on it.
 	Next func(after time.Time) time.Time
 	// Location is the time zone of Tick.Time. The default is UTC.
 	Location *time.Location
 
-	// Key is the Redis key of the stream of ticks, of nothing else. All processes with this Key must have the same Next.
+	// Key is the Redis key of the stream of ticks, of nothing else. All processes with this Key
+	// must have the same Next.
 	Key string
 	// Group is the consumer group: each tick goes to one of its members.
 	Group string
 
-	// Missed is how many of the ticks that passed while no process was alive are made up for: the last ones. The default
-	// is 1, the last; negative means none (up to 10 s late is on time), and 1000 is the most.
+	// Missed is how many of the ticks that passed while no process was alive are made up for: the
+	// last ones. The default is 1, the last; negative means none (up to 10 s late is on time), and
+	// 1000 is the most.
 	Missed int
 	// MaxLen is how many ticks the stream keeps, roughly. The default is 1000.
 	MaxLen int64
 
-	// MaxInFlight, Lease, MaxDeliveries, DeadKey, DeadMaxLen, Block and Wait are as in StreamConfig, except for
-	// MaxInFlight, whose default is 1: a tick waits until the one before it is done, here. Other members of the group do not.
+	// MaxInFlight, Lease, MaxDeliveries, DeadKey, DeadMaxLen, Block and Wait are as in
+	// StreamConfig, except for MaxInFlight, whose default is 1: a tick waits until the one before
+	// it is done, here. Other members of the group do not.
 	MaxInFlight   int
 	Lease         time.Duration
 	MaxDeliveries int
@@ -40,7 +43,8 @@ type TicksConfig struct {
 	DeadMaxLen    int64
 	Block         time.Duration
 	Wait          time.Duration
-	// OnEvent is told of redisio.EventTickerWaits as well: the stream's last ID lies in the future, so no tick comes until then.
+	// OnEvent is told of redisio.EventTickerWaits as well: the stream's last ID lies in the future,
+	// so no tick comes until then.
 	OnEvent func(redisio.Event)
 }
 
@@ -49,15 +53,17 @@ type Tick struct {
 	Time time.Time `json:"time"` // when it was due, in the source's Location
 }
 
-// Ticks is a source of ticks, each once for all processes that run it: they race to write it to a stream of Redis, by
-// an ID that the stream takes only once, and share the ticks as a consumer group. So a tick whose handler fails is
-// delivered again, and so is one whose process dies, when its lease is over. The clock of the server decides when it is
-// time. The first process ever has missed nothing.
+// Ticks is a source of ticks, each once for all processes that run it: they race to write it to a
+// stream of Redis, by an ID that the stream takes only once, and share the ticks as a consumer
+// group. So a tick whose handler fails is delivered again, and so is one whose process dies, when
+// its lease is over. The clock of the server decides when it is time. The first process ever has
+// missed nothing.
 //
 // Message metadata: ID is the tick's time in ms, Time when it was due.
 //
-// Order: that of time, within a process; a tick that is delivered again comes later. Acks: a tick is acknowledged when
-// all that came of it is done. Ends: by drain only. Errors: as for Stream; while Redis is away no tick comes.
+// Order: that of time, within a process; a tick that is delivered again comes later. Acks: a tick
+// is acknowledged when all that came of it is done. Ends: by drain only. Errors: as for Stream;
+// while Redis is away no tick comes.
 func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption) flow.Source[Tick] {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 1

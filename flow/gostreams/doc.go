@@ -1,5 +1,5 @@
-// Package gostreams connects graphs to github.com/reugn/go-streams: its connectors become sources and sinks of a graph, and
-// its flows become functions.
+// Package gostreams connects graphs to github.com/reugn/go-streams: its connectors become sources
+// and sinks of a graph, and its flows become functions.
 //
 //	Func      a go-streams flow as a function of a batch     nothing is lost
 //	Source    a go-streams source, lent to a graph           done once the graph has received an element
@@ -10,12 +10,14 @@
 //
 // # What go-streams cannot keep
 //
-// The edges of go-streams are channels of any. They carry no acknowledgements, and a failure of one part is not told to the
-// others. So at-least-once delivery ends where a value crosses into go-streams: what its flows hold when the process dies, or
-// when the graph behind an Inlet stops, is lost. A flow that groups or delays elements holds many.
+// The edges of go-streams are channels of any. They carry no acknowledgements, and a failure of one
+// part is not told to the others. So at-least-once delivery ends where a value crosses into
+// go-streams: what its flows hold when the process dies, or when the graph behind an Inlet stops,
+// is lost. A flow that groups or delays elements holds many.
 //
-// To use go-streams flows on a stream of Redis without loss, keep both ends in one graph, and let [Func] call the flow with
-// batches. Entries are acknowledged when the sink has written what came out:
+// To use go-streams flows on a stream of Redis without loss, keep both ends in one graph, and let
+// [Func] call the flow with batches. Entries are acknowledged when the sink has written what came
+// out:
 //
 //	batches := operators.Batch(orders, 256, 50*time.Millisecond)
 //	shouted := operators.Map(batches, gostreams.Func[string, string](func(in streams.Source) streams.Source {
@@ -23,6 +25,6 @@
 //	}))
 //	g := flow.New("shout", flow.To(operators.Unbatch(shouted), sink.Stream(rdb, out)))
 //
-// Every batch runs through a pipeline of its own, so flows keep no state from one batch to the next: windows of go-streams end
-// with the batch. Use the windows of package operators instead.
+// Every batch runs through a pipeline of its own, so flows keep no state from one batch to the
+// next: windows of go-streams end with the batch. Use the windows of package operators instead.
 package gostreams

@@ -27,13 +27,15 @@ func typeError[T any](position uint64, element any) *TypeError {
 	return &TypeError{Position: position, Got: fmt.Sprintf("%T", element), Want: reflect.TypeFor[T]().String()}
 }
 
-// Func makes a function of go-streams flows, for operators.Map behind operators.Batch. Each call sends a batch through a
-// pipeline that through builds for it, and returns what came out, in the order it came. The graph keeps the batch until all
-// that came of it is done, so nothing is lost whenever the process dies.
+// Func makes a function of go-streams flows, for operators.Map behind operators.Batch. Each call
+// sends a batch through a pipeline that through builds for it, and returns what came out, in the
+// order it came. The graph keeps the batch until all that came of it is done, so nothing is lost
+// whenever the process dies.
 //
-// The pipeline ends with the batch: flows keep no state from one batch to the next. through must build new flows for each call,
-// since a flow of go-streams works once. An element that is no U fails the batch with a *TypeError. When ctx is done the call
-// returns its cause. A panic in a flow of go-streams ends the process, because it runs on a goroutine of go-streams.
+// The pipeline ends with the batch: flows keep no state from one batch to the next. through must
+// build new flows for each call, since a flow of go-streams works once. An element that is no U
+// fails the batch with a *TypeError. When ctx is done the call returns its cause. A panic in a flow
+// of go-streams ends the process, because it runs on a goroutine of go-streams.
 func Func[T, U any](through func(streams.Source) streams.Source) func(context.Context, []T) ([]U, error) {
 	return func(ctx context.Context, in []T) ([]U, error) {
 		src := &batch{out: make(chan any)}

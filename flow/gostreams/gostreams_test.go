@@ -56,7 +56,8 @@ func elements(values ...any) *extension.ChanSource {
 	return extension.NewChanSource(c)
 }
 
-// Their source and their sink in a graph of ours: all is in the file when Run returns, and the sink works once.
+// Their source and their sink in a graph of ours: all is in the file when Run returns, and the sink
+// works once.
 func TestSourceAndSink(t *testing.T) {
 	in, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "out")
 	want := numbers(1000)
@@ -251,7 +252,8 @@ func TestOutletEnds(t *testing.T) {
 	})
 }
 
-// What an Inlet's graph does not take is not discarded: its sender blocks, and whoever waits for the sink learns of the end.
+// What an Inlet's graph does not take is not discarded: its sender blocks, and whoever waits for
+// the sink learns of the end.
 func TestFault_D16_InletBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -279,7 +281,8 @@ func TestFault_D16_InletBlocks(t *testing.T) {
 	})
 }
 
-// The end of its context does not make an Inlet discard what is still on its way; a channel that is never closed is told of.
+// The end of its context does not make an Inlet discard what is still on its way; a channel that is
+// never closed is told of.
 func TestFault_D16_InletReadsToTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -342,7 +345,8 @@ func TestFault_D16_EndsShareACancelledContext(t *testing.T) {
 	}
 }
 
-// When the sink's graph stops, the source's graph stops as well, and what it has not handed over goes back.
+// When the sink's graph stops, the source's graph stops as well, and what it has not handed over
+// goes back.
 func TestFault_D16_EndsStopTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, fed := flowtest.Feed[int](t)
@@ -383,8 +387,9 @@ func TestFault_D16_EndsStopTogether(t *testing.T) {
 	})
 }
 
-// A flow behind Func: entries are acknowledged when the sink has written what came of them. The graph is stopped in the middle,
-// as a process that is killed: nothing that was not written is acknowledged.
+// A flow behind Func: entries are acknowledged when the sink has written what came of them. The
+// graph is stopped in the middle, as a process that is killed: nothing that was not written is
+// acknowledged.
 func TestFault_D16_FuncLosesNothing(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	const n = 2000

@@ -1,5 +1,6 @@
-// Package cron is a source of ticks at the times of a crontab's line, each once for all processes that run it. It parses with
-// github.com/robfig/cron, which a program without this package does not link.
+// Package cron is a source of ticks at the times of a crontab's line, each once for all processes
+// that run it. It parses with github.com/robfig/cron, which a program without this package does not
+// link.
 package cron
 
 import (
@@ -15,30 +16,35 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Source is source.Ticks at the times that spec says, in the zone of cfg.Location: see [Next] for both. cfg.Next is left nil. A
-// spec that is not understood is a *flow.BuildError of the field Spec.
+// Source is source.Ticks at the times that spec says, in the zone of cfg.Location: see [Next] for
+// both. cfg.Next is left nil. A spec that is not understood is a *flow.BuildError of the field
+// Spec.
 //
 //	ticks := cron.Source(rdb, "*/5 * * * *", source.TicksConfig{Key: "ticks", Group: "reports"})
-func Source(rdb redis.UniversalClient, spec string, cfg source.TicksConfig, opts ...flow.StageOption) flow.Source[source.Tick] {
+func Source(rdb redis.UniversalClient, spec string, cfg source.TicksConfig,
+	opts ...flow.StageOption) flow.Source[source.Tick] {
 	opts = slices.Clip(opts)
 	if cfg.Next != nil {
 		opts = append(opts, flow.Invalid("Next", "is set beside a spec", "drop one of them"))
 	}
 	next, err := Next(spec, cfg.Location)
 	if err != nil {
-		opts = append(opts, flow.Invalid("Spec", fmt.Sprintf("%q: %v", spec, err), `write it as "*/5 * * * *", "@hourly" or "@every 10s"`))
+		opts = append(opts, flow.Invalid("Spec", fmt.Sprintf("%q: %v", spec, err),
+			`write it as "*/5 * * * *", "@hourly" or "@every 10s"`))
 		next = func(time.Time) time.Time { return time.Time{} } // it does not run
 	}
 	cfg.Next = next
 	return source.Ticks(rdb, cfg, opts...)
 }
 
-// Next returns a function that finds the first tick after a time, for source.TicksConfig. spec is five fields as in a crontab,
-// "*/5 8-18 * * MON-FRI" (minute, hour, day of month, month, day of week), a descriptor (@yearly, @monthly, @weekly, @daily,
-// @hourly), or "@every 10s", whose ticks are the multiples of the duration since 1970 in UTC, so that all processes agree.
+// Next returns a function that finds the first tick after a time, for source.TicksConfig. spec is
+// five fields as in a crontab, "*/5 8-18 * * MON-FRI" (minute, hour, day of month, month, day of
+// week), a descriptor (@yearly, @monthly, @weekly, @daily, @hourly), or "@every 10s", whose ticks
+// are the multiples of the duration since 1970 in UTC, so that all processes agree.
 //
-// loc is the time zone of the five fields and descriptors; nil is UTC, where every minute is there once. In other zones an
-// hour is missing when summer time begins, and with it the ticks in it. When it ends an hour is there twice, and so are its ticks.
+// loc is the time zone of the five fields and descriptors; nil is UTC, where every minute is there
+// once. In other zones an hour is missing when summer time begins, and with it the ticks in it.
+// When it ends an hour is there twice, and so are its ticks.
 //
 // The error says what is wrong with spec.
 func Next(spec string, loc *time.Location) (func(time.Time) time.Time, error) {

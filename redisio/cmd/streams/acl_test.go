@@ -105,8 +105,8 @@ func TestACLLines(t *testing.T) {
 	for line, want := range map[string]string{
 		"acl -user a -tail x,y": "ACL SETUSER a on resetkeys resetchannels -@all %R~x %R~y +ping +xinfo|stream +xread +xrevrange\n",
 		"acl -user a -write x":  "ACL SETUSER a on resetkeys resetchannels -@all %W~x +ping +xadd +xlen\n",
-		"acl -user a -read x -group g -no-ack -no-delayed": "ACL SETUSER a on resetkeys resetchannels -@all ~x +eval +ping +xgroup|create +xgroup|delconsumer " +
-			"+xinfo|groups +xinfo|stream +xlen +xpending +xreadgroup +xrevrange\n",
+		"acl -user a -read x -group g -no-ack -no-delayed": "ACL SETUSER a on resetkeys resetchannels -@all ~x +eval +ping +time +xgroup|create +xgroup|createconsumer " +
+			"+xgroup|delconsumer +xinfo|groups +xinfo|stream +xlen +xpending +xreadgroup +xrevrange\n",
 		"acl -user a -json -range x": `{"user":"a","rules":["resetkeys","resetchannels","-@all","%R~x","+ping","+xrange"]}` + "\n",
 	} {
 		if code, out, errs := s.do(t, line); code != exitFine || out != want || !strings.Contains(errs, "password") {

@@ -16,8 +16,8 @@ type point struct {
 	at time.Time  // zero if it was given as an ID
 }
 
-// pointOf reads a time in one of the ways that people write it, or an ID. A time without a zone is one of zone. A bare number is
-// refused: it may be meant as an ID, as seconds or as milliseconds.
+// pointOf reads a time in one of the ways that people write it, or an ID. A time without a zone is
+// one of zone. A bare number is refused: it may be meant as an ID, as seconds or as milliseconds.
 func pointOf(text string, now time.Time, zone *time.Location) (point, error) {
 	if text != "" && strings.Trim(text, "0123456789") == "" {
 		return point{}, usagef("%s is a bare number: write an ID as %s-0, or how long ago with a unit, as %ss", text, text, text)
@@ -53,7 +53,8 @@ func parseID(text string) (redisio.ID, error) {
 	return id, nil
 }
 
-// pointFlag is a flag's value that is a point. Its text is read again when the command runs, which knows the zone.
+// pointFlag is a flag's value that is a point. Its text is read again when the command runs, which
+// knows the zone.
 type pointFlag string
 
 func (f *pointFlag) String() string { return string(*f) }
