@@ -44,6 +44,10 @@ type ClientConfig struct {
 	// second, and may send a little more in between. Default to 10,000 and 256 MiB. StreamersonV1 has no such limit.
 	MaxWaiting      int64
 	MaxWaitingBytes int64
+	// SendExpiry is how long a message without an answer, of Send and FireAndForget, waits at most:
+	// services skip those that are older, and count them as Expired. Defaults to 24 hours. Negative
+	// means that they wait for ever.
+	SendExpiry time.Duration
 	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
 	MaxPayload int
 	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one minute. It holds 16,384 replies that
@@ -74,6 +78,7 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	def(&c.MaxLen, 10_000)
 	def(&c.MaxWaiting, 10_000)
 	def(&c.MaxWaitingBytes, 256<<20)
+	def(&c.SendExpiry, 24*time.Hour)
 	def(&c.MaxPayload, 1<<20)
 	def(&c.MailboxTTL, time.Minute)
 	c.Log = flow.Thinned(c.Log)
@@ -252,7 +257,7 @@ func (c *Client) giveUp(id string, p *pending, err error) error {
 }
 
 // Send tells the services something that is not answered: it returns when Redis has it. One process of the service handles it,
-// and again if that fails, as any entry of a stream.
+// and again if that fails, as any entry of a stream. It is skipped after ClientConfig.SendExpiry.
 func (c *Client) Send(ctx context.Context, r Request) error {
 	until, own := c.until(ctx, r.timeout)
 	if own {
@@ -351,8 +356,11 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 		return err
 	}
 	p.request = *r
-	if answered {
+	switch {
+	case answered:
 		p.replyTo, p.until = c.mailbox.key, until
+	case c.cfg.SendExpiry > 0:
+		p.until = time.Now().Add(c.cfg.SendExpiry)
 	}
 	p.again, p.format = p, c.speech.request
 	p.out.Fields, err = p.encode(p.space[:0], false)
