@@ -27,6 +27,14 @@ func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 	if r.bad != nil {
 		return s.unread(ctx, m)
 	}
+	if s.foreign(r) {
+		return flow.Message[Response]{}, false, nil
+	}
+	if _, found := s.handlers[r.Type]; !found {
+		if handed, err := s.handOn(ctx, r, meta); handed || err != nil {
+			return flow.Message[Response]{}, false, err
+		}
+	}
 	h := newHandling(ctx, s.deadline(meta.Deadline, r.window > 0))
 	h.headers = r.Headers
 	if r.window > 0 {
@@ -167,12 +175,14 @@ type ServiceStats struct {
 	Failed    uint64 // answered with an error
 	Expired   uint64 // not begun, because their deadline was over
 	Cancelled uint64 // by their callers, before they were begun or while they were handled
+	HandedOn  uint64 // to other processes, because this one does not know their type
 }
 
-type serviceCounters struct{ answered, failed, expired, cancelled atomic.Uint64 }
+type serviceCounters struct{ answered, failed, expired, cancelled, handedOn atomic.Uint64 }
 
 // Stats returns the counts.
 func (s *Service) Stats() ServiceStats {
 	c := &s.stats
-	return ServiceStats{Answered: c.answered.Load(), Failed: c.failed.Load(), Expired: c.expired.Load(), Cancelled: c.cancelled.Load()}
+	return ServiceStats{Answered: c.answered.Load(), Failed: c.failed.Load(), Expired: c.expired.Load(), Cancelled: c.cancelled.Load(),
+		HandedOn: c.handedOn.Load()}
 }

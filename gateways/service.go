@@ -72,6 +72,9 @@ const (
 // retries, then other processes, then the dead letters. Requests whose deadline is over are skipped, and
 // those whose caller has gone are cancelled.
 //
+// Processes of a group may have different handlers, as during a deploy: a request whose type this process does not know, but another
+// one does, is handed on, up to its deadline. The key "{topic}:types" has the types of each process.
+//
 // Delivery is at least once: when a process dies another one handles its requests again, after the lease.
 type Service struct {
 	cfg     ServiceConfig
@@ -87,6 +90,8 @@ type Service struct {
 
 	ledger *ledger
 	parts  *outbox
+	onward *outbox   // of requests that are handed on
+	types  *registry // nil until there is a graph, and if they are not announced
 	stats  serviceCounters
 	expiry expiry
 }
@@ -127,6 +132,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s.mistake(wrong)
 	s.parts = newOutbox(rdb, redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen, MaxPayload: payloadFor(s.cfg.MaxReply)})
 	s.parts.patient = true
+	s.onward = newOutbox(rdb, redisio.WriterConfig{Key: s.topic.requests, OnlyExisting: true, MaxPayload: payloadFor(maxMaxReply)})
 	s.allowed = []keys{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
 		s.mistake(&redisio.ConfigError{Type: "ServiceConfig", Field: "ReplyTopics", Problem: "is set beside Wire", Fix: "name the keys in StreamersonV1.ReplyKeys"})
@@ -234,6 +240,12 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	if s.topic.control != "" {
 		control := source.Tail(s.rdb, source.TailConfig[note]{Key: s.topic.control, Format: noteFormat{}, Wait: s.cfg.Wait}, flow.Name("control"))
 		parts = append(parts, flow.To(control, sink.Func(s.heed, flow.Name("heed"))))
+	}
+	if s.topic.types != "" {
+		s.announces()
+		ticks := source.Every(announceEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
+		parts = append(parts, flow.To(ticks, flow.NewSink("types", func() flow.Writer[time.Time] { return &announcer{s.types, s.onward} },
+			flow.OnFault(flow.Drop))))
 	}
 	for _, o := range opts {
 		parts = append(parts, o)

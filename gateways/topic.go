@@ -13,18 +13,20 @@ import (
 //	{orders}:reply:…   a stream of replies for each client process
 //	{orders}:control   a stream of what clients say later: cancel, go on
 //	{orders}:events    a stream of what everybody may hear
+//	{orders}:types     a sorted set of the types that each process of a service answers
 //	orders:dead        the requests that came to nothing, as of any stream
 type keys struct {
 	requests string
 	control  string // "" if there is none
 	events   string
+	types    string   // "" if services do not announce them
 	mailbox  string   // what the keys of mailboxes begin with; "" if there are none
 	replies  []string // streams of replies that several clients share
 }
 
 func keysOf(name string) keys {
 	tag := slot.Tag(name)
-	return keys{requests: name, control: tag + ":control", events: tag + ":events", mailbox: tag + ":reply:"}
+	return keys{requests: name, control: tag + ":control", events: tag + ":events", types: tag + ":types", mailbox: tag + ":reply:"}
 }
 
 func checkTopic(config, name string) error { return slot.Check(config, "topic", name, "orders") }

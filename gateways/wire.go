@@ -3,6 +3,7 @@ package gateways
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -11,7 +12,8 @@ import (
 
 // Requests, replies and control messages are native entries:
 //
-//	request  data, type, id, key, reply, limit, traceparent, ct, h:*; h::window is that of a streamed reply
+//	request  data, type, id, key, reply, limit, traceparent, ct, h:*; h::window is that of a streamed reply, h::handed says how
+//	         often the request was handed on, and in which group
 //	reply    data, id of the request, ct, h::status, h:*
 //	failure  data (the message), type "error", id, h::code, h::status
 //	part     data, type "part", id, h::run, h::seq; and at the end type "end"
@@ -36,6 +38,8 @@ type Request struct {
 	window  int           // of a streamed reply; 0 for a single one
 	timeout time.Duration // of the call, beside its context's deadline; 0: none
 	bad     error         // it could not be read
+	handed  int           // how often a process that does not know the type handed it on
+	group   string        // whose processes it was handed on for; "" if it was not
 }
 
 // Response is what a handler answers with, and what Client.Do returns.
@@ -70,6 +74,7 @@ const (
 	headerWindow = ":window"
 	headerCode   = ":code"
 	headerStatus = ":status"
+	headerHanded = ":handed"
 	headerRun    = ":run"
 	headerSeq    = ":seq"
 	traceparent  = "traceparent"
@@ -107,6 +112,9 @@ func putRequest(e *redisio.Envelope, r *Request) {
 	if r.window > 0 {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerWindow, Value: strconv.Itoa(r.window)})
 	}
+	if r.handed > 0 {
+		e.Headers = append(e.Headers, redisio.Header{Name: headerHanded, Value: strconv.Itoa(r.handed) + " " + r.group})
+	}
 }
 
 func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
@@ -127,6 +135,14 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 			if r.window, err = strconv.Atoi(h.Value); err != nil || r.window < 1 || r.window > maxWindow {
 				return r, &redisio.DecodeError{ID: entry.ID, Field: "h:" + headerWindow, Err: fmt.Errorf("%.20q is no window", h.Value)}
 			}
+			continue
+		}
+		if h.Name == headerHanded {
+			n, group, _ := strings.Cut(h.Value, " ")
+			if r.handed, err = strconv.Atoi(n); err != nil || r.handed < 1 || group == "" {
+				return r, &redisio.DecodeError{ID: entry.ID, Field: "h:" + headerHanded, Err: fmt.Errorf("%.20q is no number and group", h.Value)}
+			}
+			r.group = group
 			continue
 		}
 		r.Headers = append(r.Headers, flow.Header(h))

@@ -1,0 +1,76 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// Processes of a group that know different types hand on what only another one knows, and say at once that nobody knows a type.
+func TestFault_G7_TypesOfOtherProcesses(t *testing.T) {
+	s := newStand(t)
+	told := make(chan string, 100)
+	answer := func(_ context.Context, v string) (string, error) { return v, nil }
+	old := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "old", answer) })
+	fresh := gateways.NewService(s.rdb, s.topic, gateways.ServiceConfig{})
+	gateways.Handle(fresh, "new", answer)
+	gateways.HandleVoid(fresh, "note", func(_ context.Context, v string) error { told <- v; return nil })
+	gateways.HandleStream(fresh, "parts", func(_ context.Context, v string, send func(string) error) error {
+		return errors.Join(send(v), send(v))
+	})
+	run := start(t, fresh.Graph())
+	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range 20 {
+		for _, typ := range []string{"old", "new"} {
+			wg.Go(func() {
+				if got, err := gateways.Call[string, string](c, typ)(t.Context(), typ); err != nil || got != typ {
+					t.Errorf("%s: %q, %v", typ, got, err)
+				}
+			})
+		}
+		if err := gateways.Send[string](c, "note")(t.Context(), "x"); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
+	redistest.Soon(t, "all notes are handled", func() bool { return len(told) == 20 })
+	for range 20 {
+		<-told
+	}
+	var parts []string
+	for v, err := range gateways.Stream[string, string](c, "parts")(t.Context(), "y") {
+		if err != nil {
+			t.Error(err)
+		}
+		parts = append(parts, v)
+	}
+	if strings.Join(parts, "") != "yy" {
+		t.Errorf("parts: %q", parts)
+	}
+	if old.Stats().HandedOn+fresh.Stats().HandedOn == 0 {
+		t.Error("nothing was handed on")
+	}
+	nobody := gateways.Call[string, string](c, "nobody")
+	if _, err := nobody(t.Context(), "x"); !errors.Is(err, gateways.ErrNoHandler) {
+		t.Errorf("a type that nobody knows: %v", err)
+	}
+	s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "z", "type", "note", "h::handed", "1 others"))
+	redistest.Soon(t, "all is settled", func() bool { return s.pending(t) == 0 && s.rdb.XLen(t.Context(), s.topic).Val() <= 2 })
+	if len(told) > 0 {
+		t.Error("a request was handled that was handed on in another group")
+	}
+	if _, err := run.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Soon(t, "nobody knows the types of a process that left", func() bool {
+		_, err := gateways.Call[string, string](c, "new")(t.Context(), "x")
+		return errors.Is(err, gateways.ErrNoHandler)
+	})
+}
