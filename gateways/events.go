@@ -19,13 +19,22 @@ import (
 // EventsConfig configures Events. The zero value is the default.
 type EventsConfig struct {
 	// MaxLen is how many events are kept, roughly: how far back subscribers and browsers can go. Those that a group of subscribers has not
-	// handled stay, however many. The default is 10,000.
+	// handled stay, however many, up to MaxBytes. The default is 10,000.
 	MaxLen int64
+	// MaxBytes is how much memory of Redis the events may take. Beyond that the oldest go,
+	// those that a group of subscribers has not handled as well. Defaults to 64 MiB; the least is
+	// 64 KiB.
+	MaxBytes int64
 	// MaxPayload bounds the bytes of an event. The default is 1 MiB.
 	MaxPayload int
 	// Timeout is how long publishing may take when its context has no deadline. The default is 10 s.
 	Timeout time.Duration
 }
+
+const (
+	defaultEventBytes = 64 << 20
+	leastEventBytes   = 64 << 10
+)
 
 // Events are what a topic tells everybody who listens, beside the requests that it answers: Publish writes them, Subscribe and SSE read them.
 // They are native entries of the stream EventsKey(topic). It is safe for concurrent use, and one is enough for a process: who publishes at the same time
@@ -55,14 +64,20 @@ func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Event
 	bad(cfg.MaxLen < 0, "MaxLen", "leave it 0 for 10,000 events")
 	bad(cfg.MaxPayload < 0, "MaxPayload", "leave it 0 for 1 MiB")
 	bad(cfg.Timeout < 0, "Timeout", "leave it 0 for 10 seconds")
+	if cfg.MaxBytes != 0 && cfg.MaxBytes < leastEventBytes {
+		errs = append(errs, &redisio.ConfigError{Type: "EventsConfig", Field: "MaxBytes",
+			Problem: "is " + strconv.FormatInt(cfg.MaxBytes, 10), Fix: "choose 65536 bytes or more, or leave it 0 for 64 MiB"})
+	}
 	def(&cfg.MaxLen, 10_000)
+	def(&cfg.MaxBytes, defaultEventBytes)
 	def(&cfg.MaxPayload, 1<<20)
 	def(&cfg.Timeout, 10*time.Second)
 	if redisio.IsNilClient(rdb) {
 		errs = append(errs, &redisio.ConfigError{Type: "NewEvents", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
 	}
 	e.cfg, e.err = cfg, errors.Join(checkTopic("NewEvents", topic), errors.Join(errs...))
-	e.out = newOutbox(rdb, redisio.WriterConfig{Key: e.key, MaxLen: cfg.MaxLen, MaxPayload: cfg.MaxPayload, Depth: 512})
+	e.out = newOutbox(rdb, redisio.WriterConfig{Key: e.key, MaxLen: cfg.MaxLen, MaxBytes: cfg.MaxBytes, WhenFull: redisio.FullDrop,
+		MaxPayload: cfg.MaxPayload, Depth: 512})
 	e.out.patient = true
 	return e
 }
