@@ -1,9 +1,6 @@
 package flow
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "sync/atomic"
 
 // edge carries chunks between goroutines: a bounded channel, and another that takes the empty chunks back. Whoever
 // sends last closes it.
@@ -28,10 +25,8 @@ type edgeStats struct {
 	fill     func() int // chunks waiting
 	messages atomic.Uint64
 	chunks   atomic.Uint64
-	blocked  atomic.Int64 // nanoseconds senders waited for room
-	since    atomic.Int64 // when the sender that waits now began to, in Unix nanoseconds; 0: none does
+	blocked  waits // of senders, for room
 	done     atomic.Uint64
-	busy     atomic.Int64 // nanoseconds the reading lane worked
 }
 
 func (s *edgeStats) sent(n int) {
@@ -39,19 +34,7 @@ func (s *edgeStats) sent(n int) {
 	s.chunks.Add(1)
 }
 
-func (s *edgeStats) worked(n int, d time.Duration) {
-	s.done.Add(uint64(n))
-	s.busy.Add(int64(d))
-}
-
-// waited is how long senders have waited for room, up to now.
-func (s *edgeStats) waited() time.Duration {
-	d := time.Duration(s.blocked.Load())
-	if since := s.since.Load(); since != 0 {
-		d += time.Since(time.Unix(0, since))
-	}
-	return d
-}
+func (s *edgeStats) worked(n int) { s.done.Add(uint64(n)) }
 
 // newEdge makes an edge at a boundary of the stage n, into to, in chunks of n's size.
 func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
@@ -175,20 +158,20 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 			return false
 		}
 		la.news.tell() // what has settled must not wait with us
-		since := time.Now()
-		e.stats.since.Store(since.UnixNano())
+		began, sent := e.stats.blocked.begin(), false
+		la.account(began)
 		select {
 		case e.ch <- chunk:
+			sent = true
 		case <-la.ctx.Done():
 			la.aborted = true
-			giveBackTo(&la.news, chunk, e.raw)
-			return true
 		case <-la.drain:
+		}
+		la.except(e.stats.blocked.end(began))
+		if !sent {
 			giveBackTo(&la.news, chunk, e.raw)
 			return true
 		}
-		e.stats.since.Store(0)
-		e.stats.blocked.Add(int64(time.Since(since)))
 	}
 	e.stats.sent(n)
 	return true

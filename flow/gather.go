@@ -220,8 +220,6 @@ func (s *gatherStage[T, U]) ready(wanted []int) int {
 func (s *gatherStage[T, U]) await(wanted []int) int {
 	s.la.settleStrays()
 	s.la.flush(true)
-	s.la.idle.Store(true)
-	defer s.la.idle.Store(false)
 	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.ctx.Done())}}
 	for _, p := range wanted {
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.edges[p].ch)})
@@ -232,7 +230,9 @@ func (s *gatherStage[T, U]) await(wanted []int) int {
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(t.C)})
 	}
 	cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.wake)})
+	began := s.la.rest()
 	i, v, ok := reflect.Select(cases)
+	s.la.resume(began)
 	switch {
 	case i == 0:
 		s.la.aborted = true
@@ -251,6 +251,7 @@ func (s *gatherStage[T, U]) await(wanted []int) int {
 func (s *gatherStage[T, U]) received(port int, chunk []Message[T], ok bool) {
 	s.open[port] = ok
 	s.chunk[port], s.whole[port] = chunk, chunk
+	s.la.beginChunk()
 }
 
 // one handles the next message of a port.
@@ -265,7 +266,7 @@ func (s *gatherStage[T, U]) one(port int) {
 	s.la.step()
 	if len(s.chunk[port]) == 0 {
 		e := s.edges[port]
-		e.stats.worked(len(s.whole[port]), 0)
+		e.stats.worked(len(s.whole[port]))
 		e.recycle(s.whole[port])
 		s.chunk[port], s.whole[port] = nil, nil
 		s.la.news.tell()

@@ -17,6 +17,7 @@ type lane struct {
 	ctx  context.Context // the hard context: done at Stop, at the drain's deadline, when the graph fails
 	news news
 	hand inHand
+	meter
 
 	stages []*stageBase  // whose contexts inHand renews
 	wake   chan struct{} // holds a token when a hold was ended, maybe by another goroutine
@@ -101,6 +102,7 @@ func (la *lane) live(body func() error) error {
 				f()
 			}
 		}
+		la.account(time.Now())
 		la.news.tell()
 	}()
 	for _, h := range la.hooks {
@@ -112,7 +114,7 @@ func (la *lane) live(body func() error) error {
 		}
 	}
 	la.clock = time.Now()
-	la.flushed = la.clock
+	la.flushed, la.since = la.clock, la.clock
 	if err := body(); err != nil {
 		return err
 	}
@@ -122,6 +124,7 @@ func (la *lane) live(body func() error) error {
 	if la.aborted {
 		return nil
 	}
+	la.sample(true, time.Now())
 	for i := len(la.hooks) - 1; i >= 0; i-- {
 		if f := la.hooks[i].end; f != nil {
 			if err := f(); err != nil {
@@ -143,6 +146,7 @@ func (la *lane) flush(block bool) {
 	la.news.tell()
 	la.flushed = time.Now()
 	la.clock = la.flushed
+	la.account(la.clock)
 }
 
 // step is called after each message; see flushing above. In a chunk it looks at the clock after 1, 2, 4, … 64 messages and
@@ -156,6 +160,7 @@ func (la *lane) step() {
 	took := now.Sub(la.clock) / time.Duration(max(la.steps-la.looked, 1))
 	la.slow = took > slowAfter
 	la.clock, la.looked = now, la.steps
+	la.sample(la.slow || la.sampling && la.steps < sampleSize, now)
 	if now.Sub(la.flushed) >= flushAfter {
 		la.poll()
 	}
@@ -173,14 +178,17 @@ func (la *lane) poll() {
 	}
 }
 
-// sleep waits on behalf of a message, having passed on all others. It reports false when the lane is stopped.
-func (la *lane) sleep(d time.Duration) bool {
+// sleep waits for the time to retry a message of st, having passed on all others. It reports false when the lane is
+// stopped.
+func (la *lane) sleep(st *stageRun, d time.Duration) bool {
 	la.flush(true)
-	return la.pause(d)
+	return la.pause(st, d)
 }
 
-// pause waits as the lane stands. It reports false when the lane is stopped.
-func (la *lane) pause(d time.Duration) bool {
+// pause waits as sleep does, but passes on nothing.
+func (la *lane) pause(st *stageRun, d time.Duration) bool {
+	began := st.retrying.begin()
+	defer func() { la.except(st.retrying.end(began)) }()
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -211,6 +219,7 @@ func (la *lane) ring() error {
 	now := time.Now()
 	for i := len(la.alarms) - 1; i >= 0; i-- {
 		if at := la.alarms[i].next(); !at.IsZero() && !at.After(now) {
+			la.sample(true, time.Now())
 			if err := la.alarms[i].ring(); err != nil {
 				return err
 			}
@@ -235,11 +244,10 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 		defer t.Stop()
 		due = t.C
 	}
-	la.idle.Store(true)
-	defer la.idle.Store(false)
+	began := la.rest()
+	defer la.resume(began)
 	select {
 	case v, ok = <-in:
-		la.clock = time.Now()
 		return v, ok, false
 	case <-due:
 		return v, true, true
@@ -253,13 +261,24 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	}
 }
 
+// rest is called before the lane blocks for input, and resume after it.
+func (la *lane) rest() (began time.Time) {
+	la.idle.Store(true)
+	return time.Now()
+}
+
+func (la *lane) resume(began time.Time) {
+	la.idle.Store(false)
+	la.clock = time.Now()
+	la.except(la.clock.Sub(began))
+}
+
 // consume is the body of a lane that reads an edge: it pushes each message down the chain until the edge is closed.
 func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 	la.raw = e.raw
 	pushAll := func(chunk []Message[T]) {
-		started := time.Now()
 		pushAll(la, chunk, push)
-		e.stats.worked(len(chunk), time.Since(started))
+		e.stats.worked(len(chunk))
 	}
 	if e.gives != nil {
 		h := e.gives.join(e.stats)
@@ -290,7 +309,7 @@ func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 // pushAll pushes a chunk. If the lane is aborted or panics on the way, what has not been pushed goes back.
 func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 	next := 0
-	la.steps, la.looked = 0, 0
+	la.beginChunk()
 	leased := la.run.leased.Load()
 	defer func() {
 		if leased {

@@ -38,6 +38,7 @@ func counted[T any](la *lane, st *stageRun, next func(Message[T])) func(Message[
 	})
 	return func(m Message[T]) {
 		s.in++
+		s.works()
 		s.out++
 		next(m)
 	}

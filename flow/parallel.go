@@ -201,7 +201,7 @@ func (s *shift[T, U]) feed() error {
 				break
 			}
 			s.deal(la, chunk, s.grain(len(chunk)))
-			s.in.stats.worked(len(chunk), 0)
+			s.in.stats.worked(len(chunk))
 			s.in.recycle(chunk)
 			la.news.tell()
 			if la.aborted {

@@ -55,7 +55,7 @@ func (h *share[T]) stuck(to []Message[T]) (_ []Message[T], over bool) {
 
 // pushShare pushes the messages of a share, one after the other, and returns how many they were.
 func pushShare[T any](la *lane, h *share[T], push func(Message[T])) (n int) {
-	la.steps, la.looked = 0, 0
+	la.beginChunk()
 	leased := la.run.leased.Load()
 	if leased {
 		defer la.put()

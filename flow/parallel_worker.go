@@ -62,9 +62,7 @@ func (s *shift[T, U]) worker() error {
 				} else {
 					pushAll(la, in, push)
 				}
-				took := time.Since(started)
-				s.pace.saw(done, took)
-				s.st.busy.Add(int64(took))
+				s.pace.saw(done, time.Since(started))
 				la.news.tell()
 				if parked {
 					parked, cur, t.in = false, nil, in

@@ -158,10 +158,10 @@ func (in *intake[T]) feed(pushAll func([]Message[T])) (over bool, err error) {
 			receive(la, s.signal)
 			continue
 		}
+		began := time.Now()
 		chunk, more, err := in.next(buf, room, bytes)
-		started := time.Now()
+		la.except(time.Since(began))
 		pushAll(chunk)
-		s.st.busy.Add(int64(time.Since(started)))
 		la.flush(true)
 		clear(chunk)
 		if err != nil {

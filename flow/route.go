@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"time"
 )
 
 // AnyPort, given to a RouteFunc's emit, sends the message to an output that has room, in turn; when none has, to the first
@@ -150,7 +151,10 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 			Dir: reflect.SelectSend, Chan: reflect.ValueOf(p.e.ch), Send: reflect.ValueOf(chunks[i]),
 		})
 	}
+	began := time.Now()
 	at, _, _ := reflect.Select(cases)
+	waited := time.Since(began)
+	s.la.except(waited)
 	if at == 0 {
 		s.la.aborted = true
 		m.lease.release(Nacked, nil, &s.la.news)
@@ -159,5 +163,6 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 	s.turns = at
 	p := s.ports[at-1]
 	p.buf = p.buf[:0]
+	p.e.stats.blocked.add(waited)
 	p.e.stats.sent(len(chunks[at-1]))
 }

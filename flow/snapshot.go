@@ -3,6 +3,7 @@ package flow
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -18,6 +19,17 @@ type Snapshot struct {
 	Edges    []EdgeSnapshot   `json:"edges"`
 	Failure  string           `json:"failure,omitempty"`  // why it stopped by itself
 	Draining []Stuck          `json:"draining,omitempty"` // while it drains: the stages that have not ended
+
+	// Bottleneck is the stage to make faster first. It is nil until a stage has been measured.
+	Bottleneck *Bottleneck `json:"bottleneck"`
+}
+
+// Bottleneck is the busiest stage of the busiest goroutine. Stages that are fused share a goroutine; a stage with
+// Workers has goroutines of its own. A wait for a retry is busy time here, because it holds up other messages.
+type Bottleneck struct {
+	Stage  string  `json:"stage"`
+	Share  float64 `json:"share"`  // of the graph's uptime that the stage was busy, 0 to 1; with Workers: on average
+	Reason string  `json:"reason"` // a sentence
 }
 
 // SourceSnapshot is a source's credits and settlements.
@@ -40,19 +52,28 @@ type SourceSnapshot struct {
 	Paused      bool          `json:"paused,omitempty"`
 }
 
-// StageSnapshot is what a stage has done.
+// StageSnapshot is what a stage has done. Busy is exact while messages are slow. While they are quick a sample of them is
+// timed, and Busy is an estimate. The call of a handler is added when it ends; a Write of a sink is added while it runs.
 type StageSnapshot struct {
-	Name     string        `json:"name"`
-	Kind     string        `json:"kind"`
-	In       uint64        `json:"in"`
-	Out      uint64        `json:"out"`
-	Faults   uint64        `json:"faults"`
-	Retries  uint64        `json:"retries"`
-	Dropped  uint64        `json:"dropped"`
-	Nacked   uint64        `json:"nacked"`
-	Dead     uint64        `json:"dead"`
-	Restarts uint64        `json:"restarts"`
-	Busy     time.Duration `json:"busy"` // of its island's goroutine, or of its workers together
+	Name     string `json:"name"`
+	Kind     string `json:"kind"`
+	In       uint64 `json:"in"`
+	Out      uint64 `json:"out"`
+	Faults   uint64 `json:"faults"`
+	Retries  uint64 `json:"retries"`
+	Dropped  uint64 `json:"dropped"`
+	Nacked   uint64 `json:"nacked"`
+	Dead     uint64 `json:"dead"`
+	Restarts uint64 `json:"restarts"`
+
+	// Busy is how long the stage has worked, on all its goroutines together, waits inside its handler included. It is
+	// nil, and null in JSON, for a source and for a stage that has not been measured yet.
+	Busy *time.Duration `json:"busy"`
+	// Blocked is how long the stage has waited for room on its outgoing edges. It is not part of Busy.
+	Blocked time.Duration `json:"blocked"`
+	// Retrying is how long the stage's goroutines have waited for retries. It is not part of Busy. A message that
+	// waits while its goroutine goes on, as those of a stage with KeyedBy do, does not count.
+	Retrying time.Duration `json:"retrying"`
 }
 
 // EdgeSnapshot is what an edge carries. An edge that is full, and whose senders are blocked much, leads to the
@@ -64,7 +85,7 @@ type EdgeSnapshot struct {
 	Chunks   uint64        `json:"chunks"`
 	Fill     int           `json:"fill"`    // chunks waiting now
 	Size     int           `json:"size"`    // chunks it takes
-	Blocked  time.Duration `json:"blocked"` // how long senders have waited for room
+	Blocked  time.Duration `json:"blocked"` // how long senders have waited for room, all together
 }
 
 // Snapshot returns what the graph looks like now. It asks the sources' backends for lag and pending, where they can
@@ -82,14 +103,15 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	for _, src := range r.sources {
 		s.Sources = append(s.Sources, src.snapshot(ctx))
 	}
-	busy := make(map[*node]time.Duration)
+	blocked := make(map[*node]time.Duration)
 	for _, e := range r.edges {
 		st := e.stats
-		busy[st.to] += time.Duration(st.busy.Load())
+		waited := st.blocked.sum()
+		blocked[st.from] += waited
 		s.Edges = append(s.Edges, EdgeSnapshot{
 			From: r.stages[st.from].name, To: r.stages[st.to].name,
 			Messages: st.messages.Load(), Chunks: st.chunks.Load(),
-			Fill: st.fill(), Size: st.size, Blocked: st.waited(),
+			Fill: st.fill(), Size: st.size, Blocked: waited,
 		})
 	}
 	at := make(map[string]int, len(r.graph.nodes))
@@ -105,11 +127,76 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 			Name: st.name, Kind: n.kind.String(), In: st.in.Load(), Out: st.out.Load(),
 			Faults: st.faults.Load(), Retries: st.retries.Load(), Dropped: st.dropped.Load(),
 			Nacked: st.nacked.Load(), Dead: st.dead.Load(), Restarts: st.restarts.Load(),
-			Busy: busy[n] + time.Duration(st.busy.Load()),
+			Busy: st.busyTime(), Blocked: blocked[n], Retrying: st.retrying.sum(),
 		})
 	}
+	s.Bottleneck = r.bottleneck(s.Uptime)
 	return s
 }
+
+// busyTime returns how long the stage has worked; nil if that was not measured.
+func (st *stageRun) busyTime() *time.Duration {
+	if !st.measured.Load() {
+		return nil
+	}
+	d := time.Duration(st.busy.Load()) + st.writes.sum()
+	return &d
+}
+
+// bottleneck finds the busiest goroutine, and on it the busiest stage.
+func (r *Running) bottleneck(uptime time.Duration) *Bottleneck {
+	heads := make(map[*node]bool)
+	for _, isl := range r.islands {
+		heads[isl.nodes[0]] = true
+	}
+	lane := make(map[*node]*node, len(r.graph.nodes)) // the first stage on the same goroutine
+	for _, isl := range r.islands {
+		first := isl.nodes[0]
+		lane[first] = first
+		for _, n := range isl.nodes[1:] {
+			if heads[n] { // an island names the next one, too
+				continue
+			}
+			if first.workers > 1 { // what is behind workers has a goroutine of its own
+				first = n
+			}
+			lane[n] = first
+		}
+	}
+	stage, total := make(map[*node]time.Duration), make(map[*node]time.Duration)
+	var worst *node
+	for _, n := range r.graph.nodes {
+		st := r.stages[n]
+		if busy := st.busyTime(); busy != nil {
+			stage[n] = (*busy + st.retrying.sum()) / time.Duration(n.workers)
+			total[lane[n]] += stage[n]
+			worst = n
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	for _, n := range r.graph.nodes {
+		if cmp.Or(cmp.Compare(total[lane[n]], total[lane[worst]]), cmp.Compare(stage[n], stage[worst])) > 0 {
+			worst = n
+		}
+	}
+	st, share := r.stages[worst], func(d time.Duration) float64 { return float64(d) / float64(max(uptime, 1)) }
+	b := &Bottleneck{Stage: st.name, Share: share(stage[worst])}
+	all := share(total[lane[worst]])
+	if worst.workers > 1 {
+		b.Reason = fmt.Sprintf("the %d workers of %q are busy %.0f%% of the time", worst.workers, st.name, 100*b.Share)
+	} else {
+		b.Reason = fmt.Sprintf("%q is busy %.0f%% of the time, and its goroutine %.0f%%", st.name, 100*b.Share, 100*all)
+	}
+	if all < limiting {
+		b.Reason += ": no stage limits the graph"
+	}
+	return b
+}
+
+// limiting is the share of the time from which on a goroutine may limit the graph.
+const limiting = 0.5
 
 func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
 	s.mu.Lock()

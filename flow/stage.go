@@ -22,7 +22,10 @@ type stageRun struct {
 	nacked   atomic.Uint64
 	dead     atomic.Uint64
 	restarts atomic.Uint64
-	busy     atomic.Int64 // nanoseconds of its workers or writes, where measured
+	measured atomic.Bool  // busy says something
+	busy     atomic.Int64 // nanoseconds it worked, on all its goroutines together, but for writes
+	writes   waits        // of a sink, for its Writer
+	retrying waits        // of its goroutines, for the time of a retry
 	tickets  tickets      // see Later
 	writing  atomic.Int64 // nanoseconds of the last Write of a sink that writes chunks
 }
@@ -36,6 +39,11 @@ type stageBase struct {
 	timeout time.Duration // of each call; 0: none
 	in, out uint64        // since the last count
 	final   bool          // of faults: there is nothing to try again
+
+	// See meter.
+	seen   bool          // it has been measured
+	spent  time.Duration // working, since the last account
+	weight time.Duration // working, while the lane was sampling
 
 	holdMu  sync.Mutex // guards what follows: holds may be ended by any goroutine
 	holds   []*hold
@@ -408,7 +416,7 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 		s.la.park(after, tries)
 		return false
 	}
-	if !s.la.sleep(after) || l.isLost() {
+	if !s.la.sleep(s.st, after) || l.isLost() {
 		l.release(Nacked, nil, &s.la.news)
 		return false
 	}

@@ -62,6 +62,7 @@ func (s *sinkStage[T]) start() error {
 
 func (s *sinkStage[T]) push(m Message[T]) {
 	s.in++
+	s.works()
 	s.buf = append(s.buf, m)
 	if len(s.buf) >= s.st.node.chunk {
 		s.write()
@@ -110,7 +111,7 @@ func (s *sinkStage[T]) write() {
 		chunk = again
 		s.buf = chunk    // what drop gives back
 		s.la.news.tell() // and not flush, as sleep would: that would come back here
-		if !s.la.pause(wait) {
+		if !s.la.pause(s.st, wait) {
 			s.giveBack(chunk, false)
 			break
 		}
@@ -135,13 +136,26 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 		s.la.takeOver(s.leases)
 		defer s.la.putBack()
 	}
-	started := time.Now()
+	started := s.writes()
 	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+	took := s.wrote(started)
 	if s.st.node.chunk > 1 {
-		s.st.writing.Store(int64(time.Since(started)))
+		s.st.writing.Store(int64(took))
 	}
 	s.endCall(err != nil)
 	return err
+}
+
+// writes is called before the Writer works, and wrote after it.
+func (s *sinkStage[T]) writes() time.Time {
+	s.st.measured.Store(true)
+	return s.st.writes.begin()
+}
+
+func (s *sinkStage[T]) wrote(began time.Time) time.Duration {
+	took := s.st.writes.end(began)
+	s.la.except(took)
+	return took
 }
 
 // unwritten settles what a Write has settled, and returns what is to be tried again and the longest wait asked for.
@@ -193,7 +207,9 @@ func (s *sinkStage[T]) end() error {
 	s.flush()
 	var err error
 	if f, ok := s.w.(Flusher); ok {
+		started := s.writes()
 		err = s.guard(f.Flush)
+		s.wrote(started)
 	}
 	if err == nil {
 		s.endHolds()

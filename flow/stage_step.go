@@ -58,6 +58,7 @@ func newStepStage[T, U any](la *lane, st *stageRun, make func() StepFunc[T, U], 
 
 func (s *stepStage[T, U]) push(m Message[T]) {
 	s.in++
+	s.works()
 	out, goesOn, err := s.call(m)
 	if err != nil && !s.again(m.lease, m.metaRef(), err, func() error {
 		out, goesOn, err = s.call(m)
@@ -116,6 +117,7 @@ func newTransformStage[T, U any](
 
 func (s *transformStage[T, U]) push(m Message[T]) {
 	s.in++
+	s.works()
 	v, err := s.call(m.Value)
 	if err != nil {
 		s.slow(m, err)

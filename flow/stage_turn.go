@@ -22,6 +22,7 @@ type turn struct {
 // handle runs the handler on one message, with all the retries its faults deserve, and settles or passes on its share.
 func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 	t.in++
+	t.works()
 	for tries := t.la.tried + 1; ; tries++ {
 		t.cur = l
 		err := t.guard(call)
@@ -43,6 +44,7 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 
 // apart runs a call that no message stands behind, such as End.
 func (t *turn) apart(call func(context.Context) error) error {
+	t.works()
 	if err := t.guard(call); err != nil {
 		t.undo()
 		return err
@@ -86,6 +88,7 @@ func (t *turn) forward(keep bool) {
 		t.endCall(false)
 	}
 	t.passOn()
+	t.works() // again, after the stages downstream
 }
 
 // undo takes back what the failed call has emitted and not passed on.

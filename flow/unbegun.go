@@ -87,7 +87,7 @@ func (e *edge[T]) sweep(news *news) {
 				return
 			}
 			giveBackTo(news, chunk, true)
-			e.stats.worked(len(chunk), 0)
+			e.stats.worked(len(chunk))
 		default:
 			return
 		}
@@ -99,7 +99,7 @@ func (h *rest[T]) sweep(news *news) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	giveBackTo(news, h.waiting, true)
-	h.stats.worked(len(h.waiting), 0)
+	h.stats.worked(len(h.waiting))
 	h.waiting = nil
 }
 
@@ -127,7 +127,7 @@ func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func(Message[T])) {
 		started := time.Now()
 		pushAll(la, part, push)
 		took := time.Since(started)
-		h.stats.worked(len(part), took)
+		h.stats.worked(len(part))
 		h.grain = 2 * h.grain
 		if took > 0 {
 			h.grain = min(h.grain, max(1, int(int64(len(part))*int64(grainTime)/int64(took))))
