@@ -190,6 +190,19 @@ func AccessToRepair(keys ...string) Access {
 		"xgroup|delconsumer", "xgroup|setid", "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"}, Writes: keys}.And()
 }
 
+// AccessBetweenSlots is what moving entries to these streams needs besides on a server with slots, where the streams that they
+// come from lie in other slots: dead letters (the streams are DeadKeys), and replays of them. The keys are names, not patterns.
+func AccessBetweenSlots(keys ...string) Access {
+	var copied []string
+	for _, k := range keys {
+		if c := copiedKey(k); c != "" {
+			copied = append(copied, c)
+		}
+	}
+	return access(append(copied, keys...), "eval", "pexpire", "time", "type", "xadd", "xtrim", "zadd", "zrem", "zremrangebyrank",
+		"zremrangebyscore")
+}
+
 // AccessToCluster is what a client of a Redis Cluster needs beside, on every node. Without COMMAND it works as well, but go-redis
 // asks again and again, and says so in its log.
 func AccessToCluster() Access {

@@ -21,11 +21,11 @@ local e = redis.call('XRANGE', KEYS[1], id, id)[1]
 if not e then return '' end
 if #e[2] ~= all then return redis.error_reply('ERR the dead letter is not the one that was read') end
 redis.call('XDEL', KEYS[1], '0-0')
-local a = {'XADD', KEYS[2], '*'}
+local a = {}
 for i = 1, keep do a[#a+1] = e[2][i] end
 for i = 4, #ARGV do a[#a+1] = ARGV[i] end
 if #a > 7900 then return -1 end
-local new = redis.call(unpack(a))
+local new = redis.call('XADD', KEYS[2], '*', unpack(a))
 redis.call('XDEL', KEYS[1], id)
 return new`
 
@@ -41,10 +41,6 @@ type ReplayOptions struct {
 	// KeepReason leaves the dead:… fields on the replayed entry, and adds dead:replayed, the time. The default writes the
 	// fields that the entry had, to the byte, and nothing else.
 	KeepReason bool
-	// TwoSteps allows To to lie in another slot of a Redis Cluster, where no script can do both: the copy is written, then
-	// the dead letter deleted. If the process or the connection ends in between, the entry has been replayed and is still
-	// a dead letter: another replay makes a duplicate.
-	TwoSteps bool
 	// OnProgress is called after each chunk.
 	OnProgress func(ReplayReport)
 }
@@ -70,24 +66,11 @@ type ReplayReport struct {
 // maxTargets bounds ReplayReport.To.
 const maxTargets = 1000
 
-// CrossSlotError is a replay to a stream in another slot of a Redis Cluster. Nothing was done about the entry.
-type CrossSlotError struct {
-	From, To string
-	Err      error
-}
-
-func (e *CrossSlotError) Error() string {
-	return fmt.Sprintf("redisio: replay %q to %q: they are in different slots of the cluster, so that copying and deleting can't be one step; "+
-		"choose a target with the same hash tag, or set TwoSteps and accept a duplicate if it is cut off in between", keyName(e.From), keyName(e.To))
-}
-
-// Unwrap returns the server's answer.
-func (e *CrossSlotError) Unwrap() error { return e.Err }
-
 // ReplayDeadLetters gives dead letters another life: each is written to the stream it came from, as it was there, and
 // deleted here, in one atomic step each. As a new entry it has a new ID, and its deliveries count from one; all groups of
 // that stream get it, those too that had settled it. A call that failed, or was cut off, may be repeated: nothing is
-// written twice. Dead letters that come while it runs are left alone, so an entry that dies again is not replayed for ever.
+// written twice. On a server with slots where the two streams are in different ones it takes two steps: the copy is remembered
+// in a key beside the stream, as {orders}:copied, so that it is made once, for a day and the last 100,000 of them. Dead letters that come while it runs are left alone, so an entry that dies again is not replayed for ever.
 //
 // The report counts what was done, beside an error too. Entries that can't be replayed stay where they are.
 func ReplayDeadLetters(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, o ReplayOptions) (ReplayReport, error) {
@@ -213,7 +196,9 @@ func (p *replay) send(ctx context.Context, letters []letter) error {
 		args := append([]any{l.ID, 2 * len(l.Fields), 2 * keep}, p.extra()...)
 		cmds[i] = pipe.Eval(ctx, scriptReplay, []string{p.key, l.to}, args...)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	if sent, err := pipe.Exec(ctx); err != nil {
+		unanswered(sent, err)
+	}
 	p.sent += int64(len(letters))
 	var first error
 	for i, cmd := range cmds {
@@ -224,10 +209,8 @@ func (p *replay) send(ctx context.Context, letters []letter) error {
 			continue
 		case err == nil && answer == int64(-1):
 			err = p.large(ctx, letters[i])
-		case crossSlot(err) && p.o.TwoSteps:
-			err = p.twoSteps(ctx, letters[i])
 		case crossSlot(err):
-			err = &CrossSlotError{p.key, letters[i].to, err}
+			err = p.twoSteps(ctx, letters[i])
 		}
 		switch {
 		case errors.Is(err, ErrNoEntry):
@@ -238,7 +221,7 @@ func (p *replay) send(ctx context.Context, letters []letter) error {
 			first = err
 			if gone := ended(ctx); gone != nil {
 				first = gone
-			} else if is := (*CrossSlotError)(nil); !errors.As(err, &is) {
+			} else {
 				first = fmt.Errorf("redisio: replay %s of %q to %q: %w", letters[i].ID, keyName(p.key), keyName(letters[i].to), err)
 			}
 		}
@@ -253,12 +236,17 @@ func (p *replay) extra() []any {
 	return []any{deadReplayed, stamp(time.Now())}
 }
 
+// fields are those of a replayed entry, but for extra.
+func (p *replay) fields(l letter) Fields {
+	if p.o.KeepReason {
+		return l.Fields
+	}
+	return l.Original
+}
+
 // add is the XADD of a replayed entry.
 func (p *replay) add(l letter) []any {
-	fields := l.Original
-	if p.o.KeepReason {
-		fields = l.Fields
-	}
+	fields := p.fields(l)
 	args := make([]any, 0, 5+2*len(fields))
 	args = append(args, "xadd", l.to, "*")
 	for i := range fields {
@@ -299,12 +287,16 @@ func (p *replay) there(ctx context.Context, rdb redis.StreamCmdable, id string) 
 	return err
 }
 
-// twoSteps replays an entry into another slot.
+// twoSteps replays an entry into another slot: see copyOnce.
 func (p *replay) twoSteps(ctx context.Context, l letter) error {
 	if err := p.there(ctx, p.rdb, l.ID); err != nil {
 		return err
 	}
-	if err := p.rdb.Do(ctx, p.add(l)...).Err(); err != nil {
+	fields := p.fields(l)
+	if p.o.KeepReason {
+		fields = append(fields[:len(fields):len(fields)], Field{deadReplayed, []byte(stamp(time.Now()))})
+	}
+	if err := copyOnce(ctx, p.rdb, l.to, "replay\n"+p.key+"\n"+l.ID, 0, fields); err != nil {
 		return err
 	}
 	return p.rdb.XDel(ctx, p.key, l.ID).Err()

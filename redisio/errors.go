@@ -67,7 +67,7 @@ func advice(err error) string {
 		return "; the key exists and is no stream: choose another key"
 	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
 		return "; check user and password of the Redis client"
-	case redis.HasErrorPrefix(err, "NOPERM"):
+	case noRight(err) && !says(err, "unknown command"):
 		return "; grant the user this command and key (ACL SETUSER)"
 	case redis.HasErrorPrefix(err, "unknown command"):
 		return "; the server is too old or lacks streams: Redis 7.0 or newer is needed"
@@ -127,6 +127,9 @@ func judge(err error) verdict {
 	if !errors.As(err, &answer) {
 		return broken
 	}
+	if waiting := (*refusedError)(nil); errors.As(err, &waiting) {
+		return later
+	}
 	for _, p := range [...]struct {
 		prefix string
 		v      verdict
@@ -160,7 +163,7 @@ func isCut(err error) bool {
 
 // IsPermanent reports an error that is, or wraps, an answer of the server that will not change by asking again: a wrong
 // type of key, missing rights, an unknown command. Everything else (a broken connection, a server that loads or is full, a
-// slot that moved) passes.
+// slot that moved) passes, and so do refusals that are being waited out, see [RefusedFor].
 func IsPermanent(err error) bool { return judge(err) == permanent }
 
 // IsFull reports an error that is, or wraps, the answer of a server that is out of memory. Writes may succeed again once
@@ -208,7 +211,7 @@ func isWrongType(err error) bool { return says(err, "WRONGTYPE") }
 
 // noRight reports a command that the user, or the server, does not have, whatever the key holds.
 func noRight(err error) bool {
-	return says(err, "NOPERM") || says(err, "unknown") || says(err, "Unknown")
+	return says(err, "NOPERM") || says(err, "unknown") || says(err, "Unknown") || says(err, "The user executing the script")
 }
 
 func isUnblocked(err error) bool {

@@ -26,6 +26,9 @@ const (
 	// EventAskingLess: replies did not come, again and again, as when they are larger than a limit of the server
 	// (client-output-buffer-limit) or of a proxy. From now on at most Count entries are asked for. Err says how replies end.
 	EventAskingLess
+	// EventRefused: a server that worked before refuses us (NOAUTH, WRONGPASS), or a proxy gives an answer that is not known: Err.
+	// It is tried again for Wait, and then permanent, see RefusedFor.
+	EventRefused
 	// EventWithheld: not even a reply with the one entry IDs comes. It is handed out without its fields, see Entry.Withheld.
 	EventWithheld
 	EventTickerWaits // a ticker can't tick for Wait: Err says why
@@ -36,7 +39,8 @@ const (
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
-	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "entry too large to be read", "ticker waits", "dead letters dropped"}
+	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "refused, will try again",
+	"entry too large to be read", "ticker waits", "dead letters dropped"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

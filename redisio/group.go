@@ -191,6 +191,8 @@ type GroupReader struct {
 	counts   counts
 	company  company
 	turn     *turnOfOne    // of the process
+	apart    atomic.Bool   // dead letters lie in another slot
+	settles  Patience      // with what Ack, Nack, Release and Dead are answered
 	state    atomic.Int32  // readerNew, readerOpen, readerClosed
 	token    chan struct{} // whoever has it may use what is marked "Read's"
 	stop     chan struct{} // closed by Close
@@ -199,6 +201,7 @@ type GroupReader struct {
 	// Read's:
 	asking     asking
 	idling     idling
+	reads      Patience
 	most       int                 // bytes of a reply; 0: no limit
 	counted    map[string]struct{} // entries that did not come, and may have a delivery counted
 	caps       Capabilities
@@ -263,7 +266,7 @@ func (r *GroupReader) Ahead() time.Duration { return r.clock.Ahead() }
 func (r *GroupReader) Config() GroupConfig { return r.cfg }
 
 // Open makes the group if it is missing and starts to keep leases. While Redis is not reachable it
-// fails, or tries for cfg.Wait.
+// fails, or tries for cfg.Wait. It tries, without any effect, whether the user may do what is needed when something fails.
 func (r *GroupReader) Open(ctx context.Context) error {
 	if !r.state.CompareAndSwap(readerNew, readerOpen) {
 		if r.state.Load() == readerClosed {
@@ -280,6 +283,9 @@ func (r *GroupReader) Open(ctx context.Context) error {
 		}
 		at, err := r.position(ctx, r.reading)
 		r.last.set(at)
+		if err == nil && !r.cfg.NoAck {
+			err = r.mayRecover(ctx)
+		}
 		return err
 	})
 	if err != nil {
@@ -298,6 +304,8 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	r.reclaim = time.Now() // dead consumers of the past first
 	r.sweep = r.reclaim.Add(sweepEvery * r.cfg.ReclaimEvery)
 	_ = r.clock.Ask(ctx, r.reading) // who may not ask goes by what is read
+	r.reads.Worked()
+	r.settles.Worked()
 	r.token <- struct{}{}
 	r.health.kept(nil)
 	r.warnOfEviction(ctx)

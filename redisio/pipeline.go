@@ -15,6 +15,10 @@ func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result)
 		fail(results, ErrNotWritten, err)
 		return
 	}
+	if groups := w.bySlot(entries); groups != nil {
+		w.sendBySlot(ctx, groups, entries, results)
+		return
+	}
 	c := w.chunks.Get().(*chunk)
 	defer func() {
 		c.clear()
@@ -33,7 +37,7 @@ func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result)
 		return
 	}
 	pipe := w.out.Pipeline()
-	together := w.together(len(c.queue))
+	together := w.together(len(c.queue), entries)
 	if together {
 		pipe = w.out.TxPipeline()
 	}

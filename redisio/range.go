@@ -19,7 +19,7 @@ type RangeConfig struct {
 	MaxCount int // cap of one reply; default 1000
 	// EntrySize is how many bytes entries have, roughly. By default nothing is known of them, and the first read asks for 16.
 	EntrySize int
-	// OnEvent is told of EventAskingLess. It must not block.
+	// OnEvent is told of EventAskingLess and EventRefused. It must not block.
 	OnEvent func(Event)
 }
 
@@ -51,6 +51,7 @@ type RangeReader struct {
 	next   ID
 	ended  bool
 	asking asking
+	reads  Patience
 	full   bool // the last reply had all that was asked for
 	state  atomic.Int32
 }
@@ -105,11 +106,16 @@ func (r *RangeReader) Read(ctx context.Context, count int, maxBytes int64, b *Ba
 		if gone := ended(ctx); gone != nil {
 			return gone
 		}
+		var first bool
+		if err, first = r.reads.look(err); first && r.cfg.OnEvent != nil {
+			r.cfg.OnEvent(refused(r.cfg.Key, err))
+		}
 		if judge(err) == permanent {
 			return &PermanentError{"read", r.cfg.Key, err}
 		}
 		return fmt.Errorf("redisio: read %q from %v: %w", keyName(r.cfg.Key), r.next, err)
 	}
+	r.reads.Worked()
 	if len(b.Entries) == 0 {
 		r.ended = true
 		return io.EOF

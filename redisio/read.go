@@ -242,6 +242,7 @@ func rawReply(ctx context.Context, w *wire, c client, keyPos int8, l limit, args
 
 // recovered notes that reading works.
 func (r *GroupReader) recovered() {
+	r.reads.Worked()
 	if r.fails == 0 && r.heals == 0 {
 		return
 	}
@@ -273,6 +274,11 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 		}
 		v = judge(err)
 	}
+	err, first := r.reads.look(err)
+	if first {
+		r.emit(refused(r.cfg.Key, err))
+	}
+	v = judge(err)
 	r.held.broke(time.Now())
 	r.fails++
 	wait := backoff(r.fails)

@@ -60,7 +60,7 @@ func (e *StreamFullError) Is(target error) bool {
 // What is dropped without loss goes first and exactly, so that all that is dropped then is lost, and counted by the trimming
 // itself. Of entries that were read but are pending, the pending lists keep the ids.
 const scriptRetain = luaLess + `
-local k, maxlen, minid, maxage, drop, how = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == 'drop', ARGV[5]
+local maxlen, minid, maxage, drop, how = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == 'drop', ARGV[5]
 local cap, capdrop = tonumber(ARGV[7]), ARGV[8] == 'drop'
 local function behind(id)
   local ms, seq = id:match('^(%d+)-(%d+)$')
@@ -68,37 +68,37 @@ local function behind(id)
   if #seq > 15 then return id end
   return ms..'-'..string.format('%.0f', seq + 1)
 end
-local start = redis.call('XLEN', k)
+local start = redis.call('XLEN', KEYS[1])
 if start == 0 then return {0, 0, 0, 0} end
-local first = redis.call('XRANGE', k, '-', '+', 'COUNT', 1)[1][1]
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
 local groups, safe, unread = {}, nil, nil
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', k)) do
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local f = {}
   for i = 1, #g, 2 do f[g[i]] = g[i+1] end
   groups[#groups+1] = f['name']
   local n = behind(f['last-delivered-id'])
   if not unread or less(n, unread) then unread = n end
-  local p = redis.call('XPENDING', k, f['name'], first, '+', 1)
+  local p = redis.call('XPENDING', KEYS[1], f['name'], first, '+', 1)
   if p[1] and (not safe or less(p[1][1], safe)) then safe = p[1][1] end
 end
 if unread and (not safe or less(unread, safe)) then safe = unread end
 local function shrink(n, allow, how)
-  local over = redis.call('XLEN', k) - n
+  local over = redis.call('XLEN', KEYS[1]) - n
   if over <= 0 then return end
-  if not allow then redis.call('XTRIM', k, 'MAXLEN', how, n) return end
-  redis.call('XTRIM', k, 'MINID', '~', allow, 'LIMIT', over)
-  over = redis.call('XLEN', k) - n
+  if not allow then redis.call('XTRIM', KEYS[1], 'MAXLEN', how, n) return end
+  redis.call('XTRIM', KEYS[1], 'MINID', '~', allow, 'LIMIT', over)
+  over = redis.call('XLEN', KEYS[1]) - n
   if how == '~' or over <= 0 then return end
-  local e = redis.call('XRANGE', k, '-', '('..allow, 'COUNT', over)
+  local e = redis.call('XRANGE', KEYS[1], '-', '('..allow, 'COUNT', over)
   if #e == over then allow = behind(e[over][1]) end
-  if #e > 0 then redis.call('XTRIM', k, 'MINID', '=', allow) end
+  if #e > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '=', allow) end
 end
 local lost, lossy = 0, false
 local function shrinkTo(n, drop, how)
   if not drop then shrink(n, safe, how) return end
   if unread then shrink(n, unread, '=') end
   lossy = true
-  local d = redis.call('XTRIM', k, 'MAXLEN', how, n)
+  local d = redis.call('XTRIM', KEYS[1], 'MAXLEN', how, n)
   if unread then lost = lost + d end
 end
 if maxage >= 0 then
@@ -112,11 +112,11 @@ if minid ~= '' then
   if not allow or less(minid, allow) then allow = minid end
   if drop and unread and less(unread, minid) then
     lossy = true
-    redis.call('XTRIM', k, 'MINID', '=', allow)
-    lost = lost + redis.call('XTRIM', k, 'MINID', how, minid)
+    redis.call('XTRIM', KEYS[1], 'MINID', '=', allow)
+    lost = lost + redis.call('XTRIM', KEYS[1], 'MINID', how, minid)
   else
     lossy = lossy or drop
-    redis.call('XTRIM', k, 'MINID', how, allow)
+    redis.call('XTRIM', KEYS[1], 'MINID', how, allow)
   end
 end
 if maxlen >= 0 then shrinkTo(maxlen, drop, how) end
@@ -124,36 +124,36 @@ if cap >= 0 and (capdrop or unread) then shrinkTo(cap, capdrop, '=') end
 local bytes, budget = -1, tonumber(ARGV[9])
 if budget >= 0 then
   local function size()
-    local m = redis.pcall('MEMORY', 'USAGE', k, 'SAMPLES', 0)
+    local m = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 0)
     if type(m) == 'number' then return m end
-    return redis.call('XLEN', k) * tonumber(ARGV[10])
+    return redis.call('XLEN', KEYS[1]) * tonumber(ARGV[10])
   end
   bytes = size()
   for i = 1, 8 do
-    local n = redis.call('XLEN', k)
+    local n = redis.call('XLEN', KEYS[1])
     if bytes <= budget or n == 0 or not (drop or capdrop or unread) then break end
     shrinkTo(math.min(n - 1, math.floor(n * budget / bytes * 0.9)), drop or capdrop, '=')
-    if redis.call('XLEN', k) == n then break end
+    if redis.call('XLEN', KEYS[1]) == n then break end
     bytes = size()
   end
 end
-local len = redis.call('XLEN', k)
+local len = redis.call('XLEN', KEYS[1])
 if ARGV[6] == 'acked' and safe and less(safe, unread) and len <= 10000 then
   local most = maxlen >= 0 and not drop and maxlen or len
   if cap >= 0 and not capdrop and cap < most then most = cap end
-  if most < len then redis.call('XTRIM', k, 'MAXLEN', '=', most, 'ACKED') end
-  if minid ~= '' and ARGV[2] ~= '+' and not drop then redis.call('XTRIM', k, 'MINID', '=', minid, 'ACKED') end
-  len = redis.call('XLEN', k)
+  if most < len then redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', most, 'ACKED') end
+  if minid ~= '' and ARGV[2] ~= '+' and not drop then redis.call('XTRIM', KEYS[1], 'MINID', '=', minid, 'ACKED') end
+  len = redis.call('XLEN', KEYS[1])
 end
 if lossy and unread and len < start and less(first, unread) then
-  local now = redis.call('XRANGE', k, '-', '+', 'COUNT', 1)[1]
+  local now = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
   local stop = '('..unread
   if now and less(now[1], unread) then stop = '('..now[1] end
   local seen = {}
   for _, g in ipairs(groups) do
     local from = first
     repeat
-      local p = redis.call('XPENDING', k, g, from, stop, 100)
+      local p = redis.call('XPENDING', KEYS[1], g, from, stop, 100)
       for _, e in ipairs(p) do
         if not seen[e[1]] then seen[e[1]] = true; lost = lost + 1 end
         from = '('..e[1]

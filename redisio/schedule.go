@@ -115,11 +115,8 @@ func (s *Scheduler) Keys() []string { return append([]string(nil), s.keys[1:]...
 // scheduleKeys returns the stream and the keys beside it, all of one slot; nil if there are none. The names do not depend on
 // whether the client knows that it talks to a cluster: all processes must find the same.
 func scheduleKeys(key string) []string {
-	later := key + ":later"
-	if hashTag(key) == key { // no tag: the whole key is what is hashed
-		later = "{" + key + "}:later"
-	}
-	if hashTag(later) != hashTag(key) {
+	later := beside(key, ":later")
+	if later == "" {
 		return nil
 	}
 	return []string{key, later, later + ":entries", later + ":moved"}

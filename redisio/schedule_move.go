@@ -26,11 +26,16 @@ const toldAfter = 6
 
 // Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It sleeps until the next is
 // due, but Every at most, since another process may have scheduled an earlier one; what is scheduled by this Scheduler
-// wakes it. While Redis is away it tries again with backoff. Only a *PermanentError ends it before ctx does.
+// wakes it. While Redis is away, or refuses us after a success (see [RefusedFor]), it tries again with backoff.
+// Only a *PermanentError ends it before ctx does.
 func (s *Scheduler) Run(ctx context.Context) error {
 	fails := 0
+	var answers Patience
 	for ctx.Err() == nil {
 		moved, next, err := s.Move(ctx)
+		if err = answers.Look(err); err == nil {
+			answers.Worked()
+		}
 		var wait time.Duration
 		switch {
 		case err != nil && ctx.Err() != nil:

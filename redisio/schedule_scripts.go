@@ -5,9 +5,11 @@ package redisio
 
 // scriptTypes: KEYS stream, later, entries, moved. The beginning of what follows.
 const scriptTypes = `
-for i, want in ipairs({'stream', 'zset', 'hash', 'zset'}) do
-  local t = redis.call('TYPE', KEYS[i])['ok']
-  if t ~= 'none' and t ~= want then return redis.error_reply('WRONGTYPE '..KEYS[i]..' holds a '..t) end
+for i, t in ipairs({redis.call('TYPE', KEYS[1])['ok'], redis.call('TYPE', KEYS[2])['ok'], redis.call('TYPE', KEYS[3])['ok'],
+  redis.call('TYPE', KEYS[4])['ok']}) do
+  if t ~= 'none' and t ~= ({'stream', 'zset', 'hash', 'zset'})[i] then
+    return redis.error_reply('WRONGTYPE '..KEYS[i]..' holds a '..t)
+  end
 end
 `
 
@@ -41,7 +43,7 @@ const scriptMove = scriptTypes + `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local function read(v)
-  local a, p = {'XADD', KEYS[1], '*'}, nil
+  local a, p = {}, nil
   if not v then return nil end
   local nl = v:find('\n', 1, true)
   if not nl then return nil end
@@ -53,7 +55,7 @@ local function read(v)
     a[#a+1] = v:sub(c + 1, c + n)
     p = c + n + 1
   end
-  if #a < 5 or #a % 2 == 0 or #a > 7900 then return nil end
+  if #a < 2 or #a % 2 == 1 or #a > 7900 then return nil end
   return a, v:sub(1, nl - 1)
 end
 local done, bytes = 0, 0
@@ -63,7 +65,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0
   if done > 0 and bytes > tonumber(ARGV[2]) then break end
   local a, member = read(v)
   if a then
-    redis.call(unpack(a))
+    redis.call('XADD', KEYS[1], '*', unpack(a))
     redis.call('ZREM', KEYS[2], id)
     redis.call('HDEL', KEYS[3], id)
     redis.call('ZADD', KEYS[4], now, member)

@@ -100,17 +100,19 @@ const scriptNow = scriptClock + `return {now, last}`
 // scriptTick: KEYS stream. ARGV tick (ms), maxlen, fields… Writes a tick if none as late is there; returns 1 if it did.
 const scriptTick = scriptClock + `
 if last >= tonumber(ARGV[1]) then return 0 end
-local a = {'XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[1]..'-0'}
-for i = 3, #ARGV do a[#a+1] = ARGV[i] end
-redis.call(unpack(a))
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[1]..'-0', unpack(ARGV, 3))
 return 1`
 
 // Run writes ticks until ctx ends, whose cause it returns. While Redis is away it tries again with backoff. Only a
 // *PermanentError ends it before ctx does. One goroutine at a time may run it.
 func (t *Ticker) Run(ctx context.Context) error {
 	fails := 0
+	var answers Patience
 	for ctx.Err() == nil {
 		wait, err := t.step(ctx)
+		if err = answers.Look(err); err == nil {
+			answers.Worked()
+		}
 		switch {
 		case err != nil && ctx.Err() != nil:
 		case IsPermanent(err):

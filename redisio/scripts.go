@@ -1,7 +1,7 @@
 package redisio
 
 // The scripts below touch one key (dead: two of one slot), check before they act, and use commands of
-// Redis 7.0 only. Each asks XPENDING for one ID at a time: that is exact whatever lies between, needs no
+// Redis 7.0 only. Each command names its key as KEYS and a digit: some proxies of clusters refuse a script otherwise. Each script asks XPENDING for one ID at a time: that is exact whatever lies between, needs no
 // exclusive ranges, and costs the server about a microsecond.
 //
 // XCLAIM has no "only if mine", so a late renewal would steal an entry back from its new owner: hence
@@ -12,21 +12,21 @@ package redisio
 // pending for me, or for the pool and idle for so long. Returns [id, fields, deliveries] each. The
 // fields of a trimmed entry are false, and it is acked. An empty pool is deleted.
 const scriptTake = luaDeliver + `
-local k, g, me, bump, most = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
+local g, me, bump, most = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
 local pool, idle, out, emptied = ARGV[5], tonumber(ARGV[6]), {}, false
 for i = 7, #ARGV do
-  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1)[1]
+  local p = redis.call('XPENDING', KEYS[1], g, ARGV[i], ARGV[i], 1)[1]
   if p and (p[2] == me or p[2] == pool and p[3] >= idle) then
     local count, n = math.min(p[4], 1e15), p[4]
     if bump then count, n = deliver(p[4], most) end
     emptied = emptied or p[2] == pool
-    local e = redis.call('XCLAIM', k, g, me, 0, ARGV[i], 'RETRYCOUNT', count)
+    local e = redis.call('XCLAIM', KEYS[1], g, me, 0, ARGV[i], 'RETRYCOUNT', count)
     if e[1] then out[#out+1] = {e[1][1], e[1][2], n}
-    else redis.call('XACK', k, g, ARGV[i]); out[#out+1] = {ARGV[i], false, n} end
+    else redis.call('XACK', KEYS[1], g, ARGV[i]); out[#out+1] = {ARGV[i], false, n} end
   end
 end
-if emptied and not redis.call('XPENDING', k, g, '-', '+', 1, pool)[1] then
-  redis.call('XGROUP', 'DELCONSUMER', k, g, pool)
+if emptied and not redis.call('XPENDING', KEYS[1], g, '-', '+', 1, pool)[1] then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], g, pool)
 end
 return out`
 
@@ -64,30 +64,30 @@ end`
 // Returns the ids that were not as expected, in five lists: pending for another; pending for nobody; restored;
 // no longer in the stream; not restored because the group is to deliver them anyway.
 const scriptPark = luaLess + `
-local k, g, me, pool = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local g, me, pool = ARGV[1], ARGV[2], ARGV[3]
 local lost, nobody, restored, gone, ahead, last = {}, {}, {}, {}, {}, nil
 for i = 4, #ARGV, 5 do
   local id, idle, n, undo = ARGV[i], ARGV[i+1], math.min(tonumber(ARGV[i+2]), 1e15), tonumber(ARGV[i+3])
   local to = me
   if ARGV[i+4] == '1' then to = pool elseif ARGV[i+4] == '2' then to = '` + SuspectsConsumer + `' end
-  local p = redis.call('XPENDING', k, g, id, id, 1)[1]
+  local p = redis.call('XPENDING', KEYS[1], g, id, id, 1)[1]
   if p and p[2] == me then
     local count = math.min(p[4], 1e15)
     if undo > 0 then count = math.min(count, undo - 1) end
-    if not redis.call('XCLAIM', k, g, to, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then gone[#gone+1] = id end
+    if not redis.call('XCLAIM', KEYS[1], g, to, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then gone[#gone+1] = id end
   elseif p and p[2] == to then
   elseif p then lost[#lost+1] = id
   elseif n == 0 then nobody[#nobody+1] = id
   else
     if not last then
-      for _, group in ipairs(redis.call('XINFO', 'GROUPS', k)) do
+      for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
         local f = {}
         for j = 1, #group, 2 do f[group[j]] = group[j+1] end
         if f['name'] == g then last = f['last-delivered-id'] end
       end
     end
     if less(last, id) then ahead[#ahead+1] = id
-    elseif redis.call('XCLAIM', k, g, to, 0, id, 'FORCE', 'IDLE', idle, 'RETRYCOUNT', n, 'JUSTID')[1] then
+    elseif redis.call('XCLAIM', KEYS[1], g, to, 0, id, 'FORCE', 'IDLE', idle, 'RETRYCOUNT', n, 'JUSTID')[1] then
       restored[#restored+1] = id
     else gone[#gone+1] = id end
   end
@@ -97,10 +97,10 @@ return {lost, nobody, restored, gone, ahead}`
 // scriptAck: ARGV group, me, ids… Acks what is pending for me. Returns how much that was, and how many are
 // pending for another.
 const scriptAck = `
-local k, g, me, acked, late = KEYS[1], ARGV[1], ARGV[2], 0, 0
+local g, me, acked, late = ARGV[1], ARGV[2], 0, 0
 for i = 3, #ARGV do
-  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1)[1]
-  if p and p[2] == me then acked = acked + redis.call('XACK', k, g, ARGV[i])
+  local p = redis.call('XPENDING', KEYS[1], g, ARGV[i], ARGV[i], 1)[1]
+  if p and p[2] == me then acked = acked + redis.call('XACK', KEYS[1], g, ARGV[i])
   elseif p then late = late + 1 end
 end
 return {acked, late}`
@@ -133,7 +133,7 @@ if not p then
     if #letters < 100 then break end
   end
 end
-local a = {'XADD', KEYS[2]}
+local a = {}
 if maxlen ~= '0' then a[#a+1] = 'MAXLEN'; a[#a+1] = '~'; a[#a+1] = maxlen end
 a[#a+1] = '*'
 local e = redis.call('XRANGE', KEYS[1], id, id)
@@ -143,7 +143,7 @@ if #a > 7900 then return -1 end
 local dropped = 0
 if e[1] or #ARGV > 5 then -- of a trimmed entry without extra fields nothing is left to keep
   dropped = redis.call('XLEN', KEYS[2]) + 1
-  redis.call(unpack(a))
+  redis.call('XADD', KEYS[2], unpack(a))
   dropped = dropped - redis.call('XLEN', KEYS[2])
 end
 redis.call('XACK', KEYS[1], g, id)

@@ -53,7 +53,7 @@ func (r *GroupReader) Ack(ctx context.Context, ids []string) (acked int, err err
 		n, other, err = r.ackFenced(ctx, fenced)
 		acked, late = acked+n, late+other
 	}
-	if err != nil {
+	if err = r.answered(err); err != nil {
 		return acked, fmt.Errorf("redisio: ack %d entries of %q: %w", len(ids), keyName(r.cfg.Key), err)
 	}
 	if late > 0 {
@@ -281,7 +281,7 @@ func (r *GroupReader) giveBack(ctx context.Context, now time.Time, ids []string,
 	if r.healed(ctx, err) {
 		err = r.parkThere(ctx, ids, asks, how)
 	}
-	if err != nil {
+	if err = r.answered(err); err != nil {
 		return r.failing(err)
 	}
 	return nil
@@ -314,7 +314,10 @@ type DeadLetter struct {
 // Dead moves entries to a dead-letter stream: a copy with all raw fields and the extra ones, and the
 // ack, in one atomic step each. An entry that is not ours any more is skipped, and repeating a
 // call whose outcome is unknown makes no second copy: it is known by the extra field dead:id, and dead:group if there is one,
-// see [DeadReason.Fields]. If the entry was trimmed, the copy has only the extra fields. On Redis Cluster deadKey must share the stream's hash slot: "{orders}", "{orders}.dead".
+// see [DeadReason.Fields]. If the entry was trimmed, the copy has only the extra fields.
+//
+// On a server with slots where deadKey is not in the stream's, behind whatever client, it takes two steps: the copy is remembered in a
+// key beside deadKey, as {orders:dead}:copied, so that it is made once, for a day and the last 100,000 of them.
 func (r *GroupReader) Dead(ctx context.Context, deadKey string, letters []DeadLetter) error {
 	if len(letters) == 0 {
 		return nil
@@ -332,11 +335,24 @@ func (r *GroupReader) Dead(ctx context.Context, deadKey string, letters []DeadLe
 		if r.healed(ctx, err) {
 			err = r.deadChunk(ctx, deadKey, chunk)
 		}
-		if err != nil {
+		if err = r.answered(err); err != nil {
 			errs = append(errs, r.failing(err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// answered looks at how a settlement ended. A refusal that may pass is not permanent for a while.
+func (r *GroupReader) answered(err error) error {
+	if err == nil {
+		r.settles.Worked()
+		return nil
+	}
+	err, first := r.settles.look(err)
+	if first {
+		r.emit(refused(r.cfg.Key, err))
+	}
+	return err
 }
 
 func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []DeadLetter) error {
@@ -353,6 +369,9 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	defer finish()
 	asks := r.held.asks(ids, time.Now(), r.cfg.Lease)
 	for i, l := range letters {
+		if r.apart.Load() {
+			break
+		}
 		args := make([]any, 0, 5+2*len(l.Extra))
 		args = append(args, r.cfg.Group, r.cfg.Consumer, l.ID, max(0, r.cfg.DeadMaxLen), min(asks[i].n, 1))
 		for _, f := range l.Extra {
@@ -365,9 +384,18 @@ func (r *GroupReader) deadChunk(ctx context.Context, deadKey string, letters []D
 	var first error
 	failed, stale, late, dropped := 0, 0, 0, 0
 	for i, cmd := range cmds {
-		n, err := cmd.Int()
+		n, err := 0, error(nil)
+		if cmd != nil {
+			n, err = cmd.Int()
+		}
 		if n == -1 {
 			err = r.deadLarge(ctx, deadKey, letters[i])
+		}
+		if crossSlot(err) {
+			r.apart.Store(true)
+		}
+		if cmd == nil || crossSlot(err) {
+			n, err = r.deadApart(ctx, deadKey, letters[i], asks[i].n > 0)
 		}
 		if err != nil {
 			failed++

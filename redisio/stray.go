@@ -12,7 +12,7 @@ import (
 //
 // Idea: after a failover the old master may come back as one, and a Sentinel that has not heard of the failover sends clients
 // there. With min-replicas-to-write it refuses what they write, and says nothing else until the Sentinels demote it, which
-// takes them ten seconds. go-redis would keep the connections: to it the answer is one like any other. A new
+// takes them ten seconds. The same goes for one that is not authenticated any more. go-redis would keep the connections: to it the answer is one like any other. A new
 // connection asks the Sentinels again, and costs little where replicas really are missing, as who is refused waits.
 type stray struct {
 	most int // connections that the client has at most
@@ -40,7 +40,9 @@ func (s *stray) DialHook(next redis.DialHook) redis.DialHook {
 func (s *stray) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		s.look(err)
+		if name := cmd.Name(); name != "hello" && name != "auth" { // else the connection is being made
+			s.look(err)
+		}
 		return err
 	}
 }
@@ -49,6 +51,7 @@ func (s *stray) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		if err != nil {
+			unanswered(cmds, err)
 			for _, cmd := range cmds {
 				if s.look(cmd.Err()) {
 					break
@@ -59,9 +62,22 @@ func (s *stray) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
+// unanswered gives the error of a pipeline to its commands if none of them has one. go-redis leaves them without where the
+// server refuses the log-in of the connection, so that they look as if they were done.
+func unanswered(cmds []redis.Cmder, err error) {
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return
+		}
+	}
+	for _, cmd := range cmds {
+		cmd.SetErr(err)
+	}
+}
+
 // look closes all connections if that is what an error calls for. The pool notices before it hands one out.
 func (s *stray) look(err error) bool {
-	if err == nil || !says(err, "NOREPLICAS") {
+	if err == nil || !says(err, "NOREPLICAS") && !says(err, "NOAUTH") {
 		return false
 	}
 	s.mu.Lock()

@@ -59,6 +59,7 @@ type TailReader struct {
 	last      ID
 	asking    asking
 	idling    idling
+	reads     Patience
 	fails     int
 	notBefore time.Time
 	idle      int  // rounds without entries
@@ -99,6 +100,7 @@ func (r *TailReader) Open(ctx context.Context) error {
 		}
 		return errors.Join(fmt.Errorf("redisio: open tail of %q: %w", keyName(r.cfg.Key), err), closeErr)
 	}
+	r.reads.Worked()
 	r.health.kept(nil)
 	r.token <- struct{}{}
 	return nil
@@ -154,6 +156,7 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 		}
 		if err == nil {
 			r.asking.learn(b)
+			r.reads.Worked()
 			if r.fails > 0 {
 				r.fails, r.notBefore = 0, time.Time{}
 				r.emit(Event{Kind: EventReconnected})
@@ -167,6 +170,10 @@ func (r *TailReader) Read(ctx context.Context, count int, maxBytes int64, b *Bat
 			return gone
 		}
 		r.doubt = true
+		err, first := r.reads.look(err)
+		if first {
+			r.emit(refused(r.cfg.Key, err))
+		}
 		v := judge(err)
 		if v == lostGroup { // UNBLOCKED: the stream was deleted; a new one may come
 			v = later

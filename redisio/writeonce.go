@@ -31,9 +31,8 @@ const (
 // scriptOnce: KEYS stream, ids. ARGV window in ms, most ids; then per entry: its dedupe id, its id, the number of its values, the
 // values. Returns per entry the id it got, 0 for a duplicate, or an error. An entry without dedupe id is written.
 const scriptOnce = `
-for i, want in ipairs({'stream', 'zset'}) do
-  local t = redis.call('TYPE', KEYS[i])['ok']
-  if t ~= 'none' and t ~= want then return redis.error_reply('WRONGTYPE '..KEYS[i]..' holds a '..t) end
+for i, t in ipairs({redis.call('TYPE', KEYS[1])['ok'], redis.call('TYPE', KEYS[2])['ok']}) do
+  if t ~= 'none' and t ~= ({'stream', 'zset'})[i] then return redis.error_reply('WRONGTYPE '..KEYS[i]..' holds a '..t) end
 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -58,15 +57,14 @@ return out`
 // scriptIDMP: KEYS stream. ARGV window in s, most ids of a producer. Makes the stream remember that much, unless it does
 // remember something already, which another setting would make it forget. Returns the last id of the stream.
 const scriptIDMP = `
-local k = KEYS[1]
-if redis.call('EXISTS', k) == 0 then
-  redis.call('XGROUP', 'CREATE', k, 'redisio', '0', 'MKSTREAM')
-  redis.call('XGROUP', 'DESTROY', k, 'redisio')
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XGROUP', 'CREATE', KEYS[1], 'redisio', '0', 'MKSTREAM')
+  redis.call('XGROUP', 'DESTROY', KEYS[1], 'redisio')
 end
-local s, f = redis.call('XINFO', 'STREAM', k), {}
+local s, f = redis.call('XINFO', 'STREAM', KEYS[1]), {}
 for i = 1, #s, 2 do f[s[i]] = s[i+1] end
 if f['iids-tracked'] == 0 and (f['idmp-duration'] ~= tonumber(ARGV[1]) or f['idmp-maxsize'] ~= tonumber(ARGV[2])) then
-  redis.call('XCFGSET', k, 'IDMP-DURATION', ARGV[1], 'IDMP-MAXSIZE', ARGV[2])
+  redis.call('XCFGSET', KEYS[1], 'IDMP-DURATION', ARGV[1], 'IDMP-MAXSIZE', ARGV[2])
 end
 return f['last-generated-id']`
 
@@ -86,15 +84,18 @@ func (e *TooManyFieldsError) Is(target error) bool { return target == ErrNotWrit
 
 // onceKey is where the ids of a stream are remembered, in its hash slot; "" if there is no such key. It does not depend on
 // whether the client knows that it talks to a cluster: all writers must find the same.
-func onceKey(key string) string {
-	once := key + ":once"
+func onceKey(key string) string { return beside(key, ":once") }
+
+// beside is a key in the hash slot of another; "" if there is none.
+func beside(key, suffix string) string {
+	other := key + suffix
 	if hashTag(key) == key { // no tag: the whole key is what is hashed
-		once = "{" + key + "}:once"
+		other = "{" + key + "}" + suffix
 	}
-	if hashTag(once) != hashTag(key) {
+	if hashTag(other) != hashTag(key) {
 		return ""
 	}
-	return once
+	return other
 }
 
 func noOnceKey(key string) *ConfigError {

@@ -65,13 +65,14 @@ type WriterConfig struct {
 
 	// Together has the entries of one pipeline appear at once (MULTI), if they are 64 or fewer, so that a reader that waits gets all
 	// of them by one read, and not the first alone: it saves reads where few entries are written at a time. What the server refuses of them, being full,
-	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing in a cluster.
+	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing in a cluster. Entries for
+	// keys of different hash slots are different transactions.
 	Together bool
 
 	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
 	Durability Durability
 
-	// OnEvent is told of losses and of retention that fails; never once per entry. It must not block.
+	// OnEvent is told of losses, of retention that fails, and of EventRefused; never once per entry. It must not block.
 	OnEvent func(Event)
 
 	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.
@@ -193,6 +194,7 @@ type Writer struct {
 	most  any    // MaxLen, likewise
 	lines *lines // of a plain writer; nil if go-redis is to write
 
+	answers  Patience
 	mostText string
 	plain    bool        // nothing but XADDs
 	idmp     bool        // the server drops duplicates itself
@@ -221,7 +223,7 @@ func NewWriter(rdb redis.UniversalClient, cfg WriterConfig) (*Writer, error) {
 // Config returns the configuration with its defaults.
 func (w *Writer) Config() WriterConfig { return w.cfg }
 
-// Open connects, and checks that the key can be written to: a key of another type is a *PermanentError.
+// Open connects, and checks that the key can be written to: a key of another type, and a user who may not XADD, is a *PermanentError.
 func (w *Writer) Open(ctx context.Context) error {
 	if !w.state.CompareAndSwap(readerNew, readerOpen) {
 		if w.state.Load() == readerClosed {
@@ -232,6 +234,7 @@ func (w *Writer) Open(ctx context.Context) error {
 	w.out = w.derived()
 	err := waitFor(ctx, w.cfg.Wait, func() error { return w.meet(ctx) })
 	if err == nil {
+		w.answers.Worked()
 		return nil
 	}
 	w.lines.close()
@@ -266,8 +269,8 @@ func (w *Writer) meetTogether(ctx context.Context) error {
 func (w *Writer) meet(ctx context.Context) (err error) {
 	if w.cfg.Key == "" {
 		err = w.out.Ping(ctx).Err()
-	} else {
-		err = w.out.XLen(ctx, w.cfg.Key).Err()
+	} else if err = w.out.XLen(ctx, w.cfg.Key).Err(); err == nil {
+		err = mayWrite(ctx, w.out, w.cfg.Key)
 	}
 	if err == nil && w.cfg.Together {
 		err = w.meetTogether(ctx)
@@ -390,15 +393,24 @@ func fail(results []Result, outcome, cause error) {
 }
 
 func (w *Writer) summary(results []Result) error {
-	failed, unknown := 0, false
+	failed, unknown, written := 0, false, false
 	var first error
 	for i := range results {
-		if err := results[i].Err; err != nil {
-			failed++
-			if isUnknown := errors.Is(err, ErrUnknownOutcome); first == nil || isUnknown && !unknown {
-				first, unknown = err, isUnknown
-			}
+		if results[i].Err == nil {
+			written = true
+			continue
 		}
+		err, news := w.answers.look(results[i].Err)
+		if results[i].Err = err; news {
+			w.emit(refused(w.cfg.Key, err))
+		}
+		failed++
+		if isUnknown := errors.Is(err, ErrUnknownOutcome); first == nil || isUnknown && !unknown {
+			first, unknown = err, isUnknown
+		}
+	}
+	if written {
+		w.answers.Worked()
 	}
 	if failed == 0 {
 		return nil

@@ -21,7 +21,7 @@ func (w *Writer) sendPlain(ctx context.Context, c *chunk, entries []Outgoing, re
 
 func (w *Writer) sendPart(ctx context.Context, c *chunk, entries []Outgoing, results []Result) {
 	c.index = c.index[:0]
-	together := w.together(len(entries))
+	together := w.together(len(entries), entries)
 	out := c.out[:0]
 	if together {
 		out = append(out, "*1\r\n$5\r\nmulti\r\n"...)
@@ -69,8 +69,63 @@ func (w *Writer) sendPart(ctx context.Context, c *chunk, entries []Outgoing, res
 const togetherMost = 64
 
 // together reports whether n entries are to appear at once.
-func (w *Writer) together(n int) bool {
-	return w.cfg.Together && n > 1 && n <= togetherMost && w.out.cluster == nil && !w.apart.Load()
+func (w *Writer) together(n int, entries []Outgoing) bool {
+	if !w.cfg.Together || n <= 1 || n > togetherMost || w.out.cluster != nil || w.apart.Load() {
+		return false
+	}
+	tag := hashTag(w.keyOf(&entries[0]))
+	for i := range entries[1:] {
+		if hashTag(w.keyOf(&entries[1+i])) != tag {
+			return false // a server with slots takes no transaction of several
+		}
+	}
+	return true
+}
+
+// bySlot returns the entries by the hash slot that their keys surely share, if more than one slot is written to and some
+// have several. Those of a slot are together, and what is alone in its slot is the first group.
+func (w *Writer) bySlot(entries []Outgoing) (groups [][]int) {
+	if !w.cfg.Together || len(entries) <= 2 || len(entries) > togetherMost || w.out.cluster != nil || w.apart.Load() ||
+		w.together(len(entries), entries) {
+		return nil
+	}
+	at := make(map[string]int)
+	for i := range entries {
+		tag := hashTag(w.keyOf(&entries[i]))
+		n, known := at[tag]
+		if !known {
+			n = len(groups)
+			at[tag] = n
+			groups = append(groups, nil)
+		}
+		groups[n] = append(groups[n], i)
+	}
+	if len(groups) == len(entries) {
+		return nil
+	}
+	several := [][]int{nil}
+	for _, g := range groups {
+		if len(g) == 1 {
+			several[0] = append(several[0], g[0])
+		} else {
+			several = append(several, g)
+		}
+	}
+	return several
+}
+
+// sendBySlot sends each group by itself.
+func (w *Writer) sendBySlot(ctx context.Context, groups [][]int, entries []Outgoing, results []Result) {
+	for _, g := range groups {
+		some, ended := make([]Outgoing, len(g)), make([]Result, len(g))
+		for i, at := range g {
+			some[i] = entries[at]
+		}
+		w.send(ctx, some, ended)
+		for i, at := range g {
+			results[at] = ended[i]
+		}
+	}
 }
 
 // maxKept is how large a buffer may be that is kept for the next pipeline.
@@ -119,7 +174,7 @@ type replies struct {
 func (r *replies) next() (string, error) {
 	text, err := r.text()
 	if isServerSaid(err) {
-		r.stray = r.stray || says(err, "NOREPLICAS") || says(err, "READONLY")
+		r.stray = r.stray || says(err, "NOREPLICAS") || says(err, "READONLY") || says(err, "NOAUTH")
 	}
 	return str(text), err
 }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -57,8 +58,9 @@ type StreamConfig[T any] struct {
 	// MaxDeliveries is how often an entry is delivered that fails, or whose reader dies of it; then it goes to the dead
 	// letters. The count is the server's, over all readers. The default is 16; negative means no limit.
 	MaxDeliveries int
-	// DeadKey is the stream for dead letters. The default is Key+":dead". On Redis Cluster it must share Key's hash slot,
-	// so there the default for a Key without a hash tag is "{Key}:dead".
+	// DeadKey is the stream for dead letters. The default is Key+":dead". With a cluster client it must share Key's hash slot,
+	// so there the default for a Key without a hash tag is "{Key}:dead". With any other client of a server that has slots an entry
+	// is moved in two steps where the keys are in different ones, see redisio.GroupReader.Dead.
 	DeadKey string
 	// DeadMaxLen is the most letters that the dead-letter stream keeps, roughly. The oldest go first; OnEvent
 	// is told how many (redisio.EventDeadDropped). The default is 100,000; negative keeps all.
@@ -232,6 +234,11 @@ func (s *streamReader[T]) Open(ctx context.Context) error {
 	s.events.log(ctx)
 	if err := s.r.Open(ctx); err != nil {
 		return final(ctx, err)
+	}
+	if !s.plan.group.NoAck {
+		if err := s.r.CheckDead(ctx, s.plan.deadKey); err != nil {
+			return final(ctx, errors.Join(err, s.r.Close(ctx)))
+		}
 	}
 	s.open.Store(true)
 	return nil

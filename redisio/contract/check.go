@@ -66,7 +66,9 @@ func (c *check) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if len(c.keys) > 0 {
-		_ = c.rdb.Del(ctx, c.keys...).Err() // they have random names: left behind, they hurt nobody
+		for _, key := range c.keys { // they may lie in different slots
+			_ = c.rdb.Del(ctx, key).Err() // they have random names: left behind, they hurt nobody
+		}
 	}
 }
 
