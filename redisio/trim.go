@@ -24,16 +24,16 @@ type TrimOptions struct {
 // Whole nodes are freed first, by "~" and LIMIT. What is left then for "=" lies in one node, so no
 // call takes long.
 const scriptTrim = luaLess + `
-local k, before, maxlen, exact, step = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3] == '=', tonumber(ARGV[4])
-local over = redis.call('XLEN', k)
+local before, maxlen, exact, step = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '=', tonumber(ARGV[4])
+local over = redis.call('XLEN', KEYS[1])
 if over == 0 then return 0 end
 if maxlen >= 0 then over = over - maxlen end
 if over <= 0 then return 0 end
 local safe = nil
-for _, g in ipairs(redis.call('XINFO', 'GROUPS', k)) do
+for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local f = {}
   for i = 1, #g, 2 do f[g[i]] = g[i+1] end
-  local p = redis.call('XPENDING', k, f['name'], '-', '+', 1)[1]
+  local p = redis.call('XPENDING', KEYS[1], f['name'], '-', '+', 1)[1]
   local need = p and p[1]
   if not need or less(f['last-delivered-id'], need) then
     local ms, seq = f['last-delivered-id']:match('^(%d+)-(%d+)$')
@@ -45,18 +45,18 @@ local bound = before ~= '' and before or safe
 if safe and less(safe, bound) then bound = safe end
 if not bound and maxlen < 0 then return 0 end
 if not bound then
-  local n = redis.call('XTRIM', k, 'MAXLEN', '~', maxlen, 'LIMIT', step)
-  if n == 0 and exact then n = redis.call('XTRIM', k, 'MAXLEN', '=', maxlen) end
+  local n = redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', maxlen, 'LIMIT', step)
+  if n == 0 and exact then n = redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', maxlen) end
   return n
 end
-local n = redis.call('XTRIM', k, 'MINID', '~', bound, 'LIMIT', math.min(over, step))
+local n = redis.call('XTRIM', KEYS[1], 'MINID', '~', bound, 'LIMIT', math.min(over, step))
 if n > 0 or not exact then return n end
 if maxlen >= 0 then
-  local e = redis.call('XRANGE', k, '-', '('..bound, 'COUNT', over)
+  local e = redis.call('XRANGE', KEYS[1], '-', '('..bound, 'COUNT', over)
   if #e == 0 then return 0 end
-  if #e == over then return redis.call('XTRIM', k, 'MAXLEN', '=', maxlen) end
+  if #e == over then return redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', maxlen) end
 end
-return redis.call('XTRIM', k, 'MINID', '=', bound)`
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', bound)`
 
 // trimStep is how many entries one script drops at most.
 const trimStep = 10_000
