@@ -3,6 +3,7 @@ package redisio
 import (
 	"context"
 	"crypto/rand"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -76,6 +77,9 @@ func rightsOf(cmd *redis.Cmd) error {
 		return nil
 	}
 	for _, text := range answers {
+		if says(replyError(text), "The user executing the script") { // so says Redis 7.0
+			text = "NOPERM " + strings.TrimPrefix(text, "ERR ")
+		}
 		if err := replyError(text); noRight(err) || isWrongType(err) {
 			return err
 		}
