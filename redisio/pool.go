@@ -50,13 +50,13 @@ const (
 // scriptShelve: ARGV group, me, pool, deliveries to take back, ids… Moves entries that are pending
 // for me to a pool, with idle time 0. Acks trimmed entries and returns their number.
 const scriptShelve = `
-local k, g, me, pool, back, gone = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), 0
+local g, me, pool, back, gone = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), 0
 for i = 5, #ARGV do
-  local p = redis.call('XPENDING', k, g, ARGV[i], ARGV[i], 1, me)[1]
+  local p = redis.call('XPENDING', KEYS[1], g, ARGV[i], ARGV[i], 1, me)[1]
   if p then
     local n = math.max(0, math.min(p[4], 1e15) - back)
-    if not redis.call('XCLAIM', k, g, pool, 0, ARGV[i], 'IDLE', 0, 'RETRYCOUNT', n, 'JUSTID')[1] then
-      redis.call('XACK', k, g, ARGV[i])
+    if not redis.call('XCLAIM', KEYS[1], g, pool, 0, ARGV[i], 'IDLE', 0, 'RETRYCOUNT', n, 'JUSTID')[1] then
+      redis.call('XACK', KEYS[1], g, ARGV[i])
       gone = gone + 1
     end
   end

@@ -1,8 +1,9 @@
 package redisio
 
 // The scripts below touch one key (dead: two of one slot), check before they act, and use commands of
-// Redis 7.0 only. Each command names its key as KEYS and a digit: some proxies of clusters refuse a script otherwise. Each script asks XPENDING for one ID at a time: that is exact whatever lies between, needs no
-// exclusive ranges, and costs the server about a microsecond.
+// Redis 7.0 only. Each command names its key as KEYS and a digit: some proxies of clusters refuse a
+// script otherwise. Each script asks XPENDING for one ID at a time: that is exact whatever lies between,
+// needs no exclusive ranges, and costs the server about a microsecond.
 //
 // XCLAIM has no "only if mine", so a late renewal would steal an entry back from its new owner: hence
 // scripts. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where it is meant to. Lua counts in floating point, and
