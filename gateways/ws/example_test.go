@@ -235,12 +235,21 @@ func ExampleClientJS() {
 
 // After a logout the sockets of the user end, on whatever process they are.
 func ExampleDisconnect() {
-	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	server, err := embedded.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	rdb := server.Client()
+	defer rdb.Close()
 	logout := func(w http.ResponseWriter, r *http.Request) {
 		user := "ann" // of the session that has just been ended
 		if err := ws.Disconnect(r.Context(), rdb, "chat", ws.User(user), "logged out"); err != nil {
 			http.Error(w, "try again", http.StatusServiceUnavailable)
 		}
 	}
-	http.HandleFunc("POST /logout", logout)
+	answer := httptest.NewRecorder()
+	logout(answer, httptest.NewRequest(http.MethodPost, "/logout", nil))
+	fmt.Println(answer.Code)
+	// Output: 200
 }
