@@ -179,6 +179,13 @@ func (c *check) read(r batches, n int) []redisio.Entry {
 	return out
 }
 
+// acked acks entries, which must be pending for r.
+func (c *check) acked(r *reader, entries []redisio.Entry) {
+	if n, err := r.Ack(c.ctx, ids(entries)); int(n) != len(entries) || err != nil {
+		c.failf("acked %d of %d, %v", n, len(entries), err)
+	}
+}
+
 // nothing reads for d, and nothing may come.
 func (c *check) nothing(r batches, d time.Duration) {
 	ctx, cancel := context.WithTimeout(c.ctx, d)

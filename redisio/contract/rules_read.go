@@ -93,7 +93,9 @@ var readRules = []Rule{
 		want := c.add(key, 4)
 		c.takenBy(key, "me", 3)
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
-		got := c.read(r, 4)
+		got := c.read(r, 3)
+		c.acked(r, got) // entries that may have killed their reader keep others waiting
+		got = append(got, c.read(r, 1)...)
 		for i, n := range []int64{2, 2, 2, 1} {
 			if got[i].ID != want[i] || got[i].Deliveries != n {
 				c.failf("entry %d: %s at delivery %d, want %s at %d", i, got[i].ID, got[i].Deliveries, want[i], n)

@@ -175,7 +175,10 @@ var settleRules = []Rule{
 		c.takenBy(key, "me", 3)
 		c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
-		if got := ids(c.read(r, 3)); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
+		got := c.read(r, 2)
+		c.acked(r, got) // entries that may have killed their reader keep others waiting
+		got = append(got, c.read(r, 1)...)
+		if got := ids(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
 			c.failf("got %v of %v", got, want)
 		}
 		c.gone(r, key, want[1])
