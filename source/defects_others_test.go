@@ -76,6 +76,7 @@ func TestO3_NoOptionIsIgnored(t *testing.T) {
 	meant := map[string]bool{ // negative values that have a meaning, which their doc tells
 		"GroupConfig.ReapAfter": true, "StreamConfig.ReapAfter": true, "StreamConfig.MaxDeliveries": true,
 		"GroupConfig.DelayedEvery": true, "StreamConfig.DelayedEvery": true,
+		"GroupConfig.DeadMaxLen": true, "StreamConfig.DeadMaxLen": true,
 	}
 	try(t, meant, redisio.GroupConfig{Key: "k", Group: "g"}, redisio.GroupConfig.Validate)
 	try(t, meant, redisio.TailConfig{Key: "k"}, redisio.TailConfig.Validate)

@@ -248,7 +248,8 @@ var deadReplayCommand = command{
 	name: "dead replay", args: "KEY", min: 1, max: 1,
 	short: "give dead letters another life",
 	long: "Writes dead letters back to the streams they came from (or to -to), with the fields they had there, and deletes them here:\n" +
-		"one atomic step each, or two safe ones between slots of a cluster. They are new entries, so their attempts count anew, and every group of the stream gets them. Ctrl-C\n" +
+		"one atomic step each, or two safe ones between slots of a cluster. They are new entries, so their\n" +
+		"attempts count from 1, and every group of the stream gets them. Ctrl-C\n" +
 		"ends it between two entries; run it again to go on, nothing is written twice. What dies again meanwhile is left alone.",
 	examples: []string{"dead replay orders:dead -all -dry-run", "dead replay orders:dead -stage price -since 2h -rate 100", "dead replay poison -all -to orders"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
