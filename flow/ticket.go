@@ -73,14 +73,17 @@ func (t *Ticket) expire(within time.Duration) {
 	_ = t.settle(errTicketExpired, func(n *news) { t.run.giveUp(t.stage, t.lease, f, n) })
 }
 
-// settle settles the ticket by release, unless it is settled.
+// settle settles the ticket by release, unless it is settled. The ticket counts as open until its lease is released, so
+// the end of the graph waits for that.
 func (t *Ticket) settle(why error, release func(*news)) error {
-	if was := t.stage.tickets.close(t, why); was != nil {
+	ts := &t.stage.tickets
+	if was := ts.claim(t, why); was != nil {
 		return fmt.Errorf("%w: entry %s: %w", ErrSettled, t.meta.ID, was)
 	}
 	var n news
 	release(&n)
 	n.tell()
+	ts.remove(t)
 	return nil
 }
 
@@ -92,8 +95,8 @@ type tickets struct {
 	over   bool          // the graph has ended
 }
 
-// close closes a ticket, and returns why it was closed already if it was.
-func (ts *tickets) close(t *Ticket, why error) (was error) {
+// claim says why a ticket is settled from now on. It returns why it was settled already if it was.
+func (ts *tickets) claim(t *Ticket, why error) (was error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if t.over != nil {
@@ -103,11 +106,17 @@ func (ts *tickets) close(t *Ticket, why error) (was error) {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
+	return nil
+}
+
+// remove closes a claimed ticket.
+func (ts *tickets) remove(t *Ticket) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
 	close(t.done)
 	delete(ts.open, t)
 	close(ts.closed)
 	ts.closed = make(chan struct{})
-	return nil
 }
 
 // end closes all tickets. What they stand for is given back with all that is unsettled at the end.
@@ -120,7 +129,9 @@ func (ts *tickets) end() {
 	}
 	ts.mu.Unlock()
 	for _, t := range all {
-		_ = ts.close(t, errTicketOver)
+		if ts.claim(t, errTicketOver) == nil {
+			ts.remove(t)
+		}
 	}
 }
 
