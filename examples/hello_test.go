@@ -155,13 +155,14 @@ func TestHelloEachEventOnce(t *testing.T) {
 	}
 }
 
-// Without a processor the caller is told that there was no answer in time: no 500.
+// Without a processor the caller is told that no process answers, at once or when its time is over: no 500.
 func TestHelloWithoutProcessor(t *testing.T) {
 	t.Parallel()
 	p := start(t, []string{"REDIS_URL=" + redistest.Start(t).URL()}, nil, "hello", "-role", "server", "-addr", "localhost:0")
 	status, body := get(t, open(t, p))
 	var failure struct{ Error struct{ Code string } }
-	if err := json.Unmarshal([]byte(body), &failure); err != nil || status != http.StatusGatewayTimeout || failure.Error.Code != "timeout" {
+	if err := json.Unmarshal([]byte(body), &failure); err != nil ||
+		status != http.StatusServiceUnavailable || failure.Error.Code != "no_service" {
 		t.Errorf("%d %s", status, body)
 	}
 	interrupted(t, p)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -274,7 +275,12 @@ func TestWordcountInterrupted(t *testing.T) {
 	if code := first.wait(t); code != 0 {
 		t.Fatalf("exit status %d", code)
 	}
-	want(t, first.stdout.text(), "left ", nonePend, "-join finishes them")
+	want(t, first.stdout.text(), "left ", "-join finishes them")
+	for consumer, n := range rdb.XPending(ctx, name+":lines", "count").Val().Consumers {
+		if consumer != redisio.ReleasedConsumer { // which has what was read and not begun, for others
+			t.Errorf("%d lines are pending for %s", n, consumer)
+		}
+	}
 	want(t, first.stderr.text(), "interrupted")
 
 	again := start(t, shared(t), nil, "wordcount", "-name", name)

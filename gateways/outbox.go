@@ -11,7 +11,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -427,8 +426,6 @@ func (o *outbox) drop() {
 	clear(o.queue)
 	o.queue = o.queue[:0]
 }
-
-func pause(ctx context.Context, d time.Duration) bool { return wait.For(ctx, d) }
 
 // isFull reports that the server is out of memory.
 func isFull(err error) bool { return errors.Is(err, redisio.ErrBackpressure) || redisio.IsFull(err) }

@@ -262,8 +262,7 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 	if isUnblocked(err) { // the stream was deleted, or has gone to another node with its slot: the next read tells
 		return nil
 	}
-	v := judge(err)
-	if v == lostGroup {
+	if judge(err) == lostGroup {
 		if err = r.heal(ctx); err == nil {
 			// Somebody may delete it in a loop: from the second time on, wait. How long the server was away before, and took the
 			// group with it, is no reason to.
@@ -272,13 +271,12 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 			}
 			return nil
 		}
-		v = judge(err)
 	}
 	err, first := r.reads.look(err)
 	if first {
 		r.emit(refused(r.cfg.Key, err))
 	}
-	v = judge(err)
+	v := judge(err)
 	r.held.broke(time.Now())
 	r.fails++
 	wait := backoff(r.fails)

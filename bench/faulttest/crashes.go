@@ -13,7 +13,7 @@ import (
 // crashSteps are all points at which something of a message may be done and the next thing not: in the process, and on
 // either side of each request that it makes.
 func crashSteps() (steps []string) {
-	for _, kind := range []string{"read", "reclaim", "take", "renew", "write", "ack", "give back", "dead letter", "leave"} {
+	for _, kind := range []string{"read", "reclaim", "shelve", "take", "renew", "write", "ack", "give back", "dead letter", "leave"} {
 		for _, at := range []string{"before the request", "request sent", "reply received"} {
 			steps = append(steps, kind+": "+at)
 		}
