@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // The gateway's half of the defects of streamerson for Node, see defects_test.go.
@@ -98,8 +99,11 @@ func TestD20_TimeoutsOverHTTP(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
 		mux := http.NewServeMux()
-		mux.Handle("GET /", gateways.HTTP(c, "nobody is there", gateways.Timeout(20*time.Millisecond)))
-		for range 6 {
+		mux.Handle("GET /", gateways.HTTP(c, "nobody is there", gateways.Timeout(50*time.Millisecond)))
+		redistest.Soon(t, "the gateway is connected", func() bool {
+			return ask(mux, asked("GET", "/", "")).status == http.StatusGatewayTimeout
+		})
+		for range 5 {
 			if got := ask(mux, asked("GET", "/", "")); got.status != http.StatusGatewayTimeout {
 				t.Errorf("%+v", got)
 			}

@@ -9,10 +9,12 @@ import (
 	"go/token"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,10 +158,13 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		"redisio.TickerConfig.Next":        tickerPanics,
 		"redisio.TickerConfig.Fields":      tickerPanics,
 		"redisio.TickerConfig.OnRetry":     tickerPanics,
+		"redisio.TickerConfig.OnEvent":     tickerEventPanics,
+		"redisio.ScheduleConfig.OnEvent":   moverPanics,
 		"redisio.Keep ended":               keepPanics,
 
 		"source.StreamConfig.OnEvent": sourcePanics,
-		"source.CronConfig.OnEvent":   sourcePanics,
+		"source.TicksConfig.OnEvent":  ticksPanics,
+		"source.TicksConfig.Next":     ticksPanics,
 		"source.TailConfig.OnEvent":   tailSourcePanics,
 		"source.Every f": func(t *testing.T) {
 			stagePanics(t, flow.To(source.Every(time.Millisecond, boom[time.Time, int]), sink.Discard[int]()))
@@ -197,6 +202,9 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		},
 		"sink.StreamConfig.At": func(t *testing.T) {
 			streamPanics(t, func(c *sink.StreamConfig[int]) { c.At = boom[flow.Message[int], time.Time] })
+		},
+		"sink.StreamConfig.HeadersFor": func(t *testing.T) {
+			streamPanics(t, func(c *sink.StreamConfig[int]) { c.HeadersFor = boom[flow.Message[int], flow.Headers] })
 		},
 		"sink.StreamConfig.OnRetry": retryPanics,
 		"sink.StreamConfig.OnFull":  fullPanics,
@@ -477,6 +485,84 @@ func tickerPanics(t *testing.T) {
 		}
 		_ = k.Stop()
 	}
+}
+
+// everyMillisecond is when ticks are due.
+func everyMillisecond(after time.Time) time.Time {
+	return after.Truncate(time.Millisecond).Add(time.Millisecond)
+}
+
+// ahead writes an entry whose ID lies in the future: a ticker tells that it waits.
+func ahead(t *testing.T, s *stand) {
+	t.Helper()
+	id := redisio.IDAt(time.Now().Add(time.Hour)).String()
+	if err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, ID: id, Values: []string{"data", "x"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tickerEventPanics(t *testing.T) {
+	s := newStand(t)
+	ahead(t, s)
+	calls := make(chan struct{}, 1)
+	ticker, err := redisio.NewTicker(s.rdb, redisio.TickerConfig{Key: s.name, OnEvent: called[redisio.Event](calls),
+		Next: everyMillisecond, Fields: func(time.Time) redisio.Fields { return redisio.Fields{{Name: "data"}} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := ticker.Keep(nil)
+	wait(t, calls)
+	s.rdb.Del(t.Context(), s.name)
+	redistest.Soon(t, "it ticks behind the panic", func() bool { return s.rdb.Exists(t.Context(), s.name).Val() > 0 })
+	if err := k.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func moverPanics(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Addr: "nowhere:1", MaxRetries: -1, DialerRetries: 1,
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no server") }})
+	defer rdb.Close()
+	calls := make(chan struct{}, 1)
+	s, err := redisio.NewScheduler(rdb, redisio.ScheduleConfig{Key: "orders", OnEvent: called[redisio.Event](calls)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := s.Keep(nil)
+	wait(t, calls)
+	if err := k.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ticksPanics has Next panic first, and then the event that the stream's last ID lies in the future.
+func ticksPanics(t *testing.T) {
+	s := newStand(t)
+	var fail atomic.Bool
+	fail.Store(true)
+	nexts, events := make(chan struct{}, 1), make(chan struct{}, 1)
+	ticks := source.Ticks(s.rdb, source.TicksConfig{Key: s.name, Group: "g", Block: 20 * time.Millisecond,
+		OnEvent: called[redisio.Event](events),
+		Next: func(after time.Time) time.Time {
+			if fail.Load() {
+				called[time.Time](nexts)(after)
+			}
+			return everyMillisecond(after)
+		}})
+	got := make(chan struct{}, 1)
+	start(t, flow.New("ticks", flow.To(ticks, sink.Func(func(context.Context, source.Tick) error {
+		select {
+		case got <- struct{}{}:
+		default:
+		}
+		return nil
+	}))))
+	wait(t, nexts)
+	ahead(t, s)
+	fail.Store(false)
+	wait(t, events)
+	s.rdb.Del(t.Context(), s.name)
+	wait(t, got) // it ticks behind the panics
 }
 
 func keepPanics(t *testing.T) {
