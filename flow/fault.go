@@ -206,6 +206,9 @@ var Skip error = &verdict{do: ActDrop}
 // RetryAfter is the verdict of a handler that wants the message delivered again after d: the entry goes back to its
 // source, and nothing waits for it here. A source that cannot deliver again makes the stage wait and retry in place, after
 // 10ms at the earliest.
+//
+// With a Redis stream, a delay longer than the lease lives in this process, which renews it. If the process dies, the
+// entry is delivered at most one lease later. For a delay that must survive, write the message with the sink's At.
 func RetryAfter(d time.Duration, err error) error {
 	return &verdict{do: ActNack, after: d, err: orUnspecified(err)}
 }

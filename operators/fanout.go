@@ -8,7 +8,8 @@ import (
 
 // FanOut copies each message to all of n outputs. The slowest of them rules: the others get ahead of it by no more than
 // what its edge holds. The copies share the value itself; where it is a pointer or has one in it, nobody may write
-// through it. When a branch fails, it alone is tried again, and the entry's outcome is the worst of its branches'.
+// through it. When a branch fails, it alone is tried again, and the entry's outcome is the worst of its branches'. An
+// entry that is given back is delivered again as a whole, so all branches repeat it.
 //
 // Order: kept on each output. Acks: an entry is acked when all branches have.
 // Holds: two chunks waiting on each output. Ends: when in ends.

@@ -28,7 +28,8 @@ type StreamConfig[T any] struct {
 
 	// Retention: keep MaxLen entries, those from MinID on, those younger than MaxAge; an entry goes when one of them says so.
 	// What a consumer group has not read or not settled stays, however much it is, unless DropUnread is set; then the losses are
-	// counted, see OnEvent. The stream is trimmed as it is written to, some 1000 entries at a time.
+	// counted, see OnEvent. The stream is trimmed as it is written to, some 1000 entries at a time. A group that no process
+	// reads any more keeps the stream long: delete it with XGROUP DESTROY.
 	MaxLen     int64
 	MinID      string
 	MaxAge     time.Duration
