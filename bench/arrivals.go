@@ -17,8 +17,9 @@ const (
 	failed           // anything else
 )
 
-// arrival is one request of an open loop. Its time begins when it was due, whenever it was sent: a caller who waits for a slow answer
-// before asking again would leave out just those that the slowness hurts.
+// arrival is one request of an open loop. Its time begins when it was due, whenever it was sent: a
+// caller who waits for a slow answer before asking again would leave out just those that the
+// slowness hurts.
 type arrival struct {
 	due  time.Duration // since the beginning
 	took time.Duration // since it was due
@@ -27,8 +28,8 @@ type arrival struct {
 	err  error // of one that failed
 }
 
-// arrive makes n requests at random times (a Poisson process), at a rate a second, whether those before are answered or not, and waits
-// for the end of all.
+// arrive makes n requests at random times (a Poisson process), at a rate a second, whether those
+// before are answered or not, and waits for the end of all.
 func arrive(ctx context.Context, rate float64, n int, do func(context.Context, int) (outcome, error)) []arrival {
 	all := make([]arrival, n)
 	random := rand.New(rand.NewPCG(uint64(n), 1)) // the same for all implementations
@@ -90,8 +91,9 @@ func loadOf(name string, rate float64, all []arrival) load {
 	return l
 }
 
-// recovered is when a load was at a usual latency again: from then on five intervals of recoverEvery, one after the other, had none refused and a
-// usual median. It is the end of the last if there are no such five.
+// recovered is when a load was at a usual latency again: from then on five intervals of
+// recoverEvery, one after the other, had none refused and a usual median. It is the end of the last
+// if there are no such five.
 func recovered(all []arrival, usual time.Duration) time.Duration {
 	const row = 5
 	var good, end time.Duration

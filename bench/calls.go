@@ -24,7 +24,9 @@ func calls(callers int) Case {
 		return func(ctx context.Context, t *Trial) error { return ask(ctx, t, callers, open) }
 	}
 	return Case{
-		Name: "calls-" + strconv.Itoa(callers), About: fmt.Sprintf("n requests, answered over Redis, of %d callers at once; ratios are of rates", callers),
+		Name: "calls-" + strconv.Itoa(
+			callers,
+		), About: fmt.Sprintf("n requests, answered over Redis, of %d callers at once; ratios are of rates", callers),
 		Reference: "goredis-coalescing", N: n, Redis: true, ByRate: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			if err := t.Redis.Unlink(ctx, t.In, t.Out).Err(); err != nil {
@@ -40,10 +42,16 @@ func calls(callers int) Case {
 		},
 		Implementations: []Implementation{
 			{Name: "gateways", About: "gateways.Call, answered by a Service", Run: run(callGateways)},
-			{Name: "goredis-coalescing", About: "go-redis by hand: one writer that sends what has come, one group reader that answers and acks in one pipeline, one reader of replies",
-				Run: run(callByHand)},
-			{Name: "goredis-concurrent", About: "the same, whose handlers run 64 at once, each with the caller's deadline; it answers copies from memory, and one writer sends replies and acks",
-				Run: run(callByHandConcurrently)},
+			{
+				Name:  "goredis-coalescing",
+				About: "go-redis by hand: one writer that sends what has come, one group reader that answers and acks in one pipeline, one reader of replies",
+				Run:   run(callByHand),
+			},
+			{
+				Name:  "goredis-concurrent",
+				About: "the same, whose handlers run 64 at once, each with the caller's deadline; it answers copies from memory, and one writer sends replies and acks",
+				Run:   run(callByHandConcurrently),
+			},
 		},
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// concurrent is a service by hand that does what a Service does: handlers run at once, so that a slow one holds up nobody, each
-// until the caller's deadline, and a copy of a request is answered and not handled again.
+// concurrent is a service by hand that does what a Service does: handlers run at once, so that a
+// slow one holds up nobody, each until the caller's deadline, and a copy of a request is answered
+// and not handled again.
 type concurrent struct {
 	*byHand
 	room    chan struct{} // a token for each handler at work
@@ -32,8 +33,13 @@ const (
 )
 
 func callByHandConcurrently(ctx context.Context, t *Trial) (call, error) {
-	s := &concurrent{byHand: newByHand(t), room: make(chan struct{}, handWorkers), replies: make(chan handReply, handBatch),
-		known: make(map[string]string), oldest: make([]string, handRemember)}
+	s := &concurrent{
+		byHand:  newByHand(t),
+		room:    make(chan struct{}, handWorkers),
+		replies: make(chan handReply, handBatch),
+		known:   make(map[string]string),
+		oldest:  make([]string, handRemember),
+	}
 	s.deadlines = true
 	return s.start(ctx, s.serve, s.reply)
 }
@@ -46,7 +52,8 @@ func (s *concurrent) serve(ctx context.Context) error {
 	}()
 	for ctx.Err() == nil {
 		got, err := s.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: s.t.Group, Consumer: "c", Streams: []string{s.t.In, ">"}, Count: handBatch,
-			Block: blockFor}).Result()
+			Block: blockFor}).
+			Result()
 		if errors.Is(err, redis.Nil) {
 			continue
 		}
@@ -109,7 +116,10 @@ func (s *concurrent) reply(ctx context.Context) error {
 		}
 		pipe, ids := s.t.Redis.Pipeline(), make([]string, 0, len(batch))
 		for _, r := range batch {
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: r.to, MaxLen: 16_384, Approx: true, Values: []any{"id", r.id, "data", r.v}})
+			pipe.XAdd(
+				ctx,
+				&redis.XAddArgs{Stream: r.to, MaxLen: 16_384, Approx: true, Values: []any{"id", r.id, "data", r.v}},
+			)
 			ids = append(ids, r.entry)
 		}
 		pipe.XAck(ctx, s.t.In, s.t.Group, ids...)

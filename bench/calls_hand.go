@@ -75,7 +75,8 @@ func (h *byHand) do(ctx context.Context, v string) (string, error) {
 func (h *byHand) serve(ctx context.Context) error {
 	for ctx.Err() == nil {
 		got, err := h.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: h.t.Group, Consumer: "c", Streams: []string{h.t.In, ">"}, Count: handBatch,
-			Block: blockFor}).Result()
+			Block: blockFor}).
+			Result()
 		if errors.Is(err, redis.Nil) {
 			continue
 		}
@@ -99,7 +100,8 @@ func (h *byHand) serve(ctx context.Context) error {
 // receive hands out the replies.
 func (h *byHand) receive(ctx context.Context) error {
 	for last := "0"; ctx.Err() == nil; {
-		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch, Block: blockFor}).Result()
+		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch, Block: blockFor}).
+			Result()
 		if errors.Is(err, redis.Nil) {
 			continue
 		}

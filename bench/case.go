@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// Case is one piece of work, said without saying how: what is there before it, what must be there after it, and how much
-// of it is done. Its implementations are compared with the one named Reference.
+// Case is one piece of work, said without saying how: what is there before it, what must be there
+// after it, and how much of it is done. Its implementations are compared with the one named
+// Reference.
 type Case struct {
 	Name  string
 	About string
@@ -68,7 +69,11 @@ func Select(names ...string) ([]Case, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("bench: there is no case %q, only %s, and inproc and all", name, strings.Join(namesOf(all), ", "))
+			return nil, fmt.Errorf(
+				"bench: there is no case %q, only %s, and inproc and all",
+				name,
+				strings.Join(namesOf(all), ", "),
+			)
 		}
 	}
 	return chosen, nil

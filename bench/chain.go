@@ -30,9 +30,16 @@ func grind(v int) int {
 }
 
 var (
-	threeMaps  = []step{{name: "plus-one", apply: plusOne}, {name: "times-three", apply: timesThree}, {name: "flip-bits", apply: flipBits}}
+	threeMaps = []step{
+		{name: "plus-one", apply: plusOne},
+		{name: "times-three", apply: timesThree},
+		{name: "flip-bits", apply: flipBits},
+	}
 	fiveStages = []step{
-		{name: "plus-one", apply: plusOne}, {name: "not-tenth", keep: notTenth}, {name: "times-three", apply: timesThree},
+		{
+			name:  "plus-one",
+			apply: plusOne,
+		}, {name: "not-tenth", keep: notTenth}, {name: "times-three", apply: timesThree},
 		{name: "not-eighth", keep: notEighth}, {name: "flip-bits", apply: flipBits},
 	}
 	heavyMap = []step{{name: "grind", apply: grind}}
@@ -71,61 +78,146 @@ func through(chain []step, v int) (int, bool) {
 func (y *Tally) addInt(v int) { y.add(8, uint64(v)) }
 
 func maps() Case {
-	return chainCase("maps", "three maps with acknowledgements, fused to one loop", 4e6, threeMaps, "chan-chunks",
+	return chainCase(
+		"maps",
+		"three maps with acknowledgements, fused to one loop",
+		4e6,
+		threeMaps,
+		"chan-chunks",
 		Implementation{Name: "graph", About: "source, operators.Map three times, sink", Run: graphOf(threeMaps)},
-		Implementation{Name: "graph-inline", About: "the same on the source's goroutine, as with source.Of", Run: graphInline(threeMaps)},
-		Implementation{Name: "loop", About: "the plain loop, inlined by the compiler", Run: func(_ context.Context, t *Trial) error {
-			for v := range t.N {
-				t.Got.addInt(flipBits(timesThree(plusOne(v))))
-			}
-			return nil
-		}},
+		Implementation{
+			Name:  "graph-inline",
+			About: "the same on the source's goroutine, as with source.Of",
+			Run:   graphInline(threeMaps),
+		},
+		Implementation{
+			Name:  "loop",
+			About: "the plain loop, inlined by the compiler",
+			Run: func(_ context.Context, t *Trial) error {
+				for v := range t.N {
+					t.Got.addInt(flipBits(timesThree(plusOne(v))))
+				}
+				return nil
+			},
+		},
 		Implementation{Name: "closures", About: "each step a closure that calls the next", Run: closures(threeMaps)},
-		Implementation{Name: "chan-unbuffered", About: "a goroutine for each step, unbuffered channels", Slow: 10, Run: channels(threeMaps, 0)},
-		Implementation{Name: "chan-1024", About: "a goroutine for each step, channels of 1024", Slow: 4, Run: channels(threeMaps, 1024)},
-		Implementation{Name: "chan-chunks", About: "a goroutine for each step, channels of chunks of 256, select with ctx", Run: chunks(each(threeMaps))},
+		Implementation{
+			Name:  "chan-unbuffered",
+			About: "a goroutine for each step, unbuffered channels",
+			Slow:  10,
+			Run:   channels(threeMaps, 0),
+		},
+		Implementation{
+			Name:  "chan-1024",
+			About: "a goroutine for each step, channels of 1024",
+			Slow:  4,
+			Run:   channels(threeMaps, 1024),
+		},
+		Implementation{
+			Name:  "chan-chunks",
+			About: "a goroutine for each step, channels of chunks of 256, select with ctx",
+			Run:   chunks(each(threeMaps)),
+		},
 	)
 }
 
 func stages() Case {
-	return chainCase("stages", "five stages, maps and filters by turns, with acknowledgements", 4e6, fiveStages, "chan-chunks",
+	return chainCase(
+		"stages",
+		"five stages, maps and filters by turns, with acknowledgements",
+		4e6,
+		fiveStages,
+		"chan-chunks",
 		Implementation{Name: "graph", About: "source, operators.Map and Filter, sink", Run: graphOf(fiveStages)},
-		Implementation{Name: "graph-inline", About: "the same on the source's goroutine, as with source.Of", Run: graphInline(fiveStages)},
-		Implementation{Name: "loop", About: "the plain loop, inlined by the compiler", Run: func(_ context.Context, t *Trial) error {
-			for v := range t.N {
-				if v = plusOne(v); !notTenth(v) {
-					continue
+		Implementation{
+			Name:  "graph-inline",
+			About: "the same on the source's goroutine, as with source.Of",
+			Run:   graphInline(fiveStages),
+		},
+		Implementation{
+			Name:  "loop",
+			About: "the plain loop, inlined by the compiler",
+			Run: func(_ context.Context, t *Trial) error {
+				for v := range t.N {
+					if v = plusOne(v); !notTenth(v) {
+						continue
+					}
+					if v = timesThree(v); !notEighth(v) {
+						continue
+					}
+					t.Got.addInt(flipBits(v))
 				}
-				if v = timesThree(v); !notEighth(v) {
-					continue
-				}
-				t.Got.addInt(flipBits(v))
-			}
-			return nil
-		}},
+				return nil
+			},
+		},
 		Implementation{Name: "closures", About: "each step a closure that calls the next", Run: closures(fiveStages)},
-		Implementation{Name: "chan-unbuffered", About: "a goroutine for each step, unbuffered channels", Slow: 10, Run: channels(fiveStages, 0)},
-		Implementation{Name: "chan-1024", About: "a goroutine for each step, channels of 1024", Slow: 4, Run: channels(fiveStages, 1024)},
-		Implementation{Name: "chan-chunks", About: "a goroutine for each step, channels of chunks of 256, select with ctx", Run: chunks(each(fiveStages))},
+		Implementation{
+			Name:  "chan-unbuffered",
+			About: "a goroutine for each step, unbuffered channels",
+			Slow:  10,
+			Run:   channels(fiveStages, 0),
+		},
+		Implementation{
+			Name:  "chan-1024",
+			About: "a goroutine for each step, channels of 1024",
+			Slow:  4,
+			Run:   channels(fiveStages, 1024),
+		},
+		Implementation{
+			Name:  "chan-chunks",
+			About: "a goroutine for each step, channels of chunks of 256, select with ctx",
+			Run:   chunks(each(fiveStages)),
+		},
 	)
 }
 
 func async() Case {
-	return chainCase("async", "three maps, the second on a goroutine of its own", 4e6, threeMaps, "chan-chunks",
-		Implementation{Name: "graph", About: "operators.Map three times, the second with flow.Async", Run: graphOf(threeMaps, 1)},
-		Implementation{Name: "chan-1024", About: "two goroutines, channels of 1024", Slow: 4, Run: channels(threeMaps[:2], 1024, threeMaps[2])},
-		Implementation{Name: "chan-chunks", About: "two goroutines, channels of chunks of 256, select with ctx", Run: chunks([][]step{threeMaps[:1], threeMaps[1:]})},
+	return chainCase(
+		"async",
+		"three maps, the second on a goroutine of its own",
+		4e6,
+		threeMaps,
+		"chan-chunks",
+		Implementation{
+			Name:  "graph",
+			About: "operators.Map three times, the second with flow.Async",
+			Run:   graphOf(threeMaps, 1),
+		},
+		Implementation{
+			Name:  "chan-1024",
+			About: "two goroutines, channels of 1024",
+			Slow:  4,
+			Run:   channels(threeMaps[:2], 1024, threeMaps[2]),
+		},
+		Implementation{
+			Name:  "chan-chunks",
+			About: "two goroutines, channels of chunks of 256, select with ctx",
+			Run:   chunks([][]step{threeMaps[:1], threeMaps[1:]}),
+		},
 	)
 }
 
 func workers() Case {
-	return chainCase("workers", "one map of about half a microsecond on four goroutines", 1e6, heavyMap, "chan-chunks",
-		Implementation{Name: "graph-ordered", About: "operators.Map with flow.Workers(4)", Run: graphWorkers("ordered")},
+	return chainCase(
+		"workers",
+		"one map of about half a microsecond on four goroutines",
+		1e6,
+		heavyMap,
+		"chan-chunks",
+		Implementation{
+			Name:  "graph-ordered",
+			About: "operators.Map with flow.Workers(4)",
+			Run:   graphWorkers("ordered"),
+		},
 		Implementation{Name: "graph-unordered", About: "and flow.Unordered", Run: graphWorkers("unordered")},
 		Implementation{Name: "graph-keyed", About: "and flow.KeyedBy, 1000 keys", Run: graphWorkers("keyed")},
 		Implementation{Name: "loop", About: "one goroutine", Run: closures(heavyMap)},
 		Implementation{Name: "chan-1024", About: "four goroutines, channels of 1024, unordered", Run: pool},
-		Implementation{Name: "chan-chunks", About: "four goroutines, channels of chunks of 256, unordered, select with ctx", Run: chunkPool},
+		Implementation{
+			Name:  "chan-chunks",
+			About: "four goroutines, channels of chunks of 256, unordered, select with ctx",
+			Run:   chunkPool,
+		},
 	)
 }
 

@@ -21,7 +21,11 @@ func consume() Case {
 		},
 		Implementations: []Implementation{
 			{Name: "graph", About: "source.Stream to a sink that adds up", Run: consumeGraph},
-			{Name: "goredis-readahead", About: "go-redis by hand: XREADGROUP COUNT 1000, reading ahead while one XACK per batch is sent", Run: readLoop},
+			{
+				Name:  "goredis-readahead",
+				About: "go-redis by hand: XREADGROUP COUNT 1000, reading ahead while one XACK per batch is sent",
+				Run:   readLoop,
+			},
 			{Name: "goredis-one-by-one", About: "go-redis, COUNT 1, and an XACK for each", Slow: 40, Run: readOneByOne},
 		},
 	}

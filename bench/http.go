@@ -15,8 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// overHTTP is request and reply behind HTTP: each connection stays open and posts a JSON string, which comes back. What drives it is in
-// this process, and does as little as it can.
+// overHTTP is request and reply behind HTTP: each connection stays open and posts a JSON string,
+// which comes back. What drives it is in this process, and does as little as it can.
 func overHTTP(connections int) Case {
 	c := calls(connections)
 	run := func(open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener, http.Handler) error) runFunc {
@@ -26,11 +26,25 @@ func overHTTP(connections int) Case {
 			})
 		}
 	}
-	c.Name, c.About = "http-"+strconv.Itoa(connections), fmt.Sprintf("as calls-%d, of %d HTTP connections that stay open; ratios are of rates", connections, connections)
+	c.Name, c.About = "http-"+strconv.Itoa(
+		connections,
+	), fmt.Sprintf(
+		"as calls-%d, of %d HTTP connections that stay open; ratios are of rates",
+		connections,
+		connections,
+	)
 	c.Reference, c.N = "goredis-coalescing", 40_000
 	c.Implementations = []Implementation{
-		{Name: "gateways", About: "gateways.HTTP on gateways.Serve, answered by a Service", Run: run(routed, serveGateways)},
-		{Name: "handler", About: "a handler by hand on net/http's server, over gateways.Call", Run: run(callGateways, servePlain)},
+		{
+			Name:  "gateways",
+			About: "gateways.HTTP on gateways.Serve, answered by a Service",
+			Run:   run(routed, serveGateways),
+		},
+		{
+			Name:  "handler",
+			About: "a handler by hand on net/http's server, over gateways.Call",
+			Run:   run(callGateways, servePlain),
+		},
 		{Name: "goredis-coalescing", About: "the same handler over go-redis by hand", Run: run(callByHand, servePlain)},
 	}
 	return c
@@ -162,7 +176,12 @@ type page struct {
 
 // exchange posts a text as a JSON string, and returns what comes back, whatever it is.
 func (b browser) exchange(v string) (got page, err error) {
-	_, err = fmt.Fprintf(b, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n\"%s\"", len(v)+2, v)
+	_, err = fmt.Fprintf(
+		b,
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n\"%s\"",
+		len(v)+2,
+		v,
+	)
 	if err != nil {
 		return got, err
 	}

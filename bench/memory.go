@@ -24,7 +24,13 @@ func memory() Case {
 			}
 			return nil
 		},
-		Implementations: []Implementation{{Name: "graph", About: "source, map, fan-out, partition, batch, unbatch, fan-in, workers, sink", Run: memoryRun}},
+		Implementations: []Implementation{
+			{
+				Name:  "graph",
+				About: "source, map, fan-out, partition, batch, unbatch, fan-in, workers, sink",
+				Run:   memoryRun,
+			},
+		},
 	}
 }
 
@@ -134,8 +140,13 @@ func (w *watch) flat(t *Trial) error {
 		mib(first.heap), mib(first.resident), mib(second.heap), mib(second.resident))
 	const slack = 8 << 20
 	if second.heap > first.heap*5/4+slack || second.resident > first.resident*5/4+slack {
-		return fmt.Errorf("memory grows: %.1f MiB of heap in the first half, %.1f in the second; resident %.1f and %.1f",
-			mib(first.heap), mib(second.heap), mib(first.resident), mib(second.resident))
+		return fmt.Errorf(
+			"memory grows: %.1f MiB of heap in the first half, %.1f in the second; resident %.1f and %.1f",
+			mib(first.heap),
+			mib(second.heap),
+			mib(first.resident),
+			mib(second.resident),
+		)
 	}
 	return nil
 }

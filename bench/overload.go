@@ -17,8 +17,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// A service of overload has so many workers, each of which takes so long for a request and computes nothing: what it can do is known, and
-// the cores of the machine are not what bounds it.
+// A service of overload has so many workers, each of which takes so long for a request and computes
+// nothing: what it can do is known, and the cores of the machine are not what bounds it.
 const (
 	overloadWorkers = 16
 	overloadTakes   = 8 * time.Millisecond
@@ -29,8 +29,9 @@ const (
 // What is promised. MaxWait of the client is left at its default.
 const (
 	leastGoodput = 0.9 // of what is sustainable, at twice that
-	// What the answered may take more than the usual p99. At first clients have to see what comes: it takes them three looks, in which the
-	// queue grows as long as MaxWait allows, or a little longer.
+	// What the answered may take more than the usual p99. At first clients have to see what comes:
+	// it takes them three looks, in which the queue grows as long as MaxWait allows, or a little
+	// longer.
 	mostOnset      = 2*overloadMaxWait + overloadTaken
 	mostSteady     = overloadMaxWait/2 + overloadTaken // behind the first two seconds
 	mostMedian     = 80 * time.Millisecond             // likewise of the medians: a tenth of MaxWait, what the service has taken, and a third for chance
@@ -44,7 +45,11 @@ const (
 // overload is no race: it offers a service more than it can do, and looks at what becomes of the requests.
 func overload() Case {
 	c := calls(overloadWorkers)
-	c.Name, c.About = "overload", fmt.Sprintf("half, 0.9 times and twice of what %d workers of %v can answer, in an open loop; n requests at twice", overloadWorkers, overloadTakes)
+	c.Name, c.About = "overload", fmt.Sprintf(
+		"half, 0.9 times and twice of what %d workers of %v can answer, in an open loop; n requests at twice",
+		overloadWorkers,
+		overloadTakes,
+	)
 	c.Reference, c.N, c.Payload, c.ByRate, c.Explicit = "client", 40_000, 100, false, true
 	c.Check = func(ctx context.Context, t *Trial) error {
 		groups, err := t.Redis.XInfoGroups(ctx, t.In).Result()
@@ -64,8 +69,16 @@ func overload() Case {
 		}
 	}
 	c.Implementations = []Implementation{
-		{Name: "client", About: "one gateways.Client", Run: run(func(ctx context.Context, t *Trial) (patience, error) { return patient(ctx, t, 1) })},
-		{Name: "clients", About: "eight of them, as in as many processes", Run: run(func(ctx context.Context, t *Trial) (patience, error) { return patient(ctx, t, 8) })},
+		{
+			Name:  "client",
+			About: "one gateways.Client",
+			Run:   run(func(ctx context.Context, t *Trial) (patience, error) { return patient(ctx, t, 1) }),
+		},
+		{
+			Name:  "clients",
+			About: "eight of them, as in as many processes",
+			Run:   run(func(ctx context.Context, t *Trial) (patience, error) { return patient(ctx, t, 8) }),
+		},
 		{Name: "http", About: "gateways.HTTP on gateways.Serve, over sockets of the loopback", Run: run(patientHTTP)},
 	}
 	return c
@@ -118,7 +131,11 @@ func sustain(ctx context.Context, p patience, n int) (float64, error) {
 			for k := i; k < n && errs[i] == nil; k += callers {
 				what, err := p.do(ctx, k)
 				if what != answered {
-					errs[i] = fmt.Errorf("%d callers at once are too many: %w", callers, errors.Join(err, gateways.ErrOverloaded))
+					errs[i] = fmt.Errorf(
+						"%d callers at once are too many: %w",
+						callers,
+						errors.Join(err, gateways.ErrOverloaded),
+					)
 				}
 			}
 		})
@@ -142,7 +159,13 @@ func (v *verdict) judge() error {
 	for _, l := range v.loads {
 		if late := percentile(l.late, 99); late > mostLate && v.judged {
 			v.judged = false
-			v.lines = append(v.lines, fmt.Sprintf("not judged by the clock: requests were sent up to %v late, so the machine is busy with other things", round(late)))
+			v.lines = append(
+				v.lines,
+				fmt.Sprintf(
+					"not judged by the clock: requests were sent up to %v late, so the machine is busy with other things",
+					round(late),
+				),
+			)
 		}
 	}
 	promise := func(ok, timed bool, format string, args ...any) {
@@ -168,18 +191,52 @@ func (v *verdict) judge() error {
 	}
 	promise(failures == 0, false, "%d requests came to another end than an answer or a refusal, want none", failures)
 	promise(len(half.refusals) == 0, true, "at half %d were refused, want none", len(half.refusals))
-	promise(share(near) <= mostNearMisses, true, "at 0.9 %.2f %% were refused, want %.0f %% at most", 100*share(near), 100*mostNearMisses)
-	promise(twice.goodput >= leastGoodput*v.sustained, true, "at twice %.2f of what is sustainable was answered, want %.2f at least", twice.goodput/v.sustained, leastGoodput)
+	promise(
+		share(near) <= mostNearMisses,
+		true,
+		"at 0.9 %.2f %% were refused, want %.0f %% at most",
+		100*share(near),
+		100*mostNearMisses,
+	)
+	promise(
+		twice.goodput >= leastGoodput*v.sustained,
+		true,
+		"at twice %.2f of what is sustainable was answered, want %.2f at least",
+		twice.goodput/v.sustained,
+		leastGoodput,
+	)
 	p99, steady := percentile(twice.answers, 99), percentile(v.steady, 99)
-	promise(p99 <= usual+mostOnset, true, "p99 of the answered at twice is %v, want %v at most: the p99 at half, twice MaxWait, and what the service has taken",
-		round(p99), round(usual+mostOnset))
-	promise(steady <= usual+mostSteady, true, "p99 of the answered at twice behind the first two seconds is %v, want %v at most: half of MaxWait once",
-		round(steady), round(usual+mostSteady))
+	promise(
+		p99 <= usual+mostOnset,
+		true,
+		"p99 of the answered at twice is %v, want %v at most: the p99 at half, twice MaxWait, and what the service has taken",
+		round(p99),
+		round(usual+mostOnset),
+	)
+	promise(
+		steady <= usual+mostSteady,
+		true,
+		"p99 of the answered at twice behind the first two seconds is %v, want %v at most: half of MaxWait once",
+		round(steady),
+		round(usual+mostSteady),
+	)
 	p50, usually := percentile(twice.answers, 50), percentile(half.answers, 50)
-	promise(p50 <= usually+mostMedian, true, "p50 of the answered at twice is %v, want %v at most", round(p50), round(usually+mostMedian))
+	promise(
+		p50 <= usually+mostMedian,
+		true,
+		"p50 of the answered at twice is %v, want %v at most",
+		round(p50),
+		round(usually+mostMedian),
+	)
 	no := percentile(twice.refusals, 99)
 	promise(no <= mostRefusal, true, "p99 of the refused at twice is %v, want %v at most", round(no), mostRefusal)
-	promise(v.recovery <= mostRecovery, true, "usual latency came back within %v after it, want %v at most", v.recovery, mostRecovery)
+	promise(
+		v.recovery <= mostRecovery,
+		true,
+		"usual latency came back within %v after it, want %v at most",
+		v.recovery,
+		mostRecovery,
+	)
 	if len(broken) > 0 {
 		return errors.Join(errors.New(strings.Join(broken, "; ")), failure)
 	}
@@ -204,9 +261,23 @@ func (v *verdict) table() string {
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(tw, "load\toffered/s\tanswered/s\tof sustainable\tp50\tp99\trefused\tp50\tp99\telse\tloop late, p99\t\n")
 	for _, l := range v.loads {
-		fmt.Fprintf(tw, "%s\t%.0f\t%.0f\t%.2f\t%v\t%v\t%d\t%v\t%v\t%d\t%v\t\n", l.name, l.offered, l.goodput, l.goodput/v.sustained,
-			round(percentile(l.answers, 50)), round(percentile(l.answers, 99)), len(l.refusals),
-			round(percentile(l.refusals, 50)), round(percentile(l.refusals, 99)), l.failures, round(percentile(l.late, 99)))
+		fmt.Fprintf(
+			tw,
+			"%s\t%.0f\t%.0f\t%.2f\t%v\t%v\t%d\t%v\t%v\t%d\t%v\t\n",
+			l.name,
+			l.offered,
+			l.goodput,
+			l.goodput/v.sustained,
+			round(percentile(l.answers, 50)),
+			round(percentile(l.answers, 99)),
+			len(l.refusals),
+			round(
+				percentile(l.refusals, 50),
+			),
+			round(percentile(l.refusals, 99)),
+			l.failures,
+			round(percentile(l.late, 99)),
+		)
 	}
 	_ = tw.Flush() // into memory
 	for _, line := range v.lines {

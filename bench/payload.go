@@ -85,7 +85,12 @@ func wantPayloads(n, size int) Tally {
 const field = "data"
 
 // tallyStream reads a whole stream.
-func tallyStream(ctx context.Context, rdb redis.UniversalClient, key string, count func(*Tally, string)) (Tally, error) {
+func tallyStream(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	count func(*Tally, string),
+) (Tally, error) {
 	var got Tally
 	from := "-"
 	for {

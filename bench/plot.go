@@ -32,16 +32,39 @@ func WritePlot(w io.Writer, results []Result) error {
 		if strings.HasPrefix(r.Implementation, "graph") {
 			color = "#2f6f4f"
 		}
-		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, left-8, y+12, html.EscapeString(r.Implementation))
-		fmt.Fprintf(&b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`, min(x, one), y+2, max(1, math.Abs(x-one)), row-5, color)
+		fmt.Fprintf(
+			&b,
+			`<text x="%d" y="%d" text-anchor="end">%s</text>`,
+			left-8,
+			y+12,
+			html.EscapeString(r.Implementation),
+		)
+		fmt.Fprintf(
+			&b,
+			`<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`,
+			min(x, one),
+			y+2,
+			max(1, math.Abs(x-one)),
+			row-5,
+			color,
+		)
 		fmt.Fprintf(&b, `<text x="%.1f" y="%d">%.3g</text>`+"\n", max(x, one)+5, y+12, r.Ratio)
 		y += row
 	}
-	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">
+	_, err := fmt.Fprintf(
+		w,
+		`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">
 <rect width="100%%" height="100%%" fill="white"/>
 <text x="10" y="20">Ratios of one run, medians; right of the line is more than the reference (logarithmic)</text>
 %s<line x1="%.1f" y1="30" x2="%.1f" y2="%d" stroke="#444"/>
 </svg>
-`, left+width+right, y+12, b.String(), one, one, y+4)
+`,
+		left+width+right,
+		y+12,
+		b.String(),
+		one,
+		one,
+		y+4,
+	)
 	return err
 }

@@ -34,11 +34,23 @@ func produce() Case {
 			return compare("the stream", got, wantPayloads(t.N, t.Payload))
 		},
 		Implementations: []Implementation{
-			{Name: "graph", About: "sink.Stream with four pipelines of 128, which do not keep the order", Run: produceGraph(sink.StreamConfig[[]byte]{Pipelines: 4})},
-			{Name: "graph-ordered", About: "sink.Stream as it is by default: one pipeline of 128, the order kept", Run: produceGraph(sink.StreamConfig[[]byte]{})},
-			{Name: "goredis-4x128", About: "go-redis by hand: four goroutines, pipelines of 128", Run: func(ctx context.Context, t *Trial) error {
-				return writeLoop(ctx, t, t.Out, payloadsOf(t.Payload).at)
-			}},
+			{
+				Name:  "graph",
+				About: "sink.Stream with four pipelines of 128, which do not keep the order",
+				Run:   produceGraph(sink.StreamConfig[[]byte]{Pipelines: 4}),
+			},
+			{
+				Name:  "graph-ordered",
+				About: "sink.Stream as it is by default: one pipeline of 128, the order kept",
+				Run:   produceGraph(sink.StreamConfig[[]byte]{}),
+			},
+			{
+				Name:  "goredis-4x128",
+				About: "go-redis by hand: four goroutines, pipelines of 128",
+				Run: func(ctx context.Context, t *Trial) error {
+					return writeLoop(ctx, t, t.Out, payloadsOf(t.Payload).at)
+				},
+			},
 			{Name: "goredis-one-by-one", About: "go-redis, one XADD after the other", Slow: 20, Run: writeOneByOne},
 		},
 	}

@@ -19,12 +19,13 @@ type Result struct {
 	PerSecond      float64 `json:"messages_per_second"`
 	Allocs         float64 `json:"allocs_per_message"`
 	Bytes          float64 `json:"bytes_per_message"`
-	// Ratio is the rate divided by the reference's rate in the same repetition, the median of these. In the latency case
-	// it is the ratio of the p50s, so there less is better.
+	// Ratio is the rate divided by the reference's rate in the same repetition, the median of
+	// these. In the latency case it is the ratio of the p50s, so there less is better.
 	Ratio     float64 `json:"ratio"`
 	Reference string  `json:"reference"`
 	Reps      int     `json:"reps"`
-	// ClientMicros and ServerMicros are the CPU time that a message costs this process and the Redis server, where known.
+	// ClientMicros and ServerMicros are the CPU time that a message costs this process and the
+	// Redis server, where known.
 	ClientMicros float64 `json:"client_cpu_us_per_message,omitempty"`
 	ServerMicros float64 `json:"server_cpu_us_per_message,omitempty"`
 	// P50Micros and P99Micros are how long messages took, where that was measured.
@@ -113,18 +114,43 @@ func WriteTable(w io.Writer, results []Result) error {
 		return nil
 	}
 	first := results[0]
-	fmt.Fprintf(w, "\n%s, %d B (ratio to %s; medians of %d)\n", first.Case, first.PayloadBytes, first.Reference, first.Reps)
+	fmt.Fprintf(
+		w,
+		"\n%s, %d B (ratio to %s; medians of %d)\n",
+		first.Case,
+		first.PayloadBytes,
+		first.Reference,
+		first.Reps,
+	)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if first.byRate {
-		fmt.Fprint(tw, "implementation\tn\tmsgs/s\tp50 µs\tp99 µs\tallocs/msg\tB/msg\tclient µs/msg\tserver µs/msg\tratio\t\n")
+		fmt.Fprint(
+			tw,
+			"implementation\tn\tmsgs/s\tp50 µs\tp99 µs\tallocs/msg\tB/msg\tclient µs/msg\tserver µs/msg\tratio\t\n",
+		)
 		for _, r := range results {
-			fmt.Fprintf(tw, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.2f\t%.0f\t%.1f\t%.1f\t%.2f\t\n", r.Implementation, r.N, r.PerSecond,
-				r.P50Micros, r.P99Micros, r.Allocs, r.Bytes, r.ClientMicros, r.ServerMicros, r.Ratio)
+			fmt.Fprintf(
+				tw,
+				"%s\t%d\t%.0f\t%.0f\t%.0f\t%.2f\t%.0f\t%.1f\t%.1f\t%.2f\t\n",
+				r.Implementation,
+				r.N,
+				r.PerSecond,
+				r.P50Micros,
+				r.P99Micros,
+				r.Allocs,
+				r.Bytes,
+				r.ClientMicros,
+				r.ServerMicros,
+				r.Ratio,
+			)
 		}
 		return tw.Flush()
 	}
 	if first.P50Micros > 0 {
-		fmt.Fprint(tw, "implementation\tn\tp50 µs\tp99 µs\tallocs/msg\tB/msg\tclient µs/msg\tserver µs/msg\tratio of p50\t\n")
+		fmt.Fprint(
+			tw,
+			"implementation\tn\tp50 µs\tp99 µs\tallocs/msg\tB/msg\tclient µs/msg\tserver µs/msg\tratio of p50\t\n",
+		)
 		for _, r := range results {
 			fmt.Fprintf(tw, "%s\t%d\t%.0f\t%.0f\t%.2f\t%.0f\t%.1f\t%.1f\t%.2f\t\n", r.Implementation, r.N,
 				r.P50Micros, r.P99Micros, r.Allocs, r.Bytes, r.ClientMicros, r.ServerMicros, r.Ratio)

@@ -112,7 +112,11 @@ func (t *Trial) within(ctx context.Context, c Case, i Implementation) error {
 
 func (t *Trial) brief() string {
 	if len(t.Latencies) > 0 {
-		return fmt.Sprintf("p50 %v, p99 %v", t.percentile(50).Round(time.Microsecond), t.percentile(99).Round(time.Microsecond))
+		return fmt.Sprintf(
+			"p50 %v, p99 %v",
+			t.percentile(50).Round(time.Microsecond),
+			t.percentile(99).Round(time.Microsecond),
+		)
 	}
 	return fmt.Sprintf("%11.0f messages/s", t.rate())
 }

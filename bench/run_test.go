@@ -146,7 +146,8 @@ func TestWrongResultFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c, name := wrong(test.name, test.of, test.run)
 			err := Run(t.Context(), Options{Cases: []Case{c}, N: 100, Reps: 1, Redis: rdb})
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), c.Name+"/"+name) {
+			if err == nil || !strings.Contains(err.Error(), test.want) ||
+				!strings.Contains(err.Error(), c.Name+"/"+name) {
 				t.Errorf("error %v, want one about %q", err, test.want)
 			}
 		})
@@ -269,7 +270,8 @@ func TestPlotAndTable(t *testing.T) {
 	if err := WritePlot(&svg, results); err != nil {
 		t.Fatal(err)
 	}
-	if s := svg.String(); !strings.Contains(s, "a&lt;b") || strings.Count(s, "<rect") != 3 || !strings.HasSuffix(s, "</svg>\n") {
+	if s := svg.String(); !strings.Contains(s, "a&lt;b") || strings.Count(s, "<rect") != 3 ||
+		!strings.HasSuffix(s, "</svg>\n") {
 		t.Errorf("the plot:\n%s", s)
 	}
 	if err := WriteTable(&table, results); err != nil {
@@ -314,8 +316,13 @@ func TestOverloadIsJudged(t *testing.T) {
 		return slices.Repeat([]time.Duration{d * time.Millisecond}, n)
 	}
 	fine := func() verdict {
-		return verdict{sustained: 1000, judged: true, recovery: time.Second, loads: []load{{goodput: 500, answers: ms(500, 9)}, {goodput: 900, answers: ms(900, 10)},
-			{goodput: 980, answers: ms(1000, 70), refusals: ms(1000, 1)}, {goodput: 500, answers: ms(500, 9)}}}
+		return verdict{
+			sustained: 1000,
+			judged:    true,
+			recovery:  time.Second,
+			loads: []load{{goodput: 500, answers: ms(500, 9)}, {goodput: 900, answers: ms(900, 10)},
+				{goodput: 980, answers: ms(1000, 70), refusals: ms(1000, 1)}, {goodput: 500, answers: ms(500, 9)}},
+		}
 	}
 	for name, test := range map[string]struct {
 		change func(*verdict)
@@ -337,7 +344,8 @@ func TestOverloadIsJudged(t *testing.T) {
 		v := fine()
 		test.change(&v)
 		err := v.judge()
-		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+		if test.want == "" && err != nil ||
+			test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
 		if strings.Contains(v.table(), "FAIL") != (test.want != "") {

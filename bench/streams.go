@@ -69,8 +69,8 @@ func transformGraph(cfg sink.StreamConfig[order], opts ...flow.StageOption) runF
 	}
 }
 
-// transformBytes is transformGraph with the codec in the map: the source and the sink pass bytes through, and the workers
-// of the map do all the JSON.
+// transformBytes is transformGraph with the codec in the map: the source and the sink pass bytes
+// through, and the workers of the map do all the JSON.
 func transformBytes(ctx context.Context, t *Trial) error {
 	src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Block: blockFor})
 	mapped := operators.Map(src, func(_ context.Context, b []byte) ([]byte, error) {
@@ -80,11 +80,15 @@ func transformBytes(ctx context.Context, t *Trial) error {
 		}
 		return json.Marshal(priced(o))
 	}, flow.Workers(2))
-	return runSettled(ctx, t, flow.To(mapped, sink.Stream(t.Redis, sink.StreamConfig[[]byte]{Key: t.Out, Pipelines: 2})))
+	return runSettled(
+		ctx,
+		t,
+		flow.To(mapped, sink.Stream(t.Redis, sink.StreamConfig[[]byte]{Key: t.Out, Pipelines: 2})),
+	)
 }
 
-// runSettled runs a graph until as many entries as the trial has are settled on the server: a consumer group has no end.
-// The clock stops there; the drain is not part of the work.
+// runSettled runs a graph until as many entries as the trial has are settled on the server: a
+// consumer group has no end. The clock stops there; the drain is not part of the work.
 func runSettled(ctx context.Context, t *Trial, parts ...flow.Part) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -92,11 +92,32 @@ func transform() Case {
 			return errors.Join(compare("the output", got, want), drained(ctx, t))
 		},
 		Implementations: []Implementation{
-			{Name: "graph", About: "source.Stream, operators.Map, sink.Stream with two pipelines", Run: transformGraph(sink.StreamConfig[order]{Pipelines: 2})},
-			{Name: "graph-ordered", About: "the same with sink.Stream's default, one pipeline: the order is kept", Run: transformGraph(sink.StreamConfig[order]{})},
-			{Name: "graph-bytes", About: "source.Stream and sink.Stream of bytes, all the JSON in operators.Map with two workers", Run: transformBytes},
-			{Name: "goredis-tuned", About: "go-redis by hand: COUNT 512, two workers, the XADDs and the XACK of a batch in one pipeline", Run: transformLoop},
-			{Name: "goredis-one-by-one", About: "go-redis, COUNT 1, an XADD and an XACK for each", Slow: 20, Run: transformOneByOne},
+			{
+				Name:  "graph",
+				About: "source.Stream, operators.Map, sink.Stream with two pipelines",
+				Run:   transformGraph(sink.StreamConfig[order]{Pipelines: 2}),
+			},
+			{
+				Name:  "graph-ordered",
+				About: "the same with sink.Stream's default, one pipeline: the order is kept",
+				Run:   transformGraph(sink.StreamConfig[order]{}),
+			},
+			{
+				Name:  "graph-bytes",
+				About: "source.Stream and sink.Stream of bytes, all the JSON in operators.Map with two workers",
+				Run:   transformBytes,
+			},
+			{
+				Name:  "goredis-tuned",
+				About: "go-redis by hand: COUNT 512, two workers, the XADDs and the XACK of a batch in one pipeline",
+				Run:   transformLoop,
+			},
+			{
+				Name:  "goredis-one-by-one",
+				About: "go-redis, COUNT 1, an XADD and an XACK for each",
+				Slow:  20,
+				Run:   transformOneByOne,
+			},
 		},
 	}
 }

@@ -20,8 +20,13 @@ import (
 
 // chromium is a headless Chromium for all tests. It has no sandbox: what it opens is ours.
 var chromium = sync.OnceValues(func() (*browser, error) {
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 760),
-		chromedp.Flag("disable-dev-shm-usage", true))
+	opts := append(
+		chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.NoSandbox,
+		chromedp.DisableGPU,
+		chromedp.WindowSize(1100, 760),
+		chromedp.Flag("disable-dev-shm-usage", true),
+	)
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, cancel := chromedp.NewContext(alloc)
 	b := &browser{ctx: ctx, close: func() { cancel(); stop() }}
@@ -47,8 +52,8 @@ var (
 	tabs     sync.Map // of *testing.T
 )
 
-// tab opens a tab of its own, with cookies and storage of its own, that closes with the test. A page that throws fails the test, and so does
-// a step that takes longer than patience.
+// tab opens a tab of its own, with cookies and storage of its own, that closes with the test. A
+// page that throws fails the test, and so does a step that takes longer than patience.
 func tab(t *testing.T) context.Context {
 	t.Helper()
 	b, err := chromium()
@@ -107,14 +112,20 @@ func shows(t *testing.T, tab context.Context, what, js string) {
 			t.Logf("the page shows\n%s", see(t, tab, chromedp.Text(chromedp.CSS("body"))))
 		}
 	}()
-	redistest.Soon(t, "the page shows "+what, func() bool { return see(t, tab, chromedp.Evaluate[bool]("Boolean("+js+")")) })
+	redistest.Soon(
+		t,
+		"the page shows "+what,
+		func() bool { return see(t, tab, chromedp.Evaluate[bool]("Boolean("+js+")")) },
+	)
 }
 
 // slowly clicks as people do: something may happen between the button's going down and its coming up.
 func slowly(t *testing.T, tab context.Context, selector string, meanwhile func()) {
 	t.Helper()
 	at := see(t, tab, chromedp.Evaluate[input.DispatchMouseEventParams](fmt.Sprintf(
-		`(({x, y, width, height}) => ({x: x + width / 2, y: y + height / 2}))(document.querySelector(%q).getBoundingClientRect())`, selector)))
+		`(({x, y, width, height}) => ({x: x + width / 2, y: y + height / 2}))(document.querySelector(%q).getBoundingClientRect())`,
+		selector,
+	)))
 	at.Button, at.ClickCount = input.MouseButtonLeft, 1
 	for _, at.Type = range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMousePressed, input.DispatchMouseEventTypeMouseReleased} {
 		if _, err := chromedp.Call(tab, input.DispatchMouseEvent, at); err != nil {

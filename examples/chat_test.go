@@ -68,8 +68,8 @@ type chatTold struct {
 
 func text(s string) members { return members{"text": s} }
 
-// TestChatSurvivesAGateway: the gateway of two people dies in the middle of what they say. On another one nothing is lost, nothing
-// comes twice, and the order is the same for both.
+// TestChatSurvivesAGateway: the gateway of two people dies in the middle of what they say. On
+// another one nothing is lost, nothing comes twice, and the order is the same for both.
 func TestChatSurvivesAGateway(t *testing.T) {
 	t.Parallel()
 	const lines = 60
@@ -85,7 +85,12 @@ func TestChatSurvivesAGateway(t *testing.T) {
 		heard  []string
 	}
 	again := func(p *person) { // on the other gateway, where it was
-		p.socket = dial(t, second, p.header, members{"rooms": []string{"lobby"}, "cursor": p.cursor, "resume": p.Resume})
+		p.socket = dial(
+			t,
+			second,
+			p.header,
+			members{"rooms": []string{"lobby"}, "cursor": p.cursor, "resume": p.Resume},
+		)
 		if !p.Resumed {
 			t.Fatalf("%s is not known to the other gateway", p.name)
 		}
@@ -94,7 +99,11 @@ func TestChatSurvivesAGateway(t *testing.T) {
 	for i := range people {
 		name := fmt.Sprint("p", i)
 		header := login(t, first, name)
-		people[i] = &person{socket: dial(t, first, header, members{"rooms": []string{"lobby"}}), name: name, header: header}
+		people[i] = &person{
+			socket: dial(t, first, header, members{"rooms": []string{"lobby"}}),
+			name:   name,
+			header: header,
+		}
 	}
 	listener := people[0]
 	for n := range lines {
@@ -289,7 +298,14 @@ func write(t *testing.T, page context.Context, line string) {
 func reads(t *testing.T, page context.Context, selector, text string) {
 	t.Helper()
 	redistest.Soon(t, fmt.Sprintf("%q in %s", text, selector), func() bool {
-		return strings.Contains(see(t, page, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q)?.innerText ?? ""`, selector))), text)
+		return strings.Contains(
+			see(
+				t,
+				page,
+				chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q)?.innerText ?? ""`, selector)),
+			),
+			text,
+		)
 	})
 }
 
@@ -369,23 +385,46 @@ func TestChatPagesGoOn(t *testing.T) {
 	write(t, bob, "Ann, are you there?")
 	write(t, ann, "Written while I was offline.")
 	screenshot(t, ann, "chat-reconnecting")
-	start(t, env, nil, "chat", "-role", "gateway", "-addr", strings.TrimSuffix(strings.TrimPrefix(first, "http://"), "/"))
+	start(
+		t,
+		env,
+		nil,
+		"chat",
+		"-role",
+		"gateway",
+		"-addr",
+		strings.TrimSuffix(strings.TrimPrefix(first, "http://"), "/"),
+	)
 	reads(t, ann, "#lines", "Ann, are you there?")
 	reads(t, bob, "#lines", "Written while I was offline.")
 	for _, page := range []context.Context{ann, bob} {
 		redistest.Soon(t, "nothing comes twice", func() bool {
-			return see(t, page, chromedp.Evaluate[int](`[...document.querySelectorAll("#lines p")].filter(p => p.innerText === "Written while I was offline.").length`)) == 1
+			return see(
+				t,
+				page,
+				chromedp.Evaluate[int](
+					`[...document.querySelectorAll("#lines p")].filter(p => p.innerText === "Written while I was offline.").length`,
+				),
+			) == 1
 		})
 	}
 
 	browse(t, ann, chromedp.EmulateViewport(390, 740, chromedp.EmulateMobile, chromedp.EmulateTouch))
 	redistest.Soon(t, "the drawer is shut", func() bool {
-		return see(t, ann, chromedp.Evaluate[float64](`document.querySelector("#side").getBoundingClientRect().right`)) <= 0
+		return see(
+			t,
+			ann,
+			chromedp.Evaluate[float64](`document.querySelector("#side").getBoundingClientRect().right`),
+		) <= 0
 	})
 	screenshot(t, ann, "chat-phone")
 	browse(t, ann, chromedp.Click(chromedp.CSS("#menu")))
 	redistest.Soon(t, "the drawer is open", func() bool {
-		return see(t, ann, chromedp.Evaluate[float64](`document.querySelector("#side").getBoundingClientRect().left`)) == 0
+		return see(
+			t,
+			ann,
+			chromedp.Evaluate[float64](`document.querySelector("#side").getBoundingClientRect().left`),
+		) == 0
 	})
 	screenshot(t, ann, "chat-phone-menu")
 }

@@ -88,11 +88,13 @@ func crud(t *testing.T, url string) {
 		{"GET", todos, "", "", 200, "", "", `[{"id":"2","title":"Drink tea","done":false,"version":1}]`},
 	} {
 		reply, body := exchange(t, step.method, step.url, step.body, "If-Match: "+step.ifMatch)
-		if reply.StatusCode != step.status || !strings.HasPrefix(body, step.got) || step.header != "" && reply.Header.Get(step.header) != step.value {
+		if reply.StatusCode != step.status || !strings.HasPrefix(body, step.got) ||
+			step.header != "" && reply.Header.Get(step.header) != step.value {
 			t.Errorf("%s %s %.60s: %d %s %v", step.method, step.url, step.body, reply.StatusCode, body, reply.Header)
 		}
 	}
-	if reply, body := exchange(t, "GET", url, ""); !strings.Contains(body, "<title>To do</title>") || reply.Header.Get("Content-Security-Policy") == "" {
+	if reply, body := exchange(t, "GET", url, ""); !strings.Contains(body, "<title>To do</title>") ||
+		reply.Header.Get("Content-Security-Policy") == "" {
 		t.Errorf("the page: %d %.100s", reply.StatusCode, body)
 	}
 }
@@ -136,7 +138,12 @@ func TestCrudPage(t *testing.T) {
 		browse(t, page, chromedp.SendKeys(field, title+kb.Enter))
 		shows(t, page, title, `document.querySelectorAll("#items li").length === `+string(rune('1'+i)))
 	}
-	shows(t, page, "titles as text", `document.querySelector("#items li:last-child .title").textContent === "<b>Read</b> a book"`)
+	shows(
+		t,
+		page,
+		"titles as text",
+		`document.querySelector("#items li:last-child .title").textContent === "<b>Read</b> a book"`,
+	)
 	browse(t, page, chromedp.Click(chromedp.CSS("#items li:nth-child(2) input[type=checkbox]")))
 	shows(t, page, "one done", `document.querySelector("#count").textContent === "3 open, 1 done"`)
 
@@ -167,7 +174,12 @@ func TestCrudPage(t *testing.T) {
 	// Somebody else removes an item: the page is told, and shows what is.
 	exchange(t, "DELETE", url+"todos/4", "")
 	browse(t, page, chromedp.Click(chromedp.CSS("[data-id='4'] input[type=checkbox]")))
-	shows(t, page, "that it is gone", `document.querySelectorAll("#items li").length === 2 && document.querySelector("#problem").textContent === "There is no such item"`)
+	shows(
+		t,
+		page,
+		"that it is gone",
+		`document.querySelectorAll("#items li").length === 2 && document.querySelector("#problem").textContent === "There is no such item"`,
+	)
 
 	browse(t, page, chromedp.Click(chromedp.CSS("[data-show=done]")))
 	shows(t, page, "what is done", `document.querySelectorAll("#items li.done").length === 2`)

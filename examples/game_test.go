@@ -57,7 +57,11 @@ func enter(t *testing.T, at, room, name string) context.Context {
 // key presses a key, or lets it go.
 func key(t *testing.T, page context.Context, what, code string) {
 	t.Helper()
-	see(t, page, chromedp.Evaluate[bool](fmt.Sprintf("dispatchEvent(new KeyboardEvent('key%s', {code: %q}))", what, code)))
+	see(
+		t,
+		page,
+		chromedp.Evaluate[bool](fmt.Sprintf("dispatchEvent(new KeyboardEvent('key%s', {code: %q}))", what, code)),
+	)
 }
 
 // hunt steers a ship from spark to spark until it has some.
@@ -125,8 +129,14 @@ func TestGameOnAPhone(t *testing.T) {
 	t.Parallel()
 	at := open(t, start(t, withPath(), nil, "game", "-addr", "localhost:0"))
 	page := tab(t)
-	browse(t, page, chromedp.EmulateViewport(780, 360, chromedp.EmulateMobile, chromedp.EmulateTouch), chromedp.Navigate(at+"?room=phone"),
-		chromedp.SetValue(chromedp.CSS("#name"), "Thumb"), chromedp.Click(chromedp.CSS("#play")))
+	browse(
+		t,
+		page,
+		chromedp.EmulateViewport(780, 360, chromedp.EmulateMobile, chromedp.EmulateTouch),
+		chromedp.Navigate(at+"?room=phone"),
+		chromedp.SetValue(chromedp.CSS("#name"), "Thumb"),
+		chromedp.Click(chromedp.CSS("#play")),
+	)
 	redistest.Soon(t, "it plays", func() bool { return look(t, page).ship("Thumb").Name != "" })
 	before := look(t, page).ship("Thumb")
 	see(t, page, chromedp.Evaluate[bool](`(() => {
@@ -139,15 +149,23 @@ func TestGameOnAPhone(t *testing.T) {
 	screenshot(t, page, "game-phone")
 }
 
-// TestGameGoesOn: a world that dies is replaced by the one that stands by, and a gateway by another on its port. The pages come back by
-// themselves.
+// TestGameGoesOn: a world that dies is replaced by the one that stands by, and a gateway by another
+// on its port. The pages come back by themselves.
 func TestGameGoesOn(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
 	world := start(t, env, nil, "game", "-role", "world")
-	redistest.Soon(t, "the world runs", func() bool { return strings.Contains(world.stderr.text(), "graph started graph=world") })
+	redistest.Soon(
+		t,
+		"the world runs",
+		func() bool { return strings.Contains(world.stderr.text(), "graph started graph=world") },
+	)
 	standby := start(t, env, nil, "game", "-role", "world")
-	redistest.Soon(t, "the other one stands by", func() bool { return strings.Contains(standby.stderr.text(), "standing by") })
+	redistest.Soon(
+		t,
+		"the other one stands by",
+		func() bool { return strings.Contains(standby.stderr.text(), "standing by") },
+	)
 	gateway := start(t, env, nil, "game", "-role", "gateway", "-addr", "localhost:0")
 	at := open(t, gateway)
 	page := enter(t, at, "r", "Ann")
@@ -162,7 +180,13 @@ func TestGameGoesOn(t *testing.T) {
 
 	gateway.signal(t, syscall.SIGKILL)
 	redistest.Soon(t, "the page tells", func() bool {
-		return see(t, page, chromedp.Evaluate[bool](`!document.querySelector("#notice").hidden && document.querySelector("#notice").textContent.includes("reconnecting")`))
+		return see(
+			t,
+			page,
+			chromedp.Evaluate[bool](
+				`!document.querySelector("#notice").hidden && document.querySelector("#notice").textContent.includes("reconnecting")`,
+			),
+		)
 	})
 	screenshot(t, page, "game-reconnecting")
 	u, err := url.Parse(at)

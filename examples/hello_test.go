@@ -87,7 +87,15 @@ func TestHello(t *testing.T) {
 				t.Errorf("another path: %d", status)
 			}
 			want(t, p.stdout.text(), "flowchart")
-			want(t, p.stderr.text(), name, "event received", "event answered", "type=helloWorldEvent", "path=/ status=200")
+			want(
+				t,
+				p.stderr.text(),
+				name,
+				"event received",
+				"event answered",
+				"type=helloWorldEvent",
+				"path=/ status=200",
+			)
 			interrupted(t, p)
 			if strings.Contains(p.stderr.text(), " WRN ") {
 				t.Error("it warns")
@@ -117,7 +125,10 @@ func TestHelloRoles(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
 	server := start(t, env, nil, "hello", "-role", "server", "-addr", "localhost:0")
-	processors := []*process{start(t, env, nil, "hello", "-role", "processor"), start(t, env, nil, "hello", "-role", "processor")}
+	processors := []*process{
+		start(t, env, nil, "hello", "-role", "processor"),
+		start(t, env, nil, "hello", "-role", "processor"),
+	}
 	url := open(t, server)
 	redistest.Soon(t, "both processors have answered", func() bool {
 		var all sync.WaitGroup
@@ -158,7 +169,16 @@ func TestHelloEachEventOnce(t *testing.T) {
 // Without a processor the caller is told that no process answers, at once or when its time is over: no 500.
 func TestHelloWithoutProcessor(t *testing.T) {
 	t.Parallel()
-	p := start(t, []string{"REDIS_URL=" + redistest.Start(t).URL()}, nil, "hello", "-role", "server", "-addr", "localhost:0")
+	p := start(
+		t,
+		[]string{"REDIS_URL=" + redistest.Start(t).URL()},
+		nil,
+		"hello",
+		"-role",
+		"server",
+		"-addr",
+		"localhost:0",
+	)
 	status, body := get(t, open(t, p))
 	var failure struct{ Error struct{ Code string } }
 	if err := json.Unmarshal([]byte(body), &failure); err != nil ||

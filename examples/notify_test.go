@@ -35,7 +35,12 @@ func TestNotify(t *testing.T) {
 			feed, page := tab(t), tab(t)
 			browse(t, feed, chromedp.Navigate(url+"?user=ann"))
 			browse(t, page, chromedp.Navigate(url+"?user=bob"))
-			shows(t, feed, "it is live, and the ticks come", `document.querySelector("#state[data-state=live]") && document.querySelectorAll("#feed li").length > 2`)
+			shows(
+				t,
+				feed,
+				"it is live, and the ticks come",
+				`document.querySelector("#state[data-state=live]") && document.querySelectorAll("#feed li").length > 2`,
+			)
 			shows(t, page, "it is live", `document.querySelector("#state[data-state=live]")`)
 			if got := publish(t, url, "ann", "only for ann"); got != http.StatusAccepted {
 				t.Errorf("publish: %d", got)
@@ -72,7 +77,12 @@ func TestNotifyInABrowser(t *testing.T) {
 	shows(t, page, "what was published", `document.querySelectorAll("#feed li").length === 1`)
 	publish(t, open(t, other), "ann", "From another process")
 	publish(t, open(t, other), "everyone", "<b>All</b> \u2603")
-	shows(t, page, "what another process published", `document.querySelectorAll("#feed li").length === 3 && document.querySelector("#feed").innerText.includes("<b>All</b>")`)
+	shows(
+		t,
+		page,
+		"what another process published",
+		`document.querySelectorAll("#feed li").length === 3 && document.querySelector("#feed").innerText.includes("<b>All</b>")`,
+	)
 	shows(t, page, "it at rest", `document.getAnimations().length === 0`)
 	screenshot(t, page, "notify")
 	dark(t, page)
@@ -81,8 +91,22 @@ func TestNotifyInABrowser(t *testing.T) {
 	interrupted(t, first)
 	shows(t, page, "that it is cut off", `document.querySelector("#state[data-state=connecting]")`)
 	publish(t, open(t, other), "ann", "While you were away")
-	again := start(t, env, nil, "notify", "-addr", strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/"), "-every", "0")
-	shows(t, page, "what it missed, once", `document.querySelectorAll("#feed li").length === 4 && document.querySelector("#feed li").innerText.includes("While you were away")`)
+	again := start(
+		t,
+		env,
+		nil,
+		"notify",
+		"-addr",
+		strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/"),
+		"-every",
+		"0",
+	)
+	shows(
+		t,
+		page,
+		"what it missed, once",
+		`document.querySelectorAll("#feed li").length === 4 && document.querySelector("#feed li").innerText.includes("While you were away")`,
+	)
 	publish(t, url, "ann", "And on it goes")
 	shows(t, page, "what comes then", `document.querySelectorAll("#feed li").length === 5`)
 	interrupted(t, again, other)

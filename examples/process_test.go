@@ -32,7 +32,12 @@ func start(t *testing.T, env []string, stdin io.Reader, name string, args ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{name: name, cmd: exec.Command(filepath.Join(dir, name), args...), tmp: t.TempDir(), done: make(chan struct{})}
+	p := &process{
+		name: name,
+		cmd:  exec.Command(filepath.Join(dir, name), args...),
+		tmp:  t.TempDir(),
+		done: make(chan struct{}),
+	}
 	p.cmd.Env = append([]string{"TMPDIR=" + p.tmp}, env...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
@@ -47,7 +52,13 @@ func start(t *testing.T, env []string, stdin io.Reader, name string, args ...str
 		_ = p.cmd.Process.Kill()
 		waiting.Wait()
 		if t.Failed() {
-			t.Logf("%s %s\n--- stdout\n%s--- stderr\n%s", name, strings.Join(args, " "), p.stdout.text(), p.stderr.text())
+			t.Logf(
+				"%s %s\n--- stdout\n%s--- stderr\n%s",
+				name,
+				strings.Join(args, " "),
+				p.stdout.text(),
+				p.stderr.text(),
+			)
 		}
 	})
 	return p

@@ -43,7 +43,11 @@ func dial(t *testing.T, page string, header http.Header, hello members) *socket 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(page, "http")+"ws", &websocket.DialOptions{HTTPHeader: header})
+	conn, _, err := websocket.Dial(
+		ctx,
+		"ws"+strings.TrimPrefix(page, "http")+"ws",
+		&websocket.DialOptions{HTTPHeader: header},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

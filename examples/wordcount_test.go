@@ -24,7 +24,9 @@ const allWords = "1000000" // for -top
 var (
 	wordPattern    = regexp.MustCompile(`[\p{L}\p{N}]+(?:['’]+[\p{L}\p{N}]+)*`)
 	rowPattern     = regexp.MustCompile(`(?m)^ *(\d+)  (\S+)$`)
-	settledPattern = regexp.MustCompile(`(?m)^settled +(\d+) lines by this process: (\d+) acked, (\d+) dead; delivered again: (\d+)$`)
+	settledPattern = regexp.MustCompile(
+		`(?m)^settled +(\d+) lines by this process: (\d+) acked, (\d+) dead; delivered again: (\d+)$`,
+	)
 )
 
 // countWords is the test's own idea of what should come out.
@@ -216,7 +218,8 @@ func TestWordcountKilledWorkerLosesNothing(t *testing.T) {
 			}
 			dies.signal(t, syscall.SIGKILL)
 			dies.wait(t)
-			if pending := rdb.XPending(context.Background(), name+":lines", "count").Val(); pending == nil || pending.Count == 0 {
+			if pending := rdb.XPending(context.Background(), name+":lines", "count").Val(); pending == nil ||
+				pending.Count == 0 {
 				t.Error("nothing was pending when the worker died: the test shows nothing")
 			}
 			if code := lives.wait(t); code != 0 {
@@ -227,7 +230,8 @@ func TestWordcountKilledWorkerLosesNothing(t *testing.T) {
 				t.Errorf("the survivor settled %+v", s)
 			}
 			want(t, stdout, nonePend)
-			if pending := rdb.XPending(context.Background(), name+":lines", "count").Val(); pending == nil || pending.Count != 0 {
+			if pending := rdb.XPending(context.Background(), name+":lines", "count").Val(); pending == nil ||
+				pending.Count != 0 {
 				t.Errorf("pending in the end: %+v", pending)
 			}
 			got, stored := printed(t, stdout), storedCounts(t, rdb, name)
@@ -372,7 +376,11 @@ func TestWordcountSecondInterruptEndsAtOnce(t *testing.T) {
 		return err == nil && pending.Count > 0
 	})
 	p.signal(t, syscall.SIGINT)
-	redistest.Soon(t, "it says that it drains", func() bool { return strings.Contains(p.stderr.text(), "Ctrl-C again") })
+	redistest.Soon(
+		t,
+		"it says that it drains",
+		func() bool { return strings.Contains(p.stderr.text(), "Ctrl-C again") },
+	)
 	redistest.Soon(t, "it ends", func() bool {
 		p.signal(t, syscall.SIGINT) // again, should it not have let go of the signal yet
 		select {

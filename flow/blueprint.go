@@ -1,7 +1,7 @@
 package flow
 
-// Source is a typed output of a stage in a blueprint: a stream of T to be. It is a value to pass on, once, to an operator
-// or to a sink; nothing runs until the graph does.
+// Source is a typed output of a stage in a blueprint: a stream of T to be. It is a value to pass
+// on, once, to an operator or to a sink; nothing runs until the graph does.
 type Source[T any] struct{ out *outlet[T] }
 
 // outlet is one output port of a node. link builds, when a run starts, what leads up to it: it is given the chain of

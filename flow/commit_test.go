@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// What has settled of a chunk is committed while its lane sits in the next message, also when the chunk came to a committer
-// at rest: it is to look by itself again. The lane has flushed less than flushAfter ago, so it tells of nothing before it is
-// through.
+// What has settled of a chunk is committed while its lane sits in the next message, also when the
+// chunk came to a committer at rest: it is to look by itself again. The lane has flushed less than
+// flushAfter ago, so it tells of nothing before it is through.
 func TestCommitterAtRestLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(2)
@@ -36,7 +36,8 @@ func TestCommitterAtRestLooksAgain(t *testing.T) {
 	})
 }
 
-// Commits that follow one another closely are gathered, one that nothing came before is not put off, and the end puts off none.
+// Commits that follow one another closely are gathered, one that nothing came before is not put
+// off, and the end puts off none.
 func TestCommitsAreGathered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(101)

@@ -10,8 +10,8 @@ import (
 //
 // Idea of credits: a source may have so many entries, and so many bytes, unsettled at once. Read is asked for no more
 // than the free credits and not at all when there are none, and they come back when a settlement has been committed. So
-// a slow sink stops the reader, and memory is bounded by these two numbers. Within them the pace bounds how far the source
-// reads ahead.
+// a slow sink stops the reader, and memory is bounded by these two numbers. Within them the pace
+// bounds how far the source reads ahead.
 type sourceRun struct {
 	run    *Running
 	node   *node

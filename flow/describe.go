@@ -43,7 +43,13 @@ type LinkDescription struct {
 func (g *Graph) Describe() Description {
 	d := Description{Graph: g.name, Stages: []StageDescription{}, Links: []LinkDescription{}}
 	for _, n := range g.nodes {
-		s := StageDescription{Name: g.names[n], Kind: n.kind.String(), Async: n.async, Holds: n.holds, HoldsFor: n.holdsFor}
+		s := StageDescription{
+			Name:     g.names[n],
+			Kind:     n.kind.String(),
+			Async:    n.async,
+			Holds:    n.holds,
+			HoldsFor: n.holdsFor,
+		}
 		if n.kind == kindSource {
 			s.MaxInFlight, s.MaxBytes = n.maxInFlight, n.maxBytes
 		}
@@ -78,7 +84,9 @@ func (g *Graph) Describe() Description {
 
 // isEdge says whether the link from one stage to another crosses goroutines.
 func isEdge(from, to *node) bool {
-	return from.kind == kindSource && !from.inline || from.kind == kindRoute || to.kind == kindMerge || to.async && !from.endsInEdge() || to.workers > 1
+	return from.kind == kindSource && !from.inline || from.kind == kindRoute || to.kind == kindMerge ||
+		to.async && !from.endsInEdge() ||
+		to.workers > 1
 }
 
 // endsInEdge says whether what reads the stage's output has a goroutine of its own anyway.

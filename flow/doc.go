@@ -3,8 +3,9 @@
 //
 // # The words
 //
-// A [Source] is a typed output of a stage; a [Sink] is a typed end. [To] joins the two to a [Branch], and a [Graph] is a
-// set of branches. All of these are a blueprint: plain values, and nothing runs until [Graph.Run] or [Graph.Start].
+// A [Source] is a typed output of a stage; a [Sink] is a typed end. [To] joins the two to a
+// [Branch], and a [Graph] is a set of branches. All of these are a blueprint: plain values, and
+// nothing runs until [Graph.Run] or [Graph.Start].
 //
 //	lines := source.Stream(rdb, source.StreamConfig[string]{Key: "lines", Group: "shout"})
 //	loud := operators.Map(lines, flow.Pure(strings.ToUpper))
@@ -23,8 +24,9 @@
 // # How it runs
 //
 // Neighbouring stages with one input and one output run as one loop, an island. Islands pass chunks of messages over
-// edges, bounded channels. There is an edge behind every source (unless it is [Inline]), around a stage with [Workers], at each
-// output of a stage that has several, and where [Async] asks for one. Nothing waits for a chunk to fill.
+// edges, bounded channels. There is an edge behind every source (unless it is [Inline]), around a
+// stage with [Workers], at each output of a stage that has several, and where [Async] asks for one.
+// Nothing waits for a chunk to fill.
 //
 // A source reads only as many entries as it has credits for ([MaxInFlight], [MaxBytes]), and a credit comes back when
 // an entry has been committed. So a slow sink stops the reader, and memory is bounded.
@@ -38,7 +40,8 @@
 //
 // # Writing operators
 //
-// [Transform] makes a stage that turns a value into a value, [Step] one that turns a message into at most one, [Via] one that emits any number, [Route] and [Fork] stages
-// with several outputs, [Merge], [Gather] and [Pair] stages with several inputs. Package operators uses nothing else.
+// [Transform] makes a stage that turns a value into a value, [Step] one that turns a message into
+// at most one, [Via] one that emits any number, [Route] and [Fork] stages with several outputs,
+// [Merge], [Gather] and [Pair] stages with several inputs. Package operators uses nothing else.
 // [NewSource] and [NewSink] make endpoints.
 package flow

@@ -109,7 +109,8 @@ func TestFault_D4_DrainGivesBackWhatNoHandlerHasBegun(t *testing.T) {
 					if acked < 20 || unbegun < 10 || report.Took > 200*time.Millisecond {
 						t.Errorf("%d acked and %d given back in %v", acked, unbegun, report.Took)
 					}
-					if report.Settled != uint64(acked) || report.Released != uint64(unbegun) || report.Unbegun != uint64(unbegun) {
+					if report.Settled != uint64(acked) || report.Released != uint64(unbegun) ||
+						report.Unbegun != uint64(unbegun) {
 						t.Errorf("report %+v, want %d settled and %d given back", report, acked, unbegun)
 					}
 				})

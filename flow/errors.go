@@ -8,7 +8,8 @@ import (
 )
 
 var (
-	// ErrStopped is the cause of the handlers' contexts after Running.Stop, and what Supervisor.Add returns after Shutdown.
+	// ErrStopped is the cause of the handlers' contexts after Running.Stop, and what Supervisor.Add
+	// returns after Shutdown.
 	ErrStopped = errors.New("flow: graph stopped")
 	// ErrDrainTimeout is the cause of the handlers' contexts once a drain took longer than its timeout.
 	ErrDrainTimeout = errors.New("flow: drain timeout")
@@ -20,8 +21,10 @@ var (
 	// neither deliver it again nor keep it as a dead letter.
 	ErrNotRedeliverable = errors.New("flow: source cannot deliver the message again")
 
-	errNoCommitter = errors.New("flow: the source declares Redelivers, KeepsDeadLetters or TakesEffects, and its Reader " +
-		"is no Committer: nobody would do it; give it a Commit method, or leave the option out")
+	errNoCommitter = errors.New(
+		"flow: the source declares Redelivers, KeepsDeadLetters or TakesEffects, and its Reader " +
+			"is no Committer: nobody would do it; give it a Commit method, or leave the option out",
+	)
 	errLeftHeld = errors.New("flow: the handler still held the message when its input had ended; " +
 		"end what is held in End, see flow.Ender")
 	errLoopOver = errors.New("flow: the loop over the values has ended")
@@ -99,14 +102,15 @@ func (e *StageError) Unwrap() error { return e.Err }
 
 // WriteError tells which messages of a chunk a sink could not write. A Writer that returns it says that all the others
 // are written. It may also be the error of one message that joins others, as a batch does: then it tells which of its
-// members could not be written, and each member is settled by itself. Those to be tried again are written again alone, as a
-// shorter slice; a value that is not a slice with an element for each member is written again whole.
+// members could not be written, and each member is settled by itself. Those to be tried again are
+// written again alone, as a shorter slice; a value that is not a slice with an element for each
+// member is written again whole.
 //
 // A WriteError counts in sinks only. From any other handler it is an error of the whole message.
 type WriteError struct {
-	// Errs has an entry for each message of the chunk, in its order, or, in a chunk of one message and as the error of a
-	// message, for each of its members (Meta.Members); nil for those written. With any other number of entries nothing
-	// counts as written.
+	// Errs has an entry for each message of the chunk, in its order, or, in a chunk of one message
+	// and as the error of a message, for each of its members (Meta.Members); nil for those written.
+	// With any other number of entries nothing counts as written.
 	Errs []error
 }
 
@@ -172,8 +176,9 @@ type Stuck struct {
 
 func (s Stuck) String() string { return fmt.Sprintf("%s (%s)", s.Stage, plural(s.Holding, "message")) }
 
-// DrainError is returned by Run, Wait and Drain when a drain did not finish within its timeout, or the sources could not be
-// told of all that had finished. Nothing is lost by it: the sources deliver again what was given back or not committed.
+// DrainError is returned by Run, Wait and Drain when a drain did not finish within its timeout, or
+// the sources could not be told of all that had finished. Nothing is lost by it: the sources
+// deliver again what was given back or not committed.
 type DrainError struct{ DrainReport }
 
 func (e *DrainError) Error() string {

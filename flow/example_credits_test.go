@@ -98,7 +98,8 @@ func ExampleKeepsDeadLetters() {
 	bad := mapTo(in, func(_ context.Context, n int) (int, error) { return n, flow.Reject(errors.New("hopeless")) })
 	fmt.Println(flow.New("sums", flow.To(bad, discard[int]())).Run(context.Background()))
 	// Output:
-	// flow: graph "sums": stage "map": message line 1: flow: source cannot deliver the message again: rejected: hopeless
+	// flow: graph "sums": stage "map": message line 1: flow: source cannot deliver the message
+	// again: rejected: hopeless
 }
 
 // A sink gets, and a source is asked for, at most as many messages at once.
@@ -118,7 +119,11 @@ func ExampleChunkSize() {
 
 // A source whose Read never blocks needs no goroutine of its own.
 func ExampleInline() {
-	numbers := flow.NewSource("numbers", func() flow.Reader[int] { return &list[int]{rest: []int{1, 2}} }, flow.Inline())
+	numbers := flow.NewSource(
+		"numbers",
+		func() flow.Reader[int] { return &list[int]{rest: []int{1, 2}} },
+		flow.Inline(),
+	)
 	g := flow.New("sums", flow.To(numbers, printing[int]()))
 	fmt.Println("own goroutine:", g.Describe().Links[0].Edge)
 	fmt.Println(g.Run(context.Background()))

@@ -61,17 +61,21 @@ func ExampleRoute_anyPort() {
 
 // Two outputs of different types: what succeeds and what does not. Errors are a branch like any other.
 func ExampleFork() {
-	numbers, failed := flow.Fork(from("1", "two", "3"), "parse", func() flow.ForkFunc[string, int, flow.Failure[string]] {
-		return func(_ context.Context, m flow.Message[string], ok flow.Emit[int], bad flow.Emit[flow.Failure[string]]) error {
-			n, err := strconv.Atoi(m.Value)
-			if err != nil {
-				bad(flow.Derive(m, flow.NewFailure("parse", m, err)))
+	numbers, failed := flow.Fork(
+		from("1", "two", "3"),
+		"parse",
+		func() flow.ForkFunc[string, int, flow.Failure[string]] {
+			return func(_ context.Context, m flow.Message[string], ok flow.Emit[int], bad flow.Emit[flow.Failure[string]]) error {
+				n, err := strconv.Atoi(m.Value)
+				if err != nil {
+					bad(flow.Derive(m, flow.NewFailure("parse", m, err)))
+					return nil
+				}
+				ok(flow.Derive(m, n))
 				return nil
 			}
-			ok(flow.Derive(m, n))
-			return nil
-		}
-	})
+		},
+	)
 	var sums []int
 	var failures []flow.Failure[string]
 	err := flow.New("sums", flow.To(numbers, into(&sums)), flow.To(failed, into(&failures))).Run(context.Background())

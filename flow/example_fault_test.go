@@ -276,7 +276,11 @@ func ExampleLogger() {
 		flow.Logger(ctx).Warn("nearly empty", "name", name)
 		return name, nil
 	})
-	g := flow.New("shop", flow.To(weighed, discard[string]()), flow.Log(plainLog(slog.LevelWarn).With("service", "packing")))
+	g := flow.New(
+		"shop",
+		flow.To(weighed, discard[string]()),
+		flow.Log(plainLog(slog.LevelWarn).With("service", "packing")),
+	)
 	if err := g.Run(context.Background()); err != nil {
 		log.Fatal(err)
 	}

@@ -172,7 +172,14 @@ func ExampleRunning_Snapshot() {
 	s := running.Snapshot(ctx)
 	fmt.Println(s.Graph, s.State)
 	for _, src := range s.Sources {
-		fmt.Printf("%s: read %d, acked %d, dropped %d, in flight %d\n", src.Name, src.Read, src.Acked, src.Dropped, src.InFlight)
+		fmt.Printf(
+			"%s: read %d, acked %d, dropped %d, in flight %d\n",
+			src.Name,
+			src.Read,
+			src.Acked,
+			src.Dropped,
+			src.InFlight,
+		)
 	}
 	for _, st := range s.Stages {
 		fmt.Printf("%s: in %d, out %d, faults %d\n", st.Name, st.In, st.Out, st.Faults)

@@ -51,7 +51,12 @@ func (l *latest) End(_ context.Context, emit flow.Emit[string]) error {
 func ExampleHeld_Done() {
 	prices := queueOf("1.10", "1.20", "1.15")
 	prices.deliveries = 1
-	last := flow.Via(prices.source(), "latest", func() flow.Handler[string, string] { return &latest{} }, flow.Holds(1, 0))
+	last := flow.Via(
+		prices.source(),
+		"latest",
+		func() flow.Handler[string, string] { return &latest{} },
+		flow.Holds(1, 0),
+	)
 	err := flow.New("ticker", flow.To(last, printing[string]())).Run(context.Background())
 	fmt.Println("acked:", prices.acked, "error:", err)
 	// Output:
@@ -64,12 +69,14 @@ func ExampleHeld_Fail() {
 	orders := queueOf("tea")
 	orders.deliveries = 2
 	refused := flow.Via(orders.source(), "refuse", func() flow.Handler[string, string] {
-		return flow.HandlerFunc[string, string](func(ctx context.Context, m flow.Message[string], _ flow.Emit[string]) error {
-			held := flow.Hold(ctx, m)
-			fmt.Println("delivery", m.Attempt())
-			held.Fail(errors.New("sold out"))
-			return nil
-		})
+		return flow.HandlerFunc[string, string](
+			func(ctx context.Context, m flow.Message[string], _ flow.Emit[string]) error {
+				held := flow.Hold(ctx, m)
+				fmt.Println("delivery", m.Attempt())
+				held.Fail(errors.New("sold out"))
+				return nil
+			},
+		)
 	}, flow.Holds(1, 0))
 	err := flow.New("shop", flow.To(refused, discard[string]())).Run(context.Background())
 	fmt.Println(orders.dead, err)

@@ -37,7 +37,11 @@ func (l *list[T]) Read(_ context.Context, in *flow.Intake[T]) error {
 }
 
 // mapTo does what operators.Map does.
-func mapTo[T, U any](in flow.Source[T], f func(context.Context, T) (U, error), opts ...flow.StageOption) flow.Source[U] {
+func mapTo[T, U any](
+	in flow.Source[T],
+	f func(context.Context, T) (U, error),
+	opts ...flow.StageOption,
+) flow.Source[U] {
 	return flow.Step(in, "map", func() flow.StepFunc[T, U] {
 		return func(ctx context.Context, m flow.Message[T]) (flow.Message[U], bool, error) {
 			v, err := f(ctx, m.Value)

@@ -39,8 +39,8 @@ func (s *store) Flush(context.Context) error { fmt.Println("flush"); return nil 
 
 func (s *store) Close(context.Context) error { fmt.Println("close"); return nil }
 
-// A sink is a Writer. Open, Flush and Close are optional. A *WriteError tells which messages of a chunk are not written;
-// the others are acknowledged.
+// A sink is a Writer. Open, Flush and Close are optional. A *WriteError tells which messages of a
+// chunk are not written; the others are acknowledged.
 func ExampleNewSink() {
 	orders := queueOf("tea", "", "jam")
 	stored := flow.NewSink("store", func() flow.Writer[string] { return &store{down: 1} },

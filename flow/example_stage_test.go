@@ -32,12 +32,14 @@ func ExampleStep() {
 func ExampleDerive() {
 	lines := queueOf("to be", "or not")
 	words := flow.Via(lines.source(), "split", func() flow.Handler[string, string] {
-		return flow.HandlerFunc[string, string](func(_ context.Context, m flow.Message[string], emit flow.Emit[string]) error {
-			for _, word := range strings.Fields(m.Value) {
-				emit(flow.Derive(m, m.ID()+" "+word))
-			}
-			return nil
-		})
+		return flow.HandlerFunc[string, string](
+			func(_ context.Context, m flow.Message[string], emit flow.Emit[string]) error {
+				for _, word := range strings.Fields(m.Value) {
+					emit(flow.Derive(m, m.ID()+" "+word))
+				}
+				return nil
+			},
+		)
 	})
 	err := flow.New("words", flow.To(words, printing[string]())).Run(context.Background())
 	fmt.Println("acked:", len(lines.acked), "error:", err)
@@ -62,14 +64,16 @@ func ExamplePure() {
 func ExampleNewMessage() {
 	titled := flow.Via(from("tea", "jam"), "title", func() flow.Handler[string, string] {
 		first := true
-		return flow.HandlerFunc[string, string](func(_ context.Context, m flow.Message[string], emit flow.Emit[string]) error {
-			if first {
-				first = false
-				emit(flow.NewMessage("TO BUY", flow.Meta{}))
-			}
-			emit(m)
-			return nil
-		})
+		return flow.HandlerFunc[string, string](
+			func(_ context.Context, m flow.Message[string], emit flow.Emit[string]) error {
+				if first {
+					first = false
+					emit(flow.NewMessage("TO BUY", flow.Meta{}))
+				}
+				emit(m)
+				return nil
+			},
+		)
 	})
 	fmt.Println(flow.New("list", flow.To(titled, printing[string]())).Run(context.Background()))
 	// Output:
@@ -206,7 +210,8 @@ func ExampleOneWorker() {
 	// flow: graph "list": stage "map": Workers: this stage takes no workers; it counts
 }
 
-// A handler that paces itself sleeps with Sleep: what is done goes on before it waits, and the wait ends with the graph.
+// A handler that paces itself sleeps with Sleep: what is done goes on before it waits, and the wait
+// ends with the graph.
 func ExampleSleep() {
 	slow := mapTo(from("tea", "jam"), func(ctx context.Context, s string) (string, error) {
 		return s, flow.Sleep(ctx, time.Millisecond)

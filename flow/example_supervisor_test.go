@@ -57,7 +57,11 @@ func ExampleSupervisor() {
 // Health names the graphs that have stopped by themselves. Such a graph can be added anew.
 func ExampleSupervisor_Health() {
 	s := flow.NewSupervisor(context.Background())
-	broken := flow.New("broken", flow.To(mapTo(queueOf("stone").source(), pack), discard[string]()), flow.Faults(flow.Stop))
+	broken := flow.New(
+		"broken",
+		flow.To(mapTo(queueOf("stone").source(), pack), discard[string]()),
+		flow.Faults(flow.Stop),
+	)
 	r, err := s.Add(broken)
 	if err != nil {
 		log.Fatal(err)

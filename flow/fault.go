@@ -48,9 +48,9 @@ func (f *Fault) outcome() Outcome {
 	}
 }
 
-// Policy decides about a fault. It is set for a stage (OnFault) or for a graph (Faults), and is not asked about verdicts
-// (Skip, RetryAfter, Reject), which decide themselves, nor about Permanent errors, which stop the graph. It must be quick
-// and safe for concurrent use.
+// Policy decides about a fault. It is set for a stage (OnFault) or for a graph (Faults), and is not
+// asked about verdicts (Skip, RetryAfter, Reject), which decide themselves, nor about Permanent
+// errors, which stop the graph. It must be quick and safe for concurrent use.
 type Policy func(*Fault) Decision
 
 // Decision is what to do about a fault.
@@ -63,8 +63,8 @@ type Decision struct {
 type Action uint8
 
 const (
-	// ActRetry calls the handler again with the same message, in place, after the wait. From the tenth try on, the wait is
-	// at least 10ms.
+	// ActRetry calls the handler again with the same message, in place, after the wait. From the
+	// tenth try on, the wait is at least 10ms.
 	ActRetry Action = iota
 	// ActNack gives the entry back to its source, which delivers it again after the wait.
 	ActNack
@@ -82,8 +82,9 @@ func (a Action) String() string {
 }
 
 // Retry tries a message up to tries times more, in place, waiting base, 2·base, 4·base, … in between, each with ±50 %
-// jitter and none longer than a minute. Then it leaves the fault to the next policy. While a message waits, the messages
-// behind it in its lane wait too; with KeyedBy only those of its key do.
+// jitter and none longer than a minute. Then it leaves the fault to the next policy. While a
+// message waits, the messages behind it in its lane wait too; with KeyedBy only those of its key
+// do.
 func Retry(tries int, base time.Duration, then Policy) Policy {
 	if then == nil {
 		then = Nack
@@ -110,18 +111,19 @@ func RetryEvery(tries int, wait time.Duration, then Policy) Policy {
 }
 
 // HoldKey is the policy for an order that must not break: it retries in place, up to tries times more or, with zero or
-// less, until the message succeeds. Then the message is dead. It waits as Retry does, from base on, by default 50ms. The
-// message is not given back in between, so no message behind it overtakes it.
+// less, until the message succeeds. Then the message is dead. It waits as Retry does, from base on,
+// by default 50ms. The message is not given back in between, so no message behind it overtakes it.
 //
 // With Workers and KeyedBy the messages of its key wait behind it, as many as the sources have credits for, and the
 // other keys go on. Elsewhere all messages in its lane wait. So one message that always fails keeps its key
 // from going on for ever if tries is zero.
 //
 // For the order of a key to hold from the source to the sink, each stage between them needs this policy: give it to
-// Faults. Some things still break the order, because they give an entry back while those behind it go on: a handler that
-// returns RetryAfter, a stage that is restarted, a lease that is lost. In a sink that writes chunks of several messages
-// those that fail come behind the rest of their chunk: give it ChunkSize(1). At the end of a drain, what has not succeeded
-// goes back together with all that waits behind it, and another process may read it in any order.
+// Faults. Some things still break the order, because they give an entry back while those behind it
+// go on: a handler that returns RetryAfter, a stage that is restarted, a lease that is lost. In a
+// sink that writes chunks of several messages those that fail come behind the rest of their chunk:
+// give it ChunkSize(1). At the end of a drain, what has not succeeded goes back together with all
+// that waits behind it, and another process may read it in any order.
 func HoldKey(tries int, base time.Duration) Policy {
 	if base <= 0 {
 		base = 50 * time.Millisecond
@@ -143,8 +145,8 @@ func NackAfter(d time.Duration) Policy {
 	return func(*Fault) Decision { return Decision{Do: ActNack, After: d} }
 }
 
-// NackBackoff is Nack with a delay that grows with the deliveries: base, 2·base, 4·base, … each with ±50 % jitter and none
-// longer than a minute.
+// NackBackoff is Nack with a delay that grows with the deliveries: base, 2·base, 4·base, … each
+// with ±50 % jitter and none longer than a minute.
 func NackBackoff(base time.Duration) Policy {
 	return func(f *Fault) Decision {
 		return Decision{Do: ActNack, After: exponential(base, max(f.Meta.Attempt, 1))}
@@ -160,8 +162,9 @@ func Drop(*Fault) Decision { return Decision{Do: ActDrop} }
 // Stop stops the graph with a *StageError. The entry goes back to its source.
 func Stop(*Fault) Decision { return Decision{Do: ActStop} }
 
-// DefaultPolicy is the policy of graphs that set none: three retries in place, starting at 50 ms, then NackBackoff, starting
-// at a second. So an entry whose handler fails because something is down for some minutes lives through it.
+// DefaultPolicy is the policy of graphs that set none: three retries in place, starting at 50 ms,
+// then NackBackoff, starting at a second. So an entry whose handler fails because something is down
+// for some minutes lives through it.
 var DefaultPolicy = Retry(3, 50*time.Millisecond, NackBackoff(time.Second))
 
 // exponential is the wait before the n-th retry (n from 1): base·2^(n-1) with ±50 % jitter, at most a minute.
@@ -204,8 +207,8 @@ func (v *verdict) Unwrap() error { return v.err }
 var Skip error = &verdict{do: ActDrop}
 
 // RetryAfter is the verdict of a handler that wants the message delivered again after d: the entry goes back to its
-// source, and nothing waits for it here. A source that cannot deliver again makes the stage wait and retry in place, after
-// 10ms at the earliest.
+// source, and nothing waits for it here. A source that cannot deliver again makes the stage wait
+// and retry in place, after 10ms at the earliest.
 //
 // With a Redis stream, a delay longer than the lease lives in this process, which renews it. If the process dies, the
 // entry is delivered at most one lease later. For a delay that must survive, write the message with the sink's At.
@@ -213,8 +216,8 @@ func RetryAfter(d time.Duration, err error) error {
 	return &verdict{do: ActNack, after: d, err: orUnspecified(err)}
 }
 
-// Reject is the verdict of a handler that knows the message to be hopeless: it goes to the dead letters at once. Where the
-// source has none the graph stops.
+// Reject is the verdict of a handler that knows the message to be hopeless: it goes to the dead
+// letters at once. Where the source has none the graph stops.
 func Reject(err error) error { return &verdict{do: ActDead, err: orUnspecified(err)} }
 
 func orUnspecified(err error) error {
@@ -224,8 +227,9 @@ func orUnspecified(err error) error {
 	return err
 }
 
-// Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it decides (nothing, if it is
-// none): for operators that turn errors into something else and have to let verdicts pass.
+// Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it
+// decides (nothing, if it is none): for operators that turn errors into something else and have to
+// let verdicts pass.
 func Verdict(err error) (Decision, bool) {
 	if v := verdictOf(err); v != nil {
 		return Decision{Do: v.do, After: v.after}, true
@@ -233,8 +237,8 @@ func Verdict(err error) (Decision, bool) {
 	return Decision{}, false
 }
 
-// verdictOf finds the verdict that an error is or wraps. What a WriteError has about single messages decides about none of the
-// others.
+// verdictOf finds the verdict that an error is or wraps. What a WriteError has about single
+// messages decides about none of the others.
 func verdictOf(err error) *verdict {
 	switch e := err.(type) {
 	case *verdict:

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// GatherHandler is a Handler with several inputs, for fan-ins that care which input a message comes from: by preference,
-// in sequence, sorted, zipped. Optional interfaces: Picker, PortEnder, Ender, Alarm.
+// GatherHandler is a Handler with several inputs, for fan-ins that care which input a message comes
+// from: by preference, in sequence, sorted, zipped. Optional interfaces: Picker, PortEnder, Ender,
+// Alarm.
 type GatherHandler[T, U any] interface {
 	Handle(ctx context.Context, port int, m Message[T], emit Emit[U]) error
 }

@@ -257,13 +257,14 @@ func widthAfter(n *node, w width) width {
 
 // reaches reports whether messages of a source get to a stage.
 func reaches(src, n *node) bool {
-	return n == src || slices.ContainsFunc(n.ins, func(in input) bool { return in.node != nil && reaches(src, in.node) })
+	return n == src ||
+		slices.ContainsFunc(n.ins, func(in input) bool { return in.node != nil && reaches(src, in.node) })
 }
 
-// Run runs the graph until it ends by itself, as its sources have, or until ctx is done, and then drains it: the sources
-// stop reading, what has been read is finished, for at most DrainTimeout. It returns nil after a clean end, a
-// *StageError when the graph stopped by itself, a *DrainError when the drain was cut short, and what Validate returns if
-// it did not start.
+// Run runs the graph until it ends by itself, as its sources have, or until ctx is done, and then
+// drains it: the sources stop reading, what has been read is finished, for at most DrainTimeout. It
+// returns nil after a clean end, a *StageError when the graph stopped by itself, a *DrainError when
+// the drain was cut short, and what Validate returns if it did not start.
 func (g *Graph) Run(ctx context.Context) error {
 	r, err := g.Start(ctx)
 	if err != nil {

@@ -26,7 +26,10 @@ func TestValidateReportsAllMistakesAtOnce(t *testing.T) {
 		To(used, (&bag[int]{}).sink()),
 		To(used, (&bag[int]{}).sink()),
 		To(batch(newScript(1, MaxInFlight(10)).source(), 11, time.Second), (&bag[[]int]{}).sink()),
-		To(mapTo(newScript(1).source(), double, KeyedBy(func(string) int { return 0 }), Workers(2)), (&bag[int]{}).sink(Workers(2))),
+		To(
+			mapTo(newScript(1).source(), double, KeyedBy(func(string) int { return 0 }), Workers(2)),
+			(&bag[int]{}).sink(Workers(2)),
+		),
 		To(Source[int]{}, Sink[int]{}),
 		To(NewSource[int]("empty", nil, ChunkSize(0), MaxInFlight(-3)), (&bag[int]{}).sink()),
 		To(Merge[int]("nothing", nil), (&bag[int]{}).sink()),
@@ -89,8 +92,14 @@ func TestValidateHolders(t *testing.T) {
 		!strings.Contains(err.Error(), "flow.MaxInFlight(117)") {
 		t.Errorf("four holders of 30 with 100 credits: %v", err)
 	}
-	joins := Via(batch(newScript(1, MaxInFlight(4)).source(), 2, 0), "again", func() Handler[[]int, int] { return nil }, Holds(3, 0))
-	if err := New("g", To(joins, (&bag[int]{}).sink())).Validate(); err == nil || !strings.Contains(err.Error(), "messages of 6 entries") {
+	joins := Via(
+		batch(newScript(1, MaxInFlight(4)).source(), 2, 0),
+		"again",
+		func() Handler[[]int, int] { return nil },
+		Holds(3, 0),
+	)
+	if err := New("g", To(joins, (&bag[int]{}).sink())).Validate(); err == nil ||
+		!strings.Contains(err.Error(), "messages of 6 entries") {
 		t.Errorf("three batches of two with 4 credits: %v", err)
 	}
 }

@@ -8,10 +8,11 @@ import (
 // Emit passes a message on. It may be called only during the call it was given to, and by that call's goroutine.
 type Emit[T any] func(Message[T])
 
-// Handler is what a stage does with each message. It owns the message until it returns: what it emitted of it shares its
-// lease, what it holds (see Hold) keeps it, and if it did neither the message is done. When it returns nil what is left
-// is acknowledged; an error goes to the fault policy, and what was emitted in the call is taken back (unless it was more
-// than a chunk: then what had gone has gone, and a retry emits it again).
+// Handler is what a stage does with each message. It owns the message until it returns: what it
+// emitted of it shares its lease, what it holds (see Hold) keeps it, and if it did neither the
+// message is done. When it returns nil what is left is acknowledged; an error goes to the fault
+// policy, and what was emitted in the call is taken back (unless it was more than a chunk: then
+// what had gone has gone, and a retry emits it again).
 //
 // A handler is used by one goroutine at a time. It is made afresh, by the factory given to Via, when the graph starts,
 // when its region is restarted, and after it panicked.
@@ -27,8 +28,8 @@ func (f HandlerFunc[T, U]) Handle(ctx context.Context, m Message[T], emit Emit[U
 	return f(ctx, m, emit)
 }
 
-// Ender is a Handler with something left to do when its input has ended: to emit what it holds. An error or a panic is a
-// failure of the stage.
+// Ender is a Handler with something left to do when its input has ended: to emit what it holds. An
+// error or a panic is a failure of the stage.
 type Ender[U any] interface {
 	End(ctx context.Context, emit Emit[U]) error
 }
@@ -42,8 +43,9 @@ type Alarm[U any] interface {
 }
 
 // StepFunc handles a message that becomes at most one: it returns what becomes of it, and whether it goes on. It is the
-// short form of a Handler, and a fast one: nothing is buffered. The message it returns is derived from the one it was given,
-// or from one it held, or joined; of what it returns otherwise, the entry of the one it was given is what is settled.
+// short form of a Handler, and a fast one: nothing is buffered. The message it returns is derived
+// from the one it was given, or from one it held, or joined; of what it returns otherwise, the
+// entry of the one it was given is what is settled.
 type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], bool, error)
 
 // Via makes a stage of a handler: the general way from one input to one output. make is called for each life of the

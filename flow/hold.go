@@ -7,9 +7,10 @@ import "context"
 // or the graph is stopped, the framework gives the holds of the old life back (Nacked); the new life knows nothing of
 // them.
 //
-// A Held belongs to its handler, and is ended in one of the handler's calls. Done and Fail on another goroutine are safe:
-// they count as soon as the stage is idle, and if a call is running then, they fail with it. To acknowledge messages from
-// other goroutines as a matter of course, use a [Ticket].
+// A Held belongs to its handler, and is ended in one of the handler's calls. Done and Fail on
+// another goroutine are safe: they count as soon as the stage is idle, and if a call is running
+// then, they fail with it. To acknowledge messages from other goroutines as a matter of course, use
+// a [Ticket].
 type Held[T any] struct {
 	Message[T]
 	hold *hold
@@ -25,9 +26,9 @@ type hold struct {
 }
 
 // Hold keeps a message beyond the return of the handler that was given it. The context must be the handler's. Each Held
-// must end in Done, Fail or Join. To pass a held message on later by itself, emit h.Message, which gets a share of its own,
-// and then end the hold with Done. What is still held when the input has ended goes back to its source (Nacked, as a fault
-// of the stage).
+// must end in Done, Fail or Join. To pass a held message on later by itself, emit h.Message, which
+// gets a share of its own, and then end the hold with Done. What is still held when the input has
+// ended goes back to its source (Nacked, as a fault of the stage).
 func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
 	if m.lease.none() {
 		return Held[T]{Message: m}
@@ -54,8 +55,8 @@ func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
 func (h Held[T]) Done() { h.end(nil) }
 
 // Fail ends the hold with an error, which may be a verdict: Reject sends the entry to the dead letters, Skip drops it,
-// RetryAfter has it delivered again after a while. With a Permanent error the graph stops. Any other error has the entry
-// delivered again (Nacked). The fault policy is not asked.
+// RetryAfter has it delivered again after a while. With a Permanent error the graph stops. Any
+// other error has the entry delivered again (Nacked). The fault policy is not asked.
 func (h Held[T]) Fail(err error) { h.end(&Fault{Err: orUnspecified(err), Meta: h.Meta(), Tries: 1}) }
 
 func (h Held[T]) end(f *Fault) {
@@ -78,8 +79,8 @@ func (h Held[T]) end(f *Fault) {
 	}
 }
 
-// take removes the hold's record and hands its share to the caller; none if it is gone already. The caller has the stage's
-// holdMu.
+// take removes the hold's record and hands its share to the caller; none if it is gone already. The
+// caller has the stage's holdMu.
 func (h Held[T]) take() lease {
 	if h.hold == nil || h.hold.life != h.life || h.hold.lease.none() {
 		return lease{}
@@ -116,8 +117,9 @@ func takeAll[T any](held []Held[T]) (leases []lease, some bool) {
 }
 
 // Join makes one message of many held ones: it ends their holds and takes over their shares, and when it settles, each
-// of their entries gets its outcome. Metadata is the first one's, with that of all as Members where there are several. Like
-// a message that the handler was given, it is the handler's until it returns: not emitted, it is done.
+// of their entries gets its outcome. Metadata is the first one's, with that of all as Members where
+// there are several. Like a message that the handler was given, it is the handler's until it
+// returns: not emitted, it is done.
 func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
 	m := Message[U]{Value: v, meta: joinMeta(held)}
 	members, some := takeAll(held)

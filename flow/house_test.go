@@ -54,7 +54,8 @@ func TestArrows(t *testing.T) {
 func TestEmbeddedServerStaysOut(t *testing.T) {
 	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
 		dir := path.Dir(name)
-		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(dir, "examples") || strings.HasPrefix(dir, "bench") {
+		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(dir, "examples") ||
+			strings.HasPrefix(dir, "bench") {
 			return
 		}
 		for _, spec := range f.Imports {

@@ -9,10 +9,11 @@ import (
 // inHand is what a lane is at, for those who have to interrupt it (see Leaser). Only graphs with a source that can lose
 // leases use it.
 //
-// Idea: the handlers' context is one for all messages, and is replaced when it has been cancelled. To interrupt is to replace
-// what is in hand by a mark, in one step, and only if it is still in hand; the lane finds the mark when it puts down what it
-// had, and renews the context before it goes on. So a cancelled context never meets another message, and a message costs
-// an exchange of a pointer.
+// Idea: the handlers' context is one for all messages, and is replaced when it has been cancelled.
+// To interrupt is to replace what is in hand by a mark, in one step, and only if it is still in
+// hand; the lane finds the mark when it puts down what it had, and renews the context before it
+// goes on. So a cancelled context never meets another message, and a message costs an exchange of a
+// pointer.
 type inHand struct {
 	at     atomic.Pointer[cell]    // the lease of the message, &several, or &interrupted; nil: nothing
 	mu     sync.Mutex              // guards what follows; whoever interrupts has it all the while
@@ -24,8 +25,8 @@ type inHand struct {
 // Stand-ins for leases in inHand.at.
 var several, interrupted cell
 
-// take puts a message in hand. It reports false, and what was in hand stays there, if its lease is lost: then it is not to
-// be handled any more.
+// take puts a message in hand. It reports false, and what was in hand stays there, if its lease is
+// lost: then it is not to be handled any more.
 func (la *lane) take(l lease) bool {
 	if !l.none() && l.slab.members != nil {
 		la.takeAll(l)
@@ -52,8 +53,8 @@ func (la *lane) takeAll(leases ...lease) {
 	la.renewAfter(was)
 }
 
-// lay is what lies under a sink's chunk: the message in hand when the sink began to write, whose handler may be waiting for
-// that, and the context it was given.
+// lay is what lies under a sink's chunk: the message in hand when the sink began to write, whose
+// handler may be waiting for that, and the context it was given.
 type lay struct {
 	at     *cell
 	leases []lease
@@ -75,7 +76,8 @@ func (la *lane) takeOver(leases []lease) {
 	la.takeAll(leases...)
 }
 
-// putBack ends what takeOver began, and returns to what was in hand before. If that has been interrupted meanwhile it stays so.
+// putBack ends what takeOver began, and returns to what was in hand before. If that has been
+// interrupted meanwhile it stays so.
 func (la *lane) putBack() {
 	h := &la.hand
 	h.mu.Lock()

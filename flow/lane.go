@@ -9,9 +9,10 @@ import (
 // lane is one goroutine's life of a chain of fused stages: their state, what they hold and have not passed on, and the
 // settlements not told of. Everything in it belongs to that goroutine.
 //
-// Idea of flushing: nothing waits for a chunk to fill. When the lane's input runs dry it passes on what it has before it
-// blocks. While the input keeps coming, the lane looks at the clock every few messages, or after each when they are
-// slow, and passes on what is older than flushAfter where that does not block.
+// Idea of flushing: nothing waits for a chunk to fill. When the lane's input runs dry it passes on
+// what it has before it blocks. While the input keeps coming, the lane looks at the clock every few
+// messages, or after each when they are slow, and passes on what is older than flushAfter where
+// that does not block.
 type lane struct {
 	run  *Running
 	ctx  context.Context // the hard context: done at Stop, at the drain's deadline, when the graph fails
@@ -149,8 +150,9 @@ func (la *lane) flush(block bool) {
 	la.account(la.clock)
 }
 
-// step is called after each message; see flushing above. In a chunk it looks at the clock after 1, 2, 4, … 64 messages and
-// then after every 64th, so that when they turn slow at most as many wait as have gone by.
+// step is called after each message; see flushing above. In a chunk it looks at the clock after 1,
+// 2, 4, … 64 messages and then after every 64th, so that when they turn slow at most as many wait
+// as have gone by.
 func (la *lane) step() {
 	la.steps++
 	if n := la.steps; !la.slow && n&(n-1) != 0 && n%clockEvery != 0 {
@@ -228,8 +230,9 @@ func (la *lane) ring() error {
 	return nil
 }
 
-// receive blocks until in has something (ok), is closed (!ok), the lane is stopped (!ok and aborted), or an alarm is due,
-// holds were ended, or the lane's drain begins (again). Before it blocks it flushes the lane.
+// receive blocks until in has something (ok), is closed (!ok), the lane is stopped (!ok and
+// aborted), or an alarm is due, holds were ended, or the lane's drain begins (again). Before it
+// blocks it flushes the lane.
 func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	select {
 	case v, ok = <-in:

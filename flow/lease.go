@@ -344,8 +344,8 @@ func (h *harvest) reset() {
 	*h = harvest{wanted: h.wanted, settled: h.settled[:0]}
 }
 
-// collect adds what has settled since the last call; with all set also what has not, as Nacked: its holders are gone, or
-// are given up.
+// collect adds what has settled since the last call; with all set also what has not, as Nacked: its
+// holders are gone, or are given up.
 func (s *slab) collect(h *harvest, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -435,8 +435,8 @@ type Effect interface {
 }
 
 // Attach hands an effect to the committer of the entry behind the message, to be applied with its settlement. It
-// reports false when there is no entry, or its source takes no effects: then the sink has to write as usual. It cannot be
-// taken back: attach what nothing in this call can make fail any more.
+// reports false when there is no entry, or its source takes no effects: then the sink has to write
+// as usual. It cannot be taken back: attach what nothing in this call can make fail any more.
 func (m Message[T]) Attach(e Effect) bool {
 	takes := !m.lease.none()
 	m.lease.roots(func(s *session) { takes = takes && s.source.node.effects })
@@ -446,8 +446,8 @@ func (m Message[T]) Attach(e Effect) bool {
 	return takes
 }
 
-// news is the set of source sessions with settlements that their committer has not been told of. A lane gathers them and tells
-// once per chunk, so that a commit covers as much as it can.
+// news is the set of source sessions with settlements that their committer has not been told of. A
+// lane gathers them and tells once per chunk, so that a commit covers as much as it can.
 type news struct {
 	last *session
 	more []*session

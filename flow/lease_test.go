@@ -89,7 +89,10 @@ func FuzzLease(f *testing.F) {
 				a, z := shares[len(shares)-2], shares[len(shares)-1]
 				j := newSlab(1, nil)
 				j.members = []lease{a.lease, z.lease}
-				shares = append(shares[:len(shares)-2], share{lease{slab: j}, append(append([]int{}, a.roots...), z.roots...)})
+				shares = append(
+					shares[:len(shares)-2],
+					share{lease{slab: j}, append(append([]int{}, a.roots...), z.roots...)},
+				)
 			}
 			check()
 		}

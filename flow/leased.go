@@ -6,13 +6,15 @@ import "errors"
 // reader has the entry now and will handle it.
 var ErrLeaseLost = errors.New("flow: lease lost, another reader has the entry now")
 
-// Leaser is a Reader that has its entries on leases that it can lose, as when this process stood still for longer than a
-// lease lasts. OnLeaseLost is called once, before Open, with the function to report lost entries to, by their Meta.ID.
+// Leaser is a Reader that has its entries on leases that it can lose, as when this process stood
+// still for longer than a lease lasts. OnLeaseLost is called once, before Open, with the function
+// to report lost entries to, by their Meta.ID.
 //
-// What becomes of a lost entry: the context of the handler that is at it is cancelled with ErrLeaseLost as its cause; if it
-// has not been handled yet it will not be. It settles like any other (Nacked when it was not finished), with Lost set,
-// and it is the Reader's business not to touch what is another's. A message made of several entries (Join), or a chunk that
-// a sink is writing, counts as lost when all its entries are.
+// What becomes of a lost entry: the context of the handler that is at it is cancelled with
+// ErrLeaseLost as its cause; if it has not been handled yet it will not be. It settles like any
+// other (Nacked when it was not finished), with Lost set, and it is the Reader's business not to
+// touch what is another's. A message made of several entries (Join), or a chunk that a sink is
+// writing, counts as lost when all its entries are.
 type Leaser interface {
 	OnLeaseLost(lost func(ids []string))
 }
@@ -27,8 +29,9 @@ func (ses *session) lease(reader any) {
 
 // lose marks entries as lost, and interrupts those who are at them.
 //
-// Idea: a lane publishes what it has in hand before it looks whether that is lost; here it is marked lost before the lanes are
-// looked at. So one of the two sees the other, whichever comes first.
+// Idea: a lane publishes what it has in hand before it looks whether that is lost; here it is
+// marked lost before the lanes are looked at. So one of the two sees the other, whichever comes
+// first.
 func (ses *session) lose(ids []string) {
 	lost := make(map[string]bool, len(ids))
 	for _, id := range ids {

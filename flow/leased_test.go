@@ -40,7 +40,10 @@ func (r *leasedReader) OnLeaseLost(lost func([]string)) {
 func newLeased(n int) *leasedScript { return &leasedScript{script: newScript(n)} }
 
 func (s *leasedScript) source() Source[int] {
-	return NewSource("leased", func() Reader[int] { return &leasedReader{scriptReader{script: s.script}, s} }, s.opts...)
+	return NewSource(
+		"leased",
+		func() Reader[int] { return &leasedReader{scriptReader{script: s.script}, s} },
+		s.opts...)
 }
 
 // wantLost checks what became of the entries: the lost ones Nacked and marked, the others acked.

@@ -138,7 +138,10 @@ func TestStopCancelsNow(t *testing.T) {
 func TestContextValuesReachHandlers(t *testing.T) {
 	type key struct{}
 	src, out := newScript(1), &bag[string]{}
-	named := mapTo(src.source(), func(ctx context.Context, _ int) (string, error) { return ctx.Value(key{}).(string), nil })
+	named := mapTo(
+		src.source(),
+		func(ctx context.Context, _ int) (string, error) { return ctx.Value(key{}).(string), nil },
+	)
 	ctx := context.WithValue(t.Context(), key{}, "here")
 	if err := New("g", To(named, out.sink())).Run(ctx); err != nil {
 		t.Fatal(err)
@@ -492,7 +495,8 @@ func TestForgottenHolds(t *testing.T) {
 	})
 	err := New("g", To(hoard, (&bag[int]{}).sink())).Run(t.Context())
 	var stage *StageError
-	if !errors.As(err, &stage) || stage.Stage != "hoarder" || !errors.Is(err, errLeftHeld) || !errors.Is(err, ErrNotRedeliverable) {
+	if !errors.As(err, &stage) || stage.Stage != "hoarder" || !errors.Is(err, errLeftHeld) ||
+		!errors.Is(err, ErrNotRedeliverable) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -5,9 +5,10 @@ import (
 	"log/slog"
 )
 
-// Log gives the graph a logger: its life at Info, faults at Warn, retries at Debug. Without one, or with nil, warnings and
-// errors go to the logger that [Logger] describes; a logger over slog.DiscardHandler silences the graph. Any logging
-// library fits behind slog: zerolog by zerolog.NewSlogHandler, zap by zapslog.
+// Log gives the graph a logger: its life at Info, faults at Warn, retries at Debug. Without one, or
+// with nil, warnings and errors go to the logger that [Logger] describes; a logger over
+// slog.DiscardHandler silences the graph. Any logging library fits behind slog: zerolog by
+// zerolog.NewSlogHandler, zap by zapslog.
 func Log(l *slog.Logger) GraphOption { return graphOption(func(c *graphConfig) { c.log = l }) }
 
 // Logger returns the logger of the graph that ctx belongs to. Handlers, Readers and Writers get such contexts. For any

@@ -49,7 +49,8 @@ func TestFault_O1_DefaultKeepsAttributes(t *testing.T) {
 	l := slog.New(warnings{slog.NewTextHandler(&out, nil)}).With("graph", "g").WithGroup("of")
 	l.Info("quiet")
 	l.Warn("loud", "stage", "s")
-	if got := out.String(); !strings.Contains(got, "level=WARN msg=loud graph=g of.stage=s") || strings.Contains(got, "quiet") {
+	if got := out.String(); !strings.Contains(got, "level=WARN msg=loud graph=g of.stage=s") ||
+		strings.Contains(got, "quiet") {
 		t.Errorf("got %q", got)
 	}
 }

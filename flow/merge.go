@@ -1,7 +1,8 @@
 package flow
 
-// Merge brings several sources of one type together as they come: all inputs share one edge, so it costs no goroutine of
-// its own and no input can starve another. The order within each input is kept. It ends when all inputs have.
+// Merge brings several sources of one type together as they come: all inputs share one edge, so it
+// costs no goroutine of its own and no input can starve another. The order within each input is
+// kept. It ends when all inputs have.
 func Merge[T any](name string, ins []Source[T], opts ...StageOption) Source[T] {
 	n := newNode(kindMerge, name, 1, opts)
 	n.oneWorker, n.passes = severalPorts, true

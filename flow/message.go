@@ -39,11 +39,12 @@ type Meta struct {
 	Headers Headers
 	// Attempt counts the deliveries of the entry by its source, this one included: 1 is the first.
 	Attempt int
-	// MaybeDuplicate says that the producer had to write the message a second time, because it could not know whether the
-	// first had got through: there may be two of it.
+	// MaybeDuplicate says that the producer had to write the message a second time, because it
+	// could not know whether the first had got through: there may be two of it.
 	MaybeDuplicate bool
-	// Members are the metadata of the messages that this one joins, in their order, as of those in a batch (see Join). The rest is
-	// that of the first. nil for a message that joins no others; those who read it must not change it.
+	// Members are the metadata of the messages that this one joins, in their order, as of those in
+	// a batch (see Join). The rest is that of the first. nil for a message that joins no others;
+	// those who read it must not change it.
 	Members []*Meta
 }
 
@@ -113,9 +114,10 @@ func Derive[T, U any](m Message[T], v U) Message[U] {
 	return Message[U]{Value: v, meta: m.meta, lease: m.lease}
 }
 
-// Member returns a message with the value v that descends from the i-th of those that m joins: it has the metadata of that
-// message, and how it ends is that message's outcome only. If m joins no i-th message it is Derive. In a batch of batches
-// that is taken apart twice, the messages of one inner batch share their outcome.
+// Member returns a message with the value v that descends from the i-th of those that m joins: it
+// has the metadata of that message, and how it ends is that message's outcome only. If m joins no
+// i-th message it is Derive. In a batch of batches that is taken apart twice, the messages of one
+// inner batch share their outcome.
 func Member[T, U any](m Message[T], i int, v U) Message[U] {
 	u := Derive(m, v)
 	if of := m.metaRef().Members; i >= 0 && i < len(of) {

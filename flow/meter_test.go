@@ -165,7 +165,13 @@ func TestFault_O2_WaitsAreNotBusy(t *testing.T) {
 			wantBusy(t, s, 0, map[string]time.Duration{"script": -1, "sink": time.Minute - 2*time.Millisecond})
 			a, b := s.Stages[1], s.Stages[2]
 			if *a.Busy != *b.Busy || a.Blocked != 0 || *a.Busy+*b.Busy+b.Blocked != time.Minute {
-				t.Errorf("a was busy for %v and blocked for %v, b for %v and %v", *a.Busy, a.Blocked, *b.Busy, b.Blocked)
+				t.Errorf(
+					"a was busy for %v and blocked for %v, b for %v and %v",
+					*a.Busy,
+					a.Blocked,
+					*b.Busy,
+					b.Blocked,
+				)
 			}
 			if err := r.Stop(); err != nil {
 				t.Fatal(err)
@@ -180,13 +186,17 @@ func TestFault_O2_WaitsAreNotBusy(t *testing.T) {
 	t.Run("retrying", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
-			flaky := mapTo(takes(newScript(1).source(), "a", 2*time.Second), func(_ context.Context, v int) (int, error) {
-				time.Sleep(time.Second)
-				if tries++; tries == 1 {
-					return 0, errors.New("not yet")
-				}
-				return v, nil
-			}, OnFault(Retry(3, time.Minute, Nack)))
+			flaky := mapTo(
+				takes(newScript(1).source(), "a", 2*time.Second),
+				func(_ context.Context, v int) (int, error) {
+					time.Sleep(time.Second)
+					if tries++; tries == 1 {
+						return 0, errors.New("not yet")
+					}
+					return v, nil
+				},
+				OnFault(Retry(3, time.Minute, Nack)),
+			)
 			r := start(t, New("g", To(flaky, writes(0))))
 			time.Sleep(10 * time.Second)
 			s := r.Snapshot(t.Context())
@@ -197,7 +207,12 @@ func TestFault_O2_WaitsAreNotBusy(t *testing.T) {
 			if err := r.Wait(); err != nil {
 				t.Fatal(err)
 			}
-			wantBusy(t, r.Snapshot(t.Context()), 0, map[string]time.Duration{"a": 2 * time.Second, "map": 2 * time.Second})
+			wantBusy(
+				t,
+				r.Snapshot(t.Context()),
+				0,
+				map[string]time.Duration{"a": 2 * time.Second, "map": 2 * time.Second},
+			)
 		})
 	})
 }

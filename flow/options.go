@@ -62,22 +62,25 @@ func Workers(n int) StageOption {
 	}
 }
 
-// OneWorker declares that the stage's state is the stage's and not a worker's, so that Validate refuses Workers for it. why
-// says so in a few words.
+// OneWorker declares that the stage's state is the stage's and not a worker's, so that Validate
+// refuses Workers for it. why says so in a few words.
 func OneWorker(why string) StageOption { return func(c *stageConfig) { c.oneWorker = why } }
 
-// Inline runs a source in the goroutine of the stages behind it, without an edge between. What they have buffered goes on
-// before each Read. One that blocks keeps their alarms waiting: then nothing behind it should have any, as batches have.
+// Inline runs a source in the goroutine of the stages behind it, without an edge between. What they
+// have buffered goes on before each Read. One that blocks keeps their alarms waiting: then nothing
+// behind it should have any, as batches have.
 func Inline() StageOption { return func(c *stageConfig) { c.inline = true } }
 
-// Unordered lets the output of a stage with Workers come in the order in which the work gets done: one slow message does
-// not hold up the others, apart from quick ones that went to the same worker with it, and these for less than a millisecond.
+// Unordered lets the output of a stage with Workers come in the order in which the work gets done:
+// one slow message does not hold up the others, apart from quick ones that went to the same worker
+// with it, and these for less than a millisecond.
 func Unordered() StageOption { return func(c *stageConfig) { c.unordered = true } }
 
 // KeyedBy makes a stage with Workers serial within a key and parallel across keys: messages of the same key are handled
-// one after the other, in order, and their output keeps that order; a retry delays its own key only. Of a sink, it delays
-// the keys that have the same worker. A message that is given back (Nack, and so DefaultPolicy after its third retry) is
-// overtaken by those behind it; HoldKey is the policy that prevents this. T must be the type of the stage's input.
+// one after the other, in order, and their output keeps that order; a retry delays its own key
+// only. Of a sink, it delays the keys that have the same worker. A message that is given back
+// (Nack, and so DefaultPolicy after its third retry) is overtaken by those behind it; HoldKey is
+// the policy that prevents this. T must be the type of the stage's input.
 func KeyedBy[T any, K comparable](key func(T) K) StageOption {
 	return func(c *stageConfig) {
 		if key == nil {
@@ -115,13 +118,14 @@ func Holds(n int, within time.Duration) StageOption {
 	return func(c *stageConfig) { c.holds, c.holdsFor = n, within }
 }
 
-// Joins declares, beside Holds, that the stage joins what it holds: one message of its output may stand for as many as it
-// holds.
+// Joins declares, beside Holds, that the stage joins what it holds: one message of its output may
+// stand for as many as it holds.
 func Joins() StageOption { return func(c *stageConfig) { c.joins = true } }
 
-// ChunkSize is how many messages a chunk holds at most: for a source, what it reads at once; for a sink, what it writes at
-// once; for a stage with several outputs, and one with an edge before it, what its edges carry. Elsewhere it has no
-// effect. The default is 256. Nothing waits for a chunk to fill.
+// ChunkSize is how many messages a chunk holds at most: for a source, what it reads at once; for a
+// sink, what it writes at once; for a stage with several outputs, and one with an edge before it,
+// what its edges carry. Elsewhere it has no effect. The default is 256. Nothing waits for a chunk
+// to fill.
 func ChunkSize(n int) StageOption {
 	return func(c *stageConfig) {
 		c.chunk = n
@@ -144,8 +148,8 @@ func Within(d time.Duration) StageOption {
 }
 
 // Timeout bounds each call of the stage's handler or Writer (also of Open, Flush, End, Ring and PortEnd): after d its
-// context is done, with context.DeadlineExceeded. One that heeds its context then fails, and its message goes by the fault
-// policy.
+// context is done, with context.DeadlineExceeded. One that heeds its context then fails, and its
+// message goes by the fault policy.
 func Timeout(d time.Duration) StageOption {
 	return func(c *stageConfig) {
 		c.timeout = d
@@ -167,8 +171,8 @@ func MaxInFlight(n int) StageOption {
 }
 
 // MaxBytes is a source's credits by size: how many bytes of its entries may be unsettled at once, as far as the source
-// knows their sizes. The default is 64 MiB. Each read may exceed what is left by its last entry, so that the largest still
-// gets through.
+// knows their sizes. The default is 64 MiB. Each read may exceed what is left by its last entry, so
+// that the largest still gets through.
 func MaxBytes(n int) StageOption {
 	return func(c *stageConfig) {
 		c.maxBytes = n
@@ -182,13 +186,14 @@ func MaxBytes(n int) StageOption {
 func Redelivers() StageOption { return func(c *stageConfig) { c.redelivers = true } }
 
 // GivesBack says that others can take at once what a source is given back. When the graph drains, the source gets back
-// what no handler has begun, instead of having it finished first: see Settlement.Unbegun. It also reads no further ahead than
-// what the stages behind it settle in about a second, and what they hold, so that others get their share. It includes
-// Redelivers.
+// what no handler has begun, instead of having it finished first: see Settlement.Unbegun. It also
+// reads no further ahead than what the stages behind it settle in about a second, and what they
+// hold, so that others get their share. It includes Redelivers.
 func GivesBack() StageOption { return func(c *stageConfig) { c.returns, c.redelivers = true, true } }
 
-// Passes declares that the stage does nothing to its messages but pass them on one by one, hold and join them. So an entry
-// that has come no further than this stage has not been begun: a drain may give it back, see GivesBack.
+// Passes declares that the stage does nothing to its messages but pass them on one by one, hold and
+// join them. So an entry that has come no further than this stage has not been begun: a drain may
+// give it back, see GivesBack.
 func Passes() StageOption { return func(c *stageConfig) { c.passes = true } }
 
 // KeepsDeadLetters says that a source's committer has a place for Dead entries. For one that has not, they stop the
@@ -289,10 +294,10 @@ func Faults(p Policy) GraphOption {
 	})
 }
 
-// DrainTimeout bounds the drain: after d the handlers' contexts are cancelled and what is unfinished is given back to the
-// sources. The default is 30 s. To that, an end may add KillGrace for handlers that do not heed their context and twice
-// AckTimeout for sources that do not answer; where a process is given a fixed time to end, as by Kubernetes, the sum of
-// them should fit.
+// DrainTimeout bounds the drain: after d the handlers' contexts are cancelled and what is
+// unfinished is given back to the sources. The default is 30 s. To that, an end may add KillGrace
+// for handlers that do not heed their context and twice AckTimeout for sources that do not answer;
+// where a process is given a fixed time to end, as by Kubernetes, the sum of them should fit.
 func DrainTimeout(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.drainTimeout = d
@@ -302,7 +307,8 @@ func DrainTimeout(d time.Duration) GraphOption {
 	})
 }
 
-// AckTimeout bounds the last commit of each source at the end, and each Close of a Reader or Writer. The default is 5 s.
+// AckTimeout bounds the last commit of each source at the end, and each Close of a Reader or
+// Writer. The default is 5 s.
 func AckTimeout(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.ackTimeout = d
@@ -323,9 +329,9 @@ func KillGrace(d time.Duration) GraphOption {
 	})
 }
 
-// Restarts limits how often a region may fail and be restarted: more than n times within the window, and the graph stops
-// with a *StageError. The waits before restarts grow from backoff, with jitter. The default is 5 in a minute, from
-// 100 ms.
+// Restarts limits how often a region may fail and be restarted: more than n times within the
+// window, and the graph stops with a *StageError. The waits before restarts grow from backoff, with
+// jitter. The default is 5 in a minute, from 100 ms.
 func Restarts(n int, window, backoff time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.restarts, c.window, c.backoff = n, window, backoff
@@ -336,8 +342,8 @@ func Restarts(n int, window, backoff time.Duration) GraphOption {
 	})
 }
 
-// Hooks are functions that a graph calls on events. Any may be nil. They are called from the graph's goroutines, must be
-// quick, and are not called for messages that go well.
+// Hooks are functions that a graph calls on events. Any may be nil. They are called from the
+// graph's goroutines, must be quick, and are not called for messages that go well.
 type Hooks struct {
 	// Restarted is called when a region is about to be restarted.
 	Restarted func(stage string, restarts int, err error)

@@ -16,11 +16,11 @@ import (
 // comes of it queues behind it, and whoever finishes a message of the key takes the next; a retry parks its task and
 // frees the worker, so that only its key waits.
 //
-// The messages between feeder and collector are bounded by a window of slots. Tasks that are parked or queue behind their key
-// have no slot, or else a few keys that wait would stop all others: they are loose, and there are as many as the sources have
-// credits. A task is a few messages when they are quick to
-// handle, and one when they are slow, so that slow work is spread over all workers. Where no order is kept a task of several is
-// shared, see share.
+// The messages between feeder and collector are bounded by a window of slots. Tasks that are parked
+// or queue behind their key have no slot, or else a few keys that wait would stop all others: they
+// are loose, and there are as many as the sources have credits. A task is a few messages when they
+// are quick to handle, and one when they are slow, so that slow work is spread over all workers.
+// Where no order is kept a task of several is shared, see share.
 
 // task is a few messages on their way through a worker. What is in in has not been handled, what is in out has.
 type task[T, U any] struct {
@@ -213,8 +213,8 @@ func (s *shift[T, U]) feed() error {
 	})
 }
 
-// drained waits until nothing is under way, parked or queued: all slots are free then, and no task is loose. While it waits it holds none, when what is
-// in shares has to be dealt again.
+// drained waits until nothing is under way, parked or queued: all slots are free then, and no task
+// is loose. While it waits it holds none, when what is in shares has to be dealt again.
 func (s *shift[T, U]) drained(la *lane) {
 	for held := 0; held < s.window; {
 		ok, again := s.slot(la)
@@ -279,8 +279,8 @@ func (s *shift[T, U]) through(loose bool) {
 	}
 }
 
-// slot takes a slot. It reports again if it is time to look at the shares first, or the drain begins, and neither if the life
-// ends before there is one.
+// slot takes a slot. It reports again if it is time to look at the shares first, or the drain
+// begins, and neither if the life ends before there is one.
 func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 	select {
 	case s.slots <- struct{}{}:
@@ -321,8 +321,8 @@ func (s *shift[T, U]) taken(la *lane) bool {
 	}
 }
 
-// sweep gives back, once the graph drains, what waits for a worker or for its key. The tasks go on without it, for their slots
-// and their turns.
+// sweep gives back, once the graph drains, what waits for a worker or for its key. The tasks go on
+// without it, for their slots and their turns.
 func (s *shift[T, U]) sweep(la *lane) {
 	if la.drain == nil || s.b.run.reading.Err() == nil {
 		return
@@ -466,8 +466,8 @@ func (s *shift[T, U]) next(key uint64) *task[T, U] {
 	return queue[0]
 }
 
-// park is the parker: it keeps the tasks that wait for their retry, and gives them to the workers when they are due. It takes
-// what is to be parked at any time, so that no worker waits for it.
+// park is the parker: it keeps the tasks that wait for their retry, and gives them to the workers
+// when they are due. It takes what is to be parked at any time, so that no worker waits for it.
 func (s *shift[T, U]) park() error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Idea of sharing: without order, quick messages go to a worker several at a time, since a hand-over costs as much as they
-// do. That one of them is slow after all is seen only when it is: so the worker takes them one by one from a share, and the
-// feeder, who gave it to him, looks from time to time whether he gets on. If not, the feeder takes the rest away and deals it
-// again. So a slow message holds up those beside it for a moment, and not for as long as it takes.
+// Idea of sharing: without order, quick messages go to a worker several at a time, since a
+// hand-over costs as much as they do. That one of them is slow after all is seen only when it is:
+// so the worker takes them one by one from a share, and the feeder, who gave it to him, looks from
+// time to time whether he gets on. If not, the feeder takes the rest away and deals it again. So a
+// slow message holds up those beside it for a moment, and not for as long as it takes.
 
 // share is the messages of a task that its worker has not begun.
 type share[T any] struct {
@@ -17,7 +18,8 @@ type share[T any] struct {
 	seen int // how many they were when the feeder looked last; the feeder's
 }
 
-// shareLook is how often the feeder looks, while there are shares. A worker that has not got on between two looks is slow.
+// shareLook is how often the feeder looks, while there are shares. A worker that has not got on
+// between two looks is slow.
 const shareLook = 200 * time.Microsecond
 
 // next takes the next message.

@@ -53,14 +53,14 @@ type Settlement struct {
 	Seq     uint64
 	Meta    *Meta
 	Outcome Outcome
-	// Fault is the worst fault; nil when the outcome is Acked, and for entries given back unfinished or refused by the end
-	// of a stage.
+	// Fault is the worst fault; nil when the outcome is Acked, and for entries given back
+	// unfinished or refused by the end of a stage.
 	Fault   *Fault
 	Effects []Effect
 	// Lost says that the source's Reader has reported the entry's lease as lost while it was in work: see Leaser.
 	Lost bool
-	// Unbegun says that the entry was given back before a handler had it, or while it was held at a stop. The outcome is
-	// Nacked. A source that counts deliveries does not count this one.
+	// Unbegun says that the entry was given back before a handler had it, or while it was held at a
+	// stop. The outcome is Nacked. A source that counts deliveries does not count this one.
 	Unbegun bool
 }
 

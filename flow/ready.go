@@ -8,14 +8,15 @@ import (
 // ErrNotReady is wrapped by what Running.Ready returns.
 var ErrNotReady = errors.New("flow: not ready")
 
-// Prober is a Reader that can tell whether its backend answers, as by when it last did. Ready is called at any time after
-// Open, does no I/O, and returns nil or what is wrong.
+// Prober is a Reader that can tell whether its backend answers, as by when it last did. Ready is
+// called at any time after Open, does no I/O, and returns nil or what is wrong.
 type Prober interface {
 	Ready() error
 }
 
-// Ready tells whether the graph does what it is there for: it is active (or paused), all its sources are open, and none of
-// them has lost its backend. It is what a readiness probe asks; the error says what is wrong and is ErrNotReady.
+// Ready tells whether the graph does what it is there for: it is active (or paused), all its
+// sources are open, and none of them has lost its backend. It is what a readiness probe asks; the
+// error says what is wrong and is ErrNotReady.
 func (r *Running) Ready() error {
 	if s := r.State(); s != Active && s != Paused {
 		return fmt.Errorf("%w: graph %q is %v", ErrNotReady, r.graph.name, s)

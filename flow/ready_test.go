@@ -30,7 +30,11 @@ func TestReady(t *testing.T) {
 		p.forever = true
 		opening := make(chan struct{})
 		p.openErr = func() error { p.mu.Unlock(); <-opening; p.mu.Lock(); return nil }
-		src := NewSource("probed", func() Reader[int] { return &probedReader{scriptReader{script: p.script}, p} }, Redelivers())
+		src := NewSource(
+			"probed",
+			func() Reader[int] { return &probedReader{scriptReader{script: p.script}, p} },
+			Redelivers(),
+		)
 		ctx, cancel := context.WithCancel(t.Context())
 		r, err := New("g", To(src, (&bag[int]{}).sink())).Start(ctx)
 		if err != nil {

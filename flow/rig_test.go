@@ -31,7 +31,11 @@ type script struct {
 }
 
 func newScript(n int, opts ...StageOption) *script {
-	return &script{n: n, settled: make(map[int][]Settlement), opts: append([]StageOption{Redelivers(), KeepsDeadLetters()}, opts...)}
+	return &script{
+		n:       n,
+		settled: make(map[int][]Settlement),
+		opts:    append([]StageOption{Redelivers(), KeepsDeadLetters()}, opts...),
+	}
 }
 
 func (s *script) source() Source[int] {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// AnyPort, given to a RouteFunc's emit, sends the message to an output that has room, in turn; when none has, to the first
-// that gets some.
+// AnyPort, given to a RouteFunc's emit, sends the message to an output that has room, in turn; when
+// none has, to the first that gets some.
 const AnyPort = -1
 
 const severalPorts = "it has several outputs or inputs; put the work into a stage of its own before or after it"

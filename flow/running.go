@@ -173,8 +173,9 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// Permanent marks an error that no restart and no other try will cure: the graph stops at once instead of trying as often
-// as it may. It counts wherever user code returns errors: from Reader, Committer, Writer and handlers.
+// Permanent marks an error that no restart and no other try will cure: the graph stops at once
+// instead of trying as often as it may. It counts wherever user code returns errors: from Reader,
+// Committer, Writer and handlers.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -284,7 +285,8 @@ func (r *Running) waitIslands() bool {
 	}
 }
 
-// waitsFor says, for the log, what keeps a drain from its end: unsettled entries of the sources, and the stages at work.
+// waitsFor says, for the log, what keeps a drain from its end: unsettled entries of the sources,
+// and the stages at work.
 func (r *Running) waitsFor() []any {
 	entries := 0
 	for _, s := range r.sources {
@@ -307,7 +309,9 @@ func (r *Running) settleRest(report *DrainReport) {
 	for _, st := range r.stages {
 		st.tickets.end()
 	}
-	r.watches.finish(r.graph.ackTimeout) // before the sources are: what it releases is settled by what it is, not given back
+	r.watches.finish(
+		r.graph.ackTimeout,
+	) // before the sources are: what it releases is settled by what it is, not given back
 	var sessions []*session
 	for _, s := range r.sources {
 		s.mu.Lock()
@@ -376,7 +380,14 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	result := r.result
 	r.mu.Unlock()
 	r.state.Store(int32(Ended))
-	ended := []any{"settled", report.Settled, "released", report.Released, "took", report.Took.Round(time.Millisecond).String()}
+	ended := []any{
+		"settled",
+		report.Settled,
+		"released",
+		report.Released,
+		"took",
+		report.Took.Round(time.Millisecond).String(),
+	}
 	if result != nil {
 		ended = append(ended, "error", result)
 	}
@@ -405,8 +416,8 @@ func (r *Running) Report() DrainReport {
 func (r *Running) State() State { return State(r.state.Load()) }
 
 // Drain ends the graph in order: the sources stop reading, holders and sinks flush, acknowledgements are sent. It waits
-// for the end; when DrainTimeout is over or, if that is sooner, ctx is done, the graph is stopped (see DrainTimeout for how
-// long that may take) and the error is a *DrainError.
+// for the end; when DrainTimeout is over or, if that is sooner, ctx is done, the graph is stopped
+// (see DrainTimeout for how long that may take) and the error is a *DrainError.
 func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 	r.once.Do(func() { close(r.ending) })
 	select {
@@ -421,16 +432,16 @@ func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 	return r.Report(), r.Wait()
 }
 
-// Stop ends the graph now: the handlers' contexts are cancelled, and what is unfinished is given back to the sources. It
-// waits for the end.
+// Stop ends the graph now: the handlers' contexts are cancelled, and what is unfinished is given
+// back to the sources. It waits for the end.
 func (r *Running) Stop() error {
 	r.stopHard(ErrStopped)
 	<-r.done
 	return r.Wait()
 }
 
-// Pause makes the sources begin no read until Resume. What has been read goes on, and so does what a read brings that is
-// under way.
+// Pause makes the sources begin no read until Resume. What has been read goes on, and so does what
+// a read brings that is under way.
 func (r *Running) Pause() {
 	if r.state.CompareAndSwap(int32(Active), int32(Paused)) {
 		for _, s := range r.sources {

@@ -75,8 +75,8 @@ func (ses *session) finish() {
 	ses.wake()
 }
 
-// tell says that entries have settled. A direct session deals with that on the spot: waking its committer, to do next to
-// nothing, would cost more than all the rest.
+// tell says that entries have settled. A direct session deals with that on the spot: waking its
+// committer, to do next to nothing, would cost more than all the rest.
 func (ses *session) tell() {
 	if !ses.direct {
 		ses.wake()
@@ -151,8 +151,8 @@ func (ses *session) commitLoop() error {
 // which costs the same for one entry and for a hundred.
 const gatherFor = 2 * time.Millisecond
 
-// gather waits until it is gatherFor after the last commit, if nothing depends on this one: there is room for the source to
-// read on, and it does.
+// gather waits until it is gatherFor after the last commit, if nothing depends on this one: there
+// is room for the source to read on, and it does.
 func (ses *session) gather(timer *time.Timer, last time.Time) {
 	if ses.direct {
 		return
@@ -179,8 +179,8 @@ func (ses *session) pressing() bool {
 	return over || ses.source.short()
 }
 
-// rest waits for news. With nothing in flight only news can come, and it reports true; while a commit is to be tried again,
-// only time counts.
+// rest waits for news. With nothing in flight only news can come, and it reports true; while a
+// commit is to be tried again, only time counts.
 func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) (idle bool) {
 	timer.Reset(wait)
 	if retrying {

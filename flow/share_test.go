@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Without order quick messages go to a worker several at a time. One that turns out to be slow must not keep those which came
-// with it from being handled: here it waits for them.
+// Without order quick messages go to a worker several at a time. One that turns out to be slow must
+// not keep those which came with it from being handled: here it waits for them.
 func TestSlowMessageAmongQuickOnes(t *testing.T) {
 	for _, slow := range []int{2000, 2990} { // the input goes on, and has ended
 		t.Run(itoa(slow), func(t *testing.T) { testSlowMessage(t, slow) })

@@ -32,8 +32,8 @@ type Sink[T any] struct {
 }
 
 // NewSink makes a sink. open makes a Writer; it must do no I/O (see Opener). Options that apply: Name, ChunkSize,
-// OnFault, Async, Timeout, Within, Workers with Unordered or KeyedBy (so many Writers, each writing chunks at the same time as
-// the others), Invalid. To adds its options to these.
+// OnFault, Async, Timeout, Within, Workers with Unordered or KeyedBy (so many Writers, each writing
+// chunks at the same time as the others), Invalid. To adds its options to these.
 func NewSink[T any](name string, open func() Writer[T], opts ...StageOption) Sink[T] {
 	return Sink[T]{name: name, open: open, opts: opts, made: true}
 }

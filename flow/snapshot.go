@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Snapshot is what a running graph looks like at one moment. Its numbers are counted per chunk, so they lag a busy graph
-// by a chunk, and each is right by itself rather than all of them at the same instant.
+// Snapshot is what a running graph looks like at one moment. Its numbers are counted per chunk, so
+// they lag a busy graph by a chunk, and each is right by itself rather than all of them at the same
+// instant.
 type Snapshot struct {
 	Graph    string           `json:"graph"`
 	State    State            `json:"state"`
@@ -52,8 +53,9 @@ type SourceSnapshot struct {
 	Paused      bool          `json:"paused,omitempty"`
 }
 
-// StageSnapshot is what a stage has done. Busy is exact while messages are slow. While they are quick a sample of them is
-// timed, and Busy is an estimate. The call of a handler is added when it ends; a Write of a sink is added while it runs.
+// StageSnapshot is what a stage has done. Busy is exact while messages are slow. While they are
+// quick a sample of them is timed, and Busy is an estimate. The call of a handler is added when it
+// ends; a Write of a sink is added while it runs.
 type StageSnapshot struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`

@@ -285,8 +285,9 @@ func (s *stageBase) endNow(e ending, news *news) (stopped bool) {
 	return s.la.run.giveUp(s.st, e.lease, e.fault, news)
 }
 
-// giveUp settles a share whose handler has given up its message when no call was there to fail: the error decides, if it is a
-// verdict or Permanent, and else the entry goes back. It reports that the graph stops because of it.
+// giveUp settles a share whose handler has given up its message when no call was there to fail: the
+// error decides, if it is a verdict or Permanent, and else the entry goes back. It reports that the
+// graph stops because of it.
 func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped bool) {
 	f.Graph, f.Stage = r.graph.name, st.name
 	if verdictIs(f.Err, ActDrop) {
@@ -423,8 +424,8 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 	return true
 }
 
-// renewFor makes a handler afresh while a message is at hand. If that panics the region fails, and the message goes back
-// like all others.
+// renewFor makes a handler afresh while a message is at hand. If that panics the region fails, and
+// the message goes back like all others.
 func (s *stageBase) renewFor(l lease, renew func()) {
 	defer func() {
 		if v := recover(); v != nil {

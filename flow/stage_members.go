@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// Idea of settling members: a sink that was given a batch may say which of its members it could not write. The message's
-// share of the join stays one share. Each member that failed gets a share of its own that is about this member only, and
-// goes by the fault policy with it. When some are to be tried again the message is written again with the rest of its
-// value; the ends of the others stand in the join, and count when the message is released.
+// Idea of settling members: a sink that was given a batch may say which of its members it could not
+// write. The message's share of the join stays one share. Each member that failed gets a share of
+// its own that is about this member only, and goes by the fault policy with it. When some are to be
+// tried again the message is written again with the rest of its value; the ends of the others stand
+// in the join, and count when the message is released.
 
 // memberErrors returns the errors of a message's members, if they are settled one by one; else nil.
 func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
@@ -40,8 +41,8 @@ func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
 // endedMember is the place, in sinkStage.part, of a member that is written again only because the others are.
 const endedMember = -1
 
-// partly settles the members of a message that was written in part. It returns the message with those that are to be tried
-// again, if there are any.
+// partly settles the members of a message that was written in part. It returns the message with
+// those that are to be tried again, if there are any.
 func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[T], retry bool, wait time.Duration) {
 	meta := m.metaRef()
 	at := s.part[meta] // nil: all of them, in their order
@@ -98,8 +99,8 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 	return m, true, wait
 }
 
-// giveBack releases messages unfinished; of those that were written in part, what is left. raw says that no handler has begun
-// them.
+// giveBack releases messages unfinished; of those that were written in part, what is left. raw says
+// that no handler has begun them.
 func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 	for i, m := range chunk {
 		at, inPart := s.part[m.metaRef()]
@@ -116,7 +117,8 @@ func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 	}
 }
 
-// ofMember returns one more share of the join that the lease stands for, about its i-th member. The caller owns a share.
+// ofMember returns one more share of the join that the lease stands for, about its i-th member. The
+// caller owns a share.
 func (l lease) ofMember(i int) lease {
 	j := l.join()
 	if j == nil {
@@ -127,7 +129,8 @@ func (l lease) ofMember(i int) lease {
 	return one
 }
 
-// pick returns the elements of a slice that are left, as a slice of the same type; false if v is not a slice of n elements.
+// pick returns the elements of a slice that are left, as a slice of the same type; false if v is
+// not a slice of n elements.
 func pick[T any](v T, n int, left []int) (T, bool) {
 	all := reflect.ValueOf(v)
 	if all.Kind() != reflect.Slice || all.Len() != n {

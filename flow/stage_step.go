@@ -50,7 +50,12 @@ type stepStage[T, U any] struct {
 	next func(Message[U])
 }
 
-func newStepStage[T, U any](la *lane, st *stageRun, make func() StepFunc[T, U], next func(Message[U])) *stepStage[T, U] {
+func newStepStage[T, U any](
+	la *lane,
+	st *stageRun,
+	make func() StepFunc[T, U],
+	next func(Message[U]),
+) *stepStage[T, U] {
 	s := &stepStage[T, U]{next: next}
 	s.start(la, st, func() { s.f = make() })
 	return s

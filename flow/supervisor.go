@@ -159,8 +159,8 @@ func (s *Supervisor) all() []*Running {
 	return all
 }
 
-// Shutdown drains all graphs at the same time and refuses new ones. It returns their errors, joined, and takes no longer
-// than each graph's DrainTimeout or ctx.
+// Shutdown drains all graphs at the same time and refuses new ones. It returns their errors,
+// joined, and takes no longer than each graph's DrainTimeout or ctx.
 func (s *Supervisor) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

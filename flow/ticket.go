@@ -20,9 +20,10 @@ var (
 )
 
 // Ticket stands for a message that is settled later: by a webhook, a callback, the approval of a person. [Later] hands
-// them out. One of Ack, Nack and Dead settles it, once, from any goroutine and at any time. Until then the entry behind it
-// stays unsettled and keeps its lease. A call that comes too late changes nothing and returns an error that is
-// ErrSettled. A ticket lives in its process: when that dies its entry is delivered again.
+// them out. One of Ack, Nack and Dead settles it, once, from any goroutine and at any time. Until
+// then the entry behind it stays unsettled and keeps its lease. A call that comes too late changes
+// nothing and returns an error that is ErrSettled. A ticket lives in its process: when that dies
+// its entry is delivered again.
 type Ticket struct {
 	stage *stageRun
 	run   *Running
@@ -45,8 +46,9 @@ func (t *Ticket) Ack() error {
 	return t.settle(errTicketCalled, func(n *news) { t.lease.release(Acked, nil, n) })
 }
 
-// Nack settles the ticket: the source delivers the entry again, at once, or with RetryAfter(d, err) after d. err says why.
-// If the source cannot deliver again, Nack returns an error that is ErrNotRedeliverable, and the ticket stays open.
+// Nack settles the ticket: the source delivers the entry again, at once, or with RetryAfter(d, err)
+// after d. err says why. If the source cannot deliver again, Nack returns an error that is
+// ErrNotRedeliverable, and the ticket stays open.
 func (t *Ticket) Nack(err error) error {
 	if v := verdictOf(err); v == nil || v.do != ActNack {
 		err = RetryAfter(0, err)
@@ -54,8 +56,9 @@ func (t *Ticket) Nack(err error) error {
 	return t.giveUp(err)
 }
 
-// Dead settles the ticket: the entry goes to the dead letters of its source, with err as the reason. If the source keeps
-// none, Dead returns an error that is ErrNotRedeliverable, and the ticket stays open.
+// Dead settles the ticket: the entry goes to the dead letters of its source, with err as the
+// reason. If the source keeps none, Dead returns an error that is ErrNotRedeliverable, and the
+// ticket stays open.
 func (t *Ticket) Dead(err error) error { return t.giveUp(Reject(err)) }
 
 func (t *Ticket) giveUp(err error) error {
@@ -176,13 +179,14 @@ func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration)
 }
 
 // Later makes a sink that settles its messages later. f is called with each message and a ticket for it: it passes the
-// ticket on, such as into a map by the message's id, and returns. When f returns an error or panics its ticket is void, and
-// the message goes by the fault policy.
+// ticket on, such as into a map by the message's id, and returns. When f returns an error or panics
+// its ticket is void, and the message goes by the fault policy.
 //
-// Up to n tickets are open at once: with as many f is not called until one is settled. A ticket that is not settled within
-// the given time is nacked, so its source delivers the entry again; zero or less sets no limit. When the graph
-// drains, open tickets are waited for as everything else, up to DrainTimeout, and are then given back. Options that apply: as
-// for NewSink; with Workers f is called by several goroutines at once.
+// Up to n tickets are open at once: with as many f is not called until one is settled. A ticket
+// that is not settled within the given time is nacked, so its source delivers the entry again; zero
+// or less sets no limit. When the graph drains, open tickets are waited for as everything else, up
+// to DrainTimeout, and are then given back. Options that apply: as for NewSink; with Workers f is
+// called by several goroutines at once.
 func Later[T any](
 	n int, within time.Duration, f func(ctx context.Context, m Message[T], t *Ticket) error, opts ...StageOption,
 ) Sink[T] {
@@ -245,9 +249,10 @@ func (w laterWriter[T]) Flush(ctx context.Context) error {
 	return nil
 }
 
-// DrainStarted returns a channel that is closed when the graph of the handler that was given ctx begins to drain, or stops: a
-// handler that waits for something long can give up then, such as by RetryAfter. The handler's context itself is done only
-// when the drain takes too long. Outside a running graph the channel is nil, which is never ready.
+// DrainStarted returns a channel that is closed when the graph of the handler that was given ctx
+// begins to drain, or stops: a handler that waits for something long can give up then, such as by
+// RetryAfter. The handler's context itself is done only when the drain takes too long. Outside a
+// running graph the channel is nil, which is never ready.
 func DrainStarted(ctx context.Context) <-chan struct{} {
 	if s := stageOf(ctx); s != nil {
 		return s.la.run.reading.Done()

@@ -68,8 +68,8 @@ func settle(t *testing.T, ticket *Ticket, why error) {
 	}
 }
 
-// A ticket that nobody settles goes back when its time is over, when the drain takes too long, and when the function that
-// was given it fails. It is of no use then.
+// A ticket that nobody settles goes back when its time is over, when the drain takes too long, and
+// when the function that was given it fails. It is of no use then.
 func TestFault_D17_TicketsThatNobodySettles(t *testing.T) {
 	for name, c := range map[string]struct {
 		within time.Duration

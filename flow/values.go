@@ -5,12 +5,13 @@ import (
 	"iter"
 )
 
-// Values loops over a source with plain Go: each value is acknowledged when the loop asks for the next one. Breaking out
-// of the loop leaves the last value unacknowledged: it goes back to its source, as does what has been read beyond it; from
-// a source that cannot deliver again, both are gone.
-// The sequence ends when the source does. When ctx is done it yields what has been read by then, at most MaxInFlight
-// entries, and ends; what the source can give back (see GivesBack) it does not yield. If the graph behind it stops by itself, or could not
-// start, the last pair is the zero value and that error.
+// Values loops over a source with plain Go: each value is acknowledged when the loop asks for the
+// next one. Breaking out of the loop leaves the last value unacknowledged: it goes back to its
+// source, as does what has been read beyond it; from a source that cannot deliver again, both are
+// gone. The sequence ends when the source does. When ctx is done it yields what has been read by
+// then, at most MaxInFlight entries, and ends; what the source can give back (see GivesBack) it
+// does not yield. If the graph behind it stops by itself, or could not start, the last pair is the
+// zero value and that error.
 //
 //	for order, err := range flow.Values(ctx, orders) {
 //		if err != nil {

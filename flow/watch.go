@@ -15,25 +15,27 @@ type End struct {
 	Fault   *Fault // the worst; nil when the outcome is Acked, and where nobody is to blame
 }
 
-// Watcher is told how messages ended that it watches, see Watch. Idempotent sinks and operators that remember what is done
-// are made with it.
+// Watcher is told how messages ended that it watches, see Watch. Idempotent sinks and operators
+// that remember what is done are made with it.
 type Watcher struct {
 	ended func(context.Context, []End) error
 }
 
-// NewWatcher makes a Watcher. ended is given the ends of messages, many at once, by one goroutine of each run of a graph. When
-// it returns an error it is called again after a backoff, with the same ends and those that have come since, so it must be
-// idempotent; until it returns nil the entries behind them are not settled, and their credits are not free. A Permanent
-// error stops the graph. At the end of a run it has AckTimeout left, and then its context is done: what it could not
-// take note of by then ends as it ended all the same. The slice is valid until it returns.
+// NewWatcher makes a Watcher. ended is given the ends of messages, many at once, by one goroutine
+// of each run of a graph. When it returns an error it is called again after a backoff, with the
+// same ends and those that have come since, so it must be idempotent; until it returns nil the
+// entries behind them are not settled, and their credits are not free. A Permanent error stops the
+// graph. At the end of a run it has AckTimeout left, and then its context is done: what it could
+// not take note of by then ends as it ended all the same. The slice is valid until it returns.
 func NewWatcher(ended func(ctx context.Context, ends []End) error) *Watcher { return &Watcher{ended} }
 
 // Watched is a message that is watched.
 type Watched struct{ lease lease }
 
 // Watch returns the message as one whose end is watched: when all that comes of it from here on is done, and before
-// its entry is settled because of that, w is told how it ended, with the tag. What else comes of the entry, as on another
-// branch, does not count. The context must be the handler's; outside a running graph nobody is told.
+// its entry is settled because of that, w is told how it ended, with the tag. What else comes of
+// the entry, as on another branch, does not count. The context must be the handler's; outside a
+// running graph nobody is told.
 func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Message[T], Watched) {
 	st := stageOf(ctx)
 	if st == nil {
@@ -50,7 +52,8 @@ func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Messa
 }
 
 // Follow makes the message end as a watched one does: beside what the handler makes of it, its entry is held until that
-// has ended and its watcher has been told, and shares its outcome. It reports false, and does nothing, if that is over already.
+// has ended and its watcher has been told, and shares its outcome. It reports false, and does
+// nothing, if that is over already.
 func Follow[T any](m Message[T], of Watched) bool {
 	if of.lease.none() {
 		return false
@@ -211,8 +214,9 @@ func (r *Running) told(by *Watcher, ends []End, tries int) bool {
 	return false
 }
 
-// finish waits until the watchers have been told of all that has ended, but no longer than d and then, for those that heed
-// their context, once more as long. After that, what ends is passed on untold.
+// finish waits until the watchers have been told of all that has ended, but no longer than d and
+// then, for those that heed their context, once more as long. After that, what ends is passed on
+// untold.
 func (ws *watches) finish(d time.Duration) {
 	ws.mu.Lock()
 	ws.over = true

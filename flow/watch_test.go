@@ -93,8 +93,12 @@ func TestWatch(t *testing.T) {
 			}
 		})
 		q.deliveries = 1
-		bad := mapTo(outs[1], func(context.Context, string) (string, error) { return "", flow.Reject(errors.New("no")) })
-		err := flow.New("g", flow.To(watching(outs[0], n.watcher()), discard[string]()), flow.To(bad, each("end", func(string) {}))).Run(t.Context())
+		bad := mapTo(
+			outs[1],
+			func(context.Context, string) (string, error) { return "", flow.Reject(errors.New("no")) },
+		)
+		err := flow.New("g", flow.To(watching(outs[0], n.watcher()), discard[string]()), flow.To(bad, each("end", func(string) {}))).
+			Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +185,8 @@ func TestWatch(t *testing.T) {
 		q := queueOf("a")
 		q.stays = true
 		n := &notes{fail: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()), flow.AckTimeout(3*time.Second)).Start(t.Context())
+		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()), flow.AckTimeout(3*time.Second)).
+			Start(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +207,8 @@ func TestWatch(t *testing.T) {
 		q.stays = true
 		release := make(chan struct{})
 		n := &notes{fail: func(context.Context) error { <-release; return nil }}
-		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()), flow.AckTimeout(time.Second)).Start(t.Context())
+		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()), flow.AckTimeout(time.Second)).
+			Start(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +233,11 @@ func TestWatch(t *testing.T) {
 			want[i] = values[i] + " acked"
 		}
 		q, n := queueOf(values...), &notes{}
-		did := mapTo(watching(q.source(), n.watcher(), flow.Workers(3), flow.Unordered()), func(_ context.Context, v string) (string, error) { return v, nil }, flow.Workers(4))
+		did := mapTo(
+			watching(q.source(), n.watcher(), flow.Workers(3), flow.Unordered()),
+			func(_ context.Context, v string) (string, error) { return v, nil },
+			flow.Workers(4),
+		)
 		if err := flow.New("g", flow.To(did, discard[string]())).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -44,8 +44,9 @@ func Keyed[Q any](key func(Q) string) CallOption {
 	}
 }
 
-// Call makes a function of a handler far away: it sends a request of a type, and returns what the service answers. It can be given
-// to operators.Map. For its errors see Client.Do. Values travel as JSON, strings and bytes as they are.
+// Call makes a function of a handler far away: it sends a request of a type, and returns what the
+// service answers. It can be given to operators.Map. For its errors see Client.Do. Values travel as
+// JSON, strings and bytes as they are.
 func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) (R, error) {
 	p := planOf[Q](typ, opts)
 	codec := redisio.DefaultCodec[R]()
@@ -62,7 +63,8 @@ func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Cont
 	}
 }
 
-// Send makes a function that tells the services of a topic something and expects no answer: it returns when Redis has it.
+// Send makes a function that tells the services of a topic something and expects no answer: it
+// returns when Redis has it.
 func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) error {
 	p := planOf[Q](typ, opts)
 	return func(ctx context.Context, q Q) error {
@@ -74,9 +76,10 @@ func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context
 	}
 }
 
-// Stream makes a function of a handler that answers with many values (see HandleStream). They come as the service sends them; a
-// reader that is slow holds it up, no more than ClientConfig.Window values are on their way. A loop that ends early cancels the
-// handler. The last error, if there is one, ends the sequence; ErrInterrupted says that the service's process is gone.
+// Stream makes a function of a handler that answers with many values (see HandleStream). They come
+// as the service sends them; a reader that is slow holds it up, no more than ClientConfig.Window
+// values are on their way. A loop that ends early cancels the handler. The last error, if there is
+// one, ends the sequence; ErrInterrupted says that the service's process is gone.
 func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) iter.Seq2[R, error] {
 	p := planOf[Q](typ, opts)
 	codec := redisio.DefaultCodec[R]()
@@ -105,7 +108,12 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 // stream asks for a streamed reply and hands out its parts until each says stop.
 func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
 	if c.topic.control == "" {
-		return &redisio.ConfigError{Type: "Stream", Field: "Wire", Problem: "is StreamersonV1, which has no streamed replies", Fix: "ask by Call"}
+		return &redisio.ConfigError{
+			Type:    "Stream",
+			Field:   "Wire",
+			Problem: "is StreamersonV1, which has no streamed replies",
+			Fix:     "ask by Call",
+		}
 	}
 	r.window = c.cfg.Window
 	until, _ := ctx.Deadline() // without one it goes on for as long as it takes

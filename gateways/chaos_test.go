@@ -30,8 +30,8 @@ func TestCallsOverKilledServer(t *testing.T) {
 	})
 }
 
-// callsUnderFaults has callers call while something is hurt. Each call ends with its own reply or a documented error, and no
-// goroutine is left for a fault.
+// callsUnderFaults has callers call while something is hurt. Each call ends with its own reply or a
+// documented error, and no goroutine is left for a fault.
 func callsUnderFaults(t *testing.T, s *stand, faults int, hurt func()) {
 	const callers = 16
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -52,7 +52,9 @@ func callsUnderFaults(t *testing.T, s *stand, faults int, hurt func()) {
 				switch got, err := call(t.Context(), v); {
 				case err == nil && got == "re "+v:
 					answered.Add(1)
-				case errors.Is(err, gateways.ErrTimeout), errors.Is(err, gateways.ErrOverloaded), errors.Is(err, gateways.ErrUnavailable):
+				case errors.Is(err, gateways.ErrTimeout),
+					errors.Is(err, gateways.ErrOverloaded),
+					errors.Is(err, gateways.ErrUnavailable):
 					failed.Add(1)
 				default:
 					t.Errorf("%s: %q, %v", v, got, err)

@@ -19,29 +19,33 @@ import (
 
 // ClientConfig configures a Client. The zero value is the default.
 type ClientConfig struct {
-	// Timeout is how long a call may take whose context has no deadline. The default is 10 s, and 3 s with StreamersonV1. Streamed replies may go on for as
-	// long as their context does.
+	// Timeout is how long a call may take whose context has no deadline. The default is 10 s, and 3
+	// s with StreamersonV1. Streamed replies may go on for as long as their context does.
 	Timeout time.Duration
-	// MaxInFlight is how many calls may wait for replies at once; what is beyond it fails with ErrOverloaded, at once. The
-	// default is 4096.
+	// MaxInFlight is how many calls may wait for replies at once; what is beyond it fails with
+	// ErrOverloaded, at once. The default is 4096.
 	MaxInFlight int
-	// MaxWait is how long a request may have to wait before a service takes it, as the number of those before it and the rate at
-	// which they are taken tell: other clients' count too. A call that would wait longer, or beyond its deadline, fails with an
-	// *OverloadError, at once. It is meant for bursts: once the wait has been a fifth of it for half a second, a tenth is the most,
-	// until there is next to none. What the services have taken and not begun is up to their MaxInFlight and comes on top. The
-	// default is 250 ms; negative means that calls are not refused for that. Where nobody takes anything the services are away,
-	// which is no overload: calls wait, and time out. What was seen before an outage, or in it, refuses nothing.
+	// MaxWait is how long a request may have to wait before a service takes it, as the number of
+	// those before it and the rate at which they are taken tell: other clients' count too. A call
+	// that would wait longer, or beyond its deadline, fails with an *OverloadError, at once. It is
+	// meant for bursts: once the wait has been a fifth of it for half a second, a tenth is the
+	// most, until there is next to none. What the services have taken and not begun is up to their
+	// MaxInFlight and comes on top. The default is 250 ms; negative means that calls are not
+	// refused for that. Where nobody takes anything the services are away, which is no overload:
+	// calls wait, and time out. What was seen before an outage, or in it, refuses nothing.
 	MaxWait time.Duration
 	// Group is the consumer group of the services, for MaxWait. The default is "service".
 	Group string
 	// Window is how many parts of a streamed reply the service may send ahead. The default is 64, the most 4096.
 	Window int
-	// MaxLen is how many requests that the services are done with stay in their stream, and what comes within a tenth of a second.
-	// Those that they are not done with stay whatever their number, as all do before there is a service. The default is 10,000.
+	// MaxLen is how many requests that the services are done with stay in their stream, and what
+	// comes within a tenth of a second. Those that they are not done with stay whatever their
+	// number, as all do before there is a service. The default is 10,000.
 	MaxLen int64
-	// MaxWaiting and MaxWaitingBytes are how many requests, of all clients, and how much memory of Redis for them, may wait in
-	// their stream or be handled. More calls and messages fail with ErrOverloaded. Each client sees the stream ten times a
-	// second, and may send a little more in between. Default to 10,000 and 256 MiB. StreamersonV1 has no such limit.
+	// MaxWaiting and MaxWaitingBytes are how many requests, of all clients, and how much memory of
+	// Redis for them, may wait in their stream or be handled. More calls and messages fail with
+	// ErrOverloaded. Each client sees the stream ten times a second, and may send a little more in
+	// between. Default to 10,000 and 256 MiB. StreamersonV1 has no such limit.
 	MaxWaiting      int64
 	MaxWaitingBytes int64
 	// SendExpiry is how long a message without an answer, of Send and FireAndForget, waits at most:
@@ -50,11 +54,12 @@ type ClientConfig struct {
 	SendExpiry time.Duration
 	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
 	MaxPayload int
-	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one minute. It holds 16,384 replies that
-	// are not read, as of a client that hangs; beyond that the oldest are lost, and their calls time out.
+	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one
+	// minute. It holds 16,384 replies that are not read, as of a client that hangs; beyond that the
+	// oldest are lost, and their calls time out.
 	MailboxTTL time.Duration
-	// Wire is how requests and replies are spelled. The default is this project's own; StreamersonV1 is for the workers of
-	// streamerson for Node.
+	// Wire is how requests and replies are spelled. The default is this project's own;
+	// StreamersonV1 is for the workers of streamerson for Node.
 	Wire Wire
 	// Log gets what the client notices. Defaults to the warnings and errors of slog.Default, see flow.Logger.
 	Log *slog.Logger
@@ -119,17 +124,23 @@ func (c ClientConfig) validate() error {
 		bad("MaxPayload", "is negative", "leave it 0 for 1 MiB")
 	}
 	if c.MailboxTTL < 0 || c.MailboxTTL > 0 && c.MailboxTTL < 5*time.Second {
-		bad("MailboxTTL", "is "+c.MailboxTTL.String(), "choose 5 seconds or more: replies that come while the client is slow would be lost")
+		bad(
+			"MailboxTTL",
+			"is "+c.MailboxTTL.String(),
+			"choose 5 seconds or more: replies that come while the client is slow would be lost",
+		)
 	}
 	return errors.Join(errs...)
 }
 
-// Client asks the services of a topic. It is safe for concurrent use, and one is enough for a process: all its calls share a
-// pipeline for their requests and one stream for their replies, its mailbox, which goes away with it.
+// Client asks the services of a topic. It is safe for concurrent use, and one is enough for a
+// process: all its calls share a pipeline for their requests and one stream for their replies, its
+// mailbox, which goes away with it.
 //
-// It connects with the first call. A call ends at its deadline, whatever Redis does. While Redis is away, calls fail with
-// ErrUnavailable within about a tenth of a second, and while it is out of memory, they fail with ErrFull at once. Requests are
-// written at least once: a request whose writing was in doubt is written again with the same ID, and services answer it once.
+// It connects with the first call. A call ends at its deadline, whatever Redis does. While Redis is
+// away, calls fail with ErrUnavailable within about a tenth of a second, and while it is out of
+// memory, they fail with ErrFull at once. Requests are written at least once: a request whose
+// writing was in doubt is written again with the same ID, and services answer it once.
 type Client struct {
 	cfg     ClientConfig
 	rdb     redis.UniversalClient
@@ -173,12 +184,18 @@ type pending struct {
 	space   [6]redisio.Field // of letter.out, for most requests
 }
 
-// NewClient makes a client for the services of a topic. It does no I/O. Mistakes in its arguments are what its calls fail
-// with, and Validate.
+// NewClient makes a client for the services of a topic. It does no I/O. Mistakes in its arguments
+// are what its calls fail with, and Validate.
 func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Client {
 	speech, wrong := speak(cfg.Wire, "NewClient", topic)
 	def(&cfg.Timeout, speech.timeout)
-	c := &Client{rdb: rdb, topic: speech.keys, speech: speech, own: rand.Text()[:16], waiting: make(map[string]*pending)}
+	c := &Client{
+		rdb:     rdb,
+		topic:   speech.keys,
+		speech:  speech,
+		own:     rand.Text()[:16],
+		waiting: make(map[string]*pending),
+	}
 	c.cfg = cfg.withDefaults()
 	c.err = errors.Join(needClient(rdb), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
@@ -187,7 +204,13 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
 	c.load = load{rdb: rdb, key: c.topic.requests, group: c.cfg.Group, most: c.cfg.MaxWait}
-	c.crowd = crowd{rdb: rdb, key: c.topic.requests, most: c.cfg.MaxWaiting, bytes: c.cfg.MaxWaitingBytes, own: speech.own}
+	c.crowd = crowd{
+		rdb:   rdb,
+		key:   c.topic.requests,
+		most:  c.cfg.MaxWaiting,
+		bytes: c.cfg.MaxWaitingBytes,
+		own:   speech.own,
+	}
 	c.out = newOutbox(rdb, redisio.WriterConfig{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512})
 	c.out.open = c.connect
 	return c
@@ -195,7 +218,12 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 
 func needClient(rdb redis.UniversalClient) error {
 	if redisio.IsNilClient(rdb) {
-		return &redisio.ConfigError{Type: "NewClient", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"}
+		return &redisio.ConfigError{
+			Type:    "NewClient",
+			Field:   "rdb",
+			Problem: "the Redis client is nil",
+			Fix:     "pass one, see redisio.Connect",
+		}
 	}
 	return nil
 }
@@ -203,8 +231,9 @@ func needClient(rdb redis.UniversalClient) error {
 // Validate reports what is wrong with what the client was made of. It needs no server.
 func (c *Client) Validate() error { return c.err }
 
-// Ready returns an error while the client could not be answered: before it is connected, while its graph is not ready, and while
-// no process serves the topic. The first Ready connects. It is for readiness probes, see the function Ready.
+// Ready returns an error while the client could not be answered: before it is connected, while its
+// graph is not ready, and while no process serves the topic. The first Ready connects. It is for
+// readiness probes, see the function Ready.
 func (c *Client) Ready() error {
 	if c.err != nil {
 		return c.err
@@ -220,9 +249,11 @@ func (c *Client) Ready() error {
 	return run.Ready()
 }
 
-// Do asks, and waits for the reply. What the service answered with an error is a *RemoteError; other errors are ErrTimeout,
-// ErrUnavailable, ErrFull, ErrNoService, ErrOverloaded, ErrClosed, a *redisio.TooLargeError, and the context's cause when it was cancelled,
-// which the service is told. An ErrTimeout that is ErrUnavailable as well says that the request was not sent. The ID, Attempt and traceparent of the request are the client's to set, unless they are set.
+// Do asks, and waits for the reply. What the service answered with an error is a *RemoteError;
+// other errors are ErrTimeout, ErrUnavailable, ErrFull, ErrNoService, ErrOverloaded, ErrClosed, a
+// *redisio.TooLargeError, and the context's cause when it was cancelled, which the service is told.
+// An ErrTimeout that is ErrUnavailable as well says that the request was not sent. The ID, Attempt
+// and traceparent of the request are the client's to set, unless they are set.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	until, own := c.until(ctx, r.timeout)
 	p, err := c.ask(ctx, until, &r)
@@ -256,8 +287,9 @@ func (c *Client) giveUp(id string, p *pending, err error) error {
 	return c.out.unsent(&p.letter, err)
 }
 
-// Send tells the services something that is not answered: it returns when Redis has it. One process of the service handles it,
-// and again if that fails, as any entry of a stream. It is skipped after ClientConfig.SendExpiry.
+// Send tells the services something that is not answered: it returns when Redis has it. One process
+// of the service handles it, and again if that fails, as any entry of a stream. It is skipped after
+// ClientConfig.SendExpiry.
 func (c *Client) Send(ctx context.Context, r Request) error {
 	until, own := c.until(ctx, r.timeout)
 	if own {
@@ -286,8 +318,8 @@ func gaveUp(ctx context.Context) error {
 // tooLate is the error of a call whose time is over by the client's own timeout.
 func tooLate() error { return fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded) }
 
-// until is how long a call may take. It is the call's own if it comes before the context's deadline; a timer for it is cheaper
-// than a context.
+// until is how long a call may take. It is the call's own if it comes before the context's
+// deadline; a timer for it is cheaper than a context.
 func (c *Client) until(ctx context.Context, timeout time.Duration) (until time.Time, own bool) {
 	until, has := ctx.Deadline()
 	if timeout <= 0 {

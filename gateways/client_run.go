@@ -12,7 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// connect makes the stream of replies and starts the client's graph, unless that is done. It runs in the loop of the outbox.
+// connect makes the stream of replies and starts the client's graph, unless that is done. It runs
+// in the loop of the outbox.
 func (c *Client) connect(ctx context.Context) error {
 	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
 		return nil
@@ -35,23 +36,47 @@ func (c *Client) connect(ctx context.Context) error {
 
 // graph is what a client runs: it reads its replies, looks after their stream, and writes what it has to say later.
 func (c *Client) graph() *flow.Graph {
-	replies := source.Tail(c.rdb, source.TailConfig[Response]{Key: c.mailbox.key, Start: c.mailbox.start(), Format: c.speech.reply,
-		Wait: forever}, flow.Name("replies"), flow.Inline())
+	replies := source.Tail(
+		c.rdb,
+		source.TailConfig[Response]{Key: c.mailbox.key, Start: c.mailbox.start(), Format: c.speech.reply,
+			Wait: forever},
+		flow.Name("replies"),
+		flow.Inline(),
+	)
 	parts := []flow.Part{
-		flow.To(replies, flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) })),
+		flow.To(
+			replies,
+			flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) }),
+		),
 		flow.To(source.Every(loadEvery, func(t time.Time) time.Time { return t }, flow.Name("look")),
 			sink.Func(c.tend, flow.Name("load"), flow.OnFault(flow.Drop))),
 		flow.Log(c.cfg.Log)}
 	if c.speech.shared == "" {
 		upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
-		parts = append(parts, flow.To(upkeep, sink.Func(func(ctx context.Context, _ time.Time) error { return c.mailbox.keep(ctx) },
-			flow.Name("mailbox"), flow.OnFault(flow.Drop))),
-			flow.To(source.Chan(c.mailbox.full, flow.Name("full")), sink.Func(c.mailbox.trim, flow.Name("trim"), flow.OnFault(flow.Drop))))
+		parts = append(
+			parts,
+			flow.To(upkeep, sink.Func(func(ctx context.Context, _ time.Time) error { return c.mailbox.keep(ctx) },
+				flow.Name("mailbox"), flow.OnFault(flow.Drop))),
+			flow.To(
+				source.Chan(c.mailbox.full, flow.Name("full")),
+				sink.Func(c.mailbox.trim, flow.Name("trim"), flow.OnFault(flow.Drop)),
+			),
+		)
 	}
 	if c.topic.control != "" {
 		notes := source.Chan(c.notes, flow.Name("notes"))
-		parts = append(parts, flow.To(notes, sink.Stream(c.rdb, sink.StreamConfig[note]{Key: c.topic.control, Format: noteFormat{}, MaxLen: controlLen,
-			Wait: forever}, flow.Name("control"))))
+		parts = append(
+			parts,
+			flow.To(
+				notes,
+				sink.Stream(
+					c.rdb,
+					sink.StreamConfig[note]{Key: c.topic.control, Format: noteFormat{}, MaxLen: controlLen,
+						Wait: forever},
+					flow.Name("control"),
+				),
+			),
+		)
 	}
 	return flow.New("client of "+c.topic.requests, parts...)
 }
@@ -83,7 +108,8 @@ func (c *Client) tend(ctx context.Context, now time.Time) error {
 		return err
 	}
 	n, lenErr := c.rdb.XLen(ctx, c.topic.requests).Result()
-	c.behind = errors.Join(trimErr, lenErr) != nil || n > c.cfg.MaxLen+c.cfg.MaxLen/10+100 // whole nodes of the stream go
+	c.behind = errors.Join(trimErr, lenErr) != nil ||
+		n > c.cfg.MaxLen+c.cfg.MaxLen/10+100 // whole nodes of the stream go
 	return err
 }
 
@@ -94,8 +120,9 @@ const (
 	controlLen = 10_000
 )
 
-// Close ends the client: calls that begin now fail with ErrClosed, those under way may end until ctx is done, and fail then.
-// The stream of its replies is deleted. The Redis client is left as it is.
+// Close ends the client: calls that begin now fail with ErrClosed, those under way may end until
+// ctx is done, and fail then. The stream of its replies is deleted. The Redis client is left as it
+// is.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	was := c.closed

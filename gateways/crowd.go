@@ -13,9 +13,10 @@ import (
 
 // crowd knows what waits in the stream of requests, and whether there is a service at all.
 //
-// Idea: what services are done with is deleted, so the length of the stream is what waits or is being handled. A client looks ten
-// times a second while it sends, and once a second while much waits. Of its own requests that it gave up it remembers the
-// entries. While no service is there nobody else would remove them, so it does. While there are services these skip them.
+// Idea: what services are done with is deleted, so the length of the stream is what waits or is
+// being handled. A client looks ten times a second while it sends, and once a second while much
+// waits. Of its own requests that it gave up it remembers the entries. While no service is there
+// nobody else would remove them, so it does. While there are services these skip them.
 type crowd struct {
 	rdb   redis.UniversalClient
 	key   string
@@ -60,12 +61,18 @@ func (c *crowd) admit(sent uint64, answered bool) error {
 	case n >= c.most:
 		return fmt.Errorf("%w: %d requests wait in %q for services, as many as may", ErrOverloaded, n, c.key)
 	case s.bytes >= c.bytes:
-		return fmt.Errorf("%w: requests of %d bytes wait in %q for services, as many as may", ErrOverloaded, s.bytes, c.key)
+		return fmt.Errorf(
+			"%w: requests of %d bytes wait in %q for services, as many as may",
+			ErrOverloaded,
+			s.bytes,
+			c.key,
+		)
 	}
 	return nil
 }
 
-// probes lets in a call a second: a reader of another kind may be there that Redis tells of only when it has taken something.
+// probes lets in a call a second: a reader of another kind may be there that Redis tells of only
+// when it has taken something.
 func (c *crowd) probes() bool {
 	last, now := c.probed.Load(), time.Now().UnixNano()
 	return now-last >= int64(time.Second) && c.probed.CompareAndSwap(last, now)

@@ -19,9 +19,11 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Tests named after defects of streamerson for Node that clients could share; see defects_list_test.go of package source.
+// Tests named after defects of streamerson for Node that clients could share; see
+// defects_list_test.go of package source.
 
-// Each read asked for what comes from now on: what came between two reads was lost. A reply comes here while its client does not read.
+// Each read asked for what comes from now on: what came between two reads was lost. A reply comes
+// here while its client does not read.
 func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 	s := redistest.Start(t)
 	w := wired{&stand{s.Client(t), "topic"}, gateways.StreamersonV1{}}
@@ -81,7 +83,13 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 				grown = ""
 				break
 			}
-			grown = fmt.Sprintf("%d goroutines and %d objects became %d and %d by 800 calls", before, objects, after, now)
+			grown = fmt.Sprintf(
+				"%d goroutines and %d objects became %d and %d by 800 calls",
+				before,
+				objects,
+				after,
+				now,
+			)
 		}
 		if grown != "" {
 			t.Error(grown)
@@ -89,14 +97,18 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// Calls that timed out were kept for ever, replies of others for six seconds, and an error without a call ended the process.
+// Calls that timed out were kept for ever, replies of others for six seconds, and an error without
+// a call ended the process.
 func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
 		call := gateways.Call[hello, greeting](c, "hello")
 		for n := 0; n < 10 || len(w.slots(t, w.requests())) == 0; n++ { // more than may be in flight, if one of them were kept
 			late := gateways.Timeout(time.Duration(n+1) * 10 * time.Millisecond)
-			if _, err := gateways.Call[hello, greeting](c, "hello", late)(t.Context(), hello{"late"}); !errors.Is(err, gateways.ErrTimeout) {
+			if _, err := gateways.Call[hello, greeting](c, "hello", late)(t.Context(), hello{"late"}); !errors.Is(
+				err,
+				gateways.ErrTimeout,
+			) {
 				t.Fatal(err)
 			}
 		}
@@ -114,7 +126,16 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 			slots := []string{"data", "{}", "type", []string{"reply", "error"}[i%2], "id", id}
 			key := w.v1().Outgoing()
 			if w.wire != nil {
-				slots = []string{id, "resp", "", []string{"nil", `{":code":"internal"}`}[i%2], "json", "", "UnoccupiedField", "{}"}
+				slots = []string{
+					id,
+					"resp",
+					"",
+					[]string{"nil", `{":code":"internal"}`}[i%2],
+					"json",
+					"",
+					"UnoccupiedField",
+					"{}",
+				}
 			} else {
 				key = reply[0]
 			}
@@ -154,7 +175,9 @@ func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 	})
 	s := newStand(t)
 	s.rdb.Set(t.Context(), s.topic, "no stream", 0)
-	if _, err := gateways.Call[string, int](s.client(t, gateways.ClientConfig{}), "len")(t.Context(), "x"); !redisio.IsPermanent(err) {
+	if _, err := gateways.Call[string, int](s.client(t, gateways.ClientConfig{}), "len")(t.Context(), "x"); !redisio.IsPermanent(
+		err,
+	) {
 		t.Errorf("a key of the wrong type: %v", err)
 	}
 }

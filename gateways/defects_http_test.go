@@ -20,7 +20,11 @@ import (
 // The gateway's half of the defects of streamerson for Node, see defects_test.go.
 
 // httpEdge has routes to a service.
-func (w wired) httpEdge(t testing.TB, register func(*gateways.Service), routes func(*http.ServeMux, *gateways.Client)) http.Handler {
+func (w wired) httpEdge(
+	t testing.TB,
+	register func(*gateways.Service),
+	routes func(*http.ServeMux, *gateways.Client),
+) http.Handler {
 	w.serve(t, gateways.ServiceConfig{}, register)
 	mux := http.NewServeMux()
 	routes(mux, w.client(t))
@@ -63,7 +67,8 @@ func TestD4_ErrorsOverHTTP(t *testing.T) {
 			{"/unknown", `{}`, 501},
 			{"/hello", `{"Name":"Ada"}`, 200},
 		} {
-			if got := ask(mux, asked("POST", c.path, c.body)); got.status != c.status || strings.Contains(got.body, "1234") {
+			if got := ask(mux, asked("POST", c.path, c.body)); got.status != c.status ||
+				strings.Contains(got.body, "1234") {
 				t.Errorf("%s %s: %+v, want %d", c.path, c.body, got, c.status)
 			}
 		}
@@ -75,7 +80,11 @@ func TestD11_FirstRequestsOverHTTP(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		mux := w.httpEdge(t, func(svc *gateways.Service) {
 			for i := range 4 {
-				gateways.Handle(svc, fmt.Sprint("route-", i), func(context.Context, map[string]any) (int, error) { return i + 1, nil })
+				gateways.Handle(
+					svc,
+					fmt.Sprint("route-", i),
+					func(context.Context, map[string]any) (int, error) { return i + 1, nil },
+				)
 			}
 		}, func(mux *http.ServeMux, c *gateways.Client) {
 			for i := range 4 {
@@ -85,7 +94,8 @@ func TestD11_FirstRequestsOverHTTP(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
-				if got := ask(mux, asked("GET", fmt.Sprint("/", i), "")); got.status != 200 || got.body != fmt.Sprint(i+1) {
+				if got := ask(mux, asked("GET", fmt.Sprint("/", i), "")); got.status != 200 ||
+					got.body != fmt.Sprint(i+1) {
 					t.Errorf("route %d: %+v", i, got)
 				}
 			})
@@ -119,7 +129,11 @@ func TestD28_GatewaysLogNoPayloads(t *testing.T) {
 		logger := slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.TraceLevel)))
 		mux := w.httpEdge(t, func(svc *gateways.Service) {
 			gateways.Handle(svc, "hello", greet)
-			gateways.HandleVoid(svc, "fails", func(context.Context, map[string]any) error { return errors.New("the reason") })
+			gateways.HandleVoid(
+				svc,
+				"fails",
+				func(context.Context, map[string]any) error { return errors.New("the reason") },
+			)
 			svc.HandleFunc("nonsense", func(context.Context, *gateways.Request) (gateways.Response, error) {
 				return gateways.Response{Status: 42, Body: []byte(`"` + secret + `"`)}, nil
 			})

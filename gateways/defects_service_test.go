@@ -20,19 +20,25 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Tests named after defects of streamerson for Node that services could share; see defects_list_test.go of package source.
+// Tests named after defects of streamerson for Node that services could share; see
+// defects_list_test.go of package source.
 
 // Every message was sent as a "resp", whatever it was to be: examples got no answer but a timeout.
 func TestD1_TypesReachTheirHandlers(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			for _, typ := range []string{"helloWorldEvent", "resp", "other"} {
-				gateways.Handle(svc, typ, func(context.Context, string) (string, error) { return "answered by " + typ, nil })
+				gateways.Handle(
+					svc,
+					typ,
+					func(context.Context, string) (string, error) { return "answered by " + typ, nil },
+				)
 			}
 		})
 		c := w.client(t)
 		for _, typ := range []string{"helloWorldEvent", "resp", "other"} {
-			if got, err := gateways.Call[string, string](c, typ)(t.Context(), "x"); err != nil || got != "answered by "+typ {
+			if got, err := gateways.Call[string, string](c, typ)(t.Context(), "x"); err != nil ||
+				got != "answered by "+typ {
 				t.Errorf("%q, %v", got, err)
 			}
 		}
@@ -42,7 +48,11 @@ func TestD1_TypesReachTheirHandlers(t *testing.T) {
 // A service behind their gateways can tell what a "resp" stands for.
 func TestD1_RespHasAnAlias(t *testing.T) {
 	s := newStand(t)
-	s.serveV1(t, gateways.StreamersonV1{RespAs: "hello"}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	s.serveV1(
+		t,
+		gateways.StreamersonV1{RespAs: "hello"},
+		func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) },
+	)
 	for _, typ := range []string{"resp", "hello"} {
 		call := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}), typ)
 		if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
@@ -74,16 +84,23 @@ func TestD2_OneWayServiceGoesOn(t *testing.T) {
 // A handler that returned nothing, and a type without handler, wedged the consumer, each at its first message.
 func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(t, gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, func(svc *gateways.Service) {
-			gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
-			gateways.Handle(svc, "null", func(context.Context, string) (*hello, error) { return nil, nil })
-		})
+		w.serve(
+			t,
+			gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}},
+			func(svc *gateways.Service) {
+				gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
+				gateways.Handle(svc, "null", func(context.Context, string) (*hello, error) { return nil, nil })
+			},
+		)
 		c := w.client(t)
 		for range 50 {
 			if got, err := gateways.Call[string, []byte](c, "void")(t.Context(), "x"); err != nil || len(got) != 0 {
 				t.Fatalf("%q, %v", got, err)
 			}
-			if _, err := gateways.Call[string, string](c, "unknown")(t.Context(), "x"); !errors.Is(err, gateways.ErrNoHandler) {
+			if _, err := gateways.Call[string, string](c, "unknown")(t.Context(), "x"); !errors.Is(
+				err,
+				gateways.ErrNoHandler,
+			) {
 				t.Fatal(err)
 			}
 			if got, err := gateways.Call[string, *hello](c, "null")(t.Context(), "x"); err != nil || got != nil {
@@ -97,9 +114,13 @@ func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 // A handler that failed ended its consumer, and its caller was told nothing.
 func TestD4_ErrorsAreAnswered(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(t, gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, func(svc *gateways.Service) {
-			gateways.Handle(svc, "hello", greet)
-		})
+		w.serve(
+			t,
+			gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}},
+			func(svc *gateways.Service) {
+				gateways.Handle(svc, "hello", greet)
+			},
+		)
 		call := gateways.Call[hello, greeting](w.client(t), "hello")
 		for i := range 100 {
 			name, code := "Ada", gateways.Code("")
@@ -113,7 +134,8 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 			}
 			_, err := call(t.Context(), hello{name})
 			var remote *gateways.RemoteError
-			if errors.As(err, &remote) != (code != "") || remote != nil && remote.Code != code || err != nil && remote == nil {
+			if errors.As(err, &remote) != (code != "") || remote != nil && remote.Code != code ||
+				err != nil && remote == nil {
 				t.Fatalf("%d, %q: %v", i, name, err)
 			}
 		}
@@ -121,8 +143,8 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 	})
 }
 
-// A message without a handler was acknowledged, and lost. One that somebody waits for is answered, see D3; of another the dead
-// letters tell.
+// A message without a handler was acknowledged, and lost. One that somebody waits for is answered,
+// see D3; of another the dead letters tell.
 func TestD8_UnhandledIsNotLost(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(t, gateways.ServiceConfig{MaxDeliveries: 1}, func(*gateways.Service) {})
@@ -145,14 +167,19 @@ func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			for i := range 4 {
-				gateways.Handle(svc, fmt.Sprint("route-", i), func(context.Context, string) (int, error) { return i, nil })
+				gateways.Handle(
+					svc,
+					fmt.Sprint("route-", i),
+					func(context.Context, string) (int, error) { return i, nil },
+				)
 			}
 		})
 		c := w.client(t)
 		var wg sync.WaitGroup
 		for i := range 4 { // all first calls at once, while the client connects
 			wg.Go(func() {
-				if got, err := gateways.Call[string, int](c, fmt.Sprint("route-", i))(t.Context(), "x"); err != nil || got != i {
+				if got, err := gateways.Call[string, int](c, fmt.Sprint("route-", i))(t.Context(), "x"); err != nil ||
+					got != i {
 					t.Errorf("route %d: %d, %v", i, got, err)
 				}
 			})
@@ -195,7 +222,8 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	redistest.Soon(t, "all", func() bool {
-		return svc.Stats().Answered == 2 && svc.Stats().Failed == 1 && s.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 3
+		return svc.Stats().Answered == 2 && svc.Stats().Failed == 1 &&
+			s.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 3
 	})
 	w.settled(t)
 	// Nor does a reply that can't be decoded end a client.
@@ -205,7 +233,10 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 		if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		s.rdb.XAdd(t.Context(), redistest.Entry(s.v1().Outgoing(), "", "resp", "", "{", "json", "", "UnoccupiedField", "{"))
+		s.rdb.XAdd(
+			t.Context(),
+			redistest.Entry(s.v1().Outgoing(), "", "resp", "", "{", "json", "", "UnoccupiedField", "{"),
+		)
 	}
 }
 
@@ -217,7 +248,10 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 			w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 				gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
 			})
-			call := gateways.Call[string, string](w.stand.client(t, gateways.ClientConfig{Wire: wire, MaxLen: 100}), "echo")
+			call := gateways.Call[string, string](
+				w.stand.client(t, gateways.ClientConfig{Wire: wire, MaxLen: 100}),
+				"echo",
+			)
 			var wg sync.WaitGroup
 			for range 20 {
 				wg.Go(func() {
@@ -334,7 +368,11 @@ func TestD26_OrderIsByKey(t *testing.T) {
 				return gateways.Response{}, err
 			})
 		})
-		send := gateways.Send[int](w.client(t), "order", gateways.Keyed(func(n int) string { return fmt.Sprint("key-", n%5) }))
+		send := gateways.Send[int](
+			w.client(t),
+			"order",
+			gateways.Keyed(func(n int) string { return fmt.Sprint("key-", n%5) }),
+		)
 		want := make(map[string][]int)
 		for n := range 100 {
 			if err := send(t.Context(), n); err != nil {
@@ -369,7 +407,10 @@ func TestD27_WhatRunsIsAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		ready(t, run)
-		call := gateways.Call[string, string](w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Timeout: redistest.Patience}), "slow")
+		call := gateways.Call[string, string](
+			w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Timeout: redistest.Patience}),
+			"slow",
+		)
 		answered := make(chan error, 8)
 		for range 8 {
 			go func() {
@@ -423,9 +464,14 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 			}
 		}
 		w.rdb.XAdd(t.Context(), redistest.Entry(w.requests(), "other", secret))
-		redistest.Soon(t, "the dead letters", func() bool { return w.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 5 })
+		redistest.Soon(
+			t,
+			"the dead letters",
+			func() bool { return w.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 5 },
+		)
 		w.settled(t)
-		if text := log.String(); strings.Contains(text, secret) || !strings.Contains(text, "the reason") || !strings.Contains(text, "the panic") {
+		if text := log.String(); strings.Contains(text, secret) || !strings.Contains(text, "the reason") ||
+			!strings.Contains(text, "the panic") {
 			t.Errorf("log:\n%s", text)
 		}
 	})

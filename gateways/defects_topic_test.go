@@ -10,7 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Tests named after defects of streamerson for Node that topics could share; see defects_list_test.go of package source.
+// Tests named after defects of streamerson for Node that topics could share; see
+// defects_list_test.go of package source.
 
 // Readers, writers and acks of a shard each had another key. Here it is one, in any of the three spellings.
 func TestD17_ShardsAreOneKey(t *testing.T) {
@@ -18,7 +19,13 @@ func TestD17_ShardsAreOneKey(t *testing.T) {
 	for _, spelling := range []redisio.ShardSpelling{redisio.ShardInTopic, redisio.ShardTwice, redisio.ShardAtEnd} {
 		wire := gateways.StreamersonV1{Topic: "t", Shard: "eu", Spelling: spelling}
 		s.serveV1(t, wire, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-		got, err := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: wire}), "hello")(t.Context(), hello{"Ada"})
+		got, err := gateways.Call[hello, greeting](
+			s.client(t, gateways.ClientConfig{Wire: wire}),
+			"hello",
+		)(
+			t.Context(),
+			hello{"Ada"},
+		)
 		if err != nil || got.Text != "hello Ada" {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -45,7 +52,8 @@ func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
 		one.serveV1(t, wire, func(svc *gateways.Service) {
 			gateways.Handle(svc, "who", func(context.Context, string) (string, error) { return app, nil })
 		})
-		if got, err := gateways.Call[string, string](one.client(t, gateways.ClientConfig{Wire: wire}), "who")(t.Context(), "x"); err != nil || got != app {
+		if got, err := gateways.Call[string, string](one.client(t, gateways.ClientConfig{Wire: wire}), "who")(t.Context(), "x"); err != nil ||
+			got != app {
 			t.Errorf("%q, %v", got, err)
 		}
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// Wire is how the services and clients of a topic speak: which keys there are, and what entries look like. Both sides have to agree.
-// nil is this project's own way, as the package's documentation tells it, and StreamersonV1 is the only other.
+// Wire is how the services and clients of a topic speak: which keys there are, and what entries
+// look like. Both sides have to agree. nil is this project's own way, as the package's
+// documentation tells it, and StreamersonV1 is the only other.
 type Wire interface {
 	speak(config, topic string) (dialect, error)
 }
@@ -33,15 +34,32 @@ func speak(w Wire, config, topic string) (dialect, error) {
 	if w != nil {
 		return w.speak(config, topic)
 	}
-	return dialect{keys: keysOf(topic), request: requestFormat{}, reply: replyFormat{}, timeout: defaultTimeout, own: true},
-		checkTopic(config, topic)
+	return dialect{
+			keys:    keysOf(topic),
+			request: requestFormat{},
+			reply:   replyFormat{},
+			timeout: defaultTimeout,
+			own:     true,
+		},
+		checkTopic(
+			config,
+			topic,
+		)
 }
 
 // replies is the sink that writes answers to where they belong.
-func (d *dialect) replies(rdb redis.UniversalClient, wait time.Duration, most int, full func(flow.Message[Response]) error) flow.Sink[Response] {
+func (d *dialect) replies(
+	rdb redis.UniversalClient,
+	wait time.Duration,
+	most int,
+	full func(flow.Message[Response]) error,
+) flow.Sink[Response] {
 	if d.shared == "" {
 		return mailboxes(rdb, d.reply, wait, most, full)
 	}
-	return sink.Stream(rdb, sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-		Format: d.reply, MaxLen: d.most, DropUnread: true, Wait: wait, MaxPayload: payloadFor(most), OnFull: full})
+	return sink.Stream(
+		rdb,
+		sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
+			Format: d.reply, MaxLen: d.most, DropUnread: true, Wait: wait, MaxPayload: payloadFor(most), OnFull: full},
+	)
 }

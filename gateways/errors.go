@@ -14,8 +14,8 @@ var (
 	ErrTimeout = errors.New("gateways: no reply in time")
 	// ErrNoHandler: the service has no handler for the type.
 	ErrNoHandler = errors.New("gateways: no handler for this type of request")
-	// ErrOverloaded: the client has as many requests in flight as it may, the services would not come to the request in time
-	// (then it is an *OverloadError), or the service refuses more.
+	// ErrOverloaded: the client has as many requests in flight as it may, the services would not
+	// come to the request in time (then it is an *OverloadError), or the service refuses more.
 	ErrOverloaded = errors.New("gateways: too many requests in flight")
 	// ErrUnavailable: Redis can't be asked now, and nothing was sent: the call may be made again.
 	ErrUnavailable = errors.New("gateways: Redis can't be asked now, nothing was sent")
@@ -25,8 +25,8 @@ var (
 	ErrNoService = errors.New("gateways: no service answers requests of this topic")
 	// ErrClosed: the client is closed.
 	ErrClosed = errors.New("gateways: client is closed")
-	// ErrInterrupted: the process that streamed a reply is gone, or the reader was too slow for what was promised; what came
-	// so far is all there is. Ask again.
+	// ErrInterrupted: the process that streamed a reply is gone, or the reader was too slow for
+	// what was promised; what came so far is all there is. Ask again.
 	ErrInterrupted = errors.New("gateways: streamed reply was interrupted")
 )
 
@@ -49,8 +49,9 @@ const (
 	CodeReplyTooLarge Code = "reply_too_large" // the reply is longer than the service's MaxReply
 )
 
-// RemoteError is a failure that the service answered with. A handler returns one to choose the code, and what the caller
-// is told; of any other error the caller is told no more than CodeInternal.
+// RemoteError is a failure that the service answered with. A handler returns one to choose the
+// code, and what the caller is told; of any other error the caller is told no more than
+// CodeInternal.
 type RemoteError struct {
 	Code    Code
 	Message string // for people; it reaches the caller, and the clients of an HTTP gateway
@@ -84,7 +85,8 @@ func (e *RemoteError) Is(target error) bool {
 	return false
 }
 
-// remote is what a caller is told of an error: what it says itself, if it is a RemoteError, and else as little as possible.
+// remote is what a caller is told of an error: what it says itself, if it is a RemoteError, and
+// else as little as possible.
 func remote(err error) *RemoteError {
 	var said *RemoteError
 	var decode *RequestError

@@ -18,8 +18,9 @@ import (
 
 // EventsConfig configures Events. The zero value is the default.
 type EventsConfig struct {
-	// MaxLen is how many events are kept, roughly: how far back subscribers and browsers can go. Those that a group of subscribers has not
-	// handled stay, however many, up to MaxBytes. The default is 10,000.
+	// MaxLen is how many events are kept, roughly: how far back subscribers and browsers can go.
+	// Those that a group of subscribers has not handled stay, however many, up to MaxBytes. The
+	// default is 10,000.
 	MaxLen int64
 	// MaxBytes is how much memory of Redis the events may take. Beyond that the oldest go,
 	// those that a group of subscribers has not handled as well. Defaults to 64 MiB; the least is
@@ -36,8 +37,9 @@ const (
 	leastEventBytes   = 64 << 10
 )
 
-// Events are what a topic tells everybody who listens, beside the requests that it answers: Publish writes them, Subscribe and SSE read them.
-// They are native entries of the stream EventsKey(topic). It is safe for concurrent use, and one is enough for a process: who publishes at the same time
+// Events are what a topic tells everybody who listens, beside the requests that it answers: Publish
+// writes them, Subscribe and SSE read them. They are native entries of the stream EventsKey(topic).
+// It is safe for concurrent use, and one is enough for a process: who publishes at the same time
 // shares a pipeline.
 type Events struct {
 	cfg  EventsConfig
@@ -51,14 +53,17 @@ type Events struct {
 // EventsKey is the Redis key of a topic's events.
 func EventsKey(topic string) string { return keysOf(topic).events }
 
-// NewEvents makes the publisher's side of a topic's events. It does no I/O: that begins with the first event. Mistakes in its arguments are what
-// publishing fails with, and Validate.
+// NewEvents makes the publisher's side of a topic's events. It does no I/O: that begins with the
+// first event. Mistakes in its arguments are what publishing fails with, and Validate.
 func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Events {
 	e := &Events{key: EventsKey(topic), own: rand.Text()[:16]}
 	var errs []error
 	bad := func(wrong bool, field, fix string) {
 		if wrong {
-			errs = append(errs, &redisio.ConfigError{Type: "EventsConfig", Field: field, Problem: "is negative", Fix: fix})
+			errs = append(
+				errs,
+				&redisio.ConfigError{Type: "EventsConfig", Field: field, Problem: "is negative", Fix: fix},
+			)
 		}
 	}
 	bad(cfg.MaxLen < 0, "MaxLen", "leave it 0 for 10,000 events")
@@ -66,18 +71,32 @@ func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Event
 	bad(cfg.Timeout < 0, "Timeout", "leave it 0 for 10 seconds")
 	if cfg.MaxBytes != 0 && cfg.MaxBytes < leastEventBytes {
 		errs = append(errs, &redisio.ConfigError{Type: "EventsConfig", Field: "MaxBytes",
-			Problem: "is " + strconv.FormatInt(cfg.MaxBytes, 10), Fix: "choose 65536 bytes or more, or leave it 0 for 64 MiB"})
+			Problem: "is " + strconv.FormatInt(
+				cfg.MaxBytes,
+				10,
+			), Fix: "choose 65536 bytes or more, or leave it 0 for 64 MiB"})
 	}
 	def(&cfg.MaxLen, 10_000)
 	def(&cfg.MaxBytes, defaultEventBytes)
 	def(&cfg.MaxPayload, 1<<20)
 	def(&cfg.Timeout, 10*time.Second)
 	if redisio.IsNilClient(rdb) {
-		errs = append(errs, &redisio.ConfigError{Type: "NewEvents", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
+		errs = append(
+			errs,
+			&redisio.ConfigError{
+				Type:    "NewEvents",
+				Field:   "rdb",
+				Problem: "the Redis client is nil",
+				Fix:     "pass one, see redisio.Connect",
+			},
+		)
 	}
 	e.cfg, e.err = cfg, errors.Join(checkTopic("NewEvents", topic), errors.Join(errs...))
-	e.out = newOutbox(rdb, redisio.WriterConfig{Key: e.key, MaxLen: cfg.MaxLen, MaxBytes: cfg.MaxBytes, WhenFull: redisio.FullDrop,
-		MaxPayload: cfg.MaxPayload, Depth: 512})
+	e.out = newOutbox(
+		rdb,
+		redisio.WriterConfig{Key: e.key, MaxLen: cfg.MaxLen, MaxBytes: cfg.MaxBytes, WhenFull: redisio.FullDrop,
+			MaxPayload: cfg.MaxPayload, Depth: 512},
+	)
 	e.out.patient = true
 	return e
 }
@@ -85,11 +104,12 @@ func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Event
 // Validate reports what is wrong with what it was made of. It needs no server.
 func (e *Events) Validate() error { return e.err }
 
-// Publish makes a function that tells everybody of an event of a type: it returns when Redis has it. While Redis is away it waits, until the
-// context is done or EventsConfig.Timeout is over, which is ErrTimeout. An event whose writing was in doubt is written again, with the same ID:
-// its readers may see it twice. Keyed says what an event is about, which SSE takes for its topic; Header goes with each, Timeout bounds it.
-// A panic of Keyed, or of how the value is encoded, is a *flow.PanicError. Values travel as JSON,
-// strings and bytes as they are.
+// Publish makes a function that tells everybody of an event of a type: it returns when Redis has
+// it. While Redis is away it waits, until the context is done or EventsConfig.Timeout is over,
+// which is ErrTimeout. An event whose writing was in doubt is written again, with the same ID: its
+// readers may see it twice. Keyed says what an event is about, which SSE takes for its topic;
+// Header goes with each, Timeout bounds it. A panic of Keyed, or of how the value is encoded, is a
+// *flow.PanicError. Values travel as JSON, strings and bytes as they are.
 func Publish[T any](e *Events, typ string, opts ...CallOption) func(context.Context, T) error {
 	p := planOf[T](typ, opts)
 	return func(ctx context.Context, v T) error {
@@ -138,8 +158,9 @@ func (e *Events) Close(ctx context.Context) error {
 
 // SubscribeConfig configures Subscribe. The zero value is the default.
 type SubscribeConfig struct {
-	// Group shares the events between the processes that name the same one: each is handled once, and again if that fails, as any entry
-	// that a group reads. Without it every process gets every event, and none is delivered again.
+	// Group shares the events between the processes that name the same one: each is handled once,
+	// and again if that fails, as any entry that a group reads. Without it every process gets every
+	// event, and none is delivered again.
 	Group string
 	// Start is where to begin: without a Group at the end, with one that does not exist yet at the beginning.
 	Start redisio.Start
@@ -147,26 +168,43 @@ type SubscribeConfig struct {
 	Wait time.Duration
 }
 
-// Subscribe is a source of a topic's events of a type, or of all types if that is "". Events of other types are passed over. What can't be decoded goes by
-// the source's fault policy: without a Group it is dropped, with one it goes to the dead letters.
+// Subscribe is a source of a topic's events of a type, or of all types if that is "". Events of
+// other types are passed over. What can't be decoded goes by the source's fault policy: without a
+// Group it is dropped, with one it goes to the dead letters.
 //
 //	created := gateways.Subscribe[Order](rdb, "orders", "created", gateways.SubscribeConfig{Group: "billing"})
 //	g := flow.New("billing", flow.To(created, sink.Func(bill)))
 //
 // Order: kept. Acks: those of source.Stream with a Group, none without. Holds: nothing. Ends: by drain only.
-func Subscribe[T any](rdb redis.UniversalClient, topic, typ string, cfg SubscribeConfig, opts ...flow.StageOption) flow.Source[T] {
+func Subscribe[T any](
+	rdb redis.UniversalClient,
+	topic, typ string,
+	cfg SubscribeConfig,
+	opts ...flow.StageOption,
+) flow.Source[T] {
 	if err := checkTopic("Subscribe", topic); err != nil {
 		opts = append(opts, flow.InvalidError(err))
 	}
 	format := eventFormat[T]{typ, redisio.DefaultCodec[T]()}
 	var all flow.Source[occurrence[T]]
 	if cfg.Group != "" {
-		all = source.Stream(rdb, source.StreamConfig[occurrence[T]]{Key: EventsKey(topic), Group: cfg.Group, Start: cfg.Start, Wait: cfg.Wait,
-			Format: format}, opts...)
+		all = source.Stream(
+			rdb,
+			source.StreamConfig[occurrence[T]]{
+				Key:    EventsKey(topic),
+				Group:  cfg.Group,
+				Start:  cfg.Start,
+				Wait:   cfg.Wait,
+				Format: format,
+			},
+			opts...)
 	} else {
 		all = source.Tail(rdb, source.TailConfig[occurrence[T]]{Key: EventsKey(topic), Start: cfg.Start, Wait: cfg.Wait, Format: format}, opts...)
 	}
-	return operators.FilterMap(all, func(_ context.Context, o occurrence[T]) (T, bool, error) { return o.value, o.wanted, nil })
+	return operators.FilterMap(
+		all,
+		func(_ context.Context, o occurrence[T]) (T, bool, error) { return o.value, o.wanted, nil },
+	)
 }
 
 // occurrence is an event, of the type that is wanted or of another.
@@ -181,7 +219,12 @@ type eventFormat[T any] struct {
 	codec redisio.Codec[T]
 }
 
-func (f eventFormat[T]) Encode(redisio.Fields, []byte, *redisio.Envelope, occurrence[T]) (redisio.Fields, []byte, error) {
+func (f eventFormat[T]) Encode(
+	redisio.Fields,
+	[]byte,
+	*redisio.Envelope,
+	occurrence[T],
+) (redisio.Fields, []byte, error) {
 	return nil, nil, errors.New("gateways: this format only reads")
 }
 

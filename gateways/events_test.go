@@ -66,7 +66,10 @@ func TestEventsReachEverySubscriber(t *testing.T) {
 	s := newStand(t)
 	e := s.events(t, gateways.EventsConfig{})
 	one, two := s.subscriber(t, gateways.SubscribeConfig{}), s.subscriber(t, gateways.SubscribeConfig{})
-	shared := []*heard{s.subscriber(t, gateways.SubscribeConfig{Group: "g"}), s.subscriber(t, gateways.SubscribeConfig{Group: "g"})}
+	shared := []*heard{
+		s.subscriber(t, gateways.SubscribeConfig{Group: "g"}),
+		s.subscriber(t, gateways.SubscribeConfig{Group: "g"}),
+	}
 	publish, other := gateways.Publish[note](e, "note"), gateways.Publish[int](e, "number")
 	var want []string
 	for i := range 50 {
@@ -81,7 +84,11 @@ func TestEventsReachEverySubscriber(t *testing.T) {
 			t.Errorf("a process (-want +got):\n%s", diff)
 		}
 	}
-	redistest.Soon(t, "all of them, between the two", func() bool { return len(shared[0].texts())+len(shared[1].texts()) >= len(want) })
+	redistest.Soon(
+		t,
+		"all of them, between the two",
+		func() bool { return len(shared[0].texts())+len(shared[1].texts()) >= len(want) },
+	)
 	both := slices.Concat(shared[0].texts(), shared[1].texts())
 	slices.Sort(both)
 	slices.Sort(want)
@@ -98,7 +105,11 @@ func TestEventsAreServed(t *testing.T) {
 		return gateways.Feed{Key: key, Topics: []string{r.Header.Get("User")}}, nil
 	}})
 	key = gateways.EventsKey(b.topic)
-	publish := gateways.Publish[note](b.events(t, gateways.EventsConfig{}), "note", gateways.Keyed(func(n note) string { return n.For }))
+	publish := gateways.Publish[note](
+		b.events(t, gateways.EventsConfig{}),
+		"note",
+		gateways.Keyed(func(n note) string { return n.For }),
+	)
 	ann := subscribe(t, b.url, "User: ann")
 	for _, n := range []note{{"bob", "1"}, {"ann", "2"}} {
 		if err := publish(t.Context(), n); err != nil {
@@ -149,7 +160,10 @@ func TestPublishWaitsForRedis(t *testing.T) {
 	t.Cleanup(func() { _ = e.Close(context.Background()) })
 	p.SetDown(true)
 	publish := gateways.Publish[string](e, "text")
-	if err := gateways.Publish[string](e, "text", gateways.Timeout(20*time.Millisecond))(t.Context(), "late"); !errors.Is(err, gateways.ErrTimeout) {
+	if err := gateways.Publish[string](e, "text", gateways.Timeout(20*time.Millisecond))(t.Context(), "late"); !errors.Is(
+		err,
+		gateways.ErrTimeout,
+	) {
 		t.Errorf("without Redis: %v", err)
 	}
 	published := make(chan error)

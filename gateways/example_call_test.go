@@ -56,7 +56,12 @@ func ExampleCall() {
 		})
 		return svc.Graph()
 	}, func(ctx context.Context, client *gateways.Client) {
-		price := gateways.Call[purchase, quote](client, "price", gateways.Timeout(5*time.Second), gateways.Header("tenant", "acme"))
+		price := gateways.Call[purchase, quote](
+			client,
+			"price",
+			gateways.Timeout(5*time.Second),
+			gateways.Header("tenant", "acme"),
+		)
 		fmt.Println(price(ctx, purchase{"tea"}))
 		_, err := price(ctx, purchase{"coal"})
 		var said *gateways.RemoteError
@@ -74,7 +79,11 @@ func ExampleCall() {
 func ExampleCall_pipeline() {
 	onStand("shout", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "shout", gateways.ServiceConfig{})
-		gateways.Handle(svc, "upper", func(_ context.Context, s string) (string, error) { return strings.ToUpper(s), nil })
+		gateways.Handle(
+			svc,
+			"upper",
+			func(_ context.Context, s string) (string, error) { return strings.ToUpper(s), nil },
+		)
 		return svc.Graph()
 	}, func(ctx context.Context, client *gateways.Client) {
 		loud := operators.Map(source.Of("a", "b", "c"), gateways.Call[string, string](client, "upper"), flow.Workers(3))
@@ -92,7 +101,10 @@ func ExampleCall_pipeline() {
 func ExampleNewService() {
 	onStand("greetings", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "greetings", gateways.ServiceConfig{
-			Concurrency: []flow.StageOption{flow.Workers(8), flow.KeyedBy(func(r gateways.Request) string { return r.Key })},
+			Concurrency: []flow.StageOption{
+				flow.Workers(8),
+				flow.KeyedBy(func(r gateways.Request) string { return r.Key }),
+			},
 		})
 		svc.Use(func(next gateways.Handler) gateways.Handler {
 			return func(ctx context.Context, r *gateways.Request) (gateways.Response, error) {
@@ -107,7 +119,11 @@ func ExampleNewService() {
 		fmt.Println(svc.Types(), svc.Validate())
 		return svc.Graph()
 	}, func(ctx context.Context, client *gateways.Client) {
-		greet := gateways.Call[string, []byte](client, "greet", gateways.Keyed(func(name string) string { return name }))
+		greet := gateways.Call[string, []byte](
+			client,
+			"greet",
+			gateways.Keyed(func(name string) string { return name }),
+		)
 		answer, err := greet(ctx, "Ada")
 		fmt.Println(len(answer), err)
 	})
@@ -170,15 +186,22 @@ func ExampleReply() {
 			}
 			return w, nil
 		})
-		reversed := operators.Map(operators.Batch(checked, 100, 10*time.Millisecond), flow.Pure(func(words []string) []string {
-			for i, w := range words {
-				r := []rune(w)
-				slices.Reverse(r)
-				words[i] = string(r)
-			}
-			return words
-		}))
-		return flow.New("words", gateways.Reply(operators.Unbatch(reversed), rdb, "words", gateways.ReplyConfig{}), gateways.ReplyFailure(failed, rdb, "words", gateways.ReplyConfig{}))
+		reversed := operators.Map(
+			operators.Batch(checked, 100, 10*time.Millisecond),
+			flow.Pure(func(words []string) []string {
+				for i, w := range words {
+					r := []rune(w)
+					slices.Reverse(r)
+					words[i] = string(r)
+				}
+				return words
+			}),
+		)
+		return flow.New(
+			"words",
+			gateways.Reply(operators.Unbatch(reversed), rdb, "words", gateways.ReplyConfig{}),
+			gateways.ReplyFailure(failed, rdb, "words", gateways.ReplyConfig{}),
+		)
 	}, func(ctx context.Context, client *gateways.Client) {
 		reverse := gateways.Call[string, string](client, "reverse")
 		fmt.Println(reverse(ctx, "stream"))

@@ -32,7 +32,14 @@ func ExamplePublish() {
 		return nil
 	}
 	g := flow.New("billing", flow.To(
-		gateways.Subscribe[Order](rdb, "orders", "created", gateways.SubscribeConfig{Start: redisio.StartBeginning()}), sink.Func(bill)))
+		gateways.Subscribe[Order](
+			rdb,
+			"orders",
+			"created",
+			gateways.SubscribeConfig{Start: redisio.StartBeginning()},
+		),
+		sink.Func(bill),
+	))
 	fmt.Println(g.Run(ctx), events.Close(context.Background()))
 	// Output:
 	// {orders}:events <nil>

@@ -82,9 +82,22 @@ func ExampleHTTP() {
 	mux := http.NewServeMux()
 	mux.Handle("GET /", gateways.HTTP(client, "helloWorldEvent"))
 	mux.Handle("POST /notes", gateways.HTTP(client, "note", gateways.FireAndForget(), gateways.MaxBody(64<<10)))
-	mux.Handle("PUT /files/{name}", gateways.HTTP(client, "putFile", gateways.Accept("application/octet-stream"), gateways.ForwardHeaders("If-Match")))
+	mux.Handle(
+		"PUT /files/{name}",
+		gateways.HTTP(
+			client,
+			"putFile",
+			gateways.Accept("application/octet-stream"),
+			gateways.ForwardHeaders("If-Match"),
+		),
+	)
 
-	login := gateways.HTTP(client, "login", gateways.PassHeaders("Set-Cookie"), gateways.RouteLog(slog.New(slog.DiscardHandler)))
+	login := gateways.HTTP(
+		client,
+		"login",
+		gateways.PassHeaders("Set-Cookie"),
+		gateways.RouteLog(slog.New(slog.DiscardHandler)),
+	)
 	mux.Handle("POST /login", login)
 	// Of another router, which says by SetPathValue what it has found.
 	profile := gateways.HTTP(client, "getProfile", gateways.PathValues("user"))
@@ -109,7 +122,8 @@ func ExampleRoute() {
 	fmt.Println(w.Code, w.Body)
 	// Output:
 	// <nil>
-	// 400 {"error":{"code":"invalid_request","message":"the query's \"limit\" must be a whole number of 64 bits","field":"limit"}}
+	// 400 {"error":{"code":"invalid_request","message":"the query's \"limit\" must be a whole
+	// number of 64 bits","field":"limit"}}
 }
 
 func ExampleAuthenticate() {

@@ -23,7 +23,10 @@ func ExamplePassOn() {
 	}, func(ctx context.Context, client *gateways.Client) {
 		item := gateways.HeaderFor("item", func(_ context.Context, p purchase) string { return p.Item })
 		price := gateways.Call[purchase, string](client, "price", item)
-		ctx = gateways.PassOn(ctx, flow.Headers{{Name: gateways.HeaderRequestID, Value: "r7"}}) // those of a message, in a graph
+		ctx = gateways.PassOn(
+			ctx,
+			flow.Headers{{Name: gateways.HeaderRequestID, Value: "r7"}},
+		) // those of a message, in a graph
 		fmt.Println(price(ctx, purchase{"tea"}))
 	})
 	// Output: tea for r7 <nil>

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestExamples sees to it that each exported function of gateways and of ws is in an Example, and that each Example is run.
+// TestExamples sees to it that each exported function of gateways and of ws is in an Example, and
+// that each Example is run.
 func TestExamples(t *testing.T) {
 	for _, dir := range []string{".", "ws"} {
 		var exported []string

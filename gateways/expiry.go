@@ -36,6 +36,7 @@ func (e *expiry) tell(ctx context.Context, stats *serviceCounters, key string) {
 		return
 	}
 	e.told = now
-	flow.Logger(ctx).Warn("service: many requests were over before they were begun: add processes, or give calls more time",
-		"key", key, "expired", e.expired, "handled", handled-e.handled, "within", now.Sub(e.began))
+	flow.Logger(ctx).
+		Warn("service: many requests were over before they were begun: add processes, or give calls more time",
+			"key", key, "expired", e.expired, "handled", handled-e.handled, "within", now.Sub(e.began))
 }

@@ -27,7 +27,10 @@ func TestFault_S1_EventsHaveABudgetOfBytes(t *testing.T) {
 		t.Error(err)
 	}
 	var wrong *redisio.ConfigError
-	if err := gateways.NewEvents(s.rdb, s.topic, gateways.EventsConfig{MaxBytes: 1000}).Validate(); !errors.As(err, &wrong) {
+	if err := gateways.NewEvents(s.rdb, s.topic, gateways.EventsConfig{MaxBytes: 1000}).Validate(); !errors.As(
+		err,
+		&wrong,
+	) {
 		t.Errorf("a budget of 1000 bytes: %v", err)
 	}
 }

@@ -47,7 +47,11 @@ func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
 		wg.Wait()
 	}
 	srv.Resume(t)
-	redistest.Soon(t, "calls are answered again", func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil })
+	redistest.Soon(
+		t,
+		"calls are answered again",
+		func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil },
+	)
 }
 
 // Where Redis is away calls say so at once, not at their deadline, and go on when it is back.
@@ -64,25 +68,34 @@ func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				if _, err := call(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrUnavailable) || errors.Is(err, gateways.ErrTimeout) {
+				if _, err := call(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrUnavailable) ||
+					errors.Is(err, gateways.ErrTimeout) {
 					t.Errorf("a call: %v", err)
 				}
-				if err := gateways.Send[hello](c, "hello")(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrUnavailable) {
+				if err := gateways.Send[hello](c, "hello")(t.Context(), hello{"Ada"}); !errors.Is(
+					err,
+					gateways.ErrUnavailable,
+				) {
 					t.Errorf("a message: %v", err)
 				}
-				if got := ask(h, asked("GET", "/", "")); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+				if got := ask(h, asked("GET", "/", "")); got.status != http.StatusServiceUnavailable ||
+					got.header.Get("Retry-After") == "" {
 					t.Errorf("by HTTP: %+v", got)
 				}
 			})
 		}
 		wg.Wait()
 		p.SetDown(false)
-		redistest.Soon(t, "calls are answered again", func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil })
+		redistest.Soon(
+			t,
+			"calls are answered again",
+			func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil },
+		)
 	}
 }
 
-// Requests fill a small server. More are refused at once, those that it has are answered though no reply can be written at first,
-// and then there is room again.
+// Requests fill a small server. More are refused at once, those that it has are answered though no
+// reply can be written at first, and then there is room again.
 func TestFault_S1_OutOfMemory(t *testing.T) {
 	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
 	s := &stand{srv.Client(t), "topic"}

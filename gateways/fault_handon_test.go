@@ -11,7 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Processes of a group that know different types hand on what only another one knows, and say at once that nobody knows a type.
+// Processes of a group that know different types hand on what only another one knows, and say at
+// once that nobody knows a type.
 func TestFault_G7_TypesOfOtherProcesses(t *testing.T) {
 	s := newStand(t)
 	told := make(chan string, 100)
@@ -62,7 +63,11 @@ func TestFault_G7_TypesOfOtherProcesses(t *testing.T) {
 		t.Errorf("a type that nobody knows: %v", err)
 	}
 	s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "z", "type", "note", "h::handed", "1 others"))
-	redistest.Soon(t, "all is settled", func() bool { return s.pending(t) == 0 && s.rdb.XLen(t.Context(), s.topic).Val() <= 2 })
+	redistest.Soon(
+		t,
+		"all is settled",
+		func() bool { return s.pending(t) == 0 && s.rdb.XLen(t.Context(), s.topic).Val() <= 2 },
+	)
 	if len(told) > 0 {
 		t.Error("a request was handled that was handed on in another group")
 	}

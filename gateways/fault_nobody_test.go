@@ -52,7 +52,11 @@ func TestFault_G9_NobodyServes(t *testing.T) {
 	s := newStand(t)
 	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
 	call := gateways.Call[hello, greeting](c, "hello")
-	redistest.Soon(t, "it is not ready, for nobody serves", func() bool { return errors.Is(c.Ready(), gateways.ErrNoService) })
+	redistest.Soon(
+		t,
+		"it is not ready, for nobody serves",
+		func() bool { return errors.Is(c.Ready(), gateways.ErrNoService) },
+	)
 	if _, err := call(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrNoService) {
 		t.Errorf("a call: %v", err)
 	}
@@ -62,11 +66,16 @@ func TestFault_G9_NobodyServes(t *testing.T) {
 	}
 	redistest.Soon(t, "nothing is left of it", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == 0 })
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-	redistest.Soon(t, "calls are answered", func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil })
+	redistest.Soon(
+		t,
+		"calls are answered",
+		func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil },
+	)
 	redistest.Soon(t, "it is ready", func() bool { return c.Ready() == nil })
 }
 
-// Trace, request id and identity go along with a handler's calls, messages and events, and headers of each request with them.
+// Trace, request id and identity go along with a handler's calls, messages and events, and headers
+// of each request with them.
 func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 	s, far := newStand(t), newStand(t)
 	got := make(chan flow.Headers, 2)
@@ -77,7 +86,12 @@ func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 		})
 	})
 	tenant := gateways.HeaderFor("tenant", func(_ context.Context, v string) string { return "of " + v })
-	next := gateways.Call[string, []byte](far.client(t, gateways.ClientConfig{}), "next", tenant, gateways.Header("identity", "own"))
+	next := gateways.Call[string, []byte](
+		far.client(t, gateways.ClientConfig{}),
+		"next",
+		tenant,
+		gateways.Header("identity", "own"),
+	)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "first", func(ctx context.Context, v string) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -86,13 +100,23 @@ func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 			return err
 		})
 	})
-	first := gateways.Call[string, []byte](s.client(t, gateways.ClientConfig{}), "first", gateways.Header("traceparent", "00-1"),
-		gateways.Header("request-id", "r7"), gateways.Header("identity", "ada"), gateways.Header("other", "stays"))
+	first := gateways.Call[string, []byte](
+		s.client(t, gateways.ClientConfig{}),
+		"first",
+		gateways.Header("traceparent", "00-1"),
+		gateways.Header("request-id", "r7"),
+		gateways.Header("identity", "ada"),
+		gateways.Header("other", "stays"),
+	)
 	if _, err := first(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	want := flow.Headers{{Name: "identity", Value: "own"}, {Name: "tenant", Value: "of x"}, {Name: "request-id", Value: "r7"},
-		{Name: "traceparent", Value: "00-1"}}
+	want := flow.Headers{
+		{Name: "identity", Value: "own"},
+		{Name: "tenant", Value: "of x"},
+		{Name: "request-id", Value: "r7"},
+		{Name: "traceparent", Value: "00-1"},
+	}
 	if diff := cmp.Diff(want, <-got); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
@@ -102,9 +126,12 @@ func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 	if id, _ := (<-got).Get("request-id"); id != "r8" {
 		t.Errorf("request id %q", id)
 	}
-	out := sink.Stream(s.rdb, sink.StreamConfig[string]{Key: s.topic + ":out", HeadersFor: func(m flow.Message[string]) flow.Headers {
-		return flow.Headers{{Name: "tenant", Value: "of " + m.Value}}
-	}})
+	out := sink.Stream(
+		s.rdb,
+		sink.StreamConfig[string]{Key: s.topic + ":out", HeadersFor: func(m flow.Message[string]) flow.Headers {
+			return flow.Headers{{Name: "tenant", Value: "of " + m.Value}}
+		}},
+	)
 	if err := flow.New("headers", flow.To(source.Of("z"), out)).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Replies, errors, headers and parts that are too large are answered with an error at once, and large ones that are allowed get through.
+// Replies, errors, headers and parts that are too large are answered with an error at once, and
+// large ones that are allowed get through.
 func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		text := func(n int) string { return strings.Repeat("x", n) }
@@ -27,7 +28,11 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 			gateways.Handle(svc, "header", func(_ context.Context, n int) (gateways.Answer[string], error) {
 				return gateways.Answer[string]{Headers: flow.Headers{{Name: "X-Large", Value: text(n)}}}, nil
 			})
-			gateways.HandleStream(svc, "parts", func(_ context.Context, n int, send func(string) error) error { return send(text(n)) })
+			gateways.HandleStream(
+				svc,
+				"parts",
+				func(_ context.Context, n int, send func(string) error) error { return send(text(n)) },
+			)
 		}
 		w.serve(t, gateways.ServiceConfig{MaxReply: 3 << 20}, register)
 		c := w.client(t)
@@ -43,7 +48,8 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 				t.Errorf("%s: %v", typ, err)
 			}
 		}
-		if _, err := ask("error", 4<<20); !errors.As(err, &remote) || remote.Code != gateways.CodeConflict || len(remote.Message) > 5000 {
+		if _, err := ask("error", 4<<20); !errors.As(err, &remote) || remote.Code != gateways.CodeConflict ||
+			len(remote.Message) > 5000 {
 			t.Errorf("a long error: %.100v", err)
 		}
 		if w.wire != nil {
@@ -92,9 +98,13 @@ func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 	for range 20 { // their time was over when they were added
 		s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "x", "id", "1", "limit", "0"))
 	}
-	svc := s.serve(t, gateways.ServiceConfig{Log: slog.New(slog.NewTextHandler(&log, nil))}, func(svc *gateways.Service) {
-		gateways.HandleVoid(svc, "x", func(context.Context, string) error { return nil })
-	})
+	svc := s.serve(
+		t,
+		gateways.ServiceConfig{Log: slog.New(slog.NewTextHandler(&log, nil))},
+		func(svc *gateways.Service) {
+			gateways.HandleVoid(svc, "x", func(context.Context, string) error { return nil })
+		},
+	)
 	redistest.Soon(t, "they are skipped, with a warning", func() bool {
 		return svc.Stats().Expired >= 20 && strings.Contains(log.String(), "were over before they were begun")
 	})
@@ -112,12 +122,17 @@ func TestFault_S7_UndecodableRequests(t *testing.T) {
 	add("other", "x")
 	add("data", "{}", "type", "hello", "limit", "soon")
 	add("data", "{}", "type", strings.Repeat("x", 1000))
-	redistest.Soon(t, "all are dead letters", func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 4 })
+	redistest.Soon(
+		t,
+		"all are dead letters",
+		func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 4 },
+	)
 	mailbox := "{" + s.topic + "}:reply:me"
 	s.rdb.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
 	add("data", "{}", "type", "hello", "limit", "soon", "reply", mailbox, "id", "7")
 	redistest.Soon(t, "it is answered", func() bool { return s.rdb.XLen(t.Context(), mailbox).Val() == 2 })
-	if got := s.rdb.XRange(t.Context(), mailbox, "-", "+").Val()[1].Values; got["id"] != "7" || got["h::code"] != "invalid_request" {
+	if got := s.rdb.XRange(t.Context(), mailbox, "-", "+").Val()[1].Values; got["id"] != "7" ||
+		got["h::code"] != "invalid_request" {
 		t.Errorf("%v", got)
 	}
 }

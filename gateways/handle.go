@@ -7,9 +7,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Handle registers a function for a type of request. Values travel as JSON, strings and bytes as they are. An error is answered with
-// the *RemoteError that it wraps, or else with CodeInternal; flow.RetryAfter has the request delivered again, later. An R that is an
-// Answer has a status and headers for HTTP.
+// Handle registers a function for a type of request. Values travel as JSON, strings and bytes as
+// they are. An error is answered with the *RemoteError that it wraps, or else with CodeInternal;
+// flow.RetryAfter has the request delivered again, later. An R that is an Answer has a status and
+// headers for HTTP.
 func Handle[Q, R any](s *Service, typ string, f func(context.Context, Q) (R, error)) {
 	if f == nil {
 		s.register(typ, handler{})
@@ -38,8 +39,9 @@ func HandleVoid[Q any](s *Service, typ string, f func(context.Context, Q) error)
 	Handle(s, typ, func(ctx context.Context, q Q) ([]byte, error) { return nil, f(ctx, q) })
 }
 
-// HandleStream registers a function that answers with many values: each send is one, and it waits while the reader is slow. When
-// f returns the answer ends, with its error if it has one. When the reader stops early f's context is cancelled.
+// HandleStream registers a function that answers with many values: each send is one, and it waits
+// while the reader is slow. When f returns the answer ends, with its error if it has one. When the
+// reader stops early f's context is cancelled.
 //
 // A streamed answer is not begun again when the process dies: its reader is told, by ErrInterrupted.
 func HandleStream[Q, R any](s *Service, typ string, f func(ctx context.Context, q Q, send func(R) error) error) {
@@ -71,8 +73,8 @@ func value[Q any](codec redisio.Codec[Q], r *Request) (Q, error) {
 	return q, nil
 }
 
-// decodeBody decodes a body. A codec of text reads a JSON string as what it says, so that programs that send everything as JSON
-// can send text.
+// decodeBody decodes a body. A codec of text reads a JSON string as what it says, so that programs
+// that send everything as JSON can send text.
 func decodeBody[T any](codec redisio.Codec[T], body []byte, contentType string) (v T, err error) {
 	if len(body) > 0 && body[0] == '"' && isJSON(contentType) && codec.ContentType() == "text/plain" {
 		var text string

@@ -10,8 +10,9 @@ import (
 
 // handling is a request that is being handled, and the context that its handler gets.
 //
-// Idea: most handlers are over before anybody asks whether their context is done. So the channels and timers for that are made
-// when somebody does: by Done, as it is called by all that wait, or by whoever cancels.
+// Idea: most handlers are over before anybody asks whether their context is done. So the channels
+// and timers for that are made when somebody does: by Done, as it is called by all that wait, or by
+// whoever cancels.
 type handling struct {
 	parent  context.Context // of the stage
 	until   time.Time       // zero: as long as it takes

@@ -89,8 +89,9 @@ func (t *registry) announce(ctx context.Context) error {
 	}
 	if !t.told {
 		t.told = true
-		flow.Logger(ctx).Warn("service: its types cannot be announced, and nobody hands requests on to it: give it the right to the key",
-			"key", t.key, "error", err)
+		flow.Logger(ctx).
+			Warn("service: its types cannot be announced, and nobody hands requests on to it: give it the right to the key",
+				"key", t.key, "error", err)
 	}
 	return nil
 }
@@ -168,7 +169,10 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 		return false, nil
 	case r.handed >= handedAtOnce && meta.Attempt == 1: // whoever knows it is busy
 		pause := min(handedPause*time.Duration(r.handed-handedAtOnce+1), handedWait)
-		return true, flow.RetryAfter(pause, Errorf(CodeNoHandler, "requests of type %q are for other processes", r.Type))
+		return true, flow.RetryAfter(
+			pause,
+			Errorf(CodeNoHandler, "requests of type %q are for other processes", r.Type),
+		)
 	}
 	p := &pending{request: *r, format: s.speech.request, replyTo: meta.ReplyTo, until: meta.Deadline}
 	p.request.handed, p.request.group = r.handed+1, s.cfg.Group

@@ -28,14 +28,16 @@ import (
 //
 // A GET or HEAD with a body is refused. RawBody passes bodies on byte for byte, as signatures of webhooks need it.
 //
-// The request has headers, for handlers of HandleFunc and for middleware: HeaderMethod, HeaderPath, HeaderQuery, HeaderPathValue with
-// each name, HeaderRequestID, HeaderIdentity if Authenticate found one, "traceparent", and those that ForwardHeaders names. No
-// other header of the caller's travels, least of all cookies and Authorization, and none of these can be set by the caller.
+// The request has headers, for handlers of HandleFunc and for middleware: HeaderMethod, HeaderPath,
+// HeaderQuery, HeaderPathValue with each name, HeaderRequestID, HeaderIdentity if Authenticate
+// found one, "traceparent", and those that ForwardHeaders names. No other header of the caller's
+// travels, least of all cookies and Authorization, and none of these can be set by the caller.
 //
-// The reply's status, headers and content type are the service's (see Response, Answer); without a status it is 200, or 204 if there
-// is no body. With Authenticate, cookies or Authorization the reply is "Cache-Control: private", unless
-// the service sets a Cache-Control. A reply that makes no sense is 502. Failures are JSON, see
-// HTTPError. When the caller goes away the call is cancelled, in the service too.
+// The reply's status, headers and content type are the service's (see Response, Answer); without a
+// status it is 200, or 204 if there is no body. With Authenticate, cookies or Authorization the
+// reply is "Cache-Control: private", unless the service sets a Cache-Control. A reply that makes no
+// sense is 502. Failures are JSON, see HTTPError. When the caller goes away the call is cancelled,
+// in the service too.
 //
 // The path values are those of the standard mux's pattern; for other routers see PathValues.
 func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
@@ -45,8 +47,8 @@ func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 	return e
 }
 
-// Route is a route to a type of request whose handler takes a Q, a struct. Its fields with tags come from elsewhere than the body, which
-// can't set them:
+// Route is a route to a type of request whose handler takes a Q, a struct. Its fields with tags
+// come from elsewhere than the body, which can't set them:
 //
 //	type ListBooks struct {
 //		Shelf  string `json:"shelf" path:"shelf"`
@@ -55,11 +57,12 @@ func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 //		User   string `json:"user" identity:"true"`
 //	}
 //
-// Such fields are strings, numbers, booleans, time.Duration, anything with UnmarshalText as time.Time, pointers to these, and slices of these
-// for what may come more than once. Forms send empty parameters for fields that were left empty: they count as missing,
-// unless the field is a string. All other fields are the JSON body's. If Q has a method Validate()
-// error it is asked; a *FieldError names
-// the field to the caller. What can't be bound is answered with 400 before anything is sent, in words that name the field.
+// Such fields are strings, numbers, booleans, time.Duration, anything with UnmarshalText as
+// time.Time, pointers to these, and slices of these for what may come more than once. Forms send
+// empty parameters for fields that were left empty: they count as missing, unless the field is a
+// string. All other fields are the JSON body's. If Q has a method Validate() error it is asked; a
+// *FieldError names the field to the caller. What can't be bound is answered with 400 before
+// anything is sent, in words that name the field.
 //
 // The rest is as HTTP says.
 func Route[Q any](c *Client, typ string, opts ...RouteOption) *Endpoint {
@@ -167,7 +170,11 @@ func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (answer Response,
 		if err := e.client.Send(ctx, request); err != nil {
 			return Response{}, err
 		}
-		return Response{Status: http.StatusAccepted, ContentType: jsonType, Body: []byte(`{"id":"` + request.ID + `"}`)}, nil
+		return Response{
+			Status:      http.StatusAccepted,
+			ContentType: jsonType,
+			Body:        []byte(`{"id":"` + request.ID + `"}`),
+		}, nil
 	}
 	return e.client.Do(ctx, request)
 }

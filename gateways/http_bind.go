@@ -140,7 +140,11 @@ type validator interface{ Validate() error }
 func bind[Q any](b *binder, in *incoming) (q Q, err error) {
 	if in.media != "" {
 		if !in.isJSON() {
-			return q, refusal{Status: http.StatusUnsupportedMediaType, Code: CodeUnsupported, Message: "send the body as " + jsonType}
+			return q, refusal{
+				Status:  http.StatusUnsupportedMediaType,
+				Code:    CodeUnsupported,
+				Message: "send the body as " + jsonType,
+			}
 		}
 		if err := json.Unmarshal(in.body, &q); err != nil {
 			return q, wrongType(err)
@@ -196,7 +200,11 @@ func wrongType(err error) error {
 	if errors.As(err, &wrong) {
 		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body must be a JSON object"}
 	}
-	return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body has a value that can't be read: " + cut(err.Error())}
+	return refusal{
+		Status:  http.StatusBadRequest,
+		Code:    CodeInvalid,
+		Message: "the body has a value that can't be read: " + cut(err.Error()),
+	}
 }
 
 func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 200)], "") }

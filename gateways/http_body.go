@@ -82,7 +82,9 @@ func isTooLarge(err error) bool {
 // leave has the rest of a body not be read: the connection is closed when the answer is written.
 func leave(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
-	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // or else net/http would read on before it answers
+	_ = http.NewResponseController(w).
+		SetReadDeadline(time.Unix(1, 0))
+	// or else net/http would read on before it answers
 }
 
 // maxContentType bounds the bytes of a content type. The boundary of multipart has 70 at most.
@@ -147,7 +149,11 @@ func isJSON(media string) bool { return redisio.ContentTypeMatches(jsonType, med
 // checkJSON refuses what parsers disagree about, or choke on: syntax, names that come twice, broken UTF-8, depth.
 func checkJSON(b []byte) error {
 	if tooDeep(b) {
-		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: fmt.Sprintf("the body is nested deeper than %d", maxDepth)}
+		return refusal{
+			Status:  http.StatusBadRequest,
+			Code:    CodeInvalid,
+			Message: fmt.Sprintf("the body is nested deeper than %d", maxDepth),
+		}
 	}
 	if jsontext.Value(b).IsValid() {
 		return nil

@@ -48,7 +48,8 @@ func saneID(id string) bool {
 	return true
 }
 
-// traceOf is the caller's trace, if it has a valid one (W3C Trace Context, version 00), or else a new one, that is recorded.
+// traceOf is the caller's trace, if it has a valid one (W3C Trace Context, version 00), or else a
+// new one, that is recorded.
 func traceOf(h http.Header) string {
 	if t := h["Traceparent"]; len(t) == 1 && validTrace(t[0]) {
 		return t[0]

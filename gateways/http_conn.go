@@ -93,8 +93,8 @@ type deadlines interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// body is a request's body, which has to come in time. Once it is there, reading goes on for as long as the handler runs, to notice
-// when the caller goes away.
+// body is a request's body, which has to come in time. Once it is there, reading goes on for as
+// long as the handler runs, to notice when the caller goes away.
 type body struct {
 	io.ReadCloser
 	conn deadlines
@@ -125,8 +125,8 @@ type writer struct {
 // Unwrap is for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// soon has what is written next get through in time. Streams of HTTP/2 have the server's WriteByteTimeout: a deadline would end those
-// that are silent.
+// soon has what is written next get through in time. Streams of HTTP/2 have the server's
+// WriteByteTimeout: a deadline would end those that are silent.
 func (w *writer) soon() {
 	if w.conn != nil && !w.own && w.request.ProtoMajor == 1 {
 		_ = w.conn.SetWriteDeadline(time.Now().Add(w.server.cfg.WriteTimeout))

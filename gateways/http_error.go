@@ -23,7 +23,8 @@ const (
 	CodeBadReply    Code = "bad_reply"   // the service's reply makes no sense; 502
 )
 
-// HTTPError is what a failure looks like in HTTP: the body of every answer of an Endpoint that is not the service's, as JSON.
+// HTTPError is what a failure looks like in HTTP: the body of every answer of an Endpoint that is
+// not the service's, as JSON.
 //
 //	{"error": {"code": "invalid_request", "message": "limit must be a whole number", "field": "limit"}}
 //
@@ -78,7 +79,12 @@ type refusal struct {
 func (r refusal) Error() string { return "gateways: " + r.Message }
 
 func fieldf(field, format string, args ...any) refusal {
-	return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: fmt.Sprintf(format, args...), Field: field}
+	return refusal{
+		Status:  http.StatusBadRequest,
+		Code:    CodeInvalid,
+		Message: fmt.Sprintf(format, args...),
+		Field:   field,
+	}
 }
 
 var statusOf = map[Code]int{
@@ -125,19 +131,38 @@ func refusalOf(err error) refusal {
 	case errors.As(err, &said):
 		return remoteRefusal(said)
 	case errors.As(err, &limit):
-		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: strings.TrimPrefix(limit.Error(), "gateways: ")}
+		return refusal{
+			Status:  http.StatusBadRequest,
+			Code:    CodeInvalid,
+			Message: strings.TrimPrefix(limit.Error(), "gateways: "),
+		}
 	case errors.As(err, &large):
-		return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge, Message: "the request is longer than Redis is sent"}
+		return refusal{
+			Status:  http.StatusRequestEntityTooLarge,
+			Code:    CodeTooLarge,
+			Message: "the request is longer than Redis is sent",
+		}
 	case errors.Is(err, ErrOverloaded):
-		at := refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many requests: try again later", retry: retryAfter}
+		at := refusal{
+			Status:  http.StatusServiceUnavailable,
+			Code:    CodeOverloaded,
+			Message: "too many requests: try again later",
+			retry:   retryAfter,
+		}
 		var overload *OverloadError
 		if errors.As(err, &overload) {
 			at.retry = overload.RetryAfter
 		}
 		return at
 	case errors.Is(err, ErrNoService):
-		return refusal{Status: http.StatusServiceUnavailable, Code: CodeNoService, Message: "no service answers now", retry: retryAfter}
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrFull): // also of one that waited until its deadline to be sent
+		return refusal{
+			Status:  http.StatusServiceUnavailable,
+			Code:    CodeNoService,
+			Message: "no service answers now",
+			retry:   retryAfter,
+		}
+	case errors.Is(err, ErrUnavailable),
+		errors.Is(err, ErrFull): // also of one that waited until its deadline to be sent
 		return unavailable
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return refusal{Status: http.StatusGatewayTimeout, Code: CodeTimeout, Message: "no reply in time"}
@@ -145,7 +170,12 @@ func refusalOf(err error) refusal {
 	return unavailable
 }
 
-var unavailable = refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "the service can't be asked now", retry: retryAfter}
+var unavailable = refusal{
+	Status:  http.StatusServiceUnavailable,
+	Code:    CodeUnavailable,
+	Message: "the service can't be asked now",
+	retry:   retryAfter,
+}
 
 // remoteRefusal is what the caller is told of what a service said.
 func remoteRefusal(said *RemoteError) refusal {
@@ -178,7 +208,11 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 	r := refusalOf(err)
 	switch {
 	case e.err != nil || e.seen.Load() != nil && e.seen.Load().err != nil:
-		r = refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}
+		r = refusal{
+			Status:  http.StatusInternalServerError,
+			Code:    CodeInternal,
+			Message: "this route is not set up right; its log says why",
+		}
 		e.cfg.log.Error("http: route with mistakes", "id", in.id, "error", err)
 	case panicked != nil:
 		e.cfg.log.Error("http: callback panicked", "id", in.id, "panic", fmt.Sprint(panicked.Value), "stack",

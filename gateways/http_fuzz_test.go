@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzHTTPRequest looks at what becomes of a request of HTTP: what is not refused is one value of JSON, whose id is that of the path.
+// FuzzHTTPRequest looks at what becomes of a request of HTTP: what is not refused is one value of
+// JSON, whose id is that of the path.
 func FuzzHTTPRequest(f *testing.F) {
 	f.Add("42", "limit=3&tag=a&tag=b", `{"title":"x"}`)
 	f.Add("a/b", "", "")
@@ -73,7 +74,9 @@ func sameID(t *testing.T, body []byte, id string) {
 
 // BenchmarkCheckJSON is what refusing hostile JSON costs, for a body of 100 B.
 func BenchmarkCheckJSON(b *testing.B) {
-	body := []byte(`{"customer":"c-1042","items":[{"sku":"a-17","n":2},{"sku":"b-3","n":1}],"note":"please ring twice, ok"}`)
+	body := []byte(
+		`{"customer":"c-1042","items":[{"sku":"a-17","n":2},{"sku":"b-3","n":1}],"note":"please ring twice, ok"}`,
+	)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {

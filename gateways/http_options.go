@@ -9,8 +9,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// RouteOption is an option of HTTP and Route. The options of Call are too: Timeout bounds the wait for the reply (the default is the
-// client's, and what is late is answered with 504), Header sends a header with each request, Keyed gives requests of Route a key.
+// RouteOption is an option of HTTP and Route. The options of Call are too: Timeout bounds the wait
+// for the reply (the default is the client's, and what is late is answered with 504), Header sends
+// a header with each request, Keyed gives requests of Route a key.
 type RouteOption interface{ apply(*endpointConfig) }
 
 type routeOption func(*endpointConfig)
@@ -53,14 +54,15 @@ func defaultEndpoint() endpointConfig {
 	return endpointConfig{maxBody: defaultMaxBody, log: flow.Thinned(nil)}
 }
 
-// MaxBody bounds the bytes of a body; what is longer is answered with 413. The default is 1 MiB. The client has a bound of its
-// own, ClientConfig.MaxPayload.
+// MaxBody bounds the bytes of a body; what is longer is answered with 413. The default is 1 MiB.
+// The client has a bound of its own, ClientConfig.MaxPayload.
 func MaxBody(bytes int64) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.maxBody = bytes })
 }
 
-// Accept says which content types bodies may have; others are answered with 415. The default is application/json, which stands for
-// those that end in +json too. Bodies that are not JSON reach handlers as they are, see HTTP; Route takes JSON only.
+// Accept says which content types bodies may have; others are answered with 415. The default is
+// application/json, which stands for those that end in +json too. Bodies that are not JSON reach
+// handlers as they are, see HTTP; Route takes JSON only.
 func Accept(types ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.accept = append([]string{}, types...) })
 }
@@ -73,11 +75,12 @@ func Accept(types ...string) RouteOption {
 //	gateways.HTTP(client, "payment", gateways.RawBody(), gateways.ForwardHeaders("X-Signature"))
 func RawBody() RouteOption { return routeOption(func(c *endpointConfig) { c.raw = true }) }
 
-// FireAndForget answers with 202, and {"id": …}, the ID of the request, when Redis has it. Nobody waits for the service.
+// FireAndForget answers with 202, and {"id": …}, the ID of the request, when Redis has it. Nobody
+// waits for the service.
 func FireAndForget() RouteOption { return routeOption(func(c *endpointConfig) { c.forget = true }) }
 
-// ForwardHeaders has headers of the caller travel with the request, under their names in lower case. The default is none. Headers of the
-// connection never do.
+// ForwardHeaders has headers of the caller travel with the request, under their names in lower
+// case. The default is none. Headers of the connection never do.
 func ForwardHeaders(names ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) {
 		for _, n := range names {
@@ -86,8 +89,9 @@ func ForwardHeaders(names ...string) RouteOption {
 	})
 }
 
-// PassHeaders lets services set headers that are otherwise left out of replies because they speak for the whole site, as
-// Set-Cookie, Access-Control-Allow-Origin and Strict-Transport-Security. All that do not may be set without.
+// PassHeaders lets services set headers that are otherwise left out of replies because they speak
+// for the whole site, as Set-Cookie, Access-Control-Allow-Origin and Strict-Transport-Security. All
+// that do not may be set without.
 func PassHeaders(names ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) {
 		if c.pass == nil {
@@ -99,15 +103,16 @@ func PassHeaders(names ...string) RouteOption {
 	})
 }
 
-// Authenticate says who the caller is. The identity travels as HeaderIdentity, which callers cannot set; "" is nobody in particular, and
-// has none. An error is answered with 401, and nothing of it but what a *RemoteError says, which may have another code
-// too, as CodeForbidden. The default is to ask nobody.
+// Authenticate says who the caller is. The identity travels as HeaderIdentity, which callers cannot
+// set; "" is nobody in particular, and has none. An error is answered with 401, and nothing of it
+// but what a *RemoteError says, which may have another code too, as CodeForbidden. The default is
+// to ask nobody.
 func Authenticate(who func(*http.Request) (identity string, err error)) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.authenticate = who })
 }
 
-// PathValues names the values of the path, for routers other than the standard mux that set them by http.Request's SetPathValue
-// but no Pattern. The default is the wildcards of the Pattern.
+// PathValues names the values of the path, for routers other than the standard mux that set them by
+// http.Request's SetPathValue but no Pattern. The default is the wildcards of the Pattern.
 func PathValues(names ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.paths = names })
 }
@@ -148,7 +153,11 @@ func (c *endpointConfig) validate(bad func(field, problem, fix string)) {
 		case hopByHop[f.canonical]:
 			bad("ForwardHeaders", "has "+f.canonical+", which is of the connection", "leave it out")
 		case ours(f.name):
-			bad("ForwardHeaders", "has "+f.canonical+", a name that the gateway itself sets", "leave it out; callers can't set it")
+			bad(
+				"ForwardHeaders",
+				"has "+f.canonical+", a name that the gateway itself sets",
+				"leave it out; callers can't set it",
+			)
 		}
 	}
 	for n := range c.pass {

@@ -48,17 +48,43 @@ func answerOf[R any]() func(R) (Response, error) {
 }
 
 func bodiless(status int) bool {
-	return status < 200 || status == http.StatusNoContent || status == http.StatusResetContent || status == http.StatusNotModified
+	return status < 200 || status == http.StatusNoContent || status == http.StatusResetContent ||
+		status == http.StatusNotModified
 }
 
 // hopByHop are headers of a connection, not of a message.
-var hopByHop = map[string]bool{"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
-	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Http2-Settings": true}
+var hopByHop = map[string]bool{
+	"Connection":          true,
+	"Keep-Alive":          true,
+	"Proxy-Authenticate":  true,
+	"Proxy-Authorization": true,
+	"Proxy-Connection":    true,
+	"Te":                  true,
+	"Trailer":             true,
+	"Transfer-Encoding":   true,
+	"Upgrade":             true,
+	"Http2-Settings":      true,
+}
 
 // siteWide are headers with which one reply would speak for the whole site, or to the proxies before it.
-var siteWide = map[string]bool{"Set-Cookie": true, "Strict-Transport-Security": true, "Public-Key-Pins": true, "Clear-Site-Data": true,
-	"Alt-Svc": true, "Service-Worker-Allowed": true, "Report-To": true, "Reporting-Endpoints": true, "Nel": true, "X-Sendfile": true,
-	"Accept-Ch": true, "Sourcemap": true, "X-Sourcemap": true, "Refresh": true, "Www-Authenticate": true, "Origin-Agent-Cluster": true}
+var siteWide = map[string]bool{
+	"Set-Cookie":                true,
+	"Strict-Transport-Security": true,
+	"Public-Key-Pins":           true,
+	"Clear-Site-Data":           true,
+	"Alt-Svc":                   true,
+	"Service-Worker-Allowed":    true,
+	"Report-To":                 true,
+	"Reporting-Endpoints":       true,
+	"Nel":                       true,
+	"X-Sendfile":                true,
+	"Accept-Ch":                 true,
+	"Sourcemap":                 true,
+	"X-Sourcemap":               true,
+	"Refresh":                   true,
+	"Www-Authenticate":          true,
+	"Origin-Agent-Cluster":      true,
+}
 
 // mayPass reports headers that a service may set.
 func (c *endpointConfig) mayPass(name string) bool {
@@ -201,6 +227,11 @@ func (c *endpointCounters) count(status int) {
 // Stats returns the counts, since the endpoint was made.
 func (e *Endpoint) Stats() EndpointStats {
 	c := &e.stats
-	return EndpointStats{Answered: c.answered.Load(), Refused: c.refused.Load(), Overloaded: c.overloaded.Load(), Failed: c.failed.Load(),
-		Gone: c.gone.Load()}
+	return EndpointStats{
+		Answered:   c.answered.Load(),
+		Refused:    c.refused.Load(),
+		Overloaded: c.overloaded.Load(),
+		Failed:     c.failed.Load(),
+		Gone:       c.gone.Load(),
+	}
 }

@@ -181,7 +181,11 @@ func (in *incoming) query() (url.Values, error) {
 	}
 	query, err := url.ParseQuery(in.http.URL.RawQuery)
 	if err != nil {
-		return nil, refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the query can't be read: write it as a=1&b=2, special characters %-encoded"}
+		return nil, refusal{
+			Status:  http.StatusBadRequest,
+			Code:    CodeInvalid,
+			Message: "the query can't be read: write it as a=1&b=2, special characters %-encoded",
+		}
 	}
 	for name, values := range query {
 		if !utf8.ValidString(name) {
@@ -227,8 +231,11 @@ func (e *Endpoint) pattern(r *http.Request) (*pattern, error) {
 		}
 		for _, need := range e.needs {
 			if !slices.Contains(p.names, need) {
-				p.err = fmt.Errorf("gateways: the pattern %s has no {%s}, which a field wants: write it into the pattern, or name it in PathValues",
-					strconv.Quote(r.Pattern), need)
+				p.err = fmt.Errorf(
+					"gateways: the pattern %s has no {%s}, which a field wants: write it into the pattern, or name it in PathValues",
+					strconv.Quote(r.Pattern),
+					need,
+				)
 			}
 		}
 		e.seen.Store(p)

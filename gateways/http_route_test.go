@@ -51,16 +51,34 @@ func (o *order) Validate() error {
 // orders is a route that echoes what it was bound to.
 func orders(t *testing.T) (*edge, http.Handler) {
 	e := newEdge(t)
-	e.mux.Handle("/orders/{id}", gateways.Route[order](e.client, "echo", gateways.Authenticate(func(*http.Request) (string, error) { return "ada", nil }),
-		gateways.Keyed(func(o order) string { return o.ID })))
+	e.mux.Handle(
+		"/orders/{id}",
+		gateways.Route[order](
+			e.client,
+			"echo",
+			gateways.Authenticate(func(*http.Request) (string, error) { return "ada", nil }),
+			gateways.Keyed(func(o order) string { return o.ID }),
+		),
+	)
 	return e, e.mux
 }
 
 func TestRouteBinds(t *testing.T) {
 	e, h := orders(t)
 	yes := true
-	want := order{ID: "a/b", Tags: []string{"x", "y"}, Since: time.Date(2026, 1, 31, 15, 4, 5, 0, time.UTC), For: 90 * time.Second, Price: -1.5,
-		Small: -128, Count: 3, Full: &yes, Tenant: "blue", User: "ada", Title: "t"}
+	want := order{
+		ID:     "a/b",
+		Tags:   []string{"x", "y"},
+		Since:  time.Date(2026, 1, 31, 15, 4, 5, 0, time.UTC),
+		For:    90 * time.Second,
+		Price:  -1.5,
+		Small:  -128,
+		Count:  3,
+		Full:   &yes,
+		Tenant: "blue",
+		User:   "ada",
+		Title:  "t",
+	}
 	want.Limit, want.Nested.N = 7, 5
 	target := "/orders/a%2Fb?tag=x&tag=y&since=2026-01-31T15:04:05Z&for=1m30s&price=-1.5&small=-128&count=3&full=true&limit=7&unknown=1"
 	got := ask(h, asked("PUT", target, `{"title":"t","nested":{"n":5},"unknown":1}`, "X-Tenant: blue"))

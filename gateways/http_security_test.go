@@ -44,7 +44,8 @@ func TestHostileJSON(t *testing.T) {
 		"white space":           "   ",
 	} {
 		for kind, h := range map[string]http.Handler{"HTTP": generic, "Route": typed} {
-			if got := ask(h, asked("POST", "/", body)); got.status != http.StatusBadRequest || got.failure(t).Code != gateways.CodeInvalid {
+			if got := ask(h, asked("POST", "/", body)); got.status != http.StatusBadRequest ||
+				got.failure(t).Code != gateways.CodeInvalid {
 				t.Errorf("%s, %s: %d %.200s", kind, name, got.status, got.body)
 			}
 		}
@@ -102,11 +103,26 @@ func TestPathValuesCannotBeForged(t *testing.T) {
 func TestForgedIdentity(t *testing.T) {
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("X-Tenant"))
-	ask(h, asked("GET", "/", "", "identity: root", "Identity: root", "http-method: DELETE", "http-path-id: 1", "h:identity: root", ":window: 1", "reply: x",
-		"X-Tenant: blue"))
+	ask(
+		h,
+		asked(
+			"GET",
+			"/",
+			"",
+			"identity: root",
+			"Identity: root",
+			"http-method: DELETE",
+			"http-path-id: 1",
+			"h:identity: root",
+			":window: 1",
+			"reply: x",
+			"X-Tenant: blue",
+		),
+	)
 	r, n := e.request()
 	for _, p := range r.Headers {
-		if p.Value == "root" || p.Value == "DELETE" || p.Name == "http-path-id" || strings.HasPrefix(p.Name, ":") || p.Name == "reply" {
+		if p.Value == "root" || p.Value == "DELETE" || p.Name == "http-path-id" || strings.HasPrefix(p.Name, ":") ||
+			p.Name == "reply" {
 			t.Errorf("%+v got through", p)
 		}
 	}
@@ -121,12 +137,23 @@ func TestForgedReplyAddressByHTTP(t *testing.T) {
 	e.rdb.XGroupCreate(t.Context(), e.topic, "watch", "0") // for it requests stay
 	victim := e.topic + ":victim"
 	h := gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("Reply", "Reply-To"))
-	got := ask(h, asked("POST", "/?reply="+victim, `{"reply":"`+victim+`","type":"other","deadline":"1"}`, "Reply: "+victim, "Reply-To: "+victim))
+	got := ask(
+		h,
+		asked(
+			"POST",
+			"/?reply="+victim,
+			`{"reply":"`+victim+`","type":"other","deadline":"1"}`,
+			"Reply: "+victim,
+			"Reply-To: "+victim,
+		),
+	)
 	if got.status != http.StatusOK || e.rdb.Exists(t.Context(), victim).Val() != 0 {
 		t.Errorf("%+v", got)
 	}
 	entry := e.rdb.XRange(t.Context(), e.topic, "-", "+").Val()[0].Values
-	if address, _ := entry["reply"].(string); !strings.HasPrefix(address, "{"+e.topic+"}:reply:") || entry["type"] != "echo" || entry["h:reply"] != victim {
+	if address, _ := entry["reply"].(string); !strings.HasPrefix(address, "{"+e.topic+"}:reply:") ||
+		entry["type"] != "echo" ||
+		entry["h:reply"] != victim {
 		t.Errorf("%v", entry)
 	}
 }
@@ -136,13 +163,17 @@ func TestHeaderInjectionByReply(t *testing.T) {
 	s := newStand(t)
 	var answer gateways.Response
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
-		svc.HandleFunc("raw", func(context.Context, *gateways.Request) (gateways.Response, error) { return answer, nil })
+		svc.HandleFunc(
+			"raw",
+			func(context.Context, *gateways.Request) (gateways.Response, error) { return answer, nil },
+		)
 	})
 	h := gateways.HTTP(s.client(t, gateways.ClientConfig{}), "raw")
 	for _, p := range []flow.Header{{Name: "Location", Value: "/\r\nSet-Cookie: a=b"}, {Name: "Location", Value: "a\nb"}, {Name: "X", Value: "a\x00b"},
 		{Name: "X\r\nSet-Cookie: a", Value: "b"}, {Name: "X Y", Value: "1"}, {Name: "X:", Value: "1"}, {Name: "", Value: "1"}} {
 		answer = gateways.Response{Body: []byte("x"), Headers: flow.Headers{{Name: "X-Good", Value: "1"}, p}}
-		if got := ask(h, asked("GET", "/", "")); p.Name != "" && (got.status != http.StatusBadGateway || got.header.Get("X-Good") != "" || got.failure(t).Code != gateways.CodeBadReply) {
+		if got := ask(h, asked("GET", "/", "")); p.Name != "" &&
+			(got.status != http.StatusBadGateway || got.header.Get("X-Good") != "" || got.failure(t).Code != gateways.CodeBadReply) {
 			t.Errorf("%q: %+v", p, got)
 		}
 	}
@@ -152,13 +183,27 @@ func TestHeaderInjectionByReply(t *testing.T) {
 			t.Errorf("%+v: %+v", odd, got)
 		}
 	}
-	answer = gateways.Response{Body: []byte("xyz"), Headers: flow.Headers{{Name: "connection", Value: "close"}, {Name: "Transfer-Encoding", Value: "chunked"},
-		{Name: "content-length", Value: "1"}, {Name: "Upgrade", Value: "h2c"}, {Name: "Set-Cookie", Value: "a=b"}, {Name: "Access-Control-Allow-Origin", Value: "*"},
-		{Name: "X-Accel-Redirect", Value: "/etc"}, {Name: "x-request-id", Value: "forged"}, {Name: "Content-Type", Value: "text/html"},
-		{Name: "X-Content-Type-Options", Value: "sniff"}, {Name: "Cache-Control", Value: "max-age=1"}}}
+	answer = gateways.Response{
+		Body: []byte("xyz"),
+		Headers: flow.Headers{{Name: "connection", Value: "close"}, {Name: "Transfer-Encoding", Value: "chunked"},
+			{
+				Name:  "content-length",
+				Value: "1",
+			}, {Name: "Upgrade", Value: "h2c"}, {Name: "Set-Cookie", Value: "a=b"}, {Name: "Access-Control-Allow-Origin", Value: "*"},
+			{
+				Name:  "X-Accel-Redirect",
+				Value: "/etc",
+			}, {Name: "x-request-id", Value: "forged"}, {Name: "Content-Type", Value: "text/html"},
+			{Name: "X-Content-Type-Options", Value: "sniff"}, {Name: "Cache-Control", Value: "max-age=1"}},
+	}
 	got := ask(h, asked("GET", "/", "", "X-Request-Id: r-1"))
-	want := http.Header{"Cache-Control": {"max-age=1"}, "Content-Length": {"3"}, "Content-Type": {"application/octet-stream"},
-		"X-Content-Type-Options": {"nosniff"}, "X-Request-Id": {"r-1"}}
+	want := http.Header{
+		"Cache-Control":          {"max-age=1"},
+		"Content-Length":         {"3"},
+		"Content-Type":           {"application/octet-stream"},
+		"X-Content-Type-Options": {"nosniff"},
+		"X-Request-Id":           {"r-1"},
+	}
 	if fmt.Sprint(got.header) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got.header, want)
 	}
@@ -171,7 +216,11 @@ func TestHeaderInjectionByRequest(t *testing.T) {
 	for _, head := range []string{"X-Tenant: a\x00b", "X-Tenant: a\rb", "X Tenant: 1", "X-Tenant : 1", "Content-Length: 1\r\nContent-Length: 2",
 		"Transfer-Encoding: gzip"} {
 		c := dial(t, addr)
-		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n%s\r\n\r\n{}", head)
+		fmt.Fprintf(
+			c,
+			"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n%s\r\n\r\n{}",
+			head,
+		)
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		if !strings.Contains(line, " 400 ") && !strings.Contains(line, " 501 ") {
 			t.Errorf("%q: %q", head, line)
@@ -341,12 +390,21 @@ func TestDisconnectCancelsTheHandler(t *testing.T) {
 	addr, _ := up(t, h, gateways.ServerConfig{Log: lines.log()})
 	for _, body := range []string{""} {
 		c := dial(t, addr)
-		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s", strconv.Itoa(len(body)), body)
+		fmt.Fprintf(
+			c,
+			"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s",
+			strconv.Itoa(len(body)),
+			body,
+		)
 		<-began
 		c.Close()
 	}
 	<-cancelled
-	redistest.Soon(t, "it is counted", func() bool { return h.Stats() == gateways.EndpointStats{Gone: 1} && svc.Stats().Cancelled == 1 })
+	redistest.Soon(
+		t,
+		"it is counted",
+		func() bool { return h.Stats() == gateways.EndpointStats{Gone: 1} && svc.Stats().Cancelled == 1 },
+	)
 	redistest.Soon(t, "it is in the access log", func() bool { return strings.Contains(lines.text(), `"status":499`) })
 	if strings.Contains(lines.text(), `"level":"warn"`) || strings.Contains(lines.text(), `"level":"error"`) {
 		t.Errorf("it is a fault in the log:\n%s", lines.text())
@@ -356,7 +414,11 @@ func TestDisconnectCancelsTheHandler(t *testing.T) {
 // Browsers' requests from other sites that change something are refused; reading, and other programs, are not.
 func TestCrossOrigin(t *testing.T) {
 	e := newEdge(t)
-	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{TrustedOrigins: []string{"https://app.example.com"}})
+	addr, _ := up(
+		t,
+		gateways.HTTP(e.client, "echo"),
+		gateways.ServerConfig{TrustedOrigins: []string{"https://app.example.com"}},
+	)
 	for _, c := range []struct {
 		method, origin, site string
 		status               int

@@ -56,13 +56,14 @@ type ServerConfig struct {
 	LameDuck time.Duration
 	// StopTimeout is how long requests may take to end when the server stops. The default is 10 s.
 	StopTimeout time.Duration
-	// TrustedOrigins are the origins, as https://app.example.com, whose pages may send what changes something. The default is none but
-	// the server's own: see http.CrossOriginProtection.
+	// TrustedOrigins are the origins, as https://app.example.com, whose pages may send what changes
+	// something. The default is none but the server's own: see http.CrossOriginProtection.
 	TrustedOrigins []string
 	// TLS serves HTTPS, by HTTP/1.1 and HTTP/2. The default is plain HTTP/1.1.
 	TLS *tls.Config
-	// Log gets a line for each request at Info, with method, path, status, duration and bytes, never a query or a payload; and
-	// faults at Warn. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	// Log gets a line for each request at Info, with method, path, status, duration and bytes,
+	// never a query or a payload; and faults at Warn. Defaults to the warnings and errors of
+	// slog.Default, see flow.Logger.
 	Log *slog.Logger
 }
 
@@ -84,7 +85,10 @@ func (c ServerConfig) validate() error {
 	var errs []error
 	bad := func(wrong bool, field, fix string) {
 		if wrong {
-			errs = append(errs, &redisio.ConfigError{Type: "ServerConfig", Field: field, Problem: "is negative", Fix: fix})
+			errs = append(
+				errs,
+				&redisio.ConfigError{Type: "ServerConfig", Field: field, Problem: "is negative", Fix: fix},
+			)
 		}
 	}
 	bad(c.HeaderTimeout < 0, "HeaderTimeout", "leave it 0 for 5 seconds")
@@ -99,23 +103,28 @@ func (c ServerConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// Serve serves HTTP on a listener, which it closes, until ctx is done and what is under way has ended: nil is a clean end.
+// Serve serves HTTP on a listener, which it closes, until ctx is done and what is under way has
+// ended: nil is a clean end.
 //
-// It is a server for production: slow callers are cut off, headers and connections are bounded, a handler that panics is answered with
-// 500, and browsers' cross-origin requests that change something are refused.
+// It is a server for production: slow callers are cut off, headers and connections are bounded, a
+// handler that panics is answered with 500, and browsers' cross-origin requests that change
+// something are refused.
 //
 // When ctx is done, and LameDuck is over, no more connections are taken, requests under way may
 // end, and those that stream (they have flushed, or taken over their
-// connection) have their context cancelled with ErrStopping as its cause. What has not ended after StopTimeout has its context cancelled
-// too, and is cut off a second later; that is an error.
+// connection) have their context cancelled with ErrStopping as its cause. What has not ended after
+// StopTimeout has its context cancelled too, and is cut off a second later; that is an error.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig) error {
 	cfg = cfg.withDefaults()
 	origins := http.NewCrossOriginProtection()
 	err := cfg.validate()
 	for _, o := range cfg.TrustedOrigins {
 		if wrong := origins.AddTrustedOrigin(o); wrong != nil {
-			err = errors.Join(err, &redisio.ConfigError{Type: "ServerConfig", Field: "TrustedOrigins", Problem: "has " + quoted(o),
-				Fix: "write origins as https://app.example.com"})
+			err = errors.Join(
+				err,
+				&redisio.ConfigError{Type: "ServerConfig", Field: "TrustedOrigins", Problem: "has " + quoted(o),
+					Fix: "write origins as https://app.example.com"},
+			)
 		}
 	}
 	if err != nil {
@@ -235,7 +244,10 @@ func (s *server) stop(srv *http.Server, cancel context.CancelCauseFunc) error {
 	if wait(cutOff) == nil {
 		return nil
 	}
-	return errors.Join(fmt.Errorf("gateways: requests were cut off that did not end in %v", s.cfg.StopTimeout+cutOff), srv.Close())
+	return errors.Join(
+		fmt.Errorf("gateways: requests were cut off that did not end in %v", s.cfg.StopTimeout+cutOff),
+		srv.Close(),
+	)
 }
 
 // begin begins to stop. What it returns is closed when no request is under way.

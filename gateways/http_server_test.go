@@ -42,7 +42,8 @@ func (l *logLines) log() *slog.Logger {
 	return slog.New(zerolog.NewSlogHandler(zerolog.New(l).Level(zerolog.InfoLevel)))
 }
 
-// Middleware that panics is a 500 and a line in the log, and the server goes on; half an answer does not look like a whole one.
+// Middleware that panics is a 500 and a line in the log, and the server goes on; half an answer
+// does not look like a whole one.
 func TestPanickingMiddleware(t *testing.T) {
 	lines := &logLines{}
 	addr, _ := up(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +57,8 @@ func TestPanickingMiddleware(t *testing.T) {
 		}
 		panic("early")
 	}), gateways.ServerConfig{Log: lines.log()})
-	if got := fetch(t, asked("GET", "http://"+addr+"/", "")); got.status != 500 || got.failure(t).Code != gateways.CodeInternal {
+	if got := fetch(t, asked("GET", "http://"+addr+"/", "")); got.status != 500 ||
+		got.failure(t).Code != gateways.CodeInternal {
 		t.Errorf("%+v", got)
 	}
 	for _, path := range []string{"/late", "/abort"} {
@@ -66,7 +68,8 @@ func TestPanickingMiddleware(t *testing.T) {
 			t.Errorf("%s: %q", path, got)
 		}
 	}
-	if text := lines.text(); strings.Count(text, "handler panicked") != 2 || !strings.Contains(text, "http_server_test.go") {
+	if text := lines.text(); strings.Count(text, "handler panicked") != 2 ||
+		!strings.Contains(text, "http_server_test.go") {
 		t.Errorf("the log:\n%s", text)
 	}
 }
@@ -234,7 +237,8 @@ func TestServerConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		var wrong *redisio.ConfigError
-		if err := gateways.Serve(t.Context(), l, http.NotFoundHandler(), cfg); !errors.As(err, &wrong) || wrong.Fix == "" {
+		if err := gateways.Serve(t.Context(), l, http.NotFoundHandler(), cfg); !errors.As(err, &wrong) ||
+			wrong.Fix == "" {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
@@ -249,7 +253,8 @@ func TestListenErrors(t *testing.T) {
 	for addr, says := range map[string]string{l.Addr().String(): "another program has that port", "localhost:99999999": "choose an address of this machine"} {
 		_, err := gateways.Listen(addr)
 		var failed *gateways.ListenError
-		if !errors.As(err, &failed) || failed.Addr != addr || failed.Unwrap() == nil || !strings.Contains(err.Error(), says) {
+		if !errors.As(err, &failed) || failed.Addr != addr || failed.Unwrap() == nil ||
+			!strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}

@@ -43,7 +43,8 @@ func TestHTTPRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ask(e.mux, c.r)
-			if got.status != http.StatusOK || got.body != c.want || got.header.Get("Content-Type") != "application/json" {
+			if got.status != http.StatusOK || got.body != c.want ||
+				got.header.Get("Content-Type") != "application/json" {
 				t.Errorf("%d %s (%s), want %s", got.status, got.body, got.header.Get("Content-Type"), c.want)
 			}
 		})
@@ -62,14 +63,47 @@ func TestHTTPPathValuesOfOtherRouters(t *testing.T) {
 
 func TestHTTPHeaders(t *testing.T) {
 	e := newEdge(t)
-	e.mux.Handle("/books/{id}", gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("X-Tenant", "If-Match"), gateways.Header("from", "edge")))
-	got := ask(e.mux, asked("GET", "/books/a%2Fb?q=%31", "", "X-Tenant: blue", "X-Tenant: green", "If-Match: \"1\"", "Cookie: secret",
-		"Authorization: Bearer secret", "X-Other: 1", "X-Request-Id: r-1", "Traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"))
+	e.mux.Handle(
+		"/books/{id}",
+		gateways.HTTP(
+			e.client,
+			"echo",
+			gateways.ForwardHeaders("X-Tenant", "If-Match"),
+			gateways.Header("from", "edge"),
+		),
+	)
+	got := ask(
+		e.mux,
+		asked(
+			"GET",
+			"/books/a%2Fb?q=%31",
+			"",
+			"X-Tenant: blue",
+			"X-Tenant: green",
+			"If-Match: \"1\"",
+			"Cookie: secret",
+			"Authorization: Bearer secret",
+			"X-Other: 1",
+			"X-Request-Id: r-1",
+			"Traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-00",
+		),
+	)
 	r, _ := e.request()
-	want := flow.Headers{{Name: "from", Value: "edge"}, {Name: "http-method", Value: "GET"}, {Name: "http-path", Value: "/books/a%2Fb"},
-		{Name: "http-query", Value: "q=%31"}, {Name: "http-path-id", Value: "a/b"}, {Name: "x-tenant", Value: "blue"}, {Name: "x-tenant", Value: "green"},
-		{Name: "if-match", Value: `"1"`}, {Name: "request-id", Value: "r-1"},
-		{Name: "traceparent", Value: "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"}}
+	want := flow.Headers{
+		{Name: "from", Value: "edge"},
+		{Name: "http-method", Value: "GET"},
+		{Name: "http-path", Value: "/books/a%2Fb"},
+		{
+			Name:  "http-query",
+			Value: "q=%31",
+		},
+		{Name: "http-path-id", Value: "a/b"},
+		{Name: "x-tenant", Value: "blue"},
+		{Name: "x-tenant", Value: "green"},
+		{Name: "if-match", Value: `"1"`},
+		{Name: "request-id", Value: "r-1"},
+		{Name: "traceparent", Value: "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"},
+	}
 	if diff := cmp.Diff(want, r.Headers); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
@@ -107,7 +141,10 @@ func TestHTTPReply(t *testing.T) {
 	s := newStand(t)
 	var answer gateways.Response
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
-		svc.HandleFunc("raw", func(context.Context, *gateways.Request) (gateways.Response, error) { return answer, nil })
+		svc.HandleFunc(
+			"raw",
+			func(context.Context, *gateways.Request) (gateways.Response, error) { return answer, nil },
+		)
 	})
 	h := gateways.HTTP(s.client(t, gateways.ClientConfig{}), "raw", gateways.PassHeaders("Set-Cookie"))
 	for name, c := range map[string]struct {
@@ -129,7 +166,8 @@ func TestHTTPReply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			answer = c.answer
 			got := ask(h, asked("GET", "/", ""))
-			if got.status != c.status || got.header.Get("Content-Type") != c.media || got.header.Get("X-Content-Type-Options") != "nosniff" {
+			if got.status != c.status || got.header.Get("Content-Type") != c.media ||
+				got.header.Get("X-Content-Type-Options") != "nosniff" {
 				t.Errorf("%+v", got)
 			}
 			for name, want := range c.header {
@@ -148,7 +186,11 @@ func TestHTTPAnswer(t *testing.T) {
 	}
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "add", func(_ context.Context, b book) (gateways.Answer[book], error) {
-			return gateways.Answer[book]{Status: http.StatusCreated, Headers: header("Location", "/books/"+b.ID), Value: b}, nil
+			return gateways.Answer[book]{
+				Status:  http.StatusCreated,
+				Headers: header("Location", "/books/"+b.ID),
+				Value:   b,
+			}, nil
 		})
 		gateways.Handle(svc, "drop", func(context.Context, book) (gateways.Answer[book], error) {
 			return gateways.Answer[book]{Status: http.StatusNoContent}, nil
@@ -161,7 +203,8 @@ func TestHTTPAnswer(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for _, typ := range []string{"drop", "touch"} {
-		if got := ask(gateways.HTTP(c, typ), asked("DELETE", "/books/7", "")); got.status != http.StatusNoContent || got.body != "" {
+		if got := ask(gateways.HTTP(c, typ), asked("DELETE", "/books/7", "")); got.status != http.StatusNoContent ||
+			got.body != "" {
 			t.Errorf("%s: %+v", typ, got)
 		}
 	}
@@ -175,7 +218,10 @@ func TestHTTPErrors(t *testing.T) {
 	s := newStand(t)
 	var fails error
 	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
-		svc.HandleFunc("fail", func(context.Context, *gateways.Request) (gateways.Response, error) { return gateways.Response{}, fails })
+		svc.HandleFunc(
+			"fail",
+			func(context.Context, *gateways.Request) (gateways.Response, error) { return gateways.Response{}, fails },
+		)
 	})
 	c := s.client(t, gateways.ClientConfig{})
 	h := gateways.HTTP(c, "fail")
@@ -212,7 +258,8 @@ func TestHTTPErrors(t *testing.T) {
 			}
 		})
 	}
-	if got := ask(gateways.HTTP(c, "unknown"), asked("GET", "/", "")); got.status != 501 || got.failure(t).Code != gateways.CodeNoHandler {
+	if got := ask(gateways.HTTP(c, "unknown"), asked("GET", "/", "")); got.status != 501 ||
+		got.failure(t).Code != gateways.CodeNoHandler {
 		t.Errorf("no handler: %+v", got)
 	}
 	if stats := svc.Stats(); stats.Answered != 0 {
@@ -226,8 +273,13 @@ func TestHTTPErrors(t *testing.T) {
 // Nobody answers: 504, after the route's own time. In streamerson it is 500, after a time that routes can't set.
 func TestHTTPTimeoutIsNo500(t *testing.T) {
 	s := newStand(t)
-	h := gateways.HTTP(s.client(t, gateways.ClientConfig{Timeout: time.Hour}), "nobody", gateways.Timeout(20*time.Millisecond))
-	if got := ask(h, asked("GET", "/", "")); got.status != http.StatusGatewayTimeout || got.failure(t).Code != gateways.CodeTimeout {
+	h := gateways.HTTP(
+		s.client(t, gateways.ClientConfig{Timeout: time.Hour}),
+		"nobody",
+		gateways.Timeout(20*time.Millisecond),
+	)
+	if got := ask(h, asked("GET", "/", "")); got.status != http.StatusGatewayTimeout ||
+		got.failure(t).Code != gateways.CodeTimeout {
 		t.Errorf("%+v", got)
 	}
 }
@@ -246,7 +298,8 @@ func TestHTTPOverloaded(t *testing.T) {
 		done <- reply{status: w.Code}
 	})
 	got := ask(h, asked("GET", "/", ""))
-	if got.status != http.StatusServiceUnavailable || got.failure(t).Code != gateways.CodeOverloaded || got.header.Get("Retry-After") != "1" {
+	if got.status != http.StatusServiceUnavailable || got.failure(t).Code != gateways.CodeOverloaded ||
+		got.header.Get("Retry-After") != "1" {
 		t.Errorf("%+v", got)
 	}
 	cancel()
@@ -274,14 +327,22 @@ func TestHTTPFireAndForget(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	entries := s.rdb.XRange(t.Context(), s.topic, "-", "+").Val()
-	if len(entries) != 1 || entries[0].Values["id"] != id[1] || entries[0].Values["data"] != `{"a":1}` || entries[0].Values["reply"] != nil {
+	if len(entries) != 1 || entries[0].Values["id"] != id[1] || entries[0].Values["data"] != `{"a":1}` ||
+		entries[0].Values["reply"] != nil {
 		t.Errorf("%v", entries)
 	}
 }
 
 func TestHTTPAccept(t *testing.T) {
 	e := newEdge(t)
-	json, raw := gateways.HTTP(e.client, "echo"), gateways.HTTP(e.client, "echo", gateways.Accept("application/octet-stream", "text/csv"))
+	json, raw := gateways.HTTP(
+		e.client,
+		"echo",
+	), gateways.HTTP(
+		e.client,
+		"echo",
+		gateways.Accept("application/octet-stream", "text/csv"),
+	)
 	for _, c := range []struct {
 		h      http.Handler
 		media  string

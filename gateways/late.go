@@ -8,9 +8,10 @@ import (
 
 // lateReplies are replies that Redis has no memory for.
 //
-// Idea: a reply is written before its request is settled, and a settled request is what makes room. If all requests wait for
-// their replies, none is ever written. So such a reply is put here, its request is settled and deleted, and the reply is written
-// when there is room, until its caller has gone. If the process dies in between, the reply is lost, and its call times out.
+// Idea: a reply is written before its request is settled, and a settled request is what makes room.
+// If all requests wait for their replies, none is ever written. So such a reply is put here, its
+// request is settled and deleted, and the reply is written when there is room, until its caller has
+// gone. If the process dies in between, the reply is lost, and its call times out.
 type lateReplies chan flow.Message[Response]
 
 // lateMost is how many replies wait. When there are more, their requests wait as well.

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// ledger is what a service knows of requests by their IDs: which are being handled, what the last ones were answered, and which
-// were cancelled before they were begun.
+// ledger is what a service knows of requests by their IDs: which are being handled, what the last
+// ones were answered, and which were cancelled before they were begun.
 type ledger struct {
 	mu    sync.Mutex
 	known map[string]*handling
@@ -24,7 +24,11 @@ const goneMost = 4096
 
 // newLedger makes a ledger that keeps so many answers.
 func newLedger(answers int) *ledger {
-	return &ledger{known: make(map[string]*handling), ring: make([]string, max(answers, 0)), gone: recent{most: goneMost}}
+	return &ledger{
+		known: make(map[string]*handling),
+		ring:  make([]string, max(answers, 0)),
+		gone:  recent{most: goneMost},
+	}
 }
 
 // recent is a set that forgets its oldest members when it is full.
@@ -75,7 +79,8 @@ const (
 	cancelled                 // nobody waits
 )
 
-// begin notes that a request is being handled, if it is to be. Only one that may be a copy gets the answer that is kept.
+// begin notes that a request is being handled, if it is to be. Only one that may be a copy gets the
+// answer that is kept.
 func (l *ledger) begin(id string, h *handling, copied bool) (standing, *Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +120,8 @@ func (l *ledger) end(id string, h *handling, answer *Response) {
 	l.next = (l.next + 1) % len(l.ring)
 }
 
-// detach copies what is kept: it may be part of what the request came with, and that of all others that were read with it.
+// detach copies what is kept: it may be part of what the request came with, and that of all others
+// that were read with it.
 func detach(id string, answer *Response) (string, Response) {
 	a := *answer
 	size := len(id) + len(a.ContentType) + len(a.code)

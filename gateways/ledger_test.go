@@ -11,7 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// An answer that is kept does not keep what the request was read from: requests may be much larger, and come many at a time.
+// An answer that is kept does not keep what the request was read from: requests may be much larger,
+// and come many at a time.
 func TestLedgerLetsRequestsGo(t *testing.T) {
 	l := newLedger(8)
 	read := func(n int) weak.Pointer[byte] {
@@ -21,7 +22,15 @@ func TestLedgerLetsRequestsGo(t *testing.T) {
 		if is, _ := l.begin(id, h, false); is != fresh {
 			t.Fatalf("%q is %d", id, is)
 		}
-		l.end(id, h, &Response{ContentType: text[5:15], Headers: flow.Headers{{Name: text[16:20], Value: text[21:26]}}, Body: raw[27:]})
+		l.end(
+			id,
+			h,
+			&Response{
+				ContentType: text[5:15],
+				Headers:     flow.Headers{{Name: text[16:20], Value: text[21:26]}},
+				Body:        raw[27:],
+			},
+		)
 		l.cancel(text[5+n:])
 		return weak.Make(&raw[0])
 	}
@@ -35,7 +44,8 @@ func TestLedgerLetsRequestsGo(t *testing.T) {
 			t.Errorf("request %d is still there", n)
 		}
 		is, got := l.begin(fmt.Sprint("id-", n), nil, true)
-		if is != answered || fmt.Sprintf("%s %v %s", got.ContentType, got.Headers, got.Body) != "text/plain [{name value}] body" {
+		if is != answered ||
+			fmt.Sprintf("%s %v %s", got.ContentType, got.Headers, got.Body) != "text/plain [{name value}] body" {
 			t.Errorf("%d: %+v", is, got)
 		}
 	}

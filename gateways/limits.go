@@ -10,8 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// What a request may have beside its body, in bytes. Clients refuse more, and services do not take it: what strangers send is
-// kept in several places.
+// What a request may have beside its body, in bytes. Clients refuse more, and services do not take
+// it: what strangers send is kept in several places.
 const (
 	idMost      = 256 // ID, type and content type, each
 	keyMost     = 1024
@@ -45,7 +45,8 @@ func checkLimits(r *Request) error {
 	return nil
 }
 
-// received reads requests for a service. What cannot be read becomes a request that says why, so that its caller gets an answer.
+// received reads requests for a service. What cannot be read becomes a request that says why, so
+// that its caller gets an answer.
 type received struct{ redisio.Format[Request] }
 
 func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
@@ -83,7 +84,12 @@ const (
 
 func checkMaxReply(config string, n int) error {
 	if n < 0 || n > maxMaxReply {
-		return &redisio.ConfigError{Type: config, Field: "MaxReply", Problem: fmt.Sprintf("is %d", n), Fix: "choose up to 256 MiB, or leave it 0 for 1 MiB"}
+		return &redisio.ConfigError{
+			Type:    config,
+			Field:   "MaxReply",
+			Problem: fmt.Sprintf("is %d", n),
+			Fix:     "choose up to 256 MiB, or leave it 0 for 1 MiB",
+		}
 	}
 	return nil
 }
@@ -110,7 +116,8 @@ func checkReply(r *Response, most int) error {
 // fit makes an answer that is too large one that says so, and shortens what an error says.
 func fit(ctx context.Context, typ, id string, r *Response, most int) {
 	if err := checkReply(r, most); err != nil && r.kind != kindError {
-		flow.Logger(ctx).Warn("service: a reply is too large: raise MaxReply, or answer with a stream", "type", typ, "id", id, "error", err)
+		flow.Logger(ctx).
+			Warn("service: a reply is too large: raise MaxReply, or answer with a stream", "type", typ, "id", id, "error", err)
 		*r = failureOf(remote(err))
 		return
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// OverloadError refuses a call that the services would not come to in time: too many requests, of all clients, wait before it. It is
-// ErrOverloaded.
+// OverloadError refuses a call that the services would not come to in time: too many requests, of
+// all clients, wait before it. It is ErrOverloaded.
 type OverloadError struct {
 	// Wait is how long the request would have waited before a service took it.
 	Wait time.Duration
@@ -20,7 +20,11 @@ type OverloadError struct {
 }
 
 func (e *OverloadError) Error() string {
-	return fmt.Sprintf("gateways: requests wait %v for a service now: try again in %v", e.Wait.Round(time.Millisecond), e.RetryAfter.Round(time.Millisecond))
+	return fmt.Sprintf(
+		"gateways: requests wait %v for a service now: try again in %v",
+		e.Wait.Round(time.Millisecond),
+		e.RetryAfter.Round(time.Millisecond),
+	)
 }
 
 // Is makes it ErrOverloaded.
@@ -28,19 +32,21 @@ func (e *OverloadError) Is(target error) bool { return target == ErrOverloaded }
 
 // load knows how long a request waits before a service takes it.
 //
-// Idea: a request waits for those that stand before it in the stream and have not been taken: the lag of the services' group. How
-// fast they are taken is seen as well; and while there is a lag, that is as fast as the services can. So a client looks at both, ten
-// times a second while it has calls in flight or refuses some. Between two looks it adds what it has sent itself, and what
-// others have in the meantime: so much more as they had sent lately. All clients do the same, and so let in together
-// what there is room for, without a word among them.
+// Idea: a request waits for those that stand before it in the stream and have not been taken: the
+// lag of the services' group. How fast they are taken is seen as well; and while there is a lag,
+// that is as fast as the services can. So a client looks at both, ten times a second while it has
+// calls in flight or refuses some. Between two looks it adds what it has sent itself, and what
+// others have in the meantime: so much more as they had sent lately. All clients do the same, and
+// so let in together what there is room for, without a word among them.
 //
-// A queue is good for bursts only: one that stays gives nobody an answer sooner, and everybody a later one (CoDel: Nichols and
-// Jacobson, 2012). So when the wait has been long for a while, calls are let in that would wait a little, and no longer the
-// most.
+// A queue is good for bursts only: one that stays gives nobody an answer sooner, and everybody a
+// later one (CoDel: Nichols and Jacobson, 2012). So when the wait has been long for a while, calls
+// are let in that would wait a little, and no longer the most.
 //
-// Where nobody takes anything there is nothing to tell: services that are away are no overload, and their calls time out. An
-// outage looks like a lag as well. So a look that fails, and a while in which nothing moved, forget what was seen before; and one
-// span of time in which next to nothing was taken does not count.
+// Where nobody takes anything there is nothing to tell: services that are away are no overload, and
+// their calls time out. An outage looks like a lag as well. So a look that fails, and a while in
+// which nothing moved, forget what was seen before; and one span of time in which next to nothing
+// was taken does not count.
 type load struct {
 	rdb        redis.UniversalClient
 	key, group string
@@ -166,7 +172,8 @@ func (l *load) saw(now time.Time, lag, taken int64) {
 	case was.at.IsZero() || now.Sub(was.at) > loadStale: // what was in between is not known
 		l.from, l.moved = this, now
 	case lag == 0 || was.lag == 0: // demand may be what bounds it: it counts if it shows that services are quicker than known
-		if second, _ := l.rate(); moved && float64(taken-was.taken) > second*now.Sub(was.at).Seconds() && (lag > 0 || second > 0) {
+		if second, _ := l.rate(); moved && float64(taken-was.taken) > second*now.Sub(was.at).Seconds() &&
+			(lag > 0 || second > 0) {
 			l.from = was
 			l.span(this)
 		}
@@ -188,7 +195,16 @@ func (l *load) saw(now time.Time, lag, taken int64) {
 func (l *load) span(this sight) {
 	if from := l.from; !from.at.IsZero() {
 		taken := float64(this.taken - from.taken)
-		l.spans = append(l.spans, span{this.at, this.at.Sub(from.at), taken, taken + float64(this.lag-from.lag), float64(this.sent - from.sent)})
+		l.spans = append(
+			l.spans,
+			span{
+				this.at,
+				this.at.Sub(from.at),
+				taken,
+				taken + float64(this.lag-from.lag),
+				float64(this.sent - from.sent),
+			},
+		)
 	}
 	l.from = this
 }
@@ -209,7 +225,8 @@ func (l *load) tell(this sight, moved bool) {
 	}
 	wait, long := time.Duration(float64(this.lag)/second*float64(time.Second)), l.most/loadPart
 	switch {
-	case wait <= long/4, !l.stays && (wait <= long || !moved && second*loadEvery.Seconds() >= surely): // it is short, or services hang
+	case wait <= long/4,
+		!l.stays && (wait <= long || !moved && second*loadEvery.Seconds() >= surely): // it is short, or services hang
 		l.long, l.stays = time.Time{}, false
 	case l.long.IsZero():
 		l.long = this.at
@@ -223,8 +240,9 @@ func (l *load) tell(this sight, moved bool) {
 	l.backlog.Store(b)
 }
 
-// rate is how many are taken in a second, and how many of those that are sent are this client's; 0 if that is not known. The slowest span
-// does not count when all others were more than twice as fast.
+// rate is how many are taken in a second, and how many of those that are sent are this client's; 0
+// if that is not known. The slowest span does not count when all others were more than twice as
+// fast.
 func (l *load) rate() (second, share float64) {
 	var all, slow span
 	for _, s := range l.spans {

@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// queue is a stream with services that take from it, and clients that ask, in steps of a millisecond. What it tells is a matter of
-// arithmetic.
+// queue is a stream with services that take from it, and clients that ask, in steps of a
+// millisecond. What it tells is a matter of arithmetic.
 type queue struct {
 	t       *testing.T
 	clients []*load
@@ -81,8 +81,8 @@ func (q *queue) tick() {
 	}
 }
 
-// However many clients there are, and however much they ask: the services are kept busy, and no call that is let in waits much longer than it
-// may; in the long run much less.
+// However many clients there are, and however much they ask: the services are kept busy, and no
+// call that is let in waits much longer than it may; in the long run much less.
 func TestLoadOverload(t *testing.T) {
 	for _, test := range []struct {
 		clients           int
@@ -135,7 +135,8 @@ func TestLoadBursts(t *testing.T) {
 	})
 }
 
-// Services that are slow are known as well as quick ones: less than one request a second, of which a call waits for none or one.
+// Services that are slow are known as well as quick ones: less than one request a second, of which
+// a call waits for none or one.
 func TestLoadSlowServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 1, 0.25)
@@ -191,9 +192,15 @@ func TestLoadForgetsOutages(t *testing.T) {
 
 // Without services, or when the server can't be asked, there is no overload.
 func TestLoadUnknown(t *testing.T) {
-	down := redis.NewClient(&redis.Options{MaxRetries: -1, DialerRetries: 1, Dialer: func(context.Context, string, string) (net.Conn, error) {
-		return nil, errors.New("down")
-	}})
+	down := redis.NewClient(
+		&redis.Options{
+			MaxRetries:    -1,
+			DialerRetries: 1,
+			Dialer: func(context.Context, string, string) (net.Conn, error) {
+				return nil, errors.New("down")
+			},
+		},
+	)
 	t.Cleanup(func() { _ = down.Close() })
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 1, 0)

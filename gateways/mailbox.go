@@ -11,9 +11,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// mailbox is the stream of a client's replies. The client makes it, keeps it alive, and takes away what it has read; services
-// write to it only while it exists. So nothing is left of a client that is gone, once the TTL is over, and nothing is
-// lost of replies that come early: it is read from its beginning.
+// mailbox is the stream of a client's replies. The client makes it, keeps it alive, and takes away
+// what it has read; services write to it only while it exists. So nothing is left of a client that
+// is gone, once the TTL is over, and nothing is lost of replies that come early: it is read from
+// its beginning.
 type mailbox struct {
 	key  string
 	ttl  time.Duration

@@ -24,9 +24,10 @@ const (
 
 // outbox writes entries for many goroutines, together.
 //
-// Idea: a loop writes all that has come as one pipeline. What comes meanwhile goes with the next one, so that pipelines grow
-// with the load. The loop is started by a letter that finds none, and ends when there are no more. No caller writes for
-// others: each waits for its own letter, and leaves at its deadline, whatever Redis does.
+// Idea: a loop writes all that has come as one pipeline. What comes meanwhile goes with the next
+// one, so that pipelines grow with the load. The loop is started by a letter that finds none, and
+// ends when there are no more. No caller writes for others: each waits for its own letter, and
+// leaves at its deadline, whatever Redis does.
 type outbox struct {
 	rdb     redis.UniversalClient
 	cfg     redisio.WriterConfig
@@ -209,8 +210,8 @@ func (o *outbox) pause(d time.Duration) {
 	}
 }
 
-// take returns the letters to write: those that were not written and those that have come, without those whose sender has gone.
-// If there is no more to do, the loop has ended.
+// take returns the letters to write: those that were not written and those that have come, without
+// those whose sender has gone. If there is no more to do, the loop has ended.
 func (o *outbox) take(rest []*letter, sending bool) (batch []*letter, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -18,9 +18,17 @@ import (
 // caught up.
 func TestOverloadIsRefused(t *testing.T) {
 	s := newStand(t)
-	s.serve(t, gateways.ServiceConfig{MaxInFlight: 8, Concurrency: []flow.StageOption{flow.Workers(1)}}, func(svc *gateways.Service) {
-		gateways.HandleVoid(svc, "slow", func(ctx context.Context, _ string) error { return flow.Sleep(ctx, 2*time.Millisecond) })
-	})
+	s.serve(
+		t,
+		gateways.ServiceConfig{MaxInFlight: 8, Concurrency: []flow.StageOption{flow.Workers(1)}},
+		func(svc *gateways.Service) {
+			gateways.HandleVoid(
+				svc,
+				"slow",
+				func(ctx context.Context, _ string) error { return flow.Sleep(ctx, 2*time.Millisecond) },
+			)
+		},
+	)
 	call := gateways.Call[string, []byte](s.client(t, gateways.ClientConfig{MaxWait: 20 * time.Millisecond}), "slow")
 	var answered, refused atomic.Int32
 	var wg sync.WaitGroup
@@ -54,7 +62,11 @@ func TestServicesAwayAreNoOverload(t *testing.T) {
 	if err := s.rdb.XGroupCreateMkStream(t.Context(), s.topic, "service", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	call := gateways.Call[string, []byte](s.client(t, gateways.ClientConfig{MaxWait: time.Millisecond}), "x", gateways.Timeout(500*time.Millisecond))
+	call := gateways.Call[string, []byte](
+		s.client(t, gateways.ClientConfig{MaxWait: time.Millisecond}),
+		"x",
+		gateways.Timeout(500*time.Millisecond),
+	)
 	for range 4 {
 		var wg sync.WaitGroup
 		for range 20 {
@@ -79,7 +91,10 @@ func TestMailboxIsCapped(t *testing.T) {
 	const n = 20_000
 	pipe := s.rdb.Pipeline()
 	for i := range n {
-		pipe.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "x", "id", fmt.Sprint(i), "reply", mailbox))
+		pipe.XAdd(
+			t.Context(),
+			redistest.Entry(s.topic, "data", "x", "type", "x", "id", fmt.Sprint(i), "reply", mailbox),
+		)
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)

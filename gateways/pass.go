@@ -10,9 +10,9 @@ import (
 // passedKey is the key of the headers of the request that is being handled.
 type passedKey struct{}
 
-// PassOn returns a context whose calls and events pass on the trace, the request id and the identity that headers have, unless
-// they have their own. The context of a Service's handler does so by itself. PassOn is for graphs, whose stages get the
-// headers with the message:
+// PassOn returns a context whose calls and events pass on the trace, the request id and the
+// identity that headers have, unless they have their own. The context of a Service's handler does
+// so by itself. PassOn is for graphs, whose stages get the headers with the message:
 //
 //	operators.MapMessage(requests, func(ctx context.Context, m flow.Message[Order]) (Quote, error) {
 //		return price(gateways.PassOn(ctx, m.Headers()), m.Value)
@@ -34,8 +34,8 @@ func passed(ctx context.Context, headers flow.Headers) flow.Headers {
 	return headers
 }
 
-// HeaderFor sends a header with each request that depends on it or on the context; "" sends none. Q must be the type of the
-// requests.
+// HeaderFor sends a header with each request that depends on it or on the context; "" sends none. Q
+// must be the type of the requests.
 func HeaderFor[Q any](name string, value func(context.Context, Q) string) CallOption {
 	return func(c *callConfig) {
 		c.each = append(c.each, func(ctx context.Context, v any) flow.Header {

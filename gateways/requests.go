@@ -15,10 +15,16 @@ import (
 
 // Requests is a source of the requests of a topic, for graphs that answer by Reply, with any operators between. It is
 // source.Stream with the topic's key, and the group "service" unless the config says another; requests that are
-// settled are deleted, those whose deadline is over are skipped, and those that ask for their answer to go elsewhere than to a client of the topic become dead letters.
+// settled are deleted, those whose deadline is over are skipped, and those that ask for their
+// answer to go elsewhere than to a client of the topic become dead letters.
 //
 // Order: kept. Acks: when what came of the request is done, by Reply when the reply is written. Ends: by drain.
-func Requests[T any](rdb redis.UniversalClient, topic string, cfg source.StreamConfig[T], opts ...flow.StageOption) flow.Source[T] {
+func Requests[T any](
+	rdb redis.UniversalClient,
+	topic string,
+	cfg source.StreamConfig[T],
+	opts ...flow.StageOption,
+) flow.Source[T] {
 	var wrong []flow.StageOption
 	if err := checkTopic("Requests", topic); err != nil {
 		wrong = append(wrong, flow.InvalidError(err))
@@ -46,7 +52,10 @@ func expired(deadline time.Time) bool { return !deadline.IsZero() && !time.Now()
 type ReplyAddressError struct{ Address string }
 
 func (e *ReplyAddressError) Error() string {
-	return fmt.Sprintf("gateways: the reply address %.80q is none of this topic's clients: name their topic in ReplyTopics, if it is right", e.Address)
+	return fmt.Sprintf(
+		"gateways: the reply address %.80q is none of this topic's clients: name their topic in ReplyTopics, if it is right",
+		e.Address,
+	)
 }
 
 // checkAddress rejects requests whose answer is to go where the service may not write.
@@ -64,35 +73,54 @@ func checkAddress(address string, from []keys) error {
 
 // ReplyConfig configures Reply and ReplyFailure. The zero value is the default.
 type ReplyConfig struct {
-	// MaxReply bounds the bytes of a reply. A caller gets CodeReplyTooLarge instead of a larger one. Defaults to 1 MiB; the
-	// most is 256 MiB.
+	// MaxReply bounds the bytes of a reply. A caller gets CodeReplyTooLarge instead of a larger
+	// one. Defaults to 1 MiB; the most is 256 MiB.
 	MaxReply int
 }
 
-// Reply answers the requests that messages come from: the branch that ends a graph which began with Requests. The reply address rides
-// with the message through all operators. What is made of several, as a batch, answers all of them; operators.Unbatch gives each
-// value the address of its own again. Messages of requests that want no answer are done when they get here. A client that is
+// Reply answers the requests that messages come from: the branch that ends a graph which began with
+// Requests. The reply address rides with the message through all operators. What is made of
+// several, as a batch, answers all of them; operators.Unbatch gives each value the address of its
+// own again. Messages of requests that want no answer are done when they get here. A client that is
 // gone gets none.
 //
-// A value that cannot be encoded is answered with CodeInternal, and one that is too large with CodeReplyTooLarge; the log says
-// more.
+// A value that cannot be encoded is answered with CodeInternal, and one that is too large with
+// CodeReplyTooLarge; the log says more.
 //
 // Order: kept. Acks: when the reply is written. Values travel as JSON, strings and bytes as they are.
-func Reply[T any](in flow.Source[T], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts ...flow.StageOption) flow.Branch {
+func Reply[T any](
+	in flow.Source[T],
+	rdb redis.UniversalClient,
+	topic string,
+	cfg ReplyConfig,
+	opts ...flow.StageOption,
+) flow.Branch {
 	codec := redisio.DefaultCodec[T]()
 	return reply(in, rdb, topic, cfg, opts, func(v T) (Response, error) { return encoded(codec, v) })
 }
 
-// ReplyFailure answers requests that failed, as the second output of operators.Try: with the *RemoteError that the failure
-// wraps, or else CodeInternal.
+// ReplyFailure answers requests that failed, as the second output of operators.Try: with the
+// *RemoteError that the failure wraps, or else CodeInternal.
 func ReplyFailure[T any](
 	in flow.Source[flow.Failure[T]], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts ...flow.StageOption,
 ) flow.Branch {
-	return reply(in, rdb, topic, cfg, opts, func(v flow.Failure[T]) (Response, error) { return failureOf(remote(v.Err())), nil })
+	return reply(
+		in,
+		rdb,
+		topic,
+		cfg,
+		opts,
+		func(v flow.Failure[T]) (Response, error) { return failureOf(remote(v.Err())), nil },
+	)
 }
 
 func reply[T any](
-	in flow.Source[T], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts []flow.StageOption, answer func(T) (Response, error),
+	in flow.Source[T],
+	rdb redis.UniversalClient,
+	topic string,
+	cfg ReplyConfig,
+	opts []flow.StageOption,
+	answer func(T) (Response, error),
 ) flow.Branch {
 	from, most := []keys{keysOf(topic)}, cfg.MaxReply
 	def(&most, defaultMaxReply)
@@ -101,18 +129,20 @@ func reply[T any](
 		wantedOpts = append(wantedOpts, flow.InvalidError(err))
 	}
 	wanted := flow.Via(in, "wanted", func() flow.Handler[T, Response] {
-		return flow.HandlerFunc[T, Response](func(ctx context.Context, m flow.Message[T], emit flow.Emit[Response]) error {
-			r, err := answer(m.Value)
-			if err != nil {
-				flow.Logger(ctx).Error("reply: a value can't be encoded", "id", m.Meta().MessageID, "error", err)
-				r = failureOf(remote(err))
-			}
-			if r.kind == "" {
-				r.kind = kindReply
-			}
-			fit(ctx, m.Meta().Type, m.Meta().MessageID, &r, most)
-			return answers(flow.Derive(m, r), from, emit)
-		})
+		return flow.HandlerFunc[T, Response](
+			func(ctx context.Context, m flow.Message[T], emit flow.Emit[Response]) error {
+				r, err := answer(m.Value)
+				if err != nil {
+					flow.Logger(ctx).Error("reply: a value can't be encoded", "id", m.Meta().MessageID, "error", err)
+					r = failureOf(remote(err))
+				}
+				if r.kind == "" {
+					r.kind = kindReply
+				}
+				fit(ctx, m.Meta().Type, m.Meta().MessageID, &r, most)
+				return answers(flow.Derive(m, r), from, emit)
+			},
+		)
 	}, wantedOpts...)
 	return flow.To(wanted, mailboxes(rdb, replyFormat{}, forever, most, whileWanted), opts...)
 }
@@ -135,16 +165,32 @@ func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
 	return nil
 }
 
-// mailboxLen is how many replies may wait in a client's mailbox: a client that does not read, and is not dead either, must not fill
-// the server. Beyond it the oldest are lost; their calls time out, and a streamed reply that misses parts is interrupted.
+// mailboxLen is how many replies may wait in a client's mailbox: a client that does not read, and
+// is not dead either, must not fill the server. Beyond it the oldest are lost; their calls time
+// out, and a streamed reply that misses parts is interrupted.
 const mailboxLen = 16_384
 
 // mailboxes is a sink that writes each message to its reply address.
 func mailboxes(
-	rdb redis.UniversalClient, f redisio.Format[Response], wait time.Duration, most int, full func(flow.Message[Response]) error,
+	rdb redis.UniversalClient,
+	f redisio.Format[Response],
+	wait time.Duration,
+	most int,
+	full func(flow.Message[Response]) error,
 ) flow.Sink[Response] {
-	return sink.Stream(rdb, sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo }, Format: f,
-		OnlyExisting: true, Together: true, MaxLen: mailboxLen, Wait: wait, MaxPayload: payloadFor(most), OnFull: full})
+	return sink.Stream(
+		rdb,
+		sink.StreamConfig[Response]{
+			KeyFor:       func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
+			Format:       f,
+			OnlyExisting: true,
+			Together:     true,
+			MaxLen:       mailboxLen,
+			Wait:         wait,
+			MaxPayload:   payloadFor(most),
+			OnFull:       full,
+		},
+	)
 }
 
 // whileWanted has a reply that there is no memory for wait until its caller has gone.

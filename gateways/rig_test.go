@@ -72,12 +72,15 @@ func (s *stand) client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client
 	return c
 }
 
-// late makes calls of a type that nobody answers, until one was sent before its time was over, and returns how many requests the
-// stream has then.
+// late makes calls of a type that nobody answers, until one was sent before its time was over, and
+// returns how many requests the stream has then.
 func (s *stand) late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
 	t.Helper()
 	for timeout := 20 * time.Millisecond; ; timeout *= 2 {
-		if _, err := gateways.Call[string, string](c, typ, gateways.Timeout(timeout))(t.Context(), "x"); !errors.Is(err, gateways.ErrTimeout) {
+		if _, err := gateways.Call[string, string](c, typ, gateways.Timeout(timeout))(t.Context(), "x"); !errors.Is(
+			err,
+			gateways.ErrTimeout,
+		) {
 			t.Fatal(err)
 		}
 		if n := s.rdb.XLen(t.Context(), key).Val(); n > 0 {

@@ -76,9 +76,16 @@ func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (flow.Mes
 	return s.emit(m, answer)
 }
 
-// conclude ends a handling, and says what comes of it: an answer, which may be that it failed, or an error for the fault policy, or
-// neither.
-func (s *Service) conclude(ctx context.Context, r *Request, h *handling, answer *Response, err error, wanted bool) (_ error, replies bool) {
+// conclude ends a handling, and says what comes of it: an answer, which may be that it failed, or
+// an error for the fault policy, or neither.
+func (s *Service) conclude(
+	ctx context.Context,
+	r *Request,
+	h *handling,
+	answer *Response,
+	err error,
+	wanted bool,
+) (_ error, replies bool) {
 	why := h.end()
 	switch v, is := flow.Verdict(err); {
 	case err == nil || is && v.Do == flow.ActDrop:
@@ -183,6 +190,11 @@ type serviceCounters struct{ answered, failed, expired, cancelled, handedOn atom
 // Stats returns the counts.
 func (s *Service) Stats() ServiceStats {
 	c := &s.stats
-	return ServiceStats{Answered: c.answered.Load(), Failed: c.failed.Load(), Expired: c.expired.Load(), Cancelled: c.cancelled.Load(),
-		HandedOn: c.handedOn.Load()}
+	return ServiceStats{
+		Answered:  c.answered.Load(),
+		Failed:    c.failed.Load(),
+		Expired:   c.expired.Load(),
+		Cancelled: c.cancelled.Load(),
+		HandedOn:  c.handedOn.Load(),
+	}
 }

@@ -108,7 +108,10 @@ func TestCallTimesOut(t *testing.T) {
 	c := s.client(t, gateways.ClientConfig{})
 	has := func(q string) bool { _, ok := began.Load(q); return ok }
 	for late := 100 * time.Millisecond; !has("late"); late *= 2 { // until the service came to it in time
-		if _, err := gateways.Call[string, string](c, "slow", gateways.Timeout(late))(t.Context(), "late"); !errors.Is(err, gateways.ErrTimeout) {
+		if _, err := gateways.Call[string, string](c, "slow", gateways.Timeout(late))(t.Context(), "late"); !errors.Is(
+			err,
+			gateways.ErrTimeout,
+		) {
 			t.Fatalf("the deadline: %v", err)
 		}
 	}
@@ -149,7 +152,11 @@ func TestClientIsBounded(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 2 {
 		wg.Go(func() { _, _ = call(ctx, "x") })
-		redistest.Soon(t, "it is in flight", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == int64(i)+1 })
+		redistest.Soon(
+			t,
+			"it is in flight",
+			func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == int64(i)+1 },
+		)
 	}
 	if _, err := call(ctx, "x"); !errors.Is(err, gateways.ErrOverloaded) {
 		t.Errorf("the third call: %v", err)
@@ -170,7 +177,8 @@ func TestSend(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if all := []string{<-got, <-got}; strings.Join(all, "")+strings.Join(all, "") != "abab" && strings.Join(all, "") != "ba" {
+	if all := []string{<-got, <-got}; strings.Join(all, "")+strings.Join(all, "") != "abab" &&
+		strings.Join(all, "") != "ba" {
 		t.Errorf("got %q", all)
 	}
 }
@@ -186,7 +194,11 @@ func TestForgedReplyAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	redistest.Soon(t, "all are dead letters", func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 5 })
+	redistest.Soon(
+		t,
+		"all are dead letters",
+		func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 5 },
+	)
 	if handled.Load() != 0 || s.rdb.Exists(t.Context(), "victim").Val() != 0 {
 		t.Errorf("%d handled", handled.Load())
 	}
@@ -201,7 +213,10 @@ func TestDuplicateIsAnsweredFromMemory(t *testing.T) {
 	mailbox := "{" + s.topic + "}:reply:mine"
 	s.rdb.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
 	for i := range 3 {
-		s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", `"x"`, "type", "count", "id", "7", "reply", mailbox, "dup", "1"))
+		s.rdb.XAdd(
+			t.Context(),
+			redistest.Entry(s.topic, "data", `"x"`, "type", "count", "id", "7", "reply", mailbox, "dup", "1"),
+		)
 		redistest.Soon(t, "answered", func() bool { return s.rdb.XLen(t.Context(), mailbox).Val() == int64(i)+2 })
 	}
 	for _, e := range s.rdb.XRange(t.Context(), mailbox, "-", "+").Val()[1:] {
@@ -236,13 +251,21 @@ func TestReplyAfterOperators(t *testing.T) {
 		return strings.ToUpper(v), nil
 	})
 	batched := operators.Unbatch(operators.Batch(upper, 3, 5*time.Millisecond))
-	start(t, flow.New("shout", gateways.Reply(batched, s.rdb, s.topic, gateways.ReplyConfig{}), gateways.ReplyFailure(failed, s.rdb, s.topic, gateways.ReplyConfig{})))
+	start(
+		t,
+		flow.New(
+			"shout",
+			gateways.Reply(batched, s.rdb, s.topic, gateways.ReplyConfig{}),
+			gateways.ReplyFailure(failed, s.rdb, s.topic, gateways.ReplyConfig{}),
+		),
+	)
 	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
 	if got, err := call(t.Context(), "hey"); err != nil || got != "HEY" {
 		t.Errorf("%q, %v", got, err)
 	}
 	var remote *gateways.RemoteError
-	if _, err := call(t.Context(), "bad"); !errors.As(err, &remote) || remote.Code != gateways.CodeConflict || remote.Message != "no" {
+	if _, err := call(t.Context(), "bad"); !errors.As(err, &remote) || remote.Code != gateways.CodeConflict ||
+		remote.Message != "no" {
 		t.Errorf("%v", err)
 	}
 }
@@ -253,14 +276,26 @@ func TestReplyAfterBatches(t *testing.T) {
 	s := newStand(t)
 	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[string]{})
 	together, alone := operators.Split(requests, func(v string) bool { return strings.HasPrefix(v, "all") })
-	each := operators.Unbatch(operators.Map(operators.Batch(alone, n/2, time.Minute), flow.Pure(func(vs []string) []string {
-		for i := range vs {
-			vs[i] = strings.ToUpper(vs[i])
-		}
-		return vs
-	})))
-	all := operators.Map(operators.Batch(together, n/2, time.Minute), flow.Pure(func(vs []string) string { return strconv.Itoa(len(vs)) }))
-	start(t, flow.New("batches", gateways.Reply(each, s.rdb, s.topic, gateways.ReplyConfig{}), gateways.Reply(all, s.rdb, s.topic, gateways.ReplyConfig{})))
+	each := operators.Unbatch(
+		operators.Map(operators.Batch(alone, n/2, time.Minute), flow.Pure(func(vs []string) []string {
+			for i := range vs {
+				vs[i] = strings.ToUpper(vs[i])
+			}
+			return vs
+		})),
+	)
+	all := operators.Map(
+		operators.Batch(together, n/2, time.Minute),
+		flow.Pure(func(vs []string) string { return strconv.Itoa(len(vs)) }),
+	)
+	start(
+		t,
+		flow.New(
+			"batches",
+			gateways.Reply(each, s.rdb, s.topic, gateways.ReplyConfig{}),
+			gateways.Reply(all, s.rdb, s.topic, gateways.ReplyConfig{}),
+		),
+	)
 	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
 	var wg sync.WaitGroup
 	for i := range n {
@@ -346,7 +381,8 @@ func TestClose(t *testing.T) {
 	answer := make(chan error, 1)
 	go func() { _, err := call(t.Context(), "x"); answer <- err }()
 	redistest.Soon(t, "in work", func() bool {
-		return s.rdb.XPending(t.Context(), s.topic, "service").Val() != nil && s.rdb.XPending(t.Context(), s.topic, "service").Val().Count == 1
+		return s.rdb.XPending(t.Context(), s.topic, "service").Val() != nil &&
+			s.rdb.XPending(t.Context(), s.topic, "service").Val().Count == 1
 	})
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close(context.Background()) }()

@@ -57,7 +57,11 @@ func TestServicesShareRequests(t *testing.T) {
 	busy := make([]*gateways.Service, services)
 	for i := range busy {
 		busy[i] = s.serve(t, gateways.ServiceConfig{MaxInFlight: 16}, func(svc *gateways.Service) {
-			gateways.Handle(svc, "echo", func(_ context.Context, id string) (string, error) { all.note(id); return id, nil })
+			gateways.Handle(
+				svc,
+				"echo",
+				func(_ context.Context, id string) (string, error) { all.note(id); return id, nil },
+			)
 		})
 	}
 	var wg sync.WaitGroup
@@ -179,8 +183,8 @@ func TestDrainedServiceAnswers(t *testing.T) {
 	}
 }
 
-// The reply address rides with the message over copies that come together again: here each request is answered by the branch
-// that wants it.
+// The reply address rides with the message over copies that come together again: here each request
+// is answered by the branch that wants it.
 func TestReplyAfterFanOut(t *testing.T) {
 	s := newStand(t)
 	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[int]{})
@@ -189,7 +193,10 @@ func TestReplyAfterFanOut(t *testing.T) {
 	odd := operators.Filter(branches[1], func(_ context.Context, v int) (bool, error) { return v%2 != 0, nil })
 	halved := operators.Map(even, flow.Pure(func(v int) int { return v / 2 }))
 	grown := operators.Map(odd, flow.Pure(func(v int) int { return 3*v + 1 }), flow.Workers(4), flow.Unordered())
-	start(t, flow.New("collatz", gateways.Reply(operators.FanIn(halved, grown), s.rdb, s.topic, gateways.ReplyConfig{})))
+	start(
+		t,
+		flow.New("collatz", gateways.Reply(operators.FanIn(halved, grown), s.rdb, s.topic, gateways.ReplyConfig{})),
+	)
 	call := gateways.Call[int, int](s.client(t, gateways.ClientConfig{}), "any")
 	var wg sync.WaitGroup
 	for v := range 40 {

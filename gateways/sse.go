@@ -21,15 +21,18 @@ import (
 type SSEConfig struct {
 	// Key is the stream that all clients get all of.
 	Key string
-	// Feed says what a client gets instead: which stream, and which topics of it. It is the place to find out who asks. Choose
-	// the key from those that you know: one that is made of what the request says lets anybody read any stream. A *RemoteError
-	// is answered by its code, as Errorf(CodeUnauthorized, …); any other error with 403.
+	// Feed says what a client gets instead: which stream, and which topics of it. It is the place
+	// to find out who asks. Choose the key from those that you know: one that is made of what the
+	// request says lets anybody read any stream. A *RemoteError is answered by its code, as
+	// Errorf(CodeUnauthorized, …); any other error with 403.
 	Feed func(*http.Request) (Feed, error)
-	// Event makes of an entry what clients get, once for all of them. The default reads what Publish writes, and all native
-	// entries: their type, their data, and their key as the only topic. Entries that it returns an error for are passed over, counted and logged.
+	// Event makes of an entry what clients get, once for all of them. The default reads what
+	// Publish writes, and all native entries: their type, their data, and their key as the only
+	// topic. Entries that it returns an error for are passed over, counted and logged.
 	Event func(*redisio.Entry) (SSEEvent, error)
 
-	// From is where a client begins that does not say what it had last: "" is now, and "0" the beginning of what there is.
+	// From is where a client begins that does not say what it had last: "" is now, and "0" the
+	// beginning of what there is.
 	From string
 	// Overflow is what becomes of a client that reads more slowly than its events come. The default is OverflowPause.
 	Overflow Overflow
@@ -43,13 +46,15 @@ type SSEConfig struct {
 	// Defaults to 10 s. Serve limits what the system holds for a client to 64 KiB. Behind another
 	// server it may hold 4 MB, and clients slower than about 150 KB/s may be cut off.
 	WriteTimeout time.Duration
-	// MaxClients and MaxStreams are how many clients there may be at once, and how many streams for them, each of which takes a
-	// connection to Redis: for many small feeds use topics of one stream. What is beyond is answered with 503. The defaults are 10,000 and 64.
+	// MaxClients and MaxStreams are how many clients there may be at once, and how many streams for
+	// them, each of which takes a connection to Redis: for many small feeds use topics of one
+	// stream. What is beyond is answered with 503. The defaults are 10,000 and 64.
 	MaxClients int
 	MaxStreams int
 
-	// Origins are those whose pages may read the events, as https://app.example.com, or "*" for all; Credentials lets them send cookies,
-	// which does not go with "*". The default is none but the server's own.
+	// Origins are those whose pages may read the events, as https://app.example.com, or "*" for
+	// all; Credentials lets them send cookies, which does not go with "*". The default is none but
+	// the server's own.
 	Origins     []string
 	Credentials bool
 	// Log gets faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
@@ -78,7 +83,8 @@ type SSEEvent struct {
 type Overflow int
 
 const (
-	// OverflowPause lets it go on at its own pace: Redis is its buffer. What is trimmed before it gets there is told as a gap.
+	// OverflowPause lets it go on at its own pace: Redis is its buffer. What is trimmed before it
+	// gets there is told as a gap.
 	OverflowPause Overflow = iota
 	// OverflowDropOldest drops what has waited longest, and tells so as a gap.
 	OverflowDropOldest
@@ -95,8 +101,8 @@ const (
 	busyRetry        = 5 * time.Second // what clients are told that are too many
 )
 
-// EventStream serves the events of Redis Streams to browsers as server-sent events. It is an http.Handler for GET, of any mux
-// and of HTTP/1.1 and HTTP/2.
+// EventStream serves the events of Redis Streams to browsers as server-sent events. It is an
+// http.Handler for GET, of any mux and of HTTP/1.1 and HTTP/2.
 //
 // Each event has the ID of its entry. A client that reconnects names the ID it had last, and gets all later
 // events, from any process. Browsers send the ID in the header Last-Event-ID. Polyfills send it in the
@@ -107,8 +113,8 @@ const (
 //	id: 1732360000000-0
 //	data: {"from":"1732350000000-0","to":"1732360000000-0","missed":12}
 //
-// Behind a gap the client should ask for the state of things anew; missed is -1 where it is not known. An ID that makes no
-// sense, or that is still to come, is a gap too.
+// Behind a gap the client should ask for the state of things anew; missed is -1 where it is not
+// known. An ID that makes no sense, or that is still to come, is a gap too.
 //
 // A silent connection gets a comment from time to time, see Heartbeat. When there were events for other
 // clients meanwhile, it gets an event that moves the ID on instead, so that a reconnect is cheap:
@@ -120,11 +126,12 @@ const (
 // Browsers do not pass it to onmessage. All that is sent is an event with data, or a comment, because some
 // client libraries take each block for an event.
 //
-// Each stream is read once in a process, however many clients there are, for as long as there are any. When the server stops the
-// request's context ends and so does the answer (see Serve; with other servers call Close), and clients go on elsewhere.
+// Each stream is read once in a process, however many clients there are, for as long as there are
+// any. When the server stops the request's context ends and so does the answer (see Serve; with
+// other servers call Close), and clients go on elsewhere.
 //
-// Browsers connect again by themselves when a connection breaks, but not when the answer is an error: a page should make
-// a new EventSource after 503.
+// Browsers connect again by themselves when a connection breaks, but not when the answer is an
+// error: a page should make a new EventSource after 503.
 type EventStream struct {
 	cfg  SSEConfig
 	err  error // of the configuration
@@ -139,7 +146,8 @@ type EventStream struct {
 	refused, slow, broken atomic.Int64
 }
 
-// SSE makes a handler of server-sent events. It does no I/O. Mistakes in its arguments are what it answers with 500, and Validate.
+// SSE makes a handler of server-sent events. It does no I/O. Mistakes in its arguments are what it
+// answers with 500, and Validate.
 //
 //	events := gateways.SSE(rdb, gateways.SSEConfig{Key: "{orders}:events"})
 //	defer events.Close(ctx)
@@ -166,7 +174,15 @@ func SSE(rdb redis.UniversalClient, cfg SSEConfig) *EventStream {
 		MaxStreams: max(0, cfg.MaxStreams),
 	})
 	if redisio.IsNilClient(rdb) {
-		g.err = errors.Join(g.err, &redisio.ConfigError{Type: "SSE", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"})
+		g.err = errors.Join(
+			g.err,
+			&redisio.ConfigError{
+				Type:    "SSE",
+				Field:   "rdb",
+				Problem: "the Redis client is nil",
+				Fix:     "pass one, see redisio.Connect",
+			},
+		)
 	} else {
 		g.err = errors.Join(g.err, g.pool.Validate())
 	}
@@ -182,7 +198,12 @@ func (c SSEConfig) validate() error {
 	}
 	bad(c.Key == "" && c.Feed == nil, "Key", "is empty", "name the stream, or say by Feed who gets which")
 	bad(c.Key != "" && c.Feed != nil, "Feed", "is set beside Key", "choose one")
-	bad(c.Overflow < OverflowPause || c.Overflow > OverflowClose, "Overflow", fmt.Sprintf("is %d", c.Overflow), "choose one of the Overflow constants")
+	bad(
+		c.Overflow < OverflowPause || c.Overflow > OverflowClose,
+		"Overflow",
+		fmt.Sprintf("is %d", c.Overflow),
+		"choose one of the Overflow constants",
+	)
 	bad(c.From != "" && c.From != "0", "From", "is "+quoted(c.From), `choose "" for now, or "0" for the beginning`)
 	bad(c.Queue < 0, "Queue", "is negative", "leave it 0 for 256 events")
 	bad(c.Heartbeat < 0, "Heartbeat", "is negative", "leave it 0 for 15 seconds")
@@ -220,10 +241,20 @@ func (g *EventStream) enter() error {
 	defer g.mu.Unlock()
 	switch {
 	case g.closed:
-		return refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "the server is stopping: try again", retry: retryAfter}
+		return refusal{
+			Status:  http.StatusServiceUnavailable,
+			Code:    CodeUnavailable,
+			Message: "the server is stopping: try again",
+			retry:   retryAfter,
+		}
 	case g.clients >= g.cfg.MaxClients:
 		g.refused.Add(1)
-		return refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many clients: try again later", retry: busyRetry}
+		return refusal{
+			Status:  http.StatusServiceUnavailable,
+			Code:    CodeOverloaded,
+			Message: "too many clients: try again later",
+			retry:   busyRetry,
+		}
 	}
 	g.clients++
 	return nil
@@ -238,7 +269,8 @@ func (g *EventStream) leave() {
 	}
 }
 
-// Close ends all connections, which clients may make again elsewhere, and waits for that until ctx is done. The Redis client is left as it is.
+// Close ends all connections, which clients may make again elsewhere, and waits for that until ctx
+// is done. The Redis client is left as it is.
 func (g *EventStream) Close(ctx context.Context) error {
 	g.mu.Lock()
 	if g.closed || g.err != nil {
@@ -258,6 +290,9 @@ func (g *EventStream) Close(ctx context.Context) error {
 	case <-idle:
 		return err
 	case <-ctx.Done():
-		return errors.Join(err, fmt.Errorf("gateways: clients of server-sent events are connected yet: %w", context.Cause(ctx)))
+		return errors.Join(
+			err,
+			fmt.Errorf("gateways: clients of server-sent events are connected yet: %w", context.Cause(ctx)),
+		)
 	}
 }

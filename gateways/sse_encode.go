@@ -45,8 +45,8 @@ func frameOf(event func(*redisio.Entry) (SSEEvent, error)) func(*redisio.Entry) 
 
 // appendEvent appends an event. id and typ have no line breaks in them.
 //
-// A line break in the data, whichever of the three that browsers know, begins another line of data: so nothing that is in it can be a
-// field of the event, or the end of it.
+// A line break in the data, whichever of the three that browsers know, begins another line of data:
+// so nothing that is in it can be a field of the event, or the end of it.
 func appendEvent(dst []byte, id, typ string, data []byte) []byte {
 	if !utf8.Valid(data) {
 		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))

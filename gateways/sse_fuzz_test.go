@@ -42,7 +42,8 @@ func FuzzSSEEvent(f *testing.F) {
 			return SSEEvent{Type: typ, Data: []byte(data), Topics: []string{"t"}}, nil
 		})(&redisio.Entry{ID: "7-1"})
 		if err != nil {
-			if !strings.ContainsAny(typ, "\r\n\x00") && strings.ToValidUTF8(typ, "") == typ && typ != "gap" && typ != "overflow" {
+			if !strings.ContainsAny(typ, "\r\n\x00") && strings.ToValidUTF8(typ, "") == typ && typ != "gap" &&
+				typ != "overflow" {
 				t.Errorf("%q is refused: %v", typ, err)
 			}
 			return

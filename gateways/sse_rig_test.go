@@ -152,7 +152,8 @@ func newBoard(t testing.TB, cfg gateways.SSEConfig) *board {
 // add writes an event, and returns its ID.
 func (b *board) add(t testing.TB, typ, key, data string) string {
 	t.Helper()
-	id, err := b.rdb.XAdd(context.Background(), redistest.Entry(b.topic, "data", data, "type", typ, "key", key)).Result()
+	id, err := b.rdb.XAdd(context.Background(), redistest.Entry(b.topic, "data", data, "type", typ, "key", key)).
+		Result()
 	if err != nil {
 		t.Fatal(err)
 	}

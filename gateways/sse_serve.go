@@ -31,7 +31,13 @@ func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "a " + r.Method + " has no body"}.write(w)
 	case g.err != nil:
 		g.cfg.Log.Error("sse: handler with mistakes", "error", g.err)
-		refusal{Status: http.StatusInternalServerError, Code: CodeInternal, Message: "this route is not set up right; its log says why"}.write(w)
+		refusal{
+			Status:  http.StatusInternalServerError,
+			Code:    CodeInternal,
+			Message: "this route is not set up right; its log says why",
+		}.write(
+			w,
+		)
 	default:
 		if err := g.serve(w, r); err != nil {
 			refusalOf(err).write(w)
@@ -102,7 +108,13 @@ func (g *EventStream) listen(r *http.Request, feed Feed) (l *relay.Listener[[]by
 	ctx, cancel := context.WithTimeout(r.Context(), listenTimeout)
 	defer cancel()
 	from := lastEventID(r)
-	o := relay.Options{From: from, Topics: feed.Topics, All: feed.All, Overflow: relay.Overflow(g.cfg.Overflow), Idle: g.cfg.Heartbeat}
+	o := relay.Options{
+		From:     from,
+		Topics:   feed.Topics,
+		All:      feed.All,
+		Overflow: relay.Overflow(g.cfg.Overflow),
+		Idle:     g.cfg.Heartbeat,
+	}
 	if from == "" {
 		o.From = g.cfg.From
 	}
@@ -118,11 +130,21 @@ func (g *EventStream) listen(r *http.Request, feed Feed) (l *relay.Listener[[]by
 		return l, gap, nil
 	case errors.Is(err, relay.ErrTooManyStreams):
 		g.refused.Add(1)
-		return nil, nil, refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded, Message: "too many kinds of events: try again later", retry: busyRetry}
+		return nil, nil, refusal{
+			Status:  http.StatusServiceUnavailable,
+			Code:    CodeOverloaded,
+			Message: "too many kinds of events: try again later",
+			retry:   busyRetry,
+		}
 	case r.Context().Err() == nil:
 		g.cfg.Log.Warn("sse: the stream can't be read", "error", err)
 	}
-	return nil, nil, refusal{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Message: "events can't be had now", retry: retryAfter}
+	return nil, nil, refusal{
+		Status:  http.StatusServiceUnavailable,
+		Code:    CodeUnavailable,
+		Message: "events can't be had now",
+		retry:   retryAfter,
+	}
 }
 
 // lastEventID is what the client had last, as it says. Browsers can't set headers on the first request,

@@ -14,18 +14,20 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// ServeStream serves the values of a streamed reply as server-sent events: one of type "message" for each, as JSON unless they are strings or
-// bytes, then one of type "end", whose data is {}. The context of the request ends the call when the client goes away.
+// ServeStream serves the values of a streamed reply as server-sent events: one of type "message"
+// for each, as JSON unless they are strings or bytes, then one of type "end", whose data is {}. The
+// context of the request ends the call when the client goes away.
 //
 //	count := gateways.Stream[Range, int](client, "count")
 //	mux.HandleFunc("GET /count", func(w http.ResponseWriter, r *http.Request) {
 //		gateways.ServeStream(w, r, count(r.Context(), Range{1, 10}))
 //	})
 //
-// What fails before the first value is answered as by HTTP. What fails behind it is an event of type "failure", with an HTTPError as its
-// data. A client that does not read a value in 10 seconds is cut off. A browser that comes again, as it does by itself when an
-// answer ends, is told to stop by 204: the reply was for once. There are no heartbeats: what may be silent for long
-// behind proxies should send something.
+// What fails before the first value is answered as by HTTP. What fails behind it is an event of
+// type "failure", with an HTTPError as its data. A client that does not read a value in 10 seconds
+// is cut off. A browser that comes again, as it does by itself when an answer ends, is told to stop
+// by 204: the reply was for once. There are no heartbeats: what may be silent for long behind
+// proxies should send something.
 func ServeStream[T any](w http.ResponseWriter, r *http.Request, values iter.Seq2[T, error]) {
 	if lastEventID(r) != "" {
 		w.WriteHeader(http.StatusNoContent)

@@ -27,8 +27,13 @@ func TestSSE(t *testing.T) {
 	if c.status != http.StatusOK {
 		t.Fatal(c.status)
 	}
-	want := map[string]string{"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store, no-transform",
-		"X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff", "Access-Control-Allow-Origin": ""}
+	want := map[string]string{
+		"Content-Type":                "text/event-stream; charset=utf-8",
+		"Cache-Control":               "no-store, no-transform",
+		"X-Accel-Buffering":           "no",
+		"X-Content-Type-Options":      "nosniff",
+		"Access-Control-Allow-Origin": "",
+	}
 	for name, value := range want {
 		if got := c.header.Get(name); got != value {
 			t.Errorf("%s: %q, want %q", name, got, value)
@@ -144,7 +149,19 @@ func TestSSEFeeds(t *testing.T) {
 			t.Errorf("%q: %d %s", user, c.status, body)
 		}
 	}
-	ann, bob, deaf := subscribe(t, b.url, "User: ann"), subscribe(t, b.url, "User: bob"), subscribe(t, b.url, "User: deaf")
+	ann, bob, deaf := subscribe(
+		t,
+		b.url,
+		"User: ann",
+	), subscribe(
+		t,
+		b.url,
+		"User: bob",
+	), subscribe(
+		t,
+		b.url,
+		"User: deaf",
+	)
 	b.add(t, "n", "ann", "for ann")
 	b.add(t, "n", "bob", "for bob")
 	b.add(t, "n", "", "for nobody")
@@ -165,7 +182,8 @@ func TestSSEFeeds(t *testing.T) {
 	}
 }
 
-// Line breaks in a type would forge fields; in data they begin lines of data. Types of the gateway's own can't be forged.
+// Line breaks in a type would forge fields; in data they begin lines of data. Types of the
+// gateway's own can't be forged.
 func TestSSEInjection(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, gateways.SSEConfig{From: "0"})
@@ -179,7 +197,8 @@ func TestSSEInjection(t *testing.T) {
 	b.rdb.XAdd(t.Context(), redistest.Entry(b.topic, "no", "data"))
 	c := subscribe(t, b.url)
 	got, _ := c.next()
-	if want := "a\nid: 999-0\nevent: forged\n\ndata: x\n\n"; got.Type != "ok" || got.Data != want || strings.HasPrefix(got.ID, "999") {
+	if want := "a\nid: 999-0\nevent: forged\n\ndata: x\n\n"; got.Type != "ok" || got.Data != want ||
+		strings.HasPrefix(got.ID, "999") {
 		t.Errorf("got %+v", got)
 	}
 	if got, _ := c.next(); got.Data != "\uFFFD\x00" {
@@ -191,9 +210,12 @@ func TestSSEInjection(t *testing.T) {
 func TestSSEHeartbeats(t *testing.T) {
 	t.Parallel()
 	var key string
-	b := newBoard(t, gateways.SSEConfig{Heartbeat: 5 * time.Millisecond, Feed: func(*http.Request) (gateways.Feed, error) {
-		return gateways.Feed{Key: key, Topics: []string{"mine"}}, nil
-	}})
+	b := newBoard(
+		t,
+		gateways.SSEConfig{Heartbeat: 5 * time.Millisecond, Feed: func(*http.Request) (gateways.Feed, error) {
+			return gateways.Feed{Key: key, Topics: []string{"mine"}}, nil
+		}},
+	)
 	key = b.topic
 	c := subscribe(t, b.url)
 	other := b.add(t, "n", "another's", "x")
@@ -219,9 +241,12 @@ func TestSSETooMany(t *testing.T) {
 	t.Parallel()
 	var n int
 	var b *board
-	b = newBoard(t, gateways.SSEConfig{MaxClients: 2, MaxStreams: 1, Feed: func(r *http.Request) (gateways.Feed, error) {
-		return gateways.Feed{Key: b.topic + r.URL.Query().Get("k"), All: true}, nil
-	}})
+	b = newBoard(
+		t,
+		gateways.SSEConfig{MaxClients: 2, MaxStreams: 1, Feed: func(r *http.Request) (gateways.Feed, error) {
+			return gateways.Feed{Key: b.topic + r.URL.Query().Get("k"), All: true}, nil
+		}},
+	)
 	first := subscribe(t, b.url)
 	refused := func(url string) {
 		t.Helper()
@@ -338,8 +363,21 @@ func TestSSEOverflow(t *testing.T) {
 
 func TestSSEConfig(t *testing.T) {
 	t.Parallel()
-	bad := gateways.SSE(nil, gateways.SSEConfig{Overflow: 9, From: "$", Queue: -1, Heartbeat: -1, Retry: -1, WriteTimeout: -1, MaxClients: -1, MaxStreams: -1,
-		Origins: []string{"*", "example.com"}, Credentials: true})
+	bad := gateways.SSE(
+		nil,
+		gateways.SSEConfig{
+			Overflow:     9,
+			From:         "$",
+			Queue:        -1,
+			Heartbeat:    -1,
+			Retry:        -1,
+			WriteTimeout: -1,
+			MaxClients:   -1,
+			MaxStreams:   -1,
+			Origins:      []string{"*", "example.com"},
+			Credentials:  true,
+		},
+	)
 	var fields []string
 	for _, err := range flat(bad.Validate()) {
 		var c *redisio.ConfigError
@@ -347,7 +385,20 @@ func TestSSEConfig(t *testing.T) {
 			fields = append(fields, c.Field)
 		}
 	}
-	want := []string{"Key", "Overflow", "From", "Queue", "Heartbeat", "Retry", "WriteTimeout", "MaxClients", "MaxStreams", "Credentials", "Origins", "rdb"}
+	want := []string{
+		"Key",
+		"Overflow",
+		"From",
+		"Queue",
+		"Heartbeat",
+		"Retry",
+		"WriteTimeout",
+		"MaxClients",
+		"MaxStreams",
+		"Credentials",
+		"Origins",
+		"rdb",
+	}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}
@@ -370,13 +421,16 @@ func flat(err error) []error {
 func TestSSEMethods(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, gateways.SSEConfig{})
-	if got := ask(b, asked(http.MethodPost, "/", "{}")); got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") == "" {
+	if got := ask(b, asked(http.MethodPost, "/", "{}")); got.status != http.StatusMethodNotAllowed ||
+		got.header.Get("Allow") == "" {
 		t.Errorf("POST: %+v", got)
 	}
-	if got := ask(b, asked(http.MethodHead, "/", "")); got.status != http.StatusOK || got.body != "" || !strings.HasPrefix(got.header.Get("Content-Type"), "text/event-stream") {
+	if got := ask(b, asked(http.MethodHead, "/", "")); got.status != http.StatusOK || got.body != "" ||
+		!strings.HasPrefix(got.header.Get("Content-Type"), "text/event-stream") {
 		t.Errorf("HEAD: %+v", got)
 	}
-	if got := ask(b, asked(http.MethodOptions, "/", "")); got.status != http.StatusNoContent || got.header.Get("Access-Control-Allow-Methods") != "" {
+	if got := ask(b, asked(http.MethodOptions, "/", "")); got.status != http.StatusNoContent ||
+		got.header.Get("Access-Control-Allow-Methods") != "" {
 		t.Errorf("OPTIONS: %+v", got)
 	}
 }
@@ -405,7 +459,17 @@ func TestSSECrossOrigin(t *testing.T) {
 		if len(test.cfg.Origins) > 0 && c.header.Get("Vary") != "Origin" {
 			t.Errorf("%s: a cache may mix origins", name)
 		}
-		pre := ask(b, asked(http.MethodOptions, "/", "", "Origin: "+test.origin, "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: last-event-id"))
+		pre := ask(
+			b,
+			asked(
+				http.MethodOptions,
+				"/",
+				"",
+				"Origin: "+test.origin,
+				"Access-Control-Request-Method: GET",
+				"Access-Control-Request-Headers: last-event-id",
+			),
+		)
 		if got := pre.header.Get("Access-Control-Allow-Headers") != ""; got != (test.allow != "") {
 			t.Errorf("%s: preflight %+v", name, pre)
 		}
@@ -416,7 +480,10 @@ func TestSSECrossOrigin(t *testing.T) {
 func TestSSEHTTP2(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	g := gateways.SSE(s.rdb, gateways.SSEConfig{Key: s.topic, WriteTimeout: time.Second, Heartbeat: 1500 * time.Millisecond})
+	g := gateways.SSE(
+		s.rdb,
+		gateways.SSEConfig{Key: s.topic, WriteTimeout: time.Second, Heartbeat: 1500 * time.Millisecond},
+	)
 	srv := httptest.NewUnstartedServer(g)
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
@@ -519,7 +586,10 @@ func TestServeStream(t *testing.T) {
 		t.Errorf("an error at once: %+v", got)
 	}
 	if got := serve(gone, []int{1}); got.status != http.StatusOK ||
-		!strings.HasSuffix(got.body, "event: failure\ndata: {\"error\":{\"code\":\"not_found\",\"message\":\"no such thing\"}}\n\n") {
+		!strings.HasSuffix(
+			got.body,
+			"event: failure\ndata: {\"error\":{\"code\":\"not_found\",\"message\":\"no such thing\"}}\n\n",
+		) {
 		t.Errorf("an error later: %+v", got)
 	}
 	if got := serve(nil, []int{1}, "Last-Event-ID: 2"); got.status != http.StatusNoContent {

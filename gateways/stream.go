@@ -55,16 +55,21 @@ func (c *credits) take(ctx context.Context) error {
 // lookEvery is how often a handler that waits for its reader makes sure that there still is one.
 const lookEvery = 10 * time.Second
 
-// streamed makes a Handler that answers with parts; a unary handler's answer becomes the only one. Its Response is the end.
+// streamed makes a Handler that answers with parts; a unary handler's answer becomes the only one.
+// Its Response is the end.
 //
-// The parts have numbers, and all copies of a request answer with the same ID: so each handling has a name, and the reader
-// keeps to the first that it hears of. One that comes after another process has died can't know what the reader has, and says
-// so.
+// The parts have numbers, and all copies of a request answer with the same ID: so each handling has
+// a name, and the reader keeps to the first that it hears of. One that comes after another process
+// has died can't know what the reader has, and says so.
 func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 	return func(ctx context.Context, r *Request) (Response, error) {
 		switch {
 		case r.window == 0:
-			return Response{}, Errorf(CodeInvalid, "requests of type %q are answered with a stream: ask by Stream", r.Type)
+			return Response{}, Errorf(
+				CodeInvalid,
+				"requests of type %q are answered with a stream: ask by Stream",
+				r.Type,
+			)
 		case meta.Attempt > 1:
 			return Response{}, &RemoteError{Code: CodeInterrupted, Message: "the process that answered is gone"}
 		}

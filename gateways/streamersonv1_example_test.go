@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// A worker in Go behind a gateway of streamerson for Node, and a client in Go for a worker of Node. Neither side of Node needs to
-// know.
+// A worker in Go behind a gateway of streamerson for Node, and a client in Go for a worker of Node.
+// Neither side of Node needs to know.
 func ExampleStreamersonV1() {
 	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	defer rdb.Close()
@@ -18,7 +18,11 @@ func ExampleStreamersonV1() {
 	type reply struct {
 		OK string `json:"ok"`
 	}
-	svc := gateways.NewService(rdb, "my-stream-topic", gateways.ServiceConfig{Wire: gateways.StreamersonV1{RespAs: "helloWorldEvent"}})
+	svc := gateways.NewService(
+		rdb,
+		"my-stream-topic",
+		gateways.ServiceConfig{Wire: gateways.StreamersonV1{RespAs: "helloWorldEvent"}},
+	)
 	gateways.Handle(svc, "helloWorldEvent", func(context.Context, map[string]any) (reply, error) {
 		return reply{"received message!"}, nil
 	})

@@ -25,18 +25,21 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// These tests talk to @streamerson/core 0.0.19, the last version of streamerson for Node that npm has, in processes of its own. It is older
-// than the head of its repository, by which the rest of this package goes. What differs, as far as it matters here:
+// These tests talk to @streamerson/core 0.0.19, the last version of streamerson for Node that npm
+// has, in processes of its own. It is older than the head of its repository, by which the rest of
+// this package goes. What differs, as far as it matters here:
 //
 //   - dispatch writes the type that it is given. At the head everything is of type "resp", here only what write streams write:
 //     so these are what RespAs is tried on.
 //   - Reads have no COUNT, and commands are not pipelined by themselves.
 //   - A data source without a logger prints all payloads.
 //
-// The same on both sides, and seen here: reads start at "$", so a test waits until they block; the shard of a dispatch is at the end of
-// both keys, and not in the destination that it names; a write stream stops for good at a payload that JavaScript takes for false.
+// The same on both sides, and seen here: reads start at "$", so a test waits until they block; the
+// shard of a dispatch is at the end of both keys, and not in the destination that it names; a write
+// stream stops for good at a payload that JavaScript takes for false.
 //
-// Its consumer and its gateways are not on npm, or do not run; what they write and expect is in TestStreamersonV1Answers.
+// Its consumer and its gateways are not on npm, or do not run; what they write and expect is in
+// TestStreamersonV1Answers.
 
 // peerModules installs the package, in the versions of its lock file, into a cache folder, once for a machine.
 func peerModules(t *testing.T) string {
@@ -61,7 +64,8 @@ func peerModules(t *testing.T) string {
 	if _, err := os.Stat(modules); err == nil {
 		return modules
 	}
-	// It is made beside its place, and moved when it is whole: several tests, or a machine that stops, leave no half of it.
+	// It is made beside its place, and moved when it is whole: several tests, or a machine that
+	// stops, leave no half of it.
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +85,16 @@ func peerModules(t *testing.T) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=5")
+	npm := exec.CommandContext(
+		ctx,
+		"npm",
+		"ci",
+		"--ignore-scripts",
+		"--no-audit",
+		"--no-fund",
+		"--prefer-offline",
+		"--fetch-retries=5",
+	)
 	npm.Dir, npm.WaitDelay = tmp, 10*time.Second
 	if out, err := npm.CombinedOutput(); err != nil {
 		t.Fatalf("npm ci: %v\n%s", err, out)
@@ -180,7 +193,11 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 			seen <- source
 			return gateways.Response{}, nil
 		})
-		gateways.Handle(svc, "shout", func(_ context.Context, v string) (string, error) { return strings.ToUpper(v), nil })
+		gateways.Handle(
+			svc,
+			"shout",
+			func(_ context.Context, v string) (string, error) { return strings.ToUpper(v), nil },
+		)
 		gateways.Handle(svc, "not", func(_ context.Context, v bool) (bool, error) { return !v, nil })
 	}
 	s.serveV1(t, gateways.StreamersonV1{}, register)
@@ -217,7 +234,11 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 // Their write stream, which makes everything a "resp", asks our service; their read stream reads the replies.
 func TestStreamersonV1NodeWrites(t *testing.T) {
 	s := newStand(t)
-	s.serveV1(t, gateways.StreamersonV1{RespAs: "hello"}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	s.serveV1(
+		t,
+		gateways.StreamersonV1{RespAs: "hello"},
+		func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) },
+	)
 	p := startPeer(t, s, "write")
 	for i, c := range []struct {
 		name            string
@@ -227,11 +248,26 @@ func TestStreamersonV1NodeWrites(t *testing.T) {
 		{"", dict{"error": dict{"code": "invalid_request", "message": "who is it?"}}, dict{":code": "invalid_request"}},
 	} {
 		id := fmt.Sprint("m-", i)
-		p.say(t, dict{"messageId": id, "messageType": "hello", "payload": dict{"Name": c.name}, "messageSourceId": "socket-7"})
+		p.say(
+			t,
+			dict{
+				"messageId":       id,
+				"messageType":     "hello",
+				"payload":         dict{"Name": c.name},
+				"messageSourceId": "socket-7",
+			},
+		)
 		got := p.hear(t)
 		delete(got, "streamMessageId")
-		want := dict{"streamId": s.v1().Outgoing(), "messageId": id, "messageType": "resp", "messageDestination": "", "messageProtocol": "json",
-			"messageSourceId": "socket-7", "payload": c.payload}
+		want := dict{
+			"streamId":           s.v1().Outgoing(),
+			"messageId":          id,
+			"messageType":        "resp",
+			"messageDestination": "",
+			"messageProtocol":    "json",
+			"messageSourceId":    "socket-7",
+			"payload":            c.payload,
+		}
 		if c.header != nil {
 			want["messageHeaders"] = c.header
 		}
@@ -246,7 +282,12 @@ func TestStreamersonV1NodeWorks(t *testing.T) {
 	s := newStand(t)
 	startPeer(t, s, "work")
 	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
-	call := gateways.Call[dict, dict](c, "hello", gateways.Header("sourceId", "socket-7"), gateways.Header("tenant", "t1"))
+	call := gateways.Call[dict, dict](
+		c,
+		"hello",
+		gateways.Header("sourceId", "socket-7"),
+		gateways.Header("tenant", "t1"),
+	)
 	got, err := call(t.Context(), dict{"name": "Ada"})
 	want := dict{"text": "hello Ada", "source": "socket-7", "headers": dict{"tenant": "t1"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -276,8 +317,8 @@ func TestStreamersonV1NodeWorks(t *testing.T) {
 	}
 }
 
-// Whatever our sink writes goes through a pipe of theirs, which a payload that JavaScript takes for false used to stop, and our
-// source reads it at its end.
+// Whatever our sink writes goes through a pipe of theirs, which a payload that JavaScript takes for
+// false used to stop, and our source reads it at its end.
 func TestStreamersonV1NodePipes(t *testing.T) {
 	s := newStand(t)
 	startPeer(t, s, "pipe")
@@ -289,7 +330,10 @@ func TestStreamersonV1NodePipes(t *testing.T) {
 	if err := flow.New("values", flow.To(source.Of(values...), out)).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	back := source.Tail(s.rdb, source.TailConfig[any]{Key: s.v1().Outgoing(), Start: redisio.StartBeginning(), Format: format})
+	back := source.Tail(
+		s.rdb,
+		source.TailConfig[any]{Key: s.v1().Outgoing(), Start: redisio.StartBeginning(), Format: format},
+	)
 	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	var got []any

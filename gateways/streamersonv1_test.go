@@ -52,7 +52,8 @@ func TestStreamersonV1Call(t *testing.T) {
 		})
 	})
 	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
-	if got, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+	if got, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{"Ada"}); err != nil ||
+		got.Text != "hello Ada" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for name, want := range map[string]*gateways.RemoteError{
@@ -84,7 +85,8 @@ func TestStreamersonV1Call(t *testing.T) {
 		t.Errorf("unknown type: %v", err)
 	}
 	var remote *gateways.RemoteError
-	if _, err := gateways.Call[string, string](c, "broken")(t.Context(), "x"); !errors.As(err, &remote) || remote.Code != gateways.CodeInternal {
+	if _, err := gateways.Call[string, string](c, "broken")(t.Context(), "x"); !errors.As(err, &remote) ||
+		remote.Code != gateways.CodeInternal {
 		t.Errorf("an answer that is not the JSON it says it is: %v", err)
 	}
 	for _, err := range gateways.Stream[string, string](c, "hello")(t.Context(), "x") {
@@ -99,18 +101,26 @@ func TestStreamersonV1Call(t *testing.T) {
 	})
 }
 
-// What streamerson for Node sends is answered as it expects: entry for entry, as captured from its gateway, its consumer and its
-// awaiter. The answer goes to the topic's own stream and, of other keys that a request names, to those that are listed.
+// What streamerson for Node sends is answered as it expects: entry for entry, as captured from its
+// gateway, its consumer and its awaiter. The answer goes to the topic's own stream and, of other
+// keys that a request names, to those that are listed.
 func TestStreamersonV1Answers(t *testing.T) {
 	s := newStand(t)
 	out, listed, forged := s.v1().Outgoing(), s.topic+":listed", s.topic+":forged"
-	s.serveV1(t, gateways.StreamersonV1{RespAs: "helloWorldEvent", ReplyKeys: []string{listed}}, func(svc *gateways.Service) {
-		svc.HandleFunc("helloWorldEvent", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
-			return gateways.Response{Body: []byte(`{"world":"I am a stream processor"}`), Headers: r.Headers[:0]}, nil
-		})
-		gateways.Handle(svc, "fails", greet)
-		gateways.HandleVoid(svc, "void", func(context.Context, hello) error { return nil })
-	})
+	s.serveV1(
+		t,
+		gateways.StreamersonV1{RespAs: "helloWorldEvent", ReplyKeys: []string{listed}},
+		func(svc *gateways.Service) {
+			svc.HandleFunc("helloWorldEvent", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
+				return gateways.Response{
+					Body:    []byte(`{"world":"I am a stream processor"}`),
+					Headers: r.Headers[:0],
+				}, nil
+			})
+			gateways.Handle(svc, "fails", greet)
+			gateways.HandleVoid(svc, "void", func(context.Context, hello) error { return nil })
+		},
+	)
 	const answer = `{"world":"I am a stream processor"}`
 	for i, c := range []struct {
 		request, reply []string
@@ -158,7 +168,10 @@ func TestStreamersonV1SharedReplies(t *testing.T) {
 	foreign := func() {
 		pipe := s.rdb.Pipeline()
 		for range 500 {
-			pipe.XAdd(t.Context(), redistest.Entry(out, "somebody's", "resp", "", "nil", "json", "", "UnoccupiedField", "{}"))
+			pipe.XAdd(
+				t.Context(),
+				redistest.Entry(out, "somebody's", "resp", "", "nil", "json", "", "UnoccupiedField", "{}"),
+			)
 		}
 		pipe.XAdd(t.Context(), redistest.Entry(out, "no", "reply"))
 		if _, err := pipe.Exec(t.Context()); err != nil {
@@ -168,7 +181,10 @@ func TestStreamersonV1SharedReplies(t *testing.T) {
 	foreign()
 	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
 	for range 2 {
-		call := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}), "hello")
+		call := gateways.Call[hello, greeting](
+			s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}),
+			"hello",
+		)
 		for range 3 {
 			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
 				t.Fatalf("%+v, %v", got, err)
@@ -199,7 +215,8 @@ func TestStreamersonV1EarlyReply(t *testing.T) {
 				for _, streams := range reply.(map[any]any) {
 					id = streams.([]any)[0].([]any)[1].([]any)[0].(string)
 				}
-				err = s.rdb.XAdd(ctx, redistest.Entry(s.v1().Outgoing(), id, "resp", "", "nil", "json", "", "UnoccupiedField", `{"ans":2}`)).Err()
+				err = s.rdb.XAdd(ctx, redistest.Entry(s.v1().Outgoing(), id, "resp", "", "nil", "json", "", "UnoccupiedField", `{"ans":2}`)).
+					Err()
 			}
 			answered <- err
 		}()
@@ -253,7 +270,9 @@ func TestStreamersonV1Send(t *testing.T) {
 	if source, _ := r.Headers.Get("sourceId"); source != "me" || string(r.Body) != `{"Name":"Ada"}` {
 		t.Errorf("%+v", r)
 	}
-	if sent := s.slots(t, s.v1().Incoming()); len(sent) != 1 || sent[0][2] != "" || sent[0][3] != `{"a":"b",":mute":"1"}` || sent[0][5] != "me" {
+	if sent := s.slots(t, s.v1().Incoming()); len(sent) != 1 || sent[0][2] != "" ||
+		sent[0][3] != `{"a":"b",":mute":"1"}` ||
+		sent[0][5] != "me" {
 		t.Errorf("sent %q", sent)
 	}
 	if n := s.rdb.Exists(t.Context(), s.v1().Outgoing()).Val(); n != 0 {
@@ -263,14 +282,23 @@ func TestStreamersonV1Send(t *testing.T) {
 
 func TestStreamersonV1Mistakes(t *testing.T) {
 	s := newStand(t)
-	wire := gateways.StreamersonV1{Topic: strings.Repeat("x", 500), Spelling: redisio.ShardAtEnd, ReplyKeys: []string{""}, MaxReplies: -1}
+	wire := gateways.StreamersonV1{
+		Topic:      strings.Repeat("x", 500),
+		Spelling:   redisio.ShardAtEnd,
+		ReplyKeys:  []string{""},
+		MaxReplies: -1,
+	}
 	err := gateways.NewClient(s.rdb, "", gateways.ClientConfig{Wire: wire}).Validate()
 	for _, field := range []string{"topic", "Topic", "Spelling", "ReplyKeys", "MaxReplies"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("no word of %s in: %v", field, err)
 		}
 	}
-	svc := gateways.NewService(s.rdb, s.topic, gateways.ServiceConfig{Wire: gateways.StreamersonV1{Spelling: 7}, ReplyTopics: []string{"x"}})
+	svc := gateways.NewService(
+		s.rdb,
+		s.topic,
+		gateways.ServiceConfig{Wire: gateways.StreamersonV1{Spelling: 7}, ReplyTopics: []string{"x"}},
+	)
 	err = svc.Validate()
 	for _, field := range []string{"Spelling", "ReplyTopics"} {
 		if err == nil || !strings.Contains(err.Error(), field) {

@@ -26,12 +26,19 @@ type keys struct {
 
 func keysOf(name string) keys {
 	tag := slot.Tag(name)
-	return keys{requests: name, control: tag + ":control", events: tag + ":events", types: tag + ":types", mailbox: tag + ":reply:"}
+	return keys{
+		requests: name,
+		control:  tag + ":control",
+		events:   tag + ":events",
+		types:    tag + ":types",
+		mailbox:  tag + ":reply:",
+	}
 }
 
 func checkTopic(config, name string) error { return slot.Check(config, "topic", name, "orders") }
 
-// owns reports whether a reply address is a mailbox of the topic, or what it has instead: nobody may have a service write anywhere else.
+// owns reports whether a reply address is a mailbox of the topic, or what it has instead: nobody
+// may have a service write anywhere else.
 func (t keys) owns(address string) bool {
 	if slices.Contains(t.replies, address) {
 		return true

@@ -101,7 +101,12 @@ func putHeaders(e *redisio.Envelope, headers flow.Headers) {
 // requestFormat reads and writes requests.
 type requestFormat struct{}
 
-func (requestFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r Request) (redisio.Fields, []byte, error) {
+func (requestFormat) Encode(
+	dst redisio.Fields,
+	buf []byte,
+	e *redisio.Envelope,
+	r Request,
+) (redisio.Fields, []byte, error) {
 	putRequest(e, &r)
 	return wire.Encode(dst, buf, e, r.Body)
 }
@@ -126,21 +131,36 @@ func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request,
 }
 
 func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Request, err error) {
-	r = Request{Type: e.Type, ID: e.ID, Key: e.Key, Body: body, ContentType: e.ContentType, Attempt: int(entry.Deliveries)}
+	r = Request{
+		Type:        e.Type,
+		ID:          e.ID,
+		Key:         e.Key,
+		Body:        body,
+		ContentType: e.ContentType,
+		Attempt:     int(entry.Deliveries),
+	}
 	if n := len(e.Headers); n > 0 {
 		r.Headers = make(flow.Headers, 0, n+1)
 	}
 	for _, h := range e.Headers {
 		if h.Name == headerWindow {
 			if r.window, err = strconv.Atoi(h.Value); err != nil || r.window < 1 || r.window > maxWindow {
-				return r, &redisio.DecodeError{ID: entry.ID, Field: "h:" + headerWindow, Err: fmt.Errorf("%.20q is no window", h.Value)}
+				return r, &redisio.DecodeError{
+					ID:    entry.ID,
+					Field: "h:" + headerWindow,
+					Err:   fmt.Errorf("%.20q is no window", h.Value),
+				}
 			}
 			continue
 		}
 		if h.Name == headerHanded {
 			n, group, _ := strings.Cut(h.Value, " ")
 			if r.handed, err = strconv.Atoi(n); err != nil || r.handed < 1 || group == "" {
-				return r, &redisio.DecodeError{ID: entry.ID, Field: "h:" + headerHanded, Err: fmt.Errorf("%.20q is no number and group", h.Value)}
+				return r, &redisio.DecodeError{
+					ID:    entry.ID,
+					Field: "h:" + headerHanded,
+					Err:   fmt.Errorf("%.20q is no number and group", h.Value),
+				}
 			}
 			r.group = group
 			continue
@@ -156,7 +176,12 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 // replyFormat reads and writes replies. Nothing of the request but its id goes back.
 type replyFormat struct{}
 
-func (replyFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, r Response) (redisio.Fields, []byte, error) {
+func (replyFormat) Encode(
+	dst redisio.Fields,
+	buf []byte,
+	e *redisio.Envelope,
+	r Response,
+) (redisio.Fields, []byte, error) {
 	putReply(e, &r)
 	return wire.Encode(dst, buf, e, r.Body)
 }
@@ -166,7 +191,13 @@ func putReply(e *redisio.Envelope, r *Response) {
 	if r.kind == kindReply { // what most are need not say so
 		typ = ""
 	}
-	*e = redisio.Envelope{ID: e.ID, Type: typ, ContentType: r.ContentType, MaybeDuplicate: e.MaybeDuplicate, Headers: e.Headers[:0]}
+	*e = redisio.Envelope{
+		ID:             e.ID,
+		Type:           typ,
+		ContentType:    r.ContentType,
+		MaybeDuplicate: e.MaybeDuplicate,
+		Headers:        e.Headers[:0],
+	}
 	putHeaders(e, r.Headers)
 	if r.code != "" {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerCode, Value: string(r.code)})
@@ -209,7 +240,11 @@ func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Respon
 			r.Headers = append(r.Headers, flow.Header(h))
 		}
 		if err != nil {
-			return r, &redisio.DecodeError{ID: entry.ID, Field: "h:" + h.Name, Err: fmt.Errorf("%.20q is no number", h.Value)}
+			return r, &redisio.DecodeError{
+				ID:    entry.ID,
+				Field: "h:" + h.Name,
+				Err:   fmt.Errorf("%.20q is no number", h.Value),
+			}
 		}
 	}
 	return r, nil
@@ -248,7 +283,11 @@ func (noteFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (note, error
 	}
 	more, err := strconv.Atoi(string(data))
 	if err != nil || more < 0 || more > maxWindow {
-		return note{}, &redisio.DecodeError{ID: entry.ID, Field: "data", Err: fmt.Errorf("%.20q is no number of parts", data)}
+		return note{}, &redisio.DecodeError{
+			ID:    entry.ID,
+			Field: "data",
+			Err:   fmt.Errorf("%.20q is no number of parts", data),
+		}
 	}
 	if len(e.ID) > idMost {
 		return note{}, &redisio.DecodeError{ID: entry.ID, Field: "id", Err: &LimitError{"ID", len(e.ID), idMost}}

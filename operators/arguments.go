@@ -28,8 +28,14 @@ func atLeastOne(field string, n int, what string) flow.StageOption {
 	return flow.Invalid(field, fmt.Sprintf("%d %s", n, what), "give 1 or more")
 }
 
-// mistaken stands for an operator whose arguments cannot even be wired: Validate reports the mistakes, and nothing runs.
-func mistaken[T, U any](in flow.Source[T], name string, opts []flow.StageOption, mistakes ...flow.StageOption) flow.Source[U] {
+// mistaken stands for an operator whose arguments cannot even be wired: Validate reports the
+// mistakes, and nothing runs.
+func mistaken[T, U any](
+	in flow.Source[T],
+	name string,
+	opts []flow.StageOption,
+	mistakes ...flow.StageOption,
+) flow.Source[U] {
 	never := func() flow.StepFunc[T, U] { return nil }
 	return flow.Step(in, name, never, with(opts, mistakes...)...)
 }

@@ -9,15 +9,17 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Batch gathers values into slices of n. A batch goes on when it is full, when its first value has waited for as long as
-// within, or when the input ends; within of zero or less means that there is no such limit, and what has come may wait
-// for ever for what has not. Then the source must have credits for more than a batch: flow.MaxInFlight entries, which
-// Validate checks, and flow.MaxBytes, which it cannot. The slices are the receiver's to keep.
+// Batch gathers values into slices of n. A batch goes on when it is full, when its first value has
+// waited for as long as within, or when the input ends; within of zero or less means that there is
+// no such limit, and what has come may wait for ever for what has not. Then the source must have
+// credits for more than a batch: flow.MaxInFlight entries, which Validate checks, and
+// flow.MaxBytes, which it cannot. The slices are the receiver's to keep.
 //
-// A batch has the metadata of its first message, with that of all as Meta.Members. When it fails, all its entries do. A sink
-// that returns a flow.WriteError with one error (or nil) per value settles each of them by itself: the values with nil are
-// acked, a rejected one is dead, and the rest is written again without them, as the fault policy says. With an age limit Batch runs on a goroutine of its own (flow.Async), so that a slow stage before
-// it does not hold up its clock.
+// A batch has the metadata of its first message, with that of all as Meta.Members. When it fails,
+// all its entries do. A sink that returns a flow.WriteError with one error (or nil) per value
+// settles each of them by itself: the values with nil are acked, a rejected one is dead, and the
+// rest is written again without them, as the fault policy says. With an age limit Batch runs on a
+// goroutine of its own (flow.Async), so that a slow stage before it does not hold up its clock.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages, for up to within. Ends: when in ends, with a last batch of what is left.
@@ -25,9 +27,9 @@ func Batch[T any](in flow.Source[T], n int, within time.Duration, opts ...flow.S
 	return batches(in, limits[T]{n: n, within: within}, with(opts, atLeastOne("n", n, "values in a batch")))
 }
 
-// BatchBytes is Batch with a third limit: no batch has more than maxBytes, by what size says of its values. A value that
-// is larger than that all by itself goes on as a batch of one. An error or panic of size is a fault of its message, and
-// not of the batch.
+// BatchBytes is Batch with a third limit: no batch has more than maxBytes, by what size says of its
+// values. A value that is larger than that all by itself goes on as a batch of one. An error or
+// panic of size is a fault of its message, and not of the batch.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages and maxBytes, for up to within. Ends: when in ends, with a last batch of what is left.
@@ -84,8 +86,8 @@ func (b *batch[T]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit
 	return nil
 }
 
-// sizeOf asks the user's function. Its panic must not be taken for one of the batch's own, which would cost all it holds:
-// that is why it is wrapped.
+// sizeOf asks the user's function. Its panic must not be taken for one of the batch's own, which
+// would cost all it holds: that is why it is wrapped.
 func (b *batch[T]) sizeOf(v T) (n int, err error) {
 	if b.size == nil {
 		return 0, nil
@@ -126,9 +128,9 @@ func (b *batch[T]) End(ctx context.Context, emit flow.Emit[[]T]) error {
 	return nil
 }
 
-// Unbatch turns each slice into its values. If the slice is as long as the batch that it comes from, each value has the metadata of
-// the message in its place, its reply address too, and its outcome is that of this message only; else all have the batch's,
-// and share their outcome.
+// Unbatch turns each slice into its values. If the slice is as long as the batch that it comes
+// from, each value has the metadata of the message in its place, its reply address too, and its
+// outcome is that of this message only; else all have the batch's, and share their outcome.
 //
 // Order: kept. Acks: an entry of the batch gets the outcome of its value once all are done; an empty slice is done.
 // Holds: the slice at hand. Ends: when in ends.

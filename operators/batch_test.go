@@ -100,7 +100,15 @@ func TestBatch(t *testing.T) {
 			}
 			return nil
 		}}
-		run(t, flow.To(operators.Batch(in.source(), 3, time.Second), out.sink(), flow.ChunkSize(1), flow.OnFault(flow.Nack)))
+		run(
+			t,
+			flow.To(
+				operators.Batch(in.source(), 3, time.Second),
+				out.sink(),
+				flow.ChunkSize(1),
+				flow.OnFault(flow.Nack),
+			),
+		)
 		out.want(t, []int{6, 7, 8})
 		in.outcomes(t, map[int]flow.Outcome{
 			0: flow.Dead, 1: flow.Dead, 2: flow.Dead, 3: flow.Nacked, 4: flow.Nacked, 5: flow.Nacked,
@@ -183,7 +191,14 @@ func TestBatchBytes(t *testing.T) {
 		r := start(t, flow.To(operators.BatchBytes(in.source(), 3, time.Second, 5, size), out.sink()))
 		time.Sleep(time.Minute)
 		// aa bb c: full by bytes. dddd e: likewise. f g and then one that does not fit beside them, nor by itself.
-		out.want(t, []string{"aa", "bb", "c"}, []string{"dddd", "e"}, []string{"f", "g"}, []string{"hhhhhhhhh"}, []string{"i"})
+		out.want(
+			t,
+			[]string{"aa", "bb", "c"},
+			[]string{"dddd", "e"},
+			[]string{"f", "g"},
+			[]string{"hhhhhhhhh"},
+			[]string{"i"},
+		)
 		in.allSettledAs(t, flow.Acked) // i by its age
 		if err := r.Stop(); err != nil {
 			t.Error(err)
@@ -260,7 +275,10 @@ func TestUnbatch(t *testing.T) {
 	})
 	virtual(t, "what is not as long as its batch has the batch's metadata", func(t *testing.T) {
 		in, out := numbers(3), &box[int]{}
-		firstTwo := operators.Map(operators.Batch(in.source(), 3, time.Second), flow.Pure(func(vs []int) []int { return vs[:2] }))
+		firstTwo := operators.Map(
+			operators.Batch(in.source(), 3, time.Second),
+			flow.Pure(func(vs []int) []int { return vs[:2] }),
+		)
 		run(t, flow.To(operators.Unbatch(firstTwo), out.sink()))
 		for _, meta := range out.meta {
 			if meta.ID != "0" || len(meta.Members) != 3 || meta.Members[2].ID != "2" {

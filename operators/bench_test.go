@@ -50,7 +50,9 @@ func BenchmarkOperators(b *testing.B) {
 			return branches(operators.Map(in, func(_ context.Context, v int) (int, error) { return v, nil }))
 		}},
 		{"FlatMap", func(in ints) []flow.Part {
-			return branches(operators.FlatMap(in, func(_ context.Context, v int, emit func(int)) error { emit(v); return nil }))
+			return branches(
+				operators.FlatMap(in, func(_ context.Context, v int, emit func(int)) error { emit(v); return nil }),
+			)
 		}},
 		{"Try", func(in ints) []flow.Part {
 			ok, failed := operators.Try(in, func(_ context.Context, v int) (int, error) { return v, nil })

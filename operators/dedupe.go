@@ -17,9 +17,10 @@ import (
 // claimed or done. All methods may be called by many goroutines at once, and repeated with the same arguments when
 // they failed.
 type DedupeStore interface {
-	// Claim claims keys, each with a token of its own, and says of each: 0 if it is claimed now, with that token or one of
-	// the same owner, which is the text up to the first newline, unless that is empty; less than 0 if it is done; else for
-	// how long somebody else has it at most. A claim ends by itself some time after, so that one who died frees it.
+	// Claim claims keys, each with a token of its own, and says of each: 0 if it is claimed now,
+	// with that token or one of the same owner, which is the text up to the first newline, unless
+	// that is empty; less than 0 if it is done; else for how long somebody else has it at most. A
+	// claim ends by itself some time after, so that one who died frees it.
 	Claim(ctx context.Context, keys, tokens []string) ([]time.Duration, error)
 	// Done marks keys as done, whoever has claimed them by now: the work is done.
 	Done(ctx context.Context, keys, tokens []string) error
@@ -27,20 +28,24 @@ type DedupeStore interface {
 	Release(ctx context.Context, keys, tokens []string) error
 }
 
-// Dedupe drops the messages whose key has been handled before. A key counts as handled when all that came of its message
-// behind Dedupe is done: it is marked then, before the entry is acknowledged. When that failed, was given back or
-// became a dead letter, the key is free again, so that a redelivery or a replay is not taken for a duplicate.
+// Dedupe drops the messages whose key has been handled before. A key counts as handled when all
+// that came of its message behind Dedupe is done: it is marked then, before the entry is
+// acknowledged. When that failed, was given back or became a dead letter, the key is free again, so
+// that a redelivery or a replay is not taken for a duplicate.
 //
 // A message whose key is being handled in this very graph shares the fate of the one before it: acked when that is, and
-// delivered again when that is. One whose key is being handled elsewhere is delivered again later (flow.RetryAfter), and
-// dropped when that has succeeded; that counts as deliveries, so that a source with a small MaxDeliveries and work that takes long
-// may make a dead letter of it. Messages with an empty key all pass.
+// delivered again when that is. One whose key is being handled elsewhere is delivered again later
+// (flow.RetryAfter), and dropped when that has succeeded; that counts as deliveries, so that a
+// source with a small MaxDeliveries and work that takes long may make a dead letter of it. Messages
+// with an empty key all pass.
 //
 // Handling stays at least once: what dies between the work and the mark is done again, and so is what takes longer than
-// the store's claims last (10 minutes, see redisio.DedupeConfig; they are not renewed) while a duplicate comes. While the store is away the fault policy decides, and entries that
-// are done wait to be acknowledged. The store is asked chunk by chunk.
+// the store's claims last (10 minutes, see redisio.DedupeConfig; they are not renewed) while a
+// duplicate comes. While the store is away the fault policy decides, and entries that are done wait
+// to be acknowledged. The store is asked chunk by chunk.
 //
-// Order: kept; what is delivered again comes later. Acks: carried by what passes; the rest is done here, or with what it repeats.
+// Order: kept; what is delivered again comes later. Acks: carried by what passes; the rest is done
+// here, or with what it repeats.
 // Holds: the chunk that the store is asked about. Ends: when in ends.
 func Dedupe[T any](in flow.Source[T], key func(T) string, store DedupeStore, opts ...flow.StageOption) flow.Source[T] {
 	answered := flow.Via(in, "dedupe-ask", func() flow.Handler[T, *asked[T]] {
@@ -127,8 +132,8 @@ func (a *asker[T]) End(ctx context.Context, emit flow.Emit[*asked[T]]) error {
 	return nil
 }
 
-// ask passes on what is held, with the answers. What it cannot be told goes on all the same: the stage behind asks again, as
-// the fault policy wants it.
+// ask passes on what is held, with the answers. What it cannot be told goes on all the same: the
+// stage behind asks again, as the fault policy wants it.
 func (a *asker[T]) ask(ctx context.Context, emit flow.Emit[*asked[T]]) {
 	all := make([]asked[T], len(a.held))
 	var keys, tokens []string
@@ -138,7 +143,8 @@ func (a *asker[T]) ask(ctx context.Context, emit flow.Emit[*asked[T]]) {
 		a.n++
 		token := a.held[i].ID() + "\n" + a.life + strconv.FormatUint(a.n, 36)
 		all[i] = asked[T]{value: a.held[i].Value, key: a.keys[i], token: token}
-		if key := a.keys[i]; key != "" && !seen[key] { // of two with the same key the second sees what becomes of the first
+		if key := a.keys[i]; key != "" &&
+			!seen[key] { // of two with the same key the second sees what becomes of the first
 			seen[key] = true
 			keys, tokens, of = append(keys, key), append(tokens, token), append(of, i)
 		}
@@ -190,7 +196,12 @@ func dedupeOne[T any](ctx context.Context, d *deduper, m flow.Message[*asked[T]]
 	if a.key == "" {
 		return out, true, nil
 	}
-	if d.follows(a.key, a.token, a.known && a.err == nil && a.busy == 0, func(w flow.Watched) bool { return flow.Follow(m, w) }) {
+	if d.follows(
+		a.key,
+		a.token,
+		a.known && a.err == nil && a.busy == 0,
+		func(w flow.Watched) bool { return flow.Follow(m, w) },
+	) {
 		return out, false, nil
 	}
 	if !a.known {

@@ -17,7 +17,11 @@ func ExampleDedupe() {
 	once := operators.Dedupe(payments, func(p payment) string { return p.id }, done)
 	exec(flow.To(once, sink.Func(printed[payment])))
 	// What is done is remembered: another graph, or this one after a restart, drops it too.
-	again := operators.Dedupe(source.Of(payment{"2", "milk, once more"}, payment{"3", "jam"}), func(p payment) string { return p.id }, done)
+	again := operators.Dedupe(
+		source.Of(payment{"2", "milk, once more"}, payment{"3", "jam"}),
+		func(p payment) string { return p.id },
+		done,
+	)
 	exec(flow.To(again, sink.Func(printed[payment])))
 	// Output:
 	// {1 tea}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// DedupeMemory is a DedupeStore in the memory of this process; it forgets when the process ends. The zero value is ready. It
-// must not be copied once it is used.
+// DedupeMemory is a DedupeStore in the memory of this process; it forgets when the process ends.
+// The zero value is ready. It must not be copied once it is used.
 type DedupeMemory struct {
 	// Window is how long a key is remembered as done. The default is an hour.
 	Window time.Duration

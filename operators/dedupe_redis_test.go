@@ -36,8 +36,8 @@ func (c *counts) of(v string) int {
 	return c.all[v]
 }
 
-// TestDedupeOnRedis has two graphs share a stream that has each of 500 values four times, and one entry whose process has
-// died while it had the claim.
+// TestDedupeOnRedis has two graphs share a stream that has each of 500 values four times, and one
+// entry whose process has died while it had the claim.
 func TestDedupeOnRedis(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
 	store, err := redisio.NewDedupeStore(rdb, redisio.DedupeConfig{Prefix: "seen"})
@@ -63,7 +63,16 @@ func TestDedupeOnRedis(t *testing.T) {
 	}
 	seen := &counts{all: make(map[string]int)}
 	graph := func() *flow.Running {
-		in := source.Stream(rdb, source.StreamConfig[string]{Key: "in", Group: "g", Block: 50 * time.Millisecond, Lease: time.Second, Count: 50})
+		in := source.Stream(
+			rdb,
+			source.StreamConfig[string]{
+				Key:   "in",
+				Group: "g",
+				Block: 50 * time.Millisecond,
+				Lease: time.Second,
+				Count: 50,
+			},
+		)
 		return start(t, flow.To(operators.Dedupe(in, func(v string) string { return v }, store), sink.Func(seen.add)))
 	}
 	runs := []*flow.Running{graph(), graph()}

@@ -94,7 +94,10 @@ func TestDedupe(t *testing.T) {
 	virtual(t, "the store is asked chunk by chunk", func(t *testing.T) {
 		in, out := numbers(1000), &box[int]{}
 		store := &wrapped{DedupeStore: &operators.DedupeMemory{}}
-		run(t, flow.To(operators.Dedupe(in.source(), func(n int) string { return fmt.Sprint(n / 2) }, store), out.sink()))
+		run(
+			t,
+			flow.To(operators.Dedupe(in.source(), func(n int) string { return fmt.Sprint(n / 2) }, store), out.sink()),
+		)
 		if got := out.values(); len(got) != 500 || !slices.IsSorted(got) {
 			t.Errorf("%d values, in order: %v", len(got), slices.IsSorted(got))
 		}
@@ -178,7 +181,10 @@ func TestDedupe(t *testing.T) {
 		if _, err := store.Claim(t.Context(), []string{"a"}, []string{"somebody\n1"}); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(3*time.Second, func() { _ = store.Done(context.Background(), []string{"a"}, []string{"somebody\n1"}) })
+		time.AfterFunc(
+			3*time.Second,
+			func() { _ = store.Done(context.Background(), []string{"a"}, []string{"somebody\n1"}) },
+		)
 		in, out := newFeed("a", "b"), &box[string]{}
 		src := flow.NewSource("plain", func() flow.Reader[string] { return &uncommitted{in} })
 		run(t, flow.To(operators.Dedupe(src, itself, store), out.sink()))
@@ -213,12 +219,24 @@ func TestDedupe(t *testing.T) {
 			return nil
 		}}
 		in, out := newFeed("a", "b", "a"), &box[string]{}
-		run(t, flow.To(operators.Dedupe(in.source(), itself, store, flow.OnFault(flow.Retry(100, time.Second, flow.Stop))), out.sink()))
+		run(
+			t,
+			flow.To(
+				operators.Dedupe(in.source(), itself, store, flow.OnFault(flow.Retry(100, time.Second, flow.Stop))),
+				out.sink(),
+			),
+		)
 		out.want(t, "a", "b")
 		in.allSettledAs(t, flow.Acked)
 		until = time.Now().Add(5 * time.Second)
 		in, out = newFeed("c"), &box[string]{}
-		run(t, flow.To(operators.Dedupe(in.source(), itself, store, flow.OnFault(flow.NackAfter(time.Minute))), out.sink()))
+		run(
+			t,
+			flow.To(
+				operators.Dedupe(in.source(), itself, store, flow.OnFault(flow.NackAfter(time.Minute))),
+				out.sink(),
+			),
+		)
 		out.want(t)
 		in.outcomes(t, map[int]flow.Outcome{0: flow.Nacked})
 	})
@@ -251,7 +269,13 @@ func TestDedupe(t *testing.T) {
 			}
 			return nil
 		}}
-		r := start(t, flow.To(operators.Dedupe(in.source(), itself, store), flow.NewSink("one", func() flow.Writer[string] { return out }, flow.ChunkSize(1))))
+		r := start(
+			t,
+			flow.To(
+				operators.Dedupe(in.source(), itself, store),
+				flow.NewSink("one", func() flow.Writer[string] { return out }, flow.ChunkSize(1)),
+			),
+		)
 		synctest.Wait()
 		if err := r.Stop(); err != nil {
 			t.Error(err)
@@ -261,7 +285,13 @@ func TestDedupe(t *testing.T) {
 	})
 	virtual(t, "behind a batch that waits for others", func(t *testing.T) {
 		in, out := newFeed("a", "a", "b", "a", "c"), &box[[]string]{}
-		run(t, flow.To(operators.Batch(operators.Dedupe(in.source(), itself, &operators.DedupeMemory{}), 3, 0), out.sink()))
+		run(
+			t,
+			flow.To(
+				operators.Batch(operators.Dedupe(in.source(), itself, &operators.DedupeMemory{}), 3, 0),
+				out.sink(),
+			),
+		)
 		out.want(t, []string{"a", "b", "c"})
 		in.allSettledAs(t, flow.Acked)
 	})

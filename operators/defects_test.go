@@ -16,8 +16,9 @@ import (
 	"testing"
 )
 
-// In go-streams edges are channels of any, and stages that do not fit panic when the first element comes. Here they do not
-// compile. A test named after a defect of another system; see defects_list_test.go of package source.
+// In go-streams edges are channels of any, and stages that do not fit panic when the first element
+// comes. Here they do not compile. A test named after a defect of another system; see
+// defects_list_test.go of package source.
 func TestG7_StagesThatDoNotFitDoNotCompile(t *testing.T) {
 	check := checker(t)
 	for code, want := range map[string]string{

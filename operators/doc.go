@@ -2,8 +2,9 @@
 //
 // An operator describes a stage and runs nothing. It takes the source it reads first, then what it does, then options:
 // [flow.Name], [flow.OnFault], [flow.Timeout], [flow.Async], and for those that call a function on each value
-// [flow.Workers], with [flow.Unordered] or [flow.KeyedBy]. A source is used once; [FanOut] makes copies. Mistakes, such as
-// a nil function or a batch of zero, are found by [flow.Graph.Validate], all at once.
+// [flow.Workers], with [flow.Unordered] or [flow.KeyedBy]. A source is used once; [FanOut] makes
+// copies. Mistakes, such as a nil function or a batch of zero, are found by [flow.Graph.Validate],
+// all at once.
 //
 //	words := operators.FlatMap(lines, split)
 //	shards := operators.ByKey(words, 4, word, count)
@@ -11,8 +12,9 @@
 //
 // # The operators
 //
-// Order says how the messages of the output stand to those of the input. Acks says what has to happen for an entry of the
-// source to be acknowledged: carried means that what comes out has to be, and what does not come out is done.
+// Order says how the messages of the output stand to those of the input. Acks says what has to
+// happen for an entry of the source to be acknowledged: carried means that what comes out has to
+// be, and what does not come out is done.
 //
 //	Operator     What it does                                        Order               Acks
 //	Map          turns each value into another                       kept                carried
@@ -37,15 +39,15 @@
 // Each operator's documentation ends with four facts: what becomes of the order, when entries are acknowledged, what it
 // keeps in memory, and when its output ends.
 //
-// Order is kept by stages with Workers as well, unless Unordered or KeyedBy is given. A message that is tried again keeps
-// its place, and those behind it wait.
+// Order is kept by stages with Workers as well, unless Unordered or KeyedBy is given. A message
+// that is tried again keeps its place, and those behind it wait.
 //
 // # An operator of your own
 //
-// This package uses nothing but the public side of package flow, so what it does, your operators can do. A function with
-// a [flow.Handler] and [flow.Via] is all there is to one. State belongs into the factory that Via is given, so that a
-// stage that is restarted starts afresh; what neither goes on by emit nor is kept by [flow.Hold] is done when the handler
-// returns.
+// This package uses nothing but the public side of package flow, so what it does, your operators
+// can do. A function with a [flow.Handler] and [flow.Via] is all there is to one. State belongs
+// into the factory that Via is given, so that a stage that is restarted starts afresh; what neither
+// goes on by emit nor is kept by [flow.Hold] is done when the handler returns.
 //
 //	func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
 //		return flow.Via(in, "distinct", func() flow.Handler[T, T] {

@@ -17,8 +17,8 @@ import (
 // facts is how an operator's documentation ends.
 var facts = regexp.MustCompile(`\n\nOrder: [^:]+\. Acks: [^:]+\.\nHolds: [^:]+\. Ends: [^:]+\.\n$`)
 
-// TestDocs parses the package: each operator tells its four facts, has an example with output, and is in the table of the
-// package's documentation.
+// TestDocs parses the package: each operator tells its four facts, has an example with output, and
+// is in the table of the package's documentation.
 func TestDocs(t *testing.T) {
 	fset := token.NewFileSet()
 	var code, tests []*ast.File
@@ -49,7 +49,11 @@ func TestDocs(t *testing.T) {
 	for _, f := range p.Funcs {
 		exported = append(exported, f.Name)
 		if !facts.MatchString(f.Doc) {
-			t.Errorf("%s: its documentation does not end with the lines Order, Acks and Holds, Ends:\n%s", f.Name, f.Doc)
+			t.Errorf(
+				"%s: its documentation does not end with the lines Order, Acks and Holds, Ends:\n%s",
+				f.Name,
+				f.Doc,
+			)
 		}
 		if !examples[f.Name] {
 			t.Errorf("%s has no example with output", f.Name)

@@ -66,7 +66,10 @@ func ExampleMapMessage() {
 }
 
 func ExampleFilter() {
-	even := operators.Filter(source.Of(1, 2, 3, 4), func(_ context.Context, n int) (bool, error) { return n%2 == 0, nil })
+	even := operators.Filter(
+		source.Of(1, 2, 3, 4),
+		func(_ context.Context, n int) (bool, error) { return n%2 == 0, nil },
+	)
 	exec(flow.To(even, sink.Func(printed[int])))
 	// Output:
 	// 2
@@ -85,12 +88,15 @@ func ExampleFilterMap() {
 }
 
 func ExampleFlatMap() {
-	words := operators.FlatMap(source.Of("to be", "or not"), func(_ context.Context, line string, emit func(string)) error {
-		for word := range strings.FieldsSeq(line) {
-			emit(word)
-		}
-		return nil
-	})
+	words := operators.FlatMap(
+		source.Of("to be", "or not"),
+		func(_ context.Context, line string, emit func(string)) error {
+			for word := range strings.FieldsSeq(line) {
+				emit(word)
+			}
+			return nil
+		},
+	)
 	exec(flow.To(words, sink.Func(printed[string])))
 	// Output:
 	// to

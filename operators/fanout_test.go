@@ -83,7 +83,11 @@ func TestSpreads(t *testing.T) {
 			}
 			a.each, b.each = picky, picky
 			outs := spread(in.source())
-			run(t, flow.To(outs[0], a.sink(), flow.OnFault(flow.Nack)), flow.To(outs[1], b.sink(), flow.OnFault(flow.DeadLetter)))
+			run(
+				t,
+				flow.To(outs[0], a.sink(), flow.OnFault(flow.Nack)),
+				flow.To(outs[1], b.sink(), flow.OnFault(flow.DeadLetter)),
+			)
 			worst := in.settled[7][0].Outcome
 			in.outcomes(t, map[int]flow.Outcome{7: worst})
 			if worst == flow.Acked || name == "FanOut" && worst != flow.Nacked {

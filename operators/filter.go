@@ -8,7 +8,8 @@ import (
 
 // Filter passes on the values for which keep is true. The others are done: their entries are acknowledged.
 //
-// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what passes; the rest is done here.
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what
+// passes; the rest is done here.
 // Holds: nothing. Ends: when in ends.
 func Filter[T any](
 	in flow.Source[T], keep func(context.Context, T) (bool, error), opts ...flow.StageOption,
@@ -23,7 +24,8 @@ func Filter[T any](
 
 // FilterMap is Filter and Map in one: f returns what becomes of a value, and whether it goes on.
 //
-// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what passes; the rest is done here.
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what
+// passes; the rest is done here.
 // Holds: nothing. Ends: when in ends.
 func FilterMap[T, U any](
 	in flow.Source[T], f func(context.Context, T) (U, bool, error), opts ...flow.StageOption,
@@ -36,9 +38,9 @@ func FilterMap[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// Tap shows each value to f and passes it on unchanged: for logs, counters, tests. f has no way to fail a message, unless
-// it panics. It does run in the stream, so a slow f slows the stream down; and where a value is a pointer or has one in
-// it, f must not write through it.
+// Tap shows each value to f and passes it on unchanged: for logs, counters, tests. f has no way to
+// fail a message, unless it panics. It does run in the stream, so a slow f slows the stream down;
+// and where a value is a pointer or has one in it, f must not write through it.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.

@@ -9,8 +9,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Idea: whether a key type has a canonical form is known from the type alone, so it is decided once for a stage. Strings
-// and integers, which nearly all keys are, take no detour by reflection; their named types, and the rest, do.
+// Idea: whether a key type has a canonical form is known from the type alone, so it is decided once
+// for a stage. Strings and integers, which nearly all keys are, take no detour by reflection; their
+// named types, and the rest, do.
 
 // hasher returns the hash of keys of a type, as Partition describes it.
 func hasher[K comparable]() func(K) uint64 {

@@ -32,11 +32,12 @@ func MapMessage[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// FlatMap turns each value into any number of others: f passes them on by emit, which it may call only until it returns,
-// and only on its own goroutine. When f fails, what it has emitted is taken back, unless it was more than a chunk: then
-// what had gone has gone, and a retry emits it again.
+// FlatMap turns each value into any number of others: f passes them on by emit, which it may call
+// only until it returns, and only on its own goroutine. When f fails, what it has emitted is taken
+// back, unless it was more than a chunk: then what had gone has gone, and a retry emits it again.
 //
-// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: an entry is acked when all outputs are.
+// Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: an entry is
+// acked when all outputs are.
 // Holds: what one call emits, up to a chunk. Ends: when in ends.
 func FlatMap[T, U any](
 	in flow.Source[T], f func(ctx context.Context, v T, emit func(U)) error, opts ...flow.StageOption,

@@ -29,7 +29,10 @@ var oneToOne = map[string]func(flow.Source[int], func(context.Context, int) erro
 		}, opts...)
 	},
 	"Filter": func(in flow.Source[int], work func(context.Context, int) error, opts ...flow.StageOption) flow.Source[int] {
-		return operators.Filter(in, func(ctx context.Context, v int) (bool, error) { return true, work(ctx, v) }, opts...)
+		return operators.Filter(
+			in,
+			func(ctx context.Context, v int) (bool, error) { return true, work(ctx, v) },
+			opts...)
 	},
 	"FilterMap": func(in flow.Source[int], work func(context.Context, int) error, opts ...flow.StageOption) flow.Source[int] {
 		return operators.FilterMap(in, func(ctx context.Context, v int) (int, bool, error) {
@@ -313,7 +316,10 @@ func TestTap(t *testing.T) {
 	t.Run("sees all and changes nothing", func(t *testing.T) {
 		in, out := numbers(5), &box[int]{}
 		var seen []int
-		run(t, flow.To(operators.Tap(in.source(), func(_ context.Context, v int) { seen = append(seen, v) }), out.sink()))
+		run(
+			t,
+			flow.To(operators.Tap(in.source(), func(_ context.Context, v int) { seen = append(seen, v) }), out.sink()),
+		)
 		out.want(t, 0, 1, 2, 3, 4)
 		in.allSettledAs(t, flow.Acked)
 		if diff := cmp.Diff(sequence(5), seen); diff != "" {

@@ -8,12 +8,14 @@ import (
 
 // Partition sends all messages of a key to the same one of n outputs: what keyed state and order by key need.
 //
-// Which output that is stays the same for as long as n does, also in other processes and after restarts, when the key is
-// a string, a bool, a number, or an array or struct of these: it is the 64-bit xxHash (seed 0) of the key modulo n. What is
-// hashed is a string's bytes, a number's eight bytes with the lowest first (integers extended to 64 bits, floats as
-// float64 bits), one byte for a bool, and for arrays and structs their elements in turn, strings among them preceded by
-// their length; an array of bytes is hashed as its bytes. Keys of other types (interfaces, pointers, channels, and what
-// contains them) have no such form: their output is the same for the life of the blueprint only.
+// Which output that is stays the same for as long as n does, also in other processes and after
+// restarts, when the key is a string, a bool, a number, or an array or struct of these: it is the
+// 64-bit xxHash (seed 0) of the key modulo n. What is hashed is a string's bytes, a number's eight
+// bytes with the lowest first (integers extended to 64 bits, floats as float64 bits), one byte for
+// a bool, and for arrays and structs their elements in turn, strings among them preceded by their
+// length; an array of bytes is hashed as its bytes. Keys of other types (interfaces, pointers,
+// channels, and what contains them) have no such form: their output is the same for the life of the
+// blueprint only.
 //
 // Order: kept on each output, and so within a key. Acks: carried by the output.
 // Holds: two chunks waiting on each output. Ends: when in ends.
@@ -35,9 +37,10 @@ func partition[T any, K comparable](
 	}, with(opts, function("key", key != nil), flow.Passes())...)
 }
 
-// ByKey runs a sub-pipeline on each of n shards of the stream, at the same time, and brings their results together: it is
-// Partition, sub for each shard, and FanIn. sub is called n times, when the blueprint is made, so each shard has state of
-// its own and sees all messages of its keys in order. The options are Partition's.
+// ByKey runs a sub-pipeline on each of n shards of the stream, at the same time, and brings their
+// results together: it is Partition, sub for each shard, and FanIn. sub is called n times, when the
+// blueprint is made, so each shard has state of its own and sees all messages of its keys in order.
+// The options are Partition's.
 //
 // Order: kept within a key as far as sub keeps it, not between shards. Acks: as sub does.
 // Holds: two chunks waiting on each shard and two on the output, beside what sub holds. Ends: when all shards have.

@@ -149,8 +149,12 @@ func TestByKey(t *testing.T) {
 	virtual(t, "state per shard, flushed by the drain", func(t *testing.T) {
 		in, out := numbers(50), &box[[]int]{}
 		in.stays = true
-		r := start(t, flow.To(operators.ByKey(in.source(), 3, byThree,
-			func(shard flow.Source[int]) flow.Source[[]int] { return operators.Batch(shard, 100, time.Hour) }), out.sink()))
+		r := start(t, flow.To(operators.ByKey(
+			in.source(),
+			3,
+			byThree,
+			func(shard flow.Source[int]) flow.Source[[]int] { return operators.Batch(shard, 100, time.Hour) },
+		), out.sink()))
 		time.Sleep(time.Second)
 		if n := in.count(); n > 0 {
 			t.Errorf("%d entries settled before their batches were full", n)

@@ -131,8 +131,8 @@ func (f *feed[T]) allRead(t *testing.T, o flow.Outcome) {
 	f.outcomes(t, all)
 }
 
-// unfinished checks that each entry whose value is not among the finished was given back, and the others acked. It is for
-// feeds whose values are their indices.
+// unfinished checks that each entry whose value is not among the finished was given back, and the
+// others acked. It is for feeds whose values are their indices.
 func (f *feed[T]) unfinished(t *testing.T, finished []int) {
 	t.Helper()
 	nacked := make(map[int]flow.Outcome)

@@ -34,8 +34,18 @@ func Throttle[T any](
 			}
 			return m, true, nil
 		}
-	}, with(opts, atLeastOne("n", n, "messages"), positive("per", per),
-		atLeastOne("burst", burst, "messages"), flow.OneWorker("each worker would have a pace of its own"), flow.Passes())...)
+	}, with(
+		opts,
+		atLeastOne("n", n, "messages"),
+		positive("per", per),
+		atLeastOne(
+			"burst",
+			burst,
+			"messages",
+		),
+		flow.OneWorker("each worker would have a pace of its own"),
+		flow.Passes(),
+	)...)
 }
 
 func positive(field string, d time.Duration) flow.StageOption {

@@ -12,9 +12,10 @@ import (
 // flow.Failure, and counts as handled there. f is called once for each delivery, since its errors are values and no
 // faults; a fault policy has nothing to decide here, and retries that are wanted belong into f.
 //
-// Some errors are not taken for values. With the verdicts flow.Skip, flow.RetryAfter and flow.Reject f decides about its
-// message as everywhere else, and a flow.Permanent error stops the graph. What f returns because the graph is being stopped
-// is nobody's failure: the message goes back to its source.
+// Some errors are not taken for values. With the verdicts flow.Skip, flow.RetryAfter and
+// flow.Reject f decides about its message as everywhere else, and a flow.Permanent error stops the
+// graph. What f returns because the graph is being stopped is nobody's failure: the message goes
+// back to its source.
 //
 // Order: kept on each output; with flow.KeyedBy within a key, with flow.Unordered not. Acks: carried by either output.
 // Holds: two chunks waiting on each output. Ends: when in ends.

@@ -52,10 +52,12 @@ func TestTry(t *testing.T) {
 			if len(failures) != 3 || len(bad.values()) != 3 {
 				t.Fatalf("failures: %v, want those of 1, 2 and 3", bad.values())
 			}
-			if p := new(flow.PanicError); !errors.As(failures[3].Err(), &p) || !strings.Contains(string(p.Stack), "try_test.go") {
+			if p := new(flow.PanicError); !errors.As(failures[3].Err(), &p) ||
+				!strings.Contains(string(p.Stack), "try_test.go") {
 				t.Errorf("the panic lost its stack: %v", failures[3].Err())
 			}
-			if f := failures[1]; f.ID != "1" || f.Attempt != 1 || f.Error != "boom" || f.Stage != "try" || f.Time.IsZero() {
+			if f := failures[1]; f.ID != "1" || f.Attempt != 1 || f.Error != "boom" || f.Stage != "try" ||
+				f.Time.IsZero() {
 				t.Errorf("the failure does not say what happened: %+v", f)
 			}
 		})
@@ -126,7 +128,9 @@ func TestTry(t *testing.T) {
 			}
 			return v, nil
 		})
-		down := &box[flow.Failure[int]]{each: func(context.Context, flow.Failure[int]) error { return errors.New("down") }}
+		down := &box[flow.Failure[int]]{
+			each: func(context.Context, flow.Failure[int]) error { return errors.New("down") },
+		}
 		run(t, flow.To(ok, discard[int]()), flow.To(failed, down.sink(), flow.OnFault(flow.Nack)))
 		in.outcomes(t, map[int]flow.Outcome{1: flow.Nacked})
 	})

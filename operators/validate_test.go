@@ -34,27 +34,63 @@ func TestValidate(t *testing.T) {
 		"Filter": {func() []flow.Part { return ends(operators.Filter(in(), nil)) }, []string{"filter: keep"}},
 		"FilterMap": {func() []flow.Part { return ends(operators.FilterMap[int, int](in(), nil)) },
 			[]string{"filter-map: f"}},
-		"FlatMap": {func() []flow.Part { return ends(operators.FlatMap[int, int](in(), nil)) }, []string{"flat-map: f"}},
-		"Tap":     {func() []flow.Part { return ends(operators.Tap(in(), nil)) }, []string{"tap: f"}},
+		"FlatMap": {
+			func() []flow.Part { return ends(operators.FlatMap[int, int](in(), nil)) },
+			[]string{"flat-map: f"},
+		},
+		"Tap": {func() []flow.Part { return ends(operators.Tap(in(), nil)) }, []string{"tap: f"}},
 		"Try": {func() []flow.Part {
 			ok, failed := operators.Try[int, int](in(), nil)
 			return []flow.Part{end(ok), flow.To(failed, discard[flow.Failure[int]]())}
 		}, []string{"try: f"}},
-		"FanOut to none":   {func() []flow.Part { return ends(operators.FanOut(in(), 0)...) }, []string{"fan-out: n"}},
-		"FanOut to fewer":  {func() []flow.Part { return ends(operators.FanOut(in(), -3)...) }, []string{"fan-out: n"}},
-		"FanOut, workers":  {func() []flow.Part { return ends(operators.FanOut(in(), 2, flow.Workers(2))...) }, []string{"fan-out: Workers"}},
-		"FanIn of none":    {func() []flow.Part { return ends(operators.FanIn[int]()) }, []string{"fan-in: ins"}},
-		"FanIn of zeros":   {func() []flow.Part { return ends(operators.FanIn(flow.Source[int]{})) }, []string{"fan-in: "}},
-		"Partition, n":     {func() []flow.Part { return ends(operators.Partition(in(), 0, key)...) }, []string{"partition: n"}},
-		"Partition, key":   {func() []flow.Part { return ends(operators.Partition[int, int](in(), 2, nil)...) }, []string{"partition: key"}},
-		"Partition, both":  {func() []flow.Part { return ends(operators.Partition[int, int](in(), -1, nil)...) }, []string{"partition: key", "partition: n"}},
-		"Balance":          {func() []flow.Part { return ends(operators.Balance(in(), 0)...) }, []string{"balance: n"}},
-		"Split":            {func() []flow.Part { yes, no := operators.Split(in(), nil); return ends(yes, no) }, []string{"split: p"}},
-		"ByKey, all":       {func() []flow.Part { return ends(operators.ByKey[int, int, int](in(), 0, nil, nil)) }, []string{"by-key: n", "by-key: key", "by-key: sub"}},
-		"ByKey, key":       {func() []flow.Part { return ends(operators.ByKey[int, int, int](in(), 2, nil, same)) }, []string{"by-key: key"}},
-		"ByKey, sub":       {func() []flow.Part { return ends(operators.ByKey[int, int](in(), 2, key, nil)) }, []string{"by-key: sub"}},
-		"Batch":            {func() []flow.Part { return one(flow.To(operators.Batch(in(), 0, 0), discard[[]int]())) }, []string{"batch: n"}},
-		"Batch, no limits": {func() []flow.Part { return one(flow.To(operators.Batch(in(), 4096, -1), discard[[]int]())) }, nil},
+		"FanOut to none":  {func() []flow.Part { return ends(operators.FanOut(in(), 0)...) }, []string{"fan-out: n"}},
+		"FanOut to fewer": {func() []flow.Part { return ends(operators.FanOut(in(), -3)...) }, []string{"fan-out: n"}},
+		"FanOut, workers": {
+			func() []flow.Part { return ends(operators.FanOut(in(), 2, flow.Workers(2))...) },
+			[]string{"fan-out: Workers"},
+		},
+		"FanIn of none": {func() []flow.Part { return ends(operators.FanIn[int]()) }, []string{"fan-in: ins"}},
+		"FanIn of zeros": {
+			func() []flow.Part { return ends(operators.FanIn(flow.Source[int]{})) },
+			[]string{"fan-in: "},
+		},
+		"Partition, n": {
+			func() []flow.Part { return ends(operators.Partition(in(), 0, key)...) },
+			[]string{"partition: n"},
+		},
+		"Partition, key": {
+			func() []flow.Part { return ends(operators.Partition[int, int](in(), 2, nil)...) },
+			[]string{"partition: key"},
+		},
+		"Partition, both": {
+			func() []flow.Part { return ends(operators.Partition[int, int](in(), -1, nil)...) },
+			[]string{"partition: key", "partition: n"},
+		},
+		"Balance": {func() []flow.Part { return ends(operators.Balance(in(), 0)...) }, []string{"balance: n"}},
+		"Split": {
+			func() []flow.Part { yes, no := operators.Split(in(), nil); return ends(yes, no) },
+			[]string{"split: p"},
+		},
+		"ByKey, all": {
+			func() []flow.Part { return ends(operators.ByKey[int, int, int](in(), 0, nil, nil)) },
+			[]string{"by-key: n", "by-key: key", "by-key: sub"},
+		},
+		"ByKey, key": {
+			func() []flow.Part { return ends(operators.ByKey[int, int, int](in(), 2, nil, same)) },
+			[]string{"by-key: key"},
+		},
+		"ByKey, sub": {
+			func() []flow.Part { return ends(operators.ByKey[int, int](in(), 2, key, nil)) },
+			[]string{"by-key: sub"},
+		},
+		"Batch": {
+			func() []flow.Part { return one(flow.To(operators.Batch(in(), 0, 0), discard[[]int]())) },
+			[]string{"batch: n"},
+		},
+		"Batch, no limits": {
+			func() []flow.Part { return one(flow.To(operators.Batch(in(), 4096, -1), discard[[]int]())) },
+			nil,
+		},
 		"Batch, workers": {func() []flow.Part {
 			return one(flow.To(operators.Batch(in(), 2, 0, flow.Workers(2)), discard[[]int]()))
 		}, []string{"batch: Workers"}},
@@ -71,12 +107,20 @@ func TestValidate(t *testing.T) {
 		"BatchBytes": {func() []flow.Part {
 			return one(flow.To(operators.BatchBytes(in(), -1, 0, 0, nil), discard[[]int]()))
 		}, []string{"batch: n", "batch: maxBytes", "batch: size"}},
-		"Throttle":          {func() []flow.Part { return ends(operators.Throttle(in(), 0, -time.Second, 0)) }, []string{"throttle: n", "throttle: per", "throttle: burst"}},
-		"Throttle, workers": {func() []flow.Part { return ends(operators.Throttle(in(), 1, time.Second, 1, flow.Workers(2))) }, []string{"throttle: Workers"}},
+		"Throttle": {
+			func() []flow.Part { return ends(operators.Throttle(in(), 0, -time.Second, 0)) },
+			[]string{"throttle: n", "throttle: per", "throttle: burst"},
+		},
+		"Throttle, workers": {
+			func() []flow.Part { return ends(operators.Throttle(in(), 1, time.Second, 1, flow.Workers(2))) },
+			[]string{"throttle: Workers"},
+		},
 		"Unbatch of the zero Source": {func() []flow.Part { return ends(operators.Unbatch(flow.Source[[]int]{})) },
 			[]string{"unbatch: "}},
 		"KeyedBy another type": {func() []flow.Part {
-			return ends(operators.Map(in(), identity, flow.Workers(2), flow.KeyedBy(func(s string) string { return s })))
+			return ends(
+				operators.Map(in(), identity, flow.Workers(2), flow.KeyedBy(func(s string) string { return s })),
+			)
 		}, []string{"map: KeyedBy"}},
 	}
 	for name, test := range tests {

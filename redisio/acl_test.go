@@ -24,8 +24,8 @@ type guarded struct {
 	key   string
 }
 
-// guard runs a life as a user with just these rights: nothing may be refused that is not known to do no harm, and each right must
-// have been made use of. before is done by who may do all.
+// guard runs a life as a user with just these rights: nothing may be refused that is not known to
+// do no harm, and each right must have been made use of. before is done by who may do all.
 func guard(t *testing.T, s *redistest.Server, a Access, key string, before func(*guarded), life func(*guarded)) {
 	t.Helper()
 	g := &guarded{admin: s.Client(t), key: key}
@@ -53,8 +53,23 @@ func guard(t *testing.T, s *redistest.Server, a Access, key string, before func(
 	}
 }
 
-// unmissed are commands whose refusal does no harm: INFO, the COMMAND of a cluster client, and with what writers try the commands of newer servers.
-var unmissed = []string{"command", "info", "xcfgset", "del", "eval", "pexpire", "xack", "xgroup|create", "xgroup|destroy", "xlen", "xrange", "xreadgroup", "xtrim"}
+// unmissed are commands whose refusal does no harm: INFO, the COMMAND of a cluster client, and with
+// what writers try the commands of newer servers.
+var unmissed = []string{
+	"command",
+	"info",
+	"xcfgset",
+	"del",
+	"eval",
+	"pexpire",
+	"xack",
+	"xgroup|create",
+	"xgroup|destroy",
+	"xlen",
+	"xrange",
+	"xreadgroup",
+	"xtrim",
+}
 
 // denied are the commands and keys that were refused, but for those that nobody misses.
 func (g *guarded) denied(t *testing.T, a Access) (all []string) {
@@ -143,7 +158,13 @@ func groupLife(t *testing.T, g *guarded, cfg GroupConfig, dead []string) {
 		must(r.Nack(ctx(t), ids(got[1:2]), time.Minute))
 	}
 	if dead != nil {
-		must(r.Dead(ctx(t), dead[0], []DeadLetter{{ID: got[2].ID}, {ID: got[3].ID, Extra: Fields{{"dead:id", []byte(got[3].ID)}}}}))
+		must(
+			r.Dead(
+				ctx(t),
+				dead[0],
+				[]DeadLetter{{ID: got[2].ID}, {ID: got[3].ID, Extra: Fields{{"dead:id", []byte(got[3].ID)}}}},
+			),
+		)
 		if n := g.admin.XLen(ctx(t), dead[0]).Val(); n != 2 {
 			t.Errorf("%d dead letters", n)
 		}
@@ -209,7 +230,11 @@ func TestAccessOfAWriter(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			key := redistest.Key(t)
-			entries := []Outgoing{{Fields: Fields{{"n", []byte("1")}}}, {Fields: Fields{{"n", []byte("2")}}}, {ID: "1-1", Fields: Fields{{"n", []byte("3")}}}}
+			entries := []Outgoing{
+				{Fields: Fields{{"n", []byte("1")}}},
+				{Fields: Fields{{"n", []byte("2")}}},
+				{ID: "1-1", Fields: Fields{{"n", []byte("3")}}},
+			}
 			var named []string
 			if name == "no key" {
 				named = []string{key}
@@ -227,7 +252,10 @@ func TestAccessOfAWriter(t *testing.T) {
 			guard(t, s, cfg.Access(named...), key, func(g *guarded) {
 				add(t, g.admin, key, 3)
 				g.admin.XGroupCreate(ctx(t), key, "g", "0")
-				g.admin.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1})
+				g.admin.XReadGroup(
+					ctx(t),
+					&redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1},
+				)
 			}, func(g *guarded) {
 				w, err := NewWriter(g.rdb, cfg)
 				if err != nil {
@@ -272,8 +300,11 @@ func TestAccessOfSchedulersAndTickers(t *testing.T) {
 		})
 	})
 	t.Run("ticker", func(t *testing.T) {
-		cfg := TickerConfig{Key: "ticks", Next: func(at time.Time) time.Time { return at.Truncate(time.Millisecond).Add(5 * time.Millisecond) },
-			Fields: func(time.Time) Fields { return Fields{{"n", []byte("1")}} }}
+		cfg := TickerConfig{
+			Key:    "ticks",
+			Next:   func(at time.Time) time.Time { return at.Truncate(time.Millisecond).Add(5 * time.Millisecond) },
+			Fields: func(time.Time) Fields { return Fields{{"n", []byte("1")}} },
+		}
 		guard(t, s, cfg.Access(), cfg.Key, nil, func(g *guarded) {
 			tick, err := NewTicker(g.rdb, cfg)
 			if err != nil {
@@ -370,7 +401,15 @@ func TestAccessOfACluster(t *testing.T) {
 	c := redistest.StartCluster(t, 0)
 	key := "orders"
 	dead := "{orders}:dead"
-	group, writer := GroupConfig{Key: key, Group: "g", Block: 10 * time.Millisecond}, WriterConfig{Key: key, MaxLen: 100, DedupeWindow: time.Minute}
+	group, writer := GroupConfig{
+		Key:   key,
+		Group: "g",
+		Block: 10 * time.Millisecond,
+	}, WriterConfig{
+		Key:          key,
+		MaxLen:       100,
+		DedupeWindow: time.Minute,
+	}
 	a := AccessToCluster().And(group.Access(dead), writer.Access())
 	for _, s := range c.Nodes {
 		if _, err := s.NewUser(ctx(t), "guarded", a.Rules()...); err != nil {

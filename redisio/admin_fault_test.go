@@ -180,7 +180,16 @@ func TestFault_D13_TrimIsBounded(t *testing.T) {
 	}
 	group(t, rdb, key, "g", "1-24950")
 	plan, err := PlanTrim(ctx(t), rdb, key, TrimOptions{})
-	want := TrimPlan{Length: n, Groups: 1, Entries: maxCounted, AtLeast: true, First: ID{1, 1}, Last: ID{1, 24950}, Keep: ID{1, 24951}, Group: "g"}
+	want := TrimPlan{
+		Length:  n,
+		Groups:  1,
+		Entries: maxCounted,
+		AtLeast: true,
+		First:   ID{1, 1},
+		Last:    ID{1, 24950},
+		Keep:    ID{1, 24951},
+		Group:   "g",
+	}
 	if diff := cmp.Diff(want, plan); err != nil || diff != "" {
 		t.Errorf("plan %v:\n%s", err, diff)
 	}
@@ -289,7 +298,10 @@ func TestFault_D14_ResetRefusesWhatItCannotCheck(t *testing.T) {
 			t.Errorf("under a live reader: %v", err)
 		}
 	}
-	if answer := rdb.Eval(ctx(t), scriptReset, []string{key}, "g", 1, ReleasedConsumer, "0-0").String(); !strings.Contains(answer, reader.Consumer()) {
+	if answer := rdb.Eval(ctx(t), scriptReset, []string{key}, "g", 1, ReleasedConsumer, "0-0").String(); !strings.Contains(
+		answer,
+		reader.Consumer(),
+	) {
 		t.Errorf("the script: %s", answer)
 	}
 	if g := onlyGroup(t, rdb, key); g.Delivered != ids[2] {
@@ -313,7 +325,8 @@ func TestFault_D14_ResetNotIntoTheFuture(t *testing.T) {
 		"in microseconds": StartID(ID{Ms: uint64(time.Now().UnixMicro())}),
 		"a time":          StartTime(time.Now().Add(time.Hour)),
 	} {
-		if _, err := Reset(ctx(t), rdb, key, "g", to, ResetOptions{Force: true}); err == nil || !strings.Contains(err.Error(), "future") {
+		if _, err := Reset(ctx(t), rdb, key, "g", to, ResetOptions{Force: true}); err == nil ||
+			!strings.Contains(err.Error(), "future") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -353,7 +366,8 @@ func TestFault_D13_TickerTellsThatItWaits(t *testing.T) {
 	if err := k.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if e.Kind != EventTickerWaits || e.Key != key || e.Wait < 59*time.Minute || e.Err == nil || !strings.Contains(e.Kind.String(), "waits") {
+	if e.Kind != EventTickerWaits || e.Key != key || e.Wait < 59*time.Minute || e.Err == nil ||
+		!strings.Contains(e.Kind.String(), "waits") {
 		t.Errorf("%+v", e)
 	}
 	if len(told) > 0 {

@@ -8,10 +8,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Idea of this file: on a server with slots, behind whatever client, no script and no transaction may touch keys of two slots. Then an
-// entry is moved in two steps: it is copied, and then it is settled, or deleted, where it was. The copy is made by a script
-// on the target and a sorted set beside it, in its slot, that remembers what was copied. So a move that was cut off in
-// between, or whose reply was lost, may be repeated, by whichever process: it makes no second copy.
+// Idea of this file: on a server with slots, behind whatever client, no script and no transaction
+// may touch keys of two slots. Then an entry is moved in two steps: it is copied, and then it is
+// settled, or deleted, where it was. The copy is made by a script on the target and a sorted set
+// beside it, in its slot, that remembers what was copied. So a move that was cut off in between, or
+// whose reply was lost, may be repeated, by whichever process: it makes no second copy.
 
 const (
 	copiedFor  = 24 * time.Hour // how long a copy is remembered
@@ -21,8 +22,8 @@ const (
 // copiedKey is where a stream's copies are remembered, in its slot; "" if no other key is there.
 func copiedKey(to string) string { return beside(to, ":copied") }
 
-// copyOnce appends fields to a stream, unless that was done under this name before. An entry that no script can write, or whose
-// stream has no other key in its slot, may be copied twice.
+// copyOnce appends fields to a stream, unless that was done under this name before. An entry that
+// no script can write, or whose stream has no other key in its slot, may be copied twice.
 func copyOnce(ctx context.Context, rdb redis.UniversalClient, to, name string, maxLen int64, fields Fields) error {
 	var err error
 	if copied := copiedKey(to); copied != "" && len(fields) <= maxOnceFields {
@@ -32,7 +33,8 @@ func copyOnce(ctx context.Context, rdb redis.UniversalClient, to, name string, m
 			args = append(args, fields[i].Name, fields[i].Value)
 		}
 		var answers []any
-		if answers, err = rdb.Eval(ctx, scriptOnce, []string{to, copied}, args...).Slice(); err == nil && len(answers) == 1 {
+		if answers, err = rdb.Eval(ctx, scriptOnce, []string{to, copied}, args...).Slice(); err == nil &&
+			len(answers) == 1 {
 			err, _ = answers[0].(error)
 		}
 	} else {
@@ -70,7 +72,10 @@ func (r *GroupReader) mayCopy(ctx context.Context, to string) error {
 // deadApart is what scriptDead does, in two steps: see there for what it returns.
 func (r *GroupReader) deadApart(ctx context.Context, deadKey string, l DeadLetter, live bool) (int, error) {
 	pipe := r.control.Pipeline()
-	pending := pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: l.ID, End: l.ID, Count: 1})
+	pending := pipe.XPendingExt(
+		ctx,
+		&redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: l.ID, End: l.ID, Count: 1},
+	)
 	raw := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, l.ID, l.ID)
 	_ = pipe.Process(ctx, raw) // only queues
 	_, _ = pipe.Exec(ctx)      // each command has its own error

@@ -15,12 +15,14 @@ const (
 	noBound = 1 << 20 // entries; more than anybody asks for
 )
 
-// asking turns a bound on bytes into a COUNT, because Redis takes no other. Idea: it goes by the size that entries had so
-// far. While little is known it asks for few, eight times as many with each reply, so that a stream of large entries does
-// not fill the memory with the first one. Entries that are suddenly larger are the business of limit.
+// asking turns a bound on bytes into a COUNT, because Redis takes no other. Idea: it goes by the
+// size that entries had so far. While little is known it asks for few, eight times as many with
+// each reply, so that a stream of large entries does not fill the memory with the first one.
+// Entries that are suddenly larger are the business of limit.
 //
-// A server or a proxy may have a limit for replies, and cut the connection where one is larger. The same question would get
-// the same answer, so fewer entries are asked for, down to one. The count that was too large is tried again much later.
+// A server or a proxy may have a limit for replies, and cut the connection where one is larger. The
+// same question would get the same answer, so fewer entries are asked for, down to one. The count
+// that was too large is tried again much later.
 type asking struct {
 	size float64 // bytes per entry: up at once, down slowly, for the bound is on memory
 	most int     // entries; 0: not asked yet
@@ -82,8 +84,9 @@ func (a *asking) dare() {
 	}
 }
 
-// failed takes note of an error for a reply of up to count entries, and reports whether fewer are asked for because replies do
-// not come. A reply that was too large, or not as it should be, is asked for in halves.
+// failed takes note of an error for a reply of up to count entries, and reports whether fewer are
+// asked for because replies do not come. A reply that was too large, or not as it should be, is
+// asked for in halves.
 func (a *asking) failed(count int, err error) (less bool) {
 	var bad *ReplyError
 	switch {
@@ -104,8 +107,8 @@ func (a *asking) failed(count int, err error) (less bool) {
 // stuck reports that even a single entry does not come.
 func (a *asking) stuck() bool { return a.lone >= 2*cutsTo }
 
-// A server, or a proxy, that ignores BLOCK answers at once that there is nothing. Each such answer is followed by a pause, so that
-// an idle reader asks it ten times a second at most.
+// A server, or a proxy, that ignores BLOCK answers at once that there is nothing. Each such answer
+// is followed by a pause, so that an idle reader asks it ten times a second at most.
 const (
 	firstIdle = 10 * time.Millisecond
 	mostIdle  = 100 * time.Millisecond
@@ -114,7 +117,8 @@ const (
 // idling paces reads that should have blocked.
 type idling struct{ every time.Duration }
 
-// pause is how long to wait after a read that came back without entries, and was to wait for block. took is what it did take.
+// pause is how long to wait after a read that came back without entries, and was to wait for block.
+// took is what it did take.
 func (i *idling) pause(block, took time.Duration) time.Duration {
 	if took >= block/2 {
 		i.every = 0

@@ -65,7 +65,9 @@ func TestNackEachHasItsOwnDelays(t *testing.T) {
 // Open must not take several dial timeouts to say that nobody is there.
 func TestOpenDialsOnce(t *testing.T) {
 	dials := 0
-	rdb := redis.NewClient(&redis.Options{Addr: "silent:1", DialTimeout: 100 * time.Millisecond, Dialer: silent(&dials)})
+	rdb := redis.NewClient(
+		&redis.Options{Addr: "silent:1", DialTimeout: 100 * time.Millisecond, Dialer: silent(&dials)},
+	)
 	defer rdb.Close()
 	r, err := NewGroupReader(rdb, GroupConfig{Key: "k", Group: "g"})
 	if err != nil {

@@ -167,7 +167,10 @@ func benchReadAck(b *testing.B, size int, ours bool) {
 func BenchmarkParse(b *testing.B) {
 	var entries []Entry
 	for i := range 1000 {
-		entries = append(entries, Entry{ID: fmt.Sprintf("1732360000000-%d", i), Fields: Fields{{"data", make([]byte, 100)}}})
+		entries = append(
+			entries,
+			Entry{ID: fmt.Sprintf("1732360000000-%d", i), Fields: Fields{{"data", make([]byte, 100)}}},
+		)
 	}
 	raw := encode(entries, false)
 	b.SetBytes(int64(len(raw)))
@@ -180,7 +183,8 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// BenchmarkWriteOptions compares what a writer can do beside writing with plain writes, which is the first line, in one run.
+// BenchmarkWriteOptions compares what a writer can do beside writing with plain writes, which is
+// the first line, in one run.
 func BenchmarkWriteOptions(b *testing.B) {
 	for _, o := range []struct {
 		name   string

@@ -51,7 +51,9 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 			err = write(n)
 		}
 		var full *StreamFullError
-		if !errors.As(err, &full) || full.Bytes == 0 || full.MaxBytes != budget || errors.Is(err, ErrBackpressure) || n < 15 || n > 26 {
+		if !errors.As(err, &full) || full.Bytes == 0 || full.MaxBytes != budget || errors.Is(err, ErrBackpressure) ||
+			n < 15 ||
+			n > 26 {
 			t.Fatalf("after %d entries: %v", n, err)
 		}
 		ids := readGroup(t, rdb, key, 10) // the group is done with some
@@ -121,7 +123,8 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 // readGroup reads entries for a group g, and returns their IDs.
 func readGroup(t *testing.T, rdb redis.UniversalClient, key string, n int64) (ids []string) {
 	t.Helper()
-	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: n}).Result()
+	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: n}).
+		Result()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Capabilities are commands and options beyond Redis 7.0 that a server has. Nothing here needs them. A GroupReader uses Claim
-// and MaxSize and finds out about them by itself, see GroupConfig.Capabilities; a Writer uses IDMP, see WriterConfig.DedupeWindow.
+// Capabilities are commands and options beyond Redis 7.0 that a server has. Nothing here needs
+// them. A GroupReader uses Claim and MaxSize and finds out about them by itself, see
+// GroupConfig.Capabilities; a Writer uses IDMP, see WriterConfig.DedupeWindow.
 //
 // A GroupReader does not use XNACK. It moves released entries to ReleasedConsumer, on every server. So it
 // can say when they are due, and that their history is known.

@@ -9,18 +9,20 @@ import (
 )
 
 // Idea of this file: since Redis 8.4 a read of new entries can take over what has no live lease as well (CLAIM), in one
-// call, and a read that waits is woken when something becomes so. XAUTOCLAIM goes through the pending list page by page, and
-// can't wait.
+// call, and a read that waits is woken when something becomes so. XAUTOCLAIM goes through the
+// pending list page by page, and can't wait.
 //
-// But CLAIM takes whatever is idle for a lease, ours too, and counts a delivery of it. XAUTOCLAIM … JUSTID does not count,
-// so a renewal that is late costs nothing there; here it would bring entries that are in hand closer to the
-// dead letters, and set back the clock of those that were released while the read waited. So CLAIM is for a reader
-// that has nothing: nothing held, nothing given back that it still remembers. All that it comes to have comes from its reads, one at a time, so
-// whenever the server runs the command there is nothing of ours for it to find. Who has something looks by XAUTOCLAIM, as on
-// older servers.
+// But CLAIM takes whatever is idle for a lease, ours too, and counts a delivery of it. XAUTOCLAIM …
+// JUSTID does not count, so a renewal that is late costs nothing there; here it would bring entries
+// that are in hand closer to the dead letters, and set back the clock of those that were released
+// while the read waited. So CLAIM is for a reader that has nothing: nothing held, nothing given
+// back that it still remembers. All that it comes to have comes from its reads, one at a time, so
+// whenever the server runs the command there is nothing of ours for it to find. Who has something
+// looks by XAUTOCLAIM, as on older servers.
 //
-// CLAIM passes over entries that were trimmed while pending, and leaves them in the pending list, where each CLAIM has to pass
-// over them again. So XAUTOCLAIM, which drops them, is still called now and then.
+// CLAIM passes over entries that were trimmed while pending, and leaves them in the pending list,
+// where each CLAIM has to pass over them again. So XAUTOCLAIM, which drops them, is still called
+// now and then.
 
 // sweepEvery is how many times ReclaimEvery are between two looks of XAUTOCLAIM for trimmed entries.
 const sweepEvery = 4
@@ -31,8 +33,9 @@ type newer struct {
 	maxSize int64 // 0: no bound
 }
 
-// newerFor says which of them a read is to have. With CLAIM each entry costs some bytes more: as long as whole replies of new
-// entries come, it goes along only as often as XAUTOCLAIM would be called.
+// newerFor says which of them a read is to have. With CLAIM each entry costs some bytes more: as
+// long as whole replies of new entries come, it goes along only as often as XAUTOCLAIM would be
+// called.
 func (r *GroupReader) newerFor(maxBytes int64, wait bool) (n newer) {
 	n.claim = wait && r.claims() && (r.dry || !time.Now().Before(r.reclaim))
 	if r.caps.MaxSize {
@@ -92,14 +95,28 @@ func dropSuspects(b *Batch, n *int) (ids []string) {
 	return ids
 }
 
-// probeReads finds out which of the options that reads use the server has, without a key of its own and without writing:
-// a server checks the syntax before it looks for the group, and there is no such group. That needs no rights that
-// reading does not need, and asks the node that has the stream. Whoever can't answer has none.
+// probeReads finds out which of the options that reads use the server has, without a key of its own
+// and without writing: a server checks the syntax before it looks for the group, and there is no
+// such group. That needs no rights that reading does not need, and asks the node that has the
+// stream. Whoever can't answer has none.
 func (r *GroupReader) probeReads(ctx context.Context) (c Capabilities) {
 	group := "redisio:probe:" + rand.Text()
 	pipe := r.control.Pipeline()
 	try := func(option string) *redis.Cmd {
-		cmd := redis.NewCmd(ctx, "xreadgroup", "group", group, r.cfg.Consumer, "count", 1, option, 1<<30, "streams", r.cfg.Key, ">")
+		cmd := redis.NewCmd(
+			ctx,
+			"xreadgroup",
+			"group",
+			group,
+			r.cfg.Consumer,
+			"count",
+			1,
+			option,
+			1<<30,
+			"streams",
+			r.cfg.Key,
+			">",
+		)
 		cmd.SetFirstKeyPos(9)
 		_ = pipe.Process(ctx, cmd) // only queues
 		return cmd

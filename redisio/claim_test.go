@@ -13,8 +13,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// ways are the capabilities that tests of delivery force: the baseline, and all of them. Where the server lacks one, what is
-// tested is that a reader goes on without.
+// ways are the capabilities that tests of delivery force: the baseline, and all of them. Where the
+// server lacks one, what is tested is that a reader goes on without.
 var ways = []struct {
 	name string
 	caps Capabilities
@@ -24,7 +24,8 @@ var ways = []struct {
 func abandon(t *testing.T, rdb redis.UniversalClient, key string, n int) []string {
 	t.Helper()
 	rdb.XGroupCreateMkStream(ctx(t), key, "g", "0")
-	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "dead", Streams: []string{key, ">"}, Count: int64(n)}).Result()
+	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "dead", Streams: []string{key, ">"}, Count: int64(n)}).
+		Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,8 +245,8 @@ func TestClaimCountsWhatIsHeld(t *testing.T) {
 	}
 }
 
-// Looking by CLAIM takes no more commands than without: not while nothing happens, not while others hold entries, nor while
-// trimmed entries are pending.
+// Looking by CLAIM takes no more commands than without: not while nothing happens, not while others
+// hold entries, nor while trimmed entries are pending.
 func TestClaimRate(t *testing.T) {
 	rates := map[string]map[string]int{}
 	for _, way := range ways {
@@ -261,7 +262,16 @@ func TestClaimRate(t *testing.T) {
 			rdb := s.Client(t)
 			before(rdb)
 			p := newProxy(t, s.Addr())
-			r, _ := open(t, p.client(t), GroupConfig{Key: "k", Block: 20 * time.Millisecond, ReclaimEvery: 50 * time.Millisecond, Capabilities: &way.caps})
+			r, _ := open(
+				t,
+				p.client(t),
+				GroupConfig{
+					Key:          "k",
+					Block:        20 * time.Millisecond,
+					ReclaimEvery: 50 * time.Millisecond,
+					Capabilities: &way.caps,
+				},
+			)
 			n := p.requests()
 			readNothing(t, r, time.Second)
 			if rates[name] == nil {
@@ -294,7 +304,18 @@ func TestReadsAreProbed(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Capabilities{Claim: has.Claim, MaxSize: has.MaxSize}
-	rules := []string{"~mystream*", "+xgroup", "+xinfo", "+xreadgroup", "+xautoclaim", "+xpending", "+xclaim", "+xack", "+eval", "+time"}
+	rules := []string{
+		"~mystream*",
+		"+xgroup",
+		"+xinfo",
+		"+xreadgroup",
+		"+xautoclaim",
+		"+xpending",
+		"+xclaim",
+		"+xack",
+		"+eval",
+		"+time",
+	}
 	if err := redistest.SetUser(ctx(t), admin, "least", append(rules, "on", ">pw")...); err != nil {
 		t.Fatal(err)
 	}
@@ -327,8 +348,8 @@ func TestReadsAreProbed(t *testing.T) {
 	}
 }
 
-// Where the server has MAXSIZE, a read is bounded by the bytes there is credit for, by its own count; elsewhere the same
-// read goes on without. Who is told what the server has does not ask.
+// Where the server has MAXSIZE, a read is bounded by the bytes there is credit for, by its own
+// count; elsewhere the same read goes on without. Who is told what the server has does not ask.
 func TestMaxSize(t *testing.T) {
 	has, asked := true, 0
 	var reads []string
@@ -359,13 +380,18 @@ func TestMaxSize(t *testing.T) {
 			return "-NOGROUP No such key or consumer group\r\n"
 		}
 		reads = append(reads, line)
-		return fmt.Sprintf("*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$%d\r\n%d-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n", 2+len(fmt.Sprint(len(reads))), len(reads))
+		return fmt.Sprintf(
+			"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$%d\r\n%d-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+			2+len(fmt.Sprint(len(reads))),
+			len(reads),
+		)
 	})
 	r, _ := open(t, rdb, GroupConfig{Key: "k", Consumer: "c", Lease: time.Hour, ReapAfter: -1})
 	if r.caps != (Capabilities{MaxSize: true}) || asked != 2 {
 		t.Fatalf("found %+v by %d questions", r.caps, asked)
 	}
-	if r, _ := open(t, rdb, GroupConfig{Key: "k", Capabilities: &Capabilities{Claim: true}}); r.caps != (Capabilities{Claim: true}) || asked != 2 {
+	if r, _ := open(t, rdb, GroupConfig{Key: "k", Capabilities: &Capabilities{Claim: true}}); r.caps != (Capabilities{Claim: true}) ||
+		asked != 2 {
 		t.Fatalf("told %+v, and %d questions", r.caps, asked)
 	}
 	next := func(maxBytes int64) string {
@@ -421,7 +447,8 @@ func BenchmarkTakeOver(b *testing.B) {
 				if n < b.N {
 					name, count = "live", min(1000, b.N-n)
 				}
-				got, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: name, Streams: []string{key, ">"}, Count: int64(count)}).Result()
+				got, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: name, Streams: []string{key, ">"}, Count: int64(count)}).
+					Result()
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -9,11 +9,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Clock knows how far the clock of this process is ahead of Redis's, by which entries get their IDs. It is safe for concurrent
-// use; the zero value knows nothing yet.
+// Clock knows how far the clock of this process is ahead of Redis's, by which entries get their
+// IDs. It is safe for concurrent use; the zero value knows nothing yet.
 //
-// Idea: what Redis said a moment ago is older by the way that it took. So each sample is too large by that much, and the smallest
-// of lately is the best. Samples are forgotten after a while, because clocks are set.
+// Idea: what Redis said a moment ago is older by the way that it took. So each sample is too large
+// by that much, and the smallest of lately is the best. Samples are forgotten after a while,
+// because clocks are set.
 type Clock struct {
 	mu    sync.Mutex
 	least [2]time.Duration // of this span of time, and of the one before

@@ -7,8 +7,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// releaseAll gives back everything held, in a group that may be gone: then it is made again, for nobody else knows of these
-// entries. What was nacked for later keeps its time. The caller has the token.
+// releaseAll gives back everything held, in a group that may be gone: then it is made again, for
+// nobody else knows of these entries. What was nacked for later keeps its time. The caller has the
+// token.
 func (r *GroupReader) releaseAll(ctx context.Context) error {
 	err := r.releaseOnce(ctx)
 	if judge(err) == lostGroup && r.cfg.OnLostGroup != LostGroupFail {
@@ -37,8 +38,8 @@ func (r *GroupReader) releaseOnce(ctx context.Context) error {
 	return r.releaseUnknown(ctx)
 }
 
-// releaseUnknown gives back what is pending for us without our knowing: a reply was lost at the end, or a read cut off. Its
-// delivery does not count, unless it is of an earlier life.
+// releaseUnknown gives back what is pending for us without our knowing: a reply was lost at the
+// end, or a read cut off. Its delivery does not count, unless it is of an earlier life.
 func (r *GroupReader) releaseUnknown(ctx context.Context) error {
 	for from := (ID{}); ; {
 		page, last, err := r.ownPending(ctx, r.control, from)
@@ -63,7 +64,11 @@ func (r *GroupReader) releaseUnknown(ctx context.Context) error {
 }
 
 // ownPending returns a page of what is pending for us.
-func (r *GroupReader) ownPending(ctx context.Context, c client, from ID) (page []redis.XPendingExt, last ID, err error) {
+func (r *GroupReader) ownPending(
+	ctx context.Context,
+	c client,
+	from ID,
+) (page []redis.XPendingExt, last ID, err error) {
 	page, err = c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group,
 		Start: from.String(), End: "+", Count: pageSize, Consumer: r.cfg.Consumer}).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {

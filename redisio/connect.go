@@ -14,8 +14,8 @@ import (
 
 // ConnectOptions configure Connect.
 type ConnectOptions struct {
-	// Wait is how long to keep trying while Redis is not reachable. Zero: one try, and a few more if the connection breaks
-	// within it.
+	// Wait is how long to keep trying while Redis is not reachable. Zero: one try, and a few more
+	// if the connection breaks within it.
 	Wait time.Duration
 	// DialTimeout bounds one try. Default: what the URL says, else 5 s.
 	DialTimeout time.Duration
@@ -57,8 +57,9 @@ func ping(ctx context.Context, rdb redis.UniversalClient, o ConnectOptions) erro
 	return waitFor(ctx, o.Wait, func() error { return rdb.Ping(ctx).Err() })
 }
 
-// cutTries is how often something is tried whose connection was there and broke: a server that restarts, an administrator's
-// CLIENT KILL and a proxy that moves say nothing of whether Redis can be reached.
+// cutTries is how often something is tried whose connection was there and broke: a server that
+// restarts, an administrator's CLIENT KILL and a proxy that moves say nothing of whether Redis can
+// be reached.
 const cutTries = 5
 
 // waitFor tries until it works, the answer is permanent, ctx ends or wait has passed.
@@ -96,7 +97,11 @@ func clientFor(rawURL string, o ConnectOptions) (redis.UniversalClient, string, 
 	u, err := url.Parse(first)
 	if err != nil {
 		// The text of url.Error quotes the URL, and with it the password.
-		return nil, "", bad("url", "can't be parsed", `write it as "redis://user:password@host:6379/0", special characters of the password %-encoded`)
+		return nil, "", bad(
+			"url",
+			"can't be parsed",
+			`write it as "redis://user:password@host:6379/0", special characters of the password %-encoded`,
+		)
 	}
 	shown := *u
 	shown.RawQuery = "" // it may hold the password of a master

@@ -29,18 +29,24 @@ func TestConnect(t *testing.T) {
 	} {
 		_, err := Connect(ctx(t), url, ConnectOptions{})
 		var c *ConfigError
-		if !errors.As(err, &c) || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "secret@") || strings.Contains(err.Error(), ":secret") {
+		if !errors.As(err, &c) || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "secret@") ||
+			strings.Contains(err.Error(), ":secret") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
 	start := time.Now()
-	if _, err := Connect(ctx(t), "redis://:secret@127.0.0.1:1", ConnectOptions{}); err == nil || time.Since(start) > time.Second ||
-		strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "127.0.0.1:1") {
+	if _, err := Connect(ctx(t), "redis://:secret@127.0.0.1:1", ConnectOptions{}); err == nil ||
+		time.Since(start) > time.Second ||
+		strings.Contains(err.Error(), "secret") ||
+		!strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("after %v: %v", time.Since(start), err)
 	}
 	c, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := Connect(c, "redis://127.0.0.1:1", ConnectOptions{Wait: time.Minute}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Connect(c, "redis://127.0.0.1:1", ConnectOptions{Wait: time.Minute}); !errors.Is(
+		err,
+		context.DeadlineExceeded,
+	) {
 		t.Error(err)
 	}
 	if _, err := Connect(ctx(t), s.URL(), ConnectOptions{Wait: -1, DialTimeout: -1}); err == nil {
@@ -60,7 +66,8 @@ func TestConnectWaits(t *testing.T) {
 	_ = rdb.Close()
 }
 
-// TestConnectionsThatBreakWhileOpening: nobody has to set Wait for a connection that somebody kills in the moment of the start.
+// TestConnectionsThatBreakWhileOpening: nobody has to set Wait for a connection that somebody kills
+// in the moment of the start.
 func TestConnectionsThatBreakWhileOpening(t *testing.T) {
 	s := redistest.Shared(t)
 	type opened interface{ Close(context.Context) error }
@@ -146,12 +153,16 @@ func TestProbe(t *testing.T) {
 
 // The caller's client keeps its own settings, and ours don't retry what must not be repeated.
 func TestDerive(t *testing.T) {
-	base := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Password: "pw", DB: 2, MaxRetries: -1, MinIdleConns: 3, ReadTimeout: -1})
+	base := redis.NewClient(
+		&redis.Options{Addr: "127.0.0.1:1", Password: "pw", DB: 2, MaxRetries: -1, MinIdleConns: 3, ReadTimeout: -1},
+	)
 	defer base.Close()
 	c := derive(base, purpose{conns: 2, readTimeout: time.Second})
 	defer c.close()
 	o := c.UniversalClient.(*redis.Client).Options()
-	if o.MaxRetries != 0 || o.MinIdleConns != 0 || o.PoolSize != 2 || o.ReadTimeout != time.Second || o.Password != "pw" || o.DB != 2 {
+	if o.MaxRetries != 0 || o.MinIdleConns != 0 || o.PoolSize != 2 || o.ReadTimeout != time.Second ||
+		o.Password != "pw" ||
+		o.DB != 2 {
 		t.Errorf("%+v", o)
 	}
 	control := derive(base, purpose{conns: 2, retries: true})

@@ -33,7 +33,8 @@ const (
 	maxStack     = 4 * 1024
 )
 
-// DeadReason is why, where and when an entry was given up. What is not known is zero, as in dead letters that others wrote.
+// DeadReason is why, where and when an entry was given up. What is not known is zero, as in dead
+// letters that others wrote.
 type DeadReason struct {
 	Error    string    // the text of the error
 	Causes   []string  // the errors it wraps, from the outermost to the root: text, and type where that tells something
@@ -140,8 +141,8 @@ type DeadEntry struct {
 // newDeadEntry tells the original fields from the reason.
 //
 // Idea: the reason is what stands last, for it is added behind everything else. An entry that died in a stream of dead
-// letters has two, and only the last is ours. An entry that was replayed with its reason and died again has two as well,
-// and both are: the later one begins with dead:replayed.
+// letters has two, and only the last is ours. An entry that was replayed with its reason and died
+// again has two as well, and both are: the later one begins with dead:replayed.
 func newDeadEntry(e Entry) DeadEntry {
 	d := DeadEntry{Entry: e}
 	end := len(e.Fields)

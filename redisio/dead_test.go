@@ -105,7 +105,20 @@ func TestDeadReason(t *testing.T) {
 func TestDeadLettersComplete(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	reader, _ := open(t, rdb, GroupConfig{Key: key})
-	raw := []string{"b", "1", "a", "2", "b", "3", "traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "dead:x", "mine", "data", "\x00\xff"}
+	raw := []string{
+		"b",
+		"1",
+		"a",
+		"2",
+		"b",
+		"3",
+		"traceparent",
+		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		"dead:x",
+		"mine",
+		"data",
+		"\x00\xff",
+	}
 	if err := rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, Values: raw}).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -223,22 +236,31 @@ func TestReplay(t *testing.T) {
 	}
 	bury(t, rdb, dead, nil, reason) // was trimmed before it died
 	plan, err := ReplayDeadLetters(ctx(t), rdb, dead, DeadFilter{}, ReplayOptions{DryRun: true})
-	if diff := cmp.Diff(ReplayReport{Matched: 301, Empty: 1, To: map[string]int64{key: 300}}, plan); err != nil || diff != "" {
+	if diff := cmp.Diff(ReplayReport{Matched: 301, Empty: 1, To: map[string]int64{key: 300}}, plan); err != nil ||
+		diff != "" {
 		t.Errorf("dry run: %v\n%s", err, diff)
 	}
 	if n := rdb.XLen(ctx(t), dead).Val(); n != 301 {
 		t.Fatalf("the dry run left %d", n)
 	}
 	var seen []int64
-	report, err := ReplayDeadLetters(ctx(t), rdb, dead, DeadFilter{}, ReplayOptions{OnProgress: func(r ReplayReport) { seen = append(seen, r.Replayed) }})
-	if diff := cmp.Diff(ReplayReport{Matched: 301, Replayed: 300, Empty: 1, To: map[string]int64{key: 300}}, report); err != nil || diff != "" {
+	report, err := ReplayDeadLetters(
+		ctx(t),
+		rdb,
+		dead,
+		DeadFilter{},
+		ReplayOptions{OnProgress: func(r ReplayReport) { seen = append(seen, r.Replayed) }},
+	)
+	if diff := cmp.Diff(ReplayReport{Matched: 301, Replayed: 300, Empty: 1, To: map[string]int64{key: 300}}, report); err != nil ||
+		diff != "" {
 		t.Errorf("replay: %v\n%s", err, diff)
 	}
 	if !slices.IsSorted(seen) || len(seen) < 3 || seen[len(seen)-1] != 300 {
 		t.Errorf("progress: %v", seen)
 	}
 	got := entries(t, rdb, key)
-	if len(got) != 300 || !cmp.Equal(got[299], []string{"b=299", "a=\x00", "b=again"}) || rdb.XLen(ctx(t), dead).Val() != 1 {
+	if len(got) != 300 || !cmp.Equal(got[299], []string{"b=299", "a=\x00", "b=again"}) ||
+		rdb.XLen(ctx(t), dead).Val() != 1 {
 		t.Errorf("%d entries, the last %q", len(got), got[len(got)-1])
 	}
 }
@@ -263,7 +285,8 @@ func TestReplayStartsAnew(t *testing.T) {
 		if err := reader.Dead(ctx(t), key+":dead", []DeadLetter{{e.ID, r.Fields()}}); err != nil {
 			t.Fatal(err)
 		}
-		if report, err := ReplayDeadLetters(ctx(t), rdb, key+":dead", DeadFilter{}, ReplayOptions{}); err != nil || report.Replayed != 1 {
+		if report, err := ReplayDeadLetters(ctx(t), rdb, key+":dead", DeadFilter{}, ReplayOptions{}); err != nil ||
+			report.Replayed != 1 {
 			t.Fatalf("%+v %v", report, err)
 		}
 	}
@@ -279,7 +302,8 @@ func TestReplayKeepsReason(t *testing.T) {
 	r := DeadReason{Error: "first", Causes: []string{"x", "y"}, Attempts: 5, ID: "1-1", Key: key, Time: time.Now()}
 	bury(t, rdb, dead, []string{"data", "1"}, r)
 	for _, again := range []string{"second", "third"} {
-		if report, err := ReplayDeadLetters(ctx(t), rdb, dead, DeadFilter{}, ReplayOptions{KeepReason: true}); err != nil || report.Replayed != 1 {
+		if report, err := ReplayDeadLetters(ctx(t), rdb, dead, DeadFilter{}, ReplayOptions{KeepReason: true}); err != nil ||
+			report.Replayed != 1 {
 			t.Fatalf("%+v %v", report, err)
 		}
 		living := letters(t, rdb, key, DeadFilter{})
@@ -316,7 +340,13 @@ func TestReplayOfReplays(t *testing.T) {
 	for _, f := range first.Fields() {
 		values = append(values, f.Name, string(f.Value))
 	}
-	bury(t, rdb, key+":dead:dead", values, DeadReason{Error: "the redriver failed", Attempts: 1, ID: id, Key: key + ":dead", Time: time.Now()})
+	bury(
+		t,
+		rdb,
+		key+":dead:dead",
+		values,
+		DeadReason{Error: "the redriver failed", Attempts: 1, ID: id, Key: key + ":dead", Time: time.Now()},
+	)
 	rdb.Del(ctx(t), key+":dead")
 	if _, err := ReplayDeadLetters(ctx(t), rdb, key+":dead:dead", DeadFilter{}, ReplayOptions{}); err != nil {
 		t.Fatal(err)
@@ -386,9 +416,15 @@ func TestReplayEnds(t *testing.T) {
 	for range 5 {
 		bury(t, rdb, key+":dead", []string{"data", "poison"}, DeadReason{Key: key})
 	}
-	report, err := ReplayDeadLetters(ctx(t), rdb, key+":dead", DeadFilter{}, ReplayOptions{Rate: 1e6, OnProgress: func(ReplayReport) {
-		bury(t, rdb, key+":dead", []string{"data", "poison"}, DeadReason{Key: key})
-	}})
+	report, err := ReplayDeadLetters(
+		ctx(t),
+		rdb,
+		key+":dead",
+		DeadFilter{},
+		ReplayOptions{Rate: 1e6, OnProgress: func(ReplayReport) {
+			bury(t, rdb, key+":dead", []string{"data", "poison"}, DeadReason{Key: key})
+		}},
+	)
 	if err != nil || report.Replayed != 5 || rdb.XLen(ctx(t), key+":dead").Val() == 0 {
 		t.Errorf("%+v %v", report, err)
 	}
@@ -426,11 +462,13 @@ func TestReplayRefuses(t *testing.T) {
 	weak := redis.NewClient(&redis.Options{Addr: redistest.Shared(t).Addr(), Username: user, Password: "pw"})
 	defer weak.Close()
 	if report, err = ReplayDeadLetters(ctx(t), weak, dead, DeadFilter{}, ReplayOptions{To: key + ":other"}); err == nil ||
-		report.Replayed != 0 || rdb.XLen(ctx(t), key+":other").Val() != 0 {
+		report.Replayed != 0 ||
+		rdb.XLen(ctx(t), key+":other").Val() != 0 {
 		t.Errorf("without rights: %+v %v", report, err)
 	}
 	report, err = ReplayDeadLetters(ctx(t), rdb, dead, DeadFilter{}, ReplayOptions{To: key + ":other"})
-	if err != nil || !cmp.Equal(report.To, map[string]int64{key + ":other": 1}) || rdb.XLen(ctx(t), key+":other").Val() != 1 {
+	if err != nil || !cmp.Equal(report.To, map[string]int64{key + ":other": 1}) ||
+		rdb.XLen(ctx(t), key+":other").Val() != 1 {
 		t.Errorf("to another: %+v %v", report, err)
 	}
 	report, err = ReplayDeadLetters(ctx(t), rdb, dead, DeadFilter{IDs: []string{"1-1"}}, ReplayOptions{})
@@ -468,7 +506,10 @@ func TestReplayCluster(t *testing.T) {
 	bury(t, rdb, "{orders}:dead", []string{"data", "another"}, DeadReason{Key: "elsewhere"})
 	bury(t, rdb, "others", []string{"data", "another"}, DeadReason{})
 	report, err := ReplayDeadLetters(ctx(t), rdb, "{orders}:dead", DeadFilter{}, ReplayOptions{})
-	if n, m := rdb.XLen(ctx(t), "elsewhere").Val(), rdb.XLen(ctx(t), "{orders}:dead").Val(); err != nil || report.Replayed != 2 || n != 1 || m != 0 {
+	if n, m := rdb.XLen(ctx(t), "elsewhere").Val(), rdb.XLen(ctx(t), "{orders}:dead").Val(); err != nil ||
+		report.Replayed != 2 ||
+		n != 1 ||
+		m != 0 {
 		t.Errorf("%+v %v: %d copied, %d left", report, err, n, m)
 	}
 	var found []string
@@ -489,14 +530,17 @@ func TestDropDeadLetters(t *testing.T) {
 	for i := range 250 {
 		bury(t, rdb, key, []string{"data", fmt.Sprint(i)}, DeadReason{Stage: []string{"a", "b"}[i%2]})
 	}
-	if n, err := DropDeadLetters(ctx(t), rdb, key, DeadFilter{Stage: "a"}, DropOptions{DryRun: true}); n != 125 || err != nil {
+	if n, err := DropDeadLetters(ctx(t), rdb, key, DeadFilter{Stage: "a"}, DropOptions{DryRun: true}); n != 125 ||
+		err != nil {
 		t.Errorf("dry run: %d %v", n, err)
 	}
 	if n, err := DropDeadLetters(ctx(t), rdb, key, DeadFilter{Stage: "a"}, DropOptions{}); n != 125 || err != nil {
 		t.Errorf("stage a: %d %v", n, err)
 	}
 	last := int64(0)
-	if n, err := DropDeadLetters(ctx(t), rdb, key, DeadFilter{}, DropOptions{OnProgress: func(n int64) { last = n }}); n != 125 || last != n || err != nil {
+	if n, err := DropDeadLetters(ctx(t), rdb, key, DeadFilter{}, DropOptions{OnProgress: func(n int64) { last = n }}); n != 125 ||
+		last != n ||
+		err != nil {
 		t.Errorf("the rest: %d %d %v", n, last, err)
 	}
 }

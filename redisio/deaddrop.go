@@ -14,7 +14,13 @@ type DropOptions struct {
 
 // DropDeadLetters deletes dead letters for good and returns how many; in a dry run, how many it would. The zero filter
 // means all that are there now.
-func DropDeadLetters(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, o DropOptions) (dropped int64, err error) {
+func DropDeadLetters(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	f DeadFilter,
+	o DropOptions,
+) (dropped int64, err error) {
 	err = deadPages(ctx, rdb, key, f, func(page []DeadEntry, _ int) error {
 		if len(page) == 0 {
 			return nil

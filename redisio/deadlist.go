@@ -98,8 +98,9 @@ func (f *DeadFilter) span() (first, last ID) {
 	return first, last
 }
 
-// DeadLetters goes through a stream of dead letters, ours or anybody's, oldest first. What is added meanwhile is left out.
-// It reads in pages of some megabytes, and changes nothing. An error is the last element.
+// DeadLetters goes through a stream of dead letters, ours or anybody's, oldest first. What is added
+// meanwhile is left out. It reads in pages of some megabytes, and changes nothing. An error is the
+// last element.
 func DeadLetters(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter) iter.Seq2[DeadEntry, error] {
 	return func(yield func(DeadEntry, error) bool) {
 		err := deadPages(ctx, rdb, key, f, func(page []DeadEntry, _ int) error {
@@ -130,7 +131,13 @@ var errEnough = errors.New("enough")
 // deadPages calls do with the entries that f takes, some at a time, and with how many of f.IDs were not there.
 //
 // The end is fixed at the beginning: what is replayed may die again meanwhile, and would be replayed for ever.
-func deadPages(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, do func(page []DeadEntry, missing int) error) error {
+func deadPages(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	f DeadFilter,
+	do func(page []DeadEntry, missing int) error,
+) error {
 	if err := errors.Join(needClient(rdb, "DeadLetters"), needKey("DeadLetters", key), f.Validate()); err != nil {
 		return err
 	}
@@ -164,7 +171,13 @@ func deadPages(ctx context.Context, rdb redis.UniversalClient, key string, f Dea
 	return err
 }
 
-func pagesByRange(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, do func([]Entry, int) error) error {
+func pagesByRange(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	f DeadFilter,
+	do func([]Entry, int) error,
+) error {
 	end, err := lastID(ctx, rdb, key)
 	if err != nil || end.IsZero() {
 		return err
@@ -196,7 +209,13 @@ func pagesByRange(ctx context.Context, rdb redis.UniversalClient, key string, f 
 	}
 }
 
-func pagesByID(ctx context.Context, rdb redis.UniversalClient, key string, ids []string, do func([]Entry, int) error) error {
+func pagesByID(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	ids []string,
+	do func([]Entry, int) error,
+) error {
 	for chunk := range slices.Chunk(ids, firstAsk) { // few: entries may be large
 		var found []Entry
 		for _, id := range chunk {

@@ -9,10 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scriptReplay: KEYS dead stream, stream to replay to. ARGV id, values of the entry, values to copy, extra names and values…
-// Adds a copy and deletes the dead letter; returns the new ID, or "" if the dead letter is gone: then somebody, or a call
-// whose reply was lost, did it. The deletion of nothing comes first so that who may not delete does not copy either. An
-// entry of more values than Lua hands over is left alone: the answer is -1.
+// scriptReplay: KEYS dead stream, stream to replay to. ARGV id, values of the entry, values to
+// copy, extra names and values… Adds a copy and deletes the dead letter; returns the new ID, or ""
+// if the dead letter is gone: then somebody, or a call whose reply was lost, did it. The deletion
+// of nothing comes first so that who may not delete does not copy either. An entry of more values
+// than Lua hands over is left alone: the answer is -1.
 const scriptReplay = `
 local id, all, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = redis.call('TYPE', KEYS[2])['ok']
@@ -33,13 +34,13 @@ return new`
 type ReplayOptions struct {
 	// To is the stream to write to. The default is, for each dead letter, the stream it came from.
 	To string
-	// Rate is how many entries a second at most; 0: as fast as it goes. What failed once by overload fails again if all of
-	// it comes back at once.
+	// Rate is how many entries a second at most; 0: as fast as it goes. What failed once by
+	// overload fails again if all of it comes back at once.
 	Rate float64
 	// DryRun only counts.
 	DryRun bool
-	// KeepReason leaves the dead:… fields on the replayed entry, and adds dead:replayed, the time. The default writes the
-	// fields that the entry had, to the byte, and nothing else.
+	// KeepReason leaves the dead:… fields on the replayed entry, and adds dead:replayed, the time.
+	// The default writes the fields that the entry had, to the byte, and nothing else.
 	KeepReason bool
 	// OnProgress is called after each chunk.
 	OnProgress func(ReplayReport)
@@ -67,13 +68,22 @@ type ReplayReport struct {
 const maxTargets = 1000
 
 // ReplayDeadLetters gives dead letters another life: each is written to the stream it came from, as it was there, and
-// deleted here, in one atomic step each. As a new entry it has a new ID, and its deliveries count from one; all groups of
-// that stream get it, those too that had settled it. A call that failed, or was cut off, may be repeated: nothing is
-// written twice. On a server with slots where the two streams are in different ones it takes two steps: the copy is remembered
-// in a key beside the stream, as {orders}:copied, so that it is made once, for a day and the last 100,000 of them. Dead letters that come while it runs are left alone, so an entry that dies again is not replayed for ever.
+// deleted here, in one atomic step each. As a new entry it has a new ID, and its deliveries count
+// from one; all groups of that stream get it, those too that had settled it. A call that failed, or
+// was cut off, may be repeated: nothing is written twice. On a server with slots where the two
+// streams are in different ones it takes two steps: the copy is remembered in a key beside the
+// stream, as {orders}:copied, so that it is made once, for a day and the last 100,000 of them. Dead
+// letters that come while it runs are left alone, so an entry that dies again is not replayed for
+// ever.
 //
 // The report counts what was done, beside an error too. Entries that can't be replayed stay where they are.
-func ReplayDeadLetters(ctx context.Context, rdb redis.UniversalClient, key string, f DeadFilter, o ReplayOptions) (ReplayReport, error) {
+func ReplayDeadLetters(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	f DeadFilter,
+	o ReplayOptions,
+) (ReplayReport, error) {
 	p := replay{rdb: rdb, key: key, o: o, report: ReplayReport{To: make(map[string]int64)}}
 	if err := errors.Join(o.Validate(), p.target(o.To)); err != nil {
 		return p.report, err
@@ -84,8 +94,16 @@ func ReplayDeadLetters(ctx context.Context, rdb redis.UniversalClient, key strin
 		return p.page(ctx, page)
 	})
 	if err == nil && p.report.NoOrigin > 0 {
-		err = &ConfigError{"ReplayOptions", "To", fmt.Sprintf("is empty, and %d entries of %q don't tell the stream they came from", p.report.NoOrigin, keyName(key)),
-			"name the stream to write to"}
+		err = &ConfigError{
+			"ReplayOptions",
+			"To",
+			fmt.Sprintf(
+				"is empty, and %d entries of %q don't tell the stream they came from",
+				p.report.NoOrigin,
+				keyName(key),
+			),
+			"name the stream to write to",
+		}
 	}
 	return p.report, err
 }
@@ -103,7 +121,12 @@ type replay struct {
 // target checks a stream to write to; none is fine.
 func (p *replay) target(to string) error {
 	if to == p.key {
-		return &ConfigError{"ReplayOptions", "To", fmt.Sprintf("is the dead-letter stream %q itself", keyName(to)), "name another stream"}
+		return &ConfigError{
+			"ReplayOptions",
+			"To",
+			fmt.Sprintf("is the dead-letter stream %q itself", keyName(to)),
+			"name another stream",
+		}
 	}
 	return nil
 }

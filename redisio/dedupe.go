@@ -18,8 +18,8 @@ type DedupeConfig struct {
 	Prefix string
 	// Window is how long a key is remembered as done. Default 24 h.
 	Window time.Duration
-	// Hold is how long a claim lasts at most: longer than a message takes to be handled, and no longer than a duplicate should
-	// have to wait for a process that died. Default 10 min.
+	// Hold is how long a claim lasts at most: longer than a message takes to be handled, and no
+	// longer than a duplicate should have to wait for a process that died. Default 10 min.
 	Hold time.Duration
 }
 
@@ -41,9 +41,10 @@ func (c DedupeConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// DedupeStore remembers in Redis which keys are done, and who is at which: it is what operators.Dedupe asks when several
-// processes share the work, or a restart must not forget. Each key is one of Redis, with an expiry, so it needs no
-// cleaning and works on a cluster; keys longer than 200 bytes are hashed.
+// DedupeStore remembers in Redis which keys are done, and who is at which: it is what
+// operators.Dedupe asks when several processes share the work, or a restart must not forget. Each
+// key is one of Redis, with an expiry, so it needs no cleaning and works on a cluster; keys longer
+// than 200 bytes are hashed.
 //
 // All it does may be repeated, so it uses the caller's client as it is, and has nothing to close. A server that loses
 // what it has written, as a failover may, forgets keys: then what they stood for may be handled once more.
@@ -62,7 +63,8 @@ func NewDedupeStore(rdb redis.UniversalClient, cfg DedupeConfig) (*DedupeStore, 
 	return &DedupeStore{rdb: rdb, cfg: cfg}, nil
 }
 
-// dedupeDone is the value of a key that is done. That of a claim is its token, which has a newline in it or at its front.
+// dedupeDone is the value of a key that is done. That of a claim is its token, which has a newline
+// in it or at its front.
 const dedupeDone = "done"
 
 // scriptTakeClaim: ARGV the claim there was, the new one, ms. Takes it over if it is still that one, or gone.

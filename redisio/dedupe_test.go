@@ -93,7 +93,11 @@ func TestDedupeStore(t *testing.T) {
 
 func TestDedupeStoreForgets(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
-	s := newDedupe(t, rdb, DedupeConfig{Prefix: redistest.Key(t), Window: 50 * time.Millisecond, Hold: 50 * time.Millisecond})
+	s := newDedupe(
+		t,
+		rdb,
+		DedupeConfig{Prefix: redistest.Key(t), Window: 50 * time.Millisecond, Hold: 50 * time.Millisecond},
+	)
 	claimed(t, s, "claimed", "\na")
 	if err := s.Done(ctx(t), []string{"done"}, []string{"\na"}); err != nil {
 		t.Fatal(err)

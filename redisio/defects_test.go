@@ -14,15 +14,20 @@ import (
 // Tests named after defects of other systems; see defects_list_test.go of package source.
 
 // Idle consumers were looked for and then deleted: with what they had been delivered in between, which is not delivered
-// again by anybody. Here a consumer works at a pace at which it is idle for long enough, again and again, while a reader
-// deletes idle ones every few milliseconds.
+// again by anybody. Here a consumer works at a pace at which it is idle for long enough, again and
+// again, while a reader deletes idle ones every few milliseconds.
 func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	_, l := open(t, rdb, GroupConfig{Key: key, Lease: 30 * time.Millisecond, ReapAfter: time.Nanosecond}) // it never reads
+	_, l := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Lease: 30 * time.Millisecond, ReapAfter: time.Nanosecond},
+	) // it never reads
 	want := add(t, rdb, key, 300)
 	var got []string
 	for range want {
-		reply, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "busy", Streams: []string{key, ">"}, Count: 1}).Result()
+		reply, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "busy", Streams: []string{key, ">"}, Count: 1}).
+			Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,15 +46,18 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "gone", Streams: []string{key, ">"}, Count: 1})
 	rdb.XGroupCreateConsumer(ctx(t), key, "g", "later")
 	redistest.Soon(t, "the other is deleted", func() bool {
-		return !slices.ContainsFunc(rdb.XInfoConsumers(ctx(t), key, "g").Val(), func(c redis.XInfoConsumer) bool { return c.Name == "later" })
+		return !slices.ContainsFunc(
+			rdb.XInfoConsumers(ctx(t), key, "g").Val(),
+			func(c redis.XInfoConsumer) bool { return c.Name == "later" },
+		)
 	})
 	if p := pending(t, rdb, key)[id]; p.Consumer != "gone" {
 		t.Errorf("pending %+v", p)
 	}
 }
 
-// A script moved what was due by XADD for each, and removed all of them at the end: after an error in between, those before
-// it were there twice.
+// A script moved what was due by XADD for each, and removed all of them at the end: after an error
+// in between, those before it were there twice.
 func TestO6_DelayedEntriesMoveOneByOne(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	s, err := NewScheduler(rdb, ScheduleConfig{Key: key})
@@ -65,7 +73,10 @@ func TestO6_DelayedEntriesMoveOneByOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A stream that takes two entries more: its IDs are used up then.
-	rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, ID: "18446744073709551615-18446744073709551613", Values: []string{"n", "first"}})
+	rdb.XAdd(
+		ctx(t),
+		&redis.XAddArgs{Stream: key, ID: "18446744073709551615-18446744073709551613", Values: []string{"n", "first"}},
+	)
 	if _, _, err := s.Move(ctx(t)); err == nil {
 		t.Fatal("all were moved")
 	}

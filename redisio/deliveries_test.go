@@ -8,8 +8,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Others mark an entry as hopeless by the highest delivery count there is (XNACK FATAL). What a script made of that number was refused
-// by XCLAIM, and the entry stopped its readers, one after the other.
+// Others mark an entry as hopeless by the highest delivery count there is (XNACK FATAL). What a
+// script made of that number was refused by XCLAIM, and the entry stopped its readers, one after
+// the other.
 func TestHighestDeliveryCount(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := add(t, rdb, key, 2)
@@ -22,7 +23,11 @@ func TestHighestDeliveryCount(t *testing.T) {
 	if got[0].ID != want[0] || got[0].Deliveries < 1e15 {
 		t.Fatalf("read %+v", got)
 	}
-	redistest.Soon(t, "its lease is renewed", func() bool { return len(r.held.stale(time.Now().Add(-time.Millisecond))) == 0 })
+	redistest.Soon(
+		t,
+		"its lease is renewed",
+		func() bool { return len(r.held.stale(time.Now().Add(-time.Millisecond))) == 0 },
+	)
 	if err := r.Nack(ctx(t), want[:1], 0); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +44,12 @@ func TestHighestDeliveryCount(t *testing.T) {
 // CLAIM tells the deliveries before its own.
 func TestHighestDeliveryCountOfAClaim(t *testing.T) {
 	var b Batch
-	n, err := parseRead([]byte("*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*4\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:60000\r\n:9223372036854775807\r\n"), &b)
+	n, err := parseRead(
+		[]byte(
+			"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*4\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:60000\r\n:9223372036854775807\r\n",
+		),
+		&b,
+	)
 	if n != 1 || err != nil || b.Entries[0].Deliveries != math.MaxInt64 {
 		t.Fatalf("%d claimed, %v: %+v", n, err, b.Entries)
 	}

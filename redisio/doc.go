@@ -30,9 +30,9 @@
 // # Operating
 //
 // What was given up lies in a stream of dead letters: [DeadLetters] reads it, [ReplayDeadLetters] gives entries another
-// life, [DropDeadLetters] ends them. [Streams] and [Groups] tell what there is and who is behind, [PendingByAge] what is
-// stuck; [Reset] moves a group, [Reap] and [Trim] clean up. They work on streams of anybody, and redisio/cmd/streams is a
-// command that does all this.
+// life, [DropDeadLetters] ends them. [Streams] and [Groups] tell what there is and who is behind,
+// [PendingByAge] what is stuck; [Reset] moves a group, [Reap] and [Trim] clean up. They work on
+// streams of anybody, and redisio/cmd/streams is a command that does all this.
 //
 // # Connections
 //

@@ -9,12 +9,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Durability is what an entry needs to count as written, beyond the answer of the server: a server that crashes, and a failover,
-// lose what has been answered but is not yet on disk or on a replica. It costs a round trip between the server and
-// its replicas, or an fsync, per pipeline, not per entry.
+// Durability is what an entry needs to count as written, beyond the answer of the server: a server
+// that crashes, and a failover, lose what has been answered but is not yet on disk or on a replica.
+// It costs a round trip between the server and its replicas, or an fsync, per pipeline, not per
+// entry.
 //
-// On a master that comes back before its Sentinels have demoted it nothing is confirmed either; min-replicas-to-write 1 on the
-// servers makes it refuse writes, also those of others, that would vanish.
+// On a master that comes back before its Sentinels have demoted it nothing is confirmed either;
+// min-replicas-to-write 1 on the servers makes it refuse writes, also those of others, that would
+// vanish.
 //
 // No Redis option makes a write unhappen: one that is not confirmed in time may survive or not.
 type Durability struct {
@@ -56,8 +58,8 @@ func (d Durability) readTimeout(rdb redis.UniversalClient) time.Duration {
 }
 
 // DurabilityError is an entry that was written, but was not confirmed as WriterConfig.Durability asks. It is
-// ErrUnknownOutcome: the entry is in the stream now, and a failover or crash may lose it. Writing it again is safe with a
-// DedupeWindow, and waits again.
+// ErrUnknownOutcome: the entry is in the stream now, and a failover or crash may lose it. Writing
+// it again is safe with a DedupeWindow, and waits again.
 type DurabilityError struct {
 	Key      string
 	Want     Durability
@@ -67,7 +69,12 @@ type DurabilityError struct {
 }
 
 func (e *DurabilityError) Error() string {
-	s := fmt.Sprintf("redisio: %q written, but confirmed by %d of %d replicas", keyName(e.Key), e.Replicas, e.Want.Replicas)
+	s := fmt.Sprintf(
+		"redisio: %q written, but confirmed by %d of %d replicas",
+		keyName(e.Key),
+		e.Replicas,
+		e.Want.Replicas,
+	)
 	if e.Want.Fsync {
 		s += map[bool]string{true: ", on disk", false: ", not on disk"}[e.Fsynced]
 	}
@@ -133,15 +140,23 @@ func (w *Writer) meetDurability(ctx context.Context) error {
 		return nil
 	}
 	if !w.out.derived {
-		return &ConfigError{"WriterConfig", "Durability", fmt.Sprintf("is set for a %T, which does not say which server has a key", w.rdb),
-			"use a *redis.Client or *redis.ClusterClient"}
+		return &ConfigError{
+			"WriterConfig",
+			"Durability",
+			fmt.Sprintf("is set for a %T, which does not say which server has a key", w.rdb),
+			"use a *redis.Client or *redis.ClusterClient",
+		}
 	}
 	if !d.Fsync {
 		return nil
 	}
 	err := w.out.Do(ctx, "waitaof", 1, 0, 1).Err()
 	if isServerSaid(err) && judge(err) == permanent {
-		return &PermanentError{"open writer of", w.cfg.Key, fmt.Errorf("fsync needs Redis 7.2 or newer (WAITAOF), with appendonly on: %w", err)}
+		return &PermanentError{
+			"open writer of",
+			w.cfg.Key,
+			fmt.Errorf("fsync needs Redis 7.2 or newer (WAITAOF), with appendonly on: %w", err),
+		}
 	}
 	return err
 }

@@ -20,7 +20,8 @@ func replica(t *testing.T, s *redistest.Server) *redistest.Server {
 	r := redistest.Start(t, redistest.Args("--replicaof", host+" "+port))
 	rdb := s.Client(t)
 	redistest.Soon(t, "the replica is in step", func() bool {
-		return strings.Contains(rdb.Info(ctx(t), "replication").Val(), "state=online") && rdb.Wait(ctx(t), 1, 100*time.Millisecond).Val() == 1
+		return strings.Contains(rdb.Info(ctx(t), "replication").Val(), "state=online") &&
+			rdb.Wait(ctx(t), 1, 100*time.Millisecond).Val() == 1
 	})
 	return r
 }
@@ -29,7 +30,11 @@ func TestWriteReplicated(t *testing.T) {
 	s := redistest.Start(t, redistest.Args("--repl-diskless-sync-delay", "0"))
 	rep := replica(t, s)
 	rdb, key := s.Client(t), redistest.Key(t)
-	cfg := WriterConfig{Key: key, DedupeWindow: time.Minute, Durability: Durability{Replicas: 1, Timeout: 300 * time.Millisecond}}
+	cfg := WriterConfig{
+		Key:          key,
+		DedupeWindow: time.Minute,
+		Durability:   Durability{Replicas: 1, Timeout: 300 * time.Millisecond},
+	}
 	w := openWriter(t, rdb, cfg)
 	if w.idmp {
 		t.Fatal("IDMP writes nothing for a duplicate: there would be nothing to wait for")
@@ -42,7 +47,10 @@ func TestWriteReplicated(t *testing.T) {
 	rep.Pause(t)
 	err := w.Write(ctx(t), named(300, 100), results)
 	var weak *DurabilityError
-	if !errors.As(err, &weak) || !errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrNotWritten) || IsPermanent(err) || weak.Replicas != 0 || weak.Want.Replicas != 1 {
+	if !errors.As(err, &weak) || !errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrNotWritten) ||
+		IsPermanent(err) ||
+		weak.Replicas != 0 ||
+		weak.Want.Replicas != 1 {
 		t.Fatalf("got %v", err)
 	}
 	for _, r := range results[:100] {
@@ -59,7 +67,11 @@ func TestWriteReplicated(t *testing.T) {
 	if n := rdb.XLen(ctx(t), key).Val(); n != 400 || !results[99].Duplicate {
 		t.Errorf("%d entries, want 400", n)
 	}
-	two := openWriter(t, rdb, WriterConfig{Key: key, Durability: Durability{Replicas: 2, Timeout: 10 * time.Millisecond}})
+	two := openWriter(
+		t,
+		rdb,
+		WriterConfig{Key: key, Durability: Durability{Replicas: 2, Timeout: 10 * time.Millisecond}},
+	)
 	if err := two.Write(ctx(t), outgoing(1), results); !errors.As(err, &weak) || weak.Replicas > 1 {
 		t.Errorf("got %v", err)
 	}
@@ -84,7 +96,8 @@ func TestWriteFsynced(t *testing.T) {
 	write(t, w, 300)
 	rdb.ConfigSet(ctx(t), "appendonly", "no")
 	var weak *DurabilityError
-	if err := w.Write(ctx(t), outgoing(1), make([]Result, 1)); !errors.As(err, &weak) || !IsPermanent(err) || weak.Fsynced {
+	if err := w.Write(ctx(t), outgoing(1), make([]Result, 1)); !errors.As(err, &weak) || !IsPermanent(err) ||
+		weak.Fsynced {
 		t.Errorf("got %v", err)
 	}
 }
@@ -93,7 +106,11 @@ func TestWriteFsynced(t *testing.T) {
 func TestWriteReplicatedLostReply(t *testing.T) {
 	s := redistest.Start(t)
 	p := newProxy(t, s.Addr())
-	w := openWriter(t, p.client(t), WriterConfig{Key: "k", Durability: Durability{Replicas: 1, Timeout: 50 * time.Millisecond}})
+	w := openWriter(
+		t,
+		p.client(t),
+		WriterConfig{Key: "k", Durability: Durability{Replicas: 1, Timeout: 50 * time.Millisecond}},
+	)
 	p.loseReplies("wait", 1)
 	c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -118,7 +135,10 @@ func TestDurabilityNeedsToKnowTheServer(t *testing.T) {
 // On a cluster the waiting goes to the node that has the key, whichever node the client would choose.
 func TestWriteOptionsCluster(t *testing.T) {
 	nodes := []*redistest.Server{
-		redistest.Start(t, redistest.Args("--cluster-enabled", "yes")), redistest.Start(t, redistest.Args("--cluster-enabled", "yes")),
+		redistest.Start(
+			t,
+			redistest.Args("--cluster-enabled", "yes"),
+		), redistest.Start(t, redistest.Args("--cluster-enabled", "yes")),
 		redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--repl-diskless-sync-delay", "0")),
 	}
 	do := func(n int, args ...any) any {
@@ -163,7 +183,8 @@ func TestWriteOptionsCluster(t *testing.T) {
 			t.Fatalf("entry %d: %+v", i, r)
 		}
 	}
-	if err := w.Write(ctx(t), out, results); !errors.As(err, &weak) || !results[0].Duplicate || !results[1].Duplicate || results[1].Err != nil {
+	if err := w.Write(ctx(t), out, results); !errors.As(err, &weak) || !results[0].Duplicate || !results[1].Duplicate ||
+		results[1].Err != nil {
 		t.Fatalf("got %v", err)
 	}
 	for _, key := range []string{"{a}", "{b}", "{b}2"} {

@@ -35,8 +35,9 @@ type Entry struct {
 	Fields     Fields
 	Deliveries int64 // how often the group delivered it, by the server's count; 1 is the first time, 0 without a group
 	Deleted    bool  // a tombstone: the entry was trimmed or deleted while it was pending, its fields are gone
-	// Withheld is an entry of a group that is larger than the server, or a proxy, lets through: Fields are missing here, and are
-	// still in the stream. Settle it as any other. Dead copies it on the server, whatever its size.
+	// Withheld is an entry of a group that is larger than the server, or a proxy, lets through:
+	// Fields are missing here, and are still in the stream. Settle it as any other. Dead copies it
+	// on the server, whatever its size.
 	Withheld bool
 }
 

@@ -22,7 +22,8 @@ var (
 	// ErrNotWritten marks a write that surely did not happen: it may be tried again.
 	ErrNotWritten = errors.New("redisio: not written")
 
-	// ErrNoStream is an entry for a stream that does not exist, of a writer that makes none (WriterConfig.OnlyExisting).
+	// ErrNoStream is an entry for a stream that does not exist, of a writer that makes none
+	// (WriterConfig.OnlyExisting).
 	ErrNoStream = errors.New("redisio: stream does not exist")
 
 	// ErrNoGroup says that a stream has no group of this name.
@@ -162,12 +163,13 @@ func isCut(err error) bool {
 }
 
 // IsPermanent reports an error that is, or wraps, an answer of the server that will not change by asking again: a wrong
-// type of key, missing rights, an unknown command. Everything else (a broken connection, a server that loads or is full, a
-// slot that moved) passes, and so do refusals that are being waited out, see [RefusedFor].
+// type of key, missing rights, an unknown command. Everything else (a broken connection, a server
+// that loads or is full, a slot that moved) passes, and so do refusals that are being waited out,
+// see [RefusedFor].
 func IsPermanent(err error) bool { return judge(err) == permanent }
 
-// IsFull reports an error that is, or wraps, the answer of a server that is out of memory. Writes may succeed again once
-// something was deleted.
+// IsFull reports an error that is, or wraps, the answer of a server that is out of memory. Writes
+// may succeed again once something was deleted.
 func IsFull(err error) bool { return isFull(err) }
 
 // IsKeyFault reports a permanent answer of the server about one key: for example, the key holds
@@ -189,10 +191,12 @@ func IsKeyFault(err error) bool {
 
 // says reports how an answer of the server begins: one to EXEC quotes that of the command it would have run.
 func says(err error, prefix string) bool {
-	return redis.HasErrorPrefix(err, prefix) || redis.HasErrorPrefix(err, "EXECABORT Transaction discarded because of: "+prefix)
+	return redis.HasErrorPrefix(err, prefix) ||
+		redis.HasErrorPrefix(err, "EXECABORT Transaction discarded because of: "+prefix)
 }
 
-// discarded returns why a transaction failed. EXEC only says that some command was refused before: the answer to that says why.
+// discarded returns why a transaction failed. EXEC only says that some command was refused before:
+// the answer to that says why.
 func discarded(cmds []redis.Cmder, err error) error {
 	if !redis.HasErrorPrefix(err, "EXECABORT") {
 		return err
@@ -211,11 +215,13 @@ func isWrongType(err error) bool { return says(err, "WRONGTYPE") }
 
 // noRight reports a command that the user, or the server, does not have, whatever the key holds.
 func noRight(err error) bool {
-	return says(err, "NOPERM") || says(err, "unknown") || says(err, "Unknown") || says(err, "The user executing the script")
+	return says(err, "NOPERM") || says(err, "unknown") || says(err, "Unknown") ||
+		says(err, "The user executing the script")
 }
 
 func isUnblocked(err error) bool {
-	return redis.HasErrorPrefix(err, "UNBLOCKED the stream key") || redis.HasErrorPrefix(err, "-UNBLOCKED the stream key")
+	return redis.HasErrorPrefix(err, "UNBLOCKED the stream key") ||
+		redis.HasErrorPrefix(err, "-UNBLOCKED the stream key")
 }
 func crossSlot(err error) bool   { return redis.HasErrorPrefix(err, "CROSSSLOT") }
 func refusedKeys(err error) bool { return judge(err) == lostGroup }
@@ -231,7 +237,10 @@ func isServerSaid(err error) bool {
 func neverSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial" ||
-		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
+		errors.Is(
+			err,
+			redis.ErrPoolTimeout,
+		) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
 }
 
 // ended returns why ctx ended, or nil.

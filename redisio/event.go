@@ -24,12 +24,15 @@ const (
 	EventDropped                              // a writer dropped Count entries that a group had not read or not settled: they are lost
 	EventTrimFailed                           // a writer could not trim: Err says why. It will try again
 	// EventAskingLess: replies did not come, again and again, as when they are larger than a limit of the server
-	// (client-output-buffer-limit) or of a proxy. From now on at most Count entries are asked for. Err says how replies end.
+	// (client-output-buffer-limit) or of a proxy. From now on at most Count entries are asked for.
+	// Err says how replies end.
 	EventAskingLess
-	// EventRefused: a server that worked before refuses us (NOAUTH, WRONGPASS), or a proxy gives an answer that is not known: Err.
-	// It is tried again for Wait, and then permanent, see RefusedFor.
+	// EventRefused: a server that worked before refuses us (NOAUTH, WRONGPASS), or a proxy gives an
+	// answer that is not known: Err. It is tried again for Wait, and then permanent, see
+	// RefusedFor.
 	EventRefused
-	// EventWithheld: not even a reply with the one entry IDs comes. It is handed out without its fields, see Entry.Withheld.
+	// EventWithheld: not even a reply with the one entry IDs comes. It is handed out without its
+	// fields, see Entry.Withheld.
 	EventWithheld
 	EventTickerWaits // a ticker can't tick for Wait: Err says why
 	// EventDeadDropped: the dead-letter stream is at DeadMaxLen, and Count of its oldest letters were dropped.
@@ -57,7 +60,8 @@ type Event struct {
 	IDs      []string
 	Count    int
 	Position string // EventGroupRecreated: entries behind it are delivered
-	// StreamGone with EventGroupRecreated: the stream was gone too, or is another one. What nobody had read of it is lost.
+	// StreamGone with EventGroupRecreated: the stream was gone too, or is another one. What nobody
+	// had read of it is lost.
 	StreamGone bool
 	Err        error
 	Wait       time.Duration

@@ -10,15 +10,18 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A failover loses the last entries, and the new server gives their IDs to others. Such an entry is handed out although its ID
-// is in hand, and finishing the old one does not settle it.
+// A failover loses the last entries, and the new server gives their IDs to others. Such an entry is
+// handed out although its ID is in hand, and finishing the old one does not settle it.
 func TestReissuedIDIsAnotherEntry(t *testing.T) {
 	ctx := context.Background()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	p := newProxy(t, redistest.Shared(t).Addr())
 	lost := make(chan []string, 1)
-	r, err := NewGroupReader(p.client(t), GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
-		OnLost: func(ids []string) { lost <- ids }})
+	r, err := NewGroupReader(
+		p.client(t),
+		GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
+			OnLost: func(ids []string) { lost <- ids }},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +54,8 @@ func TestReissuedIDIsAnotherEntry(t *testing.T) {
 		return r.Ready(time.Minute) == nil && r.Stats().Reconnects > 0
 	})
 	issue("new")
-	if err := r.Read(ctx, 10, 0, &b); err != nil || len(b.Entries) != 1 || string(b.Entries[0].Fields[0].Value) != "new" {
+	if err := r.Read(ctx, 10, 0, &b); err != nil || len(b.Entries) != 1 ||
+		string(b.Entries[0].Fields[0].Value) != "new" {
 		t.Fatal("the new entry was not handed out:", b.Entries, err)
 	}
 	if ids := <-lost; len(ids) != 1 || ids[0] != "5-1" {
@@ -72,13 +76,16 @@ func TestOnLostMaySettle(t *testing.T) {
 	p := newProxy(t, redistest.Shared(t).Addr())
 	acked := make(chan error, 1)
 	var r *GroupReader
-	r, err := NewGroupReader(p.client(t), GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
-		OnLost: func([]string) {
-			c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
-			defer cancel()
-			_, err := r.Ack(c, []string{"4-1"})
-			acked <- err
-		}})
+	r, err := NewGroupReader(
+		p.client(t),
+		GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
+			OnLost: func([]string) {
+				c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
+				defer cancel()
+				_, err := r.Ack(c, []string{"4-1"})
+				acked <- err
+			}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// fake returns a client of a server that answers what reply says, for what no real one at hand can be asked. It answers one
-// command at a time; those of a connection's beginning by itself. The command's name comes in lower case.
+// fake returns a client of a server that answers what reply says, for what no real one at hand can
+// be asked. It answers one command at a time; those of a connection's beginning by itself. The
+// command's name comes in lower case.
 func fake(t *testing.T, reply func(args []string) string) *redis.Client {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

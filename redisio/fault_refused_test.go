@@ -60,7 +60,10 @@ func TestFault_D12_CredentialThatIsLate(t *testing.T) {
 	}
 	t.Run("group", func(t *testing.T) {
 		key := redistest.Key(t)
-		r, err := NewGroupReader(rdb, GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, OnEvent: tell, DelayedEvery: -1})
+		r, err := NewGroupReader(
+			rdb,
+			GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, OnEvent: tell, DelayedEvery: -1},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

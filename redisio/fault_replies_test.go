@@ -78,7 +78,13 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range want {
-			args := &redis.XReadGroupArgs{Group: "named", Consumer: "me", Streams: []string{key, ">"}, Count: 1, Block: -1}
+			args := &redis.XReadGroupArgs{
+				Group:    "named",
+				Consumer: "me",
+				Streams:  []string{key, ">"},
+				Count:    1,
+				Block:    -1,
+			}
 			if err := rdb.XReadGroup(ctx(t), args).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +161,8 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 		after := addSized(t, rdb, key, 3, 10)
 		r, l := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
 		got := read(t, r, 7)
-		if !slices.Equal(ids(got), slices.Concat(small, huge, after)) || !got[3].Withheld || got[3].Fields != nil || got[3].Deliveries != 1 {
+		if !slices.Equal(ids(got), slices.Concat(small, huge, after)) || !got[3].Withheld || got[3].Fields != nil ||
+			got[3].Deliveries != 1 {
 			t.Fatalf("got %v, the fourth %+v", ids(got), got[3])
 		}
 		if l.times(EventWithheld) != 1 {
@@ -242,7 +249,8 @@ func TestFault_D8_MaxBytesBoundsMemory(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Errorf("got %d entries, or in another order", len(got))
 				}
-				// The buffer doubles, so twice the reply is allocated; under the race detector a bytes.Buffer grows twice.
+				// The buffer doubles, so twice the reply is allocated; under the race detector a
+				// bytes.Buffer grows twice.
 				if most > 2*maxBytes || memory > 10*maxBytes {
 					t.Errorf("one read took %d bytes, and allocated %d", most, memory)
 				}

@@ -46,7 +46,8 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 			}
 		}
 		dead := rdb.XRange(ctx(t), "orders:dead", "-", "+").Val()
-		if len(dead) != 2 || dead[0].Values["n"] != "0" || dead[0].Values["dead:id"] != want[0] || len(pending(t, rdb, "orders")) != 3 {
+		if len(dead) != 2 || dead[0].Values["n"] != "0" || dead[0].Values["dead:id"] != want[0] ||
+			len(pending(t, rdb, "orders")) != 3 {
 			t.Errorf("%v, pending %v", dead, pending(t, rdb, "orders"))
 		}
 		if l.total(EventStaleAcks) != 2 {
@@ -87,7 +88,10 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 			t.Fatal(err)
 		}
 		report, err = ReplayDeadLetters(ctx(t), rdb, "orders:dead", DeadFilter{}, ReplayOptions{})
-		if n, m := rdb.XLen(ctx(t), "orders").Val(), rdb.XLen(ctx(t), "orders:dead").Val(); err != nil || report.Replayed != 1 || n != 8 || m != 0 {
+		if n, m := rdb.XLen(ctx(t), "orders").Val(), rdb.XLen(ctx(t), "orders:dead").Val(); err != nil ||
+			report.Replayed != 1 ||
+			n != 8 ||
+			m != 0 {
 			t.Errorf("%+v %v: %d entries, %d dead letters", report, err, n, m)
 		}
 	})
@@ -114,7 +118,10 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 	t.Run("written once", func(t *testing.T) {
 		w := openWriter(t, rdb, WriterConfig{DedupeWindow: time.Minute})
 		for range 2 {
-			entries := []Outgoing{{Key: "once a", DedupeID: "1", Fields: Fields{{"f", nil}}}, {Key: "once b", DedupeID: "1", Fields: Fields{{"f", nil}}}}
+			entries := []Outgoing{
+				{Key: "once a", DedupeID: "1", Fields: Fields{{"f", nil}}},
+				{Key: "once b", DedupeID: "1", Fields: Fields{{"f", nil}}},
+			}
 			if err := w.Write(ctx(t), entries, make([]Result, 2)); err != nil {
 				t.Error(err)
 			}
@@ -163,7 +170,9 @@ func TestFault_D5_ClusterClient(t *testing.T) {
 
 var (
 	scriptCall = regexp.MustCompile(`redis\.p?call\(([^\n]*)`)
-	withKey    = regexp.MustCompile(`^'[A-Z]+'(, '(GROUPS|CONSUMERS|STREAM|CREATE|DESTROY|DELCONSUMER|SETID|USAGE)')?, KEYS\[\d\]`)
+	withKey    = regexp.MustCompile(
+		`^'[A-Z]+'(, '(GROUPS|CONSUMERS|STREAM|CREATE|DESTROY|DELCONSUMER|SETID|USAGE)')?, KEYS\[\d\]`,
+	)
 )
 
 // Proxies of clusters refuse scripts whose commands don't name their key as KEYS and a digit.

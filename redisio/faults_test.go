@@ -84,7 +84,11 @@ func TestLostLeaseIsReported(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	add(t, rdb, key, 3)
 	lost := make(chan []string, 10)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }})
+	r, _ := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }},
+	)
 	got := ids(read(t, r, 3))
 	if err := rdb.XClaimJustID(ctx(t), &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got[1:2]}).Err(); err != nil {
 		t.Fatal(err)
@@ -176,7 +180,11 @@ func TestHeal(t *testing.T) {
 			t.Run(map[bool]string{false: name, true: name + " while blocked"}[blocked], func(t *testing.T) {
 				key := redistest.Key(t)
 				add(t, rdb, key, 5)
-				r, l := open(t, rdb, GroupConfig{Key: key, Block: time.Second, Lease: 400 * time.Millisecond, ReclaimEvery: time.Minute})
+				r, l := open(
+					t,
+					rdb,
+					GroupConfig{Key: key, Block: time.Second, Lease: 400 * time.Millisecond, ReclaimEvery: time.Minute},
+				)
 				got := ids(read(t, r, 3))
 				if blocked {
 					got = append(got, ids(read(t, r, 2))...)
@@ -354,7 +362,16 @@ func TestNothingLostUnderCuts(t *testing.T) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for range 2 {
-		r, _ := open(t, p.client(t), GroupConfig{Key: key, Block: 30 * time.Millisecond, Lease: 900 * time.Millisecond, ReclaimEvery: 50 * time.Millisecond})
+		r, _ := open(
+			t,
+			p.client(t),
+			GroupConfig{
+				Key:          key,
+				Block:        30 * time.Millisecond,
+				Lease:        900 * time.Millisecond,
+				ReclaimEvery: 50 * time.Millisecond,
+			},
+		)
 		wg.Go(func() {
 			for c.Err() == nil {
 				var b Batch

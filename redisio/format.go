@@ -16,8 +16,8 @@ type Envelope struct {
 	ReplyTo     string    // the stream that answers belong to
 	Traceparent string    // W3C trace context
 	Deadline    time.Time // by Redis's clock
-	// Limit is how long the sender waits, from when the entry was added. Decoding sets Deadline by it, from the entry's ID. It
-	// is encoded instead of Deadline, because it needs no common clock.
+	// Limit is how long the sender waits, from when the entry was added. Decoding sets Deadline by
+	// it, from the entry's ID. It is encoded instead of Deadline, because it needs no common clock.
 	Limit time.Duration
 	// MaybeDuplicate says that the sender could not know whether it had written the message already.
 	MaybeDuplicate bool

@@ -77,7 +77,12 @@ func TestNativeRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields = append(fields, Field{"unknown", []byte("x")}, Field{"type", []byte("second")}, Field{"data", []byte("second")})
+	fields = append(
+		fields,
+		Field{"unknown", []byte("x")},
+		Field{"type", []byte("second")},
+		Field{"data", []byte("second")},
+	)
 	var got Envelope
 	v, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &got)
 	if err != nil {
@@ -86,7 +91,8 @@ func TestNativeRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(e, got); diff != "" || v != (order{"o-1", 9.5}) {
 		t.Fatalf("%+v (-want +got):\n%s", v, diff)
 	}
-	if v, err := f.Decode(&Entry{Fields: more}, &got); err != nil || v.ID != "o-2" || got.Key != "" || len(got.Headers) != 0 {
+	if v, err := f.Decode(&Entry{Fields: more}, &got); err != nil || v.ID != "o-2" || got.Key != "" ||
+		len(got.Headers) != 0 {
 		t.Fatalf("%+v %+v %v: the envelope was not reset", v, got, err)
 	}
 }
@@ -155,8 +161,17 @@ func TestRawStruct(t *testing.T) {
 		t.Fatal(err)
 	}
 	note := "n"
-	in := reading{Sensor: "s", N: -5, Value: 1.5, On: true, At: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), For: time.Second,
-		Raw: []byte{0}, Addr: netip.MustParseAddr("::1"), Note: &note}
+	in := reading{
+		Sensor: "s",
+		N:      -5,
+		Value:  1.5,
+		On:     true,
+		At:     time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		For:    time.Second,
+		Raw:    []byte{0},
+		Addr:   netip.MustParseAddr("::1"),
+		Note:   &note,
+	}
 	fields, _, err := f.Encode(nil, nil, &Envelope{}, in)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +187,8 @@ func TestRawStruct(t *testing.T) {
 	fields = append(fields, Field{"sensor", []byte("second")}, Field{"other", nil})
 	var e Envelope
 	got, err := f.Decode(&Entry{Fields: fields}, &e)
-	if diff := cmp.Diff(in, got, cmpopts.IgnoreUnexported(reading{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || err != nil {
+	if diff := cmp.Diff(in, got, cmpopts.IgnoreUnexported(reading{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" ||
+		err != nil {
 		t.Fatal(diff, err)
 	}
 	got, err = f.Decode(&Entry{Fields: Fields{{"at", []byte("1732360000123")}, {"on", []byte("true")}}}, &e)
@@ -223,7 +239,14 @@ func FuzzFormats(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, k, typ, value string, data []byte, n int64, o bool) {
-		e := Envelope{Key: k, Type: typ, ID: value, ReplyTo: k, Traceparent: typ, Headers: []Header{{k, value}, {typ, k}}}
+		e := Envelope{
+			Key:         k,
+			Type:        typ,
+			ID:          value,
+			ReplyTo:     k,
+			Traceparent: typ,
+			Headers:     []Header{{k, value}, {typ, k}},
+		}
 		if n > 0 && n < 1<<50 {
 			e.Deadline = time.UnixMilli(n)
 		}
@@ -252,7 +275,8 @@ func FuzzFormats(f *testing.F) {
 		}
 		// Anything decodes to a value or a DecodeError.
 		var d *DecodeError
-		if _, err := Native(JSON[order]()).Decode(&Entry{Fields: Fields{{k, data}, {typ, []byte(value)}, {"data", data}}}, &got); err != nil && !errors.As(err, &d) {
+		if _, err := Native(JSON[order]()).Decode(&Entry{Fields: Fields{{k, data}, {typ, []byte(value)}, {"data", data}}}, &got); err != nil &&
+			!errors.As(err, &d) {
 			t.Fatal(err)
 		}
 		if b, err := String().Append([]byte(k), value); err != nil || string(b) != k+value {
@@ -295,7 +319,8 @@ func TestNativeTakesAnyContentType(t *testing.T) {
 		t.Fatal(err)
 	}
 	var e Envelope
-	if v, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &e); err != nil || string(v) != "x" || e.ContentType != "image/png" {
+	if v, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &e); err != nil || string(v) != "x" ||
+		e.ContentType != "image/png" {
 		t.Errorf("%q of type %q, %v", v, e.ContentType, err)
 	}
 	if _, err := Native(Bytes()).Decode(&Entry{ID: "1-0", Fields: fields}, &e); !errors.Is(err, ErrContentType) {

@@ -9,10 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Idea of this file: COUNT says nothing of bytes, and the next entries may be a thousand times larger than all before. So a
-// read that has a bound in bytes stops at twice the bound, once one whole entry has arrived, and drops the connection.
-// A group has delivered the rest as well: it is pending for the reader, which takes it next, fewer entries at a time.
-// Other readers ask for it again. The bound holds for the memory of this process. The server has made the whole reply.
+// Idea of this file: COUNT says nothing of bytes, and the next entries may be a thousand times
+// larger than all before. So a read that has a bound in bytes stops at twice the bound, once one
+// whole entry has arrived, and drops the connection. A group has delivered the rest as well: it is
+// pending for the reader, which takes it next, fewer entries at a time. Other readers ask for it
+// again. The bound holds for the memory of this process. The server has made the whole reply.
 
 // errFront comes with the front of a reply that was longer than its limit.
 var errFront = errors.New("redisio: only the front of the reply was taken")
@@ -47,8 +48,8 @@ func (l limit) reached(front []byte, size int) bool {
 	return w.entries(0, &b) == errFront
 }
 
-// parsedFront is the error of parsing a reply, of which only the front was taken if cut is errFront. Then the entries that
-// are whole count, and cut is the error.
+// parsedFront is the error of parsing a reply, of which only the front was taken if cut is
+// errFront. Then the entries that are whole count, and cut is the error.
 func (b *Batch) parsedFront(had int, cut, parsed error) error {
 	if cut == nil || len(b.Entries) == had {
 		return parsed
@@ -80,7 +81,8 @@ func processRaw(ctx context.Context, c redis.UniversalClient, keyPos int8, l lim
 	return f.buf.Bytes(), err
 }
 
-// frontWriter takes a reply from go-redis, up to its limit. go-redis closes the connection of a reply that is not taken.
+// frontWriter takes a reply from go-redis, up to its limit. go-redis closes the connection of a
+// reply that is not taken.
 type frontWriter struct {
 	limit limit
 	buf   bytes.Buffer

@@ -29,7 +29,8 @@ type GroupConfig struct {
 	Start Start
 
 	// Block is how long one read waits on the server, and so how long Read may take to notice that its
-	// context ended. Default 1 s, at most 2 s. A server or proxy that ignores it is asked ten times a second while idle.
+	// context ended. Default 1 s, at most 2 s. A server or proxy that ignores it is asked ten times
+	// a second while idle.
 	Block time.Duration
 
 	// MaxCount caps the entries of one reply. Default 1000.
@@ -40,19 +41,21 @@ type GroupConfig struct {
 	// Readers of one group should agree on it.
 	Lease time.Duration
 
-	// ReclaimEvery is how often, at least, entries without a live lease are looked for, such as those that another reader gave
-	// back. A reader that has nothing to read looks every second. Default: half the lease, at most 30 days.
+	// ReclaimEvery is how often, at least, entries without a live lease are looked for, such as
+	// those that another reader gave back. A reader that has nothing to read looks every second.
+	// Default: half the lease, at most 30 days.
 	ReclaimEvery time.Duration
 
 	// NoAck reads without pending entries: at most once, three times cheaper for the server. What was
 	// delivered is gone, whatever happens; Ack, Nack and Release do nothing.
 	NoAck bool
 
-	// DeleteSettled deletes entries from the stream as they are acked or dead-lettered, once every other group is done with
-	// them too: it has read them, and has none of them pending. So the stream holds what is not settled, and at most one entry
-	// more for each reader. Default false: what was acked stays until the writers' retention drops it. Set it in all readers of a group. Do
-	// not set it where others read the stream without a group, such as TailReader, or where a group is to be added later that
-	// begins in the past.
+	// DeleteSettled deletes entries from the stream as they are acked or dead-lettered, once every
+	// other group is done with them too: it has read them, and has none of them pending. So the
+	// stream holds what is not settled, and at most one entry more for each reader. Default false:
+	// what was acked stays until the writers' retention drops it. Set it in all readers of a group.
+	// Do not set it where others read the stream without a group, such as TailReader, or where a
+	// group is to be added later that begins in the past.
 	DeleteSettled bool
 
 	// MaxDeliveries is the most deliveries of an entry that is never settled. After them the reader
@@ -69,21 +72,24 @@ type GroupConfig struct {
 	// group. Default 1 h; negative: never.
 	ReapAfter time.Duration
 
-	// DelayedEvery is how often the reader looks for entries scheduled for the stream (see Scheduler), at most, and moves
-	// what is due; while nothing is scheduled it looks every 5 s. Default 1 s; negative: never.
+	// DelayedEvery is how often the reader looks for entries scheduled for the stream (see
+	// Scheduler), at most, and moves what is due; while nothing is scheduled it looks every 5 s.
+	// Default 1 s; negative: never.
 	DelayedEvery time.Duration
 
 	// OnLostGroup says what to do when the group, or the stream, was deleted. Default: make it again where it was.
 	OnLostGroup LostGroup
 
 	// Capabilities are what newer servers have that may be used: Claim and MaxSize, by reads. Default: Open asks the
-	// server, with commands that need no rights of their own and change nothing, and what the server doesn't know is not
-	// used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is the same with and without; a
-	// server that turns out not to have what is said here is read without.
+	// server, with commands that need no rights of their own and change nothing, and what the
+	// server doesn't know is not used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is
+	// the same with and without; a server that turns out not to have what is said here is read
+	// without.
 	Capabilities *Capabilities
 
-	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a few more if the connection
-	// breaks within it. Once open, the reader reconnects for as long as it is read.
+	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a
+	// few more if the connection breaks within it. Once open, the reader reconnects for as long as
+	// it is read.
 	Wait time.Duration
 
 	// OnEvent is told what the reader noticed. OnLost is given the IDs whose lease was lost: handling
@@ -134,10 +140,18 @@ func (c GroupConfig) Validate() error {
 		bad("MaxCount", "is negative", "leave it 0 for 1000")
 	}
 	if c.Lease < 0 || c.Lease > 0 && c.Lease < 30*time.Millisecond || c.Lease > longestLease {
-		bad("Lease", fmt.Sprintf("is %v", c.Lease), "choose longer than a renewal takes and up to 720h, or leave it 0 for 30s; it can't be switched off")
+		bad(
+			"Lease",
+			fmt.Sprintf("is %v", c.Lease),
+			"choose longer than a renewal takes and up to 720h, or leave it 0 for 30s; it can't be switched off",
+		)
 	}
 	if c.ReclaimEvery < 0 || c.ReclaimEvery > longestLease {
-		bad("ReclaimEvery", fmt.Sprintf("is %v", c.ReclaimEvery), "choose up to 720h, or leave it 0 for half the lease; it can't be switched off")
+		bad(
+			"ReclaimEvery",
+			fmt.Sprintf("is %v", c.ReclaimEvery),
+			"choose up to 720h, or leave it 0 for half the lease; it can't be switched off",
+		)
 	}
 	if c.MaxDeliveries < 0 {
 		bad("MaxDeliveries", "is negative", "leave it 0 for no limit")
@@ -146,7 +160,11 @@ func (c GroupConfig) Validate() error {
 		bad("DeleteSettled", "is set beside NoAck", "drop one of them: without acknowledgements nothing is settled")
 	}
 	if c.DelayedEvery > 0 && c.DelayedEvery < time.Millisecond {
-		bad("DelayedEvery", fmt.Sprintf("is %v", c.DelayedEvery), "choose 1ms or more, leave it 0 for 1s, or make it negative for never")
+		bad(
+			"DelayedEvery",
+			fmt.Sprintf("is %v", c.DelayedEvery),
+			"choose 1ms or more, leave it 0 for 1s, or make it negative for never",
+		)
 	}
 	if c.OnLostGroup < LostGroupResume || c.OnLostGroup > LostGroupFail {
 		bad("OnLostGroup", fmt.Sprintf("is %d", c.OnLostGroup), "choose one of the LostGroup constants")
@@ -266,7 +284,8 @@ func (r *GroupReader) Ahead() time.Duration { return r.clock.Ahead() }
 func (r *GroupReader) Config() GroupConfig { return r.cfg }
 
 // Open makes the group if it is missing and starts to keep leases. While Redis is not reachable it
-// fails, or tries for cfg.Wait. It tries, without any effect, whether the user may do what is needed when something fails.
+// fails, or tries for cfg.Wait. It tries, without any effect, whether the user may do what is
+// needed when something fails.
 func (r *GroupReader) Open(ctx context.Context) error {
 	if !r.state.CompareAndSwap(readerNew, readerOpen) {
 		if r.state.Load() == readerClosed {
@@ -294,7 +313,10 @@ func (r *GroupReader) Open(ctx context.Context) error {
 		if judge(err) == permanent {
 			return errors.Join(&PermanentError{"open group " + r.cfg.Group + " of", r.cfg.Key, err}, closeErr)
 		}
-		return errors.Join(fmt.Errorf("redisio: open group %q of %q: %w", r.cfg.Group, keyName(r.cfg.Key), err), closeErr)
+		return errors.Join(
+			fmt.Errorf("redisio: open group %q of %q: %w", r.cfg.Group, keyName(r.cfg.Key), err),
+			closeErr,
+		)
 	}
 	if r.cfg.Capabilities != nil {
 		r.caps = *r.cfg.Capabilities
@@ -320,7 +342,8 @@ func (r *GroupReader) Open(ctx context.Context) error {
 func (r *GroupReader) create(ctx context.Context, c client, start string) error {
 	err := c.XGroupCreateMkStream(ctx, r.cfg.Key, r.cfg.Group, start).Err()
 	if err == nil || groupExists(err) {
-		// Before Redis 7.2 a consumer that waits for its first entry is not in the group: nobody would see that it reads.
+		// Before Redis 7.2 a consumer that waits for its first entry is not in the group: nobody
+		// would see that it reads.
 		_ = c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Err() // reading makes it as well
 		return nil
 	}
@@ -384,7 +407,8 @@ func (r *GroupReader) usable() error {
 
 // Close stops reading and renewing, gives back what is still held so that others can take it at once,
 // and deletes this consumer if nothing is pending for it. It waits for a Read under way, which takes
-// Block at the most, but no longer than ctx. Only connections the reader made itself are closed. A second Close does nothing.
+// Block at the most, but no longer than ctx. Only connections the reader made itself are closed. A
+// second Close does nothing.
 func (r *GroupReader) Close(ctx context.Context) error {
 	was := r.state.Swap(readerClosed)
 	if was != readerOpen {
@@ -408,12 +432,22 @@ func (r *GroupReader) Close(ctx context.Context) error {
 	select {
 	case <-kept:
 	case <-ctx.Done():
-		return fmt.Errorf("redisio: close group %q of %q while leases are renewed: %w", r.cfg.Group, keyName(r.cfg.Key), context.Cause(ctx))
+		return fmt.Errorf(
+			"redisio: close group %q of %q while leases are renewed: %w",
+			r.cfg.Group,
+			keyName(r.cfg.Key),
+			context.Cause(ctx),
+		)
 	}
 	select {
 	case <-r.token: // kept for ever: nobody reads again
 	case <-ctx.Done():
-		return fmt.Errorf("redisio: close group %q of %q while a read is under way: %w", r.cfg.Group, keyName(r.cfg.Key), context.Cause(ctx))
+		return fmt.Errorf(
+			"redisio: close group %q of %q while a read is under way: %w",
+			r.cfg.Group,
+			keyName(r.cfg.Key),
+			context.Cause(ctx),
+		)
 	}
 	if r.cfg.NoAck {
 		return r.forgetConsumer(ctx)

@@ -33,7 +33,8 @@ func TestGroupReadAck(t *testing.T) {
 		t.Fatalf("held %d, pending %d, want 3 and 3", r.Held(), len(pending(t, rdb, key)))
 	}
 	info, err := r.Info(ctx(t))
-	if err != nil || info.Pending != 3 || info.Lag != 2 || info.Consumers != 1 || info.Oldest != want[0] || info.Length != 5 {
+	if err != nil || info.Pending != 3 || info.Lag != 2 || info.Consumers != 1 || info.Oldest != want[0] ||
+		info.Length != 5 {
 		t.Fatalf("info %+v, %v", info, err)
 	}
 	if n, err := r.Ack(ctx(t), want[:3]); n != 3 || err != nil {
@@ -157,7 +158,18 @@ func TestTimesThatOverflow(t *testing.T) {
 		}
 	}
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: longestLease, ReclaimEvery: longestLease, ReapAfter: math.MaxInt64, DelayedEvery: math.MaxInt64, Wait: math.MaxInt64})
+	r, _ := open(
+		t,
+		rdb,
+		GroupConfig{
+			Key:          key,
+			Lease:        longestLease,
+			ReclaimEvery: longestLease,
+			ReapAfter:    math.MaxInt64,
+			DelayedEvery: math.MaxInt64,
+			Wait:         math.MaxInt64,
+		},
+	)
 	want := add(t, rdb, key, 1)
 	if got := ids(read(t, r, 1)); got[0] != want[0] {
 		t.Fatal(got)
@@ -297,7 +309,16 @@ func TestNack(t *testing.T) {
 	if err := r.Nack(ctx(t), got[:1], 300*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	other, _ := open(t, rdb, GroupConfig{Key: key, Lease: 2 * time.Second, ReclaimEvery: 20 * time.Millisecond, Block: 20 * time.Millisecond})
+	other, _ := open(
+		t,
+		rdb,
+		GroupConfig{
+			Key:          key,
+			Lease:        2 * time.Second,
+			ReclaimEvery: 20 * time.Millisecond,
+			Block:        20 * time.Millisecond,
+		},
+	)
 	start = time.Now()
 	stolen := read(t, other, 1)
 	if d := time.Since(start); d < 200*time.Millisecond || stolen[0].ID != got[0] || stolen[0].Deliveries != 3 {
@@ -312,7 +333,11 @@ func TestNackBeyondLease(t *testing.T) {
 	add(t, rdb, key, 1)
 	lease := 300 * time.Millisecond
 	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, Block: 20 * time.Millisecond})
-	other, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond, Block: 20 * time.Millisecond})
+	other, _ := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond, Block: 20 * time.Millisecond},
+	)
 	got := ids(read(t, r, 1))
 	start := time.Now()
 	if err := r.Nack(ctx(t), got, 5*lease); err != nil {

@@ -248,7 +248,8 @@ func (h *heldSet) lapse(ids []string, open []int64, lease time.Duration) {
 }
 
 // split sorts ids to be acked. All of them may be acked plainly, nearly always, and are returned as they came. Else
-// fenced are those whose lease has lapsed, or was last renewed on a connection that broke, and late, dropped here, those known to be somebody else's.
+// fenced are those whose lease has lapsed, or was last renewed on a connection that broke, and
+// late, dropped here, those known to be somebody else's.
 func (h *heldSet) split(ids []string, now time.Time, lease time.Duration) (plain, fenced []string, late int) {
 	since := ticks(now.Add(-lease))
 	h.mu.Lock()

@@ -81,8 +81,8 @@ func groupInfoOf(g redis.XInfoGroup, oldest *redis.XPendingExtCmd) GroupInfo {
 	return info
 }
 
-// knowLag sets the lag of a group that has read all of the stream. Some servers don't know the lag, or count wrongly. newest
-// is the ID of the stream's last entry, "" if it has none.
+// knowLag sets the lag of a group that has read all of the stream. Some servers don't know the lag,
+// or count wrongly. newest is the ID of the stream's last entry, "" if it has none.
 func (i *GroupInfo) knowLag(newest string) {
 	if newest == "" {
 		i.Lag = 0

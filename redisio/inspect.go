@@ -25,9 +25,10 @@ type StreamState struct {
 	Exists bool // false: there is no such key
 }
 
-// Streams goes through the keys that hold streams and match a glob pattern, as "orders*"; the empty pattern matches all.
-// It scans, in small steps, every master of a cluster: other clients are not held up, but a server with many keys of other
-// kinds takes a while. A key may come twice while keys are added or removed. An error is the last element.
+// Streams goes through the keys that hold streams and match a glob pattern, as "orders*"; the empty
+// pattern matches all. It scans, in small steps, every master of a cluster: other clients are not
+// held up, but a server with many keys of other kinds takes a while. A key may come twice while
+// keys are added or removed. An error is the last element.
 func Streams(ctx context.Context, rdb redis.UniversalClient, pattern string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		nodes, err := masters(ctx, rdb)
@@ -97,7 +98,12 @@ func InspectStreams(ctx context.Context, rdb redis.UniversalClient, keys ...stri
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	states := make([]StreamState, len(keys))
 	for i, a := range all {
-		s := StreamState{Key: keys[i], Length: a.length.Val(), Groups: int64(len(a.groups.Val())), Exists: a.groups.Err() == nil}
+		s := StreamState{
+			Key:    keys[i],
+			Length: a.length.Val(),
+			Groups: int64(len(a.groups.Val())),
+			Exists: a.groups.Err() == nil,
+		}
 		err := a.length.Err()
 		if g := a.groups.Err(); err == nil && g != nil && !refusedKeys(g) {
 			err = g
@@ -136,8 +142,8 @@ type GroupState struct {
 type ConsumerState struct {
 	Name    string
 	Pending int64
-	// Idle is how long nothing was heard of it. Before Redis 7.2 that is how long it has got nothing: a reader that waits
-	// for entries looks idle there.
+	// Idle is how long nothing was heard of it. Before Redis 7.2 that is how long it has got
+	// nothing: a reader that waits for entries looks idle there.
 	Idle time.Duration
 	// Uncertain says that the server is older than Redis 7.2: the consumer may be alive whatever Idle is.
 	Uncertain bool
@@ -152,13 +158,14 @@ const (
 )
 
 // Groups returns the state of all groups of a stream. Ages are by the server's clock and the entries' IDs. It changes
-// nothing. The cost is linear in the number of groups and consumers. Where the server does not know the lag, one walk over
-// at most 10,000 entries counts for all groups.
+// nothing. The cost is linear in the number of groups and consumers. Where the server does not know
+// the lag, one walk over at most 10,000 entries counts for all groups.
 func Groups(ctx context.Context, rdb redis.UniversalClient, key string) ([]GroupState, error) {
 	return groupStates(ctx, rdb, "Groups", key, nil)
 }
 
-// FindGroup returns the state of one group of a stream, as [Groups] does. [ErrNoGroup] says that the stream has no such group.
+// FindGroup returns the state of one group of a stream, as [Groups] does. [ErrNoGroup] says that
+// the stream has no such group.
 func FindGroup(ctx context.Context, rdb redis.UniversalClient, key, name string) (GroupState, error) {
 	states, err := groupStates(ctx, rdb, "FindGroup", key, &name)
 	if err == nil && len(states) == 0 {
@@ -215,8 +222,15 @@ func groupStates(ctx context.Context, rdb redis.UniversalClient, verb, key strin
 	return states, nil
 }
 
-// inspectGroups asks for what XINFO GROUPS does not tell, in one pipeline. Groups that were deleted meanwhile are left out.
-func inspectGroups(ctx context.Context, rdb redis.UniversalClient, key string, groups []redis.XInfoGroup, now time.Time) ([]GroupState, error) {
+// inspectGroups asks for what XINFO GROUPS does not tell, in one pipeline. Groups that were deleted
+// meanwhile are left out.
+func inspectGroups(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	groups []redis.XInfoGroup,
+	now time.Time,
+) ([]GroupState, error) {
 	type answers struct {
 		consumers *redis.XInfoConsumersCmd
 		oldest    *redis.XPendingExtCmd
@@ -261,8 +275,9 @@ func inspectGroups(ctx context.Context, rdb redis.UniversalClient, key string, g
 
 // countLags counts the lag of the groups that the server doesn't know it of.
 //
-// Idea: one walk from the end of the stream back counts for all of them, the group that lags least first. It stops after
-// maxCounted entries: groups that are further behind lag by that many at least.
+// Idea: one walk from the end of the stream back counts for all of them, the group that lags least
+// first. It stops after maxCounted entries: groups that are further behind lag by that many at
+// least.
 func countLags(ctx context.Context, rdb redis.UniversalClient, key string, states []GroupState) error {
 	type unknown struct {
 		read  ID

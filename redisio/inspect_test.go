@@ -17,7 +17,8 @@ import (
 // deliver reads n entries as a consumer and settles none.
 func deliver(t testing.TB, rdb redis.UniversalClient, key, group, consumer string, n int64) []string {
 	t.Helper()
-	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: group, Consumer: consumer, Streams: []string{key, ">"}, Count: n}).Result()
+	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: group, Consumer: consumer, Streams: []string{key, ">"}, Count: n}).
+		Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,9 @@ func TestGroups(t *testing.T) {
 		t.Fatalf("%+v %v", groups, err)
 	}
 	g := groups[0]
-	if g.Name != "g" || g.Lag != 6 || g.LagAtLeast || g.Pending != 4 || g.Oldest != ids[0] || g.Unread != ids[4] || len(g.Members) != 2 || g.Members[0].Pending != 3 {
+	if g.Name != "g" || g.Lag != 6 || g.LagAtLeast || g.Pending != 4 || g.Oldest != ids[0] || g.Unread != ids[4] ||
+		len(g.Members) != 2 ||
+		g.Members[0].Pending != 3 {
 		t.Errorf("%+v", g)
 	}
 	if g := groups[1]; g.Lag != 0 || g.Unread != "" || g.UnreadAge != 0 || g.Pending != 0 {
@@ -155,10 +158,13 @@ func TestPendingByAge(t *testing.T) {
 	for _, b := range p.Buckets {
 		got[b.Below] = b.Count
 	}
-	if got[0] != 700 || got[6*time.Hour] != 700 || got[10*time.Minute] != 700 || got[10*time.Second]+got[time.Minute] != 700 {
+	if got[0] != 700 || got[6*time.Hour] != 700 || got[10*time.Minute] != 700 ||
+		got[10*time.Second]+got[time.Minute] != 700 {
 		t.Errorf("buckets %v", got)
 	}
-	if a, b := p.Consumers["a"], p.Consumers["b"]; a.Count != 700 || b.Count != 2100 || a.OldestAge < 49*time.Hour || b.OldestAge > 3*time.Hour || b.MaxDeliveries != 1 {
+	if a, b := p.Consumers["a"], p.Consumers["b"]; a.Count != 700 || b.Count != 2100 || a.OldestAge < 49*time.Hour ||
+		b.OldestAge > 3*time.Hour ||
+		b.MaxDeliveries != 1 {
 		t.Errorf("consumers %+v", p.Consumers)
 	}
 	some := 0
@@ -206,7 +212,9 @@ func TestReset(t *testing.T) {
 		"time":     {StartTime(time.Now().Add(-time.Hour)), 6, 0},
 	} {
 		plan, err := Reset(ctx(t), rdb, key, "g", c.to, ResetOptions{DryRun: true})
-		if err != nil || plan.Again != c.again || plan.Skipped != c.skipped || plan.AtLeast || plan.From != at(5) || plan.Pending != 2 || len(plan.Live) != 1 {
+		if err != nil || plan.Again != c.again || plan.Skipped != c.skipped || plan.AtLeast || plan.From != at(5) ||
+			plan.Pending != 2 ||
+			len(plan.Live) != 1 {
 			t.Errorf("%s: %+v %v", name, plan, err)
 		}
 	}
@@ -275,7 +283,8 @@ func TestResetPending(t *testing.T) {
 		t.Errorf("%+v", plan)
 	}
 	p, err := PendingByAge(ctx(t), rdb, key, "g")
-	if r := p.Consumers[ReleasedConsumer]; err != nil || r.Count != int64(len(ids)) || r.MaxDeliveries != 1 || r.MaxIdle < time.Hour {
+	if r := p.Consumers[ReleasedConsumer]; err != nil || r.Count != int64(len(ids)) || r.MaxDeliveries != 1 ||
+		r.MaxIdle < time.Hour {
 		t.Fatalf("%+v %v", p, err)
 	}
 	reader, _ := open(t, rdb, GroupConfig{Key: key}) // takes them at once, though its lease is half a minute

@@ -2,7 +2,8 @@ package redisio
 
 // Late notes that nothing is left to do about entries that OnLost was told of: whoever worked on them has finished or
 // given up. Nothing happens on the server; they are counted (see EventLateAcks). It is for those who keep book of which
-// delivery they settle: an entry may be lost, and then come to this very reader again, and then its ID alone says too little.
+// delivery they settle: an entry may be lost, and then come to this very reader again, and then its
+// ID alone says too little.
 func (r *GroupReader) Late(ids []string) {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return

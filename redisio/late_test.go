@@ -75,7 +75,13 @@ func TestLateAcks(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	if l.total(EventLateAcks) != 2 || l.total(EventStaleAcks) != 1 || r.Held() != 1 || len(pending(t, rdb, key)) != 3 {
-		t.Fatalf("late %d, stale %d, held %d, pending %v", l.total(EventLateAcks), l.total(EventStaleAcks), r.Held(), pending(t, rdb, key))
+		t.Fatalf(
+			"late %d, stale %d, held %d, pending %v",
+			l.total(EventLateAcks),
+			l.total(EventStaleAcks),
+			r.Held(),
+			pending(t, rdb, key),
+		)
 	}
 	// What another has given up again, and was delivered to us once more, is ours to ack.
 	if n, err := r.Ack(ctx(t), got[5:]); n != 1 || err != nil {

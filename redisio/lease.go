@@ -150,9 +150,9 @@ func (r *GroupReader) repark(ctx context.Context, ids []string, now time.Time) e
 	return err
 }
 
-// renewParked looks whether entries that nobody else may have yet are still there, and sets the idle time of those nacked for
-// longer than the lease anew, so that they fall due on the server when they should, or at most one lease
-// later than this process dies.
+// renewParked looks whether entries that nobody else may have yet are still there, and sets the
+// idle time of those nacked for longer than the lease anew, so that they fall due on the server
+// when they should, or at most one lease later than this process dies.
 func (r *GroupReader) renewParked(ctx context.Context, now time.Time) error {
 	ms := ticks(now)
 	ids, how := r.held.parkedWhere(func(p parked) bool { return !p.doubt && p.until > ms })

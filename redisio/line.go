@@ -13,9 +13,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Idea: go-redis writes a pipeline argument by argument, each boxed, and reads it back into commands: for plain XADDs that is most of
-// what a writer does. So entries are encoded right into what is sent, and of the answers only what went wrong is more than
-// an ID. The connections are made by go-redis and taken over, as those of readers are (see wire).
+// Idea: go-redis writes a pipeline argument by argument, each boxed, and reads it back into
+// commands: for plain XADDs that is most of what a writer does. So entries are encoded right into
+// what is sent, and of the answers only what went wrong is more than an ID. The connections are
+// made by go-redis and taken over, as those of readers are (see wire).
 
 // lines are a writer's connections. As many are made as are in use at once, and those that are not are kept.
 type lines struct {
@@ -32,7 +33,8 @@ type lines struct {
 	closed bool
 }
 
-// single returns the client if its connections are to be had: not one that wraps another, nor in a cluster, where a pipeline has several.
+// single returns the client if its connections are to be had: not one that wraps another, nor in a
+// cluster, where a pipeline has several.
 func (c client) single() (*redis.Client, bool) {
 	single, is := c.UniversalClient.(*redis.Client)
 	return single, is && c.derived
@@ -42,13 +44,28 @@ func (c client) single() (*redis.Client, bool) {
 func newLines(c client) *lines {
 	single, _ := c.single()
 	o := single.Options()
-	return &lines{c: c, write: o.WriteTimeout, read: o.ReadTimeout, idle: o.ConnMaxIdleTime, age: o.ConnMaxLifetime, jitter: o.ConnMaxLifetimeJitter,
-		patience: o.PoolTimeout, room: make(chan struct{}, o.PoolSize), used: make(map[*wire]bool)}
+	return &lines{
+		c:        c,
+		write:    o.WriteTimeout,
+		read:     o.ReadTimeout,
+		idle:     o.ConnMaxIdleTime,
+		age:      o.ConnMaxLifetime,
+		jitter:   o.ConnMaxLifetimeJitter,
+		patience: o.PoolTimeout,
+		room:     make(chan struct{}, o.PoolSize),
+		used:     make(map[*wire]bool),
+	}
 }
 
-// send sends commands that are encoded already, and hands take the replies that came: all n of them unless broken says why not. The
-// line is kept if take reports that it is good. An error says that nothing was sent. What take gets is never written to again.
-func (ls *lines) send(ctx context.Context, commands []byte, n int, take func(raw []byte, broken error) (good bool)) error {
+// send sends commands that are encoded already, and hands take the replies that came: all n of them
+// unless broken says why not. The line is kept if take reports that it is good. An error says that
+// nothing was sent. What take gets is never written to again.
+func (ls *lines) send(
+	ctx context.Context,
+	commands []byte,
+	n int,
+	take func(raw []byte, broken error) (good bool),
+) error {
 	if err := ls.enter(ctx); err != nil {
 		return err
 	}

@@ -22,7 +22,8 @@ func killClients(t *testing.T, rdb *redis.Client) {
 	}
 }
 
-// A connection that ended while it was idle is noticed before anything is sent by it: nothing is in doubt, and nothing is there twice.
+// A connection that ended while it was idle is noticed before anything is sent by it: nothing is in
+// doubt, and nothing is there twice.
 func TestWriteAfterIdleConnectionEnded(t *testing.T) {
 	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +74,8 @@ func TestWriteAfterDeadline(t *testing.T) {
 	}
 }
 
-// A connection is used no longer than the client's options allow, as where its credentials end, or what lies between forgets it.
+// A connection is used no longer than the client's options allow, as where its credentials end, or
+// what lies between forgets it.
 func TestWriteConnectionEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		ends bool
@@ -227,8 +229,8 @@ func TestAppendXAdd(t *testing.T) {
 	}
 }
 
-// FuzzReplies: whatever a server answers, each entry ends as written, not written or in doubt, and those behind a broken
-// answer in doubt.
+// FuzzReplies: whatever a server answers, each entry ends as written, not written or in doubt, and
+// those behind a broken answer in doubt.
 func FuzzReplies(f *testing.F) {
 	f.Add([]byte("$3\r\n1-1\r\n$3\r\n1-2\r\n"), false)
 	f.Add([]byte("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n$-1\r\n"), true)

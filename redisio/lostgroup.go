@@ -8,13 +8,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// LostGroup is what a reader does when its group, or the whole stream, is gone: deleted, flushed, or lost with a server that
-// had not saved it.
+// LostGroup is what a reader does when its group, or the whole stream, is gone: deleted, flushed,
+// or lost with a server that had not saved it.
 type LostGroup int
 
 const (
-	// LostGroupResume makes the group again where it was, as far as the reader knows: what came behind is delivered, and some of
-	// it perhaps again. Of a new stream everything is delivered. It is the default.
+	// LostGroupResume makes the group again where it was, as far as the reader knows: what came
+	// behind is delivered, and some of it perhaps again. Of a new stream everything is delivered.
+	// It is the default.
 	LostGroupResume   LostGroup = iota
 	LostGroupEarliest           // everything that is in the stream is delivered, again or not
 	LostGroupLatest             // what nobody had read is passed over; only what is written from now on is delivered

@@ -23,7 +23,8 @@ func TestLostGroupPolicies(t *testing.T) {
 	}
 	t.Run("resume", func(t *testing.T) {
 		r, l, all := lost(t, LostGroupResume)
-		if got := ids(read(t, r, 2)); !slices.Equal(got, all[2:]) || l.times(EventGroupRecreated) != 1 || r.Stats().Recreated != 1 {
+		if got := ids(read(t, r, 2)); !slices.Equal(got, all[2:]) || l.times(EventGroupRecreated) != 1 ||
+			r.Stats().Recreated != 1 {
 			t.Fatalf("got %v, want %v; %+v", got, all[2:], r.Stats())
 		}
 	})
@@ -73,7 +74,8 @@ func TestLostGroupPolicies(t *testing.T) {
 		read(t, r, 1)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if i := slices.IndexFunc(l.events, func(e Event) bool { return e.Kind == EventGroupRecreated }); i < 0 || !l.events[i].StreamGone {
+		if i := slices.IndexFunc(l.events, func(e Event) bool { return e.Kind == EventGroupRecreated }); i < 0 ||
+			!l.events[i].StreamGone {
 			t.Fatalf("events %+v", l.events)
 		}
 	})

@@ -134,7 +134,8 @@ func readNothing(t testing.TB, r *GroupReader, d time.Duration) {
 // pending returns the pending entries of a group by id.
 func pending(t testing.TB, rdb redis.UniversalClient, key string) map[string]redis.XPendingExt {
 	t.Helper()
-	list, err := rdb.XPendingExt(ctx(t), &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).Result()
+	list, err := rdb.XPendingExt(ctx(t), &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).
+		Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
 	}

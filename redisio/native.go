@@ -118,7 +118,11 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		return v, &DecodeError{entry.ID, fieldData, ErrNoData}
 	}
 	if e.ContentType != "" && n.ct != "" && !ContentTypeMatches(n.ct, e.ContentType) {
-		return v, &DecodeError{entry.ID, fieldContentType, fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, n.ct)}
+		return v, &DecodeError{
+			entry.ID,
+			fieldContentType,
+			fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, n.ct),
+		}
 	}
 	if v, err = n.codec.Decode(data); err != nil {
 		return v, &DecodeError{entry.ID, fieldData, err}

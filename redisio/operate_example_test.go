@@ -30,8 +30,32 @@ func ExampleReplayDeadLetters() {
 	ctx := context.Background()
 	rdb, done := server(ctx)
 	defer done()
-	add(ctx, rdb, "orders:dead", "data", "tea", "dead:error", "connection refused", "dead:stage", "price", "dead:key", "orders")
-	add(ctx, rdb, "orders:dead", "data", "stone", "dead:error", "we don't sell stones", "dead:stage", "check", "dead:key", "orders")
+	add(
+		ctx,
+		rdb,
+		"orders:dead",
+		"data",
+		"tea",
+		"dead:error",
+		"connection refused",
+		"dead:stage",
+		"price",
+		"dead:key",
+		"orders",
+	)
+	add(
+		ctx,
+		rdb,
+		"orders:dead",
+		"data",
+		"stone",
+		"dead:error",
+		"we don't sell stones",
+		"dead:stage",
+		"check",
+		"dead:key",
+		"orders",
+	)
 
 	down := redisio.DeadFilter{Stage: "price", Error: "refused"}
 	for letter, err := range redisio.DeadLetters(ctx, rdb, "orders:dead", down) {
@@ -43,7 +67,13 @@ func ExampleReplayDeadLetters() {
 	}
 	report, err := redisio.ReplayDeadLetters(ctx, rdb, "orders:dead", down, redisio.ReplayOptions{Rate: 100})
 	fmt.Println("replayed:", report.Replayed, "to:", report.To, "error:", err)
-	dropped, err := redisio.DropDeadLetters(ctx, rdb, "orders:dead", redisio.DeadFilter{Stage: "check"}, redisio.DropOptions{})
+	dropped, err := redisio.DropDeadLetters(
+		ctx,
+		rdb,
+		"orders:dead",
+		redisio.DeadFilter{Stage: "check"},
+		redisio.DropOptions{},
+	)
 	fmt.Println("dropped:", dropped, "error:", err)
 	// Output:
 	// tea at price: connection refused
@@ -61,7 +91,14 @@ func ExampleReset() {
 	}
 	rdb.XGroupCreate(ctx, "orders", "billing", "$") // it came late
 
-	plan, err := redisio.Reset(ctx, rdb, "orders", "billing", redisio.StartBeginning(), redisio.ResetOptions{DryRun: true})
+	plan, err := redisio.Reset(
+		ctx,
+		rdb,
+		"orders",
+		"billing",
+		redisio.StartBeginning(),
+		redisio.ResetOptions{DryRun: true},
+	)
 	fmt.Println("again:", plan.Again, "skipped:", plan.Skipped, "readers:", len(plan.Live), "error:", err)
 	_, err = redisio.Reset(ctx, rdb, "orders", "billing", redisio.StartBeginning(), redisio.ResetOptions{})
 	fmt.Println("error:", err)

@@ -16,8 +16,8 @@ import (
 //	per key:  [what IDMP needs]  the entries, as XADDs or in scripts  [trimming, or the length]
 //	at the end:  [WAIT]  [WAITAOF]
 
-// ErrBackpressure marks a write that the server, or the stream at its cap, has no room for now. Nothing is wrong with the
-// entry: try again when consumers have made room.
+// ErrBackpressure marks a write that the server, or the stream at its cap, has no room for now.
+// Nothing is wrong with the entry: try again when consumers have made room.
 var ErrBackpressure = errors.New("redisio: no room now")
 
 // Is reports a server that is out of memory as backpressure.
@@ -171,8 +171,8 @@ func (w *Writer) split(c *chunk, entries []Outgoing, results []Result) {
 	}
 }
 
-// trips says which connections the parts go by. Who waits for replicas has to do so on the connection that wrote, which a
-// cluster client chooses by itself unless it is told.
+// trips says which connections the parts go by. Who waits for replicas has to do so on the
+// connection that wrote, which a cluster client chooses by itself unless it is told.
 func (w *Writer) trips(ctx context.Context, c *chunk, results []Result) []trip {
 	trips := make([]trip, 0, 1)
 	for i := range c.parts {

@@ -37,7 +37,8 @@ func (h *heldSet) park(ids []string, how []parked) {
 	}
 }
 
-// undo sets the number of the delivery that does not count, of those that are held: their last one. For others it is not known.
+// undo sets the number of the delivery that does not count, of those that are held: their last one.
+// For others it is not known.
 func (h *heldSet) undo(ids []string, how []parked) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -105,8 +106,8 @@ func (h *heldSet) nextDue(now time.Time) (in time.Duration, ok bool) {
 	return time.Duration(at-ticks(now)) * time.Millisecond, ok
 }
 
-// due removes up to n parked ids that fell due and returns them, in the order they did, with what was remembered of them. What is
-// put back has its turn behind what had fallen due with it.
+// due removes up to n parked ids that fell due and returns them, in the order they did, with what
+// was remembered of them. What is put back has its turn behind what had fallen due with it.
 func (h *heldSet) due(now time.Time, n int) (due []string, how map[string]parked) {
 	ms := ticks(now)
 	h.mu.Lock()

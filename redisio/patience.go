@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
-// RefusedFor is how long readers, writers and loops that have worked before wait out a server that refuses them: NOAUTH and
-// WRONGPASS, as while a password is changed, and answers that no Redis gives, as those of a proxy whose server is away.
-// EventRefused says so. After that time the answer is permanent. Before the first success it is at once.
+// RefusedFor is how long readers, writers and loops that have worked before wait out a server that
+// refuses them: NOAUTH and WRONGPASS, as while a password is changed, and answers that no Redis
+// gives, as those of a proxy whose server is away. EventRefused says so. After that time the answer
+// is permanent. Before the first success it is at once.
 const RefusedFor = time.Minute
 
-// Patience tells answers that refuse us for a while from those that are permanent. Tell it of each success and each error of
-// one kind of work. The zero value is ready, and has seen no success. It is safe for concurrent use.
+// Patience tells answers that refuse us for a while from those that are permanent. Tell it of each
+// success and each error of one kind of work. The zero value is ready, and has seen no success. It
+// is safe for concurrent use.
 type Patience struct {
 	mu     sync.Mutex
 	most   time.Duration // 0: RefusedFor
@@ -27,7 +29,8 @@ func (p *Patience) Worked() {
 	p.worked, p.since = true, time.Time{}
 }
 
-// Look returns an error as it is, or, if it is a refusal that is to be waited out, as one that IsPermanent does not report.
+// Look returns an error as it is, or, if it is a refusal that is to be waited out, as one that
+// IsPermanent does not report.
 func (p *Patience) Look(err error) error {
 	err, _ = p.look(err)
 	return err

@@ -22,7 +22,11 @@ type PendingEntry struct {
 
 // PendingEntries goes through the pending entries of a group, oldest first, in pages of a thousand. An empty consumer
 // means all. It changes nothing. An error is the last element.
-func PendingEntries(ctx context.Context, rdb redis.UniversalClient, key, group, consumer string) iter.Seq2[PendingEntry, error] {
+func PendingEntries(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key, group, consumer string,
+) iter.Seq2[PendingEntry, error] {
 	return func(yield func(PendingEntry, error) bool) {
 		if err := errors.Join(needClient(rdb, "PendingEntries"), needKey("PendingEntries", key)); err != nil {
 			yield(PendingEntry{}, err)
@@ -84,18 +88,36 @@ func (b *PendingBucket) add(e PendingEntry) {
 	b.MaxIdle, b.MaxDeliveries = max(b.MaxIdle, e.Idle), max(b.MaxDeliveries, e.Deliveries)
 }
 
-var defaultAges = []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
+var defaultAges = []time.Duration{
+	10 * time.Second,
+	time.Minute,
+	10 * time.Minute,
+	time.Hour,
+	6 * time.Hour,
+	24 * time.Hour,
+}
 
-// PendingByAge counts the pending entries of a group in buckets of age; each bound is the end of one, and one more has the
-// rest. Without bounds they are 10 s, 1 min, 10 min, 1 h, 6 h and 24 h. It goes through all pending entries.
-func PendingByAge(ctx context.Context, rdb redis.UniversalClient, key, group string, bounds ...time.Duration) (PendingAges, error) {
+// PendingByAge counts the pending entries of a group in buckets of age; each bound is the end of
+// one, and one more has the rest. Without bounds they are 10 s, 1 min, 10 min, 1 h, 6 h and 24 h.
+// It goes through all pending entries.
+func PendingByAge(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key, group string,
+	bounds ...time.Duration,
+) (PendingAges, error) {
 	if len(bounds) == 0 {
 		bounds = defaultAges
 	}
 	p := PendingAges{Consumers: make(map[string]PendingBucket)}
 	for i, d := range bounds {
 		if d <= 0 || i > 0 && d <= bounds[i-1] {
-			return p, &ConfigError{"PendingByAge", "bounds", fmt.Sprintf("are %v", bounds), "let them be positive and grow"}
+			return p, &ConfigError{
+				"PendingByAge",
+				"bounds",
+				fmt.Sprintf("are %v", bounds),
+				"let them be positive and grow",
+			}
 		}
 		p.Buckets = append(p.Buckets, PendingBucket{Below: d})
 	}

@@ -44,7 +44,8 @@ func (w *Writer) send(ctx context.Context, entries []Outgoing, results []Result)
 	_ = pipe.BatchProcess(ctx, c.queue...) // only queues
 	_, execErr := pipe.Exec(ctx)
 	if together && noRight(execErr) && strings.Contains(strings.ToLower(execErr.Error()), "'multi'") {
-		// The right was taken away. go-redis has sent the rest all the same, without a transaction, and told nothing of it.
+		// The right was taken away. go-redis has sent the rest all the same, without a transaction,
+		// and told nothing of it.
 		w.apart.Store(true)
 		for _, at := range c.index {
 			results[at] = Result{Err: &outcomeError{ErrUnknownOutcome, execErr}}
@@ -179,7 +180,10 @@ func (w *Writer) check(e *Outgoing) error {
 		return &outcomeError{ErrNotWritten, errors.New("neither the entry nor the writer names a key")}
 	}
 	if len(e.Fields) == 0 {
-		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(key))}
+		return &outcomeError{
+			ErrNotWritten,
+			fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(key)),
+		}
 	}
 	if size := e.Fields.Size(); size > w.cfg.MaxPayload {
 		return &TooLargeError{key, size, w.cfg.MaxPayload}

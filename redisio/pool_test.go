@@ -73,7 +73,11 @@ func TestFault_D2_KillerTakesOnlyItself(t *testing.T) {
 							t.Fatalf("%s is innocent and was delivered %d times", e.ID, e.Deliveries)
 						}
 						if e.ID == killer && e.Deliveries >= int64(min(c.most, aloneFrom)) && len(b.Entries) > 1 {
-							t.Fatalf("the killer is not alone in its delivery %d: %d entries", e.Deliveries, len(b.Entries))
+							t.Fatalf(
+								"the killer is not alone in its delivery %d: %d entries",
+								e.Deliveries,
+								len(b.Entries),
+							)
 						}
 					}
 					if dies {

@@ -17,7 +17,8 @@ type RangeConfig struct {
 	From     ID  // the first entry that counts; see [IDAt] for times. Default: the beginning
 	To       ID  // the last entry that counts. Default: the end as it is when reading gets there
 	MaxCount int // cap of one reply; default 1000
-	// EntrySize is how many bytes entries have, roughly. By default nothing is known of them, and the first read asks for 16.
+	// EntrySize is how many bytes entries have, roughly. By default nothing is known of them, and
+	// the first read asks for 16.
 	EntrySize int
 	// OnEvent is told of EventAskingLess and EventRefused. It must not block.
 	OnEvent func(Event)
@@ -136,8 +137,9 @@ func (r *RangeReader) page(ctx context.Context, most int, maxBytes int64, b *Bat
 	return err
 }
 
-// page fills b with entries by XRANGE or XREVRANGE, and reports whether all that was asked for came. A reply that is cut off is
-// asked for again, with fewer entries, which tell, if given, is told of.
+// page fills b with entries by XRANGE or XREVRANGE, and reports whether all that was asked for
+// came. A reply that is cut off is asked for again, with fewer entries, which tell, if given, is
+// told of.
 func (a *asking) page(ctx context.Context, rdb redis.UniversalClient, most int, maxBytes int64, b *Batch,
 	tell func(Event), cmd, key string, from, to ID) (full bool, err error) {
 	for tries := 1; ; tries++ {
@@ -169,8 +171,8 @@ func (r *RangeReader) Close(context.Context) error {
 	return nil
 }
 
-// rawEntries fills b with the reply of a command that reads entries, by the caller's client; beyond the limit with its front, and
-// returns errFront.
+// rawEntries fills b with the reply of a command that reads entries, by the caller's client; beyond
+// the limit with its front, and returns errFront.
 func rawEntries(ctx context.Context, rdb redis.UniversalClient, l limit, b *Batch, args ...any) error {
 	cluster, _ := rdb.(*redis.ClusterClient)
 	for n := 1; ; n++ {

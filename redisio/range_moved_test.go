@@ -35,13 +35,17 @@ func TestRangeFollowsMovedSlot(t *testing.T) {
 		return judge(other.XLen(ctx(t), "k").Err()) == moved
 	})
 	var asked atomic.Int64
-	rdb := redis.NewClusterClient(&redis.ClusterOptions{ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
-		who := 0
-		if asked.Add(1) == 1 {
-			who = 1 // what was true before the slot moved
-		}
-		return []redis.ClusterSlot{{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{Addr: cluster[who].Addr()}}}}, nil
-	}})
+	rdb := redis.NewClusterClient(
+		&redis.ClusterOptions{ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			who := 0
+			if asked.Add(1) == 1 {
+				who = 1 // what was true before the slot moved
+			}
+			return []redis.ClusterSlot{
+				{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{Addr: cluster[who].Addr()}}},
+			}, nil
+		}},
+	)
 	defer rdb.Close()
 	bury(t, cluster[0].Client(t), "k", []string{"data", "1"}, DeadReason{})
 	if got := letters(t, rdb, "k", DeadFilter{}); len(got) != 1 {

@@ -11,8 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// faststream saw 1,650 commands per second under a permanent error. Whatever goes wrong, what a reader sends is bounded by
-// the steps of its backoff.
+// faststream saw 1,650 commands per second under a permanent error. Whatever goes wrong, what a
+// reader sends is bounded by the steps of its backoff.
 func TestRateUnderPermanentErrors(t *testing.T) {
 	for name, breakIt := range map[string]func(c context.Context, t *testing.T, admin *redis.Client, p *proxy){
 		"WRONGTYPE": func(c context.Context, _ *testing.T, admin *redis.Client, _ *proxy) {
@@ -60,7 +60,11 @@ type reader interface {
 	Read(context.Context, int, int64, *Batch) error
 }
 
-func rate(t *testing.T, reader func(*testing.T, redis.UniversalClient) reader, breakIt func(context.Context, *testing.T, *redis.Client, *proxy)) {
+func rate(
+	t *testing.T,
+	reader func(*testing.T, redis.UniversalClient) reader,
+	breakIt func(context.Context, *testing.T, *redis.Client, *proxy),
+) {
 	s := redistest.Start(t)
 	admin := s.Client(t)
 	p := newProxy(t, s.Addr())

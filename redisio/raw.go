@@ -84,8 +84,10 @@ func RawStruct[T any]() (Format[T], error) {
 		}
 		kind, ok := textKind(ft)
 		if !ok {
-			bad(fmt.Sprintf("has the type %v, which is no text", sf.Type),
-				`use a string, []byte, number, bool, time, or a TextMarshaler and TextUnmarshaler; stream:"-" leaves it out`)
+			bad(
+				fmt.Sprintf("has the type %v, which is no text", sf.Type),
+				`use a string, []byte, number, bool, time, or a TextMarshaler and TextUnmarshaler; stream:"-" leaves it out`,
+			)
 			continue
 		}
 		field := structField{name: name, index: i, kind: kind, pointer: pointer}
@@ -146,7 +148,10 @@ func (f *structField) options(list string, bad func(problem, fix string)) {
 		case option == "required":
 			f.required = true
 		case !unit:
-			bad(fmt.Sprintf("has the unknown tag option %q", option), "use omitempty, required or a unit as unix or milli")
+			bad(
+				fmt.Sprintf("has the unknown tag option %q", option),
+				"use omitempty, required or a unit as unix or milli",
+			)
 		case u.kind != f.kind:
 			bad(fmt.Sprintf("has the unit %q, which does not fit its type", option),
 				"unix… are units of time.Time, sec, milli, micro and nano of time.Duration")

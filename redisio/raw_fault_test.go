@@ -46,8 +46,25 @@ func TestFault_O4_UnitsOfTimes(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, got.Plain, err)
 		}
 	}
-	got, err := decodeTimes(t, "sec", "1732355200", "milli", "1732355200250", "micro", "1732355200000001", "nano", "1732355200000000001",
-		"wait", "1500", "long", "2.5", "maybe", "1732355200.125", "needed", "")
+	got, err := decodeTimes(
+		t,
+		"sec",
+		"1732355200",
+		"milli",
+		"1732355200250",
+		"micro",
+		"1732355200000001",
+		"nano",
+		"1732355200000000001",
+		"wait",
+		"1500",
+		"long",
+		"2.5",
+		"maybe",
+		"1732355200.125",
+		"needed",
+		"",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +80,21 @@ func TestFault_O4_UnitsOfTimes(t *testing.T) {
 		t.Errorf("durations %v, %v", got.Wait, got.Long)
 	}
 	f, _ := RawStruct[times]()
-	out, _, err := f.Encode(nil, nil, &Envelope{}, times{Sec: at, Milli: at, Micro: at, Nano: at, Wait: 2 * time.Second, Long: time.Minute})
-	want := map[string]string{"sec": "1732355200", "milli": "1732355200000", "micro": "1732355200000000", "nano": "1732355200000000000",
-		"wait": "2000", "long": "60", "needed": ""}
+	out, _, err := f.Encode(
+		nil,
+		nil,
+		&Envelope{},
+		times{Sec: at, Milli: at, Micro: at, Nano: at, Wait: 2 * time.Second, Long: time.Minute},
+	)
+	want := map[string]string{
+		"sec":    "1732355200",
+		"milli":  "1732355200000",
+		"micro":  "1732355200000000",
+		"nano":   "1732355200000000000",
+		"wait":   "2000",
+		"long":   "60",
+		"needed": "",
+	}
 	written := make(map[string]string)
 	for _, field := range out {
 		written[field.Name] = string(field.Value)

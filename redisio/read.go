@@ -13,8 +13,9 @@ import (
 // size entries had so far. Entries that are larger than all before may make one reply up to twice as large, or 1 MiB.
 // One entry always fits, whatever its size. With NoAck the size so far is the only bound.
 //
-// Where replies do not come, as from a server that sends none above its output buffer limit, it asks for fewer entries, down to one
-// (see EventAskingLess). An entry that does not come alone either is handed out without its fields, see Entry.Withheld.
+// Where replies do not come, as from a server that sends none above its output buffer limit, it
+// asks for fewer entries, down to one (see EventAskingLess). An entry that does not come alone
+// either is handed out without its fields, see Entry.Withheld.
 //
 // It returns the cause of ctx once that ended, at the latest after Block; entries that came with it are
 // returned, not lost. While Redis is away it waits and reconnects. A *PermanentError is an answer that
@@ -222,8 +223,8 @@ func (r *GroupReader) wait(claims bool) time.Duration {
 	return d
 }
 
-// raw sends one command on the reading connection and returns the reply as it came, or its front with errFront. An error
-// reply is found by the parser.
+// raw sends one command on the reading connection and returns the reply as it came, or its front
+// with errFront. An error reply is found by the parser.
 func (r *GroupReader) raw(ctx context.Context, keyPos int8, streams bool, args []any) ([]byte, error) {
 	return rawReply(ctx, r.wire, r.reading, keyPos, limit{r.most, streams}, args)
 }
@@ -264,8 +265,8 @@ func (r *GroupReader) handle(ctx context.Context, err error) error {
 	}
 	if judge(err) == lostGroup {
 		if err = r.heal(ctx); err == nil {
-			// Somebody may delete it in a loop: from the second time on, wait. How long the server was away before, and took the
-			// group with it, is no reason to.
+			// Somebody may delete it in a loop: from the second time on, wait. How long the server
+			// was away before, and took the group with it, is no reason to.
 			if r.heals++; r.heals > 1 {
 				r.notBefore = time.Now().Add(backoff(r.heals))
 			}

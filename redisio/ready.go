@@ -57,8 +57,9 @@ func (h *health) last() time.Time {
 	return h.trip
 }
 
-// check reports how long there has been no round trip, if that is longer than within. While a Read is under way, or failed, the
-// reads count. Else nobody reads, as when all credits are out, and others count, if the reader makes such.
+// check reports how long there has been no round trip, if that is longer than within. While a Read
+// is under way, or failed, the reads count. Else nobody reads, as when all credits are out, and
+// others count, if the reader makes such.
 func (h *health) check(within time.Duration, keeps bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,7 +77,12 @@ func (h *health) check(within time.Duration, keeps bool) error {
 	if why == nil {
 		why = errors.New("an answer is awaited")
 	}
-	return fmt.Errorf("no round trip to Redis for %v, since %s: %w", silent.Round(time.Millisecond), at.Format(time.RFC3339), why)
+	return fmt.Errorf(
+		"no round trip to Redis for %v, since %s: %w",
+		silent.Round(time.Millisecond),
+		at.Format(time.RFC3339),
+		why,
+	)
 }
 
 // LastRoundTrip returns when the server last answered the reader as it should; zero before Open.

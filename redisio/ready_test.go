@@ -42,7 +42,11 @@ func TestHungServerIsNotReady(t *testing.T) {
 		}()
 	}
 	began := r.LastRoundTrip()
-	redistest.Soon(t, "reads make round trips", func() bool { return r.LastRoundTrip().After(began) && !tail.LastRoundTrip().IsZero() })
+	redistest.Soon(
+		t,
+		"reads make round trips",
+		func() bool { return r.LastRoundTrip().After(began) && !tail.LastRoundTrip().IsZero() },
+	)
 	s.Pause(t)
 	redistest.Soon(t, "it is not ready", func() bool {
 		return errors.Is(r.Ready(50*time.Millisecond), os.ErrDeadlineExceeded) && tail.Ready(50*time.Millisecond) != nil

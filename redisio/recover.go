@@ -243,7 +243,13 @@ func autoClaimed(reply []any) (next string, ids []string, gone int, err error) {
 // b. The script acks tombstones. take counts and returns them: there is nothing to restore.
 //
 // bump is 1 where the server is to count a delivery. It is counted once, however often the reply does not come.
-func (r *GroupReader) take(ctx context.Context, ids []string, bump int, pool string, b *Batch) (gone []string, err error) {
+func (r *GroupReader) take(
+	ctx context.Context,
+	ids []string,
+	bump int,
+	pool string,
+	b *Batch,
+) (gone []string, err error) {
 	if bump == 0 || len(r.counted) == 0 {
 		return r.takeAll(ctx, ids, bump, pool, b)
 	}
@@ -262,7 +268,8 @@ func (r *GroupReader) take(ctx context.Context, ids []string, bump int, pool str
 	return append(gone, more...), err
 }
 
-// noteCounted remembers the entries that did not come with the reply of a take, which may have counted a delivery of them.
+// noteCounted remembers the entries that did not come with the reply of a take, which may have
+// counted a delivery of them.
 func (r *GroupReader) noteCounted(ids []string) {
 	if r.counted == nil || len(r.counted) > maxParked {
 		r.counted = make(map[string]struct{})
@@ -281,7 +288,13 @@ func (r *GroupReader) forgetCounted(ids []string) {
 	}
 }
 
-func (r *GroupReader) takeAll(ctx context.Context, ids []string, bump int, pool string, b *Batch) (gone []string, err error) {
+func (r *GroupReader) takeAll(
+	ctx context.Context,
+	ids []string,
+	bump int,
+	pool string,
+	b *Batch,
+) (gone []string, err error) {
 	if len(ids) > 0 && r.asking.stuck() {
 		return nil, r.withhold(ctx, ids[0], pool, b)
 	}
@@ -293,7 +306,19 @@ func (r *GroupReader) takeAll(ctx context.Context, ids []string, bump int, pool 
 		chunk := ids[:min(len(ids), pageSize)]
 		ids = ids[len(chunk):]
 		args := make([]any, 0, 10+len(chunk))
-		args = append(args, "eval", scriptTake, 1, r.cfg.Key, r.cfg.Group, r.cfg.Consumer, bump, r.cfg.MaxDeliveries, pool, idle)
+		args = append(
+			args,
+			"eval",
+			scriptTake,
+			1,
+			r.cfg.Key,
+			r.cfg.Group,
+			r.cfg.Consumer,
+			bump,
+			r.cfg.MaxDeliveries,
+			pool,
+			idle,
+		)
 		for i := range chunk {
 			args = append(args, &chunk[i])
 		}
@@ -342,7 +367,8 @@ func (r *GroupReader) withhold(ctx context.Context, id, pool string, b *Batch) e
 		}
 	}
 	p, err := r.reading.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: id, End: id, Count: 1,
-		Consumer: r.cfg.Consumer}).Result()
+		Consumer: r.cfg.Consumer}).
+		Result()
 	if err != nil || len(p) == 0 { // not ours any more
 		return err
 	}

@@ -55,9 +55,9 @@ func redirectError(err error, from string) (redirect, bool) {
 
 // nodes are the clients that a derived cluster client has made, by address; it closes them.
 //
-// Idea: a cluster client that may follow redirects also repeats what was on a connection that broke, which for a write is
-// a duplicate. So it may not, and a hook of each of its nodes follows: what was redirected was not done, and may
-// be sent on, all the rest is left alone.
+// Idea: a cluster client that may follow redirects also repeats what was on a connection that
+// broke, which for a write is a duplicate. So it may not, and a hook of each of its nodes follows:
+// what was redirected was not done, and may be sent on, all the rest is left alone.
 type nodes struct {
 	cluster *redis.ClusterClient
 	follow  bool // else the cluster client does

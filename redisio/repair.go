@@ -18,8 +18,9 @@ if live[1] then return live end
 redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[4])
 return {}`
 
-// scriptUnpend: ARGV group, live ms, released, from id, "drop" or "release", how many. Settles a page of pending entries, or
-// makes them due for anybody, unless consumers live. Returns the living, how many there were, and the last ID.
+// scriptUnpend: ARGV group, live ms, released, from id, "drop" or "release", how many. Settles a
+// page of pending entries, or makes them due for anybody, unless consumers live. Returns the
+// living, how many there were, and the last ID.
 //
 // Released entries become those of a consumer that nobody is: a claim would make their own consumer look alive.
 const scriptUnpend = luaLive + `
@@ -32,8 +33,9 @@ for _, p in ipairs(page) do
 end
 return {live, #page, page[1] and page[#page][1] or ''}`
 
-// luaLive: living() lists the consumers of group ARGV[1], but for ARGV[3], that are idle for less than ARGV[2] ms. Before
-// Redis 7.2, whose replies have no "inactive", idle does not tell: then all consumers count as alive, unless ARGV[2] is 0.
+// luaLive: living() lists the consumers of group ARGV[1], but for ARGV[3], that are idle for less
+// than ARGV[2] ms. Before Redis 7.2, whose replies have no "inactive", idle does not tell: then all
+// consumers count as alive, unless ARGV[2] is 0.
 const luaLive = `
 local function living()
   local live = {}
@@ -70,10 +72,26 @@ type ResetOptions struct {
 func (o ResetOptions) Validate() error {
 	var errs []error
 	if o.Live < 0 {
-		errs = append(errs, &ConfigError{"ResetOptions", "Live", "is negative", "leave it 0 for 30 s; Force is what goes on regardless"})
+		errs = append(
+			errs,
+			&ConfigError{
+				"ResetOptions",
+				"Live",
+				"is negative",
+				"leave it 0 for 30 s; Force is what goes on regardless",
+			},
+		)
 	}
 	if o.Pending < KeepPending || o.Pending > DropPending {
-		errs = append(errs, &ConfigError{"ResetOptions", "Pending", fmt.Sprintf("is %d", o.Pending), "choose KeepPending, ReleasePending or DropPending"})
+		errs = append(
+			errs,
+			&ConfigError{
+				"ResetOptions",
+				"Pending",
+				fmt.Sprintf("is %d", o.Pending),
+				"choose KeepPending, ReleasePending or DropPending",
+			},
+		)
 	}
 	return errors.Join(errs...)
 }
@@ -105,26 +123,48 @@ func (e *LiveConsumersError) Error() string {
 		more = fmt.Sprintf(" and %d more", n)
 	}
 	if e.Uncertain {
-		return fmt.Sprintf("redisio: reset group %q of %q: it may be read by %q%s, since a server before Redis 7.2 does not tell; "+
-			"stop all readers, then use Force", e.Group, keyName(e.Key), names, more)
+		return fmt.Sprintf(
+			"redisio: reset group %q of %q: it may be read by %q%s, since a server before Redis 7.2 does not tell; "+
+				"stop all readers, then use Force",
+			e.Group,
+			keyName(e.Key),
+			names,
+			more,
+		)
 	}
-	return fmt.Sprintf("redisio: reset group %q of %q: it is being read by %q%s; stop them first, or use Force", e.Group, keyName(e.Key), names, more)
+	return fmt.Sprintf(
+		"redisio: reset group %q of %q: it is being read by %q%s; stop them first, or use Force",
+		e.Group,
+		keyName(e.Key),
+		names,
+		more,
+	)
 }
 
-// Reset sets the position of a group: what lies behind it is delivered, again or for the first time, and nothing before it.
-// Ask with DryRun first. While consumers live it refuses: they would do what they are doing twice. The check and the step
-// are one. A server before Redis 7.2 does not tell whether a consumer that waits for entries lives. There a group that has
-// consumers is reset by Force only, after all its readers were stopped.
+// Reset sets the position of a group: what lies behind it is delivered, again or for the first
+// time, and nothing before it. Ask with DryRun first. While consumers live it refuses: they would
+// do what they are doing twice. The check and the step are one. A server before Redis 7.2 does not
+// tell whether a consumer that waits for entries lives. There a group that has consumers is reset
+// by Force only, after all its readers were stopped.
 //
-// A position behind the last entry is taken for that of the last entry. One in the future is refused, because entries to
-// come would be skipped.
+// A position behind the last entry is taken for that of the last entry. One in the future is
+// refused, because entries to come would be skipped.
 //
 // Readers of this package that run through it, by Force, go on from the new position.
-func Reset(ctx context.Context, rdb redis.UniversalClient, key, group string, to Start, o ResetOptions) (ResetPlan, error) {
+func Reset(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key, group string,
+	to Start,
+	o ResetOptions,
+) (ResetPlan, error) {
 	var plan ResetPlan
 	err := errors.Join(needClient(rdb, "Reset"), needKey("Reset", key), o.Validate())
 	if to.IsZero() {
-		err = errors.Join(err, &ConfigError{"Reset", "to", "is not set", "choose StartBeginning, StartEnd, StartID or StartTime"})
+		err = errors.Join(
+			err,
+			&ConfigError{"Reset", "to", "is not set", "choose StartBeginning, StartEnd, StartID or StartTime"},
+		)
 	}
 	if err != nil {
 		return plan, err
@@ -150,7 +190,8 @@ func Reset(ctx context.Context, rdb redis.UniversalClient, key, group string, to
 			return plan, wrap(err)
 		}
 	}
-	live, err := rdb.Eval(ctx, scriptReset, []string{key}, group, o.live(), ReleasedConsumer, plan.To.String()).StringSlice()
+	live, err := rdb.Eval(ctx, scriptReset, []string{key}, group, o.live(), ReleasedConsumer, plan.To.String()).
+		StringSlice()
 	if err == nil && len(live) > 0 {
 		err = &LiveConsumersError{Key: key, Group: group, Consumers: live}
 	}
@@ -175,7 +216,13 @@ func alive(key, group string, o ResetOptions, consumers []ConsumerState) error {
 	return e
 }
 
-func resetPlan(ctx context.Context, rdb redis.UniversalClient, key, group string, to Start, o ResetOptions) (plan ResetPlan, err error) {
+func resetPlan(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key, group string,
+	to Start,
+	o ResetOptions,
+) (plan ResetPlan, err error) {
 	s, err := FindGroup(ctx, rdb, key, group)
 	if err != nil {
 		return plan, err
@@ -215,8 +262,8 @@ func resetPlan(ctx context.Context, rdb redis.UniversalClient, key, group string
 	return plan, err
 }
 
-// reached returns a position that the stream has come to: to, or that of the last entry if to lies behind it. It refuses a
-// position in the future.
+// reached returns a position that the stream has come to: to, or that of the last entry if to lies
+// behind it. It refuses a position in the future.
 func reached(ctx context.Context, rdb redis.UniversalClient, key string, to ID) (ID, error) {
 	info, err := rdb.XInfoStream(ctx, key).Result()
 	if err != nil {
@@ -230,8 +277,12 @@ func reached(ctx context.Context, rdb redis.UniversalClient, key string, to ID) 
 		return to, err
 	}
 	if now := serverTime(ctx, rdb); to.Time().After(now) {
-		return to, &ConfigError{"Reset", "to", fmt.Sprintf("is %v, in the future: entries to come would be skipped", to),
-			"choose StartEnd to skip only those that are there"}
+		return to, &ConfigError{
+			"Reset",
+			"to",
+			fmt.Sprintf("is %v, in the future: entries to come would be skipped", to),
+			"choose StartEnd to skip only those that are there",
+		}
 	}
 	return last, nil
 }
@@ -243,7 +294,8 @@ func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o
 		how = "drop"
 	}
 	for from := (ID{}); ; {
-		answer, err := rdb.Eval(ctx, scriptUnpend, []string{key}, group, o.live(), ReleasedConsumer, from.String(), how, pageSize).Slice()
+		answer, err := rdb.Eval(ctx, scriptUnpend, []string{key}, group, o.live(), ReleasedConsumer, from.String(), how, pageSize).
+			Slice()
 		if err != nil {
 			return err
 		}
@@ -271,13 +323,22 @@ func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o
 	}
 }
 
-// Reap deletes consumers of the past from a group: those that have nothing pending and were idle for so long. It returns
-// how many. A live one that is hit by mistake is made again by its next read. Readers reap by themselves, see
-// GroupConfig.ReapAfter; this is for groups of other programs.
+// Reap deletes consumers of the past from a group: those that have nothing pending and were idle
+// for so long. It returns how many. A live one that is hit by mistake is made again by its next
+// read. Readers reap by themselves, see GroupConfig.ReapAfter; this is for groups of other
+// programs.
 func Reap(ctx context.Context, rdb redis.UniversalClient, key, group string, idle time.Duration) (int64, error) {
 	err := errors.Join(needClient(rdb, "Reap"), needKey("Reap", key))
 	if idle < time.Second {
-		err = errors.Join(err, &ConfigError{"Reap", "idle", fmt.Sprintf("is %v", idle), "give consumers a second at least, better an hour"})
+		err = errors.Join(
+			err,
+			&ConfigError{
+				"Reap",
+				"idle",
+				fmt.Sprintf("is %v", idle),
+				"give consumers a second at least, better an hour",
+			},
+		)
 	}
 	if err != nil {
 		return 0, err
@@ -291,9 +352,15 @@ const reapChunk = 100
 
 // reap deletes the consumers of the past but for me.
 //
-// Idea: the list of consumers is one command for any number of them, so no script has to walk through it. Each script is
-// given a hundred names. It checks again that nothing is pending; that a consumer came back to life meanwhile does no harm.
-func reap(ctx context.Context, rdb redis.UniversalClient, key, group, me string, idle time.Duration) (reaped int64, err error) {
+// Idea: the list of consumers is one command for any number of them, so no script has to walk
+// through it. Each script is given a hundred names. It checks again that nothing is pending; that a
+// consumer came back to life meanwhile does no harm.
+func reap(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key, group, me string,
+	idle time.Duration,
+) (reaped int64, err error) {
 	all, err := rdb.XInfoConsumers(ctx, key, group).Result()
 	if err != nil {
 		return 0, err

@@ -266,8 +266,9 @@ func (w *walker) entries(deliveries int64, b *Batch) error {
 }
 
 // entry parses [id, fields], [id, nil] (trimmed while pending), nil (the same before Redis 7),
-// [id, fields, deliveries] (our scripts) or [id, fields, idle, deliveries before this one] (XREADGROUP CLAIM; both are 0 for
-// new entries). left is how many entries follow, this one included: the next slab is sized by it.
+// [id, fields, deliveries] (our scripts) or [id, fields, idle, deliveries before this one]
+// (XREADGROUP CLAIM; both are 0 for new entries). left is how many entries follow, this one
+// included: the next slab is sized by it.
 func (w *walker) entry(deliveries int64, left int, b *Batch) error {
 	_, n, err := w.header()
 	if err == errNilReply {

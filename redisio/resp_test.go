@@ -16,7 +16,12 @@ func crlf(s string) []byte { return []byte(strings.ReplaceAll(s, " ", "\r\n") + 
 
 func TestParseStreams(t *testing.T) {
 	want := []Entry{
-		{ID: "1-0", Position: ID{1, 0}, Deliveries: 1, Fields: Fields{{"b", []byte("1")}, {"a", []byte("")}, {"b", []byte("3")}}},
+		{
+			ID:         "1-0",
+			Position:   ID{1, 0},
+			Deliveries: 1,
+			Fields:     Fields{{"b", []byte("1")}, {"a", []byte("")}, {"b", []byte("3")}},
+		},
 		{ID: "2-0", Position: ID{2, 0}, Deliveries: 1, Deleted: true},
 		{ID: "3-0", Position: ID{3, 0}, Deliveries: 8, Fields: Fields{{"x", []byte("y")}}},
 	}
@@ -63,7 +68,8 @@ func TestParseErrors(t *testing.T) {
 	}
 	// A nil hole, as before Redis 7.
 	var b Batch
-	if err := parseEntries(crlf("*2 *-1 *2 $3 1-0 *0"), 1, &b); err != nil || !b.Entries[0].Deleted || b.Entries[1].ID != "1-0" {
+	if err := parseEntries(crlf("*2 *-1 *2 $3 1-0 *0"), 1, &b); err != nil || !b.Entries[0].Deleted ||
+		b.Entries[1].ID != "1-0" {
 		t.Errorf("%+v, %v", b.Entries, err)
 	}
 }
@@ -137,7 +143,10 @@ func FuzzParseReply(f *testing.F) {
 func TestParseAllocations(t *testing.T) {
 	var entries []Entry
 	for i := range 1000 {
-		entries = append(entries, Entry{ID: fmt.Sprintf("%d-0", i+1), Fields: Fields{{"data", make([]byte, 100)}, {"type", []byte("t")}}})
+		entries = append(
+			entries,
+			Entry{ID: fmt.Sprintf("%d-0", i+1), Fields: Fields{{"data", make([]byte, 100)}, {"type", []byte("t")}}},
+		)
 	}
 	raw := encode(entries, false)
 	n := testing.AllocsPerRun(20, func() {

@@ -9,15 +9,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Idea of this file: an entry of ours that is not pending for us may be pending for another, who has taken it over: it is
-// lost to us. Or it is pending for nobody. Then either another took it over and is done with it, or somebody
-// deleted the consumer, or the group, and another reader made that again. Others take over what has no live
-// lease only. So while our lease had not lapsed, by our own clock, which began to run before the server's did, it
-// can only be the latter, and we put the entry back into the pending list. Else the former is nearly always
-// true. Where this is wrong, because somebody took entries by hand and finished them, it costs a duplicate and loses nothing.
+// Idea of this file: an entry of ours that is not pending for us may be pending for another, who
+// has taken it over: it is lost to us. Or it is pending for nobody. Then either another took it
+// over and is done with it, or somebody deleted the consumer, or the group, and another reader made
+// that again. Others take over what has no live lease only. So while our lease had not lapsed, by
+// our own clock, which began to run before the server's did, it can only be the latter, and we put
+// the entry back into the pending list. Else the former is nearly always true. Where this is wrong,
+// because somebody took entries by hand and finished them, it costs a duplicate and loses nothing.
 //
-// What was given back is open to all when it has fallen due, and its absence says nothing by itself. It stays in doubt until the
-// next look at those whose leases live, and at our consumer: if one of them is missing, the list was lost, and all comes back.
+// What was given back is open to all when it has fallen due, and its absence says nothing by
+// itself. It stays in doubt until the next look at those whose leases live, and at our consumer: if
+// one of them is missing, the list was lost, and all comes back.
 
 // ask is what is asked for an entry: its idle time, with how many deliveries to restore it, 0 for not at all, and the
 // number of the delivery that does not count, 0 if all do.
@@ -37,7 +39,13 @@ type standing struct {
 }
 
 func (s *standing) add(o standing) {
-	s.lost, s.nobody, s.restored = append(s.lost, o.lost...), append(s.nobody, o.nobody...), append(s.restored, o.restored...)
+	s.lost, s.nobody, s.restored = append(
+		s.lost,
+		o.lost...), append(
+		s.nobody,
+		o.nobody...), append(
+		s.restored,
+		o.restored...)
 	s.gone, s.ahead = append(s.gone, o.gone...), append(s.ahead, o.ahead...)
 }
 
@@ -99,8 +107,9 @@ func (r *GroupReader) setIdleQuietly(ctx context.Context, asks []ask) (all stand
 	return all, nil
 }
 
-// look notices that our consumer was deleted, alone or with its group, while something is parked: it is there from the first
-// read on, and each later read would make it again without a word. So this goes before every command that would.
+// look notices that our consumer was deleted, alone or with its group, while something is parked:
+// it is there from the first read on, and each later read would make it again without a word. So
+// this goes before every command that would.
 func (r *GroupReader) look(ctx context.Context, c client) error {
 	if r.blind.Load() || r.held.parkedCount() == 0 {
 		return nil
@@ -126,7 +135,8 @@ func (r *GroupReader) missing(ctx context.Context, c client) (bool, error) {
 	if noRight(err) {
 		return false, nil // until the server has room
 	}
-	return err == nil && !slices.ContainsFunc(all, func(is redis.XInfoConsumer) bool { return is.Name == r.cfg.Consumer }), err
+	return err == nil &&
+		!slices.ContainsFunc(all, func(is redis.XInfoConsumer) bool { return is.Name == r.cfg.Consumer }), err
 }
 
 // revive restores held entries that are pending for nobody, or gives them up.
@@ -175,8 +185,8 @@ func (r *GroupReader) reviveDue(ctx context.Context, ids []string, how map[strin
 	return nil
 }
 
-// reviveTaken restores entries that were pending for us a moment ago, when they were asked for, and are not now. The next
-// search for what is ours finds them.
+// reviveTaken restores entries that were pending for us a moment ago, when they were asked for, and
+// are not now. The next search for what is ours finds them.
 func (r *GroupReader) reviveTaken(ctx context.Context, ids []string) error {
 	if ids = r.held.unknown(ids); len(ids) == 0 {
 		return nil
@@ -192,8 +202,8 @@ func (r *GroupReader) reviveTaken(ctx context.Context, ids []string) error {
 	return err
 }
 
-// restoreParked restores all that was given back, after it has turned out that the pending list was lost. Those in doubt
-// fall due now.
+// restoreParked restores all that was given back, after it has turned out that the pending list was
+// lost. Those in doubt fall due now.
 func (r *GroupReader) restoreParked(ctx context.Context) (restored int, err error) {
 	now := time.Now()
 	ids, how := r.held.parkedWhere(func(parked) bool { return true })

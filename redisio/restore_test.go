@@ -75,7 +75,11 @@ func TestRestore(t *testing.T) {
 				act(t, r, got)
 				// The server has restored before the reader, which does so beside us, can tell.
 				redistest.Soon(t, "5 are told to be restored", func() bool { return l.total(EventRestored) == 5 })
-				other, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: 20 * time.Millisecond})
+				other, _ := open(
+					t,
+					rdb,
+					GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: 20 * time.Millisecond},
+				)
 				again := read(t, other, 5)
 				for _, e := range again {
 					if e.Deliveries != 3 {
@@ -145,7 +149,11 @@ func TestLapsedIsLost(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	got := add(t, rdb, key, 3)
 	lost := make(chan []string, 10)
-	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 600 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }})
+	r, l := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Lease: 600 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }},
+	)
 	read(t, r, 3)
 	r.held.renewed(got[:2], time.Now().Add(-time.Minute))
 	rdb.XAck(ctx(t), key, "g", got[0])
@@ -166,7 +174,11 @@ func TestLapsedIsLost(t *testing.T) {
 func TestTrimmedIsNotLost(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	got := add(t, rdb, key, 3)
-	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { t.Errorf("lost %v", ids) }})
+	r, l := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { t.Errorf("lost %v", ids) }},
+	)
 	read(t, r, 3)
 	rdb.XDel(ctx(t), key, got[1])
 	redistest.Soon(t, "it is noticed", func() bool { return l.total(EventTrimmed) > 0 })
@@ -248,7 +260,9 @@ func TestDeadAfterWipe(t *testing.T) {
 		if err := r.Dead(ctx(t), key+".dead", []DeadLetter{{ID: got[0]}}); err != nil {
 			t.Fatal(err)
 		}
-		if rdb.Exists(ctx(t), key+".dead").Val() != 0 || l.total(EventLateAcks) != 1 || len(pending(t, rdb, key)) != 1 || r.Held() != 0 {
+		if rdb.Exists(ctx(t), key+".dead").Val() != 0 || l.total(EventLateAcks) != 1 ||
+			len(pending(t, rdb, key)) != 1 ||
+			r.Held() != 0 {
 			t.Fatalf("late %d, held %d, pending %v", l.total(EventLateAcks), r.Held(), pending(t, rdb, key))
 		}
 	})
@@ -276,7 +290,16 @@ func TestNothingLostUnderWipes(t *testing.T) {
 	var wg sync.WaitGroup
 	var readers []*GroupReader
 	for i := range 2 {
-		r, _ := open(t, rdb, GroupConfig{Key: key, Block: 20 * time.Millisecond, Lease: 900 * time.Millisecond, ReclaimEvery: 100 * time.Millisecond})
+		r, _ := open(
+			t,
+			rdb,
+			GroupConfig{
+				Key:          key,
+				Block:        20 * time.Millisecond,
+				Lease:        900 * time.Millisecond,
+				ReclaimEvery: 100 * time.Millisecond,
+			},
+		)
 		readers = append(readers, r)
 		rng := rand.New(rand.NewPCG(7, uint64(i)))
 		wg.Go(func() {
@@ -284,7 +307,12 @@ func TestNothingLostUnderWipes(t *testing.T) {
 			for c.Err() == nil {
 				var b Batch
 				moment, stop := context.WithTimeout(c, 50*time.Millisecond)
-				_ = r.Read(moment, 1+rng.IntN(10), 0, &b) // what is in hand has to be settled, whether there is more or not
+				_ = r.Read(
+					moment,
+					1+rng.IntN(10),
+					0,
+					&b,
+				) // what is in hand has to be settled, whether there is more or not
 				stop()
 				held = append(held, ids(b.Entries)...)
 				rng.Shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] })
@@ -381,8 +409,8 @@ func TestOnEventMaySettle(t *testing.T) {
 	}
 }
 
-// A full server refuses to make a consumer. What was nacked must not keep a reader from reading then, nor from renewing its
-// leases: only readers can empty the server.
+// A full server refuses to make a consumer. What was nacked must not keep a reader from reading
+// then, nor from renewing its leases: only readers can empty the server.
 func TestFullServer(t *testing.T) {
 	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
 	lease := 300 * time.Millisecond

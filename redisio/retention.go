@@ -38,11 +38,19 @@ type StreamFullError struct {
 
 func (e *StreamFullError) Error() string {
 	if e.Bytes > 0 {
-		return fmt.Sprintf("redisio: %q is full: %d bytes of %d that its groups are not done with; add consumers, or raise MaxBytes",
-			keyName(e.Key), e.Bytes, e.MaxBytes)
+		return fmt.Sprintf(
+			"redisio: %q is full: %d bytes of %d that its groups are not done with; add consumers, or raise MaxBytes",
+			keyName(e.Key),
+			e.Bytes,
+			e.MaxBytes,
+		)
 	}
-	return fmt.Sprintf("redisio: %q is full: %d entries of %d, and its groups are not done with the oldest; add consumers, or raise HardCap",
-		keyName(e.Key), e.Length, e.Cap)
+	return fmt.Sprintf(
+		"redisio: %q is full: %d entries of %d, and its groups are not done with the oldest; add consumers, or raise HardCap",
+		keyName(e.Key),
+		e.Length,
+		e.Cap,
+	)
 }
 
 // Is reports a StreamFullError as not written, and as backpressure unless the policy is to refuse.
@@ -57,8 +65,9 @@ func (e *StreamFullError) Is(target error) bool {
 // entries went, how many of them some group had not read or had pending, how many there are, and
 // how many bytes they take, or -1.
 //
-// What is dropped without loss goes first and exactly, so that all that is dropped then is lost, and counted by the trimming
-// itself. Of entries that were read but are pending, the pending lists keep the ids.
+// What is dropped without loss goes first and exactly, so that all that is dropped then is lost,
+// and counted by the trimming itself. Of entries that were read but are pending, the pending lists
+// keep the ids.
 const scriptRetain = luaLess + `
 local maxlen, minid, maxage, drop, how = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == 'drop', ARGV[5]
 local cap, capdrop = tonumber(ARGV[7]), ARGV[8] == 'drop'
@@ -207,8 +216,23 @@ func (w *Writer) retain(ctx context.Context, key string, l *lane, cap, budget in
 	l.mu.Lock()
 	average := l.average
 	l.mu.Unlock()
-	cmd := redis.NewCmd(ctx, "eval", scriptRetain, 1, key, maxLen, c.MinID, maxAge, keepOrDrop(c.DropUnread), how, acked,
-		cap, keepOrDrop(c.WhenFull == FullDrop), budget, average)
+	cmd := redis.NewCmd(
+		ctx,
+		"eval",
+		scriptRetain,
+		1,
+		key,
+		maxLen,
+		c.MinID,
+		maxAge,
+		keepOrDrop(c.DropUnread),
+		how,
+		acked,
+		cap,
+		keepOrDrop(c.WhenFull == FullDrop),
+		budget,
+		average,
+	)
 	cmd.SetFirstKeyPos(3)
 	return cmd
 }
@@ -302,7 +326,8 @@ func (w *Writer) settleTrim(p *part, written int64) {
 	var length int64
 	bytes, err := int64(-1), errNoLength
 	if p.trim != nil {
-		if length, bytes, err = w.retained(p.key, p.trim); err != nil && isServerSaid(err) && !isFull(err) && judge(err) != moved {
+		if length, bytes, err = w.retained(p.key, p.trim); err != nil && isServerSaid(err) && !isFull(err) &&
+			judge(err) != moved {
 			w.emit(Event{Kind: EventTrimFailed, Key: p.key, Err: err})
 		}
 	} else if p.length != nil {

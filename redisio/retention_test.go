@@ -39,7 +39,8 @@ func grouped(t testing.TB, rdb redis.UniversalClient, key string, names ...strin
 // take reads n entries as consumer c of a group, and returns their ids.
 func take(t testing.TB, rdb redis.UniversalClient, key, group string, n int64) (ids []string) {
 	t.Helper()
-	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: n, Block: -1}).Result()
+	got, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: n, Block: -1}).
+		Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,12 +117,16 @@ func TestRetentionDropsUnreadIfTold(t *testing.T) {
 	for _, exact := range []bool{false, true} {
 		key := redistest.Key(t)
 		var told atomic.Int64
-		w := openWriter(t, rdb, WriterConfig{Key: key, MaxLen: 200, DropUnread: true, Exact: exact, OnEvent: func(e Event) {
-			if e.Kind != EventDropped || e.Key != key {
-				t.Errorf("event: %+v", e)
-			}
-			told.Add(int64(e.Count))
-		}})
+		w := openWriter(
+			t,
+			rdb,
+			WriterConfig{Key: key, MaxLen: 200, DropUnread: true, Exact: exact, OnEvent: func(e Event) {
+				if e.Kind != EventDropped || e.Key != key {
+					t.Errorf("event: %+v", e)
+				}
+				told.Add(int64(e.Count))
+			}},
+		)
 		grouped(t, rdb, key, "g", "h")
 		write(t, w, 100)
 		first := take(t, rdb, key, "g", 60) // h reads nothing
@@ -131,7 +136,9 @@ func TestRetentionDropsUnreadIfTold(t *testing.T) {
 		write(t, w, 1000)
 		left := rdb.XLen(ctx(t), key).Val()
 		want := 1100 - left - 50
-		if s := w.Stats(); s.Lost != want || s.Trimmed != 1100-left || told.Load() != want || left > 500 || left < 200 || exact && left != 200 {
+		if s := w.Stats(); s.Lost != want || s.Trimmed != 1100-left || told.Load() != want || left > 500 ||
+			left < 200 ||
+			exact && left != 200 {
 			t.Errorf("exact %v: %d left, stats %+v, told of %d, want %d lost", exact, left, s, told.Load(), want)
 		}
 	}
@@ -161,7 +168,17 @@ func TestRetentionByAge(t *testing.T) {
 // An age that reaches back behind the first of all times keeps everything.
 func TestRetentionByAnAgeBeyondAllTime(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	w := openWriter(t, rdb, WriterConfig{Key: key, MaxAge: math.MaxInt64, HardCap: 20, Exact: true, OnEvent: func(e Event) { t.Errorf("%v: %v", e.Kind, e.Err) }})
+	w := openWriter(
+		t,
+		rdb,
+		WriterConfig{
+			Key:     key,
+			MaxAge:  math.MaxInt64,
+			HardCap: 20,
+			Exact:   true,
+			OnEvent: func(e Event) { t.Errorf("%v: %v", e.Kind, e.Err) },
+		},
+	)
 	write(t, w, 20)
 	if n := rdb.XLen(ctx(t), key).Val(); n != 20 {
 		t.Errorf("%d entries", n)
@@ -176,7 +193,9 @@ func TestHardCapPauses(t *testing.T) {
 	results := make([]Result, 300)
 	err := w.Write(ctx(t), outgoing(300), results)
 	var full *StreamFullError
-	if !errors.As(err, &full) || !errors.Is(err, ErrBackpressure) || !errors.Is(err, ErrNotWritten) || full.Cap != 250 || full.Length != 250 {
+	if !errors.As(err, &full) || !errors.Is(err, ErrBackpressure) || !errors.Is(err, ErrNotWritten) ||
+		full.Cap != 250 ||
+		full.Length != 250 {
 		t.Fatalf("got %v", err)
 	}
 	for i := range results {
@@ -184,7 +203,8 @@ func TestHardCapPauses(t *testing.T) {
 			t.Fatalf("entry %d: %v", i, results[i].Err)
 		}
 	}
-	if err := w.Write(ctx(t), outgoing(5), results); !errors.Is(err, ErrBackpressure) || rdb.XLen(ctx(t), key).Val() != 250 {
+	if err := w.Write(ctx(t), outgoing(5), results); !errors.Is(err, ErrBackpressure) ||
+		rdb.XLen(ctx(t), key).Val() != 250 {
 		t.Fatalf("got %v, %d entries", err, rdb.XLen(ctx(t), key).Val())
 	}
 	ids := take(t, rdb, key, "g", 100)
@@ -205,7 +225,8 @@ func TestHardCapRefuses(t *testing.T) {
 	w := openWriter(t, rdb, WriterConfig{Key: key, HardCap: 10, WhenFull: FullRefuse})
 	results := make([]Result, 11)
 	var full *StreamFullError
-	if err := w.Write(ctx(t), outgoing(11), results); !errors.As(err, &full) || errors.Is(err, ErrBackpressure) || !errors.Is(err, ErrNotWritten) {
+	if err := w.Write(ctx(t), outgoing(11), results); !errors.As(err, &full) || errors.Is(err, ErrBackpressure) ||
+		!errors.Is(err, ErrNotWritten) {
 		t.Fatalf("got %v", err)
 	}
 	if n := rdb.XLen(ctx(t), key).Val(); n != 10 || results[10].Err == nil || results[9].Err != nil {
@@ -257,7 +278,8 @@ func TestHardCapManyWriters(t *testing.T) {
 	reader.Go(func() {
 		for c.Err() == nil {
 			most.Store(max(most.Load(), rdb.XLen(c, key).Val()))
-			got, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 30, Block: 10 * time.Millisecond}).Result()
+			got, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 30, Block: 10 * time.Millisecond}).
+				Result()
 			if err != nil {
 				continue
 			}
@@ -332,7 +354,9 @@ func TestWriteOutOfMemory(t *testing.T) {
 				var r [1]Result
 				err := w.Write(ctx(t), []Outgoing{out}, r[:])
 				full = errors.Is(err, ErrBackpressure)
-				if full && (!errors.Is(err, ErrNotWritten) || !errors.Is(r[0].Err, ErrBackpressure)) || err != nil && !full || n > 1000 {
+				if full && (!errors.Is(err, ErrNotWritten) || !errors.Is(r[0].Err, ErrBackpressure)) ||
+					err != nil && !full ||
+					n > 1000 {
 					t.Fatal(err)
 				}
 				if !full {

@@ -8,10 +8,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Idea of this file: EVAL, and the key of the dead letters, are needed when something fails for the first time, which may be
-// weeks after the start. So whether the user has the rights is tried at the start, by commands that check them and then find
-// nothing to do: a group that does not exist, and the ID 0-0 that no entry has. Only what says that a right, or a
-// command, is missing counts. Everything else is found out by the work itself.
+// Idea of this file: EVAL, and the key of the dead letters, are needed when something fails for the
+// first time, which may be weeks after the start. So whether the user has the rights is tried at
+// the start, by commands that check them and then find nothing to do: a group that does not exist,
+// and the ID 0-0 that no entry has. Only what says that a right, or a command, is missing counts.
+// Everything else is found out by the work itself.
 
 // scriptRights: KEYS stream. ARGV a group that does not exist, me. Returns what the commands of the scripts answer.
 const scriptRights = `
@@ -23,7 +24,8 @@ note(redis.pcall('XACK', KEYS[1], ARGV[1], '0-0'))
 note(redis.pcall('XINFO', 'GROUPS', KEYS[1]))
 return out`
 
-// scriptDeadRights: KEYS stream, dead stream. Returns what the commands of scriptDead answer, and the type of the dead stream.
+// scriptDeadRights: KEYS stream, dead stream. Returns what the commands of scriptDead answer, and
+// the type of the dead stream.
 const scriptDeadRights = `
 local out = {}
 local function note(r) if type(r) == 'table' and r['err'] then out[#out+1] = r['err'] end end
@@ -37,11 +39,14 @@ return out`
 
 // mayRecover finds out whether the user may do what settling and recovering need.
 func (r *GroupReader) mayRecover(ctx context.Context) error {
-	return rightsOf(r.control.Eval(ctx, scriptRights, []string{r.cfg.Key}, "redisio:probe:"+rand.Text(), r.cfg.Consumer))
+	return rightsOf(
+		r.control.Eval(ctx, scriptRights, []string{r.cfg.Key}, "redisio:probe:"+rand.Text(), r.cfg.Consumer),
+	)
 }
 
-// CheckDead finds out whether [GroupReader.Dead] may write to deadKey, without writing. It returns a *PermanentError if a right is missing,
-// or if the key holds something else than a stream, and nil where that cannot be told now.
+// CheckDead finds out whether [GroupReader.Dead] may write to deadKey, without writing. It returns
+// a *PermanentError if a right is missing, or if the key holds something else than a stream, and
+// nil where that cannot be told now.
 func (r *GroupReader) CheckDead(ctx context.Context, deadKey string) error {
 	if err := r.usable(); err != nil {
 		return err

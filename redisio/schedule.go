@@ -27,8 +27,8 @@ type ScheduleConfig struct {
 	Idle time.Duration
 	// Count is how many entries one call of the server moves at most. Default 100.
 	Count int
-	// OnEvent is told of EventMoveFailed: the mover has failed several times in a row and tries again after Wait. It must not
-	// block.
+	// OnEvent is told of EventMoveFailed: the mover has failed several times in a row and tries
+	// again after Wait. It must not block.
 	OnEvent func(Event)
 }
 
@@ -68,8 +68,9 @@ func (c ScheduleConfig) Validate() error {
 
 // Delayed is an entry that is to be written at a time.
 type Delayed struct {
-	// ID names the entry among those scheduled for the stream. Scheduling an ID again replaces its time and fields, so that a
-	// call whose outcome is unknown can be repeated. "" makes Schedule choose one, and put it here.
+	// ID names the entry among those scheduled for the stream. Scheduling an ID again replaces its
+	// time and fields, so that a call whose outcome is unknown can be repeated. "" makes Schedule
+	// choose one, and put it here.
 	ID     string
 	At     time.Time // when it is due by the server's clock; what is past is due at once
 	Fields Fields
@@ -78,16 +79,18 @@ type Delayed struct {
 // Scheduler keeps the entries of a stream that are to be written later, in Redis: they outlive every process.
 //
 // Three keys in the slot of the stream hold them: {key}:later (IDs by time), {key}:later:entries (their fields) and
-// {key}:later:moved (what was moved lately). When an entry is due, a mover appends it to the stream: any process that runs
-// one may die at any time, and any number of them may run at once, for a move is one step on the server. By default the
-// readers of a group are movers as well, see [GroupConfig].
+// {key}:later:moved (what was moved lately). When an entry is due, a mover appends it to the
+// stream: any process that runs one may die at any time, and any number of them may run at once,
+// for a move is one step on the server. By default the readers of a group are movers as well, see
+// [GroupConfig].
 //
-// The server's clock decides what is due. At comes from the caller's: where the two differ, so does the time of the entry.
-// An entry comes late by the sleep of the movers at most, and never early. Entries that are due at the same millisecond
-// go by their IDs; those that Schedule chooses grow.
+// The server's clock decides what is due. At comes from the caller's: where the two differ, so does
+// the time of the entry. An entry comes late by the sleep of the movers at most, and never early.
+// Entries that are due at the same millisecond go by their IDs; those that Schedule chooses grow.
 //
-// Scheduling is idempotent by ID, time and fields: repeated while the entry waits it changes nothing, and repeated when it
-// has been moved already it adds nothing, for five minutes and the last 100,000 entries moved.
+// Scheduling is idempotent by ID, time and fields: repeated while the entry waits it changes
+// nothing, and repeated when it has been moved already it adds nothing, for five minutes and the
+// last 100,000 entries moved.
 //
 // It is safe for concurrent use. It has no connections of its own and nothing to close: all it does may be repeated,
 // so the retries of the caller's client do no harm.
@@ -112,8 +115,9 @@ func (s *Scheduler) Config() ScheduleConfig { return s.cfg }
 // Keys returns the keys that it uses beside the stream, for access lists and backups.
 func (s *Scheduler) Keys() []string { return append([]string(nil), s.keys[1:]...) }
 
-// scheduleKeys returns the stream and the keys beside it, all of one slot; nil if there are none. The names do not depend on
-// whether the client knows that it talks to a cluster: all processes must find the same.
+// scheduleKeys returns the stream and the keys beside it, all of one slot; nil if there are none.
+// The names do not depend on whether the client knows that it talks to a cluster: all processes
+// must find the same.
 func scheduleKeys(key string) []string {
 	later := beside(key, ":later")
 	if later == "" {
@@ -140,12 +144,17 @@ const (
 	movedMost     = 100_000
 )
 
-// Schedule puts entries into the schedule and says in results, which must be as long, what became of each: its ID, or an
-// error that is ErrNotWritten or ErrUnknownOutcome. Either may be repeated with the same entries, whose IDs have been filled in.
-// The error returned sums up, as that of [Writer.Write].
+// Schedule puts entries into the schedule and says in results, which must be as long, what became
+// of each: its ID, or an error that is ErrNotWritten or ErrUnknownOutcome. Either may be repeated
+// with the same entries, whose IDs have been filled in. The error returned sums up, as that of
+// [Writer.Write].
 func (s *Scheduler) Schedule(ctx context.Context, entries []Delayed, results []Result) error {
 	if len(results) < len(entries) {
-		return fmt.Errorf("redisio: schedule %d entries with room for %d results: make it as many", len(entries), len(results))
+		return fmt.Errorf(
+			"redisio: schedule %d entries with room for %d results: make it as many",
+			len(entries),
+			len(results),
+		)
 	}
 	results = results[:len(entries)]
 	now := time.Now()
@@ -214,7 +223,10 @@ func (s *Scheduler) summary(results []Result) error {
 
 func (s *Scheduler) check(e *Delayed) error {
 	if len(e.Fields) == 0 {
-		return &outcomeError{ErrNotWritten, fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(s.cfg.Key))}
+		return &outcomeError{
+			ErrNotWritten,
+			fmt.Errorf("an entry for %q without fields: Redis takes none", keyName(s.cfg.Key)),
+		}
 	}
 	if n := len(e.Fields); n > maxMoveFields {
 		return &TooManyFieldsError{s.cfg.Key, n, maxMoveFields}
@@ -266,8 +278,8 @@ func (s *Scheduler) Info(ctx context.Context) (ScheduleInfo, error) {
 	return info, nil
 }
 
-// List returns up to count scheduled entries, the next due first, from the one at offset on. One that is moved meanwhile
-// is left out.
+// List returns up to count scheduled entries, the next due first, from the one at offset on. One
+// that is moved meanwhile is left out.
 func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delayed, error) {
 	if count < 1 {
 		return nil, nil

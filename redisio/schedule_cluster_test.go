@@ -11,7 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// TestScheduleOnCluster runs everything of this file's family on a cluster of one node, which is as strict about slots as any.
+// TestScheduleOnCluster runs everything of this file's family on a cluster of one node, which is as
+// strict about slots as any.
 func TestScheduleOnCluster(t *testing.T) {
 	srv := redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"))
 	node := srv.Client(t)
@@ -25,7 +26,9 @@ func TestScheduleOnCluster(t *testing.T) {
 	}
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{
 		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
-			return []redis.ClusterSlot{{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{Addr: "127.0.0.1:" + port}}}}, nil
+			return []redis.ClusterSlot{
+				{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{Addr: "127.0.0.1:" + port}}},
+			}, nil
 		},
 	})
 	t.Cleanup(func() { _ = rdb.Close() })

@@ -11,7 +11,8 @@ import (
 // long it is until the next is due: zero if one is already, negative if nothing is scheduled. It is what movers do, for
 // those who want to choose the time themselves.
 func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, err error) {
-	reply, err := s.rdb.Eval(ctx, scriptMove, s.keys, s.cfg.Count, scheduleBytes, movedFor.Milliseconds(), movedMost).Int64Slice()
+	reply, err := s.rdb.Eval(ctx, scriptMove, s.keys, s.cfg.Count, scheduleBytes, movedFor.Milliseconds(), movedMost).
+		Int64Slice()
 	if err == nil && len(reply) != 2 {
 		err = &ReplyError{0, "the script answered something else than two numbers"}
 	}
@@ -24,10 +25,11 @@ func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, er
 // toldAfter is how many failures in a row are worth an event; after ten more there is another.
 const toldAfter = 6
 
-// Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It sleeps until the next is
-// due, but Every at most, since another process may have scheduled an earlier one; what is scheduled by this Scheduler
-// wakes it. While Redis is away, or refuses us after a success (see [RefusedFor]), it tries again with backoff.
-// Only a *PermanentError ends it before ctx does.
+// Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It
+// sleeps until the next is due, but Every at most, since another process may have scheduled an
+// earlier one; what is scheduled by this Scheduler wakes it. While Redis is away, or refuses us
+// after a success (see [RefusedFor]), it tries again with backoff. Only a *PermanentError ends it
+// before ctx does.
 func (s *Scheduler) Run(ctx context.Context) error {
 	fails := 0
 	var answers Patience
@@ -87,6 +89,6 @@ func (s *Scheduler) rest(ctx context.Context, d time.Duration, wakeable bool) {
 	}
 }
 
-// Keep runs a mover in the background, until it is stopped. ended, if given, is told of the *PermanentError that ended it
-// before.
+// Keep runs a mover in the background, until it is stopped. ended, if given, is told of the
+// *PermanentError that ended it before.
 func (s *Scheduler) Keep(ended func(error)) *Keeper { return keep(s.Run, ended) }

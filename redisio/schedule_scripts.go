@@ -35,10 +35,11 @@ for _, id in ipairs(ARGV) do
 end
 return n`
 
-// scriptMove: KEYS as above. ARGV most entries, most bytes, how long (ms) and how many moved entries are remembered. Moves
-// what is due by the server's clock, each entry wholly before the next: an error on the way leaves what was moved moved and
-// the rest waiting. What cannot be read is put aside, for it would be in the way for ever. Returns how many were dealt with
-// and in how many ms the next is due, -1 for none.
+// scriptMove: KEYS as above. ARGV most entries, most bytes, how long (ms) and how many moved
+// entries are remembered. Moves what is due by the server's clock, each entry wholly before the
+// next: an error on the way leaves what was moved moved and the rest waiting. What cannot be read
+// is put aside, for it would be in the way for ever. Returns how many were dealt with and in how
+// many ms the next is due, -1 for none.
 const scriptMove = scriptTypes + `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)

@@ -133,7 +133,14 @@ func TestScheduleKeepsFieldsAsTheyAre(t *testing.T) {
 	for i := range every {
 		every[i] = byte(i)
 	}
-	want := Fields{{"b", every}, {"a", nil}, {"b", []byte("3:x\r\n")}, {string(every), []byte("12:")}, {"", []byte("\n")}, {"big", bytes.Repeat(every, 1000)}}
+	want := Fields{
+		{"b", every},
+		{"a", nil},
+		{"b", []byte("3:x\r\n")},
+		{string(every), []byte("12:")},
+		{"", []byte("\n")},
+		{"big", bytes.Repeat(every, 1000)},
+	}
 	schedule(t, s, Delayed{ID: "x", Fields: want})
 	if moveAll(t, s) != 1 {
 		t.Fatal("not moved")
@@ -197,7 +204,8 @@ func TestScheduleReplacesCancelsAndLists(t *testing.T) {
 		t.Error(n, err)
 	}
 	list, err := s.List(ctx(t), 0, 10)
-	if err != nil || len(list) != 2 || list[0].ID != "b" || string(list[0].Fields[0].Value) != "new" || list[1].ID != "c" {
+	if err != nil || len(list) != 2 || list[0].ID != "b" || string(list[0].Fields[0].Value) != "new" ||
+		list[1].ID != "c" {
 		t.Errorf("%+v, %v", list, err)
 	}
 	if moved, next, err := s.Move(ctx(t)); moved != 0 || err != nil || next < 50*time.Minute || next > time.Hour {
@@ -227,7 +235,8 @@ func TestScheduleSaysWhatBecameOfEach(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for i, r := range results {
-		if bad := i >= 1 && i <= 3; bad != errors.Is(r.Err, ErrNotWritten) || !bad && (r.ID == "" || r.ID != entries[i].ID) {
+		if bad := i >= 1 && i <= 3; bad != errors.Is(r.Err, ErrNotWritten) ||
+			!bad && (r.ID == "" || r.ID != entries[i].ID) {
 			t.Errorf("entry %d: %+v", i, r)
 		}
 	}
@@ -254,7 +263,8 @@ func TestScheduleOfWrongTypeWritesNothing(t *testing.T) {
 		if err := s.Run(ctx(t)); !errors.As(err, &p) {
 			t.Errorf("key %d: run: %v", at, err)
 		}
-		if err := s.Schedule(ctx(t), []Delayed{past("b")}, make([]Result, 1)); !errors.Is(err, ErrNotWritten) || !IsPermanent(err) {
+		if err := s.Schedule(ctx(t), []Delayed{past("b")}, make([]Result, 1)); !errors.Is(err, ErrNotWritten) ||
+			!IsPermanent(err) {
 			t.Errorf("key %d: schedule: %v", at, err)
 		}
 		if n := rdb.ZCard(ctx(t), s.keys[1]).Val(); at != 1 && at != 2 && n != 1 {
@@ -263,7 +273,8 @@ func TestScheduleOfWrongTypeWritesNothing(t *testing.T) {
 	}
 }
 
-// TestO6_MoveIsWholePerEntry is infrahub#10133: a move that fails halfway leaves what it moved moved, and the rest waiting.
+// TestO6_MoveIsWholePerEntry is infrahub#10133: a move that fails halfway leaves what it moved
+// moved, and the rest waiting.
 func TestO6_MoveIsWholePerEntry(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	key := redistest.Key(t)
@@ -315,7 +326,10 @@ func TestScheduleTenThousandInOrder(t *testing.T) {
 	began := time.Now().Add(-time.Hour)
 	entries := make([]Delayed, n)
 	for i, at := range rand.Perm(n) {
-		entries[i] = Delayed{At: began.Add(time.Duration(at) * time.Millisecond), Fields: Fields{{"n", fmt.Appendf(nil, "%05d", at)}}}
+		entries[i] = Delayed{
+			At:     began.Add(time.Duration(at) * time.Millisecond),
+			Fields: Fields{{"n", fmt.Appendf(nil, "%05d", at)}},
+		}
 	}
 	schedule(t, s, entries...)
 	var movers sync.WaitGroup
@@ -353,8 +367,8 @@ func TestScheduleForgetsWhatMovedLongAgo(t *testing.T) {
 	}
 }
 
-// TestScheduleLostReplies cuts the replies of calls that the server has carried out: neither scheduling nor moving loses or
-// duplicates anything.
+// TestScheduleLostReplies cuts the replies of calls that the server has carried out: neither
+// scheduling nor moving loses or duplicates anything.
 func TestScheduleLostReplies(t *testing.T) {
 	srv := redistest.Shared(t)
 	rdb, key := srv.Client(t), redistest.Key(t)
@@ -409,13 +423,21 @@ func TestSchedulerRun(t *testing.T) {
 	due := func(id string, d time.Duration) Delayed {
 		return Delayed{ID: id, At: began.Add(d), Fields: Fields{{"n", []byte(id)}}}
 	}
-	schedule(t, s, due("c", 300*time.Millisecond), due("a", 50*time.Millisecond), due("b", 100*time.Millisecond)) // wakes it
+	schedule(
+		t,
+		s,
+		due("c", 300*time.Millisecond),
+		due("a", 50*time.Millisecond),
+		due("b", 100*time.Millisecond),
+	) // wakes it
 	redistest.Soon(t, "what is due is moved", func() bool { return rdb.XLen(ctx(t), key).Val() == 3 })
 	if diff := cmp.Diff([]string{"a", "b", "c"}, values(t, rdb, key)); diff != "" {
 		t.Errorf("stream (-want +got):\n%s", diff)
 	}
 	for i, e := range stored(t, rdb, key) {
-		if at := e.Position.Time(); at.Before(began.Add([]time.Duration{50, 100, 300}[i] * time.Millisecond).Truncate(time.Millisecond)) {
+		if at := e.Position.Time(); at.Before(
+			began.Add([]time.Duration{50, 100, 300}[i] * time.Millisecond).Truncate(time.Millisecond),
+		) {
 			t.Errorf("entry %d came early, at %v", i, at.Sub(began))
 		}
 	}
@@ -449,7 +471,11 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 	_ = gone.Close()
 	rdb := srv.Client(t)
 	for _, noAck := range []bool{false, true} {
-		r, _ := open(t, rdb, GroupConfig{Key: key, Group: fmt.Sprint("g", noAck), NoAck: noAck, DelayedEvery: 20 * time.Millisecond})
+		r, _ := open(
+			t,
+			rdb,
+			GroupConfig{Key: key, Group: fmt.Sprint("g", noAck), NoAck: noAck, DelayedEvery: 20 * time.Millisecond},
+		)
 		if e := read(t, r, 1)[0]; string(e.Fields[0].Value) != "x" {
 			t.Errorf("read %v", e)
 		}
@@ -475,9 +501,21 @@ func TestScheduleOutlivesItsServer(t *testing.T) {
 	s := newScheduler(t, rdb, ScheduleConfig{Key: "k"})
 	at := time.Now()
 	for i := range 20 {
-		schedule(t, s, Delayed{ID: fmt.Sprintf("%02d", i), At: at.Add(time.Duration(i-5) * 100 * time.Millisecond), Fields: Fields{{"n", fmt.Append(nil, i)}}})
+		schedule(
+			t,
+			s,
+			Delayed{
+				ID:     fmt.Sprintf("%02d", i),
+				At:     at.Add(time.Duration(i-5) * 100 * time.Millisecond),
+				Fields: Fields{{"n", fmt.Append(nil, i)}},
+			},
+		)
 	}
-	schedule(t, s, Delayed{ID: "far", At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), Fields: Fields{{"n", []byte("far")}}})
+	schedule(
+		t,
+		s,
+		Delayed{ID: "far", At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), Fields: Fields{{"n", []byte("far")}}},
+	)
 	moved := moveAll(t, s)
 	srv.Kill(t)
 	srv.Restart(t)
@@ -502,7 +540,8 @@ func TestSchedulerPause(t *testing.T) {
 			-1: 10 * time.Second, 0: 4 * time.Millisecond, time.Hour: time.Second, 100 * time.Millisecond: 103 * time.Millisecond,
 		} {
 			got := s.pause(d)
-			if got <= 0 || got > most || d > 0 && d < time.Second && got < d || d > time.Second && got < 900*time.Millisecond {
+			if got <= 0 || got > most || d > 0 && d < time.Second && got < d ||
+				d > time.Second && got < 900*time.Millisecond {
 				t.Fatalf("with the next in %v it sleeps %v", d, got)
 			}
 		}

@@ -25,8 +25,8 @@ type TickerConfig struct {
 	MaxLen int64
 	// OnRetry is told what failed, and how long the wait for the next try is. It must not block.
 	OnRetry func(err error, wait time.Duration)
-	// OnEvent is told of EventTickerWaits, when it begins and every ten minutes: the last ID of the stream lies in the future,
-	// so the server takes no tick for so long. It must not block.
+	// OnEvent is told of EventTickerWaits, when it begins and every ten minutes: the last ID of the
+	// stream lies in the future, so the server takes no tick for so long. It must not block.
 	OnEvent func(Event)
 }
 
@@ -60,8 +60,9 @@ func (c TickerConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Ticker writes an entry to a stream at certain times, once for all processes that run one: the entry's ID is the time of the
-// tick, "1732360000000-0", and a stream takes no ID twice, nor a smaller one. The server's clock decides when it is time.
+// Ticker writes an entry to a stream at certain times, once for all processes that run one: the
+// entry's ID is the time of the tick, "1732360000000-0", and a stream takes no ID twice, nor a
+// smaller one. The server's clock decides when it is time.
 type Ticker struct {
 	cfg  TickerConfig
 	rdb  redis.UniversalClient // the caller's: never closed
@@ -131,8 +132,8 @@ func (t *Ticker) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Keep runs the ticker in the background, until it is stopped. ended, if given, is told of the *PermanentError that ended it
-// before.
+// Keep runs the ticker in the background, until it is stopped. ended, if given, is told of the
+// *PermanentError that ended it before.
 func (t *Ticker) Keep(ended func(error)) *Keeper { return keep(t.Run, ended) }
 
 // Sleeping is cut into pieces, so that a clock that is set, here or there, is noticed.
@@ -183,8 +184,11 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 		t.last = now // what is not made up for by now never is
 	}
 	if ahead := t.last.Sub(now); ahead > tolerated {
-		t.waits(ahead, fmt.Errorf("redisio: the last ID of %q is %v ahead of the server's clock, so no tick can be written; "+
-			"delete the key, or choose another one", keyName(t.cfg.Key), ahead.Round(time.Second)))
+		t.waits(
+			ahead,
+			fmt.Errorf("redisio: the last ID of %q is %v ahead of the server's clock, so no tick can be written; "+
+				"delete the key, or choose another one", keyName(t.cfg.Key), ahead.Round(time.Second)),
+		)
 	} else if next.IsZero() {
 		t.waits(0, fmt.Errorf("redisio: there is no tick for %q after %s; check Next", keyName(t.cfg.Key), now.UTC().Format(time.RFC3339)))
 	} else {

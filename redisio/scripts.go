@@ -6,8 +6,9 @@ package redisio
 // needs no exclusive ranges, and costs the server about a microsecond.
 //
 // XCLAIM has no "only if mine", so a late renewal would steal an entry back from its new owner: hence
-// scripts. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where it is meant to. Lua counts in floating point, and
-// writes what is large in a form that XCLAIM refuses: 1e15 stands for all counts above it, which XNACK FATAL makes.
+// scripts. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where it is meant to.
+// Lua counts in floating point, and writes what is large in a form that XCLAIM refuses: 1e15 stands
+// for all counts above it, which XNACK FATAL makes.
 
 // scriptTake: ARGV group, me, bump, most deliveries or 0, pool, idle ms, ids… Takes ids that are
 // pending for me, or for the pool and idle for so long. Returns [id, fields, deliveries] each. The
@@ -107,11 +108,12 @@ end
 return {acked, late}`
 
 // scriptDead: KEYS stream, dead stream. ARGV group, me, id, maxlen, live, extra names and values… Copies the entry
-// and its extra fields, then acks it, if it is pending for me; returns 1 if it was, and one more for each old letter that was dropped, 0 if it was pending for nobody and -2 if
-// it is pending for another. With live "1" pending for nobody means that the pending list was lost, or that this
-// call is made a second time: it is copied unless its letter is among the last thousand. The type of
-// the dead stream is checked first: a script that fails halfway keeps what it wrote. Lua hands over 8000
-// values at most: of an entry with more, nothing is done and the answer is -1.
+// and its extra fields, then acks it, if it is pending for me; returns 1 if it was, and one more
+// for each old letter that was dropped, 0 if it was pending for nobody and -2 if it is pending for
+// another. With live "1" pending for nobody means that the pending list was lost, or that this call
+// is made a second time: it is copied unless its letter is among the last thousand. The type of the
+// dead stream is checked first: a script that fails halfway keeps what it wrote. Lua hands over
+// 8000 values at most: of an entry with more, nothing is done and the answer is -1.
 const scriptDead = `
 local g, me, id, maxlen, live = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local t = redis.call('TYPE', KEYS[2])['ok']

@@ -24,8 +24,9 @@ var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, ackChunk+3); retur
 // asking again is harmless. Entries that were not pending any more are counted as stale (see
 // EventStaleAcks): acked before, or reclaimed and finished by somebody else.
 //
-// Entries that are somebody else's by now are not acked (see EventLateAcks): those that OnLost was told of, and, should the
-// lease have lapsed, those that the server finds with another. Give it a context of its own with a deadline, not that of the work.
+// Entries that are somebody else's by now are not acked (see EventLateAcks): those that OnLost was
+// told of, and, should the lease have lapsed, those that the server finds with another. Give it a
+// context of its own with a deadline, not that of the work.
 func (r *GroupReader) Ack(ctx context.Context, ids []string) (acked int, err error) {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return len(ids), nil
@@ -153,8 +154,9 @@ func (r *GroupReader) ackMany(ctx context.Context, ids []string) (acked int, err
 // the entry if none of them did within three seconds, or 3/16 of the lease if that is shorter.
 // Entries that are not ours any more are left alone.
 //
-// Delays longer than the lease work for as long as this reader lives; should it die, the entry comes at most one lease later. 100
-// years are the longest. Nacked entries are not held: they need no credit.
+// Delays longer than the lease work for as long as this reader lives; should it die, the entry
+// comes at most one lease later. 100 years are the longest. Nacked entries are not held: they need
+// no credit.
 func (r *GroupReader) Nack(ctx context.Context, ids []string, after time.Duration) error {
 	delays := make([]time.Duration, len(ids))
 	for i := range delays {
@@ -164,11 +166,17 @@ func (r *GroupReader) Nack(ctx context.Context, ids []string, after time.Duratio
 	return err
 }
 
-// NackEach is Nack with a delay for each entry. On an error it tells how many, from the first on, were surely given back:
-// these must not be given back once more, for they may have been delivered again since.
+// NackEach is Nack with a delay for each entry. On an error it tells how many, from the first on,
+// were surely given back: these must not be given back once more, for they may have been delivered
+// again since.
 func (r *GroupReader) NackEach(ctx context.Context, ids []string, after []time.Duration) (nacked int, err error) {
 	if len(ids) != len(after) {
-		return 0, fmt.Errorf("redisio: nack %d entries of %q with %d delays: make them as many", len(ids), keyName(r.cfg.Key), len(after))
+		return 0, fmt.Errorf(
+			"redisio: nack %d entries of %q with %d delays: make them as many",
+			len(ids),
+			keyName(r.cfg.Key),
+			len(after),
+		)
 	}
 	if len(ids) == 0 || r.cfg.NoAck {
 		return len(ids), nil
@@ -209,7 +217,8 @@ func (r *GroupReader) offer(ctx context.Context, ids []string, how []parked) {
 	}
 }
 
-// grace is how long a nacked entry is ours alone after it has fallen due. If it is missing then, it was not another who took it.
+// grace is how long a nacked entry is ours alone after it has fallen due. If it is missing then, it
+// was not another who took it.
 func (r *GroupReader) grace(delay time.Duration) time.Duration {
 	return min(delay/2, r.cfg.Lease/10, time.Second)
 }
@@ -243,9 +252,10 @@ func (r *GroupReader) release(ctx context.Context, ids []string, undo map[string
 	return nil
 }
 
-// Undeliver gives back entries that nobody has worked on: as if they had not been delivered. Any reader of the group can take
-// them at once, this one included, and their last delivery does not count. Entries that are not ours any more are left alone.
-// On an error some may be given back. Asking again for all of them is harmless: each delivery is taken back once.
+// Undeliver gives back entries that nobody has worked on: as if they had not been delivered. Any
+// reader of the group can take them at once, this one included, and their last delivery does not
+// count. Entries that are not ours any more are left alone. On an error some may be given back.
+// Asking again for all of them is harmless: each delivery is taken back once.
 func (r *GroupReader) Undeliver(ctx context.Context, ids []string) error {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return nil
@@ -313,17 +323,24 @@ type DeadLetter struct {
 
 // Dead moves entries to a dead-letter stream: a copy with all raw fields and the extra ones, and the
 // ack, in one atomic step each. An entry that is not ours any more is skipped, and repeating a
-// call whose outcome is unknown makes no second copy: it is known by the extra field dead:id, and dead:group if there is one,
-// see [DeadReason.Fields]. If the entry was trimmed, the copy has only the extra fields.
+// call whose outcome is unknown makes no second copy: it is known by the extra field dead:id, and
+// dead:group if there is one, see [DeadReason.Fields]. If the entry was trimmed, the copy has only
+// the extra fields.
 //
-// On a server with slots where deadKey is not in the stream's, behind whatever client, it takes two steps: the copy is remembered in a
-// key beside deadKey, as {orders:dead}:copied, so that it is made once, for a day and the last 100,000 of them.
+// On a server with slots where deadKey is not in the stream's, behind whatever client, it takes two
+// steps: the copy is remembered in a key beside deadKey, as {orders:dead}:copied, so that it is
+// made once, for a day and the last 100,000 of them.
 func (r *GroupReader) Dead(ctx context.Context, deadKey string, letters []DeadLetter) error {
 	if len(letters) == 0 {
 		return nil
 	}
 	if deadKey == "" || deadKey == r.cfg.Key {
-		return &ConfigError{"Dead", "deadKey", fmt.Sprintf("is %q", deadKey), "name a stream for dead letters other than the one read"}
+		return &ConfigError{
+			"Dead",
+			"deadKey",
+			fmt.Sprintf("is %q", deadKey),
+			"name a stream for dead letters other than the one read",
+		}
 	}
 	if err := r.usable(); err != nil {
 		return err

@@ -93,13 +93,14 @@ func TestDeadOfEntryWithVeryManyFields(t *testing.T) {
 		}
 	}
 	copies := rangeAll(t, rdb, key+":dead")
-	if len(copies) != 1 || len(copies[0].Fields) != 10_001 || copies[0].Fields[10_000].Name != "why" || len(pending(t, rdb, key)) != 0 {
+	if len(copies) != 1 || len(copies[0].Fields) != 10_001 || copies[0].Fields[10_000].Name != "why" ||
+		len(pending(t, rdb, key)) != 0 {
 		t.Fatalf("%d copies, %d pending, want one copy with all fields", len(copies), len(pending(t, rdb, key)))
 	}
 }
 
-// What a full server refuses is tried again, of entries with very many fields too: their transaction is discarded, and only
-// the command that was refused says why.
+// What a full server refuses is tried again, of entries with very many fields too: their
+// transaction is discarded, and only the command that was refused says why.
 func TestDeadOfLargeEntryOnFullServer(t *testing.T) {
 	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
 	values := make([]string, 20_000)

@@ -5,14 +5,17 @@ import (
 	"sync"
 )
 
-// scriptSettle: KEYS stream. ARGV group, me, "fence" or "", a number, so many ids that were acked before, and ids. Acks the
-// ids, with "fence" only those that are pending for me, and deletes all of them that every group is done with. It returns how
-// many were acked, how many are pending for another, and the ids to come with again.
+// scriptSettle: KEYS stream. ARGV group, me, "fence" or "", a number, so many ids that were acked
+// before, and ids. Acks the ids, with "fence" only those that are pending for me, and deletes all
+// of them that every group is done with. It returns how many were acked, how many are pending for
+// another, and the ids to come with again.
 //
-// Idea: what all groups are done with is mostly the beginning of the stream, up to the oldest entry that some group has not
-// read or has pending. XTRIM takes it away, and with it what was acked earlier and could not go then. XDEL takes what is
-// behind that. An entry that is the last one which a group has read has to wait for the next call: a deletion there leaves the
-// server without the group's lag. Nothing is deleted while the own group is missing, because it will be made again.
+// Idea: what all groups are done with is mostly the beginning of the stream, up to the oldest entry
+// that some group has not read or has pending. XTRIM takes it away, and with it what was acked
+// earlier and could not go then. XDEL takes what is behind that. An entry that is the last one
+// which a group has read has to wait for the next call: a deletion there leaves the server without
+// the group's lag. Nothing is deleted while the own group is missing, because it will be made
+// again.
 const scriptSettle = `
 local g, me, from = ARGV[1], ARGV[2], 5 + ARGV[4]
 local acked, late, ids, again = 0, 0, {unpack(ARGV, 5, from - 1)}, {}

@@ -13,8 +13,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Readers of several groups read and settle at random. What a group needs stays, of the rest one entry for each reader at most, and the server
-// keeps telling the lag.
+// Readers of several groups read and settle at random. What a group needs stays, of the rest one
+// entry for each reader at most, and the server keeps telling the lag.
 func TestFault_S1_SettledEntriesAreDeleted(t *testing.T) {
 	for groups := 1; groups <= 3; groups++ {
 		t.Run(fmt.Sprint(groups), func(t *testing.T) {
@@ -85,7 +85,8 @@ func checkSettled(t *testing.T, rdb *redis.Client, key string, needed []string, 
 	}
 }
 
-// A slow entry does not keep what is behind it, dead letters go as well, and so does what a group that was destroyed held up.
+// A slow entry does not keep what is behind it, dead letters go as well, and so does what a group
+// that was destroyed held up.
 func TestFault_S1_NothingIsHeldUp(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	large := strings.Repeat("x", 100_000)

@@ -20,7 +20,9 @@ type Stats struct {
 func (r *GroupReader) Stats() Stats {
 	n := func(k EventKind) uint64 { return r.counts[k].Load() }
 	return Stats{
-		Recovered: n(EventRecovered), Reclaimed: n(EventReclaimed), Restored: n(EventRestored), LostLeases: n(EventLeaseLost),
+		Recovered: n(
+			EventRecovered,
+		), Reclaimed: n(EventReclaimed), Restored: n(EventRestored), LostLeases: n(EventLeaseLost),
 		StaleAcks: n(EventStaleAcks), LateAcks: n(EventLateAcks), Trimmed: n(EventTrimmed),
 		Recreated: n(EventGroupRecreated), Reconnects: n(EventReconnected), RenewFailures: n(EventRenewFailed),
 	}

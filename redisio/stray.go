@@ -10,10 +10,12 @@ import (
 
 // stray closes connections to a master that takes no writes for want of replicas.
 //
-// Idea: after a failover the old master may come back as one, and a Sentinel that has not heard of the failover sends clients
-// there. With min-replicas-to-write it refuses what they write, and says nothing else until the Sentinels demote it, which
-// takes them ten seconds. The same goes for one that is not authenticated any more. go-redis would keep the connections: to it the answer is one like any other. A new
-// connection asks the Sentinels again, and costs little where replicas really are missing, as who is refused waits.
+// Idea: after a failover the old master may come back as one, and a Sentinel that has not heard of
+// the failover sends clients there. With min-replicas-to-write it refuses what they write, and says
+// nothing else until the Sentinels demote it, which takes them ten seconds. The same goes for one
+// that is not authenticated any more. go-redis would keep the connections: to it the answer is one
+// like any other. A new connection asks the Sentinels again, and costs little where replicas really
+// are missing, as who is refused waits.
 type stray struct {
 	most int // connections that the client has at most
 
@@ -62,8 +64,9 @@ func (s *stray) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// unanswered gives the error of a pipeline to its commands if none of them has one. go-redis leaves them without where the
-// server refuses the log-in of the connection, so that they look as if they were done.
+// unanswered gives the error of a pipeline to its commands if none of them has one. go-redis leaves
+// them without where the server refuses the log-in of the connection, so that they look as if they
+// were done.
 func unanswered(cmds []redis.Cmder, err error) {
 	for _, cmd := range cmds {
 		if cmd.Err() != nil {

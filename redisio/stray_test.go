@@ -8,7 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A master that was replaced, and does not know, refuses writes and keeps its connections: new ones lead to the true master.
+// A master that was replaced, and does not know, refuses writes and keeps its connections: new ones
+// lead to the true master.
 func TestLeavesAMasterThatWantsReplicas(t *testing.T) {
 	old, now := redistest.Start(t), redistest.Start(t)
 	admin, is := old.Client(t), now.Client(t)

@@ -2,7 +2,8 @@ package redisio
 
 import "strings"
 
-// StreamersonTopic spells the keys of streamerson v1: a stream of requests, which it calls incoming, and one of replies.
+// StreamersonTopic spells the keys of streamerson v1: a stream of requests, which it calls
+// incoming, and one of replies.
 //
 //	<namespace>::<topic>[#<shard>]::CONSUMER_INCOMING
 //	<namespace>::<topic>[#<shard>]::PRODUCER_OUTGOING
@@ -12,8 +13,8 @@ type StreamersonTopic struct {
 	Namespace string
 	Topic     string // default "DEFAULT"
 	Shard     string // default none
-	// Spelling is where the shard stands. The parts of streamerson for Node disagree about it, so one that listens to one
-	// of them has to say which.
+	// Spelling is where the shard stands. The parts of streamerson for Node disagree about it, so
+	// one that listens to one of them has to say which.
 	Spelling ShardSpelling
 }
 
@@ -21,7 +22,8 @@ type StreamersonTopic struct {
 type ShardSpelling int
 
 const (
-	// ShardInTopic: ns::topic#shard::CONSUMER_INCOMING, as Topic.consumerKey, groups and acks of Node spell it. It is the default.
+	// ShardInTopic: ns::topic#shard::CONSUMER_INCOMING, as Topic.consumerKey, groups and acks of
+	// Node spell it. It is the default.
 	ShardInTopic ShardSpelling = iota
 	// ShardTwice: ns::topic#shard::CONSUMER_INCOMING#shard, as StreamConsumer and getWriteStream({topic, shard}) do.
 	ShardTwice
@@ -37,7 +39,8 @@ func (t StreamersonTopic) Incoming() string { return t.key("CONSUMER_INCOMING") 
 // Outgoing is the key of the replies.
 func (t StreamersonTopic) Outgoing() string { return t.key("PRODUCER_OUTGOING") }
 
-// Subtopic is the topic named topic(name), in the same namespace. (Node lost the namespace of a topic made from a string.)
+// Subtopic is the topic named topic(name), in the same namespace. (Node lost the namespace of a
+// topic made from a string.)
 func (t StreamersonTopic) Subtopic(name string) StreamersonTopic {
 	t.Topic = t.name() + "(" + name + ")"
 	return t

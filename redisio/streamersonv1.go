@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// HeaderSourceID is the header of an envelope that is the sourceId of streamerson v1: the client or session that a message is of.
-// It is the sender's word, and proves nothing.
+// HeaderSourceID is the header of an envelope that is the sourceId of streamerson v1: the client or
+// session that a message is of. It is the sender's word, and proves nothing.
 const HeaderSourceID = "sourceId"
 
 // The slots of streamerson v1: what stands where in the flat list of names and values.
@@ -27,8 +27,8 @@ const (
 	typeText   = "text/plain"
 )
 
-// What v1 has no slot for travels in pairs behind its four, which streamerson for Node does not look at. The prefix keeps them
-// apart from what others may append.
+// What v1 has no slot for travels in pairs behind its four, which streamerson for Node does not
+// look at. The prefix keeps them apart from what others may append.
 const (
 	v1Prefix      = "streamerson-go:" // before the names that native entries have for it
 	v1Key         = v1Prefix + fieldKey
@@ -49,8 +49,9 @@ var (
 	ErrNotJSON = errors.New("redisio: the payload is not valid JSON")
 )
 
-// StreamersonV1 is the format of streamerson for Node, to the byte: four field/value pairs that are used as eight positional
-// slots, whatever the field names are. Both sides can read and write a stream at once. See [StreamersonTopic] for the keys.
+// StreamersonV1 is the format of streamerson for Node, to the byte: four field/value pairs that are
+// used as eight positional slots, whatever the field names are. Both sides can read and write a
+// stream at once. See [StreamersonTopic] for the keys.
 //
 //	0 messageId           Envelope.ID; a random one if it is empty, as Node's readers end without
 //	1 messageType         Envelope.Type
@@ -65,15 +66,17 @@ var (
 // streamerson-go:ct (the content type, when the protocol does not say it), streamerson-go:deadline (Unix milliseconds),
 // streamerson-go:traceparent, streamerson-go:dup. Other pairs are ignored.
 //
-// A writer of Node that is the end of a pipe never goes on after a payload that is null, false, 0 or an empty string. So these four travel
-// as text, which a codec of JSON here reads as if nothing were special; Node sees the strings "null", "false", "0" and
-// `""`. Nothing at all travels as {}, with the pair streamerson-go:empty. Send objects, as Node's side does, and none
-// of it matters. Bytes travel as they are, as text, which Node reads if they are UTF-8; base64 is for the rest.
+// A writer of Node that is the end of a pipe never goes on after a payload that is null, false, 0
+// or an empty string. So these four travel as text, which a codec of JSON here reads as if nothing
+// were special; Node sees the strings "null", "false", "0" and `""`. Nothing at all travels as {},
+// with the pair streamerson-go:empty. Send objects, as Node's side does, and none of it matters.
+// Bytes travel as they are, as text, which Node reads if they are UTF-8; base64 is for the rest.
 //
-// Headers of one name become an array, and an array of strings becomes headers of one name; what is no string is a header of its JSON.
-// The sourceId slot counts, not a header of that name within the JSON. A codec of text, as String, reads a JSON string as
-// what it says. A codec without content type gets payloads as they are; what it writes is JSON if it is valid as such and
-// the envelope does not say otherwise.
+// Headers of one name become an array, and an array of strings becomes headers of one name; what is
+// no string is a header of its JSON. The sourceId slot counts, not a header of that name within the
+// JSON. A codec of text, as String, reads a JSON string as what it says. A codec without content
+// type gets payloads as they are; what it writes is JSON if it is valid as such and the envelope
+// does not say otherwise.
 func StreamersonV1[T any](c Codec[T]) Format[T] {
 	_, valid := c.(jsonCodec[T])
 	return streamersonV1[T]{c, c.ContentType(), valid}
@@ -191,7 +194,11 @@ func (f streamersonV1[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	case e.ContentType == f.ct:
 		e.ContentType = ""
 	case e.ContentType != "" && !ContentTypeMatches(f.ct, e.ContentType):
-		return v, &DecodeError{entry.ID, v1ContentType, fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, f.ct)}
+		return v, &DecodeError{
+			entry.ID,
+			v1ContentType,
+			fmt.Errorf("%w %q, want %q", ErrContentType, e.ContentType, f.ct),
+		}
 	case e.ContentType == "" && f.ct == typeText && protocol == v1JSON && len(payload) > 0 && payload[0] == '"':
 		var text string
 		if err := json.Unmarshal(payload, &text); err != nil {

@@ -10,7 +10,12 @@ import (
 func ExampleStreamersonV1() {
 	type greeting struct{ World string }
 	format := redisio.StreamersonV1(redisio.JSON[greeting]())
-	fields, _, err := format.Encode(nil, nil, &redisio.Envelope{ID: "2ef8f781", Type: "resp"}, greeting{"I am a stream processor"})
+	fields, _, err := format.Encode(
+		nil,
+		nil,
+		&redisio.Envelope{ID: "2ef8f781", Type: "resp"},
+		greeting{"I am a stream processor"},
+	)
 	if err != nil {
 		fmt.Println(err)
 	}

@@ -33,30 +33,80 @@ func slotsOf(f Fields) []string {
 	return s
 }
 
-// What streamerson for Node has written, as Redis returned it: entries of @streamerson/core 0.0.19, and of the gateway and the
-// consumer of its repository.
+// What streamerson for Node has written, as Redis returned it: entries of @streamerson/core 0.0.19,
+// and of the gateway and the consumer of its repository.
 var v1Captured = map[string]struct {
 	slots []string
 	env   Envelope
 	value string
 }{
 	"dispatch of 0.0.19": {
-		[]string{"6c0b5ebd-6602-410b-9710-6b97efb3d459", "hello", "my-stream-topic::DEFAULT::PRODUCER_OUTGOING", "nil", "json", "me", "UnoccupiedField", `{"hi":1}`},
-		Envelope{ID: "6c0b5ebd-6602-410b-9710-6b97efb3d459", Type: "hello", ReplyTo: "my-stream-topic::DEFAULT::PRODUCER_OUTGOING", Headers: []Header{{"sourceId", "me"}}},
+		[]string{
+			"6c0b5ebd-6602-410b-9710-6b97efb3d459",
+			"hello",
+			"my-stream-topic::DEFAULT::PRODUCER_OUTGOING",
+			"nil",
+			"json",
+			"me",
+			"UnoccupiedField",
+			`{"hi":1}`,
+		},
+		Envelope{
+			ID:      "6c0b5ebd-6602-410b-9710-6b97efb3d459",
+			Type:    "hello",
+			ReplyTo: "my-stream-topic::DEFAULT::PRODUCER_OUTGOING",
+			Headers: []Header{{"sourceId", "me"}},
+		},
 		`{"hi":1}`,
 	},
 	"write stream of 0.0.19": {
-		[]string{"m-1", "resp", "my-stream-topic::DEFAULT::PRODUCER_OUTGOING", "nil", "json", "s", "UnoccupiedField", `{"x":"é"}`},
-		Envelope{ID: "m-1", Type: "resp", ReplyTo: "my-stream-topic::DEFAULT::PRODUCER_OUTGOING", Headers: []Header{{"sourceId", "s"}}},
+		[]string{
+			"m-1",
+			"resp",
+			"my-stream-topic::DEFAULT::PRODUCER_OUTGOING",
+			"nil",
+			"json",
+			"s",
+			"UnoccupiedField",
+			`{"x":"é"}`,
+		},
+		Envelope{
+			ID:      "m-1",
+			Type:    "resp",
+			ReplyTo: "my-stream-topic::DEFAULT::PRODUCER_OUTGOING",
+			Headers: []Header{{"sourceId", "s"}},
+		},
 		`{"x":"é"}`,
 	},
 	"request of the gateway": {
-		[]string{"272ae88f-0fa9-4d9c-b367-0e6c27de0421", "resp", "my-stream-topic::DEFAULT::PRODUCER_OUTGOING", "nil", "json", "", "UnoccupiedField", `{}`},
-		Envelope{ID: "272ae88f-0fa9-4d9c-b367-0e6c27de0421", Type: "resp", ReplyTo: "my-stream-topic::DEFAULT::PRODUCER_OUTGOING"},
+		[]string{
+			"272ae88f-0fa9-4d9c-b367-0e6c27de0421",
+			"resp",
+			"my-stream-topic::DEFAULT::PRODUCER_OUTGOING",
+			"nil",
+			"json",
+			"",
+			"UnoccupiedField",
+			`{}`,
+		},
+		Envelope{
+			ID:      "272ae88f-0fa9-4d9c-b367-0e6c27de0421",
+			Type:    "resp",
+			ReplyTo: "my-stream-topic::DEFAULT::PRODUCER_OUTGOING",
+		},
 		`{}`,
 	},
 	"reply of the consumer": {
-		[]string{"2ef8f781-0fa9-4d9c-b367-0e6c27de0421", "resp", "", "nil", "json", "", "UnoccupiedField", `{"world":"I am a stream processor"}`},
+		[]string{
+			"2ef8f781-0fa9-4d9c-b367-0e6c27de0421",
+			"resp",
+			"",
+			"nil",
+			"json",
+			"",
+			"UnoccupiedField",
+			`{"world":"I am a stream processor"}`,
+		},
 		Envelope{ID: "2ef8f781-0fa9-4d9c-b367-0e6c27de0421", Type: "resp"},
 		`{"world":"I am a stream processor"}`,
 	},
@@ -108,7 +158,9 @@ func TestStreamersonV1Golden(t *testing.T) {
 	show("string", fields, buf, err)
 	fields, buf, err = StreamersonV1(String()).Encode(nil, nil, &Envelope{ID: "m-1"}, "")
 	show("string, empty", fields, buf, err)
-	fields, buf, err = StreamersonV1[[]byte](anyBytes{Bytes()}).Encode(nil, nil, &Envelope{ID: "m-1", ContentType: "image/png"}, []byte{0, 0xff})
+	fields, buf, err = StreamersonV1[[]byte](
+		anyBytes{Bytes()},
+	).Encode(nil, nil, &Envelope{ID: "m-1", ContentType: "image/png"}, []byte{0, 0xff})
 	show("bytes of a type", fields, buf, err)
 	const path = "testdata/streamersonv1.golden"
 	if *update {
@@ -138,7 +190,12 @@ func TestStreamersonV1RoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields = append(fields, Field{"somebody's", []byte("x")}, Field{v1Key, []byte("second")}, Field{v1Deadline, []byte("1")})
+	fields = append(
+		fields,
+		Field{"somebody's", []byte("x")},
+		Field{v1Key, []byte("second")},
+		Field{v1Deadline, []byte("1")},
+	)
 	var got Envelope
 	v, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &got)
 	if err != nil {
@@ -147,7 +204,8 @@ func TestStreamersonV1RoundTrip(t *testing.T) {
 	if diff := cmp.Diff(e, got); diff != "" || v != (order{"o-1", 9.5}) {
 		t.Fatalf("%+v (-want +got):\n%s", v, diff)
 	}
-	if v, err := f.Decode(&Entry{Fields: more}, &got); err != nil || v.ID != "o-2" || got.Key != "" || len(got.Headers) != 0 {
+	if v, err := f.Decode(&Entry{Fields: more}, &got); err != nil || v.ID != "o-2" || got.Key != "" ||
+		len(got.Headers) != 0 {
 		t.Fatalf("%+v %+v %v: the envelope was not reset", v, got, err)
 	}
 }
@@ -155,7 +213,9 @@ func TestStreamersonV1RoundTrip(t *testing.T) {
 // Names of fields are data in v1: the same name may come twice, or be that of another slot.
 func TestStreamersonV1IsPositional(t *testing.T) {
 	var e Envelope
-	v, err := StreamersonV1(String()).Decode(slotted("json", "t", "json", "nil", "json", "json", "json", `"payload"`), &e)
+	v, err := StreamersonV1(
+		String(),
+	).Decode(slotted("json", "t", "json", "nil", "json", "json", "json", `"payload"`), &e)
 	want := Envelope{ID: "json", Type: "t", ReplyTo: "json", Headers: []Header{{"sourceId", "json"}}}
 	if diff := cmp.Diff(want, e); err != nil || v != "payload" || diff != "" {
 		t.Errorf("%q, %v (-want +got):\n%s", v, err, diff)
@@ -171,7 +231,8 @@ func TestStreamersonV1NeverHurtsNode(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := slotsOf(fields)
-		if len(s) != v1Slots || s[0] == "" || s[7] == "" || s[4] == v1JSON && (!json.Valid([]byte(s[7])) || falsy([]byte(s[7]))) {
+		if len(s) != v1Slots || s[0] == "" || s[7] == "" ||
+			s[4] == v1JSON && (!json.Valid([]byte(s[7])) || falsy([]byte(s[7]))) {
 			t.Errorf("%#v goes as %q", v, s)
 		}
 		var e Envelope
@@ -190,7 +251,10 @@ func TestStreamersonV1NeverHurtsNode(t *testing.T) {
 			t.Errorf("%q comes back as %q, %v", text, got, err)
 		}
 	}
-	if _, _, err := raw.Encode(nil, nil, &Envelope{ContentType: "application/problem+json"}, []byte("{")); !errors.Is(err, ErrNotJSON) {
+	if _, _, err := raw.Encode(nil, nil, &Envelope{ContentType: "application/problem+json"}, []byte("{")); !errors.Is(
+		err,
+		ErrNotJSON,
+	) {
 		t.Errorf("broken JSON: %v", err)
 	}
 }
@@ -266,7 +330,12 @@ func TestStreamersonTopic(t *testing.T) {
 
 // Id and type were swapped, and the source left out, by a function of Node that wrote messages.
 func TestD21_EachPartHasItsSlot(t *testing.T) {
-	e := Envelope{ID: "the id", Type: "MYTYPE", ReplyTo: "the destination", Headers: []Header{{HeaderSourceID, "the source"}}}
+	e := Envelope{
+		ID:      "the id",
+		Type:    "MYTYPE",
+		ReplyTo: "the destination",
+		Headers: []Header{{HeaderSourceID, "the source"}},
+	}
 	fields, _, err := StreamersonV1(JSON[map[string]int]()).Encode(nil, nil, &e, map[string]int{"n": 1})
 	want := []string{"the id", "MYTYPE", "the destination", "nil", "json", "the source", "UnoccupiedField", `{"n":1}`}
 	if diff := cmp.Diff(want, slotsOf(fields)); err != nil || diff != "" {
@@ -276,7 +345,14 @@ func TestD21_EachPartHasItsSlot(t *testing.T) {
 
 func TestStreamersonV1Allocations(t *testing.T) {
 	f := StreamersonV1(Bytes())
-	e := Envelope{ID: "m-1", Type: "t", ReplyTo: "r", Key: "k", Deadline: time.UnixMilli(5), Headers: []Header{{HeaderSourceID, "b"}}}
+	e := Envelope{
+		ID:       "m-1",
+		Type:     "t",
+		ReplyTo:  "r",
+		Key:      "k",
+		Deadline: time.UnixMilli(5),
+		Headers:  []Header{{HeaderSourceID, "b"}},
+	}
 	fields, buf := make(Fields, 0, 16), make([]byte, 0, 1024)
 	data := make([]byte, 100)
 	var got Envelope
@@ -341,7 +417,12 @@ func BenchmarkFormats(b *testing.B) {
 		f    Format[[]byte]
 	}{{"native", Native(Bytes())}, {"v1", StreamersonV1(Bytes())}} {
 		b.Run(c.name, func(b *testing.B) {
-			e := Envelope{ID: "3f48df08-0fa9-4d9c-b367-0e6c27de0421", Type: "hello", ReplyTo: "topic::DEFAULT::PRODUCER_OUTGOING", Deadline: time.UnixMilli(1732360000123)}
+			e := Envelope{
+				ID:       "3f48df08-0fa9-4d9c-b367-0e6c27de0421",
+				Type:     "hello",
+				ReplyTo:  "topic::DEFAULT::PRODUCER_OUTGOING",
+				Deadline: time.UnixMilli(1732360000123),
+			}
 			fields, buf, data := make(Fields, 0, 16), make([]byte, 0, 1024), make([]byte, 100)
 			var got Envelope
 			b.ReportAllocs()

@@ -44,8 +44,8 @@ func (c TailConfig) Validate() error {
 
 // TailReader follows a stream without a group: it sees every entry behind its start, whoever else
 // reads, and leaves no trace on the server. It remembers its position over reconnects, not over
-// restarts: keep Position for that. A stream that was deleted and made again with smaller IDs is followed from its beginning
-// (see EventStreamRecreated).
+// restarts: keep Position for that. A stream that was deleted and made again with smaller IDs is
+// followed from its beginning (see EventStreamRecreated).
 type TailReader struct {
 	cfg     TailConfig
 	rdb     redis.UniversalClient
@@ -76,7 +76,13 @@ func NewTailReader(rdb redis.UniversalClient, cfg TailConfig) (*TailReader, erro
 	}
 	def(&cfg.Block, time.Second)
 	def(&cfg.MaxCount, 1000)
-	return &TailReader{cfg: cfg, rdb: rdb, last: cfg.Start.id, token: make(chan struct{}, 1), stop: make(chan struct{})}, nil
+	return &TailReader{
+		cfg:   cfg,
+		rdb:   rdb,
+		last:  cfg.Start.id,
+		token: make(chan struct{}, 1),
+		stop:  make(chan struct{}),
+	}, nil
 }
 
 // Open connects, and settles where "the end" is: what is written after Open returned is seen.
@@ -271,7 +277,14 @@ func (r *TailReader) Close(ctx context.Context) error {
 	select {
 	case <-r.token:
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("redisio: close tail of %q while a read is under way: %w", keyName(r.cfg.Key), context.Cause(ctx)), r.reading.close())
+		return errors.Join(
+			fmt.Errorf(
+				"redisio: close tail of %q while a read is under way: %w",
+				keyName(r.cfg.Key),
+				context.Cause(ctx),
+			),
+			r.reading.close(),
+		)
 	}
 	return r.reading.close()
 }

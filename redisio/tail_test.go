@@ -153,7 +153,11 @@ func TestTailOfRecreatedStream(t *testing.T) {
 		t.Fatalf("got %v, events %d", got, len(recreated))
 	}
 	// A time to come is no position of another stream.
-	future := openTail(t, rdb, TailConfig{Key: key, Start: StartTime(time.UnixMilli(50)), OnEvent: func(e Event) { t.Errorf("%+v", e) }})
+	future := openTail(
+		t,
+		rdb,
+		TailConfig{Key: key, Start: StartTime(time.UnixMilli(50)), OnEvent: func(e Event) { t.Errorf("%+v", e) }},
+	)
 	for range 3 * idleRounds {
 		var b Batch
 		if err := future.fill(ctx(t), 10, 0, &b); err != nil || len(b.Entries) > 0 {

@@ -42,7 +42,8 @@ func TestTogether(t *testing.T) {
 	const n = 20
 	got := make(chan int, 1)
 	go func() {
-		read, err := rdb.XRead(context.Background(), &redis.XReadArgs{Streams: []string{key, "0"}, Count: 100, Block: 20 * time.Second}).Result()
+		read, err := rdb.XRead(context.Background(), &redis.XReadArgs{Streams: []string{key, "0"}, Count: 100, Block: 20 * time.Second}).
+			Result()
 		if err != nil {
 			t.Error(err)
 			got <- 0

@@ -37,8 +37,19 @@ type load struct {
 func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
 	t.Helper()
 	c, cancel := context.WithCancel(t.Context())
-	l := &load{t: t, keys: keys, stop: cancel, last: time.Now(), wrote: make(map[string]map[string]bool), unknown: make(map[string]map[string]bool),
-		handled: make(map[string]map[string]int), tailed: make(map[string]map[string]int), refused: make(map[string]int)}
+	l := &load{
+		t:       t,
+		keys:    keys,
+		stop:    cancel,
+		last:    time.Now(),
+		wrote:   make(map[string]map[string]bool),
+		unknown: make(map[string]map[string]bool),
+		handled: make(
+			map[string]map[string]int,
+		),
+		tailed:  make(map[string]map[string]int),
+		refused: make(map[string]int),
+	}
 	for _, key := range keys {
 		l.wrote[key], l.unknown[key] = make(map[string]bool), make(map[string]bool)
 		l.handled[key], l.tailed[key] = make(map[string]int), make(map[string]int)
@@ -75,7 +86,8 @@ func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
 	return l
 }
 
-// write writes 8 entries to each key, in one pipeline, again and again. What was surely not written is written once more.
+// write writes 8 entries to each key, in one pipeline, again and again. What was surely not written
+// is written once more.
 func (l *load) write(c context.Context, w *Writer) {
 	var todo []Outgoing
 	results := make([]Result, 100)
@@ -225,7 +237,13 @@ func (l *load) settled(rdb redis.UniversalClient) {
 			again += n - 1
 		}
 	}
-	t.Logf("%d entries, %d read again, longest stall %v, refused %v", entries, again, l.stall.Round(time.Millisecond), l.refused)
+	t.Logf(
+		"%d entries, %d read again, longest stall %v, refused %v",
+		entries,
+		again,
+		l.stall.Round(time.Millisecond),
+		l.refused,
+	)
 }
 
 // kept fails for entries that were confirmed and are gone: nothing hurt the data.

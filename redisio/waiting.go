@@ -8,10 +8,11 @@ import (
 
 // waitingLine says which of the parked entries falls due next.
 //
-// Idea: a heap has them by the time they fall due. They are taken in rounds, each of what had fallen due when it began. What joins
-// the line for a time in this round waits for the next one in a second heap, for it was put back, most likely, since it could not be
-// taken: it must not keep others from their turn. Nothing is ever removed but from the front: a turn that no longer
-// agrees with what is parked is passed over, and when most are such, they go.
+// Idea: a heap has them by the time they fall due. They are taken in rounds, each of what had
+// fallen due when it began. What joins the line for a time in this round waits for the next one in
+// a second heap, for it was put back, most likely, since it could not be taken: it must not keep
+// others from their turn. Nothing is ever removed but from the front: a turn that no longer agrees
+// with what is parked is passed over, and when most are such, they go.
 type waitingLine struct {
 	heap  turns
 	later turns // for the next round

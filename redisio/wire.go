@@ -168,7 +168,8 @@ func (w *wire) current() net.Conn {
 }
 
 // do sends one command and returns the reply, which is never written to again; in a cluster, where redirects lead.
-// After an error the connection is gone, and with it perhaps a reply. Of a reply beyond the limit the front comes, with errFront.
+// After an error the connection is gone, and with it perhaps a reply. Of a reply beyond the limit
+// the front comes, with errFront.
 func (w *wire) do(ctx context.Context, l limit, args []any) ([]byte, error) {
 	for n := 0; ; n++ {
 		raw, conn, err := w.once(ctx, l, args)
@@ -236,8 +237,9 @@ func (w *wire) exchange(ctx context.Context, conn net.Conn, l limit, args []any)
 	return w.reply(conn, l)
 }
 
-// reply reads one whole reply, and copies it: a new buffer for the next would have to be cleared, which costs as much, and be as
-// large as a reply may be. Only a big one that fills at least half of the buffer takes it.
+// reply reads one whole reply, and copies it: a new buffer for the next would have to be cleared,
+// which costs as much, and be as large as a reply may be. Only a big one that fills at least half
+// of the buffer takes it.
 func (w *wire) reply(conn net.Conn, l limit) ([]byte, error) {
 	buf := w.spare[:0]
 	w.spare = nil
@@ -272,8 +274,8 @@ func (w *wire) reply(conn net.Conn, l limit) ([]byte, error) {
 			return nil, err
 		}
 		if !done {
-			// What is on its way is waited for, however large it is and however slow the line: giving it up would only mean
-			// to fetch it once more.
+			// What is on its way is waited for, however large it is and however slow the line:
+			// giving it up would only mean to fetch it once more.
 			if err := conn.SetDeadline(time.Now().Add(replyMargin)); err != nil {
 				return nil, err
 			}

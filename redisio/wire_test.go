@@ -31,7 +31,10 @@ func (readerConn) SetDeadline(_ time.Time) error { return nil }
 func TestWireReplies(t *testing.T) {
 	var entries []Entry
 	for i := range 3000 {
-		entries = append(entries, Entry{ID: fmt.Sprintf("%d-0", i+1), Fields: Fields{{"data", bytes.Repeat([]byte{'x'}, i%700)}}})
+		entries = append(
+			entries,
+			Entry{ID: fmt.Sprintf("%d-0", i+1), Fields: Fields{{"data", bytes.Repeat([]byte{'x'}, i%700)}}},
+		)
 	}
 	for name, raw := range map[string][]byte{
 		"nil": crlf("*-1"), "error": []byte("-NOGROUP No such key\r\n"), "big": encode(entries, false), "map": encode(entries[:3], true),
@@ -47,11 +50,17 @@ func TestWireReplies(t *testing.T) {
 				t.Fatalf("%s: %d bytes pin %d", name, len(got), cap(got))
 			}
 		}
-		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(raw[:len(raw)-1])}, limit{}); !errors.Is(err, io.EOF) {
+		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(raw[:len(raw)-1])}, limit{}); !errors.Is(
+			err,
+			io.EOF,
+		) {
 			t.Fatalf("%s cut: %v", name, err)
 		}
 		var bad *ReplyError
-		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(append(slices.Clone(raw), "+OK\r\n"...))}, limit{}); !errors.As(err, &bad) {
+		if _, err := (&wire{}).reply(readerConn{r: bytes.NewReader(append(slices.Clone(raw), "+OK\r\n"...))}, limit{}); !errors.As(
+			err,
+			&bad,
+		) {
 			t.Fatalf("%s and more: %v", name, err)
 		}
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Writing once: an entry whose DedupeID the stream remembers is not written. Idea: a server with IDMP remembers ids itself.
-// Elsewhere a script keeps them in a sorted set beside the stream, by the server's time. Both forget what is older than the
-// window, and the oldest beyond DedupeIDs.
+// Writing once: an entry whose DedupeID the stream remembers is not written. Idea: a server with
+// IDMP remembers ids itself. Elsewhere a script keeps them in a sorted set beside the stream, by
+// the server's time. Both forget what is older than the window, and the oldest beyond DedupeIDs.
 //
-// IDMP keeps 10,000 ids for a producer at most, which is 0.1 s of a fast stream. So the writer is idmpProducers producers,
-// chosen by a hash of the id: always the same for the same id, whoever writes.
+// IDMP keeps 10,000 ids for a producer at most, which is 0.1 s of a fast stream. So the writer is
+// idmpProducers producers, chosen by a hash of the id: always the same for the same id, whoever
+// writes.
 
 const (
 	defaultDedupeIDs = 100_000
@@ -28,8 +29,9 @@ const (
 	maxOnceFields    = 3900    // Lua hands over 8000 values at most
 )
 
-// scriptOnce: KEYS stream, ids. ARGV window in ms, most ids; then per entry: its dedupe id, its id, the number of its values, the
-// values. Returns per entry the id it got, 0 for a duplicate, or an error. An entry without dedupe id is written.
+// scriptOnce: KEYS stream, ids. ARGV window in ms, most ids; then per entry: its dedupe id, its id,
+// the number of its values, the values. Returns per entry the id it got, 0 for a duplicate, or an
+// error. An entry without dedupe id is written.
 const scriptOnce = `
 for i, t in ipairs({redis.call('TYPE', KEYS[1])['ok'], redis.call('TYPE', KEYS[2])['ok']}) do
   if t ~= 'none' and t ~= ({'stream', 'zset'})[i] then return redis.error_reply('WRONGTYPE '..KEYS[i]..' holds a '..t) end
@@ -54,8 +56,9 @@ redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return out`
 
-// scriptIDMP: KEYS stream. ARGV window in s, most ids of a producer. Makes the stream remember that much, unless it does
-// remember something already, which another setting would make it forget. Returns the last id of the stream.
+// scriptIDMP: KEYS stream. ARGV window in s, most ids of a producer. Makes the stream remember that
+// much, unless it does remember something already, which another setting would make it forget.
+// Returns the last id of the stream.
 const scriptIDMP = `
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('XGROUP', 'CREATE', KEYS[1], 'redisio', '0', 'MKSTREAM')
@@ -76,14 +79,20 @@ type TooManyFieldsError struct {
 }
 
 func (e *TooManyFieldsError) Error() string {
-	return fmt.Sprintf("redisio: entry for %q has %d fields, more than the %d that a script can write", keyName(e.Key), e.Fields, e.Limit)
+	return fmt.Sprintf(
+		"redisio: entry for %q has %d fields, more than the %d that a script can write",
+		keyName(e.Key),
+		e.Fields,
+		e.Limit,
+	)
 }
 
 // Is reports a TooManyFieldsError as not written.
 func (e *TooManyFieldsError) Is(target error) bool { return target == ErrNotWritten }
 
-// onceKey is where the ids of a stream are remembered, in its hash slot; "" if there is no such key. It does not depend on
-// whether the client knows that it talks to a cluster: all writers must find the same.
+// onceKey is where the ids of a stream are remembered, in its hash slot; "" if there is no such
+// key. It does not depend on whether the client knows that it talks to a cluster: all writers must
+// find the same.
 func onceKey(key string) string { return beside(key, ":once") }
 
 // beside is a key in the hash slot of another; "" if there is none.
@@ -99,13 +108,21 @@ func beside(key, suffix string) string {
 }
 
 func noOnceKey(key string) *ConfigError {
-	return &ConfigError{"WriterConfig", "DedupeWindow", fmt.Sprintf("is set for %q, and no other key shares its hash slot", keyName(key)),
-		"give the key a hash tag, as {orders}"}
+	return &ConfigError{
+		"WriterConfig",
+		"DedupeWindow",
+		fmt.Sprintf("is set for %q, and no other key shares its hash slot", keyName(key)),
+		"give the key a hash tag, as {orders}",
+	}
 }
 
 func (c *WriterConfig) validateOnce(bad func(field, problem, fix string)) {
 	if c.DedupeWindow < 0 || c.DedupeWindow > 0 && c.DedupeWindow < time.Second {
-		bad("DedupeWindow", fmt.Sprintf("is %v", c.DedupeWindow), "choose 1s or more, longer than writes are tried again; 0 is off")
+		bad(
+			"DedupeWindow",
+			fmt.Sprintf("is %v", c.DedupeWindow),
+			"choose 1s or more, longer than writes are tried again; 0 is off",
+		)
 	}
 	if c.DedupeIDs < 0 || c.DedupeIDs > 0 && c.DedupeIDs < 1000 {
 		bad("DedupeIDs", fmt.Sprintf("is %d", c.DedupeIDs), "choose 1000 or more, or leave it 0 for 100000")
@@ -146,7 +163,16 @@ func (w *Writer) queueOnce(ctx context.Context, c *chunk, p *part, entries []Out
 			n, values, bytes = n+1, values+2*len(entries[left[n]].Fields), bytes+size
 		}
 		args := make([]any, 0, 7+3*n+values)
-		args = append(args, "eval", scriptOnce, 2, p.key, onceKey(p.key), w.cfg.DedupeWindow.Milliseconds(), w.cfg.DedupeIDs)
+		args = append(
+			args,
+			"eval",
+			scriptOnce,
+			2,
+			p.key,
+			onceKey(p.key),
+			w.cfg.DedupeWindow.Milliseconds(),
+			w.cfg.DedupeIDs,
+		)
 		for _, i := range left[:n] {
 			e := &entries[i]
 			args = append(args, &e.DedupeID, "*", 2*len(e.Fields))
@@ -194,7 +220,15 @@ func (o *onceCall) settle(execErr error, note func(int, Result)) {
 func (c *WriterConfig) perProducer() int { return min(max(2*c.DedupeIDs/idmpProducers, 100), idmpMost) }
 
 func (w *Writer) queueIDMP(ctx context.Context, c *chunk, p *part, entries []Outgoing) {
-	p.before = redis.NewCmd(ctx, "eval", scriptIDMP, 1, p.key, int64(w.cfg.DedupeWindow/time.Second), w.cfg.perProducer())
+	p.before = redis.NewCmd(
+		ctx,
+		"eval",
+		scriptIDMP,
+		1,
+		p.key,
+		int64(w.cfg.DedupeWindow/time.Second),
+		w.cfg.perProducer(),
+	)
 	p.before.SetFirstKeyPos(3)
 	c.queue = append(c.queue, p.before)
 	for _, i := range p.index {
@@ -234,11 +268,13 @@ func (l *lane) refusesIDMP() bool {
 	return l.script
 }
 
-// probeOnce finds out whether IDMP does what it should. What it can't hold, and what replicas are to confirm, is left to the
-// script: a duplicate writes nothing with IDMP, so that there would be nothing to wait for.
+// probeOnce finds out whether IDMP does what it should. What it can't hold, and what replicas are
+// to confirm, is left to the script: a duplicate writes nothing with IDMP, so that there would be
+// nothing to wait for.
 func (w *Writer) probeOnce(ctx context.Context) (bool, error) {
 	c := &w.cfg
-	if c.DedupeWindow == 0 || c.Durability.on() || c.DedupeWindow > idmpLongest || 2*c.DedupeIDs > idmpProducers*idmpMost {
+	if c.DedupeWindow == 0 || c.Durability.on() || c.DedupeWindow > idmpLongest ||
+		2*c.DedupeIDs > idmpProducers*idmpMost {
 		return false, nil
 	}
 	key := w.probeKey()

@@ -47,7 +47,11 @@ func TestWriteOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := results[5].ID
-		out := append(named(100, 200), Outgoing{Fields: Fields{{"n", []byte("x")}}}, Outgoing{ID: "99999999999999-1", DedupeID: "own", Fields: Fields{{"n", nil}}})
+		out := append(
+			named(100, 200),
+			Outgoing{Fields: Fields{{"n", []byte("x")}}},
+			Outgoing{ID: "99999999999999-1", DedupeID: "own", Fields: Fields{{"n", nil}}},
+		)
 		results = make([]Result, len(out))
 		if err := other.Write(ctx(t), out, results); err != nil {
 			t.Fatal(err)
@@ -122,7 +126,8 @@ func TestWriteOnceOneBadAmongGood(t *testing.T) {
 		}
 		for i := range out {
 			bad := i > 0 && i < 7
-			if (results[i].Err != nil) != bad || (results[i].ID == "") != bad || bad && !errors.Is(results[i].Err, ErrNotWritten) {
+			if (results[i].Err != nil) != bad || (results[i].ID == "") != bad ||
+				bad && !errors.Is(results[i].Err, ErrNotWritten) {
 				t.Errorf("result %d: %+v", i, results[i])
 			}
 		}
@@ -141,15 +146,16 @@ func TestWriteOnceOneBadAmongGood(t *testing.T) {
 		}
 		if !w.idmp {
 			out[7].Key = key + ".stolen"
-			if err := w.Write(ctx(t), out[7:8], results); !isWrongType(err) || rdb.Exists(ctx(t), key+".stolen").Val() != 0 {
+			if err := w.Write(ctx(t), out[7:8], results); !isWrongType(err) ||
+				rdb.Exists(ctx(t), key+".stolen").Val() != 0 {
 				t.Errorf("the key of the ids is no sorted set: %v", err)
 			}
 		}
 	})
 }
 
-// Replies are lost again and again, and what is unknown is written again: every entry is there once. Without dedupe it is
-// there as often as it was tried.
+// Replies are lost again and again, and what is unknown is written again: every entry is there
+// once. Without dedupe it is there as often as it was tried.
 func TestWriteOnceLostReplies(t *testing.T) {
 	const n, depth, cuts = 6000, 100, 25
 	s := redistest.Shared(t)
@@ -235,7 +241,8 @@ func TestWriteOnceSettings(t *testing.T) {
 		t.Errorf("a writer with other settings made the stream forget: %+v, %v", r[0], err)
 	}
 	info, err := rdb.Do(ctx(t), "xinfo", "stream", key).Result()
-	if m, ok := info.(map[any]any); err != nil || !ok || m["idmp-duration"] != int64(3600) || m["idmp-maxsize"] != int64(2000) {
+	if m, ok := info.(map[any]any); err != nil || !ok || m["idmp-duration"] != int64(3600) ||
+		m["idmp-maxsize"] != int64(2000) {
 		t.Errorf("got %v, %v", info, err)
 	}
 }

@@ -17,24 +17,26 @@ type WriterConfig struct {
 	Key string // the stream; may be empty if every entry names its own
 
 	// Retention: keep MaxLen entries, those from MinID on, those younger than MaxAge by the server's clock. Set any
-	// of them: an entry goes when one of them says so. What a consumer group has not read or not settled stays, however much
-	// it is, and so does all behind it: one entry that is pending for long holds up the trimming. A stream without groups is
-	// trimmed as it is.
+	// of them: an entry goes when one of them says so. What a consumer group has not read or not
+	// settled stays, however much it is, and so does all behind it: one entry that is pending for
+	// long holds up the trimming. A stream without groups is trimmed as it is.
 	//
-	// Trimming rides behind what is written, once for a tenth of MaxLen or a thousand entries, and from time to time: the stream
-	// may be that much longer, and nothing is trimmed while nothing is written.
+	// Trimming rides behind what is written, once for a tenth of MaxLen or a thousand entries, and
+	// from time to time: the stream may be that much longer, and nothing is trimmed while nothing
+	// is written.
 	MaxLen int64
 	MinID  string
 	MaxAge time.Duration
-	// Exact trims to the entry, and behind each pipeline. The default frees whole nodes of the stream's tree, which is cheaper.
+	// Exact trims to the entry, and behind each pipeline. The default frees whole nodes of the
+	// stream's tree, which is cheaper.
 	Exact bool
 	// DropUnread lets retention drop what groups have not read or not settled. Such losses are counted, see OnEvent and
 	// Stats.
 	DropUnread bool
 
 	// HardCap is the most entries that the stream may have, whatever the groups have read; 0: no limit. What the groups
-	// are done with makes room when it is needed. Each writer sees the length at the end of its last pipeline, so writers
-	// exceed the cap by one pipeline each at most.
+	// are done with makes room when it is needed. Each writer sees the length at the end of its
+	// last pipeline, so writers exceed the cap by one pipeline each at most.
 	HardCap  int64
 	WhenFull Full // what to do at the cap, and at MaxBytes. Default FullPause
 
@@ -50,23 +52,26 @@ type WriterConfig struct {
 	// DedupeWindow makes writing the same DedupeID again within this time write nothing: an entry whose outcome is
 	// unknown can be written again. Default 0: off. See [Outgoing.DedupeID].
 	//
-	// A server with IDMP (Redis 8.6) compares by itself, at 0.5 of the speed of plain writes; elsewhere a script does, at 0.3, and keeps the
-	// ids under {key}:once, in the slot of the stream (BenchmarkWriteOptions). All writers of a stream should have the same
-	// settings: with IDMP those of the first one hold.
+	// A server with IDMP (Redis 8.6) compares by itself, at 0.5 of the speed of plain writes;
+	// elsewhere a script does, at 0.3, and keeps the ids under {key}:once, in the slot of the
+	// stream (BenchmarkWriteOptions). All writers of a stream should have the same settings: with
+	// IDMP those of the first one hold.
 	DedupeWindow time.Duration
 	// DedupeIDs is how many ids a stream remembers at most; beyond it the oldest are forgotten before their time.
 	// Default 100,000, which takes Redis some 15 MB.
 	DedupeIDs int
 
 	// OnlyExisting writes to streams that exist and makes none: an entry for one that doesn't is not written, with
-	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. Of retention it goes with MaxLen alone, which
-	// then drops what is beyond it, some 100 entries at a time, read or not; with HardCap, DedupeWindow and Durability it does not.
+	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. Of retention it
+	// goes with MaxLen alone, which then drops what is beyond it, some 100 entries at a time, read
+	// or not; with HardCap, DedupeWindow and Durability it does not.
 	OnlyExisting bool
 
-	// Together has the entries of one pipeline appear at once (MULTI), if they are 64 or fewer, so that a reader that waits gets all
-	// of them by one read, and not the first alone: it saves reads where few entries are written at a time. What the server refuses of them, being full,
-	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing in a cluster. Entries for
-	// keys of different hash slots are different transactions.
+	// Together has the entries of one pipeline appear at once (MULTI), if they are 64 or fewer, so
+	// that a reader that waits gets all of them by one read, and not the first alone: it saves
+	// reads where few entries are written at a time. What the server refuses of them, being full,
+	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing
+	// in a cluster. Entries for keys of different hash slots are different transactions.
 	Together bool
 
 	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
@@ -82,8 +87,8 @@ type WriterConfig struct {
 	// Pipelines is how many pipelines one Write may have in flight. Default 1: the order of the entries
 	// is the order in the stream. With more, entries of different pipelines may change places.
 	Pipelines int
-	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a few more if the connection
-	// breaks within it.
+	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a
+	// few more if the connection breaks within it.
 	Wait time.Duration
 }
 
@@ -128,7 +133,11 @@ func (c WriterConfig) Validate() error {
 		bad("HardCap", "is negative", "leave it 0 for no limit")
 	}
 	if c.HardCap > 0 && c.MaxLen > c.HardCap {
-		bad("HardCap", fmt.Sprintf("is %d, less than MaxLen %d", c.HardCap, c.MaxLen), "choose more than MaxLen, or leave MaxLen out")
+		bad(
+			"HardCap",
+			fmt.Sprintf("is %d, less than MaxLen %d", c.HardCap, c.MaxLen),
+			"choose more than MaxLen, or leave MaxLen out",
+		)
 	}
 	if c.WhenFull < FullPause || c.WhenFull > FullRefuse {
 		bad("WhenFull", fmt.Sprintf("is %d", c.WhenFull), "choose FullPause, FullDrop or FullRefuse")
@@ -140,10 +149,18 @@ func (c WriterConfig) Validate() error {
 		bad("WhenFull", "is set without HardCap or MaxBytes", "set one of them as well")
 	}
 	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact) {
-		bad("OnlyExisting", "is set beside other retention than MaxLen, HardCap, DedupeWindow or Durability", "leave those to writers that may make the stream")
+		bad(
+			"OnlyExisting",
+			"is set beside other retention than MaxLen, HardCap, DedupeWindow or Durability",
+			"leave those to writers that may make the stream",
+		)
 	}
 	if c.Together && !c.plain() {
-		bad("Together", "is set beside retention, HardCap, DedupeWindow or Durability", "leave it out: these have scripts and waits of their own")
+		bad(
+			"Together",
+			"is set beside retention, HardCap, DedupeWindow or Durability",
+			"leave it out: these have scripts and waits of their own",
+		)
 	}
 	c.validateOnce(bad)
 	c.Durability.validate(bad)
@@ -223,7 +240,8 @@ func NewWriter(rdb redis.UniversalClient, cfg WriterConfig) (*Writer, error) {
 // Config returns the configuration with its defaults.
 func (w *Writer) Config() WriterConfig { return w.cfg }
 
-// Open connects, and checks that the key can be written to: a key of another type, and a user who may not XADD, is a *PermanentError.
+// Open connects, and checks that the key can be written to: a key of another type, and a user who
+// may not XADD, is a *PermanentError.
 func (w *Writer) Open(ctx context.Context) error {
 	if !w.state.CompareAndSwap(readerNew, readerOpen) {
 		if w.state.Load() == readerClosed {
@@ -251,7 +269,8 @@ func (w *Writer) derived() client {
 	return derive(w.rdb, purpose{conns: max(16, 2*w.cfg.Pipelines), readTimeout: w.cfg.Durability.readTimeout(w.rdb)})
 }
 
-// meetTogether finds out whether there are transactions, for this user. If not, entries are written one after the other.
+// meetTogether finds out whether there are transactions, for this user. If not, entries are written
+// one after the other.
 func (w *Writer) meetTogether(ctx context.Context) error {
 	pipe := w.out.TxPipeline()
 	pipe.Ping(ctx)
@@ -322,7 +341,11 @@ func (w *Writer) Close(ctx context.Context) error {
 		w.lines.close()
 		_ = w.out.close() // the Writes under way fail now
 		<-idle
-		return fmt.Errorf("redisio: close writer of %q with writes under way: %w", keyName(w.cfg.Key), context.Cause(ctx))
+		return fmt.Errorf(
+			"redisio: close writer of %q with writes under way: %w",
+			keyName(w.cfg.Key),
+			context.Cause(ctx),
+		)
 	}
 	w.lines.close()
 	return w.out.close()
@@ -343,13 +366,18 @@ func (w *Writer) enter() error {
 
 // Write appends entries and says in results, which must be as long, what became of each. A bad entry
 // never fails its neighbours, and nothing is sent twice: not after an error, and not after a reply that was
-// lost. An error that is ErrBackpressure says to try again later: the server or the stream is full. The error returned sums up: it is nil if all was written, ErrUnknownOutcome if that holds for
-// any entry, else ErrNotWritten.
+// lost. An error that is ErrBackpressure says to try again later: the server or the stream is full.
+// The error returned sums up: it is nil if all was written, ErrUnknownOutcome if that holds for any
+// entry, else ErrNotWritten.
 //
 // A write is not interrupted by ctx once it was sent, except by its deadline, which leaves the outcome unknown.
 func (w *Writer) Write(ctx context.Context, entries []Outgoing, results []Result) error {
 	if len(results) < len(entries) {
-		return fmt.Errorf("redisio: write %d entries with room for %d results: make it as many", len(entries), len(results))
+		return fmt.Errorf(
+			"redisio: write %d entries with room for %d results: make it as many",
+			len(entries),
+			len(results),
+		)
 	}
 	if len(entries) == 0 {
 		return nil

@@ -91,7 +91,8 @@ func TestWriteOneBadAmongGood(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	for i, bad := range []bool{false, true, true, true, true, false} {
-		if (results[i].Err != nil) != bad || (results[i].ID == "") != bad || bad && !errors.Is(results[i].Err, ErrNotWritten) {
+		if (results[i].Err != nil) != bad || (results[i].ID == "") != bad ||
+			bad && !errors.Is(results[i].Err, ErrNotWritten) {
 			t.Errorf("result %d: %+v", i, results[i])
 		}
 	}
@@ -176,7 +177,8 @@ func TestWriteNobodyThere(t *testing.T) {
 	})
 	c, cancel := context.WithCancel(ctx(t))
 	cancel()
-	if err := w.Write(c, outgoing(2), results); !errors.Is(err, ErrNotWritten) || !errors.Is(results[1].Err, context.Canceled) {
+	if err := w.Write(c, outgoing(2), results); !errors.Is(err, ErrNotWritten) ||
+		!errors.Is(results[1].Err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
 	down, _ := NewWriter(s.Client(t), WriterConfig{Key: "k"})
@@ -193,7 +195,8 @@ func TestWriteSlowServer(t *testing.T) {
 	defer cancel()
 	results := make([]Result, 2)
 	start := time.Now()
-	if err := w.Write(c, outgoing(2), results); !errors.Is(err, ErrUnknownOutcome) || time.Since(start) > 3*time.Second {
+	if err := w.Write(c, outgoing(2), results); !errors.Is(err, ErrUnknownOutcome) ||
+		time.Since(start) > 3*time.Second {
 		t.Fatalf("got %v after %v", err, time.Since(start))
 	}
 	s.Resume(t)

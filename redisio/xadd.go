@@ -65,7 +65,8 @@ func (w *Writer) sendPart(ctx context.Context, c *chunk, entries []Outgoing, res
 	}
 }
 
-// togetherMost is how many entries a transaction has at most: a reader that waits gets the first of more alone, and then the rest.
+// togetherMost is how many entries a transaction has at most: a reader that waits gets the first of
+// more alone, and then the rest.
 const togetherMost = 64
 
 // together reports whether n entries are to appear at once.
@@ -82,8 +83,9 @@ func (w *Writer) together(n int, entries []Outgoing) bool {
 	return true
 }
 
-// bySlot returns the entries by the hash slot that their keys surely share, if more than one slot is written to and some
-// have several. Those of a slot are together, and what is alone in its slot is the first group.
+// bySlot returns the entries by the hash slot that their keys surely share, if more than one slot
+// is written to and some have several. Those of a slot are together, and what is alone in its slot
+// is the first group.
 func (w *Writer) bySlot(entries []Outgoing) (groups [][]int) {
 	if !w.cfg.Together || len(entries) <= 2 || len(entries) > togetherMost || w.out.cluster != nil || w.apart.Load() ||
 		w.together(len(entries), entries) {
@@ -219,7 +221,9 @@ func (w *Writer) takeTogether(r *replies, index []int, results []Result) {
 			results[at] = res
 		}
 	}
-	if _, err := r.next(); isServerSaid(err) { // the right to transactions was taken away: the XADDs were done all the same
+	if _, err := r.next(); isServerSaid(
+		err,
+	) { // the right to transactions was taken away: the XADDs were done all the same
 		if noRight(err) {
 			w.apart.Store(true)
 		}

@@ -10,9 +10,11 @@ import (
 // Chan is a sink that sends each value to a channel, and waits for as long as nobody takes it. The channel is the
 // caller's and is not closed: when Run has returned nothing more is sent.
 //
-// Order: kept. Acks: a value is acked when the channel has taken it; what becomes of it then is not the graph's to know.
-// Ends: with its input. When the graph stops, or its drain takes too long, what could not be sent goes back to its source.
-// Errors: a send to a closed channel is a panic, and goes by the fault policy like any other.
+// Order: kept. Acks: a value is acked when the channel has taken it; what becomes of it then is not
+// the graph's to know.
+// Ends: with its input. When the graph stops, or its drain takes too long, what could not be sent
+// goes back to its source. Errors: a send to a closed channel is a panic, and goes by the fault
+// policy like any other.
 func Chan[T any](c chan<- T, opts ...flow.StageOption) flow.Sink[T] {
 	opts = singly(opts)
 	if c == nil {

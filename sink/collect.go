@@ -10,8 +10,8 @@ import (
 
 // Collect is a sink that keeps every value in memory: for tests, examples and small results. It grows without bound.
 //
-// Order: kept. Acks: a value is acked when it is kept. Ends: with its input; what was kept stays, and further runs add to
-// it. Errors: none.
+// Order: kept. Acks: a value is acked when it is kept. Ends: with its input; what was kept stays,
+// and further runs add to it. Errors: none.
 func Collect[T any](opts ...flow.StageOption) (flow.Sink[T], *Collected[T]) {
 	c := &Collected[T]{}
 	return flow.NewSink("collect", func() flow.Writer[T] { return c }, opts...), c

@@ -43,7 +43,9 @@ func TestB5_OneBadCommandDoesNotRepeatItsNeighbours(t *testing.T) {
 		seen[v] = true
 	}
 	n := l.outcomes()
-	if retries != 0 || n[flow.Acked] != len(written) || n[flow.Acked] != 99 || n[flow.Dead] != 1 || seen["50"] || !seen["49"] || l.settled() != 100 {
+	if retries != 0 || n[flow.Acked] != len(written) || n[flow.Acked] != 99 || n[flow.Dead] != 1 || seen["50"] ||
+		!seen["49"] ||
+		l.settled() != 100 {
 		t.Errorf("%d retries, %d written, outcomes %v", retries, len(written), n)
 	}
 }
@@ -57,7 +59,11 @@ func TestO7_FullSinkWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Stop()
-	redistest.Soon(t, "everything is full", func() bool { return len(c) == 1 && r.Snapshot(t.Context()).Sources[0].InFlight == 10 })
+	redistest.Soon(
+		t,
+		"everything is full",
+		func() bool { return len(c) == 1 && r.Snapshot(t.Context()).Sources[0].InFlight == 10 },
+	)
 	if n := l.settled(); n > 1 {
 		t.Errorf("%d were settled, and there is room for one", n)
 	}
@@ -76,12 +82,15 @@ func TestO7_FullSinkWaits(t *testing.T) {
 	}
 }
 
-// A failed XADD was a rejection that nobody handled, and the stream behind it stood still; a file that was piped into it
-// left no entries at all.
+// A failed XADD was a rejection that nobody handled, and the stream behind it stood still; a file
+// that was piped into it left no entries at all.
 func TestD22_PipingAFileWorksAndFailuresEnd(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	file := strings.Repeat("a line\n", 500)
-	g := flow.New("pipe", flow.To(source.Lines(strings.NewReader(file)), sink.Stream(rdb, sink.StreamConfig[string]{Key: key})))
+	g := flow.New(
+		"pipe",
+		flow.To(source.Lines(strings.NewReader(file)), sink.Stream(rdb, sink.StreamConfig[string]{Key: key})),
+	)
 	if err := g.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

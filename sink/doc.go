@@ -2,8 +2,9 @@
 //
 // A sink is a description: its constructor does no I/O, and what it is given wrong is found by [flow.Graph.Validate].
 // [flow.To] ends a source with it. When the graph runs, a sink writes chunks, what has come up to [flow.ChunkSize], and
-// never waits for one to fill. What is written is acknowledged as far as this sink is concerned, and what is not goes by
-// the fault policy, each message by itself, which by default means to try again those that failed.
+// never waits for one to fill. What is written is acknowledged as far as this sink is concerned,
+// and what is not goes by the fault policy, each message by itself, which by default means to try
+// again those that failed.
 //
 // # The sinks
 //
@@ -25,13 +26,15 @@
 //
 // # Redis
 //
-// [Stream] appends the messages of a chunk in one pipeline and looks at each reply. Since a write whose answer was lost is
-// written again, a message may be in the stream twice: delivery is at least once.
+// [Stream] appends the messages of a chunk in one pipeline and looks at each reply. Since a write
+// whose answer was lost is written again, a message may be in the stream twice: delivery is at
+// least once.
 //
 // # In this process
 //
 // [Func] is the general one: it is called with each value, and its result settles that value. [Batches] is for what is
-// cheaper done for many at once. What the caller passed, a channel, an io.Writer, stays the caller's: it is never closed.
+// cheaper done for many at once. What the caller passed, a channel, an io.Writer, stays the
+// caller's: it is never closed.
 //
 // Package flow/gostreams lends sinks of github.com/reugn/go-streams to a graph.
 package sink

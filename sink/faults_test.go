@@ -163,7 +163,8 @@ func TestFault_D11_OnlyBadRowsAreWrittenAgain(t *testing.T) {
 	})
 }
 
-// A row that one of two branches refuses is dead, whichever that is; a stop in the middle gives back what is not written.
+// A row that one of two branches refuses is dead, whichever that is; a stop in the middle gives
+// back what is not written.
 func TestFault_D11_BranchesAndStops(t *testing.T) {
 	t.Run("two branches", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -10,11 +10,12 @@ import (
 
 // Func is a sink that is a function: f is called with each value, and its result settles it.
 //
-// Order: kept; with Workers f is called by several goroutines at once, in any order or by key. Acks: a value is acked as
-// soon as f has returned nil for it. With ChunkSize, which is 1 here unless set, a chunk is settled when f has been
-// called with all of it. Ends: with its input; f's context is done when the graph stops, or its drain takes too long.
-// Errors: an error or a panic of f goes by the fault policy, as do the verdicts flow.Skip, RetryAfter and Reject. While a
-// value waits for its retry the ones behind it wait too; only within a larger chunk the others go first.
+// Order: kept; with Workers f is called by several goroutines at once, in any order or by key.
+// Acks: a value is acked as soon as f has returned nil for it. With ChunkSize, which is 1 here
+// unless set, a chunk is settled when f has been called with all of it. Ends: with its input; f's
+// context is done when the graph stops, or its drain takes too long. Errors: an error or a panic of
+// f goes by the fault policy, as do the verdicts flow.Skip, RetryAfter and Reject. While a value
+// waits for its retry the ones behind it wait too; only within a larger chunk the others go first.
 func Func[T any](f func(ctx context.Context, v T) error, opts ...flow.StageOption) flow.Sink[T] {
 	opts = singly(opts)
 	if f == nil {
@@ -23,7 +24,8 @@ func Func[T any](f func(ctx context.Context, v T) error, opts ...flow.StageOptio
 	return newEach("func", func(ctx context.Context, m flow.Message[T]) error { return f(ctx, m.Value) }, opts)
 }
 
-// Messages is Func for those who want to see the message: its id, key, type, headers, time and attempt beside its value.
+// Messages is Func for those who want to see the message: its id, key, type, headers, time and
+// attempt beside its value.
 //
 // Order, Acks, Ends, Errors: as for Func.
 func Messages[T any](f func(ctx context.Context, m flow.Message[T]) error, opts ...flow.StageOption) flow.Sink[T] {
@@ -83,15 +85,15 @@ func (f each[T]) guard(ctx context.Context, m flow.Message[T]) (err error) {
 }
 
 // Batches is a sink that is a function of many values: f is called with what has come, up to ChunkSize values, 256 by
-// default. With flow.Within it waits for a full slice, up to that long; without, it waits for nothing. The slice is f's to
-// keep.
+// default. With flow.Within it waits for a full slice, up to that long; without, it waits for
+// nothing. The slice is f's to keep.
 //
 //	sink.Batches(insert, flow.ChunkSize(100), flow.Within(500*time.Millisecond))
 //
 // Order: kept; see Func for Workers. Acks: when f returns nil all of the slice is acked. A *flow.WriteError tells which
 // values are not done, and the others are. Ends: with its input; for f's context see Func.
-// Errors: with any other error, or a panic, all values of the slice fail; each goes by the fault policy, and f is called
-// again with those that are to be retried.
+// Errors: with any other error, or a panic, all values of the slice fail; each goes by the fault
+// policy, and f is called again with those that are to be retried.
 func Batches[T any](f func(ctx context.Context, values []T) error, opts ...flow.StageOption) flow.Sink[T] {
 	if f == nil {
 		opts = append(slices.Clip(opts), nilFunc)

@@ -109,7 +109,10 @@ func TestFuncSettlesEach(t *testing.T) {
 					t.Errorf("calls (-want +got):\n%s", diff)
 				}
 				var p *flow.PanicError
-				if !slices.ContainsFunc(r.faults, func(err error) bool { return errors.As(err, &p) && errors.Is(err, errBoom) }) {
+				if !slices.ContainsFunc(
+					r.faults,
+					func(err error) bool { return errors.As(err, &p) && errors.Is(err, errBoom) },
+				) {
 					t.Errorf("no panic among %v", r.faults)
 				}
 			})
@@ -379,7 +382,8 @@ func TestWriterIsShared(t *testing.T) {
 	var w target
 	snk := Writer(&w, appendInt, flow.Workers(3), flow.Unordered(), flow.ChunkSize(3))
 	a, b := rig{n: 500}, rig{n: 500}
-	err := flow.New("g", flow.To(a.source(), snk, flow.Name("a")), flow.To(b.source(), snk, flow.Name("b"))).Run(t.Context())
+	err := flow.New("g", flow.To(a.source(), snk, flow.Name("a")), flow.To(b.source(), snk, flow.Name("b"))).
+		Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

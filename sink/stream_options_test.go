@@ -70,7 +70,8 @@ func consume(t *testing.T, rdb *redis.Client, key string, n int) int {
 	seen := make(map[any]bool)
 	for got := 0; got < n && t.Context().Err() == nil; {
 		streams, err := rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"},
-			Count: 20, Block: 100 * time.Millisecond}).Result()
+			Count: 20, Block: 100 * time.Millisecond}).
+			Result()
 		if err != nil {
 			continue
 		}
@@ -127,10 +128,15 @@ func TestStreamDropsAtTheCap(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rdb.XGroupCreateMkStream(t.Context(), key, "g", "0")
 	var lost atomic.Int64
-	cfg := sink.StreamConfig[string]{Key: key, HardCap: 100, WhenFull: redisio.FullDrop, OnEvent: func(e redisio.Event) {
-		lost.Add(int64(e.Count))
-		panic("in a hook")
-	}}
+	cfg := sink.StreamConfig[string]{
+		Key:      key,
+		HardCap:  100,
+		WhenFull: redisio.FullDrop,
+		OnEvent: func(e redisio.Event) {
+			lost.Add(int64(e.Count))
+			panic("in a hook")
+		},
+	}
 	pour(t, numbers(1000), sink.Stream(rdb, cfg))
 	if got := data(t, rdb, key); len(got) != 100 || got[99] != "999" || lost.Load() != 900 {
 		t.Errorf("%d entries, %d lost", len(got), lost.Load())
@@ -144,12 +150,17 @@ func TestStreamWaitsForReplicas(t *testing.T) {
 	rep := redistest.Start(t, redistest.Args("--replicaof", host+" "+port))
 	rdb, key := s.Client(t), redistest.Key(t)
 	redistest.Soon(t, "the replica is in step", func() bool {
-		return strings.Contains(rdb.Info(t.Context(), "replication").Val(), "state=online") && rdb.Wait(t.Context(), 1, 100*time.Millisecond).Val() == 1
+		return strings.Contains(rdb.Info(t.Context(), "replication").Val(), "state=online") &&
+			rdb.Wait(t.Context(), 1, 100*time.Millisecond).Val() == 1
 	})
 	rep.Pause(t)
 	retried := make(chan sink.StreamRetry, 1000)
-	cfg := sink.StreamConfig[string]{Key: key, DedupeWindow: time.Minute, OnRetry: func(r sink.StreamRetry) { retried <- r },
-		Durability: redisio.Durability{Replicas: 1, Timeout: 50 * time.Millisecond}}
+	cfg := sink.StreamConfig[string]{
+		Key:          key,
+		DedupeWindow: time.Minute,
+		OnRetry:      func(r sink.StreamRetry) { retried <- r },
+		Durability:   redisio.Durability{Replicas: 1, Timeout: 50 * time.Millisecond},
+	}
 	l := numbers(1000)
 	r, err := flow.New("durable", flow.To(l.source(), sink.Stream(rdb, cfg))).Start(t.Context())
 	if err != nil {
@@ -216,7 +227,8 @@ func TestStreamAt(t *testing.T) {
 	if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 5, flow.Dead: 2}, l.outcomes()); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: "a}b", At: cfg.At}))).Validate()
+	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: "a}b", At: cfg.At}))).
+		Validate()
 	var b *flow.BuildError
 	if !errors.As(err, &b) {
 		t.Errorf("a key without a place for its schedule: %v", err)
@@ -231,13 +243,16 @@ func TestStreamAtWaitsWhileRedisIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	var once sync.Once
-	cfg := sink.StreamConfig[string]{Key: key, At: func(flow.Message[string]) time.Time { return time.Now().Add(time.Hour) },
+	cfg := sink.StreamConfig[string]{
+		Key: key,
+		At:  func(flow.Message[string]) time.Time { return time.Now().Add(time.Hour) },
 		OnRetry: func(r sink.StreamRetry) {
 			if !errors.Is(r.Err, redisio.ErrBackpressure) {
 				t.Errorf("got %v", r.Err)
 			}
 			once.Do(func() { rdb.ConfigSet(context.Background(), "maxmemory", "0") })
-		}}
+		},
+	}
 	l := numbers(500)
 	pour(t, l, sink.Stream(rdb, cfg))
 	sch, err := redisio.NewScheduler(rdb, redisio.ScheduleConfig{Key: key})

@@ -148,8 +148,16 @@ func TestStreamPipelines(t *testing.T) {
 
 func TestStreamEntries(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	meta := flow.Meta{ID: "5-0", MessageID: "m-1", Key: "k", Type: "t", ReplyTo: "r", Deadline: time.UnixMilli(7), Headers: flow.Headers{
-		{Name: "a", Value: "1"}, {Name: "traceparent", Value: "00-1"}, {Name: "b", Value: "2"}}}
+	meta := flow.Meta{
+		ID:        "5-0",
+		MessageID: "m-1",
+		Key:       "k",
+		Type:      "t",
+		ReplyTo:   "r",
+		Deadline:  time.UnixMilli(7),
+		Headers: flow.Headers{
+			{Name: "a", Value: "1"}, {Name: "traceparent", Value: "00-1"}, {Name: "b", Value: "2"}},
+	}
 	for name, test := range map[string]struct {
 		cfg  sink.StreamConfig[string]
 		want map[string]any
@@ -165,7 +173,10 @@ func TestStreamEntries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.cfg.Key = key + name
 			meta.MaybeDuplicate = name == "doubtful"
-			l := &ledger[string]{msgs: []flow.Message[string]{flow.NewMessage("x", meta)}, ends: map[int]flow.Settlement{}}
+			l := &ledger[string]{
+				msgs: []flow.Message[string]{flow.NewMessage("x", meta)},
+				ends: map[int]flow.Settlement{},
+			}
 			if err := flow.New("meta", flow.To(l.source(), sink.Stream(rdb, test.cfg))).Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -200,7 +211,10 @@ func TestStreamKeyFor(t *testing.T) {
 func TestStreamOnlyExisting(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rdb.XAdd(t.Context(), redistest.Entry(key+":a", "data", "first"))
-	cfg := sink.StreamConfig[string]{OnlyExisting: true, KeyFor: func(m flow.Message[string]) string { return key + ":" + m.Value[:1] }}
+	cfg := sink.StreamConfig[string]{
+		OnlyExisting: true,
+		KeyFor:       func(m flow.Message[string]) string { return key + ":" + m.Value[:1] },
+	}
 	l := ledgerOf("a1", "b1", "a2")
 	if err := flow.New("mailboxes", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -287,12 +301,17 @@ func TestStreamWaitsWhileRedisIsAway(t *testing.T) {
 			defer rdb.Close()
 			var unknown, notWritten atomic.Int64
 			retried := make(chan struct{}, 1000)
-			cfg := sink.StreamConfig[string]{Key: key, Depth: 10, DedupeWindow: test.once, OnRetry: func(r sink.StreamRetry) {
-				unknown.Add(int64(r.Unknown))
-				notWritten.Add(int64(r.NotWritten))
-				retried <- struct{}{}
-				panic("in a hook")
-			}}
+			cfg := sink.StreamConfig[string]{
+				Key:          key,
+				Depth:        10,
+				DedupeWindow: test.once,
+				OnRetry: func(r sink.StreamRetry) {
+					unknown.Add(int64(r.Unknown))
+					notWritten.Add(int64(r.NotWritten))
+					retried <- struct{}{}
+					panic("in a hook")
+				},
+			}
 			l := numbers(2000)
 			half, goOn := make(chan struct{}), make(chan struct{})
 			src := flow.Step(l.source(flow.MaxInFlight(100)), "half", func() flow.StepFunc[string, string] {
@@ -426,8 +445,10 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rdb.Set(t.Context(), key+":text", "x", 0)
 	var stage *flow.StageError
-	err := flow.New("start", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: key + ":text"}))).Run(t.Context())
-	if !errors.As(err, &stage) || stage.Restarts != 0 || stage.Stage != "stream" || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+	err := flow.New("start", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: key + ":text"}))).
+		Run(t.Context())
+	if !errors.As(err, &stage) || stage.Restarts != 0 || stage.Stage != "stream" ||
+		!redis.HasErrorPrefix(err, "WRONGTYPE") {
 		t.Errorf("at the start: %v", err)
 	}
 
@@ -489,9 +510,23 @@ func TestFault_D6_KeyOfAMessageIsItsFault(t *testing.T) {
 }
 
 func TestStreamConfigMistakes(t *testing.T) {
-	bad := sink.StreamConfig[string]{MaxLen: -1, MaxAge: -1, MinID: "x", Exact: true, MaxPayload: -1, Pipelines: -1, Depth: -1,
-		Wait: -1, Codec: redisio.String(), Format: redisio.Native(redisio.String()), HardCap: -1, WhenFull: 9, DedupeIDs: 1,
-		IDFor: func(flow.Message[string]) string { return "" }, Durability: redisio.Durability{Replicas: 1}}
+	bad := sink.StreamConfig[string]{
+		MaxLen:     -1,
+		MaxAge:     -1,
+		MinID:      "x",
+		Exact:      true,
+		MaxPayload: -1,
+		Pipelines:  -1,
+		Depth:      -1,
+		Wait:       -1,
+		Codec:      redisio.String(),
+		Format:     redisio.Native(redisio.String()),
+		HardCap:    -1,
+		WhenFull:   9,
+		DedupeIDs:  1,
+		IDFor:      func(flow.Message[string]) string { return "" },
+		Durability: redisio.Durability{Replicas: 1},
+	}
 	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(nil, bad))).Validate()
 	var got []string
 	var walk func(error)
@@ -510,7 +545,24 @@ func TestStreamConfigMistakes(t *testing.T) {
 	}
 	walk(err)
 	sort.Strings(got)
-	want := []string{"DedupeIDs", "DedupeIDs", "Depth", "Durability", "Format", "HardCap", "IDFor", "Key", "MaxAge", "MaxLen", "MaxPayload", "MinID", "Pipelines", "Wait", "WhenFull", "rdb"}
+	want := []string{
+		"DedupeIDs",
+		"DedupeIDs",
+		"Depth",
+		"Durability",
+		"Format",
+		"HardCap",
+		"IDFor",
+		"Key",
+		"MaxAge",
+		"MaxLen",
+		"MaxPayload",
+		"MinID",
+		"Pipelines",
+		"Wait",
+		"WhenFull",
+		"rdb",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("fields (-want +got):\n%s\nerror: %v", diff, err)
 	}

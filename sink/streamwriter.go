@@ -157,7 +157,11 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 			s.fail(chunk, b.at[i], flow.Reject(err))
 			continue
 		case redisio.IsKeyFault(err) && to(i) != "" && to(i) != s.cfg.Key:
-			s.fail(chunk, b.at[i], flow.Reject(fmt.Errorf("sink: write to %q, the key of this message: %w", to(i), err)))
+			s.fail(
+				chunk,
+				b.at[i],
+				flow.Reject(fmt.Errorf("sink: write to %q, the key of this message: %w", to(i), err)),
+			)
 			continue
 		case redisio.IsPermanent(err):
 			s.fail(chunk, b.at[i], flow.Permanent(err))

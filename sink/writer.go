@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// CutError is the fault of a value of which an io.Writer took a part only. If it is tried again it is written again as a
-// whole, behind that part.
+// CutError is the fault of a value of which an io.Writer took a part only. If it is tried again it
+// is written again as a whole, behind that part.
 type CutError struct {
 	Written int // bytes of the value that were written
 	Size    int // bytes that it has
@@ -29,15 +29,19 @@ func (e *CutError) Unwrap() error { return e.Err }
 // The writer is neither flushed nor closed, and is called by one goroutine at a time, even if the sink ends several
 // branches or its graph runs twice.
 //
-// Order: kept. Acks: a value is acked when Write has taken all its bytes. Ends: with its input. A Write that blocks cannot
-// be interrupted: it is waited for, at the end for as long as flow.KillGrace.
-// Errors: after an error or a short write, which is io.ErrShortWrite, the values that were written whole are acked. The
-// one that was cut off has a *CutError, and all behind it have the error; they go by the fault policy, which by default
-// writes them again. If appendTo panics, nothing of its chunk is written.
+// Order: kept. Acks: a value is acked when Write has taken all its bytes. Ends: with its input. A
+// Write that blocks cannot be interrupted: it is waited for, at the end for as long as
+// flow.KillGrace. Errors: after an error or a short write, which is io.ErrShortWrite, the values
+// that were written whole are acked. The one that was cut off has a *CutError, and all behind it
+// have the error; they go by the fault policy, which by default writes them again. If appendTo
+// panics, nothing of its chunk is written.
 func Writer[T any](w io.Writer, appendTo func(dst []byte, v T) []byte, opts ...flow.StageOption) flow.Sink[T] {
 	opts = slices.Clip(opts)
 	if appendTo == nil {
-		opts = append(opts, flow.Invalid("appendTo", "the function is nil", "give a function that appends a value to a slice"))
+		opts = append(
+			opts,
+			flow.Invalid("appendTo", "the function is nil", "give a function that appends a value to a slice"),
+		)
 	}
 	return newWriter("writer", w, appendTo, opts)
 }

@@ -13,7 +13,8 @@ import (
 //
 // Order: the channel's. Acks: nobody is told, and a value counts as delivered once it was received: one that fails for
 // good stops the graph, unless the policy drops it.
-// Ends: when the channel is closed, or by drain, which leaves what is still in the channel there. Errors: none of its own.
+// Ends: when the channel is closed, or by drain, which leaves what is still in the channel there.
+// Errors: none of its own.
 func Chan[T any](c <-chan T, opts ...flow.StageOption) flow.Source[T] {
 	if c == nil {
 		opts = append(slices.Clip(opts), flow.Invalid("c", "the channel is nil", "give a channel"))

@@ -16,8 +16,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Redis was away for two seconds when a task was done: the retry of its completion went by a context that had ended, and
-// minutes later the task ran a second time.
+// Redis was away for two seconds when a task was done: the retry of its completion went by a
+// context that had ended, and minutes later the task ran a second time.
 func TestA1_OutageAtCompletionDoesNotRunItTwice(t *testing.T) {
 	s := newPrivateStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	s.fill(t, 3)
@@ -52,8 +52,8 @@ func TestA1_OutageAtCompletionDoesNotRunItTwice(t *testing.T) {
 	}
 }
 
-// A task that was active and had no lease stayed so for ever: who works on what was kept in several keys, some of which can be
-// evicted. Here the pending list is all there is.
+// A task that was active and had no lease stayed so for ever: who works on what was kept in several
+// keys, some of which can be evicted. Here the pending list is all there is.
 func TestA2_ThereIsNothingBesideThePendingList(t *testing.T) {
 	s := newPrivateStand(t)
 	s.fill(t, 2)
@@ -85,20 +85,25 @@ func TestA2_ThereIsNothingBesideThePendingList(t *testing.T) {
 	drain(t, r)
 }
 
-// With a policy that evicts, a full server deletes whole streams, and their groups. That can't be undone; it must not pass in
-// silence, and the graph must read what comes afterwards.
+// With a policy that evicts, a full server deletes whole streams, and their groups. That can't be
+// undone; it must not pass in silence, and the graph must read what comes afterwards.
 func TestA3_EvictedStreamIsReported(t *testing.T) {
 	s := newPrivateStand(t, redistest.Args("--maxmemory-policy", "allkeys-lru"))
 	ctx := t.Context()
 	s.fill(t, 1)
 	var in inbox[string]
 	var log lockedBuffer
-	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))))
+	r := start(
+		t,
+		flow.To(source.Stream(s.rdb, config[string](s)), in.sink()),
+		flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))),
+	)
 	redistest.Soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
 	s.rdb.ConfigSet(ctx, "maxmemory", "1")
 	redistest.Soon(t, "the stream is evicted", func() bool {
 		s.rdb.Set(ctx, "more", "x", 0) // a command that makes the server look for room
-		return strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:") && !strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:0\r")
+		return strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:") &&
+			!strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:0\r")
 	})
 	s.rdb.ConfigSet(ctx, "maxmemory", "0")
 	redistest.Soon(t, "what came afterwards", func() bool {

@@ -26,7 +26,10 @@ func TestG1_AcksTravelThroughTheGraph(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 100)
 	goOn := make(chan struct{})
-	numbers := operators.Map(source.Stream(s.rdb, config[string](s)), func(_ context.Context, v string) (string, error) { return v + "!", nil })
+	numbers := operators.Map(
+		source.Stream(s.rdb, config[string](s)),
+		func(_ context.Context, v string) (string, error) { return v + "!", nil },
+	)
 	copies := operators.FanOut(numbers, 2)
 	var quick, slow inbox[string]
 	batches := operators.Batch(copies[1], 10, time.Minute)
@@ -94,7 +97,11 @@ func TestG3_LostGroupIsNoSuccess(t *testing.T) {
 func TestG4_NothingToReadIsNoError(t *testing.T) {
 	s := newPrivateStand(t)
 	var log lockedBuffer
-	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.WarnLevel)))))
+	r := start(
+		t,
+		flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()),
+		flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.WarnLevel)))),
+	)
 	redistest.Soon(t, "some empty reads", func() bool { return s.calls(t, "xreadgroup") >= 5 })
 	drain(t, r)
 	if log.String() != "" {

@@ -10,9 +10,10 @@ import (
 	"testing"
 )
 
-// The files defects_*_test.go retell what broke in systems like this one, each test named after the id that the defect has
-// in our list of them: W is watermill-redisstream, G go-streams, B Redpanda Connect, A asynq, O others, D streamerson for
-// Node. A test sets up the circumstances in which it happened there, and asserts what happens here.
+// The files defects_*_test.go retell what broke in systems like this one, each test named after the
+// id that the defect has in our list of them: W is watermill-redisstream, G go-streams, B Redpanda
+// Connect, A asynq, O others, D streamerson for Node. A test sets up the circumstances in which it
+// happened there, and asserts what happens here.
 
 // defects are all ids, by the number of defects.
 var defects = map[string]int{"W": 10, "G": 7, "B": 6, "A": 5, "O": 10, "D": 28}
@@ -20,7 +21,8 @@ var defects = map[string]int{"W": 10, "G": 7, "B": 6, "A": 5, "O": 10, "D": 28}
 // notHere says which defects have no test, and why.
 var notHere = map[string]string{}
 
-// TestEveryDefectHasATest sees to it that none of the list is forgotten, and that no test claims an id that does not exist.
+// TestEveryDefectHasATest sees to it that none of the list is forgotten, and that no test claims an
+// id that does not exist.
 func TestEveryDefectHasATest(t *testing.T) {
 	named := regexp.MustCompile(`^Test([A-Z])([0-9]+)_[A-Z]`)
 	found := make(map[string][]string)

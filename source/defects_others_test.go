@@ -22,8 +22,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// redisqueue asked for as many entries as its buffer had room for, and with a full one for all there were: COUNT 0 means no
-// limit. And at the end it left in its queue what had been read.
+// redisqueue asked for as many entries as its buffer had room for, and with a full one for all
+// there were: COUNT 0 means no limit. And at the end it left in its queue what had been read.
 func TestO1_FullBufferReadsNothing(t *testing.T) {
 	s := newPrivateStand(t)
 	s.fill(t, 1000)
@@ -58,12 +58,27 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1)
 	id := s.takenBy(t, "dead", 1)[0]
-	s.rdb.Do(t.Context(), "xclaim", s.key, "g", "dead", 0, id, "idle", 31_000, "justid") // longer than the default lease
+	s.rdb.Do(
+		t.Context(),
+		"xclaim",
+		s.key,
+		"g",
+		"dead",
+		0,
+		id,
+		"idle",
+		31_000,
+		"justid",
+	) // longer than the default lease
 	var in inbox[string]
-	r := start(t, flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: s.key, Group: "g", Lease: 0}), in.sink()))
+	r := start(
+		t,
+		flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: s.key, Group: "g", Lease: 0}), in.sink()),
+	)
 	redistest.Soon(t, "the dead one's", func() bool { return in.count() == 1 })
 	drain(t, r)
-	err := flow.New("bad", flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Lease: -1}), in.sink())).Validate()
+	err := flow.New("bad", flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Lease: -1}), in.sink())).
+		Validate()
 	wantFields(t, err, "stream", "Lease")
 	if _, err := redisio.NewGroupReader(s.rdb, redisio.GroupConfig{Key: "k", Group: "g", ReclaimEvery: -1}); err == nil {
 		t.Error("ReclaimEvery -1 was taken")
@@ -113,7 +128,8 @@ func try[C any](t *testing.T, meant map[string]bool, good C, validate func(C) er
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		name := typeName + "." + f.Name
-		if f.Type.Kind() == reflect.String && (strings.HasSuffix(f.Name, "Interval") || strings.HasSuffix(f.Name, "Timeout")) {
+		if f.Type.Kind() == reflect.String &&
+			(strings.HasSuffix(f.Name, "Interval") || strings.HasSuffix(f.Name, "Timeout")) {
 			t.Errorf("%s is a duration as text", name)
 		}
 		bad := good
@@ -132,7 +148,17 @@ func try[C any](t *testing.T, meant map[string]bool, good C, validate func(C) er
 func TestO4_ReclaimingIsPaced(t *testing.T) {
 	s := newPrivateStand(t)
 	const every = 200 * time.Millisecond
-	r, err := redisio.NewGroupReader(s.rdb, redisio.GroupConfig{Capabilities: &redisio.Capabilities{}, Key: s.key, Group: "g", Block: 10 * time.Millisecond, Lease: time.Minute, ReclaimEvery: every})
+	r, err := redisio.NewGroupReader(
+		s.rdb,
+		redisio.GroupConfig{
+			Capabilities: &redisio.Capabilities{},
+			Key:          s.key,
+			Group:        "g",
+			Block:        10 * time.Millisecond,
+			Lease:        time.Minute,
+			ReclaimEvery: every,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +211,13 @@ func TestO8_FieldsKeepTheirOrderAndDuplicates(t *testing.T) {
 	s := newStand(t)
 	s.rdb.Do(t.Context(), "xadd", s.key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n", "k", "1")
 	out := s.key + ":out"
-	r := start(t, flow.To(source.Stream(s.rdb, config[redisio.Fields](s)), sink.Stream(s.rdb, sink.StreamConfig[redisio.Fields]{Key: out})))
+	r := start(
+		t,
+		flow.To(
+			source.Stream(s.rdb, config[redisio.Fields](s)),
+			sink.Stream(s.rdb, sink.StreamConfig[redisio.Fields]{Key: out}),
+		),
+	)
 	redistest.Soon(t, "copied", func() bool { return s.rdb.XLen(t.Context(), out).Val() == 1 })
 	drain(t, r)
 	entry := s.rdb.Do(t.Context(), "xrange", out, "-", "+").Val().([]any)[0].([]any)
@@ -194,8 +226,8 @@ func TestO8_FieldsKeepTheirOrderAndDuplicates(t *testing.T) {
 	}
 }
 
-// Blocking reads are repeated by go-redis itself: the entries of the answer that was lost stay behind, pending for a reader
-// that does not know of them.
+// Blocking reads are repeated by go-redis itself: the entries of the answer that was lost stay
+// behind, pending for a reader that does not know of them.
 func TestO9_LostReadIsRecoveredNotRepeated(t *testing.T) {
 	s := newPrivateStand(t)
 	l := newLine(s)
@@ -217,8 +249,9 @@ func TestO9_LostReadIsRecoveredNotRepeated(t *testing.T) {
 	}
 }
 
-// streamerson for Node: nothing is claimed or trimmed, an ack that fails is invisible, a read blocks for half an hour. For the
-// claims see B3; that an unknown type of message gets no answer belongs to services.
+// streamerson for Node: nothing is claimed or trimmed, an ack that fails is invisible, a read
+// blocks for half an hour. For the claims see B3; that an unknown type of message gets no answer
+// belongs to services.
 func TestO10_WhatTheAncestorLacked(t *testing.T) {
 	s := newPrivateStand(t)
 	t.Run("acks that fail show", func(t *testing.T) {
@@ -227,8 +260,12 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 		l.cut("xack", 6)
 		var log lockedBuffer
 		var faults atomic.Int64
-		r := start(t, flow.To(source.Stream(l.client(t), config[string](s)), (&inbox[string]{}).sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))),
-			flow.OnEvent(flow.Hooks{Faulted: func(*flow.Fault, flow.Decision) { faults.Add(1) }}))
+		r := start(
+			t,
+			flow.To(source.Stream(l.client(t), config[string](s)), (&inbox[string]{}).sink()),
+			flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))),
+			flow.OnEvent(flow.Hooks{Faulted: func(*flow.Fault, flow.Decision) { faults.Add(1) }}),
+		)
 		redistest.Soon(t, "acknowledged in the end", func() bool { return pendingAndLag(t, s) == 0 })
 		drain(t, r)
 		if !strings.Contains(log.String(), "ack 1 entries") {
@@ -251,6 +288,11 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 	t.Run("a read blocks for two seconds at most", func(t *testing.T) {
 		cfg := config[string](s)
 		cfg.Block = 30 * time.Minute
-		wantFields(t, flow.New("bad", flow.To(source.Stream(s.rdb, cfg), (&inbox[string]{}).sink())).Validate(), "stream", "Block")
+		wantFields(
+			t,
+			flow.New("bad", flow.To(source.Stream(s.rdb, cfg), (&inbox[string]{}).sink())).Validate(),
+			"stream",
+			"Block",
+		)
 	})
 }

@@ -31,12 +31,22 @@ func TestD2_OneWayConsumerGoesOn(t *testing.T) {
 	s.fill(t, 500)
 	cfg := config[string](s)
 	cfg.MaxInFlight = 16
-	r := start(t, flow.To(operators.Map(source.Stream(s.rdb, cfg), func(_ context.Context, v string) (string, error) { return v, nil }), sink.Discard[string]()))
+	r := start(
+		t,
+		flow.To(
+			operators.Map(
+				source.Stream(s.rdb, cfg),
+				func(_ context.Context, v string) (string, error) { return v, nil },
+			),
+			sink.Discard[string](),
+		),
+	)
 	redistest.Soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
 	drain(t, r)
 }
 
-// The options of a group's member were overwritten: its handler threw for each message, and all stayed pending for ever.
+// The options of a group's member were overwritten: its handler threw for each message, and all
+// stayed pending for ever.
 func TestD5_PanickingHandlerLeavesNothingPending(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 5)
@@ -50,7 +60,11 @@ func TestD5_PanickingHandlerLeavesNothingPending(t *testing.T) {
 		panic("in a handler")
 	}, flow.OnFault(flow.Nack))
 	r := start(t, flow.To(src, (&inbox[string]{}).sink()))
-	redistest.Soon(t, "dead letters where they were asked for", func() bool { return s.rdb.XLen(t.Context(), s.key+":lost").Val() == 5 })
+	redistest.Soon(
+		t,
+		"dead letters where they were asked for",
+		func() bool { return s.rdb.XLen(t.Context(), s.key+":lost").Val() == 5 },
+	)
 	drain(t, r)
 	s.wantSettled(t)
 	if diff := cmp.Diff(map[string]int{"0": 2, "1": 2, "2": 2, "3": 2, "4": 2}, seen); diff != "" {
@@ -70,7 +84,8 @@ func TestD6_StreamNeedNotExist(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// The XACK waited behind a blocking XREADGROUP on the same connection: the last message stayed pending for half an hour.
+// The XACK waited behind a blocking XREADGROUP on the same connection: the last message stayed
+// pending for half an hour.
 func TestD7_AcksDoNotWaitBehindReads(t *testing.T) {
 	s := newPrivateStand(t)
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), PoolSize: 1}) // the caller's pool has one connection
@@ -158,7 +173,16 @@ func TestD10_BacklogIsShared(t *testing.T) {
 	goOn := make(chan struct{})
 	var runs []*flow.Running
 	for range 3 {
-		runs = append(runs, start(t, flow.To(source.Stream(s.rdb, cfg), sink.Func(func(ctx context.Context, _ string) error { return until(ctx, goOn) }))))
+		runs = append(
+			runs,
+			start(
+				t,
+				flow.To(
+					source.Stream(s.rdb, cfg),
+					sink.Func(func(ctx context.Context, _ string) error { return until(ctx, goOn) }),
+				),
+			),
+		)
 	}
 	redistest.Soon(t, "each has its share", func() bool {
 		consumers := s.rdb.XInfoConsumers(t.Context(), s.key, "g").Val()
@@ -197,8 +221,8 @@ func TestD11_StreamsComeAndGo(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// "$" was sent again with each read: what was written between two reads was lost, and on a quiet stream everything that came
-// while a busy one was answered.
+// "$" was sent again with each read: what was written between two reads was lost, and on a quiet
+// stream everything that came while a busy one was answered.
 func TestD15_TheEndIsSettledOnce(t *testing.T) {
 	s := newPrivateStand(t)
 	s.fill(t, 3) // before the end
@@ -207,7 +231,11 @@ func TestD15_TheEndIsSettledOnce(t *testing.T) {
 		return flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: key, Block: time.Millisecond}), to.sink())
 	}
 	r := start(t, tail(s.key, &quiet), tail(s.key+":busy", &busy))
-	redistest.Soon(t, "many empty reads", func() bool { return s.calls(t, "xrevrange") == 2 && s.calls(t, "xread") > 100 })
+	redistest.Soon(
+		t,
+		"many empty reads",
+		func() bool { return s.calls(t, "xrevrange") == 2 && s.calls(t, "xread") > 100 },
+	)
 	for i := range 200 {
 		s.rdb.XAdd(t.Context(), redistest.Entry(s.key+":busy", "data", fmt.Sprint(i)))
 		if i%20 == 0 {
@@ -336,7 +364,8 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	var op *net.OpError
-	if _, err := redisio.Connect(ctx, "redis://"+addr, redisio.ConnectOptions{}); !errors.As(err, &op) || ctx.Err() != nil {
+	if _, err := redisio.Connect(ctx, "redis://"+addr, redisio.ConnectOptions{}); !errors.As(err, &op) ||
+		ctx.Err() != nil {
 		t.Errorf("got %v", err)
 	}
 	s := newStand(t)
@@ -362,12 +391,18 @@ func TestD26_HandlersRunAtOnce(t *testing.T) {
 	s.fill(t, 8)
 	var all sync.WaitGroup
 	all.Add(8)
-	r := start(t, flow.To(operators.Map(source.Stream(s.rdb, config[string](s)), func(ctx context.Context, v string) (string, error) {
-		all.Done()
-		met := make(chan struct{})
-		go func() { all.Wait(); close(met) }()
-		return v, until(ctx, met) // none returns before all run
-	}, flow.Workers(8)), sink.Discard[string]()))
+	r := start(
+		t,
+		flow.To(
+			operators.Map(source.Stream(s.rdb, config[string](s)), func(ctx context.Context, v string) (string, error) {
+				all.Done()
+				met := make(chan struct{})
+				go func() { all.Wait(); close(met) }()
+				return v, until(ctx, met) // none returns before all run
+			}, flow.Workers(8)),
+			sink.Discard[string](),
+		),
+	)
 	redistest.Soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
 	drain(t, r)
 }
@@ -416,7 +451,11 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 		}
 		return nil
 	})
-	r := start(t, flow.To(src, in.sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.TraceLevel)))))
+	r := start(
+		t,
+		flow.To(src, in.sink()),
+		flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.TraceLevel)))),
+	)
 	redistest.Soon(t, "the good one", func() bool { return in.count() == 1 })
 	redistest.Soon(t, "the others", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 2 })
 	drain(t, r)

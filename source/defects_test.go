@@ -32,14 +32,16 @@ func newLine(s *stand) *line { return &line{addr: s.Addr()} }
 
 // client returns a client over the line, with go-redis' own settings.
 func (l *line) client(t testing.TB) *redis.Client {
-	rdb := redis.NewClient(&redis.Options{Addr: l.addr, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		l.dials.Add(1)
-		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return &lineConn{Conn: c, line: l}, nil
-	}})
+	rdb := redis.NewClient(
+		&redis.Options{Addr: l.addr, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			l.dials.Add(1)
+			c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &lineConn{Conn: c, line: l}, nil
+		}},
+	)
 	t.Cleanup(func() { _ = rdb.Close() })
 	return rdb
 }
@@ -120,7 +122,8 @@ func (s *stand) calls(t testing.TB, command string) int {
 // takenBy has another consumer read n entries and do nothing about them, as one that died would.
 func (s *stand) takenBy(t testing.TB, consumer string, n int) (ids []string) {
 	t.Helper()
-	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYGROUP") {
+	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil &&
+		!redis.HasErrorPrefix(err, "BUSYGROUP") {
 		t.Fatal(err)
 	}
 	got, err := s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: consumer,

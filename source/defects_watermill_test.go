@@ -20,7 +20,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// An entry that the unmarshaler could not read closed the subscription; after a restart it was claimed, and closed it again.
+// An entry that the unmarshaler could not read closed the subscription; after a restart it was
+// claimed, and closed it again.
 func TestW1_ForeignEntryIsADeadLetter(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1)
@@ -45,7 +46,8 @@ func TestW1_ForeignEntryIsADeadLetter(t *testing.T) {
 	}
 }
 
-// A handler of a second with MaxIdleTime 300 ms was called three times: the claim loop took what its own process worked on.
+// A handler of a second with MaxIdleTime 300 ms was called three times: the claim loop took what
+// its own process worked on.
 func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1)
@@ -62,7 +64,8 @@ func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
 	<-begun
 	since := time.Now()
 	redistest.Soon(t, "four leases", func() bool {
-		list := s.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: s.key, Group: "g", Start: "-", End: "+", Count: 10}).Val()
+		list := s.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: s.key, Group: "g", Start: "-", End: "+", Count: 10}).
+			Val()
 		if len(list) != 1 || list[0].RetryCount != 1 || called.Load() != 1 {
 			t.Fatalf("called %d times, pending %+v", called.Load(), list)
 		}
@@ -127,7 +130,8 @@ func TestW4_PermanentNackNeitherSpinsNorBlocks(t *testing.T) {
 	}
 }
 
-// Work that was done while the subscriber closed was delivered again: its ack lost a select against the end of the context.
+// Work that was done while the subscriber closed was delivered again: its ack lost a select against
+// the end of the context.
 func TestW6_WorkDoneAtTheEndIsAcked(t *testing.T) {
 	for name, end := range map[string]func(*flow.Running) error{
 		"drained": func(r *flow.Running) error { _, err := r.Drain(context.Background()); return err },
@@ -138,11 +142,14 @@ func TestW6_WorkDoneAtTheEndIsAcked(t *testing.T) {
 			s.fill(t, 1)
 			begun := make(chan struct{})
 			goOn := make(chan struct{})
-			r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), sink.Func(func(context.Context, string) error {
-				close(begun)
-				<-goOn
-				return nil
-			})))
+			r := start(
+				t,
+				flow.To(source.Stream(s.rdb, config[string](s)), sink.Func(func(context.Context, string) error {
+					close(begun)
+					<-goOn
+					return nil
+				})),
+			)
 			<-begun
 			ended := make(chan error)
 			go func() { ended <- end(r) }()
@@ -164,9 +171,18 @@ func TestW7_TheCallersClientStaysOpen(t *testing.T) {
 	for range 3 { // others come and go on the same client
 		cfg := config[string](s)
 		cfg.Key = s.key + ":other"
-		r := start(t, flow.To(source.Stream(s.rdb, cfg), sink.Stream(s.rdb, sink.StreamConfig[string]{Key: s.key + ":out"})))
+		r := start(
+			t,
+			flow.To(source.Stream(s.rdb, cfg), sink.Stream(s.rdb, sink.StreamConfig[string]{Key: s.key + ":out"})),
+		)
 		drain(t, r)
-		tail := start(t, flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: cfg.Key, Block: 10 * time.Millisecond}), in.sink()))
+		tail := start(
+			t,
+			flow.To(
+				source.Tail(s.rdb, source.TailConfig[string]{Key: cfg.Key, Block: 10 * time.Millisecond}),
+				in.sink(),
+			),
+		)
 		drain(t, tail)
 	}
 	s.fill(t, 1)
@@ -177,8 +193,8 @@ func TestW7_TheCallersClientStaysOpen(t *testing.T) {
 	}
 }
 
-// The claim loop looked at the first hundred pending entries only: behind those of a slow consumer, the entries of a dead
-// one were never seen.
+// The claim loop looked at the first hundred pending entries only: behind those of a slow consumer,
+// the entries of a dead one were never seen.
 func TestW8_ReclaimLooksAtAllThatIsPending(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1210)

@@ -1,8 +1,9 @@
 // Package source makes the sources of graphs: where values come from.
 //
-// A source is a description, like everything a graph is made of: its constructor does no I/O, and what it is given wrong
-// is found by [flow.Graph.Validate]. When the graph runs, the source reads as many entries as it has credits for
-// ([flow.MaxInFlight], [flow.MaxBytes]) and no more until some of them are settled, so the slowest sink sets the pace.
+// A source is a description, like everything a graph is made of: its constructor does no I/O, and
+// what it is given wrong is found by [flow.Graph.Validate]. When the graph runs, the source reads
+// as many entries as it has credits for ([flow.MaxInFlight], [flow.MaxBytes]) and no more until
+// some of them are settled, so the slowest sink sets the pace.
 //
 // # The sources
 //
@@ -33,9 +34,10 @@
 //
 // # In this process
 //
-// The other sources cannot deliver a value again. So a value that fails for good, when its retries in place are used up,
-// stops the graph, with an error that wraps [flow.ErrNotRedeliverable]: nothing is lost in silence. A policy that ends
-// in [flow.Drop] gives it up instead. Queue is the exception: its value's failure is told to the one who waits for it.
+// The other sources cannot deliver a value again. So a value that fails for good, when its retries
+// in place are used up, stops the graph, with an error that wraps [flow.ErrNotRedeliverable]:
+// nothing is lost in silence. A policy that ends in [flow.Drop] gives it up instead. Queue is the
+// exception: its value's failure is told to the one who waits for it.
 //
 // Seq and Lines call what may block for as long as it likes: a sequence, a Read of standard input. They do it on a
 // goroutine of its own, so that it delays nothing but itself, and leave it behind when the graph drains.
@@ -43,5 +45,6 @@
 // # In packages of their own
 //
 // Package source/cron ticks at the times of a crontab's line, and package flow/gostreams lends sources of
-// github.com/reugn/go-streams to a graph. Their parsers and bridges are linked into programs that import them, and no others.
+// github.com/reugn/go-streams to a graph. Their parsers and bridges are linked into programs that
+// import them, and no others.
 package source

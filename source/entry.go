@@ -24,10 +24,14 @@ type entries[T any] struct {
 }
 
 // errExhausted is the fault of an entry that was delivered too often without anybody living to say how it ended.
-var errExhausted = errors.New("source: delivered MaxDeliveries times, and each time its reader ended before it was done")
+var errExhausted = errors.New(
+	"source: delivered MaxDeliveries times, and each time its reader ended before it was done",
+)
 
 // errWithheld is the fault of an entry that cannot be read here, and lies in the stream as it was.
-var errWithheld = errors.New("source: the entry is larger than the server, or a proxy, sends: raise client-output-buffer-limit or the proxy's limit")
+var errWithheld = errors.New(
+	"source: the entry is larger than the server, or a proxy, sends: raise client-output-buffer-limit or the proxy's limit",
+)
 
 // add adds a batch to the intake. An entry that cannot be decoded is added as a bad one: it is a fault of its own, and
 // says nothing about its neighbours.

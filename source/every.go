@@ -9,8 +9,9 @@ import (
 )
 
 // Every is a source of a value for each tick of a clock, the first after d. f is given the tick's time, which is
-// also the message's. Ticks that come late, because the graph is busy or paused, coalesce to one: the graph works on one
-// tick at a time, until it is settled. MaxInFlight allows more, as stages that gather ticks need.
+// also the message's. Ticks that come late, because the graph is busy or paused, coalesce to one:
+// the graph works on one tick at a time, until it is settled. MaxInFlight allows more, as stages
+// that gather ticks need.
 //
 // Order: kept. Acks: nobody is told; a tick that fails for good stops the graph, unless the policy drops it.
 // Ends: by drain only. Errors: if f panics the source is restarted, within the graph's limits.

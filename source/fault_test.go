@@ -54,7 +54,11 @@ func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
 			report, _ := r.Drain(context.Background())
 			drained <- report
 		}()
-		redistest.Soon(t, "the rest is given back", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 1 })
+		redistest.Soon(
+			t,
+			"the rest is given back",
+			func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 1 },
+		)
 		close(release)
 		report, back := <-drained, uint64(29-life)
 		if report.Settled != 1 || report.Released != back || report.Unbegun != back {
@@ -168,16 +172,19 @@ func TestFault_D15_SharesAreFair(t *testing.T) {
 	var mu sync.Mutex
 	shares, left, done := make([]int, readers), entries, make(chan struct{})
 	for i := range readers {
-		handled := operators.Map(source.Stream(s.rdb, config[string](s)), func(_ context.Context, v string) (string, error) {
-			time.Sleep(5 * time.Millisecond) // this is the work
-			mu.Lock()
-			defer mu.Unlock()
-			shares[i]++
-			if left--; left == 0 {
-				close(done)
-			}
-			return v, nil
-		})
+		handled := operators.Map(
+			source.Stream(s.rdb, config[string](s)),
+			func(_ context.Context, v string) (string, error) {
+				time.Sleep(5 * time.Millisecond) // this is the work
+				mu.Lock()
+				defer mu.Unlock()
+				shares[i]++
+				if left--; left == 0 {
+					close(done)
+				}
+				return v, nil
+			},
+		)
 		start(t, flow.To(handled, sink.Discard[string]()))
 	}
 	<-done

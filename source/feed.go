@@ -13,12 +13,13 @@ import (
 // feed lets a producer that may block, and knows nothing of contexts, work for readers that must not.
 //
 // Idea: the producer runs on a goroutine of its own and yields items. It is allowed as many as a reader has asked for
-// and is parked inside yield when it has made them, so it never works ahead of the credits. A reader takes what is there
-// as soon as there is anything, and takes back the demand for the rest. So when nobody reads any more, the producer is
-// parked, and is told to stop; or it is busy making one last item, and is left behind with it.
+// and is parked inside yield when it has made them, so it never works ahead of the credits. A
+// reader takes what is there as soon as there is anything, and takes back the demand for the rest.
+// So when nobody reads any more, the producer is parked, and is told to stop; or it is busy making
+// one last item, and is left behind with it.
 type feed[I any] struct {
-	// produce yields items until yield reports false; then it returns nil, or io.EOF if there is nothing more, or why it
-	// failed. If it returned nil it may be called again, to go on.
+	// produce yields items until yield reports false; then it returns nil, or io.EOF if there is
+	// nothing more, or why it failed. If it returned nil it may be called again, to go on.
 	produce func(yield func(I) bool) error
 
 	mu      sync.Mutex // guards what follows

@@ -44,7 +44,8 @@ func TestStreamLeaseLost(t *testing.T) {
 				t.Errorf("cancelled by %v", err)
 			}
 			drain(t, r)
-			pending, err := s.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: cfg.Group, Start: "-", End: "+", Count: 10}).Result()
+			pending, err := s.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: cfg.Group, Start: "-", End: "+", Count: 10}).
+				Result()
 			if err != nil || len(pending) != 1 || pending[0].ID != stolen || pending[0].Consumer != "thief" {
 				t.Errorf("pending %+v, %v; want only the stolen entry, for the thief", pending, err)
 			}

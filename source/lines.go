@@ -24,18 +24,20 @@ func (e *LineTooLongError) Error() string {
 	return fmt.Sprintf("source: line %d is longer than %d bytes", e.Line, e.Limit)
 }
 
-// Lines is a source of the lines of a text, without their ends ("\n" or "\r\n"); the last need not have one. Lines may be
-// up to MaxLine bytes long. The reader is not closed.
+// Lines is a source of the lines of a text, without their ends ("\n" or "\r\n"); the last need not
+// have one. Lines may be up to MaxLine bytes long. The reader is not closed.
 //
 // A Read of standard input or of a connection blocks for as long as it likes, so Read is called on a goroutine of its
-// own, and the drain does not wait for it: it is left behind, and what it brings in the end is the first thing a next run
-// of the graph gets. Graphs that run the same Lines share the text: each line goes to one of them.
+// own, and the drain does not wait for it: it is left behind, and what it brings in the end is the
+// first thing a next run of the graph gets. Graphs that run the same Lines share the text: each
+// line goes to one of them.
 //
 // Order: the text's; a message's ID is the number of its line.
 // Acks: nobody is told; a line that fails for good stops the graph, unless the policy drops it.
 // Ends: at io.EOF, or by drain; a next run goes on where the last one stopped.
-// Errors: a line over the limit is a *LineTooLongError, by the source's fault policy: OnFault(flow.Drop) passes over it.
-// An error of the reader ends the source: what came before it is settled, then the graph stops with it.
+// Errors: a line over the limit is a *LineTooLongError, by the source's fault policy:
+// OnFault(flow.Drop) passes over it. An error of the reader ends the source: what came before it is
+// settled, then the graph stops with it.
 func Lines(r io.Reader, opts ...flow.StageOption) flow.Source[string] {
 	return LinesUpTo(r, MaxLine, opts...)
 }

@@ -40,8 +40,9 @@ func (e *OutcomeError) Unwrap() error { return e.Err }
 // Queue is a source of what is pushed into its Inbox, which holds at most size values that the graph has not read.
 // It bridges calls into a graph: Deliver returns when the graph has settled its value.
 //
-// Order: in which Deliver and Offer put values in. Acks: Deliver tells its caller the outcome. The queue delivers nothing
-// again by itself: a Nacked or a Dead value does not stop the graph, it is its caller's to try again.
+// Order: in which Deliver and Offer put values in. Acks: Deliver tells its caller the outcome. The
+// queue delivers nothing again by itself: a Nacked or a Dead value does not stop the graph, it is
+// its caller's to try again.
 // Ends: after Close, when all that was pushed has been read; or by drain. Then values not read fail their Deliver with
 // ErrEnded; offered ones stay for the next run, after those that this run gave back unfinished. If the graph
 // runs several times at once, the runs share the queue. Errors: none of its own.

@@ -16,8 +16,8 @@ import (
 type RangeConfig[T any] struct {
 	// Key is the Redis key of the stream.
 	Key string
-	// From and To are the first and the last entry that count, both included. The defaults are the beginning, and the end
-	// as it is when reading gets there.
+	// From and To are the first and the last entry that count, both included. The defaults are the
+	// beginning, and the end as it is when reading gets there.
 	From, To redisio.ID
 	// Since and Until say the same by time, of entries as the server's clock stamped them.
 	Since, Until time.Time
@@ -35,11 +35,12 @@ type RangeConfig[T any] struct {
 	Wait time.Duration
 }
 
-// Range reads a piece of a stream, by id or by time, and then ends. Reading changes nothing on the server; a stream that
-// does not exist has no entries.
+// Range reads a piece of a stream, by id or by time, and then ends. Reading changes nothing on the
+// server; a stream that does not exist has no entries.
 //
-// Nothing is acknowledged, so nothing is delivered again: a message that fails for good, or an entry that cannot be decoded,
-// stops the graph unless a policy drops it (flow.Drop). When the connection breaks, reading goes on where it was.
+// Nothing is acknowledged, so nothing is delivered again: a message that fails for good, or an
+// entry that cannot be decoded, stops the graph unless a policy drops it (flow.Drop). When the
+// connection breaks, reading goes on where it was.
 func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	var wrong mistakes
 	rc := redisio.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.Count}

@@ -93,7 +93,10 @@ func TestRangeErrors(t *testing.T) {
 	s := newStand(t)
 	ctx := t.Context()
 	s.rdb.Set(ctx, s.key+":text", "x", 0)
-	err := stopped(t, flow.To(source.Range(s.rdb, source.RangeConfig[string]{Key: s.key + ":text"}), (&inbox[string]{}).sink()))
+	err := stopped(
+		t,
+		flow.To(source.Range(s.rdb, source.RangeConfig[string]{Key: s.key + ":text"}), (&inbox[string]{}).sink()),
+	)
 	if err.Restarts != 0 || !redis.HasErrorPrefix(err, "WRONGTYPE") {
 		t.Errorf("wrong type: %v", err)
 	}

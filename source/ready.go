@@ -2,8 +2,8 @@ package source
 
 import "time"
 
-// defaultReadyWithin is above what a failover of Redis takes as a rule, and above the pauses between the round trips of a
-// reader with the default lease.
+// defaultReadyWithin is above what a failover of Redis takes as a rule, and above the pauses
+// between the round trips of a reader with the default lease.
 const defaultReadyWithin = 30 * time.Second
 
 func (m *mistakes) readyWithin(d time.Duration) time.Duration {

@@ -13,8 +13,9 @@ import (
 // seqGrace is how long the end of a source waits for a sequence that is busy to see that nobody listens any more.
 const seqGrace = time.Second
 
-// Seq is a source of the values of a sequence. It is pulled by demand: the sequence is asked for a value only when there
-// is a credit for it, and runs on a goroutine of its own, so that it may block without holding up what it has yielded.
+// Seq is a source of the values of a sequence. It is pulled by demand: the sequence is asked for a
+// value only when there is a credit for it, and runs on a goroutine of its own, so that it may
+// block without holding up what it has yielded.
 //
 // Order: the sequence's. Acks: nobody is told; a value that fails for good stops the graph, unless the policy drops it.
 // Ends: with the sequence, or by drain: then its yield reports false, and the value it was yielding, if it was at
@@ -23,7 +24,10 @@ const seqGrace = time.Second
 // graph stops with that error in a *flow.StageError; a restart would begin from the start.
 func Seq[T any](seq iter.Seq2[T, error], opts ...flow.StageOption) flow.Source[T] {
 	if seq == nil {
-		opts = append(slices.Clip(opts), flow.Invalid("seq", "the sequence is nil", "give a sequence; Of() is an empty source"))
+		opts = append(
+			slices.Clip(opts),
+			flow.Invalid("seq", "the sequence is nil", "give a sequence; Of() is an empty source"),
+		)
 	}
 	return newSeq("seq", func(yield func(T) bool) error {
 		for v, err := range seq {
@@ -43,7 +47,10 @@ func Seq[T any](seq iter.Seq2[T, error], opts ...flow.StageOption) flow.Source[T
 // Order, Acks, Ends, Errors: as for Seq.
 func Values[T any](seq iter.Seq[T], opts ...flow.StageOption) flow.Source[T] {
 	if seq == nil {
-		opts = append(slices.Clip(opts), flow.Invalid("seq", "the sequence is nil", "give a sequence; Of() is an empty source"))
+		opts = append(
+			slices.Clip(opts),
+			flow.Invalid("seq", "the sequence is nil", "give a sequence; Of() is an empty source"),
+		)
 	}
 	return newSeq("values", func(yield func(T) bool) error {
 		for v := range seq {

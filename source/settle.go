@@ -14,8 +14,8 @@ const commitTimeout = 10 * time.Second
 // settler commits settlements to a group. It belongs to the goroutine that commits.
 //
 // Idea of doing it twice: a Commit that failed is called again with the same settlements. Acks and dead letters may be
-// repeated as they are. A nack may not: the entry may have been delivered again since, and would be taken from under the
-// work on it. So a Commit that failed in part notes what it has done.
+// repeated as they are. A nack may not: the entry may have been delivered again since, and would be
+// taken from under the work on it. So a Commit that failed in part notes what it has done.
 type settler struct {
 	r    *redisio.GroupReader
 	plan *streamPlan

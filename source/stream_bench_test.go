@@ -21,8 +21,9 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// The benchmarks measure ratios: in each iteration our way and the best hand-written go-redis loop do the same work, one
-// after the other, on the same server. Run them with -benchtime=7x or so; what counts is the median ratio.
+// The benchmarks measure ratios: in each iteration our way and the best hand-written go-redis loop
+// do the same work, one after the other, on the same server. Run them with -benchtime=7x or so;
+// what counts is the median ratio.
 
 const benchN = 100_000
 
@@ -138,7 +139,14 @@ func consume[T any](b *testing.B, rdb *redis.Client, key string) time.Duration {
 	bg := context.Background()
 	rdb.XGroupDestroy(bg, key, "g")
 	rdb.XGroupCreate(bg, key, "g", "0")
-	took := timed(b, benchN, flow.To(source.Stream(rdb, source.StreamConfig[T]{Key: key, Group: "g", Block: 10 * time.Millisecond}), discard[T]()))
+	took := timed(
+		b,
+		benchN,
+		flow.To(
+			source.Stream(rdb, source.StreamConfig[T]{Key: key, Group: "g", Block: 10 * time.Millisecond}),
+			discard[T](),
+		),
+	)
 	settledAll(b, rdb, key)
 	return took
 }
@@ -166,7 +174,8 @@ func consumeByHand(b *testing.B, rdb *redis.Client, key string, use func(string)
 		}
 	})
 	for n := 0; n < benchN; {
-		streams, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1000, Block: time.Second}).Result()
+		streams, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1000, Block: time.Second}).
+			Result()
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -240,7 +249,10 @@ func pipeByHand(b *testing.B, rdb *redis.Client, key string) time.Duration {
 				ids := make([]string, len(msgs))
 				for i, m := range msgs {
 					ids[i] = m.ID
-					p.XAdd(ctx, &redis.XAddArgs{Stream: out, Values: []any{"data", strings.ToUpper(m.Values["data"].(string))}})
+					p.XAdd(
+						ctx,
+						&redis.XAddArgs{Stream: out, Values: []any{"data", strings.ToUpper(m.Values["data"].(string))}},
+					)
 				}
 				p.XAck(ctx, key, "g", ids...)
 				if _, err := p.Exec(ctx); err != nil {

@@ -21,7 +21,11 @@ func serverWith(lines ...string) (rdb *redis.Client, end func()) {
 	}
 	rdb = server.Client()
 	for i, line := range lines {
-		args := &redis.XAddArgs{Stream: "lines", ID: fmt.Sprintf("1700000000000-%d", i+1), Values: []string{"data", line}}
+		args := &redis.XAddArgs{
+			Stream: "lines",
+			ID:     fmt.Sprintf("1700000000000-%d", i+1),
+			Values: []string{"data", line},
+		}
 		if err := rdb.XAdd(context.Background(), args).Err(); err != nil {
 			log.Fatal(err)
 		}
@@ -59,7 +63,10 @@ func ExampleTail() {
 	defer end()
 
 	// Without a Start only what is written from now on would come.
-	lines := source.Tail(rdb, source.TailConfig[string]{Key: "lines", Start: redisio.StartID(redisio.ID{Ms: 1700000000000, Seq: 1})})
+	lines := source.Tail(
+		rdb,
+		source.TailConfig[string]{Key: "lines", Start: redisio.StartID(redisio.ID{Ms: 1700000000000, Seq: 1})},
+	)
 	for line, err := range flow.Values(context.Background(), lines) {
 		if err != nil {
 			log.Fatal(err)

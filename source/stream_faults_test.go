@@ -42,7 +42,11 @@ func copied(t *testing.T, rdb *redis.Client, key string, n int) (duplicates int)
 }
 
 // copyGraph copies a stream to another.
-func copyGraph(rdb *redis.Client, cfg source.StreamConfig[string], f func(context.Context, flow.Message[string]) error) *flow.Graph {
+func copyGraph(
+	rdb *redis.Client,
+	cfg source.StreamConfig[string],
+	f func(context.Context, flow.Message[string]) error,
+) *flow.Graph {
 	src := handle(source.Stream(rdb, cfg), f)
 	return flow.New("copy", flow.To(src, sink.Stream(rdb, sink.StreamConfig[string]{Key: cfg.Key + ":out", Depth: 16})))
 }
@@ -97,7 +101,11 @@ func TestStreamWorkerProcess(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer rdb.Close()
 	cfg := source.StreamConfig[string]{Key: key, Group: "g", Lease: time.Second, Count: 50, MaxInFlight: 100}
-	err := copyGraph(rdb, cfg, func(context.Context, flow.Message[string]) error { return nil }).Run(context.Background())
+	err := copyGraph(
+		rdb,
+		cfg,
+		func(context.Context, flow.Message[string]) error { return nil },
+	).Run(context.Background())
 	t.Fatalf("the worker ended by itself: %v", err)
 }
 
@@ -125,7 +133,11 @@ func TestStreamSurvivesKill(t *testing.T) {
 	t.Logf("killed twice: %d pending, %d unread", pending, lag)
 	cfg := config[string](s)
 	cfg.Lease = time.Second
-	r, err := copyGraph(s.rdb, cfg, func(context.Context, flow.Message[string]) error { return nil }).Start(context.Background())
+	r, err := copyGraph(
+		s.rdb,
+		cfg,
+		func(context.Context, flow.Message[string]) error { return nil },
+	).Start(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +203,11 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 		s.rdb.XAdd(ctx, redistest.Entry(key, "data", "0"))
 		cfg := config[string](s)
 		cfg.Key = key
-		err := stopped(t, flow.AckTimeout(50*time.Millisecond), flow.To(source.Stream(rdb, cfg), (&inbox[string]{}).sink()))
+		err := stopped(
+			t,
+			flow.AckTimeout(50*time.Millisecond),
+			flow.To(source.Stream(rdb, cfg), (&inbox[string]{}).sink()),
+		)
 		if err.Stage != "stream" || !redis.HasErrorPrefix(err, "NOPERM") {
 			t.Errorf("got %v", err)
 		}

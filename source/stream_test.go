@@ -138,7 +138,11 @@ func drain(t testing.TB, r *flow.Running) {
 }
 
 // handle is a stage of a function that sees messages.
-func handle[T any](in flow.Source[T], f func(context.Context, flow.Message[T]) error, opts ...flow.StageOption) flow.Source[T] {
+func handle[T any](
+	in flow.Source[T],
+	f func(context.Context, flow.Message[T]) error,
+	opts ...flow.StageOption,
+) flow.Source[T] {
 	return flow.Step(in, "handle", func() flow.StepFunc[T, T] {
 		return func(ctx context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
 			return m, true, f(ctx, m)
@@ -171,13 +175,26 @@ type order struct {
 }
 
 func TestStreamRoundTrip(t *testing.T) {
-	meta := flow.Meta{MessageID: "m-1", Key: "customer 7", Type: "placed", ReplyTo: "answers", Deadline: time.Now().Add(time.Hour), Headers: flow.Headers{
-		{Name: "lang", Value: "en"}, {Name: "lang", Value: "de"}, {Name: "traceparent", Value: "00-01-02-01"}}}
+	meta := flow.Meta{
+		MessageID: "m-1",
+		Key:       "customer 7",
+		Type:      "placed",
+		ReplyTo:   "answers",
+		Deadline:  time.Now().Add(time.Hour),
+		Headers: flow.Headers{
+			{Name: "lang", Value: "en"}, {Name: "lang", Value: "de"}, {Name: "traceparent", Value: "00-01-02-01"}},
+	}
 	t.Run("json", func(t *testing.T) { roundTrip(t, nil, meta, meta, order{"a", 1.5, true}, order{"b", 2, false}) })
 	t.Run("string", func(t *testing.T) { roundTrip(t, nil, meta, meta, "one", "", "zwölf\x00\r\n") })
 	t.Run("bytes", func(t *testing.T) { roundTrip(t, nil, meta, meta, []byte("one"), []byte{0, 255}) })
 	t.Run("raw", func(t *testing.T) {
-		roundTrip(t, nil, meta, flow.Meta{}, redisio.Fields{{Name: "k", Value: []byte("1")}, {Name: "k", Value: []byte("2")}, {Name: "a", Value: nil}})
+		roundTrip(
+			t,
+			nil,
+			meta,
+			flow.Meta{},
+			redisio.Fields{{Name: "k", Value: []byte("1")}, {Name: "k", Value: []byte("2")}, {Name: "a", Value: nil}},
+		)
 	})
 	t.Run("struct", func(t *testing.T) {
 		f, err := redisio.RawStruct[order]()
@@ -263,7 +280,10 @@ func TestStreamAcksAfterSink(t *testing.T) {
 			return context.Cause(ctx)
 		})
 	})
-	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), stuck, flow.Holds(20, time.Hour))) // so that all 20 are read
+	r := start(
+		t,
+		flow.To(source.Stream(s.rdb, config[string](s)), stuck, flow.Holds(20, time.Hour)),
+	) // so that all 20 are read
 	<-writing
 	redistest.Soon(t, "all delivered", func() bool { pending, _ := s.group(t); return pending == 20 })
 	if err := r.Stop(); err != nil {
@@ -311,16 +331,20 @@ func TestStreamDeliversAgain(t *testing.T) {
 			s.fill(t, 3)
 			var in inbox[string]
 			var failed time.Time
-			src := handle(source.Stream(s.rdb, config[string](s)), func(_ context.Context, m flow.Message[string]) error {
-				if m.Value == "1" && m.Attempt() == 1 {
-					failed = time.Now()
-					return test.err
-				}
-				if m.Value == "1" && time.Since(failed) < test.wait {
-					t.Errorf("delivered again after %v, want %v at least", time.Since(failed), test.wait)
-				}
-				return nil
-			}, flow.OnFault(flow.Nack))
+			src := handle(
+				source.Stream(s.rdb, config[string](s)),
+				func(_ context.Context, m flow.Message[string]) error {
+					if m.Value == "1" && m.Attempt() == 1 {
+						failed = time.Now()
+						return test.err
+					}
+					if m.Value == "1" && time.Since(failed) < test.wait {
+						t.Errorf("delivered again after %v, want %v at least", time.Since(failed), test.wait)
+					}
+					return nil
+				},
+				flow.OnFault(flow.Nack),
+			)
 			r := start(t, flow.To(src, in.sink()))
 			redistest.Soon(t, "all done", func() bool { return in.count() == 3 })
 			drain(t, r)
@@ -378,7 +402,8 @@ func TestStreamDeadLetters(t *testing.T) {
 			case "dead:id":
 				continue
 			case "dead:time":
-				if at, err := time.Parse(time.RFC3339Nano, string(f.Value)); err != nil || time.Since(at).Abs() > time.Minute {
+				if at, err := time.Parse(time.RFC3339Nano, string(f.Value)); err != nil ||
+					time.Since(at).Abs() > time.Minute {
 					t.Errorf("time %q: %v", f.Value, err)
 				}
 				continue
@@ -394,8 +419,19 @@ func TestStreamDeadLetters(t *testing.T) {
 	}
 	origin := []string{"dead:key=" + s.key, "dead:group=g"}
 	want := map[string][]string{
-		"data=0": append([]string{"data=0", "dead:error=rejected: hopeless", "dead:cause=hopeless", "dead:graph=test", "dead:stage=check", "dead:attempts=1"}, origin...),
-		"data=1": append([]string{"data=1", "dead:error=fails", "dead:graph=test", "dead:stage=check", "dead:attempts=3"}, origin...),
+		"data=0": append(
+			[]string{
+				"data=0",
+				"dead:error=rejected: hopeless",
+				"dead:cause=hopeless",
+				"dead:graph=test",
+				"dead:stage=check",
+				"dead:attempts=1",
+			},
+			origin...),
+		"data=1": append(
+			[]string{"data=1", "dead:error=fails", "dead:graph=test", "dead:stage=check", "dead:attempts=3"},
+			origin...),
 		"bad": append([]string{"k=1", "k=2", "note=no data",
 			"dead:error=redisio: decode entry " + bad + `, field "data": redisio: no data field`, "dead:cause=redisio: no data field",
 			"dead:graph=test", "dead:stage=stream", "dead:attempts=1"}, origin...),
@@ -505,7 +541,8 @@ func TestStreamPassesOverTombstones(t *testing.T) {
 	s.fill(t, 3)
 	ctx := t.Context()
 	s.rdb.XGroupCreate(ctx, s.key, "g", "0")
-	read := s.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{s.key, ">"}, Count: 2}).Val()
+	read := s.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{s.key, ">"}, Count: 2}).
+		Val()
 	s.rdb.XDel(ctx, s.key, read[0].Messages[0].ID)
 	var in inbox[string]
 	trimmed := make(chan int, 10)
@@ -574,9 +611,28 @@ func TestStreamConfigMistakes(t *testing.T) {
 		Codec: redisio.String(), Format: redisio.Native(redisio.String()), AtMostOnce: true, MaxDeliveries: 3,
 	}
 	err := flow.New("bad", flow.To(source.Stream(nil, bad), (&inbox[string]{}).sink())).Validate()
-	wantFields(t, err, "stream", "rdb", "Key", "Group", "Block", "Count", "Lease", "Wait", "Format", "AtMostOnce", "MaxBytes")
+	wantFields(
+		t,
+		err,
+		"stream",
+		"rdb",
+		"Key",
+		"Group",
+		"Block",
+		"Count",
+		"Lease",
+		"Wait",
+		"Format",
+		"AtMostOnce",
+		"MaxBytes",
+	)
 
-	once := source.StreamConfig[string]{Key: "k", Group: "g", AtMostOnce: true, DeadMaxLen: 5} // it was passed over in silence
+	once := source.StreamConfig[string]{
+		Key:        "k",
+		Group:      "g",
+		AtMostOnce: true,
+		DeadMaxLen: 5,
+	} // it was passed over in silence
 	err = flow.New("bad", flow.To(source.Stream(nil, once), (&inbox[string]{}).sink())).Validate()
 	wantFields(t, err, "stream", "rdb", "AtMostOnce")
 
@@ -657,8 +713,8 @@ func TestStreamEmbedded(t *testing.T) {
 	}
 }
 
-// TestStreamBuriesWhatKillsItsReaders: an entry that takes its process with it never gets to fail, so what counts is how
-// often it was delivered.
+// TestStreamBuriesWhatKillsItsReaders: an entry that takes its process with it never gets to fail,
+// so what counts is how often it was delivered.
 func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
 	s := newStand(t)
 	ctx := t.Context()
@@ -702,7 +758,11 @@ func TestStreamLogs(t *testing.T) {
 	if err := s.rdb.XGroupDestroy(ctx, s.key, config[string](s).Group).Err(); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Soon(t, "a line about the group", func() bool { return strings.Contains(log.String(), "stream: group recreated") })
+	redistest.Soon(
+		t,
+		"a line about the group",
+		func() bool { return strings.Contains(log.String(), "stream: group recreated") },
+	)
 	drain(t, r)
 	if !strings.Contains(log.String(), "moved to the dead letters") {
 		t.Errorf("log:\n%s", log.String())

@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// A pipeline between two streams of streamerson v1, and a tail of the second one. An entry that is none does not stop it.
+// A pipeline between two streams of streamerson v1, and a tail of the second one. An entry that is
+// none does not stop it.
 func TestStreamersonV1(t *testing.T) {
 	s := newStand(t)
 	topic := redisio.StreamersonTopic{Namespace: s.key}
@@ -29,12 +30,27 @@ func TestStreamersonV1(t *testing.T) {
 		}
 	}
 	var got inbox[order]
-	in := source.Stream(s.rdb, source.StreamConfig[order]{Key: topic.Incoming(), Group: "g", Format: format, Block: 20 * time.Millisecond})
+	in := source.Stream(
+		s.rdb,
+		source.StreamConfig[order]{Key: topic.Incoming(), Group: "g", Format: format, Block: 20 * time.Millisecond},
+	)
 	out := sink.Stream(s.rdb, sink.StreamConfig[order]{Key: topic.Outgoing(), Format: format})
-	tail := source.Tail(s.rdb, source.TailConfig[order]{Key: topic.Outgoing(), Start: redisio.StartBeginning(), Format: format, Block: 20 * time.Millisecond})
+	tail := source.Tail(
+		s.rdb,
+		source.TailConfig[order]{
+			Key:    topic.Outgoing(),
+			Start:  redisio.StartBeginning(),
+			Format: format,
+			Block:  20 * time.Millisecond,
+		},
+	)
 	r := start(t, flow.To(in, out), flow.To(tail, got.sink()))
 	redistest.Soon(t, "what can be decoded", func() bool { return got.count() == 2 })
-	redistest.Soon(t, "the other is a dead letter", func() bool { return s.rdb.XLen(t.Context(), topic.Incoming()+":dead").Val() == 1 })
+	redistest.Soon(
+		t,
+		"the other is a dead letter",
+		func() bool { return s.rdb.XLen(t.Context(), topic.Incoming()+":dead").Val() == 1 },
+	)
 	drain(t, r)
 	if diff := cmp.Diff([]order{{ID: "1"}, {ID: "3"}}, got.values()); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
@@ -48,8 +64,26 @@ func TestStreamersonV1(t *testing.T) {
 		slots = append(slots, e.([]any)[1].([]any))
 	}
 	want := [][]any{
-		{"m-1", "resp", topic.Outgoing(), "nil", "json", "session", "UnoccupiedField", `{"id":"1","total":0,"paid":false}`},
-		{"m-3", "resp", topic.Outgoing(), `{"a":"b"}`, "json", "", "UnoccupiedField", `{"id":"3","total":0,"paid":false}`},
+		{
+			"m-1",
+			"resp",
+			topic.Outgoing(),
+			"nil",
+			"json",
+			"session",
+			"UnoccupiedField",
+			`{"id":"1","total":0,"paid":false}`,
+		},
+		{
+			"m-3",
+			"resp",
+			topic.Outgoing(),
+			`{"a":"b"}`,
+			"json",
+			"",
+			"UnoccupiedField",
+			`{"id":"3","total":0,"paid":false}`,
+		},
 	}
 	if diff := cmp.Diff(want, slots); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)

@@ -34,8 +34,9 @@ type TailConfig[T any] struct {
 	OnEvent func(redisio.Event)
 }
 
-// Tail follows a stream without a group: it sees every entry behind its start, whoever else reads the stream, and leaves
-// no trace on the server. Its position is remembered over reconnects; each run begins at Start.
+// Tail follows a stream without a group: it sees every entry behind its start, whoever else reads
+// the stream, and leaves no trace on the server. Its position is remembered over reconnects; each
+// run begins at Start.
 //
 // Nothing is acknowledged, so nothing is delivered again: a message that fails for good stops the graph, unless the
 // policy drops it (flow.Drop). An entry that cannot be decoded is dropped and counted; OnFault sets something else.

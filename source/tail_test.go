@@ -48,7 +48,16 @@ func TestTailStarts(t *testing.T) {
 			name := rand.Text()
 			rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), ClientName: name})
 			defer rdb.Close()
-			r := start(t, flow.To(source.Tail(rdb, source.TailConfig[string]{Key: key, Start: test.from, Block: 20 * time.Millisecond}), in.sink()))
+			r := start(
+				t,
+				flow.To(
+					source.Tail(
+						rdb,
+						source.TailConfig[string]{Key: key, Start: test.from, Block: 20 * time.Millisecond},
+					),
+					in.sink(),
+				),
+			)
 			reading(t, s.rdb, name)
 			s.rdb.XAdd(t.Context(), redistest.Entry(key, "data", "d"))
 			redistest.Soon(t, "all read", func() bool { return in.count() >= len(test.want) })
@@ -135,8 +144,17 @@ func TestTailLogsARecreatedStream(t *testing.T) {
 	put("100-0", "old")
 	var in inbox[string]
 	var log lockedBuffer
-	r := start(t, flow.To(source.Tail(s.rdb, source.TailConfig[string]{Key: s.key, Start: redisio.StartBeginning(), Block: 20 * time.Millisecond}),
-		in.sink()), flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))))
+	r := start(
+		t,
+		flow.To(
+			source.Tail(
+				s.rdb,
+				source.TailConfig[string]{Key: s.key, Start: redisio.StartBeginning(), Block: 20 * time.Millisecond},
+			),
+			in.sink(),
+		),
+		flow.Log(slog.New(zerolog.NewSlogHandler(zerolog.New(&log)))),
+	)
 	redistest.Soon(t, "the old one", func() bool { return in.count() == 1 })
 	s.rdb.Del(t.Context(), s.key)
 	put("5-0", "new")

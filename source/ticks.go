@@ -83,13 +83,24 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 	if cfg.MaxLen < 0 {
 		p.wrong.add("MaxLen", "is negative", "leave it 0 for 1000")
 	}
-	tc := redisio.TickerConfig{Key: cfg.Key, Next: cfg.Next, Missed: max(cfg.Missed, 0), MaxLen: cfg.MaxLen, Fields: tickFields}
+	tc := redisio.TickerConfig{
+		Key:    cfg.Key,
+		Next:   cfg.Next,
+		Missed: max(cfg.Missed, 0),
+		MaxLen: cfg.MaxLen,
+		Fields: tickFields,
+	}
 	if cfg.Missed == 0 {
 		tc.Missed = 1
 	}
 	format := redisio.Native(tickCodec{cfg.Location})
-	base := append([]flow.StageOption(p.wrong), flow.ChunkSize(p.group.MaxCount), flow.Redelivers(), flow.KeepsDeadLetters(),
-		flow.MaxInFlight(cfg.MaxInFlight))
+	base := append(
+		[]flow.StageOption(p.wrong),
+		flow.ChunkSize(p.group.MaxCount),
+		flow.Redelivers(),
+		flow.KeepsDeadLetters(),
+		flow.MaxInFlight(cfg.MaxInFlight),
+	)
 	return flow.NewSource("ticks", func() flow.Reader[Tick] {
 		return &ticksReader{streamReader: newStreamReader(rdb, p, format), rdb: rdb, cfg: tc}
 	}, append(base, opts...)...)
@@ -113,7 +124,15 @@ func (r *ticksReader) Open(ctx context.Context) error {
 	fails := 0
 	r.cfg.OnRetry = func(err error, wait time.Duration) {
 		if fails++; fails%10 == 1 {
-			logger.Warn("ticks: no tick could be written, will try again", "key", key, "wait", wait.String(), "error", err)
+			logger.Warn(
+				"ticks: no tick could be written, will try again",
+				"key",
+				key,
+				"wait",
+				wait.String(),
+				"error",
+				err,
+			)
 		}
 	}
 	r.cfg.OnEvent = r.events.tell(r.plan.group.OnEvent)

@@ -18,7 +18,10 @@ func ExampleTicks() {
 	next := func(after time.Time) time.Time {
 		return after.Truncate(20 * time.Millisecond).Add(20 * time.Millisecond)
 	}
-	ticks := source.Ticks(rdb, source.TicksConfig{Next: next, Key: "ticks", Group: "reports", Block: 50 * time.Millisecond})
+	ticks := source.Ticks(
+		rdb,
+		source.TicksConfig{Next: next, Key: "ticks", Group: "reports", Block: 50 * time.Millisecond},
+	)
 	for tick, err := range flow.Values(context.Background(), ticks) {
 		if err != nil {
 			log.Fatal(err)

@@ -63,7 +63,23 @@ func TestTicksOncePerCluster(t *testing.T) {
 	var runs []*flow.Running
 	for range 3 {
 		r := &rig[Tick]{on: all.add}
-		runs = append(runs, start(t, r.graph(Ticks(srv.Client(t), TicksConfig{Next: every(100 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond}))))
+		runs = append(
+			runs,
+			start(
+				t,
+				r.graph(
+					Ticks(
+						srv.Client(t),
+						TicksConfig{
+							Next:  every(100 * time.Millisecond),
+							Key:   key,
+							Group: "g",
+							Block: 50 * time.Millisecond,
+						},
+					),
+				),
+			),
+		)
 	}
 	redistest.Soon(t, "ticks come", func() bool { return all.count() >= 12 })
 	for _, r := range runs {
@@ -112,8 +128,20 @@ func TestTicksOfAFailedHandlerComesAgain(t *testing.T) {
 		}
 		return nil
 	}}
-	run := start(t, r.graph(Ticks(rdb, TicksConfig{Next: every(200 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond})))
-	redistest.Soon(t, "it comes again", func() bool { mu.Lock(); defer mu.Unlock(); return !failed.IsZero() && tries[failed] == 2 })
+	run := start(
+		t,
+		r.graph(
+			Ticks(
+				rdb,
+				TicksConfig{Next: every(200 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond},
+			),
+		),
+	)
+	redistest.Soon(
+		t,
+		"it comes again",
+		func() bool { mu.Lock(); defer mu.Unlock(); return !failed.IsZero() && tries[failed] == 2 },
+	)
 	drain(t, run)
 }
 
@@ -122,8 +150,9 @@ func TestTicksMissed(t *testing.T) {
 	for missed, want := range map[int]int{0: 1, 3: 3, -1: 0} {
 		t.Run(fmt.Sprint(missed), func(t *testing.T) {
 			key := redistest.Key(t)
-			// The last tick was ten hours ago. Ticks are far apart, so that none comes by itself: unless this runs within
-			// the seconds around one, which on-time ticks are told from missed ones by.
+			// The last tick was ten hours ago. Ticks are far apart, so that none comes by itself:
+			// unless this runs within the seconds around one, which on-time ticks are told from
+			// missed ones by.
 			now := time.Now()
 			last := now.Truncate(time.Hour).Add(-10 * time.Hour)
 			if near := now.Sub(now.Truncate(time.Hour)); near < 15*time.Second || near > time.Hour-30*time.Second {
@@ -134,9 +163,28 @@ func TestTicksMissed(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := &rig[Tick]{}
-			run := start(t, r.graph(Ticks(rdb, TicksConfig{Next: every(time.Hour), Key: key, Group: "g", Missed: missed, Block: 50 * time.Millisecond, Location: time.FixedZone("X", 3600)})))
+			run := start(
+				t,
+				r.graph(
+					Ticks(
+						rdb,
+						TicksConfig{
+							Next:     every(time.Hour),
+							Key:      key,
+							Group:    "g",
+							Missed:   missed,
+							Block:    50 * time.Millisecond,
+							Location: time.FixedZone("X", 3600),
+						},
+					),
+				),
+			)
 			redistest.Soon(t, "the missed ticks come", func() bool { return len(r.got()) >= want })
-			redistest.Soon(t, "the ticker has looked", func() bool { return rdb.XInfoGroups(t.Context(), key).Err() == nil })
+			redistest.Soon(
+				t,
+				"the ticker has looked",
+				func() bool { return rdb.XInfoGroups(t.Context(), key).Err() == nil },
+			)
 			drain(t, run)
 			got := r.got()
 			if len(got) != want {
@@ -157,7 +205,15 @@ func TestTicksMissed(t *testing.T) {
 func TestTicksSurvivesItsServer(t *testing.T) {
 	srv := redistest.Start(t)
 	r := &rig[Tick]{}
-	run := start(t, r.graph(Ticks(srv.Client(t), TicksConfig{Next: every(50 * time.Millisecond), Key: "ticks", Group: "g", Block: 50 * time.Millisecond})))
+	run := start(
+		t,
+		r.graph(
+			Ticks(
+				srv.Client(t),
+				TicksConfig{Next: every(50 * time.Millisecond), Key: "ticks", Group: "g", Block: 50 * time.Millisecond},
+			),
+		),
+	)
 	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 2 })
 	srv.Restart(t) // and has forgotten all
 	n := len(r.got())
@@ -169,7 +225,15 @@ func TestTicksOfWrongTypeStops(t *testing.T) {
 	srv := redistest.Shared(t)
 	rdb, key := srv.Client(t), redistest.Key(t)
 	r := &rig[Tick]{}
-	run := start(t, r.graph(Ticks(rdb, TicksConfig{Next: every(50 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond})))
+	run := start(
+		t,
+		r.graph(
+			Ticks(
+				rdb,
+				TicksConfig{Next: every(50 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond},
+			),
+		),
+	)
 	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 0 })
 	if err := rdb.Set(t.Context(), key, "text", 0).Err(); err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// TestEveryClient copies a stream by clients of all kinds, as callers make them, with connections killed on the way. The client is the
-// caller's: it works as before at the end.
+// TestEveryClient copies a stream by clients of all kinds, as callers make them, with connections
+// killed on the way. The client is the caller's: it works as before at the end.
 func TestEveryClient(t *testing.T) {
 	plain := func(change func(*redis.Options)) func(*testing.T) (redis.UniversalClient, []*redis.Options) {
 		return func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
@@ -113,11 +113,15 @@ func TestEveryClient(t *testing.T) {
 	}
 }
 
-// TestSentinelFailover: the master dies twice under a graph, its replica takes its place, and nothing that was written is lost: the
-// outputs wait for a replica.
+// TestSentinelFailover: the master dies twice under a graph, its replica takes its place, and
+// nothing that was written is lost: the outputs wait for a replica.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel() // it waits, mostly
-	group := redistest.StartSentinel(t, 2, redistest.Args("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"))
+	group := redistest.StartSentinel(
+		t,
+		2,
+		redistest.Args("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"),
+	)
 	rdb := group.Client(t)
 	l := newCopying(t, rdb, "orders")
 	l.more(200)
@@ -156,7 +160,16 @@ type copying struct {
 func newCopying(t *testing.T, rdb redis.UniversalClient, key string) *copying {
 	t.Helper()
 	l := &copying{t: t, rdb: rdb, key: key}
-	src := source.Stream(rdb, source.StreamConfig[string]{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: 2 * time.Second, MaxInFlight: 64})
+	src := source.Stream(
+		rdb,
+		source.StreamConfig[string]{
+			Key:         key,
+			Group:       "g",
+			Block:       20 * time.Millisecond,
+			Lease:       2 * time.Second,
+			MaxInFlight: 64,
+		},
+	)
 	to := sink.StreamConfig[string]{Key: key + ":out", Depth: 16}
 	if strings.Contains(t.Name(), "Sentinel") {
 		to.Durability, to.DedupeWindow = redisio.Durability{Replicas: 1}, time.Minute

@@ -133,7 +133,8 @@ func (h *hand) reclaim(ctx context.Context) {
 		idle = 0
 	}
 	entries, _, err := h.rdb.XAutoClaim(noEnd, &redis.XAutoClaimArgs{Stream: h.job.Input, Group: h.job.Group, Consumer: h.me, MinIdle: idle,
-		Start: "0", Count: handBatch}).Result()
+		Start: "0", Count: handBatch}).
+		Result()
 	if err == nil {
 		h.batch(ctx, entries)
 	}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// shim makes the wall clock of a program that it is loaded into jump, by what a file says. Monotonic clocks are left alone, as
-// an operator's `date -s` leaves them.
+// shim makes the wall clock of a program that it is loaded into jump, by what a file says.
+// Monotonic clocks are left alone, as an operator's `date -s` leaves them.
 const shim = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -118,6 +118,8 @@ func clockSteps(t *trial) {
 			step(by)
 		}
 		t.pause(time.Second)
-		step(2 * time.Hour) // forward of all that it ever was: what dead workers had is due now, and would not be for hours otherwise
+		step(
+			2 * time.Hour,
+		) // forward of all that it ever was: what dead workers had is due now, and would not be for hours otherwise
 	})
 }

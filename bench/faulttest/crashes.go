@@ -32,14 +32,20 @@ const (
 	crashFailing  = 11
 )
 
-// RunCrashes is P4: it is exhaustive, not random. At each step a worker kills itself when it gets there for the first time,
-// its successor when it gets there for the second, and so on. Then one that does not finishes.
+// RunCrashes is P4: it is exhaustive, not random. At each step a worker kills itself when it gets
+// there for the first time, its successor when it gets there for the second, and so on. Then one
+// that does not finishes.
 func RunCrashes(ctx context.Context, o Options) Result {
 	const atOnce = 6
 	began := time.Now()
 	steps := crashSteps()
-	sum := Result{ID: "P4", What: "a worker kills itself at each step of read, decode, handle, write, ack and the rest, and its successors at the same", Seed: o.Seed,
-		Order: -1, Messages: len(steps) * crashMessages}
+	sum := Result{
+		ID:       "P4",
+		What:     "a worker kills itself at each step of read, decode, handle, write, ack and the rest, and its successors at the same",
+		Seed:     o.Seed,
+		Order:    -1,
+		Messages: len(steps) * crashMessages,
+	}
 	t, err := newTrial(ctx, &Scenario{ID: "P4"}, o)
 	if err != nil {
 		sum.Findings = []Finding{{kindAborted, err.Error()}}
@@ -131,7 +137,12 @@ func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err erro
 	for deadline := time.Now().Add(20 * time.Second); !w.ended(); {
 		if time.Now().After(deadline) {
 			c.kind = kindStall
-			return false, fmt.Errorf("not done after 20 s with the crash at %q, hit %d: %s", at.Step, at.Hit, w.out.text())
+			return false, fmt.Errorf(
+				"not done after 20 s with the crash at %q, hit %d: %s",
+				at.Step,
+				at.Hit,
+				w.out.text(),
+			)
 		}
 		if c.settled(ctx) {
 			if err := w.terminate(); err != nil {

@@ -1,10 +1,12 @@
-// Package faulttest proves what the Redis endpoints promise, by faults: it runs ordinary graphs in real processes on real
-// redis-servers, hurts both, and counts every message by its id. Command bench/cmd/faults runs it.
+// Package faulttest proves what the Redis endpoints promise, by faults: it runs ordinary graphs in
+// real processes on real redis-servers, hurts both, and counts every message by its id. Command
+// bench/cmd/faults runs it.
 //
-// A [Scenario] is one kind of hurt. Its trial starts servers, a pool of worker processes (this program again, in another
-// role: see [Worker]) and a producer that numbers its messages; a schedule of faults, drawn from the seed, runs while messages
-// are produced. Then everything is let come to rest, and the ledger is read from the streams themselves: which ids were
-// produced, which came out, how often, and which lie in the dead letters.
+// A [Scenario] is one kind of hurt. Its trial starts servers, a pool of worker processes (this
+// program again, in another role: see [Worker]) and a producer that numbers its messages; a
+// schedule of faults, drawn from the seed, runs while messages are produced. Then everything is let
+// come to rest, and the ledger is read from the streams themselves: which ids were produced, which
+// came out, how often, and which lie in the dead letters.
 //
 // The words of a result:
 //

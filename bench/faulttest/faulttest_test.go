@@ -36,7 +36,16 @@ func TestScenarios(t *testing.T) {
 					continue
 				}
 				r := Run(t.Context(), s, Options{Seed: 1, quick: true})
-				t.Logf("%s: %s; lost %d, duplicated %d (%d), stall %v (%v)", r.Verdict(), r.Faults, r.Lost, r.Duplicated, r.Allowed, r.Stall, r.StallMost)
+				t.Logf(
+					"%s: %s; lost %d, duplicated %d (%d), stall %v (%v)",
+					r.Verdict(),
+					r.Faults,
+					r.Lost,
+					r.Duplicated,
+					r.Allowed,
+					r.Stall,
+					r.StallMost,
+				)
 				for _, f := range r.Findings {
 					t.Errorf("%s: %s", f.Kind, f.Text)
 				}
@@ -87,8 +96,26 @@ func TestParcelIDs(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	results := []Result{
-		{ID: "R1", What: "kills | more", Seed: 7, Messages: 100, Faults: "3× kill", Duplicated: 2, Allowed: 9, Order: -1, Stall: time.Second, StallMost: 2 * time.Second},
-		{ID: "R2", What: "cuts", Seed: 7, Messages: 100, Lost: 1, Findings: []Finding{{kindLost, "1 message is lost: [3]"}}},
+		{
+			ID:         "R1",
+			What:       "kills | more",
+			Seed:       7,
+			Messages:   100,
+			Faults:     "3× kill",
+			Duplicated: 2,
+			Allowed:    9,
+			Order:      -1,
+			Stall:      time.Second,
+			StallMost:  2 * time.Second,
+		},
+		{
+			ID:       "R2",
+			What:     "cuts",
+			Seed:     7,
+			Messages: 100,
+			Lost:     1,
+			Findings: []Finding{{kindLost, "1 message is lost: [3]"}},
+		},
 		{ID: "R12", What: "clocks", Seed: 7, Skipped: "no gcc"},
 	}
 	var table bytes.Buffer

@@ -75,8 +75,8 @@ type word struct {
 	Uncommitted uint64         `json:"uncommitted,omitempty"` // and such that the server does not know to be done
 }
 
-// Worker makes this process a worker and ends it, if a trial started it as one. Programs and tests that run trials call it
-// first of all.
+// Worker makes this process a worker and ends it, if a trial started it as one. Programs and tests
+// that run trials call it first of all.
 func Worker() {
 	text := os.Getenv(jobEnv)
 	if text == "" {

@@ -11,7 +11,12 @@ import (
 
 // scan reads a stream from a position on and calls each with the messages found, and returns the new position. What
 // has no id is an error: nobody but us writes here.
-func scan(ctx context.Context, rdb redis.UniversalClient, key, from string, each func(id int, e *redis.XMessage)) (string, error) {
+func scan(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key, from string,
+	each func(id int, e *redis.XMessage),
+) (string, error) {
 	const page = 1000
 	for {
 		start := "-"

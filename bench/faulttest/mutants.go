@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Mutant is a broken worker, the scenario that has to catch it, and what it has to find. A harness that passes one proves
-// nothing about the graphs that it passes.
+// Mutant is a broken worker, the scenario that has to catch it, and what it has to find. A harness
+// that passes one proves nothing about the graphs that it passes.
 type Mutant struct {
 	Variant  string // see variants; "" is the graph
 	Scenario string
@@ -83,7 +83,12 @@ func (m Mutant) Try(ctx context.Context, o Options) (r Result, caught bool) {
 func RunMutants(ctx context.Context, o Options) Result {
 	const atOnce = 4
 	began := time.Now()
-	sum := Result{ID: "P5", What: "deliberately broken workers, each of which has to be caught, and correct ones, which have to pass", Seed: o.Seed, Order: -1}
+	sum := Result{
+		ID:    "P5",
+		What:  "deliberately broken workers, each of which has to be caught, and correct ones, which have to pass",
+		Seed:  o.Seed,
+		Order: -1,
+	}
 	mutants := Mutants()
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -104,7 +109,13 @@ func RunMutants(ctx context.Context, o Options) Result {
 			case ok && m.Finds != "":
 				caught++
 			case !ok && ctx.Err() == nil:
-				sum.Findings = append(sum.Findings, Finding{kindPromise, fmt.Sprintf("%s: want %q, got %s: %v", m.Name(), m.Finds, r.Verdict(), r.Findings)})
+				sum.Findings = append(
+					sum.Findings,
+					Finding{
+						kindPromise,
+						fmt.Sprintf("%s: want %q, got %s: %v", m.Name(), m.Finds, r.Verdict(), r.Findings),
+					},
+				)
 			}
 		})
 	}

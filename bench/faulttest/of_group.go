@@ -7,9 +7,17 @@ import (
 // What others do to the stream and its group.
 var groupScenarios = []Scenario{
 	{ID: "R10 flush", What: "FLUSHALL; the producer writes again what it has not seen in the output", run: flushes},
-	{ID: "R10 delete", What: "DEL of the stream; the producer writes again what it has not seen in the output", run: deletes},
+	{
+		ID:   "R10 delete",
+		What: "DEL of the stream; the producer writes again what it has not seen in the output",
+		run:  deletes,
+	},
 	{ID: "R10 destroy", What: "XGROUP DESTROY by someone else, while handlers fail at random", run: destroys},
-	{ID: "R10 delconsumer", What: "XGROUP DELCONSUMER by someone else, while handlers fail at random", run: deletesConsumers},
+	{
+		ID:   "R10 delconsumer",
+		What: "XGROUP DELCONSUMER by someone else, while handlers fail at random",
+		run:  deletesConsumers,
+	},
 }
 
 func flushes(t *trial) {
@@ -72,7 +80,8 @@ func deletesConsumers(t *trial) {
 			if len(consumers) == 0 {
 				return
 			}
-			n, err := t.in.XGroupDelConsumer(t.ctx, t.job.Input, t.job.Group, consumers[t.rng.IntN(len(consumers))].Name).Result()
+			n, err := t.in.XGroupDelConsumer(t.ctx, t.job.Input, t.job.Group, consumers[t.rng.IntN(len(consumers))].Name).
+				Result()
 			t.must(err)
 			dropped += int(n)
 			t.fault(kind, 1)

@@ -6,7 +6,11 @@ import "time"
 var handlerScenarios = []Scenario{
 	{ID: "R3", What: "a handler that takes three leases, 2 % of the calls", run: slowHandlers},
 	{ID: "R16", What: "1 message in 100 is poison: errors, panics, rejects, hangs, cannot be decoded", run: poison},
-	{ID: "R16 random", What: "handlers that fail (10 %), panic (3 %) and are slow (1 %) at random", run: randomHandlers},
+	{
+		ID:   "R16 random",
+		What: "handlers that fail (10 %), panic (3 %) and are slow (1 %) at random",
+		run:  randomHandlers,
+	},
 }
 
 // slowHandlers is R3: leases are renewed, so nobody takes over what is in work.

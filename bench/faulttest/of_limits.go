@@ -13,8 +13,16 @@ import (
 // What the server refuses or drops, and what is slow.
 var limitScenarios = []Scenario{
 	{ID: "R11", What: "maxmemory reached, with noeviction, and then room again", run: outOfMemory},
-	{ID: "R14 trim", What: "XTRIM of entries that are pending for killed workers", run: func(t *trial) { deletesPending(t, true) }},
-	{ID: "R14 delete", What: "XDEL of entries that are pending for killed workers", run: func(t *trial) { deletesPending(t, false) }},
+	{
+		ID:   "R14 trim",
+		What: "XTRIM of entries that are pending for killed workers",
+		run:  func(t *trial) { deletesPending(t, true) },
+	},
+	{
+		ID:   "R14 delete",
+		What: "XDEL of entries that are pending for killed workers",
+		run:  func(t *trial) { deletesPending(t, false) },
+	},
 	{ID: "R15 type", What: "the output key becomes a string, and later a stream again", run: wrongType},
 	{ID: "R15 acl", What: "the workers' user loses XADD, and gets it back", run: noPermission},
 	{ID: "R15 scripts", What: "SCRIPT FLUSH every 50 ms, while handlers fail at random", run: flushesScripts},
@@ -36,7 +44,8 @@ func outOfMemory(t *trial) {
 			full := time.Now()
 			t.must(t.in.ConfigSet(t.ctx, "maxmemory", "1").Err())
 			t.pause(t.timed(1500*time.Millisecond, 10*time.Second))
-			if err := t.in.XAdd(t.ctx, &redis.XAddArgs{Stream: "{faults}:other", Values: []any{"a", "b"}}).Err(); err != nil && strings.HasPrefix(err.Error(), "OOM") {
+			if err := t.in.XAdd(t.ctx, &redis.XAddArgs{Stream: "{faults}:other", Values: []any{"a", "b"}}).Err(); err != nil &&
+				strings.HasPrefix(err.Error(), "OOM") {
 				refused++
 			}
 			t.must(t.in.ConfigSet(t.ctx, "maxmemory", "0").Err())
@@ -94,7 +103,8 @@ func (t *trial) keepsPending(id string) {
 // pendingIDs are all entries that are pending, in order.
 func (t *trial) pendingIDs() (ids []string) {
 	for from := "-"; ; {
-		page, err := t.in.XPendingExt(t.ctx, &redis.XPendingExtArgs{Stream: t.job.Input, Group: t.job.Group, Start: from, End: "+", Count: 500}).Result()
+		page, err := t.in.XPendingExt(t.ctx, &redis.XPendingExtArgs{Stream: t.job.Input, Group: t.job.Group, Start: from, End: "+", Count: 500}).
+			Result()
 		t.must(err)
 		for _, p := range page {
 			ids = append(ids, p.ID)
@@ -135,7 +145,8 @@ func (t *trial) deletePending(ids []string, trim bool) int {
 	return len(gone)
 }
 
-// wrongType is the first of R15: the workers stop with an error that says so, and ack nothing that they could not write.
+// wrongType is the first of R15: the workers stop with an error that says so, and ack nothing that
+// they could not write.
 func wrongType(t *trial) {
 	t.server()
 	aside := t.job.Output + ":aside"

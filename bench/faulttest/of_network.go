@@ -9,7 +9,11 @@ import (
 
 // What happens to the connections between the workers and the server.
 var networkScenarios = []Scenario{
-	{ID: "R2", What: "2 % of all requests cut: before the server acted, half sent, before the reply, in the reply", run: cutConnections},
+	{
+		ID:   "R2",
+		What: "2 % of all requests cut: before the server acted, half sent, before the reply, in the reply",
+		run:  cutConnections,
+	},
 	{ID: "R13", What: "CLIENT KILL TYPE normal every 200 ms", run: killConnections},
 	{ID: "R2 latency", What: "20 ms of latency each way, and 256 KiB/s", run: slowNetwork},
 }
@@ -62,7 +66,9 @@ func killConnections(t *trial) {
 	t.load(workers, func() {
 		base = t.connections()
 		t.every(180*time.Millisecond, 220*time.Millisecond, func() {
-			if t.in.Do(t.ctx, "client", "kill", "type", "normal", "skipme", "yes").Err() == nil { // else our own connection was killed by the last
+			if t.in.Do(t.ctx, "client", "kill", "type", "normal", "skipme", "yes").
+				Err() ==
+				nil { // else our own connection was killed by the last
 				t.fault(kind, 1)
 				t.allow(workers * t.job.InFlight)
 			}
@@ -88,7 +94,8 @@ func (t *trial) connections() (n int) {
 	}
 	t.must(err)
 	for line := range strings.Lines(list) {
-		if !strings.Contains(line, " name="+harness+" ") && !strings.Contains(line, "flags=M") && !strings.Contains(line, "flags=S") {
+		if !strings.Contains(line, " name="+harness+" ") && !strings.Contains(line, "flags=M") &&
+			!strings.Contains(line, "flags=S") {
 			n++
 		}
 	}

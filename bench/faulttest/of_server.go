@@ -6,11 +6,31 @@ import (
 
 // What happens to the server.
 var serverScenarios = []Scenario{
-	{ID: "R5 everysec", What: "kill -9 of Redis ×4, with an AOF synced each second", short: 4800, run: func(t *trial) { crashServer(t, "everysec") }},
-	{ID: "R5 always", What: "kill -9 of Redis ×4, with an AOF synced always", short: 4800, run: func(t *trial) { crashServer(t, "always") }},
-	{ID: "R12", LongOnly: true, short: 3200, What: "the server's clock steps by an hour, forward and back, while workers are killed", run: clockSteps},
-	{ID: "R5 memory", What: "kill -9 of Redis ×3 with nothing on disk: the stream and its group are gone; the producer writes again what it " +
-		"has not seen in the output", run: forgetfulServer},
+	{
+		ID:    "R5 everysec",
+		What:  "kill -9 of Redis ×4, with an AOF synced each second",
+		short: 4800,
+		run:   func(t *trial) { crashServer(t, "everysec") },
+	},
+	{
+		ID:    "R5 always",
+		What:  "kill -9 of Redis ×4, with an AOF synced always",
+		short: 4800,
+		run:   func(t *trial) { crashServer(t, "always") },
+	},
+	{
+		ID:       "R12",
+		LongOnly: true,
+		short:    3200,
+		What:     "the server's clock steps by an hour, forward and back, while workers are killed",
+		run:      clockSteps,
+	},
+	{
+		ID: "R5 memory",
+		What: "kill -9 of Redis ×3 with nothing on disk: the stream and its group are gone; the producer writes again what it " +
+			"has not seen in the output",
+		run: forgetfulServer,
+	},
 }
 
 // crashServer is R5.
@@ -47,8 +67,9 @@ func (t *trial) recovers() time.Duration {
 	return time.Since(began)
 }
 
-// forgetfulServer: the output is elsewhere, and shows what was lost with the server. The promise is that everything that was
-// written to a server, and not lost with it, is delivered, and that nobody needs to be restarted for it.
+// forgetfulServer: the output is elsewhere, and shows what was lost with the server. The promise is
+// that everything that was written to a server, and not lost with it, is delivered, and that nobody
+// needs to be restarted for it.
 func forgetfulServer(t *trial) {
 	s := t.server()
 	t.elsewhere()

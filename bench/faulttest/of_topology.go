@@ -14,15 +14,31 @@ import (
 )
 
 // What happens where data is on disk, on replicas and on several nodes. The servers lose writes here that they had
-// acknowledged, as Redis does. What counts is what survived: all of it is delivered. An output that a server lost after it had
-// acknowledged it, when the input was acked at its successor, is lost for good: where the scenario does not have the sink
-// wait for a replica, such outputs, which were seen before, are told as what they are, losses of the server.
+// acknowledged, as Redis does. What counts is what survived: all of it is delivered. An output that
+// a server lost after it had acknowledged it, when the input was acked at its successor, is lost
+// for good: where the scenario does not have the sink wait for a replica, such outputs, which were
+// seen before, are told as what they are, losses of the server.
 var topologyScenarios = []Scenario{
 	{ID: "R6", What: "the AOF cut at a random byte, ×4: the server loses its last writes", short: 3200, run: cutAOF},
-	{ID: "R7", What: "the master dies, and its replica, 400 ms behind, takes over, ×2; an output waits for a replica (Durability)", short: 3200, run: laggingReplica},
-	{ID: "R8", What: "kill -9 of the master under three Sentinels, ×2 (long: ×3); it comes back at once; min-replicas-to-write is 1, and an output waits for a replica (Durability)", short: 6000, run: sentinelFailover},
+	{
+		ID:    "R7",
+		What:  "the master dies, and its replica, 400 ms behind, takes over, ×2; an output waits for a replica (Durability)",
+		short: 3200,
+		run:   laggingReplica,
+	},
+	{
+		ID:    "R8",
+		What:  "kill -9 of the master under three Sentinels, ×2 (long: ×3); it comes back at once; min-replicas-to-write is 1, and an output waits for a replica (Durability)",
+		short: 6000,
+		run:   sentinelFailover,
+	},
 	{ID: "R9 moves", What: "8 moves of the slot between three Cluster nodes under load", short: 3200, run: slotMoves},
-	{ID: "R9 kill", What: "kill -9 of the Cluster node that has the slot; its replica takes over", short: 3200, run: clusterFailover},
+	{
+		ID:    "R9 kill",
+		What:  "kill -9 of the Cluster node that has the slot; its replica takes over",
+		short: 3200,
+		run:   clusterFailover,
+	},
 }
 
 // cutAOF is R6.
@@ -58,7 +74,8 @@ func (t *trial) truncate(s *server, by int64) int64 {
 	var newest string
 	var size, n, most int64
 	for _, f := range files {
-		if _, err := fmt.Sscanf(strings.TrimPrefix(filepath.Base(f), "appendonly.aof."), "%d.", &n); err == nil && n > most {
+		if _, err := fmt.Sscanf(strings.TrimPrefix(filepath.Base(f), "appendonly.aof."), "%d.", &n); err == nil &&
+			n > most {
 			most, newest = n, f
 		}
 	}
@@ -79,7 +96,8 @@ func (t *trial) rewrite(s *server) error {
 	}
 	for {
 		info, err := c.Info(t.ctx, "persistence").Result()
-		if err != nil || strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0") {
+		if err != nil ||
+			strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0") {
 			return err
 		}
 		if err := sleep(t.ctx, 20*time.Millisecond); err != nil {
@@ -141,12 +159,17 @@ func laggingReplica(t *trial) {
 
 // sentinelFailover is R8: the workers ask the Sentinels, by the URL that users give.
 //
-// The dead master comes back at once, and takes itself for the master until the Sentinels tell it otherwise; a Sentinel that
-// has not heard of the failover yet sends clients there. What they write is lost when it becomes a replica, and an output that
-// was written there while its input was acked at the true master is lost for good. That is Redis' to prevent, by
-// min-replicas-to-write: alone it takes no writes.
+// The dead master comes back at once, and takes itself for the master until the Sentinels tell it
+// otherwise; a Sentinel that has not heard of the failover yet sends clients there. What they write
+// is lost when it becomes a replica, and an output that was written there while its input was acked
+// at the true master is lost for good. That is Redis' to prevent, by min-replicas-to-write: alone
+// it takes no writes.
 func sentinelFailover(t *trial) {
-	group, err := redistest.NewSentinel(t.ctx, 2, redistest.Args("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")) // the second failover need not wait for the dead master to come back
+	group, err := redistest.NewSentinel(
+		t.ctx,
+		2,
+		redistest.Args("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"),
+	) // the second failover need not wait for the dead master to come back
 	t.must(err)
 	t.closes(group)
 	o := group.Options()

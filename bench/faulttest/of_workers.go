@@ -11,13 +11,25 @@ var workerScenarios = []Scenario{
 	{ID: "R1", What: "kill -9 of a random one of 4 workers every 100 ms", run: killWorkers},
 	{ID: "R4", What: "a worker stopped for three leases and let go on, a zombie", short: 3600, run: zombies},
 	{ID: "R17", What: "SIGTERM of a random worker under load, another takes its place", short: 4000, run: drains},
-	{ID: "R18", What: "a storm of workers that come and go: 2 → 8 → 1 → 5, again and again; those that go are asked to, or killed", short: 4000, run: storm},
+	{
+		ID:    "R18",
+		What:  "a storm of workers that come and go: 2 → 8 → 1 → 5, again and again; those that go are asked to, or killed",
+		short: 4000,
+		run:   storm,
+	},
 }
 
 // What takes long comes last.
 var soakScenarios = []Scenario{
-	{ID: "R20", LongOnly: true, What: "a soak: kills, cut connections and zombies at the same time, beside one worker that nothing happens to", shortRate: 500, longRate: 500, soaks: true,
-		run: soak},
+	{
+		ID:        "R20",
+		LongOnly:  true,
+		What:      "a soak: kills, cut connections and zombies at the same time, beside one worker that nothing happens to",
+		shortRate: 500,
+		longRate:  500,
+		soaks:     true,
+		run:       soak,
+	},
 }
 
 // killWorkers is R1.
@@ -64,15 +76,19 @@ func drains(t *trial) {
 	t.job.Work = 50 * time.Millisecond
 	var slowest time.Duration
 	t.usual(4, func() {
-		t.every(t.timed(20*time.Millisecond, 50*time.Millisecond), t.timed(80*time.Millisecond, 300*time.Millisecond), func() {
-			i := t.victim()
-			w := t.pool.team[i]
-			t.untilBusy(w)
-			slowest = max(slowest, t.pool.dismiss(i, t.job.Drain))
-			t.leftBehind(w)
-			t.pool.team[i] = t.hire(t.pool.job)
-			t.fault(asked, 1)
-		})
+		t.every(
+			t.timed(20*time.Millisecond, 50*time.Millisecond),
+			t.timed(80*time.Millisecond, 300*time.Millisecond),
+			func() {
+				i := t.victim()
+				w := t.pool.team[i]
+				t.untilBusy(w)
+				slowest = max(slowest, t.pool.dismiss(i, t.job.Drain))
+				t.leftBehind(w)
+				t.pool.team[i] = t.hire(t.pool.job)
+				t.fault(asked, 1)
+			},
+		)
 	})
 	t.note("the slowest end took %v", slowest.Round(time.Millisecond))
 }

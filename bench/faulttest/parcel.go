@@ -35,7 +35,8 @@ const keys = 64
 
 var pad = strings.Repeat("x", 64)
 
-// payload is the data of the entry that carries a message. The id stands first, so that it is found in data that is no JSON.
+// payload is the data of the entry that carries a message. The id stands first, so that it is found
+// in data that is no JSON.
 func payload(id int, poison string) []byte {
 	b, err := json.Marshal(parcel{ID: id, Key: keyOf(id), Poison: poison, Pad: pad})
 	if err != nil {

@@ -295,7 +295,13 @@ func (p *pool) flat() {
 			continue // it did not live long enough
 		}
 		if most.Goroutines > base.Goroutines+moreGoroutines {
-			p.t.find(kindLeak, "worker %d: %d goroutines, after %d when warm", w.pid(), most.Goroutines, base.Goroutines)
+			p.t.find(
+				kindLeak,
+				"worker %d: %d goroutines, after %d when warm",
+				w.pid(),
+				most.Goroutines,
+				base.Goroutines,
+			)
 		}
 		if most.Resident > base.Resident+moreMemory && !raceEnabled {
 			p.t.find(kindLeak, "worker %d: %d MiB, after %d when warm", w.pid(), most.Resident>>20, base.Resident>>20)

@@ -28,8 +28,8 @@ func List(w io.Writer) {
 	_ = tw.Flush() // of a terminal
 }
 
-// RunAll runs scenarios, some at the same time, and tells each verdict. The results are in the order of the scenarios; those
-// that were not run to their end are left out.
+// RunAll runs scenarios, some at the same time, and tells each verdict. The results are in the
+// order of the scenarios; those that were not run to their end are left out.
 func RunAll(ctx context.Context, scenarios []Scenario, o Options) ([]Result, error) {
 	if _, err := serverPath(); err != nil {
 		return nil, err
@@ -64,8 +64,20 @@ func RunAll(ctx context.Context, scenarios []Scenario, o Options) ([]Result, err
 // line is the result with all that was found, for a log.
 func (r *Result) line() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s: %d messages, %s; lost %d, duplicated %d (%d), stall %v (%v), took %v", r.ID, r.Verdict(), r.Messages, orNothing(r.Faults),
-		r.Lost, r.Duplicated, r.Allowed, r.Stall.Round(10*time.Millisecond), r.StallMost.Round(10*time.Millisecond), r.Took.Round(100*time.Millisecond))
+	fmt.Fprintf(
+		&b,
+		"%s: %s: %d messages, %s; lost %d, duplicated %d (%d), stall %v (%v), took %v",
+		r.ID,
+		r.Verdict(),
+		r.Messages,
+		orNothing(r.Faults),
+		r.Lost,
+		r.Duplicated,
+		r.Allowed,
+		r.Stall.Round(10*time.Millisecond),
+		r.StallMost.Round(10*time.Millisecond),
+		r.Took.Round(100*time.Millisecond),
+	)
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "\n    %s: %s", f.Kind, f.Text)
 	}
@@ -75,8 +87,18 @@ func (r *Result) line() string {
 	return b.String()
 }
 
-var columns = [...]string{"scenario", "what is done", "seed", "messages", "faults", "lost", "duplicated (allowed)", "order breaks", "longest stall (allowed)",
-	"verdict"}
+var columns = [...]string{
+	"scenario",
+	"what is done",
+	"seed",
+	"messages",
+	"faults",
+	"lost",
+	"duplicated (allowed)",
+	"order breaks",
+	"longest stall (allowed)",
+	"verdict",
+}
 
 func (r *Result) row() []string {
 	order := "not promised"
@@ -88,7 +110,11 @@ func (r *Result) row() []string {
 	}
 	tenths := func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 	return []string{r.ID, r.What, fmt.Sprint(r.Seed), fmt.Sprint(r.Messages), r.Faults, fmt.Sprint(r.Lost),
-		fmt.Sprintf("%d (%d)", r.Duplicated, r.Allowed), order, fmt.Sprintf("%s (%s)", tenths(r.Stall), tenths(r.StallMost)), r.Verdict()}
+		fmt.Sprintf(
+			"%d (%d)",
+			r.Duplicated,
+			r.Allowed,
+		), order, fmt.Sprintf("%s (%s)", tenths(r.Stall), tenths(r.StallMost)), r.Verdict()}
 }
 
 // WriteTable writes the results for a terminal.

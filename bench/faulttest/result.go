@@ -146,7 +146,12 @@ func (t *trial) judge(l *ledger) {
 		t.find(kindDead, "%d messages are in the dead letters that nothing was wrong with: %s", len(dead), some(dead))
 	}
 	if len(poison) > 0 {
-		t.find(kindDead, "%d poisoned messages came out, or lie in the dead letters more than once: %s", len(poison), some(poison))
+		t.find(
+			kindDead,
+			"%d poisoned messages came out, or lie in the dead letters more than once: %s",
+			len(poison),
+			some(poison),
+		)
 	}
 	if t.ordered && l.order > 0 {
 		t.find(kindOrder, "%d messages came behind a later one of their key", l.order)
@@ -155,7 +160,11 @@ func (t *trial) judge(l *ledger) {
 		t.note("the server lost %d messages that it had acknowledged", len(vanished))
 	}
 	if len(undone) > 0 {
-		t.note("the server lost the outputs of %d messages, which it had acknowledged, and their inputs are acked: %s", len(undone), some(undone))
+		t.note(
+			"the server lost the outputs of %d messages, which it had acknowledged, and their inputs are acked: %s",
+			len(undone),
+			some(undone),
+		)
 	}
 	t.checkLetters(l)
 	t.sum = tally{len(lost), dups, l.order}
@@ -182,7 +191,14 @@ func (t *trial) checkLetters(l *ledger) {
 			says = "deadline exceeded"
 		}
 		if text("dead:error") == "" || !strings.Contains(text("dead:error"), says) || text("dead:key") != t.job.Input {
-			t.find(kindDead, "the dead letter of %d (%s) says error %q of key %q", d.id, p, text("dead:error"), text("dead:key"))
+			t.find(
+				kindDead,
+				"the dead letter of %d (%s) says error %q of key %q",
+				d.id,
+				p,
+				text("dead:error"),
+				text("dead:key"),
+			)
 			return
 		}
 	}
@@ -198,23 +214,43 @@ func (t *trial) result() Result {
 			t.find(kindVoid, "%d× %s: at least %d are needed to prove anything", did, kind, n)
 		}
 	}
-	r := Result{ID: t.scenario.ID, What: t.scenario.What, Seed: t.o.Seed, Messages: t.n, Faults: t.counted(), Order: -1, Allowed: t.allowed,
-		Lost: t.sum.lost, Duplicated: t.sum.duplicated, StallMost: t.stallAllowed()}
+	r := Result{
+		ID:         t.scenario.ID,
+		What:       t.scenario.What,
+		Seed:       t.o.Seed,
+		Messages:   t.n,
+		Faults:     t.counted(),
+		Order:      -1,
+		Allowed:    t.allowed,
+		Lost:       t.sum.lost,
+		Duplicated: t.sum.duplicated,
+		StallMost:  t.stallAllowed(),
+	}
 	if t.ordered {
 		r.Order = t.sum.order
 	}
 	if t.prog != nil {
 		r.Stall = t.prog.stall()
 		if r.Stall > r.StallMost {
-			t.find(kindStall, "%v without progress, and %v are explained", r.Stall.Round(time.Millisecond), r.StallMost.Round(time.Millisecond))
+			t.find(
+				kindStall,
+				"%v without progress, and %v are explained",
+				r.Stall.Round(time.Millisecond),
+				r.StallMost.Round(time.Millisecond),
+			)
 		}
 	}
 	if t.prog != nil {
 		t.note("the slowest message took %v", t.prog.slowest.Round(10*time.Millisecond))
 	}
 	if most := t.pool.busiest(); most.Goroutines > 0 {
-		t.note("workers: at most %d goroutines, %d MiB, %d entries in flight; they noticed %s", most.Goroutines, most.Resident>>20, most.InFlight,
-			orNothing(describe(t.pool.events())))
+		t.note(
+			"workers: at most %d goroutines, %d MiB, %d entries in flight; they noticed %s",
+			most.Goroutines,
+			most.Resident>>20,
+			most.InFlight,
+			orNothing(describe(t.pool.events())),
+		)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

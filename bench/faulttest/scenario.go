@@ -113,7 +113,11 @@ func patience(s *Scenario, o Options) time.Duration {
 
 // Run runs one scenario.
 func Run(ctx context.Context, s Scenario, o Options) Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience(&s, o), fmt.Errorf("the trial took longer than %v", patience(&s, o)))
+	ctx, cancel := context.WithTimeoutCause(
+		ctx,
+		patience(&s, o),
+		fmt.Errorf("the trial took longer than %v", patience(&s, o)),
+	)
 	defer cancel()
 	if s.whole != nil {
 		return s.whole(ctx, o)

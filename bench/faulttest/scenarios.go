@@ -4,13 +4,27 @@ import "slices"
 
 // Scenarios are all there are, in the order in which they are run.
 func Scenarios() []Scenario {
-	return slices.Concat(workerScenarios, networkScenarios, serverScenarios, topologyScenarios, groupScenarios, handlerScenarios, limitScenarios, proofs(), soakScenarios)
+	return slices.Concat(
+		workerScenarios,
+		networkScenarios,
+		serverScenarios,
+		topologyScenarios,
+		groupScenarios,
+		handlerScenarios,
+		limitScenarios,
+		proofs(),
+		soakScenarios,
+	)
 }
 
 // proofs are about the harness, and about what only a crash at a chosen step shows.
 func proofs() []Scenario {
 	return []Scenario{
-		{ID: "P4", What: "a worker kills itself at each step of read, decode, handle, write, ack and the rest", whole: RunCrashes},
+		{
+			ID:    "P4",
+			What:  "a worker kills itself at each step of read, decode, handle, write, ack and the rest",
+			whole: RunCrashes,
+		},
 		{ID: "P5", What: "deliberately broken workers, each of which has to be caught", whole: RunMutants},
 	}
 }

@@ -73,10 +73,31 @@ func newTrial(ctx context.Context, s *Scenario, o Options) (*trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trial{scenario: s, o: o, ctx: ctx, dir: dir, rng: rand.New(rand.NewPCG(o.Seed, h.Sum64())), n: s.messages(o), rate: s.rate(o),
-		needs: make(map[string]int), faults: make(map[string]int), excused: make(map[int]bool)}
-	t.job = job{Input: "{faults}:in", Output: "{faults}:out", Group: "work", Lease: 1500 * time.Millisecond, Block: 100 * time.Millisecond,
-		Drain: 5 * time.Second, InFlight: 64, Workers: 8, Work: 20 * time.Millisecond, Seed: o.Seed, Variant: o.Variant}
+	t := &trial{
+		scenario: s,
+		o:        o,
+		ctx:      ctx,
+		dir:      dir,
+		rng:      rand.New(rand.NewPCG(o.Seed, h.Sum64())),
+		n:        s.messages(o),
+		rate:     s.rate(o),
+		needs:    make(map[string]int),
+		faults:   make(map[string]int),
+		excused:  make(map[int]bool),
+	}
+	t.job = job{
+		Input:    "{faults}:in",
+		Output:   "{faults}:out",
+		Group:    "work",
+		Lease:    1500 * time.Millisecond,
+		Block:    100 * time.Millisecond,
+		Drain:    5 * time.Second,
+		InFlight: 64,
+		Workers:  8,
+		Work:     20 * time.Millisecond,
+		Seed:     o.Seed,
+		Variant:  o.Variant,
+	}
 	if o.Long { // five times as many messages a second
 		t.job.InFlight, t.job.Workers = 256, 32
 	}
@@ -116,7 +137,11 @@ func (t *trial) keep() {
 		return
 	}
 	for _, w := range t.pool.all() {
-		_ = os.WriteFile(filepath.Join(t.dir, fmt.Sprintf("worker-%d.log", w.pid())), []byte(w.out.text()), 0o644) // for a reader, if one comes
+		_ = os.WriteFile(
+			filepath.Join(t.dir, fmt.Sprintf("worker-%d.log", w.pid())),
+			[]byte(w.out.text()),
+			0o644,
+		) // for a reader, if one comes
 	}
 	if t.in != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -185,7 +210,15 @@ func (t *trial) dead() string {
 // open makes the producer and the progress, and the group, so that nothing waits for the first worker.
 func (t *trial) open() {
 	t.prod = newProducer(t.in, t.job.Input, t.n, t.rate)
-	t.prog = &progress{in: t.in, out: t.out, output: t.job.Output, dead: t.dead(), produced: t.prod.done, age: t.prod.age, seen: make([]uint16, t.n)}
+	t.prog = &progress{
+		in:       t.in,
+		out:      t.out,
+		output:   t.job.Output,
+		dead:     t.dead(),
+		produced: t.prod.done,
+		age:      t.prod.age,
+		seen:     make([]uint16, t.n),
+	}
 	t.prog.remains = func(came, produced int) bool {
 		if !t.surviving || came >= produced {
 			return came < produced
@@ -264,9 +297,10 @@ func (t *trial) down(d time.Duration) { t.outage = max(t.outage, d) }
 // allow notes duplicates that a fault explains.
 func (t *trial) allow(n int) { t.allowed += n }
 
-// stallAllowed is the longest time without progress that is promised: entries of a dead reader wait for their lease and for
-// the next search, which comes every half a lease; an outage is followed by a backoff that has grown with it, to at most
-// half as much again as it lasted, jitter included. The rest is for a busy machine.
+// stallAllowed is the longest time without progress that is promised: entries of a dead reader wait
+// for their lease and for the next search, which comes every half a lease; an outage is followed by
+// a backoff that has grown with it, to at most half as much again as it lasted, jitter included.
+// The rest is for a busy machine.
 func (t *trial) stallAllowed() time.Duration {
 	d := t.job.Lease*16/10 + t.outage*5/2 + 1500*time.Millisecond
 	if t.job.Slow.Of > 0 {
@@ -332,7 +366,14 @@ func (t *trial) settle() {
 			moved, was = time.Now(), now
 		}
 		if time.Since(moved) > patience {
-			t.find(kindStall, "nothing moved for %v: %d pending, unread: %v, %v", patience.Round(100*time.Millisecond), s.pending, s.unread > 0, err)
+			t.find(
+				kindStall,
+				"nothing moved for %v: %d pending, unread: %v, %v",
+				patience.Round(100*time.Millisecond),
+				s.pending,
+				s.unread > 0,
+				err,
+			)
 			return
 		}
 		t.must(sleep(t.ctx, 25*time.Millisecond))

@@ -66,8 +66,17 @@ func (j job) work(ctx context.Context, d *diary) error {
 		defer out.Close()
 	}
 	h := &handler{job: j, diary: d, rng: rand.New(rand.NewPCG(j.Seed, uint64(os.Getpid())))}
-	from := source.StreamConfig[parcel]{Key: j.Input, Group: j.Group, DeadKey: j.Dead, MaxInFlight: j.InFlight, Lease: j.Lease,
-		Block: j.Block, MaxDeliveries: j.MaxDeliveries, Wait: time.Minute, OnEvent: d.event}
+	from := source.StreamConfig[parcel]{
+		Key:           j.Input,
+		Group:         j.Group,
+		DeadKey:       j.Dead,
+		MaxInFlight:   j.InFlight,
+		Lease:         j.Lease,
+		Block:         j.Block,
+		MaxDeliveries: j.MaxDeliveries,
+		Wait:          time.Minute,
+		OnEvent:       d.event,
+	}
 	to := sink.StreamConfig[parcel]{Key: j.Output, Pipelines: j.Pipelines, Wait: time.Minute, OnRetry: d.retry}
 	if j.Replicas > 0 {
 		to.Durability, to.DedupeWindow = redisio.Durability{Replicas: j.Replicas}, time.Minute

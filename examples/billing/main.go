@@ -1,6 +1,7 @@
-// Billing takes orders from a Redis stream, looks up each customer, which is slow, and inserts invoices into a database in
-// batches of 100, or of what has come within 500 ms. The database refuses two of them: these two become dead letters, and
-// all others are stored. It shows a whole service in one file: a pipeline, an HTTP server with probes, and a clean end.
+// Billing takes orders from a Redis stream, looks up each customer, which is slow, and inserts
+// invoices into a database in batches of 100, or of what has come within 500 ms. The database
+// refuses two of them: these two become dead letters, and all others are stored. It shows a whole
+// service in one file: a pipeline, an HTTP server with probes, and a clean end.
 //
 //	go run ./examples/billing                                      # needs nothing installed; ends when all is billed
 //	REDIS_URL=redis://localhost:6379 go run ./examples/billing     # start it twice: both share the orders
@@ -51,7 +52,10 @@ func run(ctx context.Context, orders int, addr string) error {
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", gateways.Healthy())
-	parts := []app.Part{billing, &app.Server{Addr: addr, Handler: mux, Listening: func(url string) { slog.Info("serving " + url) }}}
+	parts := []app.Part{
+		billing,
+		&app.Server{Addr: addr, Handler: mux, Listening: func(url string) { slog.Info("serving " + url) }},
+	}
 	if orders > 0 {
 		parts = append(parts, shop(rdb, orders))
 	}

@@ -18,8 +18,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// accounts are the names that people go by. A name is one's own for a day after it was used last: the cookie that comes with it is
-// a secret that no page can read, so nobody speaks under another's name.
+// accounts are the names that people go by. A name is one's own for a day after it was used last:
+// the cookie that comes with it is a secret that no page can read, so nobody speaks under another's
+// name.
 //
 //	{chat}:name:<name, folded>  the secret
 //	{chat}:login:<secret>       the name
@@ -70,8 +71,8 @@ func (a *accounts) authenticate(r *http.Request) (ws.Identity, error) {
 	return ws.Identity{User: name, Value: secret}, refusal(err)
 }
 
-// authorize tells the hub whether one who is at a socket may speak or join. A name that was given back is not spoken under any more,
-// by whatever socket is still open.
+// authorize tells the hub whether one who is at a socket may speak or join. A name that was given
+// back is not spoken under any more, by whatever socket is still open.
 func (a *accounts) authorize(ctx context.Context, who ws.Identity, what ws.Action, room string) error {
 	if name, err := a.name(ctx, who.Value.(string)); err != nil || name != who.User {
 		return refusal(cmp.Or(err, errNobody))
@@ -80,7 +81,10 @@ func (a *accounts) authorize(ctx context.Context, who ws.Identity, what ws.Actio
 		return nil
 	}
 	if err := checkName(room); err != nil || room != strings.ToLower(room) {
-		return gateways.Errorf(gateways.CodeForbidden, "a room's name has 1 to 20 small letters, digits, and . - _ inside")
+		return gateways.Errorf(
+			gateways.CodeForbidden,
+			"a room's name has 1 to 20 small letters, digits, and . - _ inside",
+		)
 	}
 	may, err := store{a.rdb}.mayOpen(ctx, room)
 	if err == nil && !may {
@@ -97,7 +101,11 @@ func refusal(err error) error {
 	case errors.Is(err, errNobody):
 		return gateways.Errorf(gateways.CodeUnauthorized, "log in")
 	}
-	return &gateways.RemoteError{Code: gateways.CodeOverloaded, Status: http.StatusServiceUnavailable, Message: "the chat is not well: try again"}
+	return &gateways.RemoteError{
+		Code:    gateways.CodeOverloaded,
+		Status:  http.StatusServiceUnavailable,
+		Message: "the chat is not well: try again",
+	}
 }
 
 // spelled is how somebody who goes by a name spells it; "" if nobody does.
@@ -186,5 +194,13 @@ func (a *accounts) me(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *accounts) cookie(r *http.Request, value string, age int) *http.Cookie {
-	return &http.Cookie{Name: cookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}
+	return &http.Cookie{
+		Name:     cookie,
+		Value:    value,
+		Path:     "/",
+		MaxAge:   age,
+		HttpOnly: true,
+		SameSite: http.SameSiteStrictMode,
+		Secure:   r.TLS != nil,
+	}
 }

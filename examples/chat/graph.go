@@ -16,8 +16,8 @@ import (
 	"github.com/streamerson/streamerson-go/source/cron"
 )
 
-// told is what a page is told. What is set depends on the type: line and typing; past (the lines of a conversation); who (the users in a
-// room); rooms; refused (what was said, and why not).
+// told is what a page is told. What is set depends on the type: line and typing; past (the lines of
+// a conversation); who (the users in a room); rooms; refused (what was said, and why not).
 type told struct {
 	*line
 	With  string   `json:"with,omitempty"` // past: the conversation, as a room or the other user
@@ -41,13 +41,21 @@ var byRoom = flow.KeyedBy(func(h heard) string { return ws.ByKey(h.Event) })
 func workers(rdb redis.UniversalClient, opts ...flow.Part) *flow.Graph {
 	d := &desk{store{rdb}, newAccounts(rdb)}
 	events := ws.Inbound(rdb, hub, source.StreamConfig[ws.Event[said]]{})
-	spoken, presence := operators.Split(operators.MapMessage(events, stamp, flow.Name("stamp")), isSpoken, flow.Name("spoken?"))
+	spoken, presence := operators.Split(
+		operators.MapMessage(events, stamp, flow.Name("stamp")),
+		isSpoken,
+		flow.Name("spoken?"),
+	)
 
 	deeds, refused := operators.Try(spoken, d.moderate, flow.Name("moderate"), flow.Workers(4), byRoom)
 	answers := operators.FlatMap(deeds, d.tell, flow.Name("tell"))
 	apologies := operators.Map(refused, flow.Pure(apologize), flow.Name("apologize"))
 	comings := operators.FlatMap(presence, d.attend, flow.Name("attend"))
-	clock := cron.Source(rdb, "@every 2s", source.TicksConfig{Key: key("clock"), Group: "workers", Missed: -1, MaxLen: 10})
+	clock := cron.Source(
+		rdb,
+		"@every 2s",
+		source.TicksConfig{Key: key("clock"), Group: "workers", Missed: -1, MaxLen: 10},
+	)
 	lists := operators.FlatMap(clock, d.list, flow.Name("list"))
 
 	told := operators.FanIn(answers, apologies, comings, lists)
@@ -171,8 +179,9 @@ func (d *desk) tellWho(ctx context.Context, room string, to ws.Target, emit func
 	return err
 }
 
-// attend notes who comes and goes. One who joins a room is told what was said there before. That is read behind the join, so what is
-// said meanwhile comes twice rather than not at all, and the page can tell by its id.
+// attend notes who comes and goes. One who joins a room is told what was said there before. That is
+// read behind the join, so what is said meanwhile comes twice rather than not at all, and the page
+// can tell by its id.
 func (d *desk) attend(ctx context.Context, h heard, emit func(message)) error {
 	switch h.Kind {
 	case ws.Connected:
@@ -196,7 +205,8 @@ func (d *desk) attend(ctx context.Context, h heard, emit func(message)) error {
 	return nil
 }
 
-// list looks for those who have gone without a word, and tells all who have connected which rooms there are and how many are in them.
+// list looks for those who have gone without a word, and tells all who have connected which rooms
+// there are and how many are in them.
 func (d *desk) list(ctx context.Context, _ source.Tick, emit func(message)) error {
 	names, err := d.store.names(ctx)
 	for _, name := range names {
@@ -217,7 +227,11 @@ func (d *desk) list(ctx context.Context, _ source.Tick, emit func(message)) erro
 // apologize tells the one who said something why it is not told to anybody.
 func apologize(f flow.Failure[heard]) message {
 	h := f.Value
-	return message{To: ws.Session(h.Session), Type: "refused", Value: told{Said: h.Value.Text, Why: f.Error, With: with(h)}}
+	return message{
+		To:    ws.Session(h.Session),
+		Type:  "refused",
+		Value: told{Said: h.Value.Text, Why: f.Error, With: with(h)},
+	}
 }
 
 // with is the conversation that somebody said something in, as its page knows it.

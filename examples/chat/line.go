@@ -16,7 +16,8 @@ const (
 	maxLines = 30   // line breaks in it
 )
 
-// said is what a page says, of type say (in a room, or to somebody), typing, here, bye (I leave this room) or past (tell me again).
+// said is what a page says, of type say (in a room, or to somebody), typing, here, bye (I leave
+// this room) or past (tell me again).
 type said struct {
 	Text string `json:"text,omitempty"` // say
 	To   string `json:"to,omitempty"`   // say, past: a user, instead of a room
@@ -83,7 +84,11 @@ func cleanText(s string) (string, error) {
 		switch {
 		case r == '\n', r == '\t':
 			return r
-		case r == '\r', r == utf8.RuneError, unicode.IsControl(r), r >= '\u202a' && r <= '\u202e', r >= '\u2066' && r <= '\u2069': // that turn text around
+		case r == '\r',
+			r == utf8.RuneError,
+			unicode.IsControl(r),
+			r >= '\u202a' && r <= '\u202e',
+			r >= '\u2066' && r <= '\u2069': // that turn text around
 			return -1
 		}
 		return r

@@ -12,7 +12,10 @@ import (
 )
 
 func say(room, to, text string) heard {
-	return heard{Event: ws.Event[said]{Kind: ws.Said, User: "Ann", Room: room, Type: "say", Value: said{Text: text, To: to}}, id: "1-0"}
+	return heard{
+		Event: ws.Event[said]{Kind: ws.Said, User: "Ann", Room: room, Type: "say", Value: said{Text: text, To: to}},
+		id:    "1-0",
+	}
 }
 
 func TestWritten(t *testing.T) {
@@ -56,7 +59,8 @@ func TestWritten(t *testing.T) {
 	}
 }
 
-// FuzzWritten: whatever is typed, a line is short, is for somebody, and has nothing in it that changes how others' pages look.
+// FuzzWritten: whatever is typed, a line is short, is for somebody, and has nothing in it that
+// changes how others' pages look.
 func FuzzWritten(f *testing.F) {
 	f.Add("lobby", "", "/msg @Bob /me \u2066x")
 	f.Add("", "Bob", "//\r\n\xff")
@@ -65,7 +69,8 @@ func FuzzWritten(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if l.Text == "" || utf8.RuneCountInString(l.Text) > maxText || !utf8.ValidString(l.Text) || (l.To == "") == (l.Room == "") {
+		if l.Text == "" || utf8.RuneCountInString(l.Text) > maxText || !utf8.ValidString(l.Text) ||
+			(l.To == "") == (l.Room == "") {
 			t.Errorf("%+v", l)
 		}
 		if strings.ContainsFunc(l.Text, func(r rune) bool {

@@ -1,5 +1,6 @@
-// Chat is rooms in a browser: who is here, what was said before, one-to-one messages, names that nobody else can speak under. It shows
-// sockets as a source and a sink of graphs: what they say is moderated, kept and told by workers, whichever processes have the sockets.
+// Chat is rooms in a browser: who is here, what was said before, one-to-one messages, names that
+// nobody else can speak under. It shows sockets as a source and a sink of graphs: what they say is
+// moderated, kept and told by workers, whichever processes have the sockets.
 //
 //	go run ./examples/chat       # then open the page in two windows; needs nothing installed
 //	go run ./examples/chat -h    # all flags
@@ -10,8 +11,8 @@
 //	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role gateway -addr localhost:3002
 //	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role gateway -addr localhost:3012
 //
-// Workers keep the order of each room within a process. With several of them two lines that come at the same moment may change
-// places, for everybody alike.
+// Workers keep the order of each room within a process. With several of them two lines that come at
+// the same moment may change places, for everybody alike.
 package main
 
 import (

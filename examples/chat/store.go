@@ -29,8 +29,9 @@ const (
 // firstRooms are always there.
 var firstRooms = []string{"lobby", "random", "help"}
 
-// store is what the workers keep in Redis: they have nothing themselves, so there may be any number of them, and any may end at any time.
-// What it does may be done twice, as may happen when a worker dies.
+// store is what the workers keep in Redis: they have nothing themselves, so there may be any number
+// of them, and any may end at any time. What it does may be done twice, as may happen when a worker
+// dies.
 //
 //	{chat}:past:<conversation>   sorted set of lines, by time
 //	{chat}:here:<room>           sorted set of "user session", by when they are taken to be gone
@@ -93,7 +94,8 @@ func conversation(room, a, b string) string {
 // seen notes that a socket is in a room, and whether that is news.
 func (s store) seen(ctx context.Context, room, user, socket string) (news bool, err error) {
 	now := time.Now()
-	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()), Member: user + " " + socket}).Result()
+	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()), Member: user + " " + socket}).
+		Result()
 	if err != nil || added == 0 {
 		return false, err
 	}
@@ -103,7 +105,8 @@ func (s store) seen(ctx context.Context, room, user, socket string) (news bool, 
 // lost notes that a socket is gone. Its session may be back soon, with another one; so this says
 // nothing of the session.
 func (s store) lost(ctx context.Context, room, user, socket string) error {
-	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()), Member: user + " " + socket}).Err()
+	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()), Member: user + " " + socket}).
+		Err()
 }
 
 // left notes that a socket has left a room, and whether that is news.
@@ -114,7 +117,8 @@ func (s store) left(ctx context.Context, room, user, socket string) (news bool, 
 
 // expire takes out those who are gone, and says whether there are any.
 func (s store) expire(ctx context.Context, room string) (news bool, err error) {
-	n, err := s.rdb.ZRemRangeByScore(ctx, key("here", room), "-inf", strconv.FormatInt(time.Now().UnixMilli(), 10)).Result()
+	n, err := s.rdb.ZRemRangeByScore(ctx, key("here", room), "-inf", strconv.FormatInt(time.Now().UnixMilli(), 10)).
+		Result()
 	return n > 0, err
 }
 
@@ -137,7 +141,8 @@ func (s store) names(ctx context.Context) ([]string, error) {
 	return slices.Compact(names), err
 }
 
-// list is the rooms there are, and how many are in each: the first ones, then by name. Rooms where nobody was for long are dropped.
+// list is the rooms there are, and how many are in each: the first ones, then by name. Rooms where
+// nobody was for long are dropped.
 func (s store) list(ctx context.Context) ([]room, error) {
 	old := strconv.FormatInt(time.Now().Add(-keepFor).UnixMilli(), 10)
 	if err := s.rdb.ZRemRangeByScore(ctx, key("rooms"), "-inf", old).Err(); err != nil {

@@ -42,7 +42,8 @@ func TestPresence(t *testing.T) {
 				t.Errorf("here (-want +got):\n%s", diff)
 			}
 		}
-		if !yes(s.seen(ctx, "lobby", "Bob", "1")) || !yes(s.seen(ctx, "lobby", "Ann", "2")) || yes(s.seen(ctx, "lobby", "Ann", "2")) {
+		if !yes(s.seen(ctx, "lobby", "Bob", "1")) || !yes(s.seen(ctx, "lobby", "Ann", "2")) ||
+			yes(s.seen(ctx, "lobby", "Ann", "2")) {
 			t.Error("news that is none, or none that is")
 		}
 		yes(s.seen(ctx, "lobby", "Ann", "3")) // in a second window
@@ -91,7 +92,8 @@ func TestRoomsAreBounded(t *testing.T) {
 			}
 			must[bool](t)(s.seen(ctx, name, "Ann", "1"))
 		}
-		if must[bool](t)(s.mayOpen(ctx, "one-more")) || !must[bool](t)(s.mayOpen(ctx, "room-3")) || !must[bool](t)(s.mayOpen(ctx, "lobby")) {
+		if must[bool](t)(s.mayOpen(ctx, "one-more")) || !must[bool](t)(s.mayOpen(ctx, "room-3")) ||
+			!must[bool](t)(s.mayOpen(ctx, "lobby")) {
 			t.Error("the bound is not what it should be")
 		}
 		rooms := must[[]room](t)(s.list(ctx))
@@ -109,7 +111,13 @@ func TestHistory(t *testing.T) {
 	bubble(t, func(ctx context.Context, s store) {
 		begin := time.Now().Truncate(time.Millisecond).UTC()
 		for i := range history + 5 {
-			l := line{ID: fmt.Sprint(i), At: begin.Add(time.Duration(i) * time.Millisecond), From: "Ann", Room: "lobby", Text: "hello"}
+			l := line{
+				ID:   fmt.Sprint(i),
+				At:   begin.Add(time.Duration(i) * time.Millisecond),
+				From: "Ann",
+				Room: "lobby",
+				Text: "hello",
+			}
 			for range 2 { // a worker may do it twice
 				if err := s.keep(ctx, l); err != nil {
 					t.Fatal(err)
@@ -126,7 +134,8 @@ func TestHistory(t *testing.T) {
 		if conversation("", "Ann", "Bob") != conversation("", "Bob", "Ann") {
 			t.Error("a conversation is not the same from both ends")
 		}
-		if lines := must[[]line](t)(s.past(ctx, conversation("", "Bob", "Ann"))); len(lines) != 1 || lines[0].Text != "psst" {
+		if lines := must[[]line](t)(s.past(ctx, conversation("", "Bob", "Ann"))); len(lines) != 1 ||
+			lines[0].Text != "psst" {
 			t.Errorf("between two: %+v", lines)
 		}
 		time.Sleep(ratePeriod)

@@ -1,5 +1,6 @@
-// Crud is a REST resource on a Redis stream, with a page to use it. The list of things to do (package todo) knows nothing of Redis or HTTP, a
-// service answers for it, and typed routes bind requests to it and refuse what can't be right. It shows gateways.Route, Answer, errors with
+// Crud is a REST resource on a Redis stream, with a page to use it. The list of things to do
+// (package todo) knows nothing of Redis or HTTP, a service answers for it, and typed routes bind
+// requests to it and refuse what can't be right. It shows gateways.Route, Answer, errors with
 // statuses, ETags, and how a service layer stays plain Go.
 //
 //	go run ./examples/crud                                  # needs nothing installed
@@ -26,8 +27,11 @@ const topic = "todos"
 func main() {
 	addr := flag.String("addr", "localhost:3000", "`address` the server listens on")
 	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), "Crud serves a list of things to do: a page at http://localhost:3000/, and a REST resource at /todos.\n",
-			"The list is gone when it ends. REDIS_URL names the Redis in between; without it a private one is started.\n\nUsage: crud [flags]\n\nFlags:\n")
+		fmt.Fprint(
+			flag.CommandLine.Output(),
+			"Crud serves a list of things to do: a page at http://localhost:3000/, and a REST resource at /todos.\n",
+			"The list is gone when it ends. REDIS_URL names the Redis in between; without it a private one is started.\n\nUsage: crud [flags]\n\nFlags:\n",
+		)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -49,5 +53,10 @@ func crud(ctx context.Context, addr string, log *slog.Logger) error {
 	fmt.Println(svc.Graph().Mermaid())
 	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
 	// The server ends first: its requests under way need the service.
-	return app.Run(ctx, svc, app.Closing(client.Close), cli.Server(addr, routes(client), gateways.ServerConfig{Log: log}, log))
+	return app.Run(
+		ctx,
+		svc,
+		app.Closing(client.Close),
+		cli.Server(addr, routes(client), gateways.ServerConfig{Log: log}, log),
+	)
 }

@@ -24,8 +24,9 @@ type said struct {
 	Dash bool   `json:"dash,omitempty"`
 }
 
-// told is what the pages are told: a snapshot, of type state for a room, and of type whole for a session that is new or has lost the
-// thread. The others have no value: rejoin (the world does not know you, say play again) and full.
+// told is what the pages are told: a snapshot, of type state for a room, and of type whole for a
+// session that is new or has lost the thread. The others have no value: rejoin (the world does not
+// know you, say play again) and full.
 type told struct {
 	to      ws.Target
 	kind    string
@@ -38,7 +39,8 @@ type whole struct {
 	snapshot
 }
 
-// arenas are the worlds by room. Like a world they are plain values: what they do depends on the calls, and on the times these bring.
+// arenas are the worlds by room. Like a world they are plain values: what they do depends on the
+// calls, and on the times these bring.
 type arenas struct {
 	seed  uint64
 	round int               // ticks
@@ -121,8 +123,8 @@ func (a *arenas) away(now time.Time, room, session string) {
 	r.seats[session].until = now.Add(grace)
 }
 
-// tick moves all worlds on to now, tells what has changed, and ends the arenas that are empty. A tick that is late makes up for those
-// that did not come, up to a few.
+// tick moves all worlds on to now, tells what has changed, and ends the arenas that are empty. A
+// tick that is late makes up for those that did not come, up to a few.
 func (a *arenas) tick(now time.Time, tell func(told)) {
 	for name, r := range a.rooms {
 		for session, s := range r.seats {

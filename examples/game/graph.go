@@ -20,9 +20,11 @@ type command struct {
 	ws.Event[said]
 }
 
-// worldGraph is the world: what the sockets say goes, in order, to the shard that has the room; each shard has a clock; and what they
-// show goes back to the sockets. Nothing is tried for long, as what is late is worth nothing in a game: inputs are read at most
-// once, and a snapshot that does not get through is dropped. The next one shows that it is missing, and the page asks for the whole.
+// worldGraph is the world: what the sockets say goes, in order, to the shard that has the room;
+// each shard has a clock; and what they show goes back to the sockets. Nothing is tried for long,
+// as what is late is worth nothing in a game: inputs are read at most once, and a snapshot that
+// does not get through is dropped. The next one shows that it is missing, and the page asks for the
+// whole.
 func worldGraph(rdb redis.UniversalClient, o options, own *owner, opts ...flow.Part) *flow.Graph {
 	in := ws.Inbound(rdb, hub, source.StreamConfig[ws.Event[said]]{AtMostOnce: true})
 	fresh := operators.MapMessage(in, since(own.from), flow.Name("fresh"))
@@ -31,12 +33,20 @@ func worldGraph(rdb redis.UniversalClient, o options, own *owner, opts ...flow.P
 	for i, some := range rooms {
 		clock := source.Every(time.Second/ticksPerSecond, func(t time.Time) command { return command{tick: t} },
 			flow.Name(fmt.Sprintf("clock %d", i)))
-		shown[i] = flow.Via(operators.FanIn(some, clock), fmt.Sprintf("world %d", i), func() flow.Handler[command, ws.Message[whole]] {
-			return &shard{arenas: newArenas(o.seed, int(o.round*ticksPerSecond/time.Second))}
-		})
+		shown[i] = flow.Via(
+			operators.FanIn(some, clock),
+			fmt.Sprintf("world %d", i),
+			func() flow.Handler[command, ws.Message[whole]] {
+				return &shard{arenas: newArenas(o.seed, int(o.round*ticksPerSecond/time.Second))}
+			},
+		)
 	}
 	out := ws.Outbound(rdb, hub, sink.StreamConfig[ws.Message[whole]]{MaxLen: 5000})
-	parts := []flow.Part{flow.To(operators.FanIn(shown...), out), own.branch(), flow.Faults(flow.Retry(3, 20*time.Millisecond, flow.Drop))}
+	parts := []flow.Part{
+		flow.To(operators.FanIn(shown...), out),
+		own.branch(),
+		flow.Faults(flow.Retry(3, 20*time.Millisecond, flow.Drop)),
+	}
 	return flow.New("world", append(parts, opts...)...)
 }
 
@@ -50,7 +60,8 @@ func since(begin time.Time) func(context.Context, flow.Message[ws.Event[said]]) 
 	}
 }
 
-// shard has the arenas of some of the rooms. A new one, as after a restart, knows no player: its first tick has them all join again.
+// shard has the arenas of some of the rooms. A new one, as after a restart, knows no player: its
+// first tick has them all join again.
 type shard struct {
 	arenas *arenas
 	known  bool // the players know that this one is new

@@ -23,7 +23,8 @@ func (a vector) scaled(by, of int) vector {
 
 func (a vector) times(b vector) int { return a.x*b.x + a.y*b.y }
 
-// length rounds down. The square root of a float64 is exact to its last bit, by IEEE 754, so the result is the same everywhere.
+// length rounds down. The square root of a float64 is exact to its last bit, by IEEE 754, so the
+// result is the same everywhere.
 func length(a vector) int { return int(math.Sqrt(float64(a.times(a)))) }
 
 // shortened is the vector, made no longer than most.
@@ -75,8 +76,8 @@ func bounce(at, v, radius, size int) (int, int) {
 	return at, v
 }
 
-// bump parts two ships that touch. They push each other away as billiard balls do, and who dashes into one that does not strikes
-// sparks out of it.
+// bump parts two ships that touch. They push each other away as billiard balls do, and who dashes
+// into one that does not strikes sparks out of it.
 func (w *world) bump(p, q *player) {
 	away := q.at.minus(p.at)
 	d := length(away)

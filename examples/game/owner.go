@@ -13,8 +13,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// owner sees to it that one process has the world: a second one stands by, and takes over when the first has gone. Two of them would
-// each get half of what the players do.
+// owner sees to it that one process has the world: a second one stands by, and takes over when the
+// first has gone. Two of them would each get half of what the players do.
 type owner struct {
 	rdb  redis.UniversalClient
 	me   string
@@ -30,13 +30,18 @@ const (
 var errLost = errors.New("game: another process has the world now")
 
 var (
-	renewScript = redis.NewScript(`if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0`)
-	yieldScript = redis.NewScript(`if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`)
+	renewScript = redis.NewScript(
+		`if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0`,
+	)
+	yieldScript = redis.NewScript(
+		`if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`,
+	)
 )
 
 func newOwner(rdb redis.UniversalClient) *owner { return &owner{rdb: rdb, me: rand.Text()} }
 
-// claim waits until the world is ours. It returns false when ctx is done first. A Redis that is away is waited for, but not at first.
+// claim waits until the world is ours. It returns false when ctx is done first. A Redis that is
+// away is waited for, but not at first.
 func (o *owner) claim(ctx context.Context, waiting func()) (bool, error) {
 	every := time.NewTicker(ownEvery / 3)
 	defer every.Stop()
@@ -63,8 +68,8 @@ func (o *owner) claim(ctx context.Context, waiting func()) (bool, error) {
 	}
 }
 
-// branch keeps the world ours while its graph runs, and stops the graph when it is lost. A Redis that is away is waited for: nobody else
-// can take the world then.
+// branch keeps the world ours while its graph runs, and stops the graph when it is lost. A Redis
+// that is away is waited for: nobody else can take the world then.
 func (o *owner) branch() flow.Branch {
 	ticks := source.Every(ownEvery, func(t time.Time) time.Time { return t }, flow.Name("own"))
 	return flow.To(ticks, sink.Func(func(ctx context.Context, _ time.Time) error {

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// snapshot is the world as the page gets it: all of it, or what has changed since the snapshot before. Ships and sparks are short
-// lists of numbers, as twenty of these go out each second.
+// snapshot is the world as the page gets it: all of it, or what has changed since the snapshot
+// before. Ships and sparks are short lists of numbers, as twenty of these go out each second.
 type snapshot struct {
 	Tick   int      `json:"t,omitempty"`
 	Base   int      `json:"b,omitempty"` // the snapshot that this one changes; 0: this is all there is

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// The arena's measures. Lengths are in units; the world counts in parts of a unit, so that it is exact and the same on every machine.
+// The arena's measures. Lengths are in units; the world counts in parts of a unit, so that it is
+// exact and the same on every machine.
 const (
 	arenaWidth  = 1600
 	arenaHeight = 900
@@ -40,10 +41,12 @@ type Input struct {
 	Dash   bool // once
 }
 
-// world is one arena: ships that collect sparks, and strike them out of each other by dashing. It is a plain value that only its methods
-// change: the same seed and the same calls make the same world, anywhere.
+// world is one arena: ships that collect sparks, and strike them out of each other by dashing. It
+// is a plain value that only its methods change: the same seed and the same calls make the same
+// world, anywhere.
 //
-// Sparks are conserved: those minted are on the floor, held by players, or burnt (with players who left and rounds that ended).
+// Sparks are conserved: those minted are on the floor, held by players, or burnt (with players who
+// left and rounds that ended).
 type world struct {
 	rand    *rand.Rand
 	tick    int
@@ -132,8 +135,9 @@ func (w *world) player(id int) *player {
 	return nil
 }
 
-// step moves the world on by one tick. Of a player's inputs the last one's direction holds, and any of them may dash; the order
-// of different players' inputs makes no difference. Inputs of players who are gone are ignored.
+// step moves the world on by one tick. Of a player's inputs the last one's direction holds, and any
+// of them may dash; the order of different players' inputs makes no difference. Inputs of players
+// who are gone are ignored.
 func (w *world) step(inputs []Input) {
 	w.tick++
 	for _, in := range inputs {
@@ -209,7 +213,10 @@ func (w *world) spill(p *player, n int) {
 		}
 		w.lastID++
 		v := vector{w.rand.IntN(2001) - 1000, w.rand.IntN(2001) - 1000}
-		w.sparks = append(w.sparks, spark{id: w.lastID, at: p.at, v: v.scaled((10+w.rand.IntN(12))*part, length(v)), ripe: w.tick + ripeTicks})
+		w.sparks = append(
+			w.sparks,
+			spark{id: w.lastID, at: p.at, v: v.scaled((10+w.rand.IntN(12))*part, length(v)), ripe: w.tick + ripeTicks},
+		)
 	}
 }
 
@@ -221,7 +228,10 @@ func (w *world) mint() {
 }
 
 func (w *world) anywhere(margin int) vector {
-	return vector{(margin + w.rand.IntN(arenaWidth-2*margin)) * part, (margin + w.rand.IntN(arenaHeight-2*margin)) * part}
+	return vector{
+		(margin + w.rand.IntN(arenaWidth-2*margin)) * part,
+		(margin + w.rand.IntN(arenaHeight-2*margin)) * part,
+	}
 }
 
 // room is the distance from a place to the nearest ship.

@@ -16,7 +16,8 @@ const roundTicks = 75 * ticksPerSecond
 func sane(t *testing.T, w *world) {
 	t.Helper()
 	within := func(what string, id int, at vector, radius int) {
-		if at.x < radius*part || at.x > (arenaWidth-radius)*part || at.y < radius*part || at.y > (arenaHeight-radius)*part {
+		if at.x < radius*part || at.x > (arenaWidth-radius)*part || at.y < radius*part ||
+			at.y > (arenaHeight-radius)*part {
 			t.Fatalf("tick %d: %s %d is outside, at %d, %d", w.tick, what, id, at.x/part, at.y/part)
 		}
 	}
@@ -35,7 +36,14 @@ func sane(t *testing.T, w *world) {
 		within("spark", s.id, s.at, sparkRadius)
 	}
 	if w.minted != len(w.sparks)+held+w.burnt {
-		t.Fatalf("tick %d: %d minted, but %d on the floor, %d held, %d burnt", w.tick, w.minted, len(w.sparks), held, w.burnt)
+		t.Fatalf(
+			"tick %d: %d minted, but %d on the floor, %d held, %d burnt",
+			w.tick,
+			w.minted,
+			len(w.sparks),
+			held,
+			w.burnt,
+		)
 	}
 	if len(w.players) > maxPlayers || len(w.sparks) > maxSparks {
 		t.Fatalf("tick %d: %d players, %d sparks", w.tick, len(w.players), len(w.sparks))
@@ -353,7 +361,9 @@ func BenchmarkStep(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		w.step([]Input{{Player: w.players[w.tick%maxPlayers].id, X: w.tick%201 - 100, Y: w.tick/7%201 - 100, Dash: true}})
+		w.step(
+			[]Input{{Player: w.players[w.tick%maxPlayers].id, X: w.tick%201 - 100, Y: w.tick/7%201 - 100, Dash: true}},
+		)
 		w.changes()
 	}
 }

@@ -1,5 +1,6 @@
-// Hello is an HTTP API on a Redis stream: a server makes requests of what browsers ask, a processor answers them, and neither knows
-// where the other runs. It shows a service, a client, gateways.HTTP and gateways.Serve.
+// Hello is an HTTP API on a Redis stream: a server makes requests of what browsers ask, a processor
+// answers them, and neither knows where the other runs. It shows a service, a client, gateways.HTTP
+// and gateways.Serve.
 //
 //	go run ./examples/hello                                # both in one process; needs nothing installed
 //	open http://localhost:3000/                            # {"ok":"received message!"}

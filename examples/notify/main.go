@@ -1,11 +1,13 @@
-// Notify tells people things as they happen: a page shows notifications for a user, live, by server-sent events from a Redis stream. It
-// shows gateways.Publish, gateways.SSE with a feed for each user, a graph that ticks in the background, and browsers that go on where
-// they were when the server comes back.
+// Notify tells people things as they happen: a page shows notifications for a user, live, by
+// server-sent events from a Redis stream. It shows gateways.Publish, gateways.SSE with a feed for
+// each user, a graph that ticks in the background, and browsers that go on where they were when the
+// server comes back.
 //
 //	go run ./examples/notify                    # needs nothing installed; open http://localhost:3001/
 //	go run ./examples/notify -h                 # all flags
 //
-// As several processes on a server of yours: each has all that is published by any of them, and reads it once for all its browsers.
+// As several processes on a server of yours: each has all that is published by any of them, and
+// reads it once for all its browsers.
 //
 //	REDIS_URL=redis://localhost:6379 go run ./examples/notify -addr localhost:3001
 //	REDIS_URL=redis://localhost:6379 go run ./examples/notify -addr localhost:3002 -every 0
@@ -28,8 +30,11 @@ func main() {
 	addr := flag.String("addr", "localhost:3001", "`address` the server listens on")
 	every := flag.Duration("every", 8*time.Second, "how often something is published for everyone; 0 is never")
 	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), "Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent events.\n",
-			"REDIS_URL names the Redis that has them; without it a private one is started, and ends with the program.\n\nUsage: notify [flags]\n\nFlags:\n")
+		fmt.Fprint(
+			flag.CommandLine.Output(),
+			"Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent events.\n",
+			"REDIS_URL names the Redis that has them; without it a private one is started, and ends with the program.\n\nUsage: notify [flags]\n\nFlags:\n",
+		)
 		flag.PrintDefaults()
 	}
 	flag.Parse()

@@ -49,8 +49,9 @@ func isName(s string) bool {
 	return s != "" && len(s) <= 20 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// feedOf says what a browser gets: the notes for its user, and those for everyone. The user is who the page says, for this is an example: yours comes from
-// a session, or whatever else tells who it is.
+// feedOf says what a browser gets: the notes for its user, and those for everyone. The user is who
+// the page says, for this is an example: yours comes from a session, or whatever else tells who it
+// is.
 func feedOf(r *http.Request) (gateways.Feed, error) {
 	user := r.URL.Query().Get("user")
 	if !isName(user) {

@@ -1,5 +1,5 @@
-// Pipe writes the lines of a file, or of standard input, to a Redis stream. It shows source.Lines and sink.Stream, and with
-// -every operators.Throttle, which slows it down.
+// Pipe writes the lines of a file, or of standard input, to a Redis stream. It shows source.Lines
+// and sink.Stream, and with -every operators.Throttle, which slows it down.
 //
 // It needs a server that others read from: that of REDIS_URL, else redis://localhost:6379. Side by side with read (see
 // examples/read), in two terminals:
@@ -33,7 +33,10 @@ func main() {
 	every := flag.Duration("every", 0, "write a line only so often (as 200ms), to watch them arrive")
 	drawn := flag.Bool("graph", false, "print the graph as Mermaid, before it runs, on standard error")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "Usage: pipe [flags] [file]   (without a file, or with -, standard input is read)\n\nFlags:")
+		fmt.Fprintln(
+			flag.CommandLine.Output(),
+			"Usage: pipe [flags] [file]   (without a file, or with -, standard input is read)\n\nFlags:",
+		)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -60,7 +63,10 @@ func pipe(file, key string, every time.Duration, drawn bool) error {
 	ctx := context.Background()
 	rdb, err := redisio.Connect(ctx, cmp.Or(os.Getenv("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
 	if err != nil {
-		return fmt.Errorf("%w\npipe and read meet on a server: start one (redis-server), or set REDIS_URL to one that runs", err)
+		return fmt.Errorf(
+			"%w\npipe and read meet on a server: start one (redis-server), or set REDIS_URL to one that runs",
+			err,
+		)
 	}
 	defer rdb.Close()
 	lines := source.Lines(in)

@@ -12,7 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// line is how an entry is printed: its id, and its data if it has nothing else, as what pipe writes; else all its fields.
+// line is how an entry is printed: its id, and its data if it has nothing else, as what pipe
+// writes; else all its fields.
 func line(_ context.Context, m flow.Message[redisio.Fields]) (string, error) {
 	if f := m.Value; len(f) == 1 && f[0].Name == "data" {
 		return m.ID() + "  " + printable(string(f[0].Value)), nil
@@ -25,8 +26,9 @@ func line(_ context.Context, m flow.Message[redisio.Fields]) (string, error) {
 	return b.String(), nil
 }
 
-// printable returns text as a terminal may show it: control characters, such as escape sequences, and bytes that are not
-// UTF-8 are written as in Go's strings. Whoever may write to the stream must not control the terminal of its readers.
+// printable returns text as a terminal may show it: control characters, such as escape sequences,
+// and bytes that are not UTF-8 are written as in Go's strings. Whoever may write to the stream must
+// not control the terminal of its readers.
 func printable(text string) string {
 	odd := func(r rune) bool { return r != '\t' && !strconv.IsPrint(r) }
 	if utf8.ValidString(text) && strings.IndexFunc(text, odd) < 0 {
@@ -62,5 +64,7 @@ func parseStart(s string) (redisio.Start, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return redisio.StartTime(t), nil
 	}
-	return redisio.Start{}, fmt.Errorf("is neither now, 0, an id (as 1700000000000-0) nor a time (as 2026-01-31T15:04:05Z)")
+	return redisio.Start{}, fmt.Errorf(
+		"is neither now, 0, an id (as 1700000000000-0) nor a time (as 2026-01-31T15:04:05Z)",
+	)
 }

@@ -1,5 +1,6 @@
-// Read prints a Redis stream as it grows. It shows source.Tail, which sees every entry and leaves no trace on the server,
-// and, with -group, source.Stream: readers of a group share the entries, and each is acknowledged when it is printed.
+// Read prints a Redis stream as it grows. It shows source.Tail, which sees every entry and leaves
+// no trace on the server, and, with -group, source.Stream: readers of a group share the entries,
+// and each is acknowledged when it is printed.
 //
 // It needs a server that others write to: that of REDIS_URL, else redis://localhost:6379. Side by side with pipe (see
 // examples/pipe), in two terminals:
@@ -33,11 +34,15 @@ func main() {
 	group := flag.String("group", "", "share the entries with the other readers of this `group`, and acknowledge them")
 	drawn := flag.Bool("graph", false, "print the graph as Mermaid, before it runs, on standard error")
 	start := redisio.StartEnd()
-	flag.Func("from", "`where` to begin: now (the default), 0 for the beginning, behind the entry with this id, or at a time\n"+
-		"as 2026-01-31T15:04:05Z; a -group that exists goes on where it is", func(s string) (err error) {
-		start, err = parseStart(s)
-		return err
-	})
+	flag.Func(
+		"from",
+		"`where` to begin: now (the default), 0 for the beginning, behind the entry with this id, or at a time\n"+
+			"as 2026-01-31T15:04:05Z; a -group that exists goes on where it is",
+		func(s string) (err error) {
+			start, err = parseStart(s)
+			return err
+		},
+	)
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "read: %q is no flag (read -h lists them)\n", flag.Arg(0))
@@ -53,7 +58,10 @@ func read(key, group string, start redisio.Start, drawn bool) error {
 	ctx := context.Background()
 	rdb, err := redisio.Connect(ctx, cmp.Or(os.Getenv("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
 	if err != nil {
-		return fmt.Errorf("%w\nread and pipe meet on a server: start one (redis-server), or set REDIS_URL to one that runs", err)
+		return fmt.Errorf(
+			"%w\nread and pipe meet on a server: start one (redis-server), or set REDIS_URL to one that runs",
+			err,
+		)
 	}
 	defer rdb.Close()
 	entries := source.Tail(rdb, source.TailConfig[redisio.Fields]{Key: key, Start: start})

@@ -56,7 +56,12 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.shards, "shards", 4, "`number` of shards that count at the same time, from 1 to 64")
 	f.IntVar(&o.top, "top", 10, "`number` of words to print, the most frequent first")
 	f.BoolVar(&o.keep, "keep", false, "keep the streams of a run without -name too")
-	f.DurationVar(&o.lease, "lease", 3*time.Second, "how long a killed process keeps its lines from the others, a `time` from 100ms")
+	f.DurationVar(
+		&o.lease,
+		"lease",
+		3*time.Second,
+		"how long a killed process keeps its lines from the others, a `time` from 100ms",
+	)
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), usage)
 		f.PrintDefaults()
@@ -104,8 +109,8 @@ func (o options) check(files int) error {
 	return errors.Join(errs...)
 }
 
-// inFlight is how many lines are worked on at the same time: a second's worth when it is slow, so that a drain takes not
-// much longer, and the others get their share.
+// inFlight is how many lines are worked on at the same time: a second's worth when it is slow, so
+// that a drain takes not much longer, and the others get their share.
 func (o options) inFlight() int {
 	const most, least = 1024, 16
 	if o.slow == 0 {

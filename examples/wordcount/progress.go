@@ -31,8 +31,10 @@ func newScreen(f *os.File) *screen {
 }
 
 func (s *screen) log() *slog.Logger {
-	return slog.New(zerolog.NewSlogHandler(zerolog.New(zerolog.ConsoleWriter{Out: s, NoColor: !s.tty, TimeFormat: time.TimeOnly}).
-		Level(zerolog.InfoLevel).With().Timestamp().Logger()))
+	return slog.New(
+		zerolog.NewSlogHandler(zerolog.New(zerolog.ConsoleWriter{Out: s, NoColor: !s.tty, TimeFormat: time.TimeOnly}).
+			Level(zerolog.InfoLevel).With().Timestamp().Logger()),
+	)
 }
 
 // Write writes a line of the log above the progress.
@@ -71,9 +73,14 @@ func (s *screen) end() {
 	s.line = ""
 }
 
-// watch runs a graph and shows its progress. It drains the graph when over says so; it also ends when the graph has ended
-// by itself, and when ctx is done, for then the graph drains.
-func (s *screen) watch(ctx context.Context, g *flow.Graph, line func(flow.Snapshot) string, over func() bool) (flow.Snapshot, error) {
+// watch runs a graph and shows its progress. It drains the graph when over says so; it also ends
+// when the graph has ended by itself, and when ctx is done, for then the graph drains.
+func (s *screen) watch(
+	ctx context.Context,
+	g *flow.Graph,
+	line func(flow.Snapshot) string,
+	over func() bool,
+) (flow.Snapshot, error) {
 	running, err := g.Start(ctx)
 	if err != nil {
 		return flow.Snapshot{}, err
@@ -116,7 +123,13 @@ func countLine(total int64) func(flow.Snapshot) string {
 		if src.Lag >= 0 && src.Pending >= 0 {
 			done = max(done, total-src.Lag-src.Pending) // the in-process server has no true lag: then it is just ours
 		}
-		line := fmt.Sprintf("counted %d of %d lines, %d in flight, %d words", done, total, src.InFlight, stage(s, "words").Out)
+		line := fmt.Sprintf(
+			"counted %d of %d lines, %d in flight, %d words",
+			done,
+			total,
+			src.InFlight,
+			stage(s, "words").Out,
+		)
 		if s.State == flow.Draining {
 			line = "draining: " + line
 		}

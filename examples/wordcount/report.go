@@ -112,7 +112,10 @@ func compare(got result, want map[string]int) (string, error) {
 		return "WRONG", fmt.Errorf("%d words differ from a plain loop over the same text: %s",
 			len(wrong), strings.Join(wrong[:min(5, len(wrong))], ", "))
 	case more > 0:
-		return fmt.Sprintf("at least that of a plain loop over the same text (>=): %d words of lines delivered again were counted twice", more), nil
+		return fmt.Sprintf(
+			"at least that of a plain loop over the same text (>=): %d words of lines delivered again were counted twice",
+			more,
+		), nil
 	}
 	return "equals a plain loop over the same text", nil
 }

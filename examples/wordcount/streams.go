@@ -84,7 +84,11 @@ func (s streams) await(ctx context.Context, rdb redis.UniversalClient, waiting f
 		case ctx.Err() != nil, state == loaded:
 			return nil
 		case errors.Is(err, redis.Nil):
-			return fmt.Errorf("nothing is loaded under -name %s: start wordcount -name %s first, on the same server", s.name, s.name)
+			return fmt.Errorf(
+				"nothing is loaded under -name %s: start wordcount -name %s first, on the same server",
+				s.name,
+				s.name,
+			)
 		case err != nil:
 			return err
 		case !told:

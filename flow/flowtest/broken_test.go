@@ -34,14 +34,16 @@ var mistakes = map[string]func(t *testing.T){
 	}),
 	"holds for ever": operatorWith(func(in flow.Source[int]) flow.Source[int] {
 		return flow.Via(in, "hold", func() flow.Handler[int, int] {
-			return flow.HandlerFunc[int, int](func(ctx context.Context, m flow.Message[int], emit flow.Emit[int]) error {
-				if m.Value == 33 {
-					flow.Hold(ctx, m)
+			return flow.HandlerFunc[int, int](
+				func(ctx context.Context, m flow.Message[int], emit flow.Emit[int]) error {
+					if m.Value == 33 {
+						flow.Hold(ctx, m)
+						return nil
+					}
+					emit(m)
 					return nil
-				}
-				emit(m)
-				return nil
-			})
+				},
+			)
 		})
 	}),
 	"cuts the lineage": operatorWith(func(in flow.Source[int]) flow.Source[int] {
@@ -64,13 +66,18 @@ var mistakes = map[string]func(t *testing.T){
 		})
 	}),
 	"source forgets nacks": func(t *testing.T) {
-		flowtest.TestSource(t, flowtest.SourceTraits[int]{Make: func(i int) int { return i }, Redelivers: true, Many: 20},
+		flowtest.TestSource(
+			t,
+			flowtest.SourceTraits[int]{Make: func(i int) int { return i }, Redelivers: true, Many: 20},
 			func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
 				return flowtest.SourceBackend[int]{Open: func(opts ...flow.StageOption) flow.Source[int] {
-					return flow.NewSource("bounded", func() flow.Reader[int] { return &forgetful{bounded{values: values}} },
+					return flow.NewSource(
+						"bounded",
+						func() flow.Reader[int] { return &forgetful{bounded{values: values}} },
 						append(opts, flow.Redelivers())...)
 				}}
-			})
+			},
+		)
 	},
 	"sink loses a value": func(t *testing.T) {
 		flowtest.TestSink(t, flowtest.SinkTraits[int]{Make: func(i int) int { return i }},
@@ -117,7 +124,10 @@ var mistakes = map[string]func(t *testing.T){
 	"function's error is ignored": func(t *testing.T) {
 		flowtest.TestOperator(t, flowtest.Traits[int]{
 			Failing: func(in flow.Source[int], f func(int) error, opts ...flow.StageOption) flow.Source[int] {
-				return operators.Map(in, func(_ context.Context, v int) (int, error) { _ = f(v); return v, nil }, opts...)
+				return operators.Map(
+					in,
+					func(_ context.Context, v int) (int, error) { _ = f(v); return v, nil },
+					opts...)
 			},
 		}, func(in flow.Source[int]) flow.Source[int] { return mapped(in, same) })
 	},

@@ -11,8 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow/flowtest"
 )
 
-// Latest is an operator of your own: it passes on the last value that has come in each interval. The values in between are
-// done as soon as a later one has come.
+// Latest is an operator of your own: it passes on the last value that has come in each interval.
+// The values in between are done as soon as a later one has come.
 func Latest[T any](in flow.Source[T], every time.Duration, opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "latest", func() flow.Handler[T, T] { return &latest[T]{every: every} },
 		append([]flow.StageOption{flow.Holds(1, every)}, opts...)...)

@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Around is called in place of a Read, a Commit or a Write of a probe, and is given the call itself: it may wait before,
-// fail or panic before or after, or leave the call out.
+// Around is called in place of a Read, a Commit or a Write of a probe, and is given the call
+// itself: it may wait before, fail or panic before or after, or leave the call out.
 type Around func(ctx context.Context, call func() error) error
 
 // Settlement is how one delivery of an entry ended.
@@ -87,8 +87,9 @@ type entry[T any] struct {
 }
 
 // Feed makes a source that delivers what the test sends while the graph runs, and records how each entry is settled.
-// When the test ends, each delivery must have been settled exactly once. The source redelivers and keeps dead letters as
-// far as the graph is concerned, unless options say otherwise. In a bubble, make it inside.
+// When the test ends, each delivery must have been settled exactly once. The source redelivers and
+// keeps dead letters as far as the graph is concerned, unless options say otherwise. In a bubble,
+// make it inside.
 func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) {
 	f := &Feeder[T]{t: t, Patience: patience, changed: make(chan struct{})}
 	for _, o := range opts {
@@ -115,7 +116,8 @@ func (f *Feeder[T]) Send(values ...T) {
 	}
 }
 
-// SendMessage sends messages with their metadata, as flow.NewMessage makes them. An empty id becomes the entry's number.
+// SendMessage sends messages with their metadata, as flow.NewMessage makes them. An empty id
+// becomes the entry's number.
 func (f *Feeder[T]) SendMessage(msgs ...flow.Message[T]) {
 	for _, m := range msgs {
 		f.send(&entry[T]{value: m.Value, meta: m.Meta()})
@@ -400,7 +402,13 @@ func (r *feedReader[T]) settle(settled []flow.Settlement) {
 		}
 		d := r.delivered[s.Seq]
 		if d.settled {
-			f.problem("feed: entry %v (id %s, attempt %d) was settled twice, at last %s", d.value, d.meta.ID, d.attempt, s.Outcome)
+			f.problem(
+				"feed: entry %v (id %s, attempt %d) was settled twice, at last %s",
+				d.value,
+				d.meta.ID,
+				d.attempt,
+				s.Outcome,
+			)
 			continue
 		}
 		if s.Meta.ID != d.meta.ID {

@@ -237,8 +237,20 @@ func lineageWith(t *testing.T, seed uint64, data []byte, unit time.Duration, cre
 		t.Errorf("seed %d: %s", seed, p)
 	}
 	if t.Failed() {
-		t.Logf("seed %d, data %q: mode %d, limit %d, %d bytes, trouble %d, %d entries, redelivers %v, dead letters %v, %v\n%s",
-			seed, data, mode, limit, maxBytes, g.trouble, entries, g.redelivers, g.deadLetters, w.disrupted, g)
+		t.Logf(
+			"seed %d, data %q: mode %d, limit %d, %d bytes, trouble %d, %d entries, redelivers %v, dead letters %v, %v\n%s",
+			seed,
+			data,
+			mode,
+			limit,
+			maxBytes,
+			g.trouble,
+			entries,
+			g.redelivers,
+			g.deadLetters,
+			w.disrupted,
+			g,
+		)
 	}
 	return true
 }

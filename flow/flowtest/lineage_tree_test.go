@@ -301,18 +301,20 @@ func (g *tree) step(in flow.Source[item], ord order) piece {
 		}, opts...), n, n, ord}
 	}
 	return piece{flow.Via(in, "via", func() flow.Handler[item, item] {
-		return flow.HandlerFunc[item, item](func(ctx context.Context, m flow.Message[item], emit flow.Emit[item]) error {
-			if m.Value.id%2 == 0 { // emitted before a failure: taken back
-				emit(flow.Derive(m, n.change(m.Value)))
-				_, err := f(ctx, m.Value)
+		return flow.HandlerFunc[item, item](
+			func(ctx context.Context, m flow.Message[item], emit flow.Emit[item]) error {
+				if m.Value.id%2 == 0 { // emitted before a failure: taken back
+					emit(flow.Derive(m, n.change(m.Value)))
+					_, err := f(ctx, m.Value)
+					return err
+				}
+				v, err := f(ctx, m.Value)
+				if err == nil {
+					emit(flow.Derive(m, v))
+				}
 				return err
-			}
-			v, err := f(ctx, m.Value)
-			if err == nil {
-				emit(flow.Derive(m, v))
-			}
-			return err
-		})
+			},
+		)
 	}, opts...), n, n, ord}
 }
 
@@ -379,7 +381,8 @@ func (g *tree) flatMap(in flow.Source[item], ord order) piece {
 	}, opts...), n, n, ord}
 }
 
-// batch makes batches, has a stage do something to each batch, and takes them apart again; sometimes batches of batches.
+// batch makes batches, has a stage do something to each batch, and takes them apart again;
+// sometimes batches of batches.
 func (g *tree) batch(in flow.Source[item], ord order) piece {
 	n := g.node("batch")
 	within := time.Duration(1+g.n(20)) * g.unit
@@ -430,7 +433,16 @@ func (g *tree) hold(in flow.Source[item], ord order) piece {
 	if g.chance(20) {
 		opts, ord = append(opts, flow.Workers(2)), anyOrder
 	}
-	return piece{flow.Via(in, "hold", func() flow.Handler[item, item] { return &holder{g: g, n: n, wait: wait, rash: rash} }, opts...), n, n, ord}
+	return piece{
+		flow.Via(
+			in,
+			"hold",
+			func() flow.Handler[item, item] { return &holder{g: g, n: n, wait: wait, rash: rash} },
+			opts...),
+		n,
+		n,
+		ord,
+	}
 }
 
 type holder struct {

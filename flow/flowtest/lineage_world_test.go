@@ -14,9 +14,9 @@ import (
 
 // Idea of the proof: every value that travels knows which delivery of which entry it descends from, and has an id that
 // is a hash of the way it came. Each stage of a random tree decides by a hash of seed, stage and id what becomes of a
-// value, and each leaf (a write, a drop, a fault that was decided on) is recorded. Afterwards a model, that knows the tree
-// but no leases, walks each entry down the tree and says which leaves there must be. The settlement has to be the worst
-// of those.
+// value, and each leaf (a write, a drop, a fault that was decided on) is recorded. Afterwards a
+// model, that knows the tree but no leases, walks each entry down the tree and says which leaves
+// there must be. The settlement has to be the worst of those.
 
 // delivery is one delivery of an entry.
 type delivery struct{ src, entry, attempt int }
@@ -301,7 +301,8 @@ type node struct {
 	redelivers  bool
 	deadLetters bool
 
-	// walk says what the stage makes of a value that it does not end: it calls to for each value and the stage it goes to.
+	// walk says what the stage makes of a value that it does not end: it calls to for each value
+	// and the stage it goes to.
 	walk func(it item, to func(*node, item))
 	next []*node
 }

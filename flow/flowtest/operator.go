@@ -18,8 +18,9 @@ var errBad = errors.New("flowtest: bad on purpose")
 
 // TestOperator tests that an operator keeps what its traits promise: that each entry is settled exactly once, with the
 // worst outcome of what came of it; the order; that no more is in flight than the credits allow; that it ends, drains
-// and stops without leaving anything behind; with none, one and many values, also with as few credits as it can do with.
-// op makes the operator, of the source it is given; each test runs in a bubble of its own.
+// and stops without leaving anything behind; with none, one and many values, also with as few
+// credits as it can do with. op makes the operator, of the source it is given; each test runs in a
+// bubble of its own.
 func TestOperator[U any](t *testing.T, traits Traits[U], op func(in flow.Source[int]) flow.Source[U]) {
 	t.Helper()
 	s := &operatorSuite[U]{Traits: traits, op: op}

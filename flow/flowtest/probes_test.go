@@ -33,7 +33,10 @@ func TestFeed(t *testing.T) {
 			})
 			r := flowtest.Start(t, flow.To(src, sink))
 			feed.Send("a", "skip")
-			feed.SendMessage(flow.NewMessage("reject", flow.Meta{ID: "x", Key: "k"}), flow.NewMessage("nack", flow.Meta{}))
+			feed.SendMessage(
+				flow.NewMessage("reject", flow.Meta{ID: "x", Key: "k"}),
+				flow.NewMessage("nack", flow.Meta{}),
+			)
 			feed.SendBad(errTest)
 			feed.WantSettled(map[flow.Outcome]int{flow.Acked: 1, flow.Dropped: 1, flow.Dead: 2, flow.Nacked: 1})
 			feed.WantAcked("a")
@@ -105,7 +108,8 @@ func TestFeed(t *testing.T) {
 			sink, got := flowtest.Collect[int](t, flow.OnFault(flow.Nack))
 			got.Fail(1, errTest)
 			feed.Send(1)
-			if err := flowtest.Run(t, flow.To(src, sink)); !errors.Is(err, flow.ErrNotRedeliverable) || !errors.Is(err, errTest) {
+			if err := flowtest.Run(t, flow.To(src, sink)); !errors.Is(err, flow.ErrNotRedeliverable) ||
+				!errors.Is(err, errTest) {
 				t.Errorf("got %v, want ErrNotRedeliverable", err)
 			}
 		})

@@ -33,8 +33,9 @@ func Start(t testing.TB, parts ...flow.Part) *flow.Running {
 // longest is how long Run waits: in a bubble, where a graph that waits for ever lets time fly, that is over soon.
 const longest = 24 * time.Hour
 
-// Run runs a graph of the parts to its end, as Start does, and returns how it ended. One that has not ended after a day, which
-// in a synctest bubble is a moment, never will: it fails the test and is stopped.
+// Run runs a graph of the parts to its end, as Start does, and returns how it ended. One that has
+// not ended after a day, which in a synctest bubble is a moment, never will: it fails the test and
+// is stopped.
 func Run(t testing.TB, parts ...flow.Part) error {
 	t.Helper()
 	r := Start(t, parts...)

@@ -12,8 +12,8 @@ import (
 
 // TestSink tests that a sink keeps what its traits promise: all that is acked is written, once and in order as long as
 // nothing fails, whatever the sizes of the chunks; what is not written is not acked; the sink drains and stops, and can
-// be opened again. open makes a backend for one test; it cleans up with t.Cleanup. Unless the traits say Real, each test
-// runs in a bubble.
+// be opened again. open makes a backend for one test; it cleans up with t.Cleanup. Unless the
+// traits say Real, each test runs in a bubble.
 func TestSink[T any](t *testing.T, traits SinkTraits[T], open func(t *testing.T) SinkBackend[T]) {
 	t.Helper()
 	s := &sinkSuite[T]{SinkTraits: traits, open: open}
@@ -161,8 +161,11 @@ func (s *sinkSuite[T]) broken(t *testing.T) {
 	n := min(s.Many, 50)
 	values := makeAll(n, s.Make)
 	mend := b.Break()
-	r := Start(t, flow.To(src, b.Open(), flow.OnFault(flow.Retry(5, 10*time.Millisecond, flow.NackAfter(50*time.Millisecond)))),
-		flow.Restarts(1000, time.Minute, 10*time.Millisecond))
+	r := Start(
+		t,
+		flow.To(src, b.Open(), flow.OnFault(flow.Retry(5, 10*time.Millisecond, flow.NackAfter(50*time.Millisecond)))),
+		flow.Restarts(1000, time.Minute, 10*time.Millisecond),
+	)
 	feed.Send(values...)
 	faults := func() (n uint64) {
 		for _, st := range r.Snapshot(context.Background()).Stages {

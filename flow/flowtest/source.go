@@ -12,9 +12,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// TestSource tests that a source keeps what its traits promise. open makes a backend that holds the values given, for one
-// test, and is not called again for that test; it cleans up with t.Cleanup. Unless the traits say Real, each test runs in
-// a bubble.
+// TestSource tests that a source keeps what its traits promise. open makes a backend that holds the
+// values given, for one test, and is not called again for that test; it cleans up with t.Cleanup.
+// Unless the traits say Real, each test runs in a bubble.
 func TestSource[T any](
 	t *testing.T, traits SourceTraits[T], open func(t *testing.T, values []T) SourceBackend[T],
 ) {

@@ -21,8 +21,8 @@ const (
 // String names the order.
 func (o Order) String() string { return [...]string{"kept", "by key", "any"}[min(int(o), 2)] }
 
-// Traits are what an operator promises, for TestOperator. The zero Traits are those of a map from int to int that returns
-// what it was given.
+// Traits are what an operator promises, for TestOperator. The zero Traits are those of a map from
+// int to int that returns what it was given.
 type Traits[U any] struct {
 	// Order is the order of the outputs; Key, for ByKey, an input's key.
 	Order Order
@@ -37,8 +37,9 @@ type Traits[U any] struct {
 	// Joined says that inputs settle together, as those of a batch do: then an input's outcome may be as bad as that of
 	// any other.
 	Joined bool
-	// Failing is the operator made of a function that may fail, for operators that take one: an error or a panic of it is
-	// to be a fault of the message at hand, which goes by the policy given in opts.
+	// Failing is the operator made of a function that may fail, for operators that take one: an
+	// error or a panic of it is to be a fault of the message at hand, which goes by the policy
+	// given in opts.
 	Failing func(in flow.Source[int], f func(int) error, opts ...flow.StageOption) flow.Source[U]
 }
 
@@ -91,6 +92,7 @@ type SinkBackend[T any] struct {
 	Open func(opts ...flow.StageOption) flow.Sink[T]
 	// Written returns what has been written, in the order in which it was.
 	Written func() ([]T, error)
-	// Break makes writes fail with what would be a passing error until the function it returns is called. It may be nil.
+	// Break makes writes fail with what would be a passing error until the function it returns is
+	// called. It may be nil.
 	Break func() (mend func())
 }

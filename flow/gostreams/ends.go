@@ -37,8 +37,10 @@ var _ streams.Source = (*Outlet)(nil)
 func NewOutlet[T any](ctx context.Context, src flow.Source[T], opts ...flow.GraphOption) *Outlet {
 	o := &Outlet{out: make(chan any), done: make(chan struct{}), halt: make(chan struct{})}
 	o.stop = sync.OnceFunc(func() { close(o.halt) })
-	parts := []flow.Part{flow.To(src, flow.NewSink("go-streams", func() flow.Writer[T] { return outletWriter[T](o.out) },
-		flow.ChunkSize(1)))}
+	parts := []flow.Part{
+		flow.To(src, flow.NewSink("go-streams", func() flow.Writer[T] { return outletWriter[T](o.out) },
+			flow.ChunkSize(1))),
+	}
 	for _, opt := range opts {
 		parts = append(parts, opt)
 	}
@@ -133,7 +135,9 @@ func NewInlet[T any](ctx context.Context, snk flow.Sink[T], opts ...flow.GraphOp
 
 func newInlet[T any](ctx context.Context, snk flow.Sink[T], from *Outlet, opts []flow.GraphOption) *Inlet {
 	i := &Inlet{in: make(chan any), done: make(chan struct{})}
-	parts := []flow.Part{flow.To(flow.NewSource("go-streams", func() flow.Reader[T] { return inletReader[T](i.in) }), snk)}
+	parts := []flow.Part{
+		flow.To(flow.NewSource("go-streams", func() flow.Reader[T] { return inletReader[T](i.in) }), snk),
+	}
 	for _, opt := range opts {
 		parts = append(parts, opt)
 	}
@@ -179,8 +183,10 @@ func (i *Inlet) release() error {
 		case open:
 			lost++
 		case lost > 0:
-			return fmt.Errorf("gostreams: %d elements came out of go-streams after the sink's graph had stopped, and are lost",
-				lost)
+			return fmt.Errorf(
+				"gostreams: %d elements came out of go-streams after the sink's graph had stopped, and are lost",
+				lost,
+			)
 		default:
 			return nil
 		}
@@ -209,7 +215,11 @@ func runInlet(ctx context.Context, g *flow.Graph) (failed bool, err error) {
 	case <-late:
 	}
 	_, err = run.Drain(context.WithoutCancel(ctx))
-	notClosed := fmt.Errorf("%w within %v of the end of its context; end its source with the same context", ErrNotClosed, closeWithin)
+	notClosed := fmt.Errorf(
+		"%w within %v of the end of its context; end its source with the same context",
+		ErrNotClosed,
+		closeWithin,
+	)
 	return false, errors.Join(notClosed, err)
 }
 
@@ -248,7 +258,12 @@ func (c inletReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 //	err := to.Wait()
 //
 // The options are those of both graphs.
-func Ends[T, U any](ctx context.Context, src flow.Source[T], snk flow.Sink[U], opts ...flow.GraphOption) (*Outlet, *Inlet) {
+func Ends[T, U any](
+	ctx context.Context,
+	src flow.Source[T],
+	snk flow.Sink[U],
+	opts ...flow.GraphOption,
+) (*Outlet, *Inlet) {
 	from := NewOutlet(ctx, src, opts...)
 	return from, newInlet(ctx, snk, from, opts)
 }

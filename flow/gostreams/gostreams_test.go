@@ -64,7 +64,10 @@ func TestSourceAndSink(t *testing.T) {
 	if err := os.WriteFile(in, []byte(strings.Join(want, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lines := operators.Map(Source[string](extension.NewFileSource(in)), flow.Pure(func(s string) string { return s + "\n" }))
+	lines := operators.Map(
+		Source[string](extension.NewFileSource(in)),
+		flow.Pure(func(s string) string { return s + "\n" }),
+	)
 	file := Sink[string](extension.NewFileSink(out))
 	if err := run(t, flow.To(lines, file)); err != nil {
 		t.Fatal(err)
@@ -196,7 +199,8 @@ func TestSinkNeverCompletes(t *testing.T) {
 func TestOutletAndInlet(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	out := NewOutlet(t.Context(), source.Of("a", "b", "c"))
-	out.Via(goflow.NewMap(func(s string) string { return strings.ToUpper(s) + "\n" }, 1)).To(extension.NewFileSink(name))
+	out.Via(goflow.NewMap(func(s string) string { return strings.ToUpper(s) + "\n" }, 1)).
+		To(extension.NewFileSink(name))
 	if err := out.Wait(); err != nil {
 		t.Error(err)
 	}
@@ -401,7 +405,8 @@ func TestFault_D16_FuncLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	twice := Func[int, int](func(in streams.Source) streams.Source {
-		return in.Via(goflow.NewMap(func(i int) int { return i }, 2)).Via(goflow.NewFlatMap(func(i int) []int { return []int{i, i} }, 1))
+		return in.Via(goflow.NewMap(func(i int) int { return i }, 2)).
+			Via(goflow.NewFlatMap(func(i int) []int { return []int{i, i} }, 1))
 	})
 	written := make(map[int]int)
 	for life := 0; len(written) < n; life++ {
@@ -417,7 +422,10 @@ func TestFault_D16_FuncLosesNothing(t *testing.T) {
 			}
 			return nil
 		})
-		in := source.Stream(rdb, source.StreamConfig[int]{Key: key, Group: "g", Block: 50 * time.Millisecond, Lease: 300 * time.Millisecond})
+		in := source.Stream(
+			rdb,
+			source.StreamConfig[int]{Key: key, Group: "g", Block: 50 * time.Millisecond, Lease: 300 * time.Millisecond},
+		)
 		out := operators.Unbatch(operators.Map(operators.Batch(in, 64, 10*time.Millisecond), twice))
 		r, err := flow.New("g", flow.To(out, snk)).Start(t.Context())
 		if err != nil {
@@ -445,7 +453,8 @@ func TestFault_D16_FuncLosesNothing(t *testing.T) {
 
 func TestFunc(t *testing.T) {
 	upper := Func[string, string](func(in streams.Source) streams.Source {
-		return in.Via(goflow.NewMap(strings.ToUpper, 1)).Via(goflow.NewFilter(func(s string) bool { return s != "B" }, 1))
+		return in.Via(goflow.NewMap(strings.ToUpper, 1)).
+			Via(goflow.NewFilter(func(s string) bool { return s != "B" }, 1))
 	})
 	for _, in := range [][]string{{"a", "b", "c"}, nil, {"b"}} {
 		got, err := upper(t.Context(), in)
@@ -471,7 +480,8 @@ func TestFunc(t *testing.T) {
 		t.Errorf("with a context that is done: %v", err)
 	}
 	sorted := func(a, b string) int { return cmp.Compare(a, b) }
-	if got, err := upper(t.Context(), numbers(500)); err != nil || len(got) != 500 || !slices.IsSortedFunc(got[:10], sorted) {
+	if got, err := upper(t.Context(), numbers(500)); err != nil || len(got) != 500 ||
+		!slices.IsSortedFunc(got[:10], sorted) {
 		t.Errorf("%d, %v", len(got), err)
 	}
 }

@@ -36,8 +36,8 @@ func Closing(end func(ctx context.Context) error) Part {
 }
 
 // Main runs a program and exits with status 1 if it fails. The context of run is done on the first Ctrl-C (SIGINT) or
-// SIGTERM. On the second, a Run that was given this context stops all its parts at once. The third is not caught: it ends
-// the process.
+// SIGTERM. On the second, a Run that was given this context stops all its parts at once. The third
+// is not caught: it ends the process.
 func Main(name string, run func(ctx context.Context) error) {
 	ctx, stop := interruptible(context.Background())
 	err := run(ctx)
@@ -50,9 +50,10 @@ func Main(name string, run func(ctx context.Context) error) {
 
 // Run runs the parts together until ctx is done, one of them fails, or all have ended.
 //
-// It reports the mistakes of all parts before it starts any. A part starts when the part before it is ready. When ctx is
-// done, or a part has failed, the parts end in the reverse order, each one completely before the next begins to. A part
-// that ends by itself without an error, such as a graph whose sources are finite, leaves the others running.
+// It reports the mistakes of all parts before it starts any. A part starts when the part before it
+// is ready. When ctx is done, or a part has failed, the parts end in the reverse order, each one
+// completely before the next begins to. A part that ends by itself without an error, such as a
+// graph whose sources are finite, leaves the others running.
 //
 // Nil means that all parts have ended without an error. Otherwise the errors of all parts are joined.
 func Run(ctx context.Context, parts ...Part) error {

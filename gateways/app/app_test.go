@@ -155,7 +155,8 @@ func TestFault_O6_FiniteGraphs(t *testing.T) {
 func TestFault_O6_MistakesAreFoundBeforeAnythingStarts(t *testing.T) {
 	d := &diary{}
 	err := app.Run(t.Context(), d.part("a"), flow.New("empty"), nil)
-	if err == nil || !strings.Contains(err.Error(), "it has no branches") || !strings.Contains(err.Error(), "part 3 is nil") {
+	if err == nil || !strings.Contains(err.Error(), "it has no branches") ||
+		!strings.Contains(err.Error(), "part 3 is nil") {
 		t.Errorf("got %v", err)
 	}
 	taken, failed := net.Listen("tcp", "127.0.0.1:0")

@@ -1,5 +1,6 @@
 // Package app runs the parts of a program in one process: graphs, services, hubs and an HTTP server. They start in the
-// order given and end in the reverse order, so that each part finishes its work while the parts it depends on still run.
+// order given and end in the reverse order, so that each part finishes its work while the parts it
+// depends on still run.
 //
 //	func main() { app.Main("shop", run) }
 //

@@ -50,8 +50,12 @@ func (c *crowd) open(b testing.TB, addr, hello string, n int) {
 			b.Fatal(err)
 		}
 		c.conns = append(c.conns, conn)
-		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
-			addr, base64.StdEncoding.EncodeToString(make([]byte, 16)))
+		fmt.Fprintf(
+			conn,
+			"GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
+			addr,
+			base64.StdEncoding.EncodeToString(make([]byte, 16)),
+		)
 		br := bufio.NewReaderSize(conn, 256)
 		res, err := http.ReadResponse(br, nil)
 		if err != nil || res.StatusCode != 101 {
@@ -123,9 +127,11 @@ func report(b *testing.B, sockets int, from time.Duration) {
 	b.ReportMetric(float64((spent()-from).Microseconds())/float64(b.N), "cpu-µs/op")
 }
 
-// BenchmarkBroadcast tells 1,000 sockets the same, beside a loop that one would write by hand over 1,000 connections of coder/websocket; of
-// the latter nothing goes through Redis. One op is one message to all. Look at the ratios of two lines with the same burst, which is how many messages
-// are there at once; cpu-µs/op is with the clients, and steadier on a machine that does other things.
+// BenchmarkBroadcast tells 1,000 sockets the same, beside a loop that one would write by hand over
+// 1,000 connections of coder/websocket; of the latter nothing goes through Redis. One op is one
+// message to all. Look at the ratios of two lines with the same burst, which is how many messages
+// are there at once; cpu-µs/op is with the clients, and steadier on a machine that does other
+// things.
 func BenchmarkBroadcast(b *testing.B) {
 	const sockets = 1000
 	text := strings.Repeat("x", 99) + mark
@@ -151,9 +157,17 @@ func BenchmarkBroadcast(b *testing.B) {
 			var c crowd
 			defer c.close()
 			c.open(b, srv.Listener.Addr().String(), "{}", sockets)
-			redistest.Soon(b, "all are known", func() bool { mu.Lock(); defer mu.Unlock(); return len(conns) == sockets })
+			redistest.Soon(
+				b,
+				"all are known",
+				func() bool { mu.Lock(); defer mu.Unlock(); return len(conns) == sockets },
+			)
 			c.listen()
-			payload := fmt.Appendf(nil, `{"kind":"msg","cursor":"1732360000000-0","room":"lobby","type":"said","data":{"n":0,"text":%q}}`, text)
+			payload := fmt.Appendf(
+				nil,
+				`{"kind":"msg","cursor":"1732360000000-0","room":"lobby","type":"said","data":{"n":0,"text":%q}}`,
+				text,
+			)
 			began := spent()
 			b.ResetTimer()
 			for i := 0; i < b.N; i += burst {
@@ -178,7 +192,8 @@ func BenchmarkBroadcast(b *testing.B) {
 			c.open(b, n.srv.Listener.Addr().String(), `{"kind":"hello","rooms":["lobby"]}`, sockets)
 			c.listen()
 			from, inbox := source.Queue[ws.Message[said]](1000)
-			run, err := flow.New("tell", flow.To(from, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))).Start(context.Background())
+			run, err := flow.New("tell", flow.To(from, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))).
+				Start(context.Background())
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -202,8 +217,8 @@ func BenchmarkBroadcast(b *testing.B) {
 	}
 }
 
-// BenchmarkIdle holds 10,000 sockets that say nothing, whose clients are in a process of their own, and tells what each costs: memory of heap
-// and stacks, and goroutines.
+// BenchmarkIdle holds 10,000 sockets that say nothing, whose clients are in a process of their own,
+// and tells what each costs: memory of heap and stacks, and goroutines.
 func BenchmarkIdle(b *testing.B) {
 	const sockets = 10_000
 	for range b.N {

@@ -180,7 +180,10 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 			stagePanics(t, flow.To(source.Of(1), sink.Func(func(context.Context, int) error { panic("boom") })))
 		},
 		"sink.Messages f": func(t *testing.T) {
-			stagePanics(t, flow.To(source.Of(1), sink.Messages(func(context.Context, flow.Message[int]) error { panic("boom") })))
+			stagePanics(
+				t,
+				flow.To(source.Of(1), sink.Messages(func(context.Context, flow.Message[int]) error { panic("boom") })),
+			)
 		},
 		"sink.Batches f": func(t *testing.T) {
 			stagePanics(t, flow.To(source.Of(1), sink.Batches(func(context.Context, []int) error { panic("boom") })))
@@ -264,7 +267,9 @@ func authenticatePanics(t *testing.T) {
 }
 
 func authorizePanics(t *testing.T) {
-	n := newStand(t).node(t, ws.HubConfig{Authorize: func(_ context.Context, _ ws.Identity, what ws.Action, room string) error {
+	n := newStand(
+		t,
+	).node(t, ws.HubConfig{Authorize: func(_ context.Context, _ ws.Identity, what ws.Action, room string) error {
 		if room == "bad" || what == ws.Send {
 			panic("boom")
 		}
@@ -359,8 +364,11 @@ func read(t *testing.T, calls chan struct{}, read func(ctx context.Context) erro
 func groupPanics(t *testing.T) {
 	s := newStand(t)
 	events, lost := make(chan struct{}, 1), make(chan struct{}, 1)
-	r, err := redisio.NewGroupReader(s.rdb, redisio.GroupConfig{Key: s.name, Group: "g", Lease: 300 * time.Millisecond, DelayedEvery: -1,
-		Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events), OnLost: called[[]string](lost)})
+	r, err := redisio.NewGroupReader(
+		s.rdb,
+		redisio.GroupConfig{Key: s.name, Group: "g", Lease: 300 * time.Millisecond, DelayedEvery: -1,
+			Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events), OnLost: called[[]string](lost)},
+	)
 	if err == nil {
 		err = r.Open(t.Context())
 	}
@@ -384,7 +392,16 @@ func writerPanics(t *testing.T) {
 	s := newStand(t)
 	s.rdb.XGroupCreateMkStream(t.Context(), s.name, "g", "0")
 	events := make(chan struct{}, 1)
-	w, err := redisio.NewWriter(s.rdb, redisio.WriterConfig{Key: s.name, MaxLen: 1, Exact: true, DropUnread: true, OnEvent: called[redisio.Event](events)})
+	w, err := redisio.NewWriter(
+		s.rdb,
+		redisio.WriterConfig{
+			Key:        s.name,
+			MaxLen:     1,
+			Exact:      true,
+			DropUnread: true,
+			OnEvent:    called[redisio.Event](events),
+		},
+	)
 	if err == nil {
 		err = w.Open(t.Context())
 	}
@@ -404,7 +421,10 @@ func tailPanics(t *testing.T) {
 	proxy := redistest.StartProxy(t, srv.Addr())
 	key := redistest.Key(t)
 	events := make(chan struct{}, 1)
-	r, err := redisio.NewTailReader(proxy.Client(t), redisio.TailConfig{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events)})
+	r, err := redisio.NewTailReader(
+		proxy.Client(t),
+		redisio.TailConfig{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events)},
+	)
 	if err == nil {
 		err = r.Open(t.Context())
 	}
@@ -424,7 +444,10 @@ func rangePanics(t *testing.T) {
 	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", strings.Repeat("x", 1000)}})
 	proxy := redistest.StartProxy(t, redistest.Shared(t).Addr())
 	events := make(chan struct{}, 1)
-	r, err := redisio.NewRangeReader(proxy.Client(t), redisio.RangeConfig{Key: s.name, OnEvent: called[redisio.Event](events)})
+	r, err := redisio.NewRangeReader(
+		proxy.Client(t),
+		redisio.RangeConfig{Key: s.name, OnEvent: called[redisio.Event](events)},
+	)
 	if err == nil {
 		err = r.Open(t.Context())
 	}
@@ -444,16 +467,34 @@ func rangePanics(t *testing.T) {
 func progressPanics(t *testing.T) {
 	s := newStand(t)
 	for range 3 {
-		s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", "1", "dead:key", s.name + ":to", "dead:id", "1-1"}})
+		s.rdb.XAdd(
+			t.Context(),
+			&redis.XAddArgs{
+				Stream: s.name,
+				Values: []string{"data", "1", "dead:key", s.name + ":to", "dead:id", "1-1"},
+			},
+		)
 	}
 	calls := make(chan struct{}, 1)
-	report, err := redisio.ReplayDeadLetters(t.Context(), s.rdb, s.name, redisio.DeadFilter{}, redisio.ReplayOptions{To: s.name + ":to", OnProgress: called[redisio.ReplayReport](calls)})
+	report, err := redisio.ReplayDeadLetters(
+		t.Context(),
+		s.rdb,
+		s.name,
+		redisio.DeadFilter{},
+		redisio.ReplayOptions{To: s.name + ":to", OnProgress: called[redisio.ReplayReport](calls)},
+	)
 	if err != nil || report.Replayed != 3 {
 		t.Errorf("replay: %+v, %v", report, err)
 	}
 	wait(t, calls)
 	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", "1"}})
-	n, err := redisio.DropDeadLetters(t.Context(), s.rdb, s.name, redisio.DeadFilter{}, redisio.DropOptions{OnProgress: called[int64](calls)})
+	n, err := redisio.DropDeadLetters(
+		t.Context(),
+		s.rdb,
+		s.name,
+		redisio.DeadFilter{},
+		redisio.DropOptions{OnProgress: called[int64](calls)},
+	)
 	if err != nil || n == 0 {
 		t.Errorf("drop: %d, %v", n, err)
 	}
@@ -568,8 +609,11 @@ func ticksPanics(t *testing.T) {
 func keepPanics(t *testing.T) {
 	s := newStand(t)
 	s.rdb.Set(t.Context(), s.name, "a string", 0)
-	ticker, err := redisio.NewTicker(s.rdb, redisio.TickerConfig{Key: s.name, Next: func(at time.Time) time.Time { return at.Add(time.Second) },
-		Fields: func(time.Time) redisio.Fields { return nil }})
+	ticker, err := redisio.NewTicker(
+		s.rdb,
+		redisio.TickerConfig{Key: s.name, Next: func(at time.Time) time.Time { return at.Add(time.Second) },
+			Fields: func(time.Time) redisio.Fields { return nil }},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -585,7 +629,15 @@ func keepPanics(t *testing.T) {
 func sourcePanics(t *testing.T) {
 	s := newStand(t)
 	calls := make(chan struct{}, 1)
-	in := source.Stream(s.rdb, source.StreamConfig[int]{Key: s.name, Group: "g", Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](calls)})
+	in := source.Stream(
+		s.rdb,
+		source.StreamConfig[int]{
+			Key:     s.name,
+			Group:   "g",
+			Block:   20 * time.Millisecond,
+			OnEvent: called[redisio.Event](calls),
+		},
+	)
 	got := make(chan int, 10)
 	start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
 	s.rdb.Del(t.Context(), s.name)
@@ -598,7 +650,10 @@ func tailSourcePanics(t *testing.T) {
 	proxy := redistest.StartProxy(t, redistest.Shared(t).Addr())
 	rdb, key := proxy.Client(t), redistest.Key(t)
 	calls := make(chan struct{}, 1)
-	in := source.Tail(rdb, source.TailConfig[int]{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](calls)})
+	in := source.Tail(
+		rdb,
+		source.TailConfig[int]{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](calls)},
+	)
 	got := make(chan int, 10)
 	start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
 	direct := redistest.Shared(t).Client(t)
@@ -614,7 +669,8 @@ func tailSourcePanics(t *testing.T) {
 // stagePanics runs a graph that ends with an error, since a function in it panics.
 func stagePanics(t *testing.T, b flow.Branch) {
 	t.Helper()
-	err := flow.New("boom", b, flow.Faults(flow.Retry(1, time.Millisecond, flow.Stop)), flow.Restarts(1, time.Minute, time.Millisecond)).Run(t.Context())
+	err := flow.New("boom", b, flow.Faults(flow.Retry(1, time.Millisecond, flow.Stop)), flow.Restarts(1, time.Minute, time.Millisecond)).
+		Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "boom") {
 		t.Errorf("it ended with %v", err)
 	}
@@ -632,7 +688,19 @@ func retryPanics(t *testing.T) {
 	calls := make(chan struct{}, 1)
 	from, in := source.Queue[int](1)
 	key := redistest.Key(t)
-	start(t, flow.New("write", flow.To(from, sink.Stream(proxy.Client(t), sink.StreamConfig[int]{Key: key, OnRetry: called[sink.StreamRetry](calls)}))))
+	start(
+		t,
+		flow.New(
+			"write",
+			flow.To(
+				from,
+				sink.Stream(
+					proxy.Client(t),
+					sink.StreamConfig[int]{Key: key, OnRetry: called[sink.StreamRetry](calls)},
+				),
+			),
+		),
+	)
 	if err := in.Deliver(t.Context(), 1); err != nil { // it is connected then
 		t.Fatal(err)
 	}
@@ -661,7 +729,10 @@ func fullPanics(t *testing.T) {
 		}
 	}
 	wait(t, calls)
-	s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{s.name, ">"}, NoAck: true})
+	s.rdb.XReadGroup(
+		t.Context(),
+		&redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{s.name, ">"}, NoAck: true},
+	)
 	redistest.Soon(t, "the second is written", func() bool {
 		last := s.rdb.XRevRangeN(t.Context(), s.name, "+", "-", 1).Val()
 		return len(last) == 1 && last[0].Values["data"] == "1"
@@ -672,7 +743,22 @@ func sinkEventPanics(t *testing.T) {
 	s := newStand(t)
 	s.rdb.XGroupCreateMkStream(t.Context(), s.name, "g", "0")
 	calls := make(chan struct{}, 1)
-	run(t, sink.Stream(s.rdb, sink.StreamConfig[int]{Key: s.name, MaxLen: 1, Exact: true, DropUnread: true, OnEvent: called[redisio.Event](calls)}), 1, 2, 3)
+	run(
+		t,
+		sink.Stream(
+			s.rdb,
+			sink.StreamConfig[int]{
+				Key:        s.name,
+				MaxLen:     1,
+				Exact:      true,
+				DropUnread: true,
+				OnEvent:    called[redisio.Event](calls),
+			},
+		),
+		1,
+		2,
+		3,
+	)
 	wait(t, calls)
 	equal(t, "entries", int64(1), cmp.Or(s.rdb.XLen(t.Context(), s.name).Val(), -1))
 }

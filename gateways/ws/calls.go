@@ -13,8 +13,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// HeaderSession is the header of a call that names the session it comes from. Who the user is says gateways.HeaderIdentity, as for calls by
-// HTTP, if the hub has an Authenticate. Clients have no say in the headers of their calls.
+// HeaderSession is the header of a call that names the session it comes from. Who the user is says
+// gateways.HeaderIdentity, as for calls by HTTP, if the hub has an Authenticate. Clients have no
+// say in the headers of their calls.
 const HeaderSession = "ws-session"
 
 // headers are those of the calls of a session.
@@ -125,7 +126,11 @@ func asJSON(r *gateways.Response) (json.RawMessage, error) {
 	case utf8.Valid(r.Body):
 		return json.Marshal(string(r.Body))
 	}
-	return nil, gateways.Errorf(gateways.CodeUnsupported, "the service answered with %.40q, which is neither JSON nor text", r.ContentType)
+	return nil, gateways.Errorf(
+		gateways.CodeUnsupported,
+		"the service answered with %.40q, which is neither JSON nor text",
+		r.ContentType,
+	)
 }
 
 // callFault is what a client is told of a call that failed.

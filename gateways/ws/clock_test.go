@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// The hub's clock stands still while its process does, and judges nobody for that; but a process that is always late judges.
+// The hub's clock stands still while its process does, and judges nobody for that; but a process
+// that is always late judges.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClock()
@@ -29,14 +30,21 @@ func TestClock(t *testing.T) {
 			time.Sleep(step.slept) // of the bubble
 			now, judge := c.tick()
 			if ran := time.Duration(now - before); ran != step.ran || judge != step.judge {
-				t.Errorf("after %v: it ran for %v, judges: %v; want %v, %v", step.slept, ran, judge, step.ran, step.judge)
+				t.Errorf(
+					"after %v: it ran for %v, judges: %v; want %v, %v",
+					step.slept,
+					ran,
+					judge,
+					step.ran,
+					step.judge,
+				)
 			}
 		}
 	})
 }
 
-// Nothing is ever seen later than the next tick: neither before the first, however long Redis was away when the hub began, nor before one
-// that is late.
+// Nothing is ever seen later than the next tick: neither before the first, however long Redis was
+// away when the hub began, nor before one that is late.
 func TestClockNeverGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClock()

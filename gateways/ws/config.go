@@ -42,8 +42,9 @@ type HubConfig struct {
 	Authenticate Authenticator
 	// Authorize says who may join and send where. By default everybody may join every room, and send to those joined.
 	Authorize Authorizer
-	// Origins are the hosts whose pages may open sockets beside the host itself, as "app.example.com" or "https://*.example.com"; see
-	// path.Match. Others are refused with 403. The default is none.
+	// Origins are the hosts whose pages may open sockets beside the host itself, as
+	// "app.example.com" or "https://*.example.com"; see path.Match. Others are refused with 403.
+	// The default is none.
 	Origins []string
 
 	// Calls is where calls of clients go, and CallTypes which types of requests may be called. The default is none.
@@ -55,18 +56,20 @@ type HubConfig struct {
 	// Presence has the hub tell the workers of sessions and rooms: Connected, Joined, Left, Disconnected.
 	Presence bool
 
-	// Queue is how many messages may wait for a socket, and Slow what becomes of it when there are more. The default is 256. They are
-	// encoded once and shared by all sockets.
+	// Queue is how many messages may wait for a socket, and Slow what becomes of it when there are
+	// more. The default is 256. They are encoded once and shared by all sockets.
 	Queue int
 	Slow  Slow
-	// Recent is how many of the newest messages are kept in memory for sockets that come back. The default is 1024, and no more than
-	// 4 MiB; negative means none.
+	// Recent is how many of the newest messages are kept in memory for sockets that come back. The
+	// default is 1024, and no more than 4 MiB; negative means none.
 	Recent int
 
-	// MaxMessage bounds the bytes of a frame; one that is larger closes its socket, with code 1009. The default is 64 KiB.
+	// MaxMessage bounds the bytes of a frame; one that is larger closes its socket, with code 1009.
+	// The default is 64 KiB.
 	MaxMessage int
-	// Rate is how many frames a second a socket may send, and Burst how many at once. What is beyond it is not read yet: the
-	// client has to wait. The defaults are 50, and twice the Rate; a negative Rate is no limit.
+	// Rate is how many frames a second a socket may send, and Burst how many at once. What is
+	// beyond it is not read yet: the client has to wait. The defaults are 50, and twice the Rate; a
+	// negative Rate is no limit.
 	Rate  float64
 	Burst int
 	// UserBytes is how many bytes a second all sockets of a user may send to this process, and
@@ -79,20 +82,23 @@ type HubConfig struct {
 	// MaxSockets is how many sockets this process takes; more are refused with 503. The default is 16,384.
 	MaxSockets int
 
-	// PingEvery is after what silence a client is pinged, and PongTimeout how long it may take to answer, from when the ping was sent; then
-	// its socket is closed. Time for which this process stood still does not count, here, in IdleTimeout and in ReadTimeout. The defaults are
-	// 25 s and 10 s.
+	// PingEvery is after what silence a client is pinged, and PongTimeout how long it may take to
+	// answer, from when the ping was sent; then its socket is closed. Time for which this process
+	// stood still does not count, here, in IdleTimeout and in ReadTimeout. The defaults are 25 s
+	// and 10 s.
 	PingEvery   time.Duration
 	PongTimeout time.Duration
-	// IdleTimeout closes sockets whose client has said nothing for so long, other than pings and pongs. The default is never: many only listen.
+	// IdleTimeout closes sockets whose client has said nothing for so long, other than pings and
+	// pongs. The default is never: many only listen.
 	IdleTimeout time.Duration
-	// ReadTimeout is how long a frame may take from its first byte to its last, and how long a client has for its hello. The default is
-	// 10 s.
+	// ReadTimeout is how long a frame may take from its first byte to its last, and how long a
+	// client has for its hello. The default is 10 s.
 	ReadTimeout time.Duration
-	// WriteTimeout is how long a client may leave what was sent to it in its buffers; then its socket is closed. The default is 15 s.
+	// WriteTimeout is how long a client may leave what was sent to it in its buffers; then its
+	// socket is closed. The default is 15 s.
 	WriteTimeout time.Duration
-	// SendTimeout is how long a message may take to get into Redis; then the client is told that it did not, or may not have. The
-	// default is 10 s.
+	// SendTimeout is how long a message may take to get into Redis; then the client is told that it
+	// did not, or may not have. The default is 10 s.
 	SendTimeout time.Duration
 	// CloseTimeout is how long the end waits for what is under way, and for clients to take leave. The default is 10 s.
 	CloseTimeout time.Duration
@@ -113,8 +119,8 @@ type HubConfig struct {
 	// make a secret and share it in Redis; if it is lost there, they share again what they have
 	// within a second or two.
 	Secrets []string
-	// DedupeWindow is for how long a message that a client sends again is known. The default is 2 minutes; negative means not
-	// at all, which is cheaper.
+	// DedupeWindow is for how long a message that a client sends again is known. The default is 2
+	// minutes; negative means not at all, which is cheaper.
 	DedupeWindow time.Duration
 
 	// Wait is how long to keep trying while Redis is not reachable at the start. The default is one try.
@@ -228,5 +234,6 @@ const defaultBytes = 64 << 20
 // minSecret is the least length of a secret, in bytes.
 const minSecret = 32
 
-// maxMessage is the most that MaxMessage may be: what clients send goes into an entry of 1 MiB, with some fields beside it.
+// maxMessage is the most that MaxMessage may be: what clients send goes into an entry of 1 MiB,
+// with some fields beside it.
 const maxMessage = 1_000_000

@@ -18,7 +18,15 @@ func TestD12_WritesDoNotWaitBehindReads(t *testing.T) {
 		return !strings.Contains(s.rdb.Info(t.Context(), "clients").Val(), "blocked_clients:0")
 	})
 	for i := range 20 {
-		c.send(map[string]any{"kind": "send", "id": string(rune('a' + i)), "room": "lobby", "type": "say", "data": said{N: i}})
+		c.send(
+			map[string]any{
+				"kind": "send",
+				"id":   string(rune('a' + i)),
+				"room": "lobby",
+				"type": "say",
+				"data": said{N: i},
+			},
+		)
 		c.want("ack") // it is in Redis
 		equal(t, "entries", int64(i+1), s.rdb.XLen(t.Context(), "{"+s.name+"}:in").Val())
 	}
@@ -38,7 +46,8 @@ func TestD13_SocketsHearWorkersNotThemselves(t *testing.T) {
 	equal(t, "and nothing else", 0, len(c.kept))
 }
 
-// The identity was what the body of a message said, unauthenticated: anybody got anybody's replies. And messages had 512 bytes at most.
+// The identity was what the body of a message said, unauthenticated: anybody got anybody's replies.
+// And messages had 512 bytes at most.
 func TestD14_IdentityIsTheServers(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -54,13 +63,23 @@ func TestD14_IdentityIsTheServers(t *testing.T) {
 	eve.send(map[string]any{"kind": "hello"})
 	eve.want("hello")
 	text := strings.Repeat("x", 10_000)
-	eve.send(map[string]any{"kind": "send", "type": "say", "data": map[string]any{"n": 1, "token": "ann", "user": "ann", "text": text}})
+	eve.send(
+		map[string]any{
+			"kind": "send",
+			"type": "say",
+			"data": map[string]any{"n": 1, "token": "ann", "user": "ann", "text": text},
+		},
+	)
 	got := eve.want("msg") // the answer to eve goes to eve
 	equal(t, "from", "eve", got.From)
 	if !strings.Contains(string(got.Data), text) {
 		t.Error("10,000 bytes did not get through")
 	}
-	s.tell(t, ws.Message[said]{To: ws.User("ann"), Value: said{N: 7}}, ws.Message[said]{To: ws.User("eve"), Value: said{N: 8}})
+	s.tell(
+		t,
+		ws.Message[said]{To: ws.User("ann"), Value: said{N: 7}},
+		ws.Message[said]{To: ws.User("eve"), Value: said{N: 8}},
+	)
 	equal(t, "ann hears", []int{7}, ann.numbers(1))
 	equal(t, "eve hears", []int{8}, eve.numbers(1))
 }

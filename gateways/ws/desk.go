@@ -19,8 +19,8 @@ const sweepEvery = time.Second
 
 // desk is the sink of the hub's clock: it opens the door for sockets, looks after them at each tick, and closes.
 //
-// What sockets say goes through a graph of its own, for it has to outlive them: at the end the hub's graph stops all its sources at
-// once, and a socket may still have something to say then.
+// What sockets say goes through a graph of its own, for it has to outlive them: at the end the
+// hub's graph stops all its sources at once, and a socket may still have something to say then.
 type desk struct {
 	hub   *Hub
 	life  *life
@@ -156,7 +156,8 @@ func (s *socket) look(now int64, judge bool) {
 	switch {
 	case busy || !judge: // it is not the client that we wait for
 	case partial != 0 && since(partial) > cfg.ReadTimeout:
-		if s.greeted.Load() && s.kill(errSlow) || !s.greeted.Load() && s.finish(websocket.StatusPolicyViolation, "no hello") {
+		if s.greeted.Load() && s.kill(errSlow) ||
+			!s.greeted.Load() && s.finish(websocket.StatusPolicyViolation, "no hello") {
 			s.hub.stats.slow.Add(1)
 		}
 	case s.silent != 0 && since(s.silent) > cfg.PongTimeout && since(alive) > cfg.PingEvery+cfg.PongTimeout: // a ping may wait behind much that is being read
@@ -181,8 +182,8 @@ var byeFrame = (&reply{Kind: "bye", Code: codeClosing, Message: "this server goe
 
 const byeReason = "going away"
 
-// Flush is the end of the hub: sockets are told to reconnect, and closed when what is under way for them is done. What takes too
-// long is cancelled, early enough for clients to be told.
+// Flush is the end of the hub: sockets are told to reconnect, and closed when what is under way for
+// them is done. What takes too long is cancelled, early enough for clients to be told.
 func (d *desk) Flush(ctx context.Context) error {
 	d.shut()
 	limit := d.hub.cfg.CloseTimeout

@@ -30,7 +30,12 @@ func Disconnect(ctx context.Context, rdb redis.UniversalClient, hub string, to T
 	}
 	bad(redisio.IsNilClient(rdb), "rdb", "the Redis client is nil", "pass one, see redisio.Connect")
 	bad(to.Room() != "", "to", "is a room", "name a User, a Session, or All")
-	bad(len(reason) > maxReason || !utf8.ValidString(reason), "reason", "is longer than 120 bytes, or not UTF-8", "shorten it")
+	bad(
+		len(reason) > maxReason || !utf8.ValidString(reason),
+		"reason",
+		"is longer than 120 bytes, or not UTF-8",
+		"shorten it",
+	)
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -1,4 +1,5 @@
-// Package ws is a gateway for WebSockets: browsers and other clients talk with graphs, over as many processes as it takes.
+// Package ws is a gateway for WebSockets: browsers and other clients talk with graphs, over as many
+// processes as it takes.
 //
 //	hub := ws.NewHub(rdb, "chat", ws.HubConfig{Authenticate: bySessionCookie})
 //	mux.Handle("GET /chat", hub)   // an http.Handler
@@ -10,34 +11,41 @@
 //
 // # The words
 //
-// A Hub has sockets. What their clients send becomes an Event of the hub's inbound stream, which graphs share as a source, Inbound. A graph
-// tells sockets by a Message, to a Room, a User, a Session or All, through the sink Outbound. Messages are in one log for the
-// hub, which each process reads once. So each has a place, its cursor; a client that knows the last it has seen goes on behind it, on any
-// process of the hub: nothing is missed and nothing comes twice, and what the log has no more is told as a gap.
+// A Hub has sockets. What their clients send becomes an Event of the hub's inbound stream, which
+// graphs share as a source, Inbound. A graph tells sockets by a Message, to a Room, a User, a
+// Session or All, through the sink Outbound. Messages are in one log for the hub, which each
+// process reads once. So each has a place, its cursor; a client that knows the last it has seen
+// goes on behind it, on any process of the hub: nothing is missed and nothing comes twice, and what
+// the log has no more is told as a gap.
 //
-// A session is a client over all its sockets; it takes a session up again by the token that it was given, which is signed. Who the
-// user is, says Authenticate, when the socket is opened; nothing that a client sends changes it.
+// A session is a client over all its sockets; it takes a session up again by the token that it was
+// given, which is signed. Who the user is, says Authenticate, when the socket is opened; nothing
+// that a client sends changes it.
 //
 // # What is promised
 //
-// A message that was acknowledged is in Redis, once: the hub drops what a client sends again with the same id. What comes of it is
-// up to the graphs, at least once by default. A socket is told its messages in the order of the log. Reading from a socket waits while its
-// last message is on its way to Redis, so a client can't be faster than that. A client that reads slowly has no more than
-// HubConfig.Queue messages waiting in memory; then HubConfig.Slow decides. When the hub ends, or a process of it, clients are
-// told to reconnect, and go on elsewhere.
+// A message that was acknowledged is in Redis, once: the hub drops what a client sends again with
+// the same id. What comes of it is up to the graphs, at least once by default. A socket is told its
+// messages in the order of the log. Reading from a socket waits while its last message is on its
+// way to Redis, so a client can't be faster than that. A client that reads slowly has no more than
+// HubConfig.Queue messages waiting in memory; then HubConfig.Slow decides. When the hub ends, or a
+// process of it, clients are told to reconnect, and go on elsewhere.
 //
-// A socket that is quiet costs a goroutine and some 14 KiB of heap and stack (BenchmarkIdle, with 10,000 of them). A message to many is encoded once, and
-// frames that are there at once are written at once (BenchmarkBroadcast).
+// A socket that is quiet costs a goroutine and some 14 KiB of heap and stack (BenchmarkIdle, with
+// 10,000 of them). A message to many is encoded once, and frames that are there at once are written
+// at once (BenchmarkBroadcast).
 //
 // # Keys
 //
-// All of a hub "chat" are in one slot: {chat}:in is the inbound stream, {chat}:out the log, and {chat}:seal what sessions are signed with.
+// All of a hub "chat" are in one slot: {chat}:in is the inbound stream, {chat}:out the log, and
+// {chat}:seal what sessions are signed with.
 //
 // # Protocol
 //
 // Frames are text, each one JSON object without duplicate names, nested 32 deep at most. Members that are not
-// mentioned are refused in frames of clients, and may be added to those of the server. An id is any string of up to 64 bytes that a client
-// chooses; the answer has it too. A client begins with a hello:
+// mentioned are refused in frames of clients, and may be added to those of the server. An id is any
+// string of up to 64 bytes that a client chooses; the answer has it too. A client begins with a
+// hello:
 //
 //	{"kind":"hello","rooms":["lobby"]}
 //	{"kind":"hello","rooms":["lobby"],"cursor":"1732…-0","resume":"…"}     to go on where it was

@@ -22,8 +22,8 @@ const (
 	Disconnected EventKind = "disconnected" // its socket is gone; it may come back
 )
 
-// Event is something that happened at a socket, on its way to the workers of a hub. Kind, User, Session and Room are what the
-// hub knows; Type and Value what the client says.
+// Event is something that happened at a socket, on its way to the workers of a hub. Kind, User,
+// Session and Room are what the hub knows; Type and Value what the client says.
 type Event[T any] struct {
 	Kind    EventKind
 	User    string
@@ -42,16 +42,23 @@ type Event[T any] struct {
 	Resumed bool
 }
 
-// Inbound is what the sockets of a hub say, on whatever process they are. It is source.Stream, with all that is promised of it:
-// processes of one group (the default is "workers") share the events, and each is settled by one of them.
+// Inbound is what the sockets of a hub say, on whatever process they are. It is source.Stream, with
+// all that is promised of it: processes of one group (the default is "workers") share the events,
+// and each is settled by one of them.
 //
-// The configuration is that of the stream but for Key, Codec and Format, which are the hub's and stay empty. Values are JSON; one
-// that T can't hold is a dead letter. The key of a message is that of its room, or else of its user: with flow.Workers and
-// flow.KeyedBy(ws.ByKey) the order of each room is kept. MessageID is the same when a client says something again because it
-// did not hear that it had got through; the hub drops such copies for a while, see HubConfig.DedupeWindow.
+// The configuration is that of the stream but for Key, Codec and Format, which are the hub's and
+// stay empty. Values are JSON; one that T can't hold is a dead letter. The key of a message is that
+// of its room, or else of its user: with flow.Workers and flow.KeyedBy(ws.ByKey) the order of each
+// room is kept. MessageID is the same when a client says something again because it did not hear
+// that it had got through; the hub drops such copies for a while, see HubConfig.DedupeWindow.
 //
 // Processes that die leave no Left and no Disconnected behind: who counts presence lets it expire.
-func Inbound[T any](rdb redis.UniversalClient, hub string, cfg source.StreamConfig[Event[T]], opts ...flow.StageOption) flow.Source[Event[T]] {
+func Inbound[T any](
+	rdb redis.UniversalClient,
+	hub string,
+	cfg source.StreamConfig[Event[T]],
+	opts ...flow.StageOption,
+) flow.Source[Event[T]] {
 	wrong := endpoint("Inbound", hub, cfg.Key != "" || cfg.Codec != nil || cfg.Format != nil)
 	cfg.Key, cfg.Codec, cfg.Format = keysOf(hub).in, nil, eventFormat[T]{redisio.JSON[T]()}
 	if cfg.Group == "" {
@@ -96,7 +103,12 @@ const (
 // h:session, h:room, h:socket, h:resumed.
 type eventFormat[T any] struct{ codec redisio.Codec[T] }
 
-func (f eventFormat[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v Event[T]) (redisio.Fields, []byte, error) {
+func (f eventFormat[T]) Encode(
+	dst redisio.Fields,
+	buf []byte,
+	e *redisio.Envelope,
+	v Event[T],
+) (redisio.Fields, []byte, error) {
 	e.Type, e.Key, e.ContentType = v.Type, string(v.target()), ""
 	e.Headers = append(e.Headers[:0], redisio.Header{Name: headerEvent, Value: string(v.Kind)},
 		redisio.Header{Name: headerUser, Value: v.User}, redisio.Header{Name: headerSession, Value: v.Session})
@@ -154,7 +166,11 @@ func (f eventFormat[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v Eve
 		}
 		return v, nil
 	}
-	return v, &redisio.DecodeError{ID: entry.ID, Field: "h:" + headerEvent, Err: fmt.Errorf("%.20q is no kind of event", v.Kind)}
+	return v, &redisio.DecodeError{
+		ID:    entry.ID,
+		Field: "h:" + headerEvent,
+		Err:   fmt.Errorf("%.20q is no kind of event", v.Kind),
+	}
 }
 
 // saidFormat writes what sockets say.

@@ -125,13 +125,19 @@ func ExampleNewHub() {
 
 	said := ws.Inbound[Line](rdb, "chat", source.StreamConfig[ws.Event[Line]]{})
 	told := operators.Map(said, moderate)
-	workers, err := flow.New("chat", flow.To(told, ws.Outbound[Line](rdb, "chat", sink.StreamConfig[ws.Message[Line]]{}))).Start(context.Background())
+	workers, err := flow.New("chat", flow.To(told, ws.Outbound[Line](rdb, "chat", sink.StreamConfig[ws.Message[Line]]{}))).
+		Start(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer workers.Drain(context.Background())
 
-	talk(url, `"msg"`, `{"kind":"hello","rooms":["lobby"]}`, `{"kind":"send","room":"lobby","type":"say","data":{"text":"darn it"}}`)
+	talk(
+		url,
+		`"msg"`,
+		`{"kind":"hello","rooms":["lobby"]}`,
+		`{"kind":"send","room":"lobby","type":"say","data":{"text":"darn it"}}`,
+	)
 	// Output: {"text":"d**n it"}
 }
 
@@ -140,8 +146,13 @@ func ExampleInbound() {
 	defer end()
 	url, stop := serve(ws.NewHub(rdb, "chat", ws.HubConfig{}))
 	defer stop()
-	talk(url, `"ack"`, `{"kind":"hello","rooms":["lobby"]}`, `{"kind":"send","room":"lobby","type":"say","data":{"text":"knock knock"}}`,
-		`{"kind":"send","id":"1","room":"lobby","type":"say","data":{"text":"who is there?"}}`)
+	talk(
+		url,
+		`"ack"`,
+		`{"kind":"hello","rooms":["lobby"]}`,
+		`{"kind":"send","room":"lobby","type":"say","data":{"text":"knock knock"}}`,
+		`{"kind":"send","id":"1","room":"lobby","type":"say","data":{"text":"who is there?"}}`,
+	)
 
 	// Rooms are worked on side by side, each in its order.
 	events := ws.Inbound[Line](rdb, "chat", source.StreamConfig[ws.Event[Line]]{Group: "log"})
@@ -170,7 +181,8 @@ func ExampleOutbound() {
 	defer stop()
 
 	alerts := source.Of(ws.Message[Line]{To: ws.All, Type: "alert", Value: Line{"the kettle boils"}})
-	err := flow.New("alerts", flow.To(alerts, ws.Outbound[Line](rdb, "alerts", sink.StreamConfig[ws.Message[Line]]{}))).Run(context.Background())
+	err := flow.New("alerts", flow.To(alerts, ws.Outbound[Line](rdb, "alerts", sink.StreamConfig[ws.Message[Line]]{}))).
+		Run(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -214,7 +226,10 @@ func ExampleToken() {
 		return ws.Identity{User: user}, nil
 	}}
 	r := httptest.NewRequest(http.MethodGet, "/chat", nil)
-	r.Header.Set("Sec-WebSocket-Protocol", "streamerson.v1, bearer.s3cret") // what connect("/chat", { token: "s3cret" }) sends
+	r.Header.Set(
+		"Sec-WebSocket-Protocol",
+		"streamerson.v1, bearer.s3cret",
+	) // what connect("/chat", { token: "s3cret" }) sends
 	fmt.Println(cfg.Authenticate(r))
 	// Output: {ann <nil>} <nil>
 }
@@ -229,7 +244,9 @@ func ExampleScript() {
 }
 
 func ExampleClientJS() {
-	fmt.Println(strings.Contains(string(ws.ClientJS()), "export function connect(url, options = {})")) // for a bundle of yours
+	fmt.Println(
+		strings.Contains(string(ws.ClientJS()), "export function connect(url, options = {})"),
+	) // for a bundle of yours
 	// Output: true
 }
 

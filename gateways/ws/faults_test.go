@@ -55,7 +55,12 @@ func TestFault_G1_HelloIsTakenInPart(t *testing.T) {
 	c := n.join(t, "a", long, "b", "", "c", "d", "a", "e", "f", "g")
 	equal(t, "rooms", []string{"a", "b", "c", "d", "e"}, c.hi.Rooms)
 	equal(t, "refused", []string{long, "", "f", "g"}, c.hi.Refused)
-	equal(t, "reasons", map[string]string{long: "bad_frame", "": "bad_frame", "f": "too_many_rooms", "g": "too_many_rooms"}, c.hi.Reasons)
+	equal(
+		t,
+		"reasons",
+		map[string]string{long: "bad_frame", "": "bad_frame", "f": "too_many_rooms", "g": "too_many_rooms"},
+		c.hi.Reasons,
+	)
 	equal(t, "limits", map[string]int{"message": 20_000, "rooms": 5, "calls": 3, "name": 128, "id": 64}, c.hi.Limits)
 	again := n.dial(t, nil)
 	again.send(map[string]any{"kind": "hello", "id": "h1", "cursor": "yesterday"})
@@ -199,7 +204,11 @@ func TestFault_G1_BackoffResetsOnProgress(t *testing.T) {
 			return
 		}
 		_, _, _ = conn.Read(r.Context())
-		_ = conn.Write(r.Context(), websocket.MessageText, []byte(`{"kind":"hello","session":"s","resume":"r","cursor":"0-0"}`))
+		_ = conn.Write(
+			r.Context(),
+			websocket.MessageText,
+			[]byte(`{"kind":"hello","session":"s","resume":"r","cursor":"0-0"}`),
+		)
 		_ = conn.Close(websocket.StatusInternalError, "")
 	}))
 	defer srv.Close()
@@ -244,10 +253,25 @@ func TestFault_G6_PresenceTellsSocketsApart(t *testing.T) {
 	}
 	var got []string
 	for _, e := range events {
-		got = append(got, fmt.Sprint(e.Kind, " ", e.Room, " ", map[string]int{first: 1, second: 2}[e.Socket], " ", e.Resumed))
+		got = append(
+			got,
+			fmt.Sprint(e.Kind, " ", e.Room, " ", map[string]int{first: 1, second: 2}[e.Socket], " ", e.Resumed),
+		)
 	}
-	equal(t, "events", []string{"connected  1 false", "joined lobby 1 false", "connected  2 true", "joined lobby 2 true", "joined attic 2 false",
-		"left lobby 1 false", "disconnected  1 false"}, got)
+	equal(
+		t,
+		"events",
+		[]string{
+			"connected  1 false",
+			"joined lobby 1 false",
+			"connected  2 true",
+			"joined lobby 2 true",
+			"joined attic 2 false",
+			"left lobby 1 false",
+			"disconnected  1 false",
+		},
+		got,
+	)
 }
 
 func TestFault_G6_JoinWithHistory(t *testing.T) {
@@ -332,7 +356,12 @@ func TestFault_G6_JoinWithHistory(t *testing.T) {
 		s.tell(t, room("tower", 3))
 		redistest.Soon(t, "three messages", func() bool { return len(p.of("msg")) == 3 })
 		equal(t, "messages", []int{1, 2, 3}, p.numbers())
-		equal(t, "past", []bool{true, true, false}, []bool{p.of("msg")[0].Past, p.of("msg")[1].Past, p.of("msg")[2].Past})
+		equal(
+			t,
+			"past",
+			[]bool{true, true, false},
+			[]bool{p.of("msg")[0].Past, p.of("msg")[1].Past, p.of("msg")[2].Past},
+		)
 		p.do("close")
 	})
 }
@@ -356,7 +385,15 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 	in := "{" + s.name + "}:in"
 	s.rdb.XGroupCreateMkStream(t.Context(), in, "workers", "0")
 	say := func(i int) frame {
-		c.send(map[string]any{"kind": "send", "id": strconv.Itoa(i), "room": "lobby", "type": "say", "data": said{N: i, Text: strings.Repeat("x", 40<<10)}})
+		c.send(
+			map[string]any{
+				"kind": "send",
+				"id":   strconv.Itoa(i),
+				"room": "lobby",
+				"type": "say",
+				"data": said{N: i, Text: strings.Repeat("x", 40<<10)},
+			},
+		)
 		f, err := c.next()
 		if err != nil {
 			t.Fatal(err)
@@ -387,7 +424,10 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 	// The log too.
 	var list []ws.Message[said]
 	for i := range 60 {
-		list = append(list, ws.Message[said]{To: ws.All, Type: "x", Value: said{N: i, Text: strings.Repeat("x", 40<<10)}})
+		list = append(
+			list,
+			ws.Message[said]{To: ws.All, Type: "x", Value: said{N: i, Text: strings.Repeat("x", 40<<10)}},
+		)
 	}
 	run(t, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{MaxBytes: budget, Depth: 4}), list...)
 	if m := s.memory(t, "{"+s.name+"}:out"); m > budget+budget/2 {
@@ -398,9 +438,23 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 // The sockets of a user share what it may send; those of others don't wait.
 func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{Authenticate: byHeader, Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000,
+	n := newStand(
+		t,
+	).node(t, ws.HubConfig{Authenticate: byHeader, Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000,
 		CloseTimeout: 100 * time.Millisecond})
-	one, two, other := n.hello(t, as("ann"), map[string]any{}), n.hello(t, as("ann"), map[string]any{}), n.hello(t, as("bob"), map[string]any{})
+	one, two, other := n.hello(
+		t,
+		as("ann"),
+		map[string]any{},
+	), n.hello(
+		t,
+		as("ann"),
+		map[string]any{},
+	), n.hello(
+		t,
+		as("bob"),
+		map[string]any{},
+	)
 	say := map[string]any{"kind": "send", "id": "1", "type": "say", "data": strings.Repeat("x", 2500)}
 	one.send(say)
 	one.want("ack")
@@ -430,7 +484,15 @@ func TestFault_S1_OutOfMemory(t *testing.T) {
 	i := 0
 	say := func() frame {
 		i++
-		c.send(map[string]any{"kind": "send", "id": strconv.Itoa(i), "room": "lobby", "type": "say", "data": said{N: i, Text: strings.Repeat("x", 50<<10)}})
+		c.send(
+			map[string]any{
+				"kind": "send",
+				"id":   strconv.Itoa(i),
+				"room": "lobby",
+				"type": "say",
+				"data": said{N: i, Text: strings.Repeat("x", 50<<10)},
+			},
+		)
 		f, err := c.next()
 		if err != nil {
 			t.Fatal(err)
@@ -463,7 +525,19 @@ func TestFault_G7_DisconnectsAUser(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	one, two := s.node(t, ws.HubConfig{Authenticate: byHeader}), s.node(t, ws.HubConfig{Authenticate: byHeader})
-	ann, again, bob := one.hello(t, as("ann"), map[string]any{}), two.hello(t, as("ann"), map[string]any{}), two.hello(t, as("bob"), map[string]any{})
+	ann, again, bob := one.hello(
+		t,
+		as("ann"),
+		map[string]any{},
+	), two.hello(
+		t,
+		as("ann"),
+		map[string]any{},
+	), two.hello(
+		t,
+		as("bob"),
+		map[string]any{},
+	)
 	other := one.hello(t, as("eve"), map[string]any{})
 	if err := ws.Disconnect(t.Context(), s.rdb, s.name, ws.User("ann"), "logged out"); err != nil {
 		t.Fatal(err)
@@ -506,9 +580,17 @@ func TestFault_G7_SecretIsSharedAgain(t *testing.T) {
 		return c.hi.Resumed
 	}
 	redistest.Soon(t, "the old session goes on at the new process", func() bool { return resumes(two, old.hi.Resume) })
-	redistest.Soon(t, "the new session goes on at the old process", func() bool { return resumes(one, fresh.hi.Resume) })
+	redistest.Soon(
+		t,
+		"the new session goes on at the old process",
+		func() bool { return resumes(one, fresh.hi.Resume) },
+	)
 	s.rdb.Del(t.Context(), key)
-	redistest.Soon(t, "the secrets are back", func() bool { return len(strings.Fields(s.rdb.Get(t.Context(), key).Val())) == 2 })
+	redistest.Soon(
+		t,
+		"the secrets are back",
+		func() bool { return len(strings.Fields(s.rdb.Get(t.Context(), key).Val())) == 2 },
+	)
 }
 
 func TestFault_S7_ControlFramesCountAgainstTheRate(t *testing.T) {
@@ -552,7 +634,9 @@ func TestFault_S7_CursorsOfTheFuture(t *testing.T) {
 func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	t.Parallel()
 	for _, user := range []string{"\xff", "a\xc3", "", "a\x00b", strings.Repeat("x", 129)} {
-		n := newStand(t).node(t, ws.HubConfig{Authenticate: func(*http.Request) (ws.Identity, error) { return ws.Identity{User: user}, nil }})
+		n := newStand(
+			t,
+		).node(t, ws.HubConfig{Authenticate: func(*http.Request) (ws.Identity, error) { return ws.Identity{User: user}, nil }})
 		if res, _, _ := n.handshake(t, ""); res.StatusCode != http.StatusInternalServerError {
 			t.Errorf("user %q: %s", user, res.Status)
 		}
@@ -581,7 +665,11 @@ func TestFault_S7_SocketsLeaveRoomForHealthChecks(t *testing.T) {
 	var open []*websocket.Conn
 	for range 20 {
 		dial, cancel := context.WithTimeout(t.Context(), redistest.Patience)
-		conn, res, err := websocket.Dial(dial, "ws://"+l.Addr().String()+"/chat", &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+		conn, res, err := websocket.Dial(
+			dial,
+			"ws://"+l.Addr().String()+"/chat",
+			&websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}},
+		)
 		cancel()
 		if err != nil {
 			equal(t, "status", http.StatusServiceUnavailable, res.StatusCode)
@@ -618,7 +706,8 @@ func TestFault_S8_SecretsAreLongAndCanBeGiven(t *testing.T) {
 	s := newStand(t)
 	key := "{" + s.name + "}:seal"
 	short, first, second := strings.Repeat("s", 31), strings.Repeat("1", 32), strings.Repeat("2", 32)
-	if err := ws.NewHub(s.rdb, s.name, ws.HubConfig{Secrets: []string{first, short}}).Validate(); err == nil || !strings.Contains(err.Error(), "Secrets") {
+	if err := ws.NewHub(s.rdb, s.name, ws.HubConfig{Secrets: []string{first, short}}).Validate(); err == nil ||
+		!strings.Contains(err.Error(), "Secrets") {
 		t.Errorf("a short secret: %v", err)
 	}
 	s.rdb.Set(t.Context(), key, short, 0)
@@ -626,7 +715,13 @@ func TestFault_S8_SecretsAreLongAndCanBeGiven(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "31 bytes") || strings.Contains(err.Error(), short) {
 		t.Errorf("a short secret in Redis: %v", err)
 	}
-	one, two := s.node(t, ws.HubConfig{Secrets: []string{first}}), s.node(t, ws.HubConfig{Secrets: []string{second, first}})
+	one, two := s.node(
+		t,
+		ws.HubConfig{Secrets: []string{first}},
+	), s.node(
+		t,
+		ws.HubConfig{Secrets: []string{second, first}},
+	)
 	a := one.join(t)
 	b := two.hello(t, nil, map[string]any{"resume": a.hi.Resume})
 	if !b.hi.Resumed || b.hi.Session != a.hi.Session {

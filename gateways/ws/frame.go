@@ -229,7 +229,8 @@ type limits struct {
 // headroom is what the longest header of a frame takes.
 const headroom = 10
 
-// frame is the reply as it goes over the wire: with the header of a WebSocket text frame, so that it can be shared by many sockets.
+// frame is the reply as it goes over the wire: with the header of a WebSocket text frame, so that
+// it can be shared by many sockets.
 func (r *reply) frame() []byte {
 	b, err := json.Marshal(r)
 	if err != nil { // Data is not JSON

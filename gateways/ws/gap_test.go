@@ -79,7 +79,18 @@ func TestLog(t *testing.T) {
 	equal(t, "the one that is a message", "7", string(c.want("msg").Data))
 	equal(t, "the others", uint64(4), n.hub.Stats().Undecoded)
 	out := ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{MaxLen: 10, Exact: true})
-	run(t, out, []ws.Message[said]{room("lobby", 1), room("lobby", 2), room("lobby", 3), room("lobby", 4), room("lobby", 5), room("lobby", 6), room("lobby", 7)}...)
+	run(
+		t,
+		out,
+		[]ws.Message[said]{
+			room("lobby", 1),
+			room("lobby", 2),
+			room("lobby", 3),
+			room("lobby", 4),
+			room("lobby", 5),
+			room("lobby", 6),
+			room("lobby", 7),
+		}...)
 	if n := s.rdb.XLen(t.Context(), key).Val(); n > 10 {
 		t.Errorf("%d entries", n)
 	}

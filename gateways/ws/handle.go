@@ -138,8 +138,15 @@ func (s *socket) hello(q *request) *fault {
 		}
 	}
 	topics := []string{string(All), string(User(s.who.User)), string(Session(s.session))}
-	answer := reply{Kind: "hello", ID: q.id, Session: s.session, User: s.who.User, Resumed: s.resumed, Limits: &s.hub.limits,
-		Resume: s.life.seal.seal(s.session, s.who.User, time.Now().Add(cfg.SessionTTL))}
+	answer := reply{
+		Kind:    "hello",
+		ID:      q.id,
+		Session: s.session,
+		User:    s.who.User,
+		Resumed: s.resumed,
+		Limits:  &s.hub.limits,
+		Resume:  s.life.seal.seal(s.session, s.who.User, time.Now().Add(cfg.SessionTTL)),
+	}
 	s.rooms = make(map[string]struct{}, min(len(q.rooms), cfg.MaxRooms))
 	tried := make(map[string]struct{}, min(len(q.rooms), cfg.MaxRooms)) // rooms that Authorize was asked for
 	for _, room := range q.rooms {
@@ -162,7 +169,10 @@ func (s *socket) hello(q *request) *fault {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, cfg.SendTimeout)
 	defer cancel()
-	l, err := s.hub.relay.Listen(ctx, relay.Options{From: q.cursor, Topics: topics, Overflow: cfg.Slow.overflow(), Wake: s.wake})
+	l, err := s.hub.relay.Listen(
+		ctx,
+		relay.Options{From: q.cursor, Topics: topics, Overflow: cfg.Slow.overflow(), Wake: s.wake},
+	)
 	var cursor *relay.CursorError
 	switch {
 	case errors.As(err, &cursor):
@@ -270,8 +280,10 @@ func (s *socket) send(q *request) *fault {
 	if f := s.authorize(q.id, Send, q.room); f != nil {
 		return f
 	}
-	e := said{Event: Event[[]byte]{Kind: Said, User: s.who.User, Session: s.session, Room: q.room, Type: q.typ, Value: q.data,
-		Socket: s.id}}
+	e := said{
+		Event: Event[[]byte]{Kind: Said, User: s.who.User, Session: s.session, Room: q.room, Type: q.typ, Value: q.data,
+			Socket: s.id},
+	}
 	if q.data == nil {
 		e.Value = []byte("null")
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Clients hop between two processes while messages come, break off at random, and get every message of their rooms, once and in
-// order. The seed is in the test's name.
+// Clients hop between two processes while messages come, break off at random, and get every message
+// of their rooms, once and in order. The seed is in the test's name.
 func TestHop(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []uint64{1, 2} {
@@ -28,7 +28,11 @@ func TestHop(t *testing.T) {
 			var wg sync.WaitGroup
 			var done atomic.Int64
 			for i := range clients {
-				h := &hopper{room: fmt.Sprint("room-", i%2), cursor: cursor, rnd: rand.New(rand.NewPCG(seed, uint64(i)))}
+				h := &hopper{
+					room:   fmt.Sprint("room-", i%2),
+					cursor: cursor,
+					rnd:    rand.New(rand.NewPCG(seed, uint64(i))),
+				}
 				wg.Go(func() {
 					for h.next < messages {
 						if err := h.visit(nodes[h.rnd.IntN(2)], messages); err != nil {
@@ -68,7 +72,9 @@ func (h *hopper) visit(n *node, most int) error {
 		return err
 	}
 	defer conn.CloseNow()
-	hello, _ := json.Marshal(map[string]any{"kind": "hello", "rooms": []string{h.room}, "cursor": h.cursor, "resume": h.resume})
+	hello, _ := json.Marshal(
+		map[string]any{"kind": "hello", "rooms": []string{h.room}, "cursor": h.cursor, "resume": h.resume},
+	)
 	if err := conn.Write(ctx, websocket.MessageText, hello); err != nil {
 		return err
 	}

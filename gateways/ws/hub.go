@@ -20,11 +20,12 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Hub is where the sockets of a process meet: an http.Handler that upgrades requests, and a graph that has to run for it. Hubs
-// of one name, in many processes, are one to their clients, who may come back to any of them.
+// Hub is where the sockets of a process meet: an http.Handler that upgrades requests, and a graph
+// that has to run for it. Hubs of one name, in many processes, are one to their clients, who may
+// come back to any of them.
 //
-// What clients say goes to the workers, see Inbound; what workers say to the clients, see Outbound. A hub runs without workers,
-// and workers without a hub.
+// What clients say goes to the workers, see Inbound; what workers say to the clients, see Outbound.
+// A hub runs without workers, and workers without a hub.
 type Hub struct {
 	cfg    HubConfig
 	rdb    redis.UniversalClient
@@ -61,31 +62,53 @@ type life struct {
 
 // NewHub makes a hub. It does no I/O. Mistakes in its arguments are reported by Validate and by Run.
 func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
-	h := &Hub{rdb: rdb, name: name, keys: keysOf(name), sockets: make(map[*socket]struct{}), rooms: make(map[string]int),
-		users: make(map[string]*budget), clock: newClock()}
+	h := &Hub{
+		rdb:     rdb,
+		name:    name,
+		keys:    keysOf(name),
+		sockets: make(map[*socket]struct{}),
+		rooms:   make(map[string]int),
+		users:   make(map[string]*budget),
+		clock:   newClock(),
+	}
 	if redisio.IsNilClient(rdb) {
-		h.err = &redisio.ConfigError{Type: "NewHub", Field: "rdb", Problem: "the Redis client is nil", Fix: "pass one, see redisio.Connect"}
+		h.err = &redisio.ConfigError{
+			Type:    "NewHub",
+			Field:   "rdb",
+			Problem: "the Redis client is nil",
+			Fix:     "pass one, see redisio.Connect",
+		}
 	}
 	h.err = errors.Join(h.err, checkHub("NewHub", name), cfg.Validate())
 	h.cfg = cfg.withDefaults()
 	h.cfg.CallTypes, h.cfg.Secrets = slices.Clone(cfg.CallTypes), slices.Clone(cfg.Secrets)
 	h.limits = limits{Message: h.cfg.MaxMessage, Rooms: h.cfg.MaxRooms, Calls: h.cfg.MaxCalls, Name: maxName, ID: maxID}
-	h.relay = relay.New(rdb, relay.Config[delivery]{Key: h.keys.out, Decode: deliver, Queue: h.cfg.Queue, Recent: h.cfg.Recent, Log: cfg.Log})
+	h.relay = relay.New(
+		rdb,
+		relay.Config[delivery]{
+			Key:    h.keys.out,
+			Decode: deliver,
+			Queue:  h.cfg.Queue,
+			Recent: h.cfg.Recent,
+			Log:    cfg.Log,
+		},
+	)
 	return h
 }
 
 // Validate reports all mistakes in how the hub was made, without a server.
 func (h *Hub) Validate() error { return h.err }
 
-// Run runs the hub until ctx is done; then its sockets are told to reconnect, what is under way is finished, and they are closed: see
-// flow's Graph.Run.
+// Run runs the hub until ctx is done; then its sockets are told to reconnect, what is under way is
+// finished, and they are closed: see flow's Graph.Run.
 func (h *Hub) Run(ctx context.Context) error { return h.Graph().Run(ctx) }
 
 // RunUntilInterrupt runs the hub until Ctrl-C: see flow's Graph.RunUntilInterrupt.
 func (h *Hub) RunUntilInterrupt(ctx context.Context) error { return h.Graph().RunUntilInterrupt(ctx) }
 
-// Graph is the hub as the graph that has to run for it: it reads the log for all sockets of the process, and looks after them.
-// One at a time may run. Its drain waits for the sockets, so CloseTimeout should be less than its DrainTimeout.
+// Graph is the hub as the graph that has to run for it: it reads the log for all sockets of the
+// process, and looks after them. One at a time may run. Its drain waits for the sockets, so
+// CloseTimeout should be less than its DrainTimeout.
 func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
 	clock := []flow.StageOption{flow.Name("clock")}
 	if h.err != nil {
@@ -94,7 +117,10 @@ func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
 	ticks := source.Every(sweepEvery, func(t time.Time) time.Time { return t }, clock...)
 	parts := []flow.Part{
 		h.relay.Branch(),
-		flow.To(ticks, flow.NewSink("sockets", func() flow.Writer[time.Time] { return &desk{hub: h} }, flow.OnFault(flow.Drop))),
+		flow.To(
+			ticks,
+			flow.NewSink("sockets", func() flow.Writer[time.Time] { return &desk{hub: h} }, flow.OnFault(flow.Drop)),
+		),
 		flow.Log(h.cfg.Log),
 	}
 	if len(h.cfg.Secrets) == 0 {

@@ -25,25 +25,27 @@ const (
 	Send Action = "send"
 )
 
-// Authenticator says who makes a request, before it is upgraded to a socket. An error refuses it, with 401, or what status a
-// *gateways.RemoteError has. The context of the request ends with the upgrade.
+// Authenticator says who makes a request, before it is upgraded to a socket. An error refuses it,
+// with 401, or what status a *gateways.RemoteError has. The context of the request ends with the
+// upgrade.
 type Authenticator func(*http.Request) (Identity, error)
 
-// Authorizer says whether somebody may do something in a room: an error means no. What the client is told is the text of a
-// *gateways.RemoteError, and of other errors nothing. It is called for each join, again when a session goes on, and for each
-// message; its context has a deadline of 10 s.
+// Authorizer says whether somebody may do something in a room: an error means no. What the client
+// is told is the text of a *gateways.RemoteError, and of other errors nothing. It is called for
+// each join, again when a session goes on, and for each message; its context has a deadline of 10
+// s.
 type Authorizer func(ctx context.Context, who Identity, what Action, room string) error
 
 // bearer begins the subprotocol that carries a token.
 const bearer = "bearer."
 
-// Subprotocol is the one that the gateway speaks. Clients need not ask for it, unless they ask for another one too, as they do
-// who pass a token that way.
+// Subprotocol is the one that the gateway speaks. Clients need not ask for it, unless they ask for
+// another one too, as they do who pass a token that way.
 const Subprotocol = "streamerson.v1"
 
 // Token is the token of a request: that of the header Authorization ("Bearer …"), which programs can set; of the
-// subprotocol "bearer.…", which browsers can set and no log shows; or of the query parameter token, which logs do show. "" if
-// there is none. What it means is for Authenticate to say.
+// subprotocol "bearer.…", which browsers can set and no log shows; or of the query parameter token,
+// which logs do show. "" if there is none. What it means is for Authenticate to say.
 func Token(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return token

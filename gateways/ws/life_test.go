@@ -40,8 +40,21 @@ func TestPresence(t *testing.T) {
 			t.Errorf("%v has no session", e)
 		}
 	}
-	equal(t, "events", []string{"ann connected ", "ann joined lobby", "ann joined attic", "ann left attic", "bob connected ", "ann left lobby",
-		"ann disconnected ", "bob disconnected "}, got)
+	equal(
+		t,
+		"events",
+		[]string{
+			"ann connected ",
+			"ann joined lobby",
+			"ann joined attic",
+			"ann left attic",
+			"bob connected ",
+			"ann left lobby",
+			"ann disconnected ",
+			"bob disconnected ",
+		},
+		got,
+	)
 }
 
 // At the end clients are told to reconnect, calls in flight are answered, and new sockets are refused.
@@ -87,7 +100,8 @@ func TestShutdown(t *testing.T) {
 	equal(t, "live", 1, c.want("msg").n())
 }
 
-// While Redis is away a message waits; then its client is told that it may not have been taken. With the same id it is taken once.
+// While Redis is away a message waits; then its client is told that it may not have been taken.
+// With the same id it is taken once.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
@@ -153,7 +167,15 @@ func TestOverloaded(t *testing.T) {
 func TestCalls(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Authenticate: byHeader, Calls: s.services(t), CallTypes: []string{"double", "count", "sleep", "whoami", "fail", "text", "nobody"}, MaxCalls: 2})
+	n := s.node(
+		t,
+		ws.HubConfig{
+			Authenticate: byHeader,
+			Calls:        s.services(t),
+			CallTypes:    []string{"double", "count", "sleep", "whoami", "fail", "text", "nobody"},
+			MaxCalls:     2,
+		},
+	)
 	c := n.hello(t, as("ann"), map[string]any{})
 	call := func(id, typ string, data any, more ...string) {
 		m := map[string]any{"kind": "call", "id": id, "type": typ, "data": data}
@@ -203,8 +225,12 @@ func TestValidate(t *testing.T) {
 	if err := ws.NewHub(newStand(t).rdb, "chat", ws.HubConfig{}).Validate(); err != nil {
 		t.Error(err)
 	}
-	bad := ws.NewHub((*redis.Client)(nil), "a{b}c", ws.HubConfig{MaxRooms: -1, MaxMessage: 10 << 20, Slow: 7, Origins: []string{"["}, CallTypes: []string{"x"},
-		MaxLen: 10, HardCap: 5, Burst: -1})
+	bad := ws.NewHub(
+		(*redis.Client)(nil),
+		"a{b}c",
+		ws.HubConfig{MaxRooms: -1, MaxMessage: 10 << 20, Slow: 7, Origins: []string{"["}, CallTypes: []string{"x"},
+			MaxLen: 10, HardCap: 5, Burst: -1},
+	)
 	err := bad.Validate()
 	if err == nil {
 		t.Fatal("no error")

@@ -7,15 +7,16 @@ import (
 	"strconv"
 )
 
-// maxDepth is how deep JSON of clients may nest: no message of people or programs needs more, and parsers behind us may recurse.
+// maxDepth is how deep JSON of clients may nest: no message of people or programs needs more, and
+// parsers behind us may recurse.
 const maxDepth = 32
 
 var errNotObject = errors.New("is not a JSON object")
 
 // members calls each with the name and the value, as it stands, of every member of the JSON object b.
 //
-// It takes no more than it must: objects that have a name twice, at any depth, are refused, since parsers differ in which of the two
-// they believe; and so is what nests deeper than maxDepth.
+// It takes no more than it must: objects that have a name twice, at any depth, are refused, since
+// parsers differ in which of the two they believe; and so is what nests deeper than maxDepth.
 func members(b []byte, each func(name string, value []byte) error) error {
 	if !json.Valid(b) {
 		return errors.New("is not JSON")

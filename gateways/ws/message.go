@@ -23,16 +23,22 @@ type Message[T any] struct {
 // defaultOutbound is how many entries the log keeps.
 const defaultOutbound = 100_000
 
-// Outbound tells the sockets of a hub, on whatever process they are. It is sink.Stream, with all that is promised of it: a
-// message is done when it is in the hub's log, in the order in which the messages come. Each process reads the log once,
-// and delivers to its own sockets. Those that are away find in it what they missed.
+// Outbound tells the sockets of a hub, on whatever process they are. It is sink.Stream, with all
+// that is promised of it: a message is done when it is in the hub's log, in the order in which the
+// messages come. Each process reads the log once, and delivers to its own sockets. Those that are
+// away find in it what they missed.
 //
 // The configuration is that of the stream but for Key, KeyFor, Codec and Format, which are the
 // hub's and stay empty. Values travel as JSON. MaxLen, 100,000 by default, is how far back a client
 // that reconnects finds what it missed; behind it there is a gap, which it is told of. MaxBytes, 64
 // MiB by default, bounds it likewise by the memory that it takes in Redis; negative disables that
 // limit.
-func Outbound[T any](rdb redis.UniversalClient, hub string, cfg sink.StreamConfig[Message[T]], opts ...flow.StageOption) flow.Sink[Message[T]] {
+func Outbound[T any](
+	rdb redis.UniversalClient,
+	hub string,
+	cfg sink.StreamConfig[Message[T]],
+	opts ...flow.StageOption,
+) flow.Sink[Message[T]] {
 	wrong := endpoint("Outbound", hub, cfg.Key != "" || cfg.KeyFor != nil || cfg.Codec != nil || cfg.Format != nil)
 	cfg.Key, cfg.KeyFor, cfg.Codec, cfg.Format = keysOf(hub).out, nil, nil, messageFormat[T]{redisio.JSON[T]()}
 	if cfg.MaxLen == 0 && cfg.MaxAge == 0 && cfg.MinID == "" {
@@ -54,11 +60,23 @@ const headerFrom = "from"
 // messageFormat writes messages as native entries: data, type, key (the target), h:from.
 type messageFormat[T any] struct{ codec redisio.Codec[T] }
 
-func (f messageFormat[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v Message[T]) (redisio.Fields, []byte, error) {
+func (f messageFormat[T]) Encode(
+	dst redisio.Fields,
+	buf []byte,
+	e *redisio.Envelope,
+	v Message[T],
+) (redisio.Fields, []byte, error) {
 	if err := v.To.check(); err != nil {
 		return dst, buf, err
 	}
-	*e = redisio.Envelope{ID: e.ID, Type: v.Type, Key: string(v.To), Traceparent: e.Traceparent, MaybeDuplicate: e.MaybeDuplicate, Headers: e.Headers[:0]}
+	*e = redisio.Envelope{
+		ID:             e.ID,
+		Type:           v.Type,
+		Key:            string(v.To),
+		Traceparent:    e.Traceparent,
+		MaybeDuplicate: e.MaybeDuplicate,
+		Headers:        e.Headers[:0],
+	}
 	if v.From != "" {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerFrom, Value: v.From})
 	}

@@ -92,7 +92,10 @@ func (s *stand) echo(t testing.TB) {
 			if e.Room != "" {
 				to = ws.Room(e.Room)
 			}
-			return flow.Derive(m, ws.Message[said]{To: to, From: e.User, Type: e.Type, Value: e.Value}), e.Kind == ws.Said, nil
+			return flow.Derive(
+				m,
+				ws.Message[said]{To: to, From: e.User, Type: e.Type, Value: e.Value},
+			), e.Kind == ws.Said, nil
 		}
 	})
 	start(t, flow.New("echo", flow.To(back, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))))
@@ -101,7 +104,10 @@ func (s *stand) echo(t testing.TB) {
 // tell writes messages into the log, as a worker does.
 func (s *stand) tell(t testing.TB, messages ...ws.Message[said]) {
 	t.Helper()
-	g := flow.New("tell", flow.To(source.Of(messages...), ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{})))
+	g := flow.New(
+		"tell",
+		flow.To(source.Of(messages...), ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{})),
+	)
 	if err := g.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

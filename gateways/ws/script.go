@@ -15,8 +15,8 @@ var clientJS []byte
 
 var clientTag = `"` + strconv.FormatUint(xxhash.Sum64(clientJS), 36) + `"`
 
-// ClientJS is the client for browsers and Node, an ES module without dependencies: connect, Session, HubError. Its documentation is
-// in it. The slice is the caller's.
+// ClientJS is the client for browsers and Node, an ES module without dependencies: connect,
+// Session, HubError. Its documentation is in it. The slice is the caller's.
 func ClientJS() []byte { return bytes.Clone(clientJS) }
 
 // Script serves the client, with an ETag, so that browsers ask again and seldom load it again:

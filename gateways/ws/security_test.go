@@ -32,8 +32,13 @@ func (n *node) handshake(t *testing.T, query string, lines ...string) (*http.Res
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(redistest.Patience))
-	fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n",
-		query, n.srv.Listener.Addr(), base64.StdEncoding.EncodeToString(make([]byte, 16)))
+	fmt.Fprintf(
+		conn,
+		"GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n",
+		query,
+		n.srv.Listener.Addr(),
+		base64.StdEncoding.EncodeToString(make([]byte, 16)),
+	)
 	for _, l := range lines {
 		fmt.Fprintf(conn, "%s\r\n", l)
 	}
@@ -135,7 +140,14 @@ func TestSecurityForgedIdentity(t *testing.T) {
 		c.raw(`{"kind":"send","id":"1","type":"a",` + claim + `}`)
 		c.refused("bad_frame")
 	}
-	c.send(map[string]any{"kind": "send", "id": "2", "type": "user", "data": map[string]any{"user": "root", "h:user": "root"}})
+	c.send(
+		map[string]any{
+			"kind": "send",
+			"id":   "2",
+			"type": "user",
+			"data": map[string]any{"user": "root", "h:user": "root"},
+		},
+	)
 	c.want("ack")
 	redistest.Soon(t, "what was said", func() bool { return len(heard.of(ws.Said)) == 1 })
 	e := heard.of(ws.Said)[0]
@@ -164,7 +176,9 @@ func TestSecurityForgedSession(t *testing.T) {
 			t.Errorf("a token with %s: %v", name, c.hi)
 		}
 	}
-	if c := n.hello(t, nil, map[string]any{"resume": mine.hi.Resume}); !c.hi.Resumed || c.hi.Session != mine.hi.Session || c.hi.User != mine.hi.User {
+	if c := n.hello(t, nil, map[string]any{"resume": mine.hi.Resume}); !c.hi.Resumed ||
+		c.hi.Session != mine.hi.Session ||
+		c.hi.User != mine.hi.User {
 		t.Errorf("a token as it was: %v", c.hi)
 	}
 }
@@ -214,7 +228,8 @@ func TestSecurityFrameThatNeverEnds(t *testing.T) {
 	hello := `{"kind":"hello"}`
 	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
 	_, _ = conn.Write(append(header(0x01, 5), "{    "...))
-	if rest, err := io.ReadAll(br); err != nil && !errors.Is(err, net.ErrClosed) && !isReset(err) || !bytes.Contains(rest, []byte(`"hello"`)) {
+	if rest, err := io.ReadAll(br); err != nil && !errors.Is(err, net.ErrClosed) && !isReset(err) ||
+		!bytes.Contains(rest, []byte(`"hello"`)) {
 		t.Errorf("it ended with %v, after %q", err, rest)
 	}
 	redistest.Soon(t, "both are gone", func() bool { return n.hub.Stats().Sockets == 0 })
@@ -278,9 +293,26 @@ func TestSecurityHostileJSON(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{Rate: -1})
 	c, other := n.join(t), n.join(t)
-	frames := []string{``, `{`, `null`, `[]`, `"x"`, `{"kind":"hello","kind":"send"}`, strings.Repeat("[", 60_000), strings.Repeat(`{"a":`, 10_000),
-		`{"kind":"send","type":"a","data":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}`, `{"kind":"__proto__"}`, `{"__proto__":{"kind":"send"}}`,
-		`{"kind":"send","type":"a","data":1e999999}x`}
+	frames := []string{
+		``,
+		`{`,
+		`null`,
+		`[]`,
+		`"x"`,
+		`{"kind":"hello","kind":"send"}`,
+		strings.Repeat("[", 60_000),
+		strings.Repeat(`{"a":`, 10_000),
+		`{"kind":"send","type":"a","data":` + strings.Repeat(
+			"[",
+			50,
+		) + strings.Repeat(
+			"]",
+			50,
+		) + `}`,
+		`{"kind":"__proto__"}`,
+		`{"__proto__":{"kind":"send"}}`,
+		`{"kind":"send","type":"a","data":1e999999}x`,
+	}
 	for _, f := range frames {
 		c.raw(f)
 		c.refused("bad_frame")
@@ -315,15 +347,18 @@ func TestSecurityHelloComesFirst(t *testing.T) {
 func TestSecurityAuthorize(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	cfg := ws.HubConfig{Authenticate: byHeader, Authorize: func(_ context.Context, who ws.Identity, what ws.Action, room string) error {
-		switch {
-		case who.User == "ann", room == "lobby" && what == ws.Join:
-			return nil
-		case room == "lobby":
-			return gateways.Errorf("muted", "you are muted")
-		}
-		return errors.New("a detail that is nobody's business")
-	}}
+	cfg := ws.HubConfig{
+		Authenticate: byHeader,
+		Authorize: func(_ context.Context, who ws.Identity, what ws.Action, room string) error {
+			switch {
+			case who.User == "ann", room == "lobby" && what == ws.Join:
+				return nil
+			case room == "lobby":
+				return gateways.Errorf("muted", "you are muted")
+			}
+			return errors.New("a detail that is nobody's business")
+		},
+	}
 	n := s.node(t, cfg)
 	eve := n.hello(t, as("eve"), map[string]any{"rooms": []string{"lobby", "board"}})
 	equal(t, "rooms", []string{"lobby"}, eve.hi.Rooms)
@@ -398,7 +433,14 @@ func TestSecurityHeaderInjection(t *testing.T) {
 		}
 		for name := range res.Header {
 			switch name {
-			case "Upgrade", "Connection", "Sec-Websocket-Accept", "Sec-Websocket-Protocol", "Content-Type", "X-Content-Type-Options", "Date", "Content-Length":
+			case "Upgrade",
+				"Connection",
+				"Sec-Websocket-Accept",
+				"Sec-Websocket-Protocol",
+				"Content-Type",
+				"X-Content-Type-Options",
+				"Date",
+				"Content-Length":
 			default:
 				t.Errorf("%q %q: a header %s", c.query, c.line, name)
 			}

@@ -19,8 +19,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// sealer signs sessions, so that a client that comes back can show that it is whose it was, on any process of the hub. The
-// secret is given, or made by the first process and kept in Redis.
+// sealer signs sessions, so that a client that comes back can show that it is whose it was, on any
+// process of the hub. The secret is given, or made by the first process and kept in Redis.
 //
 // Idea: nothing of a session is kept anywhere. What a socket needs to go on is in its client's hands: the token, the
 // cursor and the rooms; the token can't be made by others, and rooms are authorized again.
@@ -112,7 +112,12 @@ const shareEvery = time.Second
 
 // seal makes a token.
 func (s *sealer) seal(session, user string, until time.Time) string {
-	head := base64.RawURLEncoding.EncodeToString([]byte(user)) + "." + session + "." + strconv.FormatInt(until.Unix(), 36)
+	head := base64.RawURLEncoding.EncodeToString(
+		[]byte(user),
+	) + "." + session + "." + strconv.FormatInt(
+		until.Unix(),
+		36,
+	)
 	return head + "." + mark((*s.secrets.Load())[0], s.hub, head)
 }
 

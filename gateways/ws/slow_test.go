@@ -29,7 +29,8 @@ func lazy(t *testing.T, n *node) *client {
 	return c
 }
 
-// A client that reads slowly is paused: it gets everything, at its own pace; memory holds little of it, and others don't wait.
+// A client that reads slowly is paused: it gets everything, at its own pace; memory holds little of
+// it, and others don't wait.
 func TestSlowPause(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -143,7 +144,11 @@ func TestDeadPeer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	redistest.Soon(t, "the dead one is gone", func() bool { return n.hub.Stats().Dead == 1 && n.hub.Stats().Sockets == 1 })
+	redistest.Soon(
+		t,
+		"the dead one is gone",
+		func() bool { return n.hub.Stats().Dead == 1 && n.hub.Stats().Sockets == 1 },
+	)
 	_ = alive.conn.CloseNow()
 	reading.Wait()
 }
@@ -153,7 +158,10 @@ func TestPingWhileBehind(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	s := &stand{srv.Client(t), redistest.Key(t)}
-	n := s.node(t, ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Minute, PingEvery: time.Second, PongTimeout: time.Minute})
+	n := s.node(
+		t,
+		ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Minute, PingEvery: time.Second, PongTimeout: time.Minute},
+	)
 	pinged := make(chan struct{}, 100)
 	c := n.hello(t, &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
 		pinged <- struct{}{}

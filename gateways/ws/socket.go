@@ -17,9 +17,10 @@ import (
 
 // socket is a client's connection.
 //
-// Idea: one goroutine reads, and does what the client asks, one thing after the other; while it waits nothing more is read, and
-// so the client waits too. One more writes, and is there only while there is something to write: a socket that is quiet costs a
-// goroutine, two small buffers and no timer. What is due (pings, limits of time) the hub's clock finds.
+// Idea: one goroutine reads, and does what the client asks, one thing after the other; while it
+// waits nothing more is read, and so the client waits too. One more writes, and is there only while
+// there is something to write: a socket that is quiet costs a goroutine, two small buffers and no
+// timer. What is due (pings, limits of time) the hub's clock finds.
 //
 // Locks: the relay's and its listener's before mu, so nothing of the listener is called with mu held.
 type socket struct {
@@ -191,8 +192,8 @@ func (s *socket) end() {
 	s.hub.dismiss(s)
 }
 
-// finish says last things, and closes the socket. The writer does it, when it has written what was there before. It reports false if that
-// was asked for already.
+// finish says last things, and closes the socket. The writer does it, when it has written what was
+// there before. It reports false if that was asked for already.
 func (s *socket) finish(code websocket.StatusCode, reason string, last ...[]byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 )
 
-// Target is whom a message is for: All, or what Room, User and Session make. As text, and as the key of an entry, it is "all",
-// "room:lobby", "user:ann" or "session:…".
+// Target is whom a message is for: All, or what Room, User and Session make. As text, and as the
+// key of an entry, it is "all", "room:lobby", "user:ann" or "session:…".
 type Target string
 
 // All is every socket of the hub.

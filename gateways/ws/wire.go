@@ -12,14 +12,16 @@ import (
 )
 
 const (
-	// readBuffer and writeBuffer are what a socket that is quiet costs; net/http's would be 4 KiB each. What is larger is read past
-	// the first, and never goes through the second: it is for control frames, of at most 131 bytes.
+	// readBuffer and writeBuffer are what a socket that is quiet costs; net/http's would be 4 KiB
+	// each. What is larger is read past the first, and never goes through the second: it is for
+	// control frames, of at most 131 bytes.
 	readBuffer  = 512
 	writeBuffer = 256
 )
 
-// wire is the connection below a socket. Frames that are ready to be sent, and shared by many sockets, go straight to it; what
-// the WebSocket library writes by itself is control frames, each by one Write.
+// wire is the connection below a socket. Frames that are ready to be sent, and shared by many
+// sockets, go straight to it; what the WebSocket library writes by itself is control frames, each
+// by one Write.
 type wire struct {
 	net.Conn
 	timeout time.Duration // of a write
@@ -31,8 +33,8 @@ type wire struct {
 	moved atomic.Int64 // when a write went through that had to wait, for the client to take what was sent before
 }
 
-// sendBuffer is how much the system may keep that was sent to a client and not taken. The system's own limit is some megabytes for each
-// connection, which is much for many slow clients.
+// sendBuffer is how much the system may keep that was sent to a client and not taken. The system's
+// own limit is some megabytes for each connection, which is much for many slow clients.
 const sendBuffer = 64 << 10
 
 // waited is how long a write takes that had to wait for the client.

@@ -9,7 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
-// put has a frame written, behind those that wait. It waits while there are too many. It reports false if the socket has ended.
+// put has a frame written, behind those that wait. It waits while there are too many. It reports
+// false if the socket has ended.
 func (s *socket) put(frame []byte) bool {
 	for {
 		s.mu.Lock()
@@ -156,7 +157,10 @@ var done = func() context.Context {
 }()
 
 // poll asks the listener for what it has. again says that it was interrupted, for there is something to say meanwhile.
-func (s *socket) poll(l *relay.Listener[delivery], flush func() bool) (b relay.Batch[delivery], more, again bool, err error) {
+func (s *socket) poll(
+	l *relay.Listener[delivery],
+	flush func() bool,
+) (b relay.Batch[delivery], more, again bool, err error) {
 	if b, more, err = l.Poll(done); !errors.Is(err, context.Canceled) {
 		return b, more, false, err
 	}

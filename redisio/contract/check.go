@@ -97,10 +97,12 @@ func (c *check) add(key string, n int) []string {
 
 // takenBy has a consumer that is not ours read entries, and do nothing about them. The group is made if it is missing.
 func (c *check) takenBy(key, consumer string, n int) []string {
-	if err := c.rdb.XGroupCreateMkStream(c.ctx, key, "g", "0").Err(); err != nil && !redis.HasErrorPrefix(err, "BUSYGROUP") {
+	if err := c.rdb.XGroupCreateMkStream(c.ctx, key, "g", "0").Err(); err != nil &&
+		!redis.HasErrorPrefix(err, "BUSYGROUP") {
 		c.must(err)
 	}
-	got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: consumer, Streams: []string{key, ">"}, Count: int64(n)}).Result()
+	got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: consumer, Streams: []string{key, ">"}, Count: int64(n)}).
+		Result()
 	c.must(err)
 	var ids []string
 	for _, m := range got[0].Messages {
@@ -230,7 +232,8 @@ func (c *check) until(what string, ok func() bool) {
 
 // pending returns the group's pending entries by ID.
 func (c *check) pending(key string) map[string]redis.XPendingExt {
-	list, err := c.rdb.XPendingExt(c.ctx, &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).Result()
+	list, err := c.rdb.XPendingExt(c.ctx, &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).
+		Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		c.must(err)
 	}

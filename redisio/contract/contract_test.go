@@ -22,8 +22,9 @@ func TestMain(m *testing.M) {
 	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
 }
 
-// TestContract checks the rules on every server there is: the in-process one, redis-server, those that COMPAT_SERVERS names,
-// and the one of REDIS_URL. With COMPAT_TABLE it writes what came of it to that file; `make compat` does.
+// TestContract checks the rules on every server there is: the in-process one, redis-server, those
+// that COMPAT_SERVERS names, and the one of REDIS_URL. With COMPAT_TABLE it writes what came of it
+// to that file; `make compat` does.
 func TestContract(t *testing.T) {
 	var table contract.Table
 	t.Run("embedded", func(t *testing.T) {

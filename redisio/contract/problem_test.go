@@ -9,7 +9,12 @@ import (
 
 // What a server is said to do differently has to stay true: a rule that it keeps all the same is a failure.
 func TestExpectedDifferencesStayTrue(t *testing.T) {
-	kept, broken := Outcome{Rule: Rule{Name: "a", Text: "A."}}, Outcome{Rule: Rule{Name: "a", Text: "A."}, Err: errors.New("no")}
+	kept, broken := Outcome{
+		Rule: Rule{Name: "a", Text: "A."},
+	}, Outcome{
+		Rule: Rule{Name: "a", Text: "A."},
+		Err:  errors.New("no"),
+	}
 	plain, differs := Server{Name: "s"}, Server{Name: "s", Differs: map[string]string{"a": "because"}}
 	for _, test := range []struct {
 		server  Server
@@ -19,7 +24,8 @@ func TestExpectedDifferencesStayTrue(t *testing.T) {
 		{plain, kept, ""}, {plain, broken, "A.\nno"}, {differs, broken, ""}, {differs, kept, "strike it off"},
 		{differs, Outcome{Rule: Rule{Name: "a"}, Lacks: "A"}, "strike it off"}, {plain, Outcome{Lacks: "A"}, ""},
 	} {
-		if got := test.server.problem(test.outcome); !strings.Contains(got, test.want) || (got == "") != (test.want == "") {
+		if got := test.server.problem(test.outcome); !strings.Contains(got, test.want) ||
+			(got == "") != (test.want == "") {
 			t.Errorf("%v of %v: %q, want %q", test.outcome, test.server, got, test.want)
 		}
 	}
@@ -44,7 +50,9 @@ func TestRulesEndAsOutcomes(t *testing.T) {
 			c.cleanup = append(c.cleanup, func() { closed++ })
 			test.check(c)
 		}}.Check(context.Background(), Server{})
-		if (o.Err == nil) != (test.err == "") || o.Err != nil && !strings.Contains(o.Err.Error(), test.err) || o.Lacks != test.lacks || closed != before+1 {
+		if (o.Err == nil) != (test.err == "") || o.Err != nil && !strings.Contains(o.Err.Error(), test.err) ||
+			o.Lacks != test.lacks ||
+			closed != before+1 {
 			t.Errorf("%s: %+v, closed %d", name, o, closed-before)
 		}
 	}
@@ -54,7 +62,8 @@ func TestRulesEndAsOutcomes(t *testing.T) {
 func TestRulesHaveNamesAndTexts(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, r := range Rules() {
-		if topic, _, ok := strings.Cut(r.Name, "/"); !ok || topic == "" || seen[r.Name] || !strings.HasSuffix(r.Text, ".") {
+		if topic, _, ok := strings.Cut(r.Name, "/"); !ok || topic == "" || seen[r.Name] ||
+			!strings.HasSuffix(r.Text, ".") {
 			t.Errorf("rule %q: %q", r.Name, r.Text)
 		}
 		seen[r.Name] = true

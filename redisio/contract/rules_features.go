@@ -16,23 +16,30 @@ var featureRules = []Rule{
 			c.failf("%+v and %+v, %v", one, two, err)
 		}
 	}},
-	{"new/claim", "XREADGROUP CLAIM (8.4): entries without a lease come with new ones, with their deliveries.", func(c *check) {
-		c.needs("XREADGROUP CLAIM", func(p redisio.Capabilities) bool { return p.Claim })
-		key := c.key("s")
-		want := c.add(key, 2)
-		c.takenBy(key, "dead", 1)
-		c.must(c.rdb.Do(c.ctx, "xclaim", key, "g", "dead", 0, want[0], "idle", 60_000, "justid").Err())
-		got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{key, ">"}, Count: 10, Claim: 1000 * 1e6}).Result()
-		if err != nil || len(got[0].Messages) != 2 || got[0].Messages[0].ID != want[0] || got[0].Messages[0].DeliveredCount != 1 {
-			c.failf("%+v, %v", got, err)
-		}
-	}},
+	{
+		"new/claim",
+		"XREADGROUP CLAIM (8.4): entries without a lease come with new ones, with their deliveries.",
+		func(c *check) {
+			c.needs("XREADGROUP CLAIM", func(p redisio.Capabilities) bool { return p.Claim })
+			key := c.key("s")
+			want := c.add(key, 2)
+			c.takenBy(key, "dead", 1)
+			c.must(c.rdb.Do(c.ctx, "xclaim", key, "g", "dead", 0, want[0], "idle", 60_000, "justid").Err())
+			got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{key, ">"}, Count: 10, Claim: 1000 * 1e6}).
+				Result()
+			if err != nil || len(got[0].Messages) != 2 || got[0].Messages[0].ID != want[0] ||
+				got[0].Messages[0].DeliveredCount != 1 {
+				c.failf("%+v, %v", got, err)
+			}
+		},
+	},
 	{"new/maxsize", "XREADGROUP MAXSIZE (8.10): a reply is bounded in bytes, one entry always comes.", func(c *check) {
 		c.needs("XREADGROUP MAXSIZE", func(p redisio.Capabilities) bool { return p.MaxSize })
 		key := c.key("s")
 		c.add(key, 50)
 		c.must(c.rdb.XGroupCreate(c.ctx, key, "g", "0").Err())
-		reply, err := c.rdb.Do(c.ctx, "xreadgroup", "group", "g", "me", "count", 50, "maxsize", 1, "streams", key, ">").Result()
+		reply, err := c.rdb.Do(c.ctx, "xreadgroup", "group", "g", "me", "count", 50, "maxsize", 1, "streams", key, ">").
+			Result()
 		if n := len(c.pending(key)); err != nil || n != 1 {
 			c.failf("%d delivered, %v: %v", n, err, reply)
 		}
@@ -43,7 +50,8 @@ var featureRules = []Rule{
 		want := c.add(key, 1)
 		c.takenBy(key, "me", 1)
 		c.must(c.rdb.Do(c.ctx, "xnack", key, "g", "SILENT", "ids", 1, want[0]).Err())
-		got, _, err := c.rdb.XAutoClaimJustID(c.ctx, &redis.XAutoClaimArgs{Stream: key, Group: "g", Consumer: "other", MinIdle: 1e12, Start: "0", Count: 10}).Result()
+		got, _, err := c.rdb.XAutoClaimJustID(c.ctx, &redis.XAutoClaimArgs{Stream: key, Group: "g", Consumer: "other", MinIdle: 1e12, Start: "0", Count: 10}).
+			Result()
 		if err != nil || len(got) != 1 {
 			c.failf("%v, %v", got, err)
 		}
@@ -59,7 +67,10 @@ var featureRules = []Rule{
 				c.failf("%d entries before the ack of %s", n, group)
 			}
 			if group == "late" {
-				c.must(c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key, ">"}}).Err())
+				c.must(
+					c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key, ">"}}).
+						Err(),
+				)
 			}
 			c.must(c.rdb.Do(c.ctx, "xackdel", key, group, "ACKED", "ids", 1, want[0]).Err())
 		}

@@ -29,53 +29,67 @@ var groupRules = []Rule{
 			c.failf("got %v, want %v", got, want[1:])
 		}
 	}},
-	{"heal/group", "A group that was destroyed is made again where it was; what is held is pending in it again.", func(c *check) {
-		key := c.key("s")
-		want := c.add(key, 5)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
-		got := ids(c.read(r, 3))
-		c.must(c.rdb.XGroupDestroy(c.ctx, key, "g").Err())
-		want = append(want, c.add(key, 1)...)
-		got = append(got, ids(c.read(r, 3))...)
-		if !slices.Equal(got, want) || r.saw(redisio.EventGroupRecreated) == 0 {
-			c.failf("got %v, want %v", got, want)
-		}
-		if n, err := r.Ack(c.ctx, got); n != 6 || err != nil {
-			c.failf("acked %d, %v", n, err)
-		}
-	}},
-	{"heal/stream", "A stream that was deleted while a reader waited on it is read from its new beginning.", func(c *check) {
-		key := c.key("s")
-		c.add(key, 3)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Block: time.Second, Lease: time.Minute})
-		if n, err := r.Ack(c.ctx, ids(c.read(r, 3))); n != 3 || err != nil {
-			c.failf("acked %d, %v", n, err)
-		}
-		type result struct {
-			b   redisio.Batch
-			err error
-		}
-		done := make(chan result, 1)
-		go func() {
-			var res result
-			res.err = r.Read(c.ctx, 10, 0, &res.b)
-			done <- res
-		}()
-		c.nothingFor(50 * time.Millisecond)
-		c.must(c.rdb.Del(c.ctx, key).Err())
-		id := c.add(key, 1)[0]
-		if res := <-done; res.err != nil || res.b.Entries[0].ID != id {
-			c.failf("got %v, %v, want %s", ids(res.b.Entries), res.err, id)
-		}
-	}},
+	{
+		"heal/group",
+		"A group that was destroyed is made again where it was; what is held is pending in it again.",
+		func(c *check) {
+			key := c.key("s")
+			want := c.add(key, 5)
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+			got := ids(c.read(r, 3))
+			c.must(c.rdb.XGroupDestroy(c.ctx, key, "g").Err())
+			want = append(want, c.add(key, 1)...)
+			got = append(got, ids(c.read(r, 3))...)
+			if !slices.Equal(got, want) || r.saw(redisio.EventGroupRecreated) == 0 {
+				c.failf("got %v, want %v", got, want)
+			}
+			if n, err := r.Ack(c.ctx, got); n != 6 || err != nil {
+				c.failf("acked %d, %v", n, err)
+			}
+		},
+	},
+	{
+		"heal/stream",
+		"A stream that was deleted while a reader waited on it is read from its new beginning.",
+		func(c *check) {
+			key := c.key("s")
+			c.add(key, 3)
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Block: time.Second, Lease: time.Minute})
+			if n, err := r.Ack(c.ctx, ids(c.read(r, 3))); n != 3 || err != nil {
+				c.failf("acked %d, %v", n, err)
+			}
+			type result struct {
+				b   redisio.Batch
+				err error
+			}
+			done := make(chan result, 1)
+			go func() {
+				var res result
+				res.err = r.Read(c.ctx, 10, 0, &res.b)
+				done <- res
+			}()
+			c.nothingFor(50 * time.Millisecond)
+			c.must(c.rdb.Del(c.ctx, key).Err())
+			id := c.add(key, 1)[0]
+			if res := <-done; res.err != nil || res.b.Entries[0].ID != id {
+				c.failf("got %v, %v, want %s", ids(res.b.Entries), res.err, id)
+			}
+		},
+	},
 	{"reap/pending", "Consumers of the past are deleted, and never with something pending.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 1)
 		c.takenBy(key, "holder", 1)
 		c.must(c.rdb.XGroupCreateConsumer(c.ctx, key, "g", "idler").Err())
-		c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: 90 * time.Millisecond, ReapAfter: time.Millisecond}) // it never reads
+		c.group(
+			c.rdb,
+			redisio.GroupConfig{Key: key, Lease: 90 * time.Millisecond, ReapAfter: time.Millisecond},
+		) // it never reads
 		has := func(name string) bool {
-			return slices.ContainsFunc(c.rdb.XInfoConsumers(c.ctx, key, "g").Val(), func(x redis.XInfoConsumer) bool { return x.Name == name })
+			return slices.ContainsFunc(
+				c.rdb.XInfoConsumers(c.ctx, key, "g").Val(),
+				func(x redis.XInfoConsumer) bool { return x.Name == name },
+			)
 		}
 		c.until("the idler is deleted", func() bool { return !has("idler") })
 		if !has("holder") || c.pending(key)[want[0]].Consumer != "holder" {
@@ -92,21 +106,25 @@ var groupRules = []Rule{
 			c.failf("%+v, %v", info, err)
 		}
 	}},
-	{"trim/needed", "Trimming by what groups are done with drops nothing that one of them has pending or unread.", func(c *check) {
-		key := c.key("s")
-		want := c.add(key, 10)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
-		got := ids(c.read(r, 6))
-		if n, err := r.Ack(c.ctx, slices.Delete(slices.Clone(got), 3, 4)); n != 5 || err != nil {
-			c.failf("acked %d, %v", n, err)
-		}
-		if n, err := redisio.Trim(c.ctx, c.rdb, key, redisio.TrimOptions{Exact: true}); n != 3 || err != nil {
-			c.failf("trimmed %d, %v, want 3", n, err)
-		}
-		if left := ids(c.all(key)); !slices.Equal(left, want[3:]) {
-			c.failf("left %v, want %v", left, want[3:])
-		}
-	}},
+	{
+		"trim/needed",
+		"Trimming by what groups are done with drops nothing that one of them has pending or unread.",
+		func(c *check) {
+			key := c.key("s")
+			want := c.add(key, 10)
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+			got := ids(c.read(r, 6))
+			if n, err := r.Ack(c.ctx, slices.Delete(slices.Clone(got), 3, 4)); n != 5 || err != nil {
+				c.failf("acked %d, %v", n, err)
+			}
+			if n, err := redisio.Trim(c.ctx, c.rdb, key, redisio.TrimOptions{Exact: true}); n != 3 || err != nil {
+				c.failf("trimmed %d, %v, want 3", n, err)
+			}
+			if left := ids(c.all(key)); !slices.Equal(left, want[3:]) {
+				c.failf("left %v, want %v", left, want[3:])
+			}
+		},
+	},
 }
 
 // nothingFor lets time pass: for what happens at the server and can't be seen from here.

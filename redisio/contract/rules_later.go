@@ -22,7 +22,8 @@ var delayRules = []Rule{
 			return len(c.all(key)) > 0
 		})
 		_, next, err := s.Move(c.ctx)
-		if early := time.Until(at); err != nil || early > 50*time.Millisecond || len(c.all(key)) != 1 || next < 50*time.Minute {
+		if early := time.Until(at); err != nil || early > 50*time.Millisecond || len(c.all(key)) != 1 ||
+			next < 50*time.Minute {
 			c.failf("%v early, %d entries, next in %v, %v", early, len(c.all(key)), next, err)
 		}
 	}},
@@ -41,7 +42,13 @@ var delayRules = []Rule{
 	}},
 	{"later/cancelled", "What is cancelled in time is not written.", func(c *check) {
 		s, key := c.scheduler()
-		c.must(s.Schedule(c.ctx, []redisio.Delayed{{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}}}, make([]redisio.Result, 1)))
+		c.must(
+			s.Schedule(
+				c.ctx,
+				[]redisio.Delayed{{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}}},
+				make([]redisio.Result, 1),
+			),
+		)
 		if n, err := s.Cancel(c.ctx, "a", "b"); n != 1 || err != nil {
 			c.failf("cancelled %d, %v", n, err)
 		}
@@ -52,7 +59,15 @@ var delayRules = []Rule{
 	{"later/read", "Readers of a group move what is scheduled for their stream.", func(c *check) {
 		s, key := c.scheduler()
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, DelayedEvery: often})
-		c.must(s.Schedule(c.ctx, []redisio.Delayed{{At: time.Now().Add(100 * time.Millisecond), Fields: redisio.Fields{field("n", "1")}}}, make([]redisio.Result, 1)))
+		c.must(
+			s.Schedule(
+				c.ctx,
+				[]redisio.Delayed{
+					{At: time.Now().Add(100 * time.Millisecond), Fields: redisio.Fields{field("n", "1")}},
+				},
+				make([]redisio.Result, 1),
+			),
+		)
 		if got := c.read(r, 1); string(got[0].Fields[0].Value) != "1" {
 			c.failf("got %+v", got)
 		}

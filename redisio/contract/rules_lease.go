@@ -16,23 +16,27 @@ const lease = 400 * time.Millisecond
 const often = 30 * time.Millisecond
 
 var leaseRules = []Rule{
-	{"reclaim/dead", "What a dead consumer had is taken over when its lease has ended, and not before, as delivered again.", func(c *check) {
-		key := c.key("s")
-		want := c.add(key, 12)
-		start := time.Now()
-		c.takenBy(key, "dead", 10)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
-		if got := ids(c.read(r, 2)); !slices.Equal(got, want[10:]) {
-			c.failf("got %v first, want the new ones", got)
-		}
-		got := c.read(r, 10)
-		if d := time.Since(start); d < lease-often || !slices.Equal(ids(got), want[:10]) || got[9].Deliveries != 2 {
-			c.failf("got %v after %v, at delivery %d", ids(got), d, got[9].Deliveries)
-		}
-		if r.saw(redisio.EventReclaimed) != 10 {
-			c.failf("%d reported as taken over", r.saw(redisio.EventReclaimed))
-		}
-	}},
+	{
+		"reclaim/dead",
+		"What a dead consumer had is taken over when its lease has ended, and not before, as delivered again.",
+		func(c *check) {
+			key := c.key("s")
+			want := c.add(key, 12)
+			start := time.Now()
+			c.takenBy(key, "dead", 10)
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
+			if got := ids(c.read(r, 2)); !slices.Equal(got, want[10:]) {
+				c.failf("got %v first, want the new ones", got)
+			}
+			got := c.read(r, 10)
+			if d := time.Since(start); d < lease-often || !slices.Equal(ids(got), want[:10]) || got[9].Deliveries != 2 {
+				c.failf("got %v after %v, at delivery %d", ids(got), d, got[9].Deliveries)
+			}
+			if r.saw(redisio.EventReclaimed) != 10 {
+				c.failf("%d reported as taken over", r.saw(redisio.EventReclaimed))
+			}
+		},
+	},
 	{"reclaim/all", "Reclaiming looks at all that is pending, however much of it is in work.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 605)
@@ -51,41 +55,48 @@ var leaseRules = []Rule{
 			c.failf("got %v, want %v", got, want[600:])
 		}
 	}},
-	{"lease/held", "What a reader holds is not delivered again, to it or to others, for as long as it lives, and counts one delivery.", func(c *check) {
-		key := c.key("s")
-		c.add(key, 10)
-		cfg := redisio.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often}
-		a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
-		got := ids(c.read(a, 10))
-		var both sync.WaitGroup
-		var failed [2]any
-		for i, r := range []*reader{a, b} {
-			both.Go(func() {
-				defer func() { failed[i] = recover() }()
-				c.nothing(r, 3*lease)
-			})
-		}
-		both.Wait()
-		for _, f := range failed {
-			if f != nil {
-				panic(f)
+	{
+		"lease/held",
+		"What a reader holds is not delivered again, to it or to others, for as long as it lives, and counts one delivery.",
+		func(c *check) {
+			key := c.key("s")
+			c.add(key, 10)
+			cfg := redisio.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often}
+			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
+			got := ids(c.read(a, 10))
+			var both sync.WaitGroup
+			var failed [2]any
+			for i, r := range []*reader{a, b} {
+				both.Go(func() {
+					defer func() { failed[i] = recover() }()
+					c.nothing(r, 3*lease)
+				})
 			}
-		}
-		for id, p := range c.pending(key) {
-			if p.Consumer != a.Consumer() || p.RetryCount != 1 {
-				c.failf("%s: %+v", id, p)
+			both.Wait()
+			for _, f := range failed {
+				if f != nil {
+					panic(f)
+				}
 			}
-		}
-		if n, err := a.Ack(c.ctx, got); n != 10 || err != nil {
-			c.failf("acked %d, %v", n, err)
-		}
-	}},
+			for id, p := range c.pending(key) {
+				if p.Consumer != a.Consumer() || p.RetryCount != 1 {
+					c.failf("%s: %+v", id, p)
+				}
+			}
+			if n, err := a.Ack(c.ctx, got); n != 10 || err != nil {
+				c.failf("acked %d, %v", n, err)
+			}
+		},
+	},
 	{"lease/fenced", "Renewing does not take back what is another's now; the reader is told.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 3)
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: lease})
 		got := ids(c.read(r, 3))
-		c.must(c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got[1:2]}).Err())
+		c.must(
+			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got[1:2]}).
+				Err(),
+		)
 		c.until("the loss is reported", func() bool { return len(r.taken()) > 0 })
 		if p := c.pending(key)[got[1]]; p.Consumer != "thief" || !slices.Equal(r.taken(), got[1:2]) || r.Held() != 2 {
 			c.failf("pending %+v, lost %v, held %d", p, r.taken(), r.Held())

@@ -19,23 +19,28 @@ var readRules = []Rule{
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
 		got := c.read(r, 21)
 		f := got[0].Fields
-		if len(f) != 4 || f[2].Name != "k" || string(f[2].Value) != "2" || string(f[3].Value) != "\x00\r\n" || f[1].Name != "z" {
+		if len(f) != 4 || f[2].Name != "k" || string(f[2].Value) != "2" || string(f[3].Value) != "\x00\r\n" ||
+			f[1].Name != "z" {
 			c.failf("fields %+v", f)
 		}
 		if !slices.Equal(ids(got[1:]), want) || got[20].Deliveries != 1 {
 			c.failf("got %v, want %v", ids(got[1:]), want)
 		}
 	}},
-	{"read/bounded", "A read takes as many entries as are asked for at most, and the rest stays unread.", func(c *check) {
-		key := c.key("s")
-		want := c.add(key, 50)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
-		var b redisio.Batch
-		c.must(r.Read(c.ctx, 7, 0, &b))
-		if n := len(c.pending(key)); len(b.Entries) != 7 || n != 7 || b.Entries[6].ID != want[6] {
-			c.failf("%d came and %d are pending, want 7", len(b.Entries), n)
-		}
-	}},
+	{
+		"read/bounded",
+		"A read takes as many entries as are asked for at most, and the rest stays unread.",
+		func(c *check) {
+			key := c.key("s")
+			want := c.add(key, 50)
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+			var b redisio.Batch
+			c.must(r.Read(c.ctx, 7, 0, &b))
+			if n := len(c.pending(key)); len(b.Entries) != 7 || n != 7 || b.Entries[6].ID != want[6] {
+				c.failf("%d came and %d are pending, want 7", len(b.Entries), n)
+			}
+		},
+	},
 	{"read/waits", "A read waits at the server, and gets what is written meanwhile.", func(c *check) {
 		key := c.key("s")
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Block: time.Second})
@@ -68,40 +73,48 @@ var readRules = []Rule{
 		}
 		c.nothing(a, 100*time.Millisecond)
 	}},
-	{"read/lost-reply", "What a lost reply held is found at once and comes first, counted as delivered once; what is held is left alone.", func(c *check) {
-		key := c.key("s")
-		l, rdb := c.line()
-		r := c.group(rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
-		held := ids(c.read(r, len(c.add(key, 5))))
-		want := c.add(key, 20)
-		l.loseReply("xreadgroup")
-		got := c.read(r, 20)
-		if !slices.Equal(ids(got), want) || l.losses() != 1 {
-			c.failf("got %v, want %v; %d replies lost", ids(got), want, l.losses())
-		}
-		for id, p := range c.pending(key) {
-			if p.RetryCount != 1 {
-				c.failf("%s is counted as delivered %d times", id, p.RetryCount)
+	{
+		"read/lost-reply",
+		"What a lost reply held is found at once and comes first, counted as delivered once; what is held is left alone.",
+		func(c *check) {
+			key := c.key("s")
+			l, rdb := c.line()
+			r := c.group(rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+			held := ids(c.read(r, len(c.add(key, 5))))
+			want := c.add(key, 20)
+			l.loseReply("xreadgroup")
+			got := c.read(r, 20)
+			if !slices.Equal(ids(got), want) || l.losses() != 1 {
+				c.failf("got %v, want %v; %d replies lost", ids(got), want, l.losses())
 			}
-		}
-		if n, err := r.Ack(c.ctx, append(held, want...)); n != 25 || err != nil {
-			c.failf("acked %d, %v", n, err)
-		}
-	}},
-	{"read/former-life", "A reader with a name of its own takes up what its earlier life left, before new entries, as delivered again.", func(c *check) {
-		key := c.key("s")
-		want := c.add(key, 4)
-		c.takenBy(key, "me", 3)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
-		got := c.read(r, 3)
-		c.acked(r, got) // entries that may have killed their reader keep others waiting
-		got = append(got, c.read(r, 1)...)
-		for i, n := range []int64{2, 2, 2, 1} {
-			if got[i].ID != want[i] || got[i].Deliveries != n {
-				c.failf("entry %d: %s at delivery %d, want %s at %d", i, got[i].ID, got[i].Deliveries, want[i], n)
+			for id, p := range c.pending(key) {
+				if p.RetryCount != 1 {
+					c.failf("%s is counted as delivered %d times", id, p.RetryCount)
+				}
 			}
-		}
-	}},
+			if n, err := r.Ack(c.ctx, append(held, want...)); n != 25 || err != nil {
+				c.failf("acked %d, %v", n, err)
+			}
+		},
+	},
+	{
+		"read/former-life",
+		"A reader with a name of its own takes up what its earlier life left, before new entries, as delivered again.",
+		func(c *check) {
+			key := c.key("s")
+			want := c.add(key, 4)
+			c.takenBy(key, "me", 3)
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
+			got := c.read(r, 3)
+			c.acked(r, got) // entries that may have killed their reader keep others waiting
+			got = append(got, c.read(r, 1)...)
+			for i, n := range []int64{2, 2, 2, 1} {
+				if got[i].ID != want[i] || got[i].Deliveries != n {
+					c.failf("entry %d: %s at delivery %d, want %s at %d", i, got[i].ID, got[i].Deliveries, want[i], n)
+				}
+			}
+		},
+	},
 	{"read/no-ack", "Reading at most once leaves nothing pending.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 3)
@@ -111,32 +124,42 @@ var readRules = []Rule{
 		}
 		c.settled(key)
 	}},
-	{"tail/end", "The end is settled when a tail is opened: it sees all that is written afterwards, and nothing before.", func(c *check) {
-		key := c.key("s")
-		c.add(key, 3)
-		r, err := redisio.NewTailReader(c.rdb, redisio.TailConfig{Key: key, Start: redisio.StartEnd(), Block: 5 * time.Millisecond})
-		c.must(err)
-		c.must(r.Open(c.ctx))
-		defer r.Close(c.ctx)
-		c.nothing(r, 50*time.Millisecond) // several reads: "$" sent with each would skip what comes between two
-		var want, got []string
-		for range 20 {
-			want = append(want, c.add(key, 1)...)
-		}
-		if got = ids(c.read(r, 20)); !slices.Equal(got, want) {
-			c.failf("got %v, want %v", got, want)
-		}
-		if groups := c.rdb.XInfoGroups(c.ctx, key).Val(); len(groups) != 0 {
-			c.failf("it left a group behind: %+v", groups)
-		}
-	}},
+	{
+		"tail/end",
+		"The end is settled when a tail is opened: it sees all that is written afterwards, and nothing before.",
+		func(c *check) {
+			key := c.key("s")
+			c.add(key, 3)
+			r, err := redisio.NewTailReader(
+				c.rdb,
+				redisio.TailConfig{Key: key, Start: redisio.StartEnd(), Block: 5 * time.Millisecond},
+			)
+			c.must(err)
+			c.must(r.Open(c.ctx))
+			defer r.Close(c.ctx)
+			c.nothing(r, 50*time.Millisecond) // several reads: "$" sent with each would skip what comes between two
+			var want, got []string
+			for range 20 {
+				want = append(want, c.add(key, 1)...)
+			}
+			if got = ids(c.read(r, 20)); !slices.Equal(got, want) {
+				c.failf("got %v, want %v", got, want)
+			}
+			if groups := c.rdb.XInfoGroups(c.ctx, key).Val(); len(groups) != 0 {
+				c.failf("it left a group behind: %+v", groups)
+			}
+		},
+	},
 	{"tail/beginning", "A tail from the beginning or behind an entry sees the rest, in pages.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 30)
 		at, err := redisio.ParseID(want[9])
 		c.must(err)
 		for start, from := range map[redisio.Start]int{redisio.StartBeginning(): 0, redisio.StartID(at): 10} {
-			r, err := redisio.NewTailReader(c.rdb, redisio.TailConfig{Key: key, Start: start, MaxCount: 7, Block: 10 * time.Millisecond})
+			r, err := redisio.NewTailReader(
+				c.rdb,
+				redisio.TailConfig{Key: key, Start: start, MaxCount: 7, Block: 10 * time.Millisecond},
+			)
 			c.must(err)
 			c.must(r.Open(c.ctx))
 			got := ids(c.read(r, 30-from))

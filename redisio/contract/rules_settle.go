@@ -38,46 +38,62 @@ var settleRules = []Rule{
 		c.settled(key)
 		c.nothing(r, 100*time.Millisecond)
 	}},
-	{"nack/delay", "What is given back for later is due after its delay, for every reader, and not before.", func(c *check) {
-		key := c.key("s")
-		c.add(key, 2)
-		cfg := redisio.GroupConfig{Key: key, Lease: 2 * time.Second, ReclaimEvery: often, Block: 20 * time.Millisecond}
-		r := c.group(c.rdb, cfg)
-		got := ids(c.read(r, 2))
-		const delay = 300 * time.Millisecond
-		start := time.Now()
-		c.must(r.Nack(c.ctx, got, delay))
-		if again := c.read(r, 2); time.Since(start) < delay-10*time.Millisecond || !slices.Equal(ids(again), got) {
-			c.failf("got %v after %v, want %v", ids(again), time.Since(start), delay)
-		}
-		c.must(r.Nack(c.ctx, got, delay))
-		start = time.Now()
-		other := c.group(c.rdb, cfg) // which knows only what the server does
-		if again := c.read(other, 2); time.Since(start) < delay/2 || !slices.Equal(ids(again), got) {
-			c.failf("the other got %v after %v, want %v", ids(again), time.Since(start), delay)
-		}
-	}},
-	{"nack/counted", "Attempts are counted on the server, one for each delivery and none for giving back.", func(c *check) {
-		key := c.key("s")
-		id := c.add(key, 1)[0]
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
-		for want := int64(1); want <= 4; want++ {
-			e := c.read(r, 1)[0]
-			if p := c.pending(key)[id]; e.Deliveries != want || p.RetryCount != want {
-				c.failf("delivery %d, counted as %d, want %d", e.Deliveries, p.RetryCount, want)
+	{
+		"nack/delay",
+		"What is given back for later is due after its delay, for every reader, and not before.",
+		func(c *check) {
+			key := c.key("s")
+			c.add(key, 2)
+			cfg := redisio.GroupConfig{
+				Key:          key,
+				Lease:        2 * time.Second,
+				ReclaimEvery: often,
+				Block:        20 * time.Millisecond,
 			}
-			c.must(r.Nack(c.ctx, []string{id}, 0))
-			if p := c.pending(key)[id]; p.RetryCount != want {
-				c.failf("giving back made it %d deliveries of %d", p.RetryCount, want)
+			r := c.group(c.rdb, cfg)
+			got := ids(c.read(r, 2))
+			const delay = 300 * time.Millisecond
+			start := time.Now()
+			c.must(r.Nack(c.ctx, got, delay))
+			if again := c.read(r, 2); time.Since(start) < delay-10*time.Millisecond || !slices.Equal(ids(again), got) {
+				c.failf("got %v after %v, want %v", ids(again), time.Since(start), delay)
 			}
-		}
-	}},
+			c.must(r.Nack(c.ctx, got, delay))
+			start = time.Now()
+			other := c.group(c.rdb, cfg) // which knows only what the server does
+			if again := c.read(other, 2); time.Since(start) < delay/2 || !slices.Equal(ids(again), got) {
+				c.failf("the other got %v after %v, want %v", ids(again), time.Since(start), delay)
+			}
+		},
+	},
+	{
+		"nack/counted",
+		"Attempts are counted on the server, one for each delivery and none for giving back.",
+		func(c *check) {
+			key := c.key("s")
+			id := c.add(key, 1)[0]
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+			for want := int64(1); want <= 4; want++ {
+				e := c.read(r, 1)[0]
+				if p := c.pending(key)[id]; e.Deliveries != want || p.RetryCount != want {
+					c.failf("delivery %d, counted as %d, want %d", e.Deliveries, p.RetryCount, want)
+				}
+				c.must(r.Nack(c.ctx, []string{id}, 0))
+				if p := c.pending(key)[id]; p.RetryCount != want {
+					c.failf("giving back made it %d deliveries of %d", p.RetryCount, want)
+				}
+			}
+		},
+	},
 	{"nack/fenced", "Giving back what is another's now changes nothing.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 1)
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
 		got := ids(c.read(r, 1))
-		c.must(c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got}).Err())
+		c.must(
+			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got}).
+				Err(),
+		)
 		c.must(r.Nack(c.ctx, got, 0))
 		if p := c.pending(key)[got[0]]; p.Consumer != "thief" || p.Idle > 30*time.Second {
 			c.failf("pending %+v", p)
@@ -95,40 +111,51 @@ var settleRules = []Rule{
 			c.failf("got %v, want %v", again, got)
 		}
 	}},
-	{"close/released", "A reader that closes gives back what it holds, and is forgotten when nothing is pending for it.", func(c *check) {
-		key := c.key("s")
-		c.add(key, 3)
-		cfg := redisio.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
-		a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
-		got := ids(c.read(a, 3))
-		c.must(a.Close(c.ctx))
-		if again := ids(c.read(b, 3)); !slices.Equal(again, got) {
-			c.failf("got %v, want %v", again, got)
-		}
-		if n, err := b.Ack(c.ctx, got); n != 3 || err != nil {
-			c.failf("acked %d, %v", n, err)
-		}
-		c.must(b.Close(c.ctx))
-		for _, consumer := range c.rdb.XInfoConsumers(c.ctx, key, "g").Val() {
-			if consumer.Name == b.Consumer() || consumer.Pending != 0 {
-				c.failf("left behind: %+v", consumer)
+	{
+		"close/released",
+		"A reader that closes gives back what it holds, and is forgotten when nothing is pending for it.",
+		func(c *check) {
+			key := c.key("s")
+			c.add(key, 3)
+			cfg := redisio.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
+			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
+			got := ids(c.read(a, 3))
+			c.must(a.Close(c.ctx))
+			if again := ids(c.read(b, 3)); !slices.Equal(again, got) {
+				c.failf("got %v, want %v", again, got)
 			}
-		}
-	}},
-	{"dead/atomic", "A dead letter has the entry's fields and the reason; it is acked with the copy, and repeating makes no second one.", func(c *check) {
-		key, dead := c.key("s"), c.key("dead")
-		c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "b", "1", "a", "2", "b", "3").Err())
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
-		id := c.read(r, 1)[0].ID
-		for range 2 {
-			c.must(r.Dead(c.ctx, dead, []redisio.DeadLetter{{ID: id, Extra: redisio.Fields{field("why", "bad\x00")}}}))
-		}
-		letters := c.all(dead)
-		if len(letters) != 1 || len(letters[0].Fields) != 4 || string(letters[0].Fields[2].Value) != "3" || string(letters[0].Fields[3].Value) != "bad\x00" {
-			c.failf("letters %+v", letters)
-		}
-		c.settled(key)
-	}},
+			if n, err := b.Ack(c.ctx, got); n != 3 || err != nil {
+				c.failf("acked %d, %v", n, err)
+			}
+			c.must(b.Close(c.ctx))
+			for _, consumer := range c.rdb.XInfoConsumers(c.ctx, key, "g").Val() {
+				if consumer.Name == b.Consumer() || consumer.Pending != 0 {
+					c.failf("left behind: %+v", consumer)
+				}
+			}
+		},
+	},
+	{
+		"dead/atomic",
+		"A dead letter has the entry's fields and the reason; it is acked with the copy, and repeating makes no second one.",
+		func(c *check) {
+			key, dead := c.key("s"), c.key("dead")
+			c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "b", "1", "a", "2", "b", "3").Err())
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+			id := c.read(r, 1)[0].ID
+			for range 2 {
+				c.must(
+					r.Dead(c.ctx, dead, []redisio.DeadLetter{{ID: id, Extra: redisio.Fields{field("why", "bad\x00")}}}),
+				)
+			}
+			letters := c.all(dead)
+			if len(letters) != 1 || len(letters[0].Fields) != 4 || string(letters[0].Fields[2].Value) != "3" ||
+				string(letters[0].Fields[3].Value) != "bad\x00" {
+				c.failf("letters %+v", letters)
+			}
+			c.settled(key)
+		},
+	},
 	{"dead/refused", "An entry stays pending when its dead letter cannot be written.", func(c *check) {
 		key, text := c.key("s"), c.key("text")
 		c.add(key, 1)
@@ -157,32 +184,40 @@ var settleRules = []Rule{
 		}
 		c.settled(key)
 	}},
-	{"tombstone/reclaimed", "An entry deleted while it was pending elsewhere is settled and counted as lost.", func(c *check) {
-		key := c.key("s")
-		want := c.add(key, 4)
-		c.takenBy(key, "dead", 3)
-		c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
-		got := ids(c.read(r, 3))
-		if slices.Sort(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
-			c.failf("got %v of %v", got, want)
-		}
-		c.gone(r, key, want[1])
-	}},
-	{"tombstone/own", "An entry deleted while it was pending for an earlier life is settled and counted as lost.", func(c *check) {
-		key := c.key("s")
-		want := c.add(key, 4)
-		c.takenBy(key, "me", 3)
-		c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
-		got := c.read(r, 2)
-		c.acked(r, got) // entries that may have killed their reader keep others waiting
-		got = append(got, c.read(r, 1)...)
-		if got := ids(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
-			c.failf("got %v of %v", got, want)
-		}
-		c.gone(r, key, want[1])
-	}},
+	{
+		"tombstone/reclaimed",
+		"An entry deleted while it was pending elsewhere is settled and counted as lost.",
+		func(c *check) {
+			key := c.key("s")
+			want := c.add(key, 4)
+			c.takenBy(key, "dead", 3)
+			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
+			got := ids(c.read(r, 3))
+			if slices.Sort(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
+				c.failf("got %v of %v", got, want)
+			}
+			c.gone(r, key, want[1])
+		},
+	},
+	{
+		"tombstone/own",
+		"An entry deleted while it was pending for an earlier life is settled and counted as lost.",
+		func(c *check) {
+			key := c.key("s")
+			want := c.add(key, 4)
+			c.takenBy(key, "me", 3)
+			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
+			got := c.read(r, 2)
+			c.acked(r, got) // entries that may have killed their reader keep others waiting
+			got = append(got, c.read(r, 1)...)
+			if got := ids(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
+				c.failf("got %v of %v", got, want)
+			}
+			c.gone(r, key, want[1])
+		},
+	},
 }
 
 // gone reads until a deleted entry is pending for nobody, and wants it counted.

@@ -89,22 +89,26 @@ var writeRules = []Rule{
 			c.failf("%d entries are left, want 100 or some more", n)
 		}
 	}},
-	{"write/unread", "A bounded stream keeps what a group has not settled, however long it gets, until it has.", func(c *check) {
-		key := c.key("s")
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
-		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 10, Exact: true}))
-		c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
-		if n := len(c.all(key)); n != 50 {
-			c.failf("%d of 50 are left, and none was read", n)
-		}
-		if n, err := r.Ack(c.ctx, ids(c.read(r, 50))); n != 50 || err != nil {
-			c.failf("acked %d, %v", n, err)
-		}
-		c.must(w.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
-		if n := len(c.all(key)); n > 12 {
-			c.failf("%d are left, want 10", n)
-		}
-	}},
+	{
+		"write/unread",
+		"A bounded stream keeps what a group has not settled, however long it gets, until it has.",
+		func(c *check) {
+			key := c.key("s")
+			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+			w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 10, Exact: true}))
+			c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
+			if n := len(c.all(key)); n != 50 {
+				c.failf("%d of 50 are left, and none was read", n)
+			}
+			if n, err := r.Ack(c.ctx, ids(c.read(r, 50))); n != 50 || err != nil {
+				c.failf("acked %d, %v", n, err)
+			}
+			c.must(w.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
+			if n := len(c.all(key)); n > 12 {
+				c.failf("%d are left, want 10", n)
+			}
+		},
+	},
 	{"write/once", "Within its window, what is written again is there once, and told as a duplicate.", func(c *check) {
 		key := c.key("s")
 		c.keys = append(c.keys, key+":once")
@@ -146,7 +150,12 @@ var writeRules = []Rule{
 	{"write/capped", "A full stream refuses more, or waits, until groups are done with what is in it.", func(c *check) {
 		key := c.key("s")
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
-		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, HardCap: 20, WhenFull: redisio.FullRefuse, Depth: 5}))
+		w := c.writer(
+			redisio.NewWriter(
+				c.rdb,
+				redisio.WriterConfig{Key: key, HardCap: 20, WhenFull: redisio.FullRefuse, Depth: 5},
+			),
+		)
 		var err error
 		for n := 0; err == nil && n < 20; n++ {
 			err = w.Write(c.ctx, outgoing(5), make([]redisio.Result, 5))
@@ -157,6 +166,9 @@ var writeRules = []Rule{
 		if _, err := r.Ack(c.ctx, ids(c.read(r, 20))); err != nil {
 			c.failf("%v", err)
 		}
-		c.until("there is room again", func() bool { return w.Write(c.ctx, outgoing(5), make([]redisio.Result, 5)) == nil })
+		c.until(
+			"there is room again",
+			func() bool { return w.Write(c.ctx, outgoing(5), make([]redisio.Result, 5)) == nil },
+		)
 	}},
 }

@@ -91,8 +91,8 @@ func (s *Server) Close() { s.m.Close() }
 
 // Open returns a client for a program that may or may not have a Redis: the one at url, usually
 // $REDIS_URL, if that is not empty; else a private redis-server, if one is on PATH; else the in-process
-// server. describe says which, for people. The returned function closes all of it. Both kinds of private server listen on
-// the loopback interface only and have a random password.
+// server. describe says which, for people. The returned function closes all of it. Both kinds of
+// private server listen on the loopback interface only and have a random password.
 func Open(ctx context.Context, url string) (rdb redis.UniversalClient, describe string, close func() error, err error) {
 	if url != "" {
 		rdb, err := redisio.Connect(ctx, url, redisio.ConnectOptions{})

@@ -51,7 +51,10 @@ func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	must(t, w.Write(ctx, out, results))
 	must(t, w.Close(ctx))
 
-	r, err := redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: key, Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second})
+	r, err := redisio.NewGroupReader(
+		rdb,
+		redisio.GroupConfig{Key: key, Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second},
+	)
 	must(t, err)
 	must(t, r.Open(ctx))
 	var b redisio.Batch
@@ -79,7 +82,14 @@ func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	if !slices.Equal(ids(again), all[290:292]) || again[0].Deliveries != 2 || time.Since(start) < 500*time.Millisecond {
 		t.Fatalf("got %+v after %v", again, time.Since(start))
 	}
-	must(t, r.Dead(ctx, key+".dead", []redisio.DeadLetter{{ID: all[290], Extra: redisio.Fields{{Name: "why", Value: []byte("bad")}}}}))
+	must(
+		t,
+		r.Dead(
+			ctx,
+			key+".dead",
+			[]redisio.DeadLetter{{ID: all[290], Extra: redisio.Fields{{Name: "why", Value: []byte("bad")}}}},
+		),
+	)
 	if n := rdb.XLen(ctx, key+".dead").Val(); n != 1 {
 		t.Fatalf("%d dead letters", n)
 	}
@@ -159,7 +169,8 @@ func TestLeasesInBubble(t *testing.T) {
 		if err := r.Read(read, 1, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("%v: its own entry came again: %v", err, ids(b.Entries))
 		}
-		p, err := c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: "k", Group: "g", Start: "-", End: "+", Count: 1}).Result()
+		p, err := c.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: "k", Group: "g", Start: "-", End: "+", Count: 1}).
+			Result()
 		if err != nil || p[0].RetryCount != 1 || p[0].Idle > 15*time.Second {
 			t.Fatalf("%+v, %v", p, err)
 		}
@@ -170,7 +181,8 @@ func TestLeasesInBubble(t *testing.T) {
 	})
 }
 
-// A tail that waits for entries ends with its context, not when the server has answered: nothing is lost with the reply.
+// A tail that waits for entries ends with its context, not when the server has answered: nothing is
+// lost with the reply.
 func TestTailEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := embedded.Pipe()
@@ -245,7 +257,8 @@ func TestFault_S8_PrivateServersHaveAPassword(t *testing.T) {
 	}
 }
 
-// TestTrimsBehindAGroupThatHasReadNothing: the in-process server keeps the group's beginning as it was given, and that is no entry's id.
+// TestTrimsBehindAGroupThatHasReadNothing: the in-process server keeps the group's beginning as it
+// was given, and that is no entry's id.
 func TestTrimsBehindAGroupThatHasReadNothing(t *testing.T) {
 	s, err := embedded.Start()
 	must(t, err)

@@ -42,7 +42,14 @@ func NewCluster(ctx context.Context, replicas int, opts ...Option) (*Cluster, er
 
 func (c *Cluster) start(ctx context.Context, replicas int, opts []Option) error {
 	opts = append([]Option{func(c *config) error { c.Kind = server.Cluster; return nil },
-		Args("--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0")}, opts...)
+		Args(
+			"--cluster-node-timeout",
+			"1000",
+			"--repl-diskless-sync-delay",
+			"0",
+			"--cluster-replica-validity-factor",
+			"0",
+		)}, opts...)
 	for range 3 * (1 + replicas) {
 		s, err := New(ctx, opts...)
 		if err != nil {
@@ -125,7 +132,9 @@ func (c *Cluster) replicated(ctx context.Context, replicas int) error {
 
 // do runs a command on one node.
 func (c *Cluster) do(ctx context.Context, s *Server, args ...any) (any, error) {
-	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1})
+	rdb := redis.NewClient(
+		&redis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1},
+	)
 	defer rdb.Close()
 	v, err := rdb.Do(ctx, args...).Result()
 	if err != nil {

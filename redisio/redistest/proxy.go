@@ -40,8 +40,9 @@ func (c Cut) String() string {
 }
 
 // Proxy stands between clients and a server and does to their connections what networks do: it cuts them, before or
-// after the server has acted, delays them, limits their rate, or says nothing more. It knows no Redis: a request is what
-// arrives in one piece, which for the pipelines and replies of this library is mostly one of them.
+// after the server has acted, delays them, limits their rate, or says nothing more. It knows no
+// Redis: a request is what arrives in one piece, which for the pipelines and replies of this
+// library is mostly one of them.
 //
 // All methods may be called at any time, from any goroutine.
 type Proxy struct {
@@ -96,8 +97,8 @@ func (c ProxyCounts) Total() (n int) {
 
 // ProxyOptions configure a proxy.
 type ProxyOptions struct {
-	// OnCut is told of each cut and the request it hit, which is valid until it returns, one at a time. It must not call
-	// the proxy.
+	// OnCut is told of each cut and the request it hit, which is valid until it returns, one at a
+	// time. It must not call the proxy.
 	OnCut func(how Cut, request []byte)
 }
 
@@ -107,8 +108,15 @@ func NewProxy(upstream string, o ProxyOptions) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redistest: %w", err)
 	}
-	p := &Proxy{l: l, upstream: upstream, onCut: o.OnCut, closed: make(chan struct{}), conns: make(map[net.Conn]struct{}),
-		gate: make(chan struct{}), counts: ProxyCounts{Cuts: make(map[Cut]int)}}
+	p := &Proxy{
+		l:        l,
+		upstream: upstream,
+		onCut:    o.OnCut,
+		closed:   make(chan struct{}),
+		conns:    make(map[net.Conn]struct{}),
+		gate:     make(chan struct{}),
+		counts:   ProxyCounts{Cuts: make(map[Cut]int)},
+	}
 	close(p.gate)
 	p.wg.Go(p.accept)
 	return p, nil

@@ -17,7 +17,16 @@ import (
 // through is a client by the proxy that never repeats anything, and has said HELLO.
 func through(t *testing.T, p *redistest.Proxy) *redis.Client {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, PoolSize: 1, PipelinePoolSize: -1})
+	rdb := redis.NewClient(
+		&redis.Options{
+			Addr:             p.Addr(),
+			DisableIdentity:  true,
+			MaxRetries:       -1,
+			DialerRetries:    1,
+			PoolSize:         1,
+			PipelinePoolSize: -1,
+		},
+	)
 	t.Cleanup(func() { _ = rdb.Close() }) // the test may have closed it
 	if err := rdb.Ping(t.Context()).Err(); err != nil {
 		t.Fatal(err)

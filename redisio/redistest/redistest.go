@@ -98,7 +98,9 @@ func New(ctx context.Context, opts ...Option) (*Server, error) {
 		return nil, fmt.Errorf("redistest: REDISTEST_SERVER=%s is no program", c.Path)
 	}
 	if errors.Is(err, server.ErrNotFound) {
-		return nil, errors.New("redistest: redis-server is not on PATH; `make test` installs it, or put Redis 7.0 or newer there")
+		return nil, errors.New(
+			"redistest: redis-server is not on PATH; `make test` installs it, or put Redis 7.0 or newer there",
+		)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("redistest: %w", err)

@@ -88,8 +88,12 @@ func (s *Sentinel) start(ctx context.Context, replicas int, opts []Option) error
 	if err != nil {
 		return err
 	}
-	conf := fmt.Sprintf("sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 3000\nsentinel parallel-syncs %[1]s 5\n",
-		MasterName, host, port)
+	conf := fmt.Sprintf(
+		"sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 3000\nsentinel parallel-syncs %[1]s 5\n",
+		MasterName,
+		host,
+		port,
+	)
 	for range 3 {
 		one, err := New(ctx, func(c *config) error {
 			c.Kind, c.Files = server.Sentinel, map[string]string{"sentinel.conf": conf}

@@ -7,12 +7,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Patience is how long a test waits for what has to come. It passes only when something is wrong, so it is long enough for a machine
-// that is busy with other things.
+// Patience is how long a test waits for what has to come. It passes only when something is wrong,
+// so it is long enough for a machine that is busy with other things.
 const Patience = time.Minute
 
-// Soon waits until something is true that nothing signals, as what a server knows. It asks again and again, and fails the test after
-// Patience; what says what it waits for, as "the entry is acknowledged".
+// Soon waits until something is true that nothing signals, as what a server knows. It asks again
+// and again, and fails the test after Patience; what says what it waits for, as "the entry is
+// acknowledged".
 func Soon(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	late := time.After(Patience)

@@ -65,13 +65,33 @@ func withTLS(c *config) error {
 	}
 	c.Options.TLS = true
 	c.Files = map[string]string{"ca.crt": string(caPEM), "server.crt": serverCert, "server.key": serverKey}
-	c.Args = append(c.Args, "--tls-ca-cert-file", "ca.crt", "--tls-cert-file", "server.crt", "--tls-key-file", "server.key", "--tls-auth-clients", "yes")
-	c.tls = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: "localhost", Certificates: []tls.Certificate{pair}}
+	c.Args = append(
+		c.Args,
+		"--tls-ca-cert-file",
+		"ca.crt",
+		"--tls-cert-file",
+		"server.crt",
+		"--tls-key-file",
+		"server.key",
+		"--tls-auth-clients",
+		"yes",
+	)
+	c.tls = &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		RootCAs:      roots,
+		ServerName:   "localhost",
+		Certificates: []tls.Certificate{pair},
+	}
 	return nil
 }
 
 // sign returns a certificate and its key as PEM.
-func sign(ca *x509.Certificate, caKey *ecdsa.PrivateKey, serial int64, use x509.ExtKeyUsage) (cert, key string, err error) {
+func sign(
+	ca *x509.Certificate,
+	caKey *ecdsa.PrivateKey,
+	serial int64,
+	use x509.ExtKeyUsage,
+) (cert, key string, err error) {
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{use}}

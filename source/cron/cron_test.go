@@ -74,7 +74,8 @@ func TestNext(t *testing.T) {
 
 // A spec that is not understood is a mistake in the blueprint, beside those of source.Ticks.
 func TestValidate(t *testing.T) {
-	err := flow.New("g", flow.To(Source(nil, "x", source.TicksConfig{Group: "g"}), sink.Discard[source.Tick]())).Validate()
+	err := flow.New("g", flow.To(Source(nil, "x", source.TicksConfig{Group: "g"}), sink.Discard[source.Tick]())).
+		Validate()
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatalf("got %v", err)

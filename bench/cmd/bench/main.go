@@ -50,13 +50,33 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
 	set.StringVar(&f.cases, "case", "all", "`names` of cases, separated by commas; inproc is all in-process ones")
-	set.StringVar(&f.only, "only", "", "`names` of implementations, separated by commas, to run without the others: for profiles")
+	set.StringVar(
+		&f.only,
+		"only",
+		"",
+		"`names` of implementations, separated by commas, to run without the others: for profiles",
+	)
 	set.IntVar(&f.n, "n", 0, "`messages` of each run (0: what suits the case)")
-	set.StringVar(&f.payload, "payload", "100", "`bytes` of each message in the Redis cases; several sizes separated by commas")
-	set.StringVar(&f.url, "url", "", "the Redis server to use, as redis://localhost:6379/0 (default $REDIS_URL, else a private redis-server)")
+	set.StringVar(
+		&f.payload,
+		"payload",
+		"100",
+		"`bytes` of each message in the Redis cases; several sizes separated by commas",
+	)
+	set.StringVar(
+		&f.url,
+		"url",
+		"",
+		"the Redis server to use, as redis://localhost:6379/0 (default $REDIS_URL, else a private redis-server)",
+	)
 	set.IntVar(&f.reps, "reps", 5, "`repetitions`, in which the implementations take turns")
 	set.BoolVar(&f.json, "json", false, "print a JSON line for each case and implementation instead of tables")
-	set.StringVar(&f.cpuProfile, "cpuprofile", "", "write a CPU profile to this `file`; go tool pprof -tagfocus run=consume/graph looks at one implementation")
+	set.StringVar(
+		&f.cpuProfile,
+		"cpuprofile",
+		"",
+		"write a CPU profile to this `file`; go tool pprof -tagfocus run=consume/graph looks at one implementation",
+	)
 	set.StringVar(&f.plot, "plot", "", "draw the ratios into this SVG `file`")
 	set.Usage = func() { usage(stderr, set) }
 	if err := set.Parse(args); err != nil {
@@ -79,7 +99,9 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 }
 
 func usage(w io.Writer, set *flag.FlagSet) {
-	fmt.Fprint(w, `bench compares the framework with hand-written code that does the same work: same run, by turns, checked results.
+	fmt.Fprint(
+		w,
+		`bench compares the framework with hand-written code that does the same work: same run, by turns, checked results.
 What counts is the ratio to the reference; absolute rates change with the machine and its mood.
 
   go run ./bench/cmd/bench                              all cases but memory
@@ -88,7 +110,8 @@ What counts is the ratio to the reference; absolute rates change with the machin
   go run ./bench/cmd/bench -case memory -n 10000000     heap and resident memory of a long run
 
 Flags:
-`)
+`,
+	)
 	set.PrintDefaults()
 	fmt.Fprint(w, "\nCases:\n")
 	for _, c := range bench.Cases() {

@@ -47,7 +47,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	set := flag.NewFlagSet("faults", flag.ContinueOnError)
 	set.SetOutput(stderr)
 	set.BoolVar(&o.Long, "long", false, "the long form: 100,000 messages in each scenario, and those that only it has")
-	set.StringVar(&names, "scenario", "", "`ids` of scenarios, separated by commas; P5 is the proof that broken workers are caught")
+	set.StringVar(
+		&names,
+		"scenario",
+		"",
+		"`ids` of scenarios, separated by commas; P5 is the proof that broken workers are caught",
+	)
 	set.Uint64Var(&o.Seed, "seed", 1, "`number` that the schedules of faults are drawn from")
 	set.IntVar(&o.Messages, "n", 0, "`messages` of each scenario (0: what suits the form)")
 	set.BoolVar(&o.Keep, "keep", false, "keep the folders of the servers and what the workers wrote")

@@ -50,7 +50,10 @@ func (b *bench) close() error {
 }
 
 // published is their package as it is, and pipelined as its later versions are.
-var published = []struct{ name, tuned string }{{"streamerson for Node 0.0.19", ""}, {"the same, pipelined", "pipelined"}}
+var published = []struct{ name, tuned string }{
+	{"streamerson for Node 0.0.19", ""},
+	{"the same, pipelined", "pipelined"},
+}
 
 func (b *bench) peer(ctx context.Context, hello any, role, topic, tuned string) (*process, error) {
 	_, port, err := net.SplitHostPort(b.addr)
@@ -85,23 +88,30 @@ func (b *bench) calls(ctx context.Context) ([]contender, error) {
 			return nil, err
 		}
 		client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Wire: wires[wire]})
-		b.closers = append(b.closers, rdb.Close, func() error { _, err := running.Drain(context.WithoutCancel(ctx)); return err },
-			func() error { return client.Close(context.WithoutCancel(ctx)) })
+		b.closers = append(
+			b.closers,
+			rdb.Close,
+			func() error { _, err := running.Drain(context.WithoutCancel(ctx)); return err },
+			func() error { return client.Close(context.WithoutCancel(ctx)) },
+		)
 		for running.Ready() != nil {
 			time.Sleep(10 * time.Millisecond)
 		}
 		call := gateways.Call[text, text](client, "echo")
-		all = append(all, contender{"this, " + wire + " wire", func(ctx context.Context, long time.Duration) (result, error) {
-			return load(callers, long, func() (func() error, io.Closer, error) {
-				return func() error {
-					got, err := call(ctx, payload)
-					if err == nil && got != payload {
-						err = errors.New("a wrong reply")
-					}
-					return err
-				}, io.NopCloser(nil), nil
-			})
-		}})
+		all = append(
+			all,
+			contender{"this, " + wire + " wire", func(ctx context.Context, long time.Duration) (result, error) {
+				return load(callers, long, func() (func() error, io.Closer, error) {
+					return func() error {
+						got, err := call(ctx, payload)
+						if err == nil && got != payload {
+							err = errors.New("a wrong reply")
+						}
+						return err
+					}, io.NopCloser(nil), nil
+				})
+			}},
+		)
 	}
 	return all, nil
 }
@@ -174,8 +184,8 @@ func (b *bench) http(ctx context.Context) ([]contender, error) {
 	return all, nil
 }
 
-// poster makes a connection that posts the payload and reads the reply, again and again. It is by hand, as the load has the same two
-// cores as what it measures.
+// poster makes a connection that posts the payload and reads the reply, again and again. It is by
+// hand, as the load has the same two cores as what it measures.
 func poster(port int) (func() error, io.Closer, error) {
 	conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
 	if err != nil {
@@ -185,7 +195,12 @@ func poster(port int) (func() error, io.Closer, error) {
 	if err != nil {
 		return nil, conn, err
 	}
-	request := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	request := fmt.Appendf(
+		nil,
+		"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		len(body),
+		body,
+	)
 	in := bufio.NewReader(conn)
 	return func() error {
 		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {

@@ -1,4 +1,5 @@
-// Command streamerson compares this project with streamerson for Node, in one run, by turns, on one private redis-server:
+// Command streamerson compares this project with streamerson for Node, in one run, by turns, on one
+// private redis-server:
 //
 //	calls   100 callers and a worker in one process: requests a second, and how long they take
 //	http    an HTTP gateway and a worker in processes of their own, 64 connections that post 100 bytes of JSON
@@ -88,7 +89,14 @@ func compare(ctx context.Context, node string, reps int, long time.Duration) (er
 }
 
 // turns runs the contenders by turns. The first is the reference.
-func turns(ctx context.Context, out io.Writer, name string, contenders []contender, reps int, long time.Duration) error {
+func turns(
+	ctx context.Context,
+	out io.Writer,
+	name string,
+	contenders []contender,
+	reps int,
+	long time.Duration,
+) error {
 	all, ratios := make([][]result, len(contenders)), make([][]float64, len(contenders))
 	for rep := range reps + 1 { // the first warms up
 		for i, c := range contenders {

@@ -59,7 +59,10 @@ func (l *List) All(done *bool) []Item {
 			all = append(all, it)
 		}
 	}
-	slices.SortFunc(all, func(a, b Item) int { return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(
+		all,
+		func(a, b Item) int { return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) },
+	)
 	return all
 }
 

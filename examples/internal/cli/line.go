@@ -20,8 +20,8 @@ type Line struct {
 // gateway is the part that serves the page.
 const gateway = "gateway"
 
-// NewLine is a command line with the flags addr, which has a default, and role: all, the worker's, or gateway. The usage is what help says
-// before the flags.
+// NewLine is a command line with the flags addr, which has a default, and role: all, the worker's,
+// or gateway. The usage is what help says before the flags.
 func NewLine(name, usage, addr, worker string) *Line {
 	l := &Line{flags: flag.NewFlagSet(name, flag.ContinueOnError), roles: []string{"all", worker, gateway}}
 	l.flags.StringVar(&l.addr, "addr", addr, "`address` to serve the page on; port 0 is any that is free")
@@ -48,8 +48,9 @@ func (l *Line) Address() string {
 	return ""
 }
 
-// Parse reads the command line, and checks it, with what check says of other flags. It ends the process when help is asked for, with 0, and
-// with 2 when something is wrong, which it tells all at once.
+// Parse reads the command line, and checks it, with what check says of other flags. It ends the
+// process when help is asked for, with 0, and with 2 when something is wrong, which it tells all at
+// once.
 func (l *Line) Parse(check ...func() error) {
 	err := l.flags.Parse(os.Args[1:])
 	if err == nil {
@@ -73,7 +74,10 @@ func (l *Line) mistakes(check []func() error) error {
 		errs = append(errs, fmt.Errorf("-role %s: give %s", l.role, strings.Join(l.roles, ", ")))
 	}
 	if l.role != "all" && os.Getenv("REDIS_URL") == "" {
-		errs = append(errs, fmt.Errorf("-role %s needs a server that the processes share: set REDIS_URL, for all of them", l.role))
+		errs = append(
+			errs,
+			fmt.Errorf("-role %s needs a server that the processes share: set REDIS_URL, for all of them", l.role),
+		)
 	}
 	for _, c := range check {
 		errs = append(errs, c())

@@ -8,8 +8,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// A stream may be another one than before: it was deleted and made again, or a server that took the place of a failed one lacks
-// the newest entries, and gives out their IDs again, or IDs between them.
+// A stream may be another one than before: it was deleted and made again, or a server that took the
+// place of a failed one lacks the newest entries, and gives out their IDs again, or IDs between
+// them.
 
 // compare finds out whether the stream still is the one that was read, and if not where to go on: behind the newest
 // entry that it has in common with what was read. If there is none it is a new one, and all of it is new. done says
@@ -52,7 +53,11 @@ func (t *tail[T]) compare(ctx context.Context, n *news) (done bool, err error) {
 const maxCompared = 8192
 
 // common is the newest entry that was read and still is in the stream; zero if there is none.
-func (t *tail[T]) common(ctx context.Context, known map[redisio.ID]uint64, newest redisio.ID) (at redisio.ID, err error) {
+func (t *tail[T]) common(
+	ctx context.Context,
+	known map[redisio.ID]uint64,
+	newest redisio.ID,
+) (at redisio.ID, err error) {
 	oldest := newest
 	for id := range known {
 		if id.Compare(oldest) < 0 {
@@ -62,7 +67,10 @@ func (t *tail[T]) common(ctx context.Context, known map[redisio.ID]uint64, newes
 	if len(known) == 0 {
 		return at, nil
 	}
-	r, err := redisio.NewRangeReader(t.r.rdb, redisio.RangeConfig{Key: t.r.cfg.Key, From: oldest, To: newest, MaxCount: t.r.cfg.Page})
+	r, err := redisio.NewRangeReader(
+		t.r.rdb,
+		redisio.RangeConfig{Key: t.r.cfg.Key, From: oldest, To: newest, MaxCount: t.r.cfg.Page},
+	)
 	if err != nil {
 		return at, err
 	}

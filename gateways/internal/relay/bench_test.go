@@ -14,7 +14,10 @@ import (
 func crowd(t testing.TB, n int) (*Relay[string], []*Listener[string]) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}) // never asked
 	t.Cleanup(func() { rdb.Close() })
-	r := New(rdb, Config[string]{Key: "k", Decode: func(*redisio.Entry) (string, []string, error) { return "", nil, nil }})
+	r := New(
+		rdb,
+		Config[string]{Key: "k", Decode: func(*redisio.Entry) (string, []string, error) { return "", nil, nil }},
+	)
 	r.opened(redisio.ID{})
 	var ls []*Listener[string]
 	for i := range 2 * n {

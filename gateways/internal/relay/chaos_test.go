@@ -64,9 +64,9 @@ func id(t testing.TB, s string) redisio.ID {
 	return v
 }
 
-// TestChaos has listeners of all kinds on a stream that is written to and trimmed, behind a network that breaks, and checks each
-// item that they get: it is the next one of their topics, or a gap covers those that were left out. Its seed can be
-// chosen by RELAY_SEED.
+// TestChaos has listeners of all kinds on a stream that is written to and trimmed, behind a network
+// that breaks, and checks each item that they get: it is the next one of their topics, or a gap
+// covers those that were left out. Its seed can be chosen by RELAY_SEED.
 func TestChaos(t *testing.T) {
 	seed := rand.Uint64()
 	if s := os.Getenv("RELAY_SEED"); s != "" {
@@ -86,7 +86,13 @@ func TestChaos(t *testing.T) {
 	defer wg.Wait()
 	for i := range clients {
 		wg.Go(func() {
-			c := client{t: t, r: r, m: m, rng: rand.New(rand.NewPCG(seed, uint64(i+100))), overflow: []relay.Overflow{relay.Pause, relay.DropOldest, relay.Close}[i%3]}
+			c := client{
+				t:        t,
+				r:        r,
+				m:        m,
+				rng:      rand.New(rand.NewPCG(seed, uint64(i+100))),
+				overflow: []relay.Overflow{relay.Pause, relay.DropOldest, relay.Close}[i%3],
+			}
 			c.topic = c.rng.IntN(topics + 1) // one more: all of them
 			c.run(i)
 		})
@@ -124,7 +130,11 @@ func TestChaos(t *testing.T) {
 			case 1:
 				p.SetDown(true)
 				p.CutAll()
-				redistest.Soon(t, "the relay finds the server away", func() bool { return p.Counts().Refused > before.Refused })
+				redistest.Soon(
+					t,
+					"the relay finds the server away",
+					func() bool { return p.Counts().Refused > before.Refused },
+				)
 				p.SetDown(false)
 			case 2:
 				p.CutRandomly(rng.Uint64(), 0.02)

@@ -88,7 +88,8 @@ func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
 	case !c.exact || c.id == s.top || c.id.IsZero():
 		return beginning{at: c.id}, nil
 	}
-	// The entry should be there. If it is not it was deleted, or it is of another stream: then nobody knows what came behind it.
+	// The entry should be there. If it is not it was deleted, or it is of another stream: then
+	// nobody knows what came behind it.
 	found, err := r.rdb.XRangeN(ctx, r.cfg.Key, c.id.String(), c.id.String(), 1).Result()
 	switch {
 	case err != nil:

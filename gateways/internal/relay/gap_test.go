@@ -16,7 +16,8 @@ import (
 // put writes an entry with an ID of its own.
 func (s *stand) put(t testing.TB, id, text string) {
 	t.Helper()
-	err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"topics", "a", "text", text}}).Err()
+	err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"topics", "a", "text", text}}).
+		Err()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,11 @@ func TestRedisAway(t *testing.T) {
 		s.add(t, "a", fmt.Sprint(i))
 		want = append(want, fmt.Sprint(i))
 	}
-	old := listen(t, r, relay.Options{Topics: []string{"a"}, From: l.Cursor()}) // it is in memory: Redis need not be there
+	old := listen(
+		t,
+		r,
+		relay.Options{Topics: []string{"a"}, From: l.Cursor()},
+	) // it is in memory: Redis need not be there
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Listen(ctx, relay.Options{From: "1-1"}); !errors.Is(err, context.Canceled) {
@@ -204,8 +209,8 @@ func TestMadeAgain(t *testing.T) {
 	redistest.Soon(t, "the cursor is of the new stream", func() bool { return l.Cursor() == "6-0" })
 }
 
-// A server that took the place of another lacks the newest entries, and gives out their IDs again, or older ones. What it has
-// in common with what was read is not delivered a second time.
+// A server that took the place of another lacks the newest entries, and gives out their IDs again,
+// or older ones. What it has in common with what was read is not delivered a second time.
 func TestFailoverReissuesIDs(t *testing.T) {
 	s := newStand(t)
 	r := s.relay(t, s.config())
@@ -227,8 +232,8 @@ func TestFailoverReissuesIDs(t *testing.T) {
 	}
 }
 
-// The same, where the new master has newer entries by the time that the relay is connected to it: only the connection that
-// broke says that something is the matter.
+// The same, where the new master has newer entries by the time that the relay is connected to it:
+// only the connection that broke says that something is the matter.
 func TestFailoverBehindABrokenConnection(t *testing.T) {
 	s := newStand(t)
 	p := redistest.StartProxy(t, redistest.Shared(t).Addr())

@@ -76,8 +76,11 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	}
 	defer r.leave()
 	count := r.ask()
-	reader, err := redisio.NewRangeReader(r.rdb, redisio.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count,
-		EntrySize: int(pageBytes) / count})
+	reader, err := redisio.NewRangeReader(
+		r.rdb,
+		redisio.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count,
+			EntrySize: int(pageBytes) / count},
+	)
 	if err != nil {
 		return p, err
 	}
@@ -148,11 +151,24 @@ func (r *Relay[T]) records(entries []redisio.Entry) []record[T] {
 		v, topics, err := r.decode(e)
 		if err != nil {
 			if n := r.skipped.Add(1); n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
-				r.cfg.Log.Warn("relay: entry can't be decoded", "key", r.cfg.Key, "id", e.ID, "skipped", n, "error", err)
+				r.cfg.Log.Warn(
+					"relay: entry can't be decoded",
+					"key",
+					r.cfg.Key,
+					"id",
+					e.ID,
+					"skipped",
+					n,
+					"error",
+					err,
+				)
 			}
 			continue
 		}
-		list = append(list, record[T]{Item[T]{Cursor: strings.Clone(e.ID), Value: v, id: e.Position}, topics, e.Fields.Size(), sum(e)})
+		list = append(
+			list,
+			record[T]{Item[T]{Cursor: strings.Clone(e.ID), Value: v, id: e.Position}, topics, e.Fields.Size(), sum(e)},
+		)
 	}
 	return list
 }

@@ -27,20 +27,21 @@ var ErrTooSlow = errors.New("relay: the listener is too slow")
 
 // Options say what a listener wants. The zero value is a listener of nothing, until it adds topics.
 type Options struct {
-	// From is a cursor: what comes behind it is delivered. "0" is the beginning of what there is ("0-0" is the cursor of a stream that had no entries yet), a number alone is a time in Unix
+	// From is a cursor: what comes behind it is delivered. "0" is the beginning of what there is
+	// ("0-0" is the cursor of a stream that had no entries yet), a number alone is a time in Unix
 	// milliseconds, or now if that is still to come, and "" is now: what is written from when
-	// Listen returned, and perhaps what was written just
-	// before.
+	// Listen returned, and perhaps what was written just before.
 	From string
 	// Topics are what it wants, and All whether it wants all entries.
 	Topics []string
 	All    bool
 	// Overflow is what becomes of it when it is too slow.
 	Overflow Overflow
-	// Idle is how long Next waits at most: then it returns a Batch without items, whose Cursor may have moved. 0 is for ever.
+	// Idle is how long Next waits at most: then it returns a Batch without items, whose Cursor may
+	// have moved. 0 is for ever.
 	Idle time.Duration
-	// Wake is called when there is something for Next or Poll to look at. It is called with locks of the relay held: it must neither block nor
-	// call the listener.
+	// Wake is called when there is something for Next or Poll to look at. It is called with locks
+	// of the relay held: it must neither block nor call the listener.
 	Wake func()
 }
 
@@ -53,8 +54,8 @@ type Item[T any] struct {
 	gap *Gap // this is no item, but tells of a gap here
 }
 
-// Gap says that entries may be missing: those behind From, up to To. It goes on behind To, which lies before From when the
-// stream is another one now.
+// Gap says that entries may be missing: those behind From, up to To. It goes on behind To, which
+// lies before From when the stream is another one now.
 type Gap struct {
 	From, To string
 	Missed   int // how many of what the listener wants; -1 if that is not known
@@ -64,7 +65,8 @@ type Gap struct {
 type Batch[T any] struct {
 	Gap   *Gap
 	Items []Item[T] // valid until the next call of Next
-	// Cursor is where a listener goes on that has seen this batch. It moves past entries that are not for the listener too.
+	// Cursor is where a listener goes on that has seen this batch. It moves past entries that are
+	// not for the listener too.
 	Cursor string
 }
 
@@ -88,8 +90,9 @@ type Listener[T any] struct {
 	head   int
 	lost   *Gap      // before it; nil if there is none
 	spare  []Item[T] // what was handed out last
-	// live: entries are queued as they come. What lies behind pos, up to until, is read from history before the queue is looked at.
-	// Not live: the queue is what came first, and behind pos all is history.
+	// live: entries are queued as they come. What lies behind pos, up to until, is read from
+	// history before the queue is looked at. Not live: the queue is what came first, and behind pos
+	// all is history.
 	live    bool
 	pos     redisio.ID
 	until   redisio.ID
@@ -99,8 +102,9 @@ type Listener[T any] struct {
 	err     error // why it has ended
 }
 
-// Listen makes a listener. The context is for finding out where it begins. Errors are a *CursorError, ErrClosed, mistakes of the configuration,
-// and what Redis says. Close the listener when it is done.
+// Listen makes a listener. The context is for finding out where it begins. Errors are a
+// *CursorError, ErrClosed, mistakes of the configuration, and what Redis says. Close the listener
+// when it is done.
 func (r *Relay[T]) Listen(ctx context.Context, o Options) (*Listener[T], error) {
 	if r.err != nil {
 		return nil, r.err
@@ -163,8 +167,8 @@ func (r *Relay[T]) add(l *Listener[T]) {
 	l.index(l.opts.Topics)
 }
 
-// Add makes a listener want topics: entries that are written from now on, and, while it is behind, perhaps some that were
-// written before.
+// Add makes a listener want topics: entries that are written from now on, and, while it is behind,
+// perhaps some that were written before.
 func (l *Listener[T]) Add(topics ...string) { l.add(topics) }
 
 // add returns the place that the topics are wanted from: what lies behind it is delivered.
@@ -272,9 +276,11 @@ func (l *Listener[T]) Cursor() string {
 	return l.given.String()
 }
 
-// pass moves the cursor past what was not for the listener, when nothing waits. seen was current before the lock was taken.
+// pass moves the cursor past what was not for the listener, when nothing waits. seen was current
+// before the lock was taken.
 func (l *Listener[T]) pass(seen mark) {
-	if l.live && l.life == seen.life && l.lost == nil && l.head == len(l.queue) && l.pos.Compare(l.until) >= 0 && l.given.id.Compare(seen.id) < 0 {
+	if l.live && l.life == seen.life && l.lost == nil && l.head == len(l.queue) && l.pos.Compare(l.until) >= 0 &&
+		l.given.id.Compare(seen.id) < 0 {
 		l.given = seen.place
 	}
 }

@@ -10,13 +10,15 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Next returns what there is for the listener, many items at once, and blocks until there is something. While Redis is away it waits.
-// Errors are the context's cause, after which Next may be called again; ErrTooSlow and ErrClosed; and what Redis says and
-// will say again: then the listener has ended.
+// Next returns what there is for the listener, many items at once, and blocks until there is
+// something. While Redis is away it waits. Errors are the context's cause, after which Next may be
+// called again; ErrTooSlow and ErrClosed; and what Redis says and will say again: then the listener
+// has ended.
 func (l *Listener[T]) Next(ctx context.Context) (Batch[T], error) { return l.next(ctx, true) }
 
-// Poll is Next for those who are told by Options.Wake when to look: where Next would wait for entries it returns an empty Batch. more says
-// that there is something else already, or may be: it reads history, and waits for Redis while it does.
+// Poll is Next for those who are told by Options.Wake when to look: where Next would wait for
+// entries it returns an empty Batch. more says that there is something else already, or may be: it
+// reads history, and waits for Redis while it does.
 func (l *Listener[T]) Poll(ctx context.Context) (b Batch[T], more bool, err error) {
 	b, err = l.next(ctx, false)
 	if err != nil {
@@ -24,7 +26,8 @@ func (l *Listener[T]) Poll(ctx context.Context) (b Batch[T], more bool, err erro
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return b, l.err != nil || l.lost != nil || l.head < len(l.queue) || l.live && l.pos.Compare(l.until) < 0 || !l.live && !l.stalled, nil
+	return b, l.err != nil || l.lost != nil || l.head < len(l.queue) || l.live && l.pos.Compare(l.until) < 0 ||
+		!l.live && !l.stalled, nil
 }
 
 func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) {
@@ -181,7 +184,8 @@ func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err err
 	return b, b.Gap != nil || len(b.Items) > 0, nil
 }
 
-// join makes what comes from now on be queued. There may be some history left, which has come while a page was read. Both locks are held.
+// join makes what comes from now on be queued. There may be some history left, which has come while
+// a page was read. Both locks are held.
 func (l *Listener[T]) join() {
 	if !l.r.open { // nothing is live yet, and there is no more to read: open wakes us
 		l.stalled = true

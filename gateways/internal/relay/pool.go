@@ -64,7 +64,10 @@ func NewPool[T any](rdb redis.UniversalClient, cfg PoolConfig[T]) *Pool[T] {
 	probe.Key = "any"
 	p.err = New(rdb, probe).Validate()
 	bad := func(field, problem, fix string) {
-		p.err = errors.Join(p.err, &redisio.ConfigError{Type: "relay.PoolConfig", Field: field, Problem: problem, Fix: fix})
+		p.err = errors.Join(
+			p.err,
+			&redisio.ConfigError{Type: "relay.PoolConfig", Field: field, Problem: problem, Fix: fix},
+		)
 	}
 	if cfg.MaxStreams < 0 {
 		bad("MaxStreams", "is "+strconv.Itoa(cfg.MaxStreams), "leave it 0 for 64 streams")
@@ -191,7 +194,11 @@ func (p *Pool[T]) leave(m *member[T]) {
 
 // graph is what a pool runs: it disconnects the streams that nobody listens to.
 func (p *Pool[T]) graph() *flow.Graph {
-	clock := source.Every(max(p.cfg.Linger/2, 10*time.Millisecond), func(t time.Time) time.Time { return t }, flow.Name("clock"))
+	clock := source.Every(
+		max(p.cfg.Linger/2, 10*time.Millisecond),
+		func(t time.Time) time.Time { return t },
+		flow.Name("clock"),
+	)
 	sweep := sink.Func(func(ctx context.Context, now time.Time) error {
 		p.sweep(ctx, now)
 		return nil

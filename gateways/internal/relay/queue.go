@@ -91,8 +91,8 @@ func (l *Listener[T]) mark(g *Gap) {
 	l.queue = append(l.queue, Item[T]{gap: &own})
 }
 
-// restart goes on behind at, in the stream that has taken the place of the one it knew; g tells what may be missing, nil
-// if nothing is. It takes the listener's lock itself.
+// restart goes on behind at, in the stream that has taken the place of the one it knew; g tells
+// what may be missing, nil if nothing is. It takes the listener's lock itself.
 func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

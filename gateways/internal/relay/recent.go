@@ -87,7 +87,11 @@ func (c *recent[T]) after(id redisio.ID) []record[T] {
 }
 
 func (c *recent[T]) find(id redisio.ID) (int, bool) {
-	return slices.BinarySearchFunc(c.list[c.head:], id, func(r record[T], id redisio.ID) int { return r.id.Compare(id) })
+	return slices.BinarySearchFunc(
+		c.list[c.head:],
+		id,
+		func(r record[T], id redisio.ID) int { return r.id.Compare(id) },
+	)
 }
 
 // remember is catchUp by what is in memory. known says that it is there.
@@ -102,7 +106,11 @@ func (l *Listener[T]) remember() (b Batch[T], ok, known bool) {
 	}
 	list, end := r.recent.after(l.pos), r.last
 	if l.live { // what lies behind until is in the queue
-		n, found := slices.BinarySearchFunc(list, l.until, func(r record[T], id redisio.ID) int { return r.id.Compare(id) })
+		n, found := slices.BinarySearchFunc(
+			list,
+			l.until,
+			func(r record[T], id redisio.ID) int { return r.id.Compare(id) },
+		)
 		if found {
 			n++
 		}

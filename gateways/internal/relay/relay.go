@@ -19,16 +19,18 @@ import (
 type Config[T any] struct {
 	// Key is the Redis key of the stream. It need not exist yet.
 	Key string
-	// Decode makes of an entry the value that all listeners share, and says which topics it is of: who wants it. It is called
-	// once for each entry that is live, and may be called again for one that is read as history, by several goroutines at once. What it
-	// keeps of the entry it has to copy. An entry that it returns an error for, or panics at, is skipped and counted.
+	// Decode makes of an entry the value that all listeners share, and says which topics it is of:
+	// who wants it. It is called once for each entry that is live, and may be called again for one
+	// that is read as history, by several goroutines at once. What it keeps of the entry it has to
+	// copy. An entry that it returns an error for, or panics at, is skipped and counted.
 	Decode func(e *redisio.Entry) (v T, topics []string, err error)
 	// Queue is how many live items may wait for one listener. The default is 256.
 	Queue int
 	// Page is how many entries one read takes at most, live or of history. The default is 256.
 	Page int
-	// Recent is how many of the newest entries are kept for listeners that resume, and RecentBytes how large the entries
-	// that they were made of may be together. The defaults are 1024 and 4 MiB; negative means none.
+	// Recent is how many of the newest entries are kept for listeners that resume, and RecentBytes
+	// how large the entries that they were made of may be together. The defaults are 1024 and 4
+	// MiB; negative means none.
 	Recent      int
 	RecentBytes int
 	// Block is how long a read waits on the server for entries. The default is 1 s, the most 2 s.
@@ -146,8 +148,11 @@ func New[T any](rdb redis.UniversalClient, cfg Config[T]) *Relay[T] {
 		topics: make(map[string]map[*Listener[T]]struct{})}
 	r.err = cfg.Validate()
 	if redisio.IsNilClient(rdb) {
-		r.err = errors.Join(r.err, &redisio.ConfigError{Type: "relay.New", Field: "rdb", Problem: "the Redis client is nil",
-			Fix: "pass one, see redisio.Connect"})
+		r.err = errors.Join(
+			r.err,
+			&redisio.ConfigError{Type: "relay.New", Field: "rdb", Problem: "the Redis client is nil",
+				Fix: "pass one, see redisio.Connect"},
+		)
 	}
 	r.cfg = cfg.withDefaults()
 	r.recent = recent[T]{most: r.cfg.Recent, mostBytes: r.cfg.RecentBytes}
@@ -164,15 +169,22 @@ func (r *Relay[T]) Graph() *flow.Graph {
 	return flow.New("relay of "+r.cfg.Key, r.Branch(), flow.Log(r.cfg.Log))
 }
 
-// Branch is what reads the stream, for one graph that runs. When the graph ends nothing is live any more: Close the relay then,
-// or run another graph of it, which goes on where this one was.
+// Branch is what reads the stream, for one graph that runs. When the graph ends nothing is live any
+// more: Close the relay then, or run another graph of it, which goes on where this one was.
 func (r *Relay[T]) Branch() flow.Branch {
 	opts := []flow.StageOption{flow.Name("relay"), flow.Inline(), flow.ChunkSize(1)}
 	if r.err != nil {
 		opts = append(opts, flow.InvalidError(r.err))
 	}
 	src := flow.NewSource("relay", func() flow.Reader[*news] { return &tail[T]{r: r, added: -1} }, opts...)
-	return flow.To(src, flow.NewSink("listeners", func() flow.Writer[*news] { return flow.WriterFunc[*news](r.deliver) }, flow.ChunkSize(1)))
+	return flow.To(
+		src,
+		flow.NewSink(
+			"listeners",
+			func() flow.Writer[*news] { return flow.WriterFunc[*news](r.deliver) },
+			flow.ChunkSize(1),
+		),
+	)
 }
 
 // Close ends all listeners: their Next returns ErrClosed.

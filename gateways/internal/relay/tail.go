@@ -58,8 +58,14 @@ func (t *tail[T]) Open(ctx context.Context) error {
 
 // follow begins to read behind last.
 func (t *tail[T]) follow(ctx context.Context) (err error) {
-	cfg := redisio.TailConfig{Key: t.r.cfg.Key, Start: redisio.StartID(t.last), MaxCount: t.r.cfg.Page, Block: t.r.cfg.Block,
-		Wait: forever, OnEvent: t.event}
+	cfg := redisio.TailConfig{
+		Key:      t.r.cfg.Key,
+		Start:    redisio.StartID(t.last),
+		MaxCount: t.r.cfg.Page,
+		Block:    t.r.cfg.Block,
+		Wait:     forever,
+		OnEvent:  t.event,
+	}
 	if t.reader, err = redisio.NewTailReader(t.r.rdb, cfg); err != nil {
 		return flow.Permanent(err)
 	}
@@ -116,8 +122,8 @@ func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
 	return nil
 }
 
-// verify finds out whether something is missing before what was read. It asks the server once for each read: a stream that
-// is trimmed to a few entries may lose some between two reads.
+// verify finds out whether something is missing before what was read. It asks the server once for
+// each read: a stream that is trimmed to a few entries may lose some between two reads.
 func (t *tail[T]) verify(ctx context.Context, n *news) error {
 	if t.other || t.doubt {
 		if done, err := t.compare(ctx, n); done || err != nil {
@@ -136,8 +142,9 @@ func (t *tail[T]) verify(ctx context.Context, n *news) error {
 
 // missed counts what was trimmed between last and the entries; -1 says that it can't be counted.
 //
-// Idea: the server counts all entries that a stream ever had. When the newest of them is ours the count tells how many lie
-// between two that we know. And the first entry that is left has as many before it as are gone.
+// Idea: the server counts all entries that a stream ever had. When the newest of them is ours the
+// count tells how many lie between two that we know. And the first entry that is left has as many
+// before it as are gone.
 func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	k, first, end := int64(len(entries)), t.added, entries[len(entries)-1].Position
 	t.added = -1

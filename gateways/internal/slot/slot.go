@@ -15,7 +15,8 @@ func Tag(name string) string {
 	return "{" + name + "}"
 }
 
-// Check reports names that don't make keys of one slot, as a mistake in a field of a configuration. The example is a good one.
+// Check reports names that don't make keys of one slot, as a mistake in a field of a configuration.
+// The example is a good one.
 func Check(config, field, name, example string) error {
 	inner := name
 	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
@@ -32,6 +33,11 @@ func Check(config, field, name, example string) error {
 	default:
 		return nil
 	}
-	return &redisio.ConfigError{Type: config, Field: field, Problem: problem, Fix: `name it in a word or a few, as "` + example +
-		`"; for a hash tag of Redis Cluster put all of it in braces, as "{` + example + `}"`}
+	return &redisio.ConfigError{
+		Type:    config,
+		Field:   field,
+		Problem: problem,
+		Fix: `name it in a word or a few, as "` + example +
+			`"; for a hash tag of Redis Cluster put all of it in braces, as "{` + example + `}"`,
+	}
 }

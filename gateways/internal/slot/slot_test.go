@@ -16,7 +16,8 @@ func TestCheck(t *testing.T) {
 	}
 	for _, bad := range []string{"", "{}", "{a}b", "a{b}", "{a", "a}", strings.Repeat("x", 201)} {
 		var mistake *redisio.ConfigError
-		if err := Check("C", "topic", bad, "orders"); !errors.As(err, &mistake) || mistake.Type != "C" || mistake.Field != "topic" {
+		if err := Check("C", "topic", bad, "orders"); !errors.As(err, &mistake) || mistake.Type != "C" ||
+			mistake.Field != "topic" {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

@@ -20,8 +20,13 @@ func For(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Backoff is the times between tries: twice as long each, from first to last, give or take half of it, so that those who failed together do
-// not try again together.
+// Backoff is the times between tries: twice as long each, from first to last, give or take half of
+// it, so that those who failed together do not try again together.
 func Backoff(first, last time.Duration) *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{InitialInterval: first, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: last}
+	return &backoff.ExponentialBackOff{
+		InitialInterval:     first,
+		RandomizationFactor: 0.5,
+		Multiplier:          2,
+		MaxInterval:         last,
+	}
 }

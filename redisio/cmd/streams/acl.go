@@ -29,10 +29,20 @@ var aclCommand = command{
 		fs.StringVar(&a.user, "user", "", "the user's `NAME`")
 		fs.StringVar(&a.read, "read", "", "`STREAMS` to read as a member of -group")
 		fs.StringVar(&a.group, "group", "", "the `NAME` of the group that -read reads in")
-		fs.StringVar(&a.dead, "dead", "", "the `STREAM` for dead letters of -read (default the stream's name and :dead)")
+		fs.StringVar(
+			&a.dead,
+			"dead",
+			"",
+			"the `STREAM` for dead letters of -read (default the stream's name and :dead)",
+		)
 		fs.BoolVar(&a.noDead, "no-dead", false, "-read has no dead letters")
 		fs.BoolVar(&a.noAck, "no-ack", false, "-read reads at most once")
-		fs.BoolVar(&a.noDelayed, "no-delayed", false, "-read does not move entries that are scheduled for its streams (DelayedEvery negative)")
+		fs.BoolVar(
+			&a.noDelayed,
+			"no-delayed",
+			false,
+			"-read does not move entries that are scheduled for its streams (DelayedEvery negative)",
+		)
 		fs.BoolVar(&a.noReap, "no-reap", false, "-read leaves dead consumers alone (ReapAfter negative)")
 		fs.StringVar(&a.tail, "tail", "", "`STREAMS` to follow without a group")
 		fs.StringVar(&a.ranges, "range", "", "`STREAMS` to read pieces of")
@@ -80,7 +90,10 @@ func (a *aclFlags) print(c *call) error {
 		c.note("a cluster: each node has users of its own, masters and replicas, so each is to be told")
 	}
 	line := strings.Join(append([]string{"ACL SETUSER", a.user, "on"}, access.Rules()...), " ")
-	c.note("a new user needs a password as well: ACL SETUSER %s >PASSWORD; ACL SAVE or CONFIG REWRITE keeps users over a restart", a.user)
+	c.note(
+		"a new user needs a password as well: ACL SETUSER %s >PASSWORD; ACL SAVE or CONFIG REWRITE keeps users over a restart",
+		a.user,
+	)
 	if c.out.json {
 		return c.out.object(struct {
 			User  string   `json:"user"`

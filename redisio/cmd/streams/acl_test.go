@@ -32,7 +32,11 @@ func (s *stand) setUser(t *testing.T, user, line string) (url string) {
 // What is printed is taken by the server, and is enough to read in a group and to write.
 func TestACLOfAProgram(t *testing.T) {
 	s := newStand(t)
-	url := s.setUser(t, "program", "acl -read KEY -group g -write KEY:out -max-len -dedupe-window -later -tail KEY:news -dedupe KEY:seen -ticks KEY:ticks -range KEY:old")
+	url := s.setUser(
+		t,
+		"program",
+		"acl -read KEY -group g -write KEY:out -max-len -dedupe-window -later -tail KEY:news -dedupe KEY:seen -ticks KEY:ticks -range KEY:old",
+	)
 	rdb, err := redisio.Connect(t.Context(), url, redisio.ConnectOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +72,8 @@ func TestACLOfAProgram(t *testing.T) {
 	defer w.Close(context.WithoutCancel(t.Context()))
 	out := redisio.Outgoing{Fields: redisio.Fields{{Name: "data", Value: []byte("tea")}}, DedupeID: "1"}
 	results := make([]redisio.Result, 2)
-	if err := w.Write(t.Context(), []redisio.Outgoing{out, out}, results); err != nil || results[0].Duplicate || !results[1].Duplicate {
+	if err := w.Write(t.Context(), []redisio.Outgoing{out, out}, results); err != nil || results[0].Duplicate ||
+		!results[1].Duplicate {
 		t.Error(err, results)
 	}
 	if err := rdb.Get(t.Context(), "another key").Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") {
@@ -86,7 +91,11 @@ func TestACLOfAnOperator(t *testing.T) {
 	}
 	admin := s.url
 	s.url = s.setUser(t, "looks", "acl -inspect KEY*")
-	change := []string{"dead replay KEY:dead -stage post", "dead drop KEY:dead -stage price -yes", "reset KEY g -to end -force -pending drop -yes"}
+	change := []string{
+		"dead replay KEY:dead -stage post",
+		"dead drop KEY:dead -stage price -yes",
+		"reset KEY g -to end -force -pending drop -yes",
+	}
 	for _, line := range []string{"ls KEY*", "groups KEY", "lag KEY", "pending KEY g", "peek KEY", "dead list KEY:dead", "reset KEY g -to end -dry-run"} {
 		s.want(t, line, exitFine)
 	}

@@ -125,9 +125,20 @@ func run(ctx context.Context, args []string, std stdio) int {
 	case len(pos) < cmd.min || len(pos) > cmd.max:
 		return complain(std, name, usagef("it takes %s, not %q", cmp.Or(cmd.args, "no arguments"), pos))
 	}
-	c := &call{ctx: ctx, now: time.Now(), args: pos, out: newPrinter(std.out, g.json, std.zone), err: std.err, in: bufio.NewReader(std.in)}
+	c := &call{
+		ctx:  ctx,
+		now:  time.Now(),
+		args: pos,
+		out:  newPrinter(std.out, g.json, std.zone),
+		err:  std.err,
+		in:   bufio.NewReader(std.in),
+	}
 	if !cmd.offline {
-		c.rdb, err = redisio.Connect(ctx, cmp.Or(g.url, std.env("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
+		c.rdb, err = redisio.Connect(
+			ctx,
+			cmp.Or(g.url, std.env("REDIS_URL"), "redis://localhost:6379"),
+			redisio.ConnectOptions{},
+		)
 		if err != nil {
 			return complain(std, name, fmt.Errorf("%w\nname the server by -url or REDIS_URL", err))
 		}
@@ -209,7 +220,10 @@ func complain(std stdio, name string, err error) int {
 }
 
 func overview(w io.Writer) {
-	fmt.Fprintln(w, "Usage: streams [-url URL] [-json] COMMAND …\n\nLooks after Redis Streams: any stream, and any stream of dead letters.\n\nCommands:")
+	fmt.Fprintln(
+		w,
+		"Usage: streams [-url URL] [-json] COMMAND …\n\nLooks after Redis Streams: any stream, and any stream of dead letters.\n\nCommands:",
+	)
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.short)
 	}

@@ -28,15 +28,19 @@ func (f *deadFlags) declare(fs *flag.FlagSet) {
 	fs.StringVar(&f.filter.Key, "from", "", "only those that came from the stream `key`")
 	fs.Var(&f.since, "since", "only those that died since `when`: "+whenHelp)
 	fs.Var(&f.before, "before", "only those that died before `when`")
-	fs.Func("id", "only the dead letter of this `ID`; may be repeated, or several with commas", func(text string) error {
-		for id := range strings.SplitSeq(text, ",") {
-			if _, err := parseID(id); err != nil {
-				return err
+	fs.Func(
+		"id",
+		"only the dead letter of this `ID`; may be repeated, or several with commas",
+		func(text string) error {
+			for id := range strings.SplitSeq(text, ",") {
+				if _, err := parseID(id); err != nil {
+					return err
+				}
+				f.filter.IDs = append(f.filter.IDs, id)
 			}
-			f.filter.IDs = append(f.filter.IDs, id)
-		}
-		return nil
-	})
+			return nil
+		},
+	)
 	fs.Int64Var(&f.filter.Limit, "limit", 0, "at most the first `n` (default all)")
 }
 
@@ -77,9 +81,13 @@ func (f *deadFlags) changing(c *call) (redisio.DeadFilter, error) {
 
 var deadListCommand = command{
 	name: "dead list", args: "KEY", min: 1, max: 1,
-	short:    "list dead letters: when, where and why",
-	long:     "Lists the entries of a stream of dead letters, oldest first. KEY is the dead-letter stream itself, as orders:dead. Of dead\nletters that others wrote only the ID is known. Payloads are not shown: see dead show.",
-	examples: []string{"dead list orders:dead", "dead list orders:dead -stage price -since 2h", "dead list orders:dead -error timeout -limit 20"},
+	short: "list dead letters: when, where and why",
+	long:  "Lists the entries of a stream of dead letters, oldest first. KEY is the dead-letter stream itself, as orders:dead. Of dead\nletters that others wrote only the ID is known. Payloads are not shown: see dead show.",
+	examples: []string{
+		"dead list orders:dead",
+		"dead list orders:dead -stage price -since 2h",
+		"dead list orders:dead -error timeout -limit 20",
+	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var f deadFlags
 		f.declare(fs)
@@ -156,7 +164,14 @@ func deadList(c *call, filter redisio.DeadFilter, full bool) error {
 		if limit > 0 && len(text) > limit {
 			text = strings.ToValidUTF8(text[:limit], "") + "…"
 		}
-		c.out.row(d.ID, c.out.when(d.Position), d.Reason.Stage, attempts, strings.TrimSpace(d.Reason.Key+" "+d.Reason.ID), text)
+		c.out.row(
+			d.ID,
+			c.out.when(d.Position),
+			d.Reason.Stage,
+			attempts,
+			strings.TrimSpace(d.Reason.Key+" "+d.Reason.ID),
+			text,
+		)
 	}
 	if n == 0 {
 		c.hint()
@@ -251,7 +266,11 @@ var deadReplayCommand = command{
 		"one atomic step each, or two safe ones between slots of a cluster. They are new entries, so their\n" +
 		"attempts count from 1, and every group of the stream gets them. Ctrl-C\n" +
 		"ends it between two entries; run it again to go on, nothing is written twice. What dies again meanwhile is left alone.",
-	examples: []string{"dead replay orders:dead -all -dry-run", "dead replay orders:dead -stage price -since 2h -rate 100", "dead replay poison -all -to orders"},
+	examples: []string{
+		"dead replay orders:dead -all -dry-run",
+		"dead replay orders:dead -stage price -since 2h -rate 100",
+		"dead replay poison -all -to orders",
+	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var f deadFlags
 		var o redisio.ReplayOptions
@@ -335,9 +354,13 @@ func (c *call) replayed(r redisio.ReplayReport, dry bool) error {
 
 var deadDropCommand = command{
 	name: "dead drop", args: "KEY", min: 1, max: 1,
-	short:    "delete dead letters for good",
-	long:     "Deletes dead letters. It shows which and asks before, unless -yes is set, and deletes no others: what dies meanwhile stays.",
-	examples: []string{"dead drop orders:dead -before 720h", "dead drop orders:dead -id 1732360000000-0 -yes", "dead drop orders:dead -all -dry-run"},
+	short: "delete dead letters for good",
+	long:  "Deletes dead letters. It shows which and asks before, unless -yes is set, and deletes no others: what dies meanwhile stays.",
+	examples: []string{
+		"dead drop orders:dead -before 720h",
+		"dead drop orders:dead -id 1732360000000-0 -yes",
+		"dead drop orders:dead -all -dry-run",
+	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var f deadFlags
 		f.declareAll(fs)
@@ -371,7 +394,13 @@ func deadDrop(c *call, filter redisio.DeadFilter, dry, yes bool) error {
 		filter.From, filter.Before = plan.first, plan.last.Next() // these, and none that came since
 	}
 	var p progress
-	n, err := redisio.DropDeadLetters(c.ctx, c.rdb, c.args[0], filter, redisio.DropOptions{OnProgress: func(n int64) { p.tell(c, "dropped", n) }})
+	n, err := redisio.DropDeadLetters(
+		c.ctx,
+		c.rdb,
+		c.args[0],
+		filter,
+		redisio.DropOptions{OnProgress: func(n int64) { p.tell(c, "dropped", n) }},
+	)
 	return errors.Join(dropped(c, n), err)
 }
 

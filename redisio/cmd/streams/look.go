@@ -149,8 +149,15 @@ func groups(c *call) error {
 	}
 	c.out.row("GROUP", "POSITION", "LAG", "OLDEST UNREAD", "PENDING", "OLDEST PENDING", "CONSUMERS")
 	for _, g := range all {
-		c.out.row(g.Name, g.Delivered, atLeast(g.Lag, g.LagAtLeast), shortOf(g.Unread != "", g.UnreadAge), num(g.Pending),
-			shortOf(g.Oldest != "", g.OldestAge), num(g.Consumers))
+		c.out.row(
+			g.Name,
+			g.Delivered,
+			atLeast(g.Lag, g.LagAtLeast),
+			shortOf(g.Unread != "", g.UnreadAge),
+			num(g.Pending),
+			shortOf(g.Oldest != "", g.OldestAge),
+			num(g.Consumers),
+		)
 	}
 	c.out.line("")
 	c.out.row("GROUP", "CONSUMER", "PENDING", "IDLE")
@@ -232,8 +239,14 @@ func lagOnce(c *call, header, watch bool) (greatest int64, err error) {
 			}
 			continue
 		}
-		c.out.row(now.In(c.out.zone).Format("15:04:05Z07:00"), g.Name, atLeast(g.Lag, g.LagAtLeast), shortOf(g.Unread != "", g.UnreadAge), num(g.Pending),
-			shortOf(g.Oldest != "", g.OldestAge))
+		c.out.row(
+			now.In(c.out.zone).Format("15:04:05Z07:00"),
+			g.Name,
+			atLeast(g.Lag, g.LagAtLeast),
+			shortOf(g.Unread != "", g.UnreadAge),
+			num(g.Pending),
+			shortOf(g.Oldest != "", g.OldestAge),
+		)
 	}
 	return greatest, nil
 }
@@ -258,9 +271,13 @@ func (c *call) group() (redisio.GroupState, error) {
 
 var pendingCommand = command{
 	name: "pending", args: "KEY GROUP", min: 2, max: 2,
-	short:    "show what is delivered and not settled, by age and by consumer",
-	long:     "Counts the pending entries of a group by age (since they were added to the stream) and by consumer. Entries that are old\nbut not idle are being worked on; entries that are idle for longer than the readers' lease belong to nobody that lives.\nWith -list each is shown.",
-	examples: []string{"pending orders billing", "pending orders billing -list -consumer worker-7", "pending orders billing -list -limit 5 -json"},
+	short: "show what is delivered and not settled, by age and by consumer",
+	long:  "Counts the pending entries of a group by age (since they were added to the stream) and by consumer. Entries that are old\nbut not idle are being worked on; entries that are idle for longer than the readers' lease belong to nobody that lives.\nWith -list each is shown.",
+	examples: []string{
+		"pending orders billing",
+		"pending orders billing -list -consumer worker-7",
+		"pending orders billing -list -limit 5 -json",
+	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		list := fs.Bool("list", false, "list the entries, the oldest first")
 		consumer := fs.String("consumer", "", "with -list: only those of this `name`")
@@ -293,7 +310,16 @@ func pendingAges(c *call) error {
 		MaxDeliveries int64  `json:"maxDeliveries"`
 	}
 	in := func(b redisio.PendingBucket, consumer string) bucket {
-		return bucket{b.Below.Milliseconds(), consumer, binary(consumer), b.Count, b.Oldest, b.OldestAge.Milliseconds(), b.MaxIdle.Milliseconds(), b.MaxDeliveries}
+		return bucket{
+			b.Below.Milliseconds(),
+			consumer,
+			binary(consumer),
+			b.Count,
+			b.Oldest,
+			b.OldestAge.Milliseconds(),
+			b.MaxIdle.Milliseconds(),
+			b.MaxDeliveries,
+		}
 	}
 	names := make([]string, 0, len(p.Consumers))
 	for name := range p.Consumers {
@@ -378,9 +404,14 @@ func pendingList(c *call, consumer string, limit int64) error {
 
 var peekCommand = command{
 	name: "peek", args: "KEY", min: 1, max: 1,
-	short:    "show the last entries of a stream, and follow it",
-	long:     "Shows entries with all their fields, in order. It reads without a group: nothing is delivered to anybody or taken away.\nValues longer than 500 bytes are cut unless -full is set.",
-	examples: []string{"peek orders", "peek orders -n 1 -full", "peek orders -n 0 -follow", "peek orders -follow -json | jq ."},
+	short: "show the last entries of a stream, and follow it",
+	long:  "Shows entries with all their fields, in order. It reads without a group: nothing is delivered to anybody or taken away.\nValues longer than 500 bytes are cut unless -full is set.",
+	examples: []string{
+		"peek orders",
+		"peek orders -n 1 -full",
+		"peek orders -n 0 -follow",
+		"peek orders -follow -json | jq .",
+	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		n := fs.Int64("n", 10, "show the last `n` entries, up to 10000")
 		follow := fs.Bool("follow", false, "go on with what is added, until Ctrl-C")
@@ -470,8 +501,9 @@ func peekLast(c *call, n int64, full, there bool) (redisio.Start, error) {
 	}
 }
 
-// ends returns the IDs of the first and the last of the last n entries. They are walked through in small pages, for entries
-// may be large, and only the IDs are used: go-redis loses the order and the duplicates of fields.
+// ends returns the IDs of the first and the last of the last n entries. They are walked through in
+// small pages, for entries may be large, and only the IDs are used: go-redis loses the order and
+// the duplicates of fields.
 func ends(c *call, n int64) (first, last redisio.ID, err error) {
 	most := int64(50)
 	for to := "+"; n > 0; {

@@ -14,24 +14,27 @@
 // The server is that of -url, else of $REDIS_URL, else redis://localhost:6379. "streams help COMMAND" tells all about a
 // command; flags may stand before and behind its arguments.
 //
-// What changes nothing on the server just runs. What does has -dry-run. What may lose something (dead drop, trim, reset)
-// shows what it will touch and asks, unless -yes is set, and touches nothing else. Replaying and dropping want a filter, or
-// -all. A reset is refused while the group is read, or may be: a server before Redis 7.2 does not tell.
+// What changes nothing on the server just runs. What does has -dry-run. What may lose something
+// (dead drop, trim, reset) shows what it will touch and asks, unless -yes is set, and touches
+// nothing else. Replaying and dropping want a filter, or -all. A reset is refused while the group
+// is read, or may be: a server before Redis 7.2 does not tell.
 //
-// An ID is written whole (1732360000000-0) and a duration with its unit (90m); a bare number is refused. A time without a
-// zone is local. Times are shown local and in UTC, but in JSON in UTC only.
+// An ID is written whole (1732360000000-0) and a duration with its unit (90m); a bare number is
+// refused. A time without a zone is local. Times are shown local and in UTC, but in JSON in UTC
+// only.
 //
-// Names, errors and payloads come from whoever writes to the streams, so control characters, invalid UTF-8 and invisible
-// runes are shown as Go writes them (\n, \x1b, \u202e): nothing reaches the terminal that it would act on. Payloads are
-// shown by peek and dead show only. With -json each line is one JSON object, for machines.
+// Names, errors and payloads come from whoever writes to the streams, so control characters,
+// invalid UTF-8 and invisible runes are shown as Go writes them (\n, \x1b, \u202e): nothing reaches
+// the terminal that it would act on. Payloads are shown by peek and dead show only. With -json each
+// line is one JSON object, for machines.
 //
 // Rights that suffice on a server with ACLs, beside the keys, to look, and more to change what there is:
 //
 //	look:   +ping +time +scan +exists +xlen +xrange +xrevrange +xread +xpending +xinfo
 //	change: +eval +type +xadd +xdel +xack +xclaim +xgroup +xtrim +watch +unwatch +multi +exec
 //
-// Exit codes: 0 it worked; 1 it failed; 2 the command line is wrong; 3 it was refused, not confirmed, or more than -max;
-// 130 it was interrupted.
+// Exit codes: 0 it worked; 1 it failed; 2 the command line is wrong; 3 it was refused, not
+// confirmed, or more than -max; 130 it was interrupted.
 package main
 
 import (

@@ -120,12 +120,58 @@ func golden(t *testing.T, name, got string) {
 // graveyard fills KEY:dead.
 func (s *stand) graveyard(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
-	s.add(t, s.key+":dead", "1767323045007-0", "data", `{"sku":"tea"}`, "traceparent", "00-abc", "dead:error", "post: dial tcp: connection refused\nsecond line",
-		"dead:cause", "*net.OpError: dial tcp: connection refused", "dead:graph", "billing", "dead:stage", "post", "dead:attempts", "5",
-		"dead:id", "1767323000000-0", "dead:key", s.key, "dead:group", "g", "dead:time", at.Format(time.RFC3339Nano))
-	s.add(t, s.key+":dead", "1767323045008-0", "data", "\x1b[31mred\x1b[0m \xff\u202e", "dead:error", "panic: no\x07 price", "dead:graph", "billing",
-		"dead:stage", "price", "dead:attempts", "1", "dead:id", "1767323000001-0", "dead:key", s.key, "dead:group", "g", "dead:time", at.Format(time.RFC3339Nano),
-		"dead:stack", "goroutine 1 [running]:\nmain.price(0x1)\n\tprice.go:12 +0x1d\n")
+	s.add(
+		t,
+		s.key+":dead",
+		"1767323045007-0",
+		"data",
+		`{"sku":"tea"}`,
+		"traceparent",
+		"00-abc",
+		"dead:error",
+		"post: dial tcp: connection refused\nsecond line",
+		"dead:cause",
+		"*net.OpError: dial tcp: connection refused",
+		"dead:graph",
+		"billing",
+		"dead:stage",
+		"post",
+		"dead:attempts",
+		"5",
+		"dead:id",
+		"1767323000000-0",
+		"dead:key",
+		s.key,
+		"dead:group",
+		"g",
+		"dead:time",
+		at.Format(time.RFC3339Nano),
+	)
+	s.add(
+		t,
+		s.key+":dead",
+		"1767323045008-0",
+		"data",
+		"\x1b[31mred\x1b[0m \xff\u202e",
+		"dead:error",
+		"panic: no\x07 price",
+		"dead:graph",
+		"billing",
+		"dead:stage",
+		"price",
+		"dead:attempts",
+		"1",
+		"dead:id",
+		"1767323000001-0",
+		"dead:key",
+		s.key,
+		"dead:group",
+		"g",
+		"dead:time",
+		at.Format(time.RFC3339Nano),
+		"dead:stack",
+		"goroutine 1 [running]:\nmain.price(0x1)\n\tprice.go:12 +0x1d\n",
+	)
 	s.add(t, s.key+":dead", "1767409445009-0", "payload", strings.Repeat("long ", 200), "reason_poisoned", "by others")
 	s.add(t, s.key+":dead", "1767409445010-0", "dead:error", "redisio: tombstone", "dead:id", "1-1", "dead:key", s.key)
 }
@@ -175,7 +221,10 @@ func TestDeadReplay(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 	s.want(t, "dead replay KEY:dead -all -to KEY:nowhere", exitRefused)
-	if out := s.want(t, "dead replay KEY:dead -all -to KEY:new -create -rate 1000 -keep-reason -json", exitFine); !strings.Contains(out, `"replayed":1`) {
+	if out := s.want(t, "dead replay KEY:dead -all -to KEY:new -create -rate 1000 -keep-reason -json", exitFine); !strings.Contains(
+		out,
+		`"replayed":1`,
+	) {
 		t.Errorf("%q", out)
 	}
 	if out := s.want(t, "dead replay KEY:dead -id 9-9", exitFine); !strings.Contains(out, "1 not there any more") {
@@ -193,12 +242,14 @@ func TestDeadDrop(t *testing.T) {
 	s.want(t, "dead drop KEY:dead", exitUsage)
 	for _, answer := range []string{"", "n\n", "\n"} {
 		s.stdin = answer
-		if out := s.want(t, "dead drop KEY:dead -all", exitRefused); !strings.Contains(out, "Delete 4 dead letters") || left() != 4 {
+		if out := s.want(t, "dead drop KEY:dead -all", exitRefused); !strings.Contains(out, "Delete 4 dead letters") ||
+			left() != 4 {
 			t.Errorf("answer %q: %q, %d left", answer, out, left())
 		}
 	}
 	s.stdin = "yes\n"
-	if out := s.want(t, "dead drop KEY:dead -before 2026-01-03", exitFine); !strings.Contains(out, "dropped 2") || left() != 2 {
+	if out := s.want(t, "dead drop KEY:dead -before 2026-01-03", exitFine); !strings.Contains(out, "dropped 2") ||
+		left() != 2 {
 		t.Errorf("%q, %d left", out, left())
 	}
 	s.stdin = ""
@@ -244,14 +295,18 @@ func TestGroupsLagPending(t *testing.T) {
 	s.want(t, "lag KEY billing -max 2", exitRefused)
 	s.want(t, "lag KEY nobody", exitFailed)
 	var g jsonGroup
-	if err := json.Unmarshal([]byte(s.want(t, "lag KEY billing -json", exitFine)), &g); err != nil || g.Lag != 3 || g.Pending != 2 || len(g.Consumers) != 1 {
+	if err := json.Unmarshal([]byte(s.want(t, "lag KEY billing -json", exitFine)), &g); err != nil || g.Lag != 3 ||
+		g.Pending != 2 ||
+		len(g.Consumers) != 1 {
 		t.Errorf("%+v %v", g, err)
 	}
 	out := see("pending KEY billing")
-	if !strings.Contains(out, "≥ 24h 2 1-1 OLD T 1\n") || !strings.Contains(out, "w1 2 1-1 OLD T 1\n") || !strings.Contains(out, "< 10m 0 - - - -\n") {
+	if !strings.Contains(out, "≥ 24h 2 1-1 OLD T 1\n") || !strings.Contains(out, "w1 2 1-1 OLD T 1\n") ||
+		!strings.Contains(out, "< 10m 0 - - - -\n") {
 		t.Errorf("%s", out)
 	}
-	if out := see("pending KEY billing -json"); !strings.Contains(out, `"total":2`) || !strings.Contains(out, `"consumer":"w1","count":2`) {
+	if out := see("pending KEY billing -json"); !strings.Contains(out, `"total":2`) ||
+		!strings.Contains(out, `"consumer":"w1","count":2`) {
 		t.Errorf("%s", out)
 	}
 	if diff := cmp.Diff("ID CONSUMER AGE IDLE DELIVERIES\n1-1 w1 OLD T 1\nthere are more: raise -limit\n", see("pending KEY billing -list -limit 1 -consumer w1")); diff != "" {
@@ -302,7 +357,9 @@ func TestWatchAndFollow(t *testing.T) {
 		}
 		var errs bytes.Buffer
 		args := strings.Fields(strings.ReplaceAll(line, "KEY", s.key))
-		if code := run(ctx, args, stdio{strings.NewReader(""), out, &errs, env, cet}); code != exitFine || errs.Len() > 0 || out.Len() == 0 {
+		if code := run(ctx, args, stdio{strings.NewReader(""), out, &errs, env, cet}); code != exitFine ||
+			errs.Len() > 0 ||
+			out.Len() == 0 {
 			t.Errorf("%s: exit code %d\n%s%s", line, code, &out.Buffer, &errs)
 		}
 		cancel()
@@ -324,7 +381,8 @@ func TestInterrupted(t *testing.T) {
 	}()
 	code, out, errs := s.run(t, ctx, "dead", "replay", "KEY:dead", "-all", "-rate", "20")
 	moved, left := s.rdb.XLen(t.Context(), s.key).Val(), s.rdb.XLen(t.Context(), s.key+":dead").Val()
-	if code != exitInterrupted || moved+left != 300 || !strings.Contains(out, "replayed ") || !strings.Contains(errs, "interrupted") {
+	if code != exitInterrupted || moved+left != 300 || !strings.Contains(out, "replayed ") ||
+		!strings.Contains(errs, "interrupted") {
 		t.Errorf("exit code %d, %d replayed, %d left\n%s%s", code, moved, left, out, errs)
 	}
 }
@@ -462,10 +520,27 @@ func TestRights(t *testing.T) {
 	}
 	defer s.rdb.Do(context.WithoutCancel(t.Context()), "acl", "deluser", user)
 	s.url = u
-	look := []string{"ls KEY*", "groups KEY", "lag KEY", "pending KEY g", "pending KEY g -list", "peek KEY", "dead list KEY:dead", "dead list KEY",
-		"dead show KEY:dead 1767323045007-0", "dead replay KEY:dead -all -to KEY -dry-run", "dead drop KEY:dead -all -dry-run", "reset KEY g -to end -dry-run", "reap KEY g -dry-run"}
-	change := []string{"dead replay KEY:dead -stage post", "dead drop KEY:dead -stage price -yes", "reset KEY g -to end -force -pending drop -yes",
-		"reset KEY g -to start -force -pending release -yes"}
+	look := []string{
+		"ls KEY*",
+		"groups KEY",
+		"lag KEY",
+		"pending KEY g",
+		"pending KEY g -list",
+		"peek KEY",
+		"dead list KEY:dead",
+		"dead list KEY",
+		"dead show KEY:dead 1767323045007-0",
+		"dead replay KEY:dead -all -to KEY -dry-run",
+		"dead drop KEY:dead -all -dry-run",
+		"reset KEY g -to end -dry-run",
+		"reap KEY g -dry-run",
+	}
+	change := []string{
+		"dead replay KEY:dead -stage post",
+		"dead drop KEY:dead -stage price -yes",
+		"reset KEY g -to end -force -pending drop -yes",
+		"reset KEY g -to start -force -pending release -yes",
+	}
 	allow(rights[0][2])
 	for _, line := range look {
 		s.want(t, line, exitFine)
@@ -487,7 +562,15 @@ func TestBinary(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cmd := exec.CommandContext(t.Context(), bin, "dead", "replay", s.key+":dead", "-id", "1767323045007-0,1767323045008-0")
+	cmd := exec.CommandContext(
+		t.Context(),
+		bin,
+		"dead",
+		"replay",
+		s.key+":dead",
+		"-id",
+		"1767323045007-0,1767323045008-0",
+	)
 	cmd.Env = append(os.Environ(), "REDIS_URL="+s.url)
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "replayed 2 of 2\n" {
 		t.Errorf("%v\n%s", err, out)
@@ -522,11 +605,16 @@ func TestDeadEndToEnd(t *testing.T) {
 	if out := s.want(t, "dead list KEY -error exist", exitFine); !strings.Contains(out, `did you mean "KEY:dead"`) {
 		t.Errorf("%q", out)
 	}
-	if out := s.want(t, "dead list KEY:dead -error exist", exitFine); !strings.Contains(out, "price: file does not exist") {
+	if out := s.want(t, "dead list KEY:dead -error exist", exitFine); !strings.Contains(
+		out,
+		"price: file does not exist",
+	) {
 		t.Errorf("%q", out)
 	}
 	s.want(t, "dead replay KEY:dead -stage price", exitFine)
-	if err := r.Read(t.Context(), 1, 0, &b); err != nil || string(b.Entries[0].Fields[0].Value) != "tea" || len(b.Entries[0].Fields) != 1 || b.Entries[0].Deliveries != 1 {
+	if err := r.Read(t.Context(), 1, 0, &b); err != nil || string(b.Entries[0].Fields[0].Value) != "tea" ||
+		len(b.Entries[0].Fields) != 1 ||
+		b.Entries[0].Deliveries != 1 {
 		t.Errorf("%v %+v", err, b.Entries)
 	}
 	if err := r.Release(t.Context(), []string{b.Entries[0].ID}); err != nil {

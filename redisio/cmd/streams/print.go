@@ -69,8 +69,8 @@ func (p *printer) object(v any) error {
 	return err
 }
 
-// plainJSON escapes what is not printable. JSON leaves some control characters alone: the C1 set, DEL, and those that turn
-// the direction of text.
+// plainJSON escapes what is not printable. JSON leaves some control characters alone: the C1 set,
+// DEL, and those that turn the direction of text.
 func plainJSON(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
@@ -159,7 +159,8 @@ func firstLine(text string) string {
 	return line
 }
 
-// binary is a name in base64 if JSON cannot hold it, else "". JSON has the name beside it, with U+FFFD for what is not UTF-8.
+// binary is a name in base64 if JSON cannot hold it, else "". JSON has the name beside it, with
+// U+FFFD for what is not UTF-8.
 func binary(name string) string {
 	if utf8.ValidString(name) {
 		return ""

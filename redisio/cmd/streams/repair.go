@@ -16,7 +16,12 @@ var resetCommand = command{
 		"what that means and asks before, unless -yes is set. It is refused while consumers of the group live: stop them first. A server\n" +
 		"before Redis 7.2 does not tell whether they live: there stop all readers, then use -force. Pending entries stay with their\n" +
 		"consumers, unless -pending says to release them (any reader may have them at once) or to drop them (settled as if done).",
-	examples: []string{"reset orders billing -to start -dry-run", "reset orders billing -to 2h", "reset orders billing -to 1732360000000-0 -yes", "reset orders billing -to end -pending drop"},
+	examples: []string{
+		"reset orders billing -to start -dry-run",
+		"reset orders billing -to 2h",
+		"reset orders billing -to 1732360000000-0 -yes",
+		"reset orders billing -to end -pending drop",
+	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		to := fs.String("to", "", "the `position`: start, end, "+whenHelp+" (the last one delivered)")
 		pending := fs.String("pending", "keep", "what becomes of pending entries: keep, release or drop")
@@ -33,7 +38,11 @@ var resetCommand = command{
 			if err != nil {
 				return err
 			}
-			choices := map[string]redisio.PendingChoice{"keep": redisio.KeepPending, "release": redisio.ReleasePending, "drop": redisio.DropPending}
+			choices := map[string]redisio.PendingChoice{
+				"keep":    redisio.KeepPending,
+				"release": redisio.ReleasePending,
+				"drop":    redisio.DropPending,
+			}
 			choice, ok := choices[*pending]
 			if !ok {
 				return usagef("-pending %q: write keep, release or drop", *pending)
@@ -158,7 +167,10 @@ func (p resetPlan) refusal(say func(string, ...any)) {
 		say("it would be refused now, because the group is being read by %s; stop all readers first", consumers)
 		return
 	}
-	say("it would be refused now: this server does not tell whether %s live; stop all readers, then use -force", consumers)
+	say(
+		"it would be refused now: this server does not tell whether %s live; stop all readers, then use -force",
+		consumers,
+	)
 }
 
 var reapCommand = command{
@@ -214,7 +226,11 @@ var trimCommand = command{
 	short: "drop old entries that all groups are done with",
 	long: "Drops entries that every group of the stream has read and settled, and no others: what is pending or not delivered stays.\n" +
 		"A stream without groups is trimmed only with -before. It shows what will go and asks before, unless -yes is set.",
-	examples: []string{"trim orders -dry-run", "trim orders -before 168h", "trim orders -before 1732360000000-0 -exact -yes"},
+	examples: []string{
+		"trim orders -dry-run",
+		"trim orders -before 168h",
+		"trim orders -before 1732360000000-0 -exact -yes",
+	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var before pointFlag
 		fs.Var(&before, "before", "only entries from before `when`: "+whenHelp)

@@ -20,7 +20,12 @@ type point struct {
 // one of zone. A bare number is refused: it may be meant as an ID, as seconds or as milliseconds.
 func pointOf(text string, now time.Time, zone *time.Location) (point, error) {
 	if text != "" && strings.Trim(text, "0123456789") == "" {
-		return point{}, usagef("%s is a bare number: write an ID as %s-0, or how long ago with a unit, as %ss", text, text, text)
+		return point{}, usagef(
+			"%s is a bare number: write an ID as %s-0, or how long ago with a unit, as %ss",
+			text,
+			text,
+			text,
+		)
 	}
 	if ago, err := time.ParseDuration(text); err == nil {
 		if ago < 0 {

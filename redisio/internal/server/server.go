@@ -122,7 +122,11 @@ func freePort() (int, error) {
 }
 
 func (s *Server) launch(ctx context.Context) error {
-	p := &process{cmd: exec.Command(s.path, s.args()...), out: &tail{ready: make(chan struct{})}, done: make(chan struct{})}
+	p := &process{
+		cmd:  exec.Command(s.path, s.args()...),
+		out:  &tail{ready: make(chan struct{})},
+		done: make(chan struct{}),
+	}
 	p.cmd.Dir = s.dir
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	dieWithParent(p.cmd)
@@ -157,9 +161,35 @@ func (s *Server) launch(ctx context.Context) error {
 func (s *Server) args() []string {
 	port := strconv.Itoa(s.port)
 	if s.o.Kind == Sentinel {
-		return append([]string{"sentinel.conf", "--sentinel", "--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--daemonize", "no"}, s.o.Args...)
+		return append(
+			[]string{
+				"sentinel.conf",
+				"--sentinel",
+				"--port",
+				port,
+				"--bind",
+				"127.0.0.1",
+				"--dir",
+				s.dir,
+				"--daemonize",
+				"no",
+			},
+			s.o.Args...)
 	}
-	args := []string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}
+	args := []string{
+		"--port",
+		port,
+		"--bind",
+		"127.0.0.1",
+		"--dir",
+		s.dir,
+		"--save",
+		"",
+		"--appendonly",
+		"no",
+		"--daemonize",
+		"no",
+	}
 	if s.o.Password != "" {
 		args = append([]string{passwordFile}, args...)
 	}
@@ -248,7 +278,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
-	if !t.said && (bytes.Contains(t.buf, []byte("Ready to accept connections")) || bytes.Contains(t.buf, []byte("Sentinel ID is"))) {
+	if !t.said &&
+		(bytes.Contains(t.buf, []byte("Ready to accept connections")) || bytes.Contains(t.buf, []byte("Sentinel ID is"))) {
 		t.said = true
 		close(t.ready)
 	}
