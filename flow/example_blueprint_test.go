@@ -23,11 +23,10 @@ func ExampleGraph_Validate() {
 	)
 	fmt.Println(g.Validate())
 	// Output:
-	// flow: graph "shop": Restarts: -1 in 1m0s from 1s; give a count and a backoff of zero or more
-	// and a positive window flow: graph "shop": stage "shout": Workers: 0 workers; give 1 or more
-	// flow: graph "shop": stage "print": OnFault: the policy is nil; leave the option out, or give
-	// a policy flow: graph "shop": stage "values": its output is used 2 times, by "shout", "cut"; a
-	// Source may be used once; copy it with operators.FanOut
+	// flow: graph "shop": Restarts: -1 in 1m0s from 1s; give a count and a backoff of zero or more and a positive window
+	// flow: graph "shop": stage "shout": Workers: 0 workers; give 1 or more
+	// flow: graph "shop": stage "print": OnFault: the policy is nil; leave the option out, or give a policy
+	// flow: graph "shop": stage "values": its output is used 2 times, by "shout", "cut"; a Source may be used once; copy it with operators.FanOut
 }
 
 // shop is a blueprint to look at.
@@ -190,7 +189,5 @@ func ExampleHolds() {
 	fmt.Println(flow.New("sums", flow.To(hundred, discard[[]int]())).Validate())
 	// Output:
 	// <nil>
-	// flow: graph "sums": stage "hundred": it waits for messages of 100 entries, but source "queue"
-	// lets at most 50 into the graph; make it smaller, or give the source flow.MaxInFlight(100) or
-	// more
+	// flow: graph "sums": stage "hundred": it waits for messages of 100 entries, but source "queue" lets at most 50 into the graph; make it smaller, or give the source flow.MaxInFlight(100) or more
 }

@@ -98,8 +98,7 @@ func ExampleKeepsDeadLetters() {
 	bad := mapTo(in, func(_ context.Context, n int) (int, error) { return n, flow.Reject(errors.New("hopeless")) })
 	fmt.Println(flow.New("sums", flow.To(bad, discard[int]())).Run(context.Background()))
 	// Output:
-	// flow: graph "sums": stage "map": message line 1: flow: source cannot deliver the message
-	// again: rejected: hopeless
+	// flow: graph "sums": stage "map": message line 1: flow: source cannot deliver the message again: rejected: hopeless
 }
 
 // A sink gets, and a source is asked for, at most as many messages at once.

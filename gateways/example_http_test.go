@@ -122,8 +122,7 @@ func ExampleRoute() {
 	fmt.Println(w.Code, w.Body)
 	// Output:
 	// <nil>
-	// 400 {"error":{"code":"invalid_request","message":"the query's \"limit\" must be a whole
-	// number of 64 bits","field":"limit"}}
+	// 400 {"error":{"code":"invalid_request","message":"the query's \"limit\" must be a whole number of 64 bits","field":"limit"}}
 }
 
 func ExampleAuthenticate() {
