@@ -7,7 +7,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// with returns the user's options after the operator's own, so that the user's win where both set the same.
+// with appends the user's options to the operator's own, so that the user's win where both set the
+// same.
 func with(opts []flow.StageOption, own ...flow.StageOption) []flow.StageOption {
 	return slices.Concat(own, opts)
 }
@@ -28,7 +29,7 @@ func atLeastOne(field string, n int, what string) flow.StageOption {
 	return flow.Invalid(field, fmt.Sprintf("%d %s", n, what), "give 1 or more")
 }
 
-// mistaken stands for an operator whose arguments cannot even be wired: Validate reports the
+// mistaken returns an operator whose arguments are too wrong to be wired. Validate reports the
 // mistakes, and nothing runs.
 func mistaken[T, U any](
 	in flow.Source[T],

@@ -9,17 +9,18 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Batch gathers values into slices of n. A batch goes on when it is full, when its first value has
-// waited for as long as within, or when the input ends; within of zero or less means that there is
-// no such limit, and what has come may wait for ever for what has not. Then the source must have
-// credits for more than a batch: flow.MaxInFlight entries, which Validate checks, and
-// flow.MaxBytes, which it cannot. The slices are the receiver's to keep.
+// Batch gathers values into slices of n. A batch is passed on when it is full, when its first value
+// is as old as within, or when the input ends. If within is zero or negative there is no age limit,
+// and a batch may wait forever to fill. Then the source must have credits for more than a batch:
+// flow.MaxInFlight entries, which Validate checks, and flow.MaxBytes, which it cannot check. The
+// receiver may keep the slices.
 //
-// A batch has the metadata of its first message, with that of all as Meta.Members. When it fails,
-// all its entries do. A sink that returns a flow.WriteError with one error (or nil) per value
-// settles each of them by itself: the values with nil are acked, a rejected one is dead, and the
-// rest is written again without them, as the fault policy says. With an age limit Batch runs on a
-// goroutine of its own (flow.Async), so that a slow stage before it does not hold up its clock.
+// A batch has the metadata of its first message, and that of all its messages as Meta.Members. When
+// a batch fails, all its entries fail. A sink that returns a flow.WriteError with one error (or
+// nil) per value settles each value by itself: the values with nil are acked, rejected values
+// become dead letters, and the rest is written again under the fault policy. With an age limit
+// Batch runs on its own goroutine (flow.Async), so that a slow stage before it does not delay its
+// timer.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages, for up to within. Ends: when in ends, with a last batch of what is left.
@@ -27,9 +28,9 @@ func Batch[T any](in flow.Source[T], n int, within time.Duration, opts ...flow.S
 	return batches(in, limits[T]{n: n, within: within}, with(opts, atLeastOne("n", n, "values in a batch")))
 }
 
-// BatchBytes is Batch with a third limit: no batch has more than maxBytes, by what size says of its
-// values. A value that is larger than that all by itself goes on as a batch of one. An error or
-// panic of size is a fault of its message, and not of the batch.
+// BatchBytes is Batch with a third limit: the sizes of a batch's values add up to at most maxBytes.
+// A value that is larger than maxBytes is passed on as a batch of one. An error or panic of size is
+// a fault of its message, not of the batch.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages and maxBytes, for up to within. Ends: when in ends, with a last batch of what is left.
@@ -42,17 +43,17 @@ func BatchBytes[T any](
 		function("size", size != nil)))
 }
 
-// limits are what a batch may not exceed.
+// limits bounds a batch.
 type limits[T any] struct {
 	n        int
-	within   time.Duration // <= 0: any age
+	within   time.Duration // <= 0: no limit
 	maxBytes int
-	size     func(T) int // nil: any size
+	size     func(T) int // nil: no limit
 }
 
 func batches[T any](in flow.Source[T], lim limits[T], opts []flow.StageOption) flow.Source[[]T] {
 	own := flow.Group(flow.Holds(max(lim.n, 0), max(lim.within, 0)), flow.Joins(), flow.Passes(),
-		flow.OneWorker("each worker would fill batches of its own"))
+		flow.OneWorker("each worker would fill its own batches"))
 	if lim.within > 0 {
 		own = flow.Group(own, flow.Async())
 	}
@@ -64,7 +65,7 @@ type batch[T any] struct {
 	limits[T]
 	held  []flow.Held[T]
 	bytes int
-	due   time.Time // when its first value has waited long enough; zero: never
+	due   time.Time // when its first value reaches the age limit; zero: never
 }
 
 func (b *batch[T]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit[[]T]) error {
@@ -86,8 +87,7 @@ func (b *batch[T]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit
 	return nil
 }
 
-// sizeOf asks the user's function. Its panic must not be taken for one of the batch's own, which
-// would cost all it holds: that is why it is wrapped.
+// sizeOf calls the user's function and wraps its panic, which otherwise would fail the whole batch.
 func (b *batch[T]) sizeOf(v T) (n int, err error) {
 	if b.size == nil {
 		return 0, nil
@@ -98,7 +98,7 @@ func (b *batch[T]) sizeOf(v T) (n int, err error) {
 		}
 	}()
 	if n = b.size(v); n < 0 {
-		return 0, fmt.Errorf("operators: batch: a size of %d bytes", n)
+		return 0, fmt.Errorf("operators: batch: size returned %d bytes", n)
 	}
 	return n, nil
 }
@@ -128,12 +128,12 @@ func (b *batch[T]) End(ctx context.Context, emit flow.Emit[[]T]) error {
 	return nil
 }
 
-// Unbatch turns each slice into its values. If the slice is as long as the batch that it comes
-// from, each value has the metadata of the message in its place, its reply address too, and its
-// outcome is that of this message only; else all have the batch's, and share their outcome.
+// Unbatch turns each slice into its values. If the slice has the length of its batch, each value
+// has the metadata (including the reply address) of the message at its index, and settles only that
+// message. Otherwise all values have the batch's metadata and share one outcome.
 //
 // Order: kept. Acks: an entry of the batch gets the outcome of its value once all are done; an empty slice is done.
-// Holds: the slice at hand. Ends: when in ends.
+// Holds: the current slice. Ends: when in ends.
 func Unbatch[T any](in flow.Source[[]T], opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "unbatch", func() flow.Handler[[]T, T] {
 		return flow.HandlerFunc[[]T, T](func(_ context.Context, m flow.Message[[]T], emit flow.Emit[T]) error {

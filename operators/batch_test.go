@@ -43,7 +43,8 @@ func TestBatch(t *testing.T) {
 		if _, err := r.Drain(t.Context()); err != nil {
 			t.Error(err)
 		}
-		// The first value comes at 0.4 s: its batch is due at 1.4 s. The next value after that comes at 1.6 s.
+		// The first value comes at 0.4 s, so its batch is due at 1.4 s. The next value after that
+		// comes at 1.6 s.
 		out.want(t, []int{0, 1, 2}, []int{3, 4, 5}, []int{6, 7})
 		for i, want := range []time.Duration{1400, 2600, 3800} {
 			if got := out.at[i].Sub(began); got != want*time.Millisecond {
@@ -145,7 +146,7 @@ func TestBatch(t *testing.T) {
 	})
 }
 
-// faulty passes batches on, until it fails as a stage, once, at a time.
+// faulty passes batches on and fails as a stage once, at the given time.
 type faulty struct {
 	at     time.Time
 	failed *bool
@@ -177,7 +178,7 @@ func TestBatchRestarted(t *testing.T) {
 		run(t, flow.To(flow.Via(batches, "faulty", func() flow.Handler[[]int, []int] {
 			return &faulty{at, &failed}
 		}), out.sink()))
-		// 3 and 4 were held by the old life: they go back, and the new one begins with 5.
+		// 3 and 4 were held before the restart: they go back, and the new stage begins with 5.
 		out.want(t, []int{0, 1, 2}, []int{5, 6, 7})
 		in.outcomes(t, map[int]flow.Outcome{3: flow.Nacked, 4: flow.Nacked})
 	})
@@ -190,7 +191,8 @@ func TestBatchBytes(t *testing.T) {
 		in.stays = true
 		r := start(t, flow.To(operators.BatchBytes(in.source(), 3, time.Second, 5, size), out.sink()))
 		time.Sleep(time.Minute)
-		// aa bb c: full by bytes. dddd e: likewise. f g and then one that does not fit beside them, nor by itself.
+		// aa bb c is full by bytes, and so is dddd e. Then f g, and a value that fits neither
+		// beside them nor alone.
 		out.want(
 			t,
 			[]string{"aa", "bb", "c"},
@@ -199,7 +201,7 @@ func TestBatchBytes(t *testing.T) {
 			[]string{"hhhhhhhhh"},
 			[]string{"i"},
 		)
-		in.allSettledAs(t, flow.Acked) // i by its age
+		in.allSettledAs(t, flow.Acked) // i is passed on by its age
 		if err := r.Stop(); err != nil {
 			t.Error(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// counter is a source of 0, 1, … n-1 that costs next to nothing.
+// counter is a source of 0, 1, … n-1 that costs almost nothing.
 type counter struct{ next, n int }
 
 func (c *counter) Read(_ context.Context, in *flow.Intake[int]) error {
@@ -31,7 +31,7 @@ func nothing[T any]() flow.Sink[T] {
 	})
 }
 
-// BenchmarkOperators shows the price of each operator for a message, source, sink and acks included.
+// BenchmarkOperators measures each operator per message, including source, sink and acks.
 func BenchmarkOperators(b *testing.B) {
 	type ints = flow.Source[int]
 	branches := func(outs ...ints) (parts []flow.Part) {

@@ -13,40 +13,43 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// DedupeStore is what Dedupe remembers keys in: DedupeMemory, or redisio.DedupeStore for many processes. A key is new,
-// claimed or done. All methods may be called by many goroutines at once, and repeated with the same arguments when
-// they failed.
+// DedupeStore stores the keys of Dedupe: DedupeMemory, or redisio.DedupeStore to share them between
+// processes. A key is new, claimed or done. All methods may be called concurrently, and repeated
+// with the same arguments after an error.
 type DedupeStore interface {
-	// Claim claims keys, each with a token of its own, and says of each: 0 if it is claimed now,
-	// with that token or one of the same owner, which is the text up to the first newline, unless
-	// that is empty; less than 0 if it is done; else for how long somebody else has it at most. A
-	// claim ends by itself some time after, so that one who died frees it.
+	// Claim claims keys, each with its own token, and returns a number for each key: 0 if it is now
+	// claimed with that token or with a token of the same owner, less than 0 if it is done, else
+	// the longest time for which another owner holds it. The owner is the token's text up to the
+	// first newline; an empty owner matches no other token. A claim expires, so that a dead process
+	// frees it.
 	Claim(ctx context.Context, keys, tokens []string) ([]time.Duration, error)
-	// Done marks keys as done, whoever has claimed them by now: the work is done.
+	// Done marks keys as done, even if another owner has claimed them meanwhile, because the work
+	// is done.
 	Done(ctx context.Context, keys, tokens []string) error
-	// Release frees the keys that are claimed with these very tokens.
+	// Release frees those keys that are still claimed with exactly these tokens.
 	Release(ctx context.Context, keys, tokens []string) error
 }
 
-// Dedupe drops the messages whose key has been handled before. A key counts as handled when all
-// that came of its message behind Dedupe is done: it is marked then, before the entry is
-// acknowledged. When that failed, was given back or became a dead letter, the key is free again, so
-// that a redelivery or a replay is not taken for a duplicate.
+// Dedupe drops the messages whose key has been handled before. A key is marked as handled when all
+// output that its message caused behind Dedupe is done, before the entry is acknowledged. If that
+// work failed, was given back or became a dead letter, the key is free again, so that a redelivery
+// or a replay does not count as a duplicate.
 //
-// A message whose key is being handled in this very graph shares the fate of the one before it: acked when that is, and
-// delivered again when that is. One whose key is being handled elsewhere is delivered again later
-// (flow.RetryAfter), and dropped when that has succeeded; that counts as deliveries, so that a
-// source with a small MaxDeliveries and work that takes long may make a dead letter of it. Messages
-// with an empty key all pass.
+// A message whose key is being handled in the same graph shares the outcome of the earlier message:
+// both are acked or both are delivered again. A message whose key is being handled elsewhere is
+// delivered again later (flow.RetryAfter), and dropped once the other has succeeded. These are
+// deliveries, so a source with a small MaxDeliveries and slow work may make it a dead letter.
+// Messages with an empty key always pass.
 //
-// Handling stays at least once: what dies between the work and the mark is done again, and so is what takes longer than
-// the store's claims last (10 minutes, see redisio.DedupeConfig; they are not renewed) while a
-// duplicate comes. While the store is away the fault policy decides, and entries that are done wait
-// to be acknowledged. The store is asked chunk by chunk.
+// Handling stays at least once. Work is repeated if the process dies between the work and the mark.
+// It is also repeated if it takes longer than the store's claims last and a duplicate arrives
+// meanwhile (10 minutes, see redisio.DedupeConfig; claims are not renewed). While the store is
+// unreachable the fault policy decides, and entries that are done wait to be acknowledged. The
+// store is queried chunk by chunk.
 //
-// Order: kept; what is delivered again comes later. Acks: carried by what passes; the rest is done
-// here, or with what it repeats.
-// Holds: the chunk that the store is asked about. Ends: when in ends.
+// Order: kept; redelivered messages come later. Acks: carried by what passes; a dropped message is
+// done at once, or with the message that it repeats.
+// Holds: the chunk that the store is queried for. Ends: when in ends.
 func Dedupe[T any](in flow.Source[T], key func(T) string, store DedupeStore, opts ...flow.StageOption) flow.Source[T] {
 	answered := flow.Via(in, "dedupe-ask", func() flow.Handler[T, *asked[T]] {
 		return &asker[T]{key: key, store: store, life: rand.Text()[:10]}
@@ -58,35 +61,35 @@ func Dedupe[T any](in flow.Source[T], key func(T) string, store DedupeStore, opt
 			return dedupeOne(ctx, d, m)
 		}
 	}, with(opts, function("key", key != nil), given("store", store != nil),
-		flow.OneWorker("the store is asked chunk by chunk, by one worker"))...)
+		flow.OneWorker("one worker queries the store chunk by chunk"))...)
 }
 
 func given(field string, is bool) flow.StageOption {
 	if is {
 		return nil
 	}
-	return flow.Invalid(field, "it is nil", "give a *DedupeMemory, or a redisio.DedupeStore for many processes")
+	return flow.Invalid(field, "it is nil", "give a *DedupeMemory, or a redisio.DedupeStore for several processes")
 }
 
-// askAtOnce is how many messages the store is asked about at once.
+// askAtOnce is the maximum number of keys in one query of the store.
 const askAtOnce = 128
 
-// asked is a message and what the store said about its key.
+// asked is a message with the store's answer for its key.
 type asked[T any] struct {
 	value T
 	key   string
 	token string
-	busy  time.Duration // of Claim
-	known bool          // busy says something; it does once
-	err   error         // why it does not
+	busy  time.Duration // result of Claim
+	known bool          // busy or err is set; it is used once
+	err   error         // of Claim
 }
 
-// asker asks the store about all that has come when the input runs dry, or askAtOnce messages have.
+// asker queries the store when the input runs dry or askAtOnce messages have gathered.
 type asker[T any] struct {
 	key   func(T) string
 	store DedupeStore
 	life  string
-	n     uint64 // tokens made
+	n     uint64 // number of tokens made
 
 	held []flow.Held[T]
 	keys []string // of held
@@ -114,7 +117,7 @@ func (a *asker[T]) keyOf(v T) (key string, err error) {
 	return a.key(v), nil
 }
 
-// Next asks for a ring as soon as the chunk at hand is through.
+// Next requests a Ring as soon as the current chunk is handled.
 func (a *asker[T]) Next() time.Time {
 	if len(a.held) == 0 {
 		return time.Time{}
@@ -132,8 +135,8 @@ func (a *asker[T]) End(ctx context.Context, emit flow.Emit[*asked[T]]) error {
 	return nil
 }
 
-// ask passes on what is held, with the answers. What it cannot be told goes on all the same: the
-// stage behind asks again, as the fault policy wants it.
+// ask passes on the held messages with the store's answers. If the query fails they are passed on
+// with the error, and the next stage returns it to the fault policy.
 func (a *asker[T]) ask(ctx context.Context, emit flow.Emit[*asked[T]]) {
 	all := make([]asked[T], len(a.held))
 	var keys, tokens []string
@@ -143,8 +146,8 @@ func (a *asker[T]) ask(ctx context.Context, emit flow.Emit[*asked[T]]) {
 		a.n++
 		token := a.held[i].ID() + "\n" + a.life + strconv.FormatUint(a.n, 36)
 		all[i] = asked[T]{value: a.held[i].Value, key: a.keys[i], token: token}
-		if key := a.keys[i]; key != "" &&
-			!seen[key] { // of two with the same key the second sees what becomes of the first
+		// Of two messages with the same key the second shares the outcome of the first.
+		if key := a.keys[i]; key != "" && !seen[key] {
 			seen[key] = true
 			keys, tokens, of = append(keys, key), append(tokens, token), append(of, i)
 		}
@@ -169,11 +172,11 @@ func (a *asker[T]) ask(ctx context.Context, emit flow.Emit[*asked[T]]) {
 }
 
 var (
-	errWrongAnswer = errors.New("operators: dedupe: the store answered for another number of keys")
+	errWrongAnswer = errors.New("operators: dedupe: the store returned the wrong number of answers")
 	errBusy        = errors.New("operators: dedupe: the key is being handled elsewhere")
 )
 
-// deduper is what one life of the stage knows.
+// deduper is the state of one run of the stage.
 type deduper struct {
 	store   DedupeStore
 	watcher *flow.Watcher
@@ -182,26 +185,22 @@ type deduper struct {
 	open map[string]*claim
 }
 
-// claim is a key that is being handled here.
+// claim is a key that this stage is handling.
 type claim struct {
 	key     string
 	token   string
 	watched flow.Watched
 }
 
-// dedupeOne decides about one message.
+// dedupeOne passes a message on, drops it or returns why it must be retried.
 func dedupeOne[T any](ctx context.Context, d *deduper, m flow.Message[*asked[T]]) (flow.Message[T], bool, error) {
 	a := m.Value
 	out := flow.Derive(m, a.value)
 	if a.key == "" {
 		return out, true, nil
 	}
-	if d.follows(
-		a.key,
-		a.token,
-		a.known && a.err == nil && a.busy == 0,
-		func(w flow.Watched) bool { return flow.Follow(m, w) },
-	) {
+	claimed := a.known && a.err == nil && a.busy == 0
+	if d.follows(a.key, a.token, claimed, func(w flow.Watched) bool { return flow.Follow(m, w) }) {
 		return out, false, nil
 	}
 	if !a.known {
@@ -230,13 +229,14 @@ func dedupeOne[T any](ctx context.Context, d *deduper, m flow.Message[*asked[T]]
 	return out, true, nil
 }
 
-// patience is how long a message waits for the one that it repeats, by its deliveries: 100 ms, 200 ms, … 30 s.
+// patience returns the wait of a repeated message before its next delivery: 100 ms, 200 ms, … 30 s.
 func patience(attempt int) time.Duration {
 	return min(100*time.Millisecond<<min(max(attempt-1, 0), 12), 30*time.Second)
 }
 
-// follows lets a message share the fate of the one with its key that is being handled here, if there is one. If it has
-// taken over the claim of that, which was the same entry's, the claim is that one's now.
+// follows lets a message share the outcome of the message with its key that is being handled here,
+// if there is one. If the store has just given the claim to the new message (both are deliveries of
+// the same entry), the open claim takes its token.
 func (d *deduper) follows(key, token string, claimed bool, follow func(flow.Watched) bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -250,7 +250,7 @@ func (d *deduper) follows(key, token string, claimed bool, follow func(flow.Watc
 	return true
 }
 
-// ended marks what has succeeded, and frees the rest.
+// ended marks the keys of successful messages as done and frees the others.
 func (d *deduper) ended(ctx context.Context, ends []flow.End) error {
 	var done, failed struct{ keys, tokens []string }
 	d.mu.Lock()

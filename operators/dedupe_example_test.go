@@ -9,14 +9,14 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// For several processes the store is a redisio.DedupeStore.
+// Use a redisio.DedupeStore to share the keys between processes.
 func ExampleDedupe() {
 	type payment struct{ id, text string }
 	done := &operators.DedupeMemory{Window: time.Hour}
 	payments := source.Of(payment{"1", "tea"}, payment{"2", "milk"}, payment{"1", "tea, sent again"})
 	once := operators.Dedupe(payments, func(p payment) string { return p.id }, done)
 	exec(flow.To(once, sink.Func(printed[payment])))
-	// What is done is remembered: another graph, or this one after a restart, drops it too.
+	// The store remembers handled keys: another graph, or this one after a restart, drops them too.
 	again := operators.Dedupe(
 		source.Of(payment{"2", "milk, once more"}, payment{"3", "jam"}),
 		func(p payment) string { return p.id },

@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-// DedupeMemory is a DedupeStore in the memory of this process; it forgets when the process ends.
-// The zero value is ready. It must not be copied once it is used.
+// DedupeMemory is a DedupeStore in the memory of this process; its content is lost when the process
+// ends. The zero value is ready to use. It must not be copied after first use.
 type DedupeMemory struct {
-	// Window is how long a key is remembered as done. The default is an hour.
+	// Window is how long a key is remembered as done. Defaults to an hour.
 	Window time.Duration
-	// Most is how many keys are remembered as done; beyond it the oldest are forgotten. The default is 100,000.
+	// Most is the maximum number of keys remembered as done. Beyond it the oldest are forgotten.
+	// Defaults to 100,000.
 	Most int
-	// Hold is how long a claim lasts at most. The default is 10 minutes.
+	// Hold is the longest time a claim lasts. Defaults to 10 minutes.
 	Hold time.Duration
 
 	mu     sync.Mutex
 	claims map[string]memoryClaim
 	done   map[string]*list.Element // of byAge
-	byAge  list.List                // of doneKey, the oldest first
-	sweep  time.Time                // when to look for claims that nobody has ended
+	byAge  list.List                // of doneKey, oldest first
+	sweep  time.Time                // when to remove expired claims next
 }
 
 type memoryClaim struct {
@@ -36,7 +37,7 @@ type doneKey struct {
 	until time.Time
 }
 
-// Claim is that of DedupeStore.
+// Claim implements DedupeStore.
 func (s *DedupeMemory) Claim(_ context.Context, keys, tokens []string) ([]time.Duration, error) {
 	now, hold := time.Now(), or(s.Hold, 10*time.Minute)
 	s.mu.Lock()
@@ -64,7 +65,7 @@ func (s *DedupeMemory) Claim(_ context.Context, keys, tokens []string) ([]time.D
 	return busy, nil
 }
 
-// Done is that of DedupeStore.
+// Done implements DedupeStore.
 func (s *DedupeMemory) Done(_ context.Context, keys, _ []string) error {
 	now := time.Now()
 	s.mu.Lock()
@@ -82,7 +83,7 @@ func (s *DedupeMemory) Done(_ context.Context, keys, _ []string) error {
 	return nil
 }
 
-// Release is that of DedupeStore.
+// Release implements DedupeStore.
 func (s *DedupeMemory) Release(_ context.Context, keys, tokens []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +95,7 @@ func (s *DedupeMemory) Release(_ context.Context, keys, tokens []string) error {
 	return nil
 }
 
-// forget drops what is too old, and the oldest of what is too much.
+// forget drops expired keys, and the oldest keys beyond the limit.
 func (s *DedupeMemory) forget(now time.Time) {
 	for s.byAge.Len() > 0 {
 		first := s.byAge.Front()
@@ -107,7 +108,7 @@ func (s *DedupeMemory) forget(now time.Time) {
 	}
 }
 
-// sameOwner tells whether two tokens have the same owner, and one at all.
+// sameOwner reports whether two tokens have the same, non-empty owner.
 func sameOwner(a, b string) bool {
 	owner, _, ok := strings.Cut(a, "\n")
 	return ok && owner != "" && strings.HasPrefix(b, owner+"\n")

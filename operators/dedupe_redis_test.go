@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// counts is how often each value was handled.
+// counts counts how often each value was handled.
 type counts struct {
 	mu  sync.Mutex
 	all map[string]int
@@ -36,8 +36,8 @@ func (c *counts) of(v string) int {
 	return c.all[v]
 }
 
-// TestDedupeOnRedis has two graphs share a stream that has each of 500 values four times, and one
-// entry whose process has died while it had the claim.
+// TestDedupeOnRedis lets two graphs share a stream that holds each of 500 values four times. One
+// entry was claimed by a process that died.
 func TestDedupeOnRedis(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
 	store, err := redisio.NewDedupeStore(rdb, redisio.DedupeConfig{Prefix: "seen"})

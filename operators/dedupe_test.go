@@ -16,13 +16,13 @@ import (
 
 func itself(s string) string { return s }
 
-// wrapped is a store with something in between.
+// wrapped is a store that counts calls and can be made to fail.
 type wrapped struct {
 	operators.DedupeStore
 	before func(op string, keys []string) error
 
 	mu   sync.Mutex
-	asks []int // how many keys each Claim had
+	asks []int // number of keys of each Claim
 }
 
 func (w *wrapped) Claim(ctx context.Context, keys, tokens []string) ([]time.Duration, error) {
@@ -46,7 +46,7 @@ func (w *wrapped) Done(ctx context.Context, keys, tokens []string) error {
 	return w.DedupeStore.Done(ctx, keys, tokens)
 }
 
-// state claims a key to find out about it: free, done or busy.
+// state claims a key to learn its state: free, done or busy.
 func state(t *testing.T, s operators.DedupeStore, key string) string {
 	t.Helper()
 	busy, err := s.Claim(t.Context(), []string{key}, []string{"\nprobe"})
@@ -169,7 +169,7 @@ func TestDedupe(t *testing.T) {
 		if f := in.settled[0][0].Fault; f == nil || f.After != 100*time.Millisecond {
 			t.Errorf("delivered again after %+v", f)
 		}
-		// The other fails, or it is done: that decides.
+		// The outcome of the other message decides.
 		if err := store.Release(t.Context(), []string{"a"}, []string{"somebody\n1"}); err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ func TestDedupe(t *testing.T) {
 	})
 }
 
-// uncommitted is a feed that cannot deliver again.
+// uncommitted is a feed that cannot redeliver.
 type uncommitted struct{ feed *feed[string] }
 
 func (u *uncommitted) Read(ctx context.Context, in *flow.Intake[string]) error {

@@ -16,21 +16,22 @@ import (
 	"testing"
 )
 
-// In go-streams edges are channels of any, and stages that do not fit panic when the first element
-// comes. Here they do not compile. A test named after a defect of another system; see
-// defects_list_test.go of package source.
+// In go-streams edges are channels of any, and stages that do not fit panic at the first element.
+// Here they do not compile. Named after a defect of another system; see defects_list_test.go of
+// package source.
 func TestG7_StagesThatDoNotFitDoNotCompile(t *testing.T) {
 	check := checker(t)
+	const mismatch = "does not match"
 	for code, want := range map[string]string{
-		// All that fits, so that the errors below are those that are meant.
+		// These fit, so the errors below are the intended ones.
 		`_ = flow.To(operators.Map(numbers, text), sink.Discard[string]())`:                               "",
 		`_ = flow.To(operators.FanIn(numbers, numbers), sink.Discard[int]())`:                             "",
-		`_ = flow.To(numbers, sink.Discard[string]())`:                                                    "does not match",
-		`_ = operators.Map(operators.Map(numbers, text), text)`:                                           "does not match",
-		`_ = operators.FanIn(numbers, operators.Map(numbers, text))`:                                      "does not match",
-		`_ = operators.Filter(numbers, func(context.Context, string) (bool, error) { return true, nil })`: "does not match",
-		`_ = flow.To(operators.Batch(numbers, 2, time.Second), sink.Discard[int]())`:                      "does not match",
-		`_ = operators.Partition(numbers, 2, func(string) int { return 0 })`:                              "does not match",
+		`_ = flow.To(numbers, sink.Discard[string]())`:                                                    mismatch,
+		`_ = operators.Map(operators.Map(numbers, text), text)`:                                           mismatch,
+		`_ = operators.FanIn(numbers, operators.Map(numbers, text))`:                                      mismatch,
+		`_ = operators.Filter(numbers, func(context.Context, string) (bool, error) { return true, nil })`: mismatch,
+		`_ = flow.To(operators.Batch(numbers, 2, time.Second), sink.Discard[int]())`:                      mismatch,
+		`_ = operators.Partition(numbers, 2, func(string) int { return 0 })`:                              mismatch,
 		`var _ flow.Source[string] = source.Stream(nil, source.StreamConfig[int]{})`:                      "cannot use",
 	} {
 		err := check(code)
@@ -40,7 +41,7 @@ func TestG7_StagesThatDoNotFitDoNotCompile(t *testing.T) {
 	}
 }
 
-// checker returns a function that type-checks a statement, with the packages as the compiler sees them.
+// checker returns a function that type-checks a statement against the compiled packages.
 func checker(t *testing.T) func(code string) error {
 	const module = "github.com/streamerson/streamerson-go/"
 	cmd := command.Command("go", "list", "-export", "-deps", "-json=ImportPath,Export",

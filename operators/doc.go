@@ -1,10 +1,11 @@
-// Package operators has the stages that pipelines are made of: functions from a [flow.Source] to one or several others.
+// Package operators has the stages that pipelines are built of: functions from one [flow.Source] to
+// one or several others.
 //
-// An operator describes a stage and runs nothing. It takes the source it reads first, then what it does, then options:
-// [flow.Name], [flow.OnFault], [flow.Timeout], [flow.Async], and for those that call a function on each value
-// [flow.Workers], with [flow.Unordered] or [flow.KeyedBy]. A source is used once; [FanOut] makes
-// copies. Mistakes, such as a nil function or a batch of zero, are found by [flow.Graph.Validate],
-// all at once.
+// An operator describes a stage and runs nothing. Its arguments are the source to read, then its
+// own parameters, then options: [flow.Name], [flow.OnFault], [flow.Timeout], [flow.Async], and for
+// operators that call a function on each value [flow.Workers], with [flow.Unordered] or
+// [flow.KeyedBy]. A source can be used once; [FanOut] makes copies. [flow.Graph.Validate] reports
+// mistakes, such as a nil function or a batch of zero, all at once.
 //
 //	words := operators.FlatMap(lines, split)
 //	shards := operators.ByKey(words, 4, word, count)
@@ -12,14 +13,14 @@
 //
 // # The operators
 //
-// Order says how the messages of the output stand to those of the input. Acks says what has to
-// happen for an entry of the source to be acknowledged: carried means that what comes out has to
-// be, and what does not come out is done.
+// Order compares the order of the output with that of the input. Acks tells when an entry of the
+// source is acknowledged: carried means when its output is acknowledged, or at once if it has no
+// output.
 //
 //	Operator     What it does                                        Order               Acks
 //	Map          turns each value into another                       kept                carried
 //	MapMessage   Map, with id, key, headers, time and attempt        kept                carried
-//	Filter       passes on the values that a function wants          kept                carried
+//	Filter       passes on the values that a function keeps          kept                carried
 //	FilterMap    Filter and Map in one                               kept                carried
 //	FlatMap      turns each value into any number of others          kept                all outputs
 //	Tap          shows each value to a function                      kept                carried
@@ -34,20 +35,20 @@
 //	BatchBytes   Batch, with a limit by size too                     kept                with the batch
 //	Unbatch      turns slices into their values                      kept                all values
 //	Throttle     makes messages wait, to keep a rate                 kept                carried
-//	Dedupe       drops what has been handled before                  kept                carried
+//	Dedupe       drops messages handled before                       kept                carried
 //
-// Each operator's documentation ends with four facts: what becomes of the order, when entries are acknowledged, what it
-// keeps in memory, and when its output ends.
+// Each operator's documentation ends with four facts: the order of its output, when entries are
+// acknowledged, what it holds in memory, and when its output ends.
 //
-// Order is kept by stages with Workers as well, unless Unordered or KeyedBy is given. A message
-// that is tried again keeps its place, and those behind it wait.
+// Stages with Workers keep the order as well, unless Unordered or KeyedBy is given. A retried
+// message keeps its place, and the messages behind it wait.
 //
-// # An operator of your own
+// # Writing an operator
 //
-// This package uses nothing but the public side of package flow, so what it does, your operators
-// can do. A function with a [flow.Handler] and [flow.Via] is all there is to one. State belongs
-// into the factory that Via is given, so that a stage that is restarted starts afresh; what neither
-// goes on by emit nor is kept by [flow.Hold] is done when the handler returns.
+// This package uses only the public API of package flow, so your operators can do whatever these
+// do. An operator is a function that passes a [flow.Handler] to [flow.Via]. Create its state in the
+// factory given to Via, so that a restarted stage starts afresh. A message that is neither emitted
+// nor kept with [flow.Hold] is done when the handler returns.
 //
 //	func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
 //		return flow.Via(in, "distinct", func() flow.Handler[T, T] {

@@ -14,11 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// facts is how an operator's documentation ends.
+// facts matches the end of an operator's documentation.
 var facts = regexp.MustCompile(`\n\nOrder: [^:]+\. Acks: [^:]+\.\nHolds: [^:]+\. Ends: [^:]+\.\n$`)
 
-// TestDocs parses the package: each operator tells its four facts, has an example with output, and
-// is in the table of the package's documentation.
+// TestDocs parses the package: each operator documents its four facts, has an example with output,
+// and is in the table of the package's documentation.
 func TestDocs(t *testing.T) {
 	fset := token.NewFileSet()
 	var code, tests []*ast.File
@@ -60,7 +60,7 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	for _, typ := range p.Types {
-		if typ.Name != "DedupeStore" && typ.Name != "DedupeMemory" || len(typ.Funcs) > 0 { // what Dedupe remembers in
+		if typ.Name != "DedupeStore" && typ.Name != "DedupeMemory" || len(typ.Funcs) > 0 { // stores of Dedupe
 			t.Errorf("the package exports more than operators: %s", typ.Name)
 		}
 	}

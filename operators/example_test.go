@@ -43,7 +43,7 @@ func ExampleMap() {
 	// WORLD
 }
 
-// Four calls at once, and the output still comes in the order of the input.
+// Up to four calls run at once, and the output keeps the order of the input.
 func ExampleMap_workers() {
 	slow := operators.Map(source.Of(3, 2, 1), func(ctx context.Context, n int) (string, error) {
 		return strconv.Itoa(n), flow.Sleep(ctx, time.Duration(n)*time.Millisecond)
@@ -185,7 +185,7 @@ func ExampleSplit() {
 	// odd 3
 }
 
-// Each shard counts the words it gets; all of one word get to the same shard.
+// Each shard counts its words. All occurrences of a word go to the same shard.
 func ExampleByKey() {
 	type count struct {
 		word string
@@ -250,7 +250,7 @@ func ExampleThrottle() {
 	// took 20 ms or more: true
 }
 
-// Distinct drops values whose key it has seen before.
+// Distinct drops values whose key has occurred before.
 func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "distinct", func() flow.Handler[T, T] {
 		seen := make(map[K]struct{})
@@ -265,7 +265,7 @@ func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flo
 	}, opts...)
 }
 
-// An operator of one's own is a function like those of this package.
+// Your own operators are functions like those of this package.
 func Example_ownOperator() {
 	unique := Distinct(source.Of("Tea", "milk", "TEA"), strings.ToLower)
 	exec(flow.To(unique, sink.Func(printed[string])))

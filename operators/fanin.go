@@ -6,7 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// FanIn brings several sources of one type together, as their messages come; none can starve another.
+// FanIn merges several sources of one type in the order in which their messages arrive. No input
+// can starve another.
 //
 // Order: kept within each input, not between them. Acks: carried by the output.
 // Holds: two chunks waiting, for all inputs together. Ends: when all inputs have ended.

@@ -6,10 +6,11 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// FanOut copies each message to all of n outputs. The slowest of them rules: the others get ahead of it by no more than
-// what its edge holds. The copies share the value itself; where it is a pointer or has one in it, nobody may write
-// through it. When a branch fails, it alone is tried again, and the entry's outcome is the worst of its branches'. An
-// entry that is given back is delivered again as a whole, so all branches repeat it.
+// FanOut copies each message to all of n outputs. The slowest output sets the pace: the others get
+// ahead of it by at most the capacity of its edge. The copies share the value, so no branch may
+// write through a pointer in it. When a branch fails, only that branch is retried. The entry's
+// outcome is the worst outcome of its branches. An entry that is given back is delivered again as a
+// whole, so all branches repeat it.
 //
 // Order: kept on each output. Acks: an entry is acked when all branches have.
 // Holds: two chunks waiting on each output. Ends: when in ends.
@@ -24,13 +25,14 @@ func FanOut[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.So
 	}, opts...)
 }
 
-// Balance shares the messages out among n outputs: each goes to an output that has room for it, in turn when several
-// have. So a slow output gets less of the work than a fast one. To keep a backlog from piling up behind a slow output,
-// messages are handed over one by one, at about a microsecond each; where throughput counts for more, flow.ChunkSize
-// makes it more at a time. What a sink gathers for one write is its own matter: see its flow.ChunkSize.
+// Balance distributes the messages among n outputs: each message goes to an output that has room,
+// in turn when several have. So a slow output gets fewer messages than a fast one. Messages are
+// handed over one by one, which costs about a microsecond each but keeps a backlog from forming
+// behind a slow output. Set flow.ChunkSize where throughput matters more. The flow.ChunkSize of a
+// sink is independent of it.
 //
-// Order: not kept, beyond that of each output by itself. Acks: carried by the output.
-// Holds: two chunks, of one message unless flow.ChunkSize says more, waiting on each output. Ends: when in ends.
+// Order: not kept, except within each output. Acks: carried by the output.
+// Holds: two chunks, of one message unless flow.ChunkSize is set, waiting on each output. Ends: when in ends.
 func Balance[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.Source[T] {
 	return flow.Route(in, "balance", n, func() flow.RouteFunc[T, T] {
 		return func(_ context.Context, m flow.Message[T], emit func(int, flow.Message[T])) error {
@@ -40,7 +42,7 @@ func Balance[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.S
 	}, with(opts, flow.ChunkSize(1), flow.Passes())...)
 }
 
-// Split sends the messages for whose value p is true to the first output, and the others to the second.
+// Split sends each message to the first output if p returns true for its value, else to the second.
 //
 // Order: kept on each output. Acks: carried by the output.
 // Holds: two chunks waiting on each output. Ends: when in ends.

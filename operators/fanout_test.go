@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// spreads are the operators with several outputs of one type, each made to have two.
+// spreads are the operators with several outputs of one type, each built with two.
 var spreads = map[string]func(flow.Source[int]) []flow.Source[int]{
 	"FanOut":    func(in flow.Source[int]) []flow.Source[int] { return operators.FanOut(in, 2) },
 	"Balance":   func(in flow.Source[int]) []flow.Source[int] { return operators.Balance(in, 2) },

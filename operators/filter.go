@@ -6,7 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Filter passes on the values for which keep is true. The others are done: their entries are acknowledged.
+// Filter passes on the values for which keep returns true. The other messages are done: their
+// entries are acknowledged.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what
 // passes; the rest is done here.
@@ -22,7 +23,7 @@ func Filter[T any](
 	}, with(opts, function("keep", keep != nil))...)
 }
 
-// FilterMap is Filter and Map in one: f returns what becomes of a value, and whether it goes on.
+// FilterMap is Filter and Map in one: f returns the new value and whether to pass it on.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by what
 // passes; the rest is done here.
@@ -38,9 +39,9 @@ func FilterMap[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// Tap shows each value to f and passes it on unchanged: for logs, counters, tests. f has no way to
-// fail a message, unless it panics. It does run in the stream, so a slow f slows the stream down;
-// and where a value is a pointer or has one in it, f must not write through it.
+// Tap calls f with each value and passes the value on unchanged: for logs, counters and tests. f
+// can fail a message only by a panic. f runs in the stream, so a slow f slows the stream down. f
+// must not write through pointers in the value.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.

@@ -9,11 +9,11 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Idea: whether a key type has a canonical form is known from the type alone, so it is decided once
-// for a stage. Strings and integers, which nearly all keys are, take no detour by reflection; their
-// named types, and the rest, do.
+// Idea: the type alone decides whether keys have a canonical form, so this is checked once per
+// stage. Plain strings and integers, the usual keys, avoid reflection; named types and all others
+// use it.
 
-// hasher returns the hash of keys of a type, as Partition describes it.
+// hasher returns the hash function of a key type, as documented at Partition.
 func hasher[K comparable]() func(K) uint64 {
 	t := reflect.TypeFor[K]()
 	if !canonical(t) {
@@ -79,7 +79,7 @@ func encode(buf []byte, v reflect.Value) []byte {
 		}
 		return append(buf, 0)
 	case reflect.Float32, reflect.Float64:
-		f := v.Float() + 0 // which makes one of the two zeros: they are equal keys
+		f := v.Float() + 0 // turns -0 into 0, because they are equal keys
 		return binary.LittleEndian.AppendUint64(buf, math.Float64bits(f))
 	case reflect.Array:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
@@ -91,7 +91,7 @@ func encode(buf []byte, v reflect.Value) []byte {
 		return buf
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).Name != "_" { // blank fields do not count when keys are compared
+			if v.Type().Field(i).Name != "_" { // == ignores blank fields
 				buf = encode(buf, v.Field(i))
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Map turns each value into another. An error of f is a fault of its message: the fault policy decides about it. With
-// flow.Workers it calls f on several goroutines at once.
+// Map turns each value into another. If f returns an error, the fault policy decides about the
+// message. With flow.Workers f is called on several goroutines at once.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.
@@ -16,8 +16,8 @@ func Map[T, U any](in flow.Source[T], f func(context.Context, T) (U, error), opt
 	return flow.Transform(in, "map", make, with(opts, function("f", f != nil))...)
 }
 
-// MapMessage is Map for a function that wants to see more than the value: the id, key, type, headers, time and attempt.
-// The output keeps the message's metadata.
+// MapMessage is Map for a function that needs more than the value: the id, key, type, headers, time
+// and attempt. The output keeps the message's metadata.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.
@@ -32,9 +32,10 @@ func MapMessage[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// FlatMap turns each value into any number of others: f passes them on by emit, which it may call
-// only until it returns, and only on its own goroutine. When f fails, what it has emitted is taken
-// back, unless it was more than a chunk: then what had gone has gone, and a retry emits it again.
+// FlatMap turns each value into any number of others. f passes them on with emit, which it may call
+// only until it returns, and only on its own goroutine. When f fails, what it has emitted is
+// withdrawn. If it was more than a chunk, the full chunks have been passed on already, and a retry
+// emits them again.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: an entry is
 // acked when all outputs are.
@@ -46,7 +47,7 @@ func FlatMap[T, U any](
 		h := &flatMap[T, U]{f: f}
 		h.pass = func(v U) {
 			if h.emit == nil {
-				panic("operators: FlatMap: emit was called after the call it was given to")
+				panic("operators: FlatMap: emit was called after f returned")
 			}
 			h.emit(flow.Derive(h.m, v))
 		}
@@ -54,7 +55,7 @@ func FlatMap[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// flatMap keeps the message at hand, so that one emit function serves all calls.
+// flatMap keeps the current message, so that one emit function serves all calls.
 type flatMap[T, U any] struct {
 	f    func(context.Context, T, func(U)) error
 	pass func(U)

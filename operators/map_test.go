@@ -17,29 +17,31 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// oneToOne are the operators that are a function in the stream, all made to do the same: to call work and to pass the
-// value on. What holds for one must hold for all.
-var oneToOne = map[string]func(flow.Source[int], func(context.Context, int) error, ...flow.StageOption) flow.Source[int]{
-	"Map": func(in flow.Source[int], work func(context.Context, int) error, opts ...flow.StageOption) flow.Source[int] {
+// oneToOne are the operators that call a function per message, all built to call work and pass the
+// value on. They must all behave alike.
+type worker = func(context.Context, int) error
+
+var oneToOne = map[string]func(flow.Source[int], worker, ...flow.StageOption) flow.Source[int]{
+	"Map": func(in flow.Source[int], work worker, opts ...flow.StageOption) flow.Source[int] {
 		return operators.Map(in, func(ctx context.Context, v int) (int, error) { return v, work(ctx, v) }, opts...)
 	},
-	"MapMessage": func(in flow.Source[int], work func(context.Context, int) error, opts ...flow.StageOption) flow.Source[int] {
+	"MapMessage": func(in flow.Source[int], work worker, opts ...flow.StageOption) flow.Source[int] {
 		return operators.MapMessage(in, func(ctx context.Context, m flow.Message[int]) (int, error) {
 			return m.Value, work(ctx, m.Value)
 		}, opts...)
 	},
-	"Filter": func(in flow.Source[int], work func(context.Context, int) error, opts ...flow.StageOption) flow.Source[int] {
+	"Filter": func(in flow.Source[int], work worker, opts ...flow.StageOption) flow.Source[int] {
 		return operators.Filter(
 			in,
 			func(ctx context.Context, v int) (bool, error) { return true, work(ctx, v) },
 			opts...)
 	},
-	"FilterMap": func(in flow.Source[int], work func(context.Context, int) error, opts ...flow.StageOption) flow.Source[int] {
+	"FilterMap": func(in flow.Source[int], work worker, opts ...flow.StageOption) flow.Source[int] {
 		return operators.FilterMap(in, func(ctx context.Context, v int) (int, bool, error) {
 			return v, true, work(ctx, v)
 		}, opts...)
 	},
-	"FlatMap": func(in flow.Source[int], work func(context.Context, int) error, opts ...flow.StageOption) flow.Source[int] {
+	"FlatMap": func(in flow.Source[int], work worker, opts ...flow.StageOption) flow.Source[int] {
 		return operators.FlatMap(in, func(ctx context.Context, v int, emit func(int)) error {
 			emit(v)
 			return work(ctx, v)
@@ -47,7 +49,8 @@ var oneToOne = map[string]func(flow.Source[int], func(context.Context, int) erro
 	},
 }
 
-// manners are the ways to run a one-to-one operator; ordered says whether the order of the output is the input's.
+// manners are the ways to run a one-to-one operator. ordered reports whether the output keeps the
+// order of the input.
 var manners = map[string]struct {
 	opts    []flow.StageOption
 	ordered bool
@@ -66,7 +69,9 @@ func TestOneToOne(t *testing.T) {
 		for manner, how := range manners {
 			virtual(t, name+"/"+manner+"/passes on and acks", func(t *testing.T) {
 				in, out := numbers(200), &box[int]{}
-				busy := func(ctx context.Context, v int) error { return wait(ctx, time.Duration(v*7%5)*time.Millisecond) }
+				busy := func(ctx context.Context, v int) error {
+					return wait(ctx, time.Duration(v*7%5)*time.Millisecond)
+				}
 				run(t, flow.To(op(in.source(flow.MaxInFlight(32)), busy, how.opts...), out.sink()))
 				in.allSettledAs(t, flow.Acked)
 				if in.most > 32 {
@@ -97,7 +102,7 @@ func TestOneToOne(t *testing.T) {
 						return flow.Reject(errBoom)
 					case 5:
 						return flow.RetryAfter(time.Minute, errBoom)
-					case 7: // gets better
+					case 7: // succeeds later
 						if tries.Add(1) < 3 {
 							return errBoom
 						}
@@ -124,7 +129,8 @@ func TestOneToOne(t *testing.T) {
 				}
 				if err := in.settled[9][0].Err(); !errors.Is(err, errBoom) {
 					t.Errorf("the panic's value is lost: %v", err)
-				} else if p := new(flow.PanicError); !errors.As(err, &p) || !strings.Contains(string(p.Stack), "map_test.go") {
+				} else if p := new(flow.PanicError); !errors.As(err, &p) ||
+					!strings.Contains(string(p.Stack), "map_test.go") {
 					t.Errorf("no stack of the panic: %v", err)
 				}
 				if f := in.settled[5][0].Fault; f == nil || f.After != time.Minute {

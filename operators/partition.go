@@ -6,16 +6,17 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Partition sends all messages of a key to the same one of n outputs: what keyed state and order by key need.
+// Partition sends all messages of a key to the same one of n outputs, as keyed state and order by
+// key require.
 //
-// Which output that is stays the same for as long as n does, also in other processes and after
-// restarts, when the key is a string, a bool, a number, or an array or struct of these: it is the
-// 64-bit xxHash (seed 0) of the key modulo n. What is hashed is a string's bytes, a number's eight
-// bytes with the lowest first (integers extended to 64 bits, floats as float64 bits), one byte for
-// a bool, and for arrays and structs their elements in turn, strings among them preceded by their
-// length; an array of bytes is hashed as its bytes. Keys of other types (interfaces, pointers,
-// channels, and what contains them) have no such form: their output is the same for the life of the
-// blueprint only.
+// The output of a key is the 64-bit xxHash (seed 0) of the key modulo n, if the key is a string, a
+// bool, a number, or an array or struct of these. So it stays the same as long as n does, also in
+// other processes and after restarts. The hash is of these bytes: a string's bytes; a number's
+// eight bytes in little-endian order (integers extended to 64 bits, floats as float64 bits); one
+// byte for a bool; for arrays and structs their elements in turn, where strings are preceded by
+// their length. An array of bytes is hashed as its bytes. Keys of other types (interfaces,
+// pointers, channels, and types that contain them) have no such form. Their output stays the same
+// only for the life of the blueprint.
 //
 // Order: kept on each output, and so within a key. Acks: carried by the output.
 // Holds: two chunks waiting on each output. Ends: when in ends.
@@ -37,13 +38,13 @@ func partition[T any, K comparable](
 	}, with(opts, function("key", key != nil), flow.Passes())...)
 }
 
-// ByKey runs a sub-pipeline on each of n shards of the stream, at the same time, and brings their
-// results together: it is Partition, sub for each shard, and FanIn. sub is called n times, when the
-// blueprint is made, so each shard has state of its own and sees all messages of its keys in order.
-// The options are Partition's.
+// ByKey runs a sub-pipeline on each of n shards of the stream concurrently and merges the results:
+// it combines Partition, sub for each shard, and FanIn. sub is called n times, when the blueprint
+// is built, so each shard has its own state and sees all messages of its keys in order. The options
+// are those of Partition.
 //
 // Order: kept within a key as far as sub keeps it, not between shards. Acks: as sub does.
-// Holds: two chunks waiting on each shard and two on the output, beside what sub holds. Ends: when all shards have.
+// Holds: two chunks waiting on each shard and two on the output, besides what sub holds. Ends: when all shards have.
 func ByKey[T, U any, K comparable](
 	in flow.Source[T], n int, key func(T) K, sub func(shard flow.Source[T]) flow.Source[U], opts ...flow.StageOption,
 ) flow.Source[U] {

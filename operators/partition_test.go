@@ -66,7 +66,7 @@ func TestPartitionHash(t *testing.T) {
 		check(t, []int{of(slices.Concat(le(2), []byte("ab"), le(7)))}, outputs(t, n, account{Bank: "ab", number: 7}))
 		check(t, []int{of(slices.Concat(le(1), []byte("x"), le(0)))}, outputs(t, n, [2]string{"x", ""}))
 	})
-	t.Run("fixed for ever", func(t *testing.T) { // changing these breaks the state of whoever upgrades
+	t.Run("fixed for ever", func(t *testing.T) { // changing these breaks the keyed state of existing users
 		check(t, []int{0xd24ec4f1a98c6e5b % n}, outputs(t, n, "a")) // from the xxHash project's own vectors
 		check(t, []int{4, 2, 3, 4, 3}, outputs(t, n, "alice", "bob", "carol", "dave", "erin"))
 		check(t, []int{4, 0, 0, 0, 0, 1, 2}, outputs(t, n, 1, 2, 3, 4, 5, 6, 7))

@@ -15,18 +15,18 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// feed is a source for tests: it yields its values and notes how the entry of each ended. A value's entry has its index
-// for an id.
+// feed is a source for tests: it yields its values and records the outcome of each entry. An
+// entry's id is the index of its value.
 type feed[T any] struct {
 	values []T
-	every  time.Duration // between values; 0: as many at once as there is room for
-	stays  bool          // after the last value it waits to be drained, instead of ending
+	every  time.Duration // between values; 0: as many as there are credits for
+	stays  bool          // after the last value it waits for the drain instead of ending
 
 	mu      sync.Mutex
 	next    int
 	settled map[int][]flow.Settlement
-	open    int // read and not settled
-	most    int // the most there were of these
+	open    int // number of entries read and not settled
+	most    int // maximum of open
 }
 
 func newFeed[T any](values ...T) *feed[T] {
@@ -94,8 +94,8 @@ func (f *feed[T]) Commit(_ context.Context, settled []flow.Settlement) error {
 	return nil
 }
 
-// outcomes checks that each entry was settled exactly once, and with the outcome that is expected of it: Acked, unless
-// except says otherwise.
+// outcomes checks that each entry was settled exactly once with the expected outcome: the one in
+// except, or Acked.
 func (f *feed[T]) outcomes(t *testing.T, except map[int]flow.Outcome) {
 	t.Helper()
 	f.mu.Lock()
@@ -112,7 +112,7 @@ func (f *feed[T]) outcomes(t *testing.T, except map[int]flow.Outcome) {
 	}
 }
 
-// allSettledAs checks that all entries were read and settled exactly once, all alike.
+// allSettledAs checks that all entries were read and settled exactly once with this outcome.
 func (f *feed[T]) allSettledAs(t *testing.T, o flow.Outcome) {
 	t.Helper()
 	if f.next != len(f.values) {
@@ -121,7 +121,7 @@ func (f *feed[T]) allSettledAs(t *testing.T, o flow.Outcome) {
 	f.allRead(t, o)
 }
 
-// allRead checks that each entry that was read, of all there are, was settled exactly once, all alike.
+// allRead checks that each entry that was read was settled exactly once with this outcome.
 func (f *feed[T]) allRead(t *testing.T, o flow.Outcome) {
 	t.Helper()
 	all := make(map[int]flow.Outcome)
@@ -132,7 +132,7 @@ func (f *feed[T]) allRead(t *testing.T, o flow.Outcome) {
 }
 
 // unfinished checks that each entry whose value is not among the finished was given back, and the
-// others acked. It is for feeds whose values are their indices.
+// others acked. The feed's values must be their indices.
 func (f *feed[T]) unfinished(t *testing.T, finished []int) {
 	t.Helper()
 	nacked := make(map[int]flow.Outcome)
@@ -145,7 +145,7 @@ func (f *feed[T]) unfinished(t *testing.T, finished []int) {
 	f.outcomes(t, nacked)
 }
 
-// count is how many entries have been settled so far, in whatever way.
+// count returns the number of entries settled so far, with any outcome.
 func (f *feed[T]) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,7 +164,7 @@ func (f *feed[T]) isSettled(v any) bool {
 	return false
 }
 
-// box is a sink for tests: it keeps the values it gets.
+// box is a sink for tests that keeps its values.
 type box[T any] struct {
 	each func(context.Context, T) error // before a value is kept; may be nil
 
@@ -210,7 +210,7 @@ func (b *box[T]) want(t *testing.T, want ...T) {
 	}
 }
 
-// wait waits in virtual time.
+// wait blocks for d of virtual time.
 func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -225,7 +225,7 @@ func virtual(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-// run runs a graph to its end, which must be clean.
+// run runs a graph to its end, which must be without error.
 func run(t *testing.T, parts ...flow.Part) {
 	t.Helper()
 	if err := flow.New("test", parts...).Run(t.Context()); err != nil {
@@ -264,7 +264,7 @@ func invalid(t *testing.T, want []string, parts ...flow.Part) {
 	}
 }
 
-// discard takes what a test does not look at.
+// discard drains a source that a test does not look at.
 func discard[T any]() flow.Sink[T] { return new(box[T]).sink() }
 
 var errBoom = errors.New("boom")

@@ -10,11 +10,12 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Throttle lets n messages through in each interval, spaced evenly, by making the stream wait. burst is how many may go
-// at once after a quiet time: 1 keeps them evenly spaced at all times, n allows the whole interval's at its start. A
-// drain goes on at this pace, so what is in flight then must fit into flow.DrainTimeout; a stop ends the wait at once.
+// Throttle passes n messages in each interval per, spaced evenly, by making the stream wait. burst
+// is the number of messages that may pass at once after a quiet time: 1 always keeps them evenly
+// spaced, n allows the whole interval's messages at its start. A drain keeps this pace, so the
+// messages in flight must fit into flow.DrainTimeout. A stop ends the wait at once.
 //
-// The pace is that of one running graph: other processes have their own.
+// The limit holds for one running graph. Other processes have their own.
 //
 // Order: kept. Acks: carried by the output.
 // Holds: the message that waits. Ends: when in ends.
@@ -34,18 +35,8 @@ func Throttle[T any](
 			}
 			return m, true, nil
 		}
-	}, with(
-		opts,
-		atLeastOne("n", n, "messages"),
-		positive("per", per),
-		atLeastOne(
-			"burst",
-			burst,
-			"messages",
-		),
-		flow.OneWorker("each worker would have a pace of its own"),
-		flow.Passes(),
-	)...)
+	}, with(opts, atLeastOne("n", n, "messages"), positive("per", per), atLeastOne("burst", burst, "messages"),
+		flow.OneWorker("each worker would have its own rate limit"), flow.Passes())...)
 }
 
 func positive(field string, d time.Duration) flow.StageOption {

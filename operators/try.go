@@ -8,14 +8,15 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Try is Map with a branch for what fails: when f returns an error or panics, its input goes to the second output as a
-// flow.Failure, and counts as handled there. f is called once for each delivery, since its errors are values and no
-// faults; a fault policy has nothing to decide here, and retries that are wanted belong into f.
+// Try is Map with a second output for failures: when f returns an error or panics, its input goes
+// to the second output as a flow.Failure and counts as handled. f is called once per delivery,
+// because its errors are values and not faults: the fault policy does not apply, so retries belong
+// in f.
 //
-// Some errors are not taken for values. With the verdicts flow.Skip, flow.RetryAfter and
-// flow.Reject f decides about its message as everywhere else, and a flow.Permanent error stops the
-// graph. What f returns because the graph is being stopped is nobody's failure: the message goes
-// back to its source.
+// Some errors are not treated as values. The verdicts flow.Skip, flow.RetryAfter and flow.Reject
+// decide about the message as everywhere else, and a flow.Permanent error stops the graph. An error
+// that f returns because the graph is being stopped is not a failure: the message goes back to its
+// source.
 //
 // Order: kept on each output; with flow.KeyedBy within a key, with flow.Unordered not. Acks: carried by either output.
 // Holds: two chunks waiting on each output. Ends: when in ends.
@@ -53,13 +54,13 @@ func Try[T, U any](
 	})
 }
 
-// attempt is what came of one call: a value, or a failure.
+// attempt is the result of one call: a value or a failure.
 type attempt[T, U any] struct {
 	value   U
 	failure *flow.Failure[T]
 }
 
-// calm calls f and turns its panic into an error.
+// calm calls f and returns its panic as an error.
 func calm[T, U any](ctx context.Context, v T, f func(context.Context, T) (U, error)) (u U, err error) {
 	defer func() {
 		if p := recover(); p != nil {

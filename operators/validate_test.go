@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// TestValidate gives each operator what it cannot work with: that must not panic, neither here nor later, and Validate
-// must name each mistake once.
+// TestValidate gives each operator invalid arguments. That must not panic, neither here nor later,
+// and Validate must name each mistake once.
 func TestValidate(t *testing.T) {
 	in := func() flow.Source[int] { return numbers(1).source() }
 	end := func(src flow.Source[int]) flow.Part { return flow.To(src, discard[int]()) }

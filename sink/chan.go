@@ -7,14 +7,13 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Chan is a sink that sends each value to a channel, and waits for as long as nobody takes it. The channel is the
-// caller's and is not closed: when Run has returned nothing more is sent.
+// Chan is a sink that sends each value to a channel, and blocks until it is received or buffered.
+// The caller owns the channel; Chan does not close it. After Run has returned nothing more is sent.
 //
-// Order: kept. Acks: a value is acked when the channel has taken it; what becomes of it then is not
-// the graph's to know.
-// Ends: with its input. When the graph stops, or its drain takes too long, what could not be sent
-// goes back to its source. Errors: a send to a closed channel is a panic, and goes by the fault
-// policy like any other.
+// Order: kept. Acks: a value is acked when the channel has taken it; the graph does not see what
+// happens to it afterwards. Ends: with its input. When the graph stops, or its drain takes too
+// long, unsent values go back to their source. Errors: a send to a closed channel panics; the fault
+// policy handles it like any panic.
 func Chan[T any](c chan<- T, opts ...flow.StageOption) flow.Sink[T] {
 	opts = singly(opts)
 	if c == nil {
@@ -35,7 +34,7 @@ func Chan[T any](c chan<- T, opts ...flow.StageOption) flow.Sink[T] {
 	}, opts)
 }
 
-// Discard is a sink that acks everything and keeps nothing: for outputs that are not needed.
+// Discard is a sink that acks everything and keeps nothing, for outputs that are not needed.
 //
 // Order: none. Acks: at once. Ends: with its input. Errors: none.
 func Discard[T any](opts ...flow.StageOption) flow.Sink[T] {

@@ -8,16 +8,17 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Collect is a sink that keeps every value in memory: for tests, examples and small results. It grows without bound.
+// Collect is a sink that keeps every value in memory, for tests, examples and small results. It
+// grows without bound.
 //
-// Order: kept. Acks: a value is acked when it is kept. Ends: with its input; what was kept stays,
-// and further runs add to it. Errors: none.
+// Order: kept. Acks: a value is acked when it is kept. Ends: with its input; the values stay, and
+// further runs add to them. Errors: none.
 func Collect[T any](opts ...flow.StageOption) (flow.Sink[T], *Collected[T]) {
 	c := &Collected[T]{}
 	return flow.NewSink("collect", func() flow.Writer[T] { return c }, opts...), c
 }
 
-// Collected is what a Collect sink keeps. It may be read while the graph runs.
+// Collected holds the values of a Collect sink. It may be read while the graph runs.
 type Collected[T any] struct {
 	mu     sync.Mutex // guards values
 	values []T
@@ -37,7 +38,7 @@ func (c *Collected[T]) Len() int {
 	return len(c.values)
 }
 
-// Write keeps a chunk: it makes Collected the sink's flow.Writer.
+// Write implements flow.Writer: it keeps the values of a chunk.
 func (c *Collected[T]) Write(_ context.Context, chunk []flow.Message[T]) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

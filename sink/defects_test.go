@@ -17,7 +17,8 @@ import (
 
 // Tests named after defects of other systems; see defects_list_test.go of package source.
 
-// One bad command failed its pipeline, which was sent again as a whole: its good commands were there twice.
+// One bad command failed its pipeline, and the whole pipeline was sent again, which duplicated its
+// good commands.
 func TestB5_OneBadCommandDoesNotRepeatItsNeighbours(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	ctx := t.Context()
@@ -82,8 +83,8 @@ func TestO7_FullSinkWaits(t *testing.T) {
 	}
 }
 
-// A failed XADD was a rejection that nobody handled, and the stream behind it stood still; a file
-// that was piped into it left no entries at all.
+// A failed XADD was an unhandled promise rejection, and the stream behind it stalled; a file piped
+// into it left no entries.
 func TestD22_PipingAFileWorksAndFailuresEnd(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	file := strings.Repeat("a line\n", 500)

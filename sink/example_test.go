@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// run runs a source into a sink and prints how that ended.
+// run runs a source into a sink and prints the result.
 func run[T any](src flow.Source[T], to flow.Sink[T], parts ...flow.Part) {
 	fmt.Println(flow.New("example", append(parts, flow.To(src, to))...).Run(context.Background()))
 }
@@ -23,7 +23,7 @@ func ExampleFunc() {
 	tries := 0
 	post := func(_ context.Context, v int) error {
 		if tries++; tries == 2 {
-			return errors.New("the network blinked") // tried again, by the fault policy
+			return errors.New("the network blinked") // the fault policy retries it
 		}
 		fmt.Println("posted", v)
 		return nil
@@ -54,7 +54,7 @@ func ExampleBatches() {
 		errs := make([]error, len(rows))
 		for i, row := range rows {
 			if row == 3 {
-				errs[i] = flow.Skip // this one is a duplicate; the others are in
+				errs[i] = flow.Skip // a duplicate; the others are inserted
 			}
 		}
 		return &flow.WriteError{Errs: errs}
@@ -69,7 +69,7 @@ func ExampleBatches() {
 func ExampleChan() {
 	c := make(chan int, 10)
 	run(source.Of(1, 2, 3), sink.Chan(c))
-	close(c) // it is ours
+	close(c) // the caller owns it
 	for v := range c {
 		fmt.Println(v)
 	}
@@ -109,7 +109,7 @@ func ExampleCollect() {
 	// [1 2 3]
 }
 
-// A request waits for an answer that comes from elsewhere.
+// A request is answered by another goroutine.
 func ExampleLater() {
 	tickets := make(chan *flow.Ticket, 1)
 	requests := sink.Later(100, time.Minute, func(_ context.Context, v string, t *flow.Ticket) error {

@@ -19,10 +19,10 @@ import (
 
 var errRow = errors.New("violates a constraint")
 
-// bad are the rows that the tests' databases refuse.
+// bad are the rows that the test databases refuse.
 func bad(row int) bool { return row%36 == 7 }
 
-// insert is a database that refuses some rows with an error each.
+// insert is a database that refuses some rows, each with its own error.
 type insert struct {
 	refuse func(row int) error
 	calls  [][]int
@@ -84,7 +84,8 @@ func deadIfBad(row int) flow.Outcome {
 	return flow.Acked
 }
 
-// 360 rows, 10 of which the database refuses: these are dead, and the 350 that were written are acked.
+// The database refuses 10 of 360 rows: these become dead letters, and the 350 that were written are
+// acked.
 func TestFault_D11_BatchesWithABadRow(t *testing.T) {
 	const n = 360
 	for name, build := range map[string]func(flow.Source[int], *insert) flow.Branch{
@@ -132,7 +133,8 @@ func TestFault_D11_BatchesWithABadRow(t *testing.T) {
 	}
 }
 
-// Rows that fail, and are not rejected, go by the fault policy alone: they are written again without the others.
+// Rows that fail without being rejected follow the fault policy: they are written again without the
+// others.
 func TestFault_D11_OnlyBadRowsAreWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, feed := flowtest.Feed[int](t)
@@ -163,8 +165,8 @@ func TestFault_D11_OnlyBadRowsAreWrittenAgain(t *testing.T) {
 	})
 }
 
-// A row that one of two branches refuses is dead, whichever that is; a stop in the middle gives
-// back what is not written.
+// A row that one of two branches refuses becomes a dead letter, whichever branch it is. A stop
+// halfway gives back what is not written.
 func TestFault_D11_BranchesAndStops(t *testing.T) {
 	t.Run("two branches", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -8,14 +8,14 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Func is a sink that is a function: f is called with each value, and its result settles it.
+// Func is a sink that calls f with each value. The result of f settles the value.
 //
-// Order: kept; with Workers f is called by several goroutines at once, in any order or by key.
-// Acks: a value is acked as soon as f has returned nil for it. With ChunkSize, which is 1 here
-// unless set, a chunk is settled when f has been called with all of it. Ends: with its input; f's
-// context is done when the graph stops, or its drain takes too long. Errors: an error or a panic of
-// f goes by the fault policy, as do the verdicts flow.Skip, RetryAfter and Reject. While a value
-// waits for its retry the ones behind it wait too; only within a larger chunk the others go first.
+// Order: kept; with Workers several goroutines call f at once, in any order or ordered by key.
+// Acks: a value is acked as soon as f has returned nil for it. With a ChunkSize above the default
+// of 1, a chunk is settled when f has been called with all of it. Ends: with its input; f's context
+// is cancelled when the graph stops or its drain takes too long. Errors: the fault policy decides
+// about an error or panic of f, and f may return the verdicts flow.Skip, RetryAfter and Reject.
+// While a value waits for its retry the values behind it wait too, except those of the same chunk.
 func Func[T any](f func(ctx context.Context, v T) error, opts ...flow.StageOption) flow.Sink[T] {
 	opts = singly(opts)
 	if f == nil {
@@ -24,8 +24,8 @@ func Func[T any](f func(ctx context.Context, v T) error, opts ...flow.StageOptio
 	return newEach("func", func(ctx context.Context, m flow.Message[T]) error { return f(ctx, m.Value) }, opts)
 }
 
-// Messages is Func for those who want to see the message: its id, key, type, headers, time and
-// attempt beside its value.
+// Messages is Func for functions that need the message: its id, key, type, headers, time and
+// attempt besides its value.
 //
 // Order, Acks, Ends, Errors: as for Func.
 func Messages[T any](f func(ctx context.Context, m flow.Message[T]) error, opts ...flow.StageOption) flow.Sink[T] {
@@ -38,7 +38,7 @@ func Messages[T any](f func(ctx context.Context, m flow.Message[T]) error, opts 
 
 var nilFunc = flow.Invalid("f", "the function is nil", "give a function")
 
-// singly makes chunks of one message the default, so that each is settled by itself.
+// singly sets a default chunk size of 1, so that each message is settled by itself.
 func singly(opts []flow.StageOption) []flow.StageOption {
 	return slices.Concat([]flow.StageOption{flow.ChunkSize(1)}, opts)
 }
@@ -48,7 +48,7 @@ func newEach[T any](name string, f func(context.Context, flow.Message[T]) error,
 	return flow.NewSink(name, func() flow.Writer[T] { return w }, opts...)
 }
 
-// each writes a chunk one by one.
+// each is a flow.Writer that calls a function with each message.
 type each[T any] func(context.Context, flow.Message[T]) error
 
 func (f each[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
@@ -57,7 +57,7 @@ func (f each[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 	}
 	var errs []error
 	for i, m := range chunk {
-		err := ctx.Err() // once it is done what is left is not begun
+		err := ctx.Err() // once it is cancelled the rest of the chunk is not started
 		if err == nil {
 			err = f.guard(ctx, m)
 		}
@@ -74,7 +74,8 @@ func (f each[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 	return &flow.WriteError{Errs: errs}
 }
 
-// guard keeps a panic to its own message: those before it in the chunk are written.
+// guard returns a panic as the error of its message, because the messages before it in the chunk
+// are written.
 func (f each[T]) guard(ctx context.Context, m flow.Message[T]) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -84,16 +85,16 @@ func (f each[T]) guard(ctx context.Context, m flow.Message[T]) (err error) {
 	return f(ctx, m)
 }
 
-// Batches is a sink that is a function of many values: f is called with what has come, up to ChunkSize values, 256 by
-// default. With flow.Within it waits for a full slice, up to that long; without, it waits for
-// nothing. The slice is f's to keep.
+// Batches is a sink that calls f with a slice of the values that are available, up to ChunkSize,
+// which defaults to 256 here. With flow.Within it waits up to that long for a full slice, else it
+// does not wait. f may keep the slice.
 //
 //	sink.Batches(insert, flow.ChunkSize(100), flow.Within(500*time.Millisecond))
 //
-// Order: kept; see Func for Workers. Acks: when f returns nil all of the slice is acked. A *flow.WriteError tells which
-// values are not done, and the others are. Ends: with its input; for f's context see Func.
-// Errors: with any other error, or a panic, all values of the slice fail; each goes by the fault
-// policy, and f is called again with those that are to be retried.
+// Order: kept; see Func for Workers. Acks: when f returns nil the whole slice is acked. A
+// *flow.WriteError marks the values that failed; the others are acked. Ends: with its input; for
+// f's context see Func. Errors: with any other error, or a panic, all values of the slice fail. The
+// fault policy decides about each, and f is called again with those to be retried.
 func Batches[T any](f func(ctx context.Context, values []T) error, opts ...flow.StageOption) flow.Sink[T] {
 	if f == nil {
 		opts = append(slices.Clip(opts), nilFunc)

@@ -10,7 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// rig is a source of 0, 1, … n-1 that gets them back as they are settled. With forever it then waits for the drain.
+// rig is a source of 0, 1, … n-1 that records how they are settled. With forever it then waits for
+// the drain.
 type rig struct {
 	n       int
 	forever bool
@@ -77,7 +78,7 @@ func (r *rig) graphOf(b flow.Branch, parts ...flow.Part) *flow.Graph {
 	}, parts...)...)
 }
 
-// settled counts the outcomes.
+// settled returns the number of entries per outcome.
 func (r *rig) settled(t *testing.T) map[flow.Outcome]int {
 	t.Helper()
 	r.mu.Lock()

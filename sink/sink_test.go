@@ -70,7 +70,7 @@ func TestSinks(t *testing.T) {
 	}
 }
 
-// TestFuncSettlesEach: one result, one outcome; and a panic is a fault like any other.
+// TestFuncSettlesEach: each result settles its value, and a panic is a fault like any other.
 func TestFuncSettlesEach(t *testing.T) {
 	for _, chunk := range []int{1, 10} {
 		t.Run(strconv.Itoa(chunk), func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestFuncSettlesEach(t *testing.T) {
 	}
 }
 
-// TestFuncStops: when the graph stops, what is not done goes back, and what is done stays done.
+// TestFuncStops: when the graph stops, unfinished values go back, and finished ones stay done.
 func TestFuncStops(t *testing.T) {
 	for _, chunk := range []int{1, 10} {
 		t.Run(strconv.Itoa(chunk), func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestFuncWorkers(t *testing.T) {
 
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var calls [][]int // kept, which is allowed
+		var calls [][]int // keeping the slice is allowed
 		r := rig{n: 5}
 		err := r.graph(Batches(func(_ context.Context, v []int) error {
 			calls = append(calls, v)
@@ -185,7 +185,7 @@ func TestBatches(t *testing.T) {
 				errs[1], errs[3], errs[4] = errBoom, flow.Skip, errBoom
 				return &flow.WriteError{Errs: errs}
 			case 2:
-				return errBoom // none of it
+				return errBoom // nothing was written
 			}
 			return nil
 		})).Run(t.Context())
@@ -202,7 +202,8 @@ func TestBatches(t *testing.T) {
 	})
 }
 
-// TestChanBlocks: nobody takes the values, so they go back when the drain takes too long; the channel stays open.
+// TestChanBlocks: no value is received, so they go back when the drain takes too long. The channel
+// stays open.
 func TestChanBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := make(chan int)
@@ -215,7 +216,7 @@ func TestChanBlocks(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if n := len(r.outcomes); n != 3 { // each is settled when it is taken, not with its chunk
+		if n := len(r.outcomes); n != 3 { // each is settled when it is received, not with its chunk
 			t.Errorf("%d settled", n)
 		}
 		_, err := run.Drain(t.Context())
@@ -253,7 +254,7 @@ func TestCollectWhileItRuns(t *testing.T) {
 		run := start(t, r.graph(snk))
 		synctest.Wait()
 		values := got.Values()
-		values[0] = 99 // the caller's own
+		values[0] = 99 // the caller owns the slice
 		if diff := cmp.Diff(ints(3), got.Values()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -263,7 +264,7 @@ func TestCollectWhileItRuns(t *testing.T) {
 	})
 }
 
-// target is an io.Writer that does as its script says, one entry for each Write.
+// target is an io.Writer that follows a script with one entry for each Write.
 type target struct {
 	bytes.Buffer
 	script []func(p []byte) (int, error)
@@ -307,7 +308,8 @@ func TestWriter(t *testing.T) {
 	})
 }
 
-// TestWriterErrors: of five values of four bytes each, so many bytes get written before the error.
+// TestWriterErrors: the writer fails after a given number of bytes of five values of four bytes
+// each.
 func TestWriterErrors(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -377,7 +379,7 @@ func TestWriterPanics(t *testing.T) {
 	})
 }
 
-// TestWriterIsShared: several workers, and two branches, write to it one at a time, whole lines.
+// TestWriterIsShared: several workers and two branches write whole lines, one at a time.
 func TestWriterIsShared(t *testing.T) {
 	var w target
 	snk := Writer(&w, appendInt, flow.Workers(3), flow.Unordered(), flow.ChunkSize(3))
@@ -445,7 +447,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestOptionsAreNotShared: a sink made of a slice of options with room leaves the room alone.
+// TestOptionsAreNotShared: a sink does not append into the spare capacity of its options slice.
 func TestOptionsAreNotShared(t *testing.T) {
 	opts := make([]flow.StageOption, 1, 4)
 	opts[0] = flow.ChunkSize(2)

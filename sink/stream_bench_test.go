@@ -39,8 +39,8 @@ func (c *copier[T]) Read(_ context.Context, in *flow.Intake[T]) error {
 	return nil
 }
 
-// BenchmarkStreamProduce measures the ratio to a hand-written go-redis loop: four goroutines, each
-// with pipelines of 128. The two take turns; run it with -benchtime=7x or so, what counts is the
+// BenchmarkStreamProduce compares the sink with a hand-written go-redis loop of four goroutines,
+// each with pipelines of 128. The two alternate. Run it with -benchtime=7x or so; the result is the
 // median ratio.
 func BenchmarkStreamProduce(b *testing.B) {
 	const n = 100_000

@@ -15,7 +15,7 @@ import (
 )
 
 func ExampleStream() {
-	server, err := embedded.Start() // in this process; a program of yours would use redisio.Connect
+	server, err := embedded.Start() // in this process; programs use redisio.Connect
 	if err != nil {
 		log.Fatal(err)
 	}

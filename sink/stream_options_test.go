@@ -21,7 +21,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// pour runs a graph of a ledger and a sink.
+// pour runs a graph of a ledger source and a sink.
 func pour(t *testing.T, l *ledger[string], to flow.Sink[string]) {
 	t.Helper()
 	if err := flow.New("test", flow.To(l.source(), to)).Run(t.Context()); err != nil {
@@ -33,7 +33,8 @@ func messages(values ...flow.Message[string]) *ledger[string] {
 	return &ledger[string]{msgs: values, ends: make(map[int]flow.Settlement)}
 }
 
-// What a redelivery makes again is not written again; what differs is, though all has the id of one message.
+// A redelivery that produces the same entry does not write it again; different entries of one
+// message id are all written.
 func TestStreamWritesOnce(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	m := func(v, id string) flow.Message[string] { return flow.NewMessage(v, flow.Meta{MessageID: id}) }
@@ -65,7 +66,7 @@ func TestStreamWritesOnce(t *testing.T) {
 	}
 }
 
-// consume settles entries of group g until n have come, and returns how many different values there were.
+// consume settles entries of group g until it has n, and returns the number of distinct values.
 func consume(t *testing.T, rdb *redis.Client, key string, n int) int {
 	seen := make(map[any]bool)
 	for got := 0; got < n && t.Context().Err() == nil; {
@@ -143,7 +144,7 @@ func TestStreamDropsAtTheCap(t *testing.T) {
 	}
 }
 
-// A replica that stops holds up the sink; when it goes on all is there once.
+// A stopped replica blocks the sink; when it continues, all entries are there once.
 func TestStreamWaitsForReplicas(t *testing.T) {
 	s := redistest.Start(t, redistest.Args("--repl-diskless-sync-delay", "0"))
 	host, port, _ := net.SplitHostPort(s.Addr())
@@ -235,7 +236,7 @@ func TestStreamAt(t *testing.T) {
 	}
 }
 
-// The schedule is waited for as the stream is.
+// The sink waits for the schedule as it waits for the stream.
 func TestStreamAtWaitsWhileRedisIsFull(t *testing.T) {
 	s := redistest.Start(t)
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -267,7 +268,7 @@ func TestStreamAtWaitsWhileRedisIsFull(t *testing.T) {
 	}
 }
 
-// The server runs out of memory; consumers drain, trimming makes room, and all arrives.
+// The server runs out of memory. Consumers drain, trimming makes room, and all entries arrive.
 func TestStreamOutOfMemory(t *testing.T) {
 	s := redistest.Start(t, redistest.Args("--maxmemory", "6mb", "--maxmemory-policy", "noeviction"))
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -298,7 +299,7 @@ func TestStreamOutOfMemory(t *testing.T) {
 	}
 }
 
-// The mark of a producer that had to write twice comes out of a source, and goes on with what is made of the message.
+// A source delivers the mark of a repeated write, and messages derived from it keep the mark.
 func TestStreamPassesTheMarkOn(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	for _, v := range [][]string{{"data", "a"}, {"data", "b", "dup", "1"}, {"data", "c", "dup", "0"}} {

@@ -22,7 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// ledger is a source of given messages that notes how each was settled.
+// ledger is a source of given messages that records how each was settled.
 type ledger[T any] struct {
 	msgs []flow.Message[T]
 	mu   sync.Mutex
@@ -74,7 +74,7 @@ func (r *ledgerReader[T]) Commit(_ context.Context, settled []flow.Settlement) e
 	return nil
 }
 
-// outcomes counts the settlements.
+// outcomes returns the number of settlements per outcome.
 func (l *ledger[T]) outcomes() map[flow.Outcome]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -256,7 +256,7 @@ func (e explosive) Append(dst []byte, v string) ([]byte, error) {
 	return e.Codec.Append(dst, v)
 }
 
-// What cannot be written is rejected, each message by itself.
+// Messages that cannot be written are rejected individually.
 func TestStreamRejects(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	l := ledgerOf("a", strings.Repeat("x", 101), "b", "panic", "c", "error", "d")
@@ -287,7 +287,8 @@ func TestStreamRejects(t *testing.T) {
 	}
 }
 
-// While Redis is away the sink waits and the source stops; nothing is lost, nothing fails.
+// While Redis is unreachable the sink waits and the source stops. Nothing is lost, and nothing
+// fails.
 func TestStreamWaitsWhileRedisIsAway(t *testing.T) {
 	for _, test := range []struct {
 		how  string
@@ -316,7 +317,7 @@ func TestStreamWaitsWhileRedisIsAway(t *testing.T) {
 			half, goOn := make(chan struct{}), make(chan struct{})
 			src := flow.Step(l.source(flow.MaxInFlight(100)), "half", func() flow.StepFunc[string, string] {
 				return func(_ context.Context, m flow.Message[string]) (flow.Message[string], bool, error) {
-					if m.Value == "1000" { // with 100 credits most before it is written by now
+					if m.Value == "1000" { // with 100 credits, most before it are written
 						close(half)
 						<-goOn
 					}
@@ -364,7 +365,7 @@ func TestStreamWaitsWhileRedisIsAway(t *testing.T) {
 	}
 }
 
-// marked counts the entries that say they may be duplicates.
+// marked returns the number of entries marked as possible duplicates.
 func marked(t *testing.T, rdb *redis.Client, key string) (n int64) {
 	t.Helper()
 	for _, e := range rdb.XRange(context.Background(), key, "-", "+").Val() {
@@ -403,7 +404,7 @@ func heal(t *testing.T, how string, s *redistest.Server, admin *redis.Client) {
 	}
 }
 
-// A stop does not wait for Redis: what is not written goes back to its source.
+// A stop does not wait for Redis: unwritten messages go back to their source.
 func TestStreamStopsWhileRedisIsAway(t *testing.T) {
 	s := redistest.Start(t)
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -440,7 +441,8 @@ func TestStreamStopsWhileRedisIsAway(t *testing.T) {
 	}
 }
 
-// The key becomes something else while the graph runs: it stops, instead of dead-lettering everything.
+// The key changes its type while the graph runs: the graph stops instead of dead-lettering
+// everything.
 func TestStreamPermanentErrorsStop(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rdb.Set(t.Context(), key+":text", "x", 0)
@@ -470,11 +472,11 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 	}
 }
 
-// One message that named a key of another type stopped the graph, in each of its lives.
+// One message that named a key of another type stopped the graph after every restart.
 func TestFault_D6_KeyOfAMessageIsItsFault(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for name, c := range map[string]struct {
-		own bool // the config has a Key as well
+		own bool // the config has a Key, too
 		at  func(flow.Message[string]) time.Time
 	}{
 		"with a Key":    {own: true},

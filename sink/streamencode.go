@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// delayed is what of a chunk is put off, for one stream.
+// delayed holds the messages of a chunk that are scheduled, for one stream.
 type delayed struct {
 	batch
 	key     string
@@ -21,7 +21,8 @@ type delayed struct {
 	entries []redisio.Delayed
 }
 
-// encode fills out and later with what of the chunk can be encoded.
+// encode fills out and later with the messages of the chunk, and rejects those that cannot be
+// encoded.
 func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 	var now time.Time
 	if s.cfg.At != nil {
@@ -31,10 +32,10 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 		from := len(s.fields)
 		o, at, err := s.encodeOne(&chunk[i])
 		if err == nil && len(s.fields) == from {
-			err = errors.New("redisio: the format made an entry without fields: Redis takes none")
+			err = errors.New("sink: the format returned no fields: an entry needs at least one")
 		}
 		if err == nil && o.Key == "" && s.cfg.Key == "" {
-			err = errors.New("sink: KeyFor names no stream and there is no Key")
+			err = errors.New("sink: KeyFor returned no stream: set Key, or return one")
 		}
 		if err == nil {
 			o.Fields = s.fields[from:len(s.fields):len(s.fields)]
@@ -58,7 +59,8 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 	}
 }
 
-// encodeOne makes a panic of a format, codec or function of the config a failure of the message at hand.
+// encodeOne calls the functions of the config and the format, and returns their panics as an error
+// of the message.
 func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, at time.Time, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -77,7 +79,7 @@ func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, at 
 	return o, at, s.appendFields(m, false)
 }
 
-// appendFields appends the fields of a message; again says that it was perhaps written before.
+// appendFields appends the fields of a message. again marks it as a possible duplicate.
 func (s *streamWriter[T]) appendFields(m *flow.Message[T], again bool) (err error) {
 	s.env = redisio.Envelope{Headers: s.env.Headers[:0]}
 	if !s.cfg.OmitMeta {
@@ -94,7 +96,7 @@ func (s *streamWriter[T]) appendFields(m *flow.Message[T], again bool) (err erro
 func (s *streamWriter[T]) envelope(m flow.Meta) {
 	s.env.ID, s.env.Key, s.env.Type, s.env.MaybeDuplicate = m.MessageID, m.Key, m.Type, m.MaybeDuplicate
 	s.env.ReplyTo = m.ReplyTo
-	if !m.Deadline.IsZero() { // other clocks may differ: what is left travels
+	if !m.Deadline.IsZero() { // clocks differ between hosts, so the remaining time is sent
 		s.env.Limit = max(time.Until(m.Deadline), time.Millisecond)
 	}
 	s.headers(m.Headers)
@@ -110,15 +112,15 @@ func (s *streamWriter[T]) headers(headers flow.Headers) {
 	}
 }
 
-// traceparent is the header that travels as the trace context of an entry.
+// traceparent is the header that is sent as the trace context of an entry.
 const traceparent = "traceparent"
 
-// mark makes an entry say that it may be there twice, as far as its format can. If anything is wrong with that it stays
-// what it was.
+// mark encodes an entry again as a possible duplicate, if its format can. On failure the entry
+// stays unchanged.
 func (s *streamWriter[T]) mark(m *flow.Message[T], o *redisio.Outgoing) {
 	from := len(s.fields)
 	defer func() {
-		if recover() != nil { // of the codec, though it did the same before without one
+		if recover() != nil { // the codec panicked, although it encoded this value before
 			s.fields = s.fields[:from]
 		}
 	}()
@@ -131,7 +133,7 @@ func (s *streamWriter[T]) mark(m *flow.Message[T], o *redisio.Outgoing) {
 	o.Fields = fields
 }
 
-// delay puts off a message.
+// delay schedules a message.
 func (s *streamWriter[T]) delay(i int, o redisio.Outgoing, at time.Time) error {
 	key := o.Key
 	if key == "" {
@@ -156,16 +158,17 @@ func (s *streamWriter[T]) delay(i int, o redisio.Outgoing, at time.Time) error {
 	return nil
 }
 
-// idMaker makes the ids to dedupe by.
+// idMaker makes dedupe ids.
 type idMaker struct {
-	own  string // of this writer; nobody else has it
+	own  string // unique prefix of this writer
 	next uint64
 	hash *xxhash.Digest
 }
 
-// of returns the id that was chosen, or one by the message's id and its entry, or one that nothing else has.
+// of returns the chosen id, else one made of the message's id and its entry, else a unique one.
 //
-// The message's id alone would not do: all that an operator makes of one message has its id.
+// The message's id alone is not enough, because all messages that an operator makes of one message
+// share it.
 func (ids *idMaker) of(chosen string, m flow.Meta, f redisio.Fields) string {
 	switch {
 	case chosen != "":
@@ -178,10 +181,10 @@ func (ids *idMaker) of(chosen string, m flow.Meta, f redisio.Fields) string {
 		var size [20]byte
 		for i := range f {
 			if m.MaybeDuplicate && f[i].Name == "dup" {
-				continue // the first copy did not have it
+				continue // not in the first copy
 			}
 			if f[i].Name == "limit" || f[i].Name == "streamerson-go:limit" {
-				continue // the first copy had more time
+				continue // larger in the first copy
 			}
 			_, _ = ids.hash.Write(append(strconv.AppendInt(size[:0], int64(len(f[i].Name)), 10), ':')) // never fails
 			_, _ = ids.hash.WriteString(f[i].Name)

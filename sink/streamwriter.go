@@ -16,7 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// streamWriter is the running side of Stream: one pipeline.
+// streamWriter is the running part of Stream: one pipeline.
 type streamWriter[T any] struct {
 	cfg    *StreamConfig[T]
 	rdb    redis.UniversalClient
@@ -25,21 +25,21 @@ type streamWriter[T any] struct {
 	format redisio.Format[T]
 	log    *slog.Logger // of the graph; nil before Open
 
-	// The chunk at hand, encoded: entry out[i] is message now.at[i] of the chunk.
+	// The current chunk, encoded: entry out[i] is message now.at[i] of the chunk.
 	out    []redisio.Outgoing
 	now    batch
-	later  []*delayed // what is put off, per stream
+	later  []*delayed // scheduled messages, per stream
 	fields redisio.Fields
 	buf    []byte
 	env    redisio.Envelope
-	errs   []error // of the messages of the chunk; nil while there are none
+	errs   []error // per message of the chunk; nil if none failed
 	ids    idMaker
 }
 
-// batch is a part of the chunk that is written together, and again until all of it is.
+// batch is the part of a chunk that is written together, and retried until all of it is settled.
 type batch struct {
-	at      []int // which messages
-	unknown []int // those of them whose outcome was unknown at some time; nil while there are none
+	at      []int // indices of the messages in the chunk
+	unknown []int // those of at whose outcome was once unknown
 	results []redisio.Result
 }
 
@@ -50,7 +50,8 @@ func (b *batch) fit() {
 	b.results = b.results[:len(b.at)]
 }
 
-// Open connects. That Redis is not there is final: waiting for it is what Wait is for.
+// Open connects. A failure is permanent, because retries of the first connection are the purpose of
+// Wait.
 func (s *streamWriter[T]) Open(ctx context.Context) error {
 	s.log = flow.Logger(ctx)
 	if s.err == nil {
@@ -69,7 +70,7 @@ func (s *streamWriter[T]) Close(ctx context.Context) error {
 	return s.w.Close(ctx)
 }
 
-// Write encodes a chunk and writes it, and again what of it did not get through, in order, until all is settled.
+// Write encodes a chunk and writes it. It retries what failed, in order, until all is settled.
 func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 	s.encode(chunk)
 	defer s.reset()
@@ -96,7 +97,8 @@ func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) er
 	return nil
 }
 
-// maxFull is how long to wait at most before asking again whether there is room: consumers make it all the time.
+// maxFull is the longest wait between tries while there is no room, because consumers make room all
+// the time.
 const maxFull = 500 * time.Millisecond
 
 // persist writes a batch until all of it is settled.
@@ -114,7 +116,7 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 		if !s.unwritten(ctx, chunk, b, &retry, to, move, cut) {
 			return
 		}
-		if len(b.at) < had { // it goes on
+		if len(b.at) < had { // some were written
 			wait.Reset()
 		}
 		retry.Wait = wait.NextBackOff()
@@ -122,7 +124,7 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 			retry.Wait = min(retry.Wait, maxFull)
 		}
 		if tries++; tries == 1 || tries%10 == 0 {
-			flow.Logger(ctx).Warn("stream: writing failed, will try again", "key", retry.Key,
+			flow.Logger(ctx).Warn("stream: write failed, retrying", "key", retry.Key,
 				"not_written", retry.NotWritten, "unknown", retry.Unknown, "tries", tries, "error", retry.Err)
 		}
 		s.tell(retry)
@@ -135,8 +137,8 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 	}
 }
 
-// unwritten keeps what is to be tried again, and reports whether to try. If the server refuses a key
-// that a message chose, that is a fault of the message.
+// unwritten keeps the messages to be retried, and reports whether to retry. If the server refuses a
+// key that KeyFor chose, the message is rejected.
 func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T], b *batch, retry *StreamRetry,
 	to func(int) string, move func(to, from int, unknown bool), cut func(int)) bool {
 	again, stop := 0, ctx.Err() != nil
@@ -153,15 +155,12 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 		case errors.Is(err, redisio.ErrNoStream):
 			s.fail(chunk, b.at[i], flow.Skip)
 			continue
-		case s.refuses(err) && !slices.Contains(b.unknown, b.at[i]): // else it may be there already
+		case s.refuses(err) && !slices.Contains(b.unknown, b.at[i]): // else it may have been written
 			s.fail(chunk, b.at[i], flow.Reject(err))
 			continue
 		case redisio.IsKeyFault(err) && to(i) != "" && to(i) != s.cfg.Key:
-			s.fail(
-				chunk,
-				b.at[i],
-				flow.Reject(fmt.Errorf("sink: write to %q, the key of this message: %w", to(i), err)),
-			)
+			err = fmt.Errorf("sink: write to %q, the key of this message: %w", to(i), err)
+			s.fail(chunk, b.at[i], flow.Reject(err))
 			continue
 		case redisio.IsPermanent(err):
 			s.fail(chunk, b.at[i], flow.Permanent(err))
@@ -193,29 +192,29 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 	return again > 0 && !stop
 }
 
-// fullError is what becomes of a message that there is no room for; nil: it waits.
+// fullError returns the outcome of a message for which there is no room; nil means that it waits.
 func (s *streamWriter[T]) fullError(m flow.Message[T], err error) (answer error) {
 	if s.cfg.OnFull == nil || !errors.Is(err, redisio.ErrBackpressure) {
 		return nil
 	}
 	defer func() {
-		if recover() != nil { // it is not the message's fault
+		if recover() != nil { // a panic of the hook must not fail the message
 			answer = nil
 		}
 	}()
 	return s.cfg.OnFull(m)
 }
 
-// refuses reports what the message is rejected for.
+// refuses reports whether the message is rejected for err.
 func (s *streamWriter[T]) refuses(err error) bool {
 	return refused(err) || s.cfg.WhenFull == redisio.FullRefuse && errors.Is(err, redisio.ErrBackpressure)
 }
 
-// refused reports what is the fault of the message: trying again would end the same.
+// refused reports whether err is a fault of the message, so that a retry would fail as well.
 func refused(err error) bool {
 	var large *redisio.TooLargeError
 	var many *redisio.TooManyFieldsError
-	var config *redisio.ConfigError // KeyFor named a key for which the config can't be kept
+	var config *redisio.ConfigError // KeyFor chose a key for which the config is invalid
 	var full *redisio.StreamFullError
 	return errors.As(err, &large) || errors.As(err, &many) || errors.As(err, &config) ||
 		errors.As(err, &full) && full.Full == redisio.FullRefuse
@@ -228,7 +227,7 @@ func (s *streamWriter[T]) fail(chunk []flow.Message[T], at int, err error) {
 	s.errs[at] = err
 }
 
-// maxKept is how large a buffer is kept for the next chunk.
+// maxKept is the largest buffer that is kept for the next chunk.
 const maxKept = 4 << 20
 
 func (s *streamWriter[T]) reset() {
@@ -241,7 +240,7 @@ func (s *streamWriter[T]) reset() {
 	}
 }
 
-// tell calls the hook; a panic in it is not the messages' fault.
+// tell calls the hook. A panic in it does not fail the messages.
 func (s *streamWriter[T]) tell(r StreamRetry) {
 	if s.cfg.OnRetry == nil {
 		return
@@ -255,7 +254,7 @@ func (s *streamWriter[T]) tell(r StreamRetry) {
 	s.cfg.OnRetry(r)
 }
 
-// event writes what the writer notices to the graph's log, beside telling the hook. It runs in Write.
+// event logs an event of the writer and passes it to the hook. It runs in Write.
 func (s *streamWriter[T]) event(e redisio.Event) {
 	if s.log != nil {
 		attrs := []any{"key", e.Key}
@@ -268,11 +267,11 @@ func (s *streamWriter[T]) event(e redisio.Event) {
 		s.log.Warn("stream: "+e.Kind.String(), attrs...)
 	}
 	if s.cfg.OnEvent != nil {
-		s.cfg.OnEvent(e) // the writer guards against a panic
+		s.cfg.OnEvent(e) // the writer recovers its panics
 	}
 }
 
-// pause waits, and reports whether the context still runs.
+// pause waits, and reports whether the context is still active.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

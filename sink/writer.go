@@ -9,11 +9,11 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// CutError is the fault of a value of which an io.Writer took a part only. If it is tried again it
-// is written again as a whole, behind that part.
+// CutError is the fault of a value of which an io.Writer took only a part. A retry writes the whole
+// value again, behind that part.
 type CutError struct {
 	Written int // bytes of the value that were written
-	Size    int // bytes that it has
+	Size    int // bytes of the value
 	Err     error
 }
 
@@ -24,29 +24,27 @@ func (e *CutError) Error() string {
 // Unwrap returns the writer's error.
 func (e *CutError) Unwrap() error { return e.Err }
 
-// Writer is a sink that writes values to an io.Writer. appendTo appends a value's bytes to dst, and returns the longer
-// slice, as the append functions of package strconv do. All that has come, up to ChunkSize values, is one Write.
-// The writer is neither flushed nor closed, and is called by one goroutine at a time, even if the sink ends several
-// branches or its graph runs twice.
+// Writer is a sink that writes values to an io.Writer. appendTo appends a value's bytes to dst and
+// returns the extended slice, like the append functions of package strconv. All available values,
+// up to ChunkSize, are written by one call. The io.Writer is neither flushed nor closed. One
+// goroutine at a time calls it, even if the sink ends several branches or its graph runs twice.
 //
 // Order: kept. Acks: a value is acked when Write has taken all its bytes. Ends: with its input. A
-// Write that blocks cannot be interrupted: it is waited for, at the end for as long as
-// flow.KillGrace. Errors: after an error or a short write, which is io.ErrShortWrite, the values
-// that were written whole are acked. The one that was cut off has a *CutError, and all behind it
-// have the error; they go by the fault policy, which by default writes them again. If appendTo
+// Write that blocks cannot be interrupted: the sink waits for it, at the end for as long as
+// flow.KillGrace. Errors: after an error or a short write (io.ErrShortWrite), the values that were
+// written completely are acked. The value that was cut off has a *CutError, and all behind it have
+// the error. The fault policy decides about them, and by default writes them again. If appendTo
 // panics, nothing of its chunk is written.
 func Writer[T any](w io.Writer, appendTo func(dst []byte, v T) []byte, opts ...flow.StageOption) flow.Sink[T] {
 	opts = slices.Clip(opts)
 	if appendTo == nil {
-		opts = append(
-			opts,
-			flow.Invalid("appendTo", "the function is nil", "give a function that appends a value to a slice"),
-		)
+		opts = append(opts,
+			flow.Invalid("appendTo", "the function is nil", "give a function that appends a value to a slice"))
 	}
 	return newWriter("writer", w, appendTo, opts)
 }
 
-// Lines is Writer for strings: each becomes a line, with "\n" at its end.
+// Lines is Writer for strings: it writes each as a line that ends with "\n".
 //
 // Order, Acks, Ends, Errors: as for Writer.
 func Lines(w io.Writer, opts ...flow.StageOption) flow.Sink[string] {
@@ -71,10 +69,10 @@ type ioWriter[T any] struct {
 	turn     chan struct{} // holds a token while one of the sink's writers writes
 
 	buf  []byte
-	ends []int // where in buf each value ends
+	ends []int // end offsets of the values in buf
 }
 
-// keepBuffer is how large a buffer may be to be used again.
+// keepBuffer is the largest buffer that is kept for the next chunk.
 const keepBuffer = 1 << 20
 
 func (w *ioWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
@@ -113,7 +111,7 @@ func (w *ioWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error 
 	return &flow.WriteError{Errs: errs}
 }
 
-// write makes the one Write, and gives the turn back even if that panics.
+// write calls the io.Writer once, and releases the turn even if that panics.
 func (w *ioWriter[T]) write() (int, error) {
 	defer func() { <-w.turn }()
 	if len(w.buf) == 0 {
