@@ -1,0 +1,86 @@
+package gateways_test
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// A service whose clock is minutes ahead or behind answers every request, and skips those that are
+// over by Redis's clock. Client and Redis have the real clock. The service runs in a synctest
+// bubble, whose clock starts in 2000 and is set by sleeping. It stands still while the service
+// waits for Redis.
+func TestFault_G4_ServiceWithAnotherClock(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"ahead": 10 * time.Minute, "behind": -10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStand(t)
+			s.rdb.XGroupCreateMkStream(t.Context(), s.topic, "service", "0")
+			for range 20 { // their time was over when they were added
+				s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "echo", "id", "1", "limit", "0"))
+			}
+			opts, stop, up := redistest.Shared(t).Options(), make(chan struct{}), make(chan *gateways.Service, 1)
+			var log lockedBuffer
+			var service sync.WaitGroup
+			defer service.Wait()
+			defer sync.OnceFunc(func() { close(stop) })()
+			service.Go(func() { serveAt(t, time.Now().Add(ahead), opts, s.topic, &log, up, stop) })
+			svc := <-up
+			if svc == nil {
+				return
+			}
+			call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "echo",
+				gateways.Timeout(redistest.Patience))
+			for i := range 50 {
+				want := strconv.Itoa(i)
+				if got, err := call(t.Context(), want); got != want || err != nil {
+					t.Fatalf("call %d: %q, %v", i, got, err)
+				}
+			}
+			if n := svc.Stats().Expired; n != 20 {
+				t.Errorf("%d requests were skipped, want 20", n)
+			}
+			if !strings.Contains(log.String(), "were over before they were begun") {
+				t.Errorf("no warning: %s", log.String())
+			}
+		})
+	}
+}
+
+// serveAt runs a service whose clock says now, until stop is closed.
+func serveAt(t *testing.T, now time.Time, opts *redis.Options, topic string, log *lockedBuffer,
+	up chan<- *gateways.Service, stop <-chan struct{}) {
+	defer close(up)
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(now))
+		rdb := redis.NewClient(opts)
+		defer func() { _ = rdb.Close() }()
+		svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: slog.New(slog.NewTextHandler(log, nil))})
+		gateways.Handle(svc, "echo", func(ctx context.Context, v string) (string, error) {
+			if until, has := ctx.Deadline(); !has || time.Until(until) < redistest.Patience/2 {
+				t.Errorf("the handler's deadline is %v away", time.Until(until))
+			}
+			return v, nil
+		})
+		run, err := svc.Graph().Start(context.WithoutCancel(t.Context()))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		up <- svc
+		<-stop
+		if _, err := run.Drain(context.WithoutCancel(t.Context())); err != nil {
+			t.Error("drain:", err)
+		}
+	})
+}
