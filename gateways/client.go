@@ -210,6 +210,8 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 		most:  c.cfg.MaxWaiting,
 		bytes: c.cfg.MaxWaitingBytes,
 		own:   speech.own,
+
+		aliveFor: redisio.AliveFor,
 	}
 	c.out = newOutbox(rdb, redisio.WriterConfig{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512})
 	c.out.open = c.connect

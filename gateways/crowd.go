@@ -3,12 +3,15 @@ package gateways
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // crowd knows what waits in the stream of requests, and whether there is a service at all.
@@ -23,6 +26,8 @@ type crowd struct {
 	most  int64 // requests
 	bytes int64
 	own   bool // settled requests are deleted
+	// aliveFor is how long a consumer may be idle until its process counts as gone.
+	aliveFor time.Duration
 
 	seen  atomic.Pointer[crowdSight]
 	alone atomic.Int64 // since when there is no service, in Unix nanoseconds; 0: there is one, or it is not known
@@ -35,6 +40,7 @@ type crowd struct {
 	// Of look alone.
 	sent   uint64
 	looked time.Time
+	served time.Time // when a process of a service was seen last
 }
 
 type crowdSight struct {
@@ -114,14 +120,11 @@ func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool)
 		return err
 	}
 	c.seen.Store(&crowdSight{length.Val(), bytes.Val(), sent}) // who may not ask for the bytes goes by the number
-	alone := true
-	for _, g := range groups.Val() {
-		alone = alone && g.Consumers == 0
+	alone := false
+	if groups.Err() == nil || length.Val() == 0 { // without the stream there is no group either
+		alone = c.own && !c.attended(ctx, now, groups.Val())
 	}
-	if err := groups.Err(); err != nil && length.Val() > 0 { // without the stream there is no group either
-		alone = false
-	}
-	if !alone || !c.own {
+	if !alone {
 		c.alone.Store(0)
 		c.mu.Lock()
 		c.gone = nil // services skip them
@@ -130,6 +133,37 @@ func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool)
 	}
 	c.alone.CompareAndSwap(0, now.UnixNano())
 	return c.remove(ctx)
+}
+
+// attended reports that a process reads in one of the groups. The consumer of a process that was
+// killed stays for an hour, but nothing resets its idle time. While processes are there they are
+// looked for once a second.
+func (c *crowd) attended(ctx context.Context, now time.Time, groups []redis.XInfoGroup) bool {
+	if now.Sub(c.served) < time.Second && slices.ContainsFunc(groups, hasConsumers) {
+		return true
+	}
+	pipe := c.rdb.Pipeline()
+	var all []*redis.XInfoConsumersCmd
+	for _, g := range groups {
+		if hasConsumers(g) {
+			all = append(all, pipe.XInfoConsumers(ctx, c.key, g.Name))
+		}
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for _, consumers := range all {
+		if consumers.Err() != nil || slices.ContainsFunc(consumers.Val(), c.lives) { // it may be forbidden to ask
+			c.served = now
+			return true
+		}
+	}
+	return false
+}
+
+func hasConsumers(g redis.XInfoGroup) bool { return g.Consumers > 0 }
+
+// lives reports that a consumer is that of a process, and was seen lately.
+func (c *crowd) lives(is redis.XInfoConsumer) bool {
+	return is.Name != redisio.ReleasedConsumer && is.Name != redisio.SuspectsConsumer && is.Idle < c.aliveFor
 }
 
 // remove deletes what was given up. It is called while there is no service.

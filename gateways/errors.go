@@ -21,7 +21,8 @@ var (
 	ErrUnavailable = errors.New("gateways: Redis can't be asked now, nothing was sent")
 	// ErrFull: Redis is out of memory, and nothing was sent. It also is redisio.ErrBackpressure.
 	ErrFull = errors.New("gateways: Redis is out of memory, nothing was sent")
-	// ErrNoService: no process has served the topic for two seconds.
+	// ErrNoService: no process has served the topic for two seconds. A process that was killed, or
+	// that hangs, counts for redisio.AliveFor after its last sign of life.
 	ErrNoService = errors.New("gateways: no service answers requests of this topic")
 	// ErrClosed: the client is closed.
 	ErrClosed = errors.New("gateways: client is closed")

@@ -332,6 +332,7 @@ func (r *GroupReader) Open(ctx context.Context) error {
 	r.health.kept(nil)
 	r.warnOfEviction(ctx)
 	r.keeping.Go(r.keep)
+	r.keeping.Go(r.present)
 	if r.cfg.DelayedEvery > 0 {
 		r.keeping.Go(r.moveScheduled)
 	}
