@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// authenticate says who makes a request, or with which status it is refused.
+// authenticate identifies the user of a request, or returns the status with which it is refused.
 func (h *Hub) authenticate(r *http.Request) (who Identity, status int, err error) {
 	if h.cfg.Authenticate == nil {
 		return Identity{User: "guest-" + rand.Text()[:12]}, 0, nil
@@ -39,7 +39,7 @@ func (h *Hub) authenticate(r *http.Request) (who Identity, status int, err error
 	return who, http.StatusUnauthorized, err
 }
 
-// identify calls Authenticate, and turns a panic into an error.
+// identify calls Authenticate and turns a panic into an error.
 func (h *Hub) identify(r *http.Request) (who Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -52,7 +52,7 @@ func (h *Hub) identify(r *http.Request) (who Identity, err error) {
 // authorizeTimeout bounds each call of Authorize.
 const authorizeTimeout = 10 * time.Second
 
-// authorize asks whether a session may do something.
+// authorize calls Authorize, and turns a refusal into a fault.
 func (s *socket) authorize(id string, what Action, room string) *fault {
 	if s.hub.cfg.Authorize == nil {
 		return nil
@@ -67,9 +67,9 @@ func (s *socket) authorize(id string, what Action, room string) *fault {
 	if errors.As(err, &panicked) {
 		s.hub.cfg.Log.Error("Authorize panicked", "hub", s.hub.name, "room", room, "error", err,
 			"stack", string(panicked.Stack))
-		return &fault{id, string(gateways.CodeInternal), "the server failed to decide whether you may " + string(what)}
+		return &fault{id, string(gateways.CodeInternal), "internal error while authorizing " + string(what)}
 	}
-	f := &fault{id, codeDenied, "you may not " + string(what) + " here"}
+	f := &fault{id, codeDenied, "not allowed to " + string(what) + " here"}
 	var said *gateways.RemoteError
 	if errors.As(err, &said) {
 		f.code, f.message = string(said.Code), said.Message
@@ -77,7 +77,8 @@ func (s *socket) authorize(id string, what Action, room string) *fault {
 	return f
 }
 
-// permit calls Authorize, and turns a panic into an error: this goroutine has no other guard.
+// permit calls Authorize and turns a panic into an error, because this goroutine has no other
+// recover.
 func (s *socket) permit(ctx context.Context, what Action, room string) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

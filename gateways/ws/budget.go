@@ -2,13 +2,14 @@ package ws
 
 import "golang.org/x/time/rate"
 
-// budget is how many bytes a user may send, over all its sockets in this process.
+// budget limits the bytes that a user may send over all its sockets in this process.
 type budget struct {
 	*rate.Limiter
 	sockets int // guarded by Hub.mu
 }
 
-// spend returns the budget of a user, for one more of its sockets; nil if there is no limit.
+// spend returns the budget of a user and counts one more of its sockets. It returns nil if there is
+// no limit.
 func (h *Hub) spend(user string) *budget {
 	if h.cfg.UserBytes < 0 {
 		return nil
@@ -24,8 +25,8 @@ func (h *Hub) spend(user string) *budget {
 	return b
 }
 
-// unspend is for a socket that has ended. What the user has spent is remembered for as long as it
-// matters.
+// unspend releases the budget of a socket that has ended. The budget is kept until it is full
+// again.
 func (h *Hub) unspend(user string, b *budget) {
 	if b == nil {
 		return
@@ -36,7 +37,7 @@ func (h *Hub) unspend(user string, b *budget) {
 	h.forget(user, b)
 }
 
-// forget forgets a user who is as good as new. The hub's lock is held.
+// forget removes a budget that no socket uses and that is full again. The caller holds h.mu.
 func (h *Hub) forget(user string, b *budget) {
 	if b.sockets == 0 && b.Tokens() >= float64(h.cfg.UserBurst) {
 		delete(h.users, user)

@@ -13,28 +13,28 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// HeaderSession is the header of a call that names the session it comes from. Who the user is says
-// gateways.HeaderIdentity, as for calls by HTTP, if the hub has an Authenticate. Clients have no
-// say in the headers of their calls.
+// HeaderSession is the header of a call that names the session it comes from. If the hub has an
+// Authenticate, gateways.HeaderIdentity names the user, as for HTTP calls. Clients cannot set
+// headers of their calls.
 const HeaderSession = "ws-session"
 
-// headers are those of the calls of a session.
+// headers returns the headers of the calls of a session.
 func (s *socket) headers() flow.Headers {
 	h := flow.Headers{{Name: HeaderSession, Value: s.session}}
-	if s.hub.cfg.Authenticate != nil { // else the user is nobody in particular
+	if s.hub.cfg.Authenticate != nil { // otherwise the user is anonymous
 		h = append(h, flow.Header{Name: gateways.HeaderIdentity, Value: s.who.User})
 	}
 	return h
 }
 
 // errCancelled is the cause when a client cancels a call.
-var errCancelled = errors.New("ws: the client has cancelled the call")
+var errCancelled = errors.New("ws: call cancelled by the client")
 
-// call begins a call, and its answer comes when it comes.
+// call starts a call. Its answer is sent later.
 func (s *socket) call(q *request) *fault {
 	cfg := &s.hub.cfg
 	if !slices.Contains(cfg.CallTypes, q.typ) {
-		return &fault{q.id, codeNoCalls, "there is no such call"}
+		return &fault{q.id, codeNoCalls, "call type not available"}
 	}
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	s.mu.Lock()
@@ -42,13 +42,13 @@ func (s *socket) call(q *request) *fault {
 	switch {
 	case s.bye != nil || s.over:
 		cancel(nil)
-		return &fault{q.id, codeClosing, "this server goes away: reconnect, and call again"}
+		return &fault{q.id, codeClosing, "server shutting down: reconnect and call again"}
 	case len(s.calls) >= cfg.MaxCalls:
 		cancel(nil)
-		return &fault{q.id, codeBusy, "too many calls of this socket are in flight"}
+		return &fault{q.id, codeBusy, "too many calls in flight on this socket"}
 	case s.calls[q.id] != nil:
 		cancel(nil)
-		return &fault{q.id, codeFrame, "a call with this id is in flight"}
+		return &fault{q.id, codeFrame, "a call with this id is already in flight"}
 	}
 	if s.calls == nil {
 		s.calls = make(map[string]context.CancelCauseFunc)
@@ -68,7 +68,7 @@ func (s *socket) call(q *request) *fault {
 	return nil
 }
 
-// answer makes a call, and returns the last frame of its answer.
+// answer makes a call and returns the last frame of its answer.
 func (s *socket) answer(ctx context.Context, q *request) reply {
 	if q.timeout > 0 {
 		var done context.CancelFunc
@@ -98,7 +98,7 @@ func (s *socket) answer(ctx context.Context, q *request) reply {
 	return reply{Kind: "error", ID: q.id, Code: f.code, Message: f.message}
 }
 
-// parts passes on a streamed answer, at the pace of its reader.
+// parts forwards a streamed answer at the pace of the client.
 func (s *socket) parts(ctx context.Context, q *request) error {
 	var opts []gateways.CallOption
 	for _, h := range s.headers() {
@@ -116,7 +116,7 @@ func (s *socket) parts(ctx context.Context, q *request) error {
 	return nil
 }
 
-// asJSON is what a service answered: JSON as it is, text as a string.
+// asJSON converts the answer of a service: JSON is kept as it is, text becomes a string.
 func asJSON(r *gateways.Response) (json.RawMessage, error) {
 	switch {
 	case len(r.Body) == 0:
@@ -128,7 +128,7 @@ func asJSON(r *gateways.Response) (json.RawMessage, error) {
 	}
 	return nil, gateways.Errorf(
 		gateways.CodeUnsupported,
-		"the service answered with %.40q, which is neither JSON nor text",
+		"service answer has content type %.40q, want JSON or text",
 		r.ContentType,
 	)
 }
@@ -142,18 +142,18 @@ func callFault(ctx context.Context, err error) fault {
 	case context.Cause(ctx) == errCancelled:
 		return fault{code: codeCanceled, message: "the call was cancelled"}
 	case errors.Is(err, gateways.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		return fault{code: string(gateways.CodeTimeout), message: "no answer in time"}
+		return fault{code: string(gateways.CodeTimeout), message: "call timed out"}
 	case errors.Is(err, gateways.ErrOverloaded):
-		return fault{code: codeBusy, message: "too many calls are in flight: try again later"}
+		return fault{code: codeBusy, message: "too many calls in flight: try again later"}
 	case errors.Is(err, gateways.ErrInterrupted):
-		return fault{code: string(gateways.CodeInterrupted), message: "the answer broke off: ask again"}
+		return fault{code: string(gateways.CodeInterrupted), message: "answer interrupted: call again"}
 	case ctx.Err() != nil:
-		return fault{code: codeClosing, message: "this server goes away: reconnect, and call again"}
+		return fault{code: codeClosing, message: "server shutting down: reconnect and call again"}
 	}
-	return fault{code: codeAway, message: "the call could not be made: try again later"}
+	return fault{code: codeAway, message: "call failed: try again later"}
 }
 
-// cancelCall cancels a call, if it is in flight.
+// cancelCall cancels a call if it is in flight.
 func (s *socket) cancelCall(id string) {
 	s.mu.Lock()
 	cancel := s.calls[id]

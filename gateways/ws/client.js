@@ -1,5 +1,5 @@
 /**
- * The client of a Streamerson hub: a session over a WebSocket that comes back by itself.
+ * The client of a Streamerson hub: a session over a WebSocket that reconnects by itself.
  *
  *     import { connect } from "/chat.js";
  *
@@ -10,20 +10,22 @@
  *     await chat.send("say", { text: "hello" }, { room: "lobby" }); // Redis has it
  *     const price = await chat.call("price", { item: 7 });
  *
- * Runs in browsers and in Node 22 and newer, without dependencies. When the connection breaks it connects again, with
- * growing, random waits, to whatever server answers; goes on behind the last message it has seen; joins its rooms; and
- * sends again what was not acknowledged. No message is missed, but for those that a gap tells of, and none comes twice.
+ * Runs in browsers and in Node 22 and newer, without dependencies. When the connection breaks, it
+ * reconnects with growing, random delays to any server of the hub, continues after the last message
+ * it has seen, joins its rooms, and sends unacknowledged messages again. No message is received
+ * twice, and none is missed except those that a gap reports.
  *
- * What can never succeed is rejected once, with its code, and the session goes on: a message beyond the server's limits, a room that may not be
- * joined. A server that does not let the user in ends the tries: the status is "refused", until retry().
+ * A request that can never succeed is rejected once, with its code, and the session continues: for
+ * example a message beyond the server's limits, or a room that the user may not join. If the server
+ * refuses the user, the client stops connecting: the status is "refused" until retry().
  */
 
 /** The subprotocol of hubs. */
 const PROTOCOL = "streamerson.v1";
 
 /**
- * What a hub, or the client for it, answers with when it can't do something.
- * `code` is one of the protocol's, as "not_joined", or a service's own.
+ * The error of a failed request, from the hub or from this client.
+ * `code` is one of the protocol, such as "not_joined", or one of a service.
  */
 export class HubError extends Error {
   /** @param {string} code @param {string} message */
@@ -36,22 +38,26 @@ export class HubError extends Error {
 
 /**
  * @typedef {object} Options
- * @property {string[]} [rooms] Rooms to be in from the start.
- * @property {string} [since] Where to begin: the cursor of a message, "0" for all that the log has, or Unix milliseconds.
- *   By default only what comes from now on.
- * @property {State} [state] What `session.state` was, to go on there, as after a page was loaded again.
- * @property {string | (() => string | Promise<string>)} [token] For the server's ws.Token. A function is asked before each connection.
- * @property {number} [minDelay] Milliseconds before the first try to connect again; twice as many before each next. Default 250.
- * @property {number} [maxDelay] The most of them. Default 30000.
- * @property {number} [silence] Milliseconds without a word from the server after which it is asked for one; as long again,
- *   at most 10 seconds, without an answer, and the client connects anew. Time for which the page stood still does not count. Default 30000; 0: never.
- * @property {number} [connectTimeout] Milliseconds that a connection may take, from the token to the server's hello. Default 10000.
- * @property {number} [maxPending] How many messages and calls may wait for their answers. Default 1000.
+ * @property {string[]} [rooms] Rooms to join at the start.
+ * @property {string} [since] Where to begin: the cursor of a message, "0" for the start of the log,
+ *   or Unix milliseconds. Default: only new messages.
+ * @property {State} [state] A former `session.state` to continue, for example after a page reload.
+ * @property {string | (() => string | Promise<string>)} [token] For the server's ws.Token. A function
+ *   is called before each connection.
+ * @property {number} [minDelay] Milliseconds before the first reconnect; doubled before each further
+ *   one. Default 250.
+ * @property {number} [maxDelay] Upper limit of that delay. Default 30000.
+ * @property {number} [silence] Milliseconds without a frame from the server after which the client
+ *   pings it. If no answer arrives within the same time, but at most 10 seconds, the client
+ *   reconnects. Time during which the page was suspended does not count. Default 30000; 0: never.
+ * @property {number} [connectTimeout] Milliseconds that a connection may take, from the token to the
+ *   server's hello. Default 10000.
+ * @property {number} [maxPending] How many messages and calls may wait for answers. Default 1000.
  * @property {typeof WebSocket} [WebSocket] The class to use. Default: the global one.
  */
 
 /**
- * @typedef {object} State What it takes to go on elsewhere. It is as good as a password for the session.
+ * @typedef {object} State What is needed to continue the session elsewhere. Keep it secret like a password.
  * @property {string} cursor
  * @property {string} resume
  * @property {string[]} rooms
@@ -61,27 +67,28 @@ export class HubError extends Error {
  * @typedef {object} Message
  * @property {string} type
  * @property {any} data
- * @property {string} [room] Missing if it is for this user, this session or everybody.
- * @property {string} [from] The user who said it; missing if nobody did.
+ * @property {string} [room] Missing if the message is for this user, this session or all.
+ * @property {string} [from] The user who sent it; missing if the application sent it.
  * @property {string} cursor
- * @property {boolean} [past] It was said before the room was joined, see join().
+ * @property {boolean} [past] It was sent before the room was joined, see join().
  */
 
 /**
  * @typedef {object} Status
- * @property {"connecting" | "open" | "refused" | "closed"} state "closed" is the end: after close(), not after a break. "refused":
- *   the server does not let the user in, and is not asked again before retry().
+ * @property {"connecting" | "open" | "refused" | "closed"} state "closed" follows close(), not a broken
+ *   connection. "refused": the server refuses the user; the client does not connect before retry().
  * @property {string} [user] Of "open".
  * @property {string} [session] Of "open".
- * @property {boolean} [resumed] Of "open": it is the session that it was before.
- * @property {string[]} [refused] Of "open": rooms that may not be joined any more.
+ * @property {boolean} [resumed] Of "open": the former session continues.
+ * @property {string[]} [refused] Of "open": rooms that the user may no longer join.
  * @property {Object<string, string>} [reasons] Of "open": the codes of these, by room.
- * @property {number} [code] Of "connecting": how the socket was closed. Of "refused": the HTTP status, 401 or 403.
- * @property {string} [reason] Likewise.
+ * @property {number} [code] Of "connecting": the close code of the socket. Of "refused": the HTTP
+ *   status, 401 or 403.
+ * @property {string} [reason] Of "connecting" and "refused".
  */
 
 /**
- * Opens a session. It connects at once, and again whenever it has to, until close().
+ * Opens a session. It connects at once, and reconnects when necessary until close().
  *
  * @param {string | URL} url Of the hub: "/chat", "https://…" or "wss://…".
  * @param {Options} [options]
@@ -101,24 +108,24 @@ export class Session {
   #open = false;
   #closed = false;
   #tries = 0;
-  #opened = 0; // when the session was last open; 0: it is not
-  #attempt = null; // the try at hand: what belongs to another is over
-  #limits = null; // the server's, from its hello
-  #plain = null; // the hello without what the server refused: { cursor, resume, rooms } are true for what is left out
+  #opened = 0; // when the session opened; 0: it is not open
+  #attempt = null; // the current connection attempt; events of older ones are ignored
+  #limits = null; // of the server, from its hello
+  #plain = null; // members to leave out of the hello: { cursor, resume, rooms } are true for refused ones
   #helloID = "";
   #refusal = null; // the HubError of "refused"
-  #timer = null; // of the next try
-  #watch = null; // of the server's silence
+  #timer = null; // of the next attempt
+  #watch = null; // timer that detects a silent server
   #heard = 0;
   #session = "";
   #user = "";
   #cursor = "";
   #resume = "";
   #rooms = new Set();
-  /** Ids must differ from those before the page was loaded again: the hub knows them still. */
+  /** Makes ids differ from those before a page reload, which the hub still remembers. */
   #prefix = Math.random().toString(36).slice(2, 10);
   #next = 1;
-  /** What waits for an answer, by id, in the order it was asked. */
+  /** Unanswered requests by id, in the order they were made. */
   #pending = new Map();
   #listeners = new Set();
   #hooks = { status: new Set(), gap: new Set(), error: new Set() };
@@ -131,7 +138,7 @@ export class Session {
     this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
     this.#options = { minDelay: 250, maxDelay: 30000, silence: 30000, connectTimeout: 10000, maxPending: 1000, ...options };
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    if (!this.#WebSocket) throw new HubError("unsupported", "there is no WebSocket here: pass one as an option");
+    if (!this.#WebSocket) throw new HubError("unsupported", "no WebSocket class: pass one as an option");
     this.#cursor = options.state?.cursor ?? options.since ?? "";
     this.#resume = options.state?.resume ?? "";
     for (const room of options.state?.rooms ?? options.rooms ?? []) this.#rooms.add(room);
@@ -139,7 +146,7 @@ export class Session {
     this.#connect();
   }
 
-  /** The user that the server knows this session as; "" before the first connection. */
+  /** The user as authenticated by the server; "" before the first connection. */
   get user() {
     return this.#user;
   }
@@ -149,18 +156,18 @@ export class Session {
     return this.#session;
   }
 
-  /** The rooms that it is in, or will be once it is connected. */
+  /** The rooms that the session has joined, or will join when connected. */
   get rooms() {
     return [...this.#rooms];
   }
 
-  /** @returns {State} What connect() takes to go on here, as after the page is loaded again. */
+  /** @returns {State} The option for connect() that continues the session, for example after a page reload. */
   get state() {
     return { cursor: this.#cursor, resume: this.#resume, rooms: this.rooms };
   }
 
   /**
-   * Has a function called with each message of a type, of a room, or both; "*" is every type.
+   * Calls a function with each message of a type, of a room, or both; "*" is every type.
    *
    * @param {string | {type?: string, room?: string}} what
    * @param {(data: any, message: Message) => void} listener
@@ -179,7 +186,7 @@ export class Session {
   }
 
   /**
-   * Has a function called when messages are missing: the log does not have them any more, or they came too fast.
+   * Calls a function when messages are missing: the log was trimmed, or they arrived too fast.
    *
    * @param {(gap: {from: string, to: string, missed?: number}) => void} hook
    * @returns {() => void} Ends it.
@@ -188,22 +195,22 @@ export class Session {
     return this.#hook("gap", hook);
   }
 
-  /** Has a function called with errors that belong to no call of a method. @param {(error: HubError) => void} hook */
+  /** Calls a function with errors that belong to no request. @param {(error: HubError) => void} hook */
   onError(hook) {
     return this.#hook("error", hook);
   }
 
   /**
-   * Joins a room, for as long as the session lasts. Rejected if that is not allowed.
+   * Joins a room for the lifetime of the session. Rejects if that is not allowed.
    *
-   * With since, a cursor as of connect(), listeners first get what was said in the room since then, as messages that are `past`. The
-   * result has a gap if the log does not have all of it any more.
+   * With since, a cursor as in connect(), listeners first receive the room's messages since then,
+   * marked as `past`. The result has a gap if the log no longer has all of them.
    *
    * @param {string} room @param {{since?: string}} [how] @returns {Promise<{gap?: {from: string, to: string}}>}
    */
   join(room, how = {}) {
     const since = how.since;
-    if (since === undefined) this.#rooms.add(room); // else it is joined by its own frame alone, which asks for what is past
+    if (since === undefined) this.#rooms.add(room); // otherwise only its own frame joins it, not a hello
     return this.#ask({ kind: "join", room, since }).then(
       (frame) => {
         this.#rooms.add(room);
@@ -217,7 +224,7 @@ export class Session {
   }
 
   /**
-   * Connects again after "refused", as when the user has logged in. Else it does nothing.
+   * Connects again after "refused", for example when the user has logged in. Otherwise it does nothing.
    */
   retry() {
     if (!this.#refusal || this.#closed) return;
@@ -235,8 +242,9 @@ export class Session {
   }
 
   /**
-   * Says something to a room that was joined, or to the application. Resolved when Redis has it. If the connection breaks
-   * before that, it is sent again, and taken once. The codes of its errors are in the hub's documentation.
+   * Sends a message to a joined room, or to the application. Resolves when Redis has it. If the
+   * connection breaks before that, the message is sent again, and accepted once. The hub's
+   * documentation lists the codes of errors.
    *
    * @param {string} type @param {any} [data] @param {{room?: string}} [where] @returns {Promise<void>}
    */
@@ -245,11 +253,11 @@ export class Session {
   }
 
   /**
-   * Calls a service, and resolves with its answer. A call that is under way when the connection breaks is rejected, with
-   * code "interrupted": it may have been carried out.
+   * Calls a service and resolves with its answer. A call in flight when the connection breaks is
+   * rejected with code "interrupted": the service may have carried it out.
    *
    * @param {string} type @param {any} [data]
-   * @param {{timeout?: number, signal?: AbortSignal}} [how] A bound in milliseconds; a way to cancel.
+   * @param {{timeout?: number, signal?: AbortSignal}} [how] A timeout in milliseconds; a signal that cancels the call.
    * @returns {Promise<any>}
    */
   call(type, data = null, how = {}) {
@@ -257,7 +265,7 @@ export class Session {
   }
 
   /**
-   * Calls a service that answers with many values. Ending the loop early cancels the call.
+   * Calls a service that answers with several values. Leaving the loop early cancels the call.
    *
    * @param {string} type @param {any} [data] @param {{timeout?: number, signal?: AbortSignal}} [how]
    * @returns {AsyncGenerator<any>}
@@ -265,7 +273,7 @@ export class Session {
   async *stream(type, data = null, how = {}) {
     const parts = [];
     let wake = () => {};
-    let end = null; // { error } once it has ended
+    let end = null; // { } or { error } when the call has ended
     const stop = new AbortController();
     const signal = how.signal ? AbortSignal.any([how.signal, stop.signal]) : stop.signal;
     this.#ask({ kind: "call", type, data, timeout: how.timeout, stream: true }, signal, (part) => {
@@ -287,7 +295,7 @@ export class Session {
     }
   }
 
-  /** Ends the session. What waits for an answer is rejected, with code "closed". */
+  /** Ends the session. Unanswered requests are rejected with code "closed". */
   close() {
     if (this.#closed) return;
     this.#closed = true;
@@ -296,7 +304,7 @@ export class Session {
     const socket = this.#socket;
     this.#drop();
     socket?.close(1000);
-    this.#reject(() => true, new HubError("closed", "the session was closed"));
+    this.#reject(() => true, new HubError("closed", "session closed"));
     this.#fire("status", { state: "closed" });
   }
 
@@ -310,7 +318,7 @@ export class Session {
     if (connectTimeout) {
       attempt.timer = setTimeout(() => {
         if (!mine()) return;
-        this.#broken({ code: 4000, reason: "no connection in time" });
+        this.#broken({ code: 4000, reason: "connection timed out" });
       }, connectTimeout);
     }
     let socket;
@@ -338,20 +346,20 @@ export class Session {
       try {
         frame = JSON.parse(event.data);
       } catch {
-        this.#fire("error", new HubError("bad_frame", "the server sent what is no JSON"));
-        return this.#broken({ code: 1007, reason: "the server sent what is no JSON" });
+        this.#fire("error", new HubError("bad_frame", "server sent invalid JSON"));
+        return this.#broken({ code: 1007, reason: "server sent invalid JSON" });
       }
       this.#take(frame);
     };
     socket.onerror = () => {
-      if (mine() && !opened) this.#broken({ code: 1006, reason: "no connection" }); // not everywhere does a close follow
+      if (mine() && !opened) this.#broken({ code: 1006, reason: "no connection" }); // some runtimes fire no close event
     };
     socket.onclose = (event) => {
       if (mine()) this.#closedBy(event);
     };
   }
 
-  /** Says hello, without what the server has refused of it before. */
+  /** Sends the hello, without members that the server has refused before. */
   #hello() {
     const plain = this.#plain ?? {};
     const hello = { kind: "hello", id: (this.#helloID = `${this.#prefix}-${this.#next++}`) };
@@ -361,7 +369,7 @@ export class Session {
     this.#socket.send(JSON.stringify(hello));
   }
 
-  /** The server does not take the hello. What is wrong with it will be wrong the next time too. */
+  /** The server refused the hello. Leaves out the refused member, because it would be refused again. */
   #helloRefused(error) {
     if (error.code === "bad_cursor" && !this.#plain?.cursor) {
       this.#plain = { ...this.#plain, cursor: true };
@@ -382,27 +390,27 @@ export class Session {
   /** The socket was closed. Some codes are final. */
   #closedBy(event) {
     const { code, reason } = event;
-    if (code === 4401 && typeof this.#options.token === "function" && this.#tries === 0) return this.#broken(event); // one more token
+    if (code === 4401 && typeof this.#options.token === "function" && this.#tries === 0) return this.#broken(event); // try once with a new token
     if (code >= 4400 && code < 4500 && code !== 4408 && code !== 4425 && code !== 4429) {
       const name = { 4401: "unauthorized", 4403: "forbidden" }[code] ?? "refused";
-      return this.#refused(new HubError(name, reason || "the server does not let this user in"), code - 4000);
+      return this.#refused(new HubError(name, reason || "server refused the user"), code - 4000);
     }
     if (code === 1009 && this.#open) this.#tooLarge();
     if (code === 1009 && !this.#open) {
-      if (this.#plain?.all) return this.#refused(new HubError("too_large", "the server does not take the smallest hello"));
-      this.#plain = this.#plain?.rooms ? { cursor: true, resume: true, rooms: true, all: true } : { ...this.#plain, rooms: true }; // these make it large
+      if (this.#plain?.all) return this.#refused(new HubError("too_large", "server refused the smallest hello"));
+      this.#plain = this.#plain?.rooms ? { cursor: true, resume: true, rooms: true, all: true } : { ...this.#plain, rooms: true }; // these members make it large
     }
     this.#broken(event);
   }
 
-  /** A frame was too large for the server, or for what is before it: the largest that was sent. */
+  /** A frame was too large for the server or a proxy: rejects the largest request that was sent. */
   #tooLarge() {
     let largest = null;
     for (const p of this.#pending.values()) if (p.sent && (!largest || p.text.length > largest.text.length)) largest = p;
-    if (largest) this.#settle(largest.frame.id, (p) => p.reject(new HubError("too_large", "the message is too large for the server")));
+    if (largest) this.#settle(largest.frame.id, (p) => p.reject(new HubError("too_large", "message too large for the server")));
   }
 
-  /** Ends the tries. What is asked is rejected until retry(). */
+  /** Stops connecting. Requests are rejected until retry(). */
   #refused(error, status) {
     const socket = this.#socket;
     this.#drop();
@@ -415,14 +423,14 @@ export class Session {
 
   #broken(event) {
     const socket = this.#socket;
-    if (this.#opened && Date.now() - this.#opened >= 5000) this.#tries = 0; // it was good for a while
+    if (this.#opened && Date.now() - this.#opened >= 5000) this.#tries = 0; // the connection was stable
     this.#drop();
     if (socket && socket.readyState < 2) socket.close();
-    this.#reject((p) => p.sent && p.frame.kind === "call", new HubError("interrupted", "the connection broke during the call"));
+    this.#reject((p) => p.sent && p.frame.kind === "call", new HubError("interrupted", "connection lost during the call"));
     this.#later({ code: event.code, reason: event.reason });
   }
 
-  /** Lets go of the socket, or of the try to get one. */
+  /** Forgets the socket, or the attempt to open one. */
   #drop() {
     clearTimeout(this.#watch);
     clearTimeout(this.#attempt?.timer);
@@ -440,14 +448,14 @@ export class Session {
     this.#fire("status", { state: "connecting", ...why });
   }
 
-  /** Tries at once, when the browser says that the network is back. */
+  /** Reconnects at once when the browser reports that the network is back. */
   #hurry() {
     if (!this.#timer) return;
     clearTimeout(this.#timer);
     this.#connect();
   }
 
-  /** Watches for the server's silence: a connection may be dead without anybody saying so. */
+  /** Pings a silent server: a connection may be dead without a close event. */
   #listen() {
     const { silence } = this.#options;
     if (!silence) return;
@@ -463,11 +471,12 @@ export class Session {
       if (quiet < silence) return wait(look, silence - quiet);
       asked = Date.now();
       this.#socket.send('{"kind":"ping"}');
-      wait(() => wait(end, 20), patience); // twice: if the page stood still, what the server said waits behind the first, and is heard
+      // Two timers: after the page was suspended, queued frames of the server are handled between them.
+      wait(() => wait(end, 20), patience);
     };
     const end = () => {
       if (this.#heard >= asked) return look();
-      this.#broken({ code: 4000, reason: "the server does not answer" });
+      this.#broken({ code: 4000, reason: "server does not answer" });
     };
     this.#heard = Date.now();
     wait(look, silence);
@@ -477,15 +486,15 @@ export class Session {
 
   #take(frame) {
     this.#heard = Date.now();
-    if (this.#open && frame.kind !== "bye" && frame.kind !== "error") this.#tries = 0; // a hello alone is no progress
+    if (this.#open && frame.kind !== "bye" && frame.kind !== "error") this.#tries = 0; // a hello alone does not reset the delay
     switch (frame.kind) {
       case "msg":
-        if (this.#cursor && !after(frame.cursor, this.#cursor)) return; // it was here before
+        if (this.#cursor && !after(frame.cursor, this.#cursor)) return; // already received
         this.#cursor = frame.cursor;
         return this.#deliver(frame);
       case "past": {
         const p = this.#pending.get(frame.id);
-        if (!p || (p.seen && !after(frame.cursor, p.seen))) return; // it was told before the connection broke
+        if (!p || (p.seen && !after(frame.cursor, p.seen))) return; // already received before the connection broke
         p.seen = frame.cursor;
         return this.#deliver(frame, true);
       }
@@ -508,13 +517,13 @@ export class Session {
         return this.#greeted(frame);
       case "error": {
         if (frame.code === "closing" && this.#pending.get(frame.id)?.frame.kind === "send") {
-          this.#pending.get(frame.id).sent = false; // the next server gets it
+          this.#pending.get(frame.id).sent = false; // sent again to the next server
           return;
         }
         const error = new HubError(frame.code, frame.message);
         if (!this.#open) return this.#helloRefused(error);
         if (frame.id && this.#pending.has(frame.id)) return this.#settle(frame.id, (p) => p.reject(error));
-        if (frame.code !== "cancelled") this.#fire("error", error); // a call that was cancelled here does not wait for that
+        if (frame.code !== "cancelled") this.#fire("error", error); // a cancelled call is settled already
         return;
       }
     }
@@ -537,23 +546,23 @@ export class Session {
     for (const [id, p] of this.#pending) {
       const { kind, room } = p.frame;
       if (kind === "join" && p.frame.since === undefined && (joined.has(room) || refused.includes(room))) {
-        const no = refused.includes(room) && new HubError(hello.reasons?.[room] ?? "forbidden", "you may not join here");
+        const no = refused.includes(room) && new HubError(hello.reasons?.[room] ?? "forbidden", "not allowed to join here");
         this.#settle(id, (it) => (no ? it.reject(no) : it.resolve()));
       } else if (kind === "leave" && !joined.has(room)) {
         this.#settle(id, (it) => it.resolve());
       } else if (kind === "send" && p.sent && !hello.resumed) {
-        const doubt = new HubError("unknown", "it may have been taken or not: the session could not be taken up again");
+        const doubt = new HubError("unknown", "outcome unknown: the session was not resumed");
         this.#settle(id, (it) => it.reject(doubt));
       }
     }
     const status = { state: "open", user: hello.user, session: hello.session, resumed: Boolean(hello.resumed) };
     if (refused.length > 0) Object.assign(status, { refused, reasons: hello.reasons ?? {} });
     for (const p of [...this.#pending.values()]) this.#write(p);
-    this.#fire("status", status); // whose hooks may ask for more
+    this.#fire("status", status); // its hooks may make requests
     if (later) for (const room of this.rooms) this.#joinLater(room, joined);
   }
 
-  /** Joins a room that the hello was too small for. */
+  /** Joins a room that was left out of the hello. */
   #joinLater(room, joined) {
     if (joined.has(room)) return;
     for (const p of this.#pending.values()) if (p.frame.kind === "join" && p.frame.room === room) return;
@@ -569,15 +578,15 @@ export class Session {
     }
   }
 
-  // What is asked.
+  // Requests.
 
   #ask(frame, signal, part) {
     return new Promise((resolve, reject) => {
-      if (this.#closed) return reject(new HubError("closed", "the session was closed"));
+      if (this.#closed) return reject(new HubError("closed", "session closed"));
       if (this.#refusal) return reject(this.#refusal);
-      if (signal?.aborted) return reject(new HubError("cancelled", "it was cancelled"));
+      if (signal?.aborted) return reject(new HubError("cancelled", "request cancelled"));
       if (this.#pending.size >= this.#options.maxPending) {
-        return reject(new HubError("overloaded", `${this.#pending.size} messages and calls wait already`));
+        return reject(new HubError("overloaded", `${this.#pending.size} requests are waiting: try again later`));
       }
       frame = { kind: frame.kind, id: `${this.#prefix}-${this.#next++}`, ...frame };
       let text;
@@ -588,7 +597,7 @@ export class Session {
       }
       const cancel = () => {
         if (p.sent && this.#open) this.#socket.send(JSON.stringify({ kind: "cancel", id: frame.id }));
-        this.#settle(frame.id, () => reject(new HubError("cancelled", "it was cancelled")));
+        this.#settle(frame.id, () => reject(new HubError("cancelled", "request cancelled")));
       };
       const p = { frame, text, part, sent: false, resolve, reject, done: () => signal?.removeEventListener("abort", cancel) };
       signal?.addEventListener("abort", cancel);
@@ -598,10 +607,10 @@ export class Session {
   }
 
   #write(p) {
-    if (this.#socket.readyState !== 1) return; // it is being closed: the next one gets it
+    if (this.#socket.readyState !== 1) return; // closing: sent over the next socket
     const most = this.#limits?.message;
     if (most && 3 * p.text.length > most && new TextEncoder().encode(p.text).length > most) {
-      return this.#settle(p.frame.id, (it) => it.reject(new HubError("too_large", `the message is larger than ${most} bytes`)));
+      return this.#settle(p.frame.id, (it) => it.reject(new HubError("too_large", `message exceeds ${most} bytes`)));
     }
     p.sent = true;
     this.#socket.send(p.text);
@@ -631,14 +640,14 @@ export class Session {
   }
 }
 
-/** Reports whether a cursor lies behind another. One that is a time alone lies before all messages of that time. */
+/** Reports whether cursor a is later than b. A cursor that is only a time is before all messages of that time. */
 function after(a, b) {
   const [aMs, aSeq = -1] = a.split("-").map(Number);
   const [bMs, bSeq = -1] = b.split("-").map(Number);
   return aMs > bMs || (aMs === bMs && aSeq > bSeq);
 }
 
-/** A listener that throws is told of, and harms nobody else. */
+/** Logs the error of a listener that throws, so that the others still run. */
 function guard(f) {
   try {
     f();

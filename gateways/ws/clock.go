@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// clock is the time of a hub, by which its sockets are judged: in nanoseconds, from 1 on, so that 0 is never.
+// clock is the time that a hub uses to detect silent clients, in nanoseconds from 1, so that 0
+// means never.
 //
-// Idea: what we were too slow for is nobody's silence. Who shows signs of life may have done so
-// while this process had no processor, or was suspended; so the clock stands still when its own
-// ticks are late, and a tick that is late judges nobody: who waited to be heard is, until the next
-// one. Without ticks it stands a tick ahead of the last: what was seen is never later than the next
-// one.
+// Idea: time during which this process was stalled (no processor, or suspended) must not count
+// against clients, because their frames could not be read. So the clock excludes late ticks, and no
+// socket is closed on a late tick: pending input is read before the next one. Without ticks the
+// clock stops one tick after the last, so no recorded event is later than the next tick.
 type clock struct {
 	began  time.Time
-	lost   atomic.Int64 // how long it stood still
-	ticked atomic.Int64 // what it showed at the last tick
+	lost   atomic.Int64 // time excluded so far
+	ticked atomic.Int64 // time of the last tick
 
-	// Of the desk.
-	last time.Duration // tick, by the system's clock
-	late bool          // that one judged nobody
+	// Owned by the hub's loop.
+	last time.Duration // last tick, by the system's clock
+	late bool          // no socket was judged on it
 }
 
 func newClock() *clock { return &clock{began: time.Now()} }
@@ -28,8 +28,9 @@ func (c *clock) now() int64 {
 	return min(int64(time.Since(c.began))-c.lost.Load()+1, c.ticked.Load()+int64(sweepEvery))
 }
 
-// tick is what the desk calls every sweepEvery. judge is false when sockets have to be given time:
-// never twice in a row, so that a process that is always late judges all the same.
+// tick is called by the hub's loop every sweepEvery. judge is false when sockets must be given more
+// time. It is never false twice in a row, so a process that is always late still closes dead
+// sockets.
 func (c *clock) tick() (now int64, judge bool) {
 	at := time.Since(c.began)
 	late := at - c.last - sweepEvery

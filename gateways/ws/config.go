@@ -14,15 +14,16 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Slow is what becomes of a socket that reads more slowly than messages come.
+// Slow defines what the hub does with a socket that reads more slowly than messages arrive.
 type Slow int
 
 const (
-	// Pause lets it go on from the log, at its own pace: Redis is its buffer. It is the default.
+	// Pause lets the socket continue from the log at its own pace, with Redis as its buffer. It is
+	// the default.
 	Pause Slow = iota
-	// DropOldest drops what has waited longest; the client is told by a gap.
+	// DropOldest drops the oldest waiting messages. The client receives a gap.
 	DropOldest
-	// Close closes it, with code 1013. The client reconnects, and goes on where it was.
+	// Close closes the socket with code 1013. The client reconnects and continues where it was.
 	Close
 )
 
@@ -36,94 +37,103 @@ func (s Slow) overflow() relay.Overflow {
 	return relay.Pause
 }
 
-// HubConfig configures a Hub. The zero value is the default: anonymous users, pages of the same host.
+// HubConfig configures a Hub. The zero value allows anonymous users and pages of the same host.
 type HubConfig struct {
-	// Authenticate says who is at a socket. By default every session is a user of its own, with a random name.
+	// Authenticate identifies the user during the handshake. By default each session is a user of
+	// its own with a random name.
 	Authenticate Authenticator
-	// Authorize says who may join and send where. By default everybody may join every room, and send to those joined.
+	// Authorize decides who may join a room and send to it. By default everyone may join every
+	// room, and send to the rooms joined.
 	Authorize Authorizer
-	// Origins are the hosts whose pages may open sockets beside the host itself, as
-	// "app.example.com" or "https://*.example.com"; see path.Match. Others are refused with 403.
-	// The default is none.
+	// Origins are further hosts whose pages may open sockets, such as "app.example.com" or
+	// "https://*.example.com" (see path.Match). Pages of the hub's own host are always allowed; all
+	// others are refused with 403. Defaults to none.
 	Origins []string
 
-	// Calls is where calls of clients go, and CallTypes which types of requests may be called. The default is none.
+	// Calls is the client that carries out the calls of sockets. CallTypes lists the types of
+	// requests they may call. Both default to none.
 	Calls     *gateways.Client
 	CallTypes []string
-	// MaxCalls is how many calls of a socket may be in flight. The default is 16.
+	// MaxCalls is the largest number of calls in flight on one socket. Defaults to 16.
 	MaxCalls int
 
-	// Presence has the hub tell the workers of sessions and rooms: Connected, Joined, Left, Disconnected.
+	// Presence sends the events Connected, Joined, Left and Disconnected to the workers. Defaults
+	// to false.
 	Presence bool
 
-	// Queue is how many messages may wait for a socket, and Slow what becomes of it when there are
-	// more. The default is 256. They are encoded once and shared by all sockets.
+	// Queue is how many messages may wait for one socket. Defaults to 256. Messages are encoded
+	// once and shared by all sockets. Slow is what happens beyond Queue. Defaults to Pause.
 	Queue int
 	Slow  Slow
-	// Recent is how many of the newest messages are kept in memory for sockets that come back. The
-	// default is 1024, and no more than 4 MiB; negative means none.
+	// Recent is how many of the newest messages are kept in memory for reconnecting sockets.
+	// Defaults to 1024, at most 4 MiB. Negative disables it.
 	Recent int
 
-	// MaxMessage bounds the bytes of a frame; one that is larger closes its socket, with code 1009.
-	// The default is 64 KiB.
+	// MaxMessage is the largest size of a frame in bytes. A larger frame closes its socket with
+	// code 1009. Defaults to 64 KiB.
 	MaxMessage int
-	// Rate is how many frames a second a socket may send, and Burst how many at once. What is
-	// beyond it is not read yet: the client has to wait. The defaults are 50, and twice the Rate; a
-	// negative Rate is no limit.
+	// Rate is how many frames a second a socket may send, and Burst how many at once. The hub
+	// delays reading beyond that, so the client has to wait. Rate defaults to 50, Burst to twice
+	// the Rate. A negative Rate disables the limit.
 	Rate  float64
 	Burst int
 	// UserBytes is how many bytes a second all sockets of a user may send to this process, and
-	// UserBurst how many at once. The client waits beyond that, as beyond Rate. Defaults to 256
-	// KiB, and to 1 MiB or two frames of MaxMessage. A negative UserBytes disables the limit.
+	// UserBurst how many at once. The hub delays reading beyond that, as for Rate. UserBytes
+	// defaults to 256 KiB, and UserBurst to the larger of 1 MiB and two frames of MaxMessage. A
+	// negative UserBytes disables the limit.
 	UserBytes int
 	UserBurst int
-	// MaxRooms is how many rooms a session may be in. The default is 64.
+	// MaxRooms is how many rooms a session may join. Defaults to 64.
 	MaxRooms int
-	// MaxSockets is how many sockets this process takes; more are refused with 503. The default is 16,384.
+	// MaxSockets is how many sockets this process accepts. Further requests are refused with 503.
+	// Defaults to 16,384.
 	MaxSockets int
 
-	// PingEvery is after what silence a client is pinged, and PongTimeout how long it may take to
-	// answer, from when the ping was sent; then its socket is closed. Time for which this process
-	// stood still does not count, here, in IdleTimeout and in ReadTimeout. The defaults are 25 s
-	// and 10 s.
+	// PingEvery is the silence after which a client is pinged. Defaults to 25 s. PongTimeout is how
+	// long it may take to answer, from when the ping was sent; then its socket is closed. Defaults
+	// to 10 s. Time during which this process was stalled does not count, here, in IdleTimeout and
+	// in ReadTimeout.
 	PingEvery   time.Duration
 	PongTimeout time.Duration
-	// IdleTimeout closes sockets whose client has said nothing for so long, other than pings and
-	// pongs. The default is never: many only listen.
+	// IdleTimeout is the silence, pings and pongs aside, after which a socket is closed. Defaults
+	// to 0, which means never, because many clients only listen.
 	IdleTimeout time.Duration
 	// ReadTimeout is how long a frame may take from its first byte to its last, and how long a
-	// client has for its hello. The default is 10 s.
+	// client may take to send its hello. Defaults to 10 s.
 	ReadTimeout time.Duration
-	// WriteTimeout is how long a client may leave what was sent to it in its buffers; then its
-	// socket is closed. The default is 15 s.
+	// WriteTimeout is how long a write may wait for a client that does not read; then its socket is
+	// closed. Defaults to 15 s.
 	WriteTimeout time.Duration
-	// SendTimeout is how long a message may take to get into Redis; then the client is told that it
-	// did not, or may not have. The default is 10 s.
+	// SendTimeout is how long writing a message to Redis may take. After it the client receives
+	// unavailable, or unknown if the message may have been written. Defaults to 10 s.
 	SendTimeout time.Duration
-	// CloseTimeout is how long the end waits for what is under way, and for clients to take leave. The default is 10 s.
+	// CloseTimeout is how long a stopping hub waits for calls and messages in flight, and for
+	// clients to close. Defaults to 10 s.
 	CloseTimeout time.Duration
 
-	// SessionTTL is for how long a session may be taken up again after its socket began. The default is 24 h.
+	// SessionTTL is how long a session may be resumed, from the start of its last socket. Defaults
+	// to 24 h.
 	SessionTTL time.Duration
-	// MaxLen is how many events that the workers are done with are kept. Those that are not stay, up to HardCap; then
-	// clients are told that the hub is overloaded. The defaults are 100,000 and 1,000,000.
+	// MaxLen is how many processed events are kept. Defaults to 100,000. Unprocessed events are
+	// kept up to HardCap, which defaults to 1,000,000; beyond it clients are told that the hub is
+	// overloaded.
 	MaxLen  int64
 	HardCap int64
-	// MaxBytes is the most memory that the events may take in Redis. Those that the workers are
-	// done with make room, whatever MaxLen is; then clients are told that the hub is overloaded, as
-	// they are at once when Redis is out of memory. Defaults to 64 MiB. Negative disables the
-	// limit.
+	// MaxBytes is the most memory that the events may take in Redis. Processed events are removed
+	// to make room, whatever MaxLen is. If that is not enough, or Redis is out of memory, clients
+	// are told that the hub is overloaded. Defaults to 64 MiB. Negative disables the limit.
 	MaxBytes int64
-	// Secrets sign the sessions, and must be the same in all processes. The first signs and all are
-	// accepted, so that they can be rotated. Each needs 32 bytes or more. By default the processes
-	// make a secret and share it in Redis; if it is lost there, they share again what they have
-	// within a second or two.
+	// Secrets sign the sessions and must be the same in all processes. The first one signs and all
+	// are accepted, so that they can be rotated. Each needs 32 bytes or more. By default the
+	// processes create a secret and share it in Redis. If it is lost there, the running processes
+	// restore it within a second or two.
 	Secrets []string
-	// DedupeWindow is for how long a message that a client sends again is known. The default is 2
-	// minutes; negative means not at all, which is cheaper.
+	// DedupeWindow is how long the id of a message is remembered, so that a copy is dropped.
+	// Defaults to 2 minutes. Negative disables it, which is cheaper.
 	DedupeWindow time.Duration
 
-	// Wait is how long to keep trying while Redis is not reachable at the start. The default is one try.
+	// Wait is how long to retry at the start while Redis is not reachable. Defaults to 0, which
+	// means one attempt.
 	Wait time.Duration
 	// Log gets what the hub notices. Defaults to the warnings and errors of slog.Default, see flow.Logger.
 	Log *slog.Logger
@@ -192,10 +202,10 @@ func (c HubConfig) Validate() error {
 		bad("Slow", fmt.Sprintf("is %d", c.Slow), "choose Pause, DropOldest or Close")
 	}
 	if c.Burst < 0 && c.Rate >= 0 {
-		bad("Burst", "is negative", "leave it 0 for twice the Rate; a negative Rate is no limit")
+		bad("Burst", "is negative", "leave it 0 for twice the Rate; a negative Rate disables the limit")
 	}
 	if c.MaxMessage > maxMessage {
-		bad("MaxMessage", fmt.Sprintf("is %d", c.MaxMessage), "choose up to 1,000,000: it has to fit an entry")
+		bad("MaxMessage", fmt.Sprintf("is %d", c.MaxMessage), "choose at most 1,000,000, so that it fits an entry")
 	}
 	if len(c.CallTypes) > 0 && c.Calls == nil {
 		bad("CallTypes", "are set without Calls", "set Calls to the client of the services' topic")
@@ -205,7 +215,7 @@ func (c HubConfig) Validate() error {
 	}
 	for _, o := range c.Origins {
 		if _, err := path.Match(o, ""); err != nil || o == "" {
-			bad("Origins", fmt.Sprintf("has %q", o), `write hosts, as "app.example.com" or "https://*.example.com"`)
+			bad("Origins", fmt.Sprintf("has %q", o), `write hosts such as "app.example.com" or "https://*.example.com"`)
 		}
 	}
 	for i, s := range c.Secrets {
@@ -215,7 +225,7 @@ func (c HubConfig) Validate() error {
 		}
 	}
 	if c.MaxBytes > 0 && c.MaxBytes < 64<<10 {
-		bad("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more; negative is no limit")
+		bad("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more; negative disables the limit")
 	}
 	d := c.withDefaults()
 	if d.UserBytes > 0 && d.UserBurst < d.MaxMessage {
@@ -228,12 +238,12 @@ func (c HubConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// defaultBytes is what the events and the log of a hub may take in Redis, each.
+// defaultBytes is how much Redis memory the events and the log of a hub may take, each.
 const defaultBytes = 64 << 20
 
-// minSecret is the least length of a secret, in bytes.
+// minSecret is the shortest length of a secret in bytes.
 const minSecret = 32
 
-// maxMessage is the most that MaxMessage may be: what clients send goes into an entry of 1 MiB,
-// with some fields beside it.
+// maxMessage is the largest allowed MaxMessage. A frame is written to an entry of at most 1 MiB,
+// with some fields besides it.
 const maxMessage = 1_000_000

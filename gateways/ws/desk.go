@@ -14,31 +14,34 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// sweepEvery is how often the hub's clock looks after its sockets: their times are that coarse.
+// sweepEvery is how often the hub checks its sockets, and so the resolution of their timeouts.
 const sweepEvery = time.Second
 
-// desk is the sink of the hub's clock: it opens the door for sockets, looks after them at each tick, and closes.
+// desk is the sink of the hub's clock. It starts to accept sockets, checks them at each tick, and
+// closes them.
 //
-// What sockets say goes through a graph of its own, for it has to outlive them: at the end the
-// hub's graph stops all its sources at once, and a socket may still have something to say then.
+// Messages of sockets go through a graph of their own, because it has to outlive the sockets: when
+// the hub's graph ends, it stops all its sources at once, and a socket may still have a message to
+// write then.
 type desk struct {
 	hub   *Hub
 	life  *life
 	inbox *flow.Running
 	round []*socket
-	ends  *relay.Listener[delivery] // of what Disconnect says
+	ends  *relay.Listener[delivery] // orders of Disconnect
 }
 
-// said is what a socket says, on its way to the stream of the workers.
+// said is a message of a socket on its way to the stream of the workers.
 type said struct {
 	Event[[]byte]
-	id string // of the message; "" if its client gave it none
+	id string // of the message; "" if the client sent none
 }
 
-// inboxSize is how many messages of sockets may wait to be written; each socket has one at most, apart from presence.
+// inboxSize is how many messages of sockets may wait to be written. Each socket has at most one,
+// presence events aside.
 const inboxSize = 1024
 
-var errRunning = errors.New("ws: the hub runs already: one of its graphs at a time")
+var errRunning = errors.New("ws: hub is already running: run one graph of it at a time")
 
 func (d *desk) Open(ctx context.Context) error {
 	h := d.hub
@@ -50,7 +53,7 @@ func (d *desk) Open(ctx context.Context) error {
 		return flow.Permanent(err)
 	}
 	l := &life{seal: seal, open: true}
-	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // it ends with Close
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // ended by Close
 	from, inbox := source.Queue[said](inboxSize, flow.Name("said"))
 	out := sink.StreamConfig[said]{Key: h.keys.in, Format: saidFormat{}, MaxLen: h.cfg.MaxLen, HardCap: h.cfg.HardCap,
 		WhenFull: redisio.FullRefuse, MaxBytes: max(0, h.cfg.MaxBytes), Wait: h.cfg.Wait}
@@ -73,7 +76,8 @@ func (d *desk) Open(ctx context.Context) error {
 	return nil
 }
 
-// sealer opens the secret of the sessions, as soon as Redis is there.
+// sealer loads the secret of the sessions, retrying until Redis is available or the hub's Wait is
+// over.
 func (d *desk) sealer(ctx context.Context) (*sealer, error) {
 	h := d.hub
 	seal := newSealer(h.rdb, h.name, h.keys.seal, h.cfg.Secrets)
@@ -92,8 +96,8 @@ func (d *desk) sealer(ctx context.Context) (*sealer, error) {
 	}
 }
 
-// shareSecret is the sink that keeps the secret of the sessions in Redis. While that fails what
-// this process has is good enough.
+// shareSecret is the sink that keeps the secret of the sessions in Redis. While that fails the
+// process continues with the secret it has.
 func (h *Hub) shareSecret(ctx context.Context, _ time.Time) error {
 	h.mu.Lock()
 	l := h.life
@@ -105,15 +109,15 @@ func (h *Hub) shareSecret(ctx context.Context, _ time.Time) error {
 	defer cancel()
 	err := l.seal.share(ctx)
 	if failed := err != nil; l.unshared.Swap(failed) != failed && failed && ctx.Err() == nil {
-		h.cfg.Log.Warn("the secret of the sessions can't be kept in Redis, will try again", "hub", h.name, "error", err)
+		h.cfg.Log.Warn("cannot keep the session secret in Redis, will retry", "hub", h.name, "error", err)
 	}
 	return nil
 }
 
-// shareTimeout bounds each try to keep the secret in Redis.
+// shareTimeout limits each attempt to keep the secret in Redis.
 const shareTimeout = 5 * time.Second
 
-// Write looks after the sockets.
+// Write checks the sockets.
 func (d *desk) Write(ctx context.Context, _ []flow.Message[time.Time]) error {
 	d.obey(ctx)
 	now, judge := d.hub.clock.tick()
@@ -138,9 +142,10 @@ func (d *desk) sockets() []*socket {
 	return d.round
 }
 
-var errDead = errors.New("ws: the client does not answer")
+var errDead = errors.New("ws: client does not answer")
 
-// look does what is due for a socket. Without judge it is given more time.
+// look closes a socket that is silent or too slow, and schedules its pings. If judge is false, the
+// socket is given more time.
 func (s *socket) look(now int64, judge bool) {
 	cfg := &s.hub.cfg
 	since := func(t int64) time.Duration { return time.Duration(now - t) }
@@ -150,17 +155,18 @@ func (s *socket) look(now int64, judge bool) {
 	switch {
 	case s.asked.Load() <= alive:
 		s.silent = 0
-	case s.silent == 0: // from now on: what the ping took to be written is not the client's silence
+	case s.silent == 0: // count from now: the time until the ping was written is not the client's silence
 		s.silent = now
 	}
 	switch {
-	case busy || !judge: // it is not the client that we wait for
+	case busy || !judge: // the socket does not wait for the client
 	case partial != 0 && since(partial) > cfg.ReadTimeout:
 		if s.greeted.Load() && s.kill(errSlow) ||
 			!s.greeted.Load() && s.finish(websocket.StatusPolicyViolation, "no hello") {
 			s.hub.stats.slow.Add(1)
 		}
-	case s.silent != 0 && since(s.silent) > cfg.PongTimeout && since(alive) > cfg.PingEvery+cfg.PongTimeout: // a ping may wait behind much that is being read
+	case s.silent != 0 && since(s.silent) > cfg.PongTimeout && since(alive) > cfg.PingEvery+cfg.PongTimeout:
+		// The second condition: the ping may wait behind a lot of data that the client still reads.
 		if s.kill(errDead) {
 			s.hub.stats.dead.Add(1)
 		}
@@ -177,13 +183,14 @@ func (s *socket) look(now int64, judge bool) {
 	s.mu.Unlock()
 }
 
-// byeFrame and byeReason are what sockets are told when the process goes.
-var byeFrame = (&reply{Kind: "bye", Code: codeClosing, Message: "this server goes away: reconnect"}).frame()
+// byeFrame and byeReason are sent to sockets when the process stops.
+var byeFrame = (&reply{Kind: "bye", Code: codeClosing, Message: "server shutting down: reconnect"}).frame()
 
 const byeReason = "going away"
 
-// Flush is the end of the hub: sockets are told to reconnect, and closed when what is under way for
-// them is done. What takes too long is cancelled, early enough for clients to be told.
+// Flush ends the hub. It tells the sockets to reconnect, and closes each one when it has no call or
+// message in flight. After three quarters of CloseTimeout the rest is cancelled, early enough for
+// clients to be told.
 func (d *desk) Flush(ctx context.Context) error {
 	d.shut()
 	limit := d.hub.cfg.CloseTimeout
@@ -198,9 +205,9 @@ func (d *desk) Flush(ctx context.Context) error {
 }
 
 // errClosing is the cause when the hub ends.
-var errClosing = errors.New("ws: the hub ends")
+var errClosing = errors.New("ws: hub is stopping")
 
-// shut closes the door.
+// shut stops accepting sockets.
 func (d *desk) shut() {
 	d.hub.mu.Lock()
 	defer d.hub.mu.Unlock()
@@ -221,7 +228,7 @@ func (d *desk) wait(ctx context.Context) error {
 	return <-gone
 }
 
-// Close ends what Flush has not, and writes what was said last.
+// Close ends the sockets that Flush has not ended, and writes the last messages.
 func (d *desk) Close(ctx context.Context) error {
 	if d.ends != nil {
 		d.ends.Close()
@@ -232,10 +239,10 @@ func (d *desk) Close(ctx context.Context) error {
 	d.shut()
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	_ = d.wait(ended) // there is nobody after a Flush
+	_ = d.wait(ended) // after a Flush there is no socket left
 	d.life.inbox.Close()
 	select {
-	case <-d.inbox.Done(): // all was written
+	case <-d.inbox.Done(): // everything was written
 	case <-ctx.Done():
 	}
 	_, err := d.inbox.Drain(ctx)

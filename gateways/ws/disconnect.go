@@ -14,13 +14,13 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Disconnect closes the sockets of a hub that a target names, in all processes, within some two
-// seconds: those of a User, of a Session, or All. It may be called in any process, as after a
-// logout or a ban. The reason is told to the clients, and may have 120 bytes.
+// Disconnect closes all sockets of a User or of a Session, or All sockets, in every process of a
+// hub, within about two seconds. Any process may call it, for example after a logout or a ban. The
+// reason is sent to the clients and may have up to 120 bytes.
 //
-// Sockets are closed with 1008. Clients connect again, and Authenticate decides whether they are
-// let in: end what it goes by, as the cookie's session, before. Without an Authenticate a client
-// comes back as the same guest.
+// Sockets are closed with 1008. Clients connect again, and Authenticate decides whether to let them
+// in. So first end what Authenticate checks, such as the session of the cookie. Without an
+// Authenticate a client returns as the same guest.
 func Disconnect(ctx context.Context, rdb redis.UniversalClient, hub string, to Target, reason string) error {
 	errs := []error{checkHub("Disconnect", hub), to.check()}
 	bad := func(wrong bool, field, problem, fix string) {
@@ -54,37 +54,38 @@ func Disconnect(ctx context.Context, rdb redis.UniversalClient, hub string, to T
 }
 
 const (
-	// headerEnd marks an entry of the log that ends sockets, and has the reason.
+	// headerEnd marks an entry of the log that closes sockets. Its value is the reason.
 	headerEnd = "end"
-	// topicEnd is what the relay has such entries under. It is no target, so no client hears of it.
+	// topicEnd is the topic of such entries in the relay. It is no valid target, so no client
+	// receives them.
 	topicEnd = "end"
-	// maxReason is less than what a close frame has room for.
+	// maxReason is less than a close frame can carry.
 	maxReason = 120
 )
 
-// order is to end sockets.
+// order is a request to close sockets.
 type order struct {
 	to     Target
 	reason string
 }
 
-// listen has the desk hear of orders.
+// listen subscribes the hub to orders.
 func (d *desk) listen(ctx context.Context) (err error) {
 	d.ends, err = d.hub.relay.Listen(ctx, relay.Options{Topics: []string{topicEnd}, Overflow: relay.DropOldest})
 	return err
 }
 
-// obey ends the sockets that are to end.
+// obey closes the sockets that orders name.
 func (d *desk) obey(ctx context.Context) {
 	for more := true; more; {
 		b, again, err := d.ends.Poll(done)
-		if errors.Is(err, context.Canceled) { // it has to ask Redis
+		if errors.Is(err, context.Canceled) { // Poll has to query Redis
 			ctx, cancel := context.WithTimeout(ctx, sweepEvery/10)
 			b, again, err = d.ends.Poll(ctx)
 			cancel()
 		}
 		if err != nil {
-			return // it is tried again at the next tick; a log that can't be read ends the hub
+			return // retried at the next tick; a log that cannot be read ends the hub
 		}
 		for i := range b.Items {
 			d.hub.end(b.Items[i].Value.order)
@@ -93,7 +94,7 @@ func (d *desk) obey(ctx context.Context) {
 	}
 }
 
-// end ends sockets of this process.
+// end closes sockets of this process.
 func (h *Hub) end(o *order) {
 	var list []*socket
 	h.mu.Lock()
@@ -108,8 +109,8 @@ func (h *Hub) end(o *order) {
 	}
 }
 
-// is reports whether a target names a socket. Before the hello it has no session, and as a guest no
-// user that it could be known by.
+// is reports whether a target names the socket. Before the hello a socket has no session, and a
+// guest has no known user.
 func (s *socket) is(to Target) bool {
 	greeted := s.greeted.Load()
 	if user, is := strings.CutPrefix(string(to), userPrefix); is {

@@ -10,49 +10,49 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// EventKind is what happened at a socket.
+// EventKind is the kind of an Event.
 type EventKind string
 
-// The kinds of events. Those of presence come with HubConfig.Presence only.
+// The kinds of events. All except Said are sent with HubConfig.Presence only.
 const (
 	Said         EventKind = "said"         // a client sent a message
-	Connected    EventKind = "connected"    // a session began, or goes on here
-	Joined       EventKind = "joined"       // it has joined a room
-	Left         EventKind = "left"         // it has left a room, also by going away
-	Disconnected EventKind = "disconnected" // its socket is gone; it may come back
+	Connected    EventKind = "connected"    // a session began, or continues here
+	Joined       EventKind = "joined"       // the session joined a room
+	Left         EventKind = "left"         // the session left a room, or its socket closed
+	Disconnected EventKind = "disconnected" // the socket closed; the session may continue
 )
 
-// Event is something that happened at a socket, on its way to the workers of a hub. Kind, User,
-// Session and Room are what the hub knows; Type and Value what the client says.
+// Event is what happened at a socket, on its way to the workers of a hub. The hub sets Kind, User,
+// Session and Room; the client sets Type and Value.
 type Event[T any] struct {
 	Kind    EventKind
 	User    string
 	Session string
-	Room    string // "" if it is of none
-	Type    string // of what was said
-	Value   T      // likewise
+	Room    string // "" if the event belongs to no room
+	Type    string // of a Said
+	Value   T      // of a Said
 
-	// Socket is the connection that the event is of; "" without HubConfig.Presence. The end of an
-	// old socket may arrive after its session goes on with a new one: so count sockets, not
-	// sessions. A session is gone when its last socket is.
+	// Socket identifies the connection of the event; "" without HubConfig.Presence. The end of an
+	// old socket may arrive after its session continues with a new one. So count sockets, not
+	// sessions: a session has ended when its last socket has.
 	//
-	// Resumed says that a Connected, and each Joined that comes of the hello, continues a session
-	// that was there before, here or on another process.
+	// Resumed is set on a Connected, and on each Joined of its hello, if the session existed
+	// before, on this or another process.
 	Socket  string
 	Resumed bool
 }
 
-// Inbound is what the sockets of a hub say, on whatever process they are. It is source.Stream, with
-// all that is promised of it: processes of one group (the default is "workers") share the events,
-// and each is settled by one of them.
+// Inbound reads what the clients of a hub send, on all processes. It is a source.Stream with all
+// its guarantees: processes of one group (by default "workers") share the events, and each event is
+// settled by one of them.
 //
-// The configuration is that of the stream but for Key, Codec and Format, which are the hub's and
-// stay empty. Values are JSON; one that T can't hold is a dead letter. The key of a message is that
-// of its room, or else of its user: with flow.Workers and flow.KeyedBy(ws.ByKey) the order of each
-// room is kept. MessageID is the same when a client says something again because it did not hear
-// that it had got through; the hub drops such copies for a while, see HubConfig.DedupeWindow.
+// The configuration is that of the stream. Key, Codec and Format belong to the hub and must stay
+// empty. Values are JSON; one that does not decode as T becomes a dead letter. The key of an event
+// is its room, or else its user: flow.Workers with flow.KeyedBy(ws.ByKey) keeps the order of each
+// room. MessageID is the same when a client sends a message again because it received no
+// acknowledgement. The hub drops such copies for some time, see HubConfig.DedupeWindow.
 //
-// Processes that die leave no Left and no Disconnected behind: who counts presence lets it expire.
+// A process that crashes writes no Left and no Disconnected, so let presence counts expire.
 func Inbound[T any](
 	rdb redis.UniversalClient,
 	hub string,
@@ -67,19 +67,19 @@ func Inbound[T any](
 	return source.Stream(rdb, cfg, append(append([]flow.StageOption{flow.Name("inbound")}, wrong...), opts...)...)
 }
 
-// endpoint is what is wrong with the arguments of Inbound and Outbound.
+// endpoint reports mistakes in the arguments of Inbound and Outbound.
 func endpoint(what, hub string, set bool) (wrong []flow.StageOption) {
 	if err := checkHub(what, hub); err != nil {
 		wrong = append(wrong, flow.InvalidError(err))
 	}
 	if set {
 		wrong = append(wrong, flow.InvalidError(&redisio.ConfigError{Type: what, Field: "Key, Codec, Format",
-			Problem: "are set", Fix: "leave them out: they are the hub's"}))
+			Problem: "are set", Fix: "leave them out, the hub sets them"}))
 	}
 	return wrong
 }
 
-// ByKey is for flow.KeyedBy: the room of an event, or else its user.
+// ByKey returns the room of an event, or else its user. Use it with flow.KeyedBy.
 func ByKey[T any](e Event[T]) string { return string(e.target()) }
 
 func (e *Event[T]) target() Target {
@@ -89,7 +89,7 @@ func (e *Event[T]) target() Target {
 	return User(e.User)
 }
 
-// Headers of an event's entry. Nobody but the hub writes them.
+// Headers of an event's entry. Only the hub writes them.
 const (
 	headerEvent   = "event"
 	headerUser    = "user"
@@ -130,7 +130,7 @@ func (f eventFormat[T]) Encode(
 // presence is the format of entries without a value, and of values that are JSON already.
 var presence = redisio.Native[[]byte](jsonBytes{redisio.Bytes()})
 
-// jsonBytes are JSON as they are.
+// jsonBytes is a codec that keeps JSON as it is.
 type jsonBytes struct{ redisio.Codec[[]byte] }
 
 func (jsonBytes) ContentType() string { return "application/json" }
@@ -169,11 +169,11 @@ func (f eventFormat[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v Eve
 	return v, &redisio.DecodeError{
 		ID:    entry.ID,
 		Field: "h:" + headerEvent,
-		Err:   fmt.Errorf("%.20q is no kind of event", v.Kind),
+		Err:   fmt.Errorf("unknown kind of event %.20q", v.Kind),
 	}
 }
 
-// saidFormat writes what sockets say.
+// saidFormat writes messages of sockets as events.
 type saidFormat struct{}
 
 func (saidFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v said) (redisio.Fields, []byte, error) {

@@ -21,23 +21,23 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Line is what is said in a chat.
+// Line is a chat message.
 type Line struct {
 	Text string `json:"text"`
 }
 
-// moderate makes of what somebody said what the room is told.
+// moderate turns a line of a client into a message to its room.
 func moderate(_ context.Context, e ws.Event[Line]) (ws.Message[Line], error) {
 	e.Value.Text = strings.ReplaceAll(e.Value.Text, "darn", "d**n")
 	return ws.Message[Line]{To: ws.Room(e.Room), From: e.User, Type: e.Type, Value: e.Value}, nil
 }
 
-var _ = chat // it would run until its context ends
+var _ = chat // not run: it ends only with its context
 
-// chat is the README's chat.
+// chat is the chat of the README.
 func chat(ctx context.Context, rdb redis.UniversalClient, mux *http.ServeMux, sessionUser ws.Authenticator) error {
 	hub := ws.NewHub(rdb, "chat", ws.HubConfig{Authenticate: sessionUser})
-	mux.Handle("GET /chat", hub)            // sockets, in as many processes as it takes
+	mux.Handle("GET /chat", hub)            // sockets, in any number of processes
 	mux.Handle("GET /chat.js", ws.Script()) // the client: connect, send, call, on
 
 	said := ws.Inbound[Line](rdb, "chat", source.StreamConfig[ws.Event[Line]]{})
@@ -53,7 +53,7 @@ func chat(ctx context.Context, rdb redis.UniversalClient, mux *http.ServeMux, se
 	return sup.Wait()
 }
 
-// memory starts a server in this process; a program of yours would use redisio.Connect.
+// memory starts a server in this process; your program would use redisio.Connect.
 func memory() (*redis.Client, func()) {
 	server, err := embedded.Start()
 	if err != nil {
@@ -66,7 +66,7 @@ func memory() (*redis.Client, func()) {
 	}
 }
 
-// talk opens a socket, sends frames, and prints what comes, up to a frame that has the text.
+// talk opens a socket, sends frames, and prints the data of the first frame that contains until.
 func talk(url, until string, frames ...string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -125,8 +125,8 @@ func ExampleNewHub() {
 
 	said := ws.Inbound[Line](rdb, "chat", source.StreamConfig[ws.Event[Line]]{})
 	told := operators.Map(said, moderate)
-	workers, err := flow.New("chat", flow.To(told, ws.Outbound[Line](rdb, "chat", sink.StreamConfig[ws.Message[Line]]{}))).
-		Start(context.Background())
+	out := ws.Outbound[Line](rdb, "chat", sink.StreamConfig[ws.Message[Line]]{})
+	workers, err := flow.New("chat", flow.To(told, out)).Start(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func ExampleInbound() {
 		`{"kind":"send","id":"1","room":"lobby","type":"say","data":{"text":"who is there?"}}`,
 	)
 
-	// Rooms are worked on side by side, each in its order.
+	// Rooms are processed in parallel, each in order.
 	events := ws.Inbound[Line](rdb, "chat", source.StreamConfig[ws.Event[Line]]{Group: "log"})
 	lines := operators.Map(events, func(_ context.Context, e ws.Event[Line]) (string, error) {
 		return e.Room + ": " + e.Value.Text, nil
@@ -186,7 +186,7 @@ func ExampleOutbound() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	talk(url, `"msg"`, `{"kind":"hello","cursor":"0"}`) // with all that was said before it came
+	talk(url, `"msg"`, `{"kind":"hello","cursor":"0"}`) // with all earlier messages
 	// Output: {"text":"the kettle boils"}
 }
 
@@ -202,7 +202,7 @@ func ExampleUser() {
 }
 
 func ExampleSession() {
-	// To the one who asked, on the socket that asked.
+	// The answer goes to the session that asked.
 	answer := func(_ context.Context, e ws.Event[Line]) (ws.Message[Line], error) {
 		return ws.Message[Line]{To: ws.Session(e.Session), Type: "answer", Value: Line{"42"}}, nil
 	}
@@ -221,7 +221,7 @@ func ExampleToken() {
 	cfg := ws.HubConfig{Authenticate: func(r *http.Request) (ws.Identity, error) {
 		user, ok := known[ws.Token(r)]
 		if !ok {
-			return ws.Identity{}, gateways.Errorf(gateways.CodeUnauthorized, "who are you?")
+			return ws.Identity{}, gateways.Errorf(gateways.CodeUnauthorized, "unknown token")
 		}
 		return ws.Identity{User: user}, nil
 	}}
@@ -246,11 +246,11 @@ func ExampleScript() {
 func ExampleClientJS() {
 	fmt.Println(
 		strings.Contains(string(ws.ClientJS()), "export function connect(url, options = {})"),
-	) // for a bundle of yours
+	) // for your own bundle
 	// Output: true
 }
 
-// After a logout the sockets of the user end, on whatever process they are.
+// After a logout the sockets of the user are closed, in all processes.
 func ExampleDisconnect() {
 	server, err := embedded.Start()
 	if err != nil {
@@ -260,7 +260,7 @@ func ExampleDisconnect() {
 	rdb := server.Client()
 	defer rdb.Close()
 	logout := func(w http.ResponseWriter, r *http.Request) {
-		user := "ann" // of the session that has just been ended
+		user := "ann" // of the session that was just ended
 		if err := ws.Disconnect(r.Context(), rdb, "chat", ws.User(user), "logged out"); err != nil {
 			http.Error(w, "try again", http.StatusServiceUnavailable)
 		}

@@ -189,7 +189,7 @@ func TestFault_G1_ConnectTimeout(t *testing.T) {
 	p := newPage(t, "http://"+l.Addr().String())
 	p.do("connect", map[string]any{"connectTimeout": 50})
 	redistest.Soon(t, "it tries again", func() bool { return len(p.of("connecting")) >= 3 })
-	if text := string(p.of("connecting")[0].Data); !strings.Contains(text, "in time") {
+	if text := string(p.of("connecting")[0].Data); !strings.Contains(text, "timed out") {
 		t.Errorf("the status is %s", text)
 	}
 	p.do("close")

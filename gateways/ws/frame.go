@@ -34,33 +34,33 @@ const (
 	kindPing   = "ping"
 )
 
-// Codes of error frames, beside those of package gateways that services answer calls with.
+// Codes of error frames. Calls also fail with the codes of package gateways.
 const (
-	codeFrame    = "bad_frame"      // the frame is not what the protocol says
-	codeCursor   = "bad_cursor"     // the cursor is none
-	codeHello    = "hello_first"    // the first frame is no hello, or a later one is
-	codeRooms    = "too_many_rooms" //
-	codeMember   = "not_joined"     // the room is not one of the session's
-	codeDenied   = "forbidden"      // Authorize said no
-	codeLarge    = "too_large"      // what is said does not fit an entry
-	codeBusy     = "overloaded"     // too much is waiting: calls of this socket, or what nobody reads
-	codeAway     = "unavailable"    // Redis does not answer: it was not written
-	codeDoubt    = "unknown"        // Redis did not answer in time: it may be written yet
-	codeClosing  = "closing"        // this process goes away: reconnect
-	codeNoCalls  = "no_handler"     // calls of this type are not let through
+	codeFrame    = "bad_frame"      // the frame does not follow the protocol
+	codeCursor   = "bad_cursor"     // the cursor is invalid
+	codeHello    = "hello_first"    // the first frame is not a hello, or a later one is
+	codeRooms    = "too_many_rooms" // the session may not join more rooms
+	codeMember   = "not_joined"     // the session has not joined the room
+	codeDenied   = "forbidden"      // Authorize refused it
+	codeLarge    = "too_large"      // the message does not fit an entry
+	codeBusy     = "overloaded"     // too many calls of this socket, or too many unprocessed events
+	codeAway     = "unavailable"    // Redis does not answer: nothing was written
+	codeDoubt    = "unknown"        // Redis did not answer in time: the message may have been written
+	codeClosing  = "closing"        // this process shuts down: reconnect
+	codeNoCalls  = "no_handler"     // HubConfig.CallTypes does not list this type
 	codeCanceled = "cancelled"      // the call was cancelled
 )
 
-// maxID bounds the ids that clients give their requests, in bytes.
+// maxID is the longest id of a request, in bytes.
 const maxID = 64
 
-// fault is what a client did wrong, as it is told.
+// fault is a client's mistake or a failure, as reported to the client.
 type fault struct{ id, code, message string }
 
 func (f *fault) Error() string { return f.message }
 
-// parse reads a frame of a client. A fault has the frame's id, wherever it stands in the frame,
-// unless the frame is no JSON before it.
+// parse reads a frame of a client. A fault carries the frame's id, wherever it stands in the frame,
+// unless the JSON is broken before it.
 func parse(b []byte) (q request, wrong *fault) {
 	bad := func(format string, args ...any) error {
 		return &fault{code: codeFrame, message: fmt.Sprintf(format, args...)}
@@ -86,13 +86,13 @@ func parse(b []byte) (q request, wrong *fault) {
 			return nil
 		case "rooms":
 			if json.Unmarshal(value, &q.rooms) != nil {
-				return bad("rooms is no list of strings")
+				return bad("rooms is not a list of strings")
 			}
 			return nil
 		case "timeout":
 			n, err := strconv.Atoi(string(value))
 			if err != nil || n < 1 || n > 24*3600*1000 {
-				return bad("timeout is no number of milliseconds")
+				return bad("timeout is not a number of milliseconds from 1 to 86400000")
 			}
 			q.timeout = n
 			return nil
@@ -102,10 +102,10 @@ func parse(b []byte) (q request, wrong *fault) {
 			}
 			return nil
 		}
-		return bad("there is no %.40s in frames of clients", strconv.Quote(name))
+		return bad("unknown member %.40s", strconv.Quote(name))
 	})
 	if err != nil {
-		return q, &fault{idOf(b), codeFrame, "the frame is refused: it " + err.Error()}
+		return q, &fault{idOf(b), codeFrame, "invalid frame: " + err.Error()}
 	}
 	return q, q.check()
 }
@@ -113,7 +113,7 @@ func parse(b []byte) (q request, wrong *fault) {
 // idOf finds the id of a frame that is refused.
 func idOf(frame []byte) (id string) {
 	d := json.NewDecoder(bytes.NewReader(frame))
-	name := "" // of the member at hand
+	name := "" // of the current member
 	for depth, names := 0, false; ; {
 		t, err := d.Token()
 		if err != nil {
@@ -146,23 +146,23 @@ func idOf(frame []byte) (id string) {
 	}
 }
 
-// text reads a string of a frame.
+// text reads a string of a frame of at most most bytes.
 func text(name string, value []byte, into *string, most int) error {
 	if json.Unmarshal(value, into) != nil || value[0] != '"' {
-		return fmt.Errorf("has a %s that is no string", name)
+		return fmt.Errorf("%s is not a string", name)
 	}
 	if len(*into) > most {
 		*into = ""
-		return fmt.Errorf("has a %s of more than %d bytes", name, most)
+		return fmt.Errorf("%s is longer than %d bytes", name, most)
 	}
 	return nil
 }
 
-// check says what is missing.
+// check reports a missing or invalid member.
 func (q *request) check() *fault {
 	need := func(name, value string) *fault {
 		if err := checkName(name, value); err != nil {
-			return &fault{q.id, codeFrame, "the frame is refused: " + err.Error()[len("ws: "):]}
+			return &fault{q.id, codeFrame, "invalid frame: " + err.Error()[len("ws: "):]}
 		}
 		return nil
 	}
@@ -188,10 +188,10 @@ func (q *request) check() *fault {
 	case kindPing:
 		return nil
 	}
-	return &fault{q.id, codeFrame, fmt.Sprintf("the frame is refused: it has the kind %.40s", strconv.Quote(q.kind))}
+	return &fault{q.id, codeFrame, fmt.Sprintf("invalid frame: unknown kind %.40s", strconv.Quote(q.kind))}
 }
 
-// reply is a frame of the server. Its fields are the protocol's: see the package's documentation.
+// reply is a frame of the server. The package documentation describes its members.
 type reply struct {
 	Kind    string          `json:"kind"`
 	ID      string          `json:"id,omitempty"`
@@ -214,23 +214,23 @@ type reply struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 }
 
-// codes say why rooms were refused.
+// codes maps refused rooms to the codes of their refusal.
 type codes map[string]string
 
-// limits are what a hub tells of its limits: what is beyond them never succeeds.
+// limits are the limits that a hub reports to clients. A request beyond one never succeeds.
 type limits struct {
 	Message int `json:"message"` // bytes of a frame
 	Rooms   int `json:"rooms"`
 	Calls   int `json:"calls"`
-	Name    int `json:"name"` // bytes of a name of a room or type
+	Name    int `json:"name"` // bytes of the name of a room or type
 	ID      int `json:"id"`   // bytes
 }
 
-// headroom is what the longest header of a frame takes.
+// headroom is the size of the longest frame header.
 const headroom = 10
 
-// frame is the reply as it goes over the wire: with the header of a WebSocket text frame, so that
-// it can be shared by many sockets.
+// frame returns the reply with the header of a WebSocket text frame, so that many sockets can share
+// it.
 func (r *reply) frame() []byte {
 	b, err := json.Marshal(r)
 	if err != nil { // Data is not JSON

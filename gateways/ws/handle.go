@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// handle does what a client asks. It reports false when the socket has ended.
+// handle carries out a frame of the client. It returns false when the socket has ended.
 func (s *socket) handle(frame []byte) bool {
 	s.hub.stats.received.Add(1)
 	if !s.pace(len(frame)) {
@@ -26,9 +26,9 @@ func (s *socket) handle(frame []byte) bool {
 	case wrong != nil:
 		s.hub.stats.bad.Add(1)
 	case !s.greeted.Load() && q.kind != kindHello:
-		wrong = &fault{q.id, codeHello, "the first frame is a hello"}
+		wrong = &fault{q.id, codeHello, "the first frame must be a hello"}
 	case s.goes():
-		wrong = &fault{q.id, codeClosing, "this server goes away: reconnect, and send it again"}
+		wrong = &fault{q.id, codeClosing, "server shutting down: reconnect and send it again"}
 	default:
 		wrong = s.do(&q)
 	}
@@ -61,8 +61,8 @@ func (s *socket) do(q *request) *fault {
 	return nil
 }
 
-// pace has clients wait that send more than their rate, or whose user sends more bytes than it may.
-// They can't do much else than wait, for nothing more is read of them.
+// pace delays a client that sends more frames than its rate, or whose user sends more bytes than
+// allowed. No further frame is read meanwhile. It returns false when the socket has ended.
 func (s *socket) pace(size int) bool {
 	limited := false
 	if !s.allow() {
@@ -91,14 +91,14 @@ func (s *socket) allow() bool {
 	return s.limit.Allow()
 }
 
-// pinged answers pings of the protocol below, within the rate. Beyond it they are not answered, and
-// nothing more is read for a while.
+// pinged answers WebSocket pings within the rate. A ping beyond the rate is not answered, and
+// delays reading.
 func (s *socket) pinged(context.Context, []byte) bool {
 	s.seen.Store(s.hub.clock.now())
 	return s.sparingly()
 }
 
-// ponged counts pongs against the rate too, but for those that were asked for.
+// ponged counts unsolicited pongs against the rate.
 func (s *socket) ponged(context.Context, []byte) {
 	s.seen.Store(s.hub.clock.now())
 	if asked := s.asked.Load(); asked > s.answered {
@@ -108,25 +108,25 @@ func (s *socket) ponged(context.Context, []byte) {
 	s.sparingly()
 }
 
-// sparingly counts a control frame, and waits if there are too many. It reports whether there was
-// no need to.
+// sparingly counts a control frame against the rate, and waits if it is exceeded. It reports
+// whether it did not have to wait.
 func (s *socket) sparingly() bool {
 	if s.allow() {
 		return true
 	}
 	s.hub.stats.limited.Add(1)
-	s.busy.Store(true) // it is our turn
+	s.busy.Store(true) // the delay is ours, not the client's silence
 	_ = s.limit.Wait(s.ctx)
 	s.busy.Store(false)
 	s.seen.Store(s.hub.clock.now())
 	return false
 }
 
-// hello begins a session, or takes one up again.
+// hello begins or resumes a session.
 func (s *socket) hello(q *request) *fault {
 	cfg := &s.hub.cfg
 	if s.greeted.Load() {
-		return &fault{q.id, codeHello, "there was a hello"}
+		return &fault{q.id, codeHello, "hello already received"}
 	}
 	s.session, s.resumed = newSession(), false
 	if session, user, ok := s.life.seal.recognize(s.ctx, q.resume); ok {
@@ -148,7 +148,7 @@ func (s *socket) hello(q *request) *fault {
 		Resume:  s.life.seal.seal(s.session, s.who.User, time.Now().Add(cfg.SessionTTL)),
 	}
 	s.rooms = make(map[string]struct{}, min(len(q.rooms), cfg.MaxRooms))
-	tried := make(map[string]struct{}, min(len(q.rooms), cfg.MaxRooms)) // rooms that Authorize was asked for
+	tried := make(map[string]struct{}, min(len(q.rooms), cfg.MaxRooms)) // rooms that Authorize has checked
 	for _, room := range q.rooms {
 		if _, twice := tried[room]; twice {
 			continue
@@ -180,7 +180,7 @@ func (s *socket) hello(q *request) *fault {
 		return badCursor(q.id)
 	case err != nil:
 		clear(s.rooms)
-		return &fault{q.id, codeAway, "the log can't be read: try again"}
+		return &fault{q.id, codeAway, "cannot read the message log: try again"}
 	}
 	for room := range s.rooms {
 		s.hub.room(room, 1)
@@ -190,7 +190,7 @@ func (s *socket) hello(q *request) *fault {
 	s.told = answer.Cursor
 	s.greeted.Store(true)
 	s.partial.Store(0)
-	if !s.say(answer) { // before anything of the listener
+	if !s.say(answer) { // before any frame of the listener
 		l.Close()
 		return nil
 	}
@@ -204,10 +204,10 @@ func (s *socket) hello(q *request) *fault {
 }
 
 func badCursor(id string) *fault {
-	return &fault{id, codeCursor, "the cursor is none: give back one that came with a message, or none"}
+	return &fault{id, codeCursor, "invalid cursor: send one that came with a message"}
 }
 
-// enter says with which code a room of a hello is refused, or "" if it is not.
+// enter returns the code with which a room of a hello is refused, or "" if it is accepted.
 func (s *socket) enter(id, room string, tried map[string]struct{}) string {
 	switch {
 	case checkName("room", room) != nil:
@@ -222,13 +222,13 @@ func (s *socket) enter(id, room string, tried map[string]struct{}) string {
 	return ""
 }
 
-// join joins a room. With since the client is told first what was said there before; that is told
-// again to one who is in it already.
+// join joins a room. With since the client first receives the room's past messages, also if it has
+// joined the room before.
 func (s *socket) join(q *request) *fault {
 	answer := reply{Kind: "joined", ID: q.id, Room: q.room}
 	if _, is := s.rooms[q.room]; !is {
 		if len(s.rooms) >= s.hub.cfg.MaxRooms {
-			return &fault{q.id, codeRooms, "leave a room first"}
+			return &fault{q.id, codeRooms, "too many rooms: leave one first"}
 		}
 		if f := s.authorize(q.id, Join, q.room); f != nil {
 			return f
@@ -259,7 +259,7 @@ func (s *socket) part(q *request) *fault {
 	return nil
 }
 
-// depart leaves all rooms, when the client has gone.
+// depart leaves all rooms when the socket has ended.
 func (s *socket) depart() {
 	for room := range s.rooms {
 		s.hub.room(room, -1)
@@ -270,11 +270,11 @@ func (s *socket) depart() {
 	}
 }
 
-// send writes what a client says into the stream of the workers, and waits until it is there.
+// send writes a message into the stream of the workers, and waits until it is written.
 func (s *socket) send(q *request) *fault {
 	if q.room != "" {
 		if _, is := s.rooms[q.room]; !is {
-			return &fault{q.id, codeMember, "join the room first"}
+			return &fault{q.id, codeMember, "not in this room: join it first"}
 		}
 	}
 	if f := s.authorize(q.id, Send, q.room); f != nil {
@@ -302,7 +302,7 @@ func (s *socket) send(q *request) *fault {
 	return nil
 }
 
-// failure is what a client is told of a message that did not get through.
+// failure converts the error of a write into a fault. It returns nil if there is none.
 func failure(id string, err error) *fault {
 	var large *redisio.TooLargeError
 	var full *redisio.StreamFullError
@@ -310,21 +310,21 @@ func failure(id string, err error) *fault {
 	case err == nil:
 		return nil
 	case errors.As(err, &full), errors.Is(err, redisio.ErrBackpressure):
-		return &fault{id, codeBusy, "too much waits to be worked on: try again later"}
+		return &fault{id, codeBusy, "too many messages waiting: try again later"}
 	case errors.As(err, &large):
 		return &fault{id, codeLarge, "the message is too large"}
 	case errors.Is(err, source.ErrUnsettled):
-		return &fault{id, codeDoubt, "it may have been taken or not: with the same id it can be sent again"}
+		return &fault{id, codeDoubt, "outcome unknown: send it again with the same id"}
 	case errors.Is(err, source.ErrClosed), errors.Is(err, source.ErrEnded):
-		return &fault{id, codeClosing, "this server goes away: reconnect, and send it again"}
+		return &fault{id, codeClosing, "server shutting down: reconnect and send it again"}
 	}
-	return &fault{id, codeAway, "it was not taken: try again later"}
+	return &fault{id, codeAway, "message not accepted: try again later"}
 }
 
-// presenceTimeout is how long an event of presence may wait to be taken, when Redis is slow.
+// presenceTimeout is how long an event of presence may wait to be queued when Redis is slow.
 const presenceTimeout = 5 * time.Second
 
-// tellPresence tells the workers of the session. first says that it comes of the hello.
+// tellPresence writes an event of presence. first is set for events of the hello.
 func (s *socket) tellPresence(what EventKind, room string, first bool) {
 	if !s.hub.cfg.Presence {
 		return
@@ -334,6 +334,6 @@ func (s *socket) tellPresence(what EventKind, room string, first bool) {
 	e := said{Event: Event[[]byte]{Kind: what, User: s.who.User, Session: s.session, Room: room, Socket: s.id,
 		Resumed: s.resumed && (what == Connected || what == Joined && first)}}
 	if err := s.life.inbox.Offer(ctx, e); err != nil {
-		s.hub.cfg.Log.Warn("an event of presence was lost", "hub", s.hub.name, "event", string(what), "error", err)
+		s.hub.cfg.Log.Warn("presence event lost", "hub", s.hub.name, "event", string(what), "error", err)
 	}
 }

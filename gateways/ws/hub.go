@@ -20,12 +20,12 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Hub is where the sockets of a process meet: an http.Handler that upgrades requests, and a graph
-// that has to run for it. Hubs of one name, in many processes, are one to their clients, who may
-// come back to any of them.
+// Hub owns the sockets of a process. It is an http.Handler that upgrades requests, and a graph that
+// must run meanwhile. Hubs of the same name, in many processes, act as one: a client may reconnect
+// to any of them.
 //
-// What clients say goes to the workers, see Inbound; what workers say to the clients, see Outbound.
-// A hub runs without workers, and workers without a hub.
+// Clients send to the workers through Inbound, and workers send to clients through Outbound. A hub
+// runs without workers, and workers run without a hub.
 type Hub struct {
 	cfg    HubConfig
 	rdb    redis.UniversalClient
@@ -37,30 +37,30 @@ type Hub struct {
 	limits limits
 
 	mu      sync.Mutex
-	life    *life // while it runs; nil else
-	taken   int   // sockets, and requests that are being upgraded
+	life    *life // nil while the hub does not run
+	taken   int   // sockets, and requests being upgraded
 	sockets map[*socket]struct{}
-	rooms   map[string]int // how many sockets of this process are in each
+	rooms   map[string]int // sockets of this process in each room
 	users   map[string]*budget
-	turned  int // sockets that are told that they were refused
+	turned  int // sockets that only report a refusal
 
 	stats counters
 }
 
-// life is a hub while it runs.
+// life is the state of a running hub.
 type life struct {
-	ctx    context.Context // of what sockets wait for; done when the hub is at its end
+	ctx    context.Context // parent of the sockets' contexts; done when the hub ends
 	cancel context.CancelCauseFunc
 	seal   *sealer
 
-	unshared atomic.Bool // the last try to share its secret failed
+	unshared atomic.Bool // the last attempt to share the secret failed
 
 	inbox *source.Inbox[said]
-	work  sync.WaitGroup // sockets, and requests that are being upgraded; added to while open only
+	work  sync.WaitGroup // sockets, and requests being upgraded; added to only while open
 	open  bool           // guarded by Hub.mu
 }
 
-// NewHub makes a hub. It does no I/O. Mistakes in its arguments are reported by Validate and by Run.
+// NewHub returns a hub. It does no I/O. Validate and Run report mistakes in its arguments.
 func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
 	h := &Hub{
 		rdb:     rdb,
@@ -96,19 +96,19 @@ func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
 	return h
 }
 
-// Validate reports all mistakes in how the hub was made, without a server.
+// Validate reports all mistakes in the arguments of NewHub, without contacting Redis.
 func (h *Hub) Validate() error { return h.err }
 
-// Run runs the hub until ctx is done; then its sockets are told to reconnect, what is under way is
-// finished, and they are closed: see flow's Graph.Run.
+// Run runs the hub until ctx is done. Then it tells the sockets to reconnect, finishes what is in
+// flight, and closes them. See flow's Graph.Run.
 func (h *Hub) Run(ctx context.Context) error { return h.Graph().Run(ctx) }
 
 // RunUntilInterrupt runs the hub until Ctrl-C: see flow's Graph.RunUntilInterrupt.
 func (h *Hub) RunUntilInterrupt(ctx context.Context) error { return h.Graph().RunUntilInterrupt(ctx) }
 
-// Graph is the hub as the graph that has to run for it: it reads the log for all sockets of the
-// process, and looks after them. One at a time may run. Its drain waits for the sockets, so
-// CloseTimeout should be less than its DrainTimeout.
+// Graph returns the graph of the hub, which reads the log for all sockets of the process and checks
+// them. Only one may run at a time. Its drain waits for the sockets, so CloseTimeout should be less
+// than its DrainTimeout.
 func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
 	clock := []flow.StageOption{flow.Name("clock")}
 	if h.err != nil {
@@ -133,10 +133,10 @@ func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
 	return flow.New("hub of "+h.name, parts...)
 }
 
-// ErrNotReady is what Ready returns while the hub takes no sockets.
-var ErrNotReady = errors.New("ws: the hub does not run")
+// ErrNotReady is returned by Ready while the hub accepts no sockets.
+var ErrNotReady = errors.New("ws: hub is not running")
 
-// Ready is nil while the hub takes sockets: for the probes of a service.
+// Ready returns nil while the hub accepts sockets, else ErrNotReady. Use it in health checks.
 func (h *Hub) Ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -146,7 +146,7 @@ func (h *Hub) Ready() error {
 	return nil
 }
 
-// enter takes a place for a socket. Leave it with leave.
+// enter reserves a place for a socket. leave releases it.
 func (h *Hub) enter() (l *life, full bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -168,18 +168,18 @@ func (h *Hub) leave(l *life) {
 	l.work.Done()
 }
 
-// ServeHTTP upgrades a request to a socket. It returns as soon as that is done: what wraps the hub
-// sees the handshake only. Requests are refused with 401 by Authenticate, 403 from pages of other
-// hosts, 503 when the hub is full or does not run, and 400, 405 or 426 when they are no handshakes.
-// A page can't see the status of a handshake. So a client that asks for the Subprotocol is let in
-// for a refusal by Authenticate or Origins, and its socket closed at once, with 4000 and the
-// status: 4401, 4403.
+// ServeHTTP upgrades a request to a socket. It returns after the handshake, so middleware around
+// the hub sees only the handshake. A request is refused with 401 by Authenticate, with 403 if it
+// comes from a page of another host, with 503 when the hub is full or not running, and with 400,
+// 405 or 426 if it is not a handshake. A page cannot see the status of a handshake. So if
+// Authenticate or Origins refuses a client that asks for the Subprotocol, the socket is opened and
+// closed at once, with 4000 plus the status: 4401 or 4403.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l, full := h.enter()
 	var leave func()
 	if l != nil {
 		var ok bool
-		if leave, ok = places.Take(r.Context()); !ok { // the rest of the server's connections is for others
+		if leave, ok = places.Take(r.Context()); !ok { // the other connections are reserved for plain requests
 			h.leave(l)
 			l, full = nil, true
 		}
@@ -187,9 +187,9 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if l == nil {
 		h.stats.refused.Add(1)
 		w.Header().Set("Retry-After", "2")
-		text := ErrNotReady.Error()
+		text := "hub is not running, try again later"
 		if full {
-			text = "too many sockets"
+			text = "too many sockets, try again later"
 		}
 		http.Error(w, text, http.StatusServiceUnavailable)
 		return
@@ -226,13 +226,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		CompressionMode:    websocket.CompressionDisabled, OnPingReceived: s.pinged, OnPongReceived: s.ponged})
 	if err != nil {
 		h.cfg.Log.Info("socket refused", "hub", h.name, "error", err)
-		return // Accept has answered
+		return // Accept has written the response
 	}
 	conn.SetReadLimit(int64(h.cfg.MaxMessage))
 	s.conn, s.wire = conn, up.wire
 	began = true
 	h.admit(s)
-	// Not in this goroutine: net/http would keep its buffers for as long.
+	// Not in this goroutine: net/http would keep its buffers until the socket ends.
 	if refused {
 		h.stats.refused.Add(1)
 		l.work.Go(func() { s.turnAway(websocket.StatusCode(4000+status), http.StatusText(status)) })
@@ -241,19 +241,19 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.work.Go(s.live)
 }
 
-// admit makes the hub know a socket.
+// admit registers a socket.
 func (h *Hub) admit(s *socket) {
 	h.mu.Lock()
 	h.sockets[s] = struct{}{}
 	closing := !s.life.open
 	h.mu.Unlock()
 	h.stats.opened.Add(1)
-	if closing { // while it was upgraded
+	if closing { // the hub stopped during the upgrade
 		s.leave()
 	}
 }
 
-// dismiss forgets a socket that has ended.
+// dismiss removes a socket that has ended.
 func (h *Hub) dismiss(s *socket) {
 	h.mu.Lock()
 	delete(h.sockets, s)
@@ -262,7 +262,7 @@ func (h *Hub) dismiss(s *socket) {
 	s.vacate()
 }
 
-// room counts the sockets in a room.
+// room adds by to the number of sockets in a room.
 func (h *Hub) room(name string, by int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

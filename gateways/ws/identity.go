@@ -6,46 +6,49 @@ import (
 	"strings"
 )
 
-// Identity is who is at the other end of a socket, as the server knows. Nothing that a client says changes it.
+// Identity is the authenticated user of a socket. Frames of the client never change it.
 type Identity struct {
-	// User names the user. It travels with all that its sockets say, and is whom User addresses.
+	// User names the user. It is part of all events of the user's sockets, and User targets address
+	// it.
 	User string
-	// Value is whatever else Authenticate found out. Authorize gets it; it stays in this process.
+	// Value is any further result of Authenticate. It is passed to Authorize and stays in this
+	// process.
 	Value any
 }
 
-// Action is what a client wants of a room.
+// Action is what a client wants to do with a room.
 type Action string
 
 // The actions that Authorize is asked for.
 const (
-	// Join is to hear what is said in a room, and what was said there as far as the log goes back.
+	// Join is receiving the messages of a room, including past ones that the log still has.
 	Join Action = "join"
-	// Send is to say something in a room that was joined, or, with an empty room, to the application.
+	// Send is sending a message to a joined room, or, if the room is empty, to the application.
 	Send Action = "send"
 )
 
-// Authenticator says who makes a request, before it is upgraded to a socket. An error refuses it,
-// with 401, or what status a *gateways.RemoteError has. The context of the request ends with the
-// upgrade.
+// Authenticator identifies the user of a request before it is upgraded to a socket. An error
+// refuses the request with 401, or with the status of a *gateways.RemoteError. The request's
+// context ends with the upgrade.
 type Authenticator func(*http.Request) (Identity, error)
 
-// Authorizer says whether somebody may do something in a room: an error means no. What the client
-// is told is the text of a *gateways.RemoteError, and of other errors nothing. It is called for
-// each join, again when a session goes on, and for each message; its context has a deadline of 10
-// s.
+// Authorizer decides whether a user may do something in a room; an error refuses it. The client
+// receives the text of a *gateways.RemoteError, and a general text for other errors. Authorizer is
+// called for each join, again when a session is resumed, and for each message. Its context has a
+// deadline of 10 s.
 type Authorizer func(ctx context.Context, who Identity, what Action, room string) error
 
-// bearer begins the subprotocol that carries a token.
+// bearer is the prefix of the subprotocol that carries a token.
 const bearer = "bearer."
 
-// Subprotocol is the one that the gateway speaks. Clients need not ask for it, unless they ask for
-// another one too, as they do who pass a token that way.
+// Subprotocol is the subprotocol of the gateway. A client only has to ask for it if it asks for
+// another one too, for example to pass a token.
 const Subprotocol = "streamerson.v1"
 
-// Token is the token of a request: that of the header Authorization ("Bearer …"), which programs can set; of the
-// subprotocol "bearer.…", which browsers can set and no log shows; or of the query parameter token,
-// which logs do show. "" if there is none. What it means is for Authenticate to say.
+// Token returns the token of a request: from the header Authorization ("Bearer …"), which programs
+// can set; from the subprotocol "bearer.…", which browsers can set and which is not logged; or from
+// the query parameter token, which usually is logged. It returns "" if there is none. Authenticate
+// has to verify it.
 func Token(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return token

@@ -7,19 +7,19 @@ import (
 	"strconv"
 )
 
-// maxDepth is how deep JSON of clients may nest: no message of people or programs needs more, and
-// parsers behind us may recurse.
+// maxDepth is how deep JSON of clients may nest. No sensible message needs more, and parsers of the
+// application may recurse.
 const maxDepth = 32
 
-var errNotObject = errors.New("is not a JSON object")
+var errNotObject = errors.New("not a JSON object")
 
-// members calls each with the name and the value, as it stands, of every member of the JSON object b.
+// members calls each with the name and the raw value of every member of the JSON object b.
 //
-// It takes no more than it must: objects that have a name twice, at any depth, are refused, since
-// parsers differ in which of the two they believe; and so is what nests deeper than maxDepth.
+// It refuses objects with duplicate names at any depth, because parsers differ in which of the two
+// they use, and nesting deeper than maxDepth.
 func members(b []byte, each func(name string, value []byte) error) error {
 	if !json.Valid(b) {
-		return errors.New("is not JSON")
+		return errors.New("not JSON")
 	}
 	w := walker{b: b}
 	w.space()
@@ -29,7 +29,7 @@ func members(b []byte, each func(name string, value []byte) error) error {
 	return w.object(1, each)
 }
 
-// walker goes over JSON that is known to be valid.
+// walker moves through JSON that is known to be valid.
 type walker struct {
 	b  []byte
 	at int
@@ -41,7 +41,7 @@ func (w *walker) space() {
 	}
 }
 
-// value goes over a value.
+// value skips a value.
 func (w *walker) value(depth int) error {
 	switch w.b[w.at] {
 	case '{':
@@ -62,7 +62,7 @@ func (w *walker) value(depth int) error {
 	return nil
 }
 
-// text goes over a string and returns what is between its quotes.
+// text skips a string and returns what is between its quotes.
 func (w *walker) text() []byte {
 	from := w.at + 1
 	for w.at = from; w.b[w.at] != '"'; w.at++ {
@@ -108,7 +108,7 @@ func (w *walker) object(depth int, each func(string, []byte) error) error {
 		}
 		name := unquoted(w.text())
 		if !names.add(name) {
-			return fmt.Errorf("has %.40s twice", strconv.Quote(name))
+			return fmt.Errorf("duplicate member %.40s", strconv.Quote(name))
 		}
 		w.space()
 		w.at++ // the colon
@@ -130,7 +130,7 @@ func (w *walker) object(depth int, each func(string, []byte) error) error {
 	}
 }
 
-// unquoted is what a string of valid JSON says.
+// unquoted decodes a string of valid JSON.
 func unquoted(raw []byte) string {
 	for _, c := range raw {
 		if c == '\\' {
@@ -143,7 +143,7 @@ func unquoted(raw []byte) string {
 	return string(raw)
 }
 
-// nameSet is small for most objects, and never slow.
+// nameSet is a slice for small objects, and a map for large ones, so that it is never slow.
 type nameSet struct {
 	few  []string
 	many map[string]struct{}

@@ -12,27 +12,26 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// Message is something that sockets are told.
+// Message is sent to the sockets of a Target.
 type Message[T any] struct {
 	To    Target
-	From  string // the user that it is from; "" if it is the application's own
+	From  string // the sending user; "" if the application sends it
 	Type  string
 	Value T
 }
 
-// defaultOutbound is how many entries the log keeps.
+// defaultOutbound is how many entries the log keeps by default.
 const defaultOutbound = 100_000
 
-// Outbound tells the sockets of a hub, on whatever process they are. It is sink.Stream, with all
-// that is promised of it: a message is done when it is in the hub's log, in the order in which the
-// messages come. Each process reads the log once, and delivers to its own sockets. Those that are
-// away find in it what they missed.
+// Outbound sends messages to the sockets of a hub, on all processes. It is a sink.Stream with all
+// its guarantees: a message is settled when it is in the hub's log, and messages are logged in the
+// order in which they arrive. Each process reads the log once and delivers to its own sockets. A
+// client that reconnects receives from the log what it missed.
 //
-// The configuration is that of the stream but for Key, KeyFor, Codec and Format, which are the
-// hub's and stay empty. Values travel as JSON. MaxLen, 100,000 by default, is how far back a client
-// that reconnects finds what it missed; behind it there is a gap, which it is told of. MaxBytes, 64
-// MiB by default, bounds it likewise by the memory that it takes in Redis; negative disables that
-// limit.
+// The configuration is that of the stream. Key, KeyFor, Codec and Format belong to the hub and must
+// stay empty. Values are encoded as JSON. MaxLen, by default 100,000, is how many messages the log
+// keeps for reconnecting clients; a client that missed more receives a gap. MaxBytes limits the
+// memory of the log in Redis in the same way. Defaults to 64 MiB. Negative disables the limit.
 func Outbound[T any](
 	rdb redis.UniversalClient,
 	hub string,
@@ -44,7 +43,7 @@ func Outbound[T any](
 	if cfg.MaxLen == 0 && cfg.MaxAge == 0 && cfg.MinID == "" {
 		cfg.MaxLen = defaultOutbound
 	}
-	cfg.DropUnread = true // the log has no groups that it would have to wait for
+	cfg.DropUnread = true // the log has no consumer groups to wait for
 	switch {
 	case cfg.MaxBytes == 0:
 		cfg.MaxBytes = defaultBytes
@@ -54,7 +53,7 @@ func Outbound[T any](
 	return sink.Stream(rdb, cfg, append(append([]flow.StageOption{flow.Name("outbound")}, wrong...), opts...)...)
 }
 
-// headerFrom is the sender of a message.
+// headerFrom names the sender of a message.
 const headerFrom = "from"
 
 // messageFormat writes messages as native entries: data, type, key (the target), h:from.
@@ -100,18 +99,20 @@ func (f messageFormat[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v M
 	return v, nil
 }
 
-// delivery is an entry of the log as sockets get it: encoded once in a process, shared by all of them.
+// delivery is a decoded entry of the log. Its frame is encoded once per process and shared by all
+// sockets.
 type delivery struct {
 	frame []byte
-	order *order // instead
+	order *order // set instead of frame
 }
 
-// outbound reads the hub's log. What is not JSON would break the frame that it goes into.
+// outbound reads the hub's log. It checks values, because invalid JSON would break the frame around
+// it.
 var outbound = messageFormat[rawMessage]{rawJSON{}}
 
 type rawMessage = json.RawMessage
 
-// rawJSON leaves JSON as it is, and is for reading.
+// rawJSON is a codec that keeps JSON as it is.
 type rawJSON struct{}
 
 func (rawJSON) ContentType() string { return "application/json" }
@@ -125,7 +126,7 @@ func (rawJSON) Decode(src []byte) (json.RawMessage, error) {
 	return src, nil
 }
 
-// deliver is the relay's Decode.
+// deliver is the Decode function of the relay.
 func deliver(entry *redisio.Entry) (delivery, []string, error) {
 	var e redisio.Envelope
 	m, err := outbound.Decode(entry, &e)

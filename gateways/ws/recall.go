@@ -10,12 +10,12 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
-// recall has the listener want a room, and tells the client first what was said there since a
-// cursor, if it asks for that.
+// recall subscribes the listener to a room. If the request has a since, the client first receives
+// the room's messages from there.
 //
-// Idea: pages are read and told while the listener goes on. Only for the rest, and what comes
-// meanwhile, the writer leaves the listener alone (see hush), so that nothing that is live
-// overtakes what is past.
+// Idea: pages of past messages are read and sent while the listener continues. Only for the last
+// page, and for messages that arrive meanwhile, the writer does not poll the listener (see hush),
+// so that no live message overtakes a past one.
 func (s *socket) recall(q *request, answer *reply) *fault {
 	l, topic := s.listener.Load(), string(Room(q.room))
 	_, joined := s.rooms[q.room]
@@ -29,7 +29,7 @@ func (s *socket) recall(q *request, answer *reply) *fault {
 	defer cancel()
 	past, err := l.Past(ctx, topic, q.since)
 	if err == nil && joined {
-		err = past.Until(l.Cursor()) // what is behind was not told yet, and will be
+		err = past.Until(l.Cursor()) // later messages have not been sent yet, and will be
 	}
 	for err == nil && past.More() {
 		err = s.past(ctx, q.id, past.Read)
@@ -43,7 +43,7 @@ func (s *socket) recall(q *request, answer *reply) *fault {
 	case errors.As(err, new(*relay.CursorError)):
 		return badCursor(q.id)
 	case err != nil:
-		return &fault{q.id, codeAway, "what was said before can't be read: try again"}
+		return &fault{q.id, codeAway, "cannot read past messages: try again"}
 	}
 	if g := past.Gap(); g != nil {
 		answer.From, answer.To = g.From, g.To
@@ -51,10 +51,10 @@ func (s *socket) recall(q *request, answer *reply) *fault {
 	return nil
 }
 
-// reading reads a part of what was said before.
+// reading reads a page of past messages.
 type reading func(context.Context) ([]relay.Item[delivery], error)
 
-// past tells what was said before.
+// past reads a page of past messages and sends it.
 func (s *socket) past(ctx context.Context, id string, read reading) error {
 	items, err := read(ctx)
 	if err != nil || len(items) == 0 {
@@ -71,7 +71,7 @@ func (s *socket) past(ctx context.Context, id string, read reading) error {
 
 var msgPrefix = []byte(`{"kind":"msg",`)
 
-// asPast makes of the frame of a message one that answers a join. id is JSON.
+// asPast turns the frame of a message into one that answers a join. id is JSON.
 func asPast(frame, id []byte) []byte {
 	body := payload(frame)
 	if !bytes.HasPrefix(body, msgPrefix) { // never: deliver makes them
@@ -81,7 +81,7 @@ func asPast(frame, id []byte) []byte {
 	return seal(append(append(out, ','), body[len(msgPrefix):]...))
 }
 
-// payload is what a frame of seal says.
+// payload returns the payload of a frame made by seal.
 func payload(frame []byte) []byte {
 	switch frame[1] {
 	case 126:
@@ -92,8 +92,8 @@ func payload(frame []byte) []byte {
 	return frame[2:]
 }
 
-// hush keeps the writer from what the listener has, until unhush. It waits for what the writer is
-// at.
+// hush stops the writer from polling the listener until unhush. It waits until a running poll is
+// done.
 func (s *socket) hush(ctx context.Context) {
 	s.mu.Lock()
 	s.hushed = true
@@ -121,7 +121,7 @@ func (s *socket) unhush() {
 	s.mu.Unlock()
 }
 
-// polled notes that the writer is done with what the listener had.
+// polled marks the end of the writer's poll.
 func (s *socket) polled() {
 	s.mu.Lock()
 	s.polling = false

@@ -10,12 +10,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// maxTurned is which part of MaxSockets may be sockets that are told that they were refused; more
+// maxTurned limits the sockets that only report a refusal to MaxSockets/maxTurned. Further requests
 // are refused by HTTP.
 const maxTurned = 16
 
-// checkOrigin refuses pages of other hosts, unless Origins has them. Programs that are no browsers
-// have no origin.
+// checkOrigin refuses pages of other hosts, unless Origins lists them. Clients other than browsers
+// send no origin.
 func (h *Hub) checkOrigin(r *http.Request) error {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -23,7 +23,7 @@ func (h *Hub) checkOrigin(r *http.Request) error {
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
-		return errors.New("ws: the origin is no URL")
+		return errors.New("ws: origin is not a URL")
 	}
 	if strings.EqualFold(u.Host, r.Host) {
 		return nil
@@ -33,15 +33,16 @@ func (h *Hub) checkOrigin(r *http.Request) error {
 		if strings.Contains(pattern, "://") {
 			target = u.Scheme + "://" + u.Host
 		}
-		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(target)); ok { // Validate has checked it
+		// Validate has checked the pattern.
+		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(target)); ok {
 			return nil
 		}
 	}
-	return errors.New("ws: the origin is not one of HubConfig.Origins, nor this host")
+	return errors.New("ws: origin is neither this host nor in HubConfig.Origins")
 }
 
-// turn reports whether a request that was refused is to be told by a socket. If so, turnDone is to
-// be called.
+// turn reports whether a refusal is reported through a socket. If so, the caller must call
+// turnDone.
 func (h *Hub) turn(r *http.Request) bool {
 	if !asksFor(r, Subprotocol) {
 		return false
@@ -55,7 +56,7 @@ func (h *Hub) turn(r *http.Request) bool {
 	return true
 }
 
-// turnDone gives the place back, unless a socket has it.
+// turnDone releases the place taken by turn, unless a socket keeps it.
 func (h *Hub) turnDone(kept *bool) {
 	if *kept {
 		return
@@ -77,8 +78,7 @@ func asksFor(r *http.Request, protocol string) bool {
 	return false
 }
 
-// turnAway is live for a socket that is told that it was refused. Nothing that its client sends is
-// looked at.
+// turnAway replaces live for a socket that only reports a refusal. It discards the client's frames.
 func (s *socket) turnAway(code websocket.StatusCode, reason string) {
 	defer func() {
 		s.end()

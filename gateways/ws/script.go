@@ -15,11 +15,12 @@ var clientJS []byte
 
 var clientTag = `"` + strconv.FormatUint(xxhash.Sum64(clientJS), 36) + `"`
 
-// ClientJS is the client for browsers and Node, an ES module without dependencies: connect,
-// Session, HubError. Its documentation is in it. The slice is the caller's.
+// ClientJS returns the client for browsers and Node: an ES module without dependencies that exports
+// connect, Session and HubError, and contains its documentation. The caller owns the slice.
 func ClientJS() []byte { return bytes.Clone(clientJS) }
 
-// Script serves the client, with an ETag, so that browsers ask again and seldom load it again:
+// Script serves the client with an ETag, so that browsers revalidate it and rarely download it
+// again:
 //
 //	mux.Handle("GET /chat.js", ws.Script())
 func Script() http.Handler {

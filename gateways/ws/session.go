@@ -19,30 +19,33 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// sealer signs sessions, so that a client that comes back can show that it is whose it was, on any
-// process of the hub. The secret is given, or made by the first process and kept in Redis.
+// sealer signs session tokens, so that a reconnecting client can prove its session to any process
+// of the hub. The secrets are configured, or created by the first process and kept in Redis.
 //
-// Idea: nothing of a session is kept anywhere. What a socket needs to go on is in its client's hands: the token, the
-// cursor and the rooms; the token can't be made by others, and rooms are authorized again.
+// Idea: the server stores nothing about a session. The client holds all that is needed to resume
+// it: the token, the cursor and the rooms. The token cannot be forged, and rooms are authorized
+// again.
 type sealer struct {
 	hub string
 	rdb redis.UniversalClient
 	key string
 
-	fixed   bool // the secrets were given
+	fixed   bool // the secrets are configured
 	secrets atomic.Pointer[[]string]
 	sharing sync.Mutex
-	shared  atomic.Int64 // when they were last got from Redis
+	shared  atomic.Int64 // time of the last load from Redis
 }
 
-// maxToken bounds tokens, in bytes: a name of maxName, an id, a time and a mark, and what base64 adds.
+// maxToken is the longest token in bytes: a name of maxName, an id, a time and a signature, in
+// base64.
 const maxToken = 512
 
-// newSession makes the id of a session.
+// newSession returns a random session id.
 func newSession() string { return rand.Text()[:20] }
 
-// scriptSecret: KEYS secret. ARGV a new one, and those that this process knows. Makes the secret if
-// there is none, adds what is missing, and returns all, the one that signs first. Eight are kept.
+// scriptSecret has the key of the secrets in KEYS; ARGV is a new secret, then those that this
+// process knows. It creates a secret if there is none, adds the missing ones, and returns all of
+// them, the signing one first. It keeps eight.
 const scriptSecret = `
 local have, list, seen = redis.call('GET', KEYS[1]) or '', {}, {}
 local function add(s)
@@ -55,8 +58,8 @@ local all = table.concat(list, ' ')
 if all ~= have then redis.call('SET', KEYS[1], all) end
 return all`
 
-// share gets the secrets from Redis, and gives it those that it has lost. A key that was deleted,
-// or a server that took the place of another, is made good by the processes that run.
+// share loads the secrets from Redis, and adds those that Redis has lost. So the running processes
+// restore the key after it was deleted, or after a failover to another server.
 func (s *sealer) share(ctx context.Context) error {
 	if s.fixed {
 		return nil
@@ -69,12 +72,12 @@ func (s *sealer) share(ctx context.Context) error {
 	}
 	all, err := s.rdb.Eval(ctx, scriptSecret, []string{s.key}, args...).Text()
 	if err != nil {
-		return fmt.Errorf("ws: get the secret of the sessions from %q: %w", s.key, err)
+		return fmt.Errorf("ws: load the session secret from %q: %w", s.key, err)
 	}
 	list := strings.Fields(all)
 	for _, secret := range list {
 		if len(secret) < minSecret {
-			err := fmt.Errorf("ws: a secret in %q has %d bytes, less than %d: delete the key, or set HubConfig.Secrets",
+			err := fmt.Errorf("ws: secret in %q has %d bytes, want %d: delete the key, or set HubConfig.Secrets",
 				s.key, len(secret), minSecret)
 			return flow.Permanent(err)
 		}
@@ -84,16 +87,15 @@ func (s *sealer) share(ctx context.Context) error {
 	return nil
 }
 
-// newSealer makes a sealer of the secrets that are given, or of those in Redis once it has shared
-// them.
+// newSealer returns a sealer with the configured secrets, or with those in Redis after share.
 func newSealer(rdb redis.UniversalClient, hub, key string, given []string) *sealer {
 	s := &sealer{hub: hub, rdb: rdb, key: key, fixed: len(given) > 0}
 	s.secrets.Store(&given)
 	return s
 }
 
-// recognize is open for a token that another process may have signed with a secret that this one
-// has not seen yet.
+// recognize is like open, but reloads the secrets if the token may be signed with a secret that
+// another process has added.
 func (s *sealer) recognize(ctx context.Context, token string) (session, user string, ok bool) {
 	session, user, ok = s.open(token)
 	if ok || token == "" || s.fixed || time.Since(time.Unix(0, s.shared.Load())) < shareEvery {
@@ -107,10 +109,11 @@ func (s *sealer) recognize(ctx context.Context, token string) (session, user str
 	return s.open(token)
 }
 
-// shareEvery is how often Redis is asked for a token that is not known, and how long that may take.
+// shareEvery is how often an unknown token may reload the secrets from Redis, and how long that may
+// take.
 const shareEvery = time.Second
 
-// seal makes a token.
+// seal returns a signed token.
 func (s *sealer) seal(session, user string, until time.Time) string {
 	head := base64.RawURLEncoding.EncodeToString(
 		[]byte(user),
@@ -121,7 +124,7 @@ func (s *sealer) seal(session, user string, until time.Time) string {
 	return head + "." + mark((*s.secrets.Load())[0], s.hub, head)
 }
 
-// open reads a token. ok is false if it is none of this hub's, or has expired.
+// open reads a token. ok is false if the token is not one of this hub, or has expired.
 func (s *sealer) open(token string) (session, user string, ok bool) {
 	head, got, found := cutLast(token)
 	if !found || !slices.ContainsFunc(*s.secrets.Load(), func(secret string) bool {

@@ -17,12 +17,13 @@ import (
 
 // socket is a client's connection.
 //
-// Idea: one goroutine reads, and does what the client asks, one thing after the other; while it
-// waits nothing more is read, and so the client waits too. One more writes, and is there only while
-// there is something to write: a socket that is quiet costs a goroutine, two small buffers and no
-// timer. What is due (pings, limits of time) the hub's clock finds.
+// Idea: one goroutine reads frames and carries them out one after the other. While it waits it
+// reads nothing, so the client waits too. A second goroutine writes, and runs only while there is
+// something to write: an idle socket costs one goroutine, two small buffers and no timer. The hub's
+// clock handles pings and timeouts.
 //
-// Locks: the relay's and its listener's before mu, so nothing of the listener is called with mu held.
+// Locks: the relay's and its listener's before mu, so no method of the listener is called with mu
+// held.
 type socket struct {
 	hub  *Hub
 	life *life
@@ -31,60 +32,60 @@ type socket struct {
 
 	ctx    context.Context // done when the socket is at its end
 	cancel context.CancelCauseFunc
-	work   sync.WaitGroup // the writer, and calls
+	work   sync.WaitGroup // the writer and calls
 
-	// Of the goroutine that reads; who and session are fixed by the hello.
+	// Owned by the reading goroutine. The hello fixes who and session.
 	who     Identity
 	session string
 	resumed bool
-	id      string // of this socket, in events of presence
-	vacate  func() // gives back its place on the server
+	id      string // of this socket, in presence events
+	vacate  func() // releases its place on the server
 	budget  *budget
 	rooms   map[string]struct{}
-	limit   *rate.Limiter // nil: none, or nothing came yet
+	limit   *rate.Limiter // nil: no limit, or no frame yet
 
-	answered int64 // the ping that the last pong was for
+	answered int64 // ping that the last pong answered
 
-	// What the clock looks at, by its time; 0 is never.
+	// Read by the clock, in its time; 0 is never.
 	began   int64
-	beat    int64        // when to ping, and to tell the cursor; of the clock alone
-	silent  int64        // since when a ping is known to be unanswered; of the clock alone
-	asked   atomic.Int64 // a ping that has been written was begun
-	seen    atomic.Int64 // something came, pongs too
-	spoke   atomic.Int64 // a frame came, other than a ping
-	partial atomic.Int64 // since when a frame is coming in, or has been since the handshake a hello
-	busy    atomic.Bool  // it is our turn: the client's frame is being worked on
+	beat    int64        // when to ping and to send the cursor; owned by the clock
+	silent  int64        // since when a ping is known to be unanswered; owned by the clock
+	asked   atomic.Int64 // when the last written ping was created
+	seen    atomic.Int64 // last frame, pongs included
+	spoke   atomic.Int64 // last frame, pings excluded
+	partial atomic.Int64 // start of the frame being read; before the hello, start of the socket
+	busy    atomic.Bool  // a frame of the client is being processed
 	greeted atomic.Bool
 
-	listener atomic.Pointer[relay.Listener[delivery]] // from the hello on
+	listener atomic.Pointer[relay.Listener[delivery]] // set by the hello
 
 	mu      sync.Mutex
-	control [][]byte // frames that wait, beside those of the listener
+	control [][]byte // waiting frames, besides those of the listener
 	size    int      // their bytes
 	room    chan struct{}
-	ping    bool // one is due
-	tell    bool // the cursor is to be told
-	woken   bool // the writer is to look again
-	writing bool // there is a writer
-	leaving bool // the process goes: nothing new is begun
+	ping    bool // a ping is due
+	tell    bool // the cursor is to be sent
+	woken   bool // the writer must check again
+	writing bool // the writer is running
+	leaving bool // the process stops: no new work is accepted
 	bye     *farewell
-	over    bool // no writer and no call may begin
+	over    bool // no writer and no call may start
 	calls   map[string]context.CancelCauseFunc
 	behind  context.CancelFunc // interrupts the writer's wait for history; nil when it does not wait
-	polling bool               // the writer looks at what the listener has
-	hushed  bool               // it is not to
-	quiet   chan struct{}      // closed when it does not; nil: nobody waits for that
+	polling bool               // the writer is polling the listener
+	hushed  bool               // the writer must not poll the listener
+	quiet   chan struct{}      // closed when the poll is done; nil if hush does not wait
 
-	told string // the cursor as the client knows it; of the writer
+	told string // last cursor sent to the client; owned by the writer
 }
 
-// farewell is how a socket is closed.
+// farewell is the close code and reason of a socket.
 type farewell struct {
 	code   websocket.StatusCode
 	reason string
 }
 
-// most of what may wait in control before those who cause it have to wait.
+// Limits of the waiting frames in control. Beyond them put blocks.
 const (
 	mostFrames = 64
 	mostBytes  = 256 << 10
@@ -103,10 +104,10 @@ func newSocket(h *Hub, l *life, who Identity) *socket {
 	return s
 }
 
-// errGone is the cause when a client has gone.
-var errGone = errors.New("ws: the client has gone")
+// errGone is the cause when a client has disconnected.
+var errGone = errors.New("ws: client disconnected")
 
-// live is a socket from its handshake to its end.
+// live runs a socket from its handshake to its end.
 func (s *socket) live() {
 	defer s.end()
 	for {
@@ -118,7 +119,7 @@ func (s *socket) live() {
 		ok = s.handle(frame.Bytes())
 		s.busy.Store(false)
 		s.left()
-		s.seen.Store(s.hub.clock.now()) // it could not show signs of life meanwhile
+		s.seen.Store(s.hub.clock.now()) // the client's frames could not be read meanwhile
 		putBuffer(frame)
 		if !ok {
 			s.drain()
@@ -127,9 +128,10 @@ func (s *socket) live() {
 	}
 }
 
-// read reads a frame. ok is false when there will be no more.
+// read reads a frame. ok is false when the socket has ended.
 func (s *socket) read() (frame *bytes.Buffer, ok bool) {
-	typ, r, err := s.conn.Reader(context.Background()) // without a context, which costs: the clock ends it
+	// Without a context, which would be expensive: the clock closes silent sockets.
+	typ, r, err := s.conn.Reader(context.Background())
 	if err != nil {
 		return nil, false
 	}
@@ -139,7 +141,7 @@ func (s *socket) read() (frame *bytes.Buffer, ok bool) {
 		s.partial.Store(now)
 	}
 	frame = getBuffer()
-	if _, err = frame.ReadFrom(r); err != nil { // one that is too large closes it, with 1009
+	if _, err = frame.ReadFrom(r); err != nil { // a frame that is too large closes the socket with 1009
 		putBuffer(frame)
 		return nil, false
 	}
@@ -148,9 +150,9 @@ func (s *socket) read() (frame *bytes.Buffer, ok bool) {
 	}
 	switch {
 	case typ != websocket.MessageText:
-		s.finish(websocket.StatusUnsupportedData, "frames are text")
+		s.finish(websocket.StatusUnsupportedData, "only text frames are accepted")
 	case !utf8.Valid(frame.Bytes()):
-		s.finish(websocket.StatusInvalidFramePayloadData, "frames are UTF-8")
+		s.finish(websocket.StatusInvalidFramePayloadData, "text frames must be UTF-8")
 	default:
 		return frame, true
 	}
@@ -159,7 +161,7 @@ func (s *socket) read() (frame *bytes.Buffer, ok bool) {
 	return nil, false
 }
 
-// drain reads until the connection is closed, for the leave-taking needs a reader.
+// drain reads until the connection is closed, because the closing handshake needs a reader.
 func (s *socket) drain() {
 	for {
 		_, r, err := s.conn.Reader(context.Background())
@@ -172,7 +174,7 @@ func (s *socket) drain() {
 	}
 }
 
-// end takes a socket down, when its client has gone or was sent away.
+// end releases everything a socket has, after its client disconnected or was closed.
 func (s *socket) end() {
 	s.cancel(errGone)
 	s.mu.Lock()
@@ -182,7 +184,7 @@ func (s *socket) end() {
 	}
 	s.release()
 	s.mu.Unlock()
-	_ = s.conn.CloseNow() // it is closed, or the client has gone
+	_ = s.conn.CloseNow() // an error means that it is closed already
 	s.work.Wait()
 	if l := s.listener.Load(); l != nil {
 		l.Close()
@@ -192,8 +194,8 @@ func (s *socket) end() {
 	s.hub.dismiss(s)
 }
 
-// finish says last things, and closes the socket. The writer does it, when it has written what was
-// there before. It reports false if that was asked for already.
+// finish sends the frames last and closes the socket. The writer does this after it has written the
+// waiting frames. finish returns false if it has been called before.
 func (s *socket) finish(code websocket.StatusCode, reason string, last ...[]byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +208,7 @@ func (s *socket) finish(code websocket.StatusCode, reason string, last ...[]byte
 	return true
 }
 
-// leave tells a client to reconnect, and closes the socket as soon as nothing is under way for it.
+// leave tells the client to reconnect, and closes the socket as soon as no request is in flight.
 func (s *socket) leave() {
 	s.mu.Lock()
 	if s.bye == nil && !s.leaving {
@@ -215,7 +217,7 @@ func (s *socket) leave() {
 		s.stir()
 	}
 	s.mu.Unlock()
-	if !s.busy.Load() { // else it looks when it is done
+	if !s.busy.Load() { // otherwise live calls left
 		s.left()
 	}
 }
@@ -230,11 +232,12 @@ func (s *socket) left() {
 	}
 }
 
-// kill ends a socket that does not answer. It reports false if it has ended already.
+// kill disconnects a socket without a close frame. It returns false if the socket has ended
+// already.
 func (s *socket) kill(why error) bool {
 	first := s.ctx.Err() == nil
 	s.cancel(why)
-	_ = s.wire.Close() // all that reads and writes fails now
+	_ = s.wire.Close() // all reads and writes fail now
 	return first
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 )
 
-// Target is whom a message is for: All, or what Room, User and Session make. As text, and as the
-// key of an entry, it is "all", "room:lobby", "user:ann" or "session:…".
+// Target names the sockets that receive a message: All, or the result of Room, User or Session. As
+// text, and as the key of an entry, it is "all", "room:lobby", "user:ann" or "session:…".
 type Target string
 
 // All is every socket of the hub.
@@ -25,13 +25,13 @@ const (
 // Room is every socket that has joined a room.
 func Room(name string) Target { return Target(roomPrefix + name) }
 
-// User is every socket of a user, on whatever device.
+// User is every socket of a user, on all devices.
 func User(name string) Target { return Target(userPrefix + name) }
 
-// Session is one socket, over all its reconnects.
+// Session is the client of one session, across reconnects.
 func Session(id string) Target { return Target(sessionPrefix + id) }
 
-// Room returns the room's name; "" if the target is none.
+// Room returns the name of the room; "" if the target is not a room.
 func (t Target) Room() string {
 	name, is := strings.CutPrefix(string(t), roomPrefix)
 	if !is {
@@ -49,13 +49,13 @@ func (t Target) check() error {
 			return checkName("target", name)
 		}
 	}
-	return fmt.Errorf("ws: %.40q is no target: make it by Room, User or Session, or take All", string(t))
+	return fmt.Errorf("ws: %.40q is not a target: use Room, User, Session or All", string(t))
 }
 
-// maxName bounds the names of rooms, users and types, in bytes.
+// maxName is the longest name of a room, user or type, in bytes.
 const maxName = 128
 
-// checkName refuses names that would be a nuisance in logs, keys and pages.
+// checkName refuses names that would cause trouble in logs, keys and pages.
 func checkName(what, name string) error {
 	switch {
 	case name == "":
@@ -70,11 +70,11 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// keys are those of a hub, all in one slot of a cluster:
+// keys are the keys of a hub, all in one cluster slot:
 //
-//	{chat}:in    what sockets say, for the workers
-//	{chat}:out   what sockets are told, one log for all rooms and users
-//	{chat}:seal  what sessions are signed with
+//	{chat}:in    events of sockets, for the workers
+//	{chat}:out   messages to sockets, one log for all rooms and users
+//	{chat}:seal  the secrets that sign sessions
 type keys struct{ in, out, seal string }
 
 func keysOf(hub string) keys {

@@ -12,35 +12,34 @@ import (
 )
 
 const (
-	// readBuffer and writeBuffer are what a socket that is quiet costs; net/http's would be 4 KiB
-	// each. What is larger is read past the first, and never goes through the second: it is for
-	// control frames, of at most 131 bytes.
+	// readBuffer and writeBuffer are the buffers of a socket; those of net/http have 4 KiB each.
+	// Larger reads bypass the first. Only control frames, of at most 131 bytes, use the second.
 	readBuffer  = 512
 	writeBuffer = 256
 )
 
-// wire is the connection below a socket. Frames that are ready to be sent, and shared by many
-// sockets, go straight to it; what the WebSocket library writes by itself is control frames, each
-// by one Write.
+// wire is the connection below a socket. Frames that are ready, and shared by many sockets, are
+// written to it directly. The WebSocket library itself writes only control frames, each with one
+// Write.
 type wire struct {
 	net.Conn
 	timeout time.Duration // of a write
 	clock   *clock
 
 	mu   sync.Mutex // held while writing, which timeout bounds
-	shut bool       // a close frame has gone out: nothing may follow it
+	shut bool       // a close frame was sent: no frame may follow
 
-	moved atomic.Int64 // when a write went through that had to wait, for the client to take what was sent before
+	moved atomic.Int64 // last completed write that had waited for the client to read
 }
 
-// sendBuffer is how much the system may keep that was sent to a client and not taken. The system's
-// own limit is some megabytes for each connection, which is much for many slow clients.
+// sendBuffer is how much data the operating system may buffer for a client that does not read. Its
+// own limit is some megabytes for each connection, which is too much with many slow clients.
 const sendBuffer = 64 << 10
 
-// waited is how long a write takes that had to wait for the client.
+// waited is the duration from which a write is taken to have waited for the client.
 const waited = 5 * time.Millisecond
 
-// Write is for the library.
+// Write is called by the WebSocket library.
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,10 +72,10 @@ func (w *wire) write(p []byte) (int, error) {
 	return n, err
 }
 
-// narrow has the system keep no more than sendBuffer. Where that can't be set it goes without.
+// narrow limits the send buffer of the operating system to sendBuffer, where that is possible.
 func narrow(conn net.Conn) {
 	for {
-		over, is := conn.(interface{ NetConn() net.Conn }) // TLS, and what gateways.Serve hands out
+		over, is := conn.(interface{ NetConn() net.Conn }) // TLS, and the connections of gateways.Serve
 		if !is {
 			break
 		}
@@ -87,15 +86,15 @@ func narrow(conn net.Conn) {
 	}
 }
 
-// upgrade is a ResponseWriter that hands out a wire, with buffers of its own.
+// upgrade is a ResponseWriter whose Hijack returns a wire with small buffers.
 type upgrade struct {
 	http.ResponseWriter
 	timeout time.Duration
 	clock   *clock
-	wire    *wire // once it was hijacked
+	wire    *wire // set by Hijack
 }
 
-// Hijack takes the connection from net/http.
+// Hijack takes over the connection from net/http.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {
@@ -103,7 +102,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	narrow(conn)
 	u.wire = &wire{Conn: conn, timeout: u.timeout, clock: u.clock}
-	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what the client sent right behind its request
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // sent by the client right after its request
 	br := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), u.wire), max(readBuffer, len(early)))
 	_, _ = br.Peek(len(early))
 	return u.wire, bufio.NewReadWriter(br, bufio.NewWriterSize(u.wire, writeBuffer)), nil

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
-// put has a frame written, behind those that wait. It waits while there are too many. It reports
-// false if the socket has ended.
+// put queues a frame for the writer. It blocks while too many frames wait, and returns false if the
+// socket has ended.
 func (s *socket) put(frame []byte) bool {
 	for {
 		s.mu.Lock()
@@ -38,22 +38,22 @@ func (s *socket) put(frame []byte) bool {
 	}
 }
 
-// say is put for a reply.
+// say queues a reply, see put.
 func (s *socket) say(r reply) bool { return s.put(r.frame()) }
 
-// sorry tells a client of a fault.
+// sorry queues an error frame, see put.
 func (s *socket) sorry(f *fault) bool {
 	return s.say(reply{Kind: "error", ID: f.id, Code: f.code, Message: f.message})
 }
 
-// wake has the writer look. It is what the listener calls when it has something, under its locks.
+// wake wakes the writer. The listener calls it, under its locks, when it has something.
 func (s *socket) wake() {
 	s.mu.Lock()
 	s.stir()
 	s.mu.Unlock()
 }
 
-// stir sees to it that there is a writer, and that it looks. mu is held.
+// stir wakes the writer, or starts it. The caller holds mu.
 func (s *socket) stir() {
 	s.woken = true
 	if s.behind != nil && (len(s.control) > 0 || s.ping || s.bye != nil) {
@@ -65,7 +65,7 @@ func (s *socket) stir() {
 	}
 }
 
-// release lets those go on who wait for room. mu is held.
+// release wakes the callers of put that wait for room. The caller holds mu.
 func (s *socket) release() {
 	if s.room != nil {
 		close(s.room)
@@ -73,14 +73,14 @@ func (s *socket) release() {
 	}
 }
 
-// flushAt is how many bytes are written at once, if they are there.
+// flushAt is how many bytes are collected for one write.
 const flushAt = 32 << 10
 
-// write writes until there is nothing to write.
+// write is the writer. It returns when there is nothing left to write.
 func (s *socket) write() {
 	out := getBuffer()
 	defer putBuffer(out)
-	var pinged int64 // a ping is in out
+	var pinged int64 // time of the ping in out, or 0
 	flush := func() bool {
 		if out.Len() == 0 {
 			return true
@@ -88,7 +88,7 @@ func (s *socket) write() {
 		err := s.wire.send(out.Bytes())
 		out.Reset()
 		if pinged != 0 && err == nil {
-			s.asked.Store(pinged) // only now: what is not sent nobody answers
+			s.asked.Store(pinged) // only now: a client cannot answer a ping before it is sent
 			pinged = 0
 		}
 		return err == nil
@@ -126,10 +126,10 @@ func (s *socket) write() {
 		}
 		if bye != nil {
 			if ok && flush() {
-				_ = s.conn.Close(bye.code, bye.reason) // waits for the client's answer, 5 s at most
+				_ = s.conn.Close(bye.code, bye.reason) // waits at most 5 s for the client's answer
 			}
 			s.kill(errGone)
-			return // and leaves writing set: nobody writes any more
+			return // writing stays set, so that no other writer starts
 		}
 		if l := s.listener.Load(); ok && l != nil && news {
 			ok = s.news(l, tell, add, flush)
@@ -146,17 +146,18 @@ func (s *socket) write() {
 	}
 }
 
-// errSlow is the cause when a client left what was sent to it in its buffers.
-var errSlow = errors.New("ws: the client does not read")
+// errSlow is the cause when a client does not read what was sent to it.
+var errSlow = errors.New("ws: client does not read")
 
-// done is a context that has ended: Poll gives what is in memory, and does not ask Redis.
+// done is a cancelled context. With it Poll returns what is in memory, and does not query Redis.
 var done = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// poll asks the listener for what it has. again says that it was interrupted, for there is something to say meanwhile.
+// poll returns what the listener has. again is true if the poll was interrupted because another
+// frame is to be written.
 func (s *socket) poll(
 	l *relay.Listener[delivery],
 	flush func() bool,
@@ -164,7 +165,7 @@ func (s *socket) poll(
 	if b, more, err = l.Poll(done); !errors.Is(err, context.Canceled) {
 		return b, more, false, err
 	}
-	if !flush() { // what there is does not wait for Redis
+	if !flush() { // frames that are ready do not wait for Redis
 		return b, false, false, errSlow
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -201,7 +202,7 @@ func (s *socket) news(l *relay.Listener[delivery], tell bool, add func([]byte) b
 		}
 		return true
 	case err != nil:
-		s.finish(websocket.StatusInternalError, "the log can't be read")
+		s.finish(websocket.StatusInternalError, "cannot read the message log")
 		return true
 	}
 	cursor := ""
