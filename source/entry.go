@@ -12,29 +12,31 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// traceparent is the header under which the trace context of a native entry travels.
+// traceparent is the header that carries the trace context of a native entry.
 const traceparent = "traceparent"
 
-// entries turns entries of a Redis stream into messages. It belongs to the goroutine that reads.
+// entries turns entries of a Redis stream into messages. Owned by the reading goroutine.
 type entries[T any] struct {
 	format redisio.Format[T]
 	env    redisio.Envelope
-	ahead  time.Duration // of Redis's clock: how far ours is
-	most   int           // deliveries; what comes more often has not even failed: whoever had it died of it. 0: no limit
+	ahead  time.Duration // how far the local clock is ahead of Redis's
+	// most is the maximum number of deliveries; 0: no limit. An entry that exceeds it never failed,
+	// because each of its readers died first.
+	most int
 }
 
-// errExhausted is the fault of an entry that was delivered too often without anybody living to say how it ended.
-var errExhausted = errors.New(
-	"source: delivered MaxDeliveries times, and each time its reader ended before it was done",
-)
+// errExhausted is the fault of an entry that was delivered too often without any reader surviving
+// to settle it.
+var errExhausted = errors.New("source: delivered MaxDeliveries times, each time its reader ended before it was done")
 
-// errWithheld is the fault of an entry that cannot be read here, and lies in the stream as it was.
+// errWithheld is the fault of an entry that is too large to be read. It stays in the stream
+// unchanged.
 var errWithheld = errors.New(
-	"source: the entry is larger than the server, or a proxy, sends: raise client-output-buffer-limit or the proxy's limit",
+	"source: the entry is too large to be read: raise client-output-buffer-limit or the proxy's limit",
 )
 
-// add adds a batch to the intake. An entry that cannot be decoded is added as a bad one: it is a fault of its own, and
-// says nothing about its neighbours.
+// add adds a batch to the intake. An entry that cannot be decoded is added as a bad one, so it does
+// not affect others.
 func (es *entries[T]) add(in *flow.Intake[T], b *redisio.Batch) {
 	if len(b.Entries) == 0 {
 		return
@@ -62,7 +64,7 @@ func (es *entries[T]) add(in *flow.Intake[T], b *redisio.Batch) {
 	}
 }
 
-// decode makes a panic of a format or codec a failure of the entry at hand.
+// decode returns a panic of a format or codec as an error of the entry.
 func (es *entries[T]) decode(e *redisio.Entry) (v T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -98,12 +100,12 @@ func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 	return m
 }
 
-// mistakes gathers what is wrong with a config, for Validate to report.
+// mistakes collects the errors of a config for Validate.
 type mistakes []flow.StageOption
 
 func (m *mistakes) add(field, issue, fix string) { *m = append(*m, flow.Invalid(field, issue, fix)) }
 
-// of adds the mistakes that redisio found, under the names that the fields have here.
+// of adds the errors that redisio found, with the field names of this package.
 func (m *mistakes) of(err error, names map[string]string) {
 	var one *redisio.ConfigError
 	switch e := err.(type) {
@@ -125,14 +127,15 @@ func (m *mistakes) of(err error, names map[string]string) {
 	}
 }
 
-// both reports two fields of which only one may be set.
+// both reports that Codec and Format are both set.
 func (m *mistakes) both(codec, format bool) {
 	if codec && format {
-		m.add("Format", "is set beside Codec", "choose one: a format has a codec of its own")
+		m.add("Format", "is set besides Codec", "choose one: a format has its own codec")
 	}
 }
 
-// final marks an error that ends a reader: redisio waits and reconnects by itself where that can help.
+// final marks the error of a reader as permanent, because redisio already retries and reconnects
+// where that can help.
 func final(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -140,13 +143,13 @@ func final(ctx context.Context, err error) error {
 	return flow.Permanent(err)
 }
 
-// tries is the wait between tries of what redisio does not try again by itself.
+// tries returns the backoff for errors that redisio does not retry itself.
 func tries() *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2,
 		MaxInterval: 5 * time.Second}
 }
 
-// pause waits, and reports whether the context still runs.
+// pause waits, and reports whether the context is still active.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

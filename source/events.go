@@ -9,15 +9,15 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// events writes what a reader notices to the graph's log, beside telling the caller's hook.
+// events logs the events of a reader and passes them to the caller's hook.
 type events struct {
 	logger atomic.Pointer[slog.Logger]
 }
 
-// log takes the logger of the graph, which the context carries.
+// log stores the graph's logger, which the context carries.
 func (e *events) log(ctx context.Context) { e.logger.Store(flow.Logger(ctx)) }
 
-// tell returns the hook to give to a reader.
+// tell returns the hook for a reader.
 func (e *events) tell(hook func(redisio.Event)) func(redisio.Event) {
 	return func(ev redisio.Event) {
 		if l := e.logger.Load(); l != nil {
@@ -45,7 +45,7 @@ func write(l *slog.Logger, ev redisio.Event) {
 		attrs = append(attrs, "position", ev.Position)
 	}
 	if ev.StreamGone {
-		attrs = append(attrs, "stream_gone", true) // what nobody had read is lost
+		attrs = append(attrs, "stream_gone", true) // unread entries are lost
 	}
 	if ev.Err != nil {
 		attrs = append(attrs, "error", ev.Err)

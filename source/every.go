@@ -8,12 +8,12 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Every is a source of a value for each tick of a clock, the first after d. f is given the tick's time, which is
-// also the message's. Ticks that come late, because the graph is busy or paused, coalesce to one:
-// the graph works on one tick at a time, until it is settled. MaxInFlight allows more, as stages
-// that gather ticks need.
+// Every is a source of one value per tick of a clock, the first after d. f receives the tick's
+// time, which is also the message's. The graph works on one tick at a time until it is settled.
+// Ticks that pass while it is busy or paused coalesce to one. MaxInFlight allows more ticks in
+// flight, as stages that batch ticks need.
 //
-// Order: kept. Acks: nobody is told; a tick that fails for good stops the graph, unless the policy drops it.
+// Order: kept. Acks: none; a tick that fails for good stops the graph, unless the policy drops it.
 // Ends: by drain only. Errors: if f panics the source is restarted, within the graph's limits.
 func Every[T any](d time.Duration, f func(tick time.Time) T, opts ...flow.StageOption) flow.Source[T] {
 	opts = slices.Concat([]flow.StageOption{flow.MaxInFlight(1)}, opts)

@@ -10,28 +10,27 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// feed lets a producer that may block, and knows nothing of contexts, work for readers that must not.
+// feed connects a producer that may block, and has no context, to readers that must not block.
 //
-// Idea: the producer runs on a goroutine of its own and yields items. It is allowed as many as a reader has asked for
-// and is parked inside yield when it has made them, so it never works ahead of the credits. A
-// reader takes what is there as soon as there is anything, and takes back the demand for the rest.
-// So when nobody reads any more, the producer is parked, and is told to stop; or it is busy making
-// one last item, and is left behind with it.
+// Idea: the producer runs on its own goroutine and yields items. It may make only as many as a
+// reader has asked for, then it blocks inside yield, so it never works ahead of the credits. A
+// reader takes whatever is ready and revokes its demand for the rest. When the last reader leaves,
+// a parked producer is told to stop, and a busy producer is abandoned with its last item.
 type feed[I any] struct {
-	// produce yields items until yield reports false; then it returns nil, or io.EOF if there is
-	// nothing more, or why it failed. If it returned nil it may be called again, to go on.
+	// produce yields items until yield returns false; then it returns nil. Otherwise it returns
+	// io.EOF at the end, or why it failed. If it returned nil it may be called again to continue.
 	produce func(yield func(I) bool) error
 
 	mu      sync.Mutex // guards what follows
-	made    []I        // and not yet taken
-	want    int        // how many more may be made
+	made    []I        // not yet taken
+	want    int        // number of items still allowed
 	readers int
 	running bool
 	parked  bool
-	end     error         // why produce has ended; nil while it has not
-	exited  chan struct{} // closed when the producer's goroutine is at its end
+	end     error         // result of produce; nil until it has ended
+	exited  chan struct{} // closed when the producer's goroutine has ended
 
-	ready chan struct{} // holds a token when there is something to take, or the end
+	ready chan struct{} // holds a token when there are items to take, or an end
 	more  chan struct{} // holds a token when want or readers have changed
 }
 
@@ -46,8 +45,9 @@ func wake(c chan struct{}) {
 	}
 }
 
-// join and leave count the readers. When the last has left the producer is stopped; leave waits for that for as long as
-// grace, or, if it is parked and hence sure to come to its end, as long as ctx.
+// join and leave count the readers. When the last leaves, the producer is stopped. leave waits for
+// that, at most for grace. A parked producer is sure to stop, so leave waits for it until ctx is
+// done.
 func (f *feed[I]) join() {
 	f.mu.Lock()
 	f.readers++
@@ -82,7 +82,8 @@ func (f *feed[I]) leave(ctx context.Context, grace time.Duration) {
 	}
 }
 
-// ask allows the producer n items, those already made included, and starts it if it is not running.
+// ask allows the producer n items in total, including those already made, and starts it if it is
+// not running.
 func (f *feed[I]) ask(n int) {
 	f.mu.Lock()
 	f.want = n - len(f.made)
@@ -98,8 +99,8 @@ func (f *feed[I]) ask(n int) {
 	}
 }
 
-// take gives what has been made to add, which says how much of it it took. If that is anything, or if it is the last
-// time, it revokes the demand for more. It returns how the producer ended once there is nothing left to take.
+// take passes the made items to add, which returns how many it took. If it took any, or if last is
+// set, take revokes the demand for more. It returns the producer's end once no items are left.
 func (f *feed[I]) take(add func([]I) int, last bool) (n int, end error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,7 +115,7 @@ func (f *feed[I]) take(add func([]I) int, last bool) (n int, end error) {
 		f.want = 0
 	}
 	if left > 0 || f.end != nil || revoke && f.readers > 1 {
-		wake(f.ready) // for this reader's next call, or for another, whose demand was revoked too
+		wake(f.ready) // wakes this reader's next call, or another reader whose demand was revoked too
 	}
 	if left > 0 {
 		return n, nil
@@ -126,7 +127,7 @@ func (f *feed[I]) take(add func([]I) int, last bool) (n int, end error) {
 func (f *feed[I]) run() error {
 	returned := false
 	defer func() {
-		if !returned { // it panicked, or ended its goroutine: begun anew it would yield everything a second time
+		if !returned { // a panic or Goexit; a restarted producer would yield everything again
 			f.ended(&flow.PanicError{Value: recover(), Stack: debug.Stack()})
 		}
 	}()
@@ -139,8 +140,8 @@ func (f *feed[I]) run() error {
 	}
 }
 
-// ended notes that the producer has returned. It reports false if it is to be called again: it was stopped, and since
-// then somebody has come who reads.
+// ended records that the producer has returned. It returns false if the producer must be called
+// again, because it was stopped and a new reader has joined since.
 func (f *feed[I]) ended(err error) bool {
 	f.mu.Lock()
 	if err == nil && f.readers > 0 {
@@ -164,7 +165,7 @@ func (f *feed[I]) yield(item I) bool {
 	for f.want <= 0 && f.readers > 0 {
 		f.parked = true
 		f.mu.Unlock()
-		<-f.more // leave and ask wake it, and every reader leaves
+		<-f.more // leave and ask wake it; every reader leaves in the end
 		f.mu.Lock()
 		f.parked = false
 	}
@@ -173,10 +174,11 @@ func (f *feed[I]) yield(item I) bool {
 	return goOn
 }
 
-// feedReader reads a feed. Its producer's error ends the graph, but in order: see Commit.
+// feedReader reads a feed. The producer's error ends the graph after all earlier values have
+// settled: see Commit.
 type feedReader[T, I any] struct {
 	feed  *feed[I]
-	add   func(in *flow.Intake[T], made []I) int // adds as many as there is room for
+	add   func(in *flow.Intake[T], made []I) int // adds as many as fit
 	grace time.Duration
 
 	joined bool
@@ -184,7 +186,7 @@ type feedReader[T, I any] struct {
 	mu      sync.Mutex // guards what follows
 	added   uint64
 	settled uint64
-	failure error // to be reported once all that was added has settled
+	failure error // reported when all added values have settled
 }
 
 func (r *feedReader[T, I]) Open(context.Context) error {
@@ -214,7 +216,7 @@ func (r *feedReader[T, I]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	}
 }
 
-// count notes what was added. It reports true if all of it has settled, so that no settlement is to come that could
+// count records n added values. It returns true if all have settled, so that no later Commit could
 // report the failure.
 func (r *feedReader[T, I]) count(n int, failure error) (idle bool) {
 	r.mu.Lock()
@@ -239,8 +241,8 @@ func (r *feedReader[T, I]) ends(n int, end error) error {
 	return io.EOF
 }
 
-// Commit reports the producer's error together with the last settlement. Read cannot: it would stop the graph under the
-// values that came before the error.
+// Commit returns the producer's error with the last settlement. Read cannot return it, because that
+// would stop the graph while values from before the error are in flight.
 func (r *feedReader[T, I]) Commit(_ context.Context, settled []flow.Settlement) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -249,7 +251,7 @@ func (r *feedReader[T, I]) Commit(_ context.Context, settled []flow.Settlement) 
 		return nil
 	}
 	err := r.failure
-	r.failure = nil // it is called again with the same settlements
+	r.failure = nil // Commit is called again with the same settlements
 	return err
 }
 

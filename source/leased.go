@@ -2,12 +2,12 @@ package source
 
 import "sync/atomic"
 
-// leases passes on which leases a reader has lost, once the graph has said where to.
+// leases reports lost leases to the graph, once the graph has set its function.
 type leases struct {
 	report atomic.Pointer[func(ids []string)]
 }
 
-// OnLeaseLost takes the graph's function (see flow.Leaser).
+// OnLeaseLost implements flow.Leaser.
 func (l *leases) OnLeaseLost(lost func(ids []string)) { l.report.Store(&lost) }
 
 func (l *leases) tell(ids []string) {

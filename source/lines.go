@@ -11,12 +11,13 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// MaxLine is the longest line, in bytes, that Lines lets through.
+// MaxLine is the maximum length of a line of Lines, in bytes.
 const MaxLine = 1 << 20
 
-// LineTooLongError is the fault of a line that is longer than the limit. The line is passed over, not held in memory.
+// LineTooLongError is the fault of a line that exceeds the limit. The line is skipped, not held in
+// memory.
 type LineTooLongError struct {
-	Line  int // its number, from 1
+	Line  int // line number, from 1
 	Limit int // in bytes
 }
 
@@ -24,25 +25,23 @@ func (e *LineTooLongError) Error() string {
 	return fmt.Sprintf("source: line %d is longer than %d bytes", e.Line, e.Limit)
 }
 
-// Lines is a source of the lines of a text, without their ends ("\n" or "\r\n"); the last need not
-// have one. Lines may be up to MaxLine bytes long. The reader is not closed.
+// Lines is a source of the lines of a text, without their ends ("\n" or "\r\n"). The last line need
+// not have one. Lines may be up to MaxLine bytes long. The reader is not closed.
 //
-// A Read of standard input or of a connection blocks for as long as it likes, so Read is called on a goroutine of its
-// own, and the drain does not wait for it: it is left behind, and what it brings in the end is the
-// first thing a next run of the graph gets. Graphs that run the same Lines share the text: each
-// line goes to one of them.
+// A Read of standard input or of a connection may block indefinitely, so Read is called on its own
+// goroutine, and the drain does not wait for it. The next run of the graph gets its result first.
+// Graphs that run the same Lines share the text: each line goes to one of them.
 //
-// Order: the text's; a message's ID is the number of its line.
-// Acks: nobody is told; a line that fails for good stops the graph, unless the policy drops it.
-// Ends: at io.EOF, or by drain; a next run goes on where the last one stopped.
-// Errors: a line over the limit is a *LineTooLongError, by the source's fault policy:
-// OnFault(flow.Drop) passes over it. An error of the reader ends the source: what came before it is
-// settled, then the graph stops with it.
+// Order: the text's; a message's ID is the number of its line. Acks: none; a line that fails for
+// good stops the graph, unless the policy drops it. Ends: at io.EOF, or by drain; the next run
+// continues where the last one stopped. Errors: a line over the limit is a *LineTooLongError, and
+// the source's fault policy decides: OnFault(flow.Drop) skips it. An error of the reader ends the
+// source: the lines before it are settled, then the graph stops with the error.
 func Lines(r io.Reader, opts ...flow.StageOption) flow.Source[string] {
 	return LinesUpTo(r, MaxLine, opts...)
 }
 
-// LinesUpTo is Lines with another limit for the length of a line, in bytes.
+// LinesUpTo is Lines with a different limit for the length of a line, in bytes.
 //
 // Order, Acks, Ends, Errors: as for Lines.
 func LinesUpTo(r io.Reader, limit int, opts ...flow.StageOption) flow.Source[string] {
@@ -82,12 +81,12 @@ func addLines(in *flow.Intake[string], lines []line) int {
 	return len(lines)
 }
 
-// text cuts what a reader gives into lines.
+// text splits a reader's data into lines.
 type text struct {
 	r     *bufio.Reader
 	limit int
 	n     int    // lines so far
-	part  []byte // of a line that is longer than r's buffer
+	part  []byte // beginning of a line that is longer than r's buffer
 }
 
 func (t *text) produce(yield func(line) bool) error {
@@ -105,7 +104,8 @@ func (t *text) produce(yield func(line) bool) error {
 	}
 }
 
-// next reads one line, and reports whether there was one. The last may come together with io.EOF.
+// next reads one line, and reports whether there was one. The last line may be returned together
+// with io.EOF.
 func (t *text) next() (l line, ok bool, err error) {
 	t.part = t.part[:0]
 	long := false
@@ -129,7 +129,7 @@ func (t *text) next() (l line, ok bool, err error) {
 		case err == io.EOF && len(t.part) > 0:
 			return t.cut(t.part, long), true, io.EOF
 		default:
-			return line{}, false, err // with an error half a line is none
+			return line{}, false, err // an incomplete line before an error is dropped
 		}
 	}
 }

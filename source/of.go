@@ -8,12 +8,13 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Of is a source of the given values. It takes no options: what is to be set can be set at the stages after it.
+// Of is a source of the given values. It takes no options: set options at the stages after it.
 //
-// Order: as given. Acks: nobody is told; a value that fails for good stops the graph, unless the policy drops it.
-// Ends: after the last value; each run of the graph begins with the first. Errors: none of its own.
+// Order: as given. Acks: none; a value that fails for good stops the graph, unless the policy drops
+// it. Ends: after the last value; each run of the graph begins with the first. Errors: none of its
+// own.
 func Of[T any](values ...T) flow.Source[T] {
-	values = slices.Clone(values) // the caller may go on using a slice it spread
+	values = slices.Clone(values) // the caller may still use its slice
 	return flow.NewSource("of", func() flow.Reader[T] { return &ofReader[T]{left: values} }, flow.Inline())
 }
 

@@ -16,15 +16,16 @@ var (
 	ErrClosed = errors.New("source: queue is closed")
 	// ErrEnded is returned by Deliver and Offer when the graph ended before it had read the value.
 	ErrEnded = errors.New("source: graph ended before it read the value")
-	// ErrUnsettled is wrapped by what Deliver returns when its context was done while the graph worked on the value: it
-	// may come to a good end yet.
+	// ErrUnsettled is wrapped by the error of Deliver when its context ended while the graph was
+	// working on the value. The value may still succeed.
 	ErrUnsettled = errors.New("source: graph has the value and has not settled it")
 )
 
-// OutcomeError is what Deliver returns when the graph has settled the value, and not by acking it.
+// OutcomeError is returned by Deliver when the graph has settled the value with an outcome other
+// than Acked.
 type OutcomeError struct {
 	Outcome flow.Outcome
-	Err     error // why; nil when the graph ended, or a stage was restarted, before it was done with the value
+	Err     error // the cause; nil if the graph ended, or a stage was restarted, before the value was done
 }
 
 func (e *OutcomeError) Error() string {
@@ -37,15 +38,15 @@ func (e *OutcomeError) Error() string {
 // Unwrap returns the cause.
 func (e *OutcomeError) Unwrap() error { return e.Err }
 
-// Queue is a source of what is pushed into its Inbox, which holds at most size values that the graph has not read.
-// It bridges calls into a graph: Deliver returns when the graph has settled its value.
+// Queue is a source of the values pushed into its Inbox, which holds at most size unread values. It
+// bridges calls into a graph: Deliver returns when the graph has settled its value.
 //
-// Order: in which Deliver and Offer put values in. Acks: Deliver tells its caller the outcome. The
-// queue delivers nothing again by itself: a Nacked or a Dead value does not stop the graph, it is
-// its caller's to try again.
-// Ends: after Close, when all that was pushed has been read; or by drain. Then values not read fail their Deliver with
-// ErrEnded; offered ones stay for the next run, after those that this run gave back unfinished. If the graph
-// runs several times at once, the runs share the queue. Errors: none of its own.
+// Order: the order in which Deliver and Offer push values. Acks: Deliver returns the outcome to its
+// caller. The queue does not redeliver: a Nacked or Dead value does not stop the graph, and its
+// caller may try again. Ends: after Close, when all values have been read, or by drain. After a
+// drain, the Deliver calls of unread values return ErrEnded. Offered values stay for the next run,
+// after those that this run gave back unfinished. Concurrent runs of the graph share the queue.
+// Errors: none of its own.
 func Queue[T any](size int, opts ...flow.StageOption) (flow.Source[T], *Inbox[T]) {
 	opts = slices.Concat([]flow.StageOption{flow.Redelivers(), flow.KeepsDeadLetters()}, opts)
 	if size < 1 {
@@ -63,29 +64,30 @@ func Queue[T any](size int, opts ...flow.StageOption) (flow.Source[T], *Inbox[T]
 	return src, q
 }
 
-// Inbox is where values are pushed into a Queue. It is safe for concurrent use.
+// Inbox is the input of a Queue. It is safe for concurrent use.
 type Inbox[T any] struct {
-	slots chan struct{} // holds a token for each value that waits and was pushed
+	slots chan struct{} // holds a token for each waiting value that was pushed
 	news  chan struct{} // holds a token when a reader should look
 
 	mu      sync.Mutex     // guards what follows
 	waiting []*delivery[T] // not read yet
 	closed  chan struct{}  // closed by Close
-	ended   chan struct{}  // closed, and made anew, when the last reader has gone
+	ended   chan struct{}  // closed and replaced when the last reader has left
 	readers int
 }
 
-// delivery is one value on its way.
+// delivery is one pushed value.
 type delivery[T any] struct {
 	value   T
-	outcome chan error // of Deliver, with room for it; nil for Offer
+	outcome chan error // of Deliver, with capacity 1; nil for Offer
 	slot    bool       // it holds a slot
 }
 
-// Deliver pushes a value and returns when the graph has settled it: nil if it was acked, else an *OutcomeError, which
-// wraps the cause. It waits while the queue is full, and while no graph runs. If ctx is done before the graph has read
-// the value, the value is withdrawn and never delivered; if it is done later, the error wraps ErrUnsettled. Both wrap
-// the context's cause. Other errors are ErrClosed and ErrEnded: the value was not delivered.
+// Deliver pushes a value and returns when the graph has settled it: nil if it was acked, else an
+// *OutcomeError, which wraps the cause. It blocks while the queue is full and while no graph runs.
+// If ctx ends before the graph has read the value, the value is withdrawn and never delivered. If
+// ctx ends later, the error wraps ErrUnsettled. Both wrap the context's cause. Other errors are
+// ErrClosed and ErrEnded: the value was not delivered.
 func (q *Inbox[T]) Deliver(ctx context.Context, v T) error {
 	d := &delivery[T]{value: v, outcome: make(chan error, 1)}
 	if err := q.push(ctx, d); err != nil {
@@ -107,15 +109,16 @@ func (q *Inbox[T]) Deliver(ctx context.Context, v T) error {
 	}
 }
 
-// Offer pushes a value and returns when the queue has it, without waiting for the graph. It waits while the queue is
-// full. If the value fails for good nobody is told, apart from the log and the graph's hooks. Its errors are ErrClosed,
-// ErrEnded and one that wraps the context's cause; with each of them the value is not in the queue.
+// Offer pushes a value and returns when it is in the queue, without waiting for the graph. It
+// blocks while the queue is full. A value that fails for good is reported only in the log and to
+// the graph's hooks. Its errors are ErrClosed, ErrEnded and one that wraps the context's cause;
+// after each of them the value is not in the queue.
 func (q *Inbox[T]) Offer(ctx context.Context, v T) error {
 	return q.push(ctx, &delivery[T]{value: v})
 }
 
-// Close ends the source once all that was pushed has been read. What is called after it fails with ErrClosed. Closing
-// twice is harmless.
+// Close ends the source once all values have been read. Later calls of Deliver and Offer return
+// ErrClosed. Close may be called more than once.
 func (q *Inbox[T]) Close() {
 	q.mu.Lock()
 	if !q.isClosed() {
@@ -125,7 +128,7 @@ func (q *Inbox[T]) Close() {
 	wake(q.news)
 }
 
-// Len returns how many values wait to be read.
+// Len returns the number of unread values.
 func (q *Inbox[T]) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -174,7 +177,7 @@ func (q *Inbox[T]) push(ctx context.Context, d *delivery[T]) error {
 	switch {
 	case q.isClosed(): // a reader may have seen the last value already
 		err = ErrClosed
-	case q.ended != ended: // nobody has promised to read it
+	case q.ended != ended: // the readers that would have read it are gone
 		err = ErrEnded
 	default:
 		q.waiting = append(q.waiting, d)
@@ -188,7 +191,8 @@ func (q *Inbox[T]) push(ctx context.Context, d *delivery[T]) error {
 	return nil
 }
 
-// withdraw takes back a value that no graph has read. It reports false if one has, or if its outcome is known.
+// withdraw removes a value that no graph has read. It returns false if the value was read or its
+// outcome is known.
 func (q *Inbox[T]) withdraw(d *delivery[T]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -201,7 +205,8 @@ func (q *Inbox[T]) withdraw(d *delivery[T]) bool {
 	return true
 }
 
-// free gives back the slot of a value that does not wait any more. It does not block: the slot's token is there.
+// free releases the slot of a value that no longer waits. It does not block, because the slot's
+// token is there.
 func (q *Inbox[T]) free(d *delivery[T]) {
 	if d.slot {
 		d.slot = false
@@ -209,12 +214,12 @@ func (q *Inbox[T]) free(d *delivery[T]) {
 	}
 }
 
-// queueReader is one run's end of the queue.
+// queueReader reads the queue for one run.
 type queueReader[T any] struct {
 	q      *Inbox[T]
 	opened bool
 
-	// Guarded by q.mu: Read and Commit are called at the same time.
+	// Guarded by q.mu, because Read and Commit are called concurrently.
 	flight map[uint64]*delivery[T]
 	back   []*delivery[T] // offered values that came back unfinished
 }
@@ -281,12 +286,13 @@ func (r *queueReader[T]) Commit(_ context.Context, settled []flow.Settlement) er
 	return nil
 }
 
-// Close answers those who would wait in vain, and puts back what was given back.
+// Close answers Deliver calls that would wait in vain, and requeues offered values that were given
+// back.
 func (r *queueReader[T]) Close(context.Context) error {
 	q := r.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, d := range r.flight { // never, as long as the graph has every entry committed
+	for _, d := range r.flight { // empty if the graph has committed every entry
 		if d.outcome != nil {
 			d.outcome <- ErrUnsettled
 		}

@@ -12,50 +12,51 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// RangeConfig configures Range. Key is required; the zero value of the rest is the default.
+// RangeConfig configures Range. Key is required; the zero value of any other field selects its
+// default.
 type RangeConfig[T any] struct {
 	// Key is the Redis key of the stream.
 	Key string
-	// From and To are the first and the last entry that count, both included. The defaults are the
-	// beginning, and the end as it is when reading gets there.
+	// From and To are the first and last entry to read, both included. They default to the
+	// beginning, and to the end at the time when reading gets there.
 	From, To redisio.ID
-	// Since and Until say the same by time, of entries as the server's clock stamped them.
+	// Since and Until set the same limits by time, as the server's clock stamped the entries.
 	Since, Until time.Time
 
 	// Codec and Format are as in StreamConfig.
 	Codec  redisio.Codec[T]
 	Format redisio.Format[T]
 
-	// MaxInFlight and MaxBytes are the credits. The defaults are 4096 and 64 MiB.
+	// MaxInFlight and MaxBytes are the credits. They default to 4096 and 64 MiB.
 	MaxInFlight int
 	MaxBytes    int
-	// Count is how many entries one read takes at most. The default is 1000.
+	// Count is the maximum number of entries per read. Defaults to 1000.
 	Count int
-	// Wait is how long to keep trying while Redis is not reachable at the start; see StreamConfig.
+	// Wait is how long to keep trying if Redis is not reachable at the start; see StreamConfig.
 	Wait time.Duration
 }
 
-// Range reads a piece of a stream, by id or by time, and then ends. Reading changes nothing on the
-// server; a stream that does not exist has no entries.
+// Range reads a part of a stream, by id or by time, and then ends. Reading changes nothing on the
+// server. A stream that does not exist has no entries.
 //
 // Nothing is acknowledged, so nothing is delivered again: a message that fails for good, or an
-// entry that cannot be decoded, stops the graph unless a policy drops it (flow.Drop). When the
-// connection breaks, reading goes on where it was.
+// entry that cannot be decoded, stops the graph unless a policy drops it (flow.Drop). After a lost
+// connection, reading continues where it was.
 func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	var wrong mistakes
 	rc := redisio.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.Count}
 	if redisio.IsNilClient(rdb) {
-		wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
+		wrong.add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
 	}
 	if !cfg.Since.IsZero() {
 		if !cfg.From.IsZero() {
-			wrong.add("Since", "is set beside From", "choose one")
+			wrong.add("Since", "is set besides From", "choose one")
 		}
 		rc.From = redisio.IDAt(cfg.Since)
 	}
 	if !cfg.Until.IsZero() {
 		if !cfg.To.IsZero() {
-			wrong.add("Until", "is set beside To", "choose one")
+			wrong.add("Until", "is set besides To", "choose one")
 		}
 		rc.To = redisio.ID{Ms: redisio.IDAt(cfg.Until).Ms, Seq: math.MaxUint64}
 	}
@@ -84,12 +85,12 @@ func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.St
 	}, append(base, opts...)...)
 }
 
-// rangeReader is the running side of Range.
+// rangeReader is the running part of Range.
 type rangeReader[T any] struct {
 	r       *redisio.RangeReader
 	err     error // of the configuration
 	wait    time.Duration
-	until   time.Time // an error before the first answer is final from then on
+	until   time.Time // an error before the first reply is final after this time
 	entries entries[T]
 	events  events
 	reached bool

@@ -2,8 +2,8 @@ package source
 
 import "time"
 
-// defaultReadyWithin is above what a failover of Redis takes as a rule, and above the pauses
-// between the round trips of a reader with the default lease.
+// defaultReadyWithin is longer than a usual failover of Redis, and than the pauses between the
+// round trips of a reader with the default lease.
 const defaultReadyWithin = 30 * time.Second
 
 func (m *mistakes) readyWithin(d time.Duration) time.Duration {
@@ -16,15 +16,15 @@ func (m *mistakes) readyWithin(d time.Duration) time.Duration {
 	return d
 }
 
-// Ready tells a readiness probe whether Redis answers (see flow.Prober).
+// Ready reports to a readiness probe whether Redis answers (see flow.Prober).
 func (s *streamReader[T]) Ready() error {
 	if !s.open.Load() {
-		return nil // the graph knows that
+		return nil // the graph already reports that
 	}
 	return s.r.Ready(s.plan.readyWithin)
 }
 
-// Ready is as that of Stream.
+// Ready reports to a readiness probe whether Redis answers.
 func (t *tailReader[T]) Ready() error {
 	if t.r == nil {
 		return nil

@@ -10,18 +10,19 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// seqGrace is how long the end of a source waits for a sequence that is busy to see that nobody listens any more.
+// seqGrace is how long an ending source waits for a busy sequence to return.
 const seqGrace = time.Second
 
-// Seq is a source of the values of a sequence. It is pulled by demand: the sequence is asked for a
-// value only when there is a credit for it, and runs on a goroutine of its own, so that it may
-// block without holding up what it has yielded.
+// Seq is a source of the values of a sequence. It asks the sequence for a value only when there is
+// a credit for it. The sequence runs on its own goroutine, so that it may block without delaying
+// values it has yielded.
 //
-// Order: the sequence's. Acks: nobody is told; a value that fails for good stops the graph, unless the policy drops it.
-// Ends: with the sequence, or by drain: then its yield reports false, and the value it was yielding, if it was at
-// it, is not read. A sequence that does not yield within a second is left behind. Each run of the graph calls seq anew.
-// Errors: the first one that seq yields, or its panic, ends the source. What came before it is settled, and then the
-// graph stops with that error in a *flow.StageError; a restart would begin from the start.
+// Order: the sequence's. Acks: none; a value that fails for good stops the graph, unless the policy
+// drops it. Ends: with the sequence, or by drain. In a drain yield returns false, and a value being
+// yielded at that time is not read. A sequence that does not yield within a second is abandoned.
+// Each run of the graph calls seq again. Errors: the first error that seq yields, or its panic,
+// ends the source. The values before it are settled, then the graph stops with that error in a
+// *flow.StageError; a restart would begin from the start.
 func Seq[T any](seq iter.Seq2[T, error], opts ...flow.StageOption) flow.Source[T] {
 	if seq == nil {
 		opts = append(

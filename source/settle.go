@@ -11,11 +11,11 @@ import (
 
 const commitTimeout = 10 * time.Second
 
-// settler commits settlements to a group. It belongs to the goroutine that commits.
+// settler commits settlements to a group. Owned by the committing goroutine.
 //
-// Idea of doing it twice: a Commit that failed is called again with the same settlements. Acks and dead letters may be
-// repeated as they are. A nack may not: the entry may have been delivered again since, and would be
-// taken from under the work on it. So a Commit that failed in part notes what it has done.
+// Idea: a Commit that failed is called again with the same settlements. Acks and dead letters may
+// be repeated. A nack may not, because the entry may have been delivered again since, and would be
+// taken from its new handler. So a Commit that failed in part records which nacks it has done.
 type settler struct {
 	r    *redisio.GroupReader
 	plan *streamPlan
@@ -26,13 +26,14 @@ type settler struct {
 	nacks   []string
 	delays  []time.Duration     // of the nacks
 	seqs    []uint64            // of the nacks
-	unbegun []string            // given back before a handler had them
+	unbegun []string            // given back before a handler received them
 	back    []uint64            // their seqs
 	done    map[uint64]struct{} // nacked by a Commit that failed
-	late    []string            // somebody else's by now
+	late    []string            // owned by another reader by now
 }
 
-// Commit acknowledges what is done, gives back what is not, and moves what is hopeless to the dead letters.
+// Commit acknowledges finished entries, gives back unfinished ones, and moves those that failed for
+// good to the dead letters.
 func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 	if s.plan.group.NoAck {
 		return nil
@@ -77,11 +78,11 @@ func (s *settler) Commit(ctx context.Context, settled []flow.Settlement) error {
 	return err
 }
 
-// sort decides what is to be done about each settlement.
+// sort assigns each settlement to one of the lists.
 func (s *settler) sort(settled []flow.Settlement) {
 	for i := range settled {
 		st := &settled[i]
-		if st.Lost { // also if the entry has come to this reader again: then that delivery is settled by itself
+		if st.Lost { // even if this reader has the entry again: the new delivery is settled by itself
 			s.late = append(s.late, st.Meta.ID)
 			continue
 		}
@@ -104,7 +105,7 @@ func (s *settler) sort(settled []flow.Settlement) {
 			s.unbegun, s.back = append(s.unbegun, st.Meta.ID), append(s.back, st.Seq)
 			continue
 		}
-		after := time.Duration(0) // given back unfinished: anybody may have it at once, this reader included
+		after := time.Duration(0) // given back unfinished: any reader may have it at once
 		if st.Fault != nil {
 			after = st.Fault.After
 		}
@@ -112,7 +113,7 @@ func (s *settler) sort(settled []flow.Settlement) {
 	}
 }
 
-// note remembers nacks that happened, in case something else of the Commit does not.
+// note records the nacks that succeeded, in case the rest of the Commit fails.
 func (s *settler) note(seqs []uint64) {
 	if s.done == nil {
 		s.done = make(map[uint64]struct{}, len(seqs))
@@ -122,7 +123,8 @@ func (s *settler) note(seqs []uint64) {
 	}
 }
 
-// reset makes ready for the next Commit, with other settlements if all of this one is done.
+// reset prepares the next Commit. all reports whether everything succeeded, so that it has other
+// settlements.
 func (s *settler) reset(all bool) {
 	clear(s.acks)
 	clear(s.letters)
@@ -138,7 +140,7 @@ func (s *settler) reset(all bool) {
 	}
 }
 
-// letter says why an entry is given up. Its own fields are copied on the server.
+// letter returns the dead letter of an entry. The server copies the entry's own fields.
 func (s *settler) letter(st *flow.Settlement) redisio.DeadLetter {
 	var reason redisio.DeadReason
 	if st.Fault != nil {

@@ -14,91 +14,95 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// StreamConfig configures Stream. Key and Group are required; the zero value of the rest is the default.
+// StreamConfig configures Stream. Key and Group are required; the zero value of any other field
+// selects its default.
 type StreamConfig[T any] struct {
 	// Key is the Redis key of the stream.
 	Key string
 	// Group is the consumer group. Sources with the same group share its entries, in one process or
-	// in many. It is made, with the stream, when it is missing.
+	// in many. A missing group is created, with its stream.
 	Group string
-	// Consumer names this reader in the group. The default is a name of its own for each run, which
-	// is what most want: two readers that are alive must never share one.
+	// Consumer is the name of this reader in the group. Defaults to a unique name for each run,
+	// which is right for most programs. Two live readers must never share a name.
 	Consumer string
-	// Start is where a group that does not exist yet begins. The default is the beginning of the stream.
+	// Start is where a new group begins. Defaults to the beginning of the stream.
 	Start redisio.Start
 
-	// Codec decodes the data of native entries. The default is redisio.DefaultCodec: strings and []byte as they are,
-	// everything else JSON.
+	// Codec decodes the data of native entries. Defaults to redisio.DefaultCodec: strings and
+	// []byte unchanged, everything else as JSON.
 	Codec redisio.Codec[T]
-	// Format decodes whole entries, instead of Codec. The default is redisio.Native, and
-	// redisio.Raw for redisio.Fields.
+	// Format decodes whole entries, instead of Codec. Defaults to redisio.Native, or to redisio.Raw
+	// for redisio.Fields.
 	Format redisio.Format[T]
 
-	// MaxInFlight and MaxBytes are the credits: how many entries, and bytes of entries, may be read
-	// and not settled. The pending list of this reader has no more, apart from entries that wait
-	// for their next delivery. The defaults are 4096 and 64 MiB. Redis counts entries, not bytes,
-	// so one read may bring up to twice the bytes that are free, or 1 MiB, or one entry of any
-	// size. The source then holds at most twice MaxBytes, and three times while a reply arrives.
-	// With AtMostOnce a reply of entries that are suddenly larger than all before has no bound but
-	// Count.
+	// MaxInFlight and MaxBytes are the credits: the maximum number, and bytes, of entries that are
+	// read and not settled. The pending list of this reader has no more, apart from entries that
+	// wait for their next delivery. They default to 4096 and 64 MiB. Redis counts entries, not
+	// bytes, so one read may return up to twice the free bytes, or 1 MiB, or one entry of any size.
+	// The source then holds at most twice MaxBytes, and three times while a reply arrives. With
+	// AtMostOnce only Count bounds a reply whose entries are suddenly larger than all before.
 	MaxInFlight int
 	MaxBytes    int
-	// Count is how many entries one read takes at most. The default is 1000.
+	// Count is the maximum number of entries per read. Defaults to 1000.
 	Count int
-	// Block is how long a read waits on the server for entries, and so how long the source may take
-	// to notice that the graph drains. The default is 1 s, the most 2 s. A server or proxy that
-	// ignores it is asked ten times a second while idle.
+	// Block is how long a read waits on the server for entries, and so the delay until the source
+	// notices a drain. Defaults to 1s, at most 2s. A server or proxy that ignores it is polled ten
+	// times a second while idle.
 	Block time.Duration
-	// Lease is how long entries stay with a reader that has died; live ones renew it. The default
-	// is 30 s. The readers of a group should agree on it.
+	// Lease is how long entries stay with a dead reader; live readers renew it. Defaults to 30s.
+	// All readers of a group should use the same lease.
 	Lease time.Duration
 
-	// DeleteSettled deletes entries from the stream as they are acknowledged or dead-lettered, once
-	// every other group is done with them too. So the stream holds what is not settled, and at most
-	// one entry more for each source. Defaults to false: entries stay until the retention of their
-	// writers drops them. Set it in all sources of a group, and not where others read the stream
+	// DeleteSettled deletes entries from the stream when they are acknowledged or dead-lettered,
+	// once every other group has settled them too. So the stream holds the unsettled entries, and
+	// at most one more for each source. Defaults to false: entries stay until the retention of
+	// their writers trims them. Set it in all sources of a group, and not if others read the stream
 	// without a group.
 	DeleteSettled bool
 
-	// MaxDeliveries is how often an entry is delivered that fails, or whose reader dies of it; then it goes to the dead
-	// letters. The count is the server's, over all readers. The default is 16; negative means no limit.
+	// MaxDeliveries is how often an entry is delivered that fails, or whose reader dies; after that
+	// it becomes a dead letter. The server counts the deliveries of all readers. Defaults to 16.
+	// Negative means no limit.
 	MaxDeliveries int
-	// DeadKey is the stream for dead letters. The default is Key+":dead". With a cluster client it
+	// DeadKey is the stream for dead letters. Defaults to Key+":dead". With a cluster client it
 	// must share Key's hash slot, so there the default for a Key without a hash tag is
-	// "{Key}:dead". With any other client of a server that has slots an entry is moved in two steps
-	// where the keys are in different ones, see redisio.GroupReader.Dead.
+	// "{Key}:dead". With any other client of a server with slots, an entry is moved in two steps if
+	// the keys are in different slots, see redisio.GroupReader.Dead.
 	DeadKey string
-	// DeadMaxLen is the most letters that the dead-letter stream keeps, roughly. The oldest go first; OnEvent
-	// is told how many (redisio.EventDeadDropped). The default is 100,000; negative keeps all.
+	// DeadMaxLen is the approximate maximum length of the dead-letter stream. The oldest are
+	// trimmed first; OnEvent receives their number (redisio.EventDeadDropped). Defaults to 100,000.
+	// Negative keeps all.
 	DeadMaxLen int64
 
-	// DelayedEvery is how often the source looks, at most, for entries that are scheduled for the stream (see
-	// redisio.Scheduler) and are due: it moves them to the stream, whoever scheduled them. While
-	// nothing is scheduled it looks every 5 s. The default is 1 s; negative means never.
+	// DelayedEvery is the shortest interval at which the source moves due scheduled entries to the
+	// stream, whichever process scheduled them (see redisio.Scheduler). While nothing is scheduled
+	// it checks every 5s. Defaults to 1s. Negative disables it.
 	DelayedEvery time.Duration
 
-	// OnLostGroup says what to do when the group, or the stream, was deleted. The default is to
-	// make it again where it was.
+	// OnLostGroup is the reaction to a deleted group or stream. Defaults to creating it again at
+	// its former position.
 	OnLostGroup redisio.LostGroup
-	// Capabilities are what newer servers have that may be used: Claim and MaxSize, by reads. By default the
-	// server is asked. &redisio.Capabilities{} is none of them, as on Redis 7.0. Delivery is the same with and without.
+	// Capabilities are the features of newer servers that reads may use: Claim and MaxSize.
+	// Defaults to asking the server. &redisio.Capabilities{} uses none, as on Redis 7.0. Delivery
+	// is the same with and without.
 	Capabilities *redisio.Capabilities
-	// ReapAfter is when other consumers of the group that have nothing pending and did nothing are
-	// deleted. The default is an hour; negative means never.
+	// ReapAfter is the idle time after which other consumers of the group without pending entries
+	// are deleted. Defaults to an hour. Negative disables it.
 	ReapAfter time.Duration
 
-	// AtMostOnce reads without acknowledgements, which is cheaper for the server: what has been read is gone, however
-	// the work on it ends, and there are no dead letters.
+	// AtMostOnce reads without acknowledgements, which is cheaper for the server. An entry that was
+	// read is never delivered again, whatever its outcome, and there are no dead letters.
 	AtMostOnce bool
-	// Wait is how long to keep trying while Redis is not reachable at the start. By default the
-	// graph stops with the error of the first try. Once it has started the source reconnects for as
-	// long as it takes.
+	// Wait is how long to keep trying if Redis is not reachable at the start. Defaults to 0: the
+	// graph stops with the error of the first try. Once started, the source reconnects without
+	// limit.
 	Wait time.Duration
-	// ReadyWithin is how long Redis may have failed to answer before flow's Running.Ready says that
-	// the graph is not ready. The default is 30 s; choose it above a third of the lease, and above
-	// what a failover takes.
+	// ReadyWithin is how long Redis may fail to answer before flow's Running.Ready reports the
+	// graph as not ready. Defaults to 30s. Choose it above a third of the lease, and above the
+	// duration of a failover.
 	ReadyWithin time.Duration
-	// OnEvent is told what the reader noticed: reconnects, lost leases, entries taken over. It must not block.
+	// OnEvent is called for events of the reader: reconnects, lost leases, entries taken over. It
+	// must not block.
 	OnEvent func(redisio.Event)
 }
 
@@ -109,25 +113,26 @@ const (
 
 // Stream reads a Redis stream as a member of a consumer group.
 //
-// Every entry that is read ends acknowledged, as a dead letter, or still pending, whatever fails: delivery is at least
-// once. An entry is acknowledged when all that came of it is done, in particular written by the sinks. One that failed
-// is delivered again after the delay that was asked for, to this reader or another, and becomes a dead letter after
-// MaxDeliveries, or at once when it was rejected or cannot be decoded. One that was not finished when the graph
-// ended is given back, for others to take at once; those of a process that died are taken over when
-// their lease is over.
+// Every entry that is read ends acknowledged, as a dead letter, or still pending, whatever fails:
+// delivery is at least once. An entry is acknowledged when all its output is done, in particular
+// written by the sinks. A failed entry is delivered again after the requested delay, to this reader
+// or another. It becomes a dead letter after MaxDeliveries, or at once when it was rejected or
+// cannot be decoded. An entry that is unfinished when the graph ends is given back, and other
+// readers may take it at once. The entries of a dead process are taken over when their lease
+// expires.
 //
-// A dead letter has all raw fields of the entry, and behind them dead:error, dead:cause for each error that it wraps,
-// dead:stack of a panic, dead:graph, dead:stage, dead:attempts, dead:id, dead:key, dead:group and dead:time. See
-// [redisio.DeadLetters] and [redisio.ReplayDeadLetters], and the command redisio/cmd/streams.
+// A dead letter has all raw fields of the entry, followed by dead:error, dead:cause for each
+// wrapped error, dead:stack of a panic, dead:graph, dead:stage, dead:attempts, dead:id, dead:key,
+// dead:group and dead:time. See [redisio.DeadLetters] and [redisio.ReplayDeadLetters], and the
+// command redisio/cmd/streams.
 //
-// Message metadata: ID and Time are the entry's, Attempt its deliveries; MessageID, Key, Type,
-// ReplyTo, Deadline and Headers are what the producer gave (the trace context is the header
-// "traceparent"). The Deadline is by this process's clock, whatever the producer's says. Values of
-// type []byte and redisio.Fields refer to the buffer that the reply came in, which nobody writes to
-// again.
+// Message metadata: ID and Time are the entry's, Attempt its deliveries. MessageID, Key, Type,
+// ReplyTo, Deadline and Headers come from the producer (the trace context is the header
+// "traceparent"). The Deadline is converted to this process's clock. Values of type []byte and
+// redisio.Fields refer to the buffer of the reply, which is never written again.
 //
-// The client is the caller's: connections are derived from it, and it is never closed. A key of the wrong type and
-// missing rights stop the graph.
+// The client belongs to the caller: the source derives connections from it and never closes it. A
+// key of the wrong type and missing permissions stop the graph.
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	p := cfg.plan(rdb)
 	base := append(
@@ -160,7 +165,7 @@ func newStreamReader[T any](rdb redis.UniversalClient, p *streamPlan, format red
 	return s
 }
 
-// streamPlan is a StreamConfig with its defaults, and what is wrong with it.
+// streamPlan is a StreamConfig with its defaults and its errors.
 type streamPlan struct {
 	group         redisio.GroupConfig
 	deadKey       string
@@ -173,14 +178,14 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	p := &streamPlan{
 		group: redisio.GroupConfig{
 			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
-			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait, OnEvent: c.OnEvent,
-			OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter, Capabilities: c.Capabilities,
+			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait,
+			OnEvent: c.OnEvent, OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter, Capabilities: c.Capabilities,
 			DeleteSettled: c.DeleteSettled,
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
 	}
 	if redisio.IsNilClient(rdb) {
-		p.wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
+		p.wrong.add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
 	}
 	p.wrong.of(p.group.Validate(), map[string]string{"MaxCount": "Count", "NoAck": "AtMostOnce"})
 	p.wrong.both(c.Codec != nil, c.Format != nil)
@@ -196,25 +201,25 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	switch {
 	case c.AtMostOnce:
 		if c.DeadKey != "" || c.MaxDeliveries != 0 || c.DeadMaxLen != 0 {
-			p.wrong.add("AtMostOnce", "is set beside DeadKey, DeadMaxLen or MaxDeliveries",
-				"drop one of them: what was read at most once is neither delivered again nor kept")
+			p.wrong.add("AtMostOnce", "is set besides DeadKey, DeadMaxLen or MaxDeliveries",
+				"remove one: entries read at most once are neither delivered again nor kept")
 		}
 	case c.DeadKey == "":
 		p.deadKey = deadKey(c.Key, cluster)
 		if p.deadKey == "" {
 			p.wrong.add("DeadKey", fmt.Sprintf("no default shares the hash slot of %q", c.Key),
-				"give the keys a common hash tag, as {orders} and {orders}:dead")
+				"give the keys a common hash tag, such as {orders} and {orders}:dead")
 		}
 	case c.DeadKey == c.Key:
 		p.wrong.add("DeadKey", "is the stream that is read", "name another stream")
 	case cluster && hashed(c.DeadKey) != hashed(c.Key):
 		p.wrong.add("DeadKey", fmt.Sprintf("%q does not share the hash slot of %q", c.DeadKey, c.Key),
-			"give both the same hash tag, as {orders} and {orders}:dead")
+			"give both the same hash tag, such as {orders} and {orders}:dead")
 	}
 	return p
 }
 
-// deadKey is the default key of dead letters; "" if there is none in the same hash slot.
+// deadKey returns the default key of dead letters, or "" if there is none in the same hash slot.
 func deadKey(key string, cluster bool) string {
 	plain := key + ":dead"
 	if !cluster || hashed(plain) == hashed(key) {
@@ -226,7 +231,8 @@ func deadKey(key string, cluster bool) string {
 	return ""
 }
 
-// hashed is the part of a key that Redis Cluster hashes: what stands in the first braces, if anything does, else all.
+// hashed returns the part of a key that Redis Cluster hashes: the content of the first braces if it
+// is not empty, else the whole key.
 func hashed(key string) string {
 	if _, rest, ok := strings.Cut(key, "{"); ok {
 		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
@@ -236,7 +242,7 @@ func hashed(key string) string {
 	return key
 }
 
-// streamReader is the running side of Stream.
+// streamReader is the running part of Stream.
 type streamReader[T any] struct {
 	settler
 	entries entries[T]
@@ -246,7 +252,8 @@ type streamReader[T any] struct {
 	open atomic.Bool
 }
 
-// Open makes the group. That Redis is not there is final: waiting for it is what Wait is for.
+// Open creates the group. A failure is permanent, because retries of the first connection are the
+// purpose of Wait.
 func (s *streamReader[T]) Open(ctx context.Context) error {
 	if s.err != nil {
 		return flow.Permanent(s.err)
@@ -272,7 +279,7 @@ func (s *streamReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	return final(ctx, err)
 }
 
-// Meter tells the group's lag and pending entries, of all its readers.
+// Meter returns the group's lag and pending entries, of all its readers.
 func (s *streamReader[T]) Meter(ctx context.Context) (lag, pending int64, err error) {
 	if !s.open.Load() {
 		return -1, -1, redisio.ErrNotOpen

@@ -10,36 +10,39 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// TailConfig configures Tail. Key is required; the zero value of the rest is the default.
+// TailConfig configures Tail. Key is required; the zero value of any other field selects its
+// default.
 type TailConfig[T any] struct {
 	// Key is the Redis key of the stream. It need not exist yet.
 	Key string
-	// Start is where to begin: behind an entry, at a time, at the beginning, or at the end, which is the default.
+	// Start is where to begin: behind an entry, at a time, at the beginning or at the end. Defaults
+	// to the end.
 	Start redisio.Start
 
 	// Codec and Format are as in StreamConfig.
 	Codec  redisio.Codec[T]
 	Format redisio.Format[T]
 
-	// MaxInFlight and MaxBytes are the credits. The defaults are 4096 and 64 MiB.
+	// MaxInFlight and MaxBytes are the credits. They default to 4096 and 64 MiB.
 	MaxInFlight int
 	MaxBytes    int
-	// Count is how many entries one read takes at most. The default is 1000.
+	// Count is the maximum number of entries per read. Defaults to 1000.
 	Count int
-	// Block is how long a read waits on the server for entries. The default is 1 s, the most 2 s.
+	// Block is how long a read waits on the server for entries. Defaults to 1s, at most 2s.
 	Block time.Duration
-	// Wait is how long to keep trying while Redis is not reachable at the start; see StreamConfig.
+	// Wait is how long to keep trying if Redis is not reachable at the start; see StreamConfig.
 	Wait time.Duration
-	// OnEvent is told of broken and new connections. It must not block.
+	// OnEvent is called for lost and new connections. It must not block.
 	OnEvent func(redisio.Event)
 }
 
-// Tail follows a stream without a group: it sees every entry behind its start, whoever else reads
-// the stream, and leaves no trace on the server. Its position is remembered over reconnects; each
-// run begins at Start.
+// Tail follows a stream without a group: it reads every entry behind its start, regardless of other
+// readers, and leaves no trace on the server. It keeps its position over reconnects; each run
+// begins at Start.
 //
-// Nothing is acknowledged, so nothing is delivered again: a message that fails for good stops the graph, unless the
-// policy drops it (flow.Drop). An entry that cannot be decoded is dropped and counted; OnFault sets something else.
+// Nothing is acknowledged, so nothing is delivered again: a message that fails for good stops the
+// graph, unless the policy drops it (flow.Drop). By default an entry that cannot be decoded is
+// dropped and counted; OnFault sets another policy.
 func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	if cfg.Start.IsZero() {
 		cfg.Start = redisio.StartEnd()
@@ -48,7 +51,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 		OnEvent: cfg.OnEvent}
 	var wrong mistakes
 	if redisio.IsNilClient(rdb) {
-		wrong.add("rdb", "the Redis client is nil", "pass one, see redisio.Connect")
+		wrong.add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
 	}
 	wrong.of(rc.Validate(), map[string]string{"MaxCount": "Count"})
 	wrong.both(cfg.Codec != nil, cfg.Format != nil)
@@ -72,7 +75,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 	}, append(base, opts...)...)
 }
 
-// tailReader is the running side of Tail.
+// tailReader is the running part of Tail.
 type tailReader[T any] struct {
 	r       *redisio.TailReader
 	err     error // of the configuration

@@ -11,31 +11,31 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// TicksConfig configures Ticks. Next, Key and Group are required; the zero value of the rest is the
-// default. Package source/cron has a Next for the lines of a crontab.
+// TicksConfig configures Ticks. Next, Key and Group are required; the zero value of any other field
+// selects its default. Package source/cron has a Next for crontab lines.
 type TicksConfig struct {
-	// Next returns the first tick after a time; the zero time if there is none any more. It must
+	// Next returns the first tick after a time, or the zero time if there are no more. It must
 	// depend on nothing else, because all processes with this Key must agree on it.
 	Next func(after time.Time) time.Time
-	// Location is the time zone of Tick.Time. The default is UTC.
+	// Location is the time zone of Tick.Time. Defaults to UTC.
 	Location *time.Location
 
-	// Key is the Redis key of the stream of ticks, of nothing else. All processes with this Key
-	// must have the same Next.
+	// Key is the Redis key of the stream of ticks, which must hold nothing else. All processes with
+	// this Key must have the same Next.
 	Key string
 	// Group is the consumer group: each tick goes to one of its members.
 	Group string
 
-	// Missed is how many of the ticks that passed while no process was alive are made up for: the
-	// last ones. The default is 1, the last; negative means none (up to 10 s late is on time), and
-	// 1000 is the most.
+	// Missed is the maximum number of ticks to make up for, the latest first, that passed while no
+	// process was alive. Defaults to 1, at most 1000. Negative means none. A tick that is up to 10s
+	// late is not missed.
 	Missed int
-	// MaxLen is how many ticks the stream keeps, roughly. The default is 1000.
+	// MaxLen is the approximate maximum length of the stream of ticks. Defaults to 1000.
 	MaxLen int64
 
 	// MaxInFlight, Lease, MaxDeliveries, DeadKey, DeadMaxLen, Block and Wait are as in
-	// StreamConfig, except for MaxInFlight, whose default is 1: a tick waits until the one before
-	// it is done, here. Other members of the group do not.
+	// StreamConfig, except that MaxInFlight defaults to 1: this process handles one tick at a time.
+	// Other members of the group do not wait for it.
 	MaxInFlight   int
 	Lease         time.Duration
 	MaxDeliveries int
@@ -43,35 +43,36 @@ type TicksConfig struct {
 	DeadMaxLen    int64
 	Block         time.Duration
 	Wait          time.Duration
-	// OnEvent is told of redisio.EventTickerWaits as well: the stream's last ID lies in the future,
-	// so no tick comes until then.
+	// OnEvent is also called for redisio.EventTickerWaits: the stream's last ID is in the future,
+	// so no ticks come until then.
 	OnEvent func(redisio.Event)
 }
 
-// Tick is a moment that Ticks tells of.
+// Tick is one tick of Ticks.
 type Tick struct {
 	Time time.Time `json:"time"` // when it was due, in the source's Location
 }
 
-// Ticks is a source of ticks, each once for all processes that run it: they race to write it to a
-// stream of Redis, by an ID that the stream takes only once, and share the ticks as a consumer
-// group. So a tick whose handler fails is delivered again, and so is one whose process dies, when
-// its lease is over. The clock of the server decides when it is time. The first process ever has
-// missed nothing.
+// Ticks is a source of ticks, each delivered once across all processes that run it. The processes
+// race to write a tick to a Redis stream, with an ID that the stream accepts only once, and share
+// the ticks as a consumer group. So a tick is delivered again when its handler fails, or when its
+// process dies and the lease expires. The server's clock decides when a tick is due. The very first
+// process does not make up for missed ticks.
 //
-// Message metadata: ID is the tick's time in ms, Time when it was due.
+// Message metadata: ID is the tick's time in ms, Time is when it was due.
 //
-// Order: that of time, within a process; a tick that is delivered again comes later. Acks: a tick
-// is acknowledged when all that came of it is done. Ends: by drain only. Errors: as for Stream;
-// while Redis is away no tick comes.
+// Order: by time within a process; redelivered ticks come later. Acks: a tick is acknowledged when
+// all its output is done. Ends: by drain only. Errors: as for Stream; while Redis is unreachable no
+// ticks come.
 func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption) flow.Source[Tick] {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 1
 	}
 	sc := StreamConfig[Tick]{
-		Key: cfg.Key, Group: cfg.Group, Start: redisio.StartEnd(), MaxInFlight: cfg.MaxInFlight, Count: max(cfg.MaxInFlight, 1),
-		Lease: cfg.Lease, MaxDeliveries: cfg.MaxDeliveries, DeadKey: cfg.DeadKey, DeadMaxLen: cfg.DeadMaxLen, Block: cfg.Block,
-		Wait: cfg.Wait, OnEvent: cfg.OnEvent, DelayedEvery: -1, // ticks are not scheduled there
+		Key: cfg.Key, Group: cfg.Group, Start: redisio.StartEnd(),
+		MaxInFlight: cfg.MaxInFlight, Count: max(cfg.MaxInFlight, 1),
+		Lease: cfg.Lease, MaxDeliveries: cfg.MaxDeliveries, DeadKey: cfg.DeadKey, DeadMaxLen: cfg.DeadMaxLen,
+		Block: cfg.Block, Wait: cfg.Wait, OnEvent: cfg.OnEvent, DelayedEvery: -1, // ticks do not use the schedule
 	}
 	p := sc.plan(rdb)
 	if cfg.Next == nil {
@@ -106,16 +107,16 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 	}, append(base, opts...)...)
 }
 
-// ticksReader is the running side of Ticks: that of Stream, and a ticker that writes what it reads.
+// ticksReader is the running part of Ticks: a Stream reader, and a ticker that writes its entries.
 type ticksReader struct {
 	*streamReader[Tick]
 	rdb    redis.UniversalClient
 	cfg    redisio.TickerConfig
 	ticker *redisio.Keeper
-	failed context.Context // done when the ticker has ended by itself
+	failed context.Context // cancelled when the ticker has ended by itself
 }
 
-// Open makes the group before the first tick can come.
+// Open creates the group before the first tick can be written.
 func (r *ticksReader) Open(ctx context.Context) error {
 	if err := r.streamReader.Open(ctx); err != nil {
 		return err
@@ -124,15 +125,7 @@ func (r *ticksReader) Open(ctx context.Context) error {
 	fails := 0
 	r.cfg.OnRetry = func(err error, wait time.Duration) {
 		if fails++; fails%10 == 1 {
-			logger.Warn(
-				"ticks: no tick could be written, will try again",
-				"key",
-				key,
-				"wait",
-				wait.String(),
-				"error",
-				err,
-			)
+			logger.Warn("ticks: write failed, retrying", "key", key, "wait", wait.String(), "error", err)
 		}
 	}
 	r.cfg.OnEvent = r.events.tell(r.plan.group.OnEvent)
@@ -159,17 +152,17 @@ func (r *ticksReader) Read(ctx context.Context, in *flow.Intake[Tick]) error {
 
 func (r *ticksReader) Close(ctx context.Context) error {
 	if r.ticker != nil {
-		_ = r.ticker.Stop() // Read has told
+		_ = r.ticker.Stop() // Read has returned the error
 	}
 	return r.streamReader.Close(ctx)
 }
 
 func tickFields(tick time.Time) redisio.Fields {
-	data, _ := tickCodec{}.Append(nil, Tick{tick}) // of a time in this era it never fails
+	data, _ := tickCodec{}.Append(nil, Tick{tick}) // never fails for a time in this era
 	return redisio.Fields{{Name: "data", Value: data}}
 }
 
-// tickCodec is JSON, and the time zone.
+// tickCodec encodes ticks as JSON and sets their time zone.
 type tickCodec struct{ loc *time.Location }
 
 func (c tickCodec) ContentType() string { return c.json().ContentType() }

@@ -1,6 +1,6 @@
-// Package cron is a source of ticks at the times of a crontab's line, each once for all processes
-// that run it. It parses with github.com/robfig/cron, which a program without this package does not
-// link.
+// Package cron is a source of ticks at the times of a crontab line, each delivered once across all
+// processes that run it. It parses with github.com/robfig/cron, which only programs that import
+// this package link.
 package cron
 
 import (
@@ -16,37 +16,40 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Source is source.Ticks at the times that spec says, in the zone of cfg.Location: see [Next] for
-// both. cfg.Next is left nil. A spec that is not understood is a *flow.BuildError of the field
-// Spec.
+// Source is source.Ticks at the times of spec, in the zone of cfg.Location: see [Next] for both.
+// Leave cfg.Next nil. An invalid spec is a *flow.BuildError of the field Spec.
 //
 //	ticks := cron.Source(rdb, "*/5 * * * *", source.TicksConfig{Key: "ticks", Group: "reports"})
 func Source(rdb redis.UniversalClient, spec string, cfg source.TicksConfig,
 	opts ...flow.StageOption) flow.Source[source.Tick] {
 	opts = slices.Clip(opts)
 	if cfg.Next != nil {
-		opts = append(opts, flow.Invalid("Next", "is set beside a spec", "drop one of them"))
+		opts = append(opts, flow.Invalid("Next", "is set besides a spec", "remove one of them"))
 	}
 	next, err := Next(spec, cfg.Location)
 	if err != nil {
 		opts = append(opts, flow.Invalid("Spec", fmt.Sprintf("%q: %v", spec, err),
 			`write it as "*/5 * * * *", "@hourly" or "@every 10s"`))
-		next = func(time.Time) time.Time { return time.Time{} } // it does not run
+		next = func(time.Time) time.Time { return time.Time{} } // never called: the graph is invalid
 	}
 	cfg.Next = next
 	return source.Ticks(rdb, cfg, opts...)
 }
 
 // Next returns a function that finds the first tick after a time, for source.TicksConfig. spec is
-// five fields as in a crontab, "*/5 8-18 * * MON-FRI" (minute, hour, day of month, month, day of
-// week), a descriptor (@yearly, @monthly, @weekly, @daily, @hourly), or "@every 10s", whose ticks
-// are the multiples of the duration since 1970 in UTC, so that all processes agree.
+// one of:
 //
-// loc is the time zone of the five fields and descriptors; nil is UTC, where every minute is there
-// once. In other zones an hour is missing when summer time begins, and with it the ticks in it.
-// When it ends an hour is there twice, and so are its ticks.
+//   - five fields as in a crontab, such as "*/5 8-18 * * MON-FRI" (minute, hour, day of month,
+//     month, day of week)
+//   - a descriptor: @yearly, @monthly, @weekly, @daily or @hourly
+//   - "@every 10s", whose ticks are the multiples of the duration since 1970 in UTC, so that all
+//     processes agree
 //
-// The error says what is wrong with spec.
+// loc is the time zone of the five fields and descriptors. Defaults to UTC, where every minute
+// exists once. In other zones an hour is missing when summer time begins, and so are its ticks.
+// When it ends an hour repeats, and so do its ticks.
+//
+// The error describes what is wrong with spec.
 func Next(spec string, loc *time.Location) (func(time.Time) time.Time, error) {
 	spec = strings.TrimSpace(spec)
 	if loc == nil {
@@ -66,7 +69,7 @@ func Next(spec string, loc *time.Location) (func(time.Time) time.Time, error) {
 		}, nil
 	}
 	if strings.Contains(spec, "TZ=") {
-		return nil, fmt.Errorf("the zone belongs into Location")
+		return nil, fmt.Errorf("set the time zone in Location")
 	}
 	parsed, err := cron.ParseStandard(spec)
 	if err != nil {
@@ -74,12 +77,13 @@ func Next(spec string, loc *time.Location) (func(time.Time) time.Time, error) {
 	}
 	fields, ok := parsed.(*cron.SpecSchedule)
 	if !ok {
-		return nil, fmt.Errorf("not understood")
+		return nil, fmt.Errorf("unsupported spec")
 	}
 	fields.Location = loc
-	next := func(after time.Time) time.Time { return fields.Next(after.In(loc)) } // it takes Local for that of its argument
+	// Next would take a zone of Local for that of its argument.
+	next := func(after time.Time) time.Time { return fields.Next(after.In(loc)) }
 	if next(time.Unix(0, 0)).IsZero() {
-		return nil, fmt.Errorf("there is no such time")
+		return nil, fmt.Errorf("no time matches it")
 	}
 	return next, nil
 }
