@@ -443,7 +443,7 @@ func TestChatEndsCleanly(t *testing.T) {
 			if code := busy.wait(t); code != 1 {
 				t.Errorf("%s on a busy port: exit status %d", name, code)
 			}
-			want(t, busy.stderr.text(), "another program has that port", "-addr")
+			want(t, busy.stderr.text(), "the port is in use", "-addr")
 			p.signal(t, syscall.SIGINT)
 			if code := p.wait(t); code != 0 {
 				t.Errorf("%s: exit status %d after an interrupt", name, code)

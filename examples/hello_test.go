@@ -199,7 +199,7 @@ func TestHelloBusyPort(t *testing.T) {
 	if code := p.wait(t); code != 1 {
 		t.Errorf("exit status %d", code)
 	}
-	want(t, p.stderr.text(), "another program has that port", "-addr localhost:3009")
+	want(t, p.stderr.text(), "the port is in use", "-addr localhost:3009")
 }
 
 func TestHelloCommandLine(t *testing.T) {

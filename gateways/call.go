@@ -28,10 +28,11 @@ func Header(name, value string) CallOption {
 	return func(c *callConfig) { c.headers = append(c.headers, flow.Header{Name: name, Value: value}) }
 }
 
-// Timeout bounds each call, beside its context's deadline.
+// Timeout limits each call, in addition to its context's deadline.
 func Timeout(d time.Duration) CallOption { return func(c *callConfig) { c.timeout = d } }
 
-// Keyed gives requests a key, which a service may go by that keeps order per key. Q must be the type of the requests.
+// Keyed gives requests a key, by which a service can keep order. Q must be the type of the
+// requests.
 func Keyed[Q any](key func(Q) string) CallOption {
 	return func(c *callConfig) {
 		c.key = func(v any) string {
@@ -44,9 +45,9 @@ func Keyed[Q any](key func(Q) string) CallOption {
 	}
 }
 
-// Call makes a function of a handler far away: it sends a request of a type, and returns what the
-// service answers. It can be given to operators.Map. For its errors see Client.Do. Values travel as
-// JSON, strings and bytes as they are.
+// Call returns a function that sends a request of a type and returns the service's answer. It can
+// be passed to operators.Map. For its errors see Client.Do. Values are sent as JSON; strings and
+// bytes are sent unchanged.
 func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) (R, error) {
 	p := planOf[Q](typ, opts)
 	codec := redisio.DefaultCodec[R]()
@@ -63,8 +64,8 @@ func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Cont
 	}
 }
 
-// Send makes a function that tells the services of a topic something and expects no answer: it
-// returns when Redis has it.
+// Send returns a function that sends a request without an answer. The function returns when Redis
+// has stored the request.
 func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) error {
 	p := planOf[Q](typ, opts)
 	return func(ctx context.Context, q Q) error {
@@ -76,10 +77,10 @@ func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context
 	}
 }
 
-// Stream makes a function of a handler that answers with many values (see HandleStream). They come
-// as the service sends them; a reader that is slow holds it up, no more than ClientConfig.Window
-// values are on their way. A loop that ends early cancels the handler. The last error, if there is
-// one, ends the sequence; ErrInterrupted says that the service's process is gone.
+// Stream returns a function that calls a handler with a streamed reply (see HandleStream). Values
+// arrive as the service sends them. A slow reader blocks the service: at most ClientConfig.Window
+// values are in flight. A loop that ends early cancels the handler. An error ends the sequence as
+// its last element. ErrInterrupted reports that the service's process is gone.
 func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) iter.Seq2[R, error] {
 	p := planOf[Q](typ, opts)
 	codec := redisio.DefaultCodec[R]()
@@ -105,18 +106,18 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 	}
 }
 
-// stream asks for a streamed reply and hands out its parts until each says stop.
+// stream sends a request and passes the parts of its reply to each until that returns false.
 func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
 	if c.topic.control == "" {
 		return &redisio.ConfigError{
 			Type:    "Stream",
 			Field:   "Wire",
 			Problem: "is StreamersonV1, which has no streamed replies",
-			Fix:     "ask by Call",
+			Fix:     "use Call",
 		}
 	}
 	r.window = c.cfg.Window
-	until, _ := ctx.Deadline() // without one it goes on for as long as it takes
+	until, _ := ctx.Deadline() // without a deadline it continues until the reply ends
 	p, err := c.ask(ctx, until, &r)
 	if err != nil {
 		return err
@@ -152,7 +153,7 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 	}
 }
 
-// plan is what is the same for all calls of a function.
+// plan is the part of a request that is the same for all calls of a function.
 type plan[Q any] struct {
 	callConfig
 	typ   string

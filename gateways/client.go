@@ -19,49 +19,51 @@ import (
 
 // ClientConfig configures a Client. The zero value is the default.
 type ClientConfig struct {
-	// Timeout is how long a call may take whose context has no deadline. The default is 10 s, and 3
-	// s with StreamersonV1. Streamed replies may go on for as long as their context does.
+	// Timeout is how long a call may take if its context has no deadline. Defaults to 10 s, and to
+	// 3 s with StreamersonV1. Streamed replies are limited by their context only.
 	Timeout time.Duration
-	// MaxInFlight is how many calls may wait for replies at once; what is beyond it fails with
-	// ErrOverloaded, at once. The default is 4096.
+	// MaxInFlight is how many calls may wait for replies at once. Further calls fail immediately
+	// with ErrOverloaded. Defaults to 4096.
 	MaxInFlight int
-	// MaxWait is how long a request may have to wait before a service takes it, as the number of
-	// those before it and the rate at which they are taken tell: other clients' count too. A call
-	// that would wait longer, or beyond its deadline, fails with an *OverloadError, at once. It is
-	// meant for bursts: once the wait has been a fifth of it for half a second, a tenth is the
-	// most, until there is next to none. What the services have taken and not begun is up to their
-	// MaxInFlight and comes on top. The default is 250 ms; negative means that calls are not
-	// refused for that. Where nobody takes anything the services are away, which is no overload:
-	// calls wait, and time out. What was seen before an outage, or in it, refuses nothing.
+	// MaxWait is the longest acceptable queueing time of a request before a service takes it. The
+	// client estimates it from the queue's length, including other clients' requests, and from the
+	// rate at which services take them. Calls whose estimated wait exceeds MaxWait or their
+	// deadline fail immediately with an *OverloadError. The full limit applies to bursts: once the
+	// wait has exceeded a fifth of it for half a second, the limit is a tenth, until the queue is
+	// nearly empty. Requests that a service has taken but not started count against the service's
+	// MaxInFlight instead. Defaults to 250 ms. Negative disables the limit. If nothing is taken,
+	// the services are away rather than overloaded: calls wait and time out. Measurements from
+	// before or during an outage refuse no calls.
 	MaxWait time.Duration
-	// Group is the consumer group of the services, for MaxWait. The default is "service".
+	// Group is the consumer group of the services, used for MaxWait. Defaults to "service".
 	Group string
-	// Window is how many parts of a streamed reply the service may send ahead. The default is 64, the most 4096.
+	// Window is how many parts of a streamed reply the service may send ahead. Defaults to 64. The
+	// maximum is 4096.
 	Window int
-	// MaxLen is how many requests that the services are done with stay in their stream, and what
-	// comes within a tenth of a second. Those that they are not done with stay whatever their
-	// number, as all do before there is a service. The default is 10,000.
+	// MaxLen is how many settled requests stay in the stream, apart from those added within a tenth
+	// of a second. Unsettled requests always stay, as do all requests before the first service
+	// starts. Defaults to 10,000.
 	MaxLen int64
-	// MaxWaiting and MaxWaitingBytes are how many requests, of all clients, and how much memory of
-	// Redis for them, may wait in their stream or be handled. More calls and messages fail with
-	// ErrOverloaded. Each client sees the stream ten times a second, and may send a little more in
-	// between. Default to 10,000 and 256 MiB. StreamersonV1 has no such limit.
+	// MaxWaiting and MaxWaitingBytes limit the number and the memory in Redis of all clients'
+	// requests that wait or are being handled. Further calls and messages fail with ErrOverloaded.
+	// Each client checks the stream ten times a second, so the limits may be exceeded a little.
+	// Default to 10,000 and 256 MiB. StreamersonV1 has no such limit.
 	MaxWaiting      int64
 	MaxWaitingBytes int64
-	// SendExpiry is how long a message without an answer, of Send and FireAndForget, waits at most:
-	// services skip those that are older, and count them as Expired. Defaults to 24 hours. Negative
-	// means that they wait for ever.
+	// SendExpiry is how long a message of Send or FireAndForget may wait. Services skip older
+	// messages and count them as Expired. Defaults to 24 hours. Negative disables the expiry.
 	SendExpiry time.Duration
-	// MaxPayload bounds the bytes of a request. The default is 1 MiB.
+	// MaxPayload limits the bytes of a request. Defaults to 1 MiB.
 	MaxPayload int
-	// MailboxTTL is how long the stream of this client's replies outlives it. The default is one
-	// minute. It holds 16,384 replies that are not read, as of a client that hangs; beyond that the
-	// oldest are lost, and their calls time out.
+	// MailboxTTL is how long the stream of this client's replies outlives the client. The stream
+	// holds at most 16,384 unread replies, for example of a hanging client. Beyond that the oldest
+	// are lost, and their calls time out. Defaults to one minute.
 	MailboxTTL time.Duration
-	// Wire is how requests and replies are spelled. The default is this project's own;
-	// StreamersonV1 is for the workers of streamerson for Node.
+	// Wire is the protocol of requests and replies. Defaults to this project's own. StreamersonV1
+	// is for the workers of streamerson for Node.
 	Wire Wire
-	// Log gets what the client notices. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	// Log receives the client's log messages. Defaults to the warnings and errors of slog.Default,
+	// see flow.Logger.
 	Log *slog.Logger
 }
 
@@ -133,33 +135,34 @@ func (c ClientConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// Client asks the services of a topic. It is safe for concurrent use, and one is enough for a
-// process: all its calls share a pipeline for their requests and one stream for their replies, its
-// mailbox, which goes away with it.
+// Client sends requests to the services of a topic. It is safe for concurrent use. One per process
+// is enough: all its calls share a pipeline for requests and one stream for replies, its mailbox,
+// which is deleted with the client.
 //
-// It connects with the first call. A call ends at its deadline, whatever Redis does. While Redis is
-// away, calls fail with ErrUnavailable within about a tenth of a second, and while it is out of
-// memory, they fail with ErrFull at once. Requests are written at least once: a request whose
-// writing was in doubt is written again with the same ID, and services answer it once.
+// It connects with the first call. A call ends at its deadline, whatever the state of Redis. While
+// Redis is unavailable, calls fail with ErrUnavailable within about a tenth of a second. While it
+// is out of memory, they fail with ErrFull immediately. Requests are written at least once: a
+// request whose write had an unknown outcome is written again with the same ID, and services answer
+// it once.
 type Client struct {
 	cfg     ClientConfig
 	rdb     redis.UniversalClient
 	topic   keys
 	speech  dialect
-	own     string        // of this client alone; part of its keys and ids
+	own     string        // unique to this client; part of its keys and IDs
 	err     error         // of the configuration
 	next    atomic.Uint64 // the number of the last request, part of its ID
 	out     *outbox
-	notes   chan note // cancels and credits, on their way
+	notes   chan note // cancels and credits, to be written
 	mailbox mailbox
 	load    load
 	crowd   crowd
 
-	// Of tend alone.
-	trimmed uint64    // how many requests had been sent by the last trimming
-	tidied  time.Time // when that was
-	behind  bool      // it left too many: the services were not done with them
-	told    bool      // that they can't be trimmed
+	// Owned by tend.
+	trimmed uint64    // value of next at the last trimming
+	tidied  time.Time // time of the last trimming
+	behind  bool      // the last trimming left too many, because they are not settled
+	told    bool      // a failed trimming has been logged
 
 	running atomic.Pointer[flow.Running]
 
@@ -168,24 +171,24 @@ type Client struct {
 	closed  bool
 	idle    chan struct{} // closed when the last call has ended after Close; nil before
 
-	calls []*pending // of receive alone
+	calls []*pending // owned by receive
 }
 
-// pending is a call that waits for its reply, or for the parts of it.
+// pending is a call that waits for its reply or its parts.
 type pending struct {
 	letter
-	reply Response // before the event that says so
+	reply Response // set before the event is sent
 	parts *parts   // of a streamed reply
 
 	request Request
 	format  redisio.Format[Request]
-	until   time.Time // of one that is answered
+	until   time.Time // of a call with an answer
 	replyTo string
-	space   [6]redisio.Field // of letter.out, for most requests
+	space   [6]redisio.Field // backs letter.out for most requests
 }
 
-// NewClient makes a client for the services of a topic. It does no I/O. Mistakes in its arguments
-// are what its calls fail with, and Validate.
+// NewClient creates a client for the services of a topic. It does no I/O. Mistakes in its arguments
+// are reported by Validate and by each call.
 func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Client {
 	speech, wrong := speak(cfg.Wire, "NewClient", topic)
 	def(&cfg.Timeout, speech.timeout)
@@ -230,11 +233,11 @@ func needClient(rdb redis.UniversalClient) error {
 	return nil
 }
 
-// Validate reports what is wrong with what the client was made of. It needs no server.
+// Validate reports all mistakes in the client's arguments. It needs no server.
 func (c *Client) Validate() error { return c.err }
 
-// Ready returns an error while the client could not be answered: before it is connected, while its
-// graph is not ready, and while no process serves the topic. The first Ready connects. It is for
+// Ready returns an error if calls could not be answered: before the client is connected, while its
+// graph is not ready, and while no process serves the topic. The first Ready connects. Use it in
 // readiness probes, see the function Ready.
 func (c *Client) Ready() error {
 	if c.err != nil {
@@ -244,18 +247,18 @@ func (c *Client) Ready() error {
 	switch {
 	case run == nil:
 		c.out.kick()
-		return fmt.Errorf("%w: the client connects", ErrUnavailable)
+		return fmt.Errorf("%w: the client is connecting", ErrUnavailable)
 	case c.crowd.alone.Load() != 0:
 		return ErrNoService
 	}
 	return run.Ready()
 }
 
-// Do asks, and waits for the reply. What the service answered with an error is a *RemoteError;
-// other errors are ErrTimeout, ErrUnavailable, ErrFull, ErrNoService, ErrOverloaded, ErrClosed, a
-// *redisio.TooLargeError, and the context's cause when it was cancelled, which the service is told.
-// An ErrTimeout that is ErrUnavailable as well says that the request was not sent. The ID, Attempt
-// and traceparent of the request are the client's to set, unless they are set.
+// Do sends a request and waits for the reply. An error answer of the service is a *RemoteError.
+// Other errors are ErrTimeout, ErrUnavailable, ErrFull, ErrNoService, ErrOverloaded, ErrClosed, a
+// *redisio.TooLargeError, and the cause of a cancelled context, which also cancels the handler. An
+// ErrTimeout that also is ErrUnavailable reports that the request was not sent. The client sets the
+// request's ID, Attempt and traceparent, unless they are set.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	until, own := c.until(ctx, r.timeout)
 	p, err := c.ask(ctx, until, &r)
@@ -282,15 +285,15 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	}
 }
 
-// giveUp is the end of a call that does not wait any longer. It returns the call's error.
+// giveUp ends a call that no longer waits. It returns the call's error.
 func (c *Client) giveUp(id string, p *pending, err error) error {
 	c.cancel(id)
 	c.crowd.leave(c.out.entry(&p.letter))
 	return c.out.unsent(&p.letter, err)
 }
 
-// Send tells the services something that is not answered: it returns when Redis has it. One process
-// of the service handles it, and again if that fails, as any entry of a stream. It is skipped after
+// Send sends a request that is not answered. It returns when Redis has stored the request. One
+// process of the service handles it, and it is redelivered if that fails. It expires after
 // ClientConfig.SendExpiry.
 func (c *Client) Send(ctx context.Context, r Request) error {
 	until, own := c.until(ctx, r.timeout)
@@ -317,11 +320,11 @@ func gaveUp(ctx context.Context) error {
 	return fmt.Errorf("gateways: call was cancelled: %w", context.Cause(ctx))
 }
 
-// tooLate is the error of a call whose time is over by the client's own timeout.
+// tooLate is the error of a call that exceeded the client's timeout.
 func tooLate() error { return fmt.Errorf("%w: %w", ErrTimeout, context.DeadlineExceeded) }
 
-// until is how long a call may take. It is the call's own if it comes before the context's
-// deadline; a timer for it is cheaper than a context.
+// until returns a call's deadline. own reports that it is the call's timeout, not the context's
+// deadline; a timer is cheaper than a context.
 func (c *Client) until(ctx context.Context, timeout time.Duration) (until time.Time, own bool) {
 	until, has := ctx.Deadline()
 	if timeout <= 0 {
@@ -336,7 +339,7 @@ func (c *Client) until(ctx context.Context, timeout time.Duration) (until time.T
 	return until, false
 }
 
-// ask sends a request that is to be answered. until is zero if the answer has no end in time.
+// ask sends a request with an answer. until is zero without a deadline.
 func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -359,12 +362,12 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 		return nil, ErrClosed
 	case len(c.waiting) >= c.cfg.MaxInFlight:
 		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: %d calls of this client wait for replies", ErrOverloaded, c.cfg.MaxInFlight)
+		return nil, fmt.Errorf("%w: %d calls are waiting for replies", ErrOverloaded, c.cfg.MaxInFlight)
 	case c.waiting[r.ID] != nil:
 		c.mu.Unlock()
-		return nil, fmt.Errorf("gateways: a request with the ID %q is in flight already: leave the ID out", r.ID)
+		return nil, fmt.Errorf("gateways: request ID %q is already in flight: leave the ID out", r.ID)
 	}
-	c.waiting[r.ID] = p // before the request is sent: its reply can't come too early
+	c.waiting[r.ID] = p // before the request is sent, because its reply may arrive at once
 	c.mu.Unlock()
 	c.out.post(&p.letter)
 	return p, nil
@@ -406,7 +409,7 @@ func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, err
 	e := envelopes.Get().(*redisio.Envelope)
 	defer envelopes.Put(e)
 	*e = redisio.Envelope{ReplyTo: p.replyTo, MaybeDuplicate: again, Headers: e.Headers[:0]}
-	if !p.until.IsZero() { // the clocks of services may differ: a duration travels
+	if !p.until.IsZero() { // a duration, because the clocks of services may differ
 		e.Limit = max(time.Until(p.until), time.Millisecond)
 	}
 	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32
@@ -421,10 +424,10 @@ func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, err
 	return fields, err
 }
 
-// envelopes are used again: formats take pointers to them.
+// envelopes are reused, because formats take pointers to them.
 var envelopes = sync.Pool{New: func() any { return new(redisio.Envelope) }}
 
-// rewrite says in the request that there may be another one.
+// rewrite marks the request as a possible copy.
 func (p *pending) rewrite() redisio.Fields {
 	if fields, err := p.encode(nil, true); err == nil {
 		return fields
@@ -432,10 +435,10 @@ func (p *pending) rewrite() redisio.Fields {
 	return p.out.Fields
 }
 
-// forget ends a call.
+// forget removes a call.
 func (c *Client) forget(id string, p *pending) {
 	c.mu.Lock()
-	if c.waiting[id] == p { // else it was answered, and there may be another of that ID
+	if c.waiting[id] == p { // otherwise it was answered, and the ID may be in use again
 		delete(c.waiting, id)
 	}
 	if c.idle != nil && len(c.waiting) == 0 {
@@ -446,7 +449,7 @@ func (c *Client) forget(id string, p *pending) {
 	c.out.leave(&p.letter)
 }
 
-// cancel tells the services, as far as that can be done without waiting, that nobody waits for a reply any more.
+// cancel tells the services that the caller no longer waits, if that is possible without blocking.
 func (c *Client) cancel(id string) {
 	if c.topic.control == "" {
 		return
@@ -457,7 +460,7 @@ func (c *Client) cancel(id string) {
 	}
 }
 
-// receive hands out replies that have come. It runs in the client's graph.
+// receive passes replies to their calls. It runs in the client's graph.
 func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) error {
 	calls := c.calls[:0]
 	c.mu.Lock()
@@ -465,7 +468,7 @@ func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) erro
 		id := chunk[i].Meta().MessageID
 		p := c.waiting[id]
 		if p != nil && p.parts == nil {
-			delete(c.waiting, id) // what comes after it is a copy
+			delete(c.waiting, id) // later replies are copies
 		}
 		calls = append(calls, p)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// connect makes the stream of replies and starts the client's graph, unless that is done. It runs
+// connect creates the stream of replies and starts the client's graph, unless they exist. It runs
 // in the loop of the outbox.
 func (c *Client) connect(ctx context.Context) error {
 	if run := c.running.Load(); run != nil && run.State() != flow.Ended {
@@ -34,7 +34,8 @@ func (c *Client) connect(ctx context.Context) error {
 	return nil
 }
 
-// graph is what a client runs: it reads its replies, looks after their stream, and writes what it has to say later.
+// graph returns the client's graph: it reads replies, maintains their stream, and writes control
+// messages.
 func (c *Client) graph() *flow.Graph {
 	replies := source.Tail(
 		c.rdb,
@@ -81,7 +82,7 @@ func (c *Client) graph() *flow.Graph {
 	return flow.New("client of "+c.topic.requests, parts...)
 }
 
-// tend looks how much the services have before them, and trims what they have behind them.
+// tend measures the services' backlog and trims settled requests.
 func (c *Client) tend(ctx context.Context, now time.Time) error {
 	sent := c.next.Load()
 	err := errors.Join(c.load.look(ctx, c.busy()), c.crowd.look(ctx, now, sent, c.busy()))
@@ -94,12 +95,12 @@ func (c *Client) tend(ctx context.Context, now time.Time) error {
 	}
 	c.trimmed, c.tidied = sent, now
 	groups, infoErr := c.rdb.XInfoGroups(ctx, c.topic.requests).Result()
-	if infoErr != nil || len(groups) == 0 { // without any, all there is would count as done
+	if infoErr != nil || len(groups) == 0 { // without a group, all entries would count as settled
 		c.behind = true
 		return err
 	}
 	_, trimErr := redisio.Trim(ctx, c.rdb, c.topic.requests, redisio.TrimOptions{MaxLen: c.cfg.MaxLen})
-	if redisio.IsPermanent(trimErr) { // others pass
+	if redisio.IsPermanent(trimErr) { // other errors are temporary
 		c.behind = false
 		if !c.told {
 			c.told = true
@@ -109,20 +110,20 @@ func (c *Client) tend(ctx context.Context, now time.Time) error {
 	}
 	n, lenErr := c.rdb.XLen(ctx, c.topic.requests).Result()
 	c.behind = errors.Join(trimErr, lenErr) != nil ||
-		n > c.cfg.MaxLen+c.cfg.MaxLen/10+100 // whole nodes of the stream go
+		n > c.cfg.MaxLen+c.cfg.MaxLen/10+100 // trimming removes whole nodes of the stream
 	return err
 }
 
 const (
-	// forever is how long a client and a service that run wait for Redis: callers have deadlines of their own.
+	// forever is how long a running client or service waits for Redis: callers have their own
+	// deadlines.
 	forever = 100 * 365 * 24 * time.Hour
-	// controlLen is how many control messages are kept: they matter for a moment only.
+	// controlLen is how many control messages are kept. They matter only briefly.
 	controlLen = 10_000
 )
 
-// Close ends the client: calls that begin now fail with ErrClosed, those under way may end until
-// ctx is done, and fail then. The stream of its replies is deleted. The Redis client is left as it
-// is.
+// Close closes the client. New calls fail with ErrClosed. Running calls may end until ctx is done,
+// and fail then. The stream of replies is deleted. The Redis client stays open.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	was := c.closed
@@ -156,7 +157,7 @@ func (c *Client) Close(ctx context.Context) error {
 	return errors.Join(err, drainErr, c.mailbox.remove(clean))
 }
 
-// abandon fails all calls that wait.
+// abandon fails all waiting calls.
 func (c *Client) abandon(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,7 +172,7 @@ func (c *Client) abandon(err error) {
 	}
 }
 
-// busy reports that calls wait.
+// busy reports whether calls are waiting.
 func (c *Client) busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,12 +14,12 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// crowd knows what waits in the stream of requests, and whether there is a service at all.
+// crowd observes how many requests wait in the stream, and whether any service exists.
 //
-// Idea: what services are done with is deleted, so the length of the stream is what waits or is
-// being handled. A client looks ten times a second while it sends, and once a second while much
-// waits. Of its own requests that it gave up it remembers the entries. While no service is there
-// nobody else would remove them, so it does. While there are services these skip them.
+// Idea: settled requests are deleted, so the length of the stream counts the requests that wait or
+// are being handled. A client checks it ten times a second while it sends, and once a second while
+// many wait. It remembers the entries of calls that were given up. While no service exists it
+// deletes them itself, because nothing else would. Services skip them.
 type crowd struct {
 	rdb   redis.UniversalClient
 	key   string
@@ -30,31 +30,32 @@ type crowd struct {
 	aliveFor time.Duration
 
 	seen  atomic.Pointer[crowdSight]
-	alone atomic.Int64 // since when there is no service, in Unix nanoseconds; 0: there is one, or it is not known
+	alone atomic.Int64 // since when no service exists, in Unix nanoseconds; 0: one exists, or it is unknown
 
-	probed atomic.Int64 // when a call was let in all the same, in Unix nanoseconds
+	probed atomic.Int64 // when a probe was let through, in Unix nanoseconds
 
 	mu   sync.Mutex
-	gone []string // entries that were given up
+	gone []string // entries of calls that were given up
 
-	// Of look alone.
+	// Owned by look.
 	sent   uint64
 	looked time.Time
-	served time.Time // when a process of a service was seen last
+	served time.Time // when a process of a service was last seen
 }
 
 type crowdSight struct {
 	length, bytes int64
-	sent          uint64 // by this client, by then
+	sent          uint64 // by this client, at that time
 }
 
 const (
 	crowdGone = 4096 // entries that are remembered
-	// aloneAfter is how long there must have been no service until calls are refused: one may be restarting.
+	// aloneAfter is how long no service must exist before calls are refused: one may be restarting.
 	aloneAfter = 2 * time.Second
 )
 
-// admit refuses a request that there is no room for, or no service. sent is how many this client has sent.
+// admit refuses a request if the stream is full or no service exists. sent is how many requests
+// this client has sent.
 func (c *crowd) admit(sent uint64, answered bool) error {
 	if answered && c.nobody() && !c.probes() {
 		return fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.key)
@@ -65,10 +66,10 @@ func (c *crowd) admit(sent uint64, answered bool) error {
 	}
 	switch n := s.length + int64(sent-s.sent); {
 	case n >= c.most:
-		return fmt.Errorf("%w: %d requests wait in %q for services, as many as may", ErrOverloaded, n, c.key)
+		return fmt.Errorf("%w: %d requests wait in %q, the limit", ErrOverloaded, n, c.key)
 	case s.bytes >= c.bytes:
 		return fmt.Errorf(
-			"%w: requests of %d bytes wait in %q for services, as many as may",
+			"%w: requests of %d bytes wait in %q, the limit",
 			ErrOverloaded,
 			s.bytes,
 			c.key,
@@ -77,20 +78,20 @@ func (c *crowd) admit(sent uint64, answered bool) error {
 	return nil
 }
 
-// probes lets in a call a second: a reader of another kind may be there that Redis tells of only
-// when it has taken something.
+// probes lets one call through per second, because Redis may know of another kind of reader only
+// after it has read something.
 func (c *crowd) probes() bool {
 	last, now := c.probed.Load(), time.Now().UnixNano()
 	return now-last >= int64(time.Second) && c.probed.CompareAndSwap(last, now)
 }
 
-// nobody reports that there has been no service for a while.
+// nobody reports that no service has existed for a while.
 func (c *crowd) nobody() bool {
 	since := c.alone.Load()
 	return since != 0 && time.Since(time.Unix(0, since)) >= aloneAfter
 }
 
-// leave notes an entry whose call was given up.
+// leave records the entry of a call that was given up.
 func (c *crowd) leave(id string) {
 	if id == "" || !c.own {
 		return
@@ -102,7 +103,7 @@ func (c *crowd) leave(id string) {
 	}
 }
 
-// look asks the server, if it is time to. sent is how many requests this client has sent.
+// look queries Redis if it is time to. sent is how many requests this client has sent.
 func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool) error {
 	c.mu.Lock()
 	left := len(c.gone) > 0
@@ -119,9 +120,9 @@ func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool)
 	if err := length.Err(); err != nil {
 		return err
 	}
-	c.seen.Store(&crowdSight{length.Val(), bytes.Val(), sent}) // who may not ask for the bytes goes by the number
+	c.seen.Store(&crowdSight{length.Val(), bytes.Val(), sent}) // without permission for MEMORY USAGE only the number counts
 	alone := false
-	if groups.Err() == nil || length.Val() == 0 { // without the stream there is no group either
+	if groups.Err() == nil || length.Val() == 0 { // without a stream there is no group either
 		alone = c.own && !c.attended(ctx, now, groups.Val())
 	}
 	if !alone {
@@ -135,9 +136,9 @@ func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool)
 	return c.remove(ctx)
 }
 
-// attended reports that a process reads in one of the groups. The consumer of a process that was
-// killed stays for an hour, but nothing resets its idle time. While processes are there they are
-// looked for once a second.
+// attended reports whether a process reads in one of the groups. The consumer of a killed process
+// stays for an hour, but its idle time keeps growing. While processes exist, consumers are checked
+// once a second.
 func (c *crowd) attended(ctx context.Context, now time.Time, groups []redis.XInfoGroup) bool {
 	if now.Sub(c.served) < time.Second && slices.ContainsFunc(groups, hasConsumers) {
 		return true
@@ -151,7 +152,7 @@ func (c *crowd) attended(ctx context.Context, now time.Time, groups []redis.XInf
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for _, consumers := range all {
-		if consumers.Err() != nil || slices.ContainsFunc(consumers.Val(), c.lives) { // it may be forbidden to ask
+		if consumers.Err() != nil || slices.ContainsFunc(consumers.Val(), c.lives) { // without permission, assume a process
 			c.served = now
 			return true
 		}
@@ -161,12 +162,12 @@ func (c *crowd) attended(ctx context.Context, now time.Time, groups []redis.XInf
 
 func hasConsumers(g redis.XInfoGroup) bool { return g.Consumers > 0 }
 
-// lives reports that a consumer is that of a process, and was seen lately.
+// lives reports whether a consumer belongs to a process and was active recently.
 func (c *crowd) lives(is redis.XInfoConsumer) bool {
 	return is.Name != redisio.ReleasedConsumer && is.Name != redisio.SuspectsConsumer && is.Idle < c.aliveFor
 }
 
-// remove deletes what was given up. It is called while there is no service.
+// remove deletes the entries of calls that were given up, while no service exists.
 func (c *crowd) remove(ctx context.Context) error {
 	c.mu.Lock()
 	gone := c.gone

@@ -10,24 +10,24 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// Wire is how the services and clients of a topic speak: which keys there are, and what entries
-// look like. Both sides have to agree. nil is this project's own way, as the package's
-// documentation tells it, and StreamersonV1 is the only other.
+// Wire is the protocol between the services and clients of a topic: its keys and the format of its
+// entries. Both sides must use the same one. nil is this project's own protocol, which the package
+// documentation describes. StreamersonV1 is the only other.
 type Wire interface {
 	speak(config, topic string) (dialect, error)
 }
 
-// dialect is what a Wire makes of a topic.
+// dialect is a Wire applied to a topic.
 type dialect struct {
 	keys    keys
 	request redisio.Format[Request]
 	reply   redisio.Format[Response]
 	timeout time.Duration // of calls, by default
-	start   redisio.Start // of a service's group that does not exist yet
+	start   redisio.Start // of a service's new group
 
-	own    bool   // nobody but services reads requests: they are deleted when they are settled
+	own    bool   // only services read requests: they are deleted when settled
 	shared string // the stream of all clients' replies; "" if each has its own
-	most   int64  // how many replies it keeps
+	most   int64  // how many replies that stream keeps
 }
 
 func speak(w Wire, config, topic string) (dialect, error) {
@@ -47,7 +47,7 @@ func speak(w Wire, config, topic string) (dialect, error) {
 		)
 }
 
-// replies is the sink that writes answers to where they belong.
+// replies returns the sink that writes answers to their reply addresses.
 func (d *dialect) replies(
 	rdb redis.UniversalClient,
 	wait time.Duration,

@@ -18,17 +18,16 @@ import (
 
 // EventsConfig configures Events. The zero value is the default.
 type EventsConfig struct {
-	// MaxLen is how many events are kept, roughly: how far back subscribers and browsers can go.
-	// Those that a group of subscribers has not handled stay, however many, up to MaxBytes. The
-	// default is 10,000.
+	// MaxLen is roughly how many events are kept for subscribers and browsers that read back.
+	// Events that a group of subscribers has not handled are kept in addition, up to MaxBytes.
+	// Defaults to 10,000.
 	MaxLen int64
-	// MaxBytes is how much memory of Redis the events may take. Beyond that the oldest go,
-	// those that a group of subscribers has not handled as well. Defaults to 64 MiB; the least is
-	// 64 KiB.
+	// MaxBytes is how much memory the events may use in Redis. Beyond it the oldest are deleted,
+	// even if a group has not handled them. Defaults to 64 MiB. The minimum is 64 KiB.
 	MaxBytes int64
-	// MaxPayload bounds the bytes of an event. The default is 1 MiB.
+	// MaxPayload limits the bytes of an event. Defaults to 1 MiB.
 	MaxPayload int
-	// Timeout is how long publishing may take when its context has no deadline. The default is 10 s.
+	// Timeout is how long publishing may take if its context has no deadline. Defaults to 10 s.
 	Timeout time.Duration
 }
 
@@ -37,10 +36,10 @@ const (
 	leastEventBytes   = 64 << 10
 )
 
-// Events are what a topic tells everybody who listens, beside the requests that it answers: Publish
+// Events publishes events of a topic, in addition to the requests that the topic answers. Publish
 // writes them, Subscribe and SSE read them. They are native entries of the stream EventsKey(topic).
-// It is safe for concurrent use, and one is enough for a process: who publishes at the same time
-// shares a pipeline.
+// Events is safe for concurrent use. One per process is enough: concurrent publishers share a
+// pipeline.
 type Events struct {
 	cfg  EventsConfig
 	key  string
@@ -50,11 +49,11 @@ type Events struct {
 	out  *outbox
 }
 
-// EventsKey is the Redis key of a topic's events.
+// EventsKey returns the Redis key of a topic's events.
 func EventsKey(topic string) string { return keysOf(topic).events }
 
-// NewEvents makes the publisher's side of a topic's events. It does no I/O: that begins with the
-// first event. Mistakes in its arguments are what publishing fails with, and Validate.
+// NewEvents creates the publisher of a topic's events. It does no I/O until the first event.
+// Mistakes in its arguments are reported by Validate and by each Publish.
 func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Events {
 	e := &Events{key: EventsKey(topic), own: rand.Text()[:16]}
 	var errs []error
@@ -101,15 +100,16 @@ func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Event
 	return e
 }
 
-// Validate reports what is wrong with what it was made of. It needs no server.
+// Validate reports all mistakes in the arguments. It needs no server.
 func (e *Events) Validate() error { return e.err }
 
-// Publish makes a function that tells everybody of an event of a type: it returns when Redis has
-// it. While Redis is away it waits, until the context is done or EventsConfig.Timeout is over,
-// which is ErrTimeout. An event whose writing was in doubt is written again, with the same ID: its
-// readers may see it twice. Keyed says what an event is about, which SSE takes for its topic;
-// Header goes with each, Timeout bounds it. A panic of Keyed, or of how the value is encoded, is a
-// *flow.PanicError. Values travel as JSON, strings and bytes as they are.
+// Publish returns a function that publishes an event of a type. The function returns when Redis has
+// stored the event. While Redis is unavailable it waits until the context is done, or until
+// EventsConfig.Timeout has passed, which is ErrTimeout. An event whose write had an unknown outcome
+// is written again with the same ID, so readers may see it twice. Keyed sets the event's key, which
+// SSE uses as its topic. Header adds a header to each event, Timeout limits each call. A panic of
+// Keyed or of the encoder is a *flow.PanicError. Values are sent as JSON; strings and bytes are
+// sent unchanged.
 func Publish[T any](e *Events, typ string, opts ...CallOption) func(context.Context, T) error {
 	p := planOf[T](typ, opts)
 	return func(ctx context.Context, v T) error {
@@ -121,7 +121,7 @@ func Publish[T any](e *Events, typ string, opts ...CallOption) func(context.Cont
 	}
 }
 
-// guarded makes a request of a value. A panic of Keyed, or of how the value is encoded, is its error.
+// guarded makes a request of a value. It converts a panic of Keyed or of the encoder into an error.
 func guarded[T any](p *plan[T], v T) (r Request, err error) {
 	defer caught(&err)
 	return p.request(v)
@@ -151,31 +151,33 @@ func (e *Events) publish(ctx context.Context, r Request) error {
 	return e.out.write(ctx, &p.letter)
 }
 
-// Close ends publishing: what is published afterwards fails with ErrClosed. The Redis client is left as it is.
+// Close ends publishing: later events fail with ErrClosed. The Redis client stays open.
 func (e *Events) Close(ctx context.Context) error {
 	return e.out.close(ctx)
 }
 
 // SubscribeConfig configures Subscribe. The zero value is the default.
 type SubscribeConfig struct {
-	// Group shares the events between the processes that name the same one: each is handled once,
-	// and again if that fails, as any entry that a group reads. Without it every process gets every
-	// event, and none is delivered again.
+	// Group shares the events between the processes of the same group: one process handles each
+	// event, and it is redelivered if that fails. Without a Group every process receives every
+	// event, and none is redelivered.
 	Group string
-	// Start is where to begin: without a Group at the end, with one that does not exist yet at the beginning.
+	// Start is where to begin. Defaults to the end without a Group, and to the beginning for a new
+	// Group.
 	Start redisio.Start
-	// Wait is how long to keep trying while Redis is not reachable at the start; see source.StreamConfig.
+	// Wait is how long to retry if Redis is not reachable at the start; see source.StreamConfig.
 	Wait time.Duration
 }
 
-// Subscribe is a source of a topic's events of a type, or of all types if that is "". Events of
-// other types are passed over. What can't be decoded goes by the source's fault policy: without a
-// Group it is dropped, with one it goes to the dead letters.
+// Subscribe returns a source of a topic's events of a type, or of all types if typ is "". Events of
+// other types are skipped. An event that can't be decoded is subject to the source's fault policy:
+// without a Group it is dropped, with one it becomes a dead letter.
 //
 //	created := gateways.Subscribe[Order](rdb, "orders", "created", gateways.SubscribeConfig{Group: "billing"})
 //	g := flow.New("billing", flow.To(created, sink.Func(bill)))
 //
-// Order: kept. Acks: those of source.Stream with a Group, none without. Holds: nothing. Ends: by drain only.
+// Order: kept. Acks: those of source.Stream with a Group, none without. Holds: nothing. Ends: by
+// drain only.
 func Subscribe[T any](
 	rdb redis.UniversalClient,
 	topic, typ string,
@@ -207,7 +209,7 @@ func Subscribe[T any](
 	)
 }
 
-// occurrence is an event, of the type that is wanted or of another.
+// occurrence is an event, of the wanted type or of another.
 type occurrence[T any] struct {
 	value  T
 	wanted bool

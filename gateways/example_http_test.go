@@ -122,7 +122,7 @@ func ExampleRoute() {
 	fmt.Println(w.Code, w.Body)
 	// Output:
 	// <nil>
-	// 400 {"error":{"code":"invalid_request","message":"the query's \"limit\" must be a whole number of 64 bits","field":"limit"}}
+	// 400 {"error":{"code":"invalid_request","message":"the query's \"limit\" must be a 64-bit integer","field":"limit"}}
 }
 
 func ExampleAuthenticate() {
@@ -139,7 +139,7 @@ func ExampleAuthenticate() {
 	w := httptest.NewRecorder()
 	route.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	fmt.Println(w.Code, w.Body)
-	// Output: 401 {"error":{"code":"unauthorized","message":"who you are is not known"}}
+	// Output: 401 {"error":{"code":"unauthorized","message":"authentication required"}}
 }
 
 // The handler of a webhook gets the bytes that were signed.

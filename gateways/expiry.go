@@ -10,20 +10,20 @@ import (
 
 const (
 	expirySpan  = 10 * time.Second
-	expiryFew   = 10 // expired requests in a span are too few to tell
+	expiryFew   = 10 // fewer expired requests in a span are not reported
 	expiryQuiet = time.Minute
 )
 
-// expiry tells of services that skip many requests because their time is over.
+// expiry warns if a service skips many requests because they expired.
 type expiry struct {
 	mu      sync.Mutex
 	began   time.Time // of the span
-	expired uint64    // since then
-	handled uint64    // by then
+	expired uint64    // in this span
+	handled uint64    // at its beginning
 	told    time.Time
 }
 
-// tell counts a request that has expired, and warns when half of all do. It is called for such requests only.
+// tell counts an expired request, and warns if at least half of the requests in the span expired.
 func (e *expiry) tell(ctx context.Context, stats *serviceCounters, key string) {
 	now, handled := time.Now(), stats.answered.Load()+stats.failed.Load()
 	e.mu.Lock()
@@ -37,6 +37,6 @@ func (e *expiry) tell(ctx context.Context, stats *serviceCounters, key string) {
 	}
 	e.told = now
 	flow.Logger(ctx).
-		Warn("service: many requests were over before they were begun: add processes, or give calls more time",
+		Warn("service: many requests expired before handling: add processes or raise timeouts",
 			"key", key, "expired", e.expired, "handled", handled-e.handled, "within", now.Sub(e.began))
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Handle registers a function for a type of request. Values travel as JSON, strings and bytes as
-// they are. An error is answered with the *RemoteError that it wraps, or else with CodeInternal;
-// flow.RetryAfter has the request delivered again, later. An R that is an Answer has a status and
-// headers for HTTP.
+// Handle registers a handler for a type of request. Values are JSON; strings and bytes are
+// unchanged. An error is answered with the *RemoteError that it wraps, or else with CodeInternal.
+// flow.RetryAfter redelivers the request later. If R is an Answer, it sets the status and headers
+// for HTTP.
 func Handle[Q, R any](s *Service, typ string, f func(context.Context, Q) (R, error)) {
 	if f == nil {
 		s.register(typ, handler{})
@@ -30,7 +30,8 @@ func Handle[Q, R any](s *Service, typ string, f func(context.Context, Q) (R, err
 	})
 }
 
-// HandleVoid registers a function that has nothing to say: its caller gets an empty answer, or the error.
+// HandleVoid registers a handler without a result. Its caller receives an empty answer or the
+// error.
 func HandleVoid[Q any](s *Service, typ string, f func(context.Context, Q) error) {
 	if f == nil {
 		s.register(typ, handler{})
@@ -39,11 +40,11 @@ func HandleVoid[Q any](s *Service, typ string, f func(context.Context, Q) error)
 	Handle(s, typ, func(ctx context.Context, q Q) ([]byte, error) { return nil, f(ctx, q) })
 }
 
-// HandleStream registers a function that answers with many values: each send is one, and it waits
-// while the reader is slow. When f returns the answer ends, with its error if it has one. When the
-// reader stops early f's context is cancelled.
+// HandleStream registers a handler that answers with many values. Each send sends one, and blocks
+// while the reader is slow. The answer ends when f returns, with its error if there is one. If the
+// reader stops early, f's context is cancelled.
 //
-// A streamed answer is not begun again when the process dies: its reader is told, by ErrInterrupted.
+// A streamed answer does not restart when the process dies: the reader receives ErrInterrupted.
 func HandleStream[Q, R any](s *Service, typ string, f func(ctx context.Context, q Q, send func(R) error) error) {
 	if f == nil {
 		s.register(typ, handler{})
@@ -73,8 +74,8 @@ func value[Q any](codec redisio.Codec[Q], r *Request) (Q, error) {
 	return q, nil
 }
 
-// decodeBody decodes a body. A codec of text reads a JSON string as what it says, so that programs
-// that send everything as JSON can send text.
+// decodeBody decodes a body. A text codec unquotes a JSON string, so that programs that send
+// everything as JSON can send text.
 func decodeBody[T any](codec redisio.Codec[T], body []byte, contentType string) (v T, err error) {
 	if len(body) > 0 && body[0] == '"' && isJSON(contentType) && codec.ContentType() == "text/plain" {
 		var text string

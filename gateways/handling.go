@@ -8,30 +8,29 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// handling is a request that is being handled, and the context that its handler gets.
+// handling is a request that is being handled. It is the context of its handler.
 //
-// Idea: most handlers are over before anybody asks whether their context is done. So the channels
-// and timers for that are made when somebody does: by Done, as it is called by all that wait, or by
-// whoever cancels.
+// Idea: most handlers return before anything uses their context's Done channel. So channels and
+// timers are created only on demand: by Done, which all waiters call, or by the caller of cancel.
 type handling struct {
 	parent  context.Context // of the stage
-	until   time.Time       // zero: as long as it takes
+	until   time.Time       // zero: no deadline
 	credits *credits        // of a streamed reply; else nil
 	headers flow.Headers    // of the request
 
 	mu   sync.Mutex
 	real context.Context // nil until it is needed
-	stop [2]func()       // beside real
-	why  error           // what it was cancelled with; nil if it was not
+	stop [2]func()       // release what real uses
+	why  error           // the cause of the cancellation; nil if it was not cancelled
 	over bool            // the handler has returned
 
-	// Of the ledger, and guarded by it.
+	// Owned and guarded by the ledger.
 	answer  Response
-	kept    bool // answer is what came of it
+	kept    bool // answer is valid
 	slotted bool // its ID has a slot
 }
 
-// newHandling begins a handling that ends with its parent, and at until unless that is zero.
+// newHandling starts a handling that ends with its parent, and at until unless that is zero.
 func newHandling(parent context.Context, until time.Time) *handling {
 	return &handling{parent: parent, until: until}
 }
@@ -77,7 +76,7 @@ func (h *handling) Value(key any) any {
 	return ctx.Value(key)
 }
 
-// make makes the context that there would have been from the beginning. h.mu is held.
+// make creates the context with the state it would have by now. h.mu is held.
 func (h *handling) make() context.Context {
 	if h.real != nil {
 		return h.real
@@ -109,7 +108,8 @@ func (h *handling) cancel(cause error) {
 	}
 }
 
-// end ends the context once the handler has returned. It reports what it was cancelled with before; nil if it was not.
+// end ends the context after the handler has returned. It returns the cause of an earlier
+// cancellation, or nil.
 func (h *handling) end() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

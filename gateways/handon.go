@@ -15,12 +15,13 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// The processes of a service may know different types, as during a deploy.
+// The processes of a service may handle different types, for example during a deploy.
 //
-// Idea: each process announces its types in a sorted set, scored by Redis's time, and again every
-// few seconds. A request whose type this process does not know, but another one of its group does,
-// is written again at the end of the stream, and settled here. So any reader may get it, within
-// about a millisecond. It says in which group it is handed on: other groups have had it.
+// Idea: each process announces its types in a sorted set, scored by Redis's time, and renews them
+// every few seconds. A request whose type is unknown here, but known to another process of the
+// group, is written again at the end of the stream and settled here. So any reader may get it,
+// within about a millisecond. The copy names its group, because other groups have read the
+// original.
 
 const (
 	announceEvery = 5 * time.Second
@@ -28,17 +29,17 @@ const (
 	announceMost  = 1000 // processes
 	announceWait  = time.Second
 
-	knownFor   = time.Second            // for how long it is believed that another process knows a type
-	unknownFor = 100 * time.Millisecond // and that none does
+	knownFor   = time.Second            // how long a positive lookup is cached
+	unknownFor = 100 * time.Millisecond // how long a negative lookup is cached
 
 	handedAtOnce = 8   // how often a request is handed on without a pause
-	handedMost   = 100 // how often it is handed on at all
+	handedMost   = 100 // how often a request is handed on at all
 	handedPause  = 20 * time.Millisecond
-	handedWait   = time.Second // before another try, when it could not be handed on
+	handedWait   = time.Second // before another try after a failure
 )
 
-// scriptTypes: KEYS set; ARGV member, ttl ms, most members, "announce", "leave" or "look". When it
-// looks it returns the members that are not too old.
+// scriptTypes: KEYS set; ARGV member, ttl ms, most members, "announce", "leave" or "look". "look"
+// returns the members that have not expired.
 const scriptTypes = `
 local t = redis.call('TIME')
 local now, ttl = t[1] * 1000 + math.floor(t[2] / 1000), tonumber(ARGV[2])
@@ -59,7 +60,7 @@ type announced struct {
 	Types   []string `json:"types"`
 }
 
-// registry announces the types of this process, and knows those of others.
+// registry announces the types of this process and looks up those of others.
 type registry struct {
 	rdb    redis.UniversalClient
 	key    string
@@ -69,7 +70,7 @@ type registry struct {
 	mu     sync.Mutex
 	known  map[string]bool
 	looked time.Time
-	told   bool // that the set may not be used
+	told   bool // that permission for the set is missing
 }
 
 func (t *registry) do(ctx context.Context, what string) *redis.Cmd {
@@ -78,7 +79,7 @@ func (t *registry) do(ctx context.Context, what string) *redis.Cmd {
 	return t.rdb.Eval(ctx, scriptTypes, []string{t.key}, t.member, announceTTL.Milliseconds(), announceMost, what)
 }
 
-// announce says what this process knows. It returns an error if that may work another time.
+// announce announces this process's types. It returns an error if a later try may succeed.
 func (t *registry) announce(ctx context.Context) error {
 	err := t.do(ctx, "announce").Err()
 	t.mu.Lock()
@@ -90,13 +91,13 @@ func (t *registry) announce(ctx context.Context) error {
 	if !t.told {
 		t.told = true
 		flow.Logger(ctx).
-			Warn("service: its types cannot be announced, and nobody hands requests on to it: give it the right to the key",
+			Warn("service: types can't be announced, so no requests are handed on to it: grant access to the key",
 				"key", t.key, "error", err)
 	}
 	return nil
 }
 
-// elsewhere reports that another process of the group knows a type.
+// elsewhere reports whether another process of the group knows a type.
 func (t *registry) elsewhere(ctx context.Context, typ string) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -127,8 +128,8 @@ func (t *registry) elsewhere(ctx context.Context, typ string) (bool, error) {
 	return t.known[typ], nil
 }
 
-// announcer is the sink that announces: when it opens, and with each tick. When it closes the
-// process leaves the set.
+// announcer is a sink that announces the types when it opens and at each tick. It removes the
+// process from the set when it closes.
 type announcer struct {
 	types  *registry
 	onward *outbox
@@ -136,8 +137,8 @@ type announcer struct {
 
 func (a *announcer) Open(ctx context.Context) error {
 	a.onward.hold()
-	if err := a.types.announce(ctx); err != nil { // the next tick tries again
-		flow.Logger(ctx).Warn("service: its types are not announced yet", "key", a.types.key, "error", err)
+	if err := a.types.announce(ctx); err != nil { // retried at the next tick
+		flow.Logger(ctx).Warn("service: types are not announced yet", "key", a.types.key, "error", err)
 	}
 	return nil
 }
@@ -147,16 +148,16 @@ func (a *announcer) Write(ctx context.Context, _ []flow.Message[time.Time]) erro
 }
 
 func (a *announcer) Close(ctx context.Context) error {
-	_ = a.types.do(ctx, "leave").Err() // else it is forgotten soon
+	_ = a.types.do(ctx, "leave").Err() // otherwise it expires soon
 	return a.onward.release(ctx)
 }
 
-// foreign reports that a request has been handed on for another group, which alone is to handle it.
+// foreign reports that a request was handed on for another group. Only that group handles it.
 func (s *Service) foreign(r *Request) bool { return r.handed > 0 && r.group != s.cfg.Group }
 
-// handOn gives a request whose type this process does not know to others. It reports false if it is
-// to be answered here: nobody knows the type, or it was handed on too often. An error says that it
-// is to be tried again.
+// handOn passes on a request whose type this process does not know. It returns false if the request
+// must be answered here: no process knows the type, or it was handed on too often. An error asks
+// for another try.
 func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool, error) {
 	if s.types == nil || r.handed >= handedMost {
 		return false, nil
@@ -167,11 +168,11 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 		return true, flow.RetryAfter(handedWait, err)
 	case !known:
 		return false, nil
-	case r.handed >= handedAtOnce && meta.Attempt == 1: // whoever knows it is busy
+	case r.handed >= handedAtOnce && meta.Attempt == 1: // the processes that know the type are busy
 		pause := min(handedPause*time.Duration(r.handed-handedAtOnce+1), handedWait)
 		return true, flow.RetryAfter(
 			pause,
-			Errorf(CodeNoHandler, "requests of type %q are for other processes", r.Type),
+			Errorf(CodeNoHandler, "type %q is served by other processes", r.Type),
 		)
 	}
 	p := &pending{request: *r, format: s.speech.request, replyTo: meta.ReplyTo, until: meta.Deadline}
@@ -185,7 +186,7 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		_ = s.onward.release(clean) // what was written was answered
+		_ = s.onward.release(clean) // all writes have been confirmed
 	}()
 	bound, cancel := context.WithTimeout(ctx, handedWait)
 	defer cancel()
@@ -198,7 +199,7 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 	}
 }
 
-// announces makes what the graph announces of the handlers.
+// announces adds the announcer's branch to the graph.
 func (s *Service) announces() {
 	if s.types != nil {
 		return

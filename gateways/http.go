@@ -10,36 +10,41 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// HTTP is a route to a type of request, for any mux: the client's services answer it.
+// HTTP returns a handler that sends requests of a type to the client's services. It works with any
+// mux:
 //
 //	mux.Handle("GET /books/{id}", gateways.HTTP(client, "getBook"))
 //
-// What the handler gets is JSON, an object unless the body says otherwise:
+// The request's body is JSON. It is an object with these members, unless the HTTP body is other
+// JSON:
 //
 //   - the values of the path, {"id": "42"}, as strings;
-//   - with a body, its members. A body that has a member named like a value of the path, in upper or lower case, is refused: what the
-//     path says can't be forged. Without values in the path the body may be any JSON;
-//   - without a body, the parameters of the query, as strings, or arrays of strings for those that come more than once. One
-//     that is named like a value of the path is refused. With a body the query is in the headers only.
+//   - with a body, its members. A body with a member named like a path value, in any case, is
+//     refused, so callers cannot override the path. Without path values the body may be any JSON;
+//   - without a body, the parameters of the query, as strings, or as arrays of strings if they
+//     are repeated. A parameter named like a path value is refused. With a body the query is in the
+//     headers only.
 //
-// So a GET without all of these is {}, which a typed handler of any struct takes. Bodies of other
-// types that Accept allows go as they are, with the parameters of their type, such as the boundary
-// of multipart. Route binds to the fields of a struct instead, with types, defaults and checks.
+// A GET without path values and query is {}, which a typed handler of any struct accepts. Bodies of
+// other types that Accept allows are passed unchanged, with the parameters of their type, such as
+// the boundary of multipart. Route binds to the fields of a struct instead, with types, defaults
+// and checks.
 //
-// A GET or HEAD with a body is refused. RawBody passes bodies on byte for byte, as signatures of webhooks need it.
+// A GET or HEAD with a body is refused. RawBody passes bodies on byte for byte, as webhook
+// signatures require.
 //
-// The request has headers, for handlers of HandleFunc and for middleware: HeaderMethod, HeaderPath,
+// The request has headers for handlers of HandleFunc and for middleware: HeaderMethod, HeaderPath,
 // HeaderQuery, HeaderPathValue with each name, HeaderRequestID, HeaderIdentity if Authenticate
-// found one, "traceparent", and those that ForwardHeaders names. No other header of the caller's
-// travels, least of all cookies and Authorization, and none of these can be set by the caller.
+// returned one, "traceparent", and those that ForwardHeaders names. No other headers are sent, in
+// particular no cookies and no Authorization. Callers cannot set the gateway's headers.
 //
-// The reply's status, headers and content type are the service's (see Response, Answer); without a
-// status it is 200, or 204 if there is no body. With Authenticate, cookies or Authorization the
-// reply is "Cache-Control: private", unless the service sets a Cache-Control. A reply that makes no
-// sense is 502. Failures are JSON, see HTTPError. When the caller goes away the call is cancelled,
-// in the service too.
+// The service sets the reply's status, headers and content type (see Response, Answer). Without a
+// status it is 200, or 204 without a body. With Authenticate, cookies or Authorization the reply is
+// "Cache-Control: private", unless the service sets a Cache-Control. An invalid reply is answered
+// with 502. Failures are JSON, see HTTPError. If the caller disconnects, the call is cancelled, and
+// so is the handler's context in the service.
 //
-// The path values are those of the standard mux's pattern; for other routers see PathValues.
+// The path values are those of the standard mux's pattern. For other routers see PathValues.
 func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 	e := newEndpoint("HTTP", c, typ, opts)
 	p := planOf[[]byte](typ, e.cfg.call)
@@ -47,8 +52,8 @@ func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 	return e
 }
 
-// Route is a route to a type of request whose handler takes a Q, a struct. Its fields with tags
-// come from elsewhere than the body, which can't set them:
+// Route returns a handler for a type of request whose service handler takes a Q, a struct. Fields
+// with tags are set from other parts of the request than the body, and the body cannot set them:
 //
 //	type ListBooks struct {
 //		Shelf  string `json:"shelf" path:"shelf"`
@@ -57,20 +62,20 @@ func HTTP(c *Client, typ string, opts ...RouteOption) *Endpoint {
 //		User   string `json:"user" identity:"true"`
 //	}
 //
-// Such fields are strings, numbers, booleans, time.Duration, anything with UnmarshalText as
-// time.Time, pointers to these, and slices of these for what may come more than once. Forms send
-// empty parameters for fields that were left empty: they count as missing, unless the field is a
-// string. All other fields are the JSON body's. If Q has a method Validate() error it is asked; a
-// *FieldError names the field to the caller. What can't be bound is answered with 400 before
-// anything is sent, in words that name the field.
+// Tagged fields are strings, numbers, booleans, time.Duration, types with UnmarshalText such as
+// time.Time, pointers to these, and slices of these for repeated parameters. An empty query
+// parameter counts as missing unless the field is a string, because forms send empty fields. All
+// other fields come from the JSON body. If Q has a method Validate() error, it is called; a
+// *FieldError names the field to the caller. A request that can't be bound is answered with 400, in
+// words that name the field, and nothing is sent.
 //
-// The rest is as HTTP says.
+// Everything else is as described at HTTP.
 func Route[Q any](c *Client, typ string, opts ...RouteOption) *Endpoint {
 	e := newEndpoint("Route", c, typ, opts)
 	b, err := binderOf[Q]()
 	e.mistake(err)
 	if e.cfg.raw {
-		e.mistake(&redisio.ConfigError{Type: "Route", Field: "RawBody", Problem: "is set, and Route binds the body",
+		e.mistake(&redisio.ConfigError{Type: "Route", Field: "RawBody", Problem: "is set, but Route binds the body",
 			Fix: "use HTTP for handlers that get the bytes"})
 	}
 	p := planOf[Q](typ, e.cfg.call)
@@ -87,7 +92,7 @@ func Route[Q any](c *Client, typ string, opts ...RouteOption) *Endpoint {
 	return e
 }
 
-// Endpoint is a route as an http.Handler.
+// Endpoint is the http.Handler of a route.
 type Endpoint struct {
 	client  *Client
 	cfg     endpointConfig
@@ -120,7 +125,8 @@ func newEndpoint(kind string, c *Client, typ string, opts []RouteOption) *Endpoi
 
 func (e *Endpoint) mistake(err error) { e.err = errors.Join(e.err, err) }
 
-// Validate reports all mistakes in how the route was made. An Endpoint with mistakes answers with 500.
+// Validate reports all mistakes in the route's configuration. An Endpoint with mistakes answers
+// with 500.
 func (e *Endpoint) Validate() error { return e.err }
 
 // ServeHTTP answers one request.
@@ -129,7 +135,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer in.release()
 	w.Header()["X-Request-Id"] = []string{in.id}
 	answer, err := e.answer(w, &in)
-	in.release() // before the caller can ask again
+	in.release() // before the caller receives the reply and can send the next request
 	if err == nil {
 		err = e.reply(w, r, &answer)
 	}
@@ -163,7 +169,7 @@ func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (answer Response,
 	if err != nil {
 		return Response{}, err
 	}
-	in.body = nil // the request has it
+	in.body = nil // the request owns it now
 	ctx := in.http.Context()
 	if e.cfg.forget {
 		request.ID = rand.Text()
@@ -179,17 +185,17 @@ func (e *Endpoint) answer(w http.ResponseWriter, in *incoming) (answer Response,
 	return e.client.Do(ctx, request)
 }
 
-// Names of headers that requests from HTTP have.
+// Names of the headers of requests that come from HTTP.
 const (
 	HeaderMethod    = "http-method"
 	HeaderPath      = "http-path"  // escaped
-	HeaderQuery     = "http-query" // as it came, without the question mark
-	HeaderPathValue = "http-path-" // and the name of the value, as "http-path-id"
+	HeaderQuery     = "http-query" // unparsed, without the question mark
+	HeaderPathValue = "http-path-" // followed by the name of the value, such as "http-path-id"
 	HeaderRequestID = "request-id"
-	HeaderIdentity  = "identity" // who the caller is, as Authenticate says
+	HeaderIdentity  = "identity" // the caller's identity, as Authenticate returned it
 )
 
-// headers puts what every request from HTTP carries behind those that are constant.
+// headers appends the headers that all requests from HTTP have to the constant ones.
 func (in *incoming) headers(constant flow.Headers) flow.Headers {
 	r := in.http
 	h := make(flow.Headers, 0, len(constant)+7+len(in.names)+len(in.forward))

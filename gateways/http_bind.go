@@ -16,14 +16,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// binder is how the fields of a struct come out of a request of HTTP.
+// binder binds HTTP requests to the fields of a struct.
 type binder struct{ fields []boundField }
 
-// boundField is a field that the body can't set.
+// boundField is a field that is not set from the body.
 type boundField struct {
 	index    []int
 	from     string // path, query, header or identity
-	name     string // there
+	name     string // its name in that part of the request
 	required bool
 	fallback []string // from the tag default
 	many     bool     // a slice
@@ -31,7 +31,7 @@ type boundField struct {
 	set      func(reflect.Value, string) error
 }
 
-// paths are the values that the path must have.
+// paths returns the path values that the pattern must have.
 func (b *binder) paths() (names []string) {
 	for _, f := range b.fields {
 		if f.from == "path" {
@@ -41,7 +41,7 @@ func (b *binder) paths() (names []string) {
 	return names
 }
 
-// binderOf looks at a struct once. It reports all that is wrong with its tags.
+// binderOf inspects the struct type once. It reports all mistakes in its tags.
 func binderOf[Q any]() (*binder, error) {
 	b := &binder{}
 	t := reflect.TypeFor[Q]()
@@ -82,9 +82,9 @@ func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool,
 		case from == "identity":
 			f.name = "identity"
 		case name == "":
-			return f, true, bad("has an empty tag "+from, "name what it comes from, as "+from+`:"limit"`)
+			return f, true, bad("has an empty tag "+from, "name the value, such as "+from+`:"limit"`)
 		case opts != "" && opts != "required":
-			return f, true, bad("has the unknown option "+quoted(opts), `there is one, "required"`)
+			return f, true, bad("has the unknown option "+quoted(opts), `the only option is "required"`)
 		case from == "header":
 			f.name = http.CanonicalHeaderKey(name)
 		}
@@ -102,7 +102,7 @@ func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool,
 	case !sf.IsExported():
 		return f, true, bad("is not exported", "begin its name with a capital letter")
 	case name == "-":
-		return f, true, bad(`has the tag json:"-"`, "give it a name there: the service gets it as JSON")
+		return f, true, bad(`has the tag json:"-"`, "give it a JSON name: the service receives JSON")
 	case f.set == nil:
 		return f, true, bad("is "+sf.Type.String(), "use a string, a number, a bool or a type with UnmarshalText")
 	case throughPointer(t, sf.Index):
@@ -111,7 +111,7 @@ func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool,
 	if text, has := sf.Tag.Lookup("default"); has {
 		f.fallback = []string{text}
 		if err := f.put(reflect.New(t).Elem(), f.fallback); err != nil {
-			return f, true, bad("has the default "+quoted(text)+", which it can't be", "write one that fits its type")
+			return f, true, bad("has the default "+quoted(text)+", which is invalid", "write one that fits its type")
 		}
 	}
 	return f, true, nil
@@ -133,10 +133,10 @@ func throughPointer(t reflect.Type, index []int) bool {
 	return false
 }
 
-// validator is what Q may be.
+// validator is an optional interface of request types.
 type validator interface{ Validate() error }
 
-// bind makes a Q of a request of HTTP.
+// bind makes a Q from an HTTP request.
 func bind[Q any](b *binder, in *incoming) (q Q, err error) {
 	if in.media != "" {
 		if !in.isJSON() {
@@ -161,7 +161,7 @@ func bind[Q any](b *binder, in *incoming) (q Q, err error) {
 	for i := range b.fields {
 		f := &b.fields[i]
 		target := v.FieldByIndex(f.index)
-		target.SetZero() // whatever the body says
+		target.SetZero() // the body cannot set it
 		text := f.look(in, query)
 		switch {
 		case len(text) == 0 && f.required:
@@ -169,7 +169,7 @@ func bind[Q any](b *binder, in *incoming) (q Q, err error) {
 		case len(text) == 0:
 			text = f.fallback
 		case len(text) > 1 && !f.many:
-			return q, fieldf(f.name, "%s comes more than once", f)
+			return q, fieldf(f.name, "%s must not be repeated", f)
 		}
 		if err := f.put(v, text); err != nil {
 			return q, fieldf(f.name, "%s must be %s", f, err)
@@ -181,7 +181,7 @@ func bind[Q any](b *binder, in *incoming) (q Q, err error) {
 	return q, err
 }
 
-// invalid is what the caller is told when Validate fails.
+// invalid returns the answer to an error of Validate.
 func invalid(err error) error {
 	var field *FieldError
 	var said *RemoteError
@@ -191,7 +191,7 @@ func invalid(err error) error {
 	return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: err.Error()}
 }
 
-// wrongType names the field of a body that has the wrong type.
+// wrongType names the field that has the wrong type in the body.
 func wrongType(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) && wrong.Field != "" {
@@ -203,7 +203,7 @@ func wrongType(err error) error {
 	return refusal{
 		Status:  http.StatusBadRequest,
 		Code:    CodeInvalid,
-		Message: "the body has a value that can't be read: " + cut(err.Error()),
+		Message: "invalid value in the body: " + cut(err.Error()),
 	}
 }
 
@@ -221,13 +221,13 @@ func (f *boundField) String() string {
 	return "the caller's identity"
 }
 
-// look finds the texts of a field.
+// look returns the texts of a field.
 func (f *boundField) look(in *incoming, query url.Values) []string {
 	switch f.from {
 	case "path":
 		return []string{in.http.PathValue(f.name)}
 	case "query":
-		if !f.text { // forms send fields that were left empty
+		if !f.text { // forms send empty fields
 			return slices.DeleteFunc(slices.Clone(query[f.name]), func(v string) bool { return v == "" })
 		}
 		return query[f.name]
@@ -240,7 +240,7 @@ func (f *boundField) look(in *incoming, query url.Values) []string {
 	return []string{in.identity}
 }
 
-// put converts texts into the field of a struct. Its errors say what is wanted.
+// put converts texts and sets the field. Its errors say what the field must be.
 func (f *boundField) put(v reflect.Value, text []string) error {
 	target := v.FieldByIndex(f.index)
 	if len(text) == 0 {
@@ -264,7 +264,7 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
-// setter converts a text into a type; nil if there is no way.
+// setter returns a function that converts a text into the type, or nil for unsupported types.
 func setter(t reflect.Type) func(reflect.Value, string) error {
 	if t.Kind() == reflect.Pointer {
 		inner := setter(t.Elem())
@@ -332,21 +332,21 @@ func setter(t reflect.Type) func(reflect.Value, string) error {
 	return nil
 }
 
-// kindName is a type in words that callers know.
+// kindName describes a type in words for callers.
 func kindName(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
-		return "a time as 2026-01-31T15:04:05Z"
+		return "a time like 2026-01-31T15:04:05Z"
 	case t == durationType:
-		return "a duration as 1m30s"
+		return "a duration like 1m30s"
 	}
 	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return fmt.Sprintf("a whole number of %d bits", t.Bits())
+		return fmt.Sprintf("a %d-bit integer", t.Bits())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return fmt.Sprintf("a whole number of %d bits, not negative", t.Bits())
+		return fmt.Sprintf("a %d-bit integer, not negative", t.Bits())
 	case reflect.Float32, reflect.Float64:
 		return "a number"
 	case reflect.String:

@@ -17,19 +17,19 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// maxDepth is how deep JSON may be nested.
+// maxDepth is the deepest nesting of JSON that is accepted.
 const maxDepth = 64
 
-// read reads the body, if there is one, and checks it.
+// read reads and checks the body, if there is one.
 func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	r := in.http
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil
 	}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead { // caches and proxies don't look at it, or remove it
+	if r.Method == http.MethodGet || r.Method == http.MethodHead { // caches and proxies ignore or remove it
 		leave(w)
 		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid,
-			Message: "a " + r.Method + " has no body: use POST"}
+			Message: r.Method + " must not have a body: use POST"}
 	}
 	in.budget = budgetOf(r.Context())
 	limit := min(c.maxBody, in.budget.most())
@@ -49,12 +49,12 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 		return tooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		leave(w)
-		return refusal{Status: http.StatusRequestTimeout, Code: CodeTimeout, Message: "the body took too long"}
+		return refusal{Status: http.StatusRequestTimeout, Code: CodeTimeout, Message: "request body arrived too slowly"}
 	case r.Context().Err() != nil:
 		return err
 	default:
 		leave(w)
-		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body is cut short"}
+		return refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "request body is incomplete"}
 	}
 	if len(in.body) == 0 {
 		return nil
@@ -66,12 +66,12 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	return checkJSON(in.body)
 }
 
-// byteOrderMark is what some editors and libraries write before UTF-8.
+// byteOrderMark is written before UTF-8 by some editors and libraries.
 var byteOrderMark = []byte("\ufeff")
 
 func tooLarge(limit int64) error {
 	return refusal{Status: http.StatusRequestEntityTooLarge, Code: CodeTooLarge,
-		Message: fmt.Sprintf("the body has more than %d bytes", limit)}
+		Message: fmt.Sprintf("the body exceeds %d bytes", limit)}
 }
 
 func isTooLarge(err error) bool {
@@ -79,19 +79,18 @@ func isTooLarge(err error) bool {
 	return errors.As(err, &large)
 }
 
-// leave has the rest of a body not be read: the connection is closed when the answer is written.
+// leave skips the rest of the body: the connection is closed after the answer.
 func leave(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
-	_ = http.NewResponseController(w).
-		SetReadDeadline(time.Unix(1, 0))
-	// or else net/http would read on before it answers
+	// Without a past deadline net/http would read the rest before it answers.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 }
 
-// maxContentType bounds the bytes of a content type. The boundary of multipart has 70 at most.
+// maxContentType limits the bytes of a content type. The boundary of multipart has at most 70.
 const maxContentType = 256
 
-// media is the content type of a body, if it is accepted: without parameters, and with those that the
-// handler needs. Those of JSON are removed, because it is UTF-8.
+// media returns the content type of a body if it is accepted: without parameters, and with those
+// that the handler needs. Parameters of JSON are removed, because JSON is UTF-8.
 func (c *endpointConfig) media(h http.Header) (media, full string, err error) {
 	wrong := refusal{Status: http.StatusUnsupportedMediaType, Code: CodeUnsupported,
 		Message: "send the body with the Content-Type " + strings.Join(c.accept, " or ")}
@@ -135,7 +134,7 @@ func (c *endpointConfig) accepts(media string) bool {
 	return c.accept == nil || slices.Contains(c.accept, media) || isJSON(media) && slices.Contains(c.accept, jsonType)
 }
 
-// parseMedia parses a content type. Empty parameters are passed over, as in "text/plain; ;charset=utf-8".
+// parseMedia parses a content type. It skips empty parameters, as in "text/plain; ;charset=utf-8".
 func parseMedia(s string) (media string, params map[string]string, err error) {
 	if media, params, err = mime.ParseMediaType(s); err == nil {
 		return media, params, nil
@@ -146,13 +145,14 @@ func parseMedia(s string) (media string, params map[string]string, err error) {
 
 func isJSON(media string) bool { return redisio.ContentTypeMatches(jsonType, media) }
 
-// checkJSON refuses what parsers disagree about, or choke on: syntax, names that come twice, broken UTF-8, depth.
+// checkJSON refuses JSON that parsers treat differently or can't parse: bad syntax, duplicate
+// names, invalid UTF-8, deep nesting.
 func checkJSON(b []byte) error {
 	if tooDeep(b) {
 		return refusal{
 			Status:  http.StatusBadRequest,
 			Code:    CodeInvalid,
-			Message: fmt.Sprintf("the body is nested deeper than %d", maxDepth),
+			Message: fmt.Sprintf("the body nests deeper than %d levels", maxDepth),
 		}
 	}
 	if jsontext.Value(b).IsValid() {
@@ -161,24 +161,24 @@ func checkJSON(b []byte) error {
 	return badJSON(b)
 }
 
-// badJSON says what is wrong with it.
+// badJSON returns the answer that describes the mistake.
 func badJSON(b []byte) error {
-	bad := refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body is not one value of JSON"}
+	bad := refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "the body must be one JSON value"}
 	d := jsontext.NewDecoder(bytes.NewReader(b))
 	_, err := d.ReadValue()
 	var wrong *jsontext.SyntacticError
 	switch {
 	case errors.As(err, &wrong) && errors.Is(err, jsontext.ErrDuplicateName):
-		bad.Message = fmt.Sprintf("the body has a name twice, at byte %d", wrong.ByteOffset)
+		bad.Message = fmt.Sprintf("duplicate member name in the body at byte %d", wrong.ByteOffset)
 	case errors.As(err, &wrong):
-		bad.Message = fmt.Sprintf("the body is not JSON, at byte %d", wrong.ByteOffset)
+		bad.Message = fmt.Sprintf("invalid JSON in the body at byte %d", wrong.ByteOffset)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		bad.Message = "the body ends within the JSON"
+		bad.Message = "the JSON body is incomplete"
 	}
 	return bad
 }
 
-// tooDeep reports JSON nested deeper than maxDepth, before a parser follows it.
+// tooDeep reports JSON nested deeper than maxDepth without recursion.
 func tooDeep(b []byte) bool {
 	if bytes.Count(b, []byte{'{'})+bytes.Count(b, []byte{'['}) <= maxDepth {
 		return false
@@ -202,7 +202,7 @@ func tooDeep(b []byte) bool {
 	return false
 }
 
-// eachName visits the names of an object, as they read without escapes.
+// eachName visits the names of an object, unescaped.
 func eachName(object []byte, f func(string) error) error {
 	d := jsontext.NewDecoder(bytes.NewBuffer(object))
 	if _, err := d.ReadToken(); err != nil {
@@ -223,5 +223,5 @@ func eachName(object []byte, f func(string) error) error {
 	return nil
 }
 
-// trimmed is JSON without the space before and after it.
+// trimmed returns JSON without surrounding white space.
 func trimmed(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }

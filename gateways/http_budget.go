@@ -7,14 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// defaultBodyMemory is a budget for the request bodies of all routes.
+// defaultBodyMemory is the default budget for the request bodies of all routes.
 const defaultBodyMemory = 64 << 20
 
-// firstRead is how much room a body is given before it is there, whatever length it claims.
+// firstRead is how much is allocated for a body before its bytes arrive, whatever its length
+// claims.
 const firstRead = 4 << 10
 
-// budget limits the bytes of all bodies that are held at once, so that many callers with large bodies,
-// or with bodies that they never finish, can't take the process's memory.
+// budget limits the bytes of all request bodies held at once. It protects the process from callers
+// that send many large or unfinished bodies.
 type budget struct {
 	max  int64
 	used atomic.Int64
@@ -23,7 +24,7 @@ type budget struct {
 // bodies is the budget of routes that are not behind Serve.
 var bodies = &budget{max: defaultBodyMemory}
 
-// budgetOf returns the budget of the server that a request came to.
+// budgetOf returns the budget of the request's server.
 func budgetOf(ctx context.Context) *budget {
 	if state, ours := ctx.Value(connectionKey{}).(*connection); ours {
 		return &state.server.bodies
@@ -31,8 +32,8 @@ func budgetOf(ctx context.Context) *budget {
 	return bodies
 }
 
-// most is how much one body, or all large ones, may take. The rest is for the first bytes of bodies:
-// small requests go on while large ones are refused.
+// most is the limit for one body and for all large bodies together. The rest is reserved for small
+// bodies, so small requests are served while large ones are refused.
 func (b *budget) most() int64 { return b.max - b.max/4 }
 
 func (b *budget) take(n int64) bool {
@@ -49,11 +50,11 @@ func (b *budget) take(n int64) bool {
 
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
-// room makes in.body hold n bytes at least.
+// room grows in.body to a capacity of n bytes.
 func (in *incoming) room(n int64) error {
 	if !in.budget.take(n) {
 		return refusal{Status: http.StatusServiceUnavailable, Code: CodeOverloaded,
-			Message: "too many request bodies: try again later", retry: retryAfter}
+			Message: "too many request bodies: retry later", retry: retryAfter}
 	}
 	grown := make([]byte, len(in.body), n)
 	copy(grown, in.body)
@@ -65,7 +66,7 @@ func (in *incoming) room(n int64) error {
 	return nil
 }
 
-// release gives back what the body took of the budget.
+// release returns the body's bytes to the budget.
 func (in *incoming) release() {
 	if in.held > 0 {
 		in.budget.give(in.held)
@@ -73,10 +74,10 @@ func (in *incoming) release() {
 	}
 }
 
-// fill reads the body. The room for it grows with what comes, whatever length was claimed.
+// fill reads the body. Its buffer grows with the bytes that arrive, whatever length was claimed.
 func (in *incoming) fill(limit int64) error {
 	r := in.http
-	want := limit + 1 // with a byte that tells that it is too long
+	want := limit + 1 // one byte more shows that it is too long
 	if r.ContentLength > 0 {
 		want = r.ContentLength
 	}

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxIdentity bounds the bytes of who the caller is.
+// maxIdentity limits the bytes of a caller's identity.
 const maxIdentity = 256
 
-// identify asks who the caller is.
+// identify calls Authenticate.
 func (c *endpointConfig) identify(in *incoming) error {
 	if c.authenticate == nil {
 		return nil
@@ -22,13 +22,14 @@ func (c *endpointConfig) identify(in *incoming) error {
 	case errors.As(err, &said):
 		return said
 	case err != nil, len(who) > maxIdentity, !validValue(who), !utf8.ValidString(who):
-		return refusal{Status: http.StatusUnauthorized, Code: CodeUnauthorized, Message: "who you are is not known"}
+		return refusal{Status: http.StatusUnauthorized, Code: CodeUnauthorized, Message: "authentication required"}
 	}
 	in.identity = who
 	return nil
 }
 
-// requestID is the caller's name for the request, if it is one that logs and headers can bear, or else a new one.
+// requestID returns the caller's request ID if it is short and safe for logs and headers, or else a
+// new one.
 func requestID(h http.Header) string {
 	if ids := h["X-Request-Id"]; len(ids) == 1 && saneID(ids[0]) {
 		return ids[0]
@@ -48,14 +49,14 @@ func saneID(id string) bool {
 	return true
 }
 
-// traceOf is the caller's trace, if it has a valid one (W3C Trace Context, version 00), or else a
-// new one, that is recorded.
+// traceOf returns the caller's trace if it is valid (W3C Trace Context, version 00), or else a new,
+// sampled one.
 func traceOf(h http.Header) string {
 	if t := h["Traceparent"]; len(t) == 1 && validTrace(t[0]) {
 		return t[0]
 	}
 	var id [24]byte
-	_, _ = rand.Read(id[:]) // it never fails
+	_, _ = rand.Read(id[:]) // never fails
 	b := make([]byte, 0, 55)
 	b = append(b, "00-"...)
 	b = hex.AppendEncode(b, id[:16])

@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// connection is what a server knows of one.
+// connection is the server's state of one connection.
 type connection struct {
 	server  *server
 	conn    net.Conn
 	cancel  context.CancelCauseFunc
-	fresh   bool // no request has come
-	streams bool // what it carries goes on until somebody ends it
+	fresh   bool // no request has arrived yet
+	streams bool // it carries a stream without an end of its own
 }
 
 type connectionKey struct{}
 
-// connected gives a connection a context of its own. With HTTP/2 its requests share it.
+// connected gives a connection its own context. Requests over HTTP/2 share it.
 func (s *server) connected(ctx context.Context, c net.Conn) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	state := &connection{server: s, conn: c, cancel: cancel, fresh: true}
@@ -37,12 +37,12 @@ func (s *server) changed(c net.Conn, to http.ConnState) {
 	s.mu.Lock()
 	state := s.conns[c]
 	switch {
-	case state == nil: // a handler took it over, and has ended
+	case state == nil: // hijacked, and its handler has returned
 	case to == http.StateActive:
 		state.fresh = false
 	case to == http.StateIdle:
 		state.streams = false
-	case to == http.StateClosed: // net/http does not report it of those that a handler took over
+	case to == http.StateClosed: // net/http does not report it for hijacked connections
 		delete(s.conns, c)
 		s.listener.release()
 		defer state.cancel(nil)
@@ -50,7 +50,7 @@ func (s *server) changed(c net.Conn, to http.ConnState) {
 	s.mu.Unlock()
 }
 
-// streams notes that a request goes on until somebody ends it.
+// streams records that a request streams without an end of its own.
 func (s *server) streams(r *http.Request) {
 	state, ours := r.Context().Value(connectionKey{}).(*connection)
 	if !ours {
@@ -69,32 +69,32 @@ func (s *server) streams(r *http.Request) {
 	}
 }
 
-// ServeHTTP sees to one request: its deadlines, its end, its line in the log.
+// ServeHTTP serves one request: it sets deadlines, recovers panics and logs the request.
 func (s *server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	w := &writer{ResponseWriter: inner, server: s, request: r, began: time.Now()}
 	w.conn, _ = inner.(deadlines)
 	if s.leaving.Load() {
-		inner.Header().Set("Connection", "close") // balancers and browsers go on elsewhere
+		inner.Header().Set("Connection", "close") // balancers and browsers reconnect elsewhere
 	}
 	s.mu.Lock()
 	s.active++
 	s.mu.Unlock()
 	defer w.end()
 	if w.conn != nil && r.Body != nil && r.Body != http.NoBody {
-		_ = w.conn.SetReadDeadline(w.began.Add(s.cfg.BodyTimeout)) // without it the body may take its time
+		_ = w.conn.SetReadDeadline(w.began.Add(s.cfg.BodyTimeout)) // net/http has no deadline for the body alone
 		r.Body = &body{ReadCloser: r.Body, conn: w.conn}
 	}
 	s.next.ServeHTTP(w, r)
 }
 
-// deadlines are those of a connection, or of a stream of HTTP/2.
+// deadlines are the deadlines of a connection, or of an HTTP/2 stream.
 type deadlines interface {
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
 }
 
-// body is a request's body, which has to come in time. Once it is there, reading goes on for as
-// long as the handler runs, to notice when the caller goes away.
+// body is a request body with a deadline. At its end the deadline is removed, because net/http
+// keeps reading to notice a disconnect.
 type body struct {
 	io.ReadCloser
 	conn deadlines
@@ -108,25 +108,25 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// writer is a ResponseWriter whose writes have to get through in time.
+// writer is a ResponseWriter that sets a deadline for each write.
 type writer struct {
 	http.ResponseWriter
 	server   *server
 	request  *http.Request
-	conn     deadlines // nil: there is nothing to set
+	conn     deadlines // nil: the connection has no deadlines
 	began    time.Time
 	status   int
 	bytes    int64
-	own      bool // the handler sets its deadlines itself
+	own      bool // the handler sets its own deadlines
 	streams  bool
 	hijacked bool
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap is used by http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// soon has what is written next get through in time. Streams of HTTP/2 have the server's
-// WriteByteTimeout: a deadline would end those that are silent.
+// soon sets the deadline of the next write. HTTP/2 streams rely on the server's WriteByteTimeout,
+// because a deadline would end silent streams.
 func (w *writer) soon() {
 	if w.conn != nil && !w.own && w.request.ProtoMajor == 1 {
 		_ = w.conn.SetWriteDeadline(time.Now().Add(w.server.cfg.WriteTimeout))
@@ -158,7 +158,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 }
 
-// writePiece is how much of a reply is written under one deadline.
+// writePiece is the most bytes written under one deadline.
 const writePiece = 64 << 10
 
 func (w *writer) SetWriteDeadline(t time.Time) error {
@@ -166,7 +166,7 @@ func (w *writer) SetWriteDeadline(t time.Time) error {
 	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }
 
-func (w *writer) Flush() { _ = w.FlushError() } // as http.Flusher has it
+func (w *writer) Flush() { _ = w.FlushError() } // implements http.Flusher
 
 func (w *writer) FlushError() error {
 	if w.status == 0 {
@@ -194,7 +194,7 @@ func (w *writer) stream() {
 	}
 }
 
-// end ends a request, that of a handler that panics too.
+// end ends a request, also when its handler panics.
 func (w *writer) end() {
 	p := recover()
 	aborted := p == http.ErrAbortHandler
@@ -204,7 +204,7 @@ func (w *writer) end() {
 		if w.status == 0 && !w.hijacked {
 			broken.write(w)
 		} else {
-			aborted = true // half an answer must not look like a whole one
+			aborted = true // a truncated reply must not look complete
 		}
 	}
 	s := w.server
@@ -222,7 +222,7 @@ func (w *writer) end() {
 	}
 }
 
-// over forgets a connection that a handler had taken over.
+// over forgets a hijacked connection.
 func (s *server) over(r *http.Request) {
 	state, ours := r.Context().Value(connectionKey{}).(*connection)
 	if !ours {
@@ -241,7 +241,7 @@ func (w *writer) log() {
 	}
 	status := w.status
 	if status == 0 && !w.hijacked {
-		status = http.StatusOK // what net/http makes of a handler that says nothing
+		status = http.StatusOK // net/http sends it when a handler writes nothing
 	}
 	attrs := []any{"method", w.request.Method, "path", path(w.request), "status", status,
 		"ms", float64(time.Since(w.began).Microseconds()) / 1000, "bytes", w.bytes}
@@ -251,5 +251,5 @@ func (w *writer) log() {
 	log.Log(ctx, slog.LevelInfo, "http: request", attrs...)
 }
 
-// path is what the log says of where a request went.
+// path returns the request's path for the log.
 func path(r *http.Request) string { return cut(r.URL.EscapedPath()) }

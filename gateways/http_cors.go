@@ -13,19 +13,21 @@ import (
 
 // CORSConfig configures CORS. Origins is required; the zero value of the rest is the default.
 type CORSConfig struct {
-	// Origins are those of the pages that may use the handler, such as https://app.example.com, or "*" for all.
+	// Origins are the origins of the pages that may use the handler, such as
+	// https://app.example.com, or "*" for all.
 	Origins []string
-	// Credentials lets these pages send cookies. It does not go with "*". Defaults to false.
+	// Credentials lets these pages send cookies. It can't be combined with "*". Defaults to false.
 	Credentials bool
-	// Methods are what these pages may use. Defaults to GET, HEAD, POST, PUT, PATCH and DELETE.
+	// Methods are the methods that these pages may use. Defaults to GET, HEAD, POST, PUT, PATCH and
+	// DELETE.
 	Methods []string
-	// Headers are those of requests that these pages may set. Defaults to Authorization, Content-Type,
-	// Last-Event-ID, Traceparent and X-Request-Id.
+	// Headers are the request headers that these pages may set. Defaults to Authorization,
+	// Content-Type, Last-Event-ID, Traceparent and X-Request-Id.
 	Headers []string
-	// Expose are the headers of replies that these pages may read, in addition to the few that all pages may.
-	// Defaults to Location, Retry-After and X-Request-Id.
+	// Expose are the response headers that these pages may read, in addition to the few that all
+	// pages may read. Defaults to Location, Retry-After and X-Request-Id.
 	Expose []string
-	// MaxAge is how long a browser may remember what it was allowed. Defaults to 10 minutes.
+	// MaxAge is how long a browser may cache the answer to a preflight. Defaults to 10 minutes.
 	MaxAge time.Duration
 }
 
@@ -38,16 +40,17 @@ type CORSHandler struct {
 	err  error // of the configuration
 }
 
-// CORS lets pages of other origins use a handler, a mux as a rule, and read its replies. It answers the
-// preflights of browsers itself, which no route of a mux with methods in its patterns would get.
+// CORS lets pages of other origins use a handler, usually a mux, and read its replies. It answers
+// the preflights of browsers itself, because they match no pattern of a mux that names another
+// method.
 //
 //	mux.Handle("PUT /books/{id}", gateways.HTTP(client, "putBook"))
 //	app := []string{"https://app.example.com"}
 //	h := gateways.CORS(mux, gateways.CORSConfig{Origins: app})
 //	err := gateways.Serve(ctx, l, h, gateways.ServerConfig{TrustedOrigins: app})
 //
-// Serve refuses requests of other origins that change something, unless TrustedOrigins names the origin too.
-// SSE has Origins of its own, and does not need CORS.
+// Serve refuses cross-origin requests that change something, unless TrustedOrigins names the origin
+// too. SSE has its own Origins and does not need CORS.
 func CORS(h http.Handler, cfg CORSConfig) *CORSHandler {
 	c := &CORSHandler{next: h, cors: corsOf(cfg), err: cfg.validate()}
 	if h == nil {
@@ -63,7 +66,7 @@ func (c CORSConfig) validate() error {
 		errs = append(errs, &redisio.ConfigError{Type: "CORSConfig", Field: field, Problem: problem, Fix: fix})
 	}
 	if len(c.Origins) == 0 {
-		bad("Origins", "is empty", `name origins as https://app.example.com, or "*"`)
+		bad("Origins", "is empty", `name origins like https://app.example.com, or "*"`)
 	}
 	checkOrigins(c.Origins, c.Credentials, bad)
 	for field, names := range map[string][]string{"Methods": c.Methods, "Headers": c.Headers, "Expose": c.Expose} {
@@ -83,9 +86,9 @@ func checkOrigins(origins []string, credentials bool, bad func(field, problem, f
 	for _, o := range origins {
 		switch {
 		case o == "*" && credentials:
-			bad("Credentials", "is set, and Origins has *", "name the origins that may send cookies")
+			bad("Credentials", "is set together with Origins *", "name the origins that may send cookies")
 		case o != "*" && !isOrigin(o):
-			bad("Origins", "has "+quoted(o), "write origins as https://app.example.com")
+			bad("Origins", "has "+quoted(o), "write origins like https://app.example.com")
 		}
 	}
 }
@@ -93,11 +96,11 @@ func checkOrigins(origins []string, credentials bool, bad func(field, problem, f
 // Validate reports all mistakes in the configuration. A CORSHandler with mistakes answers with 500.
 func (c *CORSHandler) Validate() error { return c.err }
 
-// ServeHTTP answers a preflight, or has the handler below answer.
+// ServeHTTP answers a preflight, or calls the handler.
 func (c *CORSHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.err != nil {
 		refusal{Status: http.StatusInternalServerError, Code: CodeInternal,
-			Message: "this server is not set up right"}.write(w)
+			Message: "server misconfigured"}.write(w)
 		return
 	}
 	c.cors.header(w, r)
@@ -109,7 +112,7 @@ func (c *CORSHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.next.ServeHTTP(w, r)
 }
 
-// cors is what pages of other origins may do.
+// cors holds what pages of other origins may do.
 type cors struct {
 	any         bool
 	origins     map[string]bool
@@ -140,7 +143,7 @@ func corsOf(cfg CORSConfig) cors {
 	return c
 }
 
-// isOrigin reports a scheme and a host, and nothing else.
+// isOrigin reports whether s is only a scheme and a host.
 func isOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host
@@ -148,7 +151,7 @@ func isOrigin(s string) bool {
 
 func (c *cors) allows(origin string) bool { return origin != "" && (c.any || c.origins[origin]) }
 
-// header says on a reply which pages may read it.
+// header sets the response headers that tell browsers which pages may read the reply.
 func (c *cors) header(w http.ResponseWriter, r *http.Request) {
 	if len(c.origins) == 0 {
 		return
@@ -171,7 +174,8 @@ func (c *cors) header(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// preflight answers what a browser asks before it sends to another origin what a form could not.
+// preflight answers the request that a browser sends before a cross-origin request that a form
+// could not send.
 func (c *cors) preflight(w http.ResponseWriter, r *http.Request) {
 	if c.allows(r.Header.Get("Origin")) && r.Header.Get("Access-Control-Request-Method") != "" {
 		h := w.Header()

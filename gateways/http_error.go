@@ -15,65 +15,65 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Codes of failures that the edge itself answers with, beside those of services.
+// Codes of failures that the gateway itself answers with, in addition to those of services.
 const (
-	CodeTooLarge    Code = "too_large"   // the body; 413
-	CodeUnavailable Code = "unavailable" // Redis can't be asked, or the server is stopping; 503
+	CodeTooLarge    Code = "too_large"   // the request body; 413
+	CodeUnavailable Code = "unavailable" // Redis is unavailable, or the server is stopping; 503
 	CodeNoService   Code = "no_service"  // no process serves the topic; 503
-	CodeBadReply    Code = "bad_reply"   // the service's reply makes no sense; 502
+	CodeBadReply    Code = "bad_reply"   // invalid reply from the service; 502
 )
 
-// HTTPError is what a failure looks like in HTTP: the body of every answer of an Endpoint that is
-// not the service's, as JSON.
+// HTTPError is the JSON body of every failure that an Endpoint answers with, unless the body is the
+// service's.
 //
 //	{"error": {"code": "invalid_request", "message": "limit must be a whole number", "field": "limit"}}
 //
-// The status goes by what failed:
+// The failure determines the status:
 //
-//	400  invalid_request   the request can't be read or bound, or the service says so
-//	401  unauthorized      Authenticate failed, or the service says so
-//	403, 404, 409          forbidden, not_found, conflict: the service says so
-//	408  timeout           the body came too slowly
+//	400  invalid_request   the request can't be parsed or bound, or the service returned it
+//	401  unauthorized      Authenticate failed, or the service returned it
+//	403, 404, 409          forbidden, not_found, conflict: returned by the service
+//	408  timeout           the body arrived too slowly
 //	413  too_large         the body is longer than MaxBody
-//	414, 431               too_large: the path and query, or the headers that are forwarded, are longer than 8 KiB
-//	415  unsupported_type  the body is of no type that Accept names
-//	422                    a code of the service's own, without a status
+//	414, 431               too_large: path and query, or the forwarded headers, exceed 8 KiB
+//	415  unsupported_type  Accept does not name the body's type
+//	422                    any other code of the service, without a status
 //	500  internal          the handler failed; details stay in the service's log
 //	501  no_handler        no service handles the type
-//	502  bad_reply         the reply makes no sense; reply_too_large;
-//	                       interrupted: the process that answered is gone
+//	502  bad_reply         the reply is invalid; reply_too_large;
+//	                       interrupted: the replying process is gone
 //	503  overloaded        with Retry-After, also when bodies exceed BodyMemory;
-//	                       unavailable: Redis can't be asked, or the server is stopping
+//	                       unavailable: Redis is unavailable, or the server is stopping
 //	504  timeout           no reply in time
 //
-// A *RemoteError's own Status, from 400 to 599, comes first.
+// A status from 400 to 599 in a *RemoteError takes precedence.
 type HTTPError struct {
 	Error HTTPErrorDetail `json:"error"`
 }
 
-// HTTPErrorDetail is what is wrong.
+// HTTPErrorDetail describes the failure.
 type HTTPErrorDetail struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
-	// Field is which part of the request is meant, if one is.
+	// Field is the part of the request that is invalid, if known.
 	Field string `json:"field,omitempty"`
 }
 
 // FieldError is what a Validate method returns to name a field to the caller; see Route.
 type FieldError struct {
-	Field   string // as the caller knows it
-	Problem string // for people, as "must be 1 to 100"
+	Field   string // the caller's name for it
+	Problem string // for people, such as "must be 1 to 100"
 }
 
 func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 
-// refusal is an answer of the edge.
+// refusal is an error answer of the gateway itself.
 type refusal struct {
 	Status  int
 	Code    Code
 	Message string
 	Field   string
-	retry   time.Duration // 0: the caller need not be told
+	retry   time.Duration // Retry-After; 0 leaves it out
 }
 
 func (r refusal) Error() string { return "gateways: " + r.Message }
@@ -107,13 +107,13 @@ var statusOf = map[Code]int{
 	CodeReplyTooLarge: http.StatusBadGateway,
 }
 
-// statusGone is written when the caller has gone: nobody reads it but the access log.
+// statusGone is written when the caller has disconnected. Only the access log shows it.
 const statusGone = 499
 
-// retryAfter is what callers are told when nobody knows better.
+// retryAfter is the Retry-After when there is no better estimate.
 const retryAfter = time.Second
 
-// refusalOf is what the caller is told of an error.
+// refusalOf returns the answer to an error.
 func refusalOf(err error) refusal {
 	var at refusal
 	var field *FieldError
@@ -140,13 +140,13 @@ func refusalOf(err error) refusal {
 		return refusal{
 			Status:  http.StatusRequestEntityTooLarge,
 			Code:    CodeTooLarge,
-			Message: "the request is longer than Redis is sent",
+			Message: "request too large",
 		}
 	case errors.Is(err, ErrOverloaded):
 		at := refusal{
 			Status:  http.StatusServiceUnavailable,
 			Code:    CodeOverloaded,
-			Message: "too many requests: try again later",
+			Message: "too many requests: retry later",
 			retry:   retryAfter,
 		}
 		var overload *OverloadError
@@ -158,11 +158,11 @@ func refusalOf(err error) refusal {
 		return refusal{
 			Status:  http.StatusServiceUnavailable,
 			Code:    CodeNoService,
-			Message: "no service answers now",
+			Message: "no service available: retry later",
 			retry:   retryAfter,
 		}
 	case errors.Is(err, ErrUnavailable),
-		errors.Is(err, ErrFull): // also of one that waited until its deadline to be sent
+		errors.Is(err, ErrFull): // also of a call that queued until its deadline
 		return unavailable
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return refusal{Status: http.StatusGatewayTimeout, Code: CodeTimeout, Message: "no reply in time"}
@@ -173,11 +173,11 @@ func refusalOf(err error) refusal {
 var unavailable = refusal{
 	Status:  http.StatusServiceUnavailable,
 	Code:    CodeUnavailable,
-	Message: "the service can't be asked now",
+	Message: "service unavailable: retry later",
 	retry:   retryAfter,
 }
 
-// remoteRefusal is what the caller is told of what a service said.
+// remoteRefusal returns the answer to an error of the service.
 func remoteRefusal(said *RemoteError) refusal {
 	r := refusal{Status: said.Status, Code: said.Code, Message: said.Message}
 	known, is := statusOf[said.Code]
@@ -187,7 +187,7 @@ func remoteRefusal(said *RemoteError) refusal {
 	case r.Status == 0:
 		r.Status = http.StatusUnprocessableEntity
 	case r.Status < 400 || r.Status > 599:
-		return refusal{Status: http.StatusBadGateway, Code: CodeBadReply, Message: "the service's reply makes no sense"}
+		return refusal{Status: http.StatusBadGateway, Code: CodeBadReply, Message: "invalid reply from the service"}
 	}
 	if r.Status == http.StatusServiceUnavailable {
 		r.retry = retryAfter
@@ -211,14 +211,14 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 		r = refusal{
 			Status:  http.StatusInternalServerError,
 			Code:    CodeInternal,
-			Message: "this route is not set up right; its log says why",
+			Message: "route misconfigured: see the server's log",
 		}
-		e.cfg.log.Error("http: route with mistakes", "id", in.id, "error", err)
+		e.cfg.log.Error("http: route misconfigured", "id", in.id, "error", err)
 	case panicked != nil:
 		e.cfg.log.Error("http: callback panicked", "id", in.id, "panic", fmt.Sprint(panicked.Value), "stack",
 			string(panicked.Stack))
 	case r.Code == CodeBadReply, r.Code == CodeUnavailable:
-		e.cfg.log.Warn("http: no good answer", "id", in.id, "status", r.Status, "error", err)
+		e.cfg.log.Warn("http: request failed", "id", in.id, "status", r.Status, "error", err)
 	}
 	e.stats.count(r.Status)
 	r.write(w)
@@ -226,7 +226,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 
 func (r refusal) write(w http.ResponseWriter) {
 	body, err := json.Marshal(HTTPError{HTTPErrorDetail{Code: r.Code, Message: r.Message, Field: r.Field}})
-	if err != nil { // there is nothing in it that can't be encoded
+	if err != nil { // can't happen: all fields can be encoded
 		panic(err)
 	}
 	h := w.Header()
@@ -238,5 +238,5 @@ func (r refusal) write(w http.ResponseWriter) {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(r.retry.Seconds())))))
 	}
 	w.WriteHeader(r.Status)
-	_, _ = w.Write(body) // a caller that is gone needs no answer
+	_, _ = w.Write(body) // the caller may have disconnected
 }

@@ -4,15 +4,16 @@ import (
 	"net/http"
 )
 
-// Healthy answers a liveness probe: the process runs.
+// Healthy answers a liveness probe with 200.
 //
 //	mux.Handle("GET /healthz", gateways.Healthy())
 func Healthy() http.Handler { return probe(func(*http.Request) error { return nil }) }
 
-// Ready answers a readiness probe with 200 while all checks return nil, and else with 503 and the error as text.
-// Running.Ready and Supervisor.Ready of flow are such checks. A check that panics fails. Behind Serve it fails
-// as soon as the server is to stop: see ServerConfig.LameDuck. On a server of its own it does not know that; give it a
-// check of the same context. Errors name internals: keep it off public addresses.
+// Ready answers a readiness probe with 200 if all checks return nil, and else with 503 and the
+// error's text. Running.Ready and Supervisor.Ready of flow are such checks. A check that panics
+// fails. Behind Serve, Ready fails as soon as the server starts to stop: see ServerConfig.LameDuck.
+// With other servers, add a check of the context that stops them. Errors contain internal details:
+// do not expose it publicly.
 //
 //	mux.Handle("GET /readyz", gateways.Ready(run.Ready))
 //	admin.Handle("GET /readyz", gateways.Ready(run.Ready, func() error { return context.Cause(ctx) }))
@@ -44,6 +45,6 @@ func probe(check func(*http.Request) error) http.Handler {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			text = err.Error()
 		}
-		_, _ = w.Write([]byte(text + "\n")) // the probe may have gone
+		_, _ = w.Write([]byte(text + "\n")) // the probe may have disconnected
 	})
 }

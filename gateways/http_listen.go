@@ -8,19 +8,19 @@ import (
 	"syscall"
 )
 
-// ListenError is an address that can't be listened on.
+// ListenError reports an address that can't be listened on.
 type ListenError struct {
 	Addr string
 	Err  error
 }
 
 func (e *ListenError) Error() string {
-	fix := "choose an address of this machine, as localhost:3000"
+	fix := "choose an address of this machine, such as localhost:3000"
 	switch {
 	case errors.Is(e.Err, syscall.EADDRINUSE):
-		fix = "another program has that port: end it, or choose another port"
+		fix = "the port is in use: stop the other program or choose another"
 	case errors.Is(e.Err, syscall.EACCES):
-		fix = "that port is for root only: choose one from 1024 on"
+		fix = "the port requires root: choose one from 1024 up"
 	}
 	return fmt.Sprintf("gateways: can't listen on %s: %v; %s", e.Addr, cause(e.Err), fix)
 }
@@ -28,7 +28,7 @@ func (e *ListenError) Error() string {
 // Unwrap returns the cause.
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// cause leaves out of a network error what has been said.
+// cause strips the parts of a network error that the message already has.
 func cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -37,8 +37,8 @@ func cause(err error) error {
 	return err
 }
 
-// Listen listens on a TCP address, as localhost:3000, for Serve. With port 0 the system chooses
-// one. Its error is a *ListenError.
+// Listen listens on a TCP address, such as localhost:3000, for Serve. With port 0 the system
+// chooses a free port. It returns a *ListenError.
 func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -47,11 +47,11 @@ func Listen(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// limited is a listener that accepts a bounded number of connections at once.
+// limited is a listener that limits the number of open connections.
 //
-// It does not wrap them: a wrapper would hide the TCP connection from all that set its options. The
-// server releases the slot of a connection when net/http reports that it is closed. A connection that
-// a handler took over is closed by the handler: see hijacked.
+// It does not wrap the connections, because a wrapper would hide the TCP connection from callers
+// that set its options. The server releases a connection's slot when net/http reports it closed. A
+// hijacked connection is closed by its handler: see hijacked.
 type limited struct {
 	net.Listener
 	sendBuffer int
@@ -89,7 +89,7 @@ func (l *limited) Close() error {
 	return l.Listener.Close()
 }
 
-// hijacked is a connection that a handler took over. Its slot is free when the handler closes it.
+// hijacked is a connection that a handler took over. Close releases its slot.
 type hijacked struct {
 	net.Conn
 	closing sync.Once
@@ -101,19 +101,20 @@ func (h *hijacked) Close() error {
 	return h.Conn.Close()
 }
 
-// NetConn returns the connection below, as tls.Conn does.
+// NetConn returns the underlying connection, like tls.Conn.
 func (h *hijacked) NetConn() net.Conn { return h.Conn }
 
 const (
 	// defaultSendBuffer is enough for 2.5 MB/s at a round trip of 100 ms.
 	defaultSendBuffer = 256 << 10
-	// streamSendBuffer is that of connections that stream. They are many, and some are slow.
+	// streamSendBuffer is the limit for streaming connections. There are many of them, and some are
+	// slow.
 	streamSendBuffer = 64 << 10
 )
 
-// setSendBuffer limits what the system holds that was sent and not taken. The system's own limit is
-// about 4 MB for each connection. It also wakes a blocked writer only when a third of the buffer is
-// free, which takes a slow reader half a minute.
+// setSendBuffer limits what the operating system buffers for a connection. Its default is about 4
+// MB per connection. With the default it also wakes a blocked writer only when a third of the
+// buffer is free, which takes a slow reader half a minute.
 func setSendBuffer(c net.Conn, bytes int) {
 	if bytes < 0 {
 		return
@@ -121,7 +122,7 @@ func setSendBuffer(c net.Conn, bytes int) {
 	for {
 		switch over := c.(type) {
 		case interface{ SetWriteBuffer(int) error }:
-			_ = over.SetWriteBuffer(bytes) // where it can't be set the system's own holds
+			_ = over.SetWriteBuffer(bytes) // if it can't be set, the system's default applies
 			return
 		case interface{ NetConn() net.Conn }:
 			c = over.NetConn()

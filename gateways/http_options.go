@@ -9,9 +9,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// RouteOption is an option of HTTP and Route. The options of Call are too: Timeout bounds the wait
-// for the reply (the default is the client's, and what is late is answered with 504), Header sends
-// a header with each request, Keyed gives requests of Route a key.
+// RouteOption is an option of HTTP and Route. Each CallOption is one too. Timeout limits the wait
+// for the reply; it defaults to the client's, and a timeout is answered with 504. Header sends a
+// header with each request. Keyed gives requests of Route a key.
 type RouteOption interface{ apply(*endpointConfig) }
 
 type routeOption func(*endpointConfig)
@@ -41,7 +41,7 @@ type endpointConfig struct {
 	log          *slog.Logger
 }
 
-// forwarded is a header that travels.
+// forwarded is a header that is sent with the request.
 type forwarded struct{ canonical, name string }
 
 const (
@@ -54,33 +54,33 @@ func defaultEndpoint() endpointConfig {
 	return endpointConfig{maxBody: defaultMaxBody, log: flow.Thinned(nil)}
 }
 
-// MaxBody bounds the bytes of a body; what is longer is answered with 413. The default is 1 MiB.
-// The client has a bound of its own, ClientConfig.MaxPayload.
+// MaxBody limits the bytes of a request body. A longer body is answered with 413. Defaults to 1
+// MiB. ClientConfig.MaxPayload limits the request as well.
 func MaxBody(bytes int64) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.maxBody = bytes })
 }
 
-// Accept says which content types bodies may have; others are answered with 415. The default is
-// application/json, which stands for those that end in +json too. Bodies that are not JSON reach
-// handlers as they are, see HTTP; Route takes JSON only.
+// Accept sets the content types of request bodies. Others are answered with 415. Defaults to
+// application/json, which includes types that end in +json. HTTP passes bodies of other types to
+// handlers unchanged. Route binds JSON only.
 func Accept(types ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.accept = append([]string{}, types...) })
 }
 
-// RawBody passes bodies to the handler byte for byte: nothing of them is parsed, checked or merged with
-// the path and the query, which are in the headers alone. It is for webhooks, because their signatures cover
-// the bytes. Handle them by HandleFunc. Bodies of all content types are taken, unless Accept
-// names some. ForwardHeaders passes the signature:
+// RawBody passes bodies to the handler byte for byte. It does not parse or check them, and does not
+// merge path and query, which are in the headers only. Use it for webhooks whose signatures cover
+// the bytes, with handlers of HandleFunc. All content types are accepted, unless Accept names some.
+// ForwardHeaders passes the signature:
 //
 //	gateways.HTTP(client, "payment", gateways.RawBody(), gateways.ForwardHeaders("X-Signature"))
 func RawBody() RouteOption { return routeOption(func(c *endpointConfig) { c.raw = true }) }
 
-// FireAndForget answers with 202, and {"id": …}, the ID of the request, when Redis has it. Nobody
-// waits for the service.
+// FireAndForget answers with 202 and {"id": …}, the request's ID, as soon as Redis has stored the
+// request. It does not wait for the service.
 func FireAndForget() RouteOption { return routeOption(func(c *endpointConfig) { c.forget = true }) }
 
-// ForwardHeaders has headers of the caller travel with the request, under their names in lower
-// case. The default is none. Headers of the connection never do.
+// ForwardHeaders sends the named headers of the caller with the request, under their names in lower
+// case. Defaults to none. Hop-by-hop headers are never sent.
 func ForwardHeaders(names ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) {
 		for _, n := range names {
@@ -89,9 +89,9 @@ func ForwardHeaders(names ...string) RouteOption {
 	})
 }
 
-// PassHeaders lets services set headers that are otherwise left out of replies because they speak
-// for the whole site, as Set-Cookie, Access-Control-Allow-Origin and Strict-Transport-Security. All
-// that do not may be set without.
+// PassHeaders lets services set headers that affect the whole site, such as Set-Cookie,
+// Access-Control-Allow-Origin and Strict-Transport-Security. Without it they are removed from
+// replies. Other headers need no PassHeaders.
 func PassHeaders(names ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) {
 		if c.pass == nil {
@@ -103,22 +103,22 @@ func PassHeaders(names ...string) RouteOption {
 	})
 }
 
-// Authenticate says who the caller is. The identity travels as HeaderIdentity, which callers cannot
-// set; "" is nobody in particular, and has none. An error is answered with 401, and nothing of it
-// but what a *RemoteError says, which may have another code too, as CodeForbidden. The default is
-// to ask nobody.
+// Authenticate identifies the caller. The identity is sent as HeaderIdentity, which callers cannot
+// set; "" is an anonymous caller and sends none. An error is answered with 401 and without its
+// text. A *RemoteError is answered with its own code and message, such as CodeForbidden. Without
+// Authenticate all callers are anonymous.
 func Authenticate(who func(*http.Request) (identity string, err error)) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.authenticate = who })
 }
 
-// PathValues names the values of the path, for routers other than the standard mux that set them by
-// http.Request's SetPathValue but no Pattern. The default is the wildcards of the Pattern.
+// PathValues names the path values for routers that call http.Request.SetPathValue without setting
+// Pattern, unlike the standard mux. Defaults to the wildcards of the Pattern.
 func PathValues(names ...string) RouteOption {
 	return routeOption(func(c *endpointConfig) { c.paths = names })
 }
 
-// RouteLog gives the route a logger. It gets what is wrong with services: replies that make no sense, Redis that
-// does not answer. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+// RouteLog sets the route's logger. It receives faults of services and Redis, such as invalid
+// replies. Defaults to the warnings and errors of slog.Default, see flow.Logger.
 func RouteLog(log *slog.Logger) RouteOption {
 	return routeOption(func(c *endpointConfig) {
 		if log != nil {
@@ -137,7 +137,7 @@ func (c *endpointConfig) validate(bad func(field, problem, fix string)) {
 	for i, t := range c.accept {
 		c.accept[i] = strings.ToLower(t)
 		if strings.Count(t, "/") != 1 || strings.ContainsAny(t, "; *") {
-			bad("Accept", "has "+quoted(t), `name types without parameters, as "text/plain"`)
+			bad("Accept", "has "+quoted(t), `name types without parameters, such as "text/plain"`)
 		}
 	}
 	switch {
@@ -149,25 +149,25 @@ func (c *endpointConfig) validate(bad func(field, problem, fix string)) {
 	for _, f := range c.forward {
 		switch {
 		case !validName(f.name):
-			bad("ForwardHeaders", "has "+quoted(f.name)+", which is no name of a header", "name headers, as X-Tenant")
+			bad("ForwardHeaders", "has "+quoted(f.name)+", an invalid header name", "name headers, such as X-Tenant")
 		case hopByHop[f.canonical]:
-			bad("ForwardHeaders", "has "+f.canonical+", which is of the connection", "leave it out")
+			bad("ForwardHeaders", "has "+f.canonical+", a hop-by-hop header", "leave it out")
 		case ours(f.name):
 			bad(
 				"ForwardHeaders",
-				"has "+f.canonical+", a name that the gateway itself sets",
+				"has "+f.canonical+", which the gateway sets",
 				"leave it out; callers can't set it",
 			)
 		}
 	}
 	for n := range c.pass {
 		if hopByHop[n] || n == "Content-Length" || n == "Content-Type" {
-			bad("PassHeaders", "has "+n+", which is the gateway's", "leave it out")
+			bad("PassHeaders", "has "+n+", which the gateway sets", "leave it out")
 		}
 	}
 }
 
-// ours reports names of headers that only the gateway sets.
+// ours reports whether only the gateway sets a header.
 func ours(name string) bool {
 	return name == HeaderRequestID || name == HeaderIdentity || name == traceparent || strings.HasPrefix(name, "http-")
 }

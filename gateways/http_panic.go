@@ -7,8 +7,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// caught makes a panic of a user's function the error of its request, a *flow.PanicError. Defer it.
-// http.ErrAbortHandler goes on: it means that there is to be no answer.
+// caught converts a panic of a user's function into a *flow.PanicError. Defer it. It does not catch
+// http.ErrAbortHandler, which suppresses the answer.
 func caught(err *error) {
 	switch p := recover(); p {
 	case nil:
@@ -19,6 +19,6 @@ func caught(err *error) {
 	}
 }
 
-// broken is what callers are told of a panic.
+// broken is the answer to a panic.
 var broken = refusal{Status: http.StatusInternalServerError, Code: CodeInternal,
-	Message: "something is wrong here; the log says what"}
+	Message: "internal error"}

@@ -12,21 +12,21 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Answer is what a typed handler returns that has more to say to HTTP than a value:
+// Answer is the result of a typed handler that sets the HTTP status or headers as well:
 //
 //	gateways.Handle(svc, "addBook", func(ctx context.Context, q AddBook) (gateways.Answer[Book], error) {
 //		…
 //		return gateways.Answer[Book]{Status: http.StatusCreated, Headers: flow.Headers{{Name: "Location", Value: "/books/" + b.ID}}, Value: b}, nil
 //	})
 //
-// To callers of Call it is a Value alone. With Status 204, 205 or 304 there is no body.
+// Callers of Call receive only the Value. With Status 204, 205 or 304 there is no body.
 type Answer[R any] struct {
 	Status  int // 0 lets the gateway choose
 	Headers flow.Headers
 	Value   R
 }
 
-// answering is what Answers are, whatever their values.
+// answering is implemented by Answers of all types.
 type answering interface{ response() (Response, error) }
 
 func (a Answer[R]) response() (Response, error) {
@@ -38,7 +38,7 @@ func (a Answer[R]) response() (Response, error) {
 	return r, err
 }
 
-// answerOf makes responses of what a handler returns.
+// answerOf returns a function that encodes a handler's results.
 func answerOf[R any]() func(R) (Response, error) {
 	if _, is := any(*new(R)).(answering); is {
 		return func(v R) (Response, error) { return any(v).(answering).response() }
@@ -52,7 +52,7 @@ func bodiless(status int) bool {
 		status == http.StatusNotModified
 }
 
-// hopByHop are headers of a connection, not of a message.
+// hopByHop are headers that apply to a connection, not to a message.
 var hopByHop = map[string]bool{
 	"Connection":          true,
 	"Keep-Alive":          true,
@@ -66,7 +66,7 @@ var hopByHop = map[string]bool{
 	"Http2-Settings":      true,
 }
 
-// siteWide are headers with which one reply would speak for the whole site, or to the proxies before it.
+// siteWide are headers that affect the whole site, or the proxies in front of it.
 var siteWide = map[string]bool{
 	"Set-Cookie":                true,
 	"Strict-Transport-Security": true,
@@ -86,7 +86,7 @@ var siteWide = map[string]bool{
 	"Origin-Agent-Cluster":      true,
 }
 
-// mayPass reports headers that a service may set.
+// mayPass reports whether a service may set a header.
 func (c *endpointConfig) mayPass(name string) bool {
 	switch {
 	case hopByHop[name] || name == "Content-Length" || name == "Content-Type" || name == "Date" || name == "Server" || name == "X-Request-Id" ||
@@ -98,11 +98,12 @@ func (c *endpointConfig) mayPass(name string) bool {
 	return true
 }
 
-// reply writes what the service answered. An error says that it makes no sense; nothing is written then.
+// reply writes the service's reply. An error reports an invalid reply; then nothing has been
+// written.
 func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *Response) error {
 	nonsense := func(format string, args ...any) error {
 		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...),
-			refusal{Status: http.StatusBadGateway, Code: CodeBadReply, Message: "the service's reply makes no sense"})
+			refusal{Status: http.StatusBadGateway, Code: CodeBadReply, Message: "invalid reply from the service"})
 	}
 	status := a.Status
 	switch {
@@ -144,7 +145,7 @@ func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *Response) er
 		return nil
 	}
 	switch {
-	case len(a.Body) == 0 && a.ContentType == "": // a redirect, as a rule
+	case len(a.Body) == 0 && a.ContentType == "": // usually a redirect
 	case media == jsonType:
 		h["Content-Type"] = jsonTypes
 	default:
@@ -152,18 +153,18 @@ func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *Response) er
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
 	w.WriteHeader(status)
-	_, _ = w.Write(a.Body) // a caller that is gone needs no answer
+	_, _ = w.Write(a.Body) // the caller may have disconnected
 	return nil
 }
 
-// Values that all replies share; nobody changes them.
+// Values that all replies share. They must not be modified.
 var (
 	noSniff   = []string{"nosniff"}
 	jsonTypes = []string{jsonType}
 	private   = []string{"private"}
 )
 
-// validName reports what RFC 9110 calls a token.
+// validName reports whether name is a token of RFC 9110.
 func validName(name string) bool {
 	if name == "" || len(name) > 256 {
 		return false
@@ -176,7 +177,7 @@ func validName(name string) bool {
 	return true
 }
 
-// validValue reports values that end where they should: no line breaks, no other control characters.
+// validValue reports whether v has no line breaks and no other control characters.
 func validValue(v string) bool {
 	for i := range len(v) {
 		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -190,7 +191,7 @@ func isAlnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// quoted is a name for a message: as JSON, and not too long.
+// quoted returns a name for a message, as JSON and shortened.
 func quoted(s string) string {
 	if len(s) > 100 {
 		s = strings.ToValidUTF8(s[:100], "") + "…"
@@ -202,13 +203,13 @@ func quoted(s string) string {
 	return string(b)
 }
 
-// EndpointStats counts what became of requests.
+// EndpointStats counts the outcomes of requests.
 type EndpointStats struct {
-	Answered   uint64 // by the service, or accepted to be forgotten
-	Refused    uint64 // with 400 to 499: by the edge, or by the service's error
+	Answered   uint64 // by the service, or stored with FireAndForget
+	Refused    uint64 // with 400 to 499: by the gateway, or by the service's error
 	Overloaded uint64 // with 503
-	Failed     uint64 // with 500 and more, but 503
-	Gone       uint64 // the caller went away first; logs have 499
+	Failed     uint64 // with another status of 500 or more
+	Gone       uint64 // the caller disconnected first; the log shows 499
 }
 
 type endpointCounters struct{ answered, refused, overloaded, failed, gone atomic.Uint64 }
@@ -224,7 +225,7 @@ func (c *endpointCounters) count(status int) {
 	}
 }
 
-// Stats returns the counts, since the endpoint was made.
+// Stats returns the counts since the endpoint was created.
 func (e *Endpoint) Stats() EndpointStats {
 	c := &e.stats
 	return EndpointStats{

@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// incoming is a request of HTTP on its way to be one of ours.
+// incoming is an HTTP request that is being converted into a Request.
 type incoming struct {
 	http     *http.Request
 	id       string // of the request, for people and logs
@@ -22,14 +22,14 @@ type incoming struct {
 	forward  []forwarded
 	body     []byte
 	media    string  // the body's type, without parameters; "" if there is no body
-	full     string  // with those that matter
+	full     string  // with the parameters that matter
 	budget   *budget // of the body; nil before it is read
-	held     int64   // of the budget
+	held     int64   // bytes taken from the budget
 }
 
 func (in *incoming) isJSON() bool { return isJSON(in.media) }
 
-// generic makes the request of HTTP.
+// generic makes the Request of an HTTP handler.
 func generic(p *plan[[]byte], in *incoming, raw bool) (Request, error) {
 	body, media := in.body, in.full
 	if raw {
@@ -46,12 +46,12 @@ func generic(p *plan[[]byte], in *incoming, raw bool) (Request, error) {
 		return Request{}, err
 	}
 	r, err := p.request(nil)
-	r.Body, r.ContentType = body, media // as it is: nobody else has it
+	r.Body, r.ContentType = body, media // not copied: nothing else uses it
 	r.Headers = in.headers(r.Headers)
 	return r, err
 }
 
-// object is what JSON the path, the query and the body make.
+// object merges path, query and body into one JSON value.
 func (in *incoming) object() ([]byte, error) {
 	if in.media != "" && len(in.names) == 0 {
 		return in.body, nil
@@ -74,7 +74,7 @@ func (in *incoming) object() ([]byte, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if in.taken(name) {
-			return nil, fieldf(name, "the query can't set %s: the path does", quoted(name))
+			return nil, fieldf(name, "the path sets %s: remove it from the query", quoted(name))
 		}
 		dst = member(dst, name)
 		values := query[name]
@@ -94,7 +94,8 @@ func (in *incoming) object() ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// merge puts the members of the body behind those of the path. The body has been checked: it is one JSON value.
+// merge appends the body's members to those of the path. The body has been checked: it is one JSON
+// value.
 func (in *incoming) merge(dst []byte) ([]byte, error) {
 	body := trimmed(in.body)
 	if body[0] != '{' {
@@ -102,7 +103,7 @@ func (in *incoming) merge(dst []byte) ([]byte, error) {
 	}
 	if err := eachName(body, func(name string) error {
 		if in.taken(name) {
-			return fieldf(name, "the body can't set %s: the path does", quoted(name))
+			return fieldf(name, "the path sets %s: remove it from the body", quoted(name))
 		}
 		return nil
 	}); err != nil {
@@ -115,7 +116,7 @@ func (in *incoming) merge(dst []byte) ([]byte, error) {
 	return append(dst, rest...), nil
 }
 
-// taken reports names that mean a value of the path to decoders that don't mind case.
+// taken reports whether a case-insensitive decoder would take name for a path value.
 func (in *incoming) taken(name string) bool {
 	for _, n := range in.names {
 		if strings.EqualFold(n, name) {
@@ -154,7 +155,7 @@ func (in *incoming) checkSize() error {
 	return nil
 }
 
-// checkPath refuses values that no text has.
+// checkPath refuses path values that are not valid text.
 func (in *incoming) checkPath() error {
 	for _, name := range in.names {
 		if err := checkText(name, in.http.PathValue(name)); err != nil {
@@ -174,7 +175,7 @@ func checkText(name, v string) error {
 	return nil
 }
 
-// query is the parameters of the query, checked.
+// query returns the checked parameters of the query.
 func (in *incoming) query() (url.Values, error) {
 	if in.http.URL.RawQuery == "" {
 		return nil, nil
@@ -184,7 +185,7 @@ func (in *incoming) query() (url.Values, error) {
 		return nil, refusal{
 			Status:  http.StatusBadRequest,
 			Code:    CodeInvalid,
-			Message: "the query can't be read: write it as a=1&b=2, special characters %-encoded",
+			Message: "invalid query: write a=1&b=2, percent-encoded",
 		}
 	}
 	for name, values := range query {
@@ -200,7 +201,7 @@ func (in *incoming) query() (url.Values, error) {
 	return query, nil
 }
 
-// member begins a member of an object.
+// member starts a member of an object.
 func member(dst []byte, name string) []byte {
 	if len(dst) > 1 {
 		dst = append(dst, ',')
@@ -208,20 +209,21 @@ func member(dst []byte, name string) []byte {
 	return append(quote(dst, name), ':')
 }
 
-// quote appends a text that is UTF-8 as a JSON string.
+// quote appends valid UTF-8 as a JSON string.
 func quote(dst []byte, s string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, s) // fails for what is not UTF-8 only
+	dst, _ = jsontext.AppendQuote(dst, s) // fails for invalid UTF-8 only
 	return dst
 }
 
-// pattern is what the mux matched, and the values that it has.
+// pattern is the mux's pattern and the names of its values.
 type pattern struct {
 	text  string
 	names []string
 	err   error
 }
 
-// pattern returns what the mux matched. It is looked into once; a handler has one pattern as a rule.
+// pattern returns the pattern that the mux matched. The parsed pattern is cached, because a handler
+// usually has one.
 func (e *Endpoint) pattern(r *http.Request) (*pattern, error) {
 	p := e.seen.Load()
 	if p == nil || p.text != r.Pattern {
@@ -232,7 +234,7 @@ func (e *Endpoint) pattern(r *http.Request) (*pattern, error) {
 		for _, need := range e.needs {
 			if !slices.Contains(p.names, need) {
 				p.err = fmt.Errorf(
-					"gateways: the pattern %s has no {%s}, which a field wants: write it into the pattern, or name it in PathValues",
+					"gateways: pattern %s lacks {%s}: add it, or name it in PathValues",
 					strconv.Quote(r.Pattern),
 					need,
 				)
@@ -243,7 +245,7 @@ func (e *Endpoint) pattern(r *http.Request) (*pattern, error) {
 	return p, p.err
 }
 
-// wildcards are the names in a pattern of the standard mux.
+// wildcards returns the names in a pattern of the standard mux.
 func wildcards(pattern string) (names []string) {
 	for {
 		_, rest, found := strings.Cut(pattern, "{")

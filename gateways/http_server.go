@@ -20,49 +20,55 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// ErrStopping is the cause with which contexts of requests end when their server stops; see Serve.
+// ErrStopping is the cause of cancelled request contexts when the server stops; see Serve.
 var ErrStopping = errors.New("gateways: the server is stopping")
 
 // ServerConfig configures Serve. The zero value is the default.
 type ServerConfig struct {
-	// HeaderTimeout is how long a caller may take to send a request's header. The default is 5 s.
+	// HeaderTimeout is the longest time to receive a request's header. Defaults to 5 s.
 	HeaderTimeout time.Duration
-	// BodyTimeout is how long it may take to send the body. The default is 30 s.
+	// BodyTimeout is the longest time to receive a request's body. Defaults to 30 s.
 	BodyTimeout time.Duration
-	// WriteTimeout is how long a reader may take for each 64 KiB of a reply, so that a stream may go on for
-	// as long as its reader reads. Defaults to 30 s.
+	// WriteTimeout is the longest time a client may take to read 64 KiB of a reply. A stream may
+	// last as long as its client keeps reading. Defaults to 30 s.
 	WriteTimeout time.Duration
-	// IdleTimeout is how long a connection is kept between requests. It has to be longer than that of a
-	// balancer in front, or else the balancer sends requests on connections that are being closed, which it
-	// answers with 502. Defaults to 2 minutes: common ones have 60 to 75 s. Google Cloud's has 10 minutes.
+	// IdleTimeout is how long a connection is kept between requests. It must exceed the idle
+	// timeout of a load balancer in front: otherwise the balancer sends requests on closing
+	// connections and answers them with 502. Defaults to 2 minutes. Common balancers use 60 to 75
+	// s, Google Cloud's 10 minutes.
 	IdleTimeout time.Duration
-	// MaxHeader bounds the bytes of a request's header. The default is 32 KiB.
+	// MaxHeader limits the bytes of a request's header. Defaults to 32 KiB.
 	MaxHeader int
-	// MaxConnections bounds the connections; who comes then waits until one is free. The default is
-	// 16,384. WebSockets leave a sixteenth of them, 64 at most, to other requests, such as health
-	// checks: then they are refused with 503.
+	// MaxConnections limits the open connections. Further connections wait until one closes.
+	// WebSockets leave a sixteenth of them, at most 64, to other requests such as health checks;
+	// further WebSockets are refused with 503. Defaults to 16,384.
 	MaxConnections int
-	// BodyMemory is how many bytes of request bodies the routes of this server hold at once, from the
-	// first byte until the request is answered. Bodies beyond it are answered with 503. One body takes three
-	// quarters of it at most. Defaults to 64 MiB, which all routes behind other servers share.
+	// BodyMemory limits the bytes of request bodies that the routes of this server hold at once,
+	// from the first byte until the request is answered. Bodies that exceed it are answered with
+	// 503. One body may use at most three quarters of it. Defaults to 64 MiB. All routes behind
+	// other servers share another 64 MiB.
 	BodyMemory int64
-	// SendBuffer is how many bytes the system may hold that were sent on a connection and not yet taken by
-	// its reader. Defaults to 256 KiB. Connections that stream, such as those of SSE and ws, have at
-	// most 64 KiB. Negative leaves it to the system: some megabytes, and slow readers may exceed WriteTimeout.
+	// SendBuffer limits the bytes that the operating system buffers for a connection. Streaming
+	// connections, such as those of SSE and ws, use at most 64 KiB. Defaults to 256 KiB. Negative
+	// keeps the system's own limit of some megabytes, with which slow readers may exceed
+	// WriteTimeout.
 	SendBuffer int
-	// LameDuck is how long the server still serves after ctx is done, before it closes its listener.
-	// Meanwhile Ready fails, and replies have "Connection: close", so that balancers and browsers go elsewhere.
-	// Use some probe intervals of the balancer; Kubernetes needs about 5 s. Defaults to 0.
+	// LameDuck is how long the server keeps serving after ctx is done, before it closes its
+	// listener. Meanwhile Ready fails and replies have "Connection: close", so balancers and
+	// browsers connect elsewhere. Use a few probe intervals of the balancer; Kubernetes needs about
+	// 5 s. Defaults to 0.
 	LameDuck time.Duration
-	// StopTimeout is how long requests may take to end when the server stops. The default is 10 s.
+	// StopTimeout is how long running requests may take to end when the server stops. Defaults to
+	// 10 s.
 	StopTimeout time.Duration
-	// TrustedOrigins are the origins, as https://app.example.com, whose pages may send what changes
-	// something. The default is none but the server's own: see http.CrossOriginProtection.
+	// TrustedOrigins are other origins, such as https://app.example.com, whose pages may send
+	// requests that change something. Defaults to none: only the server's own origin, see
+	// http.CrossOriginProtection.
 	TrustedOrigins []string
-	// TLS serves HTTPS, by HTTP/1.1 and HTTP/2. The default is plain HTTP/1.1.
+	// TLS serves HTTPS over HTTP/1.1 and HTTP/2. Defaults to plain HTTP/1.1.
 	TLS *tls.Config
-	// Log gets a line for each request at Info, with method, path, status, duration and bytes,
-	// never a query or a payload; and faults at Warn. Defaults to the warnings and errors of
+	// Log receives a line per request at Info, with method, path, status, duration and bytes, never
+	// a query or a payload. Faults are logged at Warn. Defaults to the warnings and errors of
 	// slog.Default, see flow.Logger.
 	Log *slog.Logger
 }
@@ -103,17 +109,17 @@ func (c ServerConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// Serve serves HTTP on a listener, which it closes, until ctx is done and what is under way has
-// ended: nil is a clean end.
+// Serve serves HTTP on a listener until ctx is done and running requests have ended. It closes the
+// listener. It returns nil after a clean stop.
 //
-// It is a server for production: slow callers are cut off, headers and connections are bounded, a
-// handler that panics is answered with 500, and browsers' cross-origin requests that change
-// something are refused.
+// Serve has timeouts and limits for production: it disconnects slow clients, limits headers and
+// connections, answers a handler's panic with 500, and refuses cross-origin requests of browsers
+// that change something.
 //
-// When ctx is done, and LameDuck is over, no more connections are taken, requests under way may
-// end, and those that stream (they have flushed, or taken over their
-// connection) have their context cancelled with ErrStopping as its cause. What has not ended after
-// StopTimeout has its context cancelled too, and is cut off a second later; that is an error.
+// When ctx is done and LameDuck has passed, Serve accepts no more connections and lets running
+// requests end. The contexts of streaming requests, which have flushed or hijacked their
+// connection, are cancelled with the cause ErrStopping. After StopTimeout all remaining contexts
+// are cancelled. A second later their connections are closed, and Serve returns an error.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig) error {
 	cfg = cfg.withDefaults()
 	origins := http.NewCrossOriginProtection()
@@ -123,7 +129,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig
 			err = errors.Join(
 				err,
 				&redisio.ConfigError{Type: "ServerConfig", Field: "TrustedOrigins", Problem: "has " + quoted(o),
-					Fix: "write origins as https://app.example.com"},
+					Fix: "write origins like https://app.example.com"},
 			)
 		}
 	}
@@ -136,40 +142,40 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig
 	return s.serve(ctx, l)
 }
 
-// server is what Serve runs.
+// server is the state of one Serve.
 type server struct {
 	cfg      ServerConfig
 	next     http.Handler
 	listener *limited
 	bodies   budget
 	leaving  atomic.Bool  // ctx is done
-	denied   atomic.Int64 // requests of other origins
+	denied   atomic.Int64 // cross-origin requests refused
 
 	mu       sync.Mutex
 	conns    map[net.Conn]*connection // at most MaxConnections
-	active   int                      // requests: http.Server knows nothing of those that have taken over their connection
+	active   int                      // requests; http.Server does not count hijacked ones
 	stopping bool
-	idle     chan struct{} // closed when there are no more; nil until it is stopping
+	idle     chan struct{} // closed when active reaches 0; nil until it is stopping
 }
 
-// deny refuses a request that a page of another origin made.
+// deny refuses a cross-origin request.
 func (s *server) deny(w http.ResponseWriter, r *http.Request) {
 	if n := s.denied.Add(1); n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
-		s.cfg.Log.Warn("http: request of another origin refused",
-			"fix", "if a proxy rewrites Host, have it pass Host on, or add the origin to TrustedOrigins",
+		s.cfg.Log.Warn("http: cross-origin request refused",
+			"fix", "if a proxy rewrites Host, let it forward Host, or add the origin to TrustedOrigins",
 			"origin", cut(r.Header.Get("Origin")), "host", cut(r.Host), "path", path(r), "refused", n)
 	}
 	refusal{Status: http.StatusForbidden, Code: CodeForbidden,
-		Message: "cross-origin request refused; if a proxy rewrites Host, add the origin to TrustedOrigins"}.write(w)
+		Message: "cross-origin request refused: add the origin to TrustedOrigins"}.write(w)
 }
 
-// cutOff is how long requests have to end whose context has been cancelled.
+// cutOff is how long requests may take to end after their context is cancelled.
 const cutOff = time.Second
 
 func (s *server) serve(ctx context.Context, l net.Listener) error {
 	s.bodies.max = s.cfg.BodyMemory
 	s.listener = limit(l, s.cfg.MaxConnections, s.cfg.SendBuffer)
-	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // of all requests
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx)) // the parent of all request contexts
 	base = places.With(base, places.Of(s.cfg.MaxConnections))
 	defer cancel(ErrStopping)
 	srv := &http.Server{
@@ -198,20 +204,20 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		err = srv.Serve(s.listener)
 	}
 	close(ended)
-	if !release() { // it is being stopped
+	if !release() { // ctx is done: stop is running
 		return <-stopped
 	}
 	cancel(ErrStopping)
 	return errors.Join(fmt.Errorf("gateways: serve: %w", err), srv.Close())
 }
 
-// linger serves on for LameDuck, unless the listener has ended.
+// linger keeps serving for LameDuck, or until the listener ends.
 func (s *server) linger(ended <-chan struct{}) {
 	s.leaving.Store(true)
 	if s.cfg.LameDuck == 0 {
 		return
 	}
-	s.cfg.Log.Info("http: not ready any more", "lame_duck", s.cfg.LameDuck.String())
+	s.cfg.Log.Info("http: no longer ready", "lame_duck", s.cfg.LameDuck.String())
 	t := time.NewTimer(s.cfg.LameDuck)
 	defer t.Stop()
 	select {
@@ -220,7 +226,7 @@ func (s *server) linger(ended <-chan struct{}) {
 	}
 }
 
-// stop ends what is under way: by itself, by its context, or by force.
+// stop waits for running requests, then cancels their contexts, then closes their connections.
 func (s *server) stop(srv *http.Server, cancel context.CancelCauseFunc) error {
 	s.cfg.Log.Info("http: stopping")
 	idle := s.begin()
@@ -245,12 +251,12 @@ func (s *server) stop(srv *http.Server, cancel context.CancelCauseFunc) error {
 		return nil
 	}
 	return errors.Join(
-		fmt.Errorf("gateways: requests were cut off that did not end in %v", s.cfg.StopTimeout+cutOff),
+		fmt.Errorf("gateways: requests did not end within %v and were closed", s.cfg.StopTimeout+cutOff),
 		srv.Close(),
 	)
 }
 
-// begin begins to stop. What it returns is closed when no request is under way.
+// begin starts the stop. The returned channel is closed when no request is running.
 func (s *server) begin() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +275,7 @@ func (s *server) begin() <-chan struct{} {
 	return s.idle
 }
 
-// faultLog takes what http.Server has to say, a line at a time.
+// faultLog logs the messages of http.Server, one per line.
 type faultLog struct{ log *slog.Logger }
 
 func (f faultLog) Write(p []byte) (int, error) {

@@ -250,7 +250,7 @@ func TestListenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for addr, says := range map[string]string{l.Addr().String(): "another program has that port", "localhost:99999999": "choose an address of this machine"} {
+	for addr, says := range map[string]string{l.Addr().String(): "the port is in use", "localhost:99999999": "choose an address of this machine"} {
 		_, err := gateways.Listen(addr)
 		var failed *gateways.ListenError
 		if !errors.As(err, &failed) || failed.Addr != addr || failed.Unwrap() == nil ||

@@ -408,17 +408,17 @@ func TestHTTPMistakes(t *testing.T) {
 	s := newStand(t)
 	c := s.client(t, gateways.ClientConfig{})
 	for name, e := range map[string]*gateways.Endpoint{
-		"client is nil":           gateways.HTTP(nil, "a"),
-		"typ is empty":            gateways.HTTP(c, ""),
-		"MaxBody is less":         gateways.HTTP(c, "a", gateways.MaxBody(0)),
-		"Timeout is negative":     gateways.HTTP(c, "a", gateways.Timeout(-1)),
-		"Accept is empty":         gateways.HTTP(c, "a", gateways.Accept()),
-		"text/*":                  gateways.HTTP(c, "a", gateways.Accept("text/*")),
-		"no name of a header":     gateways.HTTP(c, "a", gateways.ForwardHeaders("a b")),
-		"Connection, which is of": gateways.HTTP(c, "a", gateways.ForwardHeaders("connection")),
-		"Identity, a name that":   gateways.HTTP(c, "a", gateways.ForwardHeaders("Identity")),
-		"Content-Length, which":   gateways.HTTP(c, "a", gateways.PassHeaders("content-length")),
-		"int, no struct":          gateways.Route[int](c, "a"),
+		"client is nil":               gateways.HTTP(nil, "a"),
+		"typ is empty":                gateways.HTTP(c, ""),
+		"MaxBody is less":             gateways.HTTP(c, "a", gateways.MaxBody(0)),
+		"Timeout is negative":         gateways.HTTP(c, "a", gateways.Timeout(-1)),
+		"Accept is empty":             gateways.HTTP(c, "a", gateways.Accept()),
+		"text/*":                      gateways.HTTP(c, "a", gateways.Accept("text/*")),
+		"no name of a header":         gateways.HTTP(c, "a", gateways.ForwardHeaders("a b")),
+		"Connection, a hop-by-hop":    gateways.HTTP(c, "a", gateways.ForwardHeaders("connection")),
+		"Identity, which the gateway": gateways.HTTP(c, "a", gateways.ForwardHeaders("Identity")),
+		"Content-Length, which":       gateways.HTTP(c, "a", gateways.PassHeaders("content-length")),
+		"int, no struct":              gateways.Route[int](c, "a"),
 		"has the tags path and query": gateways.Route[struct {
 			A string `path:"a" query:"b"`
 		}](c, "a"),
@@ -437,7 +437,7 @@ func TestHTTPMistakes(t *testing.T) {
 		`has the tag json:`: gateways.Route[struct {
 			A string `query:"a" json:"-"`
 		}](c, "a"),
-		`which it can't be`: gateways.Route[struct {
+		`which is invalid`: gateways.Route[struct {
 			A int `query:"a" default:"many"`
 		}](c, "a"),
 	} {

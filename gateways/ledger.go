@@ -9,12 +9,12 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// ledger is what a service knows of requests by their IDs: which are being handled, what the last
-// ones were answered, and which were cancelled before they were begun.
+// ledger records requests by ID: running ones, the latest answers, and requests cancelled before
+// they started.
 type ledger struct {
 	mu    sync.Mutex
 	known map[string]*handling
-	ring  []string // the IDs of those whose answers are kept
+	ring  []string // IDs whose answers are kept
 	next  int      // the slot to use next: the oldest
 	gone  recent
 }
@@ -22,7 +22,7 @@ type ledger struct {
 // goneMost is how many cancelled requests are remembered.
 const goneMost = 4096
 
-// newLedger makes a ledger that keeps so many answers.
+// newLedger creates a ledger that keeps so many answers.
 func newLedger(answers int) *ledger {
 	return &ledger{
 		known: make(map[string]*handling),
@@ -31,10 +31,10 @@ func newLedger(answers int) *ledger {
 	}
 }
 
-// recent is a set that forgets its oldest members when it is full.
+// recent is a set that evicts its oldest members when it is full.
 type recent struct {
 	most  int
-	slots map[string]int // where in the ring each member is
+	slots map[string]int // position of each member in the ring
 	ring  []string
 	next  int // the slot to use next, once the ring is full: the oldest
 }
@@ -64,23 +64,23 @@ func (r *recent) remove(id string) bool {
 	at, known := r.slots[id]
 	if known {
 		delete(r.slots, id)
-		r.ring[at] = "" // its memory is free; the slot has its turn
+		r.ring[at] = "" // frees the string; the slot is reused in its turn
 	}
 	return known
 }
 
-// standing is what a request is to the ledger.
+// standing is the state of a request in the ledger.
 type standing uint8
 
 const (
-	fresh     standing = iota // it is to be handled
-	underWay                  // another copy of it is being handled
-	answered                  // with what is kept
-	cancelled                 // nobody waits
+	fresh     standing = iota // to be handled
+	underWay                  // another copy is being handled
+	answered                  // the answer is kept
+	cancelled                 // the caller no longer waits
 )
 
-// begin notes that a request is being handled, if it is to be. Only one that may be a copy gets the
-// answer that is kept.
+// begin records the start of a request if it is to be handled. Only a possible copy receives the
+// kept answer.
 func (l *ledger) begin(id string, h *handling, copied bool) (standing, *Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,14 +95,14 @@ func (l *ledger) begin(id string, h *handling, copied bool) (standing, *Response
 	if l.gone.remove(id) {
 		return cancelled, nil
 	}
-	if was != nil { // the same ID for something new
+	if was != nil { // the same ID for a new request
 		h.slotted = was.slotted
 	}
 	l.known[id] = h
 	return fresh, nil
 }
 
-// end notes that a request is done, and keeps its answer if there is one.
+// end records the end of a request, and keeps its answer if there is one.
 func (l *ledger) end(id string, h *handling, answer *Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,8 +120,8 @@ func (l *ledger) end(id string, h *handling, answer *Response) {
 	l.next = (l.next + 1) % len(l.ring)
 }
 
-// detach copies what is kept: it may be part of what the request came with, and that of all others
-// that were read with it.
+// detach copies an answer, because it may share memory with the request and with everything that
+// was read together.
 func detach(id string, answer *Response) (string, Response) {
 	a := *answer
 	size := len(id) + len(a.ContentType) + len(a.code)
@@ -155,7 +155,8 @@ func (l *ledger) free(id string) {
 	}
 }
 
-// cancel returns the handling to cancel; nil if there is none, then the request will not be handled when it comes.
+// cancel returns the handling to cancel. It returns nil if the request has not started; then it
+// will not be handled.
 func (l *ledger) cancel(id string) *handling {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,13 +164,13 @@ func (l *ledger) cancel(id string) *handling {
 	switch {
 	case h == nil:
 		l.gone.add(strings.Clone(id))
-	case h.kept: // done
+	case h.kept: // it has ended
 		return nil
 	}
 	return h
 }
 
-// running returns the handling that is under way; nil if none is.
+// running returns the running handling, or nil.
 func (l *ledger) running(id string) *handling {
 	l.mu.Lock()
 	defer l.mu.Unlock()

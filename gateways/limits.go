@@ -10,16 +10,16 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// What a request may have beside its body, in bytes. Clients refuse more, and services do not take
-// it: what strangers send is kept in several places.
+// Limits in bytes for the parts of a request besides its body. Clients refuse larger requests, and
+// services do not accept them, because these parts are kept in several places.
 const (
 	idMost      = 256 // ID, type and content type, each
 	keyMost     = 1024
-	headersMost = 64 << 10 // names and values of all
+	headersMost = 64 << 10 // names and values together
 	headersMany = 256
 )
 
-// LimitError is a request that has too much beside its body.
+// LimitError reports a request that exceeds a limit for its parts other than the body.
 type LimitError struct {
 	What  string // "ID", "type", "content type", "key", "headers" (bytes), "number of headers"
 	Size  int
@@ -30,7 +30,7 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("gateways: %s of the request: %d, the limit is %d", e.What, e.Size, e.Limit)
 }
 
-// checkLimits returns a *LimitError for a request that has too much beside its body.
+// checkLimits returns a *LimitError if a part other than the body exceeds its limit.
 func checkLimits(r *Request) error {
 	headers := 0
 	for i := range r.Headers {
@@ -45,7 +45,7 @@ func checkLimits(r *Request) error {
 	return nil
 }
 
-// received reads requests for a service. What cannot be read becomes a request that says why, so
+// received reads requests for a service. An unreadable entry becomes a request with the error, so
 // that its caller gets an answer.
 type received struct{ redisio.Format[Request] }
 
@@ -60,7 +60,7 @@ func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, er
 	case errors.Is(err, redisio.ErrTombstone):
 		return r, err
 	}
-	if e.ID == "" { // it may stand behind what could not be read
+	if e.ID == "" { // the ID may follow the unreadable field
 		id, _ := entry.Fields.Get("id")
 		e.ID = string(id)
 	}
@@ -68,7 +68,7 @@ func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, er
 		address, _ := entry.Fields.Get("reply")
 		e.ReplyTo = string(address)
 	}
-	if len(e.ID) > idMost { // no reply can carry it
+	if len(e.ID) > idMost { // no reply can contain it
 		e.ID, e.ReplyTo = "", ""
 	}
 	e.Headers, e.Type, e.Key, e.ContentType = e.Headers[:0], "", "", ""
@@ -78,7 +78,7 @@ func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, er
 const (
 	defaultMaxReply = 1 << 20
 	maxMaxReply     = 256 << 20
-	messageMost     = 4 << 10 // bytes of what an error says
+	messageMost     = 4 << 10 // bytes of an error message
 	replyRoom       = 64 << 10
 )
 
@@ -94,10 +94,10 @@ func checkMaxReply(config string, n int) error {
 	return nil
 }
 
-// payloadFor is how large an entry may be for replies of so many bytes: some formats quote the body.
+// payloadFor returns the largest entry for a reply size, because some formats quote the body.
 func payloadFor(maxReply int) int { return max(0, min(6*maxReply+replyRoom, 512<<20)) }
 
-// size is how many bytes a response takes, roughly: its envelope counts as a few.
+// size returns the approximate bytes of a response, with a small constant for its envelope.
 func (r *Response) size() int {
 	n := len(r.Body) + len(r.ContentType) + len(r.code)
 	for i := range r.Headers {
@@ -108,16 +108,16 @@ func (r *Response) size() int {
 
 func checkReply(r *Response, most int) error {
 	if n := r.size(); n > most {
-		return Errorf(CodeReplyTooLarge, "the reply has %d bytes, more than the service's MaxReply of %d", n, most)
+		return Errorf(CodeReplyTooLarge, "reply of %d bytes exceeds MaxReply of %d", n, most)
 	}
 	return nil
 }
 
-// fit makes an answer that is too large one that says so, and shortens what an error says.
+// fit replaces an answer that is too large by an error, and shortens error messages.
 func fit(ctx context.Context, typ, id string, r *Response, most int) {
 	if err := checkReply(r, most); err != nil && r.kind != kindError {
 		flow.Logger(ctx).
-			Warn("service: a reply is too large: raise MaxReply, or answer with a stream", "type", typ, "id", id, "error", err)
+			Warn("service: reply too large: raise MaxReply or use HandleStream", "type", typ, "id", id, "error", err)
 		*r = failureOf(remote(err))
 		return
 	}
@@ -127,7 +127,7 @@ func fit(ctx context.Context, typ, id string, r *Response, most int) {
 	}
 }
 
-// shorten cuts a text to so many bytes of whole runes.
+// shorten cuts a text to a number of bytes without splitting runes.
 func shorten(s string, most int) string {
 	if len(s) <= most {
 		return s

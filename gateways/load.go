@@ -10,79 +10,78 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// OverloadError refuses a call that the services would not come to in time: too many requests, of
-// all clients, wait before it. It is ErrOverloaded.
+// OverloadError reports that a call was refused because its estimated queueing time is too long. It
+// is ErrOverloaded.
 type OverloadError struct {
-	// Wait is how long the request would have waited before a service took it.
+	// Wait is the estimated queueing time.
 	Wait time.Duration
-	// RetryAfter is when there may be room again.
+	// RetryAfter is the recommended pause before a retry.
 	RetryAfter time.Duration
 }
 
 func (e *OverloadError) Error() string {
 	return fmt.Sprintf(
-		"gateways: requests wait %v for a service now: try again in %v",
+		"gateways: requests queue for %v: retry in %v",
 		e.Wait.Round(time.Millisecond),
 		e.RetryAfter.Round(time.Millisecond),
 	)
 }
 
-// Is makes it ErrOverloaded.
+// Is matches ErrOverloaded.
 func (e *OverloadError) Is(target error) bool { return target == ErrOverloaded }
 
-// load knows how long a request waits before a service takes it.
+// load estimates how long a request waits before a service takes it.
 //
-// Idea: a request waits for those that stand before it in the stream and have not been taken: the
-// lag of the services' group. How fast they are taken is seen as well; and while there is a lag,
-// that is as fast as the services can. So a client looks at both, ten times a second while it has
-// calls in flight or refuses some. Between two looks it adds what it has sent itself, and what
-// others have in the meantime: so much more as they had sent lately. All clients do the same, and
-// so let in together what there is room for, without a word among them.
+// Idea: a request waits for the requests before it in the stream that have not been taken, the lag
+// of the services' group. While there is a lag, the services take requests at their full rate. So a
+// client measures lag and rate ten times a second while it has calls in flight or refuses some.
+// Between two measurements it adds its own requests, and extrapolates other clients' from their
+// recent share. All clients do the same, so they share the capacity without coordination.
 //
-// A queue is good for bursts only: one that stays gives nobody an answer sooner, and everybody a
-// later one (CoDel: Nichols and Jacobson, 2012). So when the wait has been long for a while, calls
-// are let in that would wait a little, and no longer the most.
+// A queue should only absorb bursts: a standing queue delays everybody and speeds up nobody (CoDel:
+// Nichols and Jacobson, 2012). So when the wait has been long for a while, only a short wait is
+// accepted.
 //
-// Where nobody takes anything there is nothing to tell: services that are away are no overload, and
-// their calls time out. An outage looks like a lag as well. So a look that fails, and a while in
-// which nothing moved, forget what was seen before; and one span of time in which next to nothing
-// was taken does not count.
+// If nothing is taken, there is no rate: the services are away rather than overloaded, and their
+// calls time out. An outage looks like a lag as well. So a failed measurement, or a time without
+// progress, discards older measurements, and a single span in which almost nothing was taken is
+// ignored.
 type load struct {
 	rdb        redis.UniversalClient
 	key, group string
-	most       time.Duration // MaxWait; negative: don't refuse
+	most       time.Duration // MaxWait; negative disables refusals
 
 	backlog atomic.Pointer[backlog] // nil: nothing is known
-	sent    atomic.Int64            // calls that were let in
+	sent    atomic.Int64            // calls that were admitted
 	turned  atomic.Bool             // calls were refused since the last look
 
-	// Of look alone.
+	// Owned by look.
 	last  sight
-	from  sight // a span begins here; zero: none does
+	from  sight // a span begins here; zero: none
 	spans []span
-	moved time.Time // when something had been taken, or there was nothing to take
+	moved time.Time // the last time that something had been taken, or the queue was empty
 	long  time.Time // since when the wait is long; zero: it is not
-	stays bool      // and has been for a while
+	stays bool      // it has been long for a while
 }
 
-// backlog is what a look makes of what it has seen.
+// backlog is the estimate derived from the measurements.
 type backlog struct {
 	at     time.Time
-	sent   int64 // by then
+	sent   int64 // value of load.sent at that time
 	lag    float64
-	second float64       // how many are taken in one
-	share  float64       // how many of those that are sent are this client's
-	limit  time.Duration // of the wait
+	second float64       // requests taken per second
+	share  float64       // this client's share of the requests sent
+	limit  time.Duration // limit of the wait
 }
 
-// sight is what a look sees.
+// sight is one measurement.
 type sight struct {
 	at         time.Time
 	lag, taken int64
 	sent       int64 // by this client
 }
 
-// span is from one look to another, while there was a lag and something was taken.
+// span is the time between two measurements with a lag in which something was taken.
 type span struct {
 	end                time.Time
 	took               time.Duration
@@ -91,27 +90,28 @@ type span struct {
 
 const (
 	loadEvery  = 100 * time.Millisecond
-	loadIdle   = time.Second // without calls in flight
-	loadStale  = time.Second // what was seen before that tells nothing of now
-	loadAway   = time.Second // in which nothing is taken; longer where that is, or may be, too short for four requests
+	loadIdle   = time.Second // interval without calls in flight
+	loadStale  = time.Second // age from which a measurement is useless
+	loadAway   = time.Second // without progress for so long, services are away; longer if a rate of four requests needs more
 	loadLong   = 500 * time.Millisecond
-	loadPart   = 5  // the wait is long from this part of the most on
-	loadLittle = 10 // and when it has been for a while, calls may wait this part of it
+	loadPart   = 5  // the wait is long from this fraction of the limit
+	loadLittle = 10 // and after a while calls may wait this fraction of it
 
-	spansMost  = 20 // that count
-	spansFew   = 4  // that count whatever their age
+	spansMost  = 20 // spans that count
+	spansFew   = 4  // spans that count regardless of their age
 	spansFresh = 2 * time.Second
-	spansKept  = 5 * time.Second // without a lag
-	takenFew   = 4               // are too few for one span to tell how fast it goes
-	surely     = 10              // are expected, so that none is no chance
+	spansKept  = 5 * time.Second // how long spans are kept without a lag
+	takenFew   = 4               // too few requests for one span to show the rate
+	surely     = 10              // so many were expected that none is no coincidence
 	shareLeast = 0.1
-	shareGrows = 1.25 // how much more than lately a client may have of what there is
+	shareGrows = 1.25 // how much a client's share may exceed its recent share
 
 	leastWait = 100 * time.Millisecond
 	mostWait  = 30 * time.Second
 )
 
-// admit refuses a call that would wait longer than it may. until is zero for one without an end.
+// admit refuses a call whose estimated wait is too long. until is zero for a call without a
+// deadline.
 func (l *load) admit(until time.Time) error {
 	sent := l.sent.Add(1) - 1
 	b := l.backlog.Load()
@@ -137,7 +137,7 @@ func (l *load) admit(until time.Time) error {
 	return &OverloadError{Wait: wait, RetryAfter: min(max(wait-limit, leastWait), mostWait)}
 }
 
-// look asks the server, if it is time to.
+// look measures if it is time to.
 func (l *load) look(ctx context.Context, busy bool) error {
 	now := time.Now()
 	busy = l.turned.Swap(false) || busy
@@ -158,7 +158,7 @@ func (l *load) look(ctx context.Context, busy bool) error {
 	return nil
 }
 
-// saw takes the lag of the group, negative if it is not known, and how many it has taken in all.
+// saw records the group's lag (negative if unknown) and the total number taken.
 func (l *load) saw(now time.Time, lag, taken int64) {
 	was, this := l.last, sight{now, lag, taken, l.sent.Load()}
 	l.last = this
@@ -167,9 +167,9 @@ func (l *load) saw(now time.Time, lag, taken int64) {
 	case lag < 0 || taken < was.taken:
 		l.forget()
 		return
-	case was.lag < 0: // it may have been an outage, which may last
+	case was.lag < 0: // it may be an outage that continues
 		l.moved = now
-	case was.at.IsZero() || now.Sub(was.at) > loadStale: // what was in between is not known
+	case was.at.IsZero() || now.Sub(was.at) > loadStale: // nothing is known of the time between
 		l.from, l.moved = this, now
 	case lag == 0 || was.lag == 0: // demand may be what bounds it: it counts if it shows that services are quicker than known
 		if second, _ := l.rate(); moved && float64(taken-was.taken) > second*now.Sub(was.at).Seconds() &&
@@ -191,7 +191,7 @@ func (l *load) saw(now time.Time, lag, taken int64) {
 	l.tell(this, moved)
 }
 
-// span ends a span, and begins the next.
+// span ends a span and starts the next.
 func (l *load) span(this sight) {
 	if from := l.from; !from.at.IsZero() {
 		taken := float64(this.taken - from.taken)
@@ -209,7 +209,7 @@ func (l *load) span(this sight) {
 	l.from = this
 }
 
-// tell tells admit what is known by now.
+// tell publishes the estimate for admit.
 func (l *load) tell(this sight, moved bool) {
 	if n := len(l.spans); n > 0 && this.lag == 0 && this.at.Sub(l.spans[n-1].end) > spansKept {
 		l.spans = nil
@@ -218,7 +218,7 @@ func (l *load) tell(this sight, moved bool) {
 		l.spans = slices.Delete(l.spans, 0, 1)
 	}
 	second, share := l.rate()
-	if second <= 0 || this.lag == 0 { // services that keep up may be quicker than was needed yet
+	if second <= 0 || this.lag == 0 { // services that keep up may be faster than needed so far
 		l.backlog.Store(nil)
 		l.long, l.stays = time.Time{}, false
 		return
@@ -226,7 +226,7 @@ func (l *load) tell(this sight, moved bool) {
 	wait, long := time.Duration(float64(this.lag)/second*float64(time.Second)), l.most/loadPart
 	switch {
 	case wait <= long/4,
-		!l.stays && (wait <= long || !moved && second*loadEvery.Seconds() >= surely): // it is short, or services hang
+		!l.stays && (wait <= long || !moved && second*loadEvery.Seconds() >= surely): // the wait is short, or services hang
 		l.long, l.stays = time.Time{}, false
 	case l.long.IsZero():
 		l.long = this.at
@@ -240,9 +240,8 @@ func (l *load) tell(this sight, moved bool) {
 	l.backlog.Store(b)
 }
 
-// rate is how many are taken in a second, and how many of those that are sent are this client's; 0
-// if that is not known. The slowest span does not count when all others were more than twice as
-// fast.
+// rate returns the requests taken per second and this client's share, or 0 if unknown. It ignores
+// the slowest span if all others were more than twice as fast.
 func (l *load) rate() (second, share float64) {
 	var all, slow span
 	for _, s := range l.spans {
@@ -254,7 +253,7 @@ func (l *load) rate() (second, share float64) {
 			slow = s
 		}
 	}
-	if len(l.spans) < 2 { // it may be chance, or behind a pause
+	if len(l.spans) < 2 { // too few: it may be a coincidence, or follow a pause
 		return 0, 0
 	}
 	share = 1
@@ -268,7 +267,7 @@ func (l *load) rate() (second, share float64) {
 	return second, share
 }
 
-// away is for how long nothing has been taken when the services are away.
+// away returns the time without progress after which services count as away.
 func (l *load) away() time.Duration {
 	second, _ := l.rate()
 	if second <= 0 {
@@ -277,7 +276,7 @@ func (l *load) away() time.Duration {
 	return min(max(loadAway, time.Duration(4/second*float64(time.Second))), mostWait)
 }
 
-// forget makes it know nothing.
+// forget discards all measurements.
 func (l *load) forget() {
 	l.from, l.spans, l.long, l.stays = sight{}, nil, time.Time{}, false
 	l.backlog.Store(nil)

@@ -11,33 +11,32 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// mailbox is the stream of a client's replies. The client makes it, keeps it alive, and takes away
-// what it has read; services write to it only while it exists. So nothing is left of a client that
-// is gone, once the TTL is over, and nothing is lost of replies that come early: it is read from
-// its beginning.
+// mailbox is the stream of a client's replies. The client creates it, keeps it alive and trims what
+// it has read. Services write to it only while it exists. So it disappears a TTL after its client,
+// and early replies are not lost, because the client reads it from its beginning.
 type mailbox struct {
 	key  string
 	ttl  time.Duration
 	rdb  redis.UniversalClient
-	last atomic.Pointer[string] // the entry read last
+	last atomic.Pointer[string] // the last entry read
 
-	full chan struct{} // holds a token when much of it has been read
-	read int           // bytes, since the last token; of the reading goroutine
+	full chan struct{} // holds a token when enough has been read to trim
+	read int           // bytes since the last token; owned by the reading goroutine
 
-	shared bool // it is not this client's alone: others write to it, read it and trim it
+	shared bool // shared by several clients, which all write, read and trim it
 
-	trimmed *string   // Of keep alone
-	touched time.Time // likewise
+	trimmed *string   // owned by keep
+	touched time.Time // owned by keep
 }
 
 const (
-	// keepEvery is how often a mailbox is looked after.
+	// keepEvery is the interval at which a mailbox is maintained.
 	keepEvery = time.Second
-	// readMost is how many bytes that have been read stay in it until then.
+	// readMost is how many read bytes may stay in it between trimmings.
 	readMost = 1 << 20
 )
 
-// took notes that so many bytes were read.
+// took counts bytes that were read.
 func (b *mailbox) took(n int) {
 	if b.read += n; b.read < readMost {
 		return
@@ -49,12 +48,12 @@ func (b *mailbox) took(n int) {
 	}
 }
 
-// trim takes away what has been read, in whole nodes of the stream.
+// trim removes what has been read, in whole nodes of the stream.
 func (b *mailbox) trim(ctx context.Context, _ struct{}) error {
 	return b.rdb.XTrimMinIDApprox(ctx, b.key, *b.last.Load(), 0).Err()
 }
 
-// make makes the stream, unless it is there.
+// make creates the stream, unless it exists.
 func (b *mailbox) make(ctx context.Context) error {
 	if b.shared {
 		return b.locate(ctx)
@@ -63,19 +62,19 @@ func (b *mailbox) make(ctx context.Context) error {
 	pipe.XAdd(ctx, &redis.XAddArgs{Stream: b.key, Values: []any{"data", "", "type", string(kindHello)}})
 	pipe.PExpire(ctx, b.key, b.ttl)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("gateways: make the stream of replies %q: %w", b.key, err)
+		return fmt.Errorf("gateways: create reply stream %q: %w", b.key, err)
 	}
 	return nil
 }
 
-// locate settles where the end of a shared stream is, before the first request is sent: replies are those behind it.
+// locate finds the end of a shared stream before the first request is sent: replies come after it.
 func (b *mailbox) locate(ctx context.Context) error {
 	if b.last.Load() != nil {
 		return nil
 	}
 	newest, err := b.rdb.XRevRangeN(ctx, b.key, "+", "-", 1).Result()
 	if err != nil {
-		return fmt.Errorf("gateways: find the end of the stream of replies %q: %w", b.key, err)
+		return fmt.Errorf("gateways: find the end of reply stream %q: %w", b.key, err)
 	}
 	from := "0-0"
 	if len(newest) > 0 {
@@ -85,7 +84,7 @@ func (b *mailbox) locate(ctx context.Context) error {
 	return nil
 }
 
-// start is where reading it begins.
+// start returns where reading begins.
 func (b *mailbox) start() redisio.Start {
 	if b.shared {
 		if id, err := redisio.ParseID(*b.last.Load()); err == nil {
@@ -97,7 +96,8 @@ func (b *mailbox) start() redisio.Start {
 
 func (b *mailbox) seen(id string) { b.last.Store(&id) }
 
-// keep trims what has been read, and puts off the end of the stream. Should it be gone it is made again.
+// keep trims what has been read, and extends the TTL. It creates the stream again if it has
+// disappeared.
 func (b *mailbox) keep(ctx context.Context) error {
 	last := b.last.Load()
 	trims, touches := last != b.trimmed, time.Since(b.touched) >= b.ttl/4

@@ -18,63 +18,65 @@ const (
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
 
-	// awayAfter is for how long writes have to fail until Redis counts as away: a connection that broke is none.
+	// awayAfter is how long writes must fail until Redis counts as unavailable. A single broken
+	// connection does not.
 	awayAfter = 100 * time.Millisecond
 )
 
-// outbox writes entries for many goroutines, together.
+// outbox writes the entries of many goroutines in shared pipelines.
 //
-// Idea: a loop writes all that has come as one pipeline. What comes meanwhile goes with the next
-// one, so that pipelines grow with the load. The loop is started by a letter that finds none, and
-// ends when there are no more. No caller writes for others: each waits for its own letter, and
-// leaves at its deadline, whatever Redis does.
+// Idea: a loop writes all queued letters as one pipeline. Letters that arrive meanwhile use the
+// next one, so pipelines grow with the load. A letter starts the loop if none runs, and the loop
+// ends when the queue is empty. No caller writes for others: each waits for its own letter, and
+// leaves at its deadline, whatever the state of Redis.
 type outbox struct {
 	rdb     redis.UniversalClient
 	cfg     redisio.WriterConfig
-	open    func(context.Context) error // before each pipeline: connects what has to be there first; nil: nothing
-	patient bool                        // letters wait while Redis is away or full; else they fail
+	open    func(context.Context) error // called before each pipeline to connect what is needed; may be nil
+	patient bool                        // letters wait while Redis is unavailable or full; else they fail
 
 	loops sync.WaitGroup
-	w     atomic.Pointer[redisio.Writer] // made by the loop
+	w     atomic.Pointer[redisio.Writer] // created by the loop
 
 	closing chan struct{} // closed by close
 
 	mu      sync.Mutex
 	queue   []*letter
-	writing bool // there is a loop
-	kicked  bool // it is to connect
+	writing bool // the loop runs
+	kicked  bool // the loop should connect
 	holders int
-	resting bool  // the writer is being closed, and opened again when it is needed
-	closed  bool  // likewise, but not again
-	away    error // why nothing could be written lately; nil: it could
+	resting bool  // the writer is being closed, and reopens on demand
+	closed  bool  // the writer is closed for good
+	away    error // why recent writes failed; nil if they succeeded
 
-	// Of the loop alone.
-	since   time.Time // when the first write began that failed, since one that did not
+	// Owned by the loop.
+	since   time.Time // when the first of the failed writes since the last success began
 	out     []redisio.Outgoing
 	results []redisio.Result
 }
 
-// letter is one entry on its way.
+// letter is one entry to be written.
 type letter struct {
 	out    redisio.Outgoing
-	again  rewriter   // for one that may have been written before; nil: the same fields
-	notify bool       // of the good end too
-	ev     chan event // has room for all that may come
+	again  rewriter   // the fields of a possible copy; nil: the same fields
+	notify bool       // also send an event for success
+	ev     chan event // has room for all events
 
 	// Guarded by outbox.mu.
-	gone   bool   // nobody waits any more
-	unsent bool   // it surely was not written
-	doubt  bool   // it may have been written
-	id     string // of the entry, once it is written
+	gone   bool   // the caller no longer waits
+	unsent bool   // certainly not written
+	doubt  bool   // possibly written
+	id     string // of the entry, once written
 }
 
-// rewriter makes the fields of an entry that may have been written before.
+// rewriter returns the fields of an entry that may have been written before.
 type rewriter interface{ rewrite() redisio.Fields }
 
-// events is how many may come: how the writing went, the reply, and that there will be none.
+// events is the most events of a letter: the outcome of the write, the reply, and the end of the
+// wait.
 const events = 3
 
-// event is what somebody who waits is told.
+// event tells a waiting caller what happened.
 type event struct {
 	what what
 	err  error // with wrote
@@ -91,7 +93,7 @@ func newOutbox(rdb redis.UniversalClient, cfg redisio.WriterConfig) *outbox {
 	return &outbox{rdb: rdb, cfg: cfg, closing: make(chan struct{})}
 }
 
-// post puts a letter in.
+// post queues a letter.
 func (o *outbox) post(l *letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,7 +102,7 @@ func (o *outbox) post(l *letter) {
 	case o.closed:
 		l.ev <- event{what: wrote, err: ErrClosed}
 		return
-	case o.away != nil && o.writing && !o.patient: // the loop finds out when Redis is back
+	case o.away != nil && o.writing && !o.patient: // the loop notices when Redis is back
 		l.ev <- event{what: wrote, err: o.away}
 		return
 	}
@@ -108,7 +110,7 @@ func (o *outbox) post(l *letter) {
 	o.start()
 }
 
-// start starts the loop if it is to run. o.mu is held.
+// start starts the loop if it is needed. o.mu is held.
 func (o *outbox) start() {
 	if !o.writing && !o.resting && !o.closed {
 		o.writing = true
@@ -129,7 +131,7 @@ func (o *outbox) write(ctx context.Context, l *letter) error {
 	}
 }
 
-// unsent adds to the error of a deadline that the letter surely was not written, if that is so.
+// unsent adds to the error of a deadline that the letter was certainly not written, if so.
 func (o *outbox) unsent(l *letter, err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -142,14 +144,14 @@ func (o *outbox) unsent(l *letter, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// entry returns the id of a letter's entry, "" if that is not known.
+// entry returns the ID of a letter's entry, or "" if unknown.
 func (o *outbox) entry(l *letter) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return l.id
 }
 
-// kick connects, though there is nothing to write.
+// kick connects without anything to write.
 func (o *outbox) kick() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -159,19 +161,20 @@ func (o *outbox) kick() {
 	}
 }
 
-// leave is to be called by everybody who has posted, and waits no longer. What has not been sent is not sent.
+// leave must be called by each caller of post that stops waiting. A letter that has not been sent
+// is dropped.
 func (o *outbox) leave(l *letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l.gone = true
 	if l.unsent {
-		if i := slices.Index(o.queue, l); i >= 0 { // it may be large, and a write that hangs takes long
+		if i := slices.Index(o.queue, l); i >= 0 { // drop it now: it may be large, and a blocked write takes long
 			o.queue = slices.Delete(o.queue, i, i+1)
 		}
 	}
 }
 
-// loop writes until there is nothing left to write.
+// loop writes until nothing is left to write.
 func (o *outbox) loop() {
 	ctx := context.Background()
 	wait := newBackoff()
@@ -185,13 +188,13 @@ func (o *outbox) loop() {
 		if err := o.connect(ctx); err != nil {
 			batch = o.refused(batch, began, err)
 		} else {
-			if batch, more = o.take(batch, true); !more { // it may have taken long
+			if batch, more = o.take(batch, true); !more { // deliver may have taken long
 				return
 			}
 			had = len(batch)
 			batch = o.deliver(ctx, batch, began)
 		}
-		if len(batch) < had && o.since.IsZero() { // it goes on
+		if len(batch) < had && o.since.IsZero() { // progress: no pause
 			wait.Reset()
 		}
 		if len(batch) > 0 {
@@ -210,8 +213,8 @@ func (o *outbox) pause(d time.Duration) {
 	}
 }
 
-// take returns the letters to write: those that were not written and those that have come, without
-// those whose sender has gone. If there is no more to do, the loop has ended.
+// take returns the letters to write: unwritten and new ones, without those whose callers have left.
+// If more is false, the loop must end.
 func (o *outbox) take(rest []*letter, sending bool) (batch []*letter, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -259,7 +262,7 @@ func (o *outbox) connect(ctx context.Context) error {
 	return nil
 }
 
-// refused sorts out a batch that could not be written at all.
+// refused handles a batch of which nothing could be written.
 func (o *outbox) refused(batch []*letter, began time.Time, err error) (rest []*letter) {
 	results := o.room(len(batch))
 	for i := range results {
@@ -268,7 +271,7 @@ func (o *outbox) refused(batch []*letter, began time.Time, err error) (rest []*l
 	return o.sort(batch, results, began)
 }
 
-// deliver writes a batch, and returns what is to be written again.
+// deliver writes a batch and returns the letters to write again.
 func (o *outbox) deliver(ctx context.Context, batch []*letter, began time.Time) (rest []*letter) {
 	o.out = o.out[:0]
 	for _, l := range batch {
@@ -276,8 +279,8 @@ func (o *outbox) deliver(ctx context.Context, batch []*letter, began time.Time) 
 	}
 	results := o.room(len(batch))
 	if w := o.w.Load(); w != nil {
-		_ = w.Write(ctx, o.out, results) // the results tell
-	} else { // it was closed just now
+		_ = w.Write(ctx, o.out, results) // the results contain the errors
+	} else { // it has just been closed
 		for i := range results {
 			results[i] = redisio.Result{Err: ErrClosed}
 		}
@@ -293,7 +296,7 @@ func (o *outbox) room(n int) []redisio.Result {
 	return o.results[:n]
 }
 
-// sort tells how the writing went, and keeps what is to be written again.
+// sort reports the results to the callers and returns the letters to write again.
 func (o *outbox) sort(batch []*letter, results []redisio.Result, began time.Time) (rest []*letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -317,7 +320,7 @@ func (o *outbox) sort(batch []*letter, results []redisio.Result, began time.Time
 		case final(err):
 		case o.closed:
 			err = ErrClosed
-		case l.doubt || o.patient: // tried again for as long as its sender waits
+		case l.doubt || o.patient: // retried for as long as its caller waits
 			l.unsent = !l.doubt
 			rest = append(rest, l)
 			continue
@@ -336,7 +339,7 @@ func (o *outbox) sort(batch []*letter, results []redisio.Result, began time.Time
 	return rest
 }
 
-// judge finds out whether Redis is away. o.mu is held.
+// judge decides whether Redis is unavailable. o.mu is held.
 func (o *outbox) judge(results []redisio.Result, began time.Time) {
 	var away error
 	for i := range results {
@@ -356,14 +359,14 @@ func (o *outbox) judge(results []redisio.Result, began time.Time) {
 	}
 }
 
-// hold says that the writer is needed; release is to be called as often.
+// hold keeps the writer open; call release as often.
 func (o *outbox) hold() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.holders++
 }
 
-// release disconnects when nobody holds the outbox any more.
+// release disconnects when there are no more holders.
 func (o *outbox) release(ctx context.Context) error {
 	o.mu.Lock()
 	o.holders--
@@ -383,7 +386,7 @@ func (o *outbox) release(ctx context.Context) error {
 	return err
 }
 
-// close ends it: letters that come afterwards fail with ErrClosed.
+// close closes the outbox: later letters fail with ErrClosed.
 func (o *outbox) close(ctx context.Context) error {
 	o.mu.Lock()
 	was := o.closed
@@ -396,7 +399,7 @@ func (o *outbox) close(ctx context.Context) error {
 	return o.disconnect(ctx)
 }
 
-// disconnect closes the writer when the loop has ended. If ctx ends first, the write under way fails.
+// disconnect closes the writer when the loop has ended. If ctx ends first, the running write fails.
 func (o *outbox) disconnect(ctx context.Context) error {
 	ended := make(chan struct{})
 	wait := sync.WaitGroup{}
@@ -409,7 +412,7 @@ func (o *outbox) disconnect(ctx context.Context) error {
 	case <-ended:
 	case <-ctx.Done():
 		o.drop()
-		err = fmt.Errorf("gateways: close while a write is under way: %w", context.Cause(ctx))
+		err = fmt.Errorf("gateways: close during a write: %w", context.Cause(ctx))
 	}
 	if w := o.w.Swap(nil); w != nil {
 		err = errors.Join(err, w.Close(ctx))
@@ -417,7 +420,7 @@ func (o *outbox) disconnect(ctx context.Context) error {
 	return err
 }
 
-// drop fails all that is not sent.
+// drop fails all letters that have not been sent.
 func (o *outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -428,10 +431,10 @@ func (o *outbox) drop() {
 	o.queue = o.queue[:0]
 }
 
-// isFull reports that the server is out of memory.
+// isFull reports whether the server is out of memory.
 func isFull(err error) bool { return errors.Is(err, redisio.ErrBackpressure) || redisio.IsFull(err) }
 
-// final reports an error that trying again would not change.
+// final reports an error that a retry would not change.
 func final(err error) bool {
 	var large *redisio.TooLargeError
 	return redisio.IsPermanent(err) || errors.As(err, &large) || errors.Is(err, redisio.ErrNoStream) ||

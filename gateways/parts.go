@@ -5,24 +5,24 @@ import (
 	"sync"
 )
 
-// parts is a streamed reply on its way to its reader: as many as the service may have sent ahead.
+// parts queues a streamed reply for its reader. The window limits how many parts it holds.
 type parts struct {
 	window int
-	news   chan struct{} // holds a token when there is something to look at
+	news   chan struct{} // holds a token when something has changed
 
 	mu   sync.Mutex
 	have []Response
-	run  string // whose parts these are; "" before the first
-	next int    // number of the part to come; the first is 1
+	run  string // the handling that sends the parts; "" before the first
+	next int    // number of the next part; the first is 1
 	err  error  // why there will be no more
-	over bool   // the end has come
+	over bool   // the end has arrived
 }
 
 func newParts(window int) *parts {
 	return &parts{window: window, news: make(chan struct{}, 1), next: 1}
 }
 
-// put takes what came from the mailbox. It never blocks.
+// put takes a part from the mailbox. It never blocks.
 func (p *parts) put(r Response) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,7 +38,7 @@ func (p *parts) put(r Response) {
 		p.have = append(p.have, r)
 		p.next++
 	default:
-		p.err = fmt.Errorf("%w: part %d came where part %d was due", ErrInterrupted, r.seq, p.next)
+		p.err = fmt.Errorf("%w: received part %d instead of part %d", ErrInterrupted, r.seq, p.next)
 	}
 	p.tell()
 }
@@ -59,7 +59,7 @@ func (p *parts) tell() {
 	}
 }
 
-// take returns what has come, and how it ended if it has.
+// take returns the parts received so far, and how the reply ended if it has.
 func (p *parts) take() (have []Response, over bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,12 +13,13 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Requests is a source of the requests of a topic, for graphs that answer by Reply, with any operators between. It is
-// source.Stream with the topic's key, and the group "service" unless the config says another; requests that are
-// settled are deleted, those whose deadline is over are skipped, and those that ask for their
-// answer to go elsewhere than to a client of the topic become dead letters.
+// Requests is a source of a topic's requests, for graphs that answer by Reply, with any operators
+// between. It is source.Stream with the topic's key, and the group "service" unless the config
+// names another. Settled requests are deleted and expired requests are skipped. Requests whose
+// reply address is not a client of the topic become dead letters.
 //
-// Order: kept. Acks: when what came of the request is done, by Reply when the reply is written. Ends: by drain.
+// Order: kept. Acks: when all results of the request are done, with Reply when the reply is
+// written. Ends: by drain.
 func Requests[T any](
 	rdb redis.UniversalClient,
 	topic string,
@@ -48,17 +49,17 @@ func Requests[T any](
 
 func expired(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }
 
-// ReplyAddressError is a request whose answer is to go where the service may not write.
+// ReplyAddressError reports a request with a reply address that the service must not write to.
 type ReplyAddressError struct{ Address string }
 
 func (e *ReplyAddressError) Error() string {
 	return fmt.Sprintf(
-		"gateways: the reply address %.80q is none of this topic's clients: name their topic in ReplyTopics, if it is right",
+		"gateways: reply address %.80q belongs to another topic: allow it in ReplyTopics",
 		e.Address,
 	)
 }
 
-// checkAddress rejects requests whose answer is to go where the service may not write.
+// checkAddress rejects reply addresses that the service must not write to.
 func checkAddress(address string, from []keys) error {
 	if address == "" {
 		return nil
@@ -73,21 +74,22 @@ func checkAddress(address string, from []keys) error {
 
 // ReplyConfig configures Reply and ReplyFailure. The zero value is the default.
 type ReplyConfig struct {
-	// MaxReply bounds the bytes of a reply. A caller gets CodeReplyTooLarge instead of a larger
-	// one. Defaults to 1 MiB; the most is 256 MiB.
+	// MaxReply limits the bytes of a reply. A caller receives CodeReplyTooLarge instead of a larger
+	// one. Defaults to 1 MiB. The maximum is 256 MiB.
 	MaxReply int
 }
 
-// Reply answers the requests that messages come from: the branch that ends a graph which began with
-// Requests. The reply address rides with the message through all operators. What is made of
-// several, as a batch, answers all of them; operators.Unbatch gives each value the address of its
-// own again. Messages of requests that want no answer are done when they get here. A client that is
-// gone gets none.
+// Reply answers the requests that messages come from. It is the branch that ends a graph of
+// Requests. The reply address travels with the message through all operators. A message made of
+// several requests, such as a batch, answers all of them; operators.Unbatch restores the address of
+// each value. Messages of requests that want no answer are settled when they arrive. A client that
+// is gone receives nothing.
 //
-// A value that cannot be encoded is answered with CodeInternal, and one that is too large with
-// CodeReplyTooLarge; the log says more.
+// A value that can't be encoded is answered with CodeInternal, one that is too large with
+// CodeReplyTooLarge. The log has the details.
 //
-// Order: kept. Acks: when the reply is written. Values travel as JSON, strings and bytes as they are.
+// Order: kept. Acks: when the reply is written. Values are sent as JSON; strings and bytes are sent
+// unchanged.
 func Reply[T any](
 	in flow.Source[T],
 	rdb redis.UniversalClient,
@@ -99,8 +101,8 @@ func Reply[T any](
 	return reply(in, rdb, topic, cfg, opts, func(v T) (Response, error) { return encoded(codec, v) })
 }
 
-// ReplyFailure answers requests that failed, as the second output of operators.Try: with the
-// *RemoteError that the failure wraps, or else CodeInternal.
+// ReplyFailure answers failed requests, such as the second output of operators.Try, with the
+// *RemoteError that the failure wraps, or else with CodeInternal.
 func ReplyFailure[T any](
 	in flow.Source[flow.Failure[T]], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts ...flow.StageOption,
 ) flow.Branch {
@@ -133,7 +135,7 @@ func reply[T any](
 			func(ctx context.Context, m flow.Message[T], emit flow.Emit[Response]) error {
 				r, err := answer(m.Value)
 				if err != nil {
-					flow.Logger(ctx).Error("reply: a value can't be encoded", "id", m.Meta().MessageID, "error", err)
+					flow.Logger(ctx).Error("reply: encoding a value failed", "id", m.Meta().MessageID, "error", err)
 					r = failureOf(remote(err))
 				}
 				if r.kind == "" {
@@ -165,12 +167,12 @@ func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
 	return nil
 }
 
-// mailboxLen is how many replies may wait in a client's mailbox: a client that does not read, and
-// is not dead either, must not fill the server. Beyond it the oldest are lost; their calls time
-// out, and a streamed reply that misses parts is interrupted.
+// mailboxLen limits the replies in a client's mailbox, so that a client that neither reads nor dies
+// does not fill the server. Beyond it the oldest are lost: their calls time out, and a streamed
+// reply that misses parts is interrupted.
 const mailboxLen = 16_384
 
-// mailboxes is a sink that writes each message to its reply address.
+// mailboxes returns a sink that writes each message to its reply address.
 func mailboxes(
 	rdb redis.UniversalClient,
 	f redisio.Format[Response],
@@ -193,7 +195,7 @@ func mailboxes(
 	)
 }
 
-// whileWanted has a reply that there is no memory for wait until its caller has gone.
+// whileWanted keeps a reply that there is no memory for, until its caller has left.
 func whileWanted(m flow.Message[Response]) error {
 	if expired(m.Meta().Deadline) {
 		return flow.Skip

@@ -10,10 +10,10 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// errCancelled is the cause when the caller has gone.
-var errCancelled = errors.New("gateways: the caller does not wait any more")
+// errCancelled is the cause when the caller no longer waits.
+var errCancelled = errors.New("gateways: the caller no longer waits")
 
-// serve handles one request. It runs in many goroutines at once.
+// serve handles one request. It runs in many goroutines concurrently.
 func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
 	meta, r := m.Meta(), &m.Value
 	if expired(meta.Deadline) {
@@ -65,7 +65,8 @@ func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 	return flow.Message[Response]{}, false, err
 }
 
-// unread is what becomes of a request that can't be read: its caller is told, and without a caller it is rejected.
+// unread handles an unreadable request: its caller gets an error, and without a caller the request
+// is rejected.
 func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
 	if m.Meta().ReplyTo == "" {
 		return flow.Message[Response]{}, false, flow.Reject(m.Value.bad)
@@ -76,8 +77,8 @@ func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (flow.Mes
 	return s.emit(m, answer)
 }
 
-// conclude ends a handling, and says what comes of it: an answer, which may be that it failed, or
-// an error for the fault policy, or neither.
+// conclude ends a handling. It returns an answer (possibly a failure), an error for the fault
+// policy, or neither.
 func (s *Service) conclude(
 	ctx context.Context,
 	r *Request,
@@ -93,10 +94,10 @@ func (s *Service) conclude(
 	case errors.Is(why, errCancelled):
 		s.stats.cancelled.Add(1)
 		return nil, false
-	case ctx.Err() != nil, // the graph stops, or has lost the entry: somebody else will answer
-		is && v.Do == flow.ActNack, // the handler wants it again
-		!wanted:                    // the fault policy is for those that nobody waits for
-		if decode := (*RequestError)(nil); errors.As(err, &decode) { // and no try would change that it can't be read
+	case ctx.Err() != nil, // the graph stops, or has lost the entry: another process will answer
+		is && v.Do == flow.ActNack, // the handler asks for redelivery
+		!wanted:                    // the fault policy applies if no caller waits
+		if decode := (*RequestError)(nil); errors.As(err, &decode) { // a retry can't make it readable
 			err = flow.Reject(err)
 		}
 		return err, false
@@ -107,7 +108,7 @@ func (s *Service) conclude(
 	return nil, wanted
 }
 
-// failed is the answer to a request whose handler failed. What the caller is not told is logged.
+// failed returns the answer to a failed request. It logs what the caller is not told.
 func (s *Service) failed(ctx context.Context, r *Request, err error) Response {
 	said := remote(err)
 	if said.Code == CodeInternal {
@@ -121,7 +122,7 @@ func (s *Service) failed(ctx context.Context, r *Request, err error) Response {
 	return failureOf(said)
 }
 
-// answer has the handler do its work.
+// answer calls the handler.
 func (s *Service) answer(r *Request, meta flow.Meta, h *handling) (answer Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -150,7 +151,7 @@ func (s *Service) emit(m flow.Message[Request], answer Response) (flow.Message[R
 	return flow.Derive(m, answer), true, nil
 }
 
-// deadline bounds a handler by the caller's patience and the service's; zero is no bound.
+// deadline returns the earlier of the caller's and the service's deadline; zero is none.
 func (s *Service) deadline(caller time.Time, streamed bool) time.Time {
 	until := caller
 	if s.cfg.Timeout > 0 && !streamed {
@@ -161,7 +162,7 @@ func (s *Service) deadline(caller time.Time, streamed bool) time.Time {
 	return until
 }
 
-// heed does what clients say after they have asked.
+// heed applies a control message of a client.
 func (s *Service) heed(_ context.Context, n note) error {
 	switch n.kind {
 	case kindCancel:
@@ -176,13 +177,13 @@ func (s *Service) heed(_ context.Context, n note) error {
 	return nil
 }
 
-// ServiceStats counts what became of requests, since the service was made.
+// ServiceStats counts the outcomes of requests since the service was created.
 type ServiceStats struct {
-	Answered  uint64 // by a handler's value, or handled without anybody waiting
+	Answered  uint64 // by a handler's value, or handled without a waiting caller
 	Failed    uint64 // answered with an error
-	Expired   uint64 // not begun, because their deadline was over
-	Cancelled uint64 // by their callers, before they were begun or while they were handled
-	HandedOn  uint64 // to other processes, because this one does not know their type
+	Expired   uint64 // not started, because their deadline had passed
+	Cancelled uint64 // by their callers, before or during handling
+	HandedOn  uint64 // to other processes, because this one does not handle their type
 }
 
 type serviceCounters struct{ answered, failed, expired, cancelled, handedOn atomic.Uint64 }

@@ -18,42 +18,41 @@ import (
 
 // ServiceConfig configures a Service. The zero value is the default.
 type ServiceConfig struct {
-	// Group is the consumer group: processes with the same one share the requests, each of which
-	// one of them handles. The default is "service".
+	// Group is the consumer group. Processes of the same group share the requests: one of them
+	// handles each. Defaults to "service".
 	Group string
-	// Concurrency is how handlers run: by default 64 at once, without order. Others are
-	// flow.Workers(8) for replies in the order of the requests, with flow.KeyedBy(func(r
-	// gateways.Request) string { return r.Key }) for order per key, and flow.Workers(1) for one
-	// after the other.
+	// Concurrency sets how handlers run. Defaults to 64 at once, without order. flow.Workers(8)
+	// alone sends replies in the order of the requests. Add flow.KeyedBy(func(r gateways.Request)
+	// string { return r.Key }) for order per key. flow.Workers(1) runs one at a time.
 	Concurrency []flow.StageOption
-	// MaxInFlight is how many requests this process takes at once, waiting ones too: what it has
-	// taken no other process handles, and a client can't refuse. The default is 512 with the
-	// default Concurrency, else four for each handler that runs at once, but 16 at the least.
+	// MaxInFlight limits the requests that this process has taken, including waiting ones. No other
+	// process handles them, and a client can't refuse them. Defaults to 512 with the default
+	// Concurrency, else to four per concurrent handler, at least 16.
 	MaxInFlight int
-	// Timeout bounds each call of a handler, beside the caller's deadline. The default is 30 s; negative means
-	// no bound but the caller's. Streamed replies have the caller's only.
+	// Timeout limits each handler call, in addition to the caller's deadline. Defaults to 30 s.
+	// Negative disables it. Streamed replies have only the caller's deadline.
 	Timeout time.Duration
-	// Answers is how many replies are remembered for requests that come a second time, as after a
-	// write whose outcome was in doubt: they are answered and not handled again. The default is
-	// 4096; negative means none. Replies beyond 16 KiB are not remembered.
+	// Answers is how many replies are kept for repeated requests, such as after a write with an
+	// unknown outcome. A repeated request gets the kept reply and is not handled again. Replies
+	// beyond 16 KiB are not kept. Defaults to 4096. Negative keeps none.
 	Answers int
-	// ReplyTopics are other topics whose clients may be answered: those of requests that were
-	// passed on. The default is none but the service's own.
+	// ReplyTopics are other topics whose clients may be answered, for requests that were forwarded.
+	// Defaults to none: only the service's own topic.
 	ReplyTopics []string
-	// Wire is how requests and replies are spelled. The default is this project's own;
-	// StreamersonV1 is for the clients and gateways of streamerson for Node.
+	// Wire is the protocol of requests and replies. Defaults to this project's own. StreamersonV1
+	// is for the clients and gateways of streamerson for Node.
 	Wire Wire
-	// MaxReply bounds the bytes of a reply, and of each part of a streamed one. A caller gets
-	// CodeReplyTooLarge instead of a larger one. Defaults to 1 MiB; the most is 256 MiB.
+	// MaxReply limits the bytes of a reply, and of each part of a streamed one. A caller receives
+	// CodeReplyTooLarge instead of a larger one. Defaults to 1 MiB. The maximum is 256 MiB.
 	MaxReply int
-	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig; they matter to requests without reply,
-	// and to those of processes that died.
+	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig. They apply to
+	// requests without a reply, and to those of processes that died.
 	Lease         time.Duration
 	MaxDeliveries int
 	DeadKey       string
 	Wait          time.Duration
-	// Log gets what the service and its graph notice. Defaults to the warnings and errors of
-	// slog.Default, see flow.Logger.
+	// Log receives the log messages of the service and its graph. Defaults to the warnings and
+	// errors of slog.Default, see flow.Logger.
 	Log *slog.Logger
 }
 
@@ -66,27 +65,28 @@ const (
 	leastInFlight  = 16
 )
 
-// Service answers the requests of a topic. Make it, give it handlers, and run it: by itself, or as
-// the Graph that it is.
+// Service answers the requests of a topic. Create it, register handlers, and run it by itself or as
+// its Graph.
 //
-// Every request is answered: by its handler's value or error, or, when there is no handler, with
-// CodeNoHandler. It is acknowledged when its reply is written. A handler that fails is not tried
-// again when somebody waits for the answer, who knows best what to do; it can ask for it by
-// flow.RetryAfter. A request without reply address goes by the graph's fault policy: retries, then
-// other processes, then the dead letters. Requests whose deadline is over are skipped, and those
-// whose caller has gone are cancelled.
+// Every request is answered: with its handler's value or error, or with CodeNoHandler. It is
+// acknowledged when its reply is written. A failed handler is not retried if a caller waits,
+// because the caller can decide; the handler can request a retry by flow.RetryAfter. A request
+// without a reply address is subject to the graph's fault policy: retries, then redelivery to other
+// processes, then the dead letters. Expired requests are skipped. If the caller stops waiting, the
+// handler is cancelled.
 //
-// Processes of a group may have different handlers, as during a deploy: a request whose type this
-// process does not know, but another one does, is handed on, up to its deadline. The key
-// "{topic}:types" has the types of each process.
+// Processes of a group may have different handlers, for example during a deploy. A request whose
+// type this process does not handle, but another one does, is handed on until its deadline. The key
+// "{topic}:types" contains the types of each process.
 //
-// Delivery is at least once: when a process dies another one handles its requests again, after the lease.
+// Delivery is at least once: if a process dies, another one handles its requests after the lease
+// expires.
 type Service struct {
 	cfg     ServiceConfig
 	rdb     redis.UniversalClient
 	topic   keys
 	speech  dialect
-	allowed []keys  // whose clients may be answered
+	allowed []keys  // topics whose clients may be answered
 	errs    []error // of the configuration
 
 	handlers map[string]handler
@@ -95,26 +95,27 @@ type Service struct {
 
 	ledger *ledger
 	parts  *outbox
-	onward *outbox   // of requests that are handed on
-	types  *registry // nil until there is a graph, and if they are not announced
+	onward *outbox   // writes requests that are handed on
+	types  *registry // nil before there is a graph, or if types are not announced
 	stats  serviceCounters
 	expiry expiry
 }
 
-// handler is what is registered for a type.
+// handler is registered for a type.
 type handler struct {
 	unary  Handler
 	stream streamHandler
 }
 
-// Handler answers a request. It is what middleware wraps.
+// Handler answers a request. Middleware wraps it.
 type Handler func(ctx context.Context, r *Request) (Response, error)
 
-// Middleware is around handlers: what it does before and after, and whether it calls next at all,
-// is its own affair. Streamed replies go through it too; their Response is empty.
+// Middleware wraps handlers. It may run code before and after next, or not call next at all. It
+// also wraps streamed replies; their Response is empty.
 type Middleware func(next Handler) Handler
 
-// NewService makes a service for a topic. It does no I/O. Mistakes are reported by Validate and by Run.
+// NewService creates a service for a topic. It does no I/O. Mistakes are reported by Validate and
+// by Run.
 func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Service {
 	speech, wrong := speak(cfg.Wire, "NewService", topic)
 	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler)}
@@ -157,7 +158,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 			&redisio.ConfigError{
 				Type:    "ServiceConfig",
 				Field:   "ReplyTopics",
-				Problem: "is set beside Wire",
+				Problem: "is set together with Wire",
 				Fix:     "name the keys in StreamersonV1.ReplyKeys",
 			},
 		)
@@ -170,7 +171,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	return s
 }
 
-// workersOf is how many workers options make.
+// workersOf returns how many workers the options set.
 func workersOf(opts []flow.StageOption) int {
 	none := func() flow.StepFunc[Request, Response] { return nil }
 	stage := flow.Step(source.Of[Request](), "serve", none, opts...)
@@ -187,7 +188,7 @@ func (s *Service) mistake(err error) {
 	}
 }
 
-// Use puts middleware around all handlers, the first outermost. It is to be called before the service runs.
+// Use wraps all handlers in middleware, the first outermost. Call it before the service runs.
 func (s *Service) Use(m ...Middleware) {
 	if s.fixed("Use") {
 		return
@@ -195,8 +196,8 @@ func (s *Service) Use(m ...Middleware) {
 	s.wrap = append(s.wrap, m...)
 }
 
-// HandleFunc registers a handler of bytes for a type of request; see Handle for values. It is to be
-// called before the service runs.
+// HandleFunc registers a handler of bytes for a type of request; see Handle for values. Call it
+// before the service runs.
 func (s *Service) HandleFunc(typ string, h Handler) { s.register(typ, handler{unary: h}) }
 
 func (s *Service) register(typ string, h handler) {
@@ -225,7 +226,7 @@ func (s *Service) fixed(what string) bool {
 			&redisio.ConfigError{
 				Type:    "Service",
 				Field:   what,
-				Problem: "came after Graph or Run",
+				Problem: "is registered after Graph or Run",
 				Fix:     "register everything first",
 			},
 		)
@@ -244,10 +245,11 @@ func (s *Service) Types() []string {
 	return types
 }
 
-// Validate reports all mistakes in how the service was made, without a server.
+// Validate reports all mistakes in the service's configuration. It needs no server.
 func (s *Service) Validate() error { return s.Graph().Validate() }
 
-// Run runs the service until ctx is done, and what it has taken is answered: see flow's Graph.Run.
+// Run runs the service until ctx is done and the requests it has taken are answered: see flow's
+// Graph.Run.
 func (s *Service) Run(ctx context.Context) error { return s.Graph().Run(ctx) }
 
 // RunUntilInterrupt runs the service until Ctrl-C: see flow's Graph.RunUntilInterrupt.
@@ -255,8 +257,8 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 	return s.Graph().RunUntilInterrupt(ctx)
 }
 
-// Graph is the service as the graph that it is, for a Supervisor, or to look at: g.Mermaid(). Its options come after
-// those of the configuration.
+// Graph returns the service as a graph, for a Supervisor, or for inspection: g.Mermaid(). Its
+// options are applied after those of the configuration.
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
 	in := source.StreamConfig[Request]{

@@ -48,8 +48,8 @@ func TestCall(t *testing.T) {
 	}
 	for name, want := range map[string]*gateways.RemoteError{
 		"":       {Code: gateways.CodeInvalid, Message: "who is it?"},
-		"secret": {Code: gateways.CodeInternal, Message: "the handler failed; its service's log says why"},
-		"panic":  {Code: gateways.CodeInternal, Message: "the handler failed; its service's log says why"},
+		"secret": {Code: gateways.CodeInternal, Message: "handler failed: see the service's log"},
+		"panic":  {Code: gateways.CodeInternal, Message: "handler failed: see the service's log"},
 	} {
 		_, err := call(t.Context(), hello{name})
 		var got *gateways.RemoteError

@@ -19,76 +19,80 @@ import (
 
 // SSEConfig configures SSE. Key or Feed is required; the zero value of the rest is the default.
 type SSEConfig struct {
-	// Key is the stream that all clients get all of.
+	// Key is the stream whose events all clients receive.
 	Key string
-	// Feed says what a client gets instead: which stream, and which topics of it. It is the place
-	// to find out who asks. Choose the key from those that you know: one that is made of what the
-	// request says lets anybody read any stream. A *RemoteError is answered by its code, as
-	// Errorf(CodeUnauthorized, …); any other error with 403.
+	// Feed chooses, for each request, which stream and which of its topics the client receives.
+	// Authenticate the client there. Choose the key from known ones: a key taken from the request
+	// lets anybody read any stream. A *RemoteError, such as Errorf(CodeUnauthorized, …), is
+	// answered with its code; any other error with 403.
 	Feed func(*http.Request) (Feed, error)
-	// Event makes of an entry what clients get, once for all of them. The default reads what
-	// Publish writes, and all native entries: their type, their data, and their key as the only
-	// topic. Entries that it returns an error for are passed over, counted and logged.
+	// Event converts an entry into an event, once for all clients. The default reads what Publish
+	// writes, and all native entries: their type, their data, and their key as the only topic.
+	// Entries for which it returns an error are skipped, counted and logged.
 	Event func(*redisio.Entry) (SSEEvent, error)
 
-	// From is where a client begins that does not say what it had last: "" is now, and "0" the
-	// beginning of what there is.
+	// From is where a client without a last event ID starts: "" is now, "0" is the oldest event.
+	// Defaults to "".
 	From string
-	// Overflow is what becomes of a client that reads more slowly than its events come. The default is OverflowPause.
+	// Overflow is what happens to a client that reads more slowly than events arrive. Defaults to
+	// OverflowPause.
 	Overflow Overflow
-	// Queue is how many events may wait for a client in memory. The default is 256.
+	// Queue is how many events may wait for a client in memory. Defaults to 256.
 	Queue int
-	// Heartbeat is how long a connection may be silent. The default is 15 s.
+	// Heartbeat is how long a connection may be silent before a heartbeat is sent. Defaults to 15
+	// s.
 	Heartbeat time.Duration
-	// Retry is how long clients are told to wait before they connect again. The default is 2 s.
+	// Retry is how long clients wait before they reconnect. Defaults to 2 s.
 	Retry time.Duration
-	// WriteTimeout is how long a client may take to read 64 KiB. A client that does not read is cut off.
-	// Defaults to 10 s. Serve limits what the system holds for a client to 64 KiB. Behind another
-	// server it may hold 4 MB, and clients slower than about 150 KB/s may be cut off.
+	// WriteTimeout is how long a client may take to read 64 KiB. A client that exceeds it is
+	// disconnected. Defaults to 10 s. Serve limits the system's send buffer of a client to 64 KiB.
+	// With other servers it may hold 4 MB, and clients slower than about 150 KB/s may be
+	// disconnected.
 	WriteTimeout time.Duration
-	// MaxClients and MaxStreams are how many clients there may be at once, and how many streams for
-	// them, each of which takes a connection to Redis: for many small feeds use topics of one
-	// stream. What is beyond is answered with 503. The defaults are 10,000 and 64.
+	// MaxClients and MaxStreams limit the clients, and the streams read for them. Each stream uses
+	// a connection to Redis: for many small feeds use topics of one stream. Further clients are
+	// answered with 503. Default to 10,000 and 64.
 	MaxClients int
 	MaxStreams int
 
-	// Origins are those whose pages may read the events, as https://app.example.com, or "*" for
-	// all; Credentials lets them send cookies, which does not go with "*". The default is none but
-	// the server's own.
+	// Origins are the origins whose pages may read the events, such as https://app.example.com, or
+	// "*" for all. Credentials lets them send cookies; it can't be combined with "*". Defaults to
+	// none: only the server's own origin.
 	Origins     []string
 	Credentials bool
-	// Log gets faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	// Log receives faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
 	Log *slog.Logger
 }
 
-// Feed is what a client gets.
+// Feed is what a client receives.
 type Feed struct {
 	Key    string   // of the stream; "" is answered with 404
-	Topics []string // those of its events that the client gets
-	All    bool     // or all of them
+	Topics []string // of the events that the client receives
+	All    bool     // events of all topics
 }
 
-// SSEEvent is an event as clients get it.
+// SSEEvent is an event as clients receive it.
 type SSEEvent struct {
-	// Type is what listeners in the browser are added for; "" is "message". "gap", "overflow" and "keepalive" are
-	// the gateway's own. One with a line break in it is no type.
+	// Type is the event's type for addEventListener; "" is "message". "gap", "overflow" and
+	// "keepalive" are reserved. A type with a line break is invalid.
 	Type string
-	// Data is text; what is not UTF-8 of it is replaced.
+	// Data is text. Invalid UTF-8 is replaced.
 	Data []byte
-	// Topics are what it is about: clients who want one of them get it.
+	// Topics are the topics of the event. Clients of any of them receive it.
 	Topics []string
 }
 
-// Overflow is what becomes of a client that is too slow.
+// Overflow is what happens to a client that is too slow.
 type Overflow int
 
 const (
-	// OverflowPause lets it go on at its own pace: Redis is its buffer. What is trimmed before it
-	// gets there is told as a gap.
+	// OverflowPause lets the client read at its own pace, with Redis as its buffer. If events are
+	// trimmed before it reads them, it receives a gap.
 	OverflowPause Overflow = iota
-	// OverflowDropOldest drops what has waited longest, and tells so as a gap.
+	// OverflowDropOldest drops the oldest waiting events and sends a gap.
 	OverflowDropOldest
-	// OverflowClose tells it so, by the event "overflow", and ends the connection: it may come again, and catch up.
+	// OverflowClose sends the event "overflow" and closes the connection. The client may reconnect
+	// and catch up.
 	OverflowClose
 )
 
@@ -97,41 +101,42 @@ const (
 	defaultSSERetry  = 2 * time.Second
 	defaultSSEWrite  = 10 * time.Second
 	defaultClients   = 10_000
-	listenTimeout    = 5 * time.Second // for Redis to say where a client begins
-	busyRetry        = 5 * time.Second // what clients are told that are too many
+	listenTimeout    = 5 * time.Second // to find a client's start in Redis
+	busyRetry        = 5 * time.Second // Retry-After above MaxClients and MaxStreams
 )
 
 // EventStream serves the events of Redis Streams to browsers as server-sent events. It is an
-// http.Handler for GET, of any mux and of HTTP/1.1 and HTTP/2.
+// http.Handler for GET that works with any mux, over HTTP/1.1 and HTTP/2.
 //
-// Each event has the ID of its entry. A client that reconnects names the ID it had last, and gets all later
-// events, from any process. Browsers send the ID in the header Last-Event-ID. Polyfills send it in the
-// query: lastEventId, last-event-id, last_event_id and evs_last_event_id are known, in any case. The
-// header wins over the query, and the last parameter over others. A client is told of lost events:
+// Each event has the ID of its entry. A client that reconnects sends the last ID it received, and
+// gets all later events, from any process. Browsers send the ID in the header Last-Event-ID.
+// Polyfills send it in the query, as lastEventId, last-event-id, last_event_id or
+// evs_last_event_id, in any case. The header takes precedence over the query, and the last
+// parameter over earlier ones. A client is told of lost events:
 //
 //	event: gap
 //	id: 1732360000000-0
 //	data: {"from":"1732350000000-0","to":"1732360000000-0","missed":12}
 //
-// Behind a gap the client should ask for the state of things anew; missed is -1 where it is not
-// known. An ID that makes no sense, or that is still to come, is a gap too.
+// After a gap the client should reload the current state. missed is -1 if the number is unknown. An
+// invalid ID, or one in the future, is a gap too.
 //
-// A silent connection gets a comment from time to time, see Heartbeat. When there were events for other
-// clients meanwhile, it gets an event that moves the ID on instead, so that a reconnect is cheap:
+// A silent connection gets a comment after each Heartbeat. If events for other clients were skipped
+// meanwhile, it gets an event that advances the ID instead, so that a reconnect is cheap:
 //
 //	event: keepalive
 //	id: 1732360000000-0
 //	data: {}
 //
-// Browsers do not pass it to onmessage. All that is sent is an event with data, or a comment, because some
-// client libraries take each block for an event.
+// Browsers do not pass it to onmessage. Everything sent is an event with data, or a comment,
+// because some client libraries treat each block as an event.
 //
-// Each stream is read once in a process, however many clients there are, for as long as there are
-// any. When the server stops the request's context ends and so does the answer (see Serve; with
-// other servers call Close), and clients go on elsewhere.
+// A process reads each stream once for all its clients, as long as there are any. When the server
+// stops, the request's context ends and so does the answer (see Serve; with other servers call
+// Close). Clients then reconnect elsewhere.
 //
-// Browsers connect again by themselves when a connection breaks, but not when the answer is an
-// error: a page should make a new EventSource after 503.
+// Browsers reconnect when a connection breaks, but not when the answer is an error: a page should
+// create a new EventSource after 503.
 type EventStream struct {
 	cfg  SSEConfig
 	err  error // of the configuration
@@ -141,13 +146,13 @@ type EventStream struct {
 	mu      sync.Mutex
 	clients int
 	closed  bool
-	idle    chan struct{} // closed when the last client has gone; nil before Close
+	idle    chan struct{} // closed when the last client has left; nil before Close
 
 	refused, slow, broken atomic.Int64
 }
 
-// SSE makes a handler of server-sent events. It does no I/O. Mistakes in its arguments are what it
-// answers with 500, and Validate.
+// SSE creates a handler of server-sent events. It does no I/O. Mistakes in its arguments are
+// reported by Validate and answered with 500.
 //
 //	events := gateways.SSE(rdb, gateways.SSEConfig{Key: "{orders}:events"})
 //	defer events.Close(ctx)
@@ -196,8 +201,8 @@ func (c SSEConfig) validate() error {
 			errs = append(errs, &redisio.ConfigError{Type: "SSEConfig", Field: field, Problem: problem, Fix: fix})
 		}
 	}
-	bad(c.Key == "" && c.Feed == nil, "Key", "is empty", "name the stream, or say by Feed who gets which")
-	bad(c.Key != "" && c.Feed != nil, "Feed", "is set beside Key", "choose one")
+	bad(c.Key == "" && c.Feed == nil, "Key", "is empty", "name the stream, or set Feed")
+	bad(c.Key != "" && c.Feed != nil, "Feed", "is set together with Key", "choose one")
 	bad(
 		c.Overflow < OverflowPause || c.Overflow > OverflowClose,
 		"Overflow",
@@ -215,19 +220,19 @@ func (c SSEConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// Validate reports what is wrong with what the handler was made of. It needs no server.
+// Validate reports all mistakes in the handler's arguments. It needs no server.
 func (g *EventStream) Validate() error { return g.err }
 
-// SSEStats are what an EventStream does, and did since it was made.
+// SSEStats are the current state of an EventStream, and its counts since it was created.
 type SSEStats struct {
 	Clients int   // now
-	Streams int   // read now, or until a moment ago
-	Refused int64 // with 503: there were too many
-	Slow    int64 // ended because of OverflowClose
-	Broken  int64 // did not read in time, or went away
+	Streams int   // being read, or until a moment ago
+	Refused int64 // with 503, above MaxClients or MaxStreams
+	Slow    int64 // closed because of OverflowClose
+	Broken  int64 // did not read in time, or disconnected
 }
 
-// Stats tells what the handler does.
+// Stats returns the state and the counts of the handler.
 func (g *EventStream) Stats() SSEStats {
 	g.mu.Lock()
 	n := g.clients
@@ -235,7 +240,7 @@ func (g *EventStream) Stats() SSEStats {
 	return SSEStats{n, g.pool.Streams(), g.refused.Load(), g.slow.Load(), g.broken.Load()}
 }
 
-// enter counts a client; leave ends that.
+// enter counts a client; leave uncounts it.
 func (g *EventStream) enter() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -244,7 +249,7 @@ func (g *EventStream) enter() error {
 		return refusal{
 			Status:  http.StatusServiceUnavailable,
 			Code:    CodeUnavailable,
-			Message: "the server is stopping: try again",
+			Message: "server stopping: reconnect",
 			retry:   retryAfter,
 		}
 	case g.clients >= g.cfg.MaxClients:
@@ -252,7 +257,7 @@ func (g *EventStream) enter() error {
 		return refusal{
 			Status:  http.StatusServiceUnavailable,
 			Code:    CodeOverloaded,
-			Message: "too many clients: try again later",
+			Message: "too many clients: retry later",
 			retry:   busyRetry,
 		}
 	}
@@ -269,8 +274,8 @@ func (g *EventStream) leave() {
 	}
 }
 
-// Close ends all connections, which clients may make again elsewhere, and waits for that until ctx
-// is done. The Redis client is left as it is.
+// Close closes all connections and waits for that until ctx is done. Clients may reconnect
+// elsewhere. The Redis client stays open.
 func (g *EventStream) Close(ctx context.Context) error {
 	g.mu.Lock()
 	if g.closed || g.err != nil {
@@ -292,7 +297,7 @@ func (g *EventStream) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(
 			err,
-			fmt.Errorf("gateways: clients of server-sent events are connected yet: %w", context.Cause(ctx)),
+			fmt.Errorf("gateways: SSE clients are still connected: %w", context.Cause(ctx)),
 		)
 	}
 }

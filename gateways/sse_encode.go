@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// nativeEvent makes an event of a native entry.
+// nativeEvent converts a native entry into an event.
 func nativeEvent(e *redisio.Entry) (SSEEvent, error) {
 	var env redisio.Envelope
 	data, err := wire.Decode(e, &env)
@@ -23,7 +23,8 @@ func nativeEvent(e *redisio.Entry) (SSEEvent, error) {
 	return ev, nil
 }
 
-// frameOf makes of entries what is written to clients. Nothing of an entry is kept but by copy.
+// frameOf returns a function that encodes entries for clients. It copies everything it keeps of an
+// entry.
 func frameOf(event func(*redisio.Entry) (SSEEvent, error)) func(*redisio.Entry) ([]byte, []string, error) {
 	return func(e *redisio.Entry) ([]byte, []string, error) {
 		ev, err := event(e)
@@ -31,9 +32,9 @@ func frameOf(event func(*redisio.Entry) (SSEEvent, error)) func(*redisio.Entry) 
 		case err != nil:
 			return nil, nil, err
 		case strings.ContainsAny(ev.Type, "\r\n\x00") || !utf8.ValidString(ev.Type):
-			return nil, nil, fmt.Errorf("gateways: %.60q is no type of an event: it is one line of text", ev.Type)
+			return nil, nil, fmt.Errorf("gateways: invalid event type %.60q: use one line of text", ev.Type)
 		case ev.Type == "gap" || ev.Type == "overflow" || ev.Type == keepalive:
-			return nil, nil, fmt.Errorf("gateways: events of type %q are the gateway's own", ev.Type)
+			return nil, nil, fmt.Errorf("gateways: event type %q is reserved", ev.Type)
 		}
 		topics := make([]string, len(ev.Topics))
 		for i, t := range ev.Topics {
@@ -45,8 +46,8 @@ func frameOf(event func(*redisio.Entry) (SSEEvent, error)) func(*redisio.Entry) 
 
 // appendEvent appends an event. id and typ have no line breaks in them.
 //
-// A line break in the data, whichever of the three that browsers know, begins another line of data:
-// so nothing that is in it can be a field of the event, or the end of it.
+// Any line break in the data that browsers know starts another data line. So the data cannot
+// contain a field or the end of an event.
 func appendEvent(dst []byte, id, typ string, data []byte) []byte {
 	if !utf8.Valid(data) {
 		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))

@@ -16,7 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// ServeHTTP serves events until the client goes away, or the server stops.
+// ServeHTTP serves events until the client disconnects or the server stops.
 func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.cors.header(w, r)
 	switch {
@@ -25,16 +25,16 @@ func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.cors.preflight(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		refusal{Status: http.StatusMethodNotAllowed, Code: CodeInvalid, Message: "events are read by GET"}.write(w)
+		refusal{Status: http.StatusMethodNotAllowed, Code: CodeInvalid, Message: "method not allowed: use GET"}.write(w)
 	case r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody:
 		leave(w)
-		refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: "a " + r.Method + " has no body"}.write(w)
+		refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Message: r.Method + " must not have a body"}.write(w)
 	case g.err != nil:
-		g.cfg.Log.Error("sse: handler with mistakes", "error", g.err)
+		g.cfg.Log.Error("sse: handler misconfigured", "error", g.err)
 		refusal{
 			Status:  http.StatusInternalServerError,
 			Code:    CodeInternal,
-			Message: "this route is not set up right; its log says why",
+			Message: "route misconfigured: see the server's log",
 		}.write(
 			w,
 		)
@@ -45,7 +45,7 @@ func (g *EventStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve returns an error while nothing has been answered.
+// serve returns an error only before anything has been written.
 func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 	feed, err := g.feed(r)
 	var said *RemoteError
@@ -59,9 +59,9 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 		return said
 	case err != nil:
 		g.cfg.Log.Info("sse: refused", "path", path(r), "error", err)
-		return refusal{Status: http.StatusForbidden, Code: CodeForbidden, Message: "these events are not for you"}
+		return refusal{Status: http.StatusForbidden, Code: CodeForbidden, Message: "forbidden"}
 	case feed.Key == "":
-		return refusal{Status: http.StatusNotFound, Code: CodeNotFound, Message: "there are no such events"}
+		return refusal{Status: http.StatusNotFound, Code: CodeNotFound, Message: "no such events"}
 	}
 	if err := g.enter(); err != nil {
 		return err
@@ -80,13 +80,13 @@ func (g *EventStream) serve(w http.ResponseWriter, r *http.Request) error {
 	defer out.end()
 	out.header()
 	out.text = append(out.text, "retry: "...)
-	// of the first event: alone it would be an event to some
+	// sent with the first event: some libraries treat it alone as an event
 	out.text = append(strconv.AppendInt(out.text, g.cfg.Retry.Milliseconds(), 10), '\n')
 	if gap != nil {
 		out.gap(gap, l.Cursor())
 	}
 	if err := out.flush(); errors.Is(err, http.ErrNotSupported) {
-		g.cfg.Log.Error("sse: the http.ResponseWriter can't flush: what wraps it needs a method Unwrap")
+		g.cfg.Log.Error("sse: the http.ResponseWriter can't flush: add a method Unwrap to its wrapper")
 		return nil
 	} else if err != nil {
 		g.broken.Add(1)
@@ -103,7 +103,7 @@ func (g *EventStream) feed(r *http.Request) (feed Feed, err error) {
 	return g.cfg.Feed(r)
 }
 
-// listen begins where the client was. gap tells that it can't be known where that is.
+// listen starts at the client's last event. gap reports that this position is unknown.
 func (g *EventStream) listen(r *http.Request, feed Feed) (l *relay.Listener[[]byte], gap *relay.Gap, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), listenTimeout)
 	defer cancel()
@@ -133,22 +133,22 @@ func (g *EventStream) listen(r *http.Request, feed Feed) (l *relay.Listener[[]by
 		return nil, nil, refusal{
 			Status:  http.StatusServiceUnavailable,
 			Code:    CodeOverloaded,
-			Message: "too many kinds of events: try again later",
+			Message: "too many event streams: retry later",
 			retry:   busyRetry,
 		}
 	case r.Context().Err() == nil:
-		g.cfg.Log.Warn("sse: the stream can't be read", "error", err)
+		g.cfg.Log.Warn("sse: reading the stream failed", "error", err)
 	}
 	return nil, nil, refusal{
 		Status:  http.StatusServiceUnavailable,
 		Code:    CodeUnavailable,
-		Message: "events can't be had now",
+		Message: "events unavailable: retry later",
 		retry:   retryAfter,
 	}
 }
 
-// lastEventID is what the client had last, as it says. Browsers can't set headers on the first request,
-// and polyfills on none: for these there is the query, to which polyfills add their own behind the page's.
+// lastEventID returns the client's last event ID. Browsers can't set headers on the first request,
+// and polyfills never can. They use the query; polyfills append their ID to the page's own.
 func lastEventID(r *http.Request) (id string) {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		return id
@@ -167,7 +167,7 @@ func lastEventID(r *http.Request) (id string) {
 
 var spelling = strings.NewReplacer("-", "", "_", "")
 
-// isLastEventID reports the spellings that are in use.
+// isLastEventID reports the spellings in use.
 func isLastEventID(name string) bool {
 	if len(name) > 32 {
 		return false
@@ -176,7 +176,7 @@ func isLastEventID(name string) bool {
 	return name == "lasteventid" || name == "evslasteventid"
 }
 
-// send writes events until one of both sides ends it.
+// send writes events until the client or the server ends it.
 func (g *EventStream) send(ctx context.Context, l *relay.Listener[[]byte], out *eventWriter) error {
 	for {
 		b, err := l.Next(ctx)
@@ -186,9 +186,9 @@ func (g *EventStream) send(ctx context.Context, l *relay.Listener[[]byte], out *
 			out.text = append(out.text, "event: overflow\ndata: {}\n\n"...)
 			return out.flush()
 		case redisio.IsPermanent(err):
-			g.cfg.Log.Warn("sse: the stream can't be read any more", "error", err)
+			g.cfg.Log.Warn("sse: reading the stream failed", "error", err)
 			return nil
-		case err != nil: // it ends here, and may go on elsewhere
+		case err != nil: // the client may reconnect elsewhere
 			return nil
 		}
 		if b.Gap != nil {
@@ -207,7 +207,7 @@ func (g *EventStream) send(ctx context.Context, l *relay.Listener[[]byte], out *
 	}
 }
 
-// flushEvery is how much is written before it has to be read.
+// flushEvery is how many bytes are written before they are flushed.
 const flushEvery = 64 << 10
 
 // eventWriter writes events to one client.
@@ -215,21 +215,22 @@ type eventWriter struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	timeout time.Duration
-	text    []byte // to be written
+	text    []byte // not yet written
 	last    string // the ID that the client has
 }
 
 func (o *eventWriter) header() {
 	h := o.w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compresses would wait for more
+	h.Set("Cache-Control", "no-store, no-transform") // a compressing proxy would wait for more data
 	h.Set("X-Accel-Buffering", "no")                 // nginx
 	h.Set("X-Content-Type-Options", "nosniff")
-	_ = o.rc.SetReadDeadline(time.Time{}) // where there is none the server's own holds
+	_ = o.rc.SetReadDeadline(time.Time{}) // if not supported, the server's own deadline applies
 	o.w.WriteHeader(http.StatusOK)
 }
 
-// event writes an event. What is much has to be read meanwhile.
+// event writes an event. It flushes when the buffer exceeds 64 KiB, so that slow clients are
+// detected early.
 func (o *eventWriter) event(frame []byte) error {
 	if len(o.text) > 0 && len(o.text)+len(frame) > flushEvery {
 		if err := o.flush(); err != nil {
@@ -240,38 +241,39 @@ func (o *eventWriter) event(frame []byte) error {
 	return nil
 }
 
-// gap tells of a gap. Its ID is where to go on.
+// gap writes a gap. Its ID is the position to continue at.
 func (o *eventWriter) gap(g *relay.Gap, cursor string) {
 	data, err := json.Marshal(struct {
 		From   string `json:"from"`
 		To     string `json:"to"`
 		Missed int    `json:"missed"`
 	}{g.From, cursor, g.Missed})
-	if err != nil { // two strings and a number
+	if err != nil { // can't happen: two strings and a number
 		panic(err)
 	}
 	o.text = appendEvent(o.text, cursor, "gap", data)
 	o.last = cursor
 }
 
-// keepalive is the type of events that move the client's ID on.
+// keepalive is the type of events that advance the client's ID.
 const keepalive = "keepalive"
 
-// progress moves the client's ID on, past what was for others; beat says that nothing else is written.
+// progress writes a heartbeat if beat is set: an event that advances the client's ID past events
+// for others, or a comment if the ID is current.
 func (o *eventWriter) progress(cursor string, beat bool) {
 	switch {
 	case !beat:
 	case cursor == o.last:
-		o.text = append(o.text, ":\n"...) // without an empty line: it ends no event
+		o.text = append(o.text, ":\n"...) // without an empty line, so it ends no event
 	default:
 		o.text = appendEvent(o.text, cursor, keepalive, []byte("{}"))
 		o.last = cursor
 	}
 }
 
-// flush has the client read what was written, in time.
+// flush sends the buffer within the timeout.
 func (o *eventWriter) flush() error {
-	// where there is none the server's own holds
+	// if not supported, the server's own deadline applies
 	soon := func() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) }
 	var err error
 	for rest := o.text; len(rest) > 0 && err == nil; {
@@ -289,10 +291,10 @@ func (o *eventWriter) flush() error {
 	}
 	o.text = o.text[:0]
 	if err == nil {
-		_ = o.rc.SetWriteDeadline(time.Time{}) // of a stream of HTTP/2 it would end the silence too
+		_ = o.rc.SetWriteDeadline(time.Time{}) // on an HTTP/2 stream a deadline would also end a silent stream
 	}
 	return err
 }
 
-// end leaves the connection as it was.
+// end restores the connection's write deadline.
 func (o *eventWriter) end() { _ = o.rc.SetWriteDeadline(time.Now().Add(o.timeout)) }

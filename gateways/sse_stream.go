@@ -14,20 +14,19 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// ServeStream serves the values of a streamed reply as server-sent events: one of type "message"
-// for each, as JSON unless they are strings or bytes, then one of type "end", whose data is {}. The
-// context of the request ends the call when the client goes away.
+// ServeStream serves the values of a streamed reply as server-sent events. Each value is an event
+// of type "message", as JSON unless it is a string or bytes. The last event has the type "end" and
+// the data {}. The call ends with the request's context when the client disconnects.
 //
 //	count := gateways.Stream[Range, int](client, "count")
 //	mux.HandleFunc("GET /count", func(w http.ResponseWriter, r *http.Request) {
 //		gateways.ServeStream(w, r, count(r.Context(), Range{1, 10}))
 //	})
 //
-// What fails before the first value is answered as by HTTP. What fails behind it is an event of
-// type "failure", with an HTTPError as its data. A client that does not read a value in 10 seconds
-// is cut off. A browser that comes again, as it does by itself when an answer ends, is told to stop
-// by 204: the reply was for once. There are no heartbeats: what may be silent for long behind
-// proxies should send something.
+// An error before the first value is answered as by HTTP. A later error is an event of type
+// "failure" with an HTTPError as its data. A client that does not read a value within 10 seconds is
+// disconnected. A browser reconnects when an answer ends; it is answered with 204, which stops it,
+// because a reply is sent once. There are no heartbeats: behind proxies, send values often enough.
 func ServeStream[T any](w http.ResponseWriter, r *http.Request, values iter.Seq2[T, error]) {
 	if lastEventID(r) != "" {
 		w.WriteHeader(http.StatusNoContent)
@@ -60,16 +59,16 @@ func ServeStream[T any](w http.ResponseWriter, r *http.Request, values iter.Seq2
 		refusalOf(err).write(w)
 	default:
 		ref := refusalOf(err)
-		// nothing in it can't be encoded
+		// can't fail: all fields can be encoded
 		data, _ := json.Marshal(HTTPError{HTTPErrorDetail{Code: ref.Code, Message: ref.Message, Field: ref.Field}})
 		tell("failure", data)
 	}
 }
 
-var errGone = errors.New("gateways: the client is gone")
+var errGone = errors.New("gateways: the client disconnected")
 
-// eachValue gives each value to a function until that returns false, which is errGone. The first error
-// ends it, and so does a panic.
+// eachValue passes each value to a function until it returns false, which is errGone. It stops at
+// the first error or panic.
 func eachValue[T any](values iter.Seq2[T, error], each func(T) (bool, error)) (err error) {
 	defer func() {
 		var panicked *flow.PanicError

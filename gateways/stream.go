@@ -13,10 +13,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// streamHandler answers with many parts. send waits while the reader is slow.
+// streamHandler answers with many parts. send blocks while the reader is slow.
 type streamHandler func(ctx context.Context, r *Request, send func(Response) error) error
 
-// credits are how many parts may be sent.
+// credits count how many parts may be sent.
 type credits struct {
 	mu   sync.Mutex
 	left int
@@ -52,32 +52,33 @@ func (c *credits) take(ctx context.Context) error {
 	}
 }
 
-// lookEvery is how often a handler that waits for its reader makes sure that there still is one.
+// lookEvery is how often a handler that waits for its reader checks that the reader still exists.
 const lookEvery = 10 * time.Second
 
-// streamed makes a Handler that answers with parts; a unary handler's answer becomes the only one.
-// Its Response is the end.
+// streamed returns a Handler that answers with parts. A unary handler's answer becomes the only
+// part. The Handler's Response is the end of the stream.
 //
-// The parts have numbers, and all copies of a request answer with the same ID: so each handling has
-// a name, and the reader keeps to the first that it hears of. One that comes after another process
-// has died can't know what the reader has, and says so.
+// Parts are numbered, and all copies of a request answer with the same ID. So each handling has a
+// name, and the reader accepts parts of the first handling only. A handling that starts after
+// another process has died does not know which parts the reader has, and answers with
+// CodeInterrupted.
 func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 	return func(ctx context.Context, r *Request) (Response, error) {
 		switch {
 		case r.window == 0:
 			return Response{}, Errorf(
 				CodeInvalid,
-				"requests of type %q are answered with a stream: ask by Stream",
+				"type %q has streamed replies: use Stream",
 				r.Type,
 			)
 		case meta.Attempt > 1:
-			return Response{}, &RemoteError{Code: CodeInterrupted, Message: "the process that answered is gone"}
+			return Response{}, &RemoteError{Code: CodeInterrupted, Message: "the replying process is gone"}
 		}
 		s.parts.hold()
 		defer func() {
 			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			_ = s.parts.release(clean) // what was written was answered, part by part
+			_ = s.parts.release(clean) // the writes have been confirmed, part by part
 		}()
 		run, seq := rand.Text()[:12], 0
 		send := func(part Response) error {
@@ -125,7 +126,7 @@ func (s *Service) credit(ctx context.Context, mailbox string, c *credits) error 
 			return err
 		}
 		if n, err := s.rdb.Exists(ctx, mailbox).Result(); err == nil && n == 0 {
-			return fmt.Errorf("%w: its stream %s is gone", errCancelled, strconv.Quote(mailbox))
+			return fmt.Errorf("%w: its mailbox %s is gone", errCancelled, strconv.Quote(mailbox))
 		}
 	}
 }

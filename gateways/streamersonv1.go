@@ -12,55 +12,55 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// StreamersonV1 is the Wire of streamerson for Node: a service that its gateways and awaiters ask,
-// a client that asks its workers. The topic that NewService and NewClient are given is its
-// namespace: what Node makes by new Topic('x') is "x".
+// StreamersonV1 is the Wire of streamerson for Node: for a service that Node's gateways and
+// awaiters call, and for a client that calls Node's workers. The topic given to NewService and
+// NewClient is its namespace: new Topic('x') in Node is "x".
 //
 //	svc := gateways.NewService(rdb, "my-stream-topic", gateways.ServiceConfig{Wire: gateways.StreamersonV1{RespAs: "helloWorldEvent"}})
 //
 // Requests are entries of <namespace>::<topic>::CONSUMER_INCOMING, replies of
 // <namespace>::<topic>::PRODUCER_OUTGOING, in the format of redisio.StreamersonV1. A reply has the
-// id and the sourceId of its request, and the type "resp". It goes to the destination that the
-// request names, if that is the topic's own stream of replies or one of ReplyKeys; whatever else a
-// request names, its reply goes to the topic's own stream, where Node looks for it.
+// id and the sourceId of its request, and the type "resp". It is written to the destination that
+// the request names, if that is the topic's own reply stream or one of ReplyKeys. Otherwise it is
+// written to the topic's own reply stream, which Node reads.
 //
-// Errors are answered too: the payload is
+// Errors are answered too, with the payload
 //
 //	{"error":{"code":"no_handler","message":"no handler for requests of type \"x\""}}
 //
-// and the headers have the code under ":code", by which a Client here knows it from a value (and
-// ":status", where there is one). To Node it is the value of dispatch(), or the body that its
-// gateway sends, with status 200.
+// and with the code in the header ":code" (and a status in ":status"), by which a Client of this
+// package recognizes an error. Node sees a value of dispatch(), or its gateway sends it as a body
+// with status 200.
 //
-// Payloads of Node are JSON. Handlers and calls of strings see what a JSON string says. An answer
-// that is nothing, as by HandleVoid, is {} to Node; null, false, 0 and "" become text, see
+// Payloads of Node are JSON. Handlers and calls of strings receive unquoted JSON strings. An empty
+// answer, such as of HandleVoid, is {} in Node. null, false, 0 and "" become text, see
 // redisio.StreamersonV1.
 //
-// Differences to the default Wire: all clients share one stream of replies, so each reads those of
-// all; no streamed replies (Stream fails, HandleStream answers with CodeInvalid), no Requests and
-// Reply; services are not told of calls that were given up, only of deadlines, and of those by
-// clients of this package only. A call without deadline ends after 3 s, as in Node. Workers of Node
-// answer what Send sends, too, and nobody reads it.
+// Differences to the default Wire: All clients share one reply stream, so each reads the replies of
+// all. There are no streamed replies (Stream fails, HandleStream answers with CodeInvalid), and no
+// Requests and Reply. Services do not learn that a caller stopped waiting. They know deadlines only
+// of clients of this package. A call without a deadline ends after 3 s, as in Node. Node's workers
+// also answer messages of Send; these replies are ignored.
 //
-// A consumer of Node without a group reads every request of its topic, whoever else does: let one kind of worker
-// serve a topic.
+// A Node consumer without a group reads every request of its topic, in addition to other consumers.
+// So let only one kind of worker serve a topic.
 type StreamersonV1 struct {
-	// Topic and Shard are the rest of the topic's name, and Spelling where the shard stands: see
-	// redisio.StreamersonTopic. The default is the topic "DEFAULT" without shards.
+	// Topic and Shard complete the topic's name, and Spelling is the position of the shard: see
+	// redisio.StreamersonTopic. Defaults to the topic "DEFAULT" without shards.
 	Topic    string
 	Shard    string
 	Spelling redisio.ShardSpelling
-	// RespAs is what requests of type "resp" are taken for. Node's write streams give all messages
-	// this type, and so does everything of its later versions, whatever type they are asked for; so
-	// one operation for each topic is all that they can reach. The default is "resp" itself.
+	// RespAs replaces the type "resp" of requests. Node's write streams and all its later versions
+	// give every message this type, so they can reach only one operation per topic. Defaults to
+	// "resp".
 	RespAs string
-	// ReplyKeys are other streams where requests may have their replies sent. The default is none.
+	// ReplyKeys are other streams that requests may name for their replies. Defaults to none.
 	ReplyKeys []string
-	// MaxReplies is how many replies a stream of them keeps, roughly: Node never trims. A client
-	// that is further behind misses some. The default is 100,000.
+	// MaxReplies is roughly how many replies a stream keeps; Node never trims. A client that falls
+	// further behind misses replies. Defaults to 100,000.
 	MaxReplies int64
-	// Start is where the service's group begins if it does not exist yet. The default is the end:
-	// the beginning of a stream that is never trimmed is everything that was ever asked.
+	// Start is where a new group of the service begins. Defaults to the end, because the beginning
+	// of a stream that is never trimmed contains every request ever sent.
 	Start redisio.Start
 }
 
@@ -68,7 +68,7 @@ const (
 	respType   = "resp"
 	v1Timeout  = 3 * time.Second
 	v1Replies  = 100_000
-	headerMute = ":mute" // "1": no reply is wanted, which v1 has no word for
+	headerMute = ":mute" // "1": no reply is wanted, which v1 cannot express
 )
 
 func (w StreamersonV1) speak(config, namespace string) (dialect, error) {
@@ -124,8 +124,8 @@ var v1Wire = redisio.StreamersonV1[[]byte](opaque{redisio.Bytes()})
 // v1Requests reads and writes requests of streamerson v1.
 type v1Requests struct {
 	alias   string
-	own     string   // where replies go
-	allowed []string // where they may go
+	own     string   // default reply stream
+	allowed []string // reply streams that requests may name
 }
 
 func (v1Requests) Encode(
@@ -149,7 +149,7 @@ func (f v1Requests) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, 
 	mute := false
 	e.Headers = slices.DeleteFunc(
 		e.Headers,
-		func(h redisio.Header) bool { // none of ours may come from outside but this one
+		func(h redisio.Header) bool { // the only reserved header accepted from outside
 			mute = mute || h.Name == headerMute
 			return strings.HasPrefix(h.Name, ":")
 		},
@@ -207,7 +207,7 @@ func (f v1Replied) Encode(
 			dst,
 			buf,
 			e,
-			failureOf(Errorf(CodeInternal, "the handler's answer is not the JSON that it says it is")),
+			failureOf(Errorf(CodeInternal, "the handler returned invalid JSON")),
 		)
 	}
 	return fields, grown, err

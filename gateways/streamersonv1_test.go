@@ -58,7 +58,7 @@ func TestStreamersonV1Call(t *testing.T) {
 	}
 	for name, want := range map[string]*gateways.RemoteError{
 		"":       {Code: gateways.CodeInvalid, Message: "who is it?"},
-		"secret": {Code: gateways.CodeInternal, Message: "the handler failed; its service's log says why"},
+		"secret": {Code: gateways.CodeInternal, Message: "handler failed: see the service's log"},
 	} {
 		_, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{name})
 		var got *gateways.RemoteError

@@ -7,20 +7,20 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 )
 
-// A topic is a few keys, all in one slot of a cluster:
+// A topic consists of a few keys, all in one slot of a cluster:
 //
 //	orders             the stream of its requests
 //	{orders}:reply:…   a stream of replies for each client process
-//	{orders}:control   a stream of what clients say later: cancel, go on
-//	{orders}:events    a stream of what everybody may hear
+//	{orders}:control   a stream of control messages: cancel, credit
+//	{orders}:events    a stream of events
 //	{orders}:types     a sorted set of the types that each process of a service answers
-//	orders:dead        the requests that came to nothing, as of any stream
+//	orders:dead        the dead letters of the requests
 type keys struct {
 	requests string
 	control  string // "" if there is none
 	events   string
 	types    string   // "" if services do not announce them
-	mailbox  string   // what the keys of mailboxes begin with; "" if there are none
+	mailbox  string   // prefix of the keys of mailboxes; "" if there are none
 	replies  []string // streams of replies that several clients share
 }
 
@@ -37,8 +37,8 @@ func keysOf(name string) keys {
 
 func checkTopic(config, name string) error { return slot.Check(config, "topic", name, "orders") }
 
-// owns reports whether a reply address is a mailbox of the topic, or what it has instead: nobody
-// may have a service write anywhere else.
+// owns reports whether a reply address is a mailbox or a shared reply stream of the topic. A
+// service must not write anywhere else.
 func (t keys) owns(address string) bool {
 	if slices.Contains(t.replies, address) {
 		return true

@@ -12,47 +12,47 @@ import (
 
 // Requests, replies and control messages are native entries:
 //
-//	request  data, type, id, key, reply, limit, traceparent, ct, h:*; h::window is that of a streamed reply, h::handed says how
+//	request  data, type, id, key, reply, limit, traceparent, ct, h:*; h::window of a streamed reply, h::handed: how
 //	         often the request was handed on, and in which group
 //	reply    data, id of the request, ct, h::status, h:*
 //	failure  data (the message), type "error", id, h::code, h::status
 //	part     data, type "part", id, h::run, h::seq; and at the end type "end"
 //	control  type "cancel" or "more" (data: how many), id
 
-// Request is one request, as services and middleware see it.
+// Request is one request, as handlers and middleware receive it.
 type Request struct {
-	// Type chooses the handler.
+	// Type selects the handler.
 	Type string
 	// ID is the same for all copies of the request.
 	ID string
-	// Key is what order may go by, with flow.KeyedBy.
+	// Key is the key to keep order by, with flow.KeyedBy.
 	Key string
-	// Body is the payload, and ContentType what it is; "" means what the handler's codec makes.
+	// Body is the payload, and ContentType its type; "" is the default of the handler's codec.
 	Body        []byte
 	ContentType string
-	// Headers are the caller's. The trace context is the header "traceparent".
+	// Headers are set by the caller. The trace context is the header "traceparent".
 	Headers flow.Headers
-	// Attempt is which delivery this is, counted from 1.
+	// Attempt is the number of the delivery, starting at 1.
 	Attempt int
 
 	window  int           // of a streamed reply; 0 for a single one
-	timeout time.Duration // of the call, beside its context's deadline; 0: none
-	bad     error         // it could not be read
-	handed  int           // how often a process that does not know the type handed it on
-	group   string        // whose processes it was handed on for; "" if it was not
+	timeout time.Duration // of the call, in addition to its context's deadline; 0: none
+	bad     error         // why it could not be read
+	handed  int           // how often it was handed on by processes that do not handle its type
+	group   string        // the group it was handed on for; "" if it was not
 }
 
-// Response is what a handler answers with, and what Client.Do returns.
+// Response is the answer of a handler, and the result of Client.Do.
 type Response struct {
 	Body        []byte
 	ContentType string
 	Headers     flow.Headers
-	// Status is that of HTTP; 0 lets the gateway choose. It means nothing elsewhere.
+	// Status is the HTTP status; 0 lets the gateway choose. Other callers ignore it.
 	Status int
 
 	kind kind
 	code Code
-	run  string // of a part: which handling it is of
+	run  string // of a part: its handling
 	seq  int    // of a part, from 1
 }
 
@@ -63,13 +63,13 @@ const (
 	kindError kind = "error"
 	kindPart  kind = "part"
 	kindEnd   kind = "end"
-	kindHello kind = "hello" // begins a mailbox
+	kindHello kind = "hello" // the first entry of a mailbox
 
 	kindCancel kind = "cancel"
 	kindMore   kind = "more"
 )
 
-// Headers of our own begin with a colon, as in HTTP/2; nobody else's do, see putHeaders.
+// Reserved headers begin with a colon, as in HTTP/2. Others never do, see putHeaders.
 const (
 	headerWindow = ":window"
 	headerCode   = ":code"
@@ -80,7 +80,7 @@ const (
 	traceparent  = "traceparent"
 )
 
-// opaque leaves bodies, and what type they have, to others.
+// opaque passes bodies through unchanged and declares no content type.
 type opaque struct{ redisio.Codec[[]byte] }
 
 func (opaque) ContentType() string { return "" }
@@ -148,7 +148,7 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 				return r, &redisio.DecodeError{
 					ID:    entry.ID,
 					Field: "h:" + headerWindow,
-					Err:   fmt.Errorf("%.20q is no window", h.Value),
+					Err:   fmt.Errorf("invalid window %.20q", h.Value),
 				}
 			}
 			continue
@@ -159,7 +159,7 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 				return r, &redisio.DecodeError{
 					ID:    entry.ID,
 					Field: "h:" + headerHanded,
-					Err:   fmt.Errorf("%.20q is no number and group", h.Value),
+					Err:   fmt.Errorf("invalid count and group %.20q", h.Value),
 				}
 			}
 			r.group = group
@@ -173,7 +173,7 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 	return r, nil
 }
 
-// replyFormat reads and writes replies. Nothing of the request but its id goes back.
+// replyFormat reads and writes replies. They contain nothing of the request but its ID.
 type replyFormat struct{}
 
 func (replyFormat) Encode(
@@ -188,7 +188,7 @@ func (replyFormat) Encode(
 
 func putReply(e *redisio.Envelope, r *Response) {
 	typ := string(r.kind)
-	if r.kind == kindReply { // what most are need not say so
+	if r.kind == kindReply { // the common kind is left out
 		typ = ""
 	}
 	*e = redisio.Envelope{
@@ -243,14 +243,14 @@ func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Respon
 			return r, &redisio.DecodeError{
 				ID:    entry.ID,
 				Field: "h:" + h.Name,
-				Err:   fmt.Errorf("%.20q is no number", h.Value),
+				Err:   fmt.Errorf("invalid number %.20q", h.Value),
 			}
 		}
 	}
 	return r, nil
 }
 
-// failure is the error that a reply stands for; nil if it is none.
+// failure returns the error that a reply stands for, or nil.
 func (r *Response) failure() error {
 	if r.kind != kindError {
 		return nil
@@ -286,7 +286,7 @@ func (noteFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (note, error
 		return note{}, &redisio.DecodeError{
 			ID:    entry.ID,
 			Field: "data",
-			Err:   fmt.Errorf("%.20q is no number of parts", data),
+			Err:   fmt.Errorf("invalid number of parts %.20q", data),
 		}
 	}
 	if len(e.ID) > idMost {
