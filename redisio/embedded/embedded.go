@@ -1,20 +1,20 @@
-// Package embedded provides Redis where there is none: for first runs, examples, and tests in virtual
+// Package embedded provides an in-process Redis: for first runs, examples, and tests in virtual
 // time.
 //
-// # What it can't
+// # Limits
 //
-// The in-process server is miniredis. It serves reading in groups, acks, nacks, releases and recovery for
-// one process, and it is never the proof of a Redis behaviour:
+// The in-process server is miniredis. It supports reading in groups, acks, nacks, releases and
+// recovery for one process. It does not prove how Redis behaves:
 //
-//   - it keeps nothing: when the process ends, all is gone;
-//   - XCLAIM ignores the min-idle time, and JUSTID counts a delivery, so two readers of a group may take
-//     an entry from each other where Redis would let one win;
-//   - entries trimmed while pending vanish without a word, and XACK of them says 0;
+//   - it persists nothing: all data is lost when the process ends;
+//   - XCLAIM ignores the min-idle time, and JUSTID counts a delivery, so two readers of a group may
+//     take an entry from each other where in Redis only one would;
+//   - entries trimmed while pending vanish silently, and XACK of them returns 0;
 //   - a history read ignores COUNT; trimming with "~" is exact; XINFO's lag is the stream's length;
-//   - there is no XGROUP SETID, so that redisio.Reset can't move a group;
+//   - there is no XGROUP SETID, so redisio.Reset can't move a group;
 //   - it slows down with many pending entries, and every command wakes every blocked reader.
 //
-// Only this package imports miniredis: programs that don't import it don't carry it.
+// Only this package imports miniredis, so other programs are not linked with it.
 package embedded
 
 import (
@@ -41,8 +41,8 @@ type Server struct {
 	password string
 }
 
-// Start starts a server that listens on a free port of the loopback interface. Its password is random, so other users
-// of the machine cannot use it; URL and Client know it.
+// Start starts a server that listens on a free port of the loopback interface. Its password is
+// random, so other users of the machine cannot use it. URL and Client contain the password.
 func Start() (*Server, error) {
 	m := miniredis.NewMiniRedis()
 	password := rand.Text()
@@ -53,8 +53,8 @@ func Start() (*Server, error) {
 	return &Server{m, m.Addr(), password}, nil
 }
 
-// Pipe starts a server without a port: its clients talk to it in memory. That works in a
-// testing/synctest bubble, where the server's clock is the bubble's; sockets would not.
+// Pipe starts a server without a port, with in-memory connections. So it works in a
+// testing/synctest bubble, where the server's clock is the bubble's; sockets would not work there.
 func Pipe() *Server { return &Server{m: miniredis.NewMiniRedis()} }
 
 // URL returns the URL to connect to, with the password; "" for a server without a port.
@@ -65,13 +65,13 @@ func (s *Server) URL() string {
 	return (&url.URL{Scheme: "redis", User: url.UserPassword("", s.password), Host: s.addr}).String()
 }
 
-// patience is how long a client waits for a reply of a server that can't be away.
+// patience is how long a client waits for a reply, because this server is always reachable.
 const patience = 30 * time.Second
 
 // Client returns a client. The caller closes it.
 func (s *Server) Client() *redis.Client {
 	o := &redis.Options{Addr: s.addr, Password: s.password, DisableIdentity: true,
-		ReadTimeout: patience, WriteTimeout: patience, // it is as slow as this process: who gives up has it do the work again
+		ReadTimeout: patience, WriteTimeout: patience, // it is as slow as this process, and a client that gives up repeats the work
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
 	if s.addr == "" {
 		o.Addr = "embedded:0"
@@ -86,13 +86,13 @@ func (s *Server) Client() *redis.Client {
 	return redis.NewClient(o)
 }
 
-// Close ends the server. Its data is gone.
+// Close ends the server and discards its data.
 func (s *Server) Close() { s.m.Close() }
 
-// Open returns a client for a program that may or may not have a Redis: the one at url, usually
-// $REDIS_URL, if that is not empty; else a private redis-server, if one is on PATH; else the in-process
-// server. describe says which, for people. The returned function closes all of it. Both kinds of
-// private server listen on the loopback interface only and have a random password.
+// Open returns a client of the server at url, usually $REDIS_URL. If url is empty, it starts a
+// private redis-server if one is on PATH, or else the in-process server. describe names the server
+// for people. The returned function closes client and server. Private servers listen on the loopback
+// interface only and have a random password.
 func Open(ctx context.Context, url string) (rdb redis.UniversalClient, describe string, close func() error, err error) {
 	if url != "" {
 		rdb, err := redisio.Connect(ctx, url, redisio.ConnectOptions{})
@@ -112,7 +112,7 @@ func Open(ctx context.Context, url string) (rdb redis.UniversalClient, describe 
 		return rdb, describe, func() error { return errors.Join(rdb.Close(), s.Stop()) }, nil
 	}
 	if !errors.Is(err, server.ErrNotFound) {
-		return nil, "", nil, fmt.Errorf("embedded: %w; set REDIS_URL to use a server that runs", err)
+		return nil, "", nil, fmt.Errorf("embedded: %w; set REDIS_URL to a running server", err)
 	}
 	m, err := Start()
 	if err != nil {

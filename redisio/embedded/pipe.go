@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// bufferedConn is a pipe whose writes don't wait for the reader. A client writes a whole pipeline of
-// commands before it reads, while the server answers the first of them: on a bare net.Pipe, which
-// has no buffer, the two would wait for each other for ever.
+// bufferedConn is a pipe whose writes do not wait for the reader. A client writes a whole pipeline
+// before it reads, while the server already answers its first command: on an unbuffered net.Pipe
+// both would deadlock.
 type bufferedConn struct {
 	net.Conn
 
@@ -63,7 +63,7 @@ func (b *bufferedConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// SetDeadline sets that of reads: writes need none.
+// SetDeadline sets the read deadline; writes need none.
 func (b *bufferedConn) SetDeadline(t time.Time) error { return b.Conn.SetReadDeadline(t) }
 
 // SetWriteDeadline does nothing.

@@ -14,11 +14,11 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/server"
 )
 
-// slots is how many slots a cluster has.
+// slots is the number of slots of a cluster.
 const slots = 16384
 
-// Cluster is a Redis Cluster: three masters with a third of the slots each, and replicas. A node counts as dead after a
-// second.
+// Cluster is a Redis Cluster: three masters with a third of the slots each, and replicas. A node
+// counts as failed after a second.
 type Cluster struct {
 	Nodes []*Server // the first three are the first masters; replica i follows master i mod 3
 	ids   map[*Server]string
@@ -116,7 +116,7 @@ func (c *Cluster) agreed(ctx context.Context, nodes int) error {
 	return nil
 }
 
-// replicated waits until all nodes know whose replicas the replicas are: a master that dies before has none.
+// replicated waits until all nodes know the replicas of each master: a master that dies earlier has none.
 func (c *Cluster) replicated(ctx context.Context, replicas int) error {
 	for _, s := range c.Nodes {
 		err := until(ctx, "the nodes know the replicas", func() (bool, error) {
@@ -170,7 +170,7 @@ func (c *Cluster) Slot(ctx context.Context, key string) (int, error) {
 	return int(v.(int64)), nil
 }
 
-// Owner returns the master that has a slot, as the nodes that run say.
+// Owner returns the master of a slot, according to the running nodes.
 func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
 	var errs []error
 	for _, s := range c.Nodes {
@@ -188,7 +188,7 @@ func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
 				from, to, isRange := strings.Cut(r, "-")
 				low, err := strconv.Atoi(from)
 				if err != nil {
-					continue // a slot on its way
+					continue // the slot is being moved
 				}
 				high := low
 				if isRange {
@@ -205,8 +205,9 @@ func (c *Cluster) Owner(ctx context.Context, slot int) (*Server, error) {
 	return nil, fmt.Errorf("redistest: no node has slot %d: %w", slot, errors.Join(errs...))
 }
 
-// MoveSlot moves a slot and its keys to another node, as redis-cli --cluster reshard does. Between, if not nil, is
-// called when half of the keys have moved, rounded up: then keys are at either node, and clients are asked to ask.
+// MoveSlot moves a slot and its keys to another node, like redis-cli --cluster reshard. If between
+// is not nil, it is called when half of the keys, rounded up, have moved: then both nodes have keys,
+// and clients receive ASK redirections.
 func (c *Cluster) MoveSlot(ctx context.Context, slot int, to *Server, between func()) error {
 	from, err := c.Owner(ctx, slot)
 	if err != nil || from == to {
@@ -231,7 +232,7 @@ func (c *Cluster) MoveSlot(ctx context.Context, slot int, to *Server, between fu
 	if between != nil {
 		between()
 	}
-	for { // new keys may come until the slot is the other's
+	for { // new keys may arrive until the slot has moved
 		n, err := c.do(ctx, from, "cluster", "countkeysinslot", slot)
 		if err != nil {
 			return err
@@ -243,9 +244,9 @@ func (c *Cluster) MoveSlot(ctx context.Context, slot int, to *Server, between fu
 			return err
 		}
 	}
-	for _, s := range append([]*Server{to, from}, c.Nodes...) { // the new owner first, or nobody has it for a moment
+	for _, s := range append([]*Server{to, from}, c.Nodes...) { // the new owner first: otherwise the slot briefly has no owner
 		if ok, err := isMaster(ctx, s); err != nil || !ok {
-			continue // dead nodes and replicas hear of it
+			continue // failed nodes and replicas learn it from the others
 		}
 		if _, err := c.do(ctx, s, "cluster", "setslot", slot, "node", c.ids[to]); err != nil {
 			return err
@@ -268,7 +269,7 @@ func (c *Cluster) moveKeys(ctx context.Context, slot int, from, to *Server, n in
 	return err
 }
 
-// Failover kills the master of a slot and waits until a replica has its place.
+// Failover kills the master of a slot and waits until a replica has replaced it.
 func (c *Cluster) Failover(ctx context.Context, slot int) (old, now *Server, err error) {
 	if old, err = c.Owner(ctx, slot); err != nil {
 		return nil, nil, err

@@ -17,12 +17,12 @@ import (
 // Cut is a way of cutting a connection in the middle of a request and its reply.
 type Cut int
 
-// The ways of cutting a connection. A client that sees one of them can't tell which it was.
+// The ways of cutting a connection. A client can't tell them apart.
 const (
-	CutRequest     Cut = iota // the server never hears of the request
-	CutHalfRequest            // half of it arrives: of a pipeline, the first commands are done
-	CutReply                  // the server did it, the client never hears
-	CutHalfReply              // and here the first half of the reply
+	CutRequest     Cut = iota // the server receives nothing
+	CutHalfRequest            // the server receives half: of a pipeline, it runs the first commands
+	CutReply                  // the server acts, the client receives nothing
+	CutHalfReply              // the server acts, the client receives half the reply
 )
 
 func (c Cut) String() string {
@@ -39,10 +39,10 @@ func (c Cut) String() string {
 	return fmt.Sprintf("Cut(%d)", int(c))
 }
 
-// Proxy stands between clients and a server and does to their connections what networks do: it cuts them, before or
-// after the server has acted, delays them, limits their rate, or says nothing more. It knows no
-// Redis: a request is what arrives in one piece, which for the pipelines and replies of this
-// library is mostly one of them.
+// Proxy sits between clients and a server and simulates network faults. It cuts connections before
+// or after the server has acted, delays data, limits the rate, or hangs. It does not parse the
+// Redis protocol: a request is what arrives in one read, which for this library's pipelines is
+// usually one request.
 //
 // All methods may be called at any time, from any goroutine.
 type Proxy struct {
@@ -64,25 +64,25 @@ type Proxy struct {
 	counts   ProxyCounts
 }
 
-// order is a cut on command.
+// order is a requested cut.
 type order struct {
 	how   Cut
 	match []byte
 	left  int
 }
 
-// Traffic is how a line behaves.
+// Traffic is the latency and bandwidth of a connection.
 type Traffic struct {
-	Latency   time.Duration // each way; many may be on their way at once
-	Bandwidth int           // bytes a second, each connection, each way; 0: no limit
+	Latency   time.Duration // per direction; pieces overlap
+	Bandwidth int           // bytes per second, per connection and direction; 0: no limit
 }
 
-// ProxyCounts are what a proxy did.
+// ProxyCounts are the counts of a proxy.
 type ProxyCounts struct {
 	Conns    int         // accepted
-	Refused  int         // closed at once, while it was down
-	Requests int         // what came from clients in one piece
-	Cuts     map[Cut]int // connections cut, by how
+	Refused  int         // closed at once, while the proxy was down
+	Requests int         // reads from clients
+	Cuts     map[Cut]int // cut connections, by kind
 	Up       int64       // bytes to the server
 	Down     int64       // bytes to clients
 }
@@ -97,8 +97,8 @@ func (c ProxyCounts) Total() (n int) {
 
 // ProxyOptions configure a proxy.
 type ProxyOptions struct {
-	// OnCut is told of each cut and the request it hit, which is valid until it returns, one at a
-	// time. It must not call the proxy.
+	// OnCut is called for each cut with the request, which is valid until OnCut returns. Calls do
+	// not overlap. It must not call the proxy.
 	OnCut func(how Cut, request []byte)
 }
 
@@ -151,7 +151,8 @@ func (p *Proxy) Addr() string { return p.l.Addr().String() }
 // URL returns the URL to connect to.
 func (p *Proxy) URL() string { return "redis://" + p.Addr() }
 
-// Client returns a client by the proxy, closed when the test ends. It sends nothing of its own accord but HELLO.
+// Client returns a client through the proxy, closed when the test ends. On its own it sends only
+// HELLO.
 func (p *Proxy) Client(t testing.TB) *redis.Client {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: p.Addr(), DisableIdentity: true})
@@ -159,8 +160,8 @@ func (p *Proxy) Client(t testing.TB) *redis.Client {
 	return rdb
 }
 
-// Cut cuts the connections of the next n requests that contain match, in lower case; "" is in every request. Orders
-// add up, the oldest first; an n of 0 takes all orders back.
+// Cut cuts the connections of the next n requests that contain match, in lower case; every request
+// contains "". Orders add up, the oldest first. n = 0 cancels all orders.
 func (p *Proxy) Cut(how Cut, match string, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,8 +172,9 @@ func (p *Proxy) Cut(how Cut, match string, n int) {
 	p.ordered = append(p.ordered, order{how, bytes.ToLower([]byte(match)), n})
 }
 
-// CutRandomly cuts the connection of this share of all requests, in one of these ways, all if none is given. The same
-// seed draws the same fates, as long as the requests come in the same order. A share of 0 ends it.
+// CutRandomly cuts the connections of this share of all requests, in one of these ways, or any way
+// if none is given. The same seed gives the same cuts, if the requests arrive in the same order. A
+// share of 0 ends it.
 func (p *Proxy) CutRandomly(seed uint64, share float64, ways ...Cut) {
 	if len(ways) == 0 {
 		ways = []Cut{CutRequest, CutHalfRequest, CutReply, CutHalfReply}
@@ -182,15 +184,16 @@ func (p *Proxy) CutRandomly(seed uint64, share float64, ways ...Cut) {
 	p.rng, p.share, p.ways = rand.New(rand.NewPCG(seed, 1)), share, ways
 }
 
-// Shape sets how fast the lines are, for what arrives from now on. The zero value ends it.
+// Shape sets the speed of connections for data that arrives from now on. The zero value removes the
+// limits.
 func (p *Proxy) Shape(tr Traffic) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.traffic = tr
 }
 
-// Hang makes the proxy accept connections and keep all it has, saying nothing, until it is called with false; then all
-// goes on.
+// Hang(true) makes the proxy accept connections but forward nothing. Hang(false) forwards what it
+// has kept and continues.
 func (p *Proxy) Hang(hang bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -206,7 +209,7 @@ func (p *Proxy) Hang(hang bool) {
 	}
 }
 
-// SetDown cuts all connections and ends each new one at once, until it is called with false.
+// SetDown(true) cuts all connections and closes new ones at once, until SetDown(false).
 func (p *Proxy) SetDown(down bool) {
 	p.mu.Lock()
 	p.down = down
@@ -216,24 +219,24 @@ func (p *Proxy) SetDown(down bool) {
 	}
 }
 
-// Redirect sends new connections to another server, as a changed DNS entry does.
+// Redirect connects new connections to another server, like a changed DNS entry.
 func (p *Proxy) Redirect(upstream string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.upstream = upstream
 }
 
-// CutAll closes all connections there are.
+// CutAll closes all connections.
 func (p *Proxy) CutAll() { p.closeAll(false) }
 
-// ResetAll is CutAll by TCP resets: what is on its way is gone.
+// ResetAll is CutAll with TCP resets: data in flight is lost.
 func (p *Proxy) ResetAll() { p.closeAll(true) }
 
 func (p *Proxy) closeAll(reset bool) {
 	p.mu.Lock()
 	all := maps.Clone(p.conns)
 	p.mu.Unlock()
-	for c := range all { // before the first is closed, for its end ends the one behind it
+	for c := range all { // before the first is closed, because its end also ends its counterpart
 		if tcp, ok := c.(*net.TCPConn); ok && reset {
 			_ = tcp.SetLinger(0) // it may be closed already
 		}
@@ -243,7 +246,7 @@ func (p *Proxy) closeAll(reset bool) {
 	}
 }
 
-// Counts returns what it did so far.
+// Counts returns the counts so far.
 func (p *Proxy) Counts() ProxyCounts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -252,7 +255,7 @@ func (p *Proxy) Counts() ProxyCounts {
 	return c
 }
 
-// fate decides what becomes of a request.
+// fate decides whether and how a request is cut.
 func (p *Proxy) fate(request []byte) (Cut, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

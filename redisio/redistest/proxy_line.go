@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	pieceSize = 64 << 10 // what is read at once
-	maxOnLine = 1024     // pieces that are delayed at once, each way
+	pieceSize = 64 << 10 // bytes per read
+	maxOnLine = 1024     // delayed pieces in flight, per direction
 )
 
 func (p *Proxy) accept() {
@@ -29,7 +29,7 @@ func (p *Proxy) accept() {
 type line struct {
 	p              *Proxy
 	client, server net.Conn
-	doom           chan Cut // the fate of the next reply
+	doom           chan Cut // how the next reply is cut
 }
 
 func (p *Proxy) serve(c net.Conn) {
@@ -40,7 +40,7 @@ func (p *Proxy) serve(c net.Conn) {
 	if down {
 		p.counts.Refused++
 	} else {
-		p.conns[c] = struct{}{} // hung up before it is through, it is cut as well
+		p.conns[c] = struct{}{} // if the proxy closes before the dial ends, it is closed too
 	}
 	p.mu.Unlock()
 	if down || !p.pass() {
@@ -76,7 +76,7 @@ func (p *Proxy) forget(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// pass waits while the proxy hangs. It reports false when the proxy ends.
+// pass blocks while the proxy hangs. It returns false when the proxy ends.
 func (p *Proxy) pass() bool {
 	p.mu.Lock()
 	gate := p.gate
@@ -89,18 +89,18 @@ func (p *Proxy) pass() bool {
 	}
 }
 
-// piece is what was read at once. The last of a line that is cut says so.
+// piece is the data of one read. The last piece before a cut is marked.
 type piece struct {
 	data []byte
 	due  time.Time
 	last bool
 }
 
-// carry takes pieces from one side to the other until either ends. judge says how much of a piece goes on, and
-// whether it is the last.
+// carry copies pieces from one side to the other until either ends. judge decides how much of a
+// piece is forwarded, and whether it is the last.
 func (l *line) carry(from, to net.Conn, judge func([]byte) (int, bool), count *int64) {
 	pieces := make(chan piece, maxOnLine)
-	gone := make(chan struct{}) // the writing side has ended
+	gone := make(chan struct{}) // closed when the writing side has ended
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(pieces)
@@ -132,12 +132,12 @@ func (l *line) carry(from, to net.Conn, judge func([]byte) (int, bool), count *i
 		}
 	}
 	close(gone)
-	_ = from.Close() // both ends hear of it: the other direction can't read on
+	_ = from.Close() // both sides notice: the other direction can't read any more
 	_ = to.Close()
 	reading.Wait()
 }
 
-// send writes a piece at the line's rate, a twentieth of a second's worth at a time.
+// send writes a piece at the line's rate, in portions of a twentieth of a second.
 func (l *line) send(to net.Conn, data []byte, count *int64) bool {
 	for len(data) > 0 {
 		if !l.p.pass() {
@@ -164,7 +164,7 @@ func (l *line) send(to net.Conn, data []byte, count *int64) bool {
 	return true
 }
 
-// wait waits unless the proxy ends.
+// wait sleeps. It returns false when the proxy ends.
 func (l *line) wait(d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -179,7 +179,7 @@ func (l *line) wait(d time.Duration) bool {
 	}
 }
 
-// request says how much of a request goes on to the server.
+// request decides how much of a request is forwarded to the server.
 func (l *line) request(data []byte) (keep int, last bool) {
 	how, cut := l.p.fate(data)
 	switch {
@@ -190,14 +190,14 @@ func (l *line) request(data []byte) (keep int, last bool) {
 		return len(data) / 2, true
 	default:
 		select {
-		case l.doom <- how: // the rest of the request still goes through: the server acts, and its reply is what is cut
+		case l.doom <- how: // the complete request is forwarded: the server acts, and its reply is cut
 		default:
 		}
 	}
 	return len(data), false
 }
 
-// reply says how much of a reply goes on to the client.
+// reply decides how much of a reply is forwarded to the client.
 func (l *line) reply(data []byte) (keep int, last bool) {
 	select {
 	case how := <-l.doom:

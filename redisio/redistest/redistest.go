@@ -1,8 +1,8 @@
-// Package redistest gives tests real Redis servers: one shared by the tests of a package, and private
-// ones to kill, pause and restart.
+// Package redistest provides real Redis servers for tests: one shared by the tests of a package,
+// and private ones to kill, pause and restart.
 //
-// It needs redis-server on PATH, and fails where there is none: a skipped test proves nothing. The
-// environment variable REDISTEST_SERVER names another program, as a newer Redis or a Valkey.
+// It requires redis-server on PATH and fails without it, because a skipped test proves nothing. The
+// environment variable REDISTEST_SERVER names another program, such as a newer Redis or a Valkey.
 //
 //	func TestMain(m *testing.M) {
 //		os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
@@ -31,7 +31,7 @@ import (
 // Server is a redis-server process for tests.
 type Server struct {
 	s      *server.Server
-	tls    *tls.Config // nil: it speaks plainly
+	tls    *tls.Config // nil: no TLS
 	socket string      // "" or its unix socket
 }
 
@@ -44,15 +44,15 @@ type Option func(*config) error
 type config struct {
 	server.Options
 	tls    *tls.Config
-	socket string // in the folder
+	socket string // relative to the server's folder
 }
 
-// Args passes arguments to redis-server, as Args("--appendonly", "yes").
+// Args passes arguments to redis-server, such as Args("--appendonly", "yes").
 func Args(args ...string) Option {
 	return func(c *config) error { c.Args = append(c.Args, args...); return nil }
 }
 
-// UnixSocket has the server listen at a unix socket as well, see [Server.Socket].
+// UnixSocket makes the server also listen on a unix socket, see [Server.Socket].
 func UnixSocket() Option {
 	return func(c *config) error {
 		c.socket = "redis.sock"
@@ -61,14 +61,14 @@ func UnixSocket() Option {
 	}
 }
 
-// Start starts a private server, for tests that hurt it. It ends with the test.
+// Start starts a private server, for tests that kill or pause it. It ends with the test.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s, err := New(context.Background(), opts...)
 	return started(t, s, err)
 }
 
-// started fails the test after err, and has what was started end with the test.
+// started fails the test on an error, and closes c when the test ends.
 func started[C io.Closer](t testing.TB, c C, err error) C {
 	t.Helper()
 	if err != nil {
@@ -114,7 +114,7 @@ func New(ctx context.Context, opts ...Option) (*Server, error) {
 
 // Close kills the server and removes its folder.
 func (s *Server) Close() error {
-	_ = s.s.Resume() // it may not run; a stopped process is killed as well
+	_ = s.s.Resume() // it may not be running; a paused process can be killed too
 	return s.s.Stop()
 }
 
@@ -123,8 +123,8 @@ var shared struct {
 	s *Server
 }
 
-// Shared returns the server that all tests of a package share, started by the first that asks; [Main]
-// stops it. Tests use keys of their own, see [Key].
+// Shared returns the server that all tests of a package share. The first call starts it, [Main]
+// stops it. Tests use their own keys, see [Key].
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	shared.Lock()
@@ -139,11 +139,11 @@ func Shared(t testing.TB) *Server {
 	return shared.s
 }
 
-// Main runs the tests of a package, stops the shared server and then runs checks, such as one for leaked
-// goroutines, which are skipped if tests failed. It returns the exit code.
+// Main runs the tests of a package, stops the shared server and then runs checks, such as one for
+// leaked goroutines. Checks are skipped if tests failed. It returns the exit code.
 //
-// A check has some seconds to come right: the goroutine by which go-redis looks for a server that was
-// away sleeps for a second before it notices that its client is closed.
+// A check is retried for some seconds: go-redis' reconnect goroutine sleeps for a second before it
+// notices that its client is closed.
 func Main(m *testing.M, checks ...func() error) int {
 	code := m.Run()
 	shared.Lock()
@@ -181,13 +181,13 @@ func (s *Server) URL() string {
 // Addr returns host:port.
 func (s *Server) Addr() string { return s.s.Addr() }
 
-// Socket returns the path of the socket that [UnixSocket] asks for.
+// Socket returns the path of the unix socket, see [UnixSocket].
 func (s *Server) Socket() string { return s.socket }
 
-// Process returns its process, to kill, pause and restart it without a testing.TB.
+// Process returns the server's process, to kill, pause and restart it without a testing.TB.
 func (s *Server) Process() *Process { return s.s }
 
-// Options returns options for clients, to be changed by the caller.
+// Options returns options for clients. The caller may change them.
 func (s *Server) Options() *redis.Options {
 	return &redis.Options{Addr: s.Addr(), TLSConfig: s.tls.Clone()}
 }
@@ -198,13 +198,13 @@ func (s *Server) Client(t testing.TB) *redis.Client {
 	return closed(t, redis.NewClient(s.Options()))
 }
 
-// closed has a client closed when the test ends.
+// closed closes a client when the test ends.
 func closed[C io.Closer](t testing.TB, rdb C) C {
 	t.Cleanup(func() { _ = rdb.Close() }) // the test may have closed it
 	return rdb
 }
 
-// FlushAll empties the server. Not on the shared one, where other tests may run.
+// FlushAll empties the server. Do not use it on the shared server, where other tests may run.
 func (s *Server) FlushAll(t testing.TB) {
 	t.Helper()
 	if err := s.Client(t).FlushAll(context.Background()).Err(); err != nil {
@@ -212,10 +212,10 @@ func (s *Server) FlushAll(t testing.TB) {
 	}
 }
 
-// Kill ends the server as a crash does.
+// Kill ends the server like a crash.
 func (s *Server) Kill(t testing.TB) { t.Helper(); check(t, s.s.Kill()) }
 
-// Restart starts the server again, on the same port; it kills it before if it runs.
+// Restart kills the server if it runs, and starts it again on the same port.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -223,10 +223,10 @@ func (s *Server) Restart(t testing.TB) {
 	check(t, s.s.Restart(ctx))
 }
 
-// Pause stops the server without ending it: connections stay, answers don't come.
+// Pause suspends the server's process: connections stay open, replies do not arrive.
 func (s *Server) Pause(t testing.TB) { t.Helper(); check(t, s.s.Pause()) }
 
-// Resume lets a paused server go on.
+// Resume continues a paused server.
 func (s *Server) Resume(t testing.TB) { t.Helper(); check(t, s.s.Resume()) }
 
 func check(t testing.TB, err error) {

@@ -15,10 +15,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/server"
 )
 
-// MasterName is what the Sentinels of [StartSentinel] call their master.
+// MasterName is the name of the master at the Sentinels of [StartSentinel].
 const MasterName = "mymaster"
 
-// NewReplica starts a replica of master, and waits until it has its data. Close ends it.
+// NewReplica starts a replica of master and waits until it has copied its data. Close ends it.
 func NewReplica(ctx context.Context, master *Server, opts ...Option) (*Server, error) {
 	host, port, err := net.SplitHostPort(master.Addr())
 	if err != nil {
@@ -40,16 +40,16 @@ func NewReplica(ctx context.Context, master *Server, opts ...Option) (*Server, e
 	return r, nil
 }
 
-// StartReplica starts a replica of s that has its data, and ends with the test. Start s with [Args]
-// "--repl-diskless-sync-delay", "0", or the first copy waits for 5 s.
+// StartReplica starts a replica of s with its data. It ends with the test. Start s with [Args]
+// "--repl-diskless-sync-delay", "0", because otherwise the first copy waits for 5 s.
 func (s *Server) StartReplica(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	r, err := NewReplica(context.Background(), s, opts...)
 	return started(t, r, err)
 }
 
-// Sentinel is a master, its replicas, and three Sentinels that watch them and agree quickly: a master counts as
-// dead after half a second.
+// Sentinel is a master, its replicas, and three Sentinels that monitor them and agree quickly: a
+// master counts as failed after half a second.
 type Sentinel struct {
 	Nodes     []*Server // the first is the first master
 	Sentinels []*Server
@@ -104,13 +104,13 @@ func (s *Sentinel) start(ctx context.Context, replicas int, opts []Option) error
 		}
 		s.Sentinels = append(s.Sentinels, one)
 	}
-	for _, one := range s.Sentinels { // before they know each other and the replicas they can agree on nothing
+	for _, one := range s.Sentinels { // they can agree on nothing before they know each other and the replicas
 		c := redis.NewSentinelClient(one.Options())
 		err := until(ctx, "the Sentinels know everybody", func() (bool, error) {
 			m, err := c.Master(ctx, MasterName).Result()
 			return err == nil && m["num-slaves"] == fmt.Sprint(replicas) && m["num-other-sentinels"] == "2", err
 		})
-		_ = c.Close() // nothing is on its way
+		_ = c.Close() // nothing is in flight
 		if err != nil {
 			return err
 		}
@@ -134,33 +134,34 @@ func (s *Sentinel) Options() *redis.FailoverOptions {
 	return &redis.FailoverOptions{MasterName: MasterName, SentinelAddrs: s.Addrs()}
 }
 
-// Client returns a client of the master of the moment, closed when the test ends.
+// Client returns a client of the current master, closed when the test ends.
 func (s *Sentinel) Client(t testing.TB) *redis.Client {
 	t.Helper()
 	return closed(t, redis.NewFailoverClient(s.Options()))
 }
 
-// Master returns the master of the moment, as the first Sentinel that answers says.
+// Master returns the current master, according to the first Sentinel that answers.
 func (s *Sentinel) Master(ctx context.Context) (*Server, error) {
 	var errs []error
 	for _, one := range s.Sentinels {
 		c := redis.NewSentinelClient(one.Options())
 		at, err := c.GetMasterAddrByName(ctx, MasterName).Result()
-		_ = c.Close() // nothing is on its way
+		_ = c.Close() // nothing is in flight
 		if err == nil && len(at) == 2 {
 			for _, n := range s.Nodes {
 				if n.Addr() == net.JoinHostPort(at[0], at[1]) {
 					return n, nil
 				}
 			}
-			err = fmt.Errorf("nobody knows the master %v", at)
+			err = fmt.Errorf("no server is the master %v", at)
 		}
 		errs = append(errs, err)
 	}
 	return nil, fmt.Errorf("redistest: no Sentinel knows the master: %w", errors.Join(errs...))
 }
 
-// Failover kills the master and waits until a replica has taken its place. Restart the old one, and it is a replica.
+// Failover kills the master and waits until a replica has replaced it. If restarted, the old master
+// becomes a replica.
 func (s *Sentinel) Failover(ctx context.Context) (old, now *Server, err error) {
 	if old, err = s.Master(ctx); err != nil {
 		return nil, nil, err
@@ -204,7 +205,8 @@ func closeAll(all []*Server) error {
 	return errors.Join(errs...)
 }
 
-// until polls. An error is no end, for servers come and go here; the last one is told.
+// until polls. It continues after errors, because servers start and stop here, and reports the last
+// one.
 func until(ctx context.Context, what string, ok func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -218,7 +220,7 @@ func until(ctx context.Context, what string, ok func() (bool, error)) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("redistest: it never came about that %s: %w", what, errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("redistest: timed out waiting until %s: %w", what, errors.Join(context.Cause(ctx), err))
 		}
 	}
 }

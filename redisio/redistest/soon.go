@@ -7,13 +7,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Patience is how long a test waits for what has to come. It passes only when something is wrong,
-// so it is long enough for a machine that is busy with other things.
+// Patience is how long a test waits for an expected state. It elapses only on failure, so it is
+// long enough for a busy machine.
 const Patience = time.Minute
 
-// Soon waits until something is true that nothing signals, as what a server knows. It asks again
-// and again, and fails the test after Patience; what says what it waits for, as "the entry is
-// acknowledged".
+// Soon polls until a state is true that has no signal, such as a server's state. It fails the test
+// after Patience. what describes the state, such as "the entry is acknowledged".
 func Soon(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	late := time.After(Patience)
@@ -26,7 +25,7 @@ func Soon(t testing.TB, what string, is func() bool) {
 	}
 }
 
-// Entry is what XAdd takes to write an entry: fields are names and values, in turn.
+// Entry returns the arguments of XAdd for an entry. fields are names and values, alternating.
 func Entry(key string, fields ...string) *redis.XAddArgs {
 	return &redis.XAddArgs{Stream: key, Values: fields}
 }

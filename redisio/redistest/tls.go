@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// StartTLS starts a private server that speaks nothing but TLS, and asks clients for a certificate: those of
+// StartTLS starts a private server that accepts only TLS and requires client certificates.
 // [Server.Client] and [Server.Options] have one. It ends with the test.
 func StartTLS(t testing.TB, opts ...Option) *Server {
 	t.Helper()
@@ -29,11 +29,12 @@ func NewTLS(ctx context.Context, opts ...Option) (*Server, error) {
 	return New(ctx, append([]Option{withTLS}, opts...)...)
 }
 
-// TLS returns what a client needs to connect: the authority that signed the server's certificate, and a certificate of
-// its own. Nil for a server without TLS.
+// TLS returns the client configuration: the authority that signed the server's certificate, and a
+// client certificate. It is nil for a server without TLS.
 func (s *Server) TLS() *tls.Config { return s.tls.Clone() }
 
-// withTLS makes an authority that lives as long as the server, and has it sign both sides.
+// withTLS creates an authority that lasts as long as the server, and signs the certificates of both
+// sides.
 func withTLS(c *config) error {
 	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redistest"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
@@ -61,7 +62,7 @@ func withTLS(c *config) error {
 	caPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(caPEM) {
-		return fmt.Errorf("the authority's certificate is none")
+		return fmt.Errorf("the authority's certificate is invalid")
 	}
 	c.Options.TLS = true
 	c.Files = map[string]string{"ca.crt": string(caPEM), "server.crt": serverCert, "server.key": serverKey}

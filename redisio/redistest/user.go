@@ -8,8 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// User makes a user with these ACL rules, as "~orders", "+xadd", and returns a client of it, closed when the test ends.
-// Without a rule of yours a user may touch no key and run no command, not even PING.
+// User creates a user with ACL rules such as "~orders", "+xadd", and returns its client, which is
+// closed when the test ends. Without rules a user may access no key and run no command, not even
+// PING.
 func (s *Server) User(t testing.TB, name string, rules ...string) *redis.Client {
 	t.Helper()
 	o, err := s.NewUser(context.Background(), name, rules...)
@@ -19,7 +20,7 @@ func (s *Server) User(t testing.TB, name string, rules ...string) *redis.Client 
 	return closed(t, redis.NewClient(o))
 }
 
-// NewUser makes a user with these ACL rules, or changes it, and returns options for its clients.
+// NewUser creates or changes a user with these ACL rules, and returns options for its clients.
 func (s *Server) NewUser(ctx context.Context, name string, rules ...string) (*redis.Options, error) {
 	admin := redis.NewClient(s.Options())
 	defer admin.Close()
@@ -33,7 +34,7 @@ func (s *Server) NewUser(ctx context.Context, name string, rules ...string) (*re
 
 const password = "of users of tests"
 
-// SetUser makes a user on one server, by a client that may.
+// SetUser creates a user on one server. admin needs permission for ACL SETUSER.
 func SetUser(ctx context.Context, admin redis.UniversalClient, name string, rules ...string) error {
 	args := []any{"acl", "setuser", name, "reset", "on", ">" + password}
 	for _, r := range rules {

@@ -25,7 +25,7 @@ const (
 	exitInterrupted = 130
 )
 
-// command is one thing to do. flags declares its flags and returns what does it.
+// command is one subcommand. flags declares its flags and returns the function that runs it.
 type command struct {
 	name     string // as typed: "dead list"
 	args     string // for people: "KEY [GROUP]"
@@ -37,14 +37,14 @@ type command struct {
 	flags    func(*flag.FlagSet) func(*call) error
 }
 
-// commands are all, in the order of the help.
+// commands returns all commands, in the order of the help.
 func commands() []command {
 	return []command{lsCommand, groupsCommand, lagCommand, pendingCommand, peekCommand,
 		deadListCommand, deadShowCommand, deadReplayCommand, deadDropCommand,
 		resetCommand, reapCommand, trimCommand, aclCommand}
 }
 
-// call is a command being run.
+// call is one run of a command.
 type call struct {
 	ctx  context.Context
 	now  time.Time
@@ -55,7 +55,7 @@ type call struct {
 	in   *bufio.Reader
 }
 
-// note tells people something that is no result.
+// note prints a message for people that is not part of the result.
 func (c *call) note(format string, args ...any) {
 	fmt.Fprintln(c.err, escapeMessage(fmt.Sprintf(format, args...)))
 }
@@ -67,7 +67,7 @@ func (e usageError) Error() string { return string(e) }
 
 func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
 
-// errRefused wraps what was not done because of how things are.
+// errRefused wraps what was not done because of the current state.
 var errRefused = errors.New("refused")
 
 // globals are the flags of every command.
@@ -140,7 +140,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 			redisio.ConnectOptions{},
 		)
 		if err != nil {
-			return complain(std, name, fmt.Errorf("%w\nname the server by -url or REDIS_URL", err))
+			return complain(std, name, fmt.Errorf("%w\nset the server with -url or REDIS_URL", err))
 		}
 		defer c.rdb.Close()
 	}
@@ -155,7 +155,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	return complain(std, name, err)
 }
 
-// find takes a command's name, of one or two words, from the front.
+// find takes a command's name, of one or two words, from the front of args.
 func find(args []string) (command, []string, error) {
 	var family []string
 	for _, c := range commands() {
@@ -174,10 +174,10 @@ func find(args []string) (command, []string, error) {
 	if family != nil {
 		return command{}, nil, usagef("%s what? %s", args[0], strings.Join(family, ", "))
 	}
-	return command{}, nil, usagef("there is no command %q", args[0])
+	return command{}, nil, usagef("unknown command %q", args[0])
 }
 
-// parse takes flags from before, between and behind the arguments; behind "--" all are arguments.
+// parse accepts flags before, between and after the arguments; after "--" all are arguments.
 func parse(fs *flag.FlagSet, args []string) (pos []string, err error) {
 	for {
 		if err := fs.Parse(args); err != nil {
@@ -210,7 +210,7 @@ func complain(std stdio, name string, err error) int {
 		if name == "streams" {
 			fmt.Fprintln(std.err, "streams -h lists the commands")
 		} else {
-			fmt.Fprintf(std.err, "%s -h tells how\n", name)
+			fmt.Fprintf(std.err, "run %s -h for help\n", name)
 		}
 		return exitUsage
 	case errors.Is(err, errRefused), errors.As(err, &live):
@@ -222,14 +222,14 @@ func complain(std stdio, name string, err error) int {
 func overview(w io.Writer) {
 	fmt.Fprintln(
 		w,
-		"Usage: streams [-url URL] [-json] COMMAND …\n\nLooks after Redis Streams: any stream, and any stream of dead letters.\n\nCommands:",
+		"Usage: streams [-url URL] [-json] COMMAND …\n\nInspects and repairs Redis Streams and their dead letters.\n\nCommands:",
 	)
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.short)
 	}
-	fmt.Fprintln(w, "\nstreams help COMMAND (or streams COMMAND -h) tells all about one.\n"+
-		"The server is that of -url, else of $REDIS_URL, else redis://localhost:6379.\n"+
-		"Exit codes: 0 it worked, 1 failed, 2 wrong command line, 3 refused or not confirmed or over -max, 130 interrupted.")
+	fmt.Fprintln(w, "\nstreams help COMMAND (or streams COMMAND -h) describes one command.\n"+
+		"The server is -url, else $REDIS_URL, else redis://localhost:6379.\n"+
+		"Exit codes: 0 success, 1 failure, 2 invalid command line, 3 refused, not confirmed or over -max, 130 interrupted.")
 }
 
 func (c command) help(w io.Writer, fs *flag.FlagSet) {
@@ -242,7 +242,7 @@ func (c command) help(w io.Writer, fs *flag.FlagSet) {
 	fs.PrintDefaults()
 }
 
-// confirm asks, and takes no answer for a no.
+// confirm asks a question. Only a yes confirms.
 func (c *call) confirm(question string) error {
 	fmt.Fprintf(c.err, "%s [y/N] ", escapeMessage(question))
 	answer, err := c.in.ReadString('\n')
@@ -253,5 +253,5 @@ func (c *call) confirm(question string) error {
 	if err != nil {
 		fmt.Fprintln(c.err)
 	}
-	return fmt.Errorf("%w: not confirmed; -yes goes on without asking", errRefused)
+	return fmt.Errorf("%w: not confirmed: -yes skips the question", errRefused)
 }

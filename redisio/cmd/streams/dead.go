@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// deadFlags are the flags that choose dead letters.
+// deadFlags are the flags that select dead letters.
 type deadFlags struct {
 	filter        redisio.DeadFilter
 	since, before pointFlag
@@ -21,7 +21,7 @@ type deadFlags struct {
 }
 
 func (f *deadFlags) declare(fs *flag.FlagSet) {
-	fs.StringVar(&f.filter.Error, "error", "", "only those whose error, or what it wraps, has this `text` in it")
+	fs.StringVar(&f.filter.Error, "error", "", "only those whose error, or a wrapped one, contains this `text` in it")
 	fs.StringVar(&f.filter.Stage, "stage", "", "only those of the stage of this `name`")
 	fs.StringVar(&f.filter.Graph, "graph", "", "only those of the graph of this `name`")
 	fs.StringVar(&f.filter.Group, "group", "", "only those of the group of this `name`")
@@ -44,10 +44,10 @@ func (f *deadFlags) declare(fs *flag.FlagSet) {
 	fs.Int64Var(&f.filter.Limit, "limit", 0, "at most the first `n` (default all)")
 }
 
-// declareAll is for commands that change something: they want to be told what to change.
+// declareAll also declares -all, for commands that change something and so require a filter.
 func (f *deadFlags) declareAll(fs *flag.FlagSet) {
 	f.declare(fs)
-	fs.BoolVar(&f.all, "all", false, "all of them: wanted where no other flag chooses")
+	fs.BoolVar(&f.all, "all", false, "all of them: required without another filter")
 }
 
 func (f *deadFlags) choice(c *call) (redisio.DeadFilter, error) {
@@ -74,7 +74,7 @@ func (f *deadFlags) changing(c *call) (redisio.DeadFilter, error) {
 	some := len(filter.IDs) > 0 || filter.Error+filter.Stage+filter.Graph+filter.Group+filter.Key != "" ||
 		!filter.From.IsZero() || !filter.Before.IsZero() || filter.Limit > 0
 	if !some && !f.all {
-		return filter, usagef("which ones? choose by -id, -stage, -error, -since, …, or say -all")
+		return filter, usagef("no filter: use -id, -stage, -error, -since, … or -all")
 	}
 	return filter, nil
 }
@@ -82,7 +82,7 @@ func (f *deadFlags) changing(c *call) (redisio.DeadFilter, error) {
 var deadListCommand = command{
 	name: "dead list", args: "KEY", min: 1, max: 1,
 	short: "list dead letters: when, where and why",
-	long:  "Lists the entries of a stream of dead letters, oldest first. KEY is the dead-letter stream itself, as orders:dead. Of dead\nletters that others wrote only the ID is known. Payloads are not shown: see dead show.",
+	long:  "Lists the entries of a dead-letter stream, oldest first. KEY is the dead-letter stream itself, such as orders:dead. Dead\nletters written by other programs show only their ID. Payloads are not shown: see dead show.",
 	examples: []string{
 		"dead list orders:dead",
 		"dead list orders:dead -stage price -since 2h",
@@ -91,7 +91,7 @@ var deadListCommand = command{
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var f deadFlags
 		f.declare(fs)
-		full := fs.Bool("full", false, "show whole errors")
+		full := fs.Bool("full", false, "show complete errors")
 		return func(c *call) error {
 			filter, err := f.choice(c)
 			if err != nil {
@@ -102,7 +102,7 @@ var deadListCommand = command{
 	},
 }
 
-// jsonReason is why, where and when in JSON.
+// jsonReason is the reason of a dead letter in JSON.
 type jsonReason struct {
 	ID         string      `json:"id"`
 	Error      string      `json:"error,omitempty"`
@@ -179,7 +179,7 @@ func deadList(c *call, filter redisio.DeadFilter, full bool) error {
 	return nil
 }
 
-// hint says where else dead letters may be.
+// hint names another stream that may have the dead letters.
 func (c *call) hint() {
 	key := c.args[0]
 	other := key + ":dead"
@@ -193,10 +193,10 @@ func (c *call) hint() {
 var deadShowCommand = command{
 	name: "dead show", args: "KEY ID …", min: 2, max: 100,
 	short:    "show dead letters with their payload and the whole error",
-	long:     "Shows dead letters whole: the fields that the entry had, in order, then why it was given up, with all that the error wraps\nand, of a panic, the stack. Values longer than 500 bytes are cut unless -full is set.",
+	long:     "Shows complete dead letters: the fields of the entry in order, then why it failed, with all wrapped errors\nand the stack of a panic. Values longer than 500 bytes are cut unless -full is set.",
 	examples: []string{"dead show orders:dead 1732360000000-0", "dead show orders:dead 1732360000000-0 -full -json"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
-		full := fs.Bool("full", false, "show whole values")
+		full := fs.Bool("full", false, "show complete values")
 		return func(c *call) error {
 			for _, id := range c.args[1:] {
 				if _, err := parseID(id); err != nil {
@@ -225,7 +225,7 @@ func deadShow(c *call, d redisio.DeadEntry, full bool) error {
 	c.out.line("%s  %s", d.ID, c.out.when(d.Position))
 	c.out.fields(d.Original, full)
 	if len(d.Original) == 0 {
-		c.out.line("  (no fields: the entry was trimmed before it died)")
+		c.out.line("  (no fields: the entry had been trimmed)")
 	}
 	say := func(name, value string) {
 		if value != "" {
@@ -261,11 +261,11 @@ func deadShow(c *call, d redisio.DeadEntry, full bool) error {
 
 var deadReplayCommand = command{
 	name: "dead replay", args: "KEY", min: 1, max: 1,
-	short: "give dead letters another life",
-	long: "Writes dead letters back to the streams they came from (or to -to), with the fields they had there, and deletes them here:\n" +
-		"one atomic step each, or two safe ones between slots of a cluster. They are new entries, so their\n" +
-		"attempts count from 1, and every group of the stream gets them. Ctrl-C\n" +
-		"ends it between two entries; run it again to go on, nothing is written twice. What dies again meanwhile is left alone.",
+	short: "write dead letters back to their streams",
+	long: "Writes dead letters back to the streams they came from (or to -to), with their original fields, and deletes them here:\n" +
+		"atomically, or in two safe steps between slots of a cluster. They become new entries, so their\n" +
+		"attempts start at 1 and every group of the stream reads them. Ctrl-C\n" +
+		"stops it between two entries. Run it again to continue; nothing is written twice. New dead letters are left alone.",
 	examples: []string{
 		"dead replay orders:dead -all -dry-run",
 		"dead replay orders:dead -stage price -since 2h -rate 100",
@@ -276,10 +276,10 @@ var deadReplayCommand = command{
 		var o redisio.ReplayOptions
 		f.declareAll(fs)
 		fs.StringVar(&o.To, "to", "", "write to the stream `key` (default: where each came from)")
-		create := fs.Bool("create", false, "with -to: make the stream if it is not there")
-		fs.Float64Var(&o.Rate, "rate", 0, "at most `n` a second (default: as fast as it goes)")
-		fs.BoolVar(&o.DryRun, "dry-run", false, "only tell what would happen")
-		fs.BoolVar(&o.KeepReason, "keep-reason", false, "leave the dead:… fields on them, and add dead:replayed")
+		create := fs.Bool("create", false, "with -to: create the stream if it is missing")
+		fs.Float64Var(&o.Rate, "rate", 0, "at most `n` per second (default: unlimited)")
+		fs.BoolVar(&o.DryRun, "dry-run", false, "only show what would happen")
+		fs.BoolVar(&o.KeepReason, "keep-reason", false, "keep the dead:… fields and add dead:replayed")
 		return func(c *call) error {
 			filter, err := f.changing(c)
 			if err != nil {
@@ -305,7 +305,7 @@ func deadReplay(c *call, filter redisio.DeadFilter, o redisio.ReplayOptions, cre
 	o.OnProgress = func(r redisio.ReplayReport) { p.tell(c, "replayed", r.Replayed) }
 	report, err := redisio.ReplayDeadLetters(c.ctx, c.rdb, c.args[0], filter, o)
 	if is := (*redisio.ConfigError)(nil); errors.As(err, &is) && report.NoOrigin > 0 {
-		err = fmt.Errorf("%w: %d don't tell the stream they came from; name one by -to", errRefused, report.NoOrigin)
+		err = fmt.Errorf("%w: %d don't name their stream: set -to", errRefused, report.NoOrigin)
 	}
 	return errors.Join(c.replayed(report, o.DryRun), err)
 }
@@ -342,8 +342,8 @@ func (c *call) replayed(r redisio.ReplayReport, dry bool) error {
 		why string
 	}{
 		{r.Gone, "not there any more: replayed or dropped meanwhile"},
-		{r.Empty, "left: they have no fields, the entries were trimmed before they died"},
-		{r.NoOrigin, "left: they don't tell the stream they came from, name one by -to"},
+		{r.Empty, "left: they have no fields, because the entries had been trimmed"},
+		{r.NoOrigin, "left: they don't name their stream, set -to"},
 	} {
 		if left.n > 0 {
 			c.out.line("%d %s", left.n, left.why)
@@ -354,8 +354,8 @@ func (c *call) replayed(r redisio.ReplayReport, dry bool) error {
 
 var deadDropCommand = command{
 	name: "dead drop", args: "KEY", min: 1, max: 1,
-	short: "delete dead letters for good",
-	long:  "Deletes dead letters. It shows which and asks before, unless -yes is set, and deletes no others: what dies meanwhile stays.",
+	short: "delete dead letters",
+	long:  "Deletes dead letters. It shows them and asks first, unless -yes is set. New dead letters are left alone.",
 	examples: []string{
 		"dead drop orders:dead -before 720h",
 		"dead drop orders:dead -id 1732360000000-0 -yes",
@@ -364,7 +364,7 @@ var deadDropCommand = command{
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var f deadFlags
 		f.declareAll(fs)
-		dry := fs.Bool("dry-run", false, "only tell which")
+		dry := fs.Bool("dry-run", false, "only show which")
 		yes := fs.Bool("yes", false, "don't ask")
 		return func(c *call) error {
 			filter, err := f.changing(c)
@@ -388,10 +388,10 @@ func deadDrop(c *call, filter redisio.DeadFilter, dry, yes bool) error {
 			return dropped(c, 0)
 		}
 		plan.show(c.out, c.note)
-		if err := c.confirm(fmt.Sprintf("Delete %s of %q for good?", plan.many(), c.args[0])); err != nil {
+		if err := c.confirm(fmt.Sprintf("Delete %s of %q?", plan.many(), c.args[0])); err != nil {
 			return err
 		}
-		filter.From, filter.Before = plan.first, plan.last.Next() // these, and none that came since
+		filter.From, filter.Before = plan.first, plan.last.Next() // these, and none that arrived since
 	}
 	var p progress
 	n, err := redisio.DropDeadLetters(
@@ -424,7 +424,7 @@ type dropPlan struct {
 	stages      map[string]int64
 }
 
-// mostStages bounds dropPlan.stages: more are counted as "others".
+// mostStages limits dropPlan.stages: more are counted as "others".
 const mostStages = 20
 
 func planDrop(c *call, filter redisio.DeadFilter) (dropPlan, error) {
@@ -433,7 +433,7 @@ func planDrop(c *call, filter redisio.DeadFilter) (dropPlan, error) {
 		if err != nil {
 			return p, err
 		}
-		if p.n++; p.n == 1 || d.Position.Compare(p.first) < 0 { // of IDs, the order is that of the flags
+		if p.n++; p.n == 1 || d.Position.Compare(p.first) < 0 { // with -id the order is that of the flags
 			p.first = d.Position
 		}
 		if d.Position.Compare(p.last) > 0 {
@@ -450,7 +450,7 @@ func planDrop(c *call, filter redisio.DeadFilter) (dropPlan, error) {
 
 func (p dropPlan) many() string { return plural(p.n, "dead letter", "dead letters") }
 
-// show tells which dead letters the plan has, line by line.
+// show prints the plan line by line.
 func (p dropPlan) show(out *printer, say func(string, ...any)) {
 	if p.n == 0 {
 		return
@@ -483,7 +483,7 @@ func (p dropPlan) tell(c *call) error {
 	return nil
 }
 
-// progress tells every other second how far a long command is.
+// progress reports every other second how far a long command is.
 type progress struct{ last time.Time }
 
 func (p *progress) tell(c *call, verb string, n int64) {

@@ -6,11 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// escape makes text of strangers fit for a terminal: what is not printable, and the backslash, is written as in Go's
-// strings. Text of more than limit bytes is cut, and says how much is missing; 0 is no limit.
+// escape makes foreign text safe for a terminal: unprintable characters and the backslash are
+// written as in Go strings. Text of more than limit bytes is cut and ends with the number of
+// missing bytes; 0 is no limit.
 func escape(text string, limit int) string { return escaped(text, limit, `\\`) }
 
-// escapeMessage is escape for a sentence of ours, which quotes the names of strangers already: its backslashes stay.
+// escapeMessage is escape for our own sentences, which already quote foreign names: it keeps
+// backslashes.
 func escapeMessage(text string) string { return escaped(text, 0, `\`) }
 
 func escaped(text string, limit int, backslash string) string {

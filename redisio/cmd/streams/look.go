@@ -13,8 +13,8 @@ import (
 
 var lsCommand = command{
 	name: "ls", args: "[PATTERN]", max: 1,
-	short:    "list the streams there are",
-	long:     "Lists the streams whose keys match a glob pattern (all without one). It scans in small steps and holds nobody up,\nbut on a server with many other keys it takes a while. A key that is no text is shown as a shell takes it in $'…', as\norders\\xff; with -json it stands in keyBase64 as well.",
+	short:    "list streams",
+	long:     "Lists the streams whose keys match a glob pattern (all without one). It scans in small steps, so it does not block\nother clients, but many other keys make it slow. A key that is not text is shown as in a shell's $'…', such as\norders\\xff; with -json also in keyBase64.",
 	examples: []string{"ls", "ls 'orders*'", "ls -json | jq -r .key"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		limit := fs.Int("limit", 10_000, "list at most `n` streams")
@@ -24,7 +24,7 @@ var lsCommand = command{
 
 func ls(c *call, limit int) error {
 	if limit < 1 {
-		return usagef("-limit %d: list one at least", limit)
+		return usagef("-limit %d: it must be at least 1", limit)
 	}
 	pattern := ""
 	if len(c.args) > 0 {
@@ -38,7 +38,7 @@ func ls(c *call, limit int) error {
 		}
 		if len(keys) == limit {
 			slices.Sort(keys)
-			keys = slices.Compact(keys) // a scan may show a key twice
+			keys = slices.Compact(keys) // a scan may return a key twice
 			if more = len(keys) == limit; more {
 				break
 			}
@@ -76,7 +76,7 @@ func ls(c *call, limit int) error {
 		}
 	}
 	if more {
-		c.note("these are the first %d found: there are more; narrow the pattern, or raise -limit", limit)
+		c.note("first %d streams only: narrow the pattern or raise -limit", limit)
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func ls(c *call, limit int) error {
 var groupsCommand = command{
 	name: "groups", args: "KEY", min: 1, max: 1,
 	short:    "show the groups of a stream and their consumers",
-	long:     "Shows each group: its position, how many entries it has not been given (LAG) and has not settled (PENDING), and for how\nlong its oldest ones wait; then its consumers. A lag with ≥ is counted, for the server does not tell it (it can't after\nentries were deleted or a position was set). Before Redis 7.2 a consumer that waits for entries looks idle.",
+	long:     "Shows each group: its position, how many entries are undelivered (LAG) and unsettled (PENDING), and how long\nthe oldest ones have waited; then its consumers. A lag with ≥ is counted, because the server does not know it (after\nentries were deleted or a position was set). Before Redis 7.2 a consumer that waits for entries looks idle.",
 	examples: []string{"groups orders", "groups orders -json"},
 	flags: func(*flag.FlagSet) func(*call) error {
 		return groups
@@ -172,12 +172,12 @@ func groups(c *call) error {
 var lagCommand = command{
 	name: "lag", args: "KEY [GROUP]", min: 1, max: 2,
 	short:    "show how far groups are behind",
-	long:     "Shows for each group, or for one, how many entries it has not been given and has not settled, and how old the oldest of\nboth are. With -max it is a check for scripts and probes: it ends with exit code 3 if a lag is greater.",
+	long:     "Shows for each group, or for one, how many entries are undelivered and unsettled, and how old the oldest of\nboth are. With -max it is a check for scripts and probes: it exits with code 3 if a lag is greater.",
 	examples: []string{"lag orders", "lag orders billing -watch", "lag orders billing -max 1000 || alert"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
-		watch := fs.Bool("watch", false, "show it again and again, until Ctrl-C")
+		watch := fs.Bool("watch", false, "repeat until Ctrl-C")
 		every := fs.Duration("every", 2*time.Second, "with -watch: how often")
-		most := fs.Int64("max", -1, "end with exit code 3 if a lag is greater than `n`")
+		most := fs.Int64("max", -1, "exit with code 3 if a lag is greater than `n`")
 		return func(c *call) error { return lag(c, *watch, *every, *most) }
 	},
 }
@@ -211,7 +211,7 @@ func lag(c *call, watch bool, every time.Duration, most int64) error {
 		case <-t.C:
 		case <-c.ctx.Done():
 			t.Stop()
-			return nil // that is how watching ends
+			return nil // the normal end of watching
 		}
 	}
 }
@@ -251,7 +251,7 @@ func lagOnce(c *call, header, watch bool) (greatest int64, err error) {
 	return greatest, nil
 }
 
-// lagging returns the groups that are asked for.
+// lagging returns the requested groups.
 func lagging(c *call) ([]redisio.GroupState, error) {
 	if len(c.args) == 1 {
 		return redisio.Groups(c.ctx, c.rdb, c.args[0])
@@ -271,8 +271,8 @@ func (c *call) group() (redisio.GroupState, error) {
 
 var pendingCommand = command{
 	name: "pending", args: "KEY GROUP", min: 2, max: 2,
-	short: "show what is delivered and not settled, by age and by consumer",
-	long:  "Counts the pending entries of a group by age (since they were added to the stream) and by consumer. Entries that are old\nbut not idle are being worked on; entries that are idle for longer than the readers' lease belong to nobody that lives.\nWith -list each is shown.",
+	short: "show pending entries, by age and by consumer",
+	long:  "Counts the pending entries of a group by age (since they were added to the stream) and by consumer. Entries that are old\nbut not idle are being handled. Entries idle for longer than the readers' lease belong to no live consumer.\n-list shows each entry.",
 	examples: []string{
 		"pending orders billing",
 		"pending orders billing -list -consumer worker-7",
@@ -370,7 +370,7 @@ func pendingAges(c *call) error {
 
 func pendingList(c *call, consumer string, limit int64) error {
 	if limit < 1 {
-		return usagef("-limit %d: list one at least", limit)
+		return usagef("-limit %d: it must be at least 1", limit)
 	}
 	if !c.out.json {
 		c.out.row("ID", "CONSUMER", "AGE", "IDLE", "DELIVERIES")
@@ -405,7 +405,7 @@ func pendingList(c *call, consumer string, limit int64) error {
 var peekCommand = command{
 	name: "peek", args: "KEY", min: 1, max: 1,
 	short: "show the last entries of a stream, and follow it",
-	long:  "Shows entries with all their fields, in order. It reads without a group: nothing is delivered to anybody or taken away.\nValues longer than 500 bytes are cut unless -full is set.",
+	long:  "Shows entries with all their fields, in order. It reads without a group, so no group's state changes.\nValues longer than 500 bytes are cut unless -full is set.",
 	examples: []string{
 		"peek orders",
 		"peek orders -n 1 -full",
@@ -414,8 +414,8 @@ var peekCommand = command{
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		n := fs.Int64("n", 10, "show the last `n` entries, up to 10000")
-		follow := fs.Bool("follow", false, "go on with what is added, until Ctrl-C")
-		full := fs.Bool("full", false, "show whole values")
+		follow := fs.Bool("follow", false, "continue with new entries until Ctrl-C")
+		full := fs.Bool("full", false, "show complete values")
 		return func(c *call) error { return peek(c, *n, *follow, *full) }
 	},
 }
@@ -452,7 +452,7 @@ func peek(c *call, n int64, follow, full bool) error {
 		}
 		var b redisio.Batch
 		if err := r.Read(c.ctx, 100, 4<<20, &b); c.ctx.Err() != nil {
-			return nil // that is how following ends
+			return nil // the normal end of following
 		} else if err != nil {
 			return err
 		}
@@ -464,7 +464,7 @@ func peek(c *call, n int64, follow, full bool) error {
 	}
 }
 
-// peekLast shows the last n entries and returns where to go on.
+// peekLast shows the last n entries and returns where to continue.
 func peekLast(c *call, n int64, full, there bool) (redisio.Start, error) {
 	first, last, err := ends(c, max(n, 1))
 	if err != nil {
@@ -501,15 +501,15 @@ func peekLast(c *call, n int64, full, there bool) (redisio.Start, error) {
 	}
 }
 
-// ends returns the IDs of the first and the last of the last n entries. They are walked through in
-// small pages, for entries may be large, and only the IDs are used: go-redis loses the order and
-// the duplicates of fields.
+// ends returns the IDs of the first and the last of the last n entries. It reads small pages,
+// because entries may be large, and uses only the IDs, because go-redis loses the order and the
+// duplicates of fields.
 func ends(c *call, n int64) (first, last redisio.ID, err error) {
 	most := int64(50)
 	for to := "+"; n > 0; {
 		page, err := c.rdb.XRevRangeN(c.ctx, c.args[0], to, "-", min(n, most)).Result()
 		if err != nil && most > 1 && c.ctx.Err() == nil && !redisio.IsPermanent(err) {
-			most = 1 // the reply may be larger than the server sends
+			most = 1 // the reply may exceed what the server sends
 			continue
 		}
 		if err != nil {

@@ -1,32 +1,31 @@
-// Streams looks after Redis Streams from a terminal: what there is, who lags, what is pending since when, what died and
-// why. It works on any stream and on any stream of dead letters, whoever wrote them.
+// Streams inspects and repairs Redis Streams from a terminal: which streams exist, which groups
+// lag, what is pending, what failed and why. It works on any stream and any dead-letter stream,
+// whichever program wrote them.
 //
-//	streams ls 'orders*'                        the streams there are
+//	streams ls 'orders*'                        existing streams
 //	streams groups orders                       their groups and consumers
 //	streams lag orders billing -watch           how far a group is behind
-//	streams pending orders billing              what is delivered and not settled, by age and by consumer
-//	streams peek orders -n 3 -follow            the last entries, and those to come
-//	streams dead list orders:dead -stage price  what was given up
-//	streams dead replay orders:dead -all        … and gets another life
+//	streams pending orders billing              pending entries, by age and by consumer
+//	streams peek orders -n 3 -follow            the last entries, then new ones
+//	streams dead list orders:dead -stage price  the dead letters of a stage
+//	streams dead replay orders:dead -all        write them back to their streams
 //	streams reset orders billing -to 2h -dry-run
 //	streams acl -user billing -read orders -group billing   the least rights that a program needs
 //
-// The server is that of -url, else of $REDIS_URL, else redis://localhost:6379. "streams help COMMAND" tells all about a
-// command; flags may stand before and behind its arguments.
+// The server is -url, else $REDIS_URL, else redis://localhost:6379. "streams help COMMAND"
+// describes a command. Flags may stand before and after its arguments.
 //
-// What changes nothing on the server just runs. What does has -dry-run. What may lose something
-// (dead drop, trim, reset) shows what it will touch and asks, unless -yes is set, and touches
-// nothing else. Replaying and dropping want a filter, or -all. A reset is refused while the group
-// is read, or may be: a server before Redis 7.2 does not tell.
+// Commands that change nothing run at once. The others have -dry-run. Commands that may lose
+// something (dead drop, trim, reset) show what they will touch and ask, unless -yes is set, and
+// touch nothing else. Replaying and dropping require a filter or -all. A reset is refused while the
+// group is being read, or may be: a server before Redis 7.2 does not report it.
 //
-// An ID is written whole (1732360000000-0) and a duration with its unit (90m); a bare number is
-// refused. A time without a zone is local. Times are shown local and in UTC, but in JSON in UTC
-// only.
+// Write IDs in full (1732360000000-0) and durations with a unit (90m); a bare number is refused. A
+// time without a zone is local. Times are shown local and in UTC, in JSON only in UTC.
 //
-// Names, errors and payloads come from whoever writes to the streams, so control characters,
-// invalid UTF-8 and invisible runes are shown as Go writes them (\n, \x1b, \u202e): nothing reaches
-// the terminal that it would act on. Payloads are shown by peek and dead show only. With -json each
-// line is one JSON object, for machines.
+// Names, errors and payloads come from other programs. So control characters, invalid UTF-8 and
+// invisible runes are shown as Go writes them (\n, \x1b, \u202e), and cannot control the terminal.
+// Only peek and dead show print payloads. With -json each line is one JSON object.
 //
 // Rights that suffice on a server with ACLs, beside the keys, to look, and more to change what there is:
 //
@@ -49,7 +48,7 @@ import (
 )
 
 func main() {
-	logging.Disable() // go-redis' own, which repeats what our errors say
+	logging.Disable() // go-redis' own log, which repeats our errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
 	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr, os.Getenv, time.Local})
@@ -57,10 +56,10 @@ func main() {
 	os.Exit(code)
 }
 
-// stdio is the process around a command.
+// stdio is the environment of a command.
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(string) string
-	zone     *time.Location // of times that are given without one, and are shown
+	zone     *time.Location // of times that are given without one, and for output
 }

@@ -401,7 +401,7 @@ func TestResetReapTrim(t *testing.T) {
 	out := s.want(t, "reset KEY g -to start -dry-run -pending release", exitFine)
 	if diff := cmp.Diff("would go from 6-0, 1970-01-01T01:00:00+01:00 (00:00:00Z)\n         to 0-0, the beginning\n"+
 		"6 entries would be delivered again\nwould release 6 pending entries\n"+
-		"it would be refused now, because the group is being read by 1 consumer (w\\x1b1); stop all readers first\n", out); diff != "" {
+		"it would be refused now: the group is being read by 1 consumer (w\\x1b1); stop all readers first\n", out); diff != "" {
 		t.Error(diff)
 	}
 	if out := s.want(t, "reset KEY g -to start", exitRefused); !strings.Contains(out, "use Force") {

@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// printer prints results: tables for people, or a JSON object a line.
+// printer prints results: tables for people, or one JSON object per line.
 type printer struct {
 	json bool
 	zone *time.Location // of the times that are shown
@@ -31,33 +31,33 @@ func newPrinter(w io.Writer, asJSON bool, zone *time.Location) *printer {
 	return &printer{json: asJSON, zone: zone, w: buf, tab: tabwriter.NewWriter(buf, 0, 4, 2, ' ', 0)}
 }
 
-// wide makes columns of one width, for a table that comes in pieces.
+// wide sets columns of one width, for a table that is printed in parts.
 func (p *printer) wide() { p.tab.Init(p.w, 16, 4, 2, ' ', 0) }
 
-// row prints a row of a table. Cells are escaped here, so that none is forgotten.
+// row prints a row of a table. It escapes the cells.
 func (p *printer) row(cells ...string) {
 	for i, c := range cells {
 		if c == "" {
 			c = "-"
 		}
 		if i > 0 {
-			_, _ = io.WriteString(p.tab, "\t") // errors come with flush
+			_, _ = io.WriteString(p.tab, "\t") // flush returns the errors
 		}
 		_, _ = io.WriteString(p.tab, escape(c, 0))
 	}
 	_, _ = io.WriteString(p.tab, "\n")
-	if p.rows++; p.rows%1000 == 0 { // the table's memory is bounded, not its length
+	if p.rows++; p.rows%1000 == 0 { // limits the table's memory, not its length
 		_ = p.tab.Flush()
 	}
 }
 
-// line prints a line between tables, as it is: the caller escapes.
+// line prints a line between tables unescaped: the caller escapes.
 func (p *printer) line(format string, args ...any) {
 	_ = p.tab.Flush()
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
-// object prints v as JSON, in ASCII where a terminal could take offence.
+// object prints v as JSON, with escapes for runes that could control a terminal.
 func (p *printer) object(v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -69,8 +69,8 @@ func (p *printer) object(v any) error {
 	return err
 }
 
-// plainJSON escapes what is not printable. JSON leaves some control characters alone: the C1 set,
-// DEL, and those that turn the direction of text.
+// plainJSON escapes unprintable runes. JSON allows some control characters: the C1 set, DEL, and
+// those that change the direction of text.
 func plainJSON(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
@@ -90,11 +90,11 @@ func plainJSON(text []byte) []byte {
 }
 
 func (p *printer) flush() error {
-	_ = p.tab.Flush() // it writes to w, which remembers errors
+	_ = p.tab.Flush() // it writes to w, which keeps errors
 	return p.w.Flush()
 }
 
-// short writes a duration with two units at most.
+// short formats a duration with at most two units.
 func short(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -110,7 +110,7 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", d/day, d%day/time.Hour)
 }
 
-// round writes a duration without the zeros at its end: 6h, not 6h0m0s.
+// round formats a duration without trailing zeros: 6h, not 6h0m0s.
 func round(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -139,7 +139,7 @@ func atLeast(n int64, more bool) string {
 	return num(n)
 }
 
-// plural writes a number of things: "1 entry", "2 entries".
+// plural formats a number of things: "1 entry", "2 entries".
 func plural(n int64, one, many string) string { return pluralOf(n, false, one, many) }
 
 // pluralOf is plural for a number that may be a lower bound.
@@ -150,7 +150,7 @@ func pluralOf(n int64, more bool, one, many string) string {
 	return atLeast(n, more) + " " + many
 }
 
-// firstLine is the first line of an error.
+// firstLine returns the first line of an error.
 func firstLine(text string) string {
 	line, _, more := strings.Cut(text, "\n")
 	if more {
@@ -159,8 +159,8 @@ func firstLine(text string) string {
 	return line
 }
 
-// binary is a name in base64 if JSON cannot hold it, else "". JSON has the name beside it, with
-// U+FFFD for what is not UTF-8.
+// binary returns a name in base64 if JSON cannot represent it, else "". JSON also has the name with
+// U+FFFD for invalid UTF-8.
 func binary(name string) string {
 	if utf8.ValidString(name) {
 		return ""
@@ -168,7 +168,7 @@ func binary(name string) string {
 	return base64.StdEncoding.EncodeToString([]byte(name))
 }
 
-// jsonField is a field in JSON. What is not text is in base64.
+// jsonField is a field in JSON. Values that are not text are in base64.
 type jsonField struct {
 	Name       string  `json:"name"`
 	NameBase64 string  `json:"nameBase64,omitempty"`
@@ -192,7 +192,7 @@ func jsonFields(fields redisio.Fields) []jsonField {
 
 const shownBytes = 500 // of a value, unless -full
 
-// fields prints one field a line, indented.
+// fields prints one indented field per line.
 func (p *printer) fields(fields redisio.Fields, full bool) {
 	limit := shownBytes
 	if full {

@@ -12,10 +12,10 @@ import (
 var resetCommand = command{
 	name: "reset", args: "KEY GROUP -to POSITION", min: 2, max: 2,
 	short: "set a group's position, to read again or to skip",
-	long: "Sets the position of a group: what lies behind it is delivered, again or for the first time, and nothing before it. It shows\n" +
-		"what that means and asks before, unless -yes is set. It is refused while consumers of the group live: stop them first. A server\n" +
-		"before Redis 7.2 does not tell whether they live: there stop all readers, then use -force. Pending entries stay with their\n" +
-		"consumers, unless -pending says to release them (any reader may have them at once) or to drop them (settled as if done).",
+	long: "Sets the position of a group: later entries are delivered, possibly again, earlier ones are not. It shows\n" +
+		"the effect and asks first, unless -yes is set. It is refused while consumers of the group live: stop them first. A server\n" +
+		"before Redis 7.2 does not report whether they live: stop all readers, then use -force. Pending entries stay with their\n" +
+		"consumers, unless -pending releases them (any reader may take them at once) or drops them (they count as settled).",
 	examples: []string{
 		"reset orders billing -to start -dry-run",
 		"reset orders billing -to 2h",
@@ -24,15 +24,15 @@ var resetCommand = command{
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		to := fs.String("to", "", "the `position`: start, end, "+whenHelp+" (the last one delivered)")
-		pending := fs.String("pending", "keep", "what becomes of pending entries: keep, release or drop")
+		pending := fs.String("pending", "keep", "what to do with pending entries: keep, release or drop")
 		var o redisio.ResetOptions
-		fs.BoolVar(&o.DryRun, "dry-run", false, "only tell what would happen")
-		fs.BoolVar(&o.Force, "force", false, "although consumers live, or may")
+		fs.BoolVar(&o.DryRun, "dry-run", false, "only show what would happen")
+		fs.BoolVar(&o.Force, "force", false, "even if consumers live, or may live")
 		fs.DurationVar(&o.Live, "live", 30*time.Second, "a consumer that is idle for less counts as alive")
 		yes := fs.Bool("yes", false, "don't ask")
 		return func(c *call) error {
 			if *to == "" {
-				return usagef("where to? say -to start, end, a time or an ID")
+				return usagef("-to is missing: use start, end, a time or an ID")
 			}
 			start, err := position(*to, c.now, c.out.zone)
 			if err != nil {
@@ -49,7 +49,7 @@ var resetCommand = command{
 			}
 			o.Pending = choice
 			if err := o.Validate(); err != nil || o.Live == 0 {
-				return usagef("-live %v: let it be more than 0; -force goes on regardless", o.Live)
+				return usagef("-live %v: it must be positive; -force ignores live consumers", o.Live)
 			}
 			return reset(c, start, o, *pending, *yes)
 		}
@@ -65,12 +65,12 @@ func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string, ye
 			return err
 		}
 		resetPlan{plan, look, pending}.show(c, c.note)
-		if len(plan.Live) == 0 || o.Force { // else it is refused below, which is no question
+		if len(plan.Live) == 0 || o.Force { // otherwise it is refused below, without a question
 			if err := c.confirm(fmt.Sprintf("Reset group %q of %q?", c.args[1], c.args[0])); err != nil {
 				return err
 			}
 		}
-		to = redisio.StartID(plan.To) // and not to an end that has moved on
+		to = redisio.StartID(plan.To) // not an end that has moved on
 	}
 	plan, err := redisio.Reset(c.ctx, c.rdb, c.args[0], c.args[1], to, o)
 	if err != nil {
@@ -84,7 +84,7 @@ func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string, ye
 	return nil
 }
 
-// resetPlan is what a reset did, or in a dry run would do.
+// resetPlan is what a reset did, or would do in a dry run.
 type resetPlan struct {
 	redisio.ResetPlan
 	o       redisio.ResetOptions
@@ -109,7 +109,7 @@ func (p resetPlan) json(c *call) error {
 	}{p.o.DryRun, p.From.String(), p.To.String(), p.Again, p.Skipped, p.AtLeast, p.Pending, p.Settled, live})
 }
 
-// show tells it line by line.
+// show prints the plan line by line.
 func (p resetPlan) show(c *call, say func(string, ...any)) {
 	did := func(would, has string) string {
 		if p.o.DryRun {
@@ -132,7 +132,7 @@ func (p resetPlan) show(c *call, say func(string, ...any)) {
 	case p.Skipped > 0:
 		entries(p.Skipped, "skipped")
 	default:
-		say("no entries lie between")
+		say("no entries are between")
 	}
 	switch stay := plural(p.Pending, "pending entry stays", "pending entries stay"); {
 	case p.Pending == 0:
@@ -149,7 +149,7 @@ func (p resetPlan) show(c *call, say func(string, ...any)) {
 	}
 }
 
-// refusal tells that consumers would forbid it.
+// refusal reports which consumers would prevent the reset.
 func (p resetPlan) refusal(say func(string, ...any)) {
 	n := len(p.Live)
 	if n == 0 {
@@ -164,22 +164,22 @@ func (p resetPlan) refusal(say func(string, ...any)) {
 	}
 	consumers := fmt.Sprintf("%s (%s)", plural(int64(n), "consumer", "consumers"), strings.Join(names, ", "))
 	if certain {
-		say("it would be refused now, because the group is being read by %s; stop all readers first", consumers)
+		say("it would be refused now: the group is being read by %s; stop all readers first", consumers)
 		return
 	}
 	say(
-		"it would be refused now: this server does not tell whether %s live; stop all readers, then use -force",
+		"it would be refused now: this server does not report whether %s live; stop all readers, then use -force",
 		consumers,
 	)
 }
 
 var reapCommand = command{
 	name: "reap", args: "KEY GROUP", min: 2, max: 2,
-	short:    "delete consumers of the past that have nothing pending",
-	long:     "Deletes the consumers of a group that were idle for long and have nothing pending: what is pending is never lost. Before\nRedis 7.2 a live consumer that waits looks idle too: its next read makes it again.",
+	short:    "delete idle consumers without pending entries",
+	long:     "Deletes the long idle consumers of a group that have no pending entries: pending entries are never lost. Before\nRedis 7.2 a waiting live consumer looks idle too: its next read creates it again.",
 	examples: []string{"reap orders billing -dry-run", "reap orders billing -idle 24h"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
-		idle := fs.Duration("idle", time.Hour, "for how long they were idle, a second at least")
+		idle := fs.Duration("idle", time.Hour, "the minimum idle time, at least a second")
 		dry := fs.Bool("dry-run", false, "only list them")
 		return func(c *call) error { return reap(c, *idle, *dry) }
 	},
@@ -223,9 +223,9 @@ func reap(c *call, idle time.Duration, dry bool) error {
 
 var trimCommand = command{
 	name: "trim", args: "KEY", min: 1, max: 1,
-	short: "drop old entries that all groups are done with",
-	long: "Drops entries that every group of the stream has read and settled, and no others: what is pending or not delivered stays.\n" +
-		"A stream without groups is trimmed only with -before. It shows what will go and asks before, unless -yes is set.",
+	short: "drop old entries that all groups have settled",
+	long: "Drops entries that every group of the stream has read and settled. Pending and undelivered entries stay.\n" +
+		"A stream without groups is trimmed only with -before. It shows them and asks first, unless -yes is set.",
 	examples: []string{
 		"trim orders -dry-run",
 		"trim orders -before 168h",
@@ -234,8 +234,8 @@ var trimCommand = command{
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var before pointFlag
 		fs.Var(&before, "before", "only entries from before `when`: "+whenHelp)
-		exact := fs.Bool("exact", false, "to the entry: the default keeps some more, which is cheaper for the server")
-		dry := fs.Bool("dry-run", false, "only tell what would go")
+		exact := fs.Bool("exact", false, "trim exactly; the default keeps some more, which is cheaper for the server")
+		dry := fs.Bool("dry-run", false, "only show what would be dropped")
 		yes := fs.Bool("yes", false, "don't ask")
 		return func(c *call) error {
 			first, err := before.end(c)
@@ -298,7 +298,7 @@ func trimJSON(c *call, p redisio.TrimPlan, n int64) error {
 	return c.out.object(j)
 }
 
-// trimShow tells line by line what would go, and why the rest stays.
+// trimShow prints what would be dropped, and why the rest stays.
 func trimShow(c *call, p redisio.TrimPlan, o redisio.TrimOptions, say func(string, ...any)) {
 	many := pluralOf(p.Entries, p.AtLeast, "entry", "entries")
 	if !o.Exact && p.Entries > 0 {
@@ -311,8 +311,8 @@ func trimShow(c *call, p redisio.TrimPlan, o redisio.TrimOptions, say func(strin
 	}
 	switch {
 	case p.Group != "":
-		say("group %s is not done with what follows from %s", escape(p.Group, 0), c.out.id(p.Keep))
+		say("group %s has not settled entries from %s", escape(p.Group, 0), c.out.id(p.Keep))
 	case p.Groups == 0 && o.Before.IsZero():
-		say("the stream has no groups: only -before says what may go")
+		say("the stream has no groups: choose entries by -before")
 	}
 }

@@ -12,16 +12,16 @@ const whenHelp = "a time (2026-01-31T15:04:05Z; local without a zone), how long 
 
 // point is a place in a stream: an entry's ID, or a time.
 type point struct {
-	id redisio.ID // of the entry, or the first that an entry of that time can have
+	id redisio.ID // of the entry, or the smallest ID of that time
 	at time.Time  // zero if it was given as an ID
 }
 
-// pointOf reads a time in one of the ways that people write it, or an ID. A time without a zone is
-// one of zone. A bare number is refused: it may be meant as an ID, as seconds or as milliseconds.
+// pointOf parses a time, an age or an ID. A time without a zone is in zone. A bare number is
+// refused, because it could be an ID, seconds or milliseconds.
 func pointOf(text string, now time.Time, zone *time.Location) (point, error) {
 	if text != "" && strings.Trim(text, "0123456789") == "" {
 		return point{}, usagef(
-			"%s is a bare number: write an ID as %s-0, or how long ago with a unit, as %ss",
+			"%s is a bare number: write an ID (%s-0) or an age with a unit (%ss)",
 			text,
 			text,
 			text,
@@ -29,7 +29,7 @@ func pointOf(text string, now time.Time, zone *time.Location) (point, error) {
 	}
 	if ago, err := time.ParseDuration(text); err == nil {
 		if ago < 0 {
-			return point{}, usagef("%s lies in the future: how long ago is written without a sign", text)
+			return point{}, usagef("%s is in the future: write the age without a sign", text)
 		}
 		return pointAt(now.Add(-ago), text)
 	}
@@ -44,22 +44,22 @@ func pointOf(text string, now time.Time, zone *time.Location) (point, error) {
 
 func pointAt(t time.Time, text string) (point, error) {
 	if t.UnixMilli() <= 0 {
-		return point{}, usagef("%s lies before 1970: no entry is that old", text)
+		return point{}, usagef("%s is before 1970: no entry is that old", text)
 	}
 	return point{redisio.IDAt(t), t}, nil
 }
 
-// parseID reads an ID as the server writes it, with all its digits.
+// parseID parses a complete ID.
 func parseID(text string) (redisio.ID, error) {
 	id, err := redisio.ParseID(text)
 	if err != nil || id.String() != text {
-		return redisio.ID{}, usagef("%q is no entry ID: write it whole, as 1732360000000-0", text)
+		return redisio.ID{}, usagef("%q is not an entry ID: write all of it, such as 1732360000000-0", text)
 	}
 	return id, nil
 }
 
-// pointFlag is a flag's value that is a point. Its text is read again when the command runs, which
-// knows the zone.
+// pointFlag is a flag whose value is a point. It is parsed when the command runs, which knows the
+// zone.
 type pointFlag string
 
 func (f *pointFlag) String() string { return string(*f) }
@@ -72,7 +72,7 @@ func (f *pointFlag) Set(text string) error {
 	return nil
 }
 
-// point reads the flag; the zero point if it is not set.
+// point parses the flag; it returns the zero point if it is not set.
 func (f *pointFlag) point(c *call) (point, error) {
 	if *f == "" {
 		return point{}, nil
@@ -80,16 +80,16 @@ func (f *pointFlag) point(c *call) (point, error) {
 	return pointOf(string(*f), c.now, c.out.zone)
 }
 
-// end reads a flag that ends a range: it must have entries before it.
+// end parses a flag that ends a range: entries must exist before it.
 func (f *pointFlag) end(c *call) (redisio.ID, error) {
 	p, err := f.point(c)
 	if err == nil && *f != "" && p.id.IsZero() {
-		err = usagef("-before %s: no entry lies before it", string(*f))
+		err = usagef("-before %s: no entry is before it", string(*f))
 	}
 	return p.id, err
 }
 
-// position reads where to set a group.
+// position parses the new position of a group.
 func position(text string, now time.Time, zone *time.Location) (redisio.Start, error) {
 	switch text {
 	case "start", "beginning", "0":
@@ -107,10 +107,10 @@ func position(text string, now time.Time, zone *time.Location) (redisio.Start, e
 	return redisio.StartTime(p.at), nil
 }
 
-// when shows the time of an ID, local and in UTC.
+// when formats the time of an ID, local and in UTC.
 func (p *printer) when(id redisio.ID) string { return p.time(id.Time()) }
 
-// time shows a time, local and in UTC.
+// time formats a time, local and in UTC.
 func (p *printer) time(t time.Time) string {
 	local, utc := t.In(p.zone), t.UTC()
 	text := local.Format(time.RFC3339)
@@ -123,7 +123,7 @@ func (p *printer) time(t time.Time) string {
 	return text + " (" + utc.Format("15:04:05Z") + ")"
 }
 
-// id shows an ID and its time.
+// id formats an ID and its time.
 func (p *printer) id(id redisio.ID) string {
 	if id.IsZero() {
 		return "0-0, the beginning"

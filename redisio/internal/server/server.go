@@ -1,5 +1,5 @@
-// Package server starts private redis-server processes: on a free port, with a temporary folder, and
-// nothing left behind.
+// Package server starts private redis-server processes, on a free port and in a temporary folder
+// that is removed at the end.
 package server
 
 import (
@@ -19,27 +19,27 @@ import (
 	"time"
 )
 
-// ErrNotFound says that there is no redis-server on PATH.
+// ErrNotFound reports that no redis-server is on PATH.
 var ErrNotFound = errors.New("redis-server is not on PATH")
 
 // Options configure a server.
 type Options struct {
 	Path  string            // the program; "" is redis-server on PATH
-	Args  []string          // more arguments, as "--maxmemory", "100mb"; later ones win
-	Files map[string]string // files in its folder, where it runs: arguments name them without a path
+	Args  []string          // more arguments, such as "--maxmemory", "100mb"; later ones take precedence
+	Files map[string]string // files in its working folder; arguments name them without a path
 	Kind  Kind
 
-	// Password is what clients must give; "" is none. It stands in a file that only this user can read, not in the
-	// arguments, which every user of the machine can see.
+	// Password is the password for clients; "" is none. It is stored in a file that only this user
+	// can read, because every user of the machine can see arguments.
 	Password string
 
-	TLS bool // the port speaks TLS; Args and Files give the certificates
+	TLS bool // the port accepts TLS; Args and Files provide the certificates
 }
 
-// passwordFile is in the server's folder, which is its owner's alone.
+// passwordFile is in the server's folder, which only its owner can read.
 const passwordFile = "password.conf"
 
-// Kind is what a server is.
+// Kind is a kind of server.
 type Kind int
 
 // The kinds of servers.
@@ -54,22 +54,22 @@ type Server struct {
 	path string
 	dir  string
 	port int
-	bus  int // of a node of a cluster
+	bus  int // of a cluster node
 	o    Options
 
 	mu   sync.Mutex // guards proc; never held while waiting
 	proc *process
 }
 
-// process is one life of a server.
+// process is one run of a server.
 type process struct {
 	cmd  *exec.Cmd
 	out  *tail
 	done chan struct{} // closed when it has ended
 }
 
-// Start starts a server and waits until it accepts connections. A port that somebody else takes in the
-// meantime is replaced by another.
+// Start starts a server and waits until it accepts connections. If another process takes the port
+// meanwhile, it tries another port.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	path, err := exec.LookPath(cmp.Or(o.Path, "redis-server"))
 	if err != nil {
@@ -134,14 +134,14 @@ func (s *Server) launch(ctx context.Context) error {
 		return err
 	}
 	go func() { // ends with the process; stop waits for it
-		_ = p.cmd.Wait() // being killed is its normal end
+		_ = p.cmd.Wait() // being killed is the normal end
 		close(p.done)
 	}()
 	timeout := time.NewTimer(20 * time.Second)
 	defer timeout.Stop()
 	var err error
 	select {
-	case <-p.out.ready: // its own words: an answer on the port could come from somebody else
+	case <-p.out.ready: // read from its output: another process could answer on the port
 		s.mu.Lock()
 		s.proc = p
 		s.mu.Unlock()
@@ -202,10 +202,10 @@ func (s *Server) args() []string {
 	return append(args, s.o.Args...)
 }
 
-// Dir returns its folder.
+// Dir returns the server's folder.
 func (s *Server) Dir() string { return s.dir }
 
-// Bus returns the port at which the nodes of a cluster talk.
+// Bus returns the port of the cluster bus.
 func (s *Server) Bus() int { return s.bus }
 
 // Addr returns host:port.
@@ -220,7 +220,7 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// Path returns the program that runs.
+// Path returns the path of the program.
 func (s *Server) Path() string { return s.path }
 
 func (s *Server) running() (*process, error) {
@@ -232,7 +232,7 @@ func (s *Server) running() (*process, error) {
 	return s.proc, nil
 }
 
-// Kill ends the process without warning, as a crash does. Data that was not persisted is gone.
+// Kill ends the process like a crash. Data that was not persisted is lost.
 func (s *Server) Kill() error {
 	s.mu.Lock()
 	p := s.proc
@@ -266,7 +266,7 @@ func (s *Server) Restart(ctx context.Context) error {
 // Stop kills the process and removes its folder.
 func (s *Server) Stop() error { return errors.Join(s.Kill(), os.RemoveAll(s.dir)) }
 
-// tail keeps the end of the output, and notices that the server is ready.
+// tail keeps the end of the output and detects that the server is ready.
 type tail struct {
 	mu    sync.Mutex
 	buf   []byte
