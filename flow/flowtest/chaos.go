@@ -12,20 +12,20 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// ErrChaos is what chaos fails and panics with.
+// ErrChaos is the error of failures and panics by chaos.
 var ErrChaos = errors.New("flowtest: chaos")
 
-// Rates are how often chaos strikes: each a share of the calls, from 0 to 1.
+// Rates are the probabilities of faults, each a share of the calls from 0 to 1.
 type Rates struct {
 	Fail  float64 // the call returns an error that wraps ErrChaos
 	Panic float64 // the call panics with such an error
-	Delay float64 // the call waits, for up to MaxDelay
+	Delay float64 // the call is delayed by up to MaxDelay
 
 	MaxDelay time.Duration // 0: 10 ms
-	MaxChunk int           // the most messages a chunk has behind Chaos; 0: 16
+	MaxChunk int           // the most messages per chunk after Chaos; 0: 16
 }
 
-// trouble draws its lots from a seed, in the order of the calls.
+// trouble decides by a seeded generator, in the order of the calls.
 type trouble struct {
 	mu    sync.Mutex
 	rng   *rand.Rand
@@ -48,7 +48,7 @@ func newTrouble(t testing.TB, seed uint64, rates Rates) *trouble {
 	return &trouble{rng: rand.New(rand.NewPCG(seed, 0)), rates: rates, seed: seed}
 }
 
-// strike waits, fails or panics, or does nothing.
+// strike waits, fails, panics, or does nothing.
 func (c *trouble) strike(ctx context.Context) error {
 	c.mu.Lock()
 	var wait time.Duration
@@ -76,9 +76,10 @@ func (c *trouble) strike(ctx context.Context) error {
 	return nil
 }
 
-// Chaos makes a stage that delays, fails and panics at random, and passes messages on in chunks of a random size. The
-// seed decides all of it; when the test fails it is logged. Replays are exact as long as messages arrive in the same
-// order. What becomes of a message that fails is up to the fault policy, of the stage or of the graph.
+// Chaos makes a stage that delays, fails and panics at random, and passes messages on in chunks of
+// random size. The seed determines all of it and is logged when the test fails. Replays are exact
+// if messages arrive in the same order. A failed message is subject to the fault policy of the
+// stage or of the graph.
 //
 // Order: kept. Acks: an entry is acked when what is behind has. Holds: nothing. Ends: when in ends.
 func Chaos[T any](
@@ -94,8 +95,8 @@ func Chaos[T any](
 	}, append(own, opts...)...)
 }
 
-// ChaosAround is Chaos for the ends of a graph: for the Feeder's AroundRead and AroundCommit and the Collector's
-// AroundWrite. It strikes before the call.
+// ChaosAround is Chaos for the ends of a graph: for the Feeder's AroundRead and AroundCommit and
+// the Collector's AroundWrite. It acts before the call.
 func ChaosAround(t testing.TB, seed uint64, rates Rates) Around {
 	c := newTrouble(t, seed, rates)
 	return func(ctx context.Context, call func() error) error {

@@ -11,8 +11,8 @@ import (
 
 // Collector is the test's end of a Collect.
 type Collector[T any] struct {
-	// Patience is how long assertions wait for what they want before they fail: by default 10 s. In a synctest bubble
-	// that is virtual time.
+	// Patience is how long assertions wait before they fail. Defaults to 10 s, virtual in a
+	// synctest bubble.
 	Patience time.Duration
 
 	t testing.TB
@@ -29,7 +29,8 @@ type Collector[T any] struct {
 	write   Around
 }
 
-// Collect makes a sink that keeps what arrives, for the test to look at. In a bubble, make it inside.
+// Collect makes a sink that keeps what arrives, for the test to inspect. In a bubble, make it
+// inside.
 func Collect[T any](t testing.TB, opts ...flow.StageOption) (flow.Sink[T], *Collector[T]) {
 	c := &Collector[T]{t: t, Patience: patience, changed: make(chan struct{})}
 	return flow.NewSink("collect", func() flow.Writer[T] {
@@ -39,7 +40,7 @@ func Collect[T any](t testing.TB, opts ...flow.StageOption) (flow.Sink[T], *Coll
 	}, opts...), c
 }
 
-// take is a Write.
+// take is the sink's write function.
 func (c *Collector[T]) take(ctx context.Context, chunk []flow.Message[T]) error {
 	if err := c.pass(ctx); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (c *Collector[T]) Fail(n int, err error) {
 	c.fails, c.err = n, err
 }
 
-// FailOn makes the write of a message fail whenever f returns an error for it; nil undoes it.
+// FailOn makes the write of a message fail whenever f returns an error for it; nil removes f.
 func (c *Collector[T]) FailOn(f func(flow.Message[T]) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +134,7 @@ func (c *Collector[T]) Unblock() {
 	}
 }
 
-// AroundWrite has each write go through a function.
+// AroundWrite runs each write through a function.
 func (c *Collector[T]) AroundWrite(a Around) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,21 +152,22 @@ func (c *Collector[T]) Values() []T {
 	return values
 }
 
-// Messages is Values with the metadata.
+// Messages returns what has arrived so far, with the metadata.
 func (c *Collector[T]) Messages() []flow.Message[T] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]flow.Message[T](nil), c.msgs...)
 }
 
-// Chunks returns how many messages each write that succeeded, in part or whole, has taken.
+// Chunks returns how many messages each write has taken, for writes that succeeded at least in
+// part.
 func (c *Collector[T]) Chunks() []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]int(nil), c.chunks...)
 }
 
-// Wait waits until n values have arrived, and returns what has.
+// Wait waits until n values have arrived, and returns all that have arrived.
 func (c *Collector[T]) Wait(n int) []T {
 	c.t.Helper()
 	if !c.await(func() bool { return len(c.msgs) >= n }) {
@@ -174,7 +176,7 @@ func (c *Collector[T]) Wait(n int) []T {
 	return c.Values()
 }
 
-// WaitBlocked waits until a write waits for Unblock.
+// WaitBlocked waits until a write is blocked.
 func (c *Collector[T]) WaitBlocked() {
 	c.t.Helper()
 	if !c.await(func() bool { return c.waiting > 0 }) {
@@ -182,7 +184,7 @@ func (c *Collector[T]) WaitBlocked() {
 	}
 }
 
-// Want waits until as many values have arrived, and checks that it is these, in this order.
+// Want waits until as many values have arrived, and checks that they are these, in this order.
 func (c *Collector[T]) Want(values ...T) {
 	c.t.Helper()
 	c.await(func() bool { return len(c.msgs) >= len(values) })

@@ -1,11 +1,11 @@
-// Package flowtest tests what is made with package flow: graphs, operators, sources and sinks.
+// Package flowtest tests graphs, operators, sources and sinks of package flow.
 //
 // # Probes
 //
-// [Feed] is a source that delivers what the test sends while the graph runs, and records how each entry was settled.
-// [Collect] is a sink that keeps what arrives, and that blocks and fails as the test wants. [Run]
-// and [Start] run a graph between them, and check at the end that it has ended, with nothing in
-// flight and all credits back.
+// [Feed] is a source that delivers what the test sends while the graph runs, and records how each
+// entry was settled. [Collect] is a sink that keeps what arrives, and blocks and fails on request.
+// [Run] and [Start] run a graph between them, and check that it has ended with nothing in flight
+// and all credits returned.
 //
 //	func TestDouble(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -22,24 +22,24 @@
 //		})
 //	}
 //
-// Every delivery of a feed must have been settled once, and only once, when the test ends; nobody has to ask for that.
-// Assertions wait for what they want, for as long as the probe's Patience.
+// When the test ends, every delivery of a feed must have been settled exactly once; this is always
+// checked. Assertions wait for up to the probe's Patience.
 //
 // # Time
 //
-// There is no clock to inject: in a bubble of [testing/synctest] time is virtual, so that a batch
-// that waits for a minute takes no time, and a test of it always gives the same result. Make probes
-// inside the bubble. Outside of one they work too, in real time.
+// There is no clock to inject: in a bubble of [testing/synctest] time is virtual, so a batch that
+// waits for a minute takes no time, and its test is deterministic. Make probes inside the bubble.
+// Outside of a bubble they work in real time.
 //
 // # Conformance
 //
-// [TestOperator], [TestSource] and [TestSink] test what every operator, source and sink has to do: settle each entry
-// once with the outcome it deserves, keep the order and the bounds it promises, end, drain and stop with nothing left
-// behind. What is promised is said by [Traits], [SourceTraits] and [SinkTraits]. A source or sink
-// with a real backend sets Real, and is tested in real time.
+// [TestOperator], [TestSource] and [TestSink] test the duties of every operator, source and sink:
+// settle each entry once with the right outcome, keep the promised order and limits, end, drain and
+// stop with nothing left behind. [Traits], [SourceTraits] and [SinkTraits] state the promises. A
+// source or sink with a real backend sets Real and is tested in real time.
 //
 // # Chaos
 //
-// [Chaos] is a stage that delays, fails and panics at random, by a seed that is logged when the test fails, and
-// [ChaosAround] does the same to the reads, commits and writes of probes.
+// [Chaos] is a stage that delays, fails and panics at random, by a seed that is logged when the
+// test fails. [ChaosAround] does the same to the reads, commits and writes of probes.
 package flowtest

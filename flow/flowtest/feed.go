@@ -12,24 +12,24 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Around is called in place of a Read, a Commit or a Write of a probe, and is given the call
-// itself: it may wait before, fail or panic before or after, or leave the call out.
+// Around is called in place of a Read, a Commit or a Write of a probe, and receives the call
+// itself. It may wait before it, fail or panic before or after it, or omit it.
 type Around func(ctx context.Context, call func() error) error
 
 // Settlement is how one delivery of an entry ended.
 type Settlement[T any] struct {
 	Value   T
 	Meta    flow.Meta
-	Attempt int // which delivery it was, from 1
+	Attempt int // number of the delivery, from 1
 	Outcome flow.Outcome
 	Err     error         // why it was not acked; nil if it was, or was given back unfinished
-	After   time.Duration // of a nack: how long the source was asked to wait
+	After   time.Duration // of a nack: the requested delay
 }
 
-// String returns the value and what became of it.
+// String returns the value and its outcome.
 func (s Settlement[T]) String() string { return fmt.Sprintf("%v %s", s.Value, s.Outcome) }
 
-// FeedOption sets something of a Feed.
+// FeedOption configures a Feed.
 type FeedOption func(*feedConfig)
 
 type feedConfig struct {
@@ -44,20 +44,21 @@ func FeedStage(opts ...flow.StageOption) FeedOption {
 	return func(c *feedConfig) { c.stage = append(c.stage, opts...) }
 }
 
-// Redeliver makes the feed deliver Nacked entries again, after the delay asked for and with Attempt one higher, until
-// an entry has been delivered so many times. Without it a nack is recorded, and that is all.
+// Redeliver makes the feed redeliver Nacked entries, after the requested delay and with Attempt one
+// higher, until an entry has been delivered that many times. Without it a nack is only recorded.
 func Redeliver(deliveries int) FeedOption { return func(c *feedConfig) { c.deliveries = deliveries } }
 
-// CannotRedeliver makes the feed a source that does not deliver again: a nack stops the graph.
+// CannotRedeliver makes the feed a source without redelivery: a nack stops the graph.
 func CannotRedeliver() FeedOption { return func(c *feedConfig) { c.once = true } }
 
-// NoDeadLetters makes the feed a source that has no place for Dead entries: they stop the graph.
+// NoDeadLetters makes the feed a source without dead letters: Dead entries stop the graph.
 func NoDeadLetters() FeedOption { return func(c *feedConfig) { c.noDead = true } }
 
-// Feeder is the test's end of a Feed. Its methods may be called at any time, from any goroutine of the test.
+// Feeder is the test's end of a Feed. Its methods may be called at any time, from any goroutine of
+// the test.
 type Feeder[T any] struct {
-	// Patience is how long assertions wait for what they want before they fail: by default 10 s. In a synctest bubble
-	// that is virtual time.
+	// Patience is how long assertions wait before they fail. Defaults to 10 s, virtual in a
+	// synctest bubble.
 	Patience time.Duration
 
 	t   testing.TB
@@ -69,7 +70,7 @@ type Feeder[T any] struct {
 	closed   bool
 	sent     int
 	open     int // deliveries not settled
-	most     int // of them at once
+	most     int // the highest value of open
 	settled  []Settlement[T]
 	problems []string
 	sizeOf   func(T) int
@@ -77,7 +78,7 @@ type Feeder[T any] struct {
 	commit   Around
 }
 
-// entry is one entry of a feed, with what is known of its current delivery.
+// entry is one entry of a feed and the state of its current delivery.
 type entry[T any] struct {
 	value   T
 	meta    flow.Meta
@@ -86,9 +87,9 @@ type entry[T any] struct {
 	due     time.Time // zero: at once
 }
 
-// Feed makes a source that delivers what the test sends while the graph runs, and records how each entry is settled.
-// When the test ends, each delivery must have been settled exactly once. The source redelivers and
-// keeps dead letters as far as the graph is concerned, unless options say otherwise. In a bubble,
+// Feed makes a source that delivers what the test sends while the graph runs, and records how each
+// entry is settled. When the test ends, each delivery must have been settled exactly once. For the
+// graph the source redelivers and keeps dead letters, unless options say otherwise. In a bubble,
 // make it inside.
 func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) {
 	f := &Feeder[T]{t: t, Patience: patience, changed: make(chan struct{})}
@@ -109,22 +110,23 @@ func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) 
 
 const patience = 10 * time.Second
 
-// Send sends values, each as an entry whose id is its number, from "1" on.
+// Send sends values. Each is an entry whose ID is its number, from "1" on.
 func (f *Feeder[T]) Send(values ...T) {
 	for _, v := range values {
 		f.send(&entry[T]{value: v})
 	}
 }
 
-// SendMessage sends messages with their metadata, as flow.NewMessage makes them. An empty id
-// becomes the entry's number.
+// SendMessage sends messages with their metadata, made by flow.NewMessage. An empty ID becomes the
+// entry's number.
 func (f *Feeder[T]) SendMessage(msgs ...flow.Message[T]) {
 	for _, m := range msgs {
 		f.send(&entry[T]{value: m.Value, meta: m.Meta()})
 	}
 }
 
-// SendBad sends an entry that cannot be made a message, as one that cannot be decoded.
+// SendBad sends an entry that has an error instead of a message, such as one that cannot be
+// decoded.
 func (f *Feeder[T]) SendBad(err error) { f.send(&entry[T]{bad: err}) }
 
 func (f *Feeder[T]) send(e *entry[T]) {
@@ -142,7 +144,8 @@ func (f *Feeder[T]) send(e *entry[T]) {
 	f.change()
 }
 
-// Close ends the source once all that was sent has been delivered. Entries that are nacked after that stay so.
+// Close ends the source once everything sent has been delivered. Entries nacked after that are not
+// redelivered.
 func (f *Feeder[T]) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -153,10 +156,11 @@ func (f *Feeder[T]) Close() {
 // SizeBy gives entries a size, for flow.MaxBytes.
 func (f *Feeder[T]) SizeBy(size func(T) int) { f.set(func() { f.sizeOf = size }) }
 
-// AroundRead has each Read of the source go through a function; an error from it restarts the source.
+// AroundRead runs each Read of the source through a function. An error from it restarts the source.
 func (f *Feeder[T]) AroundRead(a Around) { f.set(func() { f.read = a }) }
 
-// AroundCommit has each Commit of the source go through a function; after an error from it the graph commits again.
+// AroundCommit runs each Commit of the source through a function. After an error the graph commits
+// again.
 func (f *Feeder[T]) AroundCommit(a Around) { f.set(func() { f.commit = a }) }
 
 // FailReads makes the next n Reads fail with err, before they read.
@@ -186,7 +190,7 @@ func (f *Feeder[T]) set(do func()) {
 	do()
 }
 
-// change tells those who wait; f.mu is held.
+// change wakes waiting assertions; f.mu is held.
 func (f *Feeder[T]) change() {
 	close(f.changed)
 	f.changed = make(chan struct{})
@@ -196,28 +200,28 @@ func (f *Feeder[T]) problem(format string, args ...any) {
 	f.problems = append(f.problems, fmt.Sprintf(format, args...))
 }
 
-// Settlements returns how deliveries have ended so far, in the order in which they were committed.
+// Settlements returns how deliveries have ended so far, in the order of their commits.
 func (f *Feeder[T]) Settlements() []Settlement[T] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Settlement[T](nil), f.settled...)
 }
 
-// Outstanding is how many deliveries have not been settled.
+// Outstanding returns how many deliveries have not been settled.
 func (f *Feeder[T]) Outstanding() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.open
 }
 
-// MostOutstanding is the highest number of deliveries that were unsettled at the same time.
+// MostOutstanding returns the highest number of deliveries that were unsettled at the same time.
 func (f *Feeder[T]) MostOutstanding() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.most
 }
 
-// WantSettled waits until as many deliveries have ended as want counts, and checks how: so many with each outcome.
+// WantSettled waits for as many settlements as want counts, and checks the number of each outcome.
 func (f *Feeder[T]) WantSettled(want map[flow.Outcome]int) {
 	f.t.Helper()
 	n := 0
@@ -236,7 +240,8 @@ func (f *Feeder[T]) WantSettled(want map[flow.Outcome]int) {
 	}
 }
 
-// WantAcked waits until so many entries have been acked, and checks that it is these, in any order.
+// WantAcked waits until as many entries have been acked, and checks that they are these, in any
+// order.
 func (f *Feeder[T]) WantAcked(values ...T) { f.t.Helper(); f.want(flow.Acked, values) }
 
 // WantDropped is WantAcked for entries dropped on purpose.
@@ -284,7 +289,7 @@ func (f *Feeder[T]) await(cond func() bool) bool {
 	})
 }
 
-// verify is what is checked of every feed when its test ends.
+// verify makes the checks of every feed at the end of its test.
 func (f *Feeder[T]) verify() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -296,7 +301,7 @@ func (f *Feeder[T]) verify() {
 	}
 }
 
-// feedReader is one life of a feed's source.
+// feedReader is one opened reader of a feed's source.
 type feedReader[T any] struct {
 	f         *Feeder[T]
 	delivered []*delivery[T] // by sequence number
@@ -333,7 +338,7 @@ func (r *feedReader[T]) read(ctx context.Context, in *flow.Intake[T]) error {
 	}
 }
 
-// take adds what is due. With nothing due it returns what to wait for.
+// take adds what is due. If nothing is due it returns what to wait for.
 func (r *feedReader[T]) take(in *flow.Intake[T]) (changed <-chan struct{}, wait time.Duration, err error) {
 	f := r.f
 	f.mu.Lock()

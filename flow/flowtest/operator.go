@@ -13,14 +13,14 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// errBad is the error of what a conformance test has fail.
+// errBad is the deliberate error of conformance tests.
 var errBad = errors.New("flowtest: bad on purpose")
 
-// TestOperator tests that an operator keeps what its traits promise: that each entry is settled exactly once, with the
-// worst outcome of what came of it; the order; that no more is in flight than the credits allow; that it ends, drains
-// and stops without leaving anything behind; with none, one and many values, also with as few
-// credits as it can do with. op makes the operator, of the source it is given; each test runs in a
-// bubble of its own.
+// TestOperator tests that an operator keeps what its traits promise: each entry is settled exactly
+// once, with the worst outcome of its results; the order is kept; no more is in flight than the
+// credits allow; the operator ends, drains and stops without leaving anything behind. It is tested
+// with none, one and many values, also with as few credits as it needs. op makes the operator of
+// its source. Each test runs in its own bubble.
 func TestOperator[U any](t *testing.T, traits Traits[U], op func(in flow.Source[int]) flow.Source[U]) {
 	t.Helper()
 	s := &operatorSuite[U]{Traits: traits, op: op}
@@ -61,7 +61,7 @@ func (s *operatorSuite[U]) run(t *testing.T, name string, f func(t *testing.T)) 
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-// feed makes a feed with so many credits, and the operator behind it.
+// feed makes a feed with that many credits, and the operator after it.
 func (s *operatorSuite[U]) feed(t *testing.T, credits int) (flow.Source[U], *Feeder[int]) {
 	src, feed := Feed[int](t, FeedStage(flow.MaxInFlight(credits)))
 	return s.op(src), feed
@@ -75,7 +75,7 @@ func upTo(n int) []int {
 	return values
 }
 
-// arrived checks that the outputs are made of just the inputs they should be, in the order promised.
+// arrived checks that the outputs are made of exactly the expected inputs, in the promised order.
 func (s *operatorSuite[U]) arrived(t *testing.T, n int, out []U) {
 	t.Helper()
 	count, last := make(map[int]int), make(map[int]int)
@@ -140,7 +140,7 @@ func (s *operatorSuite[U]) oneByOne(t *testing.T) {
 
 func bad(in int) bool { return in%7 == 3 }
 
-// sinkFails has the sink refuse some outputs for good.
+// sinkFails makes the sink fail some outputs permanently.
 func (s *operatorSuite[U]) sinkFails(t *testing.T) {
 	const n = 100
 	src, feed := s.feed(t, 4096)
@@ -159,7 +159,7 @@ func (s *operatorSuite[U]) sinkFails(t *testing.T) {
 	s.outcomes(t, feed, n, flow.Nacked)
 }
 
-// outcomes checks that the inputs that are bad, and have outputs, ended with o, and the others were acked.
+// outcomes checks that bad inputs with outputs ended with o, and that the others were acked.
 func (s *operatorSuite[U]) outcomes(t *testing.T, feed *Feeder[int], n int, o flow.Outcome) {
 	t.Helper()
 	settled := feed.Settlements()
@@ -177,7 +177,8 @@ func (s *operatorSuite[U]) outcomes(t *testing.T, feed *Feeder[int], n int, o fl
 	}
 }
 
-// sinkBlocks has the sink block: no more than the credits may be read, and all goes on afterwards.
+// sinkBlocks blocks the sink: no more than the credits may be read, and everything continues
+// afterwards.
 func (s *operatorSuite[U]) sinkBlocks(t *testing.T) {
 	const n = 300
 	credits := max(20, s.Holds)
@@ -199,7 +200,7 @@ func (s *operatorSuite[U]) sinkBlocks(t *testing.T) {
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
 }
 
-// drains ends the graph while the source would go on: all that was read must be finished.
+// drains ends the graph of an endless source: everything that was read must be finished.
 func (s *operatorSuite[U]) drains(t *testing.T) {
 	const n = 40
 	src, feed := s.feed(t, 4096)
@@ -214,7 +215,7 @@ func (s *operatorSuite[U]) drains(t *testing.T) {
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
 }
 
-// stops ends the graph while the sink is blocked: all that was read must go back.
+// stops ends the graph while the sink is blocked: everything that was read must go back.
 func (s *operatorSuite[U]) stops(t *testing.T) {
 	const n = 40
 	src, feed := s.feed(t, 4096)
@@ -234,7 +235,7 @@ func (s *operatorSuite[U]) stops(t *testing.T) {
 	feed.WantOutstanding(0)
 }
 
-// again runs one blueprint twice: state must not be carried over.
+// again runs one blueprint twice: no state may be carried over.
 func (s *operatorSuite[U]) again(t *testing.T) {
 	src, feed := s.feed(t, 4096)
 	sink, got := Collect[U](t)
@@ -255,7 +256,7 @@ func (s *operatorSuite[U]) again(t *testing.T) {
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: 40})
 }
 
-// functionFails has the operator's function fail for some values for good.
+// functionFails makes the operator's function fail permanently for some values.
 func (s *operatorSuite[U]) functionFails(t *testing.T, panics bool) {
 	const n = 100
 	in, feed := Feed[int](t)
@@ -286,11 +287,11 @@ func (s *operatorSuite[U]) functionFails(t *testing.T, panics bool) {
 	}
 }
 
-// functionRetries has the function fail once for some values: a retry makes good for it.
+// functionRetries makes the function fail once for some values: a retry succeeds.
 func (s *operatorSuite[U]) functionRetries(t *testing.T) {
 	const n = 50
 	in, feed := Feed[int](t)
-	var failed sync.Map // of the values that have
+	var failed sync.Map // the values that have failed
 	src := s.Failing(in, func(v int) error {
 		if _, before := failed.LoadOrStore(v, true); bad(v) && !before {
 			return errBad

@@ -8,8 +8,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Start starts a graph of the parts, named after the test. When the test ends it drains the graph, if that still runs,
-// and checks that it has ended, left nothing in flight, and given all credits back.
+// Start starts a graph of the parts, named after the test. When the test ends it drains the graph
+// if it still runs, and checks that it has ended, has nothing in flight, and has returned all
+// credits.
 func Start(t testing.TB, parts ...flow.Part) *flow.Running {
 	t.Helper()
 	g := flow.New(t.Name(), parts...)
@@ -30,11 +31,11 @@ func Start(t testing.TB, parts ...flow.Part) *flow.Running {
 	return r
 }
 
-// longest is how long Run waits: in a bubble, where a graph that waits for ever lets time fly, that is over soon.
+// longest is how long Run waits. In a bubble a blocked graph lets virtual time pass at once.
 const longest = 24 * time.Hour
 
-// Run runs a graph of the parts to its end, as Start does, and returns how it ended. One that has
-// not ended after a day, which in a synctest bubble is a moment, never will: it fails the test and
+// Run runs a graph of the parts to its end, with the checks of Start, and returns how it ended. A
+// graph that has not ended after a day, which is virtual in a synctest bubble, fails the test and
 // is stopped.
 func Run(t testing.TB, parts ...flow.Part) error {
 	t.Helper()
@@ -45,16 +46,16 @@ func Run(t testing.TB, parts ...flow.Part) error {
 	case <-r.Done():
 	case <-limit.C:
 		t.Errorf("flowtest: the graph has not ended after %v: what does it wait for?", longest)
-		_ = r.Stop() // Wait tells
+		_ = r.Stop() // Wait returns the error
 	}
 	return r.Wait()
 }
 
-// ended checks what has to hold at the end of any graph.
+// ended checks what must hold at the end of any graph.
 func ended(t testing.TB, g *flow.Graph, r *flow.Running) {
 	t.Helper()
 	done, cancel := context.WithCancel(context.Background())
-	cancel() // the backends need not be asked
+	cancel() // Status need not ask the backends
 	s := r.Snapshot(done)
 	if s.State != flow.Ended {
 		t.Errorf("flowtest: graph %q is %s, want ended", s.Graph, s.State)

@@ -10,10 +10,10 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// TestSink tests that a sink keeps what its traits promise: all that is acked is written, once and in order as long as
-// nothing fails, whatever the sizes of the chunks; what is not written is not acked; the sink drains and stops, and can
-// be opened again. open makes a backend for one test; it cleans up with t.Cleanup. Unless the
-// traits say Real, each test runs in a bubble.
+// TestSink tests that a sink keeps what its traits promise. Everything acked is written, once and
+// in order as long as nothing fails, for all chunk sizes. What is not written is not acked. The
+// sink drains and stops, and can be opened again. open makes a backend for one test; it cleans up
+// with t.Cleanup. Unless the traits set Real, each test runs in a bubble.
 func TestSink[T any](t *testing.T, traits SinkTraits[T], open func(t *testing.T) SinkBackend[T]) {
 	t.Helper()
 	s := &sinkSuite[T]{SinkTraits: traits, open: open}
@@ -151,7 +151,8 @@ func (s *sinkSuite[T]) together(t *testing.T) {
 	}
 }
 
-// broken has writes fail for a while: nothing may get lost. What was written may be so twice, if the sink cannot know.
+// broken makes writes fail for a while: nothing may be lost. Values may be written twice, if the
+// sink cannot know.
 func (s *sinkSuite[T]) broken(t *testing.T) {
 	b := s.open(t)
 	if b.Break == nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// TestSource tests that a source keeps what its traits promise. open makes a backend that holds the
-// values given, for one test, and is not called again for that test; it cleans up with t.Cleanup.
-// Unless the traits say Real, each test runs in a bubble.
+// TestSource tests that a source keeps what its traits promise. open makes a backend with the given
+// values for one test, and is called once per test; it cleans up with t.Cleanup. Unless the traits
+// set Real, each test runs in a bubble.
 func TestSource[T any](
 	t *testing.T, traits SourceTraits[T], open func(t *testing.T, values []T) SourceBackend[T],
 ) {
@@ -67,14 +67,14 @@ func makeAll[T any](n int, make_ func(i int) T) []T {
 	return values
 }
 
-// collect makes a sink as patient as the traits.
+// collect makes a sink with the patience of the traits.
 func (s *sourceSuite[T]) collect(t *testing.T, opts ...flow.StageOption) (flow.Sink[T], *Collector[T]) {
 	sink, got := Collect[T](t, opts...)
 	got.Patience = s.Patience
 	return sink, got
 }
 
-// end waits for the source's end, or drains it if it has none.
+// end waits for the source's end, or drains it if it is endless.
 func (s *sourceSuite[T]) end(t *testing.T, r *flow.Running) {
 	t.Helper()
 	if s.Endless {
@@ -128,7 +128,7 @@ func (s *sourceSuite[T]) passes(t *testing.T, n int, opts ...flow.StageOption) {
 	s.settled(t, b)
 }
 
-// blocks has the sink block, and then go on: no more may be in flight than there are credits.
+// blocks blocks the sink, then unblocks it: no more entries than credits may be in flight.
 func (s *sourceSuite[T]) blocks(t *testing.T) {
 	n := min(s.Many, 100)
 	credits := max(1, n/5)
@@ -183,7 +183,7 @@ func (s *sourceSuite[T]) once() func(flow.Message[T]) error {
 	}
 }
 
-// nacks gives some entries back: they must come again, as a later attempt.
+// nacks gives some entries back: they must be redelivered as a later attempt.
 func (s *sourceSuite[T]) nacks(t *testing.T) {
 	n := min(s.Many, 20)
 	values := makeAll(n, s.Make)
@@ -208,7 +208,7 @@ func (s *sourceSuite[T]) nacks(t *testing.T) {
 	s.settled(t, b)
 }
 
-// dead dead-letters some entries: they must not come again.
+// dead dead-letters some entries: they must not be redelivered.
 func (s *sourceSuite[T]) dead(t *testing.T) {
 	n := min(s.Many, 20)
 	b := s.open(t, makeAll(n, s.Make))
@@ -223,7 +223,8 @@ func (s *sourceSuite[T]) dead(t *testing.T) {
 	s.settled(t, b)
 }
 
-// resumes stops in the middle, and has another source go on: between them they must deliver all.
+// resumes stops in the middle, and continues with another source: together they must deliver all
+// values.
 func (s *sourceSuite[T]) resumes(t *testing.T) {
 	n := s.Many
 	values := makeAll(n, s.Make)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// await asks look until it says yes, each time what it returned beside has been closed, and for at most d.
+// await calls look until it returns true, each time after the returned channel has been closed, for
+// at most d.
 func await(d time.Duration, look func() (bool, <-chan struct{})) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -26,7 +27,7 @@ func await(d time.Duration, look func() (bool, <-chan struct{})) bool {
 	}
 }
 
-// around makes a call, through the Around that is set, if one is.
+// around makes a call, through the Around if one is set.
 func around(mu *sync.Mutex, a *Around, ctx context.Context, call func() error) error {
 	mu.Lock()
 	through := *a
@@ -37,7 +38,7 @@ func around(mu *sync.Mutex, a *Around, ctx context.Context, call func() error) e
 	return through(ctx, call)
 }
 
-// listDiff compares two lists by what their elements print as; "" if they are equal.
+// listDiff compares two lists by their printed elements; "" if they are equal.
 func listDiff[T any](want, got []T) string {
 	w, g := printed(want), printed(got)
 	at := 0
@@ -50,7 +51,7 @@ func listDiff[T any](want, got []T) string {
 	return fmt.Sprintf("  %d equal\n- %s\n+ %s", at, short(w[at:]), short(g[at:]))
 }
 
-// bagDiff is listDiff without regard to order.
+// bagDiff is listDiff regardless of order.
 func bagDiff[T any](want, got []T) string {
 	count := make(map[string]int)
 	for _, v := range printed(want) {

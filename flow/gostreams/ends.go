@@ -14,26 +14,26 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Outlet is a flow.Source lent to go-streams: a streams.Source.
+// Outlet connects a flow.Source to go-streams: it is a streams.Source.
 type Outlet struct {
 	out     chan any
 	done    chan struct{}
 	start   func() // once
 	started atomic.Bool
-	halt    chan struct{} // closed when its values are not taken any more
+	halt    chan struct{} // closed when its values are no longer taken
 	stop    func()        // closes halt, once
 	err     error         // how the graph ended; valid when done is closed
 }
 
 var _ streams.Source = (*Outlet)(nil)
 
-// NewOutlet lends a source to go-streams, with all the stages before it. It runs as a graph of its
-// own, which starts with the first call of Out or Via and drains when ctx is done.
+// NewOutlet connects a source, with all the stages before it, to go-streams. It runs as its own
+// graph, which starts with the first call of Out or Via and drains when ctx is done.
 //
-// Order: kept. Acks: a value is acked once go-streams has taken it, since it tells no more; what it
-// does with it afterwards is not known to the graph. So what go-streams holds when the process dies
-// is lost: see [Func]. Ends: the channel is closed when the graph has ended, for whatever reason.
-// Errors: Wait returns how the graph ended. go-streams itself is told of nothing but the end.
+// Order: kept. Acks: a value is acked once go-streams has taken it, because go-streams reports
+// nothing later. So values that go-streams holds when the process dies are lost: see [Func]. Ends:
+// the channel is closed when the graph has ended, for any reason. Errors: Wait returns how the
+// graph ended. go-streams sees only the end.
 func NewOutlet[T any](ctx context.Context, src flow.Source[T], opts ...flow.GraphOption) *Outlet {
 	o := &Outlet{out: make(chan any), done: make(chan struct{}), halt: make(chan struct{})}
 	o.stop = sync.OnceFunc(func() { close(o.halt) })
@@ -56,7 +56,7 @@ func NewOutlet[T any](ctx context.Context, src flow.Source[T], opts ...flow.Grap
 	return o
 }
 
-// run runs the graph until it ends, or its values are not taken any more.
+// run runs the graph until it ends, or its values are no longer taken.
 func (o *Outlet) run(ctx context.Context, g *flow.Graph) error {
 	run, err := g.Start(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func (o *Outlet) run(ctx context.Context, g *flow.Graph) error {
 	return run.Wait()
 }
 
-// Out starts the graph, the first time, and returns the channel of its values.
+// Out starts the graph on the first call, and returns the channel of its values.
 func (o *Outlet) Out() <-chan any {
 	o.start()
 	return o.out
@@ -97,14 +97,15 @@ func (w outletWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) err
 	return send(ctx, w, chunk)
 }
 
-// ErrNotClosed says that ctx was done and go-streams did not close the channel of an Inlet in time.
+// ErrNotClosed reports that go-streams did not close the channel of an Inlet in time after ctx was
+// done.
 var ErrNotClosed = errors.New("gostreams: the channel was not closed")
 
-// closeWithin is how long an Inlet goes on reading when its context is done: as long as drains take
-// by default.
+// closeWithin is how long an Inlet keeps reading after its context is done: the default time of a
+// drain.
 const closeWithin = 30 * time.Second
 
-// Inlet is a flow.Sink lent to go-streams: a streams.Sink.
+// Inlet connects a flow.Sink to go-streams: it is a streams.Sink.
 type Inlet struct {
 	in    chan any
 	done  chan struct{}
@@ -114,21 +115,21 @@ type Inlet struct {
 
 var _ streams.Sink = (*Inlet)(nil)
 
-// NewInlet lends a sink to go-streams. It runs as a graph of its own, which starts with the first
-// call of In and ends when the channel is closed, as go-streams does at the end of its input. No
-// element is discarded: what the graph does not take stays with its sender, which blocks.
+// NewInlet connects a sink to go-streams. It runs as its own graph, which starts with the first
+// call of In and ends when the channel is closed, as go-streams does at the end of its input. It
+// discards no elements: if the graph takes none, the sender blocks.
 //
-// When ctx is done the Inlet goes on until the channel is closed, because go-streams holds elements
-// that would be lost. Its source must end then: give it the same ctx. After 30 s the graph drains
-// all the same, and Wait returns ErrNotClosed.
+// When ctx is done the Inlet continues until the channel is closed, because elements inside
+// go-streams would be lost. The source of go-streams must end then: give it the same ctx. After 30
+// s the graph drains anyway, and Wait returns ErrNotClosed.
 //
-// go-streams cannot be told of a failure. When the graph stops, Wait returns, and the flows of
-// go-streams block until ctx is done: cancel it. Then what they hold is lost, so that they come to
-// their end. [Ends] does this by itself, and stops the source's graph first.
+// A failure cannot be reported to go-streams. When the graph stops, Wait returns, and the
+// go-streams flows block until ctx is done: cancel it. Their elements are then discarded, so that
+// their goroutines end. [Ends] does this by itself, and stops the source's graph first.
 //
-// Order: kept. Acks: an element counts as done, for go-streams, when the graph has received it.
-// Ends: when the channel is closed and all is settled. Errors: an element that is no T is a
-// *TypeError, by the graph's fault policy: with flow.Faults(flow.Drop) it is passed over.
+// Order: kept. Acks: for go-streams, an element is done when the graph has received it. Ends: when
+// the channel is closed and all is settled. Errors: an element that is not a T is a *TypeError,
+// subject to the graph's fault policy: with flow.Faults(flow.Drop) it is skipped.
 func NewInlet[T any](ctx context.Context, snk flow.Sink[T], opts ...flow.GraphOption) *Inlet {
 	return newInlet(ctx, snk, nil, opts)
 }
@@ -158,7 +159,7 @@ func newInlet[T any](ctx context.Context, snk flow.Sink[T], from *Outlet, opts [
 	return i
 }
 
-// end stops the graph of an Outlet whose values are not taken any more, and returns how it ended.
+// end stops the graph of an Outlet whose values are no longer taken, and returns how it ended.
 func (o *Outlet) end() error {
 	o.stop()
 	if !o.started.Load() {
@@ -167,8 +168,8 @@ func (o *Outlet) end() error {
 	return o.Wait()
 }
 
-// release takes what go-streams still holds when its source has ended, so that its goroutines come
-// to their end, and tells how much that was.
+// release discards what go-streams still holds after its source has ended, so that its goroutines
+// end. It reports how many elements that were.
 func (i *Inlet) release() error {
 	late := time.NewTimer(closeWithin)
 	defer late.Stop()
@@ -184,7 +185,7 @@ func (i *Inlet) release() error {
 			lost++
 		case lost > 0:
 			return fmt.Errorf(
-				"gostreams: %d elements came out of go-streams after the sink's graph had stopped, and are lost",
+				"gostreams: lost %d elements that left go-streams after the sink's graph had stopped",
 				lost,
 			)
 		default:
@@ -193,10 +194,10 @@ func (i *Inlet) release() error {
 	}
 }
 
-// runInlet runs the graph until go-streams closes the channel. It reports whether the graph ended
-// before, by a failure.
+// runInlet runs the graph until go-streams closes the channel. failed reports that the graph failed
+// before that.
 func runInlet(ctx context.Context, g *flow.Graph) (failed bool, err error) {
-	run, err := g.Start(context.WithoutCancel(ctx)) // the end of ctx reaches it through go-streams
+	run, err := g.Start(context.WithoutCancel(ctx)) // the end of ctx arrives through go-streams
 	if err != nil {
 		return true, err
 	}
@@ -216,26 +217,26 @@ func runInlet(ctx context.Context, g *flow.Graph) (failed bool, err error) {
 	}
 	_, err = run.Drain(context.WithoutCancel(ctx))
 	notClosed := fmt.Errorf(
-		"%w within %v of the end of its context; end its source with the same context",
+		"%w within %v after its context ended: end its source with the same context",
 		ErrNotClosed,
 		closeWithin,
 	)
 	return false, errors.Join(notClosed, err)
 }
 
-// In starts the graph, the first time, and returns the channel for its elements, which the caller
-// closes at the end.
+// In starts the graph on the first call, and returns the channel for its elements. The caller
+// closes it at the end.
 func (i *Inlet) In() chan<- any {
 	i.start()
 	return i.in
 }
 
-// AwaitCompletion waits until the graph has ended: when the channel was closed, or when it failed.
-// Wait tells how.
+// AwaitCompletion waits until the graph has ended, because the channel was closed or because it
+// failed. Wait returns the error.
 func (i *Inlet) AwaitCompletion() { <-i.done }
 
-// Wait waits until the graph has ended, and returns what flow.Graph.Run would. Of [Ends] it waits
-// for both graphs, and joins their errors.
+// Wait waits until the graph has ended, and returns what flow.Graph.Run would. For [Ends] it waits
+// for both graphs and joins their errors.
 func (i *Inlet) Wait() error {
 	<-i.done
 	return i.err
@@ -247,17 +248,17 @@ func (c inletReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	return receive(ctx, c, in)
 }
 
-// Ends lends both ends of a go-streams pipeline: a source before it, and a sink behind it. The two
-// are tied. When ctx is done the source's graph drains, then go-streams comes to its end, then the
-// sink's graph, so nothing is lost. When the sink's graph stops, so does the source's, and what it
-// has not handed over goes back. What go-streams holds then is lost, which Wait tells, and so it is
-// when the process dies, because the source has acknowledged it: use [Func] where that matters.
+// Ends connects both ends of a go-streams pipeline: a source before it and a sink after it. When
+// ctx is done the source's graph drains, then go-streams ends, then the sink's graph, so nothing is
+// lost. When the sink's graph stops, so does the source's, and values that were not handed over go
+// back. Values inside go-streams are then lost, which Wait reports. They are also lost when the
+// process dies, because the source has acknowledged them. Use [Func] to avoid that.
 //
 //	from, to := gostreams.Ends(ctx, src, snk)
 //	from.Via(goflow.NewMap(strings.ToUpper, 1)).To(to)
 //	err := to.Wait()
 //
-// The options are those of both graphs.
+// The options apply to both graphs.
 func Ends[T, U any](
 	ctx context.Context,
 	src flow.Source[T],

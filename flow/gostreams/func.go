@@ -11,9 +11,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// TypeError is the fault of a go-streams element that is not of the graph's type.
+// TypeError reports a go-streams element that is not of the graph's type.
 type TypeError struct {
-	Position uint64 // of the element, from 0: in this run, of a Func in this batch
+	Position uint64 // of the element, from 0; counted per run, or per batch of a Func
 	Got      string // its type; "<nil>" for a nil
 	Want     string
 }
@@ -22,20 +22,20 @@ func (e *TypeError) Error() string {
 	return fmt.Sprintf("gostreams: element %d is a %s, want a %s", e.Position, e.Got, e.Want)
 }
 
-// typeError is the fault of an element that is no T.
+// typeError returns the fault of an element that is not a T.
 func typeError[T any](position uint64, element any) *TypeError {
 	return &TypeError{Position: position, Got: fmt.Sprintf("%T", element), Want: reflect.TypeFor[T]().String()}
 }
 
-// Func makes a function of go-streams flows, for operators.Map behind operators.Batch. Each call
-// sends a batch through a pipeline that through builds for it, and returns what came out, in the
-// order it came. The graph keeps the batch until all that came of it is done, so nothing is lost
-// whenever the process dies.
+// Func makes a function of go-streams flows, for operators.Map after operators.Batch. Each call
+// sends a batch through a pipeline that through builds for it, and returns the results in order of
+// arrival. The graph keeps the batch until all its results are done, so nothing is lost if the
+// process dies.
 //
-// The pipeline ends with the batch: flows keep no state from one batch to the next. through must
-// build new flows for each call, since a flow of go-streams works once. An element that is no U
-// fails the batch with a *TypeError. When ctx is done the call returns its cause. A panic in a flow
-// of go-streams ends the process, because it runs on a goroutine of go-streams.
+// The pipeline ends with the batch, so flows keep no state between batches. through must build new
+// flows for each call, because a go-streams flow works once. An element that is not a U fails the
+// batch with a *TypeError. When ctx is done the call returns its cause. A panic in a go-streams
+// flow ends the process, because it runs on a goroutine of go-streams.
 func Func[T, U any](through func(streams.Source) streams.Source) func(context.Context, []T) ([]U, error) {
 	return func(ctx context.Context, in []T) ([]U, error) {
 		src := &batch{out: make(chan any)}
@@ -56,7 +56,7 @@ func Func[T, U any](through func(streams.Source) streams.Source) func(context.Co
 		values, err := collect[U](ctx, out)
 		if err != nil {
 			cancel()
-			flow.Aside(func() error { // the flows end when what they send is taken
+			flow.Aside(func() error { // the flows end when their output has been taken
 				for range out {
 				}
 				return nil
@@ -67,7 +67,7 @@ func Func[T, U any](through func(streams.Source) streams.Source) func(context.Co
 	}
 }
 
-// collect receives all that comes out of a pipeline.
+// collect receives everything that a pipeline returns.
 func collect[U any](ctx context.Context, out <-chan any) ([]U, error) {
 	var values []U
 	for n := uint64(0); ; n++ {

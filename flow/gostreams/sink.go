@@ -12,25 +12,25 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// ErrCompleted is why a graph stops that writes to a go-streams sink which has come to its end:
-// go-streams sinks work once. Make a new one for each run of a graph.
+// ErrCompleted stops a graph that writes to a completed go-streams sink. go-streams sinks work
+// once: make a new one for each run of a graph.
 var ErrCompleted = errors.New("gostreams: the sink is completed already")
 
-// Sink lends a sink of github.com/reugn/go-streams to a graph. When the input has ended, its
-// channel is closed and its AwaitCompletion waited for, so the graph does not end before the sink
-// has written everything. A go-streams sink is started by its own constructor and works once: for
-// one run of one graph, in one branch, without Workers.
+// Sink connects a sink of github.com/reugn/go-streams to a graph. When the input has ended, it
+// closes the sink's channel and waits for AwaitCompletion, so the graph does not end before the
+// sink has written everything. The constructor of a go-streams sink starts it, and it works once:
+// for one run of one graph, in one branch, without Workers.
 //
-// Order: kept. Acks: a value is acked when snk has taken it from its channel, since go-streams
-// sinks do not tell more: what they fail to write they log. Ends: with its input. When the graph
-// stops early, what snk has taken it is given the time to finish (flow.AckTimeout), and what it has
-// not taken goes back to its source. Errors: ErrCompleted stops the graph, also when its stage was
-// restarted because one before it failed. A type that snk cannot handle it discards by itself, with
-// a log line: their file and writer sinks take strings, bytes and fmt.Stringers.
+// Order: kept. Acks: a value is acked when snk has taken it from its channel, because go-streams
+// sinks report nothing later; they log failed writes. Ends: with its input. When the graph stops
+// early, snk has flow.AckTimeout to finish what it has taken, and the rest goes back to its source.
+// Errors: ErrCompleted stops the graph, also when its stage was restarted because an earlier one
+// failed. snk discards values of unsupported types itself, with a log line: go-streams' file and
+// writer sinks accept strings, bytes and fmt.Stringers.
 func Sink[T any](snk streams.Sink, opts ...flow.StageOption) flow.Sink[T] {
 	opts = slices.Concat([]flow.StageOption{flow.ChunkSize(1)}, opts)
 	if snk == nil {
-		opts = append(opts, flow.Invalid("snk", "the go-streams sink is nil", "give a sink"))
+		opts = append(opts, flow.Invalid("snk", "the go-streams sink is nil", "pass a sink"))
 	}
 	lent := &lentSink{snk: snk}
 	return flow.NewSink("go-streams", func() flow.Writer[T] { return &sinkWriter[T]{lent} }, opts...)
@@ -57,7 +57,7 @@ func (l *lentSink) complete(ctx context.Context) error {
 	closed := l.closed
 	l.mu.Unlock()
 	select {
-	case err := <-closed: // nil the second time, when it is closed itself
+	case err := <-closed: // nil the second time, when the channel is closed itself
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("gostreams: the sink has not completed: %w", context.Cause(ctx))
@@ -83,7 +83,7 @@ func (w *sinkWriter[T]) Flush(ctx context.Context) error { return w.complete(ctx
 
 func (w *sinkWriter[T]) Close(ctx context.Context) error { return w.complete(ctx) }
 
-// send hands over the values of a chunk. When ctx is done, those that were not taken have its
+// send hands over the values of a chunk. When ctx is done, values that were not taken fail with its
 // cause.
 func send[T any](ctx context.Context, to chan<- any, chunk []flow.Message[T]) error {
 	for i := range chunk {

@@ -10,24 +10,23 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Source lends a source of github.com/reugn/go-streams to a graph. A go-streams source is started
-// by its own constructor and runs until it is at its end; the graph takes its elements as it has
+// Source connects a source of github.com/reugn/go-streams to a graph. The constructor of a
+// go-streams source starts it, and it runs until its end. The graph takes elements as it has
 // credits for them.
 //
-// Their elements carry no acks: an element counts as done, for them, once the graph has received
-// it. So what a crash interrupts is not delivered again. Beware of their Redis Streams source: as
-// released, in a module whose go.mod says go 1.21, it sends the address of one loop variable for
-// all messages of a read, so what arrives may be the same message several times; source.Stream is
-// the one to use.
+// Elements carry no acks: for go-streams, an element is done once the graph has received it. So
+// elements in flight during a crash are not redelivered. Do not use go-streams' Redis Streams
+// source: as released, with go 1.21 in its go.mod, it sends the address of one loop variable for
+// all messages of a read, so the same message may arrive several times. Use source.Stream instead.
 //
-// Order: the source's. Acks: nobody is told; a value that fails for good stops the graph, unless
-// the policy drops it. Ends: when src closes its channel, or by drain. go-streams has no way to
-// tell src of a drain: its goroutine waits for somebody to take its next element until its own
-// context, if it takes one, is done. Errors: an element that is no T is a *TypeError, by the
-// source's fault policy: OnFault(flow.Drop) passes over it.
+// Order: the source's. Acks: none; a value that fails permanently stops the graph, unless the
+// policy drops it. Ends: when src closes its channel, or by drain. A drain cannot be reported to
+// src: its goroutine blocks on its next element until its own context, if it has one, is done.
+// Errors: an element that is not a T is a *TypeError, subject to the source's fault policy:
+// OnFault(flow.Drop) skips it.
 func Source[T any](src streams.Source, opts ...flow.StageOption) flow.Source[T] {
 	if src == nil {
-		opts = append(slices.Clip(opts), flow.Invalid("src", "the go-streams source is nil", "give a source"))
+		opts = append(slices.Clip(opts), flow.Invalid("src", "the go-streams source is nil", "pass a source"))
 	}
 	return flow.NewSource("go-streams", func() flow.Reader[T] { return &sourceReader[T]{src} }, opts...)
 }
@@ -38,7 +37,7 @@ func (r *sourceReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 	return receive(ctx, r.src.Out(), in)
 }
 
-// receive waits for one element and takes those that are there already. It returns io.EOF for a
+// receive waits for one element and takes those that are already available. It returns io.EOF for a
 // closed channel.
 func receive[T any](ctx context.Context, c <-chan any, in *flow.Intake[T]) error {
 	for wait := true; in.Room() > 0; wait = false {
