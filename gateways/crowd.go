@@ -110,7 +110,8 @@ func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool)
 	c.mu.Unlock()
 	if idle := now.Sub(c.looked) < time.Second; idle && sent == c.sent {
 		return nil
-	} else if !idle && sent == c.sent && !busy && !left && c.seen.Load() != nil && c.alone.Load() == 0 && c.seen.Load().length == 0 {
+	} else if !idle && sent == c.sent && !busy && !left && c.seen.Load() != nil &&
+		c.alone.Load() == 0 && c.seen.Load().length == 0 {
 		return nil
 	}
 	c.looked, c.sent = now, sent
@@ -120,7 +121,8 @@ func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool)
 	if err := length.Err(); err != nil {
 		return err
 	}
-	c.seen.Store(&crowdSight{length.Val(), bytes.Val(), sent}) // without permission for MEMORY USAGE only the number counts
+	// Without permission for MEMORY USAGE only the number counts.
+	c.seen.Store(&crowdSight{length.Val(), bytes.Val(), sent})
 	alone := false
 	if groups.Err() == nil || length.Val() == 0 { // without a stream there is no group either
 		alone = c.own && !c.attended(ctx, now, groups.Val())
@@ -152,7 +154,8 @@ func (c *crowd) attended(ctx context.Context, now time.Time, groups []redis.XInf
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for _, consumers := range all {
-		if consumers.Err() != nil || slices.ContainsFunc(consumers.Val(), c.lives) { // without permission, assume a process
+		// Without permission, assume a process.
+		if consumers.Err() != nil || slices.ContainsFunc(consumers.Val(), c.lives) {
 			c.served = now
 			return true
 		}

@@ -201,7 +201,9 @@ func Subscribe[T any](
 			},
 			opts...)
 	} else {
-		all = source.Tail(rdb, source.TailConfig[occurrence[T]]{Key: EventsKey(topic), Start: cfg.Start, Wait: cfg.Wait, Format: format}, opts...)
+		all = source.Tail(rdb, source.TailConfig[occurrence[T]]{
+			Key: EventsKey(topic), Start: cfg.Start, Wait: cfg.Wait, Format: format,
+		}, opts...)
 	}
 	return operators.FilterMap(
 		all,

@@ -16,7 +16,8 @@ import (
 //
 //	gateways.Handle(svc, "addBook", func(ctx context.Context, q AddBook) (gateways.Answer[Book], error) {
 //		…
-//		return gateways.Answer[Book]{Status: http.StatusCreated, Headers: flow.Headers{{Name: "Location", Value: "/books/" + b.ID}}, Value: b}, nil
+//		location := flow.Headers{{Name: "Location", Value: "/books/" + b.ID}}
+//		return gateways.Answer[Book]{Status: http.StatusCreated, Headers: location, Value: b}, nil
 //	})
 //
 // Callers of Call receive only the Value. With Status 204, 205 or 304 there is no body.
@@ -89,8 +90,8 @@ var siteWide = map[string]bool{
 // mayPass reports whether a service may set a header.
 func (c *endpointConfig) mayPass(name string) bool {
 	switch {
-	case hopByHop[name] || name == "Content-Length" || name == "Content-Type" || name == "Date" || name == "Server" || name == "X-Request-Id" ||
-		name == "X-Content-Type-Options":
+	case hopByHop[name] || name == "Content-Length" || name == "Content-Type" || name == "Date" ||
+		name == "Server" || name == "X-Request-Id" || name == "X-Content-Type-Options":
 		return false
 	case siteWide[name] || strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "X-Accel-"):
 		return c.pass[name]

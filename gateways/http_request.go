@@ -169,11 +169,13 @@ func checkText(name, v string) error {
 	switch {
 	case !utf8.ValidString(v):
 		return fieldf(name, "%s is not UTF-8", quoted(name))
-	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f }):
+	case strings.ContainsFunc(v, isControl):
 		return fieldf(name, "%s has control characters", quoted(name))
 	}
 	return nil
 }
+
+func isControl(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f }
 
 // query returns the checked parameters of the query.
 func (in *incoming) query() (url.Values, error) {

@@ -36,8 +36,14 @@ func checkLimits(r *Request) error {
 	for i := range r.Headers {
 		headers += len(r.Headers[i].Name) + len(r.Headers[i].Value)
 	}
-	for _, l := range [...]LimitError{{"ID", len(r.ID), idMost}, {"type", len(r.Type), idMost}, {"content type", len(r.ContentType), idMost},
-		{"key", len(r.Key), keyMost}, {"headers", headers, headersMost}, {"number of headers", len(r.Headers), headersMany}} {
+	for _, l := range [...]LimitError{
+		{"ID", len(r.ID), idMost},
+		{"type", len(r.Type), idMost},
+		{"content type", len(r.ContentType), idMost},
+		{"key", len(r.Key), keyMost},
+		{"headers", headers, headersMost},
+		{"number of headers", len(r.Headers), headersMany},
+	} {
 		if l.Size > l.Limit {
 			return &LimitError{l.What, l.Size, l.Limit}
 		}

@@ -92,7 +92,7 @@ const (
 	loadEvery  = 100 * time.Millisecond
 	loadIdle   = time.Second // interval without calls in flight
 	loadStale  = time.Second // age from which a measurement is useless
-	loadAway   = time.Second // without progress for so long, services are away; longer if a rate of four requests needs more
+	loadAway   = time.Second // without progress for so long, services are away; longer at low rates
 	loadLong   = 500 * time.Millisecond
 	loadPart   = 5  // the wait is long from this fraction of the limit
 	loadLittle = 10 // and after a while calls may wait this fraction of it
@@ -171,7 +171,8 @@ func (l *load) saw(now time.Time, lag, taken int64) {
 		l.moved = now
 	case was.at.IsZero() || now.Sub(was.at) > loadStale: // nothing is known of the time between
 		l.from, l.moved = this, now
-	case lag == 0 || was.lag == 0: // demand may be what bounds it: it counts if it shows that services are quicker than known
+	case lag == 0 || was.lag == 0:
+		// Demand may limit the rate: count the span only if it shows a higher rate than known.
 		if second, _ := l.rate(); moved && float64(taken-was.taken) > second*now.Sub(was.at).Seconds() &&
 			(lag > 0 || second > 0) {
 			l.from = was
@@ -226,7 +227,8 @@ func (l *load) tell(this sight, moved bool) {
 	wait, long := time.Duration(float64(this.lag)/second*float64(time.Second)), l.most/loadPart
 	switch {
 	case wait <= long/4,
-		!l.stays && (wait <= long || !moved && second*loadEvery.Seconds() >= surely): // the wait is short, or services hang
+		// The wait is short, or services hang.
+		!l.stays && (wait <= long || !moved && second*loadEvery.Seconds() >= surely):
 		l.long, l.stays = time.Time{}, false
 	case l.long.IsZero():
 		l.long = this.at

@@ -27,7 +27,8 @@ func (p *parts) put(r Response) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.over || p.err != nil || r.kind == kindPart && r.seq < p.next || p.run != "" && r.run != "" && r.run != p.run: // a copy
+	case p.over || p.err != nil || r.kind == kindPart && r.seq < p.next ||
+		p.run != "" && r.run != "" && r.run != p.run: // a copy
 		return
 	case r.kind == kindError:
 		p.err = r.failure()

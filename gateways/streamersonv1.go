@@ -16,7 +16,8 @@ import (
 // awaiters call, and for a client that calls Node's workers. The topic given to NewService and
 // NewClient is its namespace: new Topic('x') in Node is "x".
 //
-//	svc := gateways.NewService(rdb, "my-stream-topic", gateways.ServiceConfig{Wire: gateways.StreamersonV1{RespAs: "helloWorldEvent"}})
+//	wire := gateways.StreamersonV1{RespAs: "helloWorldEvent"}
+//	svc := gateways.NewService(rdb, "my-stream-topic", gateways.ServiceConfig{Wire: wire})
 //
 // Requests are entries of <namespace>::<topic>::CONSUMER_INCOMING, replies of
 // <namespace>::<topic>::PRODUCER_OUTGOING, in the format of redisio.StreamersonV1. A reply has the

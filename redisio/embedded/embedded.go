@@ -71,7 +71,8 @@ const patience = 30 * time.Second
 // Client returns a client. The caller closes it.
 func (s *Server) Client() *redis.Client {
 	o := &redis.Options{Addr: s.addr, Password: s.password, DisableIdentity: true,
-		ReadTimeout: patience, WriteTimeout: patience, // it is as slow as this process, and a client that gives up repeats the work
+		// The server is as slow as this process, and a client that gives up repeats the work.
+		ReadTimeout: patience, WriteTimeout: patience,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}}
 	if s.addr == "" {
 		o.Addr = "embedded:0"

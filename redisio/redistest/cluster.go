@@ -244,7 +244,8 @@ func (c *Cluster) MoveSlot(ctx context.Context, slot int, to *Server, between fu
 			return err
 		}
 	}
-	for _, s := range append([]*Server{to, from}, c.Nodes...) { // the new owner first: otherwise the slot briefly has no owner
+	// The new owner first: otherwise the slot briefly has no owner.
+	for _, s := range append([]*Server{to, from}, c.Nodes...) {
 		if ok, err := isMaster(ctx, s); err != nil || !ok {
 			continue // failed nodes and replicas learn it from the others
 		}

@@ -89,7 +89,8 @@ func (s *Sentinel) start(ctx context.Context, replicas int, opts []Option) error
 		return err
 	}
 	conf := fmt.Sprintf(
-		"sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 3000\nsentinel parallel-syncs %[1]s 5\n",
+		"sentinel monitor %[1]s %s %s 2\nsentinel down-after-milliseconds %[1]s 500\n"+
+			"sentinel failover-timeout %[1]s 3000\nsentinel parallel-syncs %[1]s 5\n",
 		MasterName,
 		host,
 		port,

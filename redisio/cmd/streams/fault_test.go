@@ -159,7 +159,7 @@ func TestFault_D14_BinaryKeys(t *testing.T) {
 		"groups " + key + " -json":     "groupBase64 " + b64([]byte("g\xff")),
 		"lag " + key + " g\xff -json":  "keyBase64 " + b64([]byte(key)),
 		"pending " + key + " g\xff":    `c\xff`,
-		"trim " + key + " -dry-run":    `group g\xff is not done`,
+		"trim " + key + " -dry-run":    `group g\xff has not settled`,
 		"reap " + key + " g\xff":       "deleted 0 consumers",
 		"ls KEY*":                      `KEY\xff\xfe`,
 		"dead list " + key:             "1-1",

@@ -217,7 +217,7 @@ func TestDeadReplay(t *testing.T) {
 	}
 	s.want(t, "dead replay KEY:dead", exitUsage)
 	if out := s.want(t, "dead replay KEY:dead -all", exitRefused); !strings.Contains(out, "replayed 1 of 3") ||
-		!strings.Contains(out, "1 left: they have no fields") || !strings.Contains(out, "name one by -to") {
+		!strings.Contains(out, "1 left: they have no fields") || !strings.Contains(out, "set -to") {
 		t.Errorf("%q", out)
 	}
 	s.want(t, "dead replay KEY:dead -all -to KEY:nowhere", exitRefused)
