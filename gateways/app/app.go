@@ -116,7 +116,7 @@ type runner struct {
 type running struct {
 	part   Part
 	cancel context.CancelFunc // begins its end
-	graph  *flow.Running      // nil if it is no graph
+	graph  *flow.Running      // nil if the part has no graph
 	done   chan struct{}
 	err    error // valid once done is closed
 }
@@ -176,7 +176,8 @@ func graphOf(p Part) *flow.Graph {
 // askEvery is how often a part is asked whether it is ready.
 const askEvery = 5 * time.Millisecond
 
-// ready waits until a part is ready. It reports false if that will not be, or the program ends.
+// ready waits until a part is ready. It returns false if the part has failed or the program is
+// ending.
 func (r *runner) ready(run *running) bool {
 	ask := time.NewTicker(askEvery)
 	defer ask.Stop()

@@ -23,7 +23,7 @@ type Server struct {
 	l net.Listener
 }
 
-// Run serves until ctx is done and the requests under way have ended.
+// Run serves until ctx is done and the requests in flight have ended.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
@@ -52,9 +52,9 @@ func (s *Server) unlisten() error {
 	return l.Close()
 }
 
-// urlOf is what to open in a browser on this machine.
+// urlOf returns the URL to open in a browser on this machine.
 func urlOf(addr string, l net.Listener) string {
-	host, _, _ := net.SplitHostPort(addr) // it has been listened on
+	host, _, _ := net.SplitHostPort(addr) // Listen has accepted the address
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	if host == "" {
 		host = "localhost"

@@ -1,5 +1,5 @@
-// Package places keeps what is long-lived on a server, as sockets and event streams, from taking
-// its last connections: health checks and other requests need some.
+// Package places limits the long-lived connections of a server, such as sockets and event streams,
+// so that some connections remain for health checks and other requests.
 package places
 
 import (
@@ -7,25 +7,25 @@ import (
 	"sync"
 )
 
-// Places are the connections of a server that may be taken for long.
+// Places counts the connections of a server that long-lived requests may still take.
 type Places struct {
 	mu   sync.Mutex
 	free int
 }
 
-// Of are the places of a server with so many connections: all but a sixteenth, or 64 if that is
-// less.
+// Of returns the places of a server with the given number of connections: all but a sixteenth, or
+// all but 64 if that is more.
 func Of(connections int) *Places {
 	return &Places{free: max(1, connections-max(1, min(64, connections/16)))}
 }
 
 type key struct{}
 
-// With returns a context of requests whose server has these places.
+// With returns a context for the requests of a server with these places.
 func With(ctx context.Context, p *Places) context.Context { return context.WithValue(ctx, key{}, p) }
 
-// Take takes a place on the server of a request. ok is false if there is none. leave gives it back,
-// and is to be called once. Other servers than Serve have no places, and do not refuse.
+// Take takes a place on the server of a request. ok is false if no place is free. The caller must
+// call leave once to release the place. Servers other than gateways.Serve have no limit.
 func Take(ctx context.Context) (leave func(), ok bool) {
 	p, is := ctx.Value(key{}).(*Places)
 	if !is {

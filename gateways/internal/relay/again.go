@@ -8,13 +8,12 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// A stream may be another one than before: it was deleted and made again, or a server that took the
-// place of a failed one lacks the newest entries, and gives out their IDs again, or IDs between
-// them.
+// A stream may be replaced by another one: it was deleted and created again, or a failover lost the
+// newest entries, and the new server assigns their IDs again, or IDs between them.
 
-// compare finds out whether the stream still is the one that was read, and if not where to go on: behind the newest
-// entry that it has in common with what was read. If there is none it is a new one, and all of it is new. done says
-// that what was read is to be read again.
+// compare checks whether the stream is still the one that was read. If not, it restarts after the
+// newest entry that the stream has in common with what was read. Without a common entry the stream
+// is new, and all of it is read. done means that n must be read again.
 func (t *tail[T]) compare(ctx context.Context, n *news) (done bool, err error) {
 	known, newest := t.r.known()
 	var at redisio.ID
@@ -32,9 +31,9 @@ func (t *tail[T]) compare(ctx context.Context, n *news) (done bool, err error) {
 		if !other {
 			return false, nil
 		}
-	case at.IsZero() && !other: // what we know was trimmed, or there was nothing yet
+	case at.IsZero() && !other: // the known entries were trimmed, or there were none yet
 		return false, nil
-	case !other: // or it was trimmed while we read
+	case !other: // the known entries may have been trimmed while reading
 		s, err := t.inspect(ctx)
 		if err != nil || s.first.IsZero() || s.first.Compare(newest) > 0 {
 			return false, err
@@ -44,15 +43,15 @@ func (t *tail[T]) compare(ctx context.Context, n *news) (done bool, err error) {
 	if at.IsZero() {
 		n.gap = &Gap{From: t.last.String(), To: at.String(), Missed: -1}
 	}
-	_ = t.reader.Close(ctx) // it is between two reads: nothing is under way
+	_ = t.reader.Close(ctx) // between two reads: no read is in flight
 	t.last, t.added = at, -1
 	return true, t.follow(ctx)
 }
 
-// maxCompared bounds how many entries are read for it.
+// maxCompared is how many entries common reads at most.
 const maxCompared = 8192
 
-// common is the newest entry that was read and still is in the stream; zero if there is none.
+// common returns the newest entry that was read and still is in the stream; zero if there is none.
 func (t *tail[T]) common(
 	ctx context.Context,
 	known map[redisio.ID]uint64,
@@ -90,7 +89,7 @@ func (t *tail[T]) common(
 			switch {
 			case is && was == sum(e):
 				at = e.Position
-			case is: // an ID that was given out again: what follows is not ours
+			case is: // the ID was assigned again: the later entries differ too
 				return at, nil
 			}
 		}
@@ -98,7 +97,7 @@ func (t *tail[T]) common(
 	return at, nil
 }
 
-// known are the entries that were read lately, and the newest of them.
+// known returns the recently read entries, and the newest of them.
 func (r *Relay[T]) known() (map[redisio.ID]uint64, redisio.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

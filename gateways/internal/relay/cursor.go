@@ -8,22 +8,22 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// CursorError is a cursor that is none.
+// CursorError reports an invalid cursor.
 type CursorError struct{ Cursor string }
 
 func (e *CursorError) Error() string {
-	return fmt.Sprintf("relay: %.40q is no cursor; give back one that came with an item, or none", e.Cursor)
+	return fmt.Sprintf("relay: invalid cursor %.40q: use one that came with an item", e.Cursor)
 }
 
-// cursor is where a listener wants to begin.
+// cursor is where a listener wants to start.
 type cursor struct {
 	now       bool
-	beginning bool // of what there is
+	beginning bool // of the existing entries
 	id        redisio.ID
-	exact     bool // id is of an entry, and not a time
+	exact     bool // id is that of an entry, not a time
 }
 
-// maxCursor is the length of the longest cursor: two numbers of 64 bits.
+// maxCursor is the length of the longest cursor: two 64-bit numbers and a dash.
 const maxCursor = 41
 
 func parseCursor(s string) (cursor, error) {
@@ -46,13 +46,13 @@ func parseCursor(s string) (cursor, error) {
 	return cursor{id: id, exact: true}, nil
 }
 
-// beginning is where a listener begins, and what it missed before.
+// beginning is where a listener starts, and the gap before it.
 type beginning struct {
 	at  redisio.ID
 	gap *Gap
 }
 
-// begin finds out where a cursor is.
+// begin resolves a cursor. It retries while Redis is unavailable.
 func (r *Relay[T]) begin(ctx context.Context, c cursor) (b beginning, err error) {
 	if err := r.enter(ctx); err != nil {
 		return b, err
@@ -77,9 +77,9 @@ func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
 		return beginning{at: s.top}, nil
 	case c.beginning:
 		return beginning{at: s.first.Prev()}, nil
-	case c.exact && c.id.Compare(s.top) > 0: // of a stream that was here before, or lost when a server failed
+	case c.exact && c.id.Compare(s.top) > 0: // from a replaced stream, or lost in a failover
 		return missing(c.id, s.top), nil
-	case !c.exact && c.id.Compare(s.top) > 0: // a time to come: it would be silent until then
+	case !c.exact && c.id.Compare(s.top) > 0: // a future time: the listener would be silent until then
 		return beginning{at: s.top}, nil
 	case s.trimmed(c.id) && s.first.IsZero():
 		return missing(c.id, s.top), nil
@@ -88,12 +88,12 @@ func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
 	case !c.exact || c.id == s.top || c.id.IsZero():
 		return beginning{at: c.id}, nil
 	}
-	// The entry should be there. If it is not it was deleted, or it is of another stream: then
-	// nobody knows what came behind it.
+	// The entry should exist. If it does not, it was deleted, or the cursor is from another stream:
+	// the entries after it are unknown.
 	found, err := r.rdb.XRangeN(ctx, r.cfg.Key, c.id.String(), c.id.String(), 1).Result()
 	switch {
 	case err != nil:
-		return beginning{}, fmt.Errorf("relay: look for %v in %q: %w", c.id, r.cfg.Key, err)
+		return beginning{}, fmt.Errorf("relay: find %v in %q: %w", c.id, r.cfg.Key, err)
 	case len(found) == 0:
 		return missing(c.id, c.id), nil
 	}
@@ -104,7 +104,7 @@ func missing(from, to redisio.ID) beginning {
 	return beginning{to, &Gap{From: from.String(), To: to.String(), Missed: -1}}
 }
 
-// enter waits for a place among those who read; leave gives it back.
+// enter waits until another read of history may start. leave ends the read.
 func (r *Relay[T]) enter(ctx context.Context) error {
 	select {
 	case r.cfg.Reads <- struct{}{}:

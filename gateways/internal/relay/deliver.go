@@ -7,7 +7,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// opened says where the relay is.
+// opened sets the end of the stream, from which entries are live.
 func (r *Relay[T]) opened(at redisio.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -25,7 +25,7 @@ func (r *Relay[T]) opened(at redisio.ID) {
 	}
 }
 
-// deliver hands out what was read. It runs in the relay's graph.
+// deliver passes entries to the listeners. It runs in the relay's graph.
 func (r *Relay[T]) deliver(_ context.Context, chunk []flow.Message[*news]) error {
 	for i := range chunk {
 		n := chunk[i].Value
@@ -73,7 +73,8 @@ func (r *Relay[T]) hand(n *news, list []record[T]) {
 			}
 		}
 	}
-	if k := len(n.entries); k > 0 && n.entries[k-1].Position.Compare(r.last) > 0 { // it could not be decoded
+	// The last entries may not have been decodable.
+	if k := len(n.entries); k > 0 && n.entries[k-1].Position.Compare(r.last) > 0 {
 		r.last = n.entries[k-1].Position
 	}
 	r.seen.Store(&mark{place{r.last, r.last.String()}, r.life})
@@ -86,7 +87,7 @@ func (r *Relay[T]) hand(n *news, list []record[T]) {
 
 func (r *Relay[T]) give(l *Listener[T], rec *record[T]) {
 	if l.entry == r.entry {
-		return // it has it already: it is of several of its topics
+		return // already queued: the entry has several of its topics
 	}
 	l.entry = r.entry
 	if l.put(&rec.Item) {

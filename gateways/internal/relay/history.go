@@ -11,33 +11,34 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// span is a piece of history of one life of the stream: behind from, up to to, or to the end if that is zero.
+// span is a range of history in one life of the stream: after from, up to and including to, or to
+// the end if to is zero.
 type span struct {
 	from, to redisio.ID
 	life     int
 }
 
-// page is a piece of history that was read.
+// page is one read of history.
 type page[T any] struct {
 	gap   *Gap // before items
 	items []record[T]
-	end   redisio.ID // where to go on
-	more  bool       // there may be more of the span
+	end   redisio.ID // where to continue
+	more  bool       // the span may have more entries
 }
 
-// flights are the reads under way. Listeners that resume at the same place share them.
+// flights are the reads in flight. Listeners that resume at the same place share a read.
 type flights[T any] struct {
 	mu    sync.Mutex
 	under map[span]*flight[T]
 }
 
 type flight[T any] struct {
-	done chan struct{} // closed when the rest is set
+	done chan struct{} // closed when page and err are set
 	page page[T]
 	err  error
 }
 
-// page reads a page of history, or waits for somebody who does.
+// page reads a page of history, or waits for another caller that reads the same one.
 func (r *Relay[T]) page(ctx context.Context, s span) (page[T], error) {
 	for {
 		r.flights.mu.Lock()
@@ -63,7 +64,7 @@ func (r *Relay[T]) page(ctx context.Context, s span) (page[T], error) {
 		}
 		if f.err == nil || redisio.IsPermanent(f.err) {
 			return f.page, f.err
-		} // it may have been the other's context
+		} // the other caller's context may have ended
 		if err := ctx.Err(); err != nil {
 			return page[T]{}, context.Cause(ctx)
 		}
@@ -91,7 +92,8 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	if err := reader.Read(ctx, count, pageBytes, &b); err != nil && !errors.Is(err, io.EOF) {
 		return p, err
 	}
-	// Asked for afterwards: if the stream then begins before this page, nothing of it was trimmed.
+	// The state is read after the page: if the stream then begins before the page, nothing of it
+	// was trimmed.
 	st, err := r.inspect(ctx)
 	if err != nil {
 		return p, err
@@ -126,7 +128,7 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	return p, nil
 }
 
-// ask is how many entries to ask for.
+// ask returns how many entries to request.
 func (r *Relay[T]) ask() int {
 	size := r.size.Load()
 	if size == 0 {
@@ -135,7 +137,7 @@ func (r *Relay[T]) ask() int {
 	return max(1, min(r.cfg.Page, int(pageBytes/size)))
 }
 
-// learn takes note of how large entries are: up at once, down slowly.
+// learn updates the estimated size of an entry: up at once, down slowly.
 func (r *Relay[T]) learn(b *redisio.Batch) {
 	if n := len(b.Entries); n > 0 {
 		size, was := int64(b.Bytes/n)+1, r.size.Load()
@@ -143,16 +145,16 @@ func (r *Relay[T]) learn(b *redisio.Batch) {
 	}
 }
 
-// records decodes entries, and leaves out what can't be.
+// records decodes entries and skips those that cannot be decoded.
 func (r *Relay[T]) records(entries []redisio.Entry) []record[T] {
 	list := make([]record[T], 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
 		v, topics, err := r.decode(e)
 		if err != nil {
-			if n := r.skipped.Add(1); n&(n-1) == 0 { // the 1st, 2nd, 4th, 8th …
+			if n := r.skipped.Add(1); n&(n-1) == 0 { // log the 1st, 2nd, 4th, 8th …
 				r.cfg.Log.Warn(
-					"relay: entry can't be decoded",
+					"relay: cannot decode entry",
 					"key",
 					r.cfg.Key,
 					"id",

@@ -9,39 +9,40 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Overflow is what becomes of a listener that is slower than its entries come.
+// Overflow defines what happens when entries arrive faster than a listener reads them.
 type Overflow int
 
 const (
-	// Pause lets it read on from history, at its own pace: Redis is its buffer. What is trimmed before it gets there is
-	// told as a Gap. It is the default.
+	// Pause lets the listener read from history at its own pace, with Redis as its buffer. Entries
+	// that are trimmed before it reads them are reported as a Gap. It is the default.
 	Pause Overflow = iota
-	// DropOldest drops what has waited longest, and tells so as a Gap.
+	// DropOldest drops the oldest waiting items and reports them as a Gap.
 	DropOldest
-	// Close ends it: Next returns ErrTooSlow.
+	// Close ends the listener: Next returns ErrTooSlow.
 	Close
 )
 
-// ErrTooSlow is what Next returns when more than Config.Queue items waited for a listener with Close.
-var ErrTooSlow = errors.New("relay: the listener is too slow")
+// ErrTooSlow is returned by Next when more than Config.Queue items waited for a listener with
+// Close.
+var ErrTooSlow = errors.New("relay: listener is too slow")
 
-// Options say what a listener wants. The zero value is a listener of nothing, until it adds topics.
+// Options configure a listener. With the zero value it receives nothing until it adds topics.
 type Options struct {
-	// From is a cursor: what comes behind it is delivered. "0" is the beginning of what there is
-	// ("0-0" is the cursor of a stream that had no entries yet), a number alone is a time in Unix
-	// milliseconds, or now if that is still to come, and "" is now: what is written from when
-	// Listen returned, and perhaps what was written just before.
+	// From is a cursor: later entries are delivered. "0" is the beginning of the existing entries
+	// ("0-0" is the cursor of a stream without entries). A number alone is a time in Unix
+	// milliseconds; a future time counts as now. "" is now: entries written after Listen returned
+	// are delivered, and perhaps some written shortly before.
 	From string
-	// Topics are what it wants, and All whether it wants all entries.
+	// Topics are the topics to receive. All receives all entries.
 	Topics []string
 	All    bool
-	// Overflow is what becomes of it when it is too slow.
+	// Overflow is what happens when the listener is too slow. Defaults to Pause.
 	Overflow Overflow
-	// Idle is how long Next waits at most: then it returns a Batch without items, whose Cursor may
-	// have moved. 0 is for ever.
+	// Idle is how long Next waits at most. Then it returns a Batch without items, whose Cursor may
+	// have moved. Defaults to 0, which means no limit.
 	Idle time.Duration
-	// Wake is called when there is something for Next or Poll to look at. It is called with locks
-	// of the relay held: it must neither block nor call the listener.
+	// Wake is called when Next or Poll may have something to return. It is called with locks of the
+	// relay held, so it must neither block nor call the listener.
 	Wake func()
 }
 
@@ -51,60 +52,61 @@ type Item[T any] struct {
 	Value  T
 
 	id  redisio.ID
-	gap *Gap // this is no item, but tells of a gap here
+	gap *Gap // set if this is a gap, not an entry
 }
 
-// Gap says that entries may be missing: those behind From, up to To. It goes on behind To, which
-// lies before From when the stream is another one now.
+// Gap reports that entries may be missing: those after From, up to To. The listener continues after
+// To, which is before From if the stream was replaced.
 type Gap struct {
 	From, To string
-	Missed   int // how many of what the listener wants; -1 if that is not known
+	Missed   int // entries of the listener's topics; -1 if not known
 }
 
-// Batch is what Next returns. The gap comes before the items. Both may be missing.
+// Batch is the result of Next. The gap comes before the items. Both may be missing.
 type Batch[T any] struct {
 	Gap   *Gap
 	Items []Item[T] // valid until the next call of Next
-	// Cursor is where a listener goes on that has seen this batch. It moves past entries that are
-	// not for the listener too.
+	// Cursor is where a listener that has handled this batch continues. It also moves past entries
+	// of other topics.
 	Cursor string
 }
 
-// Listener gets the entries of some topics. Next is for one goroutine at a time, the rest for any.
+// Listener receives the entries of some topics. Only one goroutine at a time may call Next; all
+// other methods are safe for concurrent use.
 type Listener[T any] struct {
 	r     *Relay[T]
 	opts  Options
-	news  chan struct{} // holds a token when there is something to look at
-	timer *time.Timer   // of Idle; nil until it is needed
+	news  chan struct{} // holds a token when there is something to check
+	timer *time.Timer   // of Idle; nil until needed
 
-	closed  func() // tells its Pool; nil if there is none
+	closed  func() // releases its place in a Pool; nil without one
 	closing sync.Once
 
-	// Of the relay's lock.
-	round uint64 // the round of delivery it was woken in
-	entry uint64 // the entry it was given last: topics may meet
+	// Guarded by the relay's lock.
+	round uint64 // the last delivery that woke it
+	entry uint64 // the last entry it was given, because topics may overlap
 
 	mu     sync.Mutex
 	topics map[string]struct{}
-	queue  []Item[T] // from head on: what waits
+	queue  []Item[T] // waiting items, from head on
 	head   int
-	lost   *Gap      // before it; nil if there is none
-	spare  []Item[T] // what was handed out last
-	// live: entries are queued as they come. What lies behind pos, up to until, is read from
-	// history before the queue is looked at. Not live: the queue is what came first, and behind pos
-	// all is history.
+	lost   *Gap      // gap before the queue; nil if there is none
+	spare  []Item[T] // items returned last, for reuse
+	// If live, new entries are queued as they arrive. Entries after pos, up to until, are read from
+	// history before the queue is read. If not live, the queue is read first, and all entries after
+	// pos are read from history.
 	live    bool
 	pos     redisio.ID
 	until   redisio.ID
-	life    int   // the relay's, that pos is of
-	given   place // the cursor of what was handed out
-	stalled bool  // all history is read, and nothing is live yet
-	err     error // why it has ended
+	life    int   // the relay's life that pos belongs to
+	given   place // cursor of the last returned batch
+	stalled bool  // all history is read, but no entries are live yet
+	err     error // why the listener has ended
 }
 
-// Listen makes a listener. The context is for finding out where it begins. Errors are a
-// *CursorError, ErrClosed, mistakes of the configuration, and what Redis says. Close the listener
-// when it is done.
+// Listen returns a new listener. The context limits the lookup of where it starts. Listen returns a
+// *CursorError, ErrClosed, mistakes of the configuration, or an error of Redis. The caller must
+// Close the listener.
 func (r *Relay[T]) Listen(ctx context.Context, o Options) (*Listener[T], error) {
 	if r.err != nil {
 		return nil, r.err
@@ -136,7 +138,7 @@ func (r *Relay[T]) Listen(ctx context.Context, o Options) (*Listener[T], error) 
 	return l, nil
 }
 
-// joins adds a listener that begins with what is in memory. r has no need to be asked then.
+// joins adds a listener that can start from memory, without querying Redis.
 func (r *Relay[T]) joins(l *Listener[T], from cursor) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,7 +160,7 @@ func (r *Relay[T]) joins(l *Listener[T], from cursor) (bool, error) {
 	return true, nil
 }
 
-// add is to be called with the lock held.
+// add registers a listener. The caller holds the relay's lock.
 func (r *Relay[T]) add(l *Listener[T]) {
 	r.all[l] = struct{}{}
 	if l.opts.All {
@@ -167,11 +169,11 @@ func (r *Relay[T]) add(l *Listener[T]) {
 	l.index(l.opts.Topics)
 }
 
-// Add makes a listener want topics: entries that are written from now on, and, while it is behind,
-// perhaps some that were written before.
+// Add subscribes to topics: their entries are delivered from now on. While the listener is behind,
+// some earlier ones may be delivered too.
 func (l *Listener[T]) Add(topics ...string) { l.add(topics) }
 
-// add returns the place that the topics are wanted from: what lies behind it is delivered.
+// add subscribes to topics and returns the ID after which their entries are delivered.
 func (l *Listener[T]) add(topics []string) redisio.ID {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
@@ -182,15 +184,15 @@ func (l *Listener[T]) add(topics []string) redisio.ID {
 	return l.place()
 }
 
-// place is where topics that are added now are wanted from. It never goes back while the stream is
-// the same. The relay's lock is held.
+// place returns the ID after which the entries of a newly added topic are delivered. It never
+// decreases while the stream is the same. The caller holds the relay's lock.
 func (l *Listener[T]) place() redisio.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.live && l.pos.Compare(l.until) >= 0 {
 		return l.r.last
 	}
-	return l.pos // history that is yet to be read has them
+	return l.pos // these entries are still to be read from history
 }
 
 func (l *Listener[T]) index(topics []string) {
@@ -205,7 +207,7 @@ func (l *Listener[T]) index(topics []string) {
 	}
 }
 
-// Remove ends what Add began. What waits already is delivered.
+// Remove unsubscribes from topics. Items that already wait are still delivered.
 func (l *Listener[T]) Remove(topics ...string) {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
@@ -236,14 +238,14 @@ func (l *Listener[T]) Close() {
 	})
 }
 
-// end is to be called with the relay's lock held.
+// end is finish for callers that hold the relay's lock only.
 func (l *Listener[T]) end(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finish(err)
 }
 
-// finish is to be called with both locks held.
+// finish ends the listener with an error. The caller holds both locks.
 func (l *Listener[T]) finish(err error) {
 	if l.err != nil {
 		return
@@ -267,17 +269,17 @@ func (l *Listener[T]) wake() {
 	}
 }
 
-// Cursor is where a listener goes on that has handled all that Next returned.
+// Cursor is where a listener that has handled everything Next returned continues.
 func (l *Listener[T]) Cursor() string {
-	seen := *l.r.seen.Load() // before the queue is looked at: all up to here is in it
+	seen := *l.r.seen.Load() // before the queue is checked, which has all entries up to here
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pass(seen)
 	return l.given.String()
 }
 
-// pass moves the cursor past what was not for the listener, when nothing waits. seen was current
-// before the lock was taken.
+// pass moves the cursor past entries of other topics if nothing waits. seen was loaded before the
+// lock was taken.
 func (l *Listener[T]) pass(seen mark) {
 	if l.live && l.life == seen.life && l.lost == nil && l.head == len(l.queue) && l.pos.Compare(l.until) >= 0 &&
 		l.given.id.Compare(seen.id) < 0 {

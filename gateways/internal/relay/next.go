@@ -10,15 +10,15 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Next returns what there is for the listener, many items at once, and blocks until there is
-// something. While Redis is away it waits. Errors are the context's cause, after which Next may be
-// called again; ErrTooSlow and ErrClosed; and what Redis says and will say again: then the listener
-// has ended.
+// Next returns the waiting items, many at once, and blocks until there is something. It retries
+// while Redis is unavailable. It returns the cause of the context, after which Next may be called
+// again; ErrTooSlow and ErrClosed; and permanent errors of Redis, after which the listener has
+// ended.
 func (l *Listener[T]) Next(ctx context.Context) (Batch[T], error) { return l.next(ctx, true) }
 
-// Poll is Next for those who are told by Options.Wake when to look: where Next would wait for
-// entries it returns an empty Batch. more says that there is something else already, or may be: it
-// reads history, and waits for Redis while it does.
+// Poll is Next for callers that Options.Wake notifies: where Next would wait for entries, Poll
+// returns an empty Batch. more is true if there may be more to return at once. Poll reads history,
+// and waits for Redis meanwhile.
 func (l *Listener[T]) Poll(ctx context.Context) (b Batch[T], more bool, err error) {
 	b, err = l.next(ctx, false)
 	if err != nil {
@@ -65,7 +65,7 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 				return b, nil
 			case err == nil:
 				again = nil
-				select { // a page of nothing for us: is it time to say how far we are?
+				select { // no items for this listener: return the cursor when Idle is over
 				case <-idle:
 					return l.nothing(), nil
 				default:
@@ -81,7 +81,7 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 			}
 			if again == nil {
 				again = times()
-				l.r.cfg.Log.Warn("relay: history can't be read yet", "key", l.r.cfg.Key, "error", err)
+				l.r.cfg.Log.Warn("relay: cannot read history, will retry", "key", l.r.cfg.Key, "error", err)
 			}
 			t := time.NewTimer(again.NextBackOff())
 			retry, stop = t.C, t.Stop
@@ -107,7 +107,7 @@ func (l *Listener[T]) next(ctx context.Context, waiting bool) (Batch[T], error) 
 	}
 }
 
-// times are those between tries to read.
+// times returns the delays between attempts to read.
 func times() *backoff.ExponentialBackOff { return wait.Backoff(20*time.Millisecond, 2*time.Second) }
 
 func (l *Listener[T]) failure() error {
@@ -118,11 +118,11 @@ func (l *Listener[T]) failure() error {
 
 func (l *Listener[T]) nothing() Batch[T] { return Batch[T]{Cursor: l.Cursor()} }
 
-// what look saw.
+// sight is the result of look.
 type sight int
 
 const (
-	waits   sight = iota // for news
+	waits   sight = iota // nothing to return yet
 	found                // a batch
 	history              // there is history to read
 	over                 // the listener has ended
@@ -148,7 +148,7 @@ func (l *Listener[T]) look() (b Batch[T], what sight) {
 	return b, waits
 }
 
-// catchUp reads a page of history. ok says that there is something for the listener in it.
+// catchUp reads a page of history. ok is false if it has nothing for the listener.
 func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err error) {
 	if b, done, known := l.remember(); known {
 		return b, done, nil
@@ -168,7 +168,7 @@ func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err err
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil || l.life != piece.life || l.pos != piece.from {
-		return b, false, nil // it is another stream now, and pos another place
+		return b, false, nil // the stream was replaced, or pos has moved
 	}
 	if p.gap != nil {
 		own := *p.gap
@@ -184,10 +184,10 @@ func (l *Listener[T]) catchUp(ctx context.Context) (b Batch[T], ok bool, err err
 	return b, b.Gap != nil || len(b.Items) > 0, nil
 }
 
-// join makes what comes from now on be queued. There may be some history left, which has come while
-// a page was read. Both locks are held.
+// join makes the listener live. Entries that arrived while a page was read remain to be read from
+// history. The caller holds both locks.
 func (l *Listener[T]) join() {
-	if !l.r.open { // nothing is live yet, and there is no more to read: open wakes us
+	if !l.r.open { // not live yet and no more to read: opened wakes the listener
 		l.stalled = true
 		return
 	}

@@ -6,26 +6,27 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Past reads what a topic had before a listener wanted it. Read it up to its end, then Join:
+// Past reads the entries that a topic had before a listener subscribed to it. Read until More is
+// false, then Join:
 //
 //	p, err := l.Past(ctx, "room:7", cursor)
 //	for p.More() { items, err := p.Read(ctx) }
 //	items, err := p.Join(ctx)   // the rest; from here on the listener has the topic
 //
-// Nothing of the topic is missing between its last item and what the listener delivers, and nothing
-// comes twice.
+// No entry of the topic is missing between its last item and what the listener delivers, and none
+// is delivered twice.
 type Past[T any] struct {
 	l     *Listener[T]
 	topic string
 	at    redisio.ID
 	life  int
-	until redisio.ID // no further; zero: up to what the listener will deliver
+	until redisio.ID // where to end; zero: where the listener's entries begin
 	more  bool
 	gap   *Gap
 }
 
-// Past begins to read a topic behind a cursor: see Options.From, of which "" is not one. Errors are
-// those of Relay.Listen.
+// Past starts to read a topic after a cursor, see Options.From; "" is not allowed. It returns the
+// errors of Relay.Listen.
 func (l *Listener[T]) Past(ctx context.Context, topic, from string) (*Past[T], error) {
 	c, err := parseCursor(from)
 	if err != nil {
@@ -41,23 +42,24 @@ func (l *Listener[T]) Past(ctx context.Context, topic, from string) (*Past[T], e
 	return &Past[T]{l: l, topic: topic, at: begin.at, life: life, more: true, gap: begin.gap}, nil
 }
 
-// Gap is what is missing, if something is: the entries were trimmed.
+// Gap returns the gap of trimmed entries, or nil.
 func (p *Past[T]) Gap() *Gap { return p.gap }
 
-// More reports whether there is more to Read before Join.
+// More reports whether Read has to be called again before Join.
 func (p *Past[T]) More() bool { return p.more }
 
-// Until ends it at a cursor, for a listener that has the topic already: its Cursor.
+// Until sets the cursor at which to end. For a listener that already has the topic, this is its
+// Cursor.
 func (p *Past[T]) Until(cursor string) error {
 	id, err := redisio.ParseID(cursor)
 	p.until = id
 	return err
 }
 
-// Read reads a page. The items are the caller's.
+// Read reads a page. The caller owns the items.
 func (p *Past[T]) Read(ctx context.Context) ([]Item[T], error) {
 	p.l.r.mu.Lock()
-	to := p.l.place() // no further: the listener will deliver what is behind
+	to := p.l.place() // the listener delivers the later entries
 	p.l.r.mu.Unlock()
 	if !p.until.IsZero() && p.until.Compare(to) < 0 {
 		to = p.until
@@ -89,8 +91,8 @@ func (p *Past[T]) read(ctx context.Context, to redisio.ID) (items []Item[T], err
 	return items, nil
 }
 
-// Join has the listener want the topic, and reads what came since the last Read. Nothing that the
-// listener delivers may be passed on before these items.
+// Join subscribes the listener to the topic, and reads what arrived since the last Read. The caller
+// must pass on these items before any that the listener delivers.
 func (p *Past[T]) Join(ctx context.Context) (items []Item[T], err error) {
 	to := p.l.add([]string{p.topic})
 	for p.at.Compare(to) < 0 {

@@ -17,18 +17,20 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// PoolConfig configures a Pool. Decode is required; the zero value of the rest is the default.
+// PoolConfig configures a Pool. Decode is required; all other fields have defaults.
 type PoolConfig[T any] struct {
-	// Config is that of each relay. Its Key is left out, and its Reads are shared by all of them; the default is 8.
+	// Config configures each relay. Its Key must be empty. All relays share its Reads, which
+	// defaults to 8.
 	Config[T]
-	// MaxStreams is how many streams may be read at once: each takes a connection to Redis. The default is 64.
+	// MaxStreams is how many streams may be read at one time. Each takes a connection to Redis.
+	// Defaults to 64.
 	MaxStreams int
-	// Linger is how long a stream is still read after its last listener has left. The default is 10 s.
+	// Linger is how long a stream is still read after its last listener has left. Defaults to 10 s.
 	Linger time.Duration
 }
 
-// ErrTooManyStreams is what Listen returns while there are listeners for MaxStreams streams already.
-var ErrTooManyStreams = errors.New("relay: too many streams at once")
+// ErrTooManyStreams is returned by Listen while MaxStreams other streams have listeners.
+var ErrTooManyStreams = errors.New("relay: too many streams")
 
 const (
 	defaultStreams = 64
@@ -36,7 +38,7 @@ const (
 	poolReads      = 8
 )
 
-// Pool has a relay for each stream that somebody listens to. All methods are safe for concurrent use.
+// Pool has a relay for each stream that has listeners. All methods are safe for concurrent use.
 type Pool[T any] struct {
 	cfg PoolConfig[T]
 	rdb redis.UniversalClient
@@ -44,7 +46,7 @@ type Pool[T any] struct {
 
 	mu      sync.Mutex
 	members map[string]*member[T]
-	leaving int // no members any more, but still connected
+	leaving int // removed from members, but still connected
 	sweeper *flow.Running
 	closed  bool
 }
@@ -57,7 +59,7 @@ type member[T any] struct {
 	idle  time.Time // since when there are no users
 }
 
-// NewPool makes a pool. It does no I/O. Mistakes in its arguments are what Listen fails with, and Validate.
+// NewPool returns a pool. It does no I/O. Validate and Listen report mistakes in its arguments.
 func NewPool[T any](rdb redis.UniversalClient, cfg PoolConfig[T]) *Pool[T] {
 	p := &Pool[T]{rdb: rdb, members: make(map[string]*member[T])}
 	probe := cfg.Config
@@ -86,10 +88,10 @@ func NewPool[T any](rdb redis.UniversalClient, cfg PoolConfig[T]) *Pool[T] {
 	return p
 }
 
-// Validate reports what is wrong with what the pool was made of.
+// Validate reports all mistakes in the arguments of NewPool.
 func (p *Pool[T]) Validate() error { return p.err }
 
-// Listen makes a listener of a stream: see Relay.Listen. Errors are also ErrTooManyStreams.
+// Listen returns a new listener of a stream, see Relay.Listen. It also returns ErrTooManyStreams.
 func (p *Pool[T]) Listen(ctx context.Context, key string, o Options) (*Listener[T], error) {
 	if p.err != nil {
 		return nil, p.err
@@ -107,7 +109,7 @@ func (p *Pool[T]) Listen(ctx context.Context, key string, o Options) (*Listener[
 	return l, nil
 }
 
-// join returns the member of a key, and counts its user.
+// join returns the member of a key and counts its user.
 func (p *Pool[T]) join(ctx context.Context, key string) (*member[T], error) {
 	for {
 		m, gone, err := p.member(ctx, key)
@@ -118,7 +120,8 @@ func (p *Pool[T]) join(ctx context.Context, key string) (*member[T], error) {
 	}
 }
 
-// member returns the member of a key, or one that was put out to make room, which is to be ended first.
+// member returns the member of a key, or an idle one that was removed to make room and must be
+// ended first.
 func (p *Pool[T]) member(ctx context.Context, key string) (m, gone *member[T], err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +130,7 @@ func (p *Pool[T]) member(ctx context.Context, key string) (m, gone *member[T], e
 	}
 	if m = p.members[key]; m != nil {
 		select {
-		case <-m.run.Done(): // what it failed of may be over
+		case <-m.run.Done(): // it has failed: try again with a new one
 			delete(p.members, key)
 		default:
 			m.users++
@@ -148,7 +151,8 @@ func (p *Pool[T]) member(ctx context.Context, key string) (m, gone *member[T], e
 	cfg := p.cfg.Config
 	cfg.Key = key
 	m = &member[T]{relay: New(p.rdb, cfg), users: 1}
-	// What runs belongs to the pool, not to the listener that was first.
+	// The graph belongs to the pool, not to its first listener, so its context must not end with
+	// that of the listener.
 	if m.run, err = m.relay.Graph().Start(context.WithoutCancel(ctx)); err != nil {
 		return nil, nil, err
 	}
@@ -156,7 +160,8 @@ func (p *Pool[T]) member(ctx context.Context, key string) (m, gone *member[T], e
 	return m, nil, nil
 }
 
-// longestIdle puts out the member that has had no users for longest; nil if all have some. The lock is held.
+// longestIdle removes and returns the member that has had no users for the longest time; nil if all
+// have users. The caller holds the lock.
 func (p *Pool[T]) longestIdle() (m *member[T]) {
 	for _, other := range p.members {
 		if other.users == 0 && (m == nil || other.idle.Before(m.idle)) {
@@ -174,16 +179,17 @@ func (p *Pool[T]) putOut(m *member[T]) {
 	p.leaving++
 }
 
-// end disconnects a member that was put out. It takes up to Config.Block, for a blocked read can't be interrupted.
+// end disconnects a removed member. It takes up to Config.Block, because a blocked read cannot be
+// interrupted.
 func (p *Pool[T]) end(ctx context.Context, m *member[T]) {
 	m.relay.Close()
-	_, _ = m.run.Drain(context.WithoutCancel(ctx)) // its sink holds nothing; it has logged what it failed of
+	_, _ = m.run.Drain(context.WithoutCancel(ctx)) // its sink holds nothing, and the graph has logged its error
 	p.mu.Lock()
 	p.leaving--
 	p.mu.Unlock()
 }
 
-// leave ends what join began.
+// leave releases a member after join.
 func (p *Pool[T]) leave(m *member[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,7 +198,7 @@ func (p *Pool[T]) leave(m *member[T]) {
 	}
 }
 
-// graph is what a pool runs: it disconnects the streams that nobody listens to.
+// graph returns the graph that disconnects streams without listeners.
 func (p *Pool[T]) graph() *flow.Graph {
 	clock := source.Every(
 		max(p.cfg.Linger/2, 10*time.Millisecond),
@@ -221,14 +227,14 @@ func (p *Pool[T]) sweep(ctx context.Context, now time.Time) {
 	}
 }
 
-// Streams is how many streams are read.
+// Streams returns how many streams are read.
 func (p *Pool[T]) Streams() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.members) + p.leaving
 }
 
-// Close ends all listeners, and disconnects.
+// Close ends all listeners and disconnects all streams.
 func (p *Pool[T]) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed {

@@ -2,9 +2,9 @@ package relay
 
 import "github.com/streamerson/streamerson-go/redisio"
 
-// What is called here is called with the lock of the relay and that of the listener held, unless it says otherwise.
+// The callers of these functions hold the locks of the relay and of the listener, unless noted.
 
-// put queues an item, and reports whether the listener is to be woken. It takes the listener's lock itself.
+// put queues an item and reports whether to wake the listener. It takes the listener's lock itself.
 func (l *Listener[T]) put(it *Item[T]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -17,7 +17,7 @@ func (l *Listener[T]) put(it *Item[T]) bool {
 			l.finish(ErrTooSlow)
 			return false
 		case Pause:
-			if l.pos.Compare(l.until) < 0 { // what waits lies behind history that is yet to be read
+			if l.pos.Compare(l.until) < 0 { // the queue is after history that is still to be read
 				l.clear()
 			} else {
 				l.pos = it.id.Prev()
@@ -35,7 +35,7 @@ func (l *Listener[T]) put(it *Item[T]) bool {
 // clear empties the queue.
 func (l *Listener[T]) clear() { l.queue, l.head, l.lost = nil, 0, nil }
 
-// drop drops what has waited longest.
+// drop drops the oldest waiting item.
 func (l *Listener[T]) drop() {
 	it := &l.queue[l.head]
 	if it.gap != nil {
@@ -55,7 +55,7 @@ func (l *Listener[T]) drop() {
 	}
 }
 
-// and joins a gap, or none, with one that comes behind it.
+// and joins g, which may be nil, with the next gap.
 func (g *Gap) and(next *Gap) *Gap {
 	if g == nil {
 		own := *next
@@ -70,11 +70,11 @@ func (g *Gap) and(next *Gap) *Gap {
 	return g
 }
 
-// tell queues a gap behind what waits. It takes the listener's lock itself.
+// tell queues a gap. It takes the listener's lock itself.
 func (l *Listener[T]) tell(g *Gap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || !l.live { // history will tell
+	if l.err != nil || !l.live { // reading history reports it
 		return false
 	}
 	l.mark(g)
@@ -91,8 +91,8 @@ func (l *Listener[T]) mark(g *Gap) {
 	l.queue = append(l.queue, Item[T]{gap: &own})
 }
 
-// restart goes on behind at, in the stream that has taken the place of the one it knew; g tells
-// what may be missing, nil if nothing is. It takes the listener's lock itself.
+// restart continues after at in the stream that replaced the former one. g is the gap, or nil if no
+// entry is missing. It takes the listener's lock itself.
 func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +100,7 @@ func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
 		return
 	}
 	l.life = life
-	if l.live && l.pos.Compare(l.until) < 0 { // the queue lies behind history that is yet to be read
+	if l.live && l.pos.Compare(l.until) < 0 { // the queue is after history that is still to be read
 		l.clear()
 		l.live = false
 	}
@@ -116,7 +116,8 @@ func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
 	l.wake()
 }
 
-// take takes what waits, up to a gap behind it. It is called with the listener's lock held, and something waiting.
+// take removes the waiting items, up to the next gap. At least one item or gap waits. The caller
+// holds the listener's lock only.
 func (l *Listener[T]) take() (b Batch[T]) {
 	b.Gap, l.lost = l.lost, nil
 	for l.head < len(l.queue) && l.queue[l.head].gap != nil {
@@ -127,7 +128,7 @@ func (l *Listener[T]) take() (b Batch[T]) {
 	for end < len(l.queue) && l.queue[end].gap == nil {
 		end++
 	}
-	if end == len(l.queue) { // all of it: hand it out, and go on with what was handed out before
+	if end == len(l.queue) { // all items: return the queue, and reuse the slice returned before
 		b.Items = l.queue[l.head:]
 		l.queue, l.spare, l.head = l.spare[:0], l.queue, 0
 	} else {
@@ -145,7 +146,8 @@ func (l *Listener[T]) take() (b Batch[T]) {
 	return b
 }
 
-// recycle lets go of what was handed out before. Little of it is kept: most listeners wait most of the time.
+// recycle releases the items returned last. It keeps only a small slice, because most listeners are
+// idle most of the time.
 func (l *Listener[T]) recycle() {
 	if cap(l.spare) > keptItems {
 		l.spare = nil
@@ -155,5 +157,5 @@ func (l *Listener[T]) recycle() {
 	l.spare = l.spare[:0]
 }
 
-// keptItems is how large a queue that was emptied may be to be kept.
+// keptItems is the largest capacity of an emptied slice that is kept.
 const keptItems = 16

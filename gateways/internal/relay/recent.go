@@ -9,15 +9,15 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// record is an entry that was decoded, and who wants it.
+// record is a decoded entry with its topics.
 type record[T any] struct {
 	Item[T]
 	topics []string
 	size   int
-	sum    uint64 // of the fields: an ID alone may be given out again by a server that took the place of another
+	sum    uint64 // hash of the fields, because a new server may assign an ID again after a failover
 }
 
-// sum is a hash of what an entry says.
+// sum returns a hash of the fields of an entry.
 func sum(e *redisio.Entry) uint64 {
 	var d xxhash.Digest
 	d.Reset()
@@ -33,7 +33,8 @@ func sum(e *redisio.Entry) uint64 {
 	return d.Sum64()
 }
 
-// recent are the newest entries: all that lie behind floor, up to where the relay is. It is of the relay's lock.
+// recent has the newest entries: all those after floor, up to the relay's position. Guarded by the
+// relay's lock.
 type recent[T any] struct {
 	most, mostBytes int
 
@@ -43,7 +44,7 @@ type recent[T any] struct {
 	bytes int
 }
 
-// reset forgets all: what comes next lies behind at.
+// reset removes all entries. The next one is after at.
 func (c *recent[T]) reset(at redisio.ID) {
 	c.floor, c.list, c.head, c.bytes = at, nil, 0, 0
 }
@@ -65,10 +66,10 @@ func (c *recent[T]) push(rec record[T]) {
 	}
 }
 
-// covers reports that all that lies behind id is here.
+// covers reports whether all entries after id are here.
 func (c *recent[T]) covers(id redisio.ID) bool { return id.Compare(c.floor) >= 0 }
 
-// has reports that id is of an entry that is here, or the last before these.
+// has reports whether id is that of an entry here, or of the last one before them.
 func (c *recent[T]) has(id redisio.ID) bool {
 	if id == c.floor {
 		return !id.IsZero()
@@ -77,7 +78,7 @@ func (c *recent[T]) has(id redisio.ID) bool {
 	return found
 }
 
-// after returns what lies behind id.
+// after returns the entries after id.
 func (c *recent[T]) after(id redisio.ID) []record[T] {
 	i, found := c.find(id)
 	if found {
@@ -94,7 +95,7 @@ func (c *recent[T]) find(id redisio.ID) (int, bool) {
 	)
 }
 
-// remember is catchUp by what is in memory. known says that it is there.
+// remember is catchUp from memory. known is false if memory does not have the entries.
 func (l *Listener[T]) remember() (b Batch[T], ok, known bool) {
 	r := l.r
 	r.mu.Lock()
@@ -105,7 +106,7 @@ func (l *Listener[T]) remember() (b Batch[T], ok, known bool) {
 		return b, false, false
 	}
 	list, end := r.recent.after(l.pos), r.last
-	if l.live { // what lies behind until is in the queue
+	if l.live { // entries after until are in the queue
 		n, found := slices.BinarySearchFunc(
 			list,
 			l.until,
@@ -129,7 +130,7 @@ func (l *Listener[T]) remember() (b Batch[T], ok, known bool) {
 	return b, len(b.Items) > 0, true
 }
 
-// filter returns what the listener wants. It is called with the listener's lock held.
+// filter returns the entries of the listener's topics. The caller holds the listener's lock.
 func (l *Listener[T]) filter(list []record[T]) (items []Item[T]) {
 	for i := range list {
 		if l.wants(list[i].topics) {

@@ -15,29 +15,30 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Config configures a Relay. Key and Decode are required; the zero value of the rest is the default.
+// Config configures a Relay. Key and Decode are required; all other fields have defaults.
 type Config[T any] struct {
 	// Key is the Redis key of the stream. It need not exist yet.
 	Key string
-	// Decode makes of an entry the value that all listeners share, and says which topics it is of:
-	// who wants it. It is called once for each entry that is live, and may be called again for one
-	// that is read as history, by several goroutines at once. What it keeps of the entry it has to
-	// copy. An entry that it returns an error for, or panics at, is skipped and counted.
+	// Decode converts an entry into the value that all listeners share, and returns its topics. It
+	// is called once for each live entry, and may be called again, from several goroutines, for an
+	// entry that is read as history. It must copy what it keeps of the entry. An entry for which it
+	// returns an error or panics is skipped and counted.
 	Decode func(e *redisio.Entry) (v T, topics []string, err error)
-	// Queue is how many live items may wait for one listener. The default is 256.
+	// Queue is how many live items may wait for one listener. Defaults to 256.
 	Queue int
-	// Page is how many entries one read takes at most, live or of history. The default is 256.
+	// Page is how many entries one read returns at most, live or from history. Defaults to 256.
 	Page int
-	// Recent is how many of the newest entries are kept for listeners that resume, and RecentBytes
-	// how large the entries that they were made of may be together. The defaults are 1024 and 4
-	// MiB; negative means none.
+	// Recent is how many of the newest entries are kept for resuming listeners. Defaults to 1024.
+	// RecentBytes is the largest total size of these entries. Defaults to 4 MiB. Negative disables
+	// either.
 	Recent      int
 	RecentBytes int
-	// Block is how long a read waits on the server for entries. The default is 1 s, the most 2 s.
+	// Block is how long a read waits on the server for entries. Defaults to 1 s. At most 2 s.
 	Block time.Duration
-	// Reads bounds how many reads of history may be under way; relays may share it. The default is 4 of its own.
+	// Reads limits the reads of history at one time. Relays may share it. Defaults to 4 for this
+	// relay alone.
 	Reads Reads
-	// Log gets faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	// Log receives faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
 	Log *slog.Logger
 }
 
@@ -47,13 +48,13 @@ const (
 	defaultRecent      = 1024
 	defaultRecentBytes = 4 << 20
 	defaultReads       = 4
-	pageBytes          = 8 << 20 // of one read, as far as sizes can be foreseen
+	pageBytes          = 8 << 20 // of one read, as far as sizes can be predicted
 )
 
-// Reads bounds reads of history.
+// Reads limits the reads of history at one time.
 type Reads chan struct{}
 
-// NewReads lets n reads through at once.
+// NewReads allows n reads at one time.
 func NewReads(n int) Reads { return make(Reads, max(1, n)) }
 
 // Validate reports all mistakes at once, each as a *redisio.ConfigError.
@@ -66,7 +67,7 @@ func (c Config[T]) Validate() error {
 		bad("Key", "is empty", "name the stream to read")
 	}
 	if c.Decode == nil {
-		bad("Decode", "is nil", "say what becomes of an entry")
+		bad("Decode", "is nil", "set a function that decodes an entry")
 	}
 	if c.Queue < 0 {
 		bad("Queue", "is "+strconv.Itoa(c.Queue), "leave it 0 for 256 items")
@@ -92,10 +93,10 @@ func (c Config[T]) withDefaults() Config[T] {
 	return c
 }
 
-// ErrClosed is what Next returns when the relay, or the listener, was closed.
+// ErrClosed is returned by Next after the relay or the listener was closed.
 var ErrClosed = errors.New("relay: closed")
 
-// place is an ID, and its text where that is known: a text is made once for all listeners.
+// place is an ID with its text, if known, so that the text is built once for all listeners.
 type place struct {
 	id   redisio.ID
 	text string
@@ -123,26 +124,26 @@ type Relay[T any] struct {
 	err error // of the configuration
 
 	mu     sync.Mutex
-	open   bool       // it is known where the stream ended: last is set
-	last   redisio.ID // what is up to here has been handed out
-	life   int        // how often the stream turned out to be another one
+	open   bool       // the end of the stream is known: last is set
+	last   redisio.ID // all entries up to here have been delivered
+	life   int        // incremented when the stream turns out to be a different one
 	all    map[*Listener[T]]struct{}
-	every  map[*Listener[T]]struct{} // those that want all entries
+	every  map[*Listener[T]]struct{} // listeners of all entries
 	topics map[string]map[*Listener[T]]struct{}
 	recent recent[T]
-	round  uint64 // of deliver
-	entry  uint64 // how many entries were handed out
+	round  uint64 // number of the current delivery
+	entry  uint64 // number of entries delivered
 	woken  []*Listener[T]
-	failed error // why nothing is read any more
+	failed error // why reading has ended
 
-	seen    atomic.Pointer[mark] // last and life, once all listeners have what is up to there
-	size    atomic.Int64         // of the larger entries
+	seen    atomic.Pointer[mark] // last and life, after all listeners have received the entries up to there
+	size    atomic.Int64         // estimated size of an entry, from the larger ones
 	flights flights[T]
 
 	entries, skipped, gaps, pages, dropped atomic.Int64
 }
 
-// New makes a relay. It does no I/O. Mistakes in its arguments are what Listen fails with, and Validate.
+// New returns a relay. It does no I/O. Validate and Listen report mistakes in its arguments.
 func New[T any](rdb redis.UniversalClient, cfg Config[T]) *Relay[T] {
 	r := &Relay[T]{rdb: rdb, all: make(map[*Listener[T]]struct{}), every: make(map[*Listener[T]]struct{}),
 		topics: make(map[string]map[*Listener[T]]struct{})}
@@ -161,16 +162,17 @@ func New[T any](rdb redis.UniversalClient, cfg Config[T]) *Relay[T] {
 	return r
 }
 
-// Validate reports what is wrong with what the relay was made of.
+// Validate reports all mistakes in the arguments of New.
 func (r *Relay[T]) Validate() error { return r.err }
 
-// Graph is a graph of nothing but the Branch.
+// Graph returns a graph that consists of the Branch only.
 func (r *Relay[T]) Graph() *flow.Graph {
 	return flow.New("relay of "+r.cfg.Key, r.Branch(), flow.Log(r.cfg.Log))
 }
 
-// Branch is what reads the stream, for one graph that runs. When the graph ends nothing is live any
-// more: Close the relay then, or run another graph of it, which goes on where this one was.
+// Branch returns the branch that reads the stream, for one running graph. When the graph has ended,
+// listeners receive no live entries: Close the relay then, or run another graph of it, which
+// continues where this one stopped.
 func (r *Relay[T]) Branch() flow.Branch {
 	opts := []flow.StageOption{flow.Name("relay"), flow.Inline(), flow.ChunkSize(1)}
 	if r.err != nil {
@@ -202,17 +204,17 @@ func (r *Relay[T]) fail(err error) {
 	}
 }
 
-// Counts are what a relay did since it was made.
+// Counts are the counters of a relay since New.
 type Counts struct {
-	Listeners int   // now
+	Listeners int   // current value
 	Entries   int64 // read live
-	Skipped   int64 // of these and of history: could not be decoded
+	Skipped   int64 // live or from history: could not be decoded
 	Pages     int64 // reads of history
-	Gaps      int64 // told to listeners
-	Dropped   int64 // items that listeners were too slow for
+	Gaps      int64 // reported to listeners
+	Dropped   int64 // items dropped for slow listeners
 }
 
-// Counts tells what the relay did.
+// Counts returns the current counters.
 func (r *Relay[T]) Counts() Counts {
 	r.mu.Lock()
 	n := len(r.all)

@@ -9,17 +9,17 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// state is what the server says of a stream.
+// state is the server's state of a stream.
 type state struct {
 	first   redisio.ID // zero if there are no entries
-	top     redisio.ID // the last ID that was given out; the entry may be gone
+	top     redisio.ID // the last assigned ID; its entry may be gone
 	length  int64
-	added   int64      // entries that it ever had
-	deleted redisio.ID // the largest that was deleted by itself
-	counted bool       // the server knows added and deleted
+	added   int64      // entries ever added
+	deleted redisio.ID // the largest ID deleted by XDEL
+	counted bool       // the server reports added and deleted
 }
 
-// trimmed reports whether entries may have gone that lay behind id.
+// trimmed reports whether entries after id may have been removed.
 func (s state) trimmed(id redisio.ID) bool {
 	switch {
 	case s.counted && s.added == s.length:
@@ -27,18 +27,18 @@ func (s state) trimmed(id redisio.ID) bool {
 	case s.first.IsZero():
 		return s.top.Compare(id) > 0
 	case !s.counted && id.IsZero():
-		return false // can't be told from a stream that was new
+		return false // looks the same as a new stream
 	}
 	return s.first.Compare(id.Next()) > 0
 }
 
-// inspect asks for the state of the stream.
+// inspect queries the state of the stream.
 func (r *Relay[T]) inspect(ctx context.Context) (state, error) {
 	info, err := r.rdb.XInfoStream(ctx, r.cfg.Key).Result()
 	switch {
 	case redis.HasErrorPrefix(err, "no such key"):
 		return state{counted: true}, nil
-	case err != nil && redisio.IsPermanent(err): // perhaps it may not be asked
+	case err != nil && redisio.IsPermanent(err): // XINFO may be forbidden
 		return r.ends(ctx, state{length: -1})
 	case err != nil:
 		return state{}, fmt.Errorf("relay: inspect %q: %w", r.cfg.Key, err)
@@ -61,7 +61,7 @@ func (r *Relay[T]) inspect(ctx context.Context) (state, error) {
 	return s, nil
 }
 
-// ends looks at the entries themselves.
+// ends completes the state by reading the first and the last entry.
 func (r *Relay[T]) ends(ctx context.Context, s state) (state, error) {
 	pipe := r.rdb.Pipeline()
 	first, last := pipe.XRangeN(ctx, r.cfg.Key, "-", "+", 1), pipe.XRevRangeN(ctx, r.cfg.Key, "+", "-", 1)

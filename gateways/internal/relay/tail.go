@@ -11,28 +11,28 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// forever is how long a relay waits for Redis: its listeners have deadlines of their own.
+// forever is how long a relay waits for Redis. Listeners have their own deadlines.
 const forever = 100 * 365 * 24 * time.Hour
 
-// news is what one read brought.
+// news is the result of one read.
 type news struct {
 	entries   []redisio.Entry
-	gap       *Gap // before them
-	restarted bool // it is another stream now: go on behind at
+	gap       *Gap // before the entries
+	restarted bool // the stream was replaced: continue after at
 	at        redisio.ID
 }
 
-// tail reads the stream for a relay. It begins where the relay is, so that nothing is lost when it begins again.
+// tail reads the stream for a relay. It starts at the relay's position, so a restart loses nothing.
 type tail[T any] struct {
 	r      *Relay[T]
 	reader *redisio.TailReader
-	last   redisio.ID // what is up to here was read
-	added  int64      // entries that the stream had ever had when last was its newest; -1: not known
-	other  bool       // the stream turned out to be another one
-	doubt  bool       // it may be, since the connection broke
+	last   redisio.ID // all entries up to here were read
+	added  int64      // entries ever added when last was the newest; -1: not known
+	other  bool       // the stream was replaced
+	doubt  bool       // the stream may have been replaced, because the connection broke
 }
 
-// Open finds out where the stream is, unless the relay knows.
+// Open finds the end of the stream, unless the relay knows it.
 func (t *tail[T]) Open(ctx context.Context) error {
 	r := t.r
 	r.mu.Lock()
@@ -56,7 +56,7 @@ func (t *tail[T]) Open(ctx context.Context) error {
 	return nil
 }
 
-// follow begins to read behind last.
+// follow starts to read after last.
 func (t *tail[T]) follow(ctx context.Context) (err error) {
 	cfg := redisio.TailConfig{
 		Key:      t.r.cfg.Key,
@@ -86,7 +86,7 @@ func (t *tail[T]) event(e redisio.Event) {
 	t.r.cfg.Log.Log(context.Background(), level, "relay: "+e.Kind.String(), attrs...)
 }
 
-// final tells the listeners of an error that will not pass.
+// final ends the listeners if an error is permanent.
 func (t *tail[T]) final(ctx context.Context, err error) error {
 	if ctx.Err() == nil && redisio.IsPermanent(err) {
 		t.r.fail(err)
@@ -102,7 +102,7 @@ func (t *tail[T]) Close(ctx context.Context) error {
 	return t.reader.Close(ctx)
 }
 
-// Read makes one message of all that a read brings.
+// Read makes one message of all entries of a read.
 func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
 	var b redisio.Batch
 	t.other = false
@@ -112,7 +112,7 @@ func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
 	n := &news{entries: b.Entries}
 	err := t.verify(ctx, n)
 	if err != nil {
-		return t.final(ctx, err) // nothing was handed out: it is read again
+		return t.final(ctx, err) // nothing was delivered: the entries are read again
 	}
 	t.r.learn(&b)
 	if len(n.entries) > 0 {
@@ -122,8 +122,8 @@ func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
 	return nil
 }
 
-// verify finds out whether something is missing before what was read. It asks the server once for
-// each read: a stream that is trimmed to a few entries may lose some between two reads.
+// verify checks whether entries are missing before those that were read. It queries the server once
+// per read, because a stream that is trimmed to a few entries may lose some between two reads.
 func (t *tail[T]) verify(ctx context.Context, n *news) error {
 	if t.other || t.doubt {
 		if done, err := t.compare(ctx, n); done || err != nil {
@@ -140,11 +140,11 @@ func (t *tail[T]) verify(ctx context.Context, n *news) error {
 	return nil
 }
 
-// missed counts what was trimmed between last and the entries; -1 says that it can't be counted.
+// missed counts the entries trimmed between last and the new ones; -1 means not known.
 //
-// Idea: the server counts all entries that a stream ever had. When the newest of them is ours the
-// count tells how many lie between two that we know. And the first entry that is left has as many
-// before it as are gone.
+// Idea: the server counts all entries ever added to a stream. If the newest entry is in this read,
+// the count tells how many entries are between two known ones. And the number of entries before the
+// first remaining one is the number of trimmed ones.
 func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	k, first, end := int64(len(entries)), t.added, entries[len(entries)-1].Position
 	t.added = -1
@@ -154,7 +154,7 @@ func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	if s.counted && s.top == end {
 		t.added = s.added
 	}
-	clean := s.deleted.Compare(t.last) <= 0 // nothing was deleted by itself: entries are where the count says
+	clean := s.deleted.Compare(t.last) <= 0 // no XDEL: the count gives the positions of entries
 	switch {
 	case !s.trimmed(t.last):
 		return 0
@@ -166,7 +166,7 @@ func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	for j := range entries {
 		if entries[j].Position == s.first {
 			missed := s.added - s.length - int64(j) - first
-			if missed < 0 { // the server's count was set by somebody
+			if missed < 0 { // XSETID has changed the server's count
 				break
 			}
 			t.added = first + missed + k
@@ -177,7 +177,7 @@ func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	return -1
 }
 
-// inspect is Relay.inspect, asked until there is an answer.
+// inspect is Relay.inspect with retries.
 func (t *tail[T]) inspect(ctx context.Context) (s state, err error) {
 	err = insist(ctx, func() (err error) {
 		s, err = t.r.inspect(ctx)
@@ -186,7 +186,7 @@ func (t *tail[T]) inspect(ctx context.Context) (s state, err error) {
 	return s, err
 }
 
-// insist tries until it works, will not, or the context is done.
+// insist retries try until it succeeds, fails permanently, or the context is done.
 func insist(ctx context.Context, try func() error) error {
 	again := times()
 	for {

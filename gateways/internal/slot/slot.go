@@ -1,4 +1,4 @@
-// Package slot makes names whose keys share a slot of Redis Cluster.
+// Package slot builds names whose keys share a slot of Redis Cluster.
 package slot
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Tag is the hash tag of a name: what all its keys begin with.
+// Tag returns the hash tag of a name. All keys of the name begin with it.
 func Tag(name string) string {
 	if strings.HasPrefix(name, "{") {
 		return name
@@ -15,8 +15,8 @@ func Tag(name string) string {
 	return "{" + name + "}"
 }
 
-// Check reports names that don't make keys of one slot, as a mistake in a field of a configuration.
-// The example is a good one.
+// Check reports a name whose keys would not share a slot, as a mistake in a field of a
+// configuration. The example is a valid name for the message.
 func Check(config, field, name, example string) error {
 	inner := name
 	if strings.HasPrefix(name, "{") && strings.HasSuffix(name, "}") {
@@ -37,7 +37,7 @@ func Check(config, field, name, example string) error {
 		Type:    config,
 		Field:   field,
 		Problem: problem,
-		Fix: `name it in a word or a few, as "` + example +
-			`"; for a hash tag of Redis Cluster put all of it in braces, as "{` + example + `}"`,
+		Fix: `choose a short name such as "` + example +
+			`"; for a hash tag put all of it in braces, such as "{` + example + `}"`,
 	}
 }

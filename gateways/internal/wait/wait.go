@@ -1,4 +1,4 @@
-// Package wait is how gateways wait before they try again.
+// Package wait has the waits and delays of the gateways.
 package wait
 
 import (
@@ -8,7 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// For waits, and reports whether the context still runs.
+// For waits for d. It returns false if the context ends first.
 func For(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -20,8 +20,9 @@ func For(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Backoff is the times between tries: twice as long each, from first to last, give or take half of
-// it, so that those who failed together do not try again together.
+// Backoff returns growing delays between attempts: each is twice the one before, from first to
+// last, with a random deviation of up to half, so that callers which failed together do not retry
+// together.
 func Backoff(first, last time.Duration) *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{
 		InitialInterval:     first,
