@@ -200,8 +200,8 @@ func TestChatRules(t *testing.T) {
 	a := dial(t, at, ann, members{"rooms": []string{"lobby"}})
 	b := dial(t, at, login(t, at, "Bob"), members{"rooms": []string{"lobby", "UPPER", "a b"}})
 	for _, c := range []struct{ said, why string }{
-		{"/dance", "there is no /dance"},
-		{"/msg Nobody hi", "nobody goes by the name Nobody"},
+		{"/dance", "unknown command /dance"},
+		{"/msg Nobody hi", "no user is named Nobody"},
 		{"/msg", "write /msg, a name"},
 		{"   ", "says nothing"},
 		{strings.Repeat("x", 1001), "up to 1000 letters"},
@@ -213,7 +213,7 @@ func TestChatRules(t *testing.T) {
 		}
 	}
 	a.say(0, "lobby", "nonsense", nil)
-	if got := message[chatTold](a, "refused"); !strings.Contains(got.Why, "knows no") {
+	if got := message[chatTold](a, "refused"); !strings.Contains(got.Why, "unknown message type") {
 		t.Errorf("%q", got.Why)
 	}
 	// What a client says of itself does not count; from is what the server knows.

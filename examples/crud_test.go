@@ -178,7 +178,7 @@ func TestCrudPage(t *testing.T) {
 		t,
 		page,
 		"that it is gone",
-		`document.querySelectorAll("#items li").length === 2 && document.querySelector("#problem").textContent === "There is no such item"`,
+		`document.querySelectorAll("#items li").length === 2 && document.querySelector("#problem").textContent === "Item not found"`,
 	)
 
 	browse(t, page, chromedp.Click(chromedp.CSS("[data-show=done]")))

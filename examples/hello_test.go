@@ -207,7 +207,7 @@ func TestHelloCommandLine(t *testing.T) {
 	for args, says := range map[string]string{
 		"-role worker":    "choose all, processor or server",
 		"-role processor": "set REDIS_URL",
-		"stray":           `"stray" is no flag`,
+		"stray":           `unexpected argument "stray"`,
 		"-nonsense":       "not defined",
 	} {
 		p := start(t, noServer(t), nil, "hello", strings.Fields(args)...)

@@ -83,12 +83,12 @@ func (a *accounts) authorize(ctx context.Context, who ws.Identity, what ws.Actio
 	if err := checkName(room); err != nil || room != strings.ToLower(room) {
 		return gateways.Errorf(
 			gateways.CodeForbidden,
-			"a room's name has 1 to 20 small letters, digits, and . - _ inside",
+			"a room name has 1 to 20 lower-case letters, digits and . - _",
 		)
 	}
 	may, err := store{a.rdb}.mayOpen(ctx, room)
 	if err == nil && !may {
-		return gateways.Errorf(gateways.CodeForbidden, "there are too many rooms: join one of them")
+		return gateways.Errorf(gateways.CodeForbidden, "too many rooms, join an existing one")
 	}
 	return refusal(err)
 }
@@ -104,7 +104,7 @@ func refusal(err error) error {
 	return &gateways.RemoteError{
 		Code:    gateways.CodeOverloaded,
 		Status:  http.StatusServiceUnavailable,
-		Message: "the chat is not well: try again",
+		Message: "chat unavailable, try again later",
 	}
 }
 
@@ -135,7 +135,7 @@ func (a *accounts) login(w http.ResponseWriter, r *http.Request) {
 	}
 	if !a.limit.Allow() {
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "too many people come at once: try again", http.StatusTooManyRequests)
+		http.Error(w, "too many logins, try again later", http.StatusTooManyRequests)
 		return
 	}
 	if now, _, err := a.who(r); err == nil && now == name {
@@ -151,10 +151,10 @@ func (a *accounts) login(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil:
-		http.Error(w, "the chat is not well: try again", http.StatusServiceUnavailable)
+		http.Error(w, "chat unavailable, try again later", http.StatusServiceUnavailable)
 	case !free:
 		a.rdb.Del(r.Context(), loginKey(secret)) // else it expires
-		http.Error(w, "somebody goes by that name: choose another", http.StatusConflict)
+		http.Error(w, "name already in use, choose another", http.StatusConflict)
 	default:
 		a.forget(r) // the name that was one's own before
 		http.SetCookie(w, a.cookie(r, secret, int(loginTTL/time.Second)*30))
@@ -186,7 +186,7 @@ func (a *accounts) me(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errNobody):
 		http.Error(w, "log in", http.StatusUnauthorized)
 	case err != nil:
-		http.Error(w, "the chat is not well: try again", http.StatusServiceUnavailable)
+		http.Error(w, "chat unavailable, try again later", http.StatusServiceUnavailable)
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"name": name})

@@ -88,7 +88,7 @@ func (d *desk) moderate(ctx context.Context, h heard) (deed, error) {
 		return deed{heard: h}, nil
 	case "say":
 	default:
-		return deed{}, fmt.Errorf("the chat knows no %.20q", h.Type)
+		return deed{}, fmt.Errorf("unknown message type %.20q", h.Type)
 	}
 	l, err := written(h)
 	if err != nil {
@@ -105,7 +105,7 @@ func (d *desk) moderate(ctx context.Context, h heard) (deed, error) {
 			return deed{}, flow.RetryAfter(time.Second, err)
 		}
 		if name == "" {
-			return deed{}, fmt.Errorf("nobody goes by the name %s", l.To)
+			return deed{}, fmt.Errorf("no user is named %s", l.To)
 		}
 		l.To = name
 	}

@@ -64,7 +64,7 @@ func written(h heard) (line, error) {
 			return l, errors.New("write /msg, a name, and what to tell")
 		}
 	default:
-		return l, fmt.Errorf("there is no %s: there are /me and /msg, and // begins a line with a slash", command)
+		return l, fmt.Errorf("unknown command %s: use /me or /msg, or // for a leading slash", command)
 	}
 	if l.Text == "" {
 		return l, errors.New("that line says nothing")

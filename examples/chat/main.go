@@ -1,18 +1,19 @@
-// Chat is rooms in a browser: who is here, what was said before, one-to-one messages, names that
-// nobody else can speak under. It shows sockets as a source and a sink of graphs: what they say is
-// moderated, kept and told by workers, whichever processes have the sockets.
+// Chat serves chat rooms in a browser, with presence, history, direct messages and reserved names.
+// It shows sockets as a source and a sink of graphs: workers moderate, store and deliver the
+// messages of sockets, no matter which process a socket is connected to.
 //
 //	go run ./examples/chat       # then open the page in two windows; needs nothing installed
 //	go run ./examples/chat -h    # all flags
 //
-// As separate processes, any number of each. End a gateway: its pages go on with the other, and miss nothing:
+// As separate processes, any number of each. Stop a gateway: its pages continue with the other one,
+// and miss nothing:
 //
 //	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role worker
 //	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role gateway -addr localhost:3002
 //	REDIS_URL=redis://localhost:6379 go run ./examples/chat -role gateway -addr localhost:3012
 //
-// Workers keep the order of each room within a process. With several of them two lines that come at
-// the same moment may change places, for everybody alike.
+// Workers keep the order of each room within a process. With several worker processes, two lines
+// sent at the same moment may swap, in the same way for all users.
 package main
 
 import (

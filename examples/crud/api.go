@@ -70,7 +70,7 @@ func handle(svc *gateways.Service, l *todo.List) {
 	gateways.Handle(svc, "change", func(_ context.Context, q change) (gateways.Answer[todo.Item], error) {
 		v, err := version(q.IfMatch)
 		if err != nil {
-			return gateways.Answer[todo.Item]{}, gateways.Errorf(gateways.CodeInvalid, "If-Match is no ETag")
+			return gateways.Answer[todo.Item]{}, gateways.Errorf(gateways.CodeInvalid, "If-Match is not an ETag")
 		}
 		it, err := l.Change(q.ID, todo.Change{Title: q.Title, Done: q.Done, Version: v})
 		return answer(http.StatusOK, it), remote(err)

@@ -30,13 +30,14 @@ func main() {
 		fmt.Fprint(
 			flag.CommandLine.Output(),
 			"Crud serves a list of things to do: a page at http://localhost:3000/, and a REST resource at /todos.\n",
-			"The list is gone when it ends. REDIS_URL names the Redis in between; without it a private one is started.\n\nUsage: crud [flags]\n\nFlags:\n",
+			"The list is lost when the program ends. REDIS_URL names the Redis server; without it a private one\n",
+			"is started.\n\nUsage: crud [flags]\n\nFlags:\n",
 		)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "crud: %q is no flag (crud -h lists them)\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "crud: unexpected argument %q (crud -h lists them)\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	cli.Main("crud", func(ctx context.Context, log *slog.Logger) error { return crud(ctx, *addr, log) })

@@ -1,14 +1,14 @@
-// Game is a small arena for a browser: ships collect sparks, and strike them out of each other. It
-// shows a world that a server moves twenty times a second: what sockets say is partitioned by room
-// and merged with a clock, a stage has the worlds as its state, and what it shows goes to the
-// sockets of the room.
+// Game is a small arena in a browser: ships collect sparks, and ram each other to release them. It
+// shows a world that a server updates twenty times a second: messages of sockets are partitioned by
+// room and merged with a clock, a stage holds the worlds as its state, and its output goes to the
+// sockets of each room.
 //
 //	go run ./examples/game       # then open the page in two windows; needs nothing installed
 //	go run ./examples/game -h    # all flags
 //
-// One process has the world, that of -role world; any number of others have the sockets. When the
-// world's process ends the others stay: a world that stands by, or is started again, has no
-// players, tells the pages so, and they join it with their names. Their scores are gone.
+// One process has the world (-role world); any number of others have the sockets. When the world's
+// process ends, the others continue: the standby or restarted world has no players and tells the
+// pages, which join again with their names. The scores are lost.
 //
 //	REDIS_URL=redis://localhost:6379 go run ./examples/game -role world
 //	REDIS_URL=redis://localhost:6379 go run ./examples/game -role gateway -addr localhost:3003

@@ -8,7 +8,7 @@ import (
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 )
 
-// options are the command line.
+// options are the flags of the command line.
 type options struct {
 	*cli.Line
 	shards int
@@ -16,29 +16,30 @@ type options struct {
 	round  time.Duration
 }
 
-const usage = `Game serves an arena for a few players in a browser: open the page it tells of in two windows.
+const usage = `Game serves an arena for a few players: open the printed address in two browser windows.
 
 Usage: game [flags]
 
-REDIS_URL (as redis://localhost:6379) names the server. Without it a private redis-server is started if there
+REDIS_URL, such as redis://localhost:6379, names the server. Without it a private redis-server is started if there
 is one on PATH, and else an in-process one; neither outlives this program.
 
-The parts may be processes of their own, which meet on a server: one world, and any number of gateways. A second
-world stands by, and takes over when the first one ends.
+The parts can be separate processes that share a server: one world, and any number of gateways. A second
+world waits, and takes over when the first one ends.
   game -role world
   game -role gateway -addr localhost:3003
   game -role gateway -addr localhost:3004
 
-Ctrl-C ends it, a second one at once. The exit status is 0 after the first, 1 when something fails, 2 for a wrong command line.
+The first Ctrl-C finishes and ends, the second ends at once. The exit status is 0 after the first Ctrl-C,
+1 when something fails, and 2 for a wrong command line.
 
 Flags:
 `
 
-// parse reads the command line, and ends the program if it can't.
+// parse reads the command line, and exits with status 2 if it is wrong.
 func parse() options {
 	o := options{Line: cli.NewLine("game", usage, "localhost:3003", "world")}
 	o.Flags().IntVar(&o.shards, "shards", 2, "`number` of shards that the world's rooms are spread over, from 1 to 16")
-	o.Flags().Uint64Var(&o.seed, "seed", 1, "`number` that the arenas are made of")
+	o.Flags().Uint64Var(&o.seed, "seed", 1, "`seed` that the arenas are generated from")
 	o.Flags().DurationVar(&o.round, "round", 75*time.Second, "`time` that a round lasts, from 5s to 1h")
 	o.Parse(func() error { return o.check() })
 	return o

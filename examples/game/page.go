@@ -38,7 +38,7 @@ var roomPattern = regexp.MustCompile(`^[a-z0-9-]{1,24}$`)
 
 func mayPlay(_ context.Context, _ ws.Identity, _ ws.Action, room string) error {
 	if !roomPattern.MatchString(room) {
-		return gateways.Errorf(gateways.CodeForbidden, "a room's name has 1 to 24 small letters, digits and -")
+		return gateways.Errorf(gateways.CodeForbidden, "a room name has 1 to 24 lower-case letters, digits and -")
 	}
 	return nil
 }

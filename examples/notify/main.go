@@ -33,13 +33,14 @@ func main() {
 		fmt.Fprint(
 			flag.CommandLine.Output(),
 			"Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent events.\n",
-			"REDIS_URL names the Redis that has them; without it a private one is started, and ends with the program.\n\nUsage: notify [flags]\n\nFlags:\n",
+			"REDIS_URL names the Redis server; without it a private one is started, and ends with the program.\n",
+			"\nUsage: notify [flags]\n\nFlags:\n",
 		)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
 	if flag.NArg() > 0 || *every < 0 {
-		fmt.Fprintln(os.Stderr, "notify: an argument that is no flag, or a negative -every (notify -h lists the flags)")
+		fmt.Fprintln(os.Stderr, "notify: unexpected argument, or negative -every (notify -h lists the flags)")
 		os.Exit(2)
 	}
 	cli.Main("notify", func(ctx context.Context, log *slog.Logger) error { return notify(ctx, *addr, *every, log) })

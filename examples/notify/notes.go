@@ -55,7 +55,7 @@ func isName(s string) bool {
 func feedOf(r *http.Request) (gateways.Feed, error) {
 	user := r.URL.Query().Get("user")
 	if !isName(user) {
-		return gateways.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "say who you are, as ?user=ann")
+		return gateways.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "user missing, add ?user=ann")
 	}
 	return gateways.Feed{Key: gateways.EventsKey(topic), Topics: []string{user, everyone}}, nil
 }

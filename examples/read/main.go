@@ -45,7 +45,7 @@ func main() {
 	)
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "read: %q is no flag (read -h lists them)\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "read: unexpected argument %q (read -h lists them)\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	if err := read(*key, *group, start, *drawn); err != nil {

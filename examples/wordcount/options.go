@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// options are the command line.
+// options are the flags of the command line.
 type options struct {
 	file   string
 	name   string
-	named  bool // by the user
+	named  bool // -name was given
 	join   bool
 	fail   float64
 	seed   uint64
@@ -25,12 +25,12 @@ type options struct {
 }
 
 const usage = `Wordcount writes the lines of a text to a Redis stream, counts their words with a graph over a consumer group,
-and compares the result to a plain loop's.
+and compares the result to that of a plain loop.
 
 Usage: wordcount [flags] [file]
 
 file is the text; - is standard input; without it the first chapters of Alice in Wonderland are counted.
-REDIS_URL (as redis://localhost:6379) names the server. Without it a private redis-server is started if there
+REDIS_URL, such as redis://localhost:6379, names the server. Without it a private redis-server is started if there
 is one on PATH, and else an in-process one; neither outlives this program.
 
 Two processes with the same REDIS_URL and -name share the work, the second with -join:
@@ -43,16 +43,16 @@ result is right (or after the first Ctrl-C), 1 when it is not or something fails
 Flags:
 `
 
-// parse reads the command line. The error says what is wrong with it, or is flag.ErrHelp.
+// parse reads the command line. It returns its mistakes, or flag.ErrHelp.
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("wordcount", flag.ContinueOnError)
 	f.StringVar(&o.name, "name", "", "`prefix` of the streams' names, <prefix>:lines and <prefix>:counts, which stay\n"+
 		"(default: a new one for each run, deleted at its end)")
-	f.BoolVar(&o.join, "join", false, "load nothing: share the work on -name until nothing is left of it")
+	f.BoolVar(&o.join, "join", false, "load nothing: share the work of -name until it is done")
 	f.Float64Var(&o.fail, "fail", 0, "fail each call of a handler with this `probability`, from 0 to 0.9")
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that -fail draws its random numbers from")
-	f.DurationVar(&o.slow, "slow", 0, "`pause` for each line, to watch it work (as 1ms)")
+	f.DurationVar(&o.slow, "slow", 0, "`pause` for each line, to watch it work (such as 1ms)")
 	f.IntVar(&o.shards, "shards", 4, "`number` of shards that count at the same time, from 1 to 64")
 	f.IntVar(&o.top, "top", 10, "`number` of words to print, the most frequent first")
 	f.BoolVar(&o.keep, "keep", false, "keep the streams of a run without -name too")

@@ -21,7 +21,7 @@ $("login").addEventListener("submit", async e => {
 		if (r.ok) return await enter();
 		$("wrong").textContent = await r.text();
 	} catch {
-		$("wrong").textContent = "The chat does not answer: try again.";
+		$("wrong").textContent = "The chat does not answer. Try again.";
 	}
 	$("name").select();
 });

@@ -29,9 +29,9 @@ type Change struct {
 
 // Errors of a List.
 var (
-	ErrNotFound = errors.New("there is no such item")
+	ErrNotFound = errors.New("item not found")
 	ErrTitle    = errors.New("a title has 1 to 100 characters")
-	ErrTwice    = errors.New("there is an item with that title already")
+	ErrTwice    = errors.New("an item with this title already exists")
 	ErrChanged  = errors.New("the item has changed meanwhile")
 	ErrFull     = errors.New("the list is full: remove what is done")
 )

@@ -68,7 +68,7 @@ func (l *Line) Parse(check ...func() error) {
 func (l *Line) mistakes(check []func() error) error {
 	var errs []error
 	if l.flags.NArg() > 0 {
-		errs = append(errs, fmt.Errorf("%q is no flag", l.flags.Arg(0)))
+		errs = append(errs, fmt.Errorf("unexpected argument %q", l.flags.Arg(0)))
 	}
 	if !slices.Contains(l.roles, l.role) {
 		errs = append(errs, fmt.Errorf("-role %s: give %s", l.role, strings.Join(l.roles, ", ")))
