@@ -48,7 +48,7 @@ func TestWritten(t *testing.T) {
 		{"lobby", "", "/me", "says nothing"},
 		{"lobby", "", "/msg Bob", "says nothing"},
 		{"lobby", "", "/msg", "a name"},
-		{"lobby", "", "/shrug", "there is no /shrug"},
+		{"lobby", "", "/shrug", "unknown command /shrug"},
 		{"", "", "to whom", "in a room, or to somebody"},
 		{"lobby", "", strings.Repeat("é", maxText+1), "up to 1000 letters"},
 		{"lobby", "", "a" + strings.Repeat("\n", maxLines+1) + "b", "up to 30 times"},
