@@ -1,4 +1,4 @@
-# What a developer types. `make` alone lists it.
+# Developer targets. `make` lists them.
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -25,18 +25,18 @@ fuzz: ## fuzz each target for FUZZTIME
 examples: ## run every example end to end
 	@.ci/examples
 
-bench: ## run the benchmarks beside hand-written code (see bench/)
+bench: ## compare with hand-written code (see bench/)
 	$(GO) run ./bench/cmd/bench
 
-faults: setup ## hurt workers, servers and the network, and count every message (see bench/cmd/faults)
+faults: setup ## inject faults and count every message (see bench/cmd/faults)
 	$(GO) run ./bench/cmd/faults
 
 faults-long: setup ## the same with 100,000 messages each, about half an hour; writes bench/RELIABILITY.md
 	$(GO) run ./bench/cmd/faults -long -o bench/RELIABILITY.md
 
-compat: setup ## check what is promised on all servers there are, and write bench/COMPATIBILITY.md
+compat: setup ## check the guarantees on all available servers, and write bench/COMPATIBILITY.md
 	COMPAT_SERVERS="$${COMPAT_SERVERS-$$(.ci/servers)}" COMPAT_TABLE=$(CURDIR)/bench/COMPATIBILITY.md \
 		$(GO) test -count=1 -timeout 8m -run '^TestContract$$' ./redisio/contract
 	@cat bench/COMPATIBILITY.md
 
-check: lint test fuzz examples faults ## everything CI runs
+check: lint test fuzz examples faults ## run everything that CI runs

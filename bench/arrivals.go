@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// outcome is what became of a request.
+// outcome is the result of a request.
 type outcome uint8
 
 const (
@@ -17,9 +17,8 @@ const (
 	failed           // anything else
 )
 
-// arrival is one request of an open loop. Its time begins when it was due, whenever it was sent: a
-// caller who waits for a slow answer before asking again would leave out just those that the
-// slowness hurts.
+// arrival is one request of an open loop. Its time begins when it was due, even if it was sent
+// later: a caller who waits for a slow answer would otherwise hide that slowness.
 type arrival struct {
 	due  time.Duration // since the beginning
 	took time.Duration // since it was due
@@ -28,8 +27,8 @@ type arrival struct {
 	err  error // of one that failed
 }
 
-// arrive makes n requests at random times (a Poisson process), at a rate a second, whether those
-// before are answered or not, and waits for the end of all.
+// arrive makes n requests at random times (a Poisson process) with the given rate per second,
+// without waiting for earlier answers, and returns when all have ended.
 func arrive(ctx context.Context, rate float64, n int, do func(context.Context, int) (outcome, error)) []arrival {
 	all := make([]arrival, n)
 	random := rand.New(rand.NewPCG(uint64(n), 1)) // the same for all implementations
@@ -53,7 +52,7 @@ func arrive(ctx context.Context, rate float64, n int, do func(context.Context, i
 	return all
 }
 
-// load is what an open loop has shown.
+// load is the result of an open loop.
 type load struct {
 	name              string
 	offered           float64 // a second
@@ -77,7 +76,7 @@ func loadOf(name string, rate float64, all []arrival) load {
 				inTime++
 			}
 		case refused:
-			l.refusals = append(l.refusals, a.took-a.late) // nobody waits behind it
+			l.refusals = append(l.refusals, a.took-a.late) // no request waits behind it
 		default:
 			if l.failures++; l.failure == nil {
 				l.failure = a.err
@@ -91,9 +90,9 @@ func loadOf(name string, rate float64, all []arrival) load {
 	return l
 }
 
-// recovered is when a load was at a usual latency again: from then on five intervals of
-// recoverEvery, one after the other, had none refused and a usual median. It is the end of the last
-// if there are no such five.
+// recovered returns when the latency was usual again: the end of the first five successive
+// intervals of recoverEvery without refusals and with a usual median. Without such five it is the
+// end of the last interval.
 func recovered(all []arrival, usual time.Duration) time.Duration {
 	const row = 5
 	var good, end time.Duration

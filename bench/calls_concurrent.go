@@ -10,9 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// concurrent is a service by hand that does what a Service does: handlers run at once, so that a
-// slow one holds up nobody, each until the caller's deadline, and a copy of a request is answered
-// and not handled again.
+// concurrent is a hand-written service that does what a Service does: handlers run concurrently, so
+// that a slow one blocks no other. Each runs until the caller's deadline. A copy of a request is
+// answered from memory and not handled again.
 type concurrent struct {
 	*byHand
 	room    chan struct{} // a token for each handler at work

@@ -7,26 +7,25 @@ import (
 	"strings"
 )
 
-// Case is one piece of work, said without saying how: what is there before it, what must be there
-// after it, and how much of it is done. Its implementations are compared with the one named
-// Reference.
+// Case is a piece of work, described without saying how it is done: the state before, the state
+// after, and the number of messages. Its implementations are compared with the one named Reference.
 type Case struct {
 	Name  string
 	About string
 	// Reference names the implementation that the others are compared with.
 	Reference string
-	// N is how many messages a run has, unless told otherwise, at a payload of 100 B.
+	// N is the default number of messages of a run, at a payload of 100 B.
 	N int
 	// Payload is the size in bytes of each message's payload, for cases that allow no other; 0 for those that do.
 	Payload int
-	// Redis says that the case needs a Redis server.
+	// Redis reports whether the case needs a Redis server.
 	Redis bool
-	// ByRate says that its ratios are of rates, though it has latencies too.
+	// ByRate makes the ratios those of rates, although the case has latencies too.
 	ByRate bool
-	// Explicit keeps the case out of "all": it takes long, or it is no race.
+	// Explicit excludes the case from "all", because it takes long or is not a comparison.
 	Explicit bool
 
-	// Setup makes what must be there before a run, and Check says what is wrong after it. Neither is timed.
+	// Setup prepares a run, and Check verifies its result. Neither is timed.
 	Setup func(ctx context.Context, t *Trial) error
 	Check func(ctx context.Context, t *Trial) error
 
@@ -37,9 +36,9 @@ type Case struct {
 type Implementation struct {
 	Name  string
 	About string
-	// Slow divides the number of messages, for implementations that are there for the scale of things.
+	// Slow divides the number of messages of slow implementations, which are listed only for scale.
 	Slow int
-	// Run does the work and counts it in t.Got. The clock stops when it returns, or before that when it calls t.Stop.
+	// Run does the work and counts it in t.Got. The clock stops when it returns or calls t.Stop.
 	Run func(ctx context.Context, t *Trial) error
 }
 
@@ -70,7 +69,7 @@ func Select(names ...string) ([]Case, error) {
 		}
 		if !found {
 			return nil, fmt.Errorf(
-				"bench: there is no case %q, only %s, and inproc and all",
+				"bench: unknown case %q: choose from %s, inproc and all",
 				name,
 				strings.Join(namesOf(all), ", "),
 			)
@@ -105,7 +104,8 @@ func namesOf(cases []Case) []string {
 	return names
 }
 
-// Messages is how many messages a run has at a payload: fewer when they are large, so that runs take about as long.
+// Messages returns the number of messages of a run: fewer for large payloads, so that runs take
+// about as long.
 func (c Case) Messages(payload int) int {
 	if c.Payload == 0 && payload > 512 {
 		return c.N / 4

@@ -46,7 +46,7 @@ func Run(ctx context.Context, o Options) error {
 	prefix := "bench:" + rand.Text()[:8]
 	for _, c := range o.Cases {
 		if c.Redis && o.Redis == nil {
-			o.Logf("%s: left out, for it needs a Redis server", c.Name)
+			o.Logf("%s: skipped: it needs a Redis server", c.Name)
 			continue
 		}
 		payloads := o.Payloads

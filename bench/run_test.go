@@ -83,7 +83,7 @@ func TestRunWithoutRedis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(said) == 0 || said[0] != "produce: left out, for it needs a Redis server" {
+	if len(said) == 0 || said[0] != "produce: skipped: it needs a Redis server" {
 		t.Errorf("said %q", said)
 	}
 	for _, r := range results {

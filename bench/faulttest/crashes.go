@@ -41,7 +41,7 @@ func RunCrashes(ctx context.Context, o Options) Result {
 	steps := crashSteps()
 	sum := Result{
 		ID:       "P4",
-		What:     "a worker kills itself at each step of read, decode, handle, write, ack and the rest, and its successors at the same",
+		What:     "a worker and its successors kill themselves at each step of read, decode, handle, write, ack and so on",
 		Seed:     o.Seed,
 		Order:    -1,
 		Messages: len(steps) * crashMessages,

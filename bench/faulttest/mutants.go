@@ -85,7 +85,7 @@ func RunMutants(ctx context.Context, o Options) Result {
 	began := time.Now()
 	sum := Result{
 		ID:    "P5",
-		What:  "deliberately broken workers, each of which has to be caught, and correct ones, which have to pass",
+		What:  "deliberately broken workers must be caught, and correct ones must pass",
 		Seed:  o.Seed,
 		Order: -1,
 	}

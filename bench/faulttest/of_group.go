@@ -6,16 +6,16 @@ import (
 
 // What others do to the stream and its group.
 var groupScenarios = []Scenario{
-	{ID: "R10 flush", What: "FLUSHALL; the producer writes again what it has not seen in the output", run: flushes},
+	{ID: "R10 flush", What: "FLUSHALL; the producer rewrites messages that are missing in the output", run: flushes},
 	{
 		ID:   "R10 delete",
-		What: "DEL of the stream; the producer writes again what it has not seen in the output",
+		What: "DEL of the stream; the producer rewrites messages that are missing in the output",
 		run:  deletes,
 	},
-	{ID: "R10 destroy", What: "XGROUP DESTROY by someone else, while handlers fail at random", run: destroys},
+	{ID: "R10 destroy", What: "XGROUP DESTROY by another client, while handlers fail at random", run: destroys},
 	{
 		ID:   "R10 delconsumer",
-		What: "XGROUP DELCONSUMER by someone else, while handlers fail at random",
+		What: "XGROUP DELCONSUMER by another client, while handlers fail at random",
 		run:  deletesConsumers,
 	},
 }
@@ -48,7 +48,7 @@ func (t *trial) losesStream(kind string, do func()) {
 // recreated wants the loss told.
 func (t *trial) recreated(kind string) {
 	if t.did(kind) > 0 && t.pool.events()["group recreated"] == 0 {
-		t.find(kindPromise, "nobody told that the group was made again")
+		t.find(kindPromise, "no reader reported that the group was recreated")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // What the server refuses or drops, and what is slow.
 var limitScenarios = []Scenario{
-	{ID: "R11", What: "maxmemory reached, with noeviction, and then room again", run: outOfMemory},
+	{ID: "R11", What: "maxmemory is reached with noeviction, then there is room again", run: outOfMemory},
 	{
 		ID:   "R14 trim",
 		What: "XTRIM of entries that are pending for killed workers",
@@ -23,8 +23,8 @@ var limitScenarios = []Scenario{
 		What: "XDEL of entries that are pending for killed workers",
 		run:  func(t *trial) { deletesPending(t, false) },
 	},
-	{ID: "R15 type", What: "the output key becomes a string, and later a stream again", run: wrongType},
-	{ID: "R15 acl", What: "the workers' user loses XADD, and gets it back", run: noPermission},
+	{ID: "R15 type", What: "the output key becomes a string, then a stream again", run: wrongType},
+	{ID: "R15 acl", What: "the workers' user loses the XADD permission and regains it", run: noPermission},
 	{ID: "R15 scripts", What: "SCRIPT FLUSH every 50 ms, while handlers fail at random", run: flushesScripts},
 	{ID: "R19", What: "a backlog of small messages into a sink at 32 KiB/s", short: 20_000, run: slowSink},
 }

@@ -11,7 +11,7 @@ import (
 var networkScenarios = []Scenario{
 	{
 		ID:   "R2",
-		What: "2 % of all requests cut: before the server acted, half sent, before the reply, in the reply",
+		What: "2 % of all requests are cut: before the server acts, half sent, before the reply, within the reply",
 		run:  cutConnections,
 	},
 	{ID: "R13", What: "CLIENT KILL TYPE normal every 200 ms", run: killConnections},

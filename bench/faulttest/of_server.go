@@ -8,13 +8,13 @@ import (
 var serverScenarios = []Scenario{
 	{
 		ID:    "R5 everysec",
-		What:  "kill -9 of Redis ×4, with an AOF synced each second",
+		What:  "kill -9 of Redis ×4, with the AOF synced every second",
 		short: 4800,
 		run:   func(t *trial) { crashServer(t, "everysec") },
 	},
 	{
 		ID:    "R5 always",
-		What:  "kill -9 of Redis ×4, with an AOF synced always",
+		What:  "kill -9 of Redis ×4, with the AOF synced on each write",
 		short: 4800,
 		run:   func(t *trial) { crashServer(t, "always") },
 	},
@@ -27,8 +27,8 @@ var serverScenarios = []Scenario{
 	},
 	{
 		ID: "R5 memory",
-		What: "kill -9 of Redis ×3 with nothing on disk: the stream and its group are gone; the producer writes again what it " +
-			"has not seen in the output",
+		What: "kill -9 of Redis ×3 without persistence: the stream and its group are lost; " +
+			"the producer rewrites messages that are missing in the output",
 		run: forgetfulServer,
 	},
 }
@@ -67,9 +67,8 @@ func (t *trial) recovers() time.Duration {
 	return time.Since(began)
 }
 
-// forgetfulServer: the output is elsewhere, and shows what was lost with the server. The promise is
-// that everything that was written to a server, and not lost with it, is delivered, and that nobody
-// needs to be restarted for it.
+// forgetfulServer keeps the output on another server, which shows what was lost. Everything written
+// to a server and not lost with it must be delivered, and no worker may need a restart.
 func forgetfulServer(t *trial) {
 	s := t.server()
 	t.elsewhere()
@@ -92,15 +91,16 @@ func forgetfulServer(t *trial) {
 	})
 }
 
-// elsewhere puts the output on a server of its own, which nothing happens to.
+// elsewhere puts the output on a separate server without faults.
 func (t *trial) elsewhere() {
 	other := t.startServer()
 	t.out = t.clientFor(other)
 	t.job.OutputURL = other.url()
 }
 
-// writeAgain has the producer write again what was gone with the stream and has not come out. What workers held in that
-// moment comes as well, and then twice: republished messages have several copies.
+// writeAgain makes the producer rewrite the messages that were lost with the stream and have not
+// come out. The workers' messages in flight come out as well, so republished messages may have
+// several copies.
 func (t *trial) writeAgain(gone []int) {
 	t.republish = true
 	t.allow(len(t.pool.team) * t.job.InFlight)

@@ -27,15 +27,16 @@ var topologyScenarios = []Scenario{
 		run:   laggingReplica,
 	},
 	{
-		ID:    "R8",
-		What:  "kill -9 of the master under three Sentinels, ×2 (long: ×3); it comes back at once; min-replicas-to-write is 1, and an output waits for a replica (Durability)",
+		ID: "R8",
+		What: "kill -9 of the master under three Sentinels, ×2 (long: ×3); it restarts at once; min-replicas-to-write is 1, " +
+			"and an output waits for a replica (Durability)",
 		short: 6000,
 		run:   sentinelFailover,
 	},
 	{ID: "R9 moves", What: "8 moves of the slot between three Cluster nodes under load", short: 3200, run: slotMoves},
 	{
 		ID:    "R9 kill",
-		What:  "kill -9 of the Cluster node that has the slot; its replica takes over",
+		What:  "kill -9 of the Cluster node that owns the slot; its replica takes over",
 		short: 3200,
 		run:   clusterFailover,
 	},

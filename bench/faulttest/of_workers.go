@@ -9,22 +9,22 @@ import (
 // What happens to the workers.
 var workerScenarios = []Scenario{
 	{ID: "R1", What: "kill -9 of a random one of 4 workers every 100 ms", run: killWorkers},
-	{ID: "R4", What: "a worker stopped for three leases and let go on, a zombie", short: 3600, run: zombies},
-	{ID: "R17", What: "SIGTERM of a random worker under load, another takes its place", short: 4000, run: drains},
+	{ID: "R4", What: "a worker is stopped for three leases and continues as a zombie", short: 3600, run: zombies},
+	{ID: "R17", What: "SIGTERM of a random worker under load; another replaces it", short: 4000, run: drains},
 	{
 		ID:    "R18",
-		What:  "a storm of workers that come and go: 2 → 8 → 1 → 5, again and again; those that go are asked to, or killed",
+		What:  "the number of workers changes repeatedly: 2 → 8 → 1 → 5; leaving workers are drained or killed",
 		short: 4000,
 		run:   storm,
 	},
 }
 
-// What takes long comes last.
+// Long scenarios come last.
 var soakScenarios = []Scenario{
 	{
 		ID:        "R20",
 		LongOnly:  true,
-		What:      "a soak: kills, cut connections and zombies at the same time, beside one worker that nothing happens to",
+		What:      "a soak: kills, cut connections and zombies at the same time, besides one worker without faults",
 		shortRate: 500,
 		longRate:  500,
 		soaks:     true,
@@ -64,7 +64,7 @@ func zombies(t *trial) {
 	})
 	e := t.pool.events()
 	if e["lease lost"]+e["stale acks"] == 0 {
-		t.find(kindPromise, "no zombie noticed that it had lost its lease")
+		t.find(kindPromise, "no zombie reported its lost lease")
 	}
 }
 
@@ -90,10 +90,11 @@ func drains(t *trial) {
 			},
 		)
 	})
-	t.note("the slowest end took %v", slowest.Round(time.Millisecond))
+	t.note("the slowest shutdown took %v", slowest.Round(time.Millisecond))
 }
 
-// storm is R18. In a plain group there is no order to keep: what counts is that nobody waits for who is gone.
+// storm is R18. A plain group promises no order. It checks that no work waits for workers that are
+// gone.
 func storm(t *trial) {
 	t.server()
 	const changed = "change of the number of workers"
@@ -108,7 +109,7 @@ func storm(t *trial) {
 	})
 	for _, w := range t.pool.gone {
 		if last := w.last(); last.Last && last.Err == "" && last.Released == 0 && t.consumes(w) {
-			t.find(kindDrain, "worker %d ended in order, and is a consumer still", w.pid())
+			t.find(kindDrain, "worker %d ended cleanly but is still a consumer", w.pid())
 		}
 	}
 }

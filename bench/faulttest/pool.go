@@ -229,7 +229,7 @@ func (p *pool) watch() {
 			p.t.find(kindExit, "worker %d ended by itself: %s", w.pid(), w.why())
 		}
 		if p.died > 20 {
-			p.t.must(fmt.Errorf("workers end faster than they can be hired: %s", w.why()))
+			p.t.must(fmt.Errorf("workers end faster than they can be started: %s", w.why()))
 		}
 		p.team[i] = p.t.hire(p.job)
 	}

@@ -245,7 +245,7 @@ func (t *trial) result() Result {
 	}
 	if most := t.pool.busiest(); most.Goroutines > 0 {
 		t.note(
-			"workers: at most %d goroutines, %d MiB, %d entries in flight; they noticed %s",
+			"workers: at most %d goroutines, %d MiB, %d entries in flight; they reported %s",
 			most.Goroutines,
 			most.Resident>>20,
 			most.InFlight,

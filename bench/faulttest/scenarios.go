@@ -22,9 +22,9 @@ func proofs() []Scenario {
 	return []Scenario{
 		{
 			ID:    "P4",
-			What:  "a worker kills itself at each step of read, decode, handle, write, ack and the rest",
+			What:  "a worker kills itself at each step of read, decode, handle, write, ack and so on",
 			whole: RunCrashes,
 		},
-		{ID: "P5", What: "deliberately broken workers, each of which has to be caught", whole: RunMutants},
+		{ID: "P5", What: "deliberately broken workers must be caught", whole: RunMutants},
 	}
 }

@@ -54,9 +54,9 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 		&f.only,
 		"only",
 		"",
-		"`names` of implementations, separated by commas, to run without the others: for profiles",
+		"run only the implementations with these `names`, separated by commas: for profiles",
 	)
-	set.IntVar(&f.n, "n", 0, "`messages` of each run (0: what suits the case)")
+	set.IntVar(&f.n, "n", 0, "`messages` of each run (0: the default of the case)")
 	set.StringVar(
 		&f.payload,
 		"payload",
@@ -101,8 +101,8 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 func usage(w io.Writer, set *flag.FlagSet) {
 	fmt.Fprint(
 		w,
-		`bench compares the framework with hand-written code that does the same work: same run, by turns, checked results.
-What counts is the ratio to the reference; absolute rates change with the machine and its mood.
+		`bench compares the framework with hand-written code that does the same work: in one run, alternating, with
+checked results. Compare the ratios to the reference; absolute rates vary with the machine and its load.
 
   go run ./bench/cmd/bench                              all cases but memory
   go run ./bench/cmd/bench -case inproc,produce -reps 9 some of them, more often
@@ -145,7 +145,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := compare(ctx, f, cases, payloads, stdout, stderr); err != nil {
 		if ctx.Err() != nil {
-			fmt.Fprintln(stderr, "interrupted: the last case has fewer repetitions, or none")
+			fmt.Fprintln(stderr, "interrupted: the last case has fewer repetitions")
 			return 130
 		}
 		fmt.Fprintln(stderr, err)
@@ -215,7 +215,7 @@ func server(ctx context.Context, url string, cases []bench.Case, logf func(strin
 		if err != nil {
 			return nil, none, err
 		}
-		logf("Redis: the server given; keys named bench:… are made and deleted")
+		logf("Redis: the server given; keys named bench:… are created and deleted")
 		return rdb, rdb.Close, nil
 	}
 	if _, err := exec.LookPath("redis-server"); err != nil {

@@ -1,4 +1,5 @@
-// Command faults hurts workers, servers and the network, and counts what becomes of the messages. See -h.
+// Command faults injects faults into workers, servers and the network, and counts every message.
+// See -h.
 package main
 
 import (
@@ -26,16 +27,16 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-const usage = `faults proves what the Redis endpoints promise: real workers on real redis-servers, hurt by a schedule drawn from a seed,
-and every message counted by its id.
+const usage = `faults tests the guarantees of the Redis endpoints. It runs real workers on real redis-servers, injects faults
+by a schedule drawn from a seed, and counts every message by its id.
 
   go run ./bench/cmd/faults                        all scenarios in their short form, two or three minutes
   go run ./bench/cmd/faults -long -o report.md     100,000 messages each, about half an hour
-  go run ./bench/cmd/faults -scenario R2,R10       some; R10 is all of that kind
+  go run ./bench/cmd/faults -scenario R2,R10       some scenarios; R10 selects all of its kind
   go run ./bench/cmd/faults -scenario R1 -seed 7   the same faults again
 
-It needs a redis-server (REDISTEST_SERVER names another one). The exit status is 0 when all passed, 1 when something is not
-as promised, 2 for a wrong command line, 130 after Ctrl-C. A trial with fewer faults than it needs is void, and fails.
+It needs a redis-server (set REDISTEST_SERVER to use another one). The exit status is 0 when all passed, 1 when a guarantee
+was violated, 2 for a wrong command line, 130 after Ctrl-C. A trial with fewer faults than it needs is void, and fails.
 
 Flags:
 `
@@ -46,17 +47,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var names, report string
 	set := flag.NewFlagSet("faults", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.BoolVar(&o.Long, "long", false, "the long form: 100,000 messages in each scenario, and those that only it has")
+	set.BoolVar(&o.Long, "long", false, "run the long form: 100,000 messages in each scenario, and the long-only scenarios")
 	set.StringVar(
 		&names,
 		"scenario",
 		"",
-		"`ids` of scenarios, separated by commas; P5 is the proof that broken workers are caught",
+		"`ids` of scenarios, separated by commas; P5 checks that broken workers are caught",
 	)
 	set.Uint64Var(&o.Seed, "seed", 1, "`number` that the schedules of faults are drawn from")
-	set.IntVar(&o.Messages, "n", 0, "`messages` of each scenario (0: what suits the form)")
-	set.BoolVar(&o.Keep, "keep", false, "keep the folders of the servers and what the workers wrote")
-	set.DurationVar(&o.Soak, "soak", 10*time.Minute, "how long R20 takes")
+	set.IntVar(&o.Messages, "n", 0, "`messages` of each scenario (0: the default of the form)")
+	set.BoolVar(&o.Keep, "keep", false, "keep the folders of the servers and the workers' output")
+	set.DurationVar(&o.Soak, "soak", 10*time.Minute, "duration of R20")
 	set.IntVar(&o.Parallel, "parallel", 2, "`trials` at the same time: most of their time is waiting")
 	set.StringVar(&report, "o", "", "write the report to this Markdown `file` as well")
 	set.Usage = func() {
@@ -78,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	scenarios, err := faulttest.Select(ids, o.Long)
 	if set.NArg() > 0 {
-		err = fmt.Errorf("faults: %q is no flag; see -h", set.Arg(0))
+		err = fmt.Errorf("faults: unexpected argument %q; see -h", set.Arg(0))
 	}
 	if o.Messages < 0 || o.Soak < 0 || o.Parallel < 1 {
 		err = errors.New("faults: -n and -soak must not be negative, and -parallel must be 1 or more")
