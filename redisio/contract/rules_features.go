@@ -8,7 +8,7 @@ import (
 
 // The rules of newer commands: what the server says it has does what is expected of it. Nothing needs them.
 var featureRules = []Rule{
-	{"probe/same", "Probing a server answers the same each time.", func(c *check) {
+	{"probe/same", "Probing a server returns the same result each time.", func(c *check) {
 		one, err := redisio.Probe(c.ctx, c.rdb)
 		c.must(err)
 		two, err := redisio.Probe(c.ctx, c.rdb)
@@ -18,7 +18,7 @@ var featureRules = []Rule{
 	}},
 	{
 		"new/claim",
-		"XREADGROUP CLAIM (8.4): entries without a lease come with new ones, with their deliveries.",
+		"XREADGROUP CLAIM (8.4): entries with an expired lease are returned with new ones, with their delivery counts.",
 		func(c *check) {
 			c.needs("XREADGROUP CLAIM", func(p redisio.Capabilities) bool { return p.Claim })
 			key := c.key("s")
@@ -33,7 +33,7 @@ var featureRules = []Rule{
 			}
 		},
 	},
-	{"new/maxsize", "XREADGROUP MAXSIZE (8.10): a reply is bounded in bytes, one entry always comes.", func(c *check) {
+	{"new/maxsize", "XREADGROUP MAXSIZE (8.10): a reply has bounded bytes and at least one entry.", func(c *check) {
 		c.needs("XREADGROUP MAXSIZE", func(p redisio.Capabilities) bool { return p.MaxSize })
 		key := c.key("s")
 		c.add(key, 50)
@@ -44,7 +44,7 @@ var featureRules = []Rule{
 			c.failf("%d delivered, %v: %v", n, err, reply)
 		}
 	}},
-	{"new/xnack", "XNACK (8.8): what is given back can be claimed at once.", func(c *check) {
+	{"new/xnack", "XNACK (8.8): entries given back can be claimed at once.", func(c *check) {
 		c.needs("XNACK", func(p redisio.Capabilities) bool { return p.XNack })
 		key := c.key("s")
 		want := c.add(key, 1)
@@ -56,7 +56,7 @@ var featureRules = []Rule{
 			c.failf("%v, %v", got, err)
 		}
 	}},
-	{"new/xackdel", "XACKDEL ACKED (8.2): an entry goes with the last group's ack, and not before.", func(c *check) {
+	{"new/xackdel", "XACKDEL ACKED (8.2): an entry is deleted with the last group's ack, not before.", func(c *check) {
 		c.needs("XACKDEL", func(p redisio.Capabilities) bool { return p.XAckDel })
 		key := c.key("s")
 		want := c.add(key, 1)
@@ -78,7 +78,7 @@ var featureRules = []Rule{
 			c.failf("%d entries when all groups have acked", n)
 		}
 	}},
-	{"new/idmp", "XADD IDMP (8.6): a write sent again is there once, and answers the same ID.", func(c *check) {
+	{"new/idmp", "XADD IDMP (8.6): a repeated write is stored once and returns the same ID.", func(c *check) {
 		c.needs("XADD IDMP", func(p redisio.Capabilities) bool { return p.IDMP })
 		key := c.key("s")
 		var answers [2]string
@@ -91,7 +91,7 @@ var featureRules = []Rule{
 			c.failf("%d entries, answers %v", n, answers)
 		}
 	}},
-	{"new/waitaof", "WAITAOF (7.2): the server tells how many have written to disk.", func(c *check) {
+	{"new/waitaof", "WAITAOF (7.2): the server reports how many servers have synced to disk.", func(c *check) {
 		switch err := c.rdb.Do(c.ctx, "waitaof", 0, 0, 1).Err(); {
 		case redis.HasErrorPrefix(err, "unknown command"):
 			c.lacks("WAITAOF")

@@ -10,7 +10,7 @@ import (
 )
 
 var groupRules = []Rule{
-	{"group/made", "A group is made with its stream when it is missing, and found when it is there.", func(c *check) {
+	{"group/made", "A missing group is created with its stream; an existing one is used.", func(c *check) {
 		key := c.key("s")
 		for range 2 {
 			c.must(c.group(c.rdb, redisio.GroupConfig{Key: key}).Close(c.ctx))
@@ -19,7 +19,7 @@ var groupRules = []Rule{
 			c.failf("%+v, %v", groups, err)
 		}
 	}},
-	{"group/start", "A new group begins where it is told to.", func(c *check) {
+	{"group/start", "A new group begins at the configured start.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 3)
 		at, err := redisio.ParseID(want[0])
@@ -31,7 +31,7 @@ var groupRules = []Rule{
 	}},
 	{
 		"heal/group",
-		"A group that was destroyed is made again where it was; what is held is pending in it again.",
+		"A destroyed group is recreated at its position; entries held by readers are pending in it again.",
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 5)
@@ -50,7 +50,7 @@ var groupRules = []Rule{
 	},
 	{
 		"heal/stream",
-		"A stream that was deleted while a reader waited on it is read from its new beginning.",
+		"A stream deleted while a reader waits on it is read from its new beginning.",
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
@@ -76,7 +76,7 @@ var groupRules = []Rule{
 			}
 		},
 	},
-	{"reap/pending", "Consumers of the past are deleted, and never with something pending.", func(c *check) {
+	{"reap/pending", "Old consumers are deleted, but never with pending entries.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 1)
 		c.takenBy(key, "holder", 1)
@@ -96,7 +96,7 @@ var groupRules = []Rule{
 			c.failf("pending %+v", c.pending(key))
 		}
 	}},
-	{"info/lag", "What is pending and what is unread is told.", func(c *check) {
+	{"info/lag", "The numbers of pending and unread entries are reported.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 10)
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
@@ -108,7 +108,7 @@ var groupRules = []Rule{
 	}},
 	{
 		"trim/needed",
-		"Trimming by what groups are done with drops nothing that one of them has pending or unread.",
+		"Trimming entries that all groups have settled drops nothing that a group has pending or unread.",
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 10)

@@ -7,7 +7,7 @@ import (
 )
 
 var delayRules = []Rule{
-	{"later/moved", "An entry scheduled for later is written when it is due, once, and not before.", func(c *check) {
+	{"later/moved", "A scheduled entry is written once, when it is due, and not before.", func(c *check) {
 		s, key := c.scheduler()
 		const delay = 300 * time.Millisecond
 		at := time.Now().Add(delay)
@@ -27,7 +27,7 @@ var delayRules = []Rule{
 			c.failf("%v early, %d entries, next in %v, %v", early, len(c.all(key)), next, err)
 		}
 	}},
-	{"later/again", "Scheduling the same again, before or after its time, writes it once.", func(c *check) {
+	{"later/again", "Scheduling an entry again, before or after its time, writes it once.", func(c *check) {
 		s, key := c.scheduler()
 		entry := []redisio.Delayed{{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}}}
 		for range 3 {
@@ -40,7 +40,7 @@ var delayRules = []Rule{
 			c.failf("%d entries, want 1", n)
 		}
 	}},
-	{"later/cancelled", "What is cancelled in time is not written.", func(c *check) {
+	{"later/cancelled", "An entry cancelled in time is not written.", func(c *check) {
 		s, key := c.scheduler()
 		c.must(
 			s.Schedule(
@@ -56,7 +56,7 @@ var delayRules = []Rule{
 			c.failf("moved %d, %v", n, err)
 		}
 	}},
-	{"later/read", "Readers of a group move what is scheduled for their stream.", func(c *check) {
+	{"later/read", "Readers of a group move the scheduled entries of their stream.", func(c *check) {
 		s, key := c.scheduler()
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, DelayedEvery: often})
 		c.must(

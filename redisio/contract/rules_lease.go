@@ -18,7 +18,7 @@ const often = 30 * time.Millisecond
 var leaseRules = []Rule{
 	{
 		"reclaim/dead",
-		"What a dead consumer had is taken over when its lease has ended, and not before, as delivered again.",
+		"A dead consumer's entries are taken over when its lease has expired, not before, as redelivered.",
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 12)
@@ -37,7 +37,7 @@ var leaseRules = []Rule{
 			}
 		},
 	},
-	{"reclaim/all", "Reclaiming looks at all that is pending, however much of it is in work.", func(c *check) {
+	{"reclaim/all", "Reclaiming examines all pending entries, however many are in progress.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 605)
 		c.takenBy(key, "slow", 600)
@@ -57,7 +57,7 @@ var leaseRules = []Rule{
 	}},
 	{
 		"lease/held",
-		"What a reader holds is not delivered again, to it or to others, for as long as it lives, and counts one delivery.",
+		"Entries held by a live reader are not delivered again, to it or to others, and count one delivery.",
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 10)
@@ -88,7 +88,7 @@ var leaseRules = []Rule{
 			}
 		},
 	},
-	{"lease/fenced", "Renewing does not take back what is another's now; the reader is told.", func(c *check) {
+	{"lease/fenced", "Renewing does not take back entries of another reader; their loss is reported.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 3)
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: lease})

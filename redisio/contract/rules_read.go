@@ -12,7 +12,7 @@ import (
 )
 
 var readRules = []Rule{
-	{"read/order", "Entries come in their order, with all fields in theirs, and as delivered once.", func(c *check) {
+	{"read/order", "Entries are read in order, fields in order, and count as delivered once.", func(c *check) {
 		key := c.key("s")
 		c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n").Err())
 		want := c.add(key, 20)
@@ -29,7 +29,7 @@ var readRules = []Rule{
 	}},
 	{
 		"read/bounded",
-		"A read takes as many entries as are asked for at most, and the rest stays unread.",
+		"A read returns at most the requested number of entries, and the rest stays unread.",
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 50)
@@ -41,7 +41,7 @@ var readRules = []Rule{
 			}
 		},
 	},
-	{"read/waits", "A read waits at the server, and gets what is written meanwhile.", func(c *check) {
+	{"read/waits", "A read blocks on the server, and returns entries written meanwhile.", func(c *check) {
 		key := c.key("s")
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Block: time.Second})
 		type result struct {
@@ -59,7 +59,7 @@ var readRules = []Rule{
 			c.failf("got %v, %v, want %s", ids(res.b.Entries), res.err, id)
 		}
 	}},
-	{"read/shared", "Readers of a group share its entries: each goes to one of them.", func(c *check) {
+	{"read/shared", "Readers of a group share its entries: one reader receives each.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 40)
 		a, b := c.group(c.rdb, redisio.GroupConfig{Key: key}), c.group(c.rdb, redisio.GroupConfig{Key: key})
@@ -75,7 +75,7 @@ var readRules = []Rule{
 	}},
 	{
 		"read/lost-reply",
-		"What a lost reply held is found at once and comes first, counted as delivered once; what is held is left alone.",
+		"Entries of a lost reply are returned first, as delivered once; entries already held are not.",
 		func(c *check) {
 			key := c.key("s")
 			l, rdb := c.line()
@@ -99,7 +99,7 @@ var readRules = []Rule{
 	},
 	{
 		"read/former-life",
-		"A reader with a name of its own takes up what its earlier life left, before new entries, as delivered again.",
+		"A named reader first receives the entries that its earlier run left pending, as redelivered.",
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 4)
@@ -126,7 +126,7 @@ var readRules = []Rule{
 	}},
 	{
 		"tail/end",
-		"The end is settled when a tail is opened: it sees all that is written afterwards, and nothing before.",
+		"A tail fixes the end when it is opened: it reads everything written afterwards, and nothing before.",
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
@@ -150,7 +150,7 @@ var readRules = []Rule{
 			}
 		},
 	},
-	{"tail/beginning", "A tail from the beginning or behind an entry sees the rest, in pages.", func(c *check) {
+	{"tail/beginning", "A tail from the beginning or behind an entry reads the rest in pages.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 30)
 		at, err := redisio.ParseID(want[9])
@@ -185,7 +185,7 @@ var readRules = []Rule{
 			c.failf("got %v and %v, want %v and the end", got, err, want[3:26])
 		}
 	}},
-	{"read/wrong-type", "A key that is no stream is a permanent error.", func(c *check) {
+	{"read/wrong-type", "A key that is not a stream is a permanent error.", func(c *check) {
 		key := c.key("s")
 		c.must(c.rdb.Set(c.ctx, key, "x", 0).Err())
 		r, err := redisio.NewGroupReader(c.rdb, redisio.GroupConfig{Key: key, Group: "g"})

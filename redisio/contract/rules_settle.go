@@ -10,7 +10,7 @@ import (
 )
 
 var settleRules = []Rule{
-	{"ack/once", "Acks may be repeated: what is not pending any more is told, and is no error.", func(c *check) {
+	{"ack/once", "Acks may be repeated: entries no longer pending are reported without an error.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 5)
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
@@ -25,7 +25,7 @@ var settleRules = []Rule{
 		}
 		c.settled(key)
 	}},
-	{"ack/lost-reply", "An ack whose reply was lost is sent again, and nothing is delivered again.", func(c *check) {
+	{"ack/lost-reply", "An ack whose reply was lost is repeated, and nothing is redelivered.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 5)
 		l, rdb := c.line()
@@ -40,7 +40,7 @@ var settleRules = []Rule{
 	}},
 	{
 		"nack/delay",
-		"What is given back for later is due after its delay, for every reader, and not before.",
+		"Entries given back with a delay are due after it, for every reader, and not before.",
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 2)
@@ -68,7 +68,7 @@ var settleRules = []Rule{
 	},
 	{
 		"nack/counted",
-		"Attempts are counted on the server, one for each delivery and none for giving back.",
+		"The server counts one attempt for each delivery and none for giving back.",
 		func(c *check) {
 			key := c.key("s")
 			id := c.add(key, 1)[0]
@@ -85,7 +85,7 @@ var settleRules = []Rule{
 			}
 		},
 	},
-	{"nack/fenced", "Giving back what is another's now changes nothing.", func(c *check) {
+	{"nack/fenced", "Giving back entries that another reader owns now changes nothing.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 1)
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
@@ -100,7 +100,7 @@ var settleRules = []Rule{
 		}
 		c.nothing(r, 100*time.Millisecond)
 	}},
-	{"release/at-once", "What is released, others get at once and not after a lease.", func(c *check) {
+	{"release/at-once", "Other readers receive released entries at once, not after a lease.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 3)
 		cfg := redisio.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
@@ -113,7 +113,7 @@ var settleRules = []Rule{
 	}},
 	{
 		"close/released",
-		"A reader that closes gives back what it holds, and is forgotten when nothing is pending for it.",
+		"A closing reader gives back its entries, and its consumer is deleted if nothing is pending for it.",
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
@@ -137,7 +137,7 @@ var settleRules = []Rule{
 	},
 	{
 		"dead/atomic",
-		"A dead letter has the entry's fields and the reason; it is acked with the copy, and repeating makes no second one.",
+		"A dead letter has the entry's fields and the reason; copy and ack are atomic, and repeating adds no copy.",
 		func(c *check) {
 			key, dead := c.key("s"), c.key("dead")
 			c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "b", "1", "a", "2", "b", "3").Err())

@@ -25,7 +25,7 @@ func outgoing(n int) []redisio.Outgoing {
 }
 
 var writeRules = []Rule{
-	{"write/order", "Entries are written in their order, and each answer is the entry's ID.", func(c *check) {
+	{"write/order", "Entries are written in order, and each reply is the entry's ID.", func(c *check) {
 		key := c.key("s")
 		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, Depth: 16}))
 		results := make([]redisio.Result, 100)
@@ -36,7 +36,7 @@ var writeRules = []Rule{
 			}
 		}
 	}},
-	{"write/neighbours", "An entry that is refused says so, and does not touch its neighbours.", func(c *check) {
+	{"write/neighbours", "A refused entry is reported and does not affect its neighbours.", func(c *check) {
 		key, text := c.key("s"), c.key("text")
 		c.must(c.rdb.Set(c.ctx, text, "x", 0).Err())
 		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key}))
@@ -55,7 +55,7 @@ var writeRules = []Rule{
 			c.failf("%d entries, want 2", n)
 		}
 	}},
-	{"write/unknown", "A write whose reply was lost is told as unknown, and not sent again by itself.", func(c *check) {
+	{"write/unknown", "A write whose reply was lost is reported as unknown, and not repeated.", func(c *check) {
 		key := c.key("s")
 		l, rdb := c.line()
 		w := c.writer(redisio.NewWriter(rdb, redisio.WriterConfig{Key: key}))
@@ -67,7 +67,7 @@ var writeRules = []Rule{
 			c.failf("%d entries, want each once", n)
 		}
 	}},
-	{"write/trims", "A bounded stream is bounded: exactly, if that is asked for.", func(c *check) {
+	{"write/trims", "A bounded stream stays within its bound: exactly, if configured.", func(c *check) {
 		key := c.key("s")
 		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 10, Exact: true}))
 		c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
@@ -81,7 +81,7 @@ var writeRules = []Rule{
 			c.failf("%d entries are left, want 6", n)
 		}
 	}},
-	{"write/roughly", "A roughly bounded stream keeps at least what it is to keep.", func(c *check) {
+	{"write/roughly", "An approximately bounded stream keeps at least its bound.", func(c *check) {
 		key := c.key("s")
 		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 100}))
 		c.must(w.Write(c.ctx, outgoing(1000), make([]redisio.Result, 1000)))
@@ -109,7 +109,7 @@ var writeRules = []Rule{
 			}
 		},
 	},
-	{"write/once", "Within its window, what is written again is there once, and told as a duplicate.", func(c *check) {
+	{"write/once", "Within the window, a repeated entry is stored once and reported as duplicate.", func(c *check) {
 		key := c.key("s")
 		c.keys = append(c.keys, key+":once")
 		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, DedupeWindow: time.Minute}))
@@ -129,7 +129,7 @@ var writeRules = []Rule{
 			c.failf("%d entries, want 5", n)
 		}
 	}},
-	{"write/once-unknown", "A write whose reply was lost is there once when it is written again.", func(c *check) {
+	{"write/once-unknown", "A write whose reply was lost is stored once when it is repeated.", func(c *check) {
 		key := c.key("s")
 		c.keys = append(c.keys, key+":once")
 		l, rdb := c.line()
@@ -147,7 +147,7 @@ var writeRules = []Rule{
 			c.failf("%d entries, want 5", n)
 		}
 	}},
-	{"write/capped", "A full stream refuses more, or waits, until groups are done with what is in it.", func(c *check) {
+	{"write/capped", "A full stream refuses entries, or blocks, until groups settle some.", func(c *check) {
 		key := c.key("s")
 		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
 		w := c.writer(

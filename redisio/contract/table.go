@@ -24,9 +24,9 @@ func (t *Table) Add(s Server, outcomes []Outcome) {
 // Markdown returns the table as Markdown: a row for each rule, a column for each server.
 func (t *Table) Markdown() string {
 	var b strings.Builder
-	b.WriteString("# Servers\n\nWhat package redisio promises, checked on each server by `make compat`.\n" +
-		"\"ok\" is kept; \"lacks\" is a newer command that the server does not have and that nothing needs;\n" +
-		"\"differs\" is a known limit of the server, told below.\n\n| rule |")
+	b.WriteString("# Servers\n\nThe guarantees of package redisio, checked on each server by `make compat`.\n" +
+		"\"ok\" means kept. \"lacks\" is an optional newer command that the server does not have.\n" +
+		"\"differs\" is a known limit of the server, described below.\n\n| rule |")
 	for _, s := range t.servers {
 		b.WriteString(" " + s.Name + " |")
 	}
