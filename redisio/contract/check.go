@@ -15,14 +15,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// check is one rule being checked. Its methods end the rule, by a panic that [Rule.Check] recovers: so rules need no
-// testing.T, and one that is not kept can be what was expected.
+// check is one run of a rule. Its methods end the rule by a panic that [Rule.Check] recovers. So
+// rules need no testing.T, and a broken rule can be the expected outcome.
 type check struct {
 	ctx    context.Context
 	rdb    redis.UniversalClient
 	prefix string
 
-	patience time.Duration // how long what should happen is waited for
+	patience time.Duration // how long to wait for an expected state
 
 	keys    []string
 	cleanup []func()
@@ -33,7 +33,7 @@ type (
 	lacking string
 )
 
-// failf ends the rule: it is not kept.
+// failf ends the rule as broken.
 func (c *check) failf(format string, args ...any) {
 	_, file, line, _ := runtime.Caller(1)
 	panic(broken{fmt.Errorf("%s:%d: %w", base(file), line, fmt.Errorf(format, args...))})
@@ -46,7 +46,7 @@ func (c *check) must(err error) {
 	}
 }
 
-// lacks ends the rule: the server has no such command, and need not.
+// lacks ends the rule, because the server lacks an optional command.
 func (c *check) lacks(command string) { panic(lacking(command)) }
 
 func base(file string) string {
@@ -66,13 +66,13 @@ func (c *check) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if len(c.keys) > 0 {
-		for _, key := range c.keys { // they may lie in different slots
-			_ = c.rdb.Del(ctx, key).Err() // they have random names: left behind, they hurt nobody
+		for _, key := range c.keys { // they may be in different slots
+			_ = c.rdb.Del(ctx, key).Err() // random names: keys left behind do no harm
 		}
 	}
 }
 
-// key returns a key of the rule's own. All are in one slot.
+// key returns a key that only this rule uses. All are in one slot.
 func (c *check) key(name string) string {
 	key := c.prefix + ":" + name
 	c.keys = append(c.keys, key)
@@ -95,7 +95,8 @@ func (c *check) add(key string, n int) []string {
 	return ids
 }
 
-// takenBy has a consumer that is not ours read entries, and do nothing about them. The group is made if it is missing.
+// takenBy lets another consumer read entries without settling them. It creates the group if it is
+// missing.
 func (c *check) takenBy(key, consumer string, n int) []string {
 	if err := c.rdb.XGroupCreateMkStream(c.ctx, key, "g", "0").Err(); err != nil &&
 		!redis.HasErrorPrefix(err, "BUSYGROUP") {
@@ -111,7 +112,7 @@ func (c *check) takenBy(key, consumer string, n int) []string {
 	return ids
 }
 
-// reader is a group's reader with a record of what it noticed.
+// reader is a group's reader that records its events.
 type reader struct {
 	*redisio.GroupReader
 	mu     sync.Mutex
@@ -119,7 +120,7 @@ type reader struct {
 	lost   []string
 }
 
-// group opens a reader of group g. Its waits are short unless they are given.
+// group opens a reader of group g, with short waits by default.
 func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *reader {
 	r := &reader{events: make(map[redisio.EventKind]int)}
 	cfg.Group = "g"
@@ -143,12 +144,12 @@ func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *reade
 	c.cleanup = append(c.cleanup, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		_ = r.Close(ctx) // the rule may have closed it, or taken its group away
+		_ = r.Close(ctx) // the rule may have closed it, or deleted its group
 	})
 	return r
 }
 
-// saw returns how often an event came.
+// saw returns how often an event occurred.
 func (r *reader) saw(k redisio.EventKind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,12 +162,12 @@ func (r *reader) taken() []string {
 	return append([]string(nil), r.lost...)
 }
 
-// batches is what all readers have in common.
+// batches is implemented by all readers.
 type batches interface {
 	Read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error
 }
 
-// read reads until n entries came.
+// read reads until n entries have arrived.
 func (c *check) read(r batches, n int) []redisio.Entry {
 	ctx, cancel := context.WithTimeout(c.ctx, c.patience)
 	defer cancel()
@@ -188,7 +189,7 @@ func (c *check) acked(r *reader, entries []redisio.Entry) {
 	}
 }
 
-// nothing reads for d, and nothing may come.
+// nothing reads for d and fails if an entry arrives.
 func (c *check) nothing(r batches, d time.Duration) {
 	ctx, cancel := context.WithTimeout(c.ctx, d)
 	defer cancel()
@@ -247,7 +248,7 @@ func (c *check) pending(key string) map[string]redis.XPendingExt {
 // settled fails if anything is pending.
 func (c *check) settled(key string) {
 	if p := c.pending(key); len(p) != 0 {
-		c.failf("%d are pending still", len(p))
+		c.failf("%d are still pending", len(p))
 	}
 }
 

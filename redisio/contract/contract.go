@@ -12,19 +12,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Server is what the rules are checked on.
+// Server is a server to check.
 type Server struct {
 	Name   string
-	Client redis.UniversalClient // stays open; only keys of the rules' own are written
+	Client redis.UniversalClient // stays open; the rules write only their own keys
 
-	// Differs has the rules that the server is known not to keep, each with the reason.
+	// Differs lists the rules that the server is known to break, each with the reason.
 	Differs map[string]string
 }
 
 // Rule is one promise.
 type Rule struct {
-	Name string // stable: it names the subtest, and stands in tables
-	Text string // what is promised, in a sentence
+	Name string // stable: used in subtests and tables
+	Text string // the promise in a sentence
 
 	check func(c *check)
 }
@@ -34,14 +34,14 @@ func Rules() []Rule {
 	return slices.Concat(readRules, leaseRules, settleRules, groupRules, writeRules, delayRules, featureRules)
 }
 
-// Outcome is what became of a rule on a server.
+// Outcome is the result of a rule on a server.
 type Outcome struct {
 	Rule  Rule
-	Err   error  // the rule is not kept
-	Lacks string // a command that the server does not have, which nothing here needs
+	Err   error  // the rule is broken
+	Lacks string // an optional command that the server lacks
 }
 
-// Check checks the rule on a server. Where it is not expected to be kept, what it waits for is not waited for long.
+// Check checks the rule on a server. If the rule is expected to be broken, its waits are short.
 func (r Rule) Check(ctx context.Context, s Server) (o Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -66,7 +66,7 @@ func (r Rule) Check(ctx context.Context, s Server) (o Outcome) {
 	return o
 }
 
-// Run checks all rules, a subtest each, and returns what became of them.
+// Run checks all rules, each in a subtest, and returns the outcomes.
 func Run(t *testing.T, s Server) []Outcome {
 	t.Helper()
 	var outcomes []Outcome
@@ -87,20 +87,21 @@ func Run(t *testing.T, s Server) []Outcome {
 	}
 	for name := range s.Differs {
 		if !known[name] {
-			t.Errorf("%s is said to differ in %q, which is no rule", s.Name, name)
+			t.Errorf("%s lists a difference in %q, which is not a rule", s.Name, name)
 		}
 	}
 	return outcomes
 }
 
-// problem says what is wrong with an outcome: a rule that is not kept, or one that is and was not expected to be.
+// problem describes an unexpected outcome: a broken rule, or an expected difference that no longer
+// exists.
 func (s Server) problem(o Outcome) string {
 	why, expected := s.Differs[o.Rule.Name]
 	switch {
 	case o.Err != nil && !expected:
 		return o.Rule.Text + "\n" + o.Err.Error()
 	case o.Err == nil && expected:
-		return s.Name + " keeps this rule now: strike it off what it does differently (" + why + ")"
+		return s.Name + " keeps this rule now: remove it from Differs (" + why + ")"
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package contract
 
-// EmbeddedDiffers is what the in-process server of redisio/embedded is known to do differently, which is miniredis.
+// EmbeddedDiffers returns the known differences of the in-process server of redisio/embedded, which
+// is miniredis.
 func EmbeddedDiffers() map[string]string {
 	return map[string]string{
 		"reclaim/dead":        "XAUTOCLAIM with JUSTID counts a delivery, so entries taken over have one too many",

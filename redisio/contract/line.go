@@ -11,14 +11,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// line is a network on which an answer of the server can be lost.
+// line is a network on which a server's reply can be lost.
 type line struct {
 	mu    sync.Mutex
 	match []byte
 	lost  int
 }
 
-// line returns a client like the one of the check, over a line.
+// line returns a client with the settings of the check's, over a line.
 func (c *check) line() (*line, *redis.Client) {
 	plain, ok := c.rdb.(*redis.Client)
 	if !ok {
@@ -38,14 +38,15 @@ func (c *check) line() (*line, *redis.Client) {
 	return l, rdb
 }
 
-// loseReply breaks the connection of the next request with this command when the server has answered it.
+// loseReply breaks the connection of the next request with this command after the server has
+// answered it.
 func (l *line) loseReply(command string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.match = []byte("\r\n" + command + "\r\n")
 }
 
-// losses returns how many answers were lost.
+// losses returns how many replies were lost.
 func (l *line) losses() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

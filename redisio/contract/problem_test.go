@@ -21,8 +21,8 @@ func TestExpectedDifferencesStayTrue(t *testing.T) {
 		outcome Outcome
 		want    string
 	}{
-		{plain, kept, ""}, {plain, broken, "A.\nno"}, {differs, broken, ""}, {differs, kept, "strike it off"},
-		{differs, Outcome{Rule: Rule{Name: "a"}, Lacks: "A"}, "strike it off"}, {plain, Outcome{Lacks: "A"}, ""},
+		{plain, kept, ""}, {plain, broken, "A.\nno"}, {differs, broken, ""}, {differs, kept, "remove it from Differs"},
+		{differs, Outcome{Rule: Rule{Name: "a"}, Lacks: "A"}, "remove it from Differs"}, {plain, Outcome{Lacks: "A"}, ""},
 	} {
 		if got := test.server.problem(test.outcome); !strings.Contains(got, test.want) ||
 			(got == "") != (test.want == "") {

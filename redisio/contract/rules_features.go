@@ -6,7 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// The rules of newer commands: what the server says it has does what is expected of it. Nothing needs them.
+// The rules of newer commands: commands that the server reports work as expected. They are all
+// optional.
 var featureRules = []Rule{
 	{"probe/same", "Probing a server returns the same result each time.", func(c *check) {
 		one, err := redisio.Probe(c.ctx, c.rdb)
@@ -101,7 +102,7 @@ var featureRules = []Rule{
 	}},
 }
 
-// needs ends the rule where the server does not have a command.
+// needs ends the rule if the server lacks a command.
 func (c *check) needs(command string, has func(redisio.Capabilities) bool) {
 	caps, err := redisio.Probe(c.ctx, c.rdb)
 	c.must(err)

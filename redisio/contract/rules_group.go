@@ -127,7 +127,7 @@ var groupRules = []Rule{
 	},
 }
 
-// nothingFor lets time pass: for what happens at the server and can't be seen from here.
+// nothingFor sleeps while something invisible happens on the server.
 func (c *check) nothingFor(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -10,7 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// lease is the one of the rules in which leases end: short, and long against what a busy machine delays.
+// lease is short, but long compared to the delays of a busy machine.
 const lease = 400 * time.Millisecond
 
 const often = 30 * time.Millisecond
@@ -48,7 +48,7 @@ var leaseRules = []Rule{
 		var got []string
 		for len(got) < 5 {
 			taken := c.read(r, 1)
-			c.acked(r, taken) // entries that may have killed their reader keep others waiting
+			c.acked(r, taken) // entries that may have killed their reader block others until acked
 			got = append(got, ids(taken)...)
 		}
 		if slices.Sort(got); !slices.Equal(got, want[600:]) {

@@ -60,7 +60,7 @@ var settleRules = []Rule{
 			}
 			c.must(r.Nack(c.ctx, got, delay))
 			start = time.Now()
-			other := c.group(c.rdb, cfg) // which knows only what the server does
+			other := c.group(c.rdb, cfg) // knows only the server's state
 			if again := c.read(other, 2); time.Since(start) < delay/2 || !slices.Equal(ids(again), got) {
 				c.failf("the other got %v after %v, want %v", ids(again), time.Since(start), delay)
 			}
@@ -210,7 +210,7 @@ var settleRules = []Rule{
 			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
 			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
 			got := c.read(r, 2)
-			c.acked(r, got) // entries that may have killed their reader keep others waiting
+			c.acked(r, got) // entries that may have killed their reader block others until acked
 			got = append(got, c.read(r, 1)...)
 			if got := ids(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
 				c.failf("got %v of %v", got, want)
@@ -220,7 +220,7 @@ var settleRules = []Rule{
 	},
 }
 
-// gone reads until a deleted entry is pending for nobody, and wants it counted.
+// gone reads until a deleted entry is no longer pending, and checks that it is counted.
 func (c *check) gone(r *reader, key, id string) {
 	c.until("the deleted entry is settled", func() bool {
 		c.nothing(r, often)

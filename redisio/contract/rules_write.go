@@ -8,7 +8,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// writer opens a writer that is closed with the rule.
+// writer opens a writer and closes it at the end of the rule.
 func (c *check) writer(w *redisio.Writer, err error) *redisio.Writer {
 	c.must(err)
 	c.must(w.Open(c.ctx))
@@ -138,7 +138,7 @@ var writeRules = []Rule{
 		for i := range out {
 			out[i].DedupeID = fmt.Sprint("message ", i)
 		}
-		l.loseReply(key) // whichever command has it
+		l.loseReply(key) // whichever command contains it
 		if err := w.Write(c.ctx, out, make([]redisio.Result, 5)); !errors.Is(err, redisio.ErrUnknownOutcome) {
 			c.failf("got %v", err)
 		}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Table is what became of the rules on several servers.
+// Table collects the outcomes of the rules on several servers.
 type Table struct {
 	servers  []Server
 	outcomes []map[string]Outcome
@@ -21,7 +21,7 @@ func (t *Table) Add(s Server, outcomes []Outcome) {
 	t.servers, t.outcomes = append(t.servers, s), append(t.outcomes, byName)
 }
 
-// Markdown returns the table as Markdown: a row for each rule, a column for each server.
+// Markdown returns the table as Markdown: one row per rule, one column per server.
 func (t *Table) Markdown() string {
 	var b strings.Builder
 	b.WriteString("# Servers\n\nThe guarantees of package redisio, checked on each server by `make compat`.\n" +
