@@ -414,7 +414,7 @@ func TestHTTPMistakes(t *testing.T) {
 		"Timeout is negative":         gateways.HTTP(c, "a", gateways.Timeout(-1)),
 		"Accept is empty":             gateways.HTTP(c, "a", gateways.Accept()),
 		"text/*":                      gateways.HTTP(c, "a", gateways.Accept("text/*")),
-		"no name of a header":         gateways.HTTP(c, "a", gateways.ForwardHeaders("a b")),
+		"an invalid header name":      gateways.HTTP(c, "a", gateways.ForwardHeaders("a b")),
 		"Connection, a hop-by-hop":    gateways.HTTP(c, "a", gateways.ForwardHeaders("connection")),
 		"Identity, which the gateway": gateways.HTTP(c, "a", gateways.ForwardHeaders("Identity")),
 		"Content-Length, which":       gateways.HTTP(c, "a", gateways.PassHeaders("content-length")),
