@@ -59,6 +59,10 @@ type ClientConfig struct {
 	// holds at most 16,384 unread replies, for example of a hanging client. Beyond that the oldest
 	// are lost, and their calls time out. Defaults to one minute.
 	MailboxTTL time.Duration
+	// User is the part of the mailbox's key that ACL rules go by: "{topic}:reply:<user>:<id>". See
+	// Access. Letters, digits and "-_.@+=" are allowed, up to 100. Defaults to the user as whom the
+	// Redis client logs in. It is left out for the user "default" and for other names than these.
+	User string
 	// Wire is the protocol of requests and replies. Defaults to this project's own. StreamersonV1
 	// is for the workers of streamerson for Node.
 	Wire Wire
@@ -124,6 +128,9 @@ func (c ClientConfig) validate() error {
 	}
 	if c.MaxPayload < 0 {
 		bad("MaxPayload", "is negative", "leave it 0 for 1 MiB")
+	}
+	if problem := checkUser(c.User); problem != "" {
+		bad("User", problem, `choose up to 100 letters, digits and "-_.@+="`)
 	}
 	if c.MailboxTTL < 0 || c.MailboxTTL > 0 && c.MailboxTTL < 5*time.Second {
 		bad(
@@ -202,7 +209,8 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	c.cfg = cfg.withDefaults()
 	c.err = errors.Join(needClient(rdb), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
-	c.mailbox = mailbox{key: c.topic.mailbox + c.own, ttl: c.cfg.MailboxTTL, rdb: rdb, full: make(chan struct{}, 1)}
+	def(&c.cfg.User, userOf(rdb))
+	c.mailbox = mailbox{key: c.topic.mailboxes(c.cfg.User) + c.own, ttl: c.cfg.MailboxTTL, rdb: rdb, full: make(chan struct{}, 1)}
 	if speech.shared != "" {
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}

@@ -44,12 +44,23 @@
 // by a group, and to browsers by [SSE], which serves any stream of native entries. [ServeStream]
 // sends a streamed reply as events.
 //
+// # Rights
+//
+//	streams acl -user shop -client orders | redis-cli
+//	rules := gateways.ClientConfig{User: "shop"}.Access("orders").Rules() // the same, for ACL SETUSER
+//
+// On a server with ACLs, services, clients and the hubs of package ws are roles of their own: see
+// [ServiceConfig.Access], [ClientConfig.Access], and the command redisio/cmd/streams. Give each
+// client that is not to see what others are answered a user of its own. Its mailboxes are below the
+// user's name, "{topic}:reply:<user>:<id>". Then it can read and write no other mailbox, and no
+// client can read requests.
+//
 // # On the wire
 //
 // Requests are native entries (see redisio.Native) of the stream named like the topic, with type,
 // id, reply, limit and headers. Each client process has one stream for its replies, its mailbox
-// "{topic}:reply:<id>". The client creates, reads, trims and deletes it, and it expires when the
-// process dies. Services write to a mailbox only while it exists, and to no other key. Clients
+// "{topic}:reply:<id>", or "{topic}:reply:<user>:<id>" with a ClientConfig.User. The client creates,
+// reads, trims and deletes it, and it expires when the process dies. Services write to a mailbox only while it exists, and to no other key. Clients
 // cancel requests and grant credit for streamed replies in "{topic}:control", which every process
 // of a service reads. Events are native entries of "{topic}:events", with type, id, key and
 // headers. All keys of a topic share a hash slot.

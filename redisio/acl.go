@@ -19,11 +19,25 @@ type Access struct {
 	Reads    []string // patterns of keys that are only read
 	Appends  []string // patterns of keys that are only written to
 	Writes   []string // patterns of keys that are read and written
+
+	// Selectors are rights of which each holds by itself: its commands for its keys, and for no
+	// others. See Apart. They have no Selectors of their own.
+	Selectors []Access
+}
+
+// Apart returns an Access with a single selector: the commands of a may be used on the keys of a
+// only, and the commands that it is combined with not on the keys of a. For example, DEL for a
+// mailbox then deletes no other key that the user may write to.
+func (a Access) Apart() Access {
+	inner := a
+	inner.Selectors = nil
+	return Access{Selectors: append([]Access{inner.And()}, a.Selectors...)}.And()
 }
 
 // And is the access for all of these things.
 func (a Access) And(others ...Access) Access {
 	for _, o := range others {
+		a.Selectors = slices.Concat(a.Selectors, o.Selectors)
 		a.Commands = slices.Concat(a.Commands, o.Commands)
 		a.Reads = slices.Concat(a.Reads, o.Reads)
 		a.Appends = slices.Concat(a.Appends, o.Appends)
@@ -35,7 +49,22 @@ func (a Access) And(others ...Access) Access {
 		Reads:    slices.DeleteFunc(sortedSet(a.Reads), more),
 		Appends:  slices.DeleteFunc(sortedSet(a.Appends), more),
 		Writes:   sortedSet(a.Writes),
+
+		Selectors: distinct(a.Selectors),
 	}
+}
+
+// distinct returns the selectors without those that are there twice, sorted by their rules.
+func distinct(selectors []Access) []Access {
+	all := make(map[string]Access, len(selectors))
+	for _, a := range selectors {
+		all[a.selector()] = a
+	}
+	var list []Access
+	for _, rule := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, all[rule])
+	}
+	return list
 }
 
 func sortedSet(s []string) []string {
@@ -47,9 +76,21 @@ func sortedSet(s []string) []string {
 }
 
 // Rules are the arguments of ACL SETUSER behind the name and the password. A user that had other
-// commands, keys or channels has them no more; its selectors stay.
+// commands, keys, channels or selectors loses them. Each selector is one argument.
 func (a Access) Rules() []string {
-	rules := []string{"resetkeys", "resetchannels", "-@all"}
+	rules := append([]string{"clearselectors", "resetkeys", "resetchannels", "-@all"}, a.rights()...)
+	for _, s := range a.Selectors {
+		rules = append(rules, s.selector())
+	}
+	return rules
+}
+
+// selector returns the rule of a selector with the commands and keys of a.
+func (a Access) selector() string { return "(" + strings.Join(a.rights(), " ") + ")" }
+
+// rights are the rules of the keys and commands, without the selectors.
+func (a Access) rights() []string {
+	var rules []string
 	for _, k := range a.Writes {
 		rules = append(rules, "~"+k)
 	}
@@ -68,10 +109,13 @@ func (a Access) Rules() []string {
 // String is the rules in one line.
 func (a Access) String() string { return strings.Join(a.Rules(), " ") }
 
-// literal makes a pattern that only the key itself matches, but for spaces and quotes: a rule can't
-// have them, so any character will do in their place.
+// KeyPattern returns a pattern for Access that matches the key and no other. A space or a quote is
+// the exception: a rule can't have them, so any character matches in their place. With "*" behind
+// it the pattern matches the keys that begin with key.
+func KeyPattern(key string) string { return literal(key) }
+
 func literal(key string) string {
-	key = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(key)
+	key = escapes.Replace(key)
 	b := []byte(key)
 	for i, c := range b {
 		if c <= ' ' || c == '"' || c == '\'' || c == 0x7f {
@@ -80,6 +124,10 @@ func literal(key string) string {
 	}
 	return string(b)
 }
+
+// escapes replaces what a pattern takes for something else. A parenthesis at the end of a rule would
+// end its selector.
+var escapes = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `)`, `[)]`)
 
 func literals(keys []string) []string {
 	patterns := make([]string, len(keys))
@@ -162,8 +210,11 @@ func (c WriterConfig) Access(keys ...string) Access {
 	if c.Key != "" {
 		a = a.And(Access{Commands: []string{"xlen"}})
 	}
-	if c.trims() && !c.plain() || c.HardCap > 0 {
+	if c.trims() && !c.plain() || c.HardCap > 0 || c.MaxBytes > 0 {
 		a = a.And(access(keys, "eval", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"))
+	}
+	if c.MaxBytes > 0 {
+		a = a.And(access(nil, "memory|usage"))
 	}
 	if c.MaxAge > 0 {
 		a = a.And(access(nil, "time"))

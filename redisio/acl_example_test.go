@@ -16,5 +16,5 @@ func ExampleAccess() {
 	fmt.Println("to write alone:", invoices.Access())
 	// Output:
 	// keys: [orders orders:dead] and to write only: [invoices]
-	// to write alone: resetkeys resetchannels -@all %W~invoices +ping +xadd +xlen
+	// to write alone: clearselectors resetkeys resetchannels -@all %W~invoices +ping +xadd +xlen
 }

@@ -103,7 +103,7 @@ func (g *guarded) unused(t *testing.T, a Access) []string {
 func TestAccessOfAGroup(t *testing.T) {
 	s := redistest.Start(t)
 	// Spaces, quotes and globs are what rules can't hold, or take for something else.
-	for _, key := range []string{"orders", `the "orders" [*]?\`} {
+	for _, key := range []string{"orders", `the "orders" [*]?\()`} {
 		for name, change := range map[string]func(*GroupConfig){
 			"default":  func(*GroupConfig) {},
 			"no dead":  func(*GroupConfig) {},
@@ -220,6 +220,7 @@ func TestAccessOfAWriter(t *testing.T) {
 		"drop":     {MaxLen: 2, Exact: true, DropUnread: true},
 		"cap":      {HardCap: 5},
 		"cap drop": {HardCap: 2, WhenFull: FullDrop},
+		"bytes":    {MaxBytes: 64 << 10, MaxLen: 2, Exact: true, WhenFull: FullDrop},
 		"dedupe":   {DedupeWindow: time.Minute},
 		"replicas": {Durability: Durability{Replicas: 1, Timeout: time.Millisecond}},
 		"both":     {Durability: Durability{Replicas: 1, Fsync: true, Timeout: 10 * time.Second}},
@@ -382,7 +383,7 @@ func TestAccessOfReadersWithoutGroup(t *testing.T) {
 
 func TestAccessAdds(t *testing.T) {
 	in, out := TailConfig{Key: "a"}.Access(), WriterConfig{Key: "b"}.Access()
-	if got, want := in.And(out).String(), "resetkeys resetchannels -@all %R~a %W~b +ping +xadd +xinfo|stream +xlen +xread +xrevrange"; got != want {
+	if got, want := in.And(out).String(), "clearselectors resetkeys resetchannels -@all %R~a %W~b +ping +xadd +xinfo|stream +xlen +xread +xrevrange"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	both := in.And(out, RangeConfig{Key: "b"}.Access(), WriterConfig{Key: "a", MaxLen: 5}.Access())
@@ -492,6 +493,40 @@ func TestAccessOfACluster(t *testing.T) {
 	for name, is := range used {
 		if !is {
 			t.Errorf("nothing needs %q", name)
+		}
+	}
+}
+
+// A selector's commands are for its keys only, and what a user had before is gone.
+func TestAccessApart(t *testing.T) {
+	s := redistest.Start(t)
+	odd := "box (1)" // what would end a selector
+	box := Access{Commands: []string{"del", "xadd"}, Writes: []string{KeyPattern(odd), KeyPattern("box:") + "*"}}
+	a := WriterConfig{Key: "log"}.Access().And(box.Apart(), box.Apart())
+	if len(a.Selectors) != 1 {
+		t.Errorf("selectors: %v", a.Selectors)
+	}
+	before := WriterConfig{Key: "before"}.Access().Apart().Rules()
+	o, err := s.NewUser(ctx(t), "apart", append(before, a.Rules()...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(o)
+	defer rdb.Close()
+	for _, test := range []struct {
+		err  error
+		may  bool
+		what string
+	}{
+		{rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: "log", Values: []string{"n", "1"}}).Err(), true, "append"},
+		{rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: odd, Values: []string{"n", "1"}}).Err(), true, "append to a box"},
+		{rdb.Del(ctx(t), odd, "box:2").Err(), true, "delete boxes"},
+		{rdb.Del(ctx(t), "log").Err(), false, "delete the log"},
+		{rdb.XLen(ctx(t), odd).Err(), false, "count a box"},
+		{rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: "before", Values: []string{"n", "1"}}).Err(), false, "as before"},
+	} {
+		if got := test.err == nil; got != test.may || !got && !noRight(test.err) {
+			t.Errorf("%s: %v", test.what, test.err)
 		}
 	}
 }

@@ -65,6 +65,9 @@ func (e *StreamFullError) Is(target error) bool {
 // entries went, how many of them some group had not read or had pending, how many there are, and
 // how many bytes they take, or -1.
 //
+// A stream without groups is trimmed by "~" without XRANGE: who may trim it need not be able to
+// read it.
+//
 // What is dropped without loss goes first and exactly, so that all that is dropped then is lost,
 // and counted by the trimming itself. Of entries that were read but are pending, the pending lists
 // keep the ids.
@@ -79,9 +82,9 @@ local function behind(id)
 end
 local start = redis.call('XLEN', KEYS[1])
 if start == 0 then return {0, 0, 0, 0} end
-local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
-local groups, safe, unread = {}, nil, nil
+local first, groups, safe, unread = nil, {}, nil, nil
 for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  first = first or redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
   local f = {}
   for i = 1, #g, 2 do f[g[i]] = g[i+1] end
   groups[#groups+1] = f['name']

@@ -112,11 +112,11 @@ func TestACLOfAnOperator(t *testing.T) {
 func TestACLLines(t *testing.T) {
 	s := newStand(t)
 	for line, want := range map[string]string{
-		"acl -user a -tail x,y": "ACL SETUSER a on resetkeys resetchannels -@all %R~x %R~y +ping +xinfo|stream +xread +xrevrange\n",
-		"acl -user a -write x":  "ACL SETUSER a on resetkeys resetchannels -@all %W~x +ping +xadd +xlen\n",
-		"acl -user a -read x -group g -no-ack -no-delayed": "ACL SETUSER a on resetkeys resetchannels -@all ~x +eval +ping +time +xgroup|create +xgroup|createconsumer " +
+		"acl -user a -tail x,y": "ACL SETUSER a on clearselectors resetkeys resetchannels -@all %R~x %R~y +ping +xinfo|stream +xread +xrevrange\n",
+		"acl -user a -write x":  "ACL SETUSER a on clearselectors resetkeys resetchannels -@all %W~x +ping +xadd +xlen\n",
+		"acl -user a -read x -group g -no-ack -no-delayed": "ACL SETUSER a on clearselectors resetkeys resetchannels -@all ~x +eval +ping +time +xgroup|create +xgroup|createconsumer " +
 			"+xgroup|delconsumer +xinfo|groups +xinfo|stream +xlen +xpending +xreadgroup +xrevrange\n",
-		"acl -user a -json -range x": `{"user":"a","rules":["resetkeys","resetchannels","-@all","%R~x","+ping","+xrange"]}` + "\n",
+		"acl -user a -json -range x": `{"user":"a","rules":["clearselectors","resetkeys","resetchannels","-@all","%R~x","+ping","+xrange"]}` + "\n",
 	} {
 		if code, out, errs := s.do(t, line); code != exitFine || out != want || !strings.Contains(errs, "password") {
 			t.Errorf("%s: exit code %d\n%swant %s%s", line, code, out, want, errs)

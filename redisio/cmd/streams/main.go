@@ -11,6 +11,7 @@
 //	streams dead replay orders:dead -all        write them back to their streams
 //	streams reset orders billing -to 2h -dry-run
 //	streams acl -user billing -read orders -group billing   the least rights that a program needs
+//	streams acl -user shop -client orders       … or that a client, a service or a hub needs
 //
 // The server is -url, else $REDIS_URL, else redis://localhost:6379. "streams help COMMAND"
 // describes a command. Flags may stand before and after its arguments.
@@ -31,6 +32,10 @@
 //
 //	look:   +ping +time +scan +exists +xlen +xrange +xrevrange +xread +xpending +xinfo
 //	change: +eval +type +xadd +xdel +xack +xclaim +xgroup +xtrim +watch +unwatch +multi +exec
+//
+// The roles of acl are those of package gateways: -service TOPIC, -client TOPIC and -hub HUB. Clients
+// with a user each can't read the requests of others, nor their replies. A client uses mailboxes
+// below its user's name, see gateways.ClientConfig.User.
 //
 // Exit codes: 0 it worked; 1 it failed; 2 the command line is wrong; 3 it was refused, not
 // confirmed, or more than -max; 130 it was interrupted.

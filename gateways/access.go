@@ -1,0 +1,106 @@
+package gateways
+
+import "github.com/streamerson/streamerson-go/redisio"
+
+// The roles of a topic, as rights of a server with ACLs.
+//
+// Idea: a client appends requests and reads none, and each client has mailboxes below its own name.
+// The commands that look after the streams stand in selectors, without any that returns an entry.
+// So no client can read what others ask, or are answered. What is inside of a script is checked
+// like any other command, so EVAL gives no more. All rights of a client are in selectors: a process
+// that has another role, too, must not have the commands of that one for the requests.
+//
+// The ID of a request is a secret, too: a copy of a request is answered with the reply that is kept
+// for its ID. It is in requests, replies and control messages only.
+
+// Access returns the rights of a service of the topic: to handle its requests, to answer its
+// clients and those of ReplyTopics, to hand requests on, to announce its types, to write dead
+// letters, and to publish and read its events. A graph of Requests and Reply needs no more.
+//
+//	rdb.ACLSetUser(ctx, "pricing", append(gateways.ServiceConfig{}.Access("orders").Rules(), "on", ">password")...)
+//
+// The command redisio/cmd/streams acl -service prints the same.
+func (c ServiceConfig) Access(topic string) redisio.Access {
+	speech, _ := speak(c.Wire, "ServiceConfig", topic) // Validate reports what is wrong
+	k := speech.keys
+	dead := c.DeadKey
+	if dead == "" {
+		dead = k.requests + ":dead"
+	}
+	a := redisio.GroupConfig{Key: k.requests, Group: c.Group, DeleteSettled: speech.own}.Access(dead)
+	if speech.shared != "" {
+		replies := redisio.WriterConfig{MaxLen: speech.most, DropUnread: true}
+		return a.And(replies.Access(k.replies...))
+	}
+	topics := []keys{k}
+	for _, t := range c.ReplyTopics {
+		topics = append(topics, keysOf(t))
+	}
+	mailboxes := redisio.Access{Commands: []string{"exists", "xadd"}}
+	for _, t := range topics {
+		mailboxes.Appends = append(mailboxes.Appends, redisio.KeyPattern(t.mailbox)+"*")
+	}
+	types := redisio.Access{
+		Commands: []string{
+			"eval",
+			"pexpire",
+			"time",
+			"zadd",
+			"zrangebyscore",
+			"zrem",
+			"zremrangebyrank",
+			"zremrangebyscore",
+		},
+		Writes: []string{redisio.KeyPattern(k.types)},
+	}
+	together := redisio.Access{Commands: []string{"exec", "multi"}}
+	onward := redisio.WriterConfig{Key: k.requests, OnlyExisting: true}
+	return a.And(onward.Access(), redisio.TailConfig{Key: k.control}.Access(), EventsConfig{}.Access(topic),
+		hears(k), together, mailboxes.Apart(), types.Apart())
+}
+
+// Access returns the rights of a client of the topic: to call and to send, to read, trim and delete
+// its own mailboxes, and to read the topic's events. User is whose mailboxes these are, and has to
+// be the name of the user that gets the rights. Without a User the rights hold for all mailboxes of
+// the topic.
+//
+//	shop := gateways.ClientConfig{User: "shop"}
+//	rdb.ACLSetUser(ctx, "shop", append(shop.Access("orders").Rules(), "on", ">password")...)
+//
+// A client can't read the requests, nor the mailboxes of other users. It can delete requests that
+// wait, because clients tidy up while there is no service. The clients of StreamersonV1 share a
+// stream of replies, and each can read those of all.
+func (c ClientConfig) Access(topic string) redisio.Access {
+	speech, _ := speak(c.Wire, "ClientConfig", topic) // Validate reports what is wrong
+	k := speech.keys
+	upkeep := []string{"eval", "xinfo|groups", "xlen", "xpending", "xtrim"}
+	requests := redisio.Access{
+		Commands: append([]string{"memory|usage", "xdel"}, upkeep...),
+		Writes:   []string{redisio.KeyPattern(k.requests)},
+	}
+	a := requests.Apart()
+	if speech.shared != "" {
+		return a.And(redisio.WriterConfig{Key: k.requests}.Access().Apart(),
+			redisio.TailConfig{Key: speech.shared}.Access().Apart())
+	}
+	control := redisio.Access{Commands: upkeep, Writes: []string{redisio.KeyPattern(k.control)}}
+	mailbox := redisio.Access{
+		Commands: []string{"del", "pexpire", "xadd", "xinfo|stream", "xread", "xrevrange", "xtrim"},
+		Writes:   []string{redisio.KeyPattern(k.mailboxes(c.User)) + "*"},
+	}
+	sends := redisio.WriterConfig{Key: k.requests}.Access().And(redisio.WriterConfig{Key: k.control}.Access())
+	return a.And(control.Apart(), mailbox.Apart(), sends.Apart(), hears(k).Apart())
+}
+
+// Access returns the rights to publish the events of a topic. ServiceConfig.Access has them.
+//
+//	rdb.ACLSetUser(ctx, "news", append(gateways.EventsConfig{}.Access("orders").Rules(), "on", ">password")...)
+func (c EventsConfig) Access(topic string) redisio.Access {
+	w := redisio.WriterConfig{Key: EventsKey(topic), MaxLen: 1, MaxBytes: leastEventBytes, WhenFull: redisio.FullDrop}
+	return w.Access()
+}
+
+// hears returns the rights to read the events of a topic without a group: Subscribe and SSE.
+func hears(k keys) redisio.Access {
+	return redisio.TailConfig{Key: k.events}.Access().And(redisio.RangeConfig{Key: k.events}.Access())
+}
