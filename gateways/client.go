@@ -210,7 +210,12 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	c.err = errors.Join(needClient(rdb), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
 	def(&c.cfg.User, userOf(rdb))
-	c.mailbox = mailbox{key: c.topic.mailboxes(c.cfg.User) + c.own, ttl: c.cfg.MailboxTTL, rdb: rdb, full: make(chan struct{}, 1)}
+	c.mailbox = mailbox{
+		key:  c.topic.mailboxes(c.cfg.User) + c.own,
+		ttl:  c.cfg.MailboxTTL,
+		rdb:  rdb,
+		full: make(chan struct{}, 1),
+	}
 	if speech.shared != "" {
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}

@@ -18,3 +18,10 @@ func ExampleAccess() {
 	// keys: [orders orders:dead] and to write only: [invoices]
 	// to write alone: clearselectors resetkeys resetchannels -@all %W~invoices +ping +xadd +xlen
 }
+
+// Some commands are for some keys only: this user may delete its own boxes, and not the orders.
+func ExampleAccess_Apart() {
+	boxes := redisio.Access{Commands: []string{"del", "xadd"}, Writes: []string{redisio.KeyPattern("box:shop:") + "*"}}
+	fmt.Println(redisio.WriterConfig{Key: "orders"}.Access().And(boxes.Apart()))
+	// Output: clearselectors resetkeys resetchannels -@all %W~orders +ping +xadd +xlen (~box:shop:* +del +xadd)
+}

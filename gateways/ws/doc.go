@@ -122,6 +122,12 @@
 // Authenticate refuses it, and with 4403 when the client or its page is forbidden. Other clients
 // get the HTTP status.
 //
+// # Rights
+//
+// On a server with ACLs the processes of a hub have a role of their own, see [HubConfig.Access]:
+//
+//	streams acl -user web -hub chat -client orders | redis-cli    (-client: for HubConfig.Calls)
+//
 // # Bounds
 //
 // A socket may send Rate frames a second, control frames included, and its user may send UserBytes

@@ -1,0 +1,92 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// A client's mailbox is below the name of its user, as whom it logs in unless the config says
+// another. Names that could be taken for parts of other keys are not used.
+func TestFault_S8_MailboxesOfUsers(t *testing.T) {
+	s := newStand(t)
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "x", echo) })
+	for _, test := range []struct{ login, user, want string }{
+		{"", "", ""},
+		{"", "shop", "shop:"},
+		{"till.1@shop", "", "till.1@shop:"},
+		{"till.1@shop", "shop", "shop:"},
+		{"a:b", "", ""},
+		{"", strings.Repeat("a", 100), strings.Repeat("a", 100) + ":"},
+	} {
+		o := redistest.Shared(t).Options()
+		if test.login != "" {
+			var err error
+			if o, err = redistest.Shared(t).NewUser(t.Context(), test.login, "~*", "&*", "+@all"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rdb := redis.NewClient(o)
+		c := gateways.NewClient(rdb, s.topic, gateways.ClientConfig{User: test.user, MaxWait: -1})
+		if got, err := gateways.Call[string, string](c, "x")(t.Context(), "tea"); err != nil || got != "tea" {
+			t.Fatal(test, got, err)
+		}
+		prefix := "{" + s.topic + "}:reply:"
+		all := s.rdb.Keys(t.Context(), prefix+"*").Val()
+		if len(all) != 1 || !strings.HasPrefix(all[0], prefix+test.want) || len(all[0]) != len(prefix+test.want)+16 {
+			t.Errorf("%+v: %q", test, all)
+		}
+		if err := errors.Join(c.Close(t.Context()), rdb.Close()); err != nil {
+			t.Error(err)
+		}
+		s.rdb.Do(t.Context(), "acl", "deluser", test.login)
+	}
+	for _, user := range []string{"a:b", "a*", "a b", "{a}", `a"`, "é", strings.Repeat("a", 101)} {
+		err := gateways.NewClient(s.rdb, s.topic, gateways.ClientConfig{User: user}).Validate()
+		var wrong *redisio.ConfigError
+		if !errors.As(err, &wrong) || wrong.Field != "User" {
+			t.Errorf("user %q: %v", user, err)
+		}
+	}
+}
+
+// The wire of streamerson v1 has roles as well. Its clients share one stream of replies.
+func TestFault_S8_RolesOnBothWires(t *testing.T) {
+	onBothWires(t, func(t *testing.T, w wired) {
+		server := redistest.Shared(t)
+		as := func(name string, a redisio.Access) redis.UniversalClient {
+			o, err := server.NewUser(t.Context(), name, a.Rules()...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rdb := redis.NewClient(o)
+			t.Cleanup(func() {
+				_ = rdb.Close()
+				w.rdb.Do(t.Context(), "acl", "deluser", name)
+			})
+			return rdb
+		}
+		serves, asks := w.topic+"-serves", "asks-"+strings.NewReplacer(":", "-", "/", "-").Replace(w.topic)
+		svc := gateways.NewService(as(serves, gateways.ServiceConfig{Wire: w.wire}.Access(w.topic)), w.topic,
+			gateways.ServiceConfig{Wire: w.wire})
+		gateways.Handle(svc, "resp", echo)
+		start(t, svc.Graph())
+		user := gateways.ClientConfig{Wire: w.wire, User: asks, MaxWait: -1}
+		c := gateways.NewClient(as(asks, user.Access(w.topic)), w.topic, user)
+		if got, err := gateways.Call[string, string](c, "resp")(t.Context(), "tea"); err != nil || got != "tea" {
+			t.Error(got, err)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func echo(_ context.Context, v string) (string, error) { return v, nil }
