@@ -170,3 +170,82 @@ func TestReadmeOperators(t *testing.T) {
 		}
 	})
 }
+
+// pageWidth is the widest a line may be, with tabs of four columns.
+const pageWidth = 120
+
+// wide are the folders that still have lines wider than that. None may be added.
+var wide = []string{
+	"bench", "bench/faulttest", "examples", "examples/chat", "examples/crud", "examples/notify", "examples/wordcount",
+	"flow", "flow/flowtest", "flow/gostreams", "gateways", "gateways/internal/relay", "gateways/ws", "redisio",
+	"redisio/cmd/streams", "redisio/contract", "redisio/embedded", "redisio/internal/server", "redisio/redistest",
+	"sink", "source", "source/cron",
+}
+
+// TestLineWidth checks that lines fit the page. Rows of tables in tests, raw strings and the expected output of
+// examples may be wider.
+func TestLineWidth(t *testing.T) {
+	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
+		if slices.Contains(wide, path.Dir(name)) {
+			return
+		}
+		text, err := os.ReadFile("../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exempt := mayBeWide(f, fset, strings.HasSuffix(name, "_test.go"))
+		n := 0
+		for line := range strings.Lines(string(text)) {
+			n++
+			if w := columns(strings.TrimRight(line, "\n")); w > pageWidth && !exempt[n] {
+				t.Errorf("%s:%d: the line has %d columns, want at most %d: wrap it", name, n, w, pageWidth)
+			}
+		}
+	})
+}
+
+// columns returns the width of a line.
+func columns(line string) (n int) {
+	for _, r := range line {
+		if n++; r == '\t' {
+			n = (n + 3) / 4 * 4
+		}
+	}
+	return n
+}
+
+// mayBeWide returns the numbers of the lines of a file that may be wider than others.
+func mayBeWide(f *ast.File, fset *token.FileSet, test bool) map[int]bool {
+	lines := make(map[int]bool)
+	add := func(from, to token.Pos) {
+		for n := fset.Position(from).Line; n <= fset.Position(to).Line; n++ {
+			lines[n] = true
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.BasicLit:
+			if n.Kind == token.STRING && n.Value[0] == '`' {
+				add(n.Pos(), n.End())
+			}
+		case *ast.CompositeLit:
+			for _, row := range n.Elts {
+				value := row
+				if pair, ok := row.(*ast.KeyValueExpr); ok {
+					value = pair.Value
+				}
+				inner, ok := value.(*ast.CompositeLit)
+				if test && ok && inner.Type == nil && fset.Position(row.Pos()).Line == fset.Position(row.End()).Line {
+					add(row.Pos(), row.End())
+				}
+			}
+		}
+		return true
+	})
+	for _, group := range f.Comments {
+		if text := group.Text(); strings.HasPrefix(text, "Output:") || strings.HasPrefix(text, "Unordered output:") {
+			add(group.Pos(), group.End())
+		}
+	}
+	return lines
+}
