@@ -19,44 +19,58 @@ import (
 )
 
 // TestCases runs every implementation of every case on a real server, small, and twice, so that each run meets what the
-// one before it has left.
+// one before it has left. Cases that mostly wait for the server run in parallel.
 func TestCases(t *testing.T) {
-	rdb := redistest.Shared(t).Client(t)
-	for _, c := range Cases() {
-		t.Run(c.Name, func(t *testing.T) {
-			n := 3000
-			if c.Name == "latency" {
-				n = 50
-			}
-			if c.Name == "overload" {
-				n = 200 // takes a second
-			}
-			for _, payload := range []int{8, 100} {
-				var results []Result
-				err := Run(t.Context(), Options{
-					Cases: []Case{c}, N: n, Payloads: []int{payload}, Reps: 2, Redis: rdb,
-					Each: func(r []Result) { results = append(results, r...) },
-				})
-				if err != nil {
-					t.Fatal(err)
+	t.Run("all", func(t *testing.T) {
+		for _, c := range Cases() {
+			t.Run(c.Name, func(t *testing.T) {
+				if c.Redis && c.Name != "memory" { // memory measures the heap of the whole process
+					t.Parallel()
 				}
-				if len(results) != len(c.Implementations) {
-					t.Fatalf("%d results of %d implementations", len(results), len(c.Implementations))
-				}
-				for _, r := range results {
-					if r.Seconds <= 0 || r.PerSecond <= 0 || r.Ratio <= 0 || r.N < 1 || r.Reps != 2 {
-						t.Errorf("not measured: %+v", r)
-					}
-					if r.Implementation == c.Reference && r.Ratio != 1 {
-						t.Errorf("the reference has a ratio of %v to itself", r.Ratio)
-					}
-				}
-			}
-			keys, err := rdb.Keys(t.Context(), "bench:*").Result()
-			if err != nil || len(keys) > 0 {
-				t.Errorf("left on the server: %q, %v", keys, err)
-			}
+				testCase(t, c, redistest.Shared(t).Client(t))
+			})
+		}
+	})
+	keys, err := redistest.Shared(t).Client(t).Keys(t.Context(), "bench:*").Result()
+	if err != nil || len(keys) > 0 {
+		t.Errorf("left on the server: %q, %v", keys, err)
+	}
+}
+
+func testCase(t *testing.T, c Case, rdb redis.UniversalClient) {
+	n := 3000
+	switch {
+	case c.Name == "latency":
+		n = 50
+	case c.Name == "overload":
+		n = 200 // takes a second
+	case strings.HasPrefix(c.Name, "calls-"), strings.HasPrefix(c.Name, "http-"):
+		n = 600 // each is a round trip
+	}
+	payloads := []int{8, 100}
+	if c.Payload > 0 {
+		payloads = []int{c.Payload} // the case takes no other
+	}
+	for _, payload := range payloads {
+		var results []Result
+		err := Run(t.Context(), Options{
+			Cases: []Case{c}, N: n, Payloads: []int{payload}, Reps: 2, Redis: rdb,
+			Each: func(r []Result) { results = append(results, r...) },
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(results) != len(c.Implementations) {
+			t.Fatalf("%d results of %d implementations", len(results), len(c.Implementations))
+		}
+		for _, r := range results {
+			if r.Seconds <= 0 || r.PerSecond <= 0 || r.Ratio <= 0 || r.N < 1 || r.Reps != 2 {
+				t.Errorf("not measured: %+v", r)
+			}
+			if r.Implementation == c.Reference && r.Ratio != 1 {
+				t.Errorf("the reference has a ratio of %v to itself", r.Ratio)
+			}
+		}
 	}
 }
 
