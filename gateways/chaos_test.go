@@ -17,12 +17,14 @@ import (
 
 // Connections are cut a hundred times while calls run.
 func TestCallsOverCutConnections(t *testing.T) {
+	t.Parallel()
 	proxy := redistest.StartProxy(t, redistest.Shared(t).Addr())
 	callsUnderFaults(t, &stand{proxy.Client(t), redistest.Key(t)}, 100, proxy.ResetAll)
 }
 
 // The server is killed while calls run, and comes back with what was on its disk.
 func TestCallsOverKilledServer(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	callsUnderFaults(t, &stand{server.Client(t), redistest.Key(t)}, 30, func() {
 		server.Kill(t)

@@ -184,6 +184,7 @@ func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 
 // Connecting hung for ever when Redis was down, and reconnecting was given up after three tries.
 func TestD23_ConnectingEnds(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -218,6 +219,7 @@ func TestD23_ConnectingEnds(t *testing.T) {
 
 // Each instance read the replies of all, and each route had two connections.
 func TestD25_RepliesGoToTheirClient(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	w := wired{&stand{s.Client(t), "topic"}, nil}
 	w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })

@@ -47,6 +47,7 @@ func TestD1_TypesReachTheirHandlers(t *testing.T) {
 
 // A service behind their gateways can tell what a "resp" stands for.
 func TestD1_RespHasAnAlias(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serveV1(
 		t,
@@ -200,6 +201,7 @@ func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 
 // One entry that could not be decoded ended its reader, with what was behind it in the batch.
 func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	w := wired{s, gateways.StreamersonV1{}}
 	svc := w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
@@ -242,6 +244,7 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 
 // Nothing was ever trimmed: the streams of requests and of replies grew until Redis was full.
 func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
+	t.Parallel()
 	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{MaxReplies: 100}} {
 		t.Run(name, func(t *testing.T) {
 			w := wired{newStand(t), wire}
@@ -283,6 +286,7 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 
 // Requests with IDs of their own, as those that FireAndForget sends, are trimmed like others.
 func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
@@ -307,6 +311,7 @@ func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
 
 // What was sent while no service ran is trimmed when one is done with it, though nothing more is sent.
 func TestD18_RequestsSentAheadAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	c := s.client(t, gateways.ClientConfig{MaxLen: 100})
 	send := gateways.Send[string](c, "note")

@@ -15,6 +15,7 @@ import (
 
 // Readers, writers and acks of a shard each had another key. Here it is one, in any of the three spellings.
 func TestD17_ShardsAreOneKey(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	for _, spelling := range []redisio.ShardSpelling{redisio.ShardInTopic, redisio.ShardTwice, redisio.ShardAtEnd} {
 		wire := gateways.StreamersonV1{Topic: "t", Shard: "eu", Spelling: spelling}
@@ -42,6 +43,7 @@ func TestD17_ShardsAreOneKey(t *testing.T) {
 
 // A subtopic of a topic that was made from a string lost its namespace, so that those of two applications were one.
 func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	var apps []redisio.StreamersonTopic
 	for _, app := range []string{s.topic + "-a", s.topic + "-b"} {

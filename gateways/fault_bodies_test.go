@@ -18,6 +18,7 @@ import (
 // Half-sent bodies took what memory there was: 600 of them 693 MB. Now they share a budget, of
 // which small requests have the rest.
 func TestFault_S5_BodiesHaveABudget(t *testing.T) {
+	t.Parallel()
 	const megabyte, budget = 1 << 20, 4 << 20
 	e := newEdge(t)
 	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{BodyMemory: budget})
@@ -53,6 +54,7 @@ func TestFault_S5_BodiesHaveABudget(t *testing.T) {
 
 // A body returns its share of the budget when it is answered or refused, and when its caller leaves.
 func TestFault_S5_BodiesReturnTheirBudget(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo")
 	addr, _ := up(t, h, gateways.ServerConfig{BodyMemory: 64 << 10})
@@ -81,6 +83,7 @@ func TestFault_S5_BodiesReturnTheirBudget(t *testing.T) {
 
 // Methods, paths, headers and content types of strangers have limits too.
 func TestFault_S5_LengthsOfStrangers(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("X-Tenant"), gateways.RawBody())
 	long := strings.Repeat("x", 64<<10)
@@ -136,6 +139,7 @@ func TestFault_S7_GETWithABody(t *testing.T) {
 
 // Replies to known callers stay out of shared caches, unless the service says otherwise.
 func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		svc.HandleFunc("plain", func(context.Context, *gateways.Request) (gateways.Response, error) {
@@ -168,6 +172,7 @@ func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
 
 // An identity is text: entries, logs and JSON have it.
 func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo", gateways.Authenticate(func(r *http.Request) (string,
 		error) {
@@ -182,6 +187,7 @@ func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 
 // Types that have parameters reach the handler with them.
 func TestFault_G10_BoundaryOfMultipart(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo", gateways.Accept("multipart/form-data", "text/plain", "application/json"))
 	for sent, want := range map[string]string{
@@ -206,6 +212,7 @@ func TestFault_G10_BoundaryOfMultipart(t *testing.T) {
 
 // JSON may begin with a byte order mark. The handler does not get it.
 func TestFault_G10_ByteOrderMark(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	if got := ask(gateways.HTTP(e.client, "echo"), asked("POST", "/", "\ufeff{\"a\":1}")); got.status != 200 ||
 		got.body != `{"a":1}` {
@@ -215,6 +222,7 @@ func TestFault_G10_ByteOrderMark(t *testing.T) {
 
 // HTML forms send the fields that were left empty.
 func TestFault_G10_EmptyParameters(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.Route[struct {
 		Limit int     `json:"limit" query:"limit" default:"20"`
@@ -237,6 +245,7 @@ func TestFault_G10_EmptyParameters(t *testing.T) {
 
 // The body of a webhook reaches its handler byte for byte: its signature covers the bytes.
 func TestFault_G10_RawBody(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.mux.Handle("/hooks/{id}", gateways.HTTP(e.client, "echo", gateways.RawBody(),
 		gateways.ForwardHeaders("X-Signature")))
@@ -270,6 +279,7 @@ func TestFault_G10_RawBody(t *testing.T) {
 
 // Pages of other origins may use routes, and their browsers ask before.
 func TestFault_G10_CORS(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.mux.Handle("PUT /books/{id}", gateways.HTTP(e.client, "echo"))
 	const app = "https://app.example.com"
@@ -334,6 +344,7 @@ func TestFault_G10_RewrittenHost(t *testing.T) {
 
 // Services and clients take content types as media types, whatever their spelling.
 func TestFault_D18_TextAsJSON(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "shout", func(_ context.Context, q string) (string, error) {

@@ -17,6 +17,7 @@ import (
 
 // All calls end at their deadline while Redis hangs: the one that came first and those that queue behind its write.
 func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	s := &stand{srv.Client(t), "topic"}
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
@@ -56,6 +57,7 @@ func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
 
 // Where Redis is away calls say so at once, not at their deadline, and go on when it is back.
 func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t)
 	p := redistest.StartProxy(t, srv.Addr())
 	s, near := &stand{p.Client(t), "topic"}, &stand{srv.Client(t), "topic"}
@@ -97,6 +99,7 @@ func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
 // Requests fill a small server. More are refused at once, those that it has are answered though no
 // reply can be written at first, and then there is room again.
 func TestFault_S1_OutOfMemory(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
 	s := &stand{srv.Client(t), "topic"}
 	full := make(chan struct{})
@@ -140,6 +143,7 @@ func TestFault_S1_OutOfMemory(t *testing.T) {
 
 // Answered requests take no memory, however many they were.
 func TestFault_S1_AnsweredRequestsAreGone(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
 	s := &stand{srv.Client(t), "topic"}
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {

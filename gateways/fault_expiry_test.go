@@ -12,6 +12,7 @@ import (
 
 // Messages without an answer expire: services skip what is too old, and count it.
 func TestFault_S2_MessagesExpire(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	for _, expiry := range []time.Duration{time.Nanosecond, 0, -1} {
 		c := s.client(t, gateways.ClientConfig{SendExpiry: expiry})

@@ -14,6 +14,7 @@ import (
 // Processes of a group that know different types hand on what only another one knows, and say at
 // once that nobody knows a type.
 func TestFault_G7_TypesOfOtherProcesses(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	told := make(chan string, 100)
 	answer := func(_ context.Context, v string) (string, error) { return v, nil }

@@ -49,6 +49,7 @@ func TestFault_S2_WhatWaitsIsBounded(t *testing.T) {
 
 // Calls to a topic that nobody serves say so, first those that wait and then at once, and leave nothing in the stream.
 func TestFault_G9_NobodyServes(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
 	call := gateways.Call[hello, greeting](c, "hello")
@@ -77,6 +78,7 @@ func TestFault_G9_NobodyServes(t *testing.T) {
 // Trace, request id and identity go along with a handler's calls, messages and events, and headers
 // of each request with them.
 func TestFault_G8_HeadersRideTheContext(t *testing.T) {
+	t.Parallel()
 	s, far := newStand(t), newStand(t)
 	got := make(chan flow.Headers, 2)
 	far.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {

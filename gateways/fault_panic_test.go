@@ -63,6 +63,7 @@ func (b *bomb) UnmarshalText(text []byte) error {
 // the fault of its request alone:
 // that is answered, and the next one is served.
 func TestFault_S3_PanicsInCallbacks(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	boom := func(r *http.Request) bool { return r.URL.Query().Get("a") == "boom" }
 	// serves asks a handler for what panics, and then for what does not.

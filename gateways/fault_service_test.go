@@ -18,6 +18,7 @@ import (
 // Replies, errors, headers and parts that are too large are answered with an error at once, and
 // large ones that are allowed get through.
 func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		text := func(n int) string { return strings.Repeat("x", n) }
 		register := func(svc *gateways.Service) {
@@ -85,6 +86,7 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 
 // A limit counts from the entry's id, and no clock of a client travels.
 func TestFault_G4_RequestsHaveLimits(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	c := s.client(t, gateways.ClientConfig{})
 	s.rdb.XGroupCreateMkStream(t.Context(), s.topic, "watch", "0")
@@ -112,6 +114,7 @@ func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 
 // What can't be read is answered where there is a caller, and else it is a dead letter at once.
 func TestFault_S7_UndecodableRequests(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
 	c := s.client(t, gateways.ClientConfig{})
@@ -139,6 +142,7 @@ func TestFault_S7_UndecodableRequests(t *testing.T) {
 
 // What a request has beside its body is bounded, at the client and at the service.
 func TestFault_S5_RequestsHaveLimits(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
 	c := s.client(t, gateways.ClientConfig{})

@@ -64,6 +64,7 @@ func orders(t *testing.T) (*edge, http.Handler) {
 }
 
 func TestRouteBinds(t *testing.T) {
+	t.Parallel()
 	e, h := orders(t)
 	yes := true
 	want := order{
@@ -101,6 +102,7 @@ func TestRouteBinds(t *testing.T) {
 }
 
 func TestRouteRefuses(t *testing.T) {
+	t.Parallel()
 	e, h := orders(t)
 	for name, c := range map[string]struct {
 		target, body string
@@ -142,6 +144,7 @@ func TestRouteRefuses(t *testing.T) {
 
 // A pattern without the value that a field wants is a mistake in the program.
 func TestRouteOfAnotherPattern(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.mux.Handle("/orders", gateways.Route[order](e.client, "echo"))
 	if got := ask(e.mux, asked("GET", "/orders", "", "X-Tenant: blue")); got.status != 500 {

@@ -20,6 +20,7 @@ import (
 
 // JSON that parsers disagree about, or choke on, is refused before anything is sent.
 func TestHostileJSON(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	generic, typed := gateways.HTTP(e.client, "echo"), gateways.Route[struct {
 		A any `json:"a"`
@@ -62,6 +63,7 @@ func TestHostileJSON(t *testing.T) {
 
 // What the path says can't be said otherwise by the body or the query, in no case and no escape.
 func TestPathValuesCannotBeForged(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.mux.Handle("/books/{id}", gateways.HTTP(e.client, "echo"))
 	for _, r := range []*http.Request{
@@ -101,6 +103,7 @@ func TestPathValuesCannotBeForged(t *testing.T) {
 
 // Headers that only the gateway sets can't be set by callers.
 func TestForgedIdentity(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("X-Tenant"))
 	ask(
@@ -133,6 +136,7 @@ func TestForgedIdentity(t *testing.T) {
 
 // A caller can't have a worker write to a key of its choice: the reply address is the client's own.
 func TestForgedReplyAddressByHTTP(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.rdb.XGroupCreate(t.Context(), e.topic, "watch", "0") // for it requests stay
 	victim := e.topic + ":victim"
@@ -160,6 +164,7 @@ func TestForgedReplyAddressByHTTP(t *testing.T) {
 
 // What a service answers can't break out of its header, nor speak for the connection or the whole site.
 func TestHeaderInjectionByReply(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	var answer gateways.Response
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -211,6 +216,7 @@ func TestHeaderInjectionByReply(t *testing.T) {
 
 // What a caller sends in headers can't break out of them either: the server refuses it.
 func TestHeaderInjectionByRequest(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	addr, _ := up(t, gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("X-Tenant")), gateways.ServerConfig{})
 	for _, head := range []string{"X-Tenant: a\x00b", "X-Tenant: a\rb", "X Tenant: 1", "X-Tenant : 1", "Content-Length: 1\r\nContent-Length: 2",
@@ -244,6 +250,7 @@ func closed(t *testing.T, c net.Conn) string {
 
 // Slowloris: who dribbles headers is cut off, and others are served meanwhile.
 func TestSlowloris(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{HeaderTimeout: 2 * time.Second})
 	var slow []net.Conn
@@ -263,6 +270,7 @@ func TestSlowloris(t *testing.T) {
 }
 
 func TestOversizedHeaders(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{MaxHeader: 8 << 10})
 	c := dial(t, addr)
@@ -274,6 +282,7 @@ func TestOversizedHeaders(t *testing.T) {
 
 // Bodies that are too long are refused whether they say so or not, and not read to their end.
 func TestOversizedBodies(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	addr, _ := up(t, gateways.HTTP(e.client, "echo", gateways.MaxBody(1000)), gateways.ServerConfig{})
 	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -311,6 +320,7 @@ func TestBodyTooLongForTheClient(t *testing.T) {
 
 // Bodies that dribble are cut off with 408, those that end early with 400, and the service hears of neither.
 func TestSlowBody(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	addr, _ := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{BodyTimeout: 2 * time.Second})
 	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -332,6 +342,7 @@ func TestSlowBody(t *testing.T) {
 
 // A body that was read in time puts no end to a call that takes longer than bodies may.
 func TestSlowCallWithABody(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "slow", func(ctx context.Context, _ struct{}) (string, error) {
@@ -350,6 +361,7 @@ func TestSlowCallWithABody(t *testing.T) {
 
 // A reader of replies that does not read is cut off, and holds nobody up.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	ended := make(chan error, 1)
 	big := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/big" {
@@ -375,6 +387,7 @@ func TestSlowReader(t *testing.T) {
 
 // A caller that goes away cancels its handler, far away.
 func TestDisconnectCancelsTheHandler(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	began, cancelled := make(chan struct{}), make(chan struct{})
 	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -413,6 +426,7 @@ func TestDisconnectCancelsTheHandler(t *testing.T) {
 
 // Browsers' requests from other sites that change something are refused; reading, and other programs, are not.
 func TestCrossOrigin(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	addr, _ := up(
 		t,
@@ -444,6 +458,7 @@ func TestCrossOrigin(t *testing.T) {
 
 // HEAD, OPTIONS and wrong methods are what the standard mux makes of them.
 func TestMethodsByTheMux(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.mux.Handle("GET /books/{id}", gateways.HTTP(e.client, "echo"))
 	addr, _ := up(t, e.mux, gateways.ServerConfig{})

@@ -76,6 +76,7 @@ func TestPanickingMiddleware(t *testing.T) {
 
 // The log has a line for each request, and nothing of what it asks.
 func TestAccessLog(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	lines := &logLines{}
 	addr, stop := up(t, gateways.HTTP(e.client, "echo"), gateways.ServerConfig{Log: lines.log()})
@@ -184,6 +185,7 @@ func TestServeStopTimeout(t *testing.T) {
 
 // A handler that heeds nothing is cut off, and the error says so.
 func TestServeCutsOff(t *testing.T) {
+	t.Parallel()
 	began, finish := make(chan struct{}), make(chan struct{})
 	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(began)

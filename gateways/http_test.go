@@ -19,6 +19,7 @@ import (
 
 // What path, query and body make.
 func TestHTTPRequest(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.mux.Handle("/plain", gateways.HTTP(e.client, "echo"))
 	e.mux.Handle("/books/{id}", gateways.HTTP(e.client, "echo"))
@@ -53,6 +54,7 @@ func TestHTTPRequest(t *testing.T) {
 
 // Other routers than the standard one name the values of the path themselves.
 func TestHTTPPathValuesOfOtherRouters(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	r := asked("GET", "/anything", "")
 	r.SetPathValue("id", "42")
@@ -62,6 +64,7 @@ func TestHTTPPathValuesOfOtherRouters(t *testing.T) {
 }
 
 func TestHTTPHeaders(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	e.mux.Handle(
 		"/books/{id}",
@@ -114,6 +117,7 @@ func TestHTTPHeaders(t *testing.T) {
 
 // A request without a name or a trace, or with ones that are not fit, gets new ones.
 func TestHTTPMakesIDs(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo")
 	names := make(map[string]bool)
@@ -138,6 +142,7 @@ func TestHTTPMakesIDs(t *testing.T) {
 }
 
 func TestHTTPReply(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	var answer gateways.Response
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -180,6 +185,7 @@ func TestHTTPReply(t *testing.T) {
 }
 
 func TestHTTPAnswer(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	type book struct {
 		ID string `json:"id"`
@@ -215,6 +221,7 @@ func TestHTTPAnswer(t *testing.T) {
 }
 
 func TestHTTPErrors(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	var fails error
 	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -334,6 +341,7 @@ func TestHTTPFireAndForget(t *testing.T) {
 }
 
 func TestHTTPAccept(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	json, raw := gateways.HTTP(
 		e.client,
@@ -376,6 +384,7 @@ func TestHTTPAccept(t *testing.T) {
 }
 
 func TestHTTPAuthenticate(t *testing.T) {
+	t.Parallel()
 	e := newEdge(t)
 	h := gateways.HTTP(e.client, "echo", gateways.Authenticate(func(r *http.Request) (string, error) {
 		switch token := r.Header.Get("Authorization"); token {

@@ -82,6 +82,7 @@ func TestServicesAwayAreNoOverload(t *testing.T) {
 
 // A client that hangs does not fill the server: its mailbox has a cap.
 func TestMailboxIsCapped(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "x", func(context.Context, string) error { return nil })

@@ -36,6 +36,7 @@ func greet(_ context.Context, h hello) (greeting, error) {
 }
 
 func TestCall(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "hello", greet)
@@ -74,6 +75,7 @@ func TestCall(t *testing.T) {
 }
 
 func TestCallsInParallel(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	for range 2 {
 		s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
@@ -96,6 +98,7 @@ func TestCallsInParallel(t *testing.T) {
 }
 
 func TestCallTimesOut(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	var began sync.Map // what was asked
 	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -128,6 +131,7 @@ func TestCallTimesOut(t *testing.T) {
 }
 
 func TestExpiredRequestsAreSkipped(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	c := s.client(t, gateways.ClientConfig{})
 	late := s.late(t, c, "late", s.topic)
@@ -166,6 +170,7 @@ func TestClientIsBounded(t *testing.T) {
 }
 
 func TestSend(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	got := make(chan string, 10)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -184,6 +189,7 @@ func TestSend(t *testing.T) {
 }
 
 func TestForgedReplyAddress(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	var handled atomic.Int32
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -205,6 +211,7 @@ func TestForgedReplyAddress(t *testing.T) {
 }
 
 func TestDuplicateIsAnsweredFromMemory(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	var handled atomic.Int32
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -227,6 +234,7 @@ func TestDuplicateIsAnsweredFromMemory(t *testing.T) {
 }
 
 func TestRepliesAreDroppedWithTheirClient(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	handled := make(chan struct{}, 1)
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -242,6 +250,7 @@ func TestRepliesAreDroppedWithTheirClient(t *testing.T) {
 }
 
 func TestReplyAfterOperators(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[string]{})
 	upper, failed := operators.Try(requests, func(_ context.Context, v string) (string, error) {
@@ -272,6 +281,7 @@ func TestReplyAfterOperators(t *testing.T) {
 
 // Of several requests in a batch each gets its own answer, or, if there is one for all of them, all get that.
 func TestReplyAfterBatches(t *testing.T) {
+	t.Parallel()
 	const n = 12
 	s := newStand(t)
 	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[string]{})
@@ -313,6 +323,7 @@ func TestReplyAfterBatches(t *testing.T) {
 }
 
 func TestStream(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	cancelled := make(chan struct{})
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
@@ -371,6 +382,7 @@ func TestStream(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	release := make(chan struct{})
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {

@@ -51,6 +51,7 @@ func (r *runs) check(t *testing.T, want int) {
 
 // Many services share the requests of many clients, and each is handled once when nothing fails.
 func TestServicesShareRequests(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	all := newRuns()
 	const services, clients, each = 5, 4, 250
@@ -91,6 +92,7 @@ func TestServicesShareRequests(t *testing.T) {
 
 // Requests are sent one after the other, without waiting for their answers, so that their order in the stream is known.
 func TestConcurrency(t *testing.T) {
+	t.Parallel()
 	byKey := flow.KeyedBy(func(r gateways.Request) string { return r.Key })
 	for name, test := range map[string]struct {
 		of   []flow.StageOption
@@ -147,6 +149,7 @@ func TestConcurrency(t *testing.T) {
 
 // A service that is drained answers what it has taken.
 func TestDrainedServiceAnswers(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	const n = 10
 	began, release := make(chan struct{}, n), make(chan struct{})
@@ -186,6 +189,7 @@ func TestDrainedServiceAnswers(t *testing.T) {
 // The reply address rides with the message over copies that come together again: here each request
 // is answered by the branch that wants it.
 func TestReplyAfterFanOut(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[int]{})
 	branches := operators.FanOut(requests, 2)

@@ -184,6 +184,7 @@ type dict = map[string]any
 
 // Their awaiter asks our service.
 func TestStreamersonV1NodeAsks(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	seen := make(chan string, 1)
 	register := func(svc *gateways.Service) {
@@ -233,6 +234,7 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 
 // Their write stream, which makes everything a "resp", asks our service; their read stream reads the replies.
 func TestStreamersonV1NodeWrites(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serveV1(
 		t,
@@ -352,6 +354,7 @@ func TestStreamersonV1NodePipes(t *testing.T) {
 
 // One entry that they could not read does not reach them: what is no JSON is refused on our side.
 func TestStreamersonV1NodeIsSpared(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	p := startPeer(t, s, "ask")
 	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {

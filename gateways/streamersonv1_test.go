@@ -41,6 +41,7 @@ func (s *stand) serveV1(t testing.TB, wire gateways.StreamersonV1, register func
 }
 
 func TestStreamersonV1Call(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "hello", greet)
@@ -105,6 +106,7 @@ func TestStreamersonV1Call(t *testing.T) {
 // gateway, its consumer and its awaiter. The answer goes to the topic's own stream and, of other
 // keys that a request names, to those that are listed.
 func TestStreamersonV1Answers(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	out, listed, forged := s.v1().Outgoing(), s.topic+":listed", s.topic+":forged"
 	s.serveV1(
@@ -163,6 +165,7 @@ func TestStreamersonV1Answers(t *testing.T) {
 
 // A client finds its replies in a stream that has many of others, old and new, and such as cannot be read.
 func TestStreamersonV1SharedReplies(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	out := s.v1().Outgoing()
 	foreign := func() {
@@ -232,6 +235,7 @@ func TestStreamersonV1EarlyReply(t *testing.T) {
 }
 
 func TestStreamersonV1Deadlines(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{Shard: "eu"}})
 	late := s.late(t, c, "late", s.topic+"::DEFAULT#eu::CONSUMER_INCOMING")
@@ -251,6 +255,7 @@ func TestStreamersonV1Deadlines(t *testing.T) {
 
 // What is sent without wanting an answer gets none, and a failure of it is tried again, as of any stream.
 func TestStreamersonV1Send(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	done, tries := make(chan gateways.Request, 1), 0
 	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {

@@ -101,6 +101,7 @@ func (g *guarded) unused(t *testing.T, a Access) []string {
 }
 
 func TestAccessOfAGroup(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	// Spaces, quotes and globs are what rules can't hold, or take for something else.
 	for _, key := range []string{"orders", `the "orders" [*]?\()`} {
@@ -335,6 +336,7 @@ func TestAccessOfSchedulersAndTickers(t *testing.T) {
 }
 
 func TestAccessOfReadersWithoutGroup(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	feed := func(g *guarded) { add(t, g.admin, g.key, 3) }
 	t.Run("tail", func(t *testing.T) {
@@ -399,6 +401,7 @@ func TestAccessAdds(t *testing.T) {
 
 // On a cluster each node knows the user, and the client asks for the slots.
 func TestAccessOfACluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 0)
 	key := "orders"
 	dead := "{orders}:dead"

@@ -202,6 +202,7 @@ func TestRecoveryContract(t *testing.T) {
 
 // A reply that is lost with what was taken over in it loses nothing, and that delivery is counted once.
 func TestLostReplyOfTakingOver(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
@@ -248,6 +249,7 @@ func TestClaimCountsWhatIsHeld(t *testing.T) {
 // Looking by CLAIM takes no more commands than without: not while nothing happens, not while others
 // hold entries, nor while trimmed entries are pending.
 func TestClaimRate(t *testing.T) {
+	t.Parallel()
 	rates := map[string]map[string]int{}
 	for _, way := range ways {
 		for name, before := range map[string]func(rdb redis.UniversalClient){
@@ -297,6 +299,7 @@ func setYoung(t *testing.T, rdb redis.UniversalClient, ids []string) {
 
 // What the server has is found out without a key, and without rights beyond those of a reader.
 func TestReadsAreProbed(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	admin := s.Client(t)
 	has, err := Probe(ctx(t), admin)
@@ -323,7 +326,7 @@ func TestReadsAreProbed(t *testing.T) {
 	defer least.Close()
 	add(t, admin, "mystream", 2)
 	abandon(t, admin, "mystream", 1)
-	r, _ := open(t, least, GroupConfig{Key: "mystream"})
+	r, _ := open(t, least, GroupConfig{Key: "mystream", Lease: 300 * time.Millisecond})
 	if r.caps != want {
 		t.Errorf("found %+v, want %+v", r.caps, want)
 	}

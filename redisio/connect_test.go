@@ -69,6 +69,7 @@ func TestConnectWaits(t *testing.T) {
 // TestConnectionsThatBreakWhileOpening: nobody has to set Wait for a connection that somebody kills
 // in the moment of the start.
 func TestConnectionsThatBreakWhileOpening(t *testing.T) {
+	t.Parallel()
 	s := redistest.Shared(t)
 	type opened interface{ Close(context.Context) error }
 	for _, what := range []struct {

@@ -495,6 +495,7 @@ func TestReplayLarge(t *testing.T) {
 }
 
 func TestReplayCluster(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Args("--cluster-enabled", "yes"))
 	if err := s.Client(t).Do(ctx(t), "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
 		t.Fatal(err)

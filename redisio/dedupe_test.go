@@ -139,6 +139,7 @@ func TestDedupeStoreRace(t *testing.T) {
 }
 
 func TestDedupeStoreLostReplies(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Shared(t)
 	p := newProxy(t, srv.Addr())
 	s := newDedupe(t, p.client(t), DedupeConfig{Prefix: redistest.Key(t)})

@@ -12,6 +12,7 @@ import (
 // script made of that number was refused by XCLAIM, and the entry stopped its readers, one after
 // the other.
 func TestHighestDeliveryCount(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := add(t, rdb, key, 2)
 	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
@@ -23,10 +24,11 @@ func TestHighestDeliveryCount(t *testing.T) {
 	if got[0].ID != want[0] || got[0].Deliveries < 1e15 {
 		t.Fatalf("read %+v", got)
 	}
+	since := time.Now()
 	redistest.Soon(
 		t,
 		"its lease is renewed",
-		func() bool { return len(r.held.stale(time.Now().Add(-time.Millisecond))) == 0 },
+		func() bool { return len(r.held.stale(since)) == 0 },
 	)
 	if err := r.Nack(ctx(t), want[:1], 0); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ func replica(t *testing.T, s *redistest.Server) *redistest.Server {
 }
 
 func TestWriteReplicated(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Args("--repl-diskless-sync-delay", "0"))
 	rep := replica(t, s)
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -134,6 +135,7 @@ func TestDurabilityNeedsToKnowTheServer(t *testing.T) {
 
 // On a cluster the waiting goes to the node that has the key, whichever node the client would choose.
 func TestWriteOptionsCluster(t *testing.T) {
+	t.Parallel()
 	nodes := []*redistest.Server{
 		redistest.Start(
 			t,

@@ -39,6 +39,7 @@ func addSized(t testing.TB, rdb *redis.Client, key string, n, size int) []string
 
 // A server that cuts the connection instead of sending a large reply is asked for less, by every reader.
 func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--client-output-buffer-limit", "normal 1mb 0 0"))
 	rdb := srv.Client(t)
 	key := redistest.Key(t)
@@ -264,6 +265,7 @@ func TestFault_D8_MaxBytesBoundsMemory(t *testing.T) {
 
 // A server that ignores BLOCK is asked ten times a second by an idle reader.
 func TestFault_D9_ServerThatIgnoresBlock(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"group", "tail"} {
 		t.Run(what, func(t *testing.T) {
 			var reads atomic.Int64

@@ -31,6 +31,7 @@ func withSlots(t *testing.T) *redis.Client {
 
 // Behind a plain client of a server with slots everything that has several keys works as elsewhere.
 func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
+	t.Parallel()
 	rdb := withSlots(t)
 	reason := func(id string) Fields {
 		return DeadReason{Error: "bad", ID: id, Key: "orders", Group: "g", Time: time.Now()}.Fields()
@@ -151,6 +152,7 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 
 // A cluster client may be given a dead key in another slot as well.
 func TestFault_D5_ClusterClient(t *testing.T) {
+	t.Parallel()
 	plain := withSlots(t)
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{plain.Options().Addr}})
 	t.Cleanup(func() { _ = rdb.Close() })

@@ -15,6 +15,7 @@ import (
 
 // Benthos' connect#2662: a dead consumer's entries were never taken over.
 func TestReclaimFromDeadConsumer(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := add(t, rdb, key, 25)
 	rdb.XGroupCreate(ctx(t), key, "g", "0")
@@ -59,6 +60,7 @@ func TestReclaimFromDeadConsumer(t *testing.T) {
 
 // watermill-redisstream redelivered its own running message: no renewal, no look at what it held.
 func TestRenewalKeepsHeldEntries(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	add(t, rdb, key, 10)
 	lease := 300 * time.Millisecond
@@ -223,6 +225,7 @@ func TestHeal(t *testing.T) {
 }
 
 func TestServerDownAndBack(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	rdb := s.Client(t)
 	r, l := open(t, rdb, GroupConfig{Key: "k"})
@@ -247,6 +250,7 @@ func TestServerDownAndBack(t *testing.T) {
 
 // A group that is destroyed again and again is made again, at a bounded rate.
 func TestHealIsSlow(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	rdb := s.Client(t)
 	r, l := open(t, rdb, GroupConfig{Key: "k", Block: time.Second})
@@ -290,6 +294,7 @@ func TestAckFailsOnce(t *testing.T) {
 
 // faststream saw 1,650 commands per second under a permanent error.
 func TestPermanentErrorIsSlow(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	rdb := s.Client(t)
 	r, _ := open(t, rdb, GroupConfig{Key: "k"})

@@ -287,6 +287,7 @@ func TestBytesBoundTheCount(t *testing.T) {
 }
 
 func TestNack(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	add(t, rdb, key, 3)
 	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 2 * time.Second, Block: 20 * time.Millisecond})
@@ -329,6 +330,7 @@ func TestNack(t *testing.T) {
 }
 
 func TestNackBeyondLease(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	add(t, rdb, key, 1)
 	lease := 300 * time.Millisecond

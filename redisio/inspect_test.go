@@ -302,6 +302,7 @@ func TestResetPending(t *testing.T) {
 }
 
 func TestReap(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	add(t, rdb, key, 2)
 	group(t, rdb, key, "g", "0")

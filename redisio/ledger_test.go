@@ -13,6 +13,7 @@ import (
 
 // A ledger is a map in disguise: whatever comes in which order, it has what a map would have.
 func TestLedgerIsAMap(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var l ledger

@@ -54,6 +54,7 @@ func clients(t *testing.T, rdb *redis.Client) []string {
 
 // A connection that was idle for longer than its last reply might have taken is as good as before.
 func TestWriteAfterDeadline(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]*redistest.Server{"plain": redistest.Shared(t), "TLS": redistest.StartTLS(t)} {
 		t.Run(name, func(t *testing.T) {
 			w := openWriter(t, s.Client(t), WriterConfig{Key: redistest.Key(t)})

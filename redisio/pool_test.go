@@ -158,6 +158,7 @@ func TestFault_D2_PauseIsBounded(t *testing.T) {
 
 // What failed for the second time is for others first, if there are others.
 func TestFault_D3_NextTryGoesElsewhere(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	failing, _ := open(t, rdb, GroupConfig{Key: key})
 	healthy, _ := open(t, rdb, GroupConfig{Key: key}) // defaults, and idle

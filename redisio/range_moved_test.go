@@ -14,6 +14,7 @@ import (
 
 // A slot that has moved is found again, though go-redis does not see MOVED in a raw reply.
 func TestRangeFollowsMovedSlot(t *testing.T) {
+	t.Parallel()
 	cluster := []*redistest.Server{
 		redistest.Start(t, redistest.Args("--cluster-enabled", "yes")),
 		redistest.Start(t, redistest.Args("--cluster-enabled", "yes")),

@@ -14,6 +14,7 @@ import (
 // faststream saw 1,650 commands per second under a permanent error. Whatever goes wrong, what a
 // reader sends is bounded by the steps of its backoff.
 func TestRateUnderPermanentErrors(t *testing.T) {
+	t.Parallel()
 	for name, breakIt := range map[string]func(c context.Context, t *testing.T, admin *redis.Client, p *proxy){
 		"WRONGTYPE": func(c context.Context, _ *testing.T, admin *redis.Client, _ *proxy) {
 			admin.Set(c, "k", "no stream", 0)

@@ -34,6 +34,7 @@ var wipes = map[string]func(t testing.TB, rdb redis.UniversalClient, key, consum
 
 // The lists that XGROUP DESTROY and DELCONSUMER drop come back, with their delivery counts, whatever is done next.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
 	for name, wipe := range wipes {
 		for what, act := range map[string]func(t *testing.T, r *GroupReader, ids []string){
@@ -96,6 +97,7 @@ func TestRestore(t *testing.T) {
 
 // What was nacked is restored as well: before it is due by looking after it, then by taking it.
 func TestRestoreNacked(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
 	for name, wipe := range wipes {
 		for _, delay := range []time.Duration{200 * time.Millisecond, 2 * time.Second} {
@@ -280,6 +282,7 @@ func must(t testing.TB, id string) ID {
 // Two readers nack, release and ack at random, while somebody destroys the group and deletes consumers: every entry is
 // acked in the end.
 func TestNothingLostUnderWipes(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	const n = 400
 	all := add(t, rdb, key, n)
@@ -412,6 +415,7 @@ func TestOnEventMaySettle(t *testing.T) {
 // A full server refuses to make a consumer. What was nacked must not keep a reader from reading
 // then, nor from renewing its leases: only readers can empty the server.
 func TestFullServer(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
 	lease := 300 * time.Millisecond
 	r, l := open(t, rdb, GroupConfig{Key: key, Lease: lease})

@@ -249,6 +249,7 @@ func TestHardCapDrops(t *testing.T) {
 
 // Writers that know nothing of each other exceed the cap by a pipeline each at most.
 func TestHardCapManyWriters(t *testing.T) {
+	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	grouped(t, rdb, key, "g")
 	const lanes, depth, limit, each = 4, 16, 200, 1000

@@ -14,6 +14,7 @@ import (
 // TestScheduleOnCluster runs everything of this file's family on a cluster of one node, which is as
 // strict about slots as any.
 func TestScheduleOnCluster(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"))
 	node := srv.Client(t)
 	if err := node.ClusterAddSlotsRange(ctx(t), 0, 16383).Err(); err != nil {

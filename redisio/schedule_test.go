@@ -370,6 +370,7 @@ func TestScheduleForgetsWhatMovedLongAgo(t *testing.T) {
 // TestScheduleLostReplies cuts the replies of calls that the server has carried out: neither
 // scheduling nor moving loses or duplicates anything.
 func TestScheduleLostReplies(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Shared(t)
 	rdb, key := srv.Client(t), redistest.Key(t)
 	p := newProxy(t, srv.Addr())
@@ -496,6 +497,7 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 
 // The schedule is in Redis, and so on its disk: it outlives a server that is killed.
 func TestScheduleOutlivesItsServer(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	rdb := srv.Client(t)
 	s := newScheduler(t, rdb, ScheduleConfig{Key: "k"})

@@ -126,6 +126,7 @@ func TestRange(t *testing.T) {
 
 // A stream that was made again with smaller IDs went quiet.
 func TestTailOfRecreatedStream(t *testing.T) {
+	t.Parallel()
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)
 	recreated := make(chan Event, 10)

@@ -74,6 +74,7 @@ func TestWireReplies(t *testing.T) {
 
 // A server that hangs does not keep a Read, or a Close, beyond its context by more than Block.
 func TestHungServer(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	r, _ := open(t, s.Client(t), GroupConfig{Key: "k", Lease: 10 * time.Second})
 	readNothing(t, r, 60*time.Millisecond)
@@ -120,6 +121,7 @@ func TestUnknownClient(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Args("--cluster-enabled", "yes"))
 	if err := s.Client(t).Do(ctx(t), "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
 		t.Fatal(err)

@@ -80,6 +80,7 @@ func TestWriteOnce(t *testing.T) {
 
 // The window is bounded: by its time, and by the number of ids.
 func TestWriteOnceForgets(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
 	modes(t, func(t *testing.T, open func(*testing.T, redis.UniversalClient, WriterConfig) *Writer) {
 		key := redistest.Key(t)

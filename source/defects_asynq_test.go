@@ -19,6 +19,7 @@ import (
 // Redis was away for two seconds when a task was done: the retry of its completion went by a
 // context that had ended, and minutes later the task ran a second time.
 func TestA1_OutageAtCompletionDoesNotRunItTwice(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	s.fill(t, 3)
 	cfg := config[string](s)
@@ -137,6 +138,7 @@ func TestA4_TheHandlersAnswerCounts(t *testing.T) {
 
 // Workers asked for tasks again and again, instead of waiting at the server for one.
 func TestA5_ReadsBlockAtTheServer(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t)
 	const block = 300 * time.Millisecond
 	cfg := config[string](s)

@@ -235,6 +235,7 @@ func TestB3_DeadConsumersEntriesAreTakenOver(t *testing.T) {
 
 // An XACK that failed was logged, and its ids forgotten.
 func TestB4_FailedAcksAreSentAgain(t *testing.T) {
+	t.Parallel()
 	for name, hurt := range map[string]func(*line){
 		"not sent":   func(l *line) { l.cut("xack", 6) }, // more often than go-redis tries
 		"reply lost": func(l *line) { l.loseReplies("xack", 6) },
@@ -257,6 +258,7 @@ func TestB4_FailedAcksAreSentAgain(t *testing.T) {
 
 // A failing read was tried again without a pause.
 func TestB6_FailedReadsAreTriedSlower(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t)
 	l := newLine(s)
 	var in inbox[string]

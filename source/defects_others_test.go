@@ -25,6 +25,7 @@ import (
 // redisqueue asked for as many entries as its buffer had room for, and with a full one for all
 // there were: COUNT 0 means no limit. And at the end it left in its queue what had been read.
 func TestO1_FullBufferReadsNothing(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t)
 	s.fill(t, 1000)
 	cfg := config[string](s)
@@ -55,6 +56,7 @@ func TestO1_FullBufferReadsNothing(t *testing.T) {
 
 // In Dapr processingTimeout=0 switched reclaiming off, and what a pod had when it was restarted was lost.
 func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.fill(t, 1)
 	id := s.takenBy(t, "dead", 1)[0]
@@ -146,6 +148,7 @@ func try[C any](t *testing.T, meant map[string]bool, good C, validate func(C) er
 
 // XAUTOCLAIM cannot block: in a loop of its own it kept the server busy.
 func TestO4_ReclaimingIsPaced(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t)
 	const every = 200 * time.Millisecond
 	r, err := redisio.NewGroupReader(
@@ -253,6 +256,7 @@ func TestO9_LostReadIsRecoveredNotRepeated(t *testing.T) {
 // blocks for half an hour. For the claims see B3; that an unknown type of message gets no answer
 // belongs to services.
 func TestO10_WhatTheAncestorLacked(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t)
 	t.Run("acks that fail show", func(t *testing.T) {
 		s.fill(t, 1)

@@ -87,6 +87,7 @@ func TestD6_StreamNeedNotExist(t *testing.T) {
 // The XACK waited behind a blocking XREADGROUP on the same connection: the last message stayed
 // pending for half an hour.
 func TestD7_AcksDoNotWaitBehindReads(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t)
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), PoolSize: 1}) // the caller's pool has one connection
 	defer rdb.Close()
@@ -148,6 +149,7 @@ func TestD8_UnknownTypeIsNotAcked(t *testing.T) {
 
 // A member that crashed, and came back by its name, never saw again what it had read; nor did anybody else.
 func TestD9_CrashedMemberFindsItsEntries(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	want := s.fill(t, 10)
 	s.takenBy(t, "member-1", 7)
@@ -224,6 +226,7 @@ func TestD11_StreamsComeAndGo(t *testing.T) {
 // "$" was sent again with each read: what was written between two reads was lost, and on a quiet
 // stream everything that came while a busy one was answered.
 func TestD15_TheEndIsSettledOnce(t *testing.T) {
+	t.Parallel()
 	s := newPrivateStand(t)
 	s.fill(t, 3) // before the end
 	var quiet, busy inbox[string]

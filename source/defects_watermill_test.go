@@ -49,6 +49,7 @@ func TestW1_ForeignEntryIsADeadLetter(t *testing.T) {
 // A handler of a second with MaxIdleTime 300 ms was called three times: the claim loop took what
 // its own process worked on.
 func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.fill(t, 1)
 	const lease = 300 * time.Millisecond

@@ -31,6 +31,7 @@ func (s *stand) deliveries(t testing.TB) map[string]int64 {
 // 30 entries, a slow handler and 16 graceful restarts: each life handles one entry, and the others
 // wait behind it. Their deliveries do not count, so none of them is a dead letter at the end.
 func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	s.fill(t, 30)
 	for life := range 16 {

@@ -15,6 +15,7 @@ import (
 // An entry that another reader has taken over: whoever handles it here learns it from its context, and leaves the
 // entry alone from then on, whether the handler gives up or finishes.
 func TestStreamLeaseLost(t *testing.T) {
+	t.Parallel()
 	for name, finish := range map[string]bool{"given up": false, "finished": true} {
 		t.Run(name, func(t *testing.T) {
 			ctx := context.Background()

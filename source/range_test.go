@@ -90,6 +90,7 @@ func TestRangeGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestRangeErrors(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	ctx := t.Context()
 	s.rdb.Set(ctx, s.key+":text", "x", 0)

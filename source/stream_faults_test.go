@@ -52,6 +52,7 @@ func copyGraph(
 }
 
 func TestStreamSurvivesRestartOfRedis(t *testing.T) {
+	t.Parallel()
 	for name, hurt := range map[string]func(*stand){
 		"killed": func(s *stand) { s.Kill(t); s.Restart(t) },
 		"frozen": func(s *stand) { s.Pause(t); s.Resume(t) },
@@ -110,6 +111,7 @@ func TestStreamWorkerProcess(t *testing.T) {
 }
 
 func TestStreamSurvivesKill(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	const n = 20_000
 	s.fill(t, n)
@@ -229,6 +231,7 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 }
 
 func TestStreamRedisDownAtStart(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -329,6 +332,7 @@ func TestStreamKillerProcess(t *testing.T) {
 
 // One value kills each process that handles it. All values that were read with it used to become dead letters.
 func TestFault_D2_KillerTakesOnlyItself(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	const n = 50
 	s.fill(t, n)

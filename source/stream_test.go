@@ -267,6 +267,7 @@ func TestStreamReadersShareGroup(t *testing.T) {
 
 // What has not been written is pending, and when the graph is stopped others get it at once, not after the lease.
 func TestStreamAcksAfterSink(t *testing.T) {
+	t.Parallel()
 	s := newStand(t)
 	want := s.fill(t, 20)
 	writing := make(chan struct{}, 1)
@@ -317,6 +318,7 @@ func TestStreamAcksAfterSink(t *testing.T) {
 }
 
 func TestStreamDeliversAgain(t *testing.T) {
+	t.Parallel()
 	const delay = 300 * time.Millisecond
 	for name, test := range map[string]struct {
 		err  error

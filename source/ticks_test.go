@@ -57,6 +57,7 @@ func (s *ticks) count() int {
 }
 
 func TestTicksOncePerCluster(t *testing.T) {
+	t.Parallel()
 	srv := redistest.Shared(t)
 	key := redistest.Key(t)
 	all := &ticks{seen: make(map[int64]int)}
