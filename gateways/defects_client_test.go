@@ -100,6 +100,7 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 // Calls that timed out were kept for ever, replies of others for six seconds, and an error without
 // a call ended the process.
 func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
 		call := gateways.Call[hello, greeting](c, "hello")
@@ -154,6 +155,7 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 
 // A write that failed was a rejection that nobody handled, and the stream was stuck.
 func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			gateways.Handle(svc, "len", func(_ context.Context, v string) (int, error) { return len(v), nil })

@@ -33,6 +33,7 @@ func (w wired) httpEdge(
 
 // The hello world of the gateway was answered with 500 after three seconds.
 func TestD1_HelloOverHTTP(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		mux := w.httpEdge(t, func(svc *gateways.Service) {
 			gateways.Handle(svc, "helloWorldEvent", func(context.Context, map[string]any) (map[string]string, error) {
@@ -47,6 +48,7 @@ func TestD1_HelloOverHTTP(t *testing.T) {
 
 // What failed in the worker was a timeout, and so a 500, of its caller.
 func TestD4_ErrorsOverHTTP(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		mux := w.httpEdge(t, func(svc *gateways.Service) {
 			gateways.Handle(svc, "hello", greet)
@@ -77,6 +79,7 @@ func TestD4_ErrorsOverHTTP(t *testing.T) {
 
 // The first requests to routes were lost, one of two or two of four.
 func TestD11_FirstRequestsOverHTTP(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		mux := w.httpEdge(t, func(svc *gateways.Service) {
 			for i := range 4 {
@@ -123,6 +126,7 @@ func TestD20_TimeoutsOverHTTP(t *testing.T) {
 
 // The gateway logged whole payloads.
 func TestD28_GatewaysLogNoPayloads(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		const secret = "4111-1111-1111-1111"
 		var log lockedBuffer

@@ -25,6 +25,7 @@ import (
 
 // Every message was sent as a "resp", whatever it was to be: examples got no answer but a timeout.
 func TestD1_TypesReachTheirHandlers(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			for _, typ := range []string{"helloWorldEvent", "resp", "other"} {
@@ -64,6 +65,7 @@ func TestD1_RespHasAnAlias(t *testing.T) {
 
 // A one-way consumer stopped for ever after sixteen messages.
 func TestD2_OneWayServiceGoesOn(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		var handled atomic.Int32
 		w.serve(t, gateways.ServiceConfig{MaxInFlight: 16}, func(svc *gateways.Service) {
@@ -84,6 +86,7 @@ func TestD2_OneWayServiceGoesOn(t *testing.T) {
 
 // A handler that returned nothing, and a type without handler, wedged the consumer, each at its first message.
 func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(
 			t,
@@ -114,6 +117,7 @@ func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 
 // A handler that failed ended its consumer, and its caller was told nothing.
 func TestD4_ErrorsAreAnswered(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(
 			t,
@@ -147,6 +151,7 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 // A message without a handler was acknowledged, and lost. One that somebody waits for is answered,
 // see D3; of another the dead letters tell.
 func TestD8_UnhandledIsNotLost(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(t, gateways.ServiceConfig{MaxDeliveries: 1}, func(*gateways.Service) {})
 		if err := gateways.Send[string](w.client(t), "unknown")(t.Context(), "x"); err != nil {
@@ -165,6 +170,7 @@ func TestD8_UnhandledIsNotLost(t *testing.T) {
 
 // Routes that were added while others were read lost their first requests: one of two routes, two of four.
 func TestD11_FirstRequestsAreNotLost(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			for i := range 4 {
@@ -334,6 +340,7 @@ func TestD18_RequestsSentAheadAreBounded(t *testing.T) {
 
 // Handlers ran one after the other, without a choice, nor order for a key.
 func TestD26_HandlersRunAtOnce(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		var met sync.WaitGroup
 		met.Add(8)
@@ -359,6 +366,7 @@ func TestD26_HandlersRunAtOnce(t *testing.T) {
 
 // The other half of it: what has a key may keep its order, while others go on.
 func TestD26_OrderIsByKey(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		var mu sync.Mutex
 		order := make(map[string][]int)
@@ -395,6 +403,7 @@ func TestD26_OrderIsByKey(t *testing.T) {
 
 // disconnect() dropped the handlers that ran, and replies that were not flushed.
 func TestD27_WhatRunsIsAnswered(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		begun, goOn := make(chan struct{}, 8), make(chan struct{})
 		svc := gateways.NewService(w.rdb, w.topic, gateways.ServiceConfig{Wire: w.wire})
@@ -447,6 +456,7 @@ func TestD27_WhatRunsIsAnswered(t *testing.T) {
 
 // Whole payloads stood in the log, which was on by default.
 func TestD28_LogsHoldNoPayloads(t *testing.T) {
+	t.Parallel()
 	onBothWires(t, func(t *testing.T, w wired) {
 		const secret = "4111-1111-1111-1111"
 		var log lockedBuffer

@@ -19,6 +19,7 @@ import (
 
 // What nobody takes is bounded in number and in bytes, for calls, messages and HTTP, until a service has taken it.
 func TestFault_S2_WhatWaitsIsBounded(t *testing.T) {
+	t.Parallel()
 	for name, cfg := range map[string]gateways.ClientConfig{"number": {MaxWaiting: 20}, "bytes": {MaxWaitingBytes: 200_000}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

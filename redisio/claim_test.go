@@ -46,6 +46,7 @@ func setPending(t *testing.T, rdb redis.UniversalClient, key, consumer, id strin
 
 // What is promised of entries that are delivered again is the same with CLAIM and without.
 func TestRecoveryContract(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
 	for name, test := range map[string]func(t *testing.T, key string, cfg GroupConfig){
 		"of a dead consumer": func(t *testing.T, key string, cfg GroupConfig) {

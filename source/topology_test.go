@@ -21,6 +21,7 @@ import (
 // TestEveryClient copies a stream by clients of all kinds, as callers make them, with connections
 // killed on the way. The client is the caller's: it works as before at the end.
 func TestEveryClient(t *testing.T) {
+	t.Parallel()
 	plain := func(change func(*redis.Options)) func(*testing.T) (redis.UniversalClient, []*redis.Options) {
 		return func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			o := redistest.Start(t).Options()
