@@ -48,18 +48,19 @@ func (w *Writer) afford(ctx context.Context, p *part, entries []Outgoing, result
 	if relieve && l.measured {
 		l.oom, l.relief, room = false, now.Add(measureEvery), min(room, (l.bytes+l.fresh)/2)
 	}
-	bytes, length := l.bytes, l.length
+	bytes, length, kept := l.bytes, l.length, l.fullBy
 	l.mu.Unlock()
 	switch {
 	case relieve || !enough && !full:
-		var err error
-		if length, bytes, err = w.measure(ctx, p, room); err != nil {
+		r, err := w.measure(ctx, p, room)
+		if err != nil {
 			p.fail(results, &outcomeError{ErrNotWritten, err})
 			return
 		}
+		length, bytes, kept = r.length, r.bytes, r.kept
 		if enough = drops || bytes+p.bytes <= w.cfg.MaxBytes; !enough {
 			l.mu.Lock()
-			l.fullUntil = now.Add(fullFor)
+			l.fullUntil, l.fullBy = now.Add(fullFor), kept
 			l.mu.Unlock()
 		}
 	case full:
@@ -67,7 +68,7 @@ func (w *Writer) afford(ctx context.Context, p *part, entries []Outgoing, result
 	}
 	if !enough {
 		p.fail(results, &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Bytes: bytes,
-			MaxBytes: w.cfg.MaxBytes, Full: w.cfg.WhenFull})
+			MaxBytes: w.cfg.MaxBytes, Group: kept.group(), Full: w.cfg.WhenFull})
 		return
 	}
 	l.mu.Lock()
@@ -76,20 +77,15 @@ func (w *Writer) afford(ctx context.Context, p *part, entries []Outgoing, result
 }
 
 // measure has the server shrink a stream to room, as far as it may, and takes note of its size.
-func (w *Writer) measure(ctx context.Context, p *part, room int64) (length, bytes int64, err error) {
-	cmd := w.retain(ctx, p.key, p.lane, -1, room)
-	_ = w.out.Process(ctx, cmd) // the command has the error
-	length, bytes, err = w.retained(p.key, cmd)
+func (w *Writer) measure(ctx context.Context, p *part, room int64) (retention, error) {
+	r, err := w.shrink(ctx, p, -1, room)
 	if err != nil {
-		if judge(err) == moved {
-			w.out.redirected()
-		}
-		return 0, 0, err
+		return r, err
 	}
 	p.lane.mu.Lock()
-	p.lane.weighed(bytes, time.Now())
+	p.lane.weighed(r.bytes, time.Now())
 	p.lane.mu.Unlock()
-	return length, bytes, nil
+	return r, nil
 }
 
 // weighed takes note of a measurement. The lane's lock is held.

@@ -76,6 +76,14 @@ func advice(err error) string {
 	return ""
 }
 
+// plural is a number and its noun.
+func plural[N int | int64](n N, one, many string) string {
+	if n != 1 {
+		one = many
+	}
+	return fmt.Sprint(n, " ", one)
+}
+
 // TooLargeError is an entry bigger than the writer's MaxPayload. Nothing of it was sent.
 type TooLargeError struct {
 	Key   string

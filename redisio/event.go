@@ -37,13 +37,18 @@ const (
 	EventTickerWaits // a ticker can't tick for Wait: Err says why
 	// EventDeadDropped: the dead-letter stream is at DeadMaxLen, and Count of its oldest letters were dropped.
 	EventDeadDropped
+	// EventHeldBack: a stream of Count entries is not trimmed as the writer's retention says, because
+	// Group is not done with the oldest, and has not moved for a minute. Err is a *HeldBackError. A
+	// group is named once, and again every ten minutes while that lasts.
+	EventHeldBack
 )
 
 var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
 	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "refused, will try again",
-	"entry too large to be read", "ticker waits", "dead letters dropped"}
+	"entry too large to be read", "ticker waits", "dead letters dropped",
+	"trimming held back by a group"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

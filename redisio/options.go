@@ -51,7 +51,9 @@ type lane struct {
 	reserved int64 // entries on their way, below the cap
 	since    int   // entries since the last trimming
 	trimmed  time.Time
-	script   bool // IDMP can't be used here
+	script   bool               // IDMP can't be used here
+	behind   bool               // the last trimming has more to do
+	heldBack map[string]stalled // the groups that keep the stream long, by name
 
 	// Of the budget of bytes.
 	measured  bool // bytes is what the server said at weighedAt
@@ -59,9 +61,10 @@ type lane struct {
 	fresh     int64 // what was written since
 	average   int64 // what an entry takes
 	weighedAt time.Time
-	fullUntil time.Time // there was no room: nothing is asked until then
-	oom       bool      // the server was out of memory
-	relief    time.Time // when to make room for that again, at the earliest
+	fullUntil time.Time      // there was no room: nothing is asked until then
+	fullBy    *HeldBackError // why
+	oom       bool           // the server was out of memory
+	relief    time.Time      // when to make room for that again, at the earliest
 }
 
 // lanes are bounded, for entries may name any number of keys: who was forgotten is met anew.
@@ -104,6 +107,9 @@ type part struct {
 	before   *redis.Cmd // what IDMP needs
 	from, to int        // or their XADDs, in chunk.sent
 	trim     *redis.Cmd
+	cap      int64 // of trim
+	budget   int64 // likewise
+	more     bool  // trim was not enough
 	length   *redis.IntCmd
 }
 
@@ -135,6 +141,7 @@ func (w *Writer) sendMore(ctx context.Context, c *chunk, entries []Outgoing, res
 		_, err := pipe.Exec(ctx)
 		for _, p := range t.parts {
 			w.settle(c, p, results, err)
+			w.trimOn(ctx, p)
 			wait.judge(w.cfg.Durability, p, results)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,23 +34,28 @@ type StreamFullError struct {
 	Cap      int64
 	Bytes    int64 // of the stream; 0 if it is at its HardCap
 	MaxBytes int64
-	Full     Full // the policy
+	Group    string // the group that is not done with the oldest entries; "" if that is not known
+	Full     Full   // the policy
 }
 
 func (e *StreamFullError) Error() string {
+	size, of, raise := e.Length, e.Cap, "HardCap"
+	unit := "entries"
 	if e.Bytes > 0 {
-		return fmt.Sprintf(
-			"redisio: %q is full: %d bytes of %d that its groups are not done with; add consumers, or raise MaxBytes",
-			keyName(e.Key),
-			e.Bytes,
-			e.MaxBytes,
-		)
+		size, of, unit, raise = e.Bytes, e.MaxBytes, "bytes", "MaxBytes"
+	}
+	by := "its groups are"
+	if e.Group != "" {
+		by = fmt.Sprintf("its group %q is", keyName(e.Group))
 	}
 	return fmt.Sprintf(
-		"redisio: %q is full: %d entries of %d, and its groups are not done with the oldest; add consumers, or raise HardCap",
+		"redisio: %q is full: %d of %d %s, and %s not done with the oldest; add consumers, or raise %s",
 		keyName(e.Key),
-		e.Length,
-		e.Cap,
+		size,
+		of,
+		unit,
+		by,
+		raise,
 	)
 }
 
@@ -61,9 +67,11 @@ func (e *StreamFullError) Is(target error) bool {
 // scriptRetain: KEYS stream. ARGV most entries or -1; smallest id, "" for any, "+" for all that
 // groups are done with; most age in ms or -1; "drop" or "keep" what groups need; "~" or "=";
 // "acked" if the server can trim around what is pending; hard cap or -1; "drop" or "keep" at the
-// cap; most bytes or -1; what an entry takes, for servers that do not tell. Returns how many
-// entries went, how many of them some group had not read or had pending, how many there are, and
-// how many bytes they take, or -1.
+// cap; most bytes or -1; what an entry takes, for servers that do not tell; how many entries to drop
+// at most. Returns how many entries went; how many of them some group had not read or had pending;
+// how many there are; how many bytes they take, or -1; 1 if there is more to drop; and the group that
+// keeps what should go, its lag or -1, its pending entries, its consumers, and from which id on it
+// keeps entries. The group is "" if no group does.
 //
 // A stream without groups is trimmed by "~" without XRANGE: who may trim it need not be able to
 // read it.
@@ -71,9 +79,15 @@ func (e *StreamFullError) Is(target error) bool {
 // What is dropped without loss goes first and exactly, so that all that is dropped then is lost,
 // and counted by the trimming itself. Of entries that were read but are pending, the pending lists
 // keep the ids.
+//
+// No call takes long. It drops whole nodes by "~" and LIMIT. When it has dropped more than half of
+// what it may, it stops and says that there is more. So what is left for "=" lies in one node. Of
+// the pending lists it reads 20,000 entries at most.
 const scriptRetain = luaLess + `
 local maxlen, minid, maxage, drop, how = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == 'drop', ARGV[5]
-local cap, capdrop = tonumber(ARGV[7]), ARGV[8] == 'drop'
+local cap, capdrop, budget = tonumber(ARGV[7]), ARGV[8] == 'drop', tonumber(ARGV[9])
+local left, half = tonumber(ARGV[11]), tonumber(ARGV[11]) / 2
+local function spent() return left < half end
 local function behind(id)
   local ms, seq = id:match('^(%d+)-(%d+)$')
   if not ms then ms, seq = id, '0' end
@@ -81,36 +95,56 @@ local function behind(id)
   return ms..'-'..string.format('%.0f', seq + 1)
 end
 local start = redis.call('XLEN', KEYS[1])
-if start == 0 then return {0, 0, 0, 0} end
-local first, groups, safe, unread = nil, {}, nil, nil
+if start == 0 then return {0, 0, 0, 0, 0, '', 0, 0, 0, ''} end
+local first, groups, safe, unread, holder = nil, {}, nil, nil, {}
 for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   first = first or redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
   local f = {}
   for i = 1, #g, 2 do f[g[i]] = g[i+1] end
-  groups[#groups+1] = f['name']
-  local n = behind(f['last-delivered-id'])
-  if not unread or less(n, unread) then unread = n end
+  groups[#groups+1] = f
+  local need = behind(f['last-delivered-id'])
+  if not unread or less(need, unread) then unread = need end
   local p = redis.call('XPENDING', KEYS[1], f['name'], first, '+', 1)
-  if p[1] and (not safe or less(p[1][1], safe)) then safe = p[1][1] end
+  if p[1] and less(p[1][1], need) then need = p[1][1] end
+  f['need'] = need
+  if not safe or less(need, safe) then safe, holder = need, f end
 end
-if unread and (not safe or less(unread, safe)) then safe = unread end
-local function shrink(n, allow, how)
+local function before(id, how)
+  if spent() then return 0 end
+  local d = redis.call('XTRIM', KEYS[1], 'MINID', '~', id, 'LIMIT', left)
+  left = left - d
+  if how == '~' or spent() then return d end
+  local rest = redis.call('XTRIM', KEYS[1], 'MINID', '=', id)
+  left = left - rest
+  return d + rest
+end
+local function toLength(n, how)
   local over = redis.call('XLEN', KEYS[1]) - n
-  if over <= 0 then return end
-  if not allow then redis.call('XTRIM', KEYS[1], 'MAXLEN', how, n) return end
-  redis.call('XTRIM', KEYS[1], 'MINID', '~', allow, 'LIMIT', over)
-  over = redis.call('XLEN', KEYS[1]) - n
-  if how == '~' or over <= 0 then return end
+  if over <= 0 or spent() then return 0 end
+  local d
+  if how == '~' then d = redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', n, 'LIMIT', left)
+  else d = redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', n + math.max(0, over - left)) end
+  left = left - d
+  return d
+end
+local function shrink(n, allow, how)
+  if not allow then toLength(n, how) return end
+  local over = redis.call('XLEN', KEYS[1]) - n
+  if over <= 0 or spent() then return end
+  local d = redis.call('XTRIM', KEYS[1], 'MINID', '~', allow, 'LIMIT', math.min(over, left))
+  left, over = left - d, over - d
+  if how == '~' or over <= 0 or spent() then return end
+  over = math.min(over, left)
   local e = redis.call('XRANGE', KEYS[1], '-', '('..allow, 'COUNT', over)
   if #e == over then allow = behind(e[over][1]) end
-  if #e > 0 then redis.call('XTRIM', KEYS[1], 'MINID', '=', allow) end
+  if #e > 0 then left = left - redis.call('XTRIM', KEYS[1], 'MINID', '=', allow) end
 end
 local lost, lossy = 0, false
 local function shrinkTo(n, drop, how)
   if not drop then shrink(n, safe, how) return end
-  if unread then shrink(n, unread, '=') end
   lossy = true
-  local d = redis.call('XTRIM', KEYS[1], 'MAXLEN', how, n)
+  if unread then shrink(n, unread, '=') end
+  local d = toLength(n, how)
   if unread then lost = lost + d end
 end
 if maxage >= 0 then
@@ -120,20 +154,19 @@ if maxage >= 0 then
 end
 if minid == '+' then minid = safe or '' end
 if minid ~= '' then
-  local allow = drop and unread or safe
-  if not allow or less(minid, allow) then allow = minid end
+  lossy = drop
   if drop and unread and less(unread, minid) then
-    lossy = true
-    redis.call('XTRIM', KEYS[1], 'MINID', '=', allow)
-    lost = lost + redis.call('XTRIM', KEYS[1], 'MINID', how, minid)
+    before(unread, '=')
+    lost = lost + before(minid, how)
   else
-    lossy = lossy or drop
-    redis.call('XTRIM', KEYS[1], 'MINID', how, allow)
+    local allow = drop and unread or safe
+    if not allow or less(minid, allow) then allow = minid end
+    before(allow, how)
   end
 end
 if maxlen >= 0 then shrinkTo(maxlen, drop, how) end
 if cap >= 0 and (capdrop or unread) then shrinkTo(cap, capdrop, '=') end
-local bytes, budget = -1, tonumber(ARGV[9])
+local bytes = -1
 if budget >= 0 then
   local function size()
     local m = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 0)
@@ -143,37 +176,52 @@ if budget >= 0 then
   bytes = size()
   for i = 1, 8 do
     local n = redis.call('XLEN', KEYS[1])
-    if bytes <= budget or n == 0 or not (drop or capdrop or unread) then break end
+    if bytes <= budget or n == 0 or spent() or not (drop or capdrop or unread) then break end
     shrinkTo(math.min(n - 1, math.floor(n * budget / bytes * 0.9)), drop or capdrop, '=')
     if redis.call('XLEN', KEYS[1]) == n then break end
     bytes = size()
   end
 end
 local len = redis.call('XLEN', KEYS[1])
-if ARGV[6] == 'acked' and safe and less(safe, unread) and len <= 10000 then
+if ARGV[6] == 'acked' and safe and less(safe, unread) and len <= 10000 and not spent() then
   local most = maxlen >= 0 and not drop and maxlen or len
   if cap >= 0 and not capdrop and cap < most then most = cap end
   if most < len then redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', most, 'ACKED') end
   if minid ~= '' and ARGV[2] ~= '+' and not drop then redis.call('XTRIM', KEYS[1], 'MINID', '=', minid, 'ACKED') end
   len = redis.call('XLEN', KEYS[1])
+  for _, f in ipairs(groups) do -- a single pending entry keeps nothing but itself
+    if (f['lag'] or 0) + f['pending'] > (holder['lag'] or 0) + holder['pending'] then holder = f end
+  end
 end
 if lossy and unread and len < start and less(first, unread) then
   local now = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
   local stop = '('..unread
   if now and less(now[1], unread) then stop = '('..now[1] end
-  local seen = {}
-  for _, g in ipairs(groups) do
+  local seen, visits = {}, 20000
+  for _, f in ipairs(groups) do
     local from = first
-    repeat
-      local p = redis.call('XPENDING', KEYS[1], g, from, stop, 100)
+    while visits > 0 and lost < start - len and from ~= stop do
+      local p = redis.call('XPENDING', KEYS[1], f['name'], from, stop, 100)
       for _, e in ipairs(p) do
         if not seen[e[1]] then seen[e[1]] = true; lost = lost + 1 end
         from = '('..e[1]
       end
-    until #p < 100 or from == stop
+      visits = visits - 100
+      if #p < 100 then break end
+    end
   end
+  lost = math.min(lost, start - len)
 end
-return {start - len, lost, len, bytes}`
+local function kept()
+  if not safe or spent() then return false end
+  if cap >= 0 and not capdrop and len > cap then return true end
+  if budget >= 0 and bytes > budget and not (drop or capdrop) then return true end
+  if maxlen >= 0 and not drop and len > 2 * maxlen + 100 then return true end
+  return minid ~= '' and not drop and less(safe, minid) and #redis.call('XRANGE', KEYS[1], safe, '('..minid, 'COUNT', 1) > 0
+end
+if not kept() then return {start - len, lost, len, bytes, spent() and 1 or 0, '', 0, 0, 0, ''} end
+return {start - len, lost, len, bytes, 0, holder['name'],
+  holder['lag'] or -1, holder['pending'], holder['consumers'], holder['need']}`
 
 func (c *WriterConfig) trims() bool { return c.MaxLen > 0 || c.MinID != "" || c.MaxAge > 0 }
 
@@ -235,26 +283,141 @@ func (w *Writer) retain(ctx context.Context, key string, l *lane, cap, budget in
 		keepOrDrop(c.WhenFull == FullDrop),
 		budget,
 		average,
+		trimStep,
 	)
 	cmd.SetFirstKeyPos(3)
 	return cmd
 }
 
+// retention is the reply of scriptRetain.
+type retention struct {
+	length, bytes int64
+	more          bool           // one call did not do
+	kept          *HeldBackError // nil: no group keeps what should go
+}
+
 // retained reads the reply of scriptRetain, and tells of losses.
-func (w *Writer) retained(key string, cmd *redis.Cmd) (length, bytes int64, err error) {
-	n, err := cmd.Int64Slice()
-	if err == nil && len(n) != 4 {
-		err = &ReplyError{0, "the script answered something else than four numbers"}
-	}
+func (w *Writer) retained(key string, cmd *redis.Cmd) (r retention, err error) {
+	reply, err := cmd.Slice()
 	if err != nil {
-		return 0, 0, err
+		return r, err
+	}
+	n, text, ok := [10]int64{}, [10]string{}, len(reply) == 10
+	for i := 0; ok && i < len(reply); i++ {
+		if i == 5 || i == 9 {
+			text[i], ok = reply[i].(string)
+		} else {
+			n[i], ok = reply[i].(int64)
+		}
+	}
+	if !ok {
+		return r, &ReplyError{0, "the script answered something else than numbers and a group"}
 	}
 	w.stats.trimmed.Add(n[0])
 	if n[1] > 0 {
 		w.stats.lost.Add(n[1])
 		w.emit(Event{Kind: EventDropped, Key: key, Count: int(n[1])})
 	}
-	return n[2], n[3], nil
+	r = retention{length: n[2], bytes: n[3], more: n[4] == 1}
+	if text[5] != "" {
+		r.kept = &HeldBackError{Key: key, Group: text[5], Length: n[2], Lag: n[6], Pending: n[7], Consumers: n[8],
+			Oldest: text[9]}
+	}
+	return r, nil
+}
+
+// trimSteps is how many scripts one write has for a stream. The next write goes on.
+const trimSteps = 16
+
+// shrink calls scriptRetain until all is dropped that may go, or for trimSteps.
+func (w *Writer) shrink(ctx context.Context, p *part, cap, budget int64) (r retention, err error) {
+	for range trimSteps {
+		cmd := w.retain(ctx, p.key, p.lane, cap, budget)
+		_ = w.out.Process(ctx, cmd) // the command has the error
+		if r, err = w.retained(p.key, cmd); err != nil || !r.more {
+			break
+		}
+	}
+	if err != nil && judge(err) == moved {
+		w.out.redirected()
+	}
+	return r, err
+}
+
+// HeldBackError is a group that keeps a stream from being trimmed, because it is not done with the
+// oldest entries. It may have been abandoned.
+type HeldBackError struct {
+	Key       string
+	Group     string
+	Length    int64  // of the stream
+	Lag       int64  // entries that the group has not read; -1 if the server does not know
+	Pending   int64  // entries that it has read and not settled
+	Consumers int64  // of the group
+	Oldest    string // the ID from which on the group keeps entries
+}
+
+func (e *HeldBackError) group() string {
+	if e == nil {
+		return ""
+	}
+	return e.Group
+}
+
+func (e *HeldBackError) Error() string {
+	lag := "an unknown number"
+	if e.Lag >= 0 {
+		lag = strconv.FormatInt(e.Lag, 10)
+	}
+	return fmt.Sprintf(
+		"group %q keeps %q at %s: %s unread, %d pending, %s; add consumers, or delete the group (XGROUP DESTROY)",
+		keyName(e.Group),
+		keyName(e.Key),
+		plural(e.Length, "entry", "entries"),
+		lag,
+		e.Pending,
+		plural(e.Consumers, "consumer", "consumers"),
+	)
+}
+
+const (
+	// heldBackAfter is how long a group has to stand still until it is named.
+	heldBackAfter = time.Minute
+	// heldBackEvery is how often it is named.
+	heldBackEvery = 10 * time.Minute
+	// heldBackMost is how many groups of a stream are remembered for that.
+	heldBackMost = 64
+)
+
+// stalled is a group that keeps a stream long.
+type stalled struct {
+	oldest string    // from which ID on
+	since  time.Time // when this was seen first
+	told   time.Time // when the group was named last
+}
+
+// tellHeldBack names the group if it stands still, unless it was named lately. A group that only
+// lags moves on between two trimmings.
+func (w *Writer) tellHeldBack(l *lane, kept *HeldBackError, now time.Time) {
+	if kept == nil {
+		return
+	}
+	l.mu.Lock()
+	s := l.heldBack[kept.Group]
+	if s.oldest != kept.Oldest {
+		s.oldest, s.since = kept.Oldest, now
+	}
+	news := now.Sub(s.since) >= heldBackAfter && now.Sub(s.told) >= heldBackEvery
+	if news {
+		s.told = now
+	}
+	if _, known := l.heldBack[kept.Group]; l.heldBack == nil || !known && len(l.heldBack) >= heldBackMost {
+		l.heldBack = make(map[string]stalled)
+	}
+	l.heldBack[kept.Group] = s
+	l.mu.Unlock()
+	if news {
+		w.emit(Event{Kind: EventHeldBack, Key: kept.Key, Group: kept.Group, Count: int(kept.Length), Err: kept})
+	}
 }
 
 // admit reserves places below the cap, and refuses the entries that there is no place for. It asks the server, which
@@ -266,20 +429,17 @@ func (w *Writer) admit(ctx context.Context, p *part, results []Result) {
 	l, n := p.lane, int64(len(p.index))
 	l.mu.Lock()
 	enough := l.known && l.length+l.reserved+n <= w.cfg.HardCap
+	var kept *HeldBackError
 	l.mu.Unlock()
 	if !enough {
-		cmd := w.retain(ctx, p.key, l, max(w.cfg.HardCap-n, 0), -1)
-		_ = w.out.Process(ctx, cmd) // the command has the error
-		length, _, err := w.retained(p.key, cmd)
+		r, err := w.shrink(ctx, p, max(w.cfg.HardCap-n, 0), -1)
 		if err != nil {
-			if judge(err) == moved {
-				w.out.redirected()
-			}
 			p.fail(results, &outcomeError{ErrNotWritten, err})
 			return
 		}
+		kept = r.kept
 		l.mu.Lock()
-		l.known, l.length = true, length
+		l.known, l.length = true, r.length
 		l.mu.Unlock()
 	}
 	l.mu.Lock()
@@ -288,7 +448,8 @@ func (w *Writer) admit(ctx context.Context, p *part, results []Result) {
 	length := l.length + l.reserved
 	l.mu.Unlock()
 	for _, i := range p.index[p.reserved:] {
-		results[i] = Result{Err: &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Full: w.cfg.WhenFull}}
+		results[i] = Result{Err: &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Group: kept.group(),
+			Full: w.cfg.WhenFull}}
 	}
 	p.index = p.index[:p.reserved]
 }
@@ -308,7 +469,7 @@ func (w *Writer) queueTrim(ctx context.Context, c *chunk, p *part, now time.Time
 	}
 	l.mu.Lock()
 	l.since += len(p.index)
-	due := w.cfg.trims() && (l.since >= entries || now.Sub(l.trimmed) >= interval) ||
+	due := l.behind || w.cfg.trims() && (l.since >= entries || now.Sub(l.trimmed) >= interval) ||
 		cap > 0 && (!l.known || l.length+int64(len(p.index)) > cap) || w.overweight(l, now)
 	if due {
 		l.since, l.trimmed = 0, now
@@ -316,6 +477,7 @@ func (w *Writer) queueTrim(ctx context.Context, c *chunk, p *part, now time.Time
 	l.mu.Unlock()
 	switch {
 	case due:
+		p.cap, p.budget = cap, budget
 		p.trim = w.retain(ctx, p.key, l, cap, budget)
 		c.queue = append(c.queue, p.trim)
 	case w.cfg.HardCap > 0:
@@ -326,29 +488,38 @@ func (w *Writer) queueTrim(ctx context.Context, c *chunk, p *part, now time.Time
 
 // settleTrim takes note of the length.
 func (w *Writer) settleTrim(p *part, written int64) {
-	var length int64
-	bytes, err := int64(-1), errNoLength
+	r, err := retention{bytes: -1}, errNoLength
 	if p.trim != nil {
-		if length, bytes, err = w.retained(p.key, p.trim); err != nil && isServerSaid(err) && !isFull(err) &&
-			judge(err) != moved {
+		if r, err = w.retained(p.key, p.trim); err != nil && isServerSaid(err) && !isFull(err) && judge(err) != moved {
 			w.emit(Event{Kind: EventTrimFailed, Key: p.key, Err: err})
 		}
 	} else if p.length != nil {
-		length, err = p.length.Result()
+		r.length, err = p.length.Result()
 	}
-	l := p.lane
+	l, now := p.lane, time.Now()
 	l.mu.Lock()
 	l.reserved -= p.reserved
-	if err == nil && bytes >= 0 {
-		l.weighed(bytes, time.Now())
+	if err == nil && r.bytes >= 0 {
+		l.weighed(r.bytes, now)
 	}
 	if err == nil {
-		l.known, l.length = true, length
+		l.known, l.length = true, r.length
 	} else {
 		l.length += written
 	}
+	l.behind = r.more
 	l.mu.Unlock()
-	p.reserved = 0
+	p.reserved, p.more = 0, r.more
+	w.tellHeldBack(l, r.kept, now)
+}
+
+// trimOn goes on with a trimming that one script did not finish.
+func (w *Writer) trimOn(ctx context.Context, p *part) {
+	for step := 1; step < trimSteps && p.more; step++ {
+		p.trim = w.retain(ctx, p.key, p.lane, p.cap, p.budget)
+		_ = w.out.Process(ctx, p.trim) // the command has the error
+		w.settleTrim(p, 0)
+	}
 }
 
 var errNoLength = errors.New("redisio: the length is not known")

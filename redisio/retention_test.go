@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,7 +62,11 @@ func TestRetentionKeepsWhatGroupsNeed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := redistest.Key(t)
-			cfg.Key, cfg.OnEvent = key, func(e Event) { t.Errorf("event: %v %v", e.Kind, e.Err) }
+			cfg.Key, cfg.OnEvent = key, func(e Event) {
+				if e.Kind != EventHeldBack {
+					t.Errorf("event: %v %v", e.Kind, e.Err)
+				}
+			}
 			grouped(t, rdb, key, "fast", "slow")
 			w := openWriter(t, rdb, cfg)
 			write(t, w, 2000)
@@ -396,4 +401,238 @@ func TestWriterOpensOnAFullServer(t *testing.T) {
 			t.Errorf("got %+v, %v", r[0], err)
 		}
 	}
+}
+
+// trimCalls counts the calls of the retention script, and keeps how many entries each dropped.
+func trimCalls(t testing.TB, w *Writer) (dropped *[]int64) {
+	dropped = new([]int64)
+	hook := &evals{dropped: dropped}
+	w.out.AddHook(hook)
+	return dropped
+}
+
+// evals keeps what each script has answered first.
+type evals struct {
+	mu      sync.Mutex
+	dropped *[]int64
+}
+
+func (h *evals) note(cmds ...redis.Cmder) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range cmds {
+		if cmd, is := c.(*redis.Cmd); is && cmd.Name() == "eval" {
+			reply, err := cmd.Slice()
+			if err == nil && len(reply) > 0 {
+				n, _ := reply[0].(int64)
+				*h.dropped = append(*h.dropped, n)
+			}
+		}
+	}
+}
+
+func (h *evals) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *evals) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		h.note(cmd)
+		return err
+	}
+}
+
+func (h *evals) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		h.note(cmds...)
+		return err
+	}
+}
+
+// fillTo makes a stream of n entries at once.
+func fillTo(t testing.TB, rdb redis.UniversalClient, key string, n int) {
+	t.Helper()
+	const script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '1-'..i, 'n', i) end"
+	if err := rdb.Eval(ctx(t), script, []string{key}, n).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+}
+
+// A writer that finds a long stream trims it in steps: no script drops more than ten thousand
+// entries, and the result is what the configuration says.
+func TestFault_D13_RetentionIsBounded(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	const n = 50_000
+	for name, c := range map[string]struct {
+		cfg    WriterConfig
+		groups func(key string) // after the stream was filled
+		left   int64
+		lost   int64
+	}{
+		"MaxLen": {cfg: WriterConfig{MaxLen: 1234, Exact: true}, left: 1234},
+		"MaxLen, read": {cfg: WriterConfig{MaxLen: 1234, Exact: true}, left: 1234, groups: func(key string) {
+			group(t, rdb, key, "g", "1-49999")
+		}},
+		"MaxLen, read in part": {cfg: WriterConfig{MaxLen: 1234, Exact: true}, left: 5001, groups: func(key string) {
+			group(t, rdb, key, "g", "1-45000")
+		}},
+		"MinID": {cfg: WriterConfig{MinID: "1-48801", Exact: true}, left: 1201},
+		"unread": {cfg: WriterConfig{MaxLen: 100, Exact: true, DropUnread: true}, left: 100, lost: n - 99 - 20_030,
+			groups: func(key string) { group(t, rdb, key, "g", "1-20030") }},
+		"pending": {cfg: WriterConfig{MaxLen: 100, Exact: true, DropUnread: true}, left: 100, lost: n - 99,
+			groups: func(key string) {
+				group(t, rdb, key, "g", "0")
+				for range 3 {
+					take(t, rdb, key, "g", 8000)
+				}
+			}},
+		"unread by MinID": {cfg: WriterConfig{MinID: "1-40001", Exact: true, DropUnread: true}, left: 10_001, lost: 40_000 - 15,
+			groups: func(key string) { group(t, rdb, key, "g", "1-15") }},
+		"cap": {cfg: WriterConfig{HardCap: 200, WhenFull: FullDrop}, left: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := redistest.Key(t)
+			fillTo(t, rdb, key, n)
+			if c.groups != nil {
+				c.groups(key)
+			}
+			c.cfg.Key = key
+			w := openWriter(t, rdb, c.cfg)
+			dropped := trimCalls(t, w)
+			write(t, w, 1)
+			if got := rdb.XLen(ctx(t), key).Val(); got != c.left {
+				t.Errorf("%d entries left, want %d", got, c.left)
+			}
+			if s := w.Stats(); s.Lost != c.lost || s.Trimmed != n+1-c.left {
+				t.Errorf("stats %+v, want %d lost", s, c.lost)
+			}
+			for _, d := range *dropped {
+				if d > trimStep {
+					t.Errorf("one script dropped %d entries", d)
+				}
+			}
+			if len(*dropped) < 4 {
+				t.Errorf("scripts dropped %v", *dropped)
+			}
+		})
+	}
+}
+
+// A stream that is too long for the steps of one write is trimmed by the next ones.
+func TestFault_D13_NextWriteGoesOn(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	const n = (trimSteps + 3) * trimStep
+	fillTo(t, rdb, key, n)
+	w := openWriter(t, rdb, WriterConfig{Key: key, MaxLen: 10_000})
+	write(t, w, 1)
+	if left := rdb.XLen(ctx(t), key).Val(); left > n-trimSteps*trimStep/2 || left < 20_000 {
+		t.Errorf("%d entries left after one write", left)
+	}
+	write(t, w, 1) // long before the next trimming is due
+	if left := rdb.XLen(ctx(t), key).Val(); left < 10_000 || left > 10_200 {
+		t.Errorf("%d entries left", left)
+	}
+}
+
+// The event names the group that keeps a stream long, once, and what to do about it.
+func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	held := func(l *log) (got []HeldBackError) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, e := range l.events {
+			var kept *HeldBackError
+			if e.Kind != EventHeldBack || !errors.As(e.Err, &kept) || kept.Group != e.Group || kept.Key != e.Key {
+				t.Errorf("event %v %+v", e.Kind, e)
+				continue
+			}
+			got = append(got, *kept)
+		}
+		return got
+	}
+	// age makes what the writer knows of groups older.
+	age := func(w *Writer, d time.Duration) {
+		l := w.lanes.of(w.cfg.Key)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for g, s := range l.heldBack {
+			s.since, s.told = s.since.Add(-d), s.told.Add(-d)
+			l.heldBack[g] = s
+		}
+	}
+	for name, cfg := range map[string]WriterConfig{
+		"MaxLen": {MaxLen: 100, Exact: true}, "MaxLen in whole nodes": {MaxLen: 100},
+		"MaxAge": {MaxAge: time.Millisecond, Exact: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key, l := redistest.Key(t), new(log)
+			cfg.Key, cfg.OnEvent = key, l.add
+			grouped(t, rdb, key, "lags", "old")
+			w := openWriter(t, rdb, cfg)
+			round := func() int { // "lags" is behind, but moves
+				write(t, w, 1000)
+				rdb.XAck(ctx(t), key, "lags", take(t, rdb, key, "lags", 500)...)
+				age(w, heldBackAfter)
+				return len(held(l))
+			}
+			round() // nothing has moved yet
+			round()
+			if n := round(); n != 1 {
+				t.Fatalf("%d events", n)
+			}
+			got := held(l)[0]
+			if got.Group != "old" || got.Lag < 1000 || got.Pending != 0 || got.Consumers != 0 {
+				t.Errorf("event %+v", got)
+			}
+			if text := got.Error(); !strings.Contains(text, "XGROUP DESTROY") || !strings.Contains(text, `"old"`) {
+				t.Errorf("error %q", text)
+			}
+			if n := round(); n != 1 {
+				t.Errorf("a minute later: %d events", n)
+			}
+			age(w, heldBackEvery)
+			if n := round(); n != 2 {
+				t.Errorf("ten minutes later: %d events", n)
+			}
+			age(w, heldBackEvery)
+			rdb.XGroupDestroy(ctx(t), key, "old")
+			if n := round(); n != 2 {
+				t.Errorf("without the group: %d events", n)
+			}
+			if n := rdb.XLen(ctx(t), key).Val(); n > 3800 {
+				t.Errorf("without the group: %d entries", n)
+			}
+		})
+	}
+	t.Run("pending", func(t *testing.T) {
+		key, l := redistest.Key(t), new(log)
+		grouped(t, rdb, key, "g")
+		w := openWriter(t, rdb, WriterConfig{Key: key, MaxLen: 10, Exact: true, OnEvent: l.add})
+		write(t, w, 100)
+		ids := take(t, rdb, key, "g", 100)
+		write(t, w, 200)
+		age(w, heldBackAfter)
+		write(t, w, 1)
+		if got := held(l); len(got) != 1 || got[0].Pending != 100 || got[0].Consumers != 1 || got[0].Oldest != ids[0] {
+			t.Errorf("events %+v", got)
+		}
+	})
+	t.Run("full", func(t *testing.T) { // who waits is told by the error
+		for _, cfg := range []WriterConfig{{HardCap: 100}, {MaxBytes: minBudget}} {
+			cfg.Key = redistest.Key(t)
+			grouped(t, rdb, cfg.Key, "old")
+			w := openWriter(t, rdb, cfg)
+			var full *StreamFullError
+			for n := range 2 {
+				err := w.Write(ctx(t), outgoing(5000), make([]Result, 5000))
+				if n == 0 { // it finds the end of its room
+					continue
+				}
+				if !errors.As(err, &full) || full.Group != "old" ||
+					!strings.Contains(err.Error(), `its group "old" is not done`) {
+					t.Errorf("write: %v", err)
+				}
+			}
+		}
+	})
 }

@@ -23,7 +23,9 @@ type WriterConfig struct {
 	//
 	// Trimming rides behind what is written, once for a tenth of MaxLen or a thousand entries, and
 	// from time to time: the stream may be that much longer, and nothing is trimmed while nothing
-	// is written.
+	// is written. A stream that is much too long is trimmed in steps of 10,000 entries, 16 of them
+	// behind each pipeline, so that no script takes long. OnEvent names a group that holds up the
+	// trimming and does not move (EventHeldBack).
 	MaxLen int64
 	MinID  string
 	MaxAge time.Duration
@@ -77,7 +79,8 @@ type WriterConfig struct {
 	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
 	Durability Durability
 
-	// OnEvent is told of losses, of retention that fails, and of EventRefused; never once per entry. It must not block.
+	// OnEvent is told of losses, of retention that fails or is held back by a group, and of EventRefused; never
+	// once per entry. It must not block.
 	OnEvent func(Event)
 
 	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.

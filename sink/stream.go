@@ -33,14 +33,15 @@ type StreamConfig[T any] struct {
 	// MaxAge. An entry is trimmed when it violates one of these limits. Entries that a consumer
 	// group has not read or not settled are kept regardless, unless DropUnread is set; then losses
 	// are counted, see OnEvent. The stream is trimmed when it is written to, some 1000 entries at a
-	// time. A group that no process reads any more prevents trimming: delete it with XGROUP
-	// DESTROY.
+	// time. A group that no process reads any more prevents trimming. OnEvent and the log name it
+	// (redisio.EventHeldBack); delete it with XGROUP DESTROY.
 	MaxLen     int64
 	MinID      string
 	MaxAge     time.Duration
 	DropUnread bool
 	// Exact trims to exactly the limit, with each chunk. It costs the server more than the default,
-	// which frees whole nodes.
+	// which frees whole nodes. A stream far beyond the limit is trimmed in steps of 10,000 entries,
+	// 16 of them with each chunk.
 	Exact bool
 
 	// HardCap is the maximum length of the stream; the sink exceeds it by at most a chunk per

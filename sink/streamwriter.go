@@ -258,6 +258,9 @@ func (s *streamWriter[T]) tell(r StreamRetry) {
 func (s *streamWriter[T]) event(e redisio.Event) {
 	if s.log != nil {
 		attrs := []any{"key", e.Key}
+		if e.Group != "" {
+			attrs = append(attrs, "group", e.Group)
+		}
 		if e.Count > 0 {
 			attrs = append(attrs, "entries", e.Count)
 		}
