@@ -42,6 +42,24 @@
 // acknowledgements and claims. Any other implementation is used as it is; switch its retries off
 // (MaxRetries -1), for they duplicate writes. Hooks added by AddHook are not inherited by derived clients.
 //
+// A GroupReader has up to 7 connections, a Writer up to 16 while it opens and then one for each
+// pipeline in flight. The caller's client needs none for them. So a pipeline of source.Stream and
+// sink.Stream with defaults has up to 8, and up to 23 while it starts.
+//
+// # When the server refuses
+//
+// Readers, writers and settlements wait while a server answers MISCONF (it cannot save its data, and
+// so refuses writes), BUSY (a script runs for longer than busy-reply-threshold), LOADING or OOM. They
+// try again until the server answers. Nothing is lost: what was not written is written then, and what
+// was not acknowledged stays pending. GroupConfig.OnEvent is told (EventReconnecting), and
+// sink.StreamConfig.OnRetry. For MISCONF see the server's log; often its disk is full. BUSY ends with
+// the script, or with SCRIPT KILL. Scripts of this package are short.
+//
+// A consumer group that nobody reads any more keeps a stream long, because retention drops nothing
+// that a group has not read and settled. The writer names such a group by EventHeldBack, and a
+// writer that waits at its HardCap or MaxBytes by StreamFullError.Group. Delete it with XGROUP
+// DESTROY, or move it with [Reset].
+//
 // # Servers
 //
 // Redis 7.0 commands suffice. The in-process server of redisio/embedded serves first runs and tests
