@@ -58,7 +58,7 @@ type operatorSuite[U any] struct {
 }
 
 func (s *operatorSuite[U]) run(t *testing.T, name string, f func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+	runIn(t, name, false, limitOf(s.Limit, 0, false), f)
 }
 
 // feed makes a feed with that many credits, and the operator after it.
@@ -131,7 +131,7 @@ func (s *operatorSuite[U]) oneByOne(t *testing.T) {
 		time.Sleep(time.Second)
 	}
 	feed.Close()
-	if err := r.Wait(); err != nil {
+	if err := waitFor(t, r); err != nil {
 		t.Fatal(err)
 	}
 	s.arrived(t, 10, got.Values())
@@ -193,7 +193,7 @@ func (s *operatorSuite[U]) sinkBlocks(t *testing.T) {
 	}
 	got.Unblock()
 	feed.Close()
-	if err := r.Wait(); err != nil {
+	if err := waitFor(t, r); err != nil {
 		t.Fatal(err)
 	}
 	s.arrived(t, n, got.Values())

@@ -22,7 +22,9 @@ func Start(t testing.TB, parts ...flow.Part) *flow.Running {
 		select {
 		case <-r.Done():
 		default:
-			if _, err := r.Drain(context.Background()); err != nil {
+			if t.Failed() { // it may never end by itself
+				_ = r.Stop()
+			} else if _, err := r.Drain(context.Background()); err != nil {
 				t.Errorf("flowtest: drain at the end of the test: %v", err)
 			}
 		}
@@ -39,7 +41,12 @@ const longest = 24 * time.Hour
 // is stopped.
 func Run(t testing.TB, parts ...flow.Part) error {
 	t.Helper()
-	r := Start(t, parts...)
+	return waitFor(t, Start(t, parts...))
+}
+
+// waitFor waits for the end of a graph as Run does.
+func waitFor(t testing.TB, r *flow.Running) error {
+	t.Helper()
 	limit := time.NewTimer(longest)
 	defer limit.Stop()
 	select {

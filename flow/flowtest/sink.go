@@ -19,7 +19,9 @@ func TestSink[T any](t *testing.T, traits SinkTraits[T], open func(t *testing.T)
 	s := &sinkSuite[T]{SinkTraits: traits, open: open}
 	s.Many = cmp.Or(s.Many, 1000)
 	s.Patience = cmp.Or(s.Patience, patience)
-	run := func(name string, f func(t *testing.T)) { runIn(t, name, s.Real, f) }
+	run := func(name string, f func(t *testing.T)) {
+		runIn(t, name, s.Real, limitOf(s.Limit, s.Patience, s.Real), f)
+	}
 	for _, n := range []int{0, 1, 2, s.Many} {
 		run(fmt.Sprintf("%d values", n), func(t *testing.T) { s.passes(t, n) })
 	}
@@ -142,7 +144,7 @@ func (s *sinkSuite[T]) together(t *testing.T) {
 		runs = append(runs, Start(t, flow.To(src, b.Open())))
 	}
 	for _, r := range runs {
-		if err := r.Wait(); err != nil {
+		if err := waitFor(t, r); err != nil {
 			t.Error(err)
 		}
 	}
@@ -191,7 +193,7 @@ func (s *sinkSuite[T]) broken(t *testing.T) {
 		return acked >= n
 	})
 	feed.Close()
-	if err := r.Wait(); err != nil {
+	if err := waitFor(t, r); err != nil {
 		t.Error(err)
 	}
 	feed.WantAcked(values...)

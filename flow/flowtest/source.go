@@ -46,17 +46,7 @@ type sourceSuite[T any] struct {
 }
 
 func (s *sourceSuite[T]) run(t *testing.T, name string, f func(t *testing.T)) {
-	runIn(t, name, s.Real, f)
-}
-
-func runIn(t *testing.T, name string, realTime bool, f func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) {
-		if realTime {
-			f(t)
-			return
-		}
-		synctest.Test(t, f)
-	})
+	runIn(t, name, s.Real, limitOf(s.Limit, s.Patience, s.Real), f)
 }
 
 func makeAll[T any](n int, make_ func(i int) T) []T {

@@ -41,6 +41,10 @@ type Traits[U any] struct {
 	// Failing builds the operator with a function that may fail, for operators that take one. An
 	// error or a panic must be a fault of the current message, subject to the policy in opts.
 	Failing func(in flow.Source[int], f func(int) error, opts ...flow.StageOption) flow.Source[U]
+	// Limit is the longest real time that one test may take. A test that takes longer hangs: it fails, and the
+	// goroutines it has started are printed and left behind. Defaults to one minute, and to less
+	// if go test's -timeout comes first. Negative disables the limit.
+	Limit time.Duration
 }
 
 // SourceTraits are what a source promises, for TestSource.
@@ -63,6 +67,10 @@ type SourceTraits[T any] struct {
 	Real bool
 	// Patience is how long to wait for an expected state. Defaults to 10 s.
 	Patience time.Duration
+	// Limit is the longest real time that one test may take. A test that takes longer hangs: it fails, and the
+	// goroutines it has started are printed and left behind. Defaults to one minute, with Real to six times Patience if that is more,, and to less
+	// if go test's -timeout comes first. Negative disables the limit.
+	Limit time.Duration
 }
 
 // SourceBackend is what a source reads from, for one test.
@@ -84,6 +92,10 @@ type SinkTraits[T any] struct {
 	Real bool
 	// Patience is how long to wait for an expected state. Defaults to 10 s.
 	Patience time.Duration
+	// Limit is the longest real time that one test may take. A test that takes longer hangs: it fails, and the
+	// goroutines it has started are printed and left behind. Defaults to one minute, with Real to six times Patience if that is more,, and to less
+	// if go test's -timeout comes first. Negative disables the limit.
+	Limit time.Duration
 }
 
 // SinkBackend is what a sink writes to, for one test.
