@@ -79,6 +79,26 @@ var mistakes = map[string]func(t *testing.T){
 			},
 		)
 	},
+	"source loses what it reads when that fails": breaking(func(m *memory) {
+		m.queue = m.queue[min(1, len(m.queue)):]
+	}, false),
+	"source ignores that a commit fails": breaking(func(*memory) {}, true),
+	"source delivers again without need": breaking(func(m *memory) {
+		m.queue = append(m.queue, memoryEntry{id: 0, value: 0, attempt: -1})
+	}, false),
+	"source does not notice": func(t *testing.T) {
+		flowtest.TestSource(t, flowtest.SourceTraits[int]{Make: func(i int) int { return i }, Many: 20},
+			func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
+				return flowtest.SourceBackend[int]{
+					Open: func(opts ...flow.StageOption) flow.Source[int] {
+						return flow.NewSource("bounded", func() flow.Reader[int] { return &bounded{values: values} }, opts...)
+					},
+					Break: func(flowtest.Breakage) (func() bool, func()) {
+						return func() bool { return false }, func() {}
+					},
+				}
+			})
+	},
 	"sink loses a value": func(t *testing.T) {
 		flowtest.TestSink(t, flowtest.SinkTraits[int]{Make: func(i int) int { return i }},
 			func(*testing.T) flowtest.SinkBackend[int] {
@@ -141,6 +161,23 @@ var mistakes = map[string]func(t *testing.T){
 		got.Patience = 1
 		got.Want(1, 2, 3)
 	},
+}
+
+// breaking tests a memory that does something wrong when an operation fails.
+func breaking(hurt func(*memory), commits bool) func(*testing.T) {
+	return func(t *testing.T) {
+		flowtest.TestSource(t, flowtest.SourceTraits[int]{
+			Make: func(i int) int { return i }, Many: 20, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true,
+		}, func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
+			m := newMemory(values)
+			m.hurt, m.careless = hurt, commits
+			return flowtest.SourceBackend[int]{Open: m.open, Break: m.damage, Pending: func() (int, error) {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				return len(m.pending), nil
+			}}
+		})
+	}
 }
 
 func operatorWith(op func(flow.Source[int]) flow.Source[int]) func(t *testing.T) {

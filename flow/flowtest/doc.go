@@ -38,6 +38,10 @@
 // stop with nothing left behind. [Traits], [SourceTraits] and [SinkTraits] state the promises. A
 // source or sink with a real backend sets Real and is tested in real time.
 //
+// [SourceBackend] and [SinkBackend] have a Break: it breaks the backend, and the suite checks that nothing is lost.
+// A test that hangs fails after the Limit of its traits. The message names the test and has the stacks of the
+// goroutines that the test has started.
+//
 // # Chaos
 //
 // [Chaos] is a stage that delays, fails and panics at random, by a seed that is logged when the

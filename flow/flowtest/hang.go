@@ -67,7 +67,7 @@ func watched(t *testing.T, limit time.Duration, f func()) {
 	run.Aside(func() {
 		defer close(done)
 		defer func() {
-			if v := recover(); v != nil { // a bubble whose goroutines wait for one another panics
+			if v := recover(); v != nil { // a deadlocked bubble panics
 				t.Errorf("flowtest: %s panicked: %v\n\n%s\n%s", t.Name(), v, debug.Stack(), started(before))
 			}
 		}()

@@ -20,6 +20,50 @@ type memory struct {
 	changed chan struct{}
 	queue   []memoryEntry
 	pending map[int]memoryEntry
+
+	broken map[flowtest.Breakage]bool
+	struck int // operations that have failed
+
+	hurt     func(*memory) // a mistake of the source's, when an operation fails
+	careless bool          // another: it does not say so of commits
+}
+
+// fails returns an error if the backend is broken in one of these ways. The caller has mu.
+func (m *memory) fails(ways ...flowtest.Breakage) error {
+	for _, how := range ways {
+		if m.broken[how] {
+			m.struck++
+			if m.hurt != nil {
+				m.hurt(m)
+			}
+			return fmt.Errorf("memory: %s", how)
+		}
+	}
+	return nil
+}
+
+// damage is a SourceBackend's Break.
+func (m *memory) damage(how flowtest.Breakage) (struck func() bool, repair func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.broken[how] = true
+	m.change()
+	was := m.struck
+	return func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.struck > was
+		}, func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.broken[how] = false
+		}
+}
+
+// change wakes what waits. The caller has mu.
+func (m *memory) change() {
+	close(m.changed)
+	m.changed = make(chan struct{})
 }
 
 type memoryEntry struct {
@@ -27,7 +71,9 @@ type memoryEntry struct {
 }
 
 func newMemory(values []int) *memory {
-	m := &memory{changed: make(chan struct{}), pending: map[int]memoryEntry{}}
+	m := &memory{
+		changed: make(chan struct{}), pending: map[int]memoryEntry{}, broken: map[flowtest.Breakage]bool{},
+	}
 	for i, v := range values {
 		m.queue = append(m.queue, memoryEntry{id: i, value: v})
 	}
@@ -41,9 +87,19 @@ func (m *memory) open(opts ...flow.StageOption) flow.Source[int] {
 
 type memoryReader struct{ *memory }
 
+func (m memoryReader) Open(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fails(flowtest.FailedOpen)
+}
+
 func (m memoryReader) Read(ctx context.Context, in *flow.Intake[int]) error {
 	for {
 		m.mu.Lock()
+		if err := m.fails(flowtest.LostConnection, flowtest.FailedRead); err != nil {
+			m.mu.Unlock()
+			return err
+		}
 		for in.Room() > 0 && len(m.queue) > 0 {
 			e := m.queue[0]
 			m.queue = m.queue[1:]
@@ -67,6 +123,12 @@ func (m memoryReader) Read(ctx context.Context, in *flow.Intake[int]) error {
 func (m memoryReader) Commit(_ context.Context, settled []flow.Settlement) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.fails(flowtest.LostConnection, flowtest.FailedCommit); err != nil {
+		if m.careless {
+			return nil
+		}
+		return err
+	}
 	for _, s := range settled {
 		id, err := strconv.Atoi(s.Meta.ID)
 		if err != nil {
@@ -78,8 +140,7 @@ func (m memoryReader) Commit(_ context.Context, settled []flow.Settlement) error
 			m.queue = append(m.queue, e)
 		}
 	}
-	close(m.changed)
-	m.changed = make(chan struct{})
+	m.change()
 	return nil
 }
 
@@ -90,7 +151,7 @@ func TestSourceOfMemory(t *testing.T) {
 				Make: func(i int) int { return i }, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true, Real: realTime,
 			}, func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
 				m := newMemory(values)
-				return flowtest.SourceBackend[int]{Open: m.open, Pending: func() (int, error) {
+				return flowtest.SourceBackend[int]{Open: m.open, Break: m.damage, Pending: func() (int, error) {
 					m.mu.Lock()
 					defer m.mu.Unlock()
 					return len(m.pending), nil

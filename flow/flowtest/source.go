@@ -38,6 +38,7 @@ func TestSource[T any](
 	if s.Resumes {
 		s.run(t, "resume after stop", s.resumes)
 	}
+	s.breaks(t)
 }
 
 type sourceSuite[T any] struct {

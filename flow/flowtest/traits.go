@@ -61,6 +61,9 @@ type SourceTraits[T any] struct {
 	// Resumes means that a source opened later continues where the earlier one stopped: acked
 	// entries are not delivered again, others are.
 	Resumes bool
+	// Fatal are the breakages that end the graph with an error, see SourceBackend.Break. After any other one the
+	// source goes on by itself, or by a restart of its stage.
+	Fatal []Breakage
 	// Many is how many values the longer tests use. Defaults to 1000.
 	Many int
 	// Real means that the source does real I/O: the tests do not run in virtual time.
@@ -68,8 +71,8 @@ type SourceTraits[T any] struct {
 	// Patience is how long to wait for an expected state. Defaults to 10 s.
 	Patience time.Duration
 	// Limit is the longest real time that one test may take. A test that takes longer hangs: it fails, and the
-	// goroutines it has started are printed and left behind. Defaults to one minute, with Real to six times Patience if that is more,, and to less
-	// if go test's -timeout comes first. Negative disables the limit.
+	// goroutines it has started are printed and left behind. Defaults to one minute, or with Real to six
+	// times Patience if that is more, and to less if go test's -timeout comes first. Negative disables it.
 	Limit time.Duration
 }
 
@@ -79,6 +82,14 @@ type SourceBackend[T any] struct {
 	Open func(opts ...flow.StageOption) flow.Source[T]
 	// Pending returns how many entries the backend counts as delivered and not settled. It may be nil.
 	Pending func() (int, error)
+	// Break breaks the backend until repair is called. struck reports whether an operation of the source
+	// has failed since. Break returns nil for both if the backend cannot break in this way, and the
+	// suite skips that test. Defaults to nil, which skips all of them.
+	//
+	// A graph must stop also while the backend is broken. After repair the source must deliver every
+	// value. A value that arrives again must have a higher Attempt, if the source redelivers. A Fatal
+	// breakage must end the graph with an error; with Resumes the next source delivers the rest.
+	Break func(how Breakage) (struck func() bool, repair func())
 }
 
 // SinkTraits are what a sink promises, for TestSink.
@@ -93,8 +104,8 @@ type SinkTraits[T any] struct {
 	// Patience is how long to wait for an expected state. Defaults to 10 s.
 	Patience time.Duration
 	// Limit is the longest real time that one test may take. A test that takes longer hangs: it fails, and the
-	// goroutines it has started are printed and left behind. Defaults to one minute, with Real to six times Patience if that is more,, and to less
-	// if go test's -timeout comes first. Negative disables the limit.
+	// goroutines it has started are printed and left behind. Defaults to one minute, or with Real to six
+	// times Patience if that is more, and to less if go test's -timeout comes first. Negative disables it.
 	Limit time.Duration
 }
 
