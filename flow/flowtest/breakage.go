@@ -45,7 +45,7 @@ type broken[T any] struct {
 	values  []T
 	got     *Collector[T]
 	r       *flow.Running
-	repair    func()
+	repair  func()
 }
 
 // broken starts a graph and breaks the backend. For FailedOpen it breaks it before the start, and else while the
