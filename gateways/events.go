@@ -107,24 +107,27 @@ func (e *Events) Validate() error { return e.err }
 // stored the event. While Redis is unavailable it waits until the context is done, or until
 // EventsConfig.Timeout has passed, which is ErrTimeout. An event whose write had an unknown outcome
 // is written again with the same ID, so readers may see it twice. Keyed sets the event's key, which
-// SSE uses as its topic. Header adds a header to each event, Timeout limits each call. A panic of
-// Keyed or of the encoder is a *flow.PanicError. Values are sent as JSON; strings and bytes are
-// sent unchanged.
+// SSE uses as its topic. Header and HeaderFor add headers to each event, the context adds those of
+// PassOn. Timeout limits each call. A panic of Keyed, HeaderFor or the encoder is a
+// *flow.PanicError. Values are sent as JSON; strings and bytes are sent unchanged.
 func Publish[T any](e *Events, typ string, opts ...CallOption) func(context.Context, T) error {
 	p := planOf[T](typ, opts)
 	return func(ctx context.Context, v T) error {
-		r, err := guarded(&p, v)
+		r, err := guarded(ctx, &p, v)
 		if err != nil {
 			return err
 		}
-		return e.publish(ctx, p.with(ctx, r, v))
+		return e.publish(ctx, r)
 	}
 }
 
-// guarded makes a request of a value. It converts a panic of Keyed or of the encoder into an error.
-func guarded[T any](p *plan[T], v T) (r Request, err error) {
+// guarded makes a request of a value. It converts a panic of Keyed, HeaderFor or the encoder into an error.
+func guarded[T any](ctx context.Context, p *plan[T], v T) (r Request, err error) {
 	defer caught(&err)
-	return p.request(v)
+	if r, err = p.request(v); err != nil {
+		return r, err
+	}
+	return p.with(ctx, r, v), nil
 }
 
 func (e *Events) publish(ctx context.Context, r Request) error {

@@ -1,0 +1,94 @@
+package gateways_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// What a handler sends, asks for as a stream and publishes has the trace, the request id and the
+// identity of its request, and headers of each message.
+func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
+	s, far := newStand(t), newStand(t)
+	far.rdb.XGroupCreateMkStream(t.Context(), far.topic, "watch", "0") // keeps what is settled
+	far.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "note", func(context.Context, string) error { return nil })
+		gateways.HandleStream(
+			svc,
+			"parts",
+			func(_ context.Context, v string, send func(string) error) error { return send(v) },
+		)
+	})
+	c, events := far.client(t, gateways.ClientConfig{}), gateways.NewEvents(far.rdb, far.topic, gateways.EventsConfig{})
+	t.Cleanup(func() {
+		if err := events.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	each := []gateways.CallOption{
+		gateways.Header("fixed", "f"),
+		gateways.HeaderFor("tenant", func(_ context.Context, v string) string { return "of " + v }),
+	}
+	note, parts := gateways.Send[string](c, "note", each...), gateways.Stream[string, string](c, "parts", each...)
+	tell := gateways.Publish[string](events, "told", each...)
+	work := func(ctx context.Context, v string) error {
+		for _, err := range parts(ctx, v) {
+			if err != nil {
+				return err
+			}
+		}
+		return errors.Join(note(ctx, v), tell(ctx, v))
+	}
+	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.HandleVoid(svc, "unary", work)
+		gateways.HandleStream(svc, "streamed", func(ctx context.Context, v string, _ func(string) error) error {
+			return work(ctx, v)
+		})
+	})
+	near := s.client(t, gateways.ClientConfig{})
+	own := []gateways.CallOption{
+		gateways.Header("traceparent", "00-1"),
+		gateways.Header("request-id", "r7"),
+		gateways.Header("identity", "ada"),
+		gateways.Header("other", "stays"),
+	}
+	if _, err := gateways.Call[string, []byte](near, "unary", own...)(t.Context(), "u"); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range gateways.Stream[string, string](near, "streamed", own...)(t.Context(), "s") {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := 0
+	for _, key := range []string{far.topic, gateways.EventsKey(far.topic)} {
+		for _, e := range s.rdb.XRange(t.Context(), key, "-", "+").Val() {
+			seen++
+			got := make(map[string]any)
+			for _, name := range []string{"traceparent", "h:request-id", "h:identity", "h:fixed", "h:tenant", "h:other"} {
+				got[name] = e.Values[name]
+			}
+			want := map[string]any{"traceparent": "00-1", "h:request-id": "r7", "h:identity": "ada", "h:fixed": "f",
+				"h:tenant": "of " + e.Values["data"].(string), "h:other": nil}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("headers of %v in %q (-want +got):\n%s", e.Values, key, diff)
+			}
+		}
+	}
+	if seen != 6 {
+		t.Errorf("%d entries, want 6", seen)
+	}
+	bad := gateways.Publish[string](events, "told",
+		gateways.HeaderFor("tenant", func(context.Context, string) string { panic("boom") }))
+	var panicked *flow.PanicError
+	if err := bad(t.Context(), "x"); !errors.As(err, &panicked) {
+		t.Errorf("a panic of HeaderFor: %v", err)
+	}
+	redistest.Soon(t, "all is settled", func() bool { return s.pending(t)+far.pending(t) == 0 })
+}
