@@ -166,10 +166,11 @@ type Client struct {
 	crowd   crowd
 
 	// Owned by tend.
-	trimmed uint64    // value of next at the last trimming
-	tidied  time.Time // time of the last trimming
-	behind  bool      // the last trimming left too many, because they are not settled
-	told    bool      // a failed trimming has been logged
+	trimmed uint64           // value of next at the last trimming
+	tidied  time.Time        // time of the last trimming
+	behind  bool             // the last trimming left too many, because they are not settled
+	told    bool             // a failed trimming has been logged
+	refused redisio.Patience // of trimming
 
 	running atomic.Pointer[flow.Running]
 

@@ -100,7 +100,10 @@ func (c *Client) tend(ctx context.Context, now time.Time) error {
 		return err
 	}
 	_, trimErr := redisio.Trim(ctx, c.rdb, c.topic.requests, redisio.TrimOptions{MaxLen: c.cfg.MaxLen})
-	if redisio.IsPermanent(trimErr) { // other errors are temporary
+	if trimErr == nil {
+		c.refused.Worked()
+	}
+	if redisio.IsPermanent(c.refused.Look(trimErr)) { // other errors are temporary
 		c.behind = false
 		if !c.told {
 			c.told = true

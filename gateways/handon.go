@@ -67,21 +67,30 @@ type registry struct {
 	group  string
 	member []byte
 
+	refused redisio.Patience
+
 	mu     sync.Mutex
 	known  map[string]bool
 	looked time.Time
 	told   bool // that permission for the set is missing
 }
 
-func (t *registry) do(ctx context.Context, what string) *redis.Cmd {
+// do runs the script. A refusal that may pass, such as that of a credential that is late, is no permanent error.
+func (t *registry) do(ctx context.Context, what string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()
-	return t.rdb.Eval(ctx, scriptTypes, []string{t.key}, t.member, announceTTL.Milliseconds(), announceMost, what)
+	cmd := t.rdb.Eval(ctx, scriptTypes, []string{t.key}, t.member, announceTTL.Milliseconds(), announceMost, what)
+	if err := cmd.Err(); err != nil {
+		return nil, t.refused.Look(err)
+	}
+	t.refused.Worked()
+	members, _ := cmd.StringSlice() // others return a number
+	return members, nil
 }
 
 // announce announces this process's types. It returns an error if a later try may succeed.
 func (t *registry) announce(ctx context.Context) error {
-	err := t.do(ctx, "announce").Err()
+	_, err := t.do(ctx, "announce")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err == nil || !redisio.IsPermanent(err) {
@@ -108,7 +117,7 @@ func (t *registry) elsewhere(ctx context.Context, typ string) (bool, error) {
 	if !t.looked.IsZero() && time.Since(t.looked) < fresh {
 		return t.known[typ], nil
 	}
-	members, err := t.do(ctx, "look").StringSlice()
+	members, err := t.do(ctx, "look")
 	if err != nil {
 		if redisio.IsPermanent(err) {
 			return false, nil
@@ -148,7 +157,7 @@ func (a *announcer) Write(ctx context.Context, _ []flow.Message[time.Time]) erro
 }
 
 func (a *announcer) Close(ctx context.Context) error {
-	_ = a.types.do(ctx, "leave").Err() // otherwise it expires soon
+	_, _ = a.types.do(ctx, "leave") // otherwise it expires soon
 	return a.onward.release(ctx)
 }
 

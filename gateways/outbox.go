@@ -45,9 +45,10 @@ type outbox struct {
 	writing bool // the loop runs
 	kicked  bool // the loop should connect
 	holders int
-	resting bool  // the writer is being closed, and reopens on demand
-	closed  bool  // the writer is closed for good
-	away    error // why recent writes failed; nil if they succeeded
+	resting bool             // the writer is being closed, and reopens on demand
+	closed  bool             // the writer is closed for good
+	away    error            // why recent writes failed; nil if they succeeded
+	answers redisio.Patience // of connecting: a reopened writer has had no success before
 
 	// Owned by the loop.
 	since   time.Time // when the first of the failed writes since the last success began
@@ -185,7 +186,7 @@ func (o *outbox) loop() {
 			return
 		}
 		began, had := time.Now(), len(batch)
-		if err := o.connect(ctx); err != nil {
+		if err := o.answers.Look(o.connect(ctx)); err != nil {
 			batch = o.refused(batch, began, err)
 		} else {
 			if batch, more = o.take(batch, true); !more { // deliver may have taken long
@@ -343,7 +344,11 @@ func (o *outbox) sort(batch []*letter, results []redisio.Result, began time.Time
 func (o *outbox) judge(results []redisio.Result, began time.Time) {
 	var away error
 	for i := range results {
-		switch err := results[i].Err; {
+		err := results[i].Err
+		if err == nil {
+			o.answers.Worked()
+		}
+		switch {
 		case err == nil, final(err), isFull(err): // the server has answered
 			o.since, o.away = time.Time{}, nil
 			return

@@ -17,7 +17,7 @@ import (
 func (t *tail[T]) compare(ctx context.Context, n *news) (done bool, err error) {
 	known, newest := t.r.known()
 	var at redisio.ID
-	err = insist(ctx, func() (err error) {
+	err = t.r.insist(ctx, func() (err error) {
 		at, err = t.common(ctx, known, newest)
 		return err
 	})

@@ -58,7 +58,7 @@ func (r *Relay[T]) begin(ctx context.Context, c cursor) (b beginning, err error)
 		return b, err
 	}
 	defer r.leave()
-	err = insist(ctx, func() (err error) {
+	err = r.insist(ctx, func() (err error) {
 		b, err = r.locate(ctx, c)
 		return err
 	})

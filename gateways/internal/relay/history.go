@@ -51,6 +51,10 @@ func (r *Relay[T]) page(ctx context.Context, s span) (page[T], error) {
 		r.flights.mu.Unlock()
 		if leads {
 			f.page, f.err = r.read(ctx, s)
+			if f.err == nil {
+				r.refused.Worked()
+			}
+			f.err = r.refused.Look(f.err) // the reader of a page has had no success before
 			r.flights.mu.Lock()
 			delete(r.flights.under, s)
 			r.flights.mu.Unlock()

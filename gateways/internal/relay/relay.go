@@ -139,6 +139,7 @@ type Relay[T any] struct {
 	seen    atomic.Pointer[mark] // last and life, after all listeners have received the entries up to there
 	size    atomic.Int64         // estimated size of an entry, from the larger ones
 	flights flights[T]
+	refused redisio.Patience // of all that is asked of the server
 
 	entries, skipped, gaps, pages, dropped atomic.Int64
 }

@@ -69,7 +69,7 @@ func (t *tail[T]) follow(ctx context.Context) (err error) {
 	if t.reader, err = redisio.NewTailReader(t.r.rdb, cfg); err != nil {
 		return flow.Permanent(err)
 	}
-	return t.reader.Open(ctx)
+	return t.r.insist(ctx, func() error { return t.reader.Open(ctx) })
 }
 
 func (t *tail[T]) event(e redisio.Event) {
@@ -88,7 +88,7 @@ func (t *tail[T]) event(e redisio.Event) {
 
 // final ends the listeners if an error is permanent.
 func (t *tail[T]) final(ctx context.Context, err error) error {
-	if ctx.Err() == nil && redisio.IsPermanent(err) {
+	if err = t.r.refused.Look(err); ctx.Err() == nil && redisio.IsPermanent(err) {
 		t.r.fail(err)
 		return flow.Permanent(err)
 	}
@@ -179,7 +179,7 @@ func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 
 // inspect is Relay.inspect with retries.
 func (t *tail[T]) inspect(ctx context.Context) (s state, err error) {
-	err = insist(ctx, func() (err error) {
+	err = t.r.insist(ctx, func() (err error) {
 		s, err = t.r.inspect(ctx)
 		return err
 	})
@@ -187,11 +187,15 @@ func (t *tail[T]) inspect(ctx context.Context) (s state, err error) {
 }
 
 // insist retries try until it succeeds, fails permanently, or the context is done.
-func insist(ctx context.Context, try func() error) error {
+func (r *Relay[T]) insist(ctx context.Context, try func() error) error {
 	again := times()
 	for {
 		err := try()
-		if err == nil || redisio.IsPermanent(err) {
+		if err == nil {
+			r.refused.Worked()
+			return nil
+		}
+		if err = r.refused.Look(err); redisio.IsPermanent(err) {
 			return err
 		}
 		if !wait.For(ctx, again.NextBackOff()) {

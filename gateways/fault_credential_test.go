@@ -1,0 +1,123 @@
+package gateways
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// A password that changes on the server some time before it changes here is waited for by what
+// gateways ask of Redis by themselves.
+func TestFault_D12_GatewaysWaitForACredential(t *testing.T) {
+	srv := redistest.Start(t)
+	admin, rdb := srv.Client(t), srv.User(t, "worker", "~*", "+@all")
+	old := rdb.Options().Password
+	rotate := func(t *testing.T, to string) {
+		t.Helper()
+		if err := admin.Do(t.Context(), "acl", "setuser", "worker", "resetpass", ">"+to).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := admin.Do(t.Context(), "client", "kill", "user", "worker").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := func(t *testing.T, o *outbox) {
+		t.Cleanup(func() {
+			if err := o.close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	note := func() *letter {
+		return &letter{out: redisio.Outgoing{Fields: redisio.Fields{{Name: "data", Value: []byte("x")}}}}
+	}
+	t.Run("a writer that is opened again", func(t *testing.T) {
+		o := newOutbox(rdb, redisio.WriterConfig{Key: redistest.Key(t)})
+		o.patient = true
+		closed(t, o)
+		o.hold()
+		if err := o.write(t.Context(), note()); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.release(t.Context()); err != nil { // it disconnects
+			t.Fatal(err)
+		}
+		rotate(t, "WRONG")
+		ended := make(chan error, 1)
+		go func() { ended <- o.write(t.Context(), note()) }()
+		redistest.Soon(t, "it was refused, or has failed", func() bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return o.away != nil || len(ended) > 0
+		})
+		rotate(t, old)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("the types of other processes", func(t *testing.T) {
+		types := &registry{rdb: rdb, key: redistest.Key(t), group: "g",
+			member: []byte(`{"process":"p","group":"g","types":["x"]}`)}
+		if err := types.announce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		rotate(t, "WRONG")
+		if _, err := types.elsewhere(t.Context(), "x"); err == nil {
+			t.Error("the type counts as unknown")
+		}
+		if err := types.announce(t.Context()); err == nil {
+			t.Error("it is given up to announce types")
+		}
+		rotate(t, old)
+		if known, err := types.elsewhere(t.Context(), "x"); !known || err != nil {
+			t.Errorf("known: %t, %v", known, err)
+		}
+	})
+	t.Run("at the start it is final", func(t *testing.T) {
+		rotate(t, "WRONG")
+		defer rotate(t, old)
+		o := newOutbox(rdb, redisio.WriterConfig{Key: redistest.Key(t)})
+		o.patient = true
+		closed(t, o)
+		ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
+		defer cancel()
+		if err := o.write(ctx, note()); !redisio.IsPermanent(err) {
+			t.Error(err)
+		}
+	})
+	t.Run("a service and its client", func(t *testing.T) {
+		topic := redistest.Key(t)
+		svc := NewService(rdb, topic, ServiceConfig{})
+		Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
+		run, err := svc.Graph().Start(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := NewClient(rdb, topic, ClientConfig{MaxWait: -1, Timeout: redistest.Patience})
+		call := Call[string, string](c, "echo")
+		t.Cleanup(func() {
+			_, drainErr := run.Drain(context.Background())
+			if err := c.Close(context.Background()); err != nil || drainErr != nil {
+				t.Error(err, drainErr)
+			}
+		})
+		if _, err := call(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		rotate(t, "WRONG")
+		redistest.Soon(t, "calls say that Redis is away", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := call(ctx, "x")
+			if redisio.IsPermanent(err) {
+				t.Fatal(err)
+			}
+			return err != nil
+		})
+		rotate(t, old)
+		redistest.Soon(t, "calls are answered", func() bool { _, err := call(t.Context(), "x"); return err == nil })
+	})
+}
