@@ -1,0 +1,111 @@
+package gostreams
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	streams "github.com/reugn/go-streams"
+	goflow "github.com/reugn/go-streams/flow"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/sink"
+	"github.com/streamerson/streamerson-go/source"
+)
+
+const killedEnv = "STREAMERSON_TEST_KILLED"
+
+// TestKilledProcess is no test: it is the process that TestFault_D16_FuncOutlivesKilledProcesses
+// starts and kills.
+func TestKilledProcess(t *testing.T) {
+	addr, key, ok := strings.Cut(os.Getenv(killedEnv), " ")
+	if !ok {
+		t.Skip("runs only as a child of TestFault_D16_FuncOutlivesKilledProcesses")
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	defer rdb.Close()
+	in := source.Stream(rdb, source.StreamConfig[int]{Key: key, Group: "g", Lease: 200 * time.Millisecond,
+		MaxDeliveries: 100, MaxInFlight: 256})
+	through := Func[int, int](func(in streams.Source) streams.Source {
+		return in.Via(goflow.NewMap(func(i int) int { return i }, 2)).
+			Via(goflow.NewFlatMap(func(i int) []int { return []int{i, i} }, 1))
+	})
+	out := operators.Unbatch(operators.Map(operators.Batch(in, 64, 10*time.Millisecond), through))
+	g := flow.New("killed", flow.To(out, sink.Stream(rdb, sink.StreamConfig[int]{Key: key + ":out"})))
+	t.Fatalf("the graph ended by itself: %v", g.Run(context.Background()))
+}
+
+// Processes with a flow of go-streams are killed in the middle of their work, and the next goes on:
+// nothing is lost.
+func TestFault_D16_FuncOutlivesKilledProcesses(t *testing.T) {
+	srv := redistest.Shared(t)
+	rdb, key := srv.Client(t), redistest.Key(t)
+	const n, kills = 20_000, 3
+	pipe := rdb.Pipeline()
+	for i := range n {
+		pipe.XAdd(t.Context(), redistest.Entry(key, "data", strconv.Itoa(i)))
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rdb.XGroupCreate(t.Context(), key, "g", "0")
+	open := func() (pending, lag int64) {
+		g, err := rdb.XInfoGroups(t.Context(), key).Result()
+		if err != nil || len(g) != 1 {
+			t.Fatalf("groups %v, %v", g, err)
+		}
+		return g[0].Pending, g[0].Lag
+	}
+	caught := false // in the middle
+	for life := 0; ; life++ {
+		before := rdb.XLen(t.Context(), key+":out").Val()
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledProcess$")
+		cmd.Env = append(os.Environ(), killedEnv+"="+srv.Addr()+" "+key)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := false
+		redistest.Soon(t, "it has written some, or all", func() bool {
+			pending, lag := open()
+			done = pending+lag == 0
+			return done || life < kills && pending > 0 && rdb.XLen(t.Context(), key+":out").Val() > before+1000
+		})
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+		if done {
+			break
+		}
+		pending, _ := open()
+		caught = caught || pending > 0
+	}
+	if !caught {
+		t.Error("no process was killed in the middle of its work")
+	}
+	written := make([]int, n)
+	for from := "-"; ; {
+		page := rdb.XRangeN(t.Context(), key+":out", from, "+", 5000).Val()
+		if len(page) == 0 {
+			break
+		}
+		for _, e := range page {
+			i, err := strconv.Atoi(e.Values["data"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			written[i]++
+		}
+		from = "(" + page[len(page)-1].ID
+	}
+	for i, times := range written {
+		if times < 2 {
+			t.Fatalf("%d was written %d times, want twice at least", i, times)
+		}
+	}
+}
