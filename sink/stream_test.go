@@ -425,7 +425,9 @@ func TestStreamStopsWhileRedisIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	redistest.Soon(t, "the sink writes", func() bool { return rdb.XLen(t.Context(), key).Val() == 1 })
+	redistest.Soon(t, "the sink has written, and knows", func() bool {
+		return rdb.XLen(t.Context(), key).Val() == 1 && l.outcomes()[flow.Acked] == 1
+	})
 	s.Kill(t)
 	close(gate)
 	<-retried

@@ -240,9 +240,11 @@ func TestClientJS(t *testing.T) {
 
 	second := s.node(t, cfg)
 	t.Run("goes on at another process", func(t *testing.T) {
-		had := len(p.of("msg"))
+		had, broke := len(p.of("msg")), len(p.of("connecting"))
 		f.to.Store(nil)
 		first.drain(t) // bye
+		// Until the page knows, it takes what it writes for on its way.
+		redistest.Soon(t, "the page knows", func() bool { return len(p.of("connecting")) > broke })
 		s.tell(t, room("lobby", had), room("lobby", had+1))
 		sent := p.begin("send", "say", said{N: had + 2}, map[string]any{"room": "lobby"})
 		broken := p.begin("call", "double", 4) // it was not on its way yet, so it is made later
