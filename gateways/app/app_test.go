@@ -259,7 +259,7 @@ func TestFault_O6_Interrupts(t *testing.T) {
 	signal(os.Interrupt)
 	signal(syscall.SIGTERM)
 	says("ending")
-	<-time.After(app.SamePress + 50*time.Millisecond) // from here on it is another key press
+	<-time.After(250 * time.Millisecond) // from here on it is another key press
 	signal(os.Interrupt)
 	says("handler cancelled")
 	for lines.Scan() {
