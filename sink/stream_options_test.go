@@ -270,6 +270,7 @@ func TestStreamAtWaitsWhileRedisIsFull(t *testing.T) {
 
 // The server runs out of memory. Consumers drain, trimming makes room, and all entries arrive.
 func TestStreamOutOfMemory(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Args("--maxmemory", "6mb", "--maxmemory-policy", "noeviction"))
 	rdb, key := s.Client(t), redistest.Key(t)
 	rdb.XGroupCreateMkStream(t.Context(), key, "g", "0")

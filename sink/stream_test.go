@@ -290,6 +290,7 @@ func TestStreamRejects(t *testing.T) {
 // While Redis is unreachable the sink waits and the source stops. Nothing is lost, and nothing
 // fails.
 func TestStreamWaitsWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		how  string
 		once time.Duration
