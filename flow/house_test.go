@@ -109,7 +109,7 @@ func eachFile(t *testing.T, f func(name string, file *ast.File, fset *token.File
 			return nil
 		}
 		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, p, nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(fset, p, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
