@@ -50,7 +50,7 @@ func TestFault_G4_ServiceWithAnotherClock(t *testing.T) {
 			if n := svc.Stats().Expired; n != 20 {
 				t.Errorf("%d requests were skipped, want 20", n)
 			}
-			if !strings.Contains(log.String(), "were over before they were begun") {
+			if !strings.Contains(log.String(), "expired before handling") {
 				t.Errorf("no warning: %s", log.String())
 			}
 		})

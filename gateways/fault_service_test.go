@@ -108,7 +108,7 @@ func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 		},
 	)
 	redistest.Soon(t, "they are skipped, with a warning", func() bool {
-		return svc.Stats().Expired >= 20 && strings.Contains(log.String(), "were over before they were begun")
+		return svc.Stats().Expired >= 20 && strings.Contains(log.String(), "expired before handling")
 	})
 }
 

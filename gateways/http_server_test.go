@@ -203,7 +203,7 @@ func TestServeCutsOff(t *testing.T) {
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-began
 	cancel()
-	if err := <-ended; err == nil || !strings.Contains(err.Error(), "cut off") {
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "did not end within") {
 		t.Error(err)
 	}
 	closed(t, c)
