@@ -16,8 +16,8 @@ func ContentTypeMatches(want, got string) bool {
 	want, _, _ = strings.Cut(want, ";")
 	media, rest, params := strings.Cut(got, ";")
 	want, media = lowered(want), lowered(media)
-	json := media == typeJSON || media == "text/json" || strings.HasSuffix(media, "+json")
-	if want != media && (want != typeJSON || !json) {
+	json := media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json")
+	if want != media && (want != "application/json" || !json) {
 		return false
 	}
 	if params && (json || strings.HasPrefix(media, "text/")) {

@@ -56,11 +56,6 @@ func (e *Envelope) readLimit(entry *Entry, text []byte) error {
 	return nil
 }
 
-// appendLimit appends a limit in milliseconds, rounded up.
-func appendLimit(buf []byte, limit time.Duration) []byte {
-	return strconv.AppendInt(buf, int64((limit+time.Millisecond-1)/time.Millisecond), 10)
-}
-
 // Format maps a value and its envelope to the fields of an entry and back. It is used by many
 // goroutines at once.
 //

@@ -48,9 +48,9 @@ func (l limit) reached(front []byte, size int) bool {
 	return w.entries(0, &b) == errFront
 }
 
-// parsedFront is the error of parsing a reply, of which only the front was taken if cut is
-// errFront. Then the entries that are whole count, and cut is the error.
-func (b *Batch) parsedFront(had int, cut, parsed error) error {
+// parsedFront returns the error of parsing a reply into b, which had entries before. If cut is
+// errFront, only the front of the reply was taken: its whole entries count, and cut is the error.
+func parsedFront(b *Batch, had int, cut, parsed error) error {
 	if cut == nil || len(b.Entries) == had {
 		return parsed
 	}

@@ -121,6 +121,12 @@ func StartTime(t time.Time) Start { return Start{id: IDAt(t).Prev(), set: true} 
 // IsZero reports that no start was chosen.
 func (s Start) IsZero() bool { return !s.set }
 
+// AtEnd reports StartEnd, where a stream ends at that time.
+func (s Start) AtEnd() bool { return s.end }
+
+// ID returns the position, which is zero for StartBeginning and StartEnd.
+func (s Start) ID() ID { return s.id }
+
 // String returns the position as Redis commands take it.
 func (s Start) String() string {
 	if s.end {

@@ -44,7 +44,7 @@ func (l *ledger) init() { l.other = make(map[ID]int64) }
 // put adds an id, or notes its renewal. It reports whether the id is new.
 func (l *ledger) put(id ID, at int64) bool {
 	at = max(at, 0)
-	if n := len(l.runs); n > 0 && !l.runs[n-1].last.less(id) {
+	if n := len(l.runs); n > 0 && !less(l.runs[n-1].last, id) {
 		if r, i := l.find(id); r != nil {
 			was := r.slots[i].at
 			if was == struck {
@@ -185,7 +185,7 @@ func (l *ledger) find(id ID) (*run, int) {
 	}
 	at, end := 0, len(l.runs)
 	for at < end {
-		if mid := (at + end) / 2; l.runs[mid].last.less(id) {
+		if mid := (at + end) / 2; less(l.runs[mid].last, id) {
 			at = mid + 1
 		} else {
 			end = mid
@@ -211,4 +211,4 @@ func (l *ledger) find(id ID) (*run, int) {
 }
 
 // less is Compare < 0.
-func (id ID) less(other ID) bool { return id.Ms < other.Ms || id.Ms == other.Ms && id.Seq < other.Seq }
+func less(a, b ID) bool { return a.Ms < b.Ms || a.Ms == b.Ms && a.Seq < b.Seq }

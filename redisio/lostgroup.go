@@ -39,7 +39,7 @@ func (e *GroupLostError) Error() string {
 }
 
 // Unwrap makes it permanent: see IsPermanent.
-func (e *GroupLostError) Unwrap() error { return replyError("the group is gone") }
+func (e *GroupLostError) Unwrap() error { return errGroupGone }
 
 // heal makes a lost group, or a lost stream, again. By default it starts where we know the group was, or at the
 // beginning if the stream is a new one: never at "$", which would skip. Entries we hold are put back into
@@ -79,11 +79,11 @@ func (r *GroupReader) heal(ctx context.Context) error {
 // nothing was ever taken from it.
 func another(info *redis.XInfoStream, at ID) bool {
 	top, err := ParseID(info.LastGeneratedID)
-	if err != nil || top.less(at) {
+	if err != nil || top.Compare(at) < 0 {
 		return true
 	}
 	first, err := ParseID(info.FirstEntry.ID)
-	return err == nil && !at.IsZero() && at.less(first) && info.EntriesAdded > 0 && info.EntriesAdded == info.Length
+	return err == nil && !at.IsZero() && at.Compare(first) < 0 && info.EntriesAdded > 0 && info.EntriesAdded == info.Length
 }
 
 // failing returns err, or what it means when the group may not be made again.
@@ -94,7 +94,7 @@ func (r *GroupReader) failing(err error) error {
 	return err
 }
 
-func isGroupLost(err error) bool {
-	var lost *GroupLostError
-	return errors.As(err, &lost)
-}
+// errGroupGone marks a GroupLostError as permanent.
+const errGroupGone = replyError("the group is gone")
+
+func isGroupLost(err error) bool { return errors.Is(err, errGroupGone) }

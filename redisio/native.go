@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The fields of a native entry. Only data is always there.
@@ -51,23 +52,21 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 		{fieldType, e.Type}, {fieldID, e.ID}, {fieldKey, e.Key}, {fieldReply, e.ReplyTo}, {fieldTraceparent, e.Traceparent},
 	} {
 		if p.value != "" {
-			dst, buf = appendText(dst, buf, p.name, p.value)
+			dst, buf = dst.AppendText(buf, p.name, p.value)
 		}
 	}
 	if e.ContentType != "" && e.ContentType != n.ct {
-		dst, buf = appendText(dst, buf, fieldContentType, e.ContentType)
+		dst, buf = dst.AppendText(buf, fieldContentType, e.ContentType)
 	}
 	if e.Limit > 0 {
-		at := len(buf)
-		buf = appendLimit(buf, e.Limit)
-		dst = append(dst, Field{fieldLimit, buf[at:len(buf):len(buf)]})
+		dst, buf = dst.AppendLimit(buf, fieldLimit, e.Limit)
 	} else if !e.Deadline.IsZero() {
 		at := len(buf)
 		buf = strconv.AppendInt(buf, e.Deadline.UnixMilli(), 10)
 		dst = append(dst, Field{fieldDeadline, buf[at:len(buf):len(buf)]})
 	}
 	if e.MaybeDuplicate {
-		dst, buf = appendText(dst, buf, fieldDuplicate, "1")
+		dst, buf = dst.AppendText(buf, fieldDuplicate, "1")
 	}
 	for _, h := range e.Headers {
 		at := len(buf)
@@ -80,10 +79,19 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 	return dst, buf, nil
 }
 
-func appendText(dst Fields, buf []byte, name, value string) (Fields, []byte) {
+// AppendText appends a field whose value is copied to buf. It is for formats.
+func (f Fields) AppendText(buf []byte, name, value string) (Fields, []byte) {
 	at := len(buf)
 	buf = append(buf, value...)
-	return append(dst, Field{name, buf[at:len(buf):len(buf)]}), buf
+	return append(f, Field{name, buf[at:len(buf):len(buf)]}), buf
+}
+
+// AppendLimit appends a field of a limit, in milliseconds, rounded up, which is written to buf. It
+// is for formats.
+func (f Fields) AppendLimit(buf []byte, name string, limit time.Duration) (Fields, []byte) {
+	at := len(buf)
+	buf = strconv.AppendInt(buf, int64((limit+time.Millisecond-1)/time.Millisecond), 10)
+	return append(f, Field{name, buf[at:len(buf):len(buf)]}), buf
 }
 
 func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
@@ -109,7 +117,7 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		default:
 			if name, ok := strings.CutPrefix(f.Name, headerPrefix); ok {
 				e.Headers = append(e.Headers, Header{name, str(f.Value)})
-			} else if err := e.read(entry, f.Name, f); err != nil {
+			} else if err := e.SetField(entry, f.Name, f); err != nil {
 				return v, &DecodeError{entry.ID, f.Name, err}
 			}
 		}
@@ -130,8 +138,9 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	return v, nil
 }
 
-// read takes what a field says of the envelope, by the name that it has in native entries; nothing if it has another.
-func (e *Envelope) read(entry *Entry, name string, f *Field) error {
+// SetField sets the part of the envelope that a field of an entry holds: name is the field's name in
+// native entries. Other names are ignored. It is for formats that keep native fields.
+func (e *Envelope) SetField(entry *Entry, name string, f *Field) error {
 	switch name {
 	case fieldKey:
 		first(&e.Key, f)

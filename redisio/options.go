@@ -18,10 +18,12 @@ import (
 
 // ErrBackpressure marks a write that the server, or the stream at its cap, has no room for now.
 // Nothing is wrong with the entry: try again when consumers have made room.
-var ErrBackpressure = errors.New("redisio: no room now")
+var ErrBackpressure = errNoRoom
+
+var errNoRoom = errors.New("redisio: no room now")
 
 // Is reports a server that is out of memory as backpressure.
-func (e *outcomeError) Is(target error) bool { return target == ErrBackpressure && isFull(e.cause) }
+func (e *outcomeError) Is(target error) bool { return target == errNoRoom && isFull(e.cause) }
 
 // WriterStats count what a writer did since it was opened.
 type WriterStats struct {

@@ -37,10 +37,10 @@ import (
 //
 // Each wait is bounded by a lease, because a stage such as a window may hold an entry for long.
 
-const (
-	// SuspectsConsumer is the consumer of entries whose reader died, until another reader takes them.
-	SuspectsConsumer = "redisio:suspects"
+// SuspectsConsumer is the consumer of entries whose reader died, until another reader takes them.
+const SuspectsConsumer = "redisio:suspects"
 
+const (
 	reservedPrefix = "redisio:" // of consumers that are not readers
 	firstGroup     = 512        // suspects in flight together in their second delivery
 	secondGroup    = 32         // … in their third

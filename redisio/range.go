@@ -181,7 +181,7 @@ func rawEntries(ctx context.Context, rdb redis.UniversalClient, l limit, b *Batc
 			if front {
 				err = errFront
 			}
-			if err = b.parsedFront(0, err, parseEntries(raw, 0, b)); err != nil && err != errFront {
+			if err = parsedFront(b, 0, err, parseEntries(raw, 0, b)); err != nil && err != errFront {
 				b.reset()
 			}
 		}

@@ -166,7 +166,7 @@ func (r *GroupReader) readNew(ctx context.Context, count int, with newer, b *Bat
 	}
 	had := len(b.Entries)
 	old, err := parseRead(raw, b) // what came before a mistake is delivered as well, and must be handed out
-	err = b.parsedFront(had, cut, err)
+	err = parsedFront(b, had, cut, err)
 	n, claimed := len(b.Entries), old
 	r.dry = n < count && cut == nil
 	if n == 0 && err == nil && wait {

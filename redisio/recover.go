@@ -10,10 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const (
-	pageSize = 500 // ids of one XPENDING page or one script call
-	scans    = 10  // XAUTOCLAIM calls of one round: each looks at ten times its COUNT
-)
+// pageSize is the number of ids of one XPENDING page or one script call.
+const pageSize = 500
+
+// scans is the number of XAUTOCLAIM calls of one round. Each looks at ten times its COUNT.
+const scans = 10
 
 // idleReclaim is how often a reader without new entries looks for entries without a lease, at least.
 const idleReclaim = time.Second
@@ -331,7 +332,7 @@ func (r *GroupReader) takeAll(
 			return gone, cut
 		}
 		n := len(b.Entries)
-		err = b.parsedFront(n, cut, parseEntries(raw, 1, b))
+		err = parsedFront(b, n, cut, parseEntries(raw, 1, b))
 		kept := n
 		for i := n; i < len(b.Entries); i++ {
 			if !b.Entries[i].Deleted {

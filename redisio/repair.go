@@ -236,8 +236,8 @@ func resetPlan(
 	if plan.From, err = ParseID(s.Delivered); err != nil {
 		return plan, err
 	}
-	plan.To = to.id
-	if to.end {
+	plan.To = to.ID()
+	if to.AtEnd() {
 		if plan.To, err = lastID(ctx, rdb, key); err != nil {
 			return plan, err
 		}

@@ -31,12 +31,12 @@ const (
 // look at. The prefix keeps them apart from what others may append.
 const (
 	v1Prefix      = "streamerson-go:" // before the names that native entries have for it
-	v1Key         = v1Prefix + fieldKey
-	v1ContentType = v1Prefix + fieldContentType
-	v1Deadline    = v1Prefix + fieldDeadline
-	v1Limit       = v1Prefix + fieldLimit
-	v1Traceparent = v1Prefix + fieldTraceparent
-	v1Duplicate   = v1Prefix + fieldDuplicate
+	v1Key         = v1Prefix + "key"
+	v1ContentType = v1Prefix + "ct"
+	v1Deadline    = v1Prefix + "deadline"
+	v1Limit       = v1Prefix + "limit"
+	v1Traceparent = v1Prefix + "traceparent"
+	v1Duplicate   = v1Prefix + "dup"
 	v1Empty       = v1Prefix + "empty" // "1": the payload is really empty
 )
 
@@ -78,8 +78,7 @@ var (
 // type gets payloads as they are; what it writes is JSON if it is valid as such and the envelope
 // does not say otherwise.
 func StreamersonV1[T any](c Codec[T]) Format[T] {
-	_, valid := c.(jsonCodec[T])
-	return streamersonV1[T]{c, c.ContentType(), valid}
+	return streamersonV1[T]{c, c.ContentType(), c == JSON[T]()}
 }
 
 type streamersonV1[T any] struct {
@@ -121,33 +120,31 @@ func (f streamersonV1[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fiel
 		id = rand.Text()
 	}
 	source, headers, buf := appendHeaders(buf, e.Headers)
-	dst, buf = appendText(dst, buf, id, e.Type)
+	dst, buf = dst.AppendText(buf, id, e.Type)
 	dst = append(dst, Field{e.ReplyTo, headers})
-	dst, buf = appendText(dst, buf, protocol, source)
+	dst, buf = dst.AppendText(buf, protocol, source)
 	dst = append(dst, Field{v1Unused, payload})
 	if empty {
-		dst, buf = appendText(dst, buf, v1Empty, "1")
+		dst, buf = dst.AppendText(buf, v1Empty, "1")
 	}
 	if e.ContentType != "" && e.ContentType != f.ct && (empty || ct != implied(protocol)) {
-		dst, buf = appendText(dst, buf, v1ContentType, ct)
+		dst, buf = dst.AppendText(buf, v1ContentType, ct)
 	}
 	if e.Key != "" {
-		dst, buf = appendText(dst, buf, v1Key, e.Key)
+		dst, buf = dst.AppendText(buf, v1Key, e.Key)
 	}
 	if e.Limit > 0 {
-		at := len(buf)
-		buf = appendLimit(buf, e.Limit)
-		dst = append(dst, Field{v1Limit, buf[at:len(buf):len(buf)]})
+		dst, buf = dst.AppendLimit(buf, v1Limit, e.Limit)
 	} else if !e.Deadline.IsZero() {
 		at := len(buf)
 		buf = strconv.AppendInt(buf, e.Deadline.UnixMilli(), 10)
 		dst = append(dst, Field{v1Deadline, buf[at:len(buf):len(buf)]})
 	}
 	if e.Traceparent != "" {
-		dst, buf = appendText(dst, buf, v1Traceparent, e.Traceparent)
+		dst, buf = dst.AppendText(buf, v1Traceparent, e.Traceparent)
 	}
 	if e.MaybeDuplicate {
-		dst, buf = appendText(dst, buf, v1Duplicate, "1")
+		dst, buf = dst.AppendText(buf, v1Duplicate, "1")
 	}
 	return dst, buf, nil
 }
@@ -182,7 +179,7 @@ func (f streamersonV1[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 		case x.Name == v1Empty:
 			payload = payload[:0]
 		default:
-			if err := e.read(entry, name, x); err != nil {
+			if err := e.SetField(entry, name, x); err != nil {
 				return v, &DecodeError{entry.ID, x.Name, err}
 			}
 		}

@@ -209,7 +209,7 @@ func (r *TailReader) fill(ctx context.Context, count, most int, b *Batch) error 
 	if cut != nil && cut != errFront {
 		return cut
 	}
-	if err := b.parsedFront(0, cut, parseStreams(raw, 0, b)); err != nil && err != errFront {
+	if err := parsedFront(b, 0, cut, parseStreams(raw, 0, b)); err != nil && err != errFront {
 		b.reset() // nothing is lost: the position did not move
 		return err
 	}
@@ -252,7 +252,7 @@ func (r *TailReader) compare(ctx context.Context) error {
 	}
 	r.unsaid, r.doubt = 0, false
 	top, err := ParseID(info.LastGeneratedID)
-	if err == nil && top.less(r.last) {
+	if err == nil && top.Compare(r.last) < 0 {
 		r.last = ID{}
 		r.emit(Event{Kind: EventStreamRecreated, Position: r.last.String()})
 	}

@@ -26,8 +26,10 @@ const (
 	idmpLongest      = 24 * time.Hour
 	onceEntries      = 128     // entries of one call of the script: it holds up the server's other clients
 	onceBytes        = 1 << 20 // and their bytes, if it is more than one entry
-	maxOnceFields    = 3900    // Lua hands over 8000 values at most
 )
+
+// maxOnceFields bounds the fields of an entry that a script writes: Lua passes 8000 values at most.
+const maxOnceFields = 3900
 
 // scriptOnce: KEYS stream, ids. ARGV window in ms, most ids; then per entry: its dedupe id, its id,
 // the number of its values, the values. Returns per entry the id it got, 0 for a duplicate, or an

@@ -228,6 +228,12 @@ type Writer struct {
 	chunks   sync.Pool
 }
 
+const (
+	writerNew = iota
+	writerOpen
+	writerClosed
+)
+
 // NewWriter checks the configuration. It does no I/O: that begins with Open.
 func NewWriter(rdb redis.UniversalClient, cfg WriterConfig) (*Writer, error) {
 	if err := errors.Join(needClient(rdb, "NewWriter"), cfg.Validate()); err != nil {
@@ -246,8 +252,8 @@ func (w *Writer) Config() WriterConfig { return w.cfg }
 // Open connects, and checks that the key can be written to: a key of another type, and a user who
 // may not XADD, is a *PermanentError.
 func (w *Writer) Open(ctx context.Context) error {
-	if !w.state.CompareAndSwap(readerNew, readerOpen) {
-		if w.state.Load() == readerClosed {
+	if !w.state.CompareAndSwap(writerNew, writerOpen) {
+		if w.state.Load() == writerClosed {
 			return ErrClosed
 		}
 		return fmt.Errorf("redisio: open writer of %q: it is open already", keyName(w.cfg.Key))
@@ -260,7 +266,7 @@ func (w *Writer) Open(ctx context.Context) error {
 	}
 	w.lines.close()
 	closeErr := w.out.close()
-	w.state.Store(readerNew)
+	w.state.Store(writerNew)
 	var known *PermanentError
 	if judge(err) == permanent && !errors.As(err, &known) {
 		return errors.Join(&PermanentError{"open writer of", w.cfg.Key, err}, closeErr)
@@ -328,9 +334,9 @@ func (w *Writer) openLines(ctx context.Context) error {
 // Close waits for Writes under way and closes the writer's own connections. A second Close does nothing.
 func (w *Writer) Close(ctx context.Context) error {
 	w.gate.Lock()
-	was := w.state.Swap(readerClosed)
+	was := w.state.Swap(writerClosed)
 	w.gate.Unlock()
-	if was != readerOpen {
+	if was != writerOpen {
 		return nil
 	}
 	idle := make(chan struct{})
@@ -358,9 +364,9 @@ func (w *Writer) enter() error {
 	w.gate.Lock()
 	defer w.gate.Unlock()
 	switch w.state.Load() {
-	case readerNew:
+	case writerNew:
 		return ErrNotOpen
-	case readerClosed:
+	case writerClosed:
 		return ErrClosed
 	}
 	w.users.Add(1)
