@@ -146,4 +146,10 @@ func pending(t testing.TB, rdb redis.UniversalClient, key string) map[string]red
 	return m
 }
 
-func ids(entries []Entry) []string { return entryIDs(entries) }
+func ids(entries []Entry) []string {
+	out := make([]string, len(entries))
+	for i := range entries {
+		out[i] = entries[i].ID
+	}
+	return out
+}
