@@ -157,10 +157,10 @@ func TestD8_UnhandledIsNotLost(t *testing.T) {
 		if err := gateways.Send[string](w.client(t), "unknown")(t.Context(), "x"); err != nil {
 			t.Fatal(err)
 		}
-		dead := w.requests() + ":dead"
-		redistest.Soon(t, "the dead letter", func() bool { return w.rdb.XLen(t.Context(), dead).Val() == 1 })
+		deadKey := w.requests() + ":dead"
+		redistest.Soon(t, "the dead letter", func() bool { return w.rdb.XLen(t.Context(), deadKey).Val() == 1 })
 		w.settled(t)
-		for letter, err := range redisio.DeadLetters(t.Context(), w.rdb, dead, redisio.DeadFilter{}) {
+		for letter, err := range redisio.DeadLetters(t.Context(), w.rdb, deadKey, redisio.DeadFilter{}) {
 			if err != nil || !strings.Contains(letter.Reason.Error, `no handler for requests of type "unknown"`) {
 				t.Errorf("%+v, %v", letter, err)
 			}

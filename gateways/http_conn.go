@@ -71,7 +71,7 @@ func (s *server) streams(r *http.Request) {
 
 // ServeHTTP serves one request: it sets deadlines, recovers panics and logs the request.
 func (s *server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
-	w := &writer{ResponseWriter: inner, server: s, request: r, began: time.Now()}
+	w := &responseWriter{ResponseWriter: inner, server: s, request: r, began: time.Now()}
 	w.conn, _ = inner.(deadlines)
 	if s.leaving.Load() {
 		inner.Header().Set("Connection", "close") // balancers and browsers reconnect elsewhere
@@ -108,8 +108,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// writer is a ResponseWriter that sets a deadline for each write.
-type writer struct {
+// responseWriter is a ResponseWriter that sets a deadline for each write.
+type responseWriter struct {
 	http.ResponseWriter
 	server   *server
 	request  *http.Request
@@ -123,17 +123,17 @@ type writer struct {
 }
 
 // Unwrap is used by http.ResponseController.
-func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // soon sets the deadline of the next write. HTTP/2 streams rely on the server's WriteByteTimeout,
 // because a deadline would end silent streams.
-func (w *writer) soon() {
+func (w *responseWriter) soon() {
 	if w.conn != nil && !w.own && w.request.ProtoMajor == 1 {
 		_ = w.conn.SetWriteDeadline(time.Now().Add(w.server.cfg.WriteTimeout))
 	}
 }
 
-func (w *writer) WriteHeader(status int) {
+func (w *responseWriter) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
 		w.status = status
 	}
@@ -141,7 +141,7 @@ func (w *writer) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *writer) Write(p []byte) (int, error) {
+func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
@@ -161,14 +161,14 @@ func (w *writer) Write(p []byte) (int, error) {
 // writePiece is the most bytes written under one deadline.
 const writePiece = 64 << 10
 
-func (w *writer) SetWriteDeadline(t time.Time) error {
+func (w *responseWriter) SetWriteDeadline(t time.Time) error {
 	w.own = true
 	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
 }
 
-func (w *writer) Flush() { _ = w.FlushError() } // implements http.Flusher
+func (w *responseWriter) Flush() { _ = w.FlushError() } // implements http.Flusher
 
-func (w *writer) FlushError() error {
+func (w *responseWriter) FlushError() error {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
@@ -177,7 +177,7 @@ func (w *writer) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.stream()
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -187,7 +187,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return &hijacked{Conn: c, release: w.server.listener.release}, rw, nil
 }
 
-func (w *writer) stream() {
+func (w *responseWriter) stream() {
 	if !w.streams {
 		w.streams = true
 		w.server.streams(w.request)
@@ -195,7 +195,7 @@ func (w *writer) stream() {
 }
 
 // end ends a request, also when its handler panics.
-func (w *writer) end() {
+func (w *responseWriter) end() {
 	p := recover()
 	aborted := p == http.ErrAbortHandler
 	if p != nil && !aborted {
@@ -234,7 +234,7 @@ func (s *server) over(r *http.Request) {
 	state.cancel(nil)
 }
 
-func (w *writer) log() {
+func (w *responseWriter) log() {
 	log, ctx := w.server.cfg.Log, w.request.Context()
 	if !log.Enabled(ctx, slog.LevelInfo) {
 		return

@@ -405,7 +405,7 @@ func TestAccessOfACluster(t *testing.T) {
 	c := redistest.StartCluster(t, 0)
 	key := "orders"
 	dead := "{orders}:dead"
-	group, writer := GroupConfig{
+	group, output := GroupConfig{
 		Key:   key,
 		Group: "g",
 		Block: 10 * time.Millisecond,
@@ -414,7 +414,7 @@ func TestAccessOfACluster(t *testing.T) {
 		MaxLen:       100,
 		DedupeWindow: time.Minute,
 	}
-	a := AccessToCluster().And(group.Access(dead), writer.Access())
+	a := AccessToCluster().And(group.Access(dead), output.Access())
 	for _, s := range c.Nodes {
 		if _, err := s.NewUser(ctx(t), "guarded", a.Rules()...); err != nil {
 			t.Fatal(err)
@@ -431,7 +431,7 @@ func TestAccessOfACluster(t *testing.T) {
 	co.Username, co.Password, co.DisableIdentity = o.Username, o.Password, true
 	rdb := redis.NewClusterClient(co)
 	defer rdb.Close()
-	w, err := NewWriter(rdb, writer)
+	w, err := NewWriter(rdb, output)
 	if err != nil {
 		t.Fatal(err)
 	}

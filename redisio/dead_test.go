@@ -104,7 +104,7 @@ func TestDeadReason(t *testing.T) {
 // A dead letter has all raw fields, its trace among them, and why, where and when.
 func TestDeadLettersComplete(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	reader, _ := open(t, rdb, GroupConfig{Key: key})
+	gr, _ := open(t, rdb, GroupConfig{Key: key})
 	raw := []string{
 		"b",
 		"1",
@@ -122,11 +122,11 @@ func TestDeadLettersComplete(t *testing.T) {
 	if err := rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: key, Values: raw}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	e := read(t, reader, 1)[0]
+	e := read(t, gr, 1)[0]
 	reason := NewDeadReason(fmt.Errorf("outer: %w", typed{errors.New("root")}))
 	reason.Graph, reason.Stage, reason.Attempts, reason.Stack = "graph", "stage", 3, "stack"
 	reason.ID, reason.Key, reason.Group, reason.Time = e.ID, key, "g", time.Now().UTC()
-	if err := reader.Dead(ctx(t), key+":dead", []DeadLetter{{ID: e.ID, Extra: reason.Fields()}}); err != nil {
+	if err := gr.Dead(ctx(t), key+":dead", []DeadLetter{{ID: e.ID, Extra: reason.Fields()}}); err != nil {
 		t.Fatal(err)
 	}
 	got := letters(t, rdb, key+":dead", DeadFilter{})
@@ -268,21 +268,21 @@ func TestReplay(t *testing.T) {
 // As a new entry, its attempts count from one.
 func TestReplayStartsAnew(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	reader, _ := open(t, rdb, GroupConfig{Key: key})
+	gr, _ := open(t, rdb, GroupConfig{Key: key})
 	add(t, rdb, key, 1)
 	for n := range 3 {
-		e := read(t, reader, 1)[0]
+		e := read(t, gr, 1)[0]
 		if e.Deliveries != 1 || len(e.Fields) != 1 {
 			t.Fatalf("delivery %d of life %d, %q", e.Deliveries, n, flat(e.Fields))
 		}
-		if err := reader.Nack(ctx(t), []string{e.ID}, 0); err != nil {
+		if err := gr.Nack(ctx(t), []string{e.ID}, 0); err != nil {
 			t.Fatal(err)
 		}
-		if e = read(t, reader, 1)[0]; e.Deliveries != 2 {
+		if e = read(t, gr, 1)[0]; e.Deliveries != 2 {
 			t.Fatalf("delivery %d", e.Deliveries)
 		}
 		r := DeadReason{Error: "e", Attempts: e.Deliveries, ID: e.ID, Key: key, Group: "g"}
-		if err := reader.Dead(ctx(t), key+":dead", []DeadLetter{{e.ID, r.Fields()}}); err != nil {
+		if err := gr.Dead(ctx(t), key+":dead", []DeadLetter{{e.ID, r.Fields()}}); err != nil {
 			t.Fatal(err)
 		}
 		if report, err := ReplayDeadLetters(ctx(t), rdb, key+":dead", DeadFilter{}, ReplayOptions{}); err != nil ||

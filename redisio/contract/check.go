@@ -112,8 +112,8 @@ func (c *check) takenBy(key, consumer string, n int) []string {
 	return ids
 }
 
-// reader is a group's reader that records its events.
-type reader struct {
+// watched is a group's reader that records its events.
+type watched struct {
 	*redisio.GroupReader
 	mu     sync.Mutex
 	events map[redisio.EventKind]int
@@ -121,8 +121,8 @@ type reader struct {
 }
 
 // group opens a reader of group g, with short waits by default.
-func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *reader {
-	r := &reader{events: make(map[redisio.EventKind]int)}
+func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *watched {
+	r := &watched{events: make(map[redisio.EventKind]int)}
 	cfg.Group = "g"
 	if cfg.Block == 0 {
 		cfg.Block = 50 * time.Millisecond
@@ -150,13 +150,13 @@ func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *reade
 }
 
 // saw returns how often an event occurred.
-func (r *reader) saw(k redisio.EventKind) int {
+func (r *watched) saw(k redisio.EventKind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.events[k]
 }
 
-func (r *reader) taken() []string {
+func (r *watched) taken() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]string(nil), r.lost...)
@@ -183,7 +183,7 @@ func (c *check) read(r batches, n int) []redisio.Entry {
 }
 
 // acked acks entries, which must be pending for r.
-func (c *check) acked(r *reader, entries []redisio.Entry) {
+func (c *check) acked(r *watched, entries []redisio.Entry) {
 	if n, err := r.Ack(c.ctx, ids(entries)); int(n) != len(entries) || err != nil {
 		c.failf("acked %d of %d, %v", n, len(entries), err)
 	}

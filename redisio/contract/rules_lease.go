@@ -66,7 +66,7 @@ var leaseRules = []Rule{
 			got := ids(c.read(a, 10))
 			var both sync.WaitGroup
 			var failed [2]any
-			for i, r := range []*reader{a, b} {
+			for i, r := range []*watched{a, b} {
 				both.Go(func() {
 					defer func() { failed[i] = recover() }()
 					c.nothing(r, 3*lease)

@@ -221,7 +221,7 @@ var settleRules = []Rule{
 }
 
 // gone reads until a deleted entry is no longer pending, and checks that it is counted.
-func (c *check) gone(r *reader, key, id string) {
+func (c *check) gone(r *watched, key, id string) {
 	c.until("the deleted entry is settled", func() bool {
 		c.nothing(r, often)
 		_, still := c.pending(key)[id]
