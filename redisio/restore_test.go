@@ -239,7 +239,9 @@ func TestDeadAfterWipe(t *testing.T) {
 			r, l := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
 			got := ids(read(t, r, 3))
 			wipe(t, rdb, key, r.Consumer())
-			letter := func(id string) DeadLetter { return DeadLetter{ID: id, Extra: DeadReason{ID: id, Group: "g"}.Fields()} }
+			letter := func(id string) DeadLetter {
+				return DeadLetter{ID: id, Extra: Fields{{"dead:id", []byte(id)}, {"dead:group", []byte("g")}}}
+			}
 			if err := r.Dead(ctx(t), key+".dead", []DeadLetter{letter(got[0]), letter(got[1])}); err != nil {
 				t.Fatal(err)
 			}
