@@ -29,6 +29,46 @@ var arrows = map[string][]string{
 	"examples":  {"flow", "redisio", "source", "operators", "sink", "gateways"},
 }
 
+// floors are the packages of redisio from top to bottom. Each imports those of lower floors only.
+// What tests share, internal/rig, may import all of them.
+var floors = [][]string{
+	{"contract"},
+	{"admin", "dead"},
+	{"reader"},
+	{"writer", "schedule", "dedupe", "streamersonv1"},
+	{"internal/demand", "internal/probe"},
+	{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
+	{"internal/conn"},
+	{"internal/resp"},
+	{""},
+	{"internal/fault", "internal/scan"},
+}
+
+// TestFloors sees to it that the packages of redisio import downwards.
+func TestFloors(t *testing.T) {
+	floor := make(map[string]int)
+	for i, names := range floors {
+		for _, name := range names {
+			floor[name] = i
+		}
+	}
+	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
+		inside, ok := strings.CutPrefix(path.Dir(name), "redisio")
+		from, known := floor[strings.TrimPrefix(inside, "/")]
+		if !ok || !known || strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		for _, spec := range f.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			to, ours := strings.CutPrefix(imported, module+"redisio")
+			at, known := floor[strings.TrimPrefix(to, "/")]
+			if ours && known && at <= from {
+				t.Errorf("%s: redisio%s must not import redisio%s", fset.Position(spec.Pos()), inside, to)
+			}
+		}
+	})
+}
+
 // TestArrows walks the imports of all packages: they point one way.
 func TestArrows(t *testing.T) {
 	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {

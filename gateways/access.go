@@ -1,6 +1,10 @@
 package gateways
 
-import "github.com/streamerson/streamerson-go/redisio"
+import (
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
+)
 
 // The roles of a topic, as rights of a server with ACLs.
 //
@@ -27,9 +31,9 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 	if dead == "" {
 		dead = k.requests + ":dead"
 	}
-	a := redisio.GroupConfig{Key: k.requests, Group: c.Group, DeleteSettled: speech.own}.Access(dead)
+	a := reader.GroupConfig{Key: k.requests, Group: c.Group, DeleteSettled: speech.own}.Access(dead)
 	if speech.shared != "" {
-		replies := redisio.WriterConfig{MaxLen: speech.most, DropUnread: true}
+		replies := writer.Config{MaxLen: speech.most, DropUnread: true}
 		return a.And(replies.Access(k.replies...))
 	}
 	topics := []keys{k}
@@ -54,8 +58,8 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 		Writes: []string{redisio.KeyPattern(k.types)},
 	}
 	together := redisio.Access{Commands: []string{"exec", "multi"}}
-	onward := redisio.WriterConfig{Key: k.requests, OnlyExisting: true}
-	return a.And(onward.Access(), redisio.TailConfig{Key: k.control}.Access(), EventsConfig{}.Access(topic),
+	onward := writer.Config{Key: k.requests, OnlyExisting: true}
+	return a.And(onward.Access(), reader.TailConfig{Key: k.control}.Access(), EventsConfig{}.Access(topic),
 		hears(k), together, mailboxes.Apart(), types.Apart())
 }
 
@@ -75,20 +79,20 @@ func (c ClientConfig) Access(topic string) redisio.Access {
 	k := speech.keys
 	upkeep := []string{"eval", "xinfo|groups", "xlen", "xpending", "xtrim"}
 	requests := redisio.Access{
-		Commands: append([]string{"memory|usage", "xdel"}, upkeep...),
+		Commands: append([]string{"memory|usage", "xdel", "xinfo|consumers"}, upkeep...),
 		Writes:   []string{redisio.KeyPattern(k.requests)},
 	}
 	a := requests.Apart()
 	if speech.shared != "" {
-		return a.And(redisio.WriterConfig{Key: k.requests}.Access().Apart(),
-			redisio.TailConfig{Key: speech.shared}.Access().Apart())
+		return a.And(writer.Config{Key: k.requests}.Access().Apart(),
+			reader.TailConfig{Key: speech.shared}.Access().Apart())
 	}
 	control := redisio.Access{Commands: upkeep, Writes: []string{redisio.KeyPattern(k.control)}}
 	mailbox := redisio.Access{
 		Commands: []string{"del", "pexpire", "xadd", "xinfo|stream", "xread", "xrevrange", "xtrim"},
 		Writes:   []string{redisio.KeyPattern(k.mailboxes(c.User)) + "*"},
 	}
-	sends := redisio.WriterConfig{Key: k.requests}.Access().And(redisio.WriterConfig{Key: k.control}.Access())
+	sends := writer.Config{Key: k.requests}.Access().And(writer.Config{Key: k.control}.Access())
 	return a.And(control.Apart(), mailbox.Apart(), sends.Apart(), hears(k).Apart())
 }
 
@@ -96,11 +100,11 @@ func (c ClientConfig) Access(topic string) redisio.Access {
 //
 //	rdb.ACLSetUser(ctx, "news", append(gateways.EventsConfig{}.Access("orders").Rules(), "on", ">password")...)
 func (c EventsConfig) Access(topic string) redisio.Access {
-	w := redisio.WriterConfig{Key: EventsKey(topic), MaxLen: 1, MaxBytes: leastEventBytes, WhenFull: redisio.FullDrop}
+	w := writer.Config{Key: EventsKey(topic), MaxLen: 1, MaxBytes: leastEventBytes, WhenFull: writer.FullDrop}
 	return w.Access()
 }
 
 // hears returns the rights to read the events of a topic without a group: Subscribe and SSE.
 func hears(k keys) redisio.Access {
-	return redisio.TailConfig{Key: k.events}.Access().And(redisio.RangeConfig{Key: k.events}.Access())
+	return reader.TailConfig{Key: k.events}.Access().And(reader.RangeConfig{Key: k.events}.Access())
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // ClientConfig configures a Client. The zero value is the default.
@@ -228,9 +230,9 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 		bytes: c.cfg.MaxWaitingBytes,
 		own:   speech.own,
 
-		aliveFor: redisio.AliveFor,
+		aliveFor: reader.AliveFor,
 	}
-	c.out = newOutbox(rdb, redisio.WriterConfig{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512})
+	c.out = newOutbox(rdb, writer.Config{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512})
 	c.out.open = c.connect
 	return c
 }

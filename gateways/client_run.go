@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -99,7 +100,7 @@ func (c *Client) tend(ctx context.Context, now time.Time) error {
 		c.behind = true
 		return err
 	}
-	_, trimErr := redisio.Trim(ctx, c.rdb, c.topic.requests, redisio.TrimOptions{MaxLen: c.cfg.MaxLen})
+	_, trimErr := admin.Trim(ctx, c.rdb, c.topic.requests, admin.TrimOptions{MaxLen: c.cfg.MaxLen})
 	if trimErr == nil {
 		c.refused.Worked()
 	}

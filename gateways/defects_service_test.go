@@ -16,7 +16,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dead"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -160,7 +160,7 @@ func TestD8_UnhandledIsNotLost(t *testing.T) {
 		deadKey := w.requests() + ":dead"
 		redistest.Soon(t, "the dead letter", func() bool { return w.rdb.XLen(t.Context(), deadKey).Val() == 1 })
 		w.settled(t)
-		for letter, err := range redisio.DeadLetters(t.Context(), w.rdb, deadKey, redisio.DeadFilter{}) {
+		for letter, err := range dead.All(t.Context(), w.rdb, deadKey, dead.Filter{}) {
 			if err != nil || !strings.Contains(letter.Reason.Error, `no handler for requests of type "unknown"`) {
 				t.Errorf("%+v, %v", letter, err)
 			}

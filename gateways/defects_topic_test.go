@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/streamerson/streamerson-go/gateways"
-	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
 // Tests named after defects of streamerson for Node that topics could share; see
@@ -17,7 +17,7 @@ import (
 func TestD17_ShardsAreOneKey(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	for _, spelling := range []redisio.ShardSpelling{redisio.ShardInTopic, redisio.ShardTwice, redisio.ShardAtEnd} {
+	for _, spelling := range []streamersonv1.ShardSpelling{streamersonv1.ShardInTopic, streamersonv1.ShardTwice, streamersonv1.ShardAtEnd} {
 		wire := gateways.StreamersonV1{Topic: "t", Shard: "eu", Spelling: spelling}
 		s.serveV1(t, wire, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
 		got, err := gateways.Call[hello, greeting](
@@ -30,7 +30,7 @@ func TestD17_ShardsAreOneKey(t *testing.T) {
 		if err != nil || got.Text != "hello Ada" {
 			t.Errorf("%+v, %v", got, err)
 		}
-		key := redisio.StreamersonTopic{Namespace: s.topic, Topic: "t", Shard: "eu", Spelling: spelling}.Incoming()
+		key := streamersonv1.Topic{Namespace: s.topic, Topic: "t", Shard: "eu", Spelling: spelling}.Incoming()
 		redistest.Soon(t, "it is acknowledged by the same key", func() bool {
 			groups := s.rdb.XInfoGroups(t.Context(), key).Val()
 			return len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == 1
@@ -45,9 +45,9 @@ func TestD17_ShardsAreOneKey(t *testing.T) {
 func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	var apps []redisio.StreamersonTopic
+	var apps []streamersonv1.Topic
 	for _, app := range []string{s.topic + "-a", s.topic + "-b"} {
-		topic := redisio.StreamersonTopic{Namespace: app}.Subtopic("eu")
+		topic := streamersonv1.Topic{Namespace: app}.Subtopic("eu")
 		apps = append(apps, topic)
 		wire := gateways.StreamersonV1{Topic: topic.Topic}
 		one := &stand{s.rdb, app}

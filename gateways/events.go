@@ -13,6 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -93,7 +94,7 @@ func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Event
 	e.cfg, e.err = cfg, errors.Join(checkTopic("NewEvents", topic), errors.Join(errs...))
 	e.out = newOutbox(
 		rdb,
-		redisio.WriterConfig{Key: e.key, MaxLen: cfg.MaxLen, MaxBytes: cfg.MaxBytes, WhenFull: redisio.FullDrop,
+		writer.Config{Key: e.key, MaxLen: cfg.MaxLen, MaxBytes: cfg.MaxBytes, WhenFull: writer.FullDrop,
 			MaxPayload: cfg.MaxPayload, Depth: 512},
 	)
 	e.out.patient = true

@@ -7,6 +7,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // A password that changes on the server some time before it changes here is waited for by what
@@ -35,7 +36,7 @@ func TestFault_D12_GatewaysWaitForACredential(t *testing.T) {
 		return &letter{out: redisio.Outgoing{Fields: redisio.Fields{{Name: "data", Value: []byte("x")}}}}
 	}
 	t.Run("a writer that is opened again", func(t *testing.T) {
-		o := newOutbox(rdb, redisio.WriterConfig{Key: redistest.Key(t)})
+		o := newOutbox(rdb, writer.Config{Key: redistest.Key(t)})
 		o.patient = true
 		closed(t, o)
 		o.hold()
@@ -79,7 +80,7 @@ func TestFault_D12_GatewaysWaitForACredential(t *testing.T) {
 	t.Run("at the start it is final", func(t *testing.T) {
 		rotate(t, "WRONG")
 		defer rotate(t, old)
-		o := newOutbox(rdb, redisio.WriterConfig{Key: redistest.Key(t)})
+		o := newOutbox(rdb, writer.Config{Key: redistest.Key(t)})
 		o.patient = true
 		closed(t, o)
 		ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 const (
@@ -31,12 +32,12 @@ const (
 // leaves at its deadline, whatever the state of Redis.
 type outbox struct {
 	rdb     redis.UniversalClient
-	cfg     redisio.WriterConfig
+	cfg     writer.Config
 	open    func(context.Context) error // called before each pipeline to connect what is needed; may be nil
 	patient bool                        // letters wait while Redis is unavailable or full; else they fail
 
 	loops sync.WaitGroup
-	w     atomic.Pointer[redisio.Writer] // created by the loop
+	w     atomic.Pointer[writer.Writer] // created by the loop
 
 	closing chan struct{} // closed by close
 
@@ -90,7 +91,7 @@ const (
 	replied
 )
 
-func newOutbox(rdb redis.UniversalClient, cfg redisio.WriterConfig) *outbox {
+func newOutbox(rdb redis.UniversalClient, cfg writer.Config) *outbox {
 	return &outbox{rdb: rdb, cfg: cfg, closing: make(chan struct{})}
 }
 
@@ -244,7 +245,7 @@ func (o *outbox) connect(ctx context.Context) error {
 	if o.w.Load() != nil {
 		return nil
 	}
-	w, err := redisio.NewWriter(o.rdb, o.cfg)
+	w, err := writer.New(o.rdb, o.cfg)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -145,12 +146,12 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s.mistake(wrong)
 	s.parts = newOutbox(
 		rdb,
-		redisio.WriterConfig{OnlyExisting: true, MaxLen: mailboxLen, MaxPayload: payloadFor(s.cfg.MaxReply)},
+		writer.Config{OnlyExisting: true, MaxLen: mailboxLen, MaxPayload: payloadFor(s.cfg.MaxReply)},
 	)
 	s.parts.patient = true
 	s.onward = newOutbox(
 		rdb,
-		redisio.WriterConfig{Key: s.topic.requests, OnlyExisting: true, MaxPayload: payloadFor(maxMaxReply)},
+		writer.Config{Key: s.topic.requests, OnlyExisting: true, MaxPayload: payloadFor(maxMaxReply)},
 	)
 	s.allowed = []keys{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
 // StreamersonV1 is the Wire of streamerson for Node: for a service that Node's gateways and
@@ -20,7 +21,7 @@ import (
 //	svc := gateways.NewService(rdb, "my-stream-topic", gateways.ServiceConfig{Wire: wire})
 //
 // Requests are entries of <namespace>::<topic>::CONSUMER_INCOMING, replies of
-// <namespace>::<topic>::PRODUCER_OUTGOING, in the format of redisio.StreamersonV1. A reply has the
+// <namespace>::<topic>::PRODUCER_OUTGOING, in the format of streamersonv1.Format. A reply has the
 // id and the sourceId of its request, and the type "resp". It is written to the destination that
 // the request names, if that is the topic's own reply stream or one of ReplyKeys. Otherwise it is
 // written to the topic's own reply stream, which Node reads.
@@ -35,7 +36,7 @@ import (
 //
 // Payloads of Node are JSON. Handlers and calls of strings receive unquoted JSON strings. An empty
 // answer, such as of HandleVoid, is {} in Node. null, false, 0 and "" become text, see
-// redisio.StreamersonV1.
+// streamersonv1.Format.
 //
 // Differences to the default Wire: All clients share one reply stream, so each reads the replies of
 // all. There are no streamed replies (Stream fails, HandleStream answers with CodeInvalid), and no
@@ -47,10 +48,10 @@ import (
 // So let only one kind of worker serve a topic.
 type StreamersonV1 struct {
 	// Topic and Shard complete the topic's name, and Spelling is the position of the shard: see
-	// redisio.StreamersonTopic. Defaults to the topic "DEFAULT" without shards.
+	// streamersonv1.Topic. Defaults to the topic "DEFAULT" without shards.
 	Topic    string
 	Shard    string
-	Spelling redisio.ShardSpelling
+	Spelling streamersonv1.ShardSpelling
 	// RespAs replaces the type "resp" of requests. Node's write streams and all its later versions
 	// give every message this type, so they can reach only one operation per topic. Defaults to
 	// "resp".
@@ -73,9 +74,9 @@ const (
 )
 
 func (w StreamersonV1) speak(config, namespace string) (dialect, error) {
-	topic := redisio.StreamersonTopic{Namespace: namespace, Topic: w.Topic, Shard: w.Shard, Spelling: w.Spelling}
+	topic := streamersonv1.Topic{Namespace: namespace, Topic: w.Topic, Shard: w.Shard, Spelling: w.Spelling}
 	f := v1Requests{alias: w.RespAs, own: topic.Outgoing()}
-	for _, s := range []redisio.ShardSpelling{redisio.ShardInTopic, redisio.ShardTwice, redisio.ShardAtEnd} {
+	for _, s := range []streamersonv1.ShardSpelling{streamersonv1.ShardInTopic, streamersonv1.ShardTwice, streamersonv1.ShardAtEnd} {
 		topic := topic
 		topic.Spelling = s
 		f.allowed = append(f.allowed, topic.Outgoing())
@@ -105,10 +106,10 @@ func (w StreamersonV1) validate() error {
 	if len(w.Topic)+len(w.Shard) > 400 {
 		bad("Topic", "is longer than 400 bytes with its shard", "choose shorter names")
 	}
-	if w.Spelling < redisio.ShardInTopic || w.Spelling > redisio.ShardAtEnd {
+	if w.Spelling < streamersonv1.ShardInTopic || w.Spelling > streamersonv1.ShardAtEnd {
 		bad("Spelling", fmt.Sprintf("is %d", w.Spelling), "choose redisio.ShardInTopic, ShardTwice or ShardAtEnd")
 	}
-	if w.Spelling != redisio.ShardInTopic && w.Shard == "" {
+	if w.Spelling != streamersonv1.ShardInTopic && w.Shard == "" {
 		bad("Spelling", "is set without Shard", "set Shard as well, or leave it out")
 	}
 	if slices.Contains(w.ReplyKeys, "") {
@@ -120,7 +121,7 @@ func (w StreamersonV1) validate() error {
 	return errors.Join(errs...)
 }
 
-var v1Wire = redisio.StreamersonV1[[]byte](opaque{redisio.Bytes()})
+var v1Wire = streamersonv1.Format[[]byte](opaque{redisio.Bytes()})
 
 // v1Requests reads and writes requests of streamerson v1.
 type v1Requests struct {
@@ -194,16 +195,16 @@ func (f v1Replied) Encode(
 	}
 	r.Headers = slices.DeleteFunc(
 		slices.Clone(r.Headers),
-		func(h flow.Header) bool { return h.Name == redisio.HeaderSourceID },
+		func(h flow.Header) bool { return h.Name == streamersonv1.HeaderSourceID },
 	)
 	putReply(e, &r)
 	e.Type = respType
 	if sourceID != "" {
-		e.Headers = append(e.Headers, redisio.Header{Name: redisio.HeaderSourceID, Value: sourceID})
+		e.Headers = append(e.Headers, redisio.Header{Name: streamersonv1.HeaderSourceID, Value: sourceID})
 	}
 	fields, grown, err := v1Wire.Encode(dst, buf, e, r.Body)
-	if errors.Is(err, redisio.ErrNotJSON) && r.kind != kindError {
-		e.Headers = append(e.Headers[:0], redisio.Header{Name: redisio.HeaderSourceID, Value: sourceID})
+	if errors.Is(err, streamersonv1.ErrNotJSON) && r.kind != kindError {
+		e.Headers = append(e.Headers[:0], redisio.Header{Name: streamersonv1.HeaderSourceID, Value: sourceID})
 		return f.Encode(
 			dst,
 			buf,
@@ -233,7 +234,7 @@ func (v1Replied) Decode(entry *redisio.Entry, e *redisio.Envelope) (Response, er
 
 func sourceOf(headers []redisio.Header) string {
 	for _, h := range headers {
-		if h.Name == redisio.HeaderSourceID {
+		if h.Name == streamersonv1.HeaderSourceID {
 			return h.Value
 		}
 	}

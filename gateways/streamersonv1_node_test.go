@@ -21,6 +21,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -190,7 +191,7 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 	register := func(svc *gateways.Service) {
 		gateways.Handle(svc, "hello", greet)
 		svc.HandleFunc("source", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
-			source, _ := r.Headers.Get(redisio.HeaderSourceID)
+			source, _ := r.Headers.Get(streamersonv1.HeaderSourceID)
 			seen <- source
 			return gateways.Response{}, nil
 		})
@@ -202,7 +203,7 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 		gateways.Handle(svc, "not", func(_ context.Context, v bool) (bool, error) { return !v, nil })
 	}
 	s.serveV1(t, gateways.StreamersonV1{}, register)
-	s.serveV1(t, gateways.StreamersonV1{Shard: "eu", Spelling: redisio.ShardAtEnd}, register)
+	s.serveV1(t, gateways.StreamersonV1{Shard: "eu", Spelling: streamersonv1.ShardAtEnd}, register)
 	p := startPeer(t, s, "ask")
 	for _, c := range []struct{ ask, want dict }{
 		{dict{"type": "hello", "payload": dict{"Name": "Ada"}}, dict{"reply": dict{"Text": "hello Ada"}}},
@@ -327,7 +328,7 @@ func TestStreamersonV1NodePipes(t *testing.T) {
 	values := []any{nil, false, 0.0, "", dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
 	// What was text to them is a JSON string behind them.
 	want := []any{"null", "false", "0", `""`, dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
-	format := redisio.StreamersonV1(redisio.JSON[any]())
+	format := streamersonv1.Format(redisio.JSON[any]())
 	out := sink.Stream(s.rdb, sink.StreamConfig[any]{Key: s.v1().Incoming(), Format: format})
 	if err := flow.New("values", flow.To(source.Of(values...), out)).Run(t.Context()); err != nil {
 		t.Fatal(err)

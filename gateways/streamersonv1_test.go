@@ -12,10 +12,11 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
 // v1 is the stand's topic as streamerson for Node spells it.
-func (s *stand) v1() redisio.StreamersonTopic { return redisio.StreamersonTopic{Namespace: s.topic} }
+func (s *stand) v1() streamersonv1.Topic { return streamersonv1.Topic{Namespace: s.topic} }
 
 // slots are the entries of a stream, as flat lists.
 func (s *stand) slots(t testing.TB, key string) (all [][]string) {
@@ -289,7 +290,7 @@ func TestStreamersonV1Mistakes(t *testing.T) {
 	s := newStand(t)
 	wire := gateways.StreamersonV1{
 		Topic:      strings.Repeat("x", 500),
-		Spelling:   redisio.ShardAtEnd,
+		Spelling:   streamersonv1.ShardAtEnd,
 		ReplyKeys:  []string{""},
 		MaxReplies: -1,
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// DedupeStore stores the keys of Dedupe: DedupeMemory, or redisio.DedupeStore to share them between
+// DedupeStore stores the keys of Dedupe: DedupeMemory, or dedupe.Store to share them between
 // processes. A key is new, claimed or done. All methods may be called concurrently, and repeated
 // with the same arguments after an error.
 type DedupeStore interface {
@@ -43,7 +43,7 @@ type DedupeStore interface {
 //
 // Handling stays at least once. Work is repeated if the process dies between the work and the mark.
 // It is also repeated if it takes longer than the store's claims last and a duplicate arrives
-// meanwhile (10 minutes, see redisio.DedupeConfig; claims are not renewed). While the store is
+// meanwhile (10 minutes, see dedupe.Config; claims are not renewed). While the store is
 // unreachable the fault policy decides, and entries that are done wait to be acknowledged. The
 // store is queried chunk by chunk.
 //
@@ -68,7 +68,7 @@ func given(field string, is bool) flow.StageOption {
 	if is {
 		return nil
 	}
-	return flow.Invalid(field, "it is nil", "give a *DedupeMemory, or a redisio.DedupeStore for several processes")
+	return flow.Invalid(field, "it is nil", "give a *DedupeMemory, or a dedupe.Store for several processes")
 }
 
 // askAtOnce is the maximum number of keys in one query of the store.

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Use a redisio.DedupeStore to share the keys between processes.
+// Use a dedupe.Store to share the keys between processes.
 func ExampleDedupe() {
 	type payment struct{ id, text string }
 	done := &operators.DedupeMemory{Window: time.Hour}

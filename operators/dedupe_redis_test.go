@@ -11,7 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dedupe"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -40,7 +40,7 @@ func (c *counts) of(v string) int {
 // entry was claimed by a process that died.
 func TestDedupeOnRedis(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
-	store, err := redisio.NewDedupeStore(rdb, redisio.DedupeConfig{Prefix: "seen"})
+	store, err := dedupe.New(rdb, dedupe.Config{Prefix: "seen"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,13 +4,15 @@ import (
 	"fmt"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // A program that reads orders and writes invoices gets a user that may do just that: rdb.ACLSetUser(ctx, "billing",
 // append(need.Rules(), "on", ">password")...).
 func ExampleAccess() {
-	orders := redisio.GroupConfig{Key: "orders", Group: "billing", DelayedEvery: -1} // nothing is scheduled for orders
-	invoices := redisio.WriterConfig{Key: "invoices"}
+	orders := reader.GroupConfig{Key: "orders", Group: "billing", DelayedEvery: -1} // nothing is scheduled for orders
+	invoices := writer.Config{Key: "invoices"}
 	need := orders.Access("orders:dead").And(invoices.Access())
 	fmt.Println("keys:", need.Writes, "and to write only:", need.Appends)
 	fmt.Println("to write alone:", invoices.Access())
@@ -22,6 +24,6 @@ func ExampleAccess() {
 // Some commands are for some keys only: this user may delete its own boxes, and not the orders.
 func ExampleAccess_Apart() {
 	boxes := redisio.Access{Commands: []string{"del", "xadd"}, Writes: []string{redisio.KeyPattern("box:shop:") + "*"}}
-	fmt.Println(redisio.WriterConfig{Key: "orders"}.Access().And(boxes.Apart()))
+	fmt.Println(writer.Config{Key: "orders"}.Access().And(boxes.Apart()))
 	// Output: clearselectors resetkeys resetchannels -@all %W~orders +ping +xadd +xlen (~box:shop:* +del +xadd)
 }

@@ -1,4 +1,4 @@
-package redisio
+package redisio_test
 
 import (
 	"context"
@@ -14,7 +14,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dedupe"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/dedupes"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/schedules"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // guarded is a server of one test, and a user with the rights that something says it needs.
@@ -26,13 +36,20 @@ type guarded struct {
 
 // guard runs a life as a user with just these rights: nothing may be refused that is not known to
 // do no harm, and each right must have been made use of. before is done by who may do all.
-func guard(t *testing.T, s *redistest.Server, a Access, key string, before func(*guarded), life func(*guarded)) {
+func guard(
+	t *testing.T,
+	s *redistest.Server,
+	a redisio.Access,
+	key string,
+	before func(*guarded),
+	life func(*guarded),
+) {
 	t.Helper()
 	g := &guarded{admin: s.Client(t), key: key}
 	if before != nil {
 		before(g)
 	}
-	o, err := s.NewUser(ctx(t), strings.ReplaceAll(t.Name(), "/", "-"), a.Rules()...)
+	o, err := s.NewUser(rig.Ctx(t), strings.ReplaceAll(t.Name(), "/", "-"), a.Rules()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +57,7 @@ func guard(t *testing.T, s *redistest.Server, a Access, key string, before func(
 	g.rdb = redis.NewClient(o)
 	t.Cleanup(func() { _ = g.rdb.Close() })
 	for _, args := range [][]any{{"acl", "log", "reset"}, {"config", "resetstat"}} {
-		if err := g.admin.Do(ctx(t), args...).Err(); err != nil {
+		if err := g.admin.Do(rig.Ctx(t), args...).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,9 +89,9 @@ var unmissed = []string{
 }
 
 // denied are the commands and keys that were refused, but for those that nobody misses.
-func (g *guarded) denied(t *testing.T, a Access) (all []string) {
+func (g *guarded) denied(t *testing.T, a redisio.Access) (all []string) {
 	t.Helper()
-	log, err := g.admin.ACLLog(ctx(t), 1000).Result()
+	log, err := g.admin.ACLLog(rig.Ctx(t), 1000).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +105,9 @@ func (g *guarded) denied(t *testing.T, a Access) (all []string) {
 }
 
 // unused are the commands that were not called. PING is redisio.Connect's.
-func (g *guarded) unused(t *testing.T, a Access) []string {
+func (g *guarded) unused(t *testing.T, a redisio.Access) []string {
 	t.Helper()
-	stats, err := g.admin.Info(ctx(t), "commandstats").Result()
+	stats, err := g.admin.Info(rig.Ctx(t), "commandstats").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,33 +122,45 @@ func TestAccessOfAGroup(t *testing.T) {
 	s := redistest.Start(t)
 	// Spaces, quotes and globs are what rules can't hold, or take for something else.
 	for _, key := range []string{"orders", `the "orders" [*]?\()`} {
-		for name, change := range map[string]func(*GroupConfig){
-			"default":  func(*GroupConfig) {},
-			"no dead":  func(*GroupConfig) {},
-			"earliest": func(c *GroupConfig) { c.OnLostGroup = LostGroupEarliest },
-			"quiet":    func(c *GroupConfig) { c.DelayedEvery, c.ReapAfter = -1, -1 },
-			"deletes":  func(c *GroupConfig) { c.DeleteSettled = true },
-			"no ack":   func(c *GroupConfig) { c.NoAck, c.DelayedEvery = true, -1 },
+		for name, change := range map[string]func(*reader.GroupConfig){
+			"default":  func(*reader.GroupConfig) {},
+			"no dead":  func(*reader.GroupConfig) {},
+			"earliest": func(c *reader.GroupConfig) { c.OnLostGroup = reader.LostGroupEarliest },
+			"quiet":    func(c *reader.GroupConfig) { c.DelayedEvery, c.ReapAfter = -1, -1 },
+			"deletes":  func(c *reader.GroupConfig) { c.DeleteSettled = true },
+			"no ack":   func(c *reader.GroupConfig) { c.NoAck, c.DelayedEvery = true, -1 },
 		} {
 			t.Run(fmt.Sprint(name, " of ", len(key)), func(t *testing.T) {
 				s.FlushAll(t)
-				cfg := GroupConfig{Key: key, Group: "g", Block: 10 * time.Millisecond, Lease: 300 * time.Millisecond,
-					ReclaimEvery: 30 * time.Millisecond, ReapAfter: time.Millisecond, DelayedEvery: 10 * time.Millisecond}
+				cfg := reader.GroupConfig{
+					Key:          key,
+					Group:        "g",
+					Block:        10 * time.Millisecond,
+					Lease:        300 * time.Millisecond,
+					ReclaimEvery: 30 * time.Millisecond,
+					ReapAfter:    time.Millisecond,
+					DelayedEvery: 10 * time.Millisecond,
+				}
 				change(&cfg)
 				var dead []string
 				if name != "no dead" && name != "no ack" {
 					dead = []string{key + ":dead"}
 				}
 				guard(t, s, cfg.Access(dead...), key, func(g *guarded) {
-					add(t, g.admin, key, 3)
+					rig.Add(t, g.admin, key, 3)
 					large := make([]string, 2*4000)
 					for i := range large {
 						large[i] = fmt.Sprint(i)
 					}
-					if err := g.admin.XAdd(ctx(t), &redis.XAddArgs{Stream: key, Values: large}).Err(); err != nil {
+					if err := g.admin.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, Values: large}).Err(); err != nil {
 						t.Fatal(err)
 					}
-					schedule(t, newScheduler(t, g.admin, ScheduleConfig{Key: key}), past("a"), future("b"))
+					schedules.Schedule(
+						t,
+						schedules.New(t, g.admin, schedule.Config{Key: key}),
+						schedules.Past("a"),
+						schedules.Future("b"),
+					)
 				}, func(g *guarded) { groupLife(t, g, cfg, dead) })
 			})
 		}
@@ -139,9 +168,9 @@ func TestAccessOfAGroup(t *testing.T) {
 }
 
 // groupLife does with a group what a source may do.
-func groupLife(t *testing.T, g *guarded, cfg GroupConfig, dead []string) {
-	r, l := open(t, g.rdb, cfg)
-	got := read(t, r, 4)
+func groupLife(t *testing.T, g *guarded, cfg reader.GroupConfig, dead []string) {
+	r, l := readers.Open(t, g.rdb, cfg)
+	got := rig.Read(t, r, 4)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -149,32 +178,35 @@ func groupLife(t *testing.T, g *guarded, cfg GroupConfig, dead []string) {
 		}
 	}
 	if !cfg.NoAck {
-		if n, err := r.Ack(ctx(t), ids(got[:1])); n != 1 || err != nil {
+		if n, err := r.Ack(rig.Ctx(t), rig.IDs(got[:1])); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
-		must(r.Nack(ctx(t), ids(got[1:2]), 0))
-		if again := read(t, r, 1); again[0].ID == got[1].ID && again[0].Deliveries != 2 {
+		must(r.Nack(rig.Ctx(t), rig.IDs(got[1:2]), 0))
+		if again := rig.Read(t, r, 1); again[0].ID == got[1].ID && again[0].Deliveries != 2 {
 			t.Errorf("delivery %d", again[0].Deliveries)
 		}
-		must(r.Nack(ctx(t), ids(got[1:2]), time.Minute))
+		must(r.Nack(rig.Ctx(t), rig.IDs(got[1:2]), time.Minute))
 	}
 	if dead != nil {
 		must(
 			r.Dead(
-				ctx(t),
+				rig.Ctx(t),
 				dead[0],
-				[]DeadLetter{{ID: got[2].ID}, {ID: got[3].ID, Extra: Fields{{"dead:id", []byte(got[3].ID)}}}},
+				[]reader.DeadLetter{
+					{ID: got[2].ID},
+					{ID: got[3].ID, Extra: redisio.Fields{{Name: "dead:id", Value: []byte(got[3].ID)}}},
+				},
 			),
 		)
-		if n := g.admin.XLen(ctx(t), dead[0]).Val(); n != 2 {
+		if n := g.admin.XLen(rig.Ctx(t), dead[0]).Val(); n != 2 {
 			t.Errorf("%d dead letters", n)
 		}
 	}
-	if _, err := r.Info(ctx(t)); err != nil {
+	if _, err := r.Info(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}
-	must(g.admin.XGroupDestroy(ctx(t), cfg.Key, "g").Err())
-	readUntil(t, r, "the group is there again", func() bool { return l.times(EventGroupRecreated) > 0 })
+	must(g.admin.XGroupDestroy(rig.Ctx(t), cfg.Key, "g").Err())
+	readUntil(t, r, "the group is there again", func() bool { return l.Times(redisio.EventGroupRecreated) > 0 })
 	a := cfg.Access(dead...)
 	readUntil(t, r, "all rights were made use of", func() bool {
 		left := slices.DeleteFunc(g.unused(t, a), func(c string) bool { // what Close needs
@@ -182,23 +214,23 @@ func groupLife(t *testing.T, g *guarded, cfg GroupConfig, dead []string) {
 		})
 		return len(left) == 0 || len(g.denied(t, a)) > 0
 	})
-	must(r.Close(ctx(t)))
-	brief, _ := open(t, g.rdb, cfg)
-	must(brief.Close(ctx(t))) // nothing is pending for it: it leaves the group
-	if n := l.times(EventMoveFailed); n > 0 {
+	must(r.Close(rig.Ctx(t)))
+	brief, _ := readers.Open(t, g.rdb, cfg)
+	must(brief.Close(rig.Ctx(t))) // nothing is pending for it: it leaves the group
+	if n := l.Times(redisio.EventMoveFailed); n > 0 {
 		t.Error("it could not move what was scheduled")
 	}
 }
 
 // readUntil reads until something is true.
-func readUntil(t *testing.T, r *GroupReader, what string, is func() bool) {
+func readUntil(t *testing.T, r *reader.Group, what string, is func() bool) {
 	t.Helper()
-	c, cancel := context.WithCancel(ctx(t))
+	c, cancel := context.WithCancel(rig.Ctx(t))
 	var all sync.WaitGroup
 	defer func() { cancel(); all.Wait() }()
 	all.Go(func() {
 		for {
-			var b Batch
+			var b redisio.Batch
 			if err := r.Read(c, 10, 0, &b); c.Err() != nil {
 				return
 			} else if err != nil {
@@ -212,19 +244,19 @@ func readUntil(t *testing.T, r *GroupReader, what string, is func() bool) {
 
 func TestAccessOfAWriter(t *testing.T) {
 	s := redistest.Start(t, redistest.Args("--appendonly", "yes"))
-	hasAOF := s.Client(t).Do(ctx(t), "waitaof", 0, 0, 1).Err() == nil
-	for name, cfg := range map[string]WriterConfig{
+	hasAOF := s.Client(t).Do(rig.Ctx(t), "waitaof", 0, 0, 1).Err() == nil
+	for name, cfg := range map[string]writer.Config{
 		"plain":    {},
 		"no key":   {},
 		"length":   {MaxLen: 2, Exact: true},
 		"age":      {MaxAge: time.Hour, Exact: true},
 		"drop":     {MaxLen: 2, Exact: true, DropUnread: true},
 		"cap":      {HardCap: 5},
-		"cap drop": {HardCap: 2, WhenFull: FullDrop},
-		"bytes":    {MaxBytes: 64 << 10, MaxLen: 2, Exact: true, WhenFull: FullDrop},
+		"cap drop": {HardCap: 2, WhenFull: writer.FullDrop},
+		"bytes":    {MaxBytes: 64 << 10, MaxLen: 2, Exact: true, WhenFull: writer.FullDrop},
 		"dedupe":   {DedupeWindow: time.Minute},
-		"replicas": {Durability: Durability{Replicas: 1, Timeout: time.Millisecond}},
-		"both":     {Durability: Durability{Replicas: 1, Fsync: true, Timeout: 10 * time.Second}},
+		"replicas": {Durability: writer.Durability{Replicas: 1, Timeout: time.Millisecond}},
+		"both":     {Durability: writer.Durability{Replicas: 1, Fsync: true, Timeout: 10 * time.Second}},
 		"all":      {MaxLen: 50, MaxAge: time.Hour, Exact: true, HardCap: 100, DedupeWindow: time.Minute},
 	} {
 		if cfg.Durability.Fsync && !hasAOF {
@@ -232,10 +264,10 @@ func TestAccessOfAWriter(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			key := redistest.Key(t)
-			entries := []Outgoing{
-				{Fields: Fields{{"n", []byte("1")}}},
-				{Fields: Fields{{"n", []byte("2")}}},
-				{ID: "1-1", Fields: Fields{{"n", []byte("3")}}},
+			entries := []redisio.Outgoing{
+				{Fields: redisio.Fields{{Name: "n", Value: []byte("1")}}},
+				{Fields: redisio.Fields{{Name: "n", Value: []byte("2")}}},
+				{ID: "1-1", Fields: redisio.Fields{{Name: "n", Value: []byte("3")}}},
 			}
 			var named []string
 			if name == "no key" {
@@ -252,23 +284,23 @@ func TestAccessOfAWriter(t *testing.T) {
 				}
 			}
 			guard(t, s, cfg.Access(named...), key, func(g *guarded) {
-				add(t, g.admin, key, 3)
-				g.admin.XGroupCreate(ctx(t), key, "g", "0")
+				rig.Add(t, g.admin, key, 3)
+				g.admin.XGroupCreate(rig.Ctx(t), key, "g", "0")
 				g.admin.XReadGroup(
-					ctx(t),
+					rig.Ctx(t),
 					&redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1},
 				)
 			}, func(g *guarded) {
-				w, err := NewWriter(g.rdb, cfg)
+				w, err := writer.New(g.rdb, cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := w.Open(ctx(t)); err != nil {
+				if err := w.Open(rig.Ctx(t)); err != nil {
 					t.Fatal(err)
 				}
-				defer w.Close(ctx(t))
-				results := make([]Result, 3)
-				_ = w.Write(ctx(t), entries, results)
+				defer w.Close(rig.Ctx(t))
+				results := make([]redisio.Result, 3)
+				_ = w.Write(rig.Ctx(t), entries, results)
 				for i, r := range results {
 					if written := r.ID != ""; written != (i < 2) { // an ID too small can't be
 						t.Errorf("entry %d: %+v", i, r)
@@ -282,53 +314,53 @@ func TestAccessOfAWriter(t *testing.T) {
 func TestAccessOfSchedulersAndTickers(t *testing.T) {
 	s := redistest.Start(t)
 	t.Run("scheduler", func(t *testing.T) {
-		cfg := ScheduleConfig{Key: "orders"}
+		cfg := schedule.Config{Key: "orders"}
 		guard(t, s, cfg.Access(), cfg.Key, nil, func(g *guarded) {
-			sch := newScheduler(t, g.rdb, cfg)
-			schedule(t, sch, past("a"), future("b"), future("c"))
-			if n := moveAll(t, sch); n != 1 {
+			sch := schedules.New(t, g.rdb, cfg)
+			schedules.Schedule(t, sch, schedules.Past("a"), schedules.Future("b"), schedules.Future("c"))
+			if n := schedules.MoveAll(t, sch); n != 1 {
 				t.Errorf("%d moved", n)
 			}
-			info, err := sch.Info(ctx(t))
+			info, err := sch.Info(rig.Ctx(t))
 			if err != nil || info.Count != 2 {
 				t.Error(info, err)
 			}
-			if list, err := sch.List(ctx(t), 0, 9); err != nil || len(list) != 2 {
+			if list, err := sch.List(rig.Ctx(t), 0, 9); err != nil || len(list) != 2 {
 				t.Error(list, err)
 			}
-			if n, err := sch.Cancel(ctx(t), "b"); n != 1 || err != nil {
+			if n, err := sch.Cancel(rig.Ctx(t), "b"); n != 1 || err != nil {
 				t.Error(n, err)
 			}
 		})
 	})
 	t.Run("ticker", func(t *testing.T) {
-		cfg := TickerConfig{
+		cfg := schedule.TickerConfig{
 			Key:    "ticks",
 			Next:   func(at time.Time) time.Time { return at.Truncate(time.Millisecond).Add(5 * time.Millisecond) },
-			Fields: func(time.Time) Fields { return Fields{{"n", []byte("1")}} },
+			Fields: func(time.Time) redisio.Fields { return redisio.Fields{{Name: "n", Value: []byte("1")}} },
 		}
 		guard(t, s, cfg.Access(), cfg.Key, nil, func(g *guarded) {
-			tick, err := NewTicker(g.rdb, cfg)
+			tick, err := schedule.NewTicker(g.rdb, cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
 			k := tick.Keep(nil)
-			redistest.Soon(t, "three ticks", func() bool { return g.admin.XLen(ctx(t), cfg.Key).Val() >= 3 })
+			redistest.Soon(t, "three ticks", func() bool { return g.admin.XLen(rig.Ctx(t), cfg.Key).Val() >= 3 })
 			if err := k.Stop(); err != nil {
 				t.Error(err)
 			}
 		})
 	})
 	t.Run("dedupe", func(t *testing.T) {
-		cfg := DedupeConfig{Prefix: "seen"}
+		cfg := dedupe.Config{Prefix: "seen"}
 		guard(t, s, cfg.Access(), cfg.Prefix, nil, func(g *guarded) {
-			d := newDedupe(t, g.rdb, cfg)
+			d := dedupes.New(t, g.rdb, cfg)
 			for _, token := range []string{"1\na", "1\nb", "2\na"} {
-				if _, err := d.Claim(ctx(t), []string{"k"}, []string{token}); err != nil {
+				if _, err := d.Claim(rig.Ctx(t), []string{"k"}, []string{token}); err != nil {
 					t.Error(err)
 				}
 			}
-			if err := errors.Join(d.Release(ctx(t), []string{"k"}, []string{"1\nb"}), d.Done(ctx(t), []string{"k"}, []string{"1\na"})); err != nil {
+			if err := errors.Join(d.Release(rig.Ctx(t), []string{"k"}, []string{"1\nb"}), d.Done(rig.Ctx(t), []string{"k"}, []string{"1\na"})); err != nil {
 				t.Error(err)
 			}
 		})
@@ -338,23 +370,23 @@ func TestAccessOfSchedulersAndTickers(t *testing.T) {
 func TestAccessOfReadersWithoutGroup(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	feed := func(g *guarded) { add(t, g.admin, g.key, 3) }
+	feed := func(g *guarded) { rig.Add(t, g.admin, g.key, 3) }
 	t.Run("tail", func(t *testing.T) {
-		cfg := TailConfig{Key: "tailed", Block: 5 * time.Millisecond}
+		cfg := reader.TailConfig{Key: "tailed", Block: 5 * time.Millisecond}
 		guard(t, s, cfg.Access(), cfg.Key, feed, func(g *guarded) {
-			r, err := NewTailReader(g.rdb, cfg)
+			r, err := reader.NewTail(g.rdb, cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Open(ctx(t)); err != nil {
+			if err := r.Open(rig.Ctx(t)); err != nil {
 				t.Fatal(err)
 			}
-			defer r.Close(ctx(t))
-			read(t, r, 3)
+			defer r.Close(rig.Ctx(t))
+			rig.Read(t, r, 3)
 			redistest.Soon(t, "all rights were made use of", func() bool {
 				c, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
-				var b Batch
+				var b redisio.Batch
 				if err := r.Read(c, 1, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatal(err)
 				}
@@ -363,20 +395,20 @@ func TestAccessOfReadersWithoutGroup(t *testing.T) {
 		})
 	})
 	t.Run("range", func(t *testing.T) {
-		cfg := RangeConfig{Key: "ranged"}
+		cfg := reader.RangeConfig{Key: "ranged"}
 		guard(t, s, cfg.Access(), cfg.Key, feed, func(g *guarded) {
-			r, err := NewRangeReader(g.rdb, cfg)
+			r, err := reader.NewRange(g.rdb, cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Open(ctx(t)); err != nil {
+			if err := r.Open(rig.Ctx(t)); err != nil {
 				t.Fatal(err)
 			}
-			var b Batch
-			if err := r.Read(ctx(t), 9, 0, &b); err != nil || len(b.Entries) != 3 {
+			var b redisio.Batch
+			if err := r.Read(rig.Ctx(t), 9, 0, &b); err != nil || len(b.Entries) != 3 {
 				t.Error(err)
 			}
-			if err := r.Read(ctx(t), 9, 0, &b); err != io.EOF {
+			if err := r.Read(rig.Ctx(t), 9, 0, &b); err != io.EOF {
 				t.Error(err)
 			}
 		})
@@ -384,16 +416,16 @@ func TestAccessOfReadersWithoutGroup(t *testing.T) {
 }
 
 func TestAccessAdds(t *testing.T) {
-	in, out := TailConfig{Key: "a"}.Access(), WriterConfig{Key: "b"}.Access()
+	in, out := reader.TailConfig{Key: "a"}.Access(), writer.Config{Key: "b"}.Access()
 	if got, want := in.And(out).String(), "clearselectors resetkeys resetchannels -@all %R~a %W~b +ping +xadd +xinfo|stream +xlen +xread +xrevrange"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
-	both := in.And(out, RangeConfig{Key: "b"}.Access(), WriterConfig{Key: "a", MaxLen: 5}.Access())
+	both := in.And(out, reader.RangeConfig{Key: "b"}.Access(), writer.Config{Key: "a", MaxLen: 5}.Access())
 	if diff := cmp.Diff([][]string{{"b"}, {"b"}, {"a"}}, [][]string{both.Reads, both.Appends, both.Writes}); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 	keys := []string{"a*"}
-	_ = GroupConfig{Key: "k"}.Access(keys...)
+	_ = reader.GroupConfig{Key: "k"}.Access(keys...)
 	if keys[0] != "a*" {
 		t.Errorf("the caller's slice has become %q", keys)
 	}
@@ -405,25 +437,25 @@ func TestAccessOfACluster(t *testing.T) {
 	c := redistest.StartCluster(t, 0)
 	key := "orders"
 	dead := "{orders}:dead"
-	group, output := GroupConfig{
+	group, output := reader.GroupConfig{
 		Key:   key,
 		Group: "g",
 		Block: 10 * time.Millisecond,
-	}, WriterConfig{
+	}, writer.Config{
 		Key:          key,
 		MaxLen:       100,
 		DedupeWindow: time.Minute,
 	}
-	a := AccessToCluster().And(group.Access(dead), output.Access())
+	a := redisio.AccessToCluster().And(group.Access(dead), output.Access())
 	for _, s := range c.Nodes {
-		if _, err := s.NewUser(ctx(t), "guarded", a.Rules()...); err != nil {
+		if _, err := s.NewUser(rig.Ctx(t), "guarded", a.Rules()...); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Client(t).Do(ctx(t), "config", "resetstat").Err(); err != nil {
+		if err := s.Client(t).Do(rig.Ctx(t), "config", "resetstat").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	o, err := c.Nodes[0].NewUser(ctx(t), "guarded", a.Rules()...)
+	o, err := c.Nodes[0].NewUser(rig.Ctx(t), "guarded", a.Rules()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,29 +463,29 @@ func TestAccessOfACluster(t *testing.T) {
 	co.Username, co.Password, co.DisableIdentity = o.Username, o.Password, true
 	rdb := redis.NewClusterClient(co)
 	defer rdb.Close()
-	w, err := NewWriter(rdb, output)
+	w, err := writer.New(rdb, output)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Open(ctx(t)); err != nil {
+	if err := w.Open(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close(ctx(t))
-	r, _ := open(t, rdb, group)
+	defer w.Close(rig.Ctx(t))
+	r, _ := readers.Open(t, rdb, group)
 	write := func(id string) {
 		t.Helper()
-		var result [1]Result
-		if err := w.Write(ctx(t), []Outgoing{{DedupeID: id, Fields: Fields{{"n", []byte(id)}}}}, result[:]); err != nil {
+		var result [1]redisio.Result
+		if err := w.Write(rig.Ctx(t), []redisio.Outgoing{{DedupeID: id, Fields: redisio.Fields{{Name: "n", Value: []byte(id)}}}}, result[:]); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write("1")
-	got := read(t, r, 1)
-	slot, err := c.Slot(ctx(t), key)
+	got := rig.Read(t, r, 1)
+	slot, err := c.Slot(rig.Ctx(t), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, err := c.Owner(ctx(t), slot)
+	from, err := c.Owner(rig.Ctx(t), slot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -461,35 +493,35 @@ func TestAccessOfACluster(t *testing.T) {
 	if to.Addr() == from.Addr() {
 		to = c.Nodes[1]
 	}
-	if err := c.MoveSlot(ctx(t), slot, to, func() { // what is not there yet is to be asked for at the new node
-		other, err := NewWriter(rdb, WriterConfig{})
+	if err := c.MoveSlot(rig.Ctx(t), slot, to, func() { // what is not there yet is to be asked for at the new node
+		other, err := writer.New(rdb, writer.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := other.Open(ctx(t)); err != nil {
+		if err := other.Open(rig.Ctx(t)); err != nil {
 			t.Fatal(err)
 		}
-		defer other.Close(ctx(t))
-		var result [1]Result
-		if err := other.Write(ctx(t), []Outgoing{{Key: dead, Fields: Fields{{"n", []byte("1")}}}}, result[:]); err != nil {
+		defer other.Close(rig.Ctx(t))
+		var result [1]redisio.Result
+		if err := other.Write(rig.Ctx(t), []redisio.Outgoing{{Key: dead, Fields: redisio.Fields{{Name: "n", Value: []byte("1")}}}}, result[:]); err != nil {
 			t.Error(err)
 		}
 	}); err != nil {
 		t.Fatal(err)
 	}
 	write("2")
-	if err := r.Dead(ctx(t), dead, []DeadLetter{{ID: got[0].ID}}); err != nil {
+	if err := r.Dead(rig.Ctx(t), dead, []reader.DeadLetter{{ID: got[0].ID}}); err != nil {
 		t.Fatal(err)
 	}
-	read(t, r, 1)
+	rig.Read(t, r, 1)
 	used := make(map[string]bool)
 	for _, s := range c.Nodes {
 		g := &guarded{admin: s.Client(t)}
 		for _, d := range g.denied(t, a) {
 			t.Errorf("refused: %s", d)
 		}
-		unused := g.unused(t, AccessToCluster())
-		for _, name := range AccessToCluster().Commands {
+		unused := g.unused(t, redisio.AccessToCluster())
+		for _, name := range redisio.AccessToCluster().Commands {
 			used[name] = used[name] || !slices.Contains(unused, name)
 		}
 	}
@@ -504,13 +536,16 @@ func TestAccessOfACluster(t *testing.T) {
 func TestAccessApart(t *testing.T) {
 	s := redistest.Start(t)
 	odd := "box (1)" // what would end a selector
-	box := Access{Commands: []string{"del", "xadd"}, Writes: []string{KeyPattern(odd), KeyPattern("box:") + "*"}}
-	a := WriterConfig{Key: "log"}.Access().And(box.Apart(), box.Apart())
+	box := redisio.Access{
+		Commands: []string{"del", "xadd"},
+		Writes:   []string{redisio.KeyPattern(odd), redisio.KeyPattern("box:") + "*"},
+	}
+	a := writer.Config{Key: "log"}.Access().And(box.Apart(), box.Apart())
 	if len(a.Selectors) != 1 {
 		t.Errorf("selectors: %v", a.Selectors)
 	}
-	before := WriterConfig{Key: "before"}.Access().Apart().Rules()
-	o, err := s.NewUser(ctx(t), "apart", append(before, a.Rules()...)...)
+	before := writer.Config{Key: "before"}.Access().Apart().Rules()
+	o, err := s.NewUser(rig.Ctx(t), "apart", append(before, a.Rules()...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,14 +556,14 @@ func TestAccessApart(t *testing.T) {
 		may  bool
 		what string
 	}{
-		{rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: "log", Values: []string{"n", "1"}}).Err(), true, "append"},
-		{rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: odd, Values: []string{"n", "1"}}).Err(), true, "append to a box"},
-		{rdb.Del(ctx(t), odd, "box:2").Err(), true, "delete boxes"},
-		{rdb.Del(ctx(t), "log").Err(), false, "delete the log"},
-		{rdb.XLen(ctx(t), odd).Err(), false, "count a box"},
-		{rdb.XAdd(ctx(t), &redis.XAddArgs{Stream: "before", Values: []string{"n", "1"}}).Err(), false, "as before"},
+		{rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: "log", Values: []string{"n", "1"}}).Err(), true, "append"},
+		{rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: odd, Values: []string{"n", "1"}}).Err(), true, "append to a box"},
+		{rdb.Del(rig.Ctx(t), odd, "box:2").Err(), true, "delete boxes"},
+		{rdb.Del(rig.Ctx(t), "log").Err(), false, "delete the log"},
+		{rdb.XLen(rig.Ctx(t), odd).Err(), false, "count a box"},
+		{rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: "before", Values: []string{"n", "1"}}).Err(), false, "as before"},
 	} {
-		if got := test.err == nil; got != test.may || !got && !noRight(test.err) {
+		if got := test.err == nil; got != test.may || !got && !fault.NoRight(test.err) {
 			t.Errorf("%s: %v", test.what, test.err)
 		}
 	}

@@ -1,16 +1,21 @@
-package redisio
+package redisio_test
 
 import (
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
 // The clock goes by the quickest sample of lately, and forgets.
 func TestFault_G4_ClockOfRedis(t *testing.T) {
-	var c Clock
+	var c redisio.Clock
 	now := time.Unix(1_700_000_000, 0)
 	saw := func(after, ahead, late time.Duration) {
 		now = now.Add(after)
@@ -36,8 +41,8 @@ func TestFault_G4_ClockOfRedis(t *testing.T) {
 	saw(time.Second, -time.Minute, 0)
 	want(-time.Minute)
 	rdb := redistest.Shared(t).Client(t)
-	var asked Clock
-	if err := asked.Ask(ctx(t), rdb); err != nil || asked.Ahead() < -time.Second || asked.Ahead() > 10*time.Second {
+	var asked redisio.Clock
+	if err := asked.Ask(rig.Ctx(t), rdb); err != nil || asked.Ahead() < -time.Second || asked.Ahead() > 10*time.Second {
 		t.Errorf("the clock of a server here is behind by %v, %v", asked.Ahead(), err)
 	}
 }
@@ -46,7 +51,7 @@ func TestFault_G4_ClockOfRedis(t *testing.T) {
 func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
 	const behind = time.Hour
 	at := func() int64 { return time.Now().Add(-behind).UnixMilli() }
-	rdb := fake(t, func(args []string) string {
+	rdb := rig.Fake(t, func(args []string) string {
 		switch args[0] {
 		case "time":
 			return fmt.Sprintf("*2\r\n$10\r\n%d\r\n$1\r\n0\r\n", at()/1000)
@@ -57,7 +62,7 @@ func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
 		}
 		return "*-1\r\n"
 	})
-	r, _ := open(t, rdb, GroupConfig{Key: "k", Capabilities: &Capabilities{}})
+	r, _ := readers.Open(t, rdb, reader.GroupConfig{Key: "k", Capabilities: &redisio.Capabilities{}})
 	if ahead := r.Ahead(); ahead < behind-time.Second || ahead > behind+10*time.Second {
 		t.Errorf("ahead by %v, want about %v", ahead, behind)
 	}
@@ -65,13 +70,13 @@ func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
 
 // A limit is a duration on the wire, and a deadline by the time of the entry.
 func TestFault_G4_LimitsTravelAsDurations(t *testing.T) {
-	for name, f := range map[string]Format[string]{"native": Native(String()), "v1": StreamersonV1(String())} {
-		fields, _, err := f.Encode(nil, nil, &Envelope{ID: "1", Limit: 1500 * time.Millisecond}, "x")
+	for name, f := range map[string]redisio.Format[string]{"native": redisio.Native(redisio.String()), "v1": streamersonv1.Format(redisio.String())} {
+		fields, _, err := f.Encode(nil, nil, &redisio.Envelope{ID: "1", Limit: 1500 * time.Millisecond}, "x")
 		if err != nil {
 			t.Fatal(err)
 		}
-		var e Envelope
-		if _, err := f.Decode(&Entry{ID: "5000-1", Position: ID{5000, 1}, Fields: fields}, &e); err != nil {
+		var e redisio.Envelope
+		if _, err := f.Decode(&redisio.Entry{ID: "5000-1", Position: redisio.ID{Ms: 5000, Seq: 1}, Fields: fields}, &e); err != nil {
 			t.Fatal(err)
 		}
 		if e.Limit != 1500*time.Millisecond || !e.Deadline.Equal(time.UnixMilli(6500)) {

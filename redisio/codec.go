@@ -56,15 +56,19 @@ func String() Codec[string] { return stringCodec{} }
 
 type stringCodec struct{}
 
-func (stringCodec) ContentType() string                         { return "text/plain" }
+func (stringCodec) ContentType() string { return "text/plain" }
+
 func (stringCodec) Append(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }
-func (stringCodec) Decode(src []byte) (string, error)           { return string(src), nil }
+
+func (stringCodec) Decode(src []byte) (string, error) { return string(src), nil }
 
 // Bytes keeps bytes as they are. What Decode returns is a slice of the reply it came in: see [Batch].
 func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 type bytesCodec struct{}
 
-func (bytesCodec) ContentType() string                         { return "application/octet-stream" }
+func (bytesCodec) ContentType() string { return "application/octet-stream" }
+
 func (bytesCodec) Append(dst []byte, v []byte) ([]byte, error) { return append(dst, v...), nil }
-func (bytesCodec) Decode(src []byte) ([]byte, error)           { return src[:len(src):len(src)], nil }
+
+func (bytesCodec) Decode(src []byte) ([]byte, error) { return src[:len(src):len(src)], nil }

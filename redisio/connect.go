@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
 // ConnectOptions configure Connect.
@@ -48,43 +50,13 @@ func Connect(ctx context.Context, rawURL string, o ConnectOptions) (redis.Univer
 	}
 	if err := ping(ctx, rdb, o); err != nil {
 		_ = rdb.Close() // made above, not the caller's
-		return nil, fmt.Errorf("redisio: connect to %s: %w%s", where, err, advice(err))
+		return nil, fmt.Errorf("redisio: connect to %s: %w%s", where, err, fault.Advice(err))
 	}
 	return rdb, nil
 }
 
 func ping(ctx context.Context, rdb redis.UniversalClient, o ConnectOptions) error {
-	return waitFor(ctx, o.Wait, func() error { return rdb.Ping(ctx).Err() })
-}
-
-// cutTries is how often something is tried whose connection was there and broke: a server that
-// restarts, an administrator's CLIENT KILL and a proxy that moves say nothing of whether Redis can
-// be reached.
-const cutTries = 5
-
-// waitFor tries until it works, the answer is permanent, ctx ends or wait has passed.
-func waitFor(ctx context.Context, wait time.Duration, try func() error) error {
-	deadline := time.Now().Add(wait)
-	for n := 1; ; n++ {
-		err := try()
-		v := judge(err)
-		if v == fine || v == permanent {
-			return err
-		}
-		pause := min(backoff(n), time.Until(deadline))
-		if pause <= 0 {
-			if !isCut(err) || n >= cutTries {
-				if wait > 0 {
-					err = fmt.Errorf("tried for %v: %w", wait, err)
-				}
-				return err
-			}
-			pause = backoff(n)
-		}
-		if !sleep(ctx, nil, pause) {
-			return errors.Join(ended(ctx), err)
-		}
-	}
+	return fault.WaitFor(ctx, o.Wait, func() error { return rdb.Ping(ctx).Err() })
 }
 
 // clientFor makes a client, and says where it goes without naming the password.

@@ -1,4 +1,4 @@
-package redisio
+package redisio_test
 
 import (
 	"context"
@@ -9,12 +9,18 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
+	"github.com/streamerson/streamerson-go/redisio/internal/probe"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 func TestConnect(t *testing.T) {
 	s := redistest.Shared(t)
-	rdb, err := Connect(ctx(t), s.URL()+"/3", ConnectOptions{})
+	rdb, err := redisio.Connect(rig.Ctx(t), s.URL()+"/3", redisio.ConnectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,15 +33,15 @@ func TestConnect(t *testing.T) {
 		"redis://u:sec%zzret@host": "parsed", "redis://:secret@host?nonsense=1": "nonsense", "unix:///a,b?x=secret1": "",
 		"redis://:secret@a:1,b:2?nonsense=1": "nonsense", "redis://:secret@a:1?master_name=m&nonsense=1": "nonsense",
 	} {
-		_, err := Connect(ctx(t), url, ConnectOptions{})
-		var c *ConfigError
+		_, err := redisio.Connect(rig.Ctx(t), url, redisio.ConnectOptions{})
+		var c *redisio.ConfigError
 		if !errors.As(err, &c) || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "secret@") ||
 			strings.Contains(err.Error(), ":secret") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
 	start := time.Now()
-	if _, err := Connect(ctx(t), "redis://:secret@127.0.0.1:1", ConnectOptions{}); err == nil ||
+	if _, err := redisio.Connect(rig.Ctx(t), "redis://:secret@127.0.0.1:1", redisio.ConnectOptions{}); err == nil ||
 		time.Since(start) > time.Second ||
 		strings.Contains(err.Error(), "secret") ||
 		!strings.Contains(err.Error(), "127.0.0.1:1") {
@@ -43,13 +49,13 @@ func TestConnect(t *testing.T) {
 	}
 	c, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := Connect(c, "redis://127.0.0.1:1", ConnectOptions{Wait: time.Minute}); !errors.Is(
+	if _, err := redisio.Connect(c, "redis://127.0.0.1:1", redisio.ConnectOptions{Wait: time.Minute}); !errors.Is(
 		err,
 		context.DeadlineExceeded,
 	) {
 		t.Error(err)
 	}
-	if _, err := Connect(ctx(t), s.URL(), ConnectOptions{Wait: -1, DialTimeout: -1}); err == nil {
+	if _, err := redisio.Connect(rig.Ctx(t), s.URL(), redisio.ConnectOptions{Wait: -1, DialTimeout: -1}); err == nil {
 		t.Error("bad options were fine")
 	}
 }
@@ -59,7 +65,7 @@ func TestConnectWaits(t *testing.T) {
 	s.Kill(t)
 	back := time.AfterFunc(200*time.Millisecond, func() { s.Restart(t) })
 	defer back.Stop()
-	rdb, err := Connect(ctx(t), s.URL(), ConnectOptions{Wait: 20 * time.Second})
+	rdb, err := redisio.Connect(rig.Ctx(t), s.URL(), redisio.ConnectOptions{Wait: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,16 +83,16 @@ func TestConnectionsThatBreakWhileOpening(t *testing.T) {
 		open          func(redis.UniversalClient, string) (opened, error)
 	}{
 		{"group", "xgroup", func(rdb redis.UniversalClient, key string) (opened, error) {
-			r, err := NewGroupReader(rdb, GroupConfig{Key: key, Group: "g"})
-			return r, errors.Join(err, r.Open(ctx(t)))
+			r, err := reader.NewGroup(rdb, reader.GroupConfig{Key: key, Group: "g"})
+			return r, errors.Join(err, r.Open(rig.Ctx(t)))
 		}},
 		{"tail", "xrevrange", func(rdb redis.UniversalClient, key string) (opened, error) {
-			r, err := NewTailReader(rdb, TailConfig{Key: key})
-			return r, errors.Join(err, r.Open(ctx(t)))
+			r, err := reader.NewTail(rdb, reader.TailConfig{Key: key})
+			return r, errors.Join(err, r.Open(rig.Ctx(t)))
 		}},
 		{"writer", "xlen", func(rdb redis.UniversalClient, key string) (opened, error) {
-			w, err := NewWriter(rdb, WriterConfig{Key: key})
-			return w, errors.Join(err, w.Open(ctx(t)))
+			w, err := writer.New(rdb, writer.Config{Key: key})
+			return w, errors.Join(err, w.Open(rig.Ctx(t)))
 		}},
 	} {
 		t.Run(what.name, func(t *testing.T) {
@@ -100,54 +106,35 @@ func TestConnectionsThatBreakWhileOpening(t *testing.T) {
 				if err != nil {
 					t.Fatalf("cut %d: %v", i, err)
 				}
-				if err := is.Close(ctx(t)); err != nil {
+				if err := is.Close(rig.Ctx(t)); err != nil {
 					t.Error(err)
 				}
 			}
 			p.Cut(redistest.CutReply, what.command, 1000) // for good
-			if _, err := what.open(p.Client(t), key); err == nil || IsPermanent(err) {
+			if _, err := what.open(p.Client(t), key); err == nil || redisio.IsPermanent(err) {
 				t.Errorf("opened by a line that never lets an answer through: %v", err)
 			}
 		})
 	}
 }
 
-func TestSplitHosts(t *testing.T) {
-	for in, want := range map[string]string{
-		"redis://a:1":                 "redis://a:1 []",
-		"redis://a:1,b:2,c:3/0?x=1,2": "redis://a:1/0?x=1,2 [b:2 c:3]",
-		"redis://u:p,w@a:1,b:2":       "redis://u:p,w@a:1 [b:2]",
-		"unix:///tmp/a,b":             "unix:///tmp/a,b []",
-	} {
-		first, more := splitHosts(in)
-		if got := first + " [" + strings.Join(more, " ") + "]"; got != want {
-			t.Errorf("%q: %s, want %s", in, got, want)
-		}
-	}
-	rdb, _, err := clientFor("redis://a:1,b:2", ConnectOptions{})
-	if c, ok := rdb.(*redis.ClusterClient); err != nil || !ok || len(c.Options().Addrs) != 2 {
-		t.Errorf("%T, %v", rdb, err)
-	}
-	_ = rdb.Close()
-}
-
 func TestProbe(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
-	c, err := Probe(ctx(t), rdb)
+	c, err := probe.Probe(rig.Ctx(t), rdb)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", c)
-	if keys := rdb.Keys(ctx(t), "*").Val(); len(keys) != 0 {
+	if keys := rdb.Keys(rig.Ctx(t), "*").Val(); len(keys) != 0 {
 		t.Errorf("left behind: %v", keys)
 	}
-	version := rdb.InfoMap(ctx(t), "server").Val()["Server"]["redis_version"]
-	if strings.HasPrefix(version, "7.0.") && c != (Capabilities{}) {
+	version := rdb.InfoMap(rig.Ctx(t), "server").Val()["Server"]["redis_version"]
+	if strings.HasPrefix(version, "7.0.") && c != (redisio.Capabilities{}) {
 		t.Errorf("%s has %+v", version, c)
 	}
 	down := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1, MaxRetries: -1})
 	defer down.Close()
-	if _, err := Probe(ctx(t), down); err == nil {
+	if _, err := probe.Probe(rig.Ctx(t), down); err == nil {
 		t.Error("no error")
 	}
 }
@@ -158,16 +145,16 @@ func TestDerive(t *testing.T) {
 		&redis.Options{Addr: "127.0.0.1:1", Password: "pw", DB: 2, MaxRetries: -1, MinIdleConns: 3, ReadTimeout: -1},
 	)
 	defer base.Close()
-	c := derive(base, purpose{conns: 2, readTimeout: time.Second})
-	defer c.close()
+	c := conn.Derive(base, conn.Purpose{Conns: 2, ReadTimeout: time.Second})
+	defer c.Release()
 	o := c.UniversalClient.(*redis.Client).Options()
 	if o.MaxRetries != 0 || o.MinIdleConns != 0 || o.PoolSize != 2 || o.ReadTimeout != time.Second ||
 		o.Password != "pw" ||
 		o.DB != 2 {
 		t.Errorf("%+v", o)
 	}
-	control := derive(base, purpose{conns: 2, retries: true})
-	defer control.close()
+	control := conn.Derive(base, conn.Purpose{Conns: 2, Retries: true})
+	defer control.Release()
 	if o := control.UniversalClient.(*redis.Client).Options(); o.MaxRetries != 0 || o.ReadTimeout != 0 {
 		t.Errorf("the caller's settings changed: retries %d, timeout %v", o.MaxRetries, o.ReadTimeout)
 	}
@@ -176,24 +163,15 @@ func TestDerive(t *testing.T) {
 	}
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
 	defer cluster.Close()
-	cc := derive(cluster, purpose{conns: 2})
-	defer cc.close()
-	if o := cc.cluster.Options(); o.MaxRedirects != 0 || o.MaxRetries != -1 || !cc.derived {
+	cc := conn.Derive(cluster, conn.Purpose{Conns: 2})
+	defer cc.Release()
+	if o := cc.Cluster.Options(); o.MaxRedirects != 0 || o.MaxRetries != -1 || !cc.Derived {
 		t.Errorf("redirects %d, retries %d", o.MaxRedirects, o.MaxRetries)
 	}
 	ring := redis.NewRing(&redis.RingOptions{})
 	defer ring.Close()
-	if other := derive(ring, purpose{}); other.derived || other.UniversalClient != redis.UniversalClient(ring) {
+	if other := conn.Derive(ring, conn.Purpose{}); other.Derived ||
+		other.UniversalClient != redis.UniversalClient(ring) {
 		t.Error("an unknown client is to be used as it is")
-	}
-}
-
-func TestConnectErrorHidesPasswordsOfTheQuery(t *testing.T) {
-	rdb, where, err := clientFor("redis://user:hush1@127.0.0.1:1?master_name=m&password=hush2", ConnectOptions{})
-	if err != nil || strings.Contains(where, "hush") || !strings.Contains(where, "127.0.0.1:1") {
-		t.Fatalf("%q, %v", where, err)
-	}
-	if err := rdb.Close(); err != nil {
-		t.Fatal(err)
 	}
 }

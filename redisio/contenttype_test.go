@@ -1,9 +1,13 @@
-package redisio
+package redisio_test
 
 import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
 // Content types were compared byte for byte: "application/json; charset=utf-8" was another type
@@ -34,40 +38,48 @@ func TestFault_D18_ContentTypes(t *testing.T) {
 		{"text/plain; charset=utf-8", "text/plain", true},
 		{"application/octet-stream", "application/octet-stream; charset=binary", true},
 	} {
-		if ContentTypeMatches(c.want, c.got) != c.matches {
+		if redisio.ContentTypeMatches(c.want, c.got) != c.matches {
 			t.Errorf("want %q, got %q: %t", c.want, c.got, !c.matches)
 		}
 	}
 	for _, ct := range []string{"application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.order+json"} {
-		for name, f := range map[string]Format[order]{"native": Native(JSON[order]()),
-			"v1": StreamersonV1(JSON[order]())} {
-			fields, _, err := f.Encode(nil, nil, &Envelope{ID: "m-1", ContentType: ct}, order{"o-1", 9.5})
+		for name, f := range map[string]redisio.Format[rig.Order]{"native": redisio.Native(redisio.JSON[rig.Order]()),
+			"v1": streamersonv1.Format(redisio.JSON[rig.Order]())} {
+			fields, _, err := f.Encode(
+				nil,
+				nil,
+				&redisio.Envelope{ID: "m-1", ContentType: ct},
+				rig.Order{ID: "o-1", Total: 9.5},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var e Envelope
-			got, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &e)
+			var e redisio.Envelope
+			got, err := f.Decode(&redisio.Entry{ID: "1-0", Fields: fields}, &e)
 			if err != nil || got.ID != "o-1" {
 				t.Errorf("%s, %q: %+v, %v", name, ct, got, err)
 			}
 		}
 	}
-	for name, f := range map[string]Format[order]{"native": Native(JSON[order]()), "v1": StreamersonV1(JSON[order]())} {
-		fields, _, err := map[string]Format[string]{"native": Native(String()),
-			"v1": StreamersonV1(String())}[name].Encode(nil, nil,
-			&Envelope{ID: "m-1", ContentType: "text/csv"}, "{}")
+	for name, f := range map[string]redisio.Format[rig.Order]{"native": redisio.Native(redisio.JSON[rig.Order]()), "v1": streamersonv1.Format(redisio.JSON[rig.Order]())} {
+		fields, _, err := map[string]redisio.Format[string]{"native": redisio.Native(redisio.String()),
+			"v1": streamersonv1.Format(redisio.String())}[name].Encode(nil, nil,
+			&redisio.Envelope{ID: "m-1", ContentType: "text/csv"}, "{}")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &Envelope{}); !errors.Is(err, ErrContentType) {
+		if _, err := f.Decode(&redisio.Entry{ID: "1-0", Fields: fields}, &redisio.Envelope{}); !errors.Is(
+			err,
+			redisio.ErrContentType,
+		) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func ExampleContentTypeMatches() {
-	fmt.Println(ContentTypeMatches("application/json", "Application/Problem+JSON; charset=utf-8"))
-	fmt.Println(ContentTypeMatches("application/json", "text/csv"))
+	fmt.Println(redisio.ContentTypeMatches("application/json", "Application/Problem+JSON; charset=utf-8"))
+	fmt.Println(redisio.ContentTypeMatches("application/json", "text/csv"))
 	// Output:
 	// true
 	// false

@@ -1,4 +1,4 @@
-package redisio
+package redisio_test
 
 import (
 	"fmt"
@@ -8,7 +8,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
 // Tests named after defects of other systems; see defects_list_test.go of package source.
@@ -18,40 +23,43 @@ import (
 // again, while a reader deletes idle ones every few milliseconds.
 func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	_, l := open(
+	_, l := readers.Open(
 		t,
 		rdb,
-		GroupConfig{Key: key, Lease: 30 * time.Millisecond, ReapAfter: time.Nanosecond},
+		reader.GroupConfig{Key: key, Lease: 30 * time.Millisecond, ReapAfter: time.Nanosecond},
 	) // it never reads
-	want := add(t, rdb, key, 300)
+	want := rig.Add(t, rdb, key, 300)
 	var got []string
 	for range want {
-		reply, err := rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "busy", Streams: []string{key, ">"}, Count: 1}).
+		reply, err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "busy", Streams: []string{key, ">"}, Count: 1}).
 			Result()
 		if err != nil {
 			t.Fatal(err)
 		}
 		id := reply[0].Messages[0].ID
 		got = append(got, id)
-		if n, err := rdb.XAck(ctx(t), key, "g", id).Result(); n != 1 || err != nil {
+		if n, err := rdb.XAck(rig.Ctx(t), key, "g", id).Result(); n != 1 || err != nil {
 			t.Fatalf("%s was pending for nobody: %d, %v", id, n, err)
 		}
 	}
-	redistest.Soon(t, "consumers were reaped", func() bool { return l.total(EventReaped) > 0 })
+	redistest.Soon(t, "consumers were reaped", func() bool { return l.Total(redisio.EventReaped) > 0 })
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
 	// One that has something pending stays, however long it does nothing: longer than one that is deleted.
-	id := add(t, rdb, key, 1)[0]
-	rdb.XReadGroup(ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "gone", Streams: []string{key, ">"}, Count: 1})
-	rdb.XGroupCreateConsumer(ctx(t), key, "g", "later")
+	id := rig.Add(t, rdb, key, 1)[0]
+	rdb.XReadGroup(
+		rig.Ctx(t),
+		&redis.XReadGroupArgs{Group: "g", Consumer: "gone", Streams: []string{key, ">"}, Count: 1},
+	)
+	rdb.XGroupCreateConsumer(rig.Ctx(t), key, "g", "later")
 	redistest.Soon(t, "the other is deleted", func() bool {
 		return !slices.ContainsFunc(
-			rdb.XInfoConsumers(ctx(t), key, "g").Val(),
+			rdb.XInfoConsumers(rig.Ctx(t), key, "g").Val(),
 			func(c redis.XInfoConsumer) bool { return c.Name == "later" },
 		)
 	})
-	if p := pending(t, rdb, key)[id]; p.Consumer != "gone" {
+	if p := rig.Pending(t, rdb, key)[id]; p.Consumer != "gone" {
 		t.Errorf("pending %+v", p)
 	}
 }
@@ -60,36 +68,42 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 // in between, those before it were there twice.
 func TestO6_DelayedEntriesMoveOneByOne(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	s, err := NewScheduler(rdb, ScheduleConfig{Key: key})
+	s, err := schedule.New(rdb, schedule.Config{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const n = 7
-	var due []Delayed
+	var due []schedule.Delayed
 	for i := range n {
-		due = append(due, Delayed{At: time.Now().Add(-time.Minute), Fields: Fields{{"n", fmt.Append(nil, i)}}})
+		due = append(
+			due,
+			schedule.Delayed{
+				At:     time.Now().Add(-time.Minute),
+				Fields: redisio.Fields{{Name: "n", Value: fmt.Append(nil, i)}},
+			},
+		)
 	}
-	if err := s.Schedule(ctx(t), due, make([]Result, n)); err != nil {
+	if err := s.Schedule(rig.Ctx(t), due, make([]redisio.Result, n)); err != nil {
 		t.Fatal(err)
 	}
 	// A stream that takes two entries more: its IDs are used up then.
 	rdb.XAdd(
-		ctx(t),
+		rig.Ctx(t),
 		&redis.XAddArgs{Stream: key, ID: "18446744073709551615-18446744073709551613", Values: []string{"n", "first"}},
 	)
-	if _, _, err := s.Move(ctx(t)); err == nil {
+	if _, _, err := s.Move(rig.Ctx(t)); err == nil {
 		t.Fatal("all were moved")
 	}
-	moved := rangeAll(t, rdb, key)[1:]
-	rdb.Del(ctx(t), key)
-	if _, _, err := s.Move(ctx(t)); err != nil {
+	moved := readers.All(t, rdb, key)[1:]
+	rdb.Del(rig.Ctx(t), key)
+	if _, _, err := s.Move(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}
 	if len(moved) != 2 {
 		t.Errorf("%d were moved before the error, want 2", len(moved))
 	}
 	var got []string
-	for _, e := range append(moved, rangeAll(t, rdb, key)...) {
+	for _, e := range append(moved, readers.All(t, rdb, key)...) {
 		got = append(got, string(e.Fields[0].Value))
 	}
 	if slices.Sort(got); !slices.Equal(got, []string{"0", "1", "2", "3", "4", "5", "6"}) {

@@ -5,19 +5,19 @@
 //
 //   - A stream is one Redis key; an entry is one element of it: an [ID] and [Fields], in order, with
 //     duplicates kept.
-//   - A [GroupReader] reads a stream as one consumer of a consumer group. Entries it returned are held
-//     until they are settled: [GroupReader.Ack] (done), [GroupReader.Nack] (again later),
-//     [GroupReader.Dead] (give up, keep a copy) or [GroupReader.Release] (somebody else, now).
+//   - A [reader.Group] reads a stream as one consumer of a consumer group. Entries it returned are held
+//     until they are settled: [reader.Group.Ack] (done), [reader.Group.Nack] (again later),
+//     [reader.Group.Dead] (give up, keep a copy) or [reader.Group.Release] (somebody else, now).
 //   - A lease is the claim of one consumer on one entry. The reader renews the leases of what it
 //     holds every third of the lease; whoever finds an entry without a live lease may reclaim it. A
 //     lease that was lost is reported: the work is somebody else's now.
-//   - A [TailReader] follows a stream without a group, a [RangeReader] reads a piece of it.
-//   - A [Writer] appends. Each entry has a [Result] of its own: its ID, or an error that says whether
+//   - A [reader.Tail] follows a stream without a group, a [reader.Range] reads a piece of it.
+//   - A [writer.Writer] appends. Each entry has a [Result] of its own: its ID, or an error that says whether
 //     it was not written ([ErrNotWritten]) or nobody knows ([ErrUnknownOutcome]).
-//   - A [Scheduler] keeps entries for later, and movers write them when they are due; a [Ticker] writes an entry
-//     at certain times, once for all processes; a [DedupeStore] remembers what is done.
+//   - A [schedule.Scheduler] keeps entries for later, and movers write them when they are due; a [schedule.Ticker] writes an entry
+//     at certain times, once for all processes; a [dedupe.Store] remembers what is done.
 //   - A [Codec] turns a value into bytes, a [Format] turns it into the fields of an entry: [Native] ones,
-//     those of streamerson for Node, [StreamersonV1], or [Raw].
+//     those of streamerson for Node, [streamersonv1.Format], or [Raw].
 //
 // # What is promised
 //
@@ -29,9 +29,9 @@
 //
 // # Operating
 //
-// What was given up lies in a stream of dead letters: [DeadLetters] reads it, [ReplayDeadLetters] gives entries another
-// life, [DropDeadLetters] ends them. [Streams] and [Groups] tell what there is and who is behind,
-// [PendingByAge] what is stuck; [Reset] moves a group, [Reap] and [Trim] clean up. They work on
+// What was given up lies in a stream of dead letters: [dead.All] reads it, [dead.Replay] gives entries another
+// life, [dead.Drop] ends them. [admin.Streams] and [admin.Groups] tell what there is and who is behind,
+// [admin.PendingByAge] what is stuck; [admin.Reset] moves a group, [admin.Reap] and [admin.Trim] clean up. They work on
 // streams of anybody, and redisio/cmd/streams is a command that does all this.
 //
 // # Connections
@@ -42,7 +42,7 @@
 // acknowledgements and claims. Any other implementation is used as it is; switch its retries off
 // (MaxRetries -1), for they duplicate writes. Hooks added by AddHook are not inherited by derived clients.
 //
-// A GroupReader has up to 7 connections, a Writer up to 16 while it opens and then one for each
+// A reader.Group has up to 7 connections, a Writer up to 16 while it opens and then one for each
 // pipeline in flight. The caller's client needs none for them. So a pipeline of source.Stream and
 // sink.Stream with defaults has up to 8, and up to 23 while it starts.
 //
@@ -51,14 +51,14 @@
 // Readers, writers and settlements wait while a server answers MISCONF (it cannot save its data, and
 // so refuses writes), BUSY (a script runs for longer than busy-reply-threshold), LOADING or OOM. They
 // try again until the server answers. Nothing is lost: what was not written is written then, and what
-// was not acknowledged stays pending. GroupConfig.OnEvent is told (EventReconnecting), and
+// was not acknowledged stays pending. reader.GroupConfig.OnEvent is told (EventReconnecting), and
 // sink.StreamConfig.OnRetry. For MISCONF see the server's log; often its disk is full. BUSY ends with
 // the script, or with SCRIPT KILL. Scripts of this package are short.
 //
 // A consumer group that nobody reads any more keeps a stream long, because retention drops nothing
 // that a group has not read and settled. The writer names such a group by EventHeldBack, and a
 // writer that waits at its HardCap or MaxBytes by StreamFullError.Group. Delete it with XGROUP
-// DESTROY, or move it with [Reset].
+// DESTROY, or move it with [admin.Reset].
 //
 // # Servers
 //

@@ -53,21 +53,38 @@ type Batch struct {
 	fields []Field // the rest of the current slab
 }
 
-func (b *Batch) reset() { b.Entries, b.Bytes, b.fields = nil, 0, nil }
+func (b *Batch) Reset() { b.Entries, b.Bytes, b.fields = nil, 0, nil }
 
-// grow makes room for n more entries.
-func (b *Batch) grow(n int) {
+// Grow makes room for n more entries.
+func (b *Batch) Grow(n int) {
 	if cap(b.Entries)-len(b.Entries) < n {
 		b.Entries = append(make([]Entry, 0, len(b.Entries)+n), b.Entries...)
 	}
 }
 
-// slab returns an empty list with room for n fields; ahead is how many more will likely be wanted.
-func (b *Batch) slab(n, ahead int) []Field {
+// Slab returns an empty list with room for n fields; ahead is how many more will likely be wanted.
+func (b *Batch) Slab(n, ahead int) []Field {
 	if len(b.fields) < n {
 		b.fields = make([]Field, max(n, ahead))
 	}
 	s := b.fields[0:0:n]
 	b.fields = b.fields[n:]
 	return s
+}
+
+// Outgoing is one entry to write.
+type Outgoing struct {
+	Key    string // "" is the writer's
+	ID     string // "" is "*": the server chooses
+	Fields Fields
+	// DedupeID names what is written: a second entry with the same one is not written while the window remembers it. It
+	// needs writer.Config.DedupeWindow, and is "" for entries that are not to be compared.
+	DedupeID string
+}
+
+// Result is what became of one entry: its ID, or an error that is ErrNotWritten or ErrUnknownOutcome.
+type Result struct {
+	ID        string // beside a *DurabilityError too. Of a duplicate that of the first where the server tells, else ""
+	Duplicate bool   // an entry with this DedupeID was there already: nothing was written
+	Err       error
 }

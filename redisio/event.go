@@ -1,6 +1,8 @@
 package redisio
 
-import "time"
+import (
+	"time"
+)
 
 // EventKind says what a reader or a writer noticed.
 type EventKind int
@@ -19,7 +21,7 @@ const (
 	EventMoveFailed                           // scheduled entries are not moved: Err says why; for good if Wait is 0
 	EventRestored                             // IDs that somebody had dropped from the pending list, though we had them, are pending again
 	EventLateAcks                             // Count entries were somebody else's when they were settled: left alone
-	EventStreamRecreated                      // the stream that a TailReader follows is another one: it goes on at its beginning
+	EventStreamRecreated                      // the stream that a reader.Tail follows is another one: it goes on at its beginning
 	EventEvictable                            // the server may delete keys when its memory is full (maxmemory-policy), streams and all: Err says which
 	EventDropped                              // a writer dropped Count entries that a group had not read or not settled: they are lost
 	EventTrimFailed                           // a writer could not trim: Err says why. It will try again
@@ -43,7 +45,7 @@ const (
 	EventHeldBack
 )
 
-var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
+var EventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
 	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "refused, will try again",
@@ -51,8 +53,8 @@ var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated
 	"trimming held back by a group"}
 
 func (k EventKind) String() string {
-	if k > 0 && int(k) < len(eventNames) {
-		return eventNames[k]
+	if k > 0 && int(k) < len(EventNames) {
+		return EventNames[k]
 	}
 	return "unknown event"
 }
@@ -70,16 +72,4 @@ type Event struct {
 	StreamGone bool
 	Err        error
 	Wait       time.Duration
-}
-
-func (r *GroupReader) emit(e Event) {
-	if e.Count == 0 {
-		e.Count = len(e.IDs)
-	}
-	r.counts.add(&e)
-	if r.cfg.OnEvent == nil {
-		return
-	}
-	e.Key, e.Group = r.cfg.Key, r.cfg.Group
-	notify("GroupConfig.OnEvent", func() { r.cfg.OnEvent(e) })
 }

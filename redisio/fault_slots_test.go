@@ -1,12 +1,14 @@
-package redisio
+package redisio_test
 
 import (
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,7 +16,19 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dead"
+	"github.com/streamerson/streamerson-go/redisio/dedupe"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/dedupes"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/schedules"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/writers"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // withSlots starts a server with slots, and returns a plain client of it, as of a clustered service behind one address.
@@ -22,10 +36,10 @@ func withSlots(t *testing.T) *redis.Client {
 	t.Helper()
 	srv := redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"))
 	rdb := srv.Client(t)
-	if err := rdb.ClusterAddSlotsRange(ctx(t), 0, 16383).Err(); err != nil {
+	if err := rdb.ClusterAddSlotsRange(rig.Ctx(t), 0, 16383).Err(); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Soon(t, "the cluster is up", func() bool { return rdb.Set(ctx(t), "up", "1", 0).Err() == nil })
+	redistest.Soon(t, "the cluster is up", func() bool { return rdb.Set(rig.Ctx(t), "up", "1", 0).Err() == nil })
 	return rdb
 }
 
@@ -33,63 +47,63 @@ func withSlots(t *testing.T) *redis.Client {
 func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 	t.Parallel()
 	rdb := withSlots(t)
-	reason := func(id string) Fields {
-		return DeadReason{Error: "bad", ID: id, Key: "orders", Group: "g", Time: time.Now()}.Fields()
+	reason := func(id string) redisio.Fields {
+		return dead.Reason{Error: "bad", ID: id, Key: "orders", Group: "g", Time: time.Now()}.Fields()
 	}
-	want := add(t, rdb, "orders", 5)
-	r, l := open(t, rdb, GroupConfig{Key: "orders", Lease: time.Minute, DeadMaxLen: 1000})
-	read(t, r, 5)
+	want := rig.Add(t, rdb, "orders", 5)
+	r, l := readers.Open(t, rdb, reader.GroupConfig{Key: "orders", Lease: time.Minute, DeadMaxLen: 1000})
+	rig.Read(t, r, 5)
 	t.Run("dead letters", func(t *testing.T) {
-		letters := []DeadLetter{{want[0], reason(want[0])}, {want[1], reason(want[1])}}
+		letters := []reader.DeadLetter{{ID: want[0], Extra: reason(want[0])}, {ID: want[1], Extra: reason(want[1])}}
 		for range 2 { // a call whose outcome was unknown is repeated
-			if err := r.Dead(ctx(t), "orders:dead", letters); err != nil {
+			if err := r.Dead(rig.Ctx(t), "orders:dead", letters); err != nil {
 				t.Fatal(err)
 			}
 		}
-		dead := rdb.XRange(ctx(t), "orders:dead", "-", "+").Val()
+		dead := rdb.XRange(rig.Ctx(t), "orders:dead", "-", "+").Val()
 		if len(dead) != 2 || dead[0].Values["n"] != "0" || dead[0].Values["dead:id"] != want[0] ||
-			len(pending(t, rdb, "orders")) != 3 {
-			t.Errorf("%v, pending %v", dead, pending(t, rdb, "orders"))
+			len(rig.Pending(t, rdb, "orders")) != 3 {
+			t.Errorf("%v, pending %v", dead, rig.Pending(t, rdb, "orders"))
 		}
-		if l.total(EventStaleAcks) != 2 {
-			t.Errorf("%d stale", l.total(EventStaleAcks))
+		if l.Total(redisio.EventStaleAcks) != 2 {
+			t.Errorf("%d stale", l.Total(redisio.EventStaleAcks))
 		}
 	})
 	t.Run("cut off between the steps", func(t *testing.T) {
 		name := "dead\norders\ng\n" + want[2]
-		if err := copyOnce(ctx(t), rdb, "orders:dead", name, 0, append(Fields{{"n", []byte("2")}}, reason(want[2])...)); err != nil {
+		if err := script.CopyOnce(rig.Ctx(t), rdb, "orders:dead", name, 0, append(redisio.Fields{{Name: "n", Value: []byte("2")}}, reason(want[2])...)); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Dead(ctx(t), "orders:dead", []DeadLetter{{want[2], reason(want[2])}}); err != nil {
+		if err := r.Dead(rig.Ctx(t), "orders:dead", []reader.DeadLetter{{ID: want[2], Extra: reason(want[2])}}); err != nil {
 			t.Fatal(err)
 		}
-		if n := rdb.XLen(ctx(t), "orders:dead").Val(); n != 3 || len(pending(t, rdb, "orders")) != 2 {
-			t.Errorf("%d dead letters, pending %v", n, pending(t, rdb, "orders"))
+		if n := rdb.XLen(rig.Ctx(t), "orders:dead").Val(); n != 3 || len(rig.Pending(t, rdb, "orders")) != 2 {
+			t.Errorf("%d dead letters, pending %v", n, rig.Pending(t, rdb, "orders"))
 		}
 	})
 	t.Run("an entry that is another's is left alone", func(t *testing.T) {
-		if err := rdb.XClaimJustID(ctx(t), &redis.XClaimArgs{Stream: "orders", Group: "g", Consumer: "you", Messages: want[3:4]}).Err(); err != nil {
+		if err := rdb.XClaimJustID(rig.Ctx(t), &redis.XClaimArgs{Stream: "orders", Group: "g", Consumer: "you", Messages: want[3:4]}).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Dead(ctx(t), "orders:dead", []DeadLetter{{want[3], reason(want[3])}}); err != nil {
+		if err := r.Dead(rig.Ctx(t), "orders:dead", []reader.DeadLetter{{ID: want[3], Extra: reason(want[3])}}); err != nil {
 			t.Fatal(err)
 		}
-		if n := rdb.XLen(ctx(t), "orders:dead").Val(); n != 3 || l.total(EventLateAcks) != 1 {
-			t.Errorf("%d dead letters, %d late", n, l.total(EventLateAcks))
+		if n := rdb.XLen(rig.Ctx(t), "orders:dead").Val(); n != 3 || l.Total(redisio.EventLateAcks) != 1 {
+			t.Errorf("%d dead letters, %d late", n, l.Total(redisio.EventLateAcks))
 		}
 	})
 	t.Run("replay", func(t *testing.T) {
-		report, err := ReplayDeadLetters(ctx(t), rdb, "orders:dead", DeadFilter{Limit: 2}, ReplayOptions{})
+		report, err := dead.Replay(rig.Ctx(t), rdb, "orders:dead", dead.Filter{Limit: 2}, dead.ReplayOptions{})
 		if err != nil || report.Replayed != 2 {
 			t.Fatal(report, err)
 		}
-		left := rdb.XRange(ctx(t), "orders:dead", "-", "+").Val()
+		left := rdb.XRange(rig.Ctx(t), "orders:dead", "-", "+").Val()
 		name := "replay\norders:dead\n" + left[0].ID
-		if err := copyOnce(ctx(t), rdb, "orders", name, 0, Fields{{"n", []byte("2")}}); err != nil { // it was cut off
+		if err := script.CopyOnce(rig.Ctx(t), rdb, "orders", name, 0, redisio.Fields{{Name: "n", Value: []byte("2")}}); err != nil { // it was cut off
 			t.Fatal(err)
 		}
-		report, err = ReplayDeadLetters(ctx(t), rdb, "orders:dead", DeadFilter{}, ReplayOptions{})
-		if n, m := rdb.XLen(ctx(t), "orders").Val(), rdb.XLen(ctx(t), "orders:dead").Val(); err != nil ||
+		report, err = dead.Replay(rig.Ctx(t), rdb, "orders:dead", dead.Filter{}, dead.ReplayOptions{})
+		if n, m := rdb.XLen(rig.Ctx(t), "orders").Val(), rdb.XLen(rig.Ctx(t), "orders:dead").Val(); err != nil ||
 			report.Replayed != 1 ||
 			n != 8 ||
 			m != 0 {
@@ -97,52 +111,58 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 		}
 	})
 	t.Run("schedule", func(t *testing.T) {
-		s := newScheduler(t, rdb, ScheduleConfig{Key: "later"})
-		schedule(t, s, past("a"), future("b"))
-		if n, _, err := s.Move(ctx(t)); n != 1 || err != nil {
+		s := schedules.New(t, rdb, schedule.Config{Key: "later"})
+		schedules.Schedule(t, s, schedules.Past("a"), schedules.Future("b"))
+		if n, _, err := s.Move(rig.Ctx(t)); n != 1 || err != nil {
 			t.Error(n, err)
 		}
-		if n, err := s.Cancel(ctx(t), "b"); n != 1 || err != nil {
+		if n, err := s.Cancel(rig.Ctx(t), "b"); n != 1 || err != nil {
 			t.Error(n, err)
 		}
 	})
 	t.Run("dedupe", func(t *testing.T) {
-		d := newDedupe(t, rdb, DedupeConfig{Prefix: "seen"})
+		d := dedupes.New(t, rdb, dedupe.Config{Prefix: "seen"})
 		keys, tokens := []string{"a", "b", "c"}, []string{"1\na", "1\nb", "1\nc"}
-		if _, err := d.Claim(ctx(t), keys, tokens); err != nil {
+		if _, err := d.Claim(rig.Ctx(t), keys, tokens); err != nil {
 			t.Error(err)
 		}
-		if err := d.Done(ctx(t), keys, tokens); err != nil {
+		if err := d.Done(rig.Ctx(t), keys, tokens); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("written once", func(t *testing.T) {
-		w := openWriter(t, rdb, WriterConfig{DedupeWindow: time.Minute})
+		w := writers.Open(t, rdb, writer.Config{DedupeWindow: time.Minute})
 		for range 2 {
-			entries := []Outgoing{
-				{Key: "once a", DedupeID: "1", Fields: Fields{{"f", nil}}},
-				{Key: "once b", DedupeID: "1", Fields: Fields{{"f", nil}}},
+			entries := []redisio.Outgoing{
+				{Key: "once a", DedupeID: "1", Fields: redisio.Fields{{Name: "f", Value: nil}}},
+				{Key: "once b", DedupeID: "1", Fields: redisio.Fields{{Name: "f", Value: nil}}},
 			}
-			if err := w.Write(ctx(t), entries, make([]Result, 2)); err != nil {
+			if err := w.Write(rig.Ctx(t), entries, make([]redisio.Result, 2)); err != nil {
 				t.Error(err)
 			}
 		}
-		if n := rdb.XLen(ctx(t), "once a").Val(); n != 1 {
+		if n := rdb.XLen(rig.Ctx(t), "once a").Val(); n != 1 {
 			t.Errorf("%d entries", n)
 		}
 	})
 	t.Run("together", func(t *testing.T) {
-		w := openWriter(t, rdb, WriterConfig{Together: true})
-		var entries []Outgoing
+		w := writers.Open(t, rdb, writer.Config{Together: true})
+		var entries []redisio.Outgoing
 		for i, key := range []string{"x", "y", "x", "{x}z", "w", "y"} {
-			entries = append(entries, Outgoing{Key: key, Fields: Fields{{"i", strconv.AppendInt(nil, int64(i), 10)}}})
+			entries = append(
+				entries,
+				redisio.Outgoing{
+					Key:    key,
+					Fields: redisio.Fields{{Name: "i", Value: strconv.AppendInt(nil, int64(i), 10)}},
+				},
+			)
 		}
-		results := make([]Result, len(entries))
-		if err := w.Write(ctx(t), entries, results); err != nil {
+		results := make([]redisio.Result, len(entries))
+		if err := w.Write(rig.Ctx(t), entries, results); err != nil {
 			t.Fatal(err)
 		}
 		for i, e := range entries {
-			got := rdb.XRange(ctx(t), e.Key, results[i].ID, results[i].ID).Val()
+			got := rdb.XRange(rig.Ctx(t), e.Key, results[i].ID, results[i].ID).Val()
 			if len(got) != 1 || got[0].Values["i"] != fmt.Sprint(i) {
 				t.Errorf("entry %d: %v", i, got)
 			}
@@ -156,16 +176,16 @@ func TestFault_D5_ClusterClient(t *testing.T) {
 	plain := withSlots(t)
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{plain.Options().Addr}})
 	t.Cleanup(func() { _ = rdb.Close() })
-	want := add(t, rdb, "orders", 1)
-	r, _ := open(t, rdb, GroupConfig{Key: "orders"})
-	read(t, r, 1)
-	if err := r.CheckDead(ctx(t), "elsewhere"); err != nil {
+	want := rig.Add(t, rdb, "orders", 1)
+	r, _ := readers.Open(t, rdb, reader.GroupConfig{Key: "orders"})
+	rig.Read(t, r, 1)
+	if err := r.CheckDead(rig.Ctx(t), "elsewhere"); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Dead(ctx(t), "elsewhere", []DeadLetter{{want[0], nil}}); err != nil {
+	if err := r.Dead(rig.Ctx(t), "elsewhere", []reader.DeadLetter{{ID: want[0], Extra: nil}}); err != nil {
 		t.Fatal(err)
 	}
-	if n := plain.XLen(ctx(t), "elsewhere").Val(); n != 1 {
+	if n := plain.XLen(rig.Ctx(t), "elsewhere").Val(); n != 1 {
 		t.Errorf("%d dead letters", n)
 	}
 }
@@ -179,15 +199,23 @@ var (
 
 // Proxies of clusters refuse scripts whose commands don't name their key as KEYS and a digit.
 func TestFault_D5_ScriptsNameTheirKeys(t *testing.T) {
-	files, err := filepath.Glob("*.go")
+	var files []string
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains([]string{"contract", "redistest", "cmd", "rig"}, d.Name()):
+			return filepath.SkipDir
+		case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
+			files = append(files, name)
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	calls := 0
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)

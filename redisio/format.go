@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
 // Envelope is what travels beside a value. The zero value of each part means "not set".
@@ -32,7 +35,7 @@ func (e *Envelope) readDeadline(text []byte) error {
 	if !e.Deadline.IsZero() {
 		return nil
 	}
-	ms, err := strconv.ParseInt(str(text), 10, 64)
+	ms, err := strconv.ParseInt(scan.String(text), 10, 64)
 	if err != nil {
 		return fmt.Errorf("%.40q is no Unix time in milliseconds", text)
 	}
@@ -45,8 +48,8 @@ func (e *Envelope) readLimit(entry *Entry, text []byte) error {
 	if e.Limit != 0 {
 		return nil
 	}
-	ms, err := strconv.ParseInt(str(text), 10, 64)
-	if err != nil || ms < 0 || ms > int64(maxDelay/time.Millisecond) {
+	ms, err := strconv.ParseInt(scan.String(text), 10, 64)
+	if err != nil || ms < 0 || ms > int64(fault.MaxDelay/time.Millisecond) {
 		return fmt.Errorf("%.40q is no limit in milliseconds", text)
 	}
 	e.Limit = time.Duration(ms) * time.Millisecond

@@ -1,9 +1,8 @@
-package redisio
+package redisio_test
 
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"math"
 	"net/netip"
@@ -14,27 +13,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 )
-
-var update = flag.Bool("update", false, "write golden files")
-
-type order struct {
-	ID    string  `json:"id"`
-	Total float64 `json:"total"`
-}
-
-func full() Envelope {
-	return Envelope{
-		ID: "m-1", Key: "customer-7", Type: "order", ContentType: "application/json; v=2", ReplyTo: "replies",
-		Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Deadline: time.UnixMilli(1732360000123), MaybeDuplicate: true,
-		Headers: []Header{{"tenant", "t1"}, {"tenant", "t2"}, {"", "empty name"}},
-	}
-}
 
 // The native format is a promise to other programs: the golden file changes only with a good reason.
 func TestNativeGolden(t *testing.T) {
 	var out bytes.Buffer
-	show := func(name string, f Fields, err error) {
+	show := func(name string, f redisio.Fields, err error) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,15 +30,17 @@ func TestNativeGolden(t *testing.T) {
 			fmt.Fprintf(&out, "\t%q = %q\n", f.Name, f.Value)
 		}
 	}
-	e := full()
-	f, _, err := Native(JSON[order]()).Encode(nil, nil, &e, order{"o-1", 9.5})
+	e := rig.Full()
+	f, _, err := redisio.Native(redisio.JSON[rig.Order]()).Encode(nil, nil, &e, rig.Order{ID: "o-1", Total: 9.5})
 	show("json, full envelope", f, err)
-	f, _, err = Native(DefaultCodec[string]()).Encode(nil, nil, &Envelope{ContentType: "text/plain"}, "hi")
+	f, _, err = redisio.Native(redisio.DefaultCodec[string]()).
+		Encode(nil, nil, &redisio.Envelope{ContentType: "text/plain"}, "hi")
 	show("string, empty envelope", f, err)
-	f, _, err = Native(DefaultCodec[[]byte]()).Encode(nil, nil, &Envelope{Key: "k"}, []byte{0, 0xff})
+	f, _, err = redisio.Native(redisio.DefaultCodec[[]byte]()).
+		Encode(nil, nil, &redisio.Envelope{Key: "k"}, []byte{0, 0xff})
 	show("bytes, key", f, err)
 	const path = "testdata/native.golden"
-	if *update {
+	if *rig.Update {
 		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -66,74 +55,79 @@ func TestNativeGolden(t *testing.T) {
 }
 
 func TestNativeRoundTrip(t *testing.T) {
-	f := Native(JSON[order]())
-	e := full()
+	f := redisio.Native(redisio.JSON[rig.Order]())
+	e := rig.Full()
 	e.ContentType = ""
-	fields, buf, err := f.Encode(nil, nil, &e, order{"o-1", 9.5})
+	fields, buf, err := f.Encode(nil, nil, &e, rig.Order{ID: "o-1", Total: 9.5})
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, _, err := f.Encode(nil, buf, &Envelope{}, order{"o-2", 1}) // the arena grows, the first stays valid
+	more, _, err := f.Encode(
+		nil,
+		buf,
+		&redisio.Envelope{},
+		rig.Order{ID: "o-2", Total: 1},
+	) // the arena grows, the first stays valid
 	if err != nil {
 		t.Fatal(err)
 	}
 	fields = append(
 		fields,
-		Field{"unknown", []byte("x")},
-		Field{"type", []byte("second")},
-		Field{"data", []byte("second")},
+		redisio.Field{Name: "unknown", Value: []byte("x")},
+		redisio.Field{Name: "type", Value: []byte("second")},
+		redisio.Field{Name: "data", Value: []byte("second")},
 	)
-	var got Envelope
-	v, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &got)
+	var got redisio.Envelope
+	v, err := f.Decode(&redisio.Entry{ID: "1-0", Fields: fields}, &got)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(e, got); diff != "" || v != (order{"o-1", 9.5}) {
+	if diff := cmp.Diff(e, got); diff != "" || v != (rig.Order{ID: "o-1", Total: 9.5}) {
 		t.Fatalf("%+v (-want +got):\n%s", v, diff)
 	}
-	if v, err := f.Decode(&Entry{Fields: more}, &got); err != nil || v.ID != "o-2" || got.Key != "" ||
+	if v, err := f.Decode(&redisio.Entry{Fields: more}, &got); err != nil || v.ID != "o-2" || got.Key != "" ||
 		len(got.Headers) != 0 {
 		t.Fatalf("%+v %+v %v: the envelope was not reset", v, got, err)
 	}
 }
 
 func TestDecodeErrors(t *testing.T) {
-	f := Native(JSON[order]())
+	f := redisio.Native(redisio.JSON[rig.Order]())
 	for name, c := range map[string]struct {
-		entry Entry
+		entry redisio.Entry
 		field string
 		is    error
 	}{
-		"no data":      {Entry{ID: "1-0", Fields: Fields{{"body", nil}}}, "data", ErrNoData},
-		"tombstone":    {Entry{ID: "1-0", Deleted: true}, "", ErrTombstone},
-		"content type": {Entry{ID: "1-0", Fields: Fields{{"data", []byte("{}")}, {"ct", []byte("image/png")}}}, "ct", ErrContentType},
-		"deadline":     {Entry{ID: "1-0", Fields: Fields{{"data", []byte("{}")}, {"deadline", []byte("soon")}}}, "deadline", nil},
-		"json":         {Entry{ID: "1-0", Fields: Fields{{"data", []byte("{")}}}, "data", nil},
+		"no data":      {redisio.Entry{ID: "1-0", Fields: redisio.Fields{{Name: "body", Value: nil}}}, "data", redisio.ErrNoData},
+		"tombstone":    {redisio.Entry{ID: "1-0", Deleted: true}, "", redisio.ErrTombstone},
+		"content type": {redisio.Entry{ID: "1-0", Fields: redisio.Fields{{Name: "data", Value: []byte("{}")}, {Name: "ct", Value: []byte("image/png")}}}, "ct", redisio.ErrContentType},
+		"deadline":     {redisio.Entry{ID: "1-0", Fields: redisio.Fields{{Name: "data", Value: []byte("{}")}, {Name: "deadline", Value: []byte("soon")}}}, "deadline", nil},
+		"json":         {redisio.Entry{ID: "1-0", Fields: redisio.Fields{{Name: "data", Value: []byte("{")}}}, "data", nil},
 	} {
-		var e Envelope
+		var e redisio.Envelope
 		_, err := f.Decode(&c.entry, &e)
-		var d *DecodeError
+		var d *redisio.DecodeError
 		if !errors.As(err, &d) || d.ID != "1-0" || d.Field != c.field || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := Native(JSON[float64]()).Encode(nil, nil, &Envelope{}, math.NaN()); err == nil {
+	if _, _, err := redisio.Native(redisio.JSON[float64]()).Encode(nil, nil, &redisio.Envelope{}, math.NaN()); err == nil {
 		t.Error("NaN is no JSON")
 	}
 }
 
 func TestRaw(t *testing.T) {
-	in := Fields{{"b", []byte("1")}, {"a", nil}, {"b", []byte("2")}}
-	var e Envelope
-	got, err := Raw().Decode(&Entry{ID: "1-0", Fields: in}, &e)
+	in := redisio.Fields{{Name: "b", Value: []byte("1")}, {Name: "a", Value: nil}, {Name: "b", Value: []byte("2")}}
+	var e redisio.Envelope
+	got, err := redisio.Raw().Decode(&redisio.Entry{ID: "1-0", Fields: in}, &e)
 	if diff := cmp.Diff(in, got); diff != "" || err != nil {
 		t.Fatal(diff, err)
 	}
-	out, _, err := Raw().Encode(nil, nil, &e, got)
+	out, _, err := redisio.Raw().Encode(nil, nil, &e, got)
 	if diff := cmp.Diff(in, out); diff != "" || err != nil {
 		t.Fatal(diff, err)
 	}
-	if _, _, err := Raw().Encode(nil, nil, &e, nil); err == nil {
+	if _, _, err := redisio.Raw().Encode(nil, nil, &e, nil); err == nil {
 		t.Error("an entry without fields was fine")
 	}
 }
@@ -156,7 +150,7 @@ type reading struct {
 var _ = reading{}.private
 
 func TestRawStruct(t *testing.T) {
-	f, err := RawStruct[reading]()
+	f, err := redisio.RawStruct[reading]()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +166,7 @@ func TestRawStruct(t *testing.T) {
 		Addr:   netip.MustParseAddr("::1"),
 		Note:   &note,
 	}
-	fields, _, err := f.Encode(nil, nil, &Envelope{}, in)
+	fields, _, err := f.Encode(nil, nil, &redisio.Envelope{}, in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,30 +178,40 @@ func TestRawStruct(t *testing.T) {
 	if diff := cmp.Diff(want, strings.Join(text, " ")); diff != "" {
 		t.Fatal(diff)
 	}
-	fields = append(fields, Field{"sensor", []byte("second")}, Field{"other", nil})
-	var e Envelope
-	got, err := f.Decode(&Entry{Fields: fields}, &e)
+	fields = append(
+		fields,
+		redisio.Field{Name: "sensor", Value: []byte("second")},
+		redisio.Field{Name: "other", Value: nil},
+	)
+	var e redisio.Envelope
+	got, err := f.Decode(&redisio.Entry{Fields: fields}, &e)
 	if diff := cmp.Diff(in, got, cmpopts.IgnoreUnexported(reading{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" ||
 		err != nil {
 		t.Fatal(diff, err)
 	}
-	got, err = f.Decode(&Entry{Fields: Fields{{"at", []byte("1732360000123")}, {"on", []byte("true")}}}, &e)
+	got, err = f.Decode(
+		&redisio.Entry{
+			Fields: redisio.Fields{{Name: "at", Value: []byte("1732360000123")}, {Name: "on", Value: []byte("true")}},
+		},
+		&e,
+	)
 	if err != nil || got.At.UnixMilli() != 1732360000123 || !got.On {
 		t.Fatal(got, err)
 	}
-	for _, bad := range []Field{{"N", []byte("128")}, {"u", []byte("-1")}, {"value", []byte("x")}, {"on", []byte("x")}, {"at", []byte("x")}, {"for", []byte("x")}, {"addr", []byte("x")}} {
-		var d *DecodeError
-		if _, err := f.Decode(&Entry{ID: "1-0", Fields: Fields{bad}}, &e); !errors.As(err, &d) || d.Field != bad.Name {
+	for _, bad := range []redisio.Field{{Name: "N", Value: []byte("128")}, {Name: "u", Value: []byte("-1")}, {Name: "value", Value: []byte("x")}, {Name: "on", Value: []byte("x")}, {Name: "at", Value: []byte("x")}, {Name: "for", Value: []byte("x")}, {Name: "addr", Value: []byte("x")}} {
+		var d *redisio.DecodeError
+		if _, err := f.Decode(&redisio.Entry{ID: "1-0", Fields: redisio.Fields{bad}}, &e); !errors.As(err, &d) ||
+			d.Field != bad.Name {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
-	if _, err := f.Decode(&Entry{ID: "1-0", Deleted: true}, &e); !errors.Is(err, ErrTombstone) {
+	if _, err := f.Decode(&redisio.Entry{ID: "1-0", Deleted: true}, &e); !errors.Is(err, redisio.ErrTombstone) {
 		t.Error(err)
 	}
 }
 
 func TestRawStructMistakes(t *testing.T) {
-	_, err := RawStruct[struct {
+	_, err := redisio.RawStruct[struct {
 		A int `stream:"x,omitzero"`
 		B int `stream:"x"`
 		C map[string]int
@@ -218,10 +222,10 @@ func TestRawStructMistakes(t *testing.T) {
 			t.Errorf("no word of %q in: %v", part, err)
 		}
 	}
-	if _, err := RawStruct[int](); err == nil {
+	if _, err := redisio.RawStruct[int](); err == nil {
 		t.Error("int is no struct")
 	}
-	if _, err := RawStruct[struct{}](); err == nil {
+	if _, err := redisio.RawStruct[struct{}](); err == nil {
 		t.Error("nothing to map")
 	}
 }
@@ -229,7 +233,7 @@ func TestRawStructMistakes(t *testing.T) {
 func FuzzFormats(f *testing.F) {
 	f.Add("k", "t", "v", []byte("data"), int64(5), true)
 	f.Add("", "h:", "\xff", []byte(nil), int64(math.MinInt64), false)
-	native, err := RawStruct[struct {
+	native, err := redisio.RawStruct[struct {
 		S string `stream:"k"`
 		B []byte `stream:"b"`
 		I int64  `stream:"i"`
@@ -239,23 +243,23 @@ func FuzzFormats(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, k, typ, value string, data []byte, n int64, o bool) {
-		e := Envelope{
+		e := redisio.Envelope{
 			Key:         k,
 			Type:        typ,
 			ID:          value,
 			ReplyTo:     k,
 			Traceparent: typ,
-			Headers:     []Header{{k, value}, {typ, k}},
+			Headers:     []redisio.Header{{Name: k, Value: value}, {Name: typ, Value: k}},
 		}
 		if n > 0 && n < 1<<50 {
 			e.Deadline = time.UnixMilli(n)
 		}
-		fields, _, err := Native(Bytes()).Encode(nil, nil, &e, data)
+		fields, _, err := redisio.Native(redisio.Bytes()).Encode(nil, nil, &e, data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got Envelope
-		v, err := Native(Bytes()).Decode(&Entry{Fields: fields}, &got)
+		var got redisio.Envelope
+		v, err := redisio.Native(redisio.Bytes()).Decode(&redisio.Entry{Fields: fields}, &got)
 		if diff := cmp.Diff(e, got, cmpopts.EquateEmpty()); err != nil || diff != "" || !bytes.Equal(v, data) {
 			t.Fatal(err, diff)
 		}
@@ -269,29 +273,29 @@ func FuzzFormats(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := native.Decode(&Entry{Fields: fields}, &got)
+		out, err := native.Decode(&redisio.Entry{Fields: fields}, &got)
 		if diff := cmp.Diff(in, out, cmpopts.EquateEmpty()); err != nil || diff != "" {
 			t.Fatal(err, diff)
 		}
 		// Anything decodes to a value or a DecodeError.
-		var d *DecodeError
-		if _, err := Native(JSON[order]()).Decode(&Entry{Fields: Fields{{k, data}, {typ, []byte(value)}, {"data", data}}}, &got); err != nil &&
+		var d *redisio.DecodeError
+		if _, err := redisio.Native(redisio.JSON[rig.Order]()).Decode(&redisio.Entry{Fields: redisio.Fields{{Name: k, Value: data}, {Name: typ, Value: []byte(value)}, {Name: "data", Value: data}}}, &got); err != nil &&
 			!errors.As(err, &d) {
 			t.Fatal(err)
 		}
-		if b, err := String().Append([]byte(k), value); err != nil || string(b) != k+value {
+		if b, err := redisio.String().Append([]byte(k), value); err != nil || string(b) != k+value {
 			t.Fatal(err)
 		}
 	})
 }
 
 func TestNativeAllocations(t *testing.T) {
-	f := Native(Bytes())
-	e := Envelope{Type: "t", Key: "k", Headers: []Header{{"a", "b"}}}
-	fields, buf := make(Fields, 0, 16), make([]byte, 0, 1024)
+	f := redisio.Native(redisio.Bytes())
+	e := redisio.Envelope{Type: "t", Key: "k", Headers: []redisio.Header{{Name: "a", Value: "b"}}}
+	fields, buf := make(redisio.Fields, 0, 16), make([]byte, 0, 1024)
 	data := make([]byte, 100)
-	var got Envelope
-	var entry Entry
+	var got redisio.Envelope
+	var entry redisio.Entry
 	n := testing.AllocsPerRun(100, func() {
 		enc, _, err := f.Encode(fields, buf, &e, data)
 		if err != nil {
@@ -307,23 +311,21 @@ func TestNativeAllocations(t *testing.T) {
 	}
 }
 
-// anyBytes is a codec that leaves the content type to whoever uses it.
-type anyBytes struct{ Codec[[]byte] }
-
-func (anyBytes) ContentType() string { return "" }
-
 func TestNativeTakesAnyContentType(t *testing.T) {
-	f := Native[[]byte](anyBytes{Bytes()})
-	fields, _, err := f.Encode(nil, nil, &Envelope{ContentType: "image/png"}, []byte("x"))
+	f := redisio.Native[[]byte](rig.AnyBytes{Codec: redisio.Bytes()})
+	fields, _, err := f.Encode(nil, nil, &redisio.Envelope{ContentType: "image/png"}, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var e Envelope
-	if v, err := f.Decode(&Entry{ID: "1-0", Fields: fields}, &e); err != nil || string(v) != "x" ||
+	var e redisio.Envelope
+	if v, err := f.Decode(&redisio.Entry{ID: "1-0", Fields: fields}, &e); err != nil || string(v) != "x" ||
 		e.ContentType != "image/png" {
 		t.Errorf("%q of type %q, %v", v, e.ContentType, err)
 	}
-	if _, err := Native(Bytes()).Decode(&Entry{ID: "1-0", Fields: fields}, &e); !errors.Is(err, ErrContentType) {
+	if _, err := redisio.Native(redisio.Bytes()).Decode(&redisio.Entry{ID: "1-0", Fields: fields}, &e); !errors.Is(
+		err,
+		redisio.ErrContentType,
+	) {
 		t.Errorf("a codec with a type of its own: %v", err)
 	}
 }

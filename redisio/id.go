@@ -5,8 +5,17 @@ import (
 	"math"
 	"strconv"
 	"time"
-	"unicode/utf8"
+
+	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
+
+func IdStrings(ids []ID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.String()
+	}
+	return out
+}
 
 // ID is the ID of a stream entry: milliseconds and a sequence number, "1732360000000-0". IDs of one
 // stream only grow. They are no clock: after a clock jump of the server they stay in the future.
@@ -16,28 +25,16 @@ type ID struct {
 
 // ParseID parses "ms-seq" or "ms" (then the sequence number is 0).
 func ParseID[S ~string | ~[]byte](s S) (ID, error) {
-	ms, n, ok := digits(s, 0)
+	ms, n, ok := scan.Digits(s, 0)
 	if ok && n == len(s) {
 		return ID{Ms: ms}, nil
 	}
 	if ok && s[n] == '-' {
-		if seq, end, ok := digits(s, n+1); ok && end == len(s) {
+		if seq, end, ok := scan.Digits(s, n+1); ok && end == len(s) {
 			return ID{ms, seq}, nil
 		}
 	}
 	return ID{}, fmt.Errorf("redisio: %q is no entry ID; write it as \"1732360000000-0\"", string(s))
-}
-
-// digits reads a number from s[from:] and returns it and the index behind it.
-func digits[S ~string | ~[]byte](s S, from int) (n uint64, end int, ok bool) {
-	for end = from; end < len(s) && s[end] >= '0' && s[end] <= '9'; end++ {
-		d := uint64(s[end] - '0')
-		if end-from >= 19 && n > (math.MaxUint64-d)/10 { // 19 digits fit always
-			return 0, end, false
-		}
-		n = n*10 + d
-	}
-	return n, end, end > from
 }
 
 // String formats the ID as Redis does.
@@ -101,8 +98,8 @@ func (id ID) Time() time.Time { return time.UnixMilli(int64(min(id.Ms, math.MaxI
 // zero Start is the beginning of the stream, so that nothing written before the first reader came is
 // missed; choose [StartEnd] to see only what comes from now on.
 type Start struct {
-	id  ID
-	end bool
+	Id  ID
+	End bool
 	set bool
 }
 
@@ -110,42 +107,32 @@ type Start struct {
 func StartBeginning() Start { return Start{set: true} }
 
 // StartEnd starts behind the last entry ("$").
-func StartEnd() Start { return Start{end: true, set: true} }
+func StartEnd() Start { return Start{End: true, set: true} }
 
 // StartID starts behind the entry with this ID, as a remembered position does.
-func StartID(id ID) Start { return Start{id: id, set: true} }
+func StartID(id ID) Start { return Start{Id: id, set: true} }
 
 // StartTime starts at the first entry added at t or later.
-func StartTime(t time.Time) Start { return Start{id: IDAt(t).Prev(), set: true} }
+func StartTime(t time.Time) Start { return Start{Id: IDAt(t).Prev(), set: true} }
 
 // IsZero reports that no start was chosen.
 func (s Start) IsZero() bool { return !s.set }
 
 // AtEnd reports StartEnd, where a stream ends at that time.
-func (s Start) AtEnd() bool { return s.end }
+func (s Start) AtEnd() bool { return s.End }
 
 // ID returns the position, which is zero for StartBeginning and StartEnd.
-func (s Start) ID() ID { return s.id }
+func (s Start) ID() ID { return s.Id }
 
 // String returns the position as Redis commands take it.
 func (s Start) String() string {
-	if s.end {
+	if s.End {
 		return "$"
 	}
-	if s.id.IsZero() {
+	if s.Id.IsZero() {
 		return "0"
 	}
-	return s.id.String()
+	return s.Id.String()
 }
 
-// keyName shortens a key for messages, which quote it.
-func keyName(key string) string {
-	if len(key) <= 64 {
-		return key
-	}
-	cut := 64
-	for cut > 64-utf8.UTFMax && !utf8.RuneStart(key[cut]) {
-		cut--
-	}
-	return key[:cut] + "…"
-}
+var MaxID = ID{math.MaxUint64, math.MaxUint64}

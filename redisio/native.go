@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
 // The fields of a native entry. Only data is always there.
@@ -74,7 +76,7 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 		name := buf[at:len(buf):len(buf)]
 		at = len(buf)
 		buf = append(buf, h.Value...)
-		dst = append(dst, Field{str(name), buf[at:len(buf):len(buf)]})
+		dst = append(dst, Field{scan.String(name), buf[at:len(buf):len(buf)]})
 	}
 	return dst, buf, nil
 }
@@ -116,7 +118,7 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 			first(&e.ReplyTo, f)
 		default:
 			if name, ok := strings.CutPrefix(f.Name, headerPrefix); ok {
-				e.Headers = append(e.Headers, Header{name, str(f.Value)})
+				e.Headers = append(e.Headers, Header{name, scan.String(f.Value)})
 			} else if err := e.SetField(entry, f.Name, f); err != nil {
 				return v, &DecodeError{entry.ID, f.Name, err}
 			}
@@ -160,6 +162,6 @@ func (e *Envelope) SetField(entry *Entry, name string, f *Field) error {
 
 func first(dst *string, f *Field) {
 	if *dst == "" {
-		*dst = str(f.Value)
+		*dst = scan.String(f.Value)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
 // RefusedFor is how long readers, writers and loops that have worked before wait out a server that
@@ -32,13 +34,13 @@ func (p *Patience) Worked() {
 // Look returns an error as it is, or, if it is a refusal that is to be waited out, as one that
 // IsPermanent does not report.
 func (p *Patience) Look(err error) error {
-	err, _ = p.look(err)
+	err, _ = p.Refusal(err)
 	return err
 }
 
-// look also reports whether this is the first refusal, and so worth an event.
-func (p *Patience) look(err error) (_ error, first bool) {
-	if judge(err) != permanent || !mayPass(err) {
+// Refusal also reports whether this is the first refusal, and so worth an event.
+func (p *Patience) Refusal(err error) (_ error, first bool) {
+	if fault.Judge(err) != fault.Permanent || !fault.MayPass(err) {
 		return err, false
 	}
 	p.mu.Lock()
@@ -59,46 +61,14 @@ func (p *Patience) look(err error) (_ error, first bool) {
 	if left <= 0 {
 		return fmt.Errorf("refused for %v: %w", most, err), false
 	}
-	return &refusedError{err, left}, first
+	return &fault.RefusedError{Err: err, Left: left}, first
 }
 
-// refusedError is a refusal that is being waited out.
-type refusedError struct {
-	err  error
-	left time.Duration // until it counts as permanent
-}
-
-func (e *refusedError) Error() string { return e.err.Error() + advice(e.err) }
-func (e *refusedError) Unwrap() error { return e.err }
-
-// mayPass reports a permanent answer that may be none: a credential that is late, or the words of a proxy.
-func mayPass(err error) bool {
-	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "NOPROTO"} {
-		if says(err, p) {
-			return true
-		}
-	}
-	if isGroupLost(err) || noRight(err) {
-		return false
-	}
-	for _, p := range [...]string{
-		"WRONGTYPE", "CROSSSLOT", "EXECABORT", "BUSYGROUP", "BUSYKEY", "NOSCRIPT", "NOTBUSY", "UNKILLABLE", "XX ",
-		"syntax error", "wrong number of arguments", "The ID", "Invalid", "invalid", "value is", "Error ", "user_script",
-		"Number of keys", "Protocol error", "bad lua script", "string exceeds", "Elements are too large", "the dead letter",
-		"MULTI", "EXEC", "DISCARD", "WATCH", "XADD", "XGROUP", "The XGROUP", "LIMIT", "COUNT", "MAXLEN", "MINID", "This instance", "DB index",
-	} {
-		if says(err, p) {
-			return false
-		}
-	}
-	return true
-}
-
-// refused is the event of a first refusal.
-func refused(key string, err error) Event {
+// Refused is the event of a first refusal.
+func Refused(key string, err error) Event {
 	e := Event{Kind: EventRefused, Key: key, Err: err}
-	if r, ok := err.(*refusedError); ok {
-		e.Err, e.Wait = r.err, r.left
+	if r, ok := err.(*fault.RefusedError); ok {
+		e.Err, e.Wait = r.Err, r.Left
 	}
 	return e
 }

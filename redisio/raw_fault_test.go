@@ -1,4 +1,4 @@
-package redisio
+package redisio_test
 
 import (
 	"errors"
@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 )
 
 // times are all units of numbers.
@@ -24,15 +27,15 @@ type times struct {
 
 func decodeTimes(t *testing.T, fields ...string) (times, error) {
 	t.Helper()
-	f, err := RawStruct[times]()
+	f, err := redisio.RawStruct[times]()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Entry{ID: "1-1"}
+	e := &redisio.Entry{ID: "1-1"}
 	for i := 0; i < len(fields); i += 2 {
-		e.Fields = append(e.Fields, Field{fields[i], []byte(fields[i+1])})
+		e.Fields = append(e.Fields, redisio.Field{Name: fields[i], Value: []byte(fields[i+1])})
 	}
-	return f.Decode(e, &Envelope{})
+	return f.Decode(e, &redisio.Envelope{})
 }
 
 func TestFault_O4_UnitsOfTimes(t *testing.T) {
@@ -79,11 +82,11 @@ func TestFault_O4_UnitsOfTimes(t *testing.T) {
 	if got.Wait != 1500*time.Millisecond || got.Long != 2500*time.Millisecond {
 		t.Errorf("durations %v, %v", got.Wait, got.Long)
 	}
-	f, _ := RawStruct[times]()
+	f, _ := redisio.RawStruct[times]()
 	out, _, err := f.Encode(
 		nil,
 		nil,
-		&Envelope{},
+		&redisio.Envelope{},
 		times{Sec: at, Milli: at, Micro: at, Nano: at, Wait: 2 * time.Second, Long: time.Minute},
 	)
 	want := map[string]string{
@@ -116,7 +119,7 @@ func TestFault_O4_ImplausibleTimesAreRefused(t *testing.T) {
 		"a duration that is too long": {"long", "9223372036854775807"},
 	} {
 		_, err := decodeTimes(t, append(fields, "needed", "x")...)
-		var bad *DecodeError
+		var bad *redisio.DecodeError
 		if !errors.As(err, &bad) || bad.Field != fields[0] {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -128,43 +131,43 @@ func TestFault_O4_ImplausibleTimesAreRefused(t *testing.T) {
 
 func TestFault_O4_RequiredFields(t *testing.T) {
 	_, err := decodeTimes(t, "sec", "1732355200")
-	var bad *DecodeError
-	if !errors.Is(err, ErrMissing) || !errors.As(err, &bad) || bad.Field != "needed" {
+	var bad *redisio.DecodeError
+	if !errors.Is(err, redisio.ErrMissing) || !errors.As(err, &bad) || bad.Field != "needed" {
 		t.Errorf("got %v", err)
 	}
 	for name, wrong := range map[string]func() error{
 		"a unit of a string": func() error {
-			return second(RawStruct[struct {
+			return rig.Second(redisio.RawStruct[struct {
 				A string `stream:"a,unix"`
 			}]())
 		},
 		"a duration in unix": func() error {
-			return second(RawStruct[struct {
+			return rig.Second(redisio.RawStruct[struct {
 				A time.Duration `stream:"a,unix"`
 			}]())
 		},
 		"a time in milli": func() error {
-			return second(RawStruct[struct {
+			return rig.Second(redisio.RawStruct[struct {
 				A time.Time `stream:"a,milli"`
 			}]())
 		},
 		"two units": func() error {
-			return second(RawStruct[struct {
+			return rig.Second(redisio.RawStruct[struct {
 				A time.Time `stream:"a,unix,unixmilli"`
 			}]())
 		},
 		"omitted, but required": func() error {
-			return second(RawStruct[struct {
+			return rig.Second(redisio.RawStruct[struct {
 				A string `stream:"a,omitempty,required"`
 			}]())
 		},
 		"an option not known": func() error {
-			return second(RawStruct[struct {
+			return rig.Second(redisio.RawStruct[struct {
 				A string `stream:"a,needed"`
 			}]())
 		},
 	} {
-		var is *ConfigError
+		var is *redisio.ConfigError
 		if err := wrong(); !errors.As(err, &is) {
 			t.Errorf("%s: %v", name, err)
 		}

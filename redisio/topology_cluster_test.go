@@ -1,4 +1,4 @@
-package redisio
+package redisio_test
 
 import (
 	"context"
@@ -11,15 +11,21 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // load writes numbered entries and reads them by a group and by a tail while a server is hurt, until stop is called.
 type load struct {
 	t       *testing.T
 	keys    []string
-	group   []*GroupReader
-	logs    []*log
+	group   []*reader.Group
+	logs    []*rig.Log
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	written atomic.Int64
@@ -53,9 +59,16 @@ func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
 	for _, key := range keys {
 		l.wrote[key], l.unknown[key] = make(map[string]bool), make(map[string]bool)
 		l.handled[key], l.tailed[key] = make(map[string]int), make(map[string]int)
-		r, logged := open(t, rdb, GroupConfig{Key: key, Lease: 2 * time.Second, Block: 200 * time.Millisecond})
+		r, logged := readers.Open(
+			t,
+			rdb,
+			reader.GroupConfig{Key: key, Lease: 2 * time.Second, Block: 200 * time.Millisecond},
+		)
 		l.group, l.logs = append(l.group, r), append(l.logs, logged)
-		tail, err := NewTailReader(rdb, TailConfig{Key: key, Start: StartBeginning(), Block: 200 * time.Millisecond})
+		tail, err := reader.NewTail(
+			rdb,
+			reader.TailConfig{Key: key, Start: redisio.StartBeginning(), Block: 200 * time.Millisecond},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +81,7 @@ func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
 			l.tail(c, key, tail)
 		})
 	}
-	w, err := NewWriter(rdb, WriterConfig{Key: keys[0]})
+	w, err := writer.New(rdb, writer.Config{Key: keys[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,20 +101,23 @@ func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
 
 // write writes 8 entries to each key, in one pipeline, again and again. What was surely not written
 // is written once more.
-func (l *load) write(c context.Context, w *Writer) {
-	var todo []Outgoing
-	results := make([]Result, 100)
+func (l *load) write(c context.Context, w *writer.Writer) {
+	var todo []redisio.Outgoing
+	results := make([]redisio.Result, 100)
 	for n := 0; c.Err() == nil; {
 		if len(todo) == 0 {
 			for range 8 {
 				for _, key := range l.keys {
-					todo = append(todo, Outgoing{Key: key, Fields: Fields{{Name: "n", Value: fmt.Append(nil, n)}}})
+					todo = append(
+						todo,
+						redisio.Outgoing{Key: key, Fields: redisio.Fields{{Name: "n", Value: fmt.Append(nil, n)}}},
+					)
 				}
 				n++
 			}
 		}
 		_ = w.Write(c, todo, results) // each entry has its own result
-		var again []Outgoing
+		var again []redisio.Outgoing
 		l.mu.Lock()
 		for i, e := range todo {
 			number := string(e.Fields[0].Value)
@@ -109,7 +125,7 @@ func (l *load) write(c context.Context, w *Writer) {
 			case err == nil:
 				l.wrote[e.Key][number] = true
 				l.written.Add(1)
-			case errors.Is(err, ErrUnknownOutcome):
+			case errors.Is(err, redisio.ErrUnknownOutcome):
 				l.unknown[e.Key][number] = true
 			default:
 				again = append(again, e)
@@ -118,12 +134,12 @@ func (l *load) write(c context.Context, w *Writer) {
 		}
 		l.mu.Unlock()
 		todo = append(todo[:0:0], again...)
-		sleep(c, nil, time.Millisecond)
+		fault.Sleep(c, nil, time.Millisecond)
 	}
 }
 
-func (l *load) handle(c context.Context, key string, r *GroupReader) {
-	var b Batch
+func (l *load) handle(c context.Context, key string, r *reader.Group) {
+	var b redisio.Batch
 	for c.Err() == nil {
 		if err := r.Read(c, 100, 0, &b); err != nil {
 			if c.Err() == nil {
@@ -131,7 +147,7 @@ func (l *load) handle(c context.Context, key string, r *GroupReader) {
 			}
 			return
 		}
-		ids := entryIDs(b.Entries)
+		ids := rig.IDs(b.Entries)
 		l.mu.Lock()
 		now := time.Now()
 		l.stall, l.last = max(l.stall, now.Sub(l.last)), now
@@ -141,19 +157,19 @@ func (l *load) handle(c context.Context, key string, r *GroupReader) {
 		}
 		l.mu.Unlock()
 		for n := 1; c.Err() == nil; n++ {
-			if _, err := r.Ack(c, ids); err == nil || IsPermanent(err) {
+			if _, err := r.Ack(c, ids); err == nil || redisio.IsPermanent(err) {
 				if err != nil {
 					l.t.Errorf("ack %s: %v", key, err)
 				}
 				break
 			}
-			sleep(c, nil, backoff(n))
+			fault.Sleep(c, nil, fault.Backoff(n))
 		}
 	}
 }
 
-func (l *load) tail(c context.Context, key string, r *TailReader) {
-	var b Batch
+func (l *load) tail(c context.Context, key string, r *reader.Tail) {
+	var b redisio.Batch
 	for c.Err() == nil {
 		if err := r.Read(c, 100, 0, &b); err != nil {
 			if c.Err() == nil {
@@ -188,9 +204,9 @@ func (l *load) eventually(what string, ok func() bool) {
 	redistest.Soon(l.t, what, ok)
 }
 
-// settled waits until everything in the streams has been handled and acked, and compares: what is there was read, by
+// Settled waits until everything in the streams has been handled and acked, and compares: what is there was read, by
 // the group and the tail.
-func (l *load) settled(rdb redis.UniversalClient) {
+func (l *load) Settled(rdb redis.UniversalClient) {
 	t := l.t
 	t.Helper()
 	var there map[string]map[string]bool
@@ -210,7 +226,7 @@ func (l *load) settled(rdb redis.UniversalClient) {
 	there = make(map[string]map[string]bool)
 	for _, key := range l.keys {
 		there[key] = make(map[string]bool)
-		all, err := rdb.XRange(ctx(t), key, "-", "+").Result()
+		all, err := rdb.XRange(rig.Ctx(t), key, "-", "+").Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +242,7 @@ func (l *load) settled(rdb redis.UniversalClient) {
 	l.stop()
 	l.running.Wait()
 	for _, r := range l.group {
-		if err := r.Close(ctx(t)); err != nil {
+		if err := r.Close(rig.Ctx(t)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -250,7 +266,7 @@ func (l *load) settled(rdb redis.UniversalClient) {
 func (l *load) kept(rdb redis.UniversalClient) {
 	l.t.Helper()
 	for _, key := range l.keys {
-		all, err := rdb.XRange(ctx(l.t), key, "-", "+").Result()
+		all, err := rdb.XRange(rig.Ctx(l.t), key, "-", "+").Result()
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -295,11 +311,11 @@ func clusterSlotsMove(t *testing.T, cl *redistest.Cluster) {
 	rdb := clusterClient(t, cl, 2)
 	l := startLoad(t, rdb, "orders", "{tag}:a", "{tag}:b")
 	for i := range 8 {
-		slot, err := cl.Slot(ctx(t), []string{"orders", "tag"}[i%2])
+		slot, err := cl.Slot(rig.Ctx(t), []string{"orders", "tag"}[i%2])
 		if err != nil {
 			t.Fatal(err)
 		}
-		from, err := cl.Owner(ctx(t), slot)
+		from, err := cl.Owner(rig.Ctx(t), slot)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,7 +325,7 @@ func clusterSlotsMove(t *testing.T, cl *redistest.Cluster) {
 				to = cl.Nodes[(n+1+i%2)%3]
 			}
 		}
-		err = cl.MoveSlot(ctx(t), slot, to, func() {
+		err = cl.MoveSlot(rig.Ctx(t), slot, to, func() {
 			l.more(100) // while the keys of the slot are at two nodes
 		})
 		if err != nil {
@@ -317,11 +333,11 @@ func clusterSlotsMove(t *testing.T, cl *redistest.Cluster) {
 		}
 		l.more(100)
 	}
-	l.settled(rdb)
+	l.Settled(rdb)
 	l.kept(rdb)
 	for i, logged := range l.logs {
-		if n := logged.total(EventGroupRecreated) + logged.total(EventLeaseLost); n > 0 {
-			t.Errorf("%s: %+v", l.keys[i], logged.events)
+		if n := logged.Total(redisio.EventGroupRecreated) + logged.Total(redisio.EventLeaseLost); n > 0 {
+			t.Errorf("%s: %+v", l.keys[i], logged.Events)
 		}
 	}
 	if len(l.refused) > 0 {
@@ -337,11 +353,11 @@ func clusterMasterDies(t *testing.T, cl *redistest.Cluster) {
 	rdb := clusterClient(t, cl, 3)
 	l := startLoad(t, rdb, "invoices")
 	l.more(200)
-	slot, err := cl.Slot(ctx(t), "invoices")
+	slot, err := cl.Slot(rig.Ctx(t), "invoices")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := cl.Failover(ctx(t), slot); err != nil {
+	if _, _, err := cl.Failover(rig.Ctx(t), slot); err != nil {
 		t.Fatal(err)
 	}
 	promoted := time.Now()
@@ -349,29 +365,29 @@ func clusterMasterDies(t *testing.T, cl *redistest.Cluster) {
 	if d := time.Since(promoted); d > 5*time.Second {
 		t.Errorf("writing went on %v after the replica was promoted", d)
 	}
-	l.settled(rdb)
+	l.Settled(rdb)
 }
 
 // One pipeline has entries for streams in slots of all nodes, and the commands of a pipeline are used again.
 func clusterWriterOfManyKeys(t *testing.T, cl *redistest.Cluster) {
 	rdb := clusterClient(t, cl, 3)
-	w, err := NewWriter(rdb, WriterConfig{Key: "own"})
+	w, err := writer.New(rdb, writer.Config{Key: "own"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Open(ctx(t)); err != nil {
+	if err := w.Open(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close(ctx(t))
+	defer w.Close(rig.Ctx(t))
 	for round := range 5 {
-		entries, results := make([]Outgoing, 50), make([]Result, 50)
+		entries, results := make([]redisio.Outgoing, 50), make([]redisio.Result, 50)
 		for i := range entries {
-			entries[i].Fields = Fields{{Name: "n", Value: []byte("1")}}
+			entries[i].Fields = redisio.Fields{{Name: "n", Value: []byte("1")}}
 			if (i+round)%5 > 0 {
 				entries[i].Key = fmt.Sprint("key", (i+7*round)%40)
 			}
 		}
-		if err := w.Write(ctx(t), entries, results); err != nil {
+		if err := w.Write(rig.Ctx(t), entries, results); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // StreamConfig configures Stream. Key or KeyFor is required; the zero value of any other field
@@ -50,16 +52,16 @@ type StreamConfig[T any] struct {
 	// reading. FullDrop drops the oldest entries and counts the losses. FullRefuse rejects the
 	// message with a *redisio.StreamFullError, so that it becomes a dead letter.
 	HardCap  int64
-	WhenFull redisio.Full
+	WhenFull writer.Full
 	// MaxBytes is the maximum memory of the stream in Redis, its groups included. Defaults to 0, no
 	// limit. To make room, entries that all groups have settled are trimmed first. Then, with
 	// DropUnread, the oldest are trimmed, or else WhenFull decides. With FullRefuse a message is
-	// also rejected at once when the server is out of memory. See [redisio.WriterConfig].
+	// also rejected at once when the server is out of memory. See [writer.Config].
 	MaxBytes int64
 
 	// DedupeWindow is how long the stream remembers the ids of its entries and drops entries with
 	// the same id. Defaults to 0, off. With it a message whose reply was lost can be written again
-	// without a duplicate. It costs speed, see [redisio.WriterConfig].
+	// without a duplicate. It costs speed, see [writer.Config].
 	DedupeWindow time.Duration
 	// DedupeIDs is the maximum number of ids that the stream remembers. Defaults to 100,000.
 	DedupeIDs int
@@ -82,11 +84,11 @@ type StreamConfig[T any] struct {
 	// Durability makes the sink wait until replicas, or the server's disk, have what it wrote, and
 	// repeat writes that are not confirmed in time. It requires DedupeWindow, because the repeated
 	// writes would be duplicates.
-	Durability redisio.Durability
+	Durability writer.Durability
 
 	// At returns when to write a message. If the time is in the future, the message goes to the
 	// schedule of its stream, and the groups that read the stream move it there when it is due, see
-	// [redisio.Scheduler]. Retention, HardCap and DedupeWindow do not apply to it. A zero time
+	// [schedule.Scheduler]. Retention, HardCap and DedupeWindow do not apply to it. A zero time
 	// means now.
 	At func(flow.Message[T]) time.Time
 
@@ -150,7 +152,7 @@ const defaultDepth = 128
 //
 // The client belongs to the caller: the sink derives connections from it and never closes it.
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Sink[T] {
-	wc := redisio.WriterConfig{Key: cfg.Key, MaxLen: cfg.MaxLen, MinID: cfg.MinID, MaxAge: cfg.MaxAge, Exact: cfg.Exact,
+	wc := writer.Config{Key: cfg.Key, MaxLen: cfg.MaxLen, MinID: cfg.MinID, MaxAge: cfg.MaxAge, Exact: cfg.Exact,
 		DropUnread: cfg.DropUnread, HardCap: cfg.HardCap, WhenFull: cfg.WhenFull, MaxBytes: cfg.MaxBytes,
 		DedupeWindow: cfg.DedupeWindow, DedupeIDs: cfg.DedupeIDs, OnlyExisting: cfg.OnlyExisting,
 		Together: cfg.Together, Durability: cfg.Durability, MaxPayload: cfg.MaxPayload, Depth: cfg.Depth,
@@ -169,7 +171,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 		s := &streamWriter[T]{cfg: &cfg, rdb: rdb, format: format}
 		own := wc
 		own.OnEvent = s.event
-		s.w, s.err = redisio.NewWriter(rdb, own)
+		s.w, s.err = writer.New(rdb, own)
 		return s
 	}, append(base, opts...)...)
 }
@@ -207,7 +209,7 @@ func (c *StreamConfig[T]) mistakes(rdb redis.UniversalClient, err error) (wrong 
 	}
 	of(err)
 	if c.At != nil && c.Key != "" && err == nil {
-		of(redisio.ScheduleConfig{Key: c.Key, MaxPayload: c.MaxPayload}.Validate())
+		of(schedule.Config{Key: c.Key, MaxPayload: c.MaxPayload}.Validate())
 	}
 	return wrong
 }

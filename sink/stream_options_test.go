@@ -17,6 +17,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -115,11 +117,11 @@ func TestStreamPausesAtTheCap(t *testing.T) {
 func TestStreamRefusesAtTheCap(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	l := numbers(300)
-	pour(t, l, sink.Stream(rdb, sink.StreamConfig[string]{Key: key, HardCap: 100, WhenFull: redisio.FullRefuse}))
+	pour(t, l, sink.Stream(rdb, sink.StreamConfig[string]{Key: key, HardCap: 100, WhenFull: writer.FullRefuse}))
 	if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 100, flow.Dead: 200}, l.outcomes()); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	var full *redisio.StreamFullError
+	var full *writer.StreamFullError
 	if err := l.ends[299].Err(); !errors.As(err, &full) {
 		t.Errorf("got %v", err)
 	}
@@ -132,7 +134,7 @@ func TestStreamDropsAtTheCap(t *testing.T) {
 	cfg := sink.StreamConfig[string]{
 		Key:      key,
 		HardCap:  100,
-		WhenFull: redisio.FullDrop,
+		WhenFull: writer.FullDrop,
 		OnEvent: func(e redisio.Event) {
 			lost.Add(int64(e.Count))
 			panic("in a hook")
@@ -160,7 +162,7 @@ func TestStreamWaitsForReplicas(t *testing.T) {
 		Key:          key,
 		DedupeWindow: time.Minute,
 		OnRetry:      func(r sink.StreamRetry) { retried <- r },
-		Durability:   redisio.Durability{Replicas: 1, Timeout: 50 * time.Millisecond},
+		Durability:   writer.Durability{Replicas: 1, Timeout: 50 * time.Millisecond},
 	}
 	l := numbers(1000)
 	r, err := flow.New("durable", flow.To(l.source(), sink.Stream(rdb, cfg))).Start(t.Context())
@@ -168,7 +170,7 @@ func TestStreamWaitsForReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Stop()
-	var weak *redisio.DurabilityError
+	var weak *writer.DurabilityError
 	if first := <-retried; !errors.As(first.Err, &weak) || first.Unknown == 0 || first.NotWritten > 0 {
 		t.Errorf("got %+v", first)
 	}
@@ -213,7 +215,7 @@ func TestStreamAt(t *testing.T) {
 		t.Errorf("streams (-want +got):\n%s", diff)
 	}
 	for _, k := range []string{"a", "b"} {
-		s, err := redisio.NewScheduler(rdb, redisio.ScheduleConfig{Key: key + k})
+		s, err := schedule.New(rdb, schedule.Config{Key: key + k})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +258,7 @@ func TestStreamAtWaitsWhileRedisIsFull(t *testing.T) {
 	}
 	l := numbers(500)
 	pour(t, l, sink.Stream(rdb, cfg))
-	sch, err := redisio.NewScheduler(rdb, redisio.ScheduleConfig{Key: key})
+	sch, err := schedule.New(rdb, schedule.Config{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}

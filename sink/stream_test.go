@@ -19,6 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 )
 
@@ -530,7 +531,7 @@ func TestStreamConfigMistakes(t *testing.T) {
 		WhenFull:   9,
 		DedupeIDs:  1,
 		IDFor:      func(flow.Message[string]) string { return "" },
-		Durability: redisio.Durability{Replicas: 1},
+		Durability: writer.Durability{Replicas: 1},
 	}
 	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(nil, bad))).Validate()
 	var got []string

@@ -11,14 +11,15 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
 // delayed holds the messages of a chunk that are scheduled, for one stream.
 type delayed struct {
 	batch
 	key     string
-	to      *redisio.Scheduler
-	entries []redisio.Delayed
+	to      *schedule.Scheduler
+	entries []schedule.Delayed
 }
 
 // encode fills out and later with the messages of the chunk, and rejects those that cannot be
@@ -146,14 +147,14 @@ func (s *streamWriter[T]) delay(i int, o redisio.Outgoing, at time.Time) error {
 		}
 	}
 	if d == nil {
-		to, err := redisio.NewScheduler(s.rdb, redisio.ScheduleConfig{Key: key, MaxPayload: s.cfg.MaxPayload})
+		to, err := schedule.New(s.rdb, schedule.Config{Key: key, MaxPayload: s.cfg.MaxPayload})
 		if err != nil {
 			return err
 		}
 		d = &delayed{key: key, to: to}
 		s.later = append(s.later, d)
 	}
-	d.entries = append(d.entries, redisio.Delayed{ID: o.DedupeID, At: at, Fields: o.Fields})
+	d.entries = append(d.entries, schedule.Delayed{ID: o.DedupeID, At: at, Fields: o.Fields})
 	d.at = append(d.at, i)
 	return nil
 }

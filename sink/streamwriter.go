@@ -14,13 +14,14 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // streamWriter is the running part of Stream: one pipeline.
 type streamWriter[T any] struct {
 	cfg    *StreamConfig[T]
 	rdb    redis.UniversalClient
-	w      *redisio.Writer
+	w      *writer.Writer
 	err    error // of the configuration
 	format redisio.Format[T]
 	log    *slog.Logger // of the graph; nil before Open
@@ -207,7 +208,7 @@ func (s *streamWriter[T]) fullError(m flow.Message[T], err error) (answer error)
 
 // refuses reports whether the message is rejected for err.
 func (s *streamWriter[T]) refuses(err error) bool {
-	return refused(err) || s.cfg.WhenFull == redisio.FullRefuse && errors.Is(err, redisio.ErrBackpressure)
+	return refused(err) || s.cfg.WhenFull == writer.FullRefuse && errors.Is(err, redisio.ErrBackpressure)
 }
 
 // refused reports whether err is a fault of the message, so that a retry would fail as well.
@@ -215,9 +216,9 @@ func refused(err error) bool {
 	var large *redisio.TooLargeError
 	var many *redisio.TooManyFieldsError
 	var config *redisio.ConfigError // KeyFor chose a key for which the config is invalid
-	var full *redisio.StreamFullError
+	var full *writer.StreamFullError
 	return errors.As(err, &large) || errors.As(err, &many) || errors.As(err, &config) ||
-		errors.As(err, &full) && full.Full == redisio.FullRefuse
+		errors.As(err, &full) && full.Full == writer.FullRefuse
 }
 
 func (s *streamWriter[T]) fail(chunk []flow.Message[T], at int, err error) {

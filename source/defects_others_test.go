@@ -17,7 +17,11 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -82,7 +86,7 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	err := flow.New("bad", flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Lease: -1}), in.sink())).
 		Validate()
 	wantFields(t, err, "stream", "Lease")
-	if _, err := redisio.NewGroupReader(s.rdb, redisio.GroupConfig{Key: "k", Group: "g", ReclaimEvery: -1}); err == nil {
+	if _, err := reader.NewGroup(s.rdb, reader.GroupConfig{Key: "k", Group: "g", ReclaimEvery: -1}); err == nil {
 		t.Error("ReclaimEvery -1 was taken")
 	}
 }
@@ -95,11 +99,11 @@ func TestO3_NoOptionIsIgnored(t *testing.T) {
 		"GroupConfig.DelayedEvery": true, "StreamConfig.DelayedEvery": true,
 		"GroupConfig.DeadMaxLen": true, "StreamConfig.DeadMaxLen": true,
 	}
-	try(t, meant, redisio.GroupConfig{Key: "k", Group: "g"}, redisio.GroupConfig.Validate)
-	try(t, meant, redisio.TailConfig{Key: "k"}, redisio.TailConfig.Validate)
-	try(t, meant, redisio.RangeConfig{Key: "k"}, redisio.RangeConfig.Validate)
-	try(t, meant, redisio.WriterConfig{Key: "k"}, redisio.WriterConfig.Validate)
-	try(t, meant, redisio.ScheduleConfig{Key: "k"}, redisio.ScheduleConfig.Validate)
+	try(t, meant, reader.GroupConfig{Key: "k", Group: "g"}, reader.GroupConfig.Validate)
+	try(t, meant, reader.TailConfig{Key: "k"}, reader.TailConfig.Validate)
+	try(t, meant, reader.RangeConfig{Key: "k"}, reader.RangeConfig.Validate)
+	try(t, meant, writer.Config{Key: "k"}, writer.Config.Validate)
+	try(t, meant, schedule.Config{Key: "k"}, schedule.Config.Validate)
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer rdb.Close()
 	graph := func(src flow.Source[string], to flow.Sink[string]) error {
@@ -151,9 +155,9 @@ func TestO4_ReclaimingIsPaced(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t)
 	const every = 200 * time.Millisecond
-	r, err := redisio.NewGroupReader(
+	r, err := reader.NewGroup(
 		s.rdb,
-		redisio.GroupConfig{
+		reader.GroupConfig{
 			Capabilities: &redisio.Capabilities{},
 			Key:          s.key,
 			Group:        "g",
@@ -193,7 +197,7 @@ func TestO5_AcksOfOneGroupDeleteNothing(t *testing.T) {
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), first.sink()))
 	redistest.Soon(t, "the first group", func() bool { return first.count() == 500 })
 	drain(t, r)
-	if n, err := redisio.Trim(t.Context(), s.rdb, s.key, redisio.TrimOptions{Exact: true}); n != 0 || err != nil {
+	if n, err := admin.Trim(t.Context(), s.rdb, s.key, admin.TrimOptions{Exact: true}); n != 0 || err != nil {
 		t.Errorf("%d trimmed that a group has not read, %v", n, err)
 	}
 	cfg := config[string](s)
@@ -204,7 +208,7 @@ func TestO5_AcksOfOneGroupDeleteNothing(t *testing.T) {
 	if diff := cmp.Diff(want, late.values()); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}
-	if n, err := redisio.Trim(t.Context(), s.rdb, s.key, redisio.TrimOptions{Exact: true}); n < 499 || err != nil {
+	if n, err := admin.Trim(t.Context(), s.rdb, s.key, admin.TrimOptions{Exact: true}); n < 499 || err != nil {
 		t.Errorf("%d trimmed of what all are done with, %v", n, err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -323,7 +324,7 @@ func TestD18_StreamsAreBounded(t *testing.T) {
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), (&inbox[string]{}).sink()))
 	redistest.Soon(t, "all", func() bool { return pendingAndLag(t, s) == 0 })
 	drain(t, r)
-	if _, err := redisio.Trim(t.Context(), s.rdb, s.key, redisio.TrimOptions{}); err != nil {
+	if _, err := admin.Trim(t.Context(), s.rdb, s.key, admin.TrimOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.rdb.XLen(t.Context(), s.key).Val(); n > 200 {

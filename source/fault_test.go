@@ -9,7 +9,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -19,7 +19,7 @@ import (
 func (s *stand) deliveries(t testing.TB) map[string]int64 {
 	t.Helper()
 	counts := make(map[string]int64)
-	for p, err := range redisio.PendingEntries(context.Background(), s.rdb, s.key, "g", "") {
+	for p, err := range admin.PendingEntries(context.Background(), s.rdb, s.key, "g", "") {
 		if err != nil {
 			t.Fatal(err)
 		}

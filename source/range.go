@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // RangeConfig configures Range. Key is required; the zero value of any other field selects its
@@ -44,7 +45,7 @@ type RangeConfig[T any] struct {
 // connection, reading continues where it was.
 func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	var wrong mistakes
-	rc := redisio.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.Count}
+	rc := reader.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.Count}
 	if redisio.IsNilClient(rdb) {
 		wrong.add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
 	}
@@ -80,14 +81,14 @@ func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.St
 		r := &rangeReader[T]{wait: cfg.Wait, entries: entries[T]{format: format}}
 		rc := rc
 		rc.OnEvent = r.events.tell(nil)
-		r.r, r.err = redisio.NewRangeReader(rdb, rc)
+		r.r, r.err = reader.NewRange(rdb, rc)
 		return r
 	}, append(base, opts...)...)
 }
 
 // rangeReader is the running part of Range.
 type rangeReader[T any] struct {
-	r       *redisio.RangeReader
+	r       *reader.Range
 	err     error // of the configuration
 	wait    time.Duration
 	until   time.Time // an error before the first reply is final after this time

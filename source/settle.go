@@ -7,6 +7,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dead"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 const commitTimeout = 10 * time.Second
@@ -17,12 +19,12 @@ const commitTimeout = 10 * time.Second
 // be repeated. A nack may not, because the entry may have been delivered again since, and would be
 // taken from its new handler. So a Commit that failed in part records which nacks it has done.
 type settler struct {
-	r    *redisio.GroupReader
+	r    *reader.Group
 	plan *streamPlan
 
 	acks    []string
-	letters []redisio.DeadLetter
-	why     redisio.DeadReason // of the first of letters
+	letters []reader.DeadLetter
+	why     dead.Reason // of the first of letters
 	nacks   []string
 	delays  []time.Duration     // of the nacks
 	seqs    []uint64            // of the nacks
@@ -141,10 +143,10 @@ func (s *settler) reset(all bool) {
 }
 
 // letter returns the dead letter of an entry. The server copies the entry's own fields.
-func (s *settler) letter(st *flow.Settlement) redisio.DeadLetter {
-	var reason redisio.DeadReason
+func (s *settler) letter(st *flow.Settlement) reader.DeadLetter {
+	var reason dead.Reason
 	if st.Fault != nil {
-		reason = redisio.NewDeadReason(st.Fault.Err)
+		reason = dead.NewReason(st.Fault.Err)
 		reason.Graph, reason.Stage = st.Fault.Graph, st.Fault.Stage
 		if panicked := (*flow.PanicError)(nil); errors.As(st.Fault.Err, &panicked) {
 			reason.Stack = string(panicked.Stack)
@@ -155,5 +157,5 @@ func (s *settler) letter(st *flow.Settlement) redisio.DeadLetter {
 	if len(s.letters) == 0 {
 		s.why = reason
 	}
-	return redisio.DeadLetter{ID: st.Meta.ID, Extra: reason.Fields()}
+	return reader.DeadLetter{ID: st.Meta.ID, Extra: reason.Fields()}
 }

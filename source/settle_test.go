@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -21,7 +22,7 @@ func TestCommitTwice(t *testing.T) {
 	}
 	cfg := StreamConfig[string]{Key: key, Group: "g", Lease: time.Minute, Block: 20 * time.Millisecond}
 	p := cfg.plan(rdb)
-	r, err := redisio.NewGroupReader(rdb, p.group)
+	r, err := reader.NewGroup(rdb, p.group)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // StreamConfig configures Stream. Key and Group are required; the zero value of any other field
@@ -67,7 +68,7 @@ type StreamConfig[T any] struct {
 	// DeadKey is the stream for dead letters. Defaults to Key+":dead". With a cluster client it
 	// must share Key's hash slot, so there the default for a Key without a hash tag is
 	// "{Key}:dead". With any other client of a server with slots, an entry is moved in two steps if
-	// the keys are in different slots, see redisio.GroupReader.Dead.
+	// the keys are in different slots, see reader.Group.Dead.
 	DeadKey string
 	// DeadMaxLen is the approximate maximum length of the dead-letter stream. The oldest are
 	// trimmed first; OnEvent receives their number (redisio.EventDeadDropped). Defaults to 100,000.
@@ -75,13 +76,13 @@ type StreamConfig[T any] struct {
 	DeadMaxLen int64
 
 	// DelayedEvery is the shortest interval at which the source moves due scheduled entries to the
-	// stream, whichever process scheduled them (see redisio.Scheduler). While nothing is scheduled
+	// stream, whichever process scheduled them (see schedule.Scheduler). While nothing is scheduled
 	// it checks every 5s. Defaults to 1s. Negative disables it.
 	DelayedEvery time.Duration
 
 	// OnLostGroup is the reaction to a deleted group or stream. Defaults to creating it again at
 	// its former position.
-	OnLostGroup redisio.LostGroup
+	OnLostGroup reader.LostGroup
 	// Capabilities are the features of newer servers that reads may use: Claim and MaxSize.
 	// Defaults to asking the server. &redisio.Capabilities{} uses none, as on Redis 7.0. Delivery
 	// is the same with and without.
@@ -123,7 +124,7 @@ const (
 //
 // A dead letter has all raw fields of the entry, followed by dead:error, dead:cause for each
 // wrapped error, dead:stack of a panic, dead:graph, dead:stage, dead:attempts, dead:id, dead:key,
-// dead:group and dead:time. See [redisio.DeadLetters] and [redisio.ReplayDeadLetters], and the
+// dead:group and dead:time. See [dead.All] and [dead.Replay], and the
 // command redisio/cmd/streams.
 //
 // Message metadata: ID and Time are the entry's, Attempt its deliveries. MessageID, Key, Type,
@@ -161,13 +162,13 @@ func newStreamReader[T any](rdb redis.UniversalClient, p *streamPlan, format red
 	s := &streamReader[T]{settler: settler{plan: p}, entries: entries[T]{format: format, most: p.maxDeliveries}}
 	group := p.group
 	group.OnEvent, group.OnLost = s.events.tell(p.group.OnEvent), s.leases.tell
-	s.r, s.err = redisio.NewGroupReader(rdb, group)
+	s.r, s.err = reader.NewGroup(rdb, group)
 	return s
 }
 
 // streamPlan is a StreamConfig with its defaults and its errors.
 type streamPlan struct {
-	group         redisio.GroupConfig
+	group         reader.GroupConfig
 	deadKey       string
 	maxDeliveries int
 	readyWithin   time.Duration
@@ -176,7 +177,7 @@ type streamPlan struct {
 
 func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	p := &streamPlan{
-		group: redisio.GroupConfig{
+		group: reader.GroupConfig{
 			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
 			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait,
 			OnEvent: c.OnEvent, OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter, Capabilities: c.Capabilities,

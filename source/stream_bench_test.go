@@ -17,6 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -58,7 +59,7 @@ var (
 // fillStream writes n entries.
 func fillStream(b *testing.B, rdb *redis.Client, key, payload string, n int) {
 	b.Helper()
-	w, err := redisio.NewWriter(rdb, redisio.WriterConfig{Key: key, Pipelines: 4, Depth: 512})
+	w, err := writer.New(rdb, writer.Config{Key: key, Pipelines: 4, Depth: 512})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -294,13 +294,13 @@ func TestStreamFailsOnALostGroup(t *testing.T) {
 	s := newStand(t)
 	var in inbox[string]
 	cfg := config[string](s)
-	cfg.OnLostGroup = redisio.LostGroupFail
+	cfg.OnLostGroup = reader.LostGroupFail
 	s.fill(t, 1)
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	redistest.Soon(t, "read", func() bool { return in.count() == 1 })
 	s.rdb.XGroupDestroy(t.Context(), s.key, cfg.Group)
 	err := r.Wait()
-	if lost := (*redisio.GroupLostError)(nil); !errors.As(err, &lost) {
+	if lost := (*reader.GroupLostError)(nil); !errors.As(err, &lost) {
 		t.Fatalf("got %v, want a GroupLostError", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -18,8 +19,8 @@ import (
 // none does not stop it.
 func TestStreamersonV1(t *testing.T) {
 	s := newStand(t)
-	topic := redisio.StreamersonTopic{Namespace: s.key}
-	format := redisio.StreamersonV1(redisio.JSON[order]())
+	topic := streamersonv1.Topic{Namespace: s.key}
+	format := streamersonv1.Format(redisio.JSON[order]())
 	for _, slots := range [][]string{
 		{"m-1", "resp", topic.Outgoing(), "nil", "json", "session", "UnoccupiedField", `{"id":"1"}`},
 		{"m-2", "resp", topic.Outgoing(), "nil", "json", "session", "UnoccupiedField", `{"id":`},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // TailConfig configures Tail. Key is required; the zero value of any other field selects its
@@ -47,7 +48,7 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 	if cfg.Start.IsZero() {
 		cfg.Start = redisio.StartEnd()
 	}
-	rc := redisio.TailConfig{Key: cfg.Key, Start: cfg.Start, Block: cfg.Block, MaxCount: cfg.Count, Wait: cfg.Wait,
+	rc := reader.TailConfig{Key: cfg.Key, Start: cfg.Start, Block: cfg.Block, MaxCount: cfg.Count, Wait: cfg.Wait,
 		OnEvent: cfg.OnEvent}
 	var wrong mistakes
 	if redisio.IsNilClient(rdb) {
@@ -70,14 +71,14 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 		t := &tailReader[T]{entries: entries[T]{format: format}}
 		rc := rc
 		rc.OnEvent = t.events.tell(rc.OnEvent)
-		t.r, t.err = redisio.NewTailReader(rdb, rc)
+		t.r, t.err = reader.NewTail(rdb, rc)
 		return t
 	}, append(base, opts...)...)
 }
 
 // tailReader is the running part of Tail.
 type tailReader[T any] struct {
-	r       *redisio.TailReader
+	r       *reader.Tail
 	err     error // of the configuration
 	entries entries[T]
 	events  events

@@ -9,6 +9,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
 // TicksConfig configures Ticks. Next, Key and Group are required; the zero value of any other field
@@ -84,7 +85,7 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 	if cfg.MaxLen < 0 {
 		p.wrong.add("MaxLen", "is negative", "leave it 0 for 1000")
 	}
-	tc := redisio.TickerConfig{
+	tc := schedule.TickerConfig{
 		Key:    cfg.Key,
 		Next:   cfg.Next,
 		Missed: max(cfg.Missed, 0),
@@ -111,8 +112,8 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 type ticksReader struct {
 	*streamReader[Tick]
 	rdb    redis.UniversalClient
-	cfg    redisio.TickerConfig
-	ticker *redisio.Keeper
+	cfg    schedule.TickerConfig
+	ticker *schedule.Keeper
 	failed context.Context // cancelled when the ticker has ended by itself
 }
 
@@ -129,7 +130,7 @@ func (r *ticksReader) Open(ctx context.Context) error {
 		}
 	}
 	r.cfg.OnEvent = r.events.tell(r.plan.group.OnEvent)
-	t, err := redisio.NewTicker(r.rdb, r.cfg)
+	t, err := schedule.NewTicker(r.rdb, r.cfg)
 	if err != nil {
 		return flow.Permanent(err)
 	}

@@ -12,8 +12,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -59,9 +61,9 @@ func TestEveryClient(t *testing.T) {
 		},
 		"a user with the least rights": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			s := redistest.Start(t)
-			rights := redisio.GroupConfig{Key: "orders", Group: "g"}.Access("orders:dead").And(
-				redisio.WriterConfig{Key: "orders:out"}.Access(),
-				redisio.AccessToInspect("orders", "orders:out", "orders:dead")) // what the test looks at
+			rights := reader.GroupConfig{Key: "orders", Group: "g"}.Access("orders:dead").And(
+				writer.Config{Key: "orders:out"}.Access(),
+				admin.AccessToInspect("orders", "orders:out", "orders:dead")) // what the test looks at
 			return s.User(t, "app", rights.Rules()...), []*redis.Options{s.Options()}
 		},
 		"credentials that change": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
@@ -173,7 +175,7 @@ func newCopying(t *testing.T, rdb redis.UniversalClient, key string) *copying {
 	)
 	to := sink.StreamConfig[string]{Key: key + ":out", Depth: 16}
 	if strings.Contains(t.Name(), "Sentinel") {
-		to.Durability, to.DedupeWindow = redisio.Durability{Replicas: 1}, time.Minute
+		to.Durability, to.DedupeWindow = writer.Durability{Replicas: 1}, time.Minute
 	}
 	run, err := flow.New("copy", flow.To(src, sink.Stream(rdb, to))).Start(context.Background())
 	if err != nil {

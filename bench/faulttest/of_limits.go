@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -93,7 +94,7 @@ func deletesPending(t *trial, trim bool) {
 
 // keepsPending wants redisio's own retention to leave what is pending.
 func (t *trial) keepsPending(id string) {
-	_, err := redisio.Trim(t.ctx, t.in, t.job.Input, redisio.TrimOptions{Exact: true})
+	_, err := admin.Trim(t.ctx, t.in, t.job.Input, admin.TrimOptions{Exact: true})
 	t.must(err)
 	if e, err := t.in.XRange(t.ctx, t.job.Input, id, id).Result(); err != nil || len(e) == 0 {
 		t.find(kindPromise, "redisio.Trim dropped the pending entry %s: %v", id, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -79,7 +80,7 @@ func (j job) work(ctx context.Context, d *diary) error {
 	}
 	to := sink.StreamConfig[parcel]{Key: j.Output, Pipelines: j.Pipelines, Wait: time.Minute, OnRetry: d.retry}
 	if j.Replicas > 0 {
-		to.Durability, to.DedupeWindow = redisio.Durability{Replicas: j.Replicas}, time.Minute
+		to.Durability, to.DedupeWindow = writer.Durability{Replicas: j.Replicas}, time.Minute
 	}
 	if j.Crash.Step != "" {
 		c := codec{redisio.JSON[parcel](), d.at}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
-	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dead"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
@@ -63,7 +63,7 @@ func run(ctx context.Context, orders int, addr string) error {
 		return err
 	}
 	fmt.Printf("stored    %d invoices in %d inserts\n", len(db.rows), db.inserts)
-	for letter, err := range redisio.DeadLetters(context.WithoutCancel(ctx), rdb, "orders:dead", redisio.DeadFilter{}) {
+	for letter, err := range dead.All(context.WithoutCancel(ctx), rdb, "orders:dead", dead.Filter{}) {
 		if err != nil {
 			return err
 		}

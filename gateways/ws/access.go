@@ -1,6 +1,10 @@
 package ws
 
-import "github.com/streamerson/streamerson-go/redisio"
+import (
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
+)
 
 // Access returns the rights of the processes of a hub, on a server with ACLs: to append to its
 // events, to read its log and end sockets by it (Disconnect), and to share the secret of the
@@ -13,16 +17,16 @@ import "github.com/streamerson/streamerson-go/redisio"
 func (c HubConfig) Access(hub string) redisio.Access {
 	c = c.withDefaults()
 	k := keysOf(hub)
-	in := redisio.WriterConfig{
+	in := writer.Config{
 		Key:          k.in,
 		MaxLen:       c.MaxLen,
 		HardCap:      c.HardCap,
-		WhenFull:     redisio.FullRefuse,
+		WhenFull:     writer.FullRefuse,
 		MaxBytes:     max(0, c.MaxBytes),
 		DedupeWindow: max(0, c.DedupeWindow),
 	}
-	a := in.Access().And(redisio.TailConfig{Key: k.out}.Access(), redisio.RangeConfig{Key: k.out}.Access(),
-		redisio.WriterConfig{Key: k.out}.Access())
+	a := in.Access().And(reader.TailConfig{Key: k.out}.Access(), reader.RangeConfig{Key: k.out}.Access(),
+		writer.Config{Key: k.out}.Access())
 	if len(c.Secrets) > 0 {
 		return a
 	}

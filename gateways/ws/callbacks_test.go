@@ -24,7 +24,11 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dead"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -148,19 +152,19 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		"gateways.Use m":          middlewarePanics,
 		"gateways.Keyed key":      func(*testing.T) {}, // in the caller's own goroutine
 
-		"redisio.GroupConfig.OnEvent":      groupPanics,
-		"redisio.GroupConfig.OnLost":       groupPanics,
-		"redisio.WriterConfig.OnEvent":     writerPanics,
-		"redisio.TailConfig.OnEvent":       tailPanics,
-		"redisio.RangeConfig.OnEvent":      rangePanics,
-		"redisio.ReplayOptions.OnProgress": progressPanics,
-		"redisio.DropOptions.OnProgress":   progressPanics,
-		"redisio.TickerConfig.Next":        tickerPanics,
-		"redisio.TickerConfig.Fields":      tickerPanics,
-		"redisio.TickerConfig.OnRetry":     tickerPanics,
-		"redisio.TickerConfig.OnEvent":     tickerEventPanics,
-		"redisio.ScheduleConfig.OnEvent":   moverPanics,
-		"redisio.Keep ended":               keepPanics,
+		"reader.GroupConfig.OnEvent":    groupPanics,
+		"reader.GroupConfig.OnLost":     groupPanics,
+		"writer.Config.OnEvent":         writerPanics,
+		"reader.TailConfig.OnEvent":     tailPanics,
+		"reader.RangeConfig.OnEvent":    rangePanics,
+		"dead.ReplayOptions.OnProgress": progressPanics,
+		"dead.DropOptions.OnProgress":   progressPanics,
+		"schedule.TickerConfig.Next":    tickerPanics,
+		"schedule.TickerConfig.Fields":  tickerPanics,
+		"schedule.TickerConfig.OnRetry": tickerPanics,
+		"schedule.TickerConfig.OnEvent": tickerEventPanics,
+		"schedule.Config.OnEvent":       moverPanics,
+		"schedule.Keep ended":           keepPanics,
 
 		"source.StreamConfig.OnEvent": sourcePanics,
 		"source.TicksConfig.OnEvent":  ticksPanics,
@@ -218,7 +222,11 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		return file == "service.go" || file == "handle.go" || strings.HasPrefix(file, "client") || file == "call.go"
 	}
 	var found []string
-	for folder, pass := range map[string]func(string) bool{".": all, "../../redisio": all, "../../source": all, "../../sink": all, "..": rpc} {
+	for folder, pass := range map[string]func(string) bool{
+		".": all, "../../redisio": all, "../../redisio/reader": all, "../../redisio/writer": all,
+		"../../redisio/schedule": all, "../../redisio/dead": all, "../../redisio/admin": all,
+		"../../redisio/dedupe": all, "../../source": all, "../../sink": all, "..": rpc,
+	} {
 		found = append(found, callbacks(t, folder, pass)...)
 	}
 	found = slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, " opts") })
@@ -364,9 +372,9 @@ func read(t *testing.T, calls chan struct{}, read func(ctx context.Context) erro
 func groupPanics(t *testing.T) {
 	s := newStand(t)
 	events, lost := make(chan struct{}, 1), make(chan struct{}, 1)
-	r, err := redisio.NewGroupReader(
+	r, err := reader.NewGroup(
 		s.rdb,
-		redisio.GroupConfig{Key: s.name, Group: "g", Lease: 300 * time.Millisecond, DelayedEvery: -1,
+		reader.GroupConfig{Key: s.name, Group: "g", Lease: 300 * time.Millisecond, DelayedEvery: -1,
 			Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events), OnLost: called[[]string](lost)},
 	)
 	if err == nil {
@@ -392,9 +400,9 @@ func writerPanics(t *testing.T) {
 	s := newStand(t)
 	s.rdb.XGroupCreateMkStream(t.Context(), s.name, "g", "0")
 	events := make(chan struct{}, 1)
-	w, err := redisio.NewWriter(
+	w, err := writer.New(
 		s.rdb,
-		redisio.WriterConfig{
+		writer.Config{
 			Key:        s.name,
 			MaxLen:     1,
 			Exact:      true,
@@ -421,9 +429,9 @@ func tailPanics(t *testing.T) {
 	proxy := redistest.StartProxy(t, srv.Addr())
 	key := redistest.Key(t)
 	events := make(chan struct{}, 1)
-	r, err := redisio.NewTailReader(
+	r, err := reader.NewTail(
 		proxy.Client(t),
-		redisio.TailConfig{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events)},
+		reader.TailConfig{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events)},
 	)
 	if err == nil {
 		err = r.Open(t.Context())
@@ -444,9 +452,9 @@ func rangePanics(t *testing.T) {
 	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", strings.Repeat("x", 1000)}})
 	proxy := redistest.StartProxy(t, redistest.Shared(t).Addr())
 	events := make(chan struct{}, 1)
-	r, err := redisio.NewRangeReader(
+	r, err := reader.NewRange(
 		proxy.Client(t),
-		redisio.RangeConfig{Key: s.name, OnEvent: called[redisio.Event](events)},
+		reader.RangeConfig{Key: s.name, OnEvent: called[redisio.Event](events)},
 	)
 	if err == nil {
 		err = r.Open(t.Context())
@@ -476,24 +484,24 @@ func progressPanics(t *testing.T) {
 		)
 	}
 	calls := make(chan struct{}, 1)
-	report, err := redisio.ReplayDeadLetters(
+	report, err := dead.Replay(
 		t.Context(),
 		s.rdb,
 		s.name,
-		redisio.DeadFilter{},
-		redisio.ReplayOptions{To: s.name + ":to", OnProgress: called[redisio.ReplayReport](calls)},
+		dead.Filter{},
+		dead.ReplayOptions{To: s.name + ":to", OnProgress: called[dead.ReplayReport](calls)},
 	)
 	if err != nil || report.Replayed != 3 {
 		t.Errorf("replay: %+v, %v", report, err)
 	}
 	wait(t, calls)
 	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", "1"}})
-	n, err := redisio.DropDeadLetters(
+	n, err := dead.Drop(
 		t.Context(),
 		s.rdb,
 		s.name,
-		redisio.DeadFilter{},
-		redisio.DropOptions{OnProgress: called[int64](calls)},
+		dead.Filter{},
+		dead.DropOptions{OnProgress: called[int64](calls)},
 	)
 	if err != nil || n == 0 {
 		t.Errorf("drop: %d, %v", n, err)
@@ -502,7 +510,7 @@ func progressPanics(t *testing.T) {
 }
 
 func tickerPanics(t *testing.T) {
-	for _, cfg := range []redisio.TickerConfig{
+	for _, cfg := range []schedule.TickerConfig{
 		{Next: boom[time.Time, time.Time], Fields: func(time.Time) redisio.Fields { return nil }},
 		{Next: func(at time.Time) time.Time { return at.Truncate(time.Millisecond).Add(time.Millisecond) }, Fields: boom[time.Time, redisio.Fields]},
 	} {
@@ -516,7 +524,7 @@ func tickerPanics(t *testing.T) {
 			}
 			panic("boom")
 		}
-		ticker, err := redisio.NewTicker(s.rdb, cfg)
+		ticker, err := schedule.NewTicker(s.rdb, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -546,7 +554,7 @@ func tickerEventPanics(t *testing.T) {
 	s := newStand(t)
 	ahead(t, s)
 	calls := make(chan struct{}, 1)
-	ticker, err := redisio.NewTicker(s.rdb, redisio.TickerConfig{Key: s.name, OnEvent: called[redisio.Event](calls),
+	ticker, err := schedule.NewTicker(s.rdb, schedule.TickerConfig{Key: s.name, OnEvent: called[redisio.Event](calls),
 		Next: everyMillisecond, Fields: func(time.Time) redisio.Fields { return redisio.Fields{{Name: "data"}} }})
 	if err != nil {
 		t.Fatal(err)
@@ -565,7 +573,7 @@ func moverPanics(t *testing.T) {
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no server") }})
 	defer rdb.Close()
 	calls := make(chan struct{}, 1)
-	s, err := redisio.NewScheduler(rdb, redisio.ScheduleConfig{Key: "orders", OnEvent: called[redisio.Event](calls)})
+	s, err := schedule.New(rdb, schedule.Config{Key: "orders", OnEvent: called[redisio.Event](calls)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -609,9 +617,9 @@ func ticksPanics(t *testing.T) {
 func keepPanics(t *testing.T) {
 	s := newStand(t)
 	s.rdb.Set(t.Context(), s.name, "a string", 0)
-	ticker, err := redisio.NewTicker(
+	ticker, err := schedule.NewTicker(
 		s.rdb,
-		redisio.TickerConfig{Key: s.name, Next: func(at time.Time) time.Time { return at.Add(time.Second) },
+		schedule.TickerConfig{Key: s.name, Next: func(at time.Time) time.Time { return at.Add(time.Second) },
 			Fields: func(time.Time) redisio.Fields { return nil }},
 	)
 	if err != nil {

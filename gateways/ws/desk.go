@@ -10,6 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -56,7 +57,7 @@ func (d *desk) Open(ctx context.Context) error {
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // ended by Close
 	from, inbox := source.Queue[said](inboxSize, flow.Name("said"))
 	out := sink.StreamConfig[said]{Key: h.keys.in, Format: saidFormat{}, MaxLen: h.cfg.MaxLen, HardCap: h.cfg.HardCap,
-		WhenFull: redisio.FullRefuse, MaxBytes: max(0, h.cfg.MaxBytes), Wait: h.cfg.Wait}
+		WhenFull: writer.FullRefuse, MaxBytes: max(0, h.cfg.MaxBytes), Wait: h.cfg.Wait}
 	if h.cfg.DedupeWindow > 0 {
 		out.DedupeWindow = h.cfg.DedupeWindow
 		out.IDFor = func(m flow.Message[said]) string { return m.Value.id }

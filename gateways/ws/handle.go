@@ -9,6 +9,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -305,7 +306,7 @@ func (s *socket) send(q *request) *fault {
 // failure converts the error of a write into a fault. It returns nil if there is none.
 func failure(id string, err error) *fault {
 	var large *redisio.TooLargeError
-	var full *redisio.StreamFullError
+	var full *writer.StreamFullError
 	switch {
 	case err == nil:
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // check is one run of a rule. Its methods end the rule by a panic that [Rule.Check] recovers. So
@@ -114,14 +115,14 @@ func (c *check) takenBy(key, consumer string, n int) []string {
 
 // watched is a group's reader that records its events.
 type watched struct {
-	*redisio.GroupReader
+	*reader.Group
 	mu     sync.Mutex
 	events map[redisio.EventKind]int
 	lost   []string
 }
 
 // group opens a reader of group g, with short waits by default.
-func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *watched {
+func (c *check) group(rdb redis.UniversalClient, cfg reader.GroupConfig) *watched {
 	r := &watched{events: make(map[redisio.EventKind]int)}
 	cfg.Group = "g"
 	if cfg.Block == 0 {
@@ -138,7 +139,7 @@ func (c *check) group(rdb redis.UniversalClient, cfg redisio.GroupConfig) *watch
 		r.lost = append(r.lost, ids...)
 	}
 	var err error
-	r.GroupReader, err = redisio.NewGroupReader(rdb, cfg)
+	r.Group, err = reader.NewGroup(rdb, cfg)
 	c.must(err)
 	c.must(r.Open(c.ctx))
 	c.cleanup = append(c.cleanup, func() {
@@ -201,7 +202,7 @@ func (c *check) nothing(r batches, d time.Duration) {
 
 // all reads a whole stream.
 func (c *check) all(key string) []redisio.Entry {
-	r, err := redisio.NewRangeReader(c.rdb, redisio.RangeConfig{Key: key})
+	r, err := reader.NewRange(c.rdb, reader.RangeConfig{Key: key})
 	c.must(err)
 	c.must(r.Open(c.ctx))
 	var out []redisio.Entry

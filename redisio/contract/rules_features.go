@@ -4,15 +4,16 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 )
 
 // The rules of newer commands: commands that the server reports work as expected. They are all
 // optional.
 var featureRules = []Rule{
 	{"probe/same", "Probing a server returns the same result each time.", func(c *check) {
-		one, err := redisio.Probe(c.ctx, c.rdb)
+		one, err := probe.Probe(c.ctx, c.rdb)
 		c.must(err)
-		two, err := redisio.Probe(c.ctx, c.rdb)
+		two, err := probe.Probe(c.ctx, c.rdb)
 		if err != nil || one != two {
 			c.failf("%+v and %+v, %v", one, two, err)
 		}
@@ -104,7 +105,7 @@ var featureRules = []Rule{
 
 // needs ends the rule if the server lacks a command.
 func (c *check) needs(command string, has func(redisio.Capabilities) bool) {
-	caps, err := redisio.Probe(c.ctx, c.rdb)
+	caps, err := probe.Probe(c.ctx, c.rdb)
 	c.must(err)
 	if !has(caps) {
 		c.lacks(command)

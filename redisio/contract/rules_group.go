@@ -7,13 +7,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 var groupRules = []Rule{
 	{"group/made", "A missing group is created with its stream; an existing one is used.", func(c *check) {
 		key := c.key("s")
 		for range 2 {
-			c.must(c.group(c.rdb, redisio.GroupConfig{Key: key}).Close(c.ctx))
+			c.must(c.group(c.rdb, reader.GroupConfig{Key: key}).Close(c.ctx))
 		}
 		if groups, err := c.rdb.XInfoGroups(c.ctx, key).Result(); err != nil || len(groups) != 1 {
 			c.failf("%+v, %v", groups, err)
@@ -24,7 +26,7 @@ var groupRules = []Rule{
 		want := c.add(key, 3)
 		at, err := redisio.ParseID(want[0])
 		c.must(err)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Start: redisio.StartID(at)})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Start: redisio.StartID(at)})
 		if got := ids(c.read(r, 2)); !slices.Equal(got, want[1:]) {
 			c.failf("got %v, want %v", got, want[1:])
 		}
@@ -35,7 +37,7 @@ var groupRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 5)
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
 			got := ids(c.read(r, 3))
 			c.must(c.rdb.XGroupDestroy(c.ctx, key, "g").Err())
 			want = append(want, c.add(key, 1)...)
@@ -54,7 +56,7 @@ var groupRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Block: time.Second, Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Block: time.Second, Lease: time.Minute})
 			if n, err := r.Ack(c.ctx, ids(c.read(r, 3))); n != 3 || err != nil {
 				c.failf("acked %d, %v", n, err)
 			}
@@ -83,7 +85,7 @@ var groupRules = []Rule{
 		c.must(c.rdb.XGroupCreateConsumer(c.ctx, key, "g", "idler").Err())
 		c.group(
 			c.rdb,
-			redisio.GroupConfig{Key: key, Lease: 90 * time.Millisecond, ReapAfter: time.Millisecond},
+			reader.GroupConfig{Key: key, Lease: 90 * time.Millisecond, ReapAfter: time.Millisecond},
 		) // it never reads
 		has := func(name string) bool {
 			return slices.ContainsFunc(
@@ -99,7 +101,7 @@ var groupRules = []Rule{
 	{"info/lag", "The numbers of pending and unread entries are reported.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 10)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		got := ids(c.read(r, 4))
 		info, err := r.Info(c.ctx)
 		if err != nil || info.Pending != 4 || info.Lag != 6 || info.Oldest != got[0] || info.Length != 10 {
@@ -112,12 +114,12 @@ var groupRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 10)
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key})
 			got := ids(c.read(r, 6))
 			if n, err := r.Ack(c.ctx, slices.Delete(slices.Clone(got), 3, 4)); n != 5 || err != nil {
 				c.failf("acked %d, %v", n, err)
 			}
-			if n, err := redisio.Trim(c.ctx, c.rdb, key, redisio.TrimOptions{Exact: true}); n != 3 || err != nil {
+			if n, err := admin.Trim(c.ctx, c.rdb, key, admin.TrimOptions{Exact: true}); n != 3 || err != nil {
 				c.failf("trimmed %d, %v, want 3", n, err)
 			}
 			if left := ids(c.all(key)); !slices.Equal(left, want[3:]) {

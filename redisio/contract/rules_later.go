@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
 var delayRules = []Rule{
@@ -11,7 +13,7 @@ var delayRules = []Rule{
 		s, key := c.scheduler()
 		const delay = 300 * time.Millisecond
 		at := time.Now().Add(delay)
-		c.must(s.Schedule(c.ctx, []redisio.Delayed{{ID: "a", At: at, Fields: redisio.Fields{field("n", "1")}},
+		c.must(s.Schedule(c.ctx, []schedule.Delayed{{ID: "a", At: at, Fields: redisio.Fields{field("n", "1")}},
 			{ID: "b", At: at.Add(time.Hour), Fields: redisio.Fields{field("n", "2")}}}, make([]redisio.Result, 2)))
 		if n, _, err := s.Move(c.ctx); n != 0 || err != nil {
 			c.failf("moved %d, %v before the time", n, err)
@@ -29,7 +31,9 @@ var delayRules = []Rule{
 	}},
 	{"later/again", "Scheduling an entry again, before or after its time, writes it once.", func(c *check) {
 		s, key := c.scheduler()
-		entry := []redisio.Delayed{{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}}}
+		entry := []schedule.Delayed{
+			{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}},
+		}
 		for range 3 {
 			c.must(s.Schedule(c.ctx, entry, make([]redisio.Result, 1)))
 			c.must(s.Schedule(c.ctx, entry, make([]redisio.Result, 1)))
@@ -45,7 +49,9 @@ var delayRules = []Rule{
 		c.must(
 			s.Schedule(
 				c.ctx,
-				[]redisio.Delayed{{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}}},
+				[]schedule.Delayed{
+					{ID: "a", At: time.Now().Add(-time.Minute), Fields: redisio.Fields{field("n", "1")}},
+				},
 				make([]redisio.Result, 1),
 			),
 		)
@@ -58,11 +64,11 @@ var delayRules = []Rule{
 	}},
 	{"later/read", "Readers of a group move the scheduled entries of their stream.", func(c *check) {
 		s, key := c.scheduler()
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, DelayedEvery: often})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, DelayedEvery: often})
 		c.must(
 			s.Schedule(
 				c.ctx,
-				[]redisio.Delayed{
+				[]schedule.Delayed{
 					{At: time.Now().Add(100 * time.Millisecond), Fields: redisio.Fields{field("n", "1")}},
 				},
 				make([]redisio.Result, 1),
@@ -74,9 +80,9 @@ var delayRules = []Rule{
 	}},
 }
 
-func (c *check) scheduler() (*redisio.Scheduler, string) {
+func (c *check) scheduler() (*schedule.Scheduler, string) {
 	key := c.key("s")
-	s, err := redisio.NewScheduler(c.rdb, redisio.ScheduleConfig{Key: key})
+	s, err := schedule.New(c.rdb, schedule.Config{Key: key})
 	c.must(err)
 	c.keys = append(c.keys, s.Keys()...)
 	return s, key

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 var readRules = []Rule{
@@ -16,7 +17,7 @@ var readRules = []Rule{
 		key := c.key("s")
 		c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n").Err())
 		want := c.add(key, 20)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		got := c.read(r, 21)
 		f := got[0].Fields
 		if len(f) != 4 || f[2].Name != "k" || string(f[2].Value) != "2" || string(f[3].Value) != "\x00\r\n" ||
@@ -33,7 +34,7 @@ var readRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 50)
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key})
 			var b redisio.Batch
 			c.must(r.Read(c.ctx, 7, 0, &b))
 			if n := len(c.pending(key)); len(b.Entries) != 7 || n != 7 || b.Entries[6].ID != want[6] {
@@ -43,7 +44,7 @@ var readRules = []Rule{
 	},
 	{"read/waits", "A read blocks on the server, and returns entries written meanwhile.", func(c *check) {
 		key := c.key("s")
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Block: time.Second})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Block: time.Second})
 		type result struct {
 			b   redisio.Batch
 			err error
@@ -62,7 +63,7 @@ var readRules = []Rule{
 	{"read/shared", "Readers of a group share its entries: one reader receives each.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 40)
-		a, b := c.group(c.rdb, redisio.GroupConfig{Key: key}), c.group(c.rdb, redisio.GroupConfig{Key: key})
+		a, b := c.group(c.rdb, reader.GroupConfig{Key: key}), c.group(c.rdb, reader.GroupConfig{Key: key})
 		var got []string
 		for range 4 {
 			got = append(got, ids(c.read(a, 5))...)
@@ -79,7 +80,7 @@ var readRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			l, rdb := c.line()
-			r := c.group(rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+			r := c.group(rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
 			held := ids(c.read(r, len(c.add(key, 5))))
 			want := c.add(key, 20)
 			l.loseReply("xreadgroup")
@@ -104,7 +105,7 @@ var readRules = []Rule{
 			key := c.key("s")
 			want := c.add(key, 4)
 			c.takenBy(key, "me", 3)
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
 			got := c.read(r, 3)
 			c.acked(r, got) // entries that may have killed their reader keep others waiting
 			got = append(got, c.read(r, 1)...)
@@ -118,7 +119,7 @@ var readRules = []Rule{
 	{"read/no-ack", "Reading at most once leaves nothing pending.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 3)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, NoAck: true})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, NoAck: true})
 		if got := ids(c.read(r, 3)); !slices.Equal(got, want) {
 			c.failf("got %v, want %v", got, want)
 		}
@@ -130,9 +131,9 @@ var readRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
-			r, err := redisio.NewTailReader(
+			r, err := reader.NewTail(
 				c.rdb,
-				redisio.TailConfig{Key: key, Start: redisio.StartEnd(), Block: 5 * time.Millisecond},
+				reader.TailConfig{Key: key, Start: redisio.StartEnd(), Block: 5 * time.Millisecond},
 			)
 			c.must(err)
 			c.must(r.Open(c.ctx))
@@ -156,9 +157,9 @@ var readRules = []Rule{
 		at, err := redisio.ParseID(want[9])
 		c.must(err)
 		for start, from := range map[redisio.Start]int{redisio.StartBeginning(): 0, redisio.StartID(at): 10} {
-			r, err := redisio.NewTailReader(
+			r, err := reader.NewTail(
 				c.rdb,
-				redisio.TailConfig{Key: key, Start: start, MaxCount: 7, Block: 10 * time.Millisecond},
+				reader.TailConfig{Key: key, Start: start, MaxCount: 7, Block: 10 * time.Millisecond},
 			)
 			c.must(err)
 			c.must(r.Open(c.ctx))
@@ -176,7 +177,7 @@ var readRules = []Rule{
 		c.must(err)
 		to, err := redisio.ParseID(want[25])
 		c.must(err)
-		r, err := redisio.NewRangeReader(c.rdb, redisio.RangeConfig{Key: key, From: from, To: to, MaxCount: 10})
+		r, err := reader.NewRange(c.rdb, reader.RangeConfig{Key: key, From: from, To: to, MaxCount: 10})
 		c.must(err)
 		c.must(r.Open(c.ctx))
 		var b redisio.Batch
@@ -188,7 +189,7 @@ var readRules = []Rule{
 	{"read/wrong-type", "A key that is not a stream is a permanent error.", func(c *check) {
 		key := c.key("s")
 		c.must(c.rdb.Set(c.ctx, key, "x", 0).Err())
-		r, err := redisio.NewGroupReader(c.rdb, redisio.GroupConfig{Key: key, Group: "g"})
+		r, err := reader.NewGroup(c.rdb, reader.GroupConfig{Key: key, Group: "g"})
 		c.must(err)
 		if err := r.Open(c.ctx); !redisio.IsPermanent(err) || !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			c.failf("got %v", err)

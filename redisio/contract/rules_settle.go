@@ -7,13 +7,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 var settleRules = []Rule{
 	{"ack/once", "Acks may be repeated: entries no longer pending are reported without an error.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 5)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		got := ids(c.read(r, 5))
 		for _, want := range []int{5, 0} {
 			if n, err := r.Ack(c.ctx, got); n != want || err != nil {
@@ -29,7 +30,7 @@ var settleRules = []Rule{
 		key := c.key("s")
 		c.add(key, 5)
 		l, rdb := c.line()
-		r := c.group(rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+		r := c.group(rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
 		got := ids(c.read(r, 5))
 		l.loseReply("xack")
 		if _, err := r.Ack(c.ctx, got); err != nil || l.losses() != 1 {
@@ -44,7 +45,7 @@ var settleRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 2)
-			cfg := redisio.GroupConfig{
+			cfg := reader.GroupConfig{
 				Key:          key,
 				Lease:        2 * time.Second,
 				ReclaimEvery: often,
@@ -72,7 +73,7 @@ var settleRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			id := c.add(key, 1)[0]
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
 			for want := int64(1); want <= 4; want++ {
 				e := c.read(r, 1)[0]
 				if p := c.pending(key)[id]; e.Deliveries != want || p.RetryCount != want {
@@ -88,7 +89,7 @@ var settleRules = []Rule{
 	{"nack/fenced", "Giving back entries that another reader owns now changes nothing.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 1)
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: time.Minute})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
 		got := ids(c.read(r, 1))
 		c.must(
 			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got}).
@@ -103,7 +104,7 @@ var settleRules = []Rule{
 	{"release/at-once", "Other readers receive released entries at once, not after a lease.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 3)
-		cfg := redisio.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
+		cfg := reader.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
 		a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
 		got := ids(c.read(a, 3))
 		c.must(a.Release(c.ctx, got))
@@ -117,7 +118,7 @@ var settleRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
-			cfg := redisio.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
+			cfg := reader.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
 			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
 			got := ids(c.read(a, 3))
 			c.must(a.Close(c.ctx))
@@ -141,11 +142,11 @@ var settleRules = []Rule{
 		func(c *check) {
 			key, dead := c.key("s"), c.key("dead")
 			c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "b", "1", "a", "2", "b", "3").Err())
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key})
 			id := c.read(r, 1)[0].ID
 			for range 2 {
 				c.must(
-					r.Dead(c.ctx, dead, []redisio.DeadLetter{{ID: id, Extra: redisio.Fields{field("why", "bad\x00")}}}),
+					r.Dead(c.ctx, dead, []reader.DeadLetter{{ID: id, Extra: redisio.Fields{field("why", "bad\x00")}}}),
 				)
 			}
 			letters := c.all(dead)
@@ -160,9 +161,9 @@ var settleRules = []Rule{
 		key, text := c.key("s"), c.key("text")
 		c.add(key, 1)
 		c.must(c.rdb.Set(c.ctx, text, "x", 0).Err())
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		got := ids(c.read(r, 1))
-		if err := r.Dead(c.ctx, text, []redisio.DeadLetter{{ID: got[0]}}); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if err := r.Dead(c.ctx, text, []reader.DeadLetter{{ID: got[0]}}); !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			c.failf("got %v", err)
 		}
 		if len(c.pending(key)) != 1 || r.Held() != 1 {
@@ -176,9 +177,9 @@ var settleRules = []Rule{
 			values[i] = "f"
 		}
 		c.must(c.rdb.XAdd(c.ctx, &redis.XAddArgs{Stream: key, Values: values}).Err())
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		id := c.read(r, 1)[0].ID
-		c.must(r.Dead(c.ctx, dead, []redisio.DeadLetter{{ID: id, Extra: redisio.Fields{field("why", "x")}}}))
+		c.must(r.Dead(c.ctx, dead, []reader.DeadLetter{{ID: id, Extra: redisio.Fields{field("why", "x")}}}))
 		if letters := c.all(dead); len(letters) != 1 || len(letters[0].Fields) != 10_001 {
 			c.failf("%d letters", len(letters))
 		}
@@ -192,7 +193,7 @@ var settleRules = []Rule{
 			want := c.add(key, 4)
 			c.takenBy(key, "dead", 3)
 			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
 			got := ids(c.read(r, 3))
 			if slices.Sort(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
 				c.failf("got %v of %v", got, want)
@@ -208,7 +209,7 @@ var settleRules = []Rule{
 			want := c.add(key, 4)
 			c.takenBy(key, "me", 3)
 			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
 			got := c.read(r, 2)
 			c.acked(r, got) // entries that may have killed their reader block others until acked
 			got = append(got, c.read(r, 1)...)

@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // writer opens a writer and closes it at the end of the rule.
-func (c *check) writer(w *redisio.Writer, err error) *redisio.Writer {
+func (c *check) writer(w *writer.Writer, err error) *writer.Writer {
 	c.must(err)
 	c.must(w.Open(c.ctx))
 	c.cleanup = append(c.cleanup, func() { _ = w.Close(c.ctx) })
@@ -27,7 +29,7 @@ func outgoing(n int) []redisio.Outgoing {
 var writeRules = []Rule{
 	{"write/order", "Entries are written in order, and each reply is the entry's ID.", func(c *check) {
 		key := c.key("s")
-		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, Depth: 16}))
+		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, Depth: 16}))
 		results := make([]redisio.Result, 100)
 		c.must(w.Write(c.ctx, outgoing(100), results))
 		for i, e := range c.all(key) {
@@ -39,7 +41,7 @@ var writeRules = []Rule{
 	{"write/neighbours", "A refused entry is reported and does not affect its neighbours.", func(c *check) {
 		key, text := c.key("s"), c.key("text")
 		c.must(c.rdb.Set(c.ctx, text, "x", 0).Err())
-		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key}))
+		w := c.writer(writer.New(c.rdb, writer.Config{Key: key}))
 		out, results := outgoing(4), make([]redisio.Result, 4)
 		out[1].Key = text
 		out[2].Fields = nil
@@ -58,7 +60,7 @@ var writeRules = []Rule{
 	{"write/unknown", "A write whose reply was lost is reported as unknown, and not repeated.", func(c *check) {
 		key := c.key("s")
 		l, rdb := c.line()
-		w := c.writer(redisio.NewWriter(rdb, redisio.WriterConfig{Key: key}))
+		w := c.writer(writer.New(rdb, writer.Config{Key: key}))
 		l.loseReply("xadd")
 		if err := w.Write(c.ctx, outgoing(3), make([]redisio.Result, 3)); !errors.Is(err, redisio.ErrUnknownOutcome) {
 			c.failf("got %v", err)
@@ -69,13 +71,13 @@ var writeRules = []Rule{
 	}},
 	{"write/trims", "A bounded stream stays within its bound: exactly, if configured.", func(c *check) {
 		key := c.key("s")
-		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 10, Exact: true}))
+		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Exact: true}))
 		c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
 		left := c.all(key)
 		if len(left) != 10 || string(left[0].Fields[0].Value) != "40" {
 			c.failf("%d entries are left", len(left))
 		}
-		by := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MinID: left[5].ID, Exact: true}))
+		by := c.writer(writer.New(c.rdb, writer.Config{Key: key, MinID: left[5].ID, Exact: true}))
 		c.must(by.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
 		if n := len(c.all(key)); n != 6 {
 			c.failf("%d entries are left, want 6", n)
@@ -83,7 +85,7 @@ var writeRules = []Rule{
 	}},
 	{"write/roughly", "An approximately bounded stream keeps at least its bound.", func(c *check) {
 		key := c.key("s")
-		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 100}))
+		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 100}))
 		c.must(w.Write(c.ctx, outgoing(1000), make([]redisio.Result, 1000)))
 		if n := len(c.all(key)); n < 100 || n > 400 {
 			c.failf("%d entries are left, want 100 or some more", n)
@@ -94,8 +96,8 @@ var writeRules = []Rule{
 		"A bounded stream keeps what a group has not settled, however long it gets, until it has.",
 		func(c *check) {
 			key := c.key("s")
-			r := c.group(c.rdb, redisio.GroupConfig{Key: key})
-			w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, MaxLen: 10, Exact: true}))
+			r := c.group(c.rdb, reader.GroupConfig{Key: key})
+			w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Exact: true}))
 			c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
 			if n := len(c.all(key)); n != 50 {
 				c.failf("%d of 50 are left, and none was read", n)
@@ -112,7 +114,7 @@ var writeRules = []Rule{
 	{"write/once", "Within the window, a repeated entry is stored once and reported as duplicate.", func(c *check) {
 		key := c.key("s")
 		c.keys = append(c.keys, key+":once")
-		w := c.writer(redisio.NewWriter(c.rdb, redisio.WriterConfig{Key: key, DedupeWindow: time.Minute}))
+		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, DedupeWindow: time.Minute}))
 		for again := range 3 {
 			out, results := outgoing(5), make([]redisio.Result, 5)
 			for i := range out {
@@ -133,7 +135,7 @@ var writeRules = []Rule{
 		key := c.key("s")
 		c.keys = append(c.keys, key+":once")
 		l, rdb := c.line()
-		w := c.writer(redisio.NewWriter(rdb, redisio.WriterConfig{Key: key, DedupeWindow: time.Minute}))
+		w := c.writer(writer.New(rdb, writer.Config{Key: key, DedupeWindow: time.Minute}))
 		out := outgoing(5)
 		for i := range out {
 			out[i].DedupeID = fmt.Sprint("message ", i)
@@ -149,11 +151,11 @@ var writeRules = []Rule{
 	}},
 	{"write/capped", "A full stream refuses entries, or blocks, until groups settle some.", func(c *check) {
 		key := c.key("s")
-		r := c.group(c.rdb, redisio.GroupConfig{Key: key})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		w := c.writer(
-			redisio.NewWriter(
+			writer.New(
 				c.rdb,
-				redisio.WriterConfig{Key: key, HardCap: 20, WhenFull: redisio.FullRefuse, Depth: 5},
+				writer.Config{Key: key, HardCap: 20, WhenFull: writer.FullRefuse, Depth: 5},
 			),
 		)
 		var err error

@@ -11,7 +11,7 @@
 //     take an entry from each other where in Redis only one would;
 //   - entries trimmed while pending vanish silently, and XACK of them returns 0;
 //   - a history read ignores COUNT; trimming with "~" is exact; XINFO's lag is the stream's length;
-//   - there is no XGROUP SETID, so redisio.Reset can't move a group;
+//   - there is no XGROUP SETID, so admin.Reset can't move a group;
 //   - it slows down with many pending entries, and every command wakes every blocked reader.
 //
 // Only this package imports miniredis, so other programs are not linked with it.

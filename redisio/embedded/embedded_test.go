@@ -16,7 +16,9 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 func TestMain(m *testing.M) {
@@ -40,7 +42,7 @@ func must(t *testing.T, err error) {
 // basics is what the in-process server has to serve.
 func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	ctx := context.Background()
-	w, err := redisio.NewWriter(rdb, redisio.WriterConfig{Key: key})
+	w, err := writer.New(rdb, writer.Config{Key: key})
 	must(t, err)
 	must(t, w.Open(ctx))
 	out := make([]redisio.Outgoing, 300) // more than a pipe's buffers hold
@@ -51,9 +53,9 @@ func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	must(t, w.Write(ctx, out, results))
 	must(t, w.Close(ctx))
 
-	r, err := redisio.NewGroupReader(
+	r, err := reader.NewGroup(
 		rdb,
-		redisio.GroupConfig{Key: key, Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second},
+		reader.GroupConfig{Key: key, Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second},
 	)
 	must(t, err)
 	must(t, r.Open(ctx))
@@ -87,7 +89,7 @@ func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 		r.Dead(
 			ctx,
 			key+".dead",
-			[]redisio.DeadLetter{{ID: all[290], Extra: redisio.Fields{{Name: "why", Value: []byte("bad")}}}},
+			[]reader.DeadLetter{{ID: all[290], Extra: redisio.Fields{{Name: "why", Value: []byte("bad")}}}},
 		),
 	)
 	if n := rdb.XLen(ctx, key+".dead").Val(); n != 1 {
@@ -101,7 +103,7 @@ func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	must(t, r.Close(ctx))
 
 	// The same name comes back: what was pending is found, before new entries.
-	r, err = redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: key, Group: "g", Consumer: "me"})
+	r, err = reader.NewGroup(rdb, reader.GroupConfig{Key: key, Group: "g", Consumer: "me"})
 	must(t, err)
 	must(t, r.Open(ctx))
 	var left []string
@@ -158,7 +160,7 @@ func TestLeasesInBubble(t *testing.T) {
 		defer c.Close()
 		ctx := context.Background()
 		must(t, c.XAdd(ctx, redistest.Entry("k", "a", "b")).Err())
-		r, err := redisio.NewGroupReader(c, redisio.GroupConfig{Key: "k", Group: "g"})
+		r, err := reader.NewGroup(c, reader.GroupConfig{Key: "k", Group: "g"})
 		must(t, err)
 		must(t, r.Open(ctx))
 		var b redisio.Batch
@@ -190,7 +192,7 @@ func TestTailEndsAtOnce(t *testing.T) {
 		c := s.Client()
 		defer c.Close()
 		ctx := context.Background()
-		r, err := redisio.NewTailReader(c, redisio.TailConfig{Key: "k", Block: 2 * time.Second})
+		r, err := reader.NewTail(c, reader.TailConfig{Key: "k", Block: 2 * time.Second})
 		must(t, err)
 		must(t, r.Open(ctx))
 		const patience = 300 * time.Millisecond
@@ -267,7 +269,7 @@ func TestTrimsBehindAGroupThatHasReadNothing(t *testing.T) {
 	defer c.Close()
 	ctx := context.Background()
 	must(t, c.XGroupCreateMkStream(ctx, "k", "g", "0").Err())
-	w, err := redisio.NewWriter(c, redisio.WriterConfig{Key: "k", MaxLen: 10, OnEvent: func(e redisio.Event) {
+	w, err := writer.New(c, writer.Config{Key: "k", MaxLen: 10, OnEvent: func(e redisio.Event) {
 		if e.Kind == redisio.EventTrimFailed {
 			t.Error(e.Err)
 		}

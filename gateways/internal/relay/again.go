@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // A stream may be replaced by another one: it was deleted and created again, or a failover lost the
@@ -66,9 +67,9 @@ func (t *tail[T]) common(
 	if len(known) == 0 {
 		return at, nil
 	}
-	r, err := redisio.NewRangeReader(
+	r, err := reader.NewRange(
 		t.r.rdb,
-		redisio.RangeConfig{Key: t.r.cfg.Key, From: oldest, To: newest, MaxCount: t.r.cfg.Page},
+		reader.RangeConfig{Key: t.r.cfg.Key, From: oldest, To: newest, MaxCount: t.r.cfg.Page},
 	)
 	if err != nil {
 		return at, err

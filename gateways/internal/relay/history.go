@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // span is a range of history in one life of the stream: after from, up to and including to, or to
@@ -81,9 +82,9 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	}
 	defer r.leave()
 	count := r.ask()
-	reader, err := redisio.NewRangeReader(
+	reader, err := reader.NewRange(
 		r.rdb,
-		redisio.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count,
+		reader.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count,
 			EntrySize: int(pageBytes) / count},
 	)
 	if err != nil {

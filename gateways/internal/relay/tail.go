@@ -9,6 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 // forever is how long a relay waits for Redis. Listeners have their own deadlines.
@@ -25,7 +26,7 @@ type news struct {
 // tail reads the stream for a relay. It starts at the relay's position, so a restart loses nothing.
 type tail[T any] struct {
 	r      *Relay[T]
-	reader *redisio.TailReader
+	reader *reader.Tail
 	last   redisio.ID // all entries up to here were read
 	added  int64      // entries ever added when last was the newest; -1: not known
 	other  bool       // the stream was replaced
@@ -58,7 +59,7 @@ func (t *tail[T]) Open(ctx context.Context) error {
 
 // follow starts to read after last.
 func (t *tail[T]) follow(ctx context.Context) (err error) {
-	cfg := redisio.TailConfig{
+	cfg := reader.TailConfig{
 		Key:      t.r.cfg.Key,
 		Start:    redisio.StartID(t.last),
 		MaxCount: t.r.cfg.Page,
@@ -66,7 +67,7 @@ func (t *tail[T]) follow(ctx context.Context) (err error) {
 		Wait:     forever,
 		OnEvent:  t.event,
 	}
-	if t.reader, err = redisio.NewTailReader(t.r.rdb, cfg); err != nil {
+	if t.reader, err = reader.NewTail(t.r.rdb, cfg); err != nil {
 		return flow.Permanent(err)
 	}
 	return t.r.insist(ctx, func() error { return t.reader.Open(ctx) })

@@ -12,6 +12,11 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
+	"github.com/streamerson/streamerson-go/redisio/dedupe"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 var aclCommand = command{
@@ -109,7 +114,9 @@ func (a *aclFlags) print(c *call) error {
 		return err
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
-		return usagef("rights for what? say -service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect or -repair")
+		return usagef(
+			"rights for what? say -service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect or -repair",
+		)
 	}
 	if a.cluster {
 		access = access.And(redisio.AccessToCluster())
@@ -139,7 +146,7 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 		return all, usagef("-dead does not go with -no-dead and -no-ack")
 	}
 	for _, key := range names(a.read) {
-		cfg := redisio.GroupConfig{Key: key, Group: a.group, NoAck: a.noAck}
+		cfg := reader.GroupConfig{Key: key, Group: a.group, NoAck: a.noAck}
 		if a.noDelayed {
 			cfg.DelayedEvery = -1
 		}
@@ -158,13 +165,13 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 	}
 	all = all.And(roles)
 	for _, key := range names(a.tail) {
-		all = all.And(redisio.TailConfig{Key: key}.Access())
+		all = all.And(reader.TailConfig{Key: key}.Access())
 	}
 	for _, key := range names(a.ranges) {
-		all = all.And(redisio.RangeConfig{Key: key}.Access())
+		all = all.And(reader.RangeConfig{Key: key}.Access())
 	}
 	for _, key := range names(a.write) {
-		cfg := redisio.WriterConfig{Key: key}
+		cfg := writer.Config{Key: key}
 		if a.maxLen {
 			cfg.MaxLen = 1
 		}
@@ -186,20 +193,20 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 		}
 		all = all.And(cfg.Access())
 		if a.later {
-			all = all.And(redisio.ScheduleConfig{Key: key}.Access())
+			all = all.And(schedule.Config{Key: key}.Access())
 		}
 	}
 	for _, key := range names(a.ticks) {
-		all = all.And(redisio.TickerConfig{Key: key}.Access())
+		all = all.And(schedule.TickerConfig{Key: key}.Access())
 	}
 	for _, prefix := range names(a.dedupe) {
-		all = all.And(redisio.DedupeConfig{Prefix: prefix}.Access())
+		all = all.And(dedupe.Config{Prefix: prefix}.Access())
 	}
 	if a.inspect != "" || a.repair != "" {
-		all = all.And(redisio.AccessToInspect(names(a.inspect)...))
+		all = all.And(admin.AccessToInspect(names(a.inspect)...))
 	}
 	if a.repair != "" {
-		all = all.And(redisio.AccessToRepair(names(a.repair)...))
+		all = all.And(admin.AccessToRepair(names(a.repair)...))
 	}
 	return all, nil
 }

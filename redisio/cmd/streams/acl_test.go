@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // setUser runs a command line that prints a rule, and makes the user as it says, with a password.
@@ -44,7 +46,7 @@ func TestACLOfAProgram(t *testing.T) {
 	defer rdb.Close()
 	s.add(t, s.key, "*", "data", "tea")
 	s.add(t, s.key, "*", "data", "stone")
-	r, err := redisio.NewGroupReader(rdb, redisio.GroupConfig{Key: s.key, Group: "g"})
+	r, err := reader.NewGroup(rdb, reader.GroupConfig{Key: s.key, Group: "g"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +61,10 @@ func TestACLOfAProgram(t *testing.T) {
 	if n, err := r.Ack(t.Context(), []string{b.Entries[0].ID}); n != 1 || err != nil {
 		t.Error(n, err)
 	}
-	if err := r.Dead(t.Context(), s.key+":dead", []redisio.DeadLetter{{ID: b.Entries[1].ID}}); err != nil {
+	if err := r.Dead(t.Context(), s.key+":dead", []reader.DeadLetter{{ID: b.Entries[1].ID}}); err != nil {
 		t.Error(err)
 	}
-	w, err := redisio.NewWriter(rdb, redisio.WriterConfig{Key: s.key + ":out", MaxLen: 10, DedupeWindow: 1e12})
+	w, err := writer.New(rdb, writer.Config{Key: s.key + ":out", MaxLen: 10, DedupeWindow: 1e12})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 )
 
 // Exit codes.
@@ -204,7 +205,7 @@ func complain(std stdio, name string, err error) int {
 		lines[i] = escapeMessage(strings.TrimPrefix(lines[i], "redisio: "))
 	}
 	fmt.Fprintf(std.err, "%s: %s\n", name, strings.Join(lines, "\n"))
-	var live *redisio.LiveConsumersError
+	var live *admin.LiveConsumersError
 	switch usage := usageError(""); {
 	case errors.As(err, &usage):
 		if name == "streams" {

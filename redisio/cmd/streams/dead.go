@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dead"
 )
 
 // deadFlags are the flags that select dead letters.
 type deadFlags struct {
-	filter        redisio.DeadFilter
+	filter        dead.Filter
 	since, before pointFlag
 	all           bool
 }
@@ -50,7 +51,7 @@ func (f *deadFlags) declareAll(fs *flag.FlagSet) {
 	fs.BoolVar(&f.all, "all", false, "all of them: required without another filter")
 }
 
-func (f *deadFlags) choice(c *call) (redisio.DeadFilter, error) {
+func (f *deadFlags) choice(c *call) (dead.Filter, error) {
 	since, err := f.since.point(c)
 	if err != nil {
 		return f.filter, err
@@ -66,7 +67,7 @@ func (f *deadFlags) choice(c *call) (redisio.DeadFilter, error) {
 }
 
 // changing is choice for commands that change something.
-func (f *deadFlags) changing(c *call) (redisio.DeadFilter, error) {
+func (f *deadFlags) changing(c *call) (dead.Filter, error) {
 	filter, err := f.choice(c)
 	if err != nil {
 		return filter, err
@@ -120,7 +121,7 @@ type jsonReason struct {
 	Fields     []jsonField `json:"fields,omitempty"`
 }
 
-func reasonOf(d redisio.DeadEntry) jsonReason {
+func reasonOf(d dead.Entry) jsonReason {
 	r := d.Reason
 	j := jsonReason{ID: d.ID, Error: r.Error, Causes: r.Causes, Graph: r.Graph, Stage: r.Stage, Attempts: r.Attempts,
 		Key: r.Key, KeyBase64: binary(r.Key), OriginalID: r.ID, Group: r.Group}
@@ -133,13 +134,13 @@ func reasonOf(d redisio.DeadEntry) jsonReason {
 	return j
 }
 
-func deadList(c *call, filter redisio.DeadFilter, full bool) error {
+func deadList(c *call, filter dead.Filter, full bool) error {
 	limit := 100
 	if full {
 		limit = 0
 	}
 	n := 0
-	for d, err := range redisio.DeadLetters(c.ctx, c.rdb, c.args[0], filter) {
+	for d, err := range dead.All(c.ctx, c.rdb, c.args[0], filter) {
 		if err != nil {
 			return err
 		}
@@ -202,7 +203,7 @@ var deadShowCommand = command{
 				if _, err := parseID(id); err != nil {
 					return err
 				}
-				d, err := redisio.FindDeadLetter(c.ctx, c.rdb, c.args[0], id)
+				d, err := dead.Find(c.ctx, c.rdb, c.args[0], id)
 				if err != nil {
 					return err
 				}
@@ -215,7 +216,7 @@ var deadShowCommand = command{
 	},
 }
 
-func deadShow(c *call, d redisio.DeadEntry, full bool) error {
+func deadShow(c *call, d dead.Entry, full bool) error {
 	r := d.Reason
 	if c.out.json {
 		j := reasonOf(d)
@@ -273,7 +274,7 @@ var deadReplayCommand = command{
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var f deadFlags
-		var o redisio.ReplayOptions
+		var o dead.ReplayOptions
 		f.declareAll(fs)
 		fs.StringVar(&o.To, "to", "", "write to the stream `key` (default: where each came from)")
 		create := fs.Bool("create", false, "with -to: create the stream if it is missing")
@@ -293,7 +294,7 @@ var deadReplayCommand = command{
 	},
 }
 
-func deadReplay(c *call, filter redisio.DeadFilter, o redisio.ReplayOptions, create bool) error {
+func deadReplay(c *call, filter dead.Filter, o dead.ReplayOptions, create bool) error {
 	if o.To != "" && !create {
 		if n, err := c.rdb.Exists(c.ctx, o.To).Result(); err != nil {
 			return err
@@ -302,15 +303,15 @@ func deadReplay(c *call, filter redisio.DeadFilter, o redisio.ReplayOptions, cre
 		}
 	}
 	var p progress
-	o.OnProgress = func(r redisio.ReplayReport) { p.tell(c, "replayed", r.Replayed) }
-	report, err := redisio.ReplayDeadLetters(c.ctx, c.rdb, c.args[0], filter, o)
+	o.OnProgress = func(r dead.ReplayReport) { p.tell(c, "replayed", r.Replayed) }
+	report, err := dead.Replay(c.ctx, c.rdb, c.args[0], filter, o)
 	if is := (*redisio.ConfigError)(nil); errors.As(err, &is) && report.NoOrigin > 0 {
 		err = fmt.Errorf("%w: %d don't name their stream: set -to", errRefused, report.NoOrigin)
 	}
 	return errors.Join(c.replayed(report, o.DryRun), err)
 }
 
-func (c *call) replayed(r redisio.ReplayReport, dry bool) error {
+func (c *call) replayed(r dead.ReplayReport, dry bool) error {
 	if c.out.json {
 		return c.out.object(struct {
 			DryRun   bool             `json:"dryRun,omitempty"`
@@ -376,7 +377,7 @@ var deadDropCommand = command{
 	},
 }
 
-func deadDrop(c *call, filter redisio.DeadFilter, dry, yes bool) error {
+func deadDrop(c *call, filter dead.Filter, dry, yes bool) error {
 	if dry || !yes {
 		plan, err := planDrop(c, filter)
 		switch {
@@ -394,12 +395,12 @@ func deadDrop(c *call, filter redisio.DeadFilter, dry, yes bool) error {
 		filter.From, filter.Before = plan.first, plan.last.Next() // these, and none that arrived since
 	}
 	var p progress
-	n, err := redisio.DropDeadLetters(
+	n, err := dead.Drop(
 		c.ctx,
 		c.rdb,
 		c.args[0],
 		filter,
-		redisio.DropOptions{OnProgress: func(n int64) { p.tell(c, "dropped", n) }},
+		dead.DropOptions{OnProgress: func(n int64) { p.tell(c, "dropped", n) }},
 	)
 	return errors.Join(dropped(c, n), err)
 }
@@ -427,9 +428,9 @@ type dropPlan struct {
 // mostStages limits dropPlan.stages: more are counted as "others".
 const mostStages = 20
 
-func planDrop(c *call, filter redisio.DeadFilter) (dropPlan, error) {
+func planDrop(c *call, filter dead.Filter) (dropPlan, error) {
 	p := dropPlan{stages: make(map[string]int64)}
-	for d, err := range redisio.DeadLetters(c.ctx, c.rdb, c.args[0], filter) {
+	for d, err := range dead.All(c.ctx, c.rdb, c.args[0], filter) {
 		if err != nil {
 			return p, err
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -120,7 +121,11 @@ func (r *roles) serve(t *testing.T) (handedOn func() uint64) {
 		r.cancelled <- context.Cause(ctx)
 		return ctx.Err()
 	})
-	gateways.HandleVoid(svc, "fails", func(context.Context, string) error { return flow.Reject(errors.New("it fails")) })
+	gateways.HandleVoid(
+		svc,
+		"fails",
+		func(context.Context, string) error { return flow.Reject(errors.New("it fails")) },
+	)
 	other := gateways.NewService(r.pricing, "orders", gateways.ServiceConfig{})
 	gateways.Handle(other, "other", func(_ context.Context, v string) (string, error) { return v, nil })
 	stock := gateways.Requests[string](r.pricing, "stock", source.StreamConfig[string]{})
@@ -133,7 +138,11 @@ func (r *roles) serve(t *testing.T) (handedOn func() uint64) {
 // ask has a client do all that clients do.
 func (r *roles) ask(t *testing.T, rdb redis.UniversalClient, topic string, handedOn func() uint64) {
 	t.Helper()
-	c := gateways.NewClient(rdb, topic, gateways.ClientConfig{Timeout: redistest.Patience, MaxWait: -1, Window: 1, MaxLen: 1})
+	c := gateways.NewClient(
+		rdb,
+		topic,
+		gateways.ClientConfig{Timeout: redistest.Patience, MaxWait: -1, Window: 1, MaxLen: 1},
+	)
 	r.stop = append(r.stop, func(t *testing.T) {
 		if err := c.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -181,9 +190,13 @@ func (r *roles) ask(t *testing.T, rdb redis.UniversalClient, topic string, hande
 	if err := gateways.Send[string](c, "fails")(t.Context(), "tea"); err != nil {
 		t.Error(err)
 	}
-	redistest.Soon(t, "there is a dead letter", func() bool { return r.rdb.XLen(t.Context(), "orders:dead").Val() > dead })
+	redistest.Soon(
+		t,
+		"there is a dead letter",
+		func() bool { return r.rdb.XLen(t.Context(), "orders:dead").Val() > dead },
+	)
 	// The rest of what clients do now and then: tidy up, and look what waits.
-	if _, err := redisio.Trim(t.Context(), rdb, topic, redisio.TrimOptions{MaxLen: 1}); err != nil {
+	if _, err := admin.Trim(t.Context(), rdb, topic, admin.TrimOptions{MaxLen: 1}); err != nil {
 		t.Error(err)
 	}
 	for _, err := range []error{
@@ -223,7 +236,11 @@ func (r *roles) publish(t *testing.T) {
 	for range 240 {
 		<-heard
 	}
-	redistest.Soon(t, "old events are trimmed", func() bool { return r.rdb.XLen(t.Context(), "{orders}:events").Val() < 240 })
+	redistest.Soon(
+		t,
+		"old events are trimmed",
+		func() bool { return r.rdb.XLen(t.Context(), "{orders}:events").Val() < 240 },
+	)
 
 	feed := gateways.SSE(r.ann, gateways.SSEConfig{Feed: func(*http.Request) (gateways.Feed, error) {
 		return gateways.Feed{Key: gateways.EventsKey("orders"), All: true}, nil
@@ -402,8 +419,9 @@ func TestFault_S8_RolesAreKeptApart(t *testing.T) {
 	} {
 		for _, cmd := range test.cmds {
 			err := test.rdb.Do(t.Context(), cmd...).Err()
-			if err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "ACL failure") &&
-				!strings.Contains(err.Error(), "The user executing the script") {
+			if err == nil ||
+				!strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "ACL failure") &&
+					!strings.Contains(err.Error(), "The user executing the script") {
 				t.Errorf("%s: %q: %v", test.who, cmd, err)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 )
 
 // An ID that is given to a command counts to its last digit.
@@ -128,7 +129,7 @@ func TestFault_D14_PlansShowWhatIsTouched(t *testing.T) {
 	if out := s.want(t, "reset KEY g -to end", exitFine); !strings.Contains(out, "3 entries are skipped") {
 		t.Errorf("%q", out)
 	}
-	if g, err := redisio.FindGroup(t.Context(), s.rdb, s.key, "g"); err != nil || g.Lag != 1 {
+	if g, err := admin.FindGroup(t.Context(), s.rdb, s.key, "g"); err != nil || g.Lag != 1 {
 		t.Errorf("%+v %v", g, err)
 	}
 	s.asked = func() {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
 var lsCommand = command{
@@ -32,7 +34,7 @@ func ls(c *call, limit int) error {
 	}
 	var keys []string
 	more := false
-	for key, err := range redisio.Streams(c.ctx, c.rdb, pattern) {
+	for key, err := range admin.Streams(c.ctx, c.rdb, pattern) {
 		if err != nil {
 			return err
 		}
@@ -51,7 +53,7 @@ func ls(c *call, limit int) error {
 		c.out.row("KEY", "ENTRIES", "GROUPS", "FIRST", "LAST")
 	}
 	for chunk := range slices.Chunk(keys, 100) {
-		states, err := redisio.InspectStreams(c.ctx, c.rdb, chunk...)
+		states, err := admin.InspectStreams(c.ctx, c.rdb, chunk...)
 		if err != nil {
 			return err
 		}
@@ -115,7 +117,7 @@ type jsonConsumer struct {
 	Idle    int64  `json:"idleMs"`
 }
 
-func asJSON(key string, g redisio.GroupState) jsonGroup {
+func asJSON(key string, g admin.GroupState) jsonGroup {
 	j := jsonGroup{
 		Key: key, Binary: binary(key), Group: g.Name, BinaryName: binary(g.Name), Lag: g.Lag, LagAtLeast: g.LagAtLeast, UnreadAge: g.UnreadAge.Milliseconds(), Pending: g.Pending,
 		Oldest: g.Oldest, OldestAge: g.OldestAge.Milliseconds(), Position: g.Delivered, Consumers: []jsonConsumer{},
@@ -126,12 +128,12 @@ func asJSON(key string, g redisio.GroupState) jsonGroup {
 	return j
 }
 
-func jsonConsumerOf(m redisio.ConsumerState) jsonConsumer {
+func jsonConsumerOf(m admin.ConsumerState) jsonConsumer {
 	return jsonConsumer{m.Name, binary(m.Name), m.Pending, m.Idle.Milliseconds()}
 }
 
 func groups(c *call) error {
-	all, err := redisio.Groups(c.ctx, c.rdb, c.args[0])
+	all, err := admin.Groups(c.ctx, c.rdb, c.args[0])
 	if err != nil {
 		return err
 	}
@@ -252,17 +254,17 @@ func lagOnce(c *call, header, watch bool) (greatest int64, err error) {
 }
 
 // lagging returns the requested groups.
-func lagging(c *call) ([]redisio.GroupState, error) {
+func lagging(c *call) ([]admin.GroupState, error) {
 	if len(c.args) == 1 {
-		return redisio.Groups(c.ctx, c.rdb, c.args[0])
+		return admin.Groups(c.ctx, c.rdb, c.args[0])
 	}
 	g, err := c.group()
-	return []redisio.GroupState{g}, err
+	return []admin.GroupState{g}, err
 }
 
 // group returns the group that the arguments name.
-func (c *call) group() (redisio.GroupState, error) {
-	g, err := redisio.FindGroup(c.ctx, c.rdb, c.args[0], c.args[1])
+func (c *call) group() (admin.GroupState, error) {
+	g, err := admin.FindGroup(c.ctx, c.rdb, c.args[0], c.args[1])
 	if errors.Is(err, redisio.ErrNoGroup) {
 		err = fmt.Errorf("%q has no group %q", c.args[0], c.args[1])
 	}
@@ -295,7 +297,7 @@ var pendingCommand = command{
 }
 
 func pendingAges(c *call) error {
-	p, err := redisio.PendingByAge(c.ctx, c.rdb, c.args[0], c.args[1])
+	p, err := admin.PendingByAge(c.ctx, c.rdb, c.args[0], c.args[1])
 	if err != nil {
 		return err
 	}
@@ -309,7 +311,7 @@ func pendingAges(c *call) error {
 		MaxIdle       int64  `json:"maxIdleMs"`
 		MaxDeliveries int64  `json:"maxDeliveries"`
 	}
-	in := func(b redisio.PendingBucket, consumer string) bucket {
+	in := func(b admin.PendingBucket, consumer string) bucket {
 		return bucket{
 			b.Below.Milliseconds(),
 			consumer,
@@ -340,7 +342,7 @@ func pendingAges(c *call) error {
 		}
 		return c.out.object(all)
 	}
-	cells := func(first string, b redisio.PendingBucket) {
+	cells := func(first string, b admin.PendingBucket) {
 		is := b.Count > 0
 		deliveries := ""
 		if is {
@@ -376,7 +378,7 @@ func pendingList(c *call, consumer string, limit int64) error {
 		c.out.row("ID", "CONSUMER", "AGE", "IDLE", "DELIVERIES")
 	}
 	n := int64(0)
-	for e, err := range redisio.PendingEntries(c.ctx, c.rdb, c.args[0], c.args[1], consumer) {
+	for e, err := range admin.PendingEntries(c.ctx, c.rdb, c.args[0], c.args[1], consumer) {
 		if err != nil {
 			return err
 		}
@@ -438,7 +440,7 @@ func peek(c *call, n int64, follow, full bool) error {
 	if err != nil || !follow {
 		return err
 	}
-	r, err := redisio.NewTailReader(c.rdb, redisio.TailConfig{Key: c.args[0], Start: last})
+	r, err := reader.NewTail(c.rdb, reader.TailConfig{Key: c.args[0], Start: last})
 	if err != nil {
 		return err
 	}
@@ -479,7 +481,7 @@ func peekLast(c *call, n int64, full, there bool) (redisio.Start, error) {
 	case last.IsZero() || n == 0:
 		return redisio.StartID(last), nil
 	}
-	r, err := redisio.NewRangeReader(c.rdb, redisio.RangeConfig{Key: c.args[0], From: first, To: last})
+	r, err := reader.NewRange(c.rdb, reader.RangeConfig{Key: c.args[0], From: first, To: last})
 	if err != nil {
 		return redisio.Start{}, err
 	}

@@ -19,6 +19,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/dead"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -584,7 +586,7 @@ func TestBinary(t *testing.T) {
 // What a graph gave up, a person finds and replays: from end to end on entries of redisio itself.
 func TestDeadEndToEnd(t *testing.T) {
 	s := newStand(t)
-	r, err := redisio.NewGroupReader(s.rdb, redisio.GroupConfig{Key: s.key, Group: "g"})
+	r, err := reader.NewGroup(s.rdb, reader.GroupConfig{Key: s.key, Group: "g"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -597,9 +599,9 @@ func TestDeadEndToEnd(t *testing.T) {
 	if err := r.Read(t.Context(), 1, 0, &b); err != nil {
 		t.Fatal(err)
 	}
-	reason := redisio.NewDeadReason(fmt.Errorf("price: %w", os.ErrNotExist))
+	reason := dead.NewReason(fmt.Errorf("price: %w", os.ErrNotExist))
 	reason.Stage, reason.Key, reason.ID, reason.Attempts = "price", s.key, b.Entries[0].ID, b.Entries[0].Deliveries
-	if err := r.Dead(t.Context(), s.key+":dead", []redisio.DeadLetter{{ID: b.Entries[0].ID, Extra: reason.Fields()}}); err != nil {
+	if err := r.Dead(t.Context(), s.key+":dead", []reader.DeadLetter{{ID: b.Entries[0].ID, Extra: reason.Fields()}}); err != nil {
 		t.Fatal(err)
 	}
 	if out := s.want(t, "dead list KEY -error exist", exitFine); !strings.Contains(out, `did you mean "KEY:dead"`) {

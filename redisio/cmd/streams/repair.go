@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/admin"
 )
 
 var resetCommand = command{
@@ -25,7 +26,7 @@ var resetCommand = command{
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		to := fs.String("to", "", "the `position`: start, end, "+whenHelp+" (the last one delivered)")
 		pending := fs.String("pending", "keep", "what to do with pending entries: keep, release or drop")
-		var o redisio.ResetOptions
+		var o admin.ResetOptions
 		fs.BoolVar(&o.DryRun, "dry-run", false, "only show what would happen")
 		fs.BoolVar(&o.Force, "force", false, "even if consumers live, or may live")
 		fs.DurationVar(&o.Live, "live", 30*time.Second, "a consumer that is idle for less counts as alive")
@@ -38,10 +39,10 @@ var resetCommand = command{
 			if err != nil {
 				return err
 			}
-			choices := map[string]redisio.PendingChoice{
-				"keep":    redisio.KeepPending,
-				"release": redisio.ReleasePending,
-				"drop":    redisio.DropPending,
+			choices := map[string]admin.PendingChoice{
+				"keep":    admin.KeepPending,
+				"release": admin.ReleasePending,
+				"drop":    admin.DropPending,
 			}
 			choice, ok := choices[*pending]
 			if !ok {
@@ -56,11 +57,11 @@ var resetCommand = command{
 	},
 }
 
-func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string, yes bool) error {
+func reset(c *call, to redisio.Start, o admin.ResetOptions, pending string, yes bool) error {
 	if !o.DryRun && !yes {
 		look := o
 		look.DryRun = true
-		plan, err := redisio.Reset(c.ctx, c.rdb, c.args[0], c.args[1], to, look)
+		plan, err := admin.Reset(c.ctx, c.rdb, c.args[0], c.args[1], to, look)
 		if err != nil {
 			return err
 		}
@@ -72,7 +73,7 @@ func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string, ye
 		}
 		to = redisio.StartID(plan.To) // not an end that has moved on
 	}
-	plan, err := redisio.Reset(c.ctx, c.rdb, c.args[0], c.args[1], to, o)
+	plan, err := admin.Reset(c.ctx, c.rdb, c.args[0], c.args[1], to, o)
 	if err != nil {
 		return err
 	}
@@ -86,8 +87,8 @@ func reset(c *call, to redisio.Start, o redisio.ResetOptions, pending string, ye
 
 // resetPlan is what a reset did, or would do in a dry run.
 type resetPlan struct {
-	redisio.ResetPlan
-	o       redisio.ResetOptions
+	admin.ResetPlan
+	o       admin.ResetOptions
 	pending string
 }
 
@@ -136,7 +137,7 @@ func (p resetPlan) show(c *call, say func(string, ...any)) {
 	}
 	switch stay := plural(p.Pending, "pending entry stays", "pending entries stay"); {
 	case p.Pending == 0:
-	case p.o.Pending == redisio.KeepPending:
+	case p.o.Pending == admin.KeepPending:
 		say("%s as before", stay)
 	case p.o.DryRun:
 		say("would %s %s", p.pending, plural(p.Pending, "pending entry", "pending entries"))
@@ -208,7 +209,7 @@ func reap(c *call, idle time.Duration, dry bool) error {
 		}
 		return nil
 	}
-	n, err := redisio.Reap(c.ctx, c.rdb, c.args[0], c.args[1], idle)
+	n, err := admin.Reap(c.ctx, c.rdb, c.args[0], c.args[1], idle)
 	if err != nil {
 		return err
 	}
@@ -242,13 +243,13 @@ var trimCommand = command{
 			if err != nil {
 				return err
 			}
-			return trim(c, redisio.TrimOptions{Before: first, Exact: *exact}, *dry, *yes)
+			return trim(c, admin.TrimOptions{Before: first, Exact: *exact}, *dry, *yes)
 		}
 	},
 }
 
-func trim(c *call, o redisio.TrimOptions, dry, yes bool) error {
-	plan, err := redisio.PlanTrim(c.ctx, c.rdb, c.args[0], o)
+func trim(c *call, o admin.TrimOptions, dry, yes bool) error {
+	plan, err := admin.PlanTrim(c.ctx, c.rdb, c.args[0], o)
 	if err != nil {
 		return err
 	}
@@ -270,7 +271,7 @@ func trim(c *call, o redisio.TrimOptions, dry, yes bool) error {
 	n := int64(0)
 	if plan.Entries > 0 {
 		o.Before = plan.Last.Next() // these, and none that the groups have settled since
-		if n, err = redisio.Trim(c.ctx, c.rdb, c.args[0], o); err != nil {
+		if n, err = admin.Trim(c.ctx, c.rdb, c.args[0], o); err != nil {
 			return err
 		}
 	}
@@ -283,7 +284,7 @@ func trim(c *call, o redisio.TrimOptions, dry, yes bool) error {
 	return nil
 }
 
-func trimJSON(c *call, p redisio.TrimPlan, n int64) error {
+func trimJSON(c *call, p admin.TrimPlan, n int64) error {
 	j := struct {
 		DryRun  bool   `json:"dryRun"`
 		Dropped int64  `json:"dropped"`
@@ -299,7 +300,7 @@ func trimJSON(c *call, p redisio.TrimPlan, n int64) error {
 }
 
 // trimShow prints what would be dropped, and why the rest stays.
-func trimShow(c *call, p redisio.TrimPlan, o redisio.TrimOptions, say func(string, ...any)) {
+func trimShow(c *call, p admin.TrimPlan, o admin.TrimOptions, say func(string, ...any)) {
 	many := pluralOf(p.Entries, p.AtLeast, "entry", "entries")
 	if !o.Exact && p.Entries > 0 {
 		many = "up to " + many

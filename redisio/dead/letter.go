@@ -1,0 +1,217 @@
+package dead
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/scan"
+)
+
+// The fields that a dead letter has behind those of its entry. Names with this prefix are reserved: formats pass
+// over them.
+const (
+	deadPrefix   = "dead:"
+	deadError    = "dead:error"
+	deadCause    = "dead:cause" // once per wrapped error, from the outermost to the root
+	deadStack    = "dead:stack"
+	deadGraph    = "dead:graph"
+	deadStage    = "dead:stage"
+	deadAttempts = "dead:attempts"
+	deadID       = "dead:id"
+	deadFrom     = "dead:key"
+	deadGroup    = "dead:group"
+	deadTime     = "dead:time"
+	deadReplayed = "dead:replayed"
+)
+
+// What a dead letter tells is bounded, for there may be many.
+const (
+	maxErrorText = 4 * 1024 // bytes
+	maxCauseText = 1024     // bytes of one
+	maxCauses    = 16
+	maxUnwraps   = 64 // errors looked at: trees of joined errors may be wide
+	maxStack     = 4 * 1024
+)
+
+// Reason is why, where and when an entry was given up. What is not known is zero, as in dead
+// letters that others wrote.
+type Reason struct {
+	Error    string    // the text of the error
+	Causes   []string  // the errors it wraps, from the outermost to the root: text, and type where that tells something
+	Stack    string    // of a panic, its upper part
+	Graph    string    // who gave up
+	Stage    string    // where in it
+	Attempts int64     // deliveries, by the server's count
+	ID       string    // of the entry in the stream it came from
+	Key      string    // that stream
+	Group    string    // whose entry it was: other groups may have settled it
+	Time     time.Time // when, by the clock of the process that gave up
+	Replayed time.Time // when it had been replayed before, see ReplayOptions.KeepReason
+}
+
+// NewReason tells an error with all that it wraps. The caller adds the rest.
+func NewReason(err error) Reason {
+	if err == nil {
+		return Reason{}
+	}
+	return Reason{Error: bounded(err.Error(), maxErrorText), Causes: causes(err)}
+}
+
+// causes walks what err wraps, the first branch of joined errors first.
+func causes(err error) (texts []string) {
+	seen := 0
+	var walk func(error, string)
+	walk = func(err error, above string) {
+		var inner []error
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			inner = []error{e.Unwrap()}
+		case interface{ Unwrap() []error }:
+			inner = e.Unwrap()
+		}
+		for _, e := range inner {
+			if seen++; e == nil || seen > maxUnwraps || len(texts) == maxCauses {
+				continue
+			}
+			text := e.Error()
+			name := fmt.Sprintf("%T", e)
+			if strings.HasPrefix(name, "*fmt.") || strings.HasPrefix(name, "*errors.") {
+				name = "" // how it was made, not what it is
+			}
+			switch {
+			case name != "":
+				texts = append(texts, bounded(name+": "+text, maxCauseText))
+			case text != above: // else the one above says it already
+				texts = append(texts, bounded(text, maxCauseText))
+			}
+			walk(e, text)
+		}
+	}
+	walk(err, err.Error())
+	return texts
+}
+
+// bounded is text of at most n bytes, fit to be shown.
+func bounded(text string, n int) string {
+	if len(text) > n {
+		text = text[:n] + "…"
+	}
+	return strings.ToValidUTF8(text, "?")
+}
+
+// Fields returns what a dead letter has behind the fields of its entry, for [reader.DeadLetter].
+func (r Reason) Fields() redisio.Fields {
+	f := make(redisio.Fields, 0, 10+len(r.Causes))
+	add := func(name, value string) {
+		if value != "" {
+			f = append(f, redisio.Field{Name: name, Value: []byte(value)})
+		}
+	}
+	add(deadError, bounded(r.Error, maxErrorText))
+	for _, c := range r.Causes[:min(len(r.Causes), maxCauses)] {
+		add(deadCause, bounded(c, maxCauseText))
+	}
+	add(deadStack, bounded(r.Stack, maxStack))
+	add(deadGraph, r.Graph)
+	add(deadStage, r.Stage)
+	if r.Attempts > 0 {
+		add(deadAttempts, strconv.FormatInt(r.Attempts, 10))
+	}
+	add(deadID, r.ID)
+	add(deadFrom, r.Key)
+	add(deadGroup, r.Group)
+	add(deadTime, stamp(r.Time))
+	return f
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// DeadEntry is an entry of a dead-letter stream. Its slices are shared: see [redisio.Batch].
+type Entry struct {
+	redisio.Entry                // as it lies there; ID is the dead letter's own
+	Original      redisio.Fields // the fields that the entry had in its own stream, in order; none if it was trimmed before it died
+	Reason        Reason         // zero if others wrote it: then all fields are original
+}
+
+// newEntry tells the original fields from the reason.
+//
+// Idea: the reason is what stands last, for it is added behind everything else. An entry that died in a stream of dead
+// letters has two, and only the last is ours. An entry that was replayed with its reason and died
+// again has two as well, and both are: the later one begins with dead:replayed.
+func newEntry(e redisio.Entry) Entry {
+	d := Entry{Entry: e}
+	end := len(e.Fields)
+	for {
+		from := reasonFrom(e.Fields[:end])
+		reason := e.Fields[from:end]
+		if end == len(e.Fields) {
+			d.Reason = parseReason(reason)
+		}
+		end = from
+		if _, replayed := reason.Get(deadReplayed); !replayed {
+			break
+		}
+	}
+	d.Original = e.Fields[:end:end]
+	return d
+}
+
+// reasonFrom is where the last reason begins: names with our prefix, each once; causes may be several, side by side.
+func reasonFrom(f redisio.Fields) int {
+	from := len(f)
+	seen := make(map[string]struct{}, 12)
+	for from > 0 {
+		name := f[from-1].Name
+		if !strings.HasPrefix(name, deadPrefix) {
+			break
+		}
+		if _, twice := seen[name]; twice && (name != deadCause || f[from].Name != deadCause) {
+			break
+		}
+		seen[name] = struct{}{}
+		from--
+		if name == deadReplayed {
+			break
+		}
+	}
+	return from
+}
+
+func parseReason(f redisio.Fields) (r Reason) {
+	for i := range f {
+		v := scan.String(f[i].Value)
+		switch f[i].Name {
+		case deadError:
+			r.Error = v
+		case deadCause:
+			r.Causes = append(r.Causes, v)
+		case deadStack:
+			r.Stack = v
+		case deadGraph:
+			r.Graph = v
+		case deadStage:
+			r.Stage = v
+		case deadAttempts:
+			r.Attempts, _ = strconv.ParseInt(v, 10, 64) // others may have written it
+		case deadID:
+			r.ID = v
+		case deadFrom:
+			r.Key = v
+		case deadGroup:
+			r.Group = v
+		case deadTime:
+			r.Time, _ = time.Parse(time.RFC3339Nano, v)
+		case deadReplayed:
+			r.Replayed, _ = time.Parse(time.RFC3339Nano, v)
+		}
+	}
+	return r
+}

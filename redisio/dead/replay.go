@@ -1,0 +1,339 @@
+package dead
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
+)
+
+// scriptReplay: KEYS dead stream, stream to replay to. ARGV id, values of the entry, values to
+// copy, extra names and values… Adds a copy and deletes the dead letter; returns the new ID, or ""
+// if the dead letter is gone: then somebody, or a call whose reply was lost, did it. The deletion
+// of nothing comes first so that who may not delete does not copy either. An entry of more values
+// than Lua hands over is left alone: the answer is -1.
+const scriptReplay = `
+local id, all, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local t = redis.call('TYPE', KEYS[2])['ok']
+if t ~= 'none' and t ~= 'stream' then return redis.error_reply('WRONGTYPE the key to replay to holds a '..t) end
+local e = redis.call('XRANGE', KEYS[1], id, id)[1]
+if not e then return '' end
+if #e[2] ~= all then return redis.error_reply('ERR the dead letter is not the one that was read') end
+redis.call('XDEL', KEYS[1], '0-0')
+local a = {}
+for i = 1, keep do a[#a+1] = e[2][i] end
+for i = 4, #ARGV do a[#a+1] = ARGV[i] end
+if #a > 7900 then return -1 end
+local new = redis.call('XADD', KEYS[2], '*', unpack(a))
+redis.call('XDEL', KEYS[1], id)
+return new`
+
+// ReplayOptions say how dead letters are replayed.
+type ReplayOptions struct {
+	// To is the stream to write to. The default is, for each dead letter, the stream it came from.
+	To string
+	// Rate is how many entries a second at most; 0: as fast as it goes. What failed once by
+	// overload fails again if all of it comes back at once.
+	Rate float64
+	// DryRun only counts.
+	DryRun bool
+	// KeepReason leaves the dead:… fields on the replayed entry, and adds dead:replayed, the time.
+	// The default writes the fields that the entry had, to the byte, and nothing else.
+	KeepReason bool
+	// OnProgress is called after each chunk.
+	OnProgress func(ReplayReport)
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError.
+func (o ReplayOptions) Validate() error {
+	if o.Rate < 0 {
+		return &redisio.ConfigError{
+			Type:    "ReplayOptions",
+			Field:   "Rate",
+			Problem: "is negative",
+			Fix:     "leave it 0 for no limit",
+		}
+	}
+	return nil
+}
+
+// ReplayReport is what a replay did, or would do.
+type ReplayReport struct {
+	Matched  int64            // dead letters that the filter took
+	Replayed int64            // written back, and deleted here; 0 in a dry run
+	Gone     int64            // not there (any more): replayed or dropped by somebody else, or by a call whose reply was lost
+	Empty    int64            // without original fields: trimmed before they died, nothing is left to replay
+	NoOrigin int64            // left, for they don't say which stream they came from, and To is not set
+	To       map[string]int64 // of Matched, how many go where; beyond a thousand streams the rest is under ""
+}
+
+// maxTargets bounds ReplayReport.To.
+const maxTargets = 1000
+
+// Replay gives dead letters another life: each is written to the stream it came from, as it was there, and
+// deleted here, in one atomic step each. As a new entry it has a new ID, and its deliveries count
+// from one; all groups of that stream get it, those too that had settled it. A call that failed, or
+// was cut off, may be repeated: nothing is written twice. On a server with slots where the two
+// streams are in different ones it takes two steps: the copy is remembered in a key beside the
+// stream, as {orders}:copied, so that it is made once, for a day and the last 100,000 of them. Dead
+// letters that come while it runs are left alone, so an entry that dies again is not replayed for
+// ever.
+//
+// The report counts what was done, beside an error too. Entries that can't be replayed stay where they are.
+func Replay(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	f Filter,
+	o ReplayOptions,
+) (ReplayReport, error) {
+	p := replay{rdb: rdb, key: key, o: o, report: ReplayReport{To: make(map[string]int64)}}
+	if err := errors.Join(o.Validate(), p.target(o.To)); err != nil {
+		return p.report, err
+	}
+	p.began = time.Now()
+	err := deadPages(ctx, rdb, key, f, func(page []Entry, missing int) error {
+		p.report.Gone += int64(missing)
+		return p.Page(ctx, page)
+	})
+	if err == nil && p.report.NoOrigin > 0 {
+		err = &redisio.ConfigError{
+			Type:  "ReplayOptions",
+			Field: "To",
+			Problem: fmt.Sprintf(
+				"is empty, and %d entries of %q don't tell the stream they came from",
+				p.report.NoOrigin,
+				fault.KeyName(key),
+			),
+			Fix: "name the stream to write to",
+		}
+	}
+	return p.report, err
+}
+
+// replay is one call of Replay.
+type replay struct {
+	rdb    redis.UniversalClient
+	key    string
+	o      ReplayOptions
+	report ReplayReport
+	began  time.Time
+	sent   int64
+}
+
+// target checks a stream to write to; none is fine.
+func (p *replay) target(to string) error {
+	if to == p.key {
+		return &redisio.ConfigError{
+			Type:    "ReplayOptions",
+			Field:   "To",
+			Problem: fmt.Sprintf("is the dead-letter stream %q itself", fault.KeyName(to)),
+			Fix:     "name another stream",
+		}
+	}
+	return nil
+}
+
+// letter is a dead letter and where it goes.
+type letter struct {
+	*Entry
+	to string
+}
+
+func (p *replay) Page(ctx context.Context, page []Entry) error {
+	letters := make([]letter, 0, len(page))
+	for i := range page {
+		d := &page[i]
+		p.report.Matched++
+		to := p.o.To
+		if to == "" {
+			to = d.Reason.Key
+		}
+		switch {
+		case len(d.Original) == 0:
+			p.report.Empty++
+			continue
+		case to == "":
+			p.report.NoOrigin++
+			continue
+		}
+		if err := p.target(to); err != nil {
+			return err
+		}
+		if _, known := p.report.To[to]; !known && len(p.report.To) >= maxTargets {
+			p.report.To[""]++
+		} else {
+			p.report.To[to]++
+		}
+		letters = append(letters, letter{d, to})
+	}
+	for !p.o.DryRun && len(letters) > 0 {
+		n := min(len(letters), p.chunk())
+		if err := p.pace(ctx); err != nil {
+			return err
+		}
+		if err := p.Send(ctx, letters[:n]); err != nil {
+			return err
+		}
+		letters = letters[n:]
+		p.progress()
+	}
+	if p.o.DryRun {
+		p.progress()
+	}
+	return nil
+}
+
+func (p *replay) progress() {
+	if p.o.OnProgress != nil {
+		fault.Notify("ReplayOptions.OnProgress", func() { p.o.OnProgress(p.report) })
+	}
+}
+
+// chunk is how many entries go in one pipeline: no more than a tenth of a second's, so that a rate is even.
+func (p *replay) chunk() int {
+	if p.o.Rate == 0 {
+		return deadPage
+	}
+	return max(1, min(deadPage, int(p.o.Rate/10)))
+}
+
+// pace waits until the next entry is due.
+func (p *replay) pace(ctx context.Context) error {
+	due := time.Now()
+	if p.o.Rate > 0 {
+		due = p.began.Add(time.Duration(float64(p.sent) / p.o.Rate * float64(time.Second)))
+	}
+	if !fault.Sleep(ctx, nil, time.Until(due)) {
+		return fault.Ended(ctx)
+	}
+	return nil
+}
+
+// Send replays a chunk. Each entry has a script of its own: atomic where it must be, and short for the server.
+func (p *replay) Send(ctx context.Context, letters []letter) error {
+	pipe := p.rdb.Pipeline()
+	cmds := make([]*redis.Cmd, len(letters))
+	for i, l := range letters {
+		keep := len(l.Original)
+		if p.o.KeepReason {
+			keep = len(l.Fields)
+		}
+		args := append([]any{l.ID, 2 * len(l.Fields), 2 * keep}, p.extra()...)
+		cmds[i] = pipe.Eval(ctx, scriptReplay, []string{p.key, l.to}, args...)
+	}
+	if sent, err := pipe.Exec(ctx); err != nil {
+		conn.Unanswered(sent, err)
+	}
+	p.sent += int64(len(letters))
+	var first error
+	for i, cmd := range cmds {
+		answer, err := cmd.Result()
+		switch {
+		case err == nil && answer == "":
+			p.report.Gone++
+			continue
+		case err == nil && answer == int64(-1):
+			err = p.large(ctx, letters[i])
+		case fault.CrossSlot(err):
+			err = p.twoSteps(ctx, letters[i])
+		}
+		switch {
+		case errors.Is(err, ErrNoEntry):
+			p.report.Gone++
+		case err == nil:
+			p.report.Replayed++
+		case first == nil:
+			first = err
+			if gone := fault.Ended(ctx); gone != nil {
+				first = gone
+			} else {
+				first = fmt.Errorf("redisio: replay %s of %q to %q: %w", letters[i].ID, fault.KeyName(p.key), fault.KeyName(letters[i].to), err)
+			}
+		}
+	}
+	return first
+}
+
+func (p *replay) extra() []any {
+	if !p.o.KeepReason {
+		return nil
+	}
+	return []any{deadReplayed, stamp(time.Now())}
+}
+
+// fields are those of a replayed entry, but for extra.
+func (p *replay) fields(l letter) redisio.Fields {
+	if p.o.KeepReason {
+		return l.Fields
+	}
+	return l.Original
+}
+
+// Add is the XADD of a replayed entry.
+func (p *replay) Add(l letter) []any {
+	fields := p.fields(l)
+	args := make([]any, 0, 5+2*len(fields))
+	args = append(args, "xadd", l.to, "*")
+	for i := range fields {
+		args = append(args, &fields[i].Name, fields[i].Value)
+	}
+	return append(args, p.extra()...)
+}
+
+// large replays an entry of more fields than a script can hand over: a transaction, if nobody touched the dead letters
+// since this one was looked at.
+func (p *replay) large(ctx context.Context, l letter) error {
+	for n := 1; ; n++ {
+		err := p.rdb.Watch(ctx, func(tx *redis.Tx) error {
+			if err := p.there(ctx, tx, l.ID); err != nil {
+				return err
+			}
+			return fault.Discarded(tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+				pipe.Do(ctx, p.Add(l)...)
+				pipe.XDel(ctx, p.key, l.ID)
+				return nil
+			}))
+		}, p.key)
+		if !errors.Is(err, redis.TxFailedErr) || n == 100 {
+			return err
+		}
+		if !fault.Sleep(ctx, nil, fault.Backoff(min(n, 4))) {
+			return fault.Ended(ctx)
+		}
+	}
+}
+
+// there says ErrNoEntry if a dead letter is gone.
+func (p *replay) there(ctx context.Context, rdb redis.StreamCmdable, id string) error {
+	found, err := rdb.XRangeN(ctx, p.key, id, id, 1).Result()
+	if err == nil && len(found) == 0 {
+		err = ErrNoEntry
+	}
+	return err
+}
+
+// twoSteps replays an entry into another slot: see copyOnce.
+func (p *replay) twoSteps(ctx context.Context, l letter) error {
+	if err := p.there(ctx, p.rdb, l.ID); err != nil {
+		return err
+	}
+	fields := p.fields(l)
+	if p.o.KeepReason {
+		fields = append(
+			fields[:len(fields):len(fields)],
+			redisio.Field{Name: deadReplayed, Value: []byte(stamp(time.Now()))},
+		)
+	}
+	if err := script.CopyOnce(ctx, p.rdb, l.to, "replay\n"+p.key+"\n"+l.ID, 0, fields); err != nil {
+		return err
+	}
+	return p.rdb.XDel(ctx, p.key, l.ID).Err()
+}

@@ -1,0 +1,13 @@
+package dedupe
+
+import (
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/acl"
+)
+
+// Access is what a Store needs.
+func (c Config) Access() redisio.Access {
+	a := acl.Of(nil, "del", "eval", "get", "pttl", "set")
+	a.Writes = []string{redisio.Literal(c.Prefix) + ":*"}
+	return a
+}

@@ -1,0 +1,2 @@
+// Package acl builds the rights of single commands and keys.
+package acl

@@ -1,0 +1,49 @@
+package check
+
+import (
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+)
+
+func ReadError(key string, err error) error { return KeyError("read", key, err) }
+
+// KeyError is the error of one command on one key.
+func KeyError(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if fault.Judge(err) == fault.Permanent {
+		return &redisio.PermanentError{Op: op, Key: key, Err: err}
+	}
+	return fmt.Errorf("redisio: %s %q: %w", op, fault.KeyName(key), err)
+}
+
+func NeedKey(what, key string) error {
+	if key == "" {
+		return &redisio.ConfigError{Type: what, Field: "key", Problem: "is empty", Fix: "name the stream"}
+	}
+	return nil
+}
+
+func Def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func NeedClient(rdb redis.UniversalClient, what string) error {
+	if rdb == nil {
+		return &redisio.ConfigError{
+			Type:    what,
+			Field:   "rdb",
+			Problem: "is nil",
+			Fix:     "pass a Redis client, see redisio.Connect",
+		}
+	}
+	return nil
+}

@@ -1,0 +1,22 @@
+package check
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
+)
+
+// LastID is the ID of a stream's last entry; zero if there is none.
+func LastID(ctx context.Context, rdb redis.UniversalClient, key string) (redisio.ID, error) {
+	var b redisio.Batch
+	if err := conn.RawEntries(ctx, rdb, conn.Limit{}, &b, "xrevrange", key, "+", "-", "count", 1); err != nil {
+		return redisio.ID{}, ReadError(key, err)
+	}
+	if len(b.Entries) == 0 {
+		return redisio.ID{}, nil
+	}
+	return redisio.ParseID(b.Entries[0].ID)
+}

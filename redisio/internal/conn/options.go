@@ -1,0 +1,126 @@
+package conn
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// ReplyMargin is how much longer than BLOCK a read waits for its reply before the connection counts as dead.
+const ReplyMargin = 5 * time.Second
+
+// Client is a client for one purpose, derived from the caller's, or the caller's own where deriving
+// is impossible. Only a derived one is ever closed.
+type Client struct {
+	redis.UniversalClient
+	Cluster *redis.ClusterClient
+	Derived bool
+}
+
+// Purpose says how a derived client differs from the caller's.
+type Purpose struct {
+	Conns       int           // connections at most
+	ReadTimeout time.Duration // 0: the caller's
+	Retries     bool          // leave the caller's retries on: only where every command may be repeated
+}
+
+// noMaintenance turns off the notifications of maintenance that some providers send: our loops reconnect by themselves.
+func noMaintenance() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+// Derive makes a client for one purpose with the caller's addresses, dialer, credentials and TLS.
+//
+// Nothing is dialled here. Client-side caching and push handlers are left out: they are no help to
+// streams, and one push processor can't serve two clients.
+func Derive(rdb redis.UniversalClient, p Purpose) Client {
+	switch c := rdb.(type) {
+	case *redis.Client: // also what NewFailoverClient returns: its dialer asks the Sentinels
+		o := *c.Options()
+		o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = p.Conns, 0, 0, 0, 0
+		o.PipelinePoolSize = -1 // one pool is enough: nothing else competes for it
+		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
+		o.DialerRetries = 1
+		o.ContextTimeoutEnabled = true
+		o.Protocol = 2                               // no pushes: go-redis looks for them before each reply of a pipeline
+		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
+		o.PoolTimeout = 0
+		o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
+		o.MaxRetries = retries(o.MaxRetries, p)
+		o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
+		o.ReadTimeout, o.WriteTimeout = timeout(o.ReadTimeout, p), orOff(o.WriteTimeout)
+		own := redis.NewClient(&o)
+		own.AddHook(&stray{most: p.Conns})
+		return Client{UniversalClient: own, Derived: true}
+	case *redis.ClusterClient:
+		o := *c.Options()
+		o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = p.Conns, 0, 0, 0, 0
+		o.PipelinePoolSize = -1
+		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
+		o.DialerRetries = 1
+		o.ContextTimeoutEnabled = true
+		o.Protocol = 2                               // no pushes: go-redis looks for them before each reply of a pipeline
+		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
+		o.PoolTimeout = 0
+		o.MaxRetries = -1
+		o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
+		if !p.Retries || o.MaxRedirects == 0 {
+			// A cluster client repeats a command after a broken connection as if it had been redirected: see nodes.
+			o.MaxRedirects = -1
+		}
+		o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
+		o.ReadTimeout, o.WriteTimeout = timeout(o.ReadTimeout, p), orOff(o.WriteTimeout)
+		cc := newCluster(&o, o.MaxRedirects < 0)
+		return Client{UniversalClient: cc, Cluster: cc, Derived: true}
+	}
+	return Client{UniversalClient: rdb}
+}
+
+// Options() shows settings as go-redis normalised them: what was -1 ("off") reads 0 ("default").
+
+func orOff(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+func retries(n int, p Purpose) int {
+	if !p.Retries || n == 0 {
+		return -1
+	}
+	return n
+}
+
+func timeout(d time.Duration, p Purpose) time.Duration {
+	if p.ReadTimeout > 0 {
+		return p.ReadTimeout
+	}
+	return orOff(d)
+}
+
+// Release closes the client, unless it is the caller's.
+func (c Client) Release() error {
+	if !c.Derived {
+		return nil
+	}
+	return c.Close()
+}
+
+// Redirected learns the new place of a slot. A raw reply hides MOVED from go-redis.
+func (c Client) Redirected() bool {
+	if c.Cluster == nil {
+		return false
+	}
+	c.Cluster.ReloadState(context.Background()) // lazy: it does no I/O here
+	return true
+}
+
+// Single returns the client if its connections are to be had: not one that wraps another, nor in a
+// cluster, where a pipeline has several.
+func (c Client) Single() (*redis.Client, bool) {
+	single, is := c.UniversalClient.(*redis.Client)
+	return single, is && c.Derived
+}

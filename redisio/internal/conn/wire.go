@@ -1,0 +1,312 @@
+package conn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+)
+
+// Idea: go-redis gathers a raw reply by growing a slice from nothing, which copies and discards five
+// times its size. So a reader lets go-redis dial, authenticate and select (whatever the caller's options
+// say, Sentinel and TLS included), then takes the connection over and reads replies itself, straight
+// into the buffer that becomes the batch: one allocation a read, and no copy.
+
+// Wire is one such connection. One goroutine at a time may use it; close may come from another.
+type Wire struct {
+	c       Client        // derived: whose options it has
+	key     string        // which node of a cluster
+	at      redirect      // another node of the cluster, that it was sent on to
+	Timeout time.Duration // how long a reply may take: BLOCK and a margin
+	Block   time.Duration
+	Hasty   bool // the end of a context cuts a reply short: what is lost with it was not delivered to anybody
+
+	mu     sync.Mutex // guards conn and owner against close; never held over I/O
+	owner  *redis.Client
+	sticky *redis.Conn
+	conn   net.Conn
+	closed bool
+
+	out    []byte // the command
+	spare  []byte // a buffer no batch refers to, of up to maxKept
+	likely int    // size of the buffer to begin with where there is no spare one
+
+	rested, until time.Time // of lines: since when it is idle, and how long it may be used
+}
+
+// NewWire returns nil if options of c are not to be had.
+func NewWire(c Client, key string, block time.Duration) *Wire {
+	if !c.Derived {
+		return nil
+	}
+	return &Wire{c: c, key: key, Timeout: block + ReplyMargin, Block: block}
+}
+
+// connect has go-redis make a connection and takes it.
+func (w *Wire) connect(ctx context.Context) error {
+	o, err := w.options(ctx)
+	if err != nil {
+		return err
+	}
+	if err = w.dial(ctx, o); err != nil {
+		w.at = redirect{} // whoever sent us there may be wrong
+		w.c.Redirected()
+	}
+	return err
+}
+
+// options are those for the node to connect to.
+func (w *Wire) options(ctx context.Context) (redis.Options, error) {
+	switch c := w.c.UniversalClient.(type) {
+	case *redis.Client:
+		return *c.Options(), nil
+	case *redis.ClusterClient:
+		node, err := c.MasterForKey(ctx, w.key)
+		if err != nil {
+			return redis.Options{}, err
+		}
+		o := *node.Options()
+		if w.at.Addr != "" {
+			o.Addr, o.NodeAddress = w.at.Addr, ""
+		}
+		return o, nil
+	}
+	return redis.Options{}, fmt.Errorf("redisio: a %T has no options", w.c.UniversalClient)
+}
+
+func (w *Wire) dial(ctx context.Context, o redis.Options) error {
+	singleConn(&o)
+	var conn net.Conn
+	dial := o.Dialer
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		conn = c
+		return c, err
+	}
+	if o.ReadTimeout <= 0 || o.ReadTimeout > w.Timeout {
+		o.ReadTimeout = ReplyMargin // a server that hangs must not make us hang, whatever the caller's clients do
+	}
+	owner := redis.NewClient(&o)
+	sticky := owner.Conn()
+	err := sticky.Ping(ctx).Err()
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		err = nil // it answered: being allowed to ping is not needed
+	}
+	if err != nil {
+		return errors.Join(err, closeBoth(sticky, owner))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return errors.Join(redisio.ErrClosed, closeBoth(sticky, owner))
+	}
+	w.owner, w.sticky, w.conn = owner, sticky, conn
+	return nil
+}
+
+// singleConn prepares options for one connection without any traffic but ours: RESP2 has no pushes.
+func singleConn(o *redis.Options) {
+	o.Protocol = 2
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = 1, 0, 0, 0, 0
+	o.PipelinePoolSize = -1
+	o.ReadBufferSize, o.WriteBufferSize = 4<<10, 4<<10
+	o.DialerRetries, o.MaxRetries = 1, -1
+	o.ContextTimeoutEnabled = true
+	o.PoolTimeout = 0
+	o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
+	o.ReadTimeout, o.WriteTimeout = orOff(o.ReadTimeout), orOff(o.WriteTimeout)
+}
+
+func closeBoth(sticky *redis.Conn, owner *redis.Client) error {
+	_ = sticky.Close() // gives the connection back to the pool …
+	return owner.Close()
+}
+
+// drop closes the connection: the next command makes a new one.
+func (w *Wire) drop() {
+	w.mu.Lock()
+	conn, sticky, owner := w.conn, w.sticky, w.owner
+	w.conn, w.sticky, w.owner = nil, nil, nil
+	w.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close() // before go-redis could give it to anybody
+		_ = closeBoth(sticky, owner)
+	}
+}
+
+// DropIf is drop for a reader that may have no wire.
+func (w *Wire) DropIf() {
+	if w != nil {
+		w.drop()
+	}
+}
+
+func (w *Wire) Close() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.drop()
+}
+
+func (w *Wire) Current() net.Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conn
+}
+
+// do sends one command and returns the reply, which is never written to again; in a cluster, where redirects lead.
+// After an error the connection is gone, and with it perhaps a reply. Of a reply beyond the limit
+// the front comes, with errFront.
+func (w *Wire) do(ctx context.Context, l Limit, args []any) ([]byte, error) {
+	for n := 0; ; n++ {
+		raw, conn, err := w.once(ctx, l, args)
+		if err != nil || n == maxRedirects || len(raw) == 0 || raw[0] != '-' {
+			return raw, err
+		}
+		to, ok := redirectOf(strings.TrimSpace(string(raw[1:])), conn.RemoteAddr().String())
+		if !ok || w.c.Cluster == nil {
+			return raw, nil
+		}
+		w.drop()
+		w.at = to
+		w.c.Redirected()
+	}
+}
+
+// once sends one command to one node, and tells by which connection.
+func (w *Wire) once(ctx context.Context, l Limit, args []any) (raw []byte, conn net.Conn, err error) {
+	if conn = w.Current(); conn == nil {
+		if err := w.connect(ctx); err != nil {
+			return nil, nil, err
+		}
+		if conn = w.Current(); conn == nil {
+			return nil, nil, redisio.ErrClosed
+		}
+	}
+	if raw, err = w.Exchange(ctx, conn, l, args); err != nil {
+		w.drop()
+		if err == resp.ErrFront { // the node is the right one
+			return raw, conn, err
+		}
+		w.at = redirect{}
+		w.c.Redirected()
+		return nil, conn, fmt.Errorf("redisio: command %v: %w", args[0], err)
+	}
+	return raw, conn, nil
+}
+
+func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any) ([]byte, error) {
+	var err error
+	w.out = w.out[:0]
+	if w.at.Ask { // each time: the slot moves, or has moved to the node
+		w.out = append(w.out, sayAsking...)
+	}
+	if w.out, err = resp.AppendCommand(w.out, args); err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(time.Now().Add(w.Timeout)); err != nil {
+		return nil, err
+	}
+	// For a group the end of ctx does not cut a reply short: entries may be on their way, and come within BLOCK. It
+	// only makes us give up on a server that hangs.
+	patience := w.Block + 250*time.Millisecond
+	if w.Hasty {
+		patience = 0
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(patience)) })
+	defer stop()
+	if _, err := conn.Write(w.out); err != nil {
+		return nil, err
+	}
+	if cap(w.out) > 1<<20 {
+		w.out = nil
+	}
+	return w.Reply(conn, l)
+}
+
+// Reply reads one whole reply, and copies it: a new buffer for the next would have to be cleared,
+// which costs as much, and be as large as a reply may be. Only a big one that fills at least half
+// of the buffer takes it.
+func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
+	buf := w.spare[:0]
+	w.spare = nil
+	if cap(buf) == 0 {
+		buf = make([]byte, 0, max(16<<10, w.likely))
+	}
+	s := resp.Frame{Left: 1}
+	if w.at.Ask {
+		s.Left = 2
+	}
+	for {
+		if len(buf) == cap(buf) || s.Pos > cap(buf) {
+			size := max(2*cap(buf), s.Pos+64)
+			if s.Pos > resp.MaxReply || size > 2*resp.MaxReply {
+				return nil, &resp.ReplyError{Offset: len(buf), Problem: "bigger than 1 GiB"}
+			}
+			if l.Bytes > 0 && size > l.Bytes && len(buf) < l.Bytes && s.Pos+64 <= l.Bytes {
+				size = l.Bytes
+			}
+			if l.reached(w.behindAsking(buf), size) {
+				return w.behindAsking(buf), resp.ErrFront
+			}
+			buf = append(make([]byte, 0, size), buf...)
+		}
+		n, err := conn.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if n == 0 && err != nil {
+			return nil, err
+		}
+		done, err := s.Scan(buf)
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			// What is on its way is waited for, however large it is and however slow the line:
+			// giving it up would only mean to fetch it once more.
+			if err := conn.SetDeadline(time.Now().Add(ReplyMargin)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if s.Pos != len(buf) {
+			return nil, &resp.ReplyError{Offset: s.Pos, Problem: "something behind its end"}
+		}
+		if w.at.Ask {
+			return w.behindAsking(buf), nil
+		}
+		if cap(buf) <= MaxKept {
+			w.spare = buf
+			return bytes.Clone(buf), nil
+		}
+		w.likely = len(buf) + len(buf)/8 // the next is likely as big
+		if len(buf) < cap(buf)/2 {
+			return bytes.Clone(buf), nil
+		}
+		return buf, nil
+	}
+}
+
+// behindAsking is what comes behind the OK to ASKING, if that was said.
+func (w *Wire) behindAsking(reply []byte) []byte {
+	if !w.at.Ask {
+		return reply
+	}
+	return reply[bytes.IndexByte(reply, '\n')+1:]
+}
+
+const sayAsking = "*1\r\n$6\r\nASKING\r\n"

@@ -1,0 +1,213 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Advice is what to do about a permanent error, where we know it.
+func Advice(err error) string {
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return "; the key exists and is no stream: choose another key"
+	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
+		return "; check user and password of the Redis client"
+	case NoRight(err) && !Says(err, "unknown command"):
+		return "; grant the user this command and key (ACL SETUSER)"
+	case redis.HasErrorPrefix(err, "unknown command"):
+		return "; the server is too old or lacks streams: Redis 7.0 or newer is needed"
+	}
+	return ""
+}
+
+// OutcomeError says what is known about a failed write, and why.
+type OutcomeError struct {
+	Outcome error // ErrNotWritten or ErrUnknownOutcome
+	Cause   error
+}
+
+func (e *OutcomeError) Error() string {
+	return e.Outcome.Error() + ": " + strings.TrimPrefix(e.Cause.Error(), "redisio: ")
+}
+
+func (e *OutcomeError) Unwrap() []error { return []error{e.Outcome, e.Cause} }
+
+// ReplyError is an error reply found in a raw reply. It is a redis.Error, so redis.HasErrorPrefix works.
+type ReplyError string
+
+func (e ReplyError) Error() string { return string(e) }
+
+func (ReplyError) RedisError() {}
+
+// verdict is what an error of a command means for the loop that sent it.
+type verdict int
+
+const (
+	Fine      verdict = iota
+	LostGroup         // the stream or the group is gone: make it again
+	Moved             // another cluster node has the slot
+	Later             // the server answered that it can't now
+	Broken            // no answer: the connection or the server is gone, the outcome is unknown
+	Permanent         // the server answered, and will answer the same again
+)
+
+// Judge is the one place where the texts of Redis errors are matched.
+func Judge(err error) verdict {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return Fine
+	}
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return Broken
+	}
+	if waiting := (*RefusedError)(nil); errors.As(err, &waiting) {
+		return Later
+	}
+	for _, p := range [...]struct {
+		prefix string
+		v      verdict
+	}{
+		{"NOGROUP", LostGroup}, {"UNBLOCKED the stream key", LostGroup}, {"-UNBLOCKED the stream key", LostGroup},
+		{"no such key", LostGroup}, {"The XGROUP subcommand requires the key", LostGroup},
+		{"MOVED ", Moved}, {"ASK ", Moved}, {"TRYAGAIN", Moved},
+		{"UNBLOCKED", Later}, {"LOADING", Later}, {"READONLY", Later}, {"MASTERDOWN", Later}, {"CLUSTERDOWN", Later},
+		{"NOREPLICAS", Later}, {"BUSY ", Later}, {"OOM", Later}, {"MISCONF", Later}, {"max number of clients", Later},
+	} {
+		if Says(err, p.prefix) {
+			return p.v
+		}
+	}
+	// A script reports the error of a command it ran inside its own text.
+	if s := err.Error(); strings.Contains(s, "NOGROUP") {
+		return LostGroup
+	}
+	return Permanent
+}
+
+// IsCut reports a connection that was there and broke before the answer.
+func IsCut(err error) bool {
+	for _, of := range [...]error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
+}
+
+// Says reports how an answer of the server begins: one to EXEC quotes that of the command it would have run.
+func Says(err error, prefix string) bool {
+	return redis.HasErrorPrefix(err, prefix) ||
+		redis.HasErrorPrefix(err, "EXECABORT Transaction discarded because of: "+prefix)
+}
+
+// Discarded returns why a transaction failed. EXEC only says that some command was refused before:
+// the answer to that says why.
+func Discarded(cmds []redis.Cmder, err error) error {
+	if !redis.HasErrorPrefix(err, "EXECABORT") {
+		return err
+	}
+	for _, cmd := range cmds {
+		if why := cmd.Err(); why != nil && !redis.HasErrorPrefix(why, "EXECABORT") {
+			return fmt.Errorf("transaction discarded: %w", why)
+		}
+	}
+	return err
+}
+
+func GroupExists(err error) bool { return redis.HasErrorPrefix(err, "BUSYGROUP") }
+
+func IsFull(err error) bool { return Says(err, "OOM") }
+
+func IsWrongType(err error) bool { return Says(err, "WRONGTYPE") }
+
+// NoRight reports a command that the user, or the server, does not have, whatever the key holds.
+func NoRight(err error) bool {
+	return Says(err, "NOPERM") || Says(err, "unknown") || Says(err, "Unknown") ||
+		Says(err, "The user executing the script")
+}
+
+func IsUnblocked(err error) bool {
+	return redis.HasErrorPrefix(err, "UNBLOCKED the stream key") ||
+		redis.HasErrorPrefix(err, "-UNBLOCKED the stream key")
+}
+
+func CrossSlot(err error) bool { return redis.HasErrorPrefix(err, "CROSSSLOT") }
+
+func RefusedKeys(err error) bool { return Judge(err) == LostGroup }
+
+func IsServerSaid(err error) bool {
+	if err == nil {
+		return false
+	}
+	var a redis.Error
+	return errors.As(err, &a)
+}
+
+// NeverSent reports an error that occurred before any byte of a command left this process.
+func NeverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial" ||
+		errors.Is(
+			err,
+			redis.ErrPoolTimeout,
+		) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
+}
+
+// Ended returns why ctx ended, or nil.
+func Ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// ErrGroupGone marks a GroupLostError as permanent.
+const ErrGroupGone = ReplyError("the group is gone")
+
+func IsGroupLost(err error) bool { return errors.Is(err, ErrGroupGone) }
+
+var ErrNoRoom = errors.New("redisio: no room now")
+
+// Is reports a server that is out of memory as backpressure.
+func (e *OutcomeError) Is(target error) bool { return target == ErrNoRoom && IsFull(e.Cause) }
+
+// RefusedError is a refusal that is being waited out.
+type RefusedError struct {
+	Err  error
+	Left time.Duration // until it counts as permanent
+}
+
+func (e *RefusedError) Error() string { return e.Err.Error() + Advice(e.Err) }
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// MayPass reports a permanent answer that may be none: a credential that is late, or the words of a proxy.
+func MayPass(err error) bool {
+	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "NOPROTO"} {
+		if Says(err, p) {
+			return true
+		}
+	}
+	if IsGroupLost(err) || NoRight(err) {
+		return false
+	}
+	for _, p := range [...]string{
+		"WRONGTYPE", "CROSSSLOT", "EXECABORT", "BUSYGROUP", "BUSYKEY", "NOSCRIPT", "NOTBUSY", "UNKILLABLE", "XX ",
+		"syntax error", "wrong number of arguments", "The ID", "Invalid", "invalid", "value is", "Error ", "user_script",
+		"Number of keys", "Protocol error", "bad lua script", "string exceeds", "Elements are too large", "the dead letter",
+		"MULTI", "EXEC", "DISCARD", "WATCH", "XADD", "XGROUP", "The XGROUP", "LIMIT", "COUNT", "MAXLEN", "MINID", "This instance", "DB index",
+	} {
+		if Says(err, p) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,2 @@
+// Package groupinfo asks the server for the state of a consumer group.
+package groupinfo

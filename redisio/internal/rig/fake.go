@@ -1,0 +1,96 @@
+package rig
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Fake returns a client of a server that answers what reply says, for what no real one at hand can
+// be asked. It answers one command at a time; those of a connection's beginning by itself. The
+// command's name comes in lower case.
+func Fake(t *testing.T, reply func(args []string) string) *redis.Client {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	conns := make(map[net.Conn]struct{})
+	serve := func(c net.Conn) {
+		defer c.Close()
+		in := bufio.NewReader(c)
+		for {
+			args, err := command(in)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			answer := "+OK\r\n"
+			switch args[0] {
+			case "hello":
+				answer = "-ERR unknown command 'hello'\r\n"
+			case "client", "ping":
+			default:
+				answer = reply(args)
+			}
+			mu.Unlock()
+			if _, err := io.WriteString(c, answer); err != nil {
+				return
+			}
+		}
+	}
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns[c] = struct{}{}
+			mu.Unlock()
+			running.Go(func() { serve(c) })
+		}
+	})
+	rdb := redis.NewClient(&redis.Options{Addr: l.Addr().String(), Protocol: 2})
+	t.Cleanup(func() {
+		_ = rdb.Close()
+		_ = l.Close()
+		mu.Lock()
+		for c := range conns {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	return rdb
+}
+
+// command reads one command.
+func command(in *bufio.Reader) ([]string, error) {
+	var n int
+	if _, err := fmt.Fscanf(in, "*%d\r\n", &n); err != nil {
+		return nil, err
+	}
+	args := make([]string, n)
+	for i := range args {
+		var size int
+		if _, err := fmt.Fscanf(in, "$%d\r\n", &size); err != nil {
+			return nil, err
+		}
+		s := make([]byte, size+2)
+		if _, err := io.ReadFull(in, s); err != nil {
+			return nil, err
+		}
+		args[i] = string(s[:size])
+	}
+	args[0] = strings.ToLower(args[0])
+	return args, nil
+}

@@ -1,0 +1,2 @@
+// Package scan converts bytes without copying them.
+package scan

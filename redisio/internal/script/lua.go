@@ -1,0 +1,27 @@
+package script
+
+// luaDeliver: deliver(count, most) returns, for the next delivery of an entry that was delivered count
+// times, the count to record and the count to tell. most is the most deliveries, or 0 for no limit.
+//
+// The last delivery is recorded as most+1. Readers of this package have delivered an entry with
+// exactly that count as often as allowed, and deliver tells most+1. Any other count of most or more
+// was raised by other clients, which may only have looked at the entry. It is delivered once, as the
+// last time.
+const luaDeliver = `
+local function deliver(count, most)
+  local n = math.min(count + 1, 1e15)
+  if most <= 0 or n < most then return n, n end
+  if count == most + 1 or most == 1 and count == 1 then return count, most + 1 end
+  return most + 1, most
+end`
+
+// LuaLess compares entry IDs.
+const LuaLess = `
+local function less(a, b)
+  local am, as = a:match('^(%d+)-(%d+)$')
+  local bm, bs = b:match('^(%d+)-(%d+)$')
+  if #am ~= #bm then return #am < #bm end
+  if am ~= bm then return am < bm end
+  if #as ~= #bs then return #as < #bs end
+  return as < bs
+end`

@@ -1,0 +1,31 @@
+package script
+
+// MaxOnceFields bounds the fields of an entry that a script writes: Lua passes 8000 values at most.
+const MaxOnceFields = 3900
+
+// scriptOnce: KEYS stream, ids. ARGV window in ms, most ids; then per entry: its dedupe id, its id,
+// the number of its values, the values. Returns per entry the id it got, 0 for a duplicate, or an
+// error. An entry without dedupe id is written.
+const ScriptOnce = `
+for i, t in ipairs({redis.call('TYPE', KEYS[1])['ok'], redis.call('TYPE', KEYS[2])['ok']}) do
+  if t ~= 'none' and t ~= ({'stream', 'zset'})[i] then return redis.error_reply('WRONGTYPE '..KEYS[i]..' holds a '..t) end
+end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZADD', KEYS[2], 'XX', now, '') -- does nothing, but is refused without memory: a script that has deleted may write
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1])
+local out, i = {}, 3
+while i <= #ARGV do
+  local id, last = ARGV[i], i + 2 + ARGV[i+2]
+  local new = 1
+  if id ~= '' then new = redis.pcall('ZADD', KEYS[2], 'NX', now, id) end
+  if new == 1 then
+    new = redis.pcall('XADD', KEYS[1], ARGV[i+1], unpack(ARGV, i + 3, last))
+    if type(new) == 'table' and id ~= '' then redis.call('ZREM', KEYS[2], id) end
+  end
+  out[#out+1] = new
+  i = last + 1
+end
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
+return out`

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package redisio
-
-import "net"
-
-// quiet reports that a connection has not ended; it can't be looked at here.
-func quiet(net.Conn) bool { return true }

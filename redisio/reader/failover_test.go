@@ -1,0 +1,117 @@
+package reader
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// A failover loses the last entries, and the new server gives their IDs to others. Such an entry is
+// handed out although its ID is in hand, and finishing the old one does not settle it.
+func TestReissuedIDIsAnotherEntry(t *testing.T) {
+	ctx := context.Background()
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	p := rig.NewProxy(t, redistest.Shared(t).Addr())
+	lost := make(chan []string, 1)
+	r, err := NewGroup(
+		p.Client(t),
+		GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
+			OnLost: func(ids []string) { lost <- ids }},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(ctx)
+	issue := func(value string) {
+		t.Helper()
+		if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: "5-1", Values: []string{"data", value}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue("old")
+	var b redisio.Batch
+	if err := r.Read(ctx, 10, 0, &b); err != nil || string(b.Entries[0].Fields[0].Value) != "old" {
+		t.Fatal(b.Entries, err)
+	}
+	p.CutAll()
+	pipe := rdb.TxPipeline() // what a failover looks like from here
+	pipe.Del(ctx, key)
+	pipe.XGroupCreateMkStream(ctx, key, "g", "0")
+	if _, err := pipe.Exec(ctx); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Soon(t, "the reader is connected again", func() bool {
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		_ = r.Read(short, 10, 0, &b)
+		return r.Ready(time.Minute) == nil && r.Stats().Reconnects > 0
+	})
+	issue("new")
+	if err := r.Read(ctx, 10, 0, &b); err != nil || len(b.Entries) != 1 ||
+		string(b.Entries[0].Fields[0].Value) != "new" {
+		t.Fatal("the new entry was not handed out:", b.Entries, err)
+	}
+	if ids := <-lost; len(ids) != 1 || ids[0] != "5-1" {
+		t.Errorf("lost %v", ids)
+	}
+	r.Late([]string{"5-1"}) // the work on the old one ends
+	if n := rdb.XPending(ctx, key, "g").Val().Count; n != 1 {
+		t.Errorf("%d entries pending, want the new one", n)
+	}
+	if n, err := r.Ack(ctx, []string{"5-1"}); n != 1 || err != nil {
+		t.Errorf("the new one: %d acked, %v", n, err)
+	}
+}
+
+// OnLost may settle others, also while an ID comes again.
+func TestOnLostMaySettle(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	p := rig.NewProxy(t, redistest.Shared(t).Addr())
+	acked := make(chan error, 1)
+	var r *Group
+	r, err := NewGroup(
+		p.Client(t),
+		GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
+			OnLost: func([]string) {
+				c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
+				defer cancel()
+				_, err := r.Ack(c, []string{"4-1"})
+				acked <- err
+			}},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(rig.Ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	for _, id := range []string{"4-1", "5-1"} {
+		rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"data", "x"}})
+	}
+	rig.Read(t, r, 2)
+	p.CutAll()
+	redistest.Soon(t, "the reader is connected again", func() bool {
+		short, cancel := context.WithTimeout(rig.Ctx(t), 50*time.Millisecond)
+		defer cancel()
+		var b redisio.Batch
+		_ = r.Read(short, 10, 0, &b)
+		return r.Stats().Reconnects > 0
+	})
+	rdb.XGroupSetID(rig.Ctx(t), key, "g", "4-1")
+	if got := rig.IDs(rig.Read(t, r, 1)); got[0] != "5-1" {
+		t.Fatalf("read %v", got)
+	}
+	if err := <-acked; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,152 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/check"
+	"github.com/streamerson/streamerson-go/redisio/internal/demand"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+)
+
+// RangeConfig configures a Range. Key is required.
+type RangeConfig struct {
+	Key      string
+	From     redisio.ID // the first entry that counts; see [redisio.IDAt] for times. Default: the beginning
+	To       redisio.ID // the last entry that counts. Default: the end as it is when reading gets there
+	MaxCount int        // cap of one reply; default 1000
+	// EntrySize is how many bytes entries have, roughly. By default nothing is known of them, and
+	// the first read asks for 16.
+	EntrySize int
+	// OnEvent is told of EventAskingLess and EventRefused. It must not block.
+	OnEvent func(redisio.Event)
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError.
+func (c RangeConfig) Validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &redisio.ConfigError{Type: "RangeConfig", Field: field, Problem: problem, Fix: fix})
+	}
+	if c.Key == "" {
+		bad("Key", "is empty", "name the stream to read")
+	}
+	if !c.To.IsZero() && c.To.Compare(c.From) < 0 {
+		bad("To", fmt.Sprintf("%v lies before From %v", c.To, c.From), "swap them, or leave To zero for the end")
+	}
+	if c.MaxCount < 0 {
+		bad("MaxCount", "is negative", "leave it 0 for 1000")
+	}
+	if c.EntrySize < 0 {
+		bad("EntrySize", "is negative", "leave it 0 if it is not known")
+	}
+	return errors.Join(errs...)
+}
+
+// Range reads a piece of a stream, page by page. Reading changes nothing on the server.
+type Range struct {
+	cfg    RangeConfig
+	rdb    redis.UniversalClient
+	next   redisio.ID
+	ended  bool
+	asking demand.Asking
+	reads  redisio.Patience
+	full   bool // the last reply had all that was asked for
+	state  atomic.Int32
+}
+
+// NewRange checks the configuration. It does no I/O.
+func NewRange(rdb redis.UniversalClient, cfg RangeConfig) (*Range, error) {
+	if err := errors.Join(check.NeedClient(rdb, "reader.NewRange"), cfg.Validate()); err != nil {
+		return nil, err
+	}
+	check.Def(&cfg.MaxCount, 1000)
+	if cfg.To.IsZero() {
+		cfg.To = redisio.ID{Ms: math.MaxUint64, Seq: math.MaxUint64}
+	}
+	r := &Range{cfg: cfg, rdb: rdb, next: cfg.From}
+	if cfg.EntrySize > 0 {
+		r.asking = demand.Asking{Size: float64(cfg.EntrySize), Most: demand.NoBound}
+	}
+	return r, nil
+}
+
+// Open is there so that all readers look alike: a range uses the caller's client, for it neither
+// blocks nor writes.
+func (r *Range) Open(context.Context) error {
+	if r.state.Load() == readerClosed {
+		return redisio.ErrClosed
+	}
+	r.state.Store(readerOpen)
+	return nil
+}
+
+// Read fills b with the next 1 to count entries; io.EOF says that there are no more. After another
+// error reading goes on where it was. It is for one goroutine at a time.
+func (r *Range) Read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {
+	b.Reset()
+	if count < 1 {
+		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, fault.KeyName(r.cfg.Key))
+	}
+	switch r.state.Load() {
+	case readerNew:
+		return redisio.ErrNotOpen
+	case readerClosed:
+		return redisio.ErrClosed
+	}
+	if r.ended {
+		return io.EOF
+	}
+	if err := fault.Ended(ctx); err != nil {
+		return err
+	}
+	err := r.Page(ctx, min(count, r.cfg.MaxCount), maxBytes, b)
+	if err != nil {
+		if gone := fault.Ended(ctx); gone != nil {
+			return gone
+		}
+		var first bool
+		if err, first = r.reads.Refusal(err); first && r.cfg.OnEvent != nil {
+			r.cfg.OnEvent(redisio.Refused(r.cfg.Key, err))
+		}
+		if fault.Judge(err) == fault.Permanent {
+			return &redisio.PermanentError{Op: "read", Key: r.cfg.Key, Err: err}
+		}
+		return fmt.Errorf("redisio: read %q from %v: %w", fault.KeyName(r.cfg.Key), r.next, err)
+	}
+	r.reads.Worked()
+	if len(b.Entries) == 0 {
+		r.ended = true
+		return io.EOF
+	}
+	r.asking.Learn(b)
+	last, err := redisio.ParseID(b.Entries[len(b.Entries)-1].ID)
+	if err != nil {
+		return err
+	}
+	r.next = last.Next()
+	r.ended = last.Compare(r.cfg.To) >= 0
+	return nil
+}
+
+// Page fills b with the next entries.
+func (r *Range) Page(ctx context.Context, most int, maxBytes int64, b *redisio.Batch) (err error) {
+	r.full, err = r.asking.Page(ctx, r.rdb, most, maxBytes, b, r.cfg.OnEvent, "xrange", r.cfg.Key, r.next, r.cfg.To)
+	return err
+}
+
+// More reports that the last Read brought all that it asked for: there may be more, unless that was the last entry.
+func (r *Range) More() bool { return r.full && !r.ended }
+
+// Close ends the reader. The client is the caller's and stays open.
+func (r *Range) Close(context.Context) error {
+	r.state.Store(readerClosed)
+	return nil
+}

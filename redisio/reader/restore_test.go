@@ -1,0 +1,486 @@
+package reader
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// wipes are ways in which others drop our pending entries without our hearing of it.
+var wipes = map[string]func(t testing.TB, rdb redis.UniversalClient, key, consumer string){
+	"group destroyed and made again by a peer": func(t testing.TB, rdb redis.UniversalClient, key, _ string) {
+		last := rdb.XInfoStream(rig.Ctx(t), key).Val().LastGeneratedID
+		if err := rdb.XGroupDestroy(rig.Ctx(t), key, "g").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := rdb.XGroupCreate(rig.Ctx(t), key, "g", last).Err(); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"consumer deleted": func(t testing.TB, rdb redis.UniversalClient, key, consumer string) {
+		if err := rdb.XGroupDelConsumer(rig.Ctx(t), key, "g", consumer).Err(); err != nil {
+			t.Fatal(err)
+		}
+	},
+}
+
+// The lists that XGROUP DESTROY and DELCONSUMER drop come back, with their delivery counts, whatever is done next.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Shared(t).Client(t)
+	for name, wipe := range wipes {
+		for what, act := range map[string]func(t *testing.T, r *Group, ids []string){
+			"nack": func(t *testing.T, r *Group, ids []string) {
+				if err := r.Nack(rig.Ctx(t), ids, 50*time.Millisecond); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"release": func(t *testing.T, r *Group, ids []string) {
+				if err := r.Release(rig.Ctx(t), ids); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"renewal": func(t *testing.T, r *Group, ids []string) {
+				redistest.Soon(t, "the renewal restores", func() bool {
+					return len(rig.Pending(t, rdb, r.cfg.Key)) == len(ids)
+				})
+				if err := r.Nack(rig.Ctx(t), ids, 0); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"close": func(t *testing.T, r *Group, _ []string) {
+				if err := r.Close(rig.Ctx(t)); err != nil {
+					t.Fatal(err)
+				}
+			},
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				key := redistest.Key(t)
+				rig.Add(t, rdb, key, 5)
+				r, l := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: time.Hour,
+					OnLost: func(ids []string) { t.Errorf("lost %v", ids) }})
+				rig.Read(t, r, 5)
+				if err := r.Nack(rig.Ctx(t), r.held.All(), 0); err != nil { // the second delivery counts 2
+					t.Fatal(err)
+				}
+				got := rig.IDs(rig.Read(t, r, 5))
+				wipe(t, rdb, key, r.Consumer())
+				act(t, r, got)
+				// The server has restored before the reader, which does so beside us, can tell.
+				redistest.Soon(
+					t,
+					"5 are told to be restored",
+					func() bool { return l.Total(redisio.EventRestored) == 5 },
+				)
+				other, _ := open(
+					t,
+					rdb,
+					GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: 20 * time.Millisecond},
+				)
+				again := rig.Read(t, other, 5)
+				for _, e := range again {
+					if e.Deliveries != 3 {
+						t.Errorf("%s: %d deliveries, want 3", e.ID, e.Deliveries)
+					}
+				}
+				if n, err := other.Ack(rig.Ctx(t), got); n != 5 || err != nil {
+					t.Fatalf("acked %d, %v", n, err)
+				}
+			})
+		}
+	}
+}
+
+// What was nacked is restored as well: before it is due by looking after it, then by taking it.
+func TestRestoreNacked(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Shared(t).Client(t)
+	for name, wipe := range wipes {
+		for _, delay := range []time.Duration{200 * time.Millisecond, 2 * time.Second} {
+			t.Run(fmt.Sprint(name, "/", delay), func(t *testing.T) {
+				key := redistest.Key(t)
+				want := rig.Add(t, rdb, key, 4)[:3] // the fourth is in hand: should the nacked be taken too late to tell by themselves
+				r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond})
+				rig.Read(t, r, 4)
+				if err := r.Nack(rig.Ctx(t), want, delay); err != nil {
+					t.Fatal(err)
+				}
+				wipe(t, rdb, key, r.Consumer())
+				again := rig.Read(t, r, 3)
+				if !slices.Equal(rig.IDs(again), want) || again[0].Deliveries != 2 {
+					t.Fatalf("got %+v", again)
+				}
+			})
+		}
+	}
+	t.Run("overdue, with a witness", func(t *testing.T) {
+		key := redistest.Key(t)
+		want := rig.Add(t, rdb, key, 2)
+		r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond})
+		rig.Read(t, r, 2)
+		if err := r.Nack(rig.Ctx(t), want[:1], 0); err != nil {
+			t.Fatal(err)
+		}
+		wipes["consumer deleted"](t, rdb, key, r.Consumer())
+		if again := rig.Read(t, r, 1); again[0].ID != want[0] {
+			t.Fatalf("got %v", again)
+		}
+	})
+	t.Run("taken and finished by another is not", func(t *testing.T) {
+		key := redistest.Key(t)
+		want := rig.Add(t, rdb, key, 2)
+		r, l := open(t, rdb, GroupConfig{Key: key, Lease: 600 * time.Millisecond, Block: 20 * time.Millisecond})
+		rig.Read(t, r, 2)
+		if err := r.Nack(rig.Ctx(t), want[:1], 0); err != nil {
+			t.Fatal(err)
+		}
+		rdb.XAck(rig.Ctx(t), key, "g", want[0]) // another's
+		readNothing(t, r, 900*time.Millisecond)
+		if l.Total(redisio.EventRestored) != 0 || r.Parked() != 0 {
+			t.Fatalf("restored %d, parked %d", l.Total(redisio.EventRestored), r.Parked())
+		}
+	})
+}
+
+// A lapsed lease proves nothing: what is missing then was taken over and finished.
+func TestLapsedIsLost(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	got := rig.Add(t, rdb, key, 3)
+	lost := make(chan []string, 10)
+	r, l := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Lease: 600 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }},
+	)
+	rig.Read(t, r, 3)
+	r.held.Renewed(got[:2], time.Now().Add(-time.Minute))
+	rdb.XAck(rig.Ctx(t), key, "g", got[0])
+	select {
+	case ids := <-lost:
+		if !slices.Equal(ids, got[:1]) {
+			t.Fatalf("lost %v", ids)
+		}
+	case <-rig.Ctx(t).Done():
+		t.Fatal("not reported")
+	}
+	if l.Total(redisio.EventRestored) != 0 || r.Held() != 2 {
+		t.Fatalf("restored %d, held %d", l.Total(redisio.EventRestored), r.Held())
+	}
+}
+
+// An entry that was trimmed while it is worked on is not somebody else's.
+func TestTrimmedIsNotLost(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	got := rig.Add(t, rdb, key, 3)
+	r, l := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { t.Errorf("lost %v", ids) }},
+	)
+	rig.Read(t, r, 3)
+	rdb.XDel(rig.Ctx(t), key, got[1])
+	redistest.Soon(t, "it is noticed", func() bool { return l.Total(redisio.EventTrimmed) > 0 })
+	for range 3 {
+		if err := r.Renew(rig.Ctx(t), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.Held() != 3 || l.Total(redisio.EventTrimmed) != 1 {
+		t.Fatalf("held %d, trimmed %d", r.Held(), l.Total(redisio.EventTrimmed))
+	}
+	if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{{ID: got[1], Extra: redisio.Fields{{Name: "dead:id", Value: []byte(got[1])}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := rdb.XLen(rig.Ctx(t), key+".dead").Val(); n != 1 || r.Held() != 2 {
+		t.Fatalf("%d dead letters, held %d", n, r.Held())
+	}
+}
+
+// XGROUP SETID back delivers again what we have in hand: it is not handed out twice, and not lost.
+func TestSetID(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	want := rig.Add(t, rdb, key, 5)
+	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond})
+	rig.Read(t, r, 3)
+	set := func(id string) {
+		t.Helper()
+		if err := rdb.XGroupSetID(rig.Ctx(t), key, "g", id).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("0")
+	if got := rig.IDs(rig.Read(t, r, 2)); !slices.Equal(got, want[3:]) {
+		t.Fatalf("got %v, want %v", got, want[3:])
+	}
+	wipes["consumer deleted"](t, rdb, key, r.Consumer())
+	set("0") // now the group is behind what we have in hand: it will deliver that anyway
+	if err := r.Nack(rig.Ctx(t), want[:1], time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	set(want[4]) // and now it will not
+	if err := r.Nack(rig.Ctx(t), want[1:], 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := rig.IDs(rig.Read(t, r, 4)); !slices.Equal(got, want[1:]) || l.Total(redisio.EventRestored) != 4 {
+		t.Fatalf("got %v, want %v; restored %d", got, want[1:], l.Total(redisio.EventRestored))
+	}
+}
+
+func TestDeadAfterWipe(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, wipe := range wipes {
+		t.Run(name, func(t *testing.T) {
+			key := redistest.Key(t)
+			rig.Add(t, rdb, key, 3)
+			r, l := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+			got := rig.IDs(rig.Read(t, r, 3))
+			wipe(t, rdb, key, r.Consumer())
+			letter := func(id string) DeadLetter {
+				return DeadLetter{
+					ID: id,
+					Extra: redisio.Fields{
+						{Name: "dead:id", Value: []byte(id)},
+						{Name: "dead:group", Value: []byte("g")},
+					},
+				}
+			}
+			if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{letter(got[0]), letter(got[1])}); err != nil {
+				t.Fatal(err)
+			}
+			// The reply of a call that happened was lost: the entries are held, and pending for nobody.
+			r.held.Add([]redisio.Entry{{ID: got[0], Position: must(t, got[0])}}, time.Now())
+			if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{letter(got[0])}); err != nil {
+				t.Fatal(err)
+			}
+			if n := rdb.XLen(rig.Ctx(t), key+".dead").Val(); n != 2 || l.Total(redisio.EventStaleAcks) != 1 {
+				t.Fatalf("%d dead letters, want 2; stale %d, want 1", n, l.Total(redisio.EventStaleAcks))
+			}
+		})
+	}
+	t.Run("somebody else's is left to him", func(t *testing.T) {
+		key := redistest.Key(t)
+		got := rig.Add(t, rdb, key, 1)
+		r, l := open(t, rdb, GroupConfig{Key: key})
+		rig.Read(t, r, 1)
+		rdb.XClaimJustID(rig.Ctx(t), &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got})
+		if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{{ID: got[0]}}); err != nil {
+			t.Fatal(err)
+		}
+		if rdb.Exists(rig.Ctx(t), key+".dead").Val() != 0 || l.Total(redisio.EventLateAcks) != 1 ||
+			len(rig.Pending(t, rdb, key)) != 1 ||
+			r.Held() != 0 {
+			t.Fatalf("late %d, held %d, pending %v", l.Total(redisio.EventLateAcks), r.Held(), rig.Pending(t, rdb, key))
+		}
+	})
+}
+
+func must(t testing.TB, id string) redisio.ID {
+	t.Helper()
+	at, err := redisio.ParseID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+// Two readers nack, release and ack at random, while somebody destroys the group and deletes consumers: every entry is
+// acked in the end.
+func TestNothingLostUnderWipes(t *testing.T) {
+	t.Parallel()
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	const n = 400
+	all := rig.Add(t, rdb, key, n)
+	c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
+	defer cancel()
+	var mu sync.Mutex
+	done := make(map[string]int, n)
+	var wg sync.WaitGroup
+	var readers []*Group
+	for i := range 2 {
+		r, _ := open(
+			t,
+			rdb,
+			GroupConfig{
+				Key:          key,
+				Block:        20 * time.Millisecond,
+				Lease:        900 * time.Millisecond,
+				ReclaimEvery: 100 * time.Millisecond,
+			},
+		)
+		readers = append(readers, r)
+		rng := rand.New(rand.NewPCG(7, uint64(i)))
+		wg.Go(func() {
+			var held []string
+			for c.Err() == nil {
+				var b redisio.Batch
+				moment, stop := context.WithTimeout(c, 50*time.Millisecond)
+				_ = r.Read(
+					moment,
+					1+rng.IntN(10),
+					0,
+					&b,
+				) // what is in hand has to be settled, whether there is more or not
+				stop()
+				held = append(held, rig.IDs(b.Entries)...)
+				rng.Shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] })
+				k := rng.IntN(len(held) + 1)
+				if len(held) > 40 {
+					k = len(held)
+				}
+				some := held[:k]
+				held = slices.Clone(held[k:])
+				if len(some) == 0 {
+					continue
+				}
+				var err error
+				switch rng.IntN(4) {
+				case 0:
+					err = r.Nack(c, some, time.Duration(rng.IntN(50))*time.Millisecond)
+				case 1:
+					err = r.Release(c, some)
+				default:
+					if _, err = r.Ack(c, some); err == nil {
+						mu.Lock()
+						for _, id := range some {
+							done[id]++
+						}
+						if len(done) == n {
+							cancel()
+						}
+						mu.Unlock()
+					}
+				}
+				if err != nil { // the group is gone for a moment: again, with the rest
+					held = append(held, some...)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		tick := time.NewTicker(60 * time.Millisecond)
+		defer tick.Stop()
+		rng := rand.New(rand.NewPCG(7, 7))
+		for range 20 {
+			select {
+			case <-tick.C:
+			case <-c.Done():
+				return
+			}
+			if r := readers[rng.IntN(2)]; rng.IntN(2) == 0 {
+				rdb.XGroupDelConsumer(c, key, "g", r.Consumer())
+			} else {
+				rdb.XGroupDestroy(c, key, "g")
+			}
+		}
+	})
+	wg.Wait()
+	again := 0
+	for _, id := range all {
+		if done[id] == 0 {
+			t.Errorf("%s was never acked", id)
+		}
+		again += max(0, done[id]-1)
+	}
+	t.Logf("%d duplicates", again)
+}
+
+// OnEvent may settle entries, also while others are restored.
+func TestOnEventMaySettle(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	want := rig.Add(t, rdb, key, 3)
+	acked := make(chan error, 1)
+	var r *Group
+	r, err := NewGroup(rdb, GroupConfig{Key: key, Group: "g", Lease: 300 * time.Millisecond,
+		OnEvent: func(e redisio.Event) {
+			if e.Kind == redisio.EventRestored {
+				c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
+				defer cancel()
+				_, err := r.Ack(c, e.IDs)
+				acked <- err
+			}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(rig.Ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	rig.Read(t, r, 3)
+	rdb.XGroupDelConsumer(rig.Ctx(t), key, "g", r.Consumer())
+	if err := <-acked; err != nil {
+		t.Error(err)
+	}
+	if left := rig.Pending(t, rdb, key); len(left) != 0 {
+		t.Errorf("%d of %d pending", len(left), len(want))
+	}
+}
+
+// A full server refuses to make a consumer. What was nacked must not keep a reader from reading
+// then, nor from renewing its leases: only readers can empty the server.
+func TestFullServer(t *testing.T) {
+	t.Parallel()
+	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
+	lease := 300 * time.Millisecond
+	r, l := open(t, rdb, GroupConfig{Key: key, Lease: lease})
+	want := rig.Add(t, rdb, key, 3)
+	rig.Read(t, r, 2)
+	if err := r.Nack(rig.Ctx(t), want[:1], 2*lease); err != nil {
+		t.Fatal(err)
+	}
+	rdb.ConfigSet(rig.Ctx(t), "maxmemory", "1")
+	if err := rdb.Set(rig.Ctx(t), "k", "v", 0).Err(); !fault.IsFull(err) {
+		t.Fatal("the server is not full:", err)
+	}
+	if got := rig.IDs(rig.Read(t, r, 1)); got[0] != want[2] {
+		t.Fatalf("read %v", got)
+	}
+	other, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond})
+	readNothing(t, other, lease+lease/2)
+	if n := l.Times(redisio.EventRenewFailed) + l.Times(redisio.EventReconnecting); n != 0 {
+		t.Errorf("%d failures", n)
+	}
+	// That the consumer was deleted, with all it had, is noticed as well.
+	if err := r.Nack(rig.Ctx(t), want[2:], 2*lease); err != nil {
+		t.Fatal(err)
+	}
+	rdb.XGroupDelConsumer(rig.Ctx(t), key, "g", r.Consumer())
+	got := rig.IDs(rig.Read(t, r, 2))
+	slices.Sort(got)
+	if !slices.Equal(got, []string{want[0], want[2]}) {
+		t.Errorf("after the consumer was deleted: %v, want %v", got, []string{want[0], want[2]})
+	}
+}
+
+// A key that holds something else for a while says nothing about our rights.
+func TestWrongTypeDoesNotBlind(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	want := rig.Add(t, rdb, key, 1)
+	rig.Read(t, r, 1)
+	if err := r.Release(rig.Ctx(t), want); err != nil {
+		t.Fatal(err)
+	}
+	rdb.Rename(rig.Ctx(t), key, key+":aside")
+	rdb.Set(rig.Ctx(t), key, "no stream", 0)
+	var b redisio.Batch
+	if err := r.Read(rig.Ctx(t), 1, 0, &b); !redisio.IsPermanent(err) {
+		t.Fatal(err)
+	}
+	rdb.Rename(rig.Ctx(t), key+":aside", key)
+	rdb.XGroupDelConsumer(rig.Ctx(t), key, "g", r.Consumer())
+	if got := rig.IDs(rig.Read(t, r, 1)); got[0] != want[0] {
+		t.Fatalf("read %v", got)
+	}
+}

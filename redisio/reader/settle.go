@@ -1,0 +1,488 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/held"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
+)
+
+// ackArgs are the argument slices of XACKs. Pointers to ids go in, so nothing is boxed.
+var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, script.AckChunk+3); return &s }}
+
+// Ack settles entries as done. It returns how many were still pending. On an error some may be acked:
+// asking again is harmless. Entries that were not pending any more are counted as stale (see
+// EventStaleAcks): acked before, or reclaimed and finished by somebody else.
+//
+// Entries that are somebody else's by now are not acked (see EventLateAcks): those that OnLost was
+// told of, and, should the lease have lapsed, those that the server finds with another. Give it a
+// context of its own with a deadline, not that of the work.
+func (r *Group) Ack(ctx context.Context, ids []string) (acked int, err error) {
+	if len(ids) == 0 || r.cfg.NoAck {
+		return len(ids), nil
+	}
+	if err := r.usable(); err != nil {
+		return 0, err
+	}
+	done, err := r.held.Settle(ctx, ids)
+	if err != nil {
+		return 0, fmt.Errorf("redisio: ack %d entries of %q: %w", len(ids), fault.KeyName(r.cfg.Key), err)
+	}
+	defer done()
+	plain, fenced, late := r.held.Split(ids, time.Now(), r.cfg.Lease)
+	switch {
+	case len(plain) == 0:
+	case r.cfg.DeleteSettled:
+		acked, _, err = r.settleAndDelete(ctx, plain, false)
+	case len(plain) <= script.AckChunk:
+		acked, err = r.ackOne(ctx, plain)
+	default:
+		acked, err = r.ackMany(ctx, plain)
+	}
+	if err == nil && len(fenced) > 0 {
+		var n, other int
+		n, other, err = r.ackFenced(ctx, fenced)
+		acked, late = acked+n, late+other
+	}
+	if err = r.answered(err); err != nil {
+		return acked, fmt.Errorf("redisio: ack %d entries of %q: %w", len(ids), fault.KeyName(r.cfg.Key), err)
+	}
+	if late > 0 {
+		r.held.Settled(ids)
+		r.emit(redisio.Event{Kind: redisio.EventLateAcks, Count: late})
+	}
+	if stale := len(ids) - acked - late; stale > 0 {
+		r.emit(redisio.Event{Kind: redisio.EventStaleAcks, Count: stale})
+	}
+	return acked, nil
+}
+
+// ackFenced acks what is still pending for us, and leaves alone what others have by now.
+func (r *Group) ackFenced(ctx context.Context, ids []string) (acked, late int, err error) {
+	if r.cfg.DeleteSettled {
+		return r.settleAndDelete(ctx, ids, true)
+	}
+	for n := 0; n < len(ids); n += script.PageSize {
+		page := ids[n:min(n+script.PageSize, len(ids))]
+		args := make([]any, 2, 2+len(page))
+		args[0], args[1] = r.cfg.Group, r.cfg.Consumer
+		for i := range page {
+			args = append(args, &page[i])
+		}
+		both, err := r.control.Eval(ctx, script.ScriptAck, []string{r.cfg.Key}, args...).Int64Slice()
+		if err != nil {
+			if fault.Judge(err) == fault.LostGroup {
+				both = []int64{0, 0} // as XACK says of a group that is gone
+			} else {
+				return acked, late, err
+			}
+		}
+		r.held.Remove(page)
+		if len(both) == 2 {
+			acked, late = acked+int(both[0]), late+int(both[1])
+		}
+	}
+	return acked, late, nil
+}
+
+func (r *Group) ackCmd(ctx context.Context, ids []string) (*redis.IntCmd, *[]any) {
+	p := ackArgs.Get().(*[]any)
+	args := append((*p)[:0], "xack", r.cfg.Key, r.cfg.Group)
+	for i := range ids {
+		args = append(args, &ids[i])
+	}
+	*p = args
+	return redis.NewIntCmd(ctx, args...), p
+}
+
+func freeAckArgs(p *[]any) {
+	clear(*p)
+	ackArgs.Put(p)
+}
+
+func (r *Group) ackOne(ctx context.Context, ids []string) (int, error) {
+	cmd, p := r.ackCmd(ctx, ids)
+	defer freeAckArgs(p)
+	if err := r.control.Process(ctx, cmd); err != nil {
+		return 0, err
+	}
+	r.held.Remove(ids)
+	return int(cmd.Val()), nil
+}
+
+func (r *Group) ackMany(ctx context.Context, ids []string) (acked int, err error) {
+	pipe := r.control.Pipeline()
+	var cmds []*redis.IntCmd
+	for n := 0; n < len(ids); n += script.AckChunk {
+		cmd, p := r.ackCmd(ctx, ids[n:min(n+script.AckChunk, len(ids))])
+		defer freeAckArgs(p)
+		cmds = append(cmds, cmd)
+		_ = pipe.Process(ctx, cmd) // only queues
+	}
+	_, execErr := pipe.Exec(ctx)
+	var errs []error
+	for i, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.held.Remove(ids[i*script.AckChunk : min((i+1)*script.AckChunk, len(ids))]) // only what was confirmed
+		acked += int(cmd.Val())
+	}
+	if len(errs) == 0 && execErr != nil {
+		errs = append(errs, execErr)
+	}
+	if len(errs) > 0 {
+		err = errs[0] // the others say the same
+	}
+	return acked, err
+}
+
+// Nack gives entries back to be delivered again after a delay, without copying them and without
+// counting a delivery: the next one does. After its first delivery an entry comes back to this
+// reader. After each further one, other readers of the group have the first chance. This reader takes
+// the entry if none of them did within three seconds, or 3/16 of the lease if that is shorter.
+// Entries that are not ours any more are left alone.
+//
+// Delays longer than the lease work for as long as this reader lives; should it die, the entry
+// comes at most one lease later. 100 years are the longest. Nacked entries are not held: they need
+// no credit.
+func (r *Group) Nack(ctx context.Context, ids []string, after time.Duration) error {
+	delays := make([]time.Duration, len(ids))
+	for i := range delays {
+		delays[i] = after
+	}
+	_, err := r.NackEach(ctx, ids, delays)
+	return err
+}
+
+// NackEach is Nack with a delay for each entry. On an error it tells how many, from the first on,
+// were surely given back: these must not be given back once more, for they may have been delivered
+// again since.
+func (r *Group) NackEach(ctx context.Context, ids []string, after []time.Duration) (nacked int, err error) {
+	if len(ids) != len(after) {
+		return 0, fmt.Errorf(
+			"redisio: nack %d entries of %q with %d delays: make them as many",
+			len(ids),
+			fault.KeyName(r.cfg.Key),
+			len(after),
+		)
+	}
+	if len(ids) == 0 || r.cfg.NoAck {
+		return len(ids), nil
+	}
+	if err := r.usable(); err != nil {
+		return 0, err
+	}
+	crowded := r.held.ParkedCount()+len(ids) > held.MaxParked
+	how := make([]held.Parked, min(len(ids), script.PageSize))
+	for n := 0; n < len(ids); n += script.PageSize {
+		page := ids[n:min(n+script.PageSize, len(ids))]
+		now := time.Now()
+		for i := range page {
+			d := min(max(after[n+i], 0), fault.MaxDelay)
+			if crowded {
+				d = min(d, r.cfg.Lease)
+			}
+			how[i] = held.Parked{Due: held.Ticks(now.Add(d)), Until: held.Ticks(now.Add(d + r.grace(d)))}
+		}
+		r.offer(ctx, page, how)
+		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
+			return n, fmt.Errorf("redisio: nack %d entries of %q: %w", len(ids)-n, fault.KeyName(r.cfg.Key), err)
+		}
+	}
+	return len(ids), nil
+}
+
+// offer gives other readers, if there are any, the first chance at entries that failed here for the
+// second time or more often.
+func (r *Group) offer(ctx context.Context, ids []string, how []held.Parked) {
+	failed := r.held.Again(ids)
+	if len(failed) == 0 || !r.others(ctx) {
+		return
+	}
+	for _, i := range failed {
+		due := how[i].Due
+		how[i] = held.Parked{Due: due + r.patience().Milliseconds(), Until: due, Released: true, Offered: true}
+	}
+}
+
+// grace is how long a nacked entry is ours alone after it has fallen due. If it is missing then, it
+// was not another who took it.
+func (r *Group) grace(delay time.Duration) time.Duration {
+	return min(delay/2, r.cfg.Lease/10, time.Second)
+}
+
+// Release gives entries back so that any other reader of the group can take them at once. This reader
+// takes them again only when nobody else did for a lease. Entries that are not ours any more are left
+// alone.
+func (r *Group) Release(ctx context.Context, ids []string) error {
+	if len(ids) == 0 || r.cfg.NoAck {
+		return nil
+	}
+	if err := r.usable(); err != nil {
+		return err
+	}
+	return r.release(ctx, ids, nil)
+}
+
+// release gives ids back for others. undo has the number of the delivery that does not count, for those it has.
+func (r *Group) release(ctx context.Context, ids []string, undo map[string]int64) error {
+	how := make([]held.Parked, min(len(ids), script.PageSize))
+	for n := 0; n < len(ids); n += script.PageSize {
+		page := ids[n:min(n+script.PageSize, len(ids))]
+		now := time.Now()
+		for i := range page {
+			how[i] = held.Parked{
+				Due:      held.Ticks(now.Add(r.cfg.Lease)),
+				Until:    held.Ticks(now),
+				Undo:     undo[page[i]],
+				Released: true,
+			}
+		}
+		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
+			return fmt.Errorf("redisio: release %d entries of %q: %w", len(ids)-n, fault.KeyName(r.cfg.Key), err)
+		}
+	}
+	return nil
+}
+
+// Undeliver gives back entries that nobody has worked on: as if they had not been delivered. Any
+// reader of the group can take them at once, this one included, and their last delivery does not
+// count. Entries that are not ours any more are left alone. On an error some may be given back.
+// Asking again for all of them is harmless: each delivery is taken back once.
+func (r *Group) Undeliver(ctx context.Context, ids []string) error {
+	if len(ids) == 0 || r.cfg.NoAck {
+		return nil
+	}
+	if err := r.usable(); err != nil {
+		return err
+	}
+	how := make([]held.Parked, min(len(ids), script.PageSize))
+	for page := range slices.Chunk(ids, script.PageSize) {
+		now := time.Now()
+		for i := range page {
+			how[i] = held.Parked{Due: held.Ticks(now), Until: held.Ticks(now), Released: true}
+		}
+		r.held.Undo(page, how)
+		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
+			return fmt.Errorf("redisio: undeliver %d entries of %q: %w", len(ids), fault.KeyName(r.cfg.Key), err)
+		}
+	}
+	return nil
+}
+
+// giveBack parks entries that are ours still, here and on the server, in a group that may be gone.
+func (r *Group) giveBack(ctx context.Context, now time.Time, ids []string, how []held.Parked) error {
+	asks := r.held.Asks(ids, now, r.cfg.Lease)
+	open := make([]int64, len(ids))
+	for i := range asks {
+		how[i].Open = r.askFor(&asks[i], now, how[i])
+		asks[i].Undo = how[i].Undo
+		open[i] = how[i].Open
+	}
+	r.held.Lapse(ids, open, r.cfg.Lease)
+	err := r.parkThere(ctx, ids, asks, how)
+	if r.healed(ctx, err) {
+		err = r.parkThere(ctx, ids, asks, how)
+	}
+	if err = r.answered(err); err != nil {
+		return r.failing(err)
+	}
+	return nil
+}
+
+// parkThere parks entries on the server, and then here. Until then they count as being settled: a
+// renewal that finds them in the pool must not take them for lost.
+func (r *Group) parkThere(ctx context.Context, ids []string, asks []held.Ask, how []held.Parked) error {
+	done, err := r.held.Settle(ctx, ids)
+	if err != nil {
+		return err
+	}
+	s, err := r.setIdleQuietly(ctx, r.held.InTime(asks))
+	if err == nil {
+		r.held.Park(ids, how)
+		r.held.Unpark(r.held.Settled(ids))
+		r.held.Unpark(s.absent())
+	}
+	done()
+	r.tell(s)
+	return err
+}
+
+// DeadLetter is an entry to give up, and what to say about it: fields added behind the entry's own.
+type DeadLetter struct {
+	ID    string
+	Extra redisio.Fields
+}
+
+// Dead moves entries to a dead-letter stream: a copy with all raw fields and the extra ones, and the
+// ack, in one atomic step each. An entry that is not ours any more is skipped, and repeating a
+// call whose outcome is unknown makes no second copy: it is known by the extra field dead:id, and
+// dead:group if there is one, see [DeadReason.Fields]. If the entry was trimmed, the copy has only
+// the extra fields.
+//
+// On a server with slots where deadKey is not in the stream's, behind whatever client, it takes two
+// steps: the copy is remembered in a key beside deadKey, as {orders:dead}:copied, so that it is
+// made once, for a day and the last 100,000 of them.
+func (r *Group) Dead(ctx context.Context, deadKey string, letters []DeadLetter) error {
+	if len(letters) == 0 {
+		return nil
+	}
+	if deadKey == "" || deadKey == r.cfg.Key {
+		return &redisio.ConfigError{
+			Type:    "Dead",
+			Field:   "deadKey",
+			Problem: fmt.Sprintf("is %q", deadKey),
+			Fix:     "name a stream for dead letters other than the one read",
+		}
+	}
+	if err := r.usable(); err != nil {
+		return err
+	}
+	var errs []error
+	for n := 0; n < len(letters); n += 100 {
+		chunk := letters[n:min(n+100, len(letters))]
+		err := r.deadChunk(ctx, deadKey, chunk)
+		if r.healed(ctx, err) {
+			err = r.deadChunk(ctx, deadKey, chunk)
+		}
+		if err = r.answered(err); err != nil {
+			errs = append(errs, r.failing(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// answered looks at how a settlement ended. A refusal that may pass is not permanent for a while.
+func (r *Group) answered(err error) error {
+	if err == nil {
+		r.settles.Worked()
+		return nil
+	}
+	err, first := r.settles.Refusal(err)
+	if first {
+		r.emit(redisio.Refused(r.cfg.Key, err))
+	}
+	return err
+}
+
+func (r *Group) deadChunk(ctx context.Context, deadKey string, letters []DeadLetter) error {
+	pipe := r.control.Pipeline()
+	cmds := make([]*redis.Cmd, len(letters))
+	ids := make([]string, len(letters))
+	for i := range letters {
+		ids[i] = letters[i].ID
+	}
+	finish, err := r.held.Settle(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("redisio: dead-letter %d entries of %q: %w", len(letters), fault.KeyName(r.cfg.Key), err)
+	}
+	defer finish()
+	asks := r.held.Asks(ids, time.Now(), r.cfg.Lease)
+	for i, l := range letters {
+		if r.apart.Load() {
+			break
+		}
+		args := make([]any, 0, 5+2*len(l.Extra))
+		args = append(args, r.cfg.Group, r.cfg.Consumer, l.ID, max(0, r.cfg.DeadMaxLen), min(asks[i].N, 1))
+		for _, f := range l.Extra {
+			args = append(args, f.Name, f.Value)
+		}
+		cmds[i] = pipe.Eval(ctx, script.ScriptDead, []string{r.cfg.Key, deadKey}, args...)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	var done []string
+	var first error
+	failed, stale, late, dropped := 0, 0, 0, 0
+	for i, cmd := range cmds {
+		n, err := 0, error(nil)
+		if cmd != nil {
+			n, err = cmd.Int()
+		}
+		if n == -1 {
+			err = r.deadLarge(ctx, deadKey, letters[i])
+		}
+		if fault.CrossSlot(err) {
+			r.apart.Store(true)
+		}
+		if cmd == nil || fault.CrossSlot(err) {
+			n, err = r.deadApart(ctx, deadKey, letters[i], asks[i].N > 0)
+		}
+		if err != nil {
+			failed++
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		done = append(done, letters[i].ID)
+		switch n {
+		case 0:
+			stale++
+		case -2:
+			late++
+		default:
+			dropped += max(0, n-1)
+		}
+	}
+	r.held.Remove(done)
+	r.held.Settled(done)
+	if dropped > 0 {
+		r.emit(redisio.Event{Kind: redisio.EventDeadDropped, Count: dropped})
+	}
+	if late > 0 {
+		r.emit(redisio.Event{Kind: redisio.EventLateAcks, Count: late})
+	}
+	if stale > 0 {
+		r.emit(redisio.Event{Kind: redisio.EventStaleAcks, Count: stale})
+	}
+	if r.cfg.DeleteSettled && len(done) > 0 {
+		_, _, _ = r.settleAndDelete(ctx, done, true) // what stays for now goes with the next ack
+	}
+	if first != nil {
+		return fmt.Errorf("redisio: dead-letter %d of %d entries of %q to %q: %w",
+			failed, len(letters), fault.KeyName(r.cfg.Key), fault.KeyName(deadKey), first)
+	}
+	return nil
+}
+
+// deadLarge moves an entry of more fields than a script can hand over, once the script has found it pending for us. The
+// client must not repeat this by itself; a caller who does gets the script again, which finds the copy.
+func (r *Group) deadLarge(ctx context.Context, deadKey string, l DeadLetter) error {
+	raw := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, l.ID, l.ID)
+	if err := r.control.Process(ctx, raw); err != nil {
+		return err
+	}
+	var b redisio.Batch
+	if err := resp.ParseEntries(raw.Val(), 0, &b); err != nil {
+		return err
+	}
+	args := []any{"xadd", deadKey}
+	if r.cfg.DeadMaxLen > 0 {
+		args = append(args, "maxlen", "~", r.cfg.DeadMaxLen)
+	}
+	args = append(args, "*")
+	for _, e := range b.Entries {
+		for _, f := range e.Fields {
+			args = append(args, f.Name, f.Value)
+		}
+	}
+	for _, f := range l.Extra {
+		args = append(args, f.Name, f.Value)
+	}
+	tx := r.reading.TxPipeline()
+	tx.Do(ctx, args...)
+	tx.XAck(ctx, r.cfg.Key, r.cfg.Group, l.ID)
+	return fault.Discarded(tx.Exec(ctx))
+}

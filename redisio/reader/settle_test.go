@@ -1,0 +1,219 @@
+package reader
+
+import (
+	"io"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// What was nacked, and waits for its time, was pending in the group that was destroyed: it has to be in the new one.
+func TestHealKeepsWhatWasNacked(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	want := rig.Add(t, rdb, key, 3)
+	r, l := open(t, rdb, GroupConfig{Key: key})
+	got := rig.IDs(rig.Read(t, r, 3))
+	if _, err := r.Ack(rig.Ctx(t), got[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Nack(rig.Ctx(t), got[1:], 300*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	rdb.XGroupDestroy(rig.Ctx(t), key, "g")
+	again := rig.IDs(rig.Read(t, r, 2))
+	if !slices.Equal(again, want[1:]) || l.Times(redisio.EventGroupRecreated) != 1 {
+		t.Fatalf("got %v, want %v; events %+v", again, want[1:], l.Events)
+	}
+	if n, err := r.Ack(rig.Ctx(t), again); n != 2 || err != nil {
+		t.Fatalf("acked %d, %v, want 2", n, err)
+	}
+}
+
+// A reader without credits does not read, so settling has to make a lost group again: nobody else would.
+func TestSettlingHealsWhenNobodyReads(t *testing.T) {
+	rdb := redistest.Shared(t).Client(t)
+	for name, settle := range map[string]func(r *Group, key string, ids []string) error{
+		"nack": func(r *Group, _ string, ids []string) error { return r.Nack(rig.Ctx(t), ids, 0) },
+		"dead": func(r *Group, key string, ids []string) error {
+			return r.Dead(rig.Ctx(t), key+":dead", []DeadLetter{{ID: ids[0], Extra: redisio.Fields{{Name: "why", Value: []byte("x")}}}, {ID: ids[1]}})
+		},
+		"release": func(r *Group, _ string, ids []string) error { return r.Release(rig.Ctx(t), ids) },
+	} {
+		for how, lose := range map[string]func(key string) error{
+			"group destroyed": func(key string) error { return rdb.XGroupDestroy(rig.Ctx(t), key, "g").Err() },
+			"stream deleted":  func(key string) error { return rdb.Del(rig.Ctx(t), key).Err() },
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				key := redistest.Key(t)
+				rig.Add(t, rdb, key, 2)
+				r, _ := open(t, rdb, GroupConfig{Key: key})
+				got := rig.IDs(rig.Read(t, r, 2))
+				if err := lose(key); err != nil {
+					t.Fatal(err)
+				}
+				if err := settle(r, key, got); err != nil {
+					t.Fatal(err)
+				}
+				if n := r.Held(); n != 0 {
+					t.Fatalf("%d held still", n)
+				}
+				want := map[string]int{"nack": 2, "release": 2}[name]
+				if how == "stream deleted" {
+					want = 0
+				}
+				if n := len(rig.Pending(t, rdb, key)); n != want {
+					t.Fatalf("%d pending, want %d", n, want)
+				}
+				if n := rdb.XLen(rig.Ctx(t), key+":dead").Val(); name == "dead" && how == "group destroyed" && n != 2 {
+					t.Fatalf("%d dead letters, want 2", n)
+				}
+			})
+		}
+	}
+}
+
+// Lua hands over 8000 values at most: an entry with more fields stopped the graph, again and again.
+func TestDeadOfEntryWithVeryManyFields(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	values := make([]string, 20_000)
+	for i := range values {
+		values[i] = "f"
+	}
+	id := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, Values: values}).Val()
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	rig.Read(t, r, 1)
+	for range 2 { // repeated, as after a lost reply: no second copy
+		if err := r.Dead(rig.Ctx(t), key+":dead", []DeadLetter{{ID: id, Extra: redisio.Fields{{Name: "why", Value: []byte("x")}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copies := rangeAll(t, rdb, key+":dead")
+	if len(copies) != 1 || len(copies[0].Fields) != 10_001 || copies[0].Fields[10_000].Name != "why" ||
+		len(rig.Pending(t, rdb, key)) != 0 {
+		t.Fatalf("%d copies, %d pending, want one copy with all fields", len(copies), len(rig.Pending(t, rdb, key)))
+	}
+}
+
+// What a full server refuses is tried again, of entries with very many fields too: their
+// transaction is discarded, and only the command that was refused says why.
+func TestDeadOfLargeEntryOnFullServer(t *testing.T) {
+	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
+	values := make([]string, 20_000)
+	for i := range values {
+		values[i] = "f"
+	}
+	id := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, Values: values}).Val()
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	rig.Read(t, r, 1)
+	letters := []DeadLetter{{ID: id, Extra: redisio.Fields{{Name: "why", Value: []byte("x")}}}}
+	rdb.ConfigSet(rig.Ctx(t), "maxmemory", "1")
+	if err := r.Dead(rig.Ctx(t), key+":dead", letters); err == nil || redisio.IsPermanent(err) || !fault.IsFull(err) {
+		t.Errorf("full: %v", err)
+	}
+	if len(rig.Pending(t, rdb, key)) != 1 {
+		t.Error("settled without a letter")
+	}
+	rdb.ConfigSet(rig.Ctx(t), "maxmemory", "0")
+	if err := r.Dead(rig.Ctx(t), key+":dead", letters); err != nil || rdb.XLen(rig.Ctx(t), key+":dead").Val() != 1 {
+		t.Errorf("not full any more: %v", err)
+	}
+}
+
+// The longest delay there is must not overflow into none.
+func TestNackForEver(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+	want := rig.Add(t, rdb, key, 1)
+	rig.Read(t, r, 1)
+	if err := r.Nack(rig.Ctx(t), want, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	if p := rig.Pending(t, rdb, key)[want[0]]; p.Idle > time.Minute/2 {
+		t.Errorf("idle for %v: anybody may have it", p.Idle)
+	}
+	if in, ok := r.held.NextDue(time.Now()); !ok || in < 90*365*24*time.Hour {
+		t.Errorf("due in %v", in)
+	}
+}
+
+func rangeAll(t *testing.T, rdb redis.UniversalClient, key string) []redisio.Entry {
+	t.Helper()
+	r, err := NewRange(rdb, RangeConfig{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(rig.Ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	var all []redisio.Entry
+	for {
+		var b redisio.Batch
+		if err := r.Read(rig.Ctx(t), 1000, 0, &b); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b.Entries...)
+	}
+}
+
+// What a broken fetch has already handed out must not be handed out once more.
+func TestTakeThatBreaksHandsOutNothingTwice(t *testing.T) {
+	s, key := redistest.Shared(t), redistest.Key(t)
+	p := rig.NewProxy(t, s.Addr())
+	rdb := p.Client(t)
+	rig.Add(t, rdb, key, 700) // two fetches: of 500 and of 200
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	got := rig.IDs(rig.Read(t, r, 700))
+	if err := r.Nack(rig.Ctx(t), got, 0); err != nil {
+		t.Fatal(err)
+	}
+	p.LoseReplies("\r\n"+got[600]+"\r\n", 1)
+	seen := make(map[string]int)
+	for len(seen) < 700 {
+		var b redisio.Batch
+		if err := r.Read(rig.Ctx(t), 700, 0, &b); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range rig.IDs(b.Entries) {
+			if seen[id]++; seen[id] > 1 {
+				t.Fatalf("%s came twice while it was held", id)
+			}
+		}
+	}
+	if p.Lost() != 1 || r.Held() != 700 || r.Parked() != 0 {
+		t.Fatalf("lost %d replies, held %d, parked %d; want 1, 700, 0", p.Lost(), r.Held(), r.Parked())
+	}
+}
+
+// An entry that fails for ever, and at once, does not keep new ones from being read.
+func TestFailingEntryDoesNotStarveNewOnes(t *testing.T) {
+	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
+	poison := rig.Add(t, rdb, key, 1)[0]
+	r, _ := open(t, rdb, GroupConfig{Key: key})
+	if err := r.Nack(rig.Ctx(t), rig.IDs(rig.Read(t, r, 1)), 0); err != nil {
+		t.Fatal(err)
+	}
+	fresh := rig.Add(t, rdb, key, 1)[0]
+	for range 5 {
+		got := rig.Read(t, r, 1)[0].ID
+		if got == fresh {
+			return
+		}
+		if got != poison {
+			t.Fatalf("got %s", got)
+		}
+		if err := r.Nack(rig.Ctx(t), []string{got}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("the new entry never came")
+}

@@ -1,0 +1,98 @@
+package schedule
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+)
+
+// Move moves entries that are due to the stream, Count of them and roughly a MiB at most, and returns how many, and how
+// long it is until the next is due: zero if one is already, negative if nothing is scheduled. It is what movers do, for
+// those who want to choose the time themselves.
+func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, err error) {
+	reply, err := s.rdb.Eval(ctx, scriptMove, s.keys, s.cfg.Count, scheduleBytes, movedFor.Milliseconds(), movedMost).
+		Int64Slice()
+	if err == nil && len(reply) != 2 {
+		err = &resp.ReplyError{Offset: 0, Problem: "the script answered something else than two numbers"}
+	}
+	if err != nil {
+		return 0, 0, s.fault("move scheduled entries of", err)
+	}
+	return int(reply[0]), time.Duration(min(reply[1], math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, nil
+}
+
+// toldAfter is how many failures in a row are worth an event; after ten more there is another.
+const toldAfter = 6
+
+// Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It
+// sleeps until the next is due, but Every at most, since another process may have scheduled an
+// earlier one; what is scheduled by this Scheduler wakes it. While Redis is away, or refuses us
+// after a success (see [redisio.RefusedFor]), it tries again with backoff. Only a *PermanentError ends it
+// before ctx does.
+func (s *Scheduler) Run(ctx context.Context) error {
+	fails := 0
+	var answers redisio.Patience
+	for ctx.Err() == nil {
+		moved, next, err := s.Move(ctx)
+		if err = answers.Look(err); err == nil {
+			answers.Worked()
+		}
+		var wait time.Duration
+		switch {
+		case err != nil && ctx.Err() != nil:
+		case redisio.IsPermanent(err):
+			return err
+		case err != nil:
+			fails++
+			wait = fault.Backoff(fails)
+			if fails%10 == toldAfter && s.cfg.OnEvent != nil {
+				e := redisio.Event{Kind: redisio.EventMoveFailed, Key: s.cfg.Key, Err: err, Wait: wait}
+				fault.Notify("schedule.Config.OnEvent", func() { s.cfg.OnEvent(e) })
+			}
+		case next == 0 && moved > 0: // more is due
+			fails = 0
+			continue
+		default:
+			fails = 0
+			wait = s.Pause(next)
+		}
+		s.rest(ctx, wait, fails == 0)
+	}
+	return context.Cause(ctx)
+}
+
+// Pause is how long to sleep when the next entry is due in d. The jitter keeps many movers from asking in one moment.
+func (s *Scheduler) Pause(d time.Duration) time.Duration {
+	most := s.cfg.Every
+	if d < 0 {
+		most = s.cfg.Idle
+	}
+	if d < 0 || d > most {
+		return most - rand.N(most/10+1)
+	}
+	return max(d, time.Millisecond) + rand.N(2*time.Millisecond)
+}
+
+// rest sleeps, until something is scheduled here if wakeable.
+func (s *Scheduler) rest(ctx context.Context, d time.Duration, wakeable bool) {
+	var wake <-chan struct{}
+	if wakeable {
+		wake = s.wake
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-wake:
+	case <-ctx.Done():
+	}
+}
+
+// Keep runs a mover in the background, until it is stopped. ended, if given, is told of the
+// *PermanentError that ended it before.
+func (s *Scheduler) Keep(ended func(error)) *Keeper { return keep(s.Run, ended) }

@@ -1,0 +1,368 @@
+package schedule
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/check"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
+)
+
+// Config configures a Scheduler. Key is required, the zero value of the rest is the default.
+type Config struct {
+	Key string // the stream that the entries go to when their time has come
+
+	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.
+	MaxPayload int
+	// Every is how long a mover (Run, Keep) sleeps at most while something is scheduled. Default 1 s.
+	Every time.Duration
+	// Idle is how long it sleeps while nothing is. Default: Every.
+	Idle time.Duration
+	// Count is how many entries one call of the server moves at most. Default 100.
+	Count int
+	// OnEvent is told of EventMoveFailed: the mover has failed several times in a row and tries
+	// again after Wait. It must not block.
+	OnEvent func(redisio.Event)
+}
+
+func (c Config) withDefaults() Config {
+	check.Def(&c.MaxPayload, 1<<20)
+	check.Def(&c.Every, time.Second)
+	check.Def(&c.Idle, c.Every)
+	check.Def(&c.Count, 100)
+	return c
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &redisio.ConfigError{Type: "schedule.Config", Field: field, Problem: problem, Fix: fix})
+	}
+	if c.Key == "" {
+		bad("Key", "is empty", "name the stream that the entries go to")
+	} else if ScheduleKeys(c.Key) == nil {
+		bad("Key", fmt.Sprintf("is %q, and no other key shares its hash slot", fault.KeyName(c.Key)), "give it a hash tag, as {orders}")
+	}
+	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
+		bad("MaxPayload", fmt.Sprintf("is %d", c.MaxPayload), "choose up to 512 MiB, what Redis takes at most")
+	}
+	if c.Every < 0 || c.Every > 0 && c.Every < time.Millisecond {
+		bad("Every", fmt.Sprintf("is %v", c.Every), "choose 1ms or more, or leave it 0 for 1s")
+	}
+	if c.Idle < 0 || c.Idle > 0 && c.Idle < time.Millisecond {
+		bad("Idle", fmt.Sprintf("is %v", c.Idle), "choose 1ms or more, or leave it 0 for Every")
+	}
+	if c.Count < 0 || c.Count > 10_000 {
+		bad("Count", fmt.Sprintf("is %d", c.Count), "choose up to 10000: a script holds up the server's other clients")
+	}
+	return errors.Join(errs...)
+}
+
+// Delayed is an entry that is to be written at a time.
+type Delayed struct {
+	// ID names the entry among those scheduled for the stream. Scheduling an ID again replaces its
+	// time and fields, so that a call whose outcome is unknown can be repeated. "" makes Schedule
+	// choose one, and put it here.
+	ID     string
+	At     time.Time // when it is due by the server's clock; what is past is due at once
+	Fields redisio.Fields
+}
+
+// Scheduler keeps the entries of a stream that are to be written later, in Redis: they outlive every process.
+//
+// Three keys in the slot of the stream hold them: {key}:later (IDs by time), {key}:later:entries (their fields) and
+// {key}:later:moved (what was moved lately). When an entry is due, a mover appends it to the
+// stream: any process that runs one may die at any time, and any number of them may run at once,
+// for a move is one step on the server. By default the readers of a group are movers as well, see
+// [reader.GroupConfig].
+//
+// The server's clock decides what is due. At comes from the caller's: where the two differ, so does
+// the time of the entry. An entry comes late by the sleep of the movers at most, and never early.
+// Entries that are due at the same millisecond go by their IDs; those that Schedule chooses grow.
+//
+// Scheduling is idempotent by ID, time and fields: repeated while the entry waits it changes
+// nothing, and repeated when it has been moved already it adds nothing, for five minutes and the
+// last 100,000 entries moved.
+//
+// It is safe for concurrent use. It has no connections of its own and nothing to close: all it does may be repeated,
+// so the retries of the caller's client do no harm.
+type Scheduler struct {
+	cfg  Config
+	rdb  redis.UniversalClient // the caller's: never closed
+	keys []string              // stream, later, entries, moved
+	wake chan struct{}         // something was scheduled here
+}
+
+// New checks the configuration. It does no I/O.
+func New(rdb redis.UniversalClient, cfg Config) (*Scheduler, error) {
+	if err := errors.Join(check.NeedClient(rdb, "schedule.New"), cfg.Validate()); err != nil {
+		return nil, err
+	}
+	return &Scheduler{cfg: cfg.withDefaults(), rdb: rdb, keys: ScheduleKeys(cfg.Key), wake: make(chan struct{}, 1)}, nil
+}
+
+// Config returns the configuration with its defaults.
+func (s *Scheduler) Config() Config { return s.cfg }
+
+// Keys returns the keys that it uses beside the stream, for access lists and backups.
+func (s *Scheduler) Keys() []string { return append([]string(nil), s.keys[1:]...) }
+
+// ScheduleKeys returns the stream and the keys beside it, all of one slot; nil if there are none.
+// The names do not depend on whether the client knows that it talks to a cluster: all processes
+// must find the same.
+func ScheduleKeys(key string) []string {
+	later := redisio.Beside(key, ":later")
+	if later == "" {
+		return nil
+	}
+	return []string{key, later, later + ":entries", later + ":moved"}
+}
+
+const (
+	scheduleChunk = 100     // entries of one call
+	scheduleBytes = 1 << 20 // and their bytes, if it is more than one entry
+	maxMoveFields = 3900    // Lua hands over 8000 values at most
+	movedFor      = 5 * time.Minute
+	movedMost     = 100_000
+)
+
+// Schedule puts entries into the schedule and says in results, which must be as long, what became
+// of each: its ID, or an error that is ErrNotWritten or ErrUnknownOutcome. Either may be repeated
+// with the same entries, whose IDs have been filled in. The error returned sums up, as that of
+// [Writer.Write].
+func (s *Scheduler) Schedule(ctx context.Context, entries []Delayed, results []redisio.Result) error {
+	if len(results) < len(entries) {
+		return fmt.Errorf(
+			"redisio: schedule %d entries with room for %d results: make it as many",
+			len(entries),
+			len(results),
+		)
+	}
+	results = results[:len(entries)]
+	now := time.Now()
+	var args []any
+	var at []int // which entry each of the call is
+	bytes := 0
+	flush := func() {
+		if len(at) == 0 {
+			return
+		}
+		err := s.rdb.Eval(ctx, scriptSchedule, s.keys, args...).Err()
+		for _, i := range at {
+			results[i] = redisio.Result{ID: entries[i].ID}
+			if err != nil {
+				outcome := redisio.ErrUnknownOutcome
+				if fault.IsServerSaid(err) || fault.NeverSent(err) {
+					outcome = redisio.ErrNotWritten
+				}
+				results[i] = redisio.Result{Err: &fault.OutcomeError{Outcome: outcome, Cause: err}}
+			}
+		}
+		args, at, bytes = args[:0], at[:0], 0
+	}
+	for i := range entries {
+		e := &entries[i]
+		if e.ID == "" {
+			e.ID = newScheduleID(now)
+		}
+		if err := s.check(e); err != nil {
+			results[i] = redisio.Result{Err: err}
+			continue
+		}
+		size := e.Fields.Size()
+		if len(at) >= scheduleChunk || len(at) > 0 && bytes+size > scheduleBytes {
+			flush()
+		}
+		score := max(e.At.UnixMilli(), 0)
+		packed := packFields(e.Fields)
+		args = append(args, e.ID, score, movedMember(e.ID, score, packed), packed)
+		at, bytes = append(at, i), bytes+size
+	}
+	flush()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return s.summary(results)
+}
+
+func (s *Scheduler) summary(results []redisio.Result) error {
+	var worst error
+	failed := 0
+	for i := range results {
+		if err := results[i].Err; err != nil {
+			failed++
+			if worst == nil || errors.Is(err, redisio.ErrUnknownOutcome) {
+				worst = err
+			}
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf(
+		"redisio: schedule %d of %d entries for %q: %w",
+		failed,
+		len(results),
+		fault.KeyName(s.cfg.Key),
+		worst,
+	)
+}
+
+func (s *Scheduler) check(e *Delayed) error {
+	if len(e.Fields) == 0 {
+		return &fault.OutcomeError{
+			Outcome: redisio.ErrNotWritten,
+			Cause:   fmt.Errorf("an entry for %q without fields: Redis takes none", fault.KeyName(s.cfg.Key)),
+		}
+	}
+	if n := len(e.Fields); n > maxMoveFields {
+		return &redisio.TooManyFieldsError{Key: s.cfg.Key, Fields: n, Limit: maxMoveFields}
+	}
+	if size := e.Fields.Size(); size > s.cfg.MaxPayload {
+		return &redisio.TooLargeError{Key: s.cfg.Key, Size: size, Limit: s.cfg.MaxPayload}
+	}
+	return nil
+}
+
+// Cancel removes entries from the schedule and returns how many of them were there: the others have been moved, or were
+// never scheduled.
+func (s *Scheduler) Cancel(ctx context.Context, ids ...string) (cancelled int, err error) {
+	for n := 0; n < len(ids); n += script.AckChunk {
+		chunk := ids[n:min(n+script.AckChunk, len(ids))]
+		args := make([]any, len(chunk))
+		for i := range chunk {
+			args[i] = chunk[i]
+		}
+		done, err := s.rdb.Eval(ctx, scriptCancel, s.keys[1:3], args...).Int()
+		if err != nil {
+			return cancelled, s.fault("cancel scheduled entries of", err)
+		}
+		cancelled += done
+	}
+	return cancelled, nil
+}
+
+// Info tells how much is scheduled.
+type Info struct {
+	Count  int64     // entries that wait
+	Next   time.Time // when the first of them is due; zero if none is
+	Broken int64     // entries that no mover can read, as somebody else wrote them: they stay, and hold nobody up
+}
+
+// Info returns how much is scheduled.
+func (s *Scheduler) Info(ctx context.Context) (Info, error) {
+	pipe := s.rdb.Pipeline()
+	all := pipe.ZCard(ctx, s.keys[1])
+	broken := pipe.ZCount(ctx, s.keys[1], "+inf", "+inf")
+	first := pipe.ZRangeWithScores(ctx, s.keys[1], 0, 0)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return Info{}, s.fault("ask for the schedule of", err)
+	}
+	info := Info{Count: all.Val() - broken.Val(), Broken: broken.Val()}
+	if z := first.Val(); len(z) > 0 && !math.IsInf(z[0].Score, 1) {
+		info.Next = time.UnixMilli(int64(z[0].Score))
+	}
+	return info, nil
+}
+
+// List returns up to count scheduled entries, the next due first, from the one at offset on. One
+// that is moved meanwhile is left out.
+func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delayed, error) {
+	if count < 1 {
+		return nil, nil
+	}
+	ids, err := s.rdb.ZRangeWithScores(ctx, s.keys[1], offset, offset+int64(count)-1).Result()
+	if err != nil || len(ids) == 0 {
+		return nil, s.fault("list the schedule of", err) // nil for none
+	}
+	names := make([]string, len(ids))
+	for i, z := range ids {
+		names[i], _ = z.Member.(string)
+	}
+	values, err := s.rdb.HMGet(ctx, s.keys[2], names...).Result()
+	if err != nil {
+		return nil, s.fault("list the schedule of", err)
+	}
+	var list []Delayed
+	for i, v := range values {
+		stored, _ := v.(string) // none if it was moved
+		_, packed, _ := strings.Cut(stored, "\n")
+		if fields, ok := unpackFields(packed); ok && !math.IsInf(ids[i].Score, 1) {
+			list = append(list, Delayed{ID: names[i], At: time.UnixMilli(int64(ids[i].Score)), Fields: fields})
+		}
+	}
+	return list, nil
+}
+
+// fault says what failed; nil stays nil.
+func (s *Scheduler) fault(op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case fault.Judge(err) == fault.Permanent:
+		return &redisio.PermanentError{Op: op, Key: s.cfg.Key, Err: err}
+	}
+	return fmt.Errorf("redisio: %s %q: %w", op, fault.KeyName(s.cfg.Key), err)
+}
+
+var scheduleSeq atomic.Uint64
+
+// newScheduleID returns an ID that is nobody else's, and sorts behind those that this process made before.
+func newScheduleID(now time.Time) string {
+	return fmt.Sprintf("%016x-%016x-%s", now.UnixNano(), scheduleSeq.Add(1), rand.Text()[:13])
+}
+
+// movedMember is what is remembered of an entry that was moved: its ID, and a hash of its time and fields, for the
+// ID may be used again for something else.
+func movedMember(id string, score int64, packed string) string {
+	h := xxhash.New()
+	_, _ = h.WriteString(strconv.FormatInt(score, 10)) // never fails
+	_, _ = h.WriteString(":")
+	_, _ = h.WriteString(packed)
+	return strconv.FormatUint(h.Sum64(), 16) + ":" + id
+}
+
+// packFields writes names and values in turn as length, colon and bytes: what a few lines of Lua read again on any
+// server, whatever the bytes are.
+func packFields(f redisio.Fields) string {
+	b := make([]byte, 0, f.Size()+len(f)*8)
+	put := func(s []byte) {
+		b = strconv.AppendInt(b, int64(len(s)), 10)
+		b = append(append(b, ':'), s...)
+	}
+	for i := range f {
+		put([]byte(f[i].Name))
+		put(f[i].Value)
+	}
+	return string(b)
+}
+
+func unpackFields(s string) (f redisio.Fields, ok bool) {
+	for s != "" {
+		var part [2]string
+		for i := range part {
+			size, rest, found := strings.Cut(s, ":")
+			n, err := strconv.Atoi(size)
+			if !found || err != nil || n < 0 || n > len(rest) {
+				return nil, false
+			}
+			part[i], s = rest[:n], rest[n:]
+		}
+		f = append(f, redisio.Field{Name: part[0], Value: []byte(part[1])})
+	}
+	return f, len(f) > 0
+}

@@ -1,0 +1,59 @@
+package writer
+
+import (
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/acl"
+)
+
+// Access is what a Writer needs. keys are those that entries name, beside the writer's own. What
+// Redis 8.6 has for a DedupeWindow, XADD … IDMP, is not counted on: without the right to XCFGSET
+// and to the scratch keys a script does it.
+func (c Config) Access(keys ...string) redisio.Access {
+	if c.Key != "" {
+		keys = append([]string{c.Key}, keys...)
+	}
+	a := redisio.Access{Commands: []string{"ping", "xadd"}, Appends: acl.Literals(keys)}.And()
+	if c.Key != "" {
+		a = a.And(redisio.Access{Commands: []string{"xlen"}})
+	}
+	if c.trims() && !c.plain() || c.HardCap > 0 || c.MaxBytes > 0 {
+		a = a.And(acl.Of(keys, "eval", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"))
+	}
+	if c.MaxBytes > 0 {
+		a = a.And(acl.Of(nil, "memory|usage"))
+	}
+	if c.MaxAge > 0 {
+		a = a.And(acl.Of(nil, "time"))
+	}
+	if c.DedupeWindow > 0 {
+		once := make([]string, 0, 2*len(keys))
+		for _, k := range keys {
+			if o := onceKey(k); o != "" {
+				once = append(once, o)
+			}
+		}
+		a = a.And(
+			acl.Of(
+				append(once, keys...),
+				"eval",
+				"pexpire",
+				"time",
+				"type",
+				"zadd",
+				"zrem",
+				"zremrangebyrank",
+				"zremrangebyscore",
+			),
+		)
+	}
+	if c.Together {
+		a = a.And(acl.Of(nil, "exec", "multi"))
+	}
+	if c.Durability.Replicas > 0 {
+		a = a.And(acl.Of(nil, "wait"))
+	}
+	if c.Durability.Fsync {
+		a = a.And(acl.Of(nil, "waitaof"))
+	}
+	return a
+}

@@ -1,0 +1,165 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+)
+
+// Durability is what an entry needs to count as written, beyond the answer of the server: a server
+// that crashes, and a failover, lose what has been answered but is not yet on disk or on a replica.
+// It costs a round trip between the server and its replicas, or an fsync, per pipeline, not per
+// entry.
+//
+// On a master that comes back before its Sentinels have demoted it nothing is confirmed either;
+// min-replicas-to-write 1 on the servers makes it refuse writes, also those of others, that would
+// vanish.
+//
+// No Redis option makes a write unhappen: one that is not confirmed in time may survive or not.
+type Durability struct {
+	Replicas int  // that must have it in memory (WAIT)
+	Fsync    bool // the server must have it on its disk (WAITAOF: Redis 7.2 with appendonly on)
+	// Timeout is how long they have. Default 1 s, at most 1 h.
+	Timeout time.Duration
+}
+
+const defaultDurable = time.Second
+
+func (d Durability) on() bool { return d.Replicas > 0 || d.Fsync }
+
+func (d Durability) validate(bad func(field, problem, fix string)) {
+	if d.Replicas < 0 {
+		bad("Durability", fmt.Sprintf("asks for %d replicas", d.Replicas), "leave it 0 for none")
+	}
+	if d.Timeout < 0 || d.Timeout > 0 && d.Timeout < time.Millisecond || d.Timeout > time.Hour {
+		bad("Durability", fmt.Sprintf("has the timeout %v", d.Timeout), "choose 1ms to 1h, or leave it 0 for 1s")
+	}
+	if d.Timeout > 0 && !d.on() {
+		bad("Durability", "has a timeout and nothing to wait for", "set Replicas or Fsync as well")
+	}
+}
+
+// readTimeout leaves the server the time to wait; 0 is the caller's.
+func (d Durability) readTimeout(rdb redis.UniversalClient) time.Duration {
+	var base time.Duration
+	switch c := rdb.(type) {
+	case *redis.Client:
+		base = c.Options().ReadTimeout
+	case *redis.ClusterClient:
+		base = c.Options().ReadTimeout
+	}
+	if !d.on() || base <= 0 {
+		return 0
+	}
+	return base + 2*d.Timeout
+}
+
+// DurabilityError is an entry that was written, but was not confirmed as Config.Durability asks. It is
+// ErrUnknownOutcome: the entry is in the stream now, and a failover or crash may lose it. Writing
+// it again is safe with a DedupeWindow, and waits again.
+type DurabilityError struct {
+	Key      string
+	Want     Durability
+	Replicas int   // that have confirmed
+	Fsynced  bool  // whether the server has
+	Err      error // if it could not be asked
+}
+
+func (e *DurabilityError) Error() string {
+	s := fmt.Sprintf(
+		"redisio: %q written, but confirmed by %d of %d replicas",
+		fault.KeyName(e.Key),
+		e.Replicas,
+		e.Want.Replicas,
+	)
+	if e.Want.Fsync {
+		s += map[bool]string{true: ", on disk", false: ", not on disk"}[e.Fsynced]
+	}
+	if e.Err != nil {
+		return s + ": " + e.Err.Error()
+	}
+	return s + fmt.Sprintf(" within %v", e.Want.Timeout)
+}
+
+// Is reports a DurabilityError as an unknown outcome.
+func (e *DurabilityError) Is(target error) bool { return target == redisio.ErrUnknownOutcome }
+
+// Unwrap returns why it could not be asked.
+func (e *DurabilityError) Unwrap() error { return e.Err }
+
+// confirmation is what stands at the end of a pipeline.
+type confirmation struct {
+	wait *redis.IntCmd
+	aof  *redis.IntSliceCmd
+}
+
+// queue adds the waiting. It must be the last of the pipeline: the server answers no other command meanwhile.
+func (d Durability) queue(ctx context.Context, c *chunk) (q confirmation) {
+	if d.Replicas > 0 {
+		q.wait = redis.NewIntCmd(ctx, "wait", d.Replicas, d.Timeout.Milliseconds())
+		c.queue = append(c.queue, q.wait)
+	}
+	if d.Fsync {
+		q.aof = redis.NewIntSliceCmd(ctx, "waitaof", 1, 0, d.Timeout.Milliseconds())
+		c.queue = append(c.queue, q.aof)
+	}
+	return q
+}
+
+// judge compares the counts: the server does not call it an error if they are too low.
+func (q confirmation) judge(want Durability, p *part, results []redisio.Result) {
+	if q.wait == nil && q.aof == nil {
+		return
+	}
+	e := &DurabilityError{Key: p.key, Want: want}
+	ok := true
+	if q.wait != nil {
+		n, err := q.wait.Result()
+		e.Replicas, e.Err = int(n), errors.Join(e.Err, err)
+		ok = err == nil && e.Replicas >= want.Replicas
+	}
+	if q.aof != nil {
+		n, err := q.aof.Result()
+		e.Fsynced, e.Err = err == nil && len(n) == 2 && n[0] >= 1, errors.Join(e.Err, err)
+		ok = ok && e.Fsynced
+	}
+	for _, i := range p.index {
+		if !ok && results[i].Err == nil {
+			results[i].Err = e
+		}
+	}
+}
+
+// meetDurability finds out whether the client and the server can do what is asked.
+func (w *Writer) meetDurability(ctx context.Context) error {
+	d := w.cfg.Durability
+	if !d.on() {
+		return nil
+	}
+	if !w.out.Derived {
+		return &redisio.ConfigError{
+			Type:    "writer.Config",
+			Field:   "Durability",
+			Problem: fmt.Sprintf("is set for a %T, which does not say which server has a key", w.rdb),
+			Fix:     "use a *redis.Client or *redis.ClusterClient",
+		}
+	}
+	if !d.Fsync {
+		return nil
+	}
+	err := w.out.Do(ctx, "waitaof", 1, 0, 1).Err()
+	if fault.IsServerSaid(err) && fault.Judge(err) == fault.Permanent {
+		return &redisio.PermanentError{
+			Op:  "open writer of",
+			Key: w.cfg.Key,
+			Err: fmt.Errorf("fsync needs Redis 7.2 or newer (WAITAOF), with appendonly on: %w", err),
+		}
+	}
+	return err
+}

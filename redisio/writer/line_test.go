@@ -1,0 +1,263 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+	"github.com/streamerson/streamerson-go/redisio/internal/rig"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+func killClients(t *testing.T, rdb *redis.Client) {
+	t.Helper()
+	if err := rdb.Do(rig.Ctx(t), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A connection that ended while it was idle is noticed before anything is sent by it: nothing is in
+// doubt, and nothing is there twice.
+func TestWriteAfterIdleConnectionEnded(t *testing.T) {
+	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {
+		t.Run(name, func(t *testing.T) {
+			admin, key := s.Client(t), redistest.Key(t)
+			w := openWriter(t, s.Client(t), Config{Key: key})
+			for i := range 5 {
+				killClients(t, admin)
+				redistest.Soon(t, "the others are gone", func() bool { return len(clients(t, admin)) == 1 })
+				if err := w.Write(rig.Ctx(t), rig.Outgoing(2), make([]redisio.Result, 2)); err != nil {
+					t.Fatalf("write %d: %v", i, err)
+				}
+			}
+			if n := admin.XLen(rig.Ctx(t), key).Val(); n != 10 {
+				t.Errorf("%d entries of 10", n)
+			}
+		})
+	}
+}
+
+func clients(t *testing.T, rdb *redis.Client) []string {
+	t.Helper()
+	list, err := rdb.ClientList(rig.Ctx(t)).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(list), "\n")
+}
+
+// A connection that was idle for longer than its last reply might have taken is as good as before.
+func TestWriteAfterDeadline(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]*redistest.Server{"plain": redistest.Shared(t), "TLS": redistest.StartTLS(t)} {
+		t.Run(name, func(t *testing.T) {
+			w := openWriter(t, s.Client(t), Config{Key: redistest.Key(t)})
+			conn := w.lines.Free[0].Current()
+			short, cancel := context.WithTimeout(rig.Ctx(t), time.Second)
+			defer cancel()
+			if err := w.Write(short, rig.Outgoing(1), make([]redisio.Result, 1)); err != nil {
+				t.Fatal(err)
+			}
+			<-short.Done() // and with it the deadline of the reply
+			if err := w.Write(rig.Ctx(t), rig.Outgoing(1), make([]redisio.Result, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if w.lines.Free[0].Current() != conn {
+				t.Error("another connection was made")
+			}
+		})
+	}
+}
+
+// A connection is used no longer than the client's options allow, as where its credentials end, or
+// what lies between forgets it.
+func TestWriteConnectionEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends bool
+		set  func(*redis.Options)
+	}{
+		"idle":          {true, func(o *redis.Options) { o.ConnMaxIdleTime = 1 }},
+		"lifetime":      {true, func(o *redis.Options) { o.ConnMaxLifetime = 1 }},
+		"jitter":        {true, func(o *redis.Options) { o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = 1, 1 }},
+		"neither":       {false, func(*redis.Options) {}},
+		"not for years": {false, func(o *redis.Options) { o.ConnMaxIdleTime, o.ConnMaxLifetime = 1<<60, 1<<60 }},
+		"off":           {false, func(o *redis.Options) { o.ConnMaxIdleTime, o.ConnMaxLifetime = -1, -1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := redis.Options{Addr: redistest.Shared(t).Addr()}
+			c.set(&o)
+			rdb := redis.NewClient(&o)
+			defer rdb.Close()
+			w := openWriter(t, rdb, Config{Key: redistest.Key(t)})
+			conn := w.lines.Free[0].Current()
+			if err := w.Write(rig.Ctx(t), rig.Outgoing(1), make([]redisio.Result, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if ends := w.lines.Free[0].Current() != conn; ends != c.ends {
+				t.Errorf("it ends: %v, want %v", ends, c.ends)
+			}
+		})
+	}
+}
+
+// lateContext ends once it was looked at.
+type lateContext struct {
+	context.Context
+	looked atomic.Bool
+}
+
+func (c *lateContext) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
+
+func (c *lateContext) Err() error {
+	if c.looked.Swap(true) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// A write whose time is over before anything of it was sent is not in doubt, and costs no connection.
+func TestWriteEndsWhileItWaits(t *testing.T) {
+	w := openWriter(t, redistest.Shared(t).Client(t), Config{Key: redistest.Key(t)})
+	conn := w.lines.Free[0].Current()
+	err := w.Write(&lateContext{Context: rig.Ctx(t)}, rig.Outgoing(1), make([]redisio.Result, 1))
+	if !errors.Is(err, redisio.ErrNotWritten) || errors.Is(err, redisio.ErrUnknownOutcome) {
+		t.Error(err)
+	}
+	if len(w.lines.Free) != 1 || w.lines.Free[0].Current() != conn {
+		t.Error("the connection is gone")
+	}
+}
+
+// Many who write at once share a bounded number of connections, and one alone needs one.
+func TestWriteConnections(t *testing.T) {
+	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {
+		t.Run(name, func(t *testing.T) { testWriteConnections(t, s) })
+	}
+}
+
+func testWriteConnections(t *testing.T, s *redistest.Server) {
+	admin, key := s.Client(t), redistest.Key(t)
+	before := len(clients(t, admin))
+	w := openWriter(t, s.Client(t), Config{Key: key})
+	one := func() {
+		if err := w.Write(rig.Ctx(t), rig.Outgoing(3), make([]redisio.Result, 3)); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 10 {
+		one()
+	}
+	if n := len(clients(t, admin)) - before; n != 1 {
+		t.Errorf("%d connections for one who writes", n)
+	}
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(one)
+	}
+	all.Wait()
+	if n := len(clients(t, admin)) - before; n > 16 {
+		t.Errorf("%d connections for many", n)
+	}
+	if n := admin.XLen(rig.Ctx(t), key).Val(); n != 3*210 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+// What was answered before the connection broke is known, the rest in doubt.
+func TestWriteHalfAnswered(t *testing.T) {
+	s := redistest.Shared(t)
+	p, key := redistest.StartProxy(t, s.Addr()), redistest.Key(t)
+	w := openWriter(t, p.Client(t), Config{Key: key})
+	p.Cut(redistest.CutHalfReply, "xadd", 1)
+	results := make([]redisio.Result, 100)
+	err := w.Write(rig.Ctx(t), rig.Outgoing(100), results)
+	if !errors.Is(err, redisio.ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
+	known := make(map[string]bool)
+	for i, r := range results {
+		switch {
+		case r.Err == nil:
+			if len(known) != i {
+				t.Errorf("entry %d is known, and one before it is not", i)
+			}
+			known[r.ID] = true
+		case !errors.Is(r.Err, redisio.ErrUnknownOutcome):
+			t.Errorf("entry %d: %v", i, r.Err)
+		}
+	}
+	entries, err := s.Client(t).XRange(rig.Ctx(t), key, "-", "+").Result()
+	if err != nil || len(known) == 0 || len(known) == 100 || len(entries) != 100 {
+		t.Fatalf("%d known of %d: %v", len(known), len(entries), err)
+	}
+	for _, e := range entries[:len(known)] {
+		if !known[e.ID] {
+			t.Errorf("%s is not known", e.ID)
+		}
+	}
+	if err := w.Write(rig.Ctx(t), rig.Outgoing(1), results); err != nil { // by another connection
+		t.Error(err)
+	}
+}
+
+// What a writer sends is what go-redis would.
+func TestAppendXAdd(t *testing.T) {
+	e := redisio.Outgoing{
+		ID:     "7-1",
+		Fields: redisio.Fields{{Name: "a", Value: []byte("1\r\n")}, {Name: "ü", Value: nil}},
+	}
+	for want, cfg := range map[string]Config{
+		"xadd k 7-1":                           {Key: "k"},
+		"xadd k nomkstream 7-1":                {Key: "k", OnlyExisting: true},
+		"xadd k nomkstream maxlen ~ 12345 7-1": {Key: "k", OnlyExisting: true, MaxLen: 12345},
+	} {
+		w, err := New(redistest.Shared(t).Client(t), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := append(strings.Fields(want), "a", "1\r\n", "ü", "")
+		var text strings.Builder
+		fmt.Fprintf(&text, "*%d\r\n", len(args))
+		for _, a := range args {
+			fmt.Fprintf(&text, "$%d\r\n%s\r\n", len(a), a)
+		}
+		if got := string(w.appendXAdd(nil, &e)); got != text.String() {
+			t.Errorf("%q\nwant %q", got, text.String())
+		}
+	}
+}
+
+// FuzzReplies: whatever a server answers, each entry ends as written, not written or in doubt, and
+// those behind a broken answer in doubt.
+func FuzzReplies(f *testing.F) {
+	f.Add([]byte("$3\r\n1-1\r\n$3\r\n1-2\r\n"), false)
+	f.Add([]byte("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n$-1\r\n"), true)
+	f.Add([]byte("+OK\r\n-OOM no\r\n+QUEUED\r\n-EXECABORT no\r\n"), true)
+	f.Add([]byte("-NOPERM no 'multi'\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n-ERR EXEC without MULTI\r\n"), true)
+	f.Fuzz(func(t *testing.T, raw []byte, together bool) {
+		results := make([]redisio.Result, 2)
+		r, w := replies{Walker: resp.Walker{Buf: raw}}, &Writer{}
+		if together {
+			w.takeTogether(&r, []int{0, 1}, results)
+		} else {
+			r.takeEach([]int{0, 1}, results)
+		}
+		doubt := false
+		for _, res := range results {
+			not, unknown := errors.Is(res.Err, redisio.ErrNotWritten), errors.Is(res.Err, redisio.ErrUnknownOutcome)
+			if (res.Err == nil) == (not || unknown) || not && unknown || doubt && !unknown {
+				t.Fatalf("%q: %+v", raw, results)
+			}
+			doubt = doubt || unknown
+		}
+	})
+}

@@ -1,0 +1,248 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
+)
+
+// Writing once: an entry whose DedupeID the stream remembers is not written. Idea: a server with
+// IDMP remembers ids itself. Elsewhere a script keeps them in a sorted set beside the stream, by
+// the server's time. Both forget what is older than the window, and the oldest beyond DedupeIDs.
+//
+// IDMP keeps 10,000 ids for a producer at most, which is 0.1 s of a fast stream. So the writer is
+// idmpProducers producers, chosen by a hash of the id: always the same for the same id, whoever
+// writes.
+
+const (
+	defaultDedupeIDs = 100_000
+	idmpProducers    = 64
+	idmpMost         = 10_000 // ids of a producer
+	idmpLongest      = 24 * time.Hour
+	onceEntries      = 128     // entries of one call of the script: it holds up the server's other clients
+	onceBytes        = 1 << 20 // and their bytes, if it is more than one entry
+)
+
+// scriptIDMP: KEYS stream. ARGV window in s, most ids of a producer. Makes the stream remember that
+// much, unless it does remember something already, which another setting would make it forget.
+// Returns the last id of the stream.
+const scriptIDMP = `
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XGROUP', 'CREATE', KEYS[1], 'redisio', '0', 'MKSTREAM')
+  redis.call('XGROUP', 'DESTROY', KEYS[1], 'redisio')
+end
+local s, f = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+for i = 1, #s, 2 do f[s[i]] = s[i+1] end
+if f['iids-tracked'] == 0 and (f['idmp-duration'] ~= tonumber(ARGV[1]) or f['idmp-maxsize'] ~= tonumber(ARGV[2])) then
+  redis.call('XCFGSET', KEYS[1], 'IDMP-DURATION', ARGV[1], 'IDMP-MAXSIZE', ARGV[2])
+end
+return f['last-generated-id']`
+
+// onceKey is where the ids of a stream are remembered, in its hash slot; "" if there is no such
+// key. It does not depend on whether the client knows that it talks to a cluster: all writers must
+// find the same.
+func onceKey(key string) string { return redisio.Beside(key, ":once") }
+
+func noOnceKey(key string) *redisio.ConfigError {
+	return &redisio.ConfigError{
+		Type:    "writer.Config",
+		Field:   "DedupeWindow",
+		Problem: fmt.Sprintf("is set for %q, and no other key shares its hash slot", fault.KeyName(key)),
+		Fix:     "give the key a hash tag, as {orders}",
+	}
+}
+
+func (c *Config) validateOnce(bad func(field, problem, fix string)) {
+	if c.DedupeWindow < 0 || c.DedupeWindow > 0 && c.DedupeWindow < time.Second {
+		bad(
+			"DedupeWindow",
+			fmt.Sprintf("is %v", c.DedupeWindow),
+			"choose 1s or more, longer than writes are tried again; 0 is off",
+		)
+	}
+	if c.DedupeIDs < 0 || c.DedupeIDs > 0 && c.DedupeIDs < 1000 {
+		bad("DedupeIDs", fmt.Sprintf("is %d", c.DedupeIDs), "choose 1000 or more, or leave it 0 for 100000")
+	}
+	if c.DedupeIDs > 0 && c.DedupeWindow == 0 {
+		bad("DedupeIDs", "is set without DedupeWindow", "set DedupeWindow as well")
+	}
+	if c.DedupeWindow > 0 && c.Key != "" && onceKey(c.Key) == "" {
+		e := noOnceKey(c.Key)
+		bad(e.Field, e.Problem, e.Fix)
+	}
+}
+
+func checkOnce(key string, e *redisio.Outgoing) error {
+	if len(e.Fields) > script.MaxOnceFields {
+		return &redisio.TooManyFieldsError{Key: key, Fields: len(e.Fields), Limit: script.MaxOnceFields}
+	}
+	if onceKey(key) == "" {
+		return &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: noOnceKey(key)}
+	}
+	return nil
+}
+
+// onceCall is a call of scriptOnce, and the entries that it writes.
+type onceCall struct {
+	cmd   *redis.Cmd
+	index []int
+}
+
+func (w *Writer) queueOnce(ctx context.Context, c *chunk, p *part, entries []redisio.Outgoing) {
+	for left := p.index; len(left) > 0; {
+		n, values, bytes := 0, 0, 0
+		for n < len(left) && n < onceEntries {
+			size := entries[left[n]].Fields.Size()
+			if n > 0 && bytes+size > onceBytes {
+				break
+			}
+			n, values, bytes = n+1, values+2*len(entries[left[n]].Fields), bytes+size
+		}
+		args := make([]any, 0, 7+3*n+values)
+		args = append(
+			args,
+			"eval",
+			script.ScriptOnce,
+			2,
+			p.key,
+			onceKey(p.key),
+			w.cfg.DedupeWindow.Milliseconds(),
+			w.cfg.DedupeIDs,
+		)
+		for _, i := range left[:n] {
+			e := &entries[i]
+			args = append(args, &e.DedupeID, "*", 2*len(e.Fields))
+			if e.ID != "" {
+				args[len(args)-2] = &e.ID
+			}
+			for f := range e.Fields {
+				args = append(args, &e.Fields[f].Name, (*fieldValue)(&e.Fields[f]))
+			}
+		}
+		cmd := redis.NewCmd(ctx, args...)
+		cmd.SetFirstKeyPos(3)
+		c.queue = append(c.queue, cmd)
+		p.once = append(p.once, onceCall{cmd, left[:n]})
+		left = left[n:]
+	}
+}
+
+// Settle gives each entry its result.
+func (o *onceCall) Settle(execErr error, note func(int, redisio.Result)) {
+	replies, err := o.cmd.Slice()
+	if values, ok := o.cmd.Val().([]any); ok {
+		replies, err = values, nil // answered before the connection broke
+	}
+	if err == nil && len(replies) != len(o.index) {
+		err = &resp.ReplyError{Offset: 0, Problem: "the script answered for another number of entries"}
+	}
+	for n, i := range o.index {
+		if err != nil {
+			note(i, redisio.Result{Err: writeError(err, execErr)})
+			continue
+		}
+		switch v := replies[n].(type) {
+		case string:
+			note(i, redisio.Result{ID: v})
+		case error:
+			note(i, redisio.Result{Err: writeError(v, execErr)})
+		default:
+			note(i, redisio.Result{Duplicate: true})
+		}
+	}
+}
+
+// perProducer is how many ids an IDMP producer is to remember: twice its share, for hashes don't share evenly.
+func (c *Config) perProducer() int { return min(max(2*c.DedupeIDs/idmpProducers, 100), idmpMost) }
+
+func (w *Writer) queueIDMP(ctx context.Context, c *chunk, p *part, entries []redisio.Outgoing) {
+	p.before = redis.NewCmd(
+		ctx,
+		"eval",
+		scriptIDMP,
+		1,
+		p.key,
+		int64(w.cfg.DedupeWindow/time.Second),
+		w.cfg.perProducer(),
+	)
+	p.before.SetFirstKeyPos(3)
+	c.queue = append(c.queue, p.before)
+	for _, i := range p.index {
+		e, producer := &entries[i], ""
+		if e.DedupeID != "" && e.ID == "" { // a second entry with an ID of its own is refused anyhow
+			producer = producers[xxhash.Sum64String(e.DedupeID)%idmpProducers]
+		}
+		w.xadd(c, e, i, producer)
+	}
+}
+
+var producers = func() (names [idmpProducers]string) {
+	for i := range names {
+		names[i] = "redisio-" + strconv.Itoa(i)
+	}
+	return names
+}()
+
+// settleIDMP reads what the last id was, and reports whether it is known.
+func (w *Writer) settleIDMP(p *part, last *redisio.ID) bool {
+	id, err := p.before.Text()
+	if err == nil {
+		*last, err = redisio.ParseID(id)
+		return err == nil
+	}
+	if fault.Judge(err) == fault.Permanent &&
+		!fault.IsWrongType(err) { // a user without rights for XINFO or XCFGSET, say
+		p.lane.mu.Lock()
+		p.lane.script = true
+		p.lane.mu.Unlock()
+	}
+	return false
+}
+
+func (l *lane) refusesIDMP() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.script
+}
+
+// probeOnce finds out whether IDMP does what it should. What it can't hold, and what replicas are
+// to confirm, is left to the script: a duplicate writes nothing with IDMP, so that there would be
+// nothing to wait for.
+func (w *Writer) probeOnce(ctx context.Context) (bool, error) {
+	c := &w.cfg
+	if c.DedupeWindow == 0 || c.Durability.on() || c.DedupeWindow > idmpLongest ||
+		2*c.DedupeIDs > idmpProducers*idmpMost {
+		return false, nil
+	}
+	key := w.probeKey()
+	pipe := w.out.Pipeline()
+	write := func() *redis.Cmd { return pipe.Do(ctx, "xadd", key, "idmp", "p", "i", "*", "f", "v") }
+	known := pipe.Do(ctx, "xcfgset", key, "idmp-duration", 60)
+	ready := pipe.Eval(ctx, scriptIDMP, []string{key}, 60, 1000)
+	one, two := write(), write()
+	length := pipe.XLen(ctx, key)
+	pipe.Del(ctx, key)
+	_, execErr := pipe.Exec(ctx)
+	err := errors.Join(ready.Err(), one.Err(), two.Err())
+	switch {
+	case execErr != nil && !fault.IsServerSaid(execErr):
+		return false, fmt.Errorf("redisio: probe: %w", execErr)
+	case redis.HasErrorPrefix(known.Err(), "unknown command"):
+		return false, nil
+	case fault.IsFull(ready.Err()):
+		return true, nil // it can't be tried now
+	case err != nil && fault.Judge(err) != fault.Permanent:
+		return false, fmt.Errorf("redisio: probe: %w", err)
+	}
+	return err == nil && one.Val() == two.Val() && length.Val() == 1, nil
+}

@@ -1,0 +1,454 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/check"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
+)
+
+// Config configures a Writer. The zero value of every field but Key is the default.
+type Config struct {
+	Key string // the stream; may be empty if every entry names its own
+
+	// Retention: keep MaxLen entries, those from MinID on, those younger than MaxAge by the server's clock. Set any
+	// of them: an entry goes when one of them says so. What a consumer group has not read or not
+	// settled stays, however much it is, and so does all behind it: one entry that is pending for
+	// long holds up the trimming. A stream without groups is trimmed as it is.
+	//
+	// Trimming rides behind what is written, once for a tenth of MaxLen or a thousand entries, and
+	// from time to time: the stream may be that much longer, and nothing is trimmed while nothing
+	// is written. A stream that is much too long is trimmed in steps of 10,000 entries, 16 of them
+	// behind each pipeline, so that no script takes long. OnEvent names a group that holds up the
+	// trimming and does not move (EventHeldBack).
+	MaxLen int64
+	MinID  string
+	MaxAge time.Duration
+	// Exact trims to the entry, and behind each pipeline. The default frees whole nodes of the
+	// stream's tree, which is cheaper.
+	Exact bool
+	// DropUnread lets retention drop what groups have not read or not settled. Such losses are counted, see OnEvent and
+	// Stats.
+	DropUnread bool
+
+	// HardCap is the most entries that the stream may have, whatever the groups have read; 0: no limit. What the groups
+	// are done with makes room when it is needed. Each writer sees the length at the end of its
+	// last pipeline, so writers exceed the cap by one pipeline each at most.
+	HardCap  int64
+	WhenFull Full // what to do at the cap, and at MaxBytes. Default FullPause
+
+	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults
+	// to 0, no limit. What the groups are done with makes room when it is needed, whatever MaxLen
+	// is. If that is not enough the oldest go, with DropUnread, or else WhenFull decides. The
+	// server measures the stream (MEMORY USAGE) once a second while entries are written, and each
+	// time that a sixteenth of MaxBytes was; so each writer may exceed it by that much. Without the
+	// right to MEMORY the length is multiplied by the size of this writer's entries. When the
+	// server is out of memory half of what may go is dropped.
+	MaxBytes int64
+
+	// DedupeWindow makes writing the same DedupeID again within this time write nothing: an entry whose outcome is
+	// unknown can be written again. Default 0: off. See [Outgoing.DedupeID].
+	//
+	// A server with IDMP (Redis 8.6) compares by itself, at 0.5 of the speed of plain writes;
+	// elsewhere a script does, at 0.3, and keeps the ids under {key}:once, in the slot of the
+	// stream (BenchmarkWriteOptions). All writers of a stream should have the same settings: with
+	// IDMP those of the first one hold.
+	DedupeWindow time.Duration
+	// DedupeIDs is how many ids a stream remembers at most; beyond it the oldest are forgotten before their time.
+	// Default 100,000, which takes Redis some 15 MB.
+	DedupeIDs int
+
+	// OnlyExisting writes to streams that exist and makes none: an entry for one that doesn't is not written, with
+	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. Of retention it
+	// goes with MaxLen alone, which then drops what is beyond it, some 100 entries at a time, read
+	// or not; with HardCap, DedupeWindow and Durability it does not.
+	OnlyExisting bool
+
+	// Together has the entries of one pipeline appear at once (MULTI), if they are 64 or fewer, so
+	// that a reader that waits gets all of them by one read, and not the first alone: it saves
+	// reads where few entries are written at a time. What the server refuses of them, being full,
+	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing
+	// in a cluster. Entries for keys of different hash slots are different transactions.
+	Together bool
+
+	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
+	Durability Durability
+
+	// OnEvent is told of losses, of retention that fails or is held back by a group, and of EventRefused; never
+	// once per entry. It must not block.
+	OnEvent func(redisio.Event)
+
+	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.
+	MaxPayload int
+	// Depth is how many entries one pipeline carries. Default 128.
+	Depth int
+	// Pipelines is how many pipelines one Write may have in flight. Default 1: the order of the entries
+	// is the order in the stream. With more, entries of different pipelines may change places.
+	Pipelines int
+	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a
+	// few more if the connection breaks within it.
+	Wait time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	check.Def(&c.MaxPayload, 1<<20)
+	check.Def(&c.Depth, 128)
+	check.Def(&c.Pipelines, 1)
+	if c.DedupeWindow > 0 {
+		check.Def(&c.DedupeIDs, defaultDedupeIDs)
+	}
+	if c.Durability.on() {
+		check.Def(&c.Durability.Timeout, defaultDurable)
+	}
+	return c
+}
+
+// Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &redisio.ConfigError{Type: "writer.Config", Field: field, Problem: problem, Fix: fix})
+	}
+	if c.MaxLen < 0 {
+		bad("MaxLen", "is negative", "leave it 0 to keep all entries")
+	}
+	if c.MaxAge < 0 {
+		bad("MaxAge", "is negative", "leave it 0 to keep all entries")
+	}
+	if c.MinID != "" {
+		if _, err := redisio.ParseID(c.MinID); err != nil {
+			bad("MinID", fmt.Sprintf("is %q", c.MinID), `write it as "1732360000000-0"`)
+		}
+	}
+	trims := c.MaxLen != 0 || c.MinID != "" || c.MaxAge != 0
+	if c.Exact && !trims {
+		bad("Exact", "is set without anything to trim by", "set MaxLen, MinID or MaxAge as well")
+	}
+	if c.DropUnread && !trims {
+		bad("DropUnread", "is set without anything to trim by", "set MaxLen, MinID or MaxAge as well")
+	}
+	if c.HardCap < 0 {
+		bad("HardCap", "is negative", "leave it 0 for no limit")
+	}
+	if c.HardCap > 0 && c.MaxLen > c.HardCap {
+		bad(
+			"HardCap",
+			fmt.Sprintf("is %d, less than MaxLen %d", c.HardCap, c.MaxLen),
+			"choose more than MaxLen, or leave MaxLen out",
+		)
+	}
+	if c.WhenFull < FullPause || c.WhenFull > FullRefuse {
+		bad("WhenFull", fmt.Sprintf("is %d", c.WhenFull), "choose FullPause, FullDrop or FullRefuse")
+	}
+	if c.MaxBytes < 0 || c.MaxBytes > 0 && c.MaxBytes < minBudget {
+		bad("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more, or leave it 0 for no limit")
+	}
+	if c.WhenFull != FullPause && c.HardCap == 0 && c.MaxBytes == 0 {
+		bad("WhenFull", "is set without HardCap or MaxBytes", "set one of them as well")
+	}
+	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact) {
+		bad(
+			"OnlyExisting",
+			"is set beside other retention than MaxLen, HardCap, DedupeWindow or Durability",
+			"leave those to writers that may make the stream",
+		)
+	}
+	if c.Together && !c.plain() {
+		bad(
+			"Together",
+			"is set beside retention, HardCap, DedupeWindow or Durability",
+			"leave it out: these have scripts and waits of their own",
+		)
+	}
+	c.validateOnce(bad)
+	c.Durability.validate(bad)
+	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
+		bad("MaxPayload", fmt.Sprintf("is %d", c.MaxPayload), "choose up to 512 MiB, what Redis takes at most")
+	}
+	if c.Depth < 0 || c.Depth > 10_000 {
+		bad("Depth", fmt.Sprintf("is %d", c.Depth), "choose up to 10000; more than 512 gains nothing")
+	}
+	if c.Pipelines < 0 || c.Pipelines > 64 {
+		bad("Pipelines", fmt.Sprintf("is %d", c.Pipelines), "choose up to 64; more than 4 gains little")
+	}
+	if c.Wait < 0 {
+		bad("Wait", "is negative", "leave it 0 to fail at once")
+	}
+	return errors.Join(errs...)
+}
+
+// plain reports that writing is all that is asked for.
+func (c *Config) plain() bool {
+	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 && c.MaxBytes == 0 &&
+		c.DedupeWindow == 0 && !c.Durability.on()
+}
+
+// Writer appends entries. It is safe for concurrent use; concurrent Writes are in flight together.
+type Writer struct {
+	cfg   Config
+	rdb   redis.UniversalClient // the caller's: never closed
+	out   conn.Client
+	key   any         // boxed once
+	most  any         // MaxLen, likewise
+	lines *conn.Lines // of a plain writer; nil if go-redis is to write
+
+	answers  redisio.Patience
+	mostText string
+	plain    bool        // nothing but XADDs
+	idmp     bool        // the server drops duplicates itself
+	acked    bool        // the server can trim what is acked around what is not
+	apart    atomic.Bool // Together is asked for, and there are no transactions
+	lanes    lanes
+	stats    writerStats
+	state    atomic.Int32
+	users    sync.WaitGroup // Writes under way
+	gate     sync.Mutex     // orders users.Add against Close; held for two lines
+	chunks   sync.Pool
+}
+
+const (
+	writerNew = iota
+	writerOpen
+	writerClosed
+)
+
+// New checks the configuration. It does no I/O: that begins with Open.
+func New(rdb redis.UniversalClient, cfg Config) (*Writer, error) {
+	if err := errors.Join(check.NeedClient(rdb, "writer.New"), cfg.Validate()); err != nil {
+		return nil, err
+	}
+	w := &Writer{cfg: cfg.withDefaults(), rdb: rdb}
+	w.key, w.most, w.plain = w.cfg.Key, w.cfg.MaxLen, w.cfg.plain()
+	w.mostText = strconv.FormatInt(w.cfg.MaxLen, 10)
+	w.chunks.New = func() any { return new(chunk) }
+	return w, nil
+}
+
+// Config returns the configuration with its defaults.
+func (w *Writer) Config() Config { return w.cfg }
+
+// Open connects, and checks that the key can be written to: a key of another type, and a user who
+// may not XADD, is a *PermanentError.
+func (w *Writer) Open(ctx context.Context) error {
+	if !w.state.CompareAndSwap(writerNew, writerOpen) {
+		if w.state.Load() == writerClosed {
+			return redisio.ErrClosed
+		}
+		return fmt.Errorf("redisio: open writer of %q: it is open already", fault.KeyName(w.cfg.Key))
+	}
+	w.out = w.derived()
+	err := fault.WaitFor(ctx, w.cfg.Wait, func() error { return w.meet(ctx) })
+	if err == nil {
+		w.answers.Worked()
+		return nil
+	}
+	w.lines.Close()
+	closeErr := w.out.Release()
+	w.state.Store(writerNew)
+	var known *redisio.PermanentError
+	if fault.Judge(err) == fault.Permanent && !errors.As(err, &known) {
+		return errors.Join(&redisio.PermanentError{Op: "open writer of", Key: w.cfg.Key, Err: err}, closeErr)
+	}
+	return errors.Join(fmt.Errorf("redisio: open writer of %q: %w", fault.KeyName(w.cfg.Key), err), closeErr)
+}
+
+func (w *Writer) derived() conn.Client {
+	return conn.Derive(
+		w.rdb,
+		conn.Purpose{Conns: max(16, 2*w.cfg.Pipelines), ReadTimeout: w.cfg.Durability.readTimeout(w.rdb)},
+	)
+}
+
+// meetTogether finds out whether there are transactions, for this user. If not, entries are written
+// one after the other.
+func (w *Writer) meetTogether(ctx context.Context) error {
+	pipe := w.out.TxPipeline()
+	pipe.Ping(ctx)
+	_, err := pipe.Exec(ctx)
+	if !fault.NoRight(err) {
+		return err
+	}
+	w.apart.Store(true)
+	half := w.out // a connection of it may be in a transaction that cannot end
+	w.out = w.derived()
+	return half.Release()
+}
+
+// meet finds out whether the server is there, and what of it the configuration needs.
+func (w *Writer) meet(ctx context.Context) (err error) {
+	if w.cfg.Key == "" {
+		err = w.out.Ping(ctx).Err()
+	} else if err = w.out.XLen(ctx, w.cfg.Key).Err(); err == nil {
+		err = script.MayWrite(ctx, w.out, w.cfg.Key)
+	}
+	if err == nil && w.cfg.Together {
+		err = w.meetTogether(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if w.plain {
+		return w.openLines(ctx)
+	}
+	if err := w.meetDurability(ctx); err != nil {
+		return err
+	}
+	if w.idmp, err = w.probeOnce(ctx); err != nil {
+		return err
+	}
+	w.acked, err = w.probeAcked(ctx)
+	return err
+}
+
+// openLines connects the writer's own lines. What met the server is not needed any more.
+func (w *Writer) openLines(ctx context.Context) error {
+	w.lines.Close() // of a try before
+	met := w.out
+	if _, is := met.Single(); !is {
+		return nil
+	}
+	w.out = w.derived()
+	w.lines = conn.NewLines(w.out)
+	return errors.Join(w.lines.Open(ctx), met.Release())
+}
+
+// Close waits for Writes under way and closes the writer's own connections. A second Close does nothing.
+func (w *Writer) Close(ctx context.Context) error {
+	w.gate.Lock()
+	was := w.state.Swap(writerClosed)
+	w.gate.Unlock()
+	if was != writerOpen {
+		return nil
+	}
+	idle := make(chan struct{})
+	go func() { // ends with the last Write, which the timeouts of its connection bound
+		w.users.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		w.lines.Close()
+		_ = w.out.Release() // the Writes under way fail now
+		<-idle
+		return fmt.Errorf(
+			"redisio: close writer of %q with writes under way: %w",
+			fault.KeyName(w.cfg.Key),
+			context.Cause(ctx),
+		)
+	}
+	w.lines.Close()
+	return w.out.Release()
+}
+
+func (w *Writer) enter() error {
+	w.gate.Lock()
+	defer w.gate.Unlock()
+	switch w.state.Load() {
+	case writerNew:
+		return redisio.ErrNotOpen
+	case writerClosed:
+		return redisio.ErrClosed
+	}
+	w.users.Add(1)
+	return nil
+}
+
+// Write appends entries and says in results, which must be as long, what became of each. A bad entry
+// never fails its neighbours, and nothing is sent twice: not after an error, and not after a reply that was
+// lost. An error that is ErrBackpressure says to try again later: the server or the stream is full.
+// The error returned sums up: it is nil if all was written, ErrUnknownOutcome if that holds for any
+// entry, else ErrNotWritten.
+//
+// A write is not interrupted by ctx once it was sent, except by its deadline, which leaves the outcome unknown.
+func (w *Writer) Write(ctx context.Context, entries []redisio.Outgoing, results []redisio.Result) error {
+	if len(results) < len(entries) {
+		return fmt.Errorf(
+			"redisio: write %d entries with room for %d results: make it as many",
+			len(entries),
+			len(results),
+		)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := w.enter(); err != nil {
+		fail(results[:len(entries)], redisio.ErrNotWritten, err)
+		return &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err}
+	}
+	defer w.users.Done()
+	depth := w.cfg.Depth
+	if len(entries) <= depth || w.cfg.Pipelines == 1 {
+		for n := 0; n < len(entries); n += depth {
+			end := min(n+depth, len(entries))
+			w.Send(ctx, entries[n:end], results[n:end])
+		}
+		return w.summary(results[:len(entries)])
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(w.cfg.Pipelines, (len(entries)+depth-1)/depth) {
+		wg.Go(func() {
+			for {
+				n := int(next.Add(int64(depth))) - depth
+				if n >= len(entries) {
+					return
+				}
+				end := min(n+depth, len(entries))
+				w.Send(ctx, entries[n:end], results[n:end])
+			}
+		})
+	}
+	wg.Wait()
+	return w.summary(results[:len(entries)])
+}
+
+func fail(results []redisio.Result, outcome, cause error) {
+	err := &fault.OutcomeError{Outcome: outcome, Cause: cause}
+	for i := range results {
+		results[i] = redisio.Result{Err: err}
+	}
+}
+
+func (w *Writer) summary(results []redisio.Result) error {
+	failed, unknown, written := 0, false, false
+	var first error
+	for i := range results {
+		if results[i].Err == nil {
+			written = true
+			continue
+		}
+		err, news := w.answers.Refusal(results[i].Err)
+		if results[i].Err = err; news {
+			w.emit(redisio.Refused(w.cfg.Key, err))
+		}
+		failed++
+		if isUnknown := errors.Is(err, redisio.ErrUnknownOutcome); first == nil || isUnknown && !unknown {
+			first, unknown = err, isUnknown
+		}
+	}
+	if written {
+		w.answers.Worked()
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf(
+		"redisio: write %d of %d entries to %q: %w",
+		failed,
+		len(results),
+		fault.KeyName(w.cfg.Key),
+		first,
+	)
+}
