@@ -229,7 +229,7 @@ func TestDeadFilter(t *testing.T) {
 		}
 	}
 	err := Filter{IDs: []string{"x"}, Since: at(1), Until: at(1), Limit: -1}.Validate()
-	if n := strings.Count(err.Error(), "redisio: DeadFilter."); n != 3 {
+	if n := strings.Count(err.Error(), "redisio: dead.Filter."); n != 3 {
 		t.Errorf("%d mistakes found: %v", n, err)
 	}
 }

@@ -121,8 +121,8 @@ func TestScheduleConfig(t *testing.T) {
 			fields = append(fields, strings.SplitN(line, ":", 3)[1])
 		}
 	}
-	want := []string{" NewScheduler.rdb", " ScheduleConfig.Key", " ScheduleConfig.MaxPayload", " ScheduleConfig.Every",
-		" ScheduleConfig.Idle", " ScheduleConfig.Count"}
+	want := []string{" NewScheduler.rdb", " schedule.Config.Key", " schedule.Config.MaxPayload", " schedule.Config.Every",
+		" schedule.Config.Idle", " schedule.Config.Count"}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)
 	}
