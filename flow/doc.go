@@ -40,8 +40,9 @@
 //
 // # Writing operators
 //
-// [Transform] makes a stage that turns a value into a value, [Step] one that turns a message into
-// at most one, [Via] one that emits any number, [Route] and [Fork] stages with several outputs,
-// [Merge], [Gather] and [Pair] stages with several inputs. Package operators uses nothing else.
-// [NewSource] and [NewSink] make endpoints.
+// [Transform] makes a stage that turns a value into a value. [Step] makes one that turns a message
+// into at most one, and [Via] one that emits any number. [Route] and [Fork] make stages with
+// several outputs; [RouteVia] and [ForkVia] take handlers with a timer. [Merge], [Gather] and [Pair]
+// make stages with several inputs. Package operators uses nothing else. [NewSource] and [NewSink]
+// make endpoints.
 package flow

@@ -70,6 +70,8 @@ var needsNone = map[string]string{
 	"Ticket.Nack":        "as Dead",
 	"HandlerFunc.Handle": "calls the function",
 	"WriterFunc.Write":   "calls the function",
+	"RouteFunc.Handle":   "calls the function",
+	"ForkFunc.Handle":    "calls the function",
 }
 
 // ofAll are methods that mean the same on any type.

@@ -1,14 +1,52 @@
 package flow
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // ForkFunc is a RouteFunc for two outputs of different types.
 type ForkFunc[T, A, B any] func(ctx context.Context, m Message[T], a Emit[A], b Emit[B]) error
+
+// Handle calls f.
+func (f ForkFunc[T, A, B]) Handle(ctx context.Context, m Message[T], a Emit[A], b Emit[B]) error {
+	return f(ctx, m, a, b)
+}
+
+// ForkHandler is a Handler with two outputs of different types. Optional interfaces: ForkAlarm,
+// ForkEnder.
+type ForkHandler[T, A, B any] interface {
+	Handle(ctx context.Context, m Message[T], a Emit[A], b Emit[B]) error
+}
+
+// ForkAlarm is a ForkHandler with a timer. It works as Alarm does.
+type ForkAlarm[A, B any] interface {
+	Next() time.Time
+	Ring(ctx context.Context, a Emit[A], b Emit[B]) error
+}
+
+// ForkEnder is a ForkHandler that emits what it holds when its input has ended. It works as Ender
+// does.
+type ForkEnder[A, B any] interface {
+	End(ctx context.Context, a Emit[A], b Emit[B]) error
+}
 
 // Fork makes a stage with two outputs of different types: an operator that splits what succeeds from what does not, or
 // one case from the rest. Otherwise it is as Route.
 func Fork[T, A, B any](
 	in Source[T], name string, make func() ForkFunc[T, A, B], opts ...StageOption,
+) (Source[A], Source[B]) {
+	if make == nil {
+		return ForkVia[T, A, B](in, name, nil, opts...)
+	}
+	return ForkVia(in, name, func() ForkHandler[T, A, B] { return make() }, opts...)
+}
+
+// ForkVia is Fork for a ForkHandler, which may have a timer and may emit at the end. The timer
+// rings between two messages, also when no message arrives. With Async a slow stage before it does
+// not delay it.
+func ForkVia[T, A, B any](
+	in Source[T], name string, make func() ForkHandler[T, A, B], opts ...StageOption,
 ) (Source[A], Source[B]) {
 	nd := newNode(kindRoute, name, 2, opts)
 	reads(nd, in)
@@ -35,10 +73,10 @@ func Fork[T, A, B any](
 	return a, z
 }
 
-// forkStage runs a ForkFunc.
+// forkStage runs a ForkHandler.
 type forkStage[T, A, B any] struct {
 	turn
-	f     ForkFunc[T, A, B]
+	h     ForkHandler[T, A, B]
 	portA *port[A]
 	portB *port[B]
 	bufA  []Message[A]
@@ -48,7 +86,7 @@ type forkStage[T, A, B any] struct {
 }
 
 func forkChain[T, A, B any](
-	nd *node, b *builder, make func() ForkFunc[T, A, B], ea *edge[A], eb *edge[B],
+	nd *node, b *builder, make func() ForkHandler[T, A, B], ea *edge[A], eb *edge[B],
 ) chain[T] {
 	ea.senders.Add(1)
 	eb.senders.Add(1)
@@ -56,7 +94,7 @@ func forkChain[T, A, B any](
 		open: func(la *lane) func(Message[T]) {
 			s := &forkStage[T, A, B]{portA: ea.attach(la), portB: eb.attach(la)}
 			s.init(la, b.run.stages[nd])
-			s.renew = func() { s.f = make() }
+			s.renew = func() { s.h = make() }
 			s.passOn, s.discard = s.pushAll, s.clear
 			s.emitA = func(m Message[A]) {
 				m.lease = s.emitted(m.lease)
@@ -70,7 +108,8 @@ func forkChain[T, A, B any](
 					s.forward(true)
 				}
 			}
-			s.hook(nil)
+			s.hook(s.end)
+			s.rings(func() alarmed { return find[ForkAlarm[A, B]](s.h) }, s.ring)
 			return s.push
 		},
 		done: func() {
@@ -82,7 +121,19 @@ func forkChain[T, A, B any](
 }
 
 func (s *forkStage[T, A, B]) push(m Message[T]) {
-	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.f(ctx, m, s.emitA, s.emitB) })
+	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emitA, s.emitB) })
+}
+
+func (s *forkStage[T, A, B]) ring(ctx context.Context) error {
+	return s.h.(ForkAlarm[A, B]).Ring(ctx, s.emitA, s.emitB)
+}
+
+func (s *forkStage[T, A, B]) end() error {
+	e, ok := s.h.(ForkEnder[A, B])
+	if !ok {
+		return nil
+	}
+	return s.apart(func(ctx context.Context) error { return e.End(ctx, s.emitA, s.emitB) })
 }
 
 func (s *forkStage[T, A, B]) pushAll() {

@@ -13,13 +13,52 @@ const AnyPort = -1
 
 const severalPorts = "it has several outputs or inputs; put the work into a stage of its own before or after it"
 
+// RouteEmit passes a message on to one output, or to AnyPort. It may be called only during the call
+// it was given to, and by that call's goroutine.
+type RouteEmit[U any] func(port int, m Message[U])
+
+// RouteHandler is a Handler with several outputs of one type. Optional interfaces: RouteAlarm,
+// RouteEnder.
+type RouteHandler[T, U any] interface {
+	Handle(ctx context.Context, m Message[T], emit RouteEmit[U]) error
+}
+
+// RouteAlarm is a RouteHandler with a timer. It works as Alarm does.
+type RouteAlarm[U any] interface {
+	Next() time.Time
+	Ring(ctx context.Context, emit RouteEmit[U]) error
+}
+
+// RouteEnder is a RouteHandler that emits what it holds when its input has ended. It works as Ender
+// does.
+type RouteEnder[U any] interface {
+	End(ctx context.Context, emit RouteEmit[U]) error
+}
+
 // RouteFunc decides where a message goes: emit sends it to one of the outputs, and may be called for none, one, some or
 // all of them. Otherwise it is a Handler. A port that does not exist is an error of the message.
 type RouteFunc[T, U any] func(ctx context.Context, m Message[T], emit func(port int, m Message[U])) error
 
+// Handle calls f.
+func (f RouteFunc[T, U]) Handle(ctx context.Context, m Message[T], emit RouteEmit[U]) error {
+	return f(ctx, m, emit)
+}
+
 // Route makes a stage with n outputs of one type: fan-out, partition, balance. Each output has an edge of its own. make
 // is called for each life of the stage. A stage with several outputs runs on one goroutine: it takes no Workers.
 func Route[T, U any](in Source[T], name string, n int, make func() RouteFunc[T, U], opts ...StageOption) []Source[U] {
+	if make == nil {
+		return RouteVia[T, U](in, name, n, nil, opts...)
+	}
+	return RouteVia(in, name, n, func() RouteHandler[T, U] { return make() }, opts...)
+}
+
+// RouteVia is Route for a RouteHandler, which may have a timer and may emit at the end. The timer
+// rings between two messages, also when no message arrives. With Async a slow stage before it does
+// not delay it.
+func RouteVia[T, U any](
+	in Source[T], name string, n int, make func() RouteHandler[T, U], opts ...StageOption,
+) []Source[U] {
 	nd := newNode(kindRoute, name, max(n, 0), opts)
 	reads(nd, in)
 	nd.needs(make != nil, "make")
@@ -53,13 +92,13 @@ func newOutlets[U any](nd *node, n int, link func(b *builder, to []*edge[U])) []
 	return outs
 }
 
-// routeStage runs a RouteFunc.
+// routeStage runs a RouteHandler.
 type routeStage[T, U any] struct {
 	turn
-	f     RouteFunc[T, U]
+	h     RouteHandler[T, U]
 	ports []*port[U]
 	buf   []routed[U]
-	emit  func(int, Message[U])
+	emit  RouteEmit[U]
 	turns int   // of AnyPort
 	bad   error // the call asked for a port that does not exist
 }
@@ -69,7 +108,7 @@ type routed[U any] struct {
 	m    Message[U]
 }
 
-func routeChain[T, U any](nd *node, b *builder, make func() RouteFunc[T, U], to []*edge[U]) chain[T] {
+func routeChain[T, U any](nd *node, b *builder, make func() RouteHandler[T, U], to []*edge[U]) chain[T] {
 	for _, e := range to {
 		e.senders.Add(1)
 	}
@@ -80,9 +119,10 @@ func routeChain[T, U any](nd *node, b *builder, make func() RouteFunc[T, U], to 
 				s.ports = append(s.ports, e.attach(la))
 			}
 			s.init(la, b.run.stages[nd])
-			s.renew = func() { s.f = make() }
+			s.renew = func() { s.h = make() }
 			s.passOn, s.discard, s.emit = s.pushAll, s.clear, s.route
-			s.hook(nil)
+			s.hook(s.end)
+			s.rings(func() alarmed { return find[RouteAlarm[U]](s.h) }, s.ring)
 			return s.push
 		},
 		done: func() {
@@ -97,7 +137,29 @@ func routeChain[T, U any](nd *node, b *builder, make func() RouteFunc[T, U], to 
 func (s *routeStage[T, U]) push(m Message[T]) {
 	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error {
 		s.bad = nil
-		if err := s.f(ctx, m, s.emit); err != nil {
+		if err := s.h.Handle(ctx, m, s.emit); err != nil {
+			return err
+		}
+		return s.bad
+	})
+}
+
+func (s *routeStage[T, U]) ring(ctx context.Context) error {
+	s.bad = nil
+	if err := s.h.(RouteAlarm[U]).Ring(ctx, s.emit); err != nil {
+		return err
+	}
+	return s.bad
+}
+
+func (s *routeStage[T, U]) end() error {
+	e, ok := s.h.(RouteEnder[U])
+	if !ok {
+		return nil
+	}
+	return s.apart(func(ctx context.Context) error {
+		s.bad = nil
+		if err := e.End(ctx, s.emit); err != nil {
 			return err
 		}
 		return s.bad

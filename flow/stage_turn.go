@@ -166,16 +166,34 @@ func (s *emitting[U]) end(handler any) error {
 
 // alarm lets the lane know of a handler's alarm, if it is one. handler returns the one in use.
 func (s *emitting[U]) alarm(handler func() any) {
-	s.la.alarms = append(s.la.alarms, alarm{
+	s.rings(
+		func() alarmed { return find[Alarm[U]](handler()) },
+		func(ctx context.Context) error {
+			a, _ := optional[Alarm[U]](handler())
+			return a.Ring(ctx, s.emit)
+		})
+}
+
+// alarmed is what the alarms of all kinds of handlers have in common.
+type alarmed interface{ Next() time.Time }
+
+// find returns a handler's alarm. It returns nil for a handler without one.
+func find[A alarmed](handler any) alarmed {
+	if a, ok := optional[A](handler); ok {
+		return a
+	}
+	return nil
+}
+
+// rings lets the lane know of an alarm. find returns that of the handler in use, and ring calls it.
+func (t *turn) rings(find func() alarmed, ring func(context.Context) error) {
+	t.la.alarms = append(t.la.alarms, alarm{
 		next: func() time.Time {
-			if a, ok := optional[Alarm[U]](handler()); ok {
+			if a := find(); a != nil {
 				return a.Next()
 			}
 			return time.Time{}
 		},
-		ring: func() error {
-			a, _ := optional[Alarm[U]](handler())
-			return s.apart(func(ctx context.Context) error { return a.Ring(ctx, s.emit) })
-		},
+		ring: func() error { return t.apart(ring) },
 	})
 }
