@@ -3,12 +3,14 @@ package flowtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/flow/flowtest"
@@ -65,6 +67,54 @@ var mistakes = map[string]func(t *testing.T){
 			return !was, nil
 		})
 	}),
+	"sums miss a value": sumsWith(func() flow.Handler[[]int, int] {
+		return summing(func(_ context.Context, m flow.Message[[]int], total int, emit flow.Emit[int]) {
+			if m.Value[0] == 0 {
+				total -= m.Value[len(m.Value)-1]
+			}
+			emit(flow.Derive(m, total))
+		})
+	}),
+	"sums are acked before they are written": sumsWith(func() flow.Handler[[]int, int] {
+		return summing(func(_ context.Context, m flow.Message[[]int], total int, emit flow.Emit[int]) {
+			emit(flow.NewMessage(total, m.Meta()))
+		})
+	}),
+	"sums go on in the next run": func(t *testing.T) {
+		flowtest.TestOperator(t, flowtest.Traits[int]{Holds: 7, Joined: true, Check: sameTotal},
+			func(in flow.Source[int]) flow.Source[int] {
+				total := 0 // of the last batch of a run
+				batches := operators.Batch(in, 7, time.Minute)
+				return operators.Map(batches, func(_ context.Context, b []int) (int, error) {
+					for _, v := range b {
+						total += v
+					}
+					sum := total
+					if len(b) == 7 {
+						total = 0
+					}
+					return sum, nil
+				})
+			})
+	},
+	"sums of failed batches are written": func(t *testing.T) {
+		sums := func(in flow.Source[int], f func(int) error, opts ...flow.StageOption) flow.Source[int] {
+			kept := 0 // of failed calls; one goroutine at a time uses it
+			return operators.Map(operators.Batch(in, 7, time.Minute), func(_ context.Context, b []int) (int, error) {
+				for _, v := range b {
+					kept += v
+					if err := f(v); err != nil {
+						return 0, err
+					}
+				}
+				total := kept
+				kept = 0
+				return total, nil
+			}, opts...)
+		}
+		flowtest.TestOperator(t, flowtest.Traits[int]{Holds: 7, Joined: true, Check: sameTotal, Failing: sums},
+			func(in flow.Source[int]) flow.Source[int] { return sums(in, same) })
+	},
 	"source forgets nacks": func(t *testing.T) {
 		flowtest.TestSource(
 			t,
@@ -84,7 +134,7 @@ var mistakes = map[string]func(t *testing.T){
 	}, false),
 	"source ignores that a commit fails": breaking(func(*memory) {}, true),
 	"source delivers again without need": breaking(func(m *memory) {
-		m.queue = append(m.queue, memoryEntry{id: 0, value: 0, attempt: -1})
+		m.queue = slices.Insert(m.queue, 0, memoryEntry{id: 0, value: 0, attempt: -1}) // before the last value
 	}, false),
 	"source does not notice": func(t *testing.T) {
 		flowtest.TestSource(t, flowtest.SourceTraits[int]{Make: func(i int) int { return i }, Many: 20},
@@ -182,6 +232,45 @@ func breaking(hurt func(*memory), commits bool) func(*testing.T) {
 
 func operatorWith(op func(flow.Source[int]) flow.Source[int]) func(t *testing.T) {
 	return func(t *testing.T) { flowtest.TestOperator(t, flowtest.Traits[int]{}, op) }
+}
+
+// sumsWith tests an operator that turns batches into sums.
+func sumsWith(open func() flow.Handler[[]int, int]) func(t *testing.T) {
+	return func(t *testing.T) {
+		flowtest.TestOperator(t, flowtest.Traits[int]{Holds: 7, Joined: true, Check: sameTotal},
+			func(in flow.Source[int]) flow.Source[int] {
+				return flow.Via(operators.Batch(in, 7, time.Minute), "sum", open)
+			})
+	}
+}
+
+// summing is a handler that emits something for the total of a batch.
+func summing(
+	emits func(ctx context.Context, m flow.Message[[]int], total int, emit flow.Emit[int]),
+) flow.Handler[[]int, int] {
+	return flow.HandlerFunc[[]int, int](func(ctx context.Context, m flow.Message[[]int], emit flow.Emit[int]) error {
+		total := 0
+		for _, v := range m.Value {
+			total += v
+		}
+		emits(ctx, m, total, emit)
+		return nil
+	})
+}
+
+// sameTotal is the Check of these sums.
+func sameTotal(acked, out []int) error {
+	total := 0
+	for _, v := range acked {
+		total += v
+	}
+	for _, v := range out {
+		total -= v
+	}
+	if total != 0 {
+		return fmt.Errorf("the sums miss %d", total)
+	}
+	return nil
 }
 
 // forgetful is told of nacks, and does nothing about them.

@@ -36,7 +36,8 @@
 // [TestOperator], [TestSource] and [TestSink] test the duties of every operator, source and sink:
 // settle each entry once with the right outcome, keep the promised order and limits, end, drain and
 // stop with nothing left behind. [Traits], [SourceTraits] and [SinkTraits] state the promises. A
-// source or sink with a real backend sets Real and is tested in real time.
+// source or sink with a real backend sets Real and is tested in real time. The Check of
+// Traits is for aggregators, such as sums: their outputs do not tell which inputs they are made of.
 //
 // [SourceBackend] and [SinkBackend] have a Break: it breaks the backend, and the suite checks that nothing is lost.
 // A test that hangs fails after the Limit of its traits. The message names the test and has the stacks of the

@@ -9,6 +9,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/flow/flowtest"
+	"github.com/streamerson/streamerson-go/operators"
 )
 
 // Latest is an operator of your own: it passes on the last value that has come in each interval.
@@ -91,5 +92,33 @@ func ExampleTestOperator() {
 	}
 	fmt.Println(testing.RunTests(func(string, string) (bool, error) { return true, nil },
 		[]testing.InternalTest{{Name: "TestSame", F: test}}))
+	// Output: true
+}
+
+// The conformance suite, for sums. A sum does not tell which inputs it is made of, so Check compares
+// the totals of what was acked and of what was written.
+func ExampleTestOperator_aggregator() {
+	total := func(values []int) (sum int) {
+		for _, v := range values {
+			sum += v
+		}
+		return sum
+	}
+	test := func(t *testing.T) {
+		flowtest.TestOperator(t, flowtest.Traits[int]{
+			Holds:  10,   // the values of one batch,
+			Joined: true, // which are acked together
+			Check: func(acked, out []int) error {
+				if want, got := total(acked), total(out); got != want {
+					return fmt.Errorf("the total is %d, want %d", got, want)
+				}
+				return nil
+			},
+		}, func(in flow.Source[int]) flow.Source[int] {
+			return operators.Map(operators.Batch(in, 10, time.Second), flow.Pure(total))
+		})
+	}
+	fmt.Println(testing.RunTests(func(string, string) (bool, error) { return true, nil },
+		[]testing.InternalTest{{Name: "TestSums", F: test}}))
 	// Output: true
 }

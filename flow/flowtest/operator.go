@@ -24,12 +24,12 @@ var errBad = errors.New("flowtest: bad on purpose")
 func TestOperator[U any](t *testing.T, traits Traits[U], op func(in flow.Source[int]) flow.Source[U]) {
 	t.Helper()
 	s := &operatorSuite[U]{Traits: traits, op: op}
-	if s.Of == nil {
+	if s.Of == nil && s.Check == nil {
 		s.Of = func(out U) []int {
 			if v, ok := any(out).(int); ok {
 				return []int{v}
 			}
-			panic(fmt.Sprintf("flowtest: Traits.Of is missing, and %T is not an int", out))
+			panic(fmt.Sprintf("flowtest: %T is not an int: set Traits.Of or Traits.Check", out))
 		}
 	}
 	if s.Outputs == nil {
@@ -67,18 +67,43 @@ func (s *operatorSuite[U]) feed(t *testing.T, credits int) (flow.Source[U], *Fee
 	return s.op(src), feed
 }
 
-func upTo(n int) []int {
-	values := make([]int, n)
+func upTo(n int) []int { return fromTo(0, n) }
+
+// fromTo returns the numbers from first up to and without end.
+func fromTo(first, end int) []int {
+	values := make([]int, end-first)
 	for i := range values {
-		values[i] = i
+		values[i] = first + i
 	}
 	return values
 }
 
-// arrived checks that the outputs are made of exactly the expected inputs, in the promised order.
-func (s *operatorSuite[U]) arrived(t *testing.T, n int, out []U) {
+// arrived checks that the outputs are made of exactly the given inputs, in the promised order.
+func (s *operatorSuite[U]) arrived(t *testing.T, in []int, out []U) {
 	t.Helper()
-	count, last := make(map[int]int), make(map[int]int)
+	count := make(map[int]int)
+	if s.Of != nil {
+		s.ordered(t, out, count)
+	}
+	if s.Check != nil {
+		s.check(t, in, out)
+		return
+	}
+	for _, v := range in {
+		if count[v] != s.Outputs(v) {
+			t.Errorf("value %d is in %d outputs, want %d", v, count[v], s.Outputs(v))
+		}
+		delete(count, v)
+	}
+	if len(count) > 0 {
+		t.Errorf("there are outputs of values that were not sent: %v", count)
+	}
+}
+
+// ordered checks the order of the outputs, and counts how many are made of each input.
+func (s *operatorSuite[U]) ordered(t *testing.T, out []U, count map[int]int) {
+	t.Helper()
+	last := make(map[int]int)
 	for _, o := range out {
 		for _, in := range s.Of(o) {
 			count[in]++
@@ -95,15 +120,31 @@ func (s *operatorSuite[U]) arrived(t *testing.T, n int, out []U) {
 			last[key] = in
 		}
 	}
-	for i := range n {
-		if count[i] != s.Outputs(i) {
-			t.Errorf("value %d is in %d outputs, want %d", i, count[i], s.Outputs(i))
+}
+
+// check calls the traits' Check.
+func (s *operatorSuite[U]) check(t *testing.T, acked []int, out []U) {
+	t.Helper()
+	if err := s.Check(acked, out); err != nil {
+		t.Errorf("%d inputs were acked, and %d outputs accepted: %v", len(acked), len(out), err)
+	}
+}
+
+// ackedAreOutput calls the traits' Check with the inputs that were acked. The other inputs must have
+// one of the given outcomes.
+func (s *operatorSuite[U]) ackedAreOutput(t *testing.T, feed *Feeder[int], out []U, others ...flow.Outcome) {
+	t.Helper()
+	var acked []int
+	for _, st := range feed.Settlements() {
+		switch {
+		case st.Outcome == flow.Acked:
+			acked = append(acked, st.Value)
+		case !slices.Contains(others, st.Outcome):
+			t.Errorf("value %d ended %s (%v), want acked or one of %v", st.Value, st.Outcome, st.Err, others)
 		}
-		delete(count, i)
 	}
-	if len(count) > 0 {
-		t.Errorf("there are outputs of values that were not sent: %v", count)
-	}
+	slices.Sort(acked)
+	s.check(t, acked, out)
 }
 
 func (s *operatorSuite[U]) passes(t *testing.T, n, credits int) {
@@ -114,7 +155,7 @@ func (s *operatorSuite[U]) passes(t *testing.T, n, credits int) {
 	if err := Run(t, flow.To(src, sink)); err != nil {
 		t.Fatal(err)
 	}
-	s.arrived(t, n, got.Values())
+	s.arrived(t, upTo(n), got.Values())
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
 	if feed.MostOutstanding() > credits {
 		t.Errorf("%d entries were in flight, there are %d credits", feed.MostOutstanding(), credits)
@@ -134,19 +175,19 @@ func (s *operatorSuite[U]) oneByOne(t *testing.T) {
 	if err := waitFor(t, r); err != nil {
 		t.Fatal(err)
 	}
-	s.arrived(t, 10, got.Values())
+	s.arrived(t, upTo(10), got.Values())
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: 10})
 }
 
 func bad(in int) bool { return in%7 == 3 }
 
-// sinkFails makes the sink fail some outputs permanently.
+// sinkFails makes the sink fail outputs permanently: those of bad inputs, or all if Check decides.
 func (s *operatorSuite[U]) sinkFails(t *testing.T) {
 	const n = 100
 	src, feed := s.feed(t, 4096)
 	sink, got := Collect[U](t, flow.OnFault(flow.NackAfter(time.Second)))
 	got.FailOn(func(m flow.Message[U]) error {
-		if slices.ContainsFunc(s.Of(m.Value), bad) {
+		if s.Check != nil || slices.ContainsFunc(s.Of(m.Value), bad) {
 			return errBad
 		}
 		return nil
@@ -156,15 +197,19 @@ func (s *operatorSuite[U]) sinkFails(t *testing.T) {
 	if err := Run(t, flow.To(src, sink)); err != nil {
 		t.Fatal(err)
 	}
-	s.outcomes(t, feed, n, flow.Nacked)
+	s.outcomes(t, feed, n, got.Values(), flow.Nacked)
 }
 
-// outcomes checks that bad inputs with outputs ended with o, and that the others were acked.
-func (s *operatorSuite[U]) outcomes(t *testing.T, feed *Feeder[int], n int, o flow.Outcome) {
+// outcomes checks that the inputs of failed outputs ended with o, and that the others were acked.
+func (s *operatorSuite[U]) outcomes(t *testing.T, feed *Feeder[int], n int, out []U, o flow.Outcome) {
 	t.Helper()
 	settled := feed.Settlements()
 	if len(settled) != n {
 		t.Errorf("%d entries were settled, want %d", len(settled), n)
+	}
+	if s.Check != nil {
+		s.ackedAreOutput(t, feed, out, o)
+		return
 	}
 	for _, st := range settled {
 		want := flow.Acked
@@ -196,7 +241,7 @@ func (s *operatorSuite[U]) sinkBlocks(t *testing.T) {
 	if err := waitFor(t, r); err != nil {
 		t.Fatal(err)
 	}
-	s.arrived(t, n, got.Values())
+	s.arrived(t, upTo(n), got.Values())
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
 }
 
@@ -211,7 +256,7 @@ func (s *operatorSuite[U]) drains(t *testing.T) {
 	if report, err := r.Drain(context.Background()); err != nil || report.Released != 0 {
 		t.Errorf("drain: %v, %d entries given back, want none", err, report.Released)
 	}
-	s.arrived(t, n, got.Values())
+	s.arrived(t, upTo(n), got.Values())
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
 }
 
@@ -227,31 +272,38 @@ func (s *operatorSuite[U]) stops(t *testing.T) {
 	if err := r.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
+	feed.WantOutstanding(0)
+	if s.Check != nil {
+		s.ackedAreOutput(t, feed, got.Values(), flow.Nacked)
+		return
+	}
 	for _, st := range feed.Settlements() {
 		if s.Outputs(st.Value) > 0 && st.Outcome != flow.Nacked {
 			t.Errorf("value %d ended %s, though nothing was written", st.Value, st.Outcome)
 		}
 	}
-	feed.WantOutstanding(0)
 }
 
-// again runs one blueprint twice: no state may be carried over.
+// again runs one blueprint twice: no state may be carried over, except what is Stored.
 func (s *operatorSuite[U]) again(t *testing.T) {
 	src, feed := s.feed(t, 4096)
 	sink, got := Collect[U](t)
 	g := flow.New("again", flow.To(src, sink), flow.DrainTimeout(time.Hour))
 	for round := range 2 {
+		in, before := upTo(20), len(got.Values())
+		if s.Stored {
+			in = fromTo(20*round, 20*round+20)
+		}
 		r, err := g.Start(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
-		feed.Send(upTo(20)...)
+		feed.Send(in...)
 		synctest.Wait()
 		if _, err := r.Drain(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		out := got.Values()
-		s.arrived(t, 20, out[len(out)/(round+1)*round:])
+		s.arrived(t, in, got.Values()[before:])
 	}
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: 40})
 }
@@ -276,9 +328,22 @@ func (s *operatorSuite[U]) functionFails(t *testing.T, panics bool) {
 		t.Fatal(err)
 	}
 	for _, st := range feed.Settlements() {
-		if want := bad(st.Value); want != (st.Outcome == flow.Dead) && !(s.Joined && st.Outcome == flow.Nacked) {
+		var ok bool
+		switch dead := st.Outcome == flow.Dead; {
+		case s.Joined: // also a good value, with a bad one
+			ok = dead || st.Outcome == flow.Nacked || !bad(st.Value)
+		default:
+			ok = dead == bad(st.Value)
+		}
+		if !ok {
 			t.Errorf("value %d ended %s (%v)", st.Value, st.Outcome, st.Err)
 		}
+	}
+	if s.Check != nil {
+		s.ackedAreOutput(t, feed, got.Values(), flow.Dead, flow.Nacked)
+	}
+	if s.Of == nil {
+		return
 	}
 	for _, o := range got.Values() {
 		if slices.ContainsFunc(s.Of(o), bad) {
@@ -304,6 +369,6 @@ func (s *operatorSuite[U]) functionRetries(t *testing.T) {
 	if err := Run(t, flow.To(src, sink), flow.DrainTimeout(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	s.arrived(t, n, got.Values())
+	s.arrived(t, upTo(n), got.Values())
 	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
 }

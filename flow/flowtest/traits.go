@@ -32,12 +32,24 @@ type Traits[U any] struct {
 	Of func(out U) []int
 	// Outputs is how many outputs an input takes part in: 0 for what a filter drops, n for a fan-out. Without it, 1.
 	Outputs func(in int) int
+	// Check compares the outputs that the sink has accepted with the acked inputs, which are in
+	// ascending order. It returns what is wrong. It replaces Outputs, and makes Of optional. It is
+	// for aggregators, such as sums: their outputs do not tell which inputs they are made of.
+	// Inputs that are not acked must not be part of out. The suite also calls it with few or no
+	// inputs, for example when the sink refuses all outputs: then the acked inputs are those that
+	// need no output.
+	// Defaults to nil, which compares by Of and Outputs.
+	Check func(acked []int, out []U) error
 	// Holds is how many messages the operator may keep beyond its handler. It is not run with fewer
 	// credits.
 	Holds int
 	// Joined means that inputs settle together, like those of a batch: an input's outcome may be as
 	// bad as that of any other.
 	Joined bool
+	// Stored means that the operator keeps state that outlives a run, such as the keys in the store
+	// of a Dedupe. A second run of the same graph is then tested with other inputs. Defaults to
+	// false: a second run gets the same inputs, and must give the same outputs.
+	Stored bool
 	// Failing builds the operator with a function that may fail, for operators that take one. An
 	// error or a panic must be a fault of the current message, subject to the policy in opts.
 	Failing func(in flow.Source[int], f func(int) error, opts ...flow.StageOption) flow.Source[U]
