@@ -159,7 +159,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 		}
 		la.news.tell() // what has settled must not wait with us
 		began, sent := e.stats.blocked.begin(), false
-		la.account(began)
+		la.halt(began)
 		select {
 		case e.ch <- chunk:
 			sent = true

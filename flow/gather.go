@@ -291,11 +291,15 @@ func (s *gatherStage[T, U]) refuse() error {
 		s.chunk[p] = nil
 		for s.open[p] {
 			s.la.news.tell()
+			began := time.Now()
+			s.la.halt(began)
 			select {
 			case chunk, ok := <-e.ch:
+				s.la.except(time.Since(began))
 				s.open[p] = ok
 				s.refuseAll(chunk, e.raw)
 			case <-s.la.ctx.Done():
+				s.la.except(time.Since(began))
 				s.la.aborted = true
 				return nil
 			}

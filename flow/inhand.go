@@ -168,6 +168,9 @@ func (ls *lanes) add(la *lane) {
 func (ls *lanes) remove(la *lane) {
 	ls.mu.Lock()
 	delete(ls.alive, la)
+	for _, s := range la.stages {
+		s.st.busy.Add(int64(s.busy))
+	}
 	ls.mu.Unlock()
 	if cancel := la.hand.cancel; cancel != nil {
 		cancel(nil)

@@ -66,7 +66,9 @@ const (
 	slowAfter  = 20 * time.Microsecond // a message that takes longer makes the lane look at the clock after each
 )
 
-func newLane(r *Running) *lane { return &lane{run: r, ctx: r.hard, wake: make(chan struct{}, 1)} }
+func newLane(r *Running) *lane {
+	return &lane{run: r, ctx: r.hard, wake: make(chan struct{}, 1), meter: meter{waiting: true}}
+}
 
 // rouse makes the lane look after the holds that were ended, if it is idle. Called by any goroutine.
 func (la *lane) rouse() {
@@ -115,7 +117,8 @@ func (la *lane) live(body func() error) error {
 		}
 	}
 	la.clock = time.Now()
-	la.flushed, la.since = la.clock, la.clock
+	la.flushed = la.clock
+	la.begin(la.clock)
 	if err := body(); err != nil {
 		return err
 	}
@@ -190,6 +193,7 @@ func (la *lane) sleep(st *stageRun, d time.Duration) bool {
 // pause waits as sleep does, but passes on nothing.
 func (la *lane) pause(st *stageRun, d time.Duration) bool {
 	began := st.retrying.begin()
+	la.halt(began)
 	defer func() { la.except(st.retrying.end(began)) }()
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -267,7 +271,9 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 // rest is called before the lane blocks for input, and resume after it.
 func (la *lane) rest() (began time.Time) {
 	la.idle.Store(true)
-	return time.Now()
+	began = time.Now()
+	la.halt(began)
+	return began
 }
 
 func (la *lane) resume(began time.Time) {

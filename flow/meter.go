@@ -1,23 +1,33 @@
 package flow
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Idea of measuring: reading the clock around each call of a fused stage would cost more than many a stage does. So a
+// Idea of measuring: reading the clock around each call of a fused stage would cost more than most stages do. So a
 // lane reads it around the calls of a sample: the first messages of some chunks, each message while messages are slow,
 // and what happens at alarms and at the end. A sampled call counts as measured. The rest of the lane's time is
 // divided among its stages in proportion to their samples. Three times are kept apart: waiting for input, waiting for
 // room on an edge, and waiting to retry. A sink's writes are always measured.
+//
+// A call that has not returned counts too: a snapshot adds the time since the meter was last touched, in the way in
+// which the lane itself would add it now.
 
-// meter measures how long each stage of a lane works. Owned by the lane's goroutine.
+// meter measures how long each stage of a lane works. The lane's goroutine writes it, with mu, and reads it without.
+// Snapshots read it with mu. So do the stages' busy and weight.
 type meter struct {
+	mu       sync.Mutex
 	sampling bool
+	waiting  bool       // the lane waits for something: this is no stage's work, or counted elsewhere
+	halted   time.Time  // waiting since then
+	writer   *stageBase // the sink that the lane waits for; nil: it waits for something else
 	at       *stageBase // while sampling: the stage at work; nil: none of them
 	mark     time.Time  // while sampling: at has worked since then
 	since    time.Time  // the time since then, up to now, is not attributed to a stage yet
-	chunks   uint
+	chunks   uint       // owned by the lane's goroutine
 }
 
 const (
@@ -33,30 +43,67 @@ func (s *stageBase) works() {
 }
 
 func (la *lane) turnTo(s *stageBase) {
-	la.charge(time.Now())
+	now := time.Now()
+	la.meter.mu.Lock()
+	la.charge(now)
 	la.at = s
-	s.seen = true
+	la.meter.mu.Unlock()
+	if !s.seen {
+		s.seen = true
+		s.st.measured.Store(true)
+	}
 }
 
-// charge attributes the time up to now to the stage at work. The lane is sampling.
+// charge attributes the time up to now to the stage at work. The lane is sampling. The caller has mu.
 func (la *lane) charge(now time.Time) {
 	if s := la.at; s != nil {
 		d := now.Sub(la.mark)
-		s.spent += d
+		s.busy += d
 		s.weight += d
 		la.since = la.since.Add(d)
 	}
 	la.mark = now
 }
 
+// begin starts the meter of a lane.
+func (la *lane) begin(now time.Time) {
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
+	la.since, la.mark, la.waiting = now, now, false
+}
+
+// halt is called before the lane waits, with the time at which the wait begins. except is called after it.
+func (la *lane) halt(now time.Time) {
+	la.account(now)
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
+	la.waiting, la.halted = true, now
+}
+
+// haltFor is halt before a write of a sink.
+func (la *lane) haltFor(s *stageBase, now time.Time) {
+	la.halt(now)
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
+	la.writer = s
+}
+
 // except takes out time that has just passed and is no stage's work, or is counted elsewhere.
 func (la *lane) except(d time.Duration) {
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
 	la.mark = la.mark.Add(d)
 	la.since = la.since.Add(d)
+	la.waiting, la.writer = false, nil
 }
 
 // sample begins or ends sampling.
 func (la *lane) sample(on bool, now time.Time) {
+	if !on && !la.sampling {
+		return
+	}
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
 	switch {
 	case la.sampling:
 		la.charge(now)
@@ -70,41 +117,97 @@ func (la *lane) sample(on bool, now time.Time) {
 func (la *lane) beginChunk() {
 	la.steps, la.looked = 0, 0
 	if la.chunks%sampleEvery == 0 {
+		la.meter.mu.Lock()
 		for _, s := range la.stages {
 			s.weight /= 2 // old samples count less and less
 		}
+		la.meter.mu.Unlock()
 		la.sample(true, time.Now())
 	}
 	la.chunks++
 }
 
-// account divides the time up to now among the stages, and shows it to snapshots.
+// account divides the time up to now among the stages.
 func (la *lane) account(now time.Time) {
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
+	if la.waiting {
+		return
+	}
 	if la.sampling {
 		la.charge(now)
+	}
+	if rest := max(now.Sub(la.since), 0); la.divide(rest, func(s *stageBase, d time.Duration) { s.busy += d }) {
+		la.since = la.since.Add(rest)
+	}
+}
+
+// divide divides time that is not attributed among the stages. It reports false while there is no sample to go by.
+// The caller has mu.
+func (la *lane) divide(rest time.Duration, add func(*stageBase, time.Duration)) bool {
+	if len(la.stages) == 1 {
+		add(la.stages[0], rest)
+		return true
 	}
 	var total time.Duration
 	for _, s := range la.stages {
 		total += s.weight
 	}
-	rest := max(now.Sub(la.since), 0)
-	switch {
-	case len(la.stages) == 1:
-		la.stages[0].spent += rest
-		la.since = la.since.Add(rest)
-	case total > 0: // else it waits for a sample
-		for _, s := range la.stages {
-			s.spent += time.Duration(float64(rest) * float64(s.weight) / float64(total))
-		}
-		la.since = la.since.Add(rest)
+	if total == 0 {
+		return false
 	}
 	for _, s := range la.stages {
-		if s.seen {
-			s.st.measured.Store(true)
-			s.st.busy.Add(int64(s.spent))
-			s.spent = 0
-		}
+		add(s, time.Duration(float64(rest)*float64(s.weight)/float64(total)))
 	}
+	return true
+}
+
+// work is what the lanes of a run that are alive have done.
+type work struct {
+	busy  map[*stageRun]time.Duration // the calls included that have not returned
+	calls []call
+}
+
+// call is a call that has not returned.
+type call struct {
+	of   []*stageRun // one of these; the first is the most likely
+	runs time.Duration
+}
+
+// measure adds what the lane has done. Called by any goroutine.
+func (la *lane) measure(w *work) {
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
+	for _, s := range la.stages {
+		w.busy[s.st] += s.busy
+	}
+	now := time.Now()
+	switch s := la.at; {
+	case la.waiting:
+		if la.writer != nil {
+			w.calls = append(w.calls, call{[]*stageRun{la.writer.st}, now.Sub(la.halted)})
+		}
+		return
+	case la.sampling && s != nil:
+		w.busy[s.st] += now.Sub(la.mark)
+		w.calls = append(w.calls, call{[]*stageRun{s.st}, now.Sub(la.mark)})
+		now = la.mark
+	case len(la.stages) > 0:
+		w.calls = append(w.calls, call{la.byWeight(), now.Sub(la.since)})
+	}
+	la.divide(max(now.Sub(la.since), 0), func(s *stageBase, d time.Duration) { w.busy[s.st] += d })
+}
+
+// byWeight returns the lane's stages, those first that have worked most. The caller has mu.
+func (la *lane) byWeight() []*stageRun {
+	sorted := slices.SortedStableFunc(slices.Values(la.stages), func(a, b *stageBase) int {
+		return cmp.Compare(b.weight, a.weight)
+	})
+	runs := make([]*stageRun, len(sorted))
+	for i, s := range sorted {
+		runs[i] = s.st
+	}
+	return runs
 }
 
 // waits adds up how long goroutines have waited, those included that still wait. Called by any goroutine.

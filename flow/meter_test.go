@@ -217,6 +217,196 @@ func TestFault_O2_WaitsAreNotBusy(t *testing.T) {
 	})
 }
 
+// A handler that does not return is busy, and is the bottleneck, while it is in the call.
+func TestFault_O2_StuckStageIsNamed(t *testing.T) {
+	// stuck makes a stage that takes 1 ms for a message, and hangs in the last one.
+	stuck := func(in Source[int], last int, opts ...StageOption) Source[int] {
+		return Transform(in, "stuck", func() func(context.Context, int) (int, error) {
+			return func(ctx context.Context, v int) (int, error) {
+				if v == last {
+					<-ctx.Done()
+					return 0, context.Cause(ctx)
+				}
+				time.Sleep(time.Millisecond)
+				return v, nil
+			}
+		}, opts...)
+	}
+	const ms = time.Millisecond
+	hour := func(t *testing.T, in Source[int], want map[string]time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, New("g", To(in, writes(0))))
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			s := r.Snapshot(t.Context())
+			wantBusy(t, s, 0, want)
+			wantBottleneck(t, s, "stuck")
+			if b := s.Bottleneck; b != nil && b.Share < 0.2 {
+				t.Errorf("it is busy %.0f%% of the time", 100*b.Share)
+			}
+			time.Sleep(time.Minute)
+			want["stuck"] += time.Minute
+			wantBusy(t, r.Snapshot(t.Context()), 0, want)
+			if err := r.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			wantBusy(t, r.Snapshot(t.Context()), 0, want)
+			time.Sleep(time.Hour)
+			wantBusy(t, r.Snapshot(t.Context()), 0, want)
+		})
+	}
+	for name, n := range map[string]int{"first message": 1, "second message": 2, "later message": 200} {
+		t.Run(name, func(t *testing.T) {
+			after := time.Duration(n-1) * ms
+			in := stuck(takes(newScript(n).source(), "before", 3*ms), n-1)
+			before := time.Duration(n) * 3 * ms
+			want := map[string]time.Duration{"before": before, "stuck": time.Hour - before - 2*after, "after": -1}
+			if n > 1 {
+				want["after"] = 2 * after
+			}
+			hour(t, takes(in, "after", 2*ms), want)
+		})
+	}
+	t.Run("alone", func(t *testing.T) {
+		hour(t, takes(stuck(newScript(1).source(), 0, Async()), "after", ms, Async()),
+			map[string]time.Duration{"stuck": time.Hour, "after": -1})
+	})
+	t.Run("after others have worked for longer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			in := stuck(takes(newScript(11).source(), "before", time.Hour, Async()), 10, Async())
+			r := start(t, New("g", To(takes(in, "after", 2*ms, Async()), writes(0))))
+			time.Sleep(11*time.Hour + 5*time.Second)
+			wantBottleneck(t, r.Snapshot(t.Context()), "before")
+			time.Sleep(time.Minute)
+			s := r.Snapshot(t.Context())
+			wantBottleneck(t, s, "stuck")
+			if b := s.Bottleneck; b.Reason != `a call of "stuck" has not returned for 1m5s` {
+				t.Errorf("the reason is %q", b.Reason)
+			}
+			if err := r.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			wantBottleneck(t, r.Snapshot(t.Context()), "before")
+		})
+	})
+	t.Run("slow and not stuck", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			in := takes(newScript(25).source(), "busy", 20*time.Second, Async())
+			r := start(t, New("g", To(takes(in, "slow", 15*time.Second, Async()), writes(0))))
+			time.Sleep(20*20*time.Second + 12*time.Second)
+			wantBottleneck(t, r.Snapshot(t.Context()), "busy")
+			if err := r.Wait(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+	t.Run("one of several workers", func(t *testing.T) {
+		hour(t, stuck(newScript(4).source(), 3, Workers(4)), map[string]time.Duration{"stuck": time.Hour + 3*ms})
+	})
+	t.Run("handler that emits", func(t *testing.T) {
+		in := Via(newScript(1).source(), "stuck", func() Handler[int, int] {
+			return HandlerFunc[int, int](func(ctx context.Context, m Message[int], emit Emit[int]) error {
+				for range 2*defaultChunk + 1 {
+					emit(m)
+				}
+				<-ctx.Done()
+				return context.Cause(ctx)
+			})
+		})
+		const passed = 2 * defaultChunk * ms
+		hour(t, takes(in, "after", ms), map[string]time.Duration{"stuck": time.Hour - passed, "after": passed})
+	})
+	t.Run("alarm", func(t *testing.T) {
+		src := newScript(1)
+		src.forever = true
+		in := Via(src.source(), "stuck", func() Handler[int, int] { return &stuckRing{} }, Holds(1, time.Minute))
+		hour(t, takes(in, "after", ms), map[string]time.Duration{"stuck": time.Hour - time.Minute, "after": -1})
+	})
+	t.Run("retry", func(t *testing.T) {
+		tries := 0
+		in := mapTo(newScript(1).source(), func(ctx context.Context, v int) (int, error) {
+			if tries++; tries == 1 {
+				return 0, errors.New("not yet")
+			}
+			<-ctx.Done()
+			return v, context.Cause(ctx)
+		}, Name("stuck"), OnFault(Retry(3, time.Minute, Nack)))
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, New("g", To(takes(in, "after", ms), writes(0))))
+			time.Sleep(time.Hour)
+			s := r.Snapshot(t.Context())
+			wantBottleneck(t, s, "stuck")
+			for _, st := range s.Stages {
+				if st.Name == "stuck" && (st.Retrying < time.Second || *st.Busy != time.Hour-st.Retrying) {
+					t.Errorf("it was busy for %v, and waited for %v", *st.Busy, st.Retrying)
+				}
+			}
+			if err := r.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+	t.Run("message that is not sampled", func(t *testing.T) {
+		// Message 100 of a chunk of quick ones hangs. Its goroutine has one stage.
+		in := Transform(newScript(defaultChunk).source(), "stuck", func() func(context.Context, int) (int, error) {
+			return func(ctx context.Context, v int) (int, error) {
+				if v == 100 {
+					<-ctx.Done()
+				}
+				return v, context.Cause(ctx)
+			}
+		}, Async())
+		hour(t, takes(in, "after", 0, Async()), map[string]time.Duration{"stuck": time.Hour})
+	})
+}
+
+// A call that is not part of a sample is that of one of the stages on the goroutine.
+func TestFault_O2_StuckStageIsGuessed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Only the first message takes time. So message 100 is not sampled.
+		stage := func(in Source[int], name string, d time.Duration, last int) Source[int] {
+			return Transform(in, name, func() func(context.Context, int) (int, error) {
+				return func(ctx context.Context, v int) (int, error) {
+					switch v {
+					case 0:
+						time.Sleep(d)
+					case last:
+						<-ctx.Done()
+					}
+					return v, context.Cause(ctx)
+				}
+			})
+		}
+		in := stage(stage(newScript(defaultChunk).source(), "a", time.Millisecond, -1), "b", 3*time.Millisecond, 100)
+		r := start(t, New("g", To(in, writes(0))))
+		time.Sleep(time.Hour)
+		b := r.Snapshot(t.Context()).Bottleneck
+		if b == nil || b.Stage != "b" || !strings.Contains(b.Reason, `"b" or "a" or`) {
+			t.Errorf("the bottleneck is %+v", b)
+		}
+		if err := r.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// stuckRing holds a message for a minute, and then hangs.
+type stuckRing struct{ due time.Time }
+
+func (s *stuckRing) Handle(ctx context.Context, m Message[int], _ Emit[int]) error {
+	Hold(ctx, m)
+	s.due = time.Now().Add(time.Minute)
+	return nil
+}
+
+func (s *stuckRing) Next() time.Time { return s.due }
+
+func (s *stuckRing) Ring(ctx context.Context, _ Emit[int]) error {
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
 func TestFault_O2_NotMeasuredIsNull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(0)

@@ -159,6 +159,7 @@ func (in *intake[T]) feed(pushAll func([]Message[T])) (over bool, err error) {
 			continue
 		}
 		began := time.Now()
+		la.halt(began)
 		chunk, more, err := in.next(buf, room, bytes)
 		la.except(time.Since(began))
 		pushAll(chunk)

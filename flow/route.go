@@ -214,6 +214,7 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 		})
 	}
 	began := time.Now()
+	s.la.halt(began)
 	at, _, _ := reflect.Select(cases)
 	waited := time.Since(began)
 	s.la.except(waited)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,6 +29,10 @@ type Snapshot struct {
 
 // Bottleneck is the busiest stage of the busiest goroutine. Stages that are fused share a goroutine; a stage with
 // Workers has goroutines of its own. A wait for a retry is busy time here, because it holds up other messages.
+//
+// A stage that is stuck comes first: a call of its handler or Writer has not returned for 10 s, and for 10 times as
+// long as its calls take on average. Reason then says so. It names several stages that share a goroutine if the call
+// was not part of the sample: see StageSnapshot.
 type Bottleneck struct {
 	Stage  string  `json:"stage"`
 	Share  float64 `json:"share"`  // of the graph's uptime that the stage was busy, 0 to 1; with Workers: on average
@@ -54,8 +60,9 @@ type SourceSnapshot struct {
 }
 
 // StageSnapshot is what a stage has done. Busy is exact while messages are slow. While they are
-// quick a sample of them is timed, and Busy is an estimate. The call of a handler is added when it
-// ends; a Write of a sink is added while it runs.
+// quick a sample of them is timed, and Busy is an estimate. A call that has not returned counts
+// too. If it is not part of the sample, its time is divided among the stages that share its
+// goroutine, in proportion to their samples.
 type StageSnapshot struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
@@ -123,30 +130,67 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	slices.SortStableFunc(s.Edges, func(a, b EdgeSnapshot) int {
 		return cmp.Or(cmp.Compare(at[a.From], at[b.From]), cmp.Compare(at[a.To], at[b.To]))
 	})
+	busy, calls := r.measure()
 	for _, n := range r.graph.nodes {
 		st := r.stages[n]
 		s.Stages = append(s.Stages, StageSnapshot{
 			Name: st.name, Kind: n.kind.String(), In: st.in.Load(), Out: st.out.Load(),
 			Faults: st.faults.Load(), Retries: st.retries.Load(), Dropped: st.dropped.Load(),
 			Nacked: st.nacked.Load(), Dead: st.dead.Load(), Restarts: st.restarts.Load(),
-			Busy: st.busyTime(), Blocked: blocked[n], Retrying: st.retrying.sum(),
+			Busy: busy[st], Blocked: blocked[n], Retrying: st.retrying.sum(),
 		})
 	}
-	s.Bottleneck = r.bottleneck(s.Uptime)
+	s.Bottleneck = r.bottleneck(busy, calls, s.Uptime)
 	return s
 }
 
-// busyTime returns how long the stage has worked; nil if that was not measured.
-func (st *stageRun) busyTime() *time.Duration {
-	if !st.measured.Load() {
-		return nil
+// measure returns how long the stages have worked, and the calls that have not returned. Stages that were not measured
+// are missing.
+func (r *Running) measure() (map[*stageRun]*time.Duration, []call) {
+	w := work{busy: make(map[*stageRun]time.Duration)}
+	all := make(map[*stageRun]*time.Duration, len(r.stages))
+	r.lanes.mu.Lock() // a lane that ends moves its times to its stages
+	defer r.lanes.mu.Unlock()
+	for la := range r.lanes.alive {
+		la.measure(&w)
 	}
-	d := time.Duration(st.busy.Load()) + st.writes.sum()
-	return &d
+	for _, st := range r.stages {
+		if st.measured.Load() {
+			d := w.busy[st] + time.Duration(st.busy.Load()) + st.writes.sum()
+			all[st] = &d
+		}
+	}
+	return all, w.calls
 }
 
-// bottleneck finds the busiest goroutine, and on it the busiest stage.
-func (r *Running) bottleneck(uptime time.Duration) *Bottleneck {
+// A stage is stuck in a call that takes longer than stuckAfter, and stuckTimes as long as its calls do on average.
+const (
+	stuckAfter = 10 * time.Second
+	stuckTimes = 10
+)
+
+// stuckIn returns the longest call in which a stage is stuck. The zero call means that no stage is.
+func stuckIn(busyOf map[*stageRun]*time.Duration, calls []call) (longest call) {
+	for _, c := range calls {
+		st := c.of[0]
+		if busy := busyOf[st]; busy != nil && c.runs >= stuckAfter && c.runs > longest.runs {
+			others := max(*busy-c.runs, 0) / time.Duration(max(st.in.Load(), 1))
+			if st.node.kind == kindSink {
+				others *= time.Duration(max(st.node.chunk, 1)) // it takes as many messages in a call
+			}
+			if c.runs >= stuckTimes*others {
+				longest = c
+			}
+		}
+	}
+	return longest
+}
+
+// bottleneck finds the stage that is stuck in a call. Without one it finds the busiest goroutine, and on it the busiest
+// stage.
+func (r *Running) bottleneck(
+	busyOf map[*stageRun]*time.Duration, calls []call, uptime time.Duration,
+) *Bottleneck {
 	heads := make(map[*node]bool)
 	for _, isl := range r.islands {
 		heads[isl.nodes[0]] = true
@@ -169,7 +213,7 @@ func (r *Running) bottleneck(uptime time.Duration) *Bottleneck {
 	var worst *node
 	for _, n := range r.graph.nodes {
 		st := r.stages[n]
-		if busy := st.busyTime(); busy != nil {
+		if busy := busyOf[st]; busy != nil {
 			stage[n] = (*busy + st.retrying.sum()) / time.Duration(n.workers)
 			total[lane[n]] += stage[n]
 			worst = n
@@ -183,8 +227,21 @@ func (r *Running) bottleneck(uptime time.Duration) *Bottleneck {
 			worst = n
 		}
 	}
+	stuck := stuckIn(busyOf, calls)
+	if stuck.runs > 0 {
+		worst = stuck.of[0].node
+	}
 	st, share := r.stages[worst], func(d time.Duration) float64 { return float64(d) / float64(max(uptime, 1)) }
 	b := &Bottleneck{Stage: st.name, Share: share(stage[worst])}
+	if stuck.runs > 0 {
+		names := make([]string, len(stuck.of))
+		for i, st := range stuck.of {
+			names[i] = strconv.Quote(st.name)
+		}
+		b.Reason = fmt.Sprintf("a call of %s has not returned for %v",
+			strings.Join(names, " or "), stuck.runs.Round(time.Millisecond))
+		return b
+	}
 	all := share(total[lane[worst]])
 	if worst.workers > 1 {
 		b.Reason = fmt.Sprintf("the %d workers of %q are busy %.0f%% of the time", worst.workers, st.name, 100*b.Share)

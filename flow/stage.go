@@ -23,7 +23,7 @@ type stageRun struct {
 	dead     atomic.Uint64
 	restarts atomic.Uint64
 	measured atomic.Bool  // busy says something
-	busy     atomic.Int64 // nanoseconds it worked, on all its goroutines together, but for writes
+	busy     atomic.Int64 // nanoseconds it worked in lanes that are over, but for writes
 	writes   waits        // of a sink, for its Writer
 	retrying waits        // of its goroutines, for the time of a retry
 	tickets  tickets      // see Later
@@ -41,8 +41,8 @@ type stageBase struct {
 	final   bool          // of faults: there is nothing to try again
 
 	// See meter.
-	seen   bool          // it has been measured
-	spent  time.Duration // working, since the last account
+	seen   bool          // it has been measured; owned by the lane's goroutine
+	busy   time.Duration // working
 	weight time.Duration // working, while the lane was sampling
 
 	holdMu  sync.Mutex // guards what follows: holds may be ended by any goroutine

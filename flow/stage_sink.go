@@ -149,7 +149,9 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 // writes is called before the Writer works, and wrote after it.
 func (s *sinkStage[T]) writes() time.Time {
 	s.st.measured.Store(true)
-	return s.st.writes.begin()
+	began := s.st.writes.begin()
+	s.la.haltFor(&s.stageBase, began)
+	return began
 }
 
 func (s *sinkStage[T]) wrote(began time.Time) time.Duration {
