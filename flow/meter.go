@@ -73,28 +73,22 @@ func (la *lane) begin(now time.Time) {
 }
 
 // halt is called before the lane waits, with the time at which the wait begins. except is called after it.
-func (la *lane) halt(now time.Time) {
-	la.account(now)
-	la.meter.mu.Lock()
-	defer la.meter.mu.Unlock()
-	la.waiting, la.halted = true, now
-}
+func (la *lane) halt(now time.Time) { la.haltFor(nil, now) }
 
 // haltFor is halt before a write of a sink.
 func (la *lane) haltFor(s *stageBase, now time.Time) {
-	la.halt(now)
 	la.meter.mu.Lock()
-	defer la.meter.mu.Unlock()
-	la.writer = s
+	la.waiting, la.halted, la.writer = true, now, s
+	la.meter.mu.Unlock()
 }
 
 // except takes out time that has just passed and is no stage's work, or is counted elsewhere.
 func (la *lane) except(d time.Duration) {
 	la.meter.mu.Lock()
-	defer la.meter.mu.Unlock()
 	la.mark = la.mark.Add(d)
 	la.since = la.since.Add(d)
 	la.waiting, la.writer = false, nil
+	la.meter.mu.Unlock()
 }
 
 // sample begins or ends sampling.
@@ -182,17 +176,20 @@ func (la *lane) measure(w *work) {
 		w.busy[s.st] += s.busy
 	}
 	now := time.Now()
-	switch s := la.at; {
-	case la.waiting:
+	if la.waiting {
 		if la.writer != nil {
 			w.calls = append(w.calls, call{[]*stageRun{la.writer.st}, now.Sub(la.halted)})
 		}
-		return
+		now = la.halted
+	}
+	switch s := la.at; {
 	case la.sampling && s != nil:
 		w.busy[s.st] += now.Sub(la.mark)
-		w.calls = append(w.calls, call{[]*stageRun{s.st}, now.Sub(la.mark)})
+		if !la.waiting {
+			w.calls = append(w.calls, call{[]*stageRun{s.st}, now.Sub(la.mark)})
+		}
 		now = la.mark
-	case len(la.stages) > 0:
+	case !la.waiting && len(la.stages) > 0:
 		w.calls = append(w.calls, call{la.byWeight(), now.Sub(la.since)})
 	}
 	la.divide(max(now.Sub(la.since), 0), func(s *stageBase, d time.Duration) { w.busy[s.st] += d })
