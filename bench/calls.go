@@ -43,14 +43,16 @@ func calls(callers int) Case {
 		Implementations: []Implementation{
 			{Name: "gateways", About: "gateways.Call, answered by a Service", Run: run(callGateways)},
 			{
-				Name:  "goredis-coalescing",
-				About: "go-redis by hand: one writer that sends what has come, one group reader that answers and acks in one pipeline, one reader of replies",
-				Run:   run(callByHand),
+				Name: "goredis-coalescing",
+				About: "go-redis by hand: one writer that sends what has come, one group reader that answers and " +
+					"acks in one pipeline, one reader of replies",
+				Run: run(callByHand),
 			},
 			{
-				Name:  "goredis-concurrent",
-				About: "the same, whose handlers run 64 at once, each with the caller's deadline; it answers copies from memory, and one writer sends replies and acks",
-				Run:   run(callByHandConcurrently),
+				Name: "goredis-concurrent",
+				About: "the same, whose handlers run 64 at once, each with the caller's deadline; it answers copies " +
+					"from memory, and one writer sends replies and acks",
+				Run: run(callByHandConcurrently),
 			},
 		},
 	}

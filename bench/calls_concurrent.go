@@ -51,7 +51,8 @@ func (s *concurrent) serve(ctx context.Context) error {
 		close(s.replies)
 	}()
 	for ctx.Err() == nil {
-		got, err := s.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: s.t.Group, Consumer: "c", Streams: []string{s.t.In, ">"}, Count: handBatch,
+		got, err := s.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: s.t.Group, Consumer: "c",
+			Streams: []string{s.t.In, ">"}, Count: handBatch,
 			Block: blockFor}).
 			Result()
 		if errors.Is(err, redis.Nil) {

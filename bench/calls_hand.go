@@ -74,7 +74,8 @@ func (h *byHand) do(ctx context.Context, v string) (string, error) {
 // serve answers what it reads, and acknowledges it behind the answers.
 func (h *byHand) serve(ctx context.Context) error {
 	for ctx.Err() == nil {
-		got, err := h.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: h.t.Group, Consumer: "c", Streams: []string{h.t.In, ">"}, Count: handBatch,
+		got, err := h.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: h.t.Group, Consumer: "c",
+			Streams: []string{h.t.In, ">"}, Count: handBatch,
 			Block: blockFor}).
 			Result()
 		if errors.Is(err, redis.Nil) {
@@ -100,7 +101,8 @@ func (h *byHand) serve(ctx context.Context) error {
 // receive hands out the replies.
 func (h *byHand) receive(ctx context.Context) error {
 	for last := "0"; ctx.Err() == nil; {
-		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch, Block: blockFor}).
+		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch,
+			Block: blockFor}).
 			Result()
 		if errors.Is(err, redis.Nil) {
 			continue

@@ -46,7 +46,8 @@ type Implementation struct {
 func Cases() []Case {
 	return []Case{
 		maps(), stages(), async(), workers(),
-		produce(), consume(), transform(), latency(), calls(1), calls(64), calls(512), overHTTP(64), memory(), overload(),
+		produce(), consume(), transform(), latency(), calls(1), calls(64), calls(512), overHTTP(64), memory(),
+		overload(),
 	}
 }
 

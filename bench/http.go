@@ -19,7 +19,8 @@ import (
 // which comes back. What drives it is in this process, and does as little as it can.
 func overHTTP(connections int) Case {
 	c := calls(connections)
-	run := func(open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener, http.Handler) error) runFunc {
+	run := func(open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener,
+		http.Handler) error) runFunc {
 		return func(ctx context.Context, t *Trial) error {
 			return ask(ctx, t, connections, func(ctx context.Context, t *Trial) (call, error) {
 				return behindHTTP(ctx, t, connections, open, serve)

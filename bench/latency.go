@@ -18,7 +18,8 @@ const perSecond = 1000
 
 func latency() Case {
 	return Case{
-		Name: "latency", About: "from before XADD to the handler, 1000 messages a second, each acknowledged; ratios are of p50, less is better",
+		Name: "latency", About: "from before XADD to the handler, 1000 messages a second, each acknowledged; ratios " +
+			"are of p50, less is better",
 		Reference: "goredis-blocking-read", N: 3000, Redis: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			if err := t.Redis.Unlink(ctx, t.In).Err(); err != nil {

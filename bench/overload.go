@@ -22,7 +22,8 @@ import (
 const (
 	overloadWorkers = 16
 	overloadTakes   = 8 * time.Millisecond
-	overloadTaken   = 4 * overloadTakes // until a service that has taken what it takes by default comes to the last of it
+	// until a service that has taken what it takes by default comes to the last of it
+	overloadTaken   = 4 * overloadTakes
 	overloadMaxWait = 250 * time.Millisecond
 )
 
@@ -32,10 +33,12 @@ const (
 	// What the answered may take more than the usual p99. At first clients have to see what comes:
 	// it takes them three looks, in which the queue grows as long as MaxWait allows, or a little
 	// longer.
-	mostOnset      = 2*overloadMaxWait + overloadTaken
-	mostSteady     = overloadMaxWait/2 + overloadTaken // behind the first two seconds
-	mostMedian     = 80 * time.Millisecond             // likewise of the medians: a tenth of MaxWait, what the service has taken, and a third for chance
-	mostRefusal    = 10 * time.Millisecond             // p99, from when it was asked: at once
+	mostOnset  = 2*overloadMaxWait + overloadTaken
+	mostSteady = overloadMaxWait/2 + overloadTaken // behind the first two seconds
+	// likewise of the medians: a tenth of MaxWait, what the service has taken, and a third for
+	// chance
+	mostMedian     = 80 * time.Millisecond
+	mostRefusal    = 10 * time.Millisecond // p99, from when it was asked: at once
 	mostRecovery   = 2 * time.Second
 	mostNearMisses = 0.01 // of the requests at 0.9 that may be refused
 	leastJudged    = 20_000
@@ -162,7 +165,8 @@ func (v *verdict) judge() error {
 			v.lines = append(
 				v.lines,
 				fmt.Sprintf(
-					"not judged by the clock: requests were sent up to %v late, so the machine is busy with other things",
+					"not judged by the clock: requests were sent up to %v late, "+
+						"so the machine is busy with other things",
 					round(late),
 				),
 			)
@@ -209,7 +213,8 @@ func (v *verdict) judge() error {
 	promise(
 		p99 <= usual+mostOnset,
 		true,
-		"p99 of the answered at twice is %v, want %v at most: the p99 at half, twice MaxWait, and what the service has taken",
+		"p99 of the answered at twice is %v, want %v at most: the p99 at half, twice MaxWait, and what the service "+
+			"has taken",
 		round(p99),
 		round(usual+mostOnset),
 	)

@@ -146,7 +146,8 @@ func TestWrongResultFails(t *testing.T) {
 		}, "has 99 entries, want 100"},
 		{"repeats", produce(), func(ctx context.Context, t *Trial) error {
 			for range t.N {
-				if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{field, payloadsOf(t.Payload).at(1)}}).Err(); err != nil {
+				if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out,
+					Values: []any{field, payloadsOf(t.Payload).at(1)}}).Err(); err != nil {
 					return err
 				}
 			}

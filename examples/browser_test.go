@@ -127,7 +127,8 @@ func slowly(t *testing.T, tab context.Context, selector string, meanwhile func()
 		selector,
 	)))
 	at.Button, at.ClickCount = input.MouseButtonLeft, 1
-	for _, at.Type = range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMousePressed, input.DispatchMouseEventTypeMouseReleased} {
+	for _, at.Type = range []input.DispatchMouseEventType{input.DispatchMouseEventTypeMousePressed,
+		input.DispatchMouseEventTypeMouseReleased} {
 		if _, err := chromedp.Call(tab, input.DispatchMouseEvent, at); err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +164,8 @@ func screenshot(t *testing.T, tab context.Context, name string) {
 		dir = t.TempDir()
 	}
 	png := see(t, tab, chromedp.CaptureScreenshot())
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".png"), png,
+		0o644)); err != nil {
 		t.Fatal(err)
 	}
 }

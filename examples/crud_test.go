@@ -134,7 +134,8 @@ func TestCrudPage(t *testing.T) {
 	browse(t, page, chromedp.Navigate(url))
 	shows(t, page, "that there is nothing", `!document.querySelector("#empty").hidden`)
 	field := chromedp.CSS("#title")
-	for i, title := range []string{"Buy oat milk", "Water the plants on the balcony", "Call Ada about Saturday", "<b>Read</b> a book"} {
+	for i, title := range []string{"Buy oat milk", "Water the plants on the balcony", "Call Ada about Saturday",
+		"<b>Read</b> a book"} {
 		browse(t, page, chromedp.SendKeys(field, title+kb.Enter))
 		shows(t, page, title, `document.querySelectorAll("#items li").length === `+string(rune('1'+i)))
 	}

@@ -41,7 +41,8 @@ var built = sync.OnceValues(func() (string, error) {
 	if race {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe", "./hello", "./crud", "./notify", "./billing", "./chat", "./game")...).
+	out, err := exec.Command("go", append(args, "./wordcount", "./read", "./pipe", "./hello", "./crud", "./notify",
+		"./billing", "./chat", "./game")...).
 		CombinedOutput()
 	if err != nil {
 		return dir, fmt.Errorf("go build: %w\n%s", err, out)

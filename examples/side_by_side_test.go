@@ -103,13 +103,15 @@ func TestReadFrom(t *testing.T) {
 	key, rdb := redistest.Key(t), redistest.Shared(t).Client(t)
 	for i := range 4 {
 		id := fmt.Sprintf("%d-0", 1700000000000+1000*i)
-		if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: id, Values: []any{"data", fmt.Sprint("entry ", i)}}).Err(); err != nil {
+		if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: id,
+			Values: []any{"data", fmt.Sprint("entry ", i)}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: "1800000000000-0", Values: []any{"b", "2", "a", "1 1", "b", "3"}})
 	all := []string{"entry 0", "entry 1", "entry 2", "entry 3", `b="2" a="1 1" b="3"`}
-	for from, skipped := range map[string]int{"0": 0, "1700000001000-0": 2, "2023-11-14T22:13:22Z": 2, "1700000003000": 4} {
+	for from, skipped := range map[string]int{"0": 0, "1700000001000-0": 2, "2023-11-14T22:13:22Z": 2,
+		"1700000003000": 4} {
 		t.Run(from, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, shared(t), nil, "read", "-stream", key, "-from", from)

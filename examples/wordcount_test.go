@@ -136,7 +136,8 @@ func TestWordcount(t *testing.T) {
 			if diff := cmp.Diff(countWords(c.text), printed(t, stdout)); diff != "" {
 				t.Errorf("words (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(settled{lines: c.lines, acked: c.lines}, settledIn(t, stdout), cmp.AllowUnexported(settled{})); diff != "" {
+			if diff := cmp.Diff(settled{lines: c.lines, acked: c.lines}, settledIn(t, stdout),
+				cmp.AllowUnexported(settled{})); diff != "" {
 				t.Errorf("settled (-want +got):\n%s", diff)
 			}
 			want(t, stdout, exact, nonePend, "flowchart", "partition")

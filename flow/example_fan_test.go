@@ -65,7 +65,8 @@ func ExampleFork() {
 		from("1", "two", "3"),
 		"parse",
 		func() flow.ForkFunc[string, int, flow.Failure[string]] {
-			return func(_ context.Context, m flow.Message[string], ok flow.Emit[int], bad flow.Emit[flow.Failure[string]]) error {
+			return func(_ context.Context, m flow.Message[string], ok flow.Emit[int],
+				bad flow.Emit[flow.Failure[string]]) error {
 				n, err := strconv.Atoi(m.Value)
 				if err != nil {
 					bad(flow.Derive(m, flow.NewFailure("parse", m, err)))

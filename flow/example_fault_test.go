@@ -263,7 +263,8 @@ func ExampleLog() {
 		FieldsExclude: []string{"tries", "attempt", "after"}}
 	logger := slog.New(zerolog.NewSlogHandler(zerolog.New(short).Level(zerolog.WarnLevel)))
 	packed := mapTo(queueOf("tea", "stone").source(), pack, flow.OnFault(flow.Drop))
-	if err := flow.New("shop", flow.To(packed, discard[string]()), flow.Log(logger)).Run(context.Background()); err != nil {
+	if err := flow.New("shop", flow.To(packed, discard[string]()), flow.Log(logger)).Run(
+		context.Background()); err != nil {
 		log.Fatal(err)
 	}
 	// Output:

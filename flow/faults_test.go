@@ -184,7 +184,8 @@ func TestFault_D10_HoldKeyKeepsTheOrder(t *testing.T) {
 					}
 					return v, nil
 				}, Workers(2), KeyedBy(parity))
-				if err := New("g", To(slow, out.sink()), Faults(HoldKey(c.tries, time.Second))).Run(t.Context()); err != nil {
+				if err := New("g", To(slow, out.sink()), Faults(HoldKey(c.tries, time.Second))).Run(
+					t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				last := [2]int{-1, -1}

@@ -134,7 +134,8 @@ func TestDrawings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, got := range map[string]string{
-		"billing.mmd": g.Mermaid(), "billing.dot": g.DOT(), "billing.json": string(text), "billing.txt": g.Describe().String(),
+		"billing.mmd": g.Mermaid(), "billing.dot": g.DOT(), "billing.json": string(text),
+		"billing.txt": g.Describe().String(),
 	} {
 		file := filepath.Join("testdata", name)
 		if *update {

@@ -186,7 +186,8 @@ func TestFaultPolicies(t *testing.T) {
 					if tt.policy != nil {
 						opts = append(opts, OnFault(tt.policy))
 					}
-					if err := New("g", To(stage(src.source(), tt.f, opts...), out.sink())).Run(t.Context()); err != nil {
+					if err := New("g", To(stage(src.source(), tt.f, opts...), out.sink())).Run(
+						t.Context()); err != nil {
 						t.Fatal(err)
 					}
 					src.wantOutcomes(t, tt.want)
@@ -475,7 +476,8 @@ func TestCreditsBoundWhatIsInFlight(t *testing.T) {
 	for _, opts := range [][]StageOption{{MaxInFlight(7)}, {MaxInFlight(1)}, {MaxBytes(70)}} {
 		src, out := newScript(2000, opts...), &bag[int]{}
 		src.size = 10
-		if err := New("g", To(mapTo(src.source(), double, Workers(4), Unordered()), out.sink())).Run(t.Context()); err != nil {
+		if err := New("g", To(mapTo(src.source(), double, Workers(4), Unordered()), out.sink())).Run(
+			t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		src.wantAllAcked(t)

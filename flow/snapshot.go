@@ -260,7 +260,8 @@ const limiting = 0.5
 func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
 	s.mu.Lock()
 	sn := SourceSnapshot{
-		Name: s.st.name, MaxInFlight: s.node.maxInFlight, ReadAhead: s.pace.window, InFlight: s.node.maxInFlight - s.free, BytesFree: s.bytes,
+		Name: s.st.name, MaxInFlight: s.node.maxInFlight, ReadAhead: s.pace.window,
+		InFlight: s.node.maxInFlight - s.free, BytesFree: s.bytes,
 		Paused: s.paused, Lag: -1, Pending: -1,
 	}
 	sessions := append([]*session(nil), s.sessions...)

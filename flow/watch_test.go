@@ -97,7 +97,8 @@ func TestWatch(t *testing.T) {
 			outs[1],
 			func(context.Context, string) (string, error) { return "", flow.Reject(errors.New("no")) },
 		)
-		err := flow.New("g", flow.To(watching(outs[0], n.watcher()), discard[string]()), flow.To(bad, each("end", func(string) {}))).
+		err := flow.New("g", flow.To(watching(outs[0], n.watcher()), discard[string]()),
+			flow.To(bad, each("end", func(string) {}))).
 			Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -176,7 +177,8 @@ func TestWatch(t *testing.T) {
 			}
 			return nil
 		}}
-		if err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]())).Run(t.Context()); err != nil {
+		if err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]())).Run(
+			t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		n.want(t, "a acked")
@@ -185,7 +187,8 @@ func TestWatch(t *testing.T) {
 		q := queueOf("a")
 		q.stays = true
 		n := &notes{fail: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()), flow.AckTimeout(3*time.Second)).
+		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()),
+			flow.AckTimeout(3*time.Second)).
 			Start(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +210,8 @@ func TestWatch(t *testing.T) {
 		q.stays = true
 		release := make(chan struct{})
 		n := &notes{fail: func(context.Context) error { <-release; return nil }}
-		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()), flow.AckTimeout(time.Second)).
+		r, err := flow.New("g", flow.To(watching(q.source(), n.watcher()), discard[string]()),
+			flow.AckTimeout(time.Second)).
 			Start(t.Context())
 		if err != nil {
 			t.Fatal(err)

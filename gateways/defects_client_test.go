@@ -32,7 +32,8 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 	answer := func(n int64) {
 		redistest.Soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n })
 		got := w.slots(t, w.requests())
-		if err := w.rdb.XAdd(t.Context(), redistest.Entry(w.v1().Outgoing(), got[n-1][0], "resp", "", "nil", "text", "", "UnoccupiedField", "answer")).Err(); err != nil {
+		if err := w.rdb.XAdd(t.Context(), redistest.Entry(w.v1().Outgoing(), got[n-1][0], "resp", "", "nil", "text", "",
+			"UnoccupiedField", "answer")).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -57,7 +58,8 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 
 // A listener and a promise leaked with each read.
 func TestD19_CallsLeaveNothingBehind(t *testing.T) {
-	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} { // one after the other: the process is looked at
+	// one after the other: the process is looked at
+	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
 		w := wired{newStand(t), wire}
 		w.serve(t, gateways.ServiceConfig{Answers: -1}, func(svc *gateways.Service) {
 			gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
@@ -104,7 +106,8 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	onBothWires(t, func(t *testing.T, w wired) {
 		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
 		call := gateways.Call[hello, greeting](c, "hello")
-		for n := 0; n < 10 || len(w.slots(t, w.requests())) == 0; n++ { // more than may be in flight, if one of them were kept
+		// more than may be in flight, if one of them were kept
+		for n := 0; n < 10 || len(w.slots(t, w.requests())) == 0; n++ {
 			late := gateways.Timeout(time.Duration(n+1) * 10 * time.Millisecond)
 			if _, err := gateways.Call[hello, greeting](c, "hello", late)(t.Context(), hello{"late"}); !errors.Is(
 				err,
@@ -177,7 +180,8 @@ func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 	})
 	s := newStand(t)
 	s.rdb.Set(t.Context(), s.topic, "no stream", 0)
-	if _, err := gateways.Call[string, int](s.client(t, gateways.ClientConfig{}), "len")(t.Context(), "x"); !redisio.IsPermanent(
+	if _, err := gateways.Call[string, int](s.client(t, gateways.ClientConfig{}), "len")(t.Context(),
+		"x"); !redisio.IsPermanent(
 		err,
 	) {
 		t.Errorf("a key of the wrong type: %v", err)
@@ -247,7 +251,8 @@ func TestD25_RepliesGoToTheirClient(t *testing.T) {
 	}
 	before := connections()
 	for i := range 50 {
-		if _, err := gateways.Call[hello, greeting](clients[0], "hello", gateways.Header("route", fmt.Sprint(i)))(t.Context(), hello{"Ada"}); err != nil {
+		if _, err := gateways.Call[hello, greeting](clients[0], "hello", gateways.Header("route", fmt.Sprint(i)))(
+			t.Context(), hello{"Ada"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -471,7 +471,8 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 			t.Error(err)
 		}
 		for _, typ := range []string{"hello", "fails", "panics", "unknown"} {
-			if _, err := gateways.Call[string, greeting](c, typ, gateways.Header("token", secret))(t.Context(), secret); err == nil {
+			if _, err := gateways.Call[string, greeting](c, typ, gateways.Header("token", secret))(t.Context(),
+				secret); err == nil {
 				t.Errorf("%s did not fail", typ)
 			}
 			if err := gateways.Send[string](c, typ)(t.Context(), secret); err != nil {

@@ -54,7 +54,8 @@ func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
 		one.serveV1(t, wire, func(svc *gateways.Service) {
 			gateways.Handle(svc, "who", func(context.Context, string) (string, error) { return app, nil })
 		})
-		if got, err := gateways.Call[string, string](one.client(t, gateways.ClientConfig{Wire: wire}), "who")(t.Context(), "x"); err != nil ||
+		if got, err := gateways.Call[string, string](one.client(t, gateways.ClientConfig{Wire: wire}),
+			"who")(t.Context(), "x"); err != nil ||
 			got != app {
 			t.Errorf("%q, %v", got, err)
 		}

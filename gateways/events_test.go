@@ -160,7 +160,8 @@ func TestPublishWaitsForRedis(t *testing.T) {
 	t.Cleanup(func() { _ = e.Close(context.Background()) })
 	p.SetDown(true)
 	publish := gateways.Publish[string](e, "text")
-	if err := gateways.Publish[string](e, "text", gateways.Timeout(20*time.Millisecond))(t.Context(), "late"); !errors.Is(
+	if err := gateways.Publish[string](e, "text", gateways.Timeout(20*time.Millisecond))(t.Context(),
+		"late"); !errors.Is(
 		err,
 		gateways.ErrTimeout,
 	) {
@@ -185,7 +186,8 @@ func TestEventsConfig(t *testing.T) {
 	if err := gateways.Publish[string](e, "x")(t.Context(), "x"); err == nil {
 		t.Error("it publishes")
 	}
-	if err := flow.New("bad", flow.To(gateways.Subscribe[string](nil, "", "x", gateways.SubscribeConfig{}), sink.Discard[string]())).Validate(); err == nil {
+	if err := flow.New("bad", flow.To(gateways.Subscribe[string](nil, "", "x", gateways.SubscribeConfig{}),
+		sink.Discard[string]())).Validate(); err == nil {
 		t.Error("it subscribes")
 	}
 }

@@ -71,7 +71,8 @@ func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
 		for _, e := range s.rdb.XRange(t.Context(), key, "-", "+").Val() {
 			seen++
 			got := make(map[string]any)
-			for _, name := range []string{"traceparent", "h:request-id", "h:identity", "h:fixed", "h:tenant", "h:other"} {
+			for _, name := range []string{"traceparent", "h:request-id", "h:identity", "h:fixed", "h:tenant",
+				"h:other"} {
 				got[name] = e.Values[name]
 			}
 			want := map[string]any{"traceparent": "00-1", "h:request-id": "r7", "h:identity": "ada", "h:fixed": "f",

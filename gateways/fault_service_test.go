@@ -76,7 +76,8 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 	start(t, flow.New("large", gateways.Reply(made, s.rdb, s.topic, gateways.ReplyConfig{MaxReply: 1000}),
 		gateways.ReplyFailure(failed, s.rdb, s.topic, gateways.ReplyConfig{})))
 	call := gateways.Call[int, string](s.client(t, gateways.ClientConfig{}), "x", gateways.Timeout(redistest.Patience))
-	for n, code := range map[int]gateways.Code{0: gateways.CodeInternal, 1: gateways.CodeConflict, 2000: gateways.CodeReplyTooLarge} {
+	for n, code := range map[int]gateways.Code{0: gateways.CodeInternal, 1: gateways.CodeConflict,
+		2000: gateways.CodeReplyTooLarge} {
 		var remote *gateways.RemoteError
 		if _, err := call(t.Context(), n); !errors.As(err, &remote) || remote.Code != code {
 			t.Errorf("%d: %.100v, want %s", n, err, code)

@@ -81,7 +81,8 @@ func TestRouteBinds(t *testing.T) {
 		Title:  "t",
 	}
 	want.Limit, want.Nested.N = 7, 5
-	target := "/orders/a%2Fb?tag=x&tag=y&since=2026-01-31T15:04:05Z&for=1m30s&price=-1.5&small=-128&count=3&full=true&limit=7&unknown=1"
+	target := "/orders/a%2Fb?tag=x&tag=y&since=2026-01-31T15:04:05Z&for=1m30s" +
+		"&price=-1.5&small=-128&count=3&full=true&limit=7&unknown=1"
 	got := ask(h, asked("PUT", target, `{"title":"t","nested":{"n":5},"unknown":1}`, "X-Tenant: blue"))
 	var bound order
 	if err := json.Unmarshal([]byte(got.body), &bound); err != nil || got.status != http.StatusOK {

@@ -178,7 +178,8 @@ func TestHeaderInjectionByReply(t *testing.T) {
 		{Name: "X\r\nSet-Cookie: a", Value: "b"}, {Name: "X Y", Value: "1"}, {Name: "X:", Value: "1"}, {Name: "", Value: "1"}} {
 		answer = gateways.Response{Body: []byte("x"), Headers: flow.Headers{{Name: "X-Good", Value: "1"}, p}}
 		if got := ask(h, asked("GET", "/", "")); p.Name != "" &&
-			(got.status != http.StatusBadGateway || got.header.Get("X-Good") != "" || got.failure(t).Code != gateways.CodeBadReply) {
+			(got.status != http.StatusBadGateway || got.header.Get("X-Good") != "" ||
+				got.failure(t).Code != gateways.CodeBadReply) {
 			t.Errorf("%q: %+v", p, got)
 		}
 	}
@@ -219,7 +220,8 @@ func TestHeaderInjectionByRequest(t *testing.T) {
 	t.Parallel()
 	e := newEdge(t)
 	addr, _ := up(t, gateways.HTTP(e.client, "echo", gateways.ForwardHeaders("X-Tenant")), gateways.ServerConfig{})
-	for _, head := range []string{"X-Tenant: a\x00b", "X-Tenant: a\rb", "X Tenant: 1", "X-Tenant : 1", "Content-Length: 1\r\nContent-Length: 2",
+	for _, head := range []string{"X-Tenant: a\x00b", "X-Tenant: a\rb", "X Tenant: 1", "X-Tenant : 1",
+		"Content-Length: 1\r\nContent-Length: 2",
 		"Transfer-Encoding: gzip"} {
 		c := dial(t, addr)
 		fmt.Fprintf(
@@ -288,10 +290,11 @@ func TestOversizedBodies(t *testing.T) {
 	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	endless := strings.Repeat("3e8\r\n"+strings.Repeat(" ", 1000)+"\r\n", 3)
 	for name, request := range map[string]string{
-		"says so":             head + "Content-Length: 1001\r\n\r\n",
-		"says much":           head + "Content-Length: 9223372036854775807\r\n\r\n",
-		"chunked":             head + "Transfer-Encoding: chunked\r\n\r\n" + endless, // and goes on
-		"chunked, one byte":   head + "Transfer-Encoding: chunked\r\n\r\n3e9\r\n" + strings.Repeat(" ", 1001) + "\r\n0\r\n\r\n",
+		"says so":   head + "Content-Length: 1001\r\n\r\n",
+		"says much": head + "Content-Length: 9223372036854775807\r\n\r\n",
+		"chunked":   head + "Transfer-Encoding: chunked\r\n\r\n" + endless, // and goes on
+		"chunked, one byte": head + "Transfer-Encoding: chunked\r\n\r\n3e9\r\n" + strings.Repeat(" ", 1001) +
+			"\r\n0\r\n\r\n",
 		"expects to continue": head + "Expect: 100-continue\r\nContent-Length: 1001\r\n\r\n",
 	} {
 		c := dial(t, addr)

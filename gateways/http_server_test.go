@@ -198,7 +198,8 @@ func TestServeCutsOff(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- gateways.Serve(ctx, l, h, gateways.ServerConfig{StopTimeout: 10 * time.Millisecond}) }() // received below
+	// received below
+	go func() { ended <- gateways.Serve(ctx, l, h, gateways.ServerConfig{StopTimeout: 10 * time.Millisecond}) }()
 	c := dial(t, l.Addr().String())
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-began
@@ -252,7 +253,8 @@ func TestListenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for addr, says := range map[string]string{l.Addr().String(): "the port is in use", "localhost:99999999": "choose an address of this machine"} {
+	for addr, says := range map[string]string{l.Addr().String(): "the port is in use",
+		"localhost:99999999": "choose an address of this machine"} {
 		_, err := gateways.Listen(addr)
 		var failed *gateways.ListenError
 		if !errors.As(err, &failed) || failed.Addr != addr || failed.Unwrap() == nil ||

@@ -399,7 +399,8 @@ func TestHTTPAuthenticate(t *testing.T) {
 		}
 		return "", errors.New("secret")
 	}))
-	for token, want := range map[string]int{"Bearer ada": 200, "Bearer eve": 401, "Bearer banned": 403, "Bearer odd": 401} {
+	for token, want := range map[string]int{"Bearer ada": 200, "Bearer eve": 401, "Bearer banned": 403,
+		"Bearer odd": 401} {
 		got := ask(h, asked("GET", "/", "", "Authorization: "+token))
 		if got.status != want || strings.Contains(got.body, "secret") {
 			t.Errorf("%s: %+v", token, got)

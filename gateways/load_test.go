@@ -68,7 +68,8 @@ func (q *queue) tick() {
 			q.let++
 			q.longest = max(q.longest, time.Duration(float64(q.lag)/max(q.second, 1)*float64(time.Second)))
 			q.lag++
-		case errors.As(err, &over) && errors.Is(err, ErrOverloaded) && over.RetryAfter >= leastWait && over.RetryAfter <= mostWait && over.Wait > 0:
+		case errors.As(err, &over) && errors.Is(err, ErrOverloaded) && over.RetryAfter >= leastWait &&
+			over.RetryAfter <= mostWait && over.Wait > 0:
 			q.refused++
 		default:
 			q.t.Errorf("%v", err)
@@ -261,7 +262,8 @@ func TestLoadDeadline(t *testing.T) {
 
 // Retry-After is the time of the error, in whole seconds, and one at the least.
 func TestRetryAfterIsOfTheError(t *testing.T) {
-	for after, want := range map[time.Duration]string{leastWait: "1", time.Second: "1", 2100 * time.Millisecond: "3", mostWait: "30"} {
+	for after, want := range map[time.Duration]string{leastWait: "1", time.Second: "1", 2100 * time.Millisecond: "3",
+		mostWait: "30"} {
 		w := httptest.NewRecorder()
 		refusalOf(&OverloadError{Wait: time.Minute, RetryAfter: after}).write(w)
 		if got := w.Header().Get("Retry-After"); w.Code != 503 || got != want {

@@ -40,7 +40,8 @@ func TestOverloadIsRefused(t *testing.T) {
 				switch {
 				case err == nil:
 					answered.Add(1)
-				case errors.As(err, &overload) && errors.Is(err, gateways.ErrOverloaded) && overload.RetryAfter > 0 && overload.Wait > 0:
+				case errors.As(err, &overload) && errors.Is(err, gateways.ErrOverloaded) && overload.RetryAfter > 0 &&
+					overload.Wait > 0:
 					refused.Add(1)
 				default:
 					t.Errorf("%v", err)

@@ -195,8 +195,10 @@ func TestForgedReplyAddress(t *testing.T) {
 	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "x", func(context.Context, string) error { handled.Add(1); return nil })
 	})
-	for _, address := range []string{"victim", s.topic, "{" + s.topic + "}:control", "{" + s.topic + "}:reply:", "{other}:reply:abc"} {
-		if err := s.rdb.Do(t.Context(), "XADD", s.topic, "*", "data", "x", "type", "x", "id", "1", "reply", address).Err(); err != nil {
+	for _, address := range []string{"victim", s.topic, "{" + s.topic + "}:control", "{" + s.topic + "}:reply:",
+		"{other}:reply:abc"} {
+		if err := s.rdb.Do(t.Context(), "XADD", s.topic, "*", "data", "x", "type", "x", "id", "1", "reply",
+			address).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

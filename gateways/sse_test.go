@@ -106,7 +106,8 @@ func TestSSEForgedIDs(t *testing.T) {
 	t.Parallel()
 	b := newBoard(t, gateways.SSEConfig{})
 	last := b.add(t, "n", "", "before")
-	for _, id := range []string{"x", "$", "+", "-", "1-", "99999999999999999999-0", "18446744073709551615-18446744073709551615", "1-1",
+	for _, id := range []string{"x", "$", "+", "-", "1-", "99999999999999999999-0",
+		"18446744073709551615-18446744073709551615", "1-1",
 		strings.Repeat("1", 5000), "1-0 ; FLUSHALL", "0x1-0"} {
 		c := subscribe(t, b.url, "Last-Event-ID: "+id)
 		if c.status != http.StatusOK {
@@ -576,7 +577,8 @@ func TestServeStream(t *testing.T) {
 		return reply{w.Code, w.Result().Header, w.Body.String()}
 	}
 	gone := gateways.Errorf(gateways.CodeNotFound, "no such thing")
-	if got := serve(nil, []int{1, 2}); got.body != "id: 1\ndata: 1\n\nid: 2\ndata: 2\n\nid: 3\nevent: end\ndata: {}\n\n" {
+	if got := serve(nil,
+		[]int{1, 2}); got.body != "id: 1\ndata: 1\n\nid: 2\ndata: 2\n\nid: 3\nevent: end\ndata: {}\n\n" {
 		t.Errorf("two values: %q", got.body)
 	}
 	if got := serve(nil, nil); got.body != "id: 1\nevent: end\ndata: {}\n\n" {

@@ -30,8 +30,8 @@ import (
 // has, in processes of its own. It is older than the head of its repository, by which the rest of
 // this package goes. What differs, as far as it matters here:
 //
-//   - dispatch writes the type that it is given. At the head everything is of type "resp", here only what write streams write:
-//     so these are what RespAs is tried on.
+//   - dispatch writes the type that it is given. At the head everything is of type "resp", here
+//     only what write streams write: so these are what RespAs is tried on.
 //   - Reads have no COUNT, and commands are not pipelined by themselves.
 //   - A data source without a logger prints all payloads.
 //

@@ -138,7 +138,8 @@ func TestStreamersonV1Answers(t *testing.T) {
 		{[]string{"to any key", "resp", forged, "nil", "json", "", "UnoccupiedField", "{}"},
 			[]string{"to any key", "resp", "", "nil", "json", "", "UnoccupiedField", answer}, out},
 		{[]string{"void", "void", out, `{":window":"5",":code":"internal"}`, "json", "s", "UnoccupiedField", "{}"},
-			[]string{"void", "resp", "", "nil", "json", "s", "UnoccupiedField", "{}", "streamerson-go:empty", "1", "streamerson-go:ct", "application/octet-stream"}, out},
+			[]string{"void", "resp", "", "nil", "json", "s", "UnoccupiedField", "{}", "streamerson-go:empty", "1",
+				"streamerson-go:ct", "application/octet-stream"}, out},
 		{[]string{"fails", "fails", out, "nil", "json", "s", "UnoccupiedField", "{}"},
 			[]string{"fails", "resp", "", `{":code":"invalid_request"}`, "json", "s", "UnoccupiedField",
 				`{"error":{"code":"invalid_request","message":"who is it?"}}`}, out},
@@ -269,7 +270,8 @@ func TestStreamersonV1Send(t *testing.T) {
 		})
 	})
 	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
-	if err := gateways.Send[hello](c, "tell", gateways.Header("sourceId", "me"), gateways.Header("a", "b"))(t.Context(), hello{"Ada"}); err != nil {
+	if err := gateways.Send[hello](c, "tell", gateways.Header("sourceId", "me"), gateways.Header("a", "b"))(t.Context(),
+		hello{"Ada"}); err != nil {
 		t.Fatal(err)
 	}
 	r := <-done

@@ -115,7 +115,9 @@ func TestFault_D21_MisconfAndBusyAreWaitedOut(t *testing.T) {
 				Key: "k", OnRetry: func(r StreamRetry) { retried.add(r.Err) },
 			}))))
 			reading := start(t, flow.New("reads", flow.To(source.Stream(srv.Client(t), source.StreamConfig[int]{
-				Key: "k", Group: "g", Block: 50 * time.Millisecond, OnEvent: func(e redisio.Event) { events.add(e.Err) },
+				Key: "k", Group: "g", Block: 50 * time.Millisecond, OnEvent: func(e redisio.Event) {
+					events.add(e.Err)
+				},
 			}), Func(func(_ context.Context, v int) error {
 				mu.Lock()
 				defer mu.Unlock()

@@ -183,7 +183,8 @@ func TestFault_D11_BranchesAndStops(t *testing.T) {
 			a, b := &insert{refuse: refuse(2)}, &insert{refuse: refuse(6)}
 			feed.Send(rows(10)...)
 			feed.Close()
-			if err := flowtest.Run(t, flow.To(two[0], sink.Func(a.all)), flow.To(two[1], sink.Func(b.all))); err != nil {
+			if err := flowtest.Run(t, flow.To(two[0], sink.Func(a.all)),
+				flow.To(two[1], sink.Func(b.all))); err != nil {
 				t.Fatal(err)
 			}
 			wantOutcomes(t, feed, func(row int) flow.Outcome {

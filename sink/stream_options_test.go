@@ -72,8 +72,9 @@ func TestStreamWritesOnce(t *testing.T) {
 func consume(t *testing.T, rdb *redis.Client, key string, n int) int {
 	seen := make(map[any]bool)
 	for got := 0; got < n && t.Context().Err() == nil; {
-		streams, err := rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"},
-			Count: 20, Block: 100 * time.Millisecond}).
+		streams, err := rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c",
+			Streams: []string{key, ">"},
+			Count:   20, Block: 100 * time.Millisecond}).
 			Result()
 		if err != nil {
 			continue
@@ -230,7 +231,8 @@ func TestStreamAt(t *testing.T) {
 	if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 5, flow.Dead: 2}, l.outcomes()); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: "a}b", At: cfg.At}))).
+	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: "a}b",
+		At: cfg.At}))).
 		Validate()
 	var b *flow.BuildError
 	if !errors.As(err, &b) {
@@ -309,7 +311,8 @@ func TestStreamPassesTheMarkOn(t *testing.T) {
 		rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: v})
 	}
 	in := source.Range(rdb, source.RangeConfig[string]{Key: key})
-	if err := flow.New("mark", flow.To(in, sink.Stream(rdb, sink.StreamConfig[string]{Key: key + ":out"}))).Run(t.Context()); err != nil {
+	if err := flow.New("mark", flow.To(in, sink.Stream(rdb, sink.StreamConfig[string]{Key: key + ":out"}))).Run(
+		t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var marks []any

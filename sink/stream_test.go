@@ -110,7 +110,8 @@ func data(t *testing.T, rdb *redis.Client, key string) []string {
 func TestStreamKeepsOrder(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	l := numbers(5000)
-	if err := flow.New("order", flow.To(l.source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: key}))).Run(t.Context()); err != nil {
+	if err := flow.New("order", flow.To(l.source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: key}))).Run(
+		t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var want []string
@@ -164,11 +165,14 @@ func TestStreamEntries(t *testing.T) {
 		want map[string]any
 	}{
 		"native": {sink.StreamConfig[string]{},
-			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "limit": "1", "h:a": "1", "h:b": "2",
+			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "limit": "1", "h:a": "1",
+				"h:b":         "2",
 				"traceparent": "00-1"}},
-		"doubtful": {sink.StreamConfig[string]{DedupeWindow: time.Minute, IDFor: func(flow.Message[string]) string { return "" }},
-			map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "limit": "1", "h:a": "1", "h:b": "2",
-				"traceparent": "00-1", "dup": "1"}},
+		"doubtful": {sink.StreamConfig[string]{DedupeWindow: time.Minute, IDFor: func(flow.Message[string]) string {
+			return ""
+		}}, map[string]any{"data": "x", "id": "m-1", "key": "k", "type": "t", "reply": "r", "limit": "1", "h:a": "1",
+			"h:b":         "2",
+			"traceparent": "00-1", "dup": "1"}},
 		"bare": {sink.StreamConfig[string]{OmitMeta: true}, map[string]any{"data": "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -280,7 +284,8 @@ func TestStreamRejects(t *testing.T) {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
 	nan := ledgerOf(1, math.NaN(), 2)
-	if err := flow.New("nan", flow.To(nan.source(), sink.Stream(rdb, sink.StreamConfig[float64]{Key: key + ":nan"}))).Run(t.Context()); err != nil {
+	if err := flow.New("nan", flow.To(nan.source(), sink.Stream(rdb, sink.StreamConfig[float64]{
+		Key: key + ":nan"}))).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if nan.ends[1].Outcome != flow.Dead || len(data(t, rdb, key+":nan")) != 2 {
@@ -451,7 +456,8 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rdb.Set(t.Context(), key+":text", "x", 0)
 	var stage *flow.StageError
-	err := flow.New("start", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{Key: key + ":text"}))).
+	err := flow.New("start", flow.To(numbers(1).source(), sink.Stream(rdb, sink.StreamConfig[string]{
+		Key: key + ":text"}))).
 		Run(t.Context())
 	if !errors.As(err, &stage) || stage.Restarts != 0 || stage.Stage != "stream" ||
 		!redis.HasErrorPrefix(err, "WRONGTYPE") {

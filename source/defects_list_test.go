@@ -26,7 +26,8 @@ var notHere = map[string]string{}
 func TestEveryDefectHasATest(t *testing.T) {
 	named := regexp.MustCompile(`^Test([A-Z])([0-9]+)_[A-Z]`)
 	found := make(map[string][]string)
-	for _, dir := range []string{"../source", "../sink", "../redisio", "../operators", "../flow/flowtest", "../gateways", "../gateways/ws"} {
+	for _, dir := range []string{"../source", "../sink", "../redisio", "../operators", "../flow/flowtest",
+		"../gateways", "../gateways/ws"} {
 		files, err := filepath.Glob(dir + "/*_test.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)

@@ -55,7 +55,8 @@ func TestD5_PanickingHandlerLeavesNothingPending(t *testing.T) {
 	cfg.Consumer, cfg.MaxDeliveries, cfg.DeadKey = "member-1", 2, s.key+":lost"
 	seen := make(map[string]int)
 	src := handle(source.Stream(s.rdb, cfg), func(_ context.Context, m flow.Message[string]) error {
-		if seen[m.Value]++; s.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: s.key, Group: "g", Start: m.ID(), End: m.ID(), Count: 1}).Val()[0].Consumer != "member-1" {
+		if seen[m.Value]++; s.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: s.key, Group: "g",
+			Start: m.ID(), End: m.ID(), Count: 1}).Val()[0].Consumer != "member-1" {
 			t.Error("it reads under another name than it was given")
 		}
 		panic("in a handler")
@@ -267,7 +268,8 @@ func TestD16_TheRestOfTheBatchIsHandled(t *testing.T) {
 	for name, src := range map[string]func() flow.Source[order]{
 		"group": func() flow.Source[order] { return source.Stream(s.rdb, config[order](s)) },
 		"tail": func() flow.Source[order] {
-			return source.Tail(s.rdb, source.TailConfig[order]{Key: s.key, Start: redisio.StartBeginning(), Block: 20 * time.Millisecond})
+			return source.Tail(s.rdb, source.TailConfig[order]{Key: s.key, Start: redisio.StartBeginning(),
+				Block: 20 * time.Millisecond})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -288,7 +290,8 @@ func TestD17_KeysAreTakenAsTheyAre(t *testing.T) {
 	s := newStand(t)
 	for _, key := range []string{"{%s}#shard", "%s::DEFAULT::x", "%s:a b*?[]\x00é"} {
 		key := fmt.Sprintf(key, s.key)
-		if err := flow.New("w", flow.To(source.Of("x"), sink.Stream(s.rdb, sink.StreamConfig[string]{Key: key}))).Run(t.Context()); err != nil {
+		if err := flow.New("w", flow.To(source.Of("x"), sink.Stream(s.rdb, sink.StreamConfig[string]{Key: key}))).Run(
+			t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		cfg := config[string](s)

@@ -65,7 +65,8 @@ func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
 	<-begun
 	since := time.Now()
 	redistest.Soon(t, "four leases", func() bool {
-		list := s.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: s.key, Group: "g", Start: "-", End: "+", Count: 10}).
+		list := s.rdb.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: s.key, Group: "g", Start: "-", End: "+",
+			Count: 10}).
 			Val()
 		if len(list) != 1 || list[0].RetryCount != 1 || called.Load() != 1 {
 			t.Fatalf("called %d times, pending %+v", called.Load(), list)
@@ -201,7 +202,8 @@ func TestW8_ReclaimLooksAtAllThatIsPending(t *testing.T) {
 	s.fill(t, 1210)
 	s.takenBy(t, "slow", 1200)
 	for _, id := range s.takenBy(t, "dead", 10) {
-		if err := s.rdb.Do(t.Context(), "xclaim", s.key, "g", "dead", 0, id, "idle", 600_000, "justid").Err(); err != nil {
+		if err := s.rdb.Do(t.Context(), "xclaim", s.key, "g", "dead", 0, id, "idle", 600_000,
+			"justid").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -211,7 +213,8 @@ func TestW8_ReclaimLooksAtAllThatIsPending(t *testing.T) {
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	redistest.Soon(t, "the dead one's", func() bool { return in.count() == 10 })
 	drain(t, r)
-	if diff := cmp.Diff([]string{"1200", "1201", "1202", "1203", "1204", "1205", "1206", "1207", "1208", "1209"}, sorted(in.values())); diff != "" {
+	if diff := cmp.Diff([]string{"1200", "1201", "1202", "1203", "1204", "1205", "1206", "1207", "1208", "1209"},
+		sorted(in.values())); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}
 	if pending, _ := s.group(t); pending != 1200 {

@@ -38,14 +38,16 @@ func TestStreamLeaseLost(t *testing.T) {
 			})
 			r := start(t, flow.To(src, new(inbox[string]).sink()))
 			stolen := <-begun
-			if err := s.rdb.XClaimJustID(ctx, &redis.XClaimArgs{Stream: s.key, Group: cfg.Group, Consumer: "thief", Messages: []string{stolen}}).Err(); err != nil {
+			if err := s.rdb.XClaimJustID(ctx, &redis.XClaimArgs{Stream: s.key, Group: cfg.Group, Consumer: "thief",
+				Messages: []string{stolen}}).Err(); err != nil {
 				t.Fatal(err)
 			}
 			if err := <-cause; !errors.Is(err, flow.ErrLeaseLost) {
 				t.Errorf("cancelled by %v", err)
 			}
 			drain(t, r)
-			pending, err := s.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: cfg.Group, Start: "-", End: "+", Count: 10}).
+			pending, err := s.rdb.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: s.key, Group: cfg.Group, Start: "-",
+				End: "+", Count: 10}).
 				Result()
 			if err != nil || len(pending) != 1 || pending[0].ID != stolen || pending[0].Consumer != "thief" {
 				t.Errorf("pending %+v, %v; want only the stolen entry, for the thief", pending, err)

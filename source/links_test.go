@@ -21,7 +21,8 @@ func TestFault_S9_PipelinesLinkNoBridges(t *testing.T) {
 	if !strings.Contains(deps, module+"redisio\n") {
 		t.Fatalf("these are not the packages:\n%s", deps)
 	}
-	for _, p := range []string{"robfig/cron", "reugn/go-streams", "miniredis", "golang-lru", "coder/websocket", module + "gateways", "net/http\n"} {
+	for _, p := range []string{"robfig/cron", "reugn/go-streams", "miniredis", "golang-lru", "coder/websocket", module +
+		"gateways", "net/http\n"} {
 		if strings.Contains(deps, p) {
 			t.Errorf("a program of pipelines links %s", strings.TrimSpace(p))
 		}

@@ -122,7 +122,8 @@ func TestRangeErrors(t *testing.T) {
 	l.Close()
 	down := redis.NewClient(&redis.Options{Addr: l.Addr().String(), MaxRetries: -1})
 	defer down.Close()
-	if err := stopped(t, flow.To(source.Range(down, source.RangeConfig[string]{Key: "k"}), in.sink())); err.Restarts != 0 {
+	if err := stopped(t, flow.To(source.Range(down, source.RangeConfig[string]{Key: "k"}),
+		in.sink())); err.Restarts != 0 {
 		t.Errorf("redis down: %v", err)
 	}
 }

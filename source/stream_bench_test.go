@@ -175,7 +175,8 @@ func consumeByHand(b *testing.B, rdb *redis.Client, key string, use func(string)
 		}
 	})
 	for n := 0; n < benchN; {
-		streams, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1000, Block: time.Second}).
+		streams, err := rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key,
+			">"}, Count: 1000, Block: time.Second}).
 			Result()
 		if err != nil {
 			b.Fatal(err)

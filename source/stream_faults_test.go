@@ -251,9 +251,11 @@ func TestStreamRedisDownAtStart(t *testing.T) {
 		rdb := redis.NewClient(o)
 		defer rdb.Close()
 		for what, branch := range map[string]flow.Branch{
-			"stream": flow.To(source.Stream(rdb, source.StreamConfig[string]{Key: "k", Group: "g"}), (&inbox[string]{}).sink()),
-			"tail":   flow.To(source.Tail(rdb, source.TailConfig[string]{Key: "k"}), (&inbox[string]{}).sink()),
-			"sink":   flow.To(messages(flow.NewMessage("x", flow.Meta{})), sink.Stream(rdb, sink.StreamConfig[string]{Key: "k"})),
+			"stream": flow.To(source.Stream(rdb, source.StreamConfig[string]{Key: "k", Group: "g"}),
+				(&inbox[string]{}).sink()),
+			"tail": flow.To(source.Tail(rdb, source.TailConfig[string]{Key: "k"}), (&inbox[string]{}).sink()),
+			"sink": flow.To(messages(flow.NewMessage("x", flow.Meta{})),
+				sink.Stream(rdb, sink.StreamConfig[string]{Key: "k"})),
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				since := time.Now()

@@ -527,7 +527,8 @@ func TestStreamDrainFinishesWhatWasRead(t *testing.T) {
 		}
 		return nil
 	})
-	if err := flow.New("drain", flow.To(src, sink.Stream(s.rdb, sink.StreamConfig[string]{Key: out}))).Run(ctx); err != nil {
+	if err := flow.New("drain", flow.To(src, sink.Stream(s.rdb, sink.StreamConfig[string]{Key: out}))).Run(
+		ctx); err != nil {
 		t.Fatal(err)
 	}
 	pending, lag := s.group(t)
@@ -543,7 +544,8 @@ func TestStreamPassesOverTombstones(t *testing.T) {
 	s.fill(t, 3)
 	ctx := t.Context()
 	s.rdb.XGroupCreate(ctx, s.key, "g", "0")
-	read := s.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{s.key, ">"}, Count: 2}).
+	read := s.rdb.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{s.key, ">"},
+		Count: 2}).
 		Val()
 	s.rdb.XDel(ctx, s.key, read[0].Messages[0].ID)
 	var in inbox[string]
@@ -731,7 +733,8 @@ func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
 	}).Val()
 	id := read[0].Messages[0].ID
 	// Readers record one more for the last delivery.
-	if err := s.rdb.Do(ctx, "xclaim", s.key, cfg.Group, "victim", "0", id, "idle", "1000", "retrycount", "4").Err(); err != nil {
+	if err := s.rdb.Do(ctx, "xclaim", s.key, cfg.Group, "victim", "0", id, "idle", "1000", "retrycount",
+		"4").Err(); err != nil {
 		t.Fatal(err)
 	}
 	var in inbox[string]

@@ -137,7 +137,8 @@ func TestTailLogsARecreatedStream(t *testing.T) {
 	s := newStand(t)
 	put := func(id, v string) {
 		t.Helper()
-		if err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"data", v}}).Err(); err != nil {
+		if err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"data",
+			v}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

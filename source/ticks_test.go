@@ -27,7 +27,8 @@ func TestTicksValidate(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	if diff := cmp.Diff([]string{"Group", "Key", "Lease", "MaxInFlight", "MaxLen", "Missed", "Next", "rdb"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"Group", "Key", "Lease", "MaxInFlight", "MaxLen", "Missed", "Next", "rdb"},
+		got); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)
 	}
 }

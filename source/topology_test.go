@@ -33,19 +33,23 @@ func TestEveryClient(t *testing.T) {
 		}
 	}
 	for name, dial := range map[string]func(*testing.T) (redis.UniversalClient, []*redis.Options){
-		"RESP2":                plain(func(o *redis.Options) { o.Protocol = 2 }),
-		"RESP3":                plain(func(o *redis.Options) { o.Protocol = 3 }),
-		"another database":     plain(func(o *redis.Options) { o.DB = 3 }),
-		"a name":               plain(func(o *redis.Options) { o.ClientName = "billing" }),
-		"one connection":       plain(func(o *redis.Options) { o.PoolSize = 1 }),
-		"no retries":           plain(func(o *redis.Options) { o.MaxRetries = -1 }),
-		"timeouts below Block": plain(func(o *redis.Options) { o.ReadTimeout, o.WriteTimeout = 15*time.Millisecond, time.Second }),
-		"no timeouts":          plain(func(o *redis.Options) { o.ReadTimeout, o.WriteTimeout = -1, -1 }),
-		"timeouts by context":  plain(func(o *redis.Options) { o.ContextTimeoutEnabled = true }),
+		"RESP2":            plain(func(o *redis.Options) { o.Protocol = 2 }),
+		"RESP3":            plain(func(o *redis.Options) { o.Protocol = 3 }),
+		"another database": plain(func(o *redis.Options) { o.DB = 3 }),
+		"a name":           plain(func(o *redis.Options) { o.ClientName = "billing" }),
+		"one connection":   plain(func(o *redis.Options) { o.PoolSize = 1 }),
+		"no retries":       plain(func(o *redis.Options) { o.MaxRetries = -1 }),
+		"timeouts below Block": plain(func(o *redis.Options) {
+			o.ReadTimeout, o.WriteTimeout = 15*time.Millisecond, time.Second
+		}),
+		"no timeouts":         plain(func(o *redis.Options) { o.ReadTimeout, o.WriteTimeout = -1, -1 }),
+		"timeouts by context": plain(func(o *redis.Options) { o.ContextTimeoutEnabled = true }),
 		"a dialer of its own": plain(func(o *redis.Options) {
 			addr, next := o.Addr, redis.NewDialer(o)
 			o.Addr = "redis.invalid:1"
-			o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) { return next(ctx, network, addr) }
+			o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return next(ctx, network, addr)
+			}
 		}),
 		"a unix socket": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			s := redistest.Start(t, redistest.UnixSocket())
@@ -57,7 +61,8 @@ func TestEveryClient(t *testing.T) {
 		},
 		"a user": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			s := redistest.Start(t)
-			return s.User(t, "app", "~*", "+@all", "-@admin", "-@dangerous", "-client", "-keys", "-config", "+xinfo"), []*redis.Options{s.Options()}
+			return s.User(t, "app", "~*", "+@all", "-@admin", "-@dangerous", "-client", "-keys", "-config", "+xinfo"),
+				[]*redis.Options{s.Options()}
 		},
 		"a user with the least rights": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			s := redistest.Start(t)
@@ -85,7 +90,8 @@ func TestEveryClient(t *testing.T) {
 		},
 		"a ring": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			a, b := redistest.Start(t), redistest.Start(t)
-			return redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": a.Addr(), "b": b.Addr()}}), []*redis.Options{a.Options(), b.Options()}
+			return redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": a.Addr(), "b": b.Addr()}}),
+				[]*redis.Options{a.Options(), b.Options()}
 		},
 		"a client that wraps another": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
 			s := redistest.Start(t)
@@ -103,7 +109,8 @@ func TestEveryClient(t *testing.T) {
 					admin := *o
 					admin.Protocol = 2
 					killer := redis.NewClient(&admin)
-					if err := killer.Do(t.Context(), "client", "kill", "type", "normal", "skipme", "yes").Err(); err != nil {
+					if err := killer.Do(t.Context(), "client", "kill", "type", "normal", "skipme",
+						"yes").Err(); err != nil {
 						t.Error(err)
 					}
 					_ = killer.Close() // ours

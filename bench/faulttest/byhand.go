@@ -132,7 +132,8 @@ func (h *hand) reclaim(ctx context.Context) {
 	if h.claimsHeld {
 		idle = 0
 	}
-	entries, _, err := h.rdb.XAutoClaim(noEnd, &redis.XAutoClaimArgs{Stream: h.job.Input, Group: h.job.Group, Consumer: h.me, MinIdle: idle,
+	entries, _, err := h.rdb.XAutoClaim(noEnd, &redis.XAutoClaimArgs{Stream: h.job.Input, Group: h.job.Group,
+		Consumer: h.me, MinIdle: idle,
 		Start: "0", Count: handBatch}).
 		Result()
 	if err == nil {

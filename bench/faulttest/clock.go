@@ -60,7 +60,8 @@ func (t *trial) clockShim() (c clock, env []string, err error) {
 	}
 	source, lib := filepath.Join(t.dir, "clock.c"), filepath.Join(t.dir, "clock.so")
 	t.must(os.WriteFile(source, []byte(shim), 0o600))
-	if out, err := exec.CommandContext(t.ctx, gcc, "-shared", "-fPIC", "-O1", "-o", lib, source, "-ldl").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.ctx, gcc, "-shared", "-fPIC", "-O1", "-o", lib, source,
+		"-ldl").CombinedOutput(); err != nil {
 		return c, nil, fmt.Errorf("%w: %s", err, out)
 	}
 	c = clock{filepath.Join(t.dir, "clock")}

@@ -13,7 +13,8 @@ import (
 // crashSteps are all points at which something of a message may be done and the next thing not: in the process, and on
 // either side of each request that it makes.
 func crashSteps() (steps []string) {
-	for _, kind := range []string{"read", "reclaim", "shelve", "take", "renew", "write", "ack", "give back", "dead letter", "leave"} {
+	for _, kind := range []string{"read", "reclaim", "shelve", "take", "renew", "write", "ack", "give back",
+		"dead letter", "leave"} {
 		for _, at := range []string{"before the request", "request sent", "reply received"} {
 			steps = append(steps, kind+": "+at)
 		}
@@ -40,8 +41,9 @@ func RunCrashes(ctx context.Context, o Options) Result {
 	began := time.Now()
 	steps := crashSteps()
 	sum := Result{
-		ID:       "P4",
-		What:     "a worker and its successors kill themselves at each step of read, decode, handle, write, ack and so on",
+		ID: "P4",
+		What: "a worker and its successors kill themselves at each step of read, decode, handle, write, ack and " +
+			"so on",
 		Seed:     o.Seed,
 		Order:    -1,
 		Messages: len(steps) * crashMessages,
@@ -65,7 +67,8 @@ func RunCrashes(ctx context.Context, o Options) Result {
 				err := c.run(ctx)
 				mu.Lock()
 				defer mu.Unlock()
-				sum.Lost, sum.Duplicated, sum.Allowed = sum.Lost+c.lost, sum.Duplicated+c.duplicated, sum.Allowed+c.crashes*c.job.InFlight
+				sum.Lost, sum.Duplicated, sum.Allowed = sum.Lost+c.lost, sum.Duplicated+c.duplicated,
+					sum.Allowed+c.crashes*c.job.InFlight
 				t.fault("crash", c.crashes)
 				if err != nil && ctx.Err() == nil {
 					t.find(c.kind, "%s: %v", step, err)
@@ -96,7 +99,8 @@ func (c *crashTrial) run(ctx context.Context) error {
 	c.job.Work, c.job.MaxDeliveries, c.job.NackAfter = 150*time.Millisecond, 12, 20*time.Millisecond
 	for id := range crashMessages {
 		poison := map[int]string{crashRejected: poisonReject, crashFailing: poisonError}[id]
-		if err := c.t.in.XAdd(ctx, &redis.XAddArgs{Stream: c.job.Input, Values: []any{"data", payload(id, poison)}}).Err(); err != nil {
+		if err := c.t.in.XAdd(ctx, &redis.XAddArgs{Stream: c.job.Input,
+			Values: []any{"data", payload(id, poison)}}).Err(); err != nil {
 			return err
 		}
 	}
@@ -179,7 +183,9 @@ func (c *crashTrial) count(ctx context.Context) error {
 	if _, err := scan(ctx, c.t.in, c.job.Output, "", func(id int, _ *redis.XMessage) { out[id]++ }); err != nil {
 		return err
 	}
-	if _, err := scan(ctx, c.t.in, c.job.Input+":dead", "", func(id int, _ *redis.XMessage) { dead[id]++ }); err != nil {
+	if _, err := scan(ctx, c.t.in, c.job.Input+":dead", "", func(id int, _ *redis.XMessage) {
+		dead[id]++
+	}); err != nil {
 		return err
 	}
 	var lost, wrong []int

@@ -11,9 +11,10 @@
 // The words of a result:
 //
 //   - lost: produced, in the stream to be read, and in neither the output nor the dead letters.
-//   - duplicated: in the output more often than it was produced. At least once allows it where a process died or a reply was
-//     lost; each scenario says how many its faults explain, and one more is a failure.
-//   - stall: the longest time without progress while there was work. A lease, the search for it, the outage itself and the
-//     backoff it caused are allowed.
+//   - duplicated: in the output more often than it was produced. At least once allows it where a
+//     process died or a reply was lost; each scenario says how many its faults explain, and one
+//     more is a failure.
+//   - stall: the longest time without progress while there was work. A lease, the search for it,
+//     the outage itself and the backoff it caused are allowed.
 //   - void: fewer faults than the scenario needs to prove anything. That is a failure, too.
 package faulttest

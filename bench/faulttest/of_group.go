@@ -80,7 +80,8 @@ func deletesConsumers(t *trial) {
 			if len(consumers) == 0 {
 				return
 			}
-			n, err := t.in.XGroupDelConsumer(t.ctx, t.job.Input, t.job.Group, consumers[t.rng.IntN(len(consumers))].Name).
+			n, err := t.in.XGroupDelConsumer(t.ctx, t.job.Input, t.job.Group,
+				consumers[t.rng.IntN(len(consumers))].Name).
 				Result()
 			t.must(err)
 			dropped += int(n)

@@ -45,7 +45,8 @@ func outOfMemory(t *trial) {
 			full := time.Now()
 			t.must(t.in.ConfigSet(t.ctx, "maxmemory", "1").Err())
 			t.pause(t.timed(1500*time.Millisecond, 10*time.Second))
-			if err := t.in.XAdd(t.ctx, &redis.XAddArgs{Stream: "{faults}:other", Values: []any{"a", "b"}}).Err(); err != nil &&
+			if err := t.in.XAdd(t.ctx, &redis.XAddArgs{Stream: "{faults}:other",
+				Values: []any{"a", "b"}}).Err(); err != nil &&
 				strings.HasPrefix(err.Error(), "OOM") {
 				refused++
 			}
@@ -82,7 +83,8 @@ func deletesPending(t *trial, trim bool) {
 				t.fault(kind, n)
 			}
 			t.pool.refill()
-			for began := time.Now(); t.pool.events()["trimmed while pending"] < deleted && time.Since(began) < 3*time.Second; {
+			for began := time.Now(); t.pool.events()["trimmed while pending"] < deleted &&
+				time.Since(began) < 3*time.Second; {
 				t.pause(20 * time.Millisecond) // each is counted once; a worker that is killed takes its count along
 			}
 		}
@@ -104,7 +106,8 @@ func (t *trial) keepsPending(id string) {
 // pendingIDs are all entries that are pending, in order.
 func (t *trial) pendingIDs() (ids []string) {
 	for from := "-"; ; {
-		page, err := t.in.XPendingExt(t.ctx, &redis.XPendingExtArgs{Stream: t.job.Input, Group: t.job.Group, Start: from, End: "+", Count: 500}).
+		page, err := t.in.XPendingExt(t.ctx, &redis.XPendingExtArgs{Stream: t.job.Input, Group: t.job.Group,
+			Start: from, End: "+", Count: 500}).
 			Result()
 		t.must(err)
 		for _, p := range page {

@@ -21,14 +21,16 @@ import (
 var topologyScenarios = []Scenario{
 	{ID: "R6", What: "the AOF cut at a random byte, ×4: the server loses its last writes", short: 3200, run: cutAOF},
 	{
-		ID:    "R7",
-		What:  "the master dies, and its replica, 400 ms behind, takes over, ×2; an output waits for a replica (Durability)",
+		ID: "R7",
+		What: "the master dies, and its replica, 400 ms behind, takes over, ×2; an output waits for a replica " +
+			"(Durability)",
 		short: 3200,
 		run:   laggingReplica,
 	},
 	{
 		ID: "R8",
-		What: "kill -9 of the master under three Sentinels, ×2 (long: ×3); it restarts at once; min-replicas-to-write is 1, " +
+		What: "kill -9 of the master under three Sentinels, ×2 (long: ×3); it restarts at once; " +
+			"min-replicas-to-write is 1, " +
 			"and an output waits for a replica (Durability)",
 		short: 6000,
 		run:   sentinelFailover,

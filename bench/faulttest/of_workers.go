@@ -102,7 +102,8 @@ func storm(t *trial) {
 	t.job.Work = 50 * time.Millisecond // one alone can't keep up: whoever goes has something in hand
 	sizes := []int{8, 1, 5, 2}
 	t.usual(2, func() {
-		for i := 0; t.round(t.timed(800*time.Millisecond, 2*time.Second), t.timed(1100*time.Millisecond, 2500*time.Millisecond)); i++ {
+		for i := 0; t.round(t.timed(800*time.Millisecond, 2*time.Second), t.timed(1100*time.Millisecond,
+			2500*time.Millisecond)); i++ {
 			t.become(sizes[i%len(sizes)])
 			t.fault(changed, 1)
 		}
@@ -148,7 +149,8 @@ func soak(t *trial) {
 	p.CutRandomly(t.o.Seed, 0.005)
 	t.job.URL = p.URL()
 	minutes := t.n / t.rate / 60
-	t.needs["kill -9 of a worker"], t.needs["zombie"], t.needs[redistest.CutReply.String()] = 1+10*minutes, 1+2*minutes, 1+10*minutes
+	t.needs["kill -9 of a worker"], t.needs["zombie"], t.needs[redistest.CutReply.String()] = 1+10*minutes, 1+2*minutes,
+		1+10*minutes
 	zombie, files := time.Now(), 0
 	t.usual(4, func() {
 		t.every(time.Second, 3*time.Second, func() {

@@ -72,8 +72,10 @@ func (c *tapped) Read(b []byte) (int, error) {
 // scriptKind tells redisio's scripts apart by a word that only one of them has.
 func scriptKind(chunk []byte) string {
 	for _, s := range [...]struct{ kind, has string }{
-		{"dead letter", "to, '-', 'COUNT', 100"}, {"give back", "local lost, nobody"}, {"take", "local pool, idle, out, emptied"},
-		{"shelve", "local g, me, pool, back, gone"}, {"ack", "redis.call('XACK', KEYS[1], g, ARGV[i])\n  elseif p then late"},
+		{"dead letter", "to, '-', 'COUNT', 100"}, {"give back", "local lost, nobody"},
+		{"take", "local pool, idle, out, emptied"},
+		{"shelve", "local g, me, pool, back, gone"},
+		{"ack", "redis.call('XACK', KEYS[1], g, ARGV[i])\n  elseif p then late"},
 		{"leave", "'DELCONSUMER'"},
 	} {
 		if bytes.Contains(chunk, []byte(s.has)) {

@@ -87,7 +87,8 @@ func TestCheckName(t *testing.T) {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", " ", "a b", "@ann", "-ann", "a@b", "a:b", "<b>", "a\n", "a\u202eb", "\xff", strings.Repeat("x", 21)} {
+	for _, bad := range []string{"", " ", "a b", "@ann", "-ann", "a@b", "a:b", "<b>", "a\n", "a\u202eb", "\xff",
+		strings.Repeat("x", 21)} {
 		if checkName(bad) == nil {
 			t.Errorf("%q is a name", bad)
 		}

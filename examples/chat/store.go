@@ -94,7 +94,8 @@ func conversation(room, a, b string) string {
 // seen notes that a socket is in a room, and whether that is news.
 func (s store) seen(ctx context.Context, room, user, socket string) (news bool, err error) {
 	now := time.Now()
-	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()), Member: user + " " + socket}).
+	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()),
+		Member: user + " " + socket}).
 		Result()
 	if err != nil || added == 0 {
 		return false, err
@@ -105,7 +106,8 @@ func (s store) seen(ctx context.Context, room, user, socket string) (news bool, 
 // lost notes that a socket is gone. Its session may be back soon, with another one; so this says
 // nothing of the session.
 func (s store) lost(ctx context.Context, room, user, socket string) error {
-	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()), Member: user + " " + socket}).
+	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()),
+		Member: user + " " + socket}).
 		Err()
 }
 

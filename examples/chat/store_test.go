@@ -38,7 +38,8 @@ func TestPresence(t *testing.T) {
 		yes, here := must[bool](t), func() []string { t.Helper(); return must[[]string](t)(s.here(ctx, "lobby")) }
 		same := func(want ...string) {
 			t.Helper()
-			if diff := cmp.Diff(want, here(), cmp.Transformer("nil", func(l []string) []string { return append([]string{}, l...) })); diff != "" {
+			if diff := cmp.Diff(want, here(), cmp.Transformer("nil",
+				func(l []string) []string { return append([]string{}, l...) })); diff != "" {
 				t.Errorf("here (-want +got):\n%s", diff)
 			}
 		}

@@ -117,7 +117,8 @@ func routes(c *gateways.Client) http.Handler {
 	assets := http.FileServerFS(page)
 	mux.Handle("GET /", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().
-			Set("Content-Security-Policy", strings.Join([]string{"default-src 'self'", "frame-ancestors 'none'", "form-action 'self'"}, "; "))
+			Set("Content-Security-Policy", strings.Join([]string{"default-src 'self'", "frame-ancestors 'none'",
+				"form-action 'self'"}, "; "))
 		assets.ServeHTTP(w, r)
 	}))
 	return mux

@@ -113,7 +113,8 @@ func compare(got result, want map[string]int) (string, error) {
 			len(wrong), strings.Join(wrong[:min(5, len(wrong))], ", "))
 	case more > 0:
 		return fmt.Sprintf(
-			"at least that of a plain loop over the same text (>=): %d words of lines delivered again were counted twice",
+			"at least that of a plain loop over the same text (>=): "+
+				"%d words of lines delivered again were counted twice",
 			more,
 		), nil
 	}

@@ -141,7 +141,8 @@ var mistakes = map[string]func(t *testing.T){
 			func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
 				return flowtest.SourceBackend[int]{
 					Open: func(opts ...flow.StageOption) flow.Source[int] {
-						return flow.NewSource("bounded", func() flow.Reader[int] { return &bounded{values: values} }, opts...)
+						return flow.NewSource("bounded", func() flow.Reader[int] { return &bounded{values: values} },
+							opts...)
 					},
 					Break: func(flowtest.Breakage) (func() bool, func()) {
 						return func() bool { return false }, func() {}
@@ -217,7 +218,8 @@ var mistakes = map[string]func(t *testing.T){
 func breaking(hurt func(*memory), commits bool) func(*testing.T) {
 	return func(t *testing.T) {
 		flowtest.TestSource(t, flowtest.SourceTraits[int]{
-			Make: func(i int) int { return i }, Many: 20, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true,
+			Make: func(i int) int { return i }, Many: 20, Endless: true, Redelivers: true, DeadLetters: true,
+			Resumes: true,
 		}, func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
 			m := newMemory(values)
 			m.hurt, m.careless = hurt, commits

@@ -238,7 +238,8 @@ func lineageWith(t *testing.T, seed uint64, data []byte, unit time.Duration, cre
 	}
 	if t.Failed() {
 		t.Logf(
-			"seed %d, data %q: mode %d, limit %d, %d bytes, trouble %d, %d entries, redelivers %v, dead letters %v, %v\n%s",
+			"seed %d, data %q: mode %d, limit %d, %d bytes, trouble %d, %d entries, redelivers %v, dead letters %v, "+
+				"%v\n%s",
 			seed,
 			data,
 			mode,

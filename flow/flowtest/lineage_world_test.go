@@ -274,7 +274,8 @@ func (w *world) policy(n *node) flow.Policy {
 			w.problem("node %d: a fault that is not of our making: %v", n.id, f.Err)
 			return d
 		}
-		o := map[flow.Action]flow.Outcome{flow.ActNack: flow.Nacked, flow.ActDead: flow.Dead, flow.ActDrop: flow.Dropped,
+		o := map[flow.Action]flow.Outcome{flow.ActNack: flow.Nacked, flow.ActDead: flow.Dead,
+			flow.ActDrop: flow.Dropped,
 			flow.ActStop: flow.Failed}[d.Do]
 		if d.Do == flow.ActNack && !n.redelivers || d.Do == flow.ActDead && !n.deadLetters || d.Do == flow.ActStop {
 			o = flow.Failed

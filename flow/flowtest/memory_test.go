@@ -148,7 +148,8 @@ func TestSourceOfMemory(t *testing.T) {
 	for _, realTime := range []bool{false, true} {
 		t.Run(fmt.Sprintf("real=%t", realTime), func(t *testing.T) {
 			flowtest.TestSource(t, flowtest.SourceTraits[int]{
-				Make: func(i int) int { return i }, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true, Real: realTime,
+				Make: func(i int) int { return i }, Endless: true, Redelivers: true, DeadLetters: true, Resumes: true,
+				Real: realTime,
 			}, func(_ *testing.T, values []int) flowtest.SourceBackend[int] {
 				m := newMemory(values)
 				return flowtest.SourceBackend[int]{Open: m.open, Break: m.damage, Pending: func() (int, error) {

@@ -94,7 +94,8 @@ func TestSourceWrongType(t *testing.T) {
 	if diff := gocmp.Diff([]string{"a", "d"}, got.Values()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for i, want := range []string{"gostreams: element 1 is a int, want a string", "gostreams: element 2 is a <nil>, want a string"} {
+	for i, want := range []string{"gostreams: element 1 is a int, want a string",
+		"gostreams: element 2 is a <nil>, want a string"} {
 		if faults[i].Error() != want {
 			t.Errorf("fault %d is %v", i, faults[i])
 		}

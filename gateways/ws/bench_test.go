@@ -52,7 +52,8 @@ func (c *crowd) open(b testing.TB, addr, hello string, n int) {
 		c.conns = append(c.conns, conn)
 		fmt.Fprintf(
 			conn,
-			"GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "+
+				"13\r\nSec-WebSocket-Key: %s\r\n\r\n",
 			addr,
 			base64.StdEncoding.EncodeToString(make([]byte, 16)),
 		)
@@ -192,7 +193,8 @@ func BenchmarkBroadcast(b *testing.B) {
 			c.open(b, n.srv.Listener.Addr().String(), `{"kind":"hello","rooms":["lobby"]}`, sockets)
 			c.listen()
 			from, inbox := source.Queue[ws.Message[said]](1000)
-			run, err := flow.New("tell", flow.To(from, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))).
+			run, err := flow.New("tell", flow.To(from, ws.Outbound[said](s.rdb, s.name,
+				sink.StreamConfig[ws.Message[said]]{}))).
 				Start(context.Background())
 			if err != nil {
 				b.Fatal(err)

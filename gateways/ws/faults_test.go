@@ -292,7 +292,8 @@ func TestFault_G6_JoinWithHistory(t *testing.T) {
 			for i := range after {
 				live = append(live, room("lobby", before+i))
 			}
-			writing <- flow.New("tell", flow.To(source.Of(live...), ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{Depth: 3}))).Run(t.Context())
+			writing <- flow.New("tell", flow.To(source.Of(live...), ws.Outbound[said](s.rdb, s.name,
+				sink.StreamConfig[ws.Message[said]]{Depth: 3}))).Run(t.Context())
 		}()
 		c.send(map[string]any{"kind": "join", "id": "1", "room": "lobby", "since": "0"})
 		var got []int
@@ -555,7 +556,8 @@ func TestFault_G7_DisconnectsAUser(t *testing.T) {
 	}
 	for _, bad := range []error{
 		ws.Disconnect(t.Context(), s.rdb, "{}", ws.All, ""), ws.Disconnect(t.Context(), nil, s.name, ws.All, ""),
-		ws.Disconnect(t.Context(), s.rdb, s.name, ws.Room("lobby"), ""), ws.Disconnect(t.Context(), s.rdb, s.name, "ann", ""),
+		ws.Disconnect(t.Context(), s.rdb, s.name, ws.Room("lobby"), ""), ws.Disconnect(t.Context(), s.rdb, s.name,
+			"ann", ""),
 		ws.Disconnect(t.Context(), s.rdb, s.name, ws.All, strings.Repeat("x", 200)),
 	} {
 		if bad == nil {
@@ -636,7 +638,9 @@ func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	for _, user := range []string{"\xff", "a\xc3", "", "a\x00b", strings.Repeat("x", 129)} {
 		n := newStand(
 			t,
-		).node(t, ws.HubConfig{Authenticate: func(*http.Request) (ws.Identity, error) { return ws.Identity{User: user}, nil }})
+		).node(t, ws.HubConfig{Authenticate: func(*http.Request) (ws.Identity, error) {
+			return ws.Identity{User: user}, nil
+		}})
 		if res, _, _ := n.handshake(t, ""); res.StatusCode != http.StatusInternalServerError {
 			t.Errorf("user %q: %s", user, res.Status)
 		}

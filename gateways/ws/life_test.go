@@ -235,7 +235,8 @@ func TestValidate(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, part := range []string{"rdb", "hub", "MaxRooms", "MaxMessage", "Slow", "Origins", "CallTypes", "HardCap", "Burst"} {
+	for _, part := range []string{"rdb", "hub", "MaxRooms", "MaxMessage", "Slow", "Origins", "CallTypes", "HardCap",
+		"Burst"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%s is missing in: %v", part, err)
 		}

@@ -34,7 +34,8 @@ func (n *node) handshake(t *testing.T, query string, lines ...string) (*http.Res
 	_ = conn.SetDeadline(time.Now().Add(redistest.Patience))
 	fmt.Fprintf(
 		conn,
-		"GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n",
+		"GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "+
+			"13\r\nSec-WebSocket-Key: %s\r\n",
 		query,
 		n.srv.Listener.Addr(),
 		base64.StdEncoding.EncodeToString(make([]byte, 16)),
@@ -93,7 +94,8 @@ func TestSecurityCrossOrigin(t *testing.T) {
 	n := s.node(t, ws.HubConfig{Origins: []string{"app.example.com", "https://*.example.org"}})
 	for origin, want := range map[string]int{
 		"http://" + n.srv.Listener.Addr().String(): 101, "https://app.example.com": 101, "https://a.example.org": 101,
-		"https://evil.example": 403, "http://a.example.org": 403, "https://app.example.com.evil.example": 403, "null": 403, "https://example.org": 403,
+		"https://evil.example": 403, "http://a.example.org": 403, "https://app.example.com.evil.example": 403,
+		"null": 403, "https://example.org": 403,
 	} {
 		res, _, _ := n.handshake(t, "", "Origin: "+origin)
 		if res.StatusCode != want {

@@ -103,7 +103,8 @@ func (c *check) takenBy(key, consumer string, n int) []string {
 		!redis.HasErrorPrefix(err, "BUSYGROUP") {
 		c.must(err)
 	}
-	got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: consumer, Streams: []string{key, ">"}, Count: int64(n)}).
+	got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: consumer, Streams: []string{key,
+		">"}, Count: int64(n)}).
 		Result()
 	c.must(err)
 	var ids []string
@@ -234,7 +235,8 @@ func (c *check) until(what string, ok func() bool) {
 
 // pending returns the group's pending entries by ID.
 func (c *check) pending(key string) map[string]redis.XPendingExt {
-	list, err := c.rdb.XPendingExt(c.ctx, &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).
+	list, err := c.rdb.XPendingExt(c.ctx, &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+",
+		Count: 10_000}).
 		Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		c.must(err)

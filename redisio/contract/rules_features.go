@@ -27,7 +27,8 @@ var featureRules = []Rule{
 			want := c.add(key, 2)
 			c.takenBy(key, "dead", 1)
 			c.must(c.rdb.Do(c.ctx, "xclaim", key, "g", "dead", 0, want[0], "idle", 60_000, "justid").Err())
-			got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{key, ">"}, Count: 10, Claim: 1000 * 1e6}).
+			got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{key,
+				">"}, Count: 10, Claim: 1000 * 1e6}).
 				Result()
 			if err != nil || len(got[0].Messages) != 2 || got[0].Messages[0].ID != want[0] ||
 				got[0].Messages[0].DeliveredCount != 1 {
@@ -52,7 +53,8 @@ var featureRules = []Rule{
 		want := c.add(key, 1)
 		c.takenBy(key, "me", 1)
 		c.must(c.rdb.Do(c.ctx, "xnack", key, "g", "SILENT", "ids", 1, want[0]).Err())
-		got, _, err := c.rdb.XAutoClaimJustID(c.ctx, &redis.XAutoClaimArgs{Stream: key, Group: "g", Consumer: "other", MinIdle: 1e12, Start: "0", Count: 10}).
+		got, _, err := c.rdb.XAutoClaimJustID(c.ctx, &redis.XAutoClaimArgs{Stream: key, Group: "g", Consumer: "other",
+			MinIdle: 1e12, Start: "0", Count: 10}).
 			Result()
 		if err != nil || len(got) != 1 {
 			c.failf("%v, %v", got, err)
@@ -70,7 +72,8 @@ var featureRules = []Rule{
 			}
 			if group == "late" {
 				c.must(
-					c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key, ">"}}).
+					c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key,
+						">"}}).
 						Err(),
 				)
 			}

@@ -95,7 +95,8 @@ var leaseRules = []Rule{
 		r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: lease})
 		got := ids(c.read(r, 3))
 		c.must(
-			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got[1:2]}).
+			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief",
+				Messages: got[1:2]}).
 				Err(),
 		)
 		c.until("the loss is reported", func() bool { return len(r.taken()) > 0 })

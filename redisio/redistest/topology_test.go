@@ -115,7 +115,8 @@ func TestUser(t *testing.T) {
 	if err := rdb.Set(soon(t), "a", "b", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for what, err := range map[string]error{"another key": rdb.Set(soon(t), "b", "", 0).Err(), "another command": rdb.Get(soon(t), "a").Err(), "PING": rdb.Ping(soon(t)).Err()} {
+	for what, err := range map[string]error{"another key": rdb.Set(soon(t), "b", "", 0).Err(),
+		"another command": rdb.Get(soon(t), "a").Err(), "PING": rdb.Ping(soon(t)).Err()} {
 		if !redis.HasErrorPrefix(err, "NOPERM") {
 			t.Errorf("%s: %v", what, err)
 		}

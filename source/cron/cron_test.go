@@ -61,7 +61,8 @@ func TestNext(t *testing.T) {
 			}
 		})
 	}
-	for _, spec := range []string{"", "* * * *", "60 * * * *", "@every", "@every 0s", "@every 1ms", "@every 1.5ms", "@every -1h",
+	for _, spec := range []string{"", "* * * *", "60 * * * *", "@every", "@every 0s", "@every 1ms", "@every 1.5ms",
+		"@every -1h",
 		"TZ=UTC 0 * * * *", "TZ=", "CRON_TZ=UTC @daily", "@sometimes", "0 0 30 2 *"} {
 		if _, err := Next(spec, nil); err == nil {
 			t.Errorf("%q is taken", spec)

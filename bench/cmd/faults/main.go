@@ -47,7 +47,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var names, report string
 	set := flag.NewFlagSet("faults", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.BoolVar(&o.Long, "long", false, "run the long form: 100,000 messages in each scenario, and the long-only scenarios")
+	set.BoolVar(&o.Long, "long", false, "run the long form: 100,000 messages in each scenario, and the long-only "+
+		"scenarios")
 	set.StringVar(
 		&names,
 		"scenario",

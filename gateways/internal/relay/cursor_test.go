@@ -7,7 +7,8 @@ import (
 
 // A cursor is what a client says it had: it may be anything, and is never sent to Redis as it is.
 func FuzzCursor(f *testing.F) {
-	for _, s := range []string{"", "0", "0-0", "1732360000000-0", "1-", "-", "$", "+", "1732360000000", "18446744073709551615-18446744073709551615", "１-0"} {
+	for _, s := range []string{"", "0", "0-0", "1732360000000-0", "1-", "-", "$", "+", "1732360000000",
+		"18446744073709551615-18446744073709551615", "１-0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

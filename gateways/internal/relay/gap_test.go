@@ -16,7 +16,8 @@ import (
 // put writes an entry with an ID of its own.
 func (s *stand) put(t testing.TB, id, text string) {
 	t.Helper()
-	err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"topics", "a", "text", text}}).
+	err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"topics", "a", "text",
+		text}}).
 		Err()
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +106,8 @@ func again(id string) func(*testing.T, *stand) {
 func TestBadCursors(t *testing.T) {
 	s := newStand(t)
 	r := s.relay(t, s.config())
-	for _, from := range []string{"x", "-", "1-", "-1", "1-2-3", "$", "+", "1-0\r\n", "99999999999999999999-0", fmt.Sprintf("%050d", 1), "1 0"} {
+	for _, from := range []string{"x", "-", "1-", "-1", "1-2-3", "$", "+", "1-0\r\n", "99999999999999999999-0",
+		fmt.Sprintf("%050d", 1), "1 0"} {
 		var bad *relay.CursorError
 		if _, err := r.Listen(t.Context(), relay.Options{From: from}); !errors.As(err, &bad) || bad.Cursor != from {
 			t.Errorf("%q: %v", from, err)

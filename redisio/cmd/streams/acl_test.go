@@ -37,7 +37,8 @@ func TestACLOfAProgram(t *testing.T) {
 	url := s.setUser(
 		t,
 		"program",
-		"acl -read KEY -group g -write KEY:out -max-len -dedupe-window -later -tail KEY:news -dedupe KEY:seen -ticks KEY:ticks -range KEY:old",
+		"acl -read KEY -group g -write KEY:out -max-len -dedupe-window -later -tail KEY:news -dedupe KEY:seen "+
+			"-ticks KEY:ticks -range KEY:old",
 	)
 	rdb, err := redisio.Connect(t.Context(), url, redisio.ConnectOptions{})
 	if err != nil {
@@ -98,7 +99,8 @@ func TestACLOfAnOperator(t *testing.T) {
 		"dead drop KEY:dead -stage price -yes",
 		"reset KEY g -to end -force -pending drop -yes",
 	}
-	for _, line := range []string{"ls KEY*", "groups KEY", "lag KEY", "pending KEY g", "peek KEY", "dead list KEY:dead", "reset KEY g -to end -dry-run"} {
+	for _, line := range []string{"ls KEY*", "groups KEY", "lag KEY", "pending KEY g", "peek KEY", "dead list KEY:dead",
+		"reset KEY g -to end -dry-run"} {
 		s.want(t, line, exitFine)
 	}
 	for _, line := range change {
@@ -114,9 +116,12 @@ func TestACLOfAnOperator(t *testing.T) {
 func TestACLLines(t *testing.T) {
 	s := newStand(t)
 	for line, want := range map[string]string{
-		"acl -user a -tail x,y": "ACL SETUSER a on clearselectors resetkeys resetchannels -@all %R~x %R~y +ping +xinfo|stream +xread +xrevrange\n",
-		"acl -user a -write x":  "ACL SETUSER a on clearselectors resetkeys resetchannels -@all %W~x +ping +xadd +xlen\n",
-		"acl -user a -read x -group g -no-ack -no-delayed": "ACL SETUSER a on clearselectors resetkeys resetchannels -@all ~x +eval +ping +time +xgroup|create +xgroup|createconsumer " +
+		"acl -user a -tail x,y": "ACL SETUSER a on clearselectors resetkeys resetchannels -@all %R~x %R~y +ping " +
+			"+xinfo|stream +xread +xrevrange\n",
+		"acl -user a -write x": "ACL SETUSER a on clearselectors resetkeys resetchannels " +
+			"-@all %W~x +ping +xadd +xlen\n",
+		"acl -user a -read x -group g -no-ack -no-delayed": "ACL SETUSER a on clearselectors resetkeys " +
+			"resetchannels -@all ~x +eval +ping +time +xgroup|create +xgroup|createconsumer " +
 			"+xgroup|delconsumer +xinfo|groups +xinfo|stream +xlen +xpending +xreadgroup +xrevrange\n",
 		"acl -user a -json -range x": `{"user":"a","rules":["clearselectors","resetkeys","resetchannels","-@all","%R~x","+ping","+xrange"]}` + "\n",
 	} {
@@ -124,7 +129,8 @@ func TestACLLines(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%swant %s%s", line, code, out, want, errs)
 		}
 	}
-	for _, line := range []string{"acl", "acl -user a", "acl -tail x", "acl -user a -read x", "acl -user a -group g -tail x", "acl -user a -read x -group g -dead d -no-dead", "acl -user a x"} {
+	for _, line := range []string{"acl", "acl -user a", "acl -tail x", "acl -user a -read x",
+		"acl -user a -group g -tail x", "acl -user a -read x -group g -dead d -no-dead", "acl -user a x"} {
 		s.want(t, line, exitUsage)
 	}
 }

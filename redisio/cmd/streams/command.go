@@ -223,14 +223,16 @@ func complain(std stdio, name string, err error) int {
 func overview(w io.Writer) {
 	fmt.Fprintln(
 		w,
-		"Usage: streams [-url URL] [-json] COMMAND …\n\nInspects and repairs Redis Streams and their dead letters.\n\nCommands:",
+		"Usage: streams [-url URL] [-json] COMMAND …\n\nInspects and repairs Redis Streams and their dead "+
+			"letters.\n\nCommands:",
 	)
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.short)
 	}
 	fmt.Fprintln(w, "\nstreams help COMMAND (or streams COMMAND -h) describes one command.\n"+
 		"The server is -url, else $REDIS_URL, else redis://localhost:6379.\n"+
-		"Exit codes: 0 success, 1 failure, 2 invalid command line, 3 refused, not confirmed or over -max, 130 interrupted.")
+		"Exit codes: 0 success, 1 failure, 2 invalid command line, 3 refused, not confirmed or over -max, 130 "+
+		"interrupted.")
 }
 
 func (c command) help(w io.Writer, fs *flag.FlagSet) {

@@ -83,7 +83,9 @@ func (f *deadFlags) changing(c *call) (dead.Filter, error) {
 var deadListCommand = command{
 	name: "dead list", args: "KEY", min: 1, max: 1,
 	short: "list dead letters: when, where and why",
-	long:  "Lists the entries of a dead-letter stream, oldest first. KEY is the dead-letter stream itself, such as orders:dead. Dead\nletters written by other programs show only their ID. Payloads are not shown: see dead show.",
+	long: "Lists the entries of a dead-letter stream, oldest first. KEY is the dead-letter stream itself, such as " +
+		"orders:dead. Dead\nletters written by other programs show only " +
+		"their ID. Payloads are not shown: see dead show.",
 	examples: []string{
 		"dead list orders:dead",
 		"dead list orders:dead -stage price -since 2h",
@@ -193,8 +195,9 @@ func (c *call) hint() {
 
 var deadShowCommand = command{
 	name: "dead show", args: "KEY ID …", min: 2, max: 100,
-	short:    "show dead letters with their payload and the whole error",
-	long:     "Shows complete dead letters: the fields of the entry in order, then why it failed, with all wrapped errors\nand the stack of a panic. Values longer than 500 bytes are cut unless -full is set.",
+	short: "show dead letters with their payload and the whole error",
+	long: "Shows complete dead letters: the fields of the entry in order, then why it failed, with all wrapped " +
+		"errors\nand the stack of a panic. Values longer than 500 bytes are cut unless -full is set.",
 	examples: []string{"dead show orders:dead 1732360000000-0", "dead show orders:dead 1732360000000-0 -full -json"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		full := fs.Bool("full", false, "show complete values")
@@ -263,10 +266,12 @@ func deadShow(c *call, d dead.Entry, full bool) error {
 var deadReplayCommand = command{
 	name: "dead replay", args: "KEY", min: 1, max: 1,
 	short: "write dead letters back to their streams",
-	long: "Writes dead letters back to the streams they came from (or to -to), with their original fields, and deletes them here:\n" +
+	long: "Writes dead letters back to the streams they came from (or to -to), with their original fields, and " +
+		"deletes them here:\n" +
 		"atomically, or in two safe steps between slots of a cluster. They become new entries, so their\n" +
 		"attempts start at 1 and every group of the stream reads them. Ctrl-C\n" +
-		"stops it between two entries. Run it again to continue; nothing is written twice. New dead letters are left alone.",
+		"stops it between two entries. Run it again to continue; nothing is written twice. New dead letters are " +
+		"left alone.",
 	examples: []string{
 		"dead replay orders:dead -all -dry-run",
 		"dead replay orders:dead -stage price -since 2h -rate 100",

@@ -29,7 +29,8 @@ func TestFault_D14_IDsToTheLastDigit(t *testing.T) {
 		t.Errorf("trim: %q", out)
 	}
 	fill(5000)
-	if out := s.want(t, "dead drop KEY -since 5000-5 -before 5000-7 -yes", exitFine); out != "dropped 2 dead letters\n" {
+	if out := s.want(t, "dead drop KEY -since 5000-5 -before 5000-7 -yes",
+		exitFine); out != "dropped 2 dead letters\n" {
 		t.Errorf("dead drop: %q", out)
 	}
 	fill(5000)
@@ -51,10 +52,14 @@ func TestFault_D14_RefusedPoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"dead list KEY -since 30", "dead drop KEY -since 1732360000000 -yes", "dead drop KEY -id 5 -yes", "dead show KEY 5",
-		"dead drop KEY -since 0-0 -yes", "dead drop KEY -before 0-0 -yes -stage x", "dead list KEY -since 2026-01", "dead list KEY -since 05-1",
-		"dead list KEY -since -5m", "trim KEY -before 0 -yes", "trim KEY -before 0-0 -yes", "trim KEY -before 1969-12-31 -yes",
-		"trim KEY -before -1h -yes", "trim KEY -before 4 -yes", "reset KEY g -to 30 -yes", "reset KEY g -to 1960-01-01 -yes",
+		"dead list KEY -since 30", "dead drop KEY -since 1732360000000 -yes", "dead drop KEY -id 5 -yes",
+		"dead show KEY 5",
+		"dead drop KEY -since 0-0 -yes", "dead drop KEY -before 0-0 -yes -stage x", "dead list KEY -since 2026-01",
+		"dead list KEY -since 05-1",
+		"dead list KEY -since -5m", "trim KEY -before 0 -yes", "trim KEY -before 0-0 -yes",
+		"trim KEY -before 1969-12-31 -yes",
+		"trim KEY -before -1h -yes", "trim KEY -before 4 -yes", "reset KEY g -to 30 -yes",
+		"reset KEY g -to 1960-01-01 -yes",
 	} {
 		s.want(t, line, exitUsage)
 	}
@@ -150,7 +155,8 @@ func TestFault_D14_BinaryKeys(t *testing.T) {
 	if err := s.rdb.XGroupCreate(t.Context(), key, "g\xff", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g\xff", Consumer: "c\xff", Streams: []string{key, ">"}}).Err(); err != nil {
+	if err := s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g\xff", Consumer: "c\xff",
+		Streams: []string{key, ">"}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	b64 := base64.StdEncoding.EncodeToString
@@ -216,7 +222,8 @@ func TestFault_O3_Plurals(t *testing.T) {
 			t.Errorf("%s: %q, want %q", step[0], out, step[1])
 		}
 	}
-	if diff := cmp.Diff([]string{"1 x", "2 xs", "≥1 xs"}, []string{plural(1, "x", "xs"), plural(2, "x", "xs"), pluralOf(1, true, "x", "xs")}); diff != "" {
+	if diff := cmp.Diff([]string{"1 x", "2 xs", "≥1 xs"}, []string{plural(1, "x", "xs"), plural(2, "x", "xs"),
+		pluralOf(1, true, "x", "xs")}); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -15,8 +15,10 @@ import (
 
 var lsCommand = command{
 	name: "ls", args: "[PATTERN]", max: 1,
-	short:    "list streams",
-	long:     "Lists the streams whose keys match a glob pattern (all without one). It scans in small steps, so it does not block\nother clients, but many other keys make it slow. A key that is not text is shown as in a shell's $'…', such as\norders\\xff; with -json also in keyBase64.",
+	short: "list streams",
+	long: "Lists the streams whose keys match a glob pattern (all without one). It scans in small steps, so it " +
+		"does not block\nother clients, but many other keys make it slow. A key that is not text is shown as in a " +
+		"shell's $'…', such as\norders\\xff; with -json also in keyBase64.",
 	examples: []string{"ls", "ls 'orders*'", "ls -json | jq -r .key"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		limit := fs.Int("limit", 10_000, "list at most `n` streams")
@@ -85,8 +87,11 @@ func ls(c *call, limit int) error {
 
 var groupsCommand = command{
 	name: "groups", args: "KEY", min: 1, max: 1,
-	short:    "show the groups of a stream and their consumers",
-	long:     "Shows each group: its position, how many entries are undelivered (LAG) and unsettled (PENDING), and how long\nthe oldest ones have waited; then its consumers. A lag with ≥ is counted, because the server does not know it (after\nentries were deleted or a position was set). Before Redis 7.2 a consumer that waits for entries looks idle.",
+	short: "show the groups of a stream and their consumers",
+	long: "Shows each group: its position, how many entries are undelivered (LAG) and unsettled (PENDING), and " +
+		"how long\nthe oldest ones have waited; then its consumers. A lag with ≥ is counted, because the server " +
+		"does not know it (after\nentries were deleted or a position was set). Before Redis 7.2 a consumer that " +
+		"waits for entries looks idle.",
 	examples: []string{"groups orders", "groups orders -json"},
 	flags: func(*flag.FlagSet) func(*call) error {
 		return groups
@@ -119,7 +124,8 @@ type jsonConsumer struct {
 
 func asJSON(key string, g admin.GroupState) jsonGroup {
 	j := jsonGroup{
-		Key: key, Binary: binary(key), Group: g.Name, BinaryName: binary(g.Name), Lag: g.Lag, LagAtLeast: g.LagAtLeast, UnreadAge: g.UnreadAge.Milliseconds(), Pending: g.Pending,
+		Key: key, Binary: binary(key), Group: g.Name, BinaryName: binary(g.Name), Lag: g.Lag, LagAtLeast: g.LagAtLeast,
+		UnreadAge: g.UnreadAge.Milliseconds(), Pending: g.Pending,
 		Oldest: g.Oldest, OldestAge: g.OldestAge.Milliseconds(), Position: g.Delivered, Consumers: []jsonConsumer{},
 	}
 	for _, m := range g.Members {
@@ -173,8 +179,10 @@ func groups(c *call) error {
 
 var lagCommand = command{
 	name: "lag", args: "KEY [GROUP]", min: 1, max: 2,
-	short:    "show how far groups are behind",
-	long:     "Shows for each group, or for one, how many entries are undelivered and unsettled, and how old the oldest of\nboth are. With -max it is a check for scripts and probes: it exits with code 3 if a lag is greater.",
+	short: "show how far groups are behind",
+	long: "Shows for each group, or for one, how many entries are undelivered and unsettled, " +
+		"and how old the oldest of\n" +
+		"both are. With -max it is a check for scripts and probes: it exits with code 3 if a lag is greater.",
 	examples: []string{"lag orders", "lag orders billing -watch", "lag orders billing -max 1000 || alert"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		watch := fs.Bool("watch", false, "repeat until Ctrl-C")
@@ -274,7 +282,9 @@ func (c *call) group() (admin.GroupState, error) {
 var pendingCommand = command{
 	name: "pending", args: "KEY GROUP", min: 2, max: 2,
 	short: "show pending entries, by age and by consumer",
-	long:  "Counts the pending entries of a group by age (since they were added to the stream) and by consumer. Entries that are old\nbut not idle are being handled. Entries idle for longer than the readers' lease belong to no live consumer.\n-list shows each entry.",
+	long: "Counts the pending entries of a group by age (since they were added to the stream) and by consumer. " +
+		"Entries that are old\nbut not idle are being handled. Entries idle for longer than the readers' lease " +
+		"belong to no live consumer.\n-list shows each entry.",
 	examples: []string{
 		"pending orders billing",
 		"pending orders billing -list -consumer worker-7",
@@ -394,7 +404,8 @@ func pendingList(c *call, consumer string, limit int64) error {
 				Age        int64  `json:"ageMs"`
 				Idle       int64  `json:"idleMs"`
 				Deliveries int64  `json:"deliveries"`
-			}{e.ID, e.Consumer, binary(e.Consumer), e.Age.Milliseconds(), e.Idle.Milliseconds(), e.Deliveries}); err != nil {
+			}{e.ID, e.Consumer, binary(e.Consumer), e.Age.Milliseconds(), e.Idle.Milliseconds(),
+				e.Deliveries}); err != nil {
 				return err
 			}
 			continue
@@ -407,7 +418,8 @@ func pendingList(c *call, consumer string, limit int64) error {
 var peekCommand = command{
 	name: "peek", args: "KEY", min: 1, max: 1,
 	short: "show the last entries of a stream, and follow it",
-	long:  "Shows entries with all their fields, in order. It reads without a group, so no group's state changes.\nValues longer than 500 bytes are cut unless -full is set.",
+	long: "Shows entries with all their fields, in order. It reads without a group, so no group's state " +
+		"changes.\nValues longer than 500 bytes are cut unless -full is set.",
 	examples: []string{
 		"peek orders",
 		"peek orders -n 1 -full",

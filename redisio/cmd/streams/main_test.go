@@ -223,7 +223,8 @@ func TestDeadReplay(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 	s.want(t, "dead replay KEY:dead -all -to KEY:nowhere", exitRefused)
-	if out := s.want(t, "dead replay KEY:dead -all -to KEY:new -create -rate 1000 -keep-reason -json", exitFine); !strings.Contains(
+	if out := s.want(t, "dead replay KEY:dead -all -to KEY:new -create -rate 1000 -keep-reason -json",
+		exitFine); !strings.Contains(
 		out,
 		`"replayed":1`,
 	) {
@@ -278,7 +279,8 @@ func TestGroupsLagPending(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "billing", Consumer: "w1", Streams: []string{s.key, ">"}, Count: 2}).Err(); err != nil {
+	if err := s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "billing", Consumer: "w1",
+		Streams: []string{s.key, ">"}, Count: 2}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	age := regexp.MustCompile(`\d+d\d+h`)
@@ -290,7 +292,8 @@ func TestGroupsLagPending(t *testing.T) {
 	if diff := cmp.Diff(want, see("groups KEY")); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff("TIME GROUP LAG OLDEST UNREAD PENDING OLDEST PENDING\nCLOCK billing 3 OLD 2 OLD\n", see("lag KEY billing")); diff != "" {
+	if diff := cmp.Diff("TIME GROUP LAG OLDEST UNREAD PENDING OLDEST PENDING\nCLOCK billing 3 OLD 2 OLD\n",
+		see("lag KEY billing")); diff != "" {
 		t.Error(diff)
 	}
 	s.want(t, "lag KEY billing -max 3", exitFine)
@@ -311,7 +314,8 @@ func TestGroupsLagPending(t *testing.T) {
 		!strings.Contains(out, `"consumer":"w1","count":2`) {
 		t.Errorf("%s", out)
 	}
-	if diff := cmp.Diff("ID CONSUMER AGE IDLE DELIVERIES\n1-1 w1 OLD T 1\nthere are more: raise -limit\n", see("pending KEY billing -list -limit 1 -consumer w1")); diff != "" {
+	if diff := cmp.Diff("ID CONSUMER AGE IDLE DELIVERIES\n1-1 w1 OLD T 1\nthere are more: raise -limit\n",
+		see("pending KEY billing -list -limit 1 -consumer w1")); diff != "" {
 		t.Error(diff)
 	}
 	if out := s.want(t, "pending KEY billing -list -json", exitFine); strings.Count(out, "\n") != 2 {
@@ -397,19 +401,22 @@ func TestResetReapTrim(t *testing.T) {
 	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "w\x1b1", Streams: []string{s.key, ">"}, Count: 6}).Err(); err != nil {
+	if err := s.rdb.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "w\x1b1",
+		Streams: []string{s.key, ">"}, Count: 6}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	out := s.want(t, "reset KEY g -to start -dry-run -pending release", exitFine)
 	if diff := cmp.Diff("would go from 6-0, 1970-01-01T01:00:00+01:00 (00:00:00Z)\n         to 0-0, the beginning\n"+
 		"6 entries would be delivered again\nwould release 6 pending entries\n"+
-		"it would be refused now: the group is being read by 1 consumer (w\\x1b1); stop all readers first\n", out); diff != "" {
+		"it would be refused now: the group is being read by 1 consumer (w\\x1b1); stop all readers first\n",
+		out); diff != "" {
 		t.Error(diff)
 	}
 	if out := s.want(t, "reset KEY g -to start", exitRefused); !strings.Contains(out, "use Force") {
 		t.Errorf("%q", out)
 	}
-	if out := s.want(t, "reset KEY g -to 8-0 -force -pending drop -yes", exitFine); out != "went from 6-0, 1970-01-01T01:00:00+01:00 (00:00:00Z)\n"+
+	if out := s.want(t, "reset KEY g -to 8-0 -force -pending drop -yes",
+		exitFine); out != "went from 6-0, 1970-01-01T01:00:00+01:00 (00:00:00Z)\n"+
 		"     to 8-0, 1970-01-01T01:00:00+01:00 (00:00:00Z)\n2 entries are skipped\ndropped 6 pending entries\n" {
 		t.Errorf("%q", out)
 	}
@@ -451,9 +458,12 @@ func TestUsage(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"", "what", "dead", "dead what", "-x", "ls -x", "ls a b", "groups", "dead list KEY -since yesterday", "dead list KEY -id x",
-		"dead list KEY -limit -1", "dead list KEY -since 1h -before 2h", "dead show KEY x", "peek KEY -n -1", "lag KEY -every 1ms", "ls -limit 0",
-		"pending KEY g -consumer c", "pending KEY g -list -limit 0", "dead replay KEY -all -rate -1", "reset KEY g -to end -live 0"} {
+	for _, line := range []string{"", "what", "dead", "dead what", "-x", "ls -x", "ls a b", "groups",
+		"dead list KEY -since yesterday", "dead list KEY -id x",
+		"dead list KEY -limit -1", "dead list KEY -since 1h -before 2h", "dead show KEY x", "peek KEY -n -1",
+		"lag KEY -every 1ms", "ls -limit 0",
+		"pending KEY g -consumer c", "pending KEY g -list -limit 0", "dead replay KEY -all -rate -1",
+		"reset KEY g -to end -live 0"} {
 		if out := s.want(t, line, exitUsage); !strings.Contains(out, "-h ") && line != "" {
 			t.Errorf("%q: %s", line, out)
 		}

@@ -13,10 +13,14 @@ import (
 var resetCommand = command{
 	name: "reset", args: "KEY GROUP -to POSITION", min: 2, max: 2,
 	short: "set a group's position, to read again or to skip",
-	long: "Sets the position of a group: later entries are delivered, possibly again, earlier ones are not. It shows\n" +
-		"the effect and asks first, unless -yes is set. It is refused while consumers of the group live: stop them first. A server\n" +
-		"before Redis 7.2 does not report whether they live: stop all readers, then use -force. Pending entries stay with their\n" +
-		"consumers, unless -pending releases them (any reader may take them at once) or drops them (they count as settled).",
+	long: "Sets the position of a group: later entries are delivered, possibly again, earlier ones are not. " +
+		"It shows\n" +
+		"the effect and asks first, unless -yes is set. It is refused while consumers of the group live: stop them " +
+		"first. A server\n" +
+		"before Redis 7.2 does not report whether they live: stop all readers, then use -force. Pending entries " +
+		"stay with their\n" +
+		"consumers, unless -pending releases them (any reader may take them at once) or drops them (they count as " +
+		"settled).",
 	examples: []string{
 		"reset orders billing -to start -dry-run",
 		"reset orders billing -to 2h",
@@ -176,8 +180,9 @@ func (p resetPlan) refusal(say func(string, ...any)) {
 
 var reapCommand = command{
 	name: "reap", args: "KEY GROUP", min: 2, max: 2,
-	short:    "delete idle consumers without pending entries",
-	long:     "Deletes the long idle consumers of a group that have no pending entries: pending entries are never lost. Before\nRedis 7.2 a waiting live consumer looks idle too: its next read creates it again.",
+	short: "delete idle consumers without pending entries",
+	long: "Deletes the long idle consumers of a group that have no pending entries: pending entries are never " +
+		"lost. Before\nRedis 7.2 a waiting live consumer looks idle too: its next read creates it again.",
 	examples: []string{"reap orders billing -dry-run", "reap orders billing -idle 24h"},
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		idle := fs.Duration("idle", time.Hour, "the minimum idle time, at least a second")

@@ -279,7 +279,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
 	if !t.said &&
-		(bytes.Contains(t.buf, []byte("Ready to accept connections")) || bytes.Contains(t.buf, []byte("Sentinel ID is"))) {
+		(bytes.Contains(t.buf, []byte("Ready to accept connections")) ||
+			bytes.Contains(t.buf, []byte("Sentinel ID is"))) {
 		t.said = true
 		close(t.ready)
 	}
