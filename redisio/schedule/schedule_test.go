@@ -121,7 +121,7 @@ func TestScheduleConfig(t *testing.T) {
 			fields = append(fields, strings.SplitN(line, ":", 3)[1])
 		}
 	}
-	want := []string{" NewScheduler.rdb", " schedule.Config.Key", " schedule.Config.MaxPayload", " schedule.Config.Every",
+	want := []string{" schedule.New.rdb", " schedule.Config.Key", " schedule.Config.MaxPayload", " schedule.Config.Every",
 		" schedule.Config.Idle", " schedule.Config.Count"}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)
