@@ -24,6 +24,15 @@
 // it receives in the hello. Authenticate identifies the user during the handshake; no later frame
 // changes the user.
 //
+// # In the page
+//
+// [Script] serves a client for browsers, without dependencies:
+//
+//	import { connect } from "/chat.js";
+//	const chat = connect("/chat", { rooms: ["lobby"] });          // reconnects by itself
+//	chat.on("say", (line, message) => show(message.from, line.text));
+//	await chat.send("say", { text: "hello" }, { room: "lobby" }); // Redis has it
+//
 // # What is promised
 //
 // An acknowledged message is in Redis exactly once: the hub drops a message that a client sends
