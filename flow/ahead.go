@@ -2,44 +2,44 @@ package flow
 
 import "time"
 
-// readAhead is how many entries of a source may be unsettled at once, within MaxInFlight.
+// readAhead limits how many entries of a source may be unsettled at once, within MaxInFlight.
 //
-// Idea: entries that wait here for their turn are kept from other processes. So a source that
-// others share (GivesBack) reads ahead what the stages behind it settle in about a second, and no
-// more. The window starts at what the stages can work on at the same time. It grows by what
-// settles, so it doubles with each round trip, up to the settle rate times a second. The rate
-// counts the time in which something was unsettled: an idle source remembers how fast its stages
-// are.
+// Idea: other processes cannot take entries that wait here for their turn. So a source that others
+// share (GivesBack) reads ahead only what the stages behind it settle in about a second. The window
+// starts at the number of entries that the stages can work on at the same time. It grows by the
+// number of settled entries, so it doubles with each round trip, up to the settle rate times a
+// second. Only time in which some entry was unsettled counts for the rate, so an idle source
+// remembers how fast its stages are.
 //
-// A stage that holds messages settles nothing until it has enough of them. What a stage declares
-// (Holds) is part of the floor. A holder that declares nothing is noticed by its effect: the window
-// is used up, and all lanes wait for input. Then the window doubles.
+// A stage that holds messages settles nothing until it has enough of them. The floor includes the
+// number that a stage declares (Holds). A holder that declares nothing is detected by its effect:
+// the window is used up, and all lanes wait for input. Then the window doubles.
 type readAhead struct {
 	window int
-	floor  int // what the stages can work on, and hold, at once
+	floor  int // number of entries that the stages can work on and hold at once
 	max    int // MaxInFlight
 	slow   []*stageRun
 
-	since time.Time // the rate's time counts from here on
+	since time.Time // start of the time not yet counted in busy
 	count float64   // entries settled in busy
-	busy  float64   // seconds in which something was unsettled
+	busy  float64   // seconds in which some entry was unsettled
 
-	seen uint64        // settled entries when the reader looked last
-	idle bool          // … and all lanes were waiting
-	look time.Duration // until the next look
-	at   time.Time     // of the next look; the reading goroutine's
+	seen uint64        // settled entries at the reader's last look
+	idle bool          // all lanes were waiting at that look
+	look time.Duration // wait before the next look
+	at   time.Time     // time of the next look; owned by the reading goroutine
 }
 
 const (
 	aheadFor    = time.Second
-	aheadStart  = 4               // entries above the floor, while the rate is not known
-	longestBusy = 2 * time.Second // a longer wait for one settlement tells nothing more about the rate
+	aheadStart  = 4               // entries above the floor while the rate is unknown
+	longestBusy = 2 * time.Second // a longer wait for one settlement says nothing more about the rate
 )
 
-// newReadAhead looks at the stages behind a source.
+// newReadAhead computes the floor and the first window from the stages behind a source.
 func newReadAhead(r *Running, src *node) readAhead {
 	a := readAhead{floor: 1, max: src.maxInFlight, look: lookFirst}
-	if !src.returns { // others do not want what it reads
+	if !src.returns { // no other process can take its entries
 		a.floor, a.window = a.max, a.max
 		return a
 	}
@@ -65,21 +65,22 @@ func newReadAhead(r *Running, src *node) readAhead {
 	return a
 }
 
-// settled notes that n entries were settled. The source's lock is held.
+// settled records n settled entries. The caller holds the source's lock.
 func (a *readAhead) settled(n int, now time.Time) {
 	if a.floor == a.max {
 		return
 	}
 	took := min(now.Sub(a.since), longestBusy).Seconds()
 	a.since = now
-	old := aheadFor.Seconds() / (aheadFor.Seconds() + took) // what was before counts less and less
+	old := aheadFor.Seconds() / (aheadFor.Seconds() + took) // earlier counts lose weight exponentially
 	a.busy = old*a.busy + took
 	a.count = old*a.count + float64(n)
 	if n == 0 || a.busy <= 0 {
 		a.grow(n)
 		return
 	}
-	// The chunk being written is not waiting, and the next is gathered meanwhile: both may be whole.
+	// The chunk being written is not waiting, and the next one is collected meanwhile. Both may be
+	// full.
 	ahead := aheadFor
 	for _, st := range a.slow {
 		ahead = max(ahead, aheadFor+2*time.Duration(st.writing.Load()))
@@ -94,14 +95,14 @@ func (a *readAhead) settled(n int, now time.Time) {
 
 func (a *readAhead) grow(n int) { a.window = min(a.window+n, a.max) }
 
-// full reports that the window, and nothing else, keeps the source from reading.
+// full reports whether only the window keeps the source from reading.
 func (s *sourceRun) full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.paused && s.room() <= 0 && s.free > 0 && s.bytes > 0
 }
 
-// nextLook is when to look whether the stages starve; the zero time for not at all. Only the
+// nextLook returns the time to check whether the stages starve. The zero time means never. Only the
 // reading goroutine calls it.
 func (s *sourceRun) nextLook() time.Time {
 	switch {
@@ -113,8 +114,9 @@ func (s *sourceRun) nextLook() time.Time {
 	return s.pace.at
 }
 
-// widen doubles the window if the stages starve: at this look and the one before, all lanes but the reader's own were
-// waiting, and nothing had settled in between. Only the reading goroutine calls it.
+// widen doubles the window if the stages starve: at this look and at the previous one, all lanes
+// except the reader's own were waiting, and nothing settled in between. Only the reading goroutine
+// calls it.
 func (s *sourceRun) widen(own *lane) {
 	idle, settled := s.run.starves(own), s.settled.Load()
 	s.pace.at = time.Time{}
@@ -130,7 +132,7 @@ func (s *sourceRun) widen(own *lane) {
 	a.idle, a.seen = idle, settled
 }
 
-// starves reports that nothing is waiting on an edge, and all lanes but own wait for their input.
+// starves reports whether all edges are empty and all lanes except own wait for input.
 func (r *Running) starves(own *lane) bool {
 	for _, e := range r.edges {
 		if e.stats.fill() > 0 {

@@ -1,19 +1,19 @@
 package flow
 
-// Source is a typed output of a stage in a blueprint: a stream of T to be. It is a value to pass
-// on, once, to an operator or to a sink; nothing runs until the graph does.
+// Source is a typed output of a stage in a blueprint: a future stream of T. It is a value to pass
+// once to an operator or a sink. Nothing runs until the graph does.
 type Source[T any] struct{ out *outlet[T] }
 
-// outlet is one output port of a node. link builds, when a run starts, what leads up to it: it is given the chain of
-// what is downstream.
+// outlet is one output port of a node. When a run starts, link receives the chain downstream of the
+// port and builds everything upstream of it.
 type outlet[T any] struct {
 	node *node
 	port int
 	link func(b *builder, to chain[T])
 }
 
-// node is a stage in a blueprint. It is immutable once its constructor has returned, so that a graph can be run many
-// times, at once too.
+// node is a stage in a blueprint. It is immutable once its constructor has returned, so a graph can
+// run many times, also concurrently.
 type node struct {
 	kind kind
 	stageConfig
@@ -48,7 +48,7 @@ func newNode(k kind, name string, ports int, opts []StageOption) *node {
 	return n
 }
 
-// reads notes that the node reads src, and reports a source that nobody made.
+// reads records that the node reads src. It reports a source that no constructor made.
 func reads[T any](n *node, src Source[T]) {
 	if src.out == nil {
 		n.issue("", "its input is the zero Source", "give it a Source that a constructor or an operator returned")
@@ -58,7 +58,7 @@ func reads[T any](n *node, src Source[T]) {
 	n.ins = append(n.ins, input{src.out.node, src.out.port})
 }
 
-// needs makes a missing factory or function argument a mistake of the stage.
+// needs reports a missing factory or function argument as a mistake of the stage.
 func (n *node) needs(ok bool, what string) {
 	if !ok {
 		n.issue(what, "the function is nil", "give a function")
@@ -76,18 +76,19 @@ func newSource[T any](n *node, port int, link func(b *builder, to chain[T])) Sou
 	return Source[T]{out: &outlet[T]{node: n, port: port, link: link}}
 }
 
-// Branch is a source with a sink at its end: what graphs are made of. To makes one.
+// Branch is a source with a sink at its end. Graphs consist of branches. To makes one.
 type Branch struct {
 	node *node
 	link func(b *builder)
 }
 
-// chain is what is downstream of an output port within one goroutine: fused stages up to the next boundary or sink.
-// open makes its state afresh for each life of the goroutine and returns the function to push messages into. done, once
-// the last life is over, tells the boundaries at its end.
+// chain is the part downstream of an output port that runs in one goroutine: fused stages up to the
+// next boundary or sink. open makes fresh state for each life of the goroutine and returns the
+// function that accepts messages. done is called after the last life and notifies the boundaries at
+// the end of the chain.
 type chain[T any] struct {
 	open  func(la *lane) func(Message[T])
 	done  func()
 	nodes []*node
-	into  *edge[T] // where it leads, if that takes chunks of any size and there is nothing before it
+	into  *edge[T] // the edge it leads to, if no stage precedes it and the edge takes chunks of any size
 }

@@ -2,11 +2,11 @@ package flow
 
 import "time"
 
-// builder turns a blueprint into a run: islands, edges and sources. It goes from the sinks up, so that each stage knows
-// what is downstream of it when it is linked.
+// builder turns a blueprint into a run: islands, edges and sources. It works from the sinks up, so
+// the downstream part of each stage is known when the stage is linked.
 type builder struct {
 	run   *Running
-	state map[*node]any // of the nodes with several outputs, until all of them are linked
+	state map[*node]any // state of nodes with several outputs, until all outputs are linked
 }
 
 func stateOf[S any](b *builder, n *node, make func() S) S {
@@ -18,16 +18,16 @@ func stateOf[S any](b *builder, n *node, make func() S) S {
 	return s
 }
 
-// island is what one supervised goroutine runs: a body, which is one life, called again after a failure. It covers the
-// stages that are restarted together.
+// island is the work of one supervised goroutine. Its body is one life and is called again after a
+// failure. An island covers the stages that are restarted together.
 type island struct {
 	nodes    []*node
 	body     func() error
-	done     func()        // tells what is downstream that no more will come
-	wanted   func() bool   // whether a restart makes sense
-	hopeless func() bool   // of a source: whether it has never been open
+	done     func()        // tells the downstream part that the input has ended
+	wanted   func() bool   // reports whether a restart makes sense
+	hopeless func() bool   // of a source: reports whether it was never opened
 	ended    chan struct{} // closed at the end of the last life
-	failures []time.Time   // within the window
+	failures []time.Time   // times of the failures within the window
 	restarts int
 }
 
@@ -55,10 +55,10 @@ func (b *builder) edge(stats *edgeStats, giveBack func(*news)) {
 	b.run.edges = append(b.run.edges, edgeRun{stats, giveBack})
 }
 
-// sweep notes what gives back, at a drain, what has not been begun.
+// sweep registers a function that gives back, at a drain, messages that no handler has begun.
 func (b *builder) sweep(f func(*news)) { b.run.sweeps = append(b.run.sweeps, f) }
 
-// edgeRun is what a run knows of an edge, whatever its type.
+// edgeRun is the untyped part of an edge that a run needs.
 type edgeRun struct {
 	stats    *edgeStats
 	giveBack func(*news)

@@ -8,15 +8,15 @@ import (
 
 // sourceRun is a source during a run: its credits, and the sessions of its lives.
 //
-// Idea of credits: a source may have so many entries, and so many bytes, unsettled at once. Read is asked for no more
-// than the free credits and not at all when there are none, and they come back when a settlement has been committed. So
-// a slow sink stops the reader, and memory is bounded by these two numbers. Within them the pace
-// bounds how far the source reads ahead.
+// Idea of credits: a source has a limited number of unsettled entries, and of their bytes. Read is
+// asked for at most the free credits, and is not called if there are none. Credits return when a
+// settlement has been committed. So a slow sink stops the reader, and these two numbers bound the
+// memory. Within them the pace bounds how far the source reads ahead.
 type sourceRun struct {
 	run    *Running
 	node   *node
 	st     *stageRun
-	signal chan struct{} // holds a token when credits or the pause may have changed
+	signal chan struct{} // holds a token after credits or the pause may have changed
 
 	mu       sync.Mutex
 	free     int // credits
@@ -24,13 +24,13 @@ type sourceRun struct {
 	pace     readAhead
 	paused   bool
 	sessions []*session
-	opened   atomic.Bool // at least once
+	opened   atomic.Bool // was opened at least once
 
 	settled     atomic.Uint64
 	released    atomic.Uint64 // given back unfinished
-	unbegun     atomic.Uint64 // of these: before a handler had them
-	uncommitted atomic.Uint64 // settled, but no commit of it has succeeded by the end
-	lost        atomic.Uint64 // leases lost while the entries were in work
+	unbegun     atomic.Uint64 // of these: before a handler began them
+	uncommitted atomic.Uint64 // settled, but not committed by the end
+	lost        atomic.Uint64 // leases lost while the entries were in progress
 	outcomes    [len(outcomeNames)]atomic.Uint64
 }
 
@@ -57,24 +57,25 @@ func (s *sourceRun) pause(on bool) {
 	s.notify()
 }
 
-// short reports that less than half of what may be in flight is left, or that the source is paused.
+// short reports whether less than half of the credits are left, or the source is paused.
 func (s *sourceRun) short() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.paused || s.room() < s.pace.window/2 || s.bytes < s.node.maxBytes/2
 }
 
-// room is how many entries may be read now. The lock is held.
+// room returns how many entries may be read now. The caller holds the lock.
 func (s *sourceRun) room() int { return s.free - (s.node.maxInFlight - s.pace.window) }
 
-// inFlight is how many entries are not settled.
+// inFlight returns the number of unsettled entries.
 func (s *sourceRun) inFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.node.maxInFlight - s.free
 }
 
-// credits returns how much may be read now; false if nothing may, until there is a signal.
+// credits returns how much may be read now. It returns false if nothing may be read until the next
+// signal.
 func (s *sourceRun) credits() (room, bytes int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +83,7 @@ func (s *sourceRun) credits() (room, bytes int, ok bool) {
 	return min(room, s.node.chunk), s.bytes, !s.paused && room > 0 && s.bytes > 0
 }
 
-// take takes credits for n entries that were read at a time.
+// take takes the credits of n entries that were read at the given time.
 func (s *sourceRun) take(n, bytes int, at time.Time) {
 	s.mu.Lock()
 	if s.free == s.node.maxInFlight {
@@ -93,7 +94,7 @@ func (s *sourceRun) take(n, bytes int, at time.Time) {
 	s.mu.Unlock()
 }
 
-// credit returns the credits of n entries, of which the stages behind have settled done.
+// credit returns the credits of n entries, of which the stages have settled done.
 func (s *sourceRun) credit(n, bytes, done int) {
 	now := time.Now()
 	s.mu.Lock()

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Description is a blueprint as data: what Describe, the drawings and the JSON form are made from.
+// Description is a blueprint as data. Describe returns it; the drawings and the JSON form are made
+// from it.
 type Description struct {
 	Graph  string             `json:"graph"`
 	Stages []StageDescription `json:"stages"`
@@ -20,12 +21,12 @@ type StageDescription struct {
 	Name        string        `json:"name"`
 	Kind        string        `json:"kind"` // source, stage, route, merge or sink
 	Workers     int           `json:"workers,omitempty"`
-	Order       string        `json:"order,omitempty"` // with workers: kept, by key or any
+	Order       string        `json:"order,omitempty"` // with several workers: kept, by key or any
 	Async       bool          `json:"async,omitempty"`
-	Holds       int           `json:"holds,omitempty"`         // messages it may keep beyond its handler
-	HoldsFor    time.Duration `json:"holds_for,omitempty"`     // and for how long; 0: until there are as many
-	MaxInFlight int           `json:"max_in_flight,omitempty"` // a source's credits by count
-	MaxBytes    int           `json:"max_bytes,omitempty"`     // and by size
+	Holds       int           `json:"holds,omitempty"`         // messages its handler may keep after it returns
+	HoldsFor    time.Duration `json:"holds_for,omitempty"`     // longest time it keeps them; 0: until there are Holds of them
+	MaxInFlight int           `json:"max_in_flight,omitempty"` // of a source: its credits by count
+	MaxBytes    int           `json:"max_bytes,omitempty"`     // of a source: its credits in bytes
 	Chunk       int           `json:"chunk,omitempty"`
 }
 
@@ -36,7 +37,7 @@ type LinkDescription struct {
 	To    string `json:"to"`
 	Port  int    `json:"port,omitempty"`
 	Edge  bool   `json:"edge"`
-	Bound int    `json:"bound,omitempty"` // messages an edge may hold
+	Bound int    `json:"bound,omitempty"` // most messages the edge can hold
 }
 
 // Describe returns the blueprint as data, from the sources to the sinks.
@@ -82,22 +83,22 @@ func (g *Graph) Describe() Description {
 	return d
 }
 
-// isEdge says whether the link from one stage to another crosses goroutines.
+// isEdge reports whether the link between two stages crosses goroutines.
 func isEdge(from, to *node) bool {
 	return from.kind == kindSource && !from.inline || from.kind == kindRoute || to.kind == kindMerge ||
 		to.async && !from.endsInEdge() ||
 		to.workers > 1
 }
 
-// endsInEdge says whether what reads the stage's output has a goroutine of its own anyway.
+// endsInEdge reports whether the stage after this one always has its own goroutine.
 func (n *node) endsInEdge() bool {
 	return n.kind == kindSource && !n.inline || n.kind == kindRoute || n.kind == kindMerge || n.workers > 1
 }
 
-// boundaryOf is the stage whose chunk size the edge between two stages has.
+// boundaryOf returns the stage whose chunk size applies to the edge between two stages.
 func boundaryOf(from, to *node) *node {
 	if from.kind == kindSource && !from.inline && to.workers > 1 && to.kind != kindSink {
-		return from // it sends what it reads straight to the workers
+		return from // it sends the chunks it reads directly to the workers
 	}
 	if to.kind == kindMerge || to.workers > 1 || to.async && !from.endsInEdge() {
 		return to
@@ -105,7 +106,8 @@ func boundaryOf(from, to *node) *node {
 	return from
 }
 
-// String returns the description as a table: the stages, and the bounds on what each may keep in memory.
+// String returns the description as a table: the stages, and the limits of what each may keep in
+// memory.
 func (d Description) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
@@ -147,7 +149,8 @@ func (s StageDescription) notes() []string {
 // MarshalJSON returns Describe's result as JSON.
 func (g *Graph) MarshalJSON() ([]byte, error) { return json.Marshal(g.Describe()) }
 
-// Mermaid draws the graph as a Mermaid flowchart. Thick arrows are edges between goroutines, thin ones calls.
+// Mermaid draws the graph as a Mermaid flowchart. Thick arrows are edges between goroutines; thin
+// arrows are calls.
 func (g *Graph) Mermaid() string {
 	d := g.Describe()
 	ids := d.ids()
@@ -177,7 +180,8 @@ func (g *Graph) Mermaid() string {
 	return b.String()
 }
 
-// DOT draws the graph in Graphviz' language. Bold arrows are edges between goroutines, thin ones calls.
+// DOT draws the graph in the language of Graphviz. Bold arrows are edges between goroutines; thin
+// arrows are calls.
 func (g *Graph) DOT() string {
 	d := g.Describe()
 	ids := d.ids()
@@ -201,7 +205,7 @@ func (g *Graph) DOT() string {
 	return b.String()
 }
 
-// ids gives the stages names that both drawing languages take.
+// ids returns stage identifiers that both drawing languages accept.
 func (d Description) ids() map[string]string {
 	ids := make(map[string]string, len(d.Stages))
 	for i, s := range d.Stages {

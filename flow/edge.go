@@ -2,8 +2,8 @@ package flow
 
 import "sync/atomic"
 
-// edge carries chunks between goroutines: a bounded channel, and another that takes the empty chunks back. Whoever
-// sends last closes it.
+// edge carries chunks between goroutines: a bounded channel, and a second channel that returns
+// empty chunks. The last sender closes it.
 type edge[T any] struct {
 	ch      chan []Message[T]
 	empty   chan []Message[T]
@@ -11,21 +11,22 @@ type edge[T any] struct {
 	senders atomic.Int32
 	stats   *edgeStats
 
-	raw   bool      // no handler has begun what it carries
-	gives *rests[T] // what its lanes have taken and not begun, where a drain gives that back; else nil
+	raw   bool      // no handler has begun the messages it carries
+	gives *rests[T] // unbegun messages of its lanes; nil if a drain does not give them back
 }
 
-// edgeDepth is how many chunks an edge holds beside the one being filled and the one being worked on.
+// edgeDepth is how many chunks an edge holds, in addition to the one being filled and the one being
+// processed.
 const edgeDepth = 2
 
-// edgeStats is what snapshots tell of an edge. Counted per chunk.
+// edgeStats are the counters of an edge for snapshots. They are updated once per chunk.
 type edgeStats struct {
 	from, to *node
 	size     int
 	fill     func() int // chunks waiting
 	messages atomic.Uint64
 	chunks   atomic.Uint64
-	blocked  waits // of senders, for room
+	blocked  waits // time senders waited for room
 	done     atomic.Uint64
 }
 
@@ -36,7 +37,7 @@ func (s *edgeStats) sent(n int) {
 
 func (s *edgeStats) worked(n int) { s.done.Add(uint64(n)) }
 
-// newEdge makes an edge at a boundary of the stage n, into to, in chunks of n's size.
+// newEdge makes an edge at a boundary of stage n that leads into to. Its chunks have the size of n.
 func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
 	e := &edge[T]{
 		ch:    make(chan []Message[T], depth),
@@ -57,7 +58,7 @@ func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
 	return e
 }
 
-// giveBack empties the edge at the end of a run that was cut short.
+// giveBack empties the edge and gives its messages back at the end of a run that was stopped early.
 func (e *edge[T]) giveBack(news *news) {
 	for {
 		select {
@@ -72,7 +73,7 @@ func (e *edge[T]) giveBack(news *news) {
 	}
 }
 
-// edgeTo makes an edge at a boundary of n, and the island that reads it and runs to.
+// edgeTo makes an edge at a boundary of n, and an island that reads it and runs to.
 func edgeTo[T any](b *builder, n *node, to chain[T]) *edge[T] {
 	e := newEdge[T](b, n, to.nodes[0], edgeDepth)
 	readEdge(b, e, to)
@@ -88,7 +89,7 @@ func readEdge[T any](b *builder, e *edge[T], to chain[T]) {
 	})
 }
 
-// sender is the chain that ends in the edge. Each call makes one more sender.
+// sender returns a chain that ends in the edge. Each call adds one sender.
 func (e *edge[T]) sender() chain[T] {
 	e.senders.Add(1)
 	return chain[T]{
@@ -98,14 +99,14 @@ func (e *edge[T]) sender() chain[T] {
 	}
 }
 
-// left is called once by each sender at its end.
+// left is called once by each sender when it ends.
 func (e *edge[T]) left() {
 	if e.senders.Add(-1) == 0 {
 		close(e.ch)
 	}
 }
 
-// port is a lane's end of an edge.
+// port is the sending end of an edge in one lane.
 type port[T any] struct {
 	la  *lane
 	e   *edge[T]
@@ -144,11 +145,12 @@ func (p *port[T]) flush(block bool) {
 	}
 }
 
-// free reports whether the edge would take a chunk now.
+// free reports whether the edge has room for a chunk now.
 func (p *port[T]) free() bool { return len(p.e.ch) < cap(p.e.ch) }
 
-// send sends a chunk, which then belongs to the receiver. It reports false when it could not and still is the caller's:
-// only if block is false. When the lane is stopped while it blocks, the chunk is given back.
+// send sends a chunk and passes ownership to the receiver. It reports false if the edge was full;
+// then the caller still owns the chunk. This happens only if block is false. If the lane is stopped
+// while send blocks, the chunk is given back.
 func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 	n := len(chunk)
 	select {
@@ -157,7 +159,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 		if !block {
 			return false
 		}
-		la.news.tell() // what has settled must not wait with us
+		la.news.tell() // settlements must not wait while we block
 		began, sent := e.stats.blocked.begin(), false
 		la.halt(began)
 		select {

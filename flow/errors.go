@@ -11,33 +11,33 @@ var (
 	// ErrStopped is the cause of the handlers' contexts after Running.Stop, and what Supervisor.Add
 	// returns after Shutdown.
 	ErrStopped = errors.New("flow: graph stopped")
-	// ErrDrainTimeout is the cause of the handlers' contexts once a drain took longer than its timeout.
+	// ErrDrainTimeout is the cause of the handlers' contexts after a drain exceeded its timeout.
 	ErrDrainTimeout = errors.New("flow: drain timeout")
-	// ErrRunning is returned by Supervisor.Add for a name that is running.
+	// ErrRunning is returned by Supervisor.Add for the name of a running graph.
 	ErrRunning = errors.New("flow: already running")
-	// ErrUnknownGraph is returned by the Supervisor for a name it does not run.
+	// ErrUnknownGraph is returned by a Supervisor for a name it does not know.
 	ErrUnknownGraph = errors.New("flow: unknown graph")
-	// ErrNotRedeliverable is wrapped by the error that stops a graph when a message failed for good, and its source can
-	// neither deliver it again nor keep it as a dead letter.
+	// ErrNotRedeliverable is wrapped by the error that stops a graph when a message failed for good
+	// and its source can neither deliver it again nor keep it as a dead letter.
 	ErrNotRedeliverable = errors.New("flow: source cannot deliver the message again")
 
 	errNoCommitter = errors.New(
-		"flow: the source declares Redelivers, KeepsDeadLetters or TakesEffects, and its Reader " +
-			"is no Committer: nobody would do it; give it a Commit method, or leave the option out",
+		"flow: the source declares Redelivers, KeepsDeadLetters or TakesEffects, but its Reader " +
+			"is not a Committer; add a Commit method, or leave the option out",
 	)
-	errLeftHeld = errors.New("flow: the handler still held the message when its input had ended; " +
-		"end what is held in End, see flow.Ender")
+	errLeftHeld = errors.New("flow: handler still held the message when its input ended; " +
+		"end the hold in End, see flow.Ender")
 	errLoopOver = errors.New("flow: the loop over the values has ended")
 	errGoexit   = errors.New("flow: runtime.Goexit called in user code")
 )
 
-// BuildError is one mistake in a blueprint. Validate returns all of them at once, joined.
+// BuildError is one mistake in a blueprint. Validate returns all mistakes at once, joined.
 type BuildError struct {
 	Graph string // the graph's name
-	Stage string // the stage's name, or "" when the graph as a whole is meant
-	Field string // the config field, when the mistake is in one
-	Issue string // what is wrong
-	Fix   string // what to do
+	Stage string // the stage's name; "" if the mistake concerns the whole graph
+	Field string // the config field; "" if the mistake is in none
+	Issue string // the mistake
+	Fix   string // the remedy
 }
 
 func (e *BuildError) Error() string {
@@ -59,28 +59,29 @@ func (e *BuildError) Error() string {
 	return b.String()
 }
 
-// PanicError is a panic in user code, turned into an error.
+// PanicError is a panic in user code as an error.
 type PanicError struct {
-	Value any    // what was panicked with
+	Value any    // the value passed to panic
 	Stack []byte // of the goroutine that panicked
 }
 
-// Error is the panic's value; the stack is in Stack, and in the log where the panic decided over a message.
+// Error returns the panic's value. Stack has the stack; the log has it if the panic decided the end
+// of a message.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap returns the panic's value when it is an error.
+// Unwrap returns the panic's value if it is an error, else nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// StageError is why a graph stopped by itself: a stage that failed beyond its restarts, or a message whose policy is to
-// stop.
+// StageError is the reason why a graph stopped by itself: a stage failed more often than its
+// restarts allow, or the policy for a failed message was to stop.
 type StageError struct {
 	Graph    string
 	Stage    string
 	Restarts int    // restarts of the stage's region before it gave up
-	ID       string // of the entry at fault; "" when it was not a message's fault
+	ID       string // ID of the failed entry; "" if no message caused the failure
 	Err      error
 }
 
@@ -100,17 +101,18 @@ func (e *StageError) Error() string {
 // Unwrap returns the cause.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// WriteError tells which messages of a chunk a sink could not write. A Writer that returns it says that all the others
-// are written. It may also be the error of one message that joins others, as a batch does: then it tells which of its
-// members could not be written, and each member is settled by itself. Those to be tried again are
-// written again alone, as a shorter slice; a value that is not a slice with an element for each
-// member is written again whole.
+// WriteError reports which messages of a chunk a sink could not write. A Writer that returns it
+// states that all other messages are written. It may also be the error of one message that joins
+// others, such as a batch. Then it reports which members could not be written, and each member is
+// settled separately. Members to be retried are written again alone, as a shorter slice. A value
+// that is not a slice with one element per member is written again as a whole.
 //
-// A WriteError counts in sinks only. From any other handler it is an error of the whole message.
+// Only sinks interpret a WriteError. From any other handler it is an error of the whole message.
 type WriteError struct {
-	// Errs has an entry for each message of the chunk, in its order, or, in a chunk of one message
-	// and as the error of a message, for each of its members (Meta.Members); nil for those written.
-	// With any other number of entries nothing counts as written.
+	// Errs has one entry for each message of the chunk, in order; nil for a written message. If the
+	// chunk has one message, and if the WriteError is the error of a message, it may have one entry
+	// for each member of that message (Meta.Members) instead. With any other number of entries,
+	// nothing counts as written.
 	Errs []error
 }
 
@@ -126,7 +128,7 @@ func (e *WriteError) Error() string {
 	return fmt.Sprintf("%d of %s not written, the first: %v", n, plural(len(e.Errs), "message"), first)
 }
 
-// plural returns the number with the noun, which forms its plural by an s.
+// plural returns the number with the noun. The plural is formed with an s.
 func plural[N int | uint64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -153,32 +155,33 @@ func (e *WriteError) Unwrap() []error {
 	return errs
 }
 
-// DrainReport says how a graph ended.
+// DrainReport describes how a graph ended.
 type DrainReport struct {
 	Graph    string
-	Took     time.Duration // from the end being asked for, or the sources' end, to the end
-	Settled  uint64        // entries settled over the whole run: acknowledged, dropped, dead, or nacked by a fault
-	Released uint64        // entries given back unfinished over the whole run, for others to take; not in Settled
-	// Unbegun is how many of the Released entries no handler had begun. Their delivery does not count.
+	Took     time.Duration // from the request to end, or from the end of the sources, to the end
+	Settled  uint64        // entries settled in the whole run: acked, dropped, dead, or nacked by a fault
+	Released uint64        // entries given back unfinished in the whole run; not included in Settled
+	// Unbegun is how many of the Released entries no handler had begun. Their delivery does not
+	// count.
 	Unbegun uint64
-	// Uncommitted is the number of entries that are settled but that their source could not be told of by the end: it
-	// will deliver them again.
+	// Uncommitted is the number of entries that were settled but not committed to their source by
+	// the end. The source will deliver them again.
 	Uncommitted uint64
-	Stuck       []Stuck // stages that had not come to their end in time
+	Stuck       []Stuck // stages that did not end in time
 }
 
 // Stuck is a stage that did not end in time.
 type Stuck struct {
 	Stage string
-	// Holding is the number of messages that had reached the stage and not left it.
+	// Holding is the number of messages that reached the stage and did not leave it.
 	Holding uint64
 }
 
 func (s Stuck) String() string { return fmt.Sprintf("%s (%s)", s.Stage, plural(s.Holding, "message")) }
 
-// DrainError is returned by Run, Wait and Drain when a drain did not finish within its timeout, or
-// the sources could not be told of all that had finished. Nothing is lost by it: the sources
-// deliver again what was given back or not committed.
+// DrainError is returned by Run, Wait and Drain if a drain exceeded its timeout, or if not all
+// settlements could be committed. No message is lost: the sources deliver again the entries that
+// were given back or not committed.
 type DrainError struct{ DrainReport }
 
 func (e *DrainError) Error() string {

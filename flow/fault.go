@@ -8,16 +8,16 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Fault is a message that a stage failed on: its handler returned an error or panicked.
+// Fault is a failed message: the handler of a stage returned an error for it or panicked.
 type Fault struct {
 	Graph string
 	Stage string
 	Err   error         // *PanicError for a panic
-	Tries int           // how often the stage has tried in this delivery, this try included
+	Tries int           // number of tries of the stage in this delivery, including this one
 	Meta  Meta          // of the message
-	After time.Duration // of a nack: how long the source shall wait before it delivers again
+	After time.Duration // of a nack: the delay before the source delivers again
 
-	final bool // there is nothing to try again: the message has not got as far as a handler
+	final bool // a retry is impossible, because the message did not reach a handler
 }
 
 func (f *Fault) Error() string {
@@ -31,7 +31,8 @@ func (f *Fault) Error() string {
 // Unwrap returns the handler's error.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// outcome is how a message ends that its handler has given up with this fault, if the error decides: Acked for nil.
+// outcome returns the outcome of a message whose handler gave it up with this fault, as far as the
+// error decides it. It is Acked for nil.
 func (f *Fault) outcome() Outcome {
 	if f == nil {
 		return Acked
@@ -48,43 +49,43 @@ func (f *Fault) outcome() Outcome {
 	}
 }
 
-// Policy decides about a fault. It is set for a stage (OnFault) or for a graph (Faults), and is not
-// asked about verdicts (Skip, RetryAfter, Reject), which decide themselves, nor about Permanent
-// errors, which stop the graph. It must be quick and safe for concurrent use.
+// A Policy decides about a fault. It is set for a stage (OnFault) or for a graph (Faults). It is
+// not asked about verdicts (Skip, RetryAfter, Reject), which are decisions themselves, or about
+// Permanent errors, which stop the graph. It must be quick and safe for concurrent use.
 type Policy func(*Fault) Decision
 
-// Decision is what to do about a fault.
+// Decision is the action for a fault.
 type Decision struct {
 	Do    Action
-	After time.Duration // to wait before a retry, or before the source delivers again
+	After time.Duration // the delay before a retry, or before the source delivers again
 }
 
 // Action is a kind of decision.
 type Action uint8
 
 const (
-	// ActRetry calls the handler again with the same message, in place, after the wait. From the
-	// tenth try on, the wait is at least 10ms.
+	// ActRetry calls the handler again with the same message, in place, after the delay. From the
+	// tenth try on, the delay is at least 10ms.
 	ActRetry Action = iota
-	// ActNack gives the entry back to its source, which delivers it again after the wait.
+	// ActNack gives the entry back to its source, which delivers it again after the delay.
 	ActNack
 	// ActDead gives the entry to its source's dead letters.
 	ActDead
-	// ActDrop gives up the message: as far as this stage is concerned its entry is done.
+	// ActDrop gives up the message. This stage regards its entry as done.
 	ActDrop
 	// ActStop stops the graph with a *StageError.
 	ActStop
 )
 
-// String names the action.
+// String returns the action's name in lower case.
 func (a Action) String() string {
 	return [...]string{"retry", "nack", "dead letter", "drop", "stop"}[a]
 }
 
-// Retry tries a message up to tries times more, in place, waiting base, 2·base, 4·base, … in between, each with ±50 %
-// jitter and none longer than a minute. Then it leaves the fault to the next policy. While a
-// message waits, the messages behind it in its lane wait too; with KeyedBy only those of its key
-// do.
+// Retry tries a message up to tries times more, in place. It waits base, 2·base, 4·base, … between
+// the tries, each with ±50 % jitter and at most a minute. After the last try it leaves the fault to
+// the policy then, which defaults to Nack. While a message waits, the messages behind it in its
+// lane wait too. With KeyedBy only messages of the same key wait.
 func Retry(tries int, base time.Duration, then Policy) Policy {
 	if then == nil {
 		then = Nack
@@ -110,20 +111,22 @@ func RetryEvery(tries int, wait time.Duration, then Policy) Policy {
 	}
 }
 
-// HoldKey is the policy for an order that must not break: it retries in place, up to tries times more or, with zero or
-// less, until the message succeeds. Then the message is dead. It waits as Retry does, from base on,
-// by default 50ms. The message is not given back in between, so no message behind it overtakes it.
+// HoldKey is the policy for a strict order. It retries a message in place, up to tries times more;
+// with zero or less, until the message succeeds. After that the message is dead. The waits are
+// those of Retry and start at base, which defaults to 50ms. The message is not given back between
+// the tries, so no message behind it overtakes it.
 //
-// With Workers and KeyedBy the messages of its key wait behind it, as many as the sources have credits for, and the
-// other keys go on. Elsewhere all messages in its lane wait. So one message that always fails keeps its key
-// from going on for ever if tries is zero.
+// With Workers and KeyedBy the messages of the same key wait behind it, as many as the sources have
+// credits for. Other keys continue. Otherwise all messages in its lane wait. So if tries is zero,
+// one message that always fails blocks its key forever.
 //
-// For the order of a key to hold from the source to the sink, each stage between them needs this policy: give it to
-// Faults. Some things still break the order, because they give an entry back while those behind it
-// go on: a handler that returns RetryAfter, a stage that is restarted, a lease that is lost. In a
-// sink that writes chunks of several messages those that fail come behind the rest of their chunk:
-// give it ChunkSize(1). At the end of a drain, what has not succeeded goes back together with all
-// that waits behind it, and another process may read it in any order.
+// To keep the order of a key from the source to the sink, each stage between them needs this
+// policy: pass it to Faults. Some events still break the order, because they give an entry back
+// while those behind it continue: a handler that returns RetryAfter, a restart of a stage, a lost
+// lease. In a sink that writes chunks of several messages, failed messages come after the rest of
+// their chunk: use ChunkSize(1). At the end of a drain, a message that has not succeeded is given
+// back together with all messages that wait behind it, and another process may read them in any
+// order.
 func HoldKey(tries int, base time.Duration) Policy {
 	if base <= 0 {
 		base = 50 * time.Millisecond
@@ -136,8 +139,9 @@ func HoldKey(tries int, base time.Duration) Policy {
 	}
 }
 
-// Nack gives the entry back to its source at once; the source delivers it again, and to its dead letters after as many
-// deliveries as it is configured for. Where the source cannot do that the graph stops (ErrNotRedeliverable).
+// Nack gives the entry back to its source at once. The source delivers it again, and moves it to
+// its dead letters after its configured number of deliveries. If the source cannot deliver again,
+// the graph stops (ErrNotRedeliverable).
 func Nack(*Fault) Decision { return Decision{Do: ActNack} }
 
 // NackAfter is Nack with a delay.
@@ -145,8 +149,8 @@ func NackAfter(d time.Duration) Policy {
 	return func(*Fault) Decision { return Decision{Do: ActNack, After: d} }
 }
 
-// NackBackoff is Nack with a delay that grows with the deliveries: base, 2·base, 4·base, … each
-// with ±50 % jitter and none longer than a minute.
+// NackBackoff is Nack with a delay that grows with the number of deliveries: base, 2·base, 4·base,
+// … each with ±50 % jitter and at most a minute.
 func NackBackoff(base time.Duration) Policy {
 	return func(f *Fault) Decision {
 		return Decision{Do: ActNack, After: exponential(base, max(f.Meta.Attempt, 1))}
@@ -156,18 +160,19 @@ func NackBackoff(base time.Duration) Policy {
 // DeadLetter gives the entry to its source's dead letters at once.
 func DeadLetter(*Fault) Decision { return Decision{Do: ActDead} }
 
-// Drop gives up the message, and counts it.
+// Drop gives up the message and counts it as dropped.
 func Drop(*Fault) Decision { return Decision{Do: ActDrop} }
 
 // Stop stops the graph with a *StageError. The entry goes back to its source.
 func Stop(*Fault) Decision { return Decision{Do: ActStop} }
 
 // DefaultPolicy is the policy of graphs that set none: three retries in place, starting at 50 ms,
-// then NackBackoff, starting at a second. So an entry whose handler fails because something is down
-// for some minutes lives through it.
+// then NackBackoff, starting at one second. So an entry survives if its handler fails because a
+// dependency is down for some minutes.
 var DefaultPolicy = Retry(3, 50*time.Millisecond, NackBackoff(time.Second))
 
-// exponential is the wait before the n-th retry (n from 1): base·2^(n-1) with ±50 % jitter, at most a minute.
+// exponential returns the wait before the n-th retry (n from 1): base·2^(n-1) with ±50 % jitter, at
+// most a minute.
 func exponential(base time.Duration, n int) time.Duration {
 	if base <= 0 {
 		return 0
@@ -183,7 +188,7 @@ func exponential(base time.Duration, n int) time.Duration {
 	return min(d, time.Minute)
 }
 
-// verdict is an error by which a handler decides about its message itself.
+// verdict is an error with which a handler decides about its message itself.
 type verdict struct {
 	do    Action
 	after time.Duration
@@ -203,21 +208,23 @@ func (v *verdict) Error() string {
 
 func (v *verdict) Unwrap() error { return v.err }
 
-// Skip is the verdict of a handler that wants the message dropped: it is done, and counted as dropped. It is no fault.
+// Skip is the verdict that drops the message: its entry is done and counted as dropped. It is not a
+// fault.
 var Skip error = &verdict{do: ActDrop}
 
-// RetryAfter is the verdict of a handler that wants the message delivered again after d: the entry goes back to its
-// source, and nothing waits for it here. A source that cannot deliver again makes the stage wait
-// and retry in place, after 10ms at the earliest.
+// RetryAfter is the verdict that has the message delivered again after d. The entry goes back to
+// its source, and no other message waits for it. If the source cannot deliver again, the stage
+// waits and retries in place, after at least 10ms.
 //
-// With a Redis stream, a delay longer than the lease lives in this process, which renews it. If the process dies, the
-// entry is delivered at most one lease later. For a delay that must survive, write the message with the sink's At.
+// With a Redis stream, a delay longer than the lease is kept in this process, which renews the
+// lease. If the process dies, the entry is delivered at most one lease later. For a delay that must
+// survive, write the message with the sink's At.
 func RetryAfter(d time.Duration, err error) error {
 	return &verdict{do: ActNack, after: d, err: orUnspecified(err)}
 }
 
-// Reject is the verdict of a handler that knows the message to be hopeless: it goes to the dead
-// letters at once. Where the source has none the graph stops.
+// Reject is the verdict that moves the message to the dead letters at once. Use it for a message
+// that can never succeed. If the source has no dead letters, the graph stops.
 func Reject(err error) error { return &verdict{do: ActDead, err: orUnspecified(err)} }
 
 func orUnspecified(err error) error {
@@ -227,9 +234,9 @@ func orUnspecified(err error) error {
 	return err
 }
 
-// Verdict tells whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and what it
-// decides (nothing, if it is none): for operators that turn errors into something else and have to
-// let verdicts pass.
+// Verdict reports whether an error is, or wraps, a verdict (Skip, RetryAfter, Reject), and returns
+// its decision, or else the zero Decision. Operators that turn errors into values use it to let
+// verdicts pass.
 func Verdict(err error) (Decision, bool) {
 	if v := verdictOf(err); v != nil {
 		return Decision{Do: v.do, After: v.after}, true
@@ -237,8 +244,8 @@ func Verdict(err error) (Decision, bool) {
 	return Decision{}, false
 }
 
-// verdictOf finds the verdict that an error is or wraps. What a WriteError has about single
-// messages decides about none of the others.
+// verdictOf returns the verdict that an error is or wraps. It ignores the errors in a WriteError,
+// because each of them is about one message only.
 func verdictOf(err error) *verdict {
 	switch e := err.(type) {
 	case *verdict:
@@ -257,14 +264,14 @@ func verdictOf(err error) *verdict {
 	return nil
 }
 
-// verdictIs reports whether an error is the verdict to do a.
+// verdictIs reports whether an error is the verdict with action a.
 func verdictIs(err error, a Action) bool {
 	v := verdictOf(err)
 	return v != nil && v.do == a
 }
 
-// decide asks the verdict, if the error is one, or else the policy. A permanent error stops the graph. If
-// the policy panics the entry goes back.
+// decide returns the decision of the verdict if the error is one, else that of the policy. A
+// permanent error stops the graph. If the policy panics, the entry is given back.
 func decide(p Policy, f *Fault) (d Decision) {
 	if d, ok := Verdict(f.Err); ok {
 		return d
@@ -281,8 +288,8 @@ func decide(p Policy, f *Fault) (d Decision) {
 	return p(f)
 }
 
-// Failure is a message that failed, as a value: what Try's second output carries, and what goes into a stream of
-// failures. It has a JSON form.
+// Failure is a failed message as a value: Try's second output carries it, and streams of failures
+// consist of it. It has a JSON form.
 type Failure[T any] struct {
 	Value   T         `json:"value"`
 	Error   string    `json:"error"`
@@ -294,14 +301,15 @@ type Failure[T any] struct {
 	err error
 }
 
-// NewFailure makes the failure of a message at a stage.
+// NewFailure returns the failure of a message at a stage.
 func NewFailure[T any](stage string, m Message[T], err error) Failure[T] {
 	return Failure[T]{
 		Value: m.Value, Error: err.Error(), Stage: stage, ID: m.ID(), Attempt: m.Attempt(), Time: time.Now(), err: err,
 	}
 }
 
-// Err returns the error as it was; after a round trip through JSON one with the same text.
+// Err returns the original error. After a round trip through JSON it returns an error with the same
+// text.
 func (f Failure[T]) Err() error {
 	if f.err == nil && f.Error != "" {
 		return errors.New(f.Error)

@@ -6,23 +6,24 @@ import (
 	"time"
 )
 
-// GatherHandler is a Handler with several inputs, for fan-ins that care which input a message comes
-// from: by preference, in sequence, sorted, zipped. Optional interfaces: Picker, PortEnder, Ender,
-// Alarm.
+// GatherHandler is a Handler with several inputs, for fan-ins that depend on the input of a
+// message: by preference, in sequence, sorted, zipped. Optional interfaces: Picker, PortEnder,
+// Ender, Alarm.
 type GatherHandler[T, U any] interface {
 	Handle(ctx context.Context, port int, m Message[T], emit Emit[U]) error
 }
 
-// Picker is a GatherHandler that says which inputs it wants to read next.
+// Picker is a GatherHandler that selects the inputs to read next.
 type Picker interface {
-	// Pick returns the wanted inputs, the most wanted first; the stage reads the first of them that has a message, and
-	// waits for any of them if none has. open tells which have not ended. If none of those picked is open the stage is
-	// at its end: what the other inputs still bring goes back to its source, or is
-	// dropped if that cannot deliver it again. The slice may be reused.
+	// Pick returns the wanted inputs in order of preference. The stage reads the first of them that
+	// has a message. If none has a message, it waits for any of them. open tells which inputs have
+	// not ended. If all picked inputs have ended, the stage ends: remaining messages of the other
+	// inputs go back to their source, or are dropped if the source cannot deliver them again. The
+	// slice may be reused.
 	Pick(open []bool) []int
 }
 
-// PortEnder is a GatherHandler that wants to know when one of its inputs has ended.
+// PortEnder is a GatherHandler that is notified when one of its inputs ends.
 type PortEnder[U any] interface {
 	PortEnd(ctx context.Context, port int, emit Emit[U]) error
 }
@@ -46,8 +47,8 @@ func Gather[T, U any](
 	})
 }
 
-// PairHandler is a GatherHandler for two inputs of different types: joins and zips. Optional interfaces as there, with
-// 0 for the left and 1 for the right input.
+// PairHandler is a GatherHandler for two inputs of different types, for joins and zips. It has the
+// same optional interfaces; port 0 is the left and port 1 the right input.
 type PairHandler[A, B, U any] interface {
 	Left(ctx context.Context, m Message[A], emit Emit[U]) error
 	Right(ctx context.Context, m Message[B], emit Emit[U]) error
@@ -69,7 +70,7 @@ func Pair[A, B, U any](
 	})
 }
 
-// either is a message's value of one of two types; the port tells which.
+// either is a value of one of two types. The port tells which.
 type either[A, B any] struct {
 	a A
 	b B
@@ -86,7 +87,7 @@ func adapt[T, U any](to chain[U], f func(T) U) chain[T] {
 	}
 }
 
-// pairing makes a GatherHandler of a PairHandler.
+// pairing adapts a PairHandler to a GatherHandler.
 type pairing[A, B, U any] struct{ PairHandler[A, B, U] }
 
 func (p pairing[A, B, U]) Handle(ctx context.Context, port int, m Message[either[A, B]], emit Emit[U]) error {
@@ -98,7 +99,7 @@ func (p pairing[A, B, U]) Handle(ctx context.Context, port int, m Message[either
 
 func (p pairing[A, B, U]) inner() any { return p.PairHandler }
 
-// optional looks for an optional interface on the handler the user gave.
+// optional looks for an optional interface on the user's handler.
 func optional[I any](h any) (I, bool) {
 	if w, ok := h.(interface{ inner() any }); ok {
 		h = w.inner()
@@ -107,17 +108,17 @@ func optional[I any](h any) (I, bool) {
 	return i, ok
 }
 
-// gatherStage runs a GatherHandler: it reads its edges itself.
+// gatherStage runs a GatherHandler. It reads its edges itself.
 type gatherStage[T, U any] struct {
 	emitting[U]
 	h GatherHandler[T, U]
 
 	edges  []*edge[T]
 	open   []bool
-	chunk  [][]Message[T] // of each port, what has not been handled of the chunk it is at
-	whole  [][]Message[T] // and the chunk itself, to recycle
-	picked []int          // by wanted
-	all    []int          // all ports, rotated so that each comes first in turn
+	chunk  [][]Message[T] // per port: the unhandled part of its current chunk
+	whole  [][]Message[T] // per port: the whole chunk, to recycle
+	picked []int          // result of wanted, reused
+	all    []int          // all ports, rotated so that each is first in turn
 }
 
 func gatherIsland[T, U any](
@@ -167,7 +168,7 @@ func (s *gatherStage[T, U]) body() error {
 		port := s.ready(wanted)
 		if port < 0 {
 			if port = s.await(wanted); port < 0 {
-				continue // an alarm, or the end of the lane
+				continue // an alarm is due, or the lane ends
 			}
 		}
 		if !s.open[port] {
@@ -201,7 +202,8 @@ func (s *gatherStage[T, U]) wanted() []int {
 	return open
 }
 
-// ready returns the first wanted port that has a message, or has just ended; -1 if there is none.
+// ready returns the first wanted port that has a message or has just ended. It returns -1 if there
+// is no such port.
 func (s *gatherStage[T, U]) ready(wanted []int) int {
 	for _, p := range wanted {
 		if len(s.chunk[p]) > 0 {
@@ -282,8 +284,8 @@ func (s *gatherStage[T, U]) portEnd(port int) error {
 	return s.apart(func(ctx context.Context) error { return e.PortEnd(ctx, port, s.emit) })
 }
 
-// refuse gives back what still comes from the inputs nobody wants any more, until they end. What a source could not
-// deliver again is dropped instead: to it, the end of this stage is as good as any.
+// refuse gives back the remaining messages of inputs that are no longer wanted, until these inputs
+// end. A message that its source cannot deliver again is dropped instead.
 func (s *gatherStage[T, U]) refuse() error {
 	s.la.flush(true)
 	for p, e := range s.edges {

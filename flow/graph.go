@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Graph is a blueprint: a set of branches, each from sources to one sink. It may be run many times, also at once; each
-// run has stages, leases and credits of its own.
+// Graph is a blueprint: a set of branches, each from sources to one sink. It may run many times,
+// also concurrently. Each run has its own stages, leases and credits.
 type Graph struct {
 	name     string
 	branches []Branch
@@ -18,12 +18,12 @@ type Graph struct {
 	names map[*node]string
 }
 
-// Part is what a graph is made of: a Branch or a GraphOption.
+// Part is an argument of New: a Branch or a GraphOption.
 type Part interface{ part(*Graph) }
 
 func (b Branch) part(g *Graph) { g.branches = append(g.branches, b) }
 
-// New makes a graph of branches and options. Nothing runs yet, and mistakes are reported by Validate.
+// New makes a graph of branches and options. It starts nothing. Validate reports mistakes.
 func New(name string, parts ...Part) *Graph {
 	g := &Graph{name: name, graphConfig: newGraphConfig()}
 	for _, p := range parts {
@@ -76,7 +76,8 @@ func (g *Graph) walk() {
 	}
 }
 
-// Validate returns all mistakes in the blueprint at once: *BuildErrors, joined. Run and Start call it first.
+// Validate returns all mistakes in the blueprint at once: *BuildErrors, joined. Run and Start call
+// it first.
 func (g *Graph) Validate() error {
 	v := &validation{g: g}
 	v.graph()
@@ -144,7 +145,7 @@ func (v *validation) stages() {
 	}
 }
 
-// wiring finds outputs that nobody reads and outputs read twice.
+// wiring finds outputs that are not read, and outputs that are read more than once.
 func (v *validation) wiring() {
 	readers := make(map[input][]*node)
 	for _, n := range v.g.nodes {
@@ -169,8 +170,8 @@ func (v *validation) wiring() {
 			}
 			switch by := readers[input{n, port}]; {
 			case len(by) == 0:
-				v.issue(n, BuildError{Issue: "nobody reads its output" + out,
-					Fix: "end it with flow.To, in a branch of this graph; sink.Discard takes what is not needed"})
+				v.issue(n, BuildError{Issue: "no stage reads its output" + out,
+					Fix: "end it with flow.To in a branch of this graph; use sink.Discard for messages that are not needed"})
 			case len(by) > 1:
 				names := make([]string, len(by))
 				for i, r := range by {
@@ -183,7 +184,7 @@ func (v *validation) wiring() {
 	}
 }
 
-// credits refuses holders that can wait for more messages than their sources let into the graph.
+// credits refuses holders that can wait for more messages than their sources admit to the graph.
 func (v *validation) credits() {
 	for _, src := range v.g.nodes {
 		if src.kind != kindSource || src.maxInFlight < 1 {
@@ -208,22 +209,24 @@ func (v *validation) credits() {
 		}
 		if sum >= src.maxInFlight {
 			v.issue(src, BuildError{
-				Issue: fmt.Sprintf("the stages behind it may hold %s without any of them going on, "+
-					"and it lets at most %d into the graph: that is a deadlock", entries(sum), src.maxInFlight),
+				Issue: fmt.Sprintf("deadlock: the stages behind it may hold %s without passing any on, "+
+					"but it lets at most %d into the graph", entries(sum), src.maxInFlight),
 				Fix: fmt.Sprintf("give it flow.MaxInFlight(%d) or more, or give the stages a time limit", sum+1),
 			})
 		}
 	}
 }
 
-// width says how many entries may stand behind a message: its own, and those that stay unsettled with it because they
-// share a join that was taken apart again. Of such joins a stage may see the end of one and the beginning of another.
+// width is the number of entries that a message may stand for: its own, and entries that stay
+// unsettled with it because they share a join that was split again. A stage may see the end of one
+// such join and the beginning of the next.
 type width struct {
 	message, pinned int
-	many            bool // an entry may have become many messages
+	many            bool // one entry may have become many messages
 }
 
-// widthBefore is the width of the messages that a stage receives, as far as the blueprint tells.
+// widthBefore returns the width of the messages that a stage receives, as far as the blueprint
+// tells.
 func widthBefore(n *node) width {
 	most := width{message: 1}
 	for _, in := range n.ins {
@@ -235,12 +238,13 @@ func widthBefore(n *node) width {
 	return most
 }
 
-// or is the width of messages that come from two places.
+// or returns the width of messages from two inputs.
 func (w width) or(o width) width {
 	return width{max(w.message, o.message), max(w.pinned, o.pinned), w.many || o.many}
 }
 
-// widthAfter is the width of the messages that a stage passes on, of those it receives.
+// widthAfter returns the width of the messages that a stage emits, given the width of those it
+// receives.
 func widthAfter(n *node, w width) width {
 	switch {
 	case n.holds > 0 && n.joins:
@@ -255,16 +259,16 @@ func widthAfter(n *node, w width) width {
 	}
 }
 
-// reaches reports whether messages of a source get to a stage.
+// reaches reports whether messages of a source reach a stage.
 func reaches(src, n *node) bool {
 	return n == src ||
 		slices.ContainsFunc(n.ins, func(in input) bool { return in.node != nil && reaches(src, in.node) })
 }
 
-// Run runs the graph until it ends by itself, as its sources have, or until ctx is done, and then
-// drains it: the sources stop reading, what has been read is finished, for at most DrainTimeout. It
-// returns nil after a clean end, a *StageError when the graph stopped by itself, a *DrainError when
-// the drain was cut short, and what Validate returns if it did not start.
+// Run runs the graph until all its sources have ended or ctx is done. Then it drains the graph: the
+// sources stop reading, and the messages already read are finished within DrainTimeout. It returns
+// nil after a clean end, a *StageError if the graph stopped by itself, a *DrainError if the drain
+// was cut short, and the error of Validate if the graph did not start.
 func (g *Graph) Run(ctx context.Context) error {
 	r, err := g.Start(ctx)
 	if err != nil {

@@ -44,8 +44,8 @@ func TestValidateReportsAllMistakesAtOnce(t *testing.T) {
 		`stage "same": two stages have this name`,
 		`Workers: -1 workers; give 1 or more`,
 		`OnFault: the policy is nil`,
-		`stage "copies": nobody reads its output 1`,
-		`stage "copies": nobody reads its output 2`,
+		`stage "copies": no stage reads its output 1`,
+		`stage "copies": no stage reads its output 2`,
 		`its output is used 2 times, by "bag", "bag-2"`,
 		`stage "batch": it waits for messages of 11 entries, but source "script-4" lets at most 10 into the graph; make it smaller, or give the source flow.MaxInFlight(11) or more`,
 		`KeyedBy: the key function is a func(string) `,
@@ -88,7 +88,7 @@ func TestValidateHolders(t *testing.T) {
 	for _, s := range shards {
 		parts = append(parts, To(batch(s, 30, 0), (&bag[[]int]{}).sink()))
 	}
-	if err := New("g", parts...).Validate(); err == nil || !strings.Contains(err.Error(), "that is a deadlock") ||
+	if err := New("g", parts...).Validate(); err == nil || !strings.Contains(err.Error(), "deadlock: ") ||
 		!strings.Contains(err.Error(), "flow.MaxInFlight(117)") {
 		t.Errorf("four holders of 30 with 100 credits: %v", err)
 	}

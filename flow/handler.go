@@ -5,17 +5,19 @@ import (
 	"time"
 )
 
-// Emit passes a message on. It may be called only during the call it was given to, and by that call's goroutine.
+// Emit passes a message on. It may be called only during the call that received it, and only by the
+// goroutine of that call.
 type Emit[T any] func(Message[T])
 
-// Handler is what a stage does with each message. It owns the message until it returns: what it
-// emitted of it shares its lease, what it holds (see Hold) keeps it, and if it did neither the
-// message is done. When it returns nil what is left is acknowledged; an error goes to the fault
-// policy, and what was emitted in the call is taken back (unless it was more than a chunk: then
-// what had gone has gone, and a retry emits it again).
+// A Handler processes each message of a stage. It owns the message until it returns. Messages it
+// emitted from it share its lease, and a hold (see Hold) keeps the lease. If the handler did
+// neither, the message is done. When Handle returns nil, the remaining share is acknowledged. When
+// it returns an error, the fault policy decides, and the messages emitted in the call are taken
+// back. Exception: full chunks that have already gone on cannot be taken back, and a retry emits
+// them again.
 //
-// A handler is used by one goroutine at a time. It is made afresh, by the factory given to Via, when the graph starts,
-// when its region is restarted, and after it panicked.
+// A handler is used by one goroutine at a time. The factory given to Via makes a new one when the
+// graph starts, when its region is restarted, and after it panicked.
 type Handler[T, U any] interface {
 	Handle(ctx context.Context, m Message[T], emit Emit[U]) error
 }
@@ -28,28 +30,30 @@ func (f HandlerFunc[T, U]) Handle(ctx context.Context, m Message[T], emit Emit[U
 	return f(ctx, m, emit)
 }
 
-// Ender is a Handler with something left to do when its input has ended: to emit what it holds. An
-// error or a panic is a failure of the stage.
+// Ender is a Handler with work to do when its input has ended, such as emitting the messages it
+// holds. An error or a panic is a failure of the stage.
 type Ender[U any] interface {
 	End(ctx context.Context, emit Emit[U]) error
 }
 
-// Alarm is a Handler that wants to be called at a time, even when no message arrives.
+// Alarm is a Handler that must be called at a certain time, even if no message arrives.
 type Alarm[U any] interface {
-	// Next returns when Ring shall be called; the zero time for not at all. It is asked after each message and ring.
+	// Next returns when to call Ring; the zero time means never. It is called after each message
+	// and after each Ring.
 	Next() time.Time
 	// Ring is called when the time has come. An error or a panic is a failure of the stage.
 	Ring(ctx context.Context, emit Emit[U]) error
 }
 
-// StepFunc handles a message that becomes at most one: it returns what becomes of it, and whether it goes on. It is the
-// short form of a Handler, and a fast one: nothing is buffered. The message it returns is derived
-// from the one it was given, or from one it held, or joined; of what it returns otherwise, the
-// entry of the one it was given is what is settled.
+// StepFunc handles a message that becomes at most one message. It returns that message and whether
+// to pass it on. It is the short and fast form of a Handler, because nothing is buffered. The
+// returned message must be derived from the given one, from a held one, or be a join. For any other
+// returned message, the entry of the given message is settled.
 type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], bool, error)
 
-// Via makes a stage of a handler: the general way from one input to one output. make is called for each life of the
-// stage, and for each worker, so state belongs into it.
+// Via makes a stage from a handler. It is the general form of a stage with one input and one
+// output. make is called for each life of the stage and for each worker, so keep state in its
+// result.
 func Via[T, U any](in Source[T], name string, make func() Handler[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
 	n.emits = true
@@ -59,7 +63,8 @@ func Via[T, U any](in Source[T], name string, make func() Handler[T, U], opts ..
 	})
 }
 
-// Step makes a stage of a StepFunc: the way for filters, and for maps that look at metadata. make is called as in Via.
+// Step makes a stage from a StepFunc, for filters and for maps that read metadata. make is called
+// as in Via.
 func Step[T, U any](in Source[T], name string, make func() StepFunc[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
 	n.needs(make != nil, "make")
@@ -68,7 +73,8 @@ func Step[T, U any](in Source[T], name string, make func() StepFunc[T, U], opts 
 	})
 }
 
-// Transform makes a stage of a function from value to value: the fastest there is. make is called as in Via.
+// Transform makes a stage from a function from value to value. It is the fastest kind of stage.
+// make is called as in Via.
 func Transform[T, U any](
 	in Source[T], name string, make func() func(context.Context, T) (U, error), opts ...StageOption,
 ) Source[U] {
@@ -79,7 +85,8 @@ func Transform[T, U any](
 	})
 }
 
-// stage wires a 1→1 stage: fused into the chain of what is downstream, or with boundaries around it.
+// stage wires a stage with one input and one output: fused into the downstream chain, or with
+// boundaries around it.
 func stage[T, U any](in Source[T], n *node, open func(*lane, func(Message[U])) func(Message[T])) Source[U] {
 	reads(n, in)
 	key, ok := n.keyedBy.(keyer[T])

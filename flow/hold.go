@@ -2,47 +2,48 @@ package flow
 
 import "context"
 
-// Held is a message that a handler keeps beyond its return: Batch, windows, joins of streams. It owns a share of the
-// lease, so the entry stays unsettled until the hold is done or joined into another message. If the stage is restarted,
-// or the graph is stopped, the framework gives the holds of the old life back (Nacked); the new life knows nothing of
-// them.
+// Held is a message that a handler keeps after it returns, as batches, windows and joins of streams
+// do. It owns a share of the lease, so the entry stays unsettled until the hold is done or is
+// joined into another message. If the stage is restarted or the graph is stopped, the framework
+// gives the holds of the old life back (Nacked). The new life has none of them.
 //
-// A Held belongs to its handler, and is ended in one of the handler's calls. Done and Fail on
-// another goroutine are safe: they count as soon as the stage is idle, and if a call is running
-// then, they fail with it. To acknowledge messages from other goroutines as a matter of course, use
-// a [Ticket].
+// A Held belongs to its handler and is normally ended in a call of that handler. Calling Done and
+// Fail on another goroutine is safe: they take effect when the stage is idle. If a call is running
+// then, they fail together with that call. To acknowledge messages from other goroutines regularly,
+// use a [Ticket].
 type Held[T any] struct {
 	Message[T]
 	hold *hold
 	life uint32
 }
 
-// hold is a stage's record of a share that a handler keeps. Records are reused: life tells an old Held from a new one.
+// hold is a stage's record of a share that a handler keeps. Records are reused; life distinguishes
+// an old Held from a new one.
 type hold struct {
 	lease lease
-	stage *stageBase // whose handler holds; nil outside a running graph
+	stage *stageBase // the stage of the holding handler; nil outside a running graph
 	at    int        // index in stage.holds
 	life  uint32
 }
 
-// Hold keeps a message beyond the return of the handler that was given it. The context must be the handler's. Each Held
-// must end in Done, Fail or Join. To pass a held message on later by itself, emit h.Message, which
-// gets a share of its own, and then end the hold with Done. What is still held when the input has
-// ended goes back to its source (Nacked, as a fault of the stage).
+// Hold keeps a message after the handler that received it returns. ctx must be the handler's
+// context. Each Held must end in Done, Fail or Join. To pass a held message on by itself later,
+// emit h.Message, which gets its own share, and then call Done. A message that is still held when
+// the input has ended goes back to its source (Nacked, as a fault of the stage).
 func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
 	if m.lease.none() {
 		return Held[T]{Message: m}
 	}
 	if !m.lease.share(1) {
-		m.lease = lease{} // kept too long already: it has settled, there is nothing left to hold
+		m.lease = lease{} // it was kept too long and has already settled, so there is nothing to hold
 		return Held[T]{Message: m}
 	}
 	st := stageOf(ctx)
-	if st == nil { // outside a running graph, as in a test of a handler on its own
+	if st == nil { // outside a running graph, such as in a test of the handler alone
 		return Held[T]{Message: m, hold: &hold{lease: m.lease}}
 	}
 	h, life := st.hold(m.lease)
-	if h == nil { // the stage is over: a goroutine of the user's has kept its context
+	if h == nil { // the stage has ended, but a goroutine of the user kept its context
 		var n news
 		m.lease.release(Nacked, nil, &n)
 		n.tell()
@@ -50,13 +51,13 @@ func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
 	return Held[T]{Message: m, hold: h, life: life}
 }
 
-// Done ends the hold: what was held is finished (acknowledged, if nothing else holds its entry). Doing it twice is
-// harmless.
+// Done ends the hold. The entry is acknowledged if no other share holds it. A second call has no
+// effect.
 func (h Held[T]) Done() { h.end(nil) }
 
-// Fail ends the hold with an error, which may be a verdict: Reject sends the entry to the dead letters, Skip drops it,
-// RetryAfter has it delivered again after a while. With a Permanent error the graph stops. Any
-// other error has the entry delivered again (Nacked). The fault policy is not asked.
+// Fail ends the hold with an error, which may be a verdict: Reject sends the entry to the dead
+// letters, Skip drops it, RetryAfter has it delivered again after a delay. A Permanent error stops
+// the graph. Any other error has the entry delivered again (Nacked). The fault policy is not asked.
 func (h Held[T]) Fail(err error) { h.end(&Fault{Err: orUnspecified(err), Meta: h.Meta(), Tries: 1}) }
 
 func (h Held[T]) end(f *Fault) {
@@ -79,8 +80,8 @@ func (h Held[T]) end(f *Fault) {
 	}
 }
 
-// take removes the hold's record and hands its share to the caller; none if it is gone already. The
-// caller has the stage's holdMu.
+// take removes the hold's record and returns its share, or the zero lease if the hold has already
+// ended. The caller holds the stage's holdMu.
 func (h Held[T]) take() lease {
 	if h.hold == nil || h.hold.life != h.life || h.hold.lease.none() {
 		return lease{}
@@ -94,7 +95,7 @@ func (h Held[T]) take() lease {
 	return l
 }
 
-// takeAll takes many holds, with one lock for those of a stage.
+// takeAll takes many holds. It locks each stage once for adjacent holds of that stage.
 func takeAll[T any](held []Held[T]) (leases []lease, some bool) {
 	leases = make([]lease, len(held))
 	var locked *stageBase
@@ -116,10 +117,11 @@ func takeAll[T any](held []Held[T]) (leases []lease, some bool) {
 	return leases, some
 }
 
-// Join makes one message of many held ones: it ends their holds and takes over their shares, and when it settles, each
-// of their entries gets its outcome. Metadata is the first one's, with that of all as Members where
-// there are several. Like a message that the handler was given, it is the handler's until it
-// returns: not emitted, it is done.
+// Join makes one message from many held ones. It ends their holds and takes over their shares. When
+// the message settles, each of the entries gets its outcome. The metadata is that of the first
+// message; if there are several, Members has the metadata of all. The handler owns the new message
+// until it returns, as it owns a message it received: if it does not emit the message, the message
+// is done.
 func Join[T, U any](ctx context.Context, v U, held []Held[T]) Message[U] {
 	m := Message[U]{Value: v, meta: joinMeta(held)}
 	members, some := takeAll(held)

@@ -1,4 +1,4 @@
-// Package run owns the goroutines of package flow: every one is started here, beside the wait for it.
+// Package run starts all goroutines of package flow, each next to the wait for it.
 package run
 
 import (
@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// Group is a set of goroutines that somebody waits for.
+// Group is a set of goroutines to wait for.
 type Group struct {
 	wg   sync.WaitGroup
 	once sync.Once
 	done chan struct{}
 }
 
-// Go starts f. It must not be called once Wait or WaitFor may have returned.
+// Go starts f. It must not be called after Wait or WaitFor may have returned.
 func (g *Group) Go(f func()) { g.wg.Go(f) }
 
 // Wait waits for all goroutines of the group.
 func (g *Group) Wait() { g.wg.Wait() }
 
-// Done returns a channel that is closed when all goroutines of the group have ended. Call it when the last has been
-// started.
+// Done returns a channel that is closed when all goroutines of the group have ended. Call it after
+// the last one was started.
 func (g *Group) Done() <-chan struct{} {
 	g.once.Do(func() {
 		g.done = make(chan struct{})
-		go func() { // ends with the group it waits for
+		go func() { // ends when the group has ended
 			g.wg.Wait()
 			close(g.done)
 		}()
@@ -45,8 +45,8 @@ func (g *Group) WaitFor(d time.Duration) bool {
 	}
 }
 
-// Aside starts a goroutine that nobody here waits for: f says by itself when it is done. It is for calls that cannot be
-// interrupted and may have to be left behind.
+// Aside starts a goroutine that this package does not wait for; f itself signals its end. Use it
+// for calls that cannot be interrupted and may have to be abandoned.
 func Aside(f func()) { go f() }
 
 // Panic is a recovered panic.
@@ -55,8 +55,8 @@ type Panic struct {
 	Stack []byte
 }
 
-// Call calls f and returns its error, or its panic as a value. exited is called, on the way out, when f ended the
-// goroutine by runtime.Goexit.
+// Call calls f and returns its error, or its panic as a value. exited is called if f ended the
+// goroutine with runtime.Goexit.
 func Call(f func() error, exited func()) (p *Panic, err error) {
 	normal := false
 	defer func() {
