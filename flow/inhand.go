@@ -6,27 +6,27 @@ import (
 	"sync/atomic"
 )
 
-// inHand is what a lane is at, for those who have to interrupt it (see Leaser). Only graphs with a source that can lose
-// leases use it.
+// inHand is the work in progress of a lane. It is used to interrupt that work (see Leaser). Only
+// graphs with a source that can lose leases use it.
 //
-// Idea: the handlers' context is one for all messages, and is replaced when it has been cancelled.
-// To interrupt is to replace what is in hand by a mark, in one step, and only if it is still in
-// hand; the lane finds the mark when it puts down what it had, and renews the context before it
-// goes on. So a cancelled context never meets another message, and a message costs an exchange of a
-// pointer.
+// Idea: all messages share one handler context, which is replaced after it was cancelled. An
+// interrupt replaces the lease in progress by a mark, in one atomic step, and only if that lease is
+// still in progress. The lane finds the mark when it puts down its work, and renews the context
+// before it continues. So a cancelled context never meets another message, and a message costs one
+// exchange of a pointer.
 type inHand struct {
-	at     atomic.Pointer[cell]    // the lease of the message, &several, or &interrupted; nil: nothing
-	mu     sync.Mutex              // guards what follows; whoever interrupts has it all the while
-	leases []lease                 // of entries, while at is &several
-	cancel context.CancelCauseFunc // of the handlers' context
-	under  lay                     // while a sink writes
+	at     atomic.Pointer[cell]    // the message's lease, &several or &interrupted; nil: no work
+	mu     sync.Mutex              // guards the fields below; an interrupt holds it throughout
+	leases []lease                 // the entries' leases while at is &several
+	cancel context.CancelCauseFunc // cancels the handlers' context
+	under  lay                     // the outer work while a sink writes
 }
 
-// Stand-ins for leases in inHand.at.
+// Placeholders for leases in inHand.at.
 var several, interrupted cell
 
-// take puts a message in hand. It reports false, and what was in hand stays there, if its lease is
-// lost: then it is not to be handled any more.
+// take makes a message the work in progress. It reports false if its lease is lost: then the
+// message must not be handled. It remains the work in progress until the next take or put.
 func (la *lane) take(l lease) bool {
 	if !l.none() && l.slab.members != nil {
 		la.takeAll(l)
@@ -37,10 +37,11 @@ func (la *lane) take(l lease) bool {
 		}
 		la.renewAfter(la.hand.at.Swap(c))
 	}
-	return !l.isLost() // looked at only now: see session.lose
+	return !l.isLost() // checked only after the lease was published: see session.lose
 }
 
-// takeAll puts several messages in hand, which count as lost when all their entries are.
+// takeAll makes several messages the work in progress. They count as lost when all their entries
+// are lost.
 func (la *lane) takeAll(leases ...lease) {
 	h := &la.hand
 	h.mu.Lock()
@@ -53,16 +54,16 @@ func (la *lane) takeAll(leases ...lease) {
 	la.renewAfter(was)
 }
 
-// lay is what lies under a sink's chunk: the message in hand when the sink began to write, whose
-// handler may be waiting for that, and the context it was given.
+// lay is the work below a sink's chunk: the message in progress when the sink began to write, whose
+// handler may be waiting for the write, and its context.
 type lay struct {
 	at     *cell
 	leases []lease
 	cancel context.CancelCauseFunc
-	ctx    []context.Context // of the lane's stages
+	ctx    []context.Context // contexts of the lane's stages
 }
 
-// takeOver puts a sink's chunk in hand, with a context of its own, until putBack.
+// takeOver makes a sink's chunk the work in progress, with a context of its own, until putBack.
 func (la *lane) takeOver(leases []lease) {
 	h := &la.hand
 	for _, s := range la.stages {
@@ -76,8 +77,8 @@ func (la *lane) takeOver(leases []lease) {
 	la.takeAll(leases...)
 }
 
-// putBack ends what takeOver began, and returns to what was in hand before. If that has been
-// interrupted meanwhile it stays so.
+// putBack ends the work begun by takeOver and restores the outer work. If that was interrupted
+// meanwhile, it stays interrupted.
 func (la *lane) putBack() {
 	h := &la.hand
 	h.mu.Lock()
@@ -95,7 +96,7 @@ func (la *lane) putBack() {
 	h.under.ctx = h.under.ctx[:0]
 }
 
-// put says that nothing is in hand.
+// put ends the work in progress.
 func (la *lane) put() {
 	h := &la.hand
 	was := h.at.Load()
@@ -111,7 +112,7 @@ func (la *lane) put() {
 	la.renewAfter(was)
 }
 
-// renewAfter gives the stages of the lane a context that has not been cancelled, if what was in hand was interrupted.
+// renewAfter gives the stages of the lane a fresh context if the previous work was interrupted.
 func (la *lane) renewAfter(was *cell) {
 	h := &la.hand
 	if was != &interrupted && h.cancel != nil { // only this goroutine sets cancel
@@ -130,7 +131,8 @@ func (la *lane) renewAfter(was *cell) {
 	}
 }
 
-// interrupt cancels the handlers' context if what is in hand is lost: one of cells, or several of which all are.
+// interrupt cancels the handlers' context if the work in progress is lost: its lease is in cells,
+// or all of its several leases are lost.
 func (la *lane) interrupt(cells map[*cell]bool) {
 	h := &la.hand
 	h.mu.Lock()
@@ -145,12 +147,12 @@ func (la *lane) interrupt(cells map[*cell]bool) {
 	}
 }
 
-// isAmong reports whether what is in hand is lost, now that cells are.
+// isAmong reports whether the given work is lost, now that cells are lost.
 func isAmong(cells map[*cell]bool, at *cell, leases []lease) bool {
 	return cells[at] || at == &several && allLost(leases)
 }
 
-// lanes are the lanes of a run that are alive.
+// lanes is the set of live lanes of a run.
 type lanes struct {
 	mu    sync.Mutex
 	alive map[*lane]struct{}
@@ -177,7 +179,7 @@ func (ls *lanes) remove(la *lane) {
 	}
 }
 
-// interrupt interrupts the lanes that are at one of cells.
+// interrupt interrupts the lanes that work on one of cells.
 func (ls *lanes) interrupt(cells map[*cell]bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

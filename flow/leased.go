@@ -2,19 +2,19 @@ package flow
 
 import "errors"
 
-// ErrLeaseLost is the cause of a handler's context when the source has lost the lease of the entry at hand: another
-// reader has the entry now and will handle it.
+// ErrLeaseLost is the cause of a handler's context when the source has lost the lease of the
+// current entry: another reader now owns the entry and will handle it.
 var ErrLeaseLost = errors.New("flow: lease lost, another reader has the entry now")
 
-// Leaser is a Reader that has its entries on leases that it can lose, as when this process stood
-// still for longer than a lease lasts. OnLeaseLost is called once, before Open, with the function
-// to report lost entries to, by their Meta.ID.
+// Leaser is a Reader that can lose the leases of its entries, for example if the process was
+// suspended for longer than a lease lasts. OnLeaseLost is called once, before Open. Its argument is
+// the function that reports lost entries by their Meta.ID.
 //
-// What becomes of a lost entry: the context of the handler that is at it is cancelled with
-// ErrLeaseLost as its cause; if it has not been handled yet it will not be. It settles like any
-// other (Nacked when it was not finished), with Lost set, and it is the Reader's business not to
-// touch what is another's. A message made of several entries (Join), or a chunk that a sink is
-// writing, counts as lost when all its entries are.
+// If a handler is working on a lost entry, its context is cancelled with ErrLeaseLost as the cause.
+// If the entry has not been handled yet, it will not be. A lost entry settles like any other
+// (Nacked if it was not finished), with Lost set. The Reader must then leave the entry to its new
+// owner. A message made of several entries (Join), or a chunk that a sink is writing, counts as
+// lost when all its entries are lost.
 type Leaser interface {
 	OnLeaseLost(lost func(ids []string))
 }
@@ -27,11 +27,10 @@ func (ses *session) lease(reader any) {
 	}
 }
 
-// lose marks entries as lost, and interrupts those who are at them.
+// lose marks entries as lost and interrupts the lanes that work on them.
 //
-// Idea: a lane publishes what it has in hand before it looks whether that is lost; here it is
-// marked lost before the lanes are looked at. So one of the two sees the other, whichever comes
-// first.
+// Idea: a lane publishes its work before it checks whether that is lost. Here the entry is marked
+// lost before the lanes are checked. So one of the two sees the other, whichever comes first.
 func (ses *session) lose(ids []string) {
 	lost := make(map[string]bool, len(ids))
 	for _, id := range ids {
@@ -51,7 +50,7 @@ func (ses *session) lose(ids []string) {
 	s.run.lanes.interrupt(cells)
 }
 
-// lose marks those leases of the slab as lost that have not settled, and adds them to cells.
+// lose marks the unsettled leases with these ids as lost and adds them to cells.
 func (s *slab) lose(ids map[string]bool, cells map[*cell]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +68,8 @@ func (s *slab) lose(ids map[string]bool, cells map[*cell]bool) {
 	}
 }
 
-// isLost reports whether all entries behind the lease are lost. The caller owns a share of it, unless it is an entry's.
+// isLost reports whether all entries of the lease are lost. The caller owns a share of it, unless
+// it is an entry's lease.
 func (l lease) isLost() bool {
 	if l.none() {
 		return false
@@ -103,7 +103,7 @@ func allLost(leases []lease) bool {
 	return some
 }
 
-// appendEntries appends the leases of the entries behind l, of which the caller owns a share.
+// appendEntries appends the leases of the entries that l stands for. The caller owns a share of l.
 func (l lease) appendEntries(to []lease) []lease {
 	one, isOne := l.member()
 	switch {

@@ -1,8 +1,8 @@
 package flow
 
-// Merge brings several sources of one type together as they come: all inputs share one edge, so it
-// costs no goroutine of its own and no input can starve another. The order within each input is
-// kept. It ends when all inputs have.
+// Merge combines several sources of one type in order of arrival. All inputs share one edge, so
+// Merge needs no goroutine of its own and no input can starve another. The order within each input
+// is kept. It ends when all inputs have ended.
 func Merge[T any](name string, ins []Source[T], opts ...StageOption) Source[T] {
 	n := newNode(kindMerge, name, 1, opts)
 	n.oneWorker, n.passes = severalPorts, true
@@ -28,7 +28,7 @@ func (n *node) needsInputs(have int) {
 	}
 }
 
-// counted counts what passes through a stage that does nothing else.
+// counted counts the messages that pass through a stage without a handler.
 func counted[T any](la *lane, st *stageRun, next func(Message[T])) func(Message[T]) {
 	s := &stageBase{}
 	s.init(la, st)
