@@ -13,18 +13,18 @@ type outcome uint8
 
 const (
 	answered outcome = iota + 1
-	refused          // for overload, in the way that is promised
+	refused          // with overload, as promised
 	failed           // anything else
 )
 
-// arrival is one request of an open loop. Its time begins when it was due, even if it was sent
-// later: a caller who waits for a slow answer would otherwise hide that slowness.
+// arrival is one request of an open loop. Its time counts from when it was due, even if it was sent
+// later. Otherwise a caller that waits for a slow answer would hide the slowness.
 type arrival struct {
-	due  time.Duration // since the beginning
+	due  time.Duration // since the start
 	took time.Duration // since it was due
-	late time.Duration // how long after that it was sent
+	late time.Duration // how long after due it was sent
 	what outcome
-	err  error // of one that failed
+	err  error // if it failed
 }
 
 // arrive makes n requests at random times (a Poisson process) with the given rate per second,
@@ -55,10 +55,10 @@ func arrive(ctx context.Context, rate float64, n int, do func(context.Context, i
 // load is the result of an open loop.
 type load struct {
 	name              string
-	offered           float64 // a second
-	goodput           float64 // answers that came in a second, until the last request was due
+	offered           float64 // per second
+	goodput           float64 // answers per second until the last request was due
 	answers, refusals []time.Duration
-	late              []time.Duration // how late the loop itself was
+	late              []time.Duration // delays of the loop itself
 	failures          int
 	failure           error // the first
 }
@@ -76,7 +76,7 @@ func loadOf(name string, rate float64, all []arrival) load {
 				inTime++
 			}
 		case refused:
-			l.refusals = append(l.refusals, a.took-a.late) // no request waits behind it
+			l.refusals = append(l.refusals, a.took-a.late) // not delayed by requests before it
 		default:
 			if l.failures++; l.failure == nil {
 				l.failure = a.err
@@ -90,9 +90,9 @@ func loadOf(name string, rate float64, all []arrival) load {
 	return l
 }
 
-// recovered returns when the latency was usual again: the end of the first five successive
-// intervals of recoverEvery without refusals and with a usual median. Without such five it is the
-// end of the last interval.
+// recovered returns the time at which the latency was back to usual: the end of the first five
+// successive intervals of recoverEvery without refusals and with a usual median. If there are no
+// such five, it returns the end of the last interval.
 func recovered(all []arrival, usual time.Duration) time.Duration {
 	const row = 5
 	var good, end time.Duration
@@ -118,7 +118,7 @@ func recovered(all []arrival, usual time.Duration) time.Duration {
 
 const recoverEvery = 50 * time.Millisecond
 
-// percentile is of what is sorted.
+// percentile returns a percentile of a sorted slice.
 func percentile(sorted []time.Duration, p int) time.Duration {
 	if len(sorted) == 0 {
 		return 0

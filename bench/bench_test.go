@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Benchmark runs each implementation of each case with b.N messages of 100 bytes. For ratios use cmd/bench, which takes
-// turns.
+// Benchmark runs each implementation of each case with b.N messages of 100 bytes. For ratios use
+// cmd/bench, which alternates the implementations.
 func Benchmark(b *testing.B) {
 	for _, c := range Cases() {
 		if c.Explicit {

@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// calls is request and reply: client and service in one process, each request answered with what it carries.
+// calls measures request and reply: client and service run in one process, and each reply carries
+// its request's body.
 func calls(callers int) Case {
 	n := 60_000
 	if callers == 1 {
@@ -26,7 +27,7 @@ func calls(callers int) Case {
 	return Case{
 		Name: "calls-" + strconv.Itoa(
 			callers,
-		), About: fmt.Sprintf("n requests, answered over Redis, of %d callers at once; ratios are of rates", callers),
+		), About: fmt.Sprintf("n requests over Redis by %d concurrent callers; ratios are of rates", callers),
 		Reference: "goredis-coalescing", N: n, Redis: true, ByRate: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			if err := t.Redis.Unlink(ctx, t.In, t.Out).Err(); err != nil {
@@ -41,32 +42,32 @@ func calls(callers int) Case {
 			return drained(ctx, t)
 		},
 		Implementations: []Implementation{
-			{Name: "gateways", About: "gateways.Call, answered by a Service", Run: run(callGateways)},
+			{Name: "gateways", About: "gateways.Call and a Service", Run: run(callGateways)},
 			{
 				Name: "goredis-coalescing",
-				About: "go-redis by hand: one writer that sends what has come, one group reader that answers and " +
-					"acks in one pipeline, one reader of replies",
+				About: "go-redis by hand: one coalescing writer, " +
+					"one group reader that answers and acks in one pipeline, one reader of replies",
 				Run: run(callByHand),
 			},
 			{
 				Name: "goredis-concurrent",
-				About: "the same, whose handlers run 64 at once, each with the caller's deadline; it answers copies " +
-					"from memory, and one writer sends replies and acks",
+				About: "the same with 64 concurrent handlers, each with the caller's deadline; " +
+					"duplicates are answered from memory, and one writer sends replies and acks",
 				Run: run(callByHandConcurrently),
 			},
 		},
 	}
 }
 
-// call is one request and its answer, and end what ends all that serves them.
+// call performs one request; end stops everything that serves it.
 type call struct {
 	do      func(context.Context, string) (string, error)
 	end     func() error
-	client  *gateways.Client // that does it, if one does
-	handler http.Handler     // that does it for HTTP; nil: by do
+	client  *gateways.Client // the client of do, or nil
+	handler http.Handler     // the handler that serves HTTP requests; nil: one that calls do
 }
 
-// ask has callers make t.N calls in all.
+// ask makes t.N calls in total, distributed over the callers.
 func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, *Trial) (call, error)) error {
 	payloads, values := payloadsOf(t.Payload), make([]string, callers)
 	for i := range values {
@@ -76,11 +77,11 @@ func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, 
 	if err != nil {
 		return err
 	}
-	if got, err := c.do(ctx, values[0]); err != nil || got != values[0] { // connects
+	if got, err := c.do(ctx, values[0]); err != nil || got != values[0] { // opens the connection
 		return errors.Join(err, compareText(got, values[0]), c.end())
 	}
 	t.connecting++
-	t.start() // what counts is calls, and not connecting
+	t.start() // connecting is not measured
 	var left atomic.Int64
 	left.Store(int64(t.N))
 	took, errs := make([][]time.Duration, callers), make([]error, callers)
@@ -109,7 +110,7 @@ func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, 
 
 func compareText(got, want string) error {
 	if got != want {
-		return fmt.Errorf("an answer of %d bytes that was meant for another call, or none", len(got))
+		return fmt.Errorf("got a wrong answer of %d bytes", len(got))
 	}
 	return nil
 }

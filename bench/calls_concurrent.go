@@ -10,17 +10,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// concurrent is a hand-written service that does what a Service does: handlers run concurrently, so
-// that a slow one blocks no other. Each runs until the caller's deadline. A copy of a request is
-// answered from memory and not handled again.
+// concurrent is a hand-written service with the features of a Service. Handlers run concurrently,
+// so a slow one does not block the others. Each handler runs at most until the caller's deadline. A
+// duplicate request is answered from memory and not handled again.
 type concurrent struct {
 	*byHand
-	room    chan struct{} // a token for each handler at work
+	room    chan struct{} // one token for each running handler
 	replies chan handReply
 	at      sync.WaitGroup
 
 	mu     sync.Mutex
-	known  map[string]string // answers by the request's id
+	known  map[string]string // answers by request id
 	oldest []string
 	next   int
 }
@@ -44,7 +44,7 @@ func callByHandConcurrently(ctx context.Context, t *Trial) (call, error) {
 	return s.start(ctx, s.serve, s.reply)
 }
 
-// serve begins a handler for each request that it reads.
+// serve starts a handler for each request that it reads.
 func (s *concurrent) serve(ctx context.Context) error {
 	defer func() {
 		s.at.Wait()
@@ -100,7 +100,7 @@ func (s *concurrent) handle(ctx context.Context, m redis.XMessage) {
 
 func (s *concurrent) echo(_ context.Context, v string) string { return v }
 
-// reply writes what has been answered, together, and acknowledges it behind.
+// reply writes all pending answers in one pipeline and acknowledges their requests behind them.
 func (s *concurrent) reply(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	for first := range s.replies {

@@ -11,10 +11,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// byHand is a client and a service as one would write them for this.
+// byHand is a hand-written client and service.
 type byHand struct {
 	t         *Trial
-	deadlines bool // requests carry one
+	deadlines bool // requests carry a deadline
 	mu        sync.Mutex
 	waiting   map[string]chan string
 	out       chan handRequest
@@ -71,7 +71,7 @@ func (h *byHand) do(ctx context.Context, v string) (string, error) {
 	}
 }
 
-// serve answers what it reads, and acknowledges it behind the answers.
+// serve answers the requests that it reads, and acknowledges them behind the answers.
 func (h *byHand) serve(ctx context.Context) error {
 	for ctx.Err() == nil {
 		got, err := h.t.Redis.XReadGroup(ctx, &redis.XReadGroupArgs{Group: h.t.Group, Consumer: "c",
@@ -98,7 +98,7 @@ func (h *byHand) serve(ctx context.Context) error {
 	return nil
 }
 
-// receive hands out the replies.
+// receive dispatches the replies to their callers.
 func (h *byHand) receive(ctx context.Context) error {
 	for last := "0"; ctx.Err() == nil; {
 		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch,
@@ -125,7 +125,7 @@ func (h *byHand) receive(ctx context.Context) error {
 	return nil
 }
 
-// send writes what has come, together.
+// send writes all queued requests in one pipeline.
 func (h *byHand) send(ctx context.Context) error {
 	for {
 		var batch []handRequest

@@ -51,8 +51,8 @@ func Cases() []Case {
 	}
 }
 
-// Select returns the cases with these names. "all" stands for all but the explicit ones, and "inproc" for those whose
-// names begin with "inproc-", as "calls" does.
+// Select returns the cases with these names. "all" selects all but the explicit ones, "inproc"
+// those whose names begin with "inproc-", and "calls" likewise.
 func Select(names ...string) ([]Case, error) {
 	var chosen []Case
 	all := Cases()
@@ -79,8 +79,8 @@ func Select(names ...string) ([]Case, error) {
 	return chosen, nil
 }
 
-// Only leaves the cases just the implementations with these names. Where the reference is not among them there are no
-// ratios.
+// Only removes all implementations without one of these names from the cases. A case without its
+// reference reports no ratios.
 func Only(cases []Case, names ...string) ([]Case, error) {
 	var left []Case
 	for _, c := range cases {
@@ -92,7 +92,7 @@ func Only(cases []Case, names ...string) ([]Case, error) {
 		}
 	}
 	if len(left) == 0 {
-		return nil, fmt.Errorf("bench: no case chosen has an implementation called %s", strings.Join(names, " or "))
+		return nil, fmt.Errorf("bench: no selected case has an implementation named %s", strings.Join(names, " or "))
 	}
 	return left, nil
 }

@@ -2,7 +2,7 @@ package bench
 
 import "context"
 
-// The in-process cases put the numbers 0 to n-1 through a chain of steps and add up what comes out.
+// The in-process cases send the numbers 0 to n-1 through a chain of steps and sum the output.
 
 // step is one stage of a chain: a map, or a filter.
 type step struct {
@@ -18,7 +18,7 @@ func flipBits(v int) int   { return v ^ 0x5a5a }
 func notTenth(v int) bool  { return v%10 != 0 }
 func notEighth(v int) bool { return v&7 != 0 }
 
-// grind is about half a microsecond of work.
+// grind does about half a microsecond of work.
 func grind(v int) int {
 	x := uint64(v) | 1
 	for range 256 {
@@ -45,7 +45,7 @@ var (
 	heavyMap = []step{{name: "grind", apply: grind}}
 )
 
-// chainCase is a case that puts numbers through a chain.
+// chainCase returns a case that sends numbers through a chain.
 func chainCase(name, about string, n int, chain []step, reference string, impls ...Implementation) Case {
 	return Case{
 		Name: "inproc-" + name, About: about, Reference: reference, N: n, Payload: 8,
@@ -80,7 +80,7 @@ func (y *Tally) addInt(v int) { y.add(8, uint64(v)) }
 func maps() Case {
 	return chainCase(
 		"maps",
-		"three maps with acknowledgements, fused to one loop",
+		"three maps with acknowledgements, fused into one loop",
 		4e6,
 		threeMaps,
 		"chan-chunks",
@@ -92,7 +92,7 @@ func maps() Case {
 		},
 		Implementation{
 			Name:  "loop",
-			About: "the plain loop, inlined by the compiler",
+			About: "a plain loop, inlined by the compiler",
 			Run: func(_ context.Context, t *Trial) error {
 				for v := range t.N {
 					t.Got.addInt(flipBits(timesThree(plusOne(v))))
@@ -100,7 +100,7 @@ func maps() Case {
 				return nil
 			},
 		},
-		Implementation{Name: "closures", About: "each step a closure that calls the next", Run: closures(threeMaps)},
+		Implementation{Name: "closures", About: "each step is a closure that calls the next", Run: closures(threeMaps)},
 		Implementation{
 			Name:  "chan-unbuffered",
 			About: "a goroutine for each step, unbuffered channels",
@@ -124,7 +124,7 @@ func maps() Case {
 func stages() Case {
 	return chainCase(
 		"stages",
-		"five stages, maps and filters by turns, with acknowledgements",
+		"five stages, alternating maps and filters, with acknowledgements",
 		4e6,
 		fiveStages,
 		"chan-chunks",
@@ -136,7 +136,7 @@ func stages() Case {
 		},
 		Implementation{
 			Name:  "loop",
-			About: "the plain loop, inlined by the compiler",
+			About: "a plain loop, inlined by the compiler",
 			Run: func(_ context.Context, t *Trial) error {
 				for v := range t.N {
 					if v = plusOne(v); !notTenth(v) {
@@ -150,7 +150,11 @@ func stages() Case {
 				return nil
 			},
 		},
-		Implementation{Name: "closures", About: "each step a closure that calls the next", Run: closures(fiveStages)},
+		Implementation{
+			Name:  "closures",
+			About: "each step is a closure that calls the next",
+			Run:   closures(fiveStages),
+		},
 		Implementation{
 			Name:  "chan-unbuffered",
 			About: "a goroutine for each step, unbuffered channels",
@@ -174,7 +178,7 @@ func stages() Case {
 func async() Case {
 	return chainCase(
 		"async",
-		"three maps, the second on a goroutine of its own",
+		"three maps, the second on its own goroutine",
 		4e6,
 		threeMaps,
 		"chan-chunks",
@@ -210,7 +214,7 @@ func workers() Case {
 			Run:   graphWorkers("ordered"),
 		},
 		Implementation{Name: "graph-unordered", About: "and flow.Unordered", Run: graphWorkers("unordered")},
-		Implementation{Name: "graph-keyed", About: "and flow.KeyedBy, 1000 keys", Run: graphWorkers("keyed")},
+		Implementation{Name: "graph-keyed", About: "the same with flow.KeyedBy, 1000 keys", Run: graphWorkers("keyed")},
 		Implementation{Name: "loop", About: "one goroutine", Run: closures(heavyMap)},
 		Implementation{Name: "chan-1024", About: "four goroutines, channels of 1024, unordered", Run: pool},
 		Implementation{

@@ -15,23 +15,23 @@ func consume() Case {
 		Setup: func(ctx context.Context, t *Trial) error { return fill(ctx, t, payloadsOf(t.Payload).at) },
 		Check: func(ctx context.Context, t *Trial) error {
 			return errors.Join(
-				compare("what was read", t.Got, wantPayloads(t.N, t.Payload)),
+				compare("the entries read", t.Got, wantPayloads(t.N, t.Payload)),
 				drained(ctx, t),
 			)
 		},
 		Implementations: []Implementation{
-			{Name: "graph", About: "source.Stream to a sink that adds up", Run: consumeGraph},
+			{Name: "graph", About: "source.Stream and a sink that sums the payloads", Run: consumeGraph},
 			{
 				Name:  "goredis-readahead",
 				About: "go-redis by hand: XREADGROUP COUNT 1000, reading ahead while one XACK per batch is sent",
 				Run:   readLoop,
 			},
-			{Name: "goredis-one-by-one", About: "go-redis, COUNT 1, and an XACK for each", Slow: 40, Run: readOneByOne},
+			{Name: "goredis-one-by-one", About: "go-redis, COUNT 1, one XACK per entry", Slow: 40, Run: readOneByOne},
 		},
 	}
 }
 
-// readLoop is the best loop that go-redis' typed commands allow.
+// readLoop is the fastest loop with go-redis' typed commands.
 func readLoop(ctx context.Context, t *Trial) error {
 	acks := make(chan []string, 2)
 	return all(ctx, func(ctx context.Context) error {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// processCPU is the time this process has worked so far, on all cores.
+// processCPU returns the CPU time of this process so far, on all cores.
 func processCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0 // a number less in the report
+		return 0 // the report omits the column
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

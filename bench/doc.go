@@ -1,38 +1,41 @@
 // Package bench compares the framework with hand-written code that does the same work.
 //
-// # The words
+// # Terms
 //
-// A [Case] is a piece of work, said without saying how: what is there before, what must be there
-// afterwards. Each of its [Implementation]s does it in one way, and one of them is the reference:
-// raw channels with chunks in process, the best loop that go-redis' typed commands allow with
-// Redis. A [Trial] is one run of one implementation. [Run] repeats all implementations of a case by
-// turns and gives [Result]s: medians, and the ratio to the reference.
+// A [Case] describes a piece of work, but not how it is done: the state before and the state after.
+// Each of its [Implementation]s does the work in one way. One of them is the reference: channels of
+// chunks in process, the fastest loop with go-redis' typed commands with Redis. A [Trial] is one
+// run of one implementation. [Run] alternates all implementations of a case, repeats them, and
+// returns [Result]s: medians, and the ratio to the reference.
 //
-// # How to read it
+// # Reading the results
 //
-// What counts is the ratio: the rate divided by that of the reference in the same repetition, the median over the
-// repetitions. Absolute rates change with the machine, and on a shared one from minute to minute;
-// ratios that differ by less than a tenth or so are the same. The CPU time that a message costs,
-// here and on the server, changes less than rates do.
+// Compare the ratios. A ratio is the rate divided by the reference's rate in the same repetition;
+// the median over the repetitions is reported. Absolute rates depend on the machine, and on a
+// shared one they change from minute to minute. Ratios that differ by less than about a tenth are
+// equal. The CPU time per message, here and on the server, varies less than rates do.
 //
-// Client and server share the machine. With few cores a message's CPU time on one side is missing on the other.
+// Client and server share the machine. With few cores, CPU time that one side uses is not available
+// to the other.
 //
-// Every run is checked: lengths of streams, bytes, checksums, nothing pending and no lag in the group, each entry
-// acknowledged. A wrong result is an error, not a number.
+// Every run is checked: stream lengths, bytes, checksums, no pending entries and no lag in the
+// group, and each entry acknowledged. A wrong result is an error, not a number.
 //
-// Not on the clock: making payloads, filling streams, making groups, and draining a graph after its last entry has been
-// acknowledged on the server. On it: building and starting the graph, connecting, the last acknowledgement. Allocations
-// are those of the whole process in that time.
+// The clock excludes making payloads, filling streams, creating groups, and draining a graph after
+// its last entry was acknowledged on the server. It includes building and starting the graph,
+// connecting, and the last acknowledgement. Allocations are those of the whole process in that
+// time.
 //
-// The raw loops do less than graphs: they acknowledge nothing in process, keep no message back from a failed write,
-// restart nothing, and do not bound what is in flight. They are what one gives up for that, or not.
+// The raw loops do less than graphs. They acknowledge nothing in process, keep no message after a
+// failed write, restart nothing, and do not limit what is in flight. The ratio is the price of
+// these features.
 //
 // # Running it
 //
 //	go run ./bench/cmd/bench -h
 //	go test -bench . ./bench/...
 //
-// Redis cases need a real redis-server: the one of REDIS_URL (the command's -url), or one on PATH
-// that is started for the run. The benchmarks of go test take turns only as far as -count repeats
-// them; for ratios use the command.
+// Redis cases need a real redis-server: the one of REDIS_URL (the command's -url), or one on PATH,
+// which is started for the run. The benchmarks of go test alternate only as far as -count repeats
+// them. For ratios use the command.
 package bench

@@ -10,7 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// numbers is the cheapest source there is: it counts, and counts what is acknowledged.
+// numbers is the cheapest possible source: it counts up, and counts acknowledgements.
 type numbers struct {
 	next, max int
 	acked     *int
@@ -27,7 +27,7 @@ func (r *numbers) Read(_ context.Context, in *flow.Intake[int]) error {
 	return nil
 }
 
-// Commit counts. It is called by one goroutine, which ends before the graph does.
+// Commit counts acknowledged messages. One goroutine calls it, which ends before the graph does.
 func (r *numbers) Commit(_ context.Context, settled []flow.Settlement) error {
 	for i := range settled {
 		if settled[i].Outcome == flow.Acked {
@@ -37,7 +37,7 @@ func (r *numbers) Commit(_ context.Context, settled []flow.Settlement) error {
 	return nil
 }
 
-// adder is a sink that adds up.
+// adder is a sink that sums the values.
 func adder(t *Trial) flow.Sink[int] {
 	return flow.NewSink("add", func() flow.Writer[int] {
 		return flow.WriterFunc[int](func(_ context.Context, chunk []flow.Message[int]) error {
@@ -49,7 +49,7 @@ func adder(t *Trial) flow.Sink[int] {
 	})
 }
 
-// runNumbers runs a graph from numbers to adder, and sees to it that each number was acknowledged.
+// runNumbers runs a graph from numbers to adder and checks that each number was acknowledged.
 func runNumbers(
 	ctx context.Context, t *Trial, through func(flow.Source[int]) flow.Source[int], opts ...flow.StageOption,
 ) error {
@@ -64,7 +64,8 @@ func runNumbers(
 	return nil
 }
 
-// operatorsOf makes a chain of operators; the steps with the indices in async get goroutines of their own.
+// operatorsOf makes a chain of operators. The steps with the indices in async run on their own
+// goroutines.
 func operatorsOf(chain []step, async ...int) func(flow.Source[int]) flow.Source[int] {
 	return func(src flow.Source[int]) flow.Source[int] {
 		for i, s := range chain {
@@ -82,12 +83,12 @@ func operatorsOf(chain []step, async ...int) func(flow.Source[int]) flow.Source[
 	}
 }
 
-// graphOf runs a chain behind a source on a goroutine of its own, as sources are that wait for something.
+// graphOf runs a chain behind a source with its own goroutine, as blocking sources have.
 func graphOf(chain []step, async ...int) runFunc {
 	return func(ctx context.Context, t *Trial) error { return runNumbers(ctx, t, operatorsOf(chain, async...)) }
 }
 
-// graphInline runs a chain on the goroutine of its source, as sources in memory do.
+// graphInline runs a chain on its source's goroutine, as in-memory sources do.
 func graphInline(chain []step) runFunc {
 	return func(ctx context.Context, t *Trial) error {
 		return runNumbers(ctx, t, operatorsOf(chain), flow.Inline())

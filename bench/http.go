@@ -15,8 +15,9 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// overHTTP is request and reply behind HTTP: each connection stays open and posts a JSON string,
-// which comes back. What drives it is in this process, and does as little as it can.
+// overHTTP measures request and reply over HTTP. Each connection stays open and posts a JSON
+// string, which the service returns. The load generator runs in this process and is as cheap as
+// possible.
 func overHTTP(connections int) Case {
 	c := calls(connections)
 	run := func(open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener,
@@ -30,7 +31,7 @@ func overHTTP(connections int) Case {
 	c.Name, c.About = "http-"+strconv.Itoa(
 		connections,
 	), fmt.Sprintf(
-		"as calls-%d, of %d HTTP connections that stay open; ratios are of rates",
+		"calls-%d over %d persistent HTTP connections; ratios are of rates",
 		connections,
 		connections,
 	)
@@ -38,12 +39,12 @@ func overHTTP(connections int) Case {
 	c.Implementations = []Implementation{
 		{
 			Name:  "gateways",
-			About: "gateways.HTTP on gateways.Serve, answered by a Service",
+			About: "gateways.HTTP on gateways.Serve, and a Service",
 			Run:   run(routed, serveGateways),
 		},
 		{
 			Name:  "handler",
-			About: "a handler by hand on net/http's server, over gateways.Call",
+			About: "a hand-written handler on net/http's server, over gateways.Call",
 			Run:   run(callGateways, servePlain),
 		},
 		{Name: "goredis-coalescing", About: "the same handler over go-redis by hand", Run: run(callByHand, servePlain)},
@@ -51,7 +52,7 @@ func overHTTP(connections int) Case {
 	return c
 }
 
-// routed is callGateways, as a route.
+// routed is callGateways behind an HTTP route.
 func routed(ctx context.Context, t *Trial) (call, error) {
 	c, err := callGateways(ctx, t)
 	if err == nil {
@@ -60,7 +61,7 @@ func routed(ctx context.Context, t *Trial) (call, error) {
 	return c, err
 }
 
-// behindHTTP puts a call behind a server.
+// behindHTTP serves a call over HTTP.
 func behindHTTP(
 	ctx context.Context, t *Trial, connections int, open func(context.Context, *Trial) (call, error),
 	serve func(context.Context, net.Listener, http.Handler) error,
@@ -112,7 +113,7 @@ func servePlain(ctx context.Context, l net.Listener, h http.Handler) error {
 	return nil
 }
 
-// byHandOver is the least handler that does it.
+// byHandOver is the smallest handler that calls do.
 func byHandOver(do func(context.Context, string) (string, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
@@ -130,7 +131,7 @@ func byHandOver(do func(context.Context, string) (string, error)) http.Handler {
 	})
 }
 
-// browser is one connection of a client that understands as much of HTTP as these replies need.
+// browser is one connection of a minimal HTTP client, which understands only these replies.
 type browser struct {
 	net.Conn
 	r *bufio.Reader
@@ -155,7 +156,7 @@ func dial(addr string, n int) (free chan browser, hangUp func(), err error) {
 	return free, hangUp, nil
 }
 
-// post posts a text as a JSON string, and returns the text of the one that comes back.
+// post posts a text as a JSON string and returns the text of the reply.
 func (b browser) post(v string) (string, error) {
 	got, err := b.exchange(v)
 	if err != nil {
@@ -168,14 +169,14 @@ func (b browser) post(v string) (string, error) {
 	return text, nil
 }
 
-// page is what a browser gets.
+// page is the response to a browser.
 type page struct {
 	status     int
 	retryAfter string
 	body       []byte
 }
 
-// exchange posts a text as a JSON string, and returns what comes back, whatever it is.
+// exchange posts a text as a JSON string and returns the response, whatever its status.
 func (b browser) exchange(v string) (got page, err error) {
 	_, err = fmt.Fprintf(
 		b,

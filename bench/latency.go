@@ -13,13 +13,15 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// perSecond is how many messages a second the latency case sends: few enough that everybody is idle between two.
+// perSecond is the message rate of the latency case. It is low enough that everything is idle
+// between two messages.
 const perSecond = 1000
 
 func latency() Case {
 	return Case{
-		Name: "latency", About: "from before XADD to the handler, 1000 messages a second, each acknowledged; ratios " +
-			"are of p50, less is better",
+		Name: "latency",
+		About: "time from before XADD to the handler, 1000 messages a second, each acknowledged; ratios are of p50, " +
+			"less is better",
 		Reference: "goredis-blocking-read", N: 3000, Redis: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			if err := t.Redis.Unlink(ctx, t.In).Err(); err != nil {
@@ -34,13 +36,13 @@ func latency() Case {
 			return drained(ctx, t)
 		},
 		Implementations: []Implementation{
-			{Name: "graph", About: "source.Stream to a sink function", Run: latencyGraph},
+			{Name: "graph", About: "source.Stream and a sink function", Run: latencyGraph},
 			{Name: "goredis-blocking-read", About: "go-redis by hand: XREADGROUP BLOCK, then XACK", Run: latencyLoop},
 		},
 	}
 }
 
-// tick writes entries that carry the time, perSecond of them a second.
+// tick writes perSecond entries a second, each with the current time.
 func tick(ctx context.Context, t *Trial) error {
 	every := time.NewTicker(time.Second / perSecond)
 	defer every.Stop()
@@ -59,7 +61,7 @@ func tick(ctx context.Context, t *Trial) error {
 	return nil
 }
 
-// epoch is what times are counted from, by the monotonic clock.
+// epoch is the zero of all times; it has a monotonic clock reading.
 var epoch = time.Now()
 
 func (t *Trial) arrived(payload []byte) {
@@ -89,7 +91,7 @@ func latencyLoop(ctx context.Context, t *Trial) error {
 			for i, m := range batch {
 				payload, ok := m.Values[field].(string)
 				if !ok {
-					return errors.New("an entry without a payload")
+					return errors.New("an entry has no payload")
 				}
 				t.arrived([]byte(payload))
 				ids[i] = m.ID

@@ -12,15 +12,15 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// memory is no race: it puts many messages through a graph that copies, partitions, batches and joins them, and watches
-// the memory.
+// memory is not a comparison. It sends many messages through a graph that copies, partitions,
+// batches and joins them, and observes the memory.
 func memory() Case {
 	return Case{
-		Name: "memory", About: "heap and resident memory while messages go through a graph of all kinds of edges: flat",
+		Name: "memory", About: "heap and resident memory of a graph with all kinds of edges; both must stay flat",
 		Reference: "graph", N: 10_000_000, Payload: 100, Explicit: true,
 		Check: func(_ context.Context, t *Trial) error {
 			if want := 2 * t.N; t.Got.Count != want {
-				return fmt.Errorf("%d messages came out, want %d", t.Got.Count, want)
+				return fmt.Errorf("the graph returned %d messages, want %d", t.Got.Count, want)
 			}
 			return nil
 		},
@@ -34,7 +34,7 @@ func memory() Case {
 	}
 }
 
-// letters is a source of fresh payloads with metadata, as entries of a stream have.
+// letters is a source of fresh payloads with metadata, like entries of a stream.
 type letters struct {
 	next, max int
 	size      int
@@ -85,20 +85,20 @@ func memoryRun(ctx context.Context, t *Trial) error {
 	return w.flat(t)
 }
 
-// sample is the memory at one moment, in bytes.
+// sample is the memory at one time, in bytes.
 type sample struct{ heap, resident uint64 }
 
-// watch looks at the memory at intervals.
+// watch samples the memory at intervals.
 type watch struct{ samples []sample }
 
-const tenths = 20 // so many samples are told
+const tenths = 20 // number of samples that are logged
 
 func (w *watch) run(t *Trial, r *flow.Running) {
 	every := time.NewTicker(50 * time.Millisecond)
 	defer every.Stop()
 	told := 0
 	done, cancel := context.WithCancel(context.Background())
-	cancel() // snapshots need not ask any server
+	cancel() // snapshots do not query a server
 	for {
 		select {
 		case <-r.Done():
@@ -127,11 +127,11 @@ func memoryNow() sample {
 	return sample{heap: m.HeapAlloc, resident: residentSet()}
 }
 
-// flat says so if the second half of a run needed more than the first. The first tenth, in which everything fills, does
-// not count.
+// flat returns an error if the second half of a run needed more memory than the first. The first
+// tenth, in which buffers fill, does not count.
 func (w *watch) flat(t *Trial) error {
 	if len(w.samples) < 20 {
-		t.Logf("too short a run to judge by its %d samples", len(w.samples))
+		t.Logf("not judged: the run is too short, with only %d samples", len(w.samples))
 		return nil
 	}
 	rest := w.samples[len(w.samples)/10:]

@@ -17,39 +17,36 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// A service of overload has so many workers, each of which takes so long for a request and computes
-// nothing: what it can do is known, and the cores of the machine are not what bounds it.
+// The service of overload has this many workers, each of which takes this long for a request
+// without computing. So its capacity is known, and the machine's cores do not limit it.
 const (
 	overloadWorkers = 16
 	overloadTakes   = 8 * time.Millisecond
-	// until a service that has taken what it takes by default comes to the last of it
-	overloadTaken   = 4 * overloadTakes
+	overloadTaken   = 4 * overloadTakes // to handle all requests that a service takes by default
 	overloadMaxWait = 250 * time.Millisecond
 )
 
-// What is promised. MaxWait of the client is left at its default.
+// The promises. The client's MaxWait is left at its default.
 const (
-	leastGoodput = 0.9 // of what is sustainable, at twice that
-	// What the answered may take more than the usual p99. At first clients have to see what comes:
-	// it takes them three looks, in which the queue grows as long as MaxWait allows, or a little
-	// longer.
-	mostOnset  = 2*overloadMaxWait + overloadTaken
-	mostSteady = overloadMaxWait/2 + overloadTaken // behind the first two seconds
-	// likewise of the medians: a tenth of MaxWait, what the service has taken, and a third for
-	// chance
-	mostMedian     = 80 * time.Millisecond
-	mostRefusal    = 10 * time.Millisecond // p99, from when it was asked: at once
+	leastGoodput = 0.9 // share of the sustainable rate, at twice that rate
+	// The time that answered requests may take more than the usual p99. Clients need three samples
+	// to detect overload. Meanwhile the queue grows to MaxWait, or slightly longer.
+	mostOnset      = 2*overloadMaxWait + overloadTaken
+	mostSteady     = overloadMaxWait/2 + overloadTaken // after the first two seconds
+	mostMedian     = 80 * time.Millisecond             // medians: MaxWait/10, the requests taken, a third for noise
+	mostRefusal    = 10 * time.Millisecond             // p99, from the time it was sent
 	mostRecovery   = 2 * time.Second
-	mostNearMisses = 0.01 // of the requests at 0.9 that may be refused
+	mostNearMisses = 0.01 // share of requests at 0.9 that may be refused
 	leastJudged    = 20_000
-	mostLate       = 30 * time.Millisecond // p99: beyond it the machine is busy with other things
+	mostLate       = 30 * time.Millisecond // p99: beyond it the machine is busy with other work
 )
 
-// overload is no race: it offers a service more than it can do, and looks at what becomes of the requests.
+// overload is not a comparison. It sends a service more requests than it can handle, and checks how
+// each ends.
 func overload() Case {
 	c := calls(overloadWorkers)
 	c.Name, c.About = "overload", fmt.Sprintf(
-		"half, 0.9 times and twice of what %d workers of %v can answer, in an open loop; n requests at twice",
+		"an open loop at half, 0.9 times and twice the capacity of %d workers of %v; n requests at twice",
 		overloadWorkers,
 		overloadTakes,
 	)
@@ -57,7 +54,7 @@ func overload() Case {
 	c.Check = func(ctx context.Context, t *Trial) error {
 		groups, err := t.Redis.XInfoGroups(ctx, t.In).Result()
 		if err == nil && (len(groups) != 1 || groups[0].Pending != 0 || groups[0].Lag != 0) {
-			err = fmt.Errorf("the service has left something: %+v", groups)
+			err = fmt.Errorf("the service left unread or pending entries: %+v", groups)
 		}
 		return err
 	}
@@ -79,21 +76,21 @@ func overload() Case {
 		},
 		{
 			Name:  "clients",
-			About: "eight of them, as in as many processes",
+			About: "eight clients, as in eight processes",
 			Run:   run(func(ctx context.Context, t *Trial) (patience, error) { return patient(ctx, t, 8) }),
 		},
-		{Name: "http", About: "gateways.HTTP on gateways.Serve, over sockets of the loopback", Run: run(patientHTTP)},
+		{Name: "http", About: "gateways.HTTP on gateways.Serve, over loopback sockets", Run: run(patientHTTP)},
 	}
 	return c
 }
 
-// patience is a way to ask that does not mind a refusal.
+// patience is a way to make requests that tolerates refusals.
 type patience struct {
 	do  func(context.Context, int) (outcome, error)
 	end func() error
 }
 
-// overloaded offers one load after the other.
+// overloaded offers the loads one after the other.
 func overloaded(ctx context.Context, t *Trial, p patience) error {
 	sustained, err := sustain(ctx, p, t.N/4)
 	if err != nil {
@@ -122,7 +119,7 @@ func overloaded(ctx context.Context, t *Trial, p patience) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// sustain is how many calls a second are answered when there are always some that wait, but not many.
+// sustain measures how many calls a second are answered when a few are always waiting.
 func sustain(ctx context.Context, p patience, n int) (float64, error) {
 	const callers = 4 * overloadWorkers
 	n = max(n, callers)
@@ -135,7 +132,7 @@ func sustain(ctx context.Context, p patience, n int) (float64, error) {
 				what, err := p.do(ctx, k)
 				if what != answered {
 					errs[i] = fmt.Errorf(
-						"%d callers at once are too many: %w",
+						"the service refuses %d concurrent callers: %w",
 						callers,
 						errors.Join(err, gateways.ErrOverloaded),
 					)
@@ -147,13 +144,13 @@ func sustain(ctx context.Context, p patience, n int) (float64, error) {
 	return float64(n) / time.Since(began).Seconds(), errors.Join(errs...)
 }
 
-// verdict is what was found, and what was promised.
+// verdict holds the measurements and compares them with the promises.
 type verdict struct {
 	sustained float64
 	loads     []load          // at half, near, twice, and half again
-	steady    []time.Duration // of the answered at twice, from the third second on, sorted
+	steady    []time.Duration // latencies at twice from the third second on, sorted
 	recovery  time.Duration
-	judged    bool // by the clock too
+	judged    bool // times are judged too
 	lines     []string
 }
 
@@ -165,8 +162,7 @@ func (v *verdict) judge() error {
 			v.lines = append(
 				v.lines,
 				fmt.Sprintf(
-					"not judged by the clock: requests were sent up to %v late, "+
-						"so the machine is busy with other things",
+					"times are not judged: requests were sent up to %v late because the machine is busy",
 					round(late),
 				),
 			)
@@ -193,19 +189,19 @@ func (v *verdict) judge() error {
 		failures += l.failures
 		failure = errors.Join(failure, l.failure)
 	}
-	promise(failures == 0, false, "%d requests came to another end than an answer or a refusal, want none", failures)
-	promise(len(half.refusals) == 0, true, "at half %d were refused, want none", len(half.refusals))
+	promise(failures == 0, false, "%d requests were neither answered nor refused, want none", failures)
+	promise(len(half.refusals) == 0, true, "at half, %d requests were refused, want none", len(half.refusals))
 	promise(
 		share(near) <= mostNearMisses,
 		true,
-		"at 0.9 %.2f %% were refused, want %.0f %% at most",
+		"at 0.9, %.2f %% were refused, want at most %.0f %%",
 		100*share(near),
 		100*mostNearMisses,
 	)
 	promise(
 		twice.goodput >= leastGoodput*v.sustained,
 		true,
-		"at twice %.2f of what is sustainable was answered, want %.2f at least",
+		"at twice, %.2f of the sustainable rate was answered, want at least %.2f",
 		twice.goodput/v.sustained,
 		leastGoodput,
 	)
@@ -213,15 +209,14 @@ func (v *verdict) judge() error {
 	promise(
 		p99 <= usual+mostOnset,
 		true,
-		"p99 of the answered at twice is %v, want %v at most: the p99 at half, twice MaxWait, and what the service "+
-			"has taken",
+		"p99 of answers at twice is %v, want at most %v: the p99 at half, twice MaxWait, and the requests taken",
 		round(p99),
 		round(usual+mostOnset),
 	)
 	promise(
 		steady <= usual+mostSteady,
 		true,
-		"p99 of the answered at twice behind the first two seconds is %v, want %v at most: half of MaxWait once",
+		"p99 of answers at twice after the first two seconds is %v, want at most %v: half of MaxWait once",
 		round(steady),
 		round(usual+mostSteady),
 	)
@@ -229,16 +224,16 @@ func (v *verdict) judge() error {
 	promise(
 		p50 <= usually+mostMedian,
 		true,
-		"p50 of the answered at twice is %v, want %v at most",
+		"p50 of answers at twice is %v, want at most %v",
 		round(p50),
 		round(usually+mostMedian),
 	)
 	no := percentile(twice.refusals, 99)
-	promise(no <= mostRefusal, true, "p99 of the refused at twice is %v, want %v at most", round(no), mostRefusal)
+	promise(no <= mostRefusal, true, "p99 of refusals at twice is %v, want at most %v", round(no), mostRefusal)
 	promise(
 		v.recovery <= mostRecovery,
 		true,
-		"usual latency came back within %v after it, want %v at most",
+		"latency was back to usual within %v after it, want at most %v",
 		v.recovery,
 		mostRecovery,
 	)
@@ -248,7 +243,7 @@ func (v *verdict) judge() error {
 	return nil
 }
 
-// share is how much of a load was refused.
+// share returns the refused share of a load.
 func share(l load) float64 {
 	return float64(len(l.refusals)) / float64(max(1, len(l.refusals)+len(l.answers)+l.failures))
 }
@@ -291,7 +286,7 @@ func (v *verdict) table() string {
 	return b.String()
 }
 
-// overloadService answers what it is asked, in its time.
+// overloadService answers each request after its fixed time.
 func overloadService(ctx context.Context, t *Trial) (*flow.Running, error) {
 	svc := gateways.NewService(t.Redis, t.In, gateways.ServiceConfig{Group: t.Group,
 		Concurrency: []flow.StageOption{flow.Workers(overloadWorkers), flow.Unordered()}})
@@ -301,7 +296,7 @@ func overloadService(ctx context.Context, t *Trial) (*flow.Running, error) {
 	return svc.Graph(flow.DrainTimeout(10 * time.Second)).Start(context.WithoutCancel(ctx))
 }
 
-// patient asks by clients, in turn.
+// patient makes requests through several clients in turn.
 func patient(ctx context.Context, t *Trial, clients int) (patience, error) {
 	run, err := overloadService(ctx, t)
 	if err != nil {
@@ -344,7 +339,7 @@ func endOf(ctx context.Context, run *flow.Running, clients ...*gateways.Client) 
 	return errors.Join(append(errs, err)...)
 }
 
-// patientHTTP asks over HTTP, by as many connections as it takes.
+// patientHTTP makes requests over HTTP, with as many connections as needed.
 func patientHTTP(ctx context.Context, t *Trial) (patience, error) {
 	run, err := overloadService(ctx, t)
 	if err != nil {
@@ -387,7 +382,7 @@ func patientHTTP(ctx context.Context, t *Trial) (patience, error) {
 	}, nil
 }
 
-// browsers are connections, at most mostBrowsers, of which there is always one that is free.
+// browsers is a pool of at most mostBrowsers connections, of which one is always free.
 type browsers struct {
 	addr string
 
@@ -404,7 +399,7 @@ func (b *browsers) exchange(v string) (page, error) {
 		return page{}, err
 	}
 	got, err := k.exchange(v)
-	if err != nil { // it is of no more use
+	if err != nil { // the connection is unusable
 		_ = k.Close()
 		return got, err
 	}
@@ -425,7 +420,7 @@ func (b *browsers) take() (browser, error) {
 	many := len(b.all)
 	b.mu.Unlock()
 	if many >= mostBrowsers {
-		return browser{}, fmt.Errorf("%d requests wait for an answer: more than may", many)
+		return browser{}, fmt.Errorf("%d requests wait for an answer, which exceeds the limit", many)
 	}
 	c, err := net.Dial("tcp", b.addr)
 	if err != nil {

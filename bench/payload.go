@@ -9,15 +9,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The payloads of the Redis cases are bytes that begin with a number, so that what arrives can be told from what was
-// sent. They are made before the clock starts and nobody changes them.
+// Payloads of the Redis cases begin with a number, so that output can be compared with input. They
+// are made before the clock starts and never changed.
 
 const (
-	ring   = 1 << 14 // so many different payloads; then they begin again
+	ring   = 1 << 14 // number of different payloads, used round robin
 	digits = 8
 )
 
-// payloads are the first ring payloads of a size.
+// payloads holds the first ring payloads of a size.
 type payloads struct{ each [][]byte }
 
 var made sync.Map // size → *payloads
@@ -43,7 +43,8 @@ func payloadsOf(size int) *payloads {
 
 func (p *payloads) at(i int) []byte { return p.each[i%ring] }
 
-// addPayload counts a payload; one that does not begin with a number spoils the checksum.
+// addPayload counts a payload. A payload that does not begin with a number invalidates the
+// checksum.
 func (y *Tally) addPayload(b []byte) {
 	if len(b) < digits {
 		y.add(len(b), 1<<40)
@@ -67,7 +68,7 @@ func number[S ~string | ~[]byte](s S) (n uint64) {
 	return n
 }
 
-// wantPayloads is the tally of n payloads.
+// wantPayloads returns the tally of n payloads.
 func wantPayloads(n, size int) Tally {
 	size = max(size, digits)
 	want := Tally{Count: n, Bytes: n * size}
@@ -81,7 +82,7 @@ func wantPayloads(n, size int) Tally {
 	return want
 }
 
-// field is the field that carries the payload: the one of the native format.
+// field is the payload field of the native format.
 const field = "data"
 
 // tallyStream reads a whole stream.
@@ -112,7 +113,8 @@ func tallyStream(
 	}
 }
 
-// fill makes the stream t.In of n entries, unless it is there from the run before, and a new group at its beginning.
+// fill creates the stream t.In with n entries, unless the previous run left it, and a new group at
+// its start.
 func fill(ctx context.Context, t *Trial, payload func(i int) []byte) error {
 	have, err := t.Redis.XLen(ctx, t.In).Result()
 	if err != nil {
@@ -132,7 +134,7 @@ func fill(ctx context.Context, t *Trial, payload func(i int) []byte) error {
 	return t.Redis.XGroupCreate(ctx, t.In, t.Group, "0").Err()
 }
 
-// drained checks that the group has read all of t.In and acknowledged all it has read.
+// drained checks that the group has read all of t.In and acknowledged everything.
 func drained(ctx context.Context, t *Trial) error {
 	pending, err := t.Redis.XPending(ctx, t.In, t.Group).Result()
 	if err != nil {
@@ -146,11 +148,11 @@ func drained(ctx context.Context, t *Trial) error {
 		switch {
 		case g.Name != t.Group:
 		case pending.Count != 0 || g.Lag != 0 || g.EntriesRead != int64(t.N+t.connecting):
-			return fmt.Errorf("group %q: %d pending, lag %d, %d read of %d; want 0, 0 and all",
+			return fmt.Errorf("group %q: %d pending, lag %d, %d read of %d; want 0, 0 and all of them",
 				g.Name, pending.Count, g.Lag, g.EntriesRead, t.N+t.connecting)
 		default:
 			return nil
 		}
 	}
-	return errors.New("the group is gone")
+	return errors.New("the group does not exist")
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// WritePlot draws the ratios as bars, on a logarithmic scale, as an SVG.
+// WritePlot draws the ratios as an SVG bar chart with a logarithmic scale.
 func WritePlot(w io.Writer, results []Result) error {
 	const (
 		left, width, right = 320, 520, 90
@@ -55,7 +55,7 @@ func WritePlot(w io.Writer, results []Result) error {
 		w,
 		`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">
 <rect width="100%%" height="100%%" fill="white"/>
-<text x="10" y="20">Ratios of one run, medians; right of the line is more than the reference (logarithmic)</text>
+<text x="10" y="20">Ratios of one run, medians, logarithmic; right of the line is more than the reference</text>
 %s<line x1="%.1f" y1="30" x2="%.1f" y2="%d" stroke="#444"/>
 </svg>
 `,

@@ -36,12 +36,12 @@ func produce() Case {
 		Implementations: []Implementation{
 			{
 				Name:  "graph",
-				About: "sink.Stream with four pipelines of 128, which do not keep the order",
+				About: "sink.Stream with four pipelines of 128, unordered",
 				Run:   produceGraph(sink.StreamConfig[[]byte]{Pipelines: 4}),
 			},
 			{
 				Name:  "graph-ordered",
-				About: "sink.Stream as it is by default: one pipeline of 128, the order kept",
+				About: "sink.Stream's default: one pipeline of 128, ordered",
 				Run:   produceGraph(sink.StreamConfig[[]byte]{}),
 			},
 			{
@@ -51,14 +51,15 @@ func produce() Case {
 					return writeLoop(ctx, t, t.Out, payloadsOf(t.Payload).at)
 				},
 			},
-			{Name: "goredis-one-by-one", About: "go-redis, one XADD after the other", Slow: 20, Run: writeOneByOne},
+			{Name: "goredis-one-by-one", About: "go-redis, one XADD at a time", Slow: 20, Run: writeOneByOne},
 		},
 	}
 }
 
 const loopPipelines, loopDepth = 4, 128
 
-// writeLoop is the best loop that go-redis' typed commands allow: so many goroutines, each with a pipeline in flight.
+// writeLoop is the fastest loop with go-redis' typed commands: several goroutines, each with one
+// pipeline in flight.
 func writeLoop(ctx context.Context, t *Trial, key string, payload func(i int) []byte) error {
 	var next atomic.Int64
 	return together(ctx, loopPipelines, func(ctx context.Context) error {
@@ -88,7 +89,7 @@ func writeOneByOne(ctx context.Context, t *Trial) error {
 	return nil
 }
 
-// together runs f on n goroutines; the first error ends the others' context.
+// together runs f on n goroutines. The first error cancels the context of the others.
 func together(ctx context.Context, n int, f func(context.Context) error) error {
 	tasks := make([]func(context.Context) error, n)
 	for i := range tasks {
@@ -97,7 +98,7 @@ func together(ctx context.Context, n int, f func(context.Context) error) error {
 	return all(ctx, tasks...)
 }
 
-// all runs each function on a goroutine; the first error ends the others' context.
+// all runs each function on its own goroutine. The first error cancels the context of the others.
 func all(ctx context.Context, tasks ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

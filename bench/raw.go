@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// What one writes by hand, without acknowledgements, supervision or a way to look inside.
+// Hand-written pipelines, without acknowledgements, supervision or inspection.
 
 type runFunc = func(ctx context.Context, t *Trial) error
 
-// closures makes each step call the next.
+// closures returns a chain in which each step calls the next.
 func closures(chain []step) runFunc {
 	return func(_ context.Context, t *Trial) error {
 		next := func(v int) { t.Got.addInt(v) }
@@ -32,7 +32,8 @@ func closures(chain []step) runFunc {
 	}
 }
 
-// channels gives each step a goroutine, and each value a send. What is in last runs where the values are added up.
+// channels gives each step a goroutine, and sends each value separately. The steps in last run
+// where the values are summed.
 func channels(chain []step, buffer int, last ...step) runFunc {
 	return func(_ context.Context, t *Trial) error {
 		var wg sync.WaitGroup
@@ -68,7 +69,7 @@ func channels(chain []step, buffer int, last ...step) runFunc {
 
 const chunkSize = 256
 
-// feedChunks cuts the numbers up to n into chunks, using those that come back in free.
+// feedChunks splits the numbers up to n into chunks, and reuses the chunks that return in free.
 func feedChunks(ctx context.Context, n int, free <-chan []int, out chan<- []int) {
 	defer close(out)
 	for v := 0; v < n; {
@@ -98,7 +99,7 @@ func sendChunk(ctx context.Context, out chan<- []int, chunk []int) bool {
 	}
 }
 
-// work puts chunks through a part of a chain, in place, a step at a time.
+// work applies a part of a chain to chunks, in place, one step at a time.
 func work(ctx context.Context, part []step, in <-chan []int, out chan<- []int) {
 	for chunk := range in {
 		for _, s := range part {
@@ -126,7 +127,7 @@ func (s step) run(chunk []int) []int {
 	return kept
 }
 
-// collect adds up what arrives and gives the chunks back.
+// collect sums the values that arrive and returns the chunks for reuse.
 func collect(t *Trial, in <-chan []int, free chan<- []int) {
 	for chunk := range in {
 		for _, v := range chunk {
@@ -139,7 +140,7 @@ func collect(t *Trial, in <-chan []int, free chan<- []int) {
 	}
 }
 
-// chunks gives each part of a chain a goroutine, and passes chunks between them.
+// chunks gives each part of a chain a goroutine, and sends chunks between them.
 func chunks(parts [][]step) runFunc {
 	return func(ctx context.Context, t *Trial) error {
 		var wg sync.WaitGroup

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Result is what an implementation of a case came to: the medians of its repetitions. As JSON it is one line.
+// Result is the result of one implementation of a case: medians over its repetitions. Its JSON is
+// one line.
 type Result struct {
 	Case           string  `json:"case"`
 	Implementation string  `json:"implementation"`
@@ -19,23 +20,23 @@ type Result struct {
 	PerSecond      float64 `json:"messages_per_second"`
 	Allocs         float64 `json:"allocs_per_message"`
 	Bytes          float64 `json:"bytes_per_message"`
-	// Ratio is the rate divided by the reference's rate in the same repetition, the median of
-	// these. In the latency case it is the ratio of the p50s, so there less is better.
+	// Ratio is the rate divided by the reference's rate in the same repetition, the median over the
+	// repetitions. In the latency case it is the ratio of the p50s, so less is better.
 	Ratio     float64 `json:"ratio"`
 	Reference string  `json:"reference"`
 	Reps      int     `json:"reps"`
-	// ClientMicros and ServerMicros are the CPU time that a message costs this process and the
-	// Redis server, where known.
+	// ClientMicros and ServerMicros are the CPU time per message of this process and of the Redis
+	// server. 0 means unknown.
 	ClientMicros float64 `json:"client_cpu_us_per_message,omitempty"`
 	ServerMicros float64 `json:"server_cpu_us_per_message,omitempty"`
-	// P50Micros and P99Micros are how long messages took, where that was measured.
+	// P50Micros and P99Micros are percentiles of the message latency. 0 means not measured.
 	P50Micros float64 `json:"p50_us,omitempty"`
 	P99Micros float64 `json:"p99_us,omitempty"`
 
 	byRate bool
 }
 
-// summary takes the medians.
+// summary returns the medians.
 func summary(c Case, trials map[string][]*Trial) []Result {
 	var results []Result
 	for _, i := range c.Implementations {
@@ -71,7 +72,7 @@ func summary(c Case, trials map[string][]*Trial) []Result {
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// ratio compares repetition by repetition.
+// ratio returns the median of the ratios of each repetition.
 func ratio(ts, reference []*Trial) float64 {
 	var ratios []float64
 	for i := range min(len(ts), len(reference)) {
@@ -97,7 +98,7 @@ func median(values []float64) float64 {
 	}
 }
 
-// WriteJSON writes a line for each result.
+// WriteJSON writes one line per result.
 func WriteJSON(w io.Writer, results []Result) error {
 	e := json.NewEncoder(w)
 	for _, r := range results {
@@ -108,7 +109,7 @@ func WriteJSON(w io.Writer, results []Result) error {
 	return nil
 }
 
-// WriteTable writes the results of a case for people.
+// WriteTable writes the results of a case as a table.
 func WriteTable(w io.Writer, results []Result) error {
 	if len(results) == 0 {
 		return nil

@@ -12,26 +12,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Options say what Run runs.
+// Options configure Run.
 type Options struct {
 	Cases    []Case
-	N        int   // messages of a run; 0: what the case says
-	Payloads []int // bytes, for the cases that take any size; empty: 100
-	Reps     int   // repetitions; 0: 5
-	// Redis is the server for the cases that need one. They are left out, and said to be, when it is nil.
+	N        int   // messages per run. Defaults to the case's number
+	Payloads []int // sizes in bytes, for the cases that take any. Defaults to 100
+	Reps     int   // repetitions. Defaults to 5
+	// Redis is the server for the cases that need one. If it is nil, these cases are skipped, which
+	// is logged.
 	Redis redis.UniversalClient
-	// Logf is told how it goes; nil: nobody is.
+	// Logf receives progress messages. Defaults to none.
 	Logf func(format string, args ...any)
-	// Each is given the results of a case and a payload as soon as it is over.
+	// Each receives the results of a case and a payload as soon as they are complete.
 	Each func([]Result)
 }
 
 // Timeout is how long one run may take.
 const Timeout = 5 * time.Minute
 
-// Run runs the cases: of each, all implementations by turns, as often as there are repetitions, so that whatever the
-// machine does besides meets them all alike. A run whose result is wrong ends it. When ctx ends, the case at hand is
-// reported as far as it got, and the cause of the end is returned.
+// Run runs the cases. It alternates all implementations of a case, once per repetition, so that
+// other load on the machine affects all of them alike. A wrong result ends Run with an error. When
+// ctx ends, Run reports the current case as far as it got, and returns the cause.
 func Run(ctx context.Context, o Options) error {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
@@ -66,13 +67,13 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// race repeats all implementations of a case by turns.
+// race repeats all implementations of a case alternately.
 func (o Options) race(ctx context.Context, c Case, payload int, prefix string) (_ []Result, err error) {
 	n := cmp.Or(o.N, c.Messages(payload))
 	trials := make(map[string][]*Trial)
-	used := make(map[string]*Trial) // by key, to be deleted
+	used := make(map[string]*Trial) // by key, to delete them at the end
 	defer func() {
-		// Also after an interruption: nothing is left on the server.
+		// Runs after an interruption too, so that nothing is left on the server.
 		for _, t := range used {
 			err = errors.Join(err, t.clean(context.WithoutCancel(ctx)))
 		}
@@ -96,16 +97,17 @@ func (o Options) race(ctx context.Context, c Case, payload int, prefix string) (
 	return summary(c, trials), nil
 }
 
-// inTurn begins each repetition with another implementation, for coming first may be better or worse.
+// inTurn starts each repetition with another implementation, because the position may affect the
+// result.
 func inTurn(impls []Implementation, rep int) []Implementation {
 	at := rep % len(impls)
 	return slices.Concat(impls[at:], impls[:at])
 }
 
-// within bounds a run.
+// within runs a trial with a timeout.
 func (t *Trial) within(ctx context.Context, c Case, i Implementation) error {
 	bounded, cancel := context.WithTimeoutCause(ctx, Timeout,
-		fmt.Errorf("bench: %s/%s with %d messages has not ended within %v", c.Name, i.Name, t.N, Timeout))
+		fmt.Errorf("bench: %s/%s with %d messages did not end within %v", c.Name, i.Name, t.N, Timeout))
 	defer cancel()
 	return t.run(bounded, c, i)
 }

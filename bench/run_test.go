@@ -18,8 +18,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// TestCases runs every implementation of every case on a real server, small, and twice, so that each run meets what the
-// one before it has left. Cases that mostly wait for the server run in parallel.
+// TestCases runs every implementation of every case on a real server, with few messages, and twice,
+// so that each run meets the state that the previous one left. Cases that mostly wait for the
+// server run in parallel.
 func TestCases(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		for _, c := range Cases() {
@@ -74,7 +75,7 @@ func testCase(t *testing.T, c Case, rdb redis.UniversalClient) {
 	}
 }
 
-// TestOneMessage: the smallest run there is.
+// TestOneMessage runs the smallest possible number of messages.
 func TestOneMessage(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	cases, err := Select("all")
@@ -107,7 +108,8 @@ func TestRunWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestWrongResultFails: implementations that lose, repeat or change messages do not get a number.
+// TestWrongResultFails checks that implementations that lose, repeat or change messages are
+// reported as failed.
 func TestWrongResultFails(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	ack := func(ctx context.Context, t *Trial) error {
@@ -154,7 +156,7 @@ func TestWrongResultFails(t *testing.T) {
 			return nil
 		}, "checksum"},
 		{"no-acks", consume(), ack, "pending"},
-		{"reads-nothing", consume(), func(context.Context, *Trial) error { return nil }, "what was read"},
+		{"reads-nothing", consume(), func(context.Context, *Trial) error { return nil }, "the entries read"},
 		{"maps-nothing", transform(), func(context.Context, *Trial) error { return nil }, "want 100"},
 		{"fails", transform(), func(context.Context, *Trial) error { return errors.New("out of luck") }, "out of luck"},
 	} {
@@ -163,7 +165,7 @@ func TestWrongResultFails(t *testing.T) {
 			err := Run(t.Context(), Options{Cases: []Case{c}, N: 100, Reps: 1, Redis: rdb})
 			if err == nil || !strings.Contains(err.Error(), test.want) ||
 				!strings.Contains(err.Error(), c.Name+"/"+name) {
-				t.Errorf("error %v, want one about %q", err, test.want)
+				t.Errorf("error %v, want one with %q", err, test.want)
 			}
 		})
 	}
@@ -195,7 +197,8 @@ func TestSelect(t *testing.T) {
 		{[]string{"produce", "produce"}, []string{"produce"}},
 		{[]string{"inproc"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers"}},
 		{[]string{"memory", "inproc-maps"}, []string{"memory", "inproc-maps"}},
-		{[]string{"all"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers", "produce", "consume", "transform", "latency", "calls-1", "calls-64", "calls-512", "http-64"}},
+		{[]string{"all"}, []string{"inproc-maps", "inproc-stages", "inproc-async", "inproc-workers",
+			"produce", "consume", "transform", "latency", "calls-1", "calls-64", "calls-512", "http-64"}},
 	} {
 		got, err := Select(test.names...)
 		if err != nil {
@@ -213,7 +216,7 @@ func TestSelect(t *testing.T) {
 func TestCasesHaveTheirReference(t *testing.T) {
 	for _, c := range Cases() {
 		if !slices.ContainsFunc(c.Implementations, func(i Implementation) bool { return i.Name == c.Reference }) {
-			t.Errorf("%s: no implementation is called %q", c.Name, c.Reference)
+			t.Errorf("%s: no implementation has the name %q", c.Name, c.Reference)
 		}
 		if c.Messages(1024) < 1 || c.Check == nil || c.About == "" {
 			t.Errorf("%s is incomplete", c.Name)
@@ -297,7 +300,7 @@ func TestPlotAndTable(t *testing.T) {
 	}
 }
 
-// What is usual again is usual for a while, and no request of it is refused.
+// TestRecovered checks that recovery needs several usual intervals without refusals.
 func TestRecovered(t *testing.T) {
 	after := func(slow, no time.Duration) (all []arrival) {
 		for due := time.Duration(0); due < 2*time.Second; due += 5 * time.Millisecond {
@@ -325,7 +328,7 @@ func TestRecovered(t *testing.T) {
 	}
 }
 
-// A load that breaks a promise is said to.
+// TestOverloadIsJudged checks that a broken promise is reported.
 func TestOverloadIsJudged(t *testing.T) {
 	ms := func(n int, d time.Duration) []time.Duration {
 		return slices.Repeat([]time.Duration{d * time.Millisecond}, n)
@@ -344,14 +347,14 @@ func TestOverloadIsJudged(t *testing.T) {
 		want   string
 	}{
 		"fine":      {func(*verdict) {}, ""},
-		"failures":  {func(v *verdict) { v.loads[1].failures = 1 }, "1 requests came to another end"},
-		"at half":   {func(v *verdict) { v.loads[0].refusals = ms(1, 1) }, "at half 1 were refused"},
-		"near":      {func(v *verdict) { v.loads[1].refusals = ms(20, 1) }, "at 0.9 2.17 % were refused"},
-		"goodput":   {func(v *verdict) { v.loads[2].goodput = 800 }, "at twice 0.80 of what"},
-		"p99":       {func(v *verdict) { v.loads[2].answers = append(ms(980, 70), ms(20, 600)...) }, "p99 of the answered at twice is 600ms"},
-		"steady":    {func(v *verdict) { v.steady = ms(100, 400) }, "behind the first two seconds is 400ms"},
-		"p50":       {func(v *verdict) { v.loads[2].answers = ms(1000, 200) }, "p50 of the answered at twice is 200ms"},
-		"late no":   {func(v *verdict) { v.loads[2].refusals = ms(1000, 30) }, "p99 of the refused at twice is 30ms"},
+		"failures":  {func(v *verdict) { v.loads[1].failures = 1 }, "1 requests were neither answered nor refused"},
+		"at half":   {func(v *verdict) { v.loads[0].refusals = ms(1, 1) }, "at half, 1 requests were refused"},
+		"near":      {func(v *verdict) { v.loads[1].refusals = ms(20, 1) }, "at 0.9, 2.17 % were refused"},
+		"goodput":   {func(v *verdict) { v.loads[2].goodput = 800 }, "at twice, 0.80 of the sustainable rate"},
+		"p99":       {func(v *verdict) { v.loads[2].answers = append(ms(980, 70), ms(20, 600)...) }, "p99 of answers at twice is 600ms"},
+		"steady":    {func(v *verdict) { v.steady = ms(100, 400) }, "after the first two seconds is 400ms"},
+		"p50":       {func(v *verdict) { v.loads[2].answers = ms(1000, 200) }, "p50 of answers at twice is 200ms"},
+		"late no":   {func(v *verdict) { v.loads[2].refusals = ms(1000, 30) }, "p99 of refusals at twice is 30ms"},
 		"recovery":  {func(v *verdict) { v.recovery = 3 * time.Second }, "within 3s"},
 		"busy":      {func(v *verdict) { v.recovery, v.loads[1].late = 3*time.Second, ms(10, 50) }, ""},
 		"too short": {func(v *verdict) { v.recovery, v.judged = 3*time.Second, false }, ""},

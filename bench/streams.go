@@ -42,10 +42,11 @@ func produceGraph(cfg sink.StreamConfig[[]byte], opts ...flow.StageOption) runFu
 	}
 }
 
-// blockFor is how long a read of a graph waits on the server. It is off the clock: it matters at the end of a run only.
+// blockFor is how long a read of a graph blocks on the server. It matters only at the end of a run,
+// which is not timed.
 const blockFor = 20 * time.Millisecond
 
-// consumeGraph reads with source.Stream and adds up.
+// consumeGraph reads with source.Stream and sums the payloads.
 func consumeGraph(ctx context.Context, t *Trial) error {
 	src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Block: blockFor})
 	add := flow.NewSink("add", func() flow.Writer[[]byte] {
@@ -70,7 +71,7 @@ func transformGraph(cfg sink.StreamConfig[order], opts ...flow.StageOption) runF
 }
 
 // transformBytes is transformGraph with the codec in the map: the source and the sink pass bytes
-// through, and the workers of the map do all the JSON.
+// through, and the map's workers do all the JSON work.
 func transformBytes(ctx context.Context, t *Trial) error {
 	src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Block: blockFor})
 	mapped := operators.Map(src, func(_ context.Context, b []byte) ([]byte, error) {
@@ -87,12 +88,12 @@ func transformBytes(ctx context.Context, t *Trial) error {
 	)
 }
 
-// runSettled runs a graph until as many entries as the trial has are settled on the server: a
-// consumer group has no end. The clock stops there; the drain is not part of the work.
+// runSettled runs a graph until all entries of the trial are settled on the server, because a
+// consumer group has no end. The clock stops there, so the drain is not measured.
 func runSettled(ctx context.Context, t *Trial, parts ...flow.Part) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	settled := 0 // the hook is called by the one goroutine that commits
+	settled := 0 // only the committing goroutine calls the hook
 	parts = append(parts, flow.OnEvent(flow.Hooks{Committed: func(_ string, s []flow.Settlement) {
 		if settled += len(s); settled >= t.N {
 			t.Stop()

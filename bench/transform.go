@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// order is what the transform case reads and writes, as JSON.
+// order is the JSON value that the transform case reads and writes.
 type order struct {
 	ID       int    `json:"id"`
 	Customer string `json:"customer"`
@@ -20,7 +20,7 @@ type order struct {
 	Note     string `json:"note"`
 }
 
-// priced is what becomes of an order: the customer in capitals, the price doubled.
+// priced returns the result for an order: the customer in capitals, the price doubled.
 func priced(o order) order {
 	o.Customer = strings.ToUpper(o.Customer)
 	o.Cents *= 2
@@ -31,13 +31,13 @@ func orderAt(i, size int) order {
 	o := order{ID: i % ring, Customer: "ada", Cents: i%ring + 7}
 	bare, err := json.Marshal(o)
 	if err != nil {
-		panic(err) // it has nothing that cannot be JSON
+		panic(err) // all its fields can be encoded
 	}
 	o.Note = strings.Repeat("x", max(0, size-len(bare)))
 	return o
 }
 
-// orders are the encoded orders of a size.
+// orders returns encoded orders of a size.
 func orders(size int) func(i int) []byte {
 	each := make([][]byte, ring)
 	for i := range each {
@@ -94,17 +94,17 @@ func transform() Case {
 		Implementations: []Implementation{
 			{
 				Name:  "graph",
-				About: "source.Stream, operators.Map, sink.Stream with two pipelines",
+				About: "source.Stream, operators.Map, sink.Stream with two pipelines, unordered",
 				Run:   transformGraph(sink.StreamConfig[order]{Pipelines: 2}),
 			},
 			{
 				Name:  "graph-ordered",
-				About: "the same with sink.Stream's default, one pipeline: the order is kept",
+				About: "the same with sink.Stream's default: one pipeline, ordered",
 				Run:   transformGraph(sink.StreamConfig[order]{}),
 			},
 			{
 				Name:  "graph-bytes",
-				About: "source.Stream and sink.Stream of bytes, all the JSON in operators.Map with two workers",
+				About: "source.Stream and sink.Stream of bytes; all JSON work in operators.Map with two workers",
 				Run:   transformBytes,
 			},
 			{
@@ -114,7 +114,7 @@ func transform() Case {
 			},
 			{
 				Name:  "goredis-one-by-one",
-				About: "go-redis, COUNT 1, an XADD and an XACK for each",
+				About: "go-redis, COUNT 1, one XADD and one XACK per entry",
 				Slow:  20,
 				Run:   transformOneByOne,
 			},
@@ -122,8 +122,8 @@ func transform() Case {
 	}
 }
 
-// transformLoop is the best loop that go-redis' typed commands allow: the next batch is read while two others are
-// worked on.
+// transformLoop is the fastest loop with go-redis' typed commands. It reads the next batch while
+// two others are processed.
 func transformLoop(ctx context.Context, t *Trial) error {
 	batches := make(chan []redis.XMessage, 1)
 	worker := func(ctx context.Context) error {

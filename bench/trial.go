@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Trial is one run of one implementation: what it is given, what it has counted, and the clock.
+// Trial is one run of one implementation: its input, its counts and its clock.
 type Trial struct {
 	N       int                   // messages
 	Payload int                   // bytes of each
@@ -22,18 +22,18 @@ type Trial struct {
 	// In and Out are the streams to read from and to write to, Group is the consumer group on In.
 	In, Out, Group string
 
-	// Got is what came out at the end.
+	// Got is the tally of the output.
 	Got Tally
-	// Latencies are those of single messages, for cases that are about them.
+	// Latencies are the latencies of single messages, for cases that measure them.
 	Latencies []time.Duration
-	// Logf tells what happens during a long run.
+	// Logf receives progress messages of a long run.
 	Logf func(format string, args ...any)
 
 	byRate bool
 
-	connecting int // messages before the clock started, beside N
+	connecting int // messages before the clock started, in addition to N
 
-	// onStart and onStop follow the clock; they may be nil.
+	// onStart and onStop are called with the clock's start and stop. They may be nil.
 	onStart, onStop func()
 
 	once    sync.Once
@@ -43,14 +43,14 @@ type Trial struct {
 	used    usage
 }
 
-// Tally counts values and adds them up, so that two ways to do the same work can be held against each other.
+// Tally counts and sums values, so that the results of two implementations can be compared.
 type Tally struct {
 	Count int
 	Bytes int
 	Sum   uint64
 }
 
-// usage is what was used up to a moment, or between two.
+// usage is the resource usage up to a time, or between two.
 type usage struct {
 	mallocs, bytes uint64
 	cpu            time.Duration // of this process
@@ -67,7 +67,7 @@ func newTrial(c Case, i Implementation, n, payload int, rdb redis.UniversalClien
 	}
 }
 
-// run does one implementation of a case from setup to check.
+// run runs one implementation of a case, from setup to check.
 func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 	fail := func(doing string, err error) error {
 		return fmt.Errorf("bench: %s of %s/%s, %d messages of %d bytes: %w", doing, c.Name, i.Name, t.N, t.Payload, err)
@@ -80,7 +80,7 @@ func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 	serverBefore := t.serverCPU(ctx)
 	t.start()
 	var err error
-	// In profiles the work can be told from what surrounds it: go tool pprof -tagfocus run=consume/graph
+	// Profiles can select the measured part: go tool pprof -tagfocus run=consume/graph
 	pprof.Do(ctx, pprof.Labels("run", c.Name+"/"+i.Name), func(ctx context.Context) { err = i.Run(ctx, t) })
 	t.Stop()
 	t.used.server = t.serverCPU(ctx) - serverBefore
@@ -97,7 +97,7 @@ func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 }
 
 func (t *Trial) start() {
-	runtime.GC() // what others have left is not ours to sweep
+	runtime.GC() // do not measure garbage of earlier runs
 	t.before = usageNow()
 	if t.onStart != nil {
 		t.onStart()
@@ -105,7 +105,7 @@ func (t *Trial) start() {
 	t.began = time.Now()
 }
 
-// Stop stops the clock: the work is done, what follows is tidying up. Only the first call counts.
+// Stop stops the clock. Later work is not measured. Only the first call counts.
 func (t *Trial) Stop() {
 	t.once.Do(func() {
 		t.elapsed = time.Since(t.began)
@@ -124,14 +124,14 @@ func usageNow() usage {
 	return usage{mallocs: m.Mallocs, bytes: m.TotalAlloc, cpu: processCPU()}
 }
 
-// serverCPU is the time the server has worked so far, by its own account; 0 if it does not tell.
+// serverCPU returns the CPU time that the server reports; 0 if it reports none.
 func (t *Trial) serverCPU(ctx context.Context) time.Duration {
 	if t.Redis == nil {
 		return 0
 	}
 	info, err := t.Redis.Info(ctx, "cpu").Result()
 	if err != nil {
-		return 0 // a number less in the report
+		return 0 // the report omits the column
 	}
 	var sum float64
 	for line := range strings.Lines(info) {
@@ -147,7 +147,7 @@ func (t *Trial) serverCPU(ctx context.Context) time.Duration {
 	return time.Duration(sum * float64(time.Second))
 }
 
-// clean deletes what the trial has made on the server.
+// clean deletes the trial's keys on the server.
 func (t *Trial) clean(ctx context.Context) error {
 	if t.Redis == nil {
 		return nil
@@ -165,7 +165,7 @@ func (y *Tally) add(bytes int, sum uint64) {
 	y.Sum += sum
 }
 
-// compare says how got differs from what was wanted.
+// compare returns an error if got differs from want.
 func compare(what string, got, want Tally) error {
 	if got == want {
 		return nil

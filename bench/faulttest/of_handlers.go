@@ -5,8 +5,11 @@ import "time"
 // What the user's function does.
 var handlerScenarios = []Scenario{
 	{ID: "R3", What: "2 % of the handler calls take three leases", run: slowHandlers},
-	{ID: "R16", What: "1 message in 100 is poison: it errors, panics, is rejected, hangs or cannot be decoded",
-		run: poison},
+	{
+		ID:   "R16",
+		What: "1 message in 100 is poison: it errors, panics, is rejected, hangs or cannot be decoded",
+		run:  poison,
+	},
 	{
 		ID:   "R16 random",
 		What: "handlers that fail (10 %), panic (3 %) and are slow (1 %) at random",

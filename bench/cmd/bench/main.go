@@ -1,4 +1,4 @@
-// Command bench runs the benchmarks and prints how the implementations compare. See -h.
+// Command bench runs the benchmarks and prints a comparison of the implementations. See -h.
 package main
 
 import (
@@ -49,14 +49,14 @@ type flags struct {
 func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error) {
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.StringVar(&f.cases, "case", "all", "`names` of cases, separated by commas; inproc is all in-process ones")
+	set.StringVar(&f.cases, "case", "all", "`names` of cases, separated by commas; inproc selects all in-process cases")
 	set.StringVar(
 		&f.only,
 		"only",
 		"",
 		"run only the implementations with these `names`, separated by commas: for profiles",
 	)
-	set.IntVar(&f.n, "n", 0, "`messages` of each run (0: the default of the case)")
+	set.IntVar(&f.n, "n", 0, "`messages` per run (0: the case's default)")
 	set.StringVar(
 		&f.payload,
 		"payload",
@@ -83,7 +83,7 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 		return f, nil, err
 	}
 	if set.NArg() > 0 {
-		return f, nil, fmt.Errorf("%q is no flag; see -h", set.Arg(0))
+		return f, nil, fmt.Errorf("unexpected argument %q; see -h", set.Arg(0))
 	}
 	if f.n < 0 || f.reps < 1 {
 		return f, nil, errors.New("-n must not be negative, and -reps must be 1 or more")

@@ -23,7 +23,8 @@ func command(t *testing.T, ctx context.Context, args ...string) (code int, stdou
 	return code, out.String(), err.String()
 }
 
-// TestJSON runs a case in process and one on a server of its own, and reads what is printed.
+// TestJSON runs an in-process case and a Redis case on a private server, and checks the printed
+// JSON.
 func TestJSON(t *testing.T) {
 	t.Setenv("REDIS_URL", "")
 	svg := filepath.Join(t.TempDir(), "ratios.svg")
@@ -85,8 +86,8 @@ func TestUnreachableRedis(t *testing.T) {
 
 func TestWrongFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"-case", "nonsense"}, {"-n", "-1"}, {"-reps", "0"}, {"-payload", "7"}, {"-payload", "many"}, {"stray"}, {"-what"},
-		{"-only", "nobody"},
+		{"-case", "nonsense"}, {"-n", "-1"}, {"-reps", "0"}, {"-payload", "7"}, {"-payload", "many"},
+		{"stray"}, {"-what"}, {"-only", "nobody"},
 	} {
 		if code, stdout, stderr := command(t, t.Context(), args...); code != 2 || stderr == "" || stdout != "" {
 			t.Errorf("%q: exit code %d, %q, %q", args, code, stdout, stderr)
@@ -101,7 +102,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, want := range []string{"-reps", "inproc-workers", "(the reference)", "memory"} {
 		if !strings.Contains(stderr, want) {
-			t.Errorf("nothing about %q in:\n%s", want, stderr)
+			t.Errorf("%q is missing in:\n%s", want, stderr)
 		}
 	}
 }

@@ -21,22 +21,23 @@ import (
 
 func main() {
 	faulttest.Worker()
-	logging.Disable() // connections break here all the time
+	logging.Disable() // faults break connections all the time
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the program at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-const usage = `faults tests the guarantees of the Redis endpoints. It runs real workers on real redis-servers, injects faults
-by a schedule drawn from a seed, and counts every message by its id.
+const usage = `faults tests the guarantees of the Redis endpoints. It runs real workers on real redis-servers,
+injects faults by a schedule drawn from a seed, and counts every message by its id.
 
   go run ./bench/cmd/faults                        all scenarios in their short form, two or three minutes
   go run ./bench/cmd/faults -long -o report.md     100,000 messages each, about half an hour
   go run ./bench/cmd/faults -scenario R2,R10       some scenarios; R10 selects all of its kind
   go run ./bench/cmd/faults -scenario R1 -seed 7   the same faults again
 
-It needs a redis-server (set REDISTEST_SERVER to use another one). The exit status is 0 when all passed, 1 when a guarantee
-was violated, 2 for a wrong command line, 130 after Ctrl-C. A trial with fewer faults than it needs is void, and fails.
+It needs a redis-server (set REDISTEST_SERVER to use another one). The exit status is 0 when all
+passed, 1 when a guarantee was violated, 2 for a wrong command line, 130 after Ctrl-C. A trial with
+fewer faults than it needs is void, and fails.
 
 Flags:
 `
@@ -47,8 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var names, report string
 	set := flag.NewFlagSet("faults", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.BoolVar(&o.Long, "long", false, "run the long form: 100,000 messages in each scenario, and the long-only "+
-		"scenarios")
+	set.BoolVar(&o.Long, "long", false, "run the long form: 100,000 messages per scenario, and the long-only scenarios")
 	set.StringVar(
 		&names,
 		"scenario",

@@ -27,14 +27,14 @@ const (
 	connections = 64
 )
 
-// text is the payload: 100 bytes, in an object.
+// text is the payload: 100 bytes in an object.
 type text struct {
 	Text string `json:"text"`
 }
 
 var payload = text{strings.Repeat("x", 100)}
 
-// bench is what the contenders share.
+// bench is shared by all contenders.
 type bench struct {
 	addr    string
 	node    string
@@ -49,7 +49,7 @@ func (b *bench) close() error {
 	return errors.Join(errs...)
 }
 
-// published is their package as it is, and pipelined as its later versions are.
+// published lists the peer's package unchanged, and pipelined as its later versions are.
 var published = []struct{ name, tuned string }{
 	{"streamerson for Node 0.0.19", ""},
 	{"the same, pipelined", "pipelined"},
@@ -105,7 +105,7 @@ func (b *bench) calls(ctx context.Context) ([]contender, error) {
 					return func() error {
 						got, err := call(ctx, payload)
 						if err == nil && got != payload {
-							err = errors.New("a wrong reply")
+							err = errors.New("wrong reply")
 						}
 						return err
 					}, io.NopCloser(nil), nil
@@ -125,7 +125,7 @@ func service(rdb *redis.Client, topic, wire string) *gateways.Service {
 // serveRole is a process of the http case.
 func serveRole(ctx context.Context, role, addr, topic, wire string) error {
 	ctx, cancel := context.WithCancel(ctx)
-	go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }() // it ends with its starter
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); cancel() }() // ends with the process that started it
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer rdb.Close()
 	if role == "worker" {
@@ -184,8 +184,8 @@ func (b *bench) http(ctx context.Context) ([]contender, error) {
 	return all, nil
 }
 
-// poster makes a connection that posts the payload and reads the reply, again and again. It is by
-// hand, as the load has the same two cores as what it measures.
+// poster opens a connection that posts the payload and reads the reply repeatedly. It is
+// hand-written, because the load generator shares two cores with the code it measures.
 func poster(port int) (func() error, io.Closer, error) {
 	conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
 	if err != nil {
@@ -216,7 +216,7 @@ func poster(port int) (func() error, io.Closer, error) {
 				return err
 			}
 			if n == 0 && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
-				return fmt.Errorf("a wrong reply: %q", line)
+				return fmt.Errorf("wrong reply: %q", line)
 			}
 			if len(line) == 2 {
 				break
@@ -229,7 +229,7 @@ func poster(port int) (func() error, io.Closer, error) {
 		}
 		got, err := in.Peek(length)
 		if err == nil && !bytes.Equal(bytes.TrimSpace(got), body) {
-			err = fmt.Errorf("a wrong reply: %q", got)
+			err = fmt.Errorf("wrong reply: %q", got)
 		}
 		if err == nil {
 			_, err = in.Discard(length)
@@ -238,7 +238,7 @@ func poster(port int) (func() error, io.Closer, error) {
 	}, conn, nil
 }
 
-// load does the same again and again, in so many goroutines, for so long.
+// load calls do repeatedly in n goroutines until the time has passed.
 func load(n int, long time.Duration, open func() (do func() error, end io.Closer, err error)) (result, error) {
 	var mu sync.Mutex
 	var all []time.Duration

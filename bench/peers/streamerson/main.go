@@ -1,5 +1,5 @@
-// Command streamerson compares this project with streamerson for Node, in one run, by turns, on one
-// private redis-server:
+// Command streamerson compares this project with streamerson for Node. It alternates them in one
+// run, on one private redis-server:
 //
 //	calls   100 callers and a worker in one process: requests a second, and how long they take
 //	http    an HTTP gateway and a worker in processes of their own, 64 connections that post 100 bytes of JSON
@@ -29,13 +29,13 @@ import (
 
 func main() {
 	var (
-		reps  = flag.Int("reps", 5, "repetitions, by turns; the median counts")
-		long  = flag.Duration("for", 3*time.Second, "how long one of them takes")
+		reps  = flag.Int("reps", 5, "alternating repetitions; the median is reported")
+		long  = flag.Duration("for", 3*time.Second, "duration of one repetition")
 		node  = flag.String("node", "streamerson/node", "the folder of peer.js, with its packages installed")
-		role  = flag.String("role", "", "of a process that the program starts itself: gateway or worker")
-		addr  = flag.String("addr", "", "Redis for such a process")
-		topic = flag.String("topic", "", "the topic of such a process")
-		wire  = flag.String("wire", "native", "the wire of such a process: native or v1")
+		role  = flag.String("role", "", "role of a child process: gateway or worker")
+		addr  = flag.String("addr", "", "Redis address for a child process")
+		topic = flag.String("topic", "", "topic of a child process")
+		wire  = flag.String("wire", "native", "wire of a child process: native or v1")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -54,12 +54,12 @@ func main() {
 
 // result is one repetition.
 type result struct {
-	Rate float64       `json:"rate"` // a second
+	Rate float64       `json:"rate"` // per second
 	P50  time.Duration `json:"p50"`
 	P99  time.Duration `json:"p99"`
 }
 
-// contender is one of those that are compared. Each call of run is a repetition.
+// contender is one of the compared implementations. Each call of run is one repetition.
 type contender struct {
 	name string
 	run  func(context.Context, time.Duration) (result, error)
@@ -88,7 +88,7 @@ func compare(ctx context.Context, node string, reps int, long time.Duration) (er
 	return nil
 }
 
-// turns runs the contenders by turns. The first is the reference.
+// turns alternates the contenders. The first is the reference.
 func turns(
 	ctx context.Context,
 	out io.Writer,
@@ -98,7 +98,7 @@ func turns(
 	long time.Duration,
 ) error {
 	all, ratios := make([][]result, len(contenders)), make([][]float64, len(contenders))
-	for rep := range reps + 1 { // the first warms up
+	for rep := range reps + 1 { // the first is a warm-up
 		for i, c := range contenders {
 			r, err := c.run(ctx, long)
 			if err != nil {
@@ -126,23 +126,23 @@ func median[T any, K cmp.Ordered](all []T, by func(T) K) T {
 	return all[len(all)/2]
 }
 
-// summary is the result of what took as long as these.
+// summary computes the result from the latencies.
 func summary(took []time.Duration, elapsed time.Duration) (result, error) {
 	if len(took) == 0 {
-		return result{}, errors.New("nothing was answered")
+		return result{}, errors.New("no request was answered")
 	}
 	slices.Sort(took)
 	return result{float64(len(took)) / elapsed.Seconds(), took[len(took)/2], took[len(took)*99/100]}, nil
 }
 
-// process is a program that was started. It ends when its input does.
+// process is a child process. It ends when its input is closed.
 type process struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Scanner
 }
 
-// start starts a program and waits for its first line, JSON.
+// start starts a program and decodes its first line of output, which is JSON.
 func (b *bench) start(ctx context.Context, hello any, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.CommandContext(ctx, name, args...)}
 	p.cmd.Stderr, p.cmd.WaitDelay = os.Stderr, 5*time.Second
