@@ -346,12 +346,15 @@ func TestOverloadIsJudged(t *testing.T) {
 		change func(*verdict)
 		want   string
 	}{
-		"fine":      {func(*verdict) {}, ""},
-		"failures":  {func(v *verdict) { v.loads[1].failures = 1 }, "1 requests were neither answered nor refused"},
-		"at half":   {func(v *verdict) { v.loads[0].refusals = ms(1, 1) }, "at half, 1 requests were refused"},
-		"near":      {func(v *verdict) { v.loads[1].refusals = ms(20, 1) }, "at 0.9, 2.17 % were refused"},
-		"goodput":   {func(v *verdict) { v.loads[2].goodput = 800 }, "at twice, 0.80 of the sustainable rate"},
-		"p99":       {func(v *verdict) { v.loads[2].answers = append(ms(980, 70), ms(20, 600)...) }, "p99 of answers at twice is 600ms"},
+		"fine":     {func(*verdict) {}, ""},
+		"failures": {func(v *verdict) { v.loads[1].failures = 1 }, "1 requests were neither answered nor refused"},
+		"at half":  {func(v *verdict) { v.loads[0].refusals = ms(1, 1) }, "at half, 1 requests were refused"},
+		"near":     {func(v *verdict) { v.loads[1].refusals = ms(20, 1) }, "at 0.9, 2.17 % were refused"},
+		"goodput":  {func(v *verdict) { v.loads[2].goodput = 800 }, "at twice, 0.80 of the sustainable rate"},
+		"p99": {
+			func(v *verdict) { v.loads[2].answers = append(ms(980, 70), ms(20, 600)...) },
+			"p99 of answers at twice is 600ms",
+		},
 		"steady":    {func(v *verdict) { v.steady = ms(100, 400) }, "after the first two seconds is 400ms"},
 		"p50":       {func(v *verdict) { v.loads[2].answers = ms(1000, 200) }, "p50 of answers at twice is 200ms"},
 		"late no":   {func(v *verdict) { v.loads[2].refusals = ms(1000, 30) }, "p99 of refusals at twice is 30ms"},
