@@ -6,20 +6,23 @@ import (
 	"time"
 )
 
-// Outcome is how the work on an entry ended. They are ordered: of all the shares of an entry the worst outcome is the
-// entry's.
+// Outcome is how the work on an entry ended. Outcomes are ordered: the outcome of an entry is the
+// worst of all its shares.
 type Outcome uint8
 
 const (
-	// Acked: done. The source acknowledges the entry.
+	// Acked means done. The source acknowledges the entry.
 	Acked Outcome = iota
-	// Dropped: given up on purpose (Skip, Drop). The source acknowledges the entry and counts it apart.
+	// Dropped means given up on purpose (Skip, Drop). The source acknowledges the entry and counts
+	// it separately.
 	Dropped
-	// Dead: given up as hopeless. The source moves the entry to its dead letters.
+	// Dead means that the entry can never succeed. The source moves it to its dead letters.
 	Dead
-	// Nacked: not done. The source delivers the entry again, to whoever reads next, after the delay asked for.
+	// Nacked means not done. The source delivers the entry again to the next reader, after the
+	// requested delay.
 	Nacked
-	// Failed: not done, and the graph stops because of it. The source treats the entry as Nacked.
+	// Failed means not done, and the graph stops because of it. The source treats the entry as
+	// Nacked.
 	Failed
 )
 
@@ -33,23 +36,26 @@ func (o Outcome) String() string {
 
 var outcomeNames = [...]string{"acked", "dropped", "dead", "nacked", "failed"}
 
-// Idea: one lease for each entry read, in a slab for each chunk read. A lease counts its shares: one for each message
-// that still descends from the entry, wherever it is, and one for each hold. The holder of a share releases it with an
-// outcome. When the last share is released the lease is settled, once, with the worst outcome; the source's committer
-// finds it by scanning its few slabs. So the price of an ack is one atomic add, and no allocation.
+// Idea: there is one lease per entry read, in one slab per chunk read. A lease counts its shares:
+// one for each message that still descends from the entry, and one for each hold. The owner of a
+// share releases it with an outcome. When the last share is released, the lease settles, once, with
+// the worst outcome. The source's committer finds it by scanning its few slabs. So an ack costs one
+// atomic add and no allocation.
 //
-// A joined lease (Join) stands for many others: when it settles it releases its share of each with its outcome. A share
-// of a join may be about one member only (see Member): its outcome is then that member's, and not that of the others.
+// A joined lease (Join) stands for many other leases. When it settles, it releases its share of
+// each with its own outcome. A share of a join may concern one member only (see Member). Its
+// outcome is then that of this member and not of the others.
 
-// lease is one entry's, or one join's; the zero lease is of a message that no entry stands behind.
+// lease is the lease of one entry or one join. The zero lease belongs to a message without an
+// entry.
 type lease struct {
 	slab *slab
 	at   int32
-	of   int32 // of a join: 1 + the index of the member that the share is about; 0: of all of them
+	of   int32 // of a join: 1 + the index of the share's member; 0: all members
 }
 
-// cell is a lease's state. It holds no pointers, and its zero value is a lease with one share, so that a slab costs
-// next to nothing to make.
+// cell is the state of a lease. It holds no pointers, and its zero value is a lease with one share,
+// so slabs are cheap to make.
 type cell struct {
 	more  atomic.Int32 // shares beyond the first; settled: no share is left; below: collected by the committer
 	worst atomic.Uint32
@@ -63,18 +69,18 @@ const (
 // slab holds the leases of one chunk of a source, or the single lease of a join.
 type slab struct {
 	cells   []cell
-	metas   []Meta    // of the entries, beside cells; nil for a join
-	from    *session  // who commits; nil for a join
+	metas   []Meta    // of the entries, parallel to cells; nil for a join
+	from    *session  // the session that commits; nil for a join
 	first   uint64    // sequence number of the first entry in its session
-	sizes   []int     // bytes of each entry, for the byte credits; nil when the source does not say
-	members []lease   // a join's, in the order of Meta.Members, and a watched message's
-	each    []ended   // a join's: how single members ended; guarded by mu, nil while none has
-	watch   *watch    // of a watched message
-	since   time.Time // when it was read
-	left    int       // not collected yet; the committer's alone
-	scanned int       // cells before it are collected; the committer's alone
+	sizes   []int     // bytes of each entry, for the byte credits; nil if unknown
+	members []lease   // of a join, in the order of Meta.Members; of a watched message
+	each    []ended   // of a join: how single members ended; guarded by mu; nil while none has ended
+	watch   *watch    // set for a watched message
+	since   time.Time // time of the read
+	left    int       // leases not collected yet; owned by the committer
+	scanned int       // cells before it are collected; owned by the committer
 
-	lost  atomic.Bool // some note says lost
+	lost  atomic.Bool // some note has lost set
 	mu    sync.Mutex  // guards notes
 	notes map[int32]note
 }
@@ -83,10 +89,10 @@ type slab struct {
 type ended struct {
 	outcome Outcome
 	fault   *Fault
-	unbegun bool // Nacked before a handler had it
+	unbegun bool // Nacked before a handler began it
 }
 
-// worst returns the worse of two ends; the first if they are equal.
+// worst returns the worse of two ends, or the first if they are equal.
 func worst(a, b ended) ended {
 	if b.outcome > a.outcome || b.outcome == a.outcome && a.unbegun {
 		return b
@@ -94,12 +100,12 @@ func worst(a, b ended) ended {
 	return a
 }
 
-// note is what a settlement carries beside its outcome; seldom is there any.
+// note is the additional data of a settlement. Few settlements have one.
 type note struct {
 	fault   *Fault // of the worst outcome
 	effects []Effect
 	lost    bool // the source has lost the lease
-	unbegun bool // given back before a handler had it
+	unbegun bool // given back before a handler began it
 }
 
 func newSlab(n int, from *session) *slab {
@@ -110,8 +116,8 @@ func (l lease) none() bool { return l.slab == nil }
 
 func (l lease) cell() *cell { return &l.slab.cells[l.at] }
 
-// share adds n shares. It reports false, and adds nothing, if the lease has settled already: then somebody kept a
-// message beyond its handler without holding it.
+// share adds n shares. It reports false and adds nothing if the lease has already settled. That
+// happens if a message was kept beyond its handler without a hold.
 func (l lease) share(n int32) bool {
 	c := l.cell()
 	for {
@@ -125,8 +131,8 @@ func (l lease) share(n int32) bool {
 	}
 }
 
-// release gives up one share with an outcome. The caller must own the share. news collects the sources that have
-// something to commit because of it.
+// release gives up one share with an outcome. The caller must own the share. The sources that have
+// something to commit as a result are added to news.
 func (l lease) release(o Outcome, f *Fault, news *news) {
 	if l.none() {
 		return
@@ -154,7 +160,7 @@ func (l lease) giveBack(news *news) {
 	}
 }
 
-// notBegun makes the lease Nacked as not begun, unless it is worse already.
+// notBegun makes the lease Nacked and not begun, unless its outcome is already worse.
 func (s *slab) notBegun(l lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,7 +174,7 @@ func (s *slab) notBegun(l lease) {
 	s.setNote(l, n)
 }
 
-// end is release or giveBack, as the share ended that stands for l.
+// end gives up a share with the given end, by release or giveBack.
 func (l lease) end(how ended, news *news) {
 	if how.unbegun && how.outcome == Nacked {
 		l.giveBack(news)
@@ -177,7 +183,7 @@ func (l lease) end(how ended, news *news) {
 	l.release(how.outcome, how.fault, news)
 }
 
-// settle passes the outcome on, once all shares are released.
+// settle passes the outcome on after all shares are released.
 func (l lease) settle(news *news) {
 	s := l.slab
 	if s.from != nil {
@@ -203,19 +209,19 @@ func (l lease) settle(news *news) {
 	s.members = nil
 }
 
-// join returns the join that the lease stands for, also if it is watched or a member of another join; nil if it stands
-// for no join. The caller owns a share.
+// join returns the join that the lease stands for, also if the join is watched or is a member of
+// another join. It returns nil if the lease stands for no join. The caller owns a share.
 func (l lease) join() *slab {
 	for !l.none() {
 		s := l.slab
 		switch {
-		case len(s.members) == 0: // an entry, or over
+		case len(s.members) == 0: // an entry, or already settled
 			return nil
 		case s.watch != nil:
 			l = s.members[0]
 		case l.of > 0:
 			l = s.members[l.of-1]
-		case len(s.members) == 1: // a join of one stands for its member
+		case len(s.members) == 1: // a join of one message stands for its member
 			if inner := s.members[0].join(); inner != nil {
 				return inner
 			}
@@ -227,7 +233,8 @@ func (l lease) join() *slab {
 	return nil
 }
 
-// member returns the lease of the one member that the share is about; false if it is about all there is.
+// member returns the lease of the member that the share concerns. It returns false if the share
+// concerns all members.
 func (l lease) member() (lease, bool) {
 	if l.of == 0 {
 		return lease{}, false
@@ -239,10 +246,11 @@ func (l lease) member() (lease, bool) {
 	return s.members[l.of-1], true
 }
 
-// about returns the lease as one about the i-th member of the join it stands for, if that has n members.
+// about returns a lease about the i-th member of the join that l stands for, if that join has n
+// members.
 func (l lease) about(i, n int) lease {
 	if l.of != 0 || n == 0 {
-		return l // a member of a member fares as that member does
+		return l // a member of a member shares the outcome of that member
 	}
 	if s := l.join(); s != nil && len(s.members) == n {
 		l.of = int32(i) + 1
@@ -250,10 +258,10 @@ func (l lease) about(i, n int) lease {
 	return l
 }
 
-// same reports whether two leases are one, whatever members their shares are about.
+// same reports whether two leases are the same, regardless of the members their shares concern.
 func (l lease) same(as lease) bool { return l.slab == as.slab && l.at == as.at }
 
-// worstMember is the worst end of a single member of the join that the lease stands for.
+// worstMember returns the worst end of a single member of the join that the lease stands for.
 func (l lease) worstMember() (end ended) {
 	s := l.join()
 	if s == nil {
@@ -267,7 +275,8 @@ func (l lease) worstMember() (end ended) {
 	return end
 }
 
-// worsen raises the worst outcome to o and keeps its fault; among equals the first that has one.
+// worsen raises the worst outcome to o and keeps its fault. Among equal outcomes it keeps the first
+// fault.
 func (l lease) worsen(o Outcome, f *Fault) {
 	if l.of > 0 {
 		if s := (lease{slab: l.slab, at: l.at}).join(); s != nil && int(l.of) <= len(s.members) {
@@ -279,7 +288,7 @@ func (l lease) worsen(o Outcome, f *Fault) {
 	defer l.slab.mu.Unlock()
 	worst := &l.cell().worst
 	was, n := Outcome(worst.Load()), l.slab.notes[l.at]
-	if n.unbegun && o >= Nacked { // it was begun elsewhere
+	if n.unbegun && o >= Nacked { // another share was begun
 		n.unbegun = false
 		l.slab.setNote(l, n)
 	}
@@ -293,7 +302,7 @@ func (l lease) worsen(o Outcome, f *Fault) {
 	}
 }
 
-// worsenMember does as much for one member of a join.
+// worsenMember does the same for one member of a join.
 func (s *slab) worsenMember(i int, end ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -303,7 +312,7 @@ func (s *slab) worsenMember(i int, end ended) {
 	s.each[i] = worst(s.each[i], end)
 }
 
-// attach keeps effects for the committer of the entry.
+// attach stores effects for the committer of the entry.
 func (l lease) attach(effects []Effect) {
 	if l.none() || len(effects) == 0 {
 		return
@@ -326,17 +335,17 @@ func (s *slab) setNote(l lease, n note) {
 	s.notes[l.at] = n
 }
 
-// harvest is what a committer has collected and not committed: how many settled, how, the bytes they give back, and
-// the settlements themselves, where the source's Reader wants to see them.
+// harvest is the set of settlements that a committer has collected but not committed: their number,
+// outcomes and bytes, and the settlements themselves if the source's Reader needs them.
 type harvest struct {
-	wanted  bool // whether settled is
+	wanted  bool // whether settled is filled
 	settled []Settlement
 	n       int
 	bytes   int
 	by      [len(outcomeNames)]int
 	unfault int    // Nacked without a fault: given back unfinished
-	unbegun int    // of these: before a handler had them
-	nacked  *Fault // the first fault of those Nacked, if there is one
+	unbegun int    // of these: before a handler began them
+	nacked  *Fault // the first fault of a Nacked entry, if any
 }
 
 func (h *harvest) reset() {
@@ -344,8 +353,8 @@ func (h *harvest) reset() {
 	*h = harvest{wanted: h.wanted, settled: h.settled[:0]}
 }
 
-// collect adds what has settled since the last call; with all set also what has not, as Nacked: its
-// holders are gone, or are given up.
+// collect adds the leases settled since the last call. If all is set, it also adds the others as
+// Nacked, because their holders are gone or have been given up.
 func (s *slab) collect(h *harvest, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -409,7 +418,7 @@ func (s *slab) take(i int, h *harvest) {
 	h.settled = append(h.settled, st)
 }
 
-// roots calls f with the source of each entry that the lease stands for.
+// roots calls f with the session of each entry that the lease stands for.
 func (l lease) roots(f func(*session)) {
 	if l.none() {
 		return
@@ -427,16 +436,18 @@ func (l lease) roots(f func(*session)) {
 	}
 }
 
-// Effect is something that a source's committer applies together with the acknowledgement of an entry, instead of a
-// sink writing it before (an atomic region). Which effects a source takes is between the sink and the source.
+// Effect is an action that a source's committer applies together with the acknowledgement of an
+// entry, instead of an earlier write by a sink (an atomic region). The sink and the source agree on
+// the effects that the source accepts.
 type Effect interface {
 	// Effect describes the effect in a few words, for errors and logs.
 	Effect() string
 }
 
-// Attach hands an effect to the committer of the entry behind the message, to be applied with its settlement. It
-// reports false when there is no entry, or its source takes no effects: then the sink has to write
-// as usual. It cannot be taken back: attach what nothing in this call can make fail any more.
+// Attach passes an effect to the committer of the message's entry, to be applied with its
+// settlement. It reports false if there is no entry, or if its source takes no effects. Then the
+// sink has to write as usual. An effect cannot be taken back: attach it only when nothing else in
+// this call can fail.
 func (m Message[T]) Attach(e Effect) bool {
 	takes := !m.lease.none()
 	m.lease.roots(func(s *session) { takes = takes && s.source.node.effects })
@@ -446,8 +457,9 @@ func (m Message[T]) Attach(e Effect) bool {
 	return takes
 }
 
-// news is the set of source sessions with settlements that their committer has not been told of. A
-// lane gathers them and tells once per chunk, so that a commit covers as much as it can.
+// news is the set of source sessions with settlements that their committer does not know of yet. A
+// lane collects them and tells the committers once per chunk, so that a commit covers as many
+// settlements as possible.
 type news struct {
 	last *session
 	more []*session

@@ -7,40 +7,42 @@ import (
 	"time"
 )
 
-// StageOption sets something of one stage: Via and all operators take them, sources and sinks where they apply.
+// StageOption configures one stage. Via and all operators accept StageOptions; sources and sinks
+// accept those that apply to them.
 type StageOption func(*stageConfig)
 
 type stageConfig struct {
 	name      string
-	named     bool // by the user: then a clash is a mistake, else the name gets a number
+	named     bool // named by the user: then a clash is a mistake; else the name gets a number
 	workers   int
 	unordered bool
-	keyedBy   any    // func(T) K behind a keyer[T]; its type is checked by Validate
+	keyedBy   any    // a keyer[T] around a func(T) K; Validate checks its type
 	keyFunc   string // the type of that function, for errors
 	async     bool
 	inline    bool
-	oneWorker string // why it must have no more than one
+	oneWorker string // why the stage must have only one worker
 	policy    Policy
 	holds     int
 	holdsFor  time.Duration
 	joins     bool
-	within    time.Duration // a sink's: how long a chunk may wait to be full
-	passes    bool          // it only passes on, holds and joins what it is given
-	pairs     bool          // what it does with one input depends on the others
+	within    time.Duration // of a sink: the longest time a chunk waits to be full
+	passes    bool          // the stage only passes on, holds and joins its messages
+	pairs     bool          // the handling of one input depends on the others
 	chunk     int
 	timeout   time.Duration
 
 	maxInFlight int
 	maxBytes    int
 	redelivers  bool
-	returns     bool // what has not been begun may go back at a drain
+	returns     bool // unbegun messages may go back at a drain
 	deadLetters bool
 	effects     bool
 
 	issues []BuildError // mistakes found while the blueprint was made
 }
 
-// Name names the stage, in errors, snapshots and drawings. Without it a stage is named by its operator.
+// Name names the stage in errors, snapshots and drawings. Without it, the name of the operator is
+// used.
 func Name(name string) StageOption {
 	return func(c *stageConfig) {
 		c.name, c.named = name, true
@@ -50,9 +52,9 @@ func Name(name string) StageOption {
 	}
 }
 
-// Workers runs the stage's handler on n goroutines at once. The order of the output stays that of the input, unless
-// Unordered or KeyedBy is given too. Each worker has a handler of its own, so with Workers a handler's state is a
-// worker's, not the stage's.
+// Workers runs the stage's handler on n goroutines concurrently. The output keeps the order of the
+// input, unless Unordered or KeyedBy is also given. Each worker has its own handler, so with
+// Workers a handler's state belongs to one worker and not to the stage.
 func Workers(n int) StageOption {
 	return func(c *stageConfig) {
 		c.workers = n
@@ -62,25 +64,25 @@ func Workers(n int) StageOption {
 	}
 }
 
-// OneWorker declares that the stage's state is the stage's and not a worker's, so that Validate
-// refuses Workers for it. why says so in a few words.
+// OneWorker declares that the state belongs to the stage and not to a worker, so Validate refuses
+// Workers for it. why gives the reason in a few words.
 func OneWorker(why string) StageOption { return func(c *stageConfig) { c.oneWorker = why } }
 
-// Inline runs a source in the goroutine of the stages behind it, without an edge between. What they
-// have buffered goes on before each Read. One that blocks keeps their alarms waiting: then nothing
-// behind it should have any, as batches have.
+// Inline runs a source in the goroutine of the stages behind it, without an edge between them.
+// Before each Read, the messages buffered in these stages are passed on. A Read that blocks delays
+// their alarms. So no stage behind such a source should have alarms, as batches have.
 func Inline() StageOption { return func(c *stageConfig) { c.inline = true } }
 
-// Unordered lets the output of a stage with Workers come in the order in which the work gets done:
-// one slow message does not hold up the others, apart from quick ones that went to the same worker
-// with it, and these for less than a millisecond.
+// Unordered lets a stage with Workers emit messages in the order in which they are finished. One
+// slow message does not delay the others, except quick ones that went to the same worker together
+// with it; these are delayed by less than a millisecond.
 func Unordered() StageOption { return func(c *stageConfig) { c.unordered = true } }
 
-// KeyedBy makes a stage with Workers serial within a key and parallel across keys: messages of the same key are handled
-// one after the other, in order, and their output keeps that order; a retry delays its own key
-// only. Of a sink, it delays the keys that have the same worker. A message that is given back
-// (Nack, and so DefaultPolicy after its third retry) is overtaken by those behind it; HoldKey is
-// the policy that prevents this. T must be the type of the stage's input.
+// KeyedBy makes a stage with Workers serial within a key and parallel across keys. Messages of the
+// same key are handled one after the other, in order, and their output keeps that order. A retry
+// delays only its own key; in a sink, it delays all keys of the same worker. A message that is
+// given back (by Nack, and so by DefaultPolicy after its third retry) is overtaken by the messages
+// behind it. The policy HoldKey prevents this. T must be the type of the stage's input.
 func KeyedBy[T any, K comparable](key func(T) K) StageOption {
 	return func(c *stageConfig) {
 		if key == nil {
@@ -93,15 +95,15 @@ func KeyedBy[T any, K comparable](key func(T) K) StageOption {
 	}
 }
 
-// keyer gives the hash of a message's key. Two keys with the same hash share a lane, which costs parallelism and
-// nothing else.
+// keyer returns the hash of a message's key. Two keys with the same hash share a lane, which costs
+// only parallelism.
 type keyer[T any] func(T) uint64
 
-// Async gives the stage a goroutine of its own, so that it works while the stages before it do. Without it,
-// neighbouring stages of one input and one output run as one loop.
+// Async gives the stage its own goroutine, so that it runs concurrently with the stages before it.
+// Without it, neighbouring stages with one input and one output run as one loop.
 func Async() StageOption { return func(c *stageConfig) { c.async = true } }
 
-// OnFault sets the stage's fault policy; without it the graph's applies.
+// OnFault sets the stage's fault policy. Defaults to the graph's policy.
 func OnFault(p Policy) StageOption {
 	return func(c *stageConfig) {
 		c.policy = p
@@ -111,21 +113,21 @@ func OnFault(p Policy) StageOption {
 	}
 }
 
-// Holds declares that the stage's handler keeps up to n messages beyond its return (see Hold), each for at most within;
-// zero means until there are n. Validate compares it to the credits of the sources, since a stage that waits for more
-// messages than may be in flight waits for ever.
+// Holds declares that the stage's handler keeps up to n messages after it returns (see Hold), each
+// for at most within; zero means until there are n. Validate compares n to the credits of the
+// sources, because a stage that waits for more messages than may be in flight waits forever.
 func Holds(n int, within time.Duration) StageOption {
 	return func(c *stageConfig) { c.holds, c.holdsFor = n, within }
 }
 
-// Joins declares, beside Holds, that the stage joins what it holds: one message of its output may
-// stand for as many as it holds.
+// Joins declares, in addition to Holds, that the stage joins the messages it holds: one output
+// message may stand for as many as it holds.
 func Joins() StageOption { return func(c *stageConfig) { c.joins = true } }
 
-// ChunkSize is how many messages a chunk holds at most: for a source, what it reads at once; for a
-// sink, what it writes at once; for a stage with several outputs, and one with an edge before it,
-// what its edges carry. Elsewhere it has no effect. The default is 256. Nothing waits for a chunk
-// to fill.
+// ChunkSize is the largest number of messages in a chunk. It limits how many messages a source
+// reads at once and a sink writes at once. For a stage with several outputs, or with an edge before
+// it, it limits the chunks on its edges. Elsewhere it has no effect. Defaults to 256. A stage does
+// not wait for a chunk to fill.
 func ChunkSize(n int) StageOption {
 	return func(c *stageConfig) {
 		c.chunk = n
@@ -135,9 +137,10 @@ func ChunkSize(n int) StageOption {
 	}
 }
 
-// Within makes a sink wait until its chunk is full (ChunkSize), but not longer than d after the chunk's first message
-// came. Without it a sink writes what has come. The sink then holds up to a chunk of messages, and runs on a goroutine
-// of its own, so that a slow stage before it does not delay its clock.
+// Within makes a sink wait until its chunk is full (ChunkSize), but not longer than d after the
+// chunk's first message arrived. Without it, a sink writes the messages that have arrived. With it,
+// the sink holds up to a chunk of messages and runs on its own goroutine, so that a slow stage
+// before it does not delay its timer.
 func Within(d time.Duration) StageOption {
 	return func(c *stageConfig) {
 		c.within = d
@@ -147,9 +150,9 @@ func Within(d time.Duration) StageOption {
 	}
 }
 
-// Timeout bounds each call of the stage's handler or Writer (also of Open, Flush, End, Ring and PortEnd): after d its
-// context is done, with context.DeadlineExceeded. One that heeds its context then fails, and its
-// message goes by the fault policy.
+// Timeout limits each call of the stage's handler or Writer, including Open, Flush, End, Ring and
+// PortEnd. After d the context of the call is done with context.DeadlineExceeded. A handler that
+// observes its context then fails, and the fault policy decides about its message.
 func Timeout(d time.Duration) StageOption {
 	return func(c *stageConfig) {
 		c.timeout = d
@@ -159,8 +162,9 @@ func Timeout(d time.Duration) StageOption {
 	}
 }
 
-// MaxInFlight is a source's credits by count: how many of its entries may be unsettled at once. The default is 4096.
-// Within it a source with GivesBack reads ahead what the stages behind it settle in about a second, and what they hold.
+// MaxInFlight is the number of a source's entries that may be unsettled at once. Defaults to 4096.
+// Within this limit, a source with GivesBack reads ahead only what the stages behind it settle in
+// about a second, plus what they hold.
 func MaxInFlight(n int) StageOption {
 	return func(c *stageConfig) {
 		c.maxInFlight = n
@@ -170,9 +174,9 @@ func MaxInFlight(n int) StageOption {
 	}
 }
 
-// MaxBytes is a source's credits by size: how many bytes of its entries may be unsettled at once, as far as the source
-// knows their sizes. The default is 64 MiB. Each read may exceed what is left by its last entry, so
-// that the largest still gets through.
+// MaxBytes is the number of bytes of a source's entries that may be unsettled at once, as far as
+// the source knows their sizes. Defaults to 64 MiB. The last entry of a read may exceed the limit,
+// so that the largest entry still gets through.
 func MaxBytes(n int) StageOption {
 	return func(c *stageConfig) {
 		c.maxBytes = n
@@ -182,34 +186,38 @@ func MaxBytes(n int) StageOption {
 	}
 }
 
-// Redelivers says that a source delivers Nacked entries again. For a source that does not, a nack stops the graph.
+// Redelivers declares that a source delivers Nacked entries again. For any other source, a nack
+// stops the graph.
 func Redelivers() StageOption { return func(c *stageConfig) { c.redelivers = true } }
 
-// GivesBack says that others can take at once what a source is given back. When the graph drains, the source gets back
-// what no handler has begun, instead of having it finished first: see Settlement.Unbegun. It also
-// reads no further ahead than what the stages behind it settle in about a second, and what they
-// hold, so that others get their share. It includes Redelivers.
+// GivesBack declares that other processes can take entries at once after they are given back. When
+// the graph drains, messages that no handler has begun go back to the source and are not finished
+// first: see Settlement.Unbegun. The source also reads ahead only what the stages behind it settle
+// in about a second, plus what they hold, so that other processes get their share. GivesBack
+// includes Redelivers.
 func GivesBack() StageOption { return func(c *stageConfig) { c.returns, c.redelivers = true, true } }
 
-// Passes declares that the stage does nothing to its messages but pass them on one by one, hold and
-// join them. So an entry that has come no further than this stage has not been begun: a drain may
-// give it back, see GivesBack.
+// Passes declares that the stage only passes its messages on one by one, holds them or joins them.
+// So an entry that has come no further than this stage has not been begun, and a drain may give it
+// back: see GivesBack.
 func Passes() StageOption { return func(c *stageConfig) { c.passes = true } }
 
-// KeepsDeadLetters says that a source's committer has a place for Dead entries. For one that has not, they stop the
-// graph.
+// KeepsDeadLetters declares that a source's committer stores Dead entries. For any other source, a
+// Dead entry stops the graph.
 func KeepsDeadLetters() StageOption { return func(c *stageConfig) { c.deadLetters = true } }
 
-// TakesEffects says that a source's committer applies the effects attached to its messages.
+// TakesEffects declares that a source's committer applies the effects attached to its messages.
 func TakesEffects() StageOption { return func(c *stageConfig) { c.effects = true } }
 
-// Invalid reports a mistake in the arguments of an operator, source or sink: Validate returns it with all the others.
-// It is how a constructor, which returns no error, says that it was given a nil function or a negative size.
+// Invalid reports a mistake in the arguments of an operator, source or sink. Validate returns it
+// together with all others. Constructors, which return no error, use it to report a nil function or
+// a negative size.
 func Invalid(field, issue, fix string) StageOption {
 	return func(c *stageConfig) { c.issue(field, issue, fix) }
 }
 
-// InvalidError is Invalid for an error that says it all, such as that of a config's own validation.
+// InvalidError is Invalid for an error that already says everything, such as the error of a
+// config's own validation.
 func InvalidError(err error) StageOption {
 	return func(c *stageConfig) {
 		if err != nil {
@@ -218,7 +226,7 @@ func InvalidError(err error) StageOption {
 	}
 }
 
-// Group makes one option of several.
+// Group combines several options into one.
 func Group(opts ...StageOption) StageOption {
 	return func(c *stageConfig) { c.apply(opts) }
 }
@@ -241,7 +249,7 @@ const (
 	defaultMaxBytes    = 64 << 20
 )
 
-// GraphOption sets something of a graph.
+// GraphOption configures a graph.
 type GraphOption interface {
 	Part
 	graphOption()
@@ -255,7 +263,7 @@ func (o graphOption) part(g *Graph) { o(&g.graphConfig) }
 
 type graphConfig struct {
 	policy       Policy
-	policySet    bool // by the user
+	policySet    bool // set by the user
 	drainTimeout time.Duration
 	ackTimeout   time.Duration
 	killGrace    time.Duration
@@ -283,8 +291,9 @@ func (c *graphConfig) issue(field, issue, fix string) {
 	c.issues = append(c.issues, BuildError{Field: field, Issue: issue, Fix: fix})
 }
 
-// Faults sets the graph's fault policy, for the stages that have none of their own. The default is DefaultPolicy, and
-// DeadLetter for entries that a source with dead letters cannot decode.
+// Faults sets the fault policy of stages that have no policy of their own. Defaults to
+// DefaultPolicy. For entries that a source with dead letters cannot decode, it defaults to
+// DeadLetter.
 func Faults(p Policy) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.policy, c.policySet = p, true
@@ -294,10 +303,10 @@ func Faults(p Policy) GraphOption {
 	})
 }
 
-// DrainTimeout bounds the drain: after d the handlers' contexts are cancelled and what is
-// unfinished is given back to the sources. The default is 30 s. To that, an end may add KillGrace
-// for handlers that do not heed their context and twice AckTimeout for sources that do not answer;
-// where a process is given a fixed time to end, as by Kubernetes, the sum of them should fit.
+// DrainTimeout limits the drain. After d the handlers' contexts are cancelled, and unfinished
+// entries are given back to the sources. Defaults to 30s. The end may take longer by KillGrace, for
+// handlers that ignore their context, and by twice AckTimeout, for sources that do not respond. If
+// a process has a fixed time to end, as under Kubernetes, the sum should fit into it.
 func DrainTimeout(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.drainTimeout = d
@@ -307,8 +316,8 @@ func DrainTimeout(d time.Duration) GraphOption {
 	})
 }
 
-// AckTimeout bounds the last commit of each source at the end, and each Close of a Reader or
-// Writer. The default is 5 s.
+// AckTimeout limits the last commit of each source at the end, and each Close of a Reader or
+// Writer. Defaults to 5s.
 func AckTimeout(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.ackTimeout = d
@@ -318,8 +327,8 @@ func AckTimeout(d time.Duration) GraphOption {
 	})
 }
 
-// KillGrace is how long the end waits for handlers whose context has been cancelled. A handler that ignores its context
-// for longer is left behind and reported as stuck. The default is 5 s.
+// KillGrace is how long the end waits for handlers whose context has been cancelled. A handler that
+// ignores its context for longer is abandoned and reported as stuck. Defaults to 5s.
 func KillGrace(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.killGrace = d
@@ -329,9 +338,9 @@ func KillGrace(d time.Duration) GraphOption {
 	})
 }
 
-// Restarts limits how often a region may fail and be restarted: more than n times within the
-// window, and the graph stops with a *StageError. The waits before restarts grow from backoff, with
-// jitter. The default is 5 in a minute, from 100 ms.
+// Restarts limits how often a region may fail and be restarted. If it fails more than n times
+// within the window, the graph stops with a *StageError. The waits before restarts grow from
+// backoff, with jitter. Defaults to 5 restarts in a minute, from 100ms.
 func Restarts(n int, window, backoff time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.restarts, c.window, c.backoff = n, window, backoff
@@ -342,12 +351,12 @@ func Restarts(n int, window, backoff time.Duration) GraphOption {
 	})
 }
 
-// Hooks are functions that a graph calls on events. Any may be nil. They are called from the
-// graph's goroutines, must be quick, and are not called for messages that go well.
+// Hooks are functions that a graph calls on events. Any may be nil. They run on the graph's
+// goroutines, must be quick, and are not called for messages that succeed.
 type Hooks struct {
 	// Restarted is called when a region is about to be restarted.
 	Restarted func(stage string, restarts int, err error)
-	// Faulted is called for each fault, with what was decided.
+	// Faulted is called for each fault with the decision.
 	Faulted func(*Fault, Decision)
 	// Committed is called after a source has committed settlements.
 	Committed func(source string, settled []Settlement)
