@@ -290,7 +290,7 @@ func TestFault_D4_DrainSaysWhatItWaitsFor(t *testing.T) {
 		for _, want := range []string{
 			`msg="graph still drains" graph=g entries=50 waiting_for="hang (50 messages)" since=5s left=7s`,
 			`since=10s left=2s`,
-			`msg="drain timeout: what is unfinished is given back" graph=g entries=50 ` +
+			`msg="drain timeout: unfinished entries are given back" graph=g entries=50 ` +
 				`waiting_for="hang (50 messages)" timeout=12s`,
 		} {
 			if !strings.Contains(log.String(), want) {

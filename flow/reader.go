@@ -5,66 +5,70 @@ import (
 	"slices"
 )
 
-// Reader is the running side of a source: what NewSource makes afresh for each life of the source. It is used by one
-// goroutine at a time, apart from Commit. Optional interfaces: Opener, Committer, Closer, Meter, Leaser,
-// Prober.
+// Reader is the running part of a source. NewSource makes a new one for each life of the source.
+// One goroutine at a time uses it, except for Commit. Optional interfaces: Opener, Committer,
+// Closer, Meter, Leaser, Prober.
 type Reader[T any] interface {
-	// Read adds messages to the intake: at least one, at most what it has room for. It blocks until there is one, the
-	// context is done, or the source has ended (io.EOF, with or without messages). What was added counts as read even
-	// when an error comes with it. Any other error restarts the source, within the graph's limits.
+	// Read adds messages to the intake: at least one, and at most as many as the intake has room
+	// for. It blocks until there is one, the context is done, or the source has ended (io.EOF, with
+	// or without messages). Added messages count as read even if Read also returns an error. Any
+	// other error restarts the source, within the graph's limits.
 	//
-	// The context is done when the graph drains. A Reader that has taken something from its backend by then adds it:
-	// it will still be handled, or given back (see GivesBack).
+	// The context is done when the graph drains. If a Reader has taken entries from its backend by
+	// then, it adds them: they are still handled, or given back (see GivesBack).
 	Read(ctx context.Context, in *Intake[T]) error
 }
 
-// Opener is a Reader or Writer that has something to open before its first use. An error counts as a failure of the
-// stage.
+// Opener is a Reader or Writer that must be opened before its first use. An error is a failure of
+// the stage.
 type Opener interface {
 	Open(ctx context.Context) error
 }
 
-// Closer is a Reader or Writer that has something to close after its last use. The context has a deadline.
+// Closer is a Reader or Writer that must be closed after its last use. The context has a deadline.
 type Closer interface {
 	Close(ctx context.Context) error
 }
 
-// Committer is a Reader whose backend wants to know how entries ended. Commit applies the settlements: acknowledges,
-// gives back, moves to the dead letters, applies the effects. It is called by one goroutine, at the same time as Read.
+// Committer is a Reader that tells its backend how entries ended. Commit applies the settlements:
+// it acknowledges entries, gives them back, moves them to the dead letters, and applies effects.
+// One goroutine calls it, concurrently with Read.
 //
-// When it returns an error it is called again after a backoff, with the same settlements and with those that have come
-// since: so it must be idempotent. Only when it returns nil do the credits go back to the reader. An error marked
-// Permanent stops the graph. The slice is valid until Commit returns.
+// If Commit returns an error, it is called again after a backoff with the same settlements and with
+// those that have arrived since. So it must be idempotent. Only when it returns nil do the credits
+// return to the reader. An error marked Permanent stops the graph. The slice is valid until Commit
+// returns.
 type Committer interface {
 	Commit(ctx context.Context, settled []Settlement) error
 }
 
-// Meter is a Reader that can tell how far it is behind, for snapshots.
+// Meter is a Reader that can report, for snapshots, how far it is behind.
 type Meter interface {
-	// Meter returns the entries not read yet (lag) and those read and not settled (pending) by the backend's count; -1
-	// for what is not known.
+	// Meter returns the number of entries not read yet (lag), and of those read and not settled
+	// (pending), as counted by the backend; -1 for an unknown number.
 	Meter(ctx context.Context) (lag, pending int64, err error)
 }
 
-// Settlement tells how one entry ended.
+// Settlement is the end of one entry.
 type Settlement struct {
-	// Seq is the number of the entry, in the order in which it was added to the intake, from 0 on in each life of the
-	// Reader.
+	// Seq is the number of the entry, in the order in which entries were added to the intake. It
+	// starts at 0 in each life of the Reader.
 	Seq     uint64
 	Meta    *Meta
 	Outcome Outcome
-	// Fault is the worst fault; nil when the outcome is Acked, and for entries given back
-	// unfinished or refused by the end of a stage.
+	// Fault is the worst fault. It is nil if the outcome is Acked, and for entries given back
+	// unfinished or refused because a stage had ended.
 	Fault   *Fault
 	Effects []Effect
-	// Lost says that the source's Reader has reported the entry's lease as lost while it was in work: see Leaser.
+	// Lost says that the source's Reader reported the entry's lease as lost before the entry
+	// settled: see Leaser.
 	Lost bool
-	// Unbegun says that the entry was given back before a handler had it, or while it was held at a
-	// stop. The outcome is Nacked. A source that counts deliveries does not count this one.
+	// Unbegun says that the entry was given back before a handler began it, or while it was held at
+	// a stop. The outcome is Nacked. A source that counts deliveries does not count this one.
 	Unbegun bool
 }
 
-// Err returns the handler's error behind the outcome; nil where there is no Fault.
+// Err returns the handler's error behind the outcome; nil if there is no Fault.
 func (s Settlement) Err() error {
 	if s.Fault == nil {
 		return nil
@@ -72,7 +76,7 @@ func (s Settlement) Err() error {
 	return s.Fault.Err
 }
 
-// Intake receives the messages of one Read.
+// Intake collects the messages of one Read.
 type Intake[T any] struct {
 	msgs  []Message[T]
 	metas []Meta
@@ -88,7 +92,7 @@ type badEntry struct {
 	err error
 }
 
-// Room is how many messages Read may add yet; at least 1 when Read is called.
+// Room returns how many messages Read may still add. It is at least 1 when Read is called.
 func (in *Intake[T]) Room() int {
 	if len(in.msgs) > 0 && in.bytes <= 0 {
 		return 0
@@ -96,13 +100,14 @@ func (in *Intake[T]) Room() int {
 	return in.room - len(in.msgs)
 }
 
-// Bytes is how many bytes Read may add yet. One message may exceed it, so that the largest still gets through.
+// Bytes returns how many bytes Read may still add. One message may exceed it, so that the largest
+// still gets through.
 func (in *Intake[T]) Bytes() int { return in.bytes }
 
-// Len is how many messages have been added.
+// Len returns how many messages have been added.
 func (in *Intake[T]) Len() int { return len(in.msgs) }
 
-// Seq is the number the next message will have in its Settlement.
+// Seq returns the number that the next message will have in its Settlement.
 func (in *Intake[T]) Seq() uint64 { return in.seq + uint64(len(in.msgs)) }
 
 // Add adds a message with its metadata and its size in bytes (0: unknown, not counted).
@@ -123,16 +128,18 @@ func (in *Intake[T]) AddValue(v T) {
 	}
 }
 
-// Grow makes room for n messages with metadata: a Reader that knows how many come saves their being moved about.
+// Grow reserves space for n messages with metadata. A Reader that knows the number of its messages
+// thereby avoids copying.
 func (in *Intake[T]) Grow(n int) {
 	in.msgs = slices.Grow(in.msgs, n)
 	in.metas = slices.Grow(in.metas, n)
 	in.sizes = slices.Grow(in.sizes, n)
 }
 
-// AddBad adds an entry that could not be made a message, as when it cannot be decoded. It is a fault of the source's
-// stage: it goes by the fault policy, which may ask for the dead letters, and never reaches the graph. Retries in place
-// are pointless and passed over.
+// AddBad adds an entry that cannot become a message, for example because it cannot be decoded. It
+// is a fault of the source's stage. The fault policy decides about it and may choose the dead
+// letters. The entry never reaches the graph. Retries in place are skipped, because they cannot
+// help.
 func (in *Intake[T]) AddBad(meta Meta, size int, err error) {
 	in.bad = append(in.bad, badEntry{len(in.msgs), err})
 	var zero T
@@ -150,9 +157,10 @@ func (in *Intake[T]) size(n int) {
 	in.bytes -= n
 }
 
-// NewSource makes a source. open makes a fresh Reader for each life of the source; it must do no I/O (see Opener).
-// Options that apply: Name, ChunkSize, MaxInFlight, MaxBytes, OnFault (for entries added with AddBad), Redelivers,
-// GivesBack, KeepsDeadLetters, TakesEffects, Inline, Invalid.
+// NewSource makes a source. open returns a new Reader for each life of the source. It must do no
+// I/O (see Opener). Options that apply: Name, ChunkSize, MaxInFlight, MaxBytes, OnFault (for
+// entries added with AddBad), Redelivers, GivesBack, KeepsDeadLetters, TakesEffects, Inline,
+// Invalid.
 func NewSource[T any](name string, open func() Reader[T], opts ...StageOption) Source[T] {
 	n := newNode(kindSource, name, 1, opts)
 	n.needs(open != nil, "open")

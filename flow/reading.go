@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// intake is one life of a source's reading: the same whether what is read goes into an edge or down a chain.
+// intake is one life of a source's reading. It is the same for a source with an edge and for an
+// inline source.
 type intake[T any] struct {
 	s   *sourceRun
 	r   Reader[T]
 	ses *session
-	la  *lane // that gives leases back
+	la  *lane // the lane that gives leases back
 
-	ended bool // there is no more to read
+	ended bool // the source has ended
 }
 
 func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) {
@@ -28,7 +29,7 @@ func openIntake[T any](s *sourceRun, r Reader[T], la *lane) (*intake[T], error) 
 	return in, nil
 }
 
-// next reads a chunk, into buf. more is false when that was the last.
+// next reads a chunk into buf. more is false if it was the last.
 func (in *intake[T]) next(buf []Message[T], room, bytes int) (chunk []Message[T], more bool, err error) {
 	ctx := in.s.run.reading
 	got := &Intake[T]{msgs: buf, room: room, bytes: bytes, seq: in.ses.next}
@@ -81,7 +82,7 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	}
 }
 
-// await waits until there may be credits, and reports false when the graph drains.
+// await waits until there may be credits. It reports false when the graph drains.
 func (s *sourceRun) await() bool {
 	var look <-chan time.Time
 	if at := s.nextLook(); !at.IsZero() {
@@ -99,8 +100,9 @@ func (s *sourceRun) await() bool {
 	return true
 }
 
-// readInline returns the body of a source that shares its goroutine with the stages behind it. When one of these fails
-// they begin a new life and the Reader goes on with its own; only its own failure ends that.
+// readInline returns the body of a source that shares its goroutine with the stages behind it. If
+// one of these stages fails, they begin a new life, but the Reader continues its own. Only a
+// failure of the Reader ends that.
 func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() error {
 	var in *intake[T]
 	var rs *rests[T]
@@ -142,7 +144,8 @@ func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() 
 	}
 }
 
-// feed pushes what the Reader reads down a chain. over says that the Reader has come to its end, or has failed.
+// feed pushes the messages of the Reader down a chain. over reports that the Reader has ended or
+// failed.
 func (in *intake[T]) feed(pushAll func([]Message[T])) (over bool, err error) {
 	s, la := in.s, in.la
 	buf := make([]Message[T], 0, min(s.node.chunk, defaultChunk))
@@ -154,7 +157,7 @@ func (in *intake[T]) feed(pushAll func([]Message[T])) (over bool, err error) {
 			return false, nil
 		}
 		room, bytes, ok := s.credits()
-		if !ok { // the drain gives a signal too
+		if !ok { // the drain signals too
 			receive(la, s.signal)
 			continue
 		}
@@ -173,7 +176,7 @@ func (in *intake[T]) feed(pushAll func([]Message[T])) (over bool, err error) {
 	return in.ended, nil
 }
 
-// admit gives each message of an intake a lease, and returns those that go into the graph.
+// admit gives each message of an intake a lease, and returns the messages that enter the graph.
 func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 	n, size := in.Len(), 0
 	sl := newSlab(n, ses)

@@ -5,18 +5,19 @@ import (
 	"fmt"
 )
 
-// ErrNotReady is wrapped by what Running.Ready returns.
+// ErrNotReady is wrapped by the errors of Running.Ready.
 var ErrNotReady = errors.New("flow: not ready")
 
-// Prober is a Reader that can tell whether its backend answers, as by when it last did. Ready is
-// called at any time after Open, does no I/O, and returns nil or what is wrong.
+// Prober is a Reader that can report whether its backend responds, for example by the time of the
+// last response. Ready may be called at any time after Open and does no I/O. It returns nil or the
+// problem.
 type Prober interface {
 	Ready() error
 }
 
-// Ready tells whether the graph does what it is there for: it is active (or paused), all its
-// sources are open, and none of them has lost its backend. It is what a readiness probe asks; the
-// error says what is wrong and is ErrNotReady.
+// Ready reports whether the graph works: it is active (or paused), all its sources are open, and
+// none of them has lost its backend. Use it for a readiness probe. The error describes the problem
+// and wraps ErrNotReady.
 func (r *Running) Ready() error {
 	if s := r.State(); s != Active && s != Paused {
 		return fmt.Errorf("%w: graph %q is %v", ErrNotReady, r.graph.name, s)
@@ -32,7 +33,7 @@ func (r *Running) Ready() error {
 
 var errNotOpen = errors.New("not open yet")
 
-// ready asks the source's newest Reader. A source that has come to its end is no reason to complain.
+// ready asks the source's newest Reader. A source that has ended is ready.
 func (s *sourceRun) ready() error {
 	if !s.opened.Load() {
 		return errNotOpen
@@ -48,8 +49,8 @@ func (s *sourceRun) ready() error {
 	return nil
 }
 
-// Ready tells whether all graphs that have not come to a clean end are ready; it joins what Running.Ready returns for
-// those that are not.
+// Ready reports whether all graphs are ready, except those that have ended cleanly. It joins the
+// errors of Running.Ready.
 func (s *Supervisor) Ready() error {
 	var errs []error
 	for _, r := range s.all() {

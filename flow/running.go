@@ -13,12 +13,12 @@ import (
 	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
 
-// Running is a graph that was started.
+// Running is a started graph.
 type Running struct {
 	graph *Graph
 	log   *slog.Logger
 
-	// Two contexts, never one: reading ends when the graph drains, hard when it is stopped.
+	// There are two contexts: reading ends when the graph drains, hard when it is stopped.
 	reading     context.Context
 	stopReading context.CancelFunc
 	hard        context.Context
@@ -31,36 +31,37 @@ type Running struct {
 	sweeps     []func(*news)
 	lanes      lanes
 	leased     atomic.Bool // a source can lose leases
-	group      run.Group   // the islands
+	group      run.Group   // the goroutines of the islands
 	committers run.Group
 	watches    watches
 
 	state   atomic.Int32 // State
 	started time.Time
 	once    sync.Once
-	ending  chan struct{} // closed when the end is asked for
+	ending  chan struct{} // closed when the end is requested
 	done    chan struct{} // closed at the end
 
-	mu     sync.Mutex // guards what follows
-	err    error      // why it stopped by itself
+	mu     sync.Mutex // guards the fields below
+	err    error      // why the graph stopped by itself
 	report DrainReport
 	result error
-	cut    bool // the drain was cut short by the context of Drain
+	cut    bool // the context of Drain cut the drain short
 }
 
-// State is where a graph is in its life.
+// State is a phase in the life of a graph.
 type State int32
 
 const (
-	// Starting: not all of it runs yet.
+	// Starting means that parts of the graph do not run yet.
 	Starting State = iota
-	// Active: it runs.
+	// Active means that the graph runs.
 	Active
-	// Paused: it runs, and its sources read nothing.
+	// Paused means that the graph runs, but its sources do not read.
 	Paused
-	// Draining: its sources have stopped reading, and it finishes what they have read.
+	// Draining means that the sources have stopped reading, and the graph finishes the messages
+	// already read.
 	Draining
-	// Ended: all is over; Wait tells how.
+	// Ended means that the graph has ended. Wait returns the result.
 	Ended
 )
 
@@ -69,11 +70,11 @@ func (s State) String() string {
 	return [...]string{"starting", "active", "paused", "draining", "ended"}[s]
 }
 
-// MarshalText makes the state readable in JSON.
+// MarshalText returns the state's name, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Start starts the graph and returns at once. When ctx is done the graph drains, as in Run. The context's values reach
-// the handlers.
+// Start starts the graph and returns at once. When ctx is done the graph drains, as in Run.
+// Handlers see the values of ctx.
 func (g *Graph) Start(ctx context.Context) (*Running, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		if policy == nil {
 			policy = g.policy
 			if n.kind == kindSource && n.deadLetters && !g.policySet {
-				policy = DeadLetter // an entry that cannot be decoded will not be the next time
+				policy = DeadLetter // an entry that cannot be decoded now cannot be decoded later
 			}
 		}
 		r.stages[n] = &stageRun{node: n, name: g.names[n], policy: policy}
@@ -120,7 +121,7 @@ func (r *Running) supervise(isl *island) {
 	})
 	defer over()
 	name := r.stages[isl.nodes[0]].name
-	var last error // of the lives before
+	var last error // the error of an earlier life
 	for {
 		err := contained(isl.body, func() {
 			r.fail(&StageError{Graph: r.graph.name, Stage: name, Err: errGoexit})
@@ -156,7 +157,8 @@ func (r *Running) supervise(isl *island) {
 	}
 }
 
-// failed notes a failure and returns how long to wait before the restart; false if there have been too many.
+// failed records a failure. It returns the wait before the restart, or false if there have been too
+// many failures.
 func (isl *island) failed(c *graphConfig) (time.Duration, bool) {
 	now := time.Now()
 	recent := isl.failures[:0]
@@ -173,9 +175,9 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// Permanent marks an error that no restart and no other try will cure: the graph stops at once
-// instead of trying as often as it may. It counts wherever user code returns errors: from Reader,
-// Committer, Writer and handlers.
+// Permanent marks an error that no restart and no retry can cure. The graph stops at once, without
+// the usual retries and restarts. It applies to all errors returned by user code: by Readers,
+// Committers, Writers and handlers.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -183,13 +185,13 @@ func Permanent(err error) error {
 	return &permanentError{err}
 }
 
-// IsPermanent tells whether an error is, or wraps, one that was marked Permanent.
+// IsPermanent reports whether an error is, or wraps, one that was marked Permanent.
 func IsPermanent(err error) bool {
 	var permanent *permanentError
 	return errors.As(err, &permanent)
 }
 
-// unopened notes that a source has not been open once by the time the graph ended: that is no clean end.
+// unopened records that a source was never opened before the graph ended. That is not a clean end.
 func (r *Running) unopened(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,7 +214,7 @@ func (r *Running) fail(err error) {
 	}
 }
 
-// manage sees the run to its end.
+// manage waits for the end of the run and carries it out.
 func (r *Running) manage(ctx context.Context) {
 	defer close(r.done)
 	defer r.stopHard(ErrStopped)
@@ -256,11 +258,11 @@ func (r *Running) manage(ctx context.Context) {
 	r.finish(report, timedOut)
 }
 
-// drainLog is how often a drain says what it waits for.
+// drainLog is how often a drain logs which stages it waits for.
 const drainLog = 5 * time.Second
 
-// waitIslands waits for the islands to end, for as long as the drain may take, and reports whether they did; a stop
-// counts as an end.
+// waitIslands waits for the islands to end, for at most the drain timeout, and reports whether they
+// did. A stop counts as an end.
 func (r *Running) waitIslands() bool {
 	t := time.NewTimer(r.graph.drainTimeout)
 	defer t.Stop()
@@ -273,11 +275,11 @@ func (r *Running) waitIslands() bool {
 		case <-r.hard.Done():
 			return true
 		case <-t.C:
-			r.log.Warn("drain timeout: what is unfinished is given back",
+			r.log.Warn("drain timeout: unfinished entries are given back",
 				append(r.waitsFor(), "timeout", r.graph.drainTimeout.String())...)
 			return false
 		case <-every.C:
-			r.sweep() // a chunk may have slipped through
+			r.sweep() // a chunk may have been sent meanwhile
 			took := time.Since(began)
 			r.log.Warn("graph still drains", append(r.waitsFor(), "since", took.Round(time.Second).String(),
 				"left", (r.graph.drainTimeout-took).Round(time.Second).String())...)
@@ -285,8 +287,8 @@ func (r *Running) waitIslands() bool {
 	}
 }
 
-// waitsFor says, for the log, what keeps a drain from its end: unsettled entries of the sources,
-// and the stages at work.
+// waitsFor returns log attributes that tell what delays a drain: the unsettled entries of the
+// sources, and the stages that work.
 func (r *Running) waitsFor() []any {
 	entries := 0
 	for _, s := range r.sources {
@@ -300,7 +302,8 @@ func (r *Running) waitsFor() []any {
 	return []any{"entries", entries, "waiting_for", strings.Join(names, ", ")}
 }
 
-// settleRest gives back what is left in edges and in the hands of those who did not end, and has the sources commit it.
+// settleRest gives back messages left in edges and in goroutines that did not end, and has the
+// sources commit them.
 func (r *Running) settleRest(report *DrainReport) {
 	var n news
 	for _, e := range r.edges {
@@ -309,9 +312,8 @@ func (r *Running) settleRest(report *DrainReport) {
 	for _, st := range r.stages {
 		st.tickets.end()
 	}
-	r.watches.finish(
-		r.graph.ackTimeout,
-	) // before the sources are: what it releases is settled by what it is, not given back
+	// Before the sources: entries that it releases settle with their own outcome and are not given back.
+	r.watches.finish(r.graph.ackTimeout)
 	var sessions []*session
 	for _, s := range r.sources {
 		s.mu.Lock()
@@ -322,7 +324,7 @@ func (r *Running) settleRest(report *DrainReport) {
 		ses.finish()
 	}
 	if !r.committers.WaitFor(r.graph.ackTimeout) {
-		r.log.Warn("sources have not taken all acknowledgements in time: the rest is delivered again",
+		r.log.Warn("sources did not commit in time: the remaining entries are delivered again",
 			"timeout", r.graph.ackTimeout.String())
 		for _, ses := range sessions {
 			ses.cancel()
@@ -349,7 +351,7 @@ func (r *Running) stuck() []Stuck {
 		default:
 		}
 		n := isl.nodes[0]
-		if seen[n] { // of a sink with several workers
+		if seen[n] { // a sink with several workers has several islands
 			continue
 		}
 		seen[n] = true
@@ -361,7 +363,7 @@ func (r *Running) stuck() []Stuck {
 		}
 		stuck = append(stuck, Stuck{Stage: r.stages[n].name, Holding: holding})
 	}
-	// Those that hold something are what keeps the others from their end.
+	// Stages that hold messages keep the others from ending.
 	if some := slices.DeleteFunc(slices.Clone(stuck), func(s Stuck) bool { return s.Holding == 0 }); len(some) > 0 {
 		return some
 	}
@@ -380,21 +382,15 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	result := r.result
 	r.mu.Unlock()
 	r.state.Store(int32(Ended))
-	ended := []any{
-		"settled",
-		report.Settled,
-		"released",
-		report.Released,
-		"took",
-		report.Took.Round(time.Millisecond).String(),
-	}
+	took := report.Took.Round(time.Millisecond)
+	ended := []any{"settled", report.Settled, "released", report.Released, "took", took.String()}
 	if result != nil {
 		ended = append(ended, "error", result)
 	}
 	r.log.Info("graph ended", ended...)
 }
 
-// Wait waits for the end and returns what Run would.
+// Wait waits for the end and returns the same result as Run.
 func (r *Running) Wait() error {
 	<-r.done
 	r.mu.Lock()
@@ -405,19 +401,20 @@ func (r *Running) Wait() error {
 // Done returns a channel that is closed at the end.
 func (r *Running) Done() <-chan struct{} { return r.done }
 
-// Report says how the graph ended; before the end it is empty.
+// Report describes how the graph ended. It is empty before the end.
 func (r *Running) Report() DrainReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.report
 }
 
-// State returns where the graph is in its life.
+// State returns the current phase in the life of the graph.
 func (r *Running) State() State { return State(r.state.Load()) }
 
-// Drain ends the graph in order: the sources stop reading, holders and sinks flush, acknowledgements are sent. It waits
-// for the end; when DrainTimeout is over or, if that is sooner, ctx is done, the graph is stopped
-// (see DrainTimeout for how long that may take) and the error is a *DrainError.
+// Drain ends the graph in order: the sources stop reading, holders and sinks flush,
+// acknowledgements are sent. It waits for the end. When DrainTimeout is over or ctx is done,
+// whichever is first, the graph is stopped and the error is a *DrainError. See DrainTimeout for how
+// long that may take.
 func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 	r.once.Do(func() { close(r.ending) })
 	select {
@@ -432,7 +429,7 @@ func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 	return r.Report(), r.Wait()
 }
 
-// Stop ends the graph now: the handlers' contexts are cancelled, and what is unfinished is given
+// Stop ends the graph now: the handlers' contexts are cancelled, and unfinished entries are given
 // back to the sources. It waits for the end.
 func (r *Running) Stop() error {
 	r.stopHard(ErrStopped)
@@ -440,8 +437,8 @@ func (r *Running) Stop() error {
 	return r.Wait()
 }
 
-// Pause makes the sources begin no read until Resume. What has been read goes on, and so does what
-// a read brings that is under way.
+// Pause keeps the sources from starting a read until Resume. Messages already read continue, and so
+// do those of a read in progress.
 func (r *Running) Pause() {
 	if r.state.CompareAndSwap(int32(Active), int32(Paused)) {
 		for _, s := range r.sources {
@@ -461,7 +458,7 @@ func (r *Running) Resume() {
 	}
 }
 
-// hook calls a user's hook. It has no say in what happens, so a panic in it is logged and has no other consequence.
+// hook calls a user's hook. A panic in it is logged and has no other consequence.
 func (r *Running) hook(name string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -471,7 +468,7 @@ func (r *Running) hook(name string, f func()) {
 	f()
 }
 
-// logFault logs what was decided about a fault: retries at Debug, what ends a message at Warn.
+// logFault logs the decision about a fault: retries at Debug, the end of a message at Warn.
 func (r *Running) logFault(f *Fault, d Decision) {
 	level := slog.LevelWarn
 	if d.Do == ActRetry {

@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// session is one life of a source's Reader, together with the committer that outlives its reading: it ends when all
-// that the Reader has read is settled and committed.
+// session is one life of a source's Reader, together with its committer, which outlives the
+// reading. A session ends when all entries that the Reader has read are settled and committed.
 type session struct {
 	source *sourceRun
 	reader any
-	next   uint64 // sequence number of the next entry; the reading goroutine's
+	next   uint64 // sequence number of the next entry; owned by the reading goroutine
 	wakeup chan struct{}
-	direct bool            // nobody wants to commit: the lanes return the credits themselves
-	ctx    context.Context // of commits
+	direct bool            // no commits are needed: the lanes return the credits themselves
+	ctx    context.Context // the context of commits
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
 	slabs []*slab
-	batch harvest // direct
-	idle  bool    // the committer rests until it is woken: nothing is in flight
-	over  bool    // nothing more will be read
-	final bool    // what is unsettled is given back now
+	batch harvest // used if direct is set
+	idle  bool    // nothing is in flight: the committer rests until it is woken
+	over  bool    // reading has ended
+	final bool    // unsettled entries are given back now
 }
 
 func (s *sourceRun) begin(reader any) *session {
@@ -56,11 +56,12 @@ func (ses *session) admit(sl *slab, n, size int) {
 	ses.idle = false
 	ses.mu.Unlock()
 	if idle {
-		ses.wake() // it is to look by itself again: the lane may sit in its first message for hours
+		ses.wake() // it must poll again: the lane may spend hours in its first message
 	}
 }
 
-// end says that the Reader reads no more; finish that the graph is done with all messages.
+// end tells the session that the Reader has stopped reading. finish tells it that the graph is done
+// with all messages.
 func (ses *session) end() {
 	ses.mu.Lock()
 	ses.over = true
@@ -75,8 +76,8 @@ func (ses *session) finish() {
 	ses.wake()
 }
 
-// tell says that entries have settled. A direct session deals with that on the spot: waking its
-// committer, to do next to nothing, would cost more than all the rest.
+// tell tells the session that entries have settled. A direct session accounts for them at once,
+// because waking its committer would cost more than the work itself.
 func (ses *session) tell() {
 	if !ses.direct {
 		ses.wake()
@@ -98,14 +99,15 @@ func (ses *session) wake() {
 	}
 }
 
-// The committer is woken by the lanes once per chunk. Beside that it looks by itself, first soon and then ever less
-// often, so that what settles while a lane sits in a slow handler is not left waiting for it.
+// The lanes wake the committer once per chunk. In addition it polls, at first soon and then less
+// and less often, so that settlements do not wait while a lane is in a slow handler.
 const (
 	lookFirst = 2 * time.Millisecond
 	lookLast  = 250 * time.Millisecond
 )
 
-// commitLoop is the committer: it gathers what has settled, has the Reader commit it, and returns the credits.
+// commitLoop is the committer: it collects settlements, has the Reader commit them, and returns the
+// credits.
 func (ses *session) commitLoop() error {
 	defer ses.close()
 	look := lookFirst
@@ -113,7 +115,7 @@ func (ses *session) commitLoop() error {
 	defer timer.Stop()
 	batch := harvest{wanted: !ses.direct}
 	tries := 0
-	var last time.Time // when a commit ended
+	var last time.Time // end of the last commit
 	for {
 		if tries == 0 {
 			ses.gather(timer, last)
@@ -130,7 +132,7 @@ func (ses *session) commitLoop() error {
 		if over && (batch.n == 0 || ses.ctx.Err() != nil) {
 			if batch.n > 0 {
 				ses.source.uncommitted.Add(uint64(batch.n))
-				ses.source.run.log.Warn("commit gave up: these entries stay with the source",
+				ses.source.run.log.Warn("commit gave up, the source keeps these entries",
 					"stage", ses.source.st.name, "entries", batch.n)
 			}
 			return nil
@@ -147,12 +149,12 @@ func (ses *session) commitLoop() error {
 	}
 }
 
-// gatherFor is how long what has settled waits for more, if there was a commit just before: a commit is a round trip,
-// which costs the same for one entry and for a hundred.
+// gatherFor is how long settlements wait for more if a commit has just ended. A commit is a round
+// trip, which costs the same for one entry and for a hundred.
 const gatherFor = 2 * time.Millisecond
 
-// gather waits until it is gatherFor after the last commit, if nothing depends on this one: there
-// is room for the source to read on, and it does.
+// gather waits until gatherFor has passed since the last commit, unless something depends on this
+// commit. It returns early if the source is short of credits or has ended.
 func (ses *session) gather(timer *time.Timer, last time.Time) {
 	if ses.direct {
 		return
@@ -171,7 +173,7 @@ func (ses *session) gather(timer *time.Timer, last time.Time) {
 	}
 }
 
-// pressing reports that the source's end waits for a commit, or its next read does.
+// pressing reports whether the end of the source, or its next read, waits for a commit.
 func (ses *session) pressing() bool {
 	ses.mu.Lock()
 	over := ses.over
@@ -179,8 +181,8 @@ func (ses *session) pressing() bool {
 	return over || ses.source.short()
 }
 
-// rest waits for news. With nothing in flight only news can come, and it reports true; while a
-// commit is to be tried again, only time counts.
+// rest waits for settlements. If nothing is in flight, only they can end the wait, and rest reports
+// true. While a commit is to be retried, only the time ends the wait.
 func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) (idle bool) {
 	timer.Reset(wait)
 	if retrying {
@@ -205,7 +207,7 @@ func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) (
 	return false
 }
 
-// collect adds what has settled since the last time, and reports whether it was the last.
+// collect adds the leases settled since the last call, and reports whether these were the last.
 func (ses *session) collect(b *harvest) (over bool) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
@@ -225,7 +227,8 @@ func (ses *session) collectLocked(b *harvest) (over bool) {
 	return ses.over && len(rest) == 0
 }
 
-// commit has the Reader commit the batch, and empties it. It reports false when that failed and is to be tried again.
+// commit has the Reader commit the batch, and empties it. It reports false if that failed and must
+// be retried.
 func (ses *session) commit(b *harvest, tries int) bool {
 	s := ses.source
 	if c, ok := ses.reader.(Committer); ok {
@@ -247,7 +250,7 @@ func (ses *session) commit(b *harvest, tries int) bool {
 	return true
 }
 
-// account counts what has been committed, returns the credits, and empties the batch.
+// account counts the committed settlements, returns the credits, and empties the batch.
 func (ses *session) account(b *harvest) {
 	s := ses.source
 	if b.n == 0 {

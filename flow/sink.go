@@ -2,13 +2,14 @@ package flow
 
 import "context"
 
-// Writer is the running side of a sink: what NewSink makes afresh for each life of the sink, and for each of its
-// workers. Optional interfaces: Opener, Flusher, Closer.
+// Writer is the running part of a sink. NewSink makes a new one for each life of the sink and for
+// each of its workers. Optional interfaces: Opener, Flusher, Closer.
 type Writer[T any] interface {
-	// Write writes a chunk, in order. When it returns nil all of it is written, and each message is acknowledged as far
-	// as this sink is concerned. A *WriteError tells which messages are not; any other error means none can be
-	// vouched for. Those not written go by the fault policy, which by default makes Write be called again with just
-	// those. The slice must not be kept.
+	// Write writes a chunk, in order. If it returns nil, all messages are written, and this sink
+	// acknowledges each of them. A *WriteError tells which messages are not written. Any other
+	// error means that none may be assumed to be written. The fault policy decides about messages
+	// that are not written. By default, Write is called again with only these messages. Write must
+	// not keep the slice.
 	Write(ctx context.Context, chunk []Message[T]) error
 }
 
@@ -18,7 +19,7 @@ type WriterFunc[T any] func(ctx context.Context, chunk []Message[T]) error
 // Write calls f.
 func (f WriterFunc[T]) Write(ctx context.Context, chunk []Message[T]) error { return f(ctx, chunk) }
 
-// Flusher is a Writer with something left to do when its input has ended.
+// Flusher is a Writer with work to do when its input has ended.
 type Flusher interface {
 	Flush(ctx context.Context) error
 }
@@ -31,14 +32,14 @@ type Sink[T any] struct {
 	made bool
 }
 
-// NewSink makes a sink. open makes a Writer; it must do no I/O (see Opener). Options that apply: Name, ChunkSize,
-// OnFault, Async, Timeout, Within, Workers with Unordered or KeyedBy (so many Writers, each writing
-// chunks at the same time as the others), Invalid. To adds its options to these.
+// NewSink makes a sink. open returns a Writer. It must do no I/O (see Opener). Options that apply:
+// Name, ChunkSize, OnFault, Async, Timeout, Within, Workers with Unordered or KeyedBy (one Writer
+// per worker, all writing chunks concurrently), Invalid. To adds its options to these.
 func NewSink[T any](name string, open func() Writer[T], opts ...StageOption) Sink[T] {
 	return Sink[T]{name: name, open: open, opts: opts, made: true}
 }
 
-// To ends a source with a sink: a branch, to be given to New.
+// To ends a source with a sink and returns the branch, which is an argument of New.
 func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 	name := to.name
 	if name == "" {

@@ -1,6 +1,6 @@
 package flow
 
-// lanesShared makes the islands of a sink with several unordered workers: they all read one edge.
+// lanesShared makes the islands of a sink with several unordered workers, which all read one edge.
 func lanesShared[T any](b *builder, n *node, end chain[T]) chain[T] {
 	e := newEdge[T](b, n, n, n.workers)
 	for range n.workers {
@@ -9,7 +9,8 @@ func lanesShared[T any](b *builder, n *node, end chain[T]) chain[T] {
 	return e.sender()
 }
 
-// lanesByKey makes the islands of a keyed sink: each has an edge of its own, and its share of the keys.
+// lanesByKey makes the islands of a keyed sink. Each island has its own edge and its share of the
+// keys.
 func lanesByKey[T any](b *builder, n *node, key keyer[T], end chain[T]) chain[T] {
 	edges := make([]*edge[T], n.workers)
 	for i := range edges {
