@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Snapshot is what a running graph looks like at one moment. Its numbers are counted per chunk, so
-// they lag a busy graph by a chunk, and each is right by itself rather than all of them at the same
-// instant.
+// Snapshot is the state of a running graph at one moment. Its numbers are counted per chunk, so in
+// a busy graph they lag by a chunk. Each number is correct on its own, but they are not all from
+// the same instant.
 type Snapshot struct {
 	Graph    string           `json:"graph"`
 	State    State            `json:"state"`
@@ -20,49 +20,45 @@ type Snapshot struct {
 	Sources  []SourceSnapshot `json:"sources"`
 	Stages   []StageSnapshot  `json:"stages"`
 	Edges    []EdgeSnapshot   `json:"edges"`
-	Failure  string           `json:"failure,omitempty"`  // why it stopped by itself
-	Draining []Stuck          `json:"draining,omitempty"` // while it drains: the stages that have not ended
+	Failure  string           `json:"failure,omitempty"`  // why the graph stopped by itself
+	Draining []Stuck          `json:"draining,omitempty"` // during a drain: the stages that have not ended
 
 	// Bottleneck is the stage to make faster first. It is nil until a stage has been measured.
 	Bottleneck *Bottleneck `json:"bottleneck"`
 }
 
-// Bottleneck is the busiest stage of the busiest goroutine. Stages that are fused share a goroutine; a stage with
-// Workers has goroutines of its own. A wait for a retry is busy time here, because it holds up other messages.
-//
-// A stage that is stuck comes first: a call of its handler or Writer has not returned for 10 s, and for 10 times as
-// long as its calls take on average. Reason then says so. It names several stages that share a goroutine if the call
-// was not part of the sample: see StageSnapshot.
+// Bottleneck is the busiest stage of the busiest goroutine. Fused stages share a goroutine; a stage
+// with Workers has its own goroutines. A wait for a retry counts as busy time here, because it
+// delays other messages.
 type Bottleneck struct {
 	Stage  string  `json:"stage"`
-	Share  float64 `json:"share"`  // of the graph's uptime that the stage was busy, 0 to 1; with Workers: on average
+	Share  float64 `json:"share"`  // share of the uptime that the stage was busy, 0 to 1; with Workers: the average
 	Reason string  `json:"reason"` // a sentence
 }
 
-// SourceSnapshot is a source's credits and settlements.
+// SourceSnapshot is the state of a source: its credits and settlements.
 type SourceSnapshot struct {
 	Name        string        `json:"name"`
 	MaxInFlight int           `json:"max_in_flight"`
-	ReadAhead   int           `json:"read_ahead"` // how many may be in flight now, by the pace of the stages behind
+	ReadAhead   int           `json:"read_ahead"` // entries that may be in flight now, at the pace of the stages behind
 	InFlight    int           `json:"in_flight"`  // entries read and not settled
 	BytesFree   int           `json:"bytes_free"` // byte credits left
 	Read        uint64        `json:"read"`       // entries read so far
-	Settled     uint64        `json:"settled"`    // and settled
-	Acked       uint64        `json:"acked"`      // of these
+	Settled     uint64        `json:"settled"`    // entries settled so far
+	Acked       uint64        `json:"acked"`      // of the settled ones
 	Dropped     uint64        `json:"dropped"`
 	Dead        uint64        `json:"dead"`
 	Nacked      uint64        `json:"nacked"`
-	Lost        uint64        `json:"lost"`    // entries whose lease was lost while they were in work: see Leaser
-	Oldest      time.Duration `json:"oldest"`  // how long the oldest unsettled entry has been here
+	Lost        uint64        `json:"lost"`    // entries whose lease was lost before they settled: see Leaser
+	Oldest      time.Duration `json:"oldest"`  // time since the oldest unsettled entry was read
 	Lag         int64         `json:"lag"`     // entries not read yet, by the backend's count; -1: unknown
 	Pending     int64         `json:"pending"` // entries read and not settled, by the backend's count; -1: unknown
 	Paused      bool          `json:"paused,omitempty"`
 }
 
-// StageSnapshot is what a stage has done. Busy is exact while messages are slow. While they are
-// quick a sample of them is timed, and Busy is an estimate. A call that has not returned counts
-// too. If it is not part of the sample, its time is divided among the stages that share its
-// goroutine, in proportion to their samples.
+// StageSnapshot is the work of a stage so far. Busy is exact while messages are slow. While they
+// are quick, only a sample is timed and Busy is an estimate. The time of a handler's call is added
+// when it ends; the time of a sink's Write is added while it runs.
 type StageSnapshot struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
@@ -75,30 +71,33 @@ type StageSnapshot struct {
 	Dead     uint64 `json:"dead"`
 	Restarts uint64 `json:"restarts"`
 
-	// Busy is how long the stage has worked, on all its goroutines together, waits inside its handler included. It is
-	// nil, and null in JSON, for a source and for a stage that has not been measured yet.
+	// Busy is how long the stage has worked, summed over its goroutines, including waits inside its
+	// handler. It is nil, and null in JSON, for a source and for a stage that has not been measured
+	// yet.
 	Busy *time.Duration `json:"busy"`
-	// Blocked is how long the stage has waited for room on its outgoing edges. It is not part of Busy.
+	// Blocked is how long the stage has waited for room on its outgoing edges. It is not part of
+	// Busy.
 	Blocked time.Duration `json:"blocked"`
-	// Retrying is how long the stage's goroutines have waited for retries. It is not part of Busy. A message that
-	// waits while its goroutine goes on, as those of a stage with KeyedBy do, does not count.
+	// Retrying is how long the stage's goroutines have waited for retries. It is not part of Busy.
+	// Messages that wait while their goroutine continues, as in a stage with KeyedBy, do not count.
 	Retrying time.Duration `json:"retrying"`
 }
 
-// EdgeSnapshot is what an edge carries. An edge that is full, and whose senders are blocked much, leads to the
+// EdgeSnapshot is the state of an edge. A full edge whose senders are often blocked leads to the
 // bottleneck.
 type EdgeSnapshot struct {
 	From     string        `json:"from"`
 	To       string        `json:"to"`
-	Messages uint64        `json:"messages"` // that went through
+	Messages uint64        `json:"messages"` // messages sent so far
 	Chunks   uint64        `json:"chunks"`
 	Fill     int           `json:"fill"`    // chunks waiting now
-	Size     int           `json:"size"`    // chunks it takes
-	Blocked  time.Duration `json:"blocked"` // how long senders have waited for room, all together
+	Size     int           `json:"size"`    // chunks it can hold
+	Blocked  time.Duration `json:"blocked"` // total time senders waited for room
 }
 
-// Snapshot returns what the graph looks like now. It asks the sources' backends for lag and pending, where they can
-// tell, and waits for that no longer than ctx; with a ctx that is done already it does not ask.
+// Snapshot returns the current state of the graph. It asks the sources' backends for lag and
+// pending, if they can report them, and waits for that until ctx is done. If ctx is already done,
+// it does not ask.
 func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	s := Snapshot{Graph: r.graph.name, State: r.State(), Uptime: time.Since(r.started)}
 	if s.State == Draining {
@@ -186,8 +185,7 @@ func stuckIn(busyOf map[*stageRun]*time.Duration, calls []call) (longest call) {
 	return longest
 }
 
-// bottleneck finds the stage that is stuck in a call. Without one it finds the busiest goroutine, and on it the busiest
-// stage.
+// bottleneck returns the busiest stage of the busiest goroutine.
 func (r *Running) bottleneck(
 	busyOf map[*stageRun]*time.Duration, calls []call, uptime time.Duration,
 ) *Bottleneck {
@@ -200,10 +198,10 @@ func (r *Running) bottleneck(
 		first := isl.nodes[0]
 		lane[first] = first
 		for _, n := range isl.nodes[1:] {
-			if heads[n] { // an island names the next one, too
+			if heads[n] { // an island also lists the stages of the next island
 				continue
 			}
-			if first.workers > 1 { // what is behind workers has a goroutine of its own
+			if first.workers > 1 { // the stages behind workers have their own goroutine
 				first = n
 			}
 			lane[n] = first
@@ -254,7 +252,7 @@ func (r *Running) bottleneck(
 	return b
 }
 
-// limiting is the share of the time from which on a goroutine may limit the graph.
+// limiting is the share of the time above which a goroutine may limit the graph.
 const limiting = 0.5
 
 func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {

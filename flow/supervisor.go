@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
 
-// Supervisor runs graphs by name, for a service that has several or changes them while it runs. The zero value is not
-// usable; make one with NewSupervisor.
+// Supervisor runs graphs by name, for services that have several graphs or change them at run time.
+// The zero value is not usable; use NewSupervisor.
 type Supervisor struct {
 	log *slog.Logger
 	ctx context.Context
@@ -23,13 +23,15 @@ type Supervisor struct {
 	closed bool
 }
 
-// SupervisorOption sets something of a Supervisor.
+// SupervisorOption configures a Supervisor.
 type SupervisorOption func(*Supervisor)
 
-// SupervisorLog gives the supervisor a logger. Defaults to the one that [Logger] describes. Graphs log to their own.
+// SupervisorLog sets the supervisor's logger. Defaults to the one that [Logger] describes. Graphs
+// use their own loggers.
 func SupervisorLog(l *slog.Logger) SupervisorOption { return func(s *Supervisor) { s.log = l } }
 
-// NewSupervisor makes a supervisor. When ctx is done all its graphs drain; its values reach their handlers.
+// NewSupervisor makes a supervisor. When ctx is done, all its graphs drain. Their handlers see the
+// values of ctx.
 func NewSupervisor(ctx context.Context, opts ...SupervisorOption) *Supervisor {
 	s := &Supervisor{ctx: ctx, graphs: make(map[string]*Running)}
 	for _, o := range opts {
@@ -41,8 +43,8 @@ func NewSupervisor(ctx context.Context, opts ...SupervisorOption) *Supervisor {
 	return s
 }
 
-// Add starts a graph under its name. A name that is running is refused (ErrRunning); one whose graph has ended is free
-// again.
+// Add starts a graph under its name. It returns ErrRunning if a graph of that name is running. The
+// name of a graph that has ended is free again.
 func (s *Supervisor) Add(g *Graph) (*Running, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +62,7 @@ func (s *Supervisor) Add(g *Graph) (*Running, error) {
 	return r, nil
 }
 
-// Get returns a graph that was added and not removed; it may have ended.
+// Get returns a graph that was added and not removed. The graph may have ended.
 func (s *Supervisor) Get(name string) (*Running, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,14 +73,15 @@ func (s *Supervisor) Get(name string) (*Running, error) {
 	return r, nil
 }
 
-// Names returns the names of the graphs, sorted.
+// Names returns the sorted names of the graphs.
 func (s *Supervisor) Names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.graphs))
 }
 
-// Drain drains a graph and keeps it, ended, for Snapshot and Health. It waits for the end.
+// Drain drains a graph and waits for its end. The ended graph stays available to Snapshot and
+// Health.
 func (s *Supervisor) Drain(ctx context.Context, name string) (DrainReport, error) {
 	r, err := s.Get(name)
 	if err != nil {
@@ -87,7 +90,8 @@ func (s *Supervisor) Drain(ctx context.Context, name string) (DrainReport, error
 	return r.Drain(ctx)
 }
 
-// Stop stops a graph now and keeps it, ended. It waits for the end.
+// Stop stops a graph now and waits for its end. The ended graph stays available to Snapshot and
+// Health.
 func (s *Supervisor) Stop(name string) error {
 	r, err := s.Get(name)
 	if err != nil {
@@ -96,7 +100,7 @@ func (s *Supervisor) Stop(name string) error {
 	return r.Stop()
 }
 
-// Remove drains a graph and forgets it.
+// Remove drains a graph and removes it.
 func (s *Supervisor) Remove(ctx context.Context, name string) (DrainReport, error) {
 	r, err := s.Get(name)
 	if err != nil {
@@ -111,7 +115,7 @@ func (s *Supervisor) Remove(ctx context.Context, name string) (DrainReport, erro
 	return report, err
 }
 
-// Pause makes a graph's sources read nothing until Resume.
+// Pause keeps a graph's sources from reading until Resume.
 func (s *Supervisor) Pause(name string) error { return s.with(name, (*Running).Pause) }
 
 // Resume undoes Pause.
@@ -125,7 +129,7 @@ func (s *Supervisor) with(name string, f func(*Running)) error {
 	return err
 }
 
-// Snapshot returns the snapshots of all graphs, by name.
+// Snapshot returns the snapshots of all graphs, sorted by name.
 func (s *Supervisor) Snapshot(ctx context.Context) []Snapshot {
 	var all []Snapshot
 	for _, r := range s.all() {
@@ -134,8 +138,8 @@ func (s *Supervisor) Snapshot(ctx context.Context) []Snapshot {
 	return all
 }
 
-// Health returns nil when each graph runs or has come to a clean end, and else an error that names those that have not,
-// with why. It asks no backend, so it may be called often.
+// Health returns nil if each graph runs or has ended cleanly. Otherwise it returns the joined
+// errors of the graphs that have not. It makes no call to a backend, so it may be called often.
 func (s *Supervisor) Health() error {
 	var errs []error
 	for _, r := range s.all() {
@@ -159,8 +163,8 @@ func (s *Supervisor) all() []*Running {
 	return all
 }
 
-// Shutdown drains all graphs at the same time and refuses new ones. It returns their errors,
-// joined, and takes no longer than each graph's DrainTimeout or ctx.
+// Shutdown drains all graphs concurrently and refuses new ones. It returns their joined errors. It
+// takes at most as long as each graph's DrainTimeout, or until ctx is done.
 func (s *Supervisor) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -176,7 +180,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Wait waits until all graphs have ended, and returns their errors, joined.
+// Wait waits until all graphs have ended, and returns their joined errors.
 func (s *Supervisor) Wait() error {
 	var errs []error
 	for _, r := range s.all() {

@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// Limits of a thinned log: lines with the same text and stage, in a window of time.
+// Limits of a thinned log: lines with the same text and stage within one time window.
 const (
 	thinLines  = 30
 	thinWindow = 10 * time.Second
 	thinTexts  = 1000 // texts that are remembered
 )
 
-// Thinned returns a logger that bounds repeated warnings and errors, which outsiders may be able to
-// cause: of lines with the same text and "stage" it passes on 30 in 10 seconds. The next line after
-// that tells in the attribute "suppressed" how many were left out. Lines below slog.LevelWarn pass.
-// Graphs, services, gateways and hubs thin their logs by themselves. nil is the default of [Logger].
+// Thinned returns a logger that limits repeated warnings and errors, because external input may
+// cause them. It passes on 30 lines with the same text and "stage" in 10 seconds. The next line
+// after that has the attribute "suppressed" with the number of omitted lines. Lines below
+// slog.LevelWarn always pass. Graphs, services, gateways and hubs thin their logs themselves. nil
+// means the default of [Logger].
 func Thinned(l *slog.Logger) *slog.Logger {
 	if l == nil {
 		l = Logger(context.Background())
@@ -28,7 +29,7 @@ func Thinned(l *slog.Logger) *slog.Logger {
 	return slog.New(thinned{l.Handler(), &thinner{seen: make(map[thinKey]*thinState)}})
 }
 
-// thinned is the handler of Thinned. Those derived from it count together.
+// thinned is the handler of Thinned. Handlers derived from it share its counters.
 type thinned struct {
 	slog.Handler
 	t *thinner
@@ -64,12 +65,13 @@ type thinner struct {
 type thinKey struct{ text, stage string }
 
 type thinState struct {
-	since      time.Time // when the window began
+	since      time.Time // start of the window
 	lines      int       // in this window
-	suppressed int       // not yet told
+	suppressed int       // not yet reported
 }
 
-// count reports whether a line may pass, and how many did not since the last that did.
+// count reports whether a line may pass, and how many lines were suppressed since the last one that
+// passed.
 func (t *thinner) count(r *slog.Record) (pass bool, suppressed int) {
 	key := thinKey{text: r.Message}
 	r.Attrs(func(a slog.Attr) bool {

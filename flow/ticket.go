@@ -9,21 +9,22 @@ import (
 )
 
 var (
-	// ErrSettled is wrapped by what the methods of a Ticket return when the ticket is settled already: by another call,
-	// because its time was over, because the function that was given it failed, or because the graph has ended.
+	// ErrSettled is wrapped by the errors of a Ticket's methods if the ticket is already settled:
+	// by another call, because its time was over, because the function that received it failed, or
+	// because the graph has ended.
 	ErrSettled = errors.New("flow: ticket already settled")
 
 	errTicketCalled  = errors.New("by an earlier call")
 	errTicketExpired = errors.New("not settled in time")
-	errTicketFailed  = errors.New("the function that was given it failed")
+	errTicketFailed  = errors.New("the function that received it failed")
 	errTicketOver    = errors.New("the graph has ended")
 )
 
-// Ticket stands for a message that is settled later: by a webhook, a callback, the approval of a person. [Later] hands
-// them out. One of Ack, Nack and Dead settles it, once, from any goroutine and at any time. Until
-// then the entry behind it stays unsettled and keeps its lease. A call that comes too late changes
-// nothing and returns an error that is ErrSettled. A ticket lives in its process: when that dies
-// its entry is delivered again.
+// Ticket stands for a message that is settled later: by a webhook, a callback, or the approval of a
+// person. [Later] issues tickets. One of Ack, Nack and Dead settles the ticket, once, from any
+// goroutine and at any time. Until then its entry stays unsettled and keeps its lease. A later call
+// changes nothing and returns an error that wraps ErrSettled. A ticket lives in its process: if the
+// process dies, the entry is delivered again.
 type Ticket struct {
 	stage *stageRun
 	run   *Running
@@ -32,13 +33,14 @@ type Ticket struct {
 	timer *time.Timer
 	done  chan struct{}
 
-	over error // why it is settled; guarded by the mu of the stage's tickets
+	over error // why the ticket is settled; guarded by the mu of the stage's tickets
 }
 
-// Meta returns the metadata of the message: its ID is what to find the ticket by.
+// Meta returns the metadata of the message. Use its ID to find the ticket.
 func (t *Ticket) Meta() Meta { return t.meta }
 
-// Done returns a channel that is closed when the ticket is settled, whatever settled it: the time to forget it.
+// Done returns a channel that is closed when the ticket is settled for any reason. Then the ticket
+// can be forgotten.
 func (t *Ticket) Done() <-chan struct{} { return t.done }
 
 // Ack settles the ticket: the message is done.
@@ -46,9 +48,9 @@ func (t *Ticket) Ack() error {
 	return t.settle(errTicketCalled, func(n *news) { t.lease.release(Acked, nil, n) })
 }
 
-// Nack settles the ticket: the source delivers the entry again, at once, or with RetryAfter(d, err)
-// after d. err says why. If the source cannot deliver again, Nack returns an error that is
-// ErrNotRedeliverable, and the ticket stays open.
+// Nack settles the ticket: the source delivers the entry again, at once, or after d with
+// RetryAfter(d, err). err is the reason. If the source cannot deliver again, Nack returns an error
+// that wraps ErrNotRedeliverable, and the ticket stays open.
 func (t *Ticket) Nack(err error) error {
 	if v := verdictOf(err); v == nil || v.do != ActNack {
 		err = RetryAfter(0, err)
@@ -57,7 +59,7 @@ func (t *Ticket) Nack(err error) error {
 }
 
 // Dead settles the ticket: the entry goes to the dead letters of its source, with err as the
-// reason. If the source keeps none, Dead returns an error that is ErrNotRedeliverable, and the
+// reason. If the source keeps none, Dead returns an error that wraps ErrNotRedeliverable, and the
 // ticket stays open.
 func (t *Ticket) Dead(err error) error { return t.giveUp(Reject(err)) }
 
@@ -70,14 +72,14 @@ func (t *Ticket) giveUp(err error) error {
 	return t.settle(errTicketCalled, func(n *news) { t.run.giveUp(t.stage, t.lease, f, n) })
 }
 
-// expire settles a ticket whose time is over.
+// expire settles a ticket when its time is over.
 func (t *Ticket) expire(within time.Duration) {
 	f := &Fault{Err: fmt.Errorf("flow: ticket: %w (%v)", errTicketExpired, within), Meta: t.meta, Tries: 1}
 	_ = t.settle(errTicketExpired, func(n *news) { t.run.giveUp(t.stage, t.lease, f, n) })
 }
 
-// settle settles the ticket by release, unless it is settled. The ticket counts as open until its lease is released, so
-// the end of the graph waits for that.
+// settle settles the ticket with release, unless it is already settled. The ticket counts as open
+// until its lease is released, so the end of the graph waits for the release.
 func (t *Ticket) settle(why error, release func(*news)) error {
 	ts := &t.stage.tickets
 	if was := ts.claim(t, why); was != nil {
@@ -94,11 +96,12 @@ func (t *Ticket) settle(why error, release func(*news)) error {
 type tickets struct {
 	mu     sync.Mutex
 	open   map[*Ticket]struct{}
-	closed chan struct{} // closed, and made again, when one of them is
+	closed chan struct{} // closed and replaced whenever a ticket is settled
 	over   bool          // the graph has ended
 }
 
-// claim says why a ticket is settled from now on. It returns why it was settled already if it was.
+// claim records why a ticket is now settled. If it was already settled, claim returns the earlier
+// reason.
 func (ts *tickets) claim(t *Ticket, why error) (was error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -122,7 +125,8 @@ func (ts *tickets) remove(t *Ticket) {
 	ts.closed = make(chan struct{})
 }
 
-// end closes all tickets. What they stand for is given back with all that is unsettled at the end.
+// end closes all tickets. Their entries are given back with everything that is unsettled at the
+// end.
 func (ts *tickets) end() {
 	ts.mu.Lock()
 	ts.over = true
@@ -138,7 +142,7 @@ func (ts *tickets) end() {
 	}
 }
 
-// wait waits until fewer than n tickets are open, and reports false if the lane is stopped first.
+// wait waits until fewer than n tickets are open. It reports false if the lane is stopped first.
 func (ts *tickets) wait(la *lane, n int) bool {
 	for {
 		ts.mu.Lock()
@@ -159,7 +163,7 @@ func (ts *tickets) wait(la *lane, n int) bool {
 	}
 }
 
-// issue makes a ticket; nil if the graph has ended.
+// issue makes a ticket. It returns nil if the graph has ended.
 func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration) *Ticket {
 	if !l.none() && !l.share(1) {
 		l = lease{}
@@ -178,15 +182,15 @@ func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration)
 	return t
 }
 
-// Later makes a sink that settles its messages later. f is called with each message and a ticket for it: it passes the
-// ticket on, such as into a map by the message's id, and returns. When f returns an error or panics
-// its ticket is void, and the message goes by the fault policy.
+// Later makes a sink that settles its messages later. f is called with each message and its ticket.
+// It stores the ticket, for example in a map by the message's ID, and returns. If f returns an
+// error or panics, its ticket is void, and the fault policy decides about the message.
 //
-// Up to n tickets are open at once: with as many f is not called until one is settled. A ticket
-// that is not settled within the given time is nacked, so its source delivers the entry again; zero
-// or less sets no limit. When the graph drains, open tickets are waited for as everything else, up
-// to DrainTimeout, and are then given back. Options that apply: as for NewSink; with Workers f is
-// called by several goroutines at once.
+// At most n tickets are open at once; f is not called until one of them is settled. A ticket that
+// is not settled within the given time is nacked, so its source delivers the entry again; zero or
+// less sets no limit. When the graph drains, it waits for open tickets as for all other messages,
+// up to DrainTimeout, and then gives their entries back. Options that apply: as for NewSink. With
+// Workers, f is called by several goroutines concurrently.
 func Later[T any](
 	n int, within time.Duration, f func(ctx context.Context, m Message[T], t *Ticket) error, opts ...StageOption,
 ) Sink[T] {
@@ -206,7 +210,7 @@ type laterWriter[T any] struct {
 	f      func(context.Context, Message[T], *Ticket) error
 }
 
-// Write gives f each message.
+// Write calls f with each message.
 func (w laterWriter[T]) Write(ctx context.Context, chunk []Message[T]) error {
 	s := stageOf(ctx)
 	var errs []error
@@ -237,21 +241,21 @@ func (w laterWriter[T]) one(ctx context.Context, s *stageBase, m Message[T]) err
 	}
 	err := guard(ctx, func(ctx context.Context) error { return w.f(ctx, m, t) })
 	if err != nil {
-		_ = t.settle(errTicketFailed, func(n *news) { t.lease.release(Acked, nil, n) }) // its message goes by err
+		_ = t.settle(errTicketFailed, func(n *news) { t.lease.release(Acked, nil, n) }) // err decides about the message
 	}
 	return err
 }
 
-// Flush waits for the tickets that are open.
+// Flush waits until no ticket is open.
 func (w laterWriter[T]) Flush(ctx context.Context) error {
 	s := stageOf(ctx)
 	s.st.tickets.wait(s.la, 1)
 	return nil
 }
 
-// DrainStarted returns a channel that is closed when the graph of the handler that was given ctx
-// begins to drain, or stops: a handler that waits for something long can give up then, such as by
-// RetryAfter. The handler's context itself is done only when the drain takes too long. Outside a
+// DrainStarted returns a channel that is closed when the graph of the handler with context ctx
+// begins to drain, or stops. A handler in a long wait can then give up, for example with
+// RetryAfter. The handler's context itself is done only if the drain takes too long. Outside a
 // running graph the channel is nil, which is never ready.
 func DrainStarted(ctx context.Context) <-chan struct{} {
 	if s := stageOf(ctx); s != nil {

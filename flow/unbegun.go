@@ -6,23 +6,25 @@ import (
 	"time"
 )
 
-// Idea of giving back at a drain: some sources can hand what they have read to other processes
-// (GivesBack). When the graph drains, what no handler has begun of theirs goes back at once: what
-// waits in the edges behind the sources, and what a lane has taken from such an edge and not
-// pushed. A handler may take its time, so this is not left to the lanes. Whoever drains the graph
-// empties the edges, and takes from the lanes what they keep in a rest. What is further on was
-// begun, and is finished.
+// Idea of giving back at a drain: some sources can pass entries that they have read on to other
+// processes (GivesBack). When the graph drains, entries of these sources that no handler has begun
+// go back at once. These are the messages that wait in the edges behind the sources, and those that
+// a lane has taken from such an edge and not pushed. The lanes do not do this themselves, because a
+// handler may take long. The goroutine that drains the graph empties the edges, and takes the
+// unbegun messages of the lanes from their rests. Messages further downstream were begun, and are
+// finished.
 
-// untouched reports that no handler has begun what n is given: it comes from sources, by stages that only pass it on.
+// untouched reports whether no handler has begun the input of n: it comes from sources, through
+// stages that only pass it on.
 func untouched(n *node) bool {
 	return !slices.ContainsFunc(n.ins, func(in input) bool {
 		return in.node == nil || in.node.kind != kindSource && !(in.node.passes && untouched(in.node))
 	})
 }
 
-// givesBack reports that all messages n is given may go back at a drain. A stage that waits for one
-// input because of what came from another does not give back. What a stage has held and passes on
-// at its end is finished, too.
+// givesBack reports whether all input of n may be given back at a drain. A stage that waits for one
+// input because of a message from another does not give back. Messages that a stage has held and
+// passes on at its end are finished, too.
 func (n *node) givesBack() bool {
 	return !n.pairs && !slices.ContainsFunc(n.ins, func(in input) bool {
 		if in.node.kind == kindSource {
@@ -32,17 +34,18 @@ func (n *node) givesBack() bool {
 	})
 }
 
-// rests are the rests of the lanes that read an edge.
+// rests is the set of rests of the lanes that read one edge.
 type rests[T any] struct {
 	mu  sync.Mutex
 	all []*rest[T]
 }
 
-// rest is what a lane has taken from its edge and not begun. The lane takes a grain at a time from
-// it: as many messages as it handles in about a millisecond, and one while they are slow.
+// rest is the part of a chunk that a lane has taken from its edge and not begun. The lane takes one
+// grain at a time from it: as many messages as it handles in about a millisecond, or a single one
+// while messages are slow.
 type rest[T any] struct {
 	stats *edgeStats
-	grain int // the lane's
+	grain int // owned by the lane
 
 	mu      sync.Mutex
 	waiting []Message[T]
@@ -53,7 +56,7 @@ const (
 	mostGrain = 1 << 16
 )
 
-// join adds the rest of a lane, and counts in stats what becomes of it; leave removes it.
+// join adds the rest of a lane. stats counts its messages. leave removes it.
 func (rs *rests[T]) join(stats *edgeStats) *rest[T] {
 	h := &rest[T]{stats: stats, grain: 1}
 	rs.mu.Lock()
@@ -68,7 +71,7 @@ func (rs *rests[T]) leave(h *rest[T]) {
 	rs.all = slices.DeleteFunc(rs.all, func(o *rest[T]) bool { return o == h })
 }
 
-// sweep gives back what the lanes have not begun.
+// sweep gives back the messages that the lanes have not begun.
 func (rs *rests[T]) sweep(news *news) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -77,7 +80,7 @@ func (rs *rests[T]) sweep(news *news) {
 	}
 }
 
-// sweep gives back what the edge carries, and what its lanes have not begun.
+// sweep gives back the messages in the edge, and those that its lanes have not begun.
 func (e *edge[T]) sweep(news *news) {
 	e.gives.sweep(news)
 	for {
@@ -94,7 +97,8 @@ func (e *edge[T]) sweep(news *news) {
 	}
 }
 
-// sweep gives back what is left. It holds the lock meanwhile: after it the lane uses the slice again.
+// sweep gives back the remaining messages. It holds the lock throughout, because afterwards the
+// lane reuses the slice.
 func (h *rest[T]) sweep(news *news) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,12 +117,12 @@ func (h *rest[T]) take(n int) []Message[T] {
 	return part
 }
 
-// pushAll pushes a chunk, unless the graph drains: then it gives the chunk back.
+// pushAll pushes a chunk. If the graph drains, it gives the rest of the chunk back.
 func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func(Message[T])) {
 	h.mu.Lock()
 	h.waiting = chunk
 	h.mu.Unlock()
-	defer h.sweep(&la.news) // nothing is left, unless the lane is aborted or panics, or the graph drains
+	defer h.sweep(&la.news) // messages are left if the lane is aborted or panics, or the graph drains
 	for !la.aborted && la.run.reading.Err() == nil {
 		part := h.take(h.grain)
 		if len(part) == 0 {
@@ -136,7 +140,7 @@ func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func(Message[T])) {
 	}
 }
 
-// sweep gives back at once what no handler has begun, where it can be given back.
+// sweep gives back at once all messages that no handler has begun and that can be given back.
 func (r *Running) sweep() {
 	var n news
 	for _, f := range r.sweeps {

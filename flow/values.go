@@ -5,13 +5,13 @@ import (
 	"iter"
 )
 
-// Values loops over a source with plain Go: each value is acknowledged when the loop asks for the
-// next one. Breaking out of the loop leaves the last value unacknowledged: it goes back to its
-// source, as does what has been read beyond it; from a source that cannot deliver again, both are
-// gone. The sequence ends when the source does. When ctx is done it yields what has been read by
-// then, at most MaxInFlight entries, and ends; what the source can give back (see GivesBack) it
-// does not yield. If the graph behind it stops by itself, or could not start, the last pair is the
-// zero value and that error.
+// Values iterates over a source in plain Go. Each value is acknowledged when the loop asks for the
+// next one. If the loop breaks, the last value is not acknowledged: it goes back to its source,
+// together with everything read after it. If the source cannot deliver again, they are lost. The
+// sequence ends when the source ends. When ctx is done, it yields what has been read by then, at
+// most MaxInFlight entries, and ends. It does not yield entries that the source can take back (see
+// GivesBack). If the graph behind it stops by itself, or cannot start, the last pair is the zero
+// value and that error.
 //
 //	for order, err := range flow.Values(ctx, orders) {
 //		if err != nil {
@@ -50,7 +50,8 @@ func Values[T any](ctx context.Context, in Source[T], opts ...GraphOption) iter.
 			case v := <-next:
 				more := false
 				func() {
-					// The sink waits for the answer, whether the loop's body goes on, breaks, returns or panics.
+					// The sink waits for the answer, whether the loop body continues, breaks,
+					// returns or panics.
 					defer func() {
 						if !more {
 							r.stopHard(ErrStopped)

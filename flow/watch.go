@@ -8,34 +8,34 @@ import (
 	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
 
-// End tells how a watched message ended.
+// End is the end of a watched message.
 type End struct {
-	Tag     any // what Watch was given
+	Tag     any // the tag passed to Watch
 	Outcome Outcome
-	Fault   *Fault // the worst; nil when the outcome is Acked, and where nobody is to blame
+	Fault   *Fault // the worst fault; nil if the outcome is Acked, or if there was no fault
 }
 
-// Watcher is told how messages ended that it watches, see Watch. Idempotent sinks and operators
-// that remember what is done are made with it.
+// Watcher is notified of the ends of the messages it watches (see Watch). Idempotent sinks, and
+// operators that remember finished work, are built with it.
 type Watcher struct {
 	ended func(context.Context, []End) error
 }
 
-// NewWatcher makes a Watcher. ended is given the ends of messages, many at once, by one goroutine
-// of each run of a graph. When it returns an error it is called again after a backoff, with the
-// same ends and those that have come since, so it must be idempotent; until it returns nil the
-// entries behind them are not settled, and their credits are not free. A Permanent error stops the
-// graph. At the end of a run it has AckTimeout left, and then its context is done: what it could
-// not take note of by then ends as it ended all the same. The slice is valid until it returns.
+// NewWatcher makes a Watcher. ended receives the ends of messages, many at once, on one goroutine
+// for each run of a graph. If it returns an error, it is called again after a backoff with the same
+// ends and those that have arrived since, so it must be idempotent. Until it returns nil, the
+// entries are not settled, and their credits are not free. A Permanent error stops the graph. At
+// the end of a run ended has AckTimeout left; then its context is done. Messages whose ends it
+// could not record by then still settle with their outcome. The slice is valid until ended returns.
 func NewWatcher(ended func(ctx context.Context, ends []End) error) *Watcher { return &Watcher{ended} }
 
-// Watched is a message that is watched.
+// Watched is a watched message.
 type Watched struct{ lease lease }
 
-// Watch returns the message as one whose end is watched: when all that comes of it from here on is done, and before
-// its entry is settled because of that, w is told how it ended, with the tag. What else comes of
-// the entry, as on another branch, does not count. The context must be the handler's; outside a
-// running graph nobody is told.
+// Watch returns the message as one whose end is watched. When everything derived from it from here
+// on is done, and before its entry is settled as a result, w is told how it ended, with the tag.
+// Other messages of the entry, such as on another branch, do not count. ctx must be the handler's
+// context. Outside a running graph w is not told.
 func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Message[T], Watched) {
 	st := stageOf(ctx)
 	if st == nil {
@@ -51,9 +51,10 @@ func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Messa
 	return m, Watched{m.lease}
 }
 
-// Follow makes the message end as a watched one does: beside what the handler makes of it, its entry is held until that
-// has ended and its watcher has been told, and shares its outcome. It reports false, and does
-// nothing, if that is over already.
+// Follow makes the message end like a watched one. In addition to the messages that the handler
+// derives from m, the watched message holds the entry of m: until it has ended and its watcher has
+// been told. The entry also gets its outcome. Follow reports false, and does nothing, if the
+// watched message has already ended.
 func Follow[T any](m Message[T], of Watched) bool {
 	if of.lease.none() {
 		return false
@@ -70,7 +71,7 @@ func Follow[T any](m Message[T], of Watched) bool {
 	return true
 }
 
-// watch is what a watched lease has beside its member.
+// watch is the additional state of a watched lease.
 type watch struct {
 	run *Running
 	by  *Watcher
@@ -81,11 +82,11 @@ type watch struct {
 	passed    bool // the entries are released
 }
 
-// ending of a watched lease: it waits for its watcher.
+// watchedEnd is the end of a watched lease that waits for its watcher.
 type watchedEnd struct {
 	lease   lease
-	end     ended // of the entries behind it
-	told    ended // what the watcher is told: also of the members that ended apart
+	end     ended // the end of its entries
+	told    ended // the end the watcher is told, including members that ended separately
 	effects []Effect
 }
 
@@ -105,15 +106,15 @@ func (e *watchedEnd) pass(news *news) {
 	s.members = nil
 }
 
-// watches brings the ends of watched messages to their watchers.
+// watches reports the ends of watched messages to their watchers.
 //
-// Idea: what settles a lease is some lane, which must not do I/O, and may be about to end. So an end is queued, and a
-// goroutine for each watcher takes the queue, tells it, and releases the entries. It lives while there is something to
-// tell: between bursts there is none.
+// Idea: a lease is settled by a lane, which must not do I/O and may be about to end. So the end is
+// queued. One goroutine for each watcher takes the queue, tells the watcher, and releases the
+// entries. It lives only while the queue has ends, so there is none between bursts.
 type watches struct {
-	mu     sync.Mutex // guards what follows; never held over a call
+	mu     sync.Mutex // guards the fields below; never held during a call
 	queues map[*Watcher]*watchQueue
-	over   bool // nobody is told any more
+	over   bool // watchers are no longer told
 	ctx    context.Context
 	cancel context.CancelFunc
 	group  run.Group
@@ -150,7 +151,7 @@ func (ws *watches) settled(r *Running, e watchedEnd, news *news) {
 	ws.mu.Unlock()
 }
 
-// tellWatcher tells one watcher of what is queued, until there is nothing left.
+// tellWatcher tells one watcher the queued ends, until the queue is empty.
 func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 	var batch []watchedEnd
 	var ends []End
@@ -183,7 +184,7 @@ func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 	}
 }
 
-// told tells a watcher, and reports false after a wait if that failed and is to be tried again.
+// told tells a watcher. If that failed and must be retried, it waits and then reports false.
 func (r *Running) told(by *Watcher, ends []End, tries int) bool {
 	ctx := r.watches.ctx
 	var err error
@@ -200,7 +201,7 @@ func (r *Running) told(by *Watcher, ends []End, tries int) bool {
 		r.fail(&StageError{Graph: r.graph.name, Err: err})
 		return true
 	case ctx.Err() != nil:
-		r.log.Warn("watcher gave up: it has not taken note of how these ended", "messages", len(ends), "error", err)
+		r.log.Warn("watcher gave up, it did not record the end of these messages", "messages", len(ends), "error", err)
 		return true
 	case tries == 0 || tries%10 == 9:
 		r.log.Warn("watcher failed, will try again", "messages", len(ends), "tries", tries+1, "error", err)
@@ -214,9 +215,9 @@ func (r *Running) told(by *Watcher, ends []End, tries int) bool {
 	return false
 }
 
-// finish waits until the watchers have been told of all that has ended, but no longer than d and
-// then, for those that heed their context, once more as long. After that, what ends is passed on
-// untold.
+// finish waits until the watchers have been told all ends, for at most d. Then it cancels their
+// context and waits for at most d again. After that, entries are released without telling the
+// watchers.
 func (ws *watches) finish(d time.Duration) {
 	ws.mu.Lock()
 	ws.over = true
