@@ -9,31 +9,33 @@ import (
 	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
 
-// Idea of Workers: three parts around an edge. The feeder cuts chunks into tasks and hands them to the workers; each
-// worker is a lane with a handler of its own and puts its output into the task; the collector, a lane again, takes the
-// finished tasks and pushes their output down the chain. Ordered: the collector takes the tasks in the order they were
-// made, waiting for each. Unordered: as they are finished. Keyed: a task is one message; while a key is at work, what
-// comes of it queues behind it, and whoever finishes a message of the key takes the next; a retry parks its task and
-// frees the worker, so that only its key waits.
+// Idea of Workers: three parts work around an edge. The feeder cuts chunks into tasks and hands
+// them to the workers. Each worker is a lane with its own handler and puts its output into the
+// task. The collector, also a lane, takes the finished tasks and pushes their output down the
+// chain. Ordered: the collector takes the tasks in the order in which they were made, and waits for
+// each. Unordered: it takes them as they finish. Keyed: a task is one message. While a message of a
+// key is being handled, later messages of the key queue behind it, and the worker that finishes it
+// takes the next. A retry parks its task and frees the worker, so that only its key waits.
 //
-// The messages between feeder and collector are bounded by a window of slots. Tasks that are parked
-// or queue behind their key have no slot, or else a few keys that wait would stop all others: they
-// are loose, and there are as many as the sources have credits. A task is a few messages when they
-// are quick to handle, and one when they are slow, so that slow work is spread over all workers.
-// Where no order is kept a task of several is shared, see share.
+// A window of slots bounds the messages between feeder and collector. Tasks that are parked, or
+// queue behind their key, have no slot, because otherwise a few waiting keys would stop all others.
+// These tasks are loose, and there are at most as many as the sources have credits. A task is a few
+// messages while these are quick to handle, and one message while they are slow, so that slow work
+// is spread over all workers. Without an order, a task of several messages is shared: see share.
 
-// task is a few messages on their way through a worker. What is in in has not been handled, what is in out has.
+// task is a few messages on their way through a worker. in has the unhandled messages, out the
+// output of the handled ones.
 type task[T, U any] struct {
 	in    []Message[T]
 	out   []Message[U]
 	done  chan struct{} // ordered: holds a token when out is ready
-	used  []Message[T]  // the slice of in, emptied
-	extra bool          // made by a worker for what its handler emits at an alarm or at the end: it has no slot
-	loose bool          // keyed: it has no slot, and is counted in shift.loose
+	used  []Message[T]  // the emptied slice of in
+	extra bool          // made by a worker for output at an alarm or at the end; has no slot
+	loose bool          // keyed: has no slot, and is counted in shift.loose
 	key   uint64
-	tried int       // keyed: how often its message has been tried
-	due   time.Time // keyed: when its next try is due, while it is parked
-	share *share[T] // unordered: in, while the worker is at it, if it was more than one
+	tried int       // keyed: number of tries of its message
+	due   time.Time // keyed: when its next try is due, while parked
+	share *share[T] // unordered: in, while the worker handles it, if it has several messages
 }
 
 // pool is a stage with Workers.
@@ -47,7 +49,7 @@ type pool[T, U any] struct {
 	to     chain[U]
 	in     *edge[T]
 	window int
-	most   int // loose tasks
+	most   int // the most loose tasks
 }
 
 type mode uint8
@@ -82,38 +84,40 @@ func parallel[T, U any](
 	return way
 }
 
-// shift is one life of a pool. The channels have room for every task that has a slot, so handing one on does not block.
+// shift is one life of a pool. The channels have room for every task that has a slot, so a handover
+// does not block.
 type shift[T, U any] struct {
 	*pool[T, U]
-	ctx   context.Context // done when the life ends early
+	ctx   context.Context // done if the life ends early
 	fail  context.CancelCauseFunc
-	slots chan struct{}    // a token for each task between feeder and collector
+	slots chan struct{}    // holds a token for each task between feeder and collector
 	work  chan *task[T, U] // for the workers
-	done  chan *task[T, U] // for the collector: ordered, in turn and maybe not finished; else as they are finished
-	later chan *task[T, U] // keyed: to be parked
-	quit  chan struct{}    // closed when nothing will have to be parked any more
+	done  chan *task[T, U] // for the collector; ordered: in order, possibly unfinished; else as tasks finish
+	later chan *task[T, U] // keyed: tasks to park
+	quit  chan struct{}    // closed when no task will be parked any more
 	pace  pace
 
 	mu    sync.Mutex // guards lanes and loose
 	lanes map[uint64][]*task[T, U]
-	loose int           // tasks without a slot that are not through
-	freed chan struct{} // holds a token when loose has become less
+	loose int           // unfinished tasks without a slot
+	freed chan struct{} // holds a token after loose has decreased
 
-	opened chan struct{}    // closed when the collector can take output
-	free   chan *task[T, U] // to use again
+	opened chan struct{}    // closed when the collector accepts output
+	free   chan *task[T, U] // tasks to reuse
 
-	shares []*share[T]  // the feeder's: those that may not be over
-	rest   []Message[T] // the feeder's scratch
-	look   time.Time    // when the feeder is to look at the shares
+	shares []*share[T]  // owned by the feeder: shares that may have messages left
+	rest   []Message[T] // owned by the feeder: scratch
+	look   time.Time    // when the feeder next checks the shares
 
-	relieving bool // the feeder deals what was in shares
-	giving    bool // the feeder deals nothing any more, it gives back
+	relieving bool // the feeder is dealing messages taken from shares
+	giving    bool // the feeder gives messages back instead of dealing them
 
-	parked  dueFirst[T, U] // the parker's
-	waiting *task[T, U]    // the collector's: out of done, and not finished
+	parked  dueFirst[T, U] // owned by the parker
+	waiting *task[T, U]    // owned by the collector: taken from done, not finished
 }
 
-// body is one life: it ends when the input has ended and all of it is through, or when one of the parts fails.
+// body is one life. It ends when the input has ended and all of it is finished, or when one of the
+// parts fails.
 func (p *pool[T, U]) body() error {
 	s := &shift[T, U]{
 		pool:  p,
@@ -131,7 +135,8 @@ func (p *pool[T, U]) body() error {
 	s.ctx, s.fail = context.WithCancelCause(p.b.run.hard)
 	defer s.fail(nil)
 
-	// Nothing is taken from the input before what is downstream has opened: it would only have to be given back.
+	// No input is taken before the downstream part has opened, because it would only have to be
+	// given back.
 	var workers, parker, collector run.Group
 	collector.Go(func() { s.part(s.collect) })
 	select {
@@ -156,7 +161,8 @@ func (p *pool[T, U]) body() error {
 	return s.failure()
 }
 
-// failure is why the life ended early; nil if it did not, or if all of the graph does.
+// failure returns why the life ended early. It returns nil if it did not, or if the whole graph
+// ends.
 func (s *shift[T, U]) failure() error {
 	if s.b.run.hard.Err() != nil {
 		return nil
@@ -164,7 +170,7 @@ func (s *shift[T, U]) failure() error {
 	return context.Cause(s.ctx)
 }
 
-// part runs one of the parts; its failure ends the life.
+// part runs one of the parts. Its failure ends the life.
 func (s *shift[T, U]) part(f func() error) {
 	if err := contained(f, func() { s.fail(Permanent(errGoexit)) }); err != nil {
 		s.fail(err)
@@ -178,7 +184,7 @@ func (s *shift[T, U]) lane() *lane {
 	return la
 }
 
-// feed is the feeder: it reads the edge and makes tasks, and ends when they are all through.
+// feed is the feeder. It reads the edge, makes tasks, and ends when all of them are finished.
 func (s *shift[T, U]) feed() error {
 	la := s.lane()
 	la.raw = s.in.raw
@@ -213,8 +219,8 @@ func (s *shift[T, U]) feed() error {
 	})
 }
 
-// drained waits until nothing is under way, parked or queued: all slots are free then, and no task
-// is loose. While it waits it holds none, when what is in shares has to be dealt again.
+// drained waits until no task is in progress, parked or queued. Then all slots are free, and no
+// task is loose. If messages in shares must be dealt again, it releases its slots for that time.
 func (s *shift[T, U]) drained(la *lane) {
 	for held := 0; held < s.window; {
 		ok, again := s.slot(la)
@@ -234,7 +240,7 @@ func (s *shift[T, U]) drained(la *lane) {
 	s.fewerLoose(la, 1)
 }
 
-// fewerLoose waits until fewer than n tasks are loose, and reports false if the life ends first.
+// fewerLoose waits until fewer than n tasks are loose. It reports false if the life ends first.
 func (s *shift[T, U]) fewerLoose(la *lane, n int) bool {
 	for {
 		s.mu.Lock()
@@ -255,7 +261,7 @@ func (s *shift[T, U]) fewerLoose(la *lane, n int) bool {
 	}
 }
 
-// loosen takes the slot from a task that is to be parked or queued. The caller has mu.
+// loosen takes the slot from a task that is to be parked or queued. The caller holds mu.
 func (s *shift[T, U]) loosen(t *task[T, U]) {
 	if !t.loose {
 		t.loose = true
@@ -264,7 +270,7 @@ func (s *shift[T, U]) loosen(t *task[T, U]) {
 	}
 }
 
-// through frees the place of a task that is through.
+// through frees the place of a finished task.
 func (s *shift[T, U]) through(loose bool) {
 	if !loose {
 		<-s.slots
@@ -279,8 +285,8 @@ func (s *shift[T, U]) through(loose bool) {
 	}
 }
 
-// slot takes a slot. It reports again if it is time to look at the shares first, or the drain
-// begins, and neither if the life ends before there is one.
+// slot takes a slot. It reports again if the shares must be checked first or the drain begins. It
+// reports neither if the life ends before there is a slot.
 func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 	select {
 	case s.slots <- struct{}{}:
@@ -307,7 +313,7 @@ func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 	}
 }
 
-// taken takes a slot, and reports false if the life ends, or the drain begins, before there is one.
+// taken takes a slot. It reports false if the life ends, or the drain begins, before there is one.
 func (s *shift[T, U]) taken(la *lane) bool {
 	for {
 		ok, again := s.slot(la)
@@ -321,8 +327,8 @@ func (s *shift[T, U]) taken(la *lane) bool {
 	}
 }
 
-// sweep gives back, once the graph drains, what waits for a worker or for its key. The tasks go on
-// without it, for their slots and their turns.
+// sweep gives back, once the graph drains, messages that wait for a worker or for their key. Their
+// tasks continue empty, to free their slots and keep their turns.
 func (s *shift[T, U]) sweep(la *lane) {
 	if la.drain == nil || s.b.run.reading.Err() == nil {
 		return
@@ -365,14 +371,14 @@ func (s *shift[T, U]) sweep(la *lane) {
 	}
 }
 
-// grain is how many messages of a chunk make a task.
+// grain returns how many messages of a chunk make a task.
 func (s *shift[T, U]) grain(chunk int) int {
 	switch s.mode {
 	case keyed:
 		return 1
-	case unordered: // the workers help one another
+	case unordered: // stalled work is dealt again to other workers
 		return s.pace.grain()
-	default: // a short chunk is for all workers too
+	default: // spread a short chunk over all workers
 		return max(1, min(s.pace.grain(), chunk/s.n.workers))
 	}
 }
@@ -443,7 +449,7 @@ func (s *shift[T, U]) start(la *lane, t *task[T, U]) {
 	}
 }
 
-// keyOf calls the key function. A message whose key cannot be had fails, and is not tried again.
+// keyOf calls the key function. If it panics, the message fails and is not retried.
 func keyOf[T any](la *lane, st *stageRun, key keyer[T], m Message[T]) (h uint64, ok bool) {
 	err := guard(la.ctx, func(context.Context) error { h = key(m.Value); return nil })
 	if err == nil {
@@ -453,7 +459,7 @@ func keyOf[T any](la *lane, st *stageRun, key keyer[T], m Message[T]) (h uint64,
 	return 0, false
 }
 
-// next returns the task that waits behind a finished one of its key; nil if none does.
+// next returns the task that waits behind a finished one of its key; nil if there is none.
 func (s *shift[T, U]) next(key uint64) *task[T, U] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -466,8 +472,8 @@ func (s *shift[T, U]) next(key uint64) *task[T, U] {
 	return queue[0]
 }
 
-// park is the parker: it keeps the tasks that wait for their retry, and gives them to the workers
-// when they are due. It takes what is to be parked at any time, so that no worker waits for it.
+// park is the parker. It keeps the tasks that wait for their retry, and gives them to the workers
+// when they are due. It accepts tasks at any time, so that no worker waits for it.
 func (s *shift[T, U]) park() error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -499,7 +505,7 @@ func (s *shift[T, U]) park() error {
 	}
 }
 
-// dueFirst is a heap of parked tasks: the one that is due first comes first.
+// dueFirst is a heap of parked tasks, ordered by due time.
 type dueFirst[T, U any] []*task[T, U]
 
 func (d dueFirst[T, U]) Len() int           { return len(d) }
@@ -515,7 +521,7 @@ func (d *dueFirst[T, U]) Pop() any {
 	return t
 }
 
-// leftovers gives back what a life that ended early leaves behind, once all its parts are over.
+// leftovers gives back the messages of a life that ended early, after all its parts have ended.
 func (s *shift[T, U]) leftovers() {
 	la := s.lane()
 	if s.waiting != nil {
@@ -527,7 +533,7 @@ func (s *shift[T, U]) leftovers() {
 	for t := range s.work {
 		s.giveBack(la, t)
 	}
-	close(s.later) // nobody is left who sends
+	close(s.later) // no sender is left
 	for t := range s.later {
 		s.giveBack(la, t)
 	}

@@ -1,6 +1,6 @@
 package flow
 
-// collect is the collector: it pushes the output of finished tasks down the chain.
+// collect is the collector. It pushes the output of finished tasks down the chain.
 func (s *shift[T, U]) collect() error {
 	la := s.lane()
 	push := s.to.open(la)
@@ -30,7 +30,7 @@ func (s *shift[T, U]) collect() error {
 	})
 }
 
-// finished returns the next finished task; nil at the end, or with an error.
+// finished returns the next finished task. It returns nil at the end or with an error.
 func (s *shift[T, U]) finished(la *lane) (*task[T, U], error) {
 	for !la.aborted {
 		if err := la.ring(); err != nil {

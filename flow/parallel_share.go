@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Idea of sharing: without order, quick messages go to a worker several at a time, since a
-// hand-over costs as much as they do. That one of them is slow after all is seen only when it is:
-// so the worker takes them one by one from a share, and the feeder, who gave it to him, looks from
-// time to time whether he gets on. If not, the feeder takes the rest away and deals it again. So a
-// slow message holds up those beside it for a moment, and not for as long as it takes.
+// Idea of sharing: without an order, a worker gets several quick messages at a time, because a
+// handover costs as much as they do. Whether one of them is slow shows only while it is handled. So
+// the worker takes them one by one from a share, and the feeder periodically checks its progress.
+// If the worker has stalled, the feeder takes the remaining messages away and deals them again. So
+// a slow message delays its neighbours for a moment only, and not for its whole duration.
 
-// share is the messages of a task that its worker has not begun.
+// share is the part of a task's messages that its worker has not begun.
 type share[T any] struct {
 	mu   sync.Mutex
 	rest []Message[T]
-	seen int // how many they were when the feeder looked last; the feeder's
+	seen int // length of rest at the feeder's last check; owned by the feeder
 }
 
-// shareLook is how often the feeder looks, while there are shares. A worker that has not got on
-// between two looks is slow.
+// shareLook is how often the feeder checks while there are shares. A worker without progress
+// between two checks is slow.
 const shareLook = 200 * time.Microsecond
 
 // next takes the next message.
@@ -33,7 +33,8 @@ func (h *share[T]) next() (m Message[T], ok bool) {
 	return m, true
 }
 
-// takeAll appends all that is left to to. The task's slice is the worker's again, then.
+// takeAll appends the remaining messages to to. After that, the task's slice belongs to the worker
+// again.
 func (h *share[T]) takeAll(to []Message[T]) []Message[T] {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,7 +43,8 @@ func (h *share[T]) takeAll(to []Message[T]) []Message[T] {
 	return to
 }
 
-// stuck appends what is left to to, if it has not become less since the last look. over says that nothing is left.
+// stuck appends the remaining messages to to if their number is the same as at the last check. over
+// reports that none are left.
 func (h *share[T]) stuck(to []Message[T]) (_ []Message[T], over bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,7 +57,7 @@ func (h *share[T]) stuck(to []Message[T]) (_ []Message[T], over bool) {
 	return to, n == 0
 }
 
-// pushShare pushes the messages of a share, one after the other, and returns how many they were.
+// pushShare pushes the messages of a share one by one, and returns their number.
 func pushShare[T any](la *lane, h *share[T], push func(Message[T])) (n int) {
 	la.beginChunk()
 	leased := la.run.leased.Load()
@@ -72,7 +74,7 @@ func pushShare[T any](la *lane, h *share[T], push func(Message[T])) (n int) {
 	return n
 }
 
-// lookAt is when the feeder is to look at the shares; the zero time while there are none.
+// lookAt returns when the feeder must check the shares; the zero time if there are none.
 func (s *shift[T, U]) lookAt() time.Time {
 	if len(s.shares) == 0 {
 		return time.Time{}
@@ -80,7 +82,7 @@ func (s *shift[T, U]) lookAt() time.Time {
 	return s.look
 }
 
-// watchShare has the feeder look after a share.
+// watchShare adds a share to those that the feeder checks.
 func (s *shift[T, U]) watchShare(h *share[T]) {
 	if len(s.shares) == 0 {
 		s.look = time.Now().Add(shareLook)
@@ -88,7 +90,7 @@ func (s *shift[T, U]) watchShare(h *share[T]) {
 	s.shares = append(s.shares, h)
 }
 
-// relieve takes what is left from workers that don't get on, and deals it again, one by one.
+// relieve takes the remaining messages from stalled workers and deals them again, one by one.
 func (s *shift[T, U]) relieve(la *lane) {
 	s.relieving = true
 	defer func() { s.relieving = false }()

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// worker is one worker: a lane whose chain ends in the task at hand.
+// worker is one worker: a lane whose chain ends in its current task.
 func (s *shift[T, U]) worker() error {
 	la := s.lane()
 	var cur *task[T, U]
 	parked := false
-	// Downstream of the handler is the task at hand; this hook is downstream of the handler's own.
+	// Downstream of the handler is the current task. This hook is downstream of the handler's own.
 	la.hooks = append(la.hooks, hook{
 		end: func() error {
 			s.sendExtra(la, cur)
@@ -54,7 +54,7 @@ func (s *shift[T, U]) worker() error {
 				in, started := t.in, time.Now()
 				t.in, la.tried = nil, t.tried
 				if t.tried > 0 {
-					s.st.in.Add(^uint64(0)) // it is about to be counted again
+					s.st.in.Add(^uint64(0)) // it will be counted again
 				}
 				done := len(in)
 				if t.share != nil {
@@ -81,7 +81,7 @@ func (s *shift[T, U]) worker() error {
 				clear(in)
 				t.used, t.share = in[:0], nil
 				cur = nil
-				key := t.key // from here on the task is the collector's
+				key := t.key // from here on the collector owns the task
 				if s.mode == ordered {
 					t.done <- struct{}{}
 				} else if !s.send(la, t) {
@@ -96,7 +96,7 @@ func (s *shift[T, U]) worker() error {
 	})
 }
 
-// sendExtra hands the collector what a handler has emitted when no message was at hand.
+// sendExtra hands the collector the output that a handler emitted without a current message.
 func (s *shift[T, U]) sendExtra(la *lane, t *task[T, U]) {
 	if t == nil {
 		return
@@ -106,8 +106,8 @@ func (s *shift[T, U]) sendExtra(la *lane, t *task[T, U]) {
 	s.send(la, t)
 }
 
-// send puts a task before the collector. There is room for all that have a slot, but maybe not for extra ones beside.
-// It reports false if the life ended first; then the task has gone back.
+// send hands a task to the collector. There is room for all tasks with a slot, but possibly not for
+// extra ones. It reports false if the life ended first; then the task was given back.
 func (s *shift[T, U]) send(la *lane, t *task[T, U]) bool {
 	select {
 	case s.done <- t:
@@ -119,7 +119,8 @@ func (s *shift[T, U]) send(la *lane, t *task[T, U]) bool {
 	}
 }
 
-// pace is how long a message takes, as the workers see it: what the feeder sizes tasks by.
+// pace is the average time per message, measured by the workers. The feeder derives the size of
+// tasks from it.
 type pace struct {
 	mu  sync.Mutex
 	per time.Duration
@@ -131,10 +132,10 @@ func (p *pace) saw(n int, d time.Duration) {
 	p.per = (p.per*7 + d/time.Duration(max(n, 1))) / 8
 }
 
-// taskTime is the work a task should hold: enough to make its hand-overs cheap.
+// taskTime is the work that a task should hold: enough to make its handovers cheap.
 const taskTime = 50 * time.Microsecond
 
-// grain is how many messages make a task.
+// grain returns how many messages make a task.
 func (p *pace) grain() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

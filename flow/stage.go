@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stageRun is what all lives and workers of a stage share during a run.
+// stageRun is the state that all lives and workers of a stage share during a run.
 type stageRun struct {
 	node     *node
 	name     string
@@ -25,40 +25,40 @@ type stageRun struct {
 	measured atomic.Bool  // busy says something
 	busy     atomic.Int64 // nanoseconds it worked in lanes that are over, but for writes
 	writes   waits        // of a sink, for its Writer
-	retrying waits        // of its goroutines, for the time of a retry
+	retrying waits        // waits of its goroutines for retries
 	tickets  tickets      // see Later
 	writing  atomic.Int64 // nanoseconds of the last Write of a sink that writes chunks
 }
 
-// stageBase is what one life of any stage needs: its lane, its counters, the shares its handler holds, and the way its
-// faults go.
+// stageBase is the common part of one life of any stage: its lane, its counters, its handler's
+// holds, and the handling of its faults.
 type stageBase struct {
 	la      *lane
 	st      *stageRun
 	ctx     context.Context
-	timeout time.Duration // of each call; 0: none
+	timeout time.Duration // of each call; 0: no limit
 	in, out uint64        // since the last count
-	final   bool          // of faults: there is nothing to try again
+	final   bool          // its faults cannot be retried
 
 	// See meter.
 	seen   bool          // it has been measured; owned by the lane's goroutine
 	busy   time.Duration // working
 	weight time.Duration // working, while the lane was sampling
 
-	holdMu  sync.Mutex // guards what follows: holds may be ended by any goroutine
+	holdMu  sync.Mutex // guards the fields below: any goroutine may end holds
 	holds   []*hold
-	spare   []*hold     // records to use again
+	spare   []*hold     // records to reuse
 	joined  []lease     // joins made in the current call
 	ended   []ending    // holds ended in the current call
-	over    bool        // the stage's life is over
-	touched atomic.Bool // there is something in joined or ended
+	over    bool        // the life of the stage has ended
+	touched atomic.Bool // joined or ended is not empty
 
-	// To use again; owned by the lane's goroutine.
+	// Reused slices, owned by the lane's goroutine.
 	wasJoined []lease
 	wasEnded  []ending
 }
 
-// stageContext is the context handlers get: it knows the stage, so that Hold and Join do.
+// stageContext is the context of handlers. Hold and Join find the stage in it.
 type stageContext struct {
 	context.Context
 	stage *stageBase
@@ -66,7 +66,7 @@ type stageContext struct {
 
 type stageKey struct{}
 
-// Value returns the stage for stageKey, and else the parent's value.
+// Value returns the stage for stageKey, else the parent's value.
 func (c *stageContext) Value(key any) any {
 	if _, ok := key.(stageKey); ok {
 		return c.stage
@@ -82,7 +82,7 @@ func stageOf(ctx context.Context) *stageBase {
 	return s
 }
 
-// StageName returns the name of the stage whose handler was given ctx; "" outside a running graph.
+// StageName returns the name of the stage whose handler received ctx; "" outside a running graph.
 func StageName(ctx context.Context) string {
 	if s := stageOf(ctx); s != nil {
 		return s.st.name
@@ -90,8 +90,9 @@ func StageName(ctx context.Context) string {
 	return ""
 }
 
-// Sleep waits on behalf of the message at hand, for handlers that pace: before it waits, what the stages around have
-// buffered goes on. It returns early, with the context's cause, when ctx is done.
+// Sleep waits on behalf of the current message, for handlers that limit their rate. Before it
+// waits, it passes on the messages buffered in neighbouring stages. If ctx is done, it returns
+// early with the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	if s := stageOf(ctx); s != nil {
 		s.la.flush(true)
@@ -112,7 +113,7 @@ func (s *stageBase) init(la *lane, st *stageRun) {
 	la.stages = append(la.stages, s)
 }
 
-// count moves the counters to where snapshots see them; part of each flush.
+// count adds the counters to those that snapshots read. Each flush calls it.
 func (s *stageBase) count() {
 	if s.in != 0 {
 		s.st.in.Add(s.in)
@@ -124,7 +125,7 @@ func (s *stageBase) count() {
 	}
 }
 
-// guard makes one call of user code, with the stage's context and timeout, and turns a panic into an error.
+// guard calls user code with the stage's context and timeout, and turns a panic into an error.
 func (s *stageBase) guard(f func(context.Context) error) (err error) {
 	if s.timeout > 0 {
 		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
@@ -143,10 +144,10 @@ func guard(ctx context.Context, f func(context.Context) error) (err error) {
 	return f(ctx)
 }
 
-// recovered turns a panic's value into an error; deferred calls hand it what recover returned.
+// recovered turns a panic's value into an error. Deferred calls pass it the result of recover.
 func recovered(v any) error { return &PanicError{Value: v, Stack: debug.Stack()} }
 
-// hold records a share that the handler keeps; nil if the stage's life is over.
+// hold records a share that the handler keeps. It returns nil if the life of the stage has ended.
 func (s *stageBase) hold(l lease) (h *hold, life uint32) {
 	s.holdMu.Lock()
 	defer s.holdMu.Unlock()
@@ -163,7 +164,7 @@ func (s *stageBase) hold(l lease) (h *hold, life uint32) {
 	return h, h.life
 }
 
-// unhold removes a record. The caller has holdMu.
+// unhold removes a record. The caller holds holdMu.
 func (s *stageBase) unhold(h *hold) {
 	last := len(s.holds) - 1
 	s.holds[h.at] = s.holds[last]
@@ -175,7 +176,7 @@ func (s *stageBase) unhold(h *hold) {
 	s.spare = append(s.spare, h)
 }
 
-// made notes a lease that the current call has made, and owns a share of until it is over.
+// made records a lease made by the current call, which owns a share of it until it returns.
 func (s *stageBase) made(l lease) {
 	s.holdMu.Lock()
 	if !s.over {
@@ -190,7 +191,8 @@ func (s *stageBase) made(l lease) {
 	n.tell()
 }
 
-// endHold ends a hold with the current call, or as soon as the lane is idle. Called by any goroutine.
+// endHold ends a hold together with the current call, or as soon as the lane is idle. Any goroutine
+// may call it.
 func (s *stageBase) endHold(e ending) {
 	s.holdMu.Lock()
 	if !s.over {
@@ -206,7 +208,8 @@ func (s *stageBase) endHold(e ending) {
 	n.tell()
 }
 
-// dropHolds gives back all that the handler holds: its life is over. f, if there is one, says whose mistake that is.
+// dropHolds gives back all holds of the handler, whose life has ended. f is the fault that caused
+// this; nil if there is none.
 func (s *stageBase) dropHolds(f *Fault) {
 	s.holdMu.Lock()
 	var leases []lease
@@ -217,7 +220,7 @@ func (s *stageBase) dropHolds(f *Fault) {
 	}
 	s.holdMu.Unlock()
 	for _, l := range leases {
-		if f == nil && s.la.run.hard.Err() != nil { // the graph is stopped: nothing has come of it yet
+		if f == nil && s.la.run.hard.Err() != nil { // the graph is stopped, and held messages were not used yet
 			l.giveBack(&s.la.news)
 		} else {
 			l.release(Nacked, f, &s.la.news)
@@ -225,13 +228,13 @@ func (s *stageBase) dropHolds(f *Fault) {
 	}
 }
 
-// endHolds gives back what a handler has forgotten: its input has ended, and nobody will come back for it.
+// endHolds gives back holds that the handler did not end before its input ended.
 func (s *stageBase) endHolds() {
 	s.dropHolds(&Fault{Graph: s.la.run.graph.name, Stage: s.st.name, Err: errLeftHeld, Tries: 1})
 	s.noHolds()
 }
 
-// noHolds ends the time in which there may be holds. What is ended from now on is ended at once.
+// noHolds ends the time in which holds are possible. Holds that end later are settled at once.
 func (s *stageBase) noHolds() {
 	s.holdMu.Lock()
 	s.over = true
@@ -240,14 +243,15 @@ func (s *stageBase) noHolds() {
 	s.endCall(false)
 }
 
-// ending is a hold that the handler has ended: its share, and the fault it has ended with, if it has not been done.
+// ending is a hold that the handler has ended: its share, and its fault, or nil for Done.
 type ending struct {
 	lease lease
 	fault *Fault
 }
 
-// endCall releases what the call that is over has left: the handler's own shares of the joins it made, and those of the
-// holds it ended. If the call has failed nothing of it counts as done, also what was done before the failure.
+// endCall releases the leftovers of the last call: the handler's own shares of the joins it made,
+// and the shares of the holds it ended. If the call failed, none of them counts as done, including
+// those from before the failure.
 func (s *stageBase) endCall(failed bool) {
 	if !s.touched.Load() {
 		return
@@ -276,7 +280,7 @@ func (s *stageBase) endCall(failed bool) {
 	s.wasJoined, s.wasEnded = joined, ended
 }
 
-// endNow settles a hold's share. It reports that the graph stops because of it.
+// endNow settles a hold's share. It reports whether the graph stops because of it.
 func (s *stageBase) endNow(e ending, news *news) (stopped bool) {
 	if e.fault == nil {
 		e.lease.release(Acked, nil, news)
@@ -285,9 +289,9 @@ func (s *stageBase) endNow(e ending, news *news) (stopped bool) {
 	return s.la.run.giveUp(s.st, e.lease, e.fault, news)
 }
 
-// giveUp settles a share whose handler has given up its message when no call was there to fail: the
-// error decides, if it is a verdict or Permanent, and else the entry goes back. It reports that the
-// graph stops because of it.
+// giveUp settles a share whose handler gave up its message outside a call. A verdict or a Permanent
+// error decides; with any other error the entry goes back. It reports whether the graph stops
+// because of it.
 func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped bool) {
 	f.Graph, f.Stage = r.graph.name, st.name
 	if verdictIs(f.Err, ActDrop) {
@@ -296,7 +300,7 @@ func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped b
 		return false
 	}
 	d, cannot := possible(decide(Nack, f), f, l)
-	if d.Do == ActRetry { // there is nothing to call again
+	if d.Do == ActRetry { // there is no call to repeat
 		d = Decision{Do: ActStop}
 		cannot = ErrNotRedeliverable
 	}
@@ -304,26 +308,28 @@ func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped b
 	return r.carryOut(st, l, f, d, cannot, news)
 }
 
-// A handler that always fails is not called again without a pause for ever, whatever was decided.
+// A handler that always fails is not called again and again without a pause, whatever the policy
+// decides.
 const (
 	quickRetries = 10
 	retryFloor   = 10 * time.Millisecond
 )
 
-// failed deals with a fault of one message up to the wait: it settles the share, unless the decision is to retry.
+// failed handles a fault of one message, except for the wait. It settles the share, unless the
+// decision is to retry.
 func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry bool, after time.Duration) {
 	la := s.la
-	if la.ctx.Err() != nil { // the handler failed because it was told to stop: not its message's fault
+	if la.ctx.Err() != nil { // the handler failed because it was told to stop: not a fault of the message
 		la.aborted = true
 		l.release(Nacked, nil, &la.news)
 		return false, 0
 	}
-	if l.isLost() { // likewise, and nobody has to try again: somebody else is at it
+	if l.isLost() { // likewise, and no retry is needed: another reader handles it
 		l.release(Nacked, nil, &la.news)
 		return false, 0
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta, final: s.final}
-	if verdictIs(err, ActDrop) { // Skip: wanted, and nobody need hear of it
+	if verdictIs(err, ActDrop) { // Skip is intended, so it is not reported
 		s.st.dropped.Add(1)
 		l.release(Dropped, f, &la.news)
 		return false, 0
@@ -343,7 +349,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	return false, 0
 }
 
-// tellFault counts a fault and tells of it.
+// tellFault counts a fault, calls the hook and logs it.
 func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
 	st.faults.Add(1)
 	if hook := r.graph.hooks.Faulted; hook != nil {
@@ -352,7 +358,8 @@ func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
 	r.logFault(f, d)
 }
 
-// carryOut settles a share as was decided, which is not to retry. It reports that the graph stops because of it.
+// carryOut settles a share according to a decision other than to retry. It reports whether the
+// graph stops because of it.
 func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot error, news *news) (stopped bool) {
 	switch d.Do {
 	case ActNack:
@@ -377,7 +384,7 @@ func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot e
 	return false
 }
 
-// failOutright deals with a message that never got as far as a handler: there is nothing to try again.
+// failOutright handles a message that did not reach a handler, so it cannot be retried.
 func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
 	base := &stageBase{la: la, st: st, final: true}
 	if again, _ := base.failed(m.lease, m.metaRef(), err, 1); again {
@@ -385,7 +392,7 @@ func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
 	}
 }
 
-// possible turns a decision that the entry's source cannot carry out into one that can be.
+// possible replaces a decision that the entry's source cannot carry out by one that it can.
 func possible(d Decision, f *Fault, l lease) (Decision, error) {
 	if d.Do != ActNack && d.Do != ActDead {
 		return d, nil
@@ -407,7 +414,7 @@ func possible(d Decision, f *Fault, l lease) (Decision, error) {
 	return d, nil
 }
 
-// retry deals with a fault, waiting included, and says whether to try again.
+// retry handles a fault, including the wait, and reports whether to try again.
 func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 	again, after := s.failed(l, meta, err, tries)
 	if !again {
@@ -424,8 +431,8 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 	return true
 }
 
-// renewFor makes a handler afresh while a message is at hand. If that panics the region fails, and
-// the message goes back like all others.
+// renewFor makes a new handler while a message is being handled. If that panics the region fails,
+// and the message is given back like all others.
 func (s *stageBase) renewFor(l lease, renew func()) {
 	defer func() {
 		if v := recover(); v != nil {
