@@ -23,7 +23,7 @@ func stateOf[S any](b *builder, n *node, make func() S) S {
 type island struct {
 	nodes    []*node
 	body     func() error
-	done     func()        // tells the downstream part that the input has ended
+	done     func()        // notifies the downstream part of the end of the input
 	wanted   func() bool   // reports whether a restart makes sense
 	hopeless func() bool   // of a source: reports whether it was never opened
 	ended    chan struct{} // closed at the end of the last life

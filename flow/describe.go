@@ -24,7 +24,7 @@ type StageDescription struct {
 	Order       string        `json:"order,omitempty"` // with several workers: kept, by key or any
 	Async       bool          `json:"async,omitempty"`
 	Holds       int           `json:"holds,omitempty"`         // messages its handler may keep after it returns
-	HoldsFor    time.Duration `json:"holds_for,omitempty"`     // longest time it keeps them; 0: until there are Holds of them
+	HoldsFor    time.Duration `json:"holds_for,omitempty"`     // the longest time it keeps them; 0: no limit
 	MaxInFlight int           `json:"max_in_flight,omitempty"` // of a source: its credits by count
 	MaxBytes    int           `json:"max_bytes,omitempty"`     // of a source: its credits in bytes
 	Chunk       int           `json:"chunk,omitempty"`

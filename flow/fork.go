@@ -19,20 +19,20 @@ type ForkHandler[T, A, B any] interface {
 	Handle(ctx context.Context, m Message[T], a Emit[A], b Emit[B]) error
 }
 
-// ForkAlarm is a ForkHandler with a timer. It works as Alarm does.
+// ForkAlarm is a ForkHandler with a timer. It works like Alarm.
 type ForkAlarm[A, B any] interface {
 	Next() time.Time
 	Ring(ctx context.Context, a Emit[A], b Emit[B]) error
 }
 
-// ForkEnder is a ForkHandler that emits what it holds when its input has ended. It works as Ender
-// does.
+// ForkEnder is a ForkHandler that emits the messages it holds when its input has ended. It works
+// like Ender.
 type ForkEnder[A, B any] interface {
 	End(ctx context.Context, a Emit[A], b Emit[B]) error
 }
 
-// Fork makes a stage with two outputs of different types: an operator that splits what succeeds from what does not, or
-// one case from the rest. Otherwise it is as Route.
+// Fork makes a stage with two outputs of different types, such as an operator that splits successes
+// from failures, or one case from the rest. Otherwise it works like Route.
 func Fork[T, A, B any](
 	in Source[T], name string, make func() ForkFunc[T, A, B], opts ...StageOption,
 ) (Source[A], Source[B]) {
@@ -43,8 +43,8 @@ func Fork[T, A, B any](
 }
 
 // ForkVia is Fork for a ForkHandler, which may have a timer and may emit at the end. The timer
-// rings between two messages, also when no message arrives. With Async a slow stage before it does
-// not delay it.
+// fires between two messages, also if no message arrives. With Async, a slow stage before it does
+// not delay the timer.
 func ForkVia[T, A, B any](
 	in Source[T], name string, make func() ForkHandler[T, A, B], opts ...StageOption,
 ) (Source[A], Source[B]) {
@@ -52,7 +52,7 @@ func ForkVia[T, A, B any](
 	reads(nd, in)
 	nd.needs(make != nil, "make")
 	nd.oneWorker = severalPorts
-	// Each output waits for the other's chain to be linked: the last one links the input.
+	// Each output waits until the other's chain is linked. The last one links the input.
 	type ends struct {
 		a *edge[A]
 		b *edge[B]

@@ -171,7 +171,7 @@ func (v *validation) wiring() {
 			switch by := readers[input{n, port}]; {
 			case len(by) == 0:
 				v.issue(n, BuildError{Issue: "no stage reads its output" + out,
-					Fix: "end it with flow.To in a branch of this graph; use sink.Discard for messages that are not needed"})
+					Fix: "end it with flow.To in a branch of this graph; sink.Discard takes unneeded messages"})
 			case len(by) > 1:
 				names := make([]string, len(by))
 				for i, r := range by {

@@ -6,53 +6,53 @@ import (
 	"time"
 )
 
-// lane is one goroutine's life of a chain of fused stages: their state, what they hold and have not passed on, and the
-// settlements not told of. Everything in it belongs to that goroutine.
+// lane is one goroutine's life of a chain of fused stages: their state, their buffered and held
+// messages, and the settlements not reported yet. All of it is owned by that goroutine.
 //
-// Idea of flushing: nothing waits for a chunk to fill. When the lane's input runs dry it passes on
-// what it has before it blocks. While the input keeps coming, the lane looks at the clock every few
-// messages, or after each when they are slow, and passes on what is older than flushAfter where
-// that does not block.
+// Idea of flushing: nothing waits for a chunk to fill. When the lane's input is empty, it passes on
+// its buffers before it blocks. While input keeps coming, the lane reads the clock every few
+// messages, or after each message while they are slow, and passes on buffers older than flushAfter
+// if that does not block.
 type lane struct {
 	run  *Running
-	ctx  context.Context // the hard context: done at Stop, at the drain's deadline, when the graph fails
+	ctx  context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
 	news news
 	hand inHand
 	meter
 
-	stages []*stageBase  // whose contexts inHand renews
-	wake   chan struct{} // holds a token when a hold was ended, maybe by another goroutine
+	stages []*stageBase  // their contexts are renewed by inHand
+	wake   chan struct{} // holds a token after a hold was ended, possibly by another goroutine
 
-	// aborted is set when the lane must not go on: what is pushed from then on goes back to its source.
+	// aborted is set when the lane must stop. Messages pushed after that go back to their source.
 	aborted bool
-	failure error // of an alarm that rang between two messages: the life ends with it
+	failure error // of an alarm between two messages; ends the life
 
-	raw   bool            // no handler has begun what it pushes
-	drain <-chan struct{} // closed when the graph drains, for a lane that has to do something then; else nil
-	idle  atomic.Bool     // it waits for its input
+	raw   bool            // no handler has begun the messages it pushes
+	drain <-chan struct{} // closed when the graph drains; nil for a lane that need not act then
+	idle  atomic.Bool     // the lane waits for its input
 
 	hooks  []hook // downstream first
 	alarms []alarm
 
-	// park, in a keyed worker, puts the message at hand away until its retry is due, and tried is how often it has been
-	// tried before it came here.
+	// park, in a keyed worker, stores the current message until its retry is due. tried is how
+	// often that message was tried before this lane received it.
 	park  func(after time.Duration, tried int)
 	tried int
 
-	clock   time.Time // when step last looked at it
+	clock   time.Time // the last time read by step
 	flushed time.Time
-	steps   int // messages of the chunk at hand
-	looked  int // of these when step last looked at the clock
+	steps   int // messages handled in the current chunk
+	looked  int // value of steps when step last read the clock
 	slow    bool
 }
 
 // hook is a stage's part in the life of its lane. Any function may be nil.
 type hook struct {
 	open  func() error     // before the first message
-	flush func(block bool) // pass on what is buffered; if not block, only where that is possible at once
-	end   func() error     // the input has ended: pass on all that is left
-	drop  func()           // the life ends early: give back what is buffered and held
-	close func()           // the life is over, whichever way
+	flush func(block bool) // pass on buffers; if not block, only where that does not block
+	end   func() error     // the input has ended: pass on everything left
+	drop  func()           // the life ends early: give back buffered and held messages
+	close func()           // the life has ended in either way
 }
 
 type alarm struct {
@@ -63,14 +63,14 @@ type alarm struct {
 const (
 	flushAfter = time.Millisecond
 	clockEvery = 64
-	slowAfter  = 20 * time.Microsecond // a message that takes longer makes the lane look at the clock after each
+	slowAfter  = 20 * time.Microsecond // after a slower message, the lane reads the clock after each message
 )
 
 func newLane(r *Running) *lane {
 	return &lane{run: r, ctx: r.hard, wake: make(chan struct{}, 1), meter: meter{waiting: true}}
 }
 
-// rouse makes the lane look after the holds that were ended, if it is idle. Called by any goroutine.
+// rouse wakes an idle lane to settle holds that were ended. Any goroutine may call it.
 func (la *lane) rouse() {
 	select {
 	case la.wake <- struct{}{}:
@@ -78,15 +78,15 @@ func (la *lane) rouse() {
 	}
 }
 
-// settleStrays settles the holds that were ended outside their handler's calls. The lane is in no call.
+// settleStrays settles holds that were ended outside their handler's calls. The lane is in no call.
 func (la *lane) settleStrays() {
 	for _, s := range la.stages {
 		s.endCall(false)
 	}
 }
 
-// live runs one life: opens the hooks, calls body, and closes them. Whichever way body ends, also by a panic, all that
-// the lane's stages hold is passed on or given back.
+// live runs one life: it opens the hooks, calls body, and closes the hooks. However body ends, also
+// by a panic, all messages that the lane's stages hold are passed on or given back.
 func (la *lane) live(body func() error) error {
 	opened, ended := 0, false
 	la.run.lanes.add(la)
@@ -140,7 +140,7 @@ func (la *lane) live(body func() error) error {
 	return nil
 }
 
-// flush passes on what the stages have buffered, and tells the sources what has settled.
+// flush passes on the buffers of the stages, and reports settlements to the sources.
 func (la *lane) flush(block bool) {
 	for i := len(la.hooks) - 1; i >= 0; i-- {
 		if f := la.hooks[i].flush; f != nil {
@@ -153,9 +153,9 @@ func (la *lane) flush(block bool) {
 	la.account(la.clock)
 }
 
-// step is called after each message; see flushing above. In a chunk it looks at the clock after 1,
-// 2, 4, … 64 messages and then after every 64th, so that when they turn slow at most as many wait
-// as have gone by.
+// step is called after each message; see flushing above. In a chunk it reads the clock after 1, 2,
+// 4, … 64 messages and then after every 64th. So when messages become slow, at most as many wait as
+// have already been handled.
 func (la *lane) step() {
 	la.steps++
 	if n := la.steps; !la.slow && n&(n-1) != 0 && n%clockEvery != 0 {
@@ -171,7 +171,7 @@ func (la *lane) step() {
 	}
 }
 
-// poll flushes a busy lane, rings the alarms that are due, and sees whether the lane is still wanted.
+// poll flushes a busy lane, rings due alarms, and checks whether the lane must stop.
 func (la *lane) poll() {
 	la.flush(false)
 	if err := la.ring(); err != nil {
@@ -183,14 +183,14 @@ func (la *lane) poll() {
 	}
 }
 
-// sleep waits for the time to retry a message of st, having passed on all others. It reports false when the lane is
-// stopped.
+// sleep passes on all other messages and waits for the time to retry a message of st. It reports
+// false when the lane is stopped.
 func (la *lane) sleep(st *stageRun, d time.Duration) bool {
 	la.flush(true)
 	return la.pause(st, d)
 }
 
-// pause waits as sleep does, but passes on nothing.
+// pause waits like sleep, but passes on nothing.
 func (la *lane) pause(st *stageRun, d time.Duration) bool {
 	began := st.retrying.begin()
 	la.halt(began)
@@ -234,9 +234,9 @@ func (la *lane) ring() error {
 	return nil
 }
 
-// receive blocks until in has something (ok), is closed (!ok), the lane is stopped (!ok and
-// aborted), or an alarm is due, holds were ended, or the lane's drain begins (again). Before it
-// blocks it flushes the lane.
+// receive blocks until in delivers a value (ok) or is closed (!ok), the lane is stopped (!ok and
+// aborted), or the lane has other work (again): an alarm is due, holds were ended, or the drain
+// begins. Before it blocks it flushes the lane.
 func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	select {
 	case v, ok = <-in:
@@ -282,7 +282,8 @@ func (la *lane) resume(began time.Time) {
 	la.except(la.clock.Sub(began))
 }
 
-// consume is the body of a lane that reads an edge: it pushes each message down the chain until the edge is closed.
+// consume is the body of a lane that reads an edge. It pushes each message down the chain until the
+// edge is closed.
 func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 	la.raw = e.raw
 	pushAll := func(chunk []Message[T]) {
@@ -315,7 +316,8 @@ func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 	}
 }
 
-// pushAll pushes a chunk. If the lane is aborted or panics on the way, what has not been pushed goes back.
+// pushAll pushes a chunk. If the lane is aborted or panics, messages that have not been pushed go
+// back.
 func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 	next := 0
 	la.beginChunk()
@@ -348,12 +350,12 @@ func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) 
 	}
 }
 
-// giveBack releases messages unfinished that the lane has not pushed.
+// giveBack gives back messages that the lane has not pushed.
 func giveBack[T any](la *lane, chunk []Message[T]) {
 	giveBackTo(&la.news, chunk, la.raw && la.tried == 0)
 }
 
-// giveBackTo releases messages unfinished. raw says that no handler has begun them.
+// giveBackTo gives back unfinished messages. raw says that no handler has begun them.
 func giveBackTo[T any](news *news, chunk []Message[T], raw bool) {
 	for i := range chunk {
 		if raw {

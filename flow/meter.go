@@ -7,35 +7,37 @@ import (
 	"time"
 )
 
-// Idea of measuring: reading the clock around each call of a fused stage would cost more than most stages do. So a
-// lane reads it around the calls of a sample: the first messages of some chunks, each message while messages are slow,
-// and what happens at alarms and at the end. A sampled call counts as measured. The rest of the lane's time is
-// divided among its stages in proportion to their samples. Three times are kept apart: waiting for input, waiting for
-// room on an edge, and waiting to retry. A sink's writes are always measured.
+// Idea of measuring: reading the clock around each call of a fused stage would cost more than most
+// stages do. So a lane reads it only around sampled calls: the first messages of some chunks, each
+// message while messages are slow, and calls at alarms and at the end. A sampled call counts as
+// measured. The rest of the lane's time is divided among its stages in proportion to their samples.
+// Three times are separate: waiting for input, waiting for room on an edge, and waiting to retry. A
+// sink's writes are always measured.
 //
-// A call that has not returned counts too: a snapshot adds the time since the meter was last touched, in the way in
-// which the lane itself would add it now.
+// A call that has not returned counts too. A snapshot adds the time since the last update of the
+// meter, in the same way as the lane would add it now.
 
-// meter measures how long each stage of a lane works. The lane's goroutine writes it, with mu, and reads it without.
-// Snapshots read it with mu. So do the stages' busy and weight.
+// meter measures how long each stage of a lane works. The lane's goroutine writes it while holding
+// mu, and reads it without. Snapshots read it while holding mu. The same holds for the stages' busy
+// and weight.
 type meter struct {
 	mu       sync.Mutex
 	sampling bool
-	waiting  bool       // the lane waits for something: this is no stage's work, or counted elsewhere
-	halted   time.Time  // waiting since then
-	writer   *stageBase // the sink that the lane waits for; nil: it waits for something else
-	at       *stageBase // while sampling: the stage at work; nil: none of them
-	mark     time.Time  // while sampling: at has worked since then
-	since    time.Time  // the time since then, up to now, is not attributed to a stage yet
+	waiting  bool       // the lane waits: the time is no stage's work, or counted elsewhere
+	halted   time.Time  // start of the wait
+	writer   *stageBase // the sink whose write the lane waits for; nil: another wait
+	at       *stageBase // while sampling: the working stage; nil: none
+	mark     time.Time  // while sampling: start of the work of at
+	since    time.Time  // start of the time not attributed to a stage yet
 	chunks   uint       // owned by the lane's goroutine
 }
 
 const (
 	sampleEvery = 16 // chunks
-	sampleSize  = 4  // messages at the most
+	sampleSize  = 4  // messages at most
 )
 
-// works notes that the lane begins to work for the stage. Each stage calls it with each message.
+// works records that the lane begins to work for the stage. Each stage calls it with each message.
 func (s *stageBase) works() {
 	if s.la.sampling {
 		s.la.turnTo(s)
@@ -54,7 +56,8 @@ func (la *lane) turnTo(s *stageBase) {
 	}
 }
 
-// charge attributes the time up to now to the stage at work. The lane is sampling. The caller has mu.
+// charge attributes the time up to now to the working stage. The lane is sampling. The caller holds
+// mu.
 func (la *lane) charge(now time.Time) {
 	if s := la.at; s != nil {
 		d := now.Sub(la.mark)
@@ -72,7 +75,8 @@ func (la *lane) begin(now time.Time) {
 	la.since, la.mark, la.waiting = now, now, false
 }
 
-// halt is called before the lane waits, with the time at which the wait begins. except is called after it.
+// halt is called before the lane waits, with the time at which the wait begins. except is called
+// after the wait.
 func (la *lane) halt(now time.Time) { la.haltFor(nil, now) }
 
 // haltFor is halt before a write of a sink.
@@ -82,7 +86,7 @@ func (la *lane) haltFor(s *stageBase, now time.Time) {
 	la.meter.mu.Unlock()
 }
 
-// except takes out time that has just passed and is no stage's work, or is counted elsewhere.
+// except excludes time that has just passed and that is no stage's work or is counted elsewhere.
 func (la *lane) except(d time.Duration) {
 	la.meter.mu.Lock()
 	la.mark = la.mark.Add(d)
@@ -113,7 +117,7 @@ func (la *lane) beginChunk() {
 	if la.chunks%sampleEvery == 0 {
 		la.meter.mu.Lock()
 		for _, s := range la.stages {
-			s.weight /= 2 // old samples count less and less
+			s.weight /= 2 // old samples lose weight
 		}
 		la.meter.mu.Unlock()
 		la.sample(true, time.Now())
@@ -136,8 +140,8 @@ func (la *lane) account(now time.Time) {
 	}
 }
 
-// divide divides time that is not attributed among the stages. It reports false while there is no sample to go by.
-// The caller has mu.
+// divide divides unattributed time among the stages. It reports false if there is no sample yet.
+// The caller holds mu.
 func (la *lane) divide(rest time.Duration, add func(*stageBase, time.Duration)) bool {
 	if len(la.stages) == 1 {
 		add(la.stages[0], rest)
@@ -156,9 +160,9 @@ func (la *lane) divide(rest time.Duration, add func(*stageBase, time.Duration)) 
 	return true
 }
 
-// work is what the lanes of a run that are alive have done.
+// work is the work of a run's live lanes.
 type work struct {
-	busy  map[*stageRun]time.Duration // the calls included that have not returned
+	busy  map[*stageRun]time.Duration // including calls that have not returned
 	calls []call
 }
 
@@ -168,7 +172,7 @@ type call struct {
 	runs time.Duration
 }
 
-// measure adds what the lane has done. Called by any goroutine.
+// measure adds the work of the lane. Any goroutine may call it.
 func (la *lane) measure(w *work) {
 	la.meter.mu.Lock()
 	defer la.meter.mu.Unlock()
@@ -195,7 +199,7 @@ func (la *lane) measure(w *work) {
 	la.divide(max(now.Sub(la.since), 0), func(s *stageBase, d time.Duration) { w.busy[s.st] += d })
 }
 
-// byWeight returns the lane's stages, those first that have worked most. The caller has mu.
+// byWeight returns the lane's stages, the busiest first. The caller holds mu.
 func (la *lane) byWeight() []*stageRun {
 	sorted := slices.SortedStableFunc(slices.Values(la.stages), func(a, b *stageBase) int {
 		return cmp.Compare(b.weight, a.weight)
@@ -207,15 +211,15 @@ func (la *lane) byWeight() []*stageRun {
 	return runs
 }
 
-// waits adds up how long goroutines have waited, those included that still wait. Called by any goroutine.
+// waits sums how long goroutines have waited, including current waits. Any goroutine may use it.
 type waits struct {
 	mu    sync.Mutex
-	total time.Duration // up to at
+	total time.Duration // until at
 	at    time.Time
-	now   int // goroutines that wait
+	now   int // goroutines that wait now
 }
 
-// begin is called before a wait; end wants what it returns.
+// begin is called before a wait. Pass its result to end.
 func (w *waits) begin() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -224,7 +228,7 @@ func (w *waits) begin() time.Time {
 	return w.at
 }
 
-// end is called after a wait. It returns how long that was.
+// end is called after a wait and returns its duration.
 func (w *waits) end(began time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -233,14 +237,14 @@ func (w *waits) end(began time.Time) time.Duration {
 	return w.at.Sub(began)
 }
 
-// add adds a wait that is over.
+// add adds a finished wait.
 func (w *waits) add(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.total += d
 }
 
-// sum returns how long the waits were together.
+// sum returns the total duration of the waits.
 func (w *waits) sum() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -248,7 +252,7 @@ func (w *waits) sum() time.Duration {
 	return w.total
 }
 
-// advance adds the waits up to now. The caller has mu.
+// advance adds the waits up to now. The caller holds mu.
 func (w *waits) advance() {
 	now := time.Now()
 	if w.now > 0 {

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// AnyPort, given to a RouteFunc's emit, sends the message to an output that has room, in turn; when
-// none has, to the first that gets some.
+// AnyPort, passed to a RouteFunc's emit, sends the message to an output that has room, in rotation.
+// If none has room, it goes to the first that gets some.
 const AnyPort = -1
 
-const severalPorts = "it has several outputs or inputs; put the work into a stage of its own before or after it"
+const severalPorts = "it has several outputs or inputs; put the work into a separate stage before or after it"
 
 // RouteEmit passes a message on to one output, or to AnyPort. It may be called only during the call
-// it was given to, and by that call's goroutine.
+// that received it, and only by the goroutine of that call.
 type RouteEmit[U any] func(port int, m Message[U])
 
 // RouteHandler is a Handler with several outputs of one type. Optional interfaces: RouteAlarm,
@@ -23,20 +23,21 @@ type RouteHandler[T, U any] interface {
 	Handle(ctx context.Context, m Message[T], emit RouteEmit[U]) error
 }
 
-// RouteAlarm is a RouteHandler with a timer. It works as Alarm does.
+// RouteAlarm is a RouteHandler with a timer. It works like Alarm.
 type RouteAlarm[U any] interface {
 	Next() time.Time
 	Ring(ctx context.Context, emit RouteEmit[U]) error
 }
 
-// RouteEnder is a RouteHandler that emits what it holds when its input has ended. It works as Ender
-// does.
+// RouteEnder is a RouteHandler that emits the messages it holds when its input has ended. It works
+// like Ender.
 type RouteEnder[U any] interface {
 	End(ctx context.Context, emit RouteEmit[U]) error
 }
 
-// RouteFunc decides where a message goes: emit sends it to one of the outputs, and may be called for none, one, some or
-// all of them. Otherwise it is a Handler. A port that does not exist is an error of the message.
+// RouteFunc selects the outputs of a message: emit sends it to one output. emit may be called for
+// none, one, some or all of them. Otherwise RouteFunc works like a Handler. A port that does not
+// exist is an error of the message.
 type RouteFunc[T, U any] func(ctx context.Context, m Message[T], emit func(port int, m Message[U])) error
 
 // Handle calls f.
@@ -44,8 +45,9 @@ func (f RouteFunc[T, U]) Handle(ctx context.Context, m Message[T], emit RouteEmi
 	return f(ctx, m, emit)
 }
 
-// Route makes a stage with n outputs of one type: fan-out, partition, balance. Each output has an edge of its own. make
-// is called for each life of the stage. A stage with several outputs runs on one goroutine: it takes no Workers.
+// Route makes a stage with n outputs of one type, for fan-out, partition and balance. Each output
+// has its own edge. make is called for each life of the stage. A stage with several outputs runs on
+// one goroutine: it accepts no Workers.
 func Route[T, U any](in Source[T], name string, n int, make func() RouteFunc[T, U], opts ...StageOption) []Source[U] {
 	if make == nil {
 		return RouteVia[T, U](in, name, n, nil, opts...)
@@ -54,8 +56,8 @@ func Route[T, U any](in Source[T], name string, n int, make func() RouteFunc[T, 
 }
 
 // RouteVia is Route for a RouteHandler, which may have a timer and may emit at the end. The timer
-// rings between two messages, also when no message arrives. With Async a slow stage before it does
-// not delay it.
+// fires between two messages, also if no message arrives. With Async, a slow stage before it does
+// not delay the timer.
 func RouteVia[T, U any](
 	in Source[T], name string, n int, make func() RouteHandler[T, U], opts ...StageOption,
 ) []Source[U] {
@@ -65,7 +67,7 @@ func RouteVia[T, U any](
 	nd.oneWorker = severalPorts
 	if n < 1 {
 		nd.issue("n", fmt.Sprintf("%d outputs", n), "ask for 1 or more")
-		n = 1 // so that the caller can index what it gets, up to Validate
+		n = 1 // so that the caller can index the result until Validate
 	}
 	outs := newOutlets[U](nd, n, func(b *builder, to []*edge[U]) {
 		in.out.link(b, routeChain(nd, b, make, to))
@@ -73,7 +75,7 @@ func RouteVia[T, U any](
 	return outs
 }
 
-// newOutlets makes n outputs; link is called once all of them are linked.
+// newOutlets makes n outputs. link is called after all of them are linked.
 func newOutlets[U any](nd *node, n int, link func(b *builder, to []*edge[U])) []Source[U] {
 	outs := make([]Source[U], n)
 	for i := range outs {
@@ -99,8 +101,8 @@ type routeStage[T, U any] struct {
 	ports []*port[U]
 	buf   []routed[U]
 	emit  RouteEmit[U]
-	turns int   // of AnyPort
-	bad   error // the call asked for a port that does not exist
+	turns int   // next output for AnyPort
+	bad   error // the call used a port that does not exist
 }
 
 type routed[U any] struct {
@@ -193,7 +195,8 @@ func (s *routeStage[T, U]) clear() {
 	s.buf = s.buf[:0]
 }
 
-// pushAny pushes to the next output in turn that would take a chunk now, or else waits for the first that does.
+// pushAny pushes to the next output in rotation that has room for a chunk, or else waits for the
+// first that gets room.
 func (s *routeStage[T, U]) pushAny(m Message[U]) {
 	n := len(s.ports)
 	for i := range n {

@@ -143,8 +143,8 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	return s
 }
 
-// measure returns how long the stages have worked, and the calls that have not returned. Stages that were not measured
-// are missing.
+// measure returns how long the stages have worked, and the calls that have not returned. Stages
+// that were not measured are missing.
 func (r *Running) measure() (map[*stageRun]*time.Duration, []call) {
 	w := work{busy: make(map[*stageRun]time.Duration)}
 	all := make(map[*stageRun]*time.Duration, len(r.stages))
@@ -175,7 +175,7 @@ func stuckIn(busyOf map[*stageRun]*time.Duration, calls []call) (longest call) {
 		if busy := busyOf[st]; busy != nil && c.runs >= stuckAfter && c.runs > longest.runs {
 			others := max(*busy-c.runs, 0) / time.Duration(max(st.in.Load(), 1))
 			if st.node.kind == kindSink {
-				others *= time.Duration(max(st.node.chunk, 1)) // it takes as many messages in a call
+				others *= time.Duration(max(st.node.chunk, 1)) // one call takes up to a chunk of messages
 			}
 			if c.runs >= stuckTimes*others {
 				longest = c

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Idea of settling members: a sink that was given a batch may say which of its members it could not
-// write. The message's share of the join stays one share. Each member that failed gets a share of
-// its own that is about this member only, and goes by the fault policy with it. When some are to be
-// tried again the message is written again with the rest of its value; the ends of the others stand
-// in the join, and count when the message is released.
+// Idea of settling members: a sink that received a batch may report which of its members it could
+// not write. The message's share of the join stays one share. Each failed member gets a share of
+// its own that concerns only this member, and the fault policy decides about it. If some members
+// are to be retried, the message is written again with the rest of its value. The ends of the other
+// members are stored in the join, and count when the message is released.
 
-// memberErrors returns the errors of a message's members, if they are settled one by one; else nil.
+// memberErrors returns the errors of a message's members if they are settled separately, else nil.
 func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
 	meta := m.metaRef()
 	var partial *WriteError
@@ -22,7 +22,7 @@ func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
 	}
 	at, inPart := s.part[meta]
 	switch {
-	case inPart && partial == nil: // all that is left of it has failed
+	case inPart && partial == nil: // all remaining members have failed
 		errs := make([]error, len(at))
 		for i := range at {
 			errs[i] = err
@@ -38,14 +38,14 @@ func (s *sinkStage[T]) memberErrors(m Message[T], err error) []error {
 	return partial.Errs
 }
 
-// endedMember is the place, in sinkStage.part, of a member that is written again only because the others are.
+// endedMember marks, in sinkStage.part, a member that is written again only because the others are.
 const endedMember = -1
 
-// partly settles the members of a message that was written in part. It returns the message with
-// those that are to be tried again, if there are any.
+// partly settles the members of a partly written message. If some are to be retried, it returns the
+// message with these.
 func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[T], retry bool, wait time.Duration) {
 	meta := m.metaRef()
-	at := s.part[meta] // nil: all of them, in their order
+	at := s.part[meta] // nil: all members, in order
 	left := make([]int, 0, len(errs))
 	for i, err := range errs {
 		member := i
@@ -99,8 +99,8 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 	return m, true, wait
 }
 
-// giveBack releases messages unfinished; of those that were written in part, what is left. raw says
-// that no handler has begun them.
+// giveBack gives back unfinished messages, and the remaining members of partly written ones. raw
+// says that no handler has begun them.
 func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 	for i, m := range chunk {
 		at, inPart := s.part[m.metaRef()]
@@ -117,7 +117,7 @@ func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 	}
 }
 
-// ofMember returns one more share of the join that the lease stands for, about its i-th member. The
+// ofMember returns a new share of the join that the lease stands for, about its i-th member. The
 // caller owns a share.
 func (l lease) ofMember(i int) lease {
 	j := l.join()
@@ -129,8 +129,8 @@ func (l lease) ofMember(i int) lease {
 	return one
 }
 
-// pick returns the elements of a slice that are left, as a slice of the same type; false if v is
-// not a slice of n elements.
+// pick returns the remaining elements of a slice, as a slice of the same type. It returns false if
+// v is not a slice of n elements.
 func pick[T any](v T, n int, left []int) (T, bool) {
 	all := reflect.ValueOf(v)
 	if all.Kind() != reflect.Slice || all.Len() != n {

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// sinkStage gathers chunks for a Writer and settles what it has written.
+// sinkStage collects chunks for a Writer and settles the written messages.
 type sinkStage[T any] struct {
 	stageBase
 	open func() Writer[T]
 	w    Writer[T]
 	buf  []Message[T]
-	part map[*Meta][]int // of messages that are written again in part: which of their members are left
+	part map[*Meta][]int // of partly written messages: the indexes of their remaining members
 
-	within time.Duration // to wait for a chunk to fill; 0: not at all
-	due    time.Time     // when the first message of buf has waited for so long
+	within time.Duration // longest wait for a chunk to fill; 0: no wait
+	due    time.Time     // when the first message of buf has waited that long
 
 	leases []lease // of the chunk being written
 }
@@ -71,7 +71,7 @@ func (s *sinkStage[T]) push(m Message[T]) {
 	}
 }
 
-// fullBy is when the chunk is written even if it is not full; the zero time while it is empty.
+// fullBy returns when the chunk is written even if it is not full; the zero time if it is empty.
 func (s *sinkStage[T]) fullBy() time.Time {
 	if len(s.buf) == 0 {
 		return time.Time{}
@@ -84,12 +84,13 @@ func (s *sinkStage[T]) flush() {
 	s.count()
 }
 
-// write writes the chunk, and again what failed of it, as the policy says, until all of it is settled.
+// write writes the chunk, and retries failed messages according to the policy, until all of them
+// are settled.
 func (s *sinkStage[T]) write() {
 	chunk := s.buf
 	for tries := 1; len(chunk) > 0; tries++ {
 		var err error
-		if s.w == nil { // it could not be opened again
+		if s.w == nil { // the last reopen failed
 			err = s.start()
 		}
 		if err == nil {
@@ -109,8 +110,8 @@ func (s *sinkStage[T]) write() {
 			break
 		}
 		chunk = again
-		s.buf = chunk    // what drop gives back
-		s.la.news.tell() // and not flush, as sleep would: that would come back here
+		s.buf = chunk    // drop gives buf back
+		s.la.news.tell() // not flush, as sleep does: that would call write again
 		if !s.la.pause(s.st, wait) {
 			s.giveBack(chunk, false)
 			break
@@ -126,7 +127,7 @@ func (s *sinkStage[T]) write() {
 	s.part = nil
 }
 
-// try is one Write, which is interrupted when the leases of the whole chunk are lost.
+// try makes one Write, which is interrupted when the leases of the whole chunk are lost.
 func (s *sinkStage[T]) try(chunk []Message[T]) error {
 	if s.la.run.leased.Load() {
 		s.leases = s.leases[:0]
@@ -160,12 +161,13 @@ func (s *sinkStage[T]) wrote(began time.Time) time.Duration {
 	return took
 }
 
-// unwritten settles what a Write has settled, and returns what is to be tried again and the longest wait asked for.
+// unwritten settles the messages that a failed Write has settled. It returns those to be retried
+// and the longest wait requested.
 func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (again []Message[T], wait time.Duration) {
 	var partial *WriteError
 	if errors.As(err, &partial) && len(partial.Errs) != len(chunk) {
 		if len(chunk) == 1 && len(partial.Errs) == len(chunk[0].metaRef().Members) {
-			partial = &WriteError{Errs: []error{partial}} // it is about the members of the only message
+			partial = &WriteError{Errs: []error{partial}} // it concerns the members of the only message
 		} else {
 			err = fmt.Errorf("flow: sink %q: a WriteError with %s for %s: %w", s.st.name,
 				plural(len(partial.Errs), "error"), plural(len(chunk), "message"), err)
@@ -198,7 +200,8 @@ func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (agai
 	return again, wait
 }
 
-// reopen drops a Writer that panicked, since its state cannot be trusted: the next write opens another.
+// reopen drops a Writer that panicked, because its state cannot be trusted. The next write opens
+// another.
 func (s *sinkStage[T]) reopen() {
 	s.close()
 	s.w = nil

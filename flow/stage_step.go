@@ -2,11 +2,11 @@ package flow
 
 import "context"
 
-// oneStage is what stepStage and transformStage have in common: a function for a message that becomes at most one, and
-// the slow path of a call that failed.
+// oneStage is the common part of stepStage and transformStage: a function for a message that
+// becomes at most one, and the slow path for failed calls.
 type oneStage struct {
 	stageBase
-	renew func() // makes the function afresh
+	renew func() // makes a new function
 }
 
 func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
@@ -27,7 +27,8 @@ func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
 	})
 }
 
-// again is the slow path: the fault policy, and the retries it asks for. It reports false when the message is settled.
+// again is the slow path: the fault policy and the retries. It reports false when the message is
+// settled.
 func (s *oneStage) again(l lease, meta *Meta, err error, call func() error) bool {
 	for tries := s.la.tried + 1; err != nil; tries++ {
 		s.endCall(true)
@@ -71,12 +72,12 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 	}) {
 		return
 	}
-	same := out.lease.same(m.lease) // else joined or held, and now passed on
+	same := out.lease.same(m.lease) // else it was joined, or held and is now passed on
 	if goesOn && !same && !out.lease.none() && out.lease.share(1) {
 		m.lease.release(Acked, nil, &s.la.news)
 	} else {
 		if !same {
-			out.lease = m.lease // it was made anew instead of derived
+			out.lease = m.lease // the message was not derived
 		}
 		if !goesOn {
 			m.lease.release(Acked, nil, &s.la.news)

@@ -5,21 +5,22 @@ import (
 	"time"
 )
 
-// turn runs the calls of a handler that emits. What the handler emits is buffered until it returns: only then is it
-// known how many messages share the lease, and a failed call can take its output back. The stages with one output, with
-// many, and with two of different types are turns with different buffers.
+// turn runs the calls of a handler that emits. The output is buffered until the handler returns.
+// Only then is the number of messages that share the lease known, and a failed call can take its
+// output back. Stages with one output, with many, and with two of different types are turns with
+// different buffers.
 type turn struct {
 	stageBase
-	cur    lease   // of the message being handled
-	shares int32   // emitted in this call with that lease and still buffered
-	others []lease // of emitted messages with other leases: each owns a share made for it
+	cur    lease   // lease of the message being handled
+	shares int32   // buffered messages emitted in this call with that lease
+	others []lease // leases of other emitted messages; each owns a share made for it
 
-	renew   func() // makes the handler afresh
-	passOn  func() // pushes what is buffered to what is downstream, and empties the buffers
+	renew   func() // makes a new handler
+	passOn  func() // pushes the buffers downstream and empties them
 	discard func() // empties the buffers
 }
 
-// handle runs the handler on one message, with all the retries its faults deserve, and settles or passes on its share.
+// handle runs the handler on one message, with all retries, and settles or passes on its share.
 func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 	t.in++
 	t.works()
@@ -31,7 +32,7 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 			return
 		}
 		t.undo()
-		if _, panicked := err.(*PanicError); panicked { // its state cannot be trusted: what it held goes back
+		if _, panicked := err.(*PanicError); panicked { // its state cannot be trusted, so its holds go back
 			t.dropHolds(nil)
 			t.renewFor(l, t.renew)
 			t.st.restarts.Add(1)
@@ -42,7 +43,7 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 	}
 }
 
-// apart runs a call that no message stands behind, such as End.
+// apart makes a call without a message, such as End.
 func (t *turn) apart(call func(context.Context) error) error {
 	t.works()
 	if err := t.guard(call); err != nil {
@@ -53,7 +54,7 @@ func (t *turn) apart(call func(context.Context) error) error {
 	return nil
 }
 
-// emitted accounts for a message about to be buffered, and returns the lease it goes on with.
+// emitted accounts for a message that will be buffered, and returns its lease.
 func (t *turn) emitted(l lease) lease {
 	t.out++
 	switch {
@@ -63,13 +64,14 @@ func (t *turn) emitted(l lease) lease {
 	case l.share(1):
 		t.others = append(t.others, l)
 	default:
-		return lease{} // kept beyond its handler without a hold, and settled since
+		return lease{} // kept beyond its handler without a hold, and settled meanwhile
 	}
 	return l
 }
 
-// forward turns the message's own share and new ones into those of the buffered messages, and passes these on. keep
-// leaves the own share with the handler, which is not done yet but has filled a chunk.
+// forward distributes the message's own share, and new shares, to the buffered messages and passes
+// these on. With keep, the handler keeps its own share, because it has filled a chunk but is not
+// done.
 func (t *turn) forward(keep bool) {
 	if !t.cur.none() {
 		switch n := t.shares; {
@@ -91,10 +93,11 @@ func (t *turn) forward(keep bool) {
 	t.works() // again, after the stages downstream
 }
 
-// undo takes back what the failed call has emitted and not passed on.
+// undo takes back messages that the failed call has emitted and that were not passed on.
 func (t *turn) undo() {
 	for _, l := range t.others {
-		// It may be the last share, if the handler has ended its hold: then an ack would be a loss.
+		// It may be the last share, if the handler has ended its hold. Then an ack would lose the
+		// entry.
 		l.release(Nacked, nil, &t.la.news)
 	}
 	t.cur, t.shares, t.others = lease{}, 0, t.others[:0]
@@ -123,7 +126,7 @@ func (t *turn) hook(end func() error) {
 	})
 }
 
-// emitting is a turn whose output goes on as one stream: what handlers with one input and with several have in common.
+// emitting is a turn whose output is one stream. Handlers with one input and with several use it.
 type emitting[U any] struct {
 	turn
 	next func(Message[U])
@@ -155,7 +158,7 @@ func (s *emitting[U]) clear() {
 	s.buf = s.buf[:0]
 }
 
-// end lets a handler that is an Ender say its last word.
+// end calls a handler's End, if it is an Ender.
 func (s *emitting[U]) end(handler any) error {
 	e, ok := optional[Ender[U]](handler)
 	if !ok {
@@ -164,7 +167,8 @@ func (s *emitting[U]) end(handler any) error {
 	return s.apart(func(ctx context.Context) error { return e.End(ctx, s.emit) })
 }
 
-// alarm lets the lane know of a handler's alarm, if it is one. handler returns the one in use.
+// alarm registers a handler's alarm with the lane, if it has one. handler returns the current
+// handler.
 func (s *emitting[U]) alarm(handler func() any) {
 	s.rings(
 		func() alarmed { return find[Alarm[U]](handler()) },
@@ -174,7 +178,7 @@ func (s *emitting[U]) alarm(handler func() any) {
 		})
 }
 
-// alarmed is what the alarms of all kinds of handlers have in common.
+// alarmed is the common interface of the alarms of all kinds of handlers.
 type alarmed interface{ Next() time.Time }
 
 // find returns a handler's alarm. It returns nil for a handler without one.
@@ -185,7 +189,8 @@ func find[A alarmed](handler any) alarmed {
 	return nil
 }
 
-// rings lets the lane know of an alarm. find returns that of the handler in use, and ring calls it.
+// rings registers an alarm with the lane. find returns the alarm of the current handler, and ring
+// calls it.
 func (t *turn) rings(find func() alarmed, ring func(context.Context) error) {
 	t.la.alarms = append(t.la.alarms, alarm{
 		next: func() time.Time {
