@@ -6,35 +6,36 @@ import (
 	"strings"
 )
 
-// Access is what a user of Redis needs for what is to be done with streams: the least that will do,
-// for ACL SETUSER. It is made of the configurations of readers and writers, and put together by
-// And. See also the command redisio/cmd/streams acl.
+// Access is the minimal set of rights that a Redis user needs for a task, for ACL SETUSER. The
+// configurations of readers and writers return it, and And combines several. See also the command
+// redisio/cmd/streams acl.
 //
-// What a server lets nobody forbid (AUTH, HELLO) is left out, and so is what is nice to have and
-// refused without harm: INFO (with it readers warn of a server that evicts streams), CLIENT SETINFO
-// of go-redis, and the scratch keys "redisio:probe:*" on which newer commands are tried: without
-// them what Redis 7.0 has is used. Another database than 0 needs SELECT.
+// It omits commands that a server always permits (AUTH, HELLO). It also omits optional ones whose
+// refusal does no harm: INFO (readers use it to warn of a server that evicts streams), CLIENT
+// SETINFO of go-redis, and the scratch keys "redisio:probe:*", on which newer commands are probed.
+// Without the scratch keys the features of Redis 7.0 are used. A database other than 0 needs
+// SELECT.
 type Access struct {
 	Commands []string // "xadd", "xgroup|create"; sorted
 	Reads    []string // patterns of keys that are only read
 	Appends  []string // patterns of keys that are only written to
 	Writes   []string // patterns of keys that are read and written
 
-	// Selectors are rights of which each holds by itself: its commands for its keys, and for no
-	// others. See Apart. They have no Selectors of their own.
+	// Selectors are independent rights: the commands of each apply only to its own keys. See Apart.
+	// They have no Selectors of their own.
 	Selectors []Access
 }
 
-// Apart returns an Access with a single selector: the commands of a may be used on the keys of a
-// only, and the commands that it is combined with not on the keys of a. For example, DEL for a
-// mailbox then deletes no other key that the user may write to.
+// Apart returns an Access with a single selector. Its commands apply only to the keys of a, and
+// commands combined with it do not apply to these keys. For example, DEL for a mailbox then deletes
+// no other key that the user may write to.
 func (a Access) Apart() Access {
 	inner := a
 	inner.Selectors = nil
 	return Access{Selectors: append([]Access{inner.And()}, a.Selectors...)}.And()
 }
 
-// And is the access for all of these things.
+// And returns the rights of a and all others.
 func (a Access) And(others ...Access) Access {
 	for _, o := range others {
 		a.Selectors = slices.Concat(a.Selectors, o.Selectors)
@@ -54,7 +55,7 @@ func (a Access) And(others ...Access) Access {
 	}
 }
 
-// distinct returns the selectors without those that are there twice, sorted by their rules.
+// distinct returns the selectors without duplicates, sorted by their rules.
 func distinct(selectors []Access) []Access {
 	all := make(map[string]Access, len(selectors))
 	for _, a := range selectors {
@@ -75,7 +76,7 @@ func sortedSet(s []string) []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// Rules are the arguments of ACL SETUSER behind the name and the password. A user that had other
+// Rules returns the arguments of ACL SETUSER after the name and the password. A user that had other
 // commands, keys, channels or selectors loses them. Each selector is one argument.
 func (a Access) Rules() []string {
 	rules := append([]string{"clearselectors", "resetkeys", "resetchannels", "-@all"}, a.rights()...)
@@ -88,7 +89,7 @@ func (a Access) Rules() []string {
 // selector returns the rule of a selector with the commands and keys of a.
 func (a Access) selector() string { return "(" + strings.Join(a.rights(), " ") + ")" }
 
-// rights are the rules of the keys and commands, without the selectors.
+// rights returns the rules of the keys and commands, without the selectors.
 func (a Access) rights() []string {
 	var rules []string
 	for _, k := range a.Writes {
@@ -106,14 +107,15 @@ func (a Access) rights() []string {
 	return rules
 }
 
-// String is the rules in one line.
+// String returns the rules in one line.
 func (a Access) String() string { return strings.Join(a.Rules(), " ") }
 
-// KeyPattern returns a pattern for Access that matches the key and no other. A space or a quote is
-// the exception: a rule can't have them, so any character matches in their place. With "*" behind
-// it the pattern matches the keys that begin with key.
+// KeyPattern returns a pattern for Access that matches only this key. Spaces and quotes are an
+// exception: a rule can't contain them, so any character matches in their place. Append "*" to
+// match all keys that begin with key.
 func KeyPattern(key string) string { return Literal(key) }
 
+// Literal does the same as KeyPattern.
 func Literal(key string) string {
 	key = escapes.Replace(key)
 	b := []byte(key)
@@ -125,12 +127,12 @@ func Literal(key string) string {
 	return string(b)
 }
 
-// escapes replaces what a pattern takes for something else. A parenthesis at the end of a rule would
+// escapes replaces the special characters of a pattern. A parenthesis at the end of a rule would
 // end its selector.
 var escapes = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `)`, `[)]`)
 
-// AccessToCluster is what a client of a Redis Cluster needs beside, on every node. Without COMMAND
-// it works as well, but go-redis asks again and again, and says so in its log.
+// AccessToCluster returns the rights that a client of a Redis Cluster needs in addition, on every
+// node. COMMAND is optional, but without it go-redis asks repeatedly and logs the refusals.
 func AccessToCluster() Access {
 	return Access{Commands: []string{"asking", "cluster|slots", "command"}}
 }

@@ -1,15 +1,15 @@
 package redisio
 
-// Capabilities are commands and options beyond Redis 7.0 that a server has. Nothing here needs
-// them. A reader.Group uses Claim and MaxSize and finds out about them by itself, see
-// reader.GroupConfig.Capabilities; a Writer uses IDMP, see writer.Config.DedupeWindow.
+// Capabilities are the commands and options beyond Redis 7.0 that a server has. All of them are
+// optional. A reader.Group detects and uses Claim and MaxSize, see reader.GroupConfig.Capabilities.
+// A Writer uses IDMP, see writer.Config.DedupeWindow.
 //
-// A reader.Group does not use XNACK. It moves released entries to ReleasedConsumer, on every server. So it
-// can say when they are due, and that their history is known.
+// A reader.Group does not use XNACK. It moves released entries to ReleasedConsumer, on every
+// server, so that it can set when they are due and keep their delivery count.
 type Capabilities struct {
-	Claim   bool // XREADGROUP … CLAIM (Redis 8.4): reclaiming and reading in one call
-	XNack   bool // XNACK (8.8): giving entries back without setting idle times
-	XAckDel bool // XACKDEL (8.2): acking and deleting in one step
-	IDMP    bool // XADD … IDMP (8.6): retries of writes that don't duplicate
-	MaxSize bool // XREADGROUP … MAXSIZE (8.10): replies bounded in bytes
+	Claim   bool // XREADGROUP … CLAIM (Redis 8.4): reclaims and reads in one call
+	XNack   bool // XNACK (8.8): releases entries without setting idle times
+	XAckDel bool // XACKDEL (8.2): acks and deletes in one step
+	IDMP    bool // XADD … IDMP (8.6): repeated writes add no duplicates
+	MaxSize bool // XREADGROUP … MAXSIZE (8.10): bounds replies in bytes
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Clock knows how far the clock of this process is ahead of Redis's, by which entries get their
-// IDs. It is safe for concurrent use; the zero value knows nothing yet.
+// Clock measures how far the clock of this process is ahead of the Redis clock, which sets the
+// entry IDs. It is safe for concurrent use. The zero value has no samples.
 //
-// Idea: what Redis said a moment ago is older by the way that it took. So each sample is too large
-// by that much, and the smallest of lately is the best. Samples are forgotten after a while,
-// because clocks are set.
+// Idea: a time read from Redis is stale by the network delay. Each sample is therefore too large by
+// the delay, and the smallest recent sample is the best one. Samples expire, because clocks are
+// set.
 type Clock struct {
 	mu    sync.Mutex
-	least [2]time.Duration // of this span of time, and of the one before
+	least [2]time.Duration // smallest sample of the current span and of the previous one
 	known [2]bool
 	began time.Time
 }
 
-// clockSpan is for how long a sample counts, at least.
+// clockSpan is how long a sample counts at least.
 const clockSpan = 30 * time.Second
 
-// Saw takes a time of Redis's clock that has come just now.
+// Saw records a time of the Redis clock that was received at now.
 func (c *Clock) Saw(redis, now time.Time) {
 	ahead := now.Sub(redis)
 	c.mu.Lock()
@@ -42,17 +42,18 @@ func (c *Clock) Saw(redis, now time.Time) {
 	}
 }
 
-// Ask asks the server what time it is.
+// Ask asks the server for its time and records it.
 func (c *Clock) Ask(ctx context.Context, rdb redis.Cmdable) error {
 	at, err := rdb.Time(ctx).Result()
 	if err != nil {
-		return fmt.Errorf("redisio: ask for the time: %w", err)
+		return fmt.Errorf("redisio: ask for the server's time: %w", err)
 	}
 	c.Saw(at, time.Now())
 	return nil
 }
 
-// Ahead is how far this process's clock is ahead of Redis's; negative if it is behind, 0 if nothing is known.
+// Ahead returns how far the clock of this process is ahead of the Redis clock. It is negative if
+// the clock is behind, and 0 without samples.
 func (c *Clock) Ahead() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

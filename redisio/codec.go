@@ -6,16 +6,17 @@ import (
 	"reflect"
 )
 
-// Codec turns values into bytes and back. Implement it for protobuf, msgpack and the like. It is used by
-// many goroutines at once. What Append appends is kept; Decode must not keep or change src, unless the
-// value it returns is made of it, as Bytes does. A codec without a ContentType, "", takes entries of any.
+// Codec encodes values to bytes and decodes them. Implement it for protobuf, msgpack and similar
+// formats. It must be safe for concurrent use. Appended bytes are retained. Decode must not modify
+// src, and must not retain it except in the value it returns, as Bytes does. A codec whose
+// ContentType is "" accepts entries of any content type.
 type Codec[T any] interface {
 	Append(dst []byte, v T) ([]byte, error)
 	Decode(src []byte) (T, error)
 	ContentType() string
 }
 
-// DefaultCodec is String for strings, Bytes for []byte and JSON for everything else.
+// DefaultCodec returns String for strings, Bytes for []byte and JSON for everything else.
 func DefaultCodec[T any]() Codec[T] {
 	var zero T
 	switch any(zero).(type) {
@@ -35,8 +36,8 @@ type jsonCodec[T any] struct{}
 func (jsonCodec[T]) ContentType() string { return "application/json" }
 
 func (jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
-	// json.Marshal's result is copied: an Encoder could write to dst, but escapes HTML and ends in a
-	// newline, and measured no faster.
+	// The result of json.Marshal is copied. An Encoder could write to dst, but it escapes HTML,
+	// appends a newline and measured no faster.
 	b, err := json.Marshal(v)
 	if err != nil {
 		return dst, fmt.Errorf("redisio: encode %v as JSON: %w", reflect.TypeFor[T](), err)
@@ -62,7 +63,8 @@ func (stringCodec) Append(dst []byte, v string) ([]byte, error) { return append(
 
 func (stringCodec) Decode(src []byte) (string, error) { return string(src), nil }
 
-// Bytes keeps bytes as they are. What Decode returns is a slice of the reply it came in: see [Batch].
+// Bytes keeps bytes as they are. Decode returns a slice of the reply that held the entry, see
+// [Batch].
 func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 type bytesCodec struct{}

@@ -16,14 +16,14 @@ import (
 
 // ConnectOptions configure Connect.
 type ConnectOptions struct {
-	// Wait is how long to keep trying while Redis is not reachable. Zero: one try, and a few more
-	// if the connection breaks within it.
+	// Wait is how long Connect retries while Redis is unreachable. Zero means one try, plus a few
+	// more if the connection breaks during it.
 	Wait time.Duration
-	// DialTimeout bounds one try. Default: what the URL says, else 5 s.
+	// DialTimeout bounds one try. Defaults to the value in the URL, else 5 s.
 	DialTimeout time.Duration
 }
 
-// Validate reports all mistakes at once.
+// Validate returns all mistakes at once.
 func (o ConnectOptions) Validate() error {
 	var errs []error
 	if o.Wait < 0 {
@@ -37,9 +37,9 @@ func (o ConnectOptions) Validate() error {
 
 // Connect connects to Redis and checks that it answers. The caller closes the client.
 //
-// URLs are go-redis': redis://user:password@host:6379/0, rediss:// with TLS, unix:///path?db=0. Several
-// hosts, or ?addr=host2:port, make a cluster client (redis://a:7000,b:7000,c:7000); ?master_name=name
-// makes a Sentinel client, with the Sentinels as hosts.
+// URLs have the syntax of go-redis: redis://user:password@host:6379/0, rediss:// with TLS,
+// unix:///path?db=0. Several hosts, or ?addr=host2:port, select a cluster client
+// (redis://a:7000,b:7000,c:7000). With ?master_name=name the hosts are Sentinels.
 func Connect(ctx context.Context, rawURL string, o ConnectOptions) (redis.UniversalClient, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func Connect(ctx context.Context, rawURL string, o ConnectOptions) (redis.Univer
 		return nil, err
 	}
 	if err := ping(ctx, rdb, o); err != nil {
-		_ = rdb.Close() // made above, not the caller's
+		_ = rdb.Close() // created above, not owned by the caller
 		return nil, fmt.Errorf("redisio: connect to %s: %w%s", where, err, fault.Advice(err))
 	}
 	return rdb, nil
@@ -59,7 +59,7 @@ func ping(ctx context.Context, rdb redis.UniversalClient, o ConnectOptions) erro
 	return fault.WaitFor(ctx, o.Wait, func() error { return rdb.Ping(ctx).Err() })
 }
 
-// clientFor makes a client, and says where it goes without naming the password.
+// clientFor returns a client and its address for messages, without the password.
 func clientFor(rawURL string, o ConnectOptions) (redis.UniversalClient, string, error) {
 	bad := func(field, problem, fix string) error { return &ConfigError{"Connect", field, problem, fix} }
 	if rawURL == "" {
@@ -68,7 +68,7 @@ func clientFor(rawURL string, o ConnectOptions) (redis.UniversalClient, string, 
 	first, more := splitHosts(rawURL)
 	u, err := url.Parse(first)
 	if err != nil {
-		// The text of url.Error quotes the URL, and with it the password.
+		// The text of url.Error quotes the URL and its password.
 		return nil, "", bad(
 			"url",
 			"can't be parsed",
@@ -89,7 +89,7 @@ func clientFor(rawURL string, o ConnectOptions) (redis.UniversalClient, string, 
 	case "redis", "rediss":
 	case "unix":
 		if len(more) > 0 {
-			return nil, "", bad("url", "names several unix sockets", "name one")
+			return nil, "", bad("url", "names more than one unix socket", "name one")
 		}
 	case "":
 		return nil, "", bad("url", "has no scheme", `put "redis://" (or "rediss://" for TLS) in front`)
@@ -104,7 +104,7 @@ func clientFor(rawURL string, o ConnectOptions) (redis.UniversalClient, string, 
 			return nil, "", bad("url", scrub(err, u), fix)
 		}
 		setTimeout(&opt.DialTimeout, o)
-		opt.DialerRetries = 1 // waitFor tries again, with a backoff that ctx can end
+		opt.DialerRetries = 1 // WaitFor retries, with a backoff that ctx can end
 		return redis.NewFailoverClient(opt), where, nil
 	case q.Has("addr"):
 		opt, err := redis.ParseClusterURL(u.String())
@@ -155,7 +155,7 @@ func scrub(err error, u *url.URL) string {
 	return text
 }
 
-// IsNilClient tells whether a client is missing: nil, or a nil pointer in an interface.
+// IsNilClient reports whether rdb is nil or holds a nil pointer.
 func IsNilClient(rdb redis.UniversalClient) bool {
 	if rdb == nil {
 		return true

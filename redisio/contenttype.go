@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// ContentTypeMatches reports whether a reader of the content type want can read a value of the content
-// type got. Types are compared as media types: case and parameters do not matter, but text and JSON in
-// another charset than UTF-8 do not match. A reader of application/json also takes text/json and types
-// that end in +json, such as application/problem+json.
+// ContentTypeMatches reports whether a reader of the content type want can read a value of the
+// content type got. Types are compared as media types. Case and parameters are ignored, except that
+// text and JSON in a charset other than UTF-8 do not match. A reader of application/json also takes
+// text/json and types ending in +json, such as application/problem+json.
 func ContentTypeMatches(want, got string) bool {
 	if want == got {
 		return true
@@ -28,7 +28,7 @@ func ContentTypeMatches(want, got string) bool {
 
 func lowered(media string) string { return strings.ToLower(strings.TrimSpace(media)) }
 
-// utf8Charset reports parameters without a charset, or with UTF-8 or a part of it.
+// utf8Charset reports whether the parameters have no charset, or UTF-8, or US-ASCII.
 func utf8Charset(params string) bool {
 	for p := range strings.SplitSeq(params, ";") {
 		if _, kv, err := mime.ParseMediaType("x/x;" + p); err == nil && kv["charset"] != "" {

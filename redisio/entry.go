@@ -30,29 +30,33 @@ func (f Fields) Size() int {
 
 // Entry is one element of a stream.
 type Entry struct {
-	ID         string
-	Position   ID // ID, parsed; zero where a server tells of a trimmed entry without naming it
-	Fields     Fields
-	Deliveries int64 // how often the group delivered it, by the server's count; 1 is the first time, 0 without a group
-	Deleted    bool  // a tombstone: the entry was trimmed or deleted while it was pending, its fields are gone
-	// Withheld is an entry of a group that is larger than the server, or a proxy, lets through:
-	// Fields are missing here, and are still in the stream. Settle it as any other. Dead copies it
-	// on the server, whatever its size.
+	ID       string
+	Position ID // the parsed ID; zero if the server reports a trimmed entry without its ID
+	Fields   Fields
+	// Deliveries counts the deliveries to the group, as the server counts them. The first is 1.
+	// It is 0 without a group.
+	Deliveries int64
+	// Deleted marks a tombstone: the entry was trimmed or deleted while pending and has no fields.
+	Deleted bool
+	// Withheld marks an entry of a group that exceeds a reply limit of the server or a proxy. Its
+	// Fields are missing here but still in the stream. Settle it like any other entry. Dead copies
+	// it on the server, whatever its size.
 	Withheld bool
 }
 
-// Batch holds the entries of one read. IDs, names and values are slices of one buffer, which is never
-// used again: they stay valid for as long as somebody refers to them, and whoever keeps one ID keeps the
-// whole buffer. Clone what is to be kept long.
+// Batch holds the entries of one read. IDs, names and values are slices of one buffer, which is
+// never reused. They stay valid while referenced, but one retained ID retains the whole buffer.
+// Clone values that you keep for long.
 //
-// Entries and Fields slices are made anew by each read as well, so the caller may keep them.
+// Each read also allocates new Entries and Fields slices, so the caller may keep them.
 type Batch struct {
 	Entries []Entry
-	Bytes   int // size of the replies the entries came in
+	Bytes   int // size of the replies that held the entries
 
 	fields []Field // the rest of the current slab
 }
 
+// Reset empties the batch. It does not reuse the memory.
 func (b *Batch) Reset() { b.Entries, b.Bytes, b.fields = nil, 0, nil }
 
 // Grow makes room for n more entries.
@@ -62,7 +66,8 @@ func (b *Batch) Grow(n int) {
 	}
 }
 
-// Slab returns an empty list with room for n fields; ahead is how many more will likely be wanted.
+// Slab returns an empty list with room for n fields; ahead is the expected number of further
+// fields.
 func (b *Batch) Slab(n, ahead int) []Field {
 	if len(b.fields) < n {
 		b.fields = make([]Field, max(n, ahead))
@@ -74,17 +79,21 @@ func (b *Batch) Slab(n, ahead int) []Field {
 
 // Outgoing is one entry to write.
 type Outgoing struct {
-	Key    string // "" is the writer's
-	ID     string // "" is "*": the server chooses
+	Key    string // "" means the key of the writer
+	ID     string // "" means "*": the server chooses
 	Fields Fields
-	// DedupeID names what is written: a second entry with the same one is not written while the window remembers it. It
-	// needs writer.Config.DedupeWindow, and is "" for entries that are not to be compared.
+	// DedupeID identifies the message. A second entry with the same DedupeID is not written while
+	// the window remembers it. It needs writer.Config.DedupeWindow. "" disables the check for this
+	// entry.
 	DedupeID string
 }
 
-// Result is what became of one entry: its ID, or an error that is ErrNotWritten or ErrUnknownOutcome.
+// Result is the outcome of one entry: its ID, or an error that is ErrNotWritten or
+// ErrUnknownOutcome.
 type Result struct {
-	ID        string // beside a *DurabilityError too. Of a duplicate that of the first where the server tells, else ""
-	Duplicate bool   // an entry with this DedupeID was there already: nothing was written
+	// ID is set with a *DurabilityError too. For a duplicate it is the ID of the first entry if
+	// the server reports it, else "".
+	ID        string
+	Duplicate bool // an entry with this DedupeID exists: nothing was written
 	Err       error
 }

@@ -15,25 +15,25 @@ var (
 	// ErrNotOpen is returned by readers and writers before Open.
 	ErrNotOpen = errors.New("redisio: not open")
 
-	// ErrNotWritten marks a write that surely did not happen: it may be tried again.
+	// ErrNotWritten marks a write that certainly did not happen. It is safe to retry.
 	ErrNotWritten = errors.New("redisio: not written")
 
-	// ErrNoStream is an entry for a stream that does not exist, of a writer that makes none
+	// ErrNoStream reports an entry for a missing stream, from a writer that does not create streams
 	// (writer.Config.OnlyExisting).
 	ErrNoStream = errors.New("redisio: stream does not exist")
 
-	// ErrNoGroup says that a stream has no group of this name.
+	// ErrNoGroup reports that a stream has no group with this name.
 	ErrNoGroup = errors.New("redisio: no such group")
 
-	// ErrUnknownOutcome marks a write whose reply was lost: it may or may not have happened, and
-	// trying again may write it twice.
+	// ErrUnknownOutcome marks a write whose reply was lost. It may or may not have happened, and a
+	// retry may write the entry twice.
 	ErrUnknownOutcome = errors.New("redisio: outcome unknown")
 )
 
-// ConfigError is one mistake in a configuration: which field, what is wrong, what to write instead.
+// ConfigError is one mistake in a configuration.
 type ConfigError struct {
-	Type    string // the configuration type, as "GroupConfig"
-	Field   string // the field, as "Lease"
+	Type    string // the configuration type, for example "GroupConfig"
+	Field   string // the field, for example "Lease"
 	Problem string // what is wrong with it
 	Fix     string // what to write instead
 }
@@ -42,10 +42,10 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("redisio: %s.%s: %s; %s", e.Type, e.Field, e.Problem, e.Fix)
 }
 
-// PermanentError is an answer of the server that will not change by asking again: a wrong type of
-// key, missing rights, an unknown command.
+// PermanentError is an answer of the server that a retry will not change, for example a wrong type
+// of key, missing rights or an unknown command.
 type PermanentError struct {
-	Op  string // what was tried, as `read`
+	Op  string // the operation, for example `read`
 	Key string // the stream
 	Err error  // the server's answer
 }
@@ -57,7 +57,7 @@ func (e *PermanentError) Error() string {
 // Unwrap returns the server's answer.
 func (e *PermanentError) Unwrap() error { return e.Err }
 
-// TooLargeError is an entry bigger than the writer's MaxPayload. Nothing of it was sent.
+// TooLargeError reports an entry larger than the writer's MaxPayload. None of it was sent.
 type TooLargeError struct {
 	Key   string
 	Size  int // bytes of all field names and values
@@ -68,22 +68,22 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("redisio: entry for %q has %d bytes, more than MaxPayload %d", e.Key, e.Size, e.Limit)
 }
 
-// Is reports a TooLargeError as not written.
+// Is reports whether target is ErrNotWritten.
 func (e *TooLargeError) Is(target error) bool { return target == ErrNotWritten }
 
-// IsPermanent reports an error that is, or wraps, an answer of the server that will not change by asking again: a wrong
-// type of key, missing rights, an unknown command. Everything else (a broken connection, a server
-// that loads or is full, a slot that moved) passes, and so do refusals that are being waited out,
-// see [RefusedFor].
+// IsPermanent reports whether err is, or wraps, an answer of the server that a retry will not
+// change: a wrong type of key, missing rights, an unknown command. Other errors are temporary: a
+// broken connection, a loading or full server, a moved slot. So are refusals that are still
+// retried, see [RefusedFor].
 func IsPermanent(err error) bool { return fault.Judge(err) == fault.Permanent }
 
-// IsFull reports an error that is, or wraps, the answer of a server that is out of memory. Writes
-// may succeed again once something was deleted.
+// IsFull reports whether err is, or wraps, the answer of a server that is out of memory. Writes may
+// succeed again after something was deleted.
 func IsFull(err error) bool { return fault.IsFull(err) }
 
-// IsKeyFault reports a permanent answer of the server about one key: for example, the key holds
-// another type, or the user has no rights for it. It returns false for answers about the user, the
-// server or the command.
+// IsKeyFault reports whether err is a permanent answer of the server about one key. For example,
+// the key holds another type, or the user has no rights for it. It returns false for answers about
+// the user, the server or the command.
 func IsKeyFault(err error) bool {
 	if fault.Judge(err) != fault.Permanent {
 		return false
@@ -98,17 +98,12 @@ func IsKeyFault(err error) bool {
 	return !rights || !strings.Contains(text, " command") // "… to run the 'xadd' command"
 }
 
-// What a writer does beside plain XADDs: retention, the cap, dedupe, durability. Idea: all of it rides in the pipeline
-// that writes.
-//
-//	per key:  [what IDMP needs]  the entries, as XADDs or in scripts  [trimming, or the length]
-//	at the end:  [WAIT]  [WAITAOF]
-
-// ErrBackpressure marks a write that the server, or the stream at its cap, has no room for now.
-// Nothing is wrong with the entry: try again when consumers have made room.
+// ErrBackpressure marks a write for which the server, or the stream at its cap, has no room now.
+// The entry is valid: retry after consumers have made room.
 var ErrBackpressure = fault.ErrNoRoom
 
-// TooManyFieldsError is an entry with more fields than a script can write. Nothing of it was sent.
+// TooManyFieldsError reports an entry with more fields than a script can write. None of it was
+// sent.
 type TooManyFieldsError struct {
 	Key    string
 	Fields int
@@ -124,5 +119,5 @@ func (e *TooManyFieldsError) Error() string {
 	)
 }
 
-// Is reports a TooManyFieldsError as not written.
+// Is reports whether target is ErrNotWritten.
 func (e *TooManyFieldsError) Is(target error) bool { return target == ErrNotWritten }

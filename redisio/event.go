@@ -4,47 +4,49 @@ import (
 	"time"
 )
 
-// EventKind says what a reader or a writer noticed.
+// EventKind is the kind of an event.
 type EventKind int
 
 const (
-	EventReconnecting    EventKind = iota + 1 // reads fail: Err says why, Wait how long until the next try
+	EventReconnecting    EventKind = iota + 1 // reads fail: Err is the cause, Wait the time until the next try
 	EventReconnected                          // reads work again
-	EventGroupRecreated                       // the group or the whole stream was gone and was made again at Position
-	EventReclaimed                            // IDs of consumers without a live lease were taken over
-	EventRecovered                            // IDs that were delivered to us in a lost reply, or to our name before, were taken
-	EventTrimmed                              // Count entries were trimmed or deleted while pending: they are lost
-	EventLeaseLost                            // IDs are somebody else's now; also given to OnLost
-	EventStaleAcks                            // Count acks found nothing pending: acked before, or the group is a new one
-	EventReaped                               // Count consumers of the past were deleted
-	EventRenewFailed                          // leases could not be renewed: Err says why
-	EventMoveFailed                           // scheduled entries are not moved: Err says why; for good if Wait is 0
-	EventRestored                             // IDs that somebody had dropped from the pending list, though we had them, are pending again
-	EventLateAcks                             // Count entries were somebody else's when they were settled: left alone
-	EventStreamRecreated                      // the stream that a reader.Tail follows is another one: it goes on at its beginning
-	EventEvictable                            // the server may delete keys when its memory is full (maxmemory-policy), streams and all: Err says which
-	EventDropped                              // a writer dropped Count entries that a group had not read or not settled: they are lost
-	EventTrimFailed                           // a writer could not trim: Err says why. It will try again
-	// EventAskingLess: replies did not come, again and again, as when they are larger than a limit of the server
-	// (client-output-buffer-limit) or of a proxy. From now on at most Count entries are asked for.
-	// Err says how replies end.
+	EventGroupRecreated                       // the group, or the whole stream, was missing and was created again at Position
+	EventReclaimed                            // IDs were taken over from consumers without a live lease
+	EventRecovered                            // IDs were recovered from a lost reply or an earlier run
+	EventTrimmed                              // Count entries are lost: trimmed or deleted while pending
+	EventLeaseLost                            // IDs belong to another consumer now; OnLost receives them too
+	EventStaleAcks                            // Count acked entries were not pending: acked before, or the group is new
+	EventReaped                               // Count idle consumers were deleted
+	EventRenewFailed                          // leases could not be renewed: Err is the cause
+	EventMoveFailed                           // scheduled entries are not moved: Err is the cause; permanent if Wait is 0
+	EventRestored                             // held IDs were missing in the pending list and are pending again
+	EventLateAcks                             // Count entries belonged to another consumer when settled: left unchanged
+	EventStreamRecreated                      // the stream of a reader.Tail was replaced: it continues at the beginning
+	EventEvictable                            // the maxmemory-policy lets the server evict streams: Err names it
+	EventDropped                              // a writer dropped Count entries that a group had not read or settled
+	EventTrimFailed                           // a writer could not trim and retries: Err is the cause
+	// EventAskingLess: replies failed repeatedly, for example because they exceed a limit of the
+	// server (client-output-buffer-limit) or of a proxy. From now on a read asks for at most Count
+	// entries. Err is the last error.
 	EventAskingLess
 	// EventRefused: a server that worked before refuses us (NOAUTH, WRONGPASS), or a proxy gives an
-	// answer that is not known: Err. It is tried again for Wait, and then permanent, see
+	// unknown answer. Err is that answer. It is retried for Wait and is permanent afterwards, see
 	// RefusedFor.
 	EventRefused
-	// EventWithheld: not even a reply with the one entry IDs comes. It is handed out without its
-	// fields, see Entry.Withheld.
+	// EventWithheld: not even a reply with the single entry IDs arrives. The entry is returned
+	// without its fields, see Entry.Withheld.
 	EventWithheld
-	EventTickerWaits // a ticker can't tick for Wait: Err says why
-	// EventDeadDropped: the dead-letter stream is at DeadMaxLen, and Count of its oldest letters were dropped.
+	EventTickerWaits // a ticker can't tick for Wait: Err is the cause
+	// EventDeadDropped: the dead-letter stream reached DeadMaxLen, and its Count oldest letters
+	// were dropped.
 	EventDeadDropped
-	// EventHeldBack: a stream of Count entries is not trimmed as the writer's retention says, because
-	// Group is not done with the oldest, and has not moved for a minute. Err is a *HeldBackError. A
-	// group is named once, and again every ten minutes while that lasts.
+	// EventHeldBack: a stream of Count entries is not trimmed to the writer's retention. Group
+	// still needs the oldest entries and has made no progress for a minute. Err is a
+	// *HeldBackError. Each group is reported once, and again every ten minutes while this lasts.
 	EventHeldBack
 )
 
+// EventNames are the texts of the kinds, in order.
 var EventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
@@ -59,16 +61,17 @@ func (k EventKind) String() string {
 	return "unknown event"
 }
 
-// Event is something a reader or a writer noticed that is worth a log line or a counter; never one per entry.
+// Event is a notable incident of a reader or a writer, for a log line or a counter. Events never
+// occur once per entry.
 type Event struct {
 	Kind     EventKind
 	Key      string
 	Group    string
 	IDs      []string
 	Count    int
-	Position string // EventGroupRecreated: entries behind it are delivered
-	// StreamGone with EventGroupRecreated: the stream was gone too, or is another one. What nobody
-	// had read of it is lost.
+	Position string // EventGroupRecreated: entries after it are delivered
+	// StreamGone is set with EventGroupRecreated if the stream was missing too, or was replaced.
+	// Its unread entries are lost.
 	StreamGone bool
 	Err        error
 	Wait       time.Duration

@@ -10,19 +10,21 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
-// Envelope is what travels beside a value. The zero value of each part means "not set".
+// Envelope is the metadata of a value. The zero value of each field means "not set".
 type Envelope struct {
-	ID          string    // of the message, chosen by its sender; not the entry's
-	Key         string    // what orders and partitions it
-	Type        string    // which kind of message
-	ContentType string    // on decoding "" if the sender used the codec's; on encoding "" means the codec's
-	ReplyTo     string    // the stream that answers belong to
+	ID          string    // of the message, chosen by its sender; not the ID of the entry
+	Key         string    // the key for ordering and partitioning
+	Type        string    // the kind of message
+	ContentType string    // "" means the content type of the codec
+	ReplyTo     string    // the stream for replies
 	Traceparent string    // W3C trace context
-	Deadline    time.Time // by Redis's clock
-	// Limit is how long the sender waits, from when the entry was added. Decoding sets Deadline by
-	// it, from the entry's ID. It is encoded instead of Deadline, because it needs no common clock.
+	Deadline    time.Time // by the Redis clock
+	// Limit is how long the sender waits, counted from the time the entry was added. Decoding sets
+	// Deadline from it and the entry's ID. It is encoded instead of Deadline, because it needs no
+	// synchronized clocks.
 	Limit time.Duration
-	// MaybeDuplicate says that the sender could not know whether it had written the message already.
+	// MaybeDuplicate reports that the sender retried the write without knowing whether the first
+	// try succeeded.
 	MaybeDuplicate bool
 	Headers        []Header
 }
@@ -30,27 +32,27 @@ type Envelope struct {
 // Header is one name and value of an envelope.
 type Header struct{ Name, Value string }
 
-// readDeadline reads Unix milliseconds, unless there is a deadline already.
+// readDeadline reads Unix milliseconds, unless the deadline is already set.
 func (e *Envelope) readDeadline(text []byte) error {
 	if !e.Deadline.IsZero() {
 		return nil
 	}
 	ms, err := strconv.ParseInt(scan.String(text), 10, 64)
 	if err != nil {
-		return fmt.Errorf("%.40q is no Unix time in milliseconds", text)
+		return fmt.Errorf("%.40q is not a Unix time in milliseconds", text)
 	}
 	e.Deadline = time.UnixMilli(ms)
 	return nil
 }
 
-// readLimit reads milliseconds, unless there is a limit already.
+// readLimit reads milliseconds, unless the limit is already set.
 func (e *Envelope) readLimit(entry *Entry, text []byte) error {
 	if e.Limit != 0 {
 		return nil
 	}
 	ms, err := strconv.ParseInt(scan.String(text), 10, 64)
 	if err != nil || ms < 0 || ms > int64(fault.MaxDelay/time.Millisecond) {
-		return fmt.Errorf("%.40q is no limit in milliseconds", text)
+		return fmt.Errorf("%.40q is not a limit in milliseconds", text)
 	}
 	e.Limit = time.Duration(ms) * time.Millisecond
 	if !entry.Position.IsZero() {
@@ -59,27 +61,27 @@ func (e *Envelope) readLimit(entry *Entry, text []byte) error {
 	return nil
 }
 
-// Format maps a value and its envelope to the fields of an entry and back. It is used by many
-// goroutines at once.
+// Format maps a value and its envelope to the fields of an entry and back. It must be safe for
+// concurrent use.
 //
-// Encode appends fields to dst, and bytes they refer to, to buf; both are returned grown. Earlier
-// fields stay valid when buf grows. Decode fills e and returns the value; what it cannot read is a
-// *DecodeError. Strings of e may refer to the reply the entry came in: see [Batch].
+// Encode appends fields to dst and the bytes they refer to to buf, and returns both. Earlier fields
+// stay valid when buf grows. Decode fills e and returns the value. If it can't read the entry, it
+// returns a *DecodeError. Strings of e may refer to the reply that held the entry, see [Batch].
 type Format[T any] interface {
 	Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []byte, error)
 	Decode(entry *Entry, e *Envelope) (T, error)
 }
 
 var (
-	// ErrNoData: an entry without the field that holds the value.
+	// ErrNoData reports an entry without the field that holds the value.
 	ErrNoData = errors.New("redisio: no data field")
-	// ErrContentType: an entry in another content type than the codec's.
+	// ErrContentType reports an entry whose content type is not the codec's.
 	ErrContentType = errors.New("redisio: unexpected content type")
-	// ErrTombstone: an entry that was trimmed or deleted.
+	// ErrTombstone reports an entry that was trimmed or deleted.
 	ErrTombstone = errors.New("redisio: entry was deleted")
 )
 
-// DecodeError is an entry that can't be decoded. It says nothing about the entries beside it.
+// DecodeError reports one entry that can't be decoded. It does not concern other entries.
 type DecodeError struct {
 	ID    string // of the entry
 	Field string // the field at fault, "" if the entry as a whole
@@ -96,8 +98,9 @@ func (e *DecodeError) Error() string {
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// FormatOf is the format that a config asks for which has a codec and a format: the format, or the native one with the
-// codec, or what suits T: Raw for Fields, and else the native one with DefaultCodec.
+// FormatOf returns the format of a config that has a codec and a format: the format if set, else
+// the native format with the codec if set, else the default of T. The default is Raw for Fields,
+// and the native format with DefaultCodec for other types.
 func FormatOf[T any](codec Codec[T], format Format[T]) Format[T] {
 	if format != nil {
 		return format

@@ -9,6 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
+// IdStrings formats IDs as Redis does.
 func IdStrings(ids []ID) []string {
 	out := make([]string, len(ids))
 	for i, id := range ids {
@@ -17,8 +18,9 @@ func IdStrings(ids []ID) []string {
 	return out
 }
 
-// ID is the ID of a stream entry: milliseconds and a sequence number, "1732360000000-0". IDs of one
-// stream only grow. They are no clock: after a clock jump of the server they stay in the future.
+// ID is the ID of a stream entry: milliseconds and a sequence number, "1732360000000-0". The IDs of
+// one stream only grow. Do not use them as a clock, because they stay in the future after the
+// server's clock was set back.
 type ID struct {
 	Ms, Seq uint64
 }
@@ -34,7 +36,7 @@ func ParseID[S ~string | ~[]byte](s S) (ID, error) {
 			return ID{ms, seq}, nil
 		}
 	}
-	return ID{}, fmt.Errorf("redisio: %q is no entry ID; write it as \"1732360000000-0\"", string(s))
+	return ID{}, fmt.Errorf("redisio: %q is not an entry ID; write it as \"1732360000000-0\"", string(s))
 }
 
 // String formats the ID as Redis does.
@@ -58,10 +60,11 @@ func (id ID) Compare(other ID) int {
 	return 1
 }
 
-// IsZero reports the ID before all entries, "0-0".
+// IsZero reports whether the ID is "0-0", the ID before all entries.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// Next returns the smallest ID after this one. (Redis' own "(id" does the same, but not on every server.)
+// Next returns the smallest ID after this one. (The "(id" syntax of Redis does the same, but not
+// every server has it.)
 func (id ID) Next() ID {
 	if id.Seq == math.MaxUint64 {
 		if id.Ms == math.MaxUint64 {
@@ -72,7 +75,7 @@ func (id ID) Next() ID {
 	return ID{id.Ms, id.Seq + 1}
 }
 
-// Prev returns the biggest ID before this one.
+// Prev returns the largest ID before this one.
 func (id ID) Prev() ID {
 	if id.Seq == 0 {
 		if id.Ms == 0 {
@@ -91,12 +94,13 @@ func IDAt(t time.Time) ID {
 	return ID{Ms: uint64(t.UnixMilli())}
 }
 
-// Time returns when the server says the entry was added. Only for show: see [ID].
+// Time returns when the server says the entry was added. Use it for display only, see [ID].
 func (id ID) Time() time.Time { return time.UnixMilli(int64(min(id.Ms, math.MaxInt64))) }
 
-// Start says where reading begins when nothing is remembered: for a group, when it is created. The
-// zero Start is the beginning of the stream, so that nothing written before the first reader came is
-// missed; choose [StartEnd] to see only what comes from now on.
+// Start is the position where reading begins if no position is stored. For a group it applies when
+// the group is created. The zero Start is the beginning of the stream, so entries written before
+// the first reader started are not missed. [StartEnd] delivers only entries that are written
+// afterwards.
 type Start struct {
 	Id  ID
 	End bool
@@ -106,22 +110,22 @@ type Start struct {
 // StartBeginning starts before the first entry ("0").
 func StartBeginning() Start { return Start{set: true} }
 
-// StartEnd starts behind the last entry ("$").
+// StartEnd starts after the last entry ("$").
 func StartEnd() Start { return Start{End: true, set: true} }
 
-// StartID starts behind the entry with this ID, as a remembered position does.
+// StartID starts after the entry with this ID. Use it to continue at a stored position.
 func StartID(id ID) Start { return Start{Id: id, set: true} }
 
 // StartTime starts at the first entry added at t or later.
 func StartTime(t time.Time) Start { return Start{Id: IDAt(t).Prev(), set: true} }
 
-// IsZero reports that no start was chosen.
+// IsZero reports whether s is the zero Start.
 func (s Start) IsZero() bool { return !s.set }
 
-// AtEnd reports StartEnd, where a stream ends at that time.
+// AtEnd reports whether reading starts at the end of the stream, see [StartEnd].
 func (s Start) AtEnd() bool { return s.End }
 
-// ID returns the position, which is zero for StartBeginning and StartEnd.
+// ID returns the position. It is zero for StartBeginning and StartEnd.
 func (s Start) ID() ID { return s.Id }
 
 // String returns the position as Redis commands take it.
@@ -135,4 +139,5 @@ func (s Start) String() string {
 	return s.Id.String()
 }
 
+// MaxID is the largest possible ID.
 var MaxID = ID{math.MaxUint64, math.MaxUint64}

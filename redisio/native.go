@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
-// The fields of a native entry. Only data is always there.
+// The fields of a native entry. Only data is always present.
 const (
 	fieldData        = "data"
 	fieldType        = "type"
@@ -20,22 +20,23 @@ const (
 	fieldDeadline    = "deadline" // Unix milliseconds
 	fieldLimit       = "limit"    // milliseconds
 	fieldTraceparent = "traceparent"
-	fieldDuplicate   = "dup" // "1": there may be two of it
+	fieldDuplicate   = "dup" // "1": the entry may be a duplicate
 	headerPrefix     = "h:"
 )
 
-// Native is this project's own format: one field per part of the envelope, readable in redis-cli.
+// Native returns this project's own format: one field per part of the envelope, readable in
+// redis-cli.
 //
 //	data         the value, encoded by the codec
 //	type, id, key, reply, traceparent   only when set
-//	ct           the content type, only when it is not the codec's; see ContentTypeMatches for what readers take
-//	limit        how long the sender waits, in milliseconds from the time of the entry's id, only when set
-//	deadline     Unix milliseconds by Redis's clock, instead of a limit
-//	dup          1 if the sender had to write it twice, not knowing whether the first had got through
+//	ct           the content type, only if it is not the codec's; see ContentTypeMatches
+//	limit        how long the sender waits, in milliseconds from the time of the entry ID, only when set
+//	deadline     Unix milliseconds by the Redis clock, instead of a limit
+//	dup          1 if the sender wrote it again without knowing whether the first try succeeded
 //	h:<name>     one per header
 //
-// Unknown fields are ignored, so that other writers may add some. Of a field that occurs twice the first
-// counts; headers are kept all.
+// Unknown fields are ignored, so other writers may add some. If a field occurs twice, the first
+// counts. All headers are kept.
 func Native[T any](c Codec[T]) Format[T] { return native[T]{c, c.ContentType()} }
 
 type native[T any] struct {
@@ -81,15 +82,15 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 	return dst, buf, nil
 }
 
-// AppendText appends a field whose value is copied to buf. It is for formats.
+// AppendText appends a field and copies its value to buf. Use it in formats.
 func (f Fields) AppendText(buf []byte, name, value string) (Fields, []byte) {
 	at := len(buf)
 	buf = append(buf, value...)
 	return append(f, Field{name, buf[at:len(buf):len(buf)]}), buf
 }
 
-// AppendLimit appends a field of a limit, in milliseconds, rounded up, which is written to buf. It
-// is for formats.
+// AppendLimit appends a limit field in milliseconds, rounded up, and writes its value to buf. Use
+// it in formats.
 func (f Fields) AppendLimit(buf []byte, name string, limit time.Duration) (Fields, []byte) {
 	at := len(buf)
 	buf = strconv.AppendInt(buf, int64((limit+time.Millisecond-1)/time.Millisecond), 10)
@@ -140,8 +141,8 @@ func (n native[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	return v, nil
 }
 
-// SetField sets the part of the envelope that a field of an entry holds: name is the field's name in
-// native entries. Other names are ignored. It is for formats that keep native fields.
+// SetField sets the part of the envelope that a native field holds. name is the field's name in
+// native entries. Other names are ignored. Use it in formats that keep native fields.
 func (e *Envelope) SetField(entry *Entry, name string, f *Field) error {
 	switch name {
 	case fieldKey:

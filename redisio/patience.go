@@ -8,37 +8,37 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// RefusedFor is how long readers, writers and loops that have worked before wait out a server that
-// refuses them: NOAUTH and WRONGPASS, as while a password is changed, and answers that no Redis
-// gives, as those of a proxy whose server is away. EventRefused says so. After that time the answer
-// is permanent. Before the first success it is at once.
+// RefusedFor is how long readers, writers and loops retry a server that refuses them after it has
+// worked. Such refusals are NOAUTH and WRONGPASS, for example during a change of password, and
+// unknown answers, such as those of a proxy without a server. EventRefused reports them. After this
+// time the error is permanent. Before the first success it is permanent at once.
 const RefusedFor = time.Minute
 
-// Patience tells answers that refuse us for a while from those that are permanent. Tell it of each
-// success and each error of one kind of work. The zero value is ready, and has seen no success. It
-// is safe for concurrent use.
+// Patience distinguishes temporary refusals from permanent ones. Report each success and each error
+// of one kind of work to it. The zero value is ready and has seen no success. It is safe for
+// concurrent use.
 type Patience struct {
 	mu     sync.Mutex
 	most   time.Duration // 0: RefusedFor
 	worked bool
-	since  time.Time // of the refusals, without a success since; zero: none
+	since  time.Time // first refusal after the last success; zero: none
 }
 
-// Worked notes a success.
+// Worked records a success.
 func (p *Patience) Worked() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.worked, p.since = true, time.Time{}
 }
 
-// Look returns an error as it is, or, if it is a refusal that is to be waited out, as one that
-// IsPermanent does not report.
+// Look returns err. A refusal that is still retried is wrapped, so that IsPermanent returns false.
 func (p *Patience) Look(err error) error {
 	err, _ = p.Refusal(err)
 	return err
 }
 
-// Refusal also reports whether this is the first refusal, and so worth an event.
+// Refusal does the same as Look and reports whether this is the first refusal, which deserves an
+// event.
 func (p *Patience) Refusal(err error) (_ error, first bool) {
 	if fault.Judge(err) != fault.Permanent || !fault.MayPass(err) {
 		return err, false
@@ -64,7 +64,7 @@ func (p *Patience) Refusal(err error) (_ error, first bool) {
 	return &fault.RefusedError{Err: err, Left: left}, first
 }
 
-// Refused is the event of a first refusal.
+// Refused returns the event of a first refusal.
 func Refused(key string, err error) Event {
 	e := Event{Kind: EventRefused, Key: key, Err: err}
 	if r, ok := err.(*fault.RefusedError); ok {

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Raw leaves entries as they are: all fields, in order, duplicates kept. The envelope stays empty and is
-// not written.
+// Raw returns a format that keeps all fields, in order, with duplicates. The envelope stays empty
+// and is not written.
 func Raw() Format[Fields] { return rawFormat{} }
 
 type rawFormat struct{}
 
 func (rawFormat) Encode(dst Fields, buf []byte, _ *Envelope, v Fields) (Fields, []byte, error) {
 	if len(v) == 0 {
-		return dst, buf, errors.New("redisio: encode an entry without fields: Redis takes none")
+		return dst, buf, errors.New("redisio: encode an entry without fields: add at least one")
 	}
 	return append(dst, v...), buf, nil
 }
@@ -32,29 +32,30 @@ func (rawFormat) Decode(entry *Entry, e *Envelope) (Fields, error) {
 	return entry.Fields, nil
 }
 
-// RawStruct maps the fields of entries to those of a struct, for streams that others write or read. A
-// field is named by its tag `stream:"name"`, or as in Go; `stream:"-"` leaves it out. Options follow the name,
-// as in `stream:"at,unix,required"`:
+// RawStruct maps the fields of entries to those of a struct, for streams that other programs write
+// or read. The tag `stream:"name"` names a field; the default is its Go name. `stream:"-"` skips
+// it. Options follow the name, as in `stream:"at,unix,required"`:
 //
-//	omitempty                                 left out of entries when it is zero
+//	omitempty                                 a zero value is not written
 //	required                                  decoding an entry without it fails with ErrMissing
 //	unix, unixmilli, unixmicro, unixnano      a time.Time as a number since 1970, in this unit
 //	sec, milli, micro, nano                   a time.Duration as a number, in this unit
 //
-// Strings, []byte, integers, floats, bools (1 and 0; true and false are read as well), time.Time (RFC 3339
-// unless it has a unit), time.Duration (as "1.5s" unless it has a unit), pointers to these (nil is left out)
-// and what implements encoding.TextMarshaler and TextUnmarshaler are possible. On decoding, unknown fields
-// are ignored, missing ones stay zero, and of a field that occurs twice the first counts.
+// Supported types are strings, []byte, integers, floats, bools (1 and 0; true and false are read
+// too), time.Time (RFC 3339 unless it has a unit), time.Duration ("1.5s" unless it has a unit),
+// pointers to these (nil is not written) and types that implement encoding.TextMarshaler and
+// TextUnmarshaler. Decoding ignores unknown fields, leaves missing ones zero, and uses the first of
+// duplicate fields.
 //
-// A number with a unit may have a fraction; written it is cut to whole units. A time without a unit is read
-// from Unix milliseconds as well, if that makes a year from 1973 to 5138. Other numbers are an error: most
-// likely they are seconds, which would be read as January 1970, and need the option unix.
+// A number with a unit may have a fraction when read; writing truncates it to whole units. A time
+// without a unit is also read from Unix milliseconds if the year is from 1973 to 5138. Other
+// numbers are an error, because they are most likely seconds, which need the option unix.
 //
-// Bad tags and types are errors here, all at once, not when the first entry comes.
+// RawStruct reports all bad tags and types at once.
 func RawStruct[T any]() (Format[T], error) {
 	t := reflect.TypeFor[T]()
 	if t.Kind() != reflect.Struct {
-		return nil, &ConfigError{"RawStruct", t.String(), "is no struct", "use a struct, or Raw for a list of fields"}
+		return nil, &ConfigError{"RawStruct", t.String(), "is not a struct", "use a struct, or Raw for a list of fields"}
 	}
 	f := structFormat[T]{byName: make(map[string]int)}
 	var errs []error
@@ -75,7 +76,7 @@ func RawStruct[T any]() (Format[T], error) {
 			name = sf.Name
 		}
 		if _, taken := f.byName[name]; taken {
-			bad(fmt.Sprintf("has the name %q, which another field has", name), "name each field once")
+			bad(fmt.Sprintf("has the name %q, which another field has", name), "use each name once")
 		}
 		ft := sf.Type
 		pointer := ft.Kind() == reflect.Pointer
@@ -85,7 +86,7 @@ func RawStruct[T any]() (Format[T], error) {
 		kind, ok := textKind(ft)
 		if !ok {
 			bad(
-				fmt.Sprintf("has the type %v, which is no text", sf.Type),
+				fmt.Sprintf("has the type %v, which is not supported", sf.Type),
 				`use a string, []byte, number, bool, time, or a TextMarshaler and TextUnmarshaler; stream:"-" leaves it out`,
 			)
 			continue
@@ -121,7 +122,7 @@ type structField struct {
 	unit      time.Duration // of a time or a duration as a number; 0: text
 }
 
-// ErrMissing is the error of a field that an entry must have, and has not.
+// ErrMissing reports that a required field is missing.
 var ErrMissing = errors.New("redisio: the field is missing")
 
 var units = map[string]struct {
@@ -150,7 +151,7 @@ func (f *structField) options(list string, bad func(problem, fix string)) {
 		case !unit:
 			bad(
 				fmt.Sprintf("has the unknown tag option %q", option),
-				"use omitempty, required or a unit as unix or milli",
+				"use omitempty, required or a unit such as unix or milli",
 			)
 		case u.kind != f.kind:
 			bad(fmt.Sprintf("has the unit %q, which does not fit its type", option),
@@ -162,7 +163,7 @@ func (f *structField) options(list string, bad func(problem, fix string)) {
 		}
 	}
 	if f.omitempty && f.required {
-		bad("is both omitempty and required", "drop one: what is left out could not be read again")
+		bad("is both omitempty and required", "drop one: omitted fields could not be read back")
 	}
 }
 
@@ -236,7 +237,7 @@ func (s structFormat[T]) Encode(dst Fields, buf []byte, _ *Envelope, v T) (Field
 		dst = append(dst, Field{f.name, buf[at:len(buf):len(buf)]})
 	}
 	if len(dst) == had {
-		return dst, buf, errors.New("redisio: encode an entry whose fields are all left out: Redis takes none")
+		return dst, buf, errors.New("redisio: encode an entry whose fields are all omitted: set at least one")
 	}
 	return dst, buf, nil
 }
@@ -288,7 +289,7 @@ func (s structFormat[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	if entry.Deleted {
 		return v, &DecodeError{entry.ID, "", ErrTombstone}
 	}
-	var seen [4]uint64 // the first of duplicates counts; beyond 256 fields the last does
+	var seen [4]uint64 // the first of duplicates counts; of fields beyond the 256th, the last
 	rv := reflect.ValueOf(&v).Elem()
 	for i := range entry.Fields {
 		at, ok := s.byName[entry.Fields[i].Name]
@@ -328,7 +329,7 @@ func (s structFormat[T]) Decode(entry *Entry, e *Envelope) (v T, err error) {
 	return v, nil
 }
 
-// setNumber reads a time or a duration from a number of units, which may have a fraction.
+// setNumber reads a time or a duration from a number of units with an optional fraction.
 func (f *structField) setNumber(v reflect.Value, text string) error {
 	whole, rest, err := number(text, int64(f.unit))
 	if err != nil {
@@ -350,7 +351,7 @@ func (f *structField) setNumber(v reflect.Value, text string) error {
 	return nil
 }
 
-// number reads a decimal number of units: the whole ones, and the rest in nanoseconds.
+// number parses a decimal number of units into whole units and the rest in nanoseconds.
 func number(text string, unit int64) (whole, rest int64, err error) {
 	digits, fraction, _ := strings.Cut(text, ".")
 	if whole, err = strconv.ParseInt(digits, 10, 64); err != nil {
@@ -360,7 +361,7 @@ func number(text string, unit int64) (whole, rest int64, err error) {
 	for i := range len(fraction) {
 		d := int64(fraction[i]) - '0'
 		if d < 0 || d > 9 {
-			return 0, 0, fmt.Errorf("%q is no number", text)
+			return 0, 0, fmt.Errorf("%q is not a number", text)
 		}
 		scale /= 10
 		rest += d * scale
@@ -429,12 +430,12 @@ func parseTime(s string) (time.Time, error) {
 	case msErr != nil:
 		return time.Time{}, err
 	case ms < leastMilli || ms >= mostMilli:
-		return time.Time{}, fmt.Errorf("%s is no likely number of milliseconds since 1970: "+
-			"name the unit in the field's tag, as `stream:\"at,unix\"`", s)
+		return time.Time{}, fmt.Errorf("%s is not a plausible number of milliseconds since 1970: "+
+			"name the unit in the field's tag, for example `stream:\"at,unix\"`", s)
 	}
 	return time.UnixMilli(ms), nil
 }
 
-// Numbers of milliseconds that are taken for a time without a unit: from March 1973 to 5138. Seconds of today are less,
-// microseconds more.
+// Numbers in this range are read as milliseconds if the field has no unit: from March 1973 to 5138.
+// Current times in seconds are smaller, those in microseconds are larger.
 const leastMilli, mostMilli = 1e11, 1e14
