@@ -10,7 +10,7 @@ type EventKind int
 const (
 	EventReconnecting    EventKind = iota + 1 // reads fail: Err is the cause, Wait the time until the next try
 	EventReconnected                          // reads work again
-	EventGroupRecreated                       // the group, or the whole stream, was missing and was created again at Position
+	EventGroupRecreated                       // the group or the stream was missing and was created again at Position
 	EventReclaimed                            // IDs were taken over from consumers without a live lease
 	EventRecovered                            // IDs were recovered from a lost reply or an earlier run
 	EventTrimmed                              // Count entries are lost: trimmed or deleted while pending
@@ -18,7 +18,7 @@ const (
 	EventStaleAcks                            // Count acked entries were not pending: acked before, or the group is new
 	EventReaped                               // Count idle consumers were deleted
 	EventRenewFailed                          // leases could not be renewed: Err is the cause
-	EventMoveFailed                           // scheduled entries are not moved: Err is the cause; permanent if Wait is 0
+	EventMoveFailed                           // scheduled entries are not moved: Err is the cause; final if Wait is 0
 	EventRestored                             // held IDs were missing in the pending list and are pending again
 	EventLateAcks                             // Count entries belonged to another consumer when settled: left unchanged
 	EventStreamRecreated                      // the stream of a reader.Tail was replaced: it continues at the beginning
@@ -48,7 +48,8 @@ const (
 
 // EventNames are the texts of the kinds, in order.
 var EventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
-	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed", "scheduled entries not moved",
+	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed",
+	"scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
 	"dropped unread", "trimming failed", "replies cut off, asking for fewer entries", "refused, will try again",
 	"entry too large to be read", "ticker waits", "dead letters dropped",

@@ -52,7 +52,8 @@ func (n native[T]) Encode(dst Fields, buf []byte, e *Envelope, v T) (Fields, []b
 	}
 	dst = append(dst, Field{fieldData, buf[from:len(buf):len(buf)]})
 	for _, p := range [...]struct{ name, value string }{
-		{fieldType, e.Type}, {fieldID, e.ID}, {fieldKey, e.Key}, {fieldReply, e.ReplyTo}, {fieldTraceparent, e.Traceparent},
+		{fieldType, e.Type}, {fieldID, e.ID}, {fieldKey, e.Key}, {fieldReply, e.ReplyTo},
+		{fieldTraceparent, e.Traceparent},
 	} {
 		if p.value != "" {
 			dst, buf = dst.AppendText(buf, p.name, p.value)

@@ -55,7 +55,9 @@ func (rawFormat) Decode(entry *Entry, e *Envelope) (Fields, error) {
 func RawStruct[T any]() (Format[T], error) {
 	t := reflect.TypeFor[T]()
 	if t.Kind() != reflect.Struct {
-		return nil, &ConfigError{"RawStruct", t.String(), "is not a struct", "use a struct, or Raw for a list of fields"}
+		return nil, &ConfigError{
+			"RawStruct", t.String(), "is not a struct", "use a struct, or Raw for a list of fields",
+		}
 	}
 	f := structFormat[T]{byName: make(map[string]int)}
 	var errs []error
@@ -87,7 +89,7 @@ func RawStruct[T any]() (Format[T], error) {
 		if !ok {
 			bad(
 				fmt.Sprintf("has the type %v, which is not supported", sf.Type),
-				`use a string, []byte, number, bool, time, or a TextMarshaler and TextUnmarshaler; stream:"-" leaves it out`,
+				`use a string, []byte, number, bool, time, or text marshaler and unmarshaler; stream:"-" skips it`,
 			)
 			continue
 		}
