@@ -12,23 +12,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// habits are what is wrong with a hand-written worker. Without any it is a plain and correct one: the control.
+// habits are the mistakes of a hand-written worker. Without any, the worker is correct: the
+// control.
 type habits struct {
-	acksFirst      bool // before the work is done
-	neverReclaims  bool // what others left behind
-	claimsHeld     bool // what others are working on
-	rewrites       bool // everything written so far, when a write fails
-	dropsAtTerm    bool // acks what it has read and not done
-	abandonsAtTerm bool // leaves it pending
-	diesOfPoison   bool // stops reading, and does not say so
-	dropsPoison    bool // acks it, without a dead letter
+	acksFirst      bool // acks before the work is done
+	neverReclaims  bool // never reclaims entries of dead workers
+	claimsHeld     bool // claims entries that others are processing
+	rewrites       bool // repeats all earlier writes when a write fails
+	dropsAtTerm    bool // acks unfinished entries at SIGTERM
+	abandonsAtTerm bool // leaves unfinished entries pending at SIGTERM
+	diesOfPoison   bool // stops reading silently at a poisoned message
+	dropsPoison    bool // acks it without a dead letter
 	buriesTwice    bool // writes a dead letter, and then another with the ack
-	neverHeals     bool // a lost group
-	leaks          bool // a goroutine for each message
-	reverses       bool // the order of what it reads at once
+	neverHeals     bool // never recreates a lost group
+	leaks          bool // leaks a goroutine for each message
+	reverses       bool // reverses the order within a batch
 }
 
-// variants are the hand-written workers by name.
+// variants maps names to hand-written workers.
 var variants = map[string]habits{
 	"correct":               {},
 	"acks first":            {acksFirst: true},
@@ -45,7 +46,7 @@ var variants = map[string]habits{
 	"reverses batches":      {reverses: true},
 }
 
-// hand is a worker written with go-redis, as users write them, and with their mistakes.
+// hand is a worker that uses go-redis directly, with the mistakes that users make.
 type hand struct {
 	habits
 	job      job
@@ -53,7 +54,7 @@ type hand struct {
 	rdb      redis.UniversalClient
 	out      redis.UniversalClient
 	me       string
-	written  []redis.XMessage // for those that write them again
+	written  []redis.XMessage // for variants that repeat writes
 	poisoned bool
 }
 
@@ -65,7 +66,7 @@ func (j job) byHand(ctx context.Context, d *diary) error {
 	if err != nil {
 		return err
 	}
-	in.MaxRetries = -1 // they would hide what is to be caught
+	in.MaxRetries = -1 // retries would hide the mistakes
 	h.rdb = redis.NewClient(in)
 	defer h.rdb.Close()
 	if h.out = h.rdb; j.OutputURL != "" {
@@ -101,7 +102,7 @@ func (h *hand) run(ctx context.Context) error {
 			if strings.Contains(err.Error(), "NOGROUP") && !h.neverHeals {
 				h.group()
 			}
-			from = "0" // the reply may have been lost
+			from = "0" // a reply may have been lost
 			_ = sleep(ctx, 20*time.Millisecond)
 			continue
 		}
@@ -114,11 +115,11 @@ func (h *hand) run(ctx context.Context) error {
 	return nil
 }
 
-// noEnd is the context of what is to be finished, also when the worker was asked to end.
+// noEnd is the context of work that must finish even after the worker was asked to end.
 var noEnd = context.Background()
 
 func (h *hand) group() {
-	for range 100 { // the server may be away
+	for range 100 { // the server may be down
 		err := h.rdb.XGroupCreateMkStream(noEnd, h.job.Input, h.job.Group, "0").Err()
 		if err == nil || strings.HasPrefix(err.Error(), "BUSYGROUP") {
 			return
@@ -141,7 +142,7 @@ func (h *hand) reclaim(ctx context.Context) {
 	}
 }
 
-// batch handles, writes and acks messages, in one way or another.
+// batch handles, writes and acks messages, with the variant's mistakes.
 func (h *hand) batch(ctx context.Context, entries []redis.XMessage) {
 	if len(entries) == 0 {
 		return
@@ -171,7 +172,7 @@ func (h *hand) batch(ctx context.Context, entries []redis.XMessage) {
 func (h *hand) one(e redis.XMessage) {
 	h.diary.handled.Add(1)
 	if h.leaks {
-		go func() { select {} }() // the mistake that this variant makes
+		go func() { select {} }() // this variant's mistake
 	}
 	data, _ := e.Values["data"].(string)
 	if strings.Contains(data, `"poison"`) {
@@ -200,7 +201,7 @@ func (h *hand) one(e redis.XMessage) {
 	}
 }
 
-// bury writes a dead letter and acks its entry, in one step.
+// bury writes a dead letter and acks its entry in one transaction.
 func (h *hand) bury(e redis.XMessage, data string) {
 	h.poisoned = true
 	if h.diesOfPoison {
@@ -221,7 +222,7 @@ func (h *hand) bury(e redis.XMessage, data string) {
 		}
 	}
 	tx.XAck(noEnd, h.job.Input, h.job.Group, e.ID)
-	_, _ = tx.Exec(noEnd) // if it failed, the next reclaim comes back to it
+	_, _ = tx.Exec(noEnd) // after a failure the next reclaim finds the entry again
 }
 
 func (h *hand) ack(ids []string) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// shim makes the wall clock of a program that it is loaded into jump, by what a file says.
-// Monotonic clocks are left alone, as an operator's `date -s` leaves them.
+// shim shifts the wall clock of the program that loads it, by the offset in a file. It does not
+// change monotonic clocks, as `date -s` does not.
 const shim = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -52,7 +52,7 @@ time_t time(time_t *t) {
 // clock is the wall clock of a server.
 type clock struct{ file string }
 
-// clockShim builds the shim. Without a compiler there is none.
+// clockShim builds the shim. It fails without a C compiler.
 func (t *trial) clockShim() (c clock, env []string, err error) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
@@ -69,7 +69,8 @@ func (t *trial) clockShim() (c clock, env []string, err error) {
 	return c, []string{"LD_PRELOAD=" + lib, "FAULTS_CLOCK=" + c.file}, nil
 }
 
-// set makes the clock differ from the real one. The file is written to in place: the server has it mapped.
+// set makes the clock differ from the real one by the given time. It writes the file in place
+// because the server has it mapped.
 func (c clock) set(t *trial, by time.Duration) {
 	f, err := os.OpenFile(c.file, os.O_CREATE|os.O_WRONLY, 0o600)
 	t.must(err)
@@ -78,8 +79,9 @@ func (c clock) set(t *trial, by time.Duration) {
 	t.must(f.Close())
 }
 
-// clockSteps is R12. Leases are timed by the server's wall clock, so a step back keeps what a dead worker had from the
-// others for as long as the step, and a step forward gives everything to everybody at once. Neither may lose a message.
+// clockSteps is R12. The server's wall clock times the leases. After a step back, a dead worker's
+// entries stay leased for as long as the step. After a step forward, all leases expire at once.
+// Neither may lose a message.
 func clockSteps(t *trial) {
 	c, env, err := t.clockShim()
 	if err != nil {
@@ -105,7 +107,7 @@ func clockSteps(t *trial) {
 		t.fault(kind, 1)
 		t.allow(3 * t.job.InFlight)
 	}
-	t.down(6 * time.Second) // a read that the server holds for an hour is given up after its BLOCK and five seconds
+	t.down(6 * time.Second) // the client abandons a held read after its BLOCK plus five seconds
 	t.usual(3, func() {
 		for _, by := range []time.Duration{time.Hour, 0, -time.Hour} {
 			if !t.round(t.timed(time.Second, 5*time.Second), t.timed(1500*time.Millisecond, 10*time.Second)) {
@@ -113,7 +115,7 @@ func clockSteps(t *trial) {
 			}
 			i := t.victim()
 			t.untilBusy(t.pool.team[i])
-			t.pool.fire(i, true) // what it had is taken over at one time or another
+			t.pool.fire(i, true) // its entries are reclaimed sooner or later
 			t.fault("kill -9 of a worker", 1)
 			t.allow(t.job.InFlight)
 			step(by)
@@ -121,6 +123,6 @@ func clockSteps(t *trial) {
 		t.pause(time.Second)
 		step(
 			2 * time.Hour,
-		) // forward of all that it ever was: what dead workers had is due now, and would not be for hours otherwise
+		) // later than every earlier time: entries of dead workers are due now, not in hours
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// crashSteps are all points at which something of a message may be done and the next thing not: in the process, and on
-// either side of each request that it makes.
+// crashSteps returns all points between two steps of a message's processing: in the process, and
+// before and after each of its requests.
 func crashSteps() (steps []string) {
 	for _, kind := range []string{"read", "reclaim", "shelve", "take", "renew", "write", "ack", "give back",
 		"dead letter", "leave"} {
@@ -25,7 +25,8 @@ func crashSteps() (steps []string) {
 	return steps
 }
 
-// The messages of a crash: plain ones, one that is rejected, and one that fails until it is given up.
+// The messages of a crash trial: plain ones, one that is rejected, and one that fails until it
+// becomes a dead letter.
 const (
 	crashMessages = 24
 	crashHits     = 3
@@ -33,9 +34,9 @@ const (
 	crashFailing  = 11
 )
 
-// RunCrashes is P4: it is exhaustive, not random. At each step a worker kills itself when it gets
-// there for the first time, its successor when it gets there for the second, and so on. Then one
-// that does not finishes.
+// RunCrashes is P4. It is exhaustive, not random. At each step one worker kills itself when it
+// reaches the step for the first time, its successor at the second time, and so on. Then a worker
+// that does not crash finishes the work.
 func RunCrashes(ctx context.Context, o Options) Result {
 	const atOnce = 6
 	began := time.Now()
@@ -83,12 +84,12 @@ func RunCrashes(ctx context.Context, o Options) Result {
 	return sum
 }
 
-// crashTrial is one step.
+// crashTrial tests one step.
 type crashTrial struct {
 	t    *trial
 	step string
 	job  job
-	kind string // of the finding, if there is one
+	kind string // kind of the finding, if any
 
 	crashes, lost, duplicated int
 }
@@ -104,7 +105,7 @@ func (c *crashTrial) run(ctx context.Context) error {
 			return err
 		}
 	}
-	// One that dies with entries in its hands, so that there is something to take over at the steps of that.
+	// This worker dies with unfinished entries, so that the steps of reclaiming have work.
 	if crashed, err := c.life(ctx, crash{"handle: after", 1}); err != nil || !crashed {
 		return fmt.Errorf("the first worker did not crash: %w", err)
 	}
@@ -115,9 +116,9 @@ func (c *crashTrial) run(ctx context.Context) error {
 		}
 		if crashed {
 			c.crashes++
-		} else if hit == 1 { // there may be no second time in one life
+		} else if hit == 1 { // one life may not reach the step twice
 			c.kind = kindVoid
-			return fmt.Errorf("no worker got there")
+			return fmt.Errorf("no worker reached this step")
 		}
 	}
 	if _, err := c.life(ctx, crash{"none", 1}); err != nil {
@@ -126,7 +127,7 @@ func (c *crashTrial) run(ctx context.Context) error {
 	return c.count(ctx)
 }
 
-// life is that of one worker: it crashes, or ends in order when nothing is left to do.
+// life runs one worker, which crashes, or ends cleanly when no work is left.
 func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err error) {
 	j := c.job
 	j.Crash = at
@@ -154,7 +155,7 @@ func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err erro
 			}
 			if !w.within(10 * time.Second) {
 				c.kind = kindDrain
-				return false, fmt.Errorf("it did not end within 10 s of SIGTERM")
+				return false, fmt.Errorf("a worker did not end within 10 s of SIGTERM")
 			}
 		}
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
@@ -177,7 +178,7 @@ func (c *crashTrial) settled(ctx context.Context) bool {
 	return err == nil && len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == crashMessages
 }
 
-// count reads what came of the messages.
+// count counts the results of all messages.
 func (c *crashTrial) count(ctx context.Context) error {
 	var out, dead [crashMessages]int
 	if _, err := scan(ctx, c.t.in, c.job.Output, "", func(id int, _ *redis.XMessage) { out[id]++ }); err != nil {
@@ -206,13 +207,13 @@ func (c *crashTrial) count(ctx context.Context) error {
 		return fmt.Errorf("lost %v", lost)
 	case len(wrong) > 0:
 		c.kind = kindDead
-		return fmt.Errorf("in the dead letters not once, or without cause: %v", wrong)
+		return fmt.Errorf("these messages are not exactly once in the dead letters, or were not poisoned: %v", wrong)
 	case c.duplicated > most:
 		c.kind = kindDuplicated
-		return fmt.Errorf("%d duplicates, and the crashes explain %d", c.duplicated, most)
+		return fmt.Errorf("%d duplicates, but the crashes explain only %d", c.duplicated, most)
 	case !c.settled(ctx):
 		c.kind = kindPending
-		return fmt.Errorf("something is pending")
+		return fmt.Errorf("entries are still pending")
 	}
 	return nil
 }

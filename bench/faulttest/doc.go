@@ -1,20 +1,20 @@
-// Package faulttest proves what the Redis endpoints promise, by faults: it runs ordinary graphs in
-// real processes on real redis-servers, hurts both, and counts every message by its id. Command
-// bench/cmd/faults runs it.
+// Package faulttest tests the guarantees of the Redis endpoints by injecting faults. It runs
+// ordinary graphs in real processes on real redis-servers, injects faults into both, and counts
+// every message by its id. Command bench/cmd/faults runs it.
 //
-// A [Scenario] is one kind of hurt. Its trial starts servers, a pool of worker processes (this
-// program again, in another role: see [Worker]) and a producer that numbers its messages; a
-// schedule of faults, drawn from the seed, runs while messages are produced. Then everything is let
-// come to rest, and the ledger is read from the streams themselves: which ids were produced, which
-// came out, how often, and which lie in the dead letters.
+// A [Scenario] is one kind of fault. Its trial starts servers, a pool of worker processes (this
+// program in another role: see [Worker]) and a producer that numbers its messages. A schedule of
+// faults, drawn from the seed, runs while messages are produced. The trial then waits until all
+// work is done and reads the ledger from the streams themselves: which ids were produced, which
+// were written to the output and how often, and which are dead letters.
 //
-// The words of a result:
+// Terms of a result:
 //
-//   - lost: produced, in the stream to be read, and in neither the output nor the dead letters.
-//   - duplicated: in the output more often than it was produced. At least once allows it where a
-//     process died or a reply was lost; each scenario says how many its faults explain, and one
-//     more is a failure.
-//   - stall: the longest time without progress while there was work. A lease, the search for it,
-//     the outage itself and the backoff it caused are allowed.
-//   - void: fewer faults than the scenario needs to prove anything. That is a failure, too.
+//   - lost: produced and still in the input, but in neither the output nor the dead letters.
+//   - duplicated: in the output more often than produced. At-least-once delivery allows duplicates
+//     after a process died or a reply was lost. Each scenario states how many its faults explain;
+//     one more is a failure.
+//   - stall: the longest time without progress while there was work. The allowed stall covers a
+//     lease, the search for abandoned entries, the outage itself and its backoff.
+//   - void: the scenario injected too few faults to prove anything. This is a failure too.
 package faulttest

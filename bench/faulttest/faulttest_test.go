@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestMutants is P5: a harness that passes broken workers proves nothing.
+// TestMutants is P5: the harness must catch broken workers, otherwise its passes prove nothing.
 func TestMutants(t *testing.T) {
 	r := RunMutants(t.Context(), Options{Seed: 1, Logf: t.Logf})
 	for _, f := range r.Findings {
@@ -17,7 +17,7 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// TestCrashes is P4: it is short enough to be run whole.
+// TestCrashes is P4. It is short enough to run completely.
 func TestCrashes(t *testing.T) {
 	r := RunCrashes(t.Context(), Options{Seed: 1})
 	t.Logf("%s: lost %d, duplicated %d (%d), took %v", r.Faults, r.Lost, r.Duplicated, r.Allowed, r.Took)
@@ -26,7 +26,7 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// TestScenarios runs some in a very short form. `make faults` runs all.
+// TestScenarios runs some scenarios in a very short form. `make faults` runs all.
 func TestScenarios(t *testing.T) {
 	for _, id := range []string{"R1", "R2", "R10 destroy"} {
 		t.Run(id, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestSelect(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range Scenarios() {
 		if seen[s.ID] || s.What == "" || s.run == nil && s.whole == nil {
-			t.Errorf("scenario %q: twice, or not whole", s.ID)
+			t.Errorf("scenario %q is duplicated or incomplete", s.ID)
 		}
 		seen[s.ID] = true
 	}
@@ -71,11 +71,11 @@ func TestSelect(t *testing.T) {
 		t.Errorf("R1 and R10 are %v, %v", some, err)
 	}
 	if _, err := Select([]string{"R99"}, false); err == nil {
-		t.Error("R99 is nothing")
+		t.Error("Select accepted the unknown R99")
 	}
 	for _, m := range Mutants() {
 		if _, known := variants[m.Variant]; !known && m.Variant != "" {
-			t.Errorf("mutant %q is no variant", m.Variant)
+			t.Errorf("mutant %q is not a variant", m.Variant)
 		}
 		if !seen[m.Scenario] {
 			t.Errorf("mutant %q: no scenario %q", m.Variant, m.Scenario)
@@ -90,7 +90,7 @@ func TestParcelIDs(t *testing.T) {
 		}
 	}
 	if _, err := idOf(`{"other":1}`); err == nil {
-		t.Error("found an id where there is none")
+		t.Error("idOf found an id in data without one")
 	}
 }
 

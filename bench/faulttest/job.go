@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// job is what a worker process is told to do.
+// job is the configuration of a worker process.
 type job struct {
-	URL       string // where the input is
-	OutputURL string // and the output, if elsewhere
+	URL       string // of the input
+	OutputURL string // of the output, if it is on another server
 	Input     string
 	Output    string
 	Group     string
-	Dead      string // "" is the default
+	Dead      string // key of the dead letters; "": the default
 
 	Lease         time.Duration
 	Block         time.Duration
@@ -22,28 +22,28 @@ type job struct {
 	Workers       int
 	Unordered     bool
 	Pipelines     int
-	Replicas      int // that must have an output before its input is acked
+	Replicas      int // replicas that must have an output before its input is acked
 	MaxDeliveries int
 	NackAfter     time.Duration // fault policy: one retry, then a nack with this delay; 0: the default policy
-	Timeout       time.Duration // of the handler
+	Timeout       time.Duration // timeout of the handler
 
-	Work  time.Duration // a call takes up to this
-	Slow  chance        // a call that takes long
-	Fails float64       // the probability of an error
-	Panic float64       // and of a panic
+	Work  time.Duration // upper bound of a call's duration
+	Slow  chance        // slow calls
+	Fails float64       // probability of an error
+	Panic float64       // probability of a panic
 	Seed  uint64
 
-	Variant string // not a graph, but one of the hand-written workers
+	Variant string // name of a hand-written worker to run instead of a graph
 	Crash   crash
 }
 
-// chance is something that happens at random.
+// chance describes a random event.
 type chance struct {
 	Of  float64
 	For time.Duration
 }
 
-// crash tells a worker to kill itself when it comes to a step for the n-th time.
+// crash makes a worker kill itself when it reaches a step for the n-th time.
 type crash struct {
 	Step string
 	Hit  int
@@ -51,32 +51,32 @@ type crash struct {
 
 const jobEnv = "STREAMERSON_FAULTS_JOB"
 
-// encode is the environment of the worker that does the job.
+// encode returns the environment variable that passes the job to a worker.
 func (j job) encode() string {
 	b, err := json.Marshal(j)
 	if err != nil {
-		panic(err) // plain values
+		panic(err) // all its fields can be encoded
 	}
 	return jobEnv + "=" + string(b)
 }
 
-// word is one line that a worker says about itself, on its standard output.
+// word is one line of JSON that a worker writes to its standard output.
 type word struct {
 	Goroutines  int            `json:"goroutines"`
 	Resident    uint64         `json:"resident"`
 	InFlight    int            `json:"in_flight"`
 	Handled     uint64         `json:"handled"`
-	Events      map[string]int `json:"events,omitempty"`      // what the reader noticed, in entries
+	Events      map[string]int `json:"events,omitempty"`      // events that the reader reported, in entries
 	Unknown     int            `json:"unknown,omitempty"`     // writes whose reply was lost
-	Last        bool           `json:"last,omitempty"`        // it ends
-	Err         string         `json:"err,omitempty"`         // why, if not because it was asked to
-	Drain       time.Duration  `json:"drain,omitempty"`       // how long that took
-	Released    uint64         `json:"released,omitempty"`    // entries given back unfinished
-	Uncommitted uint64         `json:"uncommitted,omitempty"` // and such that the server does not know to be done
+	Last        bool           `json:"last,omitempty"`        // the worker ends
+	Err         string         `json:"err,omitempty"`         // the error that ended it, if any
+	Drain       time.Duration  `json:"drain,omitempty"`       // duration of the drain
+	Released    uint64         `json:"released,omitempty"`    // entries released unfinished
+	Uncommitted uint64         `json:"uncommitted,omitempty"` // entries that the server does not know to be settled
 }
 
-// Worker makes this process a worker and ends it, if a trial started it as one. Programs and tests
-// that run trials call it first of all.
+// Worker runs this process as a worker and exits, if a trial started it as one. Programs and tests
+// that run trials call it first.
 func Worker() {
 	text := os.Getenv(jobEnv)
 	if text == "" {

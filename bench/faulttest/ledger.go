@@ -9,8 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scan reads a stream from a position on and calls each with the messages found, and returns the new position. What
-// has no id is an error: nobody but us writes here.
+// scan reads a stream from a position on, calls each for every message, and returns the new
+// position. An entry without an id is an error, because only the harness and its workers write
+// here.
 func scan(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -42,23 +43,23 @@ func scan(
 	}
 }
 
-// progress follows the output and the dead letters while the trial runs, and times the gaps.
+// progress follows the output and the dead letters while the trial runs, and measures stalls.
 type progress struct {
 	out, in      redis.UniversalClient
 	output, dead string
 	produced     func() int
 	age          func(id int) time.Duration
-	remains      func(came, produced int) bool // whether there is work
+	remains      func(came, produced int) bool // reports whether work remains
 
 	mu       sync.Mutex
-	seen     []uint16 // how often each id came, at the output or as a dead letter
+	seen     []uint16 // how often each id was seen, in the output or the dead letters
 	distinct int
 	total    int
 	outAt    string
 	deadAt   string
-	since    time.Time // of the last progress, or since there was nothing to do
+	since    time.Time // time of the last progress, or since when there is no work
 	longest  time.Duration
-	slowest  time.Duration // from a message's being written to its coming out
+	slowest  time.Duration // longest time from a message's write to its output
 }
 
 const pollEvery = 25 * time.Millisecond
@@ -77,9 +78,9 @@ func (p *progress) follow(ctx context.Context) {
 	}
 }
 
-// poll reads what is new. A server that does not answer makes no progress.
+// poll reads new entries. A server that does not answer makes no progress.
 func (p *progress) poll(ctx context.Context) {
-	due := p.produced() // before what came of it is read
+	due := p.produced() // read before the results are
 	p.mu.Lock()
 	outAt, deadAt := p.outAt, p.deadAt
 	p.mu.Unlock()
@@ -94,8 +95,8 @@ func (p *progress) poll(ctx context.Context) {
 		}
 	}
 	before := p.count()
-	outAt, _ = scan(ctx, p.out, p.output, outAt, count) // the server may be down: that is the trial
-	deadAt, _ = scan(ctx, p.in, p.dead, deadAt, count)  // the verdict reads both again
+	outAt, _ = scan(ctx, p.out, p.output, outAt, count) // the server may be down as part of the trial
+	deadAt, _ = scan(ctx, p.in, p.dead, deadAt, count)  // judge reads both again
 	work := p.count() == before && p.remains(p.came(), due)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,14 +115,14 @@ func (p *progress) count() int {
 	return p.total
 }
 
-// came are how many different messages have come.
+// came returns how many different messages have been seen.
 func (p *progress) came() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.distinct
 }
 
-// missing are the published messages that have not come yet.
+// missing returns the published messages that have not been seen yet.
 func (p *progress) missing(published []int) (ids []int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +134,7 @@ func (p *progress) missing(published []int) (ids []int) {
 	return ids
 }
 
-// restart begins the timing anew: the workers are about to start.
+// restart resets the stall timer, because the workers are about to start.
 func (p *progress) restart() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,10 +147,10 @@ func (p *progress) stall() time.Duration {
 	return p.longest
 }
 
-// ledger is what the streams say in the end.
+// ledger is the final content of the streams.
 type ledger struct {
 	in, out, dead []uint16 // copies of each id
-	order         int      // first arrivals of a message behind one of its key that stands later in the input
+	order         int      // first outputs that follow an output of their key that is later in the input
 	letters       []deadLetter
 }
 
@@ -158,10 +159,10 @@ type deadLetter struct {
 	values map[string]any
 }
 
-// read counts the streams from their first entry to their last.
+// readLedger counts the entries of all streams.
 func readLedger(ctx context.Context, t *trial) (*ledger, error) {
 	l := &ledger{in: make([]uint16, t.n), out: make([]uint16, t.n), dead: make([]uint16, t.n)}
-	rank, next := make([]int, t.n), 0 // the producer's retries may write a message behind a later one
+	rank, next := make([]int, t.n), 0 // the producer's retries may put a message behind a later one
 	_, err := scan(ctx, t.in, t.job.Input, "", func(id int, _ *redis.XMessage) {
 		if l.in[id]++; l.in[id] == 1 {
 			next++

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Worker()          // a process that a trial started
-	logging.Disable() // connections break here all the time
+	Worker()          // exits if a trial started this process
+	logging.Disable() // faults break connections all the time
 	os.Exit(redistest.Main(m, func() error { return goleak.Find() }))
 }

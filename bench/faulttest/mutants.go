@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Mutant is a broken worker, the scenario that has to catch it, and what it has to find. A harness
-// that passes one proves nothing about the graphs that it passes.
+// Mutant is a broken worker, the scenario that must catch it, and the finding that is expected. A
+// harness that passes broken workers proves nothing about correct ones.
 type Mutant struct {
-	Variant  string // see variants; "" is the graph
+	Variant  string // see variants; "" runs the graph
 	Scenario string
-	Finds    string // the kind of finding; "" is none: the control
-	idle     bool   // the scenario forgets its faults
+	Finds    string // kind of the expected finding; "" for the control
+	idle     bool   // the scenario injects no faults
 }
 
-// Mutants are all broken workers, and a correct one for each scenario that catches some.
+// Mutants returns all broken workers, and a correct one for each scenario that catches some.
 func Mutants() []Mutant {
 	return []Mutant{
 		{Variant: "correct", Scenario: "R1"},
@@ -40,7 +40,7 @@ func Mutants() []Mutant {
 	}
 }
 
-// Name says which worker in which scenario.
+// Name returns the worker's and the scenario's name.
 func (m Mutant) Name() string {
 	name := m.Variant
 	switch {
@@ -79,7 +79,7 @@ func (m Mutant) Try(ctx context.Context, o Options) (r Result, caught bool) {
 	return r, r.Found(m.Finds)
 }
 
-// RunMutants is P5. It runs several at a time, for most of their time is waiting.
+// RunMutants is P5. It runs several mutants concurrently, because they mostly wait.
 func RunMutants(ctx context.Context, o Options) Result {
 	const atOnce = 4
 	began := time.Now()

@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// What others do to the stream and its group.
+// Faults that other clients inject into the stream and its group.
 var groupScenarios = []Scenario{
 	{ID: "R10 flush", What: "FLUSHALL; the producer rewrites messages that are missing in the output", run: flushes},
 	{
@@ -31,7 +31,7 @@ func deletes(t *trial) {
 func (t *trial) losesStream(kind string, do func()) {
 	t.server()
 	t.elsewhere()
-	t.job.Work = 50 * time.Millisecond // something is in flight most of the time
+	t.job.Work = 50 * time.Millisecond // entries are in flight most of the time
 	t.needs[kind] = t.sized(3, 10)
 	t.needs["messages written again"] = t.sized(20, 200)
 	t.usual(3, func() {
@@ -45,7 +45,7 @@ func (t *trial) losesStream(kind string, do func()) {
 	t.recreated(kind)
 }
 
-// recreated wants the loss told.
+// recreated requires that a reader reported the loss.
 func (t *trial) recreated(kind string) {
 	if t.did(kind) > 0 && t.pool.events()["group recreated"] == 0 {
 		t.find(kindPromise, "no reader reported that the group was recreated")
@@ -61,7 +61,7 @@ func destroys(t *trial) {
 		t.every(600*time.Millisecond, 1100*time.Millisecond, func() {
 			t.must(t.in.XGroupDestroy(t.ctx, t.job.Input, t.job.Group).Err())
 			t.fault(kind, 1)
-			t.allow(len(t.pool.team) * t.job.InFlight * 2) // each reader's, and those nacked
+			t.allow(len(t.pool.team) * t.job.InFlight * 2) // entries of each reader, and nacked ones
 		})
 	})
 	t.recreated(kind)
@@ -89,5 +89,5 @@ func deletesConsumers(t *trial) {
 			t.allow(t.job.InFlight)
 		})
 	})
-	t.note("%d entries were pending for the consumers that were deleted", dropped)
+	t.note("%d entries were pending for the deleted consumers", dropped)
 }

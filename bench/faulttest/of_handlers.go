@@ -2,7 +2,7 @@ package faulttest
 
 import "time"
 
-// What the user's function does.
+// Faults of the user's function.
 var handlerScenarios = []Scenario{
 	{ID: "R3", What: "2 % of the handler calls take three leases", run: slowHandlers},
 	{
@@ -17,7 +17,7 @@ var handlerScenarios = []Scenario{
 	},
 }
 
-// slowHandlers is R3: leases are renewed, so nobody takes over what is in work.
+// slowHandlers is R3. Leases are renewed, so entries that are being processed are not taken over.
 func slowHandlers(t *trial) {
 	t.server()
 	t.job.Lease, t.job.Unordered = time.Second, true
@@ -26,7 +26,7 @@ func slowHandlers(t *trial) {
 	t.usual(3, nil)
 	t.fault("ms per slow call", int(t.job.Slow.For.Milliseconds()))
 	if n := t.pool.events()["reclaimed"]; n > 0 {
-		t.find(kindPromise, "%d entries in work were taken over from a reader that lives", n)
+		t.find(kindPromise, "%d entries in progress were taken over from a live reader", n)
 	}
 }
 
@@ -47,7 +47,7 @@ func poison(t *trial) {
 	t.usual(3, nil)
 }
 
-// randomHandlers is the rest of R16.
+// randomHandlers is the second part of R16.
 func randomHandlers(t *trial) {
 	t.server()
 	t.job.Fails, t.job.Panic, t.job.Slow = 0.10, 0.03, chance{0.01, 500 * time.Millisecond}

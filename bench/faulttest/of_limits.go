@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// What the server refuses or drops, and what is slow.
+// Writes that the server refuses, entries that it drops, and slow sinks.
 var limitScenarios = []Scenario{
 	{ID: "R11", What: "maxmemory is reached with noeviction, then there is room again", run: outOfMemory},
 	{
@@ -30,7 +30,8 @@ var limitScenarios = []Scenario{
 	{ID: "R19", What: "a backlog of small messages into a sink at 32 KiB/s", short: 20_000, run: slowSink},
 }
 
-// outOfMemory is R11. The order of a single worker is kept: what was refused is written before what comes behind it.
+// outOfMemory is R11. A single worker keeps its order: a refused write is repeated before later
+// ones.
 func outOfMemory(t *trial) {
 	t.server()
 	const kind = "time without memory"
@@ -56,11 +57,12 @@ func outOfMemory(t *trial) {
 		}
 	})
 	if refused != t.did(kind) {
-		t.find(kindVoid, "the server refused writes %d times", refused)
+		t.find(kindVoid, "the server refused writes only %d times", refused)
 	}
 }
 
-// deletesPending is R14: what was deleted while it was pending is counted, to the entry, and nothing else is missing.
+// deletesPending is R14. Every entry deleted while pending must be counted, and no other may be
+// missing.
 func deletesPending(t *trial, trim bool) {
 	t.server()
 	const kind = "pending entry deleted"
@@ -74,7 +76,7 @@ func deletesPending(t *trial, trim bool) {
 			}
 			t.fault("kill -9 of a worker", len(t.pool.team))
 			t.allow(len(t.pool.team) * t.job.InFlight)
-			t.pause(50 * time.Millisecond) // what they had sent arrives
+			t.pause(50 * time.Millisecond) // requests that they have sent arrive
 			ids := t.pendingIDs()
 			if len(ids) > 0 {
 				t.keepsPending(ids[0])
@@ -85,16 +87,16 @@ func deletesPending(t *trial, trim bool) {
 			t.pool.refill()
 			for began := time.Now(); t.pool.events()["trimmed while pending"] < deleted &&
 				time.Since(began) < 3*time.Second; {
-				t.pause(20 * time.Millisecond) // each is counted once; a worker that is killed takes its count along
+				t.pause(20 * time.Millisecond) // each entry is counted once; the count of a killed worker is lost
 			}
 		}
 	})
 	if n := t.pool.events()["trimmed while pending"]; n != deleted {
-		t.find(kindPromise, "%d entries were deleted while pending, and %d were counted", deleted, n)
+		t.find(kindPromise, "%d entries were deleted while pending, but %d were counted", deleted, n)
 	}
 }
 
-// keepsPending wants redisio's own retention to leave what is pending.
+// keepsPending requires that redisio's retention keeps pending entries.
 func (t *trial) keepsPending(id string) {
 	_, err := admin.Trim(t.ctx, t.in, t.job.Input, admin.TrimOptions{Exact: true})
 	t.must(err)
@@ -103,7 +105,7 @@ func (t *trial) keepsPending(id string) {
 	}
 }
 
-// pendingIDs are all entries that are pending, in order.
+// pendingIDs returns all pending entries in order.
 func (t *trial) pendingIDs() (ids []string) {
 	for from := "-"; ; {
 		page, err := t.in.XPendingExt(t.ctx, &redis.XPendingExtArgs{Stream: t.job.Input, Group: t.job.Group,
@@ -120,7 +122,8 @@ func (t *trial) pendingIDs() (ids []string) {
 	}
 }
 
-// deletePending deletes about half of what is pending, and excuses the messages that had not come by then.
+// deletePending deletes about half of the pending entries, and excuses their messages if they have
+// not been seen by then.
 func (t *trial) deletePending(ids []string, trim bool) int {
 	half := 1 + t.rng.IntN(len(ids))
 	var gone []string
@@ -149,16 +152,16 @@ func (t *trial) deletePending(ids []string, trim bool) int {
 	return len(gone)
 }
 
-// wrongType is the first of R15: the workers stop with an error that says so, and ack nothing that
-// they could not write.
+// wrongType is the first part of R15. The workers must stop with an error that names the cause, and
+// must not ack entries whose output they could not write.
 func wrongType(t *trial) {
 	t.server()
 	aside := t.job.Output + ":aside"
 	t.refused("WRONGTYPE", func() {
-		tx := t.in.TxPipeline() // a write in between would be lost by SET
+		tx := t.in.TxPipeline() // SET would lose a write in between
 		tx.Rename(t.ctx, t.job.Output, aside)
 		set := tx.Set(t.ctx, t.job.Output, "a string", 0)
-		_, _ = tx.Exec(t.ctx) // it may not be there yet
+		_, _ = tx.Exec(t.ctx) // the key may not exist yet
 		t.must(set.Err())
 	}, func() {
 		_, err := t.in.TxPipelined(t.ctx, func(tx redis.Pipeliner) error {
@@ -170,7 +173,7 @@ func wrongType(t *trial) {
 	})
 }
 
-// noPermission is the second.
+// noPermission is the second part of R15.
 func noPermission(t *trial) {
 	s := t.server()
 	t.must(t.in.Do(t.ctx, "acl", "setuser", "worker", "on", ">secret", "~*", "&*", "+@all").Err())
@@ -179,7 +182,7 @@ func noPermission(t *trial) {
 		func() { t.must(t.in.Do(t.ctx, "acl", "setuser", "worker", "+xadd").Err()) })
 }
 
-// refused makes the server refuse all writes for a while, until every worker has stopped and said why.
+// refused makes the server refuse all writes until every worker has stopped with an error.
 func (t *trial) refused(says string, start, end func()) {
 	t.needs[says] = 2
 	t.pool.mayEnd = says
@@ -195,7 +198,7 @@ func (t *trial) refused(says string, start, end func()) {
 				t.pool.watch()
 			}
 			if n := t.pool.present(); n > 0 {
-				t.find(kindPromise, "%d workers go on after %s", n, says)
+				t.find(kindPromise, "%d workers kept running after %s", n, says)
 			}
 			end()
 			t.pool.refill()
@@ -207,7 +210,7 @@ func (t *trial) refused(says string, start, end func()) {
 	t.note("%d workers ended with %s", t.pool.ended, says)
 }
 
-// flushesScripts is the third.
+// flushesScripts is the third part of R15.
 func flushesScripts(t *trial) {
 	t.server()
 	t.job.Fails, t.job.NackAfter, t.job.Lease = 0.05, 50*time.Millisecond, 600*time.Millisecond
@@ -221,7 +224,7 @@ func flushesScripts(t *trial) {
 	})
 }
 
-// slowSink is R19: what is in flight is bounded by the credits, and memory with it.
+// slowSink is R19. The credits must limit the entries in flight, and with them memory.
 func slowSink(t *trial) {
 	t.server()
 	other := t.startServer()
@@ -240,12 +243,12 @@ func slowSink(t *trial) {
 	t.watchFor(t.timed(5*time.Second, time.Minute))
 	t.fault("seconds with a slow sink", int(t.timed(5*time.Second, time.Minute).Seconds()))
 	if came := t.prog.came(); came >= t.n {
-		t.find(kindVoid, "all %d messages came while the sink was slow", came)
+		t.find(kindVoid, "all %d messages were written while the sink was slow", came)
 	}
 	p.Shape(redistest.Traffic{})
 	t.settle()
 	if most := t.pool.busiest(); most.InFlight > t.job.InFlight {
-		t.find(kindPromise, "%d entries in flight, and the credits are %d", most.InFlight, t.job.InFlight)
+		t.find(kindPromise, "%d entries are in flight, but the credits are %d", most.InFlight, t.job.InFlight)
 	}
 	t.conclude()
 }

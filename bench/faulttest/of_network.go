@@ -7,7 +7,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// What happens to the connections between the workers and the server.
+// Faults of the connections between the workers and the server.
 var networkScenarios = []Scenario{
 	{
 		ID:   "R2",
@@ -24,7 +24,7 @@ func cutConnections(t *trial) {
 	p := t.proxy(s.addr())
 	share := 0.02
 	if t.job.URL = p.URL(); !t.o.Long {
-		share = 0.06 // there are few requests in six seconds
+		share = 0.06 // the short form has few requests
 	}
 	p.CutRandomly(t.o.Seed, share)
 	for how := redistest.CutRequest; how <= redistest.CutHalfReply; how++ {
@@ -35,19 +35,19 @@ func cutConnections(t *trial) {
 	}
 	t.load(4, nil)
 	p.CutRandomly(t.o.Seed, 0)
-	t.down(500 * time.Millisecond) // a reader cut several times in a row waits longer each time
+	t.down(500 * time.Millisecond) // a reader that is cut repeatedly backs off longer each time
 	t.settle()
 	p.count(t)
 	t.conclude()
 }
 
-// slowNetwork is a single worker on a bad line: it loses nothing, and its order is kept.
+// slowNetwork runs a single worker on a slow connection. It must lose nothing and keep its order.
 func slowNetwork(t *trial) {
 	s := t.server()
 	p := t.proxy(s.addr())
 	delay := 20 * time.Millisecond
 	if t.o.quick {
-		delay = time.Millisecond // the hand-written workers take a message at a time
+		delay = time.Millisecond // hand-written workers handle one message at a time
 	}
 	p.Shape(redistest.Traffic{Latency: delay, Bandwidth: 256 << 10})
 	t.job.URL = p.URL()
@@ -68,7 +68,7 @@ func killConnections(t *trial) {
 		t.every(180*time.Millisecond, 220*time.Millisecond, func() {
 			if t.in.Do(t.ctx, "client", "kill", "type", "normal", "skipme", "yes").
 				Err() ==
-				nil { // else our own connection was killed by the last
+				nil { // otherwise the last kill closed our own connection
 				t.fault(kind, 1)
 				t.allow(workers * t.job.InFlight)
 			}
@@ -77,16 +77,16 @@ func killConnections(t *trial) {
 	t.down(500 * time.Millisecond)
 	t.settle()
 	if n := t.connections(); n > base+2*workers {
-		t.find(kindLeak, "%d connections of workers, after %d before the storm", n, base)
+		t.find(kindLeak, "workers hold %d connections, after %d before the storm", n, base)
 	}
 	t.conclude()
 }
 
-// connections is how many connections to the server are not the harness' own.
+// connections returns the number of client connections, without the harness' own.
 func (t *trial) connections() (n int) {
 	var list string
 	var err error
-	for range 20 { // our own connections are killed as well
+	for range 20 { // our own connections are killed too
 		if list, err = t.in.ClientList(t.ctx).Result(); err == nil {
 			break
 		}

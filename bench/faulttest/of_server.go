@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// What happens to the server.
+// Faults of the server.
 var serverScenarios = []Scenario{
 	{
 		ID:    "R5 everysec",
@@ -57,7 +57,7 @@ func crashServer(t *trial, fsync string) {
 	t.note("running again at most %v after the server answered", slowest.Round(10*time.Millisecond))
 }
 
-// recovers waits until there is progress again, and returns how long that took.
+// recovers waits for the next progress and returns how long it took.
 func (t *trial) recovers() time.Duration {
 	began, n := time.Now(), t.prog.count()
 	for t.prog.count() == n && time.Since(began) < 10*time.Second {

@@ -13,11 +13,12 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// What happens where data is on disk, on replicas and on several nodes. The servers lose writes here that they had
-// acknowledged, as Redis does. What counts is what survived: all of it is delivered. An output that
-// a server lost after it had acknowledged it, when the input was acked at its successor, is lost
-// for good: where the scenario does not have the sink wait for a replica, such outputs, which were
-// seen before, are told as what they are, losses of the server.
+// Faults of the disk, of replicas and of Cluster nodes. The servers lose writes here that they had
+// acknowledged, as Redis does. All messages that survive must be delivered.
+//
+// An output is lost for good if its server acknowledged and then lost it, while the server's
+// successor has the input's ack. Where the scenario's sink does not wait for a replica, such
+// outputs, which were seen before, are noted as losses of the server.
 var topologyScenarios = []Scenario{
 	{ID: "R6", What: "the AOF cut at a random byte, ×4: the server loses its last writes", short: 3200, run: cutAOF},
 	{
@@ -60,11 +61,11 @@ func cutAOF(t *trial) {
 			s.kill()
 			lost := t.truncate(s, 1+t.rng.Int64N(24<<10))
 			t.must(s.restart(t.ctx))
-			t.must(t.rewrite(s)) // a cut file may hold half a transaction, which a second load would replay
+			t.must(t.rewrite(s)) // a second load would replay half a transaction at the end of a cut file
 			t.down(time.Since(down))
 			t.fault(kind, 1)
 			t.fault("KiB of AOF lost", int(lost>>10))
-			t.allow(4*t.job.InFlight + int(lost)/40) // an ack takes more than 40 bytes
+			t.allow(4*t.job.InFlight + int(lost)/40) // an ack takes more than 40 bytes of AOF
 			t.recovers()
 		}
 	})
@@ -90,7 +91,7 @@ func (t *trial) truncate(s *server, by int64) int64 {
 	return by
 }
 
-// rewrite has the server write its AOF anew, and waits until it has.
+// rewrite makes the server rewrite its AOF and waits for the end.
 func (t *trial) rewrite(s *server) error {
 	c := s.client()
 	defer c.Close()
@@ -109,7 +110,7 @@ func (t *trial) rewrite(s *server) error {
 	}
 }
 
-// laggingReplica is R7: everybody is led to the replica by the proxy, as by a changed DNS entry.
+// laggingReplica is R7. The proxy leads all clients to the replica, as a changed DNS entry does.
 func laggingReplica(t *trial) {
 	master, err := redistest.New(t.ctx, redistest.Args("--repl-diskless-sync-delay", "0"))
 	t.must(err)
@@ -128,7 +129,7 @@ func laggingReplica(t *trial) {
 		return r
 	}
 	next := replica(master)
-	spare := replica(next) // of the replica: once that is the master it has one itself
+	spare := replica(next) // a replica of the replica, which becomes the master
 	t.usual(3, func() {
 		for range t.sized(2, 4) {
 			if !t.round(500*time.Millisecond, t.timed(time.Second, 8*time.Second)) {
@@ -145,14 +146,14 @@ func laggingReplica(t *trial) {
 			t.must(next.Process().Resume())
 			admin := clientOf(next.Addr())
 			err := admin.Do(t.ctx, "replicaof", "no", "one").Err()
-			_ = admin.Close() // ours
+			_ = admin.Close() // the harness' own
 			t.must(err)
 			p.Redirect(next.Addr())
 			p.CutAll()
 			t.down(time.Since(down))
 			t.fault(kind, 1)
 			t.fault("messages' work undone", rolledBack)
-			t.allow(rolledBack + 2*3*t.job.InFlight) // and what was in flight before and behind the pause
+			t.allow(rolledBack + 2*3*t.job.InFlight) // plus the entries in flight before and after the pause
 			t.recovers()
 			master, next = next, spare
 			spare = replica(next)
@@ -160,19 +161,19 @@ func laggingReplica(t *trial) {
 	})
 }
 
-// sentinelFailover is R8: the workers ask the Sentinels, by the URL that users give.
+// sentinelFailover is R8. The workers ask the Sentinels through the URL that users give.
 //
-// The dead master comes back at once, and takes itself for the master until the Sentinels tell it
-// otherwise; a Sentinel that has not heard of the failover yet sends clients there. What they write
-// is lost when it becomes a replica, and an output that was written there while its input was acked
-// at the true master is lost for good. That is Redis' to prevent, by min-replicas-to-write: alone
-// it takes no writes.
+// The dead master restarts at once, and acts as master until the Sentinels demote it. A Sentinel
+// that does not know of the failover yet sends clients there. Their writes are lost when the old
+// master becomes a replica. An output written there is lost for good if its input was acked at the
+// new master. Redis prevents this with min-replicas-to-write, because the old master then takes no
+// writes without a replica.
 func sentinelFailover(t *trial) {
 	group, err := redistest.NewSentinel(
 		t.ctx,
 		2,
 		redistest.Args("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"),
-	) // the second failover need not wait for the dead master to come back
+	) // so the second failover need not wait for the dead master
 	t.must(err)
 	t.closes(group)
 	o := group.Options()
@@ -199,19 +200,19 @@ func sentinelFailover(t *trial) {
 			t.allow(2 * 3 * t.job.InFlight)
 			t.recovers()
 			slowest = max(slowest, time.Since(down))
-			t.must(old.Process().Restart(t.ctx)) // the Sentinels will make it a replica
+			t.must(old.Process().Restart(t.ctx)) // the Sentinels make it a replica
 		}
 	})
 	t.note("running again at most %v after the master died", slowest.Round(10*time.Millisecond))
 	if slowest > 10*time.Second {
-		t.find(kindStall, "%v from the death of the master to the next message", slowest)
+		t.find(kindStall, "%v passed from the death of the master to the next message", slowest)
 	}
 }
 
-// takesWrites waits until a server takes writes: a new master does when its replica has followed it.
+// takesWrites waits until a server accepts writes. A new master does once its replica follows it.
 func (t *trial) takesWrites(s *redistest.Server, most time.Duration) {
 	c := clientOf(s.Addr())
-	defer c.Close() // ours
+	defer c.Close() // the harness' own
 	for began := time.Now(); time.Since(began) < most; t.pause(20 * time.Millisecond) {
 		if c.Set(t.ctx, "faults:probe", 1, time.Minute).Err() == nil || t.ctx.Err() != nil {
 			return
@@ -220,7 +221,7 @@ func (t *trial) takesWrites(s *redistest.Server, most time.Duration) {
 	t.find(kindStall, "a new master took no writes for %v", most)
 }
 
-// cluster is the usual set-up of a Cluster. It returns the slot of all keys of the trial.
+// cluster sets up a Cluster. It returns the slot of all keys of the trial.
 func (t *trial) cluster(replicas int) (*redistest.Cluster, int) {
 	c, err := redistest.NewCluster(t.ctx, replicas)
 	t.must(err)
@@ -235,7 +236,7 @@ func (t *trial) cluster(replicas int) (*redistest.Cluster, int) {
 	return c, slot
 }
 
-// slotMoves is R9. Input, output and dead letters share a slot, and are for a moment on two nodes.
+// slotMoves is R9. Input, output and dead letters share a slot, which is on two nodes for a moment.
 func slotMoves(t *trial) {
 	c, slot := t.cluster(0)
 	const kind = "slot move"
@@ -252,12 +253,12 @@ func slotMoves(t *trial) {
 			t.must(c.MoveSlot(t.ctx, slot, to, func() { t.pause(30 * time.Millisecond) }))
 			t.down(time.Since(began))
 			t.fault(kind, 1)
-			t.allow(3 * t.job.InFlight) // writes that were cut off by the move
+			t.allow(3 * t.job.InFlight) // writes that the move interrupted
 		}
 	})
 }
 
-// clusterFailover is the other half.
+// clusterFailover is the second part of R9.
 func clusterFailover(t *trial) {
 	c, slot := t.cluster(1)
 	t.surviving = true
@@ -274,6 +275,6 @@ func clusterFailover(t *trial) {
 		t.down(time.Since(down))
 		t.fault(kind, 1)
 		t.allow(2 * 3 * t.job.InFlight)
-		t.note("running again %v after the replica had taken over", t.recovers().Round(10*time.Millisecond))
+		t.note("running again %v after the replica took over", t.recovers().Round(10*time.Millisecond))
 	})
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// What happens to the workers.
+// Faults of the workers.
 var workerScenarios = []Scenario{
 	{ID: "R1", What: "kill -9 of a random one of 4 workers every 100 ms", run: killWorkers},
 	{ID: "R4", What: "a worker is stopped for three leases and continues as a zombie", short: 3600, run: zombies},
@@ -45,7 +45,7 @@ func killWorkers(t *trial) {
 	})
 }
 
-// zombies is R4: what a zombie had was taken over; it wakes up, finishes its work and acks it.
+// zombies is R4. A zombie's entries were taken over; it continues, finishes its work and acks it.
 func zombies(t *trial) {
 	t.server()
 	const stopped = "zombie"
@@ -93,13 +93,13 @@ func drains(t *trial) {
 	t.note("the slowest shutdown took %v", slowest.Round(time.Millisecond))
 }
 
-// storm is R18. A plain group promises no order. It checks that no work waits for workers that are
-// gone.
+// storm is R18. A plain group promises no order. The scenario checks that no work waits for workers
+// that are gone.
 func storm(t *trial) {
 	t.server()
 	const changed = "change of the number of workers"
 	t.needs[changed], t.needs["kill -9 of a worker"] = t.sized(5, 15), t.sized(3, 10)
-	t.job.Work = 50 * time.Millisecond // one alone can't keep up: whoever goes has something in hand
+	t.job.Work = 50 * time.Millisecond // one worker can't keep up, so a leaving worker has entries in flight
 	sizes := []int{8, 1, 5, 2}
 	t.usual(2, func() {
 		for i := 0; t.round(t.timed(800*time.Millisecond, 2*time.Second), t.timed(1100*time.Millisecond,
@@ -115,7 +115,8 @@ func storm(t *trial) {
 	}
 }
 
-// become makes the team n workers strong. Of those that have to go, all at the same time, every third is killed.
+// become changes the team to n workers. Workers leave at the same time; every third of them is
+// killed.
 func (t *trial) become(n int) {
 	p := t.pool
 	t.rng.Shuffle(len(p.team), func(i, j int) { p.team[i], p.team[j] = p.team[j], p.team[i] })
@@ -142,7 +143,7 @@ func (t *trial) become(n int) {
 	p.ready()
 }
 
-// soak is R20: a veteran lives through it all, and must not grow.
+// soak is R20. One worker runs throughout and must not grow.
 func soak(t *trial) {
 	s := t.server()
 	p := t.proxy(s.addr())
@@ -171,7 +172,7 @@ func soak(t *trial) {
 				files = n
 			}
 			if n > files+8 {
-				t.find(kindLeak, "worker %d: %d open files, after %d at first", t.pool.team[0].pid(), n, files)
+				t.find(kindLeak, "worker %d: %d open files, after %d at the start", t.pool.team[0].pid(), n, files)
 			}
 		})
 		p.CutRandomly(t.o.Seed, 0)

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// parcel is the message: numbered, keyed, and if it is a poisoned one, how.
+// parcel is a message: its number, its key, and how it is poisoned, if it is.
 type parcel struct {
 	ID     int    `json:"id"`
 	Key    int    `json:"key"`
@@ -17,30 +17,30 @@ type parcel struct {
 	Pad    string `json:"pad"`
 }
 
-// The ways of a poisoned message, each of which ends in the dead letters.
+// The kinds of poison. Each ends in the dead letters.
 const (
 	poisonError   = "error"   // the handler fails each time
-	poisonPanic   = "panic"   // and panics
-	poisonReject  = "reject"  // and says at once that it is hopeless
-	poisonHang    = "hang"    // and does not come back, until its timeout
+	poisonPanic   = "panic"   // the handler panics
+	poisonReject  = "reject"  // the handler rejects it at once
+	poisonHang    = "hang"    // the handler blocks until its timeout
 	poisonGarbage = "garbage" // it cannot be decoded
 )
 
 var poisons = [...]string{poisonError, poisonPanic, poisonReject, poisonHang, poisonGarbage}
 
-// keyOf is the key of a message: neighbours share one.
+// keyOf returns the key of a message. Neighbours share a key.
 func keyOf(id int) int { return id / 4 % keys }
 
 const keys = 64
 
 var pad = strings.Repeat("x", 64)
 
-// payload is the data of the entry that carries a message. The id stands first, so that it is found
-// in data that is no JSON.
+// payload returns the data of a message's entry. The id comes first, so that it is found in data
+// that is not JSON.
 func payload(id int, poison string) []byte {
 	b, err := json.Marshal(parcel{ID: id, Key: keyOf(id), Poison: poison, Pad: pad})
 	if err != nil {
-		panic(err) // numbers and plain strings
+		panic(err) // numbers and plain strings can be encoded
 	}
 	if poison == poisonGarbage {
 		b = b[:len(b)-2]
@@ -50,7 +50,7 @@ func payload(id int, poison string) []byte {
 
 const idPrefix = `{"id":`
 
-// idOf finds the id in the data of an entry.
+// idOf returns the id in the data of an entry.
 func idOf(data string) (int, error) {
 	rest, ok := strings.CutPrefix(data, idPrefix)
 	if !ok {
@@ -63,7 +63,7 @@ func idOf(data string) (int, error) {
 	return strconv.Atoi(rest[:end])
 }
 
-// codec is JSON with seams for crashes before and after it.
+// codec is JSON with crash steps before and after it.
 type codec struct {
 	redisio.Codec[parcel]
 	at func(step string)

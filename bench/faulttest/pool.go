@@ -15,21 +15,21 @@ import (
 	"time"
 )
 
-// worker is one worker process, from its start to its end.
+// worker is one worker process.
 type worker struct {
 	*process
-	heard  chan struct{} // closed when its words have been read to the end
-	spoken chan struct{} // closed with its first word
-	wanted bool          // its end: we killed it, or asked it to end
+	heard  chan struct{} // closed when its output has been read to the end
+	spoken chan struct{} // closed at its first word
+	wanted bool          // the trial killed it or asked it to end
 
 	mu    sync.Mutex
 	now   word
-	most  word // the highest of goroutines, memory and entries in flight
-	first word // once it had warmed up
-	since word // the highest since then
+	most  word // maxima of goroutines, memory and entries in flight
+	first word // the values after it had warmed up
+	since word // the maxima since then
 }
 
-// warm is how long a worker has before its memory and goroutines are the base to compare with.
+// warm is the time after which a worker's memory and goroutines become the baseline.
 const warm = 1500 * time.Millisecond
 
 // hire starts a worker process.
@@ -46,13 +46,13 @@ func hire(j job) (*worker, error) {
 	}
 	cmd.Stdout = words
 	p, err := launch(cmd)
-	_ = words.Close() // the child has it
+	_ = words.Close() // the child has its own copy
 	if err != nil {
 		_ = out.Close()
 		return nil, err
 	}
 	w := &worker{process: p, heard: make(chan struct{}), spoken: make(chan struct{})}
-	go func() { // ends with the process, or with the pipe
+	go func() { // ends with the process or its pipe
 		defer close(w.heard)
 		defer out.Close()
 		w.listen(out)
@@ -66,7 +66,7 @@ func (w *worker) listen(r io.Reader) {
 	for n := 0; lines.Scan(); n++ {
 		var said word
 		if json.Unmarshal(lines.Bytes(), &said) != nil {
-			continue // cut off by a kill
+			continue // a kill cut it off
 		}
 		if n == 0 {
 			close(w.spoken)
@@ -84,14 +84,14 @@ func (w *worker) listen(r io.Reader) {
 	}
 }
 
-// raise makes each the higher of the two.
+// raise sets each value to the higher of the two.
 func (most *word) raise(said word) {
 	most.Goroutines = max(most.Goroutines, said.Goroutines)
 	most.Resident = max(most.Resident, said.Resident)
 	most.InFlight = max(most.InFlight, said.InFlight)
 }
 
-// last is what it said last. After its end that is all it ever will.
+// last returns its latest word. It does not change after the worker's end.
 func (w *worker) last() word {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,19 +100,19 @@ func (w *worker) last() word {
 
 func (w *worker) pid() int { return w.cmd.Process.Pid }
 
-// pool is the workers of a trial. Its methods are called by the trial's goroutine only.
+// pool holds the workers of a trial. Only the trial's goroutine calls its methods.
 type pool struct {
 	t    *trial
 	job  job
-	team []*worker // those at work; nil is one on leave
-	gone []*worker // and those that ended
-	died int       // by themselves
+	team []*worker // running workers; nil is an empty place
+	gone []*worker // workers that ended
+	died int       // how many ended by themselves
 
-	mayEnd string // a worker that ends by itself and says this does what it should
-	ended  int    // how many did
+	mayEnd string // workers that end by themselves with this text behave correctly
+	ended  int    // how many did so
 }
 
-// staff makes the team n workers strong.
+// staff sets the number of workers to n.
 func (p *pool) staff(n int) {
 	for len(p.team) < n {
 		p.team = append(p.team, p.t.hire(p.job))
@@ -138,7 +138,7 @@ func (p *pool) refill() {
 	}
 }
 
-// present is how many are at work.
+// present returns how many workers are running.
 func (p *pool) present() (n int) {
 	for _, w := range p.team {
 		if w != nil {
@@ -148,7 +148,7 @@ func (p *pool) present() (n int) {
 	return n
 }
 
-// ready waits until all have said something: they are connected, or as good as.
+// ready waits for the first word of every worker, which it writes when it is about to connect.
 func (p *pool) ready() {
 	for _, w := range p.team {
 		select {
@@ -160,7 +160,7 @@ func (p *pool) ready() {
 	}
 }
 
-// retire takes a worker that ended out of the team.
+// retire removes a worker that ended from the team.
 func (p *pool) retire(i int) {
 	w := p.team[i]
 	<-w.done
@@ -169,7 +169,7 @@ func (p *pool) retire(i int) {
 	p.team[i] = nil
 }
 
-// fire kills a worker, and hires another if its place is to be filled.
+// fire kills a worker, and starts another in its place if again is set.
 func (p *pool) fire(i int, again bool) {
 	w := p.team[i]
 	w.wanted = true
@@ -180,7 +180,8 @@ func (p *pool) fire(i int, again bool) {
 	}
 }
 
-// dismiss asks a worker to end, and reports how long that took. One that does not is killed, and a finding.
+// dismiss asks a worker to end and returns how long that took. A worker that does not end is killed
+// and reported.
 func (p *pool) dismiss(i int, patience time.Duration) time.Duration {
 	w := p.team[i]
 	w.wanted = true
@@ -198,7 +199,7 @@ func (p *pool) dismiss(i int, patience time.Duration) time.Duration {
 	return took
 }
 
-// dismissAll ends the team as a deployment does: all at the same time.
+// dismissAll ends all workers at the same time, as a deployment does.
 func (p *pool) dismissAll(patience time.Duration) {
 	for _, w := range p.team {
 		if w != nil {
@@ -214,7 +215,7 @@ func (p *pool) dismissAll(patience time.Duration) {
 	p.team = nil
 }
 
-// watch looks for workers that ended by themselves, reports them and fills their places.
+// watch reports workers that ended by themselves, and replaces them.
 func (p *pool) watch() {
 	for i, w := range p.team {
 		if w == nil || w.wanted || !w.ended() {
@@ -223,7 +224,7 @@ func (p *pool) watch() {
 		p.retire(i)
 		if p.mayEnd != "" && strings.Contains(w.why(), p.mayEnd) {
 			p.ended++
-			continue // its place is filled when what stopped it is over
+			continue // replaced when the fault that stopped it is over
 		}
 		if p.died++; p.died <= 3 {
 			p.t.find(kindExit, "worker %d ended by itself: %s", w.pid(), w.why())
@@ -235,7 +236,7 @@ func (p *pool) watch() {
 	}
 }
 
-// why a worker ended, in its own words.
+// why returns the reason that a worker gave for its end.
 func (w *worker) why() string {
 	if err := w.last().Err; err != "" {
 		return err
@@ -248,7 +249,7 @@ func (p *pool) all() []*worker {
 	return slices.DeleteFunc(slices.Concat(p.gone, p.team), func(w *worker) bool { return w == nil })
 }
 
-// events sums up what all workers noticed, so far.
+// events sums the events that all workers have reported so far.
 func (p *pool) events() map[string]int {
 	sum := make(map[string]int)
 	for _, w := range p.all() {
@@ -259,7 +260,7 @@ func (p *pool) events() map[string]int {
 	return sum
 }
 
-// killAll is for the end of a trial, whatever became of it.
+// killAll ends a trial, whatever its state.
 func (p *pool) killAll() {
 	for _, w := range p.team {
 		if w != nil {
@@ -269,7 +270,7 @@ func (p *pool) killAll() {
 	}
 }
 
-// busiest is the worker on duty with the most goroutines and memory, for the report.
+// busiest returns the maxima of goroutines and memory of all running workers, for the report.
 func (p *pool) busiest() (most word) {
 	for _, w := range p.all() {
 		w.mu.Lock()
@@ -279,20 +280,20 @@ func (p *pool) busiest() (most word) {
 	return most
 }
 
-// The growth that a worker is allowed once it is warm.
+// The growth allowed after a worker has warmed up.
 const (
 	moreGoroutines = 32
 	moreMemory     = 32 << 20
 )
 
-// flat finds workers whose goroutines or memory grew.
+// flat reports workers whose goroutines or memory grew.
 func (p *pool) flat() {
 	for _, w := range p.all() {
 		w.mu.Lock()
 		base, most := w.first, w.since
 		w.mu.Unlock()
 		if base.Goroutines == 0 {
-			continue // it did not live long enough
+			continue // it did not run long enough
 		}
 		if most.Goroutines > base.Goroutines+moreGoroutines {
 			p.t.find(
@@ -309,7 +310,7 @@ func (p *pool) flat() {
 	}
 }
 
-// describe is the events as text, for the report's details.
+// describe formats the events for the report.
 func describe(events map[string]int) string {
 	parts := make([]string, 0, len(events))
 	for _, kind := range slices.Sorted(maps.Keys(events)) {

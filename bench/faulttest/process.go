@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// process is a child process. It dies with us, and the end of its output is kept.
+// process is a child process. It dies with this one, and the end of its output is kept.
 type process struct {
 	cmd   *exec.Cmd
 	out   tail
@@ -16,28 +16,28 @@ type process struct {
 	began time.Time
 }
 
-// launch starts cmd. Standard error, and standard output unless it is taken, go to the tail.
+// launch starts cmd. Its standard error, and its standard output if unused, go to the tail.
 func launch(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{}), began: time.Now()}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &p.out
 	}
 	cmd.Stderr = &p.out
-	cmd.WaitDelay = time.Second // a grandchild that holds the pipes must not keep us
+	cmd.WaitDelay = time.Second // do not wait for a grandchild that holds the pipes
 	dieWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() { // ends with the process
-		_ = cmd.Wait() // whoever waits looks at the state
+		_ = cmd.Wait() // the process state is read instead
 		close(p.done)
 	}()
 	return p, nil
 }
 
-// kill ends it as a crash does, and waits until it is gone.
+// kill kills the process without cleanup, as a crash does, and waits for its end.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may be gone
+	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.done
 }
 
@@ -50,7 +50,7 @@ func (p *process) ended() bool {
 	}
 }
 
-// within waits for its end and reports whether that came in time.
+// within waits at most d for the process' end, and reports whether it ended.
 func (p *process) within(d time.Duration) bool {
 	late := time.NewTimer(d)
 	defer late.Stop()
@@ -70,7 +70,7 @@ func (p *process) signal(s os.Signal) error {
 	return err
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes written to it.
 type tail struct {
 	mu  sync.Mutex
 	buf []byte

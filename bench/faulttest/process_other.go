@@ -4,8 +4,8 @@ package faulttest
 
 import "os/exec"
 
-// dieWithParent does nothing here: only Linux can be asked for it.
+// dieWithParent does nothing, because only Linux supports it.
 func dieWithParent(*exec.Cmd) {}
 
-// files is not known here.
+// files is not available on this system.
 func (p *process) files() int { return 0 }

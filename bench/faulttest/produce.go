@@ -10,19 +10,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// producer writes numbered messages at a steady rate and keeps what the server said to each.
+// producer writes numbered messages at a steady rate and records the server's reply to each.
 type producer struct {
 	input  string
 	n      int
-	rate   int              // messages a second
-	poison func(int) string // how a message is poisoned; "" is not at all
+	rate   int              // messages per second
+	poison func(int) string // kind of poison of a message; "": none
 
 	mu      sync.Mutex
 	rdb     redis.UniversalClient
-	acked   []bool      // the server said that it has it
-	tries   []uint16    // how many copies it may have
-	since   []time.Time // when that was first
-	written int         // how many are acked
+	acked   []bool      // the server acknowledged it
+	tries   []uint16    // upper bound of its copies
+	since   []time.Time // time of the first acknowledgement
+	written int         // number of acknowledged messages
 	entry   []string    // their entry ids
 	retries int
 }
@@ -32,7 +32,7 @@ func newProducer(rdb redis.UniversalClient, input string, n, rate int) *producer
 		acked: make([]bool, n), tries: make([]uint16, n), entry: make([]string, n), since: make([]time.Time, n)}
 }
 
-// poisoned makes a share of the messages poisonous, by the seed.
+// poisoned selects a share of the messages to be poisoned, by the seed.
 func poisoned(seed uint64, share float64) func(int) string {
 	return func(id int) string {
 		r := rand.New(rand.NewPCG(seed, uint64(id)))
@@ -43,13 +43,13 @@ func poisoned(seed uint64, share float64) func(int) string {
 	}
 }
 
-// Messages come in bursts, so that workers have their hands full some of the time, and nothing to do at others.
+// Messages are written in bursts, so that workers are sometimes saturated and sometimes idle.
 const (
 	produceTick = 20 * time.Millisecond
 	burst       = 400 * time.Millisecond
 )
 
-// produce writes messages from..to, each until the server says that it has it.
+// produce writes the messages from..to, each until the server acknowledges it.
 func (p *producer) produce(ctx context.Context, from, to int) error {
 	tick := time.NewTicker(produceTick)
 	defer tick.Stop()
@@ -70,7 +70,7 @@ func (p *producer) produce(ctx context.Context, from, to int) error {
 	return nil
 }
 
-// write writes messages in one pipeline and returns those that are to be tried again.
+// write writes messages in one pipeline and returns those to retry.
 func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 	if len(ids) == 0 {
 		return nil
@@ -83,9 +83,9 @@ func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 	for i, id := range ids {
 		cmds[i] = pipe.XAdd(ctx, &redis.XAddArgs{Stream: p.input, Values: []any{"data", payload(id, p.poison(id))}})
 	}
-	_, err := pipe.Exec(ctx) // each command has its own error as well
+	_, err := pipe.Exec(ctx) // each command has its own error
 	if c, ok := rdb.(*redis.ClusterClient); ok && err != nil {
-		c.ReloadState(ctx) // a pipeline to a node that died does not look for its successor
+		c.ReloadState(ctx) // a pipeline to a dead node does not look for the successor
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +105,7 @@ func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 	return again
 }
 
-// republish writes messages once more, as a producer does that hears of a loss.
+// republish writes messages again, as a producer does that learns of a loss.
 func (p *producer) republish(ctx context.Context, ids []int) error {
 	for len(ids) > 0 {
 		n := min(500, len(ids))
@@ -120,14 +120,14 @@ func (p *producer) republish(ctx context.Context, ids []int) error {
 	return nil
 }
 
-// done is how many messages the server said it has.
+// done returns how many messages the server acknowledged.
 func (p *producer) done() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.written
 }
 
-// age is how long ago a message was written.
+// age returns how long ago a message was written.
 func (p *producer) age(id int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,14 +137,14 @@ func (p *producer) age(id int) time.Duration {
 	return time.Since(p.since[id])
 }
 
-// copies is how many entries may carry a message, as far as the producer knows.
+// copies returns the upper bound of a message's entries, as far as the producer knows.
 func (p *producer) copies(id int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return int(p.tries[id])
 }
 
-// published are the messages that the server acknowledged so far.
+// published returns the messages that the server has acknowledged so far.
 func (p *producer) published() (ids []int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

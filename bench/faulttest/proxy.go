@@ -7,13 +7,13 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// proxy stands between workers and a server, and counts what it does to them.
+// proxy relays between workers and a server, and counts the faults it injects.
 type proxy struct {
 	*redistest.Proxy
 
 	mu    sync.Mutex
 	done  map[string]int
-	doubt int // writes that the server may have done and the client does not know of
+	doubt int // writes that the server may have executed without the client's knowledge
 }
 
 func (t *trial) proxy(target string) *proxy {
@@ -27,10 +27,10 @@ func (t *trial) proxy(target string) *proxy {
 
 var xadd = []byte("\nxadd\r")
 
-// pipeline is how many writes one of the sink's carries at most.
+// pipeline is the maximum number of writes in one pipeline of the sink.
 const pipeline = 128
 
-// cut notes a cut. A pipeline may arrive in several pieces, of which the earlier ones were passed on.
+// cut records a cut. A pipeline may arrive in several pieces, of which earlier ones were forwarded.
 func (p *proxy) cut(how redistest.Cut, request []byte) {
 	kind := kindOf(request)
 	p.mu.Lock()
@@ -44,7 +44,7 @@ func (p *proxy) cut(how redistest.Cut, request []byte) {
 	}
 }
 
-// count adds what was done to the trial's faults, and allows for what it explains.
+// count adds the injected faults to the trial's, and allows the duplicates that they explain.
 func (p *proxy) count(t *trial) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,5 +2,5 @@
 
 package faulttest
 
-// raceEnabled: the detector's shadow memory grows with what is touched, and is no leak.
+// raceEnabled: the race detector's shadow memory grows with the memory touched, and is not a leak.
 const raceEnabled = true

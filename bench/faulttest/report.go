@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// List writes the scenarios, one a line.
+// List writes the scenarios, one per line.
 func List(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range Scenarios() {
@@ -25,11 +25,11 @@ func List(w io.Writer) {
 		}
 		fmt.Fprintf(tw, "  %s\t%s\n", s.ID, what)
 	}
-	_ = tw.Flush() // of a terminal
+	_ = tw.Flush() // to a terminal
 }
 
-// RunAll runs scenarios, some at the same time, and tells each verdict. The results are in the
-// order of the scenarios; those that were not run to their end are left out.
+// RunAll runs the scenarios, some of them concurrently, and logs each verdict. Results are in the
+// order of the scenarios. Scenarios that did not finish are omitted.
 func RunAll(ctx context.Context, scenarios []Scenario, o Options) ([]Result, error) {
 	if _, err := serverPath(); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func RunAll(ctx context.Context, scenarios []Scenario, o Options) ([]Result, err
 	return whole, context.Cause(ctx)
 }
 
-// line is the result with all that was found, for a log.
+// line returns the result with all findings as text for a log.
 func (r *Result) line() string {
 	var b strings.Builder
 	fmt.Fprintf(
@@ -89,7 +89,7 @@ func (r *Result) line() string {
 
 var columns = [...]string{
 	"scenario",
-	"what is done",
+	"fault",
 	"seed",
 	"messages",
 	"faults",
@@ -130,7 +130,7 @@ func WriteTable(w io.Writer, results []Result) {
 		}
 		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
-	_ = tw.Flush() // of a terminal
+	_ = tw.Flush() // to a terminal
 }
 
 // WriteReport writes the results as Markdown.
@@ -179,7 +179,7 @@ the workers and the harness. To repeat it:
 	for i := range results {
 		row(results[i].row())
 	}
-	b.WriteString("\n## Notes of the trials\n\n")
+	b.WriteString("\n## Notes\n\n")
 	for i := range results {
 		r := &results[i]
 		fmt.Fprintf(&b, "- **%s**, %v.", r.ID, r.Took.Round(100*time.Millisecond))

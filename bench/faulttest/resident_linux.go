@@ -6,11 +6,11 @@ import (
 	"strconv"
 )
 
-// residentSet is how much of this process is in memory, in bytes.
+// residentSet returns the resident memory of this process in bytes.
 func residentSet() uint64 {
 	statm, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		return 0 // not known
+		return 0 // unknown
 	}
 	fields := bytes.Fields(statm)
 	if len(fields) < 2 {

@@ -2,5 +2,5 @@
 
 package faulttest
 
-// residentSet is not known here.
+// residentSet is not available on this system.
 func residentSet() uint64 { return 0 }

@@ -19,14 +19,14 @@ const (
 	kindExit       = "exit"
 	kindDrain      = "drain"
 	kindVoid       = "void"
-	kindPromise    = "promise" // something of the scenario's own
-	kindAborted    = "aborted" // the trial itself could not go on
+	kindPromise    = "promise" // a promise of this scenario
+	kindAborted    = "aborted" // the trial could not continue
 )
 
-// Finding is one thing that is not as promised.
+// Finding is one violation of a promise.
 type Finding struct{ Kind, Text string }
 
-// Result is what one trial came to.
+// Result is the result of one trial.
 type Result struct {
 	ID         string
 	What       string
@@ -36,24 +36,24 @@ type Result struct {
 	Lost       int
 	Duplicated int
 	Allowed    int // duplicates that the faults explain
-	Order      int // breaks of a key's order; -1 where none is promised
+	Order      int // violations of a key's order; -1 if no order is promised
 	Stall      time.Duration
-	StallMost  time.Duration // what is allowed
+	StallMost  time.Duration // the allowed stall
 	Findings   []Finding
 	Notes      []string
 	Took       time.Duration
-	Skipped    string // why it was not run
+	Skipped    string // why it was skipped; "" if it ran
 }
 
-// Passed reports whether all is as promised.
+// Passed reports whether there are no findings.
 func (r *Result) Passed() bool { return len(r.Findings) == 0 }
 
-// Found reports whether there is a finding of that kind.
+// Found reports whether there is a finding of this kind.
 func (r *Result) Found(kind string) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == kind })
 }
 
-// Verdict is one word, or the kinds of what was found.
+// Verdict returns one word, or the kinds of the findings.
 func (r *Result) Verdict() string {
 	if r.Skipped != "" {
 		return "skipped: " + r.Skipped
@@ -76,7 +76,7 @@ func (t *trial) find(kind, format string, args ...any) {
 	t.findings = append(t.findings, Finding{kind, fmt.Sprintf(format, args...)})
 }
 
-// some is a list of ids, cut short.
+// some formats a list of ids, truncated.
 func some(ids []int) string {
 	const most = 10
 	if len(ids) <= most {
@@ -85,10 +85,10 @@ func some(ids []int) string {
 	return fmt.Sprintf("%v…", ids[:most])
 }
 
-// tally is what judge counted.
+// tally holds judge's counts.
 type tally struct{ lost, duplicated, order int }
 
-// judge compares the ledger to what was promised.
+// judge compares the ledger with the promises.
 func (t *trial) judge(l *ledger) {
 	var lost, unexcused, vanished, undone, dead, poison []int
 	dups, worst := 0, []int(nil)
@@ -137,24 +137,24 @@ func (t *trial) judge(l *ledger) {
 		t.find(kindLost, "%d messages are lost: %s", len(lost), some(lost))
 	}
 	if len(unexcused) > 0 {
-		t.find(kindPromise, "%d messages came though they were deleted: %s", len(unexcused), some(unexcused))
+		t.find(kindPromise, "%d deleted messages were delivered: %s", len(unexcused), some(unexcused))
 	}
 	if dups > t.allowed {
-		t.find(kindDuplicated, "%d duplicates, and the faults explain %d: %s", dups, t.allowed, some(worst))
+		t.find(kindDuplicated, "%d duplicates, but the faults explain only %d: %s", dups, t.allowed, some(worst))
 	}
 	if len(dead) > 0 {
-		t.find(kindDead, "%d messages are in the dead letters that nothing was wrong with: %s", len(dead), some(dead))
+		t.find(kindDead, "%d messages without a fault are in the dead letters: %s", len(dead), some(dead))
 	}
 	if len(poison) > 0 {
 		t.find(
 			kindDead,
-			"%d poisoned messages came out, or lie in the dead letters more than once: %s",
+			"%d poisoned messages are in the output, or more than once in the dead letters: %s",
 			len(poison),
 			some(poison),
 		)
 	}
 	if t.ordered && l.order > 0 {
-		t.find(kindOrder, "%d messages came behind a later one of their key", l.order)
+		t.find(kindOrder, "%d messages follow a later one of their key", l.order)
 	}
 	if len(vanished) > 0 {
 		t.note("the server lost %d messages that it had acknowledged", len(vanished))
@@ -170,7 +170,7 @@ func (t *trial) judge(l *ledger) {
 	t.sum = tally{len(lost), dups, l.order}
 }
 
-// checkLetters wants each dead letter to tell where it came from and why.
+// checkLetters requires that each dead letter states its origin and its cause.
 func (t *trial) checkLetters(l *ledger) {
 	for _, d := range l.letters {
 		text := func(name string) string { s, _ := d.values[name].(string); return s }
@@ -180,20 +180,20 @@ func (t *trial) checkLetters(l *ledger) {
 		}
 		p := t.prod.poison(d.id)
 		if entry := t.prod.entry[d.id]; entry != "" && text("dead:id") != entry && l.in[d.id] == 1 {
-			t.find(kindDead, "the dead letter of %d says entry %q, and it was %q", d.id, text("dead:id"), entry)
+			t.find(kindDead, "the dead letter of %d names entry %q, want %q", d.id, text("dead:id"), entry)
 			return
 		}
 		says := "poison " + p
 		switch p {
 		case poisonGarbage:
-			says = "" // the decoder's words
+			says = "" // the decoder's own text
 		case poisonHang:
 			says = "deadline exceeded"
 		}
 		if text("dead:error") == "" || !strings.Contains(text("dead:error"), says) || text("dead:key") != t.job.Input {
 			t.find(
 				kindDead,
-				"the dead letter of %d (%s) says error %q of key %q",
+				"the dead letter of %d (%s) has error %q and key %q",
 				d.id,
 				p,
 				text("dead:error"),
@@ -204,7 +204,7 @@ func (t *trial) checkLetters(l *ledger) {
 	}
 }
 
-// result gathers everything.
+// result returns the trial's result.
 func (t *trial) result() Result {
 	for kind, n := range t.needs {
 		if t.skipped != "" {
@@ -234,7 +234,7 @@ func (t *trial) result() Result {
 		if r.Stall > r.StallMost {
 			t.find(
 				kindStall,
-				"%v without progress, and %v are explained",
+				"%v without progress, but only %v are explained",
 				r.Stall.Round(time.Millisecond),
 				r.StallMost.Round(time.Millisecond),
 			)

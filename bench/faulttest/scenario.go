@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Scenario is one kind of hurt.
+// Scenario is one kind of fault.
 type Scenario struct {
-	ID       string // as R1; several of one kind have a word behind it
-	What     string // is done
+	ID       string // such as R1; several of one kind have a second word
+	What     string // what the scenario does
 	LongOnly bool
 
-	short, long         int  // messages; 0 is the default
-	shortRate, longRate int  // a second; 0 is the default
-	soaks               bool // as long as Options.Soak says
+	short, long         int  // number of messages; 0: the default
+	shortRate, longRate int  // messages per second; 0: the default
+	soaks               bool // runs for Options.Soak
 	run                 func(*trial)
-	whole               func(context.Context, Options) Result // instead of one trial
+	whole               func(context.Context, Options) Result // replaces the single trial
 }
 
-// The usual size of a trial: six seconds of load in the short form, fifty in the long.
+// The default size of a trial: six seconds of load in the short form, fifty in the long.
 const (
 	shortMessages = 2400
 	shortRate     = 400
@@ -66,12 +66,12 @@ func orDefault(n, def int) int {
 type Options struct {
 	Long     bool
 	Seed     uint64
-	Messages int  // of each scenario; 0 is its own default
-	Keep     bool // keep the folders of servers and what workers wrote
+	Messages int  // messages per scenario; 0: its default
+	Keep     bool // keep the folders of servers and the workers' output
 	Soak     time.Duration
-	Parallel int                              // trials at the same time
-	Variant  string                           // of the hand-written workers, instead of the graph; see Mutants
-	quick    bool                             // an even shorter form, for mutants and tests
+	Parallel int                              // number of concurrent trials
+	Variant  string                           // name of a hand-written worker to run instead of the graph; see Mutants
+	quick    bool                             // even shorter than short, for mutants and tests
 	Logf     func(format string, args ...any) // progress; nil is silent
 }
 
@@ -81,7 +81,8 @@ func (o Options) logf(format string, args ...any) {
 	}
 }
 
-// Select returns the scenarios that ids name, or all of the form. R10 is all whose ID begins with it and a space.
+// Select returns the scenarios with these IDs; without any, all scenarios of the form. "R10"
+// selects all whose ID begins with "R10 ".
 func Select(ids []string, long bool) ([]Scenario, error) {
 	all := Scenarios()
 	if len(ids) == 0 {
@@ -96,13 +97,13 @@ func Select(ids []string, long bool) ([]Scenario, error) {
 			}
 		}
 		if len(chosen) == n {
-			return nil, fmt.Errorf("faulttest: no scenario is called %q", id)
+			return nil, fmt.Errorf("faulttest: unknown scenario %q", id)
 		}
 	}
 	return chosen, nil
 }
 
-// patience bounds a trial, so that a bug of the harness ends as well.
+// patience is the longest duration of a trial, so that a hanging harness ends too.
 func patience(s *Scenario, o Options) time.Duration {
 	d := 90 * time.Second
 	if o.Long || o.Messages > 0 {
@@ -131,7 +132,7 @@ func Run(ctx context.Context, s Scenario, o Options) Result {
 	return t.run()
 }
 
-// say tells every ten seconds how far a trial is. It returns what ends that.
+// say logs the progress of a trial every ten seconds. The caller calls the result to stop it.
 func (t *trial) say(ctx context.Context) func() {
 	if t.o.Logf == nil {
 		return func() {}
@@ -142,7 +143,7 @@ func (t *trial) say(ctx context.Context) func() {
 		defer close(done)
 		for sleep(ctx, 10*time.Second) == nil {
 			if p := t.following.Load(); p != nil {
-				t.o.logf("%s: %d of %d messages came, %s", t.scenario.ID, p.came(), t.n, t.counted())
+				t.o.logf("%s: %d of %d messages delivered, %s", t.scenario.ID, p.came(), t.n, t.counted())
 			}
 		}
 	}()

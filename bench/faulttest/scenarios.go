@@ -2,7 +2,7 @@ package faulttest
 
 import "slices"
 
-// Scenarios are all there are, in the order in which they are run.
+// Scenarios returns all scenarios in the order in which they run.
 func Scenarios() []Scenario {
 	return slices.Concat(
 		workerScenarios,
@@ -17,7 +17,7 @@ func Scenarios() []Scenario {
 	)
 }
 
-// proofs are about the harness, and about what only a crash at a chosen step shows.
+// proofs are scenarios about the harness itself, and about crashes at a chosen step.
 func proofs() []Scenario {
 	return []Scenario{
 		{

@@ -17,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// serverPath finds the server that the trials use: REDISTEST_SERVER, or redis-server on PATH.
+// serverPath returns the server for the trials: REDISTEST_SERVER, or redis-server on PATH.
 func serverPath() (string, error) {
 	name := os.Getenv("REDISTEST_SERVER")
 	if name == "" {
@@ -30,7 +30,7 @@ func serverPath() (string, error) {
 	return path, nil
 }
 
-// server is one redis-server process and its folder, through as many lives as it takes.
+// server is one redis-server and its folder, across restarts of its process.
 type server struct {
 	path string
 	dir  string
@@ -40,7 +40,7 @@ type server struct {
 	proc *process
 }
 
-// start starts a server on a port that is free. Later arguments win.
+// start starts a server on a free port. Later arguments override earlier ones.
 func start(ctx context.Context, dir string, env []string, args ...string) (*server, error) {
 	path, err := serverPath()
 	if err != nil {
@@ -89,14 +89,14 @@ func (s *server) launch(ctx context.Context) error {
 	return nil
 }
 
-// answers waits for the answer to a PING: after that, nothing of an outage is the server's.
+// answers waits for the reply to a PING, so that outages after it are not the server's start.
 func (s *server) answers(ctx context.Context, p *process, patience time.Duration) error {
 	for deadline := time.Now().Add(patience); ; {
 		if s.ping() {
 			return nil
 		}
 		if p.ended() {
-			return errors.New("it ended at once")
+			return errors.New("the server ended at once")
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no answer within %v", patience)
@@ -113,7 +113,7 @@ func (s *server) ping() bool {
 		return false
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(time.Second)) // a TCP connection takes deadlines
+	_ = c.SetDeadline(time.Now().Add(time.Second)) // a TCP connection supports deadlines
 	if _, err := c.Write([]byte("PING\r\n")); err != nil {
 		return false
 	}
@@ -131,11 +131,11 @@ func (s *server) kill() {
 	}
 }
 
-// restart starts it again on the same port and folder.
+// restart starts the server again on the same port and folder.
 func (s *server) restart(ctx context.Context) error {
 	s.kill()
 	var err error
-	for range 20 { // the port may be in use by a connection for a moment
+	for range 20 { // a connection may occupy the port for a moment
 		if err = s.launch(ctx); err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -146,10 +146,10 @@ func (s *server) restart(ctx context.Context) error {
 	return err
 }
 
-// client connects the harness itself, past all proxies. It is closed by whoever asked for it.
+// client returns a client of the harness itself, which bypasses all proxies. The caller closes it.
 func (s *server) client() *redis.Client { return clientOf(s.addr()) }
 
-// harness is the name of our own connections.
+// harness is the client name of the harness' own connections.
 const harness = "faults"
 
 func clientOf(addr string) *redis.Client {
@@ -160,7 +160,7 @@ func clientOf(addr string) *redis.Client {
 	})
 }
 
-// sleep waits, or returns why ctx ended.
+// sleep waits for d, or returns the cause of ctx's end.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -4,7 +4,7 @@ package faulttest
 
 import "errors"
 
-var errNoSignals = errors.New("faulttest: this system has no signals: the scenarios need one of the Unix kind")
+var errNoSignals = errors.New("faulttest: the scenarios need Unix signals, which this system lacks")
 
 func (p *process) pause() error     { return errNoSignals }
 func (p *process) resume() error    { return errNoSignals }

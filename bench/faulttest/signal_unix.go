@@ -4,11 +4,11 @@ package faulttest
 
 import "syscall"
 
-// pause stops the process without ending it, as an overloaded host does.
+// pause suspends the process, as an overloaded host does.
 func (p *process) pause() error { return p.signal(syscall.SIGSTOP) }
 
-// resume lets it go on.
+// resume continues the process.
 func (p *process) resume() error { return p.signal(syscall.SIGCONT) }
 
-// terminate asks it to end, as Kubernetes does.
+// terminate asks the process to end, as Kubernetes does.
 func (p *process) terminate() error { return p.signal(syscall.SIGTERM) }

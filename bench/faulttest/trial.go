@@ -25,25 +25,25 @@ type trial struct {
 	o        Options
 	ctx      context.Context
 	dir      string
-	rng      *rand.Rand // of the schedule of faults; used by the trial's goroutine only
+	rng      *rand.Rand // for the schedule of faults; owned by the trial's goroutine
 	n        int
 	rate     int
 
-	in, out redis.UniversalClient // the harness' own, past all proxies
-	job     job                   // what workers are told by default
+	in, out redis.UniversalClient // the harness' own, which bypass all proxies
+	job     job                   // the workers' default configuration
 	pool    *pool
 	prod    *producer
 	prog    *progress
-	over    context.Context // ends when all is produced
+	over    context.Context // ends when all messages are produced
 
 	needs     map[string]int // faults without which the trial is void
 	allowed   int            // duplicates that the faults explain
-	ordered   bool           // the order of each key is promised
-	surviving bool           // the server may lose input: what counts is what it still has in the end
-	republish bool           // messages were produced more than once, and the streams do not tell
-	excused   map[int]bool   // messages that were deleted under our feet: exactly they are missing
-	letters   bool           // poison was produced: it is in the dead letters, once each
-	outage    time.Duration  // the longest that the trial kept the work from going on
+	ordered   bool           // each key's order is promised
+	surviving bool           // the server may lose input; only entries that remain count
+	republish bool           // the streams do not show that messages were produced repeatedly
+	excused   map[int]bool   // messages that other clients deleted; exactly these may be missing
+	letters   bool           // poison was produced; each poisoned message is one dead letter
+	outage    time.Duration  // the longest time for which the trial prevented progress
 	cleanup   []func()
 
 	following atomic.Pointer[progress]
@@ -56,7 +56,7 @@ type trial struct {
 	skipped  string
 }
 
-// abort is the panic by which a trial that cannot go on ends.
+// abort is the panic value that ends a trial which cannot continue.
 type abort struct{ err error }
 
 func (t *trial) must(err error) {
@@ -65,7 +65,7 @@ func (t *trial) must(err error) {
 	}
 }
 
-// newTrial draws everything that is random from the seed and the scenario's name.
+// newTrial draws all random values from the seed and the scenario's name.
 func newTrial(ctx context.Context, s *Scenario, o Options) (*trial, error) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.ID)) // never fails
@@ -98,14 +98,14 @@ func newTrial(ctx context.Context, s *Scenario, o Options) (*trial, error) {
 		Seed:     o.Seed,
 		Variant:  o.Variant,
 	}
-	if o.Long { // five times as many messages a second
+	if o.Long { // five times the rate
 		t.job.InFlight, t.job.Workers = 256, 32
 	}
 	t.pool = &pool{t: t}
 	return t, nil
 }
 
-// run is the whole trial. It leaves no process, and no folder unless it was asked to.
+// run runs the whole trial. It leaves no process, and no folder unless requested.
 func (t *trial) run() (r Result) {
 	began := time.Now()
 	func() {
@@ -130,10 +130,10 @@ func (t *trial) run() (r Result) {
 	return r
 }
 
-// keep leaves what the workers wrote and the folder, where it is wanted.
+// keep keeps the folder and the workers' output if requested.
 func (t *trial) keep() {
 	if !t.o.Keep {
-		t.cleanup = slices.Insert(t.cleanup, 0, func() { _ = os.RemoveAll(t.dir) }) // a temporary one: the last to go
+		t.cleanup = slices.Insert(t.cleanup, 0, func() { _ = os.RemoveAll(t.dir) }) // a temporary folder: removed last
 		return
 	}
 	for _, w := range t.pool.all() {
@@ -141,20 +141,20 @@ func (t *trial) keep() {
 			filepath.Join(t.dir, fmt.Sprintf("worker-%d.log", w.pid())),
 			[]byte(w.out.text()),
 			0o644,
-		) // for a reader, if one comes
+		) // if a reader connects
 	}
 	if t.in != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = t.in.Save(ctx).Err() // the same
+		_ = t.in.Save(ctx).Err() // likewise
 	}
 	t.o.logf("%s: kept %s", t.scenario.ID, t.dir)
 }
 
-// atEnd does something at the trial's end.
+// atEnd registers a function to run at the trial's end.
 func (t *trial) atEnd(f func()) { t.cleanup = append(t.cleanup, f) }
 
-// fault counts faults that were done.
+// fault counts injected faults.
 func (t *trial) fault(kind string, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -187,10 +187,10 @@ func (t *trial) clientFor(s *server) *redis.Client {
 	return c
 }
 
-// closes closes what is the trial's when it ends.
-func (t *trial) closes(c io.Closer) { t.atEnd(func() { _ = c.Close() }) } // a server may have been killed
+// closes closes c at the trial's end.
+func (t *trial) closes(c io.Closer) { t.atEnd(func() { _ = c.Close() }) } // the server may have been killed
 
-// server is the usual set-up: one server for input and output.
+// server sets up one server for input and output.
 func (t *trial) server(args ...string) *server {
 	s := t.startServer(args...)
 	t.in = t.clientFor(s)
@@ -199,7 +199,7 @@ func (t *trial) server(args ...string) *server {
 	return s
 }
 
-// dead is the key of the dead letters.
+// dead returns the key of the dead letters.
 func (t *trial) dead() string {
 	if t.job.Dead != "" {
 		return t.job.Dead
@@ -207,7 +207,8 @@ func (t *trial) dead() string {
 	return t.job.Input + ":dead"
 }
 
-// open makes the producer and the progress, and the group, so that nothing waits for the first worker.
+// open creates the producer, the progress and the group, so that nothing waits for the first
+// worker.
 func (t *trial) open() {
 	t.prod = newProducer(t.in, t.job.Input, t.n, t.rate)
 	t.prog = &progress{
@@ -223,14 +224,15 @@ func (t *trial) open() {
 		if !t.surviving || came >= produced {
 			return came < produced
 		}
-		s, err := t.state() // what the server lost does not come
+		s, err := t.state() // lost messages are not delivered
 		return err != nil || s != (groupState{})
 	}
 	t.following.Store(t.prog)
 	t.pool.job = t.job
 }
 
-// load has workers work while all messages are produced, and meanwhile does chaos, which ends when t.over does.
+// load runs workers while all messages are produced, and chaos meanwhile, which ends when t.over
+// does.
 func (t *trial) load(workers int, chaos func()) {
 	if t.prod == nil {
 		t.open()
@@ -241,7 +243,7 @@ func (t *trial) load(workers int, chaos func()) {
 	t.whileProducing(0, t.n, chaos)
 }
 
-// whileProducing produces messages and does chaos meanwhile.
+// whileProducing produces messages and runs chaos meanwhile.
 func (t *trial) whileProducing(from, to int, chaos func()) {
 	over, stop := context.WithCancel(t.ctx)
 	t.over = over
@@ -270,14 +272,14 @@ func (t *trial) whileProducing(from, to int, chaos func()) {
 	t.must(produced)
 }
 
-// watchFor follows the progress for a time in which the trial does nothing.
+// watchFor follows the progress for a time without faults.
 func (t *trial) watchFor(d time.Duration) {
 	ctx, cancel := context.WithTimeout(t.ctx, d)
 	defer cancel()
 	t.prog.follow(ctx)
 }
 
-// every does something at random times while messages are produced.
+// every calls do at random intervals while messages are produced.
 func (t *trial) every(least, most time.Duration, do func()) {
 	for sleep(t.over, least+t.upTo(most-least)) == nil {
 		t.pool.watch()
@@ -285,22 +287,22 @@ func (t *trial) every(least, most time.Duration, do func()) {
 	}
 }
 
-// pause waits inside of chaos.
-func (t *trial) pause(d time.Duration) { _ = sleep(t.ctx, d) } // what comes next notices
+// pause waits within chaos.
+func (t *trial) pause(d time.Duration) { _ = sleep(t.ctx, d) } // the next call returns the error
 
-// victim draws one of the team.
+// victim selects a random worker.
 func (t *trial) victim() int { return t.rng.IntN(len(t.pool.team)) }
 
-// down notes that nothing could go on for d.
+// down records that no progress was possible for d.
 func (t *trial) down(d time.Duration) { t.outage = max(t.outage, d) }
 
-// allow notes duplicates that a fault explains.
+// allow records duplicates that a fault explains.
 func (t *trial) allow(n int) { t.allowed += n }
 
-// stallAllowed is the longest time without progress that is promised: entries of a dead reader wait
-// for their lease and for the next search, which comes every half a lease; an outage is followed by
-// a backoff that has grown with it, to at most half as much again as it lasted, jitter included.
-// The rest is for a busy machine.
+// stallAllowed returns the longest promised time without progress. Entries of a dead reader wait
+// for their lease and for the next search, which runs every half lease. An outage is followed by a
+// backoff that grows with it, to at most half the outage's duration again, including jitter. The
+// rest allows for a busy machine.
 func (t *trial) stallAllowed() time.Duration {
 	d := t.job.Lease*16/10 + t.outage*5/2 + 1500*time.Millisecond
 	if t.job.Slow.Of > 0 {
@@ -315,7 +317,7 @@ func (t *trial) stallAllowed() time.Duration {
 	return d
 }
 
-// groupState is how much of the input is not settled.
+// groupState is the number of unread and pending entries.
 type groupState struct{ unread, pending int64 }
 
 func (t *trial) state() (groupState, error) {
@@ -337,10 +339,10 @@ func (t *trial) state() (groupState, error) {
 		}
 		return s, nil
 	}
-	return groupState{}, errors.New("there is no group")
+	return groupState{}, errors.New("the group does not exist")
 }
 
-// settle waits until everything that was produced is done with, or nothing moves any more.
+// settle waits until every produced message is settled, or progress stops.
 func (t *trial) settle() {
 	follow, unfollow := context.WithCancel(t.ctx)
 	var following sync.WaitGroup
@@ -380,13 +382,13 @@ func (t *trial) settle() {
 	}
 }
 
-// conclude ends the workers in order and reads the ledger.
+// conclude ends the workers cleanly and reads the ledger.
 func (t *trial) conclude() {
 	t.pool.dismissAll(t.job.Drain + 5*time.Second)
 	if s, err := t.state(); err != nil {
-		t.find(kindPending, "the group's state in the end: %v", err)
+		t.find(kindPending, "the final group state is unknown: %v", err)
 	} else if s != (groupState{}) {
-		t.find(kindPending, "in the end %d entries are pending, unread: %v", s.pending, s.unread > 0)
+		t.find(kindPending, "at the end %d entries are pending, unread: %v", s.pending, s.unread > 0)
 	}
 	t.pool.flat()
 	l, err := readLedger(t.ctx, t)
@@ -394,7 +396,7 @@ func (t *trial) conclude() {
 	t.judge(l)
 }
 
-// usual is a whole trial of the usual kind.
+// usual runs a complete trial with the default steps.
 func (t *trial) usual(workers int, chaos func()) {
 	t.load(workers, chaos)
 	t.settle()
@@ -409,11 +411,11 @@ func before(a, b string) bool {
 }
 
 func splitID(id string) (ms, seq uint64) {
-	_, _ = fmt.Sscanf(id, "%d-%d", &ms, &seq) // the server wrote it
+	_, _ = fmt.Sscanf(id, "%d-%d", &ms, &seq) // the server generated it
 	return ms, seq
 }
 
-// counted is the faults as text.
+// counted returns the faults as text.
 func (t *trial) counted() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -429,13 +431,13 @@ func (t *trial) counted() string {
 	return text
 }
 
-// upTo draws a time, d included.
+// upTo returns a random time of at most d.
 func (t *trial) upTo(d time.Duration) time.Duration { return time.Duration(t.rng.Int64N(int64(d) + 1)) }
 
-// sized is a number of faults by the form of the run, and by how much of it was asked for.
+// sized returns a number of faults for the form of the run and its number of messages.
 func (t *trial) sized(short, long int) int {
 	if t.o.quick {
-		return (short + 7) / 8 // a trial of half the time, beside others and perhaps with the race detector
+		return (short + 7) / 8 // half the time, besides other trials and perhaps with the race detector
 	}
 	n, usual := short, orDefault(t.scenario.short, shortMessages)
 	if t.o.Long {
@@ -447,10 +449,10 @@ func (t *trial) sized(short, long int) int {
 	return n
 }
 
-// skip says why a trial cannot be run here. That is not a pass.
+// skip records why a trial cannot run here. A skipped trial does not pass.
 func (t *trial) skip(format string, args ...any) { t.skipped = fmt.Sprintf(format, args...) }
 
-// timed is a time by the form of the run.
+// timed returns a time for the form of the run.
 func (t *trial) timed(short, long time.Duration) time.Duration {
 	if t.o.Long {
 		return long
@@ -458,7 +460,7 @@ func (t *trial) timed(short, long time.Duration) time.Duration {
 	return short
 }
 
-// round waits inside of chaos, and reports whether there is time for another.
+// round waits within chaos, and reports whether there is time for another round.
 func (t *trial) round(least, most time.Duration) bool {
 	t.pool.watch()
 	return sleep(t.over, least+t.upTo(most-least)) == nil

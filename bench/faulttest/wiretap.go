@@ -7,12 +7,13 @@ import (
 	"sync"
 )
 
-// The kinds of requests, told by a word that they contain.
+// The kinds of requests, recognized by a word that they contain.
 var requests = [...]struct{ kind, has string }{
 	{"reclaim", "xautoclaim"}, {"read", "xreadgroup"}, {"write", "xadd"}, {"ack", "xack"},
 }
 
-// kindOf tells what a chunk of requests is. Scripts contain the words of the commands they run, so they come first.
+// kindOf returns the kind of a chunk of requests. Scripts contain the names of the commands they
+// run, so they come first.
 func kindOf(chunk []byte) string {
 	lower := bytes.ToLower(chunk)
 	if bytes.Contains(lower, []byte("\r\neval\r\n")) || bytes.Contains(lower, []byte("\r\nevalsha\r\n")) {
@@ -32,7 +33,7 @@ type tapped struct {
 	at func(step string)
 
 	mu   sync.Mutex
-	last string // the request whose reply is awaited
+	last string // the request whose reply is pending
 }
 
 func (d *diary) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -69,7 +70,7 @@ func (c *tapped) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// scriptKind tells redisio's scripts apart by a word that only one of them has.
+// scriptKind identifies redisio's scripts by a text that only one of them contains.
 func scriptKind(chunk []byte) string {
 	for _, s := range [...]struct{ kind, has string }{
 		{"dead letter", "to, '-', 'COUNT', 100"}, {"give back", "local lost, nobody"},

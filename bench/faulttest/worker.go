@@ -27,9 +27,9 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// main is the life of a worker process. The exit status is 1 when it ended with an error.
+// main runs a worker process. The exit status is 1 after an error.
 func (j job) main() int {
-	logging.Disable() // go-redis' own, which repeats what our errors say
+	logging.Disable() // go-redis' log repeats our errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d := &diary{words: json.NewEncoder(os.Stdout), crash: j.Crash, events: make(map[string]int)}
@@ -52,7 +52,7 @@ func (j job) main() int {
 	return 0
 }
 
-// work runs the graph, as a user would write it.
+// work runs the graph, as user code does.
 func (j job) work(ctx context.Context, d *diary) error {
 	rdb, err := j.connect(ctx, j.URL, d)
 	if err != nil {
@@ -116,7 +116,8 @@ func (j job) work(ctx context.Context, d *diary) error {
 	return err
 }
 
-// connect is redisio.Connect; a worker that crashes between two bytes of a connection looks at them.
+// connect calls redisio.Connect. A worker that crashes between two bytes of a connection uses a
+// tapped one.
 func (j job) connect(ctx context.Context, url string, d *diary) (redis.UniversalClient, error) {
 	if j.Crash.Step == "" {
 		return redisio.Connect(ctx, url, redisio.ConnectOptions{Wait: time.Minute})
@@ -129,7 +130,7 @@ func (j job) connect(ctx context.Context, url string, d *diary) (redis.Universal
 	return redis.NewClient(o), nil
 }
 
-// handler is the user's function, and all that goes wrong in it.
+// handler is the user's function with all its faults.
 type handler struct {
 	job   job
 	diary *diary
@@ -175,7 +176,7 @@ func (h *handler) handle(ctx context.Context, p parcel) (parcel, error) {
 	return p, nil
 }
 
-// diary is what a worker says about itself.
+// diary writes a worker's reports about itself.
 type diary struct {
 	handled atomic.Uint64
 	crash   crash
@@ -194,7 +195,7 @@ func (d *diary) event(e redisio.Event) {
 	d.events[e.Kind.String()] += n
 	d.mu.Unlock()
 	if e.Kind == redisio.EventTrimmed {
-		d.say(d.word()) // such a loss is counted by the trial, and the worker may die any time
+		d.say(d.word()) // the trial counts such losses, and the worker may die at any time
 	}
 }
 
@@ -204,7 +205,7 @@ func (d *diary) retry(r sink.StreamRetry) {
 	d.now.Unknown += r.Unknown
 }
 
-// keep says something four times a second, as long as the process lives.
+// keep reports four times a second until the process ends.
 func (d *diary) keep(running *flow.Running) {
 	d.mu.Lock()
 	d.running = running
@@ -230,7 +231,7 @@ func (d *diary) word() word {
 	return w
 }
 
-// noBackend is a context that ended: a snapshot made with it asks no server.
+// noBackend is a cancelled context: a snapshot made with it does not query the server.
 var noBackend = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -240,17 +241,17 @@ var noBackend = func() context.Context {
 func (d *diary) say(w word) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_ = d.words.Encode(w) // nobody listens to a worker whose trial died
+	_ = d.words.Encode(w) // after the trial died, nothing reads it
 }
 
-// at kills the process, if this is where it shall die.
+// at kills the process if this is the step at which it must die.
 func (d *diary) at(step string) {
 	if d.crash.Step == step && d.hits.Add(1) == int64(d.crash.Hit) {
 		dieNow()
 	}
 }
 
-// dieNow ends the process as kill -9 does: no deferred function, no flush, no reply.
+// dieNow ends the process as kill -9 does: no deferred functions, no flush, no reply.
 func dieNow() {
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()

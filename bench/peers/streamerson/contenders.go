@@ -73,7 +73,8 @@ func (b *bench) calls(ctx context.Context) ([]contender, error) {
 			return nil, err
 		}
 		all = append(all, contender{v.name, func(_ context.Context, long time.Duration) (r result, err error) {
-			if _, err := fmt.Fprintf(theirs.in, "{\"callers\":%d,\"ms\":%d}\n", callers, long.Milliseconds()); err != nil {
+			_, err = fmt.Fprintf(theirs.in, "{\"callers\":%d,\"ms\":%d}\n", callers, long.Milliseconds())
+			if err != nil {
 				return r, err
 			}
 			return r, theirs.hear(&r)
@@ -175,7 +176,8 @@ func (b *bench) http(ctx context.Context) ([]contender, error) {
 	}
 	for _, wire := range []string{"native", "v1"} {
 		for role, hello := range map[string]any{"worker": &struct{}{}, "gateway": &at} {
-			if _, err := b.start(ctx, hello, self, "-role", role, "-addr", b.addr, "-topic", "http-"+wire, "-wire", wire); err != nil {
+			_, err := b.start(ctx, hello, self, "-role", role, "-addr", b.addr, "-topic", "http-"+wire, "-wire", wire)
+			if err != nil {
 				return nil, err
 			}
 		}

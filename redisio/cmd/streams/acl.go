@@ -21,22 +21,25 @@ import (
 
 var aclCommand = command{
 	name: "acl", min: 0, max: 0, offline: true,
-	short: "print the least rights that a program needs, for ACL SETUSER",
-	long: "Prints the ACL SETUSER command that gives a user of the server what a program needs to read and write these streams, and no\n" +
-		"more. It asks no server. The command goes to standard output, what there is to say about it to standard error, so that\n" +
-		"it can be piped into redis-cli. It sets no password, and takes back what commands, keys and selectors the user had.\n" +
-		"It needs Redis 7.0 or later.\n\n" +
-		"The programs of package gateways have roles. All the keys of a topic or a hub are part of its role:\n\n" +
-		"  -service TOPICS  handles requests, answers them, hands them on, writes dead letters, and publishes and reads the events.\n" +
-		"  -client TOPICS   sends requests and control messages, and reads the events and its own replies. Its mailboxes are below\n" +
-		"                   \"{topic}:reply:NAME:\", where NAME is -user: that of ClientConfig.User, by default the user as whom the\n" +
-		"                   Redis client logs in. It can't read the requests of any client, nor the replies to other users.\n" +
-		"                   Give each client that must not see the replies of another a user of its own.\n" +
-		"  -hub HUBS        appends what sockets say, reads and appends what they are told, and keeps the secret of the sessions.\n" +
-		"                   A hub that has Calls is a -client of their topic, too. Its workers are -read {hub}:in -group workers\n" +
-		"                   -write {hub}:out -max-len -max-bytes.\n\n" +
-		"-service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect and -repair take several names, with commas\n" +
-		"between. What the rest says holds for all of them. Readers warn of a server that evicts streams if they may use INFO, which is left out here.",
+	short: "print the ACL SETUSER command with the least rights that a program needs",
+	long: "Prints the ACL SETUSER command that gives a user exactly the rights that a program needs to read and\n" +
+		"write these streams. It does not connect to a server. The command goes to standard output and notes go\n" +
+		"to standard error, so it can be piped into redis-cli. The command sets no password. It revokes the\n" +
+		"user's earlier commands, keys and selectors. It needs Redis 7.0 or later.\n\n" +
+		"The programs of package gateways have roles. A role includes all keys of its topic or hub:\n\n" +
+		"  -service TOPICS  handles, answers and forwards requests, writes dead letters, and publishes and reads\n" +
+		"                   events.\n" +
+		"  -client TOPICS   sends requests and control messages, and reads events and its own replies. Its\n" +
+		"                   mailboxes are below \"{topic}:reply:NAME:\", where NAME is -user. It must equal\n" +
+		"                   ClientConfig.User, which defaults to the user name of the Redis client. It can't read\n" +
+		"                   requests of any client, nor replies to other users. Clients that must not see each\n" +
+		"                   other's replies need different users.\n" +
+		"  -hub HUBS        appends the messages of sockets, reads and appends the messages for them, and stores\n" +
+		"                   the secret of the sessions. A hub with Calls also needs -client with their topic.\n" +
+		"                   Its workers need -read {hub}:in -group workers -write {hub}:out -max-len -max-bytes.\n\n" +
+		"-service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect and -repair accept\n" +
+		"several names, separated by commas; the other flags apply to all of them. Readers warn of a server that\n" +
+		"evicts streams if they may use INFO, which this command does not grant.",
 	examples: []string{
 		"acl -user billing -read orders -group billing -write invoices | redis-cli",
 		"acl -user shipping -read orders -group shipping -dead orders:lost -cluster",
@@ -50,48 +53,48 @@ var aclCommand = command{
 	flags: func(fs *flag.FlagSet) func(*call) error {
 		var a aclFlags
 		fs.StringVar(&a.user, "user", "", "the user's `NAME`")
-		fs.StringVar(&a.service, "service", "", "`TOPICS` whose requests the program handles")
-		fs.StringVar(&a.replyTopics, "reply-topics", "", "other `TOPICS` whose clients -service answers (ReplyTopics)")
-		fs.StringVar(&a.client, "client", "", "`TOPICS` whose services the program asks")
-		fs.StringVar(&a.hub, "hub", "", "`HUBS` that the program is a process of")
-		fs.BoolVar(&a.ownSecrets, "secrets", false, "-hub has the secrets of its sessions from elsewhere (Secrets)")
+		fs.StringVar(&a.service, "service", "", "`TOPICS` of the requests that the program handles")
+		fs.StringVar(&a.replyTopics, "reply-topics", "", "other `TOPICS` with clients that -service answers (ReplyTopics)")
+		fs.StringVar(&a.client, "client", "", "`TOPICS` of the services that the program calls")
+		fs.StringVar(&a.hub, "hub", "", "`HUBS` that the program serves")
+		fs.BoolVar(&a.ownSecrets, "secrets", false, "-hub gets the secrets of its sessions from Secrets, not from Redis")
 		fs.StringVar(&a.read, "read", "", "`STREAMS` to read as a member of -group")
-		fs.StringVar(&a.group, "group", "", "the `NAME` of the group that -read reads in")
+		fs.StringVar(&a.group, "group", "", "`NAME` of the consumer group of -read")
 		fs.StringVar(
 			&a.dead,
 			"dead",
 			"",
-			"the `STREAM` for dead letters of -read and -service (default the stream's name and :dead)",
+			"`STREAM` for dead letters of -read and -service (default the stream's name plus :dead)",
 		)
-		fs.BoolVar(&a.noDead, "no-dead", false, "-read has no dead letters")
+		fs.BoolVar(&a.noDead, "no-dead", false, "-read writes no dead letters")
 		fs.BoolVar(&a.noAck, "no-ack", false, "-read reads at most once")
 		fs.BoolVar(
 			&a.noDelayed,
 			"no-delayed",
 			false,
-			"-read does not move entries that are scheduled for its streams (DelayedEvery negative)",
+			"-read does not move scheduled entries to its streams (DelayedEvery negative)",
 		)
-		fs.BoolVar(&a.noReap, "no-reap", false, "-read leaves dead consumers alone (ReapAfter negative)")
+		fs.BoolVar(&a.noReap, "no-reap", false, "-read does not delete dead consumers (ReapAfter negative)")
 		fs.StringVar(&a.tail, "tail", "", "`STREAMS` to follow without a group")
-		fs.StringVar(&a.ranges, "range", "", "`STREAMS` to read pieces of")
+		fs.StringVar(&a.ranges, "range", "", "`STREAMS` to read ranges of")
 		fs.StringVar(&a.write, "write", "", "`STREAMS` to write to")
-		fs.BoolVar(&a.maxLen, "max-len", false, "-write keeps to a length (MaxLen, MinID, HardCap)")
-		fs.BoolVar(&a.maxAge, "max-age", false, "-write keeps to an age (MaxAge)")
-		fs.BoolVar(&a.maxBytes, "max-bytes", false, "-write keeps to an amount of memory (MaxBytes)")
-		fs.BoolVar(&a.window, "dedupe-window", false, "-write writes nothing twice (DedupeWindow)")
+		fs.BoolVar(&a.maxLen, "max-len", false, "-write limits the length (MaxLen, MinID, HardCap)")
+		fs.BoolVar(&a.maxAge, "max-age", false, "-write limits the age (MaxAge)")
+		fs.BoolVar(&a.maxBytes, "max-bytes", false, "-write limits the memory (MaxBytes)")
+		fs.BoolVar(&a.window, "dedupe-window", false, "-write skips duplicates (DedupeWindow)")
 		fs.BoolVar(&a.replicas, "replicas", false, "-write waits for replicas (Durability.Replicas)")
 		fs.BoolVar(&a.fsync, "fsync", false, "-write waits for the disk (Durability.Fsync; Redis 7.2)")
 		fs.BoolVar(&a.later, "later", false, "-write schedules entries for later")
-		fs.StringVar(&a.ticks, "ticks", "", "`STREAMS` that a clock writes ticks to")
-		fs.StringVar(&a.dedupe, "dedupe", "", "`PREFIXES` of stores that remember what is done")
-		fs.StringVar(&a.inspect, "inspect", "", "`PATTERNS` of streams that this command looks at")
-		fs.StringVar(&a.repair, "repair", "", "`PATTERNS` of streams that this command changes")
+		fs.StringVar(&a.ticks, "ticks", "", "`STREAMS` to which a clock writes ticks")
+		fs.StringVar(&a.dedupe, "dedupe", "", "`PREFIXES` of dedupe stores")
+		fs.StringVar(&a.inspect, "inspect", "", "`PATTERNS` of streams that the user may inspect with this program")
+		fs.StringVar(&a.repair, "repair", "", "`PATTERNS` of streams that the user may repair with this program")
 		fs.BoolVar(&a.cluster, "cluster", false, "the server is a Redis Cluster")
 		return a.print
 	},
 }
 
-// aclFlags are what a program does.
+// aclFlags are the flags that describe a program.
 type aclFlags struct {
 	user, read, group, dead, tail, ranges, write, ticks, dedupe, inspect, repair string
 
@@ -100,14 +103,14 @@ type aclFlags struct {
 	noDead, noAck, noDelayed, noReap, maxLen, maxAge, maxBytes, window, replicas, fsync, later, cluster, ownSecrets bool
 }
 
-// names are those between the commas.
+// names splits a list at its commas.
 func names(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 }
 
 func (a *aclFlags) print(c *call) error {
 	if a.user == "" || strings.ContainsAny(a.user, " \t\r\n\"'\x00") {
-		return usagef("whose rights? say -user NAME, a name without spaces and quotes")
+		return usagef("no user: give -user NAME, a name without spaces and quotes")
 	}
 	access, err := a.access()
 	if err != nil {
@@ -115,16 +118,16 @@ func (a *aclFlags) print(c *call) error {
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
-			"rights for what? say -service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect or -repair",
+			"no rights: give -service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect or -repair",
 		)
 	}
 	if a.cluster {
 		access = access.And(redisio.AccessToCluster())
-		c.note("a cluster: each node has users of its own, masters and replicas, so each is to be told")
+		c.note("a cluster: run this command on every node, masters and replicas, because each has its own users")
 	}
 	line := strings.Join(append([]string{"ACL SETUSER", a.user, "on"}, access.Rules()...), " ")
 	c.note(
-		"a new user needs a password as well: ACL SETUSER %s >PASSWORD; ACL SAVE or CONFIG REWRITE keeps users over a restart",
+		"a new user also needs a password: ACL SETUSER %s >PASSWORD; keep it with ACL SAVE or CONFIG REWRITE",
 		a.user,
 	)
 	if c.out.json {
@@ -137,13 +140,13 @@ func (a *aclFlags) print(c *call) error {
 	return nil
 }
 
-// access puts together what the flags say.
+// access returns the rights for the flags.
 func (a *aclFlags) access() (all redisio.Access, err error) {
 	if (a.read == "") != (a.group == "") {
-		return all, usagef("-read and -group go together")
+		return all, usagef("-read and -group need each other")
 	}
 	if a.dead != "" && (a.noDead || a.noAck) {
-		return all, usagef("-dead does not go with -no-dead and -no-ack")
+		return all, usagef("-dead can not be combined with -no-dead or -no-ack")
 	}
 	for _, key := range names(a.read) {
 		cfg := reader.GroupConfig{Key: key, Group: a.group, NoAck: a.noAck}
@@ -211,19 +214,19 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 	return all, nil
 }
 
-// roles puts together what services, clients and hubs need. Mistakes are those that the programs
-// would report.
+// roles returns the rights of services, clients and hubs. Invalid flags give the same errors as the
+// programs themselves.
 func (a *aclFlags) roles() (all redisio.Access, err error) {
 	if a.replyTopics != "" && a.service == "" {
-		return all, usagef("-reply-topics goes with -service")
+		return all, usagef("-reply-topics needs -service")
 	}
 	if a.ownSecrets && a.hub == "" {
-		return all, usagef("-secrets goes with -hub")
+		return all, usagef("-secrets needs -hub")
 	}
 	if a.service != "" && a.noDead {
-		return all, usagef("-no-dead does not go with -service, which has dead letters")
+		return all, usagef("-no-dead can not be combined with -service, which writes dead letters")
 	}
-	rdb := redis.NewClient(&redis.Options{}) // it is for Validate, and never dials
+	rdb := redis.NewClient(&redis.Options{}) // only for Validate; never dials
 	defer rdb.Close()
 	for _, topic := range names(a.service) {
 		cfg := gateways.ServiceConfig{
@@ -245,7 +248,7 @@ func (a *aclFlags) roles() (all redisio.Access, err error) {
 	for _, name := range names(a.hub) {
 		var cfg ws.HubConfig
 		if a.ownSecrets {
-			cfg.Secrets = []string{rand.Text() + rand.Text()} // any will do
+			cfg.Secrets = []string{rand.Text() + rand.Text()} // any valid secret
 		}
 		if err := ws.NewHub(rdb, name, cfg).Validate(); err != nil {
 			return all, usageError(err.Error())
@@ -255,7 +258,8 @@ func (a *aclFlags) roles() (all redisio.Access, err error) {
 	return all, nil
 }
 
-// defaultDead is where source.Stream puts dead letters: beside the stream, and in a cluster in its hash slot.
+// defaultDead returns the default key for the dead letters of source.Stream. In a cluster it is in
+// the stream's hash slot.
 func defaultDead(key string, cluster bool) string {
 	if cluster && !strings.Contains(key, "{") {
 		return "{" + key + "}:dead"

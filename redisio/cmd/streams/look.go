@@ -299,7 +299,7 @@ var pendingCommand = command{
 				return pendingList(c, *consumer, *limit)
 			}
 			if *consumer != "" {
-				return usagef("-consumer goes with -list")
+				return usagef("-consumer needs -list")
 			}
 			return pendingAges(c)
 		}
