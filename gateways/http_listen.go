@@ -1,11 +1,14 @@
 package gateways
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // ListenError reports an address that can't be listened on.
@@ -55,21 +58,20 @@ func Listen(addr string) (net.Listener, error) {
 type limited struct {
 	net.Listener
 	sendBuffer int
-	slots      chan struct{} // one token per connection
-	closing    sync.Once
-	closed     chan struct{}
+	slots      *semaphore.Weighted // one per connection
+	closed     context.Context     // done when the listener is closed
+	close      context.CancelFunc
 }
 
 func limit(l net.Listener, connections, sendBuffer int) *limited {
-	return &limited{Listener: l, sendBuffer: sendBuffer, slots: make(chan struct{}, connections),
-		closed: make(chan struct{})}
+	closed, end := context.WithCancel(context.Background())
+	return &limited{Listener: l, sendBuffer: sendBuffer, slots: semaphore.NewWeighted(int64(connections)),
+		closed: closed, close: end}
 }
 
 // Accept waits for a slot, then for a connection.
 func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
+	if l.slots.Acquire(l.closed, 1) != nil {
 		return nil, net.ErrClosed
 	}
 	c, err := l.Listener.Accept()
@@ -82,10 +84,10 @@ func (l *limited) Accept() (net.Conn, error) {
 }
 
 // release returns the slot of a connection.
-func (l *limited) release() { <-l.slots }
+func (l *limited) release() { l.slots.Release(1) }
 
 func (l *limited) Close() error {
-	l.closing.Do(func() { close(l.closed) })
+	l.close()
 	return l.Listener.Close()
 }
 

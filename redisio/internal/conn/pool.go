@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
@@ -25,11 +26,11 @@ import (
 // Lines are a writer's connections. As many are made as are in use at once, and those that are not are kept.
 type Lines struct {
 	c           Client
-	write, read time.Duration // timeouts; 0: none
-	idle, age   time.Duration // how long one may be idle, and may be used; 0 or less: for ever
-	jitter      time.Duration // of age
-	patience    time.Duration // how long to wait for one that is free
-	room        chan struct{} // a token for each that is in use
+	write, read time.Duration       // timeouts; 0: none
+	idle, age   time.Duration       // how long one may be idle, and may be used; 0 or less: for ever
+	jitter      time.Duration       // of age
+	patience    time.Duration       // how long to wait for one that is free
+	room        *semaphore.Weighted // a token for each that is in use
 
 	mu     sync.Mutex
 	used   map[*Wire]bool // in use; false: to be closed afterwards
@@ -49,7 +50,7 @@ func NewLines(c Client) *Lines {
 		age:      o.ConnMaxLifetime,
 		jitter:   o.ConnMaxLifetimeJitter,
 		patience: o.PoolTimeout,
-		room:     make(chan struct{}, o.PoolSize),
+		room:     semaphore.NewWeighted(int64(o.PoolSize)),
 		used:     make(map[*Wire]bool),
 	}
 }
@@ -66,7 +67,7 @@ func (ls *Lines) Send(
 	if err := ls.enter(ctx); err != nil {
 		return err
 	}
-	defer func() { <-ls.room }()
+	defer ls.room.Release(1)
 	w, err := ls.take(ctx)
 	if err != nil {
 		return err
@@ -91,21 +92,18 @@ func (ls *Lines) Open(ctx context.Context) error {
 
 // enter waits until there may be one more in use.
 func (ls *Lines) enter(ctx context.Context) error {
-	select {
-	case ls.room <- struct{}{}:
+	if ls.room.TryAcquire(1) {
 		return nil
-	default:
 	}
-	t := time.NewTimer(ls.patience)
-	defer t.Stop()
-	select {
-	case ls.room <- struct{}{}:
+	limited, cancel := context.WithTimeout(ctx, ls.patience)
+	defer cancel()
+	if ls.room.Acquire(limited, 1) == nil {
 		return nil
-	case <-t.C:
-		return redis.ErrPoolTimeout
-	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return fault.Ended(ctx)
 	}
+	return redis.ErrPoolTimeout
 }
 
 // take returns a line, connected and alive as far as one can tell.
