@@ -11,6 +11,7 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // flow/gostreams: the bridge to its connectors
 	github.com/robfig/cron/v3 v3.0.1 // source/cron: what its specs say; parsing only
+	golang.org/x/sync v0.23.0 // semaphores that bound connections
 	golang.org/x/time v0.14.0 // Throttle
 )
 
@@ -22,7 +23,6 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/rs/zerolog v1.35.1 // logs of the examples, for people; the library takes any *slog.Logger
 	go.uber.org/goleak v1.3.0
-	golang.org/x/sync v0.23.0
 )
 
 require (

@@ -69,7 +69,7 @@ func TestWithoutRedis(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	code, stdout, stderr := command(t, t.Context(), "-case", "inproc-async,consume", "-n", "500", "-reps", "1")
 	if code != 0 || !strings.Contains(stderr, "no redis-server on PATH") ||
-		!strings.Contains(stderr, "consume: left out") {
+		!strings.Contains(stderr, "consume: skipped") {
 		t.Errorf("exit code %d:\n%s", code, stderr)
 	}
 	if !strings.Contains(stdout, "inproc-async") {
