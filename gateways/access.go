@@ -10,6 +10,7 @@ import (
 //
 // Idea: a client appends requests and reads none, and each client has mailboxes below its own name.
 // The commands that look after the streams stand in selectors, without any that returns an entry.
+// A service may trim mailboxes, by XTRIM and by the MAXLEN of XADD, and not read them.
 // So no client can read what others ask, or are answered. What is inside of a script is checked
 // like any other command, so EVAL gives no more. All rights of a client are in selectors: a process
 // that has another role, too, must not have the commands of that one for the requests.
@@ -18,7 +19,7 @@ import (
 // for its ID. It is in requests, replies and control messages only.
 
 // Access returns the rights of a service of the topic: to handle its requests, to answer its
-// clients and those of ReplyTopics, to hand requests on, to announce its types, to write dead
+// clients and those of ReplyTopics, to keep their mailboxes to MailboxBytes, to hand requests on, to announce its types, to write dead
 // letters, and to publish and read its events. A graph of Requests and Reply needs no more.
 //
 //	rdb.ACLSetUser(ctx, "pricing", append(gateways.ServiceConfig{}.Access("orders").Rules(), "on", ">password")...)
@@ -41,6 +42,9 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 		topics = append(topics, keysOf(t))
 	}
 	mailboxes := redisio.Access{Commands: []string{"exists", "xadd"}}
+	if c.MailboxBytes >= 0 {
+		mailboxes.Commands = append(mailboxes.Commands, "memory|usage", "xlen", "xtrim")
+	}
 	for _, t := range topics {
 		mailboxes.Appends = append(mailboxes.Appends, redisio.KeyPattern(t.mailbox)+"*")
 	}

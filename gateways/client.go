@@ -58,8 +58,9 @@ type ClientConfig struct {
 	// MaxPayload limits the bytes of a request. Defaults to 1 MiB.
 	MaxPayload int
 	// MailboxTTL is how long the stream of this client's replies outlives the client. The stream
-	// holds at most 16,384 unread replies, for example of a hanging client. Beyond that the oldest
-	// are lost, and their calls time out. Defaults to one minute.
+	// holds at most 16,384 unread replies, for example of a hanging client, and takes at most
+	// ServiceConfig.MailboxBytes. Beyond that the oldest are lost, and their calls time out.
+	// Defaults to one minute.
 	MailboxTTL time.Duration
 	// User is the part of the mailbox's key that ACL rules go by: "{topic}:reply:<user>:<id>". See
 	// Access. Letters, digits and "-_.@+=" are allowed, up to 100. Defaults to the user as whom the

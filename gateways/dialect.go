@@ -51,15 +51,15 @@ func speak(w Wire, config, topic string) (dialect, error) {
 func (d *dialect) replies(
 	rdb redis.UniversalClient,
 	wait time.Duration,
-	most int,
-	full func(flow.Message[Response]) error,
+	box boxing,
 ) flow.Sink[Response] {
 	if d.shared == "" {
-		return mailboxes(rdb, d.reply, wait, most, full)
+		return mailboxes(rdb, d.reply, wait, box)
 	}
 	return sink.Stream(
 		rdb,
 		sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-			Format: d.reply, MaxLen: d.most, DropUnread: true, Wait: wait, MaxPayload: payloadFor(most), OnFull: full},
+			Format: d.reply, MaxLen: d.most, DropUnread: true, Wait: wait, MaxPayload: payloadFor(box.maxReply),
+			OnFull: box.full},
 	)
 }

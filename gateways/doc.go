@@ -61,10 +61,11 @@
 // id, reply, limit and headers. Each client process has one stream for its replies, its mailbox
 // "{topic}:reply:<id>", or "{topic}:reply:<user>:<id>" with a ClientConfig.User. The client
 // creates, reads, trims and deletes it, and it expires when the process dies. Services write to a
-// mailbox only while it exists, and to no other key. Clients cancel requests and grant credit for
-// streamed replies in "{topic}:control", which every process of a service reads. Events are native
-// entries of "{topic}:events", with type, id, key and headers. All keys of a topic share a hash
-// slot.
+// mailbox only while it exists, and to no other key. They limit it to 16,384 replies and to
+// ServiceConfig.MailboxBytes, so that a client that hangs does not fill Redis. Clients cancel
+// requests and grant credit for streamed replies in "{topic}:control", which every process of a
+// service reads. Events are native entries of "{topic}:events", with type, id, key and headers. All
+// keys of a topic share a hash slot.
 //
 // [StreamersonV1], the Wire of ServiceConfig and ClientConfig, uses the protocol of streamerson for
 // Node instead.

@@ -77,6 +77,10 @@ type ReplyConfig struct {
 	// MaxReply limits the bytes of a reply. A caller receives CodeReplyTooLarge instead of a larger
 	// one. Defaults to 1 MiB. The maximum is 256 MiB.
 	MaxReply int
+	// MailboxBytes is the most memory that the unread replies of one client take in Redis. See
+	// ServiceConfig. Defaults to 64 MiB, or to two replies of MaxReply if that is more. Negative
+	// disables the limit.
+	MailboxBytes int64
 }
 
 // Reply answers the requests that messages come from. It is the branch that ends a graph of
@@ -130,6 +134,9 @@ func reply[T any](
 	if err := checkMaxReply("ReplyConfig", most); err != nil {
 		wantedOpts = append(wantedOpts, flow.InvalidError(err))
 	}
+	if err := checkMailboxBytes("ReplyConfig", cfg.MailboxBytes); err != nil {
+		wantedOpts = append(wantedOpts, flow.InvalidError(err))
+	}
 	wanted := flow.Via(in, "wanted", func() flow.Handler[T, Response] {
 		return flow.HandlerFunc[T, Response](
 			func(ctx context.Context, m flow.Message[T], emit flow.Emit[Response]) error {
@@ -146,7 +153,8 @@ func reply[T any](
 			},
 		)
 	}, wantedOpts...)
-	return flow.To(wanted, mailboxes(rdb, replyFormat{}, forever, most, whileWanted), opts...)
+	box := boxing{maxReply: most, bytes: mailboxBudget(cfg.MailboxBytes, most), full: whileWanted}
+	return flow.To(wanted, mailboxes(rdb, replyFormat{}, forever, box), opts...)
 }
 
 // answers emits a message for each request that wants the answer.
@@ -168,17 +176,53 @@ func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
 }
 
 // mailboxLen limits the replies in a client's mailbox, so that a client that neither reads nor dies
-// does not fill the server. Beyond it the oldest are lost: their calls time out, and a streamed
+// does not fill the server. MailboxBytes limits their size. Beyond it the oldest are lost: their calls time out, and a streamed
 // reply that misses parts is interrupted.
 const mailboxLen = 16_384
+
+// defaultMailboxBytes is the default of MailboxBytes.
+const defaultMailboxBytes = 64 << 20
+
+// leastMailboxBytes is the least budget of a stream.
+const leastMailboxBytes = 64 << 10
+
+func checkMailboxBytes(config string, n int64) error {
+	if n <= 0 || n >= leastMailboxBytes {
+		return nil
+	}
+	return &redisio.ConfigError{
+		Type:    config,
+		Field:   "MailboxBytes",
+		Problem: fmt.Sprintf("is %d", n),
+		Fix:     "choose 65536 or more, 0 for the default, or a negative number for no limit",
+	}
+}
+
+// mailboxBudget returns how many bytes a mailbox may take; 0 is no limit.
+func mailboxBudget(n int64, maxReply int) int64 {
+	switch {
+	case n < 0:
+		return 0
+	case n == 0:
+		return max(defaultMailboxBytes, 2*int64(payloadFor(maxReply)))
+	}
+	return n
+}
+
+// boxing is how replies are put into mailboxes.
+type boxing struct {
+	maxReply int
+	bytes    int64 // the budget of a mailbox; 0: no limit
+	full     func(flow.Message[Response]) error
+	told     func(redisio.Event) // may be nil
+}
 
 // mailboxes returns a sink that writes each message to its reply address.
 func mailboxes(
 	rdb redis.UniversalClient,
 	f redisio.Format[Response],
 	wait time.Duration,
-	most int,
-	full func(flow.Message[Response]) error,
+	box boxing,
 ) flow.Sink[Response] {
 	return sink.Stream(
 		rdb,
@@ -188,9 +232,11 @@ func mailboxes(
 			OnlyExisting: true,
 			Together:     true,
 			MaxLen:       mailboxLen,
+			MaxBytes:     box.bytes,
 			Wait:         wait,
-			MaxPayload:   payloadFor(most),
-			OnFull:       full,
+			MaxPayload:   payloadFor(box.maxReply),
+			OnFull:       box.full,
+			OnEvent:      box.told,
 		},
 	)
 }

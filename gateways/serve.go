@@ -184,9 +184,12 @@ type ServiceStats struct {
 	Expired   uint64 // not started, because their deadline had passed
 	Cancelled uint64 // by their callers, before or during handling
 	HandedOn  uint64 // to other processes, because this one does not handle their type
+	// Dropped counts the replies, and parts of streamed ones, that were dropped because the mailbox
+	// of a client was over MailboxBytes.
+	Dropped uint64
 }
 
-type serviceCounters struct{ answered, failed, expired, cancelled, handedOn atomic.Uint64 }
+type serviceCounters struct{ answered, failed, expired, cancelled, handedOn, dropped atomic.Uint64 }
 
 // Stats returns the counts.
 func (s *Service) Stats() ServiceStats {
@@ -197,5 +200,6 @@ func (s *Service) Stats() ServiceStats {
 		Expired:   c.expired.Load(),
 		Cancelled: c.cancelled.Load(),
 		HandedOn:  c.handedOn.Load(),
+		Dropped:   c.dropped.Load(),
 	}
 }

@@ -46,6 +46,13 @@ type ServiceConfig struct {
 	// MaxReply limits the bytes of a reply, and of each part of a streamed one. A caller receives
 	// CodeReplyTooLarge instead of a larger one. Defaults to 1 MiB. The maximum is 256 MiB.
 	MaxReply int
+	// MailboxBytes is the most memory that the unread replies of one client take in Redis, as when
+	// the client hangs. Beyond it the oldest are dropped and their calls time out: the log warns,
+	// and Stats counts them. A mailbox is measured when a sixteenth of MailboxBytes was written to
+	// it, on average. Defaults to 64 MiB, or to two replies of MaxReply if that is more. Negative
+	// disables the limit; then only the number of replies is limited, to 16,384. The replies of
+	// StreamersonV1 have the limit of that wire instead.
+	MailboxBytes int64
 	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig. They apply to
 	// requests without a reply, and to those of processes that died.
 	Lease         time.Duration
@@ -124,6 +131,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	def(&s.cfg.Answers, 4096)
 	def(&s.cfg.MaxReply, defaultMaxReply)
 	s.mistake(checkMaxReply("ServiceConfig", s.cfg.MaxReply))
+	s.mistake(checkMailboxBytes("ServiceConfig", s.cfg.MailboxBytes))
 	s.cfg.Log = flow.Thinned(s.cfg.Log)
 	if s.cfg.Group == "" {
 		s.cfg.Group = defaultGroup
@@ -146,7 +154,16 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s.mistake(wrong)
 	s.parts = newOutbox(
 		rdb,
-		writer.Config{OnlyExisting: true, MaxLen: mailboxLen, MaxPayload: payloadFor(s.cfg.MaxReply)},
+		writer.Config{
+			OnlyExisting: true,
+			MaxLen:       mailboxLen,
+			MaxBytes:     mailboxBudget(s.cfg.MailboxBytes, s.cfg.MaxReply),
+			MaxPayload:   payloadFor(s.cfg.MaxReply),
+			OnEvent: func(e redisio.Event) {
+				s.cfg.Log.Warn("mailbox: "+e.Kind.String(), "key", e.Key, "entries", e.Count, "error", e.Err)
+				s.mailboxEvent(e)
+			},
+		},
 	)
 	s.parts.patient = true
 	s.onward = newOutbox(
@@ -170,6 +187,23 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	}
 	s.ledger = newLedger(s.cfg.Answers)
 	return s
+}
+
+// boxing returns how the service's replies are put into mailboxes.
+func (s *Service) boxing(full func(flow.Message[Response]) error) boxing {
+	return boxing{
+		maxReply: s.cfg.MaxReply,
+		bytes:    mailboxBudget(s.cfg.MailboxBytes, s.cfg.MaxReply),
+		full:     full,
+		told:     s.mailboxEvent,
+	}
+}
+
+// mailboxEvent counts the replies that were dropped.
+func (s *Service) mailboxEvent(e redisio.Event) {
+	if e.Kind == redisio.EventDropped {
+		s.stats.dropped.Add(uint64(e.Count))
+	}
 }
 
 // workersOf returns how many workers the options set.
@@ -291,10 +325,10 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 		func() flow.StepFunc[flow.Message[Response], Response] { return lateReply },
 	)
 	parts := []flow.Part{
-		flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait, s.cfg.MaxReply, late.put), flow.Name("replies")),
+		flow.To(served, s.speech.replies(s.rdb, s.cfg.Wait, s.boxing(late.put)), flow.Name("replies")),
 		flow.To(
 			again,
-			s.speech.replies(s.rdb, forever, s.cfg.MaxReply, whileWanted),
+			s.speech.replies(s.rdb, forever, s.boxing(whileWanted)),
 			flow.Name("late replies"),
 		),
 		flow.Log(s.cfg.Log),

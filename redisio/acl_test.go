@@ -254,6 +254,7 @@ func TestAccessOfAWriter(t *testing.T) {
 		"cap":      {HardCap: 5},
 		"cap drop": {HardCap: 2, WhenFull: writer.FullDrop},
 		"bytes":    {MaxBytes: 64 << 10, MaxLen: 2, Exact: true, WhenFull: writer.FullDrop},
+		"mailbox":  {OnlyExisting: true, MaxLen: 100, MaxBytes: 64 << 10},
 		"dedupe":   {DedupeWindow: time.Minute},
 		"replicas": {Durability: writer.Durability{Replicas: 1, Timeout: time.Millisecond}},
 		"both":     {Durability: writer.Durability{Replicas: 1, Fsync: true, Timeout: 10 * time.Second}},
@@ -277,6 +278,11 @@ func TestAccessOfAWriter(t *testing.T) {
 				}
 			} else {
 				cfg.Key = key
+			}
+			if cfg.OnlyExisting { // over MaxBytes
+				for i := range entries {
+					entries[i].Fields[0].Value = make([]byte, 40<<10)
+				}
 			}
 			if cfg.DedupeWindow > 0 {
 				for i := range entries {

@@ -74,7 +74,7 @@ type StreamConfig[T any] struct {
 
 	// OnlyExisting writes only to existing streams: a message for a missing stream is dropped and
 	// counted, as by flow.Skip. It is for mailboxes, which their reader creates and deletes. MaxLen
-	// then also trims entries that were not read.
+	// and MaxBytes then also trim entries that were not read. See [writer.Config].
 	OnlyExisting bool
 	// Together makes the entries of one write, if there are at most 64, appear atomically, so that
 	// a blocked reader gets all of them in one read. It excludes all retention except that of

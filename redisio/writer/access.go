@@ -16,8 +16,11 @@ func (c Config) Access(keys ...string) redisio.Access {
 	if c.Key != "" {
 		a = a.And(redisio.Access{Commands: []string{"xlen"}})
 	}
-	if c.trims() && !c.plain() || c.HardCap > 0 || c.MaxBytes > 0 {
+	if c.trims() && !c.plain() || c.HardCap > 0 || c.MaxBytes > 0 && !c.OnlyExisting {
 		a = a.And(acl.Of(keys, "eval", "xinfo|groups", "xlen", "xpending", "xrange", "xtrim"))
+	}
+	if c.MaxBytes > 0 && c.OnlyExisting {
+		a = a.And(redisio.Access{Commands: []string{"xlen", "xtrim"}})
 	}
 	if c.MaxBytes > 0 {
 		a = a.And(acl.Of(nil, "memory|usage"))

@@ -2,10 +2,16 @@ package writer
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
 // A stream's budget of bytes. Idea: the server measures the stream (MEMORY USAGE) when it is
@@ -112,3 +118,87 @@ func (w *Writer) overweight(l *lane, now time.Time) bool {
 // dropsBytes reports that the oldest entries go when the stream is over its budget, whether they
 // were read or not.
 func (c *Config) dropsBytes() bool { return c.DropUnread || c.WhenFull == FullDrop }
+
+// bound keeps streams that exist to MaxBytes, after a pipeline was written to them.
+//
+// Idea: there may be any number of such streams, most of them small, so the writer remembers none of
+// them. It counts the bytes of the pipeline and measures a stream at every sixteenth of MaxBytes,
+// beginning at a random byte. So each entry has its stream measured with a probability of its size
+// by that sixteenth, and each stream is measured after a sixteenth on average.
+func (w *Writer) bound(ctx context.Context, entries []redisio.Outgoing, results []redisio.Result) {
+	step := w.cfg.MaxBytes / 16
+	var keys []string
+	at, total, n := rand.Int64N(step), int64(0), int64(0) // at: how far ahead the next measurement is
+	for i := range entries {
+		if results[i].Err != nil {
+			continue
+		}
+		size := int64(entries[i].Fields.Size()) + entryBytes
+		total, n = total+size, n+1
+		if at -= size; at >= 0 {
+			continue
+		}
+		at = (at%step + step) % step
+		if key := w.keyOf(&entries[i]); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range keys {
+		w.boundStream(ctx, key, total/n)
+	}
+}
+
+// boundStream drops the oldest entries of a stream that takes more than MaxBytes. average is what
+// an entry takes, for servers and users without MEMORY.
+func (w *Writer) boundStream(ctx context.Context, key string, average int64) {
+	dropped := int64(0)
+	var err error
+	for range trimSteps {
+		var keep int64
+		if keep, err = w.fitting(ctx, key, average); err != nil || keep == 0 {
+			break
+		}
+		var went int64
+		if went, err = w.out.XTrimMaxLen(ctx, key, keep).Result(); err != nil || went == 0 {
+			break
+		}
+		dropped += went
+	}
+	switch {
+	case err == nil:
+	case fault.Judge(err) == fault.Moved:
+		w.out.Redirected()
+	case fault.IsServerSaid(err):
+		w.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: key, Err: err})
+	}
+	if dropped > 0 {
+		w.stats.trimmed.Add(dropped)
+		w.stats.lost.Add(dropped)
+		w.emit(redisio.Event{Kind: redisio.EventDropped, Key: key, Count: int(dropped)})
+	}
+}
+
+// fitting returns to how many entries a stream is to be trimmed in one step, 0 for none.
+func (w *Writer) fitting(ctx context.Context, key string, average int64) (int64, error) {
+	pipe := w.out.Pipeline()
+	memory, length := pipe.MemoryUsage(ctx, key, 0), pipe.XLen(ctx, key)
+	_, _ = pipe.Exec(ctx) // the commands have their errors
+	n, err := length.Result()
+	if err != nil || n < 2 {
+		return 0, err
+	}
+	size, err := memory.Result()
+	switch {
+	case errors.Is(err, redis.Nil): // the stream has gone
+		return 0, nil
+	case err != nil && fault.IsServerSaid(err) && fault.Judge(err) == fault.Permanent:
+		size = n * average
+	case err != nil:
+		return 0, err
+	}
+	if size <= w.cfg.MaxBytes {
+		return 0, nil
+	}
+	keep := max(1, int64(float64(n)*float64(w.cfg.MaxBytes)/float64(size)*0.9))
+	return max(keep, n-script.TrimStep), nil
+}

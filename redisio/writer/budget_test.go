@@ -128,6 +128,100 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 	}
 }
 
+// Streams that exist, as mailboxes do, take no more memory than they may, however many there are.
+// The writer keeps nothing of them.
+func TestFault_S1_ExistingStreamsHaveBudgetsOfBytes(t *testing.T) {
+	t.Parallel()
+	srv := redistest.Start(t)
+	admin := srv.Client(t)
+	const budget = 256 << 10
+	entry := func(key string, i, size int) redisio.Outgoing {
+		return redisio.Outgoing{Key: key, Fields: redisio.Fields{
+			{Name: "n", Value: []byte(strconv.Itoa(i))}, {Name: "data", Value: bytes.Repeat([]byte("x"), size)},
+		}}
+	}
+	write := func(t *testing.T, w *Writer, entries ...redisio.Outgoing) {
+		t.Helper()
+		if err := w.Write(rig.Ctx(t), entries, make([]redisio.Result, len(entries))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := func(t *testing.T, key string) string {
+		write(t, openWriter(t, admin, Config{}), entry(key, -1, 10))
+		return key
+	}
+	fits := func(t *testing.T, key string, last int) {
+		t.Helper()
+		// a measurement is due after each sixteenth: twice the budget without one does not happen
+		if m := admin.MemoryUsage(rig.Ctx(t), key, 0).Val(); m > 2*budget || m < budget/2 {
+			t.Errorf("%s: %d bytes of %d", key, m, budget)
+		}
+		if e := admin.XRevRangeN(rig.Ctx(t), key, "+", "-", 1).Val(); e[0].Values["n"] != strconv.Itoa(last) {
+			t.Errorf("%s: the last entry is %v", key, e[0].Values["n"])
+		}
+	}
+	for name, together := range map[string]bool{"pipelines": false, "transactions": true} {
+		t.Run(name, func(t *testing.T) {
+			var told []redisio.Event
+			w := openWriter(t, admin, Config{OnlyExisting: true, Together: together, MaxLen: 16_384, MaxBytes: budget,
+				OnEvent: func(e redisio.Event) { told = append(told, e) }})
+			a, b, small := made(t, "{s}a"+name), made(t, "{s}b"+name), made(t, "{s}small"+name)
+			for i := range 200 {
+				write(t, w, entry(a, i, 10<<10), entry(b, i, 2<<10), entry(small, i, 10))
+			}
+			fits(t, a, 199)
+			fits(t, b, 199)
+			if n := admin.XLen(rig.Ctx(t), small).Val(); n != 201 {
+				t.Errorf("the small stream has %d entries of 201", n)
+			}
+			dropped := 0
+			for _, e := range told {
+				if e.Kind != redisio.EventDropped || e.Key == small {
+					t.Errorf("%+v", e)
+				}
+				dropped += e.Count
+			}
+			left := admin.XLen(rig.Ctx(t), a).Val() + admin.XLen(rig.Ctx(t), b).Val()
+			if s := w.Stats(); left+s.Lost != 402 || s.Lost != s.Trimmed || int(s.Lost) != dropped {
+				t.Errorf("%d are left, %d dropped as told, %+v", left, dropped, s)
+			}
+			write(t, w, entry(a, 200, 500<<10)) // more than the budget: it stays alone
+			if n := admin.XLen(rig.Ctx(t), a).Val(); n != 1 {
+				t.Errorf("%d entries beside one that is too large", n-1)
+			}
+			if err := w.Write(rig.Ctx(t), []redisio.Outgoing{entry("{s}none"+name, 0, 500<<10)},
+				make([]redisio.Result, 1)); !errors.Is(err, redisio.ErrNoStream) {
+				t.Errorf("a stream that is missing: %v", err)
+			}
+			if len(w.lanes.m) > 0 {
+				t.Errorf("%d records", len(w.lanes.m))
+			}
+		})
+	}
+	for name, rule := range map[string]string{"MEMORY": "-memory", "XTRIM": "-xtrim"} {
+		t.Run("a user without the right to "+name, func(t *testing.T) {
+			o, err := srv.NewUser(rig.Ctx(t), "poor-"+name, "~*", "&*", "+@all", rule)
+			if err != nil {
+				t.Fatal(err)
+			}
+			poor := redis.NewClient(o)
+			t.Cleanup(func() { _ = poor.Close() })
+			var told redisio.Event
+			w := openWriter(t, poor, Config{OnlyExisting: true, MaxBytes: budget,
+				OnEvent: func(e redisio.Event) { told = e }})
+			key := made(t, "{s}"+name)
+			for i := range 50 {
+				write(t, w, entry(key, i, 10<<10))
+			}
+			if name == "MEMORY" {
+				fits(t, key, 49)
+			} else if told.Kind != redisio.EventTrimFailed || told.Key != key || told.Err == nil {
+				t.Errorf("told %+v", told)
+			}
+		})
+	}
+}
+
 // readGroup reads entries for a group g, and returns their IDs.
 func readGroup(t *testing.T, rdb redis.UniversalClient, key string, n int64) (ids []string) {
 	t.Helper()

@@ -22,6 +22,9 @@ func (w *Writer) Send(ctx context.Context, entries []redisio.Outgoing, results [
 		w.sendBySlot(ctx, groups, entries, results)
 		return
 	}
+	if w.plain && w.cfg.MaxBytes > 0 {
+		defer w.bound(ctx, entries, results)
+	}
 	c := w.chunks.Get().(*chunk)
 	defer func() {
 		c.clear()

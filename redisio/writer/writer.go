@@ -70,9 +70,12 @@ type Config struct {
 	DedupeIDs int
 
 	// OnlyExisting writes to streams that exist and makes none: an entry for one that doesn't is not written, with
-	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. Of retention it
-	// goes with MaxLen alone, which then drops what is beyond it, some 100 entries at a time, read
-	// or not; with HardCap, DedupeWindow and Durability it does not.
+	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. It goes with MaxLen
+	// and MaxBytes, which then drop the oldest entries, read or not. It does not go with other
+	// retention, nor with HardCap, FullRefuse, DedupeWindow and Durability. MaxLen drops some 100
+	// entries at a time. MaxBytes always keeps the newest entry. A stream is measured when a
+	// sixteenth of MaxBytes was written to it, on average: the entries are chosen by chance, so that
+	// the writer needs no memory per stream. OnEvent tells what MaxBytes has dropped (EventDropped).
 	OnlyExisting bool
 
 	// Together has the entries of one pipeline appear at once (MULTI), if they are 64 or fewer, so
@@ -157,10 +160,10 @@ func (c Config) Validate() error {
 	if c.WhenFull != FullPause && c.HardCap == 0 && c.MaxBytes == 0 {
 		bad("WhenFull", "is set without HardCap or MaxBytes", "set one of them as well")
 	}
-	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact) {
+	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact || c.WhenFull == FullRefuse) {
 		bad(
 			"OnlyExisting",
-			"is set beside other retention than MaxLen, HardCap, DedupeWindow or Durability",
+			"is set with HardCap, FullRefuse, DedupeWindow, Durability, or retention besides MaxLen and MaxBytes",
 			"leave those to writers that may make the stream",
 		)
 	}
@@ -190,8 +193,8 @@ func (c Config) Validate() error {
 
 // plain reports that writing is all that is asked for.
 func (c *Config) plain() bool {
-	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 && c.MaxBytes == 0 &&
-		c.DedupeWindow == 0 && !c.Durability.on()
+	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 &&
+		(c.MaxBytes == 0 || c.OnlyExisting) && c.DedupeWindow == 0 && !c.Durability.on()
 }
 
 // Writer appends entries. It is safe for concurrent use; concurrent Writes are in flight together.

@@ -147,7 +147,8 @@ func TestWriteOnlyExisting(t *testing.T) {
 	if n := rdb.XLen(rig.Ctx(t), key).Val(); n != 3 {
 		t.Errorf("%d entries, want 3", n)
 	}
-	for _, cfg := range []Config{{MaxAge: time.Hour}, {MinID: "1-0"}, {MaxLen: 3, Exact: true}, {MaxLen: 3, DropUnread: true}} {
+	for _, cfg := range []Config{{MaxAge: time.Hour}, {MinID: "1-0"}, {MaxLen: 3, Exact: true}, {MaxLen: 3, DropUnread: true},
+		{MaxBytes: minBudget, WhenFull: FullRefuse}, {MaxBytes: 1000}} {
 		if cfg.OnlyExisting = true; cfg.Validate() == nil {
 			t.Errorf("accepted: %+v", cfg)
 		}

@@ -414,7 +414,7 @@ func TestFault_S8_RolesAreKeptApart(t *testing.T) {
 		{"the worker with the secret", r.worker, [][]any{{"get", "{chat}:seal"}, {"set", "{chat}:seal", "x"}}},
 		{"the worker with requests", r.worker, slices.Concat(reads("orders"), writes("orders"))},
 		{"the service with a mailbox", r.pricing, [][]any{{"xrange", box, "-", "+"}, {"del", box}, {"pexpire", box, "1"},
-			{"xread", "streams", box, "0"}, {"xtrim", box, "maxlen", "0"}, {"eval", script, "1", box, "xrange"}}},
+			{"xread", "streams", box, "0"}, {"eval", script, "1", box, "xrange"}}},
 		{"the service with the secret", r.pricing, [][]any{{"get", "{chat}:seal"}}},
 	} {
 		for _, cmd := range test.cmds {
@@ -458,7 +458,7 @@ func TestFault_S8_RolesOfTheCommand(t *testing.T) {
 	for line, want := range map[string][]string{
 		"acl -user a -client x": {"(%W~x %W~{x}:control +ping", "(~x +eval ", "(~{x}:reply:a:* +del "},
 		"acl -user a -service x -reply-topics y -dead x:lost": {
-			"~x:lost ", "(%W~{x}:reply:* %W~{y}:reply:* +exists +xadd)", "(~{x}:types +eval "},
+			"~x:lost ", "(%W~{x}:reply:* %W~{y}:reply:* +exists +memory|usage +xadd +xlen +xtrim)", "(~{x}:types +eval "},
 		"acl -user a -service x -cluster":  {"~{x}:dead ", "+cluster|slots "},
 		"acl -user a -hub x":               {"~{x}:in ", "%R~{x}:out %W~{x}:out ", "(~{x}:seal +eval +get +set)"},
 		"acl -user a -write x -max-bytes":  {"+memory|usage "},
