@@ -201,7 +201,7 @@ func checkMailboxBytes(config string, n int64) error {
 // mailboxBudget returns how many bytes a mailbox may take; 0 is no limit.
 func mailboxBudget(n int64, maxReply int) int64 {
 	switch {
-	case n < 0:
+	case n < 0, checkMailboxBytes("", n) != nil: // a mistake is reported once, by the config
 		return 0
 	case n == 0:
 		return max(defaultMailboxBytes, 2*int64(payloadFor(maxReply)))
