@@ -1,7 +1,7 @@
 // Billing takes orders from a Redis stream, looks up each customer, which is slow, and inserts
-// invoices into a database in batches of 100, or of what has come within 500 ms. The database
-// refuses two of them: these two become dead letters, and all others are stored. It shows a whole
-// service in one file: a pipeline, an HTTP server with probes, and a clean end.
+// invoices into a database in batches of 100, or at least every 500 ms. The database refuses two
+// invoices: they become dead letters, and all others are stored. The example shows a whole service:
+// a pipeline, an HTTP server with probes, and a clean shutdown.
 //
 //	go run ./examples/billing                                      # needs nothing installed; ends when all is billed
 //	REDIS_URL=redis://localhost:6379 go run ./examples/billing     # start it twice: both share the orders

@@ -18,9 +18,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// accounts are the names that people go by. A name is one's own for a day after it was used last:
-// the cookie that comes with it is a secret that no page can read, so nobody speaks under another's
-// name.
+// accounts are the reserved names of users. A name stays reserved for a day after its last use. Its
+// cookie is a secret that no page can read, so other users cannot speak under the name.
 //
 //	{chat}:name:<name, folded>  the secret
 //	{chat}:login:<secret>       the name
@@ -43,7 +42,7 @@ var errNobody = errors.New("chat: not logged in")
 func nameKey(name string) string    { return key("name", strings.ToLower(name)) }
 func loginKey(secret string) string { return key("login", secret) }
 
-// who is the name of the one who makes a request, and the secret.
+// who returns the name of the user who makes a request, and the secret.
 func (a *accounts) who(r *http.Request) (name, secret string, err error) {
 	c, err := r.Cookie(cookie)
 	if err != nil || len(c.Value) > 64 {
@@ -53,7 +52,7 @@ func (a *accounts) who(r *http.Request) (name, secret string, err error) {
 	return name, c.Value, err
 }
 
-// name is whose secret it is. Using it keeps it for another day.
+// name returns the owner of a secret, and reserves the name for another day.
 func (a *accounts) name(ctx context.Context, secret string) (string, error) {
 	name, err := a.rdb.GetEx(ctx, loginKey(secret), loginTTL).Result()
 	switch {
@@ -66,7 +65,7 @@ func (a *accounts) name(ctx context.Context, secret string) (string, error) {
 }
 
 // authenticate tells the hub who is at a socket.
-func (a *accounts) authenticate(r *http.Request) (ws.Identity, error) {
+// authenticate identifies the user of a socket for the hub.
 	name, secret, err := a.who(r)
 	return ws.Identity{User: name, Value: secret}, refusal(err)
 }

@@ -1,7 +1,7 @@
-// Crud is a REST resource on a Redis stream, with a page to use it. The list of things to do
-// (package todo) knows nothing of Redis or HTTP, a service answers for it, and typed routes bind
-// requests to it and refuse what can't be right. It shows gateways.Route, Answer, errors with
-// statuses, ETags, and how a service layer stays plain Go.
+// Crud is a REST resource on a Redis stream, with a page that uses it. The to-do list (package
+// todo) knows nothing of Redis or HTTP. A service answers requests with it, and typed routes bind
+// requests and refuse invalid ones. It shows gateways.Route, Answer, errors with statuses, ETags,
+// and how a service layer stays plain Go.
 //
 //	go run ./examples/crud                                  # needs nothing installed
 //	open http://localhost:3000/

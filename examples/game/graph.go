@@ -20,11 +20,10 @@ type command struct {
 	ws.Event[said]
 }
 
-// worldGraph is the world: what the sockets say goes, in order, to the shard that has the room;
-// each shard has a clock; and what they show goes back to the sockets. Nothing is tried for long,
-// as what is late is worth nothing in a game: inputs are read at most once, and a snapshot that
-// does not get through is dropped. The next one shows that it is missing, and the page asks for the
-// whole.
+// worldGraph is the world: messages of sockets go, in order, to the shard that has the room. Each
+// shard has a clock, and its output goes back to the sockets. Late data is worthless in a game, so
+// nothing is retried for long: inputs are read at most once, and a failed snapshot is dropped. The
+// next snapshot shows the gap, and the page requests a whole one.
 func worldGraph(rdb redis.UniversalClient, o options, own *owner, opts ...flow.Part) *flow.Graph {
 	in := ws.Inbound(rdb, hub, source.StreamConfig[ws.Event[said]]{AtMostOnce: true})
 	fresh := operators.MapMessage(in, since(own.from), flow.Name("fresh"))

@@ -13,8 +13,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// owner sees to it that one process has the world: a second one stands by, and takes over when the
-// first has gone. Two of them would each get half of what the players do.
+// owner ensures that only one process runs the world. A second one stands by, and takes over when
+// the first has ended. Two worlds would each receive half of the players' inputs.
 type owner struct {
 	rdb  redis.UniversalClient
 	me   string
@@ -40,8 +40,8 @@ var (
 
 func newOwner(rdb redis.UniversalClient) *owner { return &owner{rdb: rdb, me: rand.Text()} }
 
-// claim waits until the world is ours. It returns false when ctx is done first. A Redis that is
-// away is waited for, but not at first.
+// claim waits until this process owns the world. It returns false when ctx is done first. It
+// retries when Redis is unavailable, except at the first attempt.
 func (o *owner) claim(ctx context.Context, waiting func()) (bool, error) {
 	every := time.NewTicker(ownEvery / 3)
 	defer every.Stop()
@@ -68,8 +68,8 @@ func (o *owner) claim(ctx context.Context, waiting func()) (bool, error) {
 	}
 }
 
-// branch keeps the world ours while its graph runs, and stops the graph when it is lost. A Redis
-// that is away is waited for: nobody else can take the world then.
+// branch keeps the ownership while the world's graph runs, and stops the graph when it is lost. It
+// retries when Redis is unavailable, because no other process can take the world then.
 func (o *owner) branch() flow.Branch {
 	ticks := source.Every(ownEvery, func(t time.Time) time.Time { return t }, flow.Name("own"))
 	return flow.To(ticks, sink.Func(func(ctx context.Context, _ time.Time) error {
@@ -81,7 +81,7 @@ func (o *owner) branch() flow.Branch {
 	}, flow.Name("renew")))
 }
 
-// yield lets others have the world at once.
+// yield releases the ownership at once.
 func (o *owner) yield(ctx context.Context) error {
 	return yieldScript.Run(context.WithoutCancel(ctx), o.rdb, []string{ownerKey}, o.me).Err()
 }

@@ -1,4 +1,4 @@
-// Hello is an HTTP API on a Redis stream: a server makes requests of what browsers ask, a processor
+// Hello is an HTTP API on a Redis stream: a server turns HTTP requests into events, a processor
 // answers them, and neither knows where the other runs. It shows a service, a client, gateways.HTTP
 // and gateways.Serve.
 //

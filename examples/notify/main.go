@@ -1,7 +1,6 @@
-// Notify tells people things as they happen: a page shows notifications for a user, live, by
-// server-sent events from a Redis stream. It shows gateways.Publish, gateways.SSE with a feed for
-// each user, a graph that ticks in the background, and browsers that go on where they were when the
-// server comes back.
+// Notify shows notifications for a user in a page, live, by server-sent events from a Redis stream.
+// It demonstrates gateways.Publish, gateways.SSE with a feed for each user, a graph that ticks in
+// the background, and browsers that resume where they were when the server restarts.
 //
 //	go run ./examples/notify                    # needs nothing installed; open http://localhost:3001/
 //	go run ./examples/notify -h                 # all flags

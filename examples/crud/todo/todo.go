@@ -1,4 +1,4 @@
-// Package todo keeps what is to be done. It knows nothing of Redis or HTTP.
+// Package todo is a to-do list. It knows nothing of Redis or HTTP.
 package todo
 
 import (

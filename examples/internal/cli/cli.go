@@ -1,5 +1,5 @@
-// Package cli is what the examples that serve pages have in common: how they log, find a Redis, and serve. Starting and
-// ending in order is package app's.
+// Package cli holds what the examples that serve pages share: logging, finding a Redis, and
+// serving. Package app starts and stops the parts in order.
 package cli
 
 import (
