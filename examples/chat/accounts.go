@@ -64,8 +64,8 @@ func (a *accounts) name(ctx context.Context, secret string) (string, error) {
 	return name, a.rdb.Expire(ctx, nameKey(name), loginTTL).Err()
 }
 
-// authenticate tells the hub who is at a socket.
 // authenticate identifies the user of a socket for the hub.
+func (a *accounts) authenticate(r *http.Request) (ws.Identity, error) {
 	name, secret, err := a.who(r)
 	return ws.Identity{User: name, Value: secret}, refusal(err)
 }
