@@ -6,21 +6,21 @@
 //
 //   - A stream is one Redis key. An entry is one element of it: an [ID] and [Fields], in order, with
 //     duplicates kept.
-//   - A [reader.Group] reads a stream as one consumer of a consumer group. It holds the entries that
-//     it returned until they are settled: [reader.Group.Ack] (done), [reader.Group.Nack] (again
-//     later), [reader.Group.Dead] (give up, keep a copy), [reader.Group.Release] (another reader,
-//     now) or [reader.Group.Undeliver] (not begun: this delivery does not count).
+//   - A reader.Group reads a stream as one consumer of a consumer group. It holds the entries that
+//     it returned until they are settled: reader.Group.Ack (done), reader.Group.Nack (again
+//     later), reader.Group.Dead (give up, keep a copy), reader.Group.Release (another reader,
+//     now) or reader.Group.Undeliver (not begun: this delivery does not count).
 //   - A lease is the claim of one consumer on one entry. The reader renews the leases of its entries
 //     every third of the lease. Any reader may reclaim an entry without a live lease. The reader
 //     reports a lost lease, because another reader has the entry then.
-//   - A [reader.Tail] follows a stream without a group, and a [reader.Range] reads a part of it.
-//   - A [writer.Writer] appends. Each entry has its own [Result]: its ID, or an error. The error
+//   - A reader.Tail follows a stream without a group, and a reader.Range reads a part of it.
+//   - A writer.Writer appends. Each entry has its own [Result]: its ID, or an error. The error
 //     says that it was not written ([ErrNotWritten]) or that this is unknown ([ErrUnknownOutcome]).
-//   - A [schedule.Scheduler] keeps entries for later, and movers write them when they are due. A
-//     [schedule.Ticker] writes an entry at certain times, once for all processes. A [dedupe.Store]
+//   - A schedule.Scheduler keeps entries for later, and movers write them when they are due. A
+//     schedule.Ticker writes an entry at certain times, once for all processes. A dedupe.Store
 //     remembers which keys are done.
 //   - A [Codec] turns a value into bytes. A [Format] turns a value into the fields of an entry:
-//     [Native] fields, those of streamerson for Node ([streamersonv1.Format]), or [Raw] ones.
+//     [Native] fields, those of streamerson for Node (streamersonv1.Format), or [Raw] ones.
 //
 // # What is promised
 //
@@ -41,16 +41,16 @@
 //
 // The steps, with the file of each in brackets:
 //
-//   - Read: [reader.Group.Read] (reader/read.go) first takes entries of its own that are due or
+//   - Read: reader.Group.Read (reader/read.go) first takes entries of its own that are due or
 //     were recovered (reader/recover.go), then new ones. It sends XREADGROUP on its own connection
 //     (internal/conn/wire.go).
-//   - Decode: internal/resp/resp.go parses the reply into a [Batch], whose entries refer to the
+//   - Decode: internal/resp/resp.go parses the reply into a [Batch]. Its entries refer to the
 //     reply's buffer. The caller turns fields into a value by a [Format] (format.go, native.go).
 //   - Hold: held.Set (internal/held/held.go) records the entries. A goroutine of the reader renews
 //     their leases (reader/lease.go).
-//   - Write: [writer.Writer.Write] (writer/writer.go) splits the entries into pipelines
+//   - Write: writer.Writer.Write (writer/writer.go) splits the entries into pipelines
 //     (writer/pipeline.go), encodes XADDs (writer/xadd.go) and reads a reply for each.
-//   - Settle: [reader.Group.Ack] and the others (reader/settle.go) send XACK or a script, and remove
+//   - Settle: reader.Group.Ack and the others (reader/settle.go) send XACK or a script, and remove
 //     the entries from held.Set when Redis has confirmed it.
 //
 // # Who owns what
@@ -73,10 +73,10 @@
 //
 // # Operating
 //
-// Entries that were given up are in a stream of dead letters: [dead.All] lists them, [dead.Replay]
-// writes them back, and [dead.Drop] deletes them. [admin.Streams] and [admin.Groups] list what
-// exists and how far groups are behind, and [admin.PendingByAge] lists what is stuck. [admin.Reset]
-// moves a group; [admin.Reap] and [admin.Trim] clean up. All of them work on any stream. The command
+// Entries that were given up are in a stream of dead letters: dead.All lists them, dead.Replay
+// writes them back, and dead.Drop deletes them. admin.Streams and admin.Groups list what
+// exists and how far groups are behind, and admin.PendingByAge lists what is stuck. admin.Reset
+// moves a group; admin.Reap and admin.Trim clean up. All of them work on any stream. The command
 // redisio/cmd/streams offers them in a terminal.
 //
 // # Connections
@@ -104,7 +104,7 @@
 // An abandoned consumer group keeps a stream long, because retention never drops what a group has
 // not settled. The writer names such a group by [EventHeldBack]. A writer that waits at its HardCap
 // or MaxBytes names it in StreamFullError.Group. Delete the group with XGROUP DESTROY, or move it
-// with [admin.Reset].
+// with admin.Reset.
 //
 // # Groups shared with other clients
 //

@@ -3,12 +3,12 @@
 // A sink is a description: its constructor does no I/O, and [flow.Graph.Validate] reports wrong
 // arguments. [flow.To] ends a source with a sink. A running sink writes chunks of whatever is
 // available, up to [flow.ChunkSize], and never waits for a chunk to fill. Written messages are
-// acknowledged for this sink. The fault policy decides about each message that was not written; by
+// acknowledged for this sink. The fault policy applies to each message that was not written; by
 // default it is retried.
 //
 // # The sinks
 //
-// Done tells when a message counts as written. Chunk is the maximum written at once, unless
+// The column Done shows when a message is written. Chunk is the maximum written at once, unless
 // flow.ChunkSize is set.
 //
 //	Sink        Writes to                                   Done                                    Chunk
@@ -27,8 +27,8 @@
 //
 // # Redis
 //
-// [Stream] appends the messages of a chunk in one pipeline and checks each reply. A write whose
-// reply was lost is repeated, so a message may be in the stream twice: delivery is at least once.
+// [Stream] appends the messages of a chunk in one pipeline and checks each reply. If a reply
+// is lost, the write is repeated, so a message may be in the stream twice: delivery is at least once.
 //
 // # In this process
 //

@@ -63,10 +63,10 @@
 //	{"kind":"hello","rooms":["lobby"],"cursor":"1732…-0","resume":"…"}     to continue where it was
 //
 // All other members are optional. The cursor is that of the last message the client has seen; "0"
-// is the beginning of the log, and a number of milliseconds is a time. A time in the future counts
-// as now. The server answers with the rooms that the session has joined, the refused rooms with
-// their codes, and its limits (bytes of a frame, of names and of ids; rooms of a session; calls in
-// flight). A request beyond a limit never succeeds:
+// is the beginning of the log, and a number of milliseconds is a time. A time in the future means
+// now. The server answers with the rooms that the session has joined, and the refused rooms with
+// their codes. It adds its limits: bytes of a frame, of names and of ids; rooms of a session; calls
+// in flight. A request beyond a limit never succeeds:
 //
 //	{"kind":"hello","session":"…","user":"ann","resume":"…","resumed":true,"cursor":"1732…-0","rooms":["lobby"],
 //	 "refused":["attic"],"reasons":{"attic":"forbidden"},
