@@ -1,9 +1,9 @@
-// Package bench compares the framework with hand-written code that does the same work.
+// Package bench compares the framework with hand-written code for the same work.
 //
 // # Terms
 //
 // A [Case] describes a piece of work, but not how it is done: the state before and the state after.
-// Each of its [Implementation]s does the work in one way. One of them is the reference: channels of
+// Each [Implementation] of it is one way to do the work. One of them is the reference: channels of
 // chunks in process, the fastest loop with go-redis' typed commands with Redis. A [Trial] is one
 // run of one implementation. [Run] alternates all implementations of a case, repeats them, and
 // returns [Result]s: medians, and the ratio to the reference.

@@ -73,11 +73,11 @@
 //
 // # Operating
 //
-// Entries that were given up are in a stream of dead letters: dead.All lists them, dead.Replay
-// writes them back, and dead.Drop deletes them. admin.Streams and admin.Groups list what
-// exists and how far groups are behind, and admin.PendingByAge lists what is stuck. admin.Reset
-// moves a group; admin.Reap and admin.Trim clean up. All of them work on any stream. The command
-// redisio/cmd/streams offers them in a terminal.
+// Entries that were given up are in a stream of dead letters. Use dead.All to list them,
+// dead.Replay to write them back, and dead.Drop to delete them. Use admin.Streams and admin.Groups to
+// see what exists and how far groups are behind, and admin.PendingByAge to see what is stuck. To
+// move a group, use admin.Reset; to clean up, admin.Reap and admin.Trim. All of them work on any
+// stream. The command redisio/cmd/streams offers them in a terminal.
 //
 // # Connections
 //

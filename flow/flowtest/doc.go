@@ -33,18 +33,19 @@
 //
 // # Conformance
 //
-// [TestOperator], [TestSource] and [TestSink] test the duties of every operator, source and sink:
-// settle each entry once with the right outcome, keep the promised order and limits, end, drain and
-// stop with nothing left behind. [Traits], [SourceTraits] and [SinkTraits] state the promises. A
-// source or sink with a real backend sets Real and is tested in real time. The Check of
+// [TestOperator], [TestSource] and [TestSink] test the duties of every operator, source and sink.
+// Each entry is settled once, with the right outcome. Promised order and limits are kept. After an
+// end, a drain or a stop nothing is left behind. [Traits], [SourceTraits] and [SinkTraits] state the
+// promises. A source or sink with a real backend sets Real and is tested in real time. The Check of
 // Traits is for aggregators, such as sums: their outputs do not tell which inputs they are made of.
 //
-// [SourceBackend] and [SinkBackend] have a Break: it breaks the backend, and the suite checks that nothing is lost.
-// A test that hangs fails after the Limit of its traits. The message names the test and has the stacks of the
-// goroutines that the test has started.
+// [SourceBackend] and [SinkBackend] have a Break: it breaks the backend, and the suite checks that
+// nothing is lost. A test that hangs fails after the Limit of its traits. The message names the test
+// and has the stacks of the goroutines that the test has started.
 //
 // # Chaos
 //
 // [Chaos] is a stage that delays, fails and panics at random, by a seed that is logged when the
-// test fails. [ChaosAround] does the same to the reads, commits and writes of probes.
+// test fails. [ChaosAround] injects the same faults into the
+// reads, commits and writes of probes.
 package flowtest

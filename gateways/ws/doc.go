@@ -105,11 +105,11 @@
 // A send or a join without an id is answered only by an error. An error carries the id of the
 // frame, wherever the id stands in it, unless the JSON is broken before the id, or the id is too
 // long. The codes of errors are bad_frame, bad_cursor, hello_first, too_many_rooms, not_joined,
-// forbidden, too_large, overloaded, unavailable (the message was not accepted), unknown (it may
-// still be accepted: sending it again with the same id is safe) and closing. Calls also fail with
-// the codes of package gateways, and with cancelled.
+// forbidden, too_large, overloaded, unavailable, unknown and closing. After unavailable the message
+// was not accepted. After unknown it may still be accepted; sending it again with the same id is
+// safe. Calls also fail with the codes of package gateways, and with cancelled.
 //
-// A socket is closed with
+// The codes by which a socket is closed:
 //   - 1001 when the process stops, or after IdleTimeout;
 //   - 1003 after a binary frame;
 //   - 1007 after a frame that is not UTF-8;
@@ -127,9 +127,9 @@
 // host, or it passes a token as a subprotocol (see Token). Pages of other hosts are refused unless
 // HubConfig.Origins lists them, so no foreign page can open a socket with a user's cookie. A page
 // cannot see the status of a handshake either. A client that asks for the subprotocol
-// streamerson.v1, such as Script, therefore gets a socket that is closed at once: with 4401 when
-// Authenticate refuses it, and with 4403 when the client or its page is forbidden. Other clients
-// get the HTTP status.
+// streamerson.v1, such as Script, therefore gets a socket that is closed at once. The code is 4401
+// when Authenticate refuses it, and 4403 when the client or its page is forbidden. Other clients get
+// the HTTP status.
 //
 // # Rights
 //

@@ -28,7 +28,7 @@
 // invisible runes are shown as Go writes them (\n, \x1b, \u202e), and cannot control the terminal.
 // Only peek and dead show print payloads. With -json each line is one JSON object.
 //
-// Rights that suffice on a server with ACLs, beside the keys, to look, and more to change what there is:
+// On a server with ACLs these rights suffice, in addition to the keys:
 //
 //	look:   +ping +time +scan +exists +xlen +xrange +xrevrange +xread +xpending +xinfo
 //	change: +eval +type +xadd +xdel +xack +xclaim +xgroup +xtrim +watch +unwatch +multi +exec
