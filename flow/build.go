@@ -51,15 +51,15 @@ func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) func(
 	})
 }
 
-func (b *builder) edge(stats *edgeStats, giveBack func(*news)) {
+func (b *builder) edge(stats *edgeStats, giveBack func(*dirtySessions)) {
 	b.run.edges = append(b.run.edges, edgeRun{stats, giveBack})
 }
 
 // sweep registers a function that gives back, at a drain, messages that no handler has begun.
-func (b *builder) sweep(f func(*news)) { b.run.sweeps = append(b.run.sweeps, f) }
+func (b *builder) sweep(f func(*dirtySessions)) { b.run.sweeps = append(b.run.sweeps, f) }
 
 // edgeRun is the untyped part of an edge that a run needs.
 type edgeRun struct {
 	stats    *edgeStats
-	giveBack func(*news)
+	giveBack func(*dirtySessions)
 }

@@ -59,14 +59,14 @@ func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
 }
 
 // giveBack empties the edge and gives its messages back at the end of a run that was stopped early.
-func (e *edge[T]) giveBack(news *news) {
+func (e *edge[T]) giveBack(dirty *dirtySessions) {
 	for {
 		select {
 		case chunk, ok := <-e.ch:
 			if !ok {
 				return
 			}
-			giveBackTo(news, chunk, e.raw)
+			giveBackTo(dirty, chunk, e.raw)
 		default:
 			return
 		}
@@ -119,7 +119,7 @@ func (e *edge[T]) attach(la *lane) *port[T] {
 		flush: p.flush,
 		end:   func() error { p.flush(true); return nil },
 		drop: func() {
-			giveBackTo(&la.news, p.buf, e.raw)
+			giveBackTo(&la.dirty, p.buf, e.raw)
 			p.buf = nil
 		},
 	})
@@ -159,7 +159,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 		if !block {
 			return false
 		}
-		la.news.tell() // settlements must not wait while we block
+		la.dirty.tell() // settlements must not wait while we block
 		began, sent := e.stats.blocked.begin(), false
 		la.halt(began)
 		select {
@@ -171,7 +171,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 		}
 		la.except(e.stats.blocked.end(began))
 		if !sent {
-			giveBackTo(&la.news, chunk, e.raw)
+			giveBackTo(&la.dirty, chunk, e.raw)
 			return true
 		}
 	}

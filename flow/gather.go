@@ -150,7 +150,7 @@ func (s *gatherStage[T, U]) hookInputs() {
 	}
 	s.la.hooks = append(s.la.hooks, hook{drop: func() {
 		for i := range s.chunk {
-			giveBackTo(&s.la.news, s.chunk[i], s.edges[i].raw)
+			giveBackTo(&s.la.dirty, s.chunk[i], s.edges[i].raw)
 			s.chunk[i] = nil
 		}
 	}})
@@ -262,7 +262,7 @@ func (s *gatherStage[T, U]) one(port int) {
 	m := s.chunk[port][0]
 	s.chunk[port] = s.chunk[port][1:]
 	if leased := s.la.run.leased.Load(); leased && !s.la.take(m.lease) {
-		m.lease.release(Nacked, nil, &s.la.news)
+		m.lease.release(Nacked, nil, &s.la.dirty)
 	} else {
 		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
 	}
@@ -272,7 +272,7 @@ func (s *gatherStage[T, U]) one(port int) {
 		e.stats.worked(len(s.whole[port]))
 		e.recycle(s.whole[port])
 		s.chunk[port], s.whole[port] = nil, nil
-		s.la.news.tell()
+		s.la.dirty.tell()
 	}
 }
 
@@ -292,7 +292,7 @@ func (s *gatherStage[T, U]) refuse() error {
 		s.refuseAll(s.chunk[p], e.raw)
 		s.chunk[p] = nil
 		for s.open[p] {
-			s.la.news.tell()
+			s.la.dirty.tell()
 			began := time.Now()
 			s.la.halt(began)
 			select {
@@ -319,9 +319,9 @@ func (s *gatherStage[T, U]) refuseAll(chunk []Message[T], raw bool) {
 			}
 		})
 		if raw && o == Nacked {
-			chunk[i].lease.giveBack(&s.la.news)
+			chunk[i].lease.giveBack(&s.la.dirty)
 		} else {
-			chunk[i].lease.release(o, nil, &s.la.news)
+			chunk[i].lease.release(o, nil, &s.la.dirty)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func Hold[T any](ctx context.Context, m Message[T]) Held[T] {
 	}
 	h, life := st.hold(m.lease)
 	if h == nil { // the stage has ended, but a goroutine of the user kept its context
-		var n news
+		var n dirtySessions
 		m.lease.release(Nacked, nil, &n)
 		n.tell()
 	}
@@ -66,7 +66,7 @@ func (h Held[T]) end(f *Fault) {
 	}
 	st := h.hold.stage
 	if st == nil { // outside a running graph
-		var n news
+		var n dirtySessions
 		l := h.take()
 		l.release(f.outcome(), f, &n)
 		n.tell()

@@ -14,10 +14,10 @@ import (
 // messages, or after each message while they are slow, and passes on buffers older than flushAfter
 // if that does not block.
 type lane struct {
-	run  *Running
-	ctx  context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
-	news news
-	hand inHand
+	run   *Running
+	ctx   context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
+	dirty dirtySessions
+	hand  inHand
 	meter
 
 	stages []*stageBase  // their contexts are renewed by inHand
@@ -106,7 +106,7 @@ func (la *lane) live(body func() error) error {
 			}
 		}
 		la.account(time.Now())
-		la.news.tell()
+		la.dirty.tell()
 	}()
 	for _, h := range la.hooks {
 		opened++
@@ -147,7 +147,7 @@ func (la *lane) flush(block bool) {
 			f(block)
 		}
 	}
-	la.news.tell()
+	la.dirty.tell()
 	la.flushed = time.Now()
 	la.clock = la.flushed
 	la.account(la.clock)
@@ -309,7 +309,7 @@ func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 		}
 		pushAll(chunk)
 		e.recycle(chunk)
-		la.news.tell()
+		la.dirty.tell()
 		if la.aborted {
 			return nil
 		}
@@ -341,7 +341,7 @@ func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 
 func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) {
 	if leased && !la.take(m.lease) {
-		m.lease.release(Nacked, nil, &la.news)
+		m.lease.release(Nacked, nil, &la.dirty)
 		return
 	}
 	push(m)
@@ -352,16 +352,16 @@ func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) 
 
 // giveBack gives back messages that the lane has not pushed.
 func giveBack[T any](la *lane, chunk []Message[T]) {
-	giveBackTo(&la.news, chunk, la.raw && la.tried == 0)
+	giveBackTo(&la.dirty, chunk, la.raw && la.tried == 0)
 }
 
 // giveBackTo gives back unfinished messages. raw says that no handler has begun them.
-func giveBackTo[T any](news *news, chunk []Message[T], raw bool) {
+func giveBackTo[T any](dirty *dirtySessions, chunk []Message[T], raw bool) {
 	for i := range chunk {
 		if raw {
-			chunk[i].lease.giveBack(news)
+			chunk[i].lease.giveBack(dirty)
 		} else {
-			chunk[i].lease.release(Nacked, nil, news)
+			chunk[i].lease.release(Nacked, nil, dirty)
 		}
 	}
 }

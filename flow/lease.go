@@ -132,8 +132,8 @@ func (l lease) share(n int32) bool {
 }
 
 // release gives up one share with an outcome. The caller must own the share. The sources that have
-// something to commit as a result are added to news.
-func (l lease) release(o Outcome, f *Fault, news *news) {
+// something to commit as a result are added to dirty.
+func (l lease) release(o Outcome, f *Fault, dirty *dirtySessions) {
 	if l.none() {
 		return
 	}
@@ -141,12 +141,12 @@ func (l lease) release(o Outcome, f *Fault, news *news) {
 		l.worsen(o, f)
 	}
 	if l.cell().more.Add(-1) == settled {
-		l.settle(news)
+		l.settle(dirty)
 	}
 }
 
 // giveBack gives up a share of an entry that no handler has begun: see Settlement.Unbegun.
-func (l lease) giveBack(news *news) {
+func (l lease) giveBack(dirty *dirtySessions) {
 	if l.none() {
 		return
 	}
@@ -156,7 +156,7 @@ func (l lease) giveBack(news *news) {
 		l.slab.notBegun(l)
 	}
 	if l.cell().more.Add(-1) == settled {
-		l.settle(news)
+		l.settle(dirty)
 	}
 }
 
@@ -175,19 +175,19 @@ func (s *slab) notBegun(l lease) {
 }
 
 // end gives up a share with the given end, by release or giveBack.
-func (l lease) end(how ended, news *news) {
+func (l lease) end(how ended, dirty *dirtySessions) {
 	if how.unbegun && how.outcome == Nacked {
-		l.giveBack(news)
+		l.giveBack(dirty)
 		return
 	}
-	l.release(how.outcome, how.fault, news)
+	l.release(how.outcome, how.fault, dirty)
 }
 
 // settle passes the outcome on after all shares are released.
-func (l lease) settle(news *news) {
+func (l lease) settle(dirty *dirtySessions) {
 	s := l.slab
 	if s.from != nil {
-		news.add(s.from)
+		dirty.add(s.from)
 		return
 	}
 	s.mu.Lock()
@@ -195,7 +195,7 @@ func (l lease) settle(news *news) {
 	s.mu.Unlock()
 	end := ended{Outcome(l.cell().worst.Load()), n.fault, n.unbegun}
 	if s.watch != nil {
-		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, end, worst(end, l.worstMember()), n.effects}, news)
+		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, end, worst(end, l.worstMember()), n.effects}, dirty)
 		return
 	}
 	for i, member := range s.members {
@@ -204,7 +204,7 @@ func (l lease) settle(news *news) {
 			one = worst(end, each[i])
 		}
 		member.attach(n.effects)
-		member.end(one, news)
+		member.end(one, dirty)
 	}
 	s.members = nil
 }
@@ -457,15 +457,15 @@ func (m Message[T]) Attach(e Effect) bool {
 	return takes
 }
 
-// news is the set of source sessions with settlements that their committer does not know of yet. A
+// dirtySessions is the set of source sessions with settlements that their committer does not know of yet. A
 // lane collects them and tells the committers once per chunk, so that a commit covers as many
 // settlements as possible.
-type news struct {
+type dirtySessions struct {
 	last *session
 	more []*session
 }
 
-func (n *news) add(s *session) {
+func (n *dirtySessions) add(s *session) {
 	if n.last == s {
 		return
 	}
@@ -475,7 +475,7 @@ func (n *news) add(s *session) {
 	n.last = s
 }
 
-func (n *news) tell() {
+func (n *dirtySessions) tell() {
 	if n.last == nil {
 		return
 	}

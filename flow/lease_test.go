@@ -25,7 +25,7 @@ func FuzzLease(f *testing.F) {
 			shares = append(shares, share{lease{slab: s, at: int32(i)}, []int{i}})
 			open[i] = 1
 		}
-		var news news
+		var dirty dirtySessions
 		h := harvest{wanted: true}
 		settledAs := map[uint64]Outcome{}
 		check := func() {
@@ -63,7 +63,7 @@ func FuzzLease(f *testing.F) {
 			if o != Acked {
 				f = &Fault{Err: errors.New(o.String())}
 			}
-			sh.lease.release(o, f, &news)
+			sh.lease.release(o, f, &dirty)
 		}
 		for _, b := range program {
 			if len(shares) == 0 {

@@ -209,7 +209,7 @@ func (s *shift[T, U]) feed() error {
 			s.deal(la, chunk, s.grain(len(chunk)))
 			s.in.stats.worked(len(chunk))
 			s.in.recycle(chunk)
-			la.news.tell()
+			la.dirty.tell()
 			if la.aborted {
 				break
 			}
@@ -249,7 +249,7 @@ func (s *shift[T, U]) fewerLoose(la *lane, n int) bool {
 		if few {
 			return true
 		}
-		la.news.tell()
+		la.dirty.tell()
 		select {
 		case <-s.freed:
 		case <-la.drain:
@@ -293,7 +293,7 @@ func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 		return true, false
 	default:
 	}
-	la.news.tell()
+	la.dirty.tell()
 	var due <-chan time.Time
 	if at := s.lookAt(); !at.IsZero() && !s.relieving {
 		t := time.NewTimer(time.Until(at))
@@ -337,7 +337,7 @@ func (s *shift[T, U]) sweep(la *lane) {
 	s.giving = true
 	empty := func(t *task[T, U]) {
 		if t.tried == 0 && t.share == nil {
-			giveBackTo(&la.news, t.in, true)
+			giveBackTo(&la.dirty, t.in, true)
 			t.in = nil
 		}
 	}
@@ -360,7 +360,7 @@ func (s *shift[T, U]) sweep(la *lane) {
 		default:
 		}
 	}
-	la.news.tell()
+	la.dirty.tell()
 	for _, t := range back {
 		select {
 		case s.work <- t:
@@ -545,14 +545,14 @@ func (s *shift[T, U]) leftovers() {
 			s.giveBack(la, t)
 		}
 	}
-	la.news.tell()
+	la.dirty.tell()
 }
 
 func (s *shift[T, U]) giveBack(la *lane, t *task[T, U]) {
 	if t.share != nil {
 		t.in, t.share = t.share.takeAll(nil), nil
 	}
-	giveBackTo(&la.news, t.in, s.in.raw && t.tried == 0)
-	giveBackTo(&la.news, t.out, false)
+	giveBackTo(&la.dirty, t.in, s.in.raw && t.tried == 0)
+	giveBackTo(&la.dirty, t.out, false)
 	t.in, t.out = nil, nil
 }

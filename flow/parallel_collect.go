@@ -14,7 +14,7 @@ func (s *shift[T, U]) collect() error {
 			out := t.out
 			t.out = nil
 			pushAll(la, out, push)
-			la.news.tell()
+			la.dirty.tell()
 			if t.extra {
 				continue
 			}

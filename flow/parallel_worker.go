@@ -63,7 +63,7 @@ func (s *shift[T, U]) worker() error {
 					pushAll(la, in, push)
 				}
 				s.pace.saw(done, time.Since(started))
-				la.news.tell()
+				la.dirty.tell()
 				if parked {
 					parked, cur, t.in = false, nil, in
 					select {

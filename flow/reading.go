@@ -36,7 +36,7 @@ func (in *intake[T]) next(buf []Message[T], room, bytes int) (chunk []Message[T]
 	err = guard(ctx, func(ctx context.Context) error { return in.r.Read(ctx, got) })
 	if got.Len() > 0 {
 		chunk = admit(in.ses, in.la, got)
-		in.la.news.tell()
+		in.la.dirty.tell()
 	}
 	switch {
 	case err == io.EOF, ctx.Err() != nil:
@@ -71,10 +71,10 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 		case len(chunk) == 0:
 		case e.gives != nil && s.run.reading.Err() != nil:
 			giveBack(la, chunk)
-			la.news.tell()
+			la.dirty.tell()
 		default:
 			e.send(la, chunk, true)
-			la.news.tell()
+			la.dirty.tell()
 		}
 		if !more || la.aborted {
 			return err

@@ -207,7 +207,7 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 			return
 		}
 	}
-	s.la.news.tell()
+	s.la.dirty.tell()
 	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.la.ctx.Done())}}
 	chunks := make([][]Message[U], n)
 	for i, p := range s.ports {
@@ -223,7 +223,7 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 	s.la.except(waited)
 	if at == 0 {
 		s.la.aborted = true
-		m.lease.release(Nacked, nil, &s.la.news)
+		m.lease.release(Nacked, nil, &s.la.dirty)
 		return
 	}
 	s.turns = at

@@ -28,7 +28,7 @@ type Running struct {
 	islands    []*island
 	sources    []*sourceRun
 	edges      []edgeRun
-	sweeps     []func(*news)
+	sweeps     []func(*dirtySessions)
 	lanes      lanes
 	leased     atomic.Bool // a source can lose leases
 	group      run.Group   // the goroutines of the islands
@@ -305,7 +305,7 @@ func (r *Running) waitsFor() []any {
 // settleRest gives back messages left in edges and in goroutines that did not end, and has the
 // sources commit them.
 func (r *Running) settleRest(report *DrainReport) {
-	var n news
+	var n dirtySessions
 	for _, e := range r.edges {
 		e.giveBack(&n)
 	}

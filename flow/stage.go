@@ -186,7 +186,7 @@ func (s *stageBase) made(l lease) {
 		return
 	}
 	s.holdMu.Unlock()
-	var n news
+	var n dirtySessions
 	l.release(Nacked, nil, &n)
 	n.tell()
 }
@@ -203,7 +203,7 @@ func (s *stageBase) endHold(e ending) {
 		return
 	}
 	s.holdMu.Unlock()
-	var n news
+	var n dirtySessions
 	s.endNow(e, &n)
 	n.tell()
 }
@@ -221,9 +221,9 @@ func (s *stageBase) dropHolds(f *Fault) {
 	s.holdMu.Unlock()
 	for _, l := range leases {
 		if f == nil && s.la.run.hard.Err() != nil { // the graph is stopped, and held messages were not used yet
-			l.giveBack(&s.la.news)
+			l.giveBack(&s.la.dirty)
 		} else {
-			l.release(Nacked, f, &s.la.news)
+			l.release(Nacked, f, &s.la.dirty)
 		}
 	}
 }
@@ -266,12 +266,12 @@ func (s *stageBase) endCall(failed bool) {
 		o = Nacked
 	}
 	for _, l := range joined {
-		l.release(o, nil, &s.la.news)
+		l.release(o, nil, &s.la.dirty)
 	}
 	for _, e := range ended {
 		if failed {
-			e.lease.release(max(Nacked, e.fault.outcome()), e.fault, &s.la.news)
-		} else if s.endNow(e, &s.la.news) {
+			e.lease.release(max(Nacked, e.fault.outcome()), e.fault, &s.la.dirty)
+		} else if s.endNow(e, &s.la.dirty) {
 			s.la.aborted = true
 		}
 	}
@@ -281,22 +281,22 @@ func (s *stageBase) endCall(failed bool) {
 }
 
 // endNow settles a hold's share. It reports whether the graph stops because of it.
-func (s *stageBase) endNow(e ending, news *news) (stopped bool) {
+func (s *stageBase) endNow(e ending, dirty *dirtySessions) (stopped bool) {
 	if e.fault == nil {
-		e.lease.release(Acked, nil, news)
+		e.lease.release(Acked, nil, dirty)
 		return false
 	}
-	return s.la.run.giveUp(s.st, e.lease, e.fault, news)
+	return s.la.run.giveUp(s.st, e.lease, e.fault, dirty)
 }
 
 // giveUp settles a share whose handler gave up its message outside a call. A verdict or a Permanent
 // error decides; with any other error the entry goes back. It reports whether the graph stops
 // because of it.
-func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped bool) {
+func (r *Running) giveUp(st *stageRun, l lease, f *Fault, dirty *dirtySessions) (stopped bool) {
 	f.Graph, f.Stage = r.graph.name, st.name
 	if verdictIs(f.Err, ActDrop) {
 		st.dropped.Add(1)
-		l.release(Dropped, f, news)
+		l.release(Dropped, f, dirty)
 		return false
 	}
 	d, cannot := possible(decide(Nack, f), f, l)
@@ -305,7 +305,7 @@ func (r *Running) giveUp(st *stageRun, l lease, f *Fault, news *news) (stopped b
 		cannot = ErrNotRedeliverable
 	}
 	r.tellFault(st, f, d)
-	return r.carryOut(st, l, f, d, cannot, news)
+	return r.carryOut(st, l, f, d, cannot, dirty)
 }
 
 // A handler that always fails is not called again and again without a pause, whatever the policy
@@ -321,17 +321,17 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	la := s.la
 	if la.ctx.Err() != nil { // the handler failed because it was told to stop: not a fault of the message
 		la.aborted = true
-		l.release(Nacked, nil, &la.news)
+		l.release(Nacked, nil, &la.dirty)
 		return false, 0
 	}
 	if l.isLost() { // likewise, and no retry is needed: another reader handles it
-		l.release(Nacked, nil, &la.news)
+		l.release(Nacked, nil, &la.dirty)
 		return false, 0
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta, final: s.final}
 	if verdictIs(err, ActDrop) { // Skip is intended, so it is not reported
 		s.st.dropped.Add(1)
-		l.release(Dropped, f, &la.news)
+		l.release(Dropped, f, &la.dirty)
 		return false, 0
 	}
 	d, cannot := possible(decide(s.st.policy, f), f, l)
@@ -343,7 +343,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		s.st.retries.Add(1)
 		return true, d.After
 	}
-	if la.run.carryOut(s.st, l, f, d, cannot, &la.news) {
+	if la.run.carryOut(s.st, l, f, d, cannot, &la.dirty) {
 		la.aborted = true
 	}
 	return false, 0
@@ -360,20 +360,20 @@ func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
 
 // carryOut settles a share according to a decision other than to retry. It reports whether the
 // graph stops because of it.
-func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot error, news *news) (stopped bool) {
+func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot error, dirty *dirtySessions) (stopped bool) {
 	switch d.Do {
 	case ActNack:
 		st.nacked.Add(1)
 		f.After = d.After
-		l.release(Nacked, f, news)
+		l.release(Nacked, f, dirty)
 	case ActDead:
 		st.dead.Add(1)
-		l.release(Dead, f, news)
+		l.release(Dead, f, dirty)
 	case ActDrop:
 		st.dropped.Add(1)
-		l.release(Dropped, f, news)
+		l.release(Dropped, f, dirty)
 	default:
-		l.release(Failed, f, news)
+		l.release(Failed, f, dirty)
 		err := f.Err
 		if cannot != nil {
 			err = fmt.Errorf("%w: %w", cannot, err)
@@ -388,7 +388,7 @@ func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot e
 func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
 	base := &stageBase{la: la, st: st, final: true}
 	if again, _ := base.failed(m.lease, m.metaRef(), err, 1); again {
-		m.lease.release(Nacked, nil, &la.news)
+		m.lease.release(Nacked, nil, &la.dirty)
 	}
 }
 
@@ -425,7 +425,7 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 		return false
 	}
 	if !s.la.sleep(s.st, after) || l.isLost() {
-		l.release(Nacked, nil, &s.la.news)
+		l.release(Nacked, nil, &s.la.dirty)
 		return false
 	}
 	return true
@@ -436,7 +436,7 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 func (s *stageBase) renewFor(l lease, renew func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.release(Nacked, nil, &s.la.news)
+			l.release(Nacked, nil, &s.la.dirty)
 			panic(v)
 		}
 	}()

@@ -58,14 +58,14 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 		one := m.lease.ofMember(member)
 		again, after := s.failed(one, meta.Members[i], err, tries)
 		if again {
-			one.release(Acked, nil, &s.la.news) // it has not ended yet
+			one.release(Acked, nil, &s.la.dirty) // it has not ended yet
 			left = append(left, i)
 			wait = max(wait, after)
 		}
 	}
 	delete(s.part, meta)
 	if len(left) == 0 {
-		m.lease.release(Acked, nil, &s.la.news)
+		m.lease.release(Acked, nil, &s.la.dirty)
 		s.out++
 		return m, false, 0
 	}
@@ -105,15 +105,15 @@ func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 	for i, m := range chunk {
 		at, inPart := s.part[m.metaRef()]
 		if !inPart {
-			giveBackTo(&s.la.news, chunk[i:i+1], raw)
+			giveBackTo(&s.la.dirty, chunk[i:i+1], raw)
 			continue
 		}
 		for _, member := range at {
 			if member != endedMember {
-				m.lease.ofMember(member).release(Nacked, nil, &s.la.news)
+				m.lease.ofMember(member).release(Nacked, nil, &s.la.dirty)
 			}
 		}
-		m.lease.release(Acked, nil, &s.la.news)
+		m.lease.release(Acked, nil, &s.la.dirty)
 	}
 }
 

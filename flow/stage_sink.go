@@ -98,7 +98,7 @@ func (s *sinkStage[T]) write() {
 		}
 		if err == nil {
 			for i := range chunk {
-				chunk[i].lease.release(Acked, nil, &s.la.news)
+				chunk[i].lease.release(Acked, nil, &s.la.dirty)
 			}
 			s.out += uint64(len(chunk))
 			break
@@ -110,8 +110,8 @@ func (s *sinkStage[T]) write() {
 			break
 		}
 		chunk = again
-		s.buf = chunk    // drop gives buf back
-		s.la.news.tell() // not flush, as sleep does: that would call write again
+		s.buf = chunk     // drop gives buf back
+		s.la.dirty.tell() // not flush, as sleep does: that would call write again
 		if !s.la.pause(s.st, wait) {
 			s.giveBack(chunk, false)
 			break
@@ -181,7 +181,7 @@ func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (agai
 			one = partial.Errs[i]
 		}
 		if one == nil {
-			m.lease.release(Acked, nil, &s.la.news)
+			m.lease.release(Acked, nil, &s.la.dirty)
 			s.out++
 			continue
 		}

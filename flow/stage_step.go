@@ -74,13 +74,13 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 	}
 	same := out.lease.same(m.lease) // else it was joined, or held and is now passed on
 	if goesOn && !same && !out.lease.none() && out.lease.share(1) {
-		m.lease.release(Acked, nil, &s.la.news)
+		m.lease.release(Acked, nil, &s.la.dirty)
 	} else {
 		if !same {
 			out.lease = m.lease // the message was not derived
 		}
 		if !goesOn {
-			m.lease.release(Acked, nil, &s.la.news)
+			m.lease.release(Acked, nil, &s.la.dirty)
 		}
 	}
 	if s.touched.Load() {

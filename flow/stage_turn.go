@@ -79,7 +79,7 @@ func (t *turn) forward(keep bool) {
 			t.cur.share(n)
 		case keep || n == 1:
 		case n == 0:
-			t.cur.release(Acked, nil, &t.la.news)
+			t.cur.release(Acked, nil, &t.la.dirty)
 		default:
 			t.cur.share(n - 1)
 		}
@@ -98,7 +98,7 @@ func (t *turn) undo() {
 	for _, l := range t.others {
 		// It may be the last share, if the handler has ended its hold. Then an ack would lose the
 		// entry.
-		l.release(Nacked, nil, &t.la.news)
+		l.release(Nacked, nil, &t.la.dirty)
 	}
 	t.cur, t.shares, t.others = lease{}, 0, t.others[:0]
 	t.endCall(true)

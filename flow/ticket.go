@@ -45,7 +45,7 @@ func (t *Ticket) Done() <-chan struct{} { return t.done }
 
 // Ack settles the ticket: the message is done.
 func (t *Ticket) Ack() error {
-	return t.settle(errTicketCalled, func(n *news) { t.lease.release(Acked, nil, n) })
+	return t.settle(errTicketCalled, func(n *dirtySessions) { t.lease.release(Acked, nil, n) })
 }
 
 // Nack settles the ticket: the source delivers the entry again, at once, or after d with
@@ -69,23 +69,23 @@ func (t *Ticket) giveUp(err error) error {
 	if can, _ := possible(d, f, t.lease); can.Do != d.Do {
 		return fmt.Errorf("flow: ticket of entry %s: %w", t.meta.ID, ErrNotRedeliverable)
 	}
-	return t.settle(errTicketCalled, func(n *news) { t.run.giveUp(t.stage, t.lease, f, n) })
+	return t.settle(errTicketCalled, func(n *dirtySessions) { t.run.giveUp(t.stage, t.lease, f, n) })
 }
 
 // expire settles a ticket when its time is over.
 func (t *Ticket) expire(within time.Duration) {
 	f := &Fault{Err: fmt.Errorf("flow: ticket: %w (%v)", errTicketExpired, within), Meta: t.meta, Tries: 1}
-	_ = t.settle(errTicketExpired, func(n *news) { t.run.giveUp(t.stage, t.lease, f, n) })
+	_ = t.settle(errTicketExpired, func(n *dirtySessions) { t.run.giveUp(t.stage, t.lease, f, n) })
 }
 
 // settle settles the ticket with release, unless it is already settled. The ticket counts as open
 // until its lease is released, so the end of the graph waits for the release.
-func (t *Ticket) settle(why error, release func(*news)) error {
+func (t *Ticket) settle(why error, release func(*dirtySessions)) error {
 	ts := &t.stage.tickets
 	if was := ts.claim(t, why); was != nil {
 		return fmt.Errorf("%w: entry %s: %w", ErrSettled, t.meta.ID, was)
 	}
-	var n news
+	var n dirtySessions
 	release(&n)
 	n.tell()
 	ts.remove(t)
@@ -154,7 +154,7 @@ func (ts *tickets) wait(la *lane, n int) bool {
 		if open < n {
 			return true
 		}
-		la.news.tell()
+		la.dirty.tell()
 		select {
 		case <-closed:
 		case <-la.ctx.Done():
@@ -172,7 +172,7 @@ func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration)
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.over {
-		l.release(Nacked, nil, &s.la.news)
+		l.release(Nacked, nil, &s.la.dirty)
 		return nil
 	}
 	ts.open[t] = struct{}{}
@@ -241,7 +241,7 @@ func (w laterWriter[T]) one(ctx context.Context, s *stageBase, m Message[T]) err
 	}
 	err := guard(ctx, func(ctx context.Context) error { return w.f(ctx, m, t) })
 	if err != nil {
-		_ = t.settle(errTicketFailed, func(n *news) { t.lease.release(Acked, nil, n) }) // err decides about the message
+		_ = t.settle(errTicketFailed, func(n *dirtySessions) { t.lease.release(Acked, nil, n) }) // err decides about the message
 	}
 	return err
 }

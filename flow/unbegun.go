@@ -72,24 +72,24 @@ func (rs *rests[T]) leave(h *rest[T]) {
 }
 
 // sweep gives back the messages that the lanes have not begun.
-func (rs *rests[T]) sweep(news *news) {
+func (rs *rests[T]) sweep(dirty *dirtySessions) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, h := range rs.all {
-		h.sweep(news)
+		h.sweep(dirty)
 	}
 }
 
 // sweep gives back the messages in the edge, and those that its lanes have not begun.
-func (e *edge[T]) sweep(news *news) {
-	e.gives.sweep(news)
+func (e *edge[T]) sweep(dirty *dirtySessions) {
+	e.gives.sweep(dirty)
 	for {
 		select {
 		case chunk, ok := <-e.ch:
 			if !ok {
 				return
 			}
-			giveBackTo(news, chunk, true)
+			giveBackTo(dirty, chunk, true)
 			e.stats.worked(len(chunk))
 		default:
 			return
@@ -99,10 +99,10 @@ func (e *edge[T]) sweep(news *news) {
 
 // sweep gives back the remaining messages. It holds the lock throughout, because afterwards the
 // lane reuses the slice.
-func (h *rest[T]) sweep(news *news) {
+func (h *rest[T]) sweep(dirty *dirtySessions) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	giveBackTo(news, h.waiting, true)
+	giveBackTo(dirty, h.waiting, true)
 	h.stats.worked(len(h.waiting))
 	h.waiting = nil
 }
@@ -122,7 +122,7 @@ func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func(Message[T])) {
 	h.mu.Lock()
 	h.waiting = chunk
 	h.mu.Unlock()
-	defer h.sweep(&la.news) // messages are left if the lane is aborted or panics, or the graph drains
+	defer h.sweep(&la.dirty) // messages are left if the lane is aborted or panics, or the graph drains
 	for !la.aborted && la.run.reading.Err() == nil {
 		part := h.take(h.grain)
 		if len(part) == 0 {
@@ -142,7 +142,7 @@ func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func(Message[T])) {
 
 // sweep gives back at once all messages that no handler has begun and that can be given back.
 func (r *Running) sweep() {
-	var n news
+	var n dirtySessions
 	for _, f := range r.sweeps {
 		f(&n)
 	}

@@ -91,7 +91,7 @@ type watchedEnd struct {
 }
 
 // pass releases the entries behind a watched lease.
-func (e *watchedEnd) pass(news *news) {
+func (e *watchedEnd) pass(dirty *dirtySessions) {
 	s := e.lease.slab
 	s.mu.Lock()
 	followers := s.watch.followers
@@ -100,7 +100,7 @@ func (e *watchedEnd) pass(news *news) {
 	for _, of := range [][]lease{s.members, followers} {
 		for _, l := range of {
 			l.attach(e.effects)
-			l.end(e.end, news)
+			l.end(e.end, dirty)
 		}
 	}
 	s.members = nil
@@ -126,11 +126,11 @@ type watchQueue struct {
 }
 
 // settled queues the end of a watched lease.
-func (ws *watches) settled(r *Running, e watchedEnd, news *news) {
+func (ws *watches) settled(r *Running, e watchedEnd, dirty *dirtySessions) {
 	ws.mu.Lock()
 	if ws.over {
 		ws.mu.Unlock()
-		e.pass(news)
+		e.pass(dirty)
 		return
 	}
 	if ws.queues == nil {
@@ -173,7 +173,7 @@ func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 			continue
 		}
 		tries = 0
-		var n news
+		var n dirtySessions
 		for i := range batch {
 			batch[i].pass(&n)
 		}
