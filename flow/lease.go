@@ -335,9 +335,9 @@ func (s *slab) setNote(l lease, n note) {
 	s.notes[l.at] = n
 }
 
-// harvest is the set of settlements that a committer has collected but not committed: their number,
+// settledBatch is the set of settlements that a committer has collected but not committed: their number,
 // outcomes and bytes, and the settlements themselves if the source's Reader needs them.
-type harvest struct {
+type settledBatch struct {
 	wanted  bool // whether settled is filled
 	settled []Settlement
 	n       int
@@ -348,14 +348,14 @@ type harvest struct {
 	nacked  *Fault // the first fault of a Nacked entry, if any
 }
 
-func (h *harvest) reset() {
+func (h *settledBatch) reset() {
 	clear(h.settled)
-	*h = harvest{wanted: h.wanted, settled: h.settled[:0]}
+	*h = settledBatch{wanted: h.wanted, settled: h.settled[:0]}
 }
 
 // collect adds the leases settled since the last call. If all is set, it also adds the others as
 // Nacked, because their holders are gone or have been given up.
-func (s *slab) collect(h *harvest, all bool) {
+func (s *slab) collect(h *settledBatch, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	prefix := true
@@ -385,7 +385,7 @@ func (s *slab) collect(h *harvest, all bool) {
 }
 
 // take collects one lease.
-func (s *slab) take(i int, h *harvest) {
+func (s *slab) take(i int, h *settledBatch) {
 	s.left--
 	var n note
 	if s.notes != nil {

@@ -26,7 +26,7 @@ func FuzzLease(f *testing.F) {
 			open[i] = 1
 		}
 		var dirty dirtySessions
-		h := harvest{wanted: true}
+		h := settledBatch{wanted: true}
 		settledAs := map[uint64]Outcome{}
 		check := func() {
 			s.collect(&h, false)

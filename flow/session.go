@@ -20,10 +20,10 @@ type session struct {
 
 	mu    sync.Mutex
 	slabs []*slab
-	batch harvest // used if direct is set
-	idle  bool    // nothing is in flight: the committer rests until it is woken
-	over  bool    // reading has ended
-	final bool    // unsettled entries are given back now
+	batch settledBatch // used if direct is set
+	idle  bool         // nothing is in flight: the committer rests until it is woken
+	over  bool         // reading has ended
+	final bool         // unsettled entries are given back now
 }
 
 func (s *sourceRun) begin(reader any) *session {
@@ -113,7 +113,7 @@ func (ses *session) commitLoop() error {
 	look := lookFirst
 	timer := time.NewTimer(look)
 	defer timer.Stop()
-	batch := harvest{wanted: !ses.direct}
+	batch := settledBatch{wanted: !ses.direct}
 	tries := 0
 	var last time.Time // end of the last commit
 	for {
@@ -208,13 +208,13 @@ func (ses *session) rest(timer *time.Timer, wait time.Duration, retrying bool) (
 }
 
 // collect adds the leases settled since the last call, and reports whether these were the last.
-func (ses *session) collect(b *harvest) (over bool) {
+func (ses *session) collect(b *settledBatch) (over bool) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	return ses.collectLocked(b)
 }
 
-func (ses *session) collectLocked(b *harvest) (over bool) {
+func (ses *session) collectLocked(b *settledBatch) (over bool) {
 	rest := ses.slabs[:0]
 	for _, sl := range ses.slabs {
 		sl.collect(b, ses.final)
@@ -229,7 +229,7 @@ func (ses *session) collectLocked(b *harvest) (over bool) {
 
 // commit has the Reader commit the batch, and empties it. It reports false if that failed and must
 // be retried.
-func (ses *session) commit(b *harvest, tries int) bool {
+func (ses *session) commit(b *settledBatch, tries int) bool {
 	s := ses.source
 	if c, ok := ses.reader.(Committer); ok {
 		if err := guard(ses.ctx, func(ctx context.Context) error { return c.Commit(ctx, b.settled) }); err != nil {
@@ -251,7 +251,7 @@ func (ses *session) commit(b *harvest, tries int) bool {
 }
 
 // account counts the committed settlements, returns the credits, and empties the batch.
-func (ses *session) account(b *harvest) {
+func (ses *session) account(b *settledBatch) {
 	s := ses.source
 	if b.n == 0 {
 		return
