@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// inHand is the work in progress of a lane. It is used to interrupt that work (see Leaser). Only
+// currentWork is the work in progress of a lane. It is used to interrupt that work (see Leaser). Only
 // graphs with a source that can lose leases use it.
 //
 // Idea: all messages share one handler context, which is replaced after it was cancelled. An
@@ -14,15 +14,15 @@ import (
 // still in progress. The lane finds the mark when it puts down its work, and renews the context
 // before it continues. So a cancelled context never meets another message, and a message costs one
 // exchange of a pointer.
-type inHand struct {
+type currentWork struct {
 	at     atomic.Pointer[cell]    // the message's lease, &several or &interrupted; nil: no work
 	mu     sync.Mutex              // guards the fields below; an interrupt holds it throughout
 	leases []lease                 // the entries' leases while at is &several
 	cancel context.CancelCauseFunc // cancels the handlers' context
-	under  lay                     // the outer work while a sink writes
+	outer  outerWork               // the outer work while a sink writes
 }
 
-// Placeholders for leases in inHand.at.
+// Placeholders for leases in currentWork.at.
 var several, interrupted cell
 
 // take makes a message the work in progress. It reports false if its lease is lost: then the
@@ -35,7 +35,7 @@ func (la *lane) take(l lease) bool {
 		if !l.none() {
 			c = l.cell()
 		}
-		la.renewAfter(la.hand.at.Swap(c))
+		la.renewAfter(la.current.at.Swap(c))
 	}
 	return !l.isLost() // checked only after the lease was published: see session.lose
 }
@@ -43,7 +43,7 @@ func (la *lane) take(l lease) bool {
 // takeAll makes several messages the work in progress. They count as lost when all their entries
 // are lost.
 func (la *lane) takeAll(leases ...lease) {
-	h := &la.hand
+	h := &la.current
 	h.mu.Lock()
 	h.leases = h.leases[:0]
 	for _, l := range leases {
@@ -54,9 +54,9 @@ func (la *lane) takeAll(leases ...lease) {
 	la.renewAfter(was)
 }
 
-// lay is the work below a sink's chunk: the message in progress when the sink began to write, whose
+// outerWork is the work below a sink's chunk: the message in progress when the sink began to write, whose
 // handler may be waiting for the write, and its context.
-type lay struct {
+type outerWork struct {
 	at     *cell
 	leases []lease
 	cancel context.CancelCauseFunc
@@ -65,13 +65,13 @@ type lay struct {
 
 // takeOver makes a sink's chunk the work in progress, with a context of its own, until putBack.
 func (la *lane) takeOver(leases []lease) {
-	h := &la.hand
+	h := &la.current
 	for _, s := range la.stages {
-		h.under.ctx = append(h.under.ctx, s.ctx)
+		h.outer.ctx = append(h.outer.ctx, s.ctx)
 	}
 	h.mu.Lock()
-	h.under.at, h.under.cancel = h.at.Swap(nil), h.cancel
-	h.under.leases, h.leases = h.leases, h.under.leases
+	h.outer.at, h.outer.cancel = h.at.Swap(nil), h.cancel
+	h.outer.leases, h.leases = h.leases, h.outer.leases
 	h.cancel = nil
 	h.mu.Unlock()
 	la.takeAll(leases...)
@@ -80,25 +80,25 @@ func (la *lane) takeOver(leases []lease) {
 // putBack ends the work begun by takeOver and restores the outer work. If that was interrupted
 // meanwhile, it stays interrupted.
 func (la *lane) putBack() {
-	h := &la.hand
+	h := &la.current
 	h.mu.Lock()
 	cancel := h.cancel
-	h.leases, h.under.leases = h.under.leases, h.leases[:0]
-	h.cancel = h.under.cancel
-	h.at.Store(h.under.at)
-	h.under.at, h.under.cancel = nil, nil
+	h.leases, h.outer.leases = h.outer.leases, h.leases[:0]
+	h.cancel = h.outer.cancel
+	h.at.Store(h.outer.at)
+	h.outer.at, h.outer.cancel = nil, nil
 	h.mu.Unlock()
 	cancel(nil)
 	for i, s := range la.stages {
-		s.ctx = h.under.ctx[i]
+		s.ctx = h.outer.ctx[i]
 	}
-	clear(h.under.ctx)
-	h.under.ctx = h.under.ctx[:0]
+	clear(h.outer.ctx)
+	h.outer.ctx = h.outer.ctx[:0]
 }
 
 // put ends the work in progress.
 func (la *lane) put() {
-	h := &la.hand
+	h := &la.current
 	was := h.at.Load()
 	if was == &several || was == &interrupted {
 		h.mu.Lock()
@@ -114,7 +114,7 @@ func (la *lane) put() {
 
 // renewAfter gives the stages of the lane a fresh context if the previous work was interrupted.
 func (la *lane) renewAfter(was *cell) {
-	h := &la.hand
+	h := &la.current
 	if was != &interrupted && h.cancel != nil { // only this goroutine sets cancel
 		return
 	}
@@ -134,10 +134,10 @@ func (la *lane) renewAfter(was *cell) {
 // interrupt cancels the handlers' context if the work in progress is lost: its lease is in cells,
 // or all of its several leases are lost.
 func (la *lane) interrupt(cells map[*cell]bool) {
-	h := &la.hand
+	h := &la.current
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if u := &h.under; u.cancel != nil && isAmong(cells, u.at, u.leases) {
+	if u := &h.outer; u.cancel != nil && isAmong(cells, u.at, u.leases) {
 		u.at = &interrupted
 		u.cancel(ErrLeaseLost)
 	}
@@ -174,7 +174,7 @@ func (ls *lanes) remove(la *lane) {
 		s.st.busy.Add(int64(s.busy))
 	}
 	ls.mu.Unlock()
-	if cancel := la.hand.cancel; cancel != nil {
+	if cancel := la.current.cancel; cancel != nil {
 		cancel(nil)
 	}
 }

@@ -14,13 +14,13 @@ import (
 // messages, or after each message while they are slow, and passes on buffers older than flushAfter
 // if that does not block.
 type lane struct {
-	run   *Running
-	ctx   context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
-	dirty dirtySessions
-	hand  inHand
+	run     *Running
+	ctx     context.Context // the hard context: done at Stop, at the drain's deadline, or when the graph fails
+	dirty   dirtySessions
+	current currentWork
 	meter
 
-	stages []*stageBase  // their contexts are renewed by inHand
+	stages []*stageBase  // their contexts are renewed by currentWork
 	wake   chan struct{} // holds a token after a hold was ended, possibly by another goroutine
 
 	// aborted is set when the lane must stop. Messages pushed after that go back to their source.
