@@ -31,7 +31,7 @@ type task[T, U any] struct {
 	done  chan struct{} // ordered: holds a token when out is ready
 	used  []Message[T]  // the emptied slice of in
 	extra bool          // made by a worker for output at an alarm or at the end; has no slot
-	loose bool          // keyed: has no slot, and is counted in shift.loose
+	loose bool          // keyed: has no slot, and is counted in poolRun.loose
 	key   uint64
 	tried int       // keyed: number of tries of its message
 	due   time.Time // keyed: when its next try is due, while parked
@@ -84,9 +84,9 @@ func parallel[T, U any](
 	return way
 }
 
-// shift is one life of a pool. The channels have room for every task that has a slot, so a handover
+// poolRun is one life of a pool. The channels have room for every task that has a slot, so a handover
 // does not block.
-type shift[T, U any] struct {
+type poolRun[T, U any] struct {
 	*pool[T, U]
 	ctx   context.Context // done if the life ends early
 	fail  context.CancelCauseFunc
@@ -119,7 +119,7 @@ type shift[T, U any] struct {
 // body is one life. It ends when the input has ended and all of it is finished, or when one of the
 // parts fails.
 func (p *pool[T, U]) body() error {
-	s := &shift[T, U]{
+	s := &poolRun[T, U]{
 		pool:  p,
 		slots: make(chan struct{}, p.window),
 		work:  make(chan *task[T, U], p.window),
@@ -163,7 +163,7 @@ func (p *pool[T, U]) body() error {
 
 // failure returns why the life ended early. It returns nil if it did not, or if the whole graph
 // ends.
-func (s *shift[T, U]) failure() error {
+func (s *poolRun[T, U]) failure() error {
 	if s.b.run.hard.Err() != nil {
 		return nil
 	}
@@ -171,21 +171,21 @@ func (s *shift[T, U]) failure() error {
 }
 
 // part runs one of the parts. Its failure ends the life.
-func (s *shift[T, U]) part(f func() error) {
+func (s *poolRun[T, U]) part(f func() error) {
 	if err := contained(f, func() { s.fail(Permanent(errGoexit)) }); err != nil {
 		s.fail(err)
 	}
 }
 
 // lane makes a lane that is stopped with the life.
-func (s *shift[T, U]) lane() *lane {
+func (s *poolRun[T, U]) lane() *lane {
 	la := newLane(s.b.run)
 	la.ctx = s.ctx
 	return la
 }
 
 // feed is the feeder. It reads the edge, makes tasks, and ends when all of them are finished.
-func (s *shift[T, U]) feed() error {
+func (s *poolRun[T, U]) feed() error {
 	la := s.lane()
 	la.raw = s.in.raw
 	if s.in.gives != nil {
@@ -221,7 +221,7 @@ func (s *shift[T, U]) feed() error {
 
 // drained waits until no task is in progress, parked or queued. Then all slots are free, and no
 // task is loose. If messages in shares must be dealt again, it releases its slots for that time.
-func (s *shift[T, U]) drained(la *lane) {
+func (s *poolRun[T, U]) drained(la *lane) {
 	for held := 0; held < s.window; {
 		ok, again := s.slot(la)
 		switch {
@@ -241,7 +241,7 @@ func (s *shift[T, U]) drained(la *lane) {
 }
 
 // fewerLoose waits until fewer than n tasks are loose. It reports false if the life ends first.
-func (s *shift[T, U]) fewerLoose(la *lane, n int) bool {
+func (s *poolRun[T, U]) fewerLoose(la *lane, n int) bool {
 	for {
 		s.mu.Lock()
 		few := s.loose < n
@@ -262,7 +262,7 @@ func (s *shift[T, U]) fewerLoose(la *lane, n int) bool {
 }
 
 // loosen takes the slot from a task that is to be parked or queued. The caller holds mu.
-func (s *shift[T, U]) loosen(t *task[T, U]) {
+func (s *poolRun[T, U]) loosen(t *task[T, U]) {
 	if !t.loose {
 		t.loose = true
 		s.loose++
@@ -271,7 +271,7 @@ func (s *shift[T, U]) loosen(t *task[T, U]) {
 }
 
 // through frees the place of a finished task.
-func (s *shift[T, U]) through(loose bool) {
+func (s *poolRun[T, U]) through(loose bool) {
 	if !loose {
 		<-s.slots
 		return
@@ -287,7 +287,7 @@ func (s *shift[T, U]) through(loose bool) {
 
 // slot takes a slot. It reports again if the shares must be checked first or the drain begins. It
 // reports neither if the life ends before there is a slot.
-func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
+func (s *poolRun[T, U]) slot(la *lane) (ok, again bool) {
 	select {
 	case s.slots <- struct{}{}:
 		return true, false
@@ -314,7 +314,7 @@ func (s *shift[T, U]) slot(la *lane) (ok, again bool) {
 }
 
 // taken takes a slot. It reports false if the life ends, or the drain begins, before there is one.
-func (s *shift[T, U]) taken(la *lane) bool {
+func (s *poolRun[T, U]) taken(la *lane) bool {
 	for {
 		ok, again := s.slot(la)
 		if !again {
@@ -329,7 +329,7 @@ func (s *shift[T, U]) taken(la *lane) bool {
 
 // sweep gives back, once the graph drains, messages that wait for a worker or for their key. Their
 // tasks continue empty, to free their slots and keep their turns.
-func (s *shift[T, U]) sweep(la *lane) {
+func (s *poolRun[T, U]) sweep(la *lane) {
 	if la.drain == nil || s.b.run.reading.Err() == nil {
 		return
 	}
@@ -372,7 +372,7 @@ func (s *shift[T, U]) sweep(la *lane) {
 }
 
 // grain returns how many messages of a chunk make a task.
-func (s *shift[T, U]) grain(chunk int) int {
+func (s *poolRun[T, U]) grain(chunk int) int {
 	switch s.mode {
 	case keyed:
 		return 1
@@ -384,7 +384,7 @@ func (s *shift[T, U]) grain(chunk int) int {
 }
 
 // deal cuts a chunk into tasks of up to grain messages and hands them out.
-func (s *shift[T, U]) deal(la *lane, chunk []Message[T], grain int) {
+func (s *poolRun[T, U]) deal(la *lane, chunk []Message[T], grain int) {
 	for len(chunk) > 0 {
 		if s.giving || s.mode == keyed && !s.fewerLoose(la, s.most) || !s.taken(la) {
 			giveBack(la, chunk)
@@ -406,7 +406,7 @@ func (s *shift[T, U]) deal(la *lane, chunk []Message[T], grain int) {
 	}
 }
 
-func (s *shift[T, U]) fresh() *task[T, U] {
+func (s *poolRun[T, U]) fresh() *task[T, U] {
 	select {
 	case t := <-s.free:
 		return t
@@ -416,7 +416,7 @@ func (s *shift[T, U]) fresh() *task[T, U] {
 }
 
 // start hands a task to the workers, or queues it behind its key.
-func (s *shift[T, U]) start(la *lane, t *task[T, U]) {
+func (s *poolRun[T, U]) start(la *lane, t *task[T, U]) {
 	switch s.mode {
 	case ordered:
 		if !s.send(la, t) {
@@ -460,7 +460,7 @@ func keyOf[T any](la *lane, st *stageRun, key keyer[T], m Message[T]) (h uint64,
 }
 
 // next returns the task that waits behind a finished one of its key; nil if there is none.
-func (s *shift[T, U]) next(key uint64) *task[T, U] {
+func (s *poolRun[T, U]) next(key uint64) *task[T, U] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queue := s.lanes[key]
@@ -474,7 +474,7 @@ func (s *shift[T, U]) next(key uint64) *task[T, U] {
 
 // park is the parker. It keeps the tasks that wait for their retry, and gives them to the workers
 // when they are due. It accepts tasks at any time, so that no worker waits for it.
-func (s *shift[T, U]) park() error {
+func (s *poolRun[T, U]) park() error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -522,7 +522,7 @@ func (d *dueFirst[T, U]) Pop() any {
 }
 
 // leftovers gives back the messages of a life that ended early, after all its parts have ended.
-func (s *shift[T, U]) leftovers() {
+func (s *poolRun[T, U]) leftovers() {
 	la := s.lane()
 	if s.waiting != nil {
 		s.giveBack(la, s.waiting)
@@ -548,7 +548,7 @@ func (s *shift[T, U]) leftovers() {
 	la.dirty.tell()
 }
 
-func (s *shift[T, U]) giveBack(la *lane, t *task[T, U]) {
+func (s *poolRun[T, U]) giveBack(la *lane, t *task[T, U]) {
 	if t.share != nil {
 		t.in, t.share = t.share.takeAll(nil), nil
 	}

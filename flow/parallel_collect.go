@@ -1,7 +1,7 @@
 package flow
 
 // collect is the collector. It pushes the output of finished tasks down the chain.
-func (s *shift[T, U]) collect() error {
+func (s *poolRun[T, U]) collect() error {
 	la := s.lane()
 	push := s.to.open(la)
 	return la.live(func() error {
@@ -31,7 +31,7 @@ func (s *shift[T, U]) collect() error {
 }
 
 // finished returns the next finished task. It returns nil at the end or with an error.
-func (s *shift[T, U]) finished(la *lane) (*task[T, U], error) {
+func (s *poolRun[T, U]) finished(la *lane) (*task[T, U], error) {
 	for !la.aborted {
 		if err := la.ring(); err != nil {
 			return nil, err

@@ -75,7 +75,7 @@ func pushShare[T any](la *lane, h *share[T], push func(Message[T])) (n int) {
 }
 
 // lookAt returns when the feeder must check the shares; the zero time if there are none.
-func (s *shift[T, U]) lookAt() time.Time {
+func (s *poolRun[T, U]) lookAt() time.Time {
 	if len(s.shares) == 0 {
 		return time.Time{}
 	}
@@ -83,7 +83,7 @@ func (s *shift[T, U]) lookAt() time.Time {
 }
 
 // watchShare adds a share to those that the feeder checks.
-func (s *shift[T, U]) watchShare(h *share[T]) {
+func (s *poolRun[T, U]) watchShare(h *share[T]) {
 	if len(s.shares) == 0 {
 		s.look = time.Now().Add(shareLook)
 	}
@@ -91,7 +91,7 @@ func (s *shift[T, U]) watchShare(h *share[T]) {
 }
 
 // relieve takes the remaining messages from stalled workers and deals them again, one by one.
-func (s *shift[T, U]) relieve(la *lane) {
+func (s *poolRun[T, U]) relieve(la *lane) {
 	s.relieving = true
 	defer func() { s.relieving = false }()
 	watched, rest := s.shares[:0], s.rest[:0]

@@ -6,7 +6,7 @@ import (
 )
 
 // worker is one worker: a lane whose chain ends in its current task.
-func (s *shift[T, U]) worker() error {
+func (s *poolRun[T, U]) worker() error {
 	la := s.lane()
 	var cur *task[T, U]
 	parked := false
@@ -97,7 +97,7 @@ func (s *shift[T, U]) worker() error {
 }
 
 // sendExtra hands the collector the output that a handler emitted without a current message.
-func (s *shift[T, U]) sendExtra(la *lane, t *task[T, U]) {
+func (s *poolRun[T, U]) sendExtra(la *lane, t *task[T, U]) {
 	if t == nil {
 		return
 	}
@@ -108,7 +108,7 @@ func (s *shift[T, U]) sendExtra(la *lane, t *task[T, U]) {
 
 // send hands a task to the collector. There is room for all tasks with a slot, but possibly not for
 // extra ones. It reports false if the life ended first; then the task was given back.
-func (s *shift[T, U]) send(la *lane, t *task[T, U]) bool {
+func (s *poolRun[T, U]) send(la *lane, t *task[T, U]) bool {
 	select {
 	case s.done <- t:
 		return true
