@@ -21,21 +21,21 @@ import (
 // queue behind their key, have no slot, because otherwise a few waiting keys would stop all others.
 // These tasks are loose, and there are at most as many as the sources have credits. A task is a few
 // messages while these are quick to handle, and one message while they are slow, so that slow work
-// is spread over all workers. Without an order, a task of several messages is shared: see share.
+// is spread over all workers. Without an order, a task of several messages is shared: see stealable.
 
 // task is a few messages on their way through a worker. in has the unhandled messages, out the
 // output of the handled ones.
 type task[T, U any] struct {
-	in    []Message[T]
-	out   []Message[U]
-	done  chan struct{} // ordered: holds a token when out is ready
-	used  []Message[T]  // the emptied slice of in
-	extra bool          // made by a worker for output at an alarm or at the end; has no slot
-	loose bool          // keyed: has no slot, and is counted in poolRun.loose
-	key   uint64
-	tried int       // keyed: number of tries of its message
-	due   time.Time // keyed: when its next try is due, while parked
-	share *share[T] // unordered: in, while the worker handles it, if it has several messages
+	in        []Message[T]
+	out       []Message[U]
+	done      chan struct{} // ordered: holds a token when out is ready
+	used      []Message[T]  // the emptied slice of in
+	extra     bool          // made by a worker for output at an alarm or at the end; has no slot
+	loose     bool          // keyed: has no slot, and is counted in poolRun.loose
+	key       uint64
+	tried     int           // keyed: number of tries of its message
+	due       time.Time     // keyed: when its next try is due, while parked
+	stealable *stealable[T] // unordered: in, while the worker handles it, if it has several messages
 }
 
 // pool is a stage with Workers.
@@ -105,11 +105,11 @@ type poolRun[T, U any] struct {
 	opened chan struct{}    // closed when the collector accepts output
 	free   chan *task[T, U] // tasks to reuse
 
-	shares []*share[T]  // owned by the feeder: shares that may have messages left
-	rest   []Message[T] // owned by the feeder: scratch
-	look   time.Time    // when the feeder next checks the shares
+	stealables []*stealable[T] // owned by the feeder: stealables that may have messages left
+	rest       []Message[T]    // owned by the feeder: scratch
+	look       time.Time       // when the feeder next checks the stealables
 
-	relieving bool // the feeder is dealing messages taken from shares
+	relieving bool // the feeder is dealing messages taken from stealables
 	giving    bool // the feeder gives messages back instead of dealing them
 
 	parked  dueFirst[T, U] // owned by the parker
@@ -220,7 +220,7 @@ func (s *poolRun[T, U]) feed() error {
 }
 
 // drained waits until no task is in progress, parked or queued. Then all slots are free, and no
-// task is loose. If messages in shares must be dealt again, it releases its slots for that time.
+// task is loose. If messages in stealables must be dealt again, it releases its slots for that time.
 func (s *poolRun[T, U]) drained(la *lane) {
 	for held := 0; held < s.window; {
 		ok, again := s.slot(la)
@@ -285,7 +285,7 @@ func (s *poolRun[T, U]) through(loose bool) {
 	}
 }
 
-// slot takes a slot. It reports again if the shares must be checked first or the drain begins. It
+// slot takes a slot. It reports again if the stealables must be checked first or the drain begins. It
 // reports neither if the life ends before there is a slot.
 func (s *poolRun[T, U]) slot(la *lane) (ok, again bool) {
 	select {
@@ -336,7 +336,7 @@ func (s *poolRun[T, U]) sweep(la *lane) {
 	la.drain = nil
 	s.giving = true
 	empty := func(t *task[T, U]) {
-		if t.tried == 0 && t.share == nil {
+		if t.tried == 0 && t.stealable == nil {
 			giveBackTo(&la.dirty, t.in, true)
 			t.in = nil
 		}
@@ -352,8 +352,8 @@ func (s *poolRun[T, U]) sweep(la *lane) {
 	for range len(s.work) {
 		select {
 		case t := <-s.work:
-			if t.share != nil {
-				t.in, t.share = t.share.takeAll(nil), nil
+			if t.stealable != nil {
+				t.in, t.stealable = t.stealable.takeAll(nil), nil
 			}
 			empty(t)
 			back = append(back, t)
@@ -399,8 +399,8 @@ func (s *poolRun[T, U]) deal(la *lane, chunk []Message[T], grain int) {
 		t.in = append(t.in[:0], chunk[:n]...)
 		chunk = chunk[n:]
 		if n > 1 && s.mode == unordered {
-			t.share = &share[T]{rest: t.in}
-			s.watchShare(t.share)
+			t.stealable = &stealable[T]{rest: t.in}
+			s.watchStealable(t.stealable)
 		}
 		s.start(la, t)
 	}
@@ -549,8 +549,8 @@ func (s *poolRun[T, U]) leftovers() {
 }
 
 func (s *poolRun[T, U]) giveBack(la *lane, t *task[T, U]) {
-	if t.share != nil {
-		t.in, t.share = t.share.takeAll(nil), nil
+	if t.stealable != nil {
+		t.in, t.stealable = t.stealable.takeAll(nil), nil
 	}
 	giveBackTo(&la.dirty, t.in, s.in.raw && t.tried == 0)
 	giveBackTo(&la.dirty, t.out, false)

@@ -57,8 +57,8 @@ func (s *poolRun[T, U]) worker() error {
 					s.st.in.Add(^uint64(0)) // it will be counted again
 				}
 				done := len(in)
-				if t.share != nil {
-					done = pushShare(la, t.share, push)
+				if t.stealable != nil {
+					done = pushStealable(la, t.stealable, push)
 				} else {
 					pushAll(la, in, push)
 				}
@@ -79,7 +79,7 @@ func (s *poolRun[T, U]) worker() error {
 					return nil
 				}
 				clear(in)
-				t.used, t.share = in[:0], nil
+				t.used, t.stealable = in[:0], nil
 				cur = nil
 				key := t.key // from here on the collector owns the task
 				if s.mode == ordered {
