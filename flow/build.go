@@ -21,14 +21,14 @@ func stateOf[S any](b *builder, n *node, make func() S) S {
 // island is the work of one supervised goroutine. Its body is one life and is called again after a
 // failure. An island covers the stages that are restarted together.
 type island struct {
-	nodes    []*node
-	body     func() error
-	done     func()        // notifies the downstream part of the end of the input
-	wanted   func() bool   // reports whether a restart makes sense
-	hopeless func() bool   // of a source: reports whether it was never opened
-	ended    chan struct{} // closed at the end of the last life
-	failures []time.Time   // times of the failures within the window
-	restarts int
+	nodes       []*node
+	body        func() error
+	done        func()        // notifies the downstream part of the end of the input
+	wanted      func() bool   // reports whether a restart makes sense
+	neverOpened func() bool   // of a source: reports whether it was never opened
+	ended       chan struct{} // closed at the end of the last life
+	failures    []time.Time   // times of the failures within the window
+	restarts    int
 }
 
 func (b *builder) island(nodes []*node, done func(), body func() error) {
@@ -44,10 +44,10 @@ func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) func(
 	b.run.sources = append(b.run.sources, s)
 	b.run.islands = append(b.run.islands, &island{
 		nodes: nodes, done: done,
-		body:     body(s),
-		wanted:   func() bool { return b.run.reading.Err() == nil },
-		hopeless: func() bool { return !s.opened.Load() },
-		ended:    make(chan struct{}),
+		body:        body(s),
+		wanted:      func() bool { return b.run.reading.Err() == nil },
+		neverOpened: func() bool { return !s.opened.Load() },
+		ended:       make(chan struct{}),
 	})
 }
 

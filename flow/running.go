@@ -127,7 +127,7 @@ func (r *Running) supervise(isl *island) {
 			r.fail(&StageError{Graph: r.graph.name, Stage: name, Err: errGoexit})
 		})
 		if err == nil || r.hard.Err() != nil || !isl.wanted() {
-			if last != nil && isl.hopeless != nil && isl.hopeless() {
+			if last != nil && isl.neverOpened != nil && isl.neverOpened() {
 				r.unopened(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})
 			}
 			return

@@ -299,7 +299,7 @@ func (r *Running) giveUp(st *stageRun, l lease, f *Fault, dirty *dirtySessions) 
 		l.release(Dropped, f, dirty)
 		return false
 	}
-	d, cannot := possible(decide(Nack, f), f, l)
+	d, cannot := feasible(decide(Nack, f), f, l)
 	if d.Do == ActRetry { // there is no call to repeat
 		d = Decision{Do: ActStop}
 		cannot = ErrNotRedeliverable
@@ -334,7 +334,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 		l.release(Dropped, f, &la.dirty)
 		return false, 0
 	}
-	d, cannot := possible(decide(s.st.policy, f), f, l)
+	d, cannot := feasible(decide(s.st.policy, f), f, l)
 	if d.Do == ActRetry && tries >= quickRetries {
 		d.After = max(d.After, retryFloor)
 	}
@@ -392,8 +392,8 @@ func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
 	}
 }
 
-// possible replaces a decision that the entry's source cannot carry out by one that it can.
-func possible(d Decision, f *Fault, l lease) (Decision, error) {
+// feasible replaces a decision that the entry's source cannot carry out by one that it can.
+func feasible(d Decision, f *Fault, l lease) (Decision, error) {
 	if d.Do != ActNack && d.Do != ActDead {
 		return d, nil
 	}

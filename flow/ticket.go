@@ -66,7 +66,7 @@ func (t *Ticket) Dead(err error) error { return t.giveUp(Reject(err)) }
 func (t *Ticket) giveUp(err error) error {
 	f := &Fault{Err: err, Meta: t.meta, Tries: 1}
 	d, _ := Verdict(err)
-	if can, _ := possible(d, f, t.lease); can.Do != d.Do {
+	if can, _ := feasible(d, f, t.lease); can.Do != d.Do {
 		return fmt.Errorf("flow: ticket of entry %s: %w", t.meta.ID, ErrNotRedeliverable)
 	}
 	return t.settle(errTicketCalled, func(n *dirtySessions) { t.run.giveUp(t.stage, t.lease, f, n) })
