@@ -9,11 +9,11 @@ type builder struct {
 	state map[*node]any // state of nodes with several outputs, until all outputs are linked
 }
 
-func stateOf[S any](b *builder, n *node, make func() S) S {
+func stateOf[S any](b *builder, n *node, newState func() S) S {
 	if s, ok := b.state[n].(S); ok {
 		return s
 	}
-	s := make()
+	s := newState()
 	b.state[n] = s
 	return s
 }

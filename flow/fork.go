@@ -34,23 +34,23 @@ type ForkEnder[A, B any] interface {
 // Fork makes a stage with two outputs of different types, such as an operator that splits successes
 // from failures, or one case from the rest. Otherwise it works like Route.
 func Fork[T, A, B any](
-	in Source[T], name string, make func() ForkFunc[T, A, B], opts ...StageOption,
+	in Source[T], name string, newHandler func() ForkFunc[T, A, B], opts ...StageOption,
 ) (Source[A], Source[B]) {
-	if make == nil {
+	if newHandler == nil {
 		return ForkVia[T, A, B](in, name, nil, opts...)
 	}
-	return ForkVia(in, name, func() ForkHandler[T, A, B] { return make() }, opts...)
+	return ForkVia(in, name, func() ForkHandler[T, A, B] { return newHandler() }, opts...)
 }
 
 // ForkVia is Fork for a ForkHandler, which may have a timer and may emit at the end. The timer
 // fires between two messages, also if no message arrives. With Async, a slow stage before it does
 // not delay the timer.
 func ForkVia[T, A, B any](
-	in Source[T], name string, make func() ForkHandler[T, A, B], opts ...StageOption,
+	in Source[T], name string, newHandler func() ForkHandler[T, A, B], opts ...StageOption,
 ) (Source[A], Source[B]) {
 	nd := newNode(kindRoute, name, 2, opts)
 	reads(nd, in)
-	nd.needs(make != nil, "make")
+	nd.needs(newHandler != nil, "newHandler")
 	nd.oneWorker = severalPorts
 	// Each output waits until the other's chain is linked. The last one links the input.
 	type ends struct {
@@ -61,7 +61,7 @@ func ForkVia[T, A, B any](
 		e := stateOf(b, nd, func() *ends { return &ends{} })
 		set(e)
 		if e.a != nil && e.b != nil {
-			in.out.link(b, forkChain(nd, b, make, e.a, e.b))
+			in.out.link(b, forkChain(nd, b, newHandler, e.a, e.b))
 		}
 	}
 	a := newSource(nd, 0, func(b *builder, to chain[A]) {
@@ -86,7 +86,7 @@ type forkStage[T, A, B any] struct {
 }
 
 func forkChain[T, A, B any](
-	nd *node, b *builder, make func() ForkHandler[T, A, B], ea *edge[A], eb *edge[B],
+	nd *node, b *builder, newHandler func() ForkHandler[T, A, B], ea *edge[A], eb *edge[B],
 ) chain[T] {
 	ea.senders.Add(1)
 	eb.senders.Add(1)
@@ -94,7 +94,7 @@ func forkChain[T, A, B any](
 		open: func(la *lane) func(Message[T]) {
 			s := &forkStage[T, A, B]{portA: ea.attach(la), portB: eb.attach(la)}
 			s.init(la, b.run.stages[nd])
-			s.renew = func() { s.h = make() }
+			s.renew = func() { s.h = newHandler() }
 			s.passOn, s.discard = s.pushAll, s.clear
 			s.emitA = func(m Message[A]) {
 				m.lease = s.emitted(m.lease)

@@ -28,9 +28,9 @@ type PortEnder[U any] interface {
 	PortEnd(ctx context.Context, port int, emit Emit[U]) error
 }
 
-// Gather makes a stage of several inputs of one type. make is called for each life of the stage.
+// Gather makes a stage of several inputs of one type. newHandler is called for each life of the stage.
 func Gather[T, U any](
-	name string, ins []Source[T], make func() GatherHandler[T, U], opts ...StageOption,
+	name string, ins []Source[T], newHandler func() GatherHandler[T, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
 	n.oneWorker, n.pairs = severalPorts, true
@@ -38,9 +38,9 @@ func Gather[T, U any](
 		reads(n, in)
 	}
 	n.needsInputs(len(ins))
-	n.needs(make != nil, "make")
+	n.needs(newHandler != nil, "newHandler")
 	return newSource(n, 0, func(b *builder, to chain[U]) {
-		edges := gatherIsland(b, n, len(ins), make, to)
+		edges := gatherIsland(b, n, len(ins), newHandler, to)
 		for i, in := range ins {
 			in.out.link(b, edges[i].sender())
 		}
@@ -54,17 +54,17 @@ type PairHandler[A, B, U any] interface {
 	Right(ctx context.Context, m Message[B], emit Emit[U]) error
 }
 
-// Pair makes a stage of two inputs of different types. make is called for each life of the stage.
+// Pair makes a stage of two inputs of different types. newHandler is called for each life of the stage.
 func Pair[A, B, U any](
-	name string, left Source[A], right Source[B], make func() PairHandler[A, B, U], opts ...StageOption,
+	name string, left Source[A], right Source[B], newHandler func() PairHandler[A, B, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
 	n.oneWorker, n.pairs = severalPorts, true
 	reads(n, left)
 	reads(n, right)
-	n.needs(make != nil, "make")
+	n.needs(newHandler != nil, "newHandler")
 	return newSource(n, 0, func(b *builder, to chain[U]) {
-		edges := gatherIsland(b, n, 2, func() GatherHandler[either[A, B], U] { return pairing[A, B, U]{make()} }, to)
+		edges := gatherIsland(b, n, 2, func() GatherHandler[either[A, B], U] { return pairing[A, B, U]{newHandler()} }, to)
 		left.out.link(b, adapt(edges[0].sender(), func(v A) either[A, B] { return either[A, B]{a: v} }))
 		right.out.link(b, adapt(edges[1].sender(), func(v B) either[A, B] { return either[A, B]{b: v} }))
 	})
@@ -122,7 +122,7 @@ type gatherStage[T, U any] struct {
 }
 
 func gatherIsland[T, U any](
-	b *builder, n *node, ports int, make_ func() GatherHandler[T, U], to chain[U],
+	b *builder, n *node, ports int, newHandler func() GatherHandler[T, U], to chain[U],
 ) []*edge[T] {
 	edges := make([]*edge[T], ports)
 	for i := range edges {
@@ -133,7 +133,7 @@ func gatherIsland[T, U any](
 		la := newLane(b.run)
 		s := &gatherStage[T, U]{edges: edges}
 		s.start(la, b.run.stages[n], to.open(la))
-		s.renew = func() { s.h = make_() }
+		s.renew = func() { s.h = newHandler() }
 		s.hook(func() error { return s.end(s.h) })
 		s.alarm(func() any { return s.h })
 		s.hookInputs()

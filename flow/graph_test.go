@@ -40,7 +40,7 @@ func TestValidateReportsAllMistakesAtOnce(t *testing.T) {
 	err := New("", parts...).Validate()
 	for _, want := range []string{
 		"it has no name",
-		`stage "nil step": make: the function is nil; give a function`,
+		`stage "nil step": newHandler: the function is nil; give a function`,
 		`stage "same": two stages have this name`,
 		`Workers: -1 workers; give 1 or more`,
 		`OnFault: the policy is nil`,

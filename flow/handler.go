@@ -52,36 +52,36 @@ type Alarm[U any] interface {
 type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], bool, error)
 
 // Via makes a stage from a handler. It is the general form of a stage with one input and one
-// output. make is called for each life of the stage and for each worker, so keep state in its
+// output. newHandler is called for each life of the stage and for each worker, so keep state in its
 // result.
-func Via[T, U any](in Source[T], name string, make func() Handler[T, U], opts ...StageOption) Source[U] {
+func Via[T, U any](in Source[T], name string, newHandler func() Handler[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
 	n.emits = true
-	n.needs(make != nil, "make")
+	n.needs(newHandler != nil, "newHandler")
 	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
-		return newViaStage(la, la.run.stages[n], make, next).push
+		return newViaStage(la, la.run.stages[n], newHandler, next).push
 	})
 }
 
-// Step makes a stage from a StepFunc, for filters and for maps that read metadata. make is called
+// Step makes a stage from a StepFunc, for filters and for maps that read metadata. newHandler is called
 // as in Via.
-func Step[T, U any](in Source[T], name string, make func() StepFunc[T, U], opts ...StageOption) Source[U] {
+func Step[T, U any](in Source[T], name string, newHandler func() StepFunc[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
-	n.needs(make != nil, "make")
+	n.needs(newHandler != nil, "newHandler")
 	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
-		return newStepStage(la, la.run.stages[n], make, next).push
+		return newStepStage(la, la.run.stages[n], newHandler, next).push
 	})
 }
 
 // Transform makes a stage from a function from value to value. It is the fastest kind of stage.
-// make is called as in Via.
+// newHandler is called as in Via.
 func Transform[T, U any](
-	in Source[T], name string, make func() func(context.Context, T) (U, error), opts ...StageOption,
+	in Source[T], name string, newHandler func() func(context.Context, T) (U, error), opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
-	n.needs(make != nil, "make")
+	n.needs(newHandler != nil, "newHandler")
 	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
-		return newTransformStage(la, la.run.stages[n], make, next).push
+		return newTransformStage(la, la.run.stages[n], newHandler, next).push
 	})
 }
 

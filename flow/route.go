@@ -46,31 +46,31 @@ func (f RouteFunc[T, U]) Handle(ctx context.Context, m Message[T], emit RouteEmi
 }
 
 // Route makes a stage with n outputs of one type, for fan-out, partition and balance. Each output
-// has its own edge. make is called for each life of the stage. A stage with several outputs runs on
+// has its own edge. newHandler is called for each life of the stage. A stage with several outputs runs on
 // one goroutine: it accepts no Workers.
-func Route[T, U any](in Source[T], name string, n int, make func() RouteFunc[T, U], opts ...StageOption) []Source[U] {
-	if make == nil {
+func Route[T, U any](in Source[T], name string, n int, newHandler func() RouteFunc[T, U], opts ...StageOption) []Source[U] {
+	if newHandler == nil {
 		return RouteVia[T, U](in, name, n, nil, opts...)
 	}
-	return RouteVia(in, name, n, func() RouteHandler[T, U] { return make() }, opts...)
+	return RouteVia(in, name, n, func() RouteHandler[T, U] { return newHandler() }, opts...)
 }
 
 // RouteVia is Route for a RouteHandler, which may have a timer and may emit at the end. The timer
 // fires between two messages, also if no message arrives. With Async, a slow stage before it does
 // not delay the timer.
 func RouteVia[T, U any](
-	in Source[T], name string, n int, make func() RouteHandler[T, U], opts ...StageOption,
+	in Source[T], name string, n int, newHandler func() RouteHandler[T, U], opts ...StageOption,
 ) []Source[U] {
 	nd := newNode(kindRoute, name, max(n, 0), opts)
 	reads(nd, in)
-	nd.needs(make != nil, "make")
+	nd.needs(newHandler != nil, "newHandler")
 	nd.oneWorker = severalPorts
 	if n < 1 {
 		nd.issue("n", fmt.Sprintf("%d outputs", n), "ask for 1 or more")
 		n = 1 // so that the caller can index the result until Validate
 	}
 	outs := newOutlets[U](nd, n, func(b *builder, to []*edge[U]) {
-		in.out.link(b, routeChain(nd, b, make, to))
+		in.out.link(b, routeChain(nd, b, newHandler, to))
 	})
 	return outs
 }
@@ -110,7 +110,7 @@ type routed[U any] struct {
 	m    Message[U]
 }
 
-func routeChain[T, U any](nd *node, b *builder, make func() RouteHandler[T, U], to []*edge[U]) chain[T] {
+func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T, U], to []*edge[U]) chain[T] {
 	for _, e := range to {
 		e.senders.Add(1)
 	}
@@ -121,7 +121,7 @@ func routeChain[T, U any](nd *node, b *builder, make func() RouteHandler[T, U], 
 				s.ports = append(s.ports, e.attach(la))
 			}
 			s.init(la, b.run.stages[nd])
-			s.renew = func() { s.h = make() }
+			s.renew = func() { s.h = newHandler() }
 			s.passOn, s.discard, s.emit = s.pushAll, s.clear, s.route
 			s.hook(s.end)
 			s.rings(func() alarmed { return find[RouteAlarm[U]](s.h) }, s.ring)

@@ -54,11 +54,11 @@ type stepStage[T, U any] struct {
 func newStepStage[T, U any](
 	la *lane,
 	st *stageRun,
-	make func() StepFunc[T, U],
+	newHandler func() StepFunc[T, U],
 	next func(Message[U]),
 ) *stepStage[T, U] {
 	s := &stepStage[T, U]{next: next}
-	s.start(la, st, func() { s.f = make() })
+	s.start(la, st, func() { s.f = newHandler() })
 	return s
 }
 
@@ -114,10 +114,10 @@ type transformStage[T, U any] struct {
 }
 
 func newTransformStage[T, U any](
-	la *lane, st *stageRun, make func() func(context.Context, T) (U, error), next func(Message[U]),
+	la *lane, st *stageRun, newHandler func() func(context.Context, T) (U, error), next func(Message[U]),
 ) *transformStage[T, U] {
 	s := &transformStage[T, U]{next: next}
-	s.start(la, st, func() { s.f = make() })
+	s.start(la, st, func() { s.f = newHandler() })
 	return s
 }
 
