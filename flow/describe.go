@@ -30,8 +30,8 @@ type StageDescription struct {
 	Chunk       int           `json:"chunk,omitempty"`
 }
 
-// LinkDescription is one link between two stages. An edge is a bounded channel between goroutines; a fused link is a
-// call.
+// LinkDescription is one link between two stages. An edge is a bounded channel between goroutines;
+// a fused link is a call.
 type LinkDescription struct {
 	From  string `json:"from"`
 	To    string `json:"to"`

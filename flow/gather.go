@@ -28,7 +28,8 @@ type PortEnder[U any] interface {
 	PortEnd(ctx context.Context, port int, emit Emit[U]) error
 }
 
-// Gather makes a stage of several inputs of one type. newHandler is called for each life of the stage.
+// Gather makes a stage of several inputs of one type. newHandler is called for each life of the
+// stage.
 func Gather[T, U any](
 	name string, ins []Source[T], newHandler func() GatherHandler[T, U], opts ...StageOption,
 ) Source[U] {
@@ -54,7 +55,8 @@ type PairHandler[A, B, U any] interface {
 	Right(ctx context.Context, m Message[B], emit Emit[U]) error
 }
 
-// Pair makes a stage of two inputs of different types. newHandler is called for each life of the stage.
+// Pair makes a stage of two inputs of different types. newHandler is called for each life of the
+// stage.
 func Pair[A, B, U any](
 	name string, left Source[A], right Source[B], newHandler func() PairHandler[A, B, U], opts ...StageOption,
 ) Source[U] {
@@ -219,7 +221,8 @@ func (s *gatherStage[T, U]) ready(wanted []int) int {
 	return -1
 }
 
-// await blocks until one of the wanted ports has a chunk or ends, an alarm is due, or the lane is stopped.
+// await blocks until one of the wanted ports has a chunk or ends, an alarm is due, or the lane is
+// stopped.
 func (s *gatherStage[T, U]) await(wanted []int) int {
 	s.la.settleStrays()
 	s.la.flush(true)
@@ -323,5 +326,50 @@ func (s *gatherStage[T, U]) refuseAll(chunk []Message[T], raw bool) {
 		} else {
 			chunk[i].lease.release(o, nil, &s.la.dirty)
 		}
+	}
+}
+
+// Merge combines several sources of one type in order of arrival. All inputs share one edge, so
+// Merge needs no goroutine of its own and no input can starve another. The order within each input
+// is kept. It ends when all inputs have ended.
+func Merge[T any](name string, ins []Source[T], opts ...StageOption) Source[T] {
+	n := newNode(kindMerge, name, 1, opts)
+	n.oneWorker, n.passes = severalPorts, true
+	for _, in := range ins {
+		reads(n, in)
+	}
+	n.needsInputs(len(ins))
+	return newSource(n, 0, func(b *builder, to chain[T]) {
+		e := edgeTo(b, n, chain[T]{
+			open:  func(la *lane) func(Message[T]) { return counted(la, b.run.stages[n], to.open(la)) },
+			done:  to.done,
+			nodes: append([]*node{n}, to.nodes...),
+		})
+		for _, in := range ins {
+			in.out.link(b, e.sender())
+		}
+	})
+}
+
+func (n *node) needsInputs(have int) {
+	if have == 0 {
+		n.issue("ins", "it has no inputs", "give it one or more sources")
+	}
+}
+
+// counted counts the messages that pass through a stage without a handler.
+func counted[T any](la *lane, st *stageRun, next func(Message[T])) func(Message[T]) {
+	s := &stageBase{}
+	s.init(la, st)
+	la.hooks = append(la.hooks, hook{
+		flush: func(bool) { s.count() },
+		end:   func() error { s.count(); return nil },
+		drop:  s.count,
+	})
+	return func(m Message[T]) {
+		s.in++
+		s.works()
+		s.out++
+		next(m)
 	}
 }

@@ -63,8 +63,8 @@ func Via[T, U any](in Source[T], name string, newHandler func() Handler[T, U], o
 	})
 }
 
-// Step makes a stage from a StepFunc, for filters and for maps that read metadata. newHandler is called
-// as in Via.
+// Step makes a stage from a StepFunc, for filters and for maps that read metadata. newHandler is
+// called as in Via.
 func Step[T, U any](in Source[T], name string, newHandler func() StepFunc[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
 	n.needs(newHandler != nil, "newHandler")

@@ -335,8 +335,8 @@ func (s *slab) setNote(l lease, n note) {
 	s.notes[l.at] = n
 }
 
-// settledBatch is the set of settlements that a committer has collected but not committed: their number,
-// outcomes and bytes, and the settlements themselves if the source's Reader needs them.
+// settledBatch is the set of settlements that a committer has collected but not committed: their
+// number, outcomes and bytes, and the settlements themselves if the source's Reader needs them.
 type settledBatch struct {
 	wanted  bool // whether settled is filled
 	settled []Settlement
@@ -457,9 +457,9 @@ func (m Message[T]) Attach(e Effect) bool {
 	return takes
 }
 
-// dirtySessions is the set of source sessions with settlements that their committer does not know of yet. A
-// lane collects them and tells the committers once per chunk, so that a commit covers as many
-// settlements as possible.
+// dirtySessions is the set of source sessions with settlements that their committer does not know
+// of yet. A lane collects them and tells the committers once per chunk, so that a commit covers as
+// many settlements as possible.
 type dirtySessions struct {
 	last *session
 	more []*session

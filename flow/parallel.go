@@ -21,7 +21,8 @@ import (
 // queue behind their key, have no slot, because otherwise a few waiting keys would stop all others.
 // These tasks are loose, and there are at most as many as the sources have credits. A task is a few
 // messages while these are quick to handle, and one message while they are slow, so that slow work
-// is spread over all workers. Without an order, a task of several messages is shared: see stealable.
+// is spread over all workers. Without an order, a task of several messages is shared: see
+// stealable.
 
 // task is a few messages on their way through a worker. in has the unhandled messages, out the
 // output of the handled ones.
@@ -84,8 +85,8 @@ func parallel[T, U any](
 	return way
 }
 
-// poolRun is one life of a pool. The channels have room for every task that has a slot, so a handover
-// does not block.
+// poolRun is one life of a pool. The channels have room for every task that has a slot, so a
+// handover does not block.
 type poolRun[T, U any] struct {
 	*pool[T, U]
 	ctx   context.Context // done if the life ends early
@@ -220,7 +221,8 @@ func (s *poolRun[T, U]) feed() error {
 }
 
 // drained waits until no task is in progress, parked or queued. Then all slots are free, and no
-// task is loose. If messages in stealables must be dealt again, it releases its slots for that time.
+// task is loose. If messages in stealables must be dealt again, it releases its slots for that
+// time.
 func (s *poolRun[T, U]) drained(la *lane) {
 	for held := 0; held < s.window; {
 		ok, again := s.slot(la)
@@ -285,8 +287,8 @@ func (s *poolRun[T, U]) through(loose bool) {
 	}
 }
 
-// slot takes a slot. It reports again if the stealables must be checked first or the drain begins. It
-// reports neither if the life ends before there is a slot.
+// slot takes a slot. It reports again if the stealables must be checked first or the drain begins.
+// It reports neither if the life ends before there is a slot.
 func (s *poolRun[T, U]) slot(la *lane) (ok, again bool) {
 	select {
 	case s.slots <- struct{}{}:

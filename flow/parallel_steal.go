@@ -7,9 +7,9 @@ import (
 
 // Idea of stealing: without an order, a worker gets several quick messages at a time, because a
 // handover costs as much as they do. Whether one of them is slow shows only while it is handled. So
-// the worker takes them one by one from a stealable, and the feeder periodically checks its progress.
-// If the worker has stalled, the feeder takes the remaining messages away and deals them again. So
-// a slow message delays its neighbours for a moment only, and not for its whole duration.
+// the worker takes them one by one from a stealable, and the feeder periodically checks its
+// progress. If the worker has stalled, the feeder takes the remaining messages away and deals them
+// again. So a slow message delays its neighbours for a moment only, and not for its whole duration.
 
 // stealable is the part of a task's messages that its worker has not begun.
 type stealable[T any] struct {

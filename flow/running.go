@@ -312,7 +312,8 @@ func (r *Running) settleRest(report *DrainReport) {
 	for _, st := range r.stages {
 		st.tickets.end()
 	}
-	// Before the sources: entries that it releases settle with their own outcome and are not given back.
+	// Before the sources: entries that it releases settle with their own outcome and are not given
+	// back.
 	r.watches.finish(r.graph.ackTimeout)
 	var sessions []*session
 	for _, s := range r.sources {

@@ -162,7 +162,8 @@ func (r *Running) measure() (map[*stageRun]*time.Duration, []call) {
 	return all, w.calls
 }
 
-// A stage is stuck in a call that takes longer than stuckAfter, and stuckTimes as long as its calls do on average.
+// A stage is stuck in a call that takes longer than stuckAfter, and stuckTimes as long as its calls
+// do on average.
 const (
 	stuckAfter = 10 * time.Second
 	stuckTimes = 10
