@@ -360,7 +360,14 @@ func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
 
 // carryOut settles a share according to a decision other than to retry. It reports whether the
 // graph stops because of it.
-func (r *Running) carryOut(st *stageRun, l lease, f *Fault, d Decision, cannot error, dirty *dirtySessions) (stopped bool) {
+func (r *Running) carryOut(
+	st *stageRun,
+	l lease,
+	f *Fault,
+	d Decision,
+	cannot error,
+	dirty *dirtySessions,
+) (stopped bool) {
 	switch d.Do {
 	case ActNack:
 		st.nacked.Add(1)

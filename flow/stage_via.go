@@ -209,7 +209,12 @@ type viaStage[T, U any] struct {
 	h Handler[T, U]
 }
 
-func newViaStage[T, U any](la *lane, st *stageRun, newHandler func() Handler[T, U], next func(Message[U])) *viaStage[T, U] {
+func newViaStage[T, U any](
+	la *lane,
+	st *stageRun,
+	newHandler func() Handler[T, U],
+	next func(Message[U]),
+) *viaStage[T, U] {
 	s := &viaStage[T, U]{}
 	s.start(la, st, next)
 	s.renew = func() { s.h = newHandler() }

@@ -241,7 +241,8 @@ func (w laterWriter[T]) one(ctx context.Context, s *stageBase, m Message[T]) err
 	}
 	err := guard(ctx, func(ctx context.Context) error { return w.f(ctx, m, t) })
 	if err != nil {
-		_ = t.settle(errTicketFailed, func(n *dirtySessions) { t.lease.release(Acked, nil, n) }) // err decides about the message
+		// err decides about the message.
+		_ = t.settle(errTicketFailed, func(n *dirtySessions) { t.lease.release(Acked, nil, n) })
 	}
 	return err
 }
