@@ -66,13 +66,8 @@ func Pair[A, B, U any](
 	reads(n, right)
 	n.needs(newHandler != nil, "newHandler")
 	return newSource(n, 0, func(b *builder, to chain[U]) {
-		edges := gatherIsland(
-			b,
-			n,
-			2,
-			func() GatherHandler[either[A, B], U] { return pairing[A, B, U]{newHandler()} },
-			to,
-		)
+		adapted := func() GatherHandler[either[A, B], U] { return pairing[A, B, U]{newHandler()} }
+		edges := gatherIsland(b, n, 2, adapted, to)
 		left.out.link(b, adapt(edges[0].sender(), func(v A) either[A, B] { return either[A, B]{a: v} }))
 		right.out.link(b, adapt(edges[1].sender(), func(v B) either[A, B] { return either[A, B]{b: v} }))
 	})

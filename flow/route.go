@@ -49,11 +49,7 @@ func (f RouteFunc[T, U]) Handle(ctx context.Context, m Message[T], emit RouteEmi
 // has its own edge. newHandler is called for each life of the stage. A stage with several outputs
 // runs on one goroutine: it accepts no Workers.
 func Route[T, U any](
-	in Source[T],
-	name string,
-	n int,
-	newHandler func() RouteFunc[T, U],
-	opts ...StageOption,
+	in Source[T], name string, n int, newHandler func() RouteFunc[T, U], opts ...StageOption,
 ) []Source[U] {
 	if newHandler == nil {
 		return RouteVia[T, U](in, name, n, nil, opts...)

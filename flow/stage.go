@@ -361,12 +361,7 @@ func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
 // carryOut settles a share according to a decision other than to retry. It reports whether the
 // graph stops because of it.
 func (r *Running) carryOut(
-	st *stageRun,
-	l lease,
-	f *Fault,
-	d Decision,
-	cannot error,
-	dirty *dirtySessions,
+	st *stageRun, l lease, f *Fault, d Decision, cannot error, dirty *dirtySessions,
 ) (stopped bool) {
 	switch d.Do {
 	case ActNack:

@@ -52,10 +52,7 @@ type stepStage[T, U any] struct {
 }
 
 func newStepStage[T, U any](
-	la *lane,
-	st *stageRun,
-	newHandler func() StepFunc[T, U],
-	next func(Message[U]),
+	la *lane, st *stageRun, newHandler func() StepFunc[T, U], next func(Message[U]),
 ) *stepStage[T, U] {
 	s := &stepStage[T, U]{next: next}
 	s.start(la, st, func() { s.f = newHandler() })

@@ -210,10 +210,7 @@ type viaStage[T, U any] struct {
 }
 
 func newViaStage[T, U any](
-	la *lane,
-	st *stageRun,
-	newHandler func() Handler[T, U],
-	next func(Message[U]),
+	la *lane, st *stageRun, newHandler func() Handler[T, U], next func(Message[U]),
 ) *viaStage[T, U] {
 	s := &viaStage[T, U]{}
 	s.start(la, st, next)
