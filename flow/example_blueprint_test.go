@@ -175,8 +175,8 @@ func ExampleGroup() {
 	// map: 8 workers, order any
 }
 
-// A stage that waits for more messages than its source lets into the graph would wait for ever. Declared, Validate sees
-// it before it happens.
+// A stage that waits for more messages than its source lets into the graph would wait forever. If
+// the stage declares it, Validate reports it.
 func ExampleHolds() {
 	in := from(1, 2, 3)
 	hundred := flow.Via(in, "hundred", func() flow.Handler[int, []int] { return &batch[int]{size: 100} },

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A drain that takes too long is cut short: handlers are told by their context, the error names the stages that were
-// at work, and what is unfinished goes back to its source.
+// A drain that takes too long is cut short. Handlers learn it from their context, the error names
+// the stages that were working, and unfinished entries go back to their source.
 func ExampleDrainTimeout() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk", "honey")

@@ -78,7 +78,7 @@ func ExampleFaults() {
 	// <nil> dropped: [stone]
 }
 
-// What fails for a moment is tried again in place, with growing waits.
+// A message that fails temporarily is retried in place, with growing waits.
 func ExampleRetry() {
 	calls := 0
 	flaky := mapTo(queueOf("tea").source(), func(_ context.Context, s string) (string, error) {

@@ -113,7 +113,7 @@ func ExampleRunning_Drain() {
 	// state: ended
 }
 
-// Stop does not wait for the work at hand: the handlers' contexts are cancelled, and what is unfinished goes back.
+// Stop cancels the handlers' contexts and does not wait for them. Unfinished entries go back.
 func ExampleRunning_Stop() {
 	orders := queueOf("tea", "milk")
 	started := make(chan struct{})

@@ -140,7 +140,7 @@ type move struct {
 	amount  int
 }
 
-// What belongs to one account is handled in order, different accounts at the same time.
+// Messages of one account are handled in order, different accounts concurrently.
 func ExampleKeyedBy() {
 	moves := from(move{"ann", 10}, move{"bob", 7}, move{"ann", -4}, move{"bob", 1}, move{"ann", 2})
 	booked := mapTo(moves, func(_ context.Context, m move) (move, error) { return m, nil },
