@@ -6,7 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
-// Access is what a Group needs. deadKeys are the streams that Dead is called with: source.Stream's DeadKey.
+// Access returns the rights that a Group needs. deadKeys are the streams passed to Dead, such as
+// the DeadKey of source.Stream.
 func (c GroupConfig) Access(deadKeys ...string) redisio.Access {
 	a := acl.Of(
 		[]string{c.Key},
@@ -53,7 +54,7 @@ func (c GroupConfig) Access(deadKeys ...string) redisio.Access {
 	return a
 }
 
-// Access is what a Tail needs.
+// Access returns the rights that a Tail needs.
 func (c TailConfig) Access() redisio.Access {
 	return redisio.Access{
 		Commands: []string{"ping", "xinfo|stream", "xread", "xrevrange"},
@@ -61,7 +62,7 @@ func (c TailConfig) Access() redisio.Access {
 	}
 }
 
-// Access is what a Range needs.
+// Access returns the rights that a Range needs.
 func (c RangeConfig) Access() redisio.Access {
 	return redisio.Access{Commands: []string{"ping", "xrange"}, Reads: []string{redisio.Literal(c.Key)}}
 }

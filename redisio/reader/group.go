@@ -23,90 +23,93 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// GroupConfig configures a Group. Key and Group are required, the zero value of the rest is the default.
+// GroupConfig configures a Group. Key and Group are required. The zero value of each other field is
+// its default.
 type GroupConfig struct {
 	Key   string // the stream
-	Group string // the consumer group; made, with the stream, when missing
+	Group string // the consumer group; created, with the stream, if missing
 
-	// Consumer is this reader's name in the group. Default: host-pid-random, so that no two readers,
-	// and no two lives of one, share a name. With a name of your own, what an earlier life left
-	// pending is taken up at once; two readers alive must never share it.
+	// Consumer is the name of this reader in the group. Defaults to host-pid-random, which is
+	// unique for each reader and each run. With a fixed name, the reader first takes the entries
+	// that an earlier run left pending. Two live readers must never share a name.
 	Consumer string
 
-	// Start is where a group that does not exist yet begins. Default: the beginning of the stream.
+	// Start is the position where a new group begins. Defaults to the beginning of the stream.
 	Start redisio.Start
 
-	// Block is how long one read waits on the server, and so how long Read may take to notice that its
-	// context ended. Default 1 s, at most 2 s. A server or proxy that ignores it is asked ten times
-	// a second while idle.
+	// Block is how long one read waits on the server. Read may take this long to notice the end of
+	// its context. Defaults to 1 s, at most 2 s. An idle reader asks a server or proxy that ignores
+	// BLOCK ten times a second.
 	Block time.Duration
 
-	// MaxCount caps the entries of one reply. Default 1000.
+	// MaxCount is the maximum number of entries in one reply. Defaults to 1000.
 	MaxCount int
 
-	// Lease is how long an entry stays with a reader that does not renew it; it renews what it holds
-	// every third of it. Entries idle for longer, of any consumer, are reclaimed. Default 30 s, at most 30 days.
-	// Readers of one group should agree on it.
+	// Lease is how long an entry stays with a reader that does not renew it. The reader renews held
+	// entries every third of it. Entries of any consumer that are idle for longer are reclaimed.
+	// Defaults to 30 s, at most 30 days. Use the same value in all readers of a group.
 	Lease time.Duration
 
-	// ReclaimEvery is how often, at least, entries without a live lease are looked for, such as
-	// those that another reader gave back. A reader that has nothing to read looks every second.
-	// Default: half the lease, at most 30 days.
+	// ReclaimEvery is the longest interval between searches for entries without a live lease, such
+	// as those that another reader released. A reader without new entries searches every second.
+	// Defaults to half the lease, at most 30 days.
 	ReclaimEvery time.Duration
 
-	// NoAck reads without pending entries: at most once, three times cheaper for the server. What was
-	// delivered is gone, whatever happens; Ack, Nack and Release do nothing.
+	// NoAck reads without pending entries: at most once, three times cheaper for the server.
+	// Delivered entries are never delivered again, and Ack, Nack and Release do nothing.
 	NoAck bool
 
-	// DeleteSettled deletes entries from the stream as they are acked or dead-lettered, once every
-	// other group is done with them too: it has read them, and has none of them pending. So the
-	// stream holds what is not settled, and at most one entry more for each reader. Default false:
-	// what was acked stays until the writers' retention drops it. Set it in all readers of a group.
-	// Do not set it where others read the stream without a group, such as Tail, or where a
-	// group is to be added later that begins in the past.
+	// DeleteSettled deletes entries from the stream when they are acked or dead-lettered, once
+	// every other group has read them and has none of them pending. The stream then holds the
+	// entries that are not settled, and at most one more per reader. Defaults to false: acked
+	// entries stay until the writers' retention drops them. Set it in all readers of a group. Do
+	// not set it if others read the stream without a group, such as Tail, or if a group that begins
+	// in the past will be added later.
 	DeleteSettled bool
 
-	// MaxDeliveries is the most deliveries of an entry that is never settled. After them the reader
-	// returns the entry once more, with Deliveries above MaxDeliveries, for the dead letters. If other
-	// clients raised the count, the entry is delivered once before that. A low value makes the groups
-	// smaller in which Read returns entries of dead readers. Default 0: no limit.
+	// MaxDeliveries is the largest number of deliveries of an entry that is never settled. After
+	// them the reader returns the entry once more, with Deliveries above MaxDeliveries, for the
+	// dead letters. If other clients raised the count, the entry is delivered once before that.
+	// With a low value Read returns the entries of dead readers in smaller groups. Defaults to 0,
+	// no limit.
 	MaxDeliveries int
 
-	// DeadMaxLen is the most letters that the dead-letter stream keeps, roughly. The oldest go first. They
-	// are counted and told, see EventDeadDropped. Default 100,000. Negative keeps all.
+	// DeadMaxLen is the approximate maximum length of the dead-letter stream. The oldest letters
+	// are dropped first and reported, see EventDeadDropped. Defaults to 100,000. Negative keeps
+	// all.
 	DeadMaxLen int64
 
-	// ReapAfter is when other consumers that have nothing pending and did nothing are deleted from the
-	// group. Default 1 h; negative: never.
+	// ReapAfter is the idle time after which other consumers without pending entries are deleted
+	// from the group. Defaults to 1 h. Negative disables it.
 	ReapAfter time.Duration
 
-	// DelayedEvery is how often the reader looks for entries scheduled for the stream (see
-	// Scheduler), at most, and moves what is due; while nothing is scheduled it looks every 5 s.
-	// Default 1 s; negative: never.
+	// DelayedEvery is the shortest interval at which the reader looks for entries scheduled for the
+	// stream (see schedule.Scheduler) and moves due ones. While nothing is scheduled it looks every
+	// 5 s. Defaults to 1 s. Negative disables it.
 	DelayedEvery time.Duration
 
-	// OnLostGroup says what to do when the group, or the stream, was deleted. Default: make it again where it was.
+	// OnLostGroup is the reaction to a deleted group or stream. Defaults to LostGroupResume.
 	OnLostGroup LostGroup
 
-	// Capabilities are what newer servers have that may be used: Claim and MaxSize, by reads. Default: Open asks the
-	// server, with commands that need no rights of their own and change nothing, and what the
-	// server doesn't know is not used. &Capabilities{}: none of them, as on Redis 7.0. Delivery is
-	// the same with and without; a server that turns out not to have what is said here is read
-	// without.
+	// Capabilities are the newer features that reads may use: Claim and MaxSize. By default Open
+	// detects them with commands that need no additional rights and change nothing. &Capabilities{}
+	// disables all, as on Redis 7.0. Delivery is the same with and without. If the server turns out
+	// to lack a given feature, the reader stops using it.
 	Capabilities *redisio.Capabilities
 
-	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a
-	// few more if the connection breaks within it. Once open, the reader reconnects for as long as
-	// it is read.
+	// Wait is how long Open retries while Redis is unreachable. Defaults to 0: one try, plus a few
+	// more if the connection breaks during it. Once open, the reader reconnects for as long as Read
+	// is called.
 	Wait time.Duration
 
-	// OnEvent is told what the reader noticed. OnLost is given the IDs whose lease was lost: handling
-	// them is somebody else's work now. Both are called from the reader's goroutines and must not block.
+	// OnEvent receives the reader's events. OnLost receives the IDs whose lease was lost: another
+	// consumer handles these entries now. Both are called from the reader's goroutines and must not
+	// block.
 	OnEvent func(redisio.Event)
 	OnLost  func(ids []string)
 }
 
-// longestLease is more than anybody waits for, and far from what overflows.
+// longestLease is the largest lease. It is far below values that overflow.
 const longestLease = 30 * 24 * time.Hour
 
 func (c GroupConfig) withDefaults() GroupConfig {
@@ -120,7 +123,7 @@ func (c GroupConfig) withDefaults() GroupConfig {
 	return c
 }
 
-// Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
+// Validate returns all mistakes at once, each as a *ConfigError. It needs no server.
 func (c GroupConfig) Validate() error {
 	var errs []error
 	bad := func(field, problem, fix string) {
@@ -176,7 +179,7 @@ func (c GroupConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// NewConsumerName returns a name that no other reader has: host, process and a random part.
+// NewConsumerName returns a unique name: host, process and a random part.
 func NewConsumerName() string {
 	host, _ := os.Hostname() // an empty host is fine: the random part makes the name unique
 	var random [6]byte
@@ -190,58 +193,58 @@ func NewConsumerName() string {
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), hex.EncodeToString(random[:]))
 }
 
-// Group reads a stream as one consumer of a group. Read is for one goroutine at a time; all
-// other methods may be called from anywhere, also while Read blocks.
+// Group reads a stream as one consumer of a group. Only one goroutine at a time may call Read. All
+// other methods are safe for concurrent use, also while Read blocks.
 type Group struct {
 	cfg GroupConfig
 	rdb redis.UniversalClient // the caller's: never closed
 
-	wire    *conn.Wire  // the blocking connection: XREADGROUP and everything that fetches entries
-	reading conn.Client // what else Read asks, and everything where there is no wire; no retries
-	control conn.Client // settling, renewing, asking: repeating these is harmless
+	wire    *conn.Wire  // the blocking connection, for XREADGROUP and all commands that fetch entries
+	reading conn.Client // other commands of Read, and all if wire is nil; no retries
+	control conn.Client // for settling, renewing and queries, which are safe to repeat
 
 	held     held.Set
 	leftover settledIDs // with DeleteSettled
 	clock    redisio.Clock
-	wiped    atomic.Bool // entries of ours were pending for nobody: what was given back may be so too
-	blind    atomic.Bool // look is not allowed
+	wiped    atomic.Bool // own entries were missing in the pending list: released ones may be too
+	blind    atomic.Bool // the user has no right for Look
 	last     position
 	health   health
 	counts   counts
 	company  company
 	turn     *turnOfOne       // of the process
-	apart    atomic.Bool      // dead letters lie in another slot
-	settles  redisio.Patience // with what Ack, Nack, Release and Dead are answered
+	apart    atomic.Bool      // dead letters are in another slot
+	settles  redisio.Patience // refusals of Ack, Nack, Release and Dead
 	state    atomic.Int32     // readerNew, readerOpen, readerClosed
-	token    chan struct{}    // whoever has it may use what is marked "Read's"
+	token    chan struct{}    // its holder owns the fields below
 	stop     chan struct{}    // closed by Close
 	keeping  sync.WaitGroup
 
-	// Read's:
+	// Owned by the holder of token, mostly Read.
 	asking     demand.Asking
 	idling     idling
 	reads      redisio.Patience
 	most       int                 // bytes of a reply; 0: no limit
-	counted    map[string]struct{} // entries that did not come, and may have a delivery counted
+	counted    map[string]struct{} // entries missing in a reply, whose delivery may be counted already
 	caps       redisio.Capabilities
-	suspect    bool       // pending entries of ours may exist that we don't hold
-	former     bool       // … and they are of an earlier life: their delivery failed
-	again      bool       // the last entries were no new ones
+	suspect    bool       // entries may be pending for us that we don't hold
+	former     bool       // … and belong to an earlier run: their delivery failed
+	again      bool       // the last entries were old ones
 	paused     bool       // reading paused until nothing is held; suspects come next
-	dry        bool       // the last read took all new ones there were
-	streamGone bool       // … for the stream was gone as well
-	torn       bool       // the group was made again, and what we have is not back in it
-	recoverAt  redisio.ID // where the search for them goes on
-	recheck    time.Time  // when to search once more: a dead connection may still have swallowed entries
+	dry        bool       // the last read returned all new entries
+	streamGone bool       // … and the stream was missing too
+	torn       bool       // the group was recreated, and held entries are not restored yet
+	recoverAt  redisio.ID // where the search for them continues
+	recheck    time.Time  // when to search again: a dead connection may still receive entries
 	reclaim    time.Time  // when to look for entries without a lease
-	sweep      time.Time  // … where CLAIM looks for them: for those that were trimmed
-	cursor     string     // where that goes on
-	found      []string   // … and what it found, until that is in the pool
-	poolAt     time.Time  // when to look into the pools
-	fails      int        // errors in a row
-	heals      int        // how often the group was made again, without a reply since
+	sweep      time.Time  // … with CLAIM: only for trimmed entries
+	cursor     string     // where that search continues
+	found      []string   // … and its results, until they are in the pool
+	poolAt     time.Time  // when to check the pools
+	fails      int        // consecutive errors
+	heals      int        // how often the group was recreated since the last reply
 	away       bool       // EventReconnecting was emitted, EventReconnected not yet
-	notBefore  time.Time  // no command before: a loop over a permanent error stays slow
+	notBefore  time.Time  // earliest time of the next command: slows a loop over a permanent error
 }
 
 const (
@@ -250,7 +253,7 @@ const (
 	readerClosed
 )
 
-// NewGroup checks the configuration. It does no I/O: that begins with Open.
+// NewGroup checks the configuration. It does no I/O before Open.
 func NewGroup(rdb redis.UniversalClient, cfg GroupConfig) (*Group, error) {
 	if err := errors.Join(check.NeedClient(rdb, "reader.NewGroup"), cfg.Validate()); err != nil {
 		return nil, err
@@ -271,14 +274,14 @@ func NewGroup(rdb redis.UniversalClient, cfg GroupConfig) (*Group, error) {
 // Consumer returns the reader's name in the group.
 func (r *Group) Consumer() string { return r.cfg.Consumer }
 
-// Ahead is how far this process's clock is ahead of Redis's, as far as the reader knows: see [redisio.Clock].
+// Ahead returns how far the clock of this process is ahead of the Redis clock, see [redisio.Clock].
 func (r *Group) Ahead() time.Duration { return r.clock.Ahead() }
 
 // Config returns the configuration with its defaults.
 func (r *Group) Config() GroupConfig { return r.cfg }
 
-// Open makes the group if it is missing and starts to keep leases. While Redis is not reachable it
-// fails, or tries for cfg.Wait. It tries, without any effect, whether the user may do what is
+// Open creates the group if it is missing and starts to renew leases. If Redis is unreachable, it
+// fails after cfg.Wait. It also checks, without side effects, that the user has the rights that are
 // needed when something fails.
 func (r *Group) Open(ctx context.Context) error {
 	if !r.state.CompareAndSwap(readerNew, readerOpen) {
@@ -320,9 +323,9 @@ func (r *Group) Open(ctx context.Context) error {
 	} else {
 		r.caps = r.probeReads(ctx)
 	}
-	r.reclaim = time.Now() // dead consumers of the past first
+	r.reclaim = time.Now() // look for entries of dead consumers first
 	r.sweep = r.reclaim.Add(sweepEvery * r.cfg.ReclaimEvery)
-	_ = r.clock.Ask(ctx, r.reading) // who may not ask goes by what is read
+	_ = r.clock.Ask(ctx, r.reading) // without the right, the clock uses the IDs of entries
 	r.reads.Worked()
 	r.settles.Worked()
 	r.token <- struct{}{}
@@ -336,13 +339,14 @@ func (r *Group) Open(ctx context.Context) error {
 	return nil
 }
 
-// create makes the group, and the stream with it. That it exists already is fine: two readers may race.
+// create creates the group, and the stream if missing. An existing group is no error, because two
+// readers may race.
 func (r *Group) create(ctx context.Context, c conn.Client, start string) error {
 	err := c.XGroupCreateMkStream(ctx, r.cfg.Key, r.cfg.Group, start).Err()
 	if err == nil || fault.GroupExists(err) {
-		// Before Redis 7.2 a consumer that waits for its first entry is not in the group: nobody
-		// would see that it reads.
-		_ = c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Err() // reading makes it as well
+		// Before Redis 7.2 a consumer that waits for its first entry is not in the group, so it
+		// would be invisible.
+		_ = c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Err() // reading creates it too
 		return nil
 	}
 	if fault.IsFull(
@@ -355,7 +359,7 @@ func (r *Group) create(ctx context.Context, c conn.Client, start string) error {
 	return err
 }
 
-// position asks how far the group has been delivered.
+// position returns the last delivered ID of the group.
 func (r *Group) position(ctx context.Context, c conn.Client) (redisio.ID, error) {
 	groups, err := c.XInfoGroups(ctx, r.cfg.Key).Result()
 	if err != nil {

@@ -4,10 +4,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Late notes that nothing is left to do about entries that OnLost was told of: whoever worked on them has finished or
-// given up. Nothing happens on the server; they are counted (see EventLateAcks). It is for those who keep book of which
-// delivery they settle: an entry may be lost, and then come to this very reader again, and then its
-// ID alone says too little.
+// Late reports that the work on entries that OnLost named has finished or stopped. It changes
+// nothing on the server. The entries are counted, see EventLateAcks. It is for callers that track
+// deliveries individually: a lost entry may be delivered to this reader again, so its ID alone does
+// not identify the delivery.
 func (r *Group) Late(ids []string) {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return

@@ -10,21 +10,22 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// LostGroup is what a reader does when its group, or the whole stream, is gone: deleted, flushed,
-// or lost with a server that had not saved it.
+// LostGroup is the reaction of a reader to a missing group or stream: deleted, flushed, or lost
+// because the server had not saved it.
 type LostGroup int
 
 const (
-	// LostGroupResume makes the group again where it was, as far as the reader knows: what came
-	// behind is delivered, and some of it perhaps again. Of a new stream everything is delivered.
-	// It is the default.
+	// LostGroupResume recreates the group at the last position known to the reader. Later entries
+	// are delivered, some perhaps again. A new stream is delivered from its beginning. It is the
+	// default.
 	LostGroupResume   LostGroup = iota
-	LostGroupEarliest           // everything that is in the stream is delivered, again or not
-	LostGroupLatest             // what nobody had read is passed over; only what is written from now on is delivered
-	LostGroupFail               // Read returns a *GroupLostError: somebody has to look
+	LostGroupEarliest           // delivers the whole stream, also entries delivered before
+	LostGroupLatest             // skips unread entries and delivers only entries written from now on
+	LostGroupFail               // Read returns a *GroupLostError
 )
 
-// GroupLostError says that the group is gone and that the configuration forbids to make it again.
+// GroupLostError reports that the group is missing and that the configuration forbids recreating
+// it.
 type GroupLostError struct {
 	Key, Group string
 	Position   string // how far it had been delivered, as far as the reader knows
@@ -40,7 +41,7 @@ func (e *GroupLostError) Error() string {
 		"(XGROUP CREATE with the position to start at; it was at %s) or set OnLostGroup", e.Group, fault.KeyName(e.Key), what, e.Position)
 }
 
-// Unwrap makes it permanent: see IsPermanent.
+// Unwrap makes the error permanent, see redisio.IsPermanent.
 func (e *GroupLostError) Unwrap() error { return fault.ErrGroupGone }
 
 // heal makes a lost group, or a lost stream, again. By default it starts where we know the group was, or at the

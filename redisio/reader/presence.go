@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// AliveFor is how long a consumer of a live Group may be idle, as XINFO CONSUMERS tells. The
-// reader of a consumer that is idle for longer has been killed, hangs, or cannot reach Redis.
+// AliveFor is the longest idle time of a live Group's consumer in XINFO CONSUMERS. If it is idle
+// for longer, its reader was killed, hangs, or cannot reach Redis.
 const AliveFor = 6 * time.Second
 
 // presentEvery is how often a reader resets the idle time of its consumer.

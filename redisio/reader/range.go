@@ -19,13 +19,13 @@ import (
 // RangeConfig configures a Range. Key is required.
 type RangeConfig struct {
 	Key      string
-	From     redisio.ID // the first entry that counts; see [redisio.IDAt] for times. Default: the beginning
-	To       redisio.ID // the last entry that counts. Default: the end as it is when reading gets there
+	From     redisio.ID // the first entry; see [redisio.IDAt] for times; default: the beginning
+	To       redisio.ID // the last entry; default: the end at the time of reading
 	MaxCount int        // cap of one reply; default 1000
-	// EntrySize is how many bytes entries have, roughly. By default nothing is known of them, and
-	// the first read asks for 16.
+	// EntrySize is the approximate size of an entry in bytes. If it is 0, the first read asks for
+	// 16 entries.
 	EntrySize int
-	// OnEvent is told of EventAskingLess and EventRefused. It must not block.
+	// OnEvent receives EventAskingLess and EventRefused. It must not block.
 	OnEvent func(redisio.Event)
 }
 
@@ -50,7 +50,7 @@ func (c RangeConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Range reads a piece of a stream, page by page. Reading changes nothing on the server.
+// Range reads a part of a stream, page by page. Reading changes nothing on the server.
 type Range struct {
 	cfg    RangeConfig
 	rdb    redis.UniversalClient
@@ -78,7 +78,7 @@ func NewRange(rdb redis.UniversalClient, cfg RangeConfig) (*Range, error) {
 	return r, nil
 }
 
-// Open is there so that all readers look alike: a range uses the caller's client, for it neither
+// Open exists because all readers have it. A Range uses the caller's client, because it neither
 // blocks nor writes.
 func (r *Range) Open(context.Context) error {
 	if r.state.Load() == readerClosed {
@@ -88,8 +88,8 @@ func (r *Range) Open(context.Context) error {
 	return nil
 }
 
-// Read fills b with the next 1 to count entries; io.EOF says that there are no more. After another
-// error reading goes on where it was. It is for one goroutine at a time.
+// Read fills b with the next 1 to count entries; io.EOF means that there are no more. After another
+// error the next Read continues at the same position. Only one goroutine at a time may call it.
 func (r *Range) Read(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {
 	b.Reset()
 	if count < 1 {
@@ -142,7 +142,8 @@ func (r *Range) Page(ctx context.Context, most int, maxBytes int64, b *redisio.B
 	return err
 }
 
-// More reports that the last Read brought all that it asked for: there may be more, unless that was the last entry.
+// More reports whether the last Read returned as many entries as it asked for, so that more may
+// follow.
 func (r *Range) More() bool { return r.full && !r.ended }
 
 // Close ends the reader. The client is the caller's and stays open.

@@ -20,13 +20,13 @@ import (
 // ackArgs are the argument slices of XACKs. Pointers to ids go in, so nothing is boxed.
 var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, script.AckChunk+3); return &s }}
 
-// Ack settles entries as done. It returns how many were still pending. On an error some may be acked:
-// asking again is harmless. Entries that were not pending any more are counted as stale (see
-// EventStaleAcks): acked before, or reclaimed and finished by somebody else.
+// Ack settles entries as done. It returns how many were still pending. After an error some may be
+// acked, and a retry is safe. Entries that are no longer pending are counted as stale, see
+// EventStaleAcks. They were acked before, or reclaimed and finished by another consumer.
 //
-// Entries that are somebody else's by now are not acked (see EventLateAcks): those that OnLost was
-// told of, and, should the lease have lapsed, those that the server finds with another. Give it a
-// context of its own with a deadline, not that of the work.
+// Entries that belong to another consumer by now are not acked, see EventLateAcks. These are the
+// entries that OnLost named and, after the lease has lapsed, those that the server reports for
+// another consumer. Pass a context with its own deadline, not that of the work.
 func (r *Group) Ack(ctx context.Context, ids []string) (acked int, err error) {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return len(ids), nil
@@ -67,7 +67,7 @@ func (r *Group) Ack(ctx context.Context, ids []string) (acked int, err error) {
 	return acked, nil
 }
 
-// ackFenced acks what is still pending for us, and leaves alone what others have by now.
+// ackFenced acks the entries that are still pending for us, and no others.
 func (r *Group) ackFenced(ctx context.Context, ids []string) (acked, late int, err error) {
 	if r.cfg.DeleteSettled {
 		return r.settleAndDelete(ctx, ids, true)
@@ -148,15 +148,15 @@ func (r *Group) ackMany(ctx context.Context, ids []string) (acked int, err error
 	return acked, err
 }
 
-// Nack gives entries back to be delivered again after a delay, without copying them and without
-// counting a delivery: the next one does. After its first delivery an entry comes back to this
-// reader. After each further one, other readers of the group have the first chance. This reader takes
-// the entry if none of them did within three seconds, or 3/16 of the lease if that is shorter.
-// Entries that are not ours any more are left alone.
+// Nack releases entries for another delivery after a delay. It does not copy them and does not
+// count a delivery itself. After its first delivery an entry returns to this reader. After each
+// further one, other readers of the group have the first chance. This reader takes the entry if no
+// other has taken it within three seconds, or 3/16 of the lease if that is shorter. Entries that
+// are no longer ours are skipped.
 //
-// Delays longer than the lease work for as long as this reader lives; should it die, the entry
-// comes at most one lease later. 100 years are the longest. Nacked entries are not held: they need
-// no credit.
+// Delays longer than the lease apply while this reader lives. If it dies, the entry is delivered at
+// most one lease later. The longest delay is 100 years. Nacked entries are not held and need no
+// credit.
 func (r *Group) Nack(ctx context.Context, ids []string, after time.Duration) error {
 	delays := make([]time.Duration, len(ids))
 	for i := range delays {
@@ -166,9 +166,9 @@ func (r *Group) Nack(ctx context.Context, ids []string, after time.Duration) err
 	return err
 }
 
-// NackEach is Nack with a delay for each entry. On an error it tells how many, from the first on,
-// were surely given back: these must not be given back once more, for they may have been delivered
-// again since.
+// NackEach does the same as Nack with a delay for each entry. On an error it returns how many, from
+// the first on, were certainly released. Do not release these again, because they may have been
+// delivered since.
 func (r *Group) NackEach(ctx context.Context, ids []string, after []time.Duration) (nacked int, err error) {
 	if len(ids) != len(after) {
 		return 0, fmt.Errorf(
@@ -223,9 +223,9 @@ func (r *Group) grace(delay time.Duration) time.Duration {
 	return min(delay/2, r.cfg.Lease/10, time.Second)
 }
 
-// Release gives entries back so that any other reader of the group can take them at once. This reader
-// takes them again only when nobody else did for a lease. Entries that are not ours any more are left
-// alone.
+// Release releases entries so that any other reader of the group can take them at once. This reader
+// takes them again only if no other has taken them for a lease. Entries that are no longer ours are
+// skipped.
 func (r *Group) Release(ctx context.Context, ids []string) error {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return nil
@@ -257,10 +257,10 @@ func (r *Group) release(ctx context.Context, ids []string, undo map[string]int64
 	return nil
 }
 
-// Undeliver gives back entries that nobody has worked on: as if they had not been delivered. Any
-// reader of the group can take them at once, this one included, and their last delivery does not
-// count. Entries that are not ours any more are left alone. On an error some may be given back.
-// Asking again for all of them is harmless: each delivery is taken back once.
+// Undeliver releases entries that were not worked on, as if they had not been delivered. Any reader
+// of the group can take them at once, this one included, and their last delivery does not count.
+// Entries that are no longer ours are skipped. After an error some may be released. A retry with
+// all of them is safe: each delivery is undone once.
 func (r *Group) Undeliver(ctx context.Context, ids []string) error {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return nil
@@ -320,21 +320,20 @@ func (r *Group) parkThere(ctx context.Context, ids []string, asks []held.Ask, ho
 	return err
 }
 
-// DeadLetter is an entry to give up, and what to say about it: fields added behind the entry's own.
+// DeadLetter is an entry for the dead-letter stream. Extra fields follow the entry's own.
 type DeadLetter struct {
 	ID    string
 	Extra redisio.Fields
 }
 
-// Dead moves entries to a dead-letter stream: a copy with all raw fields and the extra ones, and the
-// ack, in one atomic step each. An entry that is not ours any more is skipped, and repeating a
-// call whose outcome is unknown makes no second copy: it is known by the extra field dead:id, and
-// dead:group if there is one, see [DeadReason.Fields]. If the entry was trimmed, the copy has only
-// the extra fields.
+// Dead moves entries to a dead-letter stream. One atomic step each copies all raw fields and the
+// extra ones, and acks the entry. An entry that is no longer ours is skipped. A repeated call makes
+// no second copy: it finds the first by the extra field dead:id, and dead:group if set, see
+// [github.com/streamerson/streamerson-go/redisio/dead.Reason.Fields]. If the entry was trimmed, the copy has only the extra fields.
 //
-// On a server with slots where deadKey is not in the stream's, behind whatever client, it takes two
-// steps: the copy is remembered in a key beside deadKey, as {orders:dead}:copied, so that it is
-// made once, for a day and the last 100,000 of them.
+// On a server with slots, if deadKey is in another slot than the stream, the move takes two steps.
+// A key next to deadKey, such as {orders:dead}:copied, remembers the copy, so it is made once. It
+// keeps the last 100,000 copies for a day.
 func (r *Group) Dead(ctx context.Context, deadKey string, letters []DeadLetter) error {
 	if len(letters) == 0 {
 		return nil

@@ -49,20 +49,20 @@ func (c TailConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Tail follows a stream without a group: it sees every entry behind its start, whoever else
-// reads, and leaves no trace on the server. It remembers its position over reconnects, not over
-// restarts: keep Position for that. A stream that was deleted and made again with smaller IDs is
-// followed from its beginning (see EventStreamRecreated).
+// Tail follows a stream without a group. It returns every entry after its start, independent of
+// other readers, and changes nothing on the server. It keeps its position across reconnects. Store
+// Position to keep it across restarts. A stream that was deleted and recreated with smaller IDs is
+// read from its beginning, see EventStreamRecreated.
 type Tail struct {
 	cfg     TailConfig
 	rdb     redis.UniversalClient
 	wire    *conn.Wire  // the blocking connection
-	reading conn.Client // what else, and everything where there is no wire
+	reading conn.Client // other commands, and all if wire is nil
 	state   atomic.Int32
 	token   chan struct{}
 	stop    chan struct{}
 
-	// of whoever has the token:
+	// Owned by the holder of token.
 	last      redisio.ID
 	asking    demand.Asking
 	idling    idling
@@ -92,7 +92,7 @@ func NewTail(rdb redis.UniversalClient, cfg TailConfig) (*Tail, error) {
 	}, nil
 }
 
-// Open connects, and settles where "the end" is: what is written after Open returned is seen.
+// Open connects and determines the end of the stream. Entries written after Open returned are read.
 func (r *Tail) Open(ctx context.Context) error {
 	if !r.state.CompareAndSwap(readerNew, readerOpen) {
 		if r.state.Load() == readerClosed {
@@ -128,7 +128,8 @@ func (r *Tail) locate(ctx context.Context) error {
 	return err
 }
 
-// Position returns the ID of the last entry read; StartID of it goes on behind it. Not while Read runs.
+// Position returns the ID of the last entry read. Continue after it with StartID. Do not call it
+// while Read runs.
 func (r *Tail) Position() redisio.ID { return r.last }
 
 // Read fills b with 1 to count entries and blocks until there is one, as [Group.Read] does.
@@ -280,8 +281,8 @@ func (r *Tail) emit(e redisio.Event) {
 	}
 }
 
-// Close waits for a Read under way, which takes Block at the most, and closes the reader's own
-// connection. A second Close does nothing.
+// Close waits for a running Read, at most for Block, and closes the reader's own connection. A
+// second Close does nothing.
 func (r *Tail) Close(ctx context.Context) error {
 	if r.state.Swap(readerClosed) != readerOpen {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
+// Literals returns a pattern for each key that matches only this key.
 func Literals(keys []string) []string {
 	patterns := make([]string, len(keys))
 	for i, k := range keys {
@@ -12,7 +13,7 @@ func Literals(keys []string) []string {
 	return patterns
 }
 
-// Of is that of commands on keys that scripts read and write.
+// Of returns the rights to run commands on keys that are read and written.
 func Of(writes []string, commands ...string) redisio.Access {
 	return redisio.Access{Commands: append(commands, "ping"), Writes: Literals(writes)}.And()
 }

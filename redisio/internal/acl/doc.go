@@ -1,2 +1,2 @@
-// Package acl builds the rights of single commands and keys.
+// Package acl builds rights from commands and keys.
 package acl

@@ -9,9 +9,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
+// ReadError returns the error of a read of key.
 func ReadError(key string, err error) error { return KeyError("read", key, err) }
 
-// KeyError is the error of one command on one key.
+// KeyError returns the error of one operation on one key, or nil.
 func KeyError(op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -22,6 +23,7 @@ func KeyError(op, key string, err error) error {
 	return fmt.Errorf("redisio: %s %q: %w", op, fault.KeyName(key), err)
 }
 
+// NeedKey returns an error if key is empty.
 func NeedKey(what, key string) error {
 	if key == "" {
 		return &redisio.ConfigError{Type: what, Field: "key", Problem: "is empty", Fix: "name the stream"}
@@ -29,6 +31,7 @@ func NeedKey(what, key string) error {
 	return nil
 }
 
+// Def sets *v to d if it is zero.
 func Def[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
@@ -36,6 +39,7 @@ func Def[T comparable](v *T, d T) {
 	}
 }
 
+// NeedClient returns an error if rdb is nil.
 func NeedClient(rdb redis.UniversalClient, what string) error {
 	if rdb == nil {
 		return &redisio.ConfigError{

@@ -1,3 +1,2 @@
-// Package check refuses what no call can work with: a nil client, an empty key. It also names the
-// stream in errors.
+// Package check validates arguments, such as the client and the key, and adds the stream to errors.
 package check

@@ -1,3 +1,3 @@
-// Package conn derives clients and connections from the caller's Redis client: without retries, with
-// timeouts of their own, and with replies of bounded size.
+// Package conn derives clients and connections from the caller's Redis client. They do not retry,
+// have their own timeouts and bound the size of replies.
 package conn

@@ -12,16 +12,16 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
-// leastFront is a limit that is always fine: a wire keeps a buffer of that size anyhow.
+// leastFront is the smallest limit: a wire keeps a buffer of that size anyway.
 const leastFront = MaxKept
 
-// Limit bounds one reply. The zero value is no bound.
+// Limit bounds one reply. The zero value means no bound.
 type Limit struct {
 	Bytes   int
 	Streams bool // the reply is one of XREAD or XREADGROUP, else a list of entries
 }
 
-// LimitFor is the limit of a read that asks for count entries with maxBytes. It returns 0 for a single entry.
+// LimitFor returns the limit of a read of count entries with maxBytes. It is 0 for a single entry.
 func LimitFor(count int, maxBytes int64) int {
 	if count <= 1 || maxBytes <= 0 || maxBytes >= resp.MaxReply {
 		return 0
@@ -29,7 +29,8 @@ func LimitFor(count int, maxBytes int64) int {
 	return max(2*int(maxBytes), leastFront)
 }
 
-// reached reports that a reply that has begun with front, and has size bytes or more, is not to be read on.
+// reached reports whether to stop reading a reply that begins with front and has at least size
+// bytes.
 func (l Limit) reached(front []byte, size int) bool {
 	if l.Bytes <= 0 || size <= l.Bytes {
 		return false
@@ -42,7 +43,7 @@ func (l Limit) reached(front []byte, size int) bool {
 	return w.Entries(0, &b) == resp.ErrFront
 }
 
-// processRaw has go-redis send a command, and returns the reply, or its front with errFront.
+// processRaw sends a command through go-redis and returns the reply, or its front and ErrFront.
 func processRaw(ctx context.Context, c redis.UniversalClient, keyPos int8, l Limit, args []any) ([]byte, error) {
 	if l.Bytes <= 0 {
 		cmd := redis.NewRawCmd(ctx, args...)
@@ -62,8 +63,8 @@ func processRaw(ctx context.Context, c redis.UniversalClient, keyPos int8, l Lim
 	return f.buf.Bytes(), err
 }
 
-// frontWriter takes a reply from go-redis, up to its limit. go-redis closes the connection of a
-// reply that is not taken.
+// frontWriter receives a reply from go-redis, up to its limit. go-redis closes the connection if
+// the reply is not read to the end.
 type frontWriter struct {
 	limit Limit
 	buf   bytes.Buffer
@@ -76,7 +77,7 @@ func (f *frontWriter) Write(p []byte) (int, error) {
 	return f.buf.Write(p)
 }
 
-// ReadFrom takes one string of the reply. Its length is that of the io.LimitedReader that go-redis passes.
+// ReadFrom reads one string of the reply. The io.LimitedReader of go-redis has its length.
 func (f *frontWriter) ReadFrom(r io.Reader) (int64, error) {
 	s, ok := r.(*io.LimitedReader)
 	if !ok {
@@ -91,9 +92,9 @@ func (f *frontWriter) ReadFrom(r io.Reader) (int64, error) {
 	f.buf.Grow(int(s.N))
 	b := f.buf.AvailableBuffer()[:s.N]
 	n, err := io.ReadFull(s, b)
-	_, _ = f.buf.Write(b[:n]) // in place: it has room for them
+	_, _ = f.buf.Write(b[:n]) // in place: the buffer has room
 	return int64(n), err
 }
 
-// MaxKept is how large a buffer may be that is kept for the next pipeline.
+// MaxKept is the largest buffer that is kept for reuse.
 const MaxKept = 1 << 20

@@ -11,36 +11,37 @@ import (
 // ReplyMargin is how much longer than BLOCK a read waits for its reply before the connection counts as dead.
 const ReplyMargin = 5 * time.Second
 
-// Client is a client for one purpose, derived from the caller's, or the caller's own where deriving
-// is impossible. Only a derived one is ever closed.
+// Client is a client for one purpose. It is derived from the caller's client, or is the caller's
+// own if deriving is impossible. Only a derived one is ever closed.
 type Client struct {
 	redis.UniversalClient
 	Cluster *redis.ClusterClient
 	Derived bool
 }
 
-// Purpose says how a derived client differs from the caller's.
+// Purpose describes how a derived client differs from the caller's.
 type Purpose struct {
-	Conns       int           // connections at most
+	Conns       int           // most connections
 	ReadTimeout time.Duration // 0: the caller's
-	Retries     bool          // leave the caller's retries on: only where every command may be repeated
+	Retries     bool          // keep the caller's retries; requires that every command may be repeated
 }
 
-// noMaintenance turns off the notifications of maintenance that some providers send: our loops reconnect by themselves.
+// noMaintenance disables the maintenance notifications of some providers, because our loops
+// reconnect by themselves.
 func noMaintenance() *maintnotifications.Config {
 	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
-// Derive makes a client for one purpose with the caller's addresses, dialer, credentials and TLS.
+// Derive returns a client for one purpose with the caller's addresses, dialer, credentials and TLS.
 //
-// Nothing is dialled here. Client-side caching and push handlers are left out: they are no help to
-// streams, and one push processor can't serve two clients.
+// Derive does not dial. It drops client-side caching and push handlers, because they do not help
+// streams and one push processor can't serve two clients.
 func Derive(rdb redis.UniversalClient, p Purpose) Client {
 	switch c := rdb.(type) {
-	case *redis.Client: // also what NewFailoverClient returns: its dialer asks the Sentinels
+	case *redis.Client: // also the type of a failover client: its dialer asks the Sentinels
 		o := *c.Options()
 		o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = p.Conns, 0, 0, 0, 0
-		o.PipelinePoolSize = -1 // one pool is enough: nothing else competes for it
+		o.PipelinePoolSize = -1 // one pool is enough: it has no other users
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
@@ -67,7 +68,8 @@ func Derive(rdb redis.UniversalClient, p Purpose) Client {
 		o.MaxRetries = -1
 		o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
 		if !p.Retries || o.MaxRedirects == 0 {
-			// A cluster client repeats a command after a broken connection as if it had been redirected: see nodes.
+			// A cluster client repeats a command after a broken connection as if it had been
+			// redirected, see nodes.
 			o.MaxRedirects = -1
 		}
 		o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
@@ -78,7 +80,7 @@ func Derive(rdb redis.UniversalClient, p Purpose) Client {
 	return Client{UniversalClient: rdb}
 }
 
-// Options() shows settings as go-redis normalised them: what was -1 ("off") reads 0 ("default").
+// Options() returns settings as normalised by go-redis: -1 ("off") reads as 0 ("default").
 
 func orOff(d time.Duration) time.Duration {
 	if d == 0 {
@@ -109,17 +111,18 @@ func (c Client) Release() error {
 	return c.Close()
 }
 
-// Redirected learns the new place of a slot. A raw reply hides MOVED from go-redis.
+// Redirected reloads the slots of a cluster, because go-redis does not see MOVED in a raw reply. It
+// returns false without a cluster.
 func (c Client) Redirected() bool {
 	if c.Cluster == nil {
 		return false
 	}
-	c.Cluster.ReloadState(context.Background()) // lazy: it does no I/O here
+	c.Cluster.ReloadState(context.Background()) // lazy: does no I/O here
 	return true
 }
 
-// Single returns the client if its connections are to be had: not one that wraps another, nor in a
-// cluster, where a pipeline has several.
+// Single returns the client, and true if its connections can be taken over. It returns false for a
+// client that wraps another one, and for a cluster, where a pipeline uses several connections.
 func (c Client) Single() (*redis.Client, bool) {
 	single, is := c.UniversalClient.(*redis.Client)
 	return single, is && c.Derived

@@ -18,27 +18,27 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
-// Idea: go-redis writes a pipeline argument by argument, each boxed, and reads it back into
-// commands: for plain XADDs that is most of what a writer does. So entries are encoded right into
-// what is sent, and of the answers only what went wrong is more than an ID. The connections are
-// made by go-redis and taken over, as those of readers are (see wire).
+// Idea: go-redis writes a pipeline argument by argument, boxes each one, and reads the replies back
+// into commands. For plain XADDs that is most of a writer's work. So entries are encoded directly
+// into the bytes to send, and replies are only parsed further if they are not an ID. go-redis opens
+// the connections, which are then taken over like those of readers (see Wire).
 
-// Lines are a writer's connections. As many are made as are in use at once, and those that are not are kept.
+// Lines is the connection pool of a writer. It grows on demand and keeps idle connections.
 type Lines struct {
 	c           Client
 	write, read time.Duration       // timeouts; 0: none
-	idle, age   time.Duration       // how long one may be idle, and may be used; 0 or less: for ever
+	idle, age   time.Duration       // longest idle time and lifetime; 0 or less: unlimited
 	jitter      time.Duration       // of age
-	patience    time.Duration       // how long to wait for one that is free
-	room        *semaphore.Weighted // a token for each that is in use
+	patience    time.Duration       // longest wait for a free connection
+	room        *semaphore.Weighted // a token for each connection in use
 
 	mu     sync.Mutex
-	used   map[*Wire]bool // in use; false: to be closed afterwards
-	Free   []*Wire        // the one used last is the last
+	used   map[*Wire]bool // in use; false: close after use
+	Free   []*Wire        // the most recently used is last
 	closed bool
 }
 
-// NewLines makes lines of a client that is single.
+// NewLines returns a pool for a client for which Single returns true.
 func NewLines(c Client) *Lines {
 	single, _ := c.Single()
 	o := single.Options()
@@ -55,9 +55,9 @@ func NewLines(c Client) *Lines {
 	}
 }
 
-// Send sends commands that are encoded already, and hands take the replies that came: all n of them
-// unless broken says why not. The line is kept if take reports that it is good. An error says that
-// nothing was sent. What take gets is never written to again.
+// Send sends encoded commands and passes the replies to take: all n of them, or fewer if broken is
+// the cause. The connection is kept if take returns true. An error means that nothing was sent. The
+// buffer passed to take is never written to again.
 func (ls *Lines) Send(
 	ctx context.Context,
 	commands []byte,
@@ -81,7 +81,7 @@ func (ls *Lines) Send(
 	return nil
 }
 
-// Open connects one.
+// Open opens one connection.
 func (ls *Lines) Open(ctx context.Context) error {
 	w, err := ls.take(ctx)
 	if err == nil {
@@ -90,7 +90,7 @@ func (ls *Lines) Open(ctx context.Context) error {
 	return err
 }
 
-// enter waits until there may be one more in use.
+// enter waits until one more connection may be used.
 func (ls *Lines) enter(ctx context.Context) error {
 	if ls.room.TryAcquire(1) {
 		return nil
@@ -106,7 +106,7 @@ func (ls *Lines) enter(ctx context.Context) error {
 	return redis.ErrPoolTimeout
 }
 
-// take returns a line, connected and alive as far as one can tell.
+// take returns a connection that is open as far as can be detected.
 func (ls *Lines) take(ctx context.Context) (*Wire, error) {
 	for {
 		w, err := ls.next()
@@ -116,7 +116,7 @@ func (ls *Lines) take(ctx context.Context) (*Wire, error) {
 		if conn := w.Current(); conn == nil {
 			err = w.connect(ctx)
 			w.until = ls.lasts()
-		} else if ls.old(w) || !healthy(conn) { // somebody has closed it while it was idle
+		} else if ls.old(w) || !healthy(conn) { // closed by the peer while it was idle
 			ls.put(w, false)
 			continue
 		}
@@ -128,7 +128,7 @@ func (ls *Lines) take(ctx context.Context) (*Wire, error) {
 	}
 }
 
-// lasts is until when a connection that is made now may be used; zero: for ever.
+// lasts returns until when a new connection may be used. Zero means no limit.
 func (ls *Lines) lasts() (until time.Time) {
 	if ls.age > 0 {
 		until = time.Now().Add(ls.age)
@@ -139,7 +139,7 @@ func (ls *Lines) lasts() (until time.Time) {
 	return until
 }
 
-// old reports that a connection has been used, or idle, for as long as the client's options allow.
+// old reports whether a connection exceeds the idle time or the lifetime of the client's options.
 func (ls *Lines) old(w *Wire) bool {
 	now := time.Now()
 	return ls.idle > 0 && now.Sub(w.rested) >= ls.idle || !w.until.IsZero() && !now.Before(w.until)
@@ -161,7 +161,7 @@ func (ls *Lines) next() (*Wire, error) {
 	return w, nil
 }
 
-// put takes a line back; one that is not good is closed.
+// put returns a connection to the pool and closes it if it is not good.
 func (ls *Lines) put(w *Wire, good bool) {
 	w.rested = time.Now()
 	ls.mu.Lock()
@@ -176,7 +176,7 @@ func (ls *Lines) put(w *Wire, good bool) {
 	}
 }
 
-// Renew has every line be connected anew: those in use when they are not any more.
+// Renew replaces every connection. Those in use are closed after use.
 func (ls *Lines) Renew() {
 	ls.mu.Lock()
 	free := ls.Free
@@ -190,7 +190,7 @@ func (ls *Lines) Renew() {
 	}
 }
 
-// Close closes all lines: those in use fail.
+// Close closes all connections. Those in use fail.
 func (ls *Lines) Close() {
 	if ls == nil {
 		return
@@ -205,7 +205,7 @@ func (ls *Lines) Close() {
 	}
 }
 
-// pipeline is one exchange of several commands.
+// pipeline sends several commands and reads their replies.
 func (w *Wire) pipeline(ctx context.Context, commands []byte, n int, write, read time.Duration) ([]byte, error) {
 	conn := w.Current()
 	if conn == nil {
@@ -248,7 +248,7 @@ func readReplies(conn net.Conn, n int) ([]byte, error) {
 		case err != nil:
 			return buf, err
 		case done && f.Pos != len(buf):
-			return buf, &resp.ReplyError{Offset: f.Pos, Problem: "something behind its end"}
+			return buf, &resp.ReplyError{Offset: f.Pos, Problem: "data after its end"}
 		case done:
 			return buf, nil
 		case broken != nil:

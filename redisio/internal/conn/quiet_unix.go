@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// quiet reports that a connection has not ended and has nothing to read, by looking without
-// waiting; true where it can't be looked at.
+// quiet reports whether a connection is open and has nothing to read. It peeks without waiting, and
+// returns true if it can't peek.
 func quiet(conn net.Conn) bool {
 	sys, is := conn.(syscall.Conn)
 	if !is {

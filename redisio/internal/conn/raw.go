@@ -11,8 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
-// RawEntries fills b with the reply of a command that reads entries, by the caller's client; beyond
-// the limit with its front, and returns errFront.
+// RawEntries fills b with the reply of a command that reads entries, sent by the caller's client.
+// If the reply exceeds the limit, b has its front and the error is ErrFront.
 func RawEntries(ctx context.Context, rdb redis.UniversalClient, l Limit, b *redisio.Batch, args ...any) error {
 	cluster, _ := rdb.(*redis.ClusterClient)
 	for n := 1; ; n++ {
@@ -28,14 +28,14 @@ func RawEntries(ctx context.Context, rdb redis.UniversalClient, l Limit, b *redi
 		if cluster == nil || fault.Judge(err) != fault.Moved || n > 5 {
 			return err
 		}
-		cluster.ReloadState(ctx) // a raw reply hides from go-redis that the slot has moved
+		cluster.ReloadState(ctx) // go-redis does not see MOVED in a raw reply
 		if !fault.Sleep(ctx, nil, fault.Backoff(n)) {
 			return fault.Ended(ctx)
 		}
 	}
 }
 
-// RawReply sends a command on the wire, or by go-redis where there is none.
+// RawReply sends a command on the wire, or through go-redis if w is nil.
 func RawReply(ctx context.Context, w *Wire, c Client, keyPos int8, l Limit, args []any) ([]byte, error) {
 	if w != nil {
 		return w.do(ctx, l, args)

@@ -10,19 +10,19 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// stray closes connections to a master that takes no writes for want of replicas.
+// stray closes connections to a master that refuses writes because of missing replicas.
 //
-// Idea: after a failover the old master may come back as one, and a Sentinel that has not heard of
-// the failover sends clients there. With min-replicas-to-write it refuses what they write, and says
-// nothing else until the Sentinels demote it, which takes them ten seconds. The same goes for one
-// that is not authenticated any more. go-redis would keep the connections: to it the answer is one
-// like any other. A new connection asks the Sentinels again, and costs little where replicas really
-// are missing, as who is refused waits.
+// Idea: after a failover the old master may restart as a master, and a Sentinel that has not
+// learned of the failover sends clients there. With min-replicas-to-write it refuses writes until
+// the Sentinels demote it, which takes them ten seconds. The same applies to a connection that is
+// no longer authenticated. go-redis would keep these connections, because the answer is an ordinary
+// one to it. A new connection asks the Sentinels again. It costs little where replicas really are
+// missing, because refused callers wait.
 type stray struct {
-	most int // connections that the client has at most
+	most int // most connections of the client
 
 	mu    sync.Mutex
-	conns []net.Conn // the newest that were made
+	conns []net.Conn // the newest ones
 }
 
 func (s *stray) DialHook(next redis.DialHook) redis.DialHook {
@@ -33,7 +33,7 @@ func (s *stray) DialHook(next redis.DialHook) redis.DialHook {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.conns) >= s.most { // the oldest is closed: the pool makes no more than it may have
+		if len(s.conns) >= s.most { // the oldest is closed already: the pool keeps its bound
 			s.conns = append(s.conns[:0], s.conns[1:]...)
 		}
 		s.conns = append(s.conns, conn)
@@ -44,7 +44,7 @@ func (s *stray) DialHook(next redis.DialHook) redis.DialHook {
 func (s *stray) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if name := cmd.Name(); name != "hello" && name != "auth" { // else the connection is being made
+		if name := cmd.Name(); name != "hello" && name != "auth" { // these belong to the opening of a connection
 			s.Look(err)
 		}
 		return err
@@ -66,9 +66,9 @@ func (s *stray) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// Unanswered gives the error of a pipeline to its commands if none of them has one. go-redis leaves
-// them without where the server refuses the log-in of the connection, so that they look as if they
-// were done.
+// Unanswered sets the error of a pipeline on its commands if none of them has one. go-redis leaves
+// them without an error if the server refuses the authentication of the connection, so they would
+// seem successful.
 func Unanswered(cmds []redis.Cmder, err error) {
 	for _, cmd := range cmds {
 		if cmd.Err() != nil {
@@ -80,7 +80,7 @@ func Unanswered(cmds []redis.Cmder, err error) {
 	}
 }
 
-// Look closes all connections if that is what an error calls for. The pool notices before it hands one out.
+// Look closes all connections if err requires it. The pool detects this before it hands one out.
 func (s *stray) Look(err error) bool {
 	if err == nil || !fault.Says(err, "NOREPLICAS") && !fault.Says(err, "NOAUTH") {
 		return false

@@ -17,34 +17,35 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
-// Idea: go-redis gathers a raw reply by growing a slice from nothing, which copies and discards five
-// times its size. So a reader lets go-redis dial, authenticate and select (whatever the caller's options
-// say, Sentinel and TLS included), then takes the connection over and reads replies itself, straight
-// into the buffer that becomes the batch: one allocation a read, and no copy.
+// Idea: go-redis collects a raw reply by growing a slice from nothing, which copies and discards
+// five times its size. So go-redis dials, authenticates and selects the database with the caller's
+// options, Sentinel and TLS included. Then the reader takes the connection over and reads replies
+// directly into the buffer that becomes the batch: one allocation per read, and no copy.
 
-// Wire is one such connection. One goroutine at a time may use it; close may come from another.
+// Wire is one such connection. One goroutine at a time may use it. Close is safe to call from
+// another one.
 type Wire struct {
-	c       Client        // derived: whose options it has
-	key     string        // which node of a cluster
-	at      redirect      // another node of the cluster, that it was sent on to
+	c       Client        // derived; the source of the options
+	key     string        // selects the node of a cluster
+	at      redirect      // the node that a redirect named
 	Timeout time.Duration // how long a reply may take: BLOCK and a margin
 	Block   time.Duration
-	Hasty   bool // the end of a context cuts a reply short: what is lost with it was not delivered to anybody
+	Hasty   bool // the end of a context aborts a read at once: the reply is not a delivery
 
-	mu     sync.Mutex // guards conn and owner against close; never held over I/O
+	mu     sync.Mutex // guards conn and owner against Close; never held over I/O
 	owner  *redis.Client
 	sticky *redis.Conn
 	conn   net.Conn
 	closed bool
 
 	out    []byte // the command
-	spare  []byte // a buffer no batch refers to, of up to maxKept
-	likely int    // size of the buffer to begin with where there is no spare one
+	spare  []byte // a buffer that no batch refers to, of up to MaxKept
+	likely int    // initial size of the buffer if there is no spare one
 
-	rested, until time.Time // of lines: since when it is idle, and how long it may be used
+	rested, until time.Time // of Lines: idle since, usable until
 }
 
-// NewWire returns nil if options of c are not to be had.
+// NewWire returns nil if c is not derived, because then its options are unknown.
 func NewWire(c Client, key string, block time.Duration) *Wire {
 	if !c.Derived {
 		return nil
@@ -52,20 +53,20 @@ func NewWire(c Client, key string, block time.Duration) *Wire {
 	return &Wire{c: c, key: key, Timeout: block + ReplyMargin, Block: block}
 }
 
-// connect has go-redis make a connection and takes it.
+// connect lets go-redis open a connection and takes it over.
 func (w *Wire) connect(ctx context.Context) error {
 	o, err := w.options(ctx)
 	if err != nil {
 		return err
 	}
 	if err = w.dial(ctx, o); err != nil {
-		w.at = redirect{} // whoever sent us there may be wrong
+		w.at = redirect{} // the redirect may be wrong
 		w.c.Redirected()
 	}
 	return err
 }
 
-// options are those for the node to connect to.
+// options returns the options for the node to connect to.
 func (w *Wire) options(ctx context.Context) (redis.Options, error) {
 	switch c := w.c.UniversalClient.(type) {
 	case *redis.Client:
@@ -94,13 +95,13 @@ func (w *Wire) dial(ctx context.Context, o redis.Options) error {
 		return c, err
 	}
 	if o.ReadTimeout <= 0 || o.ReadTimeout > w.Timeout {
-		o.ReadTimeout = ReplyMargin // a server that hangs must not make us hang, whatever the caller's clients do
+		o.ReadTimeout = ReplyMargin // a hanging server must not block us
 	}
 	owner := redis.NewClient(&o)
 	sticky := owner.Conn()
 	err := sticky.Ping(ctx).Err()
 	if redis.HasErrorPrefix(err, "NOPERM") {
-		err = nil // it answered: being allowed to ping is not needed
+		err = nil // it answered: the right to ping is not needed
 	}
 	if err != nil {
 		return errors.Join(err, closeBoth(sticky, owner))
@@ -114,7 +115,8 @@ func (w *Wire) dial(ctx context.Context, o redis.Options) error {
 	return nil
 }
 
-// singleConn prepares options for one connection without any traffic but ours: RESP2 has no pushes.
+// singleConn prepares options for one connection that carries only our traffic: RESP2 has no
+// pushes.
 func singleConn(o *redis.Options) {
 	o.Protocol = 2
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -130,29 +132,30 @@ func singleConn(o *redis.Options) {
 }
 
 func closeBoth(sticky *redis.Conn, owner *redis.Client) error {
-	_ = sticky.Close() // gives the connection back to the pool …
+	_ = sticky.Close() // returns the connection to the pool …
 	return owner.Close()
 }
 
-// drop closes the connection: the next command makes a new one.
+// drop closes the connection. The next command opens a new one.
 func (w *Wire) drop() {
 	w.mu.Lock()
 	conn, sticky, owner := w.conn, w.sticky, w.owner
 	w.conn, w.sticky, w.owner = nil, nil, nil
 	w.mu.Unlock()
 	if conn != nil {
-		_ = conn.Close() // before go-redis could give it to anybody
+		_ = conn.Close() // before go-redis can hand it out
 		_ = closeBoth(sticky, owner)
 	}
 }
 
-// DropIf is drop for a reader that may have no wire.
+// DropIf drops the connection. It does nothing on a nil Wire.
 func (w *Wire) DropIf() {
 	if w != nil {
 		w.drop()
 	}
 }
 
+// Close closes the connection for good. It does nothing on a nil Wire.
 func (w *Wire) Close() {
 	if w == nil {
 		return
@@ -163,15 +166,16 @@ func (w *Wire) Close() {
 	w.drop()
 }
 
+// Current returns the open connection, or nil.
 func (w *Wire) Current() net.Conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.conn
 }
 
-// do sends one command and returns the reply, which is never written to again; in a cluster, where redirects lead.
-// After an error the connection is gone, and with it perhaps a reply. Of a reply beyond the limit
-// the front comes, with errFront.
+// do sends one command and returns the reply, which is never written to again. In a cluster it
+// follows redirects. After an error the connection is closed, and a reply may be lost. If a reply
+// exceeds the limit, do returns its front and ErrFront.
 func (w *Wire) do(ctx context.Context, l Limit, args []any) ([]byte, error) {
 	for n := 0; ; n++ {
 		raw, conn, err := w.once(ctx, l, args)
@@ -188,7 +192,7 @@ func (w *Wire) do(ctx context.Context, l Limit, args []any) ([]byte, error) {
 	}
 }
 
-// once sends one command to one node, and tells by which connection.
+// once sends one command to one node and also returns the connection.
 func (w *Wire) once(ctx context.Context, l Limit, args []any) (raw []byte, conn net.Conn, err error) {
 	if conn = w.Current(); conn == nil {
 		if err := w.connect(ctx); err != nil {
@@ -210,10 +214,11 @@ func (w *Wire) once(ctx context.Context, l Limit, args []any) (raw []byte, conn 
 	return raw, conn, nil
 }
 
+// Exchange sends one command on conn and reads its reply.
 func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any) ([]byte, error) {
 	var err error
 	w.out = w.out[:0]
-	if w.at.Ask { // each time: the slot moves, or has moved to the node
+	if w.at.Ask { // needed before each command while the slot is moving
 		w.out = append(w.out, sayAsking...)
 	}
 	if w.out, err = resp.AppendCommand(w.out, args); err != nil {
@@ -222,8 +227,8 @@ func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any)
 	if err := conn.SetDeadline(time.Now().Add(w.Timeout)); err != nil {
 		return nil, err
 	}
-	// For a group the end of ctx does not cut a reply short: entries may be on their way, and come within BLOCK. It
-	// only makes us give up on a server that hangs.
+	// For a group the end of ctx does not abort the read, because entries may be on their way and
+	// arrive within BLOCK. It only shortens the wait for a hanging server.
 	patience := w.Block + 250*time.Millisecond
 	if w.Hasty {
 		patience = 0
@@ -239,9 +244,9 @@ func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any)
 	return w.Reply(conn, l)
 }
 
-// Reply reads one whole reply, and copies it: a new buffer for the next would have to be cleared,
-// which costs as much, and be as large as a reply may be. Only a big one that fills at least half
-// of the buffer takes it.
+// Reply reads one whole reply and copies it. A fresh buffer for each reply would have to be
+// cleared, which costs as much, and have the size of the largest reply. Only a large reply that
+// fills at least half of the buffer is returned without a copy.
 func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
 	buf := w.spare[:0]
 	w.spare = nil
@@ -276,15 +281,15 @@ func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
 			return nil, err
 		}
 		if !done {
-			// What is on its way is waited for, however large it is and however slow the line:
-			// giving it up would only mean to fetch it once more.
+			// A reply that is arriving is awaited, however large it is and however slow the
+			// connection. Giving up would only mean fetching it once more.
 			if err := conn.SetDeadline(time.Now().Add(ReplyMargin)); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		if s.Pos != len(buf) {
-			return nil, &resp.ReplyError{Offset: s.Pos, Problem: "something behind its end"}
+			return nil, &resp.ReplyError{Offset: s.Pos, Problem: "data after its end"}
 		}
 		if w.at.Ask {
 			return w.behindAsking(buf), nil
@@ -293,7 +298,7 @@ func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
 			w.spare = buf
 			return bytes.Clone(buf), nil
 		}
-		w.likely = len(buf) + len(buf)/8 // the next is likely as big
+		w.likely = len(buf) + len(buf)/8 // the next one is likely as large
 		if len(buf) < cap(buf)/2 {
 			return bytes.Clone(buf), nil
 		}
@@ -301,7 +306,7 @@ func (w *Wire) Reply(conn net.Conn, l Limit) ([]byte, error) {
 	}
 }
 
-// behindAsking is what comes behind the OK to ASKING, if that was said.
+// behindAsking removes the reply to ASKING, if it was sent.
 func (w *Wire) behindAsking(reply []byte) []byte {
 	if !w.at.Ask {
 		return reply

@@ -12,35 +12,35 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
-// FirstAsk is how many entries are asked for while nothing is known of their size.
+// FirstAsk is how many entries the first read asks for, while their size is unknown.
 const FirstAsk = 16
 
 const (
-	askLess = 4       // a reply that does not come is asked for in quarters
-	CutsTo  = 2       // replies in a row that do not come, before less is asked for
-	CalmFor = 256     // replies before as many entries are asked for as were too many before
-	NoBound = 1 << 20 // entries; more than anybody asks for
+	askLess = 4       // after replies that fail to arrive, the count is divided by this
+	CutsTo  = 2       // consecutive missing replies before the count is reduced
+	CalmFor = 256     // replies before a count that was too large is tried again
+	NoBound = 1 << 20 // entries; more than any caller asks for
 )
 
-// Asking turns a bound on bytes into a COUNT, because Redis takes no other. Idea: it goes by the
-// size that entries had so far. While little is known it asks for few, eight times as many with
-// each reply, so that a stream of large entries does not fill the memory with the first one.
-// Entries that are suddenly larger are the business of limit.
+// Asking converts a bound in bytes to a COUNT, because Redis only accepts a COUNT. Idea: it uses
+// the size of earlier entries. While little is known it asks for few entries, then for eight times
+// as many with each reply. So the first reply of a stream of large entries does not fill the
+// memory. If entries suddenly become larger, conn.Limit bounds the reply.
 //
-// A server or a proxy may have a limit for replies, and cut the connection where one is larger. The
-// same question would get the same answer, so fewer entries are asked for, down to one. The count
-// that was too large is tried again much later.
+// A server or a proxy may limit replies and cut the connection when one is larger. Repeating the
+// same request would fail again, so Asking reduces the count, down to one. It tries the count that
+// was too large again much later.
 type Asking struct {
-	Size float64 // bytes per entry: up at once, down slowly, for the bound is on memory
-	Most int     // entries; 0: not asked yet
-	Few  int     // entries at most, after a reply that could not be read or did not come; 0: no such bound
-	wall int     // this many entries were too many for a reply to come; 0: not known
-	calm int     // replies since few has come close to wall
-	cuts int     // replies in a row that did not come
-	lone int     // … that would have had one entry at most
+	Size float64 // bytes per entry: rises at once, falls slowly, because the bound protects memory
+	Most int     // most entries to ask for; 0: not asked yet
+	Few  int     // bound after a reply that was unreadable or missing; 0: none
+	wall int     // a count whose reply did not arrive; 0: unknown
+	calm int     // replies since Few came close to wall
+	cuts int     // consecutive missing replies
+	lone int     // … of requests for one entry
 }
 
-// Count is how many entries to ask for, at least one.
+// Count returns how many entries to ask for, at least one.
 func (a *Asking) Count(count int, maxBytes int64) int {
 	if a.Few > 0 {
 		count = min(count, a.Few)
@@ -60,7 +60,7 @@ func (a *Asking) Count(count int, maxBytes int64) int {
 	return max(1, count)
 }
 
-// Learn takes note of a reply.
+// Learn records a reply.
 func (a *Asking) Learn(b *redisio.Batch) {
 	a.cuts, a.lone = 0, 0
 	n := len(b.Entries)
@@ -75,7 +75,7 @@ func (a *Asking) Learn(b *redisio.Batch) {
 	}
 }
 
-// dare asks for more again, after a reply that came.
+// dare raises the count again after a reply.
 func (a *Asking) dare() {
 	switch {
 	case a.Few == 0:
@@ -91,9 +91,8 @@ func (a *Asking) dare() {
 	}
 }
 
-// Failed takes note of an error for a reply of up to count entries, and reports whether fewer are
-// asked for because replies do not come. A reply that was too large, or not as it should be, is
-// asked for in halves.
+// Failed records the error of a request for up to count entries. It reports whether the count was
+// reduced because replies do not arrive. After a malformed or too large reply the count is halved.
 func (a *Asking) Failed(count int, err error) (less bool) {
 	var bad *resp.ReplyError
 	switch {
@@ -111,12 +110,11 @@ func (a *Asking) Failed(count int, err error) (less bool) {
 	return false
 }
 
-// Stuck reports that even a single entry does not come.
+// Stuck reports whether even requests for a single entry fail.
 func (a *Asking) Stuck() bool { return a.lone >= 2*CutsTo }
 
-// Page fills b with entries by XRANGE or XREVRANGE, and reports whether all that was asked for
-// came. A reply that is cut off is asked for again, with fewer entries, which tell, if given, is
-// told of.
+// Page fills b with entries by XRANGE or XREVRANGE. It reports whether all requested entries
+// arrived. After a cut connection it retries with fewer entries and reports this to tell, if set.
 func (a *Asking) Page(ctx context.Context, rdb redis.UniversalClient, most int, maxBytes int64, b *redisio.Batch,
 	tell func(redisio.Event), cmd, key string, from, to redisio.ID) (full bool, err error) {
 	for tries := 1; ; tries++ {
@@ -132,7 +130,7 @@ func (a *Asking) Page(ctx context.Context, rdb redis.UniversalClient, most int, 
 			e := redisio.Event{Kind: redisio.EventAskingLess, Key: key, Count: a.Few, Err: err}
 			fault.Notify("RangeConfig.OnEvent", func() { tell(e) })
 		}
-		again := fault.IsCut(err) || l.Bytes > 0 && fault.Judge(err) == fault.Broken // what go-redis does not try again
+		again := fault.IsCut(err) || l.Bytes > 0 && fault.Judge(err) == fault.Broken // go-redis does not retry these
 		if !again || tries >= fault.CutTries && !less || !fault.Sleep(ctx, nil, fault.Backoff(min(tries, 4))) {
 			return full, err
 		}

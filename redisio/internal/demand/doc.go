@@ -1,2 +1,2 @@
-// Package demand turns a bound in bytes into a COUNT, by the size of the entries so far.
+// Package demand converts a bound in bytes to a COUNT, by the size of earlier entries.
 package demand

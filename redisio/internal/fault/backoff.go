@@ -11,8 +11,8 @@ const (
 	MaxBackoff   = 5 * time.Second
 )
 
-// Backoff is the wait before try n (1, 2, …): doubling from 20 ms to 5 s, with jitter so that many
-// readers of a server that comes back don't ask in one moment.
+// Backoff returns the wait before try n (1, 2, …). It doubles from 20 ms to 5 s. Jitter keeps many
+// readers from retrying a restarted server at the same moment.
 func Backoff(n int) time.Duration {
 	d := MaxBackoff
 	if n < 9 {
@@ -22,7 +22,7 @@ func Backoff(n int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// Sleep waits for d, or until ctx or stop ends. It reports whether the whole time passed.
+// Sleep waits for d, or until ctx or stop ends. It returns true if the whole time passed.
 func Sleep(ctx context.Context, stop <-chan struct{}, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -6,9 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// Notify calls a callback that has no say in what happens. A panic in it is logged and has no other
-// consequence: callbacks run in goroutines of this package too, where a panic would end the
-// process.
+// Notify calls a callback without a result. A panic in it is only logged, because callbacks also
+// run in this package's goroutines, where a panic would end the process.
 func Notify(name string, call func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -19,7 +18,7 @@ func Notify(name string, call func()) {
 	call()
 }
 
-// Consult calls a callback whose result is needed. A panic in it becomes an error.
+// Consult calls a callback whose result is needed and returns a panic as an error.
 func Consult(name string, call func()) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -1,3 +1,2 @@
-// Package fault classifies errors, and waits: what can never succeed, what may succeed later, what
-// was not sent, and how long to pause.
+// Package fault classifies errors as permanent, temporary or not sent, and waits between retries.
 package fault

@@ -13,11 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Advice is what to do about a permanent error, where we know it.
+// Advice returns the remedy for a permanent error, or "".
 func Advice(err error) string {
 	switch {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		return "; the key exists and is no stream: choose another key"
+		return "; the key is not a stream: choose another key"
 	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
 		return "; check user and password of the Redis client"
 	case NoRight(err) && !Says(err, "unknown command"):
@@ -28,7 +28,7 @@ func Advice(err error) string {
 	return ""
 }
 
-// OutcomeError says what is known about a failed write, and why.
+// OutcomeError holds the outcome of a failed write and its cause.
 type OutcomeError struct {
 	Outcome error // ErrNotWritten or ErrUnknownOutcome
 	Cause   error
@@ -38,6 +38,7 @@ func (e *OutcomeError) Error() string {
 	return e.Outcome.Error() + ": " + strings.TrimPrefix(e.Cause.Error(), "redisio: ")
 }
 
+// Unwrap returns the outcome and the cause.
 func (e *OutcomeError) Unwrap() []error { return []error{e.Outcome, e.Cause} }
 
 // ReplyError is an error reply found in a raw reply. It is a redis.Error, so redis.HasErrorPrefix works.
@@ -45,21 +46,23 @@ type ReplyError string
 
 func (e ReplyError) Error() string { return string(e) }
 
+// RedisError marks a redis.Error.
 func (ReplyError) RedisError() {}
 
-// verdict is what an error of a command means for the loop that sent it.
+// verdict is the meaning of a command's error for the loop that sent it.
 type verdict int
 
 const (
 	Fine      verdict = iota
-	LostGroup         // the stream or the group is gone: make it again
+	LostGroup         // the stream or the group is missing: create it again
 	Moved             // another cluster node has the slot
-	Later             // the server answered that it can't now
-	Broken            // no answer: the connection or the server is gone, the outcome is unknown
-	Permanent         // the server answered, and will answer the same again
+	Later             // the server answered that it can't serve now
+	Broken            // no answer: the connection broke, the outcome is unknown
+	Permanent         // the server answered, and a retry gets the same answer
 )
 
-// Judge is the one place where the texts of Redis errors are matched.
+// Judge returns the meaning of an error. Only Judge and its helpers in this file match the texts of
+// Redis errors.
 func Judge(err error) verdict {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return Fine
@@ -92,7 +95,7 @@ func Judge(err error) verdict {
 	return Permanent
 }
 
-// IsCut reports a connection that was there and broke before the answer.
+// IsCut reports whether err is that of an established connection that broke before the answer.
 func IsCut(err error) bool {
 	for _, of := range [...]error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, of) {
@@ -102,14 +105,15 @@ func IsCut(err error) bool {
 	return false
 }
 
-// Says reports how an answer of the server begins: one to EXEC quotes that of the command it would have run.
+// Says reports whether an answer of the server begins with prefix. The answer to EXEC quotes that
+// of the refused command.
 func Says(err error, prefix string) bool {
 	return redis.HasErrorPrefix(err, prefix) ||
 		redis.HasErrorPrefix(err, "EXECABORT Transaction discarded because of: "+prefix)
 }
 
-// Discarded returns why a transaction failed. EXEC only says that some command was refused before:
-// the answer to that says why.
+// Discarded returns the cause of a failed transaction. EXEC only reports that a command was
+// refused, so the cause is that command's answer.
 func Discarded(cmds []redis.Cmder, err error) error {
 	if !redis.HasErrorPrefix(err, "EXECABORT") {
 		return err
@@ -122,27 +126,35 @@ func Discarded(cmds []redis.Cmder, err error) error {
 	return err
 }
 
+// GroupExists reports whether err says that the group exists.
 func GroupExists(err error) bool { return redis.HasErrorPrefix(err, "BUSYGROUP") }
 
+// IsFull reports whether the server is out of memory.
 func IsFull(err error) bool { return Says(err, "OOM") }
 
+// IsWrongType reports whether the key holds another type.
 func IsWrongType(err error) bool { return Says(err, "WRONGTYPE") }
 
-// NoRight reports a command that the user, or the server, does not have, whatever the key holds.
+// NoRight reports whether the user may not run the command, or the server does not have it. It does
+// not depend on what the key holds.
 func NoRight(err error) bool {
 	return Says(err, "NOPERM") || Says(err, "unknown") || Says(err, "Unknown") ||
 		Says(err, "The user executing the script")
 }
 
+// IsUnblocked reports whether a blocked read ended because its stream key is gone.
 func IsUnblocked(err error) bool {
 	return redis.HasErrorPrefix(err, "UNBLOCKED the stream key") ||
 		redis.HasErrorPrefix(err, "-UNBLOCKED the stream key")
 }
 
+// CrossSlot reports whether the keys of a command are in different slots.
 func CrossSlot(err error) bool { return redis.HasErrorPrefix(err, "CROSSSLOT") }
 
+// RefusedKeys reports whether the stream or the group is missing.
 func RefusedKeys(err error) bool { return Judge(err) == LostGroup }
 
+// IsServerSaid reports whether err is an answer of the server.
 func IsServerSaid(err error) bool {
 	if err == nil {
 		return false
@@ -151,7 +163,7 @@ func IsServerSaid(err error) bool {
 	return errors.As(err, &a)
 }
 
-// NeverSent reports an error that occurred before any byte of a command left this process.
+// NeverSent reports whether err occurred before any byte of the command was sent.
 func NeverSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial" ||
@@ -161,7 +173,7 @@ func NeverSent(err error) bool {
 		) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed)
 }
 
-// Ended returns why ctx ended, or nil.
+// Ended returns the cause of the end of ctx, or nil.
 func Ended(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -172,24 +184,28 @@ func Ended(ctx context.Context) error {
 // ErrGroupGone marks a GroupLostError as permanent.
 const ErrGroupGone = ReplyError("the group is gone")
 
+// IsGroupLost reports whether err is, or wraps, ErrGroupGone.
 func IsGroupLost(err error) bool { return errors.Is(err, ErrGroupGone) }
 
+// ErrNoRoom marks a write for which there is no room now.
 var ErrNoRoom = errors.New("redisio: no room now")
 
-// Is reports a server that is out of memory as backpressure.
+// Is reports whether target is ErrNoRoom and the server is out of memory.
 func (e *OutcomeError) Is(target error) bool { return target == ErrNoRoom && IsFull(e.Cause) }
 
-// RefusedError is a refusal that is being waited out.
+// RefusedError is a refusal that is still retried.
 type RefusedError struct {
 	Err  error
-	Left time.Duration // until it counts as permanent
+	Left time.Duration // time until it counts as permanent
 }
 
 func (e *RefusedError) Error() string { return e.Err.Error() + Advice(e.Err) }
 
+// Unwrap returns the server's answer.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// MayPass reports a permanent answer that may be none: a credential that is late, or the words of a proxy.
+// MayPass reports whether a permanent answer may be temporary after all, because a credential is
+// late or a proxy gave the answer.
 func MayPass(err error) bool {
 	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "NOPROTO"} {
 		if Says(err, p) {

@@ -4,7 +4,7 @@ import (
 	"unicode/utf8"
 )
 
-// KeyName shortens a key for messages, which quote it.
+// KeyName shortens a key for messages.
 func KeyName(key string) string {
 	if len(key) <= 64 {
 		return key

@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// CutTries is how often something is tried whose connection was there and broke: a server that
-// restarts, an administrator's CLIENT KILL and a proxy that moves say nothing of whether Redis can
-// be reached.
+// CutTries is the number of tries if an established connection breaks. A server restart, CLIENT
+// KILL or a moving proxy does not mean that Redis is unreachable.
 const CutTries = 5
 
-// WaitFor tries until it works, the answer is permanent, ctx ends or wait has passed.
+// WaitFor calls try until it succeeds, the answer is permanent, ctx ends or wait has passed.
 func WaitFor(ctx context.Context, wait time.Duration, try func() error) error {
 	deadline := time.Now().Add(wait)
 	for n := 1; ; n++ {
@@ -37,5 +36,5 @@ func WaitFor(ctx context.Context, wait time.Duration, try func() error) error {
 	}
 }
 
-// MaxDelay is how long an entry can be put off: what is more would overflow, and is as good as for ever.
+// MaxDelay is the longest delay of an entry. Longer ones could overflow.
 const MaxDelay = 100 * 365 * 24 * time.Hour

@@ -13,8 +13,8 @@ import (
 
 // GroupInfo is the state of a group as the server sees it.
 type GroupInfo struct {
-	Pending    int64         // delivered and not settled, by all consumers
-	Lag        int64         // not delivered yet; -1 if it can't be known (after deletions)
+	Pending    int64         // delivered and not settled, of all consumers
+	Lag        int64         // not delivered yet; -1 if unknown (after deletions)
 	Consumers  int64         // consumers the group knows
 	Delivered  string        // ID of the last entry delivered
 	Oldest     string        // ID of the oldest pending entry, "" if none
@@ -22,6 +22,7 @@ type GroupInfo struct {
 	Length     int64         // entries in the stream
 }
 
+// Ask returns the state of a group. A missing group is an error with the prefix NOGROUP.
 func Ask(ctx context.Context, rdb redis.UniversalClient, key, group string) (GroupInfo, error) {
 	pipe := rdb.Pipeline()
 	groups := pipe.XInfoGroups(ctx, key)
@@ -51,12 +52,12 @@ func Ask(ctx context.Context, rdb redis.UniversalClient, key, group string) (Gro
 	return GroupInfo{}, fault.ReplyError("NOGROUP no such group")
 }
 
-// Oldest asks for the oldest pending entry of a group.
+// Oldest queues a query for the oldest pending entry of a group.
 func Oldest(ctx context.Context, pipe redis.Pipeliner, key, group string) *redis.XPendingExtCmd {
 	return pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: key, Group: group, Start: "-", End: "+", Count: 1})
 }
 
-// From puts together what the server said of a group.
+// From builds the state of a group from the server's answers.
 func From(g redis.XInfoGroup, oldest *redis.XPendingExtCmd) GroupInfo {
 	info := GroupInfo{Pending: g.Pending, Lag: g.Lag, Consumers: g.Consumers, Delivered: g.LastDeliveredID}
 	if p := oldest.Val(); len(p) > 0 {
@@ -65,8 +66,8 @@ func From(g redis.XInfoGroup, oldest *redis.XPendingExtCmd) GroupInfo {
 	return info
 }
 
-// KnowLag sets the lag of a group that has read all of the stream. Some servers don't know the lag,
-// or count wrongly. newest is the ID of the stream's last entry, "" if it has none.
+// KnowLag sets the lag to 0 if the group has read the whole stream, because some servers don't know
+// the lag or count it wrongly. newest is the ID of the stream's last entry, or "" if it has none.
 func (i *GroupInfo) KnowLag(newest string) {
 	if newest == "" {
 		i.Lag = 0

@@ -13,16 +13,16 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// Probe finds out what the server has by trying it on a scratch key of its own, which it deletes. Version
-// numbers say nothing: forks and services report what they like. Probe once per client and keep
-// the answer; after a failover to other servers, probe again.
+// Probe detects the capabilities of the server by trying each one on a scratch key, which it
+// deletes. Version numbers are unreliable, because forks and services report arbitrary ones. Probe
+// once per client and keep the answer. Probe again after a failover to other servers.
 func Probe(ctx context.Context, rdb redis.UniversalClient) (c redisio.Capabilities, err error) {
 	key := "redisio:probe:{" + rand.Text()[:12] + "}"
 	if err := rdb.XGroupCreateMkStream(ctx, key, "g", "0").Err(); err != nil {
 		return c, fmt.Errorf("redisio: probe: %w", err)
 	}
 	defer func() {
-		// Also when ctx has ended: a scratch key is not to be left behind.
+		// Delete the scratch key even if ctx has ended.
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if delErr := rdb.Del(clean, key).Err(); delErr != nil && err == nil {
@@ -46,7 +46,7 @@ func Probe(ctx context.Context, rdb redis.UniversalClient) (c redisio.Capabiliti
 		case !fault.IsServerSaid(err):
 			return c, fmt.Errorf("redisio: probe: %w", err)
 		case fault.Judge(err) != fault.Permanent:
-			return c, fmt.Errorf("redisio: probe: %w", err) // it can't answer now: no verdict
+			return c, fmt.Errorf("redisio: probe: %w", err) // the server can't answer now
 		}
 	}
 	return c, nil

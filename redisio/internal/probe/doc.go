@@ -1,2 +1,2 @@
-// Package probe asks a server for commands and options beyond Redis 7.0.
+// Package probe detects commands and options beyond Redis 7.0.
 package probe

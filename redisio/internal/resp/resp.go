@@ -167,7 +167,7 @@ func (w *Walker) Text() ([]byte, error) {
 // done checks that nothing follows.
 func (w *Walker) done() error {
 	if w.Pos != len(w.Buf) {
-		return w.fail("something behind its end")
+		return w.fail("data after its end")
 	}
 	return nil
 }
