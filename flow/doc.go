@@ -63,11 +63,11 @@
 //
 // The steps, with the file of each in brackets (of package flow unless another is named):
 //
-//  1. Read. The source goroutine (read in reading.go) waits for credits (sourceRun in credits.go)
+//  1. Read. The source goroutine (read in source_read.go) waits for credits (sourceRun in source_credits.go)
 //     and calls [Reader].Read. For a stream that is reader.Group of redisio, which returns entries
 //     and holds them under a lease of Redis.
-//  2. Decode. The Reader turns each entry into a value and adds it to the [Intake] (reader.go);
-//     package source does this in entry.go. admit (reading.go) then makes one slab of leases for
+//  2. Decode. The Reader turns each entry into a value and adds it to the [Intake] (source.go);
+//     package source does this in entry.go. admit (source_read.go) then makes one slab of leases for
 //     the chunk (lease.go), takes the credits, and sends the chunk over an edge (edge.go).
 //  3. Handle. A lane (lane.go) takes the chunk and pushes each message down its chain of stages
 //     (stage.go and its neighbours). A fault goes to the policy (fault.go). With Workers the lanes
@@ -76,7 +76,7 @@
 //     that is package sink, which encodes them and calls writer.Writer of redisio.
 //  5. Settle. When the reply has come, the sink stage releases its share of each lease. The release
 //     of the last share settles the entry. The lane tells the source's session once per chunk.
-//  6. Ack. The committer (commitLoop in session.go) collects the settled leases of the slabs and
+//  6. Ack. The committer (commitLoop in source_session.go) collects the settled leases of the slabs and
 //     calls [Committer].Commit. For a stream that is settle.go of package source, which calls Ack,
 //     Dead, NackEach and Undeliver of reader.Group. Then the credits return to the source.
 //
@@ -84,7 +84,7 @@
 //
 //   - A chunk belongs to one goroutine at a time. Sending it over an edge passes it on.
 //   - A lane, its stages, their buffers and its context belong to the lane's goroutine. Only its
-//     hand (inhand.go), its meter and its holds are open to other goroutines, each under a lock.
+//     hand (lease_lost.go), its meter and its holds are open to other goroutines, each under a lock.
 //   - A share belongs to the goroutine that has the message. It is released exactly once.
 //   - A [Reader] is used by one goroutine, apart from Commit, which the committer calls. A [Writer]
 //     is used by one goroutine; with Workers each has its own.
