@@ -113,10 +113,7 @@ func (a Access) String() string { return strings.Join(a.Rules(), " ") }
 // KeyPattern returns a pattern for Access that matches only this key. Spaces and quotes are an
 // exception: a rule can't contain them, so any character matches in their place. Append "*" to
 // match all keys that begin with key.
-func KeyPattern(key string) string { return Literal(key) }
-
-// Literal does the same as KeyPattern.
-func Literal(key string) string {
+func KeyPattern(key string) string {
 	key = escapes.Replace(key)
 	b := []byte(key)
 	for i, c := range b {

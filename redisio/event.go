@@ -46,8 +46,8 @@ const (
 	EventHeldBack
 )
 
-// EventNames are the texts of the kinds, in order.
-var EventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
+// eventNames are the texts of the kinds, in order.
+var eventNames = [...]string{"", "reconnecting", "reconnected", "group recreated", "reclaimed", "recovered",
 	"trimmed while pending", "lease lost", "stale acks", "consumers reaped", "renewal failed",
 	"scheduled entries not moved",
 	"restored", "late acks", "stream recreated", "stream may be evicted",
@@ -56,8 +56,8 @@ var EventNames = [...]string{"", "reconnecting", "reconnected", "group recreated
 	"trimming held back by a group"}
 
 func (k EventKind) String() string {
-	if k > 0 && int(k) < len(EventNames) {
-		return EventNames[k]
+	if k > 0 && int(k) < len(eventNames) {
+		return eventNames[k]
 	}
 	return "unknown event"
 }
@@ -77,3 +77,6 @@ type Event struct {
 	Err        error
 	Wait       time.Duration
 }
+
+// EventKinds is the number of kinds of events, with the zero kind.
+const EventKinds = len(eventNames)

@@ -9,15 +9,6 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
-// IdStrings formats IDs as Redis does.
-func IdStrings(ids []ID) []string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = id.String()
-	}
-	return out
-}
-
 // ID is the ID of a stream entry: milliseconds and a sequence number, "1732360000000-0". The IDs of
 // one stream only grow. Do not use them as a clock, because they stay in the future after the
 // server's clock was set back.
@@ -102,8 +93,8 @@ func (id ID) Time() time.Time { return time.UnixMilli(int64(min(id.Ms, math.MaxI
 // the first reader started are not missed. [StartEnd] delivers only entries that are written
 // afterwards.
 type Start struct {
-	Id  ID
-	End bool
+	id  ID
+	end bool
 	set bool
 }
 
@@ -111,32 +102,32 @@ type Start struct {
 func StartBeginning() Start { return Start{set: true} }
 
 // StartEnd starts after the last entry ("$").
-func StartEnd() Start { return Start{End: true, set: true} }
+func StartEnd() Start { return Start{end: true, set: true} }
 
 // StartID starts after the entry with this ID. Use it to continue at a stored position.
-func StartID(id ID) Start { return Start{Id: id, set: true} }
+func StartID(id ID) Start { return Start{id: id, set: true} }
 
 // StartTime starts at the first entry added at t or later.
-func StartTime(t time.Time) Start { return Start{Id: IDAt(t).Prev(), set: true} }
+func StartTime(t time.Time) Start { return Start{id: IDAt(t).Prev(), set: true} }
 
 // IsZero reports whether s is the zero Start.
 func (s Start) IsZero() bool { return !s.set }
 
 // AtEnd reports whether reading starts at the end of the stream, see [StartEnd].
-func (s Start) AtEnd() bool { return s.End }
+func (s Start) AtEnd() bool { return s.end }
 
 // ID returns the position. It is zero for StartBeginning and StartEnd.
-func (s Start) ID() ID { return s.Id }
+func (s Start) ID() ID { return s.id }
 
 // String returns the position as Redis commands take it.
 func (s Start) String() string {
-	if s.End {
+	if s.end {
 		return "$"
 	}
-	if s.Id.IsZero() {
+	if s.id.IsZero() {
 		return "0"
 	}
-	return s.Id.String()
+	return s.id.String()
 }
 
 // MaxID is the largest possible ID.

@@ -8,6 +8,6 @@ import (
 // Access is what a Store needs.
 func (c Config) Access() redisio.Access {
 	a := acl.Of(nil, "del", "eval", "get", "pttl", "set")
-	a.Writes = []string{redisio.Literal(c.Prefix) + ":*"}
+	a.Writes = []string{redisio.KeyPattern(c.Prefix) + ":*"}
 	return a
 }

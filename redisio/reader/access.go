@@ -58,11 +58,11 @@ func (c GroupConfig) Access(deadKeys ...string) redisio.Access {
 func (c TailConfig) Access() redisio.Access {
 	return redisio.Access{
 		Commands: []string{"ping", "xinfo|stream", "xread", "xrevrange"},
-		Reads:    []string{redisio.Literal(c.Key)},
+		Reads:    []string{redisio.KeyPattern(c.Key)},
 	}
 }
 
 // Access returns the rights that a Range needs.
 func (c RangeConfig) Access() redisio.Access {
-	return redisio.Access{Commands: []string{"ping", "xrange"}, Reads: []string{redisio.Literal(c.Key)}}
+	return redisio.Access{Commands: []string{"ping", "xrange"}, Reads: []string{redisio.KeyPattern(c.Key)}}
 }

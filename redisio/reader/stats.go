@@ -48,7 +48,7 @@ func (r *Group) Stats() Stats {
 }
 
 // counts has a counter for each kind of event.
-type counts [len(redisio.EventNames)]atomic.Uint64
+type counts [redisio.EventKinds]atomic.Uint64
 
 func (c *counts) Add(e *redisio.Event) {
 	n := uint64(1)

@@ -86,7 +86,7 @@ func NewTail(rdb redis.UniversalClient, cfg TailConfig) (*Tail, error) {
 	return &Tail{
 		cfg:   cfg,
 		rdb:   rdb,
-		last:  cfg.Start.Id,
+		last:  cfg.Start.ID(),
 		token: make(chan struct{}, 1),
 		stop:  make(chan struct{}),
 	}, nil
@@ -121,7 +121,7 @@ func (r *Tail) Open(ctx context.Context) error {
 
 func (r *Tail) locate(ctx context.Context) error {
 	last, err := r.reading.XRevRangeN(ctx, r.cfg.Key, "+", "-", 1).Result()
-	if err != nil || !r.cfg.Start.End || len(last) == 0 {
+	if err != nil || !r.cfg.Start.AtEnd() || len(last) == 0 {
 		return err
 	}
 	r.last, err = redisio.ParseID(last[0].ID)

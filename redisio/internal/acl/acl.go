@@ -8,7 +8,7 @@ import (
 func Literals(keys []string) []string {
 	patterns := make([]string, len(keys))
 	for i, k := range keys {
-		patterns[i] = redisio.Literal(k)
+		patterns[i] = redisio.KeyPattern(k)
 	}
 	return patterns
 }

@@ -213,7 +213,7 @@ func (h *Set) Stale(before time.Time) []string {
 	h.Mu.Lock()
 	ids := h.Held.Stale(Ticks(before))
 	h.Mu.Unlock()
-	return redisio.IdStrings(ids)
+	return idStrings(ids)
 }
 
 // All returns all held ids, sorted.
@@ -398,6 +398,15 @@ func (h *Set) filter(ids []string, keep func(s string, id redisio.ID, held bool)
 				out = append(out, s)
 			}
 		}
+	}
+	return out
+}
+
+// idStrings formats IDs as Redis does.
+func idStrings(ids []redisio.ID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.String()
 	}
 	return out
 }
