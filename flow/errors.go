@@ -202,3 +202,23 @@ func (e *DrainError) Error() string {
 
 // Unwrap makes errors.Is(err, ErrDrainTimeout) true.
 func (e *DrainError) Unwrap() error { return ErrDrainTimeout }
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+// Permanent marks an error that no restart and no retry can cure. The graph stops at once, without
+// the usual retries and restarts. It applies to all errors returned by user code: by Readers,
+// Committers, Writers and handlers.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+// IsPermanent reports whether an error is, or wraps, one that was marked Permanent.
+func IsPermanent(err error) bool {
+	var permanent *permanentError
+	return errors.As(err, &permanent)
+}

@@ -1,6 +1,8 @@
 package flow
 
-import "context"
+import (
+	"context"
+)
 
 // Held is a message that a handler keeps after it returns, as batches, windows and joins of streams
 // do. It owns a share of the lease, so the entry stays unsettled until the hold is done or is
@@ -150,4 +152,100 @@ func joinMeta[T any](held []Held[T]) *Meta {
 		meta.Members[i] = held[i].metaRef()
 	}
 	return &meta
+}
+
+// hold records a share that the handler keeps. It returns nil if the life of the stage has ended.
+func (s *stageBase) hold(l lease) (h *hold, life uint32) {
+	s.holdMu.Lock()
+	defer s.holdMu.Unlock()
+	if s.over {
+		return nil, 0
+	}
+	if n := len(s.spare); n > 0 {
+		h, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		h = &hold{stage: s}
+	}
+	h.lease, h.at = l, len(s.holds)
+	s.holds = append(s.holds, h)
+	return h, h.life
+}
+
+// unhold removes a record. The caller holds holdMu.
+func (s *stageBase) unhold(h *hold) {
+	last := len(s.holds) - 1
+	s.holds[h.at] = s.holds[last]
+	s.holds[h.at].at = h.at
+	s.holds[last] = nil
+	s.holds = s.holds[:last]
+	h.lease = lease{}
+	h.life++
+	s.spare = append(s.spare, h)
+}
+
+// made records a lease made by the current call, which owns a share of it until it returns.
+func (s *stageBase) made(l lease) {
+	s.holdMu.Lock()
+	if !s.over {
+		s.joined = append(s.joined, l)
+		s.touched.Store(true)
+		s.holdMu.Unlock()
+		return
+	}
+	s.holdMu.Unlock()
+	var n dirtySessions
+	l.release(Nacked, nil, &n)
+	n.tell()
+}
+
+// endHold ends a hold together with the current call, or as soon as the lane is idle. Any goroutine
+// may call it.
+func (s *stageBase) endHold(e ending) {
+	s.holdMu.Lock()
+	if !s.over {
+		s.ended = append(s.ended, e)
+		s.touched.Store(true)
+		s.holdMu.Unlock()
+		s.la.rouse()
+		return
+	}
+	s.holdMu.Unlock()
+	var n dirtySessions
+	s.endNow(e, &n)
+	n.tell()
+}
+
+// dropHolds gives back all holds of the handler, whose life has ended. f is the fault that caused
+// this; nil if there is none.
+func (s *stageBase) dropHolds(f *Fault) {
+	s.holdMu.Lock()
+	var leases []lease
+	for len(s.holds) > 0 {
+		h := s.holds[len(s.holds)-1]
+		leases = append(leases, h.lease)
+		s.unhold(h)
+	}
+	s.holdMu.Unlock()
+	for _, l := range leases {
+		if f == nil && s.la.run.hard.Err() != nil { // the graph is stopped, and held messages were not used yet
+			l.giveBack(&s.la.dirty)
+		} else {
+			l.release(Nacked, f, &s.la.dirty)
+		}
+	}
+}
+
+// endHolds gives back holds that the handler did not end before its input ended.
+func (s *stageBase) endHolds() {
+	s.dropHolds(&Fault{Graph: s.la.run.graph.name, Stage: s.st.name, Err: errLeftHeld, Tries: 1})
+	s.noHolds()
+}
+
+// noHolds ends the time in which holds are possible. Holds that end later are settled at once.
+func (s *stageBase) noHolds() {
+	s.holdMu.Lock()
+	s.over = true
+	s.holdMu.Unlock()
+	s.dropHolds(nil)
+	s.endCall(false)
 }

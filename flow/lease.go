@@ -6,36 +6,6 @@ import (
 	"time"
 )
 
-// Outcome is how the work on an entry ended. Outcomes are ordered: the outcome of an entry is the
-// worst of all its shares.
-type Outcome uint8
-
-const (
-	// Acked means done. The source acknowledges the entry.
-	Acked Outcome = iota
-	// Dropped means given up on purpose (Skip, Drop). The source acknowledges the entry and counts
-	// it separately.
-	Dropped
-	// Dead means that the entry can never succeed. The source moves it to its dead letters.
-	Dead
-	// Nacked means not done. The source delivers the entry again to the next reader, after the
-	// requested delay.
-	Nacked
-	// Failed means not done, and the graph stops because of it. The source treats the entry as
-	// Nacked.
-	Failed
-)
-
-// String returns the outcome's name in lower case.
-func (o Outcome) String() string {
-	if int(o) < len(outcomeNames) {
-		return outcomeNames[o]
-	}
-	return "unknown"
-}
-
-var outcomeNames = [...]string{"acked", "dropped", "dead", "nacked", "failed"}
-
 // Idea: there is one lease per entry read, in one slab per chunk read. A lease counts its shares:
 // one for each message that still descends from the entry, and one for each hold. The owner of a
 // share releases it with an outcome. When the last share is released, the lease settles, once, with
@@ -143,35 +113,6 @@ func (l lease) release(o Outcome, f *Fault, dirty *dirtySessions) {
 	if l.cell().more.Add(-1) == settled {
 		l.settle(dirty)
 	}
-}
-
-// giveBack gives up a share of an entry that no handler has begun: see Settlement.Unbegun.
-func (l lease) giveBack(dirty *dirtySessions) {
-	if l.none() {
-		return
-	}
-	if join := (lease{slab: l.slab, at: l.at}).join(); l.of > 0 && join != nil && int(l.of) <= len(join.members) {
-		join.worsenMember(int(l.of)-1, ended{outcome: Nacked, unbegun: true})
-	} else {
-		l.slab.notBegun(l)
-	}
-	if l.cell().more.Add(-1) == settled {
-		l.settle(dirty)
-	}
-}
-
-// notBegun makes the lease Nacked and not begun, unless its outcome is already worse.
-func (s *slab) notBegun(l lease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	worst := &l.cell().worst
-	if Outcome(worst.Load()) >= Nacked {
-		return
-	}
-	worst.Store(uint32(Nacked))
-	n := s.notes[l.at]
-	n.fault, n.unbegun = nil, true
-	s.setNote(l, n)
 }
 
 // end gives up a share with the given end, by release or giveBack.
@@ -434,55 +375,4 @@ func (l lease) roots(f func(*session)) {
 	for _, member := range l.slab.members {
 		member.roots(f)
 	}
-}
-
-// Effect is an action that a source's committer applies together with the acknowledgement of an
-// entry, instead of an earlier write by a sink (an atomic region). The sink and the source agree on
-// the effects that the source accepts.
-type Effect interface {
-	// Effect describes the effect in a few words, for errors and logs.
-	Effect() string
-}
-
-// Attach passes an effect to the committer of the message's entry, to be applied with its
-// settlement. It reports false if there is no entry, or if its source takes no effects. Then the
-// sink has to write as usual. An effect cannot be taken back: attach it only when nothing else in
-// this call can fail.
-func (m Message[T]) Attach(e Effect) bool {
-	takes := !m.lease.none()
-	m.lease.roots(func(s *session) { takes = takes && s.source.node.effects })
-	if takes {
-		m.lease.attach([]Effect{e})
-	}
-	return takes
-}
-
-// dirtySessions is the set of source sessions with settlements that their committer does not know
-// of yet. A lane collects them and tells the committers once per chunk, so that a commit covers as
-// many settlements as possible.
-type dirtySessions struct {
-	last *session
-	more []*session
-}
-
-func (n *dirtySessions) add(s *session) {
-	if n.last == s {
-		return
-	}
-	if n.last != nil {
-		n.more = append(n.more, n.last)
-	}
-	n.last = s
-}
-
-func (n *dirtySessions) tell() {
-	if n.last == nil {
-		return
-	}
-	n.last.tell()
-	n.last = nil
-	for _, s := range n.more {
-		s.tell()
-	}
-	n.more = n.more[:0]
 }

@@ -5,6 +5,128 @@ import (
 	"time"
 )
 
+// sweep gives back, once the graph drains, messages that wait for a worker or for their key. Their
+// tasks continue empty, to free their slots and keep their turns.
+func (s *poolRun[T, U]) sweep(la *lane) {
+	if la.drain == nil || s.b.run.reading.Err() == nil {
+		return
+	}
+	la.drain = nil
+	s.giving = true
+	empty := func(t *task[T, U]) {
+		if t.tried == 0 && t.stealable == nil {
+			giveBackTo(&la.dirty, t.in, true)
+			t.in = nil
+		}
+	}
+	s.mu.Lock()
+	for _, queue := range s.lanes {
+		for _, t := range queue {
+			empty(t)
+		}
+	}
+	s.mu.Unlock()
+	var back []*task[T, U]
+	for range len(s.work) {
+		select {
+		case t := <-s.work:
+			if t.stealable != nil {
+				t.in, t.stealable = t.stealable.takeAll(nil), nil
+			}
+			empty(t)
+			back = append(back, t)
+		default:
+		}
+	}
+	la.dirty.tell()
+	for _, t := range back {
+		select {
+		case s.work <- t:
+		case <-la.ctx.Done():
+			la.aborted = true
+			s.giveBack(la, t)
+		}
+	}
+}
+
+// grain returns how many messages of a chunk make a task.
+func (s *poolRun[T, U]) grain(chunk int) int {
+	switch s.mode {
+	case keyed:
+		return 1
+	case unordered: // stalled work is dealt again to other workers
+		return s.pace.grain()
+	default: // spread a short chunk over all workers
+		return max(1, min(s.pace.grain(), chunk/s.n.workers))
+	}
+}
+
+// deal cuts a chunk into tasks of up to grain messages and hands them out.
+func (s *poolRun[T, U]) deal(la *lane, chunk []Message[T], grain int) {
+	for len(chunk) > 0 {
+		if s.giving || s.mode == keyed && !s.fewerLoose(la, s.most) || !s.taken(la) {
+			giveBack(la, chunk)
+			return
+		}
+		if s.giving {
+			<-s.slots
+			continue
+		}
+		n := min(grain, len(chunk))
+		t := s.fresh()
+		t.in = append(t.in[:0], chunk[:n]...)
+		chunk = chunk[n:]
+		if n > 1 && s.mode == unordered {
+			t.stealable = &stealable[T]{rest: t.in}
+			s.watchStealable(t.stealable)
+		}
+		s.start(la, t)
+	}
+}
+
+func (s *poolRun[T, U]) fresh() *task[T, U] {
+	select {
+	case t := <-s.free:
+		return t
+	default:
+		return &task[T, U]{done: make(chan struct{}, 1)}
+	}
+}
+
+// start hands a task to the workers, or queues it behind its key.
+func (s *poolRun[T, U]) start(la *lane, t *task[T, U]) {
+	switch s.mode {
+	case ordered:
+		if !s.send(la, t) {
+			return
+		}
+	case keyed:
+		key, ok := keyOf(la, s.st, s.key, t.in[0])
+		if !ok {
+			<-s.slots
+			return
+		}
+		t.key = key
+		s.mu.Lock()
+		queue, busy := s.lanes[key]
+		if busy {
+			s.loosen(t)
+			queue = append(queue, t)
+		}
+		s.lanes[key] = queue
+		s.mu.Unlock()
+		if busy {
+			return
+		}
+	}
+	select {
+	case s.work <- t:
+	case <-la.ctx.Done():
+		la.aborted = true
+		s.giveBack(la, t)
+	}
+}
+
 // worker is one worker: a lane whose chain ends in its current task.
 func (s *poolRun[T, U]) worker() error {
 	la := s.lane()

@@ -7,6 +7,36 @@ import (
 	"time"
 )
 
+// dirtySessions is the set of source sessions with settlements that their committer does not know
+// of yet. A lane collects them and tells the committers once per chunk, so that a commit covers as
+// many settlements as possible.
+type dirtySessions struct {
+	last *session
+	more []*session
+}
+
+func (n *dirtySessions) add(s *session) {
+	if n.last == s {
+		return
+	}
+	if n.last != nil {
+		n.more = append(n.more, n.last)
+	}
+	n.last = s
+}
+
+func (n *dirtySessions) tell() {
+	if n.last == nil {
+		return
+	}
+	n.last.tell()
+	n.last = nil
+	for _, s := range n.more {
+		s.tell()
+	}
+	n.more = n.more[:0]
+}
+
 // session is one life of a source's Reader, together with its committer, which outlives the
 // reading. A session ends when all entries that the Reader has read are settled and committed.
 type session struct {

@@ -1,0 +1,130 @@
+package gateways
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// ClientConfig configures a Client. The zero value is the default.
+type ClientConfig struct {
+	// Timeout is how long a call may take if its context has no deadline. Defaults to 10 s, and to
+	// 3 s with StreamersonV1. Streamed replies are limited by their context only.
+	Timeout time.Duration
+	// MaxInFlight is how many calls may wait for replies at once. Further calls fail immediately
+	// with ErrOverloaded. Defaults to 4096.
+	MaxInFlight int
+	// MaxWait is the longest acceptable queueing time of a request before a service takes it. The
+	// client estimates it from the queue's length, including other clients' requests, and from the
+	// rate at which services take them. Calls whose estimated wait exceeds MaxWait or their
+	// deadline fail immediately with an *OverloadError. The full limit applies to bursts: once the
+	// wait has exceeded a fifth of it for half a second, the limit is a tenth, until the queue is
+	// nearly empty. Requests that a service has taken but not started count against the service's
+	// MaxInFlight instead. Defaults to 250 ms. Negative disables the limit. If nothing is taken,
+	// the services are away rather than overloaded: calls wait and time out. Measurements from
+	// before or during an outage refuse no calls.
+	MaxWait time.Duration
+	// Group is the consumer group of the services, used for MaxWait. Defaults to "service".
+	Group string
+	// Window is how many parts of a streamed reply the service may send ahead. Defaults to 64. The
+	// maximum is 4096.
+	Window int
+	// MaxLen is how many settled requests stay in the stream, apart from those added within a tenth
+	// of a second. Unsettled requests always stay, as do all requests before the first service
+	// starts. Defaults to 10,000.
+	MaxLen int64
+	// MaxWaiting and MaxWaitingBytes limit the number and the memory in Redis of all clients'
+	// requests that wait or are being handled. Further calls and messages fail with ErrOverloaded.
+	// Each client checks the stream ten times a second, so the limits may be exceeded a little.
+	// Default to 10,000 and 256 MiB. StreamersonV1 has no such limit.
+	MaxWaiting      int64
+	MaxWaitingBytes int64
+	// SendExpiry is how long a message of Send or FireAndForget may wait. Services skip older
+	// messages and count them as Expired. Defaults to 24 hours. Negative disables the expiry.
+	SendExpiry time.Duration
+	// MaxPayload limits the bytes of a request. Defaults to 1 MiB.
+	MaxPayload int
+	// MailboxTTL is how long the stream of this client's replies outlives the client. The stream
+	// holds at most 16,384 unread replies, for example of a hanging client, and takes at most
+	// ServiceConfig.MailboxBytes. Beyond that the oldest are lost, and their calls time out.
+	// Defaults to one minute.
+	MailboxTTL time.Duration
+	// User is the part of the mailbox's key that ACL rules go by: "{topic}:reply:<user>:<id>". See
+	// Access. Letters, digits and "-_.@+=" are allowed, up to 100. Defaults to the user as whom the
+	// Redis client logs in. It is left out for the user "default" and for other names than these.
+	User string
+	// Wire is the protocol of requests and replies. Defaults to this project's own. StreamersonV1
+	// is for the workers of streamerson for Node.
+	Wire Wire
+	// Log receives the client's log messages. Defaults to the warnings and errors of slog.Default,
+	// see flow.Logger.
+	Log *slog.Logger
+}
+
+const (
+	defaultWindow = 64
+	maxWindow     = 4096
+
+	defaultTimeout = 10 * time.Second
+)
+
+func (c ClientConfig) withDefaults() ClientConfig {
+	def(&c.Timeout, defaultTimeout)
+	def(&c.MaxInFlight, 4096)
+	def(&c.MaxWait, 250*time.Millisecond)
+	if c.Group == "" {
+		c.Group = defaultGroup
+	}
+	def(&c.Window, defaultWindow)
+	def(&c.MaxLen, 10_000)
+	def(&c.MaxWaiting, 10_000)
+	def(&c.MaxWaitingBytes, 256<<20)
+	def(&c.SendExpiry, 24*time.Hour)
+	def(&c.MaxPayload, 1<<20)
+	def(&c.MailboxTTL, time.Minute)
+	c.Log = flow.Thinned(c.Log)
+	return c
+}
+
+func (c ClientConfig) validate() error {
+	var errs []error
+	bad := func(field, problem, fix string) {
+		errs = append(errs, &redisio.ConfigError{Type: "ClientConfig", Field: field, Problem: problem, Fix: fix})
+	}
+	if c.Timeout < 0 {
+		bad("Timeout", "is negative", "leave it 0 for 10 seconds")
+	}
+	if c.MaxInFlight < 0 {
+		bad("MaxInFlight", "is negative", "leave it 0 for 4096 calls")
+	}
+	if c.Window < 0 || c.Window > maxWindow {
+		bad("Window", "is "+strconv.Itoa(c.Window), "choose up to 4096 parts")
+	}
+	if c.MaxLen < 0 {
+		bad("MaxLen", "is negative", "leave it 0 for 10,000 entries")
+	}
+	if c.MaxWaiting < 0 {
+		bad("MaxWaiting", "is negative", "leave it 0 for 10,000 requests")
+	}
+	if c.MaxWaitingBytes < 0 {
+		bad("MaxWaitingBytes", "is negative", "leave it 0 for 256 MiB")
+	}
+	if c.MaxPayload < 0 {
+		bad("MaxPayload", "is negative", "leave it 0 for 1 MiB")
+	}
+	if problem := checkUser(c.User); problem != "" {
+		bad("User", problem, `choose up to 100 letters, digits and "-_.@+="`)
+	}
+	if c.MailboxTTL < 0 || c.MailboxTTL > 0 && c.MailboxTTL < 5*time.Second {
+		bad(
+			"MailboxTTL",
+			"is "+c.MailboxTTL.String(),
+			"choose 5 seconds or more: replies that come while the client is slow would be lost",
+		)
+	}
+	return errors.Join(errs...)
+}

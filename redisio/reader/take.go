@@ -1,0 +1,162 @@
+package reader
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/held"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+	"github.com/streamerson/streamerson-go/redisio/internal/script"
+)
+
+// take fetches entries that are pending for us or for a pool, records them as held and adds them to
+// b. The script acks tombstones. take counts and returns them: there is nothing to restore.
+//
+// bump is 1 where the server is to count a delivery. It is counted once, however often the reply does not come.
+func (r *Group) take(
+	ctx context.Context,
+	ids []string,
+	bump int,
+	pool string,
+	b *redisio.Batch,
+) (gone []string, err error) {
+	if bump == 0 || len(r.counted) == 0 {
+		return r.takeAll(ctx, ids, bump, pool, b)
+	}
+	first, again := make([]string, 0, len(ids)), []string(nil)
+	for _, id := range ids {
+		if _, is := r.counted[id]; is {
+			again = append(again, id)
+		} else {
+			first = append(first, id)
+		}
+	}
+	if gone, err = r.takeAll(ctx, again, 0, pool, b); err != nil {
+		return gone, err
+	}
+	more, err := r.takeAll(ctx, first, bump, pool, b)
+	return append(gone, more...), err
+}
+
+// noteCounted remembers the entries that did not come with the reply of a take, which may have
+// counted a delivery of them.
+func (r *Group) noteCounted(ids []string) {
+	if r.counted == nil || len(r.counted) > held.MaxParked {
+		r.counted = make(map[string]struct{})
+	}
+	for _, id := range r.held.NotHeld(ids) {
+		r.counted[id] = struct{}{}
+	}
+}
+
+func (r *Group) forgetCounted(ids []string) {
+	for _, id := range ids {
+		if len(r.counted) == 0 {
+			return
+		}
+		delete(r.counted, id)
+	}
+}
+
+func (r *Group) takeAll(
+	ctx context.Context,
+	ids []string,
+	bump int,
+	pool string,
+	b *redisio.Batch,
+) (gone []string, err error) {
+	if len(ids) > 0 && r.asking.Stuck() {
+		return nil, r.withhold(ctx, ids[0], pool, b)
+	}
+	idle := int64(0)
+	if pool == redisio.ReleasedConsumer {
+		idle = r.dueIdle().Milliseconds()
+	}
+	for len(ids) > 0 {
+		chunk := ids[:min(len(ids), script.PageSize)]
+		ids = ids[len(chunk):]
+		args := make([]any, 0, 10+len(chunk))
+		args = append(
+			args,
+			"eval",
+			script.ScriptTake,
+			1,
+			r.cfg.Key,
+			r.cfg.Group,
+			r.cfg.Consumer,
+			bump,
+			r.cfg.MaxDeliveries,
+			pool,
+			idle,
+		)
+		for i := range chunk {
+			args = append(args, &chunk[i])
+		}
+		sent := time.Now()
+		raw, cut := r.raw(ctx, 3, false, args)
+		if cut != nil && cut != resp.ErrFront {
+			if bump > 0 && fault.Judge(cut) == fault.Broken {
+				r.noteCounted(chunk)
+			}
+			return gone, cut
+		}
+		n := len(b.Entries)
+		err = resp.ParsedFront(b, n, cut, resp.ParseEntries(raw, 1, b))
+		kept := n
+		for i := n; i < len(b.Entries); i++ {
+			if !b.Entries[i].Deleted {
+				b.Entries[kept] = b.Entries[i]
+				kept++
+				continue
+			}
+			gone = append(gone, b.Entries[i].ID)
+		}
+		deleted := len(b.Entries) - kept
+		b.Entries = b.Entries[:n+len(r.held.Add(b.Entries[n:kept], sent))]
+		if deleted > 0 {
+			r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: deleted})
+		}
+		if err != nil {
+			if bump > 0 {
+				r.noteCounted(chunk)
+			}
+			return gone, err
+		}
+		r.forgetCounted(chunk)
+	}
+	return gone, nil
+}
+
+// withhold hands out an entry of which no reply comes, without its fields: it must not keep all others waiting.
+func (r *Group) withhold(ctx context.Context, id, pool string, b *redisio.Batch) error {
+	sent := time.Now()
+	if pool != "" { // it is to be ours, with one delivery more
+		err := r.reading.Eval(ctx, scriptShelve, []string{r.cfg.Key}, r.cfg.Group, pool, r.cfg.Consumer, -1, id).Err()
+		if err != nil {
+			return err
+		}
+	}
+	p, err := r.reading.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: id, End: id, Count: 1,
+		Consumer: r.cfg.Consumer}).
+		Result()
+	if err != nil || len(p) == 0 { // not ours any more
+		return err
+	}
+	at, err := redisio.ParseID(id)
+	if err != nil {
+		return err
+	}
+	n := len(b.Entries)
+	b.Entries = append(
+		b.Entries,
+		redisio.Entry{ID: id, Position: at, Deliveries: max(1, p[0].RetryCount), Withheld: true},
+	)
+	b.Entries = b.Entries[:n+len(r.held.Add(b.Entries[n:], sent))]
+	r.forgetCounted([]string{id})
+	r.emit(redisio.Event{Kind: redisio.EventWithheld, IDs: []string{id}})
+	return nil
+}
