@@ -19,8 +19,9 @@ import (
 // for its ID. It is in requests, replies and control messages only.
 
 // Access returns the rights of a service of the topic: to handle its requests, to answer its
-// clients and those of ReplyTopics, to keep their mailboxes to MailboxBytes, to hand requests on, to announce its types, to write dead
-// letters, and to publish and read its events. A graph of Requests and Reply needs no more.
+// clients and those of ReplyTopics, to keep their mailboxes to MailboxBytes, to hand requests on,
+// to announce its types, to write dead letters, and to publish and read its events. A graph of
+// Requests and Reply needs no more.
 //
 //	rdb.ACLSetUser(ctx, "pricing", append(gateways.ServiceConfig{}.Access("orders").Rules(), "on", ">password")...)
 //

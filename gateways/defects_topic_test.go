@@ -17,7 +17,8 @@ import (
 func TestD17_ShardsAreOneKey(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	for _, spelling := range []streamersonv1.ShardSpelling{streamersonv1.ShardInTopic, streamersonv1.ShardTwice, streamersonv1.ShardAtEnd} {
+	for _, spelling := range []streamersonv1.ShardSpelling{streamersonv1.ShardInTopic, streamersonv1.ShardTwice,
+		streamersonv1.ShardAtEnd} {
 		wire := gateways.StreamersonV1{Topic: "t", Shard: "eu", Spelling: spelling}
 		s.serveV1(t, wire, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
 		got, err := gateways.Call[hello, greeting](

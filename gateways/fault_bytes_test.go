@@ -108,7 +108,8 @@ func TestFault_S1_MailboxesAreBoundedByBytes(t *testing.T) {
 			t.Errorf("%d lines of the log", n)
 		}
 		// Who reads is answered all the same.
-		if got, err := gateways.Call[int, string](s.client(t, gateways.ClientConfig{}), "one")(t.Context(), 1); err != nil ||
+		if got, err := gateways.Call[int, string](s.client(t, gateways.ClientConfig{}), "one")(t.Context(),
+			1); err != nil ||
 			len(got) != size {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}

@@ -176,8 +176,8 @@ func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
 }
 
 // mailboxLen limits the replies in a client's mailbox, so that a client that neither reads nor dies
-// does not fill the server. MailboxBytes limits their size. Beyond it the oldest are lost: their calls time out, and a streamed
-// reply that misses parts is interrupted.
+// does not fill the server. MailboxBytes limits their size. Beyond it the oldest are lost: their
+// calls time out, and a streamed reply that misses parts is interrupted.
 const mailboxLen = 16_384
 
 // defaultMailboxBytes is the default of MailboxBytes.

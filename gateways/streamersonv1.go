@@ -76,7 +76,8 @@ const (
 func (w StreamersonV1) speak(config, namespace string) (dialect, error) {
 	topic := streamersonv1.Topic{Namespace: namespace, Topic: w.Topic, Shard: w.Shard, Spelling: w.Spelling}
 	f := v1Requests{alias: w.RespAs, own: topic.Outgoing()}
-	for _, s := range []streamersonv1.ShardSpelling{streamersonv1.ShardInTopic, streamersonv1.ShardTwice, streamersonv1.ShardAtEnd} {
+	for _, s := range []streamersonv1.ShardSpelling{streamersonv1.ShardInTopic, streamersonv1.ShardTwice,
+		streamersonv1.ShardAtEnd} {
 		topic := topic
 		topic.Spelling = s
 		f.allowed = append(f.allowed, topic.Outgoing())

@@ -366,7 +366,8 @@ func TestAccessOfSchedulersAndTickers(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if err := errors.Join(d.Release(rig.Ctx(t), []string{"k"}, []string{"1\nb"}), d.Done(rig.Ctx(t), []string{"k"}, []string{"1\na"})); err != nil {
+			if err := errors.Join(d.Release(rig.Ctx(t), []string{"k"}, []string{"1\nb"}),
+				d.Done(rig.Ctx(t), []string{"k"}, []string{"1\na"})); err != nil {
 				t.Error(err)
 			}
 		})
@@ -423,7 +424,9 @@ func TestAccessOfReadersWithoutGroup(t *testing.T) {
 
 func TestAccessAdds(t *testing.T) {
 	in, out := reader.TailConfig{Key: "a"}.Access(), writer.Config{Key: "b"}.Access()
-	if got, want := in.And(out).String(), "clearselectors resetkeys resetchannels -@all %R~a %W~b +ping +xadd +xinfo|stream +xlen +xread +xrevrange"; got != want {
+	want := "clearselectors resetkeys resetchannels -@all " +
+		"%R~a %W~b +ping +xadd +xinfo|stream +xlen +xread +xrevrange"
+	if got := in.And(out).String(); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	both := in.And(out, reader.RangeConfig{Key: "b"}.Access(), writer.Config{Key: "a", MaxLen: 5}.Access())

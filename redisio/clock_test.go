@@ -70,13 +70,15 @@ func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
 
 // A limit is a duration on the wire, and a deadline by the time of the entry.
 func TestFault_G4_LimitsTravelAsDurations(t *testing.T) {
-	for name, f := range map[string]redisio.Format[string]{"native": redisio.Native(redisio.String()), "v1": streamersonv1.Format(redisio.String())} {
+	for name, f := range map[string]redisio.Format[string]{"native": redisio.Native(redisio.String()),
+		"v1": streamersonv1.Format(redisio.String())} {
 		fields, _, err := f.Encode(nil, nil, &redisio.Envelope{ID: "1", Limit: 1500 * time.Millisecond}, "x")
 		if err != nil {
 			t.Fatal(err)
 		}
 		var e redisio.Envelope
-		if _, err := f.Decode(&redisio.Entry{ID: "5000-1", Position: redisio.ID{Ms: 5000, Seq: 1}, Fields: fields}, &e); err != nil {
+		if _, err := f.Decode(&redisio.Entry{ID: "5000-1", Position: redisio.ID{Ms: 5000, Seq: 1}, Fields: fields},
+			&e); err != nil {
 			t.Fatal(err)
 		}
 		if e.Limit != 1500*time.Millisecond || !e.Deadline.Equal(time.UnixMilli(6500)) {

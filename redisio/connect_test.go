@@ -30,7 +30,8 @@ func TestConnect(t *testing.T) {
 	}
 	for url, part := range map[string]string{
 		"": "empty", "localhost:6379": "scheme", "http://x": "scheme", "redis://:secret@host:6379/x": "database",
-		"redis://u:sec%zzret@host": "parsed", "redis://:secret@host?nonsense=1": "nonsense", "unix:///a,b?x=secret1": "",
+		"redis://u:sec%zzret@host": "parsed", "redis://:secret@host?nonsense=1": "nonsense",
+		"unix:///a,b?x=secret1":              "",
 		"redis://:secret@a:1,b:2?nonsense=1": "nonsense", "redis://:secret@a:1?master_name=m&nonsense=1": "nonsense",
 	} {
 		_, err := redisio.Connect(rig.Ctx(t), url, redisio.ConnectOptions{})

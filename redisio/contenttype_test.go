@@ -61,7 +61,8 @@ func TestFault_D18_ContentTypes(t *testing.T) {
 			}
 		}
 	}
-	for name, f := range map[string]redisio.Format[rig.Order]{"native": redisio.Native(redisio.JSON[rig.Order]()), "v1": streamersonv1.Format(redisio.JSON[rig.Order]())} {
+	for name, f := range map[string]redisio.Format[rig.Order]{"native": redisio.Native(redisio.JSON[rig.Order]()),
+		"v1": streamersonv1.Format(redisio.JSON[rig.Order]())} {
 		fields, _, err := map[string]redisio.Format[string]{"native": redisio.Native(redisio.String()),
 			"v1": streamersonv1.Format(redisio.String())}[name].Encode(nil, nil,
 			&redisio.Envelope{ID: "m-1", ContentType: "text/csv"}, "{}")

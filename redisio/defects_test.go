@@ -31,7 +31,8 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	want := rig.Add(t, rdb, key, 300)
 	var got []string
 	for range want {
-		reply, err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "busy", Streams: []string{key, ">"}, Count: 1}).
+		reply, err := rdb.XReadGroup(rig.Ctx(t),
+			&redis.XReadGroupArgs{Group: "g", Consumer: "busy", Streams: []string{key, ">"}, Count: 1}).
 			Result()
 		if err != nil {
 			t.Fatal(err)

@@ -82,7 +82,8 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 		}
 	})
 	t.Run("an entry that is another's is left alone", func(t *testing.T) {
-		if err := rdb.XClaimJustID(rig.Ctx(t), &redis.XClaimArgs{Stream: "orders", Group: "g", Consumer: "you", Messages: want[3:4]}).Err(); err != nil {
+		if err := rdb.XClaimJustID(rig.Ctx(t),
+			&redis.XClaimArgs{Stream: "orders", Group: "g", Consumer: "you", Messages: want[3:4]}).Err(); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Dead(rig.Ctx(t), "orders:dead", []reader.DeadLetter{{ID: want[3], Extra: reason(want[3])}}); err != nil {

@@ -111,7 +111,8 @@ func TestDecodeErrors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := redisio.Native(redisio.JSON[float64]()).Encode(nil, nil, &redisio.Envelope{}, math.NaN()); err == nil {
+	if _, _, err := redisio.Native(redisio.JSON[float64]()).Encode(nil, nil, &redisio.Envelope{},
+		math.NaN()); err == nil {
 		t.Error("NaN is no JSON")
 	}
 }
@@ -185,7 +186,8 @@ func TestRawStruct(t *testing.T) {
 	)
 	var e redisio.Envelope
 	got, err := f.Decode(&redisio.Entry{Fields: fields}, &e)
-	if diff := cmp.Diff(in, got, cmpopts.IgnoreUnexported(reading{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" ||
+	if diff := cmp.Diff(in, got, cmpopts.IgnoreUnexported(reading{}),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" ||
 		err != nil {
 		t.Fatal(diff, err)
 	}

@@ -83,7 +83,8 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	)
 	redistest.Soon(t, "the dead one's", func() bool { return in.count() == 1 })
 	drain(t, r)
-	err := flow.New("bad", flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Lease: -1}), in.sink())).
+	err := flow.New("bad",
+		flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Lease: -1}), in.sink())).
 		Validate()
 	wantFields(t, err, "stream", "Lease")
 	if _, err := reader.NewGroup(s.rdb, reader.GroupConfig{Key: "k", Group: "g", ReclaimEvery: -1}); err == nil {
@@ -286,7 +287,10 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 		for i := range 2000 {
 			msgs = append(msgs, flow.NewMessage(fmt.Sprint(i), flow.Meta{}))
 		}
-		if err := flow.New("w", flow.To(messages(msgs...), sink.Stream(s.rdb, sink.StreamConfig[string]{Key: out, MaxLen: 100, Exact: true}))).Run(t.Context()); err != nil {
+		if err := flow.New("w",
+			flow.To(messages(msgs...),
+				sink.Stream(s.rdb,
+					sink.StreamConfig[string]{Key: out, MaxLen: 100, Exact: true}))).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if n := s.rdb.XLen(t.Context(), out).Val(); n != 100 {

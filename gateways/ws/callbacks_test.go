@@ -545,7 +545,8 @@ func everyMillisecond(after time.Time) time.Time {
 func ahead(t *testing.T, s *stand) {
 	t.Helper()
 	id := redisio.IDAt(time.Now().Add(time.Hour)).String()
-	if err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, ID: id, Values: []string{"data", "x"}}).Err(); err != nil {
+	if err := s.rdb.XAdd(t.Context(),
+		&redis.XAddArgs{Stream: s.name, ID: id, Values: []string{"data", "x"}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -677,7 +678,8 @@ func tailSourcePanics(t *testing.T) {
 // stagePanics runs a graph that ends with an error, since a function in it panics.
 func stagePanics(t *testing.T, b flow.Branch) {
 	t.Helper()
-	err := flow.New("boom", b, flow.Faults(flow.Retry(1, time.Millisecond, flow.Stop)), flow.Restarts(1, time.Minute, time.Millisecond)).
+	err := flow.New("boom", b, flow.Faults(flow.Retry(1, time.Millisecond, flow.Stop)),
+		flow.Restarts(1, time.Minute, time.Millisecond)).
 		Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "boom") {
 		t.Errorf("it ended with %v", err)

@@ -211,7 +211,8 @@ func TestFault_D13_TrimIsBounded(t *testing.T) {
 func TestFault_D14_PlanTrim(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	for i := range 10 {
-		if err := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: fmt.Sprintf("0-%d", i+1), Values: []string{"n", "x"}}).Err(); err != nil {
+		if err := rdb.XAdd(rig.Ctx(t),
+			&redis.XAddArgs{Stream: key, ID: fmt.Sprintf("0-%d", i+1), Values: []string{"n", "x"}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -285,7 +286,8 @@ func TestFault_D14_ResetRefusesWhatItCannotCheck(t *testing.T) {
 			t.Errorf("under a live reader: %v", err)
 		}
 	}
-	if answer := rdb.Eval(rig.Ctx(t), scriptReset, []string{key}, "g", 1, redisio.ReleasedConsumer, "0-0").String(); !strings.Contains(
+	if answer := rdb.Eval(rig.Ctx(t), scriptReset, []string{key}, "g", 1, redisio.ReleasedConsumer,
+		"0-0").String(); !strings.Contains(
 		answer,
 		reader.Consumer(),
 	) {
@@ -333,7 +335,8 @@ func TestFault_D14_ResetNotIntoTheFuture(t *testing.T) {
 func TestFault_D13_TickerTellsThatItWaits(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	ahead := redisio.IDAt(time.Now().Add(time.Hour))
-	if err := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: ahead.String(), Values: []string{"data", "x"}}).Err(); err != nil {
+	if err := rdb.XAdd(rig.Ctx(t),
+		&redis.XAddArgs{Stream: key, ID: ahead.String(), Values: []string{"data", "x"}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	told := make(chan redisio.Event, 10)

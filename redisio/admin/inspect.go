@@ -307,7 +307,8 @@ func countLags(ctx context.Context, rdb redis.UniversalClient, key string, state
 		var b redisio.Batch
 		if n < maxCounted && bytes < maxCountedBytes {
 			most := min(script.PageSize, int(maxCounted-n))
-			if _, err := asks.Page(ctx, rdb, most, countedPageBytes, &b, nil, "xrevrange", key, to, redisio.ID{}); err != nil {
+			if _, err := asks.Page(ctx, rdb, most, countedPageBytes, &b, nil, "xrevrange", key, to,
+				redisio.ID{}); err != nil {
 				return err
 			}
 			asks.Learn(&b)

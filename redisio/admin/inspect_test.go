@@ -23,7 +23,8 @@ import (
 // deliver reads n entries as a consumer and settles none.
 func deliver(t testing.TB, rdb redis.UniversalClient, key, group, consumer string, n int64) []string {
 	t.Helper()
-	got, err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: group, Consumer: consumer, Streams: []string{key, ">"}, Count: n}).
+	got, err := rdb.XReadGroup(rig.Ctx(t),
+		&redis.XReadGroupArgs{Group: group, Consumer: consumer, Streams: []string{key, ">"}, Count: n}).
 		Result()
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +141,8 @@ func TestPendingByAge(t *testing.T) {
 		for i := range 700 {
 			id := redisio.IDAt(now.Add(-ago))
 			id.Seq = uint64(i)
-			if err := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: id.String(), Values: []string{"n", "1"}}).Err(); err != nil {
+			if err := rdb.XAdd(rig.Ctx(t),
+				&redis.XAddArgs{Stream: key, ID: id.String(), Values: []string{"n", "1"}}).Err(); err != nil {
 				t.Fatal(err)
 			}
 			n++
@@ -236,9 +238,11 @@ func TestReset(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"no position": rig.Second(Reset(rig.Ctx(t), rdb, key, "g", redisio.Start{}, ResetOptions{})),
-		"options":     rig.Second(Reset(rig.Ctx(t), rdb, key, "g", redisio.StartEnd(), ResetOptions{Pending: 9, Live: -1})),
-		"no group":    rig.Second(Reset(rig.Ctx(t), rdb, key, "nobody", redisio.StartEnd(), ResetOptions{})),
-		"no stream":   rig.Second(Reset(rig.Ctx(t), rdb, key+":none", "g", redisio.StartEnd(), ResetOptions{Force: true})),
+		"options": rig.Second(Reset(rig.Ctx(t), rdb, key, "g", redisio.StartEnd(),
+			ResetOptions{Pending: 9, Live: -1})),
+		"no group": rig.Second(Reset(rig.Ctx(t), rdb, key, "nobody", redisio.StartEnd(), ResetOptions{})),
+		"no stream": rig.Second(Reset(rig.Ctx(t), rdb, key+":none", "g", redisio.StartEnd(),
+			ResetOptions{Force: true})),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)

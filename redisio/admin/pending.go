@@ -32,7 +32,8 @@ func PendingEntries(
 	key, group, consumer string,
 ) iter.Seq2[PendingEntry, error] {
 	return func(yield func(PendingEntry, error) bool) {
-		if err := errors.Join(check.NeedClient(rdb, "PendingEntries"), check.NeedKey("PendingEntries", key)); err != nil {
+		if err := errors.Join(check.NeedClient(rdb, "PendingEntries"),
+			check.NeedKey("PendingEntries", key)); err != nil {
 			yield(PendingEntry{}, err)
 			return
 		}

@@ -300,7 +300,8 @@ func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o
 		how = "drop"
 	}
 	for from := (redisio.ID{}); ; {
-		answer, err := rdb.Eval(ctx, scriptUnpend, []string{key}, group, o.live(), redisio.ReleasedConsumer, from.String(), how, script.PageSize).
+		answer, err := rdb.Eval(ctx, scriptUnpend, []string{key}, group, o.live(), redisio.ReleasedConsumer,
+			from.String(), how, script.PageSize).
 			Slice()
 		if err != nil {
 			return err

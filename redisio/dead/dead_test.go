@@ -258,7 +258,8 @@ func TestReplay(t *testing.T) {
 		Filter{},
 		ReplayOptions{OnProgress: func(r ReplayReport) { seen = append(seen, r.Replayed) }},
 	)
-	if diff := cmp.Diff(ReplayReport{Matched: 301, Replayed: 300, Empty: 1, To: map[string]int64{key: 300}}, report); err != nil ||
+	if diff := cmp.Diff(ReplayReport{Matched: 301, Replayed: 300, Empty: 1, To: map[string]int64{key: 300}},
+		report); err != nil ||
 		diff != "" {
 		t.Errorf("replay: %v\n%s", err, diff)
 	}

@@ -16,7 +16,8 @@ import (
 func TestFault_D14_DeadFilterTakesIDs(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	for i := range 10 {
-		if err := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: fmt.Sprintf("5000-%d", i), Values: []string{"n", "x"}}).Err(); err != nil {
+		if err := rdb.XAdd(rig.Ctx(t),
+			&redis.XAddArgs{Stream: key, ID: fmt.Sprintf("5000-%d", i), Values: []string{"n", "x"}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

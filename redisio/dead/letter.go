@@ -136,9 +136,11 @@ func stamp(t time.Time) string {
 
 // DeadEntry is an entry of a dead-letter stream. Its slices are shared: see [redisio.Batch].
 type Entry struct {
-	redisio.Entry                // as it lies there; ID is the dead letter's own
-	Original      redisio.Fields // the fields that the entry had in its own stream, in order; none if it was trimmed before it died
-	Reason        Reason         // zero if others wrote it: then all fields are original
+	redisio.Entry // as it lies there; ID is the dead letter's own
+	// the fields that the entry had in its own stream, in order; none if it was trimmed before it
+	// died
+	Original redisio.Fields
+	Reason   Reason // zero if others wrote it: then all fields are original
 }
 
 // newEntry tells the original fields from the reason.

@@ -69,7 +69,8 @@ func (f Filter) Validate() error {
 
 func (f *Filter) takes(d *Entry) bool {
 	r := &d.Reason
-	for _, c := range [...]struct{ want, is string }{{f.Stage, r.Stage}, {f.Graph, r.Graph}, {f.Group, r.Group}, {f.Key, r.Key}} {
+	for _, c := range [...]struct{ want, is string }{{f.Stage, r.Stage}, {f.Graph, r.Graph}, {f.Group, r.Group},
+		{f.Key, r.Key}} {
 		if c.want != "" && c.want != c.is {
 			return false
 		}
@@ -147,7 +148,8 @@ func deadPages(
 	f Filter,
 	do func(page []Entry, missing int) error,
 ) error {
-	if err := errors.Join(check.NeedClient(rdb, "DeadLetters"), check.NeedKey("DeadLetters", key), f.Validate()); err != nil {
+	if err := errors.Join(check.NeedClient(rdb, "DeadLetters"), check.NeedKey("DeadLetters", key),
+		f.Validate()); err != nil {
 		return err
 	}
 	left := f.Limit

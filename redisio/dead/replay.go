@@ -66,9 +66,10 @@ func (o ReplayOptions) Validate() error {
 
 // ReplayReport is what a replay did, or would do.
 type ReplayReport struct {
-	Matched  int64            // dead letters that the filter took
-	Replayed int64            // written back, and deleted here; 0 in a dry run
-	Gone     int64            // not there (any more): replayed or dropped by somebody else, or by a call whose reply was lost
+	Matched  int64 // dead letters that the filter took
+	Replayed int64 // written back, and deleted here; 0 in a dry run
+	// not there (any more): replayed or dropped by somebody else, or by a call whose reply was lost
+	Gone     int64
 	Empty    int64            // without original fields: trimmed before they died, nothing is left to replay
 	NoOrigin int64            // left, for they don't say which stream they came from, and To is not set
 	To       map[string]int64 // of Matched, how many go where; beyond a thousand streams the rest is under ""
@@ -255,7 +256,8 @@ func (p *replay) Send(ctx context.Context, letters []letter) error {
 			if gone := fault.Ended(ctx); gone != nil {
 				first = gone
 			} else {
-				first = fmt.Errorf("redisio: replay %s of %q to %q: %w", letters[i].ID, fault.KeyName(p.key), fault.KeyName(letters[i].to), err)
+				first = fmt.Errorf("redisio: replay %s of %q to %q: %w", letters[i].ID, fault.KeyName(p.key),
+					fault.KeyName(letters[i].to), err)
 			}
 		}
 	}

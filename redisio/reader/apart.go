@@ -22,7 +22,8 @@ func (r *Group) mayCopy(ctx context.Context, to string) error {
 		return err
 	}
 	if copied := script.CopiedKey(to); copied != "" {
-		err = r.control.Eval(ctx, script.ScriptOnce, []string{to, copied}, script.CopiedFor.Milliseconds(), script.CopiedMost).
+		err = r.control.Eval(ctx, script.ScriptOnce, []string{to, copied}, script.CopiedFor.Milliseconds(),
+			script.CopiedMost).
 			Err()
 	}
 	if fault.NoRight(err) || fault.IsWrongType(err) {

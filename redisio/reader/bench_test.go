@@ -78,7 +78,9 @@ func benchReadAck(b *testing.B, size int, ours bool) {
 			}
 		})
 		for n := 0; n < b.N; {
-			streams, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1000, Block: 1e9}).Result()
+			streams, err := rdb.XReadGroup(c,
+				&redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 1000,
+					Block: 1e9}).Result()
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -30,7 +30,8 @@ var ways = []struct {
 func abandon(t *testing.T, rdb redis.UniversalClient, key string, n int) []string {
 	t.Helper()
 	rdb.XGroupCreateMkStream(rig.Ctx(t), key, "g", "0")
-	got, err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "dead", Streams: []string{key, ">"}, Count: int64(n)}).
+	got, err := rdb.XReadGroup(rig.Ctx(t),
+		&redis.XReadGroupArgs{Group: "g", Consumer: "dead", Streams: []string{key, ">"}, Count: int64(n)}).
 		Result()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +46,8 @@ func abandon(t *testing.T, rdb redis.UniversalClient, key string, n int) []strin
 
 func setPending(t *testing.T, rdb redis.UniversalClient, key, consumer, id string, idle time.Duration, deliveries int) {
 	t.Helper()
-	if err := rdb.Do(rig.Ctx(t), "xclaim", key, "g", consumer, 0, id, "idle", idle.Milliseconds(), "retrycount", deliveries, "justid").Err(); err != nil {
+	if err := rdb.Do(rig.Ctx(t), "xclaim", key, "g", consumer, 0, id, "idle", idle.Milliseconds(), "retrycount",
+		deliveries, "justid").Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -64,7 +66,8 @@ func TestRecoveryContract(t *testing.T) {
 				t.Fatalf("got %v, want %v", rig.IDs(got), want)
 			}
 			for _, e := range got {
-				if p := rig.Pending(t, rdb, key)[e.ID]; e.Deliveries != 2 || p.RetryCount != 2 || p.Consumer != r.Consumer() || len(e.Fields) != 1 {
+				if p := rig.Pending(t, rdb, key)[e.ID]; e.Deliveries != 2 || p.RetryCount != 2 ||
+					p.Consumer != r.Consumer() || len(e.Fields) != 1 {
 					t.Fatalf("got %+v, pending %+v", e, p)
 				}
 			}
@@ -116,7 +119,8 @@ func TestRecoveryContract(t *testing.T) {
 				}()
 			}
 			e := <-came
-			if d := time.Since(since); e.ID != got[0] || e.Deliveries != 2 || d < 290*time.Millisecond { // clocks tick in milliseconds
+			// clocks tick in milliseconds
+			if d := time.Since(since); e.ID != got[0] || e.Deliveries != 2 || d < 290*time.Millisecond {
 				t.Fatalf("got %+v after %v", e, d)
 			}
 		},
@@ -200,7 +204,8 @@ func TestRecoveryContract(t *testing.T) {
 				t.Parallel()
 				key := redistest.Key(t)
 				test(t, key, GroupConfig{
-					Key: key, Lease: 2 * time.Second, ReclaimEvery: 20 * time.Millisecond, Block: 50 * time.Millisecond, Capabilities: &way.caps,
+					Key: key, Lease: 2 * time.Second, ReclaimEvery: 20 * time.Millisecond,
+					Block: 50 * time.Millisecond, Capabilities: &way.caps,
 				})
 			})
 		}
@@ -260,8 +265,12 @@ func TestClaimRate(t *testing.T) {
 	rates := map[string]map[string]int{}
 	for _, way := range ways {
 		for name, before := range map[string]func(rdb redis.UniversalClient){
-			"nothing":       func(redis.UniversalClient) {},
-			"held by other": func(rdb redis.UniversalClient) { rig.Add(t, rdb, "k", 3); setYoung(t, rdb, abandon(t, rdb, "k", 3)) },
+			"nothing": func(redis.UniversalClient) {},
+			"held by other": func(rdb redis.UniversalClient) {
+				rig.Add(t, rdb, "k", 3)
+				setYoung(t, rdb,
+					abandon(t, rdb, "k", 3))
+			},
 			"trimmed": func(rdb redis.UniversalClient) {
 				rig.Add(t, rdb, "k", 3)
 				rdb.XDel(rig.Ctx(t), "k", abandon(t, rdb, "k", 3)...)
@@ -400,7 +409,9 @@ func TestMaxSize(t *testing.T) {
 	if r.caps != (redisio.Capabilities{MaxSize: true}) || asked != 2 {
 		t.Fatalf("found %+v by %d questions", r.caps, asked)
 	}
-	if r, _ := open(t, rdb, GroupConfig{Key: "k", Capabilities: &redisio.Capabilities{Claim: true}}); r.caps != (redisio.Capabilities{Claim: true}) ||
+	if r, _ := open(t, rdb,
+		GroupConfig{Key: "k",
+			Capabilities: &redisio.Capabilities{Claim: true}}); r.caps != (redisio.Capabilities{Claim: true}) ||
 		asked != 2 {
 		t.Fatalf("told %+v, and %d questions", r.caps, asked)
 	}
@@ -457,7 +468,9 @@ func BenchmarkTakeOver(b *testing.B) {
 				if n < b.N {
 					name, count = "live", min(1000, b.N-n)
 				}
-				got, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: name, Streams: []string{key, ">"}, Count: int64(count)}).
+				got, err := rdb.XReadGroup(c,
+					&redis.XReadGroupArgs{Group: "g", Consumer: name, Streams: []string{key, ">"},
+						Count: int64(count)}).
 					Result()
 				if err != nil {
 					b.Fatal(err)

@@ -23,7 +23,8 @@ type DeadLetter struct {
 // Dead moves entries to a dead-letter stream. One atomic step each copies all raw fields and the
 // extra ones, and acks the entry. An entry that is no longer ours is skipped. A repeated call makes
 // no second copy: it finds the first by the extra field dead:id, and dead:group if set, see
-// [github.com/streamerson/streamerson-go/redisio/dead.Reason.Fields]. If the entry was trimmed, the copy has only the extra fields.
+// [github.com/streamerson/streamerson-go/redisio/dead.Reason.Fields]. If the entry was trimmed, the
+// copy has only the extra fields.
 //
 // On a server with slots, if deadKey is in another slot than the stream, the move takes two steps.
 // A key next to deadKey, such as {orders:dead}:copied, remembers the copy, so it is made once. It

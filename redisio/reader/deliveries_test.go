@@ -20,7 +20,8 @@ func TestHighestDeliveryCount(t *testing.T) {
 	want := rig.Add(t, rdb, key, 2)
 	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
 	rig.Read(t, r, 2)
-	if err := rdb.Do(rig.Ctx(t), "xclaim", key, "g", "other", 0, want[0], "idle", time.Hour.Milliseconds(), "retrycount", int64(math.MaxInt64), "justid").Err(); err != nil {
+	if err := rdb.Do(rig.Ctx(t), "xclaim", key, "g", "other", 0, want[0], "idle", time.Hour.Milliseconds(),
+		"retrycount", int64(math.MaxInt64), "justid").Err(); err != nil {
 		t.Fatal(err)
 	}
 	got := rig.Read(t, r, 1)
@@ -51,7 +52,8 @@ func TestHighestDeliveryCountOfAClaim(t *testing.T) {
 	var b redisio.Batch
 	n, err := resp.ParseRead(
 		[]byte(
-			"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*4\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:60000\r\n:9223372036854775807\r\n",
+			"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*4\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"+
+				":60000\r\n:9223372036854775807\r\n",
 		),
 		&b,
 	)

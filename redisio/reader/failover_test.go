@@ -33,7 +33,8 @@ func TestReissuedIDIsAnotherEntry(t *testing.T) {
 	defer r.Close(ctx)
 	issue := func(value string) {
 		t.Helper()
-		if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: key, ID: "5-1", Values: []string{"data", value}}).Err(); err != nil {
+		if err := rdb.XAdd(ctx,
+			&redis.XAddArgs{Stream: key, ID: "5-1", Values: []string{"data", value}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -139,14 +139,16 @@ func TestFault_D12_PatienceIsBounded(t *testing.T) {
 		}
 		p.Worked()
 		for range 59 {
-			for _, err := range []error{wrong, strange, &redisio.PermanentError{Op: "read", Key: "k", Err: wrong}, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: wrong}} {
+			for _, err := range []error{wrong, strange, &redisio.PermanentError{Op: "read", Key: "k", Err: wrong},
+				&fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: wrong}} {
 				if got := p.Look(err); redisio.IsPermanent(got) || !errors.Is(got, err) {
 					t.Fatal(got)
 				}
 			}
 			time.Sleep(time.Second)
 		}
-		for _, text := range []string{"WRONGTYPE x", "NOPERM x", "ERR unknown command 'xadd'", "ERR The ID specified in XADD is equal or smaller"} {
+		for _, text := range []string{"WRONGTYPE x", "NOPERM x", "ERR unknown command 'xadd'",
+			"ERR The ID specified in XADD is equal or smaller"} {
 			if err := fault.ReplyError(text); !redisio.IsPermanent(p.Look(err)) {
 				t.Error(text)
 			}

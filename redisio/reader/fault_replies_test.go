@@ -217,7 +217,8 @@ func TestFault_D8_MaxBytesBoundsMemory(t *testing.T) {
 			return r
 		},
 	} {
-		for kind, rdb := range map[string]redis.UniversalClient{"": rdb, " of another client": struct{ redis.UniversalClient }{rdb}} {
+		for kind, rdb := range map[string]redis.UniversalClient{"": rdb,
+			" of another client": struct{ redis.UniversalClient }{rdb}} {
 			t.Run(name+kind, func(t *testing.T) {
 				r := make(rdb)
 				var got []string

@@ -22,7 +22,8 @@ func TestReclaimFromDeadConsumer(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := rig.Add(t, rdb, key, 25)
 	rdb.XGroupCreate(rig.Ctx(t), key, "g", "0")
-	if err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "dead", Streams: []string{key, ">"}, Count: 20}).Err(); err != nil {
+	if err := rdb.XReadGroup(rig.Ctx(t),
+		&redis.XReadGroupArgs{Group: "g", Consumer: "dead", Streams: []string{key, ">"}, Count: 20}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	rdb.XDel(rig.Ctx(t), key, want[3])
@@ -95,7 +96,8 @@ func TestLostLeaseIsReported(t *testing.T) {
 		GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }},
 	)
 	got := rig.IDs(rig.Read(t, r, 3))
-	if err := rdb.XClaimJustID(rig.Ctx(t), &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got[1:2]}).Err(); err != nil {
+	if err := rdb.XClaimJustID(rig.Ctx(t),
+		&redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got[1:2]}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -335,7 +337,8 @@ func commands(t *testing.T, rdb redis.UniversalClient) (n int) {
 func TestNoRights(t *testing.T) {
 	s := redistest.Start(t)
 	admin := s.Client(t)
-	if err := admin.Do(rig.Ctx(t), "acl", "setuser", "weak", "on", ">pw", "~*", "+@all", "-xreadgroup").Err(); err != nil {
+	if err := admin.Do(rig.Ctx(t), "acl", "setuser", "weak", "on", ">pw", "~*", "+@all",
+		"-xreadgroup").Err(); err != nil {
 		t.Fatal(err)
 	}
 	weak := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "weak", Password: "pw"})

@@ -155,7 +155,8 @@ func TestTimesThatOverflow(t *testing.T) {
 		}
 	}
 	for _, cfg := range []interface{ Validate() error }{
-		GroupConfig{Key: "k", Group: "g", Lease: longestLease, ReclaimEvery: longestLease, ReapAfter: math.MaxInt64, DelayedEvery: math.MaxInt64, Wait: math.MaxInt64},
+		GroupConfig{Key: "k", Group: "g", Lease: longestLease, ReclaimEvery: longestLease, ReapAfter: math.MaxInt64,
+			DelayedEvery: math.MaxInt64, Wait: math.MaxInt64},
 		writer.Config{Key: "k", MaxAge: math.MaxInt64, DedupeWindow: math.MaxInt64, Wait: math.MaxInt64},
 	} {
 		if err := cfg.Validate(); err != nil {

@@ -38,7 +38,8 @@ func (e *GroupLostError) Error() string {
 		what = "the stream is gone or a new one, and the group with it"
 	}
 	return fmt.Sprintf("redisio: group %q of %q: %s; find out who deleted it, then make it again "+
-		"(XGROUP CREATE with the position to start at; it was at %s) or set OnLostGroup", e.Group, fault.KeyName(e.Key), what, e.Position)
+		"(XGROUP CREATE with the position to start at; it was at %s) or set OnLostGroup",
+		e.Group, fault.KeyName(e.Key), what, e.Position)
 }
 
 // Unwrap makes the error permanent, see redisio.IsPermanent.

@@ -77,7 +77,8 @@ func TestLostGroupPolicies(t *testing.T) {
 		rig.Read(t, r, 1)
 		l.Mu.Lock()
 		defer l.Mu.Unlock()
-		if i := slices.IndexFunc(l.Events, func(e redisio.Event) bool { return e.Kind == redisio.EventGroupRecreated }); i < 0 ||
+		if i := slices.IndexFunc(l.Events,
+			func(e redisio.Event) bool { return e.Kind == redisio.EventGroupRecreated }); i < 0 ||
 			!l.Events[i].StreamGone {
 			t.Fatalf("events %+v", l.Events)
 		}

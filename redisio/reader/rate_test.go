@@ -23,7 +23,8 @@ func TestRateUnderPermanentErrors(t *testing.T) {
 			admin.Set(c, "k", "no stream", 0)
 		},
 		"NOPERM": func(c context.Context, t *testing.T, admin *redis.Client, _ *rig.Proxy) {
-			if err := admin.Do(c, "acl", "setuser", "default", "-xreadgroup", "-xautoclaim", "-xread").Err(); err != nil {
+			if err := admin.Do(c, "acl", "setuser", "default", "-xreadgroup", "-xautoclaim",
+				"-xread").Err(); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -45,7 +46,8 @@ func TestRateUnderPermanentErrors(t *testing.T) {
 				want := rig.Add(t, rdb, "k", 4)
 				r, _ := open(t, rdb, GroupConfig{Key: "k"})
 				rig.Read(t, r, 4)
-				if err := errors.Join(r.Nack(rig.Ctx(t), want[:1], time.Minute), r.Release(rig.Ctx(t), want[1:2])); err != nil {
+				if err := errors.Join(r.Nack(rig.Ctx(t), want[:1], time.Minute),
+					r.Release(rig.Ctx(t), want[1:2])); err != nil {
 					t.Fatal(err)
 				}
 				return r

@@ -110,7 +110,8 @@ func TestRestoreNacked(t *testing.T) {
 		for _, delay := range []time.Duration{200 * time.Millisecond, 2 * time.Second} {
 			t.Run(fmt.Sprint(name, "/", delay), func(t *testing.T) {
 				key := redistest.Key(t)
-				want := rig.Add(t, rdb, key, 4)[:3] // the fourth is in hand: should the nacked be taken too late to tell by themselves
+				// the fourth is in hand: should the nacked be taken too late to tell by themselves
+				want := rig.Add(t, rdb, key, 4)[:3]
 				r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond})
 				rig.Read(t, r, 4)
 				if err := r.Nack(rig.Ctx(t), want, delay); err != nil {

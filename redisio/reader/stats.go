@@ -37,13 +37,16 @@ type Stats struct {
 func (r *Group) Stats() Stats {
 	n := func(k redisio.EventKind) uint64 { return r.counts[k].Load() }
 	return Stats{
-		Recovered: n(
-			redisio.EventRecovered,
-		), Reclaimed: n(redisio.EventReclaimed), Restored: n(redisio.EventRestored), LostLeases: n(redisio.EventLeaseLost),
-		StaleAcks: n(redisio.EventStaleAcks), LateAcks: n(redisio.EventLateAcks), Trimmed: n(redisio.EventTrimmed),
-		Recreated: n(
-			redisio.EventGroupRecreated,
-		), Reconnects: n(redisio.EventReconnected), RenewFailures: n(redisio.EventRenewFailed),
+		Recovered:     n(redisio.EventRecovered),
+		Reclaimed:     n(redisio.EventReclaimed),
+		Restored:      n(redisio.EventRestored),
+		LostLeases:    n(redisio.EventLeaseLost),
+		StaleAcks:     n(redisio.EventStaleAcks),
+		LateAcks:      n(redisio.EventLateAcks),
+		Trimmed:       n(redisio.EventTrimmed),
+		Recreated:     n(redisio.EventGroupRecreated),
+		Reconnects:    n(redisio.EventReconnected),
+		RenewFailures: n(redisio.EventRenewFailed),
 	}
 }
 

@@ -137,7 +137,8 @@ func TestTailOfRecreatedStream(t *testing.T) {
 	recreated := make(chan redisio.Event, 10)
 	addAt := func(id string) {
 		t.Helper()
-		if err := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: id, Values: []string{"n", "1"}}).Err(); err != nil {
+		if err := rdb.XAdd(rig.Ctx(t),
+			&redis.XAddArgs{Stream: key, ID: id, Values: []string{"n", "1"}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

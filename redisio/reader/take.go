@@ -140,8 +140,9 @@ func (r *Group) withhold(ctx context.Context, id, pool string, b *redisio.Batch)
 			return err
 		}
 	}
-	p, err := r.reading.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: id, End: id, Count: 1,
-		Consumer: r.cfg.Consumer}).
+	p, err := r.reading.XPendingExt(ctx,
+		&redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: id, End: id, Count: 1,
+			Consumer: r.cfg.Consumer}).
 		Result()
 	if err != nil || len(p) == 0 { // not ours any more
 		return err

@@ -48,10 +48,12 @@ func TestWireReplies(t *testing.T) {
 		)
 	}
 	for name, raw := range map[string][]byte{
-		"nil": rig.CRLF("*-1"), "error": []byte("-NOGROUP No such key\r\n"), "big": rig.Encode(entries, false), "map": rig.Encode(entries[:3], true),
+		"nil": rig.CRLF("*-1"), "error": []byte("-NOGROUP No such key\r\n"), "big": rig.Encode(entries,
+			false), "map": rig.Encode(entries[:3], true),
 		"one long string": fmt.Appendf(nil, "$%d\r\n%s\r\n", 200_000, make([]byte, 200_000)),
 	} {
-		for _, r := range []io.Reader{bytes.NewReader(raw), iotest.HalfReader(bytes.NewReader(raw)), iotest.OneByteReader(bytes.NewReader(raw)), iotest.DataErrReader(bytes.NewReader(raw))} {
+		for _, r := range []io.Reader{bytes.NewReader(raw), iotest.HalfReader(bytes.NewReader(raw)),
+			iotest.OneByteReader(bytes.NewReader(raw)), iotest.DataErrReader(bytes.NewReader(raw))} {
 			w := &conn.Wire{}
 			got, err := w.Reply(readerConn{r: r}, conn.Limit{})
 			if err != nil || !bytes.Equal(got, raw) {
@@ -68,7 +70,8 @@ func TestWireReplies(t *testing.T) {
 			t.Fatalf("%s cut: %v", name, err)
 		}
 		var bad *resp.ReplyError
-		if _, err := (&conn.Wire{}).Reply(readerConn{r: bytes.NewReader(append(slices.Clone(raw), "+OK\r\n"...))}, conn.Limit{}); !errors.As(
+		if _, err := (&conn.Wire{}).Reply(readerConn{r: bytes.NewReader(append(slices.Clone(raw), "+OK\r\n"...))},
+			conn.Limit{}); !errors.As(
 			err,
 			&bad,
 		) {

@@ -54,7 +54,8 @@ func (c Config) Validate() error {
 	if c.Key == "" {
 		bad("Key", "is empty", "name the stream that the entries go to")
 	} else if ScheduleKeys(c.Key) == nil {
-		bad("Key", fmt.Sprintf("is %q, and no other key shares its hash slot", fault.KeyName(c.Key)), "give it a hash tag, as {orders}")
+		bad("Key", fmt.Sprintf("is %q, and no other key shares its hash slot", fault.KeyName(c.Key)),
+			"give it a hash tag, as {orders}")
 	}
 	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
 		bad("MaxPayload", fmt.Sprintf("is %d", c.MaxPayload), "choose up to 512 MiB, what Redis takes at most")

@@ -121,8 +121,14 @@ func TestScheduleConfig(t *testing.T) {
 			fields = append(fields, strings.SplitN(line, ":", 3)[1])
 		}
 	}
-	want := []string{" schedule.New.rdb", " schedule.Config.Key", " schedule.Config.MaxPayload", " schedule.Config.Every",
-		" schedule.Config.Idle", " schedule.Config.Count"}
+	want := []string{
+		" schedule.New.rdb",
+		" schedule.Config.Key",
+		" schedule.Config.MaxPayload",
+		" schedule.Config.Every",
+		" schedule.Config.Idle",
+		" schedule.Config.Count",
+	}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("mistakes (-want +got):\n%s", diff)
 	}
@@ -289,7 +295,9 @@ func TestO6_MoveIsWholePerEntry(t *testing.T) {
 	key := redistest.Key(t)
 	s := newScheduler(t, rdb, Config{Key: key})
 	// The stream has room for two more IDs: the third XADD fails.
-	if err := rdb.XAdd(rig.Ctx(t), &redis.XAddArgs{Stream: key, ID: "18446744073709551615-18446744073709551613", Values: []string{"n", "0"}}).Err(); err != nil {
+	if err := rdb.XAdd(rig.Ctx(t),
+		&redis.XAddArgs{Stream: key, ID: "18446744073709551615-18446744073709551613",
+			Values: []string{"n", "0"}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	schedule(t, s, past("1"), past("2"), past("3"), past("4"))
@@ -475,7 +483,8 @@ func TestSchedulerPause(t *testing.T) {
 	s := &Scheduler{cfg: Config{Every: time.Second, Idle: 10 * time.Second}}
 	for range 1000 {
 		for d, most := range map[time.Duration]time.Duration{
-			-1: 10 * time.Second, 0: 4 * time.Millisecond, time.Hour: time.Second, 100 * time.Millisecond: 103 * time.Millisecond,
+			-1: 10 * time.Second, 0: 4 * time.Millisecond, time.Hour: time.Second,
+			100 * time.Millisecond: 103 * time.Millisecond,
 		} {
 			got := s.Pause(d)
 			if got <= 0 || got > most || d > 0 && d < time.Second && got < d ||

@@ -195,7 +195,9 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 				"delete the key, or choose another one", fault.KeyName(t.cfg.Key), ahead.Round(time.Second)),
 		)
 	} else if next.IsZero() {
-		t.waits(0, fmt.Errorf("redisio: there is no tick for %q after %s; check Next", fault.KeyName(t.cfg.Key), now.UTC().Format(time.RFC3339)))
+		t.waits(0,
+			fmt.Errorf("redisio: there is no tick for %q after %s; check Next", fault.KeyName(t.cfg.Key),
+				now.UTC().Format(time.RFC3339)))
 	} else {
 		t.told = time.Time{}
 	}

@@ -250,7 +250,8 @@ func TestStreamersonV1IsPositional(t *testing.T) {
 // Nothing that is written makes a reader of Node end, or a pipe of Node stop.
 func TestStreamersonV1NeverHurtsNode(t *testing.T) {
 	f := Format(redisio.JSON[any]())
-	for _, v := range []any{nil, false, 0.0, math.Copysign(0, -1), "", true, 1.0, "0", "x", []any{}, map[string]any{}, 0.5, 1e300} {
+	for _, v := range []any{nil, false, 0.0, math.Copysign(0, -1), "", true, 1.0, "0", "x", []any{}, map[string]any{},
+		0.5, 1e300} {
 		fields, _, err := f.Encode(nil, nil, &redisio.Envelope{}, v)
 		if err != nil {
 			t.Fatal(err)
@@ -276,7 +277,8 @@ func TestStreamersonV1NeverHurtsNode(t *testing.T) {
 			t.Errorf("%q comes back as %q, %v", text, got, err)
 		}
 	}
-	if _, _, err := raw.Encode(nil, nil, &redisio.Envelope{ContentType: "application/problem+json"}, []byte("{")); !errors.Is(
+	if _, _, err := raw.Encode(nil, nil, &redisio.Envelope{ContentType: "application/problem+json"},
+		[]byte("{")); !errors.Is(
 		err,
 		ErrNotJSON,
 	) {
@@ -347,7 +349,8 @@ func TestStreamersonTopic(t *testing.T) {
 		if got := c.topic.Incoming(); got != c.incoming {
 			t.Errorf("%+v: %q, want %q", c.topic, got, c.incoming)
 		}
-		if got, want := c.topic.Outgoing(), strings.Replace(c.incoming, "CONSUMER_INCOMING", "PRODUCER_OUTGOING", 1); got != want {
+		if got, want := c.topic.Outgoing(), strings.Replace(c.incoming, "CONSUMER_INCOMING", "PRODUCER_OUTGOING",
+			1); got != want {
 			t.Errorf("%+v: %q, want %q", c.topic, got, want)
 		}
 	}

@@ -82,7 +82,8 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 		key := redistest.Key(t)
 		w := open(t, Config{Key: key, MaxBytes: budget, WhenFull: FullDrop})
 		for i := range 100 {
-			if err := w.Write(rig.Ctx(t), []redisio.Outgoing{entry(i), entry(i)}, make([]redisio.Result, 2)); err != nil {
+			if err := w.Write(rig.Ctx(t), []redisio.Outgoing{entry(i), entry(i)},
+				make([]redisio.Result, 2)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -97,7 +98,8 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 		t.Parallel()
 		srv := redistest.Start(t)
 		admin := srv.Client(t)
-		if err := admin.Do(rig.Ctx(t), "acl", "setuser", "poor", "on", ">pw", "~*", "&*", "+@all", "-memory").Err(); err != nil {
+		if err := admin.Do(rig.Ctx(t), "acl", "setuser", "poor", "on", ">pw", "~*", "&*", "+@all",
+			"-memory").Err(); err != nil {
 			t.Fatal(err)
 		}
 		o := *srv.Options()
@@ -225,7 +227,8 @@ func TestFault_S1_ExistingStreamsHaveBudgetsOfBytes(t *testing.T) {
 // readGroup reads entries for a group g, and returns their IDs.
 func readGroup(t *testing.T, rdb redis.UniversalClient, key string, n int64) (ids []string) {
 	t.Helper()
-	got, err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: n}).
+	got, err := rdb.XReadGroup(rig.Ctx(t),
+		&redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: n}).
 		Result()
 	if err != nil {
 		t.Fatal(err)

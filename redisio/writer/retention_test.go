@@ -44,7 +44,8 @@ func grouped(t testing.TB, rdb redis.UniversalClient, key string, names ...strin
 // take reads n entries as consumer c of a group, and returns their ids.
 func take(t testing.TB, rdb redis.UniversalClient, key, group string, n int64) (ids []string) {
 	t.Helper()
-	got, err := rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: n, Block: -1}).
+	got, err := rdb.XReadGroup(rig.Ctx(t),
+		&redis.XReadGroupArgs{Group: group, Consumer: "c", Streams: []string{key, ">"}, Count: n, Block: -1}).
 		Result()
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +293,9 @@ func TestHardCapManyWriters(t *testing.T) {
 	reader.Go(func() {
 		for c.Err() == nil {
 			most.Store(max(most.Load(), rdb.XLen(c, key).Val()))
-			got, err := rdb.XReadGroup(c, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 30, Block: 10 * time.Millisecond}).
+			got, err := rdb.XReadGroup(c,
+				&redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{key, ">"}, Count: 30,
+					Block: 10 * time.Millisecond}).
 				Result()
 			if err != nil {
 				continue
@@ -496,7 +499,8 @@ func TestFault_D13_RetentionIsBounded(t *testing.T) {
 					take(t, rdb, key, "g", 8000)
 				}
 			}},
-		"unread by MinID": {cfg: Config{MinID: "1-40001", Exact: true, DropUnread: true}, left: 10_001, lost: 40_000 - 15,
+		"unread by MinID": {cfg: Config{MinID: "1-40001", Exact: true, DropUnread: true}, left: 10_001,
+			lost:   40_000 - 15,
 			groups: func(key string) { rig.GroupAt(t, rdb, key, "g", "1-15") }},
 		"cap": {cfg: Config{HardCap: 200, WhenFull: FullDrop}, left: 200},
 	} {

@@ -45,7 +45,8 @@ func TestTogether(t *testing.T) {
 	const n = 20
 	got := make(chan int, 1)
 	go func() {
-		read, err := rdb.XRead(context.Background(), &redis.XReadArgs{Streams: []string{key, "0"}, Count: 100, Block: 20 * time.Second}).
+		read, err := rdb.XRead(context.Background(),
+			&redis.XReadArgs{Streams: []string{key, "0"}, Count: 100, Block: 20 * time.Second}).
 			Result()
 		if err != nil {
 			t.Error(err)
@@ -91,7 +92,8 @@ func TestTogetherWithoutTheRight(t *testing.T) {
 	admin := s.Client(t)
 	may := func(rules ...any) {
 		t.Helper()
-		if err := admin.Do(rig.Ctx(t), append([]any{"acl", "setuser", "u", "on", "nopass", "~*", "+@all"}, rules...)...).Err(); err != nil {
+		if err := admin.Do(rig.Ctx(t),
+			append([]any{"acl", "setuser", "u", "on", "nopass", "~*", "+@all"}, rules...)...).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

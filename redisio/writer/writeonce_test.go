@@ -166,7 +166,8 @@ func TestWriteOnceOneBadAmongGood(t *testing.T) {
 func TestWriteOnceLostReplies(t *testing.T) {
 	const n, depth, cuts = 6000, 100, 25
 	s := redistest.Shared(t)
-	run := func(t *testing.T, open func(*testing.T, redis.UniversalClient, Config) *Writer, cfg Config) (extra, unknown int) {
+	run := func(t *testing.T, open func(*testing.T, redis.UniversalClient, Config) *Writer, cfg Config) (extra,
+		unknown int) {
 		rdb, p := s.Client(t), rig.NewProxy(t, s.Addr())
 		cfg.Key, cfg.Depth, cfg.Pipelines = redistest.Key(t), depth, 2
 		w := open(t, p.Client(t), cfg)

@@ -54,10 +54,20 @@ var aclCommand = command{
 		var a aclFlags
 		fs.StringVar(&a.user, "user", "", "the user's `NAME`")
 		fs.StringVar(&a.service, "service", "", "`TOPICS` of the requests that the program handles")
-		fs.StringVar(&a.replyTopics, "reply-topics", "", "other `TOPICS` with clients that -service answers (ReplyTopics)")
+		fs.StringVar(
+			&a.replyTopics,
+			"reply-topics",
+			"",
+			"other `TOPICS` with clients that -service answers (ReplyTopics)",
+		)
 		fs.StringVar(&a.client, "client", "", "`TOPICS` of the services that the program calls")
 		fs.StringVar(&a.hub, "hub", "", "`HUBS` that the program serves")
-		fs.BoolVar(&a.ownSecrets, "secrets", false, "-hub gets the secrets of its sessions from Secrets, not from Redis")
+		fs.BoolVar(
+			&a.ownSecrets,
+			"secrets",
+			false,
+			"-hub gets the secrets of its sessions from Secrets, not from Redis",
+		)
 		fs.StringVar(&a.read, "read", "", "`STREAMS` to read as a member of -group")
 		fs.StringVar(&a.group, "group", "", "`NAME` of the consumer group of -read")
 		fs.StringVar(
@@ -118,7 +128,8 @@ func (a *aclFlags) print(c *call) error {
 	}
 	if len(access.Commands)+len(access.Selectors) == 0 {
 		return usagef(
-			"no rights: give -service, -client, -hub, -read, -tail, -range, -write, -ticks, -dedupe, -inspect or -repair",
+			"no rights: give -service, -client, -hub, -read, -tail, -range, -write, " +
+				"-ticks, -dedupe, -inspect or -repair",
 		)
 	}
 	if a.cluster {

@@ -458,7 +458,8 @@ func TestFault_S8_RolesOfTheCommand(t *testing.T) {
 	for line, want := range map[string][]string{
 		"acl -user a -client x": {"(%W~x %W~{x}:control +ping", "(~x +eval ", "(~{x}:reply:a:* +del "},
 		"acl -user a -service x -reply-topics y -dead x:lost": {
-			"~x:lost ", "(%W~{x}:reply:* %W~{y}:reply:* +exists +memory|usage +xadd +xlen +xtrim)", "(~{x}:types +eval "},
+			"~x:lost ", "(%W~{x}:reply:* %W~{y}:reply:* +exists +memory|usage +xadd +xlen +xtrim)",
+			"(~{x}:types +eval "},
 		"acl -user a -service x -cluster":  {"~{x}:dead ", "+cluster|slots "},
 		"acl -user a -hub x":               {"~{x}:in ", "%R~{x}:out %W~{x}:out ", "(~{x}:seal +eval +get +set)"},
 		"acl -user a -write x -max-bytes":  {"+memory|usage "},

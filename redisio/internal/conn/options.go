@@ -45,7 +45,8 @@ func Derive(rdb redis.UniversalClient, p Purpose) Client {
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
-		o.Protocol = 2                               // no pushes: go-redis looks for them before each reply of a pipeline
+		// no pushes: go-redis looks for them before each reply of a pipeline
+		o.Protocol = 2
 		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
 		o.PoolTimeout = 0
 		o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
@@ -62,7 +63,8 @@ func Derive(rdb redis.UniversalClient, p Purpose) Client {
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
-		o.Protocol = 2                               // no pushes: go-redis looks for them before each reply of a pipeline
+		// no pushes: go-redis looks for them before each reply of a pipeline
+		o.Protocol = 2
 		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
 		o.PoolTimeout = 0
 		o.MaxRetries = -1

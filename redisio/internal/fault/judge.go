@@ -217,9 +217,12 @@ func MayPass(err error) bool {
 	}
 	for _, p := range [...]string{
 		"WRONGTYPE", "CROSSSLOT", "EXECABORT", "BUSYGROUP", "BUSYKEY", "NOSCRIPT", "NOTBUSY", "UNKILLABLE", "XX ",
-		"syntax error", "wrong number of arguments", "The ID", "Invalid", "invalid", "value is", "Error ", "user_script",
-		"Number of keys", "Protocol error", "bad lua script", "string exceeds", "Elements are too large", "the dead letter",
-		"MULTI", "EXEC", "DISCARD", "WATCH", "XADD", "XGROUP", "The XGROUP", "LIMIT", "COUNT", "MAXLEN", "MINID", "This instance", "DB index",
+		"syntax error", "wrong number of arguments", "The ID", "Invalid", "invalid", "value is", "Error ",
+		"user_script",
+		"Number of keys", "Protocol error", "bad lua script", "string exceeds", "Elements are too large",
+		"the dead letter",
+		"MULTI", "EXEC", "DISCARD", "WATCH", "XADD", "XGROUP", "The XGROUP", "LIMIT", "COUNT", "MAXLEN", "MINID",
+		"This instance", "DB index",
 	} {
 		if Says(err, p) {
 			return false

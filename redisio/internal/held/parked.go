@@ -11,8 +11,10 @@ const MaxParked = 100_000
 
 // Parked is what is remembered of an entry given back.
 type Parked struct {
-	Due      int64 // when this reader takes it again, in ms of our clock
-	Until    int64 // when anybody may take it: a moment later, for until then its absence tells that the pending list was lost
+	Due int64 // when this reader takes it again, in ms of our clock
+	// when anybody may take it: a moment later, for until then its absence tells that the pending
+	// list was lost
+	Until    int64
 	Open     int64 // when anybody can take it, by the idle time it has on the server: until, or when a lease is over
 	N        int64 // deliveries
 	Undo     int64 // the number of the delivery that does not count, since nobody worked on the entry; 0: it counts

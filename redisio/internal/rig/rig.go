@@ -97,7 +97,8 @@ func Read(t testing.TB, r interface {
 // Pending returns the pending entries of a group by id.
 func Pending(t testing.TB, rdb redis.UniversalClient, key string) map[string]redis.XPendingExt {
 	t.Helper()
-	list, err := rdb.XPendingExt(Ctx(t), &redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).
+	list, err := rdb.XPendingExt(Ctx(t),
+		&redis.XPendingExtArgs{Stream: key, Group: "g", Start: "-", End: "+", Count: 10_000}).
 		Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
