@@ -351,7 +351,7 @@ func TestChatInTwoWindows(t *testing.T) {
 	browse(t, bob, chromedp.Click(chromedp.CSS("#directs button")))
 	reads(t, bob, "#lines", "Shall we play after lunch?")
 	write(t, bob, "/nonsense")
-	reads(t, bob, "#lines", "unknown command /nonsense")
+	reads(t, bob, "#lines", "Unknown command /nonsense")
 
 	dark(t, bob)
 	screenshot(t, bob, "chat-dark")

@@ -26,8 +26,10 @@ var notHere = map[string]string{}
 func TestEveryDefectHasATest(t *testing.T) {
 	named := regexp.MustCompile(`^Test([A-Z])([0-9]+)_[A-Z]`)
 	found := make(map[string][]string)
-	for _, dir := range []string{"../source", "../sink", "../redisio", "../operators", "../flow/flowtest",
-		"../gateways", "../gateways/ws"} {
+	for _, dir := range []string{"../source", "../sink", "../operators", "../flow/flowtest", "../gateways", "../gateways/ws",
+		"../redisio", "../redisio/reader", "../redisio/writer", "../redisio/schedule", "../redisio/dead",
+		"../redisio/admin", "../redisio/dedupe", "../redisio/streamersonv1", "../redisio/internal/conn",
+		"../redisio/internal/held", "../redisio/internal/resp"} {
 		files, err := filepath.Glob(dir + "/*_test.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)

@@ -34,7 +34,7 @@ func lazy(t *testing.T, n *node) *client {
 func TestSlowPause(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Minute, PingEvery: time.Hour})
+	n := s.node(t, ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Hour, PingEvery: time.Hour})
 	slow, quick := lazy(t, n), lazy(t, n)
 	for i := range 60 { // 6 MB: more than the buffers of the system
 		s.tell(t, big(i))
@@ -48,7 +48,7 @@ func TestSlowPause(t *testing.T) {
 func TestSlowDropOldest(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.DropOldest, WriteTimeout: time.Minute, PingEvery: time.Hour})
+	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.DropOldest, WriteTimeout: time.Hour, PingEvery: time.Hour})
 	slow, quick := lazy(t, n), lazy(t, n)
 	for i := range 60 {
 		s.tell(t, big(i))
@@ -81,7 +81,7 @@ func TestSlowDropOldest(t *testing.T) {
 func TestSlowClose(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.Close, WriteTimeout: time.Minute, PingEvery: time.Hour})
+	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.Close, WriteTimeout: time.Hour, PingEvery: time.Hour})
 	slow, quick := lazy(t, n), lazy(t, n)
 	for i := range 60 {
 		s.tell(t, big(i))

@@ -68,7 +68,7 @@ func TestFault_D12_RelayWaitsForACredential(t *testing.T) {
 		ended <- o
 	}()
 	redistest.Soon(t, "both were refused, or one has ended", func() bool {
-		return log.has("history can't be read yet") && log.has("WRONGPASS") || len(ended) > 0
+		return log.has("cannot read history, will retry") && log.has("WRONGPASS") || len(ended) > 0
 	})
 	admin.add(t, "x", "b")
 	rotate(worker.Options().Password)
