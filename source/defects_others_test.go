@@ -277,7 +277,7 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 		)
 		redistest.Soon(t, "acknowledged in the end", func() bool { return pendingAndLag(t, s) == 0 })
 		drain(t, r)
-		if !strings.Contains(log.String(), "ack 1 entries") {
+		if !strings.Contains(log.String(), "ack 1 entry") {
 			t.Errorf("log:\n%s", log.String())
 		}
 	})

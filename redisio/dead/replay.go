@@ -109,8 +109,8 @@ func Replay(
 			Type:  "ReplayOptions",
 			Field: "To",
 			Problem: fmt.Sprintf(
-				"is empty, and %d entries of %q don't tell the stream they came from",
-				p.report.NoOrigin,
+				"is empty, and the origin of %s of %q is unknown",
+				fault.Plural(p.report.NoOrigin, "entry", "entries"),
 				fault.KeyName(key),
 			),
 			Fix: "name the stream to write to",

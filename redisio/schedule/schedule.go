@@ -215,9 +215,9 @@ func (s *Scheduler) summary(results []redisio.Result) error {
 		return nil
 	}
 	return fmt.Errorf(
-		"redisio: schedule %d of %d entries for %q: %w",
+		"redisio: schedule %d of %s for %q: %w",
 		failed,
-		len(results),
+		fault.Plural(len(results), "entry", "entries"),
 		fault.KeyName(s.cfg.Key),
 		worst,
 	)

@@ -268,9 +268,9 @@ func (w *Writer) summary(results []redisio.Result) error {
 		return nil
 	}
 	return fmt.Errorf(
-		"redisio: write %d of %d entries to %q: %w",
+		"redisio: write %d of %s to %q: %w",
 		failed,
-		len(results),
+		fault.Plural(len(results), "entry", "entries"),
 		fault.KeyName(w.cfg.Key),
 		first,
 	)
