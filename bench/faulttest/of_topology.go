@@ -56,6 +56,9 @@ func cutAOF(t *trial) {
 			if !t.round(700*time.Millisecond, t.timed(1200*time.Millisecond, 8*time.Second)) {
 				return
 			}
+			// No output is written between the poll and the kill. The harness has then seen all that
+			// the cut may undo.
+			t.must(t.in.Do(t.ctx, "client", "pause", 10_000, "write").Err())
 			t.prog.poll(t.ctx)
 			down := time.Now()
 			s.kill()
