@@ -27,7 +27,8 @@ func TestEveryDefectHasATest(t *testing.T) {
 	named := regexp.MustCompile(`^Test([A-Z])([0-9]+)_[A-Z]`)
 	found := make(map[string][]string)
 	for _, dir := range []string{"../source", "../sink", "../operators", "../flow/flowtest", "../gateways",
-		"../gateways/ws", "../redisio", "../redisio/reader", "../redisio/writer", "../redisio/schedule", "../redisio/dead",
+		"../gateways/ws", "../redisio", "../redisio/reader", "../redisio/writer", "../redisio/schedule",
+		"../redisio/dead",
 		"../redisio/admin", "../redisio/dedupe", "../redisio/streamersonv1", "../redisio/internal/conn",
 		"../redisio/internal/held", "../redisio/internal/resp"} {
 		files, err := filepath.Glob(dir + "/*_test.go")

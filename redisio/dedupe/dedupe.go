@@ -196,5 +196,6 @@ func (s *Store) fault(op string, n int, err error) error {
 	if fault.Judge(err) == fault.Permanent {
 		return &redisio.PermanentError{Op: "dedupe: " + op + " keys of", Key: s.cfg.Prefix, Err: err}
 	}
-	return fmt.Errorf("redisio: dedupe: %s %s of %q: %w", op, fault.Plural(n, "key", "keys"), fault.KeyName(s.cfg.Prefix), err)
+	return fmt.Errorf("redisio: dedupe: %s %s of %q: %w", op, fault.Plural(n, "key", "keys"),
+		fault.KeyName(s.cfg.Prefix), err)
 }

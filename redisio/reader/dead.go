@@ -80,7 +80,8 @@ func (r *Group) deadChunk(ctx context.Context, deadKey string, letters []DeadLet
 	}
 	finish, err := r.held.Settle(ctx, ids)
 	if err != nil {
-		return fmt.Errorf("redisio: dead-letter %s of %q: %w", fault.Plural(len(letters), "entry", "entries"), fault.KeyName(r.cfg.Key), err)
+		return fmt.Errorf("redisio: dead-letter %s of %q: %w", fault.Plural(len(letters), "entry", "entries"),
+			fault.KeyName(r.cfg.Key), err)
 	}
 	defer finish()
 	asks := r.held.Asks(ids, time.Now(), r.cfg.Lease)
@@ -146,7 +147,8 @@ func (r *Group) deadChunk(ctx context.Context, deadKey string, letters []DeadLet
 	}
 	if first != nil {
 		return fmt.Errorf("redisio: dead-letter %d of %s of %q to %q: %w",
-			failed, fault.Plural(len(letters), "entry", "entries"), fault.KeyName(r.cfg.Key), fault.KeyName(deadKey), first)
+			failed, fault.Plural(len(letters), "entry",
+				"entries"), fault.KeyName(r.cfg.Key), fault.KeyName(deadKey), first)
 	}
 	return nil
 }

@@ -67,7 +67,8 @@ func (r *Group) setIdleQuietly(ctx context.Context, asks []held.Ask) (all standi
 		}
 		reply, err := r.control.Eval(ctx, script.ScriptPark, []string{r.cfg.Key}, args...).Slice()
 		if err != nil {
-			return all, fmt.Errorf("redisio: script for %s of %q: %w", fault.Plural(len(asks), "entry", "entries"), fault.KeyName(r.cfg.Key), err)
+			return all, fmt.Errorf("redisio: script for %s of %q: %w", fault.Plural(len(asks), "entry", "entries"),
+				fault.KeyName(r.cfg.Key), err)
 		}
 		var s standing
 		for i, list := range []*[]string{&s.lost, &s.nobody, &s.restored, &s.gone, &s.ahead} {

@@ -34,7 +34,8 @@ func (r *Group) Ack(ctx context.Context, ids []string) (acked int, err error) {
 	}
 	done, err := r.held.Settle(ctx, ids)
 	if err != nil {
-		return 0, fmt.Errorf("redisio: ack %s of %q: %w", fault.Plural(len(ids), "entry", "entries"), fault.KeyName(r.cfg.Key), err)
+		return 0, fmt.Errorf("redisio: ack %s of %q: %w", fault.Plural(len(ids), "entry", "entries"),
+			fault.KeyName(r.cfg.Key), err)
 	}
 	defer done()
 	plain, fenced, late := r.held.Split(ids, time.Now(), r.cfg.Lease)
@@ -53,7 +54,8 @@ func (r *Group) Ack(ctx context.Context, ids []string) (acked int, err error) {
 		acked, late = acked+n, late+other
 	}
 	if err = r.answered(err); err != nil {
-		return acked, fmt.Errorf("redisio: ack %s of %q: %w", fault.Plural(len(ids), "entry", "entries"), fault.KeyName(r.cfg.Key), err)
+		return acked, fmt.Errorf("redisio: ack %s of %q: %w", fault.Plural(len(ids), "entry", "entries"),
+			fault.KeyName(r.cfg.Key), err)
 	}
 	if late > 0 {
 		r.held.Settled(ids)
@@ -196,7 +198,8 @@ func (r *Group) NackEach(ctx context.Context, ids []string, after []time.Duratio
 		}
 		r.offer(ctx, page, how)
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return n, fmt.Errorf("redisio: nack %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"), fault.KeyName(r.cfg.Key), err)
+			return n, fmt.Errorf("redisio: nack %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"),
+				fault.KeyName(r.cfg.Key), err)
 		}
 	}
 	return len(ids), nil
@@ -249,7 +252,8 @@ func (r *Group) release(ctx context.Context, ids []string, undo map[string]int64
 			}
 		}
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return fmt.Errorf("redisio: release %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"), fault.KeyName(r.cfg.Key), err)
+			return fmt.Errorf("redisio: release %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"),
+				fault.KeyName(r.cfg.Key), err)
 		}
 	}
 	return nil
@@ -274,7 +278,8 @@ func (r *Group) Undeliver(ctx context.Context, ids []string) error {
 		}
 		r.held.Undo(page, how)
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return fmt.Errorf("redisio: undeliver %s of %q: %w", fault.Plural(len(ids), "entry", "entries"), fault.KeyName(r.cfg.Key), err)
+			return fmt.Errorf("redisio: undeliver %s of %q: %w", fault.Plural(len(ids), "entry", "entries"),
+				fault.KeyName(r.cfg.Key), err)
 		}
 	}
 	return nil
