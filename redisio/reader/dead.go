@@ -147,8 +147,8 @@ func (r *Group) deadChunk(ctx context.Context, deadKey string, letters []DeadLet
 	}
 	if first != nil {
 		return fmt.Errorf("redisio: dead-letter %d of %s of %q to %q: %w",
-			failed, fault.Plural(len(letters), "entry",
-				"entries"), fault.KeyName(r.cfg.Key), fault.KeyName(deadKey), first)
+			failed, fault.Plural(len(letters), "entry", "entries"),
+			fault.KeyName(r.cfg.Key), fault.KeyName(deadKey), first)
 	}
 	return nil
 }
