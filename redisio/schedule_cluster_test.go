@@ -71,7 +71,7 @@ func TestScheduleOnCluster(t *testing.T) {
 	if err := d.Release(rig.Ctx(t), keys, tokens); err != nil {
 		t.Error(err)
 	}
-	if got := dedupes.Claimed(t, d, "b", "2\nx"); got != "done" {
+	if got := rig.Claimed(t, d, "b", "2\nx"); got != "done" {
 		t.Error(got)
 	}
 }

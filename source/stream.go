@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -213,7 +212,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 		}
 	case c.DeadKey == c.Key:
 		p.wrong.add("DeadKey", "is the stream that is read", "name another stream")
-	case cluster && hashed(c.DeadKey) != hashed(c.Key):
+	case cluster && redisio.HashTag(c.DeadKey) != redisio.HashTag(c.Key):
 		p.wrong.add("DeadKey", fmt.Sprintf("%q does not share the hash slot of %q", c.DeadKey, c.Key),
 			"give both the same hash tag, such as {orders} and {orders}:dead")
 	}
@@ -222,25 +221,10 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 
 // deadKey returns the default key of dead letters, or "" if there is none in the same hash slot.
 func deadKey(key string, cluster bool) string {
-	plain := key + ":dead"
-	if !cluster || hashed(plain) == hashed(key) {
-		return plain
+	if !cluster {
+		return key + ":dead"
 	}
-	if tagged := "{" + key + "}:dead"; hashed(tagged) == key {
-		return tagged
-	}
-	return ""
-}
-
-// hashed returns the part of a key that Redis Cluster hashes: the content of the first braces if it
-// is not empty, else the whole key.
-func hashed(key string) string {
-	if _, rest, ok := strings.Cut(key, "{"); ok {
-		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
-			return tag
-		}
-	}
-	return key
+	return redisio.Beside(key, ":dead")
 }
 
 // streamReader is the running part of Stream.

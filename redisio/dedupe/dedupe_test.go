@@ -25,21 +25,6 @@ func newDedupe(t *testing.T, rdb redis.UniversalClient, cfg Config) *Store {
 	return s
 }
 
-// claimed claims one key: "mine", "done" or "busy".
-func claimed(t *testing.T, s *Store, key, token string) string {
-	t.Helper()
-	busy, err := s.Claim(rig.Ctx(t), []string{key}, []string{token})
-	switch {
-	case err != nil:
-		t.Fatal(err)
-	case busy[0] < 0:
-		return "done"
-	case busy[0] > 0:
-		return "busy"
-	}
-	return "mine"
-}
-
 func TestDedupeStore(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	s := newDedupe(t, rdb, Config{Prefix: redistest.Key(t)})
@@ -62,25 +47,25 @@ func TestDedupeStore(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"k", "with space\r\n", strings.Repeat("long", 1000), ""} {
-		step("a new key", claimed(t, s, key, "1-0\na"), "mine")
-		step("the same claim", claimed(t, s, key, "1-0\na"), "mine")
-		step("somebody else's", claimed(t, s, key, "2-0\nb"), "busy")
-		step("a name that begins alike", claimed(t, s, key, "1-01\nb"), "busy")
+		step("a new key", rig.Claimed(t, s, key, "1-0\na"), "mine")
+		step("the same claim", rig.Claimed(t, s, key, "1-0\na"), "mine")
+		step("somebody else's", rig.Claimed(t, s, key, "2-0\nb"), "busy")
+		step("a name that begins alike", rig.Claimed(t, s, key, "1-01\nb"), "busy")
 		release(key, "2-0\nb")
-		step("after a release by who has it not", claimed(t, s, key, "2-0\nb"), "busy")
-		step("the same owner's next life", claimed(t, s, key, "1-0\nc"), "mine")
+		step("after a release by who has it not", rig.Claimed(t, s, key, "2-0\nb"), "busy")
+		step("the same owner's next life", rig.Claimed(t, s, key, "1-0\nc"), "mine")
 		release(key, "1-0\na") // a zombie
-		step("after a release by its former life", claimed(t, s, key, "2-0\nb"), "busy")
+		step("after a release by its former life", rig.Claimed(t, s, key, "2-0\nb"), "busy")
 		release(key, "1-0\nc")
-		step("after its release", claimed(t, s, key, "2-0\nb"), "mine")
+		step("after its release", rig.Claimed(t, s, key, "2-0\nb"), "mine")
 		done(key, "1-0\nc") // the work was done before the claim was lost
-		step("done by another", claimed(t, s, key, "3-0\nd"), "done")
+		step("done by another", rig.Claimed(t, s, key, "3-0\nd"), "done")
 		release(key, "2-0\nb")
-		step("done, and released by who failed", claimed(t, s, key, "2-0\nb"), "done")
+		step("done, and released by who failed", rig.Claimed(t, s, key, "2-0\nb"), "done")
 		done(key, "2-0\nb")
 	}
-	step("no owner", claimed(t, s, "x", "\na"), "mine")
-	step("no owner either", claimed(t, s, "x", "\nb"), "busy")
+	step("no owner", rig.Claimed(t, s, "x", "\na"), "mine")
+	step("no owner either", rig.Claimed(t, s, "x", "\nb"), "busy")
 	busy, err := s.Claim(rig.Ctx(t), []string{"x", "k", "y"}, []string{"\nc", "\nc", "\nc"})
 	if err != nil || busy[0] < 9*time.Minute || busy[0] > 10*time.Minute || busy[1] >= 0 || busy[2] != 0 {
 		t.Errorf("%v, %v", busy, err)
@@ -100,12 +85,12 @@ func TestDedupeStoreForgets(t *testing.T) {
 		rdb,
 		Config{Prefix: redistest.Key(t), Window: 50 * time.Millisecond, Hold: 50 * time.Millisecond},
 	)
-	claimed(t, s, "claimed", "\na")
+	rig.Claimed(t, s, "claimed", "\na")
 	if err := s.Done(rig.Ctx(t), []string{"done"}, []string{"\na"}); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Soon(t, "the claim ends", func() bool { return claimed(t, s, "claimed", "\nb") == "mine" })
-	redistest.Soon(t, "what is done is forgotten", func() bool { return claimed(t, s, "done", "\nb") == "mine" })
+	redistest.Soon(t, "the claim ends", func() bool { return rig.Claimed(t, s, "claimed", "\nb") == "mine" })
+	redistest.Soon(t, "what is done is forgotten", func() bool { return rig.Claimed(t, s, "done", "\nb") == "mine" })
 }
 
 func TestDedupeStoreRace(t *testing.T) {
@@ -146,14 +131,14 @@ func TestDedupeStoreLostReplies(t *testing.T) {
 	p := rig.NewProxy(t, srv.Addr())
 	s := newDedupe(t, p.Client(t), Config{Prefix: redistest.Key(t)})
 	p.LoseReplies("nx", 1) // the client tries again
-	if got := claimed(t, s, "a", "\na"); got != "mine" {
+	if got := rig.Claimed(t, s, "a", "\na"); got != "mine" {
 		t.Errorf("a claim whose reply was lost: %s", got)
 	}
 	p.LoseReplies("eval", 1)
 	if err := s.Release(rig.Ctx(t), []string{"a"}, []string{"\na"}); err != nil {
 		t.Error(err)
 	}
-	if got := claimed(t, s, "a", "\nb"); got != "mine" {
+	if got := rig.Claimed(t, s, "a", "\nb"); got != "mine" {
 		t.Errorf("after its release: %s", got)
 	}
 	p.SetDown(true)
@@ -167,7 +152,7 @@ func TestDedupeStoreLostReplies(t *testing.T) {
 	if err := s.Done(rig.Ctx(t), []string{"a"}, []string{"\nb"}); err != nil {
 		t.Error(err)
 	}
-	if got := claimed(t, s, "a", "\nc"); got != "done" {
+	if got := rig.Claimed(t, s, "a", "\nc"); got != "done" {
 		t.Errorf("in the end: %s", got)
 	}
 	if p.Lost() != 2 {

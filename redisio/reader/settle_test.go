@@ -1,7 +1,6 @@
 package reader
 
 import (
-	"io"
 	"math"
 	"slices"
 	"testing"
@@ -153,16 +152,7 @@ func rangeAll(t *testing.T, rdb redis.UniversalClient, key string) []redisio.Ent
 	if err := r.Open(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}
-	var all []redisio.Entry
-	for {
-		var b redisio.Batch
-		if err := r.Read(rig.Ctx(t), 1000, 0, &b); err == io.EOF {
-			return all
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b.Entries...)
-	}
+	return rig.ReadAll(t, r)
 }
 
 // What a broken fetch has already handed out must not be handed out once more.

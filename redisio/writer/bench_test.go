@@ -96,7 +96,7 @@ func BenchmarkWriteOptions(b *testing.B) {
 			o.cfg.Key, o.cfg.Depth = redistest.Key(b), rig.BenchDepth
 			b.Cleanup(func() { rdb.Del(context.Background(), o.cfg.Key, onceKey(o.cfg.Key)) })
 			if o.name == "MaxLen/unread" || o.cfg.DropUnread {
-				grouped(b, rdb, o.cfg.Key, "g")
+				rig.Grouped(b, rdb, o.cfg.Key, "g")
 			}
 			w := openWriter(b, rdb, o.cfg)
 			w.idmp = w.idmp && !o.script

@@ -31,16 +31,6 @@ func write(t testing.TB, w *Writer, n int) []redisio.Result {
 	return results
 }
 
-// grouped makes a stream with a group at its start.
-func grouped(t testing.TB, rdb redis.UniversalClient, key string, names ...string) {
-	t.Helper()
-	for _, g := range names {
-		if err := rdb.XGroupCreateMkStream(rig.Ctx(t), key, g, "0").Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // take reads n entries as consumer c of a group, and returns their ids.
 func take(t testing.TB, rdb redis.UniversalClient, key, group string, n int64) (ids []string) {
 	t.Helper()
@@ -72,7 +62,7 @@ func TestRetentionKeepsWhatGroupsNeed(t *testing.T) {
 					t.Errorf("event: %v %v", e.Kind, e.Err)
 				}
 			}
-			grouped(t, rdb, key, "fast", "slow")
+			rig.Grouped(t, rdb, key, "fast", "slow")
 			w := openWriter(t, rdb, cfg)
 			write(t, w, 2000)
 			if n := rdb.XLen(rig.Ctx(t), key).Val(); n != 2000 {
@@ -106,7 +96,7 @@ func TestRetentionKeepsMaxLen(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	for _, exact := range []bool{false, true} {
 		key := key + fmt.Sprint(exact)
-		grouped(t, rdb, key, "g")
+		rig.Grouped(t, rdb, key, "g")
 		w := openWriter(t, rdb, Config{Key: key, MaxLen: 500, Exact: exact})
 		for range 10 {
 			write(t, w, 1000)
@@ -137,7 +127,7 @@ func TestRetentionDropsUnreadIfTold(t *testing.T) {
 				told.Add(int64(e.Count))
 			}},
 		)
-		grouped(t, rdb, key, "g", "h")
+		rig.Grouped(t, rdb, key, "g", "h")
 		write(t, w, 100)
 		first := take(t, rdb, key, "g", 60) // h reads nothing
 		rdb.XAck(rig.Ctx(t), key, "g", first[:50]...)
@@ -201,7 +191,7 @@ func TestRetentionByAnAgeBeyondAllTime(t *testing.T) {
 // While nothing can be dropped without loss the writer is told so, and goes on when consumers have made room.
 func TestHardCapPauses(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	grouped(t, rdb, key, "g")
+	rig.Grouped(t, rdb, key, "g")
 	w := openWriter(t, rdb, Config{Key: key, HardCap: 250})
 	results := make([]redisio.Result, 300)
 	err := w.Write(rig.Ctx(t), rig.Outgoing(300), results)
@@ -250,7 +240,7 @@ func TestHardCapRefuses(t *testing.T) {
 
 func TestHardCapDrops(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	grouped(t, rdb, key, "g")
+	rig.Grouped(t, rdb, key, "g")
 	w := openWriter(t, rdb, Config{Key: key, HardCap: 100, WhenFull: FullDrop, MaxLen: 50})
 	write(t, w, 80)
 	rdb.XAck(rig.Ctx(t), key, "g", take(t, rdb, key, "g", 20)...)
@@ -265,7 +255,7 @@ func TestHardCapDrops(t *testing.T) {
 func TestHardCapManyWriters(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	grouped(t, rdb, key, "g")
+	rig.Grouped(t, rdb, key, "g")
 	const lanes, depth, limit, each = 4, 16, 200, 1000
 	var written atomic.Int64
 	c, stop := context.WithCancel(rig.Ctx(t))
@@ -318,7 +308,7 @@ func TestHardCapManyWriters(t *testing.T) {
 // One entry that is pending for long holds up the trimming, unless the server can trim around it.
 func TestRetentionAroundAHeldEntry(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	grouped(t, rdb, key, "g")
+	rig.Grouped(t, rdb, key, "g")
 	w := openWriter(t, rdb, Config{Key: key, MaxLen: 100, Exact: true})
 	write(t, w, 1000)
 	ids := take(t, rdb, key, "g", 900)
@@ -361,7 +351,7 @@ func TestWriteOutOfMemory(t *testing.T) {
 	for name, cfg := range map[string]Config{"plain": {}, "once": {DedupeWindow: time.Minute}} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Key = redistest.Key(t)
-			grouped(t, rdb, cfg.Key, "g")
+			rig.Grouped(t, rdb, cfg.Key, "g")
 			w := openWriter(t, rdb, cfg)
 			payload := make([]byte, 16<<10)
 			written, full := 0, false
@@ -582,7 +572,7 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			key, l := redistest.Key(t), new(rig.Log)
 			cfg.Key, cfg.OnEvent = key, l.Add
-			grouped(t, rdb, key, "lags", "old")
+			rig.Grouped(t, rdb, key, "lags", "old")
 			w := openWriter(t, rdb, cfg)
 			round := func() int { // "lags" is behind, but moves
 				write(t, w, 1000)
@@ -621,7 +611,7 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 	}
 	t.Run("pending", func(t *testing.T) {
 		key, l := redistest.Key(t), new(rig.Log)
-		grouped(t, rdb, key, "g")
+		rig.Grouped(t, rdb, key, "g")
 		w := openWriter(t, rdb, Config{Key: key, MaxLen: 10, Exact: true, OnEvent: l.Add})
 		write(t, w, 100)
 		ids := take(t, rdb, key, "g", 100)
@@ -635,7 +625,7 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 	t.Run("full", func(t *testing.T) { // who waits is told by the error
 		for _, cfg := range []Config{{HardCap: 100}, {MaxBytes: minBudget}} {
 			cfg.Key = redistest.Key(t)
-			grouped(t, rdb, cfg.Key, "old")
+			rig.Grouped(t, rdb, cfg.Key, "old")
 			w := openWriter(t, rdb, cfg)
 			var full *StreamFullError
 			for n := range 2 {

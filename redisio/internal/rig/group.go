@@ -10,8 +10,14 @@ import (
 func Grouped(t testing.TB, rdb redis.UniversalClient, key string, names ...string) {
 	t.Helper()
 	for _, g := range names {
-		if err := rdb.XGroupCreateMkStream(Ctx(t), key, g, "0").Err(); err != nil {
-			t.Fatal(err)
-		}
+		GroupAt(t, rdb, key, g, "0")
+	}
+}
+
+// GroupAt makes a group that starts after an ID, and its stream.
+func GroupAt(t testing.TB, rdb redis.UniversalClient, key, name, start string) {
+	t.Helper()
+	if err := rdb.XGroupCreateMkStream(Ctx(t), key, name, start).Err(); err != nil {
+		t.Fatal(err)
 	}
 }

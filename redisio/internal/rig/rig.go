@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 
@@ -128,4 +129,20 @@ func Outgoing(n int) []redisio.Outgoing {
 		}
 	}
 	return out
+}
+
+// ReadAll reads until a reader has come to its end.
+func ReadAll(t testing.TB, r interface {
+	Read(context.Context, int, int64, *redisio.Batch) error
+}) (all []redisio.Entry) {
+	t.Helper()
+	for {
+		var b redisio.Batch
+		if err := r.Read(Ctx(t), 1000, 0, &b); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b.Entries...)
+	}
 }

@@ -3,8 +3,6 @@ package readers
 
 import (
 	"context"
-	"errors"
-	"io"
 	"testing"
 	"time"
 
@@ -39,17 +37,6 @@ func Open(t *testing.T, rdb redis.UniversalClient, cfg reader.GroupConfig) (*rea
 	return r, l
 }
 
-// ReadNothing reads for d and fails if an entry comes.
-func ReadNothing(t testing.TB, r *reader.Group, d time.Duration) {
-	t.Helper()
-	c, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	var b redisio.Batch
-	if err := r.Read(c, 10, 0, &b); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("read: %v with %v, want nothing to come", err, rig.IDs(b.Entries))
-	}
-}
-
 // All reads a whole stream.
 func All(t *testing.T, rdb redis.UniversalClient, key string) []redisio.Entry {
 	t.Helper()
@@ -60,14 +47,5 @@ func All(t *testing.T, rdb redis.UniversalClient, key string) []redisio.Entry {
 	if err := r.Open(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}
-	var all []redisio.Entry
-	for {
-		var b redisio.Batch
-		if err := r.Read(rig.Ctx(t), 1000, 0, &b); err == io.EOF {
-			return all
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b.Entries...)
-	}
+	return rig.ReadAll(t, r)
 }
