@@ -101,6 +101,9 @@ func TestFault_D4_DrainGivesBackWhatNoHandlerHasBegun(t *testing.T) {
 					}
 					r := start(t, New("g", graph(src.source(), h)))
 					time.Sleep(1020 * time.Millisecond)
+					for src.unsettled() < 15 { // an inline source may be between two chunks
+						time.Sleep(50 * time.Millisecond)
+					}
 					report, err := r.Drain(t.Context())
 					if err != nil {
 						t.Fatal(err)
@@ -242,7 +245,7 @@ func TestFault_D4_ReadAheadFitsThePace(t *testing.T) {
 	run("chunks whose write takes two seconds", time.Minute, func(src Source[int]) Branch {
 		return To(src, (&bag[int]{slow: 2 * time.Second}).sink())
 	}, func(t *testing.T, s SourceSnapshot) {
-		if s.Settled < 4000 || s.ReadAhead > 1100 {
+		if s.Settled < 3000 || s.ReadAhead > 1100 { // about 120 if the write's time did not count
 			t.Errorf("settled %d, may be in flight %d", s.Settled, s.ReadAhead)
 		}
 	})

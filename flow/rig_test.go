@@ -38,6 +38,13 @@ func newScript(n int, opts ...StageOption) *script {
 	}
 }
 
+// unsettled returns how many values were read and not settled.
+func (s *script) unsettled() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inFlight
+}
+
 func (s *script) source() Source[int] {
 	return NewSource("script", func() Reader[int] { return &scriptReader{script: s} }, s.opts...)
 }
