@@ -38,9 +38,12 @@ const (
 	kindRoute
 	kindMerge
 	kindSink
+	kindTask
 )
 
-func (k kind) String() string { return [...]string{"source", "stage", "route", "merge", "sink"}[k] }
+func (k kind) String() string {
+	return [...]string{"source", "stage", "route", "merge", "sink", "task"}[k]
+}
 
 func newNode(k kind, name string, ports int, opts []StageOption) *node {
 	n := &node{kind: k, ports: ports}
@@ -78,7 +81,8 @@ func newSource[T any](n *node, port int, link func(b *builder, to chain[T])) Sou
 	return Source[T]{out: &outlet[T]{node: n, port: port, link: link}}
 }
 
-// Branch is a source with a sink at its end. Graphs consist of branches. To makes one.
+// Branch is a source with a sink at its end, or a background loop. Graphs consist of branches. To
+// and Task make them.
 type Branch struct {
 	node *node
 	link func(b *builder)

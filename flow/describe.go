@@ -19,7 +19,7 @@ type Description struct {
 // StageDescription is one stage. Numbers that do not apply are zero.
 type StageDescription struct {
 	Name        string        `json:"name"`
-	Kind        string        `json:"kind"` // source, stage, route, merge or sink
+	Kind        string        `json:"kind"` // source, stage, route, merge, sink or task
 	Workers     int           `json:"workers,omitempty"`
 	Order       string        `json:"order,omitempty"` // with several workers: kept, by key or any
 	Async       bool          `json:"async,omitempty"`
@@ -167,6 +167,8 @@ func (g *Graph) Mermaid() string {
 			left, right = "{{", "}}"
 		case "merge":
 			left, right = "((", "))"
+		case "task":
+			left, right = "[[", "]]"
 		}
 		fmt.Fprintf(&b, "    %s%s\"%s\"%s\n", ids[s.Name], left, mermaidText(s.label()), right)
 	}
@@ -188,7 +190,9 @@ func (g *Graph) DOT() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %q {\n    rankdir=LR\n", d.Graph)
 	for _, s := range d.Stages {
-		shape := map[string]string{"source": "oval", "sink": "cylinder", "route": "hexagon", "merge": "circle"}[s.Kind]
+		shape := map[string]string{
+			"source": "oval", "sink": "cylinder", "route": "hexagon", "merge": "circle", "task": "component",
+		}[s.Kind]
 		if shape == "" {
 			shape = "box"
 		}

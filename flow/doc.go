@@ -32,6 +32,8 @@
 // A source reads only as many entries as it has credits for ([MaxInFlight], [MaxBytes]). A credit
 // returns when an entry has been committed. So a slow sink stops the reader, and memory is bounded.
 //
+// A background loop of a component is a [Task]: a part of the graph like any other.
+//
 // A stage that fails as a whole is restarted with its island, with backoff: a source that cannot
 // read, for example, or a sink that cannot be opened. If it fails too often ([Restarts]), the graph
 // stops with a [*StageError].

@@ -28,8 +28,10 @@ type Running struct {
 	edges      []edgeRun
 	sweeps     []func(*dirtySessions)
 	lanes      lanes
-	leased     atomic.Bool // a source can lose leases
-	group      run.Group   // the goroutines of the islands
+	leased     atomic.Bool   // a source can lose leases
+	group      run.Group     // the goroutines of the islands
+	pipes      atomic.Int32  // islands that have not ended, except tasks
+	idle       chan struct{} // closed when only tasks are left; nil if there are no tasks
 	committers run.Group
 	watches    watches
 
@@ -104,6 +106,13 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 	r.state.Store(int32(Active))
 	r.log.Info("graph started", "stages", len(g.nodes), "islands", len(r.islands))
 	for _, isl := range r.islands {
+		if isl.nodes[0].kind != kindTask {
+			r.pipes.Add(1)
+		} else if r.idle == nil {
+			r.idle = make(chan struct{})
+		}
+	}
+	for _, isl := range r.islands {
 		r.group.Go(func() { r.supervise(isl) })
 	}
 	var manager run.Group
@@ -116,6 +125,9 @@ func (r *Running) supervise(isl *island) {
 	over := sync.OnceFunc(func() {
 		isl.done()
 		close(isl.ended)
+		if isl.nodes[0].kind != kindTask && r.pipes.Add(-1) == 0 && r.idle != nil {
+			close(r.idle)
+		}
 	})
 	defer over()
 	name := r.stages[isl.nodes[0]].name
@@ -126,7 +138,7 @@ func (r *Running) supervise(isl *island) {
 		})
 		if err == nil || r.hard.Err() != nil || !isl.wanted() {
 			if last != nil && isl.neverOpened != nil && isl.neverOpened() {
-				r.unopened(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})
+				r.unclean(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})
 			}
 			return
 		}
@@ -169,8 +181,8 @@ func (isl *island) failed(c *graphConfig) (time.Duration, bool) {
 	return exponential(c.backoff, len(isl.failures)), len(isl.failures) <= c.restarts
 }
 
-// unopened records that a source was never opened before the graph ended. That is not a clean end.
-func (r *Running) unopened(err error) {
+// unclean records an error that does not stop the graph, but keeps its end from being clean.
+func (r *Running) unclean(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
@@ -198,6 +210,7 @@ func (r *Running) manage(ctx context.Context) {
 	defer r.stopHard(ErrStopped)
 	select {
 	case <-r.group.Done():
+	case <-r.idle:
 	case <-ctx.Done():
 	case <-r.ending:
 	case <-r.hard.Done():
