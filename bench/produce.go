@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 )
 
@@ -37,7 +38,7 @@ func produce() Case {
 			{
 				Name:  "graph",
 				About: "sink.Stream with four pipelines of 128, unordered",
-				Run:   produceGraph(sink.StreamConfig[[]byte]{Pipelines: 4}),
+				Run:   produceGraph(sink.StreamConfig[[]byte]{Tuning: writer.Tuning{Pipelines: 4}}),
 			},
 			{
 				Name:  "graph-ordered",

@@ -8,6 +8,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -48,7 +50,10 @@ const blockFor = 20 * time.Millisecond
 
 // consumeGraph reads with source.Stream and sums the payloads.
 func consumeGraph(ctx context.Context, t *Trial) error {
-	src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Block: blockFor})
+	src := source.Stream(
+		t.Redis,
+		source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Tuning: reader.Tuning{Block: blockFor}},
+	)
 	add := flow.NewSink("add", func() flow.Writer[[]byte] {
 		return flow.WriterFunc[[]byte](func(_ context.Context, chunk []flow.Message[[]byte]) error {
 			for i := range chunk {
@@ -63,7 +68,10 @@ func consumeGraph(ctx context.Context, t *Trial) error {
 // transformGraph reads with source.Stream, maps with operators.Map and writes with sink.Stream.
 func transformGraph(cfg sink.StreamConfig[order], opts ...flow.StageOption) runFunc {
 	return func(ctx context.Context, t *Trial) error {
-		src := source.Stream(t.Redis, source.StreamConfig[order]{Key: t.In, Group: t.Group, Block: blockFor})
+		src := source.Stream(
+			t.Redis,
+			source.StreamConfig[order]{Key: t.In, Group: t.Group, Tuning: reader.Tuning{Block: blockFor}},
+		)
 		cfg := cfg
 		cfg.Key = t.Out
 		return runSettled(ctx, t, flow.To(operators.Map(src, flow.Pure(priced)), sink.Stream(t.Redis, cfg, opts...)))
@@ -73,7 +81,10 @@ func transformGraph(cfg sink.StreamConfig[order], opts ...flow.StageOption) runF
 // transformBytes is transformGraph with the codec in the map: the source and the sink pass bytes
 // through, and the map's workers do all the JSON work.
 func transformBytes(ctx context.Context, t *Trial) error {
-	src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Block: blockFor})
+	src := source.Stream(
+		t.Redis,
+		source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Tuning: reader.Tuning{Block: blockFor}},
+	)
 	mapped := operators.Map(src, func(_ context.Context, b []byte) ([]byte, error) {
 		var o order
 		if err := json.Unmarshal(b, &o); err != nil {
@@ -84,7 +95,10 @@ func transformBytes(ctx context.Context, t *Trial) error {
 	return runSettled(
 		ctx,
 		t,
-		flow.To(mapped, sink.Stream(t.Redis, sink.StreamConfig[[]byte]{Key: t.Out, Pipelines: 2})),
+		flow.To(
+			mapped,
+			sink.Stream(t.Redis, sink.StreamConfig[[]byte]{Key: t.Out, Tuning: writer.Tuning{Pipelines: 2}}),
+		),
 	)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 )
 
@@ -95,7 +96,7 @@ func transform() Case {
 			{
 				Name:  "graph",
 				About: "source.Stream, operators.Map, sink.Stream with two pipelines, unordered",
-				Run:   transformGraph(sink.StreamConfig[order]{Pipelines: 2}),
+				Run:   transformGraph(sink.StreamConfig[order]{Tuning: writer.Tuning{Pipelines: 2}}),
 			},
 			{
 				Name:  "graph-ordered",

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -216,13 +217,22 @@ func Invalid(field, issue, fix string) StageOption {
 	return func(c *stageConfig) { c.issue(field, issue, fix) }
 }
 
-// InvalidError is Invalid for an error that already says everything, such as the error of a
-// config's own validation.
-func InvalidError(err error) StageOption {
-	return func(c *stageConfig) {
-		if err != nil {
-			c.issue("", err.Error(), "")
+// InvalidError is Invalid for the error of a config's own validation. Joined errors are added one
+// by one. An error with a method Mistake, such as *redisio.ConfigError, keeps its field and its fix.
+func InvalidError(err error) StageOption { return func(c *stageConfig) { c.invalid(err) } }
+
+func (c *stageConfig) invalid(err error) {
+	var one interface {
+		Mistake() (field, problem, fix string)
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range many.Unwrap() {
+			c.invalid(err)
 		}
+	} else if errors.As(err, &one) {
+		c.issue(one.Mistake())
+	} else if err != nil {
+		c.issue("", err.Error(), "")
 	}
 }
 

@@ -33,9 +33,15 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 	if dead == "" {
 		dead = k.requests + ":dead"
 	}
-	a := reader.GroupConfig{Key: k.requests, Group: c.Group, DeleteSettled: speech.own}.Access(dead)
+	a := reader.GroupConfig{
+		Key:    k.requests,
+		Group:  c.Group,
+		Tuning: reader.Tuning{DeleteSettled: speech.own},
+	}.Access(
+		dead,
+	)
 	if speech.shared != "" {
-		replies := writer.Config{MaxLen: speech.most, DropUnread: true}
+		replies := writer.Config{MaxLen: speech.most, Tuning: writer.Tuning{DropUnread: true}}
 		return a.And(replies.Access(k.replies...))
 	}
 	topics := []keys{k}
@@ -63,7 +69,7 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 		Writes: []string{redisio.KeyPattern(k.types)},
 	}
 	together := redisio.Access{Commands: []string{"exec", "multi"}}
-	onward := writer.Config{Key: k.requests, OnlyExisting: true}
+	onward := writer.Config{Key: k.requests, Tuning: writer.Tuning{OnlyExisting: true}}
 	return a.And(onward.Access(), reader.TailConfig{Key: k.control}.Access(), EventsConfig{}.Access(topic),
 		hears(k), together, mailboxes.Apart(), types.Apart())
 }
@@ -105,7 +111,11 @@ func (c ClientConfig) Access(topic string) redisio.Access {
 //
 //	rdb.ACLSetUser(ctx, "news", append(gateways.EventsConfig{}.Access("orders").Rules(), "on", ">password")...)
 func (c EventsConfig) Access(topic string) redisio.Access {
-	w := writer.Config{Key: EventsKey(topic), MaxLen: 1, MaxBytes: leastEventBytes, WhenFull: writer.FullDrop}
+	w := writer.Config{
+		Key:    EventsKey(topic),
+		MaxLen: 1,
+		Tuning: writer.Tuning{MaxBytes: leastEventBytes, WhenFull: writer.FullDrop},
+	}
 	return w.Access()
 }
 

@@ -113,7 +113,10 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 
 		aliveFor: reader.AliveFor,
 	}
-	c.out = newOutbox(rdb, writer.Config{Key: c.topic.requests, MaxPayload: c.cfg.MaxPayload, Depth: 512})
+	c.out = newOutbox(
+		rdb,
+		writer.Config{Key: c.topic.requests, Tuning: writer.Tuning{MaxPayload: c.cfg.MaxPayload, Depth: 512}},
+	)
 	c.out.open = c.connect
 	return c
 }

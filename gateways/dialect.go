@@ -7,6 +7,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 )
 
@@ -59,7 +60,7 @@ func (d *dialect) replies(
 	return sink.Stream(
 		rdb,
 		sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-			Format: d.reply, MaxLen: d.most, DropUnread: true, Wait: wait, MaxPayload: payloadFor(box.maxReply),
+			Format: d.reply, MaxLen: d.most, Tuning: writer.Tuning{DropUnread: true, MaxPayload: payloadFor(box.maxReply)}, Wait: wait,
 			OnFull: box.full},
 	)
 }

@@ -94,8 +94,12 @@ func NewEvents(rdb redis.UniversalClient, topic string, cfg EventsConfig) *Event
 	e.cfg, e.err = cfg, errors.Join(checkTopic("NewEvents", topic), errors.Join(errs...))
 	e.out = newOutbox(
 		rdb,
-		writer.Config{Key: e.key, MaxLen: cfg.MaxLen, MaxBytes: cfg.MaxBytes, WhenFull: writer.FullDrop,
-			MaxPayload: cfg.MaxPayload, Depth: 512},
+		writer.Config{Key: e.key, MaxLen: cfg.MaxLen, Tuning: writer.Tuning{
+			MaxBytes:   cfg.MaxBytes,
+			WhenFull:   writer.FullDrop,
+			MaxPayload: cfg.MaxPayload,
+			Depth:      512,
+		}},
 	)
 	e.out.patient = true
 	return e

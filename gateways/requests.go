@@ -9,6 +9,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -227,16 +228,18 @@ func mailboxes(
 	return sink.Stream(
 		rdb,
 		sink.StreamConfig[Response]{
-			KeyFor:       func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-			Format:       f,
-			OnlyExisting: true,
-			Together:     true,
-			MaxLen:       mailboxLen,
-			MaxBytes:     box.bytes,
-			Wait:         wait,
-			MaxPayload:   payloadFor(box.maxReply),
-			OnFull:       box.full,
-			OnEvent:      box.told,
+			KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
+			Format: f,
+			Tuning: writer.Tuning{
+				OnlyExisting: true,
+				Together:     true,
+				MaxBytes:     box.bytes,
+				MaxPayload:   payloadFor(box.maxReply),
+			},
+			MaxLen:  mailboxLen,
+			Wait:    wait,
+			OnFull:  box.full,
+			OnEvent: box.told,
 		},
 	)
 }

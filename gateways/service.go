@@ -12,6 +12,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -155,10 +156,12 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s.parts = newOutbox(
 		rdb,
 		writer.Config{
-			OnlyExisting: true,
-			MaxLen:       mailboxLen,
-			MaxBytes:     mailboxBudget(s.cfg.MailboxBytes, s.cfg.MaxReply),
-			MaxPayload:   payloadFor(s.cfg.MaxReply),
+			Tuning: writer.Tuning{
+				OnlyExisting: true,
+				MaxBytes:     mailboxBudget(s.cfg.MailboxBytes, s.cfg.MaxReply),
+				MaxPayload:   payloadFor(s.cfg.MaxReply),
+			},
+			MaxLen: mailboxLen,
 			OnEvent: func(e redisio.Event) {
 				s.cfg.Log.Warn("mailbox: "+e.Kind.String(), "key", e.Key, "entries", e.Count, "error", e.Err)
 				s.mailboxEvent(e)
@@ -168,7 +171,10 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s.parts.patient = true
 	s.onward = newOutbox(
 		rdb,
-		writer.Config{Key: s.topic.requests, OnlyExisting: true, MaxPayload: payloadFor(maxMaxReply)},
+		writer.Config{
+			Key:    s.topic.requests,
+			Tuning: writer.Tuning{OnlyExisting: true, MaxPayload: payloadFor(maxMaxReply)},
+		},
 	)
 	s.allowed = []keys{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
@@ -297,16 +303,18 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
 	in := source.StreamConfig[Request]{
-		Key:           s.topic.requests,
-		Group:         s.cfg.Group,
-		Start:         s.speech.start,
-		Format:        received{s.speech.request},
-		MaxInFlight:   s.cfg.MaxInFlight,
-		Lease:         s.cfg.Lease,
+		Key:         s.topic.requests,
+		Group:       s.cfg.Group,
+		Start:       s.speech.start,
+		Format:      received{s.speech.request},
+		MaxInFlight: s.cfg.MaxInFlight,
+		Tuning: reader.Tuning{
+			Lease:         s.cfg.Lease,
+			DeleteSettled: s.speech.own,
+		},
 		MaxDeliveries: s.cfg.MaxDeliveries,
 		DeadKey:       s.cfg.DeadKey,
 		Wait:          s.cfg.Wait,
-		DeleteSettled: s.speech.own,
 	}
 	named := []flow.StageOption{flow.Name("requests")}
 	for _, err := range s.errs {

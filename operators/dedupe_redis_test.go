@@ -12,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio/dedupe"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -68,9 +69,11 @@ func TestDedupeOnRedis(t *testing.T) {
 			source.StreamConfig[string]{
 				Key:   "in",
 				Group: "g",
-				Block: 50 * time.Millisecond,
-				Lease: time.Second,
-				Count: 50,
+				Tuning: reader.Tuning{
+					Block:    50 * time.Millisecond,
+					Lease:    time.Second,
+					MaxCount: 50,
+				},
 			},
 		)
 		return start(t, flow.To(operators.Dedupe(in, func(v string) string { return v }, store), sink.Func(seen.add)))

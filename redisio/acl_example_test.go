@@ -11,7 +11,11 @@ import (
 // A program that reads orders and writes invoices gets a user that may do just that: rdb.ACLSetUser(ctx, "billing",
 // append(need.Rules(), "on", ">password")...).
 func ExampleAccess() {
-	orders := reader.GroupConfig{Key: "orders", Group: "billing", DelayedEvery: -1} // nothing is scheduled for orders
+	orders := reader.GroupConfig{
+		Key:    "orders",
+		Group:  "billing",
+		Tuning: reader.Tuning{DelayedEvery: -1},
+	} // nothing is scheduled for orders
 	invoices := writer.Config{Key: "invoices"}
 	need := orders.Access("orders:dead").And(invoices.Access())
 	fmt.Println("keys:", need.Writes, "and to write only:", need.Appends)

@@ -133,13 +133,15 @@ func TestAccessOfAGroup(t *testing.T) {
 			t.Run(fmt.Sprint(name, " of ", len(key)), func(t *testing.T) {
 				s.FlushAll(t)
 				cfg := reader.GroupConfig{
-					Key:          key,
-					Group:        "g",
-					Block:        10 * time.Millisecond,
-					Lease:        300 * time.Millisecond,
-					ReclaimEvery: 30 * time.Millisecond,
-					ReapAfter:    time.Millisecond,
-					DelayedEvery: 10 * time.Millisecond,
+					Key:   key,
+					Group: "g",
+					Tuning: reader.Tuning{
+						Block:        10 * time.Millisecond,
+						Lease:        300 * time.Millisecond,
+						ReclaimEvery: 30 * time.Millisecond,
+						ReapAfter:    time.Millisecond,
+						DelayedEvery: 10 * time.Millisecond,
+					},
 				}
 				change(&cfg)
 				var dead []string
@@ -248,17 +250,19 @@ func TestAccessOfAWriter(t *testing.T) {
 	for name, cfg := range map[string]writer.Config{
 		"plain":    {},
 		"no key":   {},
-		"length":   {MaxLen: 2, Exact: true},
-		"age":      {MaxAge: time.Hour, Exact: true},
-		"drop":     {MaxLen: 2, Exact: true, DropUnread: true},
-		"cap":      {HardCap: 5},
-		"cap drop": {HardCap: 2, WhenFull: writer.FullDrop},
-		"bytes":    {MaxBytes: 64 << 10, MaxLen: 2, Exact: true, WhenFull: writer.FullDrop},
-		"mailbox":  {OnlyExisting: true, MaxLen: 100, MaxBytes: 64 << 10},
+		"length":   {MaxLen: 2, Tuning: writer.Tuning{Exact: true}},
+		"age":      {Tuning: writer.Tuning{MaxAge: time.Hour, Exact: true}},
+		"drop":     {MaxLen: 2, Tuning: writer.Tuning{Exact: true, DropUnread: true}},
+		"cap":      {Tuning: writer.Tuning{HardCap: 5}},
+		"cap drop": {Tuning: writer.Tuning{HardCap: 2, WhenFull: writer.FullDrop}},
+		"bytes":    {Tuning: writer.Tuning{MaxBytes: 64 << 10, Exact: true, WhenFull: writer.FullDrop}, MaxLen: 2},
+		"mailbox":  {Tuning: writer.Tuning{OnlyExisting: true, MaxBytes: 64 << 10}, MaxLen: 100},
 		"dedupe":   {DedupeWindow: time.Minute},
-		"replicas": {Durability: writer.Durability{Replicas: 1, Timeout: time.Millisecond}},
-		"both":     {Durability: writer.Durability{Replicas: 1, Fsync: true, Timeout: 10 * time.Second}},
-		"all":      {MaxLen: 50, MaxAge: time.Hour, Exact: true, HardCap: 100, DedupeWindow: time.Minute},
+		"replicas": {Tuning: writer.Tuning{Durability: writer.Durability{Replicas: 1, Timeout: time.Millisecond}}},
+		"both": {Tuning: writer.Tuning{
+			Durability: writer.Durability{Replicas: 1, Fsync: true, Timeout: 10 * time.Second},
+		}},
+		"all": {MaxLen: 50, Tuning: writer.Tuning{MaxAge: time.Hour, Exact: true, HardCap: 100}, DedupeWindow: time.Minute},
 	} {
 		if cfg.Durability.Fsync && !hasAOF {
 			continue // a server that doesn't know WAITAOF takes no rule that allows it; writers don't open there
@@ -447,9 +451,9 @@ func TestAccessOfACluster(t *testing.T) {
 	key := "orders"
 	dead := "{orders}:dead"
 	group, output := reader.GroupConfig{
-		Key:   key,
-		Group: "g",
-		Block: 10 * time.Millisecond,
+		Key:    key,
+		Group:  "g",
+		Tuning: reader.Tuning{Block: 10 * time.Millisecond},
 	}, writer.Config{
 		Key:          key,
 		MaxLen:       100,

@@ -62,7 +62,11 @@ func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
 		}
 		return "*-1\r\n"
 	})
-	r, _ := readers.Open(t, rdb, reader.GroupConfig{Key: "k", Capabilities: &redisio.Capabilities{}})
+	r, _ := readers.Open(
+		t,
+		rdb,
+		reader.GroupConfig{Key: "k", Tuning: reader.Tuning{Capabilities: &redisio.Capabilities{}}},
+	)
 	if ahead := r.Ahead(); ahead < behind-time.Second || ahead > behind+10*time.Second {
 		t.Errorf("ahead by %v, want about %v", ahead, behind)
 	}

@@ -2,7 +2,6 @@ package redisio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"reflect"
@@ -25,14 +24,10 @@ type ConnectOptions struct {
 
 // Validate returns all mistakes at once.
 func (o ConnectOptions) Validate() error {
-	var errs []error
-	if o.Wait < 0 {
-		errs = append(errs, &ConfigError{"ConnectOptions", "Wait", "is negative", "leave it 0 for one try"})
-	}
-	if o.DialTimeout < 0 {
-		errs = append(errs, &ConfigError{"ConnectOptions", "DialTimeout", "is negative", "leave it 0 for 5 s"})
-	}
-	return errors.Join(errs...)
+	m := MistakesOf("ConnectOptions")
+	m.Negative("Wait", int64(o.Wait), "leave it 0 for one try")
+	m.Negative("DialTimeout", int64(o.DialTimeout), "leave it 0 for 5 s")
+	return m.Err()
 }
 
 // Connect connects to Redis and checks that it answers. The caller closes the client.

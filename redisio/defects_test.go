@@ -26,7 +26,7 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	_, l := readers.Open(
 		t,
 		rdb,
-		reader.GroupConfig{Key: key, Lease: 30 * time.Millisecond, ReapAfter: time.Nanosecond},
+		reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: 30 * time.Millisecond, ReapAfter: time.Nanosecond}},
 	) // it never reads
 	want := rig.Add(t, rdb, key, 300)
 	var got []string

@@ -42,6 +42,9 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("redisio: %s.%s: %s; %s", e.Type, e.Field, e.Problem, e.Fix)
 }
 
+// Mistake returns what flow.InvalidError reports.
+func (e *ConfigError) Mistake() (field, problem, fix string) { return e.Field, e.Problem, e.Fix }
+
 // PermanentError is an answer of the server that a retry will not change, for example a wrong type
 // of key, missing rights or an unknown command.
 type PermanentError struct {

@@ -51,7 +51,11 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 		return dead.Reason{Error: "bad", ID: id, Key: "orders", Group: "g", Time: time.Now()}.Fields()
 	}
 	want := rig.Add(t, rdb, "orders", 5)
-	r, l := readers.Open(t, rdb, reader.GroupConfig{Key: "orders", Lease: time.Minute, DeadMaxLen: 1000})
+	r, l := readers.Open(
+		t,
+		rdb,
+		reader.GroupConfig{Key: "orders", Tuning: reader.Tuning{Lease: time.Minute, DeadMaxLen: 1000}},
+	)
 	rig.Read(t, r, 5)
 	t.Run("dead letters", func(t *testing.T) {
 		letters := []reader.DeadLetter{{ID: want[0], Extra: reason(want[0])}, {ID: want[1], Extra: reason(want[1])}}
@@ -147,7 +151,7 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 		}
 	})
 	t.Run("together", func(t *testing.T) {
-		w := writers.Open(t, rdb, writer.Config{Together: true})
+		w := writers.Open(t, rdb, writer.Config{Tuning: writer.Tuning{Together: true}})
 		var entries []redisio.Outgoing
 		for i, key := range []string{"x", "y", "x", "{x}z", "w", "y"} {
 			entries = append(

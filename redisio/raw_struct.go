@@ -36,16 +36,14 @@ func RawStruct[T any]() (Format[T], error) {
 		}
 	}
 	f := structFormat[T]{byName: make(map[string]int)}
-	var errs []error
+	m := MistakesOf(t.String())
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		name, list, _ := strings.Cut(sf.Tag.Get("stream"), ",")
 		if name == "-" && list == "" || !sf.IsExported() && sf.Tag.Get("stream") == "" {
 			continue
 		}
-		bad := func(problem, fix string) {
-			errs = append(errs, &ConfigError{t.String(), sf.Name, problem, fix})
-		}
+		bad := func(problem, fix string) { m.Add(sf.Name, problem, fix) }
 		if !sf.IsExported() {
 			bad("has a stream tag but is not exported", "export it or drop the tag")
 			continue
@@ -76,11 +74,11 @@ func RawStruct[T any]() (Format[T], error) {
 		f.byName[name] = len(f.fields)
 		f.fields = append(f.fields, field)
 	}
-	if len(f.fields) == 0 && len(errs) == 0 {
-		errs = append(errs, &ConfigError{"RawStruct", t.String(), "has no fields to map", "export some"})
+	if err := m.Err(); err != nil {
+		return nil, err
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if len(f.fields) == 0 {
+		return nil, &ConfigError{"RawStruct", t.String(), "has no fields to map", "export some"}
 	}
 	return f, nil
 }

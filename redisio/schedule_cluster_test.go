@@ -49,7 +49,11 @@ func TestScheduleOnCluster(t *testing.T) {
 			}
 		}
 		schedules.Schedule(t, s, schedules.Past("a"), schedules.Future("b"))
-		r, _ := readers.Open(t, rdb, reader.GroupConfig{Key: key, DelayedEvery: 20 * time.Millisecond})
+		r, _ := readers.Open(
+			t,
+			rdb,
+			reader.GroupConfig{Key: key, Tuning: reader.Tuning{DelayedEvery: 20 * time.Millisecond}},
+		)
 		rig.Read(t, r, 1)
 		if n, err := s.Cancel(rig.Ctx(t), "b"); n != 1 || err != nil {
 			t.Error(n, err)

@@ -62,7 +62,7 @@ func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
 		r, logged := readers.Open(
 			t,
 			rdb,
-			reader.GroupConfig{Key: key, Lease: 2 * time.Second, Block: 200 * time.Millisecond},
+			reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: 2 * time.Second, Block: 200 * time.Millisecond}},
 		)
 		l.group, l.logs = append(l.group, r), append(l.logs, logged)
 		tail, err := reader.NewTail(

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -24,13 +25,17 @@ func TestB5_OneBadCommandDoesNotRepeatItsNeighbours(t *testing.T) {
 	ctx := t.Context()
 	rdb.Set(ctx, key+":text", "x", 0)
 	var retries int
-	cfg := sink.StreamConfig[string]{Key: key, Depth: 100, OnRetry: func(sink.StreamRetry) { retries++ },
+	cfg := sink.StreamConfig[string]{
+		Key:     key,
+		Tuning:  writer.Tuning{Depth: 100},
+		OnRetry: func(sink.StreamRetry) { retries++ },
 		KeyFor: func(m flow.Message[string]) string {
 			if m.Value == "50" {
 				return key + ":text"
 			}
 			return ""
-		}}
+		},
+	}
 	l := numbers(100)
 	if err := flow.New("first", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(ctx); err != nil {
 		t.Fatalf("got %v", err)

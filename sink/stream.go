@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,60 +30,21 @@ type StreamConfig[T any] struct {
 	// OmitMeta leaves the message's MessageID, Key, Type, ReplyTo, Deadline and Headers out of the entry.
 	OmitMeta bool
 
-	// Retention keeps at most MaxLen entries, entries from MinID on, and entries younger than
-	// MaxAge. An entry is trimmed when it violates one of these limits. Entries that a consumer
-	// group has not read or not settled are kept regardless, unless DropUnread is set; then losses
-	// are counted, see OnEvent. The stream is trimmed when it is written to, some 1000 entries at a
-	// time. A group that no process reads any more prevents trimming. OnEvent and the log name it
-	// (redisio.EventHeldBack); delete it with XGROUP DESTROY.
-	MaxLen     int64
-	MinID      string
-	MaxAge     time.Duration
-	DropUnread bool
-	// Exact trims to exactly the limit, with each chunk. It costs the server more than the default,
-	// which frees whole nodes. A stream far beyond the limit is trimmed in steps of 10,000 entries,
-	// 16 of them with each chunk.
-	Exact bool
-
-	// HardCap is the maximum length of the stream; the sink exceeds it by at most a chunk per
-	// worker. When it is reached and the groups have not settled the oldest entries, WhenFull
-	// decides. redisio.FullPause, the default, waits until there is room, so that the sources stop
-	// reading. FullDrop drops the oldest entries and counts the losses. FullRefuse rejects the
-	// message with a *redisio.StreamFullError, so that it becomes a dead letter.
-	HardCap  int64
-	WhenFull writer.Full
-	// MaxBytes is the maximum memory of the stream in Redis, its groups included. Defaults to 0, no
-	// limit. To make room, entries that all groups have settled are trimmed first. Then, with
-	// DropUnread, the oldest are trimmed, or else WhenFull decides. With FullRefuse a message is
-	// also rejected at once when the server is out of memory. See [writer.Config].
-	MaxBytes int64
+	// MaxLen is the number of entries to keep, as far as all consumer groups have settled the rest.
+	// Defaults to 0, no limit. Tuning has more limits, and says when entries are trimmed. See
+	// [writer.Config].
+	MaxLen int64
 
 	// DedupeWindow is how long the stream remembers the ids of its entries and drops entries with
 	// the same id. Defaults to 0, off. With it a message whose reply was lost can be written again
 	// without a duplicate. It costs speed, see [writer.Config].
 	DedupeWindow time.Duration
-	// DedupeIDs is the maximum number of ids that the stream remembers. Defaults to 100,000.
-	DedupeIDs int
 	// IDFor returns the dedupe id of a message: messages with the same id are duplicates. Defaults
 	// to the MessageID with a hash of the entry, also when IDFor returns "". The hash is needed
 	// because one message may have become several; a redelivery that produces identical bytes is
 	// still dropped. A message without MessageID gets a unique id, which guards only against the
 	// sink's own retries.
 	IDFor func(flow.Message[T]) string
-
-	// OnlyExisting writes only to existing streams: a message for a missing stream is dropped and
-	// counted, as by flow.Skip. It is for mailboxes, which their reader creates and deletes. MaxLen
-	// and MaxBytes then also trim entries that were not read. See [writer.Config].
-	OnlyExisting bool
-	// Together makes the entries of one write, if there are at most 64, appear atomically, so that
-	// a blocked reader gets all of them in one read. It excludes all retention except that of
-	// OnlyExisting.
-	Together bool
-
-	// Durability makes the sink wait until replicas, or the server's disk, have what it wrote, and
-	// repeat writes that are not confirmed in time. It requires DedupeWindow, because the repeated
-	// writes would be duplicates.
-	Durability writer.Durability
 
 	// At returns when to write a message. If the time is in the future, the message goes to the
 	// schedule of its stream, and the groups that read the stream move it there when it is due, see
@@ -100,15 +60,6 @@ type StreamConfig[T any] struct {
 	// fails it. Defaults to waiting. It must not block.
 	OnFull func(flow.Message[T]) error
 
-	// MaxPayload is the maximum size of an entry in bytes. A larger message is rejected with a
-	// *redisio.TooLargeError before it is sent. Defaults to 1 MiB.
-	MaxPayload int
-	// Pipelines is the number of pipelines in flight. Defaults to 1, which keeps the order of the
-	// messages; with more, chunks overtake each other. Two to four are the fastest.
-	Pipelines int
-	// Depth is the maximum number of messages in a pipeline. Defaults to 128.
-	Depth int
-
 	// Wait is how long to keep trying if Redis is not reachable at the start. Defaults to 0: the
 	// graph stops with the error of the first try. Once started, the sink retries without limit.
 	Wait time.Duration
@@ -117,6 +68,8 @@ type StreamConfig[T any] struct {
 	// OnEvent is called when retention or the cap drops unread entries, and when trimming fails. It
 	// must not block.
 	OnEvent func(redisio.Event)
+
+	writer.Tuning
 }
 
 // StreamRetry describes a failed write that will be retried.
@@ -152,12 +105,9 @@ const defaultDepth = 128
 //
 // The client belongs to the caller: the sink derives connections from it and never closes it.
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Sink[T] {
-	wc := writer.Config{Key: cfg.Key, MaxLen: cfg.MaxLen, MinID: cfg.MinID, MaxAge: cfg.MaxAge, Exact: cfg.Exact,
-		DropUnread: cfg.DropUnread, HardCap: cfg.HardCap, WhenFull: cfg.WhenFull, MaxBytes: cfg.MaxBytes,
-		DedupeWindow: cfg.DedupeWindow, DedupeIDs: cfg.DedupeIDs, OnlyExisting: cfg.OnlyExisting,
-		Together: cfg.Together, Durability: cfg.Durability, MaxPayload: cfg.MaxPayload, Depth: cfg.Depth,
-		Pipelines: cfg.Pipelines, Wait: cfg.Wait}
-	base := cfg.mistakes(rdb, wc.Validate())
+	wc := writer.Config{Key: cfg.Key, MaxLen: cfg.MaxLen, DedupeWindow: cfg.DedupeWindow, Wait: cfg.Wait,
+		Tuning: cfg.Tuning}
+	base := []flow.StageOption{flow.InvalidError(cfg.validate(rdb, wc.Validate()))}
 	if wc.Depth <= 0 {
 		wc.Depth = defaultDepth
 	}
@@ -176,40 +126,20 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	}, append(base, opts...)...)
 }
 
-// mistakes returns the errors of the configuration for Validate.
-func (c *StreamConfig[T]) mistakes(rdb redis.UniversalClient, err error) (wrong []flow.StageOption) {
-	add := func(field, issue, fix string) { wrong = append(wrong, flow.Invalid(field, issue, fix)) }
-	if redisio.IsNilClient(rdb) {
-		add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
+// validate returns all mistakes of the configuration, and err, those of the writer's.
+func (c *StreamConfig[T]) validate(rdb redis.UniversalClient, err error) error {
+	m := redisio.MistakesOf("sink.StreamConfig")
+	m.Client(rdb)
+	m.If(c.Key == "" && c.KeyFor == nil, "Key", "is empty", "name the stream to write to, or set KeyFor")
+	m.If(c.Codec != nil && c.Format != nil, "Format", "is set besides Codec", "choose one: a format has its own codec")
+	if c.DedupeWindow == 0 {
+		m.If(c.IDFor != nil, "IDFor", "is set without DedupeWindow", "set DedupeWindow, or remove IDFor")
+		m.If(c.Durability.Replicas > 0 || c.Durability.Fsync, "Durability", "is set without DedupeWindow",
+			"set DedupeWindow: unconfirmed writes are repeated")
 	}
-	if c.Key == "" && c.KeyFor == nil {
-		add("Key", "is empty", "name the stream to write to, or set KeyFor")
-	}
-	if c.Codec != nil && c.Format != nil {
-		add("Format", "is set besides Codec", "choose one: a format has its own codec")
-	}
-	if c.DedupeWindow == 0 && c.IDFor != nil {
-		add("IDFor", "is set without DedupeWindow", "set DedupeWindow, or remove IDFor")
-	}
-	if c.DedupeWindow == 0 && (c.Durability.Replicas > 0 || c.Durability.Fsync) {
-		add("Durability", "is set without DedupeWindow", "set DedupeWindow: unconfirmed writes are repeated")
-	}
-	var of func(err error)
-	of = func(err error) {
-		var one *redisio.ConfigError
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, err := range many.Unwrap() {
-				of(err)
-			}
-		} else if errors.As(err, &one) {
-			add(one.Field, one.Problem, one.Fix)
-		} else if err != nil {
-			wrong = append(wrong, flow.InvalidError(err))
-		}
-	}
-	of(err)
+	m.Join(err)
 	if c.At != nil && c.Key != "" && err == nil {
-		of(schedule.Config{Key: c.Key, MaxPayload: c.MaxPayload}.Validate())
+		m.Join(schedule.Config{Key: c.Key, MaxPayload: c.MaxPayload}.Validate())
 	}
-	return wrong
+	return m.Err()
 }

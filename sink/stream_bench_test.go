@@ -15,6 +15,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 )
 
@@ -59,7 +60,10 @@ func BenchmarkStreamProduce(b *testing.B) {
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
 				start := time.Now()
-				to := sink.Stream(rdb, sink.StreamConfig[string]{Key: key, Pipelines: pipelines, Depth: 128})
+				to := sink.Stream(
+					rdb,
+					sink.StreamConfig[string]{Key: key, Tuning: writer.Tuning{Pipelines: pipelines, Depth: 128}},
+				)
 				if err := flow.New("produce", flow.To(copies(payload, n), to)).Run(bg); err != nil {
 					b.Fatal(err)
 				}

@@ -95,7 +95,7 @@ func TestStreamPausesAtTheCap(t *testing.T) {
 	var wg sync.WaitGroup
 	full := make(chan struct{})
 	var once sync.Once
-	cfg := sink.StreamConfig[string]{Key: key, HardCap: 100, OnRetry: func(r sink.StreamRetry) {
+	cfg := sink.StreamConfig[string]{Key: key, Tuning: writer.Tuning{HardCap: 100}, OnRetry: func(r sink.StreamRetry) {
 		if !errors.Is(r.Err, redisio.ErrBackpressure) || r.Unknown > 0 {
 			t.Errorf("got %+v", r)
 		}
@@ -118,7 +118,14 @@ func TestStreamPausesAtTheCap(t *testing.T) {
 func TestStreamRefusesAtTheCap(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	l := numbers(300)
-	pour(t, l, sink.Stream(rdb, sink.StreamConfig[string]{Key: key, HardCap: 100, WhenFull: writer.FullRefuse}))
+	pour(
+		t,
+		l,
+		sink.Stream(
+			rdb,
+			sink.StreamConfig[string]{Key: key, Tuning: writer.Tuning{HardCap: 100, WhenFull: writer.FullRefuse}},
+		),
+	)
 	if diff := cmp.Diff(map[flow.Outcome]int{flow.Acked: 100, flow.Dead: 200}, l.outcomes()); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
@@ -133,9 +140,11 @@ func TestStreamDropsAtTheCap(t *testing.T) {
 	rdb.XGroupCreateMkStream(t.Context(), key, "g", "0")
 	var lost atomic.Int64
 	cfg := sink.StreamConfig[string]{
-		Key:      key,
-		HardCap:  100,
-		WhenFull: writer.FullDrop,
+		Key: key,
+		Tuning: writer.Tuning{
+			HardCap:  100,
+			WhenFull: writer.FullDrop,
+		},
 		OnEvent: func(e redisio.Event) {
 			lost.Add(int64(e.Count))
 			panic("in a hook")
@@ -163,7 +172,9 @@ func TestStreamWaitsForReplicas(t *testing.T) {
 		Key:          key,
 		DedupeWindow: time.Minute,
 		OnRetry:      func(r sink.StreamRetry) { retried <- r },
-		Durability:   writer.Durability{Replicas: 1, Timeout: 50 * time.Millisecond},
+		Tuning: writer.Tuning{
+			Durability: writer.Durability{Replicas: 1, Timeout: 50 * time.Millisecond},
+		},
 	}
 	l := numbers(1000)
 	r, err := flow.New("durable", flow.To(l.source(), sink.Stream(rdb, cfg))).Start(t.Context())
@@ -285,11 +296,16 @@ func TestStreamOutOfMemory(t *testing.T) {
 	for i := range n {
 		l.msgs = append(l.msgs, flow.NewMessage(fmt.Sprintf("%d%s", i, strings.Repeat("x", 16<<10)), flow.Meta{}))
 	}
-	cfg := sink.StreamConfig[string]{Key: key, MaxLen: 10, Depth: 16, OnRetry: func(r sink.StreamRetry) {
-		if errors.Is(r.Err, redisio.ErrBackpressure) {
-			once.Do(func() { close(full) })
-		}
-	}}
+	cfg := sink.StreamConfig[string]{
+		Key:    key,
+		MaxLen: 10,
+		Tuning: writer.Tuning{Depth: 16},
+		OnRetry: func(r sink.StreamRetry) {
+			if errors.Is(r.Err, redisio.ErrBackpressure) {
+				once.Do(func() { close(full) })
+			}
+		},
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		<-full

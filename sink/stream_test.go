@@ -132,7 +132,7 @@ func TestStreamKeepsOrder(t *testing.T) {
 func TestStreamPipelines(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	l := numbers(5000)
-	cfg := sink.StreamConfig[string]{Key: key, Pipelines: 3, Depth: 32}
+	cfg := sink.StreamConfig[string]{Key: key, Tuning: writer.Tuning{Pipelines: 3, Depth: 32}}
 	if err := flow.New("pipelines", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -217,8 +217,8 @@ func TestStreamOnlyExisting(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rdb.XAdd(t.Context(), redistest.Entry(key+":a", "data", "first"))
 	cfg := sink.StreamConfig[string]{
-		OnlyExisting: true,
-		KeyFor:       func(m flow.Message[string]) string { return key + ":" + m.Value[:1] },
+		Tuning: writer.Tuning{OnlyExisting: true},
+		KeyFor: func(m flow.Message[string]) string { return key + ":" + m.Value[:1] },
 	}
 	l := ledgerOf("a1", "b1", "a2")
 	if err := flow.New("mailboxes", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
@@ -239,7 +239,7 @@ func TestStreamOnlyExisting(t *testing.T) {
 
 func TestStreamTrims(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	cfg := sink.StreamConfig[string]{Key: key, MaxLen: 100, Exact: true}
+	cfg := sink.StreamConfig[string]{Key: key, MaxLen: 100, Tuning: writer.Tuning{Exact: true}}
 	if err := flow.New("trim", flow.To(numbers(1000).source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,11 @@ func (e explosive) Append(dst []byte, v string) ([]byte, error) {
 func TestStreamRejects(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	l := ledgerOf("a", strings.Repeat("x", 101), "b", "panic", "c", "error", "d")
-	cfg := sink.StreamConfig[string]{Key: key, MaxPayload: 104, Codec: explosive{redisio.String()}}
+	cfg := sink.StreamConfig[string]{
+		Key:    key,
+		Tuning: writer.Tuning{MaxPayload: 104},
+		Codec:  explosive{redisio.String()},
+	}
 	if err := flow.New("reject", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +315,7 @@ func TestStreamWaitsWhileRedisIsAway(t *testing.T) {
 			retried := make(chan struct{}, 1000)
 			cfg := sink.StreamConfig[string]{
 				Key:          key,
-				Depth:        10,
+				Tuning:       writer.Tuning{Depth: 10},
 				DedupeWindow: test.once,
 				OnRetry: func(r sink.StreamRetry) {
 					unknown.Add(int64(r.Unknown))
@@ -465,13 +469,17 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 	}
 
 	l := numbers(300)
-	cfg := sink.StreamConfig[string]{Key: key, Depth: 10, KeyFor: func(m flow.Message[string]) string {
-		if m.Value == "105" {
-			rdb.Rename(t.Context(), key, key+":was")
-			rdb.Set(t.Context(), key, "x", 0)
-		}
-		return ""
-	}}
+	cfg := sink.StreamConfig[string]{
+		Key:    key,
+		Tuning: writer.Tuning{Depth: 10},
+		KeyFor: func(m flow.Message[string]) string {
+			if m.Value == "105" {
+				rdb.Rename(t.Context(), key, key+":was")
+				rdb.Set(t.Context(), key, "x", 0)
+			}
+			return ""
+		},
+	}
 	err = flow.New("later", flow.To(l.source(), sink.Stream(rdb, cfg))).Run(t.Context())
 	if !errors.As(err, &stage) || stage.Stage != "stream" || !redis.HasErrorPrefix(err, "WRONGTYPE") {
 		t.Errorf("later: %v", err)
@@ -498,15 +506,19 @@ func TestFault_D6_KeyOfAMessageIsItsFault(t *testing.T) {
 			text := key + ":text"
 			rdb.Set(t.Context(), text, "x", 0)
 			rdb.Set(t.Context(), "{"+text+"}:later", "x", 0)
-			cfg := sink.StreamConfig[string]{Depth: 10, At: c.at, KeyFor: func(m flow.Message[string]) string {
-				switch {
-				case m.Value == "105":
-					return text
-				case c.own:
-					return ""
-				}
-				return key
-			}}
+			cfg := sink.StreamConfig[string]{
+				Tuning: writer.Tuning{Depth: 10},
+				At:     c.at,
+				KeyFor: func(m flow.Message[string]) string {
+					switch {
+					case m.Value == "105":
+						return text
+					case c.own:
+						return ""
+					}
+					return key
+				},
+			}
 			if c.own {
 				cfg.Key = key
 			}
@@ -523,21 +535,23 @@ func TestFault_D6_KeyOfAMessageIsItsFault(t *testing.T) {
 
 func TestStreamConfigMistakes(t *testing.T) {
 	bad := sink.StreamConfig[string]{
-		MaxLen:     -1,
-		MaxAge:     -1,
-		MinID:      "x",
-		Exact:      true,
-		MaxPayload: -1,
-		Pipelines:  -1,
-		Depth:      -1,
-		Wait:       -1,
-		Codec:      redisio.String(),
-		Format:     redisio.Native(redisio.String()),
-		HardCap:    -1,
-		WhenFull:   9,
-		DedupeIDs:  1,
-		IDFor:      func(flow.Message[string]) string { return "" },
-		Durability: writer.Durability{Replicas: 1},
+		MaxLen: -1,
+		Tuning: writer.Tuning{
+			MaxAge:     -1,
+			MinID:      "x",
+			Exact:      true,
+			MaxPayload: -1,
+			Pipelines:  -1,
+			Depth:      -1,
+			HardCap:    -1,
+			WhenFull:   9,
+			DedupeIDs:  1,
+			Durability: writer.Durability{Replicas: 1},
+		},
+		Wait:   -1,
+		Codec:  redisio.String(),
+		Format: redisio.Native(redisio.String()),
+		IDFor:  func(flow.Message[string]) string { return "" },
 	}
 	err := flow.New("bad", flow.To(numbers(1).source(), sink.Stream(nil, bad))).Validate()
 	var got []string

@@ -65,7 +65,7 @@ func TestFault_O5_BrokenSourcesKeepTheirPromises(t *testing.T) {
 				return flowtest.SourceBackend[string]{
 					Open: func(opts ...flow.StageOption) flow.Source[string] {
 						return source.Range(p.Client(t), source.RangeConfig[string]{
-							Key: s.key, Count: 10, Wait: 10 * time.Second,
+							Key: s.key, MaxCount: 10, Wait: 10 * time.Second,
 						}, opts...)
 					},
 					Break: breakBy(p, map[flowtest.Breakage]string{flowtest.FailedRead: "xrange"}),

@@ -79,15 +79,23 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	var in inbox[string]
 	r := start(
 		t,
-		flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: s.key, Group: "g", Lease: 0}), in.sink()),
+		flow.To(
+			source.Stream(s.rdb, source.StreamConfig[string]{Key: s.key, Group: "g", Tuning: reader.Tuning{Lease: 0}}),
+			in.sink(),
+		),
 	)
 	redistest.Soon(t, "the dead one's", func() bool { return in.count() == 1 })
 	drain(t, r)
-	err := flow.New("bad",
-		flow.To(source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Lease: -1}), in.sink())).
+	err := flow.New(
+		"bad",
+		flow.To(
+			source.Stream(s.rdb, source.StreamConfig[string]{Key: "k", Group: "g", Tuning: reader.Tuning{Lease: -1}}),
+			in.sink(),
+		),
+	).
 		Validate()
 	wantFields(t, err, "stream", "Lease")
-	if _, err := reader.NewGroup(s.rdb, reader.GroupConfig{Key: "k", Group: "g", ReclaimEvery: -1}); err == nil {
+	if _, err := reader.NewGroup(s.rdb, reader.GroupConfig{Key: "k", Group: "g", Tuning: reader.Tuning{ReclaimEvery: -1}}); err == nil {
 		t.Error("ReclaimEvery -1 was taken")
 	}
 }
@@ -132,15 +140,14 @@ func try[C any](t *testing.T, meant map[string]bool, good C, validate func(C) er
 	}
 	typ := reflect.TypeFor[C]()
 	typeName, _, _ := strings.Cut(typ.Name(), "[")
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for _, f := range reflect.VisibleFields(typ) {
 		name := typeName + "." + f.Name
 		if f.Type.Kind() == reflect.String &&
 			(strings.HasSuffix(f.Name, "Interval") || strings.HasSuffix(f.Name, "Timeout")) {
 			t.Errorf("%s is a duration as text", name)
 		}
 		bad := good
-		v := reflect.ValueOf(&bad).Elem().Field(i)
+		v := reflect.ValueOf(&bad).Elem().FieldByIndex(f.Index)
 		if !v.CanInt() || meant[name] {
 			continue
 		}
@@ -159,12 +166,14 @@ func TestO4_ReclaimingIsPaced(t *testing.T) {
 	r, err := reader.NewGroup(
 		s.rdb,
 		reader.GroupConfig{
-			Capabilities: &redisio.Capabilities{},
-			Key:          s.key,
-			Group:        "g",
-			Block:        10 * time.Millisecond,
-			Lease:        time.Minute,
-			ReclaimEvery: every,
+			Tuning: reader.Tuning{
+				Capabilities: &redisio.Capabilities{},
+				Block:        10 * time.Millisecond,
+				Lease:        time.Minute,
+				ReclaimEvery: every,
+			},
+			Key:   s.key,
+			Group: "g",
 		},
 	)
 	if err != nil {
@@ -290,7 +299,7 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 		if err := flow.New("w",
 			flow.To(messages(msgs...),
 				sink.Stream(s.rdb,
-					sink.StreamConfig[string]{Key: out, MaxLen: 100, Exact: true}))).Run(t.Context()); err != nil {
+					sink.StreamConfig[string]{Key: out, MaxLen: 100, Tuning: writer.Tuning{Exact: true}}))).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if n := s.rdb.XLen(t.Context(), out).Val(); n != 100 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -100,38 +101,20 @@ func (es *entries[T]) meta(e *redisio.Entry) flow.Meta {
 	return m
 }
 
-// mistakes collects the errors of a config for Validate.
-type mistakes []flow.StageOption
-
-func (m *mistakes) add(field, issue, fix string) { *m = append(*m, flow.Invalid(field, issue, fix)) }
-
-// of adds the errors that redisio found, with the field names of this package.
-func (m *mistakes) of(err error, names map[string]string) {
-	var one *redisio.ConfigError
-	switch e := err.(type) {
-	case nil:
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			m.of(err, names)
-		}
-	default:
-		if !errors.As(err, &one) {
-			*m = append(*m, flow.InvalidError(err))
-			return
-		}
-		field := one.Field
-		if name, ok := names[field]; ok {
-			field = name
-		}
-		m.add(field, one.Problem, one.Fix)
-	}
+// mistakes returns the errors that the configurations of all sources have in common.
+func mistakes[T any](rdb redis.UniversalClient, codec redisio.Codec[T], format redisio.Format[T]) *redisio.Mistakes {
+	m := redisio.MistakesOf("source")
+	m.Client(rdb)
+	m.If(codec != nil && format != nil, "Format", "is set besides Codec", "choose one: a format has its own codec")
+	return m
 }
 
-// both reports that Codec and Format are both set.
-func (m *mistakes) both(codec, format bool) {
-	if codec && format {
-		m.add("Format", "is set besides Codec", "choose one: a format has its own codec")
+// inFlight is flow.MaxInFlight, or no option for 0.
+func inFlight(n int) flow.StageOption {
+	if n == 0 {
+		return nil
 	}
+	return flow.MaxInFlight(n)
 }
 
 // final marks the error of a reader as permanent, because redisio already retries and reconnects

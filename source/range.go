@@ -28,11 +28,10 @@ type RangeConfig[T any] struct {
 	Codec  redisio.Codec[T]
 	Format redisio.Format[T]
 
-	// MaxInFlight and MaxBytes are the credits. They default to 4096 and 64 MiB.
+	// MaxInFlight is the maximum number of unsettled messages. Defaults to 4096.
 	MaxInFlight int
-	MaxBytes    int
-	// Count is the maximum number of entries per read. Defaults to 1000.
-	Count int
+	// MaxCount is the maximum number of entries per read. Defaults to 1000.
+	MaxCount int
 	// Wait is how long to keep trying if Redis is not reachable at the start; see StreamConfig.
 	Wait time.Duration
 }
@@ -44,38 +43,22 @@ type RangeConfig[T any] struct {
 // entry that cannot be decoded, stops the graph unless a policy drops it (flow.Drop). After a lost
 // connection, reading continues where it was.
 func Range[T any](rdb redis.UniversalClient, cfg RangeConfig[T], opts ...flow.StageOption) flow.Source[T] {
-	var wrong mistakes
-	rc := reader.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.Count}
-	if redisio.IsNilClient(rdb) {
-		wrong.add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
-	}
+	rc := reader.RangeConfig{Key: cfg.Key, From: cfg.From, To: cfg.To, MaxCount: cfg.MaxCount}
 	if !cfg.Since.IsZero() {
-		if !cfg.From.IsZero() {
-			wrong.add("Since", "is set besides From", "choose one")
-		}
 		rc.From = redisio.IDAt(cfg.Since)
 	}
 	if !cfg.Until.IsZero() {
-		if !cfg.To.IsZero() {
-			wrong.add("Until", "is set besides To", "choose one")
-		}
 		rc.To = redisio.ID{Ms: redisio.IDAt(cfg.Until).Ms, Seq: math.MaxUint64}
 	}
-	if cfg.Wait < 0 {
-		wrong.add("Wait", "is negative", "leave it 0 to fail at once")
-	}
-	wrong.of(rc.Validate(), map[string]string{"MaxCount": "Count"})
-	wrong.both(cfg.Codec != nil, cfg.Format != nil)
+	wrong := mistakes(rdb, cfg.Codec, cfg.Format)
+	wrong.If(!cfg.Since.IsZero() && !cfg.From.IsZero(), "Since", "is set besides From", "choose one")
+	wrong.If(!cfg.Until.IsZero() && !cfg.To.IsZero(), "Until", "is set besides To", "choose one")
+	wrong.Negative("Wait", int64(cfg.Wait), "leave it 0 to fail at once")
+	wrong.Join(rc.Validate())
 	if rc.MaxCount <= 0 {
 		rc.MaxCount = defaultCount
 	}
-	base := append([]flow.StageOption(wrong), flow.ChunkSize(rc.MaxCount))
-	if cfg.MaxInFlight != 0 {
-		base = append(base, flow.MaxInFlight(cfg.MaxInFlight))
-	}
-	if cfg.MaxBytes != 0 {
-		base = append(base, flow.MaxBytes(cfg.MaxBytes))
-	}
+	base := []flow.StageOption{flow.InvalidError(wrong.Err()), flow.ChunkSize(rc.MaxCount), inFlight(cfg.MaxInFlight)}
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("range", func() flow.Reader[T] {
 		r := &rangeReader[T]{wait: cfg.Wait, entries: entries[T]{format: format}}

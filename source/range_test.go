@@ -44,7 +44,7 @@ func TestRangePieces(t *testing.T) {
 		"by id":      {source.RangeConfig[string]{From: id(1700000000000, 5), To: id(1700000001000, 0)}, []string{"b", "c"}},
 		"by time":    {source.RangeConfig[string]{Since: at, Until: at}, []string{"a", "b"}},
 		"since":      {source.RangeConfig[string]{Since: at.Add(time.Second)}, []string{"c", "d"}},
-		"page by 1":  {source.RangeConfig[string]{Count: 1}, []string{"a", "b", "c", "d"}},
+		"page by 1":  {source.RangeConfig[string]{MaxCount: 1}, []string{"a", "b", "c", "d"}},
 		"one credit": {source.RangeConfig[string]{MaxInFlight: 1}, []string{"a", "b", "c", "d"}},
 		"nothing":    {source.RangeConfig[string]{Since: at.Add(time.Hour)}, nil},
 	} {
@@ -68,7 +68,7 @@ func TestRangeGoesOnWhereItWas(t *testing.T) {
 	gate := make(chan struct{})
 	seen := 0
 	var in inbox[string]
-	src := handle(source.Range(s.rdb, source.RangeConfig[string]{Key: s.key, Count: 10, MaxInFlight: 20}),
+	src := handle(source.Range(s.rdb, source.RangeConfig[string]{Key: s.key, MaxCount: 10, MaxInFlight: 20}),
 		func(context.Context, flow.Message[string]) error {
 			if seen++; seen == 250 {
 				close(half)
@@ -130,10 +130,18 @@ func TestRangeErrors(t *testing.T) {
 
 func TestRangeConfigMistakes(t *testing.T) {
 	now := time.Now()
-	bad := source.RangeConfig[string]{From: redisio.ID{Ms: 1}, To: redisio.ID{Ms: 2}, Since: now, Until: now, Count: -1,
-		Wait: -1, Codec: redisio.String(), Format: redisio.Native(redisio.String())}
+	bad := source.RangeConfig[string]{
+		From:     redisio.ID{Ms: 1},
+		To:       redisio.ID{Ms: 2},
+		Since:    now,
+		Until:    now,
+		MaxCount: -1,
+		Wait:     -1,
+		Codec:    redisio.String(),
+		Format:   redisio.Native(redisio.String()),
+	}
 	err := flow.New("bad", flow.To(source.Range(nil, bad), (&inbox[string]{}).sink())).Validate()
-	wantFields(t, err, "range", "rdb", "Key", "Since", "Until", "Count", "Wait", "Format")
+	wantFields(t, err, "range", "rdb", "Format", "Since", "Until", "Wait", "Key", "MaxCount")
 	swapped := source.RangeConfig[string]{Key: "k", Since: now, Until: now.Add(-time.Hour)}
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer rdb.Close()

@@ -6,16 +6,6 @@ import "time"
 // round trips of a reader with the default lease.
 const defaultReadyWithin = 30 * time.Second
 
-func (m *mistakes) readyWithin(d time.Duration) time.Duration {
-	if d < 0 {
-		m.add("ReadyWithin", "is negative", "leave it 0 for 30s")
-	}
-	if d == 0 {
-		d = defaultReadyWithin
-	}
-	return d
-}
-
 // Ready reports to a readiness probe whether Redis answers (see flow.Prober).
 func (s *streamReader[T]) Ready() error {
 	if !s.open.Load() {

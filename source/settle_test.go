@@ -20,7 +20,11 @@ func TestCommitTwice(t *testing.T) {
 	for range 4 {
 		rdb.XAdd(ctx, redistest.Entry(key, "data", "x"))
 	}
-	cfg := StreamConfig[string]{Key: key, Group: "g", Lease: time.Minute, Block: 20 * time.Millisecond}
+	cfg := StreamConfig[string]{
+		Key:    key,
+		Group:  "g",
+		Tuning: reader.Tuning{Lease: time.Minute, Block: 20 * time.Millisecond},
+	}
 	p := cfg.plan(rdb)
 	r, err := reader.NewGroup(rdb, p.group)
 	if err != nil {

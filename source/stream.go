@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,30 +36,13 @@ type StreamConfig[T any] struct {
 	// for redisio.Fields.
 	Format redisio.Format[T]
 
-	// MaxInFlight and MaxBytes are the credits: the maximum number, and bytes, of entries that are
-	// read and not settled. The pending list of this reader has no more, apart from entries that
-	// wait for their next delivery. They default to 4096 and 64 MiB. Redis counts entries, not
-	// bytes, so one read may return up to twice the free bytes, or 1 MiB, or one entry of any size.
-	// The source then holds at most twice MaxBytes, and three times while a reply arrives. With
-	// AtMostOnce only Count bounds a reply whose entries are suddenly larger than all before.
+	// MaxInFlight is the maximum number of entries that are read and not settled; flow.MaxBytes
+	// limits their bytes. The pending list of this reader has no more, apart from entries that wait
+	// for their next delivery. Defaults to 4096, and 64 MiB. Redis counts entries, not bytes, so one
+	// read may return up to twice the free bytes, or 1 MiB, or one entry of any size. The source then
+	// holds at most twice its bytes, and three times while a reply arrives. With AtMostOnce only
+	// MaxCount bounds a reply whose entries are suddenly larger than all before.
 	MaxInFlight int
-	MaxBytes    int
-	// Count is the maximum number of entries per read. Defaults to 1000.
-	Count int
-	// Block is how long a read waits on the server for entries, and so the delay until the source
-	// notices a drain. Defaults to 1s, at most 2s. A server or proxy that ignores it is polled ten
-	// times a second while idle.
-	Block time.Duration
-	// Lease is how long entries stay with a dead reader; live readers renew it. Defaults to 30s.
-	// All readers of a group should use the same lease.
-	Lease time.Duration
-
-	// DeleteSettled deletes entries from the stream when they are acknowledged or dead-lettered,
-	// once every other group has settled them too. So the stream holds the unsettled entries, and
-	// at most one more for each source. Defaults to false: entries stay until the retention of
-	// their writers trims them. Set it in all sources of a group, and not if others read the stream
-	// without a group.
-	DeleteSettled bool
 
 	// MaxDeliveries is how often an entry is delivered that fails, or whose reader dies; after that
 	// it becomes a dead letter. The server counts the deliveries of all readers. Defaults to 16.
@@ -69,30 +53,10 @@ type StreamConfig[T any] struct {
 	// "{Key}:dead". With any other client of a server with slots, an entry is moved in two steps if
 	// the keys are in different slots, see reader.Group.Dead.
 	DeadKey string
-	// DeadMaxLen is the approximate maximum length of the dead-letter stream. The oldest are
-	// trimmed first; OnEvent receives their number (redisio.EventDeadDropped). Defaults to 100,000.
-	// Negative keeps all.
-	DeadMaxLen int64
-
-	// DelayedEvery is the shortest interval at which the source moves due scheduled entries to the
-	// stream, whichever process scheduled them (see schedule.Scheduler). While nothing is scheduled
-	// it checks every 5s. Defaults to 1s. Negative disables it.
-	DelayedEvery time.Duration
-
-	// OnLostGroup is the reaction to a deleted group or stream. Defaults to creating it again at
-	// its former position.
-	OnLostGroup reader.LostGroup
-	// Capabilities are the features of newer servers that reads may use: Claim and MaxSize.
-	// Defaults to asking the server. &redisio.Capabilities{} uses none, as on Redis 7.0. Delivery
-	// is the same with and without.
-	Capabilities *redisio.Capabilities
-	// ReapAfter is the idle time after which other consumers of the group without pending entries
-	// are deleted. Defaults to an hour. Negative disables it.
-	ReapAfter time.Duration
-
 	// AtMostOnce reads without acknowledgements, which is cheaper for the server. An entry that was
 	// read is never delivered again, whatever its outcome, and there are no dead letters.
 	AtMostOnce bool
+
 	// Wait is how long to keep trying if Redis is not reachable at the start. Defaults to 0: the
 	// graph stops with the error of the first try. Once started, the source reconnects without
 	// limit.
@@ -104,6 +68,8 @@ type StreamConfig[T any] struct {
 	// OnEvent is called for events of the reader: reconnects, lost leases, entries taken over. It
 	// must not block.
 	OnEvent func(redisio.Event)
+
+	reader.Tuning
 }
 
 const (
@@ -135,21 +101,16 @@ const (
 // key of the wrong type and missing permissions stop the graph.
 func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.StageOption) flow.Source[T] {
 	p := cfg.plan(rdb)
-	base := append(
-		[]flow.StageOption(p.wrong),
+	base := []flow.StageOption{
+		flow.InvalidError(p.wrong.Err()),
 		flow.ChunkSize(p.group.MaxCount),
 		flow.Redelivers(),
 		flow.KeepsDeadLetters(),
-	)
+	}
 	if !cfg.AtMostOnce {
 		base = append(base, flow.GivesBack())
 	}
-	if cfg.MaxInFlight != 0 {
-		base = append(base, flow.MaxInFlight(cfg.MaxInFlight))
-	}
-	if cfg.MaxBytes != 0 {
-		base = append(base, flow.MaxBytes(cfg.MaxBytes))
-	}
+	base = append(base, inFlight(cfg.MaxInFlight))
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource(
 		"stream",
@@ -171,25 +132,20 @@ type streamPlan struct {
 	deadKey       string
 	maxDeliveries int
 	readyWithin   time.Duration
-	wrong         mistakes
+	wrong         *redisio.Mistakes
 }
 
 func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	p := &streamPlan{
 		group: reader.GroupConfig{
-			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, Block: c.Block, MaxCount: c.Count,
-			Lease: c.Lease, NoAck: c.AtMostOnce, DeadMaxLen: c.DeadMaxLen, DelayedEvery: c.DelayedEvery, Wait: c.Wait,
-			OnEvent: c.OnEvent, OnLostGroup: c.OnLostGroup, ReapAfter: c.ReapAfter, Capabilities: c.Capabilities,
-			DeleteSettled: c.DeleteSettled,
+			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, NoAck: c.AtMostOnce, Wait: c.Wait,
+			OnEvent: c.OnEvent, Tuning: c.Tuning,
 		},
-		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries,
+		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries, readyWithin: cmp.Or(c.ReadyWithin, defaultReadyWithin),
+		wrong: mistakes(rdb, c.Codec, c.Format),
 	}
-	if redisio.IsNilClient(rdb) {
-		p.wrong.add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
-	}
-	p.wrong.of(p.group.Validate(), map[string]string{"MaxCount": "Count", "NoAck": "AtMostOnce"})
-	p.wrong.both(c.Codec != nil, c.Format != nil)
-	p.readyWithin = p.wrong.readyWithin(c.ReadyWithin)
+	p.wrong.Join(p.group.Validate())
+	p.wrong.Negative("ReadyWithin", int64(c.ReadyWithin), "leave it 0 for 30s")
 	if p.group.MaxCount <= 0 {
 		p.group.MaxCount = defaultCount
 	}
@@ -201,19 +157,19 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	switch {
 	case c.AtMostOnce:
 		if c.DeadKey != "" || c.MaxDeliveries != 0 || c.DeadMaxLen != 0 {
-			p.wrong.add("AtMostOnce", "is set besides DeadKey, DeadMaxLen or MaxDeliveries",
+			p.wrong.Add("AtMostOnce", "is set besides DeadKey, DeadMaxLen or MaxDeliveries",
 				"remove one: entries read at most once are neither delivered again nor kept")
 		}
 	case c.DeadKey == "":
 		p.deadKey = deadKey(c.Key, cluster)
 		if p.deadKey == "" {
-			p.wrong.add("DeadKey", fmt.Sprintf("no default shares the hash slot of %q", c.Key),
+			p.wrong.Add("DeadKey", fmt.Sprintf("no default shares the hash slot of %q", c.Key),
 				"give the keys a common hash tag, such as {orders} and {orders}:dead")
 		}
 	case c.DeadKey == c.Key:
-		p.wrong.add("DeadKey", "is the stream that is read", "name another stream")
+		p.wrong.Add("DeadKey", "is the stream that is read", "name another stream")
 	case cluster && redisio.HashTag(c.DeadKey) != redisio.HashTag(c.Key):
-		p.wrong.add("DeadKey", fmt.Sprintf("%q does not share the hash slot of %q", c.DeadKey, c.Key),
+		p.wrong.Add("DeadKey", fmt.Sprintf("%q does not share the hash slot of %q", c.DeadKey, c.Key),
 			"give both the same hash tag, such as {orders} and {orders}:dead")
 	}
 	return p

@@ -16,6 +16,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
@@ -59,7 +60,7 @@ var (
 // fillStream writes n entries.
 func fillStream(b *testing.B, rdb *redis.Client, key, payload string, n int) {
 	b.Helper()
-	w, err := writer.New(rdb, writer.Config{Key: key, Pipelines: 4, Depth: 512})
+	w, err := writer.New(rdb, writer.Config{Key: key, Tuning: writer.Tuning{Pipelines: 4, Depth: 512}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -144,7 +145,10 @@ func consume[T any](b *testing.B, rdb *redis.Client, key string) time.Duration {
 		b,
 		benchN,
 		flow.To(
-			source.Stream(rdb, source.StreamConfig[T]{Key: key, Group: "g", Block: 10 * time.Millisecond}),
+			source.Stream(
+				rdb,
+				source.StreamConfig[T]{Key: key, Group: "g", Tuning: reader.Tuning{Block: 10 * time.Millisecond}},
+			),
 			discard[T](),
 		),
 	)
@@ -210,13 +214,23 @@ func pipe(b *testing.B, rdb *redis.Client, key string, pipelines int) time.Durat
 	rdb.Del(bg, out)
 	rdb.XGroupDestroy(bg, key, "g")
 	rdb.XGroupCreate(bg, key, "g", "0")
-	src := source.Stream(rdb, source.StreamConfig[string]{Key: key, Group: "g", Block: 10 * time.Millisecond})
+	src := source.Stream(
+		rdb,
+		source.StreamConfig[string]{Key: key, Group: "g", Tuning: reader.Tuning{Block: 10 * time.Millisecond}},
+	)
 	loud := flow.Step(src, "map", func() flow.StepFunc[string, string] {
 		return func(_ context.Context, m flow.Message[string]) (flow.Message[string], bool, error) {
 			return flow.Derive(m, strings.ToUpper(m.Value)), true, nil
 		}
 	})
-	took := timed(b, benchN, flow.To(loud, sink.Stream(rdb, sink.StreamConfig[string]{Key: out, Pipelines: pipelines})))
+	took := timed(
+		b,
+		benchN,
+		flow.To(
+			loud,
+			sink.Stream(rdb, sink.StreamConfig[string]{Key: out, Tuning: writer.Tuning{Pipelines: pipelines}}),
+		),
+	)
 	settledAll(b, rdb, key)
 	if n := rdb.XLen(bg, out).Val(); n != benchN {
 		b.Fatalf("%d entries written", n)

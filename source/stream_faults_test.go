@@ -18,6 +18,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -48,7 +49,13 @@ func copyGraph(
 	f func(context.Context, flow.Message[string]) error,
 ) *flow.Graph {
 	src := handle(source.Stream(rdb, cfg), f)
-	return flow.New("copy", flow.To(src, sink.Stream(rdb, sink.StreamConfig[string]{Key: cfg.Key + ":out", Depth: 16})))
+	return flow.New(
+		"copy",
+		flow.To(
+			src,
+			sink.Stream(rdb, sink.StreamConfig[string]{Key: cfg.Key + ":out", Tuning: writer.Tuning{Depth: 16}}),
+		),
+	)
 }
 
 func TestStreamSurvivesRestartOfRedis(t *testing.T) {
@@ -101,7 +108,12 @@ func TestStreamWorkerProcess(t *testing.T) {
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer rdb.Close()
-	cfg := source.StreamConfig[string]{Key: key, Group: "g", Lease: time.Second, Count: 50, MaxInFlight: 100}
+	cfg := source.StreamConfig[string]{
+		Key:         key,
+		Group:       "g",
+		Tuning:      reader.Tuning{Lease: time.Second, MaxCount: 50},
+		MaxInFlight: 100,
+	}
 	err := copyGraph(
 		rdb,
 		cfg,
@@ -318,7 +330,12 @@ func TestStreamKillerProcess(t *testing.T) {
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer rdb.Close()
-	cfg := source.StreamConfig[string]{Key: key, Group: "g", Lease: 150 * time.Millisecond, MaxDeliveries: 5}
+	cfg := source.StreamConfig[string]{
+		Key:           key,
+		Group:         "g",
+		Tuning:        reader.Tuning{Lease: 150 * time.Millisecond},
+		MaxDeliveries: 5,
+	}
 	err := copyGraph(rdb, cfg, func(_ context.Context, m flow.Message[string]) error {
 		if m.Value == "7" {
 			self, err := os.FindProcess(os.Getpid())

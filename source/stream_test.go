@@ -22,6 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -47,7 +48,11 @@ func standOn(t testing.TB, s *redistest.Server) *stand {
 
 // config is a StreamConfig for tests: short waits, a lease that does not end by itself.
 func config[T any](s *stand) source.StreamConfig[T] {
-	return source.StreamConfig[T]{Key: s.key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute}
+	return source.StreamConfig[T]{
+		Key:    s.key,
+		Group:  "g",
+		Tuning: reader.Tuning{Block: 20 * time.Millisecond, Lease: time.Minute},
+	}
 }
 
 // fill writes n native entries, "0", "1", ….
@@ -243,7 +248,7 @@ func TestStreamReadersShareGroup(t *testing.T) {
 	s := newStand(t)
 	var in inbox[string]
 	cfg := config[string](s)
-	cfg.Count = 10
+	cfg.MaxCount = 10
 	a := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	b := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	want := s.fill(t, 1000)
@@ -611,31 +616,19 @@ func TestStreamMeter(t *testing.T) {
 
 func TestStreamConfigMistakes(t *testing.T) {
 	bad := source.StreamConfig[string]{
-		Block: time.Minute, Count: -1, Lease: -1, MaxBytes: -1, Wait: -1, DeadMaxLen: -1,
+		Tuning: reader.Tuning{Block: time.Minute, MaxCount: -1, Lease: -1, DeadMaxLen: -1}, Wait: -1,
 		Codec: redisio.String(), Format: redisio.Native(redisio.String()), AtMostOnce: true, MaxDeliveries: 3,
 	}
-	err := flow.New("bad", flow.To(source.Stream(nil, bad), (&inbox[string]{}).sink())).Validate()
-	wantFields(
-		t,
-		err,
-		"stream",
-		"rdb",
-		"Key",
-		"Group",
-		"Block",
-		"Count",
-		"Lease",
-		"Wait",
-		"Format",
-		"AtMostOnce",
-		"MaxBytes",
-	)
+	src := source.Stream(nil, bad, flow.MaxBytes(-1))
+	err := flow.New("bad", flow.To(src, (&inbox[string]{}).sink())).Validate()
+	wantFields(t, err, "stream", "rdb", "Format", "Key", "Group", "Block", "MaxCount", "Lease", "Wait", "AtMostOnce",
+		"MaxBytes")
 
 	once := source.StreamConfig[string]{
 		Key:        "k",
 		Group:      "g",
 		AtMostOnce: true,
-		DeadMaxLen: 5,
+		Tuning:     reader.Tuning{DeadMaxLen: 5},
 	} // it was passed over in silence
 	err = flow.New("bad", flow.To(source.Stream(nil, once), (&inbox[string]{}).sink())).Validate()
 	wantFields(t, err, "stream", "rdb", "AtMostOnce")
@@ -700,13 +693,18 @@ func TestStreamEmbedded(t *testing.T) {
 	for i := range 100 {
 		rdb.XAdd(t.Context(), redistest.Entry("in", "data", fmt.Sprint(i)))
 	}
-	src := handle(source.Stream(rdb, source.StreamConfig[string]{Key: "in", Group: "g", Block: 20 * time.Millisecond}),
+	src := handle(
+		source.Stream(
+			rdb,
+			source.StreamConfig[string]{Key: "in", Group: "g", Tuning: reader.Tuning{Block: 20 * time.Millisecond}},
+		),
 		func(_ context.Context, m flow.Message[string]) error {
 			if m.Value == "7" {
 				return flow.Reject(errors.New("hopeless"))
 			}
 			return nil
-		})
+		},
+	)
 	r := start(t, flow.To(src, sink.Stream(rdb, sink.StreamConfig[string]{Key: "out"})))
 	redistest.Soon(t, "all through", func() bool {
 		return rdb.XLen(t.Context(), "out").Val() == 99 && rdb.XLen(t.Context(), "in:dead").Val() == 1

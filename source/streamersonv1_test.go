@@ -9,6 +9,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 	"github.com/streamerson/streamerson-go/sink"
@@ -33,7 +34,12 @@ func TestStreamersonV1(t *testing.T) {
 	var got inbox[order]
 	in := source.Stream(
 		s.rdb,
-		source.StreamConfig[order]{Key: topic.Incoming(), Group: "g", Format: format, Block: 20 * time.Millisecond},
+		source.StreamConfig[order]{
+			Key:    topic.Incoming(),
+			Group:  "g",
+			Format: format,
+			Tuning: reader.Tuning{Block: 20 * time.Millisecond},
+		},
 	)
 	out := sink.Stream(s.rdb, sink.StreamConfig[order]{Key: topic.Outgoing(), Format: format})
 	tail := source.Tail(

@@ -24,11 +24,10 @@ type TailConfig[T any] struct {
 	Codec  redisio.Codec[T]
 	Format redisio.Format[T]
 
-	// MaxInFlight and MaxBytes are the credits. They default to 4096 and 64 MiB.
+	// MaxInFlight is the maximum number of unsettled messages. Defaults to 4096.
 	MaxInFlight int
-	MaxBytes    int
-	// Count is the maximum number of entries per read. Defaults to 1000.
-	Count int
+	// MaxCount is the maximum number of entries per read. Defaults to 1000.
+	MaxCount int
 	// Block is how long a read waits on the server for entries. Defaults to 1s, at most 2s.
 	Block time.Duration
 	// Wait is how long to keep trying if Redis is not reachable at the start; see StreamConfig.
@@ -48,24 +47,15 @@ func Tail[T any](rdb redis.UniversalClient, cfg TailConfig[T], opts ...flow.Stag
 	if cfg.Start.IsZero() {
 		cfg.Start = redisio.StartEnd()
 	}
-	rc := reader.TailConfig{Key: cfg.Key, Start: cfg.Start, Block: cfg.Block, MaxCount: cfg.Count, Wait: cfg.Wait,
+	rc := reader.TailConfig{Key: cfg.Key, Start: cfg.Start, Block: cfg.Block, MaxCount: cfg.MaxCount, Wait: cfg.Wait,
 		OnEvent: cfg.OnEvent}
-	var wrong mistakes
-	if redisio.IsNilClient(rdb) {
-		wrong.add("rdb", "the Redis client is nil", "pass a client, see redisio.Connect")
-	}
-	wrong.of(rc.Validate(), map[string]string{"MaxCount": "Count"})
-	wrong.both(cfg.Codec != nil, cfg.Format != nil)
+	wrong := mistakes(rdb, cfg.Codec, cfg.Format)
+	wrong.Join(rc.Validate())
 	if rc.MaxCount <= 0 {
 		rc.MaxCount = defaultCount
 	}
-	base := append([]flow.StageOption(wrong), flow.ChunkSize(rc.MaxCount), flow.OnFault(flow.Drop))
-	if cfg.MaxInFlight != 0 {
-		base = append(base, flow.MaxInFlight(cfg.MaxInFlight))
-	}
-	if cfg.MaxBytes != 0 {
-		base = append(base, flow.MaxBytes(cfg.MaxBytes))
-	}
+	base := []flow.StageOption{flow.InvalidError(wrong.Err()), flow.ChunkSize(rc.MaxCount), flow.OnFault(flow.Drop),
+		inFlight(cfg.MaxInFlight)}
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource("tail", func() flow.Reader[T] {
 		t := &tailReader[T]{entries: entries[T]{format: format}}

@@ -126,10 +126,10 @@ func TestTailDropsWhatItCannotDecode(t *testing.T) {
 }
 
 func TestTailConfigMistakes(t *testing.T) {
-	bad := source.TailConfig[string]{Block: time.Minute, Count: -1, MaxBytes: -1, Wait: -1,
+	bad := source.TailConfig[string]{Block: time.Minute, MaxCount: -1, Wait: -1,
 		Codec: redisio.String(), Format: redisio.Native(redisio.String())}
-	err := flow.New("bad", flow.To(source.Tail(nil, bad), (&inbox[string]{}).sink())).Validate()
-	wantFields(t, err, "tail", "rdb", "Key", "Block", "Count", "Wait", "Format", "MaxBytes")
+	err := flow.New("bad", flow.To(source.Tail(nil, bad, flow.MaxBytes(-1)), (&inbox[string]{}).sink())).Validate()
+	wantFields(t, err, "tail", "rdb", "Format", "Key", "Block", "MaxCount", "Wait", "MaxBytes")
 }
 
 // A stream that was made again is followed, and the graph's log says so.

@@ -2,13 +2,13 @@ package source
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
@@ -34,19 +34,19 @@ type TicksConfig struct {
 	// MaxLen is the approximate maximum length of the stream of ticks. Defaults to 1000.
 	MaxLen int64
 
-	// MaxInFlight, Lease, MaxDeliveries, DeadKey, DeadMaxLen, Block and Wait are as in
-	// StreamConfig, except that MaxInFlight defaults to 1: this process handles one tick at a time.
+	// MaxInFlight is the maximum number of ticks that this process handles at a time. Defaults to 1.
 	// Other members of the group do not wait for it.
-	MaxInFlight   int
-	Lease         time.Duration
+	MaxInFlight int
+	// MaxDeliveries, DeadKey and Wait are as in StreamConfig.
 	MaxDeliveries int
 	DeadKey       string
-	DeadMaxLen    int64
-	Block         time.Duration
 	Wait          time.Duration
 	// OnEvent is also called for redisio.EventTickerWaits: the stream's last ID is in the future,
 	// so no ticks come until then.
 	OnEvent func(redisio.Event)
+
+	// Tuning is as in StreamConfig. Ticks set MaxCount to MaxInFlight and disable DelayedEvery.
+	reader.Tuning
 }
 
 // Tick is one tick of Ticks.
@@ -71,20 +71,14 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 	}
 	sc := StreamConfig[Tick]{
 		Key: cfg.Key, Group: cfg.Group, Start: redisio.StartEnd(),
-		MaxInFlight: cfg.MaxInFlight, Count: max(cfg.MaxInFlight, 1),
-		Lease: cfg.Lease, MaxDeliveries: cfg.MaxDeliveries, DeadKey: cfg.DeadKey, DeadMaxLen: cfg.DeadMaxLen,
-		Block: cfg.Block, Wait: cfg.Wait, OnEvent: cfg.OnEvent, DelayedEvery: -1, // ticks do not use the schedule
+		MaxDeliveries: cfg.MaxDeliveries, DeadKey: cfg.DeadKey, Wait: cfg.Wait, OnEvent: cfg.OnEvent, Tuning: cfg.Tuning,
 	}
+	sc.MaxCount, sc.DelayedEvery = max(cfg.MaxInFlight, 1), -1 // ticks do not use the schedule
 	p := sc.plan(rdb)
-	if cfg.Next == nil {
-		p.wrong.add("Next", "is nil", "give a function that returns the first tick after a time, or use cron.Source")
-	}
-	if cfg.Missed > 1000 {
-		p.wrong.add("Missed", fmt.Sprintf("is %d", cfg.Missed), "choose up to 1000")
-	}
-	if cfg.MaxLen < 0 {
-		p.wrong.add("MaxLen", "is negative", "leave it 0 for 1000")
-	}
+	p.wrong.If(cfg.Next == nil, "Next", "is nil",
+		"give a function that returns the first tick after a time, or use cron.Source")
+	p.wrong.Is(cfg.Missed > 1000, "Missed", cfg.Missed, "choose up to 1000")
+	p.wrong.Negative("MaxLen", cfg.MaxLen, "leave it 0 for 1000")
 	tc := schedule.TickerConfig{
 		Key:    cfg.Key,
 		Next:   cfg.Next,
@@ -96,13 +90,13 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 		tc.Missed = 1
 	}
 	format := redisio.Native(tickCodec{cfg.Location})
-	base := append(
-		[]flow.StageOption(p.wrong),
+	base := []flow.StageOption{
+		flow.InvalidError(p.wrong.Err()),
 		flow.ChunkSize(p.group.MaxCount),
 		flow.Redelivers(),
 		flow.KeepsDeadLetters(),
 		flow.MaxInFlight(cfg.MaxInFlight),
-	)
+	}
 	return flow.NewSource("ticks", func() flow.Reader[Tick] {
 		return &ticksReader{streamReader: newStreamReader(rdb, p, format), rdb: rdb, cfg: tc}
 	}, append(base, opts...)...)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -20,7 +21,12 @@ func ExampleTicks() {
 	}
 	ticks := source.Ticks(
 		rdb,
-		source.TicksConfig{Next: next, Key: "ticks", Group: "reports", Block: 50 * time.Millisecond},
+		source.TicksConfig{
+			Next:   next,
+			Key:    "ticks",
+			Group:  "reports",
+			Tuning: reader.Tuning{Block: 50 * time.Millisecond},
+		},
 	)
 	for tick, err := range flow.Values(context.Background(), ticks) {
 		if err != nil {

@@ -13,12 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 func TestTicksValidate(t *testing.T) {
 	var r rig[Tick]
-	err := r.graph(Ticks(nil, TicksConfig{Missed: 2000, MaxLen: -1, Lease: -1, MaxInFlight: -1})).Validate()
+	err := r.graph(Ticks(nil, TicksConfig{Missed: 2000, MaxLen: -1, Tuning: reader.Tuning{Lease: -1}, MaxInFlight: -1})).
+		Validate()
 	var got []string
 	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
 		var e *flow.BuildError
@@ -73,10 +75,10 @@ func TestTicksOncePerCluster(t *testing.T) {
 					Ticks(
 						srv.Client(t),
 						TicksConfig{
-							Next:  every(100 * time.Millisecond),
-							Key:   key,
-							Group: "g",
-							Block: 50 * time.Millisecond,
+							Next:   every(100 * time.Millisecond),
+							Key:    key,
+							Group:  "g",
+							Tuning: reader.Tuning{Block: 50 * time.Millisecond},
 						},
 					),
 				),
@@ -135,7 +137,12 @@ func TestTicksOfAFailedHandlerComesAgain(t *testing.T) {
 		r.graph(
 			Ticks(
 				rdb,
-				TicksConfig{Next: every(200 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond},
+				TicksConfig{
+					Next:   every(200 * time.Millisecond),
+					Key:    key,
+					Group:  "g",
+					Tuning: reader.Tuning{Block: 50 * time.Millisecond},
+				},
 			),
 		),
 	)
@@ -175,7 +182,7 @@ func TestTicksMissed(t *testing.T) {
 							Key:      key,
 							Group:    "g",
 							Missed:   missed,
-							Block:    50 * time.Millisecond,
+							Tuning:   reader.Tuning{Block: 50 * time.Millisecond},
 							Location: time.FixedZone("X", 3600),
 						},
 					),
@@ -212,7 +219,12 @@ func TestTicksSurvivesItsServer(t *testing.T) {
 		r.graph(
 			Ticks(
 				srv.Client(t),
-				TicksConfig{Next: every(50 * time.Millisecond), Key: "ticks", Group: "g", Block: 50 * time.Millisecond},
+				TicksConfig{
+					Next:   every(50 * time.Millisecond),
+					Key:    "ticks",
+					Group:  "g",
+					Tuning: reader.Tuning{Block: 50 * time.Millisecond},
+				},
 			),
 		),
 	)
@@ -232,7 +244,12 @@ func TestTicksOfWrongTypeStops(t *testing.T) {
 		r.graph(
 			Ticks(
 				rdb,
-				TicksConfig{Next: every(50 * time.Millisecond), Key: key, Group: "g", Block: 50 * time.Millisecond},
+				TicksConfig{
+					Next:   every(50 * time.Millisecond),
+					Key:    key,
+					Group:  "g",
+					Tuning: reader.Tuning{Block: 50 * time.Millisecond},
+				},
 			),
 		),
 	)

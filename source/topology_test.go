@@ -173,14 +173,16 @@ func newCopying(t *testing.T, rdb redis.UniversalClient, key string) *copying {
 	src := source.Stream(
 		rdb,
 		source.StreamConfig[string]{
-			Key:         key,
-			Group:       "g",
-			Block:       20 * time.Millisecond,
-			Lease:       2 * time.Second,
+			Key:   key,
+			Group: "g",
+			Tuning: reader.Tuning{
+				Block: 20 * time.Millisecond,
+				Lease: 2 * time.Second,
+			},
 			MaxInFlight: 64,
 		},
 	)
-	to := sink.StreamConfig[string]{Key: key + ":out", Depth: 16}
+	to := sink.StreamConfig[string]{Key: key + ":out", Tuning: writer.Tuning{Depth: 16}}
 	if strings.Contains(t.Name(), "Sentinel") {
 		to.Durability, to.DedupeWindow = writer.Durability{Replicas: 1}, time.Minute
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -68,17 +69,24 @@ func (j job) work(ctx context.Context, d *diary) error {
 	}
 	h := &handler{job: j, diary: d, rng: rand.New(rand.NewPCG(j.Seed, uint64(os.Getpid())))}
 	from := source.StreamConfig[parcel]{
-		Key:           j.Input,
-		Group:         j.Group,
-		DeadKey:       j.Dead,
-		MaxInFlight:   j.InFlight,
-		Lease:         j.Lease,
-		Block:         j.Block,
+		Key:         j.Input,
+		Group:       j.Group,
+		DeadKey:     j.Dead,
+		MaxInFlight: j.InFlight,
+		Tuning: reader.Tuning{
+			Lease: j.Lease,
+			Block: j.Block,
+		},
 		MaxDeliveries: j.MaxDeliveries,
 		Wait:          time.Minute,
 		OnEvent:       d.event,
 	}
-	to := sink.StreamConfig[parcel]{Key: j.Output, Pipelines: j.Pipelines, Wait: time.Minute, OnRetry: d.retry}
+	to := sink.StreamConfig[parcel]{
+		Key:     j.Output,
+		Tuning:  writer.Tuning{Pipelines: j.Pipelines},
+		Wait:    time.Minute,
+		OnRetry: d.retry,
+	}
 	if j.Replicas > 0 {
 		to.Durability, to.DedupeWindow = writer.Durability{Replicas: j.Replicas}, time.Minute
 	}

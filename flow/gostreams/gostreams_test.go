@@ -24,6 +24,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/flow/flowtest"
 	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -425,7 +426,11 @@ func TestFault_D16_FuncLosesNothing(t *testing.T) {
 		})
 		in := source.Stream(
 			rdb,
-			source.StreamConfig[int]{Key: key, Group: "g", Block: 50 * time.Millisecond, Lease: 300 * time.Millisecond},
+			source.StreamConfig[int]{
+				Key:    key,
+				Group:  "g",
+				Tuning: reader.Tuning{Block: 50 * time.Millisecond, Lease: 300 * time.Millisecond},
+			},
 		)
 		out := operators.Unbatch(operators.Map(operators.Batch(in, 64, 10*time.Millisecond), twice))
 		r, err := flow.New("g", flow.To(out, snk)).Start(t.Context())

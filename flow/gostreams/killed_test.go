@@ -15,6 +15,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -31,8 +32,11 @@ func TestKilledProcess(t *testing.T) {
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer rdb.Close()
-	in := source.Stream(rdb, source.StreamConfig[int]{Key: key, Group: "g", Lease: 200 * time.Millisecond,
-		MaxDeliveries: 100, MaxInFlight: 256})
+	in := source.Stream(
+		rdb,
+		source.StreamConfig[int]{Key: key, Group: "g", Tuning: reader.Tuning{Lease: 200 * time.Millisecond},
+			MaxDeliveries: 100, MaxInFlight: 256},
+	)
 	through := Func[int, int](func(in streams.Source) streams.Source {
 		return in.Via(goflow.NewMap(func(i int) int { return i }, 2)).
 			Via(goflow.NewFlatMap(func(i int) []int { return []int{i, i} }, 1))

@@ -18,11 +18,13 @@ func (c HubConfig) Access(hub string) redisio.Access {
 	c = c.withDefaults()
 	k := keysOf(hub)
 	in := writer.Config{
-		Key:          k.in,
-		MaxLen:       c.MaxLen,
-		HardCap:      c.HardCap,
-		WhenFull:     writer.FullRefuse,
-		MaxBytes:     max(0, c.MaxBytes),
+		Key:    k.in,
+		MaxLen: c.MaxLen,
+		Tuning: writer.Tuning{
+			HardCap:  c.HardCap,
+			WhenFull: writer.FullRefuse,
+			MaxBytes: max(0, c.MaxBytes),
+		},
 		DedupeWindow: max(0, c.DedupeWindow),
 	}
 	a := in.Access().And(reader.TailConfig{Key: k.out}.Access(), reader.RangeConfig{Key: k.out}.Access(),

@@ -374,8 +374,11 @@ func groupPanics(t *testing.T) {
 	events, lost := make(chan struct{}, 1), make(chan struct{}, 1)
 	r, err := reader.NewGroup(
 		s.rdb,
-		reader.GroupConfig{Key: s.name, Group: "g", Lease: 300 * time.Millisecond, DelayedEvery: -1,
-			Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](events), OnLost: called[[]string](lost)},
+		reader.GroupConfig{Key: s.name, Group: "g", Tuning: reader.Tuning{
+			Lease:        300 * time.Millisecond,
+			DelayedEvery: -1,
+			Block:        20 * time.Millisecond,
+		}, OnEvent: called[redisio.Event](events), OnLost: called[[]string](lost)},
 	)
 	if err == nil {
 		err = r.Open(t.Context())
@@ -403,11 +406,13 @@ func writerPanics(t *testing.T) {
 	w, err := writer.New(
 		s.rdb,
 		writer.Config{
-			Key:        s.name,
-			MaxLen:     1,
-			Exact:      true,
-			DropUnread: true,
-			OnEvent:    called[redisio.Event](events),
+			Key:    s.name,
+			MaxLen: 1,
+			Tuning: writer.Tuning{
+				Exact:      true,
+				DropUnread: true,
+			},
+			OnEvent: called[redisio.Event](events),
 		},
 	)
 	if err == nil {
@@ -591,14 +596,17 @@ func ticksPanics(t *testing.T) {
 	var fail atomic.Bool
 	fail.Store(true)
 	nexts, events := make(chan struct{}, 1), make(chan struct{}, 1)
-	ticks := source.Ticks(s.rdb, source.TicksConfig{Key: s.name, Group: "g", Block: 20 * time.Millisecond,
-		OnEvent: called[redisio.Event](events),
-		Next: func(after time.Time) time.Time {
-			if fail.Load() {
-				called[time.Time](nexts)(after)
-			}
-			return everyMillisecond(after)
-		}})
+	ticks := source.Ticks(
+		s.rdb,
+		source.TicksConfig{Key: s.name, Group: "g", Tuning: reader.Tuning{Block: 20 * time.Millisecond},
+			OnEvent: called[redisio.Event](events),
+			Next: func(after time.Time) time.Time {
+				if fail.Load() {
+					called[time.Time](nexts)(after)
+				}
+				return everyMillisecond(after)
+			}},
+	)
 	got := make(chan struct{}, 1)
 	start(t, flow.New("ticks", flow.To(ticks, sink.Func(func(context.Context, source.Tick) error {
 		select {
@@ -643,7 +651,7 @@ func sourcePanics(t *testing.T) {
 		source.StreamConfig[int]{
 			Key:     s.name,
 			Group:   "g",
-			Block:   20 * time.Millisecond,
+			Tuning:  reader.Tuning{Block: 20 * time.Millisecond},
 			OnEvent: called[redisio.Event](calls),
 		},
 	)
@@ -730,7 +738,7 @@ func fullPanics(t *testing.T) {
 	calls := make(chan struct{}, 1)
 	full := called[flow.Message[int]](calls)
 	from, in := source.Queue[int](1)
-	out := sink.StreamConfig[int]{Key: s.name, HardCap: 1,
+	out := sink.StreamConfig[int]{Key: s.name, Tuning: writer.Tuning{HardCap: 1},
 		OnFull: func(m flow.Message[int]) error { full(m); return nil }}
 	start(t, flow.New("write", flow.To(from, sink.Stream(s.rdb, out))))
 	for n := range 2 {
@@ -758,11 +766,13 @@ func sinkEventPanics(t *testing.T) {
 		sink.Stream(
 			s.rdb,
 			sink.StreamConfig[int]{
-				Key:        s.name,
-				MaxLen:     1,
-				Exact:      true,
-				DropUnread: true,
-				OnEvent:    called[redisio.Event](calls),
+				Key:    s.name,
+				MaxLen: 1,
+				Tuning: writer.Tuning{
+					Exact:      true,
+					DropUnread: true,
+				},
+				OnEvent: called[redisio.Event](calls),
 			},
 		),
 		1,

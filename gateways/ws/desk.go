@@ -56,8 +56,11 @@ func (d *desk) Open(ctx context.Context) error {
 	l := &life{seal: seal, open: true}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // ended by Close
 	from, inbox := source.Queue[said](inboxSize, flow.Name("said"))
-	out := sink.StreamConfig[said]{Key: h.keys.in, Format: saidFormat{}, MaxLen: h.cfg.MaxLen, HardCap: h.cfg.HardCap,
-		WhenFull: writer.FullRefuse, MaxBytes: max(0, h.cfg.MaxBytes), Wait: h.cfg.Wait}
+	out := sink.StreamConfig[said]{Key: h.keys.in, Format: saidFormat{}, MaxLen: h.cfg.MaxLen, Tuning: writer.Tuning{
+		HardCap:  h.cfg.HardCap,
+		WhenFull: writer.FullRefuse,
+		MaxBytes: max(0, h.cfg.MaxBytes),
+	}, Wait: h.cfg.Wait}
 	if h.cfg.DedupeWindow > 0 {
 		out.DedupeWindow = h.cfg.DedupeWindow
 		out.IDFor = func(m flow.Message[said]) string { return m.Value.id }

@@ -21,6 +21,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -293,7 +294,7 @@ func TestFault_G6_JoinWithHistory(t *testing.T) {
 				live = append(live, room("lobby", before+i))
 			}
 			writing <- flow.New("tell", flow.To(source.Of(live...), ws.Outbound[said](s.rdb, s.name,
-				sink.StreamConfig[ws.Message[said]]{Depth: 3}))).Run(t.Context())
+				sink.StreamConfig[ws.Message[said]]{Tuning: writer.Tuning{Depth: 3}}))).Run(t.Context())
 		}()
 		c.send(map[string]any{"kind": "join", "id": "1", "room": "lobby", "since": "0"})
 		var got []int
@@ -430,7 +431,14 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 			ws.Message[said]{To: ws.All, Type: "x", Value: said{N: i, Text: strings.Repeat("x", 40<<10)}},
 		)
 	}
-	run(t, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{MaxBytes: budget, Depth: 4}), list...)
+	run(
+		t,
+		ws.Outbound[said](
+			s.rdb,
+			s.name,
+			sink.StreamConfig[ws.Message[said]]{Tuning: writer.Tuning{MaxBytes: budget, Depth: 4}},
+		),
+		list...)
 	if m := s.memory(t, "{"+s.name+"}:out"); m > budget+budget/2 {
 		t.Errorf("the log takes %d bytes of %d", m, budget)
 	}

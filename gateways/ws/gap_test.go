@@ -5,6 +5,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
 )
 
@@ -80,7 +81,11 @@ func TestLog(t *testing.T) {
 	}
 	equal(t, "the one that is a message", "7", string(c.want("msg").Data))
 	equal(t, "the others", uint64(4), n.hub.Stats().Undecoded)
-	out := ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{MaxLen: 10, Exact: true})
+	out := ws.Outbound[said](
+		s.rdb,
+		s.name,
+		sink.StreamConfig[ws.Message[said]]{MaxLen: 10, Tuning: writer.Tuning{Exact: true}},
+	)
 	run(
 		t,
 		out,

@@ -71,30 +71,11 @@ type ResetOptions struct {
 
 // Validate reports all mistakes at once, each as a *ConfigError.
 func (o ResetOptions) Validate() error {
-	var errs []error
-	if o.Live < 0 {
-		errs = append(
-			errs,
-			&redisio.ConfigError{
-				Type:    "ResetOptions",
-				Field:   "Live",
-				Problem: "is negative",
-				Fix:     "leave it 0 for 30 s; Force is what goes on regardless",
-			},
-		)
-	}
-	if o.Pending < KeepPending || o.Pending > DropPending {
-		errs = append(
-			errs,
-			&redisio.ConfigError{
-				Type:    "ResetOptions",
-				Field:   "Pending",
-				Problem: fmt.Sprintf("is %d", o.Pending),
-				Fix:     "choose KeepPending, ReleasePending or DropPending",
-			},
-		)
-	}
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("ResetOptions")
+	m.Negative("Live", int64(o.Live), "leave it 0 for 30 s; Force is what goes on regardless")
+	m.Is(o.Pending < KeepPending || o.Pending > DropPending, "Pending", int(o.Pending),
+		"choose KeepPending, ReleasePending or DropPending")
+	return m.Err()
 }
 
 // ResetPlan is what a reset does, or in a dry run would do.
@@ -159,21 +140,13 @@ func Reset(
 	to redisio.Start,
 	o ResetOptions,
 ) (ResetPlan, error) {
-	var plan ResetPlan
-	err := errors.Join(check.NeedClient(rdb, "Reset"), check.NeedKey("Reset", key), o.Validate())
-	if to.IsZero() {
-		err = errors.Join(
-			err,
-			&redisio.ConfigError{
-				Type:    "Reset",
-				Field:   "to",
-				Problem: "is not set",
-				Fix:     "choose StartBeginning, StartEnd, StartID or StartTime",
-			},
-		)
-	}
-	if err != nil {
-		return plan, err
+	m := redisio.MistakesOf("Reset")
+	m.Client(rdb)
+	m.Empty("key", key, "name the stream")
+	m.Join(o.Validate())
+	m.If(to.IsZero(), "to", "is not set", "choose StartBeginning, StartEnd, StartID or StartTime")
+	if err := m.Err(); err != nil {
+		return ResetPlan{}, err
 	}
 	check.Def(&o.Live, 30*time.Second)
 	wrap := func(err error) error {
@@ -182,7 +155,8 @@ func Reset(
 		}
 		return check.KeyError(fmt.Sprintf("reset group %q of", group), key, err)
 	}
-	if plan, err = resetPlan(ctx, rdb, key, group, to, o); err != nil {
+	plan, err := resetPlan(ctx, rdb, key, group, to, o)
+	if err != nil {
 		return plan, err
 	}
 	if !o.Force && len(plan.Live) > 0 && !o.DryRun {
@@ -335,19 +309,11 @@ func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o
 // read. Readers reap by themselves, see reader.GroupConfig.ReapAfter; this is for groups of other
 // programs.
 func Reap(ctx context.Context, rdb redis.UniversalClient, key, group string, idle time.Duration) (int64, error) {
-	err := errors.Join(check.NeedClient(rdb, "Reap"), check.NeedKey("Reap", key))
-	if idle < time.Second {
-		err = errors.Join(
-			err,
-			&redisio.ConfigError{
-				Type:    "Reap",
-				Field:   "idle",
-				Problem: fmt.Sprintf("is %v", idle),
-				Fix:     "give consumers a second at least, better an hour",
-			},
-		)
-	}
-	if err != nil {
+	m := redisio.MistakesOf("Reap")
+	m.Client(rdb)
+	m.Empty("key", key, "name the stream")
+	m.Is(idle < time.Second, "idle", idle, "give consumers a second at least, better an hour")
+	if err := m.Err(); err != nil {
 		return 0, err
 	}
 	n, err := script.Reap(ctx, rdb, key, group, "", idle)

@@ -37,7 +37,7 @@ var groupRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			want := c.add(key, 5)
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
 			got := ids(c.read(r, 3))
 			c.must(c.rdb.XGroupDestroy(c.ctx, key, "g").Err())
 			want = append(want, c.add(key, 1)...)
@@ -56,7 +56,10 @@ var groupRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Block: time.Second, Lease: time.Minute})
+			r := c.group(
+				c.rdb,
+				reader.GroupConfig{Key: key, Tuning: reader.Tuning{Block: time.Second, Lease: time.Minute}},
+			)
 			if n, err := r.Ack(c.ctx, ids(c.read(r, 3))); n != 3 || err != nil {
 				c.failf("acked %d, %v", n, err)
 			}
@@ -85,7 +88,10 @@ var groupRules = []Rule{
 		c.must(c.rdb.XGroupCreateConsumer(c.ctx, key, "g", "idler").Err())
 		c.group(
 			c.rdb,
-			reader.GroupConfig{Key: key, Lease: 90 * time.Millisecond, ReapAfter: time.Millisecond},
+			reader.GroupConfig{
+				Key:    key,
+				Tuning: reader.Tuning{Lease: 90 * time.Millisecond, ReapAfter: time.Millisecond},
+			},
 		) // it never reads
 		has := func(name string) bool {
 			return slices.ContainsFunc(

@@ -64,7 +64,7 @@ var delayRules = []Rule{
 	}},
 	{"later/read", "Readers of a group move the scheduled entries of their stream.", func(c *check) {
 		s, key := c.scheduler()
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, DelayedEvery: often})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{DelayedEvery: often}})
 		c.must(
 			s.Schedule(
 				c.ctx,

@@ -25,7 +25,7 @@ var leaseRules = []Rule{
 			want := c.add(key, 12)
 			start := time.Now()
 			c.takenBy(key, "dead", 10)
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease, ReclaimEvery: often}})
 			if got := ids(c.read(r, 2)); !slices.Equal(got, want[10:]) {
 				c.failf("got %v first, want the new ones", got)
 			}
@@ -45,7 +45,10 @@ var leaseRules = []Rule{
 		for _, id := range c.takenBy(key, "dead", 5) {
 			c.must(c.rdb.Do(c.ctx, "xclaim", key, "g", "dead", 0, id, "idle", 3_600_000, "justid").Err())
 		}
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often})
+		r := c.group(
+			c.rdb,
+			reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}},
+		)
 		var got []string
 		for len(got) < 5 {
 			taken := c.read(r, 1)
@@ -62,7 +65,7 @@ var leaseRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 10)
-			cfg := reader.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often}
+			cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease, ReclaimEvery: often}}
 			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
 			got := ids(c.read(a, 10))
 			var both sync.WaitGroup
@@ -92,7 +95,7 @@ var leaseRules = []Rule{
 	{"lease/fenced", "Renewing does not take back entries of another reader; their loss is reported.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 3)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: lease})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease}})
 		got := ids(c.read(r, 3))
 		c.must(
 			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief",
@@ -107,7 +110,7 @@ var leaseRules = []Rule{
 	{"lease/uncounted", "Renewing counts no deliveries.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 1)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: lease})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease}})
 		id := ids(c.read(r, 1))[0]
 		c.nothing(r, lease) // three renewals
 		if p := c.pending(key)[id]; p.RetryCount != 1 || p.Idle > lease {

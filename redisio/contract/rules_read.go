@@ -44,7 +44,7 @@ var readRules = []Rule{
 	},
 	{"read/waits", "A read blocks on the server, and returns entries written meanwhile.", func(c *check) {
 		key := c.key("s")
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, Block: time.Second})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Block: time.Second}})
 		type result struct {
 			b   redisio.Batch
 			err error
@@ -80,7 +80,7 @@ var readRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			l, rdb := c.line()
-			r := c.group(rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
+			r := c.group(rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
 			held := ids(c.read(r, len(c.add(key, 5))))
 			want := c.add(key, 20)
 			l.loseReply("xreadgroup")
@@ -105,7 +105,7 @@ var readRules = []Rule{
 			key := c.key("s")
 			want := c.add(key, 4)
 			c.takenBy(key, "me", 3)
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Consumer: "me", Tuning: reader.Tuning{Lease: time.Minute}})
 			got := c.read(r, 3)
 			c.acked(r, got) // entries that may have killed their reader keep others waiting
 			got = append(got, c.read(r, 1)...)

@@ -30,7 +30,7 @@ var settleRules = []Rule{
 		key := c.key("s")
 		c.add(key, 5)
 		l, rdb := c.line()
-		r := c.group(rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
+		r := c.group(rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
 		got := ids(c.read(r, 5))
 		l.loseReply("xack")
 		if _, err := r.Ack(c.ctx, got); err != nil || l.losses() != 1 {
@@ -46,10 +46,12 @@ var settleRules = []Rule{
 			key := c.key("s")
 			c.add(key, 2)
 			cfg := reader.GroupConfig{
-				Key:          key,
-				Lease:        2 * time.Second,
-				ReclaimEvery: often,
-				Block:        20 * time.Millisecond,
+				Key: key,
+				Tuning: reader.Tuning{
+					Lease:        2 * time.Second,
+					ReclaimEvery: often,
+					Block:        20 * time.Millisecond,
+				},
 			}
 			r := c.group(c.rdb, cfg)
 			got := ids(c.read(r, 2))
@@ -73,7 +75,7 @@ var settleRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			id := c.add(key, 1)[0]
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
 			for want := int64(1); want <= 4; want++ {
 				e := c.read(r, 1)[0]
 				if p := c.pending(key)[id]; e.Deliveries != want || p.RetryCount != want {
@@ -89,7 +91,7 @@ var settleRules = []Rule{
 	{"nack/fenced", "Giving back entries that another reader owns now changes nothing.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 1)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: time.Minute})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
 		got := ids(c.read(r, 1))
 		c.must(
 			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got}).
@@ -104,7 +106,7 @@ var settleRules = []Rule{
 	{"release/at-once", "Other readers receive released entries at once, not after a lease.", func(c *check) {
 		key := c.key("s")
 		c.add(key, 3)
-		cfg := reader.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
+		cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}}
 		a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
 		got := ids(c.read(a, 3))
 		c.must(a.Release(c.ctx, got))
@@ -118,7 +120,7 @@ var settleRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			c.add(key, 3)
-			cfg := reader.GroupConfig{Key: key, Lease: time.Minute, ReclaimEvery: often}
+			cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}}
 			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
 			got := ids(c.read(a, 3))
 			c.must(a.Close(c.ctx))
@@ -193,7 +195,7 @@ var settleRules = []Rule{
 			want := c.add(key, 4)
 			c.takenBy(key, "dead", 3)
 			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Lease: lease, ReclaimEvery: often})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease, ReclaimEvery: often}})
 			got := ids(c.read(r, 3))
 			if slices.Sort(got); !slices.Equal(got, []string{want[0], want[2], want[3]}) {
 				c.failf("got %v of %v", got, want)
@@ -209,7 +211,7 @@ var settleRules = []Rule{
 			want := c.add(key, 4)
 			c.takenBy(key, "me", 3)
 			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Consumer: "me", Lease: time.Minute})
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Consumer: "me", Tuning: reader.Tuning{Lease: time.Minute}})
 			got := c.read(r, 2)
 			c.acked(r, got) // entries that may have killed their reader block others until acked
 			got = append(got, c.read(r, 1)...)

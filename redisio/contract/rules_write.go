@@ -29,7 +29,7 @@ func outgoing(n int) []redisio.Outgoing {
 var writeRules = []Rule{
 	{"write/order", "Entries are written in order, and each reply is the entry's ID.", func(c *check) {
 		key := c.key("s")
-		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, Depth: 16}))
+		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{Depth: 16}}))
 		results := make([]redisio.Result, 100)
 		c.must(w.Write(c.ctx, outgoing(100), results))
 		for i, e := range c.all(key) {
@@ -71,13 +71,15 @@ var writeRules = []Rule{
 	}},
 	{"write/trims", "A bounded stream stays within its bound: exactly, if configured.", func(c *check) {
 		key := c.key("s")
-		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Exact: true}))
+		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Tuning: writer.Tuning{Exact: true}}))
 		c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
 		left := c.all(key)
 		if len(left) != 10 || string(left[0].Fields[0].Value) != "40" {
 			c.failf("%d entries are left", len(left))
 		}
-		by := c.writer(writer.New(c.rdb, writer.Config{Key: key, MinID: left[5].ID, Exact: true}))
+		by := c.writer(
+			writer.New(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{MinID: left[5].ID, Exact: true}}),
+		)
 		c.must(by.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
 		if n := len(c.all(key)); n != 6 {
 			c.failf("%d entries are left, want 6", n)
@@ -97,7 +99,7 @@ var writeRules = []Rule{
 		func(c *check) {
 			key := c.key("s")
 			r := c.group(c.rdb, reader.GroupConfig{Key: key})
-			w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Exact: true}))
+			w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Tuning: writer.Tuning{Exact: true}}))
 			c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
 			if n := len(c.all(key)); n != 50 {
 				c.failf("%d of 50 are left, and none was read", n)
@@ -155,7 +157,7 @@ var writeRules = []Rule{
 		w := c.writer(
 			writer.New(
 				c.rdb,
-				writer.Config{Key: key, HardCap: 20, WhenFull: writer.FullRefuse, Depth: 5},
+				writer.Config{Key: key, Tuning: writer.Tuning{HardCap: 20, WhenFull: writer.FullRefuse, Depth: 5}},
 			),
 		)
 		var err error

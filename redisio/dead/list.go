@@ -46,25 +46,17 @@ type Filter struct {
 
 // Validate reports all mistakes at once, each as a *ConfigError.
 func (f Filter) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "dead.Filter", Field: field, Problem: problem, Fix: fix})
-	}
+	m := redisio.MistakesOf("dead.Filter")
 	for _, id := range f.IDs {
-		if _, err := redisio.ParseID(id); err != nil {
-			bad("IDs", fmt.Sprintf("%q is no entry ID", id), `write it as "1732360000000-0"`)
-		}
+		_, err := redisio.ParseID(id)
+		m.If(err != nil, "IDs", fmt.Sprintf("%q is no entry ID", id), `write it as "1732360000000-0"`)
 	}
-	if !f.Until.IsZero() && !f.Until.After(f.Since) {
-		bad("Until", "does not lie after Since", "swap them, or leave one out")
-	}
-	if !f.Before.IsZero() && f.Before.Compare(f.From) <= 0 {
-		bad("Before", fmt.Sprintf("%v does not lie after From %v", f.Before, f.From), "swap them, or leave one out")
-	}
-	if f.Limit < 0 {
-		bad("Limit", "is negative", "leave it 0 for all")
-	}
-	return errors.Join(errs...)
+	m.If(!f.Until.IsZero() && !f.Until.After(f.Since), "Until", "does not lie after Since",
+		"swap them, or leave one out")
+	m.If(!f.Before.IsZero() && f.Before.Compare(f.From) <= 0, "Before",
+		fmt.Sprintf("%v does not lie after From %v", f.Before, f.From), "swap them, or leave one out")
+	m.Negative("Limit", f.Limit, "leave it 0 for all")
+	return m.Err()
 }
 
 func (f *Filter) takes(d *Entry) bool {

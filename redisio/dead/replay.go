@@ -53,15 +53,9 @@ type ReplayOptions struct {
 
 // Validate reports all mistakes at once, each as a *ConfigError.
 func (o ReplayOptions) Validate() error {
-	if o.Rate < 0 {
-		return &redisio.ConfigError{
-			Type:    "ReplayOptions",
-			Field:   "Rate",
-			Problem: "is negative",
-			Fix:     "leave it 0 for no limit",
-		}
-	}
-	return nil
+	m := redisio.MistakesOf("ReplayOptions")
+	m.If(o.Rate < 0, "Rate", "is negative", "leave it 0 for no limit")
+	return m.Err()
 }
 
 // ReplayReport is what a replay did, or would do.

@@ -30,20 +30,13 @@ type Config struct {
 
 // Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
 func (c Config) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "dedupe.Config", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.Prefix == "" {
-		bad("Prefix", "is empty", "name the consumer that handles messages once, as in orders:billing")
-	}
-	if c.Window < 0 || c.Window > 0 && c.Window < time.Millisecond {
-		bad("Window", fmt.Sprintf("is %v", c.Window), "choose 1ms or more, or leave it 0 for 24h")
-	}
-	if c.Hold < 0 || c.Hold > 0 && c.Hold < time.Millisecond {
-		bad("Hold", fmt.Sprintf("is %v", c.Hold), "choose 1ms or more, or leave it 0 for 10m")
-	}
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("dedupe.Config")
+	m.Empty("Prefix", c.Prefix, "name the consumer that handles messages once, as in orders:billing")
+	m.Is(c.Window < 0 || c.Window > 0 && c.Window < time.Millisecond, "Window", c.Window,
+		"choose 1ms or more, or leave it 0 for 24h")
+	m.Is(c.Hold < 0 || c.Hold > 0 && c.Hold < time.Millisecond, "Hold", c.Hold,
+		"choose 1ms or more, or leave it 0 for 10m")
+	return m.Err()
 }
 
 // Store remembers in Redis which keys are done, and who is at which: it is what

@@ -55,7 +55,12 @@ func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 
 	r, err := reader.NewGroup(
 		rdb,
-		reader.GroupConfig{Key: key, Group: "g", Consumer: "me", Lease: 30 * time.Second, Block: time.Second},
+		reader.GroupConfig{
+			Key:      key,
+			Group:    "g",
+			Consumer: "me",
+			Tuning:   reader.Tuning{Lease: 30 * time.Second, Block: time.Second},
+		},
 	)
 	must(t, err)
 	must(t, r.Open(ctx))

@@ -45,7 +45,7 @@ func TestNackEachHasItsOwnDelays(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	key := redistest.Key(t)
 	want := rig.Add(t, rdb, key, 3)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute}})
 	rig.Read(t, r, 3)
 	n, err := r.NackEach(rig.Ctx(t), want, []time.Duration{300 * time.Millisecond, 0, 100 * time.Millisecond})
 	if n != 3 || err != nil {

@@ -26,7 +26,7 @@ func benchReadAck(b *testing.B, size int, ours bool) {
 	key := redistest.Key(b)
 	b.Cleanup(func() { rdb.Del(context.Background(), key) })
 	c := context.Background()
-	w := writers.Open(b, rdb, writer.Config{Key: key, Pipelines: 4})
+	w := writers.Open(b, rdb, writer.Config{Key: key, Tuning: writer.Tuning{Pipelines: 4}})
 	out := make([]redisio.Outgoing, b.N)
 	for i := range out {
 		out[i].Fields = redisio.Fields{{Name: "data", Value: make([]byte, size)}}

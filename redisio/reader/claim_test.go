@@ -204,8 +204,12 @@ func TestRecoveryContract(t *testing.T) {
 				t.Parallel()
 				key := redistest.Key(t)
 				test(t, key, GroupConfig{
-					Key: key, Lease: 2 * time.Second, ReclaimEvery: 20 * time.Millisecond,
-					Block: 50 * time.Millisecond, Capabilities: &way.caps,
+					Key: key, Tuning: Tuning{
+						Lease:        2 * time.Second,
+						ReclaimEvery: 20 * time.Millisecond,
+						Block:        50 * time.Millisecond,
+						Capabilities: &way.caps,
+					},
 				})
 			})
 		}
@@ -222,7 +226,7 @@ func TestLostReplyOfTakingOver(t *testing.T) {
 			rig.Add(t, rdb, key, 5)
 			want := abandon(t, rdb, key, 5)
 			p := rig.NewProxy(t, s.Addr())
-			r, l := open(t, p.Client(t), GroupConfig{Key: key, Capabilities: &way.caps})
+			r, l := open(t, p.Client(t), GroupConfig{Key: key, Tuning: Tuning{Capabilities: &way.caps}})
 			match := "xautoclaim"
 			if way.caps.Claim && r.probeReads(rig.Ctx(t)).Claim {
 				match = "\r\nclaim\r\n"
@@ -284,10 +288,12 @@ func TestClaimRate(t *testing.T) {
 				t,
 				p.Client(t),
 				GroupConfig{
-					Key:          "k",
-					Block:        20 * time.Millisecond,
-					ReclaimEvery: 50 * time.Millisecond,
-					Capabilities: &way.caps,
+					Key: "k",
+					Tuning: Tuning{
+						Block:        20 * time.Millisecond,
+						ReclaimEvery: 50 * time.Millisecond,
+						Capabilities: &way.caps,
+					},
 				},
 			)
 			n := p.Requests()
@@ -342,7 +348,7 @@ func TestReadsAreProbed(t *testing.T) {
 	defer least.Close()
 	rig.Add(t, admin, "mystream", 2)
 	abandon(t, admin, "mystream", 1)
-	r, _ := open(t, least, GroupConfig{Key: "mystream", Lease: 300 * time.Millisecond})
+	r, _ := open(t, least, GroupConfig{Key: "mystream", Tuning: Tuning{Lease: 300 * time.Millisecond}})
 	if r.caps != want {
 		t.Errorf("found %+v, want %+v", r.caps, want)
 	}
@@ -405,13 +411,13 @@ func TestMaxSize(t *testing.T) {
 			len(reads),
 		)
 	})
-	r, _ := open(t, rdb, GroupConfig{Key: "k", Consumer: "c", Lease: time.Hour, ReapAfter: -1})
+	r, _ := open(t, rdb, GroupConfig{Key: "k", Consumer: "c", Tuning: Tuning{Lease: time.Hour, ReapAfter: -1}})
 	if r.caps != (redisio.Capabilities{MaxSize: true}) || asked != 2 {
 		t.Fatalf("found %+v by %d questions", r.caps, asked)
 	}
 	if r, _ := open(t, rdb,
 		GroupConfig{Key: "k",
-			Capabilities: &redisio.Capabilities{Claim: true}}); r.caps != (redisio.Capabilities{Claim: true}) ||
+			Tuning: Tuning{Capabilities: &redisio.Capabilities{Claim: true}}}); r.caps != (redisio.Capabilities{Claim: true}) ||
 		asked != 2 {
 		t.Fatalf("told %+v, and %d questions", r.caps, asked)
 	}
@@ -444,7 +450,7 @@ func BenchmarkConsume(b *testing.B) {
 			rdb, key := redistest.Shared(b).Client(b), redistest.Key(b)
 			b.Cleanup(func() { rdb.Del(context.Background(), key) })
 			fill(b, rdb, key)
-			r := opened(b, rdb, GroupConfig{Key: key, Group: "g", Capabilities: &way.caps})
+			r := opened(b, rdb, GroupConfig{Key: key, Group: "g", Tuning: Tuning{Capabilities: &way.caps}})
 			b.ReportAllocs()
 			b.ResetTimer()
 			drain(b, r)
@@ -485,7 +491,11 @@ func BenchmarkTakeOver(b *testing.B) {
 					}
 				}
 			}
-			r := opened(b, rdb, GroupConfig{Key: key, Group: "g", Lease: 10 * time.Minute, Capabilities: &way.caps})
+			r := opened(
+				b,
+				rdb,
+				GroupConfig{Key: key, Group: "g", Tuning: Tuning{Lease: 10 * time.Minute, Capabilities: &way.caps}},
+			)
 			b.ReportAllocs()
 			b.ResetTimer()
 			drain(b, r)
@@ -494,7 +504,7 @@ func BenchmarkTakeOver(b *testing.B) {
 }
 
 func fill(b *testing.B, rdb redis.UniversalClient, key string) {
-	w := writers.Open(b, rdb, writer.Config{Key: key, Pipelines: 4})
+	w := writers.Open(b, rdb, writer.Config{Key: key, Tuning: writer.Tuning{Pipelines: 4}})
 	out := make([]redisio.Outgoing, b.N)
 	for i := range out {
 		out[i].Fields = redisio.Fields{{Name: "data", Value: make([]byte, 100)}}

@@ -3,7 +3,6 @@ package reader
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -27,9 +26,37 @@ type GroupConfig struct {
 	// Start is the position where a new group begins. Defaults to the beginning of the stream.
 	Start redisio.Start
 
-	// Block is how long one read waits on the server. Read may take this long to notice the end of
-	// its context. Defaults to 1 s, at most 2 s. An idle reader asks a server or proxy that ignores
-	// BLOCK ten times a second.
+	// NoAck reads without pending entries: at most once, three times cheaper for the server.
+	// Delivered entries are never delivered again, and Ack, Nack and Release do nothing.
+	NoAck bool
+
+	// MaxDeliveries is the largest number of deliveries of an entry that is never settled. After
+	// them the reader returns the entry once more, with Deliveries above MaxDeliveries, for the
+	// dead letters. If other clients raised the count, the entry is delivered once before that.
+	// With a low value Read returns the entries of dead readers in smaller groups. Defaults to 0,
+	// no limit.
+	MaxDeliveries int
+
+	// Wait is how long Open retries while Redis is unreachable. Defaults to 0: one try, plus a few
+	// more if the connection breaks during it. Once open, the reader reconnects for as long as Read
+	// is called.
+	Wait time.Duration
+
+	// OnEvent receives the reader's events. OnLost receives the IDs whose lease was lost: another
+	// consumer handles these entries now. Both are called from the reader's goroutines and must not
+	// block.
+	OnEvent func(redisio.Event)
+	OnLost  func(ids []string)
+
+	Tuning
+}
+
+// Tuning is the part of a GroupConfig that most programs leave at its defaults. source.Stream has
+// the same fields.
+type Tuning struct {
+	// Block is how long one read waits on the server, and so the delay until the reader notices the
+	// end of its context, or a source a drain. Defaults to 1 s, at most 2 s. An idle reader asks a
+	// server or proxy that ignores BLOCK ten times a second.
 	Block time.Duration
 
 	// MaxCount is the maximum number of entries in one reply. Defaults to 1000.
@@ -45,10 +72,6 @@ type GroupConfig struct {
 	// Defaults to half the lease, at most 30 days.
 	ReclaimEvery time.Duration
 
-	// NoAck reads without pending entries: at most once, three times cheaper for the server.
-	// Delivered entries are never delivered again, and Ack, Nack and Release do nothing.
-	NoAck bool
-
 	// DeleteSettled deletes entries from the stream when they are acked or dead-lettered, once
 	// every other group has read them and has none of them pending. The stream then holds the
 	// entries that are not settled, and at most one more per reader. Defaults to false: acked
@@ -56,13 +79,6 @@ type GroupConfig struct {
 	// not set it if others read the stream without a group, such as Tail, or if a group that begins
 	// in the past will be added later.
 	DeleteSettled bool
-
-	// MaxDeliveries is the largest number of deliveries of an entry that is never settled. After
-	// them the reader returns the entry once more, with Deliveries above MaxDeliveries, for the
-	// dead letters. If other clients raised the count, the entry is delivered once before that.
-	// With a low value Read returns the entries of dead readers in smaller groups. Defaults to 0,
-	// no limit.
-	MaxDeliveries int
 
 	// DeadMaxLen is the approximate maximum length of the dead-letter stream. The oldest letters
 	// are dropped first and reported, see EventDeadDropped. Defaults to 100,000. Negative keeps
@@ -74,8 +90,8 @@ type GroupConfig struct {
 	ReapAfter time.Duration
 
 	// DelayedEvery is the shortest interval at which the reader looks for entries scheduled for the
-	// stream (see schedule.Scheduler) and moves due ones. While nothing is scheduled it looks every
-	// 5 s. Defaults to 1 s. Negative disables it.
+	// stream (see schedule.Scheduler), by any process, and moves due ones. While nothing is
+	// scheduled it looks every 5 s. Defaults to 1 s. Negative disables it.
 	DelayedEvery time.Duration
 
 	// OnLostGroup is the reaction to a deleted group or stream. Defaults to LostGroupResume.
@@ -86,17 +102,6 @@ type GroupConfig struct {
 	// disables all, as on Redis 7.0. Delivery is the same with and without. If the server turns out
 	// to lack a given feature, the reader stops using it.
 	Capabilities *redisio.Capabilities
-
-	// Wait is how long Open retries while Redis is unreachable. Defaults to 0: one try, plus a few
-	// more if the connection breaks during it. Once open, the reader reconnects for as long as Read
-	// is called.
-	Wait time.Duration
-
-	// OnEvent receives the reader's events. OnLost receives the IDs whose lease was lost: another
-	// consumer handles these entries now. Both are called from the reader's goroutines and must not
-	// block.
-	OnEvent func(redisio.Event)
-	OnLost  func(ids []string)
 }
 
 // longestLease is the largest lease. It is far below values that overflow.
@@ -115,58 +120,30 @@ func (c GroupConfig) withDefaults() GroupConfig {
 
 // Validate returns all mistakes at once, each as a *ConfigError. It needs no server.
 func (c GroupConfig) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "GroupConfig", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.Key == "" {
-		bad("Key", "is empty", "name the stream to read")
-	}
-	if c.Group == "" {
-		bad("Group", "is empty", "name the consumer group; readers that share work share its name")
-	}
-	if c.Block < 0 || c.Block > 2*time.Second {
-		bad("Block", fmt.Sprintf("is %v", c.Block), "choose up to 2s: a blocked read can't be interrupted")
-	} else if c.Block > 0 && c.Block < time.Millisecond {
-		bad("Block", fmt.Sprintf("is %v", c.Block), "choose 1ms or more")
-	}
-	if c.MaxCount < 0 {
-		bad("MaxCount", "is negative", "leave it 0 for 1000")
-	}
-	if c.Lease < 0 || c.Lease > 0 && c.Lease < 30*time.Millisecond || c.Lease > longestLease {
-		bad(
-			"Lease",
-			fmt.Sprintf("is %v", c.Lease),
-			"choose longer than a renewal takes and up to 720h, or leave it 0 for 30s; it can't be switched off",
-		)
-	}
-	if c.ReclaimEvery < 0 || c.ReclaimEvery > longestLease {
-		bad(
-			"ReclaimEvery",
-			fmt.Sprintf("is %v", c.ReclaimEvery),
-			"choose up to 720h, or leave it 0 for half the lease; it can't be switched off",
-		)
-	}
-	if c.MaxDeliveries < 0 {
-		bad("MaxDeliveries", "is negative", "leave it 0 for no limit")
-	}
-	if c.DeleteSettled && c.NoAck {
-		bad("DeleteSettled", "is set beside NoAck", "drop one of them: without acknowledgements nothing is settled")
-	}
-	if c.DelayedEvery > 0 && c.DelayedEvery < time.Millisecond {
-		bad(
-			"DelayedEvery",
-			fmt.Sprintf("is %v", c.DelayedEvery),
-			"choose 1ms or more, leave it 0 for 1s, or make it negative for never",
-		)
-	}
-	if c.OnLostGroup < LostGroupResume || c.OnLostGroup > LostGroupFail {
-		bad("OnLostGroup", fmt.Sprintf("is %d", c.OnLostGroup), "choose one of the LostGroup constants")
-	}
-	if c.Wait < 0 {
-		bad("Wait", "is negative", "leave it 0 to fail at once")
-	}
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("GroupConfig")
+	m.Empty("Key", c.Key, "name the stream to read")
+	m.Empty("Group", c.Group, "name the consumer group; readers that share work share its name")
+	validateReads(m, c.Block, c.MaxCount)
+	m.Is(c.Lease < 0 || c.Lease > 0 && c.Lease < 30*time.Millisecond || c.Lease > longestLease, "Lease", c.Lease,
+		"choose longer than a renewal takes and up to 720h, or leave it 0 for 30s; it can't be switched off")
+	m.Is(c.ReclaimEvery < 0 || c.ReclaimEvery > longestLease, "ReclaimEvery", c.ReclaimEvery,
+		"choose up to 720h, or leave it 0 for half the lease; it can't be switched off")
+	m.Negative("MaxDeliveries", int64(c.MaxDeliveries), "leave it 0 for no limit")
+	m.If(c.DeleteSettled && c.NoAck, "DeleteSettled", "is set for reads at most once",
+		"drop one of them: without acknowledgements nothing is settled")
+	m.Is(c.DelayedEvery > 0 && c.DelayedEvery < time.Millisecond, "DelayedEvery", c.DelayedEvery,
+		"choose 1ms or more, leave it 0 for 1s, or make it negative for never")
+	m.Is(c.OnLostGroup < LostGroupResume || c.OnLostGroup > LostGroupFail, "OnLostGroup", int(c.OnLostGroup),
+		"choose one of the LostGroup constants")
+	m.Negative("Wait", int64(c.Wait), "leave it 0 to fail at once")
+	return m.Err()
+}
+
+// validateReads checks the fields that Group and Tail have in common.
+func validateReads(m *redisio.Mistakes, block time.Duration, maxCount int) {
+	m.Is(block < 0 || block > 2*time.Second || block > 0 && block < time.Millisecond, "Block", block,
+		"choose 1ms to 2s: a blocked read can't be interrupted")
+	m.Negative("MaxCount", int64(maxCount), "leave it 0 for 1000")
 }
 
 // NewConsumerName returns a unique name: host, process and a random part.

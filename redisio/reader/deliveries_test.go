@@ -18,7 +18,7 @@ func TestHighestDeliveryCount(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := rig.Add(t, rdb, key, 2)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond}})
 	rig.Read(t, r, 2)
 	if err := rdb.Do(rig.Ctx(t), "xclaim", key, "g", "other", 0, want[0], "idle", time.Hour.Milliseconds(),
 		"retrycount", int64(math.MaxInt64), "justid").Err(); err != nil {

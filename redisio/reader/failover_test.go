@@ -21,7 +21,7 @@ func TestReissuedIDIsAnotherEntry(t *testing.T) {
 	lost := make(chan []string, 1)
 	r, err := NewGroup(
 		p.Client(t),
-		GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
+		GroupConfig{Key: key, Group: "g", Tuning: Tuning{Block: 20 * time.Millisecond, Lease: time.Minute},
 			OnLost: func(ids []string) { lost <- ids }},
 	)
 	if err != nil {
@@ -81,7 +81,7 @@ func TestOnLostMaySettle(t *testing.T) {
 	var r *Group
 	r, err := NewGroup(
 		p.Client(t),
-		GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, Lease: time.Minute,
+		GroupConfig{Key: key, Group: "g", Tuning: Tuning{Block: 20 * time.Millisecond, Lease: time.Minute},
 			OnLost: func([]string) {
 				c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 				defer cancel()

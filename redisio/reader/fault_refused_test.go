@@ -67,7 +67,12 @@ func TestFault_D12_CredentialThatIsLate(t *testing.T) {
 		key := redistest.Key(t)
 		r, err := NewGroup(
 			rdb,
-			GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond, OnEvent: tell, DelayedEvery: -1},
+			GroupConfig{
+				Key:     key,
+				Group:   "g",
+				Tuning:  Tuning{Block: 20 * time.Millisecond, DelayedEvery: -1},
+				OnEvent: tell,
+			},
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -187,7 +192,7 @@ func TestFault_D12_RightsAreTriedAtTheStart(t *testing.T) {
 				admin.Set(rig.Ctx(t), "k:dead", "no stream", 0)
 			}
 			rdb := srv.User(t, "worker", c.rules...)
-			r, err := NewGroup(rdb, GroupConfig{Key: "k", Group: "g", DelayedEvery: -1})
+			r, err := NewGroup(rdb, GroupConfig{Key: "k", Group: "g", Tuning: Tuning{DelayedEvery: -1}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -54,7 +54,7 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 		}
 	}
 	t.Run("group", func(t *testing.T) {
-		r, l := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+		r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute}})
 		got := rig.Read(t, r, len(want))
 		if !slices.Equal(rig.IDs(got), want) {
 			t.Errorf("got %v", rig.IDs(got))
@@ -77,7 +77,7 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 		}
 	})
 	t.Run("a former life", func(t *testing.T) {
-		cfg := GroupConfig{Key: key, Group: "named", Consumer: "me", Lease: time.Minute}
+		cfg := GroupConfig{Key: key, Group: "named", Consumer: "me", Tuning: Tuning{Lease: time.Minute}}
 		if err := rdb.XGroupCreate(rig.Ctx(t), key, "named", "0").Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +151,7 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 		small := addSized(t, rdb, key, 3, 10)
 		huge := addSized(t, rdb, key, 1, 3<<20)
 		after := addSized(t, rdb, key, 3, 10)
-		r, l := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+		r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute}})
 		got := rig.Read(t, r, 7)
 		if !slices.Equal(rig.IDs(got), slices.Concat(small, huge, after)) || !got[3].Withheld || got[3].Fields != nil ||
 			got[3].Deliveries != 1 {
@@ -202,7 +202,7 @@ func TestFault_D8_MaxBytesBoundsMemory(t *testing.T) {
 	want := slices.Concat(addSized(t, rdb, key, small, 10), addSized(t, rdb, key, large, 1<<20))
 	for name, make := range map[string]func(rdb redis.UniversalClient) reader{
 		"group": func(rdb redis.UniversalClient) reader {
-			r, _ := open(t, rdb, GroupConfig{Key: key, Group: fmt.Sprintf("%T", rdb), Lease: time.Minute})
+			r, _ := open(t, rdb, GroupConfig{Key: key, Group: fmt.Sprintf("%T", rdb), Tuning: Tuning{Lease: time.Minute}})
 			return r
 		},
 		"tail": func(rdb redis.UniversalClient) reader { return openTail(t, rdb, TailConfig{Key: key}) },
@@ -283,7 +283,7 @@ func TestFault_D9_ServerThatIgnoresBlock(t *testing.T) {
 			})
 			var r reader
 			if what == "group" {
-				r, _ = open(t, rdb, GroupConfig{Key: "k", Block: time.Second})
+				r, _ = open(t, rdb, GroupConfig{Key: "k", Tuning: Tuning{Block: time.Second}})
 			} else {
 				r = openTail(t, rdb, TailConfig{Key: "k", Block: time.Second})
 			}

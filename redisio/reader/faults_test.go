@@ -28,7 +28,11 @@ func TestReclaimFromDeadConsumer(t *testing.T) {
 	}
 	rdb.XDel(rig.Ctx(t), key, want[3])
 	start := time.Now()
-	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond, ReclaimEvery: 50 * time.Millisecond})
+	r, l := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond, ReclaimEvery: 50 * time.Millisecond}},
+	)
 	var early []string
 	for len(early) < 5 {
 		early = append(early, rig.IDs(rig.Read(t, r, 1))...) // the live ones come without waiting
@@ -68,8 +72,8 @@ func TestRenewalKeepsHeldEntries(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 10)
 	lease := 300 * time.Millisecond
-	a, la := open(t, rdb, GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond})
-	b, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond})
+	a, la := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease, ReclaimEvery: 20 * time.Millisecond}})
+	b, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease, ReclaimEvery: 20 * time.Millisecond}})
 	got := rig.IDs(rig.Read(t, a, 10))
 	var both sync.WaitGroup
 	for _, r := range []*Group{a, b} { // both look for idle entries for four leases
@@ -93,7 +97,11 @@ func TestLostLeaseIsReported(t *testing.T) {
 	r, _ := open(
 		t,
 		rdb,
-		GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }},
+		GroupConfig{
+			Key:    key,
+			Tuning: Tuning{Lease: 300 * time.Millisecond},
+			OnLost: func(ids []string) { lost <- ids },
+		},
 	)
 	got := rig.IDs(rig.Read(t, r, 3))
 	if err := rdb.XClaimJustID(rig.Ctx(t),
@@ -117,7 +125,7 @@ func TestLostReplyOfRead(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)
 	p := rig.NewProxy(t, s.Addr())
-	r, l := open(t, p.Client(t), GroupConfig{Key: key, Block: 100 * time.Millisecond})
+	r, l := open(t, p.Client(t), GroupConfig{Key: key, Tuning: Tuning{Block: 100 * time.Millisecond}})
 	held := rig.IDs(rig.Read(t, r, len(rig.Add(t, rdb, key, 5)))) // held: must not be delivered again
 	want := rig.Add(t, rdb, key, 20)
 	p.LoseReplies("xreadgroup", 1)
@@ -144,7 +152,11 @@ func TestLostReplyOfTake(t *testing.T) {
 	rdb, key := s.Client(t), redistest.Key(t)
 	p := rig.NewProxy(t, s.Addr())
 	want := rig.Add(t, rdb, key, 10)
-	r, _ := open(t, p.Client(t), GroupConfig{Key: key, Lease: 400 * time.Millisecond, Block: 20 * time.Millisecond})
+	r, _ := open(
+		t,
+		p.Client(t),
+		GroupConfig{Key: key, Tuning: Tuning{Lease: 400 * time.Millisecond, Block: 20 * time.Millisecond}},
+	)
 	got := rig.IDs(rig.Read(t, r, 10))
 	if err := r.Nack(rig.Ctx(t), got, 50*time.Millisecond); err != nil {
 		t.Fatal(err)
@@ -190,7 +202,10 @@ func TestHeal(t *testing.T) {
 				r, l := open(
 					t,
 					rdb,
-					GroupConfig{Key: key, Block: time.Second, Lease: 400 * time.Millisecond, ReclaimEvery: time.Minute},
+					GroupConfig{
+						Key:    key,
+						Tuning: Tuning{Block: time.Second, Lease: 400 * time.Millisecond, ReclaimEvery: time.Minute},
+					},
 				)
 				got := rig.IDs(rig.Read(t, r, 3))
 				if blocked {
@@ -258,7 +273,7 @@ func TestHealIsSlow(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	rdb := s.Client(t)
-	r, l := open(t, rdb, GroupConfig{Key: "k", Block: time.Second})
+	r, l := open(t, rdb, GroupConfig{Key: "k", Tuning: Tuning{Block: time.Second}})
 	c, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -282,7 +297,7 @@ func TestAckFailsOnce(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)
 	p := rig.NewProxy(t, s.Addr())
-	r, _ := open(t, p.Client(t), GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	r, _ := open(t, p.Client(t), GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond}})
 	rig.Add(t, rdb, key, 2)
 	got := rig.IDs(rig.Read(t, r, 2))
 	p.SetDown(true)
@@ -377,10 +392,12 @@ func TestNothingLostUnderCuts(t *testing.T) {
 			t,
 			p.Client(t),
 			GroupConfig{
-				Key:          key,
-				Block:        30 * time.Millisecond,
-				Lease:        900 * time.Millisecond,
-				ReclaimEvery: 50 * time.Millisecond,
+				Key: key,
+				Tuning: Tuning{
+					Block:        30 * time.Millisecond,
+					Lease:        900 * time.Millisecond,
+					ReclaimEvery: 50 * time.Millisecond,
+				},
 			},
 		)
 		wg.Go(func() {

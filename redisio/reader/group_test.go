@@ -115,7 +115,10 @@ func TestGroupOpen(t *testing.T) {
 }
 
 func TestGroupConfigMistakes(t *testing.T) {
-	_, err := NewGroup(nil, GroupConfig{Block: time.Minute, MaxCount: -1, Lease: -1, ReclaimEvery: -1, Wait: -1})
+	_, err := NewGroup(
+		nil,
+		GroupConfig{Tuning: Tuning{Block: time.Minute, MaxCount: -1, Lease: -1, ReclaimEvery: -1}, Wait: -1},
+	)
 	var joined interface{ Unwrap() []error }
 	if !errors.As(err, &joined) || len(joined.Unwrap()) != 2 {
 		t.Fatalf("got %v", err)
@@ -145,9 +148,9 @@ func TestGroupConfigMistakes(t *testing.T) {
 // Times that would overflow made a reader look for idle entries without a pause.
 func TestTimesThatOverflow(t *testing.T) {
 	for _, cfg := range []interface{ Validate() error }{
-		GroupConfig{Key: "k", Group: "g", Lease: math.MaxInt64},
-		GroupConfig{Key: "k", Group: "g", ReclaimEvery: math.MaxInt64},
-		writer.Config{Key: "k", Durability: writer.Durability{Replicas: 1, Timeout: math.MaxInt64}},
+		GroupConfig{Key: "k", Group: "g", Tuning: Tuning{Lease: math.MaxInt64}},
+		GroupConfig{Key: "k", Group: "g", Tuning: Tuning{ReclaimEvery: math.MaxInt64}},
+		writer.Config{Key: "k", Tuning: writer.Tuning{Durability: writer.Durability{Replicas: 1, Timeout: math.MaxInt64}}},
 	} {
 		var mistake *redisio.ConfigError
 		if err := cfg.Validate(); !errors.As(err, &mistake) || mistake.Fix == "" {
@@ -155,9 +158,13 @@ func TestTimesThatOverflow(t *testing.T) {
 		}
 	}
 	for _, cfg := range []interface{ Validate() error }{
-		GroupConfig{Key: "k", Group: "g", Lease: longestLease, ReclaimEvery: longestLease, ReapAfter: math.MaxInt64,
-			DelayedEvery: math.MaxInt64, Wait: math.MaxInt64},
-		writer.Config{Key: "k", MaxAge: math.MaxInt64, DedupeWindow: math.MaxInt64, Wait: math.MaxInt64},
+		GroupConfig{Key: "k", Group: "g", Tuning: Tuning{
+			Lease:        longestLease,
+			ReclaimEvery: longestLease,
+			ReapAfter:    math.MaxInt64,
+			DelayedEvery: math.MaxInt64,
+		}, Wait: math.MaxInt64},
+		writer.Config{Key: "k", Tuning: writer.Tuning{MaxAge: math.MaxInt64}, DedupeWindow: math.MaxInt64, Wait: math.MaxInt64},
 	} {
 		if err := cfg.Validate(); err != nil {
 			t.Errorf("%+v: %v", cfg, err)
@@ -168,12 +175,14 @@ func TestTimesThatOverflow(t *testing.T) {
 		t,
 		rdb,
 		GroupConfig{
-			Key:          key,
-			Lease:        longestLease,
-			ReclaimEvery: longestLease,
-			ReapAfter:    math.MaxInt64,
-			DelayedEvery: math.MaxInt64,
-			Wait:         math.MaxInt64,
+			Key: key,
+			Tuning: Tuning{
+				Lease:        longestLease,
+				ReclaimEvery: longestLease,
+				ReapAfter:    math.MaxInt64,
+				DelayedEvery: math.MaxInt64,
+			},
+			Wait: math.MaxInt64,
 		},
 	)
 	want := rig.Add(t, rdb, key, 1)
@@ -196,7 +205,7 @@ func TestTimesThatOverflow(t *testing.T) {
 
 func TestGroupStates(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	r, err := NewGroup(rdb, GroupConfig{Key: key, Group: "g", Block: 20 * time.Millisecond})
+	r, err := NewGroup(rdb, GroupConfig{Key: key, Group: "g", Tuning: Tuning{Block: 20 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +251,7 @@ func TestCloseKeepsPending(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)
 	a, _ := open(t, rdb, GroupConfig{Key: key})
-	b, l := open(t, rdb, GroupConfig{Key: key, ReclaimEvery: 50 * time.Millisecond}) // lease 30 s
+	b, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{ReclaimEvery: 50 * time.Millisecond}}) // lease 30 s
 	got := rig.IDs(rig.Read(t, a, 3))
 	if _, err := a.Ack(rig.Ctx(t), got[:1]); err != nil {
 		t.Fatal(err)
@@ -297,7 +306,7 @@ func TestNack(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 2 * time.Second, Block: 20 * time.Millisecond})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 2 * time.Second, Block: 20 * time.Millisecond}})
 	got := rig.IDs(rig.Read(t, r, 3))
 	start := time.Now()
 	if err := r.Nack(rig.Ctx(t), got[:1], 200*time.Millisecond); err != nil {
@@ -321,10 +330,12 @@ func TestNack(t *testing.T) {
 		t,
 		rdb,
 		GroupConfig{
-			Key:          key,
-			Lease:        2 * time.Second,
-			ReclaimEvery: 20 * time.Millisecond,
-			Block:        20 * time.Millisecond,
+			Key: key,
+			Tuning: Tuning{
+				Lease:        2 * time.Second,
+				ReclaimEvery: 20 * time.Millisecond,
+				Block:        20 * time.Millisecond,
+			},
 		},
 	)
 	start = time.Now()
@@ -341,11 +352,14 @@ func TestNackBeyondLease(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
 	lease := 300 * time.Millisecond
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, Block: 20 * time.Millisecond})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease, Block: 20 * time.Millisecond}})
 	other, _ := open(
 		t,
 		rdb,
-		GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond, Block: 20 * time.Millisecond},
+		GroupConfig{
+			Key:    key,
+			Tuning: Tuning{Lease: lease, ReclaimEvery: 20 * time.Millisecond, Block: 20 * time.Millisecond},
+		},
 	)
 	got := rig.IDs(rig.Read(t, r, 1))
 	start := time.Now()
@@ -366,7 +380,7 @@ func TestRelease(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 2)
 	a, _ := open(t, rdb, GroupConfig{Key: key})
-	b, _ := open(t, rdb, GroupConfig{Key: key, ReclaimEvery: 20 * time.Millisecond})
+	b, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{ReclaimEvery: 20 * time.Millisecond}})
 	got := rig.IDs(rig.Read(t, a, 2))
 	if err := a.Release(rig.Ctx(t), got[:1]); err != nil {
 		t.Fatal(err)

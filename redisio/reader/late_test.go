@@ -21,8 +21,8 @@ func TestLateAckIsFenced(t *testing.T) {
 	rdb, key := s.Client(t), redistest.Key(t)
 	p := rig.NewProxy(t, s.Addr())
 	lease := 600 * time.Millisecond
-	a, l := open(t, p.Client(t), GroupConfig{Key: key, Lease: lease})
-	b, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond})
+	a, l := open(t, p.Client(t), GroupConfig{Key: key, Tuning: Tuning{Lease: lease}})
+	b, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease, ReclaimEvery: 20 * time.Millisecond}})
 	want := rig.Add(t, rdb, key, 3)
 	rig.Read(t, a, 3)
 	p.SetDown(true)
@@ -114,7 +114,7 @@ func TestCloseGivesBackLostReply(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)
 	p := rig.NewProxy(t, s.Addr())
-	r, _ := open(t, p.Client(t), GroupConfig{Key: key, Block: time.Second})
+	r, _ := open(t, p.Client(t), GroupConfig{Key: key, Tuning: Tuning{Block: time.Second}})
 	later := rig.Add(t, rdb, key, 1)
 	rig.Read(t, r, 1)
 	if err := r.Nack(rig.Ctx(t), later, 20*time.Second); err != nil {
@@ -133,7 +133,7 @@ func TestCloseGivesBackLostReply(t *testing.T) {
 	if err := r.Close(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}
-	other, _ := open(t, rdb, GroupConfig{Key: key, ReclaimEvery: 20 * time.Millisecond}) // lease 30 s
+	other, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{ReclaimEvery: 20 * time.Millisecond}}) // lease 30 s
 	if got := rig.IDs(rig.Read(t, other, 3)); !slices.Equal(got, want) {
 		t.Fatalf("got %v, want %v", got, want)
 	}

@@ -16,7 +16,7 @@ func TestLostGroupPolicies(t *testing.T) {
 	lost := func(t *testing.T, policy LostGroup) (*Group, *rig.Log, []string) {
 		key := redistest.Key(t)
 		all := rig.Add(t, rdb, key, 4)
-		r, l := open(t, rdb, GroupConfig{Key: key, OnLostGroup: policy})
+		r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{OnLostGroup: policy}})
 		if n, err := r.Ack(rig.Ctx(t), rig.IDs(rig.Read(t, r, 2))); n != 2 || err != nil {
 			t.Fatal(n, err)
 		}
@@ -88,7 +88,7 @@ func TestLostGroupPolicies(t *testing.T) {
 // A reader that got nothing does not go back to where it was opened.
 func TestIdleReaderHealsWhereTheGroupWas(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	idle, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	idle, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond}})
 	busy, _ := open(t, rdb, GroupConfig{Key: key})
 	all := rig.Add(t, rdb, key, 5)
 	if _, err := busy.Ack(rig.Ctx(t), rig.IDs(rig.Read(t, busy, 5))); err != nil {

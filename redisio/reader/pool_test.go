@@ -117,7 +117,7 @@ func TestFault_D2_NothingIsReadBesideSuspects(t *testing.T) {
 		setPending(t, rdb, key, "dead", id, time.Hour, 5)
 	}
 	fresh := rig.Add(t, rdb, key, 2)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 10 * time.Second})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 10 * time.Second}})
 	var order []string
 	for len(order) < 5 {
 		var b redisio.Batch
@@ -151,7 +151,11 @@ func TestFault_D2_PauseIsBounded(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
 	setPending(t, rdb, key, "dead", abandon(t, rdb, key, 1)[0], time.Hour, 5)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond, Block: 20 * time.Millisecond})
+	r, _ := open(
+		t,
+		rdb,
+		GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond, Block: 20 * time.Millisecond}},
+	)
 	rig.Read(t, r, 1)
 	want := rig.Add(t, rdb, key, 1)
 	if got := rig.IDs(rig.Read(t, r, 1)); !slices.Equal(got, want) {
@@ -223,7 +227,7 @@ func TestFault_D3_AloneItGoesOn(t *testing.T) {
 	rig.Add(t, rdb, key, 1)
 	rdb.XGroupCreate(rig.Ctx(t), key, "g", "0")
 	rdb.XGroupCreateConsumer(rig.Ctx(t), key, "g", "long dead")
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 2 * time.Second})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 2 * time.Second}})
 	for n := int64(1); n <= 4; n++ {
 		e := rig.Read(t, r, 1)
 		if e[0].Deliveries != n {
@@ -243,7 +247,7 @@ func TestFault_D3_AloneItGoesOn(t *testing.T) {
 func TestFault_D3_OfferedIsRestored(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 2 * time.Second, Block: 20 * time.Millisecond})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 2 * time.Second, Block: 20 * time.Millisecond}})
 	if err := r.Nack(rig.Ctx(t), rig.IDs(rig.Read(t, r, 1)), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +274,7 @@ func TestFault_S6_DeadLettersAreBounded(t *testing.T) {
 	for _, most := range []int64{100, -1} {
 		dead := fmt.Sprint(key, ":dead", most)
 		rig.Add(t, rdb, key, 1000)
-		r, l := open(t, rdb, GroupConfig{Key: key, DeadMaxLen: most})
+		r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{DeadMaxLen: most}})
 		letters := make([]DeadLetter, 1000)
 		for i, id := range rig.IDs(rig.Read(t, r, 1000)) {
 			letters[i].ID = id

@@ -31,23 +31,13 @@ type RangeConfig struct {
 
 // Validate reports all mistakes at once, each as a *ConfigError.
 func (c RangeConfig) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "RangeConfig", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.Key == "" {
-		bad("Key", "is empty", "name the stream to read")
-	}
-	if !c.To.IsZero() && c.To.Compare(c.From) < 0 {
-		bad("To", fmt.Sprintf("%v lies before From %v", c.To, c.From), "swap them, or leave To zero for the end")
-	}
-	if c.MaxCount < 0 {
-		bad("MaxCount", "is negative", "leave it 0 for 1000")
-	}
-	if c.EntrySize < 0 {
-		bad("EntrySize", "is negative", "leave it 0 if it is not known")
-	}
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("RangeConfig")
+	m.Empty("Key", c.Key, "name the stream to read")
+	m.If(!c.To.IsZero() && c.To.Compare(c.From) < 0, "To", fmt.Sprintf("%v lies before From %v", c.To, c.From),
+		"swap them, or leave To zero for the end")
+	m.Negative("MaxCount", int64(c.MaxCount), "leave it 0 for 1000")
+	m.Negative("EntrySize", int64(c.EntrySize), "leave it 0 if it is not known")
+	return m.Err()
 }
 
 // Range reads a part of a stream, page by page. Reading changes nothing on the server.

@@ -18,7 +18,7 @@ import (
 func TestHungServerIsNotReady(t *testing.T) {
 	s := redistest.Start(t)
 	rdb := s.Client(t)
-	r, l := open(t, rdb, GroupConfig{Key: "k", Lease: 30 * time.Second})
+	r, l := open(t, rdb, GroupConfig{Key: "k", Tuning: Tuning{Lease: 30 * time.Second}})
 	tail := openTail(t, rdb, TailConfig{Key: "k", Block: 50 * time.Millisecond})
 	if r.wire.Timeout != r.cfg.Block+conn.ReplyMargin {
 		t.Fatalf("a read waits %v", r.wire.Timeout)

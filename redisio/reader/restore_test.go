@@ -68,8 +68,12 @@ func TestRestore(t *testing.T) {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				key := redistest.Key(t)
 				rig.Add(t, rdb, key, 5)
-				r, l := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: time.Hour,
-					OnLost: func(ids []string) { t.Errorf("lost %v", ids) }})
+				r, l := open(
+					t,
+					rdb,
+					GroupConfig{Key: key, Tuning: Tuning{Lease: 900 * time.Millisecond, ReclaimEvery: time.Hour},
+						OnLost: func(ids []string) { t.Errorf("lost %v", ids) }},
+				)
 				rig.Read(t, r, 5)
 				if err := r.Nack(rig.Ctx(t), r.held.All(), 0); err != nil { // the second delivery counts 2
 					t.Fatal(err)
@@ -86,7 +90,10 @@ func TestRestore(t *testing.T) {
 				other, _ := open(
 					t,
 					rdb,
-					GroupConfig{Key: key, Lease: 900 * time.Millisecond, ReclaimEvery: 20 * time.Millisecond},
+					GroupConfig{
+						Key:    key,
+						Tuning: Tuning{Lease: 900 * time.Millisecond, ReclaimEvery: 20 * time.Millisecond},
+					},
 				)
 				again := rig.Read(t, other, 5)
 				for _, e := range again {
@@ -112,7 +119,11 @@ func TestRestoreNacked(t *testing.T) {
 				key := redistest.Key(t)
 				// the fourth is in hand: should the nacked be taken too late to tell by themselves
 				want := rig.Add(t, rdb, key, 4)[:3]
-				r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond})
+				r, _ := open(
+					t,
+					rdb,
+					GroupConfig{Key: key, Tuning: Tuning{Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond}},
+				)
 				rig.Read(t, r, 4)
 				if err := r.Nack(rig.Ctx(t), want, delay); err != nil {
 					t.Fatal(err)
@@ -128,7 +139,11 @@ func TestRestoreNacked(t *testing.T) {
 	t.Run("overdue, with a witness", func(t *testing.T) {
 		key := redistest.Key(t)
 		want := rig.Add(t, rdb, key, 2)
-		r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond})
+		r, _ := open(
+			t,
+			rdb,
+			GroupConfig{Key: key, Tuning: Tuning{Lease: 900 * time.Millisecond, Block: 20 * time.Millisecond}},
+		)
 		rig.Read(t, r, 2)
 		if err := r.Nack(rig.Ctx(t), want[:1], 0); err != nil {
 			t.Fatal(err)
@@ -141,7 +156,11 @@ func TestRestoreNacked(t *testing.T) {
 	t.Run("taken and finished by another is not", func(t *testing.T) {
 		key := redistest.Key(t)
 		want := rig.Add(t, rdb, key, 2)
-		r, l := open(t, rdb, GroupConfig{Key: key, Lease: 600 * time.Millisecond, Block: 20 * time.Millisecond})
+		r, l := open(
+			t,
+			rdb,
+			GroupConfig{Key: key, Tuning: Tuning{Lease: 600 * time.Millisecond, Block: 20 * time.Millisecond}},
+		)
 		rig.Read(t, r, 2)
 		if err := r.Nack(rig.Ctx(t), want[:1], 0); err != nil {
 			t.Fatal(err)
@@ -162,7 +181,11 @@ func TestLapsedIsLost(t *testing.T) {
 	r, l := open(
 		t,
 		rdb,
-		GroupConfig{Key: key, Lease: 600 * time.Millisecond, OnLost: func(ids []string) { lost <- ids }},
+		GroupConfig{
+			Key:    key,
+			Tuning: Tuning{Lease: 600 * time.Millisecond},
+			OnLost: func(ids []string) { lost <- ids },
+		},
 	)
 	rig.Read(t, r, 3)
 	r.held.Renewed(got[:2], time.Now().Add(-time.Minute))
@@ -187,7 +210,11 @@ func TestTrimmedIsNotLost(t *testing.T) {
 	r, l := open(
 		t,
 		rdb,
-		GroupConfig{Key: key, Lease: 300 * time.Millisecond, OnLost: func(ids []string) { t.Errorf("lost %v", ids) }},
+		GroupConfig{
+			Key:    key,
+			Tuning: Tuning{Lease: 300 * time.Millisecond},
+			OnLost: func(ids []string) { t.Errorf("lost %v", ids) },
+		},
 	)
 	rig.Read(t, r, 3)
 	rdb.XDel(rig.Ctx(t), key, got[1])
@@ -212,7 +239,7 @@ func TestTrimmedIsNotLost(t *testing.T) {
 func TestSetID(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := rig.Add(t, rdb, key, 5)
-	r, l := open(t, rdb, GroupConfig{Key: key, Lease: 900 * time.Millisecond})
+	r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 900 * time.Millisecond}})
 	rig.Read(t, r, 3)
 	set := func(id string) {
 		t.Helper()
@@ -244,7 +271,7 @@ func TestDeadAfterWipe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			key := redistest.Key(t)
 			rig.Add(t, rdb, key, 3)
-			r, l := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+			r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute}})
 			got := rig.IDs(rig.Read(t, r, 3))
 			wipe(t, rdb, key, r.Consumer())
 			letter := func(id string) DeadLetter {
@@ -313,10 +340,12 @@ func TestNothingLostUnderWipes(t *testing.T) {
 			t,
 			rdb,
 			GroupConfig{
-				Key:          key,
-				Block:        20 * time.Millisecond,
-				Lease:        900 * time.Millisecond,
-				ReclaimEvery: 100 * time.Millisecond,
+				Key: key,
+				Tuning: Tuning{
+					Block:        20 * time.Millisecond,
+					Lease:        900 * time.Millisecond,
+					ReclaimEvery: 100 * time.Millisecond,
+				},
 			},
 		)
 		readers = append(readers, r)
@@ -402,7 +431,7 @@ func TestOnEventMaySettle(t *testing.T) {
 	want := rig.Add(t, rdb, key, 3)
 	acked := make(chan error, 1)
 	var r *Group
-	r, err := NewGroup(rdb, GroupConfig{Key: key, Group: "g", Lease: 300 * time.Millisecond,
+	r, err := NewGroup(rdb, GroupConfig{Key: key, Group: "g", Tuning: Tuning{Lease: 300 * time.Millisecond},
 		OnEvent: func(e redisio.Event) {
 			if e.Kind == redisio.EventRestored {
 				c, cancel := context.WithTimeout(context.Background(), redistest.Patience)
@@ -434,7 +463,7 @@ func TestFullServer(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
 	lease := 300 * time.Millisecond
-	r, l := open(t, rdb, GroupConfig{Key: key, Lease: lease})
+	r, l := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease}})
 	want := rig.Add(t, rdb, key, 3)
 	rig.Read(t, r, 2)
 	if err := r.Nack(rig.Ctx(t), want[:1], 2*lease); err != nil {
@@ -447,7 +476,7 @@ func TestFullServer(t *testing.T) {
 	if got := rig.IDs(rig.Read(t, r, 1)); got[0] != want[2] {
 		t.Fatalf("read %v", got)
 	}
-	other, _ := open(t, rdb, GroupConfig{Key: key, Lease: lease, ReclaimEvery: 20 * time.Millisecond})
+	other, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: lease, ReclaimEvery: 20 * time.Millisecond}})
 	readNothing(t, other, lease+lease/2)
 	if n := l.Times(redisio.EventRenewFailed) + l.Times(redisio.EventReconnecting); n != 0 {
 		t.Errorf("%d failures", n)
@@ -467,7 +496,7 @@ func TestFullServer(t *testing.T) {
 // A key that holds something else for a while says nothing about our rights.
 func TestWrongTypeDoesNotBlind(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 300 * time.Millisecond})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond}})
 	want := rig.Add(t, rdb, key, 1)
 	rig.Read(t, r, 1)
 	if err := r.Release(rig.Ctx(t), want); err != nil {

@@ -35,7 +35,12 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 		r, _ := open(
 			t,
 			rdb,
-			GroupConfig{Key: key, Group: fmt.Sprint("g", noAck), NoAck: noAck, DelayedEvery: 20 * time.Millisecond},
+			GroupConfig{
+				Key:    key,
+				Group:  fmt.Sprint("g", noAck),
+				NoAck:  noAck,
+				Tuning: Tuning{DelayedEvery: 20 * time.Millisecond},
+			},
 		)
 		if e := rig.Read(t, r, 1)[0]; string(e.Fields[0].Value) != "x" {
 			t.Errorf("read %v", e)
@@ -49,7 +54,7 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 	if err := rdb.Set(rig.Ctx(t), schedule.ScheduleKeys(other)[1], "text", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	r, l := open(t, rdb, GroupConfig{Key: other, DelayedEvery: 20 * time.Millisecond})
+	r, l := open(t, rdb, GroupConfig{Key: other, Tuning: Tuning{DelayedEvery: 20 * time.Millisecond}})
 	redistest.Soon(t, "it says so", func() bool { return l.Times(redisio.EventMoveFailed) == 1 })
 	rig.Add(t, rdb, other, 1)
 	rig.Read(t, r, 1)
@@ -85,7 +90,7 @@ func TestScheduleOutlivesItsServer(t *testing.T) {
 	moved := schedules.MoveAll(t, s)
 	srv.Kill(t)
 	srv.Restart(t)
-	r, _ := open(t, rdb, GroupConfig{Key: "k", DelayedEvery: 20 * time.Millisecond})
+	r, _ := open(t, rdb, GroupConfig{Key: "k", Tuning: Tuning{DelayedEvery: 20 * time.Millisecond}})
 	for i, e := range rig.Read(t, r, 20) {
 		if string(e.Fields[0].Value) != fmt.Sprint(i) {
 			t.Errorf("%s came as number %d", e.Fields[0].Value, i)

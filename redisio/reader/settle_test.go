@@ -129,7 +129,7 @@ func TestDeadOfLargeEntryOnFullServer(t *testing.T) {
 // The longest delay there is must not overflow into none.
 func TestNackForEver(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: time.Minute})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: time.Minute}})
 	want := rig.Add(t, rdb, key, 1)
 	rig.Read(t, r, 1)
 	if err := r.Nack(rig.Ctx(t), want, math.MaxInt64); err != nil {

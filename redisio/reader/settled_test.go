@@ -24,7 +24,11 @@ func TestFault_S1_SettledEntriesAreDeleted(t *testing.T) {
 			readers, held := make([]*Group, groups), make([][]string, groups)
 			unread := make([][]string, groups)
 			for i := range readers {
-				readers[i], _ = open(t, rdb, GroupConfig{Key: key, Group: fmt.Sprint("g", i), DeleteSettled: true})
+				readers[i], _ = open(
+					t,
+					rdb,
+					GroupConfig{Key: key, Group: fmt.Sprint("g", i), Tuning: Tuning{DeleteSettled: true}},
+				)
 			}
 			for range 150 {
 				at := rng.IntN(groups)
@@ -96,7 +100,7 @@ func TestFault_S1_NothingIsHeldUp(t *testing.T) {
 			rdb.XAdd(rig.Ctx(t), redistest.Entry(key, "data", large))
 		}
 	}
-	r, _ := open(t, rdb, GroupConfig{Key: key, DeleteSettled: true})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{DeleteSettled: true}})
 	write(20)
 	got := rig.IDs(rig.Read(t, r, 20))
 	if _, err := r.Ack(rig.Ctx(t), got[1:]); err != nil {
@@ -131,7 +135,7 @@ func TestFault_S1_NothingIsHeldUp(t *testing.T) {
 // An ack of an entry that another reader has by now deletes nothing, and neither does one of a group that is gone.
 func TestFault_S1_WhatIsNotOursStays(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	r, _ := open(t, rdb, GroupConfig{Key: key, DeleteSettled: true, Lease: time.Minute})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{DeleteSettled: true, Lease: time.Minute}})
 	rig.Add(t, rdb, key, 2)
 	got := rig.IDs(rig.Read(t, r, 2))
 	rdb.XClaim(rig.Ctx(t), &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "other", Messages: got[:1]})

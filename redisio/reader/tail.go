@@ -30,23 +30,11 @@ type TailConfig struct {
 
 // Validate reports all mistakes at once, each as a *ConfigError.
 func (c TailConfig) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "TailConfig", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.Key == "" {
-		bad("Key", "is empty", "name the stream to read")
-	}
-	if c.Block < 0 || c.Block > 2*time.Second || c.Block > 0 && c.Block < time.Millisecond {
-		bad("Block", fmt.Sprintf("is %v", c.Block), "choose 1ms to 2s: a blocked read can't be interrupted")
-	}
-	if c.MaxCount < 0 {
-		bad("MaxCount", "is negative", "leave it 0 for 1000")
-	}
-	if c.Wait < 0 {
-		bad("Wait", "is negative", "leave it 0 to fail at once")
-	}
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("TailConfig")
+	m.Empty("Key", c.Key, "name the stream to read")
+	validateReads(m, c.Block, c.MaxCount)
+	m.Negative("Wait", int64(c.Wait), "leave it 0 to fail at once")
+	return m.Err()
 }
 
 // Tail follows a stream without a group. It returns every entry after its start, independent of

@@ -93,7 +93,7 @@ func TestWireReplies(t *testing.T) {
 func TestHungServer(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	r, _ := open(t, s.Client(t), GroupConfig{Key: "k", Lease: 10 * time.Second})
+	r, _ := open(t, s.Client(t), GroupConfig{Key: "k", Tuning: Tuning{Lease: 10 * time.Second}})
 	readNothing(t, r, 60*time.Millisecond)
 	s.Pause(t)
 	defer s.Resume(t)
@@ -174,7 +174,7 @@ func TestCluster(t *testing.T) {
 func TestReleaseStaysReleased(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 2)
-	r, _ := open(t, rdb, GroupConfig{Key: key, Lease: 600 * time.Millisecond})
+	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 600 * time.Millisecond}})
 	got := rig.IDs(rig.Read(t, r, 2))
 	if err := r.Release(rig.Ctx(t), got[:1]); err != nil {
 		t.Fatal(err)
@@ -221,7 +221,7 @@ func TestCloseDoesNotWaitForHungRenewal(t *testing.T) {
 	s := redistest.Start(t)
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), ReadTimeout: 20 * time.Second})
 	defer rdb.Close()
-	r, _ := open(t, rdb, GroupConfig{Key: "k", Lease: 60 * time.Second})
+	r, _ := open(t, rdb, GroupConfig{Key: "k", Tuning: Tuning{Lease: 60 * time.Second}})
 	rig.Add(t, rdb, "k", 1)
 	rig.Read(t, r, 1)
 	s.Pause(t)

@@ -47,29 +47,20 @@ func (c Config) withDefaults() Config {
 
 // Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
 func (c Config) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "schedule.Config", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.Key == "" {
-		bad("Key", "is empty", "name the stream that the entries go to")
-	} else if ScheduleKeys(c.Key) == nil {
-		bad("Key", fmt.Sprintf("is %q, and no other key shares its hash slot", fault.KeyName(c.Key)),
-			"give it a hash tag, as {orders}")
-	}
-	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
-		bad("MaxPayload", fmt.Sprintf("is %d", c.MaxPayload), "choose up to 512 MiB, what Redis takes at most")
-	}
-	if c.Every < 0 || c.Every > 0 && c.Every < time.Millisecond {
-		bad("Every", fmt.Sprintf("is %v", c.Every), "choose 1ms or more, or leave it 0 for 1s")
-	}
-	if c.Idle < 0 || c.Idle > 0 && c.Idle < time.Millisecond {
-		bad("Idle", fmt.Sprintf("is %v", c.Idle), "choose 1ms or more, or leave it 0 for Every")
-	}
-	if c.Count < 0 || c.Count > 10_000 {
-		bad("Count", fmt.Sprintf("is %d", c.Count), "choose up to 10000: a script holds up the server's other clients")
-	}
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("schedule.Config")
+	m.Empty("Key", c.Key, "name the stream that the entries go to")
+	m.If(c.Key != "" && ScheduleKeys(c.Key) == nil, "Key",
+		fmt.Sprintf("is %q, and no other key shares its hash slot", fault.KeyName(c.Key)),
+		"give it a hash tag, as {orders}")
+	m.Is(c.MaxPayload < 0 || c.MaxPayload > 512<<20, "MaxPayload", c.MaxPayload,
+		"choose up to 512 MiB, what Redis takes at most")
+	m.Is(c.Every < 0 || c.Every > 0 && c.Every < time.Millisecond, "Every", c.Every,
+		"choose 1ms or more, or leave it 0 for 1s")
+	m.Is(c.Idle < 0 || c.Idle > 0 && c.Idle < time.Millisecond, "Idle", c.Idle,
+		"choose 1ms or more, or leave it 0 for Every")
+	m.Is(c.Count < 0 || c.Count > 10_000, "Count", c.Count,
+		"choose up to 10000: a script holds up the server's other clients")
+	return m.Err()
 }
 
 // Delayed is an entry that is to be written at a time.

@@ -43,26 +43,13 @@ const onTime = 10 * time.Second
 
 // Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
 func (c TickerConfig) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "TickerConfig", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.Key == "" {
-		bad("Key", "is empty", "name the stream that the ticks go to")
-	}
-	if c.Next == nil {
-		bad("Next", "is nil", "give a function that returns the first tick after a time")
-	}
-	if c.Fields == nil {
-		bad("Fields", "is nil", "give a function that makes the entry of a tick")
-	}
-	if c.Missed < 0 || c.Missed > maxMissed {
-		bad("Missed", fmt.Sprintf("is %d", c.Missed), fmt.Sprintf("choose 0 to %d", maxMissed))
-	}
-	if c.MaxLen < 0 {
-		bad("MaxLen", "is negative", "leave it 0 for 1000")
-	}
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("TickerConfig")
+	m.Empty("Key", c.Key, "name the stream that the ticks go to")
+	m.If(c.Next == nil, "Next", "is nil", "give a function that returns the first tick after a time")
+	m.If(c.Fields == nil, "Fields", "is nil", "give a function that makes the entry of a tick")
+	m.Is(c.Missed < 0 || c.Missed > maxMissed, "Missed", c.Missed, fmt.Sprintf("choose 0 to %d", maxMissed))
+	m.Negative("MaxLen", c.MaxLen, "leave it 0 for 1000")
+	return m.Err()
 }
 
 // Ticker writes an entry to a stream at certain times, once for all processes that run one: the

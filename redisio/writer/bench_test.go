@@ -31,7 +31,7 @@ func benchWrite(b *testing.B, size int, ours bool) {
 	key := redistest.Key(b)
 	b.Cleanup(func() { rdb.Del(context.Background(), key) })
 	payload := make([]byte, size)
-	w := openWriter(b, rdb, Config{Key: key, Depth: rig.BenchDepth})
+	w := openWriter(b, rdb, Config{Key: key, Tuning: Tuning{Depth: rig.BenchDepth}})
 	b.ReportAllocs()
 	b.ResetTimer()
 	var next atomic.Int64
@@ -86,8 +86,8 @@ func BenchmarkWriteOptions(b *testing.B) {
 		{"plain", Config{}, false},
 		{"MaxLen", Config{MaxLen: 100_000}, false},
 		{"MaxLen/unread", Config{MaxLen: 100_000}, false},
-		{"DropUnread", Config{MaxLen: 100_000, DropUnread: true}, false},
-		{"HardCap", Config{HardCap: 1e9}, false},
+		{"DropUnread", Config{MaxLen: 100_000, Tuning: Tuning{DropUnread: true}}, false},
+		{"HardCap", Config{Tuning: Tuning{HardCap: 1e9}}, false},
 		{"once", Config{DedupeWindow: time.Minute}, false},
 		{"once/script", Config{DedupeWindow: time.Minute}, true},
 	} {

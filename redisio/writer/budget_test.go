@@ -49,7 +49,7 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 		t.Parallel()
 		key := redistest.Key(t)
 		rdb.XGroupCreateMkStream(rig.Ctx(t), key, "g", "0")
-		w := open(t, Config{Key: key, MaxLen: 1_000_000, MaxBytes: budget, WhenFull: FullRefuse})
+		w := open(t, Config{Key: key, MaxLen: 1_000_000, Tuning: Tuning{MaxBytes: budget, WhenFull: FullRefuse}})
 		write := func(i int) error {
 			return w.Write(rig.Ctx(t), []redisio.Outgoing{entry(i)}, make([]redisio.Result, 1))
 		}
@@ -80,7 +80,7 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 	t.Run("drop", func(t *testing.T) {
 		t.Parallel()
 		key := redistest.Key(t)
-		w := open(t, Config{Key: key, MaxBytes: budget, WhenFull: FullDrop})
+		w := open(t, Config{Key: key, Tuning: Tuning{MaxBytes: budget, WhenFull: FullDrop}})
 		for i := range 100 {
 			if err := w.Write(rig.Ctx(t), []redisio.Outgoing{entry(i), entry(i)},
 				make([]redisio.Result, 2)); err != nil {
@@ -106,7 +106,7 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 		o.Username, o.Password = "poor", "pw"
 		poor := redis.NewClient(&o)
 		defer poor.Close()
-		w, err := New(poor, Config{Key: "s", MaxBytes: budget, WhenFull: FullDrop})
+		w, err := New(poor, Config{Key: "s", Tuning: Tuning{MaxBytes: budget, WhenFull: FullDrop}})
 		if err == nil {
 			err = w.Open(rig.Ctx(t))
 		}
@@ -123,7 +123,7 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 			t.Errorf("%d entries of 10 KiB in %d bytes", n, budget)
 		}
 	})
-	for _, bad := range []Config{{Key: "s", MaxBytes: -1}, {Key: "s", MaxBytes: 1000}, {Key: "s", MaxBytes: budget, Together: true}} {
+	for _, bad := range []Config{{Key: "s", Tuning: Tuning{MaxBytes: -1}}, {Key: "s", Tuning: Tuning{MaxBytes: 1000}}, {Key: "s", Tuning: Tuning{MaxBytes: budget, Together: true}}} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v is valid", bad)
 		}
@@ -165,8 +165,12 @@ func TestFault_S1_ExistingStreamsHaveBudgetsOfBytes(t *testing.T) {
 	for name, together := range map[string]bool{"pipelines": false, "transactions": true} {
 		t.Run(name, func(t *testing.T) {
 			var told []redisio.Event
-			w := openWriter(t, admin, Config{OnlyExisting: true, Together: together, MaxLen: 16_384, MaxBytes: budget,
-				OnEvent: func(e redisio.Event) { told = append(told, e) }})
+			w := openWriter(
+				t,
+				admin,
+				Config{Tuning: Tuning{OnlyExisting: true, Together: together, MaxBytes: budget}, MaxLen: 16_384,
+					OnEvent: func(e redisio.Event) { told = append(told, e) }},
+			)
 			a, b, small := made(t, "{s}a"+name), made(t, "{s}b"+name), made(t, "{s}small"+name)
 			for i := range 200 {
 				write(t, w, entry(a, i, 10<<10), entry(b, i, 2<<10), entry(small, i, 10))
@@ -209,7 +213,7 @@ func TestFault_S1_ExistingStreamsHaveBudgetsOfBytes(t *testing.T) {
 			poor := redis.NewClient(o)
 			t.Cleanup(func() { _ = poor.Close() })
 			var told redisio.Event
-			w := openWriter(t, poor, Config{OnlyExisting: true, MaxBytes: budget,
+			w := openWriter(t, poor, Config{Tuning: Tuning{OnlyExisting: true, MaxBytes: budget},
 				OnEvent: func(e redisio.Event) { told = e }})
 			key := made(t, "{s}"+name)
 			for i := range 50 {

@@ -1,7 +1,6 @@
 package writer
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -9,90 +8,108 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
 )
 
-// Config configures a Writer. The zero value of every field but Key is the default.
+// Config configures a Writer. The zero value of every field but Key is its default.
 type Config struct {
 	Key string // the stream; may be empty if every entry names its own
 
-	// Retention: keep MaxLen entries, those from MinID on, those younger than MaxAge by the server's clock. Set any
-	// of them: an entry goes when one of them says so. What a consumer group has not read or not
-	// settled stays, however much it is, and so does all behind it: one entry that is pending for
-	// long holds up the trimming. A stream without groups is trimmed as it is.
+	// MaxLen is the number of entries to keep. Defaults to 0, no limit. Tuning has the other limits
+	// of retention. An entry is trimmed when it violates one of them. Entries that a consumer group
+	// has not read or not settled are kept regardless, and so are all entries behind them: one
+	// entry that is pending for long prevents trimming. DropUnread changes that. A stream without
+	// groups is trimmed as it is.
 	//
-	// Trimming rides behind what is written, once for a tenth of MaxLen or a thousand entries, and
-	// from time to time: the stream may be that much longer, and nothing is trimmed while nothing
-	// is written. A stream that is much too long is trimmed in steps of 10,000 entries, 16 of them
-	// behind each pipeline, so that no script takes long. OnEvent names a group that holds up the
-	// trimming and does not move (EventHeldBack).
+	// The stream is trimmed when it is written to, after a tenth of MaxLen or 1000 entries, and
+	// from time to time. So it may be that much longer, and nothing is trimmed while nothing is
+	// written. A stream far beyond its limit is trimmed in steps of 10,000 entries, 16 of them
+	// behind each pipeline, so that no script takes long. OnEvent names a group that prevents
+	// trimming and does not advance (EventHeldBack); delete it with XGROUP DESTROY.
 	MaxLen int64
-	MinID  string
-	MaxAge time.Duration
-	// Exact trims to the entry, and behind each pipeline. The default frees whole nodes of the
-	// stream's tree, which is cheaper.
-	Exact bool
-	// DropUnread lets retention drop what groups have not read or not settled. Such losses are counted, see OnEvent and
-	// Stats.
-	DropUnread bool
 
-	// HardCap is the most entries that the stream may have, whatever the groups have read; 0: no limit. What the groups
-	// are done with makes room when it is needed. Each writer sees the length at the end of its
-	// last pipeline, so writers exceed the cap by one pipeline each at most.
-	HardCap  int64
-	WhenFull Full // what to do at the cap, and at MaxBytes. Default FullPause
-
-	// MaxBytes is the most memory that the stream may take in Redis, its groups included. Defaults
-	// to 0, no limit. What the groups are done with makes room when it is needed, whatever MaxLen
-	// is. If that is not enough the oldest go, with DropUnread, or else WhenFull decides. The
-	// server measures the stream (MEMORY USAGE) once a second while entries are written, and each
-	// time that a sixteenth of MaxBytes was; so each writer may exceed it by that much. Without the
-	// right to MEMORY the length is multiplied by the size of this writer's entries. When the
-	// server is out of memory half of what may go is dropped.
-	MaxBytes int64
-
-	// DedupeWindow makes writing the same DedupeID again within this time write nothing: an entry whose outcome is
-	// unknown can be written again. Default 0: off. See [Outgoing.DedupeID].
+	// DedupeWindow is how long the stream remembers the DedupeIDs of its entries and drops entries
+	// with the same id. So an entry whose outcome is unknown can be written again. Defaults to 0,
+	// off. See [redisio.Outgoing.DedupeID].
 	//
-	// A server with IDMP (Redis 8.6) compares by itself, at 0.5 of the speed of plain writes;
-	// elsewhere a script does, at 0.3, and keeps the ids under {key}:once, in the slot of the
+	// A server with IDMP (Redis 8.6) compares the ids itself, at 0.5 of the speed of plain writes.
+	// Elsewhere a script does, at 0.3, and keeps the ids under {key}:once, in the slot of the
 	// stream (BenchmarkWriteOptions). All writers of a stream should have the same settings: with
-	// IDMP those of the first one hold.
+	// IDMP those of the first writer apply.
 	DedupeWindow time.Duration
-	// DedupeIDs is how many ids a stream remembers at most; beyond it the oldest are forgotten before their time.
-	// Default 100,000, which takes Redis some 15 MB.
-	DedupeIDs int
 
-	// OnlyExisting writes to streams that exist and makes none: an entry for one that doesn't is not written, with
-	// ErrNoStream. It is for mailboxes, which their reader makes and takes away. It goes with MaxLen
-	// and MaxBytes, which then drop the oldest entries, read or not. It does not go with other
-	// retention, nor with HardCap, FullRefuse, DedupeWindow and Durability. MaxLen drops some 100
-	// entries at a time. MaxBytes always keeps the newest entry. A stream is measured when a
-	// sixteenth of MaxBytes was written to it, on average: the entries are chosen by chance, so that
-	// the writer needs no memory per stream. OnEvent tells what MaxBytes has dropped (EventDropped).
-	OnlyExisting bool
+	// Wait is how long Open retries while Redis is unreachable. Defaults to 0: one try, plus a few
+	// more if the connection breaks during it.
+	Wait time.Duration
 
-	// Together has the entries of one pipeline appear at once (MULTI), if they are 64 or fewer, so
-	// that a reader that waits gets all of them by one read, and not the first alone: it saves
-	// reads where few entries are written at a time. What the server refuses of them, being full,
-	// it refuses as a whole. It goes with no retention but that of OnlyExisting, and does nothing
-	// in a cluster. Entries for keys of different hash slots are different transactions.
-	Together bool
-
-	// Durability is what an entry needs to count as written. Default: the answer of the server, in its memory.
-	Durability Durability
-
-	// OnEvent is told of losses, of retention that fails or is held back by a group, and of EventRefused; never
-	// once per entry. It must not block.
+	// OnEvent receives losses, retention that fails or is prevented by a group, and EventRefused,
+	// never once per entry. It must not block.
 	OnEvent func(redisio.Event)
 
-	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.
+	Tuning
+}
+
+// Tuning is the part of a Config that most programs leave at its defaults. sink.Stream has the same
+// fields.
+type Tuning struct {
+	// MinID and MaxAge keep the entries from MinID on, and those younger than MaxAge by the
+	// server's clock.
+	MinID  string
+	MaxAge time.Duration
+	// DropUnread lets retention drop entries that groups have not read or not settled. Such losses
+	// are counted, see OnEvent and Stats.
+	DropUnread bool
+	// Exact trims to exactly the limit, with each pipeline. It costs the server more than the
+	// default, which frees whole nodes of the stream's tree.
+	Exact bool
+
+	// HardCap is the maximum length of the stream, whatever the groups have read. Defaults to 0, no
+	// limit. When it is reached, entries that all groups have settled are trimmed first. Each writer
+	// sees the length at the end of its last pipeline, so each may exceed the cap by one pipeline.
+	HardCap int64
+	// WhenFull is the reaction when HardCap or MaxBytes is reached and groups still need the oldest
+	// entries. Defaults to FullPause.
+	WhenFull Full
+
+	// MaxBytes is the maximum memory of the stream in Redis, its groups included. Defaults to 0, no
+	// limit. To make room, entries that all groups have settled are trimmed first, whatever MaxLen
+	// is. Then, with DropUnread, the oldest are trimmed, or else WhenFull decides. The server
+	// measures the stream (MEMORY USAGE) once a second while entries are written, and after each
+	// sixteenth of MaxBytes, so each writer may exceed it by that much. Without the right to MEMORY
+	// the length is multiplied by the size of this writer's entries. When the server is out of
+	// memory, half of what may be trimmed is trimmed.
+	MaxBytes int64
+
+	// DedupeIDs is the maximum number of ids that a stream remembers; then it forgets the oldest
+	// early. Defaults to 100,000, which takes about 15 MB of Redis.
+	DedupeIDs int
+
+	// OnlyExisting writes only to existing streams: an entry for a missing stream is not written,
+	// with ErrNoStream. It is for mailboxes, which their reader creates and deletes. MaxLen and
+	// MaxBytes then drop the oldest entries, read or not. It excludes other retention, HardCap,
+	// FullRefuse, DedupeWindow and Durability. MaxLen drops about 100 entries at a time. MaxBytes
+	// always keeps the newest entry. A stream is measured after a sixteenth of MaxBytes, on
+	// average: the entries are chosen at random, so that the writer needs no memory per stream.
+	// OnEvent receives what MaxBytes has dropped (EventDropped).
+	OnlyExisting bool
+
+	// Together makes the entries of one pipeline, if there are at most 64, appear atomically
+	// (MULTI), so that a blocked reader gets all of them in one read. It saves reads where few
+	// entries are written at a time. A full server refuses them as a whole. It excludes all
+	// retention except that of OnlyExisting, and has no effect in a cluster. Entries for keys of
+	// different hash slots are different transactions.
+	Together bool
+
+	// Durability is what an entry needs to count as written. Defaults to the reply of the server,
+	// which has it in its memory. A sink repeats writes that are not confirmed in time.
+	Durability Durability
+
+	// MaxPayload is the maximum size of an entry: the bytes of all names and values. Defaults to
+	// 1 MiB.
 	MaxPayload int
-	// Depth is how many entries one pipeline carries. Default 128.
+	// Depth is the maximum number of entries in a pipeline. Defaults to 128.
 	Depth int
-	// Pipelines is how many pipelines one Write may have in flight. Default 1: the order of the entries
-	// is the order in the stream. With more, entries of different pipelines may change places.
+	// Pipelines is the number of pipelines in flight. Defaults to 1, which keeps the order of the
+	// entries; with more, entries of different pipelines may change places. Two to four are the
+	// fastest.
 	Pipelines int
-	// Wait is how long Open keeps trying while Redis is not reachable. Default 0: one try, and a
-	// few more if the connection breaks within it.
-	Wait time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -108,78 +125,45 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports all mistakes at once, each as a *ConfigError. It needs no server.
+// Validate returns all mistakes at once, each as a *ConfigError. It needs no server.
 func (c Config) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "writer.Config", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.MaxLen < 0 {
-		bad("MaxLen", "is negative", "leave it 0 to keep all entries")
-	}
-	if c.MaxAge < 0 {
-		bad("MaxAge", "is negative", "leave it 0 to keep all entries")
-	}
+	m := redisio.MistakesOf("writer.Config")
+	c.validateRetention(m)
+	m.If(c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact || c.WhenFull == FullRefuse), "OnlyExisting",
+		"is set with HardCap, FullRefuse, DedupeWindow, Durability, or retention besides MaxLen and MaxBytes",
+		"leave those to writers that may make the stream")
+	m.If(c.Together && !c.plain(), "Together", "is set beside retention, HardCap, DedupeWindow or Durability",
+		"leave it out: these have scripts and waits of their own")
+	c.validateOnce(m)
+	c.Durability.validate(m)
+	m.Is(c.MaxPayload < 0 || c.MaxPayload > 512<<20, "MaxPayload", c.MaxPayload,
+		"choose up to 512 MiB, what Redis takes at most")
+	m.Is(c.Depth < 0 || c.Depth > 10_000, "Depth", c.Depth, "choose up to 10000; more than 512 gains nothing")
+	m.Is(c.Pipelines < 0 || c.Pipelines > 64, "Pipelines", c.Pipelines, "choose up to 64; more than 4 gains little")
+	m.Negative("Wait", int64(c.Wait), "leave it 0 to fail at once")
+	return m.Err()
+}
+
+func (c *Config) validateRetention(m *redisio.Mistakes) {
+	m.Negative("MaxLen", c.MaxLen, "leave it 0 to keep all entries")
+	m.Negative("MaxAge", int64(c.MaxAge), "leave it 0 to keep all entries")
 	if c.MinID != "" {
-		if _, err := redisio.ParseID(c.MinID); err != nil {
-			bad("MinID", fmt.Sprintf("is %q", c.MinID), `write it as "1732360000000-0"`)
-		}
+		_, err := redisio.ParseID(c.MinID)
+		m.If(err != nil, "MinID", fmt.Sprintf("is %q", c.MinID), `write it as "1732360000000-0"`)
 	}
 	trims := c.MaxLen != 0 || c.MinID != "" || c.MaxAge != 0
-	if c.Exact && !trims {
-		bad("Exact", "is set without anything to trim by", "set MaxLen, MinID or MaxAge as well")
-	}
-	if c.DropUnread && !trims {
-		bad("DropUnread", "is set without anything to trim by", "set MaxLen, MinID or MaxAge as well")
-	}
-	if c.HardCap < 0 {
-		bad("HardCap", "is negative", "leave it 0 for no limit")
-	}
-	if c.HardCap > 0 && c.MaxLen > c.HardCap {
-		bad(
-			"HardCap",
-			fmt.Sprintf("is %d, less than MaxLen %d", c.HardCap, c.MaxLen),
-			"choose more than MaxLen, or leave MaxLen out",
-		)
-	}
-	if c.WhenFull < FullPause || c.WhenFull > FullRefuse {
-		bad("WhenFull", fmt.Sprintf("is %d", c.WhenFull), "choose FullPause, FullDrop or FullRefuse")
-	}
-	if c.MaxBytes < 0 || c.MaxBytes > 0 && c.MaxBytes < minBudget {
-		bad("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more, or leave it 0 for no limit")
-	}
-	if c.WhenFull != FullPause && c.HardCap == 0 && c.MaxBytes == 0 {
-		bad("WhenFull", "is set without HardCap or MaxBytes", "set one of them as well")
-	}
-	if c.OnlyExisting && (!c.plain() || c.DropUnread || c.Exact || c.WhenFull == FullRefuse) {
-		bad(
-			"OnlyExisting",
-			"is set with HardCap, FullRefuse, DedupeWindow, Durability, or retention besides MaxLen and MaxBytes",
-			"leave those to writers that may make the stream",
-		)
-	}
-	if c.Together && !c.plain() {
-		bad(
-			"Together",
-			"is set beside retention, HardCap, DedupeWindow or Durability",
-			"leave it out: these have scripts and waits of their own",
-		)
-	}
-	c.validateOnce(bad)
-	c.Durability.validate(bad)
-	if c.MaxPayload < 0 || c.MaxPayload > 512<<20 {
-		bad("MaxPayload", fmt.Sprintf("is %d", c.MaxPayload), "choose up to 512 MiB, what Redis takes at most")
-	}
-	if c.Depth < 0 || c.Depth > 10_000 {
-		bad("Depth", fmt.Sprintf("is %d", c.Depth), "choose up to 10000; more than 512 gains nothing")
-	}
-	if c.Pipelines < 0 || c.Pipelines > 64 {
-		bad("Pipelines", fmt.Sprintf("is %d", c.Pipelines), "choose up to 64; more than 4 gains little")
-	}
-	if c.Wait < 0 {
-		bad("Wait", "is negative", "leave it 0 to fail at once")
-	}
-	return errors.Join(errs...)
+	const nothing, set = "is set without anything to trim by", "set MaxLen, MinID or MaxAge as well"
+	m.If(c.Exact && !trims, "Exact", nothing, set)
+	m.If(c.DropUnread && !trims, "DropUnread", nothing, set)
+	m.Negative("HardCap", c.HardCap, "leave it 0 for no limit")
+	m.If(c.HardCap > 0 && c.MaxLen > c.HardCap, "HardCap",
+		fmt.Sprintf("is %d, less than MaxLen %d", c.HardCap, c.MaxLen), "choose more than MaxLen, or leave MaxLen out")
+	m.Is(c.WhenFull < FullPause || c.WhenFull > FullRefuse, "WhenFull", int(c.WhenFull),
+		"choose FullPause, FullDrop or FullRefuse")
+	m.Is(c.MaxBytes < 0 || c.MaxBytes > 0 && c.MaxBytes < minBudget, "MaxBytes", c.MaxBytes,
+		"choose 65536 or more, or leave it 0 for no limit")
+	m.If(c.WhenFull != FullPause && c.HardCap == 0 && c.MaxBytes == 0, "WhenFull",
+		"is set without HardCap or MaxBytes", "set one of them as well")
 }
 
 // plain reports that writing is all that is asked for.

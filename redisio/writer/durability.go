@@ -33,16 +33,12 @@ const defaultDurable = time.Second
 
 func (d Durability) on() bool { return d.Replicas > 0 || d.Fsync }
 
-func (d Durability) validate(bad func(field, problem, fix string)) {
-	if d.Replicas < 0 {
-		bad("Durability", fmt.Sprintf("asks for %d replicas", d.Replicas), "leave it 0 for none")
-	}
-	if d.Timeout < 0 || d.Timeout > 0 && d.Timeout < time.Millisecond || d.Timeout > time.Hour {
-		bad("Durability", fmt.Sprintf("has the timeout %v", d.Timeout), "choose 1ms to 1h, or leave it 0 for 1s")
-	}
-	if d.Timeout > 0 && !d.on() {
-		bad("Durability", "has a timeout and nothing to wait for", "set Replicas or Fsync as well")
-	}
+func (d Durability) validate(m *redisio.Mistakes) {
+	m.If(d.Replicas < 0, "Durability", fmt.Sprintf("asks for %d replicas", d.Replicas), "leave it 0 for none")
+	m.If(d.Timeout < 0 || d.Timeout > 0 && d.Timeout < time.Millisecond || d.Timeout > time.Hour, "Durability",
+		fmt.Sprintf("has the timeout %v", d.Timeout), "choose 1ms to 1h, or leave it 0 for 1s")
+	m.If(d.Timeout > 0 && !d.on(), "Durability", "has a timeout and nothing to wait for",
+		"set Replicas or Fsync as well")
 }
 
 // readTimeout leaves the server the time to wait; 0 is the caller's.

@@ -36,7 +36,7 @@ func TestWriteReplicated(t *testing.T) {
 	cfg := Config{
 		Key:          key,
 		DedupeWindow: time.Minute,
-		Durability:   Durability{Replicas: 1, Timeout: 300 * time.Millisecond},
+		Tuning:       Tuning{Durability: Durability{Replicas: 1, Timeout: 300 * time.Millisecond}},
 	}
 	w := openWriter(t, rdb, cfg)
 	if w.idmp {
@@ -73,7 +73,7 @@ func TestWriteReplicated(t *testing.T) {
 	two := openWriter(
 		t,
 		rdb,
-		Config{Key: key, Durability: Durability{Replicas: 2, Timeout: 10 * time.Millisecond}},
+		Config{Key: key, Tuning: Tuning{Durability: Durability{Replicas: 2, Timeout: 10 * time.Millisecond}}},
 	)
 	if err := two.Write(rig.Ctx(t), rig.Outgoing(1), results); !errors.As(err, &weak) || weak.Replicas > 1 {
 		t.Errorf("got %v", err)
@@ -83,7 +83,7 @@ func TestWriteReplicated(t *testing.T) {
 func TestWriteFsynced(t *testing.T) {
 	s := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "everysec"))
 	rdb, key := s.Client(t), redistest.Key(t)
-	cfg := Config{Key: key, Durability: Durability{Fsync: true, Timeout: 10 * time.Second}}
+	cfg := Config{Key: key, Tuning: Tuning{Durability: Durability{Fsync: true, Timeout: 10 * time.Second}}}
 	if rdb.Do(rig.Ctx(t), "waitaof", 0, 0, 1).Err() != nil { // before 7.2
 		w, err := New(rdb, cfg)
 		if err != nil {
@@ -113,7 +113,7 @@ func TestWriteReplicatedLostReply(t *testing.T) {
 	w := openWriter(
 		t,
 		p.Client(t),
-		Config{Key: "k", Durability: Durability{Replicas: 1, Timeout: 50 * time.Millisecond}},
+		Config{Key: "k", Tuning: Tuning{Durability: Durability{Replicas: 1, Timeout: 50 * time.Millisecond}}},
 	)
 	p.LoseReplies("wait", 1)
 	c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -126,7 +126,7 @@ func TestWriteReplicatedLostReply(t *testing.T) {
 func TestDurabilityNeedsToKnowTheServer(t *testing.T) {
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": redistest.Shared(t).Addr()}})
 	defer ring.Close()
-	w, err := New(ring, Config{Key: "k", Durability: Durability{Replicas: 1}})
+	w, err := New(ring, Config{Key: "k", Tuning: Tuning{Durability: Durability{Replicas: 1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,8 +172,10 @@ func TestWriteOptionsCluster(t *testing.T) {
 			nodes[0].Client(t).Do(rig.Ctx(t), "wait", 1, 100).Val() == int64(1)
 	})
 	// The slot of {b} is on the first node, that of {a} on the second, which has no replica.
-	w := openWriter(t, rdb, Config{MaxLen: 10, Exact: true, DedupeWindow: time.Minute,
-		Durability: Durability{Replicas: 1, Timeout: 500 * time.Millisecond}})
+	w := openWriter(t, rdb, Config{MaxLen: 10, Tuning: Tuning{
+		Exact:      true,
+		Durability: Durability{Replicas: 1, Timeout: 500 * time.Millisecond},
+	}, DedupeWindow: time.Minute})
 	out := named(0, 60)
 	for i := range out {
 		out[i].Key = []string{"{a}", "{b}", "{b}2"}[i%3]

@@ -217,8 +217,8 @@ func TestAppendXAdd(t *testing.T) {
 	}
 	for want, cfg := range map[string]Config{
 		"xadd k 7-1":                           {Key: "k"},
-		"xadd k nomkstream 7-1":                {Key: "k", OnlyExisting: true},
-		"xadd k nomkstream maxlen ~ 12345 7-1": {Key: "k", OnlyExisting: true, MaxLen: 12345},
+		"xadd k nomkstream 7-1":                {Key: "k", Tuning: Tuning{OnlyExisting: true}},
+		"xadd k nomkstream maxlen ~ 12345 7-1": {Key: "k", Tuning: Tuning{OnlyExisting: true}, MaxLen: 12345},
 	} {
 		w, err := New(redistest.Shared(t).Client(t), cfg)
 		if err != nil {

@@ -62,23 +62,14 @@ func noOnceKey(key string) *redisio.ConfigError {
 	}
 }
 
-func (c *Config) validateOnce(bad func(field, problem, fix string)) {
-	if c.DedupeWindow < 0 || c.DedupeWindow > 0 && c.DedupeWindow < time.Second {
-		bad(
-			"DedupeWindow",
-			fmt.Sprintf("is %v", c.DedupeWindow),
-			"choose 1s or more, longer than writes are tried again; 0 is off",
-		)
-	}
-	if c.DedupeIDs < 0 || c.DedupeIDs > 0 && c.DedupeIDs < 1000 {
-		bad("DedupeIDs", fmt.Sprintf("is %d", c.DedupeIDs), "choose 1000 or more, or leave it 0 for 100000")
-	}
-	if c.DedupeIDs > 0 && c.DedupeWindow == 0 {
-		bad("DedupeIDs", "is set without DedupeWindow", "set DedupeWindow as well")
-	}
+func (c *Config) validateOnce(m *redisio.Mistakes) {
+	m.Is(c.DedupeWindow < 0 || c.DedupeWindow > 0 && c.DedupeWindow < time.Second, "DedupeWindow", c.DedupeWindow,
+		"choose 1s or more, longer than writes are tried again; 0 is off")
+	m.Is(c.DedupeIDs < 0 || c.DedupeIDs > 0 && c.DedupeIDs < 1000, "DedupeIDs", c.DedupeIDs,
+		"choose 1000 or more, or leave it 0 for 100000")
+	m.If(c.DedupeIDs > 0 && c.DedupeWindow == 0, "DedupeIDs", "is set without DedupeWindow", "set DedupeWindow as well")
 	if c.DedupeWindow > 0 && c.Key != "" && onceKey(c.Key) == "" {
-		e := noOnceKey(c.Key)
-		bad(e.Field, e.Problem, e.Fix)
+		m.Join(noOnceKey(c.Key))
 	}
 }
 

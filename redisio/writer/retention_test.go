@@ -52,8 +52,8 @@ func take(t testing.TB, rdb redis.UniversalClient, key, group string, n int64) (
 func TestRetentionKeepsWhatGroupsNeed(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for name, cfg := range map[string]Config{
-		"MaxLen": {MaxLen: 100}, "MaxAge": {MaxAge: time.Millisecond}, "MinID": {MinID: redisio.IDAt(time.Now().Add(time.Hour)).String()},
-		"MaxLen exact": {MaxLen: 100, Exact: true}, "MaxAge exact": {MaxAge: time.Millisecond, Exact: true},
+		"MaxLen": {MaxLen: 100}, "MaxAge": {Tuning: Tuning{MaxAge: time.Millisecond}}, "MinID": {Tuning: Tuning{MinID: redisio.IDAt(time.Now().Add(time.Hour)).String()}},
+		"MaxLen exact": {MaxLen: 100, Tuning: Tuning{Exact: true}}, "MaxAge exact": {Tuning: Tuning{MaxAge: time.Millisecond, Exact: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := redistest.Key(t)
@@ -97,7 +97,7 @@ func TestRetentionKeepsMaxLen(t *testing.T) {
 	for _, exact := range []bool{false, true} {
 		key := key + fmt.Sprint(exact)
 		rig.Grouped(t, rdb, key, "g")
-		w := openWriter(t, rdb, Config{Key: key, MaxLen: 500, Exact: exact})
+		w := openWriter(t, rdb, Config{Key: key, MaxLen: 500, Tuning: Tuning{Exact: exact}})
 		for range 10 {
 			write(t, w, 1000)
 			rdb.XAck(rig.Ctx(t), key, "g", take(t, rdb, key, "g", 1000)...)
@@ -120,12 +120,17 @@ func TestRetentionDropsUnreadIfTold(t *testing.T) {
 		w := openWriter(
 			t,
 			rdb,
-			Config{Key: key, MaxLen: 200, DropUnread: true, Exact: exact, OnEvent: func(e redisio.Event) {
-				if e.Kind != redisio.EventDropped || e.Key != key {
-					t.Errorf("event: %+v", e)
-				}
-				told.Add(int64(e.Count))
-			}},
+			Config{
+				Key:    key,
+				MaxLen: 200,
+				Tuning: Tuning{DropUnread: true, Exact: exact},
+				OnEvent: func(e redisio.Event) {
+					if e.Kind != redisio.EventDropped || e.Key != key {
+						t.Errorf("event: %+v", e)
+					}
+					told.Add(int64(e.Count))
+				},
+			},
 		)
 		rig.Grouped(t, rdb, key, "g", "h")
 		write(t, w, 100)
@@ -154,7 +159,7 @@ func TestRetentionByAge(t *testing.T) {
 		)
 	}
 	rdb.XGroupCreate(rig.Ctx(t), key, "g", "0")
-	w := openWriter(t, rdb, Config{Key: key, MaxAge: time.Minute})
+	w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{MaxAge: time.Minute}})
 	write(t, w, 10)
 	if n := rdb.XLen(rig.Ctx(t), key).Val(); n != 310 {
 		t.Fatalf("%d entries", n)
@@ -175,10 +180,12 @@ func TestRetentionByAnAgeBeyondAllTime(t *testing.T) {
 		t,
 		rdb,
 		Config{
-			Key:     key,
-			MaxAge:  math.MaxInt64,
-			HardCap: 20,
-			Exact:   true,
+			Key: key,
+			Tuning: Tuning{
+				MaxAge:  math.MaxInt64,
+				HardCap: 20,
+				Exact:   true,
+			},
 			OnEvent: func(e redisio.Event) { t.Errorf("%v: %v", e.Kind, e.Err) },
 		},
 	)
@@ -192,7 +199,7 @@ func TestRetentionByAnAgeBeyondAllTime(t *testing.T) {
 func TestHardCapPauses(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Grouped(t, rdb, key, "g")
-	w := openWriter(t, rdb, Config{Key: key, HardCap: 250})
+	w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{HardCap: 250}})
 	results := make([]redisio.Result, 300)
 	err := w.Write(rig.Ctx(t), rig.Outgoing(300), results)
 	var full *StreamFullError
@@ -225,7 +232,7 @@ func TestHardCapPauses(t *testing.T) {
 
 func TestHardCapRefuses(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	w := openWriter(t, rdb, Config{Key: key, HardCap: 10, WhenFull: FullRefuse})
+	w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{HardCap: 10, WhenFull: FullRefuse}})
 	results := make([]redisio.Result, 11)
 	var full *StreamFullError
 	if err := w.Write(rig.Ctx(t), rig.Outgoing(11), results); !errors.As(err, &full) ||
@@ -241,7 +248,7 @@ func TestHardCapRefuses(t *testing.T) {
 func TestHardCapDrops(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Grouped(t, rdb, key, "g")
-	w := openWriter(t, rdb, Config{Key: key, HardCap: 100, WhenFull: FullDrop, MaxLen: 50})
+	w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{HardCap: 100, WhenFull: FullDrop}, MaxLen: 50})
 	write(t, w, 80)
 	rdb.XAck(rig.Ctx(t), key, "g", take(t, rdb, key, "g", 20)...)
 	take(t, rdb, key, "g", 10)
@@ -261,7 +268,7 @@ func TestHardCapManyWriters(t *testing.T) {
 	c, stop := context.WithCancel(rig.Ctx(t))
 	var wg, reader sync.WaitGroup
 	for range lanes {
-		w := openWriter(t, rdb, Config{Key: key, HardCap: limit, Depth: depth})
+		w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{HardCap: limit, Depth: depth}})
 		wg.Go(func() {
 			for left := each; left > 0; {
 				out, results := rig.Outgoing(min(left, depth)), make([]redisio.Result, depth)
@@ -309,7 +316,7 @@ func TestHardCapManyWriters(t *testing.T) {
 func TestRetentionAroundAHeldEntry(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Grouped(t, rdb, key, "g")
-	w := openWriter(t, rdb, Config{Key: key, MaxLen: 100, Exact: true})
+	w := openWriter(t, rdb, Config{Key: key, MaxLen: 100, Tuning: Tuning{Exact: true}})
 	write(t, w, 1000)
 	ids := take(t, rdb, key, "g", 900)
 	rdb.XAck(rig.Ctx(t), key, "g", ids[1:]...)
@@ -392,7 +399,7 @@ func TestWriterOpensOnAFullServer(t *testing.T) {
 	if err := rdb.ConfigSet(rig.Ctx(t), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	w := openWriter(t, rdb, Config{Key: "k", DedupeWindow: time.Minute, MaxLen: 10, HardCap: 20})
+	w := openWriter(t, rdb, Config{Key: "k", DedupeWindow: time.Minute, MaxLen: 10, Tuning: Tuning{HardCap: 20}})
 	r := make([]redisio.Result, 1)
 	if err := w.Write(rig.Ctx(t), named(0, 1), r); !errors.Is(err, redisio.ErrBackpressure) ||
 		!errors.Is(err, redisio.ErrNotWritten) {
@@ -472,27 +479,27 @@ func TestFault_D13_RetentionIsBounded(t *testing.T) {
 		left   int64
 		lost   int64
 	}{
-		"MaxLen": {cfg: Config{MaxLen: 1234, Exact: true}, left: 1234},
-		"MaxLen, read": {cfg: Config{MaxLen: 1234, Exact: true}, left: 1234, groups: func(key string) {
+		"MaxLen": {cfg: Config{MaxLen: 1234, Tuning: Tuning{Exact: true}}, left: 1234},
+		"MaxLen, read": {cfg: Config{MaxLen: 1234, Tuning: Tuning{Exact: true}}, left: 1234, groups: func(key string) {
 			rig.GroupAt(t, rdb, key, "g", "1-49999")
 		}},
-		"MaxLen, read in part": {cfg: Config{MaxLen: 1234, Exact: true}, left: 5001, groups: func(key string) {
+		"MaxLen, read in part": {cfg: Config{MaxLen: 1234, Tuning: Tuning{Exact: true}}, left: 5001, groups: func(key string) {
 			rig.GroupAt(t, rdb, key, "g", "1-45000")
 		}},
-		"MinID": {cfg: Config{MinID: "1-48801", Exact: true}, left: 1201},
-		"unread": {cfg: Config{MaxLen: 100, Exact: true, DropUnread: true}, left: 100, lost: n - 99 - 20_030,
+		"MinID": {cfg: Config{Tuning: Tuning{MinID: "1-48801", Exact: true}}, left: 1201},
+		"unread": {cfg: Config{MaxLen: 100, Tuning: Tuning{Exact: true, DropUnread: true}}, left: 100, lost: n - 99 - 20_030,
 			groups: func(key string) { rig.GroupAt(t, rdb, key, "g", "1-20030") }},
-		"pending": {cfg: Config{MaxLen: 100, Exact: true, DropUnread: true}, left: 100, lost: n - 99,
+		"pending": {cfg: Config{MaxLen: 100, Tuning: Tuning{Exact: true, DropUnread: true}}, left: 100, lost: n - 99,
 			groups: func(key string) {
 				rig.GroupAt(t, rdb, key, "g", "0")
 				for range 3 {
 					take(t, rdb, key, "g", 8000)
 				}
 			}},
-		"unread by MinID": {cfg: Config{MinID: "1-40001", Exact: true, DropUnread: true}, left: 10_001,
+		"unread by MinID": {cfg: Config{Tuning: Tuning{MinID: "1-40001", Exact: true, DropUnread: true}}, left: 10_001,
 			lost:   40_000 - 15,
 			groups: func(key string) { rig.GroupAt(t, rdb, key, "g", "1-15") }},
-		"cap": {cfg: Config{HardCap: 200, WhenFull: FullDrop}, left: 200},
+		"cap": {cfg: Config{Tuning: Tuning{HardCap: 200, WhenFull: FullDrop}}, left: 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := redistest.Key(t)
@@ -566,8 +573,8 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 		}
 	}
 	for name, cfg := range map[string]Config{
-		"MaxLen": {MaxLen: 100, Exact: true}, "MaxLen in whole nodes": {MaxLen: 100},
-		"MaxAge": {MaxAge: time.Millisecond, Exact: true},
+		"MaxLen": {MaxLen: 100, Tuning: Tuning{Exact: true}}, "MaxLen in whole nodes": {MaxLen: 100},
+		"MaxAge": {Tuning: Tuning{MaxAge: time.Millisecond, Exact: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key, l := redistest.Key(t), new(rig.Log)
@@ -612,7 +619,7 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 	t.Run("pending", func(t *testing.T) {
 		key, l := redistest.Key(t), new(rig.Log)
 		rig.Grouped(t, rdb, key, "g")
-		w := openWriter(t, rdb, Config{Key: key, MaxLen: 10, Exact: true, OnEvent: l.Add})
+		w := openWriter(t, rdb, Config{Key: key, MaxLen: 10, Tuning: Tuning{Exact: true}, OnEvent: l.Add})
 		write(t, w, 100)
 		ids := take(t, rdb, key, "g", 100)
 		write(t, w, 200)
@@ -623,7 +630,7 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 		}
 	})
 	t.Run("full", func(t *testing.T) { // who waits is told by the error
-		for _, cfg := range []Config{{HardCap: 100}, {MaxBytes: minBudget}} {
+		for _, cfg := range []Config{{Tuning: Tuning{HardCap: 100}}, {Tuning: Tuning{MaxBytes: minBudget}}} {
 			cfg.Key = redistest.Key(t)
 			rig.Grouped(t, rdb, cfg.Key, "old")
 			w := openWriter(t, rdb, cfg)

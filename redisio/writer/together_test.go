@@ -17,7 +17,7 @@ import (
 
 func openTogether(t *testing.T, rdb redis.UniversalClient, key string) *Writer {
 	t.Helper()
-	w, err := New(rdb, Config{Key: key, Together: true})
+	w, err := New(rdb, Config{Key: key, Tuning: Tuning{Together: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func TestWriteOnceForgets(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	modes(t, func(t *testing.T, open func(*testing.T, redis.UniversalClient, Config) *Writer) {
 		key := redistest.Key(t)
-		w := open(t, rdb, Config{Key: key, DedupeWindow: time.Second, DedupeIDs: 1000})
+		w := open(t, rdb, Config{Key: key, DedupeWindow: time.Second, Tuning: Tuning{DedupeIDs: 1000}})
 		r := make([]redisio.Result, 5000)
 		redistest.Soon(t, "an id is forgotten", func() bool {
 			if err := w.Write(rig.Ctx(t), named(0, 1), r); err != nil {
@@ -115,7 +115,7 @@ func TestWriteOnceOneBadAmongGood(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	modes(t, func(t *testing.T, open func(*testing.T, redis.UniversalClient, Config) *Writer) {
 		key := redistest.Key(t)
-		w := open(t, rdb, Config{Key: key, DedupeWindow: time.Minute, MaxPayload: 1000})
+		w := open(t, rdb, Config{Key: key, DedupeWindow: time.Minute, Tuning: Tuning{MaxPayload: 1000}})
 		rdb.Set(rig.Ctx(t), key+".str", "x", 0)
 		rdb.Set(rig.Ctx(t), onceKey(key+".stolen"), "x", 0)
 		out := named(0, 8)
@@ -233,7 +233,7 @@ func TestOnceKey(t *testing.T) {
 // What IDMP remembers is set when the stream is made, and not again.
 func TestWriteOnceSettings(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	w := openWriter(t, rdb, Config{Key: key, DedupeWindow: time.Hour, DedupeIDs: 64_000})
+	w := openWriter(t, rdb, Config{Key: key, DedupeWindow: time.Hour, Tuning: Tuning{DedupeIDs: 64_000}})
 	var r [1]redisio.Result
 	if err := w.Write(rig.Ctx(t), named(0, 1), r[:]); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func TestWrite(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for _, pipelines := range []int{1, 4} {
 		key := redistest.Key(t)
-		w := openWriter(t, rdb, Config{Key: key, Depth: 10, Pipelines: pipelines})
+		w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{Depth: 10, Pipelines: pipelines}})
 		out := rig.Outgoing(95)
 		results := make([]redisio.Result, 95)
 		if err := w.Write(rig.Ctx(t), out, results); err != nil {
@@ -75,7 +75,7 @@ func TestWrite(t *testing.T) {
 // Benthos sent a whole batch again when one command failed.
 func TestWriteOneBadAmongGood(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	w := openWriter(t, rdb, Config{Key: key, MaxPayload: 1000})
+	w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{MaxPayload: 1000}})
 	rdb.Set(rig.Ctx(t), key+".str", "x", 0)
 	out := rig.Outgoing(6)
 	out[1].Key = key + ".str"                   // WRONGTYPE
@@ -127,7 +127,7 @@ func TestWriteLostReply(t *testing.T) {
 
 func TestWriteOnlyExisting(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
-	w := openWriter(t, rdb, Config{Key: key, OnlyExisting: true})
+	w := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{OnlyExisting: true}})
 	out, results := rig.Outgoing(3), make([]redisio.Result, 3)
 	err := w.Write(rig.Ctx(t), out, results)
 	for i, err := range append([]error{err}, results[0].Err, results[2].Err) {
@@ -147,13 +147,13 @@ func TestWriteOnlyExisting(t *testing.T) {
 	if n := rdb.XLen(rig.Ctx(t), key).Val(); n != 3 {
 		t.Errorf("%d entries, want 3", n)
 	}
-	for _, cfg := range []Config{{MaxAge: time.Hour}, {MinID: "1-0"}, {MaxLen: 3, Exact: true}, {MaxLen: 3, DropUnread: true},
-		{MaxBytes: minBudget, WhenFull: FullRefuse}, {MaxBytes: 1000}} {
+	for _, cfg := range []Config{{Tuning: Tuning{MaxAge: time.Hour}}, {Tuning: Tuning{MinID: "1-0"}}, {MaxLen: 3, Tuning: Tuning{Exact: true}}, {MaxLen: 3, Tuning: Tuning{DropUnread: true}},
+		{Tuning: Tuning{MaxBytes: minBudget, WhenFull: FullRefuse}}, {Tuning: Tuning{MaxBytes: 1000}}} {
 		if cfg.OnlyExisting = true; cfg.Validate() == nil {
 			t.Errorf("accepted: %+v", cfg)
 		}
 	}
-	capped := openWriter(t, rdb, Config{Key: key, OnlyExisting: true, MaxLen: 100})
+	capped := openWriter(t, rdb, Config{Key: key, Tuning: Tuning{OnlyExisting: true}, MaxLen: 100})
 	for range 10 {
 		out, results := rig.Outgoing(100), make([]redisio.Result, 100)
 		if err := capped.Write(rig.Ctx(t), out, results); err != nil {
@@ -210,16 +210,16 @@ func TestWriteTrims(t *testing.T) {
 		}
 		return rdb.XLen(rig.Ctx(t), cfg.Key).Val()
 	}
-	if n := length(Config{MaxLen: 10, Exact: true}); n != 10 {
+	if n := length(Config{MaxLen: 10, Tuning: Tuning{Exact: true}}); n != 10 {
 		t.Errorf("exact MaxLen: %d", n)
 	}
-	if n := length(Config{MaxLen: 10, MaxAge: time.Hour}); n < 10 || n > 250 {
+	if n := length(Config{MaxLen: 10, Tuning: Tuning{MaxAge: time.Hour}}); n < 10 || n > 250 {
 		t.Errorf("MaxLen: %d", n)
 	}
-	if n := length(Config{MaxAge: time.Hour}); n != 500 {
+	if n := length(Config{Tuning: Tuning{MaxAge: time.Hour}}); n != 500 {
 		t.Errorf("MaxAge: %d", n)
 	}
-	if n := length(Config{MinID: redisio.IDAt(time.Now().Add(time.Hour)).String(), Exact: true}); n != 0 {
+	if n := length(Config{Tuning: Tuning{MinID: redisio.IDAt(time.Now().Add(time.Hour)).String(), Exact: true}}); n != 0 {
 		t.Errorf("MinID: %d", n)
 	}
 }
@@ -278,10 +278,10 @@ func TestWriterConcurrent(t *testing.T) {
 
 func TestWriterConfigMistakes(t *testing.T) {
 	for _, cfg := range []Config{
-		{MaxLen: -1}, {MaxAge: -1}, {MinID: "x"}, {Exact: true}, {DropUnread: true}, {HardCap: -1}, {HardCap: 5, MaxLen: 6},
-		{WhenFull: FullDrop}, {HardCap: 1, WhenFull: 3}, {DedupeWindow: -1}, {DedupeWindow: 1}, {DedupeIDs: 1000}, {DedupeWindow: time.Minute, DedupeIDs: 1},
-		{DedupeWindow: time.Minute, Key: "a}b"}, {Durability: Durability{Replicas: -1}}, {Durability: Durability{Fsync: true, Timeout: 1}},
-		{Durability: Durability{Timeout: time.Second}}, {MaxPayload: -1}, {Depth: -1}, {Pipelines: 65}, {Wait: -1},
+		{MaxLen: -1}, {Tuning: Tuning{MaxAge: -1}}, {Tuning: Tuning{MinID: "x"}}, {Tuning: Tuning{Exact: true}}, {Tuning: Tuning{DropUnread: true}}, {Tuning: Tuning{HardCap: -1}}, {Tuning: Tuning{HardCap: 5}, MaxLen: 6},
+		{Tuning: Tuning{WhenFull: FullDrop}}, {Tuning: Tuning{HardCap: 1, WhenFull: 3}}, {DedupeWindow: -1}, {DedupeWindow: 1}, {Tuning: Tuning{DedupeIDs: 1000}}, {DedupeWindow: time.Minute, Tuning: Tuning{DedupeIDs: 1}},
+		{DedupeWindow: time.Minute, Key: "a}b"}, {Tuning: Tuning{Durability: Durability{Replicas: -1}}}, {Tuning: Tuning{Durability: Durability{Fsync: true, Timeout: 1}}},
+		{Tuning: Tuning{Durability: Durability{Timeout: time.Second}}}, {Tuning: Tuning{MaxPayload: -1}}, {Tuning: Tuning{Depth: -1}}, {Tuning: Tuning{Pipelines: 65}}, {Wait: -1},
 	} {
 		var c *redisio.ConfigError
 		if err := cfg.Validate(); !errors.As(err, &c) || c.Fix == "" {

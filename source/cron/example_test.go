@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/source"
 	"github.com/streamerson/streamerson-go/source/cron"
 )
@@ -20,7 +21,7 @@ func ExampleSource() {
 	}
 	defer done()
 
-	cfg := source.TicksConfig{Key: "ticks", Group: "reports", Block: 50 * time.Millisecond}
+	cfg := source.TicksConfig{Key: "ticks", Group: "reports", Tuning: reader.Tuning{Block: 50 * time.Millisecond}}
 	for tick, err := range flow.Values(context.Background(), cron.Source(rdb, "@every 20ms", cfg)) {
 		if err != nil {
 			log.Fatal(err)

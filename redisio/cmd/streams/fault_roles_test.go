@@ -22,6 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
+	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -282,7 +283,11 @@ func (r *roles) chat(t *testing.T) {
 	hub := ws.NewHub(r.web, "chat", ws.HubConfig{Calls: c, CallTypes: []string{"price"}})
 	r.start(t, hub.Graph())
 	redistest.Soon(t, "the hub takes sockets", func() bool { return hub.Ready() == nil })
-	said := ws.Inbound[string](r.worker, "chat", source.StreamConfig[ws.Event[string]]{DelayedEvery: -1})
+	said := ws.Inbound[string](
+		r.worker,
+		"chat",
+		source.StreamConfig[ws.Event[string]]{Tuning: reader.Tuning{DelayedEvery: -1}},
+	)
 	echo := operators.Map(said, func(_ context.Context, e ws.Event[string]) (ws.Message[string], error) {
 		return ws.Message[string]{To: ws.Room(e.Room), Type: e.Type, Value: e.Value}, nil
 	})

@@ -41,7 +41,7 @@ func Def[T comparable](v *T, d T) {
 
 // NeedClient returns an error if rdb is nil.
 func NeedClient(rdb redis.UniversalClient, what string) error {
-	if rdb == nil {
+	if redisio.IsNilClient(rdb) {
 		return &redisio.ConfigError{
 			Type:    what,
 			Field:   "rdb",
