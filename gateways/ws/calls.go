@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -19,10 +20,10 @@ import (
 const HeaderSession = "ws-session"
 
 // headers returns the headers of the calls of a session.
-func (s *socket) headers() flow.Headers {
-	h := flow.Headers{{Name: HeaderSession, Value: s.session}}
-	if s.hub.cfg.Authenticate != nil { // otherwise the user is anonymous
-		h = append(h, flow.Header{Name: gateways.HeaderIdentity, Value: s.who.User})
+func (in *incoming) headers() flow.Headers {
+	h := flow.Headers{{Name: HeaderSession, Value: in.session}}
+	if in.s.hub.cfg.Authenticate != nil { // otherwise the user is anonymous
+		h = append(h, flow.Header{Name: gateways.HeaderIdentity, Value: in.who.User})
 	}
 	return h
 }
@@ -30,46 +31,82 @@ func (s *socket) headers() flow.Headers {
 // errCancelled is the cause when a client cancels a call.
 var errCancelled = errors.New("ws: call cancelled by the client")
 
-// call starts a call. Its answer is sent later.
-func (s *socket) call(q *request) *fault {
-	cfg := &s.hub.cfg
-	if !slices.Contains(cfg.CallTypes, q.typ) {
-		return &fault{q.id, codeNoCalls, "call type not available"}
+// calls are the calls in flight of a socket.
+type calls struct {
+	mu      sync.Mutex
+	cancels map[string]context.CancelCauseFunc // by the id of the call
+	closed  bool                               // no call may start
+}
+
+// start runs a call in a goroutine of its own, unless it is refused.
+func (c *calls) start(s *socket, id string, call func(context.Context)) *fault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return &fault{id, codeClosing, "server shutting down: reconnect and call again"}
+	case len(c.cancels) >= s.hub.cfg.MaxCalls:
+		return &fault{id, codeBusy, "too many calls in flight on this socket"}
+	case c.cancels[id] != nil:
+		return &fault{id, codeFrame, "a call with this id is already in flight"}
+	}
+	if c.cancels == nil {
+		c.cancels = make(map[string]context.CancelCauseFunc)
 	}
 	ctx, cancel := context.WithCancelCause(s.ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.bye != nil || s.over:
-		cancel(nil)
-		return &fault{q.id, codeClosing, "server shutting down: reconnect and call again"}
-	case len(s.calls) >= cfg.MaxCalls:
-		cancel(nil)
-		return &fault{q.id, codeBusy, "too many calls in flight on this socket"}
-	case s.calls[q.id] != nil:
-		cancel(nil)
-		return &fault{q.id, codeFrame, "a call with this id is already in flight"}
-	}
-	if s.calls == nil {
-		s.calls = make(map[string]context.CancelCauseFunc)
-	}
-	s.calls[q.id] = cancel
-	s.hub.stats.calls.Add(1)
+	c.cancels[id] = cancel
 	s.work.Go(func() {
 		defer cancel(nil)
-		s.say(s.answer(ctx, q))
-		s.mu.Lock()
-		delete(s.calls, q.id)
-		s.mu.Unlock()
-		if !s.busy.Load() {
+		call(ctx)
+		c.mu.Lock()
+		delete(c.cancels, id)
+		c.mu.Unlock()
+		if !s.live.busy.Load() {
 			s.left()
 		}
 	})
 	return nil
 }
 
+// cancel cancels a call if it is in flight.
+func (c *calls) cancel(id string) {
+	c.mu.Lock()
+	cancel := c.cancels[id]
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel(errCancelled)
+	}
+}
+
+// close refuses further calls.
+func (c *calls) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+}
+
+// none reports whether no call is in flight.
+func (c *calls) none() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.cancels) == 0
+}
+
+// call starts a call. Its answer is sent later.
+func (in *incoming) call(q *request) *fault {
+	s := in.s
+	if !slices.Contains(s.hub.cfg.CallTypes, q.typ) {
+		return &fault{q.id, codeNoCalls, "call type not available"}
+	}
+	wrong := s.calls.start(s, q.id, func(ctx context.Context) { s.reply(in.answer(ctx, q)) })
+	if wrong == nil {
+		s.hub.stats.calls.Add(1)
+	}
+	return wrong
+}
+
 // answer makes a call and returns the last frame of its answer.
-func (s *socket) answer(ctx context.Context, q *request) reply {
+func (in *incoming) answer(ctx context.Context, q *request) reply {
 	if q.timeout > 0 {
 		var done context.CancelFunc
 		ctx, done = context.WithTimeout(ctx, time.Duration(q.timeout)*time.Millisecond)
@@ -82,11 +119,11 @@ func (s *socket) answer(ctx context.Context, q *request) reply {
 	last := reply{Kind: "reply", ID: q.id}
 	if q.stream {
 		last.Kind = "end"
-		err = s.parts(ctx, q)
+		err = in.parts(ctx, q)
 	} else {
 		var got gateways.Response
-		got, err = s.hub.cfg.Calls.Do(ctx, gateways.Request{Type: q.typ, Body: q.data, ContentType: "application/json",
-			Headers: s.headers()})
+		got, err = in.s.hub.cfg.Calls.Do(ctx, gateways.Request{Type: q.typ, Body: q.data, ContentType: "application/json",
+			Headers: in.headers()})
 		if err == nil {
 			last.Data, err = asJSON(&got)
 		}
@@ -99,17 +136,17 @@ func (s *socket) answer(ctx context.Context, q *request) reply {
 }
 
 // parts forwards a streamed answer at the pace of the client.
-func (s *socket) parts(ctx context.Context, q *request) error {
+func (in *incoming) parts(ctx context.Context, q *request) error {
 	var opts []gateways.CallOption
-	for _, h := range s.headers() {
+	for _, h := range in.headers() {
 		opts = append(opts, gateways.Header(h.Name, h.Value))
 	}
-	ask := gateways.Stream[json.RawMessage, json.RawMessage](s.hub.cfg.Calls, q.typ, opts...)
+	ask := gateways.Stream[json.RawMessage, json.RawMessage](in.s.hub.cfg.Calls, q.typ, opts...)
 	for part, err := range ask(ctx, q.data) {
 		if err != nil {
 			return err
 		}
-		if !s.say(reply{Kind: "part", ID: q.id, Data: part}) {
+		if !in.s.reply(reply{Kind: "part", ID: q.id, Data: part}) {
 			return gateways.ErrClosed
 		}
 	}
@@ -151,14 +188,4 @@ func callFault(ctx context.Context, err error) fault {
 		return fault{code: codeClosing, message: "server shutting down: reconnect and call again"}
 	}
 	return fault{code: codeAway, message: "call failed: try again later"}
-}
-
-// cancelCall cancels a call if it is in flight.
-func (s *socket) cancelCall(id string) {
-	s.mu.Lock()
-	cancel := s.calls[id]
-	s.mu.Unlock()
-	if cancel != nil {
-		cancel(errCancelled)
-	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/reader"
+	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // Slow defines what the hub does with a socket that reads more slowly than messages arrive.
@@ -171,33 +173,7 @@ func (c HubConfig) Validate() error {
 	bad := func(field, problem, fix string) {
 		errs = append(errs, &redisio.ConfigError{Type: "HubConfig", Field: field, Problem: problem, Fix: fix})
 	}
-	for _, n := range []struct {
-		field string
-		value int64
-		fix   string
-	}{
-		{"MaxCalls", int64(c.MaxCalls), "leave it 0 for 16"},
-		{"Queue", int64(c.Queue), "leave it 0 for 256"},
-		{"MaxMessage", int64(c.MaxMessage), "leave it 0 for 64 KiB"},
-		{"MaxRooms", int64(c.MaxRooms), "leave it 0 for 64"},
-		{"MaxSockets", int64(c.MaxSockets), "leave it 0 for 16,384"},
-		{"PingEvery", int64(c.PingEvery), "leave it 0 for 25 s"},
-		{"PongTimeout", int64(c.PongTimeout), "leave it 0 for 10 s"},
-		{"IdleTimeout", int64(c.IdleTimeout), "leave it 0 for never"},
-		{"ReadTimeout", int64(c.ReadTimeout), "leave it 0 for 10 s"},
-		{"WriteTimeout", int64(c.WriteTimeout), "leave it 0 for 15 s"},
-		{"SendTimeout", int64(c.SendTimeout), "leave it 0 for 10 s"},
-		{"CloseTimeout", int64(c.CloseTimeout), "leave it 0 for 10 s"},
-		{"SessionTTL", int64(c.SessionTTL), "leave it 0 for 24 h"},
-		{"MaxLen", c.MaxLen, "leave it 0 for 100,000"},
-		{"HardCap", c.HardCap, "leave it 0 for 1,000,000"},
-		{"UserBurst", int64(c.UserBurst), "leave it 0 for 1 MiB"},
-		{"Wait", int64(c.Wait), "leave it 0 for one try"},
-	} {
-		if n.value < 0 {
-			bad(n.field, "is negative", n.fix)
-		}
-	}
+	c.checkNegative(bad)
 	if c.Slow < Pause || c.Slow > Close {
 		bad("Slow", fmt.Sprintf("is %d", c.Slow), "choose Pause, DropOldest or Close")
 	}
@@ -238,6 +214,37 @@ func (c HubConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
+// checkNegative reports the fields that must not be negative.
+func (c HubConfig) checkNegative(bad func(field, problem, fix string)) {
+	for _, n := range []struct {
+		field string
+		value int64
+		fix   string
+	}{
+		{"MaxCalls", int64(c.MaxCalls), "leave it 0 for 16"},
+		{"Queue", int64(c.Queue), "leave it 0 for 256"},
+		{"MaxMessage", int64(c.MaxMessage), "leave it 0 for 64 KiB"},
+		{"MaxRooms", int64(c.MaxRooms), "leave it 0 for 64"},
+		{"MaxSockets", int64(c.MaxSockets), "leave it 0 for 16,384"},
+		{"PingEvery", int64(c.PingEvery), "leave it 0 for 25 s"},
+		{"PongTimeout", int64(c.PongTimeout), "leave it 0 for 10 s"},
+		{"IdleTimeout", int64(c.IdleTimeout), "leave it 0 for never"},
+		{"ReadTimeout", int64(c.ReadTimeout), "leave it 0 for 10 s"},
+		{"WriteTimeout", int64(c.WriteTimeout), "leave it 0 for 15 s"},
+		{"SendTimeout", int64(c.SendTimeout), "leave it 0 for 10 s"},
+		{"CloseTimeout", int64(c.CloseTimeout), "leave it 0 for 10 s"},
+		{"SessionTTL", int64(c.SessionTTL), "leave it 0 for 24 h"},
+		{"MaxLen", c.MaxLen, "leave it 0 for 100,000"},
+		{"HardCap", c.HardCap, "leave it 0 for 1,000,000"},
+		{"UserBurst", int64(c.UserBurst), "leave it 0 for 1 MiB"},
+		{"Wait", int64(c.Wait), "leave it 0 for one try"},
+	} {
+		if n.value < 0 {
+			bad(n.field, "is negative", n.fix)
+		}
+	}
+}
+
 // defaultBytes is how much Redis memory the events and the log of a hub may take, each.
 const defaultBytes = 64 << 20
 
@@ -247,3 +254,34 @@ const minSecret = 32
 // maxMessage is the largest allowed MaxMessage. A frame is written to an entry of at most 1 MiB,
 // with some fields besides it.
 const maxMessage = 1_000_000
+
+// Access returns the rights of the processes of a hub, on a server with ACLs: to append to its
+// events, to read its log and end sockets by it (Disconnect), and to share the secret of the
+// sessions. With Secrets the last is left out. The client in Calls needs the rights of
+// gateways.ClientConfig.Access besides.
+//
+//	rdb.ACLSetUser(ctx, "web", append(ws.HubConfig{}.Access("chat").Rules(), "on", ">password")...)
+//
+// The command redisio/cmd/streams acl -hub prints the same.
+func (c HubConfig) Access(hub string) redisio.Access {
+	c = c.withDefaults()
+	k := keysOf(hub)
+	in := writer.Config{
+		Key:          k.in,
+		MaxLen:       c.MaxLen,
+		Tuning:       c.inboxTuning(),
+		DedupeWindow: max(0, c.DedupeWindow),
+	}
+	a := in.Access().And(reader.TailConfig{Key: k.out}.Access(), reader.RangeConfig{Key: k.out}.Access(),
+		writer.Config{Key: k.out}.Access())
+	if len(c.Secrets) > 0 {
+		return a
+	}
+	seal := redisio.Access{Commands: []string{"eval", "get", "set"}, Writes: []string{redisio.KeyPattern(k.seal)}}
+	return a.And(seal.Apart())
+}
+
+// inboxTuning limits the events in Redis.
+func (c HubConfig) inboxTuning() writer.Tuning {
+	return writer.Tuning{HardCap: c.HardCap, WhenFull: writer.FullRefuse, MaxBytes: max(0, c.MaxBytes)}
+}

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"unicode/utf8"
 
-	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -67,57 +64,4 @@ const (
 type order struct {
 	to     Target
 	reason string
-}
-
-// listen subscribes the hub to orders.
-func (d *desk) listen(ctx context.Context) (err error) {
-	d.ends, err = d.hub.relay.Listen(ctx, relay.Options{Topics: []string{topicEnd}, Overflow: relay.DropOldest})
-	return err
-}
-
-// obey closes the sockets that orders name.
-func (d *desk) obey(ctx context.Context) {
-	for more := true; more; {
-		b, again, err := d.ends.Poll(done)
-		if errors.Is(err, context.Canceled) { // Poll has to query Redis
-			ctx, cancel := context.WithTimeout(ctx, sweepEvery/10)
-			b, again, err = d.ends.Poll(ctx)
-			cancel()
-		}
-		if err != nil {
-			return // retried at the next tick; a log that cannot be read ends the hub
-		}
-		for i := range b.Items {
-			d.hub.end(b.Items[i].Value.order)
-		}
-		more = again
-	}
-}
-
-// end closes sockets of this process.
-func (h *Hub) end(o *order) {
-	var list []*socket
-	h.mu.Lock()
-	for s := range h.sockets {
-		if s.is(o.to) {
-			list = append(list, s)
-		}
-	}
-	h.mu.Unlock()
-	for _, s := range list {
-		s.finish(websocket.StatusPolicyViolation, o.reason)
-	}
-}
-
-// is reports whether a target names the socket. Before the hello a socket has no session, and a
-// guest has no known user.
-func (s *socket) is(to Target) bool {
-	greeted := s.greeted.Load()
-	if user, is := strings.CutPrefix(string(to), userPrefix); is {
-		return (greeted || s.hub.cfg.Authenticate != nil) && s.who.User == user
-	}
-	if session, is := strings.CutPrefix(string(to), sessionPrefix); is {
-		return greeted && s.session == session
-	}
-	return to == All
 }

@@ -173,15 +173,15 @@ func (f eventFormat[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v Eve
 	}
 }
 
-// saidFormat writes messages of sockets as events.
-type saidFormat struct{}
+// inboxFormat writes messages of sockets as events.
+type inboxFormat struct{}
 
-func (saidFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v said) (redisio.Fields, []byte, error) {
+func (inboxFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v inboxEvent) (redisio.Fields, []byte, error) {
 	e.ID = v.id
 	return eventFormat[[]byte]{jsonBytes{redisio.Bytes()}}.Encode(dst, buf, e, v.Event)
 }
 
-func (saidFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (v said, err error) {
+func (inboxFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (v inboxEvent, err error) {
 	v.Event, err = eventFormat[[]byte]{jsonBytes{redisio.Bytes()}}.Decode(entry, e)
 	v.id = e.ID
 	return v, err

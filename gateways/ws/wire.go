@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,12 +23,10 @@ const (
 type wire struct {
 	net.Conn
 	timeout time.Duration // of a write
-	clock   *clock
+	live    *liveness
 
 	mu   sync.Mutex // held while writing, which timeout bounds
 	shut bool       // a close frame was sent: no frame may follow
-
-	moved atomic.Int64 // last completed write that had waited for the client to read
 }
 
 // sendBuffer is how much data the operating system may buffer for a client that does not read. Its
@@ -67,7 +64,7 @@ func (w *wire) write(p []byte) (int, error) {
 	}
 	n, err := w.Conn.Write(p)
 	if err == nil && time.Since(began) > waited {
-		w.moved.Store(w.clock.now())
+		w.live.moved.Store(w.live.clock.now())
 	}
 	return n, err
 }
@@ -90,7 +87,7 @@ func narrow(conn net.Conn) {
 type upgrade struct {
 	http.ResponseWriter
 	timeout time.Duration
-	clock   *clock
+	live    *liveness
 	wire    *wire // set by Hijack
 }
 
@@ -101,7 +98,7 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	narrow(conn)
-	u.wire = &wire{Conn: conn, timeout: u.timeout, clock: u.clock}
+	u.wire = &wire{Conn: conn, timeout: u.timeout, live: u.live}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // sent by the client right after its request
 	br := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), u.wire), max(readBuffer, len(early)))
 	_, _ = br.Peek(len(early))

@@ -1,0 +1,239 @@
+package ws
+
+import (
+	"context"
+	"sync"
+
+	"github.com/coder/websocket"
+)
+
+// outgoing holds what the writer of a socket has to write, besides what the listener has.
+type outgoing struct {
+	start func()          // starts the writer
+	ctx   context.Context // of the socket
+
+	mu      sync.Mutex
+	frames  [][]byte
+	size    int           // bytes of frames
+	room    chan struct{} // closed when there is room for more frames; nil if no caller waits
+	ping    bool          // a ping is due
+	tell    bool          // the cursor is to be sent
+	woken   bool          // the writer must check again
+	writing bool          // the writer is running
+	bye     *farewell
+	over    bool // the writer must not start
+	poll    pollState
+
+	told string // last cursor sent to the client; owned by the writer
+}
+
+// pollState is the state of the writer's poll of the listener.
+type pollState struct {
+	running   bool
+	paused    bool               // the writer must not poll
+	idle      chan struct{}      // closed when the poll has ended; nil if pause does not wait
+	interrupt context.CancelFunc // interrupts a wait for history; nil when the writer does not wait
+}
+
+// farewell is the close code and reason of a socket.
+type farewell struct {
+	code   websocket.StatusCode
+	reason string
+}
+
+// Limits of the waiting frames. Beyond them put blocks.
+const (
+	mostFrames = 64
+	mostBytes  = 256 << 10
+)
+
+// put queues a frame for the writer. It blocks while too many frames wait, and returns false if the
+// socket has ended.
+func (o *outgoing) put(frame []byte) bool {
+	for {
+		o.mu.Lock()
+		if o.over || o.bye != nil {
+			o.mu.Unlock()
+			return false
+		}
+		if len(o.frames) == 0 || len(o.frames) < mostFrames && o.size+len(frame) <= mostBytes {
+			o.frames = append(o.frames, frame)
+			o.size += len(frame)
+			o.wakeLocked()
+			o.mu.Unlock()
+			return true
+		}
+		if o.room == nil {
+			o.room = make(chan struct{})
+		}
+		room := o.room
+		o.mu.Unlock()
+		select {
+		case <-room:
+		case <-o.ctx.Done():
+			return false
+		}
+	}
+}
+
+// add queues a frame without a limit, unless the socket is about to be closed.
+func (o *outgoing) add(frame []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bye == nil {
+		o.frames = append(o.frames, frame)
+		o.wakeLocked()
+	}
+}
+
+// beat schedules a ping and the cursor.
+func (o *outgoing) beat(ping, tell bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ping, o.tell = ping, tell
+	o.wakeLocked()
+}
+
+// finish closes the socket after the waiting frames. It returns false if it has been called before.
+func (o *outgoing) finish(bye *farewell) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bye != nil {
+		return false
+	}
+	o.bye = bye
+	o.wakeLocked()
+	return true
+}
+
+// close stops the writer. What still waits is not written.
+func (o *outgoing) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.over = true
+	if o.poll.interrupt != nil {
+		o.poll.interrupt()
+	}
+	o.releaseLocked()
+}
+
+// wake wakes the writer. The listener calls it, under its locks, when it has something.
+func (o *outgoing) wake() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.wakeLocked()
+}
+
+// wakeLocked wakes the writer, or starts it. The caller holds mu.
+func (o *outgoing) wakeLocked() {
+	o.woken = true
+	if o.poll.interrupt != nil && o.urgent() {
+		o.poll.interrupt()
+	}
+	if !o.writing && !o.over {
+		o.writing = true
+		o.start()
+	}
+}
+
+// urgent reports whether something must not wait for history to be read. The caller holds mu.
+func (o *outgoing) urgent() bool { return len(o.frames) > 0 || o.ping || o.bye != nil }
+
+// releaseLocked wakes the callers of put that wait for room. The caller holds mu.
+func (o *outgoing) releaseLocked() {
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+}
+
+// turn is what the writer has to do next.
+type turn struct {
+	frames [][]byte
+	ping   bool
+	tell   bool // send the cursor
+	poll   bool // poll the listener, then call polled
+	bye    *farewell
+}
+
+// next returns what to write. ok is false if there is nothing: then the writer must return.
+func (o *outgoing) next() (t turn, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.urgent() && !o.tell && !o.woken || o.over {
+		o.writing = false
+		return t, false
+	}
+	t = turn{frames: o.frames, ping: o.ping, tell: o.tell, poll: !o.poll.paused && o.bye == nil, bye: o.bye}
+	o.frames, o.size, o.ping, o.tell, o.woken = nil, 0, false, false, false
+	o.poll.running = t.poll
+	o.releaseLocked()
+	return t, true
+}
+
+// again makes the writer poll again, and repeats the cursor if tell is set.
+func (o *outgoing) again(poll, tell bool) {
+	if poll || tell {
+		o.mu.Lock()
+		o.woken, o.tell = o.woken || poll, o.tell || tell
+		o.mu.Unlock()
+	}
+}
+
+// interruptible returns the context of a wait for history. It is cancelled when something urgent
+// arrives. The writer must call ended after the wait.
+func (o *outgoing) interruptible() (ctx context.Context, ended func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	o.mu.Lock()
+	o.poll.interrupt = cancel
+	if o.urgent() || o.over {
+		cancel()
+	}
+	o.mu.Unlock()
+	return ctx, func() {
+		o.mu.Lock()
+		o.poll.interrupt = nil
+		o.mu.Unlock()
+		cancel()
+	}
+}
+
+// pause stops the writer from polling the listener until unpause. It waits until a running poll has
+// ended.
+func (o *outgoing) pause(ctx context.Context) {
+	o.mu.Lock()
+	o.poll.paused = true
+	var idle chan struct{}
+	if o.poll.running {
+		idle = make(chan struct{})
+		o.poll.idle = idle
+		if o.poll.interrupt != nil {
+			o.poll.interrupt()
+		}
+	}
+	o.mu.Unlock()
+	if idle != nil {
+		select {
+		case <-idle:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (o *outgoing) unpause() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.poll.paused = false
+	o.wakeLocked()
+}
+
+// polled marks the end of the writer's poll.
+func (o *outgoing) polled() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.poll.running = false
+	if o.poll.idle != nil {
+		close(o.poll.idle)
+		o.poll.idle = nil
+	}
+}

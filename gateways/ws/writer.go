@@ -1,0 +1,181 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/coder/websocket"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/relay"
+)
+
+// flushAt is how many bytes are collected for one write.
+const flushAt = 32 << 10
+
+// frameWriter writes what a socket's outgoing and listener have.
+type frameWriter struct {
+	s      *socket
+	buf    *bytes.Buffer
+	pinged int64 // time of the ping in buf, or 0
+}
+
+// write runs a frameWriter until there is nothing left to write.
+func (s *socket) write() {
+	w := frameWriter{s: s, buf: getBuffer()}
+	defer putBuffer(w.buf)
+	for {
+		t, ok := s.out.next()
+		if !ok {
+			return
+		}
+		ok = w.addAll(&t)
+		if t.bye != nil {
+			if ok && w.flush() {
+				_ = s.conn.Close(t.bye.code, t.bye.reason) // waits at most 5 s for the client's answer
+			}
+			s.kill(errGone)
+			return // the writer counts as running, so that no other one starts
+		}
+		if t.poll {
+			ok = ok && w.writeDeliveries(t.tell)
+			s.out.polled()
+		}
+		if !ok || !w.flush() {
+			if s.kill(errSlow) {
+				s.hub.stats.slow.Add(1)
+			}
+			return
+		}
+	}
+}
+
+// addAll adds the frames and the ping of a turn.
+func (w *frameWriter) addAll(t *turn) bool {
+	for _, frame := range t.frames {
+		if !w.add(frame) {
+			return false
+		}
+	}
+	if !t.ping {
+		return true
+	}
+	ok := w.add(pingFrame)
+	w.pinged = w.s.live.clock.now()
+	return ok
+}
+
+// add collects a frame for the next write.
+func (w *frameWriter) add(frame []byte) bool {
+	if w.buf.Len()+len(frame) > flushAt && !w.flush() {
+		return false
+	}
+	if len(frame) > flushAt {
+		return w.s.wire.send(frame) == nil
+	}
+	w.buf.Write(frame)
+	return true
+}
+
+// flush writes the collected frames.
+func (w *frameWriter) flush() bool {
+	if w.buf.Len() == 0 {
+		return true
+	}
+	err := w.s.wire.send(w.buf.Bytes())
+	w.buf.Reset()
+	if w.pinged != 0 && err == nil {
+		w.s.live.asked.Store(w.pinged) // only now: a client cannot answer a ping before it is sent
+		w.pinged = 0
+	}
+	return err == nil
+}
+
+// canceled is a cancelled context. With it Poll returns what is in memory, and does not query
+// Redis.
+var canceled = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// poll returns what the listener has. again is true if the poll was interrupted because another
+// frame is to be written.
+func (w *frameWriter) poll(l *relay.Listener[delivery]) (b relay.Batch[delivery], more, again bool, err error) {
+	if b, more, err = l.Poll(canceled); !errors.Is(err, context.Canceled) {
+		return b, more, false, err
+	}
+	if !w.flush() { // frames that are ready do not wait for Redis
+		return b, false, false, errSlow
+	}
+	ctx, ended := w.s.out.interruptible()
+	defer ended()
+	b, more, err = l.Poll(ctx)
+	return b, more, err != nil && ctx.Err() != nil, err
+}
+
+// writeDeliveries adds what the listener has, and the cursor if tell is set. It returns false if
+// the client does not read.
+func (w *frameWriter) writeDeliveries(tell bool) bool {
+	s := w.s
+	l := s.listener.Load()
+	if l == nil {
+		return true
+	}
+	b, more, again, err := w.poll(l)
+	s.out.again(more || again, tell && err != nil)
+	switch {
+	case again:
+		return true
+	case err == errSlow:
+		return false
+	case errors.Is(err, relay.ErrTooSlow):
+		if s.finish(websocket.StatusTryAgainLater, "too slow: reconnect") {
+			s.hub.stats.slow.Add(1)
+		}
+		return true
+	case err != nil:
+		s.finish(websocket.StatusInternalError, "cannot read the message log")
+		return true
+	}
+	cursor := ""
+	if g := b.Gap; g != nil {
+		missed := uint64(max(0, g.Missed))
+		s.hub.stats.gaps.Add(1)
+		s.hub.stats.dropped.Add(missed)
+		f := reply{Kind: "gap", From: g.From, To: g.To, Missed: missed}
+		if cursor = g.To; !w.add(f.frame()) {
+			return false
+		}
+	}
+	for i := range b.Items {
+		if cursor = b.Items[i].Cursor; !w.add(b.Items[i].Value.frame) {
+			return false
+		}
+	}
+	if n := len(b.Items); n > 0 {
+		s.hub.stats.delivered.Add(uint64(n))
+	}
+	if cursor == "" && tell && !more {
+		if at := l.Cursor(); at != s.out.told {
+			f := reply{Kind: "cursor", Cursor: at}
+			if cursor = at; !w.add(f.frame()) {
+				return false
+			}
+		}
+	}
+	if cursor != "" {
+		s.out.told = cursor
+	}
+	return true
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func getBuffer() *bytes.Buffer { return buffers.Get().(*bytes.Buffer) }
+
+func putBuffer(b *bytes.Buffer) {
+	b.Reset()
+	buffers.Put(b) // MaxMessage bounds it
+}
