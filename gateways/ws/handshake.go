@@ -97,7 +97,7 @@ func (h *Hub) enter() (run *hubRun, problem string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.running == nil || !h.running.open:
+	case h.running == nil || !h.running.accepts:
 		return nil, "hub is not running, try again later"
 	case h.taken >= h.cfg.MaxSockets:
 		return nil, fullProblem

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
@@ -13,8 +12,6 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/sink"
-	"github.com/streamerson/streamerson-go/source"
 )
 
 // Hub owns the sockets of a process. It is an http.Handler that upgrades requests, and a graph that
@@ -94,23 +91,13 @@ func (h *Hub) RunUntilInterrupt(ctx context.Context) error { return h.Graph().Ru
 // them. Only one may run at a time. Its drain waits for the sockets, so CloseTimeout should be less
 // than its DrainTimeout.
 func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
-	clock := []flow.StageOption{flow.Name("clock")}
+	var invalid []flow.StageOption
 	if h.err != nil {
-		clock = append(clock, flow.InvalidError(h.err))
+		invalid = append(invalid, flow.InvalidError(h.err))
 	}
-	ticks := source.Every(checkEvery, func(t time.Time) time.Time { return t }, clock...)
-	parts := []flow.Part{
-		h.relay.Branch(),
-		flow.To(
-			ticks,
-			flow.NewSink("sockets", func() flow.Writer[time.Time] { return &hubRun{hub: h} }, flow.OnFault(flow.Drop)),
-		),
-		flow.Log(h.cfg.Log),
-	}
+	parts := []flow.Part{h.relay.Branch(), flow.Task("sockets", h.run, invalid...), flow.Log(h.cfg.Log)}
 	if len(h.cfg.Secrets) == 0 {
-		again := source.Every(checkEvery, func(t time.Time) time.Time { return t }, flow.Name("seconds"))
-		share := func(ctx context.Context, _ time.Time) error { h.shareSecret(ctx); return nil }
-		parts = append(parts, flow.To(again, sink.Func(share, flow.Name("secret"))))
+		parts = append(parts, flow.Task("secret", flow.Every(checkEvery, h.shareSecret)))
 	}
 	for _, o := range opts {
 		parts = append(parts, o)
@@ -125,7 +112,7 @@ var ErrNotReady = errors.New("ws: hub is not running")
 func (h *Hub) Ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.running == nil || !h.running.open {
+	if h.running == nil || !h.running.accepts {
 		return ErrNotReady
 	}
 	return nil
@@ -135,7 +122,7 @@ func (h *Hub) Ready() error {
 func (h *Hub) admit(s *socket) {
 	h.mu.Lock()
 	h.sockets[s] = struct{}{}
-	closing := !s.run.open
+	closing := !s.run.accepts
 	h.mu.Unlock()
 	h.stats.opened.Add(1)
 	if closing { // the hub stopped during the upgrade

@@ -19,19 +19,20 @@ import (
 // checkEvery is how often the hub checks its sockets, and so the resolution of their timeouts.
 const checkEvery = time.Second
 
-// hubRun is a running hub. It accepts sockets, checks them at each tick, and closes them.
+// hubRun is the state of a running hub.
 //
 // Events of sockets go through a graph of their own, because it has to outlive the sockets: when
 // the hub's graph ends, it stops all its sources at once, and a socket may still have a message to
 // write then.
 type hubRun struct {
 	hub    *Hub
-	ctx    context.Context // parent of the sockets' contexts; done when the hub ends
+	ctx    context.Context // parent of the sockets' contexts; done when the hub has ended
 	cancel context.CancelCauseFunc
 	seal   *sealer
 	inbox  *source.Inbox[inboxEvent]
-	work   sync.WaitGroup // sockets, and requests being upgraded; added to only while open
-	open   bool           // guarded by Hub.mu
+	work   sync.WaitGroup // sockets, and requests being upgraded; added to only while it accepts sockets
+
+	accepts bool // guarded by Hub.mu
 
 	unshared atomic.Bool // the last attempt to share the secret failed
 
@@ -53,10 +54,31 @@ const inboxSize = 1024
 
 var errRunning = errors.New("ws: hub is already running: run one graph of it at a time")
 
-// Open starts to accept sockets.
-func (r *hubRun) Open(ctx context.Context) (err error) {
+// run is the hub's loop: it accepts sockets, checks them every checkEvery, and closes them when stop
+// is closed.
+func (h *Hub) run(ctx context.Context, stop <-chan struct{}) error {
+	r := &hubRun{hub: h}
+	defer r.close(ctx)
+	if err := r.open(ctx, stop); err != nil {
+		return err
+	}
+	ticks := time.NewTicker(checkEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			r.check(ctx)
+		case <-stop:
+			r.dismiss(ctx)
+			return nil
+		}
+	}
+}
+
+// open starts to accept sockets.
+func (r *hubRun) open(ctx context.Context, stop <-chan struct{}) (err error) {
 	h := r.hub
-	if r.seal, err = r.loadSecret(ctx); err != nil {
+	if r.seal, err = r.loadSecret(ctx, stop); err != nil {
 		return err
 	}
 	o := relay.Options{Topics: []string{topicEnd}, Overflow: relay.DropOldest}
@@ -66,14 +88,13 @@ func (r *hubRun) Open(ctx context.Context) (err error) {
 	if err := r.openInbox(ctx); err != nil {
 		return flow.Permanent(err)
 	}
-	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // ended by Close
-	r.open = true
+	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx)) // ended by close
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.running != nil {
 		return flow.Permanent(errRunning)
 	}
-	h.running = r
+	h.running, r.accepts = r, true
 	return nil
 }
 
@@ -100,7 +121,7 @@ func (r *hubRun) openInbox(ctx context.Context) (err error) {
 
 // loadSecret loads the secret of the sessions, retrying until Redis is available or the hub's Wait
 // is over.
-func (r *hubRun) loadSecret(ctx context.Context) (*sealer, error) {
+func (r *hubRun) loadSecret(ctx context.Context, stop <-chan struct{}) (*sealer, error) {
 	h := r.hub
 	seal := newSealer(h.rdb, h.name, h.keys.seal, h.cfg.Secrets)
 	until := time.Now().Add(h.cfg.Wait)
@@ -112,8 +133,10 @@ func (r *hubRun) loadSecret(ctx context.Context) (*sealer, error) {
 		if flow.IsPermanent(err) || redisio.IsPermanent(err) || time.Now().After(until) {
 			return nil, flow.Permanent(err)
 		}
-		if slept := flow.Sleep(ctx, 200*time.Millisecond); slept != nil {
-			return nil, errors.Join(slept, err)
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-stop:
+			return nil, err
 		}
 	}
 }
@@ -123,12 +146,12 @@ const shareTimeout = 5 * time.Second
 
 // shareSecret keeps the secret of the sessions in Redis. While that fails the process continues
 // with the secret it has.
-func (h *Hub) shareSecret(ctx context.Context) {
+func (h *Hub) shareSecret(ctx context.Context, _ time.Time) error {
 	h.mu.Lock()
 	r := h.running
 	h.mu.Unlock()
 	if r == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
 	defer cancel()
@@ -136,10 +159,11 @@ func (h *Hub) shareSecret(ctx context.Context) {
 	if failed := err != nil; r.unshared.Swap(failed) != failed && failed && ctx.Err() == nil {
 		h.cfg.Log.Warn("cannot keep the session secret in Redis, will retry", "hub", h.name, "error", err)
 	}
+	return nil
 }
 
-// Write checks the sockets.
-func (r *hubRun) Write(ctx context.Context, _ []flow.Message[time.Time]) error {
+// check obeys the orders of Disconnect and checks all sockets.
+func (r *hubRun) check(ctx context.Context) {
 	r.disconnect(ctx)
 	now, judge := r.hub.clock.tick()
 	for _, s := range r.sockets() {
@@ -147,7 +171,6 @@ func (r *hubRun) Write(ctx context.Context, _ []flow.Message[time.Time]) error {
 	}
 	clear(r.round)
 	r.hub.budgets.sweep()
-	return nil
 }
 
 func (r *hubRun) sockets() []*socket {
@@ -184,10 +207,10 @@ func (r *hubRun) disconnect(ctx context.Context) {
 	}
 }
 
-// Flush ends the hub. It tells the sockets to reconnect, and closes each one when it has no call or
-// message in flight. After three quarters of CloseTimeout the rest is cancelled, early enough for
-// clients to be told.
-func (r *hubRun) Flush(ctx context.Context) error {
+// dismiss tells the sockets to reconnect, and closes each one when it has no call or message in
+// flight. After three quarters of CloseTimeout the rest is cancelled, early enough for clients to be
+// told.
+func (r *hubRun) dismiss(ctx context.Context) {
 	r.shut()
 	limit := r.hub.cfg.CloseTimeout
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -197,7 +220,7 @@ func (r *hubRun) Flush(ctx context.Context) error {
 	for _, s := range r.sockets() {
 		s.leave()
 	}
-	return r.wait(ctx)
+	r.wait(ctx)
 }
 
 // errClosing is the cause when the hub ends.
@@ -207,47 +230,50 @@ var errClosing = errors.New("ws: hub is stopping")
 func (r *hubRun) shut() {
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()
-	r.open = false
+	r.accepts = false
 }
 
 // wait waits until all sockets have ended. When ctx is done, it kills those that are left.
-func (r *hubRun) wait(ctx context.Context) error {
+func (r *hubRun) wait(ctx context.Context) {
 	gone := flow.Aside(func() error { r.work.Wait(); return nil })
 	select {
 	case <-gone:
-		return nil
+		return
 	case <-ctx.Done():
 	}
 	r.cancel(context.Cause(ctx))
 	for _, s := range r.sockets() {
 		s.kill(context.Cause(ctx))
 	}
-	return <-gone
+	<-gone
 }
 
-// Close ends the sockets that Flush has not ended, and writes the last events.
-func (r *hubRun) Close(ctx context.Context) error {
+// close ends the sockets that dismiss has not ended, and writes the last events for up to
+// CloseTimeout.
+func (r *hubRun) close(ctx context.Context) {
 	if r.ends != nil {
 		r.ends.Close()
 	}
 	if r.ctx == nil {
-		return nil
+		return
 	}
+	h := r.hub
 	r.shut()
-	ended, cancel := context.WithCancel(ctx)
-	cancel()
-	_ = r.wait(ended) // after a Flush there is no socket left
+	r.wait(canceled) // after dismiss there is no socket left
 	r.inbox.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.CloseTimeout)
+	defer cancel()
 	select {
 	case <-r.writes.Done(): // everything was written
 	case <-ctx.Done():
 	}
-	_, err := r.writes.Drain(ctx)
-	r.cancel(nil)
-	r.hub.mu.Lock()
-	defer r.hub.mu.Unlock()
-	if r.hub.running == r {
-		r.hub.running = nil
+	if _, err := r.writes.Drain(ctx); err != nil {
+		h.cfg.Log.Warn("cannot write the last events of sockets", "hub", h.name, "error", err)
 	}
-	return err
+	r.cancel(nil)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running == r {
+		h.running = nil
+	}
 }

@@ -13,8 +13,6 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/sink"
-	"github.com/streamerson/streamerson-go/source"
 )
 
 // PoolConfig configures a Pool. Decode is required; all other fields have defaults.
@@ -200,19 +198,11 @@ func (p *Pool[T]) leave(m *member[T]) {
 
 // graph returns the graph that disconnects streams without listeners.
 func (p *Pool[T]) graph() *flow.Graph {
-	clock := source.Every(
-		max(p.cfg.Linger/2, 10*time.Millisecond),
-		func(t time.Time) time.Time { return t },
-		flow.Name("clock"),
-	)
-	sweep := sink.Func(func(ctx context.Context, now time.Time) error {
-		p.sweep(ctx, now)
-		return nil
-	}, flow.Name("sweep"), flow.OnFault(flow.Drop))
-	return flow.New("relays", flow.To(clock, sweep), flow.Log(p.cfg.Log))
+	sweep := flow.Every(max(p.cfg.Linger/2, 10*time.Millisecond), p.sweep)
+	return flow.New("relays", flow.Task("sweep", sweep), flow.Log(p.cfg.Log))
 }
 
-func (p *Pool[T]) sweep(ctx context.Context, now time.Time) {
+func (p *Pool[T]) sweep(ctx context.Context, now time.Time) error {
 	var old []*member[T]
 	p.mu.Lock()
 	for _, m := range p.members {
@@ -225,6 +215,7 @@ func (p *Pool[T]) sweep(ctx context.Context, now time.Time) {
 	for _, m := range old {
 		p.end(ctx, m)
 	}
+	return nil
 }
 
 // Streams returns how many streams are read.
