@@ -424,7 +424,7 @@ func TestMaxSize(t *testing.T) {
 	next := func(maxBytes int64) string {
 		t.Helper()
 		var b redisio.Batch
-		r.suspect, r.again = false, false
+		r.suspect, r.newFirst = false, false
 		if err := r.Read(rig.Ctx(t), 100, maxBytes, &b); err != nil || len(b.Entries) != 1 {
 			t.Fatal(err, len(b.Entries))
 		}

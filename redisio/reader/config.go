@@ -68,8 +68,8 @@ type Tuning struct {
 	Lease time.Duration
 
 	// ReclaimEvery is the longest interval between searches for entries without a live lease, such
-	// as those that another reader released. A reader without new entries searches every second.
-	// Defaults to half the lease, at most 30 days.
+	// as those of a reader that died. Defaults to half the lease, at most 30 days. Entries that
+	// another reader released are found within a second.
 	ReclaimEvery time.Duration
 
 	// DeleteSettled deletes entries from the stream when they are acked or dead-lettered, once
@@ -146,8 +146,8 @@ func validateReads(m *redisio.Mistakes, block time.Duration, maxCount int) {
 	m.Negative("MaxCount", int64(maxCount), "leave it 0 for 1000")
 }
 
-// NewConsumerName returns a unique name: host, process and a random part.
-func NewConsumerName() string {
+// newConsumerName returns a unique name: host, process and a random part.
+func newConsumerName() string {
 	host, _ := os.Hostname() // an empty host is fine: the random part makes the name unique
 	var random [6]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)

@@ -29,7 +29,7 @@ type DeadLetter struct {
 // On a server with slots, if deadKey is in another slot than the stream, the move takes two steps.
 // A key next to deadKey, such as {orders:dead}:copied, remembers the copy, so it is made once. It
 // keeps the last 100,000 copies for a day.
-func (r *Group) Dead(ctx context.Context, deadKey string, letters []DeadLetter) error {
+func (r *settler) Dead(ctx context.Context, deadKey string, letters []DeadLetter) error {
 	if len(letters) == 0 {
 		return nil
 	}
@@ -41,7 +41,7 @@ func (r *Group) Dead(ctx context.Context, deadKey string, letters []DeadLetter) 
 			Fix:     "name a stream for dead letters other than the one read",
 		}
 	}
-	if err := r.usable(); err != nil {
+	if err := r.loop.usable(); err != nil {
 		return err
 	}
 	var errs []error
@@ -52,26 +52,13 @@ func (r *Group) Dead(ctx context.Context, deadKey string, letters []DeadLetter) 
 			err = r.deadChunk(ctx, deadKey, chunk)
 		}
 		if err = r.answered(err); err != nil {
-			errs = append(errs, r.failing(err))
+			errs = append(errs, r.healer.failing(err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// answered looks at how a settlement ended. A refusal that may pass is not permanent for a while.
-func (r *Group) answered(err error) error {
-	if err == nil {
-		r.settles.Worked()
-		return nil
-	}
-	err, first := r.settles.Refusal(err)
-	if first {
-		r.emit(redisio.Refused(r.cfg.Key, err))
-	}
-	return err
-}
-
-func (r *Group) deadChunk(ctx context.Context, deadKey string, letters []DeadLetter) error {
+func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadLetter) error {
 	pipe := r.control.Pipeline()
 	cmds := make([]*redis.Cmd, len(letters))
 	ids := make([]string, len(letters))
@@ -153,9 +140,10 @@ func (r *Group) deadChunk(ctx context.Context, deadKey string, letters []DeadLet
 	return nil
 }
 
-// deadLarge moves an entry of more fields than a script can hand over, once the script has found it pending for us. The
-// client must not repeat this by itself; a caller who does gets the script again, which finds the copy.
-func (r *Group) deadLarge(ctx context.Context, deadKey string, l DeadLetter) error {
+// deadLarge moves an entry with more fields than a script can pass on, after the script has found it
+// pending for this consumer. The client must not retry this by itself. If the caller retries, the
+// script runs first and finds the copy.
+func (r *settler) deadLarge(ctx context.Context, deadKey string, l DeadLetter) error {
 	raw := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, l.ID, l.ID)
 	if err := r.control.Process(ctx, raw); err != nil {
 		return err
@@ -182,3 +170,94 @@ func (r *Group) deadLarge(ctx context.Context, deadKey string, l DeadLetter) err
 	tx.XAck(ctx, r.cfg.Key, r.cfg.Group, l.ID)
 	return fault.Discarded(tx.Exec(ctx))
 }
+
+// mayCopy checks that CopyOnce may write to a stream, without writing.
+func (r *settler) mayCopy(ctx context.Context, to string) error {
+	kind, err := r.control.Type(ctx, to).Result()
+	if err == nil && kind != "none" && kind != "stream" {
+		return fault.ReplyError("WRONGTYPE the dead-letter key holds a " + kind)
+	}
+	if err := script.MayWrite(ctx, r.control, to); err != nil {
+		return err
+	}
+	if copied := script.CopiedKey(to); copied != "" {
+		err = r.control.Eval(ctx, script.ScriptOnce, []string{to, copied}, script.CopiedFor.Milliseconds(),
+			script.CopiedMost).
+			Err()
+	}
+	if fault.NoRight(err) || fault.IsWrongType(err) {
+		return err
+	}
+	return nil
+}
+
+// deadApart does in two steps what ScriptDead does, and returns the same numbers.
+func (r *settler) deadApart(ctx context.Context, deadKey string, l DeadLetter, live bool) (int, error) {
+	pipe := r.control.Pipeline()
+	pending := pipe.XPendingExt(
+		ctx,
+		&redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: l.ID, End: l.ID, Count: 1},
+	)
+	raw := redis.NewRawCmd(ctx, "xrange", r.cfg.Key, l.ID, l.ID)
+	_ = pipe.Process(ctx, raw) // only queues
+	_, _ = pipe.Exec(ctx)      // each command has its own error
+	if err := pending.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return 0, err
+	}
+	if err := raw.Err(); err != nil {
+		return 0, err
+	}
+	switch p := pending.Val(); {
+	case len(p) == 0 && !live:
+		return 0, nil
+	case len(p) > 0 && p[0].Consumer != r.cfg.Consumer:
+		return -2, nil
+	}
+	var b redisio.Batch
+	if err := resp.ParseEntries(raw.Val(), 0, &b); err != nil {
+		return 0, err
+	}
+	var fields redisio.Fields
+	for _, e := range b.Entries {
+		fields = append(fields, e.Fields...)
+	}
+	if fields = append(fields, l.Extra...); len(fields) > 0 { // else there is nothing to copy
+		name := "dead\n" + r.cfg.Key + "\n" + r.cfg.Group + "\n" + l.ID
+		if err := script.CopyOnce(ctx, r.control, deadKey, name, r.cfg.DeadMaxLen, fields); err != nil {
+			return 0, err
+		}
+	}
+	return 1, r.control.Eval(ctx, script.ScriptAck, []string{r.cfg.Key}, r.cfg.Group, r.cfg.Consumer, l.ID).Err()
+}
+
+// CheckDead checks that [Group.Dead] may write to deadKey, without writing. It returns
+// a *PermanentError if a right is missing, or if the key holds another type than a stream. It
+// returns nil if the server gives no answer.
+func (r *settler) CheckDead(ctx context.Context, deadKey string) error {
+	if err := r.loop.usable(); err != nil {
+		return err
+	}
+	cmd := r.control.Eval(ctx, scriptDeadRights, []string{r.cfg.Key, deadKey})
+	err := script.RightsOf(cmd)
+	if fault.CrossSlot(cmd.Err()) {
+		r.apart.Store(true)
+		err = r.mayCopy(ctx, deadKey)
+	}
+	if err != nil {
+		return &redisio.PermanentError{Op: "write dead letters to", Key: deadKey, Err: err}
+	}
+	return nil
+}
+
+// scriptDeadRights: KEYS stream, dead stream. Returns the errors of the commands of ScriptDead, and
+// an error if the dead stream has another type.
+const scriptDeadRights = `
+local out = {}
+local function note(r) if type(r) == 'table' and r['err'] then out[#out+1] = r['err'] end end
+local t = redis.pcall('TYPE', KEYS[2])
+note(t)
+note(redis.pcall('XADD', KEYS[2], '0-0', 'f', 'v'))
+note(redis.pcall('XREVRANGE', KEYS[2], '0-0', '0-0'))
+note(redis.pcall('XRANGE', KEYS[1], '0-0', '0-0'))
+if t['ok'] and t['ok'] ~= 'none' and t['ok'] ~= 'stream' then out[#out+1] = 'WRONGTYPE the dead-letter key holds a '..t['ok'] end
+return out`

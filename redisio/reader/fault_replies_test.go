@@ -309,7 +309,7 @@ func TestFault_D9_Pauses(t *testing.T) {
 		var i idling
 		var all []time.Duration
 		for range 6 {
-			all = append(all, i.Pause(time.Second, 0))
+			all = append(all, i.pause(time.Second, 0))
 		}
 		want := []time.Duration{10, 20, 40, 80, 100, 100}
 		for n := range want {
@@ -317,10 +317,10 @@ func TestFault_D9_Pauses(t *testing.T) {
 				t.Fatalf("pauses %v", all)
 			}
 		}
-		if d := i.Pause(time.Second, time.Second); d != 0 {
+		if d := i.pause(time.Second, time.Second); d != 0 {
 			t.Errorf("%v after a read that blocked", d)
 		}
-		if d := i.Pause(time.Second, 200*time.Millisecond); d > 0 {
+		if d := i.pause(time.Second, 200*time.Millisecond); d > 0 {
 			t.Errorf("%v after a read that blocked for long enough", d)
 		}
 	}

@@ -190,7 +190,7 @@ func TestTimesThatOverflow(t *testing.T) {
 		t.Fatal(got)
 	}
 	readNothing(t, r, 200*time.Millisecond)
-	if in := time.Until(r.reclaim); in < longestLease/2 || time.Until(r.sweep) < in {
+	if in := time.Until(r.reclaimAt); in < longestLease/2 || time.Until(r.sweepAt) < in {
 		t.Errorf("idle entries are looked for in %v", in)
 	}
 	w := writers.Open(t, rdb, writer.Config{Key: key, DedupeWindow: math.MaxInt64, Wait: math.MaxInt64})

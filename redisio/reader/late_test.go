@@ -79,7 +79,7 @@ func TestLateAcks(t *testing.T) {
 			&redis.XClaimArgs{Stream: key, Group: "g", Consumer: "other", Messages: []string{id}},
 		)
 	}
-	r.Lose(got[:1])                                                 // known to be lost
+	r.lose(got[:1])                                                 // known to be lost
 	r.held.Lapse(got[1:4], []int64{0, 0, 0}, time.Minute)           // not renewed for long: one of them is another's,
 	rdb.XAck(rig.Ctx(t), key, "g", got[2])                          // one is done,
 	if n, err := r.Ack(rig.Ctx(t), got[:5]); n != 2 || err != nil { // one is ours still, and one never lapsed

@@ -3,6 +3,7 @@ package reader
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
@@ -11,59 +12,25 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// keep renews the leases of held entries until the reader is closed.
-func (r *Group) keep() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	every := r.cfg.Lease / 3
-	tick := time.NewTimer(every)
-	defer tick.Stop()
-	reap := time.Now().Add(r.cfg.ReapAfter / 4)
-	failed := false
-	for {
-		select {
-		case <-r.stop:
-			return
-		case <-tick.C:
-		}
-		start := time.Now()
-		var err error
-		if !r.cfg.NoAck {
-			err = r.Renew(ctx, start)
-		}
-		trip := err
-		if err == nil {
-			trip = r.locate(ctx)
-		}
-		r.askTime(ctx)
-		r.health.kept(trip)
-		if err != nil && !failed {
-			r.emit(redisio.Event{Kind: redisio.EventRenewFailed, Err: err, Wait: every / 4})
-		}
-		failed = err != nil
-		if r.cfg.ReapAfter > 0 && !r.cfg.NoAck && !failed && start.After(reap) {
-			reap = start.Add(r.cfg.ReapAfter / 4)
-			r.reap(ctx)
-		}
-		next := every
-		if failed {
-			next = every / 4
-		}
-		tick.Reset(max(time.Millisecond, next-time.Since(start)))
-	}
+// leases keeps the entries of a consumer pending for it: it renews their leases, restores entries
+// that the pending list lost, and gives up those that another consumer has taken.
+type leases struct {
+	*consumer
+	wiped atomic.Bool // own entries were missing in the pending list: delayed ones may be missing too
+	blind atomic.Bool // the user has no right for look
 }
 
-// Renew renews what was not renewed lately, and looks after what is parked.
-func (r *Group) Renew(ctx context.Context, now time.Time) error {
+// renew renews the leases that were not renewed lately, and checks the delayed entries.
+func (r *leases) renew(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
 	defer cancel()
 	defer r.held.Raise()
 	doubts, _ := r.held.ParkedWhere(func(p held.Parked) bool { return p.Doubt })
 	since := now.Add(-r.cfg.Lease / 6)
 	if len(doubts) > 0 {
-		since = now // look at all
+		since = now // renew all
 	}
-	err := r.Look(ctx, r.control)
+	err := r.look(ctx, r.control)
 	if err == nil {
 		err = r.renewHeld(ctx, now, since)
 	}
@@ -71,7 +38,7 @@ func (r *Group) Renew(ctx context.Context, now time.Time) error {
 		err = r.renewParked(ctx, now)
 	}
 	if fault.Judge(err) == fault.LostGroup {
-		return nil // the group is gone, nobody took our entries: Read makes it again, with them
+		return nil // no other consumer has the entries; Read recreates the group with them
 	}
 	if err != nil {
 		return err
@@ -83,38 +50,17 @@ func (r *Group) Renew(ctx context.Context, now time.Time) error {
 		}
 		return nil
 	}
-	r.held.Unpark(doubts) // what must be there is there: they were taken and finished by others
+	r.held.Unpark(doubts) // the pending list is complete, so other consumers have finished them
 	return nil
 }
 
-// askTime keeps the clock right where nothing is read.
-func (r *Group) askTime(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
-	defer cancel()
-	_ = r.clock.Ask(ctx, r.control) // what is read tells as well
-}
-
-// locate asks how far the group has been delivered, for a reader that gets nothing to know where to go on after a loss.
-func (r *Group) locate(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
-	defer cancel()
-	version := r.last.version()
-	at, err := r.position(ctx, r.control)
-	if fault.Judge(err) == fault.LostGroup {
-		return nil // Read finds out
-	}
-	if err == nil {
-		r.last.asked(at, version)
-	}
-	return err
-}
-
-func (r *Group) renewHeld(ctx context.Context, now, since time.Time) error {
+// renewHeld renews the leases that were last renewed before since.
+func (r *leases) renewHeld(ctx context.Context, now, since time.Time) error {
 	ids := r.held.Stale(since)
 	for len(ids) > 0 {
 		chunk := ids[:min(len(ids), script.PageSize)]
 		ids = ids[len(chunk):]
-		asks := make([]held.Ask, len(chunk)) // idle 0 is what renewing is
+		asks := make([]held.Ask, len(chunk)) // idle time 0 renews
 		for i := range chunk {
 			asks[i].Id = chunk[i]
 		}
@@ -132,11 +78,11 @@ func (r *Group) renewHeld(ctx context.Context, now, since time.Time) error {
 		}
 		r.held.Renewed(good, now)
 		r.held.Gone(s.gone)
-		r.Lose(s.lost)
+		r.lose(s.lost)
 		if err := r.revive(ctx, s.nobody); err != nil {
 			return err
 		}
-		// What was nacked or released while the renewal was under way has lost its idle time to it.
+		// The renewal has reset the idle time of entries that were nacked or released meanwhile.
 		if err := r.repark(ctx, chunk, now); err != nil {
 			return err
 		}
@@ -144,7 +90,8 @@ func (r *Group) renewHeld(ctx context.Context, now, since time.Time) error {
 	return nil
 }
 
-func (r *Group) repark(ctx context.Context, ids []string, now time.Time) error {
+// repark sets the idle time of those entries that are delayed.
+func (r *leases) repark(ctx context.Context, ids []string, now time.Time) error {
 	given, how := r.held.ParkedOf(ids)
 	asks := make([]held.Ask, len(how))
 	for i, p := range how {
@@ -155,10 +102,10 @@ func (r *Group) repark(ctx context.Context, ids []string, now time.Time) error {
 	return err
 }
 
-// renewParked looks whether entries that nobody else may have yet are still there, and sets the
-// idle time of those nacked for longer than the lease anew, so that they fall due on the server
-// when they should, or at most one lease later than this process dies.
-func (r *Group) renewParked(ctx context.Context, now time.Time) error {
+// renewParked checks that delayed entries which no other reader may take yet are still pending. It
+// sets the idle time of those nacked for longer than the lease, so that other readers can take them
+// when they are due, or at most one lease after this process dies.
+func (r *leases) renewParked(ctx context.Context, now time.Time) error {
 	ms := held.Ticks(now)
 	ids, how := r.held.ParkedWhere(func(p held.Parked) bool { return !p.Doubt && p.Until > ms })
 	asks, open := make([]held.Ask, len(ids)), make([]int64, len(ids))
@@ -179,10 +126,10 @@ func (r *Group) renewParked(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// askFor fills in the idle time with which any reader can take a parked entry when it is due, or
-// after a lease if that is sooner. It returns that time. An entry for other readers goes to their
-// pool as soon as an idle time there can express when it is due.
-func (r *Group) askFor(a *held.Ask, now time.Time, p held.Parked) (open int64) {
+// askFor sets the idle time with which any reader can take a delayed entry when it is due, or after
+// a lease if that is sooner. It returns that time. An entry for other readers moves to their pool as
+// soon as an idle time there can express when it is due.
+func (r *leases) askFor(a *held.Ask, now time.Time, p held.Parked) (open int64) {
 	lease, due := r.cfg.Lease.Milliseconds(), r.dueIdle().Milliseconds()
 	d := p.Until - held.Ticks(now)
 	switch {
@@ -199,24 +146,17 @@ func (r *Group) askFor(a *held.Ask, now time.Time, p held.Parked) (open int64) {
 	return held.Ticks(now) + d
 }
 
-// Lose drops entries that are somebody else's now and says so.
-func (r *Group) Lose(ids []string) { r.Lost(r.held.Lose(ids)) }
+// lose drops entries that another consumer has taken, and reports them.
+func (r *leases) lose(ids []string) { r.tellLost(r.held.Lose(ids)) }
 
-// Lost says which entries were dropped. Whoever is told may settle others, so nothing may wait for that to end.
-func (r *Group) Lost(ids []string) {
-	if len(ids) == 0 { // settled meanwhile: not lost
+// tellLost reports entries that were dropped. The receivers may settle other entries, so no settling
+// may be paused.
+func (r *leases) tellLost(ids []string) {
+	if len(ids) == 0 { // all were settled meanwhile
 		return
 	}
 	r.emit(redisio.Event{Kind: redisio.EventLeaseLost, IDs: ids})
 	if r.cfg.OnLost != nil {
 		fault.Notify("GroupConfig.OnLost", func() { r.cfg.OnLost(ids) })
-	}
-}
-
-// reap deletes consumers of the past. Errors don't matter: there is a next time.
-func (r *Group) reap(ctx context.Context) {
-	n, _ := script.Reap(ctx, r.control, r.cfg.Key, r.cfg.Group, r.cfg.Consumer, r.cfg.ReapAfter)
-	if n > 0 {
-		r.emit(redisio.Event{Kind: redisio.EventReaped, Count: int(n)})
 	}
 }

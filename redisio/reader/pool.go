@@ -3,7 +3,6 @@ package reader
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +47,13 @@ const (
 	aloneFrom      = 4          // the delivery in which a suspect is alone
 )
 
+// pools is what a reader knows of the pools.
+type pools struct {
+	turn   *turnOfOne // of the process
+	paused bool       // reading paused until nothing is held; suspects come next
+	poolAt time.Time  // when to look into the pools
+}
+
 // scriptShelve: ARGV group, me, pool, deliveries to take back, ids… Moves entries that are pending
 // for me to a pool, with idle time 0. Acks trimmed entries and returns their number.
 const scriptShelve = `
@@ -64,9 +70,9 @@ for i = 5, #ARGV do
 end
 return gone`
 
-// shelve moves entries that are pending for us, and not held, to the pool of suspects. The server may
-// have counted a delivery that did not arrive: then back is 1, and the count is lowered.
-func (r *Group) shelve(ctx context.Context, ids []string, back int) error {
+// shelve moves entries that are pending for this consumer, and not held, to the suspects. back is 1
+// if the server may have counted a delivery that did not arrive. Then the count is lowered.
+func (r *fetcher) shelve(ctx context.Context, ids []string, back int) error {
 	for page := range slices.Chunk(ids, script.PageSize) {
 		args := make([]any, 0, 4+len(page))
 		args = append(args, r.cfg.Group, r.cfg.Consumer, redisio.SuspectsConsumer, back)
@@ -82,25 +88,15 @@ func (r *Group) shelve(ctx context.Context, ids []string, back int) error {
 		if gone > 0 {
 			r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: gone})
 		}
-		r.poolAt = time.Time{}
+		r.poolAt = time.Now()
 	}
 	return nil
 }
 
-// lookEvery is how often a reader looks into the pools.
-func (r *Group) lookEvery() time.Duration {
-	return max(time.Millisecond, min(time.Second, r.cfg.Lease/16))
-}
-
-// patience is how long other readers have the first chance at an entry that failed here again.
-func (r *Group) patience() time.Duration { return 3 * r.lookEvery() }
-
-// dueIdle is the idle time with which an entry of ReleasedConsumer is due.
-func (r *Group) dueIdle() time.Duration { return r.cfg.Lease / 2 }
-
 // fromPool takes released entries that are due, or else a group of suspects. Before it takes
-// suspects, all held entries must be settled. If some are not, it begins a pause and returns.
-func (r *Group) fromPool(ctx context.Context, count int, b *redisio.Batch) error {
+// suspects, all held entries must be settled. If some are not, it begins a pause and returns
+// errPaused.
+func (r *fetcher) fromPool(ctx context.Context, count int, b *redisio.Batch) error {
 	now := time.Now()
 	r.poolAt = now.Add(r.lookEvery())
 	released, waiting, err := r.lookIntoPools(ctx)
@@ -108,7 +104,7 @@ func (r *Group) fromPool(ctx context.Context, count int, b *redisio.Batch) error
 		return err
 	}
 	if !r.paused {
-		if ids := r.held.Unknown(released); len(ids) > 0 { // this reader takes what it gave back when it falls due here
+		if ids := r.held.Unknown(released); len(ids) > 0 { // entries of this reader have their own due time
 			return r.takeFree(ctx, ids[:min(len(ids), count)], redisio.ReleasedConsumer, b)
 		}
 	}
@@ -127,7 +123,7 @@ func (r *Group) fromPool(ctx context.Context, count int, b *redisio.Batch) error
 		}
 		r.paused = true
 		r.held.Pause(nil, now.Add(r.cfg.Lease))
-		return nil
+		return errPaused
 	}
 	r.paused = false
 	group := pickSuspects(waiting, count, int64(r.cfg.MaxDeliveries))
@@ -141,14 +137,14 @@ func (r *Group) fromPool(ctx context.Context, count int, b *redisio.Batch) error
 }
 
 // takeFree takes entries from a pool. It skips those that another reader has taken meanwhile.
-func (r *Group) takeFree(ctx context.Context, ids []string, pool string, b *redisio.Batch) error {
+func (r *fetcher) takeFree(ctx context.Context, ids []string, pool string, b *redisio.Batch) error {
 	had := len(b.Entries)
 	_, err := r.take(ctx, ids, 1, pool, b)
-	if err != nil && err != resp.ErrFront { // of a front, Read knows that the rest is to be found
+	if err != nil && err != resp.ErrFront { // after ErrFront, round searches for the rest
 		r.distrust()
 	}
 	if len(b.Entries) > had {
-		r.poolAt = time.Time{} // there may be more
+		r.poolAt = time.Now() // there may be more
 		r.emit(redisio.Event{Kind: redisio.EventReclaimed, IDs: entryIDs(b.Entries[had:])})
 	}
 	return err
@@ -157,7 +153,7 @@ func (r *Group) takeFree(ctx context.Context, ids []string, pool string, b *redi
 // lookIntoPools returns the released entries that are due, and the suspects. It also makes this
 // consumer known: before Redis 7.2 a read without a result does not, and a reader that failed on an
 // entry asks the server for other consumers.
-func (r *Group) lookIntoPools(ctx context.Context) (released []string, suspects []redis.XPendingExt, err error) {
+func (r *fetcher) lookIntoPools(ctx context.Context) (released []string, suspects []redis.XPendingExt, err error) {
 	pipe := r.reading.Pipeline()
 	ask := func(consumer string, idle time.Duration, n int64) *redis.XPendingExtCmd {
 		return pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Idle: idle,
@@ -173,7 +169,7 @@ func (r *Group) lookIntoPools(ctx context.Context) (released []string, suspects 
 		}
 	}
 	if here.Val() > 0 && r.held.ParkedCount() > 0 {
-		r.wiped.Store(true) // as look would have found
+		r.wiped.Store(true) // as look does
 	}
 	for _, p := range due.Val() {
 		released = append(released, p.ID)
@@ -225,11 +221,11 @@ var suspectsTurn turnOfOne
 // turnOfOne belongs to one reader at a time, for a bounded time.
 type turnOfOne struct {
 	mu    sync.Mutex
-	who   *Group
+	who   *fetcher
 	until time.Time
 }
 
-func (t *turnOfOne) take(r *Group, until time.Time) bool {
+func (t *turnOfOne) take(r *fetcher, until time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.who != nil && t.who != r && time.Now().Before(t.until) {
@@ -239,7 +235,7 @@ func (t *turnOfOne) take(r *Group, until time.Time) bool {
 	return true
 }
 
-func (t *turnOfOne) end(r *Group) {
+func (t *turnOfOne) end(r *fetcher) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.who == r {
@@ -248,46 +244,7 @@ func (t *turnOfOne) end(r *Group) {
 }
 
 // endTurn lets other readers of the process hand out suspects.
-func (r *Group) endTurn() {
+func (r *fetcher) endTurn() {
 	r.paused = false
 	r.turn.end(r)
-}
-
-// company is what a reader knows of the other readers of its group.
-type company struct {
-	mu     sync.Mutex
-	asked  time.Time // when the server was asked
-	others bool      // its answer
-	lonely time.Time // no other reader took an entry that was offered: do not offer before
-}
-
-// others reports whether another reader may take what fails here. It returns false if the server
-// does not answer.
-func (r *Group) others(ctx context.Context) bool {
-	c := &r.company
-	c.mu.Lock()
-	now := time.Now()
-	known, others := now.Sub(c.asked) < time.Second, c.others
-	if now.Before(c.lonely) {
-		known, others = true, false
-	}
-	c.mu.Unlock()
-	if known {
-		return others
-	}
-	all, err := r.control.XInfoConsumers(ctx, r.cfg.Key, r.cfg.Group).Result()
-	others = err == nil && slices.ContainsFunc(all, func(is redis.XInfoConsumer) bool {
-		return is.Name != r.cfg.Consumer && !strings.HasPrefix(is.Name, reservedPrefix)
-	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.asked, c.others = now, others
-	return others
-}
-
-// leftAlone notes that no other reader took an offered entry.
-func (r *Group) leftAlone() {
-	r.company.mu.Lock()
-	defer r.company.mu.Unlock()
-	r.company.lonely = time.Now().Add(r.cfg.Lease / 3)
 }

@@ -28,7 +28,7 @@ func kill(t *testing.T, rdb redis.UniversalClient, r *Group) {
 			setPending(t, rdb, r.cfg.Key, "killed", id, time.Hour, int(p.RetryCount)) // not what Close gives back
 		}
 	}
-	r.turn.end(r)
+	r.turn.end(&r.fetcher)
 }
 
 // One entry kills whatever process has it. It used to take all entries that were read with it to the dead letters.

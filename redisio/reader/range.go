@@ -97,7 +97,7 @@ func (r *Range) Read(ctx context.Context, count int, maxBytes int64, b *redisio.
 	if err := fault.Ended(ctx); err != nil {
 		return err
 	}
-	err := r.Page(ctx, min(count, r.cfg.MaxCount), maxBytes, b)
+	err := r.page(ctx, min(count, r.cfg.MaxCount), maxBytes, b)
 	if err != nil {
 		if gone := fault.Ended(ctx); gone != nil {
 			return gone
@@ -126,8 +126,8 @@ func (r *Range) Read(ctx context.Context, count int, maxBytes int64, b *redisio.
 	return nil
 }
 
-// Page fills b with the next entries.
-func (r *Range) Page(ctx context.Context, most int, maxBytes int64, b *redisio.Batch) (err error) {
+// page fills b with the next entries.
+func (r *Range) page(ctx context.Context, most int, maxBytes int64, b *redisio.Batch) (err error) {
 	r.full, err = r.asking.Page(ctx, r.rdb, most, maxBytes, b, r.cfg.OnEvent, "xrange", r.cfg.Key, r.next, r.cfg.To)
 	return err
 }

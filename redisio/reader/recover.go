@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/held"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
@@ -16,71 +17,41 @@ import (
 // scans is the number of XAUTOCLAIM calls of one round. Each looks at ten times its COUNT.
 const scans = 10
 
-// idleReclaim is how often a reader without new entries looks for entries without a lease, at least.
-const idleReclaim = time.Second
-
-// old takes entries that were delivered before: nacked ones that fell due, own ones that we don't
-// hold, and those of anybody whose lease ran out.
-func (r *Group) old(ctx context.Context, count int, b *redisio.Batch) error {
-	now := time.Now()
-	if r.wiped.Swap(false) {
-		if _, err := r.restoreParked(ctx); err != nil {
-			r.wiped.Store(true)
-			return err
-		}
-	}
-	if err := r.shelveFound(ctx); err != nil {
-		return err
-	}
-	if r.paused { // all held entries are settled now
-		if err := r.fromPool(ctx, count, b); err != nil || len(b.Entries) > 0 {
-			return err
-		}
-	}
-	ids, how := r.held.Due(now, count)
-	ids = slices.DeleteFunc(ids, func(id string) bool { return how[id].Suspect }) // remembered for long enough
-	if len(ids) > 0 {
-		gone, err := r.take(ctx, ids, 1, redisio.ReleasedConsumer, b)
-		if err != nil {
-			r.held.PutBack(ids, how) // still parked, still due, but for what came before the error
-			return err
-		}
-		if ids = without(r.held.NotHeld(ids), gone); len(ids) > 0 {
-			if err := r.reviveDue(ctx, ids, how); err != nil {
-				r.held.PutBack(ids, how)
-				return err
-			}
-		}
-		if len(b.Entries) > 0 {
-			if slices.ContainsFunc(b.Entries, func(e redisio.Entry) bool { return how[e.ID].Offered }) {
-				r.leftAlone()
-			}
-			return nil
-		}
-	}
-	if !r.recheck.IsZero() && !now.Before(r.recheck) {
-		r.recheck, r.suspect = time.Time{}, true
-	}
-	if r.suspect {
-		if err := r.recoverOwn(ctx, count, b); err != nil || len(b.Entries) > 0 {
-			return err
-		}
-	}
-	if !now.Before(r.poolAt) {
-		if err := r.fromPool(ctx, count, b); err != nil || len(b.Entries) > 0 || r.held.Paused() != nil {
-			return err
-		}
-	}
-	if !now.Before(r.lookAgain(r.claims())) {
-		return r.reclaimIdle(ctx, count, b)
-	}
-	return nil
+// ownSearch is the search for entries that are pending for this consumer and not held.
+type ownSearch struct {
+	suspect   bool       // there may be such entries
+	former    bool       // they belong to an earlier run, so their delivery failed
+	recoverAt redisio.ID // where the search continues
+	recheck   time.Time  // when to search again, or never: a dead connection may still receive entries
 }
 
-// recoverOwn finds entries that are pending for us and that we don't hold: the reply that carried them
-// was lost. A history read would find them as well, and count a delivery of everything else that is
-// pending with each.
-func (r *Group) recoverOwn(ctx context.Context, count int, b *redisio.Batch) error {
+// idleSearch is the search for entries of any consumer without a lease.
+type idleSearch struct {
+	reclaimAt time.Time // when to search
+	sweepAt   time.Time // the same while reads use CLAIM: only for trimmed entries
+	cursor    string    // where the search continues
+	found     []string  // its results, until they are moved to the suspects
+}
+
+// distrust records that a reply may be lost. The server may not have noticed yet that the
+// connection is dead, and may deliver to it until its BLOCK ends. So a second search follows then.
+func (r *fetcher) distrust() {
+	if r.cfg.NoAck {
+		return
+	}
+	r.suspect, r.recoverAt = true, redisio.ID{}
+	r.recheck = time.Now().Add(r.cfg.Block + time.Second)
+}
+
+// restart makes both searches begin anew, in a recreated group.
+func (r *fetcher) restart() { r.cursor, r.recoverAt = "0-0", redisio.ID{} }
+
+// recoverOwn returns entries that are pending for this consumer and not held, because the reply with
+// them was lost. A history read would count a delivery of all other pending entries as well.
+func (r *fetcher) recoverOwn(ctx context.Context, count int, b *redisio.Batch) error {
+	if !time.Now().Before(r.recheck) {
+		r.suspect, r.recheck = true, never
+	}
 	for {
 		page, last, err := r.ownPending(ctx, r.reading, r.recoverAt)
 		if err != nil {
@@ -119,10 +90,10 @@ func (r *Group) recoverOwn(ctx context.Context, count int, b *redisio.Batch) err
 	}
 }
 
-// shelveOwn goes through a page of what is pending for us. It returns the entries that are not held
-// and were never seen. Others that are not held were delivered before: to an earlier life, or by a
-// take whose reply was lost. It moves these to the suspects.
-func (r *Group) shelveOwn(ctx context.Context, page []redis.XPendingExt) (unseen []string, err error) {
+// shelveOwn sorts a page of entries that are pending for this consumer. It returns those that are
+// not held and were never seen. Others that are not held were delivered before: to an earlier run, or
+// by a take whose reply was lost. shelveOwn moves these to the suspects.
+func (r *fetcher) shelveOwn(ctx context.Context, page []redis.XPendingExt) (unseen []string, err error) {
 	var suspects []string
 	for _, p := range page {
 		if r.former || p.RetryCount > 1 {
@@ -144,11 +115,10 @@ func (r *Group) shelveOwn(ctx context.Context, page []redis.XPendingExt) (unseen
 	return r.held.Strangers(unseen), nil
 }
 
-// reclaimIdle looks for entries whose lease has run out. XAUTOCLAIM moves them to us without counting
-// a delivery, in steps with a cursor. Then they go to the pool of suspects, and the first group is
-// taken. If we lose the connection in between, they are pending for us, and the next search finds
-// them.
-func (r *Group) reclaimIdle(ctx context.Context, count int, b *redisio.Batch) error {
+// reclaimIdle searches for entries whose lease has run out. XAUTOCLAIM moves them to this consumer
+// without counting a delivery, page by page. reclaimIdle moves them to the suspects and takes the
+// first group. If the connection breaks in between, recoverOwn finds them.
+func (r *fetcher) reclaimIdle(ctx context.Context, count int, b *redisio.Batch) error {
 	for range scans {
 		reply, err := r.reading.Do(ctx, "xautoclaim", r.cfg.Key, r.cfg.Group, r.cfg.Consumer,
 			r.cfg.Lease.Milliseconds(), r.cursor, "count", count, "justid").Slice()
@@ -165,7 +135,7 @@ func (r *Group) reclaimIdle(ctx context.Context, count int, b *redisio.Batch) er
 			r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: gone})
 		}
 		r.found = r.held.Strangers(slices.Clone(ids))
-		if ids, _ = r.held.ParkedOf(ids); len(ids) > 0 { // entries that we gave back are not suspects
+		if ids, _ = r.held.ParkedOf(ids); len(ids) > 0 { // released by this reader: not suspects
 			gone, err := r.take(ctx, ids, 1, redisio.ReleasedConsumer, b)
 			if err == resp.ErrFront {
 				r.suspect, r.recoverAt = true, redisio.ID{}
@@ -185,22 +155,23 @@ func (r *Group) reclaimIdle(ctx context.Context, count int, b *redisio.Batch) er
 			return err
 		}
 		if r.cursor == "0-0" {
-			r.reclaim = r.nextReclaim()
-			r.sweep = r.reclaim.Add((sweepEvery - 1) * r.cfg.ReclaimEvery)
+			r.reclaimAt = r.nextReclaim()
+			r.sweepAt = r.reclaimAt.Add((sweepEvery - 1) * r.cfg.ReclaimEvery)
 			break
 		}
 		if len(b.Entries) > 0 {
-			return nil // more may follow at once: r.reclaim is due still
+			return nil // reclaimAt is still due: more may follow
 		}
 	}
-	if len(b.Entries) == 0 && r.poolAt.IsZero() {
+	if len(b.Entries) == 0 && !time.Now().Before(r.poolAt) {
 		return r.fromPool(ctx, count, b)
 	}
 	return nil
 }
 
-// shelveFound moves what reclaimIdle found to the pool of suspects, if it is still ours.
-func (r *Group) shelveFound(ctx context.Context) error {
+// shelveFound moves the results of reclaimIdle to the suspects, if they are still pending for this
+// consumer.
+func (r *fetcher) shelveFound(ctx context.Context) error {
 	if len(r.found) == 0 {
 		return nil
 	}
@@ -211,12 +182,29 @@ func (r *Group) shelveFound(ctx context.Context) error {
 	return nil
 }
 
-// nextReclaim is when to look for entries without a lease, after there was none.
-func (r *Group) nextReclaim() time.Time {
+// reviveTaken restores entries that were pending for this consumer when they were listed, and are not
+// any more. The next search finds them.
+func (r *fetcher) reviveTaken(ctx context.Context, ids []string) error {
+	if ids = r.held.Unknown(ids); len(ids) == 0 {
+		return nil
+	}
+	asks := make([]held.Ask, len(ids))
+	for i := range asks {
+		asks[i] = held.Ask{Id: ids[i], N: 1}
+	}
+	s, err := r.setIdle(ctx, asks)
+	if len(s.restored) > 0 || err != nil {
+		r.distrust()
+	}
+	return err
+}
+
+// nextReclaim returns the time of the next search for entries without a lease.
+func (r *fetcher) nextReclaim() time.Time {
 	return time.Now().Add(r.cfg.ReclaimEvery*9/10 + rand.N(r.cfg.ReclaimEvery/5+1))
 }
 
-// autoClaimed reads [cursor, [id…], [deleted id…]]. Before Redis 7 the third part is missing, and
+// autoClaimed parses [cursor, [id…], [deleted id…]]. Before Redis 7 the third part is missing, and
 // miniredis sends something else.
 func autoClaimed(reply []any) (next string, ids []string, gone int, err error) {
 	if len(reply) < 2 {
@@ -248,7 +236,7 @@ func entryIDs(entries []redisio.Entry) []string {
 	return ids
 }
 
-// without returns ids but for some, in a slice of its own.
+// without returns a copy of ids that lacks some.
 func without(ids, some []string) []string {
 	if len(some) == 0 {
 		return ids

@@ -41,14 +41,14 @@ func (s *standing) absent() []string {
 }
 
 // setIdle sets the idle times of entries that are pending for us, in pages, and restores what it is asked to.
-func (r *Group) setIdle(ctx context.Context, asks []held.Ask) (standing, error) {
+func (r *leases) setIdle(ctx context.Context, asks []held.Ask) (standing, error) {
 	s, err := r.setIdleQuietly(ctx, asks)
 	r.tell(s)
 	return s, err
 }
 
 // tell says what setIdle found. Whoever is told may settle entries, so nothing may wait for that to end.
-func (r *Group) tell(s standing) {
+func (r *leases) tell(s standing) {
 	if len(s.restored) > 0 {
 		r.emit(redisio.Event{Kind: redisio.EventRestored, IDs: s.restored})
 	}
@@ -57,7 +57,7 @@ func (r *Group) tell(s standing) {
 	}
 }
 
-func (r *Group) setIdleQuietly(ctx context.Context, asks []held.Ask) (all standing, err error) {
+func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (all standing, err error) {
 	for n := 0; n < len(asks); n += script.PageSize {
 		page := asks[n:min(n+script.PageSize, len(asks))]
 		args := make([]any, 3, 3+5*len(page))
@@ -94,20 +94,19 @@ func (r *Group) setIdleQuietly(ctx context.Context, asks []held.Ask) (all standi
 	return all, nil
 }
 
-// Look notices that our consumer was deleted, alone or with its group, while something is parked:
-// it is there from the first read on, and each later read would make it again without a word. So
-// this goes before every command that would.
-func (r *Group) Look(ctx context.Context, c conn.Client) error {
+// look detects that the consumer was deleted, alone or with its group, while entries are delayed.
+// Each read would recreate the consumer silently, so look precedes every such command.
+func (r *leases) look(ctx context.Context, c conn.Client) error {
 	if r.blind.Load() || r.held.ParkedCount() == 0 {
 		return nil
 	}
 	n, err := c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Result()
 	gone := n > 0
-	if fault.IsFull(err) { // whoever is missing can't be made then, but can be missed
+	if fault.IsFull(err) { // a missing consumer cannot be created then
 		gone, err = r.missing(ctx, c)
 	}
 	if fault.NoRight(err) {
-		r.blind.Store(true) // then without
+		r.blind.Store(true) // the reader works without it
 		return nil
 	}
 	if gone {
@@ -116,22 +115,22 @@ func (r *Group) Look(ctx context.Context, c conn.Client) error {
 	return err
 }
 
-// missing reports that our consumer is not there. The reply has all consumers.
-func (r *Group) missing(ctx context.Context, c conn.Client) (bool, error) {
+// missing reports whether the consumer does not exist. The reply has all consumers.
+func (r *leases) missing(ctx context.Context, c conn.Client) (bool, error) {
 	all, err := c.XInfoConsumers(ctx, r.cfg.Key, r.cfg.Group).Result()
 	if fault.NoRight(err) {
-		return false, nil // until the server has room
+		return false, nil // look again when the server has room
 	}
 	return err == nil &&
 		!slices.ContainsFunc(all, func(is redis.XInfoConsumer) bool { return is.Name == r.cfg.Consumer }), err
 }
 
-// revive restores held entries that are pending for nobody, or gives them up.
-func (r *Group) revive(ctx context.Context, ids []string) error {
-	if ids = r.held.Unsettled(ids); len(ids) == 0 { // settled meanwhile, as it should be
+// revive restores held entries that are pending for no consumer, or gives them up.
+func (r *leases) revive(ctx context.Context, ids []string) error {
+	if ids = r.held.Unsettled(ids); len(ids) == 0 { // settled meanwhile
 		return nil
 	}
-	// An ack that runs beside would be undone by restoring its entry.
+	// Restoring an entry would undo an ack that runs at the same time.
 	resume, err := r.held.Quiesce(ctx)
 	if err != nil {
 		return err
@@ -148,12 +147,12 @@ func (r *Group) revive(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	r.Lose(append(s.lost, s.nobody...))
+	r.lose(append(s.lost, s.nobody...))
 	return nil
 }
 
-// reviveDue looks after entries that fell due and were not pending for us.
-func (r *Group) reviveDue(ctx context.Context, ids []string, how map[string]held.Parked) error {
+// reviveDue restores entries that are due and were not pending for this consumer, or gives them up.
+func (r *leases) reviveDue(ctx context.Context, ids []string, how map[string]held.Parked) error {
 	now := time.Now()
 	asks := make([]held.Ask, len(ids))
 	for i, id := range ids {
@@ -172,26 +171,9 @@ func (r *Group) reviveDue(ctx context.Context, ids []string, how map[string]held
 	return nil
 }
 
-// reviveTaken restores entries that were pending for us a moment ago, when they were asked for, and
-// are not now. The next search for what is ours finds them.
-func (r *Group) reviveTaken(ctx context.Context, ids []string) error {
-	if ids = r.held.Unknown(ids); len(ids) == 0 {
-		return nil
-	}
-	asks := make([]held.Ask, len(ids))
-	for i := range asks {
-		asks[i] = held.Ask{Id: ids[i], N: 1}
-	}
-	s, err := r.setIdle(ctx, asks)
-	if len(s.restored) > 0 || err != nil {
-		r.distrust()
-	}
-	return err
-}
-
-// restoreParked restores all that was given back, after it has turned out that the pending list was
-// lost. Those in doubt fall due now.
-func (r *Group) restoreParked(ctx context.Context) (restored int, err error) {
+// restoreParked restores all delayed entries after the pending list was lost. Doubtful ones are due
+// now.
+func (r *leases) restoreParked(ctx context.Context) (restored int, err error) {
 	now := time.Now()
 	ids, how := r.held.ParkedWhere(func(held.Parked) bool { return true })
 	asks := make([]held.Ask, len(ids))
@@ -212,4 +194,27 @@ func (r *Group) restoreParked(ctx context.Context) (restored int, err error) {
 	r.held.Unpark(s.restored)
 	r.held.PutBack(s.restored, due)
 	return len(s.restored), nil
+}
+
+// disown gives up held entries whose IDs arrive as new entries.
+//
+// Idea: a failover discards the last writes of the old server, and the new one gives their IDs to
+// other entries. So if a connection has broken, a new entry with the ID of a held one is another
+// entry. It is returned, and the held one is lost. Otherwise the ack of the old entry would settle
+// the new one, which was never handled. Without a broken connection an ID arrives again only if a
+// user sets the group back, and then it is the same entry.
+func (r *leases) disown(ctx context.Context, entries []redisio.Entry) error {
+	again := r.held.Reissued(entries)
+	if len(again) == 0 {
+		return nil
+	}
+	// An ack of the old entry that is under way must not settle the new one.
+	resume, err := r.held.Quiesce(ctx)
+	if err != nil {
+		return err
+	}
+	again = r.held.Lose(again)
+	resume()
+	r.tellLost(again)
+	return nil
 }

@@ -220,7 +220,7 @@ func TestTrimmedIsNotLost(t *testing.T) {
 	rdb.XDel(rig.Ctx(t), key, got[1])
 	redistest.Soon(t, "it is noticed", func() bool { return l.Total(redisio.EventTrimmed) > 0 })
 	for range 3 {
-		if err := r.Renew(rig.Ctx(t), time.Now().Add(time.Minute)); err != nil {
+		if err := r.renew(rig.Ctx(t), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}

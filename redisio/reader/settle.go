@@ -3,19 +3,30 @@ package reader
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
-	"github.com/streamerson/streamerson-go/redisio/internal/held"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// ackArgs are the argument slices of XACKs. Pointers to ids go in, so nothing is boxed.
+// settler ends deliveries: it acks, nacks, releases and dead-letters entries. It is safe for
+// concurrent use.
+type settler struct {
+	*leases
+	loop     *loop
+	healer   *healer
+	answers  redisio.Patience // of the server to Ack, Nack, Release and Dead
+	leftover settledIDs       // with DeleteSettled
+	apart    atomic.Bool      // dead letters are in another slot
+	company  company
+}
+
+// ackArgs has argument slices of XACKs. They hold pointers to IDs, so nothing is boxed.
 var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, script.AckChunk+3); return &s }}
 
 // Ack settles entries as done. It returns how many were still pending. After an error some may be
@@ -25,11 +36,11 @@ var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, script.AckChunk+3)
 // Entries that belong to another consumer by now are not acked, see EventLateAcks. These are the
 // entries that OnLost named and, after the lease has lapsed, those that the server reports for
 // another consumer. Pass a context with its own deadline, not that of the work.
-func (r *Group) Ack(ctx context.Context, ids []string) (acked int, err error) {
+func (r *settler) Ack(ctx context.Context, ids []string) (acked int, err error) {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return len(ids), nil
 	}
-	if err := r.usable(); err != nil {
+	if err := r.loop.usable(); err != nil {
 		return 0, err
 	}
 	done, err := r.held.Settle(ctx, ids)
@@ -67,8 +78,8 @@ func (r *Group) Ack(ctx context.Context, ids []string) (acked int, err error) {
 	return acked, nil
 }
 
-// ackFenced acks the entries that are still pending for us, and no others.
-func (r *Group) ackFenced(ctx context.Context, ids []string) (acked, late int, err error) {
+// ackFenced acks only entries that are still pending for this consumer.
+func (r *settler) ackFenced(ctx context.Context, ids []string) (acked, late int, err error) {
 	if r.cfg.DeleteSettled {
 		return r.settleAndDelete(ctx, ids, true)
 	}
@@ -82,7 +93,7 @@ func (r *Group) ackFenced(ctx context.Context, ids []string) (acked, late int, e
 		both, err := r.control.Eval(ctx, script.ScriptAck, []string{r.cfg.Key}, args...).Int64Slice()
 		if err != nil {
 			if fault.Judge(err) == fault.LostGroup {
-				both = []int64{0, 0} // as XACK says of a group that is gone
+				both = []int64{0, 0} // as XACK answers for a missing group
 			} else {
 				return acked, late, err
 			}
@@ -95,7 +106,7 @@ func (r *Group) ackFenced(ctx context.Context, ids []string) (acked, late int, e
 	return acked, late, nil
 }
 
-func (r *Group) ackCmd(ctx context.Context, ids []string) (*redis.IntCmd, *[]any) {
+func (r *settler) ackCmd(ctx context.Context, ids []string) (*redis.IntCmd, *[]any) {
 	p := ackArgs.Get().(*[]any)
 	args := append((*p)[:0], "xack", r.cfg.Key, r.cfg.Group)
 	for i := range ids {
@@ -110,7 +121,7 @@ func freeAckArgs(p *[]any) {
 	ackArgs.Put(p)
 }
 
-func (r *Group) ackOne(ctx context.Context, ids []string) (int, error) {
+func (r *settler) ackOne(ctx context.Context, ids []string) (int, error) {
 	cmd, p := r.ackCmd(ctx, ids)
 	defer freeAckArgs(p)
 	if err := r.control.Process(ctx, cmd); err != nil {
@@ -120,7 +131,7 @@ func (r *Group) ackOne(ctx context.Context, ids []string) (int, error) {
 	return int(cmd.Val()), nil
 }
 
-func (r *Group) ackMany(ctx context.Context, ids []string) (acked int, err error) {
+func (r *settler) ackMany(ctx context.Context, ids []string) (acked int, err error) {
 	pipe := r.control.Pipeline()
 	var cmds []*redis.IntCmd
 	for n := 0; n < len(ids); n += script.AckChunk {
@@ -143,182 +154,176 @@ func (r *Group) ackMany(ctx context.Context, ids []string) (acked int, err error
 		errs = append(errs, execErr)
 	}
 	if len(errs) > 0 {
-		err = errs[0] // the others say the same
+		err = errs[0] // the others have the same cause
 	}
 	return acked, err
 }
 
-// Nack releases entries for another delivery after a delay. It does not copy them and does not
-// count a delivery itself. After its first delivery an entry returns to this reader. After each
-// further one, other readers of the group have the first chance. This reader takes the entry if no
-// other has taken it within three seconds, or 3/16 of the lease if that is shorter. Entries that
-// are no longer ours are skipped.
-//
-// Delays longer than the lease apply while this reader lives. If it dies, the entry is delivered at
-// most one lease later. The longest delay is 100 years. Nacked entries are not held and need no
-// credit.
-func (r *Group) Nack(ctx context.Context, ids []string, after time.Duration) error {
-	delays := make([]time.Duration, len(ids))
-	for i := range delays {
-		delays[i] = after
-	}
-	_, err := r.NackEach(ctx, ids, delays)
-	return err
-}
-
-// NackEach does the same as Nack with a delay for each entry. On an error it returns how many, from
-// the first on, were certainly released. Do not release these again, because they may have been
-// delivered since.
-func (r *Group) NackEach(ctx context.Context, ids []string, after []time.Duration) (nacked int, err error) {
-	if len(ids) != len(after) {
-		return 0, fmt.Errorf(
-			"redisio: nack %d entries of %q with %d delays: make them as many",
-			len(ids),
-			fault.KeyName(r.cfg.Key),
-			len(after),
-		)
-	}
+// Late reports that the work on entries that OnLost named has finished or stopped. It changes
+// nothing on the server. The entries are counted, see EventLateAcks. It is for callers that track
+// deliveries individually: a lost entry may be delivered to this reader again, so its ID alone does
+// not identify the delivery.
+func (r *settler) Late(ids []string) {
 	if len(ids) == 0 || r.cfg.NoAck {
-		return len(ids), nil
-	}
-	if err := r.usable(); err != nil {
-		return 0, err
-	}
-	crowded := r.held.ParkedCount()+len(ids) > held.MaxParked
-	how := make([]held.Parked, min(len(ids), script.PageSize))
-	for n := 0; n < len(ids); n += script.PageSize {
-		page := ids[n:min(n+script.PageSize, len(ids))]
-		now := time.Now()
-		for i := range page {
-			d := min(max(after[n+i], 0), fault.MaxDelay)
-			if crowded {
-				d = min(d, r.cfg.Lease)
-			}
-			how[i] = held.Parked{Due: held.Ticks(now.Add(d)), Until: held.Ticks(now.Add(d + r.grace(d)))}
-		}
-		r.offer(ctx, page, how)
-		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return n, fmt.Errorf("redisio: nack %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"),
-				fault.KeyName(r.cfg.Key), err)
-		}
-	}
-	return len(ids), nil
-}
-
-// offer gives other readers, if there are any, the first chance at entries that failed here for the
-// second time or more often.
-func (r *Group) offer(ctx context.Context, ids []string, how []held.Parked) {
-	failed := r.held.Again(ids)
-	if len(failed) == 0 || !r.others(ctx) {
 		return
 	}
-	for _, i := range failed {
-		due := how[i].Due
-		how[i] = held.Parked{Due: due + r.patience().Milliseconds(), Until: due, Released: true, Offered: true}
-	}
+	r.held.Settled(ids)
+	r.emit(redisio.Event{Kind: redisio.EventLateAcks, Count: len(ids)})
 }
 
-// grace is how long a nacked entry is ours alone after it has fallen due. If it is missing then, it
-// was not another who took it.
-func (r *Group) grace(delay time.Duration) time.Duration {
-	return min(delay/2, r.cfg.Lease/10, time.Second)
-}
-
-// Release releases entries so that any other reader of the group can take them at once. This reader
-// takes them again only if no other has taken them for a lease. Entries that are no longer ours are
-// skipped.
-func (r *Group) Release(ctx context.Context, ids []string) error {
-	if len(ids) == 0 || r.cfg.NoAck {
+// answered records how a settlement ended. A refusal that may pass is not permanent for a while.
+func (r *settler) answered(err error) error {
+	if err == nil {
+		r.answers.Worked()
 		return nil
 	}
-	if err := r.usable(); err != nil {
-		return err
+	err, first := r.answers.Refusal(err)
+	if first {
+		r.emit(redisio.Refused(r.cfg.Key, err))
 	}
-	return r.release(ctx, ids, nil)
+	return err
 }
 
-// release gives ids back for others. undo has the number of the delivery that does not count, for those it has.
-func (r *Group) release(ctx context.Context, ids []string, undo map[string]int64) error {
-	how := make([]held.Parked, min(len(ids), script.PageSize))
-	for n := 0; n < len(ids); n += script.PageSize {
-		page := ids[n:min(n+script.PageSize, len(ids))]
-		now := time.Now()
+// healed recreates a lost group for a settlement that failed with err, if no Read is running. Usually
+// Read does it, but the next Read may wait for the credits of the entries that are settled here.
+// healed reports whether to try again.
+func (r *settler) healed(ctx context.Context, err error) bool {
+	if fault.Judge(err) != fault.LostGroup {
+		return false
+	}
+	select {
+	case <-r.loop.token:
+	default:
+		return false // Read recreates it
+	}
+	defer r.loop.leave()
+	return r.loop.usable() == nil && r.healer.heal(ctx) == nil
+}
+
+// scriptSettle: KEYS stream. ARGV group, me, "fence" or "", a number, that many ids that were acked
+// before, and ids. Acks the ids, with "fence" only those that are pending for me, and deletes all
+// of them that every group is done with. Returns how many were acked, how many are pending for
+// another consumer, and the ids to pass again.
+//
+// Idea: the entries that all groups are done with are mostly the beginning of the stream, up to the
+// oldest entry that some group has not read or has pending. XTRIM deletes these, also those that
+// were acked earlier and had to stay then. XDEL deletes entries behind. The last entry that a group
+// has read stays until the next call, because the server would not know the lag of the group
+// without it. Nothing is deleted while the own group is missing, because it will be recreated.
+const scriptSettle = `
+local g, me, from = ARGV[1], ARGV[2], 5 + ARGV[4]
+local acked, late, ids, again = 0, 0, {unpack(ARGV, 5, from - 1)}, {}
+if ARGV[3] == 'fence' then
+  for i = from, #ARGV do
+    local p = redis.call('XPENDING', KEYS[1], g, ARGV[i], ARGV[i], 1)[1]
+    if p and p[2] ~= me then late = late + 1
+    else
+      if p then acked = acked + redis.call('XACK', KEYS[1], g, ARGV[i]) end
+      ids[#ids+1] = ARGV[i]
+    end
+  end
+else
+  acked = redis.call('XACK', KEYS[1], g, unpack(ARGV, from))
+  ids = {unpack(ARGV, 5)}
+end
+if redis.call('XLEN', KEYS[1]) == 0 then return {acked, late, again} end
+local function parts(id) return id:match('^(%d+)-(%d+)$') end
+local function less(am, as, bm, bs)
+  if #am ~= #bm then return #am < #bm end
+  if am ~= bm then return am < bm end
+  if #as ~= #bs then return #as < #bs end
+  return as < bs
+end
+local groups, sm, ss, own = {}, nil, nil, false
+for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local f = {}
+  for i = 1, #info, 2 do f[info[i]] = info[i+1] end
+  own = own or f['name'] == g
+  local lm, ls = parts(f['last-delivered-id'])
+  groups[#groups+1] = {f['name'], lm, ls}
+  local nm, ns = lm, ls
+  if #ls <= 15 then ns = string.format('%.0f', ls + 1) end
+  local p = redis.call('XPENDING', KEYS[1], f['name'], '-', '+', 1)[1]
+  if p then
+    local pm, ps = parts(p[1])
+    if less(pm, ps, nm, ns) then nm, ns = pm, ps end
+  end
+  if not sm or less(nm, ns, sm, ss) then sm, ss = nm, ns end
+end
+if not own then return {acked, late, again} end
+redis.call('XTRIM', KEYS[1], 'MINID', '=', sm..'-'..ss)
+local gone = {}
+for _, id in ipairs(ids) do
+  local m, s = parts(id)
+  if m and not less(m, s, sm, ss) then
+    local done, last = true, false
+    for _, of in ipairs(groups) do
+      last = last or m == of[2] and s == of[3]
+      if less(of[2], of[3], m, s) or redis.call('XPENDING', KEYS[1], of[1], id, id, 1)[1] then done = false break end
+    end
+    if done and last then again[#again+1] = id elseif done then gone[#gone+1] = id end
+  end
+end
+if gone[1] then redis.call('XDEL', KEYS[1], unpack(gone)) end
+return {acked, late, again}`
+
+// maxAgain is the maximum number of remembered IDs. The next XTRIM deletes the others.
+const maxAgain = 64
+
+// settledIDs are ids of acked entries that could not be deleted yet.
+type settledIDs struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (s *settledIDs) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := s.ids
+	s.ids = nil
+	return ids
+}
+
+func (s *settledIDs) put(ids ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids = append(s.ids, ids[:min(len(ids), maxAgain-len(s.ids))]...)
+}
+
+// settleAndDelete acks entries and deletes those that every group is done with.
+func (r *settler) settleAndDelete(ctx context.Context, ids []string, fence bool) (acked, late int, err error) {
+	how := ""
+	if fence {
+		how = "fence"
+	}
+	for n := 0; n < len(ids); n += script.AckChunk {
+		page, before := ids[n:min(n+script.AckChunk, len(ids))], r.leftover.take()
+		args := make([]any, 4, 4+len(before)+len(page))
+		args[0], args[1], args[2], args[3] = r.cfg.Group, r.cfg.Consumer, how, len(before)
+		for i := range before {
+			args = append(args, &before[i])
+		}
 		for i := range page {
-			how[i] = held.Parked{
-				Due:      held.Ticks(now.Add(r.cfg.Lease)),
-				Until:    held.Ticks(now),
-				Undo:     undo[page[i]],
-				Released: true,
+			args = append(args, &page[i])
+		}
+		reply, err := r.control.Eval(ctx, scriptSettle, []string{r.cfg.Key}, args...).Slice()
+		if err != nil && fault.Judge(err) != fault.LostGroup { // XACK answers 0 for a missing group
+			r.leftover.put(before...)
+			return acked, late, err
+		}
+		r.held.Remove(page)
+		if err != nil || len(reply) != 3 {
+			continue
+		}
+		a, _ := reply[0].(int64)
+		l, _ := reply[1].(int64)
+		again, _ := reply[2].([]any)
+		for _, id := range again {
+			if id, is := id.(string); is {
+				r.leftover.put(id)
 			}
 		}
-		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return fmt.Errorf("redisio: release %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"),
-				fault.KeyName(r.cfg.Key), err)
-		}
+		acked, late = acked+int(a), late+int(l)
 	}
-	return nil
-}
-
-// Undeliver releases entries that were not worked on, as if they had not been delivered. Any reader
-// of the group can take them at once, this one included, and their last delivery does not count.
-// Entries that are no longer ours are skipped. After an error some may be released. A retry with
-// all of them is safe: each delivery is undone once.
-func (r *Group) Undeliver(ctx context.Context, ids []string) error {
-	if len(ids) == 0 || r.cfg.NoAck {
-		return nil
-	}
-	if err := r.usable(); err != nil {
-		return err
-	}
-	how := make([]held.Parked, min(len(ids), script.PageSize))
-	for page := range slices.Chunk(ids, script.PageSize) {
-		now := time.Now()
-		for i := range page {
-			how[i] = held.Parked{Due: held.Ticks(now), Until: held.Ticks(now), Released: true}
-		}
-		r.held.Undo(page, how)
-		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return fmt.Errorf("redisio: undeliver %s of %q: %w", fault.Plural(len(ids), "entry", "entries"),
-				fault.KeyName(r.cfg.Key), err)
-		}
-	}
-	return nil
-}
-
-// giveBack parks entries that are ours still, here and on the server, in a group that may be gone.
-func (r *Group) giveBack(ctx context.Context, now time.Time, ids []string, how []held.Parked) error {
-	asks := r.held.Asks(ids, now, r.cfg.Lease)
-	open := make([]int64, len(ids))
-	for i := range asks {
-		how[i].Open = r.askFor(&asks[i], now, how[i])
-		asks[i].Undo = how[i].Undo
-		open[i] = how[i].Open
-	}
-	r.held.Lapse(ids, open, r.cfg.Lease)
-	err := r.parkThere(ctx, ids, asks, how)
-	if r.healed(ctx, err) {
-		err = r.parkThere(ctx, ids, asks, how)
-	}
-	if err = r.answered(err); err != nil {
-		return r.failing(err)
-	}
-	return nil
-}
-
-// parkThere parks entries on the server, and then here. Until then they count as being settled: a
-// renewal that finds them in the pool must not take them for lost.
-func (r *Group) parkThere(ctx context.Context, ids []string, asks []held.Ask, how []held.Parked) error {
-	done, err := r.held.Settle(ctx, ids)
-	if err != nil {
-		return err
-	}
-	s, err := r.setIdleQuietly(ctx, r.held.InTime(asks))
-	if err == nil {
-		r.held.Park(ids, how)
-		r.held.Unpark(r.held.Settled(ids))
-		r.held.Unpark(s.absent())
-	}
-	done()
-	r.tell(s)
-	return err
+	return acked, late, nil
 }

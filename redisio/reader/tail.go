@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,17 +17,29 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
-// TailConfig configures a Tail. Key is required.
+// TailConfig configures a Tail. Key is required. The zero value of each other field is its default.
 type TailConfig struct {
-	Key      string
-	Start    redisio.Start       // default: the beginning
-	Block    time.Duration       // default 1 s, at most 2 s; a server that ignores it is asked ten times a second
-	MaxCount int                 // cap of one reply; default 1000
-	Wait     time.Duration       // how long Open keeps trying while Redis is not reachable; default one try
-	OnEvent  func(redisio.Event) // EventReconnecting, EventReconnected, EventStreamRecreated, EventAskingLess
+	Key string // the stream
+
+	// Start is the position where reading begins. Defaults to the beginning of the stream.
+	Start redisio.Start
+
+	// Block is how long one read waits on the server. Defaults to 1 s, at most 2 s. An idle Tail
+	// asks a server that ignores BLOCK ten times a second.
+	Block time.Duration
+
+	// MaxCount is the maximum number of entries in one reply. Defaults to 1000.
+	MaxCount int
+
+	// Wait is how long Open retries while Redis is unreachable. Defaults to 0: one try.
+	Wait time.Duration
+
+	// OnEvent receives EventReconnecting, EventReconnected, EventStreamRecreated, EventAskingLess
+	// and EventRefused. It must not block.
+	OnEvent func(redisio.Event)
 }
 
-// Validate reports all mistakes at once, each as a *ConfigError.
+// Validate returns all mistakes at once, each as a *ConfigError.
 func (c TailConfig) Validate() error {
 	m := redisio.MistakesOf("TailConfig")
 	m.Empty("Key", c.Key, "name the stream to read")
@@ -42,71 +53,48 @@ func (c TailConfig) Validate() error {
 // Position to keep it across restarts. A stream that was deleted and recreated with smaller IDs is
 // read from its beginning, see EventStreamRecreated.
 type Tail struct {
+	loop
 	cfg     TailConfig
 	rdb     redis.UniversalClient
 	wire    *conn.Wire  // the blocking connection
 	reading conn.Client // other commands, and all if wire is nil
-	state   atomic.Int32
-	token   chan struct{}
-	stop    chan struct{}
 
 	// Owned by the holder of token.
-	last      redisio.ID
-	asking    demand.Asking
-	idling    idling
-	reads     redisio.Patience
-	fails     int
-	notBefore time.Time
-	idle      int  // rounds without entries
-	doubt     bool // the stream may be another one since
-	unsaid    int  // answers to that question that did not come
-
-	health health
+	last    redisio.ID
+	idle    int  // consecutive rounds without entries
+	doubt   bool // the stream may be another one since
+	unasked int  // consecutive XINFO whose reply was cut
 }
 
-// NewTail checks the configuration. It does no I/O: that begins with Open.
+// NewTail checks the configuration. It does no I/O before Open.
 func NewTail(rdb redis.UniversalClient, cfg TailConfig) (*Tail, error) {
 	if err := errors.Join(check.NeedClient(rdb, "reader.NewTail"), cfg.Validate()); err != nil {
 		return nil, err
 	}
 	check.Def(&cfg.Block, time.Second)
 	check.Def(&cfg.MaxCount, 1000)
-	return &Tail{
-		cfg:   cfg,
-		rdb:   rdb,
-		last:  cfg.Start.ID(),
-		token: make(chan struct{}, 1),
-		stop:  make(chan struct{}),
-	}, nil
+	r := &Tail{cfg: cfg, rdb: rdb, last: cfg.Start.ID()}
+	r.init(fmt.Sprintf("tail of %q", fault.KeyName(cfg.Key)), cfg.Key, r.emit)
+	return r, nil
 }
 
 // Open connects and determines the end of the stream. Entries written after Open returned are read.
 func (r *Tail) Open(ctx context.Context) error {
-	if !r.state.CompareAndSwap(readerNew, readerOpen) {
-		if r.state.Load() == readerClosed {
-			return redisio.ErrClosed
-		}
-		return fmt.Errorf("redisio: open tail of %q: it is open already", fault.KeyName(r.cfg.Key))
+	if err := r.opening(); err != nil {
+		return err
 	}
 	r.reading = conn.Derive(r.rdb, conn.Purpose{Conns: 1, ReadTimeout: r.cfg.Block + conn.ReplyMargin})
 	if r.wire = conn.NewWire(r.reading, r.cfg.Key, r.cfg.Block); r.wire != nil {
 		r.wire.Hasty = true
 	}
-	err := fault.WaitFor(ctx, r.cfg.Wait, func() error { return r.locate(ctx) })
-	if err != nil {
-		closeErr := r.reading.Release()
-		r.state.Store(readerNew)
-		if fault.Judge(err) == fault.Permanent {
-			return errors.Join(&redisio.PermanentError{Op: "open tail of", Key: r.cfg.Key, Err: err}, closeErr)
-		}
-		return errors.Join(fmt.Errorf("redisio: open tail of %q: %w", fault.KeyName(r.cfg.Key), err), closeErr)
+	if err := fault.WaitFor(ctx, r.cfg.Wait, func() error { return r.locate(ctx) }); err != nil {
+		return r.notOpened("open tail of", err, r.reading.Release())
 	}
-	r.reads.Worked()
-	r.health.kept(nil)
-	r.token <- struct{}{}
+	r.opened()
 	return nil
 }
 
+// locate determines the position if reading starts at the end.
 func (r *Tail) locate(ctx context.Context) error {
 	last, err := r.reading.XRevRangeN(ctx, r.cfg.Key, "+", "-", 1).Result()
 	if err != nil || !r.cfg.Start.AtEnd() || len(last) == 0 {
@@ -126,76 +114,22 @@ func (r *Tail) Read(ctx context.Context, count int, maxBytes int64, b *redisio.B
 	if count < 1 {
 		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, fault.KeyName(r.cfg.Key))
 	}
-	if r.state.Load() == readerNew {
-		return redisio.ErrNotOpen
+	return r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b)
+}
+
+func (r *Tail) round(ctx context.Context, count int, maxBytes int64, b *redisio.Batch) error {
+	return r.fill(ctx, count, conn.LimitFor(count, maxBytes), b)
+}
+
+func (r *Tail) failed(ctx context.Context, err error) error {
+	if gone := fault.Ended(ctx); gone != nil {
+		return gone
 	}
-	select {
-	case <-r.token:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-r.stop:
-		return redisio.ErrClosed
+	r.doubt = true
+	if fault.Judge(err) == fault.LostGroup { // UNBLOCKED: the stream was deleted; a new one may come
+		r.wire.DropIf()
 	}
-	defer func() { r.token <- struct{}{} }()
-	r.health.begin()
-	defer r.health.end()
-	count = min(count, r.cfg.MaxCount)
-	for {
-		if !fault.Sleep(ctx, r.stop, time.Until(r.notBefore)) || r.state.Load() == readerClosed {
-			if err := fault.Ended(ctx); err != nil {
-				return err
-			}
-			return redisio.ErrClosed
-		}
-		n := r.asking.Count(count, maxBytes)
-		err := r.fill(ctx, n, conn.LimitFor(n, maxBytes), b)
-		if r.asking.Failed(n, err) {
-			r.fails = min(r.fails, 1) // it is another question
-			r.emit(redisio.Event{Kind: redisio.EventAskingLess, Count: r.asking.Few, Err: err})
-		}
-		if err == nil || ctx.Err() == nil {
-			r.health.tell(err)
-		}
-		if err == nil {
-			r.asking.Learn(b)
-			r.reads.Worked()
-			if r.fails > 0 {
-				r.fails, r.notBefore = 0, time.Time{}
-				r.emit(redisio.Event{Kind: redisio.EventReconnected})
-			}
-			if len(b.Entries) > 0 {
-				return nil
-			}
-			continue
-		}
-		if gone := fault.Ended(ctx); gone != nil {
-			return gone
-		}
-		r.doubt = true
-		err, first := r.reads.Refusal(err)
-		if first {
-			r.emit(redisio.Refused(r.cfg.Key, err))
-		}
-		v := fault.Judge(err)
-		if v == fault.LostGroup { // UNBLOCKED: the stream was deleted; a new one may come
-			v = fault.Later
-		}
-		r.fails++
-		wait := fault.Backoff(r.fails)
-		r.notBefore = time.Now().Add(wait)
-		if v == fault.Permanent {
-			return &redisio.PermanentError{Op: "read", Key: r.cfg.Key, Err: err}
-		}
-		if v == fault.Moved || v == fault.Later {
-			r.wire.DropIf()
-		}
-		if v == fault.Moved && r.reading.Redirected() && r.fails < 3 {
-			r.notBefore = time.Time{}
-		}
-		if r.fails == 1 || r.fails%8 == 0 {
-			r.emit(redisio.Event{Kind: redisio.EventReconnecting, Err: err, Wait: wait})
-		}
-	}
+	return r.retry(err, r.wire, &r.reading)
 }
 
 func (r *Tail) fill(ctx context.Context, count, most int, b *redisio.Batch) error {
@@ -225,35 +159,37 @@ func (r *Tail) fill(ctx context.Context, count, most int, b *redisio.Batch) erro
 		r.last, r.idle = id, 0
 		return nil
 	}
-	fault.Sleep(ctx, r.stop, r.idling.Pause(r.cfg.Block, time.Since(sent)))
+	fault.Sleep(ctx, r.stop, r.idling.pause(r.cfg.Block, time.Since(sent)))
 	if r.idle++; r.doubt || r.idle%idleRounds == 0 {
 		return r.compare(ctx)
 	}
 	return nil
 }
 
-// idleRounds is after how many reads without entries a tail looks whether the stream is still the one it knows.
+// idleRounds is the number of reads without entries after which a Tail checks that the stream is
+// still the same.
 const idleRounds = 4
 
-// compare notices a stream that ends before our position: it is another one, whose entries would never reach us.
+// compare detects a stream that ends before the position. It is another one, and its entries would
+// never be read.
 func (r *Tail) compare(ctx context.Context) error {
-	if r.last.IsZero() || r.last.Seq == math.MaxUint64 { // the latter is no entry's: a time to start at
+	if r.last.IsZero() || r.last.Seq == math.MaxUint64 { // no entry has this Seq: it is a time to start at
 		return nil
 	}
 	info, err := r.reading.XInfoStream(ctx, r.cfg.Key).Result()
-	if v := fault.Judge(err); v == fault.LostGroup || v == fault.Permanent { // nothing there yet, or no right to ask
+	if v := fault.Judge(err); v == fault.LostGroup || v == fault.Permanent { // no stream yet, or no right to ask
 		return nil
 	}
 	if fault.IsCut(err) {
-		if r.unsaid++; r.unsaid >= demand.CutsTo { // the answer has two entries, and may be too large to be sent
-			r.unsaid, r.doubt = 0, false
+		if r.unasked++; r.unasked >= demand.CutsTo { // the reply has two entries and may be too large
+			r.unasked, r.doubt = 0, false
 			return nil
 		}
 	}
 	if err != nil {
 		return err
 	}
-	r.unsaid, r.doubt = 0, false
+	r.unasked, r.doubt = 0, false
 	top, err := redisio.ParseID(info.LastGeneratedID)
 	if err == nil && top.Compare(r.last) < 0 {
 		r.last = redisio.ID{}
@@ -277,17 +213,5 @@ func (r *Tail) Close(ctx context.Context) error {
 	}
 	close(r.stop)
 	defer r.wire.Close()
-	select {
-	case <-r.token:
-	case <-ctx.Done():
-		return errors.Join(
-			fmt.Errorf(
-				"redisio: close tail of %q while a read is under way: %w",
-				fault.KeyName(r.cfg.Key),
-				context.Cause(ctx),
-			),
-			r.reading.Release(),
-		)
-	}
-	return r.reading.Release()
+	return errors.Join(r.lastEnter(ctx), r.reading.Release())
 }

@@ -13,11 +13,12 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// take fetches entries that are pending for us or for a pool, records them as held and adds them to
-// b. The script acks tombstones. take counts and returns them: there is nothing to restore.
+// take fetches entries that are pending for this consumer or for a pool, records them as held and
+// adds them to b. It returns the IDs of trimmed entries, which the script has acked.
 //
-// bump is 1 where the server is to count a delivery. It is counted once, however often the reply does not come.
-func (r *Group) take(
+// With bump 1 the server counts a delivery. It counts only one, also if replies are lost and take is
+// called again.
+func (r *fetcher) take(
 	ctx context.Context,
 	ids []string,
 	bump int,
@@ -42,9 +43,9 @@ func (r *Group) take(
 	return append(gone, more...), err
 }
 
-// noteCounted remembers the entries that did not come with the reply of a take, which may have
-// counted a delivery of them.
-func (r *Group) noteCounted(ids []string) {
+// noteCounted remembers the entries that were missing in the reply of a take, because the take may
+// have counted their delivery.
+func (r *fetcher) noteCounted(ids []string) {
 	if r.counted == nil || len(r.counted) > held.MaxParked {
 		r.counted = make(map[string]struct{})
 	}
@@ -53,7 +54,7 @@ func (r *Group) noteCounted(ids []string) {
 	}
 }
 
-func (r *Group) forgetCounted(ids []string) {
+func (r *fetcher) forgetCounted(ids []string) {
 	for _, id := range ids {
 		if len(r.counted) == 0 {
 			return
@@ -62,14 +63,14 @@ func (r *Group) forgetCounted(ids []string) {
 	}
 }
 
-func (r *Group) takeAll(
+func (r *fetcher) takeAll(
 	ctx context.Context,
 	ids []string,
 	bump int,
 	pool string,
 	b *redisio.Batch,
 ) (gone []string, err error) {
-	if len(ids) > 0 && r.asking.Stuck() {
+	if len(ids) > 0 && r.loop.asking.Stuck() {
 		return nil, r.withhold(ctx, ids[0], pool, b)
 	}
 	idle := int64(0)
@@ -131,10 +132,11 @@ func (r *Group) takeAll(
 	return gone, nil
 }
 
-// withhold hands out an entry of which no reply comes, without its fields: it must not keep all others waiting.
-func (r *Group) withhold(ctx context.Context, id, pool string, b *redisio.Batch) error {
+// withhold returns an entry without its fields, because no reply with them arrives and the entry
+// must not block all others.
+func (r *fetcher) withhold(ctx context.Context, id, pool string, b *redisio.Batch) error {
 	sent := time.Now()
-	if pool != "" { // it is to be ours, with one delivery more
+	if pool != "" { // move it to this consumer and count a delivery
 		err := r.reading.Eval(ctx, scriptShelve, []string{r.cfg.Key}, r.cfg.Group, pool, r.cfg.Consumer, -1, id).Err()
 		if err != nil {
 			return err
@@ -144,7 +146,7 @@ func (r *Group) withhold(ctx context.Context, id, pool string, b *redisio.Batch)
 		&redis.XPendingExtArgs{Stream: r.cfg.Key, Group: r.cfg.Group, Start: id, End: id, Count: 1,
 			Consumer: r.cfg.Consumer}).
 		Result()
-	if err != nil || len(p) == 0 { // not ours any more
+	if err != nil || len(p) == 0 { // taken by another consumer meanwhile
 		return err
 	}
 	at, err := redisio.ParseID(id)

@@ -229,7 +229,7 @@ func TestCloseDoesNotWaitForHungRenewal(t *testing.T) {
 	started, done := make(chan struct{}), make(chan struct{})
 	r.keeping.Go(func() { // as keep does it
 		close(started)
-		_ = r.Renew(context.Background(), time.Now().Add(time.Minute))
+		_ = r.renew(context.Background(), time.Now().Add(time.Minute))
 		close(done)
 	})
 	<-started
