@@ -5,7 +5,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/strictjson"
 )
 
 // request is a frame of a client.
@@ -51,6 +56,9 @@ const (
 	codeCanceled = "cancelled"      // the call was cancelled
 )
 
+// maxDepth is how deep JSON of clients may nest. No sensible message needs more.
+const maxDepth = 32
+
 // maxID is the longest id of a request, in bytes.
 const maxID = 64
 
@@ -65,7 +73,11 @@ func parse(b []byte) (q request, wrong *fault) {
 	bad := func(format string, args ...any) error {
 		return &fault{code: codeFrame, message: fmt.Sprintf(format, args...)}
 	}
-	err := members(b, func(name string, value []byte) error {
+	err := strictjson.Check(b, maxDepth, jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		return q, &fault{idOf(b), codeFrame, "invalid frame: " + err.Error()}
+	}
+	err = strictjson.Members(b, func(name string, value []byte) error {
 		switch name {
 		case "kind":
 			return text(name, value, &q.kind, maxName)
@@ -112,38 +124,13 @@ func parse(b []byte) (q request, wrong *fault) {
 
 // idOf finds the id of a frame that is refused.
 func idOf(frame []byte) (id string) {
-	d := json.NewDecoder(bytes.NewReader(frame))
-	name := "" // of the current member
-	for depth, names := 0, false; ; {
-		t, err := d.Token()
-		if err != nil {
-			return ""
+	_ = strictjson.Members(frame, func(name string, value []byte) error {
+		if name != "id" || text(name, value, &id, maxID) != nil {
+			return nil
 		}
-		outer := depth <= 1
-		if delim, is := t.(json.Delim); is {
-			if depth == 0 && delim != '{' {
-				return ""
-			}
-			if delim == '{' || delim == '[' {
-				depth++
-			} else {
-				depth--
-			}
-			names = depth == 1
-			continue
-		}
-		if !outer {
-			continue
-		}
-		s, _ := t.(string)
-		switch {
-		case names:
-			name = s
-		case name == "id" && len(s) <= maxID:
-			return s
-		}
-		names = !names
-	}
+		return io.EOF // found
+	})
+	return id
 }
 
 // text reads a string of a frame of at most most bytes.
