@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/held"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
@@ -118,8 +119,8 @@ func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadL
 			dropped += max(0, n-1)
 		}
 	}
-	r.held.Remove(done)
-	r.held.Settled(done)
+	r.held.Move(done, held.Settled)
+	r.held.Move(done, held.Finished)
 	if dropped > 0 {
 		r.emit(redisio.Event{Kind: redisio.EventDeadDropped, Count: dropped})
 	}

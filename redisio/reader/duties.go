@@ -9,6 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/held"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
@@ -179,7 +180,7 @@ func (r *Group) noticeDeleted(ctx context.Context, _ int, _ *redisio.Batch) erro
 // restore restores delayed entries after own entries were missing in the pending list.
 func (r *Group) restore(ctx context.Context, _ int, _ *redisio.Batch) error {
 	r.wiped.Store(false)
-	if _, err := r.restoreParked(ctx); err != nil {
+	if _, err := r.restoreDelayed(ctx); err != nil {
 		r.wiped.Store(true)
 		return err
 	}
@@ -203,7 +204,7 @@ func (r *Group) readNew(ctx context.Context, count int, b *redisio.Batch) error 
 // redeliver takes the delayed entries that are due.
 func (r *Group) redeliver(ctx context.Context, count int, b *redisio.Batch) error {
 	ids, how := r.held.Due(time.Now(), count)
-	ids = slices.DeleteFunc(ids, func(id string) bool { return how[id].Suspect }) // remembered for long enough
+	ids = slices.DeleteFunc(ids, func(id string) bool { return how[id].State == held.Suspect }) // remembered for long enough
 	if len(ids) == 0 {
 		return nil
 	}

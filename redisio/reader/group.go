@@ -70,7 +70,7 @@ func (r *Group) Config() GroupConfig { return r.cfg }
 func (r *Group) Held() int { return r.held.Count() }
 
 // Parked returns the number of nacked or released entries that this reader still remembers.
-func (r *Group) Parked() int { return r.held.ParkedCount() }
+func (r *Group) Parked() int { return r.held.Waiting() }
 
 // Info asks the server for the state of the group.
 func (r *Group) Info(ctx context.Context) (groupinfo.GroupInfo, error) {
@@ -143,10 +143,8 @@ func (r *Group) Read(ctx context.Context, count int, maxBytes int64, b *redisio.
 		return fmt.Errorf("redisio: read %d entries of %q: ask for at least one", count, fault.KeyName(r.cfg.Key))
 	}
 	for {
-		if p := r.held.Paused(); p != nil {
-			if err := r.held.WaitOut(ctx, p, r.stop); err != nil {
-				return err
-			}
+		if err := r.held.WaitOut(ctx, r.stop); err != nil {
+			return err
 		}
 		if err := r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b); err != nil || len(b.Entries) > 0 {
 			return err
@@ -212,7 +210,7 @@ func (r *Group) releaseOnce(ctx context.Context) error {
 		return err
 	}
 	if r.wiped.Swap(false) {
-		if _, err := r.restoreParked(ctx); err != nil {
+		if _, err := r.restoreDelayed(ctx); err != nil {
 			return err
 		}
 	}

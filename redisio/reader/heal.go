@@ -113,7 +113,7 @@ func (r *healer) mend(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		given, err := r.restoreParked(ctx)
+		given, err := r.restoreDelayed(ctx)
 		if err != nil {
 			return err
 		}
@@ -145,10 +145,10 @@ func (r *healer) mendHeld(ctx context.Context) (int, error) {
 	s, err := r.setIdleQuietly(ctx, r.held.Asks(ids, sent, math.MaxInt64))
 	if err == nil {
 		r.held.Renewed(s.restored, sent)
-		r.held.Gone(s.gone)
+		r.held.Gone(s.deleted)
 	}
 	resume()
-	r.tell(s)
+	r.report(s)
 	if err == nil {
 		r.lose(s.lost)
 	}

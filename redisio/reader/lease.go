@@ -25,7 +25,7 @@ func (r *leases) renew(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease/3)
 	defer cancel()
 	defer r.held.Raise()
-	doubts, _ := r.held.ParkedWhere(func(p held.Parked) bool { return p.Doubt })
+	doubts, _ := r.held.WaitingWhere(func(p held.Record) bool { return p.State == held.Doubtful })
 	since := now.Add(-r.cfg.Lease / 6)
 	if len(doubts) > 0 {
 		since = now // renew all
@@ -35,7 +35,7 @@ func (r *leases) renew(ctx context.Context, now time.Time) error {
 		err = r.renewHeld(ctx, now, since)
 	}
 	if err == nil {
-		err = r.renewParked(ctx, now)
+		err = r.renewDelayed(ctx, now)
 	}
 	if fault.Judge(err) == fault.LostGroup {
 		return nil // no other consumer has the entries; Read recreates the group with them
@@ -44,13 +44,13 @@ func (r *leases) renew(ctx context.Context, now time.Time) error {
 		return err
 	}
 	if r.wiped.Swap(false) {
-		if _, err := r.restoreParked(ctx); err != nil {
+		if _, err := r.restoreDelayed(ctx); err != nil {
 			r.wiped.Store(true)
 			return err
 		}
 		return nil
 	}
-	r.held.Unpark(doubts) // the pending list is complete, so other consumers have finished them
+	r.held.Move(doubts, held.Absent) // the pending list is complete, so other consumers have finished them
 	return nil
 }
 
@@ -77,22 +77,22 @@ func (r *leases) renewHeld(ctx context.Context, now, since time.Time) error {
 			})
 		}
 		r.held.Renewed(good, now)
-		r.held.Gone(s.gone)
+		r.held.Gone(s.deleted)
 		r.lose(s.lost)
-		if err := r.revive(ctx, s.nobody); err != nil {
+		if err := r.revive(ctx, s.unowned); err != nil {
 			return err
 		}
 		// The renewal has reset the idle time of entries that were nacked or released meanwhile.
-		if err := r.repark(ctx, chunk, now); err != nil {
+		if err := r.redelay(ctx, chunk, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// repark sets the idle time of those entries that are delayed.
-func (r *leases) repark(ctx context.Context, ids []string, now time.Time) error {
-	given, how := r.held.ParkedOf(ids)
+// redelay sets the idle time of those entries that are delayed.
+func (r *leases) redelay(ctx context.Context, ids []string, now time.Time) error {
+	given, how := r.held.DelayedOf(ids)
 	asks := make([]held.Ask, len(how))
 	for i, p := range how {
 		asks[i].Id = given[i]
@@ -102,12 +102,12 @@ func (r *leases) repark(ctx context.Context, ids []string, now time.Time) error 
 	return err
 }
 
-// renewParked checks that delayed entries which no other reader may take yet are still pending. It
+// renewDelayed checks that delayed entries which no other reader may take yet are still pending. It
 // sets the idle time of those nacked for longer than the lease, so that other readers can take them
 // when they are due, or at most one lease after this process dies.
-func (r *leases) renewParked(ctx context.Context, now time.Time) error {
+func (r *leases) renewDelayed(ctx context.Context, now time.Time) error {
 	ms := held.Ticks(now)
-	ids, how := r.held.ParkedWhere(func(p held.Parked) bool { return !p.Doubt && p.Until > ms })
+	ids, how := r.held.WaitingWhere(func(p held.Record) bool { return p.State != held.Doubtful && p.Until > ms })
 	asks, open := make([]held.Ask, len(ids)), make([]int64, len(ids))
 	for i, p := range how {
 		asks[i].Id = ids[i]
@@ -120,20 +120,20 @@ func (r *leases) renewParked(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.held.Reopen(asks, open)
-	r.held.Unpark(slices.Concat(s.lost, s.gone, s.ahead))
-	r.held.Doubt(s.nobody)
+	r.held.Reopen(ids, open)
+	r.held.Move(slices.Concat(s.lost, s.deleted, s.redeliverable), held.Absent)
+	r.held.Move(s.unowned, held.Doubted)
 	return nil
 }
 
 // askFor sets the idle time with which any reader can take a delayed entry when it is due, or after
 // a lease if that is sooner. It returns that time. An entry for other readers moves to their pool as
 // soon as an idle time there can express when it is due.
-func (r *leases) askFor(a *held.Ask, now time.Time, p held.Parked) (open int64) {
+func (r *leases) askFor(a *held.Ask, now time.Time, p held.Record) (open int64) {
 	lease, due := r.cfg.Lease.Milliseconds(), r.dueIdle().Milliseconds()
 	d := p.Until - held.Ticks(now)
 	switch {
-	case p.Suspect:
+	case p.State == held.Suspect:
 		a.Free = 2
 	case !p.Released || d > due:
 		d = min(d, lease)
@@ -147,7 +147,7 @@ func (r *leases) askFor(a *held.Ask, now time.Time, p held.Parked) (open int64) 
 }
 
 // lose drops entries that another consumer has taken, and reports them.
-func (r *leases) lose(ids []string) { r.tellLost(r.held.Lose(ids)) }
+func (r *leases) lose(ids []string) { r.tellLost(r.held.Move(ids, held.TakenOver)) }
 
 // tellLost reports entries that were dropped. The receivers may settle other entries, so no settling
 // may be paused.

@@ -168,7 +168,7 @@ func (r *fetcher) lookIntoPools(ctx context.Context) (released []string, suspect
 			return nil, nil, err
 		}
 	}
-	if here.Val() > 0 && r.held.ParkedCount() > 0 {
+	if here.Val() > 0 && r.held.Waiting() > 0 {
 		r.wiped.Store(true) // as look does
 	}
 	for _, p := range due.Val() {

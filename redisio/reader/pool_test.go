@@ -11,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/held"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -19,10 +18,7 @@ import (
 // kill ends a reader as kill -9 ends its process: nothing is given back, and what it had has been idle for long.
 func kill(t *testing.T, rdb redis.UniversalClient, r *Group) {
 	t.Helper()
-	r.held.Mu.Lock()
-	r.held.Held = held.Ledger{Other: map[redisio.ID]int64{}}
-	r.held.Counts, r.held.Parked = map[redisio.ID]int64{}, map[redisio.ID]held.Parked{}
-	r.held.Mu.Unlock()
+	r.held.Init()
 	for id, p := range rig.Pending(t, rdb, r.cfg.Key) {
 		if p.Consumer == r.Consumer() {
 			setPending(t, rdb, r.cfg.Key, "killed", id, time.Hour, int(p.RetryCount)) // not what Close gives back

@@ -135,7 +135,7 @@ func (r *fetcher) reclaimIdle(ctx context.Context, count int, b *redisio.Batch) 
 			r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: gone})
 		}
 		r.found = r.held.Strangers(slices.Clone(ids))
-		if ids, _ = r.held.ParkedOf(ids); len(ids) > 0 { // released by this reader: not suspects
+		if ids, _ = r.held.DelayedOf(ids); len(ids) > 0 { // released by this reader: not suspects
 			gone, err := r.take(ctx, ids, 1, redisio.ReleasedConsumer, b)
 			if err == resp.ErrFront {
 				r.suspect, r.recoverAt = true, redisio.ID{}

@@ -51,8 +51,8 @@ func (r *settler) NackEach(ctx context.Context, ids []string, after []time.Durat
 	if err := r.loop.usable(); err != nil {
 		return 0, err
 	}
-	crowded := r.held.ParkedCount()+len(ids) > held.MaxParked
-	how := make([]held.Parked, min(len(ids), script.PageSize))
+	crowded := r.held.Waiting()+len(ids) > held.MaxDelayed
+	how := make([]held.Record, min(len(ids), script.PageSize))
 	for n := 0; n < len(ids); n += script.PageSize {
 		page := ids[n:min(n+script.PageSize, len(ids))]
 		now := time.Now()
@@ -61,7 +61,7 @@ func (r *settler) NackEach(ctx context.Context, ids []string, after []time.Durat
 			if crowded {
 				d = min(d, r.cfg.Lease)
 			}
-			how[i] = held.Parked{Due: held.Ticks(now.Add(d)), Until: held.Ticks(now.Add(d + r.grace(d)))}
+			how[i] = held.Record{Due: held.Ticks(now.Add(d)), Until: held.Ticks(now.Add(d + r.grace(d)))}
 		}
 		r.offer(ctx, page, how)
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
@@ -74,14 +74,14 @@ func (r *settler) NackEach(ctx context.Context, ids []string, after []time.Durat
 
 // offer gives other readers the first chance at entries that failed here for the second time or more
 // often.
-func (r *settler) offer(ctx context.Context, ids []string, how []held.Parked) {
+func (r *settler) offer(ctx context.Context, ids []string, how []held.Record) {
 	failed := r.held.Again(ids)
 	if len(failed) == 0 || !r.others(ctx) {
 		return
 	}
 	for _, i := range failed {
 		due := how[i].Due
-		how[i] = held.Parked{Due: due + r.patience().Milliseconds(), Until: due, Released: true, Offered: true}
+		how[i] = held.Record{Due: due + r.patience().Milliseconds(), Until: due, Released: true, Offered: true}
 	}
 }
 
@@ -106,12 +106,12 @@ func (r *settler) Release(ctx context.Context, ids []string) error {
 
 // release releases entries for other readers. undo has the numbers of deliveries that do not count.
 func (r *settler) release(ctx context.Context, ids []string, undo map[string]int64) error {
-	how := make([]held.Parked, min(len(ids), script.PageSize))
+	how := make([]held.Record, min(len(ids), script.PageSize))
 	for n := 0; n < len(ids); n += script.PageSize {
 		page := ids[n:min(n+script.PageSize, len(ids))]
 		now := time.Now()
 		for i := range page {
-			how[i] = held.Parked{
+			how[i] = held.Record{
 				Due:      held.Ticks(now.Add(r.cfg.Lease)),
 				Until:    held.Ticks(now),
 				Undo:     undo[page[i]],
@@ -137,11 +137,11 @@ func (r *settler) Undeliver(ctx context.Context, ids []string) error {
 	if err := r.loop.usable(); err != nil {
 		return err
 	}
-	how := make([]held.Parked, min(len(ids), script.PageSize))
+	how := make([]held.Record, min(len(ids), script.PageSize))
 	for page := range slices.Chunk(ids, script.PageSize) {
 		now := time.Now()
 		for i := range page {
-			how[i] = held.Parked{Due: held.Ticks(now), Until: held.Ticks(now), Released: true}
+			how[i] = held.Record{Due: held.Ticks(now), Until: held.Ticks(now), Released: true}
 		}
 		r.held.Undo(page, how)
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
@@ -153,7 +153,7 @@ func (r *settler) Undeliver(ctx context.Context, ids []string) error {
 }
 
 // giveBack delays entries that are still ours, on the server and here. It recreates a lost group.
-func (r *settler) giveBack(ctx context.Context, now time.Time, ids []string, how []held.Parked) error {
+func (r *settler) giveBack(ctx context.Context, now time.Time, ids []string, how []held.Record) error {
 	asks := r.held.Asks(ids, now, r.cfg.Lease)
 	open := make([]int64, len(ids))
 	for i := range asks {
@@ -162,9 +162,9 @@ func (r *settler) giveBack(ctx context.Context, now time.Time, ids []string, how
 		open[i] = how[i].Open
 	}
 	r.held.Lapse(ids, open, r.cfg.Lease)
-	err := r.parkThere(ctx, ids, asks, how)
+	err := r.delayThere(ctx, ids, asks, how)
 	if r.healed(ctx, err) {
-		err = r.parkThere(ctx, ids, asks, how)
+		err = r.delayThere(ctx, ids, asks, how)
 	}
 	if err = r.answered(err); err != nil {
 		return r.healer.failing(err)
@@ -172,21 +172,21 @@ func (r *settler) giveBack(ctx context.Context, now time.Time, ids []string, how
 	return nil
 }
 
-// parkThere delays entries on the server, and then here. Until then they count as being settled, so
+// delayThere delays entries on the server, and then here. Until then they count as being settled, so
 // that a renewal that finds them in the pool does not take them for lost.
-func (r *settler) parkThere(ctx context.Context, ids []string, asks []held.Ask, how []held.Parked) error {
+func (r *settler) delayThere(ctx context.Context, ids []string, asks []held.Ask, how []held.Record) error {
 	done, err := r.held.Settle(ctx, ids)
 	if err != nil {
 		return err
 	}
 	s, err := r.setIdleQuietly(ctx, r.held.InTime(asks))
 	if err == nil {
-		r.held.Park(ids, how)
-		r.held.Unpark(r.held.Settled(ids))
-		r.held.Unpark(s.absent())
+		r.held.Delay(ids, how)
+		r.held.Move(r.held.Move(ids, held.Finished), held.Absent)
+		r.held.Move(s.absent(), held.Absent)
 	}
 	done()
-	r.tell(s)
+	r.report(s)
 	return err
 }
 

@@ -15,51 +15,60 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// standing are the ids that were not pending for us, by how they stand.
-type standing struct {
-	lost     []string // pending for another
-	nobody   []string // pending for nobody, and not to be restored
-	restored []string // were pending for nobody, and are for us again
-	gone     []string // no longer in the stream
-	ahead    []string // pending for nobody, and behind the position of the group: it will deliver them again
+// claimResult has the entries whose state on the server was not as expected.
+type claimResult struct {
+	lost          []string // pending for another consumer
+	unowned       []string // pending for no consumer, and not to be restored
+	restored      []string // was pending for no consumer, and is pending again
+	deleted       []string // no longer in the stream
+	redeliverable []string // pending for no consumer, and after the position of the group, which delivers it again
 }
 
-func (s *standing) Add(o standing) {
-	s.lost, s.nobody, s.restored = append(
-		s.lost,
-		o.lost...), append(
-		s.nobody,
-		o.nobody...), append(
-		s.restored,
-		o.restored...)
-	s.gone, s.ahead = append(s.gone, o.gone...), append(s.ahead, o.ahead...)
+// add records pairs of ID and code, the reply of ScriptPark.
+func (s *claimResult) add(reply []any) {
+	for ; len(reply) >= 2; reply = reply[2:] {
+		id, _ := reply[0].(string)
+		switch reply[1] {
+		case int64(script.ParkLost):
+			s.lost = append(s.lost, id)
+		case int64(script.ParkUnowned):
+			s.unowned = append(s.unowned, id)
+		case int64(script.ParkRestored):
+			s.restored = append(s.restored, id)
+		case int64(script.ParkDeleted):
+			s.deleted = append(s.deleted, id)
+		case int64(script.ParkRedeliverable):
+			s.redeliverable = append(s.redeliverable, id)
+		}
+	}
 }
 
-// absent are all that are not pending for us now.
-func (s *standing) absent() []string {
-	return slices.Concat(s.lost, s.nobody, s.gone, s.ahead)
+// absent returns the entries that are not pending for this consumer now.
+func (s *claimResult) absent() []string {
+	return slices.Concat(s.lost, s.unowned, s.deleted, s.redeliverable)
 }
 
-// setIdle sets the idle times of entries that are pending for us, in pages, and restores what it is asked to.
-func (r *leases) setIdle(ctx context.Context, asks []held.Ask) (standing, error) {
+// setIdle sets the idle times of entries that are pending for this consumer, restores those that are
+// to be restored, and reports what it found.
+func (r *leases) setIdle(ctx context.Context, asks []held.Ask) (claimResult, error) {
 	s, err := r.setIdleQuietly(ctx, asks)
-	r.tell(s)
+	r.report(s)
 	return s, err
 }
 
-// tell says what setIdle found. Whoever is told may settle entries, so nothing may wait for that to end.
-func (r *leases) tell(s standing) {
+// report emits events for the result of setIdleQuietly. Their receivers may settle entries, so no
+// settling may be paused.
+func (r *leases) report(s claimResult) {
 	if len(s.restored) > 0 {
 		r.emit(redisio.Event{Kind: redisio.EventRestored, IDs: s.restored})
 	}
-	if len(s.gone) > 0 {
-		r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: len(s.gone)})
+	if len(s.deleted) > 0 {
+		r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: len(s.deleted)})
 	}
 }
 
-func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (all standing, err error) {
-	for n := 0; n < len(asks); n += script.PageSize {
-		page := asks[n:min(n+script.PageSize, len(asks))]
+func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (s claimResult, err error) {
+	for page := range slices.Chunk(asks, script.PageSize) {
 		args := make([]any, 3, 3+5*len(page))
 		args[0], args[1], args[2] = r.cfg.Group, r.cfg.Consumer, redisio.ReleasedConsumer
 		for i := range page {
@@ -67,37 +76,27 @@ func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (all stand
 		}
 		reply, err := r.control.Eval(ctx, script.ScriptPark, []string{r.cfg.Key}, args...).Slice()
 		if err != nil {
-			return all, fmt.Errorf("redisio: script for %s of %q: %w", fault.Plural(len(asks), "entry", "entries"),
+			return s, fmt.Errorf("redisio: script for %s of %q: %w", fault.Plural(len(asks), "entry", "entries"),
 				fault.KeyName(r.cfg.Key), err)
 		}
-		var s standing
-		for i, list := range []*[]string{&s.lost, &s.nobody, &s.restored, &s.gone, &s.ahead} {
-			if i < len(reply) {
-				ids, _ := reply[i].([]any)
-				for _, id := range ids {
-					if id, ok := id.(string); ok {
-						*list = append(*list, id)
-					}
-				}
-			}
-		}
-		if len(s.restored) > 0 {
+		restored, redeliverable := len(s.restored), len(s.redeliverable)
+		s.add(reply)
+		if len(s.restored) > restored {
 			r.wiped.Store(true)
 		}
-		for _, ahead := range s.ahead {
-			if id, err := redisio.ParseID(ahead); err == nil {
+		for _, s := range s.redeliverable[redeliverable:] {
+			if id, err := redisio.ParseID(s); err == nil {
 				r.last.lower(id)
 			}
 		}
-		all.Add(s)
 	}
-	return all, nil
+	return s, nil
 }
 
 // look detects that the consumer was deleted, alone or with its group, while entries are delayed.
 // Each read would recreate the consumer silently, so look precedes every such command.
 func (r *leases) look(ctx context.Context, c conn.Client) error {
-	if r.blind.Load() || r.held.ParkedCount() == 0 {
+	if r.blind.Load() || r.held.Waiting() == 0 {
 		return nil
 	}
 	n, err := c.XGroupCreateConsumer(ctx, r.cfg.Key, r.cfg.Group, r.cfg.Consumer).Result()
@@ -140,19 +139,19 @@ func (r *leases) revive(ctx context.Context, ids []string) error {
 	s, err := r.setIdleQuietly(ctx, r.held.Asks(ids, sent, r.cfg.Lease))
 	if err == nil {
 		r.held.Renewed(s.restored, sent)
-		r.held.Gone(s.gone)
+		r.held.Gone(s.deleted)
 	}
 	resume()
-	r.tell(s)
+	r.report(s)
 	if err != nil {
 		return err
 	}
-	r.lose(append(s.lost, s.nobody...))
+	r.lose(append(s.lost, s.unowned...))
 	return nil
 }
 
 // reviveDue restores entries that are due and were not pending for this consumer, or gives them up.
-func (r *leases) reviveDue(ctx context.Context, ids []string, how map[string]held.Parked) error {
+func (r *leases) reviveDue(ctx context.Context, ids []string, how map[string]held.Record) error {
 	now := time.Now()
 	asks := make([]held.Ask, len(ids))
 	for i, id := range ids {
@@ -166,21 +165,21 @@ func (r *leases) reviveDue(ctx context.Context, ids []string, how map[string]hel
 		return err
 	}
 	r.held.PutBack(ids, how) // still due
-	r.held.Unpark(slices.Concat(s.lost, s.gone, s.ahead))
-	r.held.Doubt(s.nobody)
+	r.held.Move(slices.Concat(s.lost, s.deleted, s.redeliverable), held.Absent)
+	r.held.Move(s.unowned, held.Doubted)
 	return nil
 }
 
-// restoreParked restores all delayed entries after the pending list was lost. Doubtful ones are due
+// restoreDelayed restores all delayed entries after the pending list was lost. Doubtful ones are due
 // now.
-func (r *leases) restoreParked(ctx context.Context) (restored int, err error) {
+func (r *leases) restoreDelayed(ctx context.Context) (restored int, err error) {
 	now := time.Now()
-	ids, how := r.held.ParkedWhere(func(held.Parked) bool { return true })
+	ids, how := r.held.WaitingWhere(func(held.Record) bool { return true })
 	asks := make([]held.Ask, len(ids))
-	due := make(map[string]held.Parked, len(ids))
+	due := make(map[string]held.Record, len(ids))
 	for i, p := range how {
-		if p.Doubt {
-			p.Due, p.Until, p.Doubt = held.Ticks(now), held.Ticks(now), false
+		if p.State == held.Doubtful {
+			p.State, p.Due, p.Until = held.Delayed, held.Ticks(now), held.Ticks(now)
 		}
 		asks[i] = held.Ask{Id: ids[i], N: p.N}
 		p.Open = r.askFor(&asks[i], now, p)
@@ -190,8 +189,8 @@ func (r *leases) restoreParked(ctx context.Context) (restored int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	r.held.Unpark(s.absent())
-	r.held.Unpark(s.restored)
+	r.held.Move(s.absent(), held.Absent)
+	r.held.Move(s.restored, held.Absent)
 	r.held.PutBack(s.restored, due)
 	return len(s.restored), nil
 }
@@ -213,7 +212,7 @@ func (r *leases) disown(ctx context.Context, entries []redisio.Entry) error {
 	if err != nil {
 		return err
 	}
-	again = r.held.Lose(again)
+	again = r.held.Move(again, held.TakenOver)
 	resume()
 	r.tellLost(again)
 	return nil

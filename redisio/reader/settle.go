@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/held"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -69,7 +70,7 @@ func (r *settler) Ack(ctx context.Context, ids []string) (acked int, err error) 
 			fault.KeyName(r.cfg.Key), err)
 	}
 	if late > 0 {
-		r.held.Settled(ids)
+		r.held.Move(ids, held.Finished)
 		r.emit(redisio.Event{Kind: redisio.EventLateAcks, Count: late})
 	}
 	if stale := len(ids) - acked - late; stale > 0 {
@@ -98,7 +99,7 @@ func (r *settler) ackFenced(ctx context.Context, ids []string) (acked, late int,
 				return acked, late, err
 			}
 		}
-		r.held.Remove(page)
+		r.held.Move(page, held.Settled)
 		if len(both) == 2 {
 			acked, late = acked+int(both[0]), late+int(both[1])
 		}
@@ -127,7 +128,7 @@ func (r *settler) ackOne(ctx context.Context, ids []string) (int, error) {
 	if err := r.control.Process(ctx, cmd); err != nil {
 		return 0, err
 	}
-	r.held.Remove(ids)
+	r.held.Move(ids, held.Settled)
 	return int(cmd.Val()), nil
 }
 
@@ -147,7 +148,7 @@ func (r *settler) ackMany(ctx context.Context, ids []string) (acked int, err err
 			errs = append(errs, err)
 			continue
 		}
-		r.held.Remove(ids[i*script.AckChunk : min((i+1)*script.AckChunk, len(ids))]) // only what was confirmed
+		r.held.Move(ids[i*script.AckChunk:min((i+1)*script.AckChunk, len(ids))], held.Settled) // only confirmed ones
 		acked += int(cmd.Val())
 	}
 	if len(errs) == 0 && execErr != nil {
@@ -167,7 +168,7 @@ func (r *settler) Late(ids []string) {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return
 	}
-	r.held.Settled(ids)
+	r.held.Move(ids, held.Finished)
 	r.emit(redisio.Event{Kind: redisio.EventLateAcks, Count: len(ids)})
 }
 
@@ -311,7 +312,7 @@ func (r *settler) settleAndDelete(ctx context.Context, ids []string, fence bool)
 			r.leftover.put(before...)
 			return acked, late, err
 		}
-		r.held.Remove(page)
+		r.held.Move(page, held.Settled)
 		if err != nil || len(reply) != 3 {
 			continue
 		}

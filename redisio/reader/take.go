@@ -46,7 +46,7 @@ func (r *fetcher) take(
 // noteCounted remembers the entries that were missing in the reply of a take, because the take may
 // have counted their delivery.
 func (r *fetcher) noteCounted(ids []string) {
-	if r.counted == nil || len(r.counted) > held.MaxParked {
+	if r.counted == nil || len(r.counted) > held.MaxDelayed {
 		r.counted = make(map[string]struct{})
 	}
 	for _, id := range r.held.NotHeld(ids) {

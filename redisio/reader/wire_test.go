@@ -182,7 +182,7 @@ func TestReleaseStaysReleased(t *testing.T) {
 	if _, err := r.setIdle(rig.Ctx(t), []held.Ask{{Id: got[0]}, {Id: got[1]}}); err != nil { // the renewal
 		t.Fatal(err)
 	}
-	if err := r.repark(rig.Ctx(t), got, time.Now()); err != nil {
+	if err := r.redelay(rig.Ctx(t), got, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if p := rig.Pending(t, rdb, key); p[got[0]].Idle < 500*time.Millisecond || p[got[1]].Idle > 300*time.Millisecond {

@@ -1,61 +1,70 @@
 package held
 
 import (
-	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Empty reports that nothing is held or parked.
-func (h *Set) Empty() bool {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
-	return h.Held.n == 0 && len(h.Parked) == 0
-}
+// State is where an entry is that a reader has pending. The zero value is an entry that the reader
+// does not have.
+type State uint8
 
-// Broke notes that a connection broke.
-func (h *Set) Broke(now time.Time) {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
-	h.cut = Ticks(now)
-}
+const (
+	Handed   State = iota + 1 // Read returned it, and it is not settled
+	Delayed                   // nacked or released: this reader takes it when it is due
+	Suspect                   // moved to the suspects; remembered in case the pending list is lost
+	Doubtful                  // was due and is pending for no consumer; Delayed again if the pending list was lost
+)
 
-// Reissued returns the IDs of entries that are held, if another server may have issued them.
-func (h *Set) Reissued(entries []redisio.Entry) (ids []string) {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
-	if h.cut == 0 || h.Held.n == 0 {
-		return nil
-	}
-	for i := range entries {
-		if _, held := h.Held.get(entries[i].Position); held {
-			ids = append(ids, entries[i].ID)
-		}
-	}
-	return ids
-}
+func (s State) waits() bool { return s >= Delayed }
 
-// Set is what a reader knows of its own pending entries: those it handed out and that are not
-// settled (held), and those it gave back for later (parked). Both are pending for this consumer on the
-// server; without the distinction, recovery of lost replies would take back what was nacked.
+// Event is what happens to entries, see [Set.Move].
+type Event uint8
+
+const (
+	Settled   Event = iota + 1 // the server has confirmed an ack or a dead letter
+	TakenOver                  // another consumer has the entry
+	Finished                   // the work on an entry that was taken over has ended
+	Absent                     // a delayed entry is settled, or another reader has it
+	Doubted                    // a delayed entry is pending for no consumer, for an unknown reason
+)
+
+// Set is what a reader knows of its own pending entries. All entries in it are pending for this
+// consumer on the server, or were. Its lock guards a few operations on memory and is never held
+// during I/O.
 //
-// Its lock guards a few operations on memory and is never held over I/O.
+//	event      from                        to
+//	Add        any but Handed              Handed, not lost
+//	Settled    Handed                      -
+//	TakenOver  Handed, no call settles it  -, lost
+//	Finished   lost                        not lost
+//	Delay      any                         Delayed or Suspect
+//	Due        Delayed, Suspect            -, until Add or PutBack
+//	PutBack    -                           Delayed
+//	Absent     Delayed, Suspect, Doubtful  -
+//	Doubted    Delayed                     Doubtful
+//
+// Lost means that another consumer took the entry over and that the settlement of the old delivery is
+// still to come. It must not settle the new delivery. An entry can be lost and wait at the same time,
+// because it may return to this reader.
+//
+// The ledger has the entries in state Handed and the ages of their leases. Most entries are only
+// there. records has all others, and those delivered more than once.
 type Set struct {
-	Mu     sync.Mutex
-	Held   Ledger
-	Counts map[redisio.ID]int64 // deliveries of held entries, where more than one
-	Parked map[redisio.ID]Parked
-	line   waitingLine // when which of parked falls due
-	floor  int64       // no lease of a held entry was renewed before
-	cut    int64       // when a connection broke last, or 0: the server may be another since
+	mu      sync.Mutex
+	ledger  Ledger
+	records map[redisio.ID]Record
+	waiting int      // records in a state that waits
+	lost    int      // records that are lost
+	queue   dueQueue // when the waiting ones are due
+	floor   int64    // no lease of a held entry was renewed before
+	cut     int64    // when a connection broke last, or 0: the server may be another since
 
-	// late has ids that are somebody else's now and whose settlement is still to come. It is bounded.
-	late map[redisio.ID]struct{}
-
-	// settling has the ids of acks and dead letters under way, by call: what the server has settled
-	// already, while its answer is on its way here, is not lost.
+	// settling has the lists of IDs in calls that settle. Entries that the server has settled, while
+	// its answer is on the way, are not lost.
 	settling map[*[]string]struct{}
 	quiet    chan struct{} // not nil while nothing may be settled; closed when that ends
 	calm     chan struct{} // closed when nothing is being settled; nil when nobody waits for that
@@ -63,184 +72,231 @@ type Set struct {
 	resting *pause // what reading waits for, or nil
 }
 
-// Leases are timed by the monotonic clock, in milliseconds: were it the wall clock, a step of it would make leases look
-// fresh that nobody renews, or lapsed that are not.
+// Record is what is remembered of one entry. Times are in ticks.
+type Record struct {
+	State    State
+	Lost     bool
+	Released bool  // for other readers
+	Offered  bool  // … because it failed here
+	N        int64 // deliveries
+	Undo     int64 // number of a delivery that does not count, because the entry was not worked on; 0: all count
+	Due      int64 // when this reader takes the entry again
+	Until    int64 // when any reader may take it; until then its absence means that the pending list was lost
+	Open     int64 // when any reader can take it by its idle time on the server: Until, or after a lease
+}
+
+// Leases are timed by the monotonic clock, in milliseconds. A step of the wall clock would make
+// lapsed leases look fresh, or fresh ones lapsed.
 var epoch = time.Now()
 
 const (
 	ticksAtEpoch = 1 << 40 // so that ticks are positive
-	forEver      = 1 << 42 // renewed then: there is nothing to renew any more
-	maxLate      = 100_000 // ids in heldSet.late; whoever settles what was read never gets there
+	forEver      = 1 << 42 // renewed then: there is nothing left to renew
+	maxLost      = 100_000 // lost entries that are remembered; callers that settle all stay far below
 )
 
+// Ticks returns a time in ms of the set's clock.
 func Ticks(t time.Time) int64 { return t.Sub(epoch).Milliseconds() + ticksAtEpoch }
 
+// Init empties the set.
 func (h *Set) Init() {
-	h.Held.Init()
-	h.Counts, h.Parked, h.late = make(map[redisio.ID]int64), make(map[redisio.ID]Parked), make(map[redisio.ID]struct{})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ledger = Ledger{}
+	h.ledger.Init()
+	h.records, h.waiting, h.lost = make(map[redisio.ID]Record), 0, 0
 	h.settling = make(map[*[]string]struct{})
 }
 
-// Settle notes that ids are being settled, until the returned function is called. It waits while
-// entries are restored: an ack between finding an entry missing and restoring it would be undone.
-func (h *Set) Settle(ctx context.Context, ids []string) (done func(), err error) {
-	if err := h.lockWhenLoud(ctx); err != nil {
-		return nil, err
-	}
-	defer h.Mu.Unlock()
-	h.settling[&ids] = struct{}{}
-	return func() {
-		h.Mu.Lock()
-		defer h.Mu.Unlock()
-		delete(h.settling, &ids)
-		if len(h.settling) == 0 && h.calm != nil {
-			close(h.calm)
-			h.calm = nil
-		}
-	}, nil
+// Count returns the number of held entries.
+func (h *Set) Count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ledger.n
 }
 
-// Quiesce waits until nothing is being settled, and keeps it so until the returned function is called.
-func (h *Set) Quiesce(ctx context.Context) (resume func(), err error) {
-	if err := h.lockWhenLoud(ctx); err != nil {
-		return nil, err
-	}
-	quiet := make(chan struct{})
-	h.quiet = quiet
-	resume = func() {
-		h.Mu.Lock()
-		defer h.Mu.Unlock()
-		h.quiet = nil
-		close(quiet)
-	}
-	for len(h.settling) > 0 {
-		if h.calm == nil {
-			h.calm = make(chan struct{})
-		}
-		calm := h.calm
-		h.Mu.Unlock()
-		select {
-		case <-calm:
-		case <-ctx.Done():
-			resume()
-			return nil, context.Cause(ctx)
-		}
-		h.Mu.Lock()
-	}
-	h.Mu.Unlock()
-	return resume, nil
+// Empty reports that no entry is held or waits.
+func (h *Set) Empty() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ledger.n == 0 && h.waiting == 0
 }
 
-// lockWhenLoud locks when settling is allowed.
-func (h *Set) lockWhenLoud(ctx context.Context) error {
-	h.Mu.Lock()
-	for h.quiet != nil {
-		quiet := h.quiet
-		h.Mu.Unlock()
-		select {
-		case <-quiet:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		h.Mu.Lock()
-	}
-	return nil
-}
-
-// Add records entries as held, since sent: when they were asked for. It returns those that were not held
-// before: what is in hand is not handed out once more. Those without a position have no name to be settled by.
+// Add records entries as held. sent is when they were requested. It returns those that were not held
+// before, because a held entry is not returned twice. Entries without a position cannot be settled
+// and are not recorded.
 func (h *Set) Add(entries []redisio.Entry, sent time.Time) []redisio.Entry {
 	ms := Ticks(sent)
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
-	if h.floor = min(h.floor, ms); h.Held.n == 0 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.floor = min(h.floor, ms); h.ledger.n == 0 {
 		h.floor = ms
 	}
 	kept := 0
 	for i := range entries {
 		id := entries[i].Position
-		if !id.IsZero() && !h.Held.put(id, ms) {
-			continue
+		if !id.IsZero() {
+			if !h.ledger.put(id, ms) {
+				continue
+			}
+			if n := entries[i].Deliveries; n > 1 {
+				h.put(id, Record{State: Handed, N: n})
+			} else if len(h.records) > 0 {
+				h.put(id, Record{})
+			}
 		}
 		if kept != i {
 			entries[kept] = entries[i]
 		}
 		kept++
-		if n := entries[i].Deliveries; n > 1 {
-			h.Counts[id] = n
-		} else if len(h.Counts) > 0 {
-			delete(h.Counts, id)
-		}
-		if len(h.Parked) > 0 {
-			delete(h.Parked, id)
-		}
-		if len(h.late) > 0 {
-			delete(h.late, id)
-		}
 	}
 	return entries[:kept]
 }
 
-func (h *Set) Remove(ids []string) {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
+// Move applies an event to entries. It returns those that changed, but none for Settled.
+func (h *Set) Move(ids []string, e Event) (moved []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e == Finished && h.lost == 0 || (e == Absent || e == Doubted) && h.waiting == 0 {
+		return nil
+	}
 	for _, s := range ids {
-		if id, err := redisio.ParseID(s); err == nil {
+		id, err := redisio.ParseID(s)
+		if err != nil {
+			continue
+		}
+		if e == Settled {
 			h.forget(id)
+		} else if h.move(s, id, e) {
+			moved = append(moved, s)
+		}
+	}
+	return moved
+}
+
+func (h *Set) move(s string, id redisio.ID, e Event) bool {
+	r := h.records[id]
+	switch {
+	case e == TakenOver && h.open(s, id):
+		h.forget(id)
+		h.boundLost()
+		r = Record{Lost: true}
+	case e == Finished && r.Lost:
+		r.Lost = false
+	case e == Absent && r.State.waits():
+		r = Record{Lost: r.Lost}
+	case e == Doubted && r.State.waits():
+		r.State, r.Due = Doubtful, neverDue
+	default:
+		return false
+	}
+	h.put(id, r)
+	return true
+}
+
+// boundLost forgets one lost entry if there are too many.
+func (h *Set) boundLost() {
+	if h.lost < maxLost {
+		return
+	}
+	for id, r := range h.records {
+		if r.Lost {
+			r.Lost = false
+			h.put(id, r)
+			return
 		}
 	}
 }
 
+// put sets a record. The lock is held.
+func (h *Set) put(id redisio.ID, r Record) {
+	was, known := h.records[id]
+	if was.State.waits() {
+		h.waiting--
+	}
+	if was.Lost {
+		h.lost--
+	}
+	if r.State.waits() {
+		h.waiting++
+	}
+	if r.Lost {
+		h.lost++
+	}
+	if r.State != 0 || r.Lost {
+		h.records[id] = r
+	} else if known {
+		delete(h.records, id)
+	}
+}
+
+// forget removes a held entry. The lock is held.
 func (h *Set) forget(id redisio.ID) {
-	h.Held.delete(id)
-	if len(h.Counts) > 0 {
-		delete(h.Counts, id)
+	h.ledger.delete(id)
+	if len(h.records) > 0 && h.records[id].State == Handed {
+		h.put(id, Record{})
 	}
 	if h.resting != nil {
-		h.resting.Settled(id, h.Held.n)
+		h.resting.settled(id, h.ledger.n)
 	}
 }
 
-func (h *Set) Count() int {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
-	return h.Held.n
+// open reports whether an entry is held and no call settles it. The lock is held.
+func (h *Set) open(s string, id redisio.ID) bool {
+	_, held := h.ledger.get(id)
+	for ids := range h.settling {
+		held = held && !slices.Contains(*ids, s)
+	}
+	return held
 }
 
-// Stale returns the held ids whose lease was not renewed since before, sorted.
-func (h *Set) Stale(before time.Time) []string {
-	h.Mu.Lock()
-	ids := h.Held.Stale(Ticks(before))
-	h.Mu.Unlock()
-	return idStrings(ids)
+// Unknown returns the entries that are neither held nor wait.
+func (h *Set) Unknown(ids []string) []string {
+	return h.filter(ids, func(_ string, id redisio.ID, held bool) bool { return !held && !h.records[id].State.waits() })
 }
 
-// All returns all held ids, sorted.
-func (h *Set) All() []string { return h.Stale(time.UnixMilli(1<<62 - 1)) }
+// Strangers returns the entries that are not held and that this reader did not release.
+func (h *Set) Strangers(ids []string) []string {
+	return h.filter(ids, func(_ string, id redisio.ID, held bool) bool {
+		state := h.records[id].State
+		return !held && (!state.waits() || state == Suspect)
+	})
+}
 
-// Renewed notes that the leases of ids were renewed, for those still held.
-func (h *Set) Renewed(ids []string, now time.Time) { h.renewedAt(ids, Ticks(now)) }
+// NotHeld returns the entries that are not held, also those that wait.
+func (h *Set) NotHeld(ids []string) []string {
+	return h.filter(ids, func(_ string, _ redisio.ID, held bool) bool { return !held })
+}
 
-// Gone notes that entries are no longer in the stream: nobody can take them over, and nobody needs to renew them.
-func (h *Set) Gone(ids []string) { h.renewedAt(ids, forEver) }
+// Unsettled returns the entries that are held and that no call settles.
+func (h *Set) Unsettled(ids []string) []string {
+	return h.filter(ids, func(s string, id redisio.ID, _ bool) bool { return h.open(s, id) })
+}
 
-func (h *Set) renewedAt(ids []string, ms int64) {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
+// filter keeps, in place, the IDs for which keep returns true. It drops malformed ones.
+func (h *Set) filter(ids []string, keep func(s string, id redisio.ID, held bool) bool) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := ids[:0]
 	for _, s := range ids {
 		if id, err := redisio.ParseID(s); err == nil {
-			if _, held := h.Held.get(id); held {
-				h.Held.put(id, ms)
+			if _, held := h.ledger.get(id); keep(s, id, held) {
+				out = append(out, s)
 			}
 		}
 	}
+	return out
 }
 
-// Raise finds the true floor.
-func (h *Set) Raise() {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
-	h.floor = h.Held.oldest()
+// each calls do for each well-formed ID, with its index. The lock is held during do.
+func (h *Set) each(ids []string, do func(i int, id redisio.ID)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, s := range ids {
+		if id, err := redisio.ParseID(s); err == nil {
+			do(i, id)
+		}
+	}
 }
 
 // idStrings formats IDs as Redis does.

@@ -11,15 +11,16 @@ import (
 // runSize is how many ids one run of a ledger has at most.
 const runSize = 512
 
-// Ledger has the held ids, and when the lease of each was last renewed.
+// Ledger has the held IDs, and when the lease of each was last renewed.
 //
-// Idea: the ids of fresh entries only grow, and they are settled in nearly the same order. So they are
-// written one behind the other, into runs of a fixed size, and struck out there; a search begins where
-// the last one ended, which is mostly the place. A run without ids goes; when few are left over in many
-// runs, they are packed. What comes out of order (nacked, recovered and reclaimed entries) is in a map.
+// Idea: the IDs of new entries only grow, and the entries are settled in nearly the same order. So
+// IDs are appended to runs of a fixed size and struck out there. A search begins where the last one
+// ended, which is usually the right slot. A run without IDs is dropped. When few IDs are left in many
+// runs, they are packed. IDs that arrive out of order (of nacked, recovered and reclaimed entries)
+// are in a map.
 type Ledger struct {
 	runs  []*run               // in order, none of them without ids
-	Other map[redisio.ID]int64 // no id is in here and in a run
+	other map[redisio.ID]int64 // no id is in here and in a run
 	n     int                  // ids
 	slots int                  // of all runs
 	seen  *run                 // where the last id was found, or nil
@@ -36,14 +37,14 @@ type run struct {
 
 type slot struct {
 	id redisio.ID
-	at int64 // ms of our clock; struck when the id is not held any more
+	at int64 // ticks; struck if the ID is not held any more
 }
 
 const struck = -1
 
-func (l *Ledger) Init() { l.Other = make(map[redisio.ID]int64) }
+func (l *Ledger) Init() { l.other = make(map[redisio.ID]int64) }
 
-// put adds an id, or notes its renewal. It reports whether the id is new.
+// put adds an ID, or records its renewal. It reports whether the ID is new.
 func (l *Ledger) put(id redisio.ID, at int64) bool {
 	at = max(at, 0)
 	if n := len(l.runs); n > 0 && !less(l.runs[n-1].last, id) {
@@ -56,16 +57,16 @@ func (l *Ledger) put(id redisio.ID, at int64) bool {
 			r.slots[i].at = at
 			return was == struck
 		}
-	} else if _, ok := l.Other[id]; !ok {
+	} else if _, ok := l.other[id]; !ok {
 		l.write(slot{id, at})
 		l.n++
 		return true
 	}
-	_, ok := l.Other[id]
+	_, ok := l.other[id]
 	if !ok {
 		l.n++
 	}
-	l.Other[id] = at
+	l.other[id] = at
 	return !ok
 }
 
@@ -89,8 +90,8 @@ func (l *Ledger) write(s slot) {
 func (l *Ledger) delete(id redisio.ID) {
 	r, i := l.find(id)
 	if r == nil {
-		if _, ok := l.Other[id]; ok {
-			delete(l.Other, id)
+		if _, ok := l.other[id]; ok {
+			delete(l.other, id)
 			l.n--
 		}
 		return
@@ -108,7 +109,7 @@ func (l *Ledger) delete(id redisio.ID) {
 	}
 }
 
-// drop takes a run without ids out.
+// drop removes a run without IDs.
 func (l *Ledger) drop(r *run) {
 	at := slices.Index(l.runs, r)
 	l.runs = slices.Delete(l.runs, at, at+1)
@@ -117,8 +118,8 @@ func (l *Ledger) drop(r *run) {
 	l.seen, l.spare = nil, r
 }
 
-// pack writes what is left in the runs anew, without gaps. It is paid for: three of four slots were
-// struck out since the last time.
+// pack rewrites the runs without gaps. Its cost is amortized: three of four slots were struck out
+// since the last time.
 func (l *Ledger) pack() {
 	old := l.runs
 	l.runs, l.slots, l.seen = nil, 0, nil
@@ -137,7 +138,7 @@ func (l *Ledger) get(id redisio.ID) (at int64, ok bool) {
 		at = r.slots[i].at
 		return at, at != struck
 	}
-	at, ok = l.Other[id]
+	at, ok = l.other[id]
 	return at, ok
 }
 
@@ -151,10 +152,10 @@ func (l *Ledger) Stale(before int64) []redisio.ID {
 			}
 		}
 	}
-	if len(l.Other) == 0 {
+	if len(l.other) == 0 {
 		return ids
 	}
-	for id, at := range l.Other {
+	for id, at := range l.other {
 		if at <= before {
 			ids = append(ids, id)
 		}
@@ -163,7 +164,7 @@ func (l *Ledger) Stale(before int64) []redisio.ID {
 	return ids
 }
 
-// oldest returns when the lease was renewed that was renewed longest ago.
+// oldest returns the time of the oldest renewal.
 func (l *Ledger) oldest() int64 {
 	at := int64(math.MaxInt64)
 	for _, r := range l.runs {
@@ -173,7 +174,7 @@ func (l *Ledger) oldest() int64 {
 			}
 		}
 	}
-	for _, t := range l.Other {
+	for _, t := range l.other {
 		at = min(at, t)
 	}
 	return at
@@ -198,7 +199,7 @@ func (l *Ledger) find(id redisio.ID) (*run, int) {
 	}
 	r := l.runs[at]
 	i := 0
-	for n := len(r.slots); n > 1; { // without a branch that nobody could foresee
+	for n := len(r.slots); n > 1; { // without unpredictable branches
 		half := n / 2
 		_, b := bits.Sub64(id.Seq, r.slots[i+half].id.Seq, 0)
 		_, b = bits.Sub64(id.Ms, r.slots[i+half].id.Ms, b) // 1: the id is before that slot

@@ -41,11 +41,11 @@ return out`
 // to it. undo is the number of the delivery that does not count, or 0. Entries that are in the pool
 // already stay as they are. Entries that are not pending are made pending again, with these deliveries
 // unless they are 0.
-// Returns the ids that were not as expected, in five lists: pending for another; pending for nobody; restored;
-// no longer in the stream; not restored because the group is to deliver them anyway.
+// Returns pairs of id and code for the entries that were not as expected, see ParkLost and the others.
 const ScriptPark = LuaLess + `
 local g, me, pool = ARGV[1], ARGV[2], ARGV[3]
-local lost, nobody, restored, gone, ahead, last = {}, {}, {}, {}, {}, nil
+local out, last = {}, nil
+local function note(id, code) out[#out+1] = id; out[#out+1] = code end
 for i = 4, #ARGV, 5 do
   local id, idle, n, undo = ARGV[i], ARGV[i+1], math.min(tonumber(ARGV[i+2]), 1e15), tonumber(ARGV[i+3])
   local to = me
@@ -54,10 +54,10 @@ for i = 4, #ARGV, 5 do
   if p and p[2] == me then
     local count = math.min(p[4], 1e15)
     if undo > 0 then count = math.min(count, undo - 1) end
-    if not redis.call('XCLAIM', KEYS[1], g, to, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then gone[#gone+1] = id end
+    if not redis.call('XCLAIM', KEYS[1], g, to, 0, id, 'IDLE', idle, 'RETRYCOUNT', count, 'JUSTID')[1] then note(id, 4) end
   elseif p and p[2] == to then
-  elseif p then lost[#lost+1] = id
-  elseif n == 0 then nobody[#nobody+1] = id
+  elseif p then note(id, 1)
+  elseif n == 0 then note(id, 2)
   else
     if not last then
       for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -66,13 +66,22 @@ for i = 4, #ARGV, 5 do
         if f['name'] == g then last = f['last-delivered-id'] end
       end
     end
-    if less(last, id) then ahead[#ahead+1] = id
+    if less(last, id) then note(id, 5)
     elseif redis.call('XCLAIM', KEYS[1], g, to, 0, id, 'FORCE', 'IDLE', idle, 'RETRYCOUNT', n, 'JUSTID')[1] then
-      restored[#restored+1] = id
-    else gone[#gone+1] = id end
+      note(id, 3)
+    else note(id, 4) end
   end
 end
-return {lost, nobody, restored, gone, ahead}`
+return out`
+
+// The codes of ScriptPark.
+const (
+	ParkLost          = 1 // pending for another consumer
+	ParkUnowned       = 2 // pending for no consumer, and not to be restored
+	ParkRestored      = 3 // was pending for no consumer, and is pending again
+	ParkDeleted       = 4 // no longer in the stream
+	ParkRedeliverable = 5 // pending for no consumer, and after the position of the group
+)
 
 // scriptAck: ARGV group, me, ids… Acks what is pending for me. Returns how much that was, and how many are
 // pending for another.

@@ -8,20 +8,20 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// waitingLine says which of the parked entries falls due next.
+// dueQueue has the waiting entries by the time at which they are due.
 //
-// Idea: a heap has them by the time they fall due. They are taken in rounds, each of what had
-// fallen due when it began. What joins the line for a time in this round waits for the next one in
-// a second heap, for it was put back, most likely, since it could not be taken: it must not keep
-// others from their turn. Nothing is ever removed but from the front: a turn that no longer agrees
-// with what is parked is passed over, and when most are such, they go.
-type waitingLine struct {
+// Idea: a heap orders them by their time. They are taken in rounds. A round has all entries that
+// were due when it began. An entry that joins with a time of the current round waits in a second
+// heap for the next round. Most likely it could not be taken and was put back, and it must not delay
+// others. Turns are removed from the front only. A turn that does not match the entry's record is
+// skipped. When most are such, they are deleted.
+type dueQueue struct {
 	heap  turns
 	later turns // for the next round
 	round int64 // when this one began
 }
 
-// turn is an entry and when it falls due.
+// turn is an entry and the time at which it is due.
 type turn struct {
 	due int64
 	id  redisio.ID
@@ -29,10 +29,10 @@ type turn struct {
 
 func (t turn) compare(o turn) int { return cmp.Or(cmp.Compare(t.due, o.due), t.id.Compare(o.id)) }
 
-// stands reports that an entry still waits for this turn.
-func (t turn) stands(in map[redisio.ID]Parked) bool {
+// stands reports whether an entry still waits for this turn.
+func (t turn) stands(in map[redisio.ID]Record) bool {
 	p, ok := in[t.id]
-	return ok && p.Due == t.due
+	return ok && p.State.waits() && p.Due == t.due
 }
 
 type turns []turn
@@ -52,18 +52,18 @@ func (h *turns) Pop() any {
 	return t
 }
 
-// join adds a turn. in is what is parked.
-func (l *waitingLine) join(t turn, in map[redisio.ID]Parked) {
+// join adds a turn. in has the records of the entries.
+func (l *dueQueue) join(t turn, in map[redisio.ID]Record) {
 	switch {
 	case t.due == neverDue:
 	case t.due <= l.round:
-		l.later.Add(t, in)
+		l.later.add(t, in)
 	default:
-		l.heap.Add(t, in)
+		l.heap.add(t, in)
 	}
 }
 
-func (h *turns) Add(t turn, in map[redisio.ID]Parked) {
+func (h *turns) add(t turn, in map[redisio.ID]Record) {
 	if len(*h) > 2*len(in)+64 {
 		left := slices.DeleteFunc(*h, func(t turn) bool { return !t.stands(in) })
 		slices.SortFunc(left, turn.compare) // which makes it a heap
@@ -72,8 +72,8 @@ func (h *turns) Add(t turn, in map[redisio.ID]Parked) {
 	heap.Push(h, t)
 }
 
-// first passes over turns that stand no more, and returns the first that does.
-func (h *turns) first(in map[redisio.ID]Parked) (turn, bool) {
+// first drops turns that do not stand any more, and returns the first that does.
+func (h *turns) first(in map[redisio.ID]Record) (turn, bool) {
 	for len(*h) > 0 && !(*h)[0].stands(in) {
 		heap.Pop(h)
 	}
@@ -83,12 +83,13 @@ func (h *turns) first(in map[redisio.ID]Parked) (turn, bool) {
 	return (*h)[0], true
 }
 
-// take removes the next of this round. When there is none, and more, a round begins with what has fallen due by now.
-func (l *waitingLine) take(now int64, in map[redisio.ID]Parked, more bool) (redisio.ID, bool) {
+// take removes the next turn of this round. If there is none, and more is true, it begins a round
+// with all entries that are due now.
+func (l *dueQueue) take(now int64, in map[redisio.ID]Record, more bool) (redisio.ID, bool) {
 	t, ok := l.heap.first(in)
 	if (!ok || t.due > l.round) && more {
 		for _, t := range l.later {
-			l.heap.Add(t, in)
+			l.heap.add(t, in)
 		}
 		l.later, l.round = l.later[:0], now
 		t, ok = l.heap.first(in)
@@ -100,8 +101,8 @@ func (l *waitingLine) take(now int64, in map[redisio.ID]Parked, more bool) (redi
 	return t.id, true
 }
 
-// next is when the next falls due, or did.
-func (l *waitingLine) next(in map[redisio.ID]Parked) (at int64, ok bool) {
+// next returns when the next entry is due, or was.
+func (l *dueQueue) next(in map[redisio.ID]Record) (at int64, ok bool) {
 	a, ok := l.heap.first(in)
 	b, later := l.later.first(in)
 	if !ok || later && b.due < a.due {

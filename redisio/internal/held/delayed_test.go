@@ -14,7 +14,7 @@ func TestDue(t *testing.T) {
 	h.Init()
 	start := time.Now()
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	park := func(id uint64, ms int) { h.set(redisio.ID{Ms: id}, Parked{Due: Ticks(at(ms))}) }
+	park := func(id uint64, ms int) { h.set(redisio.ID{Ms: id}, Record{State: Delayed, Due: Ticks(at(ms))}) }
 	want := func(ms, n int, ids ...string) {
 		t.Helper()
 		got, how := h.Due(at(ms), n)
@@ -37,17 +37,17 @@ func TestDue(t *testing.T) {
 	want(10, 2, "1-0", "2-0")
 	next(10, 0)
 	park(8, 15) // falls due while others wait
-	h.Unpark([]string{"3-0"})
-	h.Doubt([]string{"4-0"})
+	h.Move([]string{"3-0"}, Absent)
+	h.Move([]string{"4-0"}, Doubted)
 	want(16, 1, "5-0")
-	h.PutBack([]string{"5-0"}, map[string]Parked{"5-0": {Due: Ticks(at(10))}})
+	h.PutBack([]string{"5-0"}, map[string]Record{"5-0": {State: Delayed, Due: Ticks(at(10))}})
 	want(16, 10, "6-0")
 	want(16, 10, "5-0", "8-0")
 	next(16, 4)
 	want(19, 10)
 	want(20, 10, "9-0")
-	if _, ok := h.NextDue(at(30)); ok || h.ParkedCount() != 1 {
-		t.Fatalf("%d parked, want the one in doubt, which never falls due", h.ParkedCount())
+	if _, ok := h.NextDue(at(30)); ok || h.Waiting() != 1 {
+		t.Fatalf("%d parked, want the one in doubt, which never falls due", h.Waiting())
 	}
 }
 
@@ -59,7 +59,7 @@ func BenchmarkDue(b *testing.B) {
 			h.Init()
 			now := time.Now()
 			for i := range n {
-				h.set(redisio.ID{Ms: uint64(i)}, Parked{Due: Ticks(now)})
+				h.set(redisio.ID{Ms: uint64(i)}, Record{State: Delayed, Due: Ticks(now)})
 			}
 			for b.Loop() {
 				ids, how := h.Due(now, 1)

@@ -1,0 +1,153 @@
+package held
+
+import (
+	"slices"
+	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Idea of restoring: an entry of this reader that is not pending for it may be pending for another
+// consumer, which has taken it over. Then it is lost. Or it is pending for no consumer. Then another
+// consumer has taken it over and settled it, or somebody deleted the consumer or the group, and
+// another reader recreated it. Other consumers take only entries without a live lease. The reader's
+// clock for a lease starts before the server's. So while the lease has not lapsed by that clock, the
+// pending list was lost, and the reader puts the entry back. After that the entry was nearly always
+// settled. If this is wrong, because somebody took entries by hand and finished them, it causes a
+// duplicate and loses nothing.
+//
+// Any reader may take a delayed entry that is due, so its absence alone says nothing. It is Doubtful
+// until the next check of the entries with live leases, and of the consumer. If one of these is
+// missing, the pending list was lost, and all entries are restored.
+
+// Ask is a request for one entry: set its idle time, and restore it if it is pending for no consumer.
+type Ask struct {
+	Id   string
+	Idle int64 // ms
+	N    int64 // deliveries to restore it with; 0: do not restore
+	Undo int64 // number of the delivery that does not count; 0: all count
+	Free int64 // 1: move it to ReleasedConsumer; 2: to SuspectsConsumer
+}
+
+// Asks returns a request for each of ids, to restore it if it is held and its lease has not lapsed.
+func (h *Set) Asks(ids []string, now time.Time, lease time.Duration) []Ask {
+	since := Ticks(now.Add(-lease))
+	asks := make([]Ask, len(ids))
+	for i := range ids {
+		asks[i].Id = ids[i]
+	}
+	h.each(ids, func(i int, id redisio.ID) {
+		if at, held := h.ledger.get(id); held && at > since {
+			asks[i].N = max(1, h.records[id].N)
+		}
+	})
+	return asks
+}
+
+// InTime returns the requests for entries that are not lost. Nearly always these are all.
+func (h *Set) InTime(asks []Ask) []Ask {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lost == 0 {
+		return asks
+	}
+	return slices.DeleteFunc(slices.Clone(asks), func(a Ask) bool {
+		id, err := redisio.ParseID(a.Id)
+		return err == nil && h.records[id].Lost
+	})
+}
+
+// Stale returns the held IDs whose lease was not renewed since before, sorted.
+func (h *Set) Stale(before time.Time) []string {
+	h.mu.Lock()
+	ids := h.ledger.Stale(Ticks(before))
+	h.mu.Unlock()
+	return idStrings(ids)
+}
+
+// All returns all held IDs, sorted.
+func (h *Set) All() []string { return h.Stale(time.UnixMilli(1<<62 - 1)) }
+
+// Renewed records that the leases of entries were renewed.
+func (h *Set) Renewed(ids []string, now time.Time) { h.renewedAt(ids, Ticks(now)) }
+
+// Gone records that entries are no longer in the stream. No reader can take them over, and their
+// leases need no renewal.
+func (h *Set) Gone(ids []string) { h.renewedAt(ids, forEver) }
+
+func (h *Set) renewedAt(ids []string, ms int64) {
+	h.each(ids, func(_ int, id redisio.ID) {
+		if _, held := h.ledger.get(id); held {
+			h.ledger.put(id, ms)
+		}
+	})
+}
+
+// Lapse records that the leases of ids run out at open, before the entries are released. If the
+// outcome of the release is unknown, another reader may have them from then on.
+func (h *Set) Lapse(ids []string, open []int64, lease time.Duration) {
+	h.each(ids, func(i int, id redisio.ID) {
+		at, held := h.ledger.get(id)
+		if end := open[i] - lease.Milliseconds(); held && at != forEver && end < at {
+			h.ledger.put(id, end)
+			h.floor = min(h.floor, end)
+		}
+	})
+}
+
+// Raise sets the floor to the oldest renewal.
+func (h *Set) Raise() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.floor = h.ledger.oldest()
+}
+
+// Broke records that a connection broke.
+func (h *Set) Broke(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cut = Ticks(now)
+}
+
+// Reissued returns the IDs of new entries that are held, if another server may have issued them.
+func (h *Set) Reissued(entries []redisio.Entry) (ids []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cut == 0 || h.ledger.n == 0 {
+		return nil
+	}
+	for i := range entries {
+		if _, held := h.ledger.get(entries[i].Position); held {
+			ids = append(ids, entries[i].ID)
+		}
+	}
+	return ids
+}
+
+// Split sorts ids before an ack. Nearly always it returns them as they are, all plain. Fenced are
+// entries whose lease has lapsed, or was last renewed on a connection that broke. Lost ones are only
+// counted.
+func (h *Set) Split(ids []string, now time.Time, lease time.Duration) (plain, fenced []string, lost int) {
+	since := Ticks(now.Add(-lease))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since = max(since, h.cut) // another consumer may have entries that were not renewed after it
+	if h.lost == 0 && (h.floor > since || h.ledger.n == 0) {
+		return ids, nil, 0
+	}
+	for _, s := range ids {
+		id, err := redisio.ParseID(s)
+		if err != nil {
+			plain = append(plain, s) // the server refuses it with a reason
+			continue
+		}
+		if h.records[id].Lost {
+			lost++
+		} else if at, held := h.ledger.get(id); held && at <= since {
+			fenced = append(fenced, s)
+		} else {
+			plain = append(plain, s)
+		}
+	}
+	return plain, fenced, lost
+}
