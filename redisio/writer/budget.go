@@ -2,15 +2,13 @@ package writer
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -31,6 +29,19 @@ const (
 	minBudget = 64 << 10
 )
 
+// budget is what a writer knows about the memory of one stream.
+type budget struct {
+	measured  bool // the server said bytes at weighedAt
+	bytes     int64
+	fresh     int64 // bytes written since
+	average   int64 // bytes of an entry
+	weighedAt time.Time
+	fullUntil time.Time      // there was no room, and the server is not asked again until then
+	fullBy    *HeldBackError // why
+	oom       bool           // the server was out of memory
+	relief    time.Time      // when to make room for that again, at the earliest
+}
+
 // weight is what Redis needs for the entries of a part, roughly.
 func (p *part) weight(entries []redisio.Outgoing) (n int64) {
 	for _, i := range p.index {
@@ -39,80 +50,72 @@ func (p *part) weight(entries []redisio.Outgoing) (n int64) {
 	return n
 }
 
-// afford refuses the entries that MaxBytes has no room for. When there seems to be too little it
-// asks the server, which drops what the groups are done with. After the server was out of memory
-// half of that goes, so that it recovers.
-func (w *Writer) afford(
-	ctx context.Context,
-	p *part,
-	entries []redisio.Outgoing,
-	results []redisio.Result,
-	now time.Time,
-) {
+// afford refuses the entries that MaxBytes has no room for. If there seems to be too little room it
+// asks the server, which drops what the groups have settled. After the server was out of memory,
+// half of that is dropped so that the server recovers.
+func (w *Writer) afford(ctx context.Context, c *chunk, p *part, now time.Time) {
 	if w.cfg.MaxBytes == 0 || len(p.index) == 0 {
 		return
 	}
-	p.bytes = p.weight(entries)
-	l, drops := p.lane, w.cfg.dropsBytes()
+	p.bytes = p.weight(c.entries)
+	l, b, drops := p.lane, &p.lane.budget, w.cfg.dropsBytes()
 	l.mu.Lock()
-	l.average = (l.average + p.bytes/int64(len(p.index)) + 1) / 2
-	enough := drops || l.measured && l.bytes+l.fresh+p.bytes <= w.cfg.MaxBytes
-	full := !drops && now.Before(l.fullUntil)
+	b.average = (b.average + p.bytes/int64(len(p.index)) + 1) / 2
+	enough := drops || b.measured && b.bytes+b.fresh+p.bytes <= w.cfg.MaxBytes
+	full := !drops && now.Before(b.fullUntil)
 	room := max(w.cfg.MaxBytes-p.bytes, 0)
-	relieve := l.oom && !now.Before(l.relief)
-	if relieve && l.measured {
-		l.oom, l.relief, room = false, now.Add(measureEvery), min(room, (l.bytes+l.fresh)/2)
+	relieve := b.oom && !now.Before(b.relief)
+	if relieve && b.measured {
+		b.oom, b.relief, room = false, now.Add(measureEvery), min(room, (b.bytes+b.fresh)/2)
 	}
-	bytes, length, kept := l.bytes, l.length, l.fullBy
+	bytes, length, kept := b.bytes, l.length, b.fullBy
 	l.mu.Unlock()
 	switch {
 	case relieve || !enough && !full:
-		r, err := w.measure(ctx, p, room)
+		r, err := w.measure(ctx, c, p, room)
 		if err != nil {
-			p.fail(results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
+			p.fail(c.results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
 			return
 		}
 		length, bytes, kept = r.length, r.bytes, r.kept
 		if enough = drops || bytes+p.bytes <= w.cfg.MaxBytes; !enough {
 			l.mu.Lock()
-			l.fullUntil, l.fullBy = now.Add(fullFor), kept
+			b.fullUntil, b.fullBy = now.Add(fullFor), kept
 			l.mu.Unlock()
 		}
 	case full:
 		enough = false
 	}
 	if !enough {
-		p.fail(results, &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Bytes: bytes,
+		p.fail(c.results, &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Bytes: bytes,
 			MaxBytes: w.cfg.MaxBytes, Group: kept.group(), Full: w.cfg.WhenFull})
 		return
 	}
 	l.mu.Lock()
-	l.fresh += p.bytes
+	b.fresh += p.bytes
 	l.mu.Unlock()
 }
 
-// measure has the server shrink a stream to room, as far as it may, and takes note of its size.
-func (w *Writer) measure(ctx context.Context, p *part, room int64) (retention, error) {
-	r, err := w.shrink(ctx, p, -1, room)
-	if err != nil {
-		return r, err
+// measure makes the server shrink a stream to room, as far as it may, and records the size.
+func (w *Writer) measure(ctx context.Context, c *chunk, p *part, room int64) (retention, error) {
+	r, err := w.shrink(ctx, c, p, -1, room)
+	if err == nil {
+		p.lane.mu.Lock()
+		p.lane.budget.weighed(r.bytes, time.Now())
+		p.lane.mu.Unlock()
 	}
-	p.lane.mu.Lock()
-	p.lane.weighed(r.bytes, time.Now())
-	p.lane.mu.Unlock()
-	return r, nil
+	return r, err
 }
 
-// weighed takes note of a measurement. The lane's lock is held.
-func (l *lane) weighed(bytes int64, now time.Time) {
-	l.measured, l.bytes, l.fresh, l.weighedAt = true, bytes, 0, now
+// weighed records a measurement. The lane's lock is held.
+func (b *budget) weighed(bytes int64, now time.Time) {
+	b.measured, b.bytes, b.fresh, b.weighedAt = true, bytes, 0, now
 }
 
-// overweight reports whether the stream is to be measured again. The lane's lock is held.
-func (w *Writer) overweight(l *lane, now time.Time) bool {
-	most := w.cfg.MaxBytes
-	return most > 0 && (!l.measured || l.fresh >= most/16 || l.bytes+l.fresh > most ||
-		l.fresh > 0 && now.Sub(l.weighedAt) >= measureEvery)
+// overweight reports whether to measure the stream again. The lane's lock is held.
+func (b *budget) overweight(most int64, now time.Time) bool {
+	return most > 0 && (!b.measured || b.fresh >= most/16 || b.bytes+b.fresh > most ||
+		b.fresh > 0 && now.Sub(b.weighedAt) >= measureEvery)
 }
 
 // dropsBytes reports that the oldest entries go when the stream is over its budget, whether they
@@ -125,76 +128,65 @@ func (c *Config) dropsBytes() bool { return c.DropUnread || c.WhenFull == FullDr
 // them. It counts the bytes of the pipeline and measures a stream at every sixteenth of MaxBytes,
 // beginning at a random byte. So each entry has its stream measured with a probability of its size
 // by that sixteenth, and each stream is measured after a sixteenth on average.
-func (w *Writer) bound(ctx context.Context, entries []redisio.Outgoing, results []redisio.Result) {
+func (w *Writer) bound(ctx context.Context, c *chunk) {
 	step := w.cfg.MaxBytes / 16
 	var keys []string
-	at, total, n := rand.Int64N(step), int64(0), int64(0) // at: how far ahead the next measurement is
-	for i := range entries {
-		if results[i].Err != nil {
+	at, total, n := rand.Int64N(step), int64(0), int64(0) // at: bytes until the next measurement
+	for i := range c.entries {
+		if c.results[i].Err != nil {
 			continue
 		}
-		size := int64(entries[i].Fields.Size()) + entryBytes
+		size := int64(c.entries[i].Fields.Size()) + entryBytes
 		total, n = total+size, n+1
 		if at -= size; at >= 0 {
 			continue
 		}
 		at = (at%step + step) % step
-		if key := w.keyOf(&entries[i]); !slices.Contains(keys, key) {
+		if key := w.keyOf(&c.entries[i]); !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 	}
 	for _, key := range keys {
-		w.boundStream(ctx, key, total/n)
+		w.boundStream(ctx, c, key, total/n)
 	}
 }
 
 // boundStream drops the oldest entries of a stream that takes more than MaxBytes. average is what
 // an entry takes, for servers and users without MEMORY.
-func (w *Writer) boundStream(ctx context.Context, key string, average int64) {
-	dropped := int64(0)
+func (w *Writer) boundStream(ctx context.Context, c *chunk, key string, average int64) {
+	var dropped, keep int64
 	var err error
 	for range trimSteps {
-		var keep int64
-		if keep, err = w.fitting(ctx, key, average); err != nil || keep == 0 {
+		if keep, err = w.fitting(ctx, c, key, average); err != nil || keep == 0 {
 			break
 		}
-		var went int64
-		if went, err = w.out.XTrimMaxLen(ctx, key, keep).Result(); err != nil || went == 0 {
+		var n int64
+		c.ask(1, func(c *chunk, _ int) { n, err = c.replies.number() }, "xtrim", key, "maxlen", keep)
+		if w.do(ctx, c, w.out); err != nil || n == 0 {
 			break
 		}
-		dropped += went
+		dropped += n
 	}
-	switch {
-	case err == nil:
-	case fault.Judge(err) == fault.Moved:
-		w.out.Redirected()
-	case fault.IsServerSaid(err):
+	if fault.IsServerSaid(err) && fault.Judge(err) != fault.Moved {
 		w.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: key, Err: err})
 	}
-	if dropped > 0 {
-		w.stats.trimmed.Add(dropped)
-		w.stats.lost.Add(dropped)
-		w.emit(redisio.Event{Kind: redisio.EventDropped, Key: key, Count: int(dropped)})
-	}
+	w.count(key, dropped, dropped)
 }
 
 // fitting returns to how many entries a stream is to be trimmed in one step, 0 for none.
-func (w *Writer) fitting(ctx context.Context, key string, average int64) (int64, error) {
-	pipe := w.out.Pipeline()
-	memory, length := pipe.MemoryUsage(ctx, key, 0), pipe.XLen(ctx, key)
-	_, _ = pipe.Exec(ctx) // the commands have their errors
-	n, err := length.Result()
-	if err != nil || n < 2 {
-		return 0, err
-	}
-	size, err := memory.Result()
+func (w *Writer) fitting(ctx context.Context, c *chunk, key string, average int64) (int64, error) {
+	var size, n int64
+	var sizeErr, err error
+	c.ask(2, func(c *chunk, _ int) { size, sizeErr = c.replies.number() }, "memory", "usage", key, "samples", 0)
+	c.ask(1, func(c *chunk, _ int) { n, err = c.replies.number() }, "xlen", key)
+	w.do(ctx, c, w.out)
 	switch {
-	case errors.Is(err, redis.Nil): // the stream has gone
-		return 0, nil
-	case err != nil && fault.IsServerSaid(err) && fault.Judge(err) == fault.Permanent:
-		size = n * average
-	case err != nil:
+	case err != nil || n < 2 || sizeErr == resp.ErrNilReply: // nil: the stream was deleted
 		return 0, err
+	case fault.IsServerSaid(sizeErr) && fault.Judge(sizeErr) == fault.Permanent:
+		size = n * average
+	case sizeErr != nil:
+		return 0, sizeErr
 	}
 	if size <= w.cfg.MaxBytes {
 		return 0, nil

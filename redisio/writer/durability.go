@@ -89,44 +89,47 @@ func (e *DurabilityError) Is(target error) bool { return target == redisio.ErrUn
 // Unwrap returns why it could not be asked.
 func (e *DurabilityError) Unwrap() error { return e.Err }
 
-// confirmation is what stands at the end of a pipeline.
+// confirmation is what WAIT and WAITAOF say at the end of a pipeline.
 type confirmation struct {
-	wait *redis.IntCmd
-	aof  *redis.IntSliceCmd
+	replicas int64
+	fsynced  int64
+	err      error
 }
 
-// queue adds the waiting. It must be the last of the pipeline: the server answers no other command meanwhile.
-func (d Durability) queue(ctx context.Context, c *chunk) (q confirmation) {
-	if d.Replicas > 0 {
-		q.wait = redis.NewIntCmd(ctx, "wait", d.Replicas, d.Timeout.Milliseconds())
-		c.queue = append(c.queue, q.wait)
-	}
-	if d.Fsync {
-		q.aof = redis.NewIntSliceCmd(ctx, "waitaof", 1, 0, d.Timeout.Milliseconds())
-		c.queue = append(c.queue, q.aof)
-	}
-	return q
-}
-
-// judge compares the counts: the server does not call it an error if they are too low.
-func (q confirmation) judge(want Durability, p *part, results []redisio.Result) {
-	if q.wait == nil && q.aof == nil {
+// add adds the waiting. It must be last, because the server answers no other command meanwhile.
+func (d Durability) add(c *chunk, q *confirmation) {
+	if len(c.cmds) == 0 {
 		return
 	}
-	e := &DurabilityError{Key: p.key, Want: want}
-	ok := true
-	if q.wait != nil {
-		n, err := q.wait.Result()
-		e.Replicas, e.Err = int(n), errors.Join(e.Err, err)
-		ok = err == nil && e.Replicas >= want.Replicas
+	if d.Replicas > 0 {
+		c.ask(0, func(c *chunk, _ int) {
+			n, err := c.replies.number()
+			q.replicas, q.err = n, errors.Join(q.err, err)
+		}, "wait", d.Replicas, d.Timeout.Milliseconds())
 	}
-	if q.aof != nil {
-		n, err := q.aof.Result()
-		e.Fsynced, e.Err = err == nil && len(n) == 2 && n[0] >= 1, errors.Join(e.Err, err)
-		ok = ok && e.Fsynced
+	if d.Fsync {
+		c.ask(0, func(c *chunk, _ int) {
+			err := c.replies.list(2)
+			if err == nil {
+				q.fsynced, err = c.replies.number()
+			}
+			if err == nil {
+				_, err = c.replies.number()
+			}
+			q.err = errors.Join(q.err, err)
+		}, "waitaof", 1, 0, d.Timeout.Milliseconds())
 	}
+}
+
+// judge compares the counts: the server does not report an error if they are too low.
+func (q *confirmation) judge(want Durability, p *part, results []redisio.Result) {
+	fsynced := q.fsynced >= 1
+	if !want.on() || q.err == nil && int(q.replicas) >= want.Replicas && (fsynced || !want.Fsync) {
+		return
+	}
+	e := &DurabilityError{Key: p.key, Want: want, Replicas: int(q.replicas), Fsynced: fsynced, Err: q.err}
 	for _, i := range p.index {
-		if !ok && results[i].Err == nil {
+		if results[i].Err == nil {
 			results[i].Err = e
 		}
 	}

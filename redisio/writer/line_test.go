@@ -211,12 +211,11 @@ func TestWriteHalfAnswered(t *testing.T) {
 
 // What a writer sends is what go-redis would.
 func TestAppendXAdd(t *testing.T) {
-	e := redisio.Outgoing{
-		ID:     "7-1",
-		Fields: redisio.Fields{{Name: "a", Value: []byte("1\r\n")}, {Name: "ü", Value: nil}},
-	}
+	fields := redisio.Fields{{Name: "a", Value: []byte("1\r\n")}, {Name: "ü", Value: nil}}
 	for want, cfg := range map[string]Config{
 		"xadd k 7-1":                           {Key: "k"},
+		"xadd k *":                             {Key: "k"},
+		"xadd k nomkstream maxlen ~ 12345 *":   {Key: "k", Tuning: Tuning{OnlyExisting: true}, MaxLen: 12345},
 		"xadd k nomkstream 7-1":                {Key: "k", Tuning: Tuning{OnlyExisting: true}},
 		"xadd k nomkstream maxlen ~ 12345 7-1": {Key: "k", Tuning: Tuning{OnlyExisting: true}, MaxLen: 12345},
 	} {
@@ -230,8 +229,20 @@ func TestAppendXAdd(t *testing.T) {
 		for _, a := range args {
 			fmt.Fprintf(&text, "$%d\r\n%s\r\n", len(a), a)
 		}
-		if got := string(w.appendXAdd(nil, &e)); got != text.String() {
-			t.Errorf("%q\nwant %q", got, text.String())
+		for _, own := range []bool{true, false} {
+			e := redisio.Outgoing{Fields: fields}
+			if strings.HasSuffix(want, "7-1") {
+				e.ID = "7-1"
+			}
+			c := &chunk{entries: []redisio.Outgoing{e}, own: own}
+			w.xadd(c, 0, nil, (*chunk).wrote)
+			got := c.out
+			if !own {
+				got = resp.AppendCommand(nil, c.cmds[0].args)
+			}
+			if string(got) != text.String() {
+				t.Errorf("own %v: %q\nwant %q", own, got, text.String())
+			}
 		}
 	}
 }
@@ -244,13 +255,17 @@ func FuzzReplies(f *testing.F) {
 	f.Add([]byte("+OK\r\n-OOM no\r\n+QUEUED\r\n-EXECABORT no\r\n"), true)
 	f.Add([]byte("-NOPERM no 'multi'\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n-ERR EXEC without MULTI\r\n"), true)
 	f.Fuzz(func(t *testing.T, raw []byte, together bool) {
-		results := make([]redisio.Result, 2)
-		r, w := replies{Walker: resp.Walker{Buf: raw}}, &Writer{}
+		results, index := make([]redisio.Result, 2), []int{0, 1}
+		c, w := &chunk{entries: make([]redisio.Outgoing, 2), results: results}, &Writer{}
 		if together {
-			w.takeTogether(&r, []int{0, 1}, results)
+			w.addTogether(c, index)
 		} else {
-			r.takeEach([]int{0, 1}, results)
+			for _, at := range index {
+				w.xadd(c, at, nil, (*chunk).wrote)
+			}
 		}
+		c.replies.Buf = raw
+		c.read()
 		doubt := false
 		for _, res := range results {
 			not, unknown := errors.Is(res.Err, redisio.ErrNotWritten), errors.Is(res.Err, redisio.ErrUnknownOutcome)

@@ -83,97 +83,60 @@ func checkOnce(key string, e *redisio.Outgoing) error {
 	return nil
 }
 
-// onceCall is a call of scriptOnce, and the entries that it writes.
-type onceCall struct {
-	cmd   *redis.Cmd
-	index []int
-}
-
-func (w *Writer) queueOnce(ctx context.Context, c *chunk, p *part, entries []redisio.Outgoing) {
+// addOnce adds calls of scriptOnce for the entries of a part.
+func (w *Writer) addOnce(c *chunk, p *part) {
+	once := onceKey(p.key)
 	for left := p.index; len(left) > 0; {
-		n, values, bytes := 0, 0, 0
+		n, bytes, args := 0, 0, 7
 		for n < len(left) && n < onceEntries {
-			size := entries[left[n]].Fields.Size()
+			e := &c.entries[left[n]]
+			size := e.Fields.Size()
 			if n > 0 && bytes+size > onceBytes {
 				break
 			}
-			n, values, bytes = n+1, values+2*len(entries[left[n]].Fields), bytes+size
+			n, bytes, args = n+1, bytes+size, args+3+2*len(e.Fields)
 		}
-		args := make([]any, 0, 7+3*n+values)
-		args = append(
-			args,
-			"eval",
-			script.ScriptOnce,
-			2,
-			p.key,
-			onceKey(p.key),
-			w.cfg.DedupeWindow.Milliseconds(),
-			w.cfg.DedupeIDs,
-		)
-		for _, i := range left[:n] {
-			e := &entries[i]
-			args = append(args, &e.DedupeID, "*", 2*len(e.Fields))
+		index, list := left[:n], make([]any, 0, args)
+		list = append(list, "eval", script.ScriptOnce, 2, p.key, once, w.cfg.DedupeWindow.Milliseconds(), w.cfg.DedupeIDs)
+		for _, i := range index {
+			e, id := &c.entries[i], &words.any
 			if e.ID != "" {
-				args[len(args)-2] = &e.ID
+				id = &e.ID
 			}
-			for f := range e.Fields {
-				args = append(args, &e.Fields[f].Name, (*fieldValue)(&e.Fields[f]))
-			}
+			list = resp.AppendFields(append(list, &e.DedupeID, id, 2*len(e.Fields)), e.Fields)
 		}
-		cmd := redis.NewCmd(ctx, args...)
-		cmd.SetFirstKeyPos(3)
-		c.queue = append(c.queue, cmd)
-		p.once = append(p.once, onceCall{cmd, left[:n]})
+		c.ask(3, func(c *chunk, _ int) { w.readOnce(c, p, index) }, list...)
 		left = left[n:]
 	}
 }
 
-// Settle gives each entry its result.
-func (o *onceCall) Settle(execErr error, note func(int, redisio.Result)) {
-	replies, err := o.cmd.Slice()
-	if values, ok := o.cmd.Val().([]any); ok {
-		replies, err = values, nil // answered before the connection broke
-	}
-	if err == nil && len(replies) != len(o.index) {
-		err = &resp.ReplyError{Offset: 0, Problem: "the script answered for another number of entries"}
-	}
-	for n, i := range o.index {
+// readOnce reads the reply of scriptOnce: for each entry an ID, 0 for a duplicate, or an error.
+func (w *Writer) readOnce(c *chunk, p *part, index []int) {
+	err := c.replies.list(len(index))
+	for _, i := range index {
+		var res redisio.Result
 		if err != nil {
-			note(i, redisio.Result{Err: writeError(err, execErr)})
-			continue
+			res = c.replies.failed(err)
+		} else if res = c.replies.result(); res.ID == "0" {
+			res = redisio.Result{Duplicate: true}
 		}
-		switch v := replies[n].(type) {
-		case string:
-			note(i, redisio.Result{ID: v})
-		case error:
-			note(i, redisio.Result{Err: writeError(v, execErr)})
-		default:
-			note(i, redisio.Result{Duplicate: true})
-		}
+		p.note(w, c, i, res)
 	}
 }
 
 // perProducer is how many ids an IDMP producer is to remember: twice its share, for hashes don't share evenly.
 func (c *Config) perProducer() int { return min(max(2*c.DedupeIDs/idmpProducers, 100), idmpMost) }
 
-func (w *Writer) queueIDMP(ctx context.Context, c *chunk, p *part, entries []redisio.Outgoing) {
-	p.before = redis.NewCmd(
-		ctx,
-		"eval",
-		scriptIDMP,
-		1,
-		p.key,
-		int64(w.cfg.DedupeWindow/time.Second),
-		w.cfg.perProducer(),
-	)
-	p.before.SetFirstKeyPos(3)
-	c.queue = append(c.queue, p.before)
+// addIDMP adds XADDs with IDMP, and before them the script that sets it up and reads the last ID.
+func (w *Writer) addIDMP(c *chunk, p *part) {
+	c.ask(3, p.readIDMP, "eval", scriptIDMP, 1, p.key, int64(w.cfg.DedupeWindow/time.Second), w.cfg.perProducer())
+	wrote := p.wrote(w)
 	for _, i := range p.index {
-		e, producer := &entries[i], ""
-		if e.DedupeID != "" && e.ID == "" { // a second entry with an ID of its own is refused anyhow
-			producer = producers[xxhash.Sum64String(e.DedupeID)%idmpProducers]
+		var producer *string
+		if e := &c.entries[i]; e.DedupeID != "" && e.ID == "" { // a second entry with its own ID is refused anyway
+			producer = &producers[xxhash.Sum64String(e.DedupeID)%idmpProducers]
 		}
-		w.xadd(c, e, i, producer)
+		w.xadd(c, i, producer, wrote)
 	}
 }
 
@@ -184,20 +147,20 @@ var producers = func() (names [idmpProducers]string) {
 	return names
 }()
 
-// settleIDMP reads what the last id was, and reports whether it is known.
-func (w *Writer) settleIDMP(p *part, last *redisio.ID) bool {
-	id, err := p.before.Text()
+// readIDMP reads the last ID of the stream.
+func (p *part) readIDMP(c *chunk, _ int) {
+	id, err := c.replies.text()
 	if err == nil {
-		*last, err = redisio.ParseID(id)
-		return err == nil
+		p.last, err = redisio.ParseID(id)
+		p.known = err == nil
+		return
 	}
 	if fault.Judge(err) == fault.Permanent &&
-		!fault.IsWrongType(err) { // a user without rights for XINFO or XCFGSET, say
+		!fault.IsWrongType(err) { // for example a user without the right to XINFO or XCFGSET
 		p.lane.mu.Lock()
 		p.lane.script = true
 		p.lane.mu.Unlock()
 	}
-	return false
 }
 
 func (l *lane) refusesIDMP() bool {

@@ -2,6 +2,10 @@ package writer
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
@@ -9,52 +13,105 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
-// replies are the answers to a pipeline, as far as they came.
+// replies are the replies to a pipeline, as far as they arrived.
 type replies struct {
 	resp.Walker
-	broken error // why there are not all
-	stray  bool  // the server is none to write to
+	broken error // why the rest is missing
+	unsent bool  // nothing was sent
+	stray  bool  // the server is not one to write to
+	moved  bool  // another node of the cluster has the key
 	stuck  bool  // the connection is in a transaction that cannot end
+	denied bool  // the user has no right to transactions
 }
 
-// next returns the next answer. An error of the server is a redis.Error; others say that the answer did not come.
-func (r *replies) next() (string, error) {
-	text, err := r.Text()
-	if fault.IsServerSaid(err) {
-		r.stray = r.stray || fault.Says(err, "NOREPLICAS") || fault.Says(err, "READONLY") || fault.Says(err, "NOAUTH")
+// from continues with the reply to a command that go-redis sent in a pipeline that failed with
+// failed. go-redis also sets the error of a broken connection on commands that were answered before.
+func (r *replies) from(cmd *redis.RawCmd, failed error) {
+	raw, err := cmd.Result()
+	if err == nil && len(raw) == 0 {
+		err = failed
 	}
-	return scan.String(text), err
-}
-
-// result is the next answer as that to an XADD.
-func (r *replies) result() redisio.Result {
-	id, err := r.next()
 	switch {
-	case err == nil && id == "QUEUED":
-		r.stuck = true
-		return r.Lost(errors.New("redisio: the connection was in a transaction"))
-	case err == nil:
-		return redisio.Result{ID: id}
-	case err == resp.ErrNilReply:
-		return redisio.Result{Err: &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: redisio.ErrNoStream}}
 	case fault.IsServerSaid(err):
-		return redisio.Result{Err: &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err}}
+		raw, err = fmt.Appendf(nil, "-%v\r\n", err), nil
+	case err != nil && resp.Whole(raw):
+		err = nil
+	case err != nil:
+		raw = nil
 	}
-	return r.Lost(err)
+	r.Buf, r.Pos, r.broken, r.unsent = raw, 0, err, fault.NeverSent(err)
 }
 
-// Lost is the result of an entry whose answer did not come.
-func (r *replies) Lost(err error) redisio.Result {
-	r.Pos = len(r.Buf) // nor do those behind it
+// note remembers what an error reply means for the connection, and returns the error. An error that
+// is not the server's says that the reply is missing.
+func (r *replies) note(err error) error {
+	switch {
+	case err == nil || err == resp.ErrNilReply:
+		return err
+	case fault.IsServerSaid(err):
+		r.stray = r.stray || fault.WrongServer(err)
+		r.moved = r.moved || fault.Judge(err) == fault.Moved
+		return err
+	}
+	r.Pos = len(r.Buf) // the rest is missing too
 	if r.broken != nil {
 		err = r.broken
 	}
-	return redisio.Result{Err: &fault.OutcomeError{Outcome: redisio.ErrUnknownOutcome, Cause: err}}
+	return err
 }
 
-// takeEach takes the answers to XADDs.
-func (r *replies) takeEach(index []int, results []redisio.Result) {
-	for _, at := range index {
-		results[at] = r.result()
-	}
+// text returns the next reply as a string.
+func (r *replies) text() (string, error) {
+	text, err := r.Text()
+	return scan.String(text), r.note(err)
 }
+
+// number returns the next reply as a number.
+func (r *replies) number() (int64, error) {
+	text, err := r.text()
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		err = r.note(&resp.ReplyError{Offset: r.Pos, Problem: "not a number"})
+	}
+	return n, err
+}
+
+// list reads the start of a list of n elements.
+func (r *replies) list(n int) error {
+	_, had, err := r.Header()
+	if err == resp.ErrNilReply || err == nil && had != n {
+		err = &resp.ReplyError{Offset: r.Pos, Problem: fmt.Sprintf("a list of %d instead of %d", had, n)}
+	}
+	return r.note(err)
+}
+
+// result is the next reply, as the reply to an XADD.
+func (r *replies) result() redisio.Result {
+	id, err := r.text()
+	if err == nil && id == "QUEUED" {
+		r.stuck = true
+		err = r.note(errors.New("redisio: the connection was in a transaction"))
+	}
+	if err != nil {
+		return r.failed(err)
+	}
+	return redisio.Result{ID: id}
+}
+
+// failed is the result of an entry whose reply is err.
+func (r *replies) failed(err error) redisio.Result {
+	outcome := redisio.ErrUnknownOutcome
+	switch {
+	case err == resp.ErrNilReply:
+		outcome, err = redisio.ErrNotWritten, redisio.ErrNoStream
+	case r.unsent || fault.IsServerSaid(err):
+		outcome = redisio.ErrNotWritten
+	}
+	return redisio.Result{Err: &fault.OutcomeError{Outcome: outcome, Cause: err}}
+}
+
+// wrote reads the reply to a plain XADD.
+func (c *chunk) wrote(at int) { c.results[at] = c.replies.result() }

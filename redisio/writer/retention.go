@@ -5,13 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
-	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -39,106 +37,93 @@ func keepOrDrop(drop bool) string {
 	return "keep"
 }
 
-// retain makes the call of scriptRetain. cap is -1, or the length to shrink to, and budget is -1,
-// or the bytes.
-func (w *Writer) retain(ctx context.Context, key string, l *lane, cap, budget int64) *redis.Cmd {
-	c := &w.cfg
+// addRetain adds the call of scriptRetain. cap is the length to shrink to, and budget the bytes; -1
+// means no limit. reply reads its reply, by readRetention.
+func (w *Writer) addRetain(c *chunk, p *part, cap, budget int64, reply func(*chunk, int)) {
+	cfg := &w.cfg
 	maxLen, maxAge, how, acked := int64(-1), int64(-1), "~", ""
-	if c.MaxLen > 0 {
-		maxLen = c.MaxLen
+	if cfg.MaxLen > 0 {
+		maxLen = cfg.MaxLen
 	}
-	if c.MaxAge > 0 {
-		maxAge = c.MaxAge.Milliseconds()
+	if cfg.MaxAge > 0 {
+		maxAge = cfg.MaxAge.Milliseconds()
 	}
-	if c.Exact {
+	if cfg.Exact {
 		how = "="
 	}
 	if w.acked {
 		acked = "acked"
 	}
-	l.mu.Lock()
-	average := l.average
-	l.mu.Unlock()
-	cmd := redis.NewCmd(
-		ctx,
-		"eval",
-		scriptRetain,
-		1,
-		key,
-		maxLen,
-		c.MinID,
-		maxAge,
-		keepOrDrop(c.DropUnread),
-		how,
-		acked,
-		cap,
-		keepOrDrop(c.WhenFull == FullDrop),
-		budget,
-		average,
-		script.TrimStep,
-	)
-	cmd.SetFirstKeyPos(3)
-	return cmd
+	p.lane.mu.Lock()
+	average := p.lane.budget.average
+	p.lane.mu.Unlock()
+	c.ask(3, reply, "eval", scriptRetain, 1, p.key, maxLen, cfg.MinID, maxAge, keepOrDrop(cfg.DropUnread), how, acked,
+		cap, keepOrDrop(cfg.WhenFull == FullDrop), budget, average, script.TrimStep)
 }
 
 // retention is the reply of scriptRetain.
 type retention struct {
+	trimmed, lost int64 // entries dropped, and those of them that a group needed
 	length, bytes int64
-	more          bool           // one call did not do
-	kept          *HeldBackError // nil: no group keeps what should go
+	more          bool           // one call did not suffice
+	kept          *HeldBackError // nil: no group keeps what should be dropped
 }
 
-// retained reads the reply of scriptRetain, and tells of losses.
-func (w *Writer) retained(key string, cmd *redis.Cmd) (r retention, err error) {
-	reply, err := cmd.Slice()
-	if err != nil {
-		return r, err
+// readRetention reads the reply of scriptRetain.
+func (r *replies) readRetention(key string) (t retention, err error) {
+	if err := r.list(10); err != nil {
+		return t, err
 	}
-	n, text, ok := [10]int64{}, [10]string{}, len(reply) == 10
-	for i := 0; ok && i < len(reply); i++ {
+	var n [10]int64
+	var text [10]string
+	for i := range n {
 		if i == 5 || i == 9 {
-			text[i], ok = reply[i].(string)
+			text[i], err = r.text()
 		} else {
-			n[i], ok = reply[i].(int64)
+			n[i], err = r.number()
+		}
+		if err != nil {
+			return t, err
 		}
 	}
-	if !ok {
-		return r, &resp.ReplyError{Offset: 0, Problem: "the script answered something else than numbers and a group"}
-	}
-	w.stats.trimmed.Add(n[0])
-	if n[1] > 0 {
-		w.stats.lost.Add(n[1])
-		w.emit(redisio.Event{Kind: redisio.EventDropped, Key: key, Count: int(n[1])})
-	}
-	r = retention{length: n[2], bytes: n[3], more: n[4] == 1}
+	t = retention{trimmed: n[0], lost: n[1], length: n[2], bytes: n[3], more: n[4] == 1}
 	if text[5] != "" {
-		r.kept = &HeldBackError{Key: key, Group: text[5], Length: n[2], Lag: n[6], Pending: n[7], Consumers: n[8],
-			Oldest: text[9]}
+		t.kept = &HeldBackError{Key: key, Group: strings.Clone(text[5]), Length: n[2], Lag: n[6], Pending: n[7],
+			Consumers: n[8], Oldest: strings.Clone(text[9])}
 	}
-	return r, nil
+	return t, nil
 }
 
-// trimSteps is how many scripts one write has for a stream. The next write goes on.
+// count counts dropped entries, and reports losses.
+func (w *Writer) count(key string, trimmed, lost int64) {
+	w.stats.trimmed.Add(trimmed)
+	if lost > 0 {
+		w.stats.lost.Add(lost)
+		w.emit(redisio.Event{Kind: redisio.EventDropped, Key: key, Count: int(lost)})
+	}
+}
+
+// trimSteps is how many scripts one write runs for a stream. The next write continues.
 const trimSteps = 16
 
-// shrink calls scriptRetain until all is dropped that may go, or for trimSteps.
-func (w *Writer) shrink(ctx context.Context, p *part, cap, budget int64) (r retention, err error) {
+// shrink calls scriptRetain until everything is dropped that may be, at most trimSteps times.
+func (w *Writer) shrink(ctx context.Context, c *chunk, p *part, cap, budget int64) (r retention, err error) {
 	for range trimSteps {
-		cmd := w.retain(ctx, p.key, p.lane, cap, budget)
-		_ = w.out.Process(ctx, cmd) // the command has the error
-		if r, err = w.retained(p.key, cmd); err != nil || !r.more {
+		w.addRetain(c, p, cap, budget, func(c *chunk, _ int) { r, err = c.replies.readRetention(p.key) })
+		w.do(ctx, c, w.out)
+		if err != nil {
 			break
 		}
-	}
-	if err != nil && fault.Judge(err) == fault.Moved {
-		w.out.Redirected()
+		if w.count(p.key, r.trimmed, r.lost); !r.more {
+			break
+		}
 	}
 	return r, err
 }
 
-// admit reserves places below the cap, and refuses the entries that there is no place for. It asks the server, which
-// drops what the groups are done with, when there seems to be too little room.
-func (w *Writer) admit(ctx context.Context, p *part, results []redisio.Result) {
+// admit reserves places below the cap, and refuses the entries for which there is no place. If there
+// seems to be too little room it asks the server, which drops what the groups have settled.
+func (w *Writer) admit(ctx context.Context, c *chunk, p *part) {
 	if w.cfg.HardCap == 0 || w.cfg.WhenFull == FullDrop {
 		return
 	}
@@ -148,9 +133,9 @@ func (w *Writer) admit(ctx context.Context, p *part, results []redisio.Result) {
 	var kept *HeldBackError
 	l.mu.Unlock()
 	if !enough {
-		r, err := w.shrink(ctx, p, max(w.cfg.HardCap-n, 0), -1)
+		r, err := w.shrink(ctx, c, p, max(w.cfg.HardCap-n, 0), -1)
 		if err != nil {
-			p.fail(results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
+			p.fail(c.results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
 			return
 		}
 		kept = r.kept
@@ -164,7 +149,7 @@ func (w *Writer) admit(ctx context.Context, p *part, results []redisio.Result) {
 	length := l.length + l.reserved
 	l.mu.Unlock()
 	for _, i := range p.index[p.reserved:] {
-		results[i] = redisio.Result{
+		c.results[i] = redisio.Result{
 			Err: &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Group: kept.group(),
 				Full: w.cfg.WhenFull},
 		}
@@ -172,76 +157,84 @@ func (w *Writer) admit(ctx context.Context, p *part, results []redisio.Result) {
 	p.index = p.index[:p.reserved]
 }
 
-// queueTrim adds the trimming if it is due, else, if there is a cap, the question for the length.
-func (w *Writer) queueTrim(ctx context.Context, c *chunk, p *part, now time.Time) {
+// trimming is what a pipeline asks about the length of one stream.
+type trimming struct {
+	retention
+	cap, budget int64
+	script      bool  // it trims, else it only asks for the length
+	err         error // why the length is unknown
+}
+
+var errNoLength = errors.New("redisio: the length is not known")
+
+// addTrim adds the trimming if it is due, else, if there is a cap, the question for the length.
+func (w *Writer) addTrim(c *chunk, p *part, now time.Time) {
+	p.trim = trimming{retention: retention{bytes: -1}, cap: -1, budget: -1, err: errNoLength}
 	if !w.cfg.trims() && w.cfg.HardCap == 0 && w.cfg.MaxBytes == 0 {
 		return
 	}
 	entries, interval := w.cfg.every()
-	l, cap, budget := p.lane, int64(-1), int64(-1)
+	l, t := p.lane, &p.trim
 	if w.cfg.MaxBytes > 0 {
-		budget = w.cfg.MaxBytes
+		t.budget = w.cfg.MaxBytes
 	}
 	if w.cfg.WhenFull == FullDrop && w.cfg.HardCap > 0 {
-		cap = w.cfg.HardCap
+		t.cap = w.cfg.HardCap
 	}
 	l.mu.Lock()
 	l.since += len(p.index)
 	due := l.behind || w.cfg.trims() && (l.since >= entries || now.Sub(l.trimmed) >= interval) ||
-		cap > 0 && (!l.known || l.length+int64(len(p.index)) > cap) || w.overweight(l, now)
+		t.cap > 0 && (!l.known || l.length+int64(len(p.index)) > t.cap) || l.budget.overweight(w.cfg.MaxBytes, now)
 	if due {
 		l.since, l.trimmed = 0, now
 	}
 	l.mu.Unlock()
 	switch {
 	case due:
-		p.cap, p.budget = cap, budget
-		p.trim = w.retain(ctx, p.key, l, cap, budget)
-		c.queue = append(c.queue, p.trim)
+		t.script = true
+		w.addRetain(c, p, t.cap, t.budget, p.readTrim)
 	case w.cfg.HardCap > 0:
-		p.length = redis.NewIntCmd(ctx, "xlen", p.key)
-		c.queue = append(c.queue, p.length)
+		c.ask(1, func(c *chunk, _ int) { t.length, t.err = c.replies.number() }, "xlen", p.key)
 	}
 }
 
-// settleTrim takes note of the length.
-func (w *Writer) settleTrim(p *part, written int64) {
-	r, err := retention{bytes: -1}, errNoLength
-	if p.trim != nil {
-		if r, err = w.retained(p.key, p.trim); err != nil && fault.IsServerSaid(err) && !fault.IsFull(err) &&
-			fault.Judge(err) != fault.Moved {
-			w.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: p.key, Err: err})
-		}
-	} else if p.length != nil {
-		r.length, err = p.length.Result()
+func (p *part) readTrim(c *chunk, _ int) {
+	p.trim.retention, p.trim.err = c.replies.readRetention(p.key)
+}
+
+// settleTrim records the length, and reports what the trimming did.
+func (w *Writer) settleTrim(p *part) {
+	t, l, now := &p.trim, p.lane, time.Now()
+	switch {
+	case t.script && t.err == nil:
+		w.count(p.key, t.trimmed, t.lost)
+	case t.script && fault.IsServerSaid(t.err) && !fault.IsFull(t.err) && fault.Judge(t.err) != fault.Moved:
+		w.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: p.key, Err: t.err})
 	}
-	l, now := p.lane, time.Now()
 	l.mu.Lock()
 	l.reserved -= p.reserved
-	if err == nil && r.bytes >= 0 {
-		l.weighed(r.bytes, now)
+	if t.err == nil && t.script && t.bytes >= 0 {
+		l.budget.weighed(t.bytes, now)
 	}
-	if err == nil {
-		l.known, l.length = true, r.length
+	if t.err == nil {
+		l.known, l.length = true, t.length
 	} else {
-		l.length += written
+		l.length += p.written
 	}
-	l.behind = r.more
+	l.behind = t.more
 	l.mu.Unlock()
-	p.reserved, p.more = 0, r.more
-	w.tellHeldBack(l, r.kept, now)
+	p.reserved, p.written = 0, 0
+	w.tellHeldBack(l, t.kept, now)
 }
 
-// trimOn goes on with a trimming that one script did not finish.
-func (w *Writer) trimOn(ctx context.Context, p *part) {
-	for step := 1; step < trimSteps && p.more; step++ {
-		p.trim = w.retain(ctx, p.key, p.lane, p.cap, p.budget)
-		_ = w.out.Process(ctx, p.trim) // the command has the error
-		w.settleTrim(p, 0)
+// trimOn continues a trimming that one script did not finish.
+func (w *Writer) trimOn(ctx context.Context, c *chunk, p *part) {
+	for step := 1; step < trimSteps && p.trim.more; step++ {
+		w.addRetain(c, p, p.trim.cap, p.trim.budget, p.readTrim)
+		w.do(ctx, c, w.out)
+		w.settleTrim(p)
 	}
 }
-
-var errNoLength = errors.New("redisio: the length is not known")
 
 // probeKey is a scratch key, on the node that has the writer's key.
 func (w *Writer) probeKey() string {

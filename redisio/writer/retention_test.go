@@ -16,6 +16,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
@@ -413,9 +414,12 @@ func TestWriterOpensOnAFullServer(t *testing.T) {
 	}
 }
 
-// trimCalls counts the calls of the retention script, and keeps how many entries each dropped.
+// trimCalls counts the calls of the retention script, and keeps how many entries each dropped. It
+// makes go-redis send them, because its hooks see them.
 func trimCalls(t testing.TB, w *Writer) (dropped *[]int64) {
 	dropped = new([]int64)
+	w.lines.Close()
+	w.lines = nil
 	hook := &evals{dropped: dropped}
 	w.out.AddHook(hook)
 	return dropped
@@ -431,11 +435,10 @@ func (h *evals) note(cmds ...redis.Cmder) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, c := range cmds {
-		if cmd, is := c.(*redis.Cmd); is && cmd.Name() == "eval" {
-			reply, err := cmd.Slice()
-			if err == nil && len(reply) > 0 {
-				n, _ := reply[0].(int64)
-				*h.dropped = append(*h.dropped, n)
+		if cmd, is := c.(*redis.RawCmd); is && cmd.Name() == "eval" {
+			r := replies{Walker: resp.Walker{Buf: cmd.Val()}}
+			if trimmed, err := r.readRetention("any"); err == nil {
+				*h.dropped = append(*h.dropped, trimmed.trimmed)
 			}
 		}
 	}

@@ -7,15 +7,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/check"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
 // Stats count what a writer did since it was opened.
 type Stats struct {
-	Duplicates int64 // entries that were not written, since they were there
+	Duplicates int64 // entries that were not written, because they were there
 	Trimmed    int64 // entries dropped by retention and at the cap
 	Lost       int64 // those of them that some group had not read or not settled
 }
@@ -33,31 +33,103 @@ func (w *Writer) emit(e redisio.Event) {
 	}
 }
 
-// lane is what a writer knows of one stream.
+// send writes entries: as one pipeline, or as several if they are large.
+func (w *Writer) send(ctx context.Context, entries []redisio.Outgoing, results []redisio.Result) {
+	c := w.chunks.Get().(*chunk)
+	defer func() {
+		c.clear()
+		w.chunks.Put(c)
+	}()
+	c.entries, c.results, c.own = entries, results, w.lines != nil
+	for i := range entries {
+		if err := w.check(&entries[i]); err != nil {
+			results[i] = redisio.Result{Err: err}
+			continue
+		}
+		c.index = append(c.index, i)
+	}
+	if !w.transacts(len(c.index)) {
+		w.sendGroup(ctx, c, c.index)
+	} else {
+		for _, group := range w.bySlot(c, c.index) {
+			w.sendGroup(ctx, c, group)
+		}
+	}
+	if w.plain && w.cfg.MaxBytes > 0 {
+		w.bound(ctx, c)
+	}
+}
+
+// sendGroup writes some entries, up to conn.MaxKept bytes at a time.
+func (w *Writer) sendGroup(ctx context.Context, c *chunk, index []int) {
+	for len(index) > 0 {
+		n, size := 0, 0
+		for n < len(index) && (n == 0 || size < conn.MaxKept) {
+			size += c.entries[index[n]].Fields.Size()
+			n++
+		}
+		if w.plain {
+			w.sendPlain(ctx, c, index[:n])
+		} else {
+			w.sendParts(ctx, c, index[:n])
+		}
+		index = index[n:]
+	}
+}
+
+// sendPlain writes entries by XADD alone.
+func (w *Writer) sendPlain(ctx context.Context, c *chunk, index []int) {
+	if w.together(c, index) {
+		w.addTogether(c, index)
+	} else {
+		for _, at := range index {
+			w.xadd(c, at, nil, (*chunk).wrote)
+		}
+	}
+	w.do(ctx, c, w.out)
+}
+
+func (w *Writer) keyOf(e *redisio.Outgoing) string {
+	if e.Key != "" {
+		return e.Key
+	}
+	return w.cfg.Key
+}
+
+// check finds what the server would refuse, or not cope with, before anything is sent.
+func (w *Writer) check(e *redisio.Outgoing) error {
+	key := w.keyOf(e)
+	if key == "" {
+		return &fault.OutcomeError{
+			Outcome: redisio.ErrNotWritten,
+			Cause:   errors.New("neither the entry nor the writer names a key"),
+		}
+	}
+	if err := check.Entry(key, e.Fields, w.cfg.MaxPayload); err != nil {
+		return err
+	}
+	if w.cfg.DedupeWindow > 0 {
+		return checkOnce(key, e)
+	}
+	return nil
+}
+
+// lane is what a writer knows about one stream.
 type lane struct {
 	mu       sync.Mutex // held for a few lines
-	known    bool       // length is
+	known    bool       // length is known
 	length   int64
-	reserved int64 // entries on their way, below the cap
+	reserved int64 // entries in flight, below the cap
 	since    int   // entries since the last trimming
 	trimmed  time.Time
 	script   bool               // IDMP can't be used here
 	behind   bool               // the last trimming has more to do
 	heldBack map[string]stalled // the groups that keep the stream long, by name
-
-	// Of the budget of bytes.
-	measured  bool // bytes is what the server said at weighedAt
-	bytes     int64
-	fresh     int64 // what was written since
-	average   int64 // what an entry takes
-	weighedAt time.Time
-	fullUntil time.Time      // there was no room: nothing is asked until then
-	fullBy    *HeldBackError // why
-	oom       bool           // the server was out of memory
-	relief    time.Time      // when to make room for that again, at the earliest
+	budget   budget
 }
 
-// lanes are bounded, for entries may name any number of keys: who was forgotten is met anew.
+// lanes is bounded, because entries may name any number of keys. A stream that was evicted starts
+// again with an empty lane.
 type lanes struct {
 	mu sync.Mutex
 	m  map[string]*lane
@@ -90,68 +162,53 @@ func (ls *lanes) of(key string) *lane {
 type part struct {
 	key      string
 	lane     *lane
-	index    []int      // of the entries
-	reserved int64      // places below the cap
-	bytes    int64      // what the entries take, roughly, when there is a budget
-	once     []onceCall // the scripts that write them
-	before   *redis.Cmd // what IDMP needs
-	from, to int        // or their XADDs, in chunk.sent
-	trim     *redis.Cmd
-	cap      int64 // of trim
-	budget   int64 // likewise
-	more     bool  // trim was not enough
-	length   *redis.IntCmd
+	index    []int // of the entries
+	reserved int64 // places below the cap
+	bytes    int64 // approximate memory of the entries, if there is a budget
+	last     redisio.ID
+	known    bool  // last is the last ID before the entries, see IDMP
+	written  int64 // entries
+	full     bool  // the server was out of memory
+	trim     trimming
 }
 
-// trip is one pipeline on one connection.
+// trip is one pipeline of parts on one connection.
 type trip struct {
-	via   interface{ Pipeline() redis.Pipeliner }
+	via   pipeliner
 	parts []*part
 }
 
-// sendMore is send for a writer that isn't plain.
-func (w *Writer) sendMore(ctx context.Context, c *chunk, entries []redisio.Outgoing, results []redisio.Result) {
+// sendParts writes entries with everything beyond XADD that the configuration asks for.
+func (w *Writer) sendParts(ctx context.Context, c *chunk, index []int) {
 	now := time.Now()
-	w.Split(c, entries, results)
+	w.split(c, index)
 	for i := range c.parts {
-		w.admit(ctx, &c.parts[i], results)
-		w.afford(ctx, &c.parts[i], entries, results, now)
+		w.admit(ctx, c, &c.parts[i])
+		w.afford(ctx, c, &c.parts[i], now)
 	}
-	for _, t := range w.trips(ctx, c, results) {
-		c.queue = c.queue[:0]
+	for _, t := range w.trips(ctx, c) {
 		for _, p := range t.parts {
-			w.queue(ctx, c, p, entries, results, now)
+			w.addPart(c, p, now)
 		}
-		if len(c.queue) == 0 {
-			continue
-		}
-		wait := w.cfg.Durability.queue(ctx, c)
-		pipe := t.via.Pipeline()
-		_ = pipe.BatchProcess(ctx, c.queue...) // only queues
-		_, err := pipe.Exec(ctx)
+		var q confirmation
+		w.cfg.Durability.add(c, &q)
+		w.do(ctx, c, t.via)
 		for _, p := range t.parts {
-			w.Settle(c, p, results, err)
-			w.trimOn(ctx, p)
-			wait.judge(w.cfg.Durability, p, results)
+			w.settle(p)
+			w.trimOn(ctx, c, p)
+			q.judge(w.cfg.Durability, p, c.results)
 		}
 	}
+	clear(c.parts)
+	c.parts = c.parts[:0]
 }
 
-// Split finds what is to go to which key.
-func (w *Writer) Split(c *chunk, entries []redisio.Outgoing, results []redisio.Result) {
+// split makes a part for each key.
+func (w *Writer) split(c *chunk, index []int) {
 	var byKey map[string]int
 	at := -1
-	for i := range entries {
-		e := &entries[i]
-		err := w.check(e)
-		if err == nil && w.cfg.DedupeWindow > 0 {
-			err = checkOnce(w.keyOf(e), e)
-		}
-		if err != nil {
-			results[i] = redisio.Result{Err: err}
-			continue
-		}
-		key := w.keyOf(e)
+	for _, i := range index {
+		key := w.keyOf(&c.entries[i])
 		if at < 0 || c.parts[at].key != key {
 			found, ok := byKey[key]
 			if !ok {
@@ -168,9 +225,9 @@ func (w *Writer) Split(c *chunk, entries []redisio.Outgoing, results []redisio.R
 	}
 }
 
-// trips says which connections the parts go by. Who waits for replicas has to do so on the
-// connection that wrote, which a cluster client chooses by itself unless it is told.
-func (w *Writer) trips(ctx context.Context, c *chunk, results []redisio.Result) []trip {
+// trips decides which parts share a pipeline. WAIT must be sent on the connection that wrote, so in
+// a cluster each node has a pipeline of its own then.
+func (w *Writer) trips(ctx context.Context, c *chunk) []trip {
 	trips := make([]trip, 0, 1)
 	for i := range c.parts {
 		p := &c.parts[i]
@@ -182,7 +239,7 @@ func (w *Writer) trips(ctx context.Context, c *chunk, results []redisio.Result) 
 			node, err := w.out.Cluster.MasterForKey(ctx, p.key)
 			if err != nil {
 				w.out.Redirected()
-				p.fail(results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
+				p.fail(c.results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
 				continue
 			}
 			t.via = node
@@ -203,87 +260,61 @@ func (p *part) fail(results []redisio.Result, err error) {
 	for _, i := range p.index {
 		results[i] = redisio.Result{Err: err}
 	}
-	p.release()
 	p.index = nil
-}
-
-func (p *part) release() {
 	p.lane.mu.Lock()
 	p.lane.reserved -= p.reserved
 	p.lane.mu.Unlock()
 	p.reserved = 0
 }
 
-// queue adds the commands of one key.
-func (w *Writer) queue(
-	ctx context.Context,
-	c *chunk,
-	p *part,
-	entries []redisio.Outgoing,
-	results []redisio.Result,
-	now time.Time,
-) {
-	p.from = len(c.sent)
+// addPart adds the commands of one key.
+func (w *Writer) addPart(c *chunk, p *part, now time.Time) {
 	switch {
 	case w.cfg.DedupeWindow == 0:
+		wrote := p.wrote(w)
 		for _, i := range p.index {
-			w.xadd(c, &entries[i], i, "")
+			w.xadd(c, i, nil, wrote)
 		}
 	case w.idmp && !p.lane.refusesIDMP():
-		w.queueIDMP(ctx, c, p, entries)
+		w.addIDMP(c, p)
 	default:
-		w.queueOnce(ctx, c, p, entries)
+		w.addOnce(c, p)
 	}
-	p.to = len(c.sent)
-	w.queueTrim(ctx, c, p, now)
+	w.addTrim(c, p, now)
 }
 
-// Settle looks at the replies to the commands of one key.
-func (w *Writer) Settle(c *chunk, p *part, results []redisio.Result, execErr error) {
-	if len(p.index) == 0 {
-		return
-	}
-	reload, full, written := false, false, int64(0)
-	note := func(at int, r redisio.Result) {
-		if r.Err != nil {
-			reload, full = reload ||
-				fault.Judge(r.Err) == fault.Moved, full ||
-				errors.Is(r.Err, redisio.ErrBackpressure)
-		} else if r.Duplicate {
-			w.stats.duplicates.Add(1)
-		} else {
-			written++
-		}
-		results[at] = r
-	}
-	var max redisio.ID
-	known := p.before != nil && w.settleIDMP(p, &max)
-	for i := p.from; i < p.to; i++ {
-		id, err := c.sent[i].Result()
-		if id == "" && err != nil {
-			note(c.index[i], redisio.Result{Err: writeError(err, execErr)})
-			continue
-		}
-		r := redisio.Result{ID: id}
-		if known {
-			if at, err := redisio.ParseID(id); err == nil && max.Compare(at) >= 0 {
-				r.Duplicate = true // new entries get larger ids than all before
-			} else if err == nil {
-				max = at
+// wrote returns the function that reads the reply to an XADD of the part.
+func (p *part) wrote(w *Writer) func(*chunk, int) {
+	return func(c *chunk, at int) {
+		res := c.replies.result()
+		if id, err := redisio.ParseID(res.ID); p.known && res.Err == nil && err == nil {
+			if res.Duplicate = p.last.Compare(id) >= 0; !res.Duplicate { // new IDs are larger than all before
+				p.last = id
 			}
 		}
-		note(c.index[i], r)
+		p.note(w, c, at, res)
 	}
-	for i := range p.once {
-		p.once[i].Settle(execErr, note)
+}
+
+// note sets the result of an entry of the part.
+func (p *part) note(w *Writer, c *chunk, at int, res redisio.Result) {
+	switch {
+	case res.Err != nil:
+		p.full = p.full || errors.Is(res.Err, redisio.ErrBackpressure)
+	case res.Duplicate:
+		w.stats.duplicates.Add(1)
+	default:
+		p.written++
 	}
-	w.settleTrim(p, written)
-	if full {
+	c.results[at] = res
+}
+
+// settle records what the replies say about the stream.
+func (w *Writer) settle(p *part) {
+	w.settleTrim(p)
+	if p.full {
 		p.lane.mu.Lock()
-		p.lane.oom = true
+		p.lane.budget.oom = true
 		p.lane.mu.Unlock()
-	}
-	if reload {
-		w.out.Redirected()
 	}
 }

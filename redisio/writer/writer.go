@@ -22,22 +22,22 @@ type Writer struct {
 	cfg   Config
 	rdb   redis.UniversalClient // the caller's: never closed
 	out   conn.Client
-	key   any         // boxed once
-	most  any         // MaxLen, likewise
-	lines *conn.Lines // of a plain writer; nil if go-redis is to write
+	lines *conn.Lines // own connections; nil if go-redis writes
+	most  string      // MaxLen
+	head  []byte      // of an XADD, encoded
+	heads int         // arguments in head
 
-	answers  redisio.Patience
-	mostText string
-	plain    bool        // nothing but XADDs
-	idmp     bool        // the server drops duplicates itself
-	acked    bool        // the server can trim what is acked around what is not
-	apart    atomic.Bool // Together is asked for, and there are no transactions
-	lanes    lanes
-	stats    writerStats
-	state    atomic.Int32
-	users    sync.WaitGroup // Writes under way
-	gate     sync.Mutex     // orders users.Add against Close; held for two lines
-	chunks   sync.Pool
+	answers redisio.Patience
+	plain   bool        // XADD is all that the configuration needs
+	idmp    bool        // the server drops duplicates itself
+	acked   bool        // the server can trim acked entries around pending ones
+	apart   atomic.Bool // the user has no right to transactions
+	lanes   lanes
+	stats   writerStats
+	state   atomic.Int32
+	users   sync.WaitGroup // Writes in progress
+	gate    sync.Mutex     // orders users.Add against Close; held for two lines
+	chunks  sync.Pool
 }
 
 const (
@@ -52,8 +52,8 @@ func New(rdb redis.UniversalClient, cfg Config) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{cfg: cfg.withDefaults(), rdb: rdb}
-	w.key, w.most, w.plain = w.cfg.Key, w.cfg.MaxLen, w.cfg.plain()
-	w.mostText = strconv.FormatInt(w.cfg.MaxLen, 10)
+	w.most, w.plain = strconv.FormatInt(w.cfg.MaxLen, 10), w.cfg.plain()
+	w.head, w.heads = w.headOf()
 	w.chunks.New = func() any { return new(chunk) }
 	return w, nil
 }
@@ -108,7 +108,7 @@ func (w *Writer) meetTogether(ctx context.Context) error {
 	return half.Release()
 }
 
-// meet finds out whether the server is there, and what of it the configuration needs.
+// meet finds out whether the server is there, and what it can do of what the configuration needs.
 func (w *Writer) meet(ctx context.Context) (err error) {
 	if w.cfg.Key == "" {
 		err = w.out.Ping(ctx).Err()
@@ -118,12 +118,17 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 	if err == nil && w.cfg.Together {
 		err = w.meetTogether(ctx)
 	}
+	if err == nil && !w.plain {
+		err = w.meetFeatures(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	if w.plain {
-		return w.openLines(ctx)
-	}
+	return w.openLines(ctx)
+}
+
+// meetFeatures finds out which features the server has, see the fields that it sets.
+func (w *Writer) meetFeatures(ctx context.Context) (err error) {
 	if err := w.meetDurability(ctx); err != nil {
 		return err
 	}
@@ -134,9 +139,9 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 	return err
 }
 
-// openLines connects the writer's own lines. What met the server is not needed any more.
+// openLines connects the writer's own connections, and closes those that met the server.
 func (w *Writer) openLines(ctx context.Context) error {
-	w.lines.Close() // of a try before
+	w.lines.Close() // of an earlier try
 	met := w.out
 	if _, is := met.Single(); !is {
 		return nil
@@ -215,7 +220,7 @@ func (w *Writer) Write(ctx context.Context, entries []redisio.Outgoing, results 
 	if len(entries) <= depth || w.cfg.Pipelines == 1 {
 		for n := 0; n < len(entries); n += depth {
 			end := min(n+depth, len(entries))
-			w.Send(ctx, entries[n:end], results[n:end])
+			w.send(ctx, entries[n:end], results[n:end])
 		}
 		return w.summary(results[:len(entries)])
 	}
@@ -229,7 +234,7 @@ func (w *Writer) Write(ctx context.Context, entries []redisio.Outgoing, results 
 					return
 				}
 				end := min(n+depth, len(entries))
-				w.Send(ctx, entries[n:end], results[n:end])
+				w.send(ctx, entries[n:end], results[n:end])
 			}
 		})
 	}

@@ -51,3 +51,17 @@ func NeedClient(rdb redis.UniversalClient, what string) error {
 	}
 	return nil
 }
+
+// Entry returns an error if an entry for key has no fields, or more bytes than most.
+func Entry(key string, fields redisio.Fields, most int) error {
+	if len(fields) == 0 {
+		return &fault.OutcomeError{
+			Outcome: redisio.ErrNotWritten,
+			Cause:   fmt.Errorf("an entry for %q without fields: Redis takes none", fault.KeyName(key)),
+		}
+	}
+	if size := fields.Size(); size > most {
+		return &redisio.TooLargeError{Key: key, Size: size, Limit: most}
+	}
+	return nil
+}

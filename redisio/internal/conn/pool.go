@@ -55,30 +55,52 @@ func NewLines(c Client) *Lines {
 	}
 }
 
-// Send sends encoded commands and passes the replies to take: all n of them, or fewer if broken is
-// the cause. The connection is kept if take returns true. An error means that nothing was sent. The
-// buffer passed to take is never written to again.
-func (ls *Lines) Send(
-	ctx context.Context,
-	commands []byte,
-	n int,
-	take func(raw []byte, broken error) (good bool),
-) error {
+// Take returns an open connection. An error means that nothing was sent. Return it by Put.
+func (ls *Lines) Take(ctx context.Context) (*Wire, error) {
 	if err := ls.enter(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	defer ls.room.Release(1)
 	w, err := ls.take(ctx)
-	if err != nil {
+	if err == nil {
+		if err = fault.Ended(ctx); err == nil {
+			return w, nil
+		}
+		ls.put(w, true) // ctx ended while it waited
+	}
+	ls.room.Release(1)
+	return nil, err
+}
+
+// Put returns a connection. It is kept if good is true.
+func (ls *Lines) Put(w *Wire, good bool) {
+	ls.put(w, good)
+	ls.room.Release(1)
+}
+
+// Send sends encoded commands. After an error some of them may have arrived.
+func (ls *Lines) Send(ctx context.Context, w *Wire, commands []byte) error {
+	conn := w.Current()
+	if conn == nil {
+		return redisio.ErrClosed
+	}
+	if err := conn.SetWriteDeadline(deadline(ctx, ls.write)); err != nil {
 		return err
 	}
-	if err := fault.Ended(ctx); err != nil { // while it waited
-		ls.put(w, true)
-		return err
+	_, err := conn.Write(commands)
+	return err
+}
+
+// Receive reads the replies to n commands, in the order in which they were sent. With an error it
+// returns what arrived before. The buffer is never written to again.
+func (ls *Lines) Receive(ctx context.Context, w *Wire, n int) ([]byte, error) {
+	conn := w.Current()
+	if conn == nil {
+		return nil, redisio.ErrClosed
 	}
-	raw, err := w.pipeline(ctx, commands, n, ls.write, ls.read)
-	ls.put(w, take(raw, err) && err == nil)
-	return nil
+	if err := conn.SetReadDeadline(deadline(ctx, ls.read)); err != nil {
+		return nil, err
+	}
+	return readReplies(conn, n)
 }
 
 // Open opens one connection.
@@ -203,24 +225,6 @@ func (ls *Lines) Close() {
 	for _, w := range used {
 		w.Close()
 	}
-}
-
-// pipeline sends several commands and reads their replies.
-func (w *Wire) pipeline(ctx context.Context, commands []byte, n int, write, read time.Duration) ([]byte, error) {
-	conn := w.Current()
-	if conn == nil {
-		return nil, redisio.ErrClosed
-	}
-	if err := conn.SetWriteDeadline(deadline(ctx, write)); err != nil {
-		return nil, err
-	}
-	if _, err := conn.Write(commands); err != nil {
-		return nil, err
-	}
-	if err := conn.SetReadDeadline(deadline(ctx, read)); err != nil {
-		return nil, err
-	}
-	return readReplies(conn, n)
 }
 
 // deadline is in d, or that of ctx if it comes first; a d of 0 is none.

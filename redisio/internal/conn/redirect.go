@@ -143,6 +143,9 @@ func (h nodeHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (h nodeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
+		if refused := rawErrors(cmds); err == nil {
+			err = refused
+		}
 		if err != nil {
 			Unanswered(cmds, err)
 		}
@@ -170,6 +173,24 @@ func (h nodeHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 		}
 		return nil
 	}
+}
+
+// rawErrors makes the error replies of raw commands their errors, as go-redis does for others, and
+// returns the first.
+func rawErrors(cmds []redis.Cmder) (first error) {
+	for _, cmd := range cmds {
+		raw, is := cmd.(*redis.RawCmd)
+		if !is || raw.Err() != nil || len(raw.Val()) == 0 || raw.Val()[0] != '-' {
+			continue
+		}
+		err := fault.ReplyError(strings.TrimSpace(string(raw.Val()[1:])))
+		raw.SetErr(err)
+		raw.SetVal(nil)
+		if first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // Redirected returns the commands of a pipeline to send on. WAIT and WAITAOF speak of what was written by the same

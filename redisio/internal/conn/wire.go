@@ -216,14 +216,11 @@ func (w *Wire) once(ctx context.Context, l Limit, args []any) (raw []byte, conn 
 
 // Exchange sends one command on conn and reads its reply.
 func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any) ([]byte, error) {
-	var err error
 	w.out = w.out[:0]
 	if w.at.Ask { // needed before each command while the slot is moving
 		w.out = append(w.out, sayAsking...)
 	}
-	if w.out, err = resp.AppendCommand(w.out, args); err != nil {
-		return nil, err
-	}
+	w.out = resp.AppendCommand(w.out, args)
 	if err := conn.SetDeadline(time.Now().Add(w.Timeout)); err != nil {
 		return nil, err
 	}

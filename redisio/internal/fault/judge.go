@@ -132,6 +132,12 @@ func GroupExists(err error) bool { return redis.HasErrorPrefix(err, "BUSYGROUP")
 // IsFull reports whether the server is out of memory.
 func IsFull(err error) bool { return Says(err, "OOM") }
 
+// WrongServer reports whether the answer is that of a server that does not take writes, or not on
+// this connection. A new connection may lead to another server.
+func WrongServer(err error) bool {
+	return Says(err, "NOREPLICAS") || Says(err, "READONLY") || Says(err, "NOAUTH")
+}
+
 // IsWrongType reports whether the key holds another type.
 func IsWrongType(err error) bool { return Says(err, "WRONGTYPE") }
 

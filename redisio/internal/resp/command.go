@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // Frame finds the end of a reply that arrives in pieces. It need not know how values nest: each
@@ -56,8 +58,30 @@ func (f *Frame) Scan(buf []byte) (bool, error) {
 	return f.Pos <= len(buf), nil
 }
 
-// AppendCommand appends a command as RESP.
-func AppendCommand(dst []byte, args []any) ([]byte, error) {
+// Whole reports whether raw is one whole reply.
+func Whole(raw []byte) bool {
+	f := Frame{Left: 1}
+	done, err := f.Scan(raw)
+	return done && err == nil && f.Pos == len(raw)
+}
+
+// value is the argument for the value of a field.
+type value redisio.Field
+
+// MarshalBinary returns the value as it is, for go-redis.
+func (v *value) MarshalBinary() ([]byte, error) { return v.Value, nil }
+
+// AppendFields appends names and values as arguments, for AppendCommand and go-redis. They are
+// pointers, because these do not allocate.
+func AppendFields(args []any, fields redisio.Fields) []any {
+	for i := range fields {
+		args = append(args, &fields[i].Name, (*value)(&fields[i]))
+	}
+	return args
+}
+
+// AppendCommand appends a command as RESP. It panics on an argument of another type than these.
+func AppendCommand(dst []byte, args []any) []byte {
 	dst = AppendArray(dst, len(args))
 	var num [20]byte
 	for _, a := range args {
@@ -66,15 +90,17 @@ func AppendCommand(dst []byte, args []any) ([]byte, error) {
 			dst = AppendBulk(dst, v)
 		case *string:
 			dst = AppendBulk(dst, *v)
+		case *value:
+			dst = AppendBulk(dst, v.Value)
 		case int:
 			dst = AppendBulk(dst, strconv.AppendInt(num[:0], int64(v), 10))
 		case int64:
 			dst = AppendBulk(dst, strconv.AppendInt(num[:0], v, 10))
 		default:
-			return dst, fmt.Errorf("an argument of type %T", a)
+			panic(fmt.Sprintf("redisio: an argument of type %T", a))
 		}
 	}
-	return dst, nil
+	return dst
 }
 
 // AppendArray appends the start of an array of n elements.

@@ -1,0 +1,252 @@
+package writer
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+)
+
+// command is one command of a pipeline.
+type command struct {
+	args  []any             // for go-redis
+	key   int8              // position of the key in args; 0: none
+	entry int               // of an XADD: the index of its entry
+	reply func(*chunk, int) // reads one reply from chunk.replies; gets entry
+}
+
+// chunk is the scratch memory of one pipeline. It is reused, so a pipeline allocates little.
+type chunk struct {
+	entries []redisio.Outgoing // the caller's
+	results []redisio.Result   // the caller's
+	index   []int              // of the entries that can be sent
+	parts   []part             // by key; empty if the writer is plain
+
+	own     bool // own connections send, else go-redis
+	cmds    []command
+	out     []byte // cmds, encoded for an own connection
+	args    []any  // of cmds, for go-redis
+	replies replies
+	tx      transaction
+
+	raw   []*redis.RawCmd // cmds for go-redis
+	queue []redis.Cmder   // the same
+}
+
+// begin begins a command with n arguments.
+func (c *chunk) begin(n int) {
+	if c.own {
+		c.out = resp.AppendArray(c.out, n)
+	}
+}
+
+// str appends an argument. A pointer as an argument of go-redis does not allocate.
+func (c *chunk) str(s *string) {
+	if c.own {
+		c.out = resp.AppendBulk(c.out, *s)
+	} else {
+		c.args = append(c.args, s)
+	}
+}
+
+// fields appends names and values.
+func (c *chunk) fields(fields redisio.Fields) {
+	if !c.own {
+		c.args = resp.AppendFields(c.args, fields)
+		return
+	}
+	out := c.out
+	for i := range fields {
+		out = resp.AppendBulk(out, fields[i].Name)
+		out = resp.AppendBulk(out, fields[i].Value)
+	}
+	c.out = out
+}
+
+// add adds a command that was appended since from, a length of c.args.
+func (c *chunk) add(from int, key int8, entry int, reply func(*chunk, int)) {
+	c.cmds = append(c.cmds, command{c.args[from:len(c.args):len(c.args)], key, entry, reply})
+}
+
+// ask adds a command. Its arguments may allocate, so it is not for XADD.
+func (c *chunk) ask(key int8, reply func(*chunk, int), args ...any) {
+	if c.own {
+		c.out = resp.AppendCommand(c.out, args)
+	}
+	c.cmds = append(c.cmds, command{args, key, 0, reply})
+}
+
+// done forgets the commands. It keeps no argument, because some refer to the caller's entries.
+func (c *chunk) done() {
+	clear(c.cmds)
+	clear(c.args)
+	c.cmds, c.args, c.out, c.replies, c.tx = c.cmds[:0], c.args[:0], c.out[:0], replies{}, transaction{}
+	if cap(c.out) > conn.MaxKept {
+		c.out = nil
+	}
+}
+
+// clear makes the chunk ready for other entries.
+func (c *chunk) clear() {
+	clear(c.parts)
+	c.entries, c.results, c.index, c.parts = nil, nil, c.index[:0], c.parts[:0]
+}
+
+// words are arguments of XADD.
+var words = struct{ xadd, idmp, nomkstream, maxlen, about, any string }{
+	"xadd", "idmp", "nomkstream", "maxlen", "~", "*",
+}
+
+// xadd adds an XADD for entry at. producer is that of IDMP, or nil.
+func (w *Writer) xadd(c *chunk, at int, producer *string, reply func(*chunk, int)) {
+	e, from := &c.entries[at], len(c.args)
+	n := w.heads + 2*len(e.Fields)
+	if producer != nil {
+		n += 3
+	}
+	c.begin(n)
+	if c.own && e.Key == "" && e.ID == "" && producer == nil {
+		c.out = append(c.out, w.head...)
+	} else {
+		w.xaddHead(c, e, producer)
+	}
+	c.fields(e.Fields)
+	c.add(from, 1, at, reply)
+}
+
+// xaddHead appends the arguments of an XADD before the fields.
+func (w *Writer) xaddHead(c *chunk, e *redisio.Outgoing, producer *string) {
+	key, id := &w.cfg.Key, &words.any
+	if e.Key != "" {
+		key = &e.Key
+	}
+	if e.ID != "" {
+		id = &e.ID
+	}
+	c.str(&words.xadd)
+	c.str(key)
+	if producer != nil {
+		c.str(&words.idmp)
+		c.str(producer)
+		c.str(&e.DedupeID)
+	}
+	if w.cfg.OnlyExisting {
+		c.str(&words.nomkstream)
+		if w.cfg.MaxLen > 0 {
+			c.str(&words.maxlen)
+			c.str(&words.about)
+			c.str(&w.most)
+		}
+	}
+	c.str(id)
+}
+
+// headOf returns the encoded head of most XADDs, and how many arguments it has.
+func (w *Writer) headOf() (head []byte, n int) {
+	var c chunk
+	w.xaddHead(&c, &redisio.Outgoing{}, nil)
+	_, head, _ = bytes.Cut(resp.AppendCommand(nil, c.args), []byte("\n"))
+	return head, len(c.args)
+}
+
+// pipeliner is a go-redis client: the writer's, or one of a cluster node.
+type pipeliner interface{ Pipeline() redis.Pipeliner }
+
+// do sends the commands in one pipeline and lets each read its reply, in order. It has two
+// carriers: the writer's own connections, or go-redis for clusters and for clients of other types.
+func (w *Writer) do(ctx context.Context, c *chunk, via pipeliner) {
+	if len(c.cmds) == 0 {
+		return
+	}
+	defer c.done()
+	if err := fault.Ended(ctx); err != nil {
+		c.unsent(err)
+		return
+	}
+	if w.lines != nil {
+		w.sendOwn(ctx, c)
+		return
+	}
+	w.sendGoRedis(ctx, c, via)
+	if c.replies.moved && !w.out.Redirected() && w.cfg.Key != "" {
+		_ = w.out.XLen(ctx, w.cfg.Key).Err() // go-redis follows this one, and reloads its slots
+	}
+}
+
+// unsent tells every command that nothing was sent.
+func (c *chunk) unsent(err error) {
+	c.replies = replies{broken: err, unsent: true}
+	c.read()
+}
+
+// read lets each command read its reply.
+func (c *chunk) read() {
+	for i := range c.cmds {
+		c.cmds[i].reply(c, c.cmds[i].entry)
+	}
+}
+
+// sendOwn sends the commands on an own connection.
+func (w *Writer) sendOwn(ctx context.Context, c *chunk) {
+	line, err := w.lines.Take(ctx)
+	if err != nil {
+		c.unsent(err)
+		return
+	}
+	err = w.lines.Send(ctx, line, c.out)
+	if err == nil {
+		c.replies.Buf, err = w.lines.Receive(ctx, line, len(c.cmds))
+	}
+	c.replies.broken = err
+	c.read()
+	if c.replies.stray {
+		w.lines.Renew()
+	}
+	if c.replies.denied {
+		w.apart.Store(true)
+	}
+	w.lines.Put(line, err == nil && !c.replies.stuck)
+}
+
+// sendGoRedis sends the commands by go-redis, and reads its replies raw.
+func (w *Writer) sendGoRedis(ctx context.Context, c *chunk, via pipeliner) {
+	for i := range c.cmds {
+		c.queue = append(c.queue, w.rawCmd(c, i))
+	}
+	pipe := via.Pipeline()
+	_ = pipe.BatchProcess(ctx, c.queue...) // only queues
+	_, failed := pipe.Exec(ctx)
+	for i := range c.cmds {
+		c.replies.from(c.raw[i], failed)
+		c.cmds[i].reply(c, c.cmds[i].entry)
+		clear(c.raw[i].Args())
+	}
+	clear(c.queue)
+	c.queue = c.queue[:0]
+}
+
+// rawCmd returns command i for go-redis. It reuses the one of an earlier pipeline if it can,
+// because each has its own list of arguments. In a cluster a command remembers the slot of its key.
+func (w *Writer) rawCmd(c *chunk, i int) *redis.RawCmd {
+	cmd := &c.cmds[i]
+	if i < len(c.raw) && len(c.raw[i].Args()) == len(cmd.args) && cmd.key == 1 &&
+		(w.out.Cluster == nil || cmd.args[1] == any(&w.cfg.Key)) {
+		copy(c.raw[i].Args(), cmd.args)
+		c.raw[i].SetErr(nil)
+		c.raw[i].SetVal(nil)
+		return c.raw[i]
+	}
+	raw := redis.NewRawCmd(context.Background(), append([]any(nil), cmd.args...)...)
+	raw.SetFirstKeyPos(cmd.key)
+	if i < len(c.raw) {
+		c.raw[i] = raw
+	} else {
+		c.raw = append(c.raw, raw)
+	}
+	return raw
+}
