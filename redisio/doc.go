@@ -49,7 +49,8 @@
 //   - Hold: held.Set (internal/held/held.go) records the entries. A goroutine of the reader renews
 //     their leases (reader/lease.go).
 //   - Write: writer.Writer.Write (writer/writer.go) splits the entries into pipelines
-//     (writer/pipeline.go), encodes XADDs (writer/xadd.go) and reads a reply for each.
+//     (writer/send.go). Each is a list of commands that is encoded and sent (writer/command.go) on an
+//     own connection (internal/conn/pool.go). Each command reads its reply (writer/replies.go).
 //   - Settle: reader.Group.Ack and the others (reader/settle.go) send XACK or a script, and remove
 //     the entries from held.Set when Redis has confirmed it.
 //

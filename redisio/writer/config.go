@@ -93,8 +93,8 @@ type Tuning struct {
 	// Together makes the entries of one pipeline, if there are at most 64, appear atomically
 	// (MULTI), so that a blocked reader gets all of them in one read. It saves reads where few
 	// entries are written at a time. A full server refuses them as a whole. It excludes all
-	// retention except that of OnlyExisting, and has no effect in a cluster. Entries for keys of
-	// different hash slots are different transactions.
+	// retention except that of OnlyExisting, and has no effect with a client other than a
+	// *redis.Client. Entries for keys of different hash slots are different transactions.
 	Together bool
 
 	// Durability is what an entry needs to count as written. Defaults to the reply of the server,

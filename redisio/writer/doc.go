@@ -2,6 +2,7 @@
 // entry: its ID, or an error that says whether the entry was not written ([redisio.ErrNotWritten])
 // or may have been ([redisio.ErrUnknownOutcome]).
 //
-// pipeline.go and xadd.go send, send.go adds what needs more than XADD, retention.go trims, once.go
-// writes an entry once, and durability.go waits for replicas and for the disk.
+// A pipeline is a list of commands, see command.go. send.go splits entries into pipelines, and adds
+// what the configuration needs besides XADD: retention.go trims, once.go writes an entry once,
+// together.go makes a transaction, and durability.go waits for replicas and for the disk.
 package writer
