@@ -75,6 +75,14 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
+// Catch makes the panic of a function that calls user code its error, a *PanicError. Defer it with
+// the address of the result.
+func Catch(err *error) {
+	if v := recover(); v != nil {
+		*err = recovered(v)
+	}
+}
+
 // StageError is the reason why a graph stopped by itself: a stage failed more often than its
 // restarts allow, or the policy for a failed message was to stop.
 type StageError struct {

@@ -60,6 +60,17 @@ func ExamplePanicError() {
 	// acked: [tea jam] dead letters: 1 error: <nil>
 }
 
+// A function that calls user code returns its panic as an error.
+func ExampleCatch() {
+	first := func(s string) (b byte, err error) {
+		defer flow.Catch(&err)
+		return s[0], nil
+	}
+	_, err := first("")
+	fmt.Println(err)
+	// Output: panic: runtime error: index out of range [0] with length 0
+}
+
 // Faults is the policy of all stages that have none of their own. A Policy is a function, and may look at the fault.
 func ExampleFaults() {
 	orders := queueOf("tea", "stone", "jam")

@@ -136,11 +136,7 @@ func (s *stageBase) guard(f func(context.Context) error) (err error) {
 }
 
 func guard(ctx context.Context, f func(context.Context) error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = recovered(v)
-		}
-	}()
+	defer Catch(&err)
 	return f(ctx)
 }
 

@@ -90,11 +90,7 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 }
 
 func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = recovered(v)
-		}
-	}()
+	defer Catch(&err)
 	if s.timeout > 0 {
 		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 		defer cancel()
@@ -142,11 +138,7 @@ func (s *transformStage[T, U]) slow(m Message[T], err error) {
 }
 
 func (s *transformStage[T, U]) call(v T) (u U, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = recovered(v)
-		}
-	}()
+	defer Catch(&err)
 	if s.timeout > 0 {
 		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 		defer cancel()

@@ -60,7 +60,8 @@ func (d *dialect) replies(
 	return sink.Stream(
 		rdb,
 		sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-			Format: d.reply, MaxLen: d.most, Tuning: writer.Tuning{DropUnread: true, MaxPayload: payloadFor(box.maxReply)}, Wait: wait,
+			Format: d.reply, MaxLen: d.most, Wait: wait,
+			Tuning: writer.Tuning{DropUnread: true, MaxPayload: payloadFor(box.maxReply)},
 			OnFull: box.full},
 	)
 }

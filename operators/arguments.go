@@ -40,3 +40,9 @@ func mistaken[T, U any](
 	never := func() flow.StepFunc[T, U] { return nil }
 	return flow.Step(in, name, never, with(opts, mistakes...)...)
 }
+
+// calm calls a user's function and returns its panic as an error.
+func calm[T, U any](v T, f func(T) U) (u U, err error) {
+	defer flow.Catch(&err)
+	return f(v), nil
+}

@@ -3,7 +3,6 @@ package operators
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -87,17 +86,16 @@ func (b *batch[T]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit
 	return nil
 }
 
-// sizeOf calls the user's function and wraps its panic, which otherwise would fail the whole batch.
-func (b *batch[T]) sizeOf(v T) (n int, err error) {
+// sizeOf calls the user's function. A panic of it would otherwise fail the whole batch.
+func (b *batch[T]) sizeOf(v T) (int, error) {
 	if b.size == nil {
 		return 0, nil
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("operators: batch: size: %w", &flow.PanicError{Value: p, Stack: debug.Stack()})
-		}
-	}()
-	if n = b.size(v); n < 0 {
+	n, err := calm(v, b.size)
+	if err != nil {
+		return 0, fmt.Errorf("operators: batch: size: %w", err)
+	}
+	if n < 0 {
 		return 0, fmt.Errorf("operators: batch: size returned %d bytes", n)
 	}
 	return n, nil

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -96,25 +95,15 @@ type asker[T any] struct {
 }
 
 func (a *asker[T]) Handle(ctx context.Context, m flow.Message[T], emit flow.Emit[*asked[T]]) error {
-	key, err := a.keyOf(m.Value)
+	key, err := calm(m.Value, a.key) // its panic is a fault of this message alone
 	if err != nil {
-		return err
+		return fmt.Errorf("operators: dedupe: key: %w", err)
 	}
 	a.held, a.keys = append(a.held, flow.Hold(ctx, m)), append(a.keys, key)
 	if len(a.held) >= askAtOnce {
 		a.ask(ctx, emit)
 	}
 	return nil
-}
-
-// keyOf makes a panic of the user's function a fault of its message alone.
-func (a *asker[T]) keyOf(v T) (key string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("operators: dedupe: key: %w", &flow.PanicError{Value: p, Stack: debug.Stack()})
-		}
-	}()
-	return a.key(v), nil
 }
 
 // Next requests a Ring as soon as the current chunk is handled.

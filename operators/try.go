@@ -3,7 +3,6 @@ package operators
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -27,7 +26,7 @@ func Try[T, U any](
 		return func(ctx context.Context, m flow.Message[T]) (flow.Message[attempt[T, U]], bool, error) {
 			var a attempt[T, U]
 			var err error
-			if a.value, err = calm(ctx, m.Value, f); err == nil {
+			if a.value, err = tryOne(ctx, m.Value, f); err == nil {
 				return flow.Derive(m, a), true, nil
 			}
 			_, decided := flow.Verdict(err)
@@ -60,12 +59,8 @@ type attempt[T, U any] struct {
 	failure *flow.Failure[T]
 }
 
-// calm calls f and returns its panic as an error.
-func calm[T, U any](ctx context.Context, v T, f func(context.Context, T) (U, error)) (u U, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &flow.PanicError{Value: p, Stack: debug.Stack()}
-		}
-	}()
+// tryOne calls f and returns its panic as an error.
+func tryOne[T, U any](ctx context.Context, v T, f func(context.Context, T) (U, error)) (u U, err error) {
+	defer flow.Catch(&err)
 	return f(ctx, v)
 }

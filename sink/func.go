@@ -2,8 +2,8 @@ package sink
 
 import (
 	"context"
-	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -77,11 +77,7 @@ func (f each[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 // guard returns a panic as the error of its message, because the messages before it in the chunk
 // are written.
 func (f each[T]) guard(ctx context.Context, m flow.Message[T]) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &flow.PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
+	defer flow.Catch(&err)
 	return f(ctx, m)
 }
 
@@ -107,5 +103,26 @@ func Batches[T any](f func(ctx context.Context, values []T) error, opts ...flow.
 			}
 			return f(ctx, values)
 		})
+	}, opts...)
+}
+
+// Later is a sink whose values are settled later, for example by a webhook or by a person's
+// approval. f is called with each value and a ticket, and returns. Any goroutine may settle the
+// ticket with Ack, Nack or Dead. Up to n tickets may be open; then f is not called until one is
+// settled. A ticket that is not settled within the given time is nacked; zero or less sets no
+// limit. See flow.Later, which passes f the whole message.
+//
+// Order: f is called in order; the tickets may be settled in any order. Acks: a value is acked when
+// its ticket is acked. Ends: with its input, when all tickets are settled; values whose ticket is
+// still open after flow.DrainTimeout are given back. Errors: when f returns an error or panics its
+// ticket is void, and the fault policy decides about the value.
+func Later[T any](
+	n int, within time.Duration, f func(ctx context.Context, v T, t *flow.Ticket) error, opts ...flow.StageOption,
+) flow.Sink[T] {
+	if f == nil {
+		return flow.Later[T](n, within, nil, opts...)
+	}
+	return flow.Later(n, within, func(ctx context.Context, m flow.Message[T], t *flow.Ticket) error {
+		return f(ctx, m.Value, t)
 	}, opts...)
 }

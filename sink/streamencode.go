@@ -3,7 +3,6 @@ package sink
 import (
 	"crypto/rand"
 	"errors"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -63,11 +62,7 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 // encodeOne calls the functions of the config and the format, and returns their panics as an error
 // of the message.
 func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, at time.Time, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &flow.PanicError{Value: p, Stack: debug.Stack()}
-		}
-	}()
+	defer flow.Catch(&err)
 	if s.cfg.KeyFor != nil {
 		o.Key = s.cfg.KeyFor(*m)
 	}

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -158,4 +159,18 @@ func (s *settler) letter(st *flow.Settlement) reader.DeadLetter {
 		s.why = reason
 	}
 	return reader.DeadLetter{ID: st.Meta.ID, Extra: reason.Fields()}
+}
+
+// leases reports lost leases to the graph, once the graph has set its function.
+type leases struct {
+	report atomic.Pointer[func(ids []string)]
+}
+
+// OnLeaseLost implements flow.Leaser.
+func (l *leases) OnLeaseLost(lost func(ids []string)) { l.report.Store(&lost) }
+
+func (l *leases) tell(ids []string) {
+	if report := l.report.Load(); report != nil {
+		(*report)(ids)
+	}
 }

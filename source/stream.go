@@ -75,6 +75,9 @@ type StreamConfig[T any] struct {
 const (
 	defaultCount         = 1000
 	defaultMaxDeliveries = 16
+	// defaultReadyWithin is longer than a usual failover of Redis, and than the pauses between the
+	// round trips of a reader with the default lease.
+	defaultReadyWithin = 30 * time.Second
 )
 
 // Stream reads a Redis stream as a member of a consumer group.
@@ -230,6 +233,14 @@ func (s *streamReader[T]) Meter(ctx context.Context) (lag, pending int64, err er
 		return -1, -1, err
 	}
 	return info.Lag, info.Pending, nil
+}
+
+// Ready reports to a readiness probe whether Redis answers (see flow.Prober).
+func (s *streamReader[T]) Ready() error {
+	if !s.open.Load() {
+		return nil // the graph already reports that
+	}
+	return s.r.Ready(s.plan.readyWithin)
 }
 
 func (s *streamReader[T]) Close(ctx context.Context) error {

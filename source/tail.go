@@ -95,3 +95,11 @@ func (t *tailReader[T]) Close(ctx context.Context) error {
 	}
 	return t.r.Close(ctx)
 }
+
+// Ready reports to a readiness probe whether Redis answers.
+func (t *tailReader[T]) Ready() error {
+	if t.r == nil {
+		return nil
+	}
+	return t.r.Ready(defaultReadyWithin)
+}

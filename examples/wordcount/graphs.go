@@ -24,7 +24,8 @@ func load(rdb redis.UniversalClient, text io.Reader, to streams, opts ...flow.Pa
 // count is the graph that counts the words of the lines. Each shard sees all occurrences of its words.
 func count(rdb redis.UniversalClient, s streams, o options, opts ...flow.Part) *flow.Graph {
 	entries := source.Stream(rdb, source.StreamConfig[string]{
-		Key: s.lines, Group: s.group, MaxInFlight: o.inFlight(), Tuning: reader.Tuning{Lease: o.lease, Block: 100 * time.Millisecond},
+		Key: s.lines, Group: s.group, MaxInFlight: o.inFlight(),
+		Tuning: reader.Tuning{Lease: o.lease, Block: 100 * time.Millisecond},
 	}, flow.Name("lines"))
 	c := counter{slow: o.slow, fails: chance(o.fail, o.seed)}
 	lines := operators.MapMessage(entries, toLine, flow.Name("line"))

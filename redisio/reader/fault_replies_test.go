@@ -202,7 +202,8 @@ func TestFault_D8_MaxBytesBoundsMemory(t *testing.T) {
 	want := slices.Concat(addSized(t, rdb, key, small, 10), addSized(t, rdb, key, large, 1<<20))
 	for name, make := range map[string]func(rdb redis.UniversalClient) reader{
 		"group": func(rdb redis.UniversalClient) reader {
-			r, _ := open(t, rdb, GroupConfig{Key: key, Group: fmt.Sprintf("%T", rdb), Tuning: Tuning{Lease: time.Minute}})
+			group := fmt.Sprintf("%T", rdb)
+			r, _ := open(t, rdb, GroupConfig{Key: key, Group: group, Tuning: Tuning{Lease: time.Minute}})
 			return r
 		},
 		"tail": func(rdb redis.UniversalClient) reader { return openTail(t, rdb, TailConfig{Key: key}) },

@@ -150,7 +150,9 @@ func TestTimesThatOverflow(t *testing.T) {
 	for _, cfg := range []interface{ Validate() error }{
 		GroupConfig{Key: "k", Group: "g", Tuning: Tuning{Lease: math.MaxInt64}},
 		GroupConfig{Key: "k", Group: "g", Tuning: Tuning{ReclaimEvery: math.MaxInt64}},
-		writer.Config{Key: "k", Tuning: writer.Tuning{Durability: writer.Durability{Replicas: 1, Timeout: math.MaxInt64}}},
+		writer.Config{Key: "k", Tuning: writer.Tuning{
+			Durability: writer.Durability{Replicas: 1, Timeout: math.MaxInt64},
+		}},
 	} {
 		var mistake *redisio.ConfigError
 		if err := cfg.Validate(); !errors.As(err, &mistake) || mistake.Fix == "" {
@@ -164,7 +166,8 @@ func TestTimesThatOverflow(t *testing.T) {
 			ReapAfter:    math.MaxInt64,
 			DelayedEvery: math.MaxInt64,
 		}, Wait: math.MaxInt64},
-		writer.Config{Key: "k", Tuning: writer.Tuning{MaxAge: math.MaxInt64}, DedupeWindow: math.MaxInt64, Wait: math.MaxInt64},
+		writer.Config{Key: "k", Tuning: writer.Tuning{MaxAge: math.MaxInt64}, DedupeWindow: math.MaxInt64,
+			Wait: math.MaxInt64},
 	} {
 		if err := cfg.Validate(); err != nil {
 			t.Errorf("%+v: %v", cfg, err)

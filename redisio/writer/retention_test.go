@@ -486,11 +486,13 @@ func TestFault_D13_RetentionIsBounded(t *testing.T) {
 		"MaxLen, read": {cfg: Config{MaxLen: 1234, Tuning: Tuning{Exact: true}}, left: 1234, groups: func(key string) {
 			rig.GroupAt(t, rdb, key, "g", "1-49999")
 		}},
-		"MaxLen, read in part": {cfg: Config{MaxLen: 1234, Tuning: Tuning{Exact: true}}, left: 5001, groups: func(key string) {
-			rig.GroupAt(t, rdb, key, "g", "1-45000")
-		}},
+		"MaxLen, read in part": {cfg: Config{MaxLen: 1234, Tuning: Tuning{Exact: true}}, left: 5001,
+			groups: func(key string) {
+				rig.GroupAt(t, rdb, key, "g", "1-45000")
+			}},
 		"MinID": {cfg: Config{Tuning: Tuning{MinID: "1-48801", Exact: true}}, left: 1201},
-		"unread": {cfg: Config{MaxLen: 100, Tuning: Tuning{Exact: true, DropUnread: true}}, left: 100, lost: n - 99 - 20_030,
+		"unread": {cfg: Config{MaxLen: 100, Tuning: Tuning{Exact: true, DropUnread: true}}, left: 100,
+			lost:   n - 99 - 20_030,
 			groups: func(key string) { rig.GroupAt(t, rdb, key, "g", "1-20030") }},
 		"pending": {cfg: Config{MaxLen: 100, Tuning: Tuning{Exact: true, DropUnread: true}}, left: 100, lost: n - 99,
 			groups: func(key string) {
