@@ -176,7 +176,12 @@ func (f eventFormat[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v Eve
 // inboxFormat writes messages of sockets as events.
 type inboxFormat struct{}
 
-func (inboxFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v inboxEvent) (redisio.Fields, []byte, error) {
+func (inboxFormat) Encode(
+	dst redisio.Fields,
+	buf []byte,
+	e *redisio.Envelope,
+	v inboxEvent,
+) (redisio.Fields, []byte, error) {
 	e.ID = v.id
 	return eventFormat[[]byte]{jsonBytes{redisio.Bytes()}}.Encode(dst, buf, e, v.Event)
 }

@@ -21,9 +21,9 @@ const checkEvery = time.Second
 
 // hubRun is the state of a running hub.
 //
-// Events of sockets go through a graph of their own, because it has to outlive the sockets: when
-// the hub's graph ends, it stops all its sources at once, and a socket may still have a message to
-// write then.
+// Events of sockets go through a graph of their own, because it has to outlive the sockets. When the
+// hub's graph ends, it stops all its sources at once, but a socket may still have a message to
+// write.
 type hubRun struct {
 	hub    *Hub
 	ctx    context.Context // parent of the sockets' contexts; done when the hub has ended

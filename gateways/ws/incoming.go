@@ -11,7 +11,8 @@ import (
 )
 
 // incoming reads the frames of a socket and carries them out. It is owned by the reading goroutine.
-// The hello fixes who and session; other goroutines read them after it only.
+// The
+// hello fixes the fields who and session. Other goroutines read them only after it.
 type incoming struct {
 	s       *socket
 	who     Identity

@@ -106,7 +106,7 @@ func (o *outgoing) finish(bye *farewell) bool {
 	return true
 }
 
-// close stops the writer. What still waits is not written.
+// close stops the writer. Frames that still wait are not written.
 func (o *outgoing) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -37,9 +37,9 @@ func crowd(t testing.TB, n int) (*Relay[string], []*Listener[string]) {
 }
 
 // step delivers one entry to all, and has all of them take it.
-func step(t testing.TB, r *Relay[string], ls []*Listener[string], list []record[string], n *news) {
+func step(t testing.TB, r *Relay[string], ls []*Listener[string], list []record[string], n *readResult) {
 	list[0].id = list[0].id.Next()
-	r.hand(n, list)
+	r.dispatch(n, list)
 	for _, l := range ls {
 		b, _, err := l.Poll(context.Background())
 		if err != nil || len(b.Items) != 1 {
@@ -54,7 +54,7 @@ func BenchmarkDeliver(b *testing.B) {
 	list := []record[string]{{Item: Item[string]{Cursor: "1-1", Value: "v"}, topics: []string{"busy"}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		step(b, r, ls, list, &news{})
+		step(b, r, ls, list, &readResult{})
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/delivery")
 }
@@ -65,9 +65,9 @@ func TestDeliverAllocations(t *testing.T) {
 	r, ls := crowd(t, n)
 	list := []record[string]{{Item: Item[string]{Cursor: "1-1", Value: "v"}, topics: []string{"busy"}}}
 	for range 10 {
-		step(t, r, ls, list, &news{})
+		step(t, r, ls, list, &readResult{})
 	}
-	if got := testing.AllocsPerRun(20, func() { step(t, r, ls, list, &news{}) }); got > 8 {
+	if got := testing.AllocsPerRun(20, func() { step(t, r, ls, list, &readResult{}) }); got > 8 {
 		t.Errorf("%.0f allocations for %d listeners", got, n)
 	}
 }

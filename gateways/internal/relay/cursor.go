@@ -46,72 +46,60 @@ func parseCursor(s string) (cursor, error) {
 	return cursor{id: id, exact: true}, nil
 }
 
-// beginning is where a listener starts, and the gap before it.
-type beginning struct {
+// start is where a listener starts, and the gap before it.
+type start struct {
 	at  redisio.ID
 	gap *Gap
 }
 
 // begin resolves a cursor. It retries while Redis is unavailable.
-func (r *Relay[T]) begin(ctx context.Context, c cursor) (b beginning, err error) {
-	if err := r.enter(ctx); err != nil {
+func (r *Relay[T]) begin(ctx context.Context, c cursor) (b start, err error) {
+	if err := r.history.enter(ctx); err != nil {
 		return b, err
 	}
-	defer r.leave()
-	err = r.insist(ctx, func() (err error) {
+	defer r.history.leave()
+	err = r.server.insist(ctx, func() (err error) {
 		b, err = r.locate(ctx, c)
 		return err
 	})
 	return b, err
 }
 
-func (r *Relay[T]) locate(ctx context.Context, c cursor) (beginning, error) {
-	s, err := r.inspect(ctx)
+func (r *Relay[T]) locate(ctx context.Context, c cursor) (start, error) {
+	s, err := r.server.inspect(ctx)
 	if err != nil {
-		return beginning{}, err
+		return start{}, err
 	}
 	switch {
 	case c.now:
-		return beginning{at: s.top}, nil
+		return start{at: s.top}, nil
 	case c.beginning && s.first.IsZero():
-		return beginning{at: s.top}, nil
+		return start{at: s.top}, nil
 	case c.beginning:
-		return beginning{at: s.first.Prev()}, nil
+		return start{at: s.first.Prev()}, nil
 	case c.exact && c.id.Compare(s.top) > 0: // from a replaced stream, or lost in a failover
 		return missing(c.id, s.top), nil
 	case !c.exact && c.id.Compare(s.top) > 0: // a future time: the listener would be silent until then
-		return beginning{at: s.top}, nil
+		return start{at: s.top}, nil
 	case s.trimmed(c.id) && s.first.IsZero():
 		return missing(c.id, s.top), nil
 	case s.trimmed(c.id):
 		return missing(c.id, s.first.Prev()), nil
 	case !c.exact || c.id == s.top || c.id.IsZero():
-		return beginning{at: c.id}, nil
+		return start{at: c.id}, nil
 	}
 	// The entry should exist. If it does not, it was deleted, or the cursor is from another stream:
 	// the entries after it are unknown.
-	found, err := r.rdb.XRangeN(ctx, r.cfg.Key, c.id.String(), c.id.String(), 1).Result()
+	found, err := r.server.rdb.XRangeN(ctx, r.cfg.Key, c.id.String(), c.id.String(), 1).Result()
 	switch {
 	case err != nil:
-		return beginning{}, fmt.Errorf("relay: find %v in %q: %w", c.id, r.cfg.Key, err)
+		return start{}, fmt.Errorf("relay: find %v in %q: %w", c.id, r.cfg.Key, err)
 	case len(found) == 0:
 		return missing(c.id, c.id), nil
 	}
-	return beginning{at: c.id}, nil
+	return start{at: c.id}, nil
 }
 
-func missing(from, to redisio.ID) beginning {
-	return beginning{to, &Gap{From: from.String(), To: to.String(), Missed: -1}}
+func missing(from, to redisio.ID) start {
+	return start{to, &Gap{From: from.String(), To: to.String(), Missed: -1}}
 }
-
-// enter waits until another read of history may start. leave ends the read.
-func (r *Relay[T]) enter(ctx context.Context) error {
-	select {
-	case r.cfg.Reads <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (r *Relay[T]) leave() { <-r.cfg.Reads }

@@ -16,59 +16,66 @@ func (r *Relay[T]) opened(at redisio.ID) {
 	}
 	r.open, r.last = true, at
 	r.recent.reset(at)
-	r.seen.Store(&mark{place{at, at.String()}, r.life})
-	for l := range r.all {
+	r.seen.Store(&streamPosition{position{at, at.String()}, r.epoch})
+	for l := range r.index.all {
 		l.mu.Lock()
-		l.stalled = false
+		l.at.stalled = false
 		l.wake()
 		l.mu.Unlock()
 	}
 }
 
+// round is a delivery to the listeners. Guarded by the relay's lock.
+type round[T any] struct {
+	number uint64
+	entry  uint64 // entries delivered so far, in all rounds
+	woken  []*Listener[T]
+}
+
 // deliver passes entries to the listeners. It runs in the relay's graph.
-func (r *Relay[T]) deliver(_ context.Context, chunk []flow.Message[*news]) error {
+func (r *Relay[T]) deliver(_ context.Context, chunk []flow.Message[*readResult]) error {
 	for i := range chunk {
 		n := chunk[i].Value
-		r.hand(n, r.records(n.entries))
+		r.dispatch(n, r.history.records(n.entries))
 	}
 	return nil
 }
 
-func (r *Relay[T]) hand(n *news, list []record[T]) {
+func (r *Relay[T]) dispatch(n *readResult, list []record[T]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.round++
+	r.round.number++
 	switch {
 	case n.restarted:
-		r.life++
+		r.epoch++
 		r.last = n.at
 		r.recent.reset(n.at)
-		for l := range r.all {
-			l.restart(r.life, n.at, n.gap)
+		for l := range r.index.all {
+			l.restart(r.epoch, n.at, n.gap)
 		}
 	case n.gap != nil:
 		at, _ := redisio.ParseID(n.gap.To)
 		r.recent.reset(at)
-		for l := range r.all {
+		for l := range r.index.all {
 			if l.tell(n.gap) {
-				r.rouse(l)
+				r.wakeLater(l)
 			}
 		}
 	}
-	r.entries.Add(int64(len(n.entries)))
+	r.count.entries.Add(int64(len(n.entries)))
 	for i := range list {
 		rec := &list[i]
 		if rec.id.Compare(r.last) <= 0 {
 			continue
 		}
 		r.last = rec.id
-		r.entry++
+		r.round.entry++
 		r.recent.push(*rec)
-		for l := range r.every {
+		for l := range r.index.every {
 			r.give(l, rec)
 		}
 		for _, t := range rec.topics {
-			for l := range r.topics[t] {
+			for l := range r.index.topics[t] {
 				r.give(l, rec)
 			}
 		}
@@ -77,27 +84,27 @@ func (r *Relay[T]) hand(n *news, list []record[T]) {
 	if k := len(n.entries); k > 0 && n.entries[k-1].Position.Compare(r.last) > 0 {
 		r.last = n.entries[k-1].Position
 	}
-	r.seen.Store(&mark{place{r.last, r.last.String()}, r.life})
-	for i, l := range r.woken {
+	r.seen.Store(&streamPosition{position{r.last, r.last.String()}, r.epoch})
+	for i, l := range r.round.woken {
 		l.wake()
-		r.woken[i] = nil
+		r.round.woken[i] = nil
 	}
-	r.woken = r.woken[:0]
+	r.round.woken = r.round.woken[:0]
 }
 
 func (r *Relay[T]) give(l *Listener[T], rec *record[T]) {
-	if l.entry == r.entry {
+	if l.entry == r.round.entry {
 		return // already queued: the entry has several of its topics
 	}
-	l.entry = r.entry
+	l.entry = r.round.entry
 	if l.put(&rec.Item) {
-		r.rouse(l)
+		r.wakeLater(l)
 	}
 }
 
-func (r *Relay[T]) rouse(l *Listener[T]) {
-	if l.round != r.round {
-		l.round = r.round
-		r.woken = append(r.woken, l)
+func (r *Relay[T]) wakeLater(l *Listener[T]) {
+	if l.round != r.round.number {
+		l.round = r.round.number
+		r.round.woken = append(r.round.woken, l)
 	}
 }

@@ -7,16 +7,17 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
-// span is a range of history in one life of the stream: after from, up to and including to, or to
+// pageRange is a range of history in one epoch of the stream: after from, up to and including to, or to
 // the end if to is zero.
-type span struct {
+type pageRange struct {
 	from, to redisio.ID
-	life     int
+	epoch    int
 }
 
 // page is one read of history.
@@ -24,41 +25,51 @@ type page[T any] struct {
 	gap   *Gap // before items
 	items []record[T]
 	end   redisio.ID // where to continue
-	more  bool       // the span may have more entries
+	more  bool       // the range may have more entries
 }
 
-// flights are the reads in flight. Listeners that resume at the same place share a read.
-type flights[T any] struct {
+// shared are the reads in flight. Listeners that resume at the same place share a read.
+type shared[T any] struct {
 	mu    sync.Mutex
-	under map[span]*flight[T]
+	under map[pageRange]*sharedRead[T]
 }
 
-type flight[T any] struct {
+type sharedRead[T any] struct {
 	done chan struct{} // closed when page and err are set
 	page page[T]
 	err  error
 }
 
+// history reads pages of the stream for listeners that are behind.
+type history[T any] struct {
+	cfg    *Config[T]
+	server *server
+	size   atomic.Int64 // estimated size of an entry, from the larger ones
+	shared shared[T]
+
+	skipped, pages atomic.Int64
+}
+
 // page reads a page of history, or waits for another caller that reads the same one.
-func (r *Relay[T]) page(ctx context.Context, s span) (page[T], error) {
+func (h *history[T]) page(ctx context.Context, s pageRange) (page[T], error) {
 	for {
-		r.flights.mu.Lock()
-		f := r.flights.under[s]
+		h.shared.mu.Lock()
+		f := h.shared.under[s]
 		leads := f == nil
 		if leads {
-			f = &flight[T]{done: make(chan struct{})}
-			r.flights.under[s] = f
+			f = &sharedRead[T]{done: make(chan struct{})}
+			h.shared.under[s] = f
 		}
-		r.flights.mu.Unlock()
+		h.shared.mu.Unlock()
 		if leads {
-			f.page, f.err = r.read(ctx, s)
+			f.page, f.err = h.read(ctx, s)
 			if f.err == nil {
-				r.refused.Worked()
+				h.server.refused.Worked()
 			}
-			f.err = r.refused.Look(f.err) // the reader of a page has had no success before
-			r.flights.mu.Lock()
-			delete(r.flights.under, s)
-			r.flights.mu.Unlock()
+			f.err = h.server.refused.Look(f.err) // the reader of a page has had no success before
+			h.shared.mu.Lock()
+			delete(h.shared.under, s)
+			h.shared.mu.Unlock()
 			close(f.done)
 			return f.page, f.err
 		}
@@ -76,15 +87,27 @@ func (r *Relay[T]) page(ctx context.Context, s span) (page[T], error) {
 	}
 }
 
-func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
-	if err := r.enter(ctx); err != nil {
+// enter waits until another read of history may start. leave ends the read.
+func (h *history[T]) enter(ctx context.Context) error {
+	select {
+	case h.cfg.Reads <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (h *history[T]) leave() { <-h.cfg.Reads }
+
+func (h *history[T]) read(ctx context.Context, s pageRange) (p page[T], err error) {
+	if err := h.enter(ctx); err != nil {
 		return p, err
 	}
-	defer r.leave()
-	count := r.ask()
+	defer h.leave()
+	count := h.ask()
 	reader, err := reader.NewRange(
-		r.rdb,
-		reader.RangeConfig{Key: r.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count,
+		h.server.rdb,
+		reader.RangeConfig{Key: h.cfg.Key, From: s.from.Next(), To: s.to, MaxCount: count,
 			EntrySize: int(pageBytes) / count},
 	)
 	if err != nil {
@@ -99,12 +122,12 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	}
 	// The state is read after the page: if the stream then begins before the page, nothing of it
 	// was trimmed.
-	st, err := r.inspect(ctx)
+	st, err := h.server.inspect(ctx)
 	if err != nil {
 		return p, err
 	}
-	r.pages.Add(1)
-	r.learn(&b)
+	h.pages.Add(1)
+	h.learn(&b)
 	p.end, p.more = s.from, reader.More()
 	if n := len(b.Entries); n > 0 {
 		p.end = b.Entries[n-1].Position
@@ -129,39 +152,39 @@ func (r *Relay[T]) read(ctx context.Context, s span) (p page[T], err error) {
 	if !s.to.IsZero() && !p.more {
 		p.end = s.to
 	}
-	p.items = r.records(b.Entries)
+	p.items = h.records(b.Entries)
 	return p, nil
 }
 
 // ask returns how many entries to request.
-func (r *Relay[T]) ask() int {
-	size := r.size.Load()
+func (h *history[T]) ask() int {
+	size := h.size.Load()
 	if size == 0 {
-		return min(16, r.cfg.Page) // they may be large
+		return min(16, h.cfg.Page) // they may be large
 	}
-	return max(1, min(r.cfg.Page, int(pageBytes/size)))
+	return max(1, min(h.cfg.Page, int(pageBytes/size)))
 }
 
 // learn updates the estimated size of an entry: up at once, down slowly.
-func (r *Relay[T]) learn(b *redisio.Batch) {
+func (h *history[T]) learn(b *redisio.Batch) {
 	if n := len(b.Entries); n > 0 {
-		size, was := int64(b.Bytes/n)+1, r.size.Load()
-		r.size.Store(max(size, was-was/10))
+		size, was := int64(b.Bytes/n)+1, h.size.Load()
+		h.size.Store(max(size, was-was/10))
 	}
 }
 
 // records decodes entries and skips those that cannot be decoded.
-func (r *Relay[T]) records(entries []redisio.Entry) []record[T] {
+func (h *history[T]) records(entries []redisio.Entry) []record[T] {
 	list := make([]record[T], 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		v, topics, err := r.decode(e)
+		v, topics, err := h.decode(e)
 		if err != nil {
-			if n := r.skipped.Add(1); n&(n-1) == 0 { // log the 1st, 2nd, 4th, 8th …
-				r.cfg.Log.Warn(
+			if n := h.skipped.Add(1); n&(n-1) == 0 { // log the 1st, 2nd, 4th, 8th …
+				h.cfg.Log.Warn(
 					"relay: cannot decode entry",
 					"key",
-					r.cfg.Key,
+					h.cfg.Key,
 					"id",
 					e.ID,
 					"skipped",
@@ -180,11 +203,11 @@ func (r *Relay[T]) records(entries []redisio.Entry) []record[T] {
 	return list
 }
 
-func (r *Relay[T]) decode(e *redisio.Entry) (v T, topics []string, err error) {
+func (h *history[T]) decode(e *redisio.Entry) (v T, topics []string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("relay: Decode panicked: %v", p)
 		}
 	}()
-	return r.cfg.Decode(e)
+	return h.cfg.Decode(e)
 }

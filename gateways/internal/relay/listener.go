@@ -74,10 +74,10 @@ type Batch[T any] struct {
 // Listener receives the entries of some topics. Only one goroutine at a time may call Next; all
 // other methods are safe for concurrent use.
 type Listener[T any] struct {
-	r     *Relay[T]
-	opts  Options
-	news  chan struct{} // holds a token when there is something to check
-	timer *time.Timer   // of Idle; nil until needed
+	r      *Relay[T]
+	opts   Options
+	wakeup chan struct{} // holds a token when there is something to check
+	timer  *time.Timer   // of Idle; nil until needed
 
 	closed  func() // releases its place in a Pool; nil without one
 	closing sync.Once
@@ -88,21 +88,27 @@ type Listener[T any] struct {
 
 	mu     sync.Mutex
 	topics map[string]struct{}
-	queue  []Item[T] // waiting items, from head on
-	head   int
-	lost   *Gap      // gap before the queue; nil if there is none
-	spare  []Item[T] // items returned last, for reuse
-	// If live, new entries are queued as they arrive. Entries after pos, up to until, are read from
-	// history before the queue is read. If not live, the queue is read first, and all entries after
-	// pos are read from history.
+	queue  queue[T]
+	at     progress
+	err    error // why the listener has ended
+}
+
+// progress is what a listener has been given.
+//
+// If live, new entries are queued as they arrive. Entries after pos, up to until, are read from
+// history before the queue is read. If not live, the queue is read first, and all entries after pos
+// are read from history.
+type progress struct {
 	live    bool
 	pos     redisio.ID
 	until   redisio.ID
-	life    int   // the relay's life that pos belongs to
-	given   place // cursor of the last returned batch
-	stalled bool  // all history is read, but no entries are live yet
-	err     error // why the listener has ended
+	epoch   int      // the relay's epoch that pos belongs to
+	given   position // cursor of the last returned batch
+	stalled bool     // all history is read, but no entries are live yet
 }
+
+// behind reports whether a live listener has history to read before its queue.
+func (p *progress) behind() bool { return p.live && p.pos.Compare(p.until) < 0 }
 
 // Listen returns a new listener. The context limits the lookup of where it starts. Listen returns a
 // *CursorError, ErrClosed, mistakes of the configuration, or an error of Redis. The caller must
@@ -115,7 +121,7 @@ func (r *Relay[T]) Listen(ctx context.Context, o Options) (*Listener[T], error) 
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener[T]{r: r, opts: o, news: make(chan struct{}, 1), topics: make(map[string]struct{}, len(o.Topics))}
+	l := &Listener[T]{r: r, opts: o, wakeup: make(chan struct{}, 1), topics: make(map[string]struct{}, len(o.Topics))}
 	if ok, err := r.joins(l, from); ok || err != nil {
 		return l, err
 	}
@@ -128,10 +134,10 @@ func (r *Relay[T]) Listen(ctx context.Context, o Options) (*Listener[T], error) 
 	if r.failed != nil {
 		return nil, r.failed
 	}
-	l.life, l.pos, l.given = r.life, begin.at, place{id: begin.at}
+	l.at.epoch, l.at.pos, l.at.given = r.epoch, begin.at, position{id: begin.at}
 	if begin.gap != nil {
-		l.lost = begin.gap
-		r.gaps.Add(1)
+		l.queue.gap = begin.gap
+		r.count.gaps.Add(1)
 	}
 	r.add(l)
 	l.wake()
@@ -148,13 +154,13 @@ func (r *Relay[T]) joins(l *Listener[T], from cursor) (bool, error) {
 	case !r.open:
 		return false, nil
 	case from.now:
-		l.pos, l.live, l.until = r.last, true, r.last
+		l.at.pos, l.at.live, l.at.until = r.last, true, r.last
 	case from.exact && r.recent.has(from.id):
-		l.pos = from.id
+		l.at.pos = from.id
 	default:
 		return false, nil
 	}
-	l.life, l.given = r.life, place{id: l.pos}
+	l.at.epoch, l.at.given = r.epoch, position{id: l.at.pos}
 	r.add(l)
 	l.wake()
 	return true, nil
@@ -162,11 +168,11 @@ func (r *Relay[T]) joins(l *Listener[T], from cursor) (bool, error) {
 
 // add registers a listener. The caller holds the relay's lock.
 func (r *Relay[T]) add(l *Listener[T]) {
-	r.all[l] = struct{}{}
+	r.index.all[l] = struct{}{}
 	if l.opts.All {
-		r.every[l] = struct{}{}
+		r.index.every[l] = struct{}{}
 	}
-	l.index(l.opts.Topics)
+	l.subscribe(l.opts.Topics)
 }
 
 // Add subscribes to topics: their entries are delivered from now on. While the listener is behind,
@@ -177,32 +183,29 @@ func (l *Listener[T]) Add(topics ...string) { l.add(topics) }
 func (l *Listener[T]) add(topics []string) redisio.ID {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
-	if _, on := l.r.all[l]; !on {
+	if _, on := l.r.index.all[l]; !on {
 		return redisio.ID{}
 	}
-	l.index(topics)
-	return l.place()
+	l.subscribe(topics)
+	return l.topicStart()
 }
 
-// place returns the ID after which the entries of a newly added topic are delivered. It never
+// topicStart returns the ID after which the entries of a newly added topic are delivered. It never
 // decreases while the stream is the same. The caller holds the relay's lock.
-func (l *Listener[T]) place() redisio.ID {
+func (l *Listener[T]) topicStart() redisio.ID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.live && l.pos.Compare(l.until) >= 0 {
+	if l.at.live && l.at.pos.Compare(l.at.until) >= 0 {
 		return l.r.last
 	}
-	return l.pos // these entries are still to be read from history
+	return l.at.pos // these entries are still to be read from history
 }
 
-func (l *Listener[T]) index(topics []string) {
+func (l *Listener[T]) subscribe(topics []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, t := range topics {
-		if l.r.topics[t] == nil {
-			l.r.topics[t] = make(map[*Listener[T]]struct{})
-		}
-		l.r.topics[t][l] = struct{}{}
+		l.r.index.add(t, l)
 		l.topics[t] = struct{}{}
 	}
 }
@@ -214,15 +217,8 @@ func (l *Listener[T]) Remove(topics ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, t := range topics {
-		l.r.unlist(t, l)
+		l.r.index.remove(t, l)
 		delete(l.topics, t)
-	}
-}
-
-func (r *Relay[T]) unlist(topic string, l *Listener[T]) {
-	delete(r.topics[topic], l)
-	if len(r.topics[topic]) == 0 {
-		delete(r.topics, topic)
 	}
 }
 
@@ -250,18 +246,18 @@ func (l *Listener[T]) finish(err error) {
 	if l.err != nil {
 		return
 	}
-	l.err, l.queue, l.head, l.lost = err, nil, 0, nil
-	delete(l.r.all, l)
-	delete(l.r.every, l)
+	l.err, l.queue.items, l.queue.head, l.queue.gap = err, nil, 0, nil
+	delete(l.r.index.all, l)
+	delete(l.r.index.every, l)
 	for t := range l.topics {
-		l.r.unlist(t, l)
+		l.r.index.remove(t, l)
 	}
 	l.wake()
 }
 
 func (l *Listener[T]) wake() {
 	select {
-	case l.news <- struct{}{}:
+	case l.wakeup <- struct{}{}:
 	default:
 	}
 	if l.opts.Wake != nil {
@@ -275,14 +271,14 @@ func (l *Listener[T]) Cursor() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pass(seen)
-	return l.given.String()
+	return l.at.given.String()
 }
 
 // pass moves the cursor past entries of other topics if nothing waits. seen was loaded before the
 // lock was taken.
-func (l *Listener[T]) pass(seen mark) {
-	if l.live && l.life == seen.life && l.lost == nil && l.head == len(l.queue) && l.pos.Compare(l.until) >= 0 &&
-		l.given.id.Compare(seen.id) < 0 {
-		l.given = seen.place
+func (l *Listener[T]) pass(seen streamPosition) {
+	if l.at.live && !l.at.behind() && l.at.epoch == seen.epoch && l.queue.empty() &&
+		l.at.given.id.Compare(seen.id) < 0 {
+		l.at.given = seen.position
 	}
 }

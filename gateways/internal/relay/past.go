@@ -19,7 +19,7 @@ type Past[T any] struct {
 	l     *Listener[T]
 	topic string
 	at    redisio.ID
-	life  int
+	epoch int
 	until redisio.ID // where to end; zero: where the listener's entries begin
 	more  bool
 	gap   *Gap
@@ -37,9 +37,9 @@ func (l *Listener[T]) Past(ctx context.Context, topic, from string) (*Past[T], e
 		return nil, err
 	}
 	l.r.mu.Lock()
-	life := l.r.life
+	epoch := l.r.epoch
 	l.r.mu.Unlock()
-	return &Past[T]{l: l, topic: topic, at: begin.at, life: life, more: true, gap: begin.gap}, nil
+	return &Past[T]{l: l, topic: topic, at: begin.at, epoch: epoch, more: true, gap: begin.gap}, nil
 }
 
 // Gap returns the gap of trimmed entries, or nil.
@@ -59,7 +59,7 @@ func (p *Past[T]) Until(cursor string) error {
 // Read reads a page. The caller owns the items.
 func (p *Past[T]) Read(ctx context.Context) ([]Item[T], error) {
 	p.l.r.mu.Lock()
-	to := p.l.place() // the listener delivers the later entries
+	to := p.l.topicStart() // the listener delivers the later entries
 	p.l.r.mu.Unlock()
 	if !p.until.IsZero() && p.until.Compare(to) < 0 {
 		to = p.until
@@ -72,7 +72,7 @@ func (p *Past[T]) Read(ctx context.Context) ([]Item[T], error) {
 }
 
 func (p *Past[T]) read(ctx context.Context, to redisio.ID) (items []Item[T], err error) {
-	page, err := p.l.r.page(ctx, span{from: p.at, to: to, life: p.life})
+	page, err := p.l.r.history.page(ctx, pageRange{from: p.at, to: to, epoch: p.epoch})
 	if err != nil {
 		return nil, err
 	}

@@ -2,56 +2,67 @@ package relay
 
 import "github.com/streamerson/streamerson-go/redisio"
 
+// queue has the items that wait for a listener.
+type queue[T any] struct {
+	items []Item[T] // from head on
+	head  int
+	gap   *Gap      // before the items; nil if there is none
+	spare []Item[T] // items returned last, for reuse
+}
+
+// empty reports whether neither items nor a gap wait.
+func (q *queue[T]) empty() bool { return q.gap == nil && q.head == len(q.items) }
+
 // The callers of these functions hold the locks of the relay and of the listener, unless noted.
 
 // put queues an item and reports whether to wake the listener. It takes the listener's lock itself.
 func (l *Listener[T]) put(it *Item[T]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || !l.live || it.id.Compare(l.pos) <= 0 {
+	if l.err != nil || !l.at.live || it.id.Compare(l.at.pos) <= 0 {
 		return false
 	}
-	if len(l.queue)-l.head >= l.r.cfg.Queue {
+	if len(l.queue.items)-l.queue.head >= l.r.cfg.Queue {
 		switch l.opts.Overflow {
 		case Close:
 			l.finish(ErrTooSlow)
 			return false
 		case Pause:
-			if l.pos.Compare(l.until) < 0 { // the queue is after history that is still to be read
+			if l.at.pos.Compare(l.at.until) < 0 { // the queue is after history that is still to be read
 				l.clear()
 			} else {
-				l.pos = it.id.Prev()
+				l.at.pos = it.id.Prev()
 			}
-			l.live = false
+			l.at.live = false
 			return true
 		default:
 			l.drop()
 		}
 	}
-	l.queue = append(l.queue, *it)
+	l.queue.items = append(l.queue.items, *it)
 	return true
 }
 
 // clear empties the queue.
-func (l *Listener[T]) clear() { l.queue, l.head, l.lost = nil, 0, nil }
+func (l *Listener[T]) clear() { l.queue.items, l.queue.head, l.queue.gap = nil, 0, nil }
 
 // drop drops the oldest waiting item.
 func (l *Listener[T]) drop() {
-	it := &l.queue[l.head]
+	it := &l.queue.items[l.queue.head]
 	if it.gap != nil {
-		l.lost = l.lost.and(it.gap)
+		l.queue.gap = l.queue.gap.and(it.gap)
 	} else {
-		if l.lost == nil {
-			l.r.gaps.Add(1)
+		if l.queue.gap == nil {
+			l.r.count.gaps.Add(1)
 		}
-		l.lost = l.lost.and(&Gap{From: it.id.Prev().String(), To: it.Cursor, Missed: 1})
-		l.r.dropped.Add(1)
+		l.queue.gap = l.queue.gap.and(&Gap{From: it.id.Prev().String(), To: it.Cursor, Missed: 1})
+		l.r.count.dropped.Add(1)
 	}
 	*it = Item[T]{}
-	if l.head++; l.head >= l.r.cfg.Queue {
-		n := copy(l.queue, l.queue[l.head:])
-		clear(l.queue[n:])
-		l.queue, l.head = l.queue[:n], 0
+	if l.queue.head++; l.queue.head >= l.r.cfg.Queue {
+		n := copy(l.queue.items, l.queue.items[l.queue.head:])
+		clear(l.queue.items[n:])
+		l.queue.items, l.queue.head = l.queue.items[:n], 0
 	}
 }
 
@@ -74,7 +85,7 @@ func (g *Gap) and(next *Gap) *Gap {
 func (l *Listener[T]) tell(g *Gap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || !l.live { // reading history reports it
+	if l.err != nil || !l.at.live { // reading history reports it
 		return false
 	}
 	l.mark(g)
@@ -82,33 +93,33 @@ func (l *Listener[T]) tell(g *Gap) bool {
 }
 
 func (l *Listener[T]) mark(g *Gap) {
-	l.r.gaps.Add(1)
-	if n := len(l.queue); n > l.head && l.queue[n-1].gap != nil {
-		l.queue[n-1].gap = l.queue[n-1].gap.and(g)
+	l.r.count.gaps.Add(1)
+	if n := len(l.queue.items); n > l.queue.head && l.queue.items[n-1].gap != nil {
+		l.queue.items[n-1].gap = l.queue.items[n-1].gap.and(g)
 		return
 	}
 	own := *g
-	l.queue = append(l.queue, Item[T]{gap: &own})
+	l.queue.items = append(l.queue.items, Item[T]{gap: &own})
 }
 
 // restart continues after at in the stream that replaced the former one. g is the gap, or nil if no
 // entry is missing. It takes the listener's lock itself.
-func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
+func (l *Listener[T]) restart(epoch int, at redisio.ID, g *Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return
 	}
-	l.life = life
-	if l.live && l.pos.Compare(l.until) < 0 { // the queue is after history that is still to be read
+	l.at.epoch = epoch
+	if l.at.behind() { // the queue is after history that is still to be read
 		l.clear()
-		l.live = false
+		l.at.live = false
 	}
-	if g != nil || l.pos.Compare(at) > 0 || l.live {
-		l.pos, l.until = at, at
+	if g != nil || l.at.pos.Compare(at) > 0 || l.at.live {
+		l.at.pos, l.at.until = at, at
 	}
-	if l.given.id.Compare(at) > 0 {
-		l.given = place{id: at}
+	if l.at.given.id.Compare(at) > 0 {
+		l.at.given = position{id: at}
 	}
 	if g != nil {
 		l.mark(g)
@@ -119,29 +130,29 @@ func (l *Listener[T]) restart(life int, at redisio.ID, g *Gap) {
 // take removes the waiting items, up to the next gap. At least one item or gap waits. The caller
 // holds the listener's lock only.
 func (l *Listener[T]) take() (b Batch[T]) {
-	b.Gap, l.lost = l.lost, nil
-	for l.head < len(l.queue) && l.queue[l.head].gap != nil {
-		b.Gap = b.Gap.and(l.queue[l.head].gap)
-		l.head++
+	b.Gap, l.queue.gap = l.queue.gap, nil
+	for l.queue.head < len(l.queue.items) && l.queue.items[l.queue.head].gap != nil {
+		b.Gap = b.Gap.and(l.queue.items[l.queue.head].gap)
+		l.queue.head++
 	}
-	end := l.head
-	for end < len(l.queue) && l.queue[end].gap == nil {
+	end := l.queue.head
+	for end < len(l.queue.items) && l.queue.items[end].gap == nil {
 		end++
 	}
-	if end == len(l.queue) { // all items: return the queue, and reuse the slice returned before
-		b.Items = l.queue[l.head:]
-		l.queue, l.spare, l.head = l.spare[:0], l.queue, 0
+	if end == len(l.queue.items) { // all items: return the queue, and reuse the slice returned before
+		b.Items = l.queue.items[l.queue.head:]
+		l.queue.items, l.queue.spare, l.queue.head = l.queue.spare[:0], l.queue.items, 0
 	} else {
-		b.Items = append([]Item[T](nil), l.queue[l.head:end]...)
-		clear(l.queue[:end])
-		l.head = end
+		b.Items = append([]Item[T](nil), l.queue.items[l.queue.head:end]...)
+		clear(l.queue.items[:end])
+		l.queue.head = end
 	}
 	switch n := len(b.Items); {
 	case n > 0:
-		l.given = place{b.Items[n-1].id, b.Items[n-1].Cursor}
+		l.at.given = position{b.Items[n-1].id, b.Items[n-1].Cursor}
 	case b.Gap != nil:
 		at, _ := redisio.ParseID(b.Gap.To)
-		l.given = place{at, b.Gap.To}
+		l.at.given = position{at, b.Gap.To}
 	}
 	return b
 }
@@ -149,12 +160,12 @@ func (l *Listener[T]) take() (b Batch[T]) {
 // recycle releases the items returned last. It keeps only a small slice, because most listeners are
 // idle most of the time.
 func (l *Listener[T]) recycle() {
-	if cap(l.spare) > keptItems {
-		l.spare = nil
+	if cap(l.queue.spare) > keptItems {
+		l.queue.spare = nil
 		return
 	}
-	clear(l.spare[:cap(l.spare)])
-	l.spare = l.spare[:0]
+	clear(l.queue.spare[:cap(l.queue.spare)])
+	l.queue.spare = l.queue.spare[:0]
 }
 
 // keptItems is the largest capacity of an emptied slice that is kept.

@@ -33,9 +33,9 @@ func sum(e *redisio.Entry) uint64 {
 	return d.Sum64()
 }
 
-// recent has the newest entries: all those after floor, up to the relay's position. Guarded by the
+// recentEntries has the newest entries: all those after floor, up to the relay's position. Guarded by the
 // relay's lock.
-type recent[T any] struct {
+type recentEntries[T any] struct {
 	most, mostBytes int
 
 	floor redisio.ID
@@ -45,11 +45,11 @@ type recent[T any] struct {
 }
 
 // reset removes all entries. The next one is after at.
-func (c *recent[T]) reset(at redisio.ID) {
+func (c *recentEntries[T]) reset(at redisio.ID) {
 	c.floor, c.list, c.head, c.bytes = at, nil, 0, 0
 }
 
-func (c *recent[T]) push(rec record[T]) {
+func (c *recentEntries[T]) push(rec record[T]) {
 	c.list = append(c.list, rec)
 	c.bytes += rec.size
 	for n := len(c.list) - c.head; n > 0 && (n > c.most || c.bytes > c.mostBytes); n-- {
@@ -67,10 +67,10 @@ func (c *recent[T]) push(rec record[T]) {
 }
 
 // covers reports whether all entries after id are here.
-func (c *recent[T]) covers(id redisio.ID) bool { return id.Compare(c.floor) >= 0 }
+func (c *recentEntries[T]) covers(id redisio.ID) bool { return id.Compare(c.floor) >= 0 }
 
 // has reports whether id is that of an entry here, or of the last one before them.
-func (c *recent[T]) has(id redisio.ID) bool {
+func (c *recentEntries[T]) has(id redisio.ID) bool {
 	if id == c.floor {
 		return !id.IsZero()
 	}
@@ -79,7 +79,7 @@ func (c *recent[T]) has(id redisio.ID) bool {
 }
 
 // after returns the entries after id.
-func (c *recent[T]) after(id redisio.ID) []record[T] {
+func (c *recentEntries[T]) after(id redisio.ID) []record[T] {
 	i, found := c.find(id)
 	if found {
 		i++
@@ -87,7 +87,7 @@ func (c *recent[T]) after(id redisio.ID) []record[T] {
 	return c.list[c.head+i:]
 }
 
-func (c *recent[T]) find(id redisio.ID) (int, bool) {
+func (c *recentEntries[T]) find(id redisio.ID) (int, bool) {
 	return slices.BinarySearchFunc(
 		c.list[c.head:],
 		id,
@@ -95,59 +95,15 @@ func (c *recent[T]) find(id redisio.ID) (int, bool) {
 	)
 }
 
-// remember is catchUp from memory. known is false if memory does not have the entries.
-func (l *Listener[T]) remember() (b Batch[T], ok, known bool) {
-	r := l.r
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil || !r.open || l.life != r.life || l.pos.Compare(r.last) > 0 || !r.recent.covers(l.pos) {
-		return b, false, false
-	}
-	list, end := r.recent.after(l.pos), r.last
-	if l.live { // entries after until are in the queue
-		n, found := slices.BinarySearchFunc(
-			list,
-			l.until,
-			func(r record[T], id redisio.ID) int { return r.id.Compare(id) },
-		)
-		if found {
-			n++
-		}
-		list, end = list[:n], l.until
-	}
-	if len(list) > r.cfg.Page {
-		list = list[:r.cfg.Page]
-		end = list[len(list)-1].id
-	}
-	b.Items = l.filter(list)
-	l.pos, l.given = end, place{id: end}
-	if !l.live && end == r.last {
-		l.join()
-	}
-	b.Cursor = l.given.String()
-	return b, len(b.Items) > 0, true
-}
-
-// filter returns the entries of the listener's topics. The caller holds the listener's lock.
-func (l *Listener[T]) filter(list []record[T]) (items []Item[T]) {
+// known returns the hashes of the entries, and the newest of them.
+func (c *recentEntries[T]) known() (map[redisio.ID]uint64, redisio.ID) {
+	list := c.list[c.head:]
+	known := make(map[redisio.ID]uint64, len(list))
 	for i := range list {
-		if l.wants(list[i].topics) {
-			items = append(items, list[i].Item)
-		}
+		known[list[i].id] = list[i].sum
 	}
-	return items
-}
-
-func (l *Listener[T]) wants(topics []string) bool {
-	if l.opts.All {
-		return true
+	if len(list) == 0 {
+		return known, redisio.ID{}
 	}
-	for _, t := range topics {
-		if _, ok := l.topics[t]; ok {
-			return true
-		}
-	}
-	return false
+	return known, list[len(list)-1].id
 }

@@ -96,58 +96,53 @@ func (c Config[T]) withDefaults() Config[T] {
 // ErrClosed is returned by Next after the relay or the listener was closed.
 var ErrClosed = errors.New("relay: closed")
 
-// place is an ID with its text, if known, so that the text is built once for all listeners.
-type place struct {
+// position is an ID with its text, if known, so that the text is built once for all listeners.
+type position struct {
 	id   redisio.ID
 	text string
 }
 
-func (p place) String() string {
+func (p position) String() string {
 	if p.text == "" {
 		return p.id.String()
 	}
 	return p.text
 }
 
-// mark is a place in one life of a stream.
-type mark struct {
-	place
-	life int
+// streamPosition is a position in one epoch of a stream.
+type streamPosition struct {
+	position
+	epoch int
 }
 
 // Relay reads a stream for its listeners. All methods are safe for concurrent use.
 //
 // Locks: mu before a listener's own.
 type Relay[T any] struct {
-	cfg Config[T]
-	rdb redis.UniversalClient
-	err error // of the configuration
+	cfg     Config[T]
+	err     error // of the configuration
+	server  server
+	history history[T]
 
 	mu     sync.Mutex
 	open   bool       // the end of the stream is known: last is set
 	last   redisio.ID // all entries up to here have been delivered
-	life   int        // incremented when the stream turns out to be a different one
-	all    map[*Listener[T]]struct{}
-	every  map[*Listener[T]]struct{} // listeners of all entries
-	topics map[string]map[*Listener[T]]struct{}
-	recent recent[T]
-	round  uint64 // number of the current delivery
-	entry  uint64 // number of entries delivered
-	woken  []*Listener[T]
+	epoch  int        // incremented when the stream turns out to be a different one
+	index  index[T]
+	recent recentEntries[T]
+	round  round[T]
 	failed error // why reading has ended
 
-	seen    atomic.Pointer[mark] // last and life, after all listeners have received the entries up to there
-	size    atomic.Int64         // estimated size of an entry, from the larger ones
-	flights flights[T]
-	refused redisio.Patience // of all that is asked of the server
-
-	entries, skipped, gaps, pages, dropped atomic.Int64
+	// seen has last and epoch, after all listeners have received the entries up to there.
+	seen  atomic.Pointer[streamPosition]
+	count counters
 }
+
+type counters struct{ entries, gaps, dropped atomic.Int64 }
 
 // New returns a relay. It does no I/O. Validate and Listen report mistakes in its arguments.
 func New[T any](rdb redis.UniversalClient, cfg Config[T]) *Relay[T] {
-	r := &Relay[T]{rdb: rdb, all: make(map[*Listener[T]]struct{}), every: make(map[*Listener[T]]struct{}),
-		topics: make(map[string]map[*Listener[T]]struct{})}
+	r := &Relay[T]{server: server{rdb: rdb, key: cfg.Key}, index: newIndex[T]()}
 	r.err = cfg.Validate()
 	if redisio.IsNilClient(rdb) {
 		r.err = errors.Join(
@@ -157,9 +152,10 @@ func New[T any](rdb redis.UniversalClient, cfg Config[T]) *Relay[T] {
 		)
 	}
 	r.cfg = cfg.withDefaults()
-	r.recent = recent[T]{most: r.cfg.Recent, mostBytes: r.cfg.RecentBytes}
-	r.flights.under = make(map[span]*flight[T])
-	r.seen.Store(&mark{})
+	r.recent = recentEntries[T]{most: r.cfg.Recent, mostBytes: r.cfg.RecentBytes}
+	r.history.cfg, r.history.server = &r.cfg, &r.server
+	r.history.shared.under = make(map[pageRange]*sharedRead[T])
+	r.seen.Store(&streamPosition{})
 	return r
 }
 
@@ -179,12 +175,12 @@ func (r *Relay[T]) Branch() flow.Branch {
 	if r.err != nil {
 		opts = append(opts, flow.InvalidError(r.err))
 	}
-	src := flow.NewSource("relay", func() flow.Reader[*news] { return &tail[T]{r: r, added: -1} }, opts...)
+	src := flow.NewSource("relay", func() flow.Reader[*readResult] { return &tail[T]{r: r, added: -1} }, opts...)
 	return flow.To(
 		src,
 		flow.NewSink(
 			"listeners",
-			func() flow.Writer[*news] { return flow.WriterFunc[*news](r.deliver) },
+			func() flow.Writer[*readResult] { return flow.WriterFunc[*readResult](r.deliver) },
 			flow.ChunkSize(1),
 		),
 	)
@@ -200,7 +196,7 @@ func (r *Relay[T]) fail(err error) {
 	if r.failed == nil {
 		r.failed = err
 	}
-	for l := range r.all {
+	for l := range r.index.all {
 		l.end(r.failed)
 	}
 }
@@ -218,7 +214,8 @@ type Counts struct {
 // Counts returns the current counters.
 func (r *Relay[T]) Counts() Counts {
 	r.mu.Lock()
-	n := len(r.all)
+	n := len(r.index.all)
 	r.mu.Unlock()
-	return Counts{n, r.entries.Load(), r.skipped.Load(), r.pages.Load(), r.gaps.Load(), r.dropped.Load()}
+	return Counts{n, r.count.entries.Load(), r.history.skipped.Load(), r.history.pages.Load(), r.count.gaps.Load(),
+		r.count.dropped.Load()}
 }

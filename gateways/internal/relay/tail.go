@@ -2,12 +2,10 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
@@ -15,8 +13,8 @@ import (
 // forever is how long a relay waits for Redis. Listeners have their own deadlines.
 const forever = 100 * 365 * 24 * time.Hour
 
-// news is the result of one read.
-type news struct {
+// readResult is the result of one read.
+type readResult struct {
 	entries   []redisio.Entry
 	gap       *Gap // before the entries
 	restarted bool // the stream was replaced: continue after at
@@ -67,10 +65,10 @@ func (t *tail[T]) follow(ctx context.Context) (err error) {
 		Wait:     forever,
 		OnEvent:  t.event,
 	}
-	if t.reader, err = reader.NewTail(t.r.rdb, cfg); err != nil {
+	if t.reader, err = reader.NewTail(t.r.server.rdb, cfg); err != nil {
 		return flow.Permanent(err)
 	}
-	return t.r.insist(ctx, func() error { return t.reader.Open(ctx) })
+	return t.r.server.insist(ctx, func() error { return t.reader.Open(ctx) })
 }
 
 func (t *tail[T]) event(e redisio.Event) {
@@ -89,7 +87,7 @@ func (t *tail[T]) event(e redisio.Event) {
 
 // final ends the listeners if an error is permanent.
 func (t *tail[T]) final(ctx context.Context, err error) error {
-	if err = t.r.refused.Look(err); ctx.Err() == nil && redisio.IsPermanent(err) {
+	if err = t.r.server.refused.Look(err); ctx.Err() == nil && redisio.IsPermanent(err) {
 		t.r.fail(err)
 		return flow.Permanent(err)
 	}
@@ -104,18 +102,18 @@ func (t *tail[T]) Close(ctx context.Context) error {
 }
 
 // Read makes one message of all entries of a read.
-func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
+func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*readResult]) error {
 	var b redisio.Batch
 	t.other = false
 	if err := t.reader.Read(ctx, t.r.cfg.Page, pageBytes, &b); err != nil {
 		return t.final(ctx, err)
 	}
-	n := &news{entries: b.Entries}
+	n := &readResult{entries: b.Entries}
 	err := t.verify(ctx, n)
 	if err != nil {
 		return t.final(ctx, err) // nothing was delivered: the entries are read again
 	}
-	t.r.learn(&b)
+	t.r.history.learn(&b)
 	if len(n.entries) > 0 {
 		t.last = n.entries[len(n.entries)-1].Position
 	}
@@ -125,7 +123,7 @@ func (t *tail[T]) Read(ctx context.Context, in *flow.Intake[*news]) error {
 
 // verify checks whether entries are missing before those that were read. It queries the server once
 // per read, because a stream that is trimmed to a few entries may lose some between two reads.
-func (t *tail[T]) verify(ctx context.Context, n *news) error {
+func (t *tail[T]) verify(ctx context.Context, n *readResult) error {
 	if t.other || t.doubt {
 		if done, err := t.compare(ctx, n); done || err != nil {
 			return err
@@ -178,29 +176,11 @@ func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	return -1
 }
 
-// inspect is Relay.inspect with retries.
+// inspect is server.inspect with retries.
 func (t *tail[T]) inspect(ctx context.Context) (s state, err error) {
-	err = t.r.insist(ctx, func() (err error) {
-		s, err = t.r.inspect(ctx)
+	err = t.r.server.insist(ctx, func() (err error) {
+		s, err = t.r.server.inspect(ctx)
 		return err
 	})
 	return s, err
-}
-
-// insist retries try until it succeeds, fails permanently, or the context is done.
-func (r *Relay[T]) insist(ctx context.Context, try func() error) error {
-	again := times()
-	for {
-		err := try()
-		if err == nil {
-			r.refused.Worked()
-			return nil
-		}
-		if err = r.refused.Look(err); redisio.IsPermanent(err) {
-			return err
-		}
-		if !wait.For(ctx, again.NextBackOff()) {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
 }

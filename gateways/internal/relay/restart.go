@@ -10,15 +10,17 @@ import (
 )
 
 // A stream may be replaced by another one: it was deleted and created again, or a failover lost the
-// newest entries, and the new server assigns their IDs again, or IDs between them.
+// newest entries. Then the new server assigns their IDs again, or IDs between them.
 
 // compare checks whether the stream is still the one that was read. If not, it restarts after the
 // newest entry that the stream has in common with what was read. Without a common entry the stream
 // is new, and all of it is read. done means that n must be read again.
-func (t *tail[T]) compare(ctx context.Context, n *news) (done bool, err error) {
-	known, newest := t.r.known()
+func (t *tail[T]) compare(ctx context.Context, n *readResult) (done bool, err error) {
+	t.r.mu.Lock()
+	known, newest := t.r.recent.known()
+	t.r.mu.Unlock()
 	var at redisio.ID
-	err = t.r.insist(ctx, func() (err error) {
+	err = t.r.server.insist(ctx, func() (err error) {
 		at, err = t.common(ctx, known, newest)
 		return err
 	})
@@ -68,7 +70,7 @@ func (t *tail[T]) common(
 		return at, nil
 	}
 	r, err := reader.NewRange(
-		t.r.rdb,
+		t.r.server.rdb,
 		reader.RangeConfig{Key: t.r.cfg.Key, From: oldest, To: newest, MaxCount: t.r.cfg.Page},
 	)
 	if err != nil {
@@ -96,19 +98,4 @@ func (t *tail[T]) common(
 		}
 	}
 	return at, nil
-}
-
-// known returns the recently read entries, and the newest of them.
-func (r *Relay[T]) known() (map[redisio.ID]uint64, redisio.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	list := r.recent.list[r.recent.head:]
-	known := make(map[redisio.ID]uint64, len(list))
-	for i := range list {
-		known[list[i].id] = list[i].sum
-	}
-	if len(list) == 0 {
-		return known, redisio.ID{}
-	}
-	return known, list[len(list)-1].id
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/wait"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -32,20 +33,27 @@ func (s state) trimmed(id redisio.ID) bool {
 	return s.first.Compare(id.Next()) > 0
 }
 
+// server asks Redis about a stream.
+type server struct {
+	rdb     redis.UniversalClient
+	key     string
+	refused redisio.Patience // of all that is asked
+}
+
 // inspect queries the state of the stream.
-func (r *Relay[T]) inspect(ctx context.Context) (state, error) {
-	info, err := r.rdb.XInfoStream(ctx, r.cfg.Key).Result()
+func (srv *server) inspect(ctx context.Context) (state, error) {
+	info, err := srv.rdb.XInfoStream(ctx, srv.key).Result()
 	switch {
 	case redis.HasErrorPrefix(err, "no such key"):
 		return state{counted: true}, nil
 	case err != nil && redisio.IsPermanent(err): // XINFO may be forbidden
-		return r.ends(ctx, state{length: -1})
+		return srv.ends(ctx, state{length: -1})
 	case err != nil:
-		return state{}, fmt.Errorf("relay: inspect %q: %w", r.cfg.Key, err)
+		return state{}, fmt.Errorf("relay: inspect %q: %w", srv.key, err)
 	}
 	s := state{length: info.Length, added: info.EntriesAdded, counted: info.MaxDeletedEntryID != ""}
 	if info.FirstEntry.ID == "" && s.length > 0 {
-		return r.ends(ctx, s)
+		return srv.ends(ctx, s)
 	}
 	for _, p := range []struct {
 		id   *redisio.ID
@@ -62,11 +70,11 @@ func (r *Relay[T]) inspect(ctx context.Context) (state, error) {
 }
 
 // ends completes the state by reading the first and the last entry.
-func (r *Relay[T]) ends(ctx context.Context, s state) (state, error) {
-	pipe := r.rdb.Pipeline()
-	first, last := pipe.XRangeN(ctx, r.cfg.Key, "-", "+", 1), pipe.XRevRangeN(ctx, r.cfg.Key, "+", "-", 1)
+func (srv *server) ends(ctx context.Context, s state) (state, error) {
+	pipe := srv.rdb.Pipeline()
+	first, last := pipe.XRangeN(ctx, srv.key, "-", "+", 1), pipe.XRevRangeN(ctx, srv.key, "+", "-", 1)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return s, fmt.Errorf("relay: inspect %q: %w", r.cfg.Key, err)
+		return s, fmt.Errorf("relay: inspect %q: %w", srv.key, err)
 	}
 	for id, found := range map[*redisio.ID][]redis.XMessage{&s.first: first.Val(), &s.top: last.Val()} {
 		if len(found) == 0 {
@@ -78,4 +86,22 @@ func (r *Relay[T]) ends(ctx context.Context, s state) (state, error) {
 		}
 	}
 	return s, nil
+}
+
+// insist retries try until it succeeds, fails permanently, or the context is done.
+func (srv *server) insist(ctx context.Context, try func() error) error {
+	again := times()
+	for {
+		err := try()
+		if err == nil {
+			srv.refused.Worked()
+			return nil
+		}
+		if err = srv.refused.Look(err); redisio.IsPermanent(err) {
+			return err
+		}
+		if !wait.For(ctx, again.NextBackOff()) {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
 }
