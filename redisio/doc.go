@@ -41,9 +41,9 @@
 //
 // The steps, with the file of each in brackets:
 //
-//   - Read: reader.Group.Read (reader/read.go) first takes entries of its own that are due or
-//     were recovered (reader/recover.go), then new ones. It sends XREADGROUP on its own connection
-//     (internal/conn/wire.go).
+//   - Read: reader.Group.Read runs an ordered table of duties (reader/duties.go). It first takes
+//     entries of its own that are due or were recovered (reader/recover.go), then new ones
+//     (reader/new.go). It sends XREADGROUP on its own connection (internal/conn/wire.go).
 //   - Decode: internal/resp/resp.go parses the reply into a [Batch]. Its entries refer to the
 //     reply's buffer. The caller turns fields into a value by a [Format] (format.go, native.go).
 //   - Hold: held.Set (internal/held/held.go) records the entries. A goroutine of the reader renews
@@ -58,7 +58,7 @@
 //
 //   - The client belongs to the caller. The connections derived from it belong to the reader or the
 //     writer, and its Close closes them.
-//   - The fields of reader.Group marked "Read's" belong to the goroutine that has the token. Read
+//   - The parts fetcher and healer of a reader.Group belong to the goroutine that has the token. Read
 //     has it while it runs, and Close keeps it. All other methods may be called from anywhere.
 //   - held.Set is shared by Read, by settling and by the renewing goroutine.
 //   - A Batch belongs to the caller of Read. A later Read never writes to a buffer that it refers to.

@@ -9,20 +9,8 @@ import (
 // Access returns the rights that a Group needs. deadKeys are the streams passed to Dead, such as
 // the DeadKey of source.Stream.
 func (c GroupConfig) Access(deadKeys ...string) redisio.Access {
-	a := acl.Of(
-		[]string{c.Key},
-		"xreadgroup",
-		"xgroup|create",
-		"xgroup|createconsumer",
-		"xgroup|delconsumer",
-		"time",
-		"xinfo|groups",
-		"xinfo|stream",
-		"xlen",
-		"xpending",
-		"xrevrange",
-		"eval",
-	)
+	a := acl.Of([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer",
+		"time", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
 	if !c.NoAck {
 		a = a.And(acl.Of(nil, "xack", "xautoclaim", "xclaim", "xinfo|consumers"))
 		if c.DeleteSettled {
@@ -33,23 +21,8 @@ func (c GroupConfig) Access(deadKeys ...string) redisio.Access {
 		a = a.And(acl.Of(deadKeys, "exec", "multi", "type", "xack", "xadd", "xrange"))
 	}
 	if c.DelayedEvery >= 0 {
-		a = a.And(
-			acl.Of(
-				schedule.ScheduleKeys(c.Key),
-				"exists",
-				"hdel",
-				"hget",
-				"time",
-				"type",
-				"xadd",
-				"zadd",
-				"zrange",
-				"zrangebyscore",
-				"zrem",
-				"zremrangebyrank",
-				"zremrangebyscore",
-			),
-		)
+		a = a.And(acl.Of(schedule.ScheduleKeys(c.Key), "exists", "hdel", "hget", "time", "type", "xadd",
+			"zadd", "zrange", "zrangebyscore", "zrem", "zremrangebyrank", "zremrangebyscore"))
 	}
 	return a
 }

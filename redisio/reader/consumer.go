@@ -147,7 +147,15 @@ func (r *consumer) emit(e redisio.Event) {
 	fault.Notify("GroupConfig.OnEvent", func() { r.cfg.OnEvent(e) })
 }
 
-// Stats counts the events of a reader. Most numbers are entries, see the events of the same names.
+// emitCount emits an event about n entries, if there are any.
+func (r *consumer) emitCount(kind redisio.EventKind, n int) {
+	if n > 0 {
+		r.emit(redisio.Event{Kind: kind, Count: n})
+	}
+}
+
+// Stats has the numbers of events of a reader. Most are numbers of entries, see the events of the
+// same names.
 type Stats struct {
 	Recovered     uint64 // from lost replies, or from an earlier run
 	Reclaimed     uint64 // from consumers without a live lease

@@ -22,7 +22,7 @@ type DeadLetter struct {
 }
 
 // Dead moves entries to a dead-letter stream. One atomic step each copies all raw fields and the
-// extra ones, and acks the entry. An entry that is no longer ours is skipped. A repeated call makes
+// extra ones, and acks the entry. An entry that another consumer has is skipped. A repeated call makes
 // no second copy: it finds the first by the extra field dead:id, and dead:group if set, see
 // [github.com/streamerson/streamerson-go/redisio/dead.Reason.Fields]. If the entry was trimmed, the
 // copy has only the extra fields.
@@ -60,8 +60,6 @@ func (r *settler) Dead(ctx context.Context, deadKey string, letters []DeadLetter
 }
 
 func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadLetter) error {
-	pipe := r.control.Pipeline()
-	cmds := make([]*redis.Cmd, len(letters))
 	ids := make([]string, len(letters))
 	for i := range letters {
 		ids[i] = letters[i].ID
@@ -73,35 +71,12 @@ func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadL
 	}
 	defer finish()
 	asks := r.held.Asks(ids, time.Now(), r.cfg.Lease)
-	for i, l := range letters {
-		if r.apart.Load() {
-			break
-		}
-		args := make([]any, 0, 5+2*len(l.Extra))
-		args = append(args, r.cfg.Group, r.cfg.Consumer, l.ID, max(0, r.cfg.DeadMaxLen), min(asks[i].N, 1))
-		for _, f := range l.Extra {
-			args = append(args, f.Name, f.Value)
-		}
-		cmds[i] = pipe.Eval(ctx, script.ScriptDead, []string{r.cfg.Key, deadKey}, args...)
-	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	cmds := r.sendDead(ctx, deadKey, letters, asks)
 	var done []string
 	var first error
 	failed, stale, late, dropped := 0, 0, 0, 0
-	for i, cmd := range cmds {
-		n, err := 0, error(nil)
-		if cmd != nil {
-			n, err = cmd.Int()
-		}
-		if n == -1 {
-			err = r.deadLarge(ctx, deadKey, letters[i])
-		}
-		if fault.CrossSlot(err) {
-			r.apart.Store(true)
-		}
-		if cmd == nil || fault.CrossSlot(err) {
-			n, err = r.deadApart(ctx, deadKey, letters[i], asks[i].N > 0)
-		}
+	for i, l := range letters {
+		n, err := r.deadResult(ctx, deadKey, l, cmds[i], asks[i].N > 0)
 		if err != nil {
 			failed++
 			if first == nil {
@@ -109,7 +84,7 @@ func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadL
 			}
 			continue
 		}
-		done = append(done, letters[i].ID)
+		done = append(done, l.ID)
 		switch n {
 		case 0:
 			stale++
@@ -121,17 +96,11 @@ func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadL
 	}
 	r.held.Move(done, held.Settled)
 	r.held.Move(done, held.Finished)
-	if dropped > 0 {
-		r.emit(redisio.Event{Kind: redisio.EventDeadDropped, Count: dropped})
-	}
-	if late > 0 {
-		r.emit(redisio.Event{Kind: redisio.EventLateAcks, Count: late})
-	}
-	if stale > 0 {
-		r.emit(redisio.Event{Kind: redisio.EventStaleAcks, Count: stale})
-	}
+	r.emitCount(redisio.EventDeadDropped, dropped)
+	r.emitCount(redisio.EventLateAcks, late)
+	r.emitCount(redisio.EventStaleAcks, stale)
 	if r.cfg.DeleteSettled && len(done) > 0 {
-		_, _, _ = r.settleAndDelete(ctx, done, true) // what stays for now goes with the next ack
+		_, _, _ = r.settleAndDelete(ctx, done, true) // the next ack deletes what is left
 	}
 	if first != nil {
 		return fmt.Errorf("redisio: dead-letter %d of %s of %q to %q: %w",
@@ -139,6 +108,48 @@ func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadL
 			fault.KeyName(r.cfg.Key), fault.KeyName(deadKey), first)
 	}
 	return nil
+}
+
+// sendDead runs ScriptDead for each letter. If the dead stream is in another slot, it runs none.
+func (r *settler) sendDead(ctx context.Context, deadKey string, letters []DeadLetter, asks []held.Ask) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(letters))
+	if r.apart.Load() {
+		return cmds
+	}
+	pipe := r.control.Pipeline()
+	for i, l := range letters {
+		args := make([]any, 0, 5+2*len(l.Extra))
+		args = append(args, r.cfg.Group, r.cfg.Consumer, l.ID, max(0, r.cfg.DeadMaxLen), min(asks[i].N, 1))
+		for _, f := range l.Extra {
+			args = append(args, f.Name, f.Value)
+		}
+		cmds[i] = pipe.Eval(ctx, script.ScriptDead, []string{r.cfg.Key, deadKey}, args...)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	return cmds
+}
+
+// deadResult returns the number that ScriptDead returned. If the script cannot move the letter,
+// deadResult moves it.
+func (r *settler) deadResult(
+	ctx context.Context,
+	deadKey string,
+	l DeadLetter,
+	cmd *redis.Cmd,
+	live bool,
+) (int, error) {
+	if cmd == nil {
+		return r.deadApart(ctx, deadKey, l, live)
+	}
+	n, err := cmd.Int()
+	if n == -1 {
+		err = r.deadLarge(ctx, deadKey, l)
+	}
+	if fault.CrossSlot(err) {
+		r.apart.Store(true)
+		return r.deadApart(ctx, deadKey, l, live)
+	}
+	return n, err
 }
 
 // deadLarge moves an entry with more fields than a script can pass on, after the script has found it

@@ -204,7 +204,10 @@ func (r *Group) readNew(ctx context.Context, count int, b *redisio.Batch) error 
 // redeliver takes the delayed entries that are due.
 func (r *Group) redeliver(ctx context.Context, count int, b *redisio.Batch) error {
 	ids, how := r.held.Due(time.Now(), count)
-	ids = slices.DeleteFunc(ids, func(id string) bool { return how[id].State == held.Suspect }) // remembered for long enough
+	ids = slices.DeleteFunc(
+		ids,
+		func(id string) bool { return how[id].State == held.Suspect },
+	) // remembered for long enough
 	if len(ids) == 0 {
 		return nil
 	}

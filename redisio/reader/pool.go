@@ -85,9 +85,7 @@ func (r *fetcher) shelve(ctx context.Context, ids []string, back int) error {
 		}
 		r.forgetCounted(page)
 		r.held.Remember(page, time.Now(), r.cfg.Lease)
-		if gone > 0 {
-			r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: gone})
-		}
+		r.emitCount(redisio.EventTrimmed, gone)
 		r.poolAt = time.Now()
 	}
 	return nil

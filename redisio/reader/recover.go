@@ -131,9 +131,7 @@ func (r *fetcher) reclaimIdle(ctx context.Context, count int, b *redisio.Batch) 
 			return err
 		}
 		r.cursor = next
-		if gone > 0 {
-			r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: gone})
-		}
+		r.emitCount(redisio.EventTrimmed, gone)
 		r.found = r.held.Strangers(slices.Clone(ids))
 		if ids, _ = r.held.DelayedOf(ids); len(ids) > 0 { // released by this reader: not suspects
 			gone, err := r.take(ctx, ids, 1, redisio.ReleasedConsumer, b)

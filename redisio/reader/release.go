@@ -19,7 +19,7 @@ import (
 // count a delivery itself. After its first delivery an entry returns to this reader. After each
 // further one, other readers of the group have the first chance. This reader takes the entry if no
 // other has taken it within three seconds, or 3/16 of the lease if that is shorter. Entries that
-// are no longer ours are skipped.
+// belong to another consumer are skipped.
 //
 // Delays longer than the lease apply while this reader lives. If it dies, the entry is delivered at
 // most one lease later. The longest delay is 100 years. Nacked entries are not held and need no
@@ -92,8 +92,8 @@ func (r *settler) grace(delay time.Duration) time.Duration {
 }
 
 // Release releases entries so that any other reader of the group can take them at once. This reader
-// takes them again only if no other has taken them for a lease. Entries that are no longer ours are
-// skipped.
+// takes them again only if no other has taken them for a lease. Entries that belong to another
+// consumer are skipped.
 func (r *settler) Release(ctx context.Context, ids []string) error {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return nil
@@ -128,8 +128,8 @@ func (r *settler) release(ctx context.Context, ids []string, undo map[string]int
 
 // Undeliver releases entries that were not worked on, as if they had not been delivered. Any reader
 // of the group can take them at once, this one included, and their last delivery does not count.
-// Entries that are no longer ours are skipped. After an error some may be released. A retry with
-// all of them is safe: each delivery is undone once.
+// Entries that belong to another consumer are skipped. After an error some may be released. A retry
+// with all of them is safe: each delivery is undone once.
 func (r *settler) Undeliver(ctx context.Context, ids []string) error {
 	if len(ids) == 0 || r.cfg.NoAck {
 		return nil
@@ -152,7 +152,8 @@ func (r *settler) Undeliver(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// giveBack delays entries that are still ours, on the server and here. It recreates a lost group.
+// giveBack delays entries that are pending for this consumer, on the server and here. It recreates a
+// lost group.
 func (r *settler) giveBack(ctx context.Context, now time.Time, ids []string, how []held.Record) error {
 	asks := r.held.Asks(ids, now, r.cfg.Lease)
 	open := make([]int64, len(ids))

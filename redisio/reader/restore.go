@@ -62,9 +62,7 @@ func (r *leases) report(s claimResult) {
 	if len(s.restored) > 0 {
 		r.emit(redisio.Event{Kind: redisio.EventRestored, IDs: s.restored})
 	}
-	if len(s.deleted) > 0 {
-		r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: len(s.deleted)})
-	}
+	r.emitCount(redisio.EventTrimmed, len(s.deleted))
 }
 
 func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (s claimResult, err error) {

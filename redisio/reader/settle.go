@@ -71,11 +71,9 @@ func (r *settler) Ack(ctx context.Context, ids []string) (acked int, err error) 
 	}
 	if late > 0 {
 		r.held.Move(ids, held.Finished)
-		r.emit(redisio.Event{Kind: redisio.EventLateAcks, Count: late})
+		r.emitCount(redisio.EventLateAcks, late)
 	}
-	if stale := len(ids) - acked - late; stale > 0 {
-		r.emit(redisio.Event{Kind: redisio.EventStaleAcks, Count: stale})
-	}
+	r.emitCount(redisio.EventStaleAcks, len(ids)-acked-late)
 	return acked, nil
 }
 

@@ -118,9 +118,7 @@ func (r *fetcher) takeAll(
 		}
 		deleted := len(b.Entries) - kept
 		b.Entries = b.Entries[:n+len(r.held.Add(b.Entries[n:kept], sent))]
-		if deleted > 0 {
-			r.emit(redisio.Event{Kind: redisio.EventTrimmed, Count: deleted})
-		}
+		r.emitCount(redisio.EventTrimmed, deleted)
 		if err != nil {
 			if bump > 0 {
 				r.noteCounted(chunk)

@@ -34,7 +34,7 @@ type Asking struct {
 	Size float64 // bytes per entry: rises at once, falls slowly, because the bound protects memory
 	Most int     // most entries to ask for; 0: not asked yet
 	Few  int     // bound after a reply that was unreadable or missing; 0: none
-	wall int     // a count whose reply did not arrive; 0: unknown
+	wall int     // a count that got no reply; 0: unknown
 	calm int     // replies since Few came close to wall
 	cuts int     // consecutive missing replies
 	lone int     // … of requests for one entry

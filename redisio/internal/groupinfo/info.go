@@ -66,8 +66,8 @@ func From(g redis.XInfoGroup, oldest *redis.XPendingExtCmd) GroupInfo {
 	return info
 }
 
-// KnowLag sets the lag to 0 if the group has read the whole stream, because some servers don't know
-// the lag or count it wrongly. newest is the ID of the stream's last entry, or "" if it has none.
+// KnowLag sets the lag to 0 if the group has read the whole stream. Some servers don't know the lag or
+// count it wrongly. newest is the ID of the stream's last entry, or "" for an empty stream.
 func (i *GroupInfo) KnowLag(newest string) {
 	if newest == "" {
 		i.Lag = 0

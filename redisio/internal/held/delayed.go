@@ -42,7 +42,7 @@ func (h *Set) Undo(ids []string, records []Record) {
 	})
 }
 
-// Remember records that entries were moved to the suspects, for a lease.
+// Remember records that entries were moved to the suspects. It remembers them while a lease lasts.
 func (h *Set) Remember(ids []string, now time.Time, lease time.Duration) {
 	r := Record{State: Suspect, Due: Ticks(now.Add(lease)), Until: Ticks(now), Open: Ticks(now), N: 1, Released: true}
 	h.each(ids, func(_ int, id redisio.ID) {
@@ -138,7 +138,7 @@ func (h *Set) WaitingWhere(pick func(Record) bool) (ids []string, records []Reco
 	return ids, records
 }
 
-// Reopen sets anew when any reader can take entries that wait.
+// Reopen updates when any reader can take entries that wait.
 func (h *Set) Reopen(ids []string, open []int64) {
 	h.each(ids, func(i int, id redisio.ID) {
 		if r, ok := h.records[id]; ok && r.State.waits() {

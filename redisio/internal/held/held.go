@@ -67,7 +67,7 @@ type Set struct {
 	// its answer is on the way, are not lost.
 	settling map[*[]string]struct{}
 	quiet    chan struct{} // not nil while nothing may be settled; closed when that ends
-	calm     chan struct{} // closed when nothing is being settled; nil when nobody waits for that
+	calm     chan struct{} // closed when no call settles; nil while no Quiesce waits
 
 	resting *pause // what reading waits for, or nil
 }

@@ -9,12 +9,12 @@ import (
 
 // Idea of restoring: an entry of this reader that is not pending for it may be pending for another
 // consumer, which has taken it over. Then it is lost. Or it is pending for no consumer. Then another
-// consumer has taken it over and settled it, or somebody deleted the consumer or the group, and
-// another reader recreated it. Other consumers take only entries without a live lease. The reader's
-// clock for a lease starts before the server's. So while the lease has not lapsed by that clock, the
-// pending list was lost, and the reader puts the entry back. After that the entry was nearly always
-// settled. If this is wrong, because somebody took entries by hand and finished them, it causes a
-// duplicate and loses nothing.
+// consumer has settled it, or the pending list was lost with the consumer or the group. Other
+// consumers take only entries without a live lease, and the reader's clock for a lease starts before
+// the server's. So while the lease has not lapsed by that clock, the pending list was lost, and the
+// reader puts the entry back. After that, another consumer has nearly always settled it. If this is
+// wrong, because a user took entries by hand and finished them, it causes a duplicate. It loses
+// nothing.
 //
 // Any reader may take a delayed entry that is due, so its absence alone says nothing. It is Doubtful
 // until the next check of the entries with live leases, and of the consumer. If one of these is
