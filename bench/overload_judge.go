@@ -31,95 +31,69 @@ type verdict struct {
 	recovery  time.Duration
 	judged    bool // times are judged too
 	lines     []string
+	broken    []string // promises
 }
 
 func (v *verdict) judge() error {
-	var broken []string
 	for _, l := range v.loads {
 		if late := percentile(l.late, 99); late > mostLate && v.judged {
 			v.judged = false
-			v.lines = append(
-				v.lines,
-				fmt.Sprintf(
-					"times are not judged: requests were sent up to %v late because the machine is busy",
-					round(late),
-				),
-			)
-		}
-	}
-	promise := func(ok, timed bool, format string, args ...any) {
-		word := "pass"
-		switch what := fmt.Sprintf(format, args...); {
-		case timed && !v.judged:
-			word = "    "
-			fallthrough
-		case ok:
-			v.lines = append(v.lines, word+"  "+what)
-		default:
-			v.lines = append(v.lines, "FAIL  "+what)
-			broken = append(broken, what)
+			v.lines = append(v.lines, fmt.Sprintf(
+				"times are not judged: requests were sent up to %v late because the machine is busy", round(late)))
 		}
 	}
 	half, near, twice := v.loads[0], v.loads[1], v.loads[2]
-	usual := percentile(half.answers, 99)
 	failures := 0
 	var failure error
 	for _, l := range v.loads {
 		failures += l.failures
 		failure = errors.Join(failure, l.failure)
 	}
-	promise(failures == 0, false, "%d requests were neither answered nor refused, want none", failures)
-	promise(len(half.refusals) == 0, true, "at half, %d requests were refused, want none", len(half.refusals))
-	promise(
-		share(near) <= mostNearMisses,
-		true,
-		"at 0.9, %.2f %% were refused, want at most %.0f %%",
-		100*share(near),
-		100*mostNearMisses,
-	)
-	promise(
-		twice.goodput >= leastGoodput*v.sustained,
-		true,
+	v.promise(failures == 0, false, "%d requests were neither answered nor refused, want none", failures)
+	v.promise(len(half.refusals) == 0, true, "at half, %d requests were refused, want none", len(half.refusals))
+	v.promise(share(near) <= mostNearMisses, true, "at 0.9, %.2f %% were refused, want at most %.0f %%",
+		100*share(near), 100*mostNearMisses)
+	v.promise(twice.goodput >= leastGoodput*v.sustained, true,
 		"at twice, %.2f of the sustainable rate was answered, want at least %.2f",
-		twice.goodput/v.sustained,
-		leastGoodput,
-	)
-	p99, steady := percentile(twice.answers, 99), percentile(v.steady, 99)
-	promise(
-		p99 <= usual+mostOnset,
-		true,
-		"p99 of answers at twice is %v, want at most %v: the p99 at half, twice MaxWait, and the requests taken",
-		round(p99),
-		round(usual+mostOnset),
-	)
-	promise(
-		steady <= usual+mostSteady,
-		true,
-		"p99 of answers at twice after the first two seconds is %v, want at most %v: half of MaxWait once",
-		round(steady),
-		round(usual+mostSteady),
-	)
-	p50, usually := percentile(twice.answers, 50), percentile(half.answers, 50)
-	promise(
-		p50 <= usually+mostMedian,
-		true,
-		"p50 of answers at twice is %v, want at most %v",
-		round(p50),
-		round(usually+mostMedian),
-	)
-	no := percentile(twice.refusals, 99)
-	promise(no <= mostRefusal, true, "p99 of refusals at twice is %v, want at most %v", round(no), mostRefusal)
-	promise(
-		v.recovery <= mostRecovery,
-		true,
-		"latency was back to usual within %v after it, want at most %v",
-		v.recovery,
-		mostRecovery,
-	)
-	if len(broken) > 0 {
-		return errors.Join(errors.New(strings.Join(broken, "; ")), failure)
+		twice.goodput/v.sustained, leastGoodput)
+	v.judgeLatency(half, twice)
+	if len(v.broken) > 0 {
+		return errors.Join(errors.New(strings.Join(v.broken, "; ")), failure)
 	}
 	return nil
+}
+
+// judgeLatency compares the latencies at twice the sustainable rate with those at half of it.
+func (v *verdict) judgeLatency(half, twice load) {
+	usual, p99, steady := percentile(half.answers, 99), percentile(twice.answers, 99), percentile(v.steady, 99)
+	v.promise(p99 <= usual+mostOnset, true,
+		"p99 of answers at twice is %v, want at most %v: the p99 at half, twice MaxWait, and the requests taken",
+		round(p99), round(usual+mostOnset))
+	v.promise(steady <= usual+mostSteady, true,
+		"p99 of answers at twice after the first two seconds is %v, want at most %v: half of MaxWait once",
+		round(steady), round(usual+mostSteady))
+	p50, usually := percentile(twice.answers, 50), percentile(half.answers, 50)
+	v.promise(p50 <= usually+mostMedian, true, "p50 of answers at twice is %v, want at most %v",
+		round(p50), round(usually+mostMedian))
+	no := percentile(twice.refusals, 99)
+	v.promise(no <= mostRefusal, true, "p99 of refusals at twice is %v, want at most %v", round(no), mostRefusal)
+	v.promise(v.recovery <= mostRecovery, true, "latency was back to usual within %v after it, want at most %v",
+		v.recovery, mostRecovery)
+}
+
+// promise adds a line about a promise, and its text to broken unless ok. Timed promises are not
+// judged on a busy machine.
+func (v *verdict) promise(ok, timed bool, format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	switch {
+	case timed && !v.judged:
+		v.lines = append(v.lines, "      "+what)
+	case ok:
+		v.lines = append(v.lines, "pass  "+what)
+	default:
+		v.lines = append(v.lines, "FAIL  "+what)
+		v.broken = append(v.broken, what)
+	}
 }
 
 // share returns the refused share of a load.

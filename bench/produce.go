@@ -1,12 +1,13 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
@@ -101,16 +102,9 @@ func together(ctx context.Context, n int, f func(context.Context) error) error {
 
 // all runs each function on its own goroutine. The first error cancels the context of the others.
 func all(ctx context.Context, tasks ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
+	g, running := errgroup.WithContext(ctx)
 	for _, f := range tasks {
-		wg.Go(func() {
-			if err := f(ctx); err != nil {
-				cancel(err) // the first wins
-			}
-		})
+		g.Go(func() error { return f(running) })
 	}
-	wg.Wait()
-	return context.Cause(ctx)
+	return cmp.Or(g.Wait(), context.Cause(ctx))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 )
 
 // crashSteps returns all points between two steps of a message's processing: in the process, and
@@ -57,12 +58,10 @@ func RunCrashes(ctx context.Context, o Options) Result {
 	t.scenario.run = func(t *trial) {
 		t.server()
 		var mu sync.Mutex
-		var all sync.WaitGroup
-		turn := make(chan struct{}, atOnce)
+		var all errgroup.Group
+		all.SetLimit(atOnce)
 		for i, step := range steps {
-			turn <- struct{}{}
-			all.Go(func() {
-				defer func() { <-turn }()
+			all.Go(func() error {
 				c := &crashTrial{t: t, step: step, job: t.job}
 				c.job.Input, c.job.Output = fmt.Sprintf("{step%d}:in", i), fmt.Sprintf("{step%d}:out", i)
 				err := c.run(ctx)
@@ -74,9 +73,10 @@ func RunCrashes(ctx context.Context, o Options) Result {
 				if err != nil && ctx.Err() == nil {
 					t.find(c.kind, "%s: %v", step, err)
 				}
+				return nil
 			})
 		}
-		all.Wait()
+		_ = all.Wait() // the findings have the errors
 	}
 	r := t.run()
 	sum.Findings, sum.Notes = r.Findings, []string{fmt.Sprintf("%d steps, %d crashes at each", len(steps), crashHits)}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Mutant is a broken worker, the scenario that must catch it, and the finding that is expected. A
@@ -91,15 +93,13 @@ func RunMutants(ctx context.Context, o Options) Result {
 	}
 	mutants := Mutants()
 	var mu sync.Mutex
-	var all sync.WaitGroup
-	turn := make(chan struct{}, atOnce)
+	var all errgroup.Group
+	all.SetLimit(atOnce)
 	caught := 0
 	quiet := o
 	quiet.Logf = nil
 	for _, m := range mutants {
-		turn <- struct{}{}
-		all.Go(func() {
-			defer func() { <-turn }()
+		all.Go(func() error {
 			r, ok := m.Try(ctx, quiet)
 			mu.Lock()
 			defer mu.Unlock()
@@ -117,9 +117,10 @@ func RunMutants(ctx context.Context, o Options) Result {
 					},
 				)
 			}
+			return nil
 		})
 	}
-	all.Wait()
+	_ = all.Wait() // the findings have the errors
 	sum.Faults = fmt.Sprintf("%d broken workers caught", caught)
 	sum.Took = time.Since(began)
 	return sum

@@ -10,9 +10,10 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // List writes the scenarios, one per line.
@@ -35,23 +36,22 @@ func RunAll(ctx context.Context, scenarios []Scenario, o Options) ([]Result, err
 		return nil, err
 	}
 	results, done := make([]Result, len(scenarios)), make([]bool, len(scenarios))
-	turn := make(chan struct{}, max(1, o.Parallel))
-	var all sync.WaitGroup
+	var all errgroup.Group
+	all.SetLimit(max(1, o.Parallel))
 	for i, s := range scenarios {
-		turn <- struct{}{}
-		if ctx.Err() != nil {
-			break
-		}
-		all.Go(func() {
-			defer func() { <-turn }()
+		all.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
 			o.logf("%s: %s (seed %d)", s.ID, s.What, o.Seed)
 			results[i] = Run(ctx, s, o)
 			if done[i] = ctx.Err() == nil; done[i] {
 				o.logf("%s", results[i].line())
 			}
+			return nil
 		})
 	}
-	all.Wait()
+	_ = all.Wait() // the results have the errors
 	var whole []Result
 	for i := range results {
 		if done[i] {

@@ -88,86 +88,87 @@ func some(ids []int) string {
 // tally holds judge's counts.
 type tally struct{ lost, duplicated, order int }
 
+// verdicts lists the messages that break a promise, or that the server lost.
+type verdicts struct {
+	lost, unexcused, vanished, undone, dead, poison []int
+
+	dups       int
+	duplicated []int // messages with duplicates
+}
+
 // judge compares the ledger with the promises.
 func (t *trial) judge(l *ledger) {
-	var lost, unexcused, vanished, undone, dead, poison []int
-	dups, worst := 0, []int(nil)
+	var v verdicts
 	for id := range t.n {
-		copies := int(l.in[id])
-		expected := t.prod.acked[id]
-		if t.surviving {
-			if expected && copies == 0 {
-				vanished = append(vanished, id)
-			}
-			expected = copies > 0
-		}
-		if t.republish {
-			copies = t.prod.copies(id)
-		}
-		copies = max(copies, 1)
-		out, letters := int(l.out[id]), int(l.dead[id])
-		if t.letters && t.prod.poison(id) != "" {
-			if expected && letters == 0 {
-				lost = append(lost, id)
-			}
-			if letters > copies || out > 0 {
-				poison = append(poison, id)
-			}
-			continue
-		}
-		if letters > 0 {
-			dead = append(dead, id)
-		}
-		switch {
-		case out+letters > 0 || !expected:
-			if t.excused[id] {
-				unexcused = append(unexcused, id)
-			}
-		case t.surviving && t.job.Replicas == 0 && t.prog.timesSeen(id) > 0:
-			undone = append(undone, id)
-		case !t.excused[id]:
-			lost = append(lost, id)
-		}
-		if out > copies {
-			dups += out - copies
-			worst = append(worst, id)
+		t.judgeOne(&v, id, l)
+	}
+	report := func(kind string, ids []int, text string) {
+		if len(ids) > 0 {
+			t.find(kind, "%d %s: %s", len(ids), text, some(ids))
 		}
 	}
-	if len(lost) > 0 {
-		t.find(kindLost, "%d messages are lost: %s", len(lost), some(lost))
+	report(kindLost, v.lost, "messages are lost")
+	report(kindPromise, v.unexcused, "deleted messages were delivered")
+	if v.dups > t.allowed {
+		t.find(kindDuplicated, "%d duplicates, but the faults explain only %d: %s", v.dups, t.allowed,
+			some(v.duplicated))
 	}
-	if len(unexcused) > 0 {
-		t.find(kindPromise, "%d deleted messages were delivered: %s", len(unexcused), some(unexcused))
-	}
-	if dups > t.allowed {
-		t.find(kindDuplicated, "%d duplicates, but the faults explain only %d: %s", dups, t.allowed, some(worst))
-	}
-	if len(dead) > 0 {
-		t.find(kindDead, "%d messages without a fault are in the dead letters: %s", len(dead), some(dead))
-	}
-	if len(poison) > 0 {
-		t.find(
-			kindDead,
-			"%d poisoned messages are in the output, or more than once in the dead letters: %s",
-			len(poison),
-			some(poison),
-		)
-	}
+	report(kindDead, v.dead, "messages without a fault are in the dead letters")
+	report(kindDead, v.poison, "poisoned messages are in the output, or more than once in the dead letters")
 	if t.ordered && l.order > 0 {
 		t.find(kindOrder, "%d messages follow a later one of their key", l.order)
 	}
-	if len(vanished) > 0 {
-		t.note("the server lost %d messages that it had acknowledged", len(vanished))
+	if len(v.vanished) > 0 {
+		t.note("the server lost %d messages that it had acknowledged", len(v.vanished))
 	}
-	if len(undone) > 0 {
-		t.note(
-			"the server lost the outputs of %d messages, which it had acknowledged, and their inputs are acked: %s",
-			len(undone),
-			some(undone),
-		)
+	if len(v.undone) > 0 {
+		t.note("the server lost the outputs of %d messages, which it had acknowledged, and their inputs are acked: %s",
+			len(v.undone), some(v.undone))
 	}
 	t.checkLetters(l)
-	t.sum = tally{len(lost), dups, l.order}
+	t.sum = tally{len(v.lost), v.dups, l.order}
+}
+
+// judgeOne adds the verdict on one message.
+func (t *trial) judgeOne(v *verdicts, id int, l *ledger) {
+	copies, expected := int(l.in[id]), t.prod.acked[id]
+	if t.surviving {
+		if expected && copies == 0 {
+			v.vanished = append(v.vanished, id)
+		}
+		expected = copies > 0
+	}
+	if t.republish {
+		copies = t.prod.copies(id)
+	}
+	copies = max(copies, 1)
+	out, letters := int(l.out[id]), int(l.dead[id])
+	if t.letters && t.prod.poison(id) != "" {
+		if expected && letters == 0 {
+			v.lost = append(v.lost, id)
+		}
+		if letters > copies || out > 0 {
+			v.poison = append(v.poison, id)
+		}
+		return
+	}
+	if letters > 0 {
+		v.dead = append(v.dead, id)
+	}
+	switch {
+	case out+letters > 0 || !expected:
+		if t.excused[id] {
+			v.unexcused = append(v.unexcused, id)
+		}
+	case t.surviving && t.job.Replicas == 0 && t.prog.timesSeen(id) > 0:
+		v.undone = append(v.undone, id)
+	case !t.excused[id]:
+		v.lost = append(v.lost, id)
+	}
+	if out > copies {
+		v.dups += out - copies
+		v.duplicated = append(v.duplicated, id)
+	}
 }
 
 // checkLetters requires that each dead letter states its origin and its cause.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -34,20 +35,30 @@ type trial struct {
 	prod    *producer
 	prog    *progress
 	over    context.Context // ends when all messages are produced
+	cleanup []func()
 
+	following atomic.Pointer[progress] // prog, for other goroutines
+
+	expected
+	record
+}
+
+// expected is what the faults of a scenario explain, and which promises it tests. Owned by the
+// trial's goroutine.
+type expected struct {
 	needs     map[string]int // faults without which the trial is void
-	allowed   int            // duplicates that the faults explain
+	allowed   int            // duplicates
 	ordered   bool           // each key's order is promised
 	surviving bool           // the server may lose input; only entries that remain count
 	republish bool           // the streams do not show that messages were produced repeatedly
 	excused   map[int]bool   // messages that other clients deleted; exactly these may be missing
 	letters   bool           // poison was produced; each poisoned message is one dead letter
 	outage    time.Duration  // the longest time for which the trial prevented progress
-	cleanup   []func()
+}
 
-	following atomic.Pointer[progress]
-
-	mu       sync.Mutex
+// record is what happened in a trial.
+type record struct {
+	mu       sync.Mutex // guards the rest
 	faults   map[string]int
 	findings []Finding
 	sum      tally
@@ -55,12 +66,11 @@ type trial struct {
 	skipped  string
 }
 
-// abort is the panic value that ends a trial which cannot continue.
-type abort struct{ err error }
-
+// must ends a trial that cannot continue, as testing.T.Fatal ends a test.
 func (t *trial) must(err error) {
 	if err != nil {
-		panic(abort{err})
+		t.find(kindAborted, "%v", err)
+		runtime.Goexit()
 	}
 }
 
@@ -80,9 +90,8 @@ func newTrial(ctx context.Context, s *Scenario, o Options) (*trial, error) {
 		rng:      rand.New(rand.NewPCG(o.Seed, h.Sum64())),
 		n:        s.messages(o),
 		rate:     s.rate(o),
-		needs:    make(map[string]int),
-		faults:   make(map[string]int),
-		excused:  make(map[int]bool),
+		expected: expected{needs: make(map[string]int), excused: make(map[int]bool)},
+		record:   record{faults: make(map[string]int)},
 	}
 	t.job = job{
 		Input:    "{faults}:in",
@@ -107,18 +116,16 @@ func newTrial(ctx context.Context, s *Scenario, o Options) (*trial, error) {
 // run runs the whole trial. It leaves no process, and no folder unless requested.
 func (t *trial) run() (r Result) {
 	began := time.Now()
-	func() {
+	var running sync.WaitGroup
+	running.Go(func() {
 		defer func() {
-			switch v := recover().(type) {
-			case nil:
-			case abort:
-				t.find(kindAborted, "%v", v.err)
-			default:
+			if v := recover(); v != nil {
 				t.find(kindAborted, "panic: %v\n%s", v, debug.Stack())
 			}
 		}()
 		t.scenario.run(t)
-	}()
+	})
+	running.Wait()
 	r = t.result()
 	r.Took = time.Since(began)
 	t.keep()

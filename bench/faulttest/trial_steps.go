@@ -92,15 +92,8 @@ func (t *trial) whileProducing(from, to int, chaos func()) {
 	})
 	both.Go(func() { t.prog.follow(follow) })
 	defer both.Wait()
-	t.atEnd(unfollow)
-	defer func() {
-		if v := recover(); v != nil {
-			stop()
-			unfollow()
-			panic(v)
-		}
-	}()
 	defer unfollow()
+	defer stop() // also when chaos ends the trial
 	if chaos != nil {
 		chaos()
 	}
