@@ -73,7 +73,7 @@ func (c *tapped) Read(b []byte) (int, error) {
 // scriptKind identifies redisio's scripts by a text that only one of them contains.
 func scriptKind(chunk []byte) string {
 	for _, s := range [...]struct{ kind, has string }{
-		{"dead letter", "to, '-', 'COUNT', 100"}, {"give back", "local lost, nobody"},
+		{"dead letter", "to, '-', 'COUNT', 100"}, {"give back", "local function note(id, code)"},
 		{"take", "local pool, idle, out, emptied"},
 		{"shelve", "local g, me, pool, back, gone"},
 		{"ack", "redis.call('XACK', KEYS[1], g, ARGV[i])\n  elseif p then late"},
