@@ -1,5 +1,7 @@
 package redisio
 
+import "time"
+
 // Field is one name and value of an entry.
 type Field struct {
 	Name  string
@@ -86,6 +88,10 @@ type Outgoing struct {
 	// the window remembers it. It needs writer.Config.DedupeWindow. "" disables the check for this
 	// entry.
 	DedupeID string
+	// At schedules the entry: a schedule.Scheduler appends it to the stream when it is due. A past
+	// time is due at once. Defaults to zero, which writes the entry now. DedupeID identifies a
+	// scheduled entry; if it is "", Write sets it, so that repeating the Write changes nothing.
+	At time.Time
 }
 
 // Result is the outcome of one entry: its ID, or an error that is ErrNotWritten or

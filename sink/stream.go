@@ -118,7 +118,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	wc.Pipelines = 1 // each worker has its own Writer and connection
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSink("stream", func() flow.Writer[T] {
-		s := &streamWriter[T]{cfg: &cfg, rdb: rdb, format: format}
+		s := &streamWriter[T]{cfg: &cfg, format: format}
 		own := wc
 		own.OnEvent = s.event
 		s.w, s.err = writer.New(rdb, own)

@@ -10,19 +10,9 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
-// delayed holds the messages of a chunk that are scheduled, for one stream.
-type delayed struct {
-	batch
-	key     string
-	to      *schedule.Scheduler
-	entries []schedule.Delayed
-}
-
-// encode fills out and later with the messages of the chunk, and rejects those that cannot be
-// encoded.
+// encode fills out with the messages of the chunk, and rejects those that cannot be encoded.
 func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 	var now time.Time
 	if s.cfg.At != nil {
@@ -30,7 +20,7 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 	}
 	for i := range chunk {
 		from := len(s.fields)
-		o, at, err := s.encodeOne(&chunk[i])
+		o, err := s.encodeOne(&chunk[i])
 		if err == nil && len(s.fields) == from {
 			err = errors.New("sink: the format returned no fields: an entry needs at least one")
 		}
@@ -42,26 +32,24 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 			if s.cfg.DedupeWindow > 0 {
 				o.DedupeID = s.ids.of(o.DedupeID, chunk[i].Meta(), o.Fields)
 			}
-			if s.cfg.At != nil && at.After(now) {
-				err = s.delay(i, o, at)
-			} else {
-				s.out, s.now.at = append(s.out, o), append(s.now.at, i)
+			if !o.At.After(now) {
+				o.At = time.Time{}
 			}
-		}
-		if err != nil {
+			s.out, s.at = append(s.out, o), append(s.at, i)
+		} else {
 			s.fields = s.fields[:from]
 			s.fail(chunk, i, flow.Reject(err))
 		}
 	}
-	s.now.fit()
-	for _, d := range s.later {
-		d.fit()
+	if cap(s.results) < len(s.at) {
+		s.results = make([]redisio.Result, max(len(s.at), defaultDepth))
 	}
+	s.results = s.results[:len(s.at)]
 }
 
 // encodeOne calls the functions of the config and the format, and returns their panics as an error
 // of the message.
-func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, at time.Time, err error) {
+func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, err error) {
 	defer flow.Catch(&err)
 	if s.cfg.KeyFor != nil {
 		o.Key = s.cfg.KeyFor(*m)
@@ -70,9 +58,9 @@ func (s *streamWriter[T]) encodeOne(m *flow.Message[T]) (o redisio.Outgoing, at 
 		o.DedupeID = s.cfg.IDFor(*m)
 	}
 	if s.cfg.At != nil {
-		at = s.cfg.At(*m)
+		o.At = s.cfg.At(*m)
 	}
-	return o, at, s.appendFields(m, false)
+	return o, s.appendFields(m, false)
 }
 
 // appendFields appends the fields of a message. again marks it as a possible duplicate.
@@ -127,31 +115,6 @@ func (s *streamWriter[T]) mark(m *flow.Message[T], o *redisio.Outgoing) {
 		return
 	}
 	o.Fields = fields
-}
-
-// delay schedules a message.
-func (s *streamWriter[T]) delay(i int, o redisio.Outgoing, at time.Time) error {
-	key := o.Key
-	if key == "" {
-		key = s.cfg.Key
-	}
-	var d *delayed
-	for _, known := range s.later {
-		if known.key == key {
-			d = known
-		}
-	}
-	if d == nil {
-		to, err := schedule.New(s.rdb, schedule.Config{Key: key, MaxPayload: s.cfg.MaxPayload})
-		if err != nil {
-			return err
-		}
-		d = &delayed{key: key, to: to}
-		s.later = append(s.later, d)
-	}
-	d.entries = append(d.entries, schedule.Delayed{ID: o.DedupeID, At: at, Fields: o.Fields})
-	d.at = append(d.at, i)
-	return nil
 }
 
 // idMaker makes dedupe ids.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -20,35 +19,22 @@ import (
 // streamWriter is the running part of Stream: one pipeline.
 type streamWriter[T any] struct {
 	cfg    *StreamConfig[T]
-	rdb    redis.UniversalClient
 	w      *writer.Writer
 	err    error // of the configuration
 	format redisio.Format[T]
 	log    *slog.Logger // of the graph; nil before Open
 
-	// The current chunk, encoded: entry out[i] is message now.at[i] of the chunk.
-	out    []redisio.Outgoing
-	now    batch
-	later  []*delayed // scheduled messages, per stream
+	// The messages of the current chunk that are not settled, encoded.
+	out     []redisio.Outgoing
+	at      []int // their indices in the chunk
+	unknown []int // those of at whose outcome was once unknown
+	results []redisio.Result
+
 	fields redisio.Fields
 	buf    []byte
 	env    redisio.Envelope
 	errs   []error // per message of the chunk; nil if none failed
 	ids    idMaker
-}
-
-// batch is the part of a chunk that is written together, and retried until all of it is settled.
-type batch struct {
-	at      []int // indices of the messages in the chunk
-	unknown []int // those of at whose outcome was once unknown
-	results []redisio.Result
-}
-
-func (b *batch) fit() {
-	if cap(b.results) < len(b.at) {
-		b.results = make([]redisio.Result, max(len(b.at), defaultDepth))
-	}
-	b.results = b.results[:len(b.at)]
 }
 
 // Open connects. A failure is permanent, because retries of the first connection are the purpose of
@@ -75,23 +61,7 @@ func (s *streamWriter[T]) Close(ctx context.Context) error {
 func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 	s.encode(chunk)
 	defer s.reset()
-	s.persist(ctx, chunk, s.cfg.Key, &s.now,
-		func() error { return s.w.Write(ctx, s.out, s.now.results) },
-		func(i int) string { return s.out[i].Key },
-		func(to, from int, unknown bool) {
-			s.out[to] = s.out[from]
-			if unknown && s.cfg.DedupeWindow == 0 {
-				s.mark(&chunk[s.now.at[from]], &s.out[to])
-			}
-		},
-		func(n int) { s.out = s.out[:n] })
-	for _, d := range s.later {
-		s.persist(ctx, chunk, d.key, &d.batch,
-			func() error { return d.to.Schedule(ctx, d.entries, d.results) },
-			func(int) string { return d.key },
-			func(to, from int, _ bool) { d.entries[to] = d.entries[from] },
-			func(n int) { d.entries = d.entries[:n] })
-	}
+	s.persist(ctx, chunk)
 	if s.errs != nil {
 		return &flow.WriteError{Errs: s.errs}
 	}
@@ -102,22 +72,21 @@ func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) er
 // the time.
 const maxFull = 500 * time.Millisecond
 
-// persist writes a batch until all of it is settled.
-func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], key string, b *batch,
-	write func() error, to func(int) string, move func(to, from int, unknown bool), cut func(int)) {
+// persist writes out until all of it is settled.
+func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T]) {
 	wait := backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2,
 		MaxInterval: 5 * time.Second}
-	for tries := 0; len(b.at) > 0; {
-		had := len(b.at)
-		err := write()
+	for tries := 0; len(s.at) > 0; {
+		had := len(s.at)
+		err := s.w.Write(ctx, s.out, s.results)
 		if err == nil {
 			return
 		}
-		retry := StreamRetry{Key: key, Err: err}
-		if !s.unwritten(ctx, chunk, b, &retry, to, move, cut) {
+		retry := StreamRetry{Key: s.cfg.Key, Err: err}
+		if !s.unwritten(ctx, chunk, &retry) {
 			return
 		}
-		if len(b.at) < had { // some were written
+		if len(s.at) < had { // some were written
 			wait.Reset()
 		}
 		retry.Wait = wait.NextBackOff()
@@ -130,7 +99,7 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 		}
 		s.tell(retry)
 		if !pause(ctx, retry.Wait) {
-			for _, at := range b.at {
+			for _, at := range s.at {
 				s.fail(chunk, at, errors.Join(context.Cause(ctx), err))
 			}
 			return
@@ -140,57 +109,60 @@ func (s *streamWriter[T]) persist(ctx context.Context, chunk []flow.Message[T], 
 
 // unwritten keeps the messages to be retried, and reports whether to retry. If the server refuses a
 // key that KeyFor chose, the message is rejected.
-func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T], b *batch, retry *StreamRetry,
-	to func(int) string, move func(to, from int, unknown bool), cut func(int)) bool {
+func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T], retry *StreamRetry) bool {
 	again, stop := 0, ctx.Err() != nil
-	for i := range b.at {
-		err := b.results[i].Err
-		unknown := errors.Is(err, redisio.ErrUnknownOutcome)
-		var full error
-		if err != nil && !slices.Contains(b.unknown, b.at[i]) {
-			full = s.fullError(chunk[b.at[i]], err)
+	for i, at := range s.at {
+		err := s.results[i].Err
+		if err == nil {
+			continue
 		}
-		switch {
-		case err == nil:
+		maybe := slices.Contains(s.unknown, at)
+		if outcome, ends := s.outcome(chunk[at], s.out[i].Key, err, maybe); outcome != nil {
+			s.fail(chunk, at, outcome)
+			stop = stop || ends
 			continue
-		case errors.Is(err, redisio.ErrNoStream):
-			s.fail(chunk, b.at[i], flow.Skip)
-			continue
-		case s.refuses(err) && !slices.Contains(b.unknown, b.at[i]): // else it may have been written
-			s.fail(chunk, b.at[i], flow.Reject(err))
-			continue
-		case redisio.IsKeyFault(err) && to(i) != "" && to(i) != s.cfg.Key:
-			err = fmt.Errorf("sink: write to %q, the key of this message: %w", to(i), err)
-			s.fail(chunk, b.at[i], flow.Reject(err))
-			continue
-		case redisio.IsPermanent(err):
-			s.fail(chunk, b.at[i], flow.Permanent(err))
-			stop = true
-			continue
-		case full != nil:
-			s.fail(chunk, b.at[i], full)
-			continue
-		case unknown:
+		}
+		s.out[again], s.at[again], s.results[again] = s.out[i], at, s.results[i]
+		if errors.Is(err, redisio.ErrUnknownOutcome) {
 			retry.Unknown++
-			if !slices.Contains(b.unknown, b.at[i]) {
-				b.unknown = append(b.unknown, b.at[i])
+			if !maybe {
+				s.unknown = append(s.unknown, at)
 			}
-		default:
+			if s.cfg.DedupeWindow == 0 && s.out[again].At.IsZero() {
+				s.mark(&chunk[at], &s.out[again])
+			}
+		} else {
 			retry.NotWritten++
 		}
 		retry.Err = err
-		move(again, i, unknown)
-		b.at[again], b.results[again] = b.at[i], b.results[i]
 		again++
 	}
-	b.at, b.results = b.at[:again], b.results[:again]
-	cut(again)
+	s.out, s.at, s.results = s.out[:again], s.at[:again], s.results[:again]
 	if stop {
-		for i, at := range b.at {
-			s.fail(chunk, at, b.results[i].Err)
+		for i, at := range s.at {
+			s.fail(chunk, at, s.results[i].Err)
 		}
 	}
 	return again > 0 && !stop
+}
+
+// outcome returns the final outcome of a message for key whose write failed with err, and whether
+// it ends the graph. nil means that the write is retried. maybe says that an earlier try may have
+// written the message.
+func (s *streamWriter[T]) outcome(m flow.Message[T], key string, err error, maybe bool) (outcome error, ends bool) {
+	switch {
+	case errors.Is(err, redisio.ErrNoStream):
+		return flow.Skip, false
+	case s.refuses(err) && !maybe:
+		return flow.Reject(err), false
+	case redisio.IsKeyFault(err) && key != "" && key != s.cfg.Key:
+		return flow.Reject(fmt.Errorf("sink: write to %q, the key of this message: %w", key, err)), false
+	case redisio.IsPermanent(err):
+		return flow.Permanent(err), true
+	case maybe:
+		return nil, false
+	}
+	return s.fullError(m, err), false
 }
 
 // fullError returns the outcome of a message for which there is no room; nil means that it waits.
@@ -234,8 +206,8 @@ const maxKept = 4 << 20
 func (s *streamWriter[T]) reset() {
 	clear(s.out)
 	clear(s.fields)
-	s.out, s.fields, s.buf, s.errs, s.later = s.out[:0], s.fields[:0], s.buf[:0], nil, nil
-	s.now.at, s.now.unknown = s.now.at[:0], nil
+	s.out, s.at, s.fields, s.buf = s.out[:0], s.at[:0], s.fields[:0], s.buf[:0]
+	s.errs, s.unknown = nil, nil
 	if cap(s.buf) > maxKept {
 		s.buf = nil
 	}

@@ -162,7 +162,7 @@ func (w *Writer) boundStream(ctx context.Context, c *chunk, key string, average 
 		}
 		var n int64
 		c.ask(1, func(c *chunk, _ int) { n, err = c.replies.number() }, "xtrim", key, "maxlen", keep)
-		if w.do(ctx, c, w.out); err != nil || n == 0 {
+		if w.do(ctx, c, nil); err != nil || n == 0 {
 			break
 		}
 		dropped += n
@@ -179,7 +179,7 @@ func (w *Writer) fitting(ctx context.Context, c *chunk, key string, average int6
 	var sizeErr, err error
 	c.ask(2, func(c *chunk, _ int) { size, sizeErr = c.replies.number() }, "memory", "usage", key, "samples", 0)
 	c.ask(1, func(c *chunk, _ int) { n, err = c.replies.number() }, "xlen", key)
-	w.do(ctx, c, w.out)
+	w.do(ctx, c, nil)
 	switch {
 	case err != nil || n < 2 || sizeErr == resp.ErrNilReply: // nil: the stream was deleted
 		return 0, err

@@ -154,7 +154,7 @@ func (w *Writer) headOf() (head []byte, n int) {
 	return head, len(c.args)
 }
 
-// pipeliner is a go-redis client: the writer's, or one of a cluster node.
+// pipeliner is the go-redis client of a cluster node. nil is the writer's.
 type pipeliner interface{ Pipeline() redis.Pipeliner }
 
 // do sends the commands in one pipeline and lets each read its reply, in order. It has two
@@ -217,6 +217,9 @@ func (w *Writer) sendOwn(ctx context.Context, c *chunk) {
 func (w *Writer) sendGoRedis(ctx context.Context, c *chunk, via pipeliner) {
 	for i := range c.cmds {
 		c.queue = append(c.queue, w.rawCmd(c, i))
+	}
+	if via == nil {
+		via = w.out
 	}
 	pipe := via.Pipeline()
 	_ = pipe.BatchProcess(ctx, c.queue...) // only queues

@@ -110,7 +110,7 @@ const trimSteps = 16
 func (w *Writer) shrink(ctx context.Context, c *chunk, p *part, cap, budget int64) (r retention, err error) {
 	for range trimSteps {
 		w.addRetain(c, p, cap, budget, func(c *chunk, _ int) { r, err = c.replies.readRetention(p.key) })
-		w.do(ctx, c, w.out)
+		w.do(ctx, c, nil)
 		if err != nil {
 			break
 		}
@@ -231,7 +231,7 @@ func (w *Writer) settleTrim(p *part) {
 func (w *Writer) trimOn(ctx context.Context, c *chunk, p *part) {
 	for step := 1; step < trimSteps && p.trim.more; step++ {
 		w.addRetain(c, p, p.trim.cap, p.trim.budget, p.readTrim)
-		w.do(ctx, c, w.out)
+		w.do(ctx, c, nil)
 		w.settleTrim(p)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
 // Stats count what a writer did since it was opened.
@@ -41,12 +42,15 @@ func (w *Writer) send(ctx context.Context, entries []redisio.Outgoing, results [
 		w.chunks.Put(c)
 	}()
 	c.entries, c.results, c.own = entries, results, w.lines != nil
+	var later []int
 	for i := range entries {
-		if err := w.check(&entries[i]); err != nil {
+		if !entries[i].At.IsZero() {
+			later = append(later, i)
+		} else if err := w.check(&entries[i]); err != nil {
 			results[i] = redisio.Result{Err: err}
-			continue
+		} else {
+			c.index = append(c.index, i)
 		}
-		c.index = append(c.index, i)
 	}
 	if !w.transacts(len(c.index)) {
 		w.sendGroup(ctx, c, c.index)
@@ -57,6 +61,34 @@ func (w *Writer) send(ctx context.Context, entries []redisio.Outgoing, results [
 	}
 	if w.plain && w.cfg.MaxBytes > 0 {
 		w.bound(ctx, c)
+	}
+	if later != nil {
+		w.schedule(ctx, c, later)
+	}
+}
+
+// schedule puts entries into the schedules of their streams.
+func (w *Writer) schedule(ctx context.Context, c *chunk, index []int) {
+	byKey := make(map[string][]int)
+	for _, i := range index {
+		key := w.keyOf(&c.entries[i])
+		byKey[key] = append(byKey[key], i)
+	}
+	for key, index := range byKey {
+		entries, results := make([]schedule.Delayed, len(index)), make([]redisio.Result, len(index))
+		for n, i := range index {
+			e := &c.entries[i]
+			entries[n] = schedule.Delayed{ID: e.DedupeID, At: e.At, Fields: e.Fields}
+		}
+		to, err := schedule.New(w.rdb, schedule.Config{Key: key, MaxPayload: w.cfg.MaxPayload})
+		if err != nil {
+			fail(results, redisio.ErrNotWritten, err)
+		} else {
+			_ = to.Schedule(ctx, entries, results) // the results have the errors
+		}
+		for n, i := range index {
+			c.entries[i].DedupeID, c.results[i] = entries[n].ID, results[n]
+		}
 	}
 }
 
@@ -86,7 +118,7 @@ func (w *Writer) sendPlain(ctx context.Context, c *chunk, index []int) {
 			w.xadd(c, at, nil, (*chunk).wrote)
 		}
 	}
-	w.do(ctx, c, w.out)
+	w.do(ctx, c, nil)
 }
 
 func (w *Writer) keyOf(e *redisio.Outgoing) string {
@@ -234,7 +266,7 @@ func (w *Writer) trips(ctx context.Context, c *chunk) []trip {
 		if len(p.index) == 0 {
 			continue
 		}
-		t := trip{via: w.out}
+		var t trip
 		if w.out.Cluster != nil && w.cfg.Durability.on() {
 			node, err := w.out.Cluster.MasterForKey(ctx, p.key)
 			if err != nil {
