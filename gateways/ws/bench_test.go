@@ -128,7 +128,7 @@ func report(b *testing.B, sockets int, from time.Duration) {
 	b.ReportMetric(float64((spent()-from).Microseconds())/float64(b.N), "cpu-µs/op")
 }
 
-// BenchmarkBroadcast tells 1,000 sockets the same, beside a loop that one would write by hand over
+// BenchmarkBroadcast sends a message to 1,000 sockets, beside a loop that one would write by hand over
 // 1,000 connections of coder/websocket; of the latter nothing goes through Redis. One op is one
 // message to all. Look at the ratios of two lines with the same burst, which is how many messages
 // are there at once; cpu-µs/op is with the clients, and steadier on a machine that does other

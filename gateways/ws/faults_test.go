@@ -70,7 +70,7 @@ func TestFault_G1_HelloIsTakenInPart(t *testing.T) {
 	equal(t, "id", "h2", again.want("hello").ID)
 }
 
-// What can't succeed is rejected once, and the session in a page goes on.
+// A request that cannot succeed is rejected once, and the session of the page continues.
 func TestFault_G1_PageGoesOn(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -230,7 +230,7 @@ func TestFault_G1_BackoffResetsOnProgress(t *testing.T) {
 	}
 }
 
-// The end of an old socket that arrives late is told apart, and who resumes is no newcomer.
+// The end of an old socket that arrives late is recognized, and a resumed session is not a new one.
 func TestFault_G6_PresenceTellsSocketsApart(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -410,7 +410,7 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 		}
 	}
 	if taken < 8 || taken > 14 {
-		t.Errorf("%d messages of 40 KiB were taken that nobody reads", taken)
+		t.Errorf("%d unread messages of 40 KiB were accepted", taken)
 	}
 	s.echo(t) // what the workers are done with makes room
 	redistest.Soon(t, "there is room", func() bool { return say(1000).Kind != "error" })

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// What the log has no more is told as a gap, and then it goes on; a session whose rooms were quiet has no false one.
+// Trimmed messages are reported as a gap, and delivery continues. A session with quiet rooms gets no gap.
 func TestGap(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

@@ -6,7 +6,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
-// What is said in a room comes to all of the room, on every process, and to nobody else.
+// A message to a room reaches all of its sockets, on every process, and no others.
 func TestRooms(t *testing.T) {
 	s := newStand(t)
 	a, b := s.node(t, ws.HubConfig{Authenticate: byHeader}), s.node(t, ws.HubConfig{Authenticate: byHeader})

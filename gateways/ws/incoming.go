@@ -11,8 +11,7 @@ import (
 )
 
 // incoming reads the frames of a socket and carries them out. It is owned by the reading goroutine.
-// The
-// hello fixes the fields who and session. Other goroutines read them only after it.
+// The hello fixes the fields who and session. Other goroutines read them only after it.
 type incoming struct {
 	s       *socket
 	who     Identity

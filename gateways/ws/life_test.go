@@ -143,7 +143,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// What no worker reads is bounded: clients are told.
+// Events that no worker reads are bounded, and clients are told so.
 func TestOverloaded(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The hub's clock stands still while its process does, and judges nobody for that; but a process
+// The hub's clock stands still while its process does, and judges no socket for that; but a process
 // that is always late judges.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

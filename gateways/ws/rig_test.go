@@ -232,7 +232,8 @@ func (c *client) next() (frame, error) {
 	}
 }
 
-// want is the next frame of a kind. Those that come before it are kept: acknowledgements and messages have no order.
+// want returns the next frame of a kind, and keeps those before it, because acknowledgements and messages have
+// no order.
 func (c *client) want(kind string) frame {
 	c.t.Helper()
 	for i, f := range c.kept {

@@ -109,7 +109,7 @@ func TestSecurityCrossOrigin(t *testing.T) {
 	equal(t, "refused", uint64(1), own.hub.Stats().Refused)
 }
 
-// A client that says who it is, in the query, a header, or its frames, is who the server says.
+// A client cannot change its user by the query, a header, or its frames.
 func TestSecurityForgedIdentity(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -156,7 +156,7 @@ func TestSecurityForgedIdentity(t *testing.T) {
 	equal(t, "event", []string{"mallory", hi.Session}, []string{e.User, e.Session})
 }
 
-// Tokens of sessions that were changed, or are of another hub, are none.
+// Tokens that were changed, or belong to another hub, are refused.
 func TestSecurityForgedSession(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -240,7 +240,7 @@ func TestSecurityFrameThatNeverEnds(t *testing.T) {
 
 func isReset(err error) bool { return strings.Contains(err.Error(), "reset") }
 
-// Who sends more than the rate waits; others don't.
+// A client that exceeds the rate has to wait, and others do not.
 func TestSecurityFlood(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{Rate: 1. / 3600, Burst: 20})
@@ -404,7 +404,7 @@ func TestSecurityCompressedBomb(t *testing.T) {
 	equal(t, "close", 1002, closeCode(t, br))
 }
 
-// What a client writes into the headers of its handshake comes back nowhere.
+// The hub never repeats the headers of a client's handshake.
 func TestSecurityHeaderInjection(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{Authenticate: func(r *http.Request) (ws.Identity, error) {

@@ -108,7 +108,7 @@ func TestSlowClose(t *testing.T) {
 	equal(t, "slow", uint64(1), n.hub.Stats().Slow)
 }
 
-// Who reads nothing at all is cut off after WriteTimeout, whatever the policy; nobody else notices.
+// A client that reads nothing is disconnected after WriteTimeout, under each policy. Others do not notice.
 func TestSlowNotAtAll(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
