@@ -203,7 +203,7 @@ func TestChatRules(t *testing.T) {
 		{"/dance", "unknown command /dance"},
 		{"/msg Nobody hi", "no user is named Nobody"},
 		{"/msg", "write /msg, a name"},
-		{"   ", "says nothing"},
+		{"   ", "is empty"},
 		{strings.Repeat("x", 1001), "up to 1000 letters"},
 		{strings.Repeat("x\n", 40), "breaks up to 30 times"},
 	} {

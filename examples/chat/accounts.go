@@ -42,7 +42,7 @@ var errNobody = errors.New("chat: not logged in")
 func nameKey(name string) string    { return key("name", strings.ToLower(name)) }
 func loginKey(secret string) string { return key("login", secret) }
 
-// who returns the name of the user who makes a request, and the secret.
+// who returns the user name and the secret of a request.
 func (a *accounts) who(r *http.Request) (name, secret string, err error) {
 	c, err := r.Cookie(cookie)
 	if err != nil || len(c.Value) > 64 {
@@ -70,8 +70,8 @@ func (a *accounts) authenticate(r *http.Request) (ws.Identity, error) {
 	return ws.Identity{User: name, Value: secret}, refusal(err)
 }
 
-// authorize tells the hub whether one who is at a socket may speak or join. A name that was given
-// back is not spoken under any more, by whatever socket is still open.
+// authorize decides for the hub whether the user of a socket may speak or join. Sockets that are
+// still open under a released name may not.
 func (a *accounts) authorize(ctx context.Context, who ws.Identity, what ws.Action, room string) error {
 	if name, err := a.name(ctx, who.Value.(string)); err != nil || name != who.User {
 		return refusal(cmp.Or(err, errNobody))
@@ -92,7 +92,7 @@ func (a *accounts) authorize(ctx context.Context, who ws.Identity, what ws.Actio
 	return refusal(err)
 }
 
-// refusal is an error as a gateway tells it.
+// refusal converts an error into one that a gateway returns to its client.
 func refusal(err error) error {
 	switch {
 	case err == nil:
@@ -107,7 +107,7 @@ func refusal(err error) error {
 	}
 }
 
-// spelled is how somebody who goes by a name spells it; "" if nobody does.
+// spelled returns a name as its owner spells it; "" if it has no owner.
 func (a *accounts) spelled(ctx context.Context, name string) (string, error) {
 	secret, err := a.rdb.Get(ctx, nameKey(name)).Result()
 	if err == nil {
@@ -142,7 +142,7 @@ func (a *accounts) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	secret := rand.Text()
-	// The login first: a name without one would be nobody's for a day.
+	// The login is written first. A name without one would be unusable for a day.
 	err := a.rdb.Set(r.Context(), loginKey(secret), name, loginTTL).Err()
 	free := false
 	if err == nil {
@@ -155,7 +155,7 @@ func (a *accounts) login(w http.ResponseWriter, r *http.Request) {
 		a.rdb.Del(r.Context(), loginKey(secret)) // else it expires
 		http.Error(w, "name already in use, choose another", http.StatusConflict)
 	default:
-		a.forget(r) // the name that was one's own before
+		a.forget(r) // the user's former name
 		http.SetCookie(w, a.cookie(r, secret, int(loginTTL/time.Second)*30))
 		w.WriteHeader(http.StatusNoContent)
 	}
@@ -168,7 +168,7 @@ func (a *accounts) logout(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// forget gives back a name.
+// forget releases the name of a request's user.
 func (a *accounts) forget(r *http.Request) {
 	name, secret, err := a.who(r)
 	if err != nil {
@@ -178,7 +178,7 @@ func (a *accounts) forget(r *http.Request) {
 	_ = a.rdb.Del(r.Context(), nameKey(name)).Err()
 }
 
-// me is GET /me: one's name.
+// me is GET /me: the name of the user.
 func (a *accounts) me(w http.ResponseWriter, r *http.Request) {
 	name, _, err := a.who(r)
 	switch {

@@ -16,13 +16,14 @@ import (
 	"github.com/streamerson/streamerson-go/source/cron"
 )
 
-// told is what a page is told. What is set depends on the type: line and typing; past (the lines of
-// a conversation); who (the users in a room); rooms; refused (what was said, and why not).
+// told is a message to a page. The type of the message decides which fields are set: line and
+// typing; past (the lines of a conversation); who (the users in a room); rooms; refused (a text and
+// the reason).
 type told struct {
 	*line
-	With  string   `json:"with,omitempty"` // past: the conversation, as a room or the other user
+	With  string   `json:"with,omitempty"` // the conversation of past: a room or the other user
 	Lines []line   `json:"lines,omitempty"`
-	In    string   `json:"in,omitempty"` // who: the room
+	In    string   `json:"in,omitempty"` // the room of who
 	Users []string `json:"users,omitempty"`
 	Rooms []room   `json:"rooms,omitempty"`
 	Said  string   `json:"said,omitempty"`
@@ -31,15 +32,16 @@ type told struct {
 
 type message = ws.Message[told]
 
-// byRoom keeps the order of each room, or else of each user, while several are worked on at the same time.
+// byRoom keeps the order of each room, or of each user outside rooms, while others are handled
+// concurrently.
 var byRoom = flow.KeyedBy(func(h heard) string { return ws.ByKey(h.Event) })
 
-// workers is the graph between what sockets say and what they are told:
+// workers returns the graph between the messages from sockets and the messages to them:
 //
-//	what is said is moderated, kept, and told to the room or to a user; what is refused is told to the one who said it;
-//	presence, and a clock that ticks once for all workers, make the lists of who is where.
+//	It moderates and stores each text, and sends it to the room or the user, or the refusal to its author.
+//	Presence events, and a clock that ticks once for all workers, produce the lists of users and rooms.
 func workers(rdb redis.UniversalClient, opts ...flow.Part) *flow.Graph {
-	d := &desk{store{rdb}, newAccounts(rdb)}
+	w := &worker{store{rdb}, newAccounts(rdb)}
 	events := ws.Inbound(rdb, hub, source.StreamConfig[ws.Event[said]]{})
 	spoken, presence := operators.Split(
 		operators.MapMessage(events, stamp, flow.Name("stamp")),
@@ -47,16 +49,16 @@ func workers(rdb redis.UniversalClient, opts ...flow.Part) *flow.Graph {
 		flow.Name("spoken?"),
 	)
 
-	deeds, refused := operators.Try(spoken, d.moderate, flow.Name("moderate"), flow.Workers(4), byRoom)
-	answers := operators.FlatMap(deeds, d.tell, flow.Name("tell"))
+	deeds, refused := operators.Try(spoken, w.moderate, flow.Name("moderate"), flow.Workers(4), byRoom)
+	answers := operators.FlatMap(deeds, w.tell, flow.Name("tell"))
 	apologies := operators.Map(refused, flow.Pure(apologize), flow.Name("apologize"))
-	comings := operators.FlatMap(presence, d.attend, flow.Name("attend"))
+	comings := operators.FlatMap(presence, w.attend, flow.Name("attend"))
 	clock := cron.Source(
 		rdb,
 		"@every 2s",
 		source.TicksConfig{Key: key("clock"), Group: "workers", Missed: -1, MaxLen: 10},
 	)
-	lists := operators.FlatMap(clock, d.list, flow.Name("list"))
+	lists := operators.FlatMap(clock, w.list, flow.Name("list"))
 
 	told := operators.FanIn(answers, apologies, comings, lists)
 	parts := []flow.Part{flow.To(told, ws.Outbound(rdb, hub, sink.StreamConfig[message]{}))}
@@ -69,20 +71,20 @@ func stamp(_ context.Context, m flow.Message[ws.Event[said]]) (heard, error) {
 
 func isSpoken(h heard) bool { return h.Kind == ws.Said }
 
-// desk is what a worker works with.
-type desk struct {
+// worker has the functions of the graph.
+type worker struct {
 	store    store
 	accounts *accounts
 }
 
-// deed is what becomes of what was said.
+// deed is a message that was accepted.
 type deed struct {
 	heard
 	line line // of type say
 }
 
-// moderate takes what was said, or refuses it by an error. An error of Redis is none of those: it is tried again.
-func (d *desk) moderate(ctx context.Context, h heard) (deed, error) {
+// moderate accepts a message, or refuses it with an error. An error of Redis is retried instead.
+func (w *worker) moderate(ctx context.Context, h heard) (deed, error) {
 	switch h.Type {
 	case "here", "bye", "typing", "past":
 		return deed{heard: h}, nil
@@ -94,13 +96,13 @@ func (d *desk) moderate(ctx context.Context, h heard) (deed, error) {
 	if err != nil {
 		return deed{}, err
 	}
-	if ok, err := d.store.allow(ctx, "say", h.User, rateLines); err != nil {
+	if ok, err := w.store.allow(ctx, "say", h.User, rateLines); err != nil {
 		return deed{}, flow.RetryAfter(time.Second, err)
 	} else if !ok {
 		return deed{}, errors.New("not so fast: take a breath")
 	}
 	if l.To != "" {
-		name, err := d.accounts.spelled(ctx, l.To)
+		name, err := w.accounts.spelled(ctx, l.To)
 		if err != nil {
 			return deed{}, flow.RetryAfter(time.Second, err)
 		}
@@ -112,11 +114,11 @@ func (d *desk) moderate(ctx context.Context, h heard) (deed, error) {
 	return deed{h, l}, nil
 }
 
-// tell keeps lines, and tells them and all else that was said to those it is for.
-func (d *desk) tell(ctx context.Context, it deed, emit func(message)) error {
+// tell stores lines, and sends every message to its audience.
+func (w *worker) tell(ctx context.Context, it deed, emit func(message)) error {
 	switch h := it.heard; h.Type {
 	case "say":
-		if err := d.store.keep(ctx, it.line); err != nil {
+		if err := w.store.keep(ctx, it.line); err != nil {
 			return err
 		}
 		for _, to := range audience(it.line) {
@@ -129,18 +131,18 @@ func (d *desk) tell(ctx context.Context, it deed, emit func(message)) error {
 			emit(message{To: ws.User(h.Value.To), From: h.User, Type: "typing"})
 		}
 	case "past":
-		return d.tellPast(ctx, h, emit)
+		return w.tellPast(ctx, h, emit)
 	case "here":
-		news, err := d.store.seen(ctx, h.Room, h.User, h.Socket)
-		return d.tellAll(ctx, h.Room, news, err, emit)
+		news, err := w.store.seen(ctx, h.Room, h.User, h.Socket)
+		return w.tellAll(ctx, h.Room, news, err, emit)
 	case "bye":
-		news, err := d.store.left(ctx, h.Room, h.User, h.Socket)
-		return d.tellAll(ctx, h.Room, news, err, emit)
+		news, err := w.store.left(ctx, h.Room, h.User, h.Socket)
+		return w.tellAll(ctx, h.Room, news, err, emit)
 	}
 	return nil
 }
 
-// audience are those whom a line is for: a room, or both ends of a conversation.
+// audience returns the receivers of a line: a room, or both users of a conversation.
 func audience(l line) []ws.Target {
 	switch l.To {
 	case "":
@@ -151,80 +153,81 @@ func audience(l line) []ws.Target {
 	return []ws.Target{ws.User(l.To), ws.User(l.From)}
 }
 
-// tellPast tells a session what was said, within bounds: it is much that one short word asks for.
-func (d *desk) tellPast(ctx context.Context, h heard, emit func(message)) error {
-	if ok, err := d.store.allow(ctx, "past", h.User, ratePasts); err != nil || !ok {
+// tellPast sends a session the stored lines of a conversation. The rate is limited, because the
+// answer is much larger than the request.
+func (w *worker) tellPast(ctx context.Context, h heard, emit func(message)) error {
+	if ok, err := w.store.allow(ctx, "past", h.User, ratePasts); err != nil || !ok {
 		return err
 	}
-	lines, err := d.store.past(ctx, conversation(h.Room, h.User, h.Value.To))
+	lines, err := w.store.past(ctx, conversation(h.Room, h.User, h.Value.To))
 	if err == nil {
 		emit(message{To: ws.Session(h.Session), Type: "past", Value: told{With: with(h), Lines: lines}})
 	}
 	return err
 }
 
-// tellAll tells a room who is there, if there is news.
-func (d *desk) tellAll(ctx context.Context, room string, news bool, err error, emit func(message)) error {
+// tellAll sends a room the list of its users, if that has changed.
+func (w *worker) tellAll(ctx context.Context, room string, news bool, err error, emit func(message)) error {
 	if err != nil || !news || room == "" {
 		return err
 	}
-	return d.tellWho(ctx, room, ws.Room(room), emit)
+	return w.tellWho(ctx, room, ws.Room(room), emit)
 }
 
-func (d *desk) tellWho(ctx context.Context, room string, to ws.Target, emit func(message)) error {
-	users, err := d.store.here(ctx, room)
+func (w *worker) tellWho(ctx context.Context, room string, to ws.Target, emit func(message)) error {
+	users, err := w.store.here(ctx, room)
 	if err == nil {
 		emit(message{To: to, Type: "who", Value: told{In: room, Users: users}})
 	}
 	return err
 }
 
-// attend notes who comes and goes. One who joins a room is told what was said there before. That is
-// read behind the join, so what is said meanwhile comes twice rather than not at all, and the page
-// can tell by its id.
-func (d *desk) attend(ctx context.Context, h heard, emit func(message)) error {
+// attend records which users come and go. A user who joins a room receives its stored lines. They
+// are read after the join, so a line that is written meanwhile arrives twice instead of never, and
+// the page recognizes it by its id.
+func (w *worker) attend(ctx context.Context, h heard, emit func(message)) error {
 	switch h.Kind {
 	case ws.Connected:
-		rooms, err := d.store.list(ctx)
+		rooms, err := w.store.list(ctx)
 		if err == nil {
 			emit(message{To: ws.Session(h.Session), Type: "rooms", Value: told{Rooms: rooms}})
 		}
 		return err
 	case ws.Joined:
-		news, err := d.store.seen(ctx, h.Room, h.User, h.Socket)
+		news, err := w.store.seen(ctx, h.Room, h.User, h.Socket)
 		if err == nil {
-			err = d.tellPast(ctx, h, emit)
+			err = w.tellPast(ctx, h, emit)
 		}
 		if err == nil && !news {
-			return d.tellWho(ctx, h.Room, ws.Session(h.Session), emit)
+			return w.tellWho(ctx, h.Room, ws.Session(h.Session), emit)
 		}
-		return d.tellAll(ctx, h.Room, news, err, emit)
+		return w.tellAll(ctx, h.Room, news, err, emit)
 	case ws.Left:
-		return d.store.lost(ctx, h.Room, h.User, h.Socket)
+		return w.store.lost(ctx, h.Room, h.User, h.Socket)
 	}
 	return nil
 }
 
-// list looks for those who have gone without a word, and tells all who have connected which rooms
-// there are and how many are in them.
-func (d *desk) list(ctx context.Context, _ source.Tick, emit func(message)) error {
-	names, err := d.store.names(ctx)
+// list removes users whose sockets are gone, and sends the list of rooms, with the number of users
+// in each, to all sockets.
+func (w *worker) list(ctx context.Context, _ source.Tick, emit func(message)) error {
+	names, err := w.store.names(ctx)
 	for _, name := range names {
-		if news, failed := d.store.expire(ctx, name); news || failed != nil {
-			err = errors.Join(err, d.tellAll(ctx, name, news, failed, emit))
+		if news, failed := w.store.expire(ctx, name); news || failed != nil {
+			err = errors.Join(err, w.tellAll(ctx, name, news, failed, emit))
 		}
 	}
 	if err != nil {
 		return err
 	}
-	rooms, news, err := d.store.listed(ctx)
+	rooms, news, err := w.store.listed(ctx)
 	if err == nil && news {
 		emit(message{To: ws.All, Type: "rooms", Value: told{Rooms: rooms}})
 	}
 	return err
 }
 
-// apologize tells the one who said something why it is not told to anybody.
+// apologize returns the message that tells an author why a text was refused.
 func apologize(f flow.Failure[heard]) message {
 	h := f.Value
 	return message{
@@ -234,7 +237,7 @@ func apologize(f flow.Failure[heard]) message {
 	}
 }
 
-// with is the conversation that somebody said something in, as its page knows it.
+// with returns the name of the conversation of a message, as its page knows it.
 func with(h heard) string {
 	switch {
 	case h.Room != "":

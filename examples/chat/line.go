@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	maxText  = 1000 // letters of a line
-	maxLines = 30   // line breaks in it
+	maxText  = 1000 // letters of a text
+	maxLines = 30   // line breaks in a text
 )
 
-// said is what a page says, of type say (in a room, or to somebody), typing, here, bye (I leave
-// this room) or past (tell me again).
+// said is a message from a page. Its types are say (in a room, or to a user), typing, here, bye (the
+// user leaves the room) and past (a request for the stored lines).
 type said struct {
 	Text string `json:"text,omitempty"` // say
 	To   string `json:"to,omitempty"`   // say, past: a user, instead of a room
 }
 
-// heard is what somebody has said, with what the log knows of it: workers make lines of it.
+// heard is a message with the id and the time of its entry in the log.
 type heard struct {
 	ws.Event[said]
-	id string    // of the entry, and so of the line: a line that comes twice can be told by it
+	id string    // of the entry, and so of the line: pages drop a second line with the same id
 	at time.Time // when it was written
 }
 
-// line is one of a conversation.
+// line is one text of a conversation.
 type line struct {
 	ID   string    `json:"id"`
 	At   time.Time `json:"at"`
@@ -41,7 +41,7 @@ type line struct {
 	Text string    `json:"text"`
 }
 
-// written makes a line of what somebody said. An error is for the one who said it.
+// written converts a message into a line. An error is for its author.
 func written(h heard) (line, error) {
 	l := line{ID: h.id, At: h.at, From: h.User, To: h.Value.To, Room: h.Room}
 	text, err := cleanText(h.Value.Text)
@@ -53,7 +53,7 @@ func written(h heard) (line, error) {
 	switch {
 	case !strings.HasPrefix(text, "/"):
 		l.Text = text
-	case strings.HasPrefix(text, "//"): // what begins with a slash
+	case strings.HasPrefix(text, "//"): // a text that begins with a slash
 		l.Text = text[1:]
 	case command == "/me":
 		l.Me, l.Text = true, rest
@@ -61,24 +61,25 @@ func written(h heard) (line, error) {
 		l.To, l.Text, _ = strings.Cut(rest, " ")
 		l.To, l.Text = strings.TrimPrefix(l.To, "@"), strings.TrimSpace(l.Text)
 		if l.To == "" {
-			return l, errors.New("write /msg, a name, and what to tell")
+			return l, errors.New("write /msg, a name and a text")
 		}
 	default:
 		return l, fmt.Errorf("unknown command %s: use /me or /msg, or // for a leading slash", command)
 	}
 	if l.Text == "" {
-		return l, errors.New("that line says nothing")
+		return l, errors.New("the line is empty")
 	}
 	switch {
 	case l.To != "":
 		l.Room = ""
 	case l.Room == "":
-		return l, errors.New("say it in a room, or to somebody")
+		return l, errors.New("choose a room or a user")
 	}
 	return l, nil
 }
 
-// cleanText takes out what would upset other people's pages, and refuses what is too long.
+// cleanText removes characters that would break other users' pages, and refuses texts that are too
+// long.
 func cleanText(s string) (string, error) {
 	s = strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {
@@ -88,7 +89,7 @@ func cleanText(s string) (string, error) {
 			r == utf8.RuneError,
 			unicode.IsControl(r),
 			r >= '\u202a' && r <= '\u202e',
-			r >= '\u2066' && r <= '\u2069': // that turn text around
+			r >= '\u2066' && r <= '\u2069': // they change the direction of the text
 			return -1
 		}
 		return r
@@ -102,7 +103,7 @@ func cleanText(s string) (string, error) {
 	return s, nil
 }
 
-// checkName says what is wrong with the name of a user, or of a room.
+// checkName returns what is wrong with the name of a user or a room.
 func checkName(s string) error {
 	if n := utf8.RuneCountInString(s); n < 1 || n > 20 || !utf8.ValidString(s) {
 		return errors.New("a name has 1 to 20 letters")

@@ -43,13 +43,13 @@ func TestWritten(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ room, to, text, why string }{
-		{"lobby", "", "", "says nothing"},
-		{"lobby", "", " \x00\u202e ", "says nothing"},
-		{"lobby", "", "/me", "says nothing"},
-		{"lobby", "", "/msg Bob", "says nothing"},
+		{"lobby", "", "", "is empty"},
+		{"lobby", "", " \x00\u202e ", "is empty"},
+		{"lobby", "", "/me", "is empty"},
+		{"lobby", "", "/msg Bob", "is empty"},
 		{"lobby", "", "/msg", "a name"},
 		{"lobby", "", "/shrug", "unknown command /shrug"},
-		{"", "", "to whom", "in a room, or to somebody"},
+		{"", "", "to whom", "choose a room or a user"},
 		{"lobby", "", strings.Repeat("é", maxText+1), "up to 1000 letters"},
 		{"lobby", "", "a" + strings.Repeat("\n", maxLines+1) + "b", "up to 30 times"},
 	} {

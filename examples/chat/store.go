@@ -17,30 +17,30 @@ const (
 	hub = "chat"
 
 	maxRooms   = 50
-	history    = 50               // lines of a conversation that are kept
-	keepFor    = 24 * time.Hour   // conversations, and rooms where nobody is
-	present    = 40 * time.Second // who says nothing for so long is not here; pages speak every 15 seconds
-	leaving    = 6 * time.Second  // one whose socket is gone may come back for so long
+	history    = 50               // number of stored lines of a conversation
+	keepFor    = 24 * time.Hour   // conversations, and empty rooms
+	present    = 40 * time.Second // silent users count as gone; pages send a message every 15 seconds
+	leaving    = 6 * time.Second  // time to come back after the socket was closed
 	ratePeriod = 5 * time.Second
-	rateLines  = 10 // of a user in a period
-	ratePasts  = 30 // conversations that a user is told again in a period
+	rateLines  = 10 // per user and period
+	ratePasts  = 30 // conversations sent again, per user and period
 )
 
-// firstRooms are always there.
+// firstRooms always exist.
 var firstRooms = []string{"lobby", "random", "help"}
 
-// store is what the workers keep in Redis: they have nothing themselves, so there may be any number
-// of them, and any may end at any time. What it does may be done twice, as may happen when a worker
-// dies.
+// store is the state of the workers in Redis. They have no other state, so there may be any number
+// of them, and each may end at any time. All calls are idempotent, because a call is repeated when a
+// worker dies.
 //
 //	{chat}:past:<conversation>   sorted set of lines, by time
-//	{chat}:here:<room>           sorted set of "user session", by when they are taken to be gone
-//	{chat}:rooms                 sorted set of rooms, by when somebody came or spoke last
-//	{chat}:listed                the list of rooms as all have been told
+//	{chat}:here:<room>           sorted set of "user session", by the time after which they count as gone
+//	{chat}:rooms                 sorted set of rooms, by the time of the last visit or line
+//	{chat}:listed                the list of rooms that was sent last
 //	{chat}:rate:<what>:<user>:<period>  counter
 type store struct{ rdb redis.UniversalClient }
 
-// room is one of the list.
+// room is one room of the list.
 type room struct {
 	Name string `json:"name"`
 	Here int    `json:"here"` // users
@@ -67,7 +67,7 @@ func (s store) keep(ctx context.Context, l line) error {
 	return err
 }
 
-// past is what is kept of a conversation, the oldest first.
+// past returns the stored lines of a conversation, the oldest first.
 func (s store) past(ctx context.Context, conversation string) ([]line, error) {
 	values, err := s.rdb.ZRange(ctx, key("past", conversation), 0, -1).Result()
 	if err != nil {
@@ -76,14 +76,15 @@ func (s store) past(ctx context.Context, conversation string) ([]line, error) {
 	lines := make([]line, 0, len(values))
 	for _, v := range values {
 		var l line
-		if json.Unmarshal([]byte(v), &l) == nil { // else somebody else wrote it
+		if json.Unmarshal([]byte(v), &l) == nil { // else another program wrote it
 			lines = append(lines, l)
 		}
 	}
 	return lines, nil
 }
 
-// conversation names what is said in a room, or between two users. Names have no @.
+// conversation returns the name of a conversation in a room, or between two users. Names of users
+// and rooms contain no @.
 func conversation(room, a, b string) string {
 	if room != "" {
 		return room
@@ -91,7 +92,7 @@ func conversation(room, a, b string) string {
 	return "@" + min(a, b) + "@" + max(a, b)
 }
 
-// seen notes that a socket is in a room, and whether that is news.
+// seen records that a socket is in a room, and returns whether that is new.
 func (s store) seen(ctx context.Context, room, user, socket string) (news bool, err error) {
 	now := time.Now()
 	added, err := s.rdb.ZAdd(ctx, key("here", room), redis.Z{Score: float64(now.Add(present).UnixMilli()),
@@ -103,28 +104,28 @@ func (s store) seen(ctx context.Context, room, user, socket string) (news bool, 
 	return true, s.rdb.ZAdd(ctx, key("rooms"), redis.Z{Score: float64(now.UnixMilli()), Member: room}).Err()
 }
 
-// lost notes that a socket is gone. Its session may be back soon, with another one; so this says
-// nothing of the session.
+// lost records that a socket is closed. Its session may soon return with another one, so the session
+// stays.
 func (s store) lost(ctx context.Context, room, user, socket string) error {
 	return s.rdb.ZAddXX(ctx, key("here", room), redis.Z{Score: float64(time.Now().Add(leaving).UnixMilli()),
 		Member: user + " " + socket}).
 		Err()
 }
 
-// left notes that a socket has left a room, and whether that is news.
+// left records that a socket has left a room, and returns whether that is new.
 func (s store) left(ctx context.Context, room, user, socket string) (news bool, err error) {
 	n, err := s.rdb.ZRem(ctx, key("here", room), user+" "+socket).Result()
 	return n > 0, err
 }
 
-// expire takes out those who are gone, and says whether there are any.
+// expire removes users who count as gone, and returns whether there were any.
 func (s store) expire(ctx context.Context, room string) (news bool, err error) {
 	n, err := s.rdb.ZRemRangeByScore(ctx, key("here", room), "-inf", strconv.FormatInt(time.Now().UnixMilli(), 10)).
 		Result()
 	return n > 0, err
 }
 
-// here are the users in a room, by name.
+// here returns the users in a room, by name.
 func (s store) here(ctx context.Context, room string) ([]string, error) {
 	members, err := s.rdb.ZRange(ctx, key("here", room), 0, -1).Result()
 	users := make([]string, len(members))
@@ -135,7 +136,7 @@ func (s store) here(ctx context.Context, room string) ([]string, error) {
 	return slices.Compact(users), err
 }
 
-// names are the rooms there are.
+// names returns the names of all rooms.
 func (s store) names(ctx context.Context) ([]string, error) {
 	names, err := s.rdb.ZRange(ctx, key("rooms"), 0, -1).Result()
 	names = append(names, firstRooms...)
@@ -143,8 +144,8 @@ func (s store) names(ctx context.Context) ([]string, error) {
 	return slices.Compact(names), err
 }
 
-// list is the rooms there are, and how many are in each: the first ones, then by name. Rooms where
-// nobody was for long are dropped.
+// list returns the rooms with their numbers of users: firstRooms, then the others by name. It
+// deletes rooms that have been empty for long.
 func (s store) list(ctx context.Context) ([]room, error) {
 	old := strconv.FormatInt(time.Now().Add(-keepFor).UnixMilli(), 10)
 	if err := s.rdb.ZRemRangeByScore(ctx, key("rooms"), "-inf", old).Err(); err != nil {
@@ -166,7 +167,8 @@ func (s store) list(ctx context.Context) ([]room, error) {
 	return rooms, nil
 }
 
-// listed is list, and whether all have to be told: when it is not what they were told last, and twice a minute anyhow.
+// listed returns list, and whether it must be sent: when it differs from the last one, and twice a
+// minute.
 func (s store) listed(ctx context.Context) (rooms []room, news bool, err error) {
 	if rooms, err = s.list(ctx); err != nil {
 		return nil, false, err
@@ -192,13 +194,13 @@ func rank(name string) int {
 	return len(firstRooms)
 }
 
-// mayOpen says whether there is such a room, or room for it.
+// mayOpen returns whether the room exists, or may be added.
 func (s store) mayOpen(ctx context.Context, name string) (bool, error) {
 	names, err := s.names(ctx)
 	return slices.Contains(names, name) || len(names) < maxRooms, err
 }
 
-// allow counts what a user does, and says whether it may be done yet.
+// allow counts an action of a user, and returns whether it is within the limit.
 func (s store) allow(ctx context.Context, what, user string, most int64) (bool, error) {
 	counter := key("rate", what, user, strconv.FormatInt(time.Now().UnixNano()/int64(ratePeriod), 36))
 	var n *redis.IntCmd

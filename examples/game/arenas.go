@@ -12,11 +12,11 @@ import (
 const (
 	maxRooms   = 64
 	maxNameLen = 14               // letters of a player's name
-	silence    = 12 * time.Second // a player who says nothing for so long is gone; the page speaks every two seconds
-	grace      = 3 * time.Second  // one whose socket is gone may come back for so long
+	silence    = 12 * time.Second // silent players leave; pages send a message every two seconds
+	grace      = 3 * time.Second  // time to come back after the socket was closed
 )
 
-// said is what a page says, of type play or move.
+// said is a message from a page, of type play or move.
 type said struct {
 	Name string `json:"name,omitempty"` // play
 	X    int    `json:"x,omitempty"`    // move: the direction, -100 to 100
@@ -24,30 +24,30 @@ type said struct {
 	Dash bool   `json:"dash,omitempty"`
 }
 
-// told is what the pages are told: a snapshot, of type state for a room, and of type whole for a
-// session that is new or has lost the thread. The others have no value: rejoin (the world does not
-// know you, say play again) and full.
+// told is a message to the pages: a snapshot, of type state for a room, and of type whole for a
+// session that is new or has missed one. The other types have no value: rejoin (the world does not
+// know the session, which must send play again) and full.
 type told struct {
 	to      ws.Target
 	kind    string
 	picture whole
 }
 
-// whole is a snapshot and, for one who is new, who it is in it.
+// whole is a snapshot, and the id of a new player.
 type whole struct {
 	You int `json:"you,omitempty"`
 	snapshot
 }
 
-// arenas are the worlds by room. Like a world they are plain values: what they do depends on the
-// calls, and on the times these bring.
+// arenas are the worlds by room. Like a world, they are plain values: their behavior depends only on
+// the calls and the times passed to them.
 type arenas struct {
 	seed  uint64
 	round int               // ticks
 	rooms map[string]*arena // at most maxRooms
 }
 
-// arena is a world, and who plays in it.
+// arena is a world and its players.
 type arena struct {
 	world   *world
 	began   time.Time
@@ -59,14 +59,14 @@ type arena struct {
 // seat is a player's place.
 type seat struct {
 	id    int
-	until time.Time // it is gone then, unless it speaks
+	until time.Time // the player leaves then, unless it sends a message
 }
 
 func newArenas(seed uint64, round int) *arenas {
 	return &arenas{seed: seed, round: round, rooms: make(map[string]*arena)}
 }
 
-// play seats a session, or gives the one who sits already the whole picture again.
+// play adds a session as a player, or sends a present player the whole snapshot again.
 func (a *arenas) play(now time.Time, room, session, name string, tell func(told)) {
 	r := a.rooms[room]
 	if r == nil {
@@ -93,10 +93,10 @@ func (a *arenas) play(now time.Time, room, session, name string, tell func(told)
 	tell(told{ws.Session(session), "whole", whole{s.id, r.world.whole()}})
 }
 
-// move takes a player's input for the next step.
+// move stores a player's input for the next step.
 func (a *arenas) move(now time.Time, room, session string, in said, tell func(told)) {
 	r := a.rooms[room]
-	if r == nil || r.seats[session] == nil { // this process has begun since, or it was silent for too long
+	if r == nil || r.seats[session] == nil { // this process is new, or the player was silent for too long
 		tell(told{to: ws.Session(session), kind: "rejoin"})
 		return
 	}
@@ -113,7 +113,7 @@ func (a *arenas) move(now time.Time, room, session string, in said, tell func(to
 	r.inputs = append(r.inputs, next)
 }
 
-// away is for one whose socket is gone: it stops, and leaves unless it comes back soon.
+// away stops a player whose socket is closed. The player leaves unless it comes back soon.
 func (a *arenas) away(now time.Time, room, session string) {
 	r := a.rooms[room]
 	if r == nil || r.seats[session] == nil {
@@ -123,8 +123,8 @@ func (a *arenas) away(now time.Time, room, session string) {
 	r.seats[session].until = now.Add(grace)
 }
 
-// tick moves all worlds on to now, tells what has changed, and ends the arenas that are empty. A
-// tick that is late makes up for those that did not come, up to a few.
+// tick advances all worlds to now, sends what has changed, and deletes empty arenas. A late tick
+// makes up for a few missed ones.
 func (a *arenas) tick(now time.Time, tell func(told)) {
 	for name, r := range a.rooms {
 		for session, s := range r.seats {
@@ -151,7 +151,7 @@ func (a *arenas) tick(now time.Time, tell func(told)) {
 	}
 }
 
-// cleanName makes a name of what somebody typed.
+// cleanName makes a valid name of any text.
 func cleanName(s string) string {
 	s = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) {

@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// command is what a shard of the world does next: a tick, or what somebody did.
+// command is the input of a shard of the world: a tick, or a message of a page.
 type command struct {
 	tick time.Time // of a tick
 	ws.Event[said]
@@ -49,7 +49,8 @@ func worldGraph(rdb redis.UniversalClient, o options, own *owner, opts ...flow.P
 	return flow.New("world", append(parts, opts...)...)
 }
 
-// since makes commands of what was said from a time on. What was said when no world ran is not worth doing now.
+// since converts messages from a time on into commands. Older ones arrived while no world ran, and
+// are dropped.
 func since(begin time.Time) func(context.Context, flow.Message[ws.Event[said]]) (command, error) {
 	return func(_ context.Context, m flow.Message[ws.Event[said]]) (command, error) {
 		if m.Time().Before(begin) || m.Value.Room == "" {
@@ -59,11 +60,11 @@ func since(begin time.Time) func(context.Context, flow.Message[ws.Event[said]]) 
 	}
 }
 
-// shard has the arenas of some of the rooms. A new one, as after a restart, knows no player: its
-// first tick has them all join again.
+// shard has the arenas of some of the rooms. A new shard, as after a restart, knows no players. Its
+// first tick makes all of them join again.
 type shard struct {
 	arenas *arenas
-	known  bool // the players know that this one is new
+	known  bool // the players have been told that the shard is new
 }
 
 func (s *shard) Handle(_ context.Context, m flow.Message[command], emit flow.Emit[ws.Message[whole]]) error {

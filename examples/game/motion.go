@@ -13,7 +13,7 @@ const (
 func (a vector) plus(b vector) vector  { return vector{a.x + b.x, a.y + b.y} }
 func (a vector) minus(b vector) vector { return vector{a.x - b.x, a.y - b.y} }
 
-// scaled is the vector times by/of; nothing if of is.
+// scaled returns the vector times by/of; zero if of is 0.
 func (a vector) scaled(by, of int) vector {
 	if of == 0 {
 		return vector{}
@@ -27,7 +27,7 @@ func (a vector) times(b vector) int { return a.x*b.x + a.y*b.y }
 // result is the same everywhere.
 func length(a vector) int { return int(math.Sqrt(float64(a.times(a)))) }
 
-// shortened is the vector, made no longer than most.
+// shortened returns the vector with a length of at most most.
 func (a vector) shortened(most int) vector {
 	if l := length(a); l > most {
 		return a.scaled(most, l)
@@ -35,7 +35,7 @@ func (a vector) shortened(most int) vector {
 	return a
 }
 
-// steer takes in what a player wants.
+// steer applies the input of a player.
 func (w *world) steer(p *player, in Input) {
 	p.want = vector{min(max(in.X, -100), 100), min(max(in.Y, -100), 100)}.shortened(100)
 	if p.want != (vector{}) {
@@ -76,8 +76,8 @@ func bounce(at, v, radius, size int) (int, int) {
 	return at, v
 }
 
-// bump parts two ships that touch. They push each other away as billiard balls do, and who dashes
-// into one that does not strikes sparks out of it.
+// bump separates two ships that touch. They rebound as billiard balls do, and a dashing ship strikes
+// sparks out of one that does not dash.
 func (w *world) bump(p, q *player) {
 	away := q.at.minus(p.at)
 	d := length(away)
@@ -102,7 +102,7 @@ func (w *world) bump(p, q *player) {
 	}
 }
 
-// strike spills a third of what the one who was struck has, and at least one spark if there is one.
+// strike spills a third of the sparks of the ship that was hit, at least one if it has any.
 func (w *world) strike(by, whom *player) {
 	if w.podium || w.tick < whom.shielded {
 		return
@@ -113,7 +113,7 @@ func (w *world) strike(by, whom *player) {
 	w.log.hits = append(w.log.hits, [3]int{by.id, whom.id, n})
 }
 
-// inside is the nearest place where a ship fits.
+// inside returns the nearest place where a ship fits.
 func inside(at vector) vector {
 	at.x, _ = bounce(at.x, 0, shipRadius, arenaWidth)
 	at.y, _ = bounce(at.y, 0, shipRadius, arenaHeight)

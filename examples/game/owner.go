@@ -22,7 +22,7 @@ type owner struct {
 }
 
 const (
-	ownerKey = "{" + hub + "}:world" // who has it
+	ownerKey = "{" + hub + "}:world" // its owner
 	ownFor   = 6 * time.Second
 	ownEvery = 1500 * time.Millisecond
 )

@@ -20,7 +20,7 @@ const hub = "arena"
 //go:embed page
 var files embed.FS
 
-// newHub is where the players' sockets meet. Players are whoever comes; a session is a player.
+// newHub returns the hub of the players' sockets. There are no users: each session is a player.
 func newHub(rdb redis.UniversalClient, log *slog.Logger) *ws.Hub {
 	return ws.NewHub(rdb, hub, ws.HubConfig{
 		Authorize:    mayPlay,
@@ -28,8 +28,8 @@ func newHub(rdb redis.UniversalClient, log *slog.Logger) *ws.Hub {
 		MaxRooms:     1,
 		MaxMessage:   4 << 10,
 		Queue:        64,
-		Slow:         ws.DropOldest, // what is late is worth nothing
-		DedupeWindow: -1,            // likewise: nothing is said twice
+		Slow:         ws.DropOldest, // late snapshots are worthless
+		DedupeWindow: -1,            // likewise: messages are not repeated
 		Log:          log,
 	})
 }

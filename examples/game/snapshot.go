@@ -5,18 +5,18 @@ import (
 	"slices"
 )
 
-// snapshot is the world as the page gets it: all of it, or what has changed since the snapshot
-// before. Ships and sparks are short lists of numbers, as twenty of these go out each second.
+// snapshot is the world as the page receives it: all of it, or the changes since the last snapshot.
+// Ships and sparks are short lists of numbers, because the world sends twenty snapshots a second.
 type snapshot struct {
 	Tick   int      `json:"t,omitempty"`
-	Base   int      `json:"b,omitempty"` // the snapshot that this one changes; 0: this is all there is
+	Base   int      `json:"b,omitempty"` // the snapshot that this one changes; 0: this one is complete
 	Round  *round   `json:"r,omitempty"` // when it has changed
-	Names  []named  `json:"n,omitempty"` // players who are new
+	Names  []named  `json:"n,omitempty"` // new players
 	Ships  [][]int  `json:"p,omitempty"` // player, x, y, score, state
 	Sparks [][3]int `json:"s,omitempty"` // spark, x, y
-	Left   []int    `json:"l,omitempty"` // players who have gone
+	Left   []int    `json:"l,omitempty"` // players that left
 	Taken  [][2]int `json:"k,omitempty"` // spark, player
-	Hits   [][3]int `json:"h,omitempty"` // by whom, whom, sparks spilled
+	Hits   [][3]int `json:"h,omitempty"` // attacker, victim, sparks spilled
 }
 
 type round struct {
@@ -37,7 +37,7 @@ const (
 	stateRested // it can dash
 )
 
-// shown is what the players have been shown last.
+// shown is the state that the players have seen last.
 type shown struct {
 	tick   int
 	round  round
@@ -46,7 +46,7 @@ type shown struct {
 	sparks map[int][3]int
 }
 
-// changes is what has changed since the last call of it; false if nothing has.
+// changes returns the changes since its last call; false if there are none.
 func (w *world) changes() (snapshot, bool) {
 	before, now := w.shown, w.show()
 	s := snapshot{Tick: w.tick, Base: before.tick, Taken: w.log.taken, Hits: w.log.hits}
@@ -79,7 +79,8 @@ func (w *world) changes() (snapshot, bool) {
 	return s, true
 }
 
-// whole is all that the last call of changes has led to, for one who is new: the next one changes it.
+// whole returns the complete state of the last call of changes, for new players. The next snapshot
+// changes it.
 func (w *world) whole() snapshot {
 	if w.shown.names == nil {
 		w.changes()
@@ -95,7 +96,7 @@ func (w *world) whole() snapshot {
 	return s
 }
 
-// show is what there is to see now.
+// show returns the visible state.
 func (w *world) show() shown {
 	now := shown{tick: w.tick, round: round{w.podium, w.ends}, names: make(map[int]named, len(w.players)),
 		ships: make(map[int][]int, len(w.players)), sparks: make(map[int][3]int, len(w.sparks))}

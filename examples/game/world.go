@@ -23,7 +23,7 @@ const (
 	podiumTicks    = 6 * ticksPerSecond // between two rounds
 	dashTicks      = 6                  // a dash strikes for so long
 	dashPause      = 28                 // from one dash to the next
-	shieldTicks    = 24                 // who was struck is safe for so long
+	shieldTicks    = 24                 // protection of a ship that was hit
 	ripeTicks      = 9                  // until a spilled spark can be taken
 	mintTicks      = 6                  // from one new spark to the next
 )
@@ -34,7 +34,7 @@ const (
 	maxSparks  = 160 // on the floor
 )
 
-// Input is what a player wants, from the next step on.
+// Input is the input of a player, from the next step on.
 type Input struct {
 	Player int
 	X, Y   int  // the direction, -100 to 100 each: how hard the stick is pushed
@@ -75,7 +75,7 @@ type player struct {
 	score    int
 	dashing  int // tick until which a dash strikes
 	rested   int // tick from which the next dash is possible
-	shielded int // tick until which nobody strikes it
+	shielded int // tick until which it cannot be hit
 }
 
 type spark struct {
@@ -87,7 +87,7 @@ type spark struct {
 // events are for the eye and the ear, and for snapshots.
 type events struct {
 	taken [][2]int // spark, player
-	hits  [][3]int // by whom, whom, sparks spilled
+	hits  [][3]int // attacker, victim, sparks spilled
 }
 
 // newWorld makes a world whose rounds last so many ticks.
@@ -137,7 +137,7 @@ func (w *world) player(id int) *player {
 
 // step moves the world on by one tick. Of a player's inputs the last one's direction holds, and any
 // of them may dash; the order of different players' inputs makes no difference. Inputs of players
-// who are gone are ignored.
+// that have left are ignored.
 func (w *world) step(inputs []Input) {
 	w.tick++
 	for _, in := range inputs {

@@ -5,7 +5,7 @@ import { Conversation } from "./conversation.js";
 import { avatar, drawLines, el, renew } from "./draw.js";
 
 const $ = id => document.getElementById(id);
-const HEARTBEAT = 15_000; // ms; who says nothing for 40 seconds is not here
+const HEARTBEAT = 15_000; // ms; users that are silent for 40 seconds count as gone
 const TYPING = 2500; // ms between two words that somebody types
 
 let session, me = "", current = "", rooms = [], online = false;

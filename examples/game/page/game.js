@@ -7,7 +7,7 @@ import { Sound } from "./sound.js";
 import { View, rested } from "./view.js";
 
 const $ = id => document.getElementById(id);
-const HEARTBEAT = 2000; // ms; who says nothing for longer is taken to be gone
+const HEARTBEAT = 2000; // ms; silent players leave
 
 const view = new View(), sound = new Sound(), scene = new Scene($("arena"));
 let session = null, room = "", name = "", online = false, asking = false;
