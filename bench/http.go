@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 // overHTTP measures request and reply over HTTP. Each connection stays open and posts a JSON
@@ -39,7 +39,7 @@ func overHTTP(connections int) Case {
 	c.Implementations = []Implementation{
 		{
 			Name:  "gateways",
-			About: "gateways.HTTP on gateways.Serve, and a Service",
+			About: "web.HTTP on web.Serve, and a Service",
 			Run:   run(routed, serveGateways),
 		},
 		{
@@ -56,7 +56,7 @@ func overHTTP(connections int) Case {
 func routed(ctx context.Context, t *Trial) (call, error) {
 	c, err := callGateways(ctx, t)
 	if err == nil {
-		c.handler = gateways.HTTP(c.client, "as it is")
+		c.handler = web.HTTP(c.client, "as it is")
 	}
 	return c, err
 }
@@ -100,7 +100,7 @@ func behindHTTP(
 }
 
 func serveGateways(ctx context.Context, l net.Listener, h http.Handler) error {
-	return gateways.Serve(ctx, l, h, gateways.ServerConfig{})
+	return web.Serve(ctx, l, h, web.ServerConfig{})
 }
 
 func servePlain(ctx context.Context, l net.Listener, h http.Handler) error {

@@ -59,7 +59,7 @@ func overload() Case {
 			About: "eight clients, as in eight processes",
 			Run:   run(func(ctx context.Context, t *Trial) (patience, error) { return patient(ctx, t, 8) }),
 		},
-		{Name: "http", About: "gateways.HTTP on gateways.Serve, over loopback sockets", Run: run(patientHTTP)},
+		{Name: "http", About: "web.HTTP on web.Serve, over loopback sockets", Run: run(patientHTTP)},
 	}
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 // patience is a way to make requests that tolerates refusals.
@@ -63,7 +64,7 @@ func patientHTTP(ctx context.Context, t *Trial) (patience, error) {
 		return patience{}, errors.Join(err, endOf(ctx, run, client))
 	}
 	mux := http.NewServeMux()
-	mux.Handle("POST /", gateways.HTTP(client, "slow"))
+	mux.Handle("POST /", web.HTTP(client, "slow"))
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- serveGateways(serving, l, mux) }() // end waits for it

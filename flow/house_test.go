@@ -29,41 +29,55 @@ var arrows = map[string][]string{
 	"examples":  {"flow", "redisio", "source", "operators", "sink", "gateways"},
 }
 
-// floors are the packages of redisio from top to bottom. Each imports those of lower floors only.
-// What tests share, internal/rig, may import all of them.
-var floors = [][]string{
-	{"contract"},
-	{"admin", "dead"},
-	{"reader"},
-	{"writer", "schedule", "dedupe", "streamersonv1"},
-	{"internal/demand", "internal/probe"},
-	{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
-	{"internal/conn"},
-	{"internal/resp"},
-	{""},
-	{"internal/fault", "internal/scan"},
+// floors are the packages of redisio and of gateways from top to bottom. Each imports those of lower
+// floors only. What tests share, internal/rig, may import all of them.
+var floors = map[string][][]string{
+	"redisio": {
+		{"contract"},
+		{"admin", "dead"},
+		{"reader"},
+		{"writer", "schedule", "dedupe", "streamersonv1"},
+		{"internal/demand", "internal/probe"},
+		{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
+		{"internal/conn"},
+		{"internal/resp"},
+		{""},
+		{"internal/fault", "internal/scan"},
+	},
+	"gateways": {
+		{"app"},
+		{"ws", "sse"},
+		{"web", "events"},
+		{"internal/problem"},
+		{""},
+		{"internal/plan", "internal/outbox", "internal/relay"},
+		{"internal/wire", "internal/slot", "internal/cors", "internal/places", "internal/wait"},
+	},
 }
 
-// TestFloors sees to it that the packages of redisio import downwards.
+// TestFloors sees to it that the packages of redisio and of gateways import downwards.
 func TestFloors(t *testing.T) {
 	floor := make(map[string]int)
-	for i, names := range floors {
-		for _, name := range names {
-			floor[name] = i
+	for room, levels := range floors {
+		for i, names := range levels {
+			for _, name := range names {
+				floor[path.Join(room, name)] = i
+			}
 		}
 	}
 	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
-		inside, ok := strings.CutPrefix(path.Dir(name), "redisio")
-		from, known := floor[strings.TrimPrefix(inside, "/")]
-		if !ok || !known || strings.HasSuffix(name, "_test.go") {
+		dir := path.Dir(name)
+		room, _, _ := strings.Cut(dir, "/")
+		from, known := floor[dir]
+		if !known || strings.HasSuffix(name, "_test.go") {
 			return
 		}
 		for _, spec := range f.Imports {
 			imported, _ := strconv.Unquote(spec.Path.Value)
-			to, ours := strings.CutPrefix(imported, module+"redisio")
-			at, known := floor[strings.TrimPrefix(to, "/")]
-			if ours && known && at <= from {
-				t.Errorf("%s: redisio%s must not import redisio%s", fset.Position(spec.Pos()), inside, to)
+			to, ours := strings.CutPrefix(imported, module)
+			at, known := floor[to]
+			if ours && known && at <= from && strings.HasPrefix(to+"/", room+"/") {
+				t.Errorf("%s: %s must not import %s", fset.Position(spec.Pos()), dir, to)
 			}
 		}
 	})

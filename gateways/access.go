@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -31,29 +32,24 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 	k := speech.keys
 	dead := c.DeadKey
 	if dead == "" {
-		dead = k.requests + ":dead"
+		dead = k.Requests + ":dead"
 	}
-	a := reader.GroupConfig{
-		Key:    k.requests,
-		Group:  c.Group,
-		Tuning: reader.Tuning{DeleteSettled: speech.own},
-	}.Access(
-		dead,
-	)
+	group := reader.GroupConfig{Key: k.Requests, Group: c.Group, Tuning: reader.Tuning{DeleteSettled: speech.own}}
+	a := group.Access(dead)
 	if speech.shared != "" {
 		replies := writer.Config{MaxLen: speech.most, Tuning: writer.Tuning{DropUnread: true}}
-		return a.And(replies.Access(k.replies...))
+		return a.And(replies.Access(k.Replies...))
 	}
-	topics := []keys{k}
+	topics := []slot.Topic{k}
 	for _, t := range c.ReplyTopics {
-		topics = append(topics, keysOf(t))
+		topics = append(topics, slot.TopicOf(t))
 	}
 	mailboxes := redisio.Access{Commands: []string{"exists", "xadd"}}
 	if c.MailboxBytes >= 0 {
 		mailboxes.Commands = append(mailboxes.Commands, "memory|usage", "xlen", "xtrim")
 	}
 	for _, t := range topics {
-		mailboxes.Appends = append(mailboxes.Appends, redisio.KeyPattern(t.mailbox)+"*")
+		mailboxes.Appends = append(mailboxes.Appends, redisio.KeyPattern(t.Mailbox)+"*")
 	}
 	types := redisio.Access{
 		Commands: []string{
@@ -66,12 +62,12 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 			"zremrangebyrank",
 			"zremrangebyscore",
 		},
-		Writes: []string{redisio.KeyPattern(k.types)},
+		Writes: []string{redisio.KeyPattern(k.Types)},
 	}
 	together := redisio.Access{Commands: []string{"exec", "multi"}}
-	onward := writer.Config{Key: k.requests, Tuning: writer.Tuning{OnlyExisting: true}}
-	return a.And(onward.Access(), reader.TailConfig{Key: k.control}.Access(), EventsConfig{}.Access(topic),
-		hears(k), together, mailboxes.Apart(), types.Apart())
+	onward := writer.Config{Key: k.Requests, Tuning: writer.Tuning{OnlyExisting: true}}
+	return a.And(onward.Access(), reader.TailConfig{Key: k.Control}.Access(), k.PublishEvents(), k.ReadEvents(),
+		together, mailboxes.Apart(), types.Apart())
 }
 
 // Access returns the rights of a client of the topic: to call and to send, to read, trim and delete
@@ -91,35 +87,18 @@ func (c ClientConfig) Access(topic string) redisio.Access {
 	upkeep := []string{"eval", "xinfo|groups", "xlen", "xpending", "xtrim"}
 	requests := redisio.Access{
 		Commands: append([]string{"memory|usage", "xdel", "xinfo|consumers"}, upkeep...),
-		Writes:   []string{redisio.KeyPattern(k.requests)},
+		Writes:   []string{redisio.KeyPattern(k.Requests)},
 	}
 	a := requests.Apart()
 	if speech.shared != "" {
-		return a.And(writer.Config{Key: k.requests}.Access().Apart(),
+		return a.And(writer.Config{Key: k.Requests}.Access().Apart(),
 			reader.TailConfig{Key: speech.shared}.Access().Apart())
 	}
-	control := redisio.Access{Commands: upkeep, Writes: []string{redisio.KeyPattern(k.control)}}
+	control := redisio.Access{Commands: upkeep, Writes: []string{redisio.KeyPattern(k.Control)}}
 	mailbox := redisio.Access{
 		Commands: []string{"del", "pexpire", "xadd", "xinfo|stream", "xread", "xrevrange", "xtrim"},
-		Writes:   []string{redisio.KeyPattern(k.mailboxes(c.User)) + "*"},
+		Writes:   []string{redisio.KeyPattern(k.Mailboxes(c.User)) + "*"},
 	}
-	sends := writer.Config{Key: k.requests}.Access().And(writer.Config{Key: k.control}.Access())
-	return a.And(control.Apart(), mailbox.Apart(), sends.Apart(), hears(k).Apart())
-}
-
-// Access returns the rights to publish the events of a topic. ServiceConfig.Access has them.
-//
-//	rdb.ACLSetUser(ctx, "news", append(gateways.EventsConfig{}.Access("orders").Rules(), "on", ">password")...)
-func (c EventsConfig) Access(topic string) redisio.Access {
-	w := writer.Config{
-		Key:    EventsKey(topic),
-		MaxLen: 1,
-		Tuning: writer.Tuning{MaxBytes: leastEventBytes, WhenFull: writer.FullDrop},
-	}
-	return w.Access()
-}
-
-// hears returns the rights to read the events of a topic without a group: Subscribe and SSE.
-func hears(k keys) redisio.Access {
-	return reader.TailConfig{Key: k.events}.Access().And(reader.RangeConfig{Key: k.events}.Access())
+	sends := writer.Config{Key: k.Requests}.Access().And(writer.Config{Key: k.Control}.Access())
+	return a.And(control.Apart(), mailbox.Apart(), sends.Apart(), k.ReadEvents().Apart())
 }

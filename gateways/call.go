@@ -6,36 +6,32 @@ import (
 	"iter"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/gateways/internal/wait"
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
+	"github.com/streamerson/streamerson-go/gateways/internal/plan"
+	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // CallOption is an option of Call, Send and Stream.
-type CallOption func(*callConfig)
+type CallOption func(*plan.Config)
 
-type callConfig struct {
-	headers flow.Headers
-	timeout time.Duration
-	key     func(any) string
-	each    []func(context.Context, any) flow.Header
-}
+// RouteOption makes each CallOption an option of web.HTTP and web.Route.
+func (CallOption) RouteOption() {}
 
 // Header sends a header with each request.
 func Header(name, value string) CallOption {
-	return func(c *callConfig) { c.headers = append(c.headers, flow.Header{Name: name, Value: value}) }
+	return func(c *plan.Config) { c.Headers = append(c.Headers, flow.Header{Name: name, Value: value}) }
 }
 
 // Timeout limits each call, in addition to its context's deadline.
-func Timeout(d time.Duration) CallOption { return func(c *callConfig) { c.timeout = d } }
+func Timeout(d time.Duration) CallOption { return func(c *plan.Config) { c.Timeout = d } }
 
 // Keyed gives requests a key, by which a service can keep order. Q must be the type of the
 // requests.
 func Keyed[Q any](key func(Q) string) CallOption {
-	return func(c *callConfig) {
-		c.key = func(v any) string {
+	return func(c *plan.Config) {
+		c.Key = func(v any) string {
 			q, ok := v.(Q)
 			if !ok {
 				return ""
@@ -45,18 +41,29 @@ func Keyed[Q any](key func(Q) string) CallOption {
 	}
 }
 
+// HeaderFor sends a header that depends on the request or on the context; "" sends none. Q must be
+// the type of the requests.
+func HeaderFor[Q any](name string, value func(context.Context, Q) string) CallOption {
+	return func(c *plan.Config) {
+		c.Each = append(c.Each, func(ctx context.Context, v any) flow.Header {
+			q, _ := v.(Q)
+			return flow.Header{Name: name, Value: value(ctx, q)}
+		})
+	}
+}
+
 // Call returns a function that sends a request of a type and returns the service's answer. It can
 // be passed to operators.Map. For its errors see Client.Do. Values are sent as JSON; strings and
 // bytes are sent unchanged.
 func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) (R, error) {
-	p := planOf[Q](typ, opts)
+	p := plan.Of[Q](typ, opts)
 	codec := redisio.DefaultCodec[R]()
 	return func(ctx context.Context, q Q) (reply R, err error) {
-		r, err := p.request(q)
+		r, err := requestOf(ctx, &p, q)
 		if err != nil {
 			return reply, err
 		}
-		answer, err := c.Do(ctx, p.with(ctx, r, q))
+		answer, err := c.Do(ctx, r)
 		if err != nil {
 			return reply, err
 		}
@@ -67,13 +74,13 @@ func Call[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Cont
 // Send returns a function that sends a request without an answer. The function returns when Redis
 // has stored the request.
 func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) error {
-	p := planOf[Q](typ, opts)
+	p := plan.Of[Q](typ, opts)
 	return func(ctx context.Context, q Q) error {
-		r, err := p.request(q)
+		r, err := requestOf(ctx, &p, q)
 		if err != nil {
 			return err
 		}
-		return c.Send(ctx, p.with(ctx, r, q))
+		return c.Send(ctx, r)
 	}
 }
 
@@ -82,16 +89,19 @@ func Send[Q any](c *Client, typ string, opts ...CallOption) func(context.Context
 // values are in flight. A loop that ends early cancels the handler. An error ends the sequence as
 // its last element. ErrInterrupted reports that the service's process is gone.
 func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Context, Q) iter.Seq2[R, error] {
-	p := planOf[Q](typ, opts)
+	p := plan.Of[Q](typ, opts)
 	codec := redisio.DefaultCodec[R]()
 	return func(ctx context.Context, q Q) iter.Seq2[R, error] {
 		return func(yield func(R, error) bool) {
 			var zero R
-			ctx, cancel := p.bound(ctx)
-			defer cancel()
-			r, err := p.request(q)
+			if p.Timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, p.Timeout)
+				defer cancel()
+			}
+			r, err := requestOf(ctx, &p, q)
 			if err == nil {
-				err = c.stream(ctx, p.with(ctx, r, q), func(part Response) (bool, error) {
+				err = c.stream(ctx, r, func(part Response) (bool, error) {
 					v, err := decode(codec, part)
 					if err != nil {
 						return false, err
@@ -108,7 +118,7 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 
 // stream sends a request and passes the parts of its reply to each until that returns false.
 func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
-	if c.topic.control == "" {
+	if c.topic.Control == "" {
 		return &redisio.ConfigError{
 			Type:    "Stream",
 			Field:   "Wire",
@@ -126,11 +136,11 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 	taken := 0
 	for {
 		select {
-		case e := <-p.ev:
-			return e.err
+		case e := <-p.Ev:
+			return e.Err
 		case <-p.parts.news:
 		case <-ctx.Done():
-			return c.giveUp(r.ID, p, gaveUp(ctx))
+			return c.giveUp(r.ID, p, outbox.GaveUp(ctx))
 		}
 		have, over, err := p.parts.take()
 		for _, part := range have {
@@ -153,46 +163,20 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 	}
 }
 
-// plan is the part of a request that is the same for all calls of a function.
-type plan[Q any] struct {
-	callConfig
-	typ   string
-	codec redisio.Codec[Q]
-}
-
-func planOf[Q any](typ string, opts []CallOption) plan[Q] {
-	p := plan[Q]{typ: typ, codec: redisio.DefaultCodec[Q]()}
-	for _, o := range opts {
-		o(&p.callConfig)
+// requestOf makes the request of a value.
+func requestOf[Q any](ctx context.Context, p *plan.Plan[Q], q Q) (Request, error) {
+	key, body, err := p.Encode(q)
+	r := Request{Type: p.Type, Key: key, Body: body, ContentType: p.Codec.ContentType(), Timeout: p.Timeout}
+	if err == nil {
+		r.Headers = p.With(ctx, p.Headers, q)
 	}
-	return p
-}
-
-func (p *plan[Q]) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.timeout <= 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, p.timeout)
-}
-
-func (p *plan[Q]) request(q Q) (Request, error) {
-	r := Request{Type: p.typ, ContentType: p.codec.ContentType(), Headers: p.headers, timeout: p.timeout}
-	if p.key != nil {
-		r.Key = p.key(q)
-	}
-	var err error
-	r.Body, err = p.codec.Append(nil, q)
 	return r, err
 }
 
 func decode[R any](codec redisio.Codec[R], r Response) (R, error) {
-	v, err := decodeBody(codec, r.Body, r.ContentType)
+	v, err := wire.DecodeBody(codec, r.Body, r.ContentType)
 	if err != nil {
 		return v, fmt.Errorf("gateways: reply of type %q: %w", r.ContentType, err)
 	}
 	return v, nil
-}
-
-func newBackoff() *backoff.ExponentialBackOff {
-	return wait.Backoff(firstRetry, lastRetry)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -19,14 +20,14 @@ import (
 func TestCallsOverCutConnections(t *testing.T) {
 	t.Parallel()
 	proxy := redistest.StartProxy(t, redistest.Shared(t).Addr())
-	callsUnderFaults(t, &stand{proxy.Client(t), redistest.Key(t)}, 100, proxy.ResetAll)
+	callsUnderFaults(t, &rig.Stand{RDB: proxy.Client(t), Topic: redistest.Key(t)}, 100, proxy.ResetAll)
 }
 
 // The server is killed while calls run, and comes back with what was on its disk.
 func TestCallsOverKilledServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
-	callsUnderFaults(t, &stand{server.Client(t), redistest.Key(t)}, 30, func() {
+	callsUnderFaults(t, &rig.Stand{RDB: server.Client(t), Topic: redistest.Key(t)}, 30, func() {
 		server.Kill(t)
 		server.Restart(t)
 	})
@@ -34,12 +35,12 @@ func TestCallsOverKilledServer(t *testing.T) {
 
 // callsUnderFaults has callers call while something is hurt. Each call ends with its own reply or a
 // documented error, and no goroutine is left for a fault.
-func callsUnderFaults(t *testing.T, s *stand, faults int, hurt func()) {
+func callsUnderFaults(t *testing.T, s *rig.Stand, faults int, hurt func()) {
 	const callers = 16
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return "re " + v, nil })
 	})
-	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{Timeout: 5 * time.Second}), "echo")
+	call := gateways.Call[string, string](s.Client(t, gateways.ClientConfig{Timeout: 5 * time.Second}), "echo")
 	if _, err := call(t.Context(), "warm"); err != nil {
 		t.Fatal(err)
 	}

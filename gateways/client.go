@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -13,17 +14,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
+	"github.com/streamerson/streamerson-go/gateways/internal/plan"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
 
 // Client sends requests to the services of a topic. It is safe for concurrent use. One per process
 // is enough: all its calls share a pipeline for requests and one stream for replies, its mailbox,
@@ -37,12 +34,12 @@ func def[T comparable](field *T, value T) {
 type Client struct {
 	cfg     ClientConfig
 	rdb     redis.UniversalClient
-	topic   keys
+	topic   slot.Topic
 	speech  dialect
 	own     string        // unique to this client; part of its keys and IDs
 	err     error         // of the configuration
 	next    atomic.Uint64 // the number of the last request, part of its ID
-	out     *outbox
+	out     *outbox.Outbox
 	notes   chan note // cancels and credits, to be written
 	mailbox mailbox
 	load    load
@@ -67,7 +64,7 @@ type Client struct {
 
 // pending is a call that waits for its reply or its parts.
 type pending struct {
-	letter
+	outbox.Entry
 	reply Response // set before the event is sent
 	parts *parts   // of a streamed reply
 
@@ -82,7 +79,7 @@ type pending struct {
 // are reported by Validate and by each call.
 func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Client {
 	speech, wrong := speak(cfg.Wire, "NewClient", topic)
-	def(&cfg.Timeout, speech.timeout)
+	cfg.Timeout = cmp.Or(cfg.Timeout, speech.timeout)
 	c := &Client{
 		rdb:     rdb,
 		topic:   speech.keys,
@@ -93,9 +90,9 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	c.cfg = cfg.withDefaults()
 	c.err = errors.Join(needClient(rdb), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
-	def(&c.cfg.User, userOf(rdb))
+	c.cfg.User = cmp.Or(c.cfg.User, slot.UserOf(rdb))
 	c.mailbox = mailbox{
-		key:  c.topic.mailboxes(c.cfg.User) + c.own,
+		key:  c.topic.Mailboxes(c.cfg.User) + c.own,
 		ttl:  c.cfg.MailboxTTL,
 		rdb:  rdb,
 		full: make(chan struct{}, 1),
@@ -103,21 +100,21 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	if speech.shared != "" {
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
-	c.load = load{rdb: rdb, key: c.topic.requests, group: c.cfg.Group, most: c.cfg.MaxWait}
+	c.load = load{rdb: rdb, key: c.topic.Requests, group: c.cfg.Group, most: c.cfg.MaxWait}
 	c.crowd = crowd{
 		rdb:   rdb,
-		key:   c.topic.requests,
+		key:   c.topic.Requests,
 		most:  c.cfg.MaxWaiting,
 		bytes: c.cfg.MaxWaitingBytes,
 		own:   speech.own,
 
 		aliveFor: reader.AliveFor,
 	}
-	c.out = newOutbox(
+	c.out = outbox.New(
 		rdb,
-		writer.Config{Key: c.topic.requests, Tuning: writer.Tuning{MaxPayload: c.cfg.MaxPayload, Depth: 512}},
+		writer.Config{Key: c.topic.Requests, Tuning: writer.Tuning{MaxPayload: c.cfg.MaxPayload, Depth: 512}},
 	)
-	c.out.open = c.connect
+	c.out.Open = c.connect
 	return c
 }
 
@@ -146,7 +143,7 @@ func (c *Client) Ready() error {
 	run := c.running.Load()
 	switch {
 	case run == nil:
-		c.out.kick()
+		c.out.Kick()
 		return fmt.Errorf("%w: the client is connecting", ErrUnavailable)
 	case c.crowd.alone.Load() != 0:
 		return ErrNoService
@@ -160,7 +157,7 @@ func (c *Client) Ready() error {
 // ErrTimeout that also is ErrUnavailable reports that the request was not sent. The client sets the
 // request's ID, Attempt and traceparent, unless they are set.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
-	until, own := c.until(ctx, r.timeout)
+	until, own := c.until(ctx, r.Timeout)
 	p, err := c.ask(ctx, until, &r)
 	if err != nil {
 		return Response{}, err
@@ -173,30 +170,30 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 		late = t.C
 	}
 	select {
-	case e := <-p.ev:
-		if e.what == replied {
-			return p.reply, p.reply.failure()
+	case e := <-p.Ev:
+		if e.Kind == outbox.Replied {
+			return p.reply, p.reply.Failure()
 		}
-		return Response{}, e.err
+		return Response{}, e.Err
 	case <-late:
 		return Response{}, c.giveUp(r.ID, p, tooLate())
 	case <-ctx.Done():
-		return Response{}, c.giveUp(r.ID, p, gaveUp(ctx))
+		return Response{}, c.giveUp(r.ID, p, outbox.GaveUp(ctx))
 	}
 }
 
 // giveUp ends a call that no longer waits. It returns the call's error.
 func (c *Client) giveUp(id string, p *pending, err error) error {
 	c.cancel(id)
-	c.crowd.leave(c.out.entry(&p.letter))
-	return c.out.unsent(&p.letter, err)
+	c.crowd.Leave(c.out.ID(&p.Entry))
+	return c.out.Unsent(&p.Entry, err)
 }
 
 // Send sends a request that is not answered. It returns when Redis has stored the request. One
 // process of the service handles it, and it is redelivered if that fails. It expires after
 // ClientConfig.SendExpiry.
 func (c *Client) Send(ctx context.Context, r Request) error {
-	until, own := c.until(ctx, r.timeout)
+	until, own := c.until(ctx, r.Timeout)
 	if own {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, until)
@@ -209,15 +206,7 @@ func (c *Client) Send(ctx context.Context, r Request) error {
 	if err := c.address(ctx, until, &r, p, false); err != nil {
 		return err
 	}
-	return c.out.write(ctx, &p.letter)
-}
-
-// gaveUp is the error of a call whose context is done.
-func gaveUp(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
-	}
-	return fmt.Errorf("gateways: call was cancelled: %w", context.Cause(ctx))
+	return c.out.Write(ctx, &p.Entry)
 }
 
 // tooLate is the error of a call that exceeded the client's timeout.
@@ -245,7 +234,7 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 		return nil, c.err
 	}
 	p := &pending{}
-	p.ev = make(chan event, events)
+	p.Ev = make(chan outbox.Event, outbox.MostEvents)
 	if r.window > 0 {
 		p.parts = newParts(r.window)
 	}
@@ -269,7 +258,7 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 	}
 	c.waiting[r.ID] = p // before the request is sent, because its reply may arrive at once
 	c.mu.Unlock()
-	c.out.post(&p.letter)
+	c.out.Post(&p.Entry)
 	return p, nil
 }
 
@@ -277,7 +266,7 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pending, answered bool) (err error) {
 	switch {
 	case ctx.Err() != nil:
-		return gaveUp(ctx)
+		return outbox.GaveUp(ctx)
 	case expired(until):
 		return tooLate()
 	}
@@ -288,7 +277,7 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	if r.ID == "" {
 		r.ID = c.own + "-" + strconv.FormatUint(n, 36)
 	}
-	r.Headers = passed(ctx, r.Headers)
+	r.Headers = plan.Passed(ctx, r.Headers)
 	if err := checkLimits(r); err != nil {
 		return err
 	}
@@ -299,8 +288,8 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	case c.cfg.SendExpiry > 0:
 		p.until = time.Now().Add(c.cfg.SendExpiry)
 	}
-	p.again, p.format = p, c.speech.request
-	p.out.Fields, err = p.encode(p.space[:0], false)
+	p.Again, p.format = p, c.speech.request
+	p.Out.Fields, err = p.encode(p.space[:0], false)
 	return err
 }
 
@@ -327,12 +316,12 @@ func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, err
 // envelopes are reused, because formats take pointers to them.
 var envelopes = sync.Pool{New: func() any { return new(redisio.Envelope) }}
 
-// rewrite marks the request as a possible copy.
-func (p *pending) rewrite() redisio.Fields {
+// Rewrite marks the request as a possible copy.
+func (p *pending) Rewrite() redisio.Fields {
 	if fields, err := p.encode(nil, true); err == nil {
 		return fields
 	}
-	return p.out.Fields
+	return p.Out.Fields
 }
 
 // forget removes a call.
@@ -346,12 +335,12 @@ func (c *Client) forget(id string, p *pending) {
 		c.idle = nil
 	}
 	c.mu.Unlock()
-	c.out.leave(&p.letter)
+	c.out.Leave(&p.Entry)
 }
 
 // cancel tells the services that the caller no longer waits, if that is possible without blocking.
 func (c *Client) cancel(id string) {
-	if c.topic.control == "" {
+	if c.topic.Control == "" {
 		return
 	}
 	select {
@@ -380,7 +369,7 @@ func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) erro
 		case p == nil: // of a call that has ended, or a copy
 		case p.parts == nil:
 			p.reply = chunk[i].Value
-			p.ev <- event{what: replied}
+			p.Ev <- outbox.Event{Kind: outbox.Replied}
 		default:
 			p.parts.put(chunk[i].Value)
 		}

@@ -1,12 +1,14 @@
 package gateways
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"strconv"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -73,19 +75,19 @@ const (
 )
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	def(&c.Timeout, defaultTimeout)
-	def(&c.MaxInFlight, 4096)
-	def(&c.MaxWait, 250*time.Millisecond)
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 4096)
+	c.MaxWait = cmp.Or(c.MaxWait, 250*time.Millisecond)
 	if c.Group == "" {
 		c.Group = defaultGroup
 	}
-	def(&c.Window, defaultWindow)
-	def(&c.MaxLen, 10_000)
-	def(&c.MaxWaiting, 10_000)
-	def(&c.MaxWaitingBytes, 256<<20)
-	def(&c.SendExpiry, 24*time.Hour)
-	def(&c.MaxPayload, 1<<20)
-	def(&c.MailboxTTL, time.Minute)
+	c.Window = cmp.Or(c.Window, defaultWindow)
+	c.MaxLen = cmp.Or(c.MaxLen, 10_000)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, 10_000)
+	c.MaxWaitingBytes = cmp.Or(c.MaxWaitingBytes, 256<<20)
+	c.SendExpiry = cmp.Or(c.SendExpiry, 24*time.Hour)
+	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
+	c.MailboxTTL = cmp.Or(c.MailboxTTL, time.Minute)
 	c.Log = flow.Thinned(c.Log)
 	return c
 }
@@ -116,7 +118,7 @@ func (c ClientConfig) validate() error {
 	if c.MaxPayload < 0 {
 		bad("MaxPayload", "is negative", "leave it 0 for 1 MiB")
 	}
-	if problem := checkUser(c.User); problem != "" {
+	if problem := slot.CheckUser(c.User); problem != "" {
 		bad("User", problem, `choose up to 100 letters, digits and "-_.@+="`)
 	}
 	if c.MailboxTTL < 0 || c.MailboxTTL > 0 && c.MailboxTTL < 5*time.Second {

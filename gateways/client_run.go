@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/sink"
@@ -65,7 +66,7 @@ func (c *Client) graph() *flow.Graph {
 			),
 		)
 	}
-	if c.topic.control != "" {
+	if c.topic.Control != "" {
 		notes := source.Chan(c.notes, flow.Name("notes"))
 		parts = append(
 			parts,
@@ -73,14 +74,14 @@ func (c *Client) graph() *flow.Graph {
 				notes,
 				sink.Stream(
 					c.rdb,
-					sink.StreamConfig[note]{Key: c.topic.control, Format: noteFormat{}, MaxLen: controlLen,
+					sink.StreamConfig[note]{Key: c.topic.Control, Format: noteFormat{}, MaxLen: controlLen,
 						Wait: forever},
 					flow.Name("control"),
 				),
 			),
 		)
 	}
-	return flow.New("client of "+c.topic.requests, parts...)
+	return flow.New("client of "+c.topic.Requests, parts...)
 }
 
 // tend measures the services' backlog and trims settled requests.
@@ -88,19 +89,19 @@ func (c *Client) tend(ctx context.Context, now time.Time) error {
 	sent := c.next.Load()
 	err := errors.Join(c.load.look(ctx, c.busy()), c.crowd.look(ctx, now, sent, c.busy()))
 	if c.crowd.nobody() {
-		c.abandon(fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.topic.requests))
+		c.abandon(fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.topic.Requests))
 	}
 	more := sent != c.trimmed && (!c.busy() || int64(sent-c.trimmed) >= c.cfg.MaxLen/10)
 	if !more && !(c.behind && now.Sub(c.tidied) >= time.Second) {
 		return err
 	}
 	c.trimmed, c.tidied = sent, now
-	groups, infoErr := c.rdb.XInfoGroups(ctx, c.topic.requests).Result()
+	groups, infoErr := c.rdb.XInfoGroups(ctx, c.topic.Requests).Result()
 	if infoErr != nil || len(groups) == 0 { // without a group, all entries would count as settled
 		c.behind = true
 		return err
 	}
-	_, trimErr := admin.Trim(ctx, c.rdb, c.topic.requests, admin.TrimOptions{MaxLen: c.cfg.MaxLen})
+	_, trimErr := admin.Trim(ctx, c.rdb, c.topic.Requests, admin.TrimOptions{MaxLen: c.cfg.MaxLen})
 	if trimErr == nil {
 		c.refused.Worked()
 	}
@@ -112,7 +113,7 @@ func (c *Client) tend(ctx context.Context, now time.Time) error {
 		}
 		return err
 	}
-	n, lenErr := c.rdb.XLen(ctx, c.topic.requests).Result()
+	n, lenErr := c.rdb.XLen(ctx, c.topic.Requests).Result()
 	c.behind = errors.Join(trimErr, lenErr) != nil ||
 		n > c.cfg.MaxLen+c.cfg.MaxLen/10+100 // trimming removes whole nodes of the stream
 	return err
@@ -150,7 +151,7 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	err := c.out.close(clean)
+	err := c.out.Close(clean)
 	run := c.running.Load()
 	if run == nil {
 		return err
@@ -167,12 +168,12 @@ func (c *Client) abandon(err error) {
 	defer c.mu.Unlock()
 	for id, p := range c.waiting {
 		delete(c.waiting, id)
-		c.crowd.leave(c.out.entry(&p.letter))
+		c.crowd.Leave(c.out.ID(&p.Entry))
 		if p.parts != nil {
 			p.parts.fail(err)
 			continue
 		}
-		p.ev <- event{what: wrote, err: err}
+		p.Ev <- outbox.Event{Kind: outbox.Wrote, Err: err}
 	}
 }
 

@@ -91,8 +91,8 @@ func (c *crowd) nobody() bool {
 	return since != 0 && time.Since(time.Unix(0, since)) >= aloneAfter
 }
 
-// leave records the entry of a call that was given up.
-func (c *crowd) leave(id string) {
+// Leave records the entry of a call that was given up.
+func (c *crowd) Leave(id string) {
 	if id == "" || !c.own {
 		return
 	}

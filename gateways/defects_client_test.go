@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -26,13 +27,13 @@ import (
 // here while its client does not read.
 func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 	s := redistest.Start(t)
-	w := wired{&stand{s.Client(t), "topic"}, gateways.StreamersonV1{}}
-	c := w.client(t)
+	w := rig.Wired{Stand: &rig.Stand{RDB: s.Client(t), Topic: "topic"}, Wire: gateways.StreamersonV1{}}
+	c := w.Client(t)
 	call := gateways.Call[string, string](c, "ask", gateways.Timeout(redistest.Patience))
 	answer := func(n int64) {
-		redistest.Soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n })
-		got := w.slots(t, w.requests())
-		if err := w.rdb.XAdd(t.Context(), redistest.Entry(w.v1().Outgoing(), got[n-1][0], "resp", "", "nil", "text", "",
+		redistest.Soon(t, "the request", func() bool { return w.RDB.XLen(t.Context(), w.Requests()).Val() == n })
+		got := w.Slots(t, w.Requests())
+		if err := w.RDB.XAdd(t.Context(), redistest.Entry(w.V1().Outgoing(), got[n-1][0], "resp", "", "nil", "text", "",
 			"UnoccupiedField", "answer")).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -46,9 +47,9 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 			}
 			answered <- err
 		}()
-		redistest.Soon(t, "the request", func() bool { return w.rdb.XLen(t.Context(), w.requests()).Val() == n+1 })
+		redistest.Soon(t, "the request", func() bool { return w.RDB.XLen(t.Context(), w.Requests()).Val() == n+1 })
 		// All its connections end, so that it surely is between two reads.
-		w.rdb.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
+		w.RDB.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
 		answer(n + 1)
 		if err := <-answered; err != nil {
 			t.Fatal(err)
@@ -60,11 +61,11 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 	// one after the other: the process is looked at
 	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
-		w := wired{newStand(t), wire}
-		w.serve(t, gateways.ServiceConfig{Answers: -1}, func(svc *gateways.Service) {
+		w := rig.Wired{Stand: rig.NewStand(t), Wire: wire}
+		w.Serve(t, gateways.ServiceConfig{Answers: -1}, func(svc *gateways.Service) {
 			gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
 		})
-		call := gateways.Call[string, string](w.client(t), "echo")
+		call := gateways.Call[string, string](w.Client(t), "echo")
 		many := func(n int) (goroutines int, objects uint64) {
 			for range n {
 				if _, err := call(t.Context(), "x"); err != nil {
@@ -103,33 +104,31 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 // a call ended the process.
 func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
-		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxInFlight: 2})
-		call := gateways.Call[hello, greeting](c, "hello")
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
+		c := w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire, MaxInFlight: 2})
+		call := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
 		// more than may be in flight, if one of them were kept
-		for n := 0; n < 10 || len(w.slots(t, w.requests())) == 0; n++ {
+		for n := 0; n < 10 || len(w.Slots(t, w.Requests())) == 0; n++ {
 			late := gateways.Timeout(time.Duration(n+1) * 10 * time.Millisecond)
-			if _, err := gateways.Call[hello, greeting](c, "hello", late)(t.Context(), hello{"late"}); !errors.Is(
-				err,
-				gateways.ErrTimeout,
-			) {
+			hello := gateways.Call[rig.Hello, rig.Greeting](c, "hello", late)
+			if _, err := hello(t.Context(), rig.Hello{Name: "late"}); !errors.Is(err, gateways.ErrTimeout) {
 				t.Fatal(err)
 			}
 		}
 		// Their answers come late, values and errors, and answers to nobody's calls.
 		var ids, reply []string
-		for _, r := range w.slots(t, w.requests()) {
-			if w.wire != nil {
+		for _, r := range w.Slots(t, w.Requests()) {
+			if w.Wire != nil {
 				ids = append(ids, r[0])
 				continue
 			}
-			f := pairs(r)
+			f := rig.Pairs(r)
 			ids, reply = append(ids, f["id"]), []string{f["reply"]}
 		}
 		for i, id := range append(ids, "nobody's") {
 			slots := []string{"data", "{}", "type", []string{"reply", "error"}[i%2], "id", id}
-			key := w.v1().Outgoing()
-			if w.wire != nil {
+			key := w.V1().Outgoing()
+			if w.Wire != nil {
 				slots = []string{
 					id,
 					"resp",
@@ -143,13 +142,13 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 			} else {
 				key = reply[0]
 			}
-			if err := w.rdb.XAdd(t.Context(), redistest.Entry(key, slots...)).Err(); err != nil {
+			if err := w.RDB.XAdd(t.Context(), redistest.Entry(key, slots...)).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+		w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
 		for range 3 {
-			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+			if got, err := call(t.Context(), rig.Hello{Name: "Ada"}); err != nil || got.Text != "hello Ada" {
 				t.Fatalf("%+v, %v", got, err)
 			}
 		}
@@ -159,11 +158,11 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 // A write that failed was a rejection that nobody handled, and the stream was stuck.
 func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
+		w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			gateways.Handle(svc, "len", func(_ context.Context, v string) (int, error) { return len(v), nil })
 		})
-		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, MaxPayload: 2000})
+		c := w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire, MaxPayload: 2000})
 		call := gateways.Call[string, int](c, "len")
 		var large *redisio.TooLargeError
 		for range 3 {
@@ -178,9 +177,9 @@ func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 			}
 		}
 	})
-	s := newStand(t)
-	s.rdb.Set(t.Context(), s.topic, "no stream", 0)
-	if _, err := gateways.Call[string, int](s.client(t, gateways.ClientConfig{}), "len")(t.Context(),
+	s := rig.NewStand(t)
+	s.RDB.Set(t.Context(), s.Topic, "no stream", 0)
+	if _, err := gateways.Call[string, int](s.Client(t, gateways.ClientConfig{}), "len")(t.Context(),
 		"x"); !redisio.IsPermanent(
 		err,
 	) {
@@ -199,8 +198,8 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	defer down.Close()
 	l.Close()
 	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
-		w := wired{&stand{down, "topic"}, wire}
-		call := gateways.Call[string, string](w.client(t), "x", gateways.Timeout(100*time.Millisecond))
+		w := rig.Wired{Stand: &rig.Stand{RDB: down, Topic: "topic"}, Wire: wire}
+		call := gateways.Call[string, string](w.Client(t), "x", gateways.Timeout(100*time.Millisecond))
 		if _, err := call(t.Context(), "x"); !errors.Is(err, gateways.ErrUnavailable) {
 			t.Errorf("a client: %v", err)
 		}
@@ -211,14 +210,14 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	}
 	s := redistest.Start(t)
 	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
-		w := wired{&stand{s.Client(t), fmt.Sprint("topic-", wire != nil)}, wire}
-		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-		call := gateways.Call[hello, greeting](w.client(t), "hello", gateways.Timeout(redistest.Patience))
+		w := rig.Wired{Stand: &rig.Stand{RDB: s.Client(t), Topic: fmt.Sprint("topic-", wire != nil)}, Wire: wire}
+		w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
+		call := gateways.Call[rig.Hello, rig.Greeting](w.Client(t), "hello", gateways.Timeout(redistest.Patience))
 		for range 5 {
-			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+			if got, err := call(t.Context(), rig.Hello{Name: "Ada"}); err != nil || got.Text != "hello Ada" {
 				t.Fatalf("%+v, %v", got, err)
 			}
-			w.rdb.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
+			w.RDB.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
 		}
 	}
 }
@@ -227,23 +226,24 @@ func TestD23_ConnectingEnds(t *testing.T) {
 func TestD25_RepliesGoToTheirClient(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	w := wired{&stand{s.Client(t), "topic"}, nil}
-	w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	w := rig.Wired{Stand: &rig.Stand{RDB: s.Client(t), Topic: "topic"}, Wire: nil}
+	w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
 	connections := func() int {
-		list := w.rdb.ClientList(t.Context()).Val()
+		list := w.RDB.ClientList(t.Context()).Val()
 		return strings.Count(list, "\n")
 	}
-	clients := []*gateways.Client{w.client(t), w.client(t)}
+	clients := []*gateways.Client{w.Client(t), w.Client(t)}
 	for i, c := range clients {
 		for range 10 * (i + 1) {
-			if _, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{"Ada"}); err != nil {
+			hello := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
+			if _, err := hello(t.Context(), rig.Hello{Name: "Ada"}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	var added []int
-	for _, key := range w.rdb.Keys(t.Context(), "{topic}:reply:*").Val() {
-		added = append(added, int(w.rdb.XInfoStream(t.Context(), key).Val().EntriesAdded))
+	for _, key := range w.RDB.Keys(t.Context(), "{topic}:reply:*").Val() {
+		added = append(added, int(w.RDB.XInfoStream(t.Context(), key).Val().EntriesAdded))
 	}
 	slices.Sort(added)
 	if diff := cmp.Diff([]int{1 + 10, 1 + 20}, added); diff != "" { // a mailbox begins with an entry
@@ -251,8 +251,9 @@ func TestD25_RepliesGoToTheirClient(t *testing.T) {
 	}
 	before := connections()
 	for i := range 50 {
-		if _, err := gateways.Call[hello, greeting](clients[0], "hello", gateways.Header("route", fmt.Sprint(i)))(
-			t.Context(), hello{"Ada"}); err != nil {
+		route := gateways.Header("route", fmt.Sprint(i))
+		hello := gateways.Call[rig.Hello, rig.Greeting](clients[0], "hello", route)
+		if _, err := hello(t.Context(), rig.Hello{Name: "Ada"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/dead"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -26,8 +27,8 @@ import (
 // Every message was sent as a "resp", whatever it was to be: examples got no answer but a timeout.
 func TestD1_TypesReachTheirHandlers(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
+		w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			for _, typ := range []string{"helloWorldEvent", "resp", "other"} {
 				gateways.Handle(
 					svc,
@@ -36,7 +37,7 @@ func TestD1_TypesReachTheirHandlers(t *testing.T) {
 				)
 			}
 		})
-		c := w.client(t)
+		c := w.Client(t)
 		for _, typ := range []string{"helloWorldEvent", "resp", "other"} {
 			if got, err := gateways.Call[string, string](c, typ)(t.Context(), "x"); err != nil ||
 				got != "answered by "+typ {
@@ -49,15 +50,18 @@ func TestD1_TypesReachTheirHandlers(t *testing.T) {
 // A service behind their gateways can tell what a "resp" stands for.
 func TestD1_RespHasAnAlias(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	s.serveV1(
+	s := rig.NewStand(t)
+	s.ServeV1(
 		t,
 		gateways.StreamersonV1{RespAs: "hello"},
-		func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) },
+		func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) },
 	)
 	for _, typ := range []string{"resp", "hello"} {
-		call := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}), typ)
-		if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+		call := gateways.Call[rig.Hello, rig.Greeting](
+			s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}),
+			typ,
+		)
+		if got, err := call(t.Context(), rig.Hello{Name: "Ada"}); err != nil || got.Text != "hello Ada" {
 			t.Errorf("%s: %+v, %v", typ, got, err)
 		}
 	}
@@ -66,18 +70,18 @@ func TestD1_RespHasAnAlias(t *testing.T) {
 // A one-way consumer stopped for ever after sixteen messages.
 func TestD2_OneWayServiceGoesOn(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		var handled atomic.Int32
-		w.serve(t, gateways.ServiceConfig{MaxInFlight: 16}, func(svc *gateways.Service) {
+		w.Serve(t, gateways.ServiceConfig{MaxInFlight: 16}, func(svc *gateways.Service) {
 			gateways.HandleVoid(svc, "tell", func(context.Context, string) error { handled.Add(1); return nil })
 		})
-		send := gateways.Send[string](w.client(t), "tell")
+		send := gateways.Send[string](w.Client(t), "tell")
 		for range 200 {
 			if err := send(t.Context(), "x"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		w.settled(t)
+		w.Settled(t)
 		if n := handled.Load(); n != 200 {
 			t.Errorf("%d of 200 handled", n)
 		}
@@ -87,16 +91,16 @@ func TestD2_OneWayServiceGoesOn(t *testing.T) {
 // A handler that returned nothing, and a type without handler, wedged the consumer, each at its first message.
 func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
+		w.Serve(
 			t,
 			gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}},
 			func(svc *gateways.Service) {
 				gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
-				gateways.Handle(svc, "null", func(context.Context, string) (*hello, error) { return nil, nil })
+				gateways.Handle(svc, "null", func(context.Context, string) (*rig.Hello, error) { return nil, nil })
 			},
 		)
-		c := w.client(t)
+		c := w.Client(t)
 		for range 50 {
 			if got, err := gateways.Call[string, []byte](c, "void")(t.Context(), "x"); err != nil || len(got) != 0 {
 				t.Fatalf("%q, %v", got, err)
@@ -107,26 +111,26 @@ func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 			) {
 				t.Fatal(err)
 			}
-			if got, err := gateways.Call[string, *hello](c, "null")(t.Context(), "x"); err != nil || got != nil {
+			if got, err := gateways.Call[string, *rig.Hello](c, "null")(t.Context(), "x"); err != nil || got != nil {
 				t.Fatalf("%v, %v", got, err)
 			}
 		}
-		w.settled(t)
+		w.Settled(t)
 	})
 }
 
 // A handler that failed ended its consumer, and its caller was told nothing.
 func TestD4_ErrorsAreAnswered(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
+		w.Serve(
 			t,
 			gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}},
 			func(svc *gateways.Service) {
-				gateways.Handle(svc, "hello", greet)
+				gateways.Handle(svc, "hello", rig.Greet)
 			},
 		)
-		call := gateways.Call[hello, greeting](w.client(t), "hello")
+		call := gateways.Call[rig.Hello, rig.Greeting](w.Client(t), "hello")
 		for i := range 100 {
 			name, code := "Ada", gateways.Code("")
 			switch i % 4 {
@@ -137,14 +141,14 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 			case 3:
 				name, code = "panic", gateways.CodeInternal
 			}
-			_, err := call(t.Context(), hello{name})
+			_, err := call(t.Context(), rig.Hello{Name: name})
 			var remote *gateways.RemoteError
 			if errors.As(err, &remote) != (code != "") || remote != nil && remote.Code != code ||
 				err != nil && remote == nil {
 				t.Fatalf("%d, %q: %v", i, name, err)
 			}
 		}
-		w.settled(t)
+		w.Settled(t)
 	})
 }
 
@@ -152,15 +156,15 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 // see D3; of another the dead letters tell.
 func TestD8_UnhandledIsNotLost(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(t, gateways.ServiceConfig{MaxDeliveries: 1}, func(*gateways.Service) {})
-		if err := gateways.Send[string](w.client(t), "unknown")(t.Context(), "x"); err != nil {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
+		w.Serve(t, gateways.ServiceConfig{MaxDeliveries: 1}, func(*gateways.Service) {})
+		if err := gateways.Send[string](w.Client(t), "unknown")(t.Context(), "x"); err != nil {
 			t.Fatal(err)
 		}
-		deadKey := w.requests() + ":dead"
-		redistest.Soon(t, "the dead letter", func() bool { return w.rdb.XLen(t.Context(), deadKey).Val() == 1 })
-		w.settled(t)
-		for letter, err := range dead.All(t.Context(), w.rdb, deadKey, dead.Filter{}) {
+		deadKey := w.Requests() + ":dead"
+		redistest.Soon(t, "the dead letter", func() bool { return w.RDB.XLen(t.Context(), deadKey).Val() == 1 })
+		w.Settled(t)
+		for letter, err := range dead.All(t.Context(), w.RDB, deadKey, dead.Filter{}) {
 			if err != nil || !strings.Contains(letter.Reason.Error, `no handler for requests of type "unknown"`) {
 				t.Errorf("%+v, %v", letter, err)
 			}
@@ -171,8 +175,8 @@ func TestD8_UnhandledIsNotLost(t *testing.T) {
 // Routes that were added while others were read lost their first requests: one of two routes, two of four.
 func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
-		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
+		w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			for i := range 4 {
 				gateways.Handle(
 					svc,
@@ -181,7 +185,7 @@ func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 				)
 			}
 		})
-		c := w.client(t)
+		c := w.Client(t)
 		var wg sync.WaitGroup
 		for i := range 4 { // all first calls at once, while the client connects
 			wg.Go(func() {
@@ -192,11 +196,14 @@ func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		another := wired{&stand{w.rdb, w.topic + "-2"}, w.wire} // a topic that comes later
-		another.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		another := rig.Wired{
+			Stand: &rig.Stand{RDB: w.RDB, Topic: w.Topic + "-2"},
+			Wire:  w.Wire,
+		} // a topic that comes later
+		another.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			gateways.Handle(svc, "late", func(context.Context, string) (int, error) { return 9, nil })
 		})
-		if got, err := gateways.Call[string, int](another.client(t), "late")(t.Context(), "x"); err != nil || got != 9 {
+		if got, err := gateways.Call[string, int](another.Client(t), "late")(t.Context(), "x"); err != nil || got != 9 {
 			t.Errorf("the topic that came later: %d, %v", got, err)
 		}
 		if got, err := gateways.Call[string, int](c, "route-0")(t.Context(), "x"); err != nil || got != 0 {
@@ -208,10 +215,14 @@ func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 // One entry that could not be decoded ended its reader, with what was behind it in the batch.
 func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	w := wired{s, gateways.StreamersonV1{}}
-	svc := w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-	pipe := s.rdb.TxPipeline() // one batch
+	s := rig.NewStand(t)
+	w := rig.Wired{Stand: s, Wire: gateways.StreamersonV1{}}
+	svc := w.Serve(
+		t,
+		gateways.ServiceConfig{},
+		func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) },
+	)
+	pipe := s.RDB.TxPipeline() // one batch
 	for i := range 6 {
 		slots := []string{fmt.Sprint("m-", i), "hello", "", "nil", "json", "", "UnoccupiedField", `{"Name":"Ada"}`}
 		switch i {
@@ -224,26 +235,26 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 		case 4:
 			slots = slots[:4] // no entry of v1
 		}
-		pipe.XAdd(t.Context(), redistest.Entry(w.requests(), slots...))
+		pipe.XAdd(t.Context(), redistest.Entry(w.Requests(), slots...))
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	redistest.Soon(t, "all", func() bool {
 		return svc.Stats().Answered == 2 && svc.Stats().Failed == 1 &&
-			s.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 3
+			s.RDB.XLen(t.Context(), w.Requests()+":dead").Val() == 3
 	})
-	w.settled(t)
+	w.Settled(t)
 	// Nor does a reply that can't be decoded end a client.
-	c := w.client(t)
-	call := gateways.Call[hello, greeting](c, "hello")
+	c := w.Client(t)
+	call := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
 	for range 3 {
-		if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+		if got, err := call(t.Context(), rig.Hello{Name: "Ada"}); err != nil || got.Text != "hello Ada" {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		s.rdb.XAdd(
+		s.RDB.XAdd(
 			t.Context(),
-			redistest.Entry(s.v1().Outgoing(), "", "resp", "", "{", "json", "", "UnoccupiedField", "{"),
+			redistest.Entry(s.V1().Outgoing(), "", "resp", "", "{", "json", "", "UnoccupiedField", "{"),
 		)
 	}
 }
@@ -253,12 +264,12 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{MaxReplies: 100}} {
 		t.Run(name, func(t *testing.T) {
-			w := wired{newStand(t), wire}
-			w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+			w := rig.Wired{Stand: rig.NewStand(t), Wire: wire}
+			w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 				gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
 			})
 			call := gateways.Call[string, string](
-				w.stand.client(t, gateways.ClientConfig{Wire: wire, MaxLen: 100}),
+				w.Stand.Client(t, gateways.ClientConfig{Wire: wire, MaxLen: 100}),
 				"echo",
 			)
 			var wg sync.WaitGroup
@@ -273,13 +284,13 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			replies := w.v1().Outgoing()
+			replies := w.V1().Outgoing()
 			if wire == nil {
-				replies = w.rdb.Keys(t.Context(), "{"+w.topic+"}:reply:*").Val()[0]
+				replies = w.RDB.Keys(t.Context(), "{"+w.Topic+"}:reply:*").Val()[0]
 			}
-			for _, key := range []string{w.requests(), replies} {
+			for _, key := range []string{w.Requests(), replies} {
 				redistest.Soon(t, key+" is short", func() bool {
-					n := w.rdb.XLen(t.Context(), key).Val()
+					n := w.RDB.XLen(t.Context(), key).Val()
 					if n > 400 { // it is trimmed as it is written to, or looked after
 						_, _ = call(t.Context(), "x")
 					}
@@ -293,11 +304,11 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 // Requests with IDs of their own, as those that FireAndForget sends, are trimmed like others.
 func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s := rig.NewStand(t)
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
 	})
-	c := s.client(t, gateways.ClientConfig{MaxLen: 100})
+	c := s.Client(t, gateways.ClientConfig{MaxLen: 100})
 	ask := func(i int) {
 		if _, err := c.Do(t.Context(), gateways.Request{Type: "echo", ID: strconv.Itoa(i), Body: []byte(`"x"`)}); err != nil {
 			t.Fatal(err)
@@ -311,15 +322,15 @@ func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
 	redistest.Soon(t, "the stream is short", func() bool {
 		ask(more)
 		more++
-		return s.rdb.XLen(t.Context(), s.topic).Val() <= 400
+		return s.RDB.XLen(t.Context(), s.Topic).Val() <= 400
 	})
 }
 
 // What was sent while no service ran is trimmed when one is done with it, though nothing more is sent.
 func TestD18_RequestsSentAheadAreBounded(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	c := s.client(t, gateways.ClientConfig{MaxLen: 100})
+	s := rig.NewStand(t)
+	c := s.Client(t, gateways.ClientConfig{MaxLen: 100})
 	send := gateways.Send[string](c, "note")
 	const n = 1000
 	var handled atomic.Int64
@@ -328,30 +339,30 @@ func TestD18_RequestsSentAheadAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "note", func(context.Context, string) error {
 			handled.Add(1)
 			return nil
 		})
 	})
 	redistest.Soon(t, "all are handled", func() bool { return handled.Load() == n })
-	redistest.Soon(t, "the stream is short", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() <= 400 })
+	redistest.Soon(t, "the stream is short", func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() <= 400 })
 }
 
 // Handlers ran one after the other, without a choice, nor order for a key.
 func TestD26_HandlersRunAtOnce(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		var met sync.WaitGroup
 		met.Add(8)
-		w.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		w.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			gateways.HandleVoid(svc, "meet", func(context.Context, string) error {
 				met.Done()
 				met.Wait() // none returns before all run
 				return nil
 			})
 		})
-		call := gateways.Call[string, []byte](w.client(t), "meet")
+		call := gateways.Call[string, []byte](w.Client(t), "meet")
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
@@ -367,11 +378,11 @@ func TestD26_HandlersRunAtOnce(t *testing.T) {
 // The other half of it: what has a key may keep its order, while others go on.
 func TestD26_OrderIsByKey(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		var mu sync.Mutex
 		order := make(map[string][]int)
 		byKey := []flow.StageOption{flow.Workers(8), flow.KeyedBy(func(r gateways.Request) string { return r.Key })}
-		w.serve(t, gateways.ServiceConfig{Concurrency: byKey}, func(svc *gateways.Service) {
+		w.Serve(t, gateways.ServiceConfig{Concurrency: byKey}, func(svc *gateways.Service) {
 			svc.HandleFunc("order", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
 				var n int
 				_, err := fmt.Sscan(string(r.Body), &n)
@@ -382,7 +393,7 @@ func TestD26_OrderIsByKey(t *testing.T) {
 			})
 		})
 		send := gateways.Send[int](
-			w.client(t),
+			w.Client(t),
 			"order",
 			gateways.Keyed(func(n int) string { return fmt.Sprint("key-", n%5) }),
 		)
@@ -394,7 +405,7 @@ func TestD26_OrderIsByKey(t *testing.T) {
 			key := fmt.Sprint("key-", n%5)
 			want[key] = append(want[key], n)
 		}
-		w.settled(t)
+		w.Settled(t)
 		if diff := cmp.Diff(want, order); diff != "" {
 			t.Errorf("order (-want +got):\n%s", diff)
 		}
@@ -404,9 +415,9 @@ func TestD26_OrderIsByKey(t *testing.T) {
 // disconnect() dropped the handlers that ran, and replies that were not flushed.
 func TestD27_WhatRunsIsAnswered(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		begun, goOn := make(chan struct{}, 8), make(chan struct{})
-		svc := gateways.NewService(w.rdb, w.topic, gateways.ServiceConfig{Wire: w.wire})
+		svc := gateways.NewService(w.RDB, w.Topic, gateways.ServiceConfig{Wire: w.Wire})
 		gateways.Handle(svc, "slow", func(ctx context.Context, v string) (string, error) {
 			begun <- struct{}{}
 			select {
@@ -420,9 +431,9 @@ func TestD27_WhatRunsIsAnswered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ready(t, run)
+		rig.Ready(t, run)
 		call := gateways.Call[string, string](
-			w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Timeout: redistest.Patience}),
+			w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire, Timeout: redistest.Patience}),
 			"slow",
 		)
 		answered := make(chan error, 8)
@@ -450,28 +461,29 @@ func TestD27_WhatRunsIsAnswered(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Error(err)
 		}
-		w.settled(t)
+		w.Settled(t)
 	})
 }
 
 // Whole payloads stood in the log, which was on by default.
 func TestD28_LogsHoldNoPayloads(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		const secret = "4111-1111-1111-1111"
-		var log lockedBuffer
+		var log rig.LockedBuffer
 		logger := slog.New(zerolog.NewSlogHandler(zerolog.New(&log).Level(zerolog.TraceLevel)))
-		w.serve(t, gateways.ServiceConfig{Log: logger, MaxDeliveries: 1}, func(svc *gateways.Service) {
-			gateways.Handle(svc, "hello", greet)
+		w.Serve(t, gateways.ServiceConfig{Log: logger, MaxDeliveries: 1}, func(svc *gateways.Service) {
+			gateways.Handle(svc, "hello", rig.Greet)
 			gateways.HandleVoid(svc, "fails", func(context.Context, string) error { return errors.New("the reason") })
 			gateways.HandleVoid(svc, "panics", func(context.Context, string) error { panic("the panic") })
 		})
-		c := w.stand.client(t, gateways.ClientConfig{Wire: w.wire, Log: logger})
-		if _, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{secret}); err != nil {
+		c := w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire, Log: logger})
+		hello := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
+		if _, err := hello(t.Context(), rig.Hello{Name: secret}); err != nil {
 			t.Error(err)
 		}
 		for _, typ := range []string{"hello", "fails", "panics", "unknown"} {
-			if _, err := gateways.Call[string, greeting](c, typ, gateways.Header("token", secret))(t.Context(),
+			if _, err := gateways.Call[string, rig.Greeting](c, typ, gateways.Header("token", secret))(t.Context(),
 				secret); err == nil {
 				t.Errorf("%s did not fail", typ)
 			}
@@ -479,13 +491,13 @@ func TestD28_LogsHoldNoPayloads(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		w.rdb.XAdd(t.Context(), redistest.Entry(w.requests(), "other", secret))
+		w.RDB.XAdd(t.Context(), redistest.Entry(w.Requests(), "other", secret))
 		redistest.Soon(
 			t,
 			"the dead letters",
-			func() bool { return w.rdb.XLen(t.Context(), w.requests()+":dead").Val() == 5 },
+			func() bool { return w.RDB.XLen(t.Context(), w.Requests()+":dead").Val() == 5 },
 		)
-		w.settled(t)
+		w.Settled(t)
 		if text := log.String(); strings.Contains(text, secret) || !strings.Contains(text, "the reason") ||
 			!strings.Contains(text, "the panic") {
 			t.Errorf("log:\n%s", text)

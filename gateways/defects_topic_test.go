@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
@@ -16,28 +17,28 @@ import (
 // Readers, writers and acks of a shard each had another key. Here it is one, in any of the three spellings.
 func TestD17_ShardsAreOneKey(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	for _, spelling := range []streamersonv1.ShardSpelling{streamersonv1.ShardInTopic, streamersonv1.ShardTwice,
 		streamersonv1.ShardAtEnd} {
 		wire := gateways.StreamersonV1{Topic: "t", Shard: "eu", Spelling: spelling}
-		s.serveV1(t, wire, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-		got, err := gateways.Call[hello, greeting](
-			s.client(t, gateways.ClientConfig{Wire: wire}),
+		s.ServeV1(t, wire, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
+		got, err := gateways.Call[rig.Hello, rig.Greeting](
+			s.Client(t, gateways.ClientConfig{Wire: wire}),
 			"hello",
 		)(
 			t.Context(),
-			hello{"Ada"},
+			rig.Hello{Name: "Ada"},
 		)
 		if err != nil || got.Text != "hello Ada" {
 			t.Errorf("%+v, %v", got, err)
 		}
-		key := streamersonv1.Topic{Namespace: s.topic, Topic: "t", Shard: "eu", Spelling: spelling}.Incoming()
+		key := streamersonv1.Topic{Namespace: s.Topic, Topic: "t", Shard: "eu", Spelling: spelling}.Incoming()
 		redistest.Soon(t, "it is acknowledged by the same key", func() bool {
-			groups := s.rdb.XInfoGroups(t.Context(), key).Val()
+			groups := s.RDB.XInfoGroups(t.Context(), key).Val()
 			return len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == 1
 		})
 	}
-	if keys := s.rdb.Keys(t.Context(), s.topic+"::*").Val(); len(keys) != 6 {
+	if keys := s.RDB.Keys(t.Context(), s.Topic+"::*").Val(); len(keys) != 6 {
 		t.Errorf("two keys for each spelling are %q", keys)
 	}
 }
@@ -45,24 +46,24 @@ func TestD17_ShardsAreOneKey(t *testing.T) {
 // A subtopic of a topic that was made from a string lost its namespace, so that those of two applications were one.
 func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	var apps []streamersonv1.Topic
-	for _, app := range []string{s.topic + "-a", s.topic + "-b"} {
+	for _, app := range []string{s.Topic + "-a", s.Topic + "-b"} {
 		topic := streamersonv1.Topic{Namespace: app}.Subtopic("eu")
 		apps = append(apps, topic)
 		wire := gateways.StreamersonV1{Topic: topic.Topic}
-		one := &stand{s.rdb, app}
-		one.serveV1(t, wire, func(svc *gateways.Service) {
+		one := &rig.Stand{RDB: s.RDB, Topic: app}
+		one.ServeV1(t, wire, func(svc *gateways.Service) {
 			gateways.Handle(svc, "who", func(context.Context, string) (string, error) { return app, nil })
 		})
-		if got, err := gateways.Call[string, string](one.client(t, gateways.ClientConfig{Wire: wire}),
+		if got, err := gateways.Call[string, string](one.Client(t, gateways.ClientConfig{Wire: wire}),
 			"who")(t.Context(), "x"); err != nil ||
 			got != app {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
 	for _, a := range apps {
-		if n := s.rdb.XLen(t.Context(), a.Incoming()).Val(); n != 1 || !strings.HasPrefix(a.Incoming(), a.Namespace) {
+		if n := s.RDB.XLen(t.Context(), a.Incoming()).Val(); n != 1 || !strings.HasPrefix(a.Incoming(), a.Namespace) {
 			t.Errorf("%s has %d requests", a.Incoming(), n)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
@@ -20,7 +21,7 @@ type Wire interface {
 
 // dialect is a Wire applied to a topic.
 type dialect struct {
-	keys    keys
+	keys    slot.Topic
 	request redisio.Format[Request]
 	reply   redisio.Format[Response]
 	timeout time.Duration // of calls, by default
@@ -36,13 +37,13 @@ func speak(w Wire, config, topic string) (dialect, error) {
 		return w.speak(config, topic)
 	}
 	return dialect{
-			keys:    keysOf(topic),
+			keys:    slot.TopicOf(topic),
 			request: requestFormat{},
 			reply:   replyFormat{},
 			timeout: defaultTimeout,
 			own:     true,
 		},
-		checkTopic(
+		slot.CheckTopic(
 			config,
 			topic,
 		)
@@ -57,11 +58,12 @@ func (d *dialect) replies(
 	if d.shared == "" {
 		return mailboxes(rdb, d.reply, wait, box)
 	}
-	return sink.Stream(
-		rdb,
-		sink.StreamConfig[Response]{KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-			Format: d.reply, MaxLen: d.most, Wait: wait,
-			Tuning: writer.Tuning{DropUnread: true, MaxPayload: payloadFor(box.maxReply)},
-			OnFull: box.full},
-	)
+	return sink.Stream(rdb, sink.StreamConfig[Response]{
+		KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
+		Format: d.reply,
+		MaxLen: d.most,
+		Wait:   wait,
+		OnFull: box.full,
+		Tuning: writer.Tuning{DropUnread: true, MaxPayload: payloadFor(box.maxReply)},
+	})
 }

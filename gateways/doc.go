@@ -26,23 +26,9 @@
 // ClientConfig.MaxWaiting and MaxWaitingBytes limit the unsettled requests. If no process has
 // served a topic for two seconds, calls fail with [ErrNoService].
 //
-// # HTTP
-//
-//	mux.Handle("GET /orders/{id}", gateways.Route[GetOrder](client, "getOrder"))
-//	err := gateways.Serve(ctx, listener, mux, gateways.ServerConfig{})
-//
-// [HTTP] and [Route] connect routes of any mux to a service. [HTTPError] describes the answers to
-// failures. [Serve] runs an HTTP server with timeouts, size limits and graceful shutdown.
-//
-// # Events
-//
-//	events := gateways.NewEvents(rdb, "orders", gateways.EventsConfig{})
-//	created := gateways.Publish[Order](events, "created", gateways.Keyed(Order.Customer))
-//	mux.Handle("GET /events", gateways.SSE(rdb, gateways.SSEConfig{Feed: feedOf}))
-//
-// [Publish] sends events to all subscribers: to graphs by [Subscribe], in every process or shared
-// by a group, and to browsers by [SSE], which serves any stream of native entries. [ServeStream]
-// sends a streamed reply as events.
+// Package web connects HTTP routes to services, and package ws connects WebSockets. Package events
+// publishes and subscribes to events of a topic. Package sse serves events and streamed replies to
+// browsers.
 //
 // # Rights
 //

@@ -5,27 +5,28 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
 var (
 	// ErrTimeout: no answer arrived in time. The request may still be handled. It wraps
 	// context.DeadlineExceeded if the context's deadline ended the wait.
-	ErrTimeout = errors.New("gateways: no reply in time")
+	ErrTimeout = outbox.ErrTimeout
 	// ErrNoHandler: the service has no handler for the type.
 	ErrNoHandler = errors.New("gateways: no handler for this type of request")
 	// ErrOverloaded: the client has reached MaxInFlight, services would start the request too late
 	// (then it is an *OverloadError), or the service refuses more requests.
 	ErrOverloaded = errors.New("gateways: too many requests in flight")
 	// ErrUnavailable: Redis is unavailable and nothing was sent. The call can be repeated.
-	ErrUnavailable = errors.New("gateways: Redis is unavailable, nothing was sent")
+	ErrUnavailable = outbox.ErrUnavailable
 	// ErrFull: Redis is out of memory and nothing was sent. It also is redisio.ErrBackpressure.
-	ErrFull = errors.New("gateways: Redis is out of memory, nothing was sent")
+	ErrFull = outbox.ErrFull
 	// ErrNoService: no process has served the topic for two seconds. A killed or hanging
 	// process counts for redisio.AliveFor after its last activity.
 	ErrNoService = errors.New("gateways: no service handles this topic")
 	// ErrClosed: the client is closed.
-	ErrClosed = errors.New("gateways: client is closed")
+	ErrClosed = outbox.ErrClosed
 	// ErrInterrupted: the process that streamed a reply is gone, or the reader was too slow for the
 	// mailbox. The parts received so far are all there are. Repeat the request.
 	ErrInterrupted = errors.New("gateways: streamed reply was interrupted")
@@ -48,6 +49,14 @@ const (
 	CodeInterrupted  Code = "interrupted" // is ErrInterrupted
 
 	CodeReplyTooLarge Code = "reply_too_large" // the reply exceeds the service's MaxReply
+)
+
+// Codes of failures that HTTP gateways answer with themselves, in addition to those of services.
+const (
+	CodeTooLarge    Code = "too_large"   // the request body; 413
+	CodeUnavailable Code = "unavailable" // Redis is unavailable, or the server is stopping; 503
+	CodeNoService   Code = "no_service"  // no process serves the topic; 503
+	CodeBadReply    Code = "bad_reply"   // invalid reply from the service; 502
 )
 
 // RemoteError is a failure that the service answered with. A handler returns one to choose the code
@@ -116,3 +125,11 @@ func (e *RequestError) Error() string {
 
 // Unwrap returns the cause.
 func (e *RequestError) Unwrap() error { return e.Err }
+
+// FieldError is what a Validate method returns to name a field to the caller; see Route.
+type FieldError struct {
+	Field   string // the caller's name for it
+	Problem string // for people, such as "must be 1 to 100"
+}
+
+func (e *FieldError) Error() string { return e.Field + " " + e.Problem }

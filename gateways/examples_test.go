@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// TestExamples sees to it that each exported function of gateways and of ws is in an Example, and
+// TestExamples sees to it that each exported function is in an Example, and
 // that each Example is run.
 func TestExamples(t *testing.T) {
-	for _, dir := range []string{".", "ws"} {
+	for _, dir := range []string{".", "web", "events", "sse", "ws"} {
 		var exported []string
 		shown := make(map[string]bool)
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))

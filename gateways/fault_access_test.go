@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -16,8 +17,8 @@ import (
 // A client's mailbox is below the name of its user, as whom it logs in unless the config says
 // another. Names that could be taken for parts of other keys are not used.
 func TestFault_S8_MailboxesOfUsers(t *testing.T) {
-	s := newStand(t)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "x", echo) })
+	s := rig.NewStand(t)
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "x", echo) })
 	for _, test := range []struct{ login, user, want string }{
 		{"", "", ""},
 		{"", "shop", "shop:"},
@@ -34,22 +35,22 @@ func TestFault_S8_MailboxesOfUsers(t *testing.T) {
 			}
 		}
 		rdb := redis.NewClient(o)
-		c := gateways.NewClient(rdb, s.topic, gateways.ClientConfig{User: test.user, MaxWait: -1})
+		c := gateways.NewClient(rdb, s.Topic, gateways.ClientConfig{User: test.user, MaxWait: -1})
 		if got, err := gateways.Call[string, string](c, "x")(t.Context(), "tea"); err != nil || got != "tea" {
 			t.Fatal(test, got, err)
 		}
-		prefix := "{" + s.topic + "}:reply:"
-		all := s.rdb.Keys(t.Context(), prefix+"*").Val()
+		prefix := "{" + s.Topic + "}:reply:"
+		all := s.RDB.Keys(t.Context(), prefix+"*").Val()
 		if len(all) != 1 || !strings.HasPrefix(all[0], prefix+test.want) || len(all[0]) != len(prefix+test.want)+16 {
 			t.Errorf("%+v: %q", test, all)
 		}
 		if err := errors.Join(c.Close(t.Context()), rdb.Close()); err != nil {
 			t.Error(err)
 		}
-		s.rdb.Do(t.Context(), "acl", "deluser", test.login)
+		s.RDB.Do(t.Context(), "acl", "deluser", test.login)
 	}
 	for _, user := range []string{"a:b", "a*", "a b", "{a}", `a"`, "é", strings.Repeat("a", 101)} {
-		err := gateways.NewClient(s.rdb, s.topic, gateways.ClientConfig{User: user}).Validate()
+		err := gateways.NewClient(s.RDB, s.Topic, gateways.ClientConfig{User: user}).Validate()
 		var wrong *redisio.ConfigError
 		if !errors.As(err, &wrong) || wrong.Field != "User" {
 			t.Errorf("user %q: %v", user, err)
@@ -59,7 +60,7 @@ func TestFault_S8_MailboxesOfUsers(t *testing.T) {
 
 // The wire of streamerson v1 has roles as well. Its clients share one stream of replies.
 func TestFault_S8_RolesOnBothWires(t *testing.T) {
-	onBothWires(t, func(t *testing.T, w wired) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		server := redistest.Shared(t)
 		as := func(name string, a redisio.Access) redis.UniversalClient {
 			o, err := server.NewUser(t.Context(), name, a.Rules()...)
@@ -69,17 +70,17 @@ func TestFault_S8_RolesOnBothWires(t *testing.T) {
 			rdb := redis.NewClient(o)
 			t.Cleanup(func() {
 				_ = rdb.Close()
-				w.rdb.Do(t.Context(), "acl", "deluser", name)
+				w.RDB.Do(t.Context(), "acl", "deluser", name)
 			})
 			return rdb
 		}
-		serves, asks := w.topic+"-serves", "asks-"+strings.NewReplacer(":", "-", "/", "-").Replace(w.topic)
-		svc := gateways.NewService(as(serves, gateways.ServiceConfig{Wire: w.wire}.Access(w.topic)), w.topic,
-			gateways.ServiceConfig{Wire: w.wire})
+		serves, asks := w.Topic+"-serves", "asks-"+strings.NewReplacer(":", "-", "/", "-").Replace(w.Topic)
+		svc := gateways.NewService(as(serves, gateways.ServiceConfig{Wire: w.Wire}.Access(w.Topic)), w.Topic,
+			gateways.ServiceConfig{Wire: w.Wire})
 		gateways.Handle(svc, "resp", echo)
-		start(t, svc.Graph())
-		user := gateways.ClientConfig{Wire: w.wire, User: asks, MaxWait: -1}
-		c := gateways.NewClient(as(asks, user.Access(w.topic)), w.topic, user)
+		rig.Start(t, svc.Graph())
+		user := gateways.ClientConfig{Wire: w.Wire, User: asks, MaxWait: -1}
+		c := gateways.NewClient(as(asks, user.Access(w.Topic)), w.Topic, user)
 		if got, err := gateways.Call[string, string](c, "resp")(t.Context(), "tea"); err != nil || got != "tea" {
 			t.Error(got, err)
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -19,26 +21,26 @@ import (
 func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
-	s := &stand{srv.Client(t), "topic"}
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-	connected := s.client(t, gateways.ClientConfig{})
-	call := gateways.Call[hello, greeting](connected, "hello", gateways.Timeout(redistest.Patience))
-	if _, err := call(t.Context(), hello{"Ada"}); err != nil {
+	s := &rig.Stand{RDB: srv.Client(t), Topic: "topic"}
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
+	connected := s.Client(t, gateways.ClientConfig{})
+	call := gateways.Call[rig.Hello, rig.Greeting](connected, "hello", gateways.Timeout(redistest.Patience))
+	if _, err := call(t.Context(), rig.Hello{Name: "Ada"}); err != nil {
 		t.Fatal(err)
 	}
 	srv.Pause(t)
-	for _, c := range []*gateways.Client{connected, s.client(t, gateways.ClientConfig{})} {
-		soon := gateways.Call[hello, greeting](c, "hello", gateways.Timeout(200*time.Millisecond))
-		tell := gateways.Send[hello](c, "hello", gateways.Timeout(200*time.Millisecond))
+	for _, c := range []*gateways.Client{connected, s.Client(t, gateways.ClientConfig{})} {
+		soon := gateways.Call[rig.Hello, rig.Greeting](c, "hello", gateways.Timeout(200*time.Millisecond))
+		tell := gateways.Send[rig.Hello](c, "hello", gateways.Timeout(200*time.Millisecond))
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
 				var err error
 				began := time.Now()
 				if i%2 == 0 {
-					_, err = soon(t.Context(), hello{"Ada"})
+					_, err = soon(t.Context(), rig.Hello{Name: "Ada"})
 				} else {
-					err = tell(t.Context(), hello{"Ada"})
+					err = tell(t.Context(), rig.Hello{Name: "Ada"})
 				}
 				if took := time.Since(began); !errors.Is(err, gateways.ErrTimeout) || took > 3*time.Second {
 					t.Errorf("after %v: %v", took, err)
@@ -51,7 +53,7 @@ func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
 	redistest.Soon(
 		t,
 		"calls are answered again",
-		func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil },
+		func() bool { _, err := call(t.Context(), rig.Hello{Name: "Ada"}); return err == nil },
 	)
 }
 
@@ -60,28 +62,28 @@ func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	p := redistest.StartProxy(t, srv.Addr())
-	s, near := &stand{p.Client(t), "topic"}, &stand{srv.Client(t), "topic"}
-	near.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
-	call := gateways.Call[hello, greeting](c, "hello")
-	h := gateways.HTTP(c, "hello")
+	s, near := &rig.Stand{RDB: p.Client(t), Topic: "topic"}, &rig.Stand{RDB: srv.Client(t), Topic: "topic"}
+	near.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
+	c := s.Client(t, gateways.ClientConfig{Timeout: redistest.Patience})
+	call := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
+	h := web.HTTP(c, "hello")
 	for range 2 {
 		p.SetDown(true)
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				if _, err := call(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrUnavailable) ||
+				if _, err := call(t.Context(), rig.Hello{Name: "Ada"}); !errors.Is(err, gateways.ErrUnavailable) ||
 					errors.Is(err, gateways.ErrTimeout) {
 					t.Errorf("a call: %v", err)
 				}
-				if err := gateways.Send[hello](c, "hello")(t.Context(), hello{"Ada"}); !errors.Is(
+				if err := gateways.Send[rig.Hello](c, "hello")(t.Context(), rig.Hello{Name: "Ada"}); !errors.Is(
 					err,
 					gateways.ErrUnavailable,
 				) {
 					t.Errorf("a message: %v", err)
 				}
-				if got := ask(h, asked("GET", "/", "")); got.status != http.StatusServiceUnavailable ||
-					got.header.Get("Retry-After") == "" {
+				if got := rig.Ask(h, rig.Asked("GET", "/", "")); got.Status != http.StatusServiceUnavailable ||
+					got.Header.Get("Retry-After") == "" {
 					t.Errorf("by HTTP: %+v", got)
 				}
 			})
@@ -91,7 +93,7 @@ func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
 		redistest.Soon(
 			t,
 			"calls are answered again",
-			func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil },
+			func() bool { _, err := call(t.Context(), rig.Hello{Name: "Ada"}); return err == nil },
 		)
 	}
 }
@@ -101,9 +103,9 @@ func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
 func TestFault_S1_OutOfMemory(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
-	s := &stand{srv.Client(t), "topic"}
+	s := &rig.Stand{RDB: srv.Client(t), Topic: "topic"}
 	full := make(chan struct{})
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "len", func(ctx context.Context, v string) (int, error) {
 			select {
 			case <-full:
@@ -112,7 +114,7 @@ func TestFault_S1_OutOfMemory(t *testing.T) {
 			return len(v), ctx.Err()
 		})
 	})
-	call := gateways.Call[string, int](s.client(t, gateways.ClientConfig{Timeout: redistest.Patience}), "len")
+	call := gateways.Call[string, int](s.Client(t, gateways.ClientConfig{Timeout: redistest.Patience}), "len")
 	large := strings.Repeat("x", 1<<20-1000)
 	const calls = 40
 	var refused, answered atomic.Int32
@@ -138,24 +140,24 @@ func TestFault_S1_OutOfMemory(t *testing.T) {
 	if _, err := call(t.Context(), large); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-	redistest.Soon(t, "nothing is left of them", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == 0 })
+	redistest.Soon(t, "nothing is left of them", func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() == 0 })
 }
 
 // Answered requests take no memory, however many they were.
 func TestFault_S1_AnsweredRequestsAreGone(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
-	s := &stand{srv.Client(t), "topic"}
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s := &rig.Stand{RDB: srv.Client(t), Topic: "topic"}
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "len", func(_ context.Context, v string) (int, error) { return len(v), nil })
 		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
 	})
-	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
-	h := gateways.HTTP(c, "len", gateways.Accept("text/plain"))
+	c := s.Client(t, gateways.ClientConfig{Timeout: redistest.Patience})
+	h := web.HTTP(c, "len", web.Accept("text/plain"))
 	large := strings.Repeat("x", 1<<20-1000)
 	for i := range 60 {
-		got := ask(h, asked("POST", "/", large, "Content-Type: text/plain"))
-		if got.status != http.StatusOK {
+		got := rig.Ask(h, rig.Asked("POST", "/", large, "Content-Type: text/plain"))
+		if got.Status != http.StatusOK {
 			t.Fatalf("request %d: %+v", i, got)
 		}
 	}

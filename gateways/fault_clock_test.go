@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -24,22 +25,22 @@ func TestFault_G4_ServiceWithAnotherClock(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"ahead": 10 * time.Minute, "behind": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStand(t)
-			s.rdb.XGroupCreateMkStream(t.Context(), s.topic, "service", "0")
+			s := rig.NewStand(t)
+			s.RDB.XGroupCreateMkStream(t.Context(), s.Topic, "service", "0")
 			for range 20 { // their time was over when they were added
-				s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "echo", "id", "1", "limit", "0"))
+				s.RDB.XAdd(t.Context(), redistest.Entry(s.Topic, "data", "x", "type", "echo", "id", "1", "limit", "0"))
 			}
 			opts, stop, up := redistest.Shared(t).Options(), make(chan struct{}), make(chan *gateways.Service, 1)
-			var log lockedBuffer
+			var log rig.LockedBuffer
 			var service sync.WaitGroup
 			defer service.Wait()
 			defer sync.OnceFunc(func() { close(stop) })()
-			service.Go(func() { serveAt(t, time.Now().Add(ahead), opts, s.topic, &log, up, stop) })
+			service.Go(func() { serveAt(t, time.Now().Add(ahead), opts, s.Topic, &log, up, stop) })
 			svc := <-up
 			if svc == nil {
 				return
 			}
-			call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "echo",
+			call := gateways.Call[string, string](s.Client(t, gateways.ClientConfig{}), "echo",
 				gateways.Timeout(redistest.Patience))
 			for i := range 50 {
 				want := strconv.Itoa(i)
@@ -58,7 +59,7 @@ func TestFault_G4_ServiceWithAnotherClock(t *testing.T) {
 }
 
 // serveAt runs a service whose clock says now, until stop is closed.
-func serveAt(t *testing.T, now time.Time, opts *redis.Options, topic string, log *lockedBuffer,
+func serveAt(t *testing.T, now time.Time, opts *redis.Options, topic string, log *rig.LockedBuffer,
 	up chan<- *gateways.Service, stop <-chan struct{}) {
 	defer close(up)
 	synctest.Test(t, func(t *testing.T) {

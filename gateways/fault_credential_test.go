@@ -7,7 +7,6 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
-	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // A password that changes on the server some time before it changes here is waited for by what
@@ -25,40 +24,6 @@ func TestFault_D12_GatewaysWaitForACredential(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	closed := func(t *testing.T, o *outbox) {
-		t.Cleanup(func() {
-			if err := o.close(context.Background()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	note := func() *letter {
-		return &letter{out: redisio.Outgoing{Fields: redisio.Fields{{Name: "data", Value: []byte("x")}}}}
-	}
-	t.Run("a writer that is opened again", func(t *testing.T) {
-		o := newOutbox(rdb, writer.Config{Key: redistest.Key(t)})
-		o.patient = true
-		closed(t, o)
-		o.hold()
-		if err := o.write(t.Context(), note()); err != nil {
-			t.Fatal(err)
-		}
-		if err := o.release(t.Context()); err != nil { // it disconnects
-			t.Fatal(err)
-		}
-		rotate(t, "WRONG")
-		ended := make(chan error, 1)
-		go func() { ended <- o.write(t.Context(), note()) }()
-		redistest.Soon(t, "it was refused, or has failed", func() bool {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			return o.away != nil || len(ended) > 0
-		})
-		rotate(t, old)
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
 	t.Run("the types of other processes", func(t *testing.T) {
 		types := &registry{rdb: rdb, key: redistest.Key(t), group: "g",
 			member: []byte(`{"process":"p","group":"g","types":["x"]}`)}
@@ -75,18 +40,6 @@ func TestFault_D12_GatewaysWaitForACredential(t *testing.T) {
 		rotate(t, old)
 		if known, err := types.elsewhere(t.Context(), "x"); !known || err != nil {
 			t.Errorf("known: %t, %v", known, err)
-		}
-	})
-	t.Run("at the start it is final", func(t *testing.T) {
-		rotate(t, "WRONG")
-		defer rotate(t, old)
-		o := newOutbox(rdb, writer.Config{Key: redistest.Key(t)})
-		o.patient = true
-		closed(t, o)
-		ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
-		defer cancel()
-		if err := o.write(ctx, note()); !redisio.IsPermanent(err) {
-			t.Error(err)
 		}
 	})
 	t.Run("a service and its client", func(t *testing.T) {

@@ -7,28 +7,29 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // Messages without an answer expire: services skip what is too old, and count it.
 func TestFault_S2_MessagesExpire(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	for _, expiry := range []time.Duration{time.Nanosecond, 0, -1} {
-		c := s.client(t, gateways.ClientConfig{SendExpiry: expiry})
+		c := s.Client(t, gateways.ClientConfig{SendExpiry: expiry})
 		if err := gateways.Send[string](c, "note")(t.Context(), expiry.String()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var limits []any
-	for _, e := range s.rdb.XRange(t.Context(), s.topic, "-", "+").Val() {
+	for _, e := range s.RDB.XRange(t.Context(), s.Topic, "-", "+").Val() {
 		limits = append(limits, e.Values["limit"])
 	}
 	if want := []any{"1", "86400000", nil}; !slices.Equal(limits, want) {
 		t.Errorf("limits %v, want %v", limits, want)
 	}
 	told := make(chan string, 3)
-	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	svc := s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "note", func(_ context.Context, v string) error { told <- v; return nil })
 	})
 	redistest.Soon(t, "those that are not too old are handled", func() bool { return len(told) == 2 })

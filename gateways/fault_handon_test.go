@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -15,18 +16,18 @@ import (
 // once that nobody knows a type.
 func TestFault_G7_TypesOfOtherProcesses(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	told := make(chan string, 100)
 	answer := func(_ context.Context, v string) (string, error) { return v, nil }
-	old := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "old", answer) })
-	fresh := gateways.NewService(s.rdb, s.topic, gateways.ServiceConfig{})
+	old := s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "old", answer) })
+	fresh := gateways.NewService(s.RDB, s.Topic, gateways.ServiceConfig{})
 	gateways.Handle(fresh, "new", answer)
 	gateways.HandleVoid(fresh, "note", func(_ context.Context, v string) error { told <- v; return nil })
 	gateways.HandleStream(fresh, "parts", func(_ context.Context, v string, send func(string) error) error {
 		return errors.Join(send(v), send(v))
 	})
-	run := start(t, fresh.Graph())
-	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
+	run := rig.Start(t, fresh.Graph())
+	c := s.Client(t, gateways.ClientConfig{Timeout: redistest.Patience})
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for range 20 {
@@ -63,11 +64,11 @@ func TestFault_G7_TypesOfOtherProcesses(t *testing.T) {
 	if _, err := nobody(t.Context(), "x"); !errors.Is(err, gateways.ErrNoHandler) {
 		t.Errorf("a type that nobody knows: %v", err)
 	}
-	s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "z", "type", "note", "h::handed", "1 others"))
+	s.RDB.XAdd(t.Context(), redistest.Entry(s.Topic, "data", "z", "type", "note", "h::handed", "1 others"))
 	redistest.Soon(
 		t,
 		"all is settled",
-		func() bool { return s.pending(t) == 0 && s.rdb.XLen(t.Context(), s.topic).Val() <= 2 },
+		func() bool { return s.Pending(t) == 0 && s.RDB.XLen(t.Context(), s.Topic).Val() <= 2 },
 	)
 	if len(told) > 0 {
 		t.Error("a request was handled that was handed on in another group")

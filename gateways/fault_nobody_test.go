@@ -12,6 +12,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
@@ -23,8 +25,8 @@ func TestFault_S2_WhatWaitsIsBounded(t *testing.T) {
 	for name, cfg := range map[string]gateways.ClientConfig{"number": {MaxWaiting: 20}, "bytes": {MaxWaitingBytes: 200_000}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStand(t)
-			c := s.client(t, cfg)
+			s := rig.NewStand(t)
+			c := s.Client(t, cfg)
 			send := gateways.Send[string](c, "note")
 			var err error
 			for i := 0; err == nil; i++ {
@@ -36,11 +38,11 @@ func TestFault_S2_WhatWaitsIsBounded(t *testing.T) {
 			if !errors.Is(err, gateways.ErrOverloaded) {
 				t.Fatal(err)
 			}
-			h := gateways.HTTP(c, "note", gateways.FireAndForget())
-			if got := ask(h, asked("POST", "/", `{}`)); got.status != http.StatusServiceUnavailable {
+			h := web.HTTP(c, "note", web.FireAndForget())
+			if got := rig.Ask(h, rig.Asked("POST", "/", `{}`)); got.Status != http.StatusServiceUnavailable {
 				t.Errorf("by HTTP: %+v", got)
 			}
-			s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+			s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 				gateways.HandleVoid(svc, "note", func(context.Context, string) error { return nil })
 			})
 			redistest.Soon(t, "there is room again", func() bool { return send(t.Context(), "x") == nil })
@@ -51,27 +53,27 @@ func TestFault_S2_WhatWaitsIsBounded(t *testing.T) {
 // Calls to a topic that nobody serves say so, first those that wait and then at once, and leave nothing in the stream.
 func TestFault_G9_NobodyServes(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	c := s.client(t, gateways.ClientConfig{Timeout: redistest.Patience})
-	call := gateways.Call[hello, greeting](c, "hello")
+	s := rig.NewStand(t)
+	c := s.Client(t, gateways.ClientConfig{Timeout: redistest.Patience})
+	call := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
 	redistest.Soon(
 		t,
 		"it is not ready, for nobody serves",
 		func() bool { return errors.Is(c.Ready(), gateways.ErrNoService) },
 	)
-	if _, err := call(t.Context(), hello{"Ada"}); !errors.Is(err, gateways.ErrNoService) {
+	if _, err := call(t.Context(), rig.Hello{Name: "Ada"}); !errors.Is(err, gateways.ErrNoService) {
 		t.Errorf("a call: %v", err)
 	}
-	if got := ask(gateways.HTTP(c, "hello"), asked("GET", "/", "")); got.status != http.StatusServiceUnavailable ||
-		got.failure(t).Code != gateways.CodeNoService {
+	if got := rig.Ask(web.HTTP(c, "hello"), rig.Asked("GET", "/", "")); got.Status != http.StatusServiceUnavailable ||
+		got.Failure(t).Code != gateways.CodeNoService {
 		t.Errorf("by HTTP: %+v", got)
 	}
-	redistest.Soon(t, "nothing is left of it", func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == 0 })
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	redistest.Soon(t, "nothing is left of it", func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() == 0 })
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
 	redistest.Soon(
 		t,
 		"calls are answered",
-		func() bool { _, err := call(t.Context(), hello{"Ada"}); return err == nil },
+		func() bool { _, err := call(t.Context(), rig.Hello{Name: "Ada"}); return err == nil },
 	)
 	redistest.Soon(t, "it is ready", func() bool { return c.Ready() == nil })
 }
@@ -80,9 +82,9 @@ func TestFault_G9_NobodyServes(t *testing.T) {
 // of each request with them.
 func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 	t.Parallel()
-	s, far := newStand(t), newStand(t)
+	s, far := rig.NewStand(t), rig.NewStand(t)
 	got := make(chan flow.Headers, 2)
-	far.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	far.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		svc.HandleFunc("next", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
 			got <- r.Headers
 			return gateways.Response{}, nil
@@ -90,12 +92,12 @@ func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 	})
 	tenant := gateways.HeaderFor("tenant", func(_ context.Context, v string) string { return "of " + v })
 	next := gateways.Call[string, []byte](
-		far.client(t, gateways.ClientConfig{}),
+		far.Client(t, gateways.ClientConfig{}),
 		"next",
 		tenant,
 		gateways.Header("identity", "own"),
 	)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "first", func(ctx context.Context, v string) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
@@ -104,7 +106,7 @@ func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 		})
 	})
 	first := gateways.Call[string, []byte](
-		s.client(t, gateways.ClientConfig{}),
+		s.Client(t, gateways.ClientConfig{}),
 		"first",
 		gateways.Header("traceparent", "00-1"),
 		gateways.Header("request-id", "r7"),
@@ -130,15 +132,15 @@ func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 		t.Errorf("request id %q", id)
 	}
 	out := sink.Stream(
-		s.rdb,
-		sink.StreamConfig[string]{Key: s.topic + ":out", HeadersFor: func(m flow.Message[string]) flow.Headers {
+		s.RDB,
+		sink.StreamConfig[string]{Key: s.Topic + ":out", HeadersFor: func(m flow.Message[string]) flow.Headers {
 			return flow.Headers{{Name: "tenant", Value: "of " + m.Value}}
 		}},
 	)
 	if err := flow.New("headers", flow.To(source.Of("z"), out)).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if v := s.rdb.XRange(t.Context(), s.topic+":out", "-", "+").Val()[0].Values; v["h:tenant"] != "of z" {
+	if v := s.RDB.XRange(t.Context(), s.Topic+":out", "-", "+").Val()[0].Values; v["h:tenant"] != "of z" {
 		t.Errorf("%v", v)
 	}
 }

@@ -15,6 +15,10 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/events"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+	"github.com/streamerson/streamerson-go/gateways/sse"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
@@ -64,99 +68,99 @@ func (b *bomb) UnmarshalText(text []byte) error {
 // that is answered, and the next one is served.
 func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	t.Parallel()
-	e := newEdge(t)
+	e := rig.NewEdge(t)
 	boom := func(r *http.Request) bool { return r.URL.Query().Get("a") == "boom" }
 	// serves asks a handler for what panics, and then for what does not.
 	serves := func(h http.Handler, bad, good *http.Request) func(*testing.T) {
 		return func(t *testing.T) {
-			if got := ask(h, bad); got.status != http.StatusInternalServerError ||
-				got.failure(t).Code != gateways.CodeInternal ||
-				strings.Contains(got.body, "boom") {
+			if got := rig.Ask(h, bad); got.Status != http.StatusInternalServerError ||
+				got.Failure(t).Code != gateways.CodeInternal ||
+				strings.Contains(got.Body, "boom") {
 				t.Errorf("%+v", got)
 			}
-			if got := ask(h, good); got.status >= 300 {
+			if got := rig.Ask(h, good); got.Status >= 300 {
 				t.Errorf("the next request: %+v", got)
 			}
 		}
 	}
-	get := func(query string) *http.Request { return asked("GET", "/?"+query, "") }
+	get := func(query string) *http.Request { return rig.Asked("GET", "/?"+query, "") }
 	covered := map[string]func(*testing.T){
-		"Authenticate who": serves(gateways.HTTP(e.client, "echo",
-			gateways.Authenticate(func(r *http.Request) (string, error) {
+		"Authenticate who": serves(web.HTTP(e.Client, "echo",
+			web.Authenticate(func(r *http.Request) (string, error) {
 				if boom(r) {
 					panic("boom")
 				}
 				return "ann", nil
 			})), get("a=boom"), get("a=1")),
-		"Keyed key": serves(gateways.Route[explosive](e.client, "echo", gateways.Keyed(func(e explosive) string {
+		"Keyed key": serves(web.Route[explosive](e.Client, "echo", gateways.Keyed(func(e explosive) string {
 			if e.Say == "hit" {
 				panic("boom")
 			}
 			return "k"
-		})), asked("POST", "/", `"hit"`), asked("POST", "/", `"x"`)),
-		"Validate": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"boom"`),
-			asked("POST", "/", `"x"`)),
-		"UnmarshalJSON": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"decode"`),
-			asked("POST", "/", `"x"`)),
-		"MarshalJSON": serves(gateways.Route[explosive](e.client, "echo"), asked("POST", "/", `"encode"`),
-			asked("POST", "/", `"x"`)),
-		"UnmarshalText": serves(gateways.Route[struct {
+		})), rig.Asked("POST", "/", `"hit"`), rig.Asked("POST", "/", `"x"`)),
+		"Validate": serves(web.Route[explosive](e.Client, "echo"), rig.Asked("POST", "/", `"boom"`),
+			rig.Asked("POST", "/", `"x"`)),
+		"UnmarshalJSON": serves(web.Route[explosive](e.Client, "echo"), rig.Asked("POST", "/", `"decode"`),
+			rig.Asked("POST", "/", `"x"`)),
+		"MarshalJSON": serves(web.Route[explosive](e.Client, "echo"), rig.Asked("POST", "/", `"encode"`),
+			rig.Asked("POST", "/", `"x"`)),
+		"UnmarshalText": serves(web.Route[struct {
 			A bomb `json:"a" query:"a"`
-		}](e.client, "echo"), get("a=boom"), get("a=1")),
+		}](e.Client, "echo"), get("a=boom"), get("a=1")),
 		"Ready checks": func(t *testing.T) {
-			h := gateways.Ready(func() error { panic("boom") })
-			if got := ask(h, get("")); got.status != http.StatusServiceUnavailable ||
-				!strings.Contains(got.body, "boom") {
+			h := web.Ready(func() error { panic("boom") })
+			if got := rig.Ask(h, get("")); got.Status != http.StatusServiceUnavailable ||
+				!strings.Contains(got.Body, "boom") {
 				t.Errorf("%+v", got)
 			}
 		},
 		"Serve h": func(t *testing.T) {
-			addr, _ := up(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			addr, _ := rig.Up(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				if boom(r) {
 					panic("boom")
 				}
-			}), gateways.ServerConfig{})
+			}), web.ServerConfig{})
 			for query, want := range map[string]int{"a=boom": 500, "a=1": 200} {
-				if got := fetch(t, asked("GET", "http://"+addr+"/?"+query, "")); got.status != want {
+				if got := rig.Fetch(t, rig.Asked("GET", "http://"+addr+"/?"+query, "")); got.Status != want {
 					t.Errorf("%+v", got)
 				}
 			}
 		},
 		"CORS h": func(t *testing.T) {
-			addr, _ := up(t, gateways.CORS(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") }),
-				gateways.CORSConfig{Origins: []string{"*"}}), gateways.ServerConfig{})
-			got := fetch(t, asked("GET", "http://"+addr+"/", "", "Origin: https://a.example.com"))
-			if got.status != 500 || got.header.Get("Access-Control-Allow-Origin") != "*" {
+			addr, _ := rig.Up(t, web.CORS(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") }),
+				web.CORSConfig{Origins: []string{"*"}}), web.ServerConfig{})
+			got := rig.Fetch(t, rig.Asked("GET", "http://"+addr+"/", "", "Origin: https://a.example.com"))
+			if got.Status != 500 || got.Header.Get("Access-Control-Allow-Origin") != "*" {
 				t.Errorf("%+v", got)
 			}
 		},
-		"SSEConfig.Feed": func(t *testing.T) {
+		"Config.Feed": func(t *testing.T) {
 			var key string
-			b := newBoard(t, gateways.SSEConfig{From: "0", Feed: func(r *http.Request) (gateways.Feed, error) {
+			b := rig.NewBoard(t, sse.Config{From: "0", Feed: func(r *http.Request) (sse.Feed, error) {
 				if boom(r) {
 					panic("boom")
 				}
-				return gateways.Feed{Key: key, All: true}, nil
+				return sse.Feed{Key: key, All: true}, nil
 			}})
-			key = b.topic
-			b.add(t, "n", "", "x")
-			if got := fetch(t, asked("GET", b.url+"?a=boom", "")); got.status != 500 {
+			key = b.Topic
+			b.Add(t, "n", "", "x")
+			if got := rig.Fetch(t, rig.Asked("GET", b.URL+"?a=boom", "")); got.Status != 500 {
 				t.Errorf("%+v", got)
 			}
-			subscribe(t, b.url).data(1)
+			rig.Subscribe(t, b.URL).Data(1)
 			redistest.Soon(t, "one client is counted", func() bool { return b.Stats().Clients == 1 })
 		},
-		"SSEConfig.Event": func(t *testing.T) {
-			b := newBoard(t, gateways.SSEConfig{From: "0", Event: func(e *redisio.Entry) (gateways.SSEEvent, error) {
+		"Config.Event": func(t *testing.T) {
+			b := rig.NewBoard(t, sse.Config{From: "0", Event: func(e *redisio.Entry) (sse.Event, error) {
 				v, _ := e.Fields.Get("data")
 				if string(v) == "boom" {
 					panic("boom")
 				}
-				return gateways.SSEEvent{Data: v}, nil
+				return sse.Event{Data: v}, nil
 			}})
-			b.add(t, "n", "", "boom")
-			b.add(t, "n", "", "x")
-			if got := subscribe(t, b.url).data(1); got[0] != "x" {
+			b.Add(t, "n", "", "boom")
+			b.Add(t, "n", "", "x")
+			if got := rig.Subscribe(t, b.URL).Data(1); got[0] != "x" {
 				t.Errorf("%q", got)
 			}
 		},
@@ -174,21 +178,21 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 			h := func(n int) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter,
 					r *http.Request) {
-					gateways.ServeStream(w, r, values(n))
+					sse.ServeStream(w, r, values(n))
 				})
 			}
-			if got := ask(h(0), get("")); got.status != 500 || got.failure(t).Code != gateways.CodeInternal {
+			if got := rig.Ask(h(0), get("")); got.Status != 500 || got.Failure(t).Code != gateways.CodeInternal {
 				t.Errorf("%+v", got)
 			}
-			if got := ask(h(2), get("")); !strings.Contains(got.body, "event: failure") ||
-				strings.Contains(got.body, "boom") || strings.Contains(got.body, "event: end") {
+			if got := rig.Ask(h(2), get("")); !strings.Contains(got.Body, "event: failure") ||
+				strings.Contains(got.Body, "boom") || strings.Contains(got.Body, "event: end") {
 				t.Errorf("%+v", got)
 			}
 		},
 		"Publish": func(t *testing.T) { // Keyed and MarshalJSON again
-			events := gateways.NewEvents(e.rdb, redistest.Key(t), gateways.EventsConfig{})
-			defer events.Close(context.Background())
-			publish := gateways.Publish[explosive](events, "said", gateways.Keyed(func(e explosive) string {
+			pub := events.NewPublisher(e.RDB, redistest.Key(t), events.PublisherConfig{})
+			defer pub.Close(context.Background())
+			publish := events.Publish[explosive](pub, "said", gateways.Keyed(func(e explosive) string {
 				if e.Say == "hit" {
 					panic("boom")
 				}
@@ -207,13 +211,13 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 		},
 		"Subscribe": func(t *testing.T) { // UnmarshalJSON
 			topic := redistest.Key(t)
-			events := gateways.NewEvents(e.rdb, topic, gateways.EventsConfig{})
-			defer events.Close(context.Background())
-			publish := gateways.Publish[string](events, "said")
+			pub := events.NewPublisher(e.RDB, topic, events.PublisherConfig{})
+			defer pub.Close(context.Background())
+			publish := events.Publish[string](pub, "said")
 			got := make(chan string, 2)
-			in := gateways.Subscribe[explosive](e.rdb, topic, "said",
-				gateways.SubscribeConfig{Start: redisio.StartBeginning()})
-			start(t, flow.New("listens", flow.To(in, sink.Func(func(_ context.Context,
+			in := events.Subscribe[explosive](e.RDB, topic, "said",
+				events.SubscribeConfig{Start: redisio.StartBeginning()})
+			rig.Start(t, flow.New("listens", flow.To(in, sink.Func(func(_ context.Context,
 				e explosive) error {
 				got <- e.Say
 				return nil
@@ -231,7 +235,7 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	for name, test := range covered {
 		t.Run(strings.ReplaceAll(name, " ", "_"), test)
 	}
-	for _, name := range callbacks(t, "http*.go", "sse*.go", "events.go") {
+	for _, name := range callbacks(t, "web/*.go", "sse/*.go", "events/*.go") {
 		if covered[name] == nil {
 			t.Errorf("%s is a function of the user's: add what happens when it panics", name)
 		}
@@ -273,7 +277,7 @@ func callbacks(t *testing.T, patterns ...string) (names []string) {
 			}
 		}
 	}
-	if !slices.Contains(names, "SSEConfig.Feed") || !slices.Contains(names, "Authenticate who") {
+	if !slices.Contains(names, "Config.Feed") || !slices.Contains(names, "Authenticate who") {
 		t.Errorf("it finds %q only", names)
 	}
 	return names

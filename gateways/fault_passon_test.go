@@ -9,15 +9,17 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/events"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // What a handler sends, asks for as a stream and publishes has the trace, the request id and the
 // identity of its request, and headers of each message.
 func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
-	s, far := newStand(t), newStand(t)
-	far.rdb.XGroupCreateMkStream(t.Context(), far.topic, "watch", "0") // keeps what is settled
-	far.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s, far := rig.NewStand(t), rig.NewStand(t)
+	far.RDB.XGroupCreateMkStream(t.Context(), far.Topic, "watch", "0") // keeps what is settled
+	far.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "note", func(context.Context, string) error { return nil })
 		gateways.HandleStream(
 			svc,
@@ -25,9 +27,9 @@ func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
 			func(_ context.Context, v string, send func(string) error) error { return send(v) },
 		)
 	})
-	c, events := far.client(t, gateways.ClientConfig{}), gateways.NewEvents(far.rdb, far.topic, gateways.EventsConfig{})
+	c, pub := far.Client(t, gateways.ClientConfig{}), events.NewPublisher(far.RDB, far.Topic, events.PublisherConfig{})
 	t.Cleanup(func() {
-		if err := events.Close(context.Background()); err != nil {
+		if err := pub.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -36,7 +38,7 @@ func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
 		gateways.HeaderFor("tenant", func(_ context.Context, v string) string { return "of " + v }),
 	}
 	note, parts := gateways.Send[string](c, "note", each...), gateways.Stream[string, string](c, "parts", each...)
-	tell := gateways.Publish[string](events, "told", each...)
+	tell := events.Publish[string](pub, "told", each...)
 	work := func(ctx context.Context, v string) error {
 		for _, err := range parts(ctx, v) {
 			if err != nil {
@@ -45,13 +47,13 @@ func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
 		}
 		return errors.Join(note(ctx, v), tell(ctx, v))
 	}
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "unary", work)
 		gateways.HandleStream(svc, "streamed", func(ctx context.Context, v string, _ func(string) error) error {
 			return work(ctx, v)
 		})
 	})
-	near := s.client(t, gateways.ClientConfig{})
+	near := s.Client(t, gateways.ClientConfig{})
 	own := []gateways.CallOption{
 		gateways.Header("traceparent", "00-1"),
 		gateways.Header("request-id", "r7"),
@@ -67,8 +69,8 @@ func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
 		}
 	}
 	seen := 0
-	for _, key := range []string{far.topic, gateways.EventsKey(far.topic)} {
-		for _, e := range s.rdb.XRange(t.Context(), key, "-", "+").Val() {
+	for _, key := range []string{far.Topic, events.Key(far.Topic)} {
+		for _, e := range s.RDB.XRange(t.Context(), key, "-", "+").Val() {
 			seen++
 			got := make(map[string]any)
 			for _, name := range []string{"traceparent", "h:request-id", "h:identity", "h:fixed", "h:tenant",
@@ -85,11 +87,11 @@ func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
 	if seen != 6 {
 		t.Errorf("%d entries, want 6", seen)
 	}
-	bad := gateways.Publish[string](events, "told",
+	bad := events.Publish[string](pub, "told",
 		gateways.HeaderFor("tenant", func(context.Context, string) string { panic("boom") }))
 	var panicked *flow.PanicError
 	if err := bad(t.Context(), "x"); !errors.As(err, &panicked) {
 		t.Errorf("a panic of HeaderFor: %v", err)
 	}
-	redistest.Soon(t, "all is settled", func() bool { return s.pending(t)+far.pending(t) == 0 })
+	redistest.Soon(t, "all is settled", func() bool { return s.Pending(t)+far.Pending(t) == 0 })
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
@@ -19,7 +21,7 @@ import (
 // large ones that are allowed get through.
 func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 	t.Parallel()
-	onBothWires(t, func(t *testing.T, w wired) {
+	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		text := func(n int) string { return strings.Repeat("x", n) }
 		register := func(svc *gateways.Service) {
 			gateways.Handle(svc, "body", func(_ context.Context, n int) (string, error) { return text(n), nil })
@@ -35,8 +37,8 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 				func(_ context.Context, n int, send func(string) error) error { return send(text(n)) },
 			)
 		}
-		w.serve(t, gateways.ServiceConfig{MaxReply: 3 << 20}, register)
-		c := w.client(t)
+		w.Serve(t, gateways.ServiceConfig{MaxReply: 3 << 20}, register)
+		c := w.Client(t)
 		ask := func(typ string, n int) (string, error) {
 			return gateways.Call[int, string](c, typ, gateways.Timeout(redistest.Patience))(t.Context(), n)
 		}
@@ -53,7 +55,7 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 			len(remote.Message) > 5000 {
 			t.Errorf("a long error: %.100v", err)
 		}
-		if w.wire != nil {
+		if w.Wire != nil {
 			return
 		}
 		for v, err := range gateways.Stream[int, string](c, "parts")(t.Context(), 4<<20) {
@@ -62,8 +64,8 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 			}
 		}
 	})
-	s := newStand(t)
-	in := gateways.Requests(s.rdb, s.topic, source.StreamConfig[int]{})
+	s := rig.NewStand(t)
+	in := gateways.Requests(s.RDB, s.Topic, source.StreamConfig[int]{})
 	made, failed := operators.Try(in, func(_ context.Context, n int) (any, error) {
 		switch n {
 		case 0:
@@ -73,9 +75,9 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 		}
 		return strings.Repeat("x", n), nil
 	})
-	start(t, flow.New("large", gateways.Reply(made, s.rdb, s.topic, gateways.ReplyConfig{MaxReply: 1000}),
-		gateways.ReplyFailure(failed, s.rdb, s.topic, gateways.ReplyConfig{})))
-	call := gateways.Call[int, string](s.client(t, gateways.ClientConfig{}), "x", gateways.Timeout(redistest.Patience))
+	rig.Start(t, flow.New("large", gateways.Reply(made, s.RDB, s.Topic, gateways.ReplyConfig{MaxReply: 1000}),
+		gateways.ReplyFailure(failed, s.RDB, s.Topic, gateways.ReplyConfig{})))
+	call := gateways.Call[int, string](s.Client(t, gateways.ClientConfig{}), "x", gateways.Timeout(redistest.Patience))
 	for n, code := range map[int]gateways.Code{0: gateways.CodeInternal, 1: gateways.CodeConflict,
 		2000: gateways.CodeReplyTooLarge} {
 		var remote *gateways.RemoteError
@@ -88,20 +90,20 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 // A limit counts from the entry's id, and no clock of a client travels.
 func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	c := s.client(t, gateways.ClientConfig{})
-	s.rdb.XGroupCreateMkStream(t.Context(), s.topic, "watch", "0")
-	s.late(t, c, "x", s.topic)
-	for _, e := range s.rdb.XRange(t.Context(), s.topic, "-", "+").Val() {
+	s := rig.NewStand(t)
+	c := s.Client(t, gateways.ClientConfig{})
+	s.RDB.XGroupCreateMkStream(t.Context(), s.Topic, "watch", "0")
+	s.Late(t, c, "x", s.Topic)
+	for _, e := range s.RDB.XRange(t.Context(), s.Topic, "-", "+").Val() {
 		if e.Values["limit"] == nil || e.Values["deadline"] != nil {
 			t.Errorf("%v", e.Values)
 		}
 	}
-	var log lockedBuffer
+	var log rig.LockedBuffer
 	for range 20 { // their time was over when they were added
-		s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "x", "id", "1", "limit", "0"))
+		s.RDB.XAdd(t.Context(), redistest.Entry(s.Topic, "data", "x", "type", "x", "id", "1", "limit", "0"))
 	}
-	svc := s.serve(
+	svc := s.Serve(
 		t,
 		gateways.ServiceConfig{Log: slog.New(slog.NewTextHandler(&log, nil))},
 		func(svc *gateways.Service) {
@@ -116,26 +118,26 @@ func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 // What can't be read is answered where there is a caller, and else it is a dead letter at once.
 func TestFault_S7_UndecodableRequests(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-	c := s.client(t, gateways.ClientConfig{})
+	s := rig.NewStand(t)
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
+	c := s.Client(t, gateways.ClientConfig{})
 	if err := gateways.Send[string](c, "hello")(t.Context(), "no object"); err != nil {
 		t.Fatal(err)
 	}
-	add := func(fields ...string) { s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, fields...)) }
+	add := func(fields ...string) { s.RDB.XAdd(t.Context(), redistest.Entry(s.Topic, fields...)) }
 	add("other", "x")
 	add("data", "{}", "type", "hello", "limit", "soon")
 	add("data", "{}", "type", strings.Repeat("x", 1000))
 	redistest.Soon(
 		t,
 		"all are dead letters",
-		func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 4 },
+		func() bool { return s.RDB.XLen(t.Context(), s.Topic+":dead").Val() == 4 },
 	)
-	mailbox := "{" + s.topic + "}:reply:me"
-	s.rdb.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
+	mailbox := "{" + s.Topic + "}:reply:me"
+	s.RDB.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
 	add("data", "{}", "type", "hello", "limit", "soon", "reply", mailbox, "id", "7")
-	redistest.Soon(t, "it is answered", func() bool { return s.rdb.XLen(t.Context(), mailbox).Val() == 2 })
-	if got := s.rdb.XRange(t.Context(), mailbox, "-", "+").Val()[1].Values; got["id"] != "7" ||
+	redistest.Soon(t, "it is answered", func() bool { return s.RDB.XLen(t.Context(), mailbox).Val() == 2 })
+	if got := s.RDB.XRange(t.Context(), mailbox, "-", "+").Val()[1].Values; got["id"] != "7" ||
 		got["h::code"] != "invalid_request" {
 		t.Errorf("%v", got)
 	}
@@ -144,9 +146,9 @@ func TestFault_S7_UndecodableRequests(t *testing.T) {
 // What a request has beside its body is bounded, at the client and at the service.
 func TestFault_S5_RequestsHaveLimits(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
-	c := s.client(t, gateways.ClientConfig{})
+	s := rig.NewStand(t)
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
+	c := s.Client(t, gateways.ClientConfig{})
 	long := strings.Repeat("x", 100_000)
 	for _, r := range []gateways.Request{{Type: "hello", ID: long}, {Type: long}, {Type: "hello", Key: long}, {Type: "hello", ContentType: long},
 		{Type: "hello", Headers: flow.Headers{{Name: "a", Value: long}}}, {Type: "hello", Headers: make(flow.Headers, 1000)}} {
@@ -156,13 +158,13 @@ func TestFault_S5_RequestsHaveLimits(t *testing.T) {
 		}
 	}
 	for range 3 { // cancels of strangers
-		s.rdb.XAdd(t.Context(), redistest.Entry("{"+s.topic+"}:control", "data", "0", "type", "cancel", "id", long))
+		s.RDB.XAdd(t.Context(), redistest.Entry("{"+s.Topic+"}:control", "data", "0", "type", "cancel", "id", long))
 	}
-	h := gateways.HTTP(c, "hello", gateways.ForwardHeaders("X-Long"))
-	if got := ask(h, asked("GET", "/", "", "X-Long: "+long)); got.status < 400 || got.status > 499 {
-		t.Errorf("by HTTP: %d", got.status)
+	h := web.HTTP(c, "hello", web.ForwardHeaders("X-Long"))
+	if got := rig.Ask(h, rig.Asked("GET", "/", "", "X-Long: "+long)); got.Status < 400 || got.Status > 499 {
+		t.Errorf("by HTTP: %d", got.Status)
 	}
-	if got := ask(h, asked("GET", "/?name=Ada", "")); got.status != http.StatusOK {
+	if got := rig.Ask(h, rig.Asked("GET", "/?name=Ada", "")); got.Status != http.StatusOK {
 		t.Errorf("afterwards: %+v", got)
 	}
 }

@@ -2,8 +2,9 @@ package gateways
 
 import (
 	"context"
-	"encoding/json"
 
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -67,27 +68,50 @@ func HandleStream[Q, R any](s *Service, typ string, f func(ctx context.Context, 
 }
 
 func value[Q any](codec redisio.Codec[Q], r *Request) (Q, error) {
-	q, err := decodeBody(codec, r.Body, r.ContentType)
+	q, err := wire.DecodeBody(codec, r.Body, r.ContentType)
 	if err != nil {
 		return q, &RequestError{Type: r.Type, Err: err}
 	}
 	return q, nil
 }
 
-// decodeBody decodes a body. A text codec unquotes a JSON string, so that programs that send
-// everything as JSON can send text.
-func decodeBody[T any](codec redisio.Codec[T], body []byte, contentType string) (v T, err error) {
-	if len(body) > 0 && body[0] == '"' && isJSON(contentType) && codec.ContentType() == "text/plain" {
-		var text string
-		if err := json.Unmarshal(body, &text); err != nil {
-			return v, err
-		}
-		body = []byte(text)
-	}
-	return codec.Decode(body)
-}
-
 func encoded[R any](codec redisio.Codec[R], v R) (Response, error) {
 	body, err := codec.Append(nil, v)
 	return Response{Body: body, ContentType: codec.ContentType()}, err
+}
+
+// Answer is the result of a typed handler that sets the HTTP status or headers as well:
+//
+//	gateways.Handle(svc, "addBook", func(ctx context.Context, q AddBook) (gateways.Answer[Book], error) {
+//		…
+//		location := flow.Headers{{Name: "Location", Value: "/books/" + b.ID}}
+//		return gateways.Answer[Book]{Status: http.StatusCreated, Headers: location, Value: b}, nil
+//	})
+//
+// Callers of Call receive only the Value. With Status 204, 205 or 304 there is no body.
+type Answer[R any] struct {
+	Status  int // 0 lets the gateway choose
+	Headers flow.Headers
+	Value   R
+}
+
+// answering is implemented by Answers of all types.
+type answering interface{ response() (Response, error) }
+
+func (a Answer[R]) response() (Response, error) {
+	if a.Status != 0 && wire.Bodiless(a.Status) {
+		return Response{Status: a.Status, Headers: a.Headers}, nil
+	}
+	r, err := encoded(redisio.DefaultCodec[R](), a.Value)
+	r.Status, r.Headers = a.Status, a.Headers
+	return r, err
+}
+
+// answerOf returns a function that encodes a handler's results.
+func answerOf[R any]() func(R) (Response, error) {
+	if _, is := any(*new(R)).(answering); is {
+		return func(v R) (Response, error) { return any(v).(answering).response() }
+	}
+	codec := redisio.DefaultCodec[R]()
+	return func(v R) (Response, error) { return encoded(codec, v) }
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/plan"
 )
 
 // handling is a request that is being handled. It is the context of its handler.
@@ -64,7 +65,7 @@ func (h *handling) Err() error {
 }
 
 func (h *handling) Value(key any) any {
-	if key == (passedKey{}) {
+	if key == (plan.PassKey{}) {
 		return h.headers
 	}
 	h.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -141,11 +142,11 @@ func (t *registry) elsewhere(ctx context.Context, typ string) (bool, error) {
 // process from the set when it closes.
 type announcer struct {
 	types  *registry
-	onward *outbox
+	onward *outbox.Outbox
 }
 
 func (a *announcer) Open(ctx context.Context) error {
-	a.onward.hold()
+	a.onward.Hold()
 	if err := a.types.announce(ctx); err != nil { // retried at the next tick
 		flow.Logger(ctx).Warn("service: types are not announced yet", "key", a.types.key, "error", err)
 	}
@@ -158,7 +159,7 @@ func (a *announcer) Write(ctx context.Context, _ []flow.Message[time.Time]) erro
 
 func (a *announcer) Close(ctx context.Context) error {
 	_, _ = a.types.do(ctx, "leave") // otherwise it expires soon
-	return a.onward.release(ctx)
+	return a.onward.Release(ctx)
 }
 
 // foreign reports that a request was handed on for another group. Only that group handles it.
@@ -187,19 +188,19 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 	p := &pending{request: *r, format: s.speech.request, replyTo: meta.ReplyTo, until: meta.Deadline}
 	p.request.handed, p.request.group = r.handed+1, s.cfg.Group
 	p.request.Headers = slices.Clip(r.Headers)
-	p.again = p
-	if p.out.Fields, err = p.encode(p.space[:0], meta.MaybeDuplicate || meta.Attempt > 1); err != nil {
+	p.Again = p
+	if p.Out.Fields, err = p.encode(p.space[:0], meta.MaybeDuplicate || meta.Attempt > 1); err != nil {
 		return false, err
 	}
-	s.onward.hold()
+	s.onward.Hold()
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		_ = s.onward.release(clean) // all writes have been confirmed
+		_ = s.onward.Release(clean) // all writes have been confirmed
 	}()
 	bound, cancel := context.WithTimeout(ctx, handedWait)
 	defer cancel()
-	switch err := s.onward.write(bound, &p.letter); {
+	switch err := s.onward.Write(bound, &p.Entry); {
 	case err == nil, errors.Is(err, redisio.ErrNoStream):
 		s.stats.handedOn.Add(1)
 		return true, nil
@@ -214,5 +215,5 @@ func (s *Service) announces() {
 		return
 	}
 	member, _ := json.Marshal(announced{rand.Text()[:16], s.cfg.Group, s.Types()}) // strings can always be encoded
-	s.types = &registry{rdb: s.rdb, key: s.topic.types, group: s.cfg.Group, member: member}
+	s.types = &registry{rdb: s.rdb, key: s.topic.Types, group: s.cfg.Group, member: member}
 }

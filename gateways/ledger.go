@@ -39,7 +39,7 @@ type recent struct {
 	next  int // the slot to use next, once the ring is full: the oldest
 }
 
-func (r *recent) add(id string) {
+func (r *recent) Add(id string) {
 	if _, known := r.slots[id]; known {
 		return
 	}
@@ -163,7 +163,7 @@ func (l *ledger) cancel(id string) *handling {
 	h := l.known[id]
 	switch {
 	case h == nil:
-		l.gone.add(strings.Clone(id))
+		l.gone.Add(strings.Clone(id))
 	case h.kept: // it has ended
 		return nil
 	}

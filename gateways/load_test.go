@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,16 +257,4 @@ func TestLoadDeadline(t *testing.T) {
 			t.Errorf("40 ms to wait, and 20 to go: %v", err)
 		}
 	})
-}
-
-// Retry-After is the time of the error, in whole seconds, and one at the least.
-func TestRetryAfterIsOfTheError(t *testing.T) {
-	for after, want := range map[time.Duration]string{leastWait: "1", time.Second: "1", 2100 * time.Millisecond: "3",
-		mostWait: "30"} {
-		w := httptest.NewRecorder()
-		refusalOf(&OverloadError{Wait: time.Minute, RetryAfter: after}).write(w)
-		if got := w.Header().Get("Retry-After"); w.Code != 503 || got != want {
-			t.Errorf("%v: %d, Retry-After %q, want %s", after, w.Code, got, want)
-		}
-	}
 }

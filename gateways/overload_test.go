@@ -11,14 +11,15 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // More calls than the service can answer: some are answered, the others refused at once, by a typed error, until it has
 // caught up.
 func TestOverloadIsRefused(t *testing.T) {
-	s := newStand(t)
-	s.serve(
+	s := rig.NewStand(t)
+	s.Serve(
 		t,
 		gateways.ServiceConfig{MaxInFlight: 8, Concurrency: []flow.StageOption{flow.Workers(1)}},
 		func(svc *gateways.Service) {
@@ -29,7 +30,7 @@ func TestOverloadIsRefused(t *testing.T) {
 			)
 		},
 	)
-	call := gateways.Call[string, []byte](s.client(t, gateways.ClientConfig{MaxWait: 20 * time.Millisecond}), "slow")
+	call := gateways.Call[string, []byte](s.Client(t, gateways.ClientConfig{MaxWait: 20 * time.Millisecond}), "slow")
 	var answered, refused atomic.Int32
 	var wg sync.WaitGroup
 	for range 100 {
@@ -59,12 +60,12 @@ func TestOverloadIsRefused(t *testing.T) {
 
 // Services that are away are no overload: calls wait for them, and time out.
 func TestServicesAwayAreNoOverload(t *testing.T) {
-	s := newStand(t)
-	if err := s.rdb.XGroupCreateMkStream(t.Context(), s.topic, "service", "0").Err(); err != nil {
+	s := rig.NewStand(t)
+	if err := s.RDB.XGroupCreateMkStream(t.Context(), s.Topic, "service", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
 	call := gateways.Call[string, []byte](
-		s.client(t, gateways.ClientConfig{MaxWait: time.Millisecond}),
+		s.Client(t, gateways.ClientConfig{MaxWait: time.Millisecond}),
 		"x",
 		gateways.Timeout(500*time.Millisecond),
 	)
@@ -84,25 +85,25 @@ func TestServicesAwayAreNoOverload(t *testing.T) {
 // A client that hangs does not fill the server: its mailbox has a cap.
 func TestMailboxIsCapped(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s := rig.NewStand(t)
+	svc := s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "x", func(context.Context, string) error { return nil })
 	})
-	mailbox := "{" + s.topic + "}:reply:hangs"
-	s.rdb.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
+	mailbox := "{" + s.Topic + "}:reply:hangs"
+	s.RDB.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
 	const n = 20_000
-	pipe := s.rdb.Pipeline()
+	pipe := s.RDB.Pipeline()
 	for i := range n {
 		pipe.XAdd(
 			t.Context(),
-			redistest.Entry(s.topic, "data", "x", "type", "x", "id", fmt.Sprint(i), "reply", mailbox),
+			redistest.Entry(s.Topic, "data", "x", "type", "x", "id", fmt.Sprint(i), "reply", mailbox),
 		)
 	}
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Soon(t, "all are answered", func() bool { return svc.Stats().Answered == n && s.pending(t) == 0 })
-	if got := s.rdb.XLen(t.Context(), mailbox).Val(); got < 16_384 || got > 16_384+200 {
+	redistest.Soon(t, "all are answered", func() bool { return svc.Stats().Answered == n && s.Pending(t) == 0 })
+	if got := s.RDB.XLen(t.Context(), mailbox).Val(); got < 16_384 || got > 16_384+200 {
 		t.Errorf("%d replies in the mailbox", got)
 	}
 }
@@ -120,7 +121,7 @@ func TestServiceTakesAFewForEachHandler(t *testing.T) {
 		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, 16},
 		{gateways.ServiceConfig{MaxInFlight: 7}, 7},
 	} {
-		for _, s := range gateways.NewService(newStand(t).rdb, "x", test.cfg).Graph().Describe().Stages {
+		for _, s := range gateways.NewService(rig.NewStand(t).RDB, "x", test.cfg).Graph().Describe().Stages {
 			if s.Name == "requests" && s.MaxInFlight != test.want {
 				t.Errorf("%+v: %d, want %d", test.cfg, s.MaxInFlight, test.want)
 			}

@@ -31,7 +31,7 @@ func (p *parts) put(r Response) {
 		p.run != "" && r.run != "" && r.run != p.run: // a copy
 		return
 	case r.kind == kindError:
-		p.err = r.failure()
+		p.err = r.Failure()
 	case r.kind == kindEnd && r.seq == p.next:
 		p.over = true
 	case r.kind == kindPart && r.seq == p.next && len(p.have) < 2*p.window:

@@ -23,18 +23,18 @@ func TestFault_S9_RecentForgetsTheOldest(t *testing.T) {
 		t.Error("an empty set has a member")
 	}
 	for n := range 6 {
-		r.add(strconv.Itoa(n))
-		r.add(strconv.Itoa(n))
+		r.Add(strconv.Itoa(n))
+		r.Add(strconv.Itoa(n))
 	}
 	has(2, 3, 4, 5)
 	if !r.remove("3") || r.remove("3") {
 		t.Error("3 is not removed once")
 	}
 	has(2, 4, 5)
-	r.add("6") // in the place of 2
+	r.Add("6") // in the place of 2
 	has(4, 5, 6)
-	r.add("3") // in its old place
-	r.add("7")
+	r.Add("3") // in its old place
+	r.Add("7")
 	has(3, 5, 6, 7)
 	if r.remove("") {
 		t.Error("the slot of what was removed is a member")

@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 	"github.com/streamerson/streamerson-go/sink"
@@ -28,7 +30,7 @@ func Requests[T any](
 	opts ...flow.StageOption,
 ) flow.Source[T] {
 	var wrong []flow.StageOption
-	if err := checkTopic("Requests", topic); err != nil {
+	if err := slot.CheckTopic("Requests", topic); err != nil {
 		wrong = append(wrong, flow.InvalidError(err))
 	}
 	cfg.Key, cfg.DeleteSettled = topic, !cfg.AtMostOnce
@@ -36,7 +38,7 @@ func Requests[T any](
 		cfg.Group = defaultGroup
 	}
 	in := source.Stream(rdb, cfg, append(wrong, opts...)...)
-	from := []keys{keysOf(topic)}
+	from := []slot.Topic{slot.TopicOf(topic)}
 	return flow.Step(in, "due", func() flow.StepFunc[T, T] {
 		return func(_ context.Context, m flow.Message[T]) (flow.Message[T], bool, error) {
 			meta := m.Meta()
@@ -61,12 +63,12 @@ func (e *ReplyAddressError) Error() string {
 }
 
 // checkAddress rejects reply addresses that the service must not write to.
-func checkAddress(address string, from []keys) error {
+func checkAddress(address string, from []slot.Topic) error {
 	if address == "" {
 		return nil
 	}
 	for _, t := range from {
-		if t.owns(address) {
+		if t.Owns(address) {
 			return nil
 		}
 	}
@@ -103,7 +105,7 @@ func Reply[T any](
 	opts ...flow.StageOption,
 ) flow.Branch {
 	codec := redisio.DefaultCodec[T]()
-	return reply(in, rdb, topic, cfg, opts, func(v T) (Response, error) { return encoded(codec, v) })
+	return replyBy(in, rdb, topic, cfg, opts, func(v T) (Response, error) { return encoded(codec, v) })
 }
 
 // ReplyFailure answers failed requests, such as the second output of operators.Try, with the
@@ -111,7 +113,7 @@ func Reply[T any](
 func ReplyFailure[T any](
 	in flow.Source[flow.Failure[T]], rdb redis.UniversalClient, topic string, cfg ReplyConfig, opts ...flow.StageOption,
 ) flow.Branch {
-	return reply(
+	return replyBy(
 		in,
 		rdb,
 		topic,
@@ -121,7 +123,7 @@ func ReplyFailure[T any](
 	)
 }
 
-func reply[T any](
+func replyBy[T any](
 	in flow.Source[T],
 	rdb redis.UniversalClient,
 	topic string,
@@ -129,8 +131,8 @@ func reply[T any](
 	opts []flow.StageOption,
 	answer func(T) (Response, error),
 ) flow.Branch {
-	from, most := []keys{keysOf(topic)}, cfg.MaxReply
-	def(&most, defaultMaxReply)
+	from, most := []slot.Topic{slot.TopicOf(topic)}, cfg.MaxReply
+	most = cmp.Or(most, defaultMaxReply)
 	wantedOpts := []flow.StageOption{flow.OnFault(flow.DeadLetter)}
 	if err := checkMaxReply("ReplyConfig", most); err != nil {
 		wantedOpts = append(wantedOpts, flow.InvalidError(err))
@@ -159,7 +161,7 @@ func reply[T any](
 }
 
 // answers emits a message for each request that wants the answer.
-func answers[T any](m flow.Message[T], from []keys, emit flow.Emit[T]) error {
+func answers[T any](m flow.Message[T], from []slot.Topic, emit flow.Emit[T]) error {
 	meta := m.Meta()
 	for i := range meta.Members {
 		if err := answers(flow.Member(m, i, m.Value), from, emit); err != nil {

@@ -13,12 +13,12 @@ import (
 // errCancelled is the cause when the caller no longer waits.
 var errCancelled = errors.New("gateways: the caller no longer waits")
 
-// serve handles one request. It runs in many goroutines concurrently.
-func (s *Service) serve(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
+// Serve handles one request. It runs in many goroutines concurrently.
+func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
 	meta, r := m.Meta(), &m.Value
 	if expired(meta.Deadline) {
 		s.stats.expired.Add(1)
-		s.expiry.tell(ctx, &s.stats, s.topic.requests)
+		s.expiry.tell(ctx, &s.stats, s.topic.Requests)
 		return flow.Message[Response]{}, false, nil
 	}
 	if err := checkAddress(meta.ReplyTo, s.allowed); err != nil {
@@ -171,7 +171,7 @@ func (s *Service) heed(_ context.Context, n note) error {
 		}
 	case kindMore:
 		if h := s.ledger.running(n.id); h != nil && h.credits != nil {
-			h.credits.add(n.more)
+			h.credits.Add(n.more)
 		}
 	}
 	return nil

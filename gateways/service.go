@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -93,19 +96,19 @@ const (
 type Service struct {
 	cfg     ServiceConfig
 	rdb     redis.UniversalClient
-	topic   keys
+	topic   slot.Topic
 	speech  dialect
-	allowed []keys  // topics whose clients may be answered
-	errs    []error // of the configuration
+	allowed []slot.Topic // topics whose clients may be answered
+	errs    []error      // of the configuration
 
 	handlers map[string]handler
 	wrap     []Middleware
 	built    atomic.Bool // a graph was made: the handlers are fixed
 
 	ledger *ledger
-	parts  *outbox
-	onward *outbox   // writes requests that are handed on
-	types  *registry // nil before there is a graph, or if types are not announced
+	parts  *outbox.Outbox
+	onward *outbox.Outbox // writes requests that are handed on
+	types  *registry      // nil before there is a graph, or if types are not announced
 	stats  serviceCounters
 	expiry expiry
 }
@@ -128,9 +131,9 @@ type Middleware func(next Handler) Handler
 func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Service {
 	speech, wrong := speak(cfg.Wire, "NewService", topic)
 	s := &Service{cfg: cfg, rdb: rdb, topic: speech.keys, speech: speech, handlers: make(map[string]handler)}
-	def(&s.cfg.Timeout, 30*time.Second)
-	def(&s.cfg.Answers, 4096)
-	def(&s.cfg.MaxReply, defaultMaxReply)
+	s.cfg.Timeout = cmp.Or(s.cfg.Timeout, 30*time.Second)
+	s.cfg.Answers = cmp.Or(s.cfg.Answers, 4096)
+	s.cfg.MaxReply = cmp.Or(s.cfg.MaxReply, defaultMaxReply)
 	s.mistake(checkMaxReply("ServiceConfig", s.cfg.MaxReply))
 	s.mistake(checkMailboxBytes("ServiceConfig", s.cfg.MailboxBytes))
 	s.cfg.Log = flow.Thinned(s.cfg.Log)
@@ -138,10 +141,10 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		s.cfg.Group = defaultGroup
 	}
 	if s.cfg.Concurrency == nil {
-		def(&s.cfg.MaxInFlight, takenByDefault)
+		s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, takenByDefault)
 		s.cfg.Concurrency = []flow.StageOption{flow.Workers(defaultWorkers), flow.Unordered()}
 	}
-	def(&s.cfg.MaxInFlight, max(leastInFlight, takenEach*workersOf(s.cfg.Concurrency)))
+	s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, max(leastInFlight, takenEach*workersOf(s.cfg.Concurrency)))
 	if redisio.IsNilClient(rdb) {
 		s.mistake(
 			&redisio.ConfigError{
@@ -153,7 +156,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		)
 	}
 	s.mistake(wrong)
-	s.parts = newOutbox(
+	s.parts = outbox.New(
 		rdb,
 		writer.Config{
 			Tuning: writer.Tuning{
@@ -168,15 +171,15 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 			},
 		},
 	)
-	s.parts.patient = true
-	s.onward = newOutbox(
+	s.parts.Patient = true
+	s.onward = outbox.New(
 		rdb,
 		writer.Config{
-			Key:    s.topic.requests,
+			Key:    s.topic.Requests,
 			Tuning: writer.Tuning{OnlyExisting: true, MaxPayload: payloadFor(maxMaxReply)},
 		},
 	)
-	s.allowed = []keys{s.topic}
+	s.allowed = []slot.Topic{s.topic}
 	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
 		s.mistake(
 			&redisio.ConfigError{
@@ -188,8 +191,8 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		)
 	}
 	for _, t := range cfg.ReplyTopics {
-		s.mistake(checkTopic("ServiceConfig", t))
-		s.allowed = append(s.allowed, keysOf(t))
+		s.mistake(slot.CheckTopic("ServiceConfig", t))
+		s.allowed = append(s.allowed, slot.TopicOf(t))
 	}
 	s.ledger = newLedger(s.cfg.Answers)
 	return s
@@ -303,7 +306,7 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
 	in := source.StreamConfig[Request]{
-		Key:         s.topic.requests,
+		Key:         s.topic.Requests,
 		Group:       s.cfg.Group,
 		Start:       s.speech.start,
 		Format:      received{s.speech.request},
@@ -324,7 +327,7 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	served := flow.Step(
 		requests,
 		"serve",
-		func() flow.StepFunc[Request, Response] { return s.serve },
+		func() flow.StepFunc[Request, Response] { return s.Serve },
 		s.cfg.Concurrency...)
 	late := make(lateReplies, lateMost)
 	again := flow.Step(
@@ -341,15 +344,15 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 		),
 		flow.Log(s.cfg.Log),
 	}
-	if s.topic.control != "" {
+	if s.topic.Control != "" {
 		control := source.Tail(
 			s.rdb,
-			source.TailConfig[note]{Key: s.topic.control, Format: noteFormat{}, Wait: s.cfg.Wait},
+			source.TailConfig[note]{Key: s.topic.Control, Format: noteFormat{}, Wait: s.cfg.Wait},
 			flow.Name("control"),
 		)
 		parts = append(parts, flow.To(control, sink.Func(s.heed, flow.Name("heed"))))
 	}
-	if s.topic.types != "" {
+	if s.topic.Types != "" {
 		s.announces()
 		ticks := source.Every(announceEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
 		parts = append(
@@ -361,5 +364,5 @@ func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	for _, o := range opts {
 		parts = append(parts, o)
 	}
-	return flow.New("service of "+s.topic.requests, parts...)
+	return flow.New("service of "+s.topic.Requests, parts...)
 }

@@ -15,36 +15,22 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
 )
 
-type hello struct{ Name string }
-type greeting struct{ Text string }
-
-func greet(_ context.Context, h hello) (greeting, error) {
-	switch h.Name {
-	case "":
-		return greeting{}, gateways.Errorf(gateways.CodeInvalid, "who is it?")
-	case "secret":
-		return greeting{}, errors.New("the password is 1234")
-	case "panic":
-		panic("boom")
-	}
-	return greeting{"hello " + h.Name}, nil
-}
-
 func TestCall(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
-		gateways.Handle(svc, "hello", greet)
+	s := rig.NewStand(t)
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "hello", rig.Greet)
 		gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
 	})
-	c := s.client(t, gateways.ClientConfig{})
-	call := gateways.Call[hello, greeting](c, "hello")
-	if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+	c := s.Client(t, gateways.ClientConfig{})
+	call := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
+	if got, err := call(t.Context(), rig.Hello{Name: "Ada"}); err != nil || got.Text != "hello Ada" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for name, want := range map[string]*gateways.RemoteError{
@@ -52,7 +38,7 @@ func TestCall(t *testing.T) {
 		"secret": {Code: gateways.CodeInternal, Message: "handler failed: see the service's log"},
 		"panic":  {Code: gateways.CodeInternal, Message: "handler failed: see the service's log"},
 	} {
-		_, err := call(t.Context(), hello{name})
+		_, err := call(t.Context(), rig.Hello{Name: name})
 		var got *gateways.RemoteError
 		if !errors.As(err, &got) {
 			t.Errorf("%q: %v", name, err)
@@ -71,23 +57,23 @@ func TestCall(t *testing.T) {
 	if !errors.As(err, &remote) || remote.Code != gateways.CodeInvalid {
 		t.Errorf("bad body: %v", err)
 	}
-	redistest.Soon(t, "all acked", func() bool { return s.pending(t) == 0 })
+	redistest.Soon(t, "all acked", func() bool { return s.Pending(t) == 0 })
 }
 
 func TestCallsInParallel(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	for range 2 {
-		s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+		s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
 	}
 	var wg sync.WaitGroup
 	for range 2 {
-		call := gateways.Call[hello, greeting](s.client(t, gateways.ClientConfig{}), "hello")
+		call := gateways.Call[rig.Hello, rig.Greeting](s.Client(t, gateways.ClientConfig{}), "hello")
 		for i := range 50 {
 			wg.Go(func() {
 				for j := range 20 {
 					name := fmt.Sprint(i, "/", j)
-					if got, err := call(t.Context(), hello{name}); err != nil || got.Text != "hello "+name {
+					if got, err := call(t.Context(), rig.Hello{Name: name}); err != nil || got.Text != "hello "+name {
 						t.Errorf("%+v, %v", got, err)
 					}
 				}
@@ -99,16 +85,16 @@ func TestCallsInParallel(t *testing.T) {
 
 func TestCallTimesOut(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	var began sync.Map // what was asked
-	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	svc := s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "slow", func(ctx context.Context, q string) (string, error) {
 			began.Store(q, true)
 			<-ctx.Done()
 			return "", ctx.Err()
 		})
 	})
-	c := s.client(t, gateways.ClientConfig{})
+	c := s.Client(t, gateways.ClientConfig{})
 	has := func(q string) bool { _, ok := began.Load(q); return ok }
 	for late := 100 * time.Millisecond; !has("late"); late *= 2 { // until the service came to it in time
 		if _, err := gateways.Call[string, string](c, "slow", gateways.Timeout(late))(t.Context(), "late"); !errors.Is(
@@ -132,11 +118,11 @@ func TestCallTimesOut(t *testing.T) {
 
 func TestExpiredRequestsAreSkipped(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	c := s.client(t, gateways.ClientConfig{})
-	late := s.late(t, c, "late", s.topic)
+	s := rig.NewStand(t)
+	c := s.Client(t, gateways.ClientConfig{})
+	late := s.Late(t, c, "late", s.Topic)
 	var handled atomic.Int32
-	svc := s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	svc := s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "late", func(context.Context, string) error { handled.Add(1); return nil })
 		gateways.HandleVoid(svc, "now", func(context.Context, string) error { return nil })
 	})
@@ -150,8 +136,8 @@ func TestExpiredRequestsAreSkipped(t *testing.T) {
 }
 
 func TestClientIsBounded(t *testing.T) {
-	s := newStand(t)
-	c := s.client(t, gateways.ClientConfig{MaxInFlight: 2})
+	s := rig.NewStand(t)
+	c := s.Client(t, gateways.ClientConfig{MaxInFlight: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	call := gateways.Call[string, string](c, "nobody is there")
 	var wg sync.WaitGroup
@@ -160,7 +146,7 @@ func TestClientIsBounded(t *testing.T) {
 		redistest.Soon(
 			t,
 			"it is in flight",
-			func() bool { return s.rdb.XLen(t.Context(), s.topic).Val() == int64(i)+1 },
+			func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() == int64(i)+1 },
 		)
 	}
 	if _, err := call(ctx, "x"); !errors.Is(err, gateways.ErrOverloaded) {
@@ -172,12 +158,12 @@ func TestClientIsBounded(t *testing.T) {
 
 func TestSend(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	got := make(chan string, 10)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "note", func(_ context.Context, v string) error { got <- v; return nil })
 	})
-	send := gateways.Send[string](s.client(t, gateways.ClientConfig{}), "note")
+	send := gateways.Send[string](s.Client(t, gateways.ClientConfig{}), "note")
 	for _, v := range []string{"a", "b"} {
 		if err := send(t.Context(), v); err != nil {
 			t.Fatal(err)
@@ -191,14 +177,14 @@ func TestSend(t *testing.T) {
 
 func TestForgedReplyAddress(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	var handled atomic.Int32
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "x", func(context.Context, string) error { handled.Add(1); return nil })
 	})
-	for _, address := range []string{"victim", s.topic, "{" + s.topic + "}:control", "{" + s.topic + "}:reply:",
+	for _, address := range []string{"victim", s.Topic, "{" + s.Topic + "}:control", "{" + s.Topic + "}:reply:",
 		"{other}:reply:abc"} {
-		if err := s.rdb.Do(t.Context(), "XADD", s.topic, "*", "data", "x", "type", "x", "id", "1", "reply",
+		if err := s.RDB.Do(t.Context(), "XADD", s.Topic, "*", "data", "x", "type", "x", "id", "1", "reply",
 			address).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -206,30 +192,30 @@ func TestForgedReplyAddress(t *testing.T) {
 	redistest.Soon(
 		t,
 		"all are dead letters",
-		func() bool { return s.rdb.XLen(t.Context(), s.topic+":dead").Val() == 5 },
+		func() bool { return s.RDB.XLen(t.Context(), s.Topic+":dead").Val() == 5 },
 	)
-	if handled.Load() != 0 || s.rdb.Exists(t.Context(), "victim").Val() != 0 {
+	if handled.Load() != 0 || s.RDB.Exists(t.Context(), "victim").Val() != 0 {
 		t.Errorf("%d handled", handled.Load())
 	}
 }
 
 func TestDuplicateIsAnsweredFromMemory(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	var handled atomic.Int32
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "count", func(context.Context, string) (int32, error) { return handled.Add(1), nil })
 	})
-	mailbox := "{" + s.topic + "}:reply:mine"
-	s.rdb.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
+	mailbox := "{" + s.Topic + "}:reply:mine"
+	s.RDB.XAdd(t.Context(), redistest.Entry(mailbox, "data", "", "type", "hello"))
 	for i := range 3 {
-		s.rdb.XAdd(
+		s.RDB.XAdd(
 			t.Context(),
-			redistest.Entry(s.topic, "data", `"x"`, "type", "count", "id", "7", "reply", mailbox, "dup", "1"),
+			redistest.Entry(s.Topic, "data", `"x"`, "type", "count", "id", "7", "reply", mailbox, "dup", "1"),
 		)
-		redistest.Soon(t, "answered", func() bool { return s.rdb.XLen(t.Context(), mailbox).Val() == int64(i)+2 })
+		redistest.Soon(t, "answered", func() bool { return s.RDB.XLen(t.Context(), mailbox).Val() == int64(i)+2 })
 	}
-	for _, e := range s.rdb.XRange(t.Context(), mailbox, "-", "+").Val()[1:] {
+	for _, e := range s.RDB.XRange(t.Context(), mailbox, "-", "+").Val()[1:] {
 		if e.Values["data"] != "1" {
 			t.Errorf("answered %v", e.Values)
 		}
@@ -238,24 +224,24 @@ func TestDuplicateIsAnsweredFromMemory(t *testing.T) {
 
 func TestRepliesAreDroppedWithTheirClient(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	handled := make(chan struct{}, 1)
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "x", func(context.Context, string) error { handled <- struct{}{}; return nil })
 	})
-	mailbox := "{" + s.topic + "}:reply:gone"
-	s.rdb.XAdd(t.Context(), redistest.Entry(s.topic, "data", "x", "type", "x", "id", "7", "reply", mailbox))
+	mailbox := "{" + s.Topic + "}:reply:gone"
+	s.RDB.XAdd(t.Context(), redistest.Entry(s.Topic, "data", "x", "type", "x", "id", "7", "reply", mailbox))
 	<-handled
-	redistest.Soon(t, "acked", func() bool { return s.pending(t) == 0 })
-	if s.rdb.Exists(t.Context(), mailbox).Val() != 0 {
+	redistest.Soon(t, "acked", func() bool { return s.Pending(t) == 0 })
+	if s.RDB.Exists(t.Context(), mailbox).Val() != 0 {
 		t.Error("a mailbox was made for a client that is gone")
 	}
 }
 
 func TestReplyAfterOperators(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[string]{})
+	s := rig.NewStand(t)
+	requests := gateways.Requests(s.RDB, s.Topic, source.StreamConfig[string]{})
 	upper, failed := operators.Try(requests, func(_ context.Context, v string) (string, error) {
 		if v == "bad" {
 			return "", gateways.Errorf(gateways.CodeConflict, "no")
@@ -263,15 +249,15 @@ func TestReplyAfterOperators(t *testing.T) {
 		return strings.ToUpper(v), nil
 	})
 	batched := operators.Unbatch(operators.Batch(upper, 3, 5*time.Millisecond))
-	start(
+	rig.Start(
 		t,
 		flow.New(
 			"shout",
-			gateways.Reply(batched, s.rdb, s.topic, gateways.ReplyConfig{}),
-			gateways.ReplyFailure(failed, s.rdb, s.topic, gateways.ReplyConfig{}),
+			gateways.Reply(batched, s.RDB, s.Topic, gateways.ReplyConfig{}),
+			gateways.ReplyFailure(failed, s.RDB, s.Topic, gateways.ReplyConfig{}),
 		),
 	)
-	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
+	call := gateways.Call[string, string](s.Client(t, gateways.ClientConfig{}), "any")
 	if got, err := call(t.Context(), "hey"); err != nil || got != "HEY" {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -286,8 +272,8 @@ func TestReplyAfterOperators(t *testing.T) {
 func TestReplyAfterBatches(t *testing.T) {
 	t.Parallel()
 	const n = 12
-	s := newStand(t)
-	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[string]{})
+	s := rig.NewStand(t)
+	requests := gateways.Requests(s.RDB, s.Topic, source.StreamConfig[string]{})
 	together, alone := operators.Split(requests, func(v string) bool { return strings.HasPrefix(v, "all") })
 	each := operators.Unbatch(
 		operators.Map(operators.Batch(alone, n/2, time.Minute), flow.Pure(func(vs []string) []string {
@@ -301,15 +287,15 @@ func TestReplyAfterBatches(t *testing.T) {
 		operators.Batch(together, n/2, time.Minute),
 		flow.Pure(func(vs []string) string { return strconv.Itoa(len(vs)) }),
 	)
-	start(
+	rig.Start(
 		t,
 		flow.New(
 			"batches",
-			gateways.Reply(each, s.rdb, s.topic, gateways.ReplyConfig{}),
-			gateways.Reply(all, s.rdb, s.topic, gateways.ReplyConfig{}),
+			gateways.Reply(each, s.RDB, s.Topic, gateways.ReplyConfig{}),
+			gateways.Reply(all, s.RDB, s.Topic, gateways.ReplyConfig{}),
 		),
 	)
-	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "any")
+	call := gateways.Call[string, string](s.Client(t, gateways.ClientConfig{}), "any")
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -327,9 +313,9 @@ func TestReplyAfterBatches(t *testing.T) {
 
 func TestStream(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	cancelled := make(chan struct{})
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleStream(svc, "count", func(ctx context.Context, n int, send func(int) error) error {
 			for i := 0; n < 0 || i < n; i++ {
 				if err := send(i); err != nil {
@@ -344,7 +330,7 @@ func TestStream(t *testing.T) {
 		})
 		gateways.Handle(svc, "one", func(context.Context, int) (int, error) { return 42, nil })
 	})
-	c := s.client(t, gateways.ClientConfig{Window: 4})
+	c := s.Client(t, gateways.ClientConfig{Window: 4})
 	count := gateways.Stream[int, int](c, "count")
 	sum := 0
 	for v, err := range count(t.Context(), 100) {
@@ -386,18 +372,18 @@ func TestStream(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	release := make(chan struct{})
-	s.serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
+	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "x", func(ctx context.Context, _ string) error { <-release; return nil })
 	})
-	c := s.client(t, gateways.ClientConfig{})
+	c := s.Client(t, gateways.ClientConfig{})
 	call := gateways.Call[string, []byte](c, "x")
 	answer := make(chan error, 1)
 	go func() { _, err := call(t.Context(), "x"); answer <- err }()
 	redistest.Soon(t, "in work", func() bool {
-		return s.rdb.XPending(t.Context(), s.topic, "service").Val() != nil &&
-			s.rdb.XPending(t.Context(), s.topic, "service").Val().Count == 1
+		return s.RDB.XPending(t.Context(), s.Topic, "service").Val() != nil &&
+			s.RDB.XPending(t.Context(), s.Topic, "service").Val().Count == 1
 	})
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close(context.Background()) }()
@@ -414,7 +400,7 @@ func TestClose(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
-	if keys := s.rdb.Keys(t.Context(), "{"+s.topic+"}:reply:*").Val(); len(keys) != 0 {
+	if keys := s.RDB.Keys(t.Context(), "{"+s.Topic+"}:reply:*").Val(); len(keys) != 0 {
 		t.Errorf("left behind: %q", keys)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
@@ -52,12 +53,12 @@ func (r *runs) check(t *testing.T, want int) {
 // Many services share the requests of many clients, and each is handled once when nothing fails.
 func TestServicesShareRequests(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	all := newRuns()
 	const services, clients, each = 5, 4, 250
 	busy := make([]*gateways.Service, services)
 	for i := range busy {
-		busy[i] = s.serve(t, gateways.ServiceConfig{MaxInFlight: 16}, func(svc *gateways.Service) {
+		busy[i] = s.Serve(t, gateways.ServiceConfig{MaxInFlight: 16}, func(svc *gateways.Service) {
 			gateways.Handle(
 				svc,
 				"echo",
@@ -67,7 +68,7 @@ func TestServicesShareRequests(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for i := range clients {
-		call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "echo")
+		call := gateways.Call[string, string](s.Client(t, gateways.ClientConfig{}), "echo")
 		for j := range each {
 			wg.Go(func() {
 				id := fmt.Sprint(i, ".", j)
@@ -105,12 +106,12 @@ func TestConcurrency(t *testing.T) {
 		"ordered":   {of: []flow.StageOption{flow.Workers(8)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStand(t)
+			s := rig.NewStand(t)
 			const n = 200
 			all, handled := newRuns(), make(chan struct{}, n)
 			var mu sync.Mutex
 			at, most := 0, 0
-			svc := gateways.NewService(s.rdb, s.topic, gateways.ServiceConfig{Concurrency: test.of})
+			svc := gateways.NewService(s.RDB, s.Topic, gateways.ServiceConfig{Concurrency: test.of})
 			gateways.HandleVoid(svc, "note", func(_ context.Context, id string) error {
 				mu.Lock()
 				at++
@@ -123,14 +124,14 @@ func TestConcurrency(t *testing.T) {
 				handled <- struct{}{}
 				return nil
 			})
-			send := gateways.Send[string](s.client(t, gateways.ClientConfig{}), "note",
+			send := gateways.Send[string](s.Client(t, gateways.ClientConfig{}), "note",
 				gateways.Keyed(func(id string) string { key, _, _ := strings.Cut(id, "/"); return key }))
 			for i := range n {
 				if err := send(t.Context(), fmt.Sprintf("%d/%d", i%max(test.keys, 1), i)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			start(t, svc.Graph())
+			rig.Start(t, svc.Graph())
 			for range n {
 				<-handled
 			}
@@ -150,17 +151,17 @@ func TestConcurrency(t *testing.T) {
 // A service that is drained answers what it has taken.
 func TestDrainedServiceAnswers(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	const n = 10
 	began, release := make(chan struct{}, n), make(chan struct{})
-	svc := gateways.NewService(s.rdb, s.topic, gateways.ServiceConfig{})
+	svc := gateways.NewService(s.RDB, s.Topic, gateways.ServiceConfig{})
 	gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) {
 		began <- struct{}{}
 		<-release
 		return v, nil
 	})
-	run := start(t, svc.Graph())
-	call := gateways.Call[string, string](s.client(t, gateways.ClientConfig{}), "echo")
+	run := rig.Start(t, svc.Graph())
+	call := gateways.Call[string, string](s.Client(t, gateways.ClientConfig{}), "echo")
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -181,7 +182,7 @@ func TestDrainedServiceAnswers(t *testing.T) {
 	redistest.Soon(t, "it drains", func() bool { return run.State() == flow.Draining })
 	close(release)
 	wg.Wait()
-	if p := s.pending(t); p != 0 {
+	if p := s.Pending(t); p != 0 {
 		t.Errorf("%d requests are pending", p)
 	}
 }
@@ -190,18 +191,18 @@ func TestDrainedServiceAnswers(t *testing.T) {
 // is answered by the branch that wants it.
 func TestReplyAfterFanOut(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	requests := gateways.Requests(s.rdb, s.topic, source.StreamConfig[int]{})
+	s := rig.NewStand(t)
+	requests := gateways.Requests(s.RDB, s.Topic, source.StreamConfig[int]{})
 	branches := operators.FanOut(requests, 2)
 	even := operators.Filter(branches[0], func(_ context.Context, v int) (bool, error) { return v%2 == 0, nil })
 	odd := operators.Filter(branches[1], func(_ context.Context, v int) (bool, error) { return v%2 != 0, nil })
 	halved := operators.Map(even, flow.Pure(func(v int) int { return v / 2 }))
 	grown := operators.Map(odd, flow.Pure(func(v int) int { return 3*v + 1 }), flow.Workers(4), flow.Unordered())
-	start(
+	rig.Start(
 		t,
-		flow.New("collatz", gateways.Reply(operators.FanIn(halved, grown), s.rdb, s.topic, gateways.ReplyConfig{})),
+		flow.New("collatz", gateways.Reply(operators.FanIn(halved, grown), s.RDB, s.Topic, gateways.ReplyConfig{})),
 	)
-	call := gateways.Call[int, int](s.client(t, gateways.ClientConfig{}), "any")
+	call := gateways.Call[int, int](s.Client(t, gateways.ClientConfig{}), "any")
 	var wg sync.WaitGroup
 	for v := range 40 {
 		wg.Go(func() {
@@ -215,5 +216,5 @@ func TestReplyAfterFanOut(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	redistest.Soon(t, "all acked", func() bool { return s.pending(t) == 0 })
+	redistest.Soon(t, "all acked", func() bool { return s.Pending(t) == 0 })
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -25,7 +26,7 @@ type credits struct {
 
 func newCredits(n int) *credits { return &credits{left: n, news: make(chan struct{}, 1)} }
 
-func (c *credits) add(n int) {
+func (c *credits) Add(n int) {
 	c.mu.Lock()
 	c.left = min(c.left+n, maxWindow)
 	c.mu.Unlock()
@@ -74,11 +75,11 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 		case meta.Attempt > 1:
 			return Response{}, &RemoteError{Code: CodeInterrupted, Message: "the replying process is gone"}
 		}
-		s.parts.hold()
+		s.parts.Hold()
 		defer func() {
 			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			_ = s.parts.release(clean) // the writes have been confirmed, part by part
+			_ = s.parts.Release(clean) // the writes have been confirmed, part by part
 		}()
 		run, seq := rand.Text()[:12], 0
 		send := func(part Response) error {
@@ -93,7 +94,7 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 			if err != nil {
 				return err
 			}
-			err = s.parts.write(ctx, &letter{out: redisio.Outgoing{Key: meta.ReplyTo, Fields: fields}})
+			err = s.parts.Write(ctx, &outbox.Entry{Out: redisio.Outgoing{Key: meta.ReplyTo, Fields: fields}})
 			if errors.Is(err, redisio.ErrNoStream) {
 				state.cancel(errCancelled)
 				return errCancelled

@@ -1,6 +1,7 @@
 package gateways
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/slot"
+	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
@@ -84,7 +87,7 @@ func (w StreamersonV1) speak(config, namespace string) (dialect, error) {
 	}
 	f.allowed = append(f.allowed, w.ReplyKeys...)
 	d := dialect{
-		keys:    keys{requests: topic.Incoming(), replies: f.allowed},
+		keys:    slot.Topic{Requests: topic.Incoming(), Replies: f.allowed},
 		request: f,
 		reply:   v1Replied{},
 		timeout: v1Timeout,
@@ -92,11 +95,11 @@ func (w StreamersonV1) speak(config, namespace string) (dialect, error) {
 		shared:  f.own,
 		most:    w.MaxReplies,
 	}
-	def(&d.most, v1Replies)
+	d.most = cmp.Or(d.most, v1Replies)
 	if d.start.IsZero() {
 		d.start = redisio.StartEnd()
 	}
-	return d, errors.Join(checkTopic(config, namespace), w.validate())
+	return d, errors.Join(slot.CheckTopic(config, namespace), w.validate())
 }
 
 func (w StreamersonV1) validate() error {
@@ -122,7 +125,7 @@ func (w StreamersonV1) validate() error {
 	return errors.Join(errs...)
 }
 
-var v1Wire = streamersonv1.Format[[]byte](opaque{redisio.Bytes()})
+var v1Wire = streamersonv1.Format[[]byte](wire.Opaque{Codec: redisio.Bytes()})
 
 // v1Requests reads and writes requests of streamerson v1.
 type v1Requests struct {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
@@ -115,15 +116,15 @@ type peer struct {
 }
 
 // startPeer starts testdata/streamerson/peer.js in a role, and waits until all its reads block. It ends with the test.
-func startPeer(t *testing.T, s *stand, role string) *peer {
+func startPeer(t *testing.T, s *rig.Stand, role string) *peer {
 	t.Helper()
 	script, err := filepath.Abs("testdata/streamerson/peer.js")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := strings.Cut(s.rdb.Options().Addr, ":")
+	_, port, _ := strings.Cut(s.RDB.Options().Addr, ":")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	cmd := exec.CommandContext(ctx, "node", script, role, port, s.topic)
+	cmd := exec.CommandContext(ctx, "node", script, role, port, s.Topic)
 	cmd.Env, cmd.WaitDelay = append(os.Environ(), "NODE_PATH="+peerModules(t)), 5*time.Second
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -152,7 +153,7 @@ func startPeer(t *testing.T, s *stand, role string) *peer {
 	}
 	for _, id := range clients {
 		redistest.Soon(t, role+" reads", func() bool {
-			info, err := s.rdb.Do(t.Context(), "client", "list", "id", int(id.(float64))).Text()
+			info, err := s.RDB.Do(t.Context(), "client", "list", "id", int(id.(float64))).Text()
 			return err == nil && strings.Contains(info, " flags=b ")
 		})
 	}
@@ -186,10 +187,10 @@ type dict = map[string]any
 // Their awaiter asks our service.
 func TestStreamersonV1NodeAsks(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	seen := make(chan string, 1)
 	register := func(svc *gateways.Service) {
-		gateways.Handle(svc, "hello", greet)
+		gateways.Handle(svc, "hello", rig.Greet)
 		svc.HandleFunc("source", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
 			source, _ := r.Headers.Get(streamersonv1.HeaderSourceID)
 			seen <- source
@@ -202,8 +203,8 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 		)
 		gateways.Handle(svc, "not", func(_ context.Context, v bool) (bool, error) { return !v, nil })
 	}
-	s.serveV1(t, gateways.StreamersonV1{}, register)
-	s.serveV1(t, gateways.StreamersonV1{Shard: "eu", Spelling: streamersonv1.ShardAtEnd}, register)
+	s.ServeV1(t, gateways.StreamersonV1{}, register)
+	s.ServeV1(t, gateways.StreamersonV1{Shard: "eu", Spelling: streamersonv1.ShardAtEnd}, register)
 	p := startPeer(t, s, "ask")
 	for _, c := range []struct{ ask, want dict }{
 		{dict{"type": "hello", "payload": dict{"Name": "Ada"}}, dict{"reply": dict{"Text": "hello Ada"}}},
@@ -236,11 +237,11 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 // Their write stream, which makes everything a "resp", asks our service; their read stream reads the replies.
 func TestStreamersonV1NodeWrites(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	s.serveV1(
+	s := rig.NewStand(t)
+	s.ServeV1(
 		t,
 		gateways.StreamersonV1{RespAs: "hello"},
-		func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) },
+		func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) },
 	)
 	p := startPeer(t, s, "write")
 	for i, c := range []struct {
@@ -263,7 +264,7 @@ func TestStreamersonV1NodeWrites(t *testing.T) {
 		got := p.hear(t)
 		delete(got, "streamMessageId")
 		want := dict{
-			"streamId":           s.v1().Outgoing(),
+			"streamId":           s.V1().Outgoing(),
 			"messageId":          id,
 			"messageType":        "resp",
 			"messageDestination": "",
@@ -282,9 +283,9 @@ func TestStreamersonV1NodeWrites(t *testing.T) {
 
 // Our client asks their worker, a pipe of a read stream, a transform and a write stream.
 func TestStreamersonV1NodeWorks(t *testing.T) {
-	s := newStand(t)
+	s := rig.NewStand(t)
 	startPeer(t, s, "work")
-	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+	c := s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
 	call := gateways.Call[dict, dict](
 		c,
 		"hello",
@@ -323,19 +324,19 @@ func TestStreamersonV1NodeWorks(t *testing.T) {
 // Whatever our sink writes goes through a pipe of theirs, which a payload that JavaScript takes for
 // false used to stop, and our source reads it at its end.
 func TestStreamersonV1NodePipes(t *testing.T) {
-	s := newStand(t)
+	s := rig.NewStand(t)
 	startPeer(t, s, "pipe")
 	values := []any{nil, false, 0.0, "", dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
 	// What was text to them is a JSON string behind them.
 	want := []any{"null", "false", "0", `""`, dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
 	format := streamersonv1.Format(redisio.JSON[any]())
-	out := sink.Stream(s.rdb, sink.StreamConfig[any]{Key: s.v1().Incoming(), Format: format})
+	out := sink.Stream(s.RDB, sink.StreamConfig[any]{Key: s.V1().Incoming(), Format: format})
 	if err := flow.New("values", flow.To(source.Of(values...), out)).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	back := source.Tail(
-		s.rdb,
-		source.TailConfig[any]{Key: s.v1().Outgoing(), Start: redisio.StartBeginning(), Format: format},
+		s.RDB,
+		source.TailConfig[any]{Key: s.V1().Outgoing(), Start: redisio.StartBeginning(), Format: format},
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
@@ -356,10 +357,10 @@ func TestStreamersonV1NodePipes(t *testing.T) {
 // One entry that they could not read does not reach them: what is no JSON is refused on our side.
 func TestStreamersonV1NodeIsSpared(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	p := startPeer(t, s, "ask")
-	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
-		gateways.Handle(svc, "hello", greet)
+	s.ServeV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "hello", rig.Greet)
 		svc.HandleFunc("broken", func(context.Context, *gateways.Request) (gateways.Response, error) {
 			return gateways.Response{Body: []byte("{"), ContentType: "application/json"}, nil
 		})

@@ -10,42 +10,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
-// v1 is the stand's topic as streamerson for Node spells it.
-func (s *stand) v1() streamersonv1.Topic { return streamersonv1.Topic{Namespace: s.topic} }
-
-// slots are the entries of a stream, as flat lists.
-func (s *stand) slots(t testing.TB, key string) (all [][]string) {
-	t.Helper()
-	entries, err := s.rdb.Do(t.Context(), "xrange", key, "-", "+").Slice()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		var one []string
-		for _, v := range e.([]any)[1].([]any) {
-			one = append(one, v.(string))
-		}
-		all = append(all, one)
-	}
-	return all
-}
-
-// serveV1 runs a service over v1 and waits for its group, which begins at the end.
-func (s *stand) serveV1(t testing.TB, wire gateways.StreamersonV1, register func(*gateways.Service)) *gateways.Service {
-	t.Helper()
-	return s.serve(t, gateways.ServiceConfig{Wire: wire}, register)
-}
-
 func TestStreamersonV1Call(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
-		gateways.Handle(svc, "hello", greet)
+	s := rig.NewStand(t)
+	s.ServeV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
+		gateways.Handle(svc, "hello", rig.Greet)
 		gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
 		gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
 		gateways.Handle(svc, "not", func(_ context.Context, v bool) (bool, error) { return !v, nil })
@@ -53,16 +28,16 @@ func TestStreamersonV1Call(t *testing.T) {
 			return gateways.Response{Body: []byte("{"), ContentType: "application/json"}, nil
 		})
 	})
-	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
-	if got, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{"Ada"}); err != nil ||
-		got.Text != "hello Ada" {
+	c := s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+	hello := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
+	if got, err := hello(t.Context(), rig.Hello{Name: "Ada"}); err != nil || got.Text != "hello Ada" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for name, want := range map[string]*gateways.RemoteError{
 		"":       {Code: gateways.CodeInvalid, Message: "who is it?"},
 		"secret": {Code: gateways.CodeInternal, Message: "handler failed: see the service's log"},
 	} {
-		_, err := gateways.Call[hello, greeting](c, "hello")(t.Context(), hello{name})
+		_, err := gateways.Call[rig.Hello, rig.Greeting](c, "hello")(t.Context(), rig.Hello{Name: name})
 		var got *gateways.RemoteError
 		if !errors.As(err, &got) {
 			t.Errorf("%q: %v", name, err)
@@ -98,7 +73,7 @@ func TestStreamersonV1Call(t *testing.T) {
 		}
 	}
 	redistest.Soon(t, "all acked", func() bool {
-		p, err := s.rdb.XPending(t.Context(), s.v1().Incoming(), "service").Result()
+		p, err := s.RDB.XPending(t.Context(), s.V1().Incoming(), "service").Result()
 		return err == nil && p.Count == 0
 	})
 }
@@ -108,9 +83,9 @@ func TestStreamersonV1Call(t *testing.T) {
 // keys that a request names, to those that are listed.
 func TestStreamersonV1Answers(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	out, listed, forged := s.v1().Outgoing(), s.topic+":listed", s.topic+":forged"
-	s.serveV1(
+	s := rig.NewStand(t)
+	out, listed, forged := s.V1().Outgoing(), s.Topic+":listed", s.Topic+":forged"
+	s.ServeV1(
 		t,
 		gateways.StreamersonV1{RespAs: "helloWorldEvent", ReplyKeys: []string{listed}},
 		func(svc *gateways.Service) {
@@ -120,8 +95,8 @@ func TestStreamersonV1Answers(t *testing.T) {
 					Headers: r.Headers[:0],
 				}, nil
 			})
-			gateways.Handle(svc, "fails", greet)
-			gateways.HandleVoid(svc, "void", func(context.Context, hello) error { return nil })
+			gateways.Handle(svc, "fails", rig.Greet)
+			gateways.HandleVoid(svc, "void", func(context.Context, rig.Hello) error { return nil })
 		},
 	)
 	const answer = `{"world":"I am a stream processor"}`
@@ -147,31 +122,31 @@ func TestStreamersonV1Answers(t *testing.T) {
 			[]string{"unknown", "resp", "", `{":code":"no_handler"}`, "json", "s", "UnoccupiedField",
 				`{"error":{"code":"no_handler","message":"no handler for requests of type \"nobody\""}}`}, out},
 	} {
-		before := len(s.slots(t, c.key))
-		if err := s.rdb.XAdd(t.Context(), redistest.Entry(s.v1().Incoming(), c.request...)).Err(); err != nil {
+		before := len(s.Slots(t, c.key))
+		if err := s.RDB.XAdd(t.Context(), redistest.Entry(s.V1().Incoming(), c.request...)).Err(); err != nil {
 			t.Fatal(err)
 		}
-		redistest.Soon(t, "the answer to "+c.request[0], func() bool { return len(s.slots(t, c.key)) > before })
-		got := s.slots(t, c.key)
+		redistest.Soon(t, "the answer to "+c.request[0], func() bool { return len(s.Slots(t, c.key)) > before })
+		got := s.Slots(t, c.key)
 		if diff := cmp.Diff(c.reply, got[len(got)-1]); diff != "" {
 			t.Errorf("%d, %s (-want +got):\n%s", i, c.request[0], diff)
 		}
 	}
-	if n := s.rdb.Exists(t.Context(), forged).Val(); n != 0 {
+	if n := s.RDB.Exists(t.Context(), forged).Val(); n != 0 {
 		t.Error("a request made the service write where it liked")
 	}
-	if len(s.slots(t, listed)) != 1 {
-		t.Errorf("%d answers in the listed stream", len(s.slots(t, listed)))
+	if len(s.Slots(t, listed)) != 1 {
+		t.Errorf("%d answers in the listed stream", len(s.Slots(t, listed)))
 	}
 }
 
 // A client finds its replies in a stream that has many of others, old and new, and such as cannot be read.
 func TestStreamersonV1SharedReplies(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	out := s.v1().Outgoing()
+	s := rig.NewStand(t)
+	out := s.V1().Outgoing()
 	foreign := func() {
-		pipe := s.rdb.Pipeline()
+		pipe := s.RDB.Pipeline()
 		for range 500 {
 			pipe.XAdd(
 				t.Context(),
@@ -184,43 +159,43 @@ func TestStreamersonV1SharedReplies(t *testing.T) {
 		}
 	}
 	foreign()
-	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", greet) })
+	s.ServeV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) { gateways.Handle(svc, "hello", rig.Greet) })
 	for range 2 {
-		call := gateways.Call[hello, greeting](
-			s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}),
+		call := gateways.Call[rig.Hello, rig.Greeting](
+			s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}}),
 			"hello",
 		)
 		for range 3 {
-			if got, err := call(t.Context(), hello{"Ada"}); err != nil || got.Text != "hello Ada" {
+			if got, err := call(t.Context(), rig.Hello{Name: "Ada"}); err != nil || got.Text != "hello Ada" {
 				t.Fatalf("%+v, %v", got, err)
 			}
 			foreign()
 		}
 	}
-	if s.rdb.XLen(t.Context(), out).Val() < 3000 {
+	if s.RDB.XLen(t.Context(), out).Val() < 3000 {
 		t.Error("a client took away what is not its own")
 	}
 }
 
 // A reply that is written the moment the request is there is not missed: where the replies begin is settled before.
 func TestStreamersonV1EarlyReply(t *testing.T) {
-	s := newStand(t)
+	s := rig.NewStand(t)
 	for range 4 {
-		c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+		c := s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
 		answered := make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		last := "0"
-		if e := s.rdb.XRevRangeN(ctx, s.v1().Incoming(), "+", "-", 1).Val(); len(e) > 0 {
+		if e := s.RDB.XRevRangeN(ctx, s.V1().Incoming(), "+", "-", 1).Val(); len(e) > 0 {
 			last = e[0].ID
 		}
 		go func() { // a worker that is as quick as can be
-			reply, err := s.rdb.Do(ctx, "xread", "block", 20_000, "streams", s.v1().Incoming(), last).Result()
+			reply, err := s.RDB.Do(ctx, "xread", "block", 20_000, "streams", s.V1().Incoming(), last).Result()
 			if err == nil {
 				var id string
 				for _, streams := range reply.(map[any]any) {
 					id = streams.([]any)[0].([]any)[1].([]any)[0].(string)
 				}
-				err = s.rdb.XAdd(ctx, redistest.Entry(s.v1().Outgoing(), id, "resp", "", "nil", "json", "", "UnoccupiedField", `{"ans":2}`)).
+				err = s.RDB.XAdd(ctx, redistest.Entry(s.V1().Outgoing(), id, "resp", "", "nil", "json", "", "UnoccupiedField", `{"ans":2}`)).
 					Err()
 			}
 			answered <- err
@@ -238,12 +213,12 @@ func TestStreamersonV1EarlyReply(t *testing.T) {
 
 func TestStreamersonV1Deadlines(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
-	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{Shard: "eu"}})
-	late := s.late(t, c, "late", s.topic+"::DEFAULT#eu::CONSUMER_INCOMING")
+	s := rig.NewStand(t)
+	c := s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{Shard: "eu"}})
+	late := s.Late(t, c, "late", s.Topic+"::DEFAULT#eu::CONSUMER_INCOMING")
 	var handled atomic.Int32
 	wire := gateways.StreamersonV1{Shard: "eu", Start: redisio.StartBeginning()}
-	svc := s.serveV1(t, wire, func(svc *gateways.Service) {
+	svc := s.ServeV1(t, wire, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "late", func(context.Context, string) error { handled.Add(1); return nil })
 		gateways.HandleVoid(svc, "now", func(context.Context, string) error { return nil })
 	})
@@ -258,9 +233,9 @@ func TestStreamersonV1Deadlines(t *testing.T) {
 // What is sent without wanting an answer gets none, and a failure of it is tried again, as of any stream.
 func TestStreamersonV1Send(t *testing.T) {
 	t.Parallel()
-	s := newStand(t)
+	s := rig.NewStand(t)
 	done, tries := make(chan gateways.Request, 1), 0
-	s.serveV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
+	s.ServeV1(t, gateways.StreamersonV1{}, func(svc *gateways.Service) {
 		svc.HandleFunc("tell", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
 			if tries++; tries == 1 {
 				return gateways.Response{}, errors.New("not yet")
@@ -269,42 +244,42 @@ func TestStreamersonV1Send(t *testing.T) {
 			return gateways.Response{}, nil
 		})
 	})
-	c := s.client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
-	if err := gateways.Send[hello](c, "tell", gateways.Header("sourceId", "me"), gateways.Header("a", "b"))(t.Context(),
-		hello{"Ada"}); err != nil {
+	c := s.Client(t, gateways.ClientConfig{Wire: gateways.StreamersonV1{}})
+	tell := gateways.Send[rig.Hello](c, "tell", gateways.Header("sourceId", "me"), gateways.Header("a", "b"))
+	if err := tell(t.Context(), rig.Hello{Name: "Ada"}); err != nil {
 		t.Fatal(err)
 	}
 	r := <-done
 	if source, _ := r.Headers.Get("sourceId"); source != "me" || string(r.Body) != `{"Name":"Ada"}` {
 		t.Errorf("%+v", r)
 	}
-	if sent := s.slots(t, s.v1().Incoming()); len(sent) != 1 || sent[0][2] != "" ||
+	if sent := s.Slots(t, s.V1().Incoming()); len(sent) != 1 || sent[0][2] != "" ||
 		sent[0][3] != `{"a":"b",":mute":"1"}` ||
 		sent[0][5] != "me" {
 		t.Errorf("sent %q", sent)
 	}
-	if n := s.rdb.Exists(t.Context(), s.v1().Outgoing()).Val(); n != 0 {
+	if n := s.RDB.Exists(t.Context(), s.V1().Outgoing()).Val(); n != 0 {
 		t.Error("it was answered")
 	}
 }
 
 func TestStreamersonV1Mistakes(t *testing.T) {
-	s := newStand(t)
+	s := rig.NewStand(t)
 	wire := gateways.StreamersonV1{
 		Topic:      strings.Repeat("x", 500),
 		Spelling:   streamersonv1.ShardAtEnd,
 		ReplyKeys:  []string{""},
 		MaxReplies: -1,
 	}
-	err := gateways.NewClient(s.rdb, "", gateways.ClientConfig{Wire: wire}).Validate()
+	err := gateways.NewClient(s.RDB, "", gateways.ClientConfig{Wire: wire}).Validate()
 	for _, field := range []string{"topic", "Topic", "Spelling", "ReplyKeys", "MaxReplies"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("no word of %s in: %v", field, err)
 		}
 	}
 	svc := gateways.NewService(
-		s.rdb,
-		s.topic,
+		s.RDB,
+		s.Topic,
 		gateways.ServiceConfig{Wire: gateways.StreamersonV1{Spelling: 7}, ReplyTopics: []string{"x"}},
 	)
 	err = svc.Validate()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -34,12 +35,14 @@ type Request struct {
 	Headers flow.Headers
 	// Attempt is the number of the delivery, starting at 1.
 	Attempt int
+	// Timeout limits a call, in addition to its context's deadline. Defaults to the client's. It is
+	// 0 in handlers, whose context has the caller's deadline.
+	Timeout time.Duration
 
-	window  int           // of a streamed reply; 0 for a single one
-	timeout time.Duration // of the call, in addition to its context's deadline; 0: none
-	bad     error         // why it could not be read
-	handed  int           // how often it was handed on by processes that do not handle its type
-	group   string        // the group it was handed on for; "" if it was not
+	window int    // of a streamed reply; 0 for a single one
+	bad    error  // why it could not be read
+	handed int    // how often it was handed on by processes that do not handle its type
+	group  string // the group it was handed on for; "" if it was not
 }
 
 // Response is the answer of a handler, and the result of Client.Do.
@@ -69,7 +72,7 @@ const (
 	kindMore   kind = "more"
 )
 
-// Reserved headers begin with a colon, as in HTTP/2. Others never do, see putHeaders.
+// Reserved headers begin with a colon, as in HTTP/2. Others never do, see wire.PutHeaders.
 const (
 	headerWindow = ":window"
 	headerCode   = ":code"
@@ -77,26 +80,7 @@ const (
 	headerHanded = ":handed"
 	headerRun    = ":run"
 	headerSeq    = ":seq"
-	traceparent  = "traceparent"
 )
-
-// opaque passes bodies through unchanged and declares no content type.
-type opaque struct{ redisio.Codec[[]byte] }
-
-func (opaque) ContentType() string { return "" }
-
-var wire = redisio.Native[[]byte](opaque{redisio.Bytes()})
-
-func putHeaders(e *redisio.Envelope, headers flow.Headers) {
-	for _, h := range headers {
-		switch {
-		case h.Name == traceparent:
-			e.Traceparent = h.Value
-		case h.Name != "" && h.Name[0] != ':':
-			e.Headers = append(e.Headers, redisio.Header(h))
-		}
-	}
-}
 
 // requestFormat reads and writes requests.
 type requestFormat struct{}
@@ -108,12 +92,12 @@ func (requestFormat) Encode(
 	r Request,
 ) (redisio.Fields, []byte, error) {
 	putRequest(e, &r)
-	return wire.Encode(dst, buf, e, r.Body)
+	return wire.Native.Encode(dst, buf, e, r.Body)
 }
 
 func putRequest(e *redisio.Envelope, r *Request) {
 	e.Type, e.ID, e.Key, e.ContentType = r.Type, r.ID, r.Key, r.ContentType
-	putHeaders(e, r.Headers)
+	wire.PutHeaders(e, r.Headers)
 	if r.window > 0 {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerWindow, Value: strconv.Itoa(r.window)})
 	}
@@ -123,7 +107,7 @@ func putRequest(e *redisio.Envelope, r *Request) {
 }
 
 func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
-	body, err := wire.Decode(entry, e)
+	body, err := wire.Native.Decode(entry, e)
 	if err != nil {
 		return Request{}, err
 	}
@@ -168,7 +152,7 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 		r.Headers = append(r.Headers, flow.Header(h))
 	}
 	if e.Traceparent != "" {
-		r.Headers = append(r.Headers, flow.Header{Name: traceparent, Value: e.Traceparent})
+		r.Headers = append(r.Headers, flow.Header{Name: wire.Traceparent, Value: e.Traceparent})
 	}
 	return r, nil
 }
@@ -183,7 +167,7 @@ func (replyFormat) Encode(
 	r Response,
 ) (redisio.Fields, []byte, error) {
 	putReply(e, &r)
-	return wire.Encode(dst, buf, e, r.Body)
+	return wire.Native.Encode(dst, buf, e, r.Body)
 }
 
 func putReply(e *redisio.Envelope, r *Response) {
@@ -198,7 +182,7 @@ func putReply(e *redisio.Envelope, r *Response) {
 		MaybeDuplicate: e.MaybeDuplicate,
 		Headers:        e.Headers[:0],
 	}
-	putHeaders(e, r.Headers)
+	wire.PutHeaders(e, r.Headers)
 	if r.code != "" {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerCode, Value: string(r.code)})
 	}
@@ -214,7 +198,7 @@ func putReply(e *redisio.Envelope, r *Response) {
 }
 
 func (replyFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Response, error) {
-	body, err := wire.Decode(entry, e)
+	body, err := wire.Native.Decode(entry, e)
 	if err != nil {
 		return Response{}, err
 	}
@@ -250,8 +234,8 @@ func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Respon
 	return r, nil
 }
 
-// failure returns the error that a reply stands for, or nil.
-func (r *Response) failure() error {
+// Failure returns the error that a reply stands for, or nil.
+func (r *Response) Failure() error {
 	if r.kind != kindError {
 		return nil
 	}
@@ -273,11 +257,11 @@ type noteFormat struct{}
 
 func (noteFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, n note) (redisio.Fields, []byte, error) {
 	*e = redisio.Envelope{ID: n.id, Type: string(n.kind)}
-	return wire.Encode(dst, buf, e, strconv.AppendInt(nil, int64(n.more), 10))
+	return wire.Native.Encode(dst, buf, e, strconv.AppendInt(nil, int64(n.more), 10))
 }
 
 func (noteFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (note, error) {
-	data, err := wire.Decode(entry, e)
+	data, err := wire.Native.Decode(entry, e)
 	if err != nil {
 		return note{}, err
 	}

@@ -15,8 +15,8 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/redisio/dead"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
@@ -51,7 +51,7 @@ func run(ctx context.Context, orders int, addr string) error {
 	fmt.Println(billing.Mermaid())
 
 	mux := http.NewServeMux()
-	mux.Handle("GET /healthz", gateways.Healthy())
+	mux.Handle("GET /healthz", web.Healthy())
 	parts := []app.Part{
 		billing,
 		&app.Server{Addr: addr, Handler: mux, Listening: func(url string) { slog.Info("serving " + url) }},

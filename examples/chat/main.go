@@ -23,8 +23,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 func main() {
@@ -47,7 +47,7 @@ func run(ctx context.Context, o *cli.Line, log *slog.Logger) error {
 	if o.Serves() {
 		site := newSite(rdb, log)
 		fmt.Println(site.hub.Graph().Mermaid())
-		parts = append(parts, site.hub, cli.Server(o.Address(), cli.Secure(site), gateways.ServerConfig{}, log))
+		parts = append(parts, site.hub, cli.Server(o.Address(), cli.Secure(site), web.ServerConfig{}, log))
 	}
 	return app.Run(ctx, parts...)
 }

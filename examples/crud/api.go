@@ -12,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/examples/crud/todo"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 // Requests, as the routes bind them and the handlers take them.
@@ -105,11 +106,11 @@ var files embed.FS
 // routes are the resource, and the page that uses it.
 func routes(c *gateways.Client) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /todos", gateways.Route[list](c, "list"))
-	mux.Handle("POST /todos", gateways.Route[add](c, "add", gateways.MaxBody(4<<10)))
-	mux.Handle("GET /todos/{id}", gateways.Route[get](c, "get"))
-	mux.Handle("PATCH /todos/{id}", gateways.Route[change](c, "change", gateways.MaxBody(4<<10)))
-	mux.Handle("DELETE /todos/{id}", gateways.Route[remove](c, "remove"))
+	mux.Handle("GET /todos", web.Route[list](c, "list"))
+	mux.Handle("POST /todos", web.Route[add](c, "add", web.MaxBody(4<<10)))
+	mux.Handle("GET /todos/{id}", web.Route[get](c, "get"))
+	mux.Handle("PATCH /todos/{id}", web.Route[change](c, "change", web.MaxBody(4<<10)))
+	mux.Handle("DELETE /todos/{id}", web.Route[remove](c, "remove"))
 	page, err := fs.Sub(files, "page")
 	if err != nil { // it is embedded
 		panic(err)

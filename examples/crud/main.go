@@ -1,6 +1,6 @@
 // Crud is a REST resource on a Redis stream, with a page that uses it. The to-do list (package
 // todo) knows nothing of Redis or HTTP. A service answers requests with it, and typed routes bind
-// requests and refuse invalid ones. It shows gateways.Route, Answer, errors with statuses, ETags,
+// requests and refuse invalid ones. It shows web.Route, Answer, errors with statuses, ETags,
 // and how a service layer stays plain Go.
 //
 //	go run ./examples/crud                                  # needs nothing installed
@@ -20,6 +20,7 @@ import (
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 const topic = "todos"
@@ -58,6 +59,6 @@ func crud(ctx context.Context, addr string, log *slog.Logger) error {
 		ctx,
 		svc,
 		app.Closing(client.Close),
-		cli.Server(addr, routes(client), gateways.ServerConfig{Log: log}, log),
+		cli.Server(addr, routes(client), web.ServerConfig{Log: log}, log),
 	)
 }

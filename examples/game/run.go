@@ -10,8 +10,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 // run runs the parts of a role until ctx is done, or one of them fails.
@@ -28,7 +28,7 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	if o.Serves() {
 		h := newHub(rdb, log)
 		fmt.Println(h.Graph().Mermaid())
-		parts = append(parts, h, cli.Server(o.Address(), cli.Secure(handler(h)), gateways.ServerConfig{}, log))
+		parts = append(parts, h, cli.Server(o.Address(), cli.Secure(handler(h)), web.ServerConfig{}, log))
 	}
 	return app.Run(ctx, parts...)
 }

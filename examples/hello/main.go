@@ -1,6 +1,6 @@
 // Hello is an HTTP API on a Redis stream: a server turns HTTP requests into events, a processor
-// answers them, and neither knows where the other runs. It shows a service, a client, gateways.HTTP
-// and gateways.Serve.
+// answers them, and neither knows where the other runs. It shows a service, a client, web.HTTP
+// and web.Serve.
 //
 //	go run ./examples/hello                                # both in one process; needs nothing installed
 //	open http://localhost:3000/                            # {"ok":"received message!"}
@@ -20,6 +20,7 @@ import (
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 func main() {
@@ -42,8 +43,8 @@ func hello(ctx context.Context, o options, log *slog.Logger) error {
 	if o.serves() {
 		client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
 		mux := http.NewServeMux()
-		mux.Handle("GET /{$}", gateways.HTTP(client, "helloWorldEvent"))
-		parts = append(parts, app.Closing(client.Close), cli.Server(o.addr, mux, gateways.ServerConfig{Log: log}, log))
+		mux.Handle("GET /{$}", web.HTTP(client, "helloWorldEvent"))
+		parts = append(parts, app.Closing(client.Close), cli.Server(o.addr, mux, web.ServerConfig{Log: log}, log))
 	}
 	return app.Run(ctx, parts...)
 }

@@ -1,5 +1,5 @@
 // Notify shows notifications for a user in a page, live, by server-sent events from a Redis stream.
-// It demonstrates gateways.Publish, gateways.SSE with a feed for each user, a graph that ticks in
+// It demonstrates events.Publish, sse.New with a feed for each user, a graph that ticks in
 // the background, and browsers that resume where they were when the server restarts.
 //
 //	go run ./examples/notify                    # needs nothing installed; open http://localhost:3001/
@@ -23,6 +23,9 @@ import (
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/events"
+	"github.com/streamerson/streamerson-go/gateways/sse"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 func main() {
@@ -51,16 +54,16 @@ func notify(ctx context.Context, addr string, every time.Duration, log *slog.Log
 		return err
 	}
 	defer done()
-	events := gateways.NewEvents(rdb, topic, gateways.EventsConfig{MaxLen: 1000})
-	publish := gateways.Publish[Note](events, "note", gateways.Keyed(func(n Note) string { return n.To }))
-	feed := gateways.SSE(rdb, gateways.SSEConfig{Feed: feedOf, Log: log})
+	pub := events.NewPublisher(rdb, topic, events.PublisherConfig{MaxLen: 1000})
+	publish := events.Publish[Note](pub, "note", gateways.Keyed(func(n Note) string { return n.To }))
+	feed := sse.New(rdb, sse.Config{Feed: feedOf, Log: log})
 
-	parts := []app.Part{app.Closing(events.Close), app.Closing(feed.Close)}
+	parts := []app.Part{app.Closing(pub.Close), app.Closing(feed.Close)}
 	if every > 0 {
 		g := ticker(every, publish, log)
 		fmt.Println(g.Mermaid())
 		parts = append(parts, g)
 	}
 	site := routes(feed, publish, log)
-	return app.Run(ctx, append(parts, cli.Server(addr, site, gateways.ServerConfig{Log: log}, log))...)
+	return app.Run(ctx, append(parts, cli.Server(addr, site, web.ServerConfig{Log: log}, log))...)
 }

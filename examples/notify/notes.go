@@ -13,6 +13,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/events"
+	"github.com/streamerson/streamerson-go/gateways/sse"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -52,12 +54,12 @@ func isName(s string) bool {
 // feedOf says what a browser gets: the notes for its user, and those for everyone. The user is who
 // the page says, for this is an example: yours comes from a session, or whatever else tells who it
 // is.
-func feedOf(r *http.Request) (gateways.Feed, error) {
+func feedOf(r *http.Request) (sse.Feed, error) {
 	user := r.URL.Query().Get("user")
 	if !isName(user) {
-		return gateways.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "user missing, add ?user=ann")
+		return sse.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "user missing, add ?user=ann")
 	}
-	return gateways.Feed{Key: gateways.EventsKey(topic), Topics: []string{user, everyone}}, nil
+	return sse.Feed{Key: events.Key(topic), Topics: []string{user, everyone}}, nil
 }
 
 // ticker publishes something for everyone from time to time.

@@ -20,8 +20,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
@@ -166,7 +166,7 @@ func TestFault_O6_MistakesAreFoundBeforeAnythingStarts(t *testing.T) {
 	defer taken.Close()
 	free := &app.Server{Addr: "127.0.0.1:0", Handler: http.NotFoundHandler()}
 	busy := &app.Server{Addr: taken.Addr().String(), Handler: http.NotFoundHandler()}
-	var in *gateways.ListenError
+	var in *web.ListenError
 	if err := app.Run(t.Context(), d.part("b"), free, busy); !errors.As(err, &in) {
 		t.Errorf("an address in use: %v", err)
 	}

@@ -14,7 +14,7 @@
 //		gateways.Handle(svc, "place", place)
 //		client := gateways.NewClient(rdb, "orders", gateways.ClientConfig{})
 //		mux := http.NewServeMux()
-//		mux.Handle("POST /orders", gateways.Route[Order](client, "place"))
+//		mux.Handle("POST /orders", web.Route[Order](client, "place"))
 //		return app.Run(ctx, svc, app.Closing(client.Close), &app.Server{Addr: ":3000", Handler: mux})
 //	}
 //

@@ -5,10 +5,10 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
-// Server is a part that serves HTTP, as [gateways.Serve] does. Run takes its address before it starts any part, so a
+// Server is a part that serves HTTP, as [web.Serve] does. Run takes its address before it starts any part, so a
 // port that is in use is an error at once.
 type Server struct {
 	// Addr is the address to listen on, such as "localhost:3000" or ":8080". Port 0 is any free port.
@@ -16,7 +16,7 @@ type Server struct {
 	// Handler serves the requests. Required.
 	Handler http.Handler
 	// Config configures the server. The zero value is the default.
-	Config gateways.ServerConfig
+	Config web.ServerConfig
 	// Listening is called with the server's URL when it begins to serve. Defaults to none.
 	Listening func(url string)
 
@@ -33,12 +33,12 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.Listening != nil {
 		s.Listening(urlOf(s.Addr, l))
 	}
-	return gateways.Serve(ctx, l, s.Handler, s.Config) // closes l
+	return web.Serve(ctx, l, s.Handler, s.Config) // closes l
 }
 
 func (s *Server) listen() (err error) {
 	if s.l == nil {
-		s.l, err = gateways.Listen(s.Addr)
+		s.l, err = web.Listen(s.Addr)
 	}
 	return err
 }

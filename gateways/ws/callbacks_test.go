@@ -145,12 +145,13 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		"ws.HubConfig.Authenticate": authenticatePanics,
 		"ws.HubConfig.Authorize":    authorizePanics,
 
-		"gateways.Handle f":       handlersPanic,
-		"gateways.HandleVoid f":   handlersPanic,
-		"gateways.HandleStream f": handlersPanic,
-		"gateways.HandleFunc h":   handlersPanic,
-		"gateways.Use m":          middlewarePanics,
-		"gateways.Keyed key":      func(*testing.T) {}, // in the caller's own goroutine
+		"gateways.Handle f":        handlersPanic,
+		"gateways.HandleVoid f":    handlersPanic,
+		"gateways.HandleStream f":  handlersPanic,
+		"gateways.HandleFunc h":    handlersPanic,
+		"gateways.Use m":           middlewarePanics,
+		"gateways.HeaderFor value": func(*testing.T) {}, // in the caller's own goroutine
+		"gateways.Keyed key":       func(*testing.T) {}, // in the caller's own goroutine
 
 		"reader.GroupConfig.OnEvent":    groupPanics,
 		"reader.GroupConfig.OnLost":     groupPanics,

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -56,10 +56,10 @@ func TestSlowCrowd(t *testing.T) {
 	equal(t, "slow", uint64(sleepers), n.hub.Stats().Slow)
 }
 
-// served is a hub behind gateways.Serve, as an httptest.Server has it.
+// served is a hub behind web.Serve, as an httptest.Server has it.
 func served(t testing.TB, h http.Handler) *httptest.Server {
 	t.Helper()
-	l, err := gateways.Listen("localhost:0")
+	l, err := web.Listen("localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func serveOn(t testing.TB, l net.Listener, h http.Handler) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := gateways.Serve(ctx, l, h, gateways.ServerConfig{}); err != nil {
+		if err := web.Serve(ctx, l, h, web.ServerConfig{}); err != nil {
 			t.Errorf("the server: %v", err)
 		}
 	})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -666,13 +667,13 @@ func TestFault_S7_SocketsLeaveRoomForHealthChecks(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /chat", hub)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") })
-	l, err := gateways.Listen("127.0.0.1:0")
+	l, err := web.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- gateways.Serve(ctx, l, mux, gateways.ServerConfig{MaxConnections: 8}) }()
+	go func() { served <- web.Serve(ctx, l, mux, web.ServerConfig{MaxConnections: 8}) }()
 	defer func() { stop(); <-served }()
 	var open []*websocket.Conn
 	for range 20 {

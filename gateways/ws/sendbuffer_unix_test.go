@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
@@ -27,10 +27,10 @@ func (a accepted) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// Behind gateways.Serve the send buffer of a socket was never set.
+// Behind web.Serve the send buffer of a socket was never set.
 func TestFault_S4_SendBufferOfSockets(t *testing.T) {
 	n := newStand(t).node(t, ws.HubConfig{})
-	l, err := gateways.Listen("localhost:0")
+	l, err := web.Listen("localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}

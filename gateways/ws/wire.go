@@ -72,7 +72,7 @@ func (w *wire) write(p []byte) (int, error) {
 // narrow limits the send buffer of the operating system to sendBuffer, where that is possible.
 func narrow(conn net.Conn) {
 	for {
-		over, is := conn.(interface{ NetConn() net.Conn }) // TLS, and the connections of gateways.Serve
+		over, is := conn.(interface{ NetConn() net.Conn }) // TLS, and the connections of web.Serve
 		if !is {
 			break
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
 const (
@@ -147,8 +148,8 @@ func serveRole(ctx context.Context, role, addr, topic, wire string) error {
 	}
 	fmt.Printf("{\"port\":%d}\n", l.Addr().(*net.TCPAddr).Port)
 	mux := http.NewServeMux()
-	mux.Handle("POST /", gateways.HTTP(client, "echo"))
-	err = gateways.Serve(ctx, l, mux, gateways.ServerConfig{})
+	mux.Handle("POST /", web.HTTP(client, "echo"))
+	err = web.Serve(ctx, l, mux, web.ServerConfig{})
 	return errors.Join(err, client.Close(context.WithoutCancel(ctx)))
 }
 

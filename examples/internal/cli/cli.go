@@ -16,8 +16,8 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/rs/zerolog"
 
-	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/app"
+	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
@@ -28,7 +28,7 @@ func Main(name string, run func(context.Context, *slog.Logger) error) {
 	slog.SetDefault(log) // whatever has no logger of its own writes its warnings here
 	app.Main(name, func(ctx context.Context) error {
 		err := run(ctx, log)
-		if taken := (*gateways.ListenError)(nil); errors.As(err, &taken) {
+		if taken := (*web.ListenError)(nil); errors.As(err, &taken) {
 			err = fmt.Errorf("%w, as -addr localhost:3009", err)
 		}
 		return err
@@ -54,7 +54,7 @@ func Redis(ctx context.Context, log *slog.Logger) (rdb redis.UniversalClient, do
 }
 
 // Server serves a site, and logs what to open in a browser.
-func Server(addr string, site http.Handler, cfg gateways.ServerConfig, log *slog.Logger) *app.Server {
+func Server(addr string, site http.Handler, cfg web.ServerConfig, log *slog.Logger) *app.Server {
 	return &app.Server{Addr: addr, Handler: site, Config: cfg,
 		Listening: func(url string) { log.Info("open " + url + " in a browser; Ctrl-C ends") }}
 }

@@ -25,7 +25,7 @@ type key struct{}
 func With(ctx context.Context, p *Places) context.Context { return context.WithValue(ctx, key{}, p) }
 
 // Take takes a place on the server of a request. ok is false if no place is free. The caller must
-// call leave once to release the place. Servers other than gateways.Serve have no limit.
+// call leave once to release the place. Servers other than web.Serve have no limit.
 func Take(ctx context.Context) (leave func(), ok bool) {
 	p, is := ctx.Value(key{}).(*Places)
 	if !is {

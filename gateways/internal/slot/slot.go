@@ -1,4 +1,4 @@
-// Package slot builds names whose keys share a slot of Redis Cluster.
+// Package slot names the keys of topics and hubs, which share a slot of Redis Cluster.
 package slot
 
 import (

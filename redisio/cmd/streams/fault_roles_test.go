@@ -18,6 +18,8 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/events"
+	"github.com/streamerson/streamerson-go/gateways/sse"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -215,7 +217,7 @@ func (r *roles) ask(t *testing.T, rdb redis.UniversalClient, topic string, hande
 // publish tells a service, a client and a relay of events.
 func (r *roles) publish(t *testing.T) {
 	t.Helper()
-	e := gateways.NewEvents(r.pricing, "orders", gateways.EventsConfig{MaxLen: 10})
+	e := events.NewPublisher(r.pricing, "orders", events.PublisherConfig{MaxLen: 10})
 	r.stop = append(r.stop, func(t *testing.T) {
 		if err := e.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -223,14 +225,14 @@ func (r *roles) publish(t *testing.T) {
 	})
 	heard := make(chan string, 1000)
 	for _, rdb := range []redis.UniversalClient{r.pricing, r.ann} {
-		created := gateways.Subscribe[string](rdb, "orders", "created", gateways.SubscribeConfig{})
+		created := events.Subscribe[string](rdb, "orders", "created", events.SubscribeConfig{})
 		r.start(t, flow.New("hears", flow.To(created, sink.Func(func(_ context.Context, v string) error {
 			heard <- v
 			return nil
 		}))))
 	}
 	for range 120 { // more than are kept
-		if err := gateways.Publish[string](e, "created")(t.Context(), "o-1"); err != nil {
+		if err := events.Publish[string](e, "created")(t.Context(), "o-1"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,8 +245,8 @@ func (r *roles) publish(t *testing.T) {
 		func() bool { return r.rdb.XLen(t.Context(), "{orders}:events").Val() < 240 },
 	)
 
-	feed := gateways.SSE(r.ann, gateways.SSEConfig{Feed: func(*http.Request) (gateways.Feed, error) {
-		return gateways.Feed{Key: gateways.EventsKey("orders"), All: true}, nil
+	feed := sse.New(r.ann, sse.Config{Feed: func(*http.Request) (sse.Feed, error) {
+		return sse.Feed{Key: events.Key("orders"), All: true}, nil
 	}})
 	page := httptest.NewServer(feed)
 	defer page.Close()

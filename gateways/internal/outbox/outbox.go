@@ -1,0 +1,363 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/gateways/internal/wait"
+	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/writer"
+)
+
+const (
+	firstRetry = 10 * time.Millisecond
+	lastRetry  = time.Second
+
+	// awayAfter is how long writes must fail until Redis counts as unavailable. A single broken
+	// connection does not.
+	awayAfter = 100 * time.Millisecond
+)
+
+// Errors of writes. Package gateways documents them.
+var (
+	ErrTimeout     = errors.New("gateways: no reply in time")
+	ErrUnavailable = errors.New("gateways: Redis is unavailable, nothing was sent")
+	ErrFull        = errors.New("gateways: Redis is out of memory, nothing was sent")
+	ErrClosed      = errors.New("gateways: client is closed")
+)
+
+// Outbox writes the entries of many goroutines in shared pipelines.
+//
+// Idea: a loop writes all queued letters as one pipeline. Letters that arrive meanwhile use the
+// next one, so pipelines grow with the load. A letter starts the loop if none runs, and the loop
+// ends when the queue is empty. No caller writes for others: each waits for its own letter, and
+// leaves at its deadline, whatever the state of Redis.
+type Outbox struct {
+	rdb     redis.UniversalClient
+	cfg     writer.Config
+	Open    func(context.Context) error // called before each pipeline to connect what is needed; may be nil
+	Patient bool                        // letters wait while Redis is unavailable or full; else they fail
+
+	loops sync.WaitGroup
+	w     atomic.Pointer[writer.Writer] // created by the loop
+
+	closing chan struct{} // closed by close
+
+	mu      sync.Mutex
+	queue   []*Entry
+	writing bool // the loop runs
+	kicked  bool // the loop should connect
+	holders int
+	resting bool             // the writer is being closed, and reopens on demand
+	closed  bool             // the writer is closed for good
+	away    error            // why recent writes failed; nil if they succeeded
+	answers redisio.Patience // of connecting: a reopened writer has had no success before
+
+	// Owned by the loop.
+	since   time.Time // when the first of the failed writes since the last success began
+	out     []redisio.Outgoing
+	results []redisio.Result
+}
+
+// Entry is one entry to be written.
+type Entry struct {
+	Out    redisio.Outgoing
+	Again  Rewriter   // the fields of a possible copy; nil: the same fields
+	notify bool       // also send an event for success
+	Ev     chan Event // has room for all events
+
+	// Guarded by outbox.mu.
+	gone   bool   // the caller no longer waits
+	unsent bool   // certainly not written
+	doubt  bool   // possibly written
+	id     string // of the entry, once written
+}
+
+// Rewriter returns the fields of an entry that may have been written before.
+type Rewriter interface{ Rewrite() redisio.Fields }
+
+// MostEvents is the most events of a letter: the outcome of the write, the reply, and the end of the
+// wait.
+const MostEvents = 3
+
+// Event tells a waiting caller what happened.
+type Event struct {
+	Kind Kind
+	Err  error // with wrote
+}
+
+type Kind uint8
+
+const (
+	Wrote Kind = iota + 1
+	Replied
+)
+
+func New(rdb redis.UniversalClient, cfg writer.Config) *Outbox {
+	return &Outbox{rdb: rdb, cfg: cfg, closing: make(chan struct{})}
+}
+
+// Post queues a letter.
+func (o *Outbox) Post(l *Entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.unsent = true
+	switch {
+	case o.closed:
+		l.Ev <- Event{Kind: Wrote, Err: ErrClosed}
+		return
+	case o.away != nil && o.writing && !o.Patient: // the loop notices when Redis is back
+		l.Ev <- Event{Kind: Wrote, Err: o.away}
+		return
+	}
+	o.queue = append(o.queue, l)
+	o.start()
+}
+
+// start starts the loop if it is needed. o.mu is held.
+func (o *Outbox) start() {
+	if !o.writing && !o.resting && !o.closed {
+		o.writing = true
+		o.loops.Go(o.loop)
+	}
+}
+
+// Write posts a letter and waits until it is written.
+func (o *Outbox) Write(ctx context.Context, l *Entry) error {
+	l.notify, l.Ev = true, make(chan Event, MostEvents)
+	defer o.Leave(l)
+	o.Post(l)
+	select {
+	case e := <-l.Ev:
+		return e.Err
+	case <-ctx.Done():
+		return o.Unsent(l, GaveUp(ctx))
+	}
+}
+
+// Unsent adds to the error of a deadline that the letter was certainly not written, if so.
+func (o *Outbox) Unsent(l *Entry, err error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !l.unsent || !errors.Is(err, ErrTimeout):
+		return err
+	case o.away != nil:
+		return fmt.Errorf("%w: %w", o.away, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// ID returns the ID of a letter's entry, or "" if unknown.
+func (o *Outbox) ID(l *Entry) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return l.id
+}
+
+// Kick connects without anything to write.
+func (o *Outbox) Kick() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.writing {
+		o.kicked = true
+		o.start()
+	}
+}
+
+// Leave must be called by each caller of post that stops waiting. A letter that has not been sent
+// is dropped.
+func (o *Outbox) Leave(l *Entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.gone = true
+	if l.unsent {
+		if i := slices.Index(o.queue, l); i >= 0 { // drop it now: it may be large, and a blocked write takes long
+			o.queue = slices.Delete(o.queue, i, i+1)
+		}
+	}
+}
+
+// loop writes until nothing is left to write.
+func (o *Outbox) loop() {
+	ctx := context.Background()
+	backoff := wait.Backoff(firstRetry, lastRetry)
+	var batch []*Entry
+	for {
+		var more bool
+		if batch, more = o.take(batch, false); !more {
+			return
+		}
+		began, had := time.Now(), len(batch)
+		if err := o.answers.Look(o.connect(ctx)); err != nil {
+			batch = o.refused(batch, began, err)
+		} else {
+			if batch, more = o.take(batch, true); !more { // deliver may have taken long
+				return
+			}
+			had = len(batch)
+			batch = o.deliver(ctx, batch, began)
+		}
+		if len(batch) < had && o.since.IsZero() { // progress: no pause
+			backoff.Reset()
+		}
+		if len(batch) > 0 {
+			o.pause(backoff.NextBackOff())
+		}
+	}
+}
+
+// pause waits before the next try, unless the outbox is closed.
+func (o *Outbox) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-o.closing:
+	}
+}
+
+// take returns the letters to write: unwritten and new ones, without those whose callers have left.
+// If more is false, the loop must end.
+func (o *Outbox) take(rest []*Entry, sending bool) (batch []*Entry, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	batch = slices.DeleteFunc(append(rest, o.queue...), func(l *Entry) bool { return l.gone })
+	clear(o.queue)
+	o.queue = o.queue[:0]
+	for _, l := range batch {
+		l.unsent = l.unsent && !sending
+	}
+	more = len(batch) > 0 || o.kicked
+	o.kicked = false
+	if !more {
+		o.writing = false
+		o.since = time.Time{}
+	}
+	return batch, more
+}
+
+// connect opens the writer, unless it is open.
+func (o *Outbox) connect(ctx context.Context) error {
+	if o.Open != nil {
+		if err := o.Open(ctx); err != nil {
+			return err
+		}
+	}
+	if o.w.Load() != nil {
+		return nil
+	}
+	w, err := writer.New(o.rdb, o.cfg)
+	if err != nil {
+		return err
+	}
+	if err := w.Open(ctx); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	closed := o.closed
+	if !closed {
+		o.w.Store(w)
+	}
+	o.mu.Unlock()
+	if closed {
+		return errors.Join(ErrClosed, w.Close(ctx))
+	}
+	return nil
+}
+
+// refused handles a batch of which nothing could be written.
+func (o *Outbox) refused(batch []*Entry, began time.Time, err error) (rest []*Entry) {
+	results := o.room(len(batch))
+	for i := range results {
+		results[i] = redisio.Result{Err: err}
+	}
+	return o.sort(batch, results, began)
+}
+
+// Hold keeps the writer open; call release as often.
+func (o *Outbox) Hold() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.holders++
+}
+
+// Release disconnects when there are no more holders.
+func (o *Outbox) Release(ctx context.Context) error {
+	o.mu.Lock()
+	o.holders--
+	if o.holders > 0 || o.resting || o.closed {
+		o.mu.Unlock()
+		return nil
+	}
+	o.resting = true
+	o.mu.Unlock()
+	err := o.disconnect(ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.resting = false
+	if len(o.queue) > 0 {
+		o.start()
+	}
+	return err
+}
+
+// Close closes the outbox: later letters fail with errClosed.
+func (o *Outbox) Close(ctx context.Context) error {
+	o.mu.Lock()
+	was := o.closed
+	o.closed = true
+	o.mu.Unlock()
+	if was {
+		return nil
+	}
+	close(o.closing)
+	return o.disconnect(ctx)
+}
+
+// disconnect closes the writer when the loop has ended. If ctx ends first, the running write fails.
+func (o *Outbox) disconnect(ctx context.Context) error {
+	ended := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		o.loops.Wait()
+		close(ended)
+	})
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		o.drop()
+		err = fmt.Errorf("gateways: close during a write: %w", context.Cause(ctx))
+	}
+	if w := o.w.Swap(nil); w != nil {
+		err = errors.Join(err, w.Close(ctx))
+	}
+	return err
+}
+
+// drop fails all letters that have not been sent.
+func (o *Outbox) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range o.queue {
+		l.Ev <- Event{Kind: Wrote, Err: ErrClosed}
+	}
+	clear(o.queue)
+	o.queue = o.queue[:0]
+}
+
+// GaveUp is the error of a call whose context is done.
+func GaveUp(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))
+	}
+	return fmt.Errorf("gateways: call was cancelled: %w", context.Cause(ctx))
+}

@@ -1,0 +1,215 @@
+// Package problem answers HTTP requests with failures: it maps errors to a status, headers and a JSON
+// body.
+package problem
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// Body is the JSON body of a failure: web.ErrorBody documents it.
+type Body struct {
+	Error Detail `json:"error"`
+}
+
+// Detail describes a failure.
+type Detail struct {
+	Code    gateways.Code `json:"code"`
+	Message string        `json:"message"`
+	// Field is the part of the request that is invalid, if known.
+	Field string `json:"field,omitempty"`
+}
+
+// Error is an error answer of the gateway itself.
+type Error struct {
+	Status  int
+	Code    gateways.Code
+	Message string
+	Field   string
+	Retry   time.Duration // Retry-After; 0 leaves it out
+}
+
+func (r Error) Error() string { return "gateways: " + r.Message }
+
+// Fieldf returns the answer to a request with an invalid field.
+func Fieldf(field, format string, args ...any) Error {
+	return Error{
+		Status:  http.StatusBadRequest,
+		Code:    gateways.CodeInvalid,
+		Message: fmt.Sprintf(format, args...),
+		Field:   field,
+	}
+}
+
+var statusOf = map[gateways.Code]int{
+	gateways.CodeInternal:     http.StatusInternalServerError,
+	gateways.CodeNoHandler:    http.StatusNotImplemented,
+	gateways.CodeInvalid:      http.StatusBadRequest,
+	gateways.CodeUnsupported:  http.StatusUnsupportedMediaType,
+	gateways.CodeUnauthorized: http.StatusUnauthorized,
+	gateways.CodeForbidden:    http.StatusForbidden,
+	gateways.CodeNotFound:     http.StatusNotFound,
+	gateways.CodeConflict:     http.StatusConflict,
+	gateways.CodeTooLarge:     http.StatusRequestEntityTooLarge,
+	gateways.CodeTimeout:      http.StatusGatewayTimeout,
+	gateways.CodeOverloaded:   http.StatusServiceUnavailable,
+	gateways.CodeUnavailable:  http.StatusServiceUnavailable,
+	gateways.CodeInterrupted:  http.StatusBadGateway,
+	gateways.CodeBadReply:     http.StatusBadGateway,
+
+	gateways.CodeNoService:     http.StatusServiceUnavailable,
+	gateways.CodeReplyTooLarge: http.StatusBadGateway,
+}
+
+// RetryAfter is the Retry-After when there is no better estimate.
+const RetryAfter = time.Second
+
+// Of returns the answer to an error.
+func Of(err error) Error {
+	var at Error
+	var field *gateways.FieldError
+	var said *gateways.RemoteError
+	var large *redisio.TooLargeError
+	var panicked *flow.PanicError
+	var limit *gateways.LimitError
+	switch {
+	case errors.As(err, &panicked):
+		return Panicked
+	case errors.As(err, &at):
+		return at
+	case errors.As(err, &field):
+		return Error{
+			Status:  http.StatusBadRequest,
+			Code:    gateways.CodeInvalid,
+			Message: field.Error(),
+			Field:   field.Field,
+		}
+	case errors.As(err, &said):
+		return remoteRefusal(said)
+	case errors.As(err, &limit):
+		return Error{
+			Status:  http.StatusBadRequest,
+			Code:    gateways.CodeInvalid,
+			Message: strings.TrimPrefix(limit.Error(), "gateways: "),
+		}
+	case errors.As(err, &large):
+		return Error{
+			Status:  http.StatusRequestEntityTooLarge,
+			Code:    gateways.CodeTooLarge,
+			Message: "request too large",
+		}
+	case errors.Is(err, gateways.ErrOverloaded):
+		at := Error{
+			Status:  http.StatusServiceUnavailable,
+			Code:    gateways.CodeOverloaded,
+			Message: "too many requests: retry later",
+			Retry:   RetryAfter,
+		}
+		var overload *gateways.OverloadError
+		if errors.As(err, &overload) {
+			at.Retry = overload.RetryAfter
+		}
+		return at
+	case errors.Is(err, gateways.ErrNoService):
+		return Error{
+			Status:  http.StatusServiceUnavailable,
+			Code:    gateways.CodeNoService,
+			Message: "no service available: retry later",
+			Retry:   RetryAfter,
+		}
+	case errors.Is(err, gateways.ErrUnavailable),
+		errors.Is(err, gateways.ErrFull): // also of a call that queued until its deadline
+		return unavailable
+	case errors.Is(err, gateways.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return Error{Status: http.StatusGatewayTimeout, Code: gateways.CodeTimeout, Message: "no reply in time"}
+	}
+	return unavailable
+}
+
+var unavailable = Error{
+	Status:  http.StatusServiceUnavailable,
+	Code:    gateways.CodeUnavailable,
+	Message: "service unavailable: retry later",
+	Retry:   RetryAfter,
+}
+
+// remoteRefusal returns the answer to an error of the service.
+func remoteRefusal(said *gateways.RemoteError) Error {
+	r := Error{Status: said.Status, Code: said.Code, Message: said.Message}
+	known, is := statusOf[said.Code]
+	switch {
+	case r.Status == 0 && is:
+		r.Status = known
+	case r.Status == 0:
+		r.Status = http.StatusUnprocessableEntity
+	case r.Status < 400 || r.Status > 599:
+		return Error{
+			Status:  http.StatusBadGateway,
+			Code:    gateways.CodeBadReply,
+			Message: "invalid reply from the service",
+		}
+	}
+	if r.Status == http.StatusServiceUnavailable {
+		r.Retry = RetryAfter
+	}
+	return r
+}
+
+// Write answers with the failure.
+func (r Error) Write(w http.ResponseWriter) {
+	body, err := json.Marshal(Body{Detail{Code: r.Code, Message: r.Message, Field: r.Field}})
+	if err != nil { // can't happen: all fields can be encoded
+		panic(err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(r.Retry.Seconds())))))
+	}
+	w.WriteHeader(r.Status)
+	_, _ = w.Write(body) // the caller may have disconnected
+}
+
+// Caught converts a panic of a user's function into a *flow.PanicError. Defer it. It does not catch
+// http.ErrAbortHandler, which suppresses the answer.
+func Caught(err *error) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		*err = &flow.PanicError{Value: p, Stack: debug.Stack()}
+	}
+}
+
+// Panicked is the answer to a panic.
+var Panicked = Error{Status: http.StatusInternalServerError, Code: gateways.CodeInternal,
+	Message: "internal error"}
+
+// Cut shortens a text from outside for a message or the log.
+func Cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 200)], "") }
+
+// StopReading skips the rest of the body: the connection is closed after the answer.
+func StopReading(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	// Without a past deadline net/http would read the rest before it answers.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+}
+
+// LogPath returns the request's path for the log.
+func LogPath(r *http.Request) string { return Cut(r.URL.EscapedPath()) }

@@ -1,0 +1,226 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
+)
+
+// Wired is a stand whose services and clients speak over a wire.
+type Wired struct {
+	*Stand
+	Wire gateways.Wire
+}
+
+// OnBothWires runs a test over this project's own wire, and over that of streamerson v1.
+func OnBothWires(t *testing.T, test func(t *testing.T, w Wired)) {
+	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, Wired{NewStand(t), wire})
+		})
+	}
+}
+
+func (w Wired) Serve(t testing.TB, cfg gateways.ServiceConfig, register func(*gateways.Service)) *gateways.Service {
+	cfg.Wire = w.Wire
+	return w.Stand.Serve(t, cfg, register)
+}
+
+func (w Wired) Client(t testing.TB) *gateways.Client {
+	return w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire})
+}
+
+// Requests is the key of the requests.
+func (w Wired) Requests() string {
+	if w.Wire == nil {
+		return w.Topic
+	}
+	return w.V1().Incoming()
+}
+
+func (w Wired) Settled(t testing.TB) {
+	t.Helper()
+	redistest.Soon(t, "all requests are settled", func() bool {
+		groups := w.RDB.XInfoGroups(t.Context(), w.Requests()).Val()
+		return len(groups) == 1 && groups[0].Pending == 0 && groups[0].Lag == 0
+	})
+}
+
+// Pairs are the fields of a native entry.
+func Pairs(flat []string) map[string]string {
+	m := make(map[string]string)
+	for p := range slices.Chunk(flat, 2) {
+		m[p[0]] = p[1]
+	}
+	return m
+}
+
+// LockedBuffer is a log that several goroutines write to.
+type LockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *LockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *LockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// Stand is a topic of its own on the shared server.
+type Stand struct {
+	RDB   *redis.Client
+	Topic string
+}
+
+func NewStand(t testing.TB) *Stand {
+	return &Stand{redistest.Shared(t).Client(t), redistest.Key(t)}
+}
+
+// Serve runs a service until the test ends. Handlers are registered by the function.
+func (s *Stand) Serve(t testing.TB, cfg gateways.ServiceConfig, register func(*gateways.Service)) *gateways.Service {
+	t.Helper()
+	svc := gateways.NewService(s.RDB, s.Topic, cfg)
+	register(svc)
+	Start(t, svc.Graph())
+	return svc
+}
+
+func Start(t testing.TB, g *flow.Graph) *flow.Running {
+	t.Helper()
+	run, err := g.Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
+		defer cancel()
+		if _, err := run.Drain(ctx); err != nil {
+			t.Errorf("drain: %v", err)
+		}
+	})
+	Ready(t, run)
+	return run
+}
+
+// Ready waits until a graph has opened all it reads and writes.
+func Ready(t testing.TB, run *flow.Running) {
+	t.Helper()
+	redistest.Soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
+}
+
+// Client is a client that refuses nothing on a busy machine, unless MaxWait says so.
+func (s *Stand) Client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client {
+	t.Helper()
+	if cfg.MaxWait == 0 {
+		cfg.MaxWait = -1
+	}
+	c := gateways.NewClient(s.RDB, s.Topic, cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
+		defer cancel()
+		if err := c.Close(ctx); err != nil && !errors.Is(err, gateways.ErrClosed) {
+			t.Errorf("close client: %v", err)
+		}
+	})
+	return c
+}
+
+// Late makes calls of a type that nobody answers, until one was sent before its time was over, and
+// returns how many requests the stream has then.
+func (s *Stand) Late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
+	t.Helper()
+	for timeout := 20 * time.Millisecond; ; timeout *= 2 {
+		if _, err := gateways.Call[string, string](c, typ, gateways.Timeout(timeout))(t.Context(), "x"); !errors.Is(
+			err,
+			gateways.ErrTimeout,
+		) {
+			t.Fatal(err)
+		}
+		if n := s.RDB.XLen(t.Context(), key).Val(); n > 0 {
+			<-time.After(timeout) // the limit counts from when Redis took the request
+			return uint64(n)
+		}
+	}
+}
+
+// Pending is how many requests the service has and has not settled.
+func (s *Stand) Pending(t testing.TB) int64 {
+	t.Helper()
+	p, err := s.RDB.XPending(t.Context(), s.Topic, "service").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Count
+}
+
+type Hello struct{ Name string }
+
+type Greeting struct{ Text string }
+
+func Greet(_ context.Context, h Hello) (Greeting, error) {
+	switch h.Name {
+	case "":
+		return Greeting{}, gateways.Errorf(gateways.CodeInvalid, "who is it?")
+	case "secret":
+		return Greeting{}, errors.New("the password is 1234")
+	case "panic":
+		panic("boom")
+	}
+	return Greeting{"hello " + h.Name}, nil
+}
+
+func Flat(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, e := range many.Unwrap() {
+			all = append(all, Flat(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// V1 is the stand's topic as streamerson for Node spells it.
+func (s *Stand) V1() streamersonv1.Topic { return streamersonv1.Topic{Namespace: s.Topic} }
+
+// Slots are the entries of a stream, as flat lists.
+func (s *Stand) Slots(t testing.TB, key string) (all [][]string) {
+	t.Helper()
+	entries, err := s.RDB.Do(t.Context(), "xrange", key, "-", "+").Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		var one []string
+		for _, v := range e.([]any)[1].([]any) {
+			one = append(one, v.(string))
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// ServeV1 runs a service over v1 and waits for its group, which begins at the end.
+func (s *Stand) ServeV1(t testing.TB, wire gateways.StreamersonV1, register func(*gateways.Service)) *gateways.Service {
+	t.Helper()
+	return s.Serve(t, gateways.ServiceConfig{Wire: wire}, register)
+}

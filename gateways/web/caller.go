@@ -1,0 +1,98 @@
+package web
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+)
+
+// maxIdentity limits the bytes of a caller's identity.
+const maxIdentity = 256
+
+// identify calls Authenticate.
+func (c *endpointConfig) identify(in *incoming) error {
+	if c.authenticate == nil {
+		return nil
+	}
+	who, err := c.authenticate(in.http)
+	var said *gateways.RemoteError
+	switch {
+	case errors.As(err, &said):
+		return said
+	case err != nil, len(who) > maxIdentity, !validValue(who), !utf8.ValidString(who):
+		return problem.Error{
+			Status:  http.StatusUnauthorized,
+			Code:    gateways.CodeUnauthorized,
+			Message: "authentication required",
+		}
+	}
+	in.identity = who
+	return nil
+}
+
+// requestID returns the caller's request ID if it is short and safe for logs and headers, or else a
+// new one.
+func requestID(h http.Header) string {
+	if ids := h["X-Request-Id"]; len(ids) == 1 && saneID(ids[0]) {
+		return ids[0]
+	}
+	return rand.Text()
+}
+
+func saneID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; !isAlnum(c) && c != '-' && c != '_' && c != '.' && c != ':' {
+			return false
+		}
+	}
+	return true
+}
+
+// traceOf returns the caller's trace if it is valid (W3C Trace Context, version 00), or else a new,
+// sampled one.
+func traceOf(h http.Header) string {
+	if t := h["Traceparent"]; len(t) == 1 && validTrace(t[0]) {
+		return t[0]
+	}
+	var id [24]byte
+	_, _ = rand.Read(id[:]) // never fails
+	b := make([]byte, 0, 55)
+	b = append(b, "00-"...)
+	b = hex.AppendEncode(b, id[:16])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, id[16:])
+	return string(append(b, "-01"...))
+}
+
+func validTrace(t string) bool {
+	if len(t) != 55 || t[:3] != "00-" || t[35] != '-' || t[52] != '-' {
+		return false
+	}
+	return hexadecimal(t[3:35]) && hexadecimal(t[36:52]) && hexadecimal(t[53:]) && !zeros(t[3:35]) && !zeros(t[36:52])
+}
+
+func hexadecimal(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+func zeros(s string) bool {
+	for i := range len(s) {
+		if s[i] != '0' {
+			return false
+		}
+	}
+	return true
+}
