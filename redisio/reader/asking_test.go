@@ -66,7 +66,7 @@ func TestNackEachHasItsOwnDelays(t *testing.T) {
 	}
 }
 
-// Open must not take several dial timeouts to say that nobody is there.
+// Open must not take several dial timeouts to report that no server is there.
 func TestOpenDialsOnce(t *testing.T) {
 	dials := 0
 	rdb := redis.NewClient(

@@ -52,7 +52,7 @@ func setPending(t *testing.T, rdb redis.UniversalClient, key, consumer, id strin
 	}
 }
 
-// What is promised of entries that are delivered again is the same with CLAIM and without.
+// Redelivered entries have the same guarantees with CLAIM and without.
 func TestRecoveryContract(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
@@ -246,7 +246,8 @@ func TestLostReplyOfTakingOver(t *testing.T) {
 	}
 }
 
-// Why CLAIM is for a reader that has nothing: it counts a delivery of what that reader holds, and XAUTOCLAIM does not.
+// CLAIM counts a delivery of the entries that the reader holds, and XAUTOCLAIM does not. So CLAIM is
+// only for a reader that holds nothing.
 func TestClaimCountsWhatIsHeld(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
@@ -319,7 +320,7 @@ func setYoung(t *testing.T, rdb redis.UniversalClient, ids []string) {
 	}
 }
 
-// What the server has is found out without a key, and without rights beyond those of a reader.
+// Open detects the features of the server without a key, and with the rights of a reader only.
 func TestReadsAreProbed(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
@@ -374,7 +375,7 @@ func TestReadsAreProbed(t *testing.T) {
 }
 
 // Where the server has MAXSIZE, a read is bounded by the bytes there is credit for, by its own
-// count; elsewhere the same read goes on without. Who is told what the server has does not ask.
+// count; elsewhere the same read goes on without. A reader with given capabilities does not ask the server.
 func TestMaxSize(t *testing.T) {
 	has, asked := true, 0
 	var reads []string

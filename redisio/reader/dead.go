@@ -271,5 +271,7 @@ note(t)
 note(redis.pcall('XADD', KEYS[2], '0-0', 'f', 'v'))
 note(redis.pcall('XREVRANGE', KEYS[2], '0-0', '0-0'))
 note(redis.pcall('XRANGE', KEYS[1], '0-0', '0-0'))
-if t['ok'] and t['ok'] ~= 'none' and t['ok'] ~= 'stream' then out[#out+1] = 'WRONGTYPE the dead-letter key holds a '..t['ok'] end
+if t['ok'] and t['ok'] ~= 'none' and t['ok'] ~= 'stream' then
+  out[#out+1] = 'WRONGTYPE the dead-letter key holds a '..t['ok']
+end
 return out`

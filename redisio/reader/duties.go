@@ -204,10 +204,8 @@ func (r *Group) readNew(ctx context.Context, count int, b *redisio.Batch) error 
 // redeliver takes the delayed entries that are due.
 func (r *Group) redeliver(ctx context.Context, count int, b *redisio.Batch) error {
 	ids, how := r.held.Due(time.Now(), count)
-	ids = slices.DeleteFunc(
-		ids,
-		func(id string) bool { return how[id].State == held.Suspect },
-	) // remembered for long enough
+	forgotten := func(id string) bool { return how[id].State == held.Suspect } // after a lease
+	ids = slices.DeleteFunc(ids, forgotten)
 	if len(ids) == 0 {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// asynq and bullmq lost state to eviction, which nobody had looked for.
+// asynq and bullmq lost state to eviction, without a warning.
 func TestEvictionIsWarnedOf(t *testing.T) {
 	s := redistest.Start(t, redistest.Args("--maxmemory-policy", "allkeys-lru"))
 	rdb := s.Client(t)

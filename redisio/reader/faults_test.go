@@ -136,7 +136,7 @@ func TestLostReplyOfRead(t *testing.T) {
 	if p.Lost() != 1 || l.Total(redisio.EventRecovered) == 0 {
 		t.Fatalf("lost %d replies, events %+v: the test did not test", p.Lost(), l.Events)
 	}
-	for id, e := range rig.Pending(t, rdb, key) { // nobody saw them before, and the held were not touched
+	for id, e := range rig.Pending(t, rdb, key) { // they were never delivered before, and held ones were not touched
 		if e.RetryCount != 1 {
 			t.Fatalf("%s: %d deliveries counted, want 1", id, e.RetryCount)
 		}
@@ -176,7 +176,7 @@ func TestFormerLife(t *testing.T) {
 	rdb.XReadGroup(rig.Ctx(t), &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{key, ">"}, Count: 2})
 	r, _ := open(t, rdb, GroupConfig{Key: key, Consumer: "me"})
 	var got []int64
-	for range 3 { // those of the earlier life are suspects: nothing is read beside them
+	for range 3 { // those of the earlier run are suspects: nothing else is read with them
 		e := rig.Read(t, r, 1)
 		got = append(got, e[0].Deliveries)
 		if _, err := r.Ack(rig.Ctx(t), rig.IDs(e)); err != nil {

@@ -391,7 +391,7 @@ func TestRelease(t *testing.T) {
 	if again := rig.IDs(rig.Read(t, b, 1)); again[0] != got[0] {
 		t.Fatalf("got %v", again)
 	}
-	// Releasing what is somebody else's changes nothing.
+	// Releasing entries of another consumer changes nothing.
 	if err := a.Release(rig.Ctx(t), got[:1]); err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func TestLateAcks(t *testing.T) {
 			rig.Pending(t, rdb, key),
 		)
 	}
-	// What another has given up again, and was delivered to us once more, is ours to ack.
+	// An entry that another consumer released, and that was delivered here again, can be acked.
 	if n, err := r.Ack(rig.Ctx(t), got[5:]); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -109,7 +109,7 @@ func TestLateAcks(t *testing.T) {
 	}
 }
 
-// Entries whose delivery was cut off by the end are given back at the end, what was nacked for later keeps its time.
+// Close releases entries whose delivery it cut off. A nacked entry keeps its delay.
 func TestCloseGivesBackLostReply(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)

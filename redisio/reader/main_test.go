@@ -32,7 +32,7 @@ func open(t *testing.T, rdb redis.UniversalClient, cfg GroupConfig) (*Group, *ri
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.turn = new(turnOfOne) // tests that run beside each other are not one process
+	r.turn = new(turnOfOne) // parallel tests are not one process
 	if err := r.Open(rig.Ctx(t)); err != nil {
 		t.Fatal(err)
 	}

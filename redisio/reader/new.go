@@ -210,20 +210,8 @@ func (r *fetcher) probeReads(ctx context.Context) (c redisio.Capabilities) {
 	group := "redisio:probe:" + rand.Text()
 	pipe := r.control.Pipeline()
 	try := func(option string) *redis.Cmd {
-		cmd := redis.NewCmd(
-			ctx,
-			"xreadgroup",
-			"group",
-			group,
-			r.cfg.Consumer,
-			"count",
-			1,
-			option,
-			1<<30,
-			"streams",
-			r.cfg.Key,
-			">",
-		)
+		cmd := redis.NewCmd(ctx, "xreadgroup", "group", group, r.cfg.Consumer, "count", 1, option, 1<<30,
+			"streams", r.cfg.Key, ">")
 		cmd.SetFirstKeyPos(9)
 		_ = pipe.Process(ctx, cmd) // only queues
 		return cmd

@@ -159,7 +159,7 @@ func TestFault_D2_PauseIsBounded(t *testing.T) {
 	}
 }
 
-// What failed for the second time is for others first, if there are others.
+// An entry that failed for the second time is for other readers first.
 func TestFault_D3_NextTryGoesElsewhere(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
@@ -239,7 +239,7 @@ func TestFault_D3_AloneItGoesOn(t *testing.T) {
 	}
 }
 
-// What was offered to others comes back when the group is lost.
+// An entry that was offered to others returns when the group is lost.
 func TestFault_D3_OfferedIsRestored(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
@@ -261,7 +261,7 @@ func TestFault_D3_OfferedIsRestored(t *testing.T) {
 	}
 }
 
-// Dead letters that outsiders cause must not fill the server. What is dropped is told.
+// Dead letters that outsiders cause must not fill the server. Dropped letters are reported.
 func TestFault_S6_DeadLettersAreBounded(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	if c := (GroupConfig{}).withDefaults(); c.DeadMaxLen != 100_000 {
@@ -285,7 +285,8 @@ func TestFault_S6_DeadLettersAreBounded(t *testing.T) {
 	}
 }
 
-// Other clients count deliveries that nobody tried. Such an entry is delivered once, and not given up unseen.
+// Other clients count deliveries without an attempt to handle the entry. Such an entry is delivered
+// once, and not given up unseen.
 func TestFault_D19_RaisedCountsAreTriedOnce(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for _, raised := range []int{3, 5, 100} {

@@ -14,8 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// faststream saw 1,650 commands per second under a permanent error. Whatever goes wrong, what a
-// reader sends is bounded by the steps of its backoff.
+// faststream saw 1,650 commands per second under a permanent error. The steps of
+// the backoff bound what a reader sends, for each kind of error.
 func TestRateUnderPermanentErrors(t *testing.T) {
 	t.Parallel()
 	for name, breakIt := range map[string]func(c context.Context, t *testing.T, admin *redis.Client, p *rig.Proxy){

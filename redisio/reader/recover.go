@@ -43,7 +43,7 @@ func (r *fetcher) distrust() {
 	r.recheck = time.Now().Add(r.cfg.Block + time.Second)
 }
 
-// restart makes both searches begin anew, in a recreated group.
+// restart makes both searches start again, in a recreated group.
 func (r *fetcher) restart() { r.cursor, r.recoverAt = "0-0", redisio.ID{} }
 
 // recoverOwn returns entries that are pending for this consumer and not held, because the reply with

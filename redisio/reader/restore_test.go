@@ -81,7 +81,7 @@ func TestRestore(t *testing.T) {
 				got := rig.IDs(rig.Read(t, r, 5))
 				wipe(t, rdb, key, r.Consumer())
 				act(t, r, got)
-				// The server has restored before the reader, which does so beside us, can tell.
+				// The server restores before the reader, which runs concurrently, reports it.
 				redistest.Soon(
 					t,
 					"5 are told to be restored",
@@ -109,7 +109,7 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// What was nacked is restored as well: before it is due by looking after it, then by taking it.
+// Nacked entries are restored as well: by the check before they are due, then by taking them.
 func TestRestoreNacked(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
@@ -203,7 +203,7 @@ func TestLapsedIsLost(t *testing.T) {
 	}
 }
 
-// An entry that was trimmed while it is worked on is not somebody else's.
+// An entry that was trimmed while it is handled is not lost to another consumer.
 func TestTrimmedIsNotLost(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	got := rig.Add(t, rdb, key, 3)
@@ -286,7 +286,7 @@ func TestDeadAfterWipe(t *testing.T) {
 			if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{letter(got[0]), letter(got[1])}); err != nil {
 				t.Fatal(err)
 			}
-			// The reply of a call that happened was lost: the entries are held, and pending for nobody.
+			// The reply of a call that happened was lost: the entries are held, and pending for no consumer.
 			r.held.Add([]redisio.Entry{{ID: got[0], Position: must(t, got[0])}}, time.Now())
 			if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{letter(got[0])}); err != nil {
 				t.Fatal(err)
@@ -322,7 +322,7 @@ func must(t testing.TB, id string) redisio.ID {
 	return at
 }
 
-// Two readers nack, release and ack at random, while somebody destroys the group and deletes consumers: every entry is
+// Two readers nack, release and ack at random, while the test destroys the group and deletes consumers: every entry is
 // acked in the end.
 func TestNothingLostUnderWipes(t *testing.T) {
 	t.Parallel()
@@ -457,8 +457,8 @@ func TestOnEventMaySettle(t *testing.T) {
 	}
 }
 
-// A full server refuses to make a consumer. What was nacked must not keep a reader from reading
-// then, nor from renewing its leases: only readers can empty the server.
+// A full server refuses to make a consumer. Delayed entries must not stop a reader from
+// reading then, nor from renewing its leases: only readers can empty the server.
 func TestFullServer(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)

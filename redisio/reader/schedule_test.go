@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
-// TestScheduleOutlivesWhoScheduled: nobody but a reader of the stream is there when the entry falls due.
+// TestScheduleOutlivesWhoScheduled: only a reader of the stream is left when the entry is due.
 func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 	srv := redistest.Shared(t)
 	key := redistest.Key(t)
@@ -49,7 +49,7 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 	if n := rdb.XLen(rig.Ctx(t), key).Val(); n != 1 {
 		t.Errorf("%d entries", n)
 	}
-	// What a reader cannot move it says, once, and reads on.
+	// A reader reports once what it cannot move, and continues to read.
 	other := redistest.Key(t)
 	if err := rdb.Set(rig.Ctx(t), schedule.ScheduleKeys(other)[1], "text", 0).Err(); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// What was nacked, and waits for its time, was pending in the group that was destroyed: it has to be in the new one.
+// A delayed entry was pending in the destroyed group: it must be pending in the new one.
 func TestHealKeepsWhatWasNacked(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := rig.Add(t, rdb, key, 3)
@@ -36,7 +36,7 @@ func TestHealKeepsWhatWasNacked(t *testing.T) {
 	}
 }
 
-// A reader without credits does not read, so settling has to make a lost group again: nobody else would.
+// A reader without credits does not read, so settling must recreate a lost group.
 func TestSettlingHealsWhenNobodyReads(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for name, settle := range map[string]func(r *Group, key string, ids []string) error{
@@ -101,8 +101,8 @@ func TestDeadOfEntryWithVeryManyFields(t *testing.T) {
 	}
 }
 
-// What a full server refuses is tried again, of entries with very many fields too: their
-// transaction is discarded, and only the command that was refused says why.
+// A refusal of a full server is retried, also for entries with very many fields. Their transaction
+// is discarded, and only the refused command has the reason.
 func TestDeadOfLargeEntryOnFullServer(t *testing.T) {
 	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
 	values := make([]string, 20_000)
@@ -155,7 +155,7 @@ func rangeAll(t *testing.T, rdb redis.UniversalClient, key string) []redisio.Ent
 	return rig.ReadAll(t, r)
 }
 
-// What a broken fetch has already handed out must not be handed out once more.
+// Entries that a broken fetch has returned must not be returned again.
 func TestTakeThatBreaksHandsOutNothingTwice(t *testing.T) {
 	s, key := redistest.Shared(t), redistest.Key(t)
 	p := rig.NewProxy(t, s.Addr())
@@ -184,7 +184,7 @@ func TestTakeThatBreaksHandsOutNothingTwice(t *testing.T) {
 	}
 }
 
-// An entry that fails for ever, and at once, does not keep new ones from being read.
+// An entry that always fails at once does not delay new ones.
 func TestFailingEntryDoesNotStarveNewOnes(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	poison := rig.Add(t, rdb, key, 1)[0]

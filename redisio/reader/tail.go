@@ -129,7 +129,9 @@ func (r *Tail) failed(ctx context.Context, err error) error {
 	if fault.Judge(err) == fault.LostGroup { // UNBLOCKED: the stream was deleted; a new one may come
 		r.wire.DropIf()
 	}
-	return r.retry(err, r.wire, &r.reading)
+	err = r.retry(err, r.wire, &r.reading)
+	r.away = true // EventReconnected follows a permanent error too
+	return err
 }
 
 func (r *Tail) fill(ctx context.Context, count, most int, b *redisio.Batch) error {

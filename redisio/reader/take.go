@@ -81,19 +81,8 @@ func (r *fetcher) takeAll(
 		chunk := ids[:min(len(ids), script.PageSize)]
 		ids = ids[len(chunk):]
 		args := make([]any, 0, 10+len(chunk))
-		args = append(
-			args,
-			"eval",
-			script.ScriptTake,
-			1,
-			r.cfg.Key,
-			r.cfg.Group,
-			r.cfg.Consumer,
-			bump,
-			r.cfg.MaxDeliveries,
-			pool,
-			idle,
-		)
+		args = append(args, "eval", script.ScriptTake, 1, r.cfg.Key, r.cfg.Group, r.cfg.Consumer,
+			bump, r.cfg.MaxDeliveries, pool, idle)
 		for i := range chunk {
 			args = append(args, &chunk[i])
 		}

@@ -57,7 +57,7 @@ func (h *Set) InTime(asks []Ask) []Ask {
 	})
 }
 
-// Stale returns the held IDs whose lease was not renewed since before, sorted.
+// Stale returns the held IDs with a last renewal at before or earlier, sorted.
 func (h *Set) Stale(before time.Time) []string {
 	h.mu.Lock()
 	ids := h.ledger.Stale(Ticks(before))

@@ -142,7 +142,7 @@ func (l *Ledger) get(id redisio.ID) (at int64, ok bool) {
 	return at, ok
 }
 
-// Stale returns the ids whose lease was not renewed since before, sorted.
+// Stale returns the IDs with a last renewal at before or earlier, sorted.
 func (l *Ledger) Stale(before int64) []redisio.ID {
 	var ids []redisio.ID
 	for _, r := range l.runs {
@@ -180,7 +180,7 @@ func (l *Ledger) oldest() int64 {
 	return at
 }
 
-// find returns the slot of an id, struck out or not; nil if it has none.
+// find returns the slot of an ID, also if it is struck out, or nil.
 func (l *Ledger) find(id redisio.ID) (*run, int) {
 	if r := l.seen; r != nil && l.next < len(r.slots) && r.slots[l.next].id == id {
 		l.next++

@@ -84,7 +84,7 @@ func check(t *testing.T, l *Ledger, model map[redisio.ID]int64, before int64) {
 		}
 		if _, ok := model[id.Next()]; !ok {
 			if _, ok := l.get(id.Next()); ok {
-				t.Errorf("%v is held, but nobody put it there", id.Next())
+				t.Errorf("%v is held, but it was never put there", id.Next())
 			}
 		}
 	}
@@ -107,7 +107,7 @@ func (l *Ledger) written() (slots int) {
 	return slots
 }
 
-// Entries that are held for long do not keep the room of all that came and went beside them.
+// Entries that are held for long do not keep the memory of all that were settled meanwhile.
 func TestLedgerPacks(t *testing.T) {
 	var l Ledger
 	l.Init()
