@@ -3,7 +3,6 @@ package redisio
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
@@ -87,19 +86,7 @@ func IsFull(err error) bool { return fault.IsFull(err) }
 // IsKeyFault reports whether err is a permanent answer of the server about one key. For example,
 // the key holds another type, or the user has no rights for it. It returns false for answers about
 // the user, the server or the command.
-func IsKeyFault(err error) bool {
-	if fault.Judge(err) != fault.Permanent {
-		return false
-	}
-	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "unknown", "Unknown"} {
-		if fault.Says(err, p) {
-			return false
-		}
-	}
-	text := err.Error()
-	rights := fault.Says(err, "NOPERM") || strings.Contains(text, "ACL failure in script")
-	return !rights || !strings.Contains(text, " command") // "… to run the 'xadd' command"
-}
+func IsKeyFault(err error) bool { return fault.IsKeyFault(err) }
 
 // ErrBackpressure marks a write for which the server, or the stream at its cap, has no room now.
 // The entry is valid: retry after consumers have made room.

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
@@ -100,7 +101,7 @@ func (c *check) add(key string, n int) []string {
 // missing.
 func (c *check) takenBy(key, consumer string, n int) []string {
 	if err := c.rdb.XGroupCreateMkStream(c.ctx, key, "g", "0").Err(); err != nil &&
-		!redis.HasErrorPrefix(err, "BUSYGROUP") {
+		!fault.GroupExists(err) {
 		c.must(err)
 	}
 	got, err := c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: "g", Consumer: consumer, Streams: []string{key,

@@ -4,6 +4,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 )
 
@@ -98,7 +99,7 @@ var featureRules = []Rule{
 	}},
 	{"new/waitaof", "WAITAOF (7.2): the server reports how many servers have synced to disk.", func(c *check) {
 		switch err := c.rdb.Do(c.ctx, "waitaof", 0, 0, 1).Err(); {
-		case redis.HasErrorPrefix(err, "unknown command"):
+		case fault.NoCommand(err):
 			c.lacks("WAITAOF")
 		default:
 			c.must(err)

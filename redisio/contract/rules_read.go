@@ -6,9 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
@@ -191,7 +190,7 @@ var readRules = []Rule{
 		c.must(c.rdb.Set(c.ctx, key, "x", 0).Err())
 		r, err := reader.NewGroup(c.rdb, reader.GroupConfig{Key: key, Group: "g"})
 		c.must(err)
-		if err := r.Open(c.ctx); !redisio.IsPermanent(err) || !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if err := r.Open(c.ctx); !redisio.IsPermanent(err) || !fault.IsWrongType(err) {
 			c.failf("got %v", err)
 		}
 	}},

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
@@ -165,7 +166,7 @@ var settleRules = []Rule{
 		c.must(c.rdb.Set(c.ctx, text, "x", 0).Err())
 		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		got := ids(c.read(r, 1))
-		if err := r.Dead(c.ctx, text, []reader.DeadLetter{{ID: got[0]}}); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		if err := r.Dead(c.ctx, text, []reader.DeadLetter{{ID: got[0]}}); !fault.IsWrongType(err) {
 			c.failf("got %v", err)
 		}
 		if len(c.pending(key)) != 1 || r.Held() != 1 {

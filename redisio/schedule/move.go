@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
@@ -21,7 +22,7 @@ func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, er
 		err = &resp.ReplyError{Offset: 0, Problem: "the script answered something else than two numbers"}
 	}
 	if err != nil {
-		return 0, 0, s.fault("move scheduled entries of", err)
+		return 0, 0, check.KeyError("move scheduled entries of", s.cfg.Key, err)
 	}
 	return int(reply[0]), time.Duration(min(reply[1], math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, nil
 }

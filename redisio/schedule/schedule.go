@@ -215,19 +215,10 @@ func (s *Scheduler) summary(results []redisio.Result) error {
 }
 
 func (s *Scheduler) check(e *Delayed) error {
-	if len(e.Fields) == 0 {
-		return &fault.OutcomeError{
-			Outcome: redisio.ErrNotWritten,
-			Cause:   fmt.Errorf("an entry for %q without fields: Redis takes none", fault.KeyName(s.cfg.Key)),
-		}
-	}
 	if n := len(e.Fields); n > maxMoveFields {
 		return &redisio.TooManyFieldsError{Key: s.cfg.Key, Fields: n, Limit: maxMoveFields}
 	}
-	if size := e.Fields.Size(); size > s.cfg.MaxPayload {
-		return &redisio.TooLargeError{Key: s.cfg.Key, Size: size, Limit: s.cfg.MaxPayload}
-	}
-	return nil
+	return check.Entry(s.cfg.Key, e.Fields, s.cfg.MaxPayload)
 }
 
 // Cancel removes entries from the schedule and returns how many of them were there: the others have been moved, or were
@@ -241,7 +232,7 @@ func (s *Scheduler) Cancel(ctx context.Context, ids ...string) (cancelled int, e
 		}
 		done, err := s.rdb.Eval(ctx, scriptCancel, s.keys[1:3], args...).Int()
 		if err != nil {
-			return cancelled, s.fault("cancel scheduled entries of", err)
+			return cancelled, check.KeyError("cancel scheduled entries of", s.cfg.Key, err)
 		}
 		cancelled += done
 	}
@@ -262,7 +253,7 @@ func (s *Scheduler) Info(ctx context.Context) (Info, error) {
 	broken := pipe.ZCount(ctx, s.keys[1], "+inf", "+inf")
 	first := pipe.ZRangeWithScores(ctx, s.keys[1], 0, 0)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return Info{}, s.fault("ask for the schedule of", err)
+		return Info{}, check.KeyError("ask for the schedule of", s.cfg.Key, err)
 	}
 	info := Info{Count: all.Val() - broken.Val(), Broken: broken.Val()}
 	if z := first.Val(); len(z) > 0 && !math.IsInf(z[0].Score, 1) {
@@ -279,7 +270,7 @@ func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delaye
 	}
 	ids, err := s.rdb.ZRangeWithScores(ctx, s.keys[1], offset, offset+int64(count)-1).Result()
 	if err != nil || len(ids) == 0 {
-		return nil, s.fault("list the schedule of", err) // nil for none
+		return nil, check.KeyError("list the schedule of", s.cfg.Key, err) // nil for none
 	}
 	names := make([]string, len(ids))
 	for i, z := range ids {
@@ -287,7 +278,7 @@ func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delaye
 	}
 	values, err := s.rdb.HMGet(ctx, s.keys[2], names...).Result()
 	if err != nil {
-		return nil, s.fault("list the schedule of", err)
+		return nil, check.KeyError("list the schedule of", s.cfg.Key, err)
 	}
 	var list []Delayed
 	for i, v := range values {
@@ -298,17 +289,6 @@ func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delaye
 		}
 	}
 	return list, nil
-}
-
-// fault says what failed; nil stays nil.
-func (s *Scheduler) fault(op string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case fault.Judge(err) == fault.Permanent:
-		return &redisio.PermanentError{Op: op, Key: s.cfg.Key, Err: err}
-	}
-	return fmt.Errorf("redisio: %s %q: %w", op, fault.KeyName(s.cfg.Key), err)
 }
 
 var scheduleSeq atomic.Uint64

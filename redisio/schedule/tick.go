@@ -138,7 +138,7 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 		err = &resp.ReplyError{Offset: 0, Problem: "the script answered something else than two numbers"}
 	}
 	if err != nil {
-		return 0, t.fault(err)
+		return 0, check.KeyError("tick", t.cfg.Key, err)
 	}
 	now := time.UnixMilli(clock[0])
 	if t.last.Sub(now) > tolerated {
@@ -168,7 +168,7 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 			args = append(args, f.Name, f.Value)
 		}
 		if err := t.rdb.Eval(ctx, scriptTick, []string{t.cfg.Key}, args...).Err(); err != nil {
-			return 0, t.fault(err)
+			return 0, check.KeyError("tick", t.cfg.Key, err)
 		}
 		t.last = tick
 	}
@@ -212,13 +212,6 @@ func (t *Ticker) waits(d time.Duration, why error) {
 	t.told = time.Now()
 	e := redisio.Event{Kind: redisio.EventTickerWaits, Key: t.cfg.Key, Err: why, Wait: d}
 	fault.Notify("TickerConfig.OnEvent", func() { t.cfg.OnEvent(e) })
-}
-
-func (t *Ticker) fault(err error) error {
-	if fault.Judge(err) == fault.Permanent {
-		return &redisio.PermanentError{Op: "tick", Key: t.cfg.Key, Err: err}
-	}
-	return fmt.Errorf("redisio: tick %q: %w", fault.KeyName(t.cfg.Key), err)
 }
 
 // dueTicks returns the ticks after last and up to now that are to be written, oldest first: the last one if it is on

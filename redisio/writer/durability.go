@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 )
 
 // Durability is what an entry needs to count as written, beyond the answer of the server: a server
@@ -152,8 +153,8 @@ func (w *Writer) meetDurability(ctx context.Context) error {
 	if !d.Fsync {
 		return nil
 	}
-	err := w.out.Do(ctx, "waitaof", 1, 0, 1).Err()
-	if fault.IsServerSaid(err) && fault.Judge(err) == fault.Permanent {
+	lacks, err := probe.SyncsDisk(ctx, w.out)
+	if lacks {
 		return &redisio.PermanentError{
 			Op:  "open writer of",
 			Key: w.cfg.Key,

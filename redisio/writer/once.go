@@ -1,14 +1,11 @@
 package writer
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
@@ -32,21 +29,6 @@ const (
 	onceEntries      = 128     // entries of one call of the script: it holds up the server's other clients
 	onceBytes        = 1 << 20 // and their bytes, if it is more than one entry
 )
-
-// scriptIDMP: KEYS stream. ARGV window in s, most ids of a producer. Makes the stream remember that
-// much, unless it does remember something already, which another setting would make it forget.
-// Returns the last id of the stream.
-const scriptIDMP = `
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('XGROUP', 'CREATE', KEYS[1], 'redisio', '0', 'MKSTREAM')
-  redis.call('XGROUP', 'DESTROY', KEYS[1], 'redisio')
-end
-local s, f = redis.call('XINFO', 'STREAM', KEYS[1]), {}
-for i = 1, #s, 2 do f[s[i]] = s[i+1] end
-if f['iids-tracked'] == 0 and (f['idmp-duration'] ~= tonumber(ARGV[1]) or f['idmp-maxsize'] ~= tonumber(ARGV[2])) then
-  redis.call('XCFGSET', KEYS[1], 'IDMP-DURATION', ARGV[1], 'IDMP-MAXSIZE', ARGV[2])
-end
-return f['last-generated-id']`
 
 // onceKey is where the ids of a stream are remembered, in its hash slot; "" if there is no such
 // key. It does not depend on whether the client knows that it talks to a cluster: all writers must
@@ -129,7 +111,7 @@ func (c *Config) perProducer() int { return min(max(2*c.DedupeIDs/idmpProducers,
 
 // addIDMP adds XADDs with IDMP, and before them the script that sets it up and reads the last ID.
 func (w *Writer) addIDMP(c *chunk, p *part) {
-	c.ask(3, p.readIDMP, "eval", scriptIDMP, 1, p.key, int64(w.cfg.DedupeWindow/time.Second), w.cfg.perProducer())
+	c.ask(3, p.readIDMP, "eval", script.IDMP, 1, p.key, int64(w.cfg.DedupeWindow/time.Second), w.cfg.perProducer())
 	wrote := p.wrote(w)
 	for _, i := range p.index {
 		var producer *string
@@ -169,34 +151,9 @@ func (l *lane) refusesIDMP() bool {
 	return l.script
 }
 
-// probeOnce finds out whether IDMP does what it should. What it can't hold, and what replicas are
-// to confirm, is left to the script: a duplicate writes nothing with IDMP, so that there would be
-// nothing to wait for.
-func (w *Writer) probeOnce(ctx context.Context) (bool, error) {
-	c := &w.cfg
-	if c.DedupeWindow == 0 || c.Durability.on() || c.DedupeWindow > idmpLongest ||
-		2*c.DedupeIDs > idmpProducers*idmpMost {
-		return false, nil
-	}
-	key := w.probeKey()
-	pipe := w.out.Pipeline()
-	write := func() *redis.Cmd { return pipe.Do(ctx, "xadd", key, "idmp", "p", "i", "*", "f", "v") }
-	known := pipe.Do(ctx, "xcfgset", key, "idmp-duration", 60)
-	ready := pipe.Eval(ctx, scriptIDMP, []string{key}, 60, 1000)
-	one, two := write(), write()
-	length := pipe.XLen(ctx, key)
-	pipe.Del(ctx, key)
-	_, execErr := pipe.Exec(ctx)
-	err := errors.Join(ready.Err(), one.Err(), two.Err())
-	switch {
-	case execErr != nil && !fault.IsServerSaid(execErr):
-		return false, fmt.Errorf("redisio: probe: %w", execErr)
-	case redis.HasErrorPrefix(known.Err(), "unknown command"):
-		return false, nil
-	case fault.IsFull(ready.Err()):
-		return true, nil // it can't be tried now
-	case err != nil && fault.Judge(err) != fault.Permanent:
-		return false, fmt.Errorf("redisio: probe: %w", err)
-	}
-	return err == nil && one.Val() == two.Val() && length.Val() == 1, nil
+// mayIDMP reports whether IDMP can hold what the configuration asks for. It cannot wait for
+// replicas: a duplicate writes nothing, so there is nothing to wait for.
+func (c *Config) mayIDMP() bool {
+	return c.DedupeWindow > 0 && c.DedupeWindow <= idmpLongest && !c.Durability.on() &&
+		2*c.DedupeIDs <= idmpProducers*idmpMost
 }

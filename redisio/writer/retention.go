@@ -2,9 +2,7 @@ package writer
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -234,37 +232,4 @@ func (w *Writer) trimOn(ctx context.Context, c *chunk, p *part) {
 		w.do(ctx, c, nil)
 		w.settleTrim(p)
 	}
-}
-
-// probeKey is a scratch key, on the node that has the writer's key.
-func (w *Writer) probeKey() string {
-	return "redisio:probe:" + rand.Text()[:12] + ":{" + redisio.HashTag(w.cfg.Key) + "}"
-}
-
-// probeAcked finds out whether XTRIM … ACKED keeps what it should, which the first servers that had it didn't. A user
-// without rights for the scratch key goes without.
-func (w *Writer) probeAcked(ctx context.Context) (bool, error) {
-	if w.cfg.DropUnread || !w.cfg.trims() && (w.cfg.HardCap == 0 || w.cfg.WhenFull == FullDrop) {
-		return false, nil
-	}
-	key := w.probeKey()
-	pipe := w.out.Pipeline()
-	for _, id := range []string{"1-1", "2-1", "3-1", "4-1", "5-1"} {
-		pipe.Do(ctx, "xadd", key, id, "f", "v")
-	}
-	pipe.PExpire(ctx, key, time.Minute)
-	pipe.XGroupCreate(ctx, key, "g", "0")
-	pipe.XGroupCreate(ctx, key, "h", "5-1")
-	pipe.XGroupDestroy(ctx, key, "h")
-	pipe.Do(ctx, "xreadgroup", "group", "g", "c", "count", 3, "streams", key, ">")
-	pipe.XAck(ctx, key, "g", "1-1", "3-1")
-	pipe.Do(ctx, "xtrim", key, "maxlen", "=", 0, "acked")
-	left := pipe.XRange(ctx, key, "-", "+")
-	pipe.Del(ctx, key)
-	if _, err := pipe.Exec(ctx); err != nil && !fault.IsFull(err) &&
-		(!fault.IsServerSaid(err) || fault.Judge(err) != fault.Permanent) {
-		return false, fmt.Errorf("redisio: probe: %w", err)
-	}
-	got := left.Val()
-	return len(got) == 3 && got[0].ID == "2-1" && got[1].ID == "4-1" && got[2].ID == "5-1", nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
+	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -93,21 +94,6 @@ func (w *Writer) derived() conn.Client {
 	)
 }
 
-// meetTogether finds out whether there are transactions, for this user. If not, entries are written
-// one after the other.
-func (w *Writer) meetTogether(ctx context.Context) error {
-	pipe := w.out.TxPipeline()
-	pipe.Ping(ctx)
-	_, err := pipe.Exec(ctx)
-	if !fault.NoRight(err) {
-		return err
-	}
-	w.apart.Store(true)
-	half := w.out // a connection of it may be in a transaction that cannot end
-	w.out = w.derived()
-	return half.Release()
-}
-
 // meet finds out whether the server is there, and what it can do of what the configuration needs.
 func (w *Writer) meet(ctx context.Context) (err error) {
 	if w.cfg.Key == "" {
@@ -115,8 +101,10 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 	} else if err = w.out.XLen(ctx, w.cfg.Key).Err(); err == nil {
 		err = script.MayWrite(ctx, w.out, w.cfg.Key)
 	}
-	if err == nil && w.cfg.Together {
-		err = w.meetTogether(ctx)
+	if _, own := w.out.Single(); err == nil && w.cfg.Together && own {
+		var transacts bool
+		transacts, err = probe.Transacts(ctx, w.out)
+		w.apart.Store(!transacts)
 	}
 	if err == nil && !w.plain {
 		err = w.meetFeatures(ctx)
@@ -129,17 +117,23 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 
 // meetFeatures finds out which features the server has, see the fields that it sets.
 func (w *Writer) meetFeatures(ctx context.Context) (err error) {
+	c := &w.cfg
 	if err := w.meetDurability(ctx); err != nil {
 		return err
 	}
-	if w.idmp, err = w.probeOnce(ctx); err != nil {
-		return err
+	if c.mayIDMP() {
+		if w.idmp, err = probe.IDMP(ctx, w.out, c.Key); err != nil {
+			return err
+		}
 	}
-	w.acked, err = w.probeAcked(ctx)
+	if !c.DropUnread && (c.trims() || c.HardCap > 0 && c.WhenFull != FullDrop) {
+		w.acked, err = probe.TrimsAcked(ctx, w.out, c.Key)
+	}
 	return err
 }
 
-// openLines connects the writer's own connections, and closes those that met the server.
+// openLines connects the writer's own connections, and closes those that met the server: one of them
+// may be in a transaction that cannot end.
 func (w *Writer) openLines(ctx context.Context) error {
 	w.lines.Close() // of an earlier try
 	met := w.out

@@ -40,32 +40,20 @@ func Derive(rdb redis.UniversalClient, p Purpose) Client {
 	switch c := rdb.(type) {
 	case *redis.Client: // also the type of a failover client: its dialer asks the Sentinels
 		o := *c.Options()
-		o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = p.Conns, 0, 0, 0, 0
-		o.PipelinePoolSize = -1 // one pool is enough: it has no other users
+		bare(&o, p.Conns)
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
-		o.DialerRetries = 1
-		o.ContextTimeoutEnabled = true
-		// no pushes: go-redis looks for them before each reply of a pipeline
-		o.Protocol = 2
-		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
-		o.PoolTimeout = 0
-		o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
-		o.MaxRetries = retries(o.MaxRetries, p)
-		o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
-		o.ReadTimeout, o.WriteTimeout = timeout(o.ReadTimeout, p), orOff(o.WriteTimeout)
+		o.MaxRetries, o.ReadTimeout = retries(o.MaxRetries, p), timeout(o.ReadTimeout, p)
 		own := redis.NewClient(&o)
 		own.AddHook(&stray{most: p.Conns})
 		return Client{UniversalClient: own, Derived: true}
 	case *redis.ClusterClient:
 		o := *c.Options()
 		o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = p.Conns, 0, 0, 0, 0
-		o.PipelinePoolSize = -1
+		o.PipelinePoolSize = -1 // see bare
 		o.ReadBufferSize, o.WriteBufferSize = max(o.ReadBufferSize, 128<<10), max(o.WriteBufferSize, 128<<10)
 		o.DialerRetries = 1
 		o.ContextTimeoutEnabled = true
-		// no pushes: go-redis looks for them before each reply of a pipeline
-		o.Protocol = 2
-		o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
+		o.Protocol, o.MaintNotificationsConfig = 2, noMaintenance()
 		o.PoolTimeout = 0
 		o.MaxRetries = -1
 		o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
@@ -80,6 +68,21 @@ func Derive(rdb redis.UniversalClient, p Purpose) Client {
 		return Client{UniversalClient: cc, Cluster: cc, Derived: true}
 	}
 	return Client{UniversalClient: rdb}
+}
+
+// bare prepares options for a client of our own with conns connections. RESP2 has no pushes, for
+// which go-redis would look before each reply of a pipeline.
+func bare(o *redis.Options, conns int) {
+	o.Protocol = 2
+	o.MaintNotificationsConfig = noMaintenance() // the caller's is written to while the caller's client connects
+	o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = conns, 0, 0, 0, 0
+	o.PipelinePoolSize = -1 // one pool is enough: it has no other users
+	o.PoolTimeout = 0
+	o.DialerRetries = 1
+	o.ContextTimeoutEnabled = true
+	o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
+	o.WriteTimeout = orOff(o.WriteTimeout)
 }
 
 // Options() returns settings as normalised by go-redis: -1 ("off") reads as 0 ("default").

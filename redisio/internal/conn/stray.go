@@ -82,7 +82,7 @@ func Unanswered(cmds []redis.Cmder, err error) {
 
 // Look closes all connections if err requires it. The pool detects this before it hands one out.
 func (s *stray) Look(err error) bool {
-	if err == nil || !fault.Says(err, "NOREPLICAS") && !fault.Says(err, "NOAUTH") {
+	if err == nil || !fault.LostConnection(err) {
 		return false
 	}
 	s.mu.Lock()

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
@@ -86,7 +86,9 @@ func (w *Wire) options(ctx context.Context) (redis.Options, error) {
 }
 
 func (w *Wire) dial(ctx context.Context, o redis.Options) error {
-	singleConn(&o)
+	bare(&o, 1)
+	o.ReadBufferSize, o.WriteBufferSize = 4<<10, 4<<10
+	o.MaxRetries, o.ReadTimeout = -1, orOff(o.ReadTimeout)
 	var conn net.Conn
 	dial := o.Dialer
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -100,7 +102,7 @@ func (w *Wire) dial(ctx context.Context, o redis.Options) error {
 	owner := redis.NewClient(&o)
 	sticky := owner.Conn()
 	err := sticky.Ping(ctx).Err()
-	if redis.HasErrorPrefix(err, "NOPERM") {
+	if fault.NoRight(err) {
 		err = nil // it answered: the right to ping is not needed
 	}
 	if err != nil {
@@ -113,22 +115,6 @@ func (w *Wire) dial(ctx context.Context, o redis.Options) error {
 	}
 	w.owner, w.sticky, w.conn = owner, sticky, conn
 	return nil
-}
-
-// singleConn prepares options for one connection that carries only our traffic: RESP2 has no
-// pushes.
-func singleConn(o *redis.Options) {
-	o.Protocol = 2
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil
-	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = 1, 0, 0, 0, 0
-	o.PipelinePoolSize = -1
-	o.ReadBufferSize, o.WriteBufferSize = 4<<10, 4<<10
-	o.DialerRetries, o.MaxRetries = 1, -1
-	o.ContextTimeoutEnabled = true
-	o.PoolTimeout = 0
-	o.MinRetryBackoff, o.MaxRetryBackoff = orOff(o.MinRetryBackoff), orOff(o.MaxRetryBackoff)
-	o.ReadTimeout, o.WriteTimeout = orOff(o.ReadTimeout), orOff(o.WriteTimeout)
 }
 
 func closeBoth(sticky *redis.Conn, owner *redis.Client) error {

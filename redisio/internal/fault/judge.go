@@ -22,7 +22,7 @@ func Advice(err error) string {
 		return "; check user and password of the Redis client"
 	case NoRight(err) && !Says(err, "unknown command"):
 		return "; grant the user this command and key (ACL SETUSER)"
-	case redis.HasErrorPrefix(err, "unknown command"):
+	case NoCommand(err):
 		return "; the server is too old or lacks streams: Redis 7.0 or newer is needed"
 	}
 	return ""
@@ -135,7 +135,7 @@ func IsFull(err error) bool { return Says(err, "OOM") }
 // WrongServer reports whether the answer is that of a server that does not take writes, or not on
 // this connection. A new connection may lead to another server.
 func WrongServer(err error) bool {
-	return Says(err, "NOREPLICAS") || Says(err, "READONLY") || Says(err, "NOAUTH")
+	return LostConnection(err) || Says(err, "READONLY")
 }
 
 // IsWrongType reports whether the key holds another type.
@@ -147,6 +147,38 @@ func NoRight(err error) bool {
 	return Says(err, "NOPERM") || Says(err, "unknown") || Says(err, "Unknown") ||
 		Says(err, "The user executing the script")
 }
+
+// NoCommand reports whether the server lacks the command.
+func NoCommand(err error) bool { return redis.HasErrorPrefix(err, "unknown command") }
+
+// OfScript is an error that a script returned as text. Redis 7.0 reports a missing right in another
+// form there.
+func OfScript(text string) ReplyError {
+	if Says(ReplyError(text), "The user executing the script") {
+		text = "NOPERM " + strings.TrimPrefix(text, "ERR ")
+	}
+	return ReplyError(text)
+}
+
+// IsKeyFault reports whether err is a permanent answer about one key, not about the user, the
+// server or the command.
+func IsKeyFault(err error) bool {
+	if Judge(err) != Permanent {
+		return false
+	}
+	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "unknown", "Unknown"} {
+		if Says(err, p) {
+			return false
+		}
+	}
+	text := err.Error()
+	rights := Says(err, "NOPERM") || strings.Contains(text, "ACL failure in script")
+	return !rights || !strings.Contains(text, " command") // "… to run the 'xadd' command"
+}
+
+// LostConnection reports whether the answer asks for another connection: the server waits for
+// replicas, or does not know the user any more.
+func LostConnection(err error) bool { return Says(err, "NOREPLICAS") || Says(err, "NOAUTH") }
 
 // IsUnblocked reports whether a blocked read ended because its stream key is gone.
 func IsUnblocked(err error) bool {

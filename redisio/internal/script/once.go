@@ -29,3 +29,18 @@ end
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return out`
+
+// IDMP: KEYS stream. ARGV window in s, most ids of a producer. Makes the stream remember that
+// much, unless it does remember something already, which another setting would make it forget.
+// Returns the last id of the stream.
+const IDMP = `
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XGROUP', 'CREATE', KEYS[1], 'redisio', '0', 'MKSTREAM')
+  redis.call('XGROUP', 'DESTROY', KEYS[1], 'redisio')
+end
+local s, f = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+for i = 1, #s, 2 do f[s[i]] = s[i+1] end
+if f['iids-tracked'] == 0 and (f['idmp-duration'] ~= tonumber(ARGV[1]) or f['idmp-maxsize'] ~= tonumber(ARGV[2])) then
+  redis.call('XCFGSET', KEYS[1], 'IDMP-DURATION', ARGV[1], 'IDMP-MAXSIZE', ARGV[2])
+end
+return f['last-generated-id']`

@@ -2,7 +2,6 @@ package script
 
 import (
 	"context"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -44,10 +43,7 @@ func RightsOf(cmd *redis.Cmd) error {
 		return nil
 	}
 	for _, text := range answers {
-		if fault.Says(fault.ReplyError(text), "The user executing the script") { // so says Redis 7.0
-			text = "NOPERM " + strings.TrimPrefix(text, "ERR ")
-		}
-		if err := fault.ReplyError(text); fault.NoRight(err) || fault.IsWrongType(err) {
+		if err := fault.OfScript(text); fault.NoRight(err) || fault.IsWrongType(err) {
 			return err
 		}
 	}
