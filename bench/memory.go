@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/streamerson/streamerson-go/bench/internal/resident"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 )
@@ -124,7 +125,7 @@ func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 func memoryNow() sample {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return sample{heap: m.HeapAlloc, resident: residentSet()}
+	return sample{heap: m.HeapAlloc, resident: resident.Set()}
 }
 
 // flat returns an error if the second half of a run needed more memory than the first. The first

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/streamerson/streamerson-go/bench/internal/resident"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -230,7 +231,7 @@ func (d *diary) word() word {
 	defer d.mu.Unlock()
 	w := d.now
 	w.Events = maps.Clone(d.events)
-	w.Goroutines, w.Resident, w.Handled = runtime.NumGoroutine(), residentSet(), d.handled.Load()
+	w.Goroutines, w.Resident, w.Handled = runtime.NumGoroutine(), resident.Set(), d.handled.Load()
 	if d.running != nil {
 		for _, s := range d.running.Snapshot(noBackend).Sources {
 			w.InFlight += s.InFlight

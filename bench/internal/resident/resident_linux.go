@@ -1,4 +1,5 @@
-package bench
+// Package resident measures the resident memory of this process.
+package resident
 
 import (
 	"bytes"
@@ -6,8 +7,8 @@ import (
 	"strconv"
 )
 
-// residentSet returns the resident memory of this process in bytes.
-func residentSet() uint64 {
+// Set returns the resident memory of this process in bytes.
+func Set() uint64 {
 	statm, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return 0 // unknown
