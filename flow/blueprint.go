@@ -148,15 +148,9 @@ func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) func(
 	})
 }
 
-func (b *builder) edge(stats *edgeStats, giveBack func(*dirtySessions)) {
-	b.run.edges = append(b.run.edges, edgeRun{stats, giveBack})
-}
+// leftover registers a function that gives back, at the end of a run, messages that were not
+// handled.
+func (b *builder) leftover(f func(*dirtySessions)) { b.run.leftovers = append(b.run.leftovers, f) }
 
 // sweep registers a function that gives back, at a drain, messages that no handler has begun.
 func (b *builder) sweep(f func(*dirtySessions)) { b.run.sweeps = append(b.run.sweeps, f) }
-
-// edgeRun is the untyped part of an edge that a run needs.
-type edgeRun struct {
-	stats    *edgeStats
-	giveBack func(*dirtySessions)
-}

@@ -72,8 +72,8 @@
 //     package source does this in entry.go. admit (source_read.go) then makes one slab of leases for
 //     the chunk (lease.go), takes the credits, and sends the chunk over an edge (edge.go).
 //  3. Handle. A lane (lane.go) takes the chunk and pushes each message down its chain of stages
-//     (stage.go and its neighbours). A fault goes to the policy (fault.go). With Workers the lanes
-//     belong to a pool (parallel.go).
+//     (stage.go and its neighbours). A fault goes to the policy (fault.go). With Workers several
+//     lanes share the work (parallel.go).
 //  4. Write. The sink stage (stage_sink.go) gathers messages and calls [Writer].Write. For a stream
 //     that is package sink, which encodes them and calls writer.Writer of redisio.
 //  5. Settle. When the reply has come, the sink stage releases its share of each lease. The release
@@ -107,8 +107,8 @@
 //	session.mu  ->  sourceRun.mu, Running.mu    a source without a Committer returns credits
 //
 // The lock of a [Supervisor] comes before all of these, because it is held while a graph starts. A
-// watched message that ends takes watches.mu last. The locks of stages (holdMu), pools and shares
-// are taken alone.
+// watched message that ends takes watches.mu last. Keyed workers take byKey.mu before crew.mu. The
+// locks of stages (holdMu) are taken alone.
 //
 // # Writing operators
 //

@@ -54,8 +54,8 @@ func (r *Running) waitsFor() []any {
 // sources commit them.
 func (r *Running) settleRest(report *DrainReport) {
 	var n dirtySessions
-	for _, e := range r.edges {
-		e.giveBack(&n)
+	for _, f := range r.leftovers {
+		f(&n)
 	}
 	for _, st := range r.stages {
 		st.tickets.end()
@@ -106,8 +106,8 @@ func (r *Running) stuck() []Stuck {
 		seen[n] = true
 		holding := uint64(0)
 		for _, e := range r.edges {
-			if e.stats.to == n {
-				holding += e.stats.messages.Load() - e.stats.done.Load()
+			if e.to == n {
+				holding += e.messages.Load() - e.done.Load()
 			}
 		}
 		stuck = append(stuck, Stuck{Stage: r.stages[n].name, Holding: holding})

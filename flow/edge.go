@@ -50,7 +50,10 @@ func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
 	}
 	e.stats.fill = func() int { return len(e.ch) }
 	e.raw = untouched(to)
-	b.edge(e.stats, e.giveBack)
+	if n == to || n.workers == 1 { // else it is a part of the stage
+		b.run.edges = append(b.run.edges, e.stats)
+	}
+	b.leftover(e.giveBack)
 	if e.raw && to.givesBack() {
 		e.gives = &rests[T]{}
 		b.sweep(e.sweep)

@@ -352,7 +352,7 @@ func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) 
 
 // giveBack gives back messages that the lane has not pushed.
 func giveBack[T any](la *lane, chunk []Message[T]) {
-	giveBackTo(&la.dirty, chunk, la.raw && la.tried == 0)
+	giveBackTo(&la.dirty, chunk, la.raw)
 }
 
 // giveBackTo gives back unfinished messages. raw says that no handler has begun them.

@@ -1,329 +1,270 @@
 package flow
 
 import (
-	"context"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
 
-// Idea of Workers: three parts work around an edge. The feeder cuts chunks into tasks and hands
-// them to the workers. Each worker is a lane with its own handler and puts its output into the
-// task. The collector, also a lane, takes the finished tasks and pushes their output down the
-// chain. Ordered: the collector takes the tasks in the order in which they were made, and waits for
-// each. Unordered: it takes them as they finish. Keyed: a task is one message. While a message of a
-// key is being handled, later messages of the key queue behind it, and the worker that finishes it
-// takes the next. A retry parks its task and frees the worker, so that only its key waits.
+// Idea of Workers: each worker is a lane with its own handler. A feeder reads the edge of the stage
+// and passes each chunk, as a task, to as many workers as it has messages for. They take the
+// messages one by one, so none of them waits behind a slow one, unless the order demands it. What
+// happens to the output is different for each order: see the files parallel_unordered,
+// parallel_ordered and parallel_keyed. Sinks write whole chunks, so their workers read edges: see
+// sharedLanes and keyedLanes.
 //
-// A window of slots bounds the messages between feeder and collector. Tasks that are parked, or
-// queue behind their key, have no slot, because otherwise a few waiting keys would stop all others.
-// These tasks are loose, and there are at most as many as the sources have credits. A task is a few
-// messages while these are quick to handle, and one message while they are slow, so that slow work
-// is spread over all workers. Without an order, a task of several messages is shared: see
-// stealable.
+// Each worker is an island. If it fails, its next life continues with the same task. The stages
+// behind the workers are an island of their own.
 
-// task is a few messages on their way through a worker. in has the unhandled messages, out the
-// output of the handled ones.
+// crew is the workers of a stage.
+type crew[T, U any] struct {
+	b    *builder
+	n    *node
+	st   *stageRun
+	open func(*lane, func(Message[U])) func(Message[T])
+	in   *edge[T]
+	work chan *task[T, U] // each task once for each worker that it is offered to
+	left atomic.Int32     // workers that have not ended
+
+	mu     sync.Mutex // guards the fields below
+	live   []*task[T, U]
+	feeder *lane
+	ended  bool // the feeder waits until no task is live
+}
+
+// task is some messages on their way through the workers. Any worker may have a task of which it
+// can take nothing more.
 type task[T, U any] struct {
-	in        []Message[T]
-	out       []Message[U]
-	done      chan struct{} // ordered: holds a token when out is ready
-	used      []Message[T]  // the emptied slice of in
-	extra     bool          // made by a worker for output at an alarm or at the end; has no slot
-	loose     bool          // keyed: has no slot, and is counted in poolRun.loose
-	key       uint64
-	tried     int           // keyed: number of tries of its message
-	due       time.Time     // keyed: when its next try is due, while parked
-	stealable *stealable[T] // unordered: in, while the worker handles it, if it has several messages
+	msgs []Message[T]
+	next atomic.Int64 // index of the first message that was not taken
+	left atomic.Int64 // messages that are not finished
+	at   int          // index in crew.live; guarded by crew.mu
+
+	keys  []uint64  // keyed: of the messages
+	tried int       // keyed: the number of tries of its only message; else 0
+	due   time.Time // keyed: when the next try is due
+
+	out  []Message[U]  // ordered: the output; owned by the worker until done, then by the collector
+	done chan struct{} // ordered: holds a token when out is complete
 }
 
-// pool is a stage with Workers.
-type pool[T, U any] struct {
-	b      *builder
-	n      *node
-	st     *stageRun
-	mode   mode
-	key    keyer[T]
-	open   func(*lane, func(Message[U])) func(Message[T])
-	to     chain[U]
-	in     *edge[T]
-	window int
-	most   int // the most loose tasks
-}
-
-type mode uint8
-
-const (
-	ordered mode = iota
-	unordered
-	keyed
-)
-
-// parallel makes the island of a stage with Workers, and returns the chain that leads into it.
+// parallel makes the islands of a stage with Workers, and returns the chain that leads into it.
 func parallel[T, U any](
 	b *builder, n *node, key keyer[T], open func(*lane, func(Message[U])) func(Message[T]), to chain[U],
 ) chain[T] {
-	p := &pool[T, U]{b: b, n: n, st: b.run.stages[n], key: key, open: open, to: to}
+	c := &crew[T, U]{
+		b: b, n: n, st: b.run.stages[n], open: open,
+		in: newEdge[T](b, n, n, edgeDepth), work: make(chan *task[T, U], n.workers),
+	}
 	switch {
 	case key != nil:
-		p.mode = keyed
+		c.keyed(key, to)
 	case n.unordered:
-		p.mode = unordered
+		c.unordered(to)
+	default:
+		c.ordered(to)
 	}
-	p.window = max(4*n.workers, 16)
-	for _, src := range b.run.graph.nodes {
-		if src.kind == kindSource && reaches(src, n) {
-			p.most += src.maxInFlight
-		}
+	b.leftover(func(dirty *dirtySessions) { c.giveBack(dirty, true) })
+	if c.in.gives != nil {
+		b.sweep(func(dirty *dirtySessions) { c.giveBack(dirty, false) })
 	}
-	p.in = newEdge[T](b, n, n, edgeDepth)
-	b.island(append([]*node{n}, to.nodes...), to.done, p.body)
-	way := p.in.sender()
-	way.into = p.in
+	way := c.in.sender()
+	way.into = c.in
 	return way
 }
 
-// poolRun is one life of a pool. The channels have room for every task that has a slot, so a
-// handover does not block.
-type poolRun[T, U any] struct {
-	*pool[T, U]
-	ctx   context.Context // done if the life ends early
-	fail  context.CancelCauseFunc
-	slots chan struct{}    // holds a token for each task between feeder and collector
-	work  chan *task[T, U] // for the workers
-	done  chan *task[T, U] // for the collector; ordered: in order, possibly unfinished; else as tasks finish
-	later chan *task[T, U] // keyed: tasks to park
-	quit  chan struct{}    // closed when no task will be parked any more
-	pace  pace
-
-	mu    sync.Mutex // guards lanes and loose
-	lanes map[uint64][]*task[T, U]
-	loose int           // unfinished tasks without a slot
-	freed chan struct{} // holds a token after loose has decreased
-
-	opened chan struct{}    // closed when the collector accepts output
-	free   chan *task[T, U] // tasks to reuse
-
-	stealables []*stealable[T] // owned by the feeder: stealables that may have messages left
-	rest       []Message[T]    // owned by the feeder: scratch
-	look       time.Time       // when the feeder next checks the stealables
-
-	relieving bool // the feeder is dealing messages taken from stealables
-	giving    bool // the feeder gives messages back instead of dealing them
-
-	parked  dueFirst[T, U] // owned by the parker
-	waiting *task[T, U]    // owned by the collector: taken from done, not finished
-}
-
-// body is one life. It ends when the input has ended and all of it is finished, or when one of the
-// parts fails.
-func (p *pool[T, U]) body() error {
-	s := &poolRun[T, U]{
-		pool:  p,
-		slots: make(chan struct{}, p.window),
-		work:  make(chan *task[T, U], p.window),
-		done:  make(chan *task[T, U], p.window),
-		later: make(chan *task[T, U], p.window),
-		quit:  make(chan struct{}),
-		free:  make(chan *task[T, U], p.window),
-
-		opened: make(chan struct{}),
-		lanes:  make(map[uint64][]*task[T, U]),
-		freed:  make(chan struct{}, 1),
-	}
-	s.ctx, s.fail = context.WithCancelCause(p.b.run.hard)
-	defer s.fail(nil)
-
-	// No input is taken before the downstream part has opened, because it would only have to be
-	// given back.
-	var workers, parker, collector run.Group
-	collector.Go(func() { s.part(s.collect) })
-	select {
-	case <-s.opened:
-	case <-s.ctx.Done():
-		close(s.done)
-		collector.Wait()
-		return s.failure()
-	}
-	for range p.n.workers {
-		workers.Go(func() { s.part(s.worker) })
-	}
-	parker.Go(func() { s.part(s.park) })
-	s.part(s.feed)
-	close(s.quit)
-	parker.Wait()
-	close(s.work)
-	workers.Wait()
-	close(s.done)
-	collector.Wait()
-	s.leftovers()
-	return s.failure()
-}
-
-// failure returns why the life ended early. It returns nil if it did not, or if the whole graph
-// ends.
-func (s *poolRun[T, U]) failure() error {
-	if s.b.run.hard.Err() != nil {
-		return nil
-	}
-	return context.Cause(s.ctx)
-}
-
-// part runs one of the parts. Its failure ends the life.
-func (s *poolRun[T, U]) part(f func() error) {
-	if err := contained(f, func() { s.fail(Permanent(errGoexit)) }); err != nil {
-		s.fail(err)
-	}
-}
-
-// lane makes a lane that is stopped with the life.
-func (s *poolRun[T, U]) lane() *lane {
-	la := newLane(s.b.run)
-	la.ctx = s.ctx
-	return la
-}
-
-// feed is the feeder. It reads the edge, makes tasks, and ends when all of them are finished.
-func (s *poolRun[T, U]) feed() error {
-	la := s.lane()
-	la.raw = s.in.raw
-	if s.in.gives != nil {
-		la.drain = s.b.run.reading.Done()
-	}
-	la.alarms = append(la.alarms, alarm{next: s.lookAt, ring: func() error { s.relieve(la); return nil }})
-	return la.live(func() error {
-		for {
-			s.sweep(la)
-			if err := la.ring(); err != nil {
-				return err
-			}
-			chunk, ok, again := receive(la, s.in.ch)
-			if again {
-				continue
-			}
-			if !ok || la.aborted {
-				giveBack(la, chunk)
-				break
-			}
-			s.deal(la, chunk, s.grain(len(chunk)))
-			s.in.stats.worked(len(chunk))
-			s.in.recycle(chunk)
-			la.dirty.tell()
-			if la.aborted {
-				break
-			}
+// feed makes the island of the feeder. It passes chunks to deal until the input has ended and all
+// of it is finished. alarms is called for each life; nil for no alarms.
+func (c *crew[T, U]) feed(deal func(la *lane, chunk []Message[T]), alarms func(*lane)) {
+	c.b.island([]*node{c.n}, func() { close(c.work) }, func() error {
+		la := newLane(c.b.run)
+		la.raw = c.in.raw
+		if alarms != nil {
+			alarms(la)
 		}
-		s.drained(la)
-		return nil
+		c.mu.Lock()
+		c.feeder = la
+		c.mu.Unlock()
+		return la.live(func() error { return c.feedAll(la, deal) })
 	})
 }
 
-// drained waits until no task is in progress, parked or queued. Then all slots are free, and no
-// task is loose. If messages in stealables must be dealt again, it releases its slots for that
-// time.
-func (s *poolRun[T, U]) drained(la *lane) {
-	for held := 0; held < s.window; {
-		ok, again := s.slot(la)
+func (c *crew[T, U]) feedAll(la *lane, deal func(la *lane, chunk []Message[T])) error {
+	in := c.in.ch
+	for !la.aborted && (in != nil || c.working()) {
+		if err := la.ring(); err != nil {
+			return err
+		}
+		chunk, ok, again := receive(la, in)
 		switch {
 		case again:
-			for ; held > 0; held-- {
-				<-s.slots
-			}
-			s.sweep(la)
-			s.relieve(la)
-		case ok:
-			held++
+			continue
+		case !ok || la.aborted:
+			giveBack(la, chunk)
+			in = nil
+			continue
+		case c.drains():
+			c.in.stats.worked(len(chunk))
+			giveBack(la, chunk)
+			c.in.recycle(chunk)
 		default:
-			return
-		}
-	}
-	s.fewerLoose(la, 1)
-}
-
-// fewerLoose waits until fewer than n tasks are loose. It reports false if the life ends first.
-func (s *poolRun[T, U]) fewerLoose(la *lane, n int) bool {
-	for {
-		s.mu.Lock()
-		few := s.loose < n
-		s.mu.Unlock()
-		if few {
-			return true
+			deal(la, chunk)
 		}
 		la.dirty.tell()
-		select {
-		case <-s.freed:
-		case <-la.drain:
-			s.sweep(la)
-		case <-la.ctx.Done():
-			la.aborted = true
-			return false
-		}
 	}
+	return nil
 }
 
-// loosen takes the slot from a task that is to be parked or queued. The caller holds mu.
-func (s *poolRun[T, U]) loosen(t *task[T, U]) {
-	if !t.loose {
-		t.loose = true
-		s.loose++
-		<-s.slots
-	}
+// working reports whether a task is not finished. If so, the feeder is woken when all are.
+func (c *crew[T, U]) working() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	return len(c.live) > 0
 }
 
-// through frees the place of a finished task.
-func (s *poolRun[T, U]) through(loose bool) {
-	if !loose {
-		<-s.slots
-		return
-	}
-	s.mu.Lock()
-	s.loose--
-	s.mu.Unlock()
+// drains reports whether messages that no handler has begun are given back now.
+func (c *crew[T, U]) drains() bool { return c.in.gives != nil && c.b.run.reading.Err() != nil }
+
+// add makes a task live until all its messages are finished.
+func (c *crew[T, U]) add(t *task[T, U]) {
+	t.next.Store(0)
+	t.left.Store(int64(len(t.msgs)))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.at = len(c.live)
+	c.live = append(c.live, t)
+}
+
+// send sends a task. If the lane is stopped, or the graph drains and the task has not been begun,
+// it gives the remaining messages of the task back instead, and reports false.
+func (c *crew[T, U]) send(la *lane, to chan<- *task[T, U], t *task[T, U]) bool {
 	select {
-	case s.freed <- struct{}{}:
-	default:
-	}
-}
-
-// slot takes a slot. It reports again if the stealables must be checked first or the drain begins.
-// It reports neither if the life ends before there is a slot.
-func (s *poolRun[T, U]) slot(la *lane) (ok, again bool) {
-	select {
-	case s.slots <- struct{}{}:
-		return true, false
+	case to <- t:
+		return true
 	default:
 	}
 	la.dirty.tell()
-	var due <-chan time.Time
-	if at := s.lookAt(); !at.IsZero() && !s.relieving {
-		t := time.NewTimer(time.Until(at))
-		defer t.Stop()
-		due = t.C
+	var drain <-chan struct{}
+	if c.in.gives != nil && t.tried == 0 {
+		drain = c.b.run.reading.Done()
 	}
 	select {
-	case s.slots <- struct{}{}:
-		return true, false
-	case <-due:
-		return false, true
-	case <-la.drain:
-		return false, true
+	case to <- t:
+		return true
+	case <-drain:
 	case <-la.ctx.Done():
 		la.aborted = true
-		return false, false
+	}
+	rest := t.rest()
+	giveBackTo(&la.dirty, rest, c.in.raw && t.tried == 0)
+	c.finished(t, len(rest))
+	return false
+}
+
+// worker makes the island of one worker. start makes the state of a life, and returns the function
+// that handles tasks. done is called when the last worker has ended.
+func (c *crew[T, U]) worker(start func(*lane) func(*task[T, U]), done func()) {
+	var t *task[T, U] // survives a life that failed
+	c.left.Add(1)
+	over := func() {
+		if c.left.Add(-1) == 0 {
+			done()
+		}
+	}
+	c.b.island([]*node{c.n}, over, func() error {
+		la := newLane(c.b.run)
+		handle := start(la)
+		return la.live(func() error {
+			for {
+				if err := la.ring(); err != nil {
+					return err
+				}
+				if t == nil {
+					next, ok, again := receive(la, c.work)
+					if again {
+						continue
+					}
+					if !ok {
+						return nil
+					}
+					t = next
+				}
+				handle(t)
+				la.dirty.tell()
+				if la.aborted {
+					return nil
+				}
+				t = nil
+			}
+		})
+	})
+}
+
+// each pushes messages of a task as long as there are any that no worker has taken.
+func (c *crew[T, U]) each(la *lane, t *task[T, U], push func(Message[T])) (n int) {
+	la.beginChunk()
+	leased := la.run.leased.Load()
+	defer func() {
+		if leased {
+			la.put()
+		}
+		c.finished(t, n)
+	}()
+	for !la.aborted {
+		i := t.next.Add(1) - 1
+		if i >= int64(len(t.msgs)) {
+			break
+		}
+		n++
+		pushOne(la, t.msgs[i], leased, push)
+	}
+	return n
+}
+
+// finished records that n messages of a task are finished.
+func (c *crew[T, U]) finished(t *task[T, U], n int) {
+	if n == 0 || t.left.Add(-int64(n)) > 0 {
+		return
+	}
+	c.mu.Lock()
+	last := len(c.live) - 1
+	c.live[t.at] = c.live[last]
+	c.live[t.at].at = t.at
+	c.live[last] = nil
+	c.live = c.live[:last]
+	if c.ended && last == 0 {
+		c.feeder.rouse()
+	}
+	c.mu.Unlock()
+	if t.tried > 0 {
+		return
+	}
+	c.in.stats.worked(len(t.msgs))
+	if t.done == nil { // an ordered task is reused as a whole
+		c.in.recycle(t.msgs)
 	}
 }
 
-// taken takes a slot. It reports false if the life ends, or the drain begins, before there is one.
-func (s *poolRun[T, U]) taken(la *lane) bool {
-	for {
-		ok, again := s.slot(la)
-		if !again {
-			return ok
+// giveBack gives back the messages that no worker has taken; at the end of a run also those that
+// wait for a retry.
+func (c *crew[T, U]) giveBack(dirty *dirtySessions, all bool) {
+	rests := make(map[*task[T, U]][]Message[T])
+	c.mu.Lock()
+	for _, t := range c.live {
+		if all || t.tried == 0 {
+			rests[t] = t.rest()
 		}
-		if s.sweep(la); s.giving {
-			return false
-		}
-		s.relieve(la)
 	}
+	c.mu.Unlock()
+	for t, rest := range rests {
+		giveBackTo(dirty, rest, c.in.raw && t.tried == 0)
+		c.finished(t, len(rest))
+	}
+}
+
+// rest takes all remaining messages of a live task.
+func (t *task[T, U]) rest() []Message[T] {
+	n := int64(len(t.msgs))
+	return t.msgs[min(t.next.Swap(n), n):]
 }

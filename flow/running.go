@@ -25,8 +25,9 @@ type Running struct {
 	stages     map[*node]*stageRun
 	islands    []*island
 	sources    []*sourceRun
-	edges      []edgeRun
-	sweeps     []func(*dirtySessions)
+	edges      []*edgeStats
+	leftovers  []func(*dirtySessions) // called at the end
+	sweeps     []func(*dirtySessions) // called when the graph drains
 	lanes      lanes
 	leased     atomic.Bool   // a source can lose leases
 	group      run.Group     // the goroutines of the islands

@@ -70,53 +70,13 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 		}
 		switch {
 		case n.workers > 1 && key != nil:
-			in.out.link(b, lanesByKey(b, n, key, end))
+			in.out.link(b, keyedLanes(b, n, key, end))
 		case n.workers > 1:
-			in.out.link(b, lanesShared(b, n, end))
+			in.out.link(b, sharedLanes(b, n, end))
 		case n.async && !in.out.node.endsInEdge():
 			in.out.link(b, edgeTo(b, n, end).sender())
 		default:
 			in.out.link(b, end)
 		}
 	}}
-}
-
-// lanesShared makes the islands of a sink with several unordered workers, which all read one edge.
-func lanesShared[T any](b *builder, n *node, end chain[T]) chain[T] {
-	e := newEdge[T](b, n, n, n.workers)
-	for range n.workers {
-		readEdge(b, e, end)
-	}
-	return e.sender()
-}
-
-// lanesByKey makes the islands of a keyed sink. Each island has its own edge and its share of the
-// keys.
-func lanesByKey[T any](b *builder, n *node, key keyer[T], end chain[T]) chain[T] {
-	edges := make([]*edge[T], n.workers)
-	for i := range edges {
-		edges[i] = newEdge[T](b, n, n, edgeDepth)
-		edges[i].senders.Add(1)
-		readEdge(b, edges[i], end)
-	}
-	return chain[T]{
-		open: func(la *lane) func(Message[T]) {
-			ports := make([]*port[T], len(edges))
-			for i, e := range edges {
-				ports[i] = e.attach(la)
-			}
-			st := b.run.stages[n]
-			return func(m Message[T]) {
-				if h, ok := keyOf(la, st, key, m); ok {
-					ports[h%uint64(len(ports))].push(m)
-				}
-			}
-		},
-		done: func() {
-			for _, e := range edges {
-				e.left()
-			}
-		},
-		nodes: []*node{n},
-	}
 }

@@ -171,13 +171,12 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 	}
 	blocked := make(map[*node]time.Duration)
 	for _, e := range r.edges {
-		st := e.stats
-		waited := st.blocked.sum()
-		blocked[st.from] += waited
+		waited := e.blocked.sum()
+		blocked[e.from] += waited
 		s.Edges = append(s.Edges, EdgeSnapshot{
-			From: r.stages[st.from].name, To: r.stages[st.to].name,
-			Messages: st.messages.Load(), Chunks: st.chunks.Load(),
-			Fill: st.fill(), Size: st.size, Blocked: waited,
+			From: r.stages[e.from].name, To: r.stages[e.to].name,
+			Messages: e.messages.Load(), Chunks: e.chunks.Load(),
+			Fill: e.fill(), Size: e.size, Blocked: waited,
 		})
 	}
 	at := make(map[string]int, len(r.graph.nodes))

@@ -238,7 +238,7 @@ func (s *sourceRun) widen(own *lane) {
 // starves reports whether all edges are empty and all lanes except own wait for input.
 func (r *Running) starves(own *lane) bool {
 	for _, e := range r.edges {
-		if e.stats.fill() > 0 {
+		if e.fill() > 0 {
 			return false
 		}
 	}

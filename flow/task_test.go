@@ -63,7 +63,8 @@ func TestTask(t *testing.T) {
 			)
 			var failed *StageError
 			err := g.Run(t.Context())
-			if !errors.As(err, &failed) || !errors.Is(err, errBad) || failed.Stage != "loop" || failed.Restarts != 3 ||
+			if !errors.As(err, &failed) || !errors.Is(err, errBad) || failed.Stage != "loop" ||
+				failed.Restarts != 3 ||
 				calls != 4 {
 				t.Errorf("%v after %d calls", err, calls)
 			}
@@ -114,13 +115,15 @@ func TestTask(t *testing.T) {
 		}
 	})
 	t.Run("mistakes", func(t *testing.T) {
-		for _, b := range []Branch{Task("nil", nil), Task("many", wait, Workers(2)), Task("nil", Every(time.Second, nil))} {
+		never := Every(time.Second, nil)
+		for _, b := range []Branch{Task("nil", nil), Task("many", wait, Workers(2)), Task("nil", never)} {
 			var wrong *BuildError
 			if err := New("g", b).Validate(); !errors.As(err, &wrong) {
 				t.Errorf("got %v", err)
 			}
 		}
-		if err := New("g", Task("t", Every(0, func(context.Context, time.Time) error { return nil }))).Run(t.Context()); err == nil {
+		busy := Task("t", Every(0, func(context.Context, time.Time) error { return nil }))
+		if err := New("g", busy).Run(t.Context()); err == nil {
 			t.Error("an interval of zero was accepted")
 		}
 	})
