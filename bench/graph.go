@@ -91,7 +91,7 @@ func graphOf(chain []step, async ...int) runFunc {
 // graphInline runs a chain on its source's goroutine, as in-memory sources do.
 func graphInline(chain []step) runFunc {
 	return func(ctx context.Context, t *Trial) error {
-		return runNumbers(ctx, t, operatorsOf(chain), flow.Inline())
+		return runNumbers(ctx, t, operatorsOf(chain), flow.Traits{Inline: true})
 	}
 }
 

@@ -29,7 +29,7 @@ func discard[T any]() Sink[T] {
 func BenchmarkThreeMaps(b *testing.B) {
 	b.ReportAllocs()
 	inc := func(_ context.Context, v int) (int, error) { return v + 1, nil }
-	src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Inline())
+	src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Traits{Inline: true})
 	make := func() func(context.Context, int) (int, error) { return inc }
 	maps := Transform(Transform(Transform(src, "a", make), "b", make), "c", make)
 	g := New("g", To(maps, discard[int]()))
@@ -58,7 +58,7 @@ func BenchmarkWorkers(b *testing.B) {
 		for work, f := range map[string]func(context.Context, int) (int, error){"free": free, "busy": busy} {
 			b.Run(name+"/"+work, func(b *testing.B) {
 				b.ReportAllocs()
-				src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Inline())
+				src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Traits{Inline: true})
 				g := New("g", To(mapTo(src, f, opts...), discard[int]()))
 				b.ResetTimer()
 				if err := g.Run(b.Context()); err != nil {
@@ -71,7 +71,7 @@ func BenchmarkWorkers(b *testing.B) {
 		}
 		b.Run(name+"/sink", func(b *testing.B) {
 			b.ReportAllocs()
-			src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Inline())
+			src := NewSource("count", func() Reader[int] { return &counter{max: b.N} }, Traits{Inline: true})
 			g := New("g", To(src, discard[int](), opts...))
 			b.ResetTimer()
 			if err := g.Run(b.Context()); err != nil {

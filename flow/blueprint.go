@@ -22,6 +22,7 @@ type node struct {
 	ins   []input
 	ports int  // number of outputs
 	emits bool // whether one message may become many
+	pairs bool // the handling of one input depends on the others
 }
 
 // input names an output port that feeds a node.

@@ -48,8 +48,8 @@ func (g *Graph) Describe() Description {
 			Name:     g.names[n],
 			Kind:     n.kind.String(),
 			Async:    n.async,
-			Holds:    n.holds,
-			HoldsFor: n.holdsFor,
+			Holds:    n.Holds,
+			HoldsFor: n.HoldsFor,
 		}
 		if n.kind == kindSource {
 			s.MaxInFlight, s.MaxBytes = n.maxInFlight, n.maxBytes
@@ -85,19 +85,19 @@ func (g *Graph) Describe() Description {
 
 // isEdge reports whether the link between two stages crosses goroutines.
 func isEdge(from, to *node) bool {
-	return from.kind == kindSource && !from.inline || from.kind == kindRoute || to.kind == kindMerge ||
+	return from.kind == kindSource && !from.Inline || from.kind == kindRoute || to.kind == kindMerge ||
 		to.async && !from.endsInEdge() ||
 		to.workers > 1
 }
 
 // endsInEdge reports whether the stage after this one always has its own goroutine.
 func (n *node) endsInEdge() bool {
-	return n.kind == kindSource && !n.inline || n.kind == kindRoute || n.kind == kindMerge || n.workers > 1
+	return n.kind == kindSource && !n.Inline || n.kind == kindRoute || n.kind == kindMerge || n.workers > 1
 }
 
 // boundaryOf returns the stage whose chunk size applies to the edge between two stages.
 func boundaryOf(from, to *node) *node {
-	if from.kind == kindSource && !from.inline && to.workers > 1 && to.kind != kindSink {
+	if from.kind == kindSource && !from.Inline && to.workers > 1 && to.kind != kindSink {
 		return from // it sends the chunks it reads directly to the workers
 	}
 	if to.kind == kindMerge || to.workers > 1 || to.async && !from.endsInEdge() {

@@ -41,7 +41,7 @@
 // When the context of Run is done, the graph drains. Sources stop reading, handlers finish what
 // they have begun and emit what they hold, sinks flush, and the last settlements are committed.
 // Entries that no handler has begun go back to their source at once, if it can take them back
-// ([GivesBack]). Unfinished entries go back after [DrainTimeout].
+// ([Traits]). Unfinished entries go back after [DrainTimeout].
 //
 // # Order and repetition
 //

@@ -78,7 +78,7 @@ func TestFault_D4_DrainGivesBackWhatNoHandlerHasBegun(t *testing.T) {
 		},
 		"passed on": func(src Source[int], h *handled) Branch {
 			passed := stepTo(src, func(_ context.Context, v int) (int, error) { return v, nil })
-			passed.out.node.passes = true
+			passed.out.node.Passes = true
 			return To(mapTo(passed, slow(h), Async()), (&bag[int]{}).sink())
 		},
 		"sink": func(src Source[int], h *handled) Branch { return To(src, slowSink(slow(h))) },
@@ -94,10 +94,10 @@ func TestFault_D4_DrainGivesBackWhatNoHandlerHasBegun(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					src, h := newScript(5000, GivesBack()), &handled{}
+					src, h := newScript(5000, Traits{GivesBack: true}), &handled{}
 					src.forever = true
 					if inline {
-						src.opts = append(src.opts, Inline())
+						src.opts = append(src.opts, Traits{Inline: true})
 					}
 					r := start(t, New("g", graph(src.source(), h)))
 					time.Sleep(1020 * time.Millisecond)
@@ -139,14 +139,14 @@ func TestFault_D4_DrainGivesBackBehindAHandlerThatHangs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				src, h := newScript(500, GivesBack()), &handled{}
+				src, h := newScript(500, Traits{GivesBack: true}), &handled{}
 				src.forever = true
 				release := make(chan struct{})
 				hang := mapTo(src.source(), func(_ context.Context, v int) (int, error) {
 					h.add(v)
 					<-release
 					return v, nil
-				}, append(opts, Holds(300, time.Hour))...) // so that much is read
+				}, append(opts, Traits{Holds: 300, HoldsFor: time.Hour})...) // so that much is read
 				r := start(t, New("g", To(hang, (&bag[int]{}).sink()), DrainTimeout(time.Hour)))
 				time.Sleep(time.Second)
 				drained := make(chan error, 1)
@@ -174,10 +174,10 @@ func TestFault_D4_DrainGivesBackBehindAHandlerThatHangs(t *testing.T) {
 // A source that others do not share is drained to its end, and what was begun is finished: also what a batch holds.
 func TestFault_D4_DrainFinishesWhatWasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src, out, h := newScript(5000, GivesBack()), &bag[[]int]{}, &handled{}
+		src, out, h := newScript(5000, Traits{GivesBack: true}), &bag[[]int]{}, &handled{}
 		src.forever = true
 		batches := batch(src.source(), 700, 0)
-		batches.out.node.passes = true
+		batches.out.node.Passes = true
 		slow := mapTo(batches, func(_ context.Context, vs []int) ([]int, error) {
 			time.Sleep(300 * time.Millisecond)
 			for _, v := range vs {
@@ -203,7 +203,7 @@ func TestFault_D4_ReadAheadFitsThePace(t *testing.T) {
 	) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				src := newScript(10_000_000, GivesBack())
+				src := newScript(10_000_000, Traits{GivesBack: true})
 				src.forever = true
 				r := start(t, New("g", graph(src.source())))
 				time.Sleep(d)
@@ -265,7 +265,7 @@ func TestFault_D4_ReadAheadFitsThePace(t *testing.T) {
 		}
 	})
 	run("the same, inline", 2*time.Second, func(src Source[int]) Branch {
-		src.out.node.inline = true
+		src.out.node.Inline = true
 		held := Via(src, "hold", func() Handler[int, []int] { return &batcher{n: 3000} })
 		return To(held, (&bag[[]int]{slow: 100 * time.Millisecond}).sink())
 	}, func(t *testing.T, s SourceSnapshot) {

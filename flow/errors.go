@@ -22,8 +22,8 @@ var (
 	ErrNotRedeliverable = errors.New("flow: source cannot deliver the message again")
 
 	errNoCommitter = errors.New(
-		"flow: the source declares Redelivers, KeepsDeadLetters or TakesEffects, but its Reader " +
-			"is not a Committer; add a Commit method, or leave the option out",
+		"flow: the source has the trait Redelivers or DeadLetters, but its Reader is not a Committer; " +
+			"add a Commit method, or leave the trait out",
 	)
 	errLeftHeld = errors.New("flow: handler still held the message when its input ended; " +
 		"end the hold in End, see flow.Ender")

@@ -8,11 +8,11 @@ import (
 )
 
 // A drain finishes what a handler has begun. What waits for its turn goes back to a source that can give it to others.
-func ExampleGivesBack() {
+func ExampleTraits_givesBack() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk", "honey")
 	back := make(chan struct{})
-	slow := mapTo(orders.source(flow.GivesBack()), func(_ context.Context, order string) (string, error) {
+	slow := mapTo(orders.source(flow.Traits{GivesBack: true}), func(_ context.Context, order string) (string, error) {
 		interrupt() // the others wait behind this one
 		<-back      // and do not wait for it to end
 		return order, nil
@@ -38,14 +38,14 @@ func ExampleGivesBack() {
 }
 
 // A stage that only passes its messages on does not begin them: what waits behind it goes back at a drain, too.
-func ExamplePasses() {
+func ExampleTraits_passes() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk", "honey")
-	counted := flow.Step(orders.source(flow.GivesBack()), "watch", func() flow.StepFunc[string, string] {
+	counted := flow.Step(orders.source(flow.Traits{GivesBack: true}), "watch", func() flow.StepFunc[string, string] {
 		return func(_ context.Context, m flow.Message[string]) (flow.Message[string], bool, error) {
 			return m, true, nil
 		}
-	}, flow.Passes())
+	}, flow.Traits{Passes: true})
 	release := make(chan struct{})
 	slow := mapTo(counted, func(_ context.Context, order string) (string, error) {
 		interrupt()

@@ -165,27 +165,17 @@ func ExampleInvalidError() {
 	// flow: graph "shop": stage "queue": queue: the address is empty
 }
 
-// Group makes a house style of several options.
-func ExampleGroup() {
-	remote := flow.Group(flow.Workers(8), flow.Unordered(), flow.Timeout(2*time.Second))
-	price := mapTo(from("tea"), func(_ context.Context, s string) (int, error) { return len(s), nil }, remote)
-	s := flow.New("shop", flow.To(price, discard[int]())).Describe().Stages[1]
-	fmt.Printf("%s: %d workers, order %s\n", s.Name, s.Workers, s.Order)
-	// Output:
-	// map: 8 workers, order any
-}
-
 // A stage that waits for more messages than its source lets into the graph would wait forever. If
 // the stage declares it, Validate reports it.
-func ExampleHolds() {
+func ExampleTraits() {
 	in := from(1, 2, 3)
 	hundred := flow.Via(in, "hundred", func() flow.Handler[int, []int] { return &batch[int]{size: 100} },
-		flow.Holds(100, 0), flow.Joins())
+		flow.Traits{Holds: 100, Joins: true})
 	fmt.Println(flow.New("sums", flow.To(hundred, discard[[]int]())).Validate())
 
 	small := queueOf(1, 2, 3).source(flow.MaxInFlight(50))
 	hundred = flow.Via(small, "hundred", func() flow.Handler[int, []int] { return &batch[int]{size: 100} },
-		flow.Holds(100, 0), flow.Joins())
+		flow.Traits{Holds: 100, Joins: true})
 	fmt.Println(flow.New("sums", flow.To(hundred, discard[[]int]())).Validate())
 	// Output:
 	// <nil>

@@ -76,7 +76,7 @@ func ExampleIntake_AddBad() {
 
 // A source that delivers again what is nacked, and has a place for dead letters, says so. For others a nack, and a dead
 // letter, stop the graph: nothing is lost silently.
-func ExampleRedelivers() {
+func ExampleTraits_redelivers() {
 	sold := func(_ context.Context, s string) (string, error) { return s, errors.New("sold out") }
 	run := func(in flow.Source[string], p flow.Policy) error {
 		return flow.New("shop", flow.To(mapTo(in, sold, flow.OnFault(p)), discard[string]())).Run(context.Background())
@@ -84,7 +84,7 @@ func ExampleRedelivers() {
 	err := run(from("tea"), flow.Nack)
 	fmt.Println(errors.Is(err, flow.ErrNotRedeliverable), err)
 
-	orders := queueOf("tea") // its source has the options flow.Redelivers and flow.KeepsDeadLetters
+	orders := queueOf("tea") // its source redelivers and keeps dead letters
 	orders.deliveries = 3
 	fmt.Println(run(orders.source(), flow.Nack), orders.dead)
 	// Output:
@@ -93,7 +93,7 @@ func ExampleRedelivers() {
 }
 
 // Without a place for dead letters, a source cannot give up an entry but by stopping.
-func ExampleKeepsDeadLetters() {
+func ExampleTraits_deadLetters() {
 	in := flow.NewSource("lines", func() flow.Reader[int] { return &lines{rest: []string{"1"}} })
 	bad := mapTo(in, func(_ context.Context, n int) (int, error) { return n, flow.Reject(errors.New("hopeless")) })
 	fmt.Println(flow.New("sums", flow.To(bad, discard[int]())).Run(context.Background()))
@@ -117,11 +117,11 @@ func ExampleChunkSize() {
 }
 
 // A source whose Read never blocks needs no goroutine of its own.
-func ExampleInline() {
+func ExampleTraits_inline() {
 	numbers := flow.NewSource(
 		"numbers",
 		func() flow.Reader[int] { return &list[int]{rest: []int{1, 2}} },
-		flow.Inline(),
+		flow.Traits{Inline: true},
 	)
 	g := flow.New("sums", flow.To(numbers, printing[int]()))
 	fmt.Println("own goroutine:", g.Describe().Links[0].Edge)

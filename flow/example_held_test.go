@@ -13,7 +13,7 @@ import (
 func ExampleJoin() {
 	orders := queueOf("tea", "milk", "stone", "jam")
 	boxes := flow.Via(orders.source(), "box", func() flow.Handler[string, []string] { return &batch[string]{size: 2} },
-		flow.Holds(2, 0), flow.Joins())
+		flow.Traits{Holds: 2, Joins: true})
 	sent := mapTo(boxes, func(_ context.Context, box []string) ([]string, error) {
 		if box[0] == "stone" {
 			return nil, flow.Reject(errors.New("too heavy"))
@@ -55,7 +55,7 @@ func ExampleHeld_Done() {
 		prices.source(),
 		"latest",
 		func() flow.Handler[string, string] { return &latest{} },
-		flow.Holds(1, 0),
+		flow.Traits{Holds: 1},
 	)
 	err := flow.New("ticker", flow.To(last, printing[string]())).Run(context.Background())
 	fmt.Println("acked:", prices.acked, "error:", err)
@@ -77,7 +77,7 @@ func ExampleHeld_Fail() {
 				return nil
 			},
 		)
-	}, flow.Holds(1, 0))
+	}, flow.Traits{Holds: 1})
 	err := flow.New("shop", flow.To(refused, discard[string]())).Run(context.Background())
 	fmt.Println(orders.dead, err)
 	// Output:
@@ -120,7 +120,7 @@ func ExampleAlarm() {
 	orders.stays = true
 	boxes := flow.Via(orders.source(), "box", func() flow.Handler[string, []string] {
 		return &impatient{batch: batch[string]{size: 100}, maxAge: 50 * time.Millisecond}
-	}, flow.Holds(100, 50*time.Millisecond), flow.Joins())
+	}, flow.Traits{Holds: 100, HoldsFor: 50 * time.Millisecond, Joins: true})
 	err := flow.New("shop", flow.To(boxes, each("ship", func(box []string) {
 		fmt.Println(box)
 		interrupt()

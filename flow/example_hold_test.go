@@ -44,7 +44,7 @@ func ExampleHold() {
 	orders := queueOf("tea", "milk", "honey", "bread", "jam")
 	orders.deliveries = 1
 	boxes := flow.Via(orders.source(), "box", func() flow.Handler[string, []string] { return &batch[string]{size: 2} },
-		flow.Holds(2, 0), flow.Joins())
+		flow.Traits{Holds: 2, Joins: true})
 	err := flow.New("shop", flow.To(boxes, printing[[]string]())).Run(context.Background())
 	fmt.Println("acked:", orders.acked, "error:", err)
 	// Output:

@@ -62,7 +62,7 @@ func (z *zip) End(context.Context, flow.Emit[string]) error {
 func ExamplePair() {
 	goods, prices := from("tea", "jam", "milk"), from(3, 4)
 	labels := flow.Pair("label", goods, prices,
-		func() flow.PairHandler[string, int, string] { return &zip{} }, flow.Holds(1, 0))
+		func() flow.PairHandler[string, int, string] { return &zip{} }, flow.Traits{Holds: 1})
 	fmt.Println(flow.New("shop", flow.To(labels, printing[string]())).Run(context.Background()))
 	// Output:
 	// tea costs 3

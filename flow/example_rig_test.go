@@ -109,7 +109,7 @@ func queueOf[T any](values ...T) *queue[T] {
 func (q *queue[T]) source(opts ...flow.StageOption) flow.Source[T] {
 	return flow.NewSource("queue", func() flow.Reader[T] {
 		return &consumer[T]{queue: q, mine: make(map[uint64]entry[T])}
-	}, append([]flow.StageOption{flow.Redelivers(), flow.KeepsDeadLetters()}, opts...)...)
+	}, append([]flow.StageOption{flow.Traits{Redelivers: true, DeadLetters: true}}, opts...)...)
 }
 
 // left is how many entries are not done.

@@ -192,7 +192,7 @@ func ExampleTransform() {
 			n++
 			return fmt.Sprintf("%s %d: %s", flow.StageName(ctx), n, s), nil
 		}
-	}, flow.OneWorker("it counts"))
+	}, flow.Traits{OneWorker: "it counts"})
 	fmt.Println(flow.New("list", flow.To(numbered, printing[string]())).Run(context.Background()))
 	// Output:
 	// number 1: tea
@@ -201,9 +201,9 @@ func ExampleTransform() {
 }
 
 // An operator whose state is the stage's refuses workers, each of which would have a state of its own.
-func ExampleOneWorker() {
+func ExampleTraits_oneWorker() {
 	// a user's options after the operator's own
-	opts := []flow.StageOption{flow.OneWorker("it counts"), flow.Workers(4)}
+	opts := []flow.StageOption{flow.Traits{OneWorker: "it counts"}, flow.Workers(4)}
 	counted := mapTo(from("tea"), flow.Pure(strings.ToUpper), opts...)
 	fmt.Println(flow.New("list", flow.To(counted, printing[string]())).Validate())
 	// Output:

@@ -13,18 +13,16 @@ import (
 
 // shownBy names, for what has no Example of its own, the one that uses it.
 var shownBy = map[string]string{
-	"AckTimeout":   "DrainTimeout",
-	"Headers.Get":  "Message_WithMeta",
-	"IsPermanent":  "Verdict",
-	"Joins":        "Hold",
-	"Follow":       "Watch",
-	"NewFailure":   "Fork",
-	"Failure.Err":  "Fork",
-	"StageName":    "Transform",
-	"TakesEffects": "Message_Attach",
+	"AckTimeout":  "DrainTimeout",
+	"Headers.Get": "Message_WithMeta",
+	"IsPermanent": "Verdict",
+	"Follow":      "Watch",
+	"NewFailure":  "Fork",
+	"Failure.Err": "Fork",
+	"StageName":   "Transform",
 
 	"Intake.Add":      "NewSource",
-	"Intake.AddValue": "Message_Attach",
+	"Intake.AddValue": "NewSource",
 	"Intake.Bytes":    "MaxBytes",
 	"Intake.Grow":     "MaxBytes",
 	"Intake.Len":      "MaxBytes",

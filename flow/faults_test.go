@@ -27,7 +27,7 @@ func TestFault_D11_HeldFailHeedsVerdicts(t *testing.T) {
 			}
 			return nil
 		})
-	}, Holds(1, 0))
+	}, Traits{Holds: 1})
 	if err := New("g", To(held, (&bag[int]{}).sink())).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestFault_D17_HeldDoneOnAnotherGoroutine(t *testing.T) {
 				held <- Hold(ctx, m)
 				return nil
 			})
-		}, Holds(50, 0))
+		}, Traits{Holds: 50})
 		r, err := New("g", To(stage, (&bag[int]{}).sink())).Start(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +150,7 @@ func TestFault_D17_HeldBeyondTheEnd(t *testing.T) {
 			kept = append(kept, Hold(c, m))
 			return nil
 		})
-	}, Holds(3, 0))
+	}, Traits{Holds: 3})
 	if err := New("g", To(stage, (&bag[int]{}).sink())).Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func Gather[T, U any](
 	name string, ins []Source[T], newHandler func() GatherHandler[T, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker, n.pairs = severalPorts, true
+	n.OneWorker, n.pairs = severalPorts, true
 	for _, in := range ins {
 		reads(n, in)
 	}
@@ -61,7 +61,7 @@ func Pair[A, B, U any](
 	name string, left Source[A], right Source[B], newHandler func() PairHandler[A, B, U], opts ...StageOption,
 ) Source[U] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker, n.pairs = severalPorts, true
+	n.OneWorker, n.pairs = severalPorts, true
 	reads(n, left)
 	reads(n, right)
 	n.needs(newHandler != nil, "newHandler")
@@ -318,7 +318,7 @@ func (s *gatherStage[T, U]) refuseAll(chunk []Message[T], raw bool) {
 	for i := range chunk {
 		o := Nacked
 		chunk[i].lease.roots(func(ses *session) {
-			if !ses.source.node.redelivers {
+			if !ses.source.node.Redelivers {
 				o = Dropped
 			}
 		})
@@ -335,7 +335,7 @@ func (s *gatherStage[T, U]) refuseAll(chunk []Message[T], raw bool) {
 // is kept. It ends when all inputs have ended.
 func Merge[T any](name string, ins []Source[T], opts ...StageOption) Source[T] {
 	n := newNode(kindMerge, name, 1, opts)
-	n.oneWorker, n.passes = severalPorts, true
+	n.OneWorker, n.Passes = severalPorts, true
 	for _, in := range ins {
 		reads(n, in)
 	}

@@ -18,7 +18,7 @@ import (
 // stages that only pass it on.
 func untouched(n *node) bool {
 	return !slices.ContainsFunc(n.ins, func(in input) bool {
-		return in.node == nil || in.node.kind != kindSource && !(in.node.passes && untouched(in.node))
+		return in.node == nil || in.node.kind != kindSource && !(in.node.Passes && untouched(in.node))
 	})
 }
 
@@ -28,9 +28,9 @@ func untouched(n *node) bool {
 func (n *node) givesBack() bool {
 	return !n.pairs && !slices.ContainsFunc(n.ins, func(in input) bool {
 		if in.node.kind == kindSource {
-			return !in.node.returns
+			return !in.node.GivesBack
 		}
-		return in.node.holds > 0 || !in.node.givesBack()
+		return in.node.Holds > 0 || !in.node.givesBack()
 	})
 }
 

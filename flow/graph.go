@@ -135,7 +135,7 @@ func (v *validation) stages() {
 		if n.unordered && n.keyedBy != nil {
 			v.issue(n, BuildError{Issue: "both Unordered and KeyedBy", Fix: "choose one"})
 		}
-		why := n.oneWorker
+		why := n.OneWorker
 		if n.kind == kindSource {
 			why = "a source reads on one goroutine; give the workers to the stage after it"
 		}
@@ -192,19 +192,19 @@ func (v *validation) credits() {
 		}
 		sum := 0
 		for _, n := range v.g.nodes {
-			if n.holds == 0 || !reaches(src, n) {
+			if n.Holds == 0 || !reaches(src, n) {
 				continue
 			}
 			w := widthBefore(n)
-			all := n.holds * w.message
-			if all > src.maxInFlight && (n.holdsFor <= 0 || !w.many) {
+			all := n.Holds * w.message
+			if all > src.maxInFlight && (n.HoldsFor <= 0 || !w.many) {
 				v.issue(n, BuildError{
 					Issue: fmt.Sprintf("it waits for messages of %s, but source %q lets at most %d into the graph",
 						entries(all), v.g.names[src], src.maxInFlight),
 					Fix: fmt.Sprintf("make it smaller, or give the source flow.MaxInFlight(%d) or more", all),
 				})
-			} else if n.holdsFor <= 0 {
-				sum += (n.holds-1)*w.message + 2*w.pinned
+			} else if n.HoldsFor <= 0 {
+				sum += (n.Holds-1)*w.message + 2*w.pinned
 			}
 		}
 		if sum >= src.maxInFlight {
@@ -247,11 +247,11 @@ func (w width) or(o width) width {
 // receives.
 func widthAfter(n *node, w width) width {
 	switch {
-	case n.holds > 0 && n.joins:
-		return width{message: n.holds*w.message + 2*w.pinned, many: w.many}
-	case n.emits && n.holds == 0 && w.message > 1: // its outputs may be parts of one join
+	case n.Holds > 0 && n.Joins:
+		return width{message: n.Holds*w.message + 2*w.pinned, many: w.many}
+	case n.emits && n.Holds == 0 && w.message > 1: // its outputs may be parts of one join
 		return width{message: 1, pinned: w.message, many: true}
-	case n.emits && n.holds == 0:
+	case n.emits && n.Holds == 0:
 		w.many = true
 		return w
 	default:

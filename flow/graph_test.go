@@ -96,7 +96,7 @@ func TestValidateHolders(t *testing.T) {
 		batch(newScript(1, MaxInFlight(4)).source(), 2, 0),
 		"again",
 		func() Handler[[]int, int] { return nil },
-		Holds(3, 0),
+		Traits{Holds: 3},
 	)
 	if err := New("g", To(joins, (&bag[int]{}).sink())).Validate(); err == nil ||
 		!strings.Contains(err.Error(), "messages of 6 entries") {
@@ -107,7 +107,13 @@ func TestValidateHolders(t *testing.T) {
 // billing is a graph with a stage of each kind.
 func billing() *Graph {
 	never := func() RouteFunc[int, int] { return nil }
-	src := NewSource("orders", func() Reader[int] { return nil }, Redelivers(), MaxInFlight(1000), MaxBytes(1<<20))
+	src := NewSource(
+		"orders",
+		func() Reader[int] { return nil },
+		Traits{Redelivers: true},
+		MaxInFlight(1000),
+		MaxBytes(1<<20),
+	)
 	priced := mapTo(src, double, Name(`price "net"`), Workers(8))
 	both := Route(priced, "copies", 2, never)
 	shards := Route(both[0], "partition", 2, never)

@@ -73,9 +73,8 @@ func worst(a, b ended) ended {
 // note is the additional data of a settlement. Few settlements have one.
 type note struct {
 	fault   *Fault // of the worst outcome
-	effects []Effect
-	lost    bool // the source has lost the lease
-	unbegun bool // given back before a handler began it
+	lost    bool   // the source has lost the lease
+	unbegun bool   // given back before a handler began it
 }
 
 func newSlab(n int, from *session) *slab {
@@ -136,7 +135,7 @@ func (l lease) settle(dirty *dirtySessions) {
 	s.mu.Unlock()
 	end := ended{Outcome(l.cell().worst.Load()), n.fault, n.unbegun}
 	if s.watch != nil {
-		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, end, worst(end, l.worstMember()), n.effects}, dirty)
+		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, end, worst(end, l.worstMember())}, dirty)
 		return
 	}
 	for i, member := range s.members {
@@ -144,7 +143,6 @@ func (l lease) settle(dirty *dirtySessions) {
 		if each != nil {
 			one = worst(end, each[i])
 		}
-		member.attach(n.effects)
 		member.end(one, dirty)
 	}
 	s.members = nil
@@ -253,22 +251,6 @@ func (s *slab) worsenMember(i int, end ended) {
 	s.each[i] = worst(s.each[i], end)
 }
 
-// attach stores effects for the committer of the entry.
-func (l lease) attach(effects []Effect) {
-	if l.none() || len(effects) == 0 {
-		return
-	}
-	if one, ok := l.member(); ok {
-		one.attach(effects)
-		return
-	}
-	l.slab.mu.Lock()
-	defer l.slab.mu.Unlock()
-	n := l.slab.notes[l.at]
-	n.effects = append(n.effects, effects...)
-	l.slab.setNote(l, n)
-}
-
 func (s *slab) setNote(l lease, n note) {
 	if s.notes == nil {
 		s.notes = make(map[int32]note)
@@ -350,7 +332,7 @@ func (s *slab) take(i int, h *settledBatch) {
 		return
 	}
 	st := Settlement{
-		Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault, Effects: n.effects,
+		Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault,
 		Lost: n.lost, Unbegun: n.unbegun && o == Nacked,
 	}
 	if s.metas != nil {

@@ -392,7 +392,7 @@ func TestBadEntriesGoByThePolicy(t *testing.T) {
 // TestInlineSourceGoesOn: what fails behind an inline source does not make its Reader begin anew.
 func TestInlineSourceGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src, out, opens := newScript(500, Inline()), &bag[int]{}, 0
+		src, out, opens := newScript(500, Traits{Inline: true}), &bag[int]{}, 0
 		src.perRead = 10
 		ends := 0
 		last := Via(src.source(), "last", func() Handler[int, int] { return &lastWord{ends: &ends} })
@@ -502,7 +502,7 @@ func TestForgottenHolds(t *testing.T) {
 }
 
 func TestPromisesWithoutCommitter(t *testing.T) {
-	src := NewSource("promises", func() Reader[int] { return &counter{max: 10} }, Redelivers())
+	src := NewSource("promises", func() Reader[int] { return &counter{max: 10} }, Traits{Redelivers: true})
 	err := New("g", To(src, (&bag[int]{}).sink())).Run(t.Context())
 	if !errors.Is(err, errNoCommitter) {
 		t.Errorf("got %v", err)

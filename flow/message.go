@@ -35,27 +35,6 @@ func (o Outcome) String() string {
 
 var outcomeNames = [...]string{"acked", "dropped", "dead", "nacked", "failed"}
 
-// Effect is an action that a source's committer applies together with the acknowledgement of an
-// entry, instead of an earlier write by a sink (an atomic region). The sink and the source agree on
-// the effects that the source accepts.
-type Effect interface {
-	// Effect describes the effect in a few words, for errors and logs.
-	Effect() string
-}
-
-// Attach passes an effect to the committer of the message's entry, to be applied with its
-// settlement. It reports false if there is no entry, or if its source takes no effects. Then the
-// sink has to write as usual. An effect cannot be taken back: attach it only when nothing else in
-// this call can fail.
-func (m Message[T]) Attach(e Effect) bool {
-	takes := !m.lease.none()
-	m.lease.roots(func(s *session) { takes = takes && s.source.node.effects })
-	if takes {
-		m.lease.attach([]Effect{e})
-	}
-	return takes
-}
-
 // Message is one value on its way through a graph, with its metadata and its lease. Users of the
 // operators see only values. Handlers (see Via), MapMessage and sinks see messages.
 //

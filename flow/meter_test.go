@@ -68,7 +68,7 @@ func TestFault_O2_FusedStagesAreTimedEach(t *testing.T) {
 		}
 		return r.Snapshot(t.Context())
 	}
-	for name, inline := range map[string][]StageOption{"behind an edge": nil, "inline": {Inline()}} {
+	for name, inline := range map[string][]StageOption{"behind an edge": nil, "inline": {Traits{Inline: true}}} {
 		t.Run("slow, "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in := newScript(100, inline...).source()
@@ -320,7 +320,12 @@ func TestFault_O2_StuckStageIsNamed(t *testing.T) {
 	t.Run("alarm", func(t *testing.T) {
 		src := newScript(1)
 		src.forever = true
-		in := Via(src.source(), "stuck", func() Handler[int, int] { return &stuckRing{} }, Holds(1, time.Minute))
+		in := Via(
+			src.source(),
+			"stuck",
+			func() Handler[int, int] { return &stuckRing{} },
+			Traits{Holds: 1, HoldsFor: time.Minute},
+		)
 		hour(t, takes(in, "after", ms), map[string]time.Duration{"stuck": time.Hour - time.Minute, "after": -1})
 	})
 	t.Run("retry", func(t *testing.T) {

@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -9,10 +8,15 @@ import (
 )
 
 // StageOption configures one stage. Via and all operators accept StageOptions; sources and sinks
-// accept those that apply to them.
-type StageOption func(*stageConfig)
+// accept those that apply to them. [Traits] are StageOptions of authors.
+type StageOption interface{ stageOption(*stageConfig) }
+
+type stageOption func(*stageConfig)
+
+func (o stageOption) stageOption(c *stageConfig) { o(c) }
 
 type stageConfig struct {
+	Traits
 	name      string
 	named     bool // named by the user: then a clash is a mistake; else the name gets a number
 	workers   int
@@ -20,24 +24,13 @@ type stageConfig struct {
 	keyedBy   any    // a keyer[T] around a func(T) K; Validate checks its type
 	keyFunc   string // the type of that function, for errors
 	async     bool
-	inline    bool
-	oneWorker string // why the stage must have only one worker
 	policy    Policy
-	holds     int
-	holdsFor  time.Duration
-	joins     bool
 	within    time.Duration // of a sink: the longest time a chunk waits to be full
-	passes    bool          // the stage only passes on, holds and joins its messages
-	pairs     bool          // the handling of one input depends on the others
 	chunk     int
 	timeout   time.Duration
 
 	maxInFlight int
 	maxBytes    int
-	redelivers  bool
-	returns     bool // unbegun messages may go back at a drain
-	deadLetters bool
-	effects     bool
 
 	issues []BuildError // mistakes found while the blueprint was made
 }
@@ -45,39 +38,30 @@ type stageConfig struct {
 // Name names the stage in errors, snapshots and drawings. Without it, the name of the operator is
 // used.
 func Name(name string) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.name, c.named = name, true
 		if name == "" {
 			c.issue("Name", "the name is empty", "leave the option out, or give a name")
 		}
-	}
+	})
 }
 
 // Workers runs the stage's handler on n goroutines concurrently. The output keeps the order of the
 // input, unless Unordered or KeyedBy is also given. Each worker has its own handler, so with
 // Workers a handler's state belongs to one worker and not to the stage.
 func Workers(n int) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.workers = n
 		if n < 1 {
 			c.issue("Workers", fmt.Sprintf("%d workers", n), "give 1 or more")
 		}
-	}
+	})
 }
-
-// OneWorker declares that the state belongs to the stage and not to a worker, so Validate refuses
-// Workers for it. why gives the reason in a few words.
-func OneWorker(why string) StageOption { return func(c *stageConfig) { c.oneWorker = why } }
-
-// Inline runs a source in the goroutine of the stages behind it, without an edge between them.
-// Before each Read, the messages buffered in these stages are passed on. A Read that blocks delays
-// their alarms. So no stage behind such a source should have alarms, as batches have.
-func Inline() StageOption { return func(c *stageConfig) { c.inline = true } }
 
 // Unordered lets a stage with Workers emit messages in the order in which they are finished. One
 // slow message does not delay the others, except quick ones that went to the same worker together
 // with it; these are delayed by less than a millisecond.
-func Unordered() StageOption { return func(c *stageConfig) { c.unordered = true } }
+func Unordered() StageOption { return stageOption(func(c *stageConfig) { c.unordered = true }) }
 
 // KeyedBy makes a stage with Workers serial within a key and parallel across keys. Messages of the
 // same key are handled one after the other, in order, and their output keeps that order. A retry
@@ -85,7 +69,7 @@ func Unordered() StageOption { return func(c *stageConfig) { c.unordered = true 
 // given back (by Nack, and so by DefaultPolicy after its third retry) is overtaken by the messages
 // behind it. The policy HoldKey prevents this. T must be the type of the stage's input.
 func KeyedBy[T any, K comparable](key func(T) K) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		if key == nil {
 			c.issue("KeyedBy", "the key function is nil", "give a function from the input type to a comparable key")
 			return
@@ -93,7 +77,7 @@ func KeyedBy[T any, K comparable](key func(T) K) StageOption {
 		seed := maphash.MakeSeed()
 		c.keyFunc = fmt.Sprintf("%T", key)
 		c.keyedBy = keyer[T](func(v T) uint64 { return maphash.Comparable(seed, key(v)) })
-	}
+	})
 }
 
 // keyer returns the hash of a message's key. Two keys with the same hash share a lane, which costs
@@ -102,40 +86,29 @@ type keyer[T any] func(T) uint64
 
 // Async gives the stage its own goroutine, so that it runs concurrently with the stages before it.
 // Without it, neighbouring stages with one input and one output run as one loop.
-func Async() StageOption { return func(c *stageConfig) { c.async = true } }
+func Async() StageOption { return stageOption(func(c *stageConfig) { c.async = true }) }
 
 // OnFault sets the stage's fault policy. Defaults to the graph's policy.
 func OnFault(p Policy) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.policy = p
 		if p == nil {
 			c.issue("OnFault", "the policy is nil", "leave the option out, or give a policy")
 		}
-	}
+	})
 }
-
-// Holds declares that the stage's handler keeps up to n messages after it returns (see Hold), each
-// for at most within; zero means until there are n. Validate compares n to the credits of the
-// sources, because a stage that waits for more messages than may be in flight waits forever.
-func Holds(n int, within time.Duration) StageOption {
-	return func(c *stageConfig) { c.holds, c.holdsFor = n, within }
-}
-
-// Joins declares, in addition to Holds, that the stage joins the messages it holds: one output
-// message may stand for as many as it holds.
-func Joins() StageOption { return func(c *stageConfig) { c.joins = true } }
 
 // ChunkSize is the largest number of messages in a chunk. It limits how many messages a source
 // reads at once and a sink writes at once. For a stage with several outputs, or with an edge before
 // it, it limits the chunks on its edges. Elsewhere it has no effect. Defaults to 256. A stage does
 // not wait for a chunk to fill.
 func ChunkSize(n int) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.chunk = n
 		if n < 1 {
 			c.issue("ChunkSize", fmt.Sprintf("%d messages", n), "give 1 or more")
 		}
-	}
+	})
 }
 
 // Within makes a sink wait until its chunk is full (ChunkSize), but not longer than d after the
@@ -143,108 +116,54 @@ func ChunkSize(n int) StageOption {
 // the sink holds up to a chunk of messages and runs on its own goroutine, so that a slow stage
 // before it does not delay its timer.
 func Within(d time.Duration) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.within = d
 		if d <= 0 {
 			c.issue("Within", d.String(), "give a positive duration, or leave the option out")
 		}
-	}
+	})
 }
 
 // Timeout limits each call of the stage's handler or Writer, including Open, Flush, End, Ring and
 // PortEnd. After d the context of the call is done with context.DeadlineExceeded. A handler that
 // observes its context then fails, and the fault policy decides about its message.
 func Timeout(d time.Duration) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.timeout = d
 		if d <= 0 {
 			c.issue("Timeout", d.String(), "give a positive duration, or leave the option out")
 		}
-	}
+	})
 }
 
 // MaxInFlight is the number of a source's entries that may be unsettled at once. Defaults to 4096.
-// Within this limit, a source with GivesBack reads ahead only what the stages behind it settle in
+// Within this limit, a source that gives back (see Traits) reads ahead only what the stages behind it settle in
 // about a second, plus what they hold.
 func MaxInFlight(n int) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.maxInFlight = n
 		if n < 1 {
 			c.issue("MaxInFlight", fmt.Sprintf("%d entries", n), "give 1 or more")
 		}
-	}
+	})
 }
 
 // MaxBytes is the number of bytes of a source's entries that may be unsettled at once, as far as
 // the source knows their sizes. Defaults to 64 MiB. The last entry of a read may exceed the limit,
 // so that the largest entry still gets through.
 func MaxBytes(n int) StageOption {
-	return func(c *stageConfig) {
+	return stageOption(func(c *stageConfig) {
 		c.maxBytes = n
 		if n < 1 {
 			c.issue("MaxBytes", fmt.Sprintf("%d bytes", n), "give 1 or more")
 		}
-	}
-}
-
-// Redelivers declares that a source delivers Nacked entries again. For any other source, a nack
-// stops the graph.
-func Redelivers() StageOption { return func(c *stageConfig) { c.redelivers = true } }
-
-// GivesBack declares that other processes can take entries at once after they are given back. When
-// the graph drains, messages that no handler has begun go back to the source and are not finished
-// first: see Settlement.Unbegun. The source also reads ahead only what the stages behind it settle
-// in about a second, plus what they hold, so that other processes get their share. GivesBack
-// includes Redelivers.
-func GivesBack() StageOption { return func(c *stageConfig) { c.returns, c.redelivers = true, true } }
-
-// Passes declares that the stage only passes its messages on one by one, holds them or joins them.
-// So an entry that has come no further than this stage has not been begun, and a drain may give it
-// back: see GivesBack.
-func Passes() StageOption { return func(c *stageConfig) { c.passes = true } }
-
-// KeepsDeadLetters declares that a source's committer stores Dead entries. For any other source, a
-// Dead entry stops the graph.
-func KeepsDeadLetters() StageOption { return func(c *stageConfig) { c.deadLetters = true } }
-
-// TakesEffects declares that a source's committer applies the effects attached to its messages.
-func TakesEffects() StageOption { return func(c *stageConfig) { c.effects = true } }
-
-// Invalid reports a mistake in the arguments of an operator, source or sink. Validate returns it
-// together with all others. Constructors, which return no error, use it to report a nil function or
-// a negative size.
-func Invalid(field, issue, fix string) StageOption {
-	return func(c *stageConfig) { c.issue(field, issue, fix) }
-}
-
-// InvalidError is Invalid for the error of a config's own validation. Joined errors are added one
-// by one. An error with a method Mistake, such as *redisio.ConfigError, keeps its field and its fix.
-func InvalidError(err error) StageOption { return func(c *stageConfig) { c.invalid(err) } }
-
-func (c *stageConfig) invalid(err error) {
-	var one interface {
-		Mistake() (field, problem, fix string)
-	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, err := range many.Unwrap() {
-			c.invalid(err)
-		}
-	} else if errors.As(err, &one) {
-		c.issue(one.Mistake())
-	} else if err != nil {
-		c.issue("", err.Error(), "")
-	}
-}
-
-// Group combines several options into one.
-func Group(opts ...StageOption) StageOption {
-	return func(c *stageConfig) { c.apply(opts) }
+	})
 }
 
 func (c *stageConfig) apply(opts []StageOption) {
 	for _, o := range opts {
 		if o != nil {
-			o(c)
+			o.stageOption(c)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestReady(t *testing.T) {
 		src := NewSource(
 			"probed",
 			func() Reader[int] { return &probedReader{scriptReader{script: p.script}, p} },
-			Redelivers(),
+			Traits{Redelivers: true},
 		)
 		ctx, cancel := context.WithCancel(t.Context())
 		r, err := New("g", To(src, (&bag[int]{}).sink())).Start(ctx)

@@ -34,7 +34,7 @@ func newScript(n int, opts ...StageOption) *script {
 	return &script{
 		n:       n,
 		settled: make(map[int][]Settlement),
-		opts:    append([]StageOption{Redelivers(), KeepsDeadLetters()}, opts...),
+		opts:    append([]StageOption{Traits{Redelivers: true, DeadLetters: true}}, opts...),
 	}
 }
 
@@ -273,7 +273,7 @@ func (b *batcher) End(ctx context.Context, emit Emit[[]int]) error {
 
 func batch(in Source[int], n int, age time.Duration, opts ...StageOption) Source[[]int] {
 	return Via(in, "batch", func() Handler[int, []int] { return &batcher{n: n, age: age} },
-		append([]StageOption{Holds(n, age), Joins()}, opts...)...)
+		append([]StageOption{Traits{Holds: n, HoldsFor: age, Joins: true}}, opts...)...)
 }
 
 func unbatch(in Source[[]int]) Source[int] {

@@ -66,7 +66,7 @@ func RouteVia[T, U any](
 	nd := newNode(kindRoute, name, max(n, 0), opts)
 	reads(nd, in)
 	nd.needs(newHandler != nil, "newHandler")
-	nd.oneWorker = severalPorts
+	nd.OneWorker = severalPorts
 	if n < 1 {
 		nd.issue("n", fmt.Sprintf("%d outputs", n), "ask for 1 or more")
 		n = 1 // so that the caller can index the result until Validate
@@ -281,7 +281,7 @@ func ForkVia[T, A, B any](
 	nd := newNode(kindRoute, name, 2, opts)
 	reads(nd, in)
 	nd.needs(newHandler != nil, "newHandler")
-	nd.oneWorker = severalPorts
+	nd.OneWorker = severalPorts
 	// Each output waits until the other's chain is linked. The last one links the input.
 	type ends struct {
 		a *edge[A]

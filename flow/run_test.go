@@ -567,7 +567,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	}
 	const n = 200_000
 	inc := func(_ context.Context, v int) (int, error) { return v + 1, nil }
-	src := NewSource("count", func() Reader[int] { return &counter{max: n} }, Inline())
+	src := NewSource("count", func() Reader[int] { return &counter{max: n} }, Traits{Inline: true})
 	g := New("g", To(mapTo(mapTo(mapTo(src, inc), inc), inc), NewSink("discard", func() Writer[int] {
 		return WriterFunc[int](func(context.Context, []Message[int]) error { return nil })
 	})))

@@ -94,7 +94,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		policy := n.policy
 		if policy == nil {
 			policy = g.policy
-			if n.kind == kindSource && n.deadLetters && !g.policySet {
+			if n.kind == kindSource && n.DeadLetters && !g.policySet {
 				policy = DeadLetter // an entry that cannot be decoded now cannot be decoded later
 			}
 		}

@@ -34,7 +34,7 @@ type Sink[T any] struct {
 
 // NewSink makes a sink. open returns a Writer. It must do no I/O (see Opener). Options that apply:
 // Name, ChunkSize, OnFault, Async, Timeout, Within, Workers with Unordered or KeyedBy (one Writer
-// per worker, all writing chunks concurrently), Invalid. To adds its options to these.
+// per worker, all writing chunks concurrently). To adds its options to these.
 func NewSink[T any](name string, open func() Writer[T], opts ...StageOption) Sink[T] {
 	return Sink[T]{name: name, open: open, opts: opts, made: true}
 }
@@ -49,7 +49,7 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 	reads(n, in)
 	if n.within > 0 && n.chunk > 0 {
 		n.async = true
-		n.holds, n.holdsFor = max(n.holds, n.chunk), n.within
+		n.Holds, n.HoldsFor = max(n.Holds, n.chunk), n.within
 	}
 	switch {
 	case !to.made:

@@ -15,7 +15,7 @@ type Reader[T any] interface {
 	// other error restarts the source, within the graph's limits.
 	//
 	// The context is done when the graph drains. If a Reader has taken entries from its backend by
-	// then, it adds them: they are still handled, or given back (see GivesBack).
+	// then, it adds them: they are still handled, or given back (see Traits.GivesBack).
 	Read(ctx context.Context, in *Intake[T]) error
 }
 
@@ -31,7 +31,7 @@ type Closer interface {
 }
 
 // Committer is a Reader that tells its backend how entries ended. Commit applies the settlements:
-// it acknowledges entries, gives them back, moves them to the dead letters, and applies effects.
+// it acknowledges entries, gives them back, and moves them to the dead letters.
 // One goroutine calls it, concurrently with Read.
 //
 // If Commit returns an error, it is called again after a backoff with the same settlements and with
@@ -58,8 +58,7 @@ type Settlement struct {
 	Outcome Outcome
 	// Fault is the worst fault. It is nil if the outcome is Acked, and for entries given back
 	// unfinished or refused because a stage had ended.
-	Fault   *Fault
-	Effects []Effect
+	Fault *Fault
 	// Lost says that the source's Reader reported the entry's lease as lost before the entry
 	// settled: see Leaser.
 	Lost bool
@@ -159,13 +158,12 @@ func (in *Intake[T]) size(n int) {
 
 // NewSource makes a source. open returns a new Reader for each life of the source. It must do no
 // I/O (see Opener). Options that apply: Name, ChunkSize, MaxInFlight, MaxBytes, OnFault (for
-// entries added with AddBad), Redelivers, GivesBack, KeepsDeadLetters, TakesEffects, Inline,
-// Invalid.
+// entries added with AddBad), Traits.
 func NewSource[T any](name string, open func() Reader[T], opts ...StageOption) Source[T] {
 	n := newNode(kindSource, name, 1, opts)
 	n.needs(open != nil, "open")
 	return newSource(n, 0, func(b *builder, to chain[T]) {
-		if n.inline {
+		if n.Inline {
 			b.source(append([]*node{n}, to.nodes...), to.done,
 				func(s *sourceRun) func() error { return readInline(s, open, to) })
 			return

@@ -142,7 +142,7 @@ const (
 // newReadAhead computes the floor and the first window from the stages behind a source.
 func newReadAhead(r *Running, src *node) readAhead {
 	a := readAhead{floor: 1, max: src.maxInFlight, look: lookFirst}
-	if !src.returns { // no other process can take its entries
+	if !src.GivesBack { // no other process can take its entries
 		a.floor, a.window = a.max, a.max
 		return a
 	}
@@ -158,7 +158,7 @@ func newReadAhead(r *Running, src *node) readAhead {
 		if n == src || !reached[n] {
 			continue
 		}
-		a.floor += n.workers*w.message + n.holds*w.message + 2*w.pinned
+		a.floor += n.workers*w.message + n.Holds*w.message + 2*w.pinned
 		if n.kind == kindSink && n.chunk > 1 {
 			a.slow = append(a.slow, r.stages[n])
 		}

@@ -106,7 +106,7 @@ func (s *sourceRun) await() bool {
 func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() error {
 	var in *intake[T]
 	var rs *rests[T]
-	if s.node.returns {
+	if s.node.GivesBack {
 		rs = &rests[T]{}
 		s.run.sweeps = append(s.run.sweeps, rs.sweep)
 	}

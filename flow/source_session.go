@@ -61,7 +61,7 @@ func (s *sourceRun) begin(reader any) *session {
 	ses := &session{source: s, reader: reader, wakeup: make(chan struct{}, 1)}
 	ses.direct = !commits && s.run.graph.hooks.Committed == nil
 	ses.lease(reader)
-	if n := s.node; !commits && (n.redelivers || n.deadLetters || n.effects) {
+	if n := s.node; !commits && (n.Redelivers || n.DeadLetters) {
 		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: Permanent(errNoCommitter)})
 	}
 	ses.ctx, ses.cancel = context.WithCancel(context.WithoutCancel(s.run.hard))
@@ -292,7 +292,7 @@ func (ses *session) account(b *settledBatch) {
 	s.settled.Add(uint64(b.n))
 	s.released.Add(uint64(b.unfault))
 	s.unbegun.Add(uint64(b.unbegun))
-	if n := b.by[Nacked]; n > 0 && !s.node.redelivers && s.run.hard.Err() == nil {
+	if n := b.by[Nacked]; n > 0 && !s.node.Redelivers && s.run.hard.Err() == nil {
 		stage, err := s.st.name, fmt.Errorf("%w: %s given back unfinished", ErrNotRedeliverable, entries(n))
 		if b.nacked != nil && b.nacked.Stage != "" {
 			stage, err = b.nacked.Stage, fmt.Errorf("%w: %w", err, b.nacked.Err)

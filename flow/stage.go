@@ -301,8 +301,8 @@ func feasible(d Decision, f *Fault, l lease) (Decision, error) {
 	}
 	redelivers, keepsDead := true, true
 	l.roots(func(s *session) {
-		redelivers = redelivers && s.source.node.redelivers
-		keepsDead = keepsDead && s.source.node.deadLetters
+		redelivers = redelivers && s.source.node.Redelivers
+		keepsDead = keepsDead && s.source.node.DeadLetters
 	})
 	switch {
 	case d.Do == ActNack && !redelivers:

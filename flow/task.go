@@ -19,7 +19,7 @@ import (
 // Pause has no effect on a task. Options that apply: Name.
 func Task(name string, f func(ctx context.Context, stop <-chan struct{}) error, opts ...StageOption) Branch {
 	n := newNode(kindTask, name, 0, opts)
-	n.oneWorker = "a task runs on one goroutine; give the graph several tasks"
+	n.OneWorker = "a task runs on one goroutine; give the graph several tasks"
 	n.needs(f != nil, "f")
 	return Branch{node: n, link: func(b *builder) {
 		r := b.run

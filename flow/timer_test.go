@@ -83,12 +83,16 @@ func (l *lateFork) End(ctx context.Context, a, b flow.Emit[int]) error { return 
 var lates = map[string]func(flow.Source[int]) (even, odd flow.Source[int]){
 	"route": func(in flow.Source[int]) (even, odd flow.Source[int]) {
 		outs := flow.RouteVia(in, "late", 2,
-			func() flow.RouteHandler[int, int] { return &lateRoute{} }, flow.Holds(100, time.Minute))
+			func() flow.RouteHandler[int, int] { return &lateRoute{} }, flow.Traits{Holds: 100, HoldsFor: time.Minute})
 		return outs[0], outs[1]
 	},
 	"fork": func(in flow.Source[int]) (even, odd flow.Source[int]) {
-		return flow.ForkVia(in, "late",
-			func() flow.ForkHandler[int, int, int] { return &lateFork{} }, flow.Holds(100, time.Minute))
+		return flow.ForkVia(
+			in,
+			"late",
+			func() flow.ForkHandler[int, int, int] { return &lateFork{} },
+			flow.Traits{Holds: 100, HoldsFor: time.Minute},
+		)
 	},
 }
 

@@ -10,7 +10,7 @@ import (
 // together with everything read after it. If the source cannot deliver again, they are lost. The
 // sequence ends when the source ends. When ctx is done, it yields what has been read by then, at
 // most MaxInFlight entries, and ends. It does not yield entries that the source can take back (see
-// GivesBack). If the graph behind it stops by itself, or cannot start, the last pair is the zero
+// Traits). If the graph behind it stops by itself, or cannot start, the last pair is the zero
 // value and that error.
 //
 //	for order, err := range flow.Values(ctx, orders) {

@@ -84,10 +84,9 @@ type watch struct {
 
 // watchedEnd is the end of a watched lease that waits for its watcher.
 type watchedEnd struct {
-	lease   lease
-	end     ended // the end of its entries
-	told    ended // the end the watcher is told, including members that ended separately
-	effects []Effect
+	lease lease
+	end   ended // the end of its entries
+	told  ended // the end the watcher is told, including members that ended separately
 }
 
 // pass releases the entries behind a watched lease.
@@ -99,7 +98,6 @@ func (e *watchedEnd) pass(dirty *dirtySessions) {
 	s.mu.Unlock()
 	for _, of := range [][]lease{s.members, followers} {
 		for _, l := range of {
-			l.attach(e.effects)
 			l.end(e.end, dirty)
 		}
 	}

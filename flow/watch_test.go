@@ -128,7 +128,7 @@ func TestWatch(t *testing.T) {
 		q.stays = true
 		held := flow.Via(watching(q.source(), n.watcher()), "hold", func() flow.Handler[string, []string] {
 			return &batch[string]{size: 3}
-		}, flow.Holds(3, 0), flow.Joins())
+		}, flow.Traits{Holds: 3, Joins: true})
 		r, err := flow.New("g", flow.To(held, discard[[]string]())).Start(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -147,7 +147,7 @@ func TestWatch(t *testing.T) {
 		q.stays = true
 		held := flow.Via(watching(q.source(), n.watcher()), "hold", func() flow.Handler[string, []string] {
 			return &batch[string]{size: 3}
-		}, flow.Holds(3, 0), flow.Joins())
+		}, flow.Traits{Holds: 3, Joins: true})
 		r, err := flow.New("g", flow.To(held, discard[[]string]())).Start(t.Context())
 		if err != nil {
 			t.Fatal(err)

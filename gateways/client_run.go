@@ -44,7 +44,7 @@ func (c *Client) graph() *flow.Graph {
 		source.TailConfig[Response]{Key: c.mailbox.key, Start: c.mailbox.start(), Format: c.speech.reply,
 			Wait: forever},
 		flow.Name("replies"),
-		flow.Inline(),
+		flow.Traits{Inline: true},
 	)
 	parts := []flow.Part{
 		flow.To(

@@ -51,12 +51,12 @@ type limits[T any] struct {
 }
 
 func batches[T any](in flow.Source[T], lim limits[T], opts []flow.StageOption) flow.Source[[]T] {
-	own := flow.Group(flow.Holds(max(lim.n, 0), max(lim.within, 0)), flow.Joins(), flow.Passes(),
-		flow.OneWorker("each worker would fill its own batches"))
+	own := []flow.StageOption{flow.Traits{Holds: max(lim.n, 0), HoldsFor: max(lim.within, 0), Joins: true, Passes: true,
+		OneWorker: "each worker would fill its own batches"}}
 	if lim.within > 0 {
-		own = flow.Group(own, flow.Async())
+		own = append(own, flow.Async())
 	}
-	return flow.Via(in, "batch", func() flow.Handler[T, []T] { return &batch[T]{limits: lim} }, with(opts, own)...)
+	return flow.Via(in, "batch", func() flow.Handler[T, []T] { return &batch[T]{limits: lim} }, with(opts, own...)...)
 }
 
 // batch is the batch being filled.

@@ -60,7 +60,7 @@ func Dedupe[T any](in flow.Source[T], key func(T) string, store DedupeStore, opt
 			return dedupeOne(ctx, d, m)
 		}
 	}, with(opts, function("key", key != nil), given("store", store != nil),
-		flow.OneWorker("one worker queries the store chunk by chunk"))...)
+		flow.Traits{OneWorker: "one worker queries the store chunk by chunk"})...)
 }
 
 func given(field string, is bool) flow.StageOption {

@@ -39,7 +39,7 @@ func Balance[T any](in flow.Source[T], n int, opts ...flow.StageOption) []flow.S
 			emit(flow.AnyPort, m)
 			return nil
 		}
-	}, with(opts, flow.ChunkSize(1), flow.Passes())...)
+	}, with(opts, flow.ChunkSize(1), flow.Traits{Passes: true})...)
 }
 
 // Split sends each message to the first output if p returns true for its value, else to the second.

@@ -35,7 +35,7 @@ func partition[T any, K comparable](
 			emit(int(hash(key(m.Value))%uint64(n)), m)
 			return nil
 		}
-	}, with(opts, function("key", key != nil), flow.Passes())...)
+	}, with(opts, function("key", key != nil), flow.Traits{Passes: true})...)
 }
 
 // ByKey runs a sub-pipeline on each of n shards of the stream concurrently and merges the results:

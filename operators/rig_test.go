@@ -43,7 +43,7 @@ func numbers(n int) *feed[int] {
 }
 
 func (f *feed[T]) source(opts ...flow.StageOption) flow.Source[T] {
-	opts = append([]flow.StageOption{flow.Redelivers(), flow.KeepsDeadLetters()}, opts...)
+	opts = append([]flow.StageOption{flow.Traits{Redelivers: true, DeadLetters: true}}, opts...)
 	return flow.NewSource("feed", func() flow.Reader[T] { return f }, opts...)
 }
 

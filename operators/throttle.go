@@ -36,7 +36,7 @@ func Throttle[T any](
 			return m, true, nil
 		}
 	}, with(opts, atLeastOne("n", n, "messages"), positive("per", per), atLeastOne("burst", burst, "messages"),
-		flow.OneWorker("each worker would have its own rate limit"), flow.Passes())...)
+		flow.Traits{OneWorker: "each worker would have its own rate limit", Passes: true})...)
 }
 
 func positive(field string, d time.Duration) flow.StageOption {

@@ -59,7 +59,7 @@ func (r *rigReader) Commit(_ context.Context, settled []flow.Settlement) error {
 
 func (r *rig) source() flow.Source[int] {
 	return flow.NewSource("rig", func() flow.Reader[int] { return &rigReader{rig: r} },
-		flow.Redelivers(), flow.KeepsDeadLetters())
+		flow.Traits{Redelivers: true, DeadLetters: true})
 }
 
 func (r *rig) graph(snk flow.Sink[int], parts ...flow.Part) *flow.Graph {

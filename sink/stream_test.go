@@ -47,7 +47,7 @@ func numbers(n int) *ledger[string] {
 }
 
 func (l *ledger[T]) source(opts ...flow.StageOption) flow.Source[T] {
-	opts = append([]flow.StageOption{flow.Redelivers(), flow.KeepsDeadLetters()}, opts...)
+	opts = append([]flow.StageOption{flow.Traits{Redelivers: true, DeadLetters: true}}, opts...)
 	return flow.NewSource("ledger", func() flow.Reader[T] { return &ledgerReader[T]{l, 0} }, opts...)
 }
 

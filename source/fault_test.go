@@ -46,7 +46,7 @@ func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
 			begun <- m.ID()
 			<-release
 			return m.Value, nil
-		}, flow.Holds(30, time.Hour)) // so that all 30 are read at once
+		}, flow.Traits{Holds: 30, HoldsFor: time.Hour}) // so that all 30 are read at once
 		r := start(t, flow.To(slow, sink.Discard[string]()))
 		<-begun
 		redistest.Soon(t, "all are read", func() bool { return r.Snapshot(t.Context()).Sources[0].InFlight == 30-life })
@@ -133,7 +133,7 @@ func TestFault_D4_DrainHandsTheRestToAnother(t *testing.T) {
 		}
 		<-release
 		return v, nil
-	}, flow.Holds(600, time.Hour)) // so that all are read at once
+	}, flow.Traits{Holds: 600, HoldsFor: time.Hour}) // so that all are read at once
 	a := start(t, flow.To(slow, boxA.sink()))
 	<-begun
 	redistest.Soon(t, "all are read", func() bool { return a.Snapshot(t.Context()).Sources[0].InFlight == 600 })

@@ -48,7 +48,7 @@ func (e *OutcomeError) Unwrap() error { return e.Err }
 // after those that this run gave back unfinished. Concurrent runs of the graph share the queue.
 // Errors: none of its own.
 func Queue[T any](size int, opts ...flow.StageOption) (flow.Source[T], *Inbox[T]) {
-	opts = slices.Concat([]flow.StageOption{flow.Redelivers(), flow.KeepsDeadLetters()}, opts)
+	opts = slices.Concat([]flow.StageOption{flow.Traits{Redelivers: true, DeadLetters: true}}, opts)
 	if size < 1 {
 		opts = append(opts, flow.Invalid("size", fmt.Sprintf("room for %d values", size), "give 1 or more"))
 	}

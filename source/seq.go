@@ -18,7 +18,7 @@ import (
 // own.
 func Of[T any](values ...T) flow.Source[T] {
 	values = slices.Clone(values) // the caller may still use its slice
-	return flow.NewSource("of", func() flow.Reader[T] { return &ofReader[T]{left: values} }, flow.Inline())
+	return flow.NewSource("of", func() flow.Reader[T] { return &ofReader[T]{left: values} }, flow.Traits{Inline: true})
 }
 
 type ofReader[T any] struct{ left []T }

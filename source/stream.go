@@ -107,13 +107,9 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	base := []flow.StageOption{
 		flow.InvalidError(p.wrong.Err()),
 		flow.ChunkSize(p.group.MaxCount),
-		flow.Redelivers(),
-		flow.KeepsDeadLetters(),
+		flow.Traits{Redelivers: true, DeadLetters: true, GivesBack: !cfg.AtMostOnce},
+		inFlight(cfg.MaxInFlight),
 	}
-	if !cfg.AtMostOnce {
-		base = append(base, flow.GivesBack())
-	}
-	base = append(base, inFlight(cfg.MaxInFlight))
 	format := redisio.FormatOf(cfg.Codec, cfg.Format)
 	return flow.NewSource(
 		"stream",

@@ -288,7 +288,7 @@ func TestStreamAcksAfterSink(t *testing.T) {
 	})
 	r := start(
 		t,
-		flow.To(source.Stream(s.rdb, config[string](s)), stuck, flow.Holds(20, time.Hour)),
+		flow.To(source.Stream(s.rdb, config[string](s)), stuck, flow.Traits{Holds: 20, HoldsFor: time.Hour}),
 	) // so that all 20 are read
 	<-writing
 	redistest.Soon(t, "all delivered", func() bool { pending, _ := s.group(t); return pending == 20 })

@@ -93,8 +93,7 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 	base := []flow.StageOption{
 		flow.InvalidError(p.wrong.Err()),
 		flow.ChunkSize(p.group.MaxCount),
-		flow.Redelivers(),
-		flow.KeepsDeadLetters(),
+		flow.Traits{Redelivers: true, DeadLetters: true},
 		flow.MaxInFlight(cfg.MaxInFlight),
 	}
 	return flow.NewSource("ticks", func() flow.Reader[Tick] {

@@ -32,7 +32,7 @@ var mistakes = map[string]func(t *testing.T){
 		})
 	}),
 	"does not keep the order": operatorWith(func(in flow.Source[int]) flow.Source[int] {
-		return flow.Via(in, "swap", func() flow.Handler[int, int] { return &swapper{} }, flow.Holds(2, 0))
+		return flow.Via(in, "swap", func() flow.Handler[int, int] { return &swapper{} }, flow.Traits{Holds: 2})
 	}),
 	"holds for ever": operatorWith(func(in flow.Source[int]) flow.Source[int] {
 		return flow.Via(in, "hold", func() flow.Handler[int, int] {
@@ -124,7 +124,7 @@ var mistakes = map[string]func(t *testing.T){
 					return flow.NewSource(
 						"bounded",
 						func() flow.Reader[int] { return &forgetful{bounded{values: values}} },
-						append(opts, flow.Redelivers())...)
+						append(opts, flow.Traits{Redelivers: true})...)
 				}}
 			},
 		)

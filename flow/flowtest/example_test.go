@@ -16,7 +16,7 @@ import (
 // The values in between are done as soon as a later one has come.
 func Latest[T any](in flow.Source[T], every time.Duration, opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "latest", func() flow.Handler[T, T] { return &latest[T]{every: every} },
-		append([]flow.StageOption{flow.Holds(1, every)}, opts...)...)
+		append([]flow.StageOption{flow.Traits{Holds: 1, HoldsFor: every}}, opts...)...)
 }
 
 type latest[T any] struct {

@@ -97,10 +97,10 @@ func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) 
 	}
 	var stage []flow.StageOption
 	if !f.cfg.once {
-		stage = append(stage, flow.Redelivers())
+		stage = append(stage, flow.Traits{Redelivers: true})
 	}
 	if !f.cfg.noDead {
-		stage = append(stage, flow.KeepsDeadLetters())
+		stage = append(stage, flow.Traits{DeadLetters: true})
 	}
 	t.Cleanup(f.verify)
 	return flow.NewSource("feed", func() flow.Reader[T] { return &feedReader[T]{f: f} },

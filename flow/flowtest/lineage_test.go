@@ -102,7 +102,7 @@ func lineageWith(t *testing.T, seed uint64, data []byte, unit time.Duration, cre
 		}
 		inline := g.chance(10)
 		if inline {
-			opts = append(opts, flowtest.FeedStage(flow.Inline()))
+			opts = append(opts, flowtest.FeedStage(flow.Traits{Inline: true}))
 			g.text = append(g.text, "inline")
 		}
 		src, feed := flowtest.Feed[item](t, opts...)

@@ -429,7 +429,7 @@ func (g *tree) hold(in flow.Source[item], ord order) piece {
 	n.calm = true // a panic would give back what it holds
 	wait := time.Duration(1+g.n(10)) * g.unit
 	rash := g.redelivers && g.chance(30)
-	opts := append(g.stage(n), flow.Holds(1, wait))
+	opts := append(g.stage(n), flow.Traits{Holds: 1, HoldsFor: wait})
 	if g.chance(20) {
 		opts, ord = append(opts, flow.Workers(2)), anyOrder
 	}

@@ -82,7 +82,7 @@ func newMemory(values []int) *memory {
 
 func (m *memory) open(opts ...flow.StageOption) flow.Source[int] {
 	return flow.NewSource("memory", func() flow.Reader[int] { return memoryReader{m} },
-		append([]flow.StageOption{flow.Redelivers(), flow.KeepsDeadLetters()}, opts...)...)
+		append([]flow.StageOption{flow.Traits{Redelivers: true, DeadLetters: true}}, opts...)...)
 }
 
 type memoryReader struct{ *memory }

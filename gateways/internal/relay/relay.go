@@ -171,7 +171,7 @@ func (r *Relay[T]) Graph() *flow.Graph {
 // listeners receive no live entries: Close the relay then, or run another graph of it, which
 // continues where this one stopped.
 func (r *Relay[T]) Branch() flow.Branch {
-	opts := []flow.StageOption{flow.Name("relay"), flow.Inline(), flow.ChunkSize(1)}
+	opts := []flow.StageOption{flow.Name("relay"), flow.Traits{Inline: true}, flow.ChunkSize(1)}
 	if r.err != nil {
 		opts = append(opts, flow.InvalidError(r.err))
 	}
