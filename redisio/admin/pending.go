@@ -18,7 +18,7 @@ import (
 // PendingEntry is an entry that was delivered to a consumer and is not settled.
 type PendingEntry struct {
 	ID         string
-	Consumer   string        // "" where it was given back and is nobody's
+	Consumer   string        // "" if it was released
 	Age        time.Duration // since it was added to the stream, by its ID
 	Idle       time.Duration // since it was delivered, or its lease renewed
 	Deliveries int64
@@ -105,9 +105,9 @@ var defaultAges = []time.Duration{
 	24 * time.Hour,
 }
 
-// PendingByAge counts the pending entries of a group in buckets of age; each bound is the end of
-// one, and one more has the rest. Without bounds they are 10 s, 1 min, 10 min, 1 h, 6 h and 24 h.
-// It goes through all pending entries.
+// PendingByAge counts the pending entries of a group by age. Each bound ends a bucket, and one
+// more bucket has the rest. Without bounds they are 10 s, 1 min, 10 min, 1 h, 6 h and 24 h. It
+// reads all pending entries.
 func PendingByAge(
 	ctx context.Context,
 	rdb redis.UniversalClient,

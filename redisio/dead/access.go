@@ -6,9 +6,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// AccessBetweenSlots is what moving entries to these streams needs besides on a server with slots,
-// where the streams that they come from lie in other slots: dead letters (the streams are
-// DeadKeys), and replays of them. The keys are names, not patterns.
+// AccessBetweenSlots is what moving entries to these streams needs in addition on a server with
+// slots, if they come from streams in other slots. The streams are DeadKeys, or the targets of
+// replays. The keys are names, not patterns.
 func AccessBetweenSlots(keys ...string) redisio.Access {
 	var copied []string
 	for _, k := range keys {

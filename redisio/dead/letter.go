@@ -27,7 +27,7 @@ const (
 	deadReplayed = "dead:replayed"
 )
 
-// What a dead letter tells is bounded, for there may be many.
+// A dead letter is bounded, because there may be many.
 const (
 	maxErrorText = 4 * 1024 // bytes
 	maxCauseText = 1024     // bytes of one
@@ -36,23 +36,23 @@ const (
 	maxStack     = 4 * 1024
 )
 
-// Reason is why, where and when an entry was given up. What is not known is zero, as in dead
-// letters that others wrote.
+// Reason is why, where and when an entry was given up. An unknown field is zero, as in dead
+// letters of other programs.
 type Reason struct {
 	Error    string    // the text of the error
 	Causes   []string  // the errors it wraps, from the outermost to the root: text, and type where that tells something
 	Stack    string    // of a panic, its upper part
-	Graph    string    // who gave up
-	Stage    string    // where in it
+	Graph    string    // the graph that gave up
+	Stage    string    // of the graph
 	Attempts int64     // deliveries, by the server's count
 	ID       string    // of the entry in the stream it came from
 	Key      string    // that stream
-	Group    string    // whose entry it was: other groups may have settled it
+	Group    string    // that gave up: other groups may have settled the entry
 	Time     time.Time // when, by the clock of the process that gave up
 	Replayed time.Time // when it had been replayed before, see ReplayOptions.KeepReason
 }
 
-// NewReason tells an error with all that it wraps. The caller adds the rest.
+// NewReason returns the text of an error and of all that it wraps. The caller adds the rest.
 func NewReason(err error) Reason {
 	if err == nil {
 		return Reason{}

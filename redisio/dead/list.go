@@ -100,9 +100,9 @@ func (f *Filter) span() (first, last redisio.ID) {
 	return first, last
 }
 
-// All goes through a stream of dead letters, ours or anybody's, oldest first. What is added
-// meanwhile is left out. It reads in pages of some megabytes, and changes nothing. An error is the
-// last element.
+// All iterates over a stream of dead letters of any program, oldest first. It leaves out entries
+// that are added meanwhile. It reads pages of some megabytes, and changes nothing. An error is
+// the last element.
 func All(ctx context.Context, rdb redis.UniversalClient, key string, f Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		err := deadPages(ctx, rdb, key, f, func(page []Entry, _ int) error {
@@ -119,7 +119,7 @@ func All(ctx context.Context, rdb redis.UniversalClient, key string, f Filter) i
 	}
 }
 
-// Find returns one dead letter; ErrNoEntry says that there is none with this ID.
+// Find returns one dead letter, or ErrNoEntry if no entry has this ID.
 func Find(ctx context.Context, rdb redis.UniversalClient, key, id string) (Entry, error) {
 	for d, err := range All(ctx, rdb, key, Filter{IDs: []string{id}}) {
 		return d, err
@@ -130,9 +130,11 @@ func Find(ctx context.Context, rdb redis.UniversalClient, key, id string) (Entry
 // errEnough ends deadPages early and without an error.
 var errEnough = errors.New("enough")
 
-// deadPages calls do with the entries that f takes, some at a time, and with how many of f.IDs were not there.
+// deadPages calls do with the entries that f takes, some at a time, and with the number of f.IDs
+// that were missing.
 //
-// The end is fixed at the beginning: what is replayed may die again meanwhile, and would be replayed for ever.
+// The end is fixed at the beginning. Otherwise a replayed entry that fails again would be
+// replayed forever.
 func deadPages(
 	ctx context.Context,
 	rdb redis.UniversalClient,

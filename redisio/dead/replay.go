@@ -62,26 +62,28 @@ func (o ReplayOptions) Validate() error {
 type ReplayReport struct {
 	Matched  int64 // dead letters that the filter took
 	Replayed int64 // written back, and deleted here; 0 in a dry run
-	// not there (any more): replayed or dropped by somebody else, or by a call whose reply was lost
+	// missing: replayed or dropped by another process, or by a call whose reply was lost
 	Gone     int64
 	Empty    int64            // without original fields: trimmed before they died, nothing is left to replay
-	NoOrigin int64            // left, for they don't say which stream they came from, and To is not set
-	To       map[string]int64 // of Matched, how many go where; beyond a thousand streams the rest is under ""
+	NoOrigin int64            // left: they do not name their stream, and To is not set
+	To       map[string]int64 // of Matched, by stream; beyond a thousand streams the rest is under ""
 }
 
 // maxTargets bounds ReplayReport.To.
 const maxTargets = 1000
 
-// Replay gives dead letters another life: each is written to the stream it came from, as it was there, and
-// deleted here, in one atomic step each. As a new entry it has a new ID, and its deliveries count
-// from one; all groups of that stream get it, those too that had settled it. A call that failed, or
-// was cut off, may be repeated: nothing is written twice. On a server with slots where the two
-// streams are in different ones it takes two steps: the copy is remembered in a key beside the
-// stream, as {orders}:copied, so that it is made once, for a day and the last 100,000 of them. Dead
-// letters that come while it runs are left alone, so an entry that dies again is not replayed for
-// ever.
+// Replay writes each dead letter back to the stream that it came from, with its original fields,
+// and deletes it here, in one atomic step each. The new entry has a new ID, and its deliveries
+// count from one. All groups of that stream get it, including those that had settled it. A call
+// that failed or was interrupted may be repeated: nothing is written twice.
 //
-// The report counts what was done, beside an error too. Entries that can't be replayed stay where they are.
+// On a server with slots, two streams in different slots take two steps. The copy is remembered
+// in a key of the stream's slot, such as {orders}:copied, for a day and for the last 100,000
+// copies, so that it is made once. Dead letters that arrive during a replay are left alone, so an
+// entry that fails again is not replayed forever.
+//
+// The report counts what was done, also with an error. Entries that can't be replayed stay where
+// they are.
 func Replay(
 	ctx context.Context,
 	rdb redis.UniversalClient,

@@ -39,13 +39,14 @@ func (c Config) Validate() error {
 	return m.Err()
 }
 
-// Store remembers in Redis which keys are done, and who is at which: it is what
-// operators.Dedupe asks when several processes share the work, or a restart must not forget. Each
-// key is one of Redis, with an expiry, so it needs no cleaning and works on a cluster; keys longer
-// than 200 bytes are hashed.
+// Store remembers in Redis which keys are done, and which process works on which.
+// operators.Dedupe uses it when several processes share the work, or a restart must not forget.
+// Each key is one of Redis, with an expiry, so it needs no cleaning and works on a cluster. Keys
+// longer than 200 bytes are hashed.
 //
-// All it does may be repeated, so it uses the caller's client as it is, and has nothing to close. A server that loses
-// what it has written, as a failover may, forgets keys: then what they stood for may be handled once more.
+// All of its commands may be repeated, so it uses the caller's client as it is, and has nothing
+// to close. A server that loses writes, for example in a failover, forgets keys. Their work may
+// then be done once more.
 type Store struct {
 	rdb redis.UniversalClient // the caller's: never closed
 	cfg Config
@@ -93,9 +94,10 @@ func (s *Store) key(key string) string {
 	return s.cfg.Prefix + ":" + key
 }
 
-// Claim claims keys, each with a token of its own, and says of each: 0 if it is claimed now, less than 0 if it is done,
-// else for how long somebody else has it at most. A token is an owner, a newline and what tells it from others; a claim
-// of the same owner is taken over, unless the owner is empty.
+// Claim claims keys, each with its own token. The result of a key is 0 if it is claimed now,
+// negative if it is done, and else the longest time for which another owner has it. A token is an
+// owner, a newline, and a unique part. A claim of the same owner is taken over, unless the owner
+// is empty.
 func (s *Store) Claim(ctx context.Context, keys, tokens []string) ([]time.Duration, error) {
 	hold := s.cfg.Hold.Milliseconds()
 	pipe := s.rdb.Pipeline()
@@ -105,7 +107,7 @@ func (s *Store) Claim(ctx context.Context, keys, tokens []string) ([]time.Durati
 	}
 	_, _ = pipe.Exec(ctx) // each has an error of its own
 	busy := make([]time.Duration, len(keys))
-	var taken []int // by somebody
+	var taken []int // by another owner
 	was := make([]string, len(keys))
 	for i, cmd := range claims {
 		v, err := cmd.Text()

@@ -12,9 +12,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
 
-// Move moves entries that are due to the stream, Count of them and roughly a MiB at most, and returns how many, and how
-// long it is until the next is due: zero if one is already, negative if nothing is scheduled. It is what movers do, for
-// those who want to choose the time themselves.
+// Move moves due entries to the stream, at most Count of them and about a MiB. It returns their
+// number and the time until the next entry is due: zero if one is due already, negative if none
+// is scheduled. Movers call it; use it to choose the time yourself.
 func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, err error) {
 	reply, err := s.rdb.Eval(ctx, scriptMove, s.keys, s.cfg.Count, scheduleBytes, movedFor.Milliseconds(), movedMost).
 		Int64Slice()
@@ -27,14 +27,14 @@ func (s *Scheduler) Move(ctx context.Context) (moved int, next time.Duration, er
 	return int(reply[0]), time.Duration(min(reply[1], math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, nil
 }
 
-// toldAfter is how many failures in a row are worth an event; after ten more there is another.
+// toldAfter is the number of failures in a row that is reported. Ten more are reported again.
 const toldAfter = 6
 
-// Run is a mover: it moves entries when they are due until ctx ends, whose cause it returns. It
-// sleeps until the next is due, but Every at most, since another process may have scheduled an
-// earlier one; what is scheduled by this Scheduler wakes it. While Redis is away, or refuses us
-// after a success (see [redisio.RefusedFor]), it tries again with backoff. Only a *PermanentError ends it
-// before ctx does.
+// Run is a mover: it moves entries when they are due until ctx ends, and returns the cause. It
+// sleeps until the next entry is due, at most Every, because another process may have scheduled
+// an earlier one. Scheduling with this Scheduler wakes it. While Redis is unreachable, or refuses
+// after a success (see [redisio.RefusedFor]), it retries with backoff. Only a *PermanentError
+// ends it before ctx does.
 func (s *Scheduler) Run(ctx context.Context) error {
 	fails := 0
 	var answers redisio.Patience

@@ -20,20 +20,22 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// Config configures a Scheduler. Key is required, the zero value of the rest is the default.
+// Config configures a Scheduler. Key is required; the zero value of any other field is its
+// default.
 type Config struct {
-	Key string // the stream that the entries go to when their time has come
+	Key string // the stream to which due entries are appended
 
-	// MaxPayload bounds the bytes of all names and values of an entry. Default 1 MiB.
+	// MaxPayload is the maximum size of an entry: the bytes of all names and values. Defaults to
+	// 1 MiB.
 	MaxPayload int
-	// Every is how long a mover (Run, Keep) sleeps at most while something is scheduled. Default 1 s.
+	// Every is the longest sleep of a mover (Run, Keep) while entries are scheduled. Defaults to 1s.
 	Every time.Duration
-	// Idle is how long it sleeps while nothing is. Default: Every.
+	// Idle is the longest sleep while no entry is. Defaults to Every.
 	Idle time.Duration
-	// Count is how many entries one call of the server moves at most. Default 100.
+	// Count is the maximum number of entries that one script moves. Defaults to 100.
 	Count int
-	// OnEvent is told of EventMoveFailed: the mover has failed several times in a row and tries
-	// again after Wait. It must not block.
+	// OnEvent receives EventMoveFailed: the mover has failed several times in a row and retries after
+	// Wait. It must not block.
 	OnEvent func(redisio.Event)
 }
 
@@ -73,24 +75,25 @@ type Delayed struct {
 	Fields redisio.Fields
 }
 
-// Scheduler keeps the entries of a stream that are to be written later, in Redis: they outlive every process.
+// Scheduler keeps entries that are to be written later in Redis, so they outlive every process.
 //
-// Three keys in the slot of the stream hold them: {key}:later (IDs by time), {key}:later:entries (their fields) and
-// {key}:later:moved (what was moved lately). When an entry is due, a mover appends it to the
-// stream: any process that runs one may die at any time, and any number of them may run at once,
-// for a move is one step on the server. By default the readers of a group are movers as well, see
+// Three keys in the slot of the stream hold them: {key}:later (IDs by time), {key}:later:entries
+// (their fields) and {key}:later:moved (recently moved entries). A mover appends an entry to the
+// stream when it is due. Any number of processes may run movers and may stop at any time, because
+// a move is one step on the server. By default the readers of a group are movers as well, see
 // [reader.GroupConfig].
 //
-// The server's clock decides what is due. At comes from the caller's: where the two differ, so does
-// the time of the entry. An entry comes late by the sleep of the movers at most, and never early.
-// Entries that are due at the same millisecond go by their IDs; those that Schedule chooses grow.
+// The server's clock decides what is due, and At comes from the caller's clock: a difference
+// between the two delays or advances the entry. An entry is late by at most the sleep of the
+// movers, and never early. Entries that are due in the same millisecond are ordered by their IDs.
+// The IDs that Schedule chooses increase.
 //
-// Scheduling is idempotent by ID, time and fields: repeated while the entry waits it changes
-// nothing, and repeated when it has been moved already it adds nothing, for five minutes and the
-// last 100,000 entries moved.
+// Scheduling is idempotent by ID, time and fields. Repeating it changes nothing while the entry
+// waits. After the entry was moved, repeating adds nothing for five minutes and for the last
+// 100,000 entries moved.
 //
-// It is safe for concurrent use. It has no connections of its own and nothing to close: all it does may be repeated,
-// so the retries of the caller's client do no harm.
+// A Scheduler is safe for concurrent use. It has no connections of its own and nothing to close:
+// all of its commands may be repeated, so the retries of the caller's client do no harm.
 type Scheduler struct {
 	cfg  Config
 	rdb  redis.UniversalClient // the caller's: never closed
@@ -109,7 +112,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Scheduler, error) {
 // Config returns the configuration with its defaults.
 func (s *Scheduler) Config() Config { return s.cfg }
 
-// Keys returns the keys that it uses beside the stream, for access lists and backups.
+// Keys returns the keys that it uses besides the stream, for access lists and backups.
 func (s *Scheduler) Keys() []string { return append([]string(nil), s.keys[1:]...) }
 
 // ScheduleKeys returns the stream and the keys beside it, all of one slot; nil if there are none.

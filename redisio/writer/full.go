@@ -7,7 +7,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// Full says what a writer does when the stream has HardCap entries.
+// Full is the reaction of a writer when the stream has HardCap entries or takes MaxBytes.
 type Full int
 
 const (
@@ -16,13 +16,13 @@ const (
 	FullPause Full = iota
 	// FullDrop drops the oldest entries. Those that a group had not read or not settled are lost, and counted.
 	FullDrop
-	// FullRefuse is FullPause for those who would rather not wait: the *StreamFullError is no
+	// FullRefuse is FullPause without the wait: the *StreamFullError is not
 	// ErrBackpressure, and sink.Stream rejects the message, as dead letters are. So it does when
 	// the server is out of memory.
 	FullRefuse
 )
 
-// StreamFullError is an entry that was not written because the stream is at its HardCap, or at its
+// StreamFullError reports an entry that was not written because the stream is at its HardCap or
 // MaxBytes.
 type StreamFullError struct {
 	Key      string

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// HeldBackError is a group that keeps a stream from being trimmed, because it is not done with the
-// oldest entries. It may have been abandoned.
+// HeldBackError reports a group that prevents trimming, because it has not settled the oldest
+// entries. It may be abandoned.
 type HeldBackError struct {
 	Key       string
 	Group     string
@@ -45,23 +45,23 @@ func (e *HeldBackError) Error() string {
 }
 
 const (
-	// heldBackAfter is how long a group has to stand still until it is named.
+	// heldBackAfter is how long a group must not advance until it is reported.
 	heldBackAfter = time.Minute
-	// heldBackEvery is how often it is named.
+	// heldBackEvery is the interval of its reports.
 	heldBackEvery = 10 * time.Minute
-	// heldBackMost is how many groups of a stream are remembered for that.
+	// heldBackMost is the maximum number of groups that are remembered for a stream.
 	heldBackMost = 64
 )
 
-// stalled is a group that keeps a stream long.
+// stalled is a group that prevents trimming.
 type stalled struct {
 	oldest string    // from which ID on
 	since  time.Time // when this was seen first
 	told   time.Time // when the group was named last
 }
 
-// tellHeldBack names the group if it stands still, unless it was named lately. A group that only
-// lags moves on between two trimmings.
+// tellHeldBack reports the group if it does not advance, unless it was reported recently. A group
+// that only lags advances between two trimmings.
 func (w *Writer) tellHeldBack(l *lane, kept *HeldBackError, now time.Time) {
 	if kept == nil {
 		return

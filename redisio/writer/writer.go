@@ -62,8 +62,8 @@ func New(rdb redis.UniversalClient, cfg Config) (*Writer, error) {
 // Config returns the configuration with its defaults.
 func (w *Writer) Config() Config { return w.cfg }
 
-// Open connects, and checks that the key can be written to: a key of another type, and a user who
-// may not XADD, is a *PermanentError.
+// Open connects, and checks that the key can be written to. A key of another type, and a user
+// without the right to XADD, give a *PermanentError.
 func (w *Writer) Open(ctx context.Context) error {
 	if !w.state.CompareAndSwap(writerNew, writerOpen) {
 		if w.state.Load() == writerClosed {
@@ -145,7 +145,8 @@ func (w *Writer) openLines(ctx context.Context) error {
 	return errors.Join(w.lines.Open(ctx), met.Release())
 }
 
-// Close waits for Writes under way and closes the writer's own connections. A second Close does nothing.
+// Close waits for Writes in progress and closes the writer's own connections. A second Close does
+// nothing.
 func (w *Writer) Close(ctx context.Context) error {
 	w.gate.Lock()
 	was := w.state.Swap(writerClosed)
@@ -187,13 +188,14 @@ func (w *Writer) enter() error {
 	return nil
 }
 
-// Write appends entries and says in results, which must be as long, what became of each. A bad entry
-// never fails its neighbours, and nothing is sent twice: not after an error, and not after a reply that was
-// lost. An error that is ErrBackpressure says to try again later: the server or the stream is full.
-// The error returned sums up: it is nil if all was written, ErrUnknownOutcome if that holds for any
-// entry, else ErrNotWritten.
+// Write appends entries and sets the result of each. results must have the same length. A bad
+// entry never affects its neighbours. Nothing is sent twice: neither after an error nor after a
+// lost reply. ErrBackpressure means to retry later, because the server or the stream is full. The
+// returned error is the summary: nil if all entries were written, ErrUnknownOutcome if one entry
+// has it, else ErrNotWritten.
 //
-// A write is not interrupted by ctx once it was sent, except by its deadline, which leaves the outcome unknown.
+// The end of ctx does not interrupt a write that was sent. Its deadline does, and leaves the
+// outcome unknown.
 func (w *Writer) Write(ctx context.Context, entries []redisio.Outgoing, results []redisio.Result) error {
 	if len(results) < len(entries) {
 		return fmt.Errorf(

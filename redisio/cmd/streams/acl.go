@@ -184,6 +184,28 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 	for _, key := range names(a.ranges) {
 		all = all.And(reader.RangeConfig{Key: key}.Access())
 	}
+	writes, err := a.writes()
+	if err != nil {
+		return all, err
+	}
+	all = all.And(writes)
+	for _, key := range names(a.ticks) {
+		all = all.And(schedule.TickerConfig{Key: key}.Access())
+	}
+	for _, prefix := range names(a.dedupe) {
+		all = all.And(dedupe.Config{Prefix: prefix}.Access())
+	}
+	if a.inspect != "" || a.repair != "" {
+		all = all.And(admin.AccessToInspect(names(a.inspect)...))
+	}
+	if a.repair != "" {
+		all = all.And(admin.AccessToRepair(names(a.repair)...))
+	}
+	return all, nil
+}
+
+// writes returns the rights of writers.
+func (a *aclFlags) writes() (all redisio.Access, err error) {
 	for _, key := range names(a.write) {
 		cfg := writer.Config{Key: key}
 		if a.maxLen {
@@ -209,18 +231,6 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 		if a.later {
 			all = all.And(schedule.Config{Key: key}.Access())
 		}
-	}
-	for _, key := range names(a.ticks) {
-		all = all.And(schedule.TickerConfig{Key: key}.Access())
-	}
-	for _, prefix := range names(a.dedupe) {
-		all = all.And(dedupe.Config{Prefix: prefix}.Access())
-	}
-	if a.inspect != "" || a.repair != "" {
-		all = all.And(admin.AccessToInspect(names(a.inspect)...))
-	}
-	if a.repair != "" {
-		all = all.And(admin.AccessToRepair(names(a.repair)...))
 	}
 	return all, nil
 }

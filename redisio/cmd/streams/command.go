@@ -126,6 +126,13 @@ func run(ctx context.Context, args []string, std stdio) int {
 	case len(pos) < cmd.min || len(pos) > cmd.max:
 		return complain(std, name, usagef("it takes %s, not %q", cmp.Or(cmd.args, "no arguments"), pos))
 	}
+	return cmd.do(ctx, do, pos, g, std)
+}
+
+// do runs a command with its arguments.
+func (cmd command) do(ctx context.Context, do func(*call) error, pos []string, g globals, std stdio) int {
+	var err error
+	name := "streams " + cmd.name
 	c := &call{
 		ctx:  ctx,
 		now:  time.Now(),

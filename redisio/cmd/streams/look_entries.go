@@ -39,32 +39,27 @@ var pendingCommand = command{
 	},
 }
 
+// bucket is a range of ages, or a consumer, in JSON.
+type bucket struct {
+	Below         int64  `json:"belowMs,omitempty"`
+	Consumer      string `json:"consumer,omitempty"`
+	Binary        string `json:"consumerBase64,omitempty"`
+	Count         int64  `json:"count"`
+	Oldest        string `json:"oldest,omitempty"`
+	OldestAge     int64  `json:"oldestMs"`
+	MaxIdle       int64  `json:"maxIdleMs"`
+	MaxDeliveries int64  `json:"maxDeliveries"`
+}
+
+func bucketOf(b admin.PendingBucket, consumer string) bucket {
+	return bucket{b.Below.Milliseconds(), consumer, binary(consumer), b.Count, b.Oldest, b.OldestAge.Milliseconds(),
+		b.MaxIdle.Milliseconds(), b.MaxDeliveries}
+}
+
 func pendingAges(c *call) error {
 	p, err := admin.PendingByAge(c.ctx, c.rdb, c.args[0], c.args[1])
 	if err != nil {
 		return err
-	}
-	type bucket struct {
-		Below         int64  `json:"belowMs,omitempty"`
-		Consumer      string `json:"consumer,omitempty"`
-		Binary        string `json:"consumerBase64,omitempty"`
-		Count         int64  `json:"count"`
-		Oldest        string `json:"oldest,omitempty"`
-		OldestAge     int64  `json:"oldestMs"`
-		MaxIdle       int64  `json:"maxIdleMs"`
-		MaxDeliveries int64  `json:"maxDeliveries"`
-	}
-	in := func(b admin.PendingBucket, consumer string) bucket {
-		return bucket{
-			b.Below.Milliseconds(),
-			consumer,
-			binary(consumer),
-			b.Count,
-			b.Oldest,
-			b.OldestAge.Milliseconds(),
-			b.MaxIdle.Milliseconds(),
-			b.MaxDeliveries,
-		}
 	}
 	names := make([]string, 0, len(p.Consumers))
 	for name := range p.Consumers {
@@ -78,10 +73,10 @@ func pendingAges(c *call) error {
 			Consumers []bucket `json:"consumers"`
 		}{p.Total, []bucket{}, []bucket{}}
 		for _, b := range p.Buckets {
-			all.Ages = append(all.Ages, in(b, ""))
+			all.Ages = append(all.Ages, bucketOf(b, ""))
 		}
 		for _, name := range names {
-			all.Consumers = append(all.Consumers, in(p.Consumers[name], name))
+			all.Consumers = append(all.Consumers, bucketOf(p.Consumers[name], name))
 		}
 		return c.out.object(all)
 	}

@@ -227,7 +227,7 @@ func (ls *Lines) Close() {
 	}
 }
 
-// deadline is in d, or that of ctx if it comes first; a d of 0 is none.
+// deadline is d from now, or the deadline of ctx if that is earlier. A d of 0 means no limit.
 func deadline(ctx context.Context, d time.Duration) (at time.Time) {
 	if d > 0 {
 		at = time.Now().Add(d)
@@ -238,7 +238,7 @@ func deadline(ctx context.Context, d time.Duration) (at time.Time) {
 	return at
 }
 
-// readReplies reads n whole replies. What came of them before an error comes with it.
+// readReplies reads n whole replies. With an error it returns what arrived before.
 func readReplies(conn net.Conn, n int) ([]byte, error) {
 	buf := make([]byte, 0, n*idReply+64)
 	f := resp.Frame{Left: n}
@@ -261,10 +261,10 @@ func readReplies(conn net.Conn, n int) ([]byte, error) {
 	}
 }
 
-// idReply is how long the answer to an XADD is, and more than that to what else is in a transaction.
+// idReply is the length of the reply to an XADD. Other replies within a transaction are shorter.
 const idReply = len("$15\r\n1700000000000-0\r\n") + len("+QUEUED\r\n")
 
-// healthy reports that a connection which nothing is expected from has neither ended nor got anything.
+// healthy reports whether a connection on which no reply is due is open and silent.
 func healthy(conn net.Conn) bool {
 	_ = conn.SetReadDeadline(time.Time{}) // of the last reply: once it has passed one can't look either
 	if t, is := conn.(*tls.Conn); is {

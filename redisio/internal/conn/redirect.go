@@ -12,16 +12,18 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// maxRedirects is how often one command is sent on: a slot that moves is asked for at its old and its new node.
+// maxRedirects is how often one command is redirected. While a slot moves, its old and its new
+// node are asked.
 const maxRedirects = 4
 
-// redirect is where a reply says to go. While a slot moves that is the new node, which wants to be ASKed.
+// redirect is the node that a reply names. While a slot moves, the new node needs ASKING first.
 type redirect struct {
 	Addr string
 	Ask  bool
 }
 
-// redirectOf reads "MOVED 3999 host:port" and "ASK 3999 host:port". An empty host is that of the node that said so.
+// redirectOf parses "MOVED 3999 host:port" and "ASK 3999 host:port". An empty host is the one of
+// the node that replied.
 func redirectOf(answer, from string) (to redirect, ok bool) {
 	rest, moved := strings.CutPrefix(answer, "MOVED ")
 	if !moved {
@@ -55,11 +57,12 @@ func redirectError(err error, from string) (redirect, bool) {
 	return redirectOf(err.Error(), from)
 }
 
-// nodes are the clients that a derived cluster client has made, by address; it closes them.
+// nodes are the clients of a derived cluster client, by address. The cluster client closes them.
 //
-// Idea: a cluster client that may follow redirects also repeats what was on a connection that
-// broke, which for a write is a duplicate. So it may not, and a hook of each of its nodes follows:
-// what was redirected was not done, and may be sent on, all the rest is left alone.
+// Idea: a cluster client that may follow redirects also repeats commands after a broken
+// connection, which duplicates writes. So it may not. Instead a hook of each node follows: a
+// redirected command was not executed, so it may be sent again. All other commands are left
+// alone.
 type nodes struct {
 	cluster *redis.ClusterClient
 	follow  bool // else the cluster client does
@@ -68,10 +71,10 @@ type nodes struct {
 	byAddr map[string]*redis.Client
 }
 
-// maxNodes bounds the addresses remembered: where every new node has a new one, they would add up.
+// maxNodes bounds the remembered addresses, because every new node may have a new one.
 const maxNodes = 1000
 
-// newCluster makes a cluster client of o whose nodes follow redirects.
+// newCluster returns a cluster client of o. Its nodes follow redirects.
 func newCluster(o *redis.ClusterOptions, follow bool) *redis.ClusterClient {
 	ns := &nodes{follow: follow, byAddr: make(map[string]*redis.Client)}
 	make := o.NewClient
@@ -106,15 +109,15 @@ func (ns *nodes) at(addr string) *redis.Client {
 	return ns.byAddr[addr]
 }
 
-// noted learns from an error: of a redirect where a slot is, of a broken connection that a node may be gone. go-redis
-// itself would wait for its state to be ten seconds old. It is lazy: no I/O happens here.
+// noted reloads the slots after an error that says that a slot moved, or that a node may be gone.
+// go-redis would wait until its state is ten seconds old. It is lazy: no I/O happens here.
 func (ns *nodes) noted(ctx context.Context, err error) {
 	if v := fault.Judge(err); v == fault.Moved || v == fault.Broken && fault.Ended(ctx) == nil {
 		ns.cluster.ReloadState(context.Background())
 	}
 }
 
-// sentOn marks the context of commands that are being sent on, for they pass the hook of another node.
+// sentOn marks the context of redirected commands, because they pass the hook of another node.
 type sentOn struct{}
 
 // nodeHook follows redirects of one node.
@@ -193,8 +196,8 @@ func rawErrors(cmds []redis.Cmder) (first error) {
 	return first
 }
 
-// Redirected returns the commands of a pipeline to send on. WAIT and WAITAOF speak of what was written by the same
-// connection: they go along with everything, or nothing goes.
+// Redirected returns the commands of a pipeline to send again. WAIT and WAITAOF refer to writes
+// on the same connection, so either the whole pipeline is sent again or nothing.
 func (h nodeHook) Redirected(cmds []redis.Cmder) (queue []redis.Cmder, ok bool) {
 	waits := 0
 	for _, cmd := range cmds {
@@ -215,7 +218,8 @@ func (h nodeHook) Redirected(cmds []redis.Cmder) (queue []redis.Cmder, ok bool) 
 	return slices.Clone(cmds), true
 }
 
-// Send sends commands to where their errors say, in order for each node, until none is sent on any more.
+// Send sends commands to the nodes that their errors name, in order for each node, until none is
+// redirected any more.
 func (h nodeHook) Send(ctx context.Context, queue []redis.Cmder) {
 	ctx = context.WithValue(ctx, sentOn{}, true)
 	from := h.addr
