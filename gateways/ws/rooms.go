@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -247,13 +246,9 @@ func (in *incoming) authorize(id string, what Action, room string) *fault {
 	return f
 }
 
-// guard calls f and turns a panic into a *flow.PanicError, because goroutines of sockets have no
-// other recover.
+// guard calls f and returns its panic as an error, because goroutines of sockets have no other
+// recover.
 func guard(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &flow.PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
+	defer flow.Catch(&err)
 	return f()
 }
