@@ -45,7 +45,7 @@ type Client struct {
 	load    load
 	crowd   crowd
 
-	// Owned by tend.
+	// Owned by maintain.
 	trimmed uint64           // value of next at the last trimming
 	tidied  time.Time        // time of the last trimming
 	behind  bool             // the last trimming left too many, because they are not settled
@@ -206,7 +206,7 @@ func (c *Client) Send(ctx context.Context, r Request) error {
 	if err := c.address(ctx, until, &r, p, false); err != nil {
 		return err
 	}
-	return c.out.Write(ctx, &p.Entry)
+	return c.out.Write(ctx, p)
 }
 
 // tooLate is the error of a call that exceeded the client's timeout.
@@ -258,7 +258,7 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 	}
 	c.waiting[r.ID] = p // before the request is sent, because its reply may arrive at once
 	c.mu.Unlock()
-	c.out.Post(&p.Entry)
+	c.out.Post(p)
 	return p, nil
 }
 
@@ -288,7 +288,7 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	case c.cfg.SendExpiry > 0:
 		p.until = time.Now().Add(c.cfg.SendExpiry)
 	}
-	p.Again, p.format = p, c.speech.request
+	p.format = c.speech.request
 	p.Out.Fields, err = p.encode(p.space[:0], false)
 	return err
 }

@@ -51,20 +51,11 @@ func (c *Client) graph() *flow.Graph {
 			replies,
 			flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) }),
 		),
-		flow.To(source.Every(loadEvery, func(t time.Time) time.Time { return t }, flow.Name("look")),
-			sink.Func(c.tend, flow.Name("load"), flow.OnFault(flow.Drop))),
-		flow.Log(c.cfg.Log)}
+		flow.Task("load", flow.Every(loadEvery, c.maintain)),
+		flow.Log(c.cfg.Log),
+	}
 	if c.speech.shared == "" {
-		upkeep := source.Every(keepEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
-		parts = append(
-			parts,
-			flow.To(upkeep, sink.Func(func(ctx context.Context, _ time.Time) error { return c.mailbox.keep(ctx) },
-				flow.Name("mailbox"), flow.OnFault(flow.Drop))),
-			flow.To(
-				source.Chan(c.mailbox.full, flow.Name("full")),
-				sink.Func(c.mailbox.trim, flow.Name("trim"), flow.OnFault(flow.Drop)),
-			),
-		)
+		parts = append(parts, flow.Task("mailbox", c.mailbox.maintain))
 	}
 	if c.topic.Control != "" {
 		notes := source.Chan(c.notes, flow.Name("notes"))
@@ -84,8 +75,8 @@ func (c *Client) graph() *flow.Graph {
 	return flow.New("client of "+c.topic.Requests, parts...)
 }
 
-// tend measures the services' backlog and trims settled requests.
-func (c *Client) tend(ctx context.Context, now time.Time) error {
+// maintain measures the services' backlog and trims settled requests.
+func (c *Client) maintain(ctx context.Context, now time.Time) error {
 	sent := c.next.Load()
 	err := errors.Join(c.load.look(ctx, c.busy()), c.crowd.look(ctx, now, sent, c.busy()))
 	if c.crowd.nobody() {

@@ -188,7 +188,6 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 	p := &pending{request: *r, format: s.speech.request, replyTo: meta.ReplyTo, until: meta.Deadline}
 	p.request.handed, p.request.group = r.handed+1, s.cfg.Group
 	p.request.Headers = slices.Clip(r.Headers)
-	p.Again = p
 	if p.Out.Fields, err = p.encode(p.space[:0], meta.MaybeDuplicate || meta.Attempt > 1); err != nil {
 		return false, err
 	}
@@ -200,7 +199,7 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 	}()
 	bound, cancel := context.WithTimeout(ctx, handedWait)
 	defer cancel()
-	switch err := s.onward.Write(bound, &p.Entry); {
+	switch err := s.onward.Write(bound, p); {
 	case err == nil, errors.Is(err, redisio.ErrNoStream):
 		s.stats.handedOn.Add(1)
 		return true, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -48,8 +49,28 @@ func (b *mailbox) took(n int) {
 	}
 }
 
+// maintain keeps and trims the mailbox until stop is closed. Failures are logged and tried again.
+func (b *mailbox) maintain(ctx context.Context, stop <-chan struct{}) error {
+	ticks := time.NewTicker(keepEvery)
+	defer ticks.Stop()
+	for {
+		var err error
+		select {
+		case <-stop:
+			return nil
+		case <-ticks.C:
+			err = b.keep(ctx)
+		case <-b.full:
+			err = b.trim(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			flow.Logger(ctx).Warn("cannot maintain the stream of replies, will try again", "key", b.key, "error", err)
+		}
+	}
+}
+
 // trim removes what has been read, in whole nodes of the stream.
-func (b *mailbox) trim(ctx context.Context, _ struct{}) error {
+func (b *mailbox) trim(ctx context.Context) error {
 	return b.rdb.XTrimMinIDApprox(ctx, b.key, *b.last.Load(), 0).Err()
 }
 

@@ -191,11 +191,10 @@ func (e *Publisher) publish(ctx context.Context, ev *published, timeout time.Dur
 		return e.err
 	}
 	ev.envelope.ID = e.own + "-" + strconv.FormatUint(e.next.Add(1), 36)
-	ev.Again = ev
 	if ev.Out.Fields, err = ev.encode(ev.space[:0]); err != nil {
 		return err
 	}
-	return e.out.Write(ctx, &ev.Entry)
+	return e.out.Write(ctx, ev)
 }
 
 // Close ends publishing: later events fail with ErrClosed. The Redis client stays open.

@@ -126,7 +126,7 @@ func (g *Handler) listen(r *http.Request, feed Feed) (l *relay.Listener[[]byte],
 		From:     from,
 		Topics:   feed.Topics,
 		All:      feed.All,
-		Overflow: relay.Overflow(g.cfg.Overflow),
+		Overflow: g.cfg.Overflow,
 		Idle:     g.cfg.Heartbeat,
 	}
 	if from == "" {

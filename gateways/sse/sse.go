@@ -88,17 +88,17 @@ type Event struct {
 }
 
 // Overflow is what happens to a client that is too slow.
-type Overflow int
+type Overflow = relay.Overflow
 
 const (
 	// OverflowPause lets the client read at its own pace, with Redis as its buffer. If events are
 	// trimmed before it reads them, it receives a gap.
-	OverflowPause Overflow = iota
+	OverflowPause = relay.Pause
 	// OverflowDropOldest drops the oldest waiting events and sends a gap.
-	OverflowDropOldest
+	OverflowDropOldest = relay.DropOldest
 	// OverflowClose sends the event "overflow" and closes the connection. The client may reconnect
 	// and catch up.
-	OverflowClose
+	OverflowClose = relay.Close
 )
 
 const (

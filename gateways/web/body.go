@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+	"github.com/streamerson/streamerson-go/gateways/internal/strictjson"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 )
 
@@ -149,83 +147,24 @@ func parseMedia(s string) (media string, params map[string]string, err error) {
 // checkJSON refuses JSON that parsers treat differently or can't parse: bad syntax, duplicate
 // names, invalid UTF-8, deep nesting.
 func checkJSON(b []byte) error {
-	if tooDeep(b) {
-		return problem.Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: fmt.Sprintf("the body nests deeper than %d levels", maxDepth),
-		}
-	}
-	if jsontext.Value(b).IsValid() {
+	var wrong *strictjson.Error
+	if !errors.As(strictjson.Check(b, maxDepth), &wrong) {
 		return nil
 	}
-	return badJSON(b)
-}
-
-// badJSON returns the answer that describes the mistake.
-func badJSON(b []byte) error {
-	bad := problem.Error{
-		Status:  http.StatusBadRequest,
-		Code:    gateways.CodeInvalid,
-		Message: "the body must be one JSON value",
-	}
-	d := jsontext.NewDecoder(bytes.NewReader(b))
-	_, err := d.ReadValue()
-	var wrong *jsontext.SyntacticError
-	switch {
-	case errors.As(err, &wrong) && errors.Is(err, jsontext.ErrDuplicateName):
-		bad.Message = fmt.Sprintf("duplicate member name in the body at byte %d", wrong.ByteOffset)
-	case errors.As(err, &wrong):
-		bad.Message = fmt.Sprintf("invalid JSON in the body at byte %d", wrong.ByteOffset)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	bad := problem.Error{Status: http.StatusBadRequest, Code: gateways.CodeInvalid}
+	switch wrong.Reason {
+	case strictjson.TooDeep:
+		bad.Message = fmt.Sprintf("the body nests deeper than %d levels", wrong.Depth)
+	case strictjson.Duplicate:
+		bad.Message = fmt.Sprintf("duplicate member name in the body at byte %d", wrong.Offset)
+	case strictjson.Invalid:
+		bad.Message = fmt.Sprintf("invalid JSON in the body at byte %d", wrong.Offset)
+	case strictjson.Incomplete:
 		bad.Message = "the JSON body is incomplete"
+	default:
+		bad.Message = "the body must be one JSON value"
 	}
 	return bad
-}
-
-// tooDeep reports JSON nested deeper than maxDepth without recursion.
-func tooDeep(b []byte) bool {
-	if bytes.Count(b, []byte{'{'})+bytes.Count(b, []byte{'['}) <= maxDepth {
-		return false
-	}
-	depth, text := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
-}
-
-// eachName visits the names of an object, unescaped.
-func eachName(object []byte, f func(string) error) error {
-	d := jsontext.NewDecoder(bytes.NewBuffer(object))
-	if _, err := d.ReadToken(); err != nil {
-		return badJSON(object)
-	}
-	for d.PeekKind() == '"' {
-		name, err := d.ReadToken()
-		if err != nil {
-			return badJSON(object)
-		}
-		if err := f(name.String()); err != nil {
-			return err
-		}
-		if err := d.SkipValue(); err != nil {
-			return badJSON(object)
-		}
-	}
-	return nil
 }
 
 // trimmed returns JSON without surrounding white space.

@@ -16,6 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/plan"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+	"github.com/streamerson/streamerson-go/gateways/internal/strictjson"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
 )
 
@@ -110,7 +111,7 @@ func (in *incoming) merge(dst []byte) ([]byte, error) {
 			Message: "the body must be a JSON object",
 		}
 	}
-	if err := eachName(body, func(name string) error {
+	if err := strictjson.Members(body, func(name string, _ []byte) error {
 		if in.taken(name) {
 			return problem.Fieldf(name, "the path sets %s: remove it from the body", quoted(name))
 		}

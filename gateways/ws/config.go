@@ -17,27 +17,17 @@ import (
 )
 
 // Slow defines what the hub does with a socket that reads more slowly than messages arrive.
-type Slow int
+type Slow = relay.Overflow
 
 const (
 	// Pause lets the socket continue from the log at its own pace, with Redis as its buffer. It is
 	// the default.
-	Pause Slow = iota
+	Pause = relay.Pause
 	// DropOldest drops the oldest waiting messages. The client receives a gap.
-	DropOldest
+	DropOldest = relay.DropOldest
 	// Close closes the socket with code 1013. The client reconnects and continues where it was.
-	Close
+	Close = relay.Close
 )
-
-func (s Slow) overflow() relay.Overflow {
-	switch s {
-	case DropOldest:
-		return relay.DropOldest
-	case Close:
-		return relay.Close
-	}
-	return relay.Pause
-}
 
 // HubConfig configures a Hub. The zero value allows anonymous users and pages of the same host.
 type HubConfig struct {

@@ -114,7 +114,7 @@ func (in *incoming) listen(q *request, rooms []string) (*relay.Listener[delivery
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, cfg.SendTimeout)
 	defer cancel()
-	o := relay.Options{From: q.cursor, Topics: topics, Overflow: cfg.Slow.overflow(), Wake: s.out.wake}
+	o := relay.Options{From: q.cursor, Topics: topics, Overflow: cfg.Slow, Wake: s.out.wake}
 	l, err := s.hub.relay.Listen(ctx, o)
 	switch {
 	case errors.As(err, new(*relay.CursorError)):

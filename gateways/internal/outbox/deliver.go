@@ -10,10 +10,10 @@ import (
 )
 
 // deliver writes a batch and returns the letters to write again.
-func (o *Outbox) deliver(ctx context.Context, batch []*Entry, began time.Time) (rest []*Entry) {
+func (o *Outbox) deliver(ctx context.Context, batch []Letter, began time.Time) (rest []Letter) {
 	o.out = o.out[:0]
 	for _, l := range batch {
-		o.out = append(o.out, l.Out)
+		o.out = append(o.out, l.entry().Out)
 	}
 	results := o.room(len(batch))
 	if w := o.w.Load(); w != nil {
@@ -35,18 +35,16 @@ func (o *Outbox) room(n int) []redisio.Result {
 }
 
 // sort reports the results to the callers and returns the letters to write again.
-func (o *Outbox) sort(batch []*Entry, results []redisio.Result, began time.Time) (rest []*Entry) {
+func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time) (rest []Letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.judge(results, began)
 	rest = batch[:0]
-	for i, l := range batch {
-		err := results[i].Err
+	for i, letter := range batch {
+		l, err := letter.entry(), results[i].Err
 		if errors.Is(err, redisio.ErrUnknownOutcome) && !l.doubt {
 			l.doubt = true
-			if l.Again != nil {
-				l.Out.Fields = l.Again.Rewrite()
-			}
+			l.Out.Fields = letter.Rewrite()
 		}
 		switch {
 		case err == nil:
@@ -60,7 +58,7 @@ func (o *Outbox) sort(batch []*Entry, results []redisio.Result, began time.Time)
 			err = ErrClosed
 		case l.doubt || o.Patient: // retried for as long as its caller waits
 			l.unsent = !l.doubt
-			rest = append(rest, l)
+			rest = append(rest, letter)
 			continue
 		case isFull(err):
 			err = fmt.Errorf("%w: %w", ErrFull, err)
@@ -68,7 +66,7 @@ func (o *Outbox) sort(batch []*Entry, results []redisio.Result, began time.Time)
 			err = o.away
 		default:
 			l.unsent = true
-			rest = append(rest, l)
+			rest = append(rest, letter)
 			continue
 		}
 		l.Ev <- Event{Kind: Wrote, Err: err}

@@ -51,7 +51,7 @@ type Outbox struct {
 	closing chan struct{} // closed by close
 
 	mu      sync.Mutex
-	queue   []*Entry
+	queue   []Letter
 	writing bool // the loop runs
 	kicked  bool // the loop should connect
 	holders int
@@ -66,10 +66,18 @@ type Outbox struct {
 	results []redisio.Result
 }
 
-// Entry is one entry to be written.
+// Letter is an entry to be written, with what its caller needs to encode it again. Letters embed
+// Entry.
+type Letter interface {
+	// Rewrite returns the fields for an entry that may have been written before.
+	Rewrite() redisio.Fields
+	entry() *Entry
+}
+
+// Entry is the part of a Letter that the outbox uses. On its own it is a Letter that is written
+// again unchanged.
 type Entry struct {
 	Out    redisio.Outgoing
-	Again  Rewriter   // the fields of a possible copy; nil: the same fields
 	notify bool       // also send an event for success
 	Ev     chan Event // has room for all events
 
@@ -80,8 +88,10 @@ type Entry struct {
 	id     string // of the entry, once written
 }
 
-// Rewriter returns the fields of an entry that may have been written before.
-type Rewriter interface{ Rewrite() redisio.Fields }
+// Rewrite returns the same fields.
+func (e *Entry) Rewrite() redisio.Fields { return e.Out.Fields }
+
+func (e *Entry) entry() *Entry { return e }
 
 // MostEvents is the most events of a letter: the outcome of the write, the reply, and the end of the
 // wait.
@@ -105,7 +115,8 @@ func New(rdb redis.UniversalClient, cfg writer.Config) *Outbox {
 }
 
 // Post queues a letter.
-func (o *Outbox) Post(l *Entry) {
+func (o *Outbox) Post(letter Letter) {
+	l := letter.entry()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l.unsent = true
@@ -117,7 +128,7 @@ func (o *Outbox) Post(l *Entry) {
 		l.Ev <- Event{Kind: Wrote, Err: o.away}
 		return
 	}
-	o.queue = append(o.queue, l)
+	o.queue = append(o.queue, letter)
 	o.start()
 }
 
@@ -130,10 +141,11 @@ func (o *Outbox) start() {
 }
 
 // Write posts a letter and waits until it is written.
-func (o *Outbox) Write(ctx context.Context, l *Entry) error {
+func (o *Outbox) Write(ctx context.Context, letter Letter) error {
+	l := letter.entry()
 	l.notify, l.Ev = true, make(chan Event, MostEvents)
 	defer o.Leave(l)
-	o.Post(l)
+	o.Post(letter)
 	select {
 	case e := <-l.Ev:
 		return e.Err
@@ -179,7 +191,7 @@ func (o *Outbox) Leave(l *Entry) {
 	defer o.mu.Unlock()
 	l.gone = true
 	if l.unsent {
-		if i := slices.Index(o.queue, l); i >= 0 { // drop it now: it may be large, and a blocked write takes long
+		if i := slices.IndexFunc(o.queue, func(q Letter) bool { return q.entry() == l }); i >= 0 { // drop it now: it may be large, and a blocked write takes long
 			o.queue = slices.Delete(o.queue, i, i+1)
 		}
 	}
@@ -189,7 +201,7 @@ func (o *Outbox) Leave(l *Entry) {
 func (o *Outbox) loop() {
 	ctx := context.Background()
 	backoff := wait.Backoff(firstRetry, lastRetry)
-	var batch []*Entry
+	var batch []Letter
 	for {
 		var more bool
 		if batch, more = o.take(batch, false); !more {
@@ -226,14 +238,16 @@ func (o *Outbox) pause(d time.Duration) {
 
 // take returns the letters to write: unwritten and new ones, without those whose callers have left.
 // If more is false, the loop must end.
-func (o *Outbox) take(rest []*Entry, sending bool) (batch []*Entry, more bool) {
+func (o *Outbox) take(rest []Letter, sending bool) (batch []Letter, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	batch = slices.DeleteFunc(append(rest, o.queue...), func(l *Entry) bool { return l.gone })
+	batch = slices.DeleteFunc(append(rest, o.queue...), func(l Letter) bool { return l.entry().gone })
 	clear(o.queue)
 	o.queue = o.queue[:0]
-	for _, l := range batch {
-		l.unsent = l.unsent && !sending
+	if sending {
+		for _, l := range batch {
+			l.entry().unsent = false
+		}
 	}
 	more = len(batch) > 0 || o.kicked
 	o.kicked = false
@@ -274,7 +288,7 @@ func (o *Outbox) connect(ctx context.Context) error {
 }
 
 // refused handles a batch of which nothing could be written.
-func (o *Outbox) refused(batch []*Entry, began time.Time, err error) (rest []*Entry) {
+func (o *Outbox) refused(batch []Letter, began time.Time, err error) (rest []Letter) {
 	results := o.room(len(batch))
 	for i := range results {
 		results[i] = redisio.Result{Err: err}
@@ -348,7 +362,7 @@ func (o *Outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, l := range o.queue {
-		l.Ev <- Event{Kind: Wrote, Err: ErrClosed}
+		l.entry().Ev <- Event{Kind: Wrote, Err: ErrClosed}
 	}
 	clear(o.queue)
 	o.queue = o.queue[:0]
