@@ -2,7 +2,6 @@ package gateways
 
 import (
 	"cmp"
-	"errors"
 	"log/slog"
 	"strconv"
 	"time"
@@ -93,40 +92,25 @@ func (c ClientConfig) withDefaults() ClientConfig {
 }
 
 func (c ClientConfig) validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "ClientConfig", Field: field, Problem: problem, Fix: fix})
-	}
-	if c.Timeout < 0 {
-		bad("Timeout", "is negative", "leave it 0 for 10 seconds")
-	}
-	if c.MaxInFlight < 0 {
-		bad("MaxInFlight", "is negative", "leave it 0 for 4096 calls")
-	}
+	m := redisio.MistakesOf("ClientConfig")
+	m.Negative("Timeout", int64(c.Timeout), "leave it 0 for 10 seconds")
+	m.Negative("MaxInFlight", int64(c.MaxInFlight), "leave it 0 for 4096 calls")
 	if c.Window < 0 || c.Window > maxWindow {
-		bad("Window", "is "+strconv.Itoa(c.Window), "choose up to 4096 parts")
+		m.Add("Window", "is "+strconv.Itoa(c.Window), "choose up to 4096 parts")
 	}
-	if c.MaxLen < 0 {
-		bad("MaxLen", "is negative", "leave it 0 for 10,000 entries")
-	}
-	if c.MaxWaiting < 0 {
-		bad("MaxWaiting", "is negative", "leave it 0 for 10,000 requests")
-	}
-	if c.MaxWaitingBytes < 0 {
-		bad("MaxWaitingBytes", "is negative", "leave it 0 for 256 MiB")
-	}
-	if c.MaxPayload < 0 {
-		bad("MaxPayload", "is negative", "leave it 0 for 1 MiB")
-	}
+	m.Negative("MaxLen", int64(c.MaxLen), "leave it 0 for 10,000 entries")
+	m.Negative("MaxWaiting", int64(c.MaxWaiting), "leave it 0 for 10,000 requests")
+	m.Negative("MaxWaitingBytes", int64(c.MaxWaitingBytes), "leave it 0 for 256 MiB")
+	m.Negative("MaxPayload", int64(c.MaxPayload), "leave it 0 for 1 MiB")
 	if problem := slot.CheckUser(c.User); problem != "" {
-		bad("User", problem, `choose up to 100 letters, digits and "-_.@+="`)
+		m.Add("User", problem, `choose up to 100 letters, digits and "-_.@+="`)
 	}
 	if c.MailboxTTL < 0 || c.MailboxTTL > 0 && c.MailboxTTL < 5*time.Second {
-		bad(
+		m.Add(
 			"MailboxTTL",
 			"is "+c.MailboxTTL.String(),
 			"choose 5 seconds or more: replies that come while the client is slow would be lost",
 		)
 	}
-	return errors.Join(errs...)
+	return m.Err()
 }

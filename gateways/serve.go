@@ -3,7 +3,6 @@ package gateways
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -124,11 +123,7 @@ func (s *Service) failed(ctx context.Context, r *Request, err error) Response {
 
 // answer calls the handler.
 func (s *Service) answer(r *Request, meta flow.Meta, h *handling) (answer Response, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &flow.PanicError{Value: p, Stack: debug.Stack()}
-		}
-	}()
+	defer flow.Catch(&err)
 	known, found := s.handlers[r.Type]
 	if !found {
 		return answer, Errorf(CodeNoHandler, "no handler for requests of type %q", r.Type)

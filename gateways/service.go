@@ -290,7 +290,7 @@ func (s *Service) Types() []string {
 }
 
 // Validate reports all mistakes in the service's configuration. It needs no server.
-func (s *Service) Validate() error { return s.Graph().Validate() }
+func (s *Service) Validate() error { return s.graph().Validate() }
 
 // Run runs the service until ctx is done and the requests it has taken are answered: see flow's
 // Graph.Run.
@@ -305,6 +305,10 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 // options are applied after those of the configuration.
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
+	return s.graph(opts...)
+}
+
+func (s *Service) graph(opts ...flow.GraphOption) *flow.Graph {
 	in := source.StreamConfig[Request]{
 		Key:         s.topic.Requests,
 		Group:       s.cfg.Group,

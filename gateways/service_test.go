@@ -404,3 +404,22 @@ func TestClose(t *testing.T) {
 		t.Errorf("left behind: %q", keys)
 	}
 }
+
+// Validate changes nothing: handlers may be registered after it, and not after Graph.
+func TestServiceValidateHasNoEffect(t *testing.T) {
+	s := rig.NewStand(t)
+	svc := gateways.NewService(s.RDB, s.Topic, gateways.ServiceConfig{})
+	echo := func(_ context.Context, v string) (string, error) { return v, nil }
+	if err := svc.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	gateways.Handle(svc, "echo", echo)
+	if err := svc.Validate(); err != nil {
+		t.Errorf("registered after Validate: %v", err)
+	}
+	svc.Graph()
+	gateways.Handle(svc, "late", echo)
+	if err := svc.Validate(); err == nil {
+		t.Error("registered after Graph: want a mistake")
+	}
+}

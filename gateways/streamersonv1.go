@@ -103,26 +103,23 @@ func (w StreamersonV1) speak(config, namespace string) (dialect, error) {
 }
 
 func (w StreamersonV1) validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "StreamersonV1", Field: field, Problem: problem, Fix: fix})
-	}
+	m := redisio.MistakesOf("StreamersonV1")
 	if len(w.Topic)+len(w.Shard) > 400 {
-		bad("Topic", "is longer than 400 bytes with its shard", "choose shorter names")
+		m.Add("Topic", "is longer than 400 bytes with its shard", "choose shorter names")
 	}
 	if w.Spelling < streamersonv1.ShardInTopic || w.Spelling > streamersonv1.ShardAtEnd {
-		bad("Spelling", fmt.Sprintf("is %d", w.Spelling), "choose redisio.ShardInTopic, ShardTwice or ShardAtEnd")
+		m.Add("Spelling", fmt.Sprintf("is %d", w.Spelling), "choose redisio.ShardInTopic, ShardTwice or ShardAtEnd")
 	}
 	if w.Spelling != streamersonv1.ShardInTopic && w.Shard == "" {
-		bad("Spelling", "is set without Shard", "set Shard as well, or leave it out")
+		m.Add("Spelling", "is set without Shard", "set Shard as well, or leave it out")
 	}
 	if slices.Contains(w.ReplyKeys, "") {
-		bad("ReplyKeys", "has an empty key", "leave it out")
+		m.Add("ReplyKeys", "has an empty key", "leave it out")
 	}
 	if w.MaxReplies < 0 {
-		bad("MaxReplies", "is negative", "leave it 0 for 100,000 replies")
+		m.Add("MaxReplies", "is negative", "leave it 0 for 100,000 replies")
 	}
-	return errors.Join(errs...)
+	return m.Err()
 }
 
 var v1Wire = streamersonv1.Format[[]byte](wire.Opaque{Codec: redisio.Bytes()})

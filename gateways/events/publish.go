@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -61,41 +60,19 @@ func Key(topic string) string { return slot.TopicOf(topic).Events }
 // Mistakes in its arguments are reported by Validate and by each Publish.
 func NewPublisher(rdb redis.UniversalClient, topic string, cfg PublisherConfig) *Publisher {
 	e := &Publisher{key: Key(topic), own: rand.Text()[:16]}
-	errs := []error{slot.CheckTopic("NewPublisher", topic)}
-	bad := func(wrong bool, field, fix string) {
-		if wrong {
-			errs = append(
-				errs,
-				&redisio.ConfigError{Type: "PublisherConfig", Field: field, Problem: "is negative", Fix: fix},
-			)
-		}
-	}
-	bad(cfg.MaxLen < 0, "MaxLen", "leave it 0 for 10,000 events")
-	bad(cfg.MaxPayload < 0, "MaxPayload", "leave it 0 for 1 MiB")
-	bad(cfg.Timeout < 0, "Timeout", "leave it 0 for 10 seconds")
-	if cfg.MaxBytes != 0 && cfg.MaxBytes < leastEventBytes {
-		errs = append(errs, &redisio.ConfigError{Type: "PublisherConfig", Field: "MaxBytes",
-			Problem: "is " + strconv.FormatInt(
-				cfg.MaxBytes,
-				10,
-			), Fix: "choose 65536 bytes or more, or leave it 0 for 64 MiB"})
-	}
+	m := redisio.MistakesOf("PublisherConfig")
+	m.Join(slot.CheckTopic("NewPublisher", topic))
+	m.Negative("MaxLen", cfg.MaxLen, "leave it 0 for 10,000 events")
+	m.Negative("MaxPayload", int64(cfg.MaxPayload), "leave it 0 for 1 MiB")
+	m.Negative("Timeout", int64(cfg.Timeout), "leave it 0 for 10 seconds")
+	m.Is(cfg.MaxBytes != 0 && cfg.MaxBytes < leastEventBytes, "MaxBytes", cfg.MaxBytes,
+		"choose 65536 bytes or more, or leave it 0 for 64 MiB")
+	m.Client(rdb)
 	cfg.MaxLen = cmp.Or(cfg.MaxLen, 10_000)
 	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, defaultEventBytes)
 	cfg.MaxPayload = cmp.Or(cfg.MaxPayload, 1<<20)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
-	if redisio.IsNilClient(rdb) {
-		errs = append(
-			errs,
-			&redisio.ConfigError{
-				Type:    "NewPublisher",
-				Field:   "rdb",
-				Problem: "the Redis client is nil",
-				Fix:     "pass one, see redisio.Connect",
-			},
-		)
-	}
-	e.cfg, e.err = cfg, errors.Join(errs...)
+	e.cfg, e.err = cfg, m.Err()
 	e.out = outbox.New(
 		rdb,
 		writer.Config{Key: e.key, MaxLen: cfg.MaxLen, Tuning: writer.Tuning{

@@ -200,29 +200,24 @@ func New(rdb redis.UniversalClient, cfg Config) *Handler {
 }
 
 func (c Config) validate() error {
-	var errs []error
-	bad := func(wrong bool, field, problem, fix string) {
-		if wrong {
-			errs = append(errs, &redisio.ConfigError{Type: "sse.Config", Field: field, Problem: problem, Fix: fix})
-		}
-	}
-	bad(c.Key == "" && c.Feed == nil, "Key", "is empty", "name the stream, or set Feed")
-	bad(c.Key != "" && c.Feed != nil, "Feed", "is set together with Key", "choose one")
-	bad(
+	m := redisio.MistakesOf("sse.Config")
+	m.If(c.Key == "" && c.Feed == nil, "Key", "is empty", "name the stream, or set Feed")
+	m.If(c.Key != "" && c.Feed != nil, "Feed", "is set together with Key", "choose one")
+	m.If(
 		c.Overflow < OverflowPause || c.Overflow > OverflowClose,
 		"Overflow",
 		fmt.Sprintf("is %d", c.Overflow),
 		"choose one of the Overflow constants",
 	)
-	bad(c.From != "" && c.From != "0", "From", fmt.Sprintf("is %.100q", c.From), `choose "" for now, or "0" for the beginning`)
-	bad(c.Queue < 0, "Queue", "is negative", "leave it 0 for 256 events")
-	bad(c.Heartbeat < 0, "Heartbeat", "is negative", "leave it 0 for 15 seconds")
-	bad(c.Retry < 0, "Retry", "is negative", "leave it 0 for 2 seconds")
-	bad(c.WriteTimeout < 0, "WriteTimeout", "is negative", "leave it 0 for 10 seconds")
-	bad(c.MaxClients < 0, "MaxClients", "is negative", "leave it 0 for 10,000 clients")
-	bad(c.MaxStreams < 0, "MaxStreams", "is negative", "leave it 0 for 64 streams")
-	cors.CheckOrigins(c.Origins, c.Credentials, func(field, problem, fix string) { bad(true, field, problem, fix) })
-	return errors.Join(errs...)
+	m.If(c.From != "" && c.From != "0", "From", fmt.Sprintf("is %.100q", c.From), `choose "" for now, or "0" for the beginning`)
+	m.Negative("Queue", int64(c.Queue), "leave it 0 for 256 events")
+	m.Negative("Heartbeat", int64(c.Heartbeat), "leave it 0 for 15 seconds")
+	m.Negative("Retry", int64(c.Retry), "leave it 0 for 2 seconds")
+	m.Negative("WriteTimeout", int64(c.WriteTimeout), "leave it 0 for 10 seconds")
+	m.Negative("MaxClients", int64(c.MaxClients), "leave it 0 for 10,000 clients")
+	m.Negative("MaxStreams", int64(c.MaxStreams), "leave it 0 for 64 streams")
+	cors.CheckOrigins(c.Origins, c.Credentials, m.Add)
+	return m.Err()
 }
 
 // Validate reports all mistakes in the handler's arguments. It needs no server.

@@ -62,25 +62,20 @@ func CORS(h http.Handler, cfg CORSConfig) *CORSHandler {
 }
 
 func (c CORSConfig) validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "CORSConfig", Field: field, Problem: problem, Fix: fix})
-	}
+	m := redisio.MistakesOf("CORSConfig")
 	if len(c.Origins) == 0 {
-		bad("Origins", "is empty", `name origins like https://app.example.com, or "*"`)
+		m.Add("Origins", "is empty", `name origins like https://app.example.com, or "*"`)
 	}
-	cors.CheckOrigins(c.Origins, c.Credentials, bad)
+	cors.CheckOrigins(c.Origins, c.Credentials, m.Add)
 	for field, names := range map[string][]string{"Methods": c.Methods, "Headers": c.Headers, "Expose": c.Expose} {
 		for _, n := range names {
 			if !validName(n) {
-				bad(field, "has "+quoted(n), "write names alone, one per element")
+				m.Add(field, "has "+quoted(n), "write names alone, one per element")
 			}
 		}
 	}
-	if c.MaxAge < 0 {
-		bad("MaxAge", "is negative", "leave it 0 for 10 minutes")
-	}
-	return errors.Join(errs...)
+	m.Negative("MaxAge", int64(c.MaxAge), "leave it 0 for 10 minutes")
+	return m.Err()
 }
 
 // Validate reports all mistakes in the configuration. A CORSHandler with mistakes answers with 500.

@@ -91,25 +91,17 @@ func (c ServerConfig) withDefaults() ServerConfig {
 }
 
 func (c ServerConfig) validate() error {
-	var errs []error
-	bad := func(wrong bool, field, fix string) {
-		if wrong {
-			errs = append(
-				errs,
-				&redisio.ConfigError{Type: "ServerConfig", Field: field, Problem: "is negative", Fix: fix},
-			)
-		}
-	}
-	bad(c.HeaderTimeout < 0, "HeaderTimeout", "leave it 0 for 5 seconds")
-	bad(c.BodyTimeout < 0, "BodyTimeout", "leave it 0 for 30 seconds")
-	bad(c.WriteTimeout < 0, "WriteTimeout", "leave it 0 for 30 seconds")
-	bad(c.IdleTimeout < 0, "IdleTimeout", "leave it 0 for 2 minutes")
-	bad(c.MaxHeader < 0, "MaxHeader", "leave it 0 for 32 KiB")
-	bad(c.MaxConnections < 0, "MaxConnections", "leave it 0 for 16,384")
-	bad(c.BodyMemory < 0, "BodyMemory", "leave it 0 for 64 MiB")
-	bad(c.LameDuck < 0, "LameDuck", "leave it 0 to stop at once")
-	bad(c.StopTimeout < 0, "StopTimeout", "leave it 0 for 10 seconds")
-	return errors.Join(errs...)
+	m := redisio.MistakesOf("ServerConfig")
+	m.Negative("HeaderTimeout", int64(c.HeaderTimeout), "leave it 0 for 5 seconds")
+	m.Negative("BodyTimeout", int64(c.BodyTimeout), "leave it 0 for 30 seconds")
+	m.Negative("WriteTimeout", int64(c.WriteTimeout), "leave it 0 for 30 seconds")
+	m.Negative("IdleTimeout", int64(c.IdleTimeout), "leave it 0 for 2 minutes")
+	m.Negative("MaxHeader", int64(c.MaxHeader), "leave it 0 for 32 KiB")
+	m.Negative("MaxConnections", int64(c.MaxConnections), "leave it 0 for 16,384")
+	m.Negative("BodyMemory", int64(c.BodyMemory), "leave it 0 for 64 MiB")
+	m.Negative("LameDuck", int64(c.LameDuck), "leave it 0 to stop at once")
+	m.Negative("StopTimeout", int64(c.StopTimeout), "leave it 0 for 10 seconds")
+	return m.Err()
 }
 
 // Serve serves HTTP on a listener until ctx is done and running requests have ended. It closes the

@@ -2,7 +2,6 @@ package ws
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path"
@@ -159,53 +158,50 @@ func (c HubConfig) withDefaults() HubConfig {
 
 // Validate reports all mistakes at once, each as a *redisio.ConfigError.
 func (c HubConfig) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "HubConfig", Field: field, Problem: problem, Fix: fix})
-	}
-	c.checkNegative(bad)
+	m := redisio.MistakesOf("HubConfig")
+	c.checkNegative(m)
 	if c.Slow < Pause || c.Slow > Close {
-		bad("Slow", fmt.Sprintf("is %d", c.Slow), "choose Pause, DropOldest or Close")
+		m.Add("Slow", fmt.Sprintf("is %d", c.Slow), "choose Pause, DropOldest or Close")
 	}
 	if c.Burst < 0 && c.Rate >= 0 {
-		bad("Burst", "is negative", "leave it 0 for twice the Rate; a negative Rate disables the limit")
+		m.Add("Burst", "is negative", "leave it 0 for twice the Rate; a negative Rate disables the limit")
 	}
 	if c.MaxMessage > maxMessage {
-		bad("MaxMessage", fmt.Sprintf("is %d", c.MaxMessage), "choose at most 1,000,000, so that it fits an entry")
+		m.Add("MaxMessage", fmt.Sprintf("is %d", c.MaxMessage), "choose at most 1,000,000, so that it fits an entry")
 	}
 	if len(c.CallTypes) > 0 && c.Calls == nil {
-		bad("CallTypes", "are set without Calls", "set Calls to the client of the services' topic")
+		m.Add("CallTypes", "are set without Calls", "set Calls to the client of the services' topic")
 	}
 	if c.Calls != nil && len(c.CallTypes) == 0 {
-		bad("Calls", "is set without CallTypes", "name the types of requests that clients may call")
+		m.Add("Calls", "is set without CallTypes", "name the types of requests that clients may call")
 	}
 	for _, o := range c.Origins {
 		if _, err := path.Match(o, ""); err != nil || o == "" {
-			bad("Origins", fmt.Sprintf("has %q", o), `write hosts such as "app.example.com" or "https://*.example.com"`)
+			m.Add("Origins", fmt.Sprintf("has %q", o), `write hosts such as "app.example.com" or "https://*.example.com"`)
 		}
 	}
 	for i, s := range c.Secrets {
 		if len(s) < minSecret {
-			bad("Secrets", fmt.Sprintf("has %d bytes at %d", len(s), i),
+			m.Add("Secrets", fmt.Sprintf("has %d bytes at %d", len(s), i),
 				"choose 32 random bytes or more, or leave it out")
 		}
 	}
 	if c.MaxBytes > 0 && c.MaxBytes < 64<<10 {
-		bad("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more; negative disables the limit")
+		m.Add("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more; negative disables the limit")
 	}
 	d := c.withDefaults()
 	if d.UserBytes > 0 && d.UserBurst < d.MaxMessage {
-		bad("UserBurst", fmt.Sprintf("is %d, less than MaxMessage %d", d.UserBurst, d.MaxMessage),
+		m.Add("UserBurst", fmt.Sprintf("is %d, less than MaxMessage %d", d.UserBurst, d.MaxMessage),
 			"choose MaxMessage or more")
 	}
 	if d.HardCap < d.MaxLen {
-		bad("HardCap", fmt.Sprintf("is %d, less than MaxLen %d", d.HardCap, d.MaxLen), "choose more than MaxLen")
+		m.Add("HardCap", fmt.Sprintf("is %d, less than MaxLen %d", d.HardCap, d.MaxLen), "choose more than MaxLen")
 	}
-	return errors.Join(errs...)
+	return m.Err()
 }
 
 // checkNegative reports the fields that must not be negative.
-func (c HubConfig) checkNegative(bad func(field, problem, fix string)) {
+func (c HubConfig) checkNegative(m *redisio.Mistakes) {
 	for _, n := range []struct {
 		field string
 		value int64
@@ -229,9 +225,7 @@ func (c HubConfig) checkNegative(bad func(field, problem, fix string)) {
 		{"UserBurst", int64(c.UserBurst), "leave it 0 for 1 MiB"},
 		{"Wait", int64(c.Wait), "leave it 0 for one try"},
 	} {
-		if n.value < 0 {
-			bad(n.field, "is negative", n.fix)
-		}
+		m.Negative(n.field, n.value, n.fix)
 	}
 }
 

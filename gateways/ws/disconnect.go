@@ -2,7 +2,6 @@ package ws
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -19,21 +18,14 @@ import (
 // in. So first end what Authenticate checks, such as the session of the cookie. Without an
 // Authenticate a client returns as the same guest.
 func Disconnect(ctx context.Context, rdb redis.UniversalClient, hub string, to Target, reason string) error {
-	errs := []error{checkHub("Disconnect", hub), to.check()}
-	bad := func(wrong bool, field, problem, fix string) {
-		if wrong {
-			errs = append(errs, &redisio.ConfigError{Type: "Disconnect", Field: field, Problem: problem, Fix: fix})
-		}
-	}
-	bad(redisio.IsNilClient(rdb), "rdb", "the Redis client is nil", "pass one, see redisio.Connect")
-	bad(to.Room() != "", "to", "is a room", "name a User, a Session, or All")
-	bad(
-		len(reason) > maxReason || !utf8.ValidString(reason),
-		"reason",
-		"is longer than 120 bytes, or not UTF-8",
-		"shorten it",
-	)
-	if err := errors.Join(errs...); err != nil {
+	m := redisio.MistakesOf("Disconnect")
+	m.Join(checkHub("Disconnect", hub))
+	m.Join(to.check())
+	m.Client(rdb)
+	m.If(to.Room() != "", "to", "is a room", "name a User, a Session, or All")
+	m.If(len(reason) > maxReason || !utf8.ValidString(reason), "reason", "is longer than 120 bytes, or not UTF-8",
+		"shorten it")
+	if err := m.Err(); err != nil {
 		return err
 	}
 	f, _, err := outbound.Encode(nil, nil, &redisio.Envelope{}, Message[rawMessage]{To: to, Value: rawMessage("null")})

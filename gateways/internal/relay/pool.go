@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -62,19 +61,11 @@ func NewPool[T any](rdb redis.UniversalClient, cfg PoolConfig[T]) *Pool[T] {
 	p := &Pool[T]{rdb: rdb, members: make(map[string]*member[T])}
 	probe := cfg.Config
 	probe.Key = "any"
-	p.err = New(rdb, probe).Validate()
-	bad := func(field, problem, fix string) {
-		p.err = errors.Join(
-			p.err,
-			&redisio.ConfigError{Type: "relay.PoolConfig", Field: field, Problem: problem, Fix: fix},
-		)
-	}
-	if cfg.MaxStreams < 0 {
-		bad("MaxStreams", "is "+strconv.Itoa(cfg.MaxStreams), "leave it 0 for 64 streams")
-	}
-	if cfg.Linger < 0 {
-		bad("Linger", "is "+cfg.Linger.String(), "leave it 0 for 10 seconds")
-	}
+	m := redisio.MistakesOf("relay.PoolConfig")
+	m.Join(New(rdb, probe).Validate())
+	m.Is(cfg.MaxStreams < 0, "MaxStreams", cfg.MaxStreams, "leave it 0 for 64 streams")
+	m.Is(cfg.Linger < 0, "Linger", cfg.Linger, "leave it 0 for 10 seconds")
+	p.err = m.Err()
 	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, defaultStreams)
 	if cfg.Linger == 0 {
 		cfg.Linger = defaultLinger

@@ -59,26 +59,23 @@ func NewReads(n int) Reads { return make(Reads, max(1, n)) }
 
 // Validate reports all mistakes at once, each as a *redisio.ConfigError.
 func (c Config[T]) Validate() error {
-	var errs []error
-	bad := func(field, problem, fix string) {
-		errs = append(errs, &redisio.ConfigError{Type: "relay.Config", Field: field, Problem: problem, Fix: fix})
-	}
+	m := redisio.MistakesOf("relay.Config")
 	if c.Key == "" {
-		bad("Key", "is empty", "name the stream to read")
+		m.Add("Key", "is empty", "name the stream to read")
 	}
 	if c.Decode == nil {
-		bad("Decode", "is nil", "set a function that decodes an entry")
+		m.Add("Decode", "is nil", "set a function that decodes an entry")
 	}
 	if c.Queue < 0 {
-		bad("Queue", "is "+strconv.Itoa(c.Queue), "leave it 0 for 256 items")
+		m.Add("Queue", "is "+strconv.Itoa(c.Queue), "leave it 0 for 256 items")
 	}
 	if c.Page < 0 {
-		bad("Page", "is "+strconv.Itoa(c.Page), "leave it 0 for 256 entries")
+		m.Add("Page", "is "+strconv.Itoa(c.Page), "leave it 0 for 256 entries")
 	}
 	if c.Block < 0 || c.Block > 2*time.Second || c.Block > 0 && c.Block < time.Millisecond {
-		bad("Block", "is "+c.Block.String(), "choose 1ms to 2s")
+		m.Add("Block", "is "+c.Block.String(), "choose 1ms to 2s")
 	}
-	return errors.Join(errs...)
+	return m.Err()
 }
 
 func (c Config[T]) withDefaults() Config[T] {
