@@ -74,7 +74,7 @@
 //  3. Handle. A lane (lane.go) takes the chunk and pushes each message down its chain of stages
 //     (stage.go and its neighbours). A fault goes to the policy (fault.go). With Workers several
 //     lanes share the work (parallel.go).
-//  4. Write. The sink stage (stage_sink.go) gathers messages and calls [Writer].Write. For a stream
+//  4. Write. The sink stage (sink.go) gathers messages and calls [Writer].Write. For a stream
 //     that is package sink, which encodes them and calls writer.Writer of redisio.
 //  5. Settle. When the reply has come, the sink stage releases its share of each lease. The release
 //     of the last share settles the entry. The lane tells the source's session once per chunk.

@@ -1,6 +1,11 @@
 package flow
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
 
 // Writer is the running part of a sink. NewSink makes a new one for each life of the sink and for
 // each of its workers. Optional interfaces: Opener, Flusher, Closer.
@@ -79,4 +84,238 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 			in.out.link(b, end)
 		}
 	}}
+}
+
+// sinkStage collects chunks for a Writer and settles the written messages.
+type sinkStage[T any] struct {
+	stageBase
+	open func() Writer[T]
+	w    Writer[T]
+	buf  []Message[T]
+	part map[*Meta][]int // of partly written messages: the indexes of their remaining members
+
+	within time.Duration // longest wait for a chunk to fill; 0: no wait
+	due    time.Time     // when the first message of buf has waited that long
+
+	leases []lease // of the chunk being written
+}
+
+func newSinkStage[T any](la *lane, st *stageRun, open func() Writer[T]) *sinkStage[T] {
+	s := &sinkStage[T]{open: open, buf: make([]Message[T], 0, st.node.chunk), within: st.node.within}
+	s.init(la, st)
+	if s.within > 0 {
+		la.alarms = append(la.alarms, alarm{next: s.fullBy, ring: func() error { s.flush(); return nil }})
+	}
+	la.hooks = append(la.hooks, hook{
+		open: s.start,
+		flush: func(bool) {
+			if s.within > 0 { // the alarm flushes
+				s.count()
+				return
+			}
+			s.flush()
+		},
+		end: s.end,
+		drop: func() {
+			s.giveBack(s.buf, untouched(st.node))
+			s.buf = s.buf[:0]
+			s.noHolds()
+			s.count()
+		},
+		close: s.close,
+	})
+	return s
+}
+
+func (s *sinkStage[T]) start() error {
+	w := s.open()
+	if o, ok := w.(Opener); ok {
+		if err := s.guard(o.Open); err != nil {
+			closeWriter(s, w)
+			return err
+		}
+	}
+	s.w = w
+	return nil
+}
+
+func (s *sinkStage[T]) push(m Message[T]) {
+	s.in++
+	s.works()
+	s.buf = append(s.buf, m)
+	if len(s.buf) >= s.st.node.chunk {
+		s.write()
+	} else if s.within > 0 && len(s.buf) == 1 {
+		s.due = time.Now().Add(s.within)
+	}
+}
+
+// fullBy returns when the chunk is written even if it is not full; the zero time if it is empty.
+func (s *sinkStage[T]) fullBy() time.Time {
+	if len(s.buf) == 0 {
+		return time.Time{}
+	}
+	return s.due
+}
+
+func (s *sinkStage[T]) flush() {
+	s.write()
+	s.count()
+}
+
+// write writes the chunk, and retries failed messages according to the policy, until all of them
+// are settled.
+func (s *sinkStage[T]) write() {
+	chunk := s.buf
+	for tries := 1; len(chunk) > 0; tries++ {
+		var err error
+		if s.w == nil { // the last reopen failed
+			err = s.start()
+		}
+		if err == nil {
+			err = s.try(chunk)
+		}
+		if err == nil {
+			for i := range chunk {
+				chunk[i].lease.release(Acked, nil, &s.la.dirty)
+			}
+			s.out += uint64(len(chunk))
+			break
+		}
+		var again []Message[T]
+		var wait time.Duration
+		again, wait = s.unwritten(chunk, err, tries)
+		if len(again) == 0 {
+			break
+		}
+		chunk = again
+		s.buf = chunk     // drop gives buf back
+		s.la.dirty.tell() // not flush, as sleep does: that would call write again
+		if !s.la.pause(s.st, wait) {
+			s.giveBack(chunk, false)
+			break
+		}
+		var panicked *PanicError
+		if errors.As(err, &panicked) {
+			s.reopen()
+		}
+	}
+	full := s.buf[:cap(s.buf)]
+	clear(full)
+	s.buf = full[:0]
+	s.part = nil
+}
+
+// try makes one Write, which is interrupted when the leases of the whole chunk are lost.
+func (s *sinkStage[T]) try(chunk []Message[T]) error {
+	if s.la.run.leased.Load() {
+		s.leases = s.leases[:0]
+		for i := range chunk {
+			s.leases = append(s.leases, chunk[i].lease)
+		}
+		s.la.takeOver(s.leases)
+		defer s.la.putBack()
+	}
+	started := s.writes()
+	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })
+	took := s.wrote(started)
+	if s.st.node.chunk > 1 {
+		s.st.writing.Store(int64(took))
+	}
+	s.endCall(err != nil)
+	return err
+}
+
+// writes is called before the Writer works, and wrote after it.
+func (s *sinkStage[T]) writes() time.Time {
+	s.st.measured.Store(true)
+	began := s.st.writes.begin()
+	s.la.haltFor(&s.stageBase, began)
+	return began
+}
+
+func (s *sinkStage[T]) wrote(began time.Time) time.Duration {
+	took := s.st.writes.end(began)
+	s.la.except(took)
+	return took
+}
+
+// unwritten settles the messages that a failed Write has settled. It returns those to be retried
+// and the longest wait requested.
+func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (again []Message[T], wait time.Duration) {
+	var partial *WriteError
+	if errors.As(err, &partial) && len(partial.Errs) != len(chunk) {
+		if len(chunk) == 1 && len(partial.Errs) == len(chunk[0].metaRef().Members) {
+			partial = &WriteError{Errs: []error{partial}} // it concerns the members of the only message
+		} else {
+			err = fmt.Errorf("flow: sink %q: a WriteError with %s for %s: %w", s.st.name,
+				plural(len(partial.Errs), "error"), plural(len(chunk), "message"), err)
+			partial = nil
+		}
+	}
+	again = chunk[:0]
+	for i := range chunk {
+		m, one := chunk[i], err
+		if partial != nil {
+			one = partial.Errs[i]
+		}
+		if one == nil {
+			m.lease.release(Acked, nil, &s.la.dirty)
+			s.out++
+			continue
+		}
+		var retry bool
+		var after time.Duration
+		if errs := s.memberErrors(m, one); errs != nil {
+			m, retry, after = s.partly(m, errs, tries)
+		} else {
+			retry, after = s.failed(m.lease, m.metaRef(), one, tries)
+		}
+		if retry {
+			again = append(again, m)
+			wait = max(wait, after)
+		}
+	}
+	return again, wait
+}
+
+// reopen drops a Writer that panicked, because its state cannot be trusted. The next write opens
+// another.
+func (s *sinkStage[T]) reopen() {
+	s.close()
+	s.w = nil
+	s.st.restarts.Add(1)
+}
+
+func (s *sinkStage[T]) end() error {
+	s.flush()
+	var err error
+	if f, ok := s.w.(Flusher); ok {
+		started := s.writes()
+		err = s.guard(f.Flush)
+		s.wrote(started)
+	}
+	if err == nil {
+		s.endHolds()
+	}
+	return err
+}
+
+func (s *sinkStage[T]) close() {
+	if s.w != nil {
+		closeWriter(s, s.w)
+		s.w = nil
+	}
+}
+
+func closeWriter[T any](s *sinkStage[T], w Writer[T]) {
+	c, ok := w.(Closer)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.la.run.graph.ackTimeout)
+	defer cancel()
+	if err := guard(ctx, c.Close); err != nil {
+		s.la.run.log.Warn("closing the sink failed", "stage", s.st.name, "error", err)
+	}
 }
