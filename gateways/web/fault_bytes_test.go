@@ -142,7 +142,7 @@ func TestFault_S1_MailboxesAreBoundedByBytes(t *testing.T) {
 	})
 	s := rig.NewStand(t)
 	err := gateways.NewService(s.RDB, s.Topic, gateways.ServiceConfig{MailboxBytes: 1000}).Validate()
-	if err == nil || !strings.Contains(err.Error(), "ServiceConfig.MailboxBytes: is 1000") ||
+	if err == nil || !strings.Contains(err.Error(), "MailboxBytes: is 1000") ||
 		strings.Contains(err.Error(), `"replies"`) {
 		t.Errorf("a service: %v", err)
 	}
