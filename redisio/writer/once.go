@@ -79,7 +79,8 @@ func (w *Writer) addOnce(c *chunk, p *part) {
 			n, bytes, args = n+1, bytes+size, args+3+2*len(e.Fields)
 		}
 		index, list := left[:n], make([]any, 0, args)
-		list = append(list, "eval", script.ScriptOnce, 2, p.key, once, w.cfg.DedupeWindow.Milliseconds(), w.cfg.DedupeIDs)
+		list = append(list, "eval", script.ScriptOnce, 2, p.key, once, w.cfg.DedupeWindow.Milliseconds(),
+			w.cfg.DedupeIDs)
 		for _, i := range index {
 			e, id := &c.entries[i], &words.any
 			if e.ID != "" {
