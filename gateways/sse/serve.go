@@ -31,27 +31,13 @@ func (g *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Status:  http.StatusMethodNotAllowed,
 			Code:    gateways.CodeInvalid,
 			Message: "method not allowed: use GET",
-		}.Write(
-			w,
-		)
+		}.Write(w)
 	case r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody:
 		problem.StopReading(w)
-		problem.Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: r.Method + " must not have a body",
-		}.Write(
-			w,
-		)
+		problem.New(gateways.CodeInvalid, r.Method+" must not have a body").Write(w)
 	case g.err != nil:
 		g.cfg.Log.Error("sse: handler misconfigured", "error", g.err)
-		problem.Error{
-			Status:  http.StatusInternalServerError,
-			Code:    gateways.CodeInternal,
-			Message: "route misconfigured: see the server's log",
-		}.Write(
-			w,
-		)
+		problem.New(gateways.CodeInternal, "route misconfigured: see the server's log").Write(w)
 	default:
 		if err := g.Serve(w, r); err != nil {
 			problem.Of(err).Write(w)
@@ -73,9 +59,9 @@ func (g *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 		return said
 	case err != nil:
 		g.cfg.Log.Info("sse: refused", "path", problem.LogPath(r), "error", err)
-		return problem.Error{Status: http.StatusForbidden, Code: gateways.CodeForbidden, Message: "forbidden"}
+		return problem.New(gateways.CodeForbidden, "forbidden")
 	case feed.Key == "":
-		return problem.Error{Status: http.StatusNotFound, Code: gateways.CodeNotFound, Message: "no such events"}
+		return problem.New(gateways.CodeNotFound, "no such events")
 	}
 	if err := g.enter(); err != nil {
 		return err
@@ -153,12 +139,7 @@ func (g *Handler) listen(r *http.Request, feed Feed) (l *relay.Listener[[]byte],
 	case r.Context().Err() == nil:
 		g.cfg.Log.Warn("sse: reading the stream failed", "error", err)
 	}
-	return nil, nil, problem.Error{
-		Status:  http.StatusServiceUnavailable,
-		Code:    gateways.CodeUnavailable,
-		Message: "events unavailable: retry later",
-		Retry:   problem.RetryAfter,
-	}
+	return nil, nil, problem.New(gateways.CodeUnavailable, "events unavailable: retry later")
 }
 
 // lastEventID returns the client's last event ID. Browsers can't set headers on the first request,

@@ -246,12 +246,7 @@ func (g *Handler) enter() error {
 	defer g.mu.Unlock()
 	switch {
 	case g.closed:
-		return problem.Error{
-			Status:  http.StatusServiceUnavailable,
-			Code:    gateways.CodeUnavailable,
-			Message: "server stopping: reconnect",
-			Retry:   problem.RetryAfter,
-		}
+		return problem.New(gateways.CodeUnavailable, "server stopping: reconnect")
 	case g.clients >= g.cfg.MaxClients:
 		g.refused.Add(1)
 		return problem.Error{

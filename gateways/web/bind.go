@@ -142,11 +142,7 @@ type validator interface{ Validate() error }
 func bind[Q any](b *binder, in *incoming) (q Q, err error) {
 	if in.media != "" {
 		if !in.isJSON() {
-			return q, problem.Error{
-				Status:  http.StatusUnsupportedMediaType,
-				Code:    gateways.CodeUnsupported,
-				Message: "send the body as " + jsonType,
-			}
+			return q, problem.New(gateways.CodeUnsupported, "send the body as "+jsonType)
 		}
 		if err := json.Unmarshal(in.body, &q); err != nil {
 			return q, wrongType(err)
@@ -190,7 +186,7 @@ func invalid(err error) error {
 	if err == nil || errors.As(err, &field) || errors.As(err, &said) {
 		return err
 	}
-	return problem.Error{Status: http.StatusBadRequest, Code: gateways.CodeInvalid, Message: err.Error()}
+	return problem.New(gateways.CodeInvalid, err.Error())
 }
 
 // wrongType names the field that has the wrong type in the body.
@@ -206,17 +202,9 @@ func wrongType(err error) error {
 		)
 	}
 	if errors.As(err, &wrong) {
-		return problem.Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: "the body must be a JSON object",
-		}
+		return problem.New(gateways.CodeInvalid, "the body must be a JSON object")
 	}
-	return problem.Error{
-		Status:  http.StatusBadRequest,
-		Code:    gateways.CodeInvalid,
-		Message: "invalid value in the body: " + problem.Cut(err.Error()),
-	}
+	return problem.New(gateways.CodeInvalid, "invalid value in the body: "+problem.Cut(err.Error()))
 }
 
 func (f *boundField) String() string {

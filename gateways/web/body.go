@@ -2,13 +2,16 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
@@ -27,8 +30,7 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead { // caches and proxies ignore or remove it
 		problem.StopReading(w)
-		return problem.Error{Status: http.StatusBadRequest, Code: gateways.CodeInvalid,
-			Message: r.Method + " must not have a body: use POST"}
+		return problem.New(gateways.CodeInvalid, r.Method+" must not have a body: use POST")
 	}
 	in.budget = budgetOf(r.Context())
 	limit := min(c.maxBody, in.budget.most())
@@ -57,11 +59,7 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 		return err
 	default:
 		problem.StopReading(w)
-		return problem.Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: "request body is incomplete",
-		}
+		return problem.New(gateways.CodeInvalid, "request body is incomplete")
 	}
 	if len(in.body) == 0 {
 		return nil
@@ -77,8 +75,7 @@ func (c *endpointConfig) read(w http.ResponseWriter, in *incoming) error {
 var byteOrderMark = []byte("\ufeff")
 
 func tooLarge(limit int64) error {
-	return problem.Error{Status: http.StatusRequestEntityTooLarge, Code: gateways.CodeTooLarge,
-		Message: fmt.Sprintf("the body exceeds %d bytes", limit)}
+	return problem.New(gateways.CodeTooLarge, fmt.Sprintf("the body exceeds %d bytes", limit))
 }
 
 func isTooLarge(err error) bool {
@@ -92,8 +89,7 @@ const maxContentType = 256
 // media returns the content type of a body if it is accepted: without parameters, and with those
 // that the handler needs. Parameters of JSON are removed, because JSON is UTF-8.
 func (c *endpointConfig) media(h http.Header) (media, full string, err error) {
-	wrong := problem.Error{Status: http.StatusUnsupportedMediaType, Code: gateways.CodeUnsupported,
-		Message: "send the body with the Content-Type " + strings.Join(c.accept, " or ")}
+	wrong := problem.New(gateways.CodeUnsupported, "send the body with the Content-Type "+strings.Join(c.accept, " or "))
 	if c.accept == nil {
 		wrong.Message = "send the body with a valid Content-Type"
 	}
@@ -151,7 +147,7 @@ func checkJSON(b []byte) error {
 	if !errors.As(strictjson.Check(b, maxDepth), &wrong) {
 		return nil
 	}
-	bad := problem.Error{Status: http.StatusBadRequest, Code: gateways.CodeInvalid}
+	bad := problem.New(gateways.CodeInvalid, "the body must be one JSON value")
 	switch wrong.Reason {
 	case strictjson.TooDeep:
 		bad.Message = fmt.Sprintf("the body nests deeper than %d levels", wrong.Depth)
@@ -161,11 +157,109 @@ func checkJSON(b []byte) error {
 		bad.Message = fmt.Sprintf("invalid JSON in the body at byte %d", wrong.Offset)
 	case strictjson.Incomplete:
 		bad.Message = "the JSON body is incomplete"
-	default:
-		bad.Message = "the body must be one JSON value"
 	}
 	return bad
 }
 
 // trimmed returns JSON without surrounding white space.
 func trimmed(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
+
+// defaultBodyMemory is the default budget for the request bodies of all routes.
+const defaultBodyMemory = 64 << 20
+
+// firstRead is how much is allocated for a body before its bytes arrive, whatever its length
+// claims.
+const firstRead = 4 << 10
+
+// budget limits the bytes of all request bodies held at once. It protects the process from callers
+// that send many large or unfinished bodies.
+type budget struct {
+	max  int64
+	used atomic.Int64
+}
+
+// bodies is the budget of routes that are not behind Serve.
+var bodies = &budget{max: defaultBodyMemory}
+
+// budgetOf returns the budget of the request's server.
+func budgetOf(ctx context.Context) *budget {
+	if state, ours := ctx.Value(connectionKey{}).(*connection); ours {
+		return &state.server.bodies
+	}
+	return bodies
+}
+
+// most is the limit for one body and for all large bodies together. The rest is reserved for small
+// bodies, so small requests are served while large ones are refused.
+func (b *budget) most() int64 { return b.max - b.max/4 }
+
+func (b *budget) take(n int64) bool {
+	most := b.most()
+	if n <= firstRead {
+		most = b.max
+	}
+	if b.used.Add(n) > most {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+func (b *budget) give(n int64) { b.used.Add(-n) }
+
+// room grows in.body to a capacity of n bytes.
+func (in *incoming) room(n int64) error {
+	if !in.budget.take(n) {
+		return problem.New(gateways.CodeOverloaded, "too many request bodies: retry later")
+	}
+	grown := make([]byte, len(in.body), n)
+	copy(grown, in.body)
+	in.body = grown
+	if in.held > 0 {
+		in.budget.give(in.held)
+	}
+	in.held = n
+	return nil
+}
+
+// release returns the body's bytes to the budget.
+func (in *incoming) release() {
+	if in.held > 0 {
+		in.budget.give(in.held)
+		in.held = 0
+	}
+}
+
+// fill reads the body. Its buffer grows with the bytes that arrive, whatever length was claimed.
+func (in *incoming) fill(limit int64) error {
+	r := in.http
+	want := limit + 1 // one byte more shows that it is too long
+	if r.ContentLength > 0 {
+		want = r.ContentLength
+	}
+	if err := in.room(min(want, firstRead)); err != nil {
+		return err
+	}
+	for {
+		n := len(in.body)
+		if n == cap(in.body) {
+			if err := in.room(min(want, 4*int64(n))); err != nil {
+				return err
+			}
+		}
+		m, err := r.Body.Read(in.body[n:cap(in.body)])
+		in.body = in.body[:n+m]
+		switch n = len(in.body); {
+		case int64(n) > limit:
+			return &http.MaxBytesError{Limit: limit}
+		case int64(n) == r.ContentLength:
+			return nil
+		case err == io.EOF && r.ContentLength > 0:
+			return io.ErrUnexpectedEOF
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}

@@ -25,11 +25,7 @@ func (c *endpointConfig) identify(in *incoming) error {
 	case errors.As(err, &said):
 		return said
 	case err != nil, len(who) > maxIdentity, !validValue(who), !utf8.ValidString(who):
-		return problem.Error{
-			Status:  http.StatusUnauthorized,
-			Code:    gateways.CodeUnauthorized,
-			Message: "authentication required",
-		}
+		return problem.New(gateways.CodeUnauthorized, "authentication required")
 	}
 	in.identity = who
 	return nil

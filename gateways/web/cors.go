@@ -84,8 +84,7 @@ func (c *CORSHandler) Validate() error { return c.err }
 // ServeHTTP answers a preflight, or calls the handler.
 func (c *CORSHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.err != nil {
-		problem.Error{Status: http.StatusInternalServerError, Code: gateways.CodeInternal,
-			Message: "server misconfigured"}.Write(w)
+		problem.New(gateways.CodeInternal, "server misconfigured").Write(w)
 		return
 	}
 	c.cors.Header(w, r)

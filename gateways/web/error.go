@@ -57,11 +57,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 	r := problem.Of(err)
 	switch {
 	case e.err != nil || e.seen.Load() != nil && e.seen.Load().err != nil:
-		r = problem.Error{
-			Status:  http.StatusInternalServerError,
-			Code:    gateways.CodeInternal,
-			Message: "route misconfigured: see the server's log",
-		}
+		r = problem.New(gateways.CodeInternal, "route misconfigured: see the server's log")
 		e.cfg.log.Error("http: route misconfigured", "id", in.id, "error", err)
 	case panicked != nil:
 		e.cfg.log.Error("http: callback panicked", "id", in.id, "panic", fmt.Sprint(panicked.Value), "stack",

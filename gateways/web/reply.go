@@ -65,11 +65,7 @@ func (e *Endpoint) reply(w http.ResponseWriter, r *http.Request, a *gateways.Res
 		return fmt.Errorf(
 			"%s: %w",
 			fmt.Sprintf(format, args...),
-			problem.Error{
-				Status:  http.StatusBadGateway,
-				Code:    gateways.CodeBadReply,
-				Message: "invalid reply from the service",
-			},
+			problem.New(gateways.CodeBadReply, "invalid reply from the service"),
 		)
 	}
 	status := a.Status

@@ -105,11 +105,7 @@ func (in *incoming) object() ([]byte, error) {
 func (in *incoming) merge(dst []byte) ([]byte, error) {
 	body := trimmed(in.body)
 	if body[0] != '{' {
-		return nil, problem.Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: "the body must be a JSON object",
-		}
+		return nil, problem.New(gateways.CodeInvalid, "the body must be a JSON object")
 	}
 	if err := strictjson.Members(body, func(name string, _ []byte) error {
 		if in.taken(name) {
@@ -202,19 +198,11 @@ func (in *incoming) query() (url.Values, error) {
 	}
 	query, err := url.ParseQuery(in.http.URL.RawQuery)
 	if err != nil {
-		return nil, problem.Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: "invalid query: write a=1&b=2, percent-encoded",
-		}
+		return nil, problem.New(gateways.CodeInvalid, "invalid query: write a=1&b=2, percent-encoded")
 	}
 	for name, values := range query {
 		if !utf8.ValidString(name) {
-			return nil, problem.Error{
-				Status:  http.StatusBadRequest,
-				Code:    gateways.CodeInvalid,
-				Message: "the query is not UTF-8",
-			}
+			return nil, problem.New(gateways.CodeInvalid, "the query is not UTF-8")
 		}
 		for _, v := range values {
 			if err := checkText(name, v); err != nil {

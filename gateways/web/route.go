@@ -148,10 +148,10 @@ func (e *Endpoint) Validate() error { return e.err }
 // ServeHTTP answers one request.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in := incoming{http: r, id: requestID(r.Header), forward: e.cfg.forward}
-	defer in.Release()
+	defer in.release()
 	w.Header()["X-Request-Id"] = []string{in.id}
 	answer, err := e.answer(w, &in)
-	in.Release() // before the caller receives the reply and can send the next request
+	in.release() // before the caller receives the reply and can send the next request
 	if err == nil {
 		err = e.reply(w, r, &answer)
 	}

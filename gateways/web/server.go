@@ -170,8 +170,7 @@ func (s *server) deny(w http.ResponseWriter, r *http.Request) {
 			n,
 		)
 	}
-	problem.Error{Status: http.StatusForbidden, Code: gateways.CodeForbidden,
-		Message: "cross-origin request refused: add the origin to TrustedOrigins"}.Write(w)
+	problem.New(gateways.CodeForbidden, "cross-origin request refused: add the origin to TrustedOrigins").Write(w)
 }
 
 // cutOff is how long requests may take to end after their context is cancelled.

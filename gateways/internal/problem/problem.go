@@ -43,14 +43,20 @@ type Error struct {
 
 func (r Error) Error() string { return "gateways: " + r.Message }
 
+// New returns a failure with the status of its code. One with 503 asks to retry after a second.
+func New(code gateways.Code, message string) Error {
+	e := Error{Status: statusOf[code], Code: code, Message: message}
+	if e.Status == http.StatusServiceUnavailable {
+		e.Retry = RetryAfter
+	}
+	return e
+}
+
 // Fieldf returns the answer to a request with an invalid field.
 func Fieldf(field, format string, args ...any) Error {
-	return Error{
-		Status:  http.StatusBadRequest,
-		Code:    gateways.CodeInvalid,
-		Message: fmt.Sprintf(format, args...),
-		Field:   field,
-	}
+	e := New(gateways.CodeInvalid, fmt.Sprintf(format, args...))
+	e.Field = field
+	return e
 }
 
 var statusOf = map[gateways.Code]int{
@@ -90,60 +96,32 @@ func Of(err error) Error {
 	case errors.As(err, &at):
 		return at
 	case errors.As(err, &field):
-		return Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: field.Error(),
-			Field:   field.Field,
-		}
+		return Fieldf(field.Field, "%s", field)
 	case errors.As(err, &said):
 		return remoteRefusal(said)
 	case errors.As(err, &limit):
-		return Error{
-			Status:  http.StatusBadRequest,
-			Code:    gateways.CodeInvalid,
-			Message: strings.TrimPrefix(limit.Error(), "gateways: "),
-		}
+		return New(gateways.CodeInvalid, strings.TrimPrefix(limit.Error(), "gateways: "))
 	case errors.As(err, &large):
-		return Error{
-			Status:  http.StatusRequestEntityTooLarge,
-			Code:    gateways.CodeTooLarge,
-			Message: "request too large",
-		}
+		return New(gateways.CodeTooLarge, "request too large")
 	case errors.Is(err, gateways.ErrOverloaded):
-		at := Error{
-			Status:  http.StatusServiceUnavailable,
-			Code:    gateways.CodeOverloaded,
-			Message: "too many requests: retry later",
-			Retry:   RetryAfter,
-		}
+		at := New(gateways.CodeOverloaded, "too many requests: retry later")
 		var overload *gateways.OverloadError
 		if errors.As(err, &overload) {
 			at.Retry = overload.RetryAfter
 		}
 		return at
 	case errors.Is(err, gateways.ErrNoService):
-		return Error{
-			Status:  http.StatusServiceUnavailable,
-			Code:    gateways.CodeNoService,
-			Message: "no service available: retry later",
-			Retry:   RetryAfter,
-		}
+		return New(gateways.CodeNoService, "no service available: retry later")
 	case errors.Is(err, gateways.ErrUnavailable),
 		errors.Is(err, gateways.ErrFull): // also of a call that queued until its deadline
 		return unavailable
 	case errors.Is(err, gateways.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		return Error{Status: http.StatusGatewayTimeout, Code: gateways.CodeTimeout, Message: "no reply in time"}
+		return New(gateways.CodeTimeout, "no reply in time")
 	}
 	return unavailable
 }
 
-var unavailable = Error{
-	Status:  http.StatusServiceUnavailable,
-	Code:    gateways.CodeUnavailable,
-	Message: "service unavailable: retry later",
-	Retry:   RetryAfter,
-}
+var unavailable = New(gateways.CodeUnavailable, "service unavailable: retry later")
 
 // remoteRefusal returns the answer to an error of the service.
 func remoteRefusal(said *gateways.RemoteError) Error {
@@ -155,11 +133,7 @@ func remoteRefusal(said *gateways.RemoteError) Error {
 	case r.Status == 0:
 		r.Status = http.StatusUnprocessableEntity
 	case r.Status < 400 || r.Status > 599:
-		return Error{
-			Status:  http.StatusBadGateway,
-			Code:    gateways.CodeBadReply,
-			Message: "invalid reply from the service",
-		}
+		return New(gateways.CodeBadReply, "invalid reply from the service")
 	}
 	if r.Status == http.StatusServiceUnavailable {
 		r.Retry = RetryAfter
@@ -198,8 +172,7 @@ func Caught(err *error) {
 }
 
 // Panicked is the answer to a panic.
-var Panicked = Error{Status: http.StatusInternalServerError, Code: gateways.CodeInternal,
-	Message: "internal error"}
+var Panicked = New(gateways.CodeInternal, "internal error")
 
 // Cut shortens a text from outside for a message or the log.
 func Cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 200)], "") }
