@@ -7,14 +7,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// The roles of a topic, as rights of a server with ACLs.
+// Services and clients are the roles of a topic on a server with ACLs.
 //
-// Idea: a client appends requests and reads none, and each client has mailboxes below its own name.
-// The commands that look after the streams stand in selectors, without any that returns an entry.
-// A service may trim mailboxes, by XTRIM and by the MAXLEN of XADD, and not read them.
-// So no client can read what others ask, or are answered. What is inside of a script is checked
-// like any other command, so EVAL gives no more. All rights of a client are in selectors: a process
-// that has another role, too, must not have the commands of that one for the requests.
+// Idea: a client appends requests and cannot read them. Each client has mailboxes below its own
+// name. The commands that maintain the streams are in selectors, which have no command that returns
+// an entry. A service may trim mailboxes, by XTRIM and by the MAXLEN of XADD, but cannot read them.
+// So no client can read the requests or the replies of others. Redis checks the commands inside a
+// script like any other, so EVAL adds no rights. All rights of a client are in selectors, because a
+// user that has another role too must not use the commands of that role on the requests.
 //
 // The ID of a request is a secret, too: a copy of a request is answered with the reply that is kept
 // for its ID. It is in requests, replies and control messages only.
@@ -71,8 +71,8 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 }
 
 // Access returns the rights of a client of the topic: to call and to send, to read, trim and delete
-// its own mailboxes, and to read the topic's events. User is whose mailboxes these are, and has to
-// be the name of the user that gets the rights. Without a User the rights hold for all mailboxes of
+// its own mailboxes, and to read the topic's events. User must be the
+// name of the user that gets the rights. Without a User the rights hold for all mailboxes of
 // the topic.
 //
 //	shop := gateways.ClientConfig{User: "shop"}

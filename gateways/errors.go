@@ -126,7 +126,7 @@ func (e *RequestError) Error() string {
 // Unwrap returns the cause.
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// FieldError is what a Validate method returns to name a field to the caller; see Route.
+// FieldError is what a Validate method returns to name a field to the caller; see web.Route.
 type FieldError struct {
 	Field   string // the caller's name for it
 	Problem string // for people, such as "must be 1 to 100"

@@ -147,7 +147,7 @@ func (s *Service) emit(m flow.Message[Request], answer Response) (flow.Message[R
 	return flow.Derive(m, answer), true, nil
 }
 
-// deadline returns the earlier of the caller's and the service's deadline; zero is none.
+// deadline returns the earlier of the caller's and the service's deadline; zero means no deadline.
 func (s *Service) deadline(caller time.Time, streamed bool) time.Time {
 	until := caller
 	if s.cfg.Timeout > 0 && !streamed {
@@ -158,8 +158,8 @@ func (s *Service) deadline(caller time.Time, streamed bool) time.Time {
 	return until
 }
 
-// heed applies a control message of a client.
-func (s *Service) heed(_ context.Context, n note) error {
+// applyControl applies a control message of a client.
+func (s *Service) applyControl(_ context.Context, n note) error {
 	switch n.kind {
 	case kindCancel:
 		if h := s.ledger.cancel(n.id); h != nil {

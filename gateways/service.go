@@ -354,7 +354,7 @@ func (s *Service) graph(opts ...flow.GraphOption) *flow.Graph {
 			source.TailConfig[note]{Key: s.topic.Control, Format: noteFormat{}, Wait: s.cfg.Wait},
 			flow.Name("control"),
 		)
-		parts = append(parts, flow.To(control, sink.Func(s.heed, flow.Name("heed"))))
+		parts = append(parts, flow.To(control, sink.Func(s.applyControl, flow.Name("apply control"))))
 	}
 	if s.topic.Types != "" {
 		s.announces()

@@ -41,7 +41,7 @@ const (
 )
 
 // Publisher publishes events of a topic, in addition to the requests that the topic answers. Publish
-// writes them, Subscribe and SSE read them. They are native entries of the stream EventsKey(topic).
+// writes them, Subscribe and package sse read them. They are native entries of the stream Key(topic).
 // Events is safe for concurrent use. One per process is enough: concurrent publishers share a
 // pipeline.
 type Publisher struct {

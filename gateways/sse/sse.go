@@ -31,8 +31,8 @@ type Config struct {
 	// lets anybody read any stream. A *RemoteError, such as Errorf(CodeUnauthorized, …), is
 	// answered with its code; any other error with 403.
 	Feed func(*http.Request) (Feed, error)
-	// Event converts an entry into an event, once for all clients. The default reads what Publish
-	// writes, and all native entries: their type, their data, and their key as the only topic.
+	// Event converts an entry into an event, once for all clients. The default reads native entries,
+	// such as those of events.Publish: their type, their data, and their key as the only topic.
 	// Entries for which it returns an error are skipped, counted and logged.
 	Event func(*redisio.Entry) (Event, error)
 
@@ -137,7 +137,7 @@ const (
 // because some client libraries treat each block as an event.
 //
 // A process reads each stream once for all its clients, as long as there are any. When the server
-// stops, the request's context ends and so does the answer (see Serve; with other servers call
+// stops, the request's context ends and so does the answer (see web.Serve; with other servers call
 // Close). Clients then reconnect elsewhere.
 //
 // Browsers reconnect when a connection breaks, but not when the answer is an error: a page should

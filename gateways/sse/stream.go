@@ -24,7 +24,7 @@ import (
 //		gateways.ServeStream(w, r, count(r.Context(), Range{1, 10}))
 //	})
 //
-// An error before the first value is answered as by HTTP. A later error is an event of type
+// An error before the first value is answered as by web.HTTP. A later error is an event of type
 // "failure" with a web.ErrorBody as its data. A client that does not read a value within 10 seconds is
 // disconnected. A browser reconnects when an answer ends; it is answered with 204, which stops it,
 // because a reply is sent once. There are no heartbeats: behind proxies, send values often enough.

@@ -15,7 +15,7 @@ func Tag(name string) string {
 	return "{" + name + "}"
 }
 
-// Check reports a name whose keys would not share a slot, as a mistake in a field of a
+// Check reports a name that gives keys in different slots, as a mistake in a field of a
 // configuration. The example is a valid name for the message.
 func Check(config, field, name, example string) error {
 	inner := name

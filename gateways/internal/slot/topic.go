@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// A topic consists of a few keys, all in one slot of a cluster:
+// Topic names the keys of a topic, which share a slot of a cluster:
 //
 //	orders             the stream of its requests
 //	{orders}:reply:…   a stream of replies for each client process; behind the user, if there is one
@@ -22,13 +22,14 @@ import (
 //	orders:dead        the dead letters of the requests
 type Topic struct {
 	Requests string
-	Control  string // "" if there is none
+	Control  string // "" without control messages
 	Events   string
 	Types    string   // "" if services do not announce them
-	Mailbox  string   // prefix of the keys of mailboxes; "" if there are none
+	Mailbox  string   // prefix of the keys of mailboxes; "" without mailboxes
 	Replies  []string // streams of replies that several clients share
 }
 
+// TopicOf returns the keys of a topic.
 func TopicOf(name string) Topic {
 	tag := Tag(name)
 	return Topic{
@@ -40,6 +41,7 @@ func TopicOf(name string) Topic {
 	}
 }
 
+// CheckTopic reports an invalid name of a topic, as a mistake in a configuration.
 func CheckTopic(config, name string) error { return Check(config, "topic", name, "orders") }
 
 // Owns reports whether a reply address is a mailbox or a shared reply stream of the topic. A
@@ -81,7 +83,7 @@ func CheckUser(name string) string {
 	return ""
 }
 
-// UserOf returns the user as whom a client logs in, if its name may stand in a key, else "".
+// UserOf returns the name with which a client logs in, or "" if a key must not contain it.
 func UserOf(rdb redis.UniversalClient) string {
 	if redisio.IsNilClient(rdb) {
 		return ""
