@@ -89,7 +89,10 @@ const maxContentType = 256
 // media returns the content type of a body if it is accepted: without parameters, and with those
 // that the handler needs. Parameters of JSON are removed, because JSON is UTF-8.
 func (c *endpointConfig) media(h http.Header) (media, full string, err error) {
-	wrong := problem.New(gateways.CodeUnsupported, "send the body with the Content-Type "+strings.Join(c.accept, " or "))
+	wrong := problem.New(
+		gateways.CodeUnsupported,
+		"send the body with the Content-Type "+strings.Join(c.accept, " or "),
+	)
 	if c.accept == nil {
 		wrong.Message = "send the body with a valid Content-Type"
 	}
