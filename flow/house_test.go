@@ -36,7 +36,8 @@ var floors = map[string][][]string{
 		{"contract"},
 		{"admin", "dead"},
 		{"reader"},
-		{"writer", "schedule", "dedupe", "streamersonv1"},
+		{"writer"},
+		{"schedule", "dedupe", "streamersonv1"},
 		{"internal/demand", "internal/probe"},
 		{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
 		{"internal/conn"},
@@ -51,7 +52,7 @@ var floors = map[string][][]string{
 		{"internal/problem"},
 		{""},
 		{"internal/plan", "internal/outbox", "internal/relay"},
-		{"internal/wire", "internal/slot", "internal/cors", "internal/places", "internal/wait"},
+		{"internal/wire", "internal/slot", "internal/cors", "internal/places", "internal/strictjson", "internal/wait"},
 	},
 }
 

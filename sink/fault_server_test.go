@@ -116,7 +116,8 @@ func TestFault_D21_MisconfAndBusyAreWaitedOut(t *testing.T) {
 				Key: "k", OnRetry: func(r StreamRetry) { retried.add(r.Err) },
 			}))))
 			reading := start(t, flow.New("reads", flow.To(source.Stream(srv.Client(t), source.StreamConfig[int]{
-				Key: "k", Group: "g", Tuning: reader.Tuning{Block: 50 * time.Millisecond}, OnEvent: func(e redisio.Event) {
+				Key: "k", Group: "g", Tuning: reader.Tuning{Block: 50 * time.Millisecond},
+				OnEvent: func(e redisio.Event) {
 					events.add(e.Err)
 				},
 			}), Func(func(_ context.Context, v int) error {

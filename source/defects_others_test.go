@@ -95,7 +95,8 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	).
 		Validate()
 	wantFields(t, err, "stream", "Lease")
-	if _, err := reader.NewGroup(s.rdb, reader.GroupConfig{Key: "k", Group: "g", Tuning: reader.Tuning{ReclaimEvery: -1}}); err == nil {
+	wrong := reader.GroupConfig{Key: "k", Group: "g", Tuning: reader.Tuning{ReclaimEvery: -1}}
+	if _, err := reader.NewGroup(s.rdb, wrong); err == nil {
 		t.Error("ReclaimEvery -1 was taken")
 	}
 }
@@ -298,8 +299,9 @@ func TestO10_WhatTheAncestorLacked(t *testing.T) {
 		}
 		if err := flow.New("w",
 			flow.To(messages(msgs...),
-				sink.Stream(s.rdb,
-					sink.StreamConfig[string]{Key: out, MaxLen: 100, Tuning: writer.Tuning{Exact: true}}))).Run(t.Context()); err != nil {
+				sink.Stream(s.rdb, sink.StreamConfig[string]{
+					Key: out, MaxLen: 100, Tuning: writer.Tuning{Exact: true},
+				}))).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if n := s.rdb.XLen(t.Context(), out).Val(); n != 100 {

@@ -71,7 +71,8 @@ func Ticks(rdb redis.UniversalClient, cfg TicksConfig, opts ...flow.StageOption)
 	}
 	sc := StreamConfig[Tick]{
 		Key: cfg.Key, Group: cfg.Group, Start: redisio.StartEnd(),
-		MaxDeliveries: cfg.MaxDeliveries, DeadKey: cfg.DeadKey, Wait: cfg.Wait, OnEvent: cfg.OnEvent, Tuning: cfg.Tuning,
+		MaxDeliveries: cfg.MaxDeliveries, DeadKey: cfg.DeadKey,
+		Wait: cfg.Wait, OnEvent: cfg.OnEvent, Tuning: cfg.Tuning,
 	}
 	sc.MaxCount, sc.DelayedEvery = max(cfg.MaxInFlight, 1), -1 // ticks do not use the schedule
 	p := sc.plan(rdb)

@@ -19,8 +19,9 @@ import (
 
 func TestTicksValidate(t *testing.T) {
 	var r rig[Tick]
-	err := r.graph(Ticks(nil, TicksConfig{Missed: 2000, MaxLen: -1, Tuning: reader.Tuning{Lease: -1}, MaxInFlight: -1})).
-		Validate()
+	err := r.graph(Ticks(nil, TicksConfig{
+		Missed: 2000, MaxLen: -1, Tuning: reader.Tuning{Lease: -1}, MaxInFlight: -1,
+	})).Validate()
 	var got []string
 	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
 		var e *flow.BuildError

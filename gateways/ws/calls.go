@@ -122,8 +122,9 @@ func (in *incoming) answer(ctx context.Context, q *request) reply {
 		err = in.parts(ctx, q)
 	} else {
 		var got gateways.Response
-		got, err = in.s.hub.cfg.Calls.Do(ctx, gateways.Request{Type: q.typ, Body: q.data, ContentType: "application/json",
-			Headers: in.headers()})
+		got, err = in.s.hub.cfg.Calls.Do(ctx, gateways.Request{
+			Type: q.typ, Body: q.data, ContentType: "application/json", Headers: in.headers(),
+		})
 		if err == nil {
 			last.Data, err = asJSON(&got)
 		}

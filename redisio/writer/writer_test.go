@@ -219,7 +219,8 @@ func TestWriteTrims(t *testing.T) {
 	if n := length(Config{Tuning: Tuning{MaxAge: time.Hour}}); n != 500 {
 		t.Errorf("MaxAge: %d", n)
 	}
-	if n := length(Config{Tuning: Tuning{MinID: redisio.IDAt(time.Now().Add(time.Hour)).String(), Exact: true}}); n != 0 {
+	later := redisio.IDAt(time.Now().Add(time.Hour)).String()
+	if n := length(Config{Tuning: Tuning{MinID: later, Exact: true}}); n != 0 {
 		t.Errorf("MinID: %d", n)
 	}
 }

@@ -191,7 +191,8 @@ func (o *Outbox) Leave(l *Entry) {
 	defer o.mu.Unlock()
 	l.gone = true
 	if l.unsent {
-		if i := slices.IndexFunc(o.queue, func(q Letter) bool { return q.entry() == l }); i >= 0 { // drop it now: it may be large, and a blocked write takes long
+		// Drop it now: it may be large, and a blocked write takes long.
+		if i := slices.IndexFunc(o.queue, func(q Letter) bool { return q.entry() == l }); i >= 0 {
 			o.queue = slices.Delete(o.queue, i, i+1)
 		}
 	}
