@@ -24,7 +24,8 @@ type crew[T, U any] struct {
 	open func(*lane, func(Message[U])) func(Message[T])
 	in   *edge[T]
 	work chan *task[T, U] // each task once for each worker that it is offered to
-	left atomic.Int32     // workers that have not ended
+	left atomic.Int32     // workers and feeder that have not ended
+	done func()           // is called when all of them have ended: the output is complete
 
 	mu     sync.Mutex // guards the fields below
 	live   []*task[T, U]
@@ -76,7 +77,12 @@ func parallel[T, U any](
 // feed makes the island of the feeder. It passes chunks to deal until the input has ended and all
 // of it is finished. alarms is called for each life; nil for no alarms.
 func (c *crew[T, U]) feed(deal func(la *lane, chunk []Message[T]), alarms func(*lane)) {
-	c.b.island([]*node{c.n}, func() { close(c.work) }, func() error {
+	c.left.Add(1)
+	over := func() {
+		close(c.work)
+		c.leave()
+	}
+	c.b.island([]*node{c.n}, over, func() error {
 		la := newLane(c.b.run)
 		la.raw = c.in.raw
 		if alarms != nil {
@@ -163,16 +169,11 @@ func (c *crew[T, U]) send(la *lane, to chan<- *task[T, U], t *task[T, U]) bool {
 }
 
 // worker makes the island of one worker. start makes the state of a life, and returns the function
-// that handles tasks. done is called when the last worker has ended.
-func (c *crew[T, U]) worker(start func(*lane) func(*task[T, U]), done func()) {
+// that handles tasks.
+func (c *crew[T, U]) worker(start func(*lane) func(*task[T, U])) {
 	var t *task[T, U] // survives a life that failed
 	c.left.Add(1)
-	over := func() {
-		if c.left.Add(-1) == 0 {
-			done()
-		}
-	}
-	c.b.island([]*node{c.n}, over, func() error {
+	c.b.island([]*node{c.n}, c.leave, func() error {
 		la := newLane(c.b.run)
 		handle := start(la)
 		return la.live(func() error {
@@ -199,6 +200,14 @@ func (c *crew[T, U]) worker(start func(*lane) func(*task[T, U]), done func()) {
 			}
 		})
 	})
+}
+
+// leave is called once by each worker and by the feeder when it ends. A stop may end the workers
+// first.
+func (c *crew[T, U]) leave() {
+	if c.left.Add(-1) == 0 {
+		c.done()
+	}
 }
 
 // each pushes messages of a task as long as there are any that no worker has taken.

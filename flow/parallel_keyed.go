@@ -34,9 +34,10 @@ type byKey[T, U any] struct {
 // keyed makes the islands of a stage with KeyedBy.
 func (c *crew[T, U]) keyed(key keyer[T], to chain[U]) {
 	k := &byKey[T, U]{crew: c, key: key, busy: make(map[uint64][]Message[T]), ready: make(chan struct{}, 1)}
+	c.done = func() { close(k.ready) }
 	for range c.n.workers {
 		w := &keyWorker[T, U]{byKey: k}
-		c.worker(w.start, func() { close(k.ready) })
+		c.worker(w.start)
 	}
 	c.b.island(to.nodes, to.done, func() error {
 		la := newLane(c.b.run)

@@ -25,8 +25,9 @@ type order[T, U any] struct {
 func (c *crew[T, U]) ordered(to chain[U]) {
 	o := &order[T, U]{crew: c, queue: make(chan *task[T, U], max(4*c.n.workers, 16))}
 	o.free = make(chan *task[T, U], cap(o.queue)+o.n.workers)
+	c.done = func() { close(o.queue) }
 	for range c.n.workers {
-		c.worker(o.start, func() { close(o.queue) })
+		c.worker(o.start)
 	}
 	c.feed(o.deal, nil)
 	c.b.leftover(o.giveBackOut)

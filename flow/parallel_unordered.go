@@ -4,11 +4,12 @@ package flow
 // finished: the workers send them over one edge to the stages behind.
 func (c *crew[T, U]) unordered(to chain[U]) {
 	end := edgeTo(c.b, c.n, to).sender()
+	c.done = end.done
 	for range c.n.workers {
 		c.worker(func(la *lane) func(*task[T, U]) {
 			push := c.open(la, end.open(la))
 			return func(t *task[T, U]) { c.each(la, t, push) }
-		}, end.done)
+		})
 	}
 	c.feed(func(la *lane, chunk []Message[T]) {
 		t := &task[T, U]{msgs: chunk}

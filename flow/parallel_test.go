@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 )
@@ -63,5 +64,29 @@ func TestShareIsGivenBack(t *testing.T) {
 		if len(src.settled[v]) != 1 {
 			t.Fatalf("entry %d was settled %d times", v, len(src.settled[v]))
 		}
+	}
+}
+
+// A stop may end the workers before the feeder: their queue is closed after both.
+func TestWorkersStopWhileFed(t *testing.T) {
+	for name, opts := range map[string][]StageOption{
+		"ordered": {Workers(4)}, "unordered": {Workers(4), Unordered()},
+		"keyed": {Workers(4), KeyedBy(func(v int) int { return v })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				src, out := newScript(1_000_000), &bag[int]{}
+				r := start(t, New("g", To(mapTo(src.source(), double, opts...), out.sink())))
+				for src.unsettled() == 0 {
+					runtime.Gosched()
+				}
+				if err := r.Stop(); err != nil {
+					t.Fatal(err)
+				}
+				if n := src.unsettled(); n > 0 {
+					t.Fatalf("%d entries are neither acked nor given back", n)
+				}
+			}
+		})
 	}
 }
