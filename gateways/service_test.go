@@ -129,7 +129,9 @@ func TestExpiredRequestsAreSkipped(t *testing.T) {
 	if _, err := gateways.Call[string, []byte](c, "now")(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Soon(t, "the late ones are skipped", func() bool { return svc.Stats().Expired == late })
+	redistest.Soon(t, "the late ones are through", func() bool { // one more may have been on its way to Redis
+		return svc.Stats().Expired+uint64(handled.Load()) >= late
+	})
 	if handled.Load() != 0 {
 		t.Errorf("handled %d of %d, %+v", handled.Load(), late, svc.Stats())
 	}
