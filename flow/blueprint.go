@@ -90,9 +90,9 @@ type Branch struct {
 }
 
 // chain is the part downstream of an output port that runs in one goroutine: fused stages up to the
-// next boundary or sink. open makes fresh state for each life of the goroutine and returns the
-// function that accepts messages. done is called after the last life and notifies the boundaries at
-// the end of the chain.
+// next boundary or sink. Its open makes fresh state for each life of the goroutine and returns the
+// function that accepts messages. Its done is called after the last life and notifies the
+// boundaries at the end of the chain.
 type chain[T any] struct {
 	open  func(la *lane) func(Message[T])
 	done  func()

@@ -95,7 +95,7 @@ func (n *node) endsInEdge() bool {
 	return n.kind == kindSource && !n.Inline || n.kind == kindRoute || n.kind == kindMerge || n.workers > 1
 }
 
-// boundaryOf returns the stage whose chunk size applies to the edge between two stages.
+// boundaryOf returns the stage that determines the chunk size of the edge between two stages.
 func boundaryOf(from, to *node) *node {
 	if from.kind == kindSource && !from.Inline && to.workers > 1 && to.kind != kindSink {
 		return from // it sends the chunks it reads directly to the workers

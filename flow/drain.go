@@ -11,7 +11,7 @@ import (
 const drainLog = 5 * time.Second
 
 // waitIslands waits for the islands to end, for at most the drain timeout, and reports whether they
-// did. A stop counts as an end.
+// did. It also reports true after a stop.
 func (r *Running) waitIslands() bool {
 	t := time.NewTimer(r.graph.drainTimeout)
 	defer t.Stop()
@@ -90,7 +90,7 @@ func (r *Running) settleRest(report *DrainReport) {
 	}
 }
 
-// stuck lists the stages whose islands have not ended.
+// stuck lists the stages of the islands that have not ended.
 func (r *Running) stuck() []Stuck {
 	var stuck []Stuck
 	seen := make(map[*node]bool)
@@ -170,7 +170,7 @@ const (
 	mostGrain = 1 << 16
 )
 
-// join adds the rest of a lane. stats counts its messages. leave removes it.
+// join adds the rest of a lane. Its messages are counted in stats. leave removes it.
 func (rs *rests[T]) join(stats *edgeStats) *rest[T] {
 	h := &rest[T]{stats: stats, grain: 1}
 	rs.mu.Lock()

@@ -119,8 +119,8 @@ func (e *StageError) Unwrap() error { return e.Err }
 type WriteError struct {
 	// Errs has one entry for each message of the chunk, in order; nil for a written message. If the
 	// chunk has one message, and if the WriteError is the error of a message, it may have one entry
-	// for each member of that message (Meta.Members) instead. With any other number of entries,
-	// nothing counts as written.
+	// for each member of that message (Meta.Members) instead. With any other number of entries, all
+	// messages are treated as not written.
 	Errs []error
 }
 

@@ -31,7 +31,7 @@ func (f *Fault) Error() string {
 // Unwrap returns the handler's error.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// outcome returns the outcome of a message whose handler gave it up with this fault, as far as the
+// outcome returns the outcome of a message that its handler gave up with this fault, as far as the
 // error decides it. It is Acked for nil.
 func (f *Fault) outcome() Outcome {
 	if f == nil {
@@ -49,8 +49,8 @@ func (f *Fault) outcome() Outcome {
 	}
 }
 
-// A Policy decides about a fault. It is set for a stage (OnFault) or for a graph (Faults). It is
-// not asked about verdicts (Skip, RetryAfter, Reject), which are decisions themselves, or about
+// A Policy decides on a fault. It is set for a stage (OnFault) or for a graph (Faults). It is not
+// asked about verdicts (Skip, RetryAfter, Reject), which are decisions themselves, or about
 // Permanent errors, which stop the graph. It must be quick and safe for concurrent use.
 type Policy func(*Fault) Decision
 
@@ -188,7 +188,7 @@ func exponential(base time.Duration, n int) time.Duration {
 	return min(d, time.Minute)
 }
 
-// verdict is an error with which a handler decides about its message itself.
+// verdict is an error with which a handler decides on its message itself.
 type verdict struct {
 	do    Action
 	after time.Duration

@@ -358,7 +358,7 @@ func (n *node) needsInputs(have int) {
 	}
 }
 
-// counted counts the messages that pass through a stage without a handler.
+// counted wraps next and counts each message that passes through a stage without a handler.
 func counted[T any](la *lane, st *stageRun, next func(Message[T])) func(Message[T]) {
 	s := &stageBase{}
 	s.init(la, st)

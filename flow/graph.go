@@ -267,8 +267,8 @@ func reaches(src, n *node) bool {
 
 // Run runs the graph until all its sources have ended or ctx is done. Then it drains the graph: the
 // sources stop reading, and the messages already read are finished within DrainTimeout. It returns
-// nil after a clean end, a *StageError if the graph stopped by itself, a *DrainError if the drain
-// was cut short, and the error of Validate if the graph did not start.
+// nil after a clean end. It returns a *StageError if the graph stopped by itself, a *DrainError if
+// the drain was cut short, and the error of Validate if the graph did not start.
 func (g *Graph) Run(ctx context.Context) error {
 	r, err := g.Start(ctx)
 	if err != nil {

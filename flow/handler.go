@@ -52,8 +52,7 @@ type Alarm[U any] interface {
 type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], bool, error)
 
 // Via makes a stage from a handler. It is the general form of a stage with one input and one
-// output. newHandler is called for each life of the stage and for each worker, so keep state in its
-// result.
+// output. Each life of the stage and each worker calls newHandler, so keep state in its result.
 func Via[T, U any](in Source[T], name string, newHandler func() Handler[T, U], opts ...StageOption) Source[U] {
 	n := newNode(kindVia, name, 1, opts)
 	n.emits = true
@@ -230,7 +229,7 @@ func (t *turn) hook(end func() error) {
 	})
 }
 
-// emitting is a turn whose output is one stream. Handlers with one input and with several use it.
+// emitting is a turn with one output stream. Handlers with one input and with several use it.
 type emitting[U any] struct {
 	turn
 	next func(Message[U])

@@ -7,7 +7,7 @@ import (
 // Held is a message that a handler keeps after it returns, as batches, windows and joins of streams
 // do. It owns a share of the lease, so the entry stays unsettled until the hold is done or is
 // joined into another message. If the stage is restarted or the graph is stopped, the framework
-// gives the holds of the old life back (Nacked). The new life has none of them.
+// gives the holds of the old life back (Nacked). The new life starts without holds.
 //
 // A Held belongs to its handler and is normally ended in a call of that handler. Calling Done and
 // Fail on another goroutine is safe: they take effect when the stage is idle. If a call is running
@@ -215,8 +215,8 @@ func (s *stageBase) endHold(e ending) {
 	n.tell()
 }
 
-// dropHolds gives back all holds of the handler, whose life has ended. f is the fault that caused
-// this; nil if there is none.
+// dropHolds gives back all holds of the handler after its life has ended. f is the fault that
+// caused this, or nil.
 func (s *stageBase) dropHolds(f *Fault) {
 	s.holdMu.Lock()
 	var leases []lease

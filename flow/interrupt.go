@@ -17,8 +17,8 @@ const samePress = 200 * time.Millisecond
 
 // RunUntilInterrupt is Run for the main function of a program. The first Ctrl-C (SIGINT) or SIGTERM
 // drains the graph. The second stops it, which gives unfinished entries back at once. A third is
-// not caught and ends the process. A signal within 200ms of the first counts as the same key press.
-// RunUntilInterrupt returns nil after a clean drain, also if a signal started it.
+// not caught and ends the process. A signal within 200ms of the first is taken as the same key
+// press. RunUntilInterrupt returns nil after a clean drain, even if a signal started it.
 func (g *Graph) RunUntilInterrupt(ctx context.Context) error {
 	var r *Running
 	started := make(chan struct{})
@@ -44,8 +44,8 @@ func (g *Graph) RunUntilInterrupt(ctx context.Context) error {
 }
 
 // OnInterrupt calls first at the first Ctrl-C (SIGINT) or SIGTERM, and again at the second. A third
-// signal is not caught and ends the process. A signal within 200ms of the first counts as the same
-// key press. The functions run one after the other on a goroutine of their own.
+// signal is not caught and ends the process. A signal within 200ms of the first is taken as the
+// same key press. The functions run one after the other on a goroutine of their own.
 //
 // After stop, signals have their usual effect again. stop waits for a running function, so the
 // functions must not call it. Further calls of stop do nothing.

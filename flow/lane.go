@@ -234,9 +234,9 @@ func (la *lane) ring() error {
 	return nil
 }
 
-// receive blocks until in delivers a value (ok) or is closed (!ok), the lane is stopped (!ok and
-// aborted), or the lane has other work (again): an alarm is due, holds were ended, or the drain
-// begins. Before it blocks it flushes the lane.
+// receive blocks until in delivers a value (ok) or is closed (!ok), or the lane is stopped (!ok and
+// aborted). It also returns if the lane has other work (again): an alarm is due, holds were ended,
+// or the drain begins. Before it blocks it flushes the lane.
 func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	select {
 	case v, ok = <-in:

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Idea: there is one lease per entry read, in one slab per chunk read. A lease counts its shares:
-// one for each message that still descends from the entry, and one for each hold. The owner of a
-// share releases it with an outcome. When the last share is released, the lease settles, once, with
-// the worst outcome. The source's committer finds it by scanning its few slabs. So an ack costs one
-// atomic add and no allocation.
+// Idea: there is one lease per entry read, in one slab per chunk read. Each lease has a count of
+// its shares: one for each message that still descends from the entry, and one for each hold. The
+// owner of a share releases it with an outcome. When the last share is released, the lease settles,
+// once, with the worst outcome. The source's committer finds it by scanning its few slabs. So an
+// ack costs one atomic add and no allocation.
 //
 // A joined lease (Join) stands for many other leases. When it settles, it releases its share of
 // each with its own outcome. A share of a join may concern one member only (see Member). Its
@@ -42,7 +42,7 @@ type slab struct {
 	metas   []Meta    // of the entries, parallel to cells; nil for a join
 	from    *session  // the session that commits; nil for a join
 	first   uint64    // sequence number of the first entry in its session
-	sizes   []int     // bytes of each entry, for the byte credits; nil if unknown
+	sizes   []int     // bytes of each entry, used for byte credits; nil if unknown
 	members []lease   // of a join, in the order of Meta.Members; of a watched message
 	each    []ended   // of a join: how single members ended; guarded by mu; nil while none has ended
 	watch   *watch    // set for a watched message
@@ -241,7 +241,7 @@ func (l lease) worsen(o Outcome, f *Fault) {
 	}
 }
 
-// worsenMember does the same for one member of a join.
+// worsenMember is the same for one member of a join.
 func (s *slab) worsenMember(i int, end ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

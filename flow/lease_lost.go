@@ -18,13 +18,13 @@ var ErrLeaseLost = errors.New("flow: lease lost, another reader has the entry no
 // If a handler is working on a lost entry, its context is cancelled with ErrLeaseLost as the cause.
 // If the entry has not been handled yet, it will not be. A lost entry settles like any other
 // (Nacked if it was not finished), with Lost set. The Reader must then leave the entry to its new
-// owner. A message made of several entries (Join), or a chunk that a sink is writing, counts as
-// lost when all its entries are lost.
+// owner. A message made of several entries (Join), or a chunk that a sink is writing, is lost when
+// all its entries are lost.
 type Leaser interface {
 	OnLeaseLost(lost func(ids []string))
 }
 
-// lease tells the reader where to report lost leases, if it is a Leaser.
+// lease gives the reader a function to report lost leases with, if it is a Leaser.
 func (ses *session) lease(reader any) {
 	if l, ok := reader.(Leaser); ok {
 		ses.source.run.leased.Store(true)
@@ -174,7 +174,7 @@ func (la *lane) takeAll(leases ...lease) {
 }
 
 // outerWork is the work below a sink's chunk: the message in progress when the sink began to write,
-// whose handler may be waiting for the write, and its context.
+// and its context. The message's handler may be waiting for the write.
 type outerWork struct {
 	at     *cell
 	leases []lease

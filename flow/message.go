@@ -55,12 +55,12 @@ type Meta struct {
 	// ID is the source's own ID of the entry. For a Redis stream it is the entry ID
 	// ("1700000000000-0").
 	ID string
-	// MessageID is the ID that the producer gave the message, for deduplication; "" if there is
-	// none.
+	// MessageID is the ID that the producer gave the message, for deduplication. Empty if it gave
+	// no ID.
 	MessageID string
-	// Key is the key for ordering and partitioning; "" if there is none.
+	// Key is the key for ordering and partitioning. Empty if the message has no key.
 	Key string
-	// Type names the kind of message, for dispatch; "" if there is none.
+	// Type names the kind of message, for dispatch. Empty if the message has no type.
 	Type string
 	// Time is when the entry was written, as far as the source knows.
 	Time time.Time
@@ -72,7 +72,8 @@ type Meta struct {
 	Deadline time.Time
 	// Headers are name/value pairs in the order in which they were written.
 	Headers Headers
-	// Attempt counts the deliveries of the entry by its source, including this one: 1 is the first.
+	// Attempt is the number of times the source has delivered the entry, including this delivery: 1
+	// is the first.
 	Attempt int
 	// MaybeDuplicate says that the producer wrote the message a second time, because it did not
 	// know whether the first write succeeded. So there may be two copies.
@@ -152,9 +153,9 @@ func Derive[T, U any](m Message[T], v U) Message[U] {
 }
 
 // Member returns a message with the value v that descends from the i-th message joined in m. It has
-// the metadata of that message, and its end decides the outcome of that message only. If m joins no
-// i-th message, Member is Derive. If a batch of batches is split twice, the messages of one inner
-// batch share their outcome.
+// the metadata of that message, and its end determines the outcome of that message only. If m joins
+// no i-th message, Member is Derive. If a batch of batches is split twice, the messages of one
+// inner batch share their outcome.
 func Member[T, U any](m Message[T], i int, v U) Message[U] {
 	u := Derive(m, v)
 	if of := m.metaRef().Members; i >= 0 && i < len(of) {

@@ -9,10 +9,10 @@ import (
 
 // Idea of measuring: reading the clock around each call of a fused stage would cost more than most
 // stages do. So a lane reads it only around sampled calls: the first messages of some chunks, each
-// message while messages are slow, and calls at alarms and at the end. A sampled call counts as
-// measured. The rest of the lane's time is divided among its stages in proportion to their samples.
-// Three times are separate: waiting for input, waiting for room on an edge, and waiting to retry. A
-// sink's writes are always measured.
+// message while messages are slow, and calls at alarms and at the end. The time of a sampled call
+// is used as measured. The rest of the lane's time is divided among its stages in proportion to
+// their samples. Three times are separate: waiting for input, waiting for room on an edge, and
+// waiting to retry. A sink's writes are always measured.
 //
 // A call that has not returned counts too. A snapshot adds the time since the last update of the
 // meter, in the same way as the lane would add it now.
@@ -25,7 +25,7 @@ type meter struct {
 	sampling bool
 	waiting  bool       // the lane waits: the time is no stage's work, or counted elsewhere
 	halted   time.Time  // start of the wait
-	writer   *stageBase // the sink whose write the lane waits for; nil: another wait
+	writer   *stageBase // the sink that the lane waits for to write; nil: another wait
 	at       *stageBase // while sampling: the working stage; nil: none
 	mark     time.Time  // while sampling: start of the work of at
 	since    time.Time  // start of the time not attributed to a stage yet

@@ -126,7 +126,7 @@ func Within(d time.Duration) StageOption {
 
 // Timeout limits each call of the stage's handler or Writer, including Open, Flush, End, Ring and
 // PortEnd. After d the context of the call is done with context.DeadlineExceeded. A handler that
-// observes its context then fails, and the fault policy decides about its message.
+// observes its context then fails, and the fault policy decides on its message.
 func Timeout(d time.Duration) StageOption {
 	return stageOption(func(c *stageConfig) {
 		c.timeout = d
@@ -256,8 +256,8 @@ func AckTimeout(d time.Duration) GraphOption {
 	})
 }
 
-// KillGrace is how long the end waits for handlers whose context has been cancelled. A handler that
-// ignores its context for longer is abandoned and reported as stuck. Defaults to 5s.
+// KillGrace is how long the end waits for handlers after their context has been cancelled. A
+// handler that ignores its context for longer is abandoned and reported as stuck. Defaults to 5s.
 func KillGrace(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.killGrace = d

@@ -8,10 +8,10 @@ import (
 
 // Idea of Workers: each worker is a lane with its own handler. A feeder reads the edge of the stage
 // and passes each chunk, as a task, to as many workers as it has messages for. They take the
-// messages one by one, so none of them waits behind a slow one, unless the order demands it. What
-// happens to the output is different for each order: see the files parallel_unordered,
-// parallel_ordered and parallel_keyed. Sinks write whole chunks, so their workers read edges: see
-// sharedLanes and keyedLanes.
+// messages one by one, so none of them waits behind a slow one, unless the order demands it. Each
+// order passes on the output differently: see the files parallel_unordered, parallel_ordered and
+// parallel_keyed. Sinks write whole chunks, so their workers read edges: see sharedLanes and
+// keyedLanes.
 //
 // Each worker is an island. If it fails, its next life continues with the same task. The stages
 // behind the workers are an island of their own.

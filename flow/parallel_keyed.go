@@ -82,8 +82,8 @@ func keyOf[T any](la *lane, st *stageRun, key keyer[T], m Message[T]) (h uint64,
 	return 0, false
 }
 
-// take takes the next message whose key is not busy, and makes the key busy. Messages of busy keys
-// queue. It returns nil if there is none.
+// take takes the next message with a key that is not busy, and makes the key busy. Messages of busy
+// keys queue. It returns nil if no such message is left.
 func (k *byKey[T, U]) take() (t *task[T, U], m Message[T], key uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -106,8 +106,8 @@ func (k *byKey[T, U]) take() (t *task[T, U], m Message[T], key uint64) {
 	return nil, m, 0
 }
 
-// next takes the message that waits behind a finished one of its key. If there is none, the key is
-// no longer busy.
+// next takes the message that waits behind a finished one of its key. If no message waits, the key
+// is no longer busy.
 func (k *byKey[T, U]) next(key uint64) (m Message[T], ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -177,7 +177,7 @@ func (w *keyWorker[T, U]) handle(la *lane, t *task[T, U], m Message[T], leased b
 	w.follow(la, leased, push)
 }
 
-// follow handles the messages that wait behind the worker's key, until there are none or one is
+// follow handles the messages that wait behind the worker's key, until no message waits or one is
 // parked.
 func (w *keyWorker[T, U]) follow(la *lane, leased bool, push func(Message[T])) {
 	for w.has && !la.aborted {
@@ -290,7 +290,7 @@ func (k *byKey[T, U]) nextDue() time.Time {
 	return k.parked[0].due
 }
 
-// retry passes the messages whose retry is due to the workers.
+// retry passes messages to the workers when their retry is due.
 func (k *byKey[T, U]) retry(la *lane) {
 	for !la.aborted {
 		k.mu.Lock()

@@ -1,7 +1,7 @@
 package flow
 
-// unordered makes the islands of a stage whose messages go on in the order in which they are
-// finished: the workers send them over one edge to the stages behind.
+// unordered makes the islands of a stage that passes on messages in the order in which they are
+// finished. The workers send them over one edge to the stages behind.
 func (c *crew[T, U]) unordered(to chain[U]) {
 	end := edgeTo(c.b, c.n, to).sender()
 	c.done = end.done

@@ -11,10 +11,10 @@ import (
 // each of its workers. Optional interfaces: Opener, Flusher, Closer.
 type Writer[T any] interface {
 	// Write writes a chunk, in order. If it returns nil, all messages are written, and this sink
-	// acknowledges each of them. A *WriteError tells which messages are not written. Any other
-	// error means that none may be assumed to be written. The fault policy decides about messages
-	// that are not written. By default, Write is called again with only these messages. Write must
-	// not keep the slice.
+	// acknowledges each of them. A *WriteError reports which messages are not written. Any other
+	// error means that none may be assumed to be written. The fault policy decides on messages that
+	// are not written. By default, Write is called again with only these messages. Write must not
+	// keep the slice.
 	Write(ctx context.Context, chunk []Message[T]) error
 }
 

@@ -86,8 +86,8 @@ type Snapshot struct {
 }
 
 // Bottleneck is the busiest stage of the busiest goroutine. Fused stages share a goroutine; a stage
-// with Workers has its own goroutines. A wait for a retry counts as busy time here, because it
-// delays other messages.
+// with Workers has its own goroutines. A wait for a retry is busy time here, because it delays
+// other messages.
 type Bottleneck struct {
 	Stage  string  `json:"stage"`
 	Share  float64 `json:"share"`  // share of the uptime that the stage was busy, 0 to 1; with Workers: the average
@@ -107,7 +107,7 @@ type SourceSnapshot struct {
 	Dropped     uint64        `json:"dropped"`
 	Dead        uint64        `json:"dead"`
 	Nacked      uint64        `json:"nacked"`
-	Lost        uint64        `json:"lost"`    // entries whose lease was lost before they settled: see Leaser
+	Lost        uint64        `json:"lost"`    // entries that lost their lease before they settled: see Leaser
 	Oldest      time.Duration `json:"oldest"`  // time since the oldest unsettled entry was read
 	Lag         int64         `json:"lag"`     // entries not read yet, by the backend's count; -1: unknown
 	Pending     int64         `json:"pending"` // entries read and not settled, by the backend's count; -1: unknown
@@ -130,8 +130,8 @@ type StageSnapshot struct {
 	Restarts uint64 `json:"restarts"`
 
 	// Busy is how long the stage has worked, summed over its goroutines, including waits inside its
-	// handler. It is nil, and null in JSON, for a source and for a stage that has not been measured
-	// yet.
+	// handler. Sources, and stages that have not been measured yet, have nil, which is null in
+	// JSON.
 	Busy *time.Duration `json:"busy"`
 	// Blocked is how long the stage has waited for room on its outgoing edges. It is not part of
 	// Busy.
@@ -141,8 +141,8 @@ type StageSnapshot struct {
 	Retrying time.Duration `json:"retrying"`
 }
 
-// EdgeSnapshot is the state of an edge. A full edge whose senders are often blocked leads to the
-// bottleneck.
+// EdgeSnapshot is the state of an edge. A full edge with senders that are often blocked leads to
+// the bottleneck.
 type EdgeSnapshot struct {
 	From     string        `json:"from"`
 	To       string        `json:"to"`

@@ -30,9 +30,9 @@ type Closer interface {
 	Close(ctx context.Context) error
 }
 
-// Committer is a Reader that tells its backend how entries ended. Commit applies the settlements:
-// it acknowledges entries, gives them back, and moves them to the dead letters.
-// One goroutine calls it, concurrently with Read.
+// Committer is a Reader that reports to its backend how entries ended. Commit applies the
+// settlements: it acknowledges entries, gives them back, and moves them to the dead letters. One
+// goroutine calls it, concurrently with Read.
 //
 // If Commit returns an error, it is called again after a backoff with the same settlements and with
 // those that have arrived since. So it must be idempotent. Only when it returns nil do the credits
@@ -136,9 +136,8 @@ func (in *Intake[T]) Grow(n int) {
 }
 
 // AddBad adds an entry that cannot become a message, for example because it cannot be decoded. It
-// is a fault of the source's stage. The fault policy decides about it and may choose the dead
-// letters. The entry never reaches the graph. Retries in place are skipped, because they cannot
-// help.
+// is a fault of the source's stage. The fault policy decides on it and may choose the dead letters.
+// The entry never reaches the graph. Retries in place are skipped, because they cannot help.
 func (in *Intake[T]) AddBad(meta Meta, size int, err error) {
 	in.bad = append(in.bad, badEntry{len(in.msgs), err})
 	var zero T

@@ -9,9 +9,9 @@ import (
 // sourceRun is a source during a run: its credits, and the sessions of its lives.
 //
 // Idea of credits: a source has a limited number of unsettled entries, and of their bytes. Read is
-// asked for at most the free credits, and is not called if there are none. Credits return when a
-// settlement has been committed. So a slow sink stops the reader, and these two numbers bound the
-// memory. Within them the pace bounds how far the source reads ahead.
+// asked for at most the free credits, and is not called while no credits are free. Credits return
+// when a settlement has been committed. So a slow sink stops the reader, and these two numbers
+// bound the memory. Within them the pace bounds how far the source reads ahead.
 type sourceRun struct {
 	run    *Running
 	node   *node

@@ -8,8 +8,8 @@ import (
 )
 
 // dirtySessions is the set of source sessions with settlements that their committer does not know
-// of yet. A lane collects them and tells the committers once per chunk, so that a commit covers as
-// many settlements as possible.
+// of yet. A lane collects them and notifies the committers once per chunk, so that a commit covers
+// as many settlements as possible.
 type dirtySessions struct {
 	last *session
 	more []*session
@@ -90,8 +90,8 @@ func (ses *session) admit(sl *slab, n, size int) {
 	}
 }
 
-// end tells the session that the Reader has stopped reading. finish tells it that the graph is done
-// with all messages.
+// end records that the Reader has stopped reading. finish records that the graph is done with all
+// messages.
 func (ses *session) end() {
 	ses.mu.Lock()
 	ses.over = true
@@ -106,7 +106,7 @@ func (ses *session) finish() {
 	ses.wake()
 }
 
-// tell tells the session that entries have settled. A direct session accounts for them at once,
+// tell notifies the session that entries have settled. A direct session accounts for them at once,
 // because waking its committer would cost more than the work itself.
 func (ses *session) tell() {
 	if !ses.direct {
@@ -280,7 +280,8 @@ func (ses *session) commit(b *settledBatch, tries int) bool {
 	return true
 }
 
-// account counts the committed settlements, returns the credits, and empties the batch.
+// account adds the committed settlements to the counters, returns the credits, and empties the
+// batch.
 func (ses *session) account(b *settledBatch) {
 	s := ses.source
 	if b.n == 0 {

@@ -82,7 +82,8 @@ func stageOf(ctx context.Context) *stageBase {
 	return s
 }
 
-// StageName returns the name of the stage whose handler received ctx; "" outside a running graph.
+// StageName returns the name of the stage that called its handler with ctx; "" outside a running
+// graph.
 func StageName(ctx context.Context) string {
 	if s := stageOf(ctx); s != nil {
 		return s.st.name
@@ -150,8 +151,8 @@ type ending struct {
 }
 
 // endCall releases the leftovers of the last call: the handler's own shares of the joins it made,
-// and the shares of the holds it ended. If the call failed, none of them counts as done, including
-// those from before the failure.
+// and the shares of the holds it ended. If the call failed, none of them is regarded as done,
+// including those from before the failure.
 func (s *stageBase) endCall(failed bool) {
 	if !s.touched.Load() {
 		return
@@ -189,9 +190,9 @@ func (s *stageBase) endNow(e ending, dirty *dirtySessions) (stopped bool) {
 	return s.la.run.giveUp(s.st, e.lease, e.fault, dirty)
 }
 
-// giveUp settles a share whose handler gave up its message outside a call. A verdict or a Permanent
-// error decides; with any other error the entry goes back. It reports whether the graph stops
-// because of it.
+// giveUp settles a share after its handler gave up the message outside a call. A verdict or a
+// Permanent error decides; with any other error the entry goes back. It reports whether the graph
+// stops because of it.
 func (r *Running) giveUp(st *stageRun, l lease, f *Fault, dirty *dirtySessions) (stopped bool) {
 	f.Graph, f.Stage = r.graph.name, st.name
 	if verdictIs(f.Err, ActDrop) {
@@ -249,7 +250,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	return false, 0
 }
 
-// tellFault counts a fault, calls the hook and logs it.
+// tellFault adds a fault to the counters, calls the hook and logs it.
 func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
 	st.faults.Add(1)
 	if hook := r.graph.hooks.Faulted; hook != nil {

@@ -9,8 +9,8 @@ import (
 
 // Idea of settling members: a sink that received a batch may report which of its members it could
 // not write. The message's share of the join stays one share. Each failed member gets a share of
-// its own that concerns only this member, and the fault policy decides about it. If some members
-// are to be retried, the message is written again with the rest of its value. The ends of the other
+// its own that concerns only this member, and the fault policy decides on it. If some members are
+// to be retried, the message is written again with the rest of its value. The ends of the other
 // members are stored in the join, and count when the message is released.
 
 // memberErrors returns the errors of a message's members if they are settled separately, else nil.

@@ -9,9 +9,9 @@ import (
 )
 
 var (
-	// ErrSettled is wrapped by the errors of a Ticket's methods if the ticket is already settled:
-	// by another call, because its time was over, because the function that received it failed, or
-	// because the graph has ended.
+	// ErrSettled is wrapped by the errors of a Ticket's methods if the ticket is already settled.
+	// Another call may have settled it, its time may be over, the function that received it may
+	// have failed, or the graph may have ended.
 	ErrSettled = errors.New("flow: ticket already settled")
 
 	errTicketCalled  = errors.New("by an earlier call")
@@ -78,8 +78,8 @@ func (t *Ticket) expire(within time.Duration) {
 	_ = t.settle(errTicketExpired, func(n *dirtySessions) { t.run.giveUp(t.stage, t.lease, f, n) })
 }
 
-// settle settles the ticket with release, unless it is already settled. The ticket counts as open
-// until its lease is released, so the end of the graph waits for the release.
+// settle settles the ticket with release, unless it is already settled. The ticket stays open until
+// its lease is released, so the end of the graph waits for the release.
 func (t *Ticket) settle(why error, release func(*dirtySessions)) error {
 	ts := &t.stage.tickets
 	if was := ts.claim(t, why); was != nil {
@@ -184,7 +184,7 @@ func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration)
 
 // Later makes a sink that settles its messages later. f is called with each message and its ticket.
 // It stores the ticket, for example in a map by the message's ID, and returns. If f returns an
-// error or panics, its ticket is void, and the fault policy decides about the message.
+// error or panics, its ticket is void, and the fault policy decides on the message.
 //
 // At most n tickets are open at once; f is not called until one of them is settled. A ticket that
 // is not settled within the given time is nacked, so its source delivers the entry again; zero or
@@ -241,7 +241,7 @@ func (w laterWriter[T]) one(ctx context.Context, s *stageBase, m Message[T]) err
 	}
 	err := guard(ctx, func(ctx context.Context) error { return w.f(ctx, m, t) })
 	if err != nil {
-		// err decides about the message.
+		// err decides on the message.
 		_ = t.settle(errTicketFailed, func(n *dirtySessions) { t.lease.release(Acked, nil, n) })
 	}
 	return err

@@ -25,16 +25,17 @@ type Watcher struct {
 // for each run of a graph. If it returns an error, it is called again after a backoff with the same
 // ends and those that have arrived since, so it must be idempotent. Until it returns nil, the
 // entries are not settled, and their credits are not free. A Permanent error stops the graph. At
-// the end of a run ended has AckTimeout left; then its context is done. Messages whose ends it
-// could not record by then still settle with their outcome. The slice is valid until ended returns.
+// the end of a run ended has AckTimeout left; then its context is done. If it could not record the
+// end of a message by then, the message still settles with its outcome. The slice is valid until
+// ended returns.
 func NewWatcher(ended func(ctx context.Context, ends []End) error) *Watcher { return &Watcher{ended} }
 
 // Watched is a watched message.
 type Watched struct{ lease lease }
 
-// Watch returns the message as one whose end is watched. When everything derived from it from here
-// on is done, and before its entry is settled as a result, w is told how it ended, with the tag.
-// Other messages of the entry, such as on another branch, do not count. ctx must be the handler's
+// Watch returns the message with a watch on its end. When everything derived from it from here on
+// is done, and before its entry is settled as a result, w is told how it ended, with the tag. Other
+// messages of the entry, such as on another branch, do not count. ctx must be the handler's
 // context. Outside a running graph w is not told.
 func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Message[T], Watched) {
 	st := stageOf(ctx)
@@ -107,8 +108,8 @@ func (e *watchedEnd) pass(dirty *dirtySessions) {
 // watches reports the ends of watched messages to their watchers.
 //
 // Idea: a lease is settled by a lane, which must not do I/O and may be about to end. So the end is
-// queued. One goroutine for each watcher takes the queue, tells the watcher, and releases the
-// entries. It lives only while the queue has ends, so there is none between bursts.
+// queued. One goroutine for each watcher takes the queue, notifies the watcher, and releases the
+// entries. It lives only while the queue has ends, so no goroutine is idle between bursts.
 type watches struct {
 	mu     sync.Mutex // guards the fields below; never held during a call
 	queues map[*Watcher]*watchQueue
@@ -182,7 +183,7 @@ func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 	}
 }
 
-// told tells a watcher. If that failed and must be retried, it waits and then reports false.
+// told notifies a watcher. If that failed and must be retried, it waits and then reports false.
 func (r *Running) told(by *Watcher, ends []End, tries int) bool {
 	ctx := r.watches.ctx
 	var err error

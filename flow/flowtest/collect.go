@@ -29,8 +29,8 @@ type Collector[T any] struct {
 	write   Around
 }
 
-// Collect makes a sink that keeps what arrives, for the test to inspect. In a bubble, make it
-// inside.
+// Collect makes a sink that keeps arriving values, so that the test can inspect them. In a bubble,
+// make it inside.
 func Collect[T any](t testing.TB, opts ...flow.StageOption) (flow.Sink[T], *Collector[T]) {
 	c := &Collector[T]{t: t, Patience: patience, changed: make(chan struct{})}
 	return flow.NewSink("collect", func() flow.Writer[T] {

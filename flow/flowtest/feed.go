@@ -109,7 +109,7 @@ func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) 
 
 const patience = 10 * time.Second
 
-// Send sends values. Each is an entry whose ID is its number, from "1" on.
+// Send sends values. Each becomes an entry. The entries' IDs are numbers, starting with "1".
 func (f *Feeder[T]) Send(values ...T) {
 	for _, v := range values {
 		f.send(&entry[T]{value: v})

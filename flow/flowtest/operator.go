@@ -16,11 +16,11 @@ import (
 // errBad is the deliberate error of conformance tests.
 var errBad = errors.New("flowtest: bad on purpose")
 
-// TestOperator tests that an operator keeps what its traits promise: each entry is settled exactly
-// once, with the worst outcome of its results; the order is kept; no more is in flight than the
-// credits allow; the operator ends, drains and stops without leaving anything behind. It is tested
-// with none, one and many values, also with as few credits as it needs. op makes the operator of
-// its source. Each test runs in its own bubble.
+// TestOperator tests that an operator keeps what its traits promise. Each entry is settled exactly
+// once, with the worst outcome of its results. The order is kept. No more entries are in flight
+// than the credits allow. The operator ends, drains and stops without leaving anything behind. It
+// is tested with none, one and many values, also with as few credits as it needs. op makes the
+// operator of its source. Each test runs in its own bubble.
 func TestOperator[U any](t *testing.T, traits Traits[U], op func(in flow.Source[int]) flow.Source[U]) {
 	t.Helper()
 	s := &operatorSuite[U]{Traits: traits, op: op}

@@ -11,9 +11,9 @@ import (
 )
 
 // TestSink tests that a sink keeps what its traits promise. Everything acked is written, once and
-// in order as long as nothing fails, for all chunk sizes. What is not written is not acked. The
-// sink drains and stops, and can be opened again. open makes a backend for one test; it cleans up
-// with t.Cleanup. Unless the traits set Real, each test runs in a bubble.
+// in order as long as nothing fails, for all chunk sizes. Messages that are not written are not
+// acked. The sink drains and stops, and can be opened again. open makes a backend for one test; it
+// cleans up with t.Cleanup. Unless the traits set Real, each test runs in a bubble.
 func TestSink[T any](t *testing.T, traits SinkTraits[T], open func(t *testing.T) SinkBackend[T]) {
 	t.Helper()
 	s := &sinkSuite[T]{SinkTraits: traits, open: open}

@@ -92,7 +92,8 @@ type SourceTraits[T any] struct {
 type SourceBackend[T any] struct {
 	// Open makes a source that reads the backend, with the given options.
 	Open func(opts ...flow.StageOption) flow.Source[T]
-	// Pending returns how many entries the backend counts as delivered and not settled. It may be nil.
+	// Pending returns the backend's number of entries that are delivered and not settled. It may be
+	// nil.
 	Pending func() (int, error)
 	// Break breaks the backend until repair is called. struck reports whether an operation of the source
 	// has failed since. Break returns nil for both if the backend cannot break in this way, and the

@@ -116,7 +116,7 @@ type Inlet struct {
 var _ streams.Sink = (*Inlet)(nil)
 
 // NewInlet connects a sink to go-streams. It runs as its own graph, which starts with the first
-// call of In and ends when the channel is closed, as go-streams does at the end of its input. It
+// call of In and ends when the channel is closed, as go-streams does when its input ends. It
 // discards no elements: if the graph takes none, the sender blocks.
 //
 // When ctx is done the Inlet continues until the channel is closed, because elements inside
@@ -159,7 +159,7 @@ func newInlet[T any](ctx context.Context, snk flow.Sink[T], from *Outlet, opts [
 	return i
 }
 
-// end stops the graph of an Outlet whose values are no longer taken, and returns how it ended.
+// end stops the graph of an Outlet when its values are no longer taken, and returns how it ended.
 func (o *Outlet) end() error {
 	o.stop()
 	if !o.started.Load() {
@@ -250,9 +250,9 @@ func (c inletReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 
 // Ends connects both ends of a go-streams pipeline: a source before it and a sink after it. When
 // ctx is done the source's graph drains, then go-streams ends, then the sink's graph, so nothing is
-// lost. When the sink's graph stops, so does the source's, and values that were not handed over go
-// back. Values inside go-streams are then lost, which Wait reports. They are also lost when the
-// process dies, because the source has acknowledged them. Use [Func] to avoid that.
+// lost. When the sink's graph stops, the source's graph stops too, and values that were not handed
+// over go back. Values inside go-streams are then lost, which Wait reports. They are also lost when
+// the process dies, because the source has acknowledged them. Use [Func] to avoid that.
 //
 //	from, to := gostreams.Ends(ctx, src, snk)
 //	from.Via(goflow.NewMap(strings.ToUpper, 1)).To(to)

@@ -25,8 +25,8 @@ var ErrCompleted = errors.New("gostreams: the sink is completed already")
 // sinks report nothing later; they log failed writes. Ends: with its input. When the graph stops
 // early, snk has flow.AckTimeout to finish what it has taken, and the rest goes back to its source.
 // Errors: ErrCompleted stops the graph, also when its stage was restarted because an earlier one
-// failed. snk discards values of unsupported types itself, with a log line: go-streams' file and
-// writer sinks accept strings, bytes and fmt.Stringers.
+// failed. Values of unsupported types are discarded by snk itself, with a log line. The file and
+// writer sinks of go-streams accept strings, bytes and fmt.Stringers.
 func Sink[T any](snk streams.Sink, opts ...flow.StageOption) flow.Sink[T] {
 	opts = slices.Concat([]flow.StageOption{flow.ChunkSize(1)}, opts)
 	if snk == nil {

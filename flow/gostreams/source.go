@@ -16,8 +16,8 @@ import (
 //
 // Elements carry no acks: for go-streams, an element is done once the graph has received it. So
 // elements in flight during a crash are not redelivered. Do not use go-streams' Redis Streams
-// source: as released, with go 1.21 in its go.mod, it sends the address of one loop variable for
-// all messages of a read, so the same message may arrive several times. Use source.Stream instead.
+// source. As released, with go 1.21 in its go.mod, it sends the address of one loop variable for
+// all messages of a read. So the same message may arrive several times. Use source.Stream instead.
 //
 // Order: the source's. Acks: none; a value that fails permanently stops the graph, unless the
 // policy drops it. Ends: when src closes its channel, or by drain. A drain cannot be reported to
