@@ -29,7 +29,7 @@ func atLeastOne(field string, n int, what string) flow.StageOption {
 	return flow.Invalid(field, fmt.Sprintf("%d %s", n, what), "give 1 or more")
 }
 
-// mistaken returns an operator whose arguments are too wrong to be wired. Validate reports the
+// mistaken returns an operator for arguments that are too wrong to be wired. Validate reports the
 // mistakes, and nothing runs.
 func mistaken[T, U any](
 	in flow.Source[T],

@@ -16,10 +16,9 @@ import (
 //
 // A batch has the metadata of its first message, and that of all its messages as Meta.Members. When
 // a batch fails, all its entries fail. A sink that returns a flow.WriteError with one error (or
-// nil) per value settles each value by itself: the values with nil are acked, rejected values
-// become dead letters, and the rest is written again under the fault policy. With an age limit
-// Batch runs on its own goroutine (flow.Async), so that a slow stage before it does not delay its
-// timer.
+// nil) per value settles each value by itself. Values with nil are acked, rejected values become
+// dead letters, and the rest is written again under the fault policy. With an age limit Batch runs
+// on its own goroutine (flow.Async), so that a slow stage before it does not delay its timer.
 //
 // Order: kept, within batches and between them. Acks: an entry is acked when its batch is.
 // Holds: up to n messages, for up to within. Ends: when in ends, with a last batch of what is left.

@@ -16,11 +16,11 @@ import (
 // processes. A key is new, claimed or done. All methods may be called concurrently, and repeated
 // with the same arguments after an error.
 type DedupeStore interface {
-	// Claim claims keys, each with its own token, and returns a number for each key: 0 if it is now
-	// claimed with that token or with a token of the same owner, less than 0 if it is done, else
-	// the longest time for which another owner holds it. The owner is the token's text up to the
-	// first newline; an empty owner matches no other token. A claim expires, so that a dead process
-	// frees it.
+	// Claim claims keys, each with its own token, and returns a number for each key. The number is
+	// 0 if the key is now claimed with that token or with a token of the same owner. It is less
+	// than 0 if the key is done. Otherwise it is the longest time for which another owner holds the
+	// key. The owner is the token's text up to the first newline; an empty owner matches no other
+	// token. A claim expires, so that a dead process frees it.
 	Claim(ctx context.Context, keys, tokens []string) ([]time.Duration, error)
 	// Done marks keys as done, even if another owner has claimed them meanwhile, because the work
 	// is done.
@@ -29,13 +29,13 @@ type DedupeStore interface {
 	Release(ctx context.Context, keys, tokens []string) error
 }
 
-// Dedupe drops the messages whose key has been handled before. A key is marked as handled when all
-// output that its message caused behind Dedupe is done, before the entry is acknowledged. If that
-// work failed, was given back or became a dead letter, the key is free again, so that a redelivery
-// or a replay does not count as a duplicate.
+// Dedupe drops messages with keys that have been handled before. A key is marked as handled when
+// all output that its message caused behind Dedupe is done, before the entry is acknowledged. If
+// that work failed, was given back or became a dead letter, the key is free again, so that a
+// redelivery or a replay does not count as a duplicate.
 //
-// A message whose key is being handled in the same graph shares the outcome of the earlier message:
-// both are acked or both are delivered again. A message whose key is being handled elsewhere is
+// If the same graph is handling an earlier message with the key, the message shares its outcome:
+// both are acked or both are delivered again. If the key is being handled elsewhere, the message is
 // delivered again later (flow.RetryAfter), and dropped once the other has succeeded. These are
 // deliveries, so a source with a small MaxDeliveries and slow work may make it a dead letter.
 // Messages with an empty key always pass.

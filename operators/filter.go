@@ -39,9 +39,9 @@ func FilterMap[T, U any](
 	}, with(opts, function("f", f != nil))...)
 }
 
-// Tap calls f with each value and passes the value on unchanged: for logs, counters and tests. f
-// can fail a message only by a panic. f runs in the stream, so a slow f slows the stream down. f
-// must not write through pointers in the value.
+// Tap calls f with each value and passes the value on unchanged: for logs, counters and tests. A
+// message fails only if f panics. The stream waits for f, so a slow f slows it down. Do not write
+// through pointers in the value.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.
 // Holds: nothing. Ends: when in ends.

@@ -6,7 +6,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Map turns each value into another. If f returns an error, the fault policy decides about the
+// Map turns each value into another. If f returns an error, the fault policy decides on the
 // message. With flow.Workers f is called on several goroutines at once.
 //
 // Order: kept; with flow.KeyedBy kept within a key, with flow.Unordered not. Acks: carried by the output.

@@ -9,14 +9,14 @@ import (
 // Partition sends all messages of a key to the same one of n outputs, as keyed state and order by
 // key require.
 //
-// The output of a key is the 64-bit xxHash (seed 0) of the key modulo n, if the key is a string, a
-// bool, a number, or an array or struct of these. So it stays the same as long as n does, also in
-// other processes and after restarts. The hash is of these bytes: a string's bytes; a number's
-// eight bytes in little-endian order (integers extended to 64 bits, floats as float64 bits); one
-// byte for a bool; for arrays and structs their elements in turn, where strings are preceded by
-// their length. An array of bytes is hashed as its bytes. Keys of other types (interfaces,
-// pointers, channels, and types that contain them) have no such form. Their output stays the same
-// only for the life of the blueprint.
+// The output of a key is its 64-bit xxHash (seed 0) modulo n, if it is a string, a bool, a number,
+// or an array or struct of these. So it stays the same as long as n does, also in other processes
+// and after restarts. A string is hashed as its bytes. A number is hashed as eight bytes in
+// little-endian order (integers extended to 64 bits, floats as float64 bits). A bool is one byte.
+// Arrays and structs are hashed as their elements in turn, where strings are preceded by their
+// length. An array of bytes is hashed as its bytes. Keys of other types (interfaces, pointers,
+// channels, and types that contain them) have no such form. Their output stays the same only for
+// the life of the blueprint.
 //
 // Order: kept on each output, and so within a key. Acks: carried by the output.
 // Holds: two chunks waiting on each output. Ends: when in ends.
@@ -38,9 +38,9 @@ func partition[T any, K comparable](
 	}, with(opts, function("key", key != nil), flow.Traits{Passes: true})...)
 }
 
-// ByKey runs a sub-pipeline on each of n shards of the stream concurrently and merges the results:
-// it combines Partition, sub for each shard, and FanIn. sub is called n times, when the blueprint
-// is built, so each shard has its own state and sees all messages of its keys in order. The options
+// ByKey runs a sub-pipeline on each of n shards of the stream concurrently and merges the results.
+// It combines Partition, sub for each shard, and FanIn. It calls sub n times, when the blueprint is
+// built. So each shard has its own state and sees all messages of its keys in order. The options
 // are those of Partition.
 //
 // Order: kept within a key as far as sub keeps it, not between shards. Acks: as sub does.

@@ -10,9 +10,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Throttle passes n messages in each interval per, spaced evenly, by making the stream wait. burst
-// is the number of messages that may pass at once after a quiet time: 1 always keeps them evenly
-// spaced, n allows the whole interval's messages at its start. A drain keeps this pace, so the
+// Throttle passes n messages in each interval per, spaced evenly, by making the stream wait. After
+// a quiet time, up to burst messages may pass at once. A burst of 1 always keeps them evenly
+// spaced; n allows the whole interval's messages at its start. A drain keeps this pace, so the
 // messages in flight must fit into flow.DrainTimeout. A stop ends the wait at once.
 //
 // The limit holds for one running graph. Other processes have their own.

@@ -7,10 +7,10 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Try is Map with a second output for failures: when f returns an error or panics, its input goes
-// to the second output as a flow.Failure and counts as handled. f is called once per delivery,
-// because its errors are values and not faults: the fault policy does not apply, so retries belong
-// in f.
+// Try is Map with a second output for failures. When f returns an error or panics, its input is
+// sent to the second output as a flow.Failure and is regarded as handled. Errors of f are values
+// and not faults, so the fault policy does not apply, and f is called once per delivery. Retries
+// belong in f.
 //
 // Some errors are not treated as values. The verdicts flow.Skip, flow.RetryAfter and flow.Reject
 // decide about the message as everywhere else, and a flow.Permanent error stops the graph. An error

@@ -14,8 +14,8 @@ import (
 // Acks: a value is acked as soon as f has returned nil for it. With a ChunkSize above the default
 // of 1, a chunk is settled when f has been called with all of it. Ends: with its input; f's context
 // is cancelled when the graph stops or its drain takes too long. Errors: the fault policy decides
-// about an error or panic of f, and f may return the verdicts flow.Skip, RetryAfter and Reject.
-// While a value waits for its retry the values behind it wait too, except those of the same chunk.
+// on an error or panic of f, and f may return the verdicts flow.Skip, RetryAfter and Reject. While
+// a value waits for its retry the values behind it wait too, except those of the same chunk.
 func Func[T any](f func(ctx context.Context, v T) error, opts ...flow.StageOption) flow.Sink[T] {
 	opts = singly(opts)
 	if f == nil {
@@ -90,7 +90,7 @@ func (f each[T]) guard(ctx context.Context, m flow.Message[T]) (err error) {
 // Order: kept; see Func for Workers. Acks: when f returns nil the whole slice is acked. A
 // *flow.WriteError marks the values that failed; the others are acked. Ends: with its input; for
 // f's context see Func. Errors: with any other error, or a panic, all values of the slice fail. The
-// fault policy decides about each, and f is called again with those to be retried.
+// fault policy decides on each, and f is called again with those to be retried.
 func Batches[T any](f func(ctx context.Context, values []T) error, opts ...flow.StageOption) flow.Sink[T] {
 	if f == nil {
 		opts = append(slices.Clip(opts), nilFunc)
@@ -106,16 +106,16 @@ func Batches[T any](f func(ctx context.Context, values []T) error, opts ...flow.
 	}, opts...)
 }
 
-// Later is a sink whose values are settled later, for example by a webhook or by a person's
-// approval. f is called with each value and a ticket, and returns. Any goroutine may settle the
+// Later is a sink that lets values be settled later, for example by a webhook or by a person's
+// approval. It calls f with each value and a ticket, and f returns. Any goroutine may settle the
 // ticket with Ack, Nack or Dead. Up to n tickets may be open; then f is not called until one is
 // settled. A ticket that is not settled within the given time is nacked; zero or less sets no
 // limit. See flow.Later, which passes f the whole message.
 //
 // Order: f is called in order; the tickets may be settled in any order. Acks: a value is acked when
-// its ticket is acked. Ends: with its input, when all tickets are settled; values whose ticket is
-// still open after flow.DrainTimeout are given back. Errors: when f returns an error or panics its
-// ticket is void, and the fault policy decides about the value.
+// its ticket is acked. Ends: with its input, when all tickets are settled; values with tickets that
+// are still open after flow.DrainTimeout are given back. Errors: when f returns an error or panics
+// its ticket is void, and the fault policy decides on the value.
 func Later[T any](
 	n int, within time.Duration, f func(ctx context.Context, v T, t *flow.Ticket) error, opts ...flow.StageOption,
 ) flow.Sink[T] {

@@ -36,8 +36,8 @@ type StreamConfig[T any] struct {
 	MaxLen int64
 
 	// DedupeWindow is how long the stream remembers the ids of its entries and drops entries with
-	// the same id. Defaults to 0, off. With it a message whose reply was lost can be written again
-	// without a duplicate. It costs speed, see [writer.Config].
+	// the same id. Defaults to 0, off. With it, a message can be written again without a duplicate
+	// after its reply was lost. It costs speed, see [writer.Config].
 	DedupeWindow time.Duration
 	// IDFor returns the dedupe id of a message: messages with the same id are duplicates. Defaults
 	// to the MessageID with a hash of the entry, also when IDFor returns "". The hash is needed
@@ -56,8 +56,8 @@ type StreamConfig[T any] struct {
 	HeadersFor func(flow.Message[T]) flow.Headers
 
 	// OnFull is called before each retry of a message for which the server has no memory or the
-	// stream has no room. nil waits for room, flow.Skip drops the message, and any other error
-	// fails it. Defaults to waiting. It must not block.
+	// stream has no room. If it returns nil, the sink waits for room; flow.Skip drops the message,
+	// and any other error fails it. Defaults to waiting. It must not block.
 	OnFull func(flow.Message[T]) error
 
 	// Wait is how long to keep trying if Redis is not reachable at the start. Defaults to 0: the
@@ -76,8 +76,8 @@ type StreamConfig[T any] struct {
 type StreamRetry struct {
 	Key        string // of the config
 	NotWritten int    // messages that certainly were not written
-	// Unknown counts messages whose reply was lost. Without DedupeWindow, those that were written
-	// will be in the stream twice.
+	// Unknown counts messages that were sent without a reply arriving. Without DedupeWindow, those
+	// that were written will be in the stream twice.
 	Unknown int
 	Err     error
 	Wait    time.Duration // before the next try
@@ -85,21 +85,21 @@ type StreamRetry struct {
 
 const defaultDepth = 128
 
-// Stream appends each message to a Redis stream. A message counts as written when the server has
-// replied with the entry's id. Each reply is checked, so a failed message does not affect its
+// Stream appends each message to a Redis stream. A message is regarded as written when the server
+// has replied with the entry's id. Each reply is checked, so a failed message does not affect its
 // neighbours.
 //
 // While Redis is unreachable, full or loading, the sink retries until the graph is stopped.
-// Meanwhile the sources stop reading, and nothing is lost or dead-lettered. A message whose reply
-// was lost is written again, so it may be in the stream twice (at least once) unless DedupeWindow
-// is set. OnRetry counts these messages, and in the native format the second copy is marked
+// Meanwhile the sources stop reading, and nothing is lost or dead-lettered. If its reply was lost,
+// a message is written again, so it may be in the stream twice (at least once) unless DedupeWindow
+// is set. OnRetry reports how many, and in the native format the second copy is marked
 // (flow.Meta.MaybeDuplicate). A message that is too large or cannot be encoded is rejected (see
 // flow.Reject). So is a message for which KeyFor chose a key that the server refuses, such as a key
 // of another type. Missing permissions and a Key of the wrong type stop the graph.
 //
 // In the native format the message's MessageID, Key, Type, ReplyTo, Deadline and Headers become the
-// fields id, key, type, reply, limit (the remaining time) and h:* (the header "traceparent" becomes
-// the trace context), and MaybeDuplicate becomes dup. The sink's own goroutine encodes the values
+// fields id, key, type, reply, limit (the remaining time) and h:*. The header "traceparent" becomes
+// the trace context, and MaybeDuplicate becomes dup. The sink's own goroutine encodes the values
 // while the stages before it work. With Pipelines 1, flow.Workers and flow.KeyedBy let the sink
 // write in parallel and keep each key's order.
 //

@@ -27,7 +27,7 @@ type streamWriter[T any] struct {
 	// The messages of the current chunk that are not settled, encoded.
 	out     []redisio.Outgoing
 	at      []int // their indices in the chunk
-	unknown []int // those of at whose outcome was once unknown
+	unknown []int // those of at with an outcome that was once unknown
 	results []redisio.Result
 
 	fields redisio.Fields
@@ -146,9 +146,9 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 	return again > 0 && !stop
 }
 
-// outcome returns the final outcome of a message for key whose write failed with err, and whether
-// it ends the graph. nil means that the write is retried. maybe says that an earlier try may have
-// written the message.
+// outcome returns the final outcome of a message for key after its write failed with err, and
+// whether it ends the graph. A nil outcome means that the write is retried. If maybe is set, an
+// earlier try may have written the message.
 func (s *streamWriter[T]) outcome(m flow.Message[T], key string, err error, maybe bool) (outcome error, ends bool) {
 	switch {
 	case errors.Is(err, redisio.ErrNoStream):

@@ -33,7 +33,7 @@ func (e *CutError) Unwrap() error { return e.Err }
 // Write that blocks cannot be interrupted: the sink waits for it, at the end for as long as
 // flow.KillGrace. Errors: after an error or a short write (io.ErrShortWrite), the values that were
 // written completely are acked. The value that was cut off has a *CutError, and all behind it have
-// the error. The fault policy decides about them, and by default writes them again. If appendTo
+// the error. The fault policy decides on them, and by default writes them again. If appendTo
 // panics, nothing of its chunk is written.
 func Writer[T any](w io.Writer, appendTo func(dst []byte, v T) []byte, opts ...flow.StageOption) flow.Sink[T] {
 	opts = slices.Clip(opts)

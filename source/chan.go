@@ -11,7 +11,7 @@ import (
 // Chan is a source of the values received from a channel. It waits for one value and adds those
 // that are buffered already, up to a chunk. It never waits for more.
 //
-// Order: the channel's. Acks: none; a value counts as delivered once it was received. One that
+// Order: the channel's. Acks: none; a value is regarded as delivered once it was received. One that
 // fails for good stops the graph, unless the policy drops it. Ends: when the channel is closed, or
 // by drain, which leaves unread values in the channel. Errors: none of its own.
 func Chan[T any](c <-chan T, opts ...flow.StageOption) flow.Source[T] {

@@ -115,7 +115,7 @@ func (f *feed[I]) take(add func([]I) int, last bool) (n int, end error) {
 		f.want = 0
 	}
 	if left > 0 || f.end != nil || revoke && f.readers > 1 {
-		wake(f.ready) // wakes this reader's next call, or another reader whose demand was revoked too
+		wake(f.ready) // wakes this reader's next call, or another reader that had its demand revoked
 	}
 	if left > 0 {
 		return n, nil

@@ -38,15 +38,15 @@ type StreamConfig[T any] struct {
 
 	// MaxInFlight is the maximum number of entries that are read and not settled; flow.MaxBytes
 	// limits their bytes. The pending list of this reader has no more, apart from entries that wait
-	// for their next delivery. Defaults to 4096, and 64 MiB. Redis counts entries, not bytes, so one
-	// read may return up to twice the free bytes, or 1 MiB, or one entry of any size. The source then
-	// holds at most twice its bytes, and three times while a reply arrives. With AtMostOnce only
-	// MaxCount bounds a reply whose entries are suddenly larger than all before.
+	// for their next delivery. Defaults to 4096, and 64 MiB. Redis counts entries, not bytes, so
+	// one read may return up to twice the free bytes, or 1 MiB, or one entry of any size. The
+	// source then holds at most twice its bytes, and three times while a reply arrives. With
+	// AtMostOnce, if entries are suddenly larger than all before, only MaxCount bounds the reply.
 	MaxInFlight int
 
-	// MaxDeliveries is how often an entry is delivered that fails, or whose reader dies; after that
-	// it becomes a dead letter. The server counts the deliveries of all readers. Defaults to 16.
-	// Negative means no limit.
+	// MaxDeliveries is how often an entry is delivered if it fails or its reader dies. After that
+	// it becomes a dead letter. The server's count includes all readers. Defaults to 16. Negative
+	// means no limit.
 	MaxDeliveries int
 	// DeadKey is the stream for dead letters. Defaults to Key+":dead". With a cluster client it
 	// must share Key's hash slot, so there the default for a Key without a hash tag is
@@ -174,7 +174,7 @@ func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	return p
 }
 
-// deadKey returns the default key of dead letters, or "" if there is none in the same hash slot.
+// deadKey returns the default key of dead letters, or "" if no default is in the same hash slot.
 func deadKey(key string, cluster bool) string {
 	if !cluster {
 		return key + ":dead"

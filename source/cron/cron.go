@@ -42,7 +42,7 @@ func Source(rdb redis.UniversalClient, spec string, cfg source.TicksConfig,
 //   - five fields as in a crontab, such as "*/5 8-18 * * MON-FRI" (minute, hour, day of month,
 //     month, day of week)
 //   - a descriptor: @yearly, @monthly, @weekly, @daily or @hourly
-//   - "@every 10s", whose ticks are the multiples of the duration since 1970 in UTC, so that all
+//   - "@every 10s", which ticks at the multiples of the duration since 1970 in UTC, so that all
 //     processes agree
 //
 // loc is the time zone of the five fields and descriptors. Defaults to UTC, where every minute
