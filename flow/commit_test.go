@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// What has settled of a chunk is committed while its lane sits in the next message, also when the
-// chunk came to a committer at rest: it is to look by itself again. The lane has flushed less than
-// flushAfter ago, so it tells of nothing before it is through.
+// The settled part of a chunk is committed while its lane is busy with the next message. This holds
+// even if the committer was idle when the chunk arrived, because the committer checks again by
+// itself. The lane flushed less than flushAfter ago, so it reports nothing before it has finished.
 func TestCommitterAtRestLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(2)
@@ -36,8 +36,8 @@ func TestCommitterAtRestLooksAgain(t *testing.T) {
 	})
 }
 
-// Commits that follow one another closely are gathered, one that nothing came before is not put
-// off, and the end puts off none.
+// Commits in quick succession are combined. A commit after a pause is not delayed, and neither is a
+// commit at the end.
 func TestCommitsAreGathered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(101)

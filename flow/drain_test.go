@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// handled keeps the values that a handler has begun.
+// handled records the values that a handler has begun.
 type handled struct {
 	mu     sync.Mutex
 	values []int
@@ -25,7 +25,8 @@ func (h *handled) add(v int) {
 	h.values = append(h.values, v)
 }
 
-// wantSplit checks that what was handled is acked, and that the rest of what was read went back as not begun.
+// wantSplit checks that the handled entries are acked and that the other entries read were given
+// back as not begun.
 func (h *handled) wantSplit(t *testing.T, src *script) (acked, unbegun int) {
 	t.Helper()
 	src.mu.Lock()
@@ -131,7 +132,7 @@ func slowSink(f func(context.Context, int) (int, error)) Sink[int] {
 	}, ChunkSize(1))
 }
 
-// What waits behind a handler that hangs does not wait for it.
+// Messages behind a handler that hangs are given back without waiting for it.
 func TestFault_D4_DrainGivesBackBehindAHandlerThatHangs(t *testing.T) {
 	for name, opts := range map[string][]StageOption{
 		"fused": nil, "workers": {Workers(2)}, "unordered": {Workers(2), Unordered()},
@@ -146,7 +147,7 @@ func TestFault_D4_DrainGivesBackBehindAHandlerThatHangs(t *testing.T) {
 					h.add(v)
 					<-release
 					return v, nil
-				}, append(opts, Traits{Holds: 300, HoldsFor: time.Hour})...) // so that much is read
+				}, append(opts, Traits{Holds: 300, HoldsFor: time.Hour})...) // so that many entries are read
 				r := start(t, New("g", To(hang, (&bag[int]{}).sink()), DrainTimeout(time.Hour)))
 				time.Sleep(time.Second)
 				drained := make(chan error, 1)
@@ -154,7 +155,7 @@ func TestFault_D4_DrainGivesBackBehindAHandlerThatHangs(t *testing.T) {
 					_, err := r.Drain(t.Context())
 					drained <- err
 				}()
-				time.Sleep(lookLast) // the committer has looked
+				time.Sleep(lookLast) // the committer has checked
 				src.mu.Lock()
 				back, left := len(src.settled), src.next-len(src.settled)
 				src.mu.Unlock()
@@ -171,7 +172,8 @@ func TestFault_D4_DrainGivesBackBehindAHandlerThatHangs(t *testing.T) {
 	}
 }
 
-// A source that others do not share is drained to its end, and what was begun is finished: also what a batch holds.
+// A source that no other process shares is drained to its end. Everything begun is finished,
+// including messages that a batch holds.
 func TestFault_D4_DrainFinishesWhatWasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out, h := newScript(5000, Traits{GivesBack: true}), &bag[[]int]{}, &handled{}
@@ -303,7 +305,8 @@ func TestFault_D4_DrainSaysWhatItWaitsFor(t *testing.T) {
 	})
 }
 
-// At a stop, what a stage holds has not been handled, and what waits has not been begun. What a handler has is its own.
+// At a stop, the messages that a stage holds have not been handled, and waiting messages have not
+// been begun. A message inside a handler belongs to that handler.
 func TestFault_D1_StopTellsWhatWasNotBegun(t *testing.T) {
 	outcomes := func(src *script) (unbegun, begun []int) {
 		src.mu.Lock()

@@ -7,7 +7,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A drain finishes what a handler has begun. What waits for its turn goes back to a source that can give it to others.
+// A drain finishes messages that a handler has begun. Waiting messages go back to the source if it
+// can give them to other readers.
 func ExampleTraits_givesBack() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk", "honey")
@@ -37,7 +38,8 @@ func ExampleTraits_givesBack() {
 	// left in the queue: 2
 }
 
-// A stage that only passes its messages on does not begin them: what waits behind it goes back at a drain, too.
+// A stage that only passes messages on does not begin them. At a drain, the messages that wait
+// behind it go back too.
 func ExampleTraits_passes() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk", "honey")

@@ -10,10 +10,10 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// keyboard reads lines from what knows no context, such as standard input.
+// keyboard reads lines from a reader that knows no context, such as standard input.
 type keyboard struct {
 	lines *bufio.Scanner
-	next  <-chan error // of the scan that is under way
+	next  <-chan error // of the scan in progress
 }
 
 func (k *keyboard) Read(ctx context.Context, in *flow.Intake[string]) error {
@@ -38,7 +38,7 @@ func (k *keyboard) Read(ctx context.Context, in *flow.Intake[string]) error {
 	}
 }
 
-// A call that cannot be interrupted runs aside, so that it does not hold up the end.
+// Aside runs a call that cannot be interrupted, so that the call does not delay the end.
 func ExampleAside() {
 	input := strings.NewReader("tea\njam\n") // or os.Stdin
 	typed := flow.NewSource("keyboard", func() flow.Reader[string] { return &keyboard{lines: bufio.NewScanner(input)} })

@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Validate returns all mistakes at once, each with what to do about it.
+// Validate returns all mistakes at once, each with its remedy.
 func ExampleGraph_Validate() {
 	orders := from("tea", "milk")
 	loud := mapTo(orders, flow.Pure(strings.ToUpper), flow.Name("shout"), flow.Workers(0))
@@ -36,7 +36,8 @@ func shop() *flow.Graph {
 	return flow.New("shop", flow.To(packed, discard[string](), flow.Name("ship")))
 }
 
-// Mermaid draws the blueprint, for a README or a page. Thick arrows cross goroutines.
+// Mermaid draws the blueprint so that a README or a web page can show it. Thick arrows cross
+// goroutines.
 func ExampleGraph_Mermaid() {
 	fmt.Print(shop().Mermaid())
 	// Output:
@@ -64,7 +65,7 @@ func ExampleGraph_DOT() {
 	// }
 }
 
-// Describe returns the blueprint as data: what runs, in which order, and what bounds its memory.
+// Describe returns the blueprint as data: the stages, their order, and the bounds of their memory.
 func ExampleGraph_Describe() {
 	d := shop().Describe()
 	for _, s := range d.Stages {
@@ -114,8 +115,8 @@ func ExampleGraph_MarshalJSON() {
 	// } <nil>
 }
 
-// A name is what errors, snapshots and drawings call a stage. Without one, it is its operator's, with a number if there
-// are several.
+// Errors, snapshots and drawings refer to a stage by its name. The name defaults to that of the
+// operator, with a number if there are several.
 func ExampleName() {
 	in := from("tea")
 	same := flow.Pure(func(s string) string { return s })
@@ -131,7 +132,8 @@ func ExampleName() {
 	// discard
 }
 
-// every is an operator that lets each n-th message through. It checks its arguments as those of this package do.
+// every is an operator that passes each n-th message. It checks its arguments as the operators of
+// this package do.
 func every[T any](in flow.Source[T], n int, opts ...flow.StageOption) flow.Source[T] {
 	if n < 1 {
 		opts = append(opts, flow.Invalid("n", fmt.Sprintf("every %d. message", n), "give 1 or more"))
@@ -156,7 +158,7 @@ func ExampleInvalid() {
 	// <nil>
 }
 
-// InvalidError takes what a config's own validation says.
+// InvalidError takes the error of a config's own validation.
 func ExampleInvalidError() {
 	err := errors.New("queue: the address is empty")
 	in := flow.NewSource("queue", func() flow.Reader[int] { return &list[int]{} }, flow.InvalidError(err))
@@ -165,8 +167,8 @@ func ExampleInvalidError() {
 	// flow: graph "shop": stage "queue": queue: the address is empty
 }
 
-// A stage that waits for more messages than its source lets into the graph would wait forever. If
-// the stage declares it, Validate reports it.
+// A stage that waits for more messages than its source lets into the graph would wait forever.
+// Validate reports this if the stage declares how many it waits for.
 func ExampleTraits() {
 	in := from(1, 2, 3)
 	hundred := flow.Via(in, "hundred", func() flow.Handler[int, []int] { return &batch[int]{size: 100} },

@@ -30,7 +30,7 @@ func (l *lines) Read(_ context.Context, in *flow.Intake[int]) error {
 	for in.Room() > 0 && len(l.rest) > 0 {
 		line := l.rest[0]
 		if in.Len() > 0 && in.Bytes() < len(line) {
-			break // no credits for it now; the first one is let through however large it is
+			break // no credits for it now; the first entry passes whatever its size
 		}
 		l.rest = l.rest[1:]
 		meta := flow.Meta{ID: fmt.Sprint("line ", in.Seq()+1)}
@@ -48,7 +48,7 @@ func (l *lines) Read(_ context.Context, in *flow.Intake[int]) error {
 	return nil
 }
 
-// With sizes, credits are bytes too.
+// If entries have sizes, credits also limit bytes.
 func ExampleMaxBytes() {
 	l := &lines{rest: []string{"1001", "1002", "1003", "1004", "1005"}}
 	in := flow.NewSource("lines", func() flow.Reader[int] { return l }, flow.MaxBytes(10))
@@ -58,7 +58,8 @@ func ExampleMaxBytes() {
 	// of 5 lines the first read took 2 error: <nil>
 }
 
-// An entry that cannot be decoded is a fault of its own: the fault policy decides about it, and the others go on.
+// An entry that cannot be decoded is a fault of its own. The fault policy decides on it, and the
+// other entries continue.
 func ExampleIntake_AddBad() {
 	in := flow.NewSource("lines", func() flow.Reader[int] { return &lines{rest: []string{"1", "two", "3"}} },
 		flow.OnFault(func(f *flow.Fault) flow.Decision {
@@ -74,8 +75,8 @@ func ExampleIntake_AddBad() {
 	// error: <nil>
 }
 
-// A source that delivers again what is nacked, and has a place for dead letters, says so. For others a nack, and a dead
-// letter, stop the graph: nothing is lost silently.
+// A source declares that it redelivers nacked entries and that it can store dead letters. Without
+// these traits a nack or a dead letter stops the graph, so nothing is lost silently.
 func ExampleTraits_redelivers() {
 	sold := func(_ context.Context, s string) (string, error) { return s, errors.New("sold out") }
 	run := func(in flow.Source[string], p flow.Policy) error {
@@ -92,7 +93,7 @@ func ExampleTraits_redelivers() {
 	// <nil> [tea: delivered 3 times: sold out]
 }
 
-// Without a place for dead letters, a source cannot give up an entry but by stopping.
+// A source that cannot store dead letters can give up an entry only by stopping.
 func ExampleTraits_deadLetters() {
 	in := flow.NewSource("lines", func() flow.Reader[int] { return &lines{rest: []string{"1"}} })
 	bad := mapTo(in, func(_ context.Context, n int) (int, error) { return n, flow.Reject(errors.New("hopeless")) })
@@ -101,7 +102,7 @@ func ExampleTraits_deadLetters() {
 	// flow: graph "sums": stage "map": message line 1: flow: source cannot deliver the message again: rejected: hopeless
 }
 
-// A sink gets, and a source is asked for, at most as many messages at once.
+// ChunkSize is the maximum number of messages that a sink gets, or a source is asked for, at once.
 func ExampleChunkSize() {
 	largest := 0
 	chunks := flow.NewSink("chunks", func() flow.Writer[int] {
@@ -116,7 +117,7 @@ func ExampleChunkSize() {
 	// at most two: true error: <nil>
 }
 
-// A source whose Read never blocks needs no goroutine of its own.
+// If Read never blocks, a source needs no goroutine of its own.
 func ExampleTraits_inline() {
 	numbers := flow.NewSource(
 		"numbers",

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A drain that takes too long is cut short. Handlers learn it from their context, the error names
-// the stages that were working, and unfinished entries go back to their source.
+// A drain that takes too long is cut short. The contexts of the handlers are cancelled, the error
+// names the stages that were working, and unfinished entries go back to their source.
 func ExampleDrainTimeout() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk", "honey")
@@ -36,8 +36,8 @@ func ExampleDrainTimeout() {
 	// left in the queue: 3
 }
 
-// A handler that ignores its context cannot be ended in Go. The graph waits for it no longer than KillGrace, gives back
-// what it has, and says so.
+// Go cannot end a handler that ignores its context. The graph waits at most KillGrace for it, gives
+// back its entries, and reports it.
 func ExampleKillGrace() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea")

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A stage with several outputs: each message goes to the one it belongs to.
+// A stage with several outputs sends each message to the matching one.
 func ExampleRoute() {
 	parts := flow.Route(from(1, 2, 3, 4, 5), "parity", 2, func() flow.RouteFunc[int, int] {
 		return func(_ context.Context, m flow.Message[int], emit func(int, flow.Message[int])) error {
@@ -24,7 +24,7 @@ func ExampleRoute() {
 	// [2 4] [1 3 5] <nil>
 }
 
-// A copy for each branch: the entry is acknowledged when all branches are done with it.
+// Each branch gets a copy. The entry is acknowledged when all branches are done with it.
 func ExampleRoute_copies() {
 	orders := queueOf("tea", "jam")
 	copies := flow.Route(orders.source(), "copies", 2, func() flow.RouteFunc[string, string] {
@@ -42,7 +42,7 @@ func ExampleRoute_copies() {
 	// [tea jam] [tea jam] acked: [tea jam] error: <nil>
 }
 
-// AnyPort gives a message to whichever output has room.
+// AnyPort sends a message to any output that has room.
 func ExampleRoute_anyPort() {
 	tills := flow.Route(from(1, 2, 3, 4), "tills", 2, func() flow.RouteFunc[int, int] {
 		return func(_ context.Context, m flow.Message[int], emit func(int, flow.Message[int])) error {
@@ -59,7 +59,7 @@ func ExampleRoute_anyPort() {
 	// [1 2 3 4] <nil>
 }
 
-// Two outputs of different types: what succeeds and what does not. Errors are a branch like any other.
+// Two outputs of different types: successes and failures. Errors are a branch like any other.
 func ExampleFork() {
 	numbers, failed := flow.Fork(
 		from("1", "two", "3"),
@@ -89,7 +89,7 @@ func ExampleFork() {
 	// parse "two": strconv.Atoi: parsing "two": invalid syntax
 }
 
-// Merge takes what comes first. The order within each input is kept.
+// Merge passes messages on as they arrive. It keeps the order within each input.
 func ExampleMerge() {
 	all := flow.Merge("orders", []flow.Source[string]{from("tea", "jam"), from("milk")})
 	fmt.Println(flow.New("shop", flow.To(all, printing[string]())).Run(context.Background()))

@@ -22,14 +22,16 @@ func pack(_ context.Context, s string) (string, error) {
 	return "packed " + s, nil
 }
 
-// runPack runs a queue of orders through pack with a policy, and prints what the queue says of it.
+// runPack runs a queue of orders through pack with a policy, and prints the outcomes that the queue
+// recorded.
 func runPack(orders *queue[string], p flow.Policy) {
 	packed := mapTo(orders.source(), pack, flow.OnFault(p))
 	err := flow.New("shop", flow.To(packed, printing[string]())).Run(context.Background())
 	fmt.Println("acked:", orders.acked, "dropped:", orders.dropped, "dead:", orders.dead, "error:", err)
 }
 
-// A poison message is tried a few times, then goes to the dead letters with its error, and the others go on.
+// A poison message is retried a few times and then becomes a dead letter with its error. The other
+// messages continue.
 func ExampleOnFault() {
 	orders := queueOf("tea", "stone", "jam")
 	packed := mapTo(orders.source(), pack, flow.OnFault(flow.Retry(2, time.Millisecond, flow.DeadLetter)))
@@ -41,7 +43,8 @@ func ExampleOnFault() {
 	// acked: [tea jam] dead: [stone: too heavy] error: <nil>
 }
 
-// A panic is a fault like any other: the message goes by the policy, the stage gets a new handler, the graph goes on.
+// A panic is a fault like any other. The policy decides on the message, the stage gets a new
+// handler, and the graph continues.
 func ExamplePanicError() {
 	orders := queueOf("tea", "", "jam")
 	initials := mapTo(orders.source(), func(_ context.Context, s string) (string, error) {
@@ -71,7 +74,8 @@ func ExampleCatch() {
 	// Output: panic: runtime error: index out of range [0] with length 0
 }
 
-// Faults is the policy of all stages that have none of their own. A Policy is a function, and may look at the fault.
+// Faults sets the policy of all stages that have no policy of their own. A Policy is a function
+// that may inspect the fault.
 func ExampleFaults() {
 	orders := queueOf("tea", "stone", "jam")
 	g := flow.New("shop", flow.To(mapTo(orders.source(), pack), discard[string]()),
@@ -104,7 +108,8 @@ func ExampleRetry() {
 	// <nil>
 }
 
-// A nack gives the entry back. Its source delivers it again, to the dead letters after as many times as it allows.
+// A nack gives the entry back. Its source delivers it again, and makes it a dead letter after the
+// maximum number of deliveries.
 func ExampleNack() {
 	orders := queueOf("tea", "stone")
 	orders.deliveries = 3
@@ -114,18 +119,18 @@ func ExampleNack() {
 	// acked: [tea] dropped: [] dead: [stone: delivered 3 times: too heavy] error: <nil>
 }
 
-// With a delay, the source waits with the next delivery, and nothing waits here.
+// With a delay, the source postpones the next delivery, and nothing waits in the graph.
 func ExampleNackAfter() {
 	orders := queueOf("stone")
 	orders.deliveries = 2
 	runPack(orders, flow.NackAfter(time.Minute))
-	fmt.Println("asked to wait:", orders.delays) // the examples' queue does not
+	fmt.Println("asked to wait:", orders.delays) // the queue of these examples does not wait
 	// Output:
 	// acked: [] dropped: [] dead: [stone: delivered 2 times: too heavy] error: <nil>
 	// asked to wait: [1m0s 1m0s]
 }
 
-// The delay doubles with each delivery, give or take half of it.
+// The delay doubles with each delivery, plus or minus half of it.
 func ExampleNackBackoff() {
 	orders := queueOf("stone")
 	orders.deliveries = 2
@@ -151,7 +156,7 @@ func ExampleDrop() {
 	// acked: [tea] dropped: [stone] dead: [] error: <nil>
 }
 
-// Where a message must not be passed over, the graph stops, and the entry stays in its source.
+// If a message must not be skipped, the graph stops and the entry stays in its source.
 func ExampleStop() {
 	orders := queueOf("stone", "tea")
 	packed := mapTo(orders.source(), pack)
@@ -163,7 +168,8 @@ func ExampleStop() {
 	// left: 2
 }
 
-// Verdicts: a handler that knows better than the policy returns its decision as an error. Skip: not wanted, done.
+// A handler that knows better than the policy returns a verdict as its error. Skip means that the
+// message is not wanted and is done.
 func ExampleReject() {
 	orders := queueOf("tea", "", "stone")
 	checked := mapTo(orders.source(), func(_ context.Context, s string) (string, error) {
@@ -183,7 +189,7 @@ func ExampleReject() {
 	// acked: ["tea"] dropped: [""] dead: ["stone: rejected: we don't sell stones"]
 }
 
-// RetryAfter is the verdict for "not now": the source delivers the message again after a while.
+// RetryAfter is the verdict for "not now". The source delivers the message again after the delay.
 func ExampleRetryAfter() {
 	orders := queueOf("tea")
 	sold := flow.Step(orders.source(), "sell", func() flow.StepFunc[string, string] {
@@ -195,14 +201,15 @@ func ExampleRetryAfter() {
 		}
 	})
 	fmt.Println(flow.New("shop", flow.To(sold, printing[string]())).Run(context.Background()))
-	fmt.Println("asked to wait:", orders.delays) // the examples' queue does not
+	fmt.Println("asked to wait:", orders.delays) // the queue of these examples does not wait
 	// Output:
 	// tea
 	// <nil>
 	// asked to wait: [1h0m0s]
 }
 
-// Some errors no retry will cure. Marked as permanent, they stop the graph at once.
+// Some errors cannot be fixed by a retry. Permanent marks them, so that they stop the graph at
+// once.
 func ExamplePermanent() {
 	shelf := flow.NewSink("shelf", func() flow.Writer[string] {
 		return flow.WriterFunc[string](func(context.Context, []flow.Message[string]) error {
@@ -218,7 +225,7 @@ func ExamplePermanent() {
 	// shelf after 0 restarts: wrong password
 }
 
-// An operator that makes something else of errors lets verdicts, and what is permanent, pass.
+// An operator that converts errors must let verdicts and permanent errors pass.
 func ExampleVerdict() {
 	for _, err := range []error{
 		errors.New("no connection"),
@@ -239,12 +246,13 @@ func ExampleVerdict() {
 	// no verdict, permanent: true
 }
 
-// unreachable is a Writer whose backend is down.
+// unreachable is a Writer with a backend that is down.
 type unreachable struct{ flow.WriterFunc[string] }
 
 func (unreachable) Open(context.Context) error { return errors.New("connection refused") }
 
-// A stage that fails as a whole is started again, so often within a while, then the graph stops.
+// A stage that fails as a whole is restarted. After too many restarts within the window the graph
+// stops.
 func ExampleRestarts() {
 	shelf := flow.NewSink("shelf", func() flow.Writer[string] { return unreachable{} })
 	err := flow.New("shop", flow.To(queueOf("tea").source(), shelf),
@@ -268,7 +276,7 @@ func ExampleOnEvent() {
 	// settled: 2 error: <nil>
 }
 
-// A graph logs to what it is given: its life at Info, faults at Warn.
+// A graph logs to the given logger: its lifecycle at Info, faults at Warn.
 func ExampleLog() {
 	short := zerolog.ConsoleWriter{Out: os.Stdout, NoColor: true, PartsOrder: []string{"level", "message"},
 		FieldsExclude: []string{"tries", "attempt", "after"}}
@@ -300,7 +308,7 @@ func ExampleLogger() {
 	// msg="nearly empty" service=packing graph=shop name=tea
 }
 
-// The message is tried three times more, every millisecond.
+// The message is retried three times, every millisecond.
 func ExampleRetryEvery() {
 	orders := queueOf("stone")
 	sold := mapTo(orders.source(), func(_ context.Context, order string) (string, error) {

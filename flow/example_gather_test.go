@@ -7,10 +7,10 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// inSequence passes on one input after the other.
+// inSequence passes its inputs on one after the other.
 type inSequence struct{}
 
-// Pick says which inputs to read from: only the first that has not ended.
+// Pick selects the inputs to read from: only the first that has not ended.
 func (inSequence) Pick(open []bool) []int {
 	for port, is := range open {
 		if is {
@@ -25,7 +25,7 @@ func (inSequence) Handle(_ context.Context, _ int, m flow.Message[string], emit 
 	return nil
 }
 
-// A fan-in that cares which input a message comes from: the history first, then what is new.
+// A fan-in that depends on the input a message comes from: first the history, then new messages.
 func ExampleGather() {
 	history, news := from("1969", "1989"), from("today")
 	all := flow.Gather("sequence", []flow.Source[string]{history, news},

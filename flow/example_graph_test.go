@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A graph whose sources end, ends. Interrupted before, it drains: what has been read is finished first.
+// A graph ends when its sources have ended. If it is interrupted before, it drains: messages
+// already read are finished first.
 func ExampleGraph_Run() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -28,11 +29,12 @@ func ExampleGraph_Run() {
 	// error: <nil>
 }
 
-// The context is done while the first message is at work: all that has been read is finished and acknowledged.
+// The context is cancelled while the first message is being handled. All messages already read are
+// finished and acknowledged.
 func ExampleGraph_Run_gracefulStop() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk", "honey")
-	orders.stays = true // like a stream, it has no end
+	orders.stays = true // it has no end, like a stream
 
 	packed := mapTo(orders.source(), func(ctx context.Context, order string) (string, error) {
 		interrupt()                                  // as Ctrl-C might, at the first message
@@ -47,8 +49,8 @@ func ExampleGraph_Run_gracefulStop() {
 	// acked: [tea milk honey] error: <nil>
 }
 
-// A graph stops by itself when a message fails and the policy is to stop, or a stage fails too often. The error tells
-// the stage and the entry.
+// A graph stops by itself when a message fails and the policy is to stop, or when a stage fails too
+// often. The error names the stage and the entry.
 func ExampleGraph_Run_failure() {
 	counts := mapTo(queueOf("1", "2", "three").source(), func(_ context.Context, s string) (int, error) {
 		var n int
@@ -69,7 +71,8 @@ func ExampleGraph_Run_failure() {
 	// cause: expected integer
 }
 
-// A service starts its graph and goes on. The first signal drains the graph; after it, a second one ends the process.
+// A service starts its graph and continues. The first signal drains the graph; the second one ends
+// the process.
 func ExampleGraph_Start() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -77,20 +80,20 @@ func ExampleGraph_Start() {
 	g := flow.New("shop", flow.To(queueOf("tea").source(), printing[string]()), flow.DrainTimeout(20*time.Second))
 	running, err := g.Start(ctx)
 	if err != nil {
-		log.Fatal(err) // what Validate says
+		log.Fatal(err) // the error of Validate
 	}
 	// … serve HTTP, for one …
 	select {
 	case <-ctx.Done():
 	case <-running.Done():
 	}
-	stop() // from now on a signal does what it does without us
+	stop() // from now on signals have their default effect
 	if err := running.Wait(); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// A graph is drained, and reports what it has done.
+// Drain ends a graph and returns a report of what it has done.
 func ExampleRunning_Drain() {
 	orders := queueOf("tea", "milk")
 	orders.stays = true
@@ -119,7 +122,7 @@ func ExampleRunning_Stop() {
 	started := make(chan struct{})
 	slow := mapTo(orders.source(), func(ctx context.Context, order string) (string, error) {
 		close(started)
-		<-ctx.Done() // work that takes long
+		<-ctx.Done() // slow work
 		fmt.Println("told:", context.Cause(ctx))
 		return "", ctx.Err()
 	})
@@ -135,7 +138,7 @@ func ExampleRunning_Stop() {
 	// given back: 2, error: <nil>
 }
 
-// A paused graph finishes what it has read, and its sources ask for no more.
+// A paused graph finishes the messages already read, and its sources read no more.
 func ExampleRunning_Pause() {
 	orders := queueOf("tea")
 	orders.stays = true
@@ -154,7 +157,8 @@ func ExampleRunning_Pause() {
 	// <nil>
 }
 
-// A snapshot tells what the sources, the stages and the edges between goroutines have done so far.
+// A snapshot reports what the sources, the stages and the edges between goroutines have done so
+// far.
 func ExampleRunning_Snapshot() {
 	ctx := context.Background()
 	loud := mapTo(queueOf("tea", "milk", "honey").source(), func(_ context.Context, s string) (string, error) {
@@ -211,13 +215,13 @@ func ExampleNew() {
 	// error: <nil>
 }
 
-// A sink is a description: it may end several branches, and To adds options of the one at hand.
+// A sink is only a description, so it may end several branches. To adds options for one of them.
 func ExampleTo() {
 	orders := queueOf("tea", "milk", "honey")
 	shelf := printing[string]()
 	g := flow.New("shop", flow.To(orders.source(), shelf, flow.Name("shelf"), flow.ChunkSize(2)))
 	fmt.Println(g.Run(context.Background()))
-	fmt.Println("acked:", orders.acked) // what a sink has written is acknowledged
+	fmt.Println("acked:", orders.acked) // messages that a sink has written are acknowledged
 	// Output:
 	// tea
 	// milk
@@ -226,7 +230,8 @@ func ExampleTo() {
 	// acked: [tea milk honey]
 }
 
-// A program's main: Ctrl-C finishes what has been read, Ctrl-C twice gives it back.
+// A program's main function. Ctrl-C finishes the messages already read; a second Ctrl-C gives them
+// back.
 func ExampleGraph_RunUntilInterrupt() {
 	g := flow.New("hello", flow.To(from("hello", "world"), printing[string]()))
 	if err := g.RunUntilInterrupt(context.Background()); err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// The outcome of a joined message is that of all its entries: here the batch with the bad one goes to the dead letters.
+// The outcome of a joined message applies to all its entries. Here the batch with the bad one
+// becomes a dead letter.
 func ExampleJoin() {
 	orders := queueOf("tea", "milk", "stone", "jam")
 	boxes := flow.Via(orders.source(), "box", func() flow.Handler[string, []string] { return &batch[string]{size: 2} },
@@ -27,12 +28,12 @@ func ExampleJoin() {
 	// <nil> acked: [tea milk] dead: [stone: rejected: too heavy jam: rejected: too heavy]
 }
 
-// latest keeps one message and passes on the last one only.
+// latest holds one message and passes on only the last one.
 type latest struct{ held *flow.Held[string] }
 
 func (l *latest) Handle(ctx context.Context, m flow.Message[string], _ flow.Emit[string]) error {
 	if l.held != nil {
-		l.held.Done() // overtaken: as good as done
+		l.held.Done() // superseded, so it is done
 	}
 	h := flow.Hold(ctx, m)
 	l.held = &h
@@ -42,7 +43,7 @@ func (l *latest) Handle(ctx context.Context, m flow.Message[string], _ flow.Emit
 func (l *latest) End(_ context.Context, emit flow.Emit[string]) error {
 	if l.held != nil {
 		emit(l.held.Message)
-		l.held.Done() // what was emitted has a share of its own
+		l.held.Done() // the emitted message has a share of its own
 	}
 	return nil
 }
@@ -100,7 +101,7 @@ func (b *impatient) Handle(ctx context.Context, m flow.Message[string], emit flo
 	return b.batch.Handle(ctx, m, emit)
 }
 
-// Next says when Ring shall be called; while nothing is held, never.
+// Next returns when to call Ring: never while nothing is held.
 func (b *impatient) Next() time.Time {
 	if len(b.held) == 0 {
 		return time.Time{}
@@ -113,7 +114,8 @@ func (b *impatient) Ring(ctx context.Context, emit flow.Emit[[]string]) error {
 	return nil
 }
 
-// An Alarm is called at a time, even if no message comes: here, so that a batch does not wait for ever to be full.
+// An Alarm is called at a given time even if no message arrives. Here it keeps a batch from waiting
+// forever to be full.
 func ExampleAlarm() {
 	ctx, interrupt := context.WithCancel(context.Background())
 	orders := queueOf("tea", "milk")

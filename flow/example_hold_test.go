@@ -7,8 +7,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// batch collects messages. What it holds stays unacknowledged; the batch it makes stands for all of them: when it is
-// done, they are.
+// batch collects messages. The messages it holds stay unacknowledged. The batch it makes stands for
+// all of them, so they are done when the batch is.
 type batch[T any] struct {
 	size int
 	held []flow.Held[T]
@@ -39,7 +39,8 @@ func (b *batch[T]) emit(ctx context.Context, emit flow.Emit[[]T]) {
 	b.held = b.held[:0]
 }
 
-// An operator that batches. Holds and Joins declare what it does, so that Validate can find deadlocks.
+// An operator that batches. The traits Holds and Joins declare this, so that Validate can find
+// deadlocks.
 func ExampleHold() {
 	orders := queueOf("tea", "milk", "honey", "bread", "jam")
 	orders.deliveries = 1
@@ -54,7 +55,7 @@ func ExampleHold() {
 	// acked: [tea milk honey bread jam] error: <nil>
 }
 
-// What was joined can be taken apart again, each part with the metadata of its own message.
+// Member splits a joined message again. Each part has the metadata of its own message.
 func ExampleMember() {
 	ctx := context.Background()
 	var held []flow.Held[string]

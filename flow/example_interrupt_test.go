@@ -10,7 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A program that ends in order at the first Ctrl-C, and at once at the second.
+// A program that drains at the first Ctrl-C and stops at the second.
 func ExampleOnInterrupt() {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop := flow.OnInterrupt(
@@ -24,6 +24,6 @@ func ExampleOnInterrupt() {
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Signal(os.Interrupt) // as Ctrl-C does
 	}
-	<-ctx.Done() // do the work until then
+	<-ctx.Done() // work until then
 	// Output: finishing: interrupt
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// zip pairs the n-th of one input with the n-th of the other. What waits for its partner is held.
+// zip pairs the n-th message of one input with the n-th of the other. It holds messages that wait
+// for their partner.
 type zip struct {
 	left  []flow.Held[string]
 	right []flow.Held[int]
@@ -47,7 +48,7 @@ func (z *zip) match(emit flow.Emit[string]) {
 	}
 }
 
-// End lets go of what has found no partner.
+// End releases the messages that have found no partner.
 func (z *zip) End(context.Context, flow.Emit[string]) error {
 	for _, l := range z.left {
 		l.Done()

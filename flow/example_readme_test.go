@@ -32,7 +32,7 @@ func Example() {
 	for _, line := range []string{"hello", "world"} {
 		rdb.XAdd(ctx, &redis.XAddArgs{Stream: "lines", Values: []string{"data", line}})
 	}
-	go func() { // somebody listens to what comes out, and has heard enough after two lines
+	go func() { // a reader tails the output and leaves after two lines
 		tail := source.Tail(rdb, source.TailConfig[string]{Key: "loud", Start: redisio.StartBeginning()})
 		heard := 0
 		for line, err := range flow.Values(ctx, tail) {
@@ -58,7 +58,7 @@ func Example() {
 }
 
 type (
-	// Order and Invoice stand for what a service bills.
+	// Order and Invoice stand for the types of a service.
 	Order   struct{ Customer string }
 	Invoice struct{ Customer string }
 )

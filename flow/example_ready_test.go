@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A readiness probe, as Kubernetes asks it: a reader that has lost its Redis takes the process out
-// of service, and back in when Redis is there again.
+// A readiness probe for Kubernetes. A reader that has lost its Redis takes the process out of
+// service, and puts it back when Redis answers again.
 func ExampleRunning_Ready() {
 	running, err := flow.New("hello", flow.To(from(1, 2, 3), discard[int]())).Start(context.Background())
 	if err != nil {
@@ -40,7 +40,7 @@ func ExampleSupervisor_Ready() {
 		}
 	}
 	_ = s.Shutdown(ctx)
-	fmt.Println(s.Ready()) // both have done their work
+	fmt.Println(s.Ready()) // both have finished their work
 	// Output:
 	// <nil>
 }

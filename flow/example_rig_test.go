@@ -16,7 +16,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// What the examples read from and write to. Programs take these from packages source, sink and operators.
+// The examples read from these sources and write to these sinks. Programs use packages source, sink
+// and operators.
 
 // from is a source of some values, and ends after them. It can neither deliver a value again nor keep dead letters.
 func from[T any](values ...T) flow.Source[T] {
@@ -60,7 +61,7 @@ func into[T any](all *[]T) flow.Sink[T] {
 	return each("collect", func(v T) { *all = append(*all, v) })
 }
 
-// discard is a sink for what is not needed.
+// discard is a sink that drops all values.
 func discard[T any]() flow.Sink[T] { return each("discard", func(T) {}) }
 
 func each[T any](name string, f func(T), opts ...flow.StageOption) flow.Sink[T] {
@@ -74,8 +75,9 @@ func each[T any](name string, f func(T), opts ...flow.StageOption) flow.Sink[T] 
 	}, opts...)
 }
 
-// queue is a source that does what one on a broker does: it delivers again what is nacked, counts the deliveries, and
-// keeps dead letters. It ends when it has nothing to deliver any more, unless it stays open.
+// queue is a source that behaves like one on a broker: it redelivers nacked entries, counts the
+// deliveries, and keeps dead letters. It ends when nothing is left to deliver, unless it stays
+// open.
 type queue[T any] struct {
 	deliveries int  // of an entry, at most; then it is dead. 0: no limit; 1: it need not wait for the outcomes to end
 	stays      bool // open
@@ -112,7 +114,7 @@ func (q *queue[T]) source(opts ...flow.StageOption) flow.Source[T] {
 	}, append([]flow.StageOption{flow.Traits{Redelivers: true, DeadLetters: true}}, opts...)...)
 }
 
-// left is how many entries are not done.
+// left returns the number of entries that are not done.
 func (q *queue[T]) left() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -204,7 +206,7 @@ func (c *consumer[T]) settle(e entry[T], s flow.Settlement) {
 	}
 }
 
-// why is the error without the stack of a panic.
+// why returns the error without the stack of a panic.
 func why(err error) string {
 	var p *flow.PanicError
 	if errors.As(err, &p) {

@@ -9,7 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// store is a Writer. It takes a chunk at a time and says of each message whether it is written.
+// store is a Writer. It takes one chunk at a time and reports for each message whether it is
+// written.
 type store struct{ down int }
 
 func (s *store) Open(context.Context) error { fmt.Println("open"); return nil }
@@ -21,7 +22,7 @@ func (s *store) Write(_ context.Context, chunk []flow.Message[string]) error {
 		switch {
 		case m.Value == "": // hopeless
 			errs[i], failed = flow.Reject(errors.New("no value")), true
-		case s.down > 0: // not now: the fault policy is asked, and Write called again with just these
+		case s.down > 0: // not now: the fault policy decides, and Write is called again with only these
 			s.down--
 			errs[i], failed = errors.New("no connection"), true
 		default:
@@ -39,7 +40,7 @@ func (s *store) Flush(context.Context) error { fmt.Println("flush"); return nil 
 
 func (s *store) Close(context.Context) error { fmt.Println("close"); return nil }
 
-// A sink is a Writer. Open, Flush and Close are optional. A *WriteError tells which messages of a
+// A sink is a Writer. Open, Flush and Close are optional. A *WriteError reports which messages of a
 // chunk are not written; the others are acknowledged.
 func ExampleNewSink() {
 	orders := queueOf("tea", "", "jam")

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// countdown is a Reader: it counts down to 1 and learns how each number ended.
+// countdown is a Reader. It counts down to 1 and is told how each number ended.
 type countdown struct {
 	next int
 	from int
@@ -22,7 +22,8 @@ func (c *countdown) Open(context.Context) error {
 	return nil
 }
 
-// Read adds what there is room for. A Reader of a backend blocks here until there is something, or ctx is done.
+// Read adds as many entries as there is room for. A Reader of a backend blocks here until it has
+// entries or ctx is done.
 func (c *countdown) Read(_ context.Context, in *flow.Intake[int]) error {
 	for in.Room() > 0 {
 		if c.next == 0 {
@@ -35,8 +36,9 @@ func (c *countdown) Read(_ context.Context, in *flow.Intake[int]) error {
 	return nil
 }
 
-// Commit is called with entries that have ended, in the order in which they were read as far as they have. It is
-// called while Read may be: what both use needs a lock, unless, as here, Read has written it before.
+// Commit is called with the entries that have ended, in the order in which they were read. It may
+// run concurrently with Read, so shared state needs a lock, unless Read has written it before, as
+// here.
 func (c *countdown) Commit(_ context.Context, settled []flow.Settlement) error {
 	for _, s := range settled {
 		fmt.Println(s.Meta.ID, s.Outcome)
@@ -44,13 +46,13 @@ func (c *countdown) Commit(_ context.Context, settled []flow.Settlement) error {
 	return nil
 }
 
-// Close is called when all that was read is committed.
+// Close is called when all entries read are committed.
 func (c *countdown) Close(context.Context) error {
 	fmt.Println("closed")
 	return nil
 }
 
-// A source is a Reader, made afresh for each life. Open, Commit and Close are optional.
+// A source is a Reader. A new Reader is made for each life. Open, Commit and Close are optional.
 func ExampleNewSource() {
 	numbers := flow.NewSource("countdown", func() flow.Reader[int] { return &countdown{from: 3} })
 	if err := flow.New("launch", flow.To(numbers, discard[int]())).Run(context.Background()); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A map and a filter in one: what is not passed on is done.
+// A map and a filter in one. Messages that are not passed on are done.
 func ExampleStep() {
 	words := queueOf("tea", "", "jam")
 	loud := flow.Step(words.source(), "shout", func() flow.StepFunc[string, string] {
@@ -27,8 +27,8 @@ func ExampleStep() {
 	// acked: 3 error: <nil>
 }
 
-// A message that is derived descends from the same entry. The entry is acknowledged when all that descends from it is
-// done.
+// A derived message descends from the same entry. The entry is acknowledged when all messages that
+// descend from it are done.
 func ExampleDerive() {
 	lines := queueOf("to be", "or not")
 	words := flow.Via(lines.source(), "split", func() flow.Handler[string, string] {
@@ -51,7 +51,7 @@ func ExampleDerive() {
 	// acked: 2 error: <nil>
 }
 
-// Pure makes a plain function one that operators take.
+// Pure converts a plain function for use with operators.
 func ExamplePure() {
 	loud := mapTo(from("tea"), flow.Pure(strings.ToUpper))
 	fmt.Println(flow.New("shout", flow.To(loud, printing[string]())).Run(context.Background()))
@@ -60,7 +60,7 @@ func ExamplePure() {
 	// <nil>
 }
 
-// A message made anew has no entry behind it: here, a heading before what is read.
+// A new message belongs to no entry. Here it is a heading before the values read.
 func ExampleNewMessage() {
 	titled := flow.Via(from("tea", "jam"), "title", func() flow.Handler[string, string] {
 		first := true
@@ -83,7 +83,7 @@ func ExampleNewMessage() {
 	// <nil>
 }
 
-// Metadata travels with the message; another can be given to it.
+// Metadata travels with the message and can be replaced.
 func ExampleMessage_WithMeta() {
 	m := flow.NewMessage("tea", flow.Meta{ID: "1-0", Key: "kitchen"})
 	meta := m.Meta()
@@ -99,7 +99,7 @@ func ExampleMessage_WithMeta() {
 // Several workers at once keep the order of the input.
 func ExampleWorkers() {
 	squares := mapTo(from(1, 2, 3, 4, 5), func(_ context.Context, n int) (int, error) {
-		return n * n, nil // a call that takes its time
+		return n * n, nil // a slow call
 	}, flow.Workers(4))
 	fmt.Println(flow.New("squares", flow.To(squares, printing[int]())).Run(context.Background()))
 	// Output:
@@ -111,7 +111,8 @@ func ExampleWorkers() {
 	// <nil>
 }
 
-// Where the order does not matter, a slow message need not hold up the others: here the first is done last.
+// If the order does not matter, a slow message does not delay the others. Here the first message is
+// done last.
 func ExampleUnordered() {
 	others := make(chan struct{}, 2)
 	out := mapTo(from("slow", "quick", "quick"), func(_ context.Context, s string) (string, error) {
@@ -154,7 +155,8 @@ func ExampleKeyedBy() {
 	// [{ann 10} {ann -4} {ann 2} {bob 7} {bob 1}] <nil>
 }
 
-// Stages in a row run as one loop. Async gives one a goroutine of its own, so that it works beside those before it.
+// Consecutive stages run as one loop. Async gives a stage a goroutine of its own, so that it works
+// concurrently with the stages before it.
 func ExampleAsync() {
 	same := flow.Pure(func(s string) string { return s })
 	parsed := mapTo(from("tea"), same, flow.Name("parse"))
@@ -168,7 +170,7 @@ func ExampleAsync() {
 	// pack -> discard: own goroutine false
 }
 
-// A handler that heeds its context fails when it takes too long, and the fault policy decides.
+// A handler that observes its context fails when it takes too long, and the fault policy decides.
 func ExampleTimeout() {
 	slow := mapTo(from("tea"), func(ctx context.Context, s string) (string, error) {
 		<-ctx.Done() // a call that never returns
@@ -183,8 +185,8 @@ func ExampleTimeout() {
 	// <nil>
 }
 
-// Transform is for functions from value to value that have a state, or want to know where they run. One without is
-// what operators.Map takes.
+// Transform is for functions from value to value that have state or need the stage they run in. For
+// functions without state use operators.Map.
 func ExampleTransform() {
 	numbered := flow.Transform(from("tea", "jam"), "number", func() func(context.Context, string) (string, error) {
 		n := 0 // of this life of the stage
@@ -200,7 +202,8 @@ func ExampleTransform() {
 	// <nil>
 }
 
-// An operator whose state is the stage's refuses workers, each of which would have a state of its own.
+// An operator with one state for the whole stage refuses workers, because each worker would have
+// its own state.
 func ExampleTraits_oneWorker() {
 	// a user's options after the operator's own
 	opts := []flow.StageOption{flow.Traits{OneWorker: "it counts"}, flow.Workers(4)}
@@ -210,8 +213,8 @@ func ExampleTraits_oneWorker() {
 	// flow: graph "list": stage "map": Workers: this stage takes no workers; it counts
 }
 
-// A handler that paces itself sleeps with Sleep: what is done goes on before it waits, and the wait
-// ends with the graph.
+// A handler that paces itself calls Sleep. Finished messages are passed on before it waits, and the
+// wait ends with the graph.
 func ExampleSleep() {
 	slow := mapTo(from("tea", "jam"), func(ctx context.Context, s string) (string, error) {
 		return s, flow.Sleep(ctx, time.Millisecond)

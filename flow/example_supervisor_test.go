@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// stays is a graph that goes on until it is ended.
+// stays is a graph that runs until it is ended.
 func stays(name string) *flow.Graph {
 	q := queueOf[string]()
 	q.stays = true
@@ -39,7 +39,7 @@ func ExampleSupervisor() {
 		log.Fatal(err)
 	}
 
-	report, err := s.Remove(ctx, "bills") // drains it and forgets it
+	report, err := s.Remove(ctx, "bills") // drains it and removes it
 	fmt.Println("removed", report.Graph, err)
 
 	stop, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -54,7 +54,7 @@ func ExampleSupervisor() {
 	// shut down: <nil>
 }
 
-// Health names the graphs that have stopped by themselves. Such a graph can be added anew.
+// Health names the graphs that have stopped by themselves. Such a graph can be added again.
 func ExampleSupervisor_Health() {
 	s := flow.NewSupervisor(context.Background())
 	broken := flow.New(
@@ -77,7 +77,7 @@ func ExampleSupervisor_Health() {
 	// flow: graph "broken": stage "map": message 1: too heavy
 }
 
-// A name runs once at a time.
+// Only one graph of a name runs at a time.
 func ExampleSupervisor_Add() {
 	s := flow.NewSupervisor(context.Background())
 	_, err := s.Add(stays("orders"))
@@ -93,7 +93,7 @@ func ExampleSupervisor_Add() {
 	// <nil>
 }
 
-// A graph that is drained stays, ended, so that its last snapshot can be had.
+// A drained graph stays in the supervisor as ended, so that its last snapshot can be read.
 func ExampleSupervisor_Drain() {
 	ctx := context.Background()
 	s := flow.NewSupervisor(ctx)
@@ -104,7 +104,7 @@ func ExampleSupervisor_Drain() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	<-orders.Done() // its source has an end
+	<-orders.Done() // its source ends
 	report, err := s.Drain(ctx, "orders")
 	fmt.Println(report.Settled, "settled", err)
 	fmt.Println(s.Names(), s.Snapshot(ctx)[0].State)

@@ -8,7 +8,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A background loop is a part of the graph: it starts with the graph, and cleans up when the graph
+// A background loop is part of the graph. It starts with the graph and cleans up when the graph
 // drains.
 func ExampleTask() {
 	watch := func(_ context.Context, stop <-chan struct{}) error {

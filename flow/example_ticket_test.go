@@ -8,8 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Payments wait for somebody to approve them; here that is a loop, in a service it may be an HTTP handler that finds
-// the ticket by the payment's id.
+// Payments wait for an approval. Here a loop approves them; in a service it may be an HTTP handler
+// that finds the ticket by the payment's id.
 func ExampleLater() {
 	payments := queueOf("10 EUR", "1000000 EUR")
 	type request struct {
@@ -42,13 +42,13 @@ func ExampleLater() {
 	// <nil> acked: [10 EUR] dead: [1000000 EUR: rejected: too much]
 }
 
-// A handler that waits for long gives up when its graph drains.
+// A handler that waits for a long time gives up when its graph drains.
 func ExampleDrainStarted() {
 	jobs := queueOf("report")
 	jobs.deliveries = 2
 	ctx, cancel := context.WithCancel(context.Background())
 	waiting := mapTo(jobs.source(), func(ctx context.Context, job string) (string, error) {
-		cancel() // the process is told to end
+		cancel() // the process is asked to end
 		select {
 		case <-flow.DrainStarted(ctx):
 			fmt.Println("the graph drains")

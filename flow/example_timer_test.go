@@ -8,8 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// counter copies each word to the first output, and sends how many there were to the second: each
-// minute, and at the end.
+// counter copies each word to the first output. It sends the number of words to the second output
+// each minute and at the end.
 type counter struct {
 	n   int
 	due time.Time
@@ -46,7 +46,7 @@ func (c *routeCounter) End(ctx context.Context, emit flow.RouteEmit[string]) err
 	return c.Ring(ctx, emit)
 }
 
-// A handler with a timer: it reports to the second output each minute, also when no word comes.
+// A handler with a timer. It reports to the second output each minute, even if no word arrives.
 func ExampleRouteVia() {
 	outs := flow.RouteVia(from("tea", "jam"), "count", 2,
 		func() flow.RouteHandler[string, string] { return &routeCounter{} })

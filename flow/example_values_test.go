@@ -25,7 +25,7 @@ func ExampleValues() {
 	// acked: [tea milk jam]
 }
 
-// Leaving the loop leaves its value, and what comes after it, in the source.
+// If the loop breaks, its current value and all later ones stay in the source.
 func ExampleValues_break() {
 	orders := queueOf("tea", "stone", "jam")
 	for order, err := range flow.Values(context.Background(), orders.source()) {

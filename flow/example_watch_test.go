@@ -8,8 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// A stage that writes to a ledger what has been shipped: after the shipping, and before the order is acknowledged. A
-// second order for the same thing ends as the first does.
+// A stage that records shipped orders in a ledger, after the shipping and before the order is
+// acknowledged. A second order for the same item ends like the first.
 func ExampleWatch() {
 	orders := queueOf("tea", "milk", "tea")
 	ledger := flow.NewWatcher(func(_ context.Context, ends []flow.End) error {
@@ -40,7 +40,7 @@ func ExampleWatch() {
 	// acked: [tea milk tea] error: <nil>
 }
 
-// A watcher that fails is asked again, and nothing is settled before it has taken note.
+// A watcher that fails is called again, and nothing is settled before it has recorded the ends.
 func ExampleNewWatcher() {
 	orders := queueOf("tea")
 	tries := 0

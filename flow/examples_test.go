@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// shownBy names, for what has no Example of its own, the one that uses it.
+// shownBy maps a name without an Example of its own to the Example that uses it.
 var shownBy = map[string]string{
 	"AckTimeout":  "DrainTimeout",
 	"Headers.Get": "Message_WithMeta",
@@ -60,7 +60,7 @@ var shownBy = map[string]string{
 	"Supervisor.Wait":     "Supervisor_Health",
 }
 
-// needsNone says why something needs no Example at all.
+// needsNone gives the reason why a name needs no Example at all.
 var needsNone = map[string]string{
 	"Graph.Name":         "returns what New was given",
 	"Message.Time":       "as ID and Key",
@@ -72,7 +72,7 @@ var needsNone = map[string]string{
 	"ForkFunc.Handle":    "calls the function",
 }
 
-// ofAll are methods that mean the same on any type.
+// ofAll are methods that have the same meaning on any type.
 var ofAll = []string{"Error", "Unwrap", "String", "MarshalText", "UnmarshalText"}
 
 // compileOnly are Examples that cannot be run, and why.
@@ -80,7 +80,8 @@ var compileOnly = map[string]string{
 	"Graph_Start": "it is a service's main, and ends by a signal",
 }
 
-// TestExamples sees to it that each exported function, and each method of an exported type, has an Example with output.
+// TestExamples checks that each exported function, and each method of an exported type, has an
+// Example with output.
 func TestExamples(t *testing.T) {
 	fset := token.NewFileSet()
 	files := parseDir(t, fset)
