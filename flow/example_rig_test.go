@@ -75,7 +75,7 @@ func each[T any](name string, f func(T), opts ...flow.StageOption) flow.Sink[T] 
 	}, opts...)
 }
 
-// queue is a source that behaves like one on a broker: it redelivers nacked entries, counts the
+// queue is a source that behaves like one on a broker: it redelivers nacked entries, counts
 // deliveries, and keeps dead letters. It ends when nothing is left to deliver, unless it stays
 // open.
 type queue[T any] struct {

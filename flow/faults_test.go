@@ -41,8 +41,9 @@ func TestFault_D11_HeldFailHeedsVerdicts(t *testing.T) {
 // crate is a joined value that is not a slice.
 type crate struct{ rows []int }
 
-// A sink that says which members of a message it could not write settles them one by one, also if it cannot be given a
-// part of the message's value, and if the end of the message is watched.
+// A sink that reports which members of a message it could not write settles them one by one. This
+// also holds if the sink cannot be given a part of the message's value, and if the end of the
+// message is watched.
 func TestFault_D11_MembersOfAnyValue(t *testing.T) {
 	errNo := errors.New("no")
 	for _, watched := range []bool{false, true} {
@@ -70,7 +71,7 @@ func TestFault_D11_MembersOfAnyValue(t *testing.T) {
 				if calls == 1 {
 					return &WriteError{Errs: []error{nil, Reject(errNo), errNo, errNo}}
 				}
-				return &WriteError{Errs: []error{nil, errNo, nil, errNo}} // of 1 it says nothing new
+				return &WriteError{Errs: []error{nil, errNo, nil, errNo}} // value 1 is already rejected, so its error adds nothing
 			})
 		}, OnFault(Retry(1, 1, Drop)))
 		if err := New("g", To(crates, out)).Run(t.Context()); err != nil {
@@ -87,7 +88,8 @@ func TestFault_D11_MembersOfAnyValue(t *testing.T) {
 	}
 }
 
-// A batch whose writing fails as a whole still ends as a whole, whatever verdicts are among its errors.
+// If writing a batch fails as a whole, the batch ends as a whole, regardless of verdicts among its
+// errors.
 func TestFault_D11_ErrorsThatDoNotFit(t *testing.T) {
 	src := newScript(4)
 	out := NewSink("out", func() Writer[[]int] {
@@ -132,14 +134,14 @@ func TestFault_D17_HeldDoneOnAnotherGoroutine(t *testing.T) {
 		}
 		enders.Wait()
 		time.Sleep(time.Second) // for the committer
-		src.wantAllAcked(t)     // before the end: nothing waits for another message
+		src.wantAllAcked(t)     // before the end, because nothing waits for another message
 		if _, err := r.Drain(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// A goroutine that has kept a hold, or the handler's context, beyond the stage's end does no harm.
+// A goroutine that keeps a hold or the handler's context after the end of the stage does no harm.
 func TestFault_D17_HeldBeyondTheEnd(t *testing.T) {
 	src := newScript(3)
 	var ctx context.Context
@@ -162,9 +164,9 @@ func TestFault_D17_HeldBeyondTheEnd(t *testing.T) {
 	src.wantOutcomes(t, func(int) Outcome { return Nacked })
 }
 
-// With HoldKey a message that fails for long holds up those of its key, as many as there are, and no others.
+// With HoldKey a message that keeps failing delays all other messages of its key, and no others.
 func TestFault_D10_HoldKeyKeepsTheOrder(t *testing.T) {
-	const n = 3000 // far more followers than a pool has slots
+	const n = 3000 // far more waiting messages than a pool has slots
 	for name, c := range map[string]struct {
 		tries int
 		want  Outcome
@@ -209,7 +211,7 @@ func TestFault_D10_HoldKeyKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// Keys that are held end with the graph, whichever way.
+// Held keys end with the graph, however it ends.
 func TestFault_D10_HeldKeysAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(500)
@@ -250,7 +252,7 @@ func TestFault_D10_HeldKeysAtTheEnd(t *testing.T) {
 	})
 }
 
-// A source that cannot deliver again makes the stage retry in place, but not without a pause.
+// If the source cannot redeliver, the stage retries in place, with a pause between tries.
 func TestFault_D20_RetryAfterZeroHasAFloor(t *testing.T) {
 	for name, fault := range map[string]struct {
 		err    error
@@ -298,7 +300,8 @@ func TestFault_D20_RetryEvery(t *testing.T) {
 	})
 }
 
-// A message that cannot be tried again was tried once, by the first policy that is not about retries.
+// A message that cannot be retried has one try, and the first policy that is not a retry decides on
+// it.
 func TestFault_O3_TriesOfWhatNeverReachesAHandler(t *testing.T) {
 	for name, policy := range map[string]Policy{
 		"retry": Retry(5, time.Second, DeadLetter), "every": RetryEvery(5, time.Second, DeadLetter),
@@ -316,7 +319,7 @@ func TestFault_O3_TriesOfWhatNeverReachesAHandler(t *testing.T) {
 	}
 }
 
-// Errors name the types of users, and one of something is not several.
+// Errors name the user's types and distinguish singular and plural.
 func TestFault_O3_WordsOfErrors(t *testing.T) {
 	wrong := mapTo(newScript(1).source(), func(_ context.Context, v int) (int, error) { return v, nil },
 		Workers(2), KeyedBy(func(s string) int { return len(s) }))

@@ -159,7 +159,8 @@ func TestDrawings(t *testing.T) {
 	}
 }
 
-// FuzzValidate builds random graphs: Validate must not panic, and what it lets pass must run to its end.
+// FuzzValidate builds random graphs. Validate must not panic, and each graph that it accepts must
+// run to its end.
 func FuzzValidate(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
 	f.Add([]byte{3, 2, 6, 0, 0, 5, 5, 0, 2, 200, 1})

@@ -16,8 +16,8 @@ import (
 
 const module = "github.com/streamerson/streamerson-go/"
 
-// arrows says which of the project's packages each may import, by top-level folder. Tests may import
-// more, and so may commands, which nothing imports.
+// arrows lists the project's packages that each package may import, by top-level folder. Tests may
+// import more. So may commands, because nothing imports them.
 var arrows = map[string][]string{
 	"flow":      {},
 	"redisio":   {},
@@ -56,7 +56,7 @@ var floors = map[string][][]string{
 	},
 }
 
-// TestFloors sees to it that the packages of redisio and of gateways import downwards.
+// TestFloors checks that the packages of redisio and of gateways import only downwards.
 func TestFloors(t *testing.T) {
 	floor := make(map[string]int)
 	for room, levels := range floors {
@@ -84,7 +84,7 @@ func TestFloors(t *testing.T) {
 	})
 }
 
-// TestArrows walks the imports of all packages: they point one way.
+// TestArrows checks that the imports of all packages point in one direction.
 func TestArrows(t *testing.T) {
 	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
 		if strings.HasPrefix(name, "redisio/cmd/") {
@@ -109,7 +109,8 @@ func TestArrows(t *testing.T) {
 	})
 }
 
-// TestEmbeddedServerStaysOut sees to it that the in-process server is in nobody's build who did not ask for it.
+// TestEmbeddedServerStaysOut checks that only redisio/embedded, the examples and the benchmarks
+// import the in-process server, so other builds do not contain it.
 func TestEmbeddedServerStaysOut(t *testing.T) {
 	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
 		dir := path.Dir(name)
@@ -129,7 +130,7 @@ func TestEmbeddedServerStaysOut(t *testing.T) {
 	})
 }
 
-// TestGoStatements sees to it that goroutines are started only where their owners are.
+// TestGoStatements checks that goroutines are started only in the packages that own them.
 func TestGoStatements(t *testing.T) {
 	eachFile(t, func(name string, f *ast.File, fset *token.FileSet) {
 		dir := path.Dir(name)
@@ -180,7 +181,8 @@ func eachFile(t *testing.T, f func(name string, file *ast.File, fset *token.File
 	}
 }
 
-// TestReadmeCode sees to it that each piece of Go in the README is compiled: it stands, word for word, in some file.
+// TestReadmeCode checks that each piece of Go in the README is compiled: some file contains it word
+// for word.
 func TestReadmeCode(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {

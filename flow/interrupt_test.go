@@ -19,7 +19,7 @@ func interruptSelf(t *testing.T) {
 	}
 }
 
-// One interrupt drains: what was read is finished.
+// One interrupt drains: messages already read are finished.
 func TestInterruptDrains(t *testing.T) {
 	src, out := newScript(1), &bag[int]{}
 	src.forever = true
@@ -33,7 +33,7 @@ func TestInterruptDrains(t *testing.T) {
 	src.wantAllAcked(t)
 }
 
-// The second stops: the handler is cancelled, and what it was at is given back.
+// The second stops: the handler is cancelled, and its message is given back.
 func TestInterruptTwiceStops(t *testing.T) {
 	caught := make(chan os.Signal, 1) // a third one must not end the tests
 	signal.Notify(caught, os.Interrupt)
@@ -42,7 +42,7 @@ func TestInterruptTwiceStops(t *testing.T) {
 	src.forever = true
 	stuck := mapTo(src.source(), func(ctx context.Context, v int) (int, error) {
 		interruptSelf(t)
-		again := time.NewTicker(10 * time.Millisecond) // a signal may swallow one that came just before
+		again := time.NewTicker(10 * time.Millisecond) // a signal may merge with the one just before it
 		defer again.Stop()
 		for {
 			select {

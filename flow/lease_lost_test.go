@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// leasedScript is a script whose entries can be taken away.
+// leasedScript is a script that can lose its entries.
 type leasedScript struct {
 	*script
 	told func(ids []string)
@@ -46,7 +46,7 @@ func (s *leasedScript) source() Source[int] {
 		s.opts...)
 }
 
-// wantLost checks what became of the entries: the lost ones Nacked and marked, the others acked.
+// wantLost checks how the entries ended: the lost ones are Nacked and marked, the others acked.
 func (s *leasedScript) wantLost(t *testing.T, lost ...int) {
 	t.Helper()
 	for v, all := range s.settled {
@@ -63,7 +63,7 @@ func (s *leasedScript) wantLost(t *testing.T, lost ...int) {
 	}
 }
 
-// whoever waits for its context learns that its entry is lost, and nobody else does.
+// Only the handler of a lost entry has its context cancelled.
 func TestLeaseLostCancelsItsHandlerOnly(t *testing.T) {
 	for name, opts := range map[string][]StageOption{
 		"fused": nil, "workers": {Workers(3)}, "unordered": {Workers(3), Unordered()},
@@ -86,7 +86,7 @@ func TestLeaseLostCancelsItsHandlerOnly(t *testing.T) {
 				}, append(opts, OnFault(Stop))...)
 				r := start(t, New("g", To(slow, out.sink())))
 				time.Sleep(500 * time.Millisecond)
-				src.lose([]string{"0", "7"}) // one in hand, one (or, with workers, none) not begun
+				src.lose([]string{"0", "7"}) // one being handled, one (or, with workers, none) not begun
 				if err := r.Wait(); err != nil {
 					t.Fatal(err)
 				}
@@ -105,8 +105,8 @@ func TestLeaseLostCancelsItsHandlerOnly(t *testing.T) {
 	}
 }
 
-// A handler that takes no notice finishes; its entry settles as acked, and marked as lost, so that the Reader can keep
-// its hands off it.
+// A handler that ignores its context finishes. Its entry settles as acked and is marked as lost, so
+// that the Reader can leave it alone.
 func TestLeaseLostOfADeafHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out := newLeased(2), &bag[int]{}
@@ -132,7 +132,7 @@ func TestLeaseLostOfADeafHandler(t *testing.T) {
 	})
 }
 
-// A batch goes on while one of its entries is ours.
+// A batch continues while it owns at least one of its entries.
 func TestLeaseLostOfABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newLeased(4)
@@ -171,7 +171,7 @@ func TestLeaseLostOfABatch(t *testing.T) {
 	})
 }
 
-// A message that waits for its retry is not tried again once its entry is lost.
+// A message that waits for a retry is not retried once its entry is lost.
 func TestLeaseLostEndsRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newLeased(1)
@@ -194,7 +194,7 @@ func TestLeaseLostEndsRetries(t *testing.T) {
 	})
 }
 
-// Losses that come at any moment never reach the wrong message, and never lose one.
+// A loss at any moment never cancels the wrong message and never loses one.
 func TestLeaseLostAtAnyMoment(t *testing.T) {
 	const n = 20_000
 	src, out := newLeased(n), &bag[int]{}
@@ -207,7 +207,7 @@ func TestLeaseLostAtAnyMoment(t *testing.T) {
 			mu.Lock()
 			lost[v] = true
 			mu.Unlock()
-			go src.lose([]string{itoa(v)}) // arrives now, later, or when the message is long done
+			go src.lose([]string{itoa(v)}) // arrives now, later, or long after the message is done
 		}
 		if ctx.Err() != nil {
 			mu.Lock()

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// FuzzLease plays random shares, releases and joins on a slab beside a model: each lease settles once, when its last
-// share is gone, with the worst outcome that any share of it, direct or joined, was released with.
+// FuzzLease runs random shares, releases and joins on a slab and compares it with a model. Each
+// lease settles once, when its last share is released. Its outcome is the worst of all its shares,
+// direct or joined.
 func FuzzLease(f *testing.F) {
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8})
 	f.Add([]byte{200, 3, 90, 17, 255, 0, 1, 1, 9, 30, 12, 77})

@@ -87,7 +87,7 @@ func TestDrainTimeoutGivesBackAndNamesTheStuck(t *testing.T) {
 	})
 }
 
-// A handler that heeds nothing is left behind, and said to be.
+// A handler that ignores its context is abandoned, and the report says so.
 func TestHandlerThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(10)
@@ -105,7 +105,7 @@ func TestHandlerThatIgnoresItsContext(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		src.wantOutcomes(t, func(int) Outcome { return Nacked })
-		close(release) // it comes back to a graph that is over, and disturbs nothing
+		close(release) // it returns after the graph has ended, and disturbs nothing
 		synctest.Wait()
 	})
 }
@@ -203,7 +203,7 @@ func TestTooManyRestartsStopTheGraph(t *testing.T) {
 	})
 }
 
-// flaky is a sink whose first lives fail to open, to flush, or by a panic where nobody expects one.
+// flaky is a sink that in its first lives fails to open or to flush, or panics unexpectedly.
 type flaky struct {
 	*bag[int]
 	opens   *int
@@ -243,7 +243,7 @@ func TestSinkIsRestarted(t *testing.T) {
 	})
 }
 
-// The region that fails is restarted; what it held goes back; the others do not notice.
+// The region that fails is restarted and its held messages go back. Other regions are not affected.
 func TestSmallestRegionIsRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, left, right := newScript(100), &bag[int]{}, &bag[[]int]{}
@@ -357,7 +357,7 @@ func TestSnapshot(t *testing.T) {
 	})
 }
 
-// bad is a source with entries that cannot be made messages.
+// bad is a source with entries that cannot become messages.
 type badEntries struct{ scriptReader }
 
 func (r *badEntries) Read(_ context.Context, in *Intake[int]) error {
@@ -389,7 +389,7 @@ func TestBadEntriesGoByThePolicy(t *testing.T) {
 	}
 }
 
-// TestInlineSourceGoesOn: what fails behind an inline source does not make its Reader begin anew.
+// TestInlineSourceGoesOn: a failure behind an inline source does not restart its Reader.
 func TestInlineSourceGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out, opens := newScript(500, Traits{Inline: true}), &bag[int]{}, 0
@@ -414,7 +414,7 @@ func TestInlineSourceGoesOn(t *testing.T) {
 	})
 }
 
-// lastWord passes all on and says one more at the end, if it does not fail first.
+// lastWord passes all values on and emits one more at the end, unless it fails first.
 type lastWord struct{ ends *int }
 
 func (l *lastWord) Handle(_ context.Context, m Message[int], emit Emit[int]) error {
@@ -450,7 +450,8 @@ func TestDrainCutByItsContext(t *testing.T) {
 	})
 }
 
-// What has settled and could not be committed is no clean end: the source will deliver it again.
+// If settled entries could not be committed, the end is not clean: the source will deliver them
+// again.
 func TestLastCommitFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out := newScript(20), &bag[int]{}
@@ -546,7 +547,8 @@ func TestSinkThatPanicsIsOpenedAgain(t *testing.T) {
 	})
 }
 
-// TestFailureUndoesDone: a call that has passed on a held message, ended its hold and then fails has done neither.
+// TestFailureUndoesDone: if a call passes on a held message, ends its hold and then fails, both are
+// undone.
 func TestFailureUndoesDone(t *testing.T) {
 	src, out := newScript(1), &bag[string]{}
 	parts := Via(src.source(), "parts", func() Handler[int, string] {
@@ -583,10 +585,10 @@ func TestFailureUndoesDone(t *testing.T) {
 	if d := cmp.Diff([]string{"second"}, out.values()); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	src.wantOutcomes(t, func(int) Outcome { return Nacked }) // "first" is to come again
+	src.wantOutcomes(t, func(int) Outcome { return Nacked }) // "first" is delivered again
 }
 
-// A source that was never open by the time its graph is told to end: that is no clean end.
+// If a source has never opened by the time its graph is asked to end, the end is not clean.
 func TestSourceThatNeverOpened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newScript(10)

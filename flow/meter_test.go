@@ -34,7 +34,8 @@ func writes(d time.Duration, opts ...StageOption) Sink[int] {
 	}, opts...)
 }
 
-// wantBusy compares the busy times of a snapshot, by stage; -1 stands for null. near is what they may be off.
+// wantBusy compares the busy times of a snapshot, by stage; -1 stands for null. near is the
+// tolerance.
 func wantBusy(t *testing.T, s Snapshot, near time.Duration, want map[string]time.Duration) {
 	t.Helper()
 	for _, st := range s.Stages {
@@ -136,7 +137,7 @@ func TestFault_O2_FusedStagesAreTimedEach(t *testing.T) {
 					in := takes(newScript(100).source(), "pool", 4*ms, opts...)
 					s := ends(t, New("g", To(takes(in, "behind", 2*ms), writes(0))))
 					wantBusy(t, s, 0, map[string]time.Duration{"pool": 400 * ms, "behind": 200 * ms})
-					wantBottleneck(t, s, "behind") // the pool takes 100 ms, it works on four at once
+					wantBottleneck(t, s, "behind") // the pool takes 100 ms, because it works on four at once
 				})
 			})
 		}
@@ -366,7 +367,7 @@ func TestFault_O2_StuckStageIsNamed(t *testing.T) {
 	})
 }
 
-// A call that is not part of a sample is that of one of the stages on the goroutine.
+// A call outside a sample is attributed to one of the stages on the goroutine.
 func TestFault_O2_StuckStageIsGuessed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Only the first message takes time. So message 100 is not sampled.

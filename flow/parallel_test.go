@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// Without order quick messages go to a worker several at a time. One that turns out to be slow must
-// not keep those which came with it from being handled: here it waits for them.
+// Without order, a worker receives several quick messages at a time. If one of them turns out to be
+// slow, the others must still be handled. Here the slow one waits for them.
 func TestSlowMessageAmongQuickOnes(t *testing.T) {
-	for _, slow := range []int{2000, 2990} { // the input goes on, and has ended
+	for _, slow := range []int{2000, 2990} { // the input continues, or has ended
 		t.Run(itoa(slow), func(t *testing.T) { testSlowMessage(t, slow) })
 	}
 }
@@ -39,7 +39,7 @@ func testSlowMessage(t *testing.T, slow int) {
 	src.wantAllAcked(t)
 }
 
-// What is in a share when the graph is stopped goes back.
+// Messages in a worker's share go back when the graph is stopped.
 func TestShareIsGivenBack(t *testing.T) {
 	const n, last = 3000, 2500
 	src := newScript(n)

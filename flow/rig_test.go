@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// script is a source for tests: it yields 0, 1, … n-1, some at a time, and keeps what it is told of them.
+// script is a source for tests. It yields 0, 1, … n-1, some at a time, and records their
+// settlements.
 type script struct {
 	n       int
-	perRead int           // 0: as many as there is room for
+	perRead int           // 0: as many as fit
 	every   time.Duration // between reads
 	forever bool          // after n, wait for the end instead of ending
 	size    int           // bytes of each
@@ -152,7 +153,7 @@ func (s *script) wantAllAcked(t *testing.T) {
 	s.wantOutcomes(t, func(int) Outcome { return Acked })
 }
 
-// bag is a sink for tests: it keeps what it gets.
+// bag is a sink for tests that keeps the values it receives.
 type bag[T any] struct {
 	mu   sync.Mutex
 	got  []T
@@ -229,7 +230,7 @@ func viaTo[T, U any](in Source[T], f func(context.Context, T) (U, error), opts .
 	}, opts...)
 }
 
-// batcher holds n messages and joins them; with age it does so after that time too.
+// batcher holds n messages and joins them. If age is set, it also joins them after that time.
 type batcher struct {
 	n    int
 	age  time.Duration

@@ -98,7 +98,8 @@ func TestWorkers(t *testing.T) {
 	}
 }
 
-// A keyed retry frees its worker: with a single key failing, even one worker's worth of other keys goes on.
+// A keyed retry frees its worker. If a single key fails, messages of other keys continue even with
+// one worker.
 func TestKeyedRetryBlocksItsKeyOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out := newScript(20), &bag[int]{}
@@ -414,7 +415,7 @@ func TestHoldsGoBackWhenTheHandlerPanics(t *testing.T) {
 		if v == 5 {
 			return Dead
 		}
-		return Nacked // 0 to 4 at the panic, 6 to 9 at the end: nobody finished them
+		return Nacked // 0 to 4 at the panic, 6 to 9 at the end: they were not finished
 	})
 }
 
@@ -434,7 +435,7 @@ func TestHeldMisuse(t *testing.T) {
 				late = m
 			case 2:
 				kept[0].Done() // long over
-				emit(late)     // settled or not, it must not disturb anything
+				emit(late)     // whether settled or not, it must not disturb anything
 			}
 			return nil
 		})
@@ -499,7 +500,7 @@ func TestOneLargeEntryGetsThrough(t *testing.T) {
 	}
 }
 
-// A slow handler's results go on one by one: a chunk is never waited for.
+// A slow handler's results are passed on one by one, without waiting for a full chunk.
 func TestSlowStagePassesOnAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out := newScript(100), &bag[int]{}
@@ -576,7 +577,8 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	}
 }
 
-// A sink behind Workers that opens late costs no delivery: nothing is read from the edge before it is open.
+// A sink behind Workers that opens late costs no delivery, because nothing is read from the edge
+// before it is open.
 func TestWorkersWaitForWhatIsDownstream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, out, opens := newScript(100), &bag[int]{}, 0

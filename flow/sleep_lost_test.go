@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A handler that sleeps has its lane flush; when the entry that a sink of the lane then writes is
-// lost, the handler's own context is not done: its message is another.
+// A handler that sleeps makes its lane flush. If a sink of the lane then writes an entry that is
+// lost, the handler's context is not cancelled, because its message is another one.
 func TestLeaseLostInASinkOfASleepersLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newLeased(2)
@@ -53,8 +53,8 @@ func TestLeaseLostInASinkOfASleepersLane(t *testing.T) {
 	})
 }
 
-// And the other way round: a handler whose entry is lost while it waits for a sink of its lane is
-// interrupted when that is done.
+// The reverse case: if the handler's entry is lost while it waits for a sink of its lane, the
+// handler is interrupted when the write is done.
 func TestLeaseLostOfASleeperWhileItsLaneWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newLeased(2)

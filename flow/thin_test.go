@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Whoever can send messages that fail could fill the log.
+// A client that can send failing messages could fill the log.
 func TestFault_S6_RepeatedWarningsAreThinned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Tickets are settled by other goroutines, each way there is, and no more than n are open.
+// Other goroutines settle tickets in every possible way, and no more than n tickets are open.
 func TestFault_D17_TicketsFromAnyGoroutine(t *testing.T) {
 	const n, open = 600, 20
 	errNo := errors.New("no")
@@ -68,8 +68,8 @@ func settle(t *testing.T, ticket *Ticket, why error) {
 	}
 }
 
-// A ticket that nobody settles goes back when its time is over, when the drain takes too long, and
-// when the function that was given it fails. It is of no use then.
+// An unsettled ticket goes back when its time is over, when the drain takes too long, or when the
+// function that received it fails. It can no longer be settled then.
 func TestFault_D17_TicketsThatNobodySettles(t *testing.T) {
 	for name, c := range map[string]struct {
 		within time.Duration
@@ -141,7 +141,7 @@ func TestFault_D17_DrainWaitsForTickets(t *testing.T) {
 	})
 }
 
-// What a source cannot do is an error of the call, and the ticket stays open.
+// If the source does not support an outcome, the call returns an error and the ticket stays open.
 func TestFault_D17_TicketsOfSourcesThatCannotRedeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ticket *Ticket

@@ -13,8 +13,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow/flowtest"
 )
 
-// late holds numbers for a minute, and sends them on one output each by their parity. A 13 fails
-// its ring.
+// late holds numbers for a minute, and sends them on one output each by their parity. The ring
+// fails on a 13.
 type late struct {
 	held []flow.Held[int]
 	due  time.Time
@@ -96,7 +96,8 @@ var lates = map[string]func(flow.Source[int]) (even, odd flow.Source[int]){
 	},
 }
 
-// The timer rings while no message arrives and while messages do, and the end of the input is told.
+// The timer rings both while messages arrive and while none do. The handler is called at the end of
+// the input.
 func TestFault_O5_TimersOfStagesWithSeveralOutputs(t *testing.T) {
 	for name, open := range lates {
 		t.Run(name, func(t *testing.T) {
@@ -139,8 +140,8 @@ func TestFault_O5_TimersOfStagesWithSeveralOutputs(t *testing.T) {
 	}
 }
 
-// A ring that fails, or asks for a port that does not exist, is a failure of the stage. The
-// messages that the stage held are delivered again.
+// A ring that fails or uses a port that does not exist fails the stage. The messages that the stage
+// held are delivered again.
 func TestFault_O5_RingFails(t *testing.T) {
 	for name, open := range lates {
 		for _, wrong := range []int{13, -1} {

@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// notes is a watcher that writes down what it is told.
+// notes is a watcher that records the ends it receives.
 type notes struct {
 	fail func(context.Context) error // may be nil
 
@@ -201,7 +201,7 @@ func TestWatch(t *testing.T) {
 		if took := time.Since(began); took != 3*time.Second {
 			t.Errorf("the end took %v", took)
 		}
-		if diff := cmp.Diff([]string{"a"}, q.acked); diff != "" { // done is done
+		if diff := cmp.Diff([]string{"a"}, q.acked); diff != "" { // a done message stays done
 			t.Errorf("acked (-want +got):\n%s", diff)
 		}
 	})

@@ -17,7 +17,8 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// mistakes are operators, sources and sinks that do not do what they promise. The conformance tests have to say so.
+// mistakes are operators, sources and sinks that break their promises. The conformance tests must
+// report them.
 var mistakes = map[string]func(t *testing.T){
 	"loses a value": operatorWith(func(in flow.Source[int]) flow.Source[int] {
 		return operators.Filter(in, func(_ context.Context, v int) (bool, error) { return v != 33, nil })
@@ -214,7 +215,7 @@ var mistakes = map[string]func(t *testing.T){
 	},
 }
 
-// breaking tests a memory that does something wrong when an operation fails.
+// breaking tests a memory that makes a mistake when an operation fails.
 func breaking(hurt func(*memory), commits bool) func(*testing.T) {
 	return func(t *testing.T) {
 		flowtest.TestSource(t, flowtest.SourceTraits[int]{
@@ -275,7 +276,7 @@ func sameTotal(acked, out []int) error {
 	return nil
 }
 
-// forgetful is told of nacks, and does nothing about them.
+// forgetful receives nacks and ignores them.
 type forgetful struct{ bounded }
 
 func (*forgetful) Commit(context.Context, []flow.Settlement) error { return nil }

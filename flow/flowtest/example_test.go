@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// Latest is an operator of your own: it passes on the last value that has come in each interval.
-// The values in between are done as soon as a later one has come.
+// Latest is a user-defined operator. It passes on the last value that arrived in each interval. The
+// values in between are done as soon as a later one has come.
 func Latest[T any](in flow.Source[T], every time.Duration, opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "latest", func() flow.Handler[T, T] { return &latest[T]{every: every} },
 		append([]flow.StageOption{flow.Traits{Holds: 1, HoldsFor: every}}, opts...)...)
@@ -50,7 +50,7 @@ func (l *latest[T]) End(ctx context.Context, emit flow.Emit[T]) error {
 	return l.Ring(ctx, emit)
 }
 
-// A test of an operator of your own, in virtual time: it takes milliseconds, and two hours pass in it.
+// This tests a user-defined operator in virtual time: two hours pass in a few milliseconds.
 func Example() {
 	test := func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -59,14 +59,14 @@ func Example() {
 			r := flowtest.Start(t, flow.To(Latest(src, time.Hour), sink))
 
 			feed.Send(1, 2, 3)
-			feed.WantAcked(1, 2) // they were overtaken
+			feed.WantAcked(1, 2) // they were superseded
 			feed.WantOutstanding(1)
 			time.Sleep(time.Hour + time.Minute)
 			got.Want(3)
 			feed.WantAcked(1, 2, 3)
 
 			feed.Send(4)
-			feed.Close() // what is held goes on at the end
+			feed.Close() // the held value is passed on at the end
 			if err := r.Wait(); err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func Example() {
 	// Output: true
 }
 
-// The conformance suite, for an operator with workers that keeps the order.
+// The conformance suite for an operator with workers that keeps the order.
 func ExampleTestOperator() {
 	test := func(t *testing.T) {
 		flowtest.TestOperator(t, flowtest.Traits[int]{Order: flowtest.Kept},
@@ -95,8 +95,8 @@ func ExampleTestOperator() {
 	// Output: true
 }
 
-// The conformance suite, for sums. A sum does not tell which inputs it is made of, so Check compares
-// the totals of what was acked and of what was written.
+// The conformance suite for sums. A sum does not reveal its inputs, so Check compares the total of
+// the acked values with the total of the written ones.
 func ExampleTestOperator_aggregator() {
 	total := func(values []int) (sum int) {
 		for _, v := range values {

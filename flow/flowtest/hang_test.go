@@ -89,7 +89,8 @@ var hangs = map[string]struct {
 	}, []string{"/0_values hangs", "blockOnLock"}},
 }
 
-// Each runs in a process of its own, where it may fail. It would end there after a minute, by go test's -timeout.
+// Each test runs in a process of its own, where it may fail. The -timeout of go test would end it
+// there after a minute.
 func TestFault_O5_HangFails(t *testing.T) {
 	if which := os.Getenv("FLOWTEST_HANG"); which != "" {
 		hangs[which].test(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// FuzzLineage is the proof in search of its refutation.
+// FuzzLineage runs the proof on trees that the fuzzer chooses.
 func FuzzLineage(f *testing.F) {
 	for seed := range uint64(20) {
 		f.Add(seed, []byte{})
@@ -62,7 +62,7 @@ func TestLineageInRealTime(t *testing.T) {
 	}
 }
 
-// lineage makes the tree of a seed, runs it, and checks what came of each entry.
+// lineage makes the tree of a seed, runs it, and checks how each entry ended.
 func lineage(t *testing.T, seed uint64, data []byte, unit time.Duration) {
 	if !lineageWith(t, seed, data, unit, 0) { // its batches were too large for its credits
 		lineageWith(t, seed, data, unit, 1<<20)
@@ -262,7 +262,7 @@ func stamp(it item, attempt int) item {
 	return it
 }
 
-// around has reads and commits fail and panic before and after they are done.
+// around makes reads and commits fail and panic before and after they are done.
 func (g *tree) around(commit bool) flowtest.Around {
 	seed := g.n(250)
 	var calls atomic.Uint64 // also of several lives of a source at once
@@ -277,7 +277,7 @@ func (g *tree) around(commit bool) flowtest.Around {
 		case 1:
 			panic(errPassing)
 		case 2:
-			if err := call(); err != nil || commit { // what is committed must not be committed again
+			if err := call(); err != nil || commit { // committed settlements must not be committed again
 				return err
 			}
 			return errPassing

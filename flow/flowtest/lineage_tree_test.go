@@ -92,7 +92,7 @@ func (g *tree) stage(n *node) []flow.StageOption {
 
 func keyOf(it item) int { return it.key }
 
-// workers gives a stage workers, and says what that does to the order.
+// workers gives a stage workers and returns their effect on the order.
 func (g *tree) workers(opts []flow.StageOption, ord order) ([]flow.StageOption, order) {
 	if !g.chance(35) {
 		return opts, ord
@@ -109,7 +109,7 @@ func (g *tree) workers(opts []flow.StageOption, ord order) ([]flow.StageOption, 
 	return opts, ord
 }
 
-// pause lets a handler take its time, which a hash decides.
+// pause makes a handler wait for a time that depends on a hash.
 func (g *tree) pause(ctx context.Context, n *node, it item) {
 	h := mix(g.w.seed, 79, uint64(n.id), it.id)
 	if h%5 != 0 {
@@ -131,7 +131,7 @@ type piece struct {
 	ord  order
 }
 
-// line makes pieces one behind the other.
+// line connects pieces in a row.
 func (g *tree) line(in flow.Source[item], ord order, depth, length int) piece {
 	p := g.mark(in, ord, nil, 0)
 	for range length {
@@ -194,7 +194,8 @@ func (g *tree) piece(in flow.Source[item], ord order, depth int) piece {
 	}
 }
 
-// oneOf makes a node one of whose outputs takes each value, we need not know which.
+// oneOf makes a node that sends each value to one of its outputs. The model does not need to know
+// which.
 func (g *tree) oneOf(n *node) {
 	n.walk = func(it item, to func(*node, item)) {
 		ports := 0
@@ -230,7 +231,7 @@ func (g *tree) diamond(n *node, outs []flow.Source[item], after, within order, d
 	return piece{operators.FanIn(ends...), n, join, after}
 }
 
-// gather passes everything on, and wants its inputs in an odd order.
+// gather passes everything on and reads its inputs in an unusual order.
 type gather struct {
 	turn  int
 	picks []int
@@ -251,7 +252,7 @@ func (g *gather) Pick(open []bool) []int {
 	return g.picks
 }
 
-// mark is a stage that notes what it sees, so that the model knows which way it went.
+// mark is a stage that records the values it sees, so that the model knows their route.
 func (g *tree) mark(in flow.Source[item], ord order, from *node, port int) piece {
 	n := g.node("mark")
 	out := flow.Step(in, "mark", func() flow.StepFunc[item, item] {
@@ -396,7 +397,7 @@ func (g *tree) batch(in flow.Source[item], ord order) piece {
 			out := make([][]item, len(all))
 			for i := range all {
 				for _, it := range all[i] {
-					if len(all) > 1 { // what is taken apart twice fares as its inner batch does
+					if len(all) > 1 { // values that are split twice share the outcome of their inner batch
 						it.with = join(all[i])
 					}
 					out[i] = append(out[i], it)
@@ -423,10 +424,10 @@ func (g *tree) batch(in flow.Source[item], ord order) piece {
 	return piece{operators.Unbatch(changed), n, n, ord}
 }
 
-// hold keeps each message until the next has come, or some time has passed.
+// hold keeps each message until the next has arrived or some time has passed.
 func (g *tree) hold(in flow.Source[item], ord order) piece {
 	n := g.node("hold")
-	n.calm = true // a panic would give back what it holds
+	n.calm = true // a panic would give back the held messages
 	wait := time.Duration(1+g.n(10)) * g.unit
 	rash := g.redelivers && g.chance(30)
 	opts := append(g.stage(n), flow.Traits{Holds: 1, HoldsFor: wait})
@@ -455,7 +456,7 @@ type holder struct {
 }
 
 func (h *holder) Handle(ctx context.Context, m flow.Message[item], emit flow.Emit[item]) error {
-	if h.rash { // what a failed call has let go of goes back
+	if h.rash { // messages that a failed call released go back
 		var lost []item
 		for _, held := range h.held {
 			lost = append(lost, held.Value)
@@ -545,10 +546,10 @@ func (g *tree) finish(in flow.Source[item], ord order, depth int) *node {
 
 func (g *tree) sink(in flow.Source[item], ord order) *node {
 	n := g.node("sink")
-	n.walk, n.calm = nil, true // its faults are of a message of a chunk, a panic would be of all
+	n.walk, n.calm = nil, true // its faults concern one message of a chunk; a panic would concern all
 	opts := []flow.StageOption{flow.OnFault(g.w.policy(n)), flow.ChunkSize(1 + g.n(8))}
 	if n.trouble > 0 {
-		ord = anyOrder // what is written late comes after what was not
+		ord = anyOrder // retried messages are written after later ones
 	}
 	if g.chance(30) {
 		opts = append(opts, flow.Workers(2+g.n(2)))
@@ -564,7 +565,8 @@ func (g *tree) sink(in flow.Source[item], ord order) *node {
 	return n
 }
 
-// writer is a sink that fails as a whole at times, opens badly, and meets what is fated for each value.
+// writer is a sink that sometimes fails as a whole or fails to open, and carries out the fate of
+// each value.
 type writer struct {
 	g   *tree
 	n   *node

@@ -12,26 +12,26 @@ import (
 	"github.com/streamerson/streamerson-go/flow/flowtest"
 )
 
-// Idea of the proof: every value that travels knows which delivery of which entry it descends from, and has an id that
-// is a hash of the way it came. Each stage of a random tree decides by a hash of seed, stage and id what becomes of a
-// value, and each leaf (a write, a drop, a fault that was decided on) is recorded. Afterwards a
-// model, that knows the tree but no leases, walks each entry down the tree and says which leaves
-// there must be. The settlement has to be the worst of those.
+// Idea of the proof: every value knows which delivery of which entry it descends from. Its id is a
+// hash of its route. Each stage of a random tree chooses the fate of a value by a hash of seed,
+// stage and id. Each leaf (a write, a drop, a fault that was decided on) is recorded. Afterwards a
+// model, which knows the tree but no leases, walks each entry down the tree and computes which
+// leaves there must be. The settlement must be the worst of them.
 
 // delivery is one delivery of an entry.
 type delivery struct{ src, entry, attempt int }
 
-// item is what travels.
+// item is a value that travels through the tree.
 type item struct {
 	delivery
 	id  uint64
 	key int
 	dup bool // may arrive more than once: emitted in a call that failed after it had passed on a chunk
 
-	with *group // what its fate is shared with; nil if it is not
+	with *group // the group that shares its fate; nil if it shares none
 }
 
-// group is what was joined and is not told apart any more: whatever becomes of one becomes of all.
+// group is a set of joined values that are no longer distinguished: all share one outcome.
 type group struct{ members []delivery }
 
 // shares are the deliveries that share the fate of a value.
@@ -72,7 +72,7 @@ type leaf struct {
 	dup     bool
 }
 
-// world is what a run of a tree records.
+// world records a run of a tree.
 type world struct {
 	seed uint64
 
@@ -82,7 +82,7 @@ type world struct {
 	leaves    map[delivery]map[spot][]leaf
 	worst     map[delivery]flow.Outcome
 	parts     map[[2]int]int // stage and key: the port it goes to
-	last      map[string]int // highest entry seen, by what has an order
+	last      map[string]int // highest entry seen, for each ordered sequence
 	problems  []string
 	disrupted []string // why entries may come back unfinished
 	stopping  bool     // a policy has stopped the graph
@@ -118,7 +118,7 @@ func (w *world) disrupt(why string) {
 	w.disrupted = append(w.disrupted, why)
 }
 
-// try counts the calls of a stage with a value, from 1.
+// try returns how often a stage has been called with a value, from 1.
 func (w *world) try(node int, it item) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -149,8 +149,8 @@ func (w *world) end(node int, o flow.Outcome, items ...item) {
 	}
 }
 
-// inOrder notes an arrival and checks that it does not come before one that should have preceded it. Redeliveries have
-// no order.
+// inOrder records an arrival and checks that it does not come before one that should have preceded
+// it. Redeliveries have no order.
 func (w *world) inOrder(node int, by order, it item) {
 	if by == anyOrder || it.attempt > 1 || it.dup {
 		return
@@ -168,7 +168,7 @@ func (w *world) inOrder(node int, by order, it item) {
 	w.last[lane] = max(w.last[lane], it.entry)
 }
 
-// order is what is promised of the order of arrival, by entries.
+// order is the promised order of arrival, by entries.
 type order uint8
 
 const (
@@ -212,7 +212,7 @@ type fateError struct {
 
 func (e *fateError) Error() string { return e.text }
 
-// passing is a trouble that a retry cures.
+// passing is a failure that a retry fixes.
 var errPassing = errors.New("a passing trouble")
 
 // meet carries out the fate of a value (the first of items) at a stage, and returns the error to return, if any.
@@ -293,7 +293,7 @@ func (w *world) policy(n *node) flow.Policy {
 type node struct {
 	id      int
 	what    string
-	trouble int // of 1000 values that meet trouble here
+	trouble int // of 1000 values that fail here
 	calm    bool
 	retries int
 	action  flow.Action
@@ -302,8 +302,8 @@ type node struct {
 	redelivers  bool
 	deadLetters bool
 
-	// walk says what the stage makes of a value that it does not end: it calls to for each value
-	// and the stage it goes to.
+	// walk describes how the stage passes on a value that it does not end. It calls to for each
+	// value and the stage that receives it.
 	walk func(it item, to func(*node, item))
 	next []*node
 }
@@ -317,7 +317,7 @@ type walker struct {
 
 func (k *walker) at(n *node, it item) {
 	at := spot{n.id, it.id}
-	if len(k.have[at]) > 0 || n.walk == nil { // it has ended here, or had to
+	if len(k.have[at]) > 0 || n.walk == nil { // it has ended here, or should have
 		k.want[at]++
 		return
 	}
@@ -330,7 +330,7 @@ func (k *walker) at(n *node, it item) {
 	})
 }
 
-// check compares what is recorded of a delivery to what must be.
+// check compares the recorded leaves of a delivery with the expected ones.
 func (w *world) check(root *node, s flowtest.Settlement[item]) {
 	d := s.Value.delivery
 	d.attempt = s.Attempt

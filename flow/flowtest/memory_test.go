@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow/flowtest"
 )
 
-// memory is a backend that does all that a stream with a consumer group does, for the conformance tests to test.
+// memory is a backend with all features of a stream with a consumer group. The conformance tests
+// run against it.
 type memory struct {
 	mu      sync.Mutex
 	changed chan struct{}
@@ -25,10 +26,10 @@ type memory struct {
 	struck int // operations that have failed
 
 	hurt     func(*memory) // a mistake of the source's, when an operation fails
-	careless bool          // another: it does not say so of commits
+	careless bool          // another: it does not report failed commits
 }
 
-// fails returns an error if the backend is broken in one of these ways. The caller has mu.
+// fails returns an error if the backend is broken in one of these ways. The caller holds mu.
 func (m *memory) fails(ways ...flowtest.Breakage) error {
 	for _, how := range ways {
 		if m.broken[how] {
@@ -60,7 +61,7 @@ func (m *memory) damage(how flowtest.Breakage) (struck func() bool, repair func(
 		}
 }
 
-// change wakes what waits. The caller has mu.
+// change wakes all waiting calls. The caller holds mu.
 func (m *memory) change() {
 	close(m.changed)
 	m.changed = make(chan struct{})

@@ -193,7 +193,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// One blueprint, run twice at once: the runs share the feed, and nothing else.
+// One blueprint runs twice at once. The runs share the feed and nothing else.
 func TestRunTwiceAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, feed := flowtest.Feed[int](t)

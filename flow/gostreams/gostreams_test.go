@@ -57,8 +57,8 @@ func elements(values ...any) *extension.ChanSource {
 	return extension.NewChanSource(c)
 }
 
-// Their source and their sink in a graph of ours: all is in the file when Run returns, and the sink
-// works once.
+// A go-streams source and sink run in one of our graphs. All values are in the file when Run
+// returns, and the sink works only once.
 func TestSourceAndSink(t *testing.T) {
 	in, out := filepath.Join(t.TempDir(), "in"), filepath.Join(t.TempDir(), "out")
 	want := numbers(1000)
@@ -157,7 +157,7 @@ func newSlowSink(each time.Duration) *slowSink {
 func (s *slowSink) In() chan<- any   { return s.in }
 func (s *slowSink) AwaitCompletion() { <-s.done }
 
-// What the sink has taken it finishes, what it has not goes back, and its goroutine ends.
+// The sink finishes the values it has taken, all others go back, and its goroutine ends.
 func TestSinkStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		snk := newSlowSink(time.Second)
@@ -197,7 +197,8 @@ func TestSinkNeverCompletes(t *testing.T) {
 	})
 }
 
-// Our source, their flow, their file; and their file, their flow, our sink.
+// Our source runs into a go-streams flow and file. Then a go-streams file and flow run into our
+// sink.
 func TestOutletAndInlet(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	out := NewOutlet(t.Context(), source.Of("a", "b", "c"))
@@ -258,8 +259,8 @@ func TestOutletEnds(t *testing.T) {
 	})
 }
 
-// What an Inlet's graph does not take is not discarded: its sender blocks, and whoever waits for
-// the sink learns of the end.
+// Elements that an Inlet's graph does not take are not discarded. Their sender blocks, and a call
+// that waits for the sink reports the end.
 func TestFault_D16_InletBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -282,13 +283,13 @@ func TestFault_D16_InletBlocks(t *testing.T) {
 			t.Error("an element was taken after the graph's end")
 		default:
 		}
-		cancel() // the caller gives up, and go-streams comes to its end
+		cancel() // the caller gives up, and go-streams ends
 		<-sent
 	})
 }
 
-// The end of its context does not make an Inlet discard what is still on its way; a channel that is
-// never closed is told of.
+// When its context ends, an Inlet does not discard elements in flight. It reports a channel that is
+// never closed.
 func TestFault_D16_InletReadsToTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -309,14 +310,14 @@ func TestFault_D16_InletReadsToTheEnd(t *testing.T) {
 		ctx, cancel = context.WithCancel(t.Context())
 		in = NewInlet(ctx, sink.Discard[int]())
 		in.In() <- 1
-		cancel() // and nobody closes the channel
+		cancel() // and the channel is never closed
 		if err := in.Wait(); !errors.Is(err, ErrNotClosed) {
 			t.Errorf("of a channel that stays open: %v", err)
 		}
 	})
 }
 
-// counted is a go-streams flow that counts what passes.
+// counted is a go-streams flow that counts elements.
 func counted(n *atomic.Int64) streams.Flow {
 	return goflow.NewMap(func(i int) int {
 		n.Add(1)
@@ -351,8 +352,8 @@ func TestFault_D16_EndsShareACancelledContext(t *testing.T) {
 	}
 }
 
-// When the sink's graph stops, the source's graph stops as well, and what it has not handed over
-// goes back.
+// When the sink's graph stops, the source's graph stops as well, and values not handed over go
+// back.
 func TestFault_D16_EndsStopTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, fed := flowtest.Feed[int](t)
@@ -393,9 +394,9 @@ func TestFault_D16_EndsStopTogether(t *testing.T) {
 	})
 }
 
-// A flow behind Func: entries are acknowledged when the sink has written what came of them. The
-// graph is stopped in the middle, as a process that is killed: nothing that was not written is
-// acknowledged.
+// A flow behind Func acknowledges entries when the sink has written their results. The graph is
+// stopped in the middle, like a process that is killed. No entry is acknowledged before its results
+// are written.
 func TestFault_D16_FuncLosesNothing(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	const n = 2000

@@ -23,8 +23,8 @@ import (
 
 const killedEnv = "STREAMERSON_TEST_KILLED"
 
-// TestKilledProcess is no test: it is the process that TestFault_D16_FuncOutlivesKilledProcesses
-// starts and kills.
+// TestKilledProcess is not a test of its own. It is the process that
+// TestFault_D16_FuncOutlivesKilledProcesses starts and kills.
 func TestKilledProcess(t *testing.T) {
 	addr, key, ok := strings.Cut(os.Getenv(killedEnv), " ")
 	if !ok {
@@ -46,8 +46,8 @@ func TestKilledProcess(t *testing.T) {
 	t.Fatalf("the graph ended by itself: %v", g.Run(context.Background()))
 }
 
-// Processes with a flow of go-streams are killed in the middle of their work, and the next goes on:
-// nothing is lost.
+// Processes with a go-streams flow are killed during their work, and the next one continues.
+// Nothing is lost.
 func TestFault_D16_FuncOutlivesKilledProcesses(t *testing.T) {
 	srv := redistest.Shared(t)
 	rdb, key := srv.Client(t), redistest.Key(t)
