@@ -98,7 +98,8 @@ func streamBackend(wait time.Duration) func(*testing.T, []string) flowtest.Sourc
 	}
 }
 
-// The sources in memory read what cannot read again: where it fails the graph ends with the error.
+// The sources in memory read from sequences that cannot be read again. If a sequence fails, the
+// graph ends with the error.
 func TestFault_O5_SourcesInMemory(t *testing.T) {
 	traits := flowtest.SourceTraits[int]{
 		Make: func(i int) int { return i }, Fatal: []flowtest.Breakage{flowtest.FailedRead},

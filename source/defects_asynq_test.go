@@ -16,8 +16,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Redis was away for two seconds when a task was done: the retry of its completion went by a
-// context that had ended, and minutes later the task ran a second time.
+// Redis was unreachable for two seconds when a task was done. The retry of its completion used a
+// context that had ended, so the task ran again minutes later.
 func TestA1_OutageAtCompletionDoesNotRunItTwice(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
@@ -53,8 +53,8 @@ func TestA1_OutageAtCompletionDoesNotRunItTwice(t *testing.T) {
 	}
 }
 
-// A task that was active and had no lease stayed so for ever: who works on what was kept in several
-// keys, some of which can be evicted. Here the pending list is all there is.
+// A task that was active without a lease stayed so forever, because its state was spread over
+// several keys that can be evicted. Here the pending list is the only state.
 func TestA2_ThereIsNothingBesideThePendingList(t *testing.T) {
 	s := newPrivateStand(t)
 	s.fill(t, 2)
@@ -74,7 +74,7 @@ func TestA2_ThereIsNothingBesideThePendingList(t *testing.T) {
 	}
 	close(goOn)
 	redistest.Soon(t, "both", func() bool { return ran.Load() == 2 && pendingAndLag(t, s) == 0 })
-	// Pending for a consumer that never lived here, and of whom nothing else tells.
+	// Pending for a consumer that never ran here and has no other trace.
 	id := s.rdb.XAdd(t.Context(), redistest.Entry(s.key+":2", "data", "x")).Val()
 	s.rdb.XGroupCreate(t.Context(), s.key+":2", "g", "$")
 	s.rdb.Do(t.Context(), "xclaim", s.key+":2", "g", "ghost", 0, id, "force", "justid")
@@ -86,8 +86,8 @@ func TestA2_ThereIsNothingBesideThePendingList(t *testing.T) {
 	drain(t, r)
 }
 
-// With a policy that evicts, a full server deletes whole streams, and their groups. That can't be
-// undone; it must not pass in silence, and the graph must read what comes afterwards.
+// With an eviction policy, a full server deletes whole streams with their groups. That cannot be
+// undone. It must be reported, and the graph must read later entries.
 func TestA3_EvictedStreamIsReported(t *testing.T) {
 	s := newPrivateStand(t, redistest.Args("--maxmemory-policy", "allkeys-lru"))
 	ctx := t.Context()
@@ -102,7 +102,7 @@ func TestA3_EvictedStreamIsReported(t *testing.T) {
 	redistest.Soon(t, "the first", func() bool { return in.count() == 1 && pendingAndLag(t, s) == 0 })
 	s.rdb.ConfigSet(ctx, "maxmemory", "1")
 	redistest.Soon(t, "the stream is evicted", func() bool {
-		s.rdb.Set(ctx, "more", "x", 0) // a command that makes the server look for room
+		s.rdb.Set(ctx, "more", "x", 0) // a command that makes the server evict
 		return strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:") &&
 			!strings.Contains(s.rdb.Info(ctx, "stats").Val(), "evicted_keys:0\r")
 	})
@@ -119,7 +119,7 @@ func TestA3_EvictedStreamIsReported(t *testing.T) {
 	}
 }
 
-// A task whose context had ended was tried again, whatever its handler said.
+// A task was retried after its context had ended, regardless of its handler's result.
 func TestA4_TheHandlersAnswerCounts(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1)
@@ -127,7 +127,7 @@ func TestA4_TheHandlersAnswerCounts(t *testing.T) {
 	r := start(t, flow.To(source.Stream(s.rdb, config[string](s)), sink.Func(func(ctx context.Context, _ string) error {
 		close(begun)
 		<-ctx.Done() // cancelled …
-		return nil   // … and finished all the same
+		return nil   // … and finished anyway
 	})))
 	<-begun
 	if err := r.Stop(); err != nil {
@@ -136,7 +136,7 @@ func TestA4_TheHandlersAnswerCounts(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// Workers asked for tasks again and again, instead of waiting at the server for one.
+// Workers polled for tasks instead of blocking at the server.
 func TestA5_ReadsBlockAtTheServer(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t)

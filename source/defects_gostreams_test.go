@@ -21,7 +21,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Nothing was ever acknowledged: the pending list grew for ever. The lease travels through operators, to the last sink.
+// Nothing was ever acknowledged, so the pending list grew forever. Here the lease travels through
+// operators to the last sink.
 func TestG1_AcksTravelThroughTheGraph(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 100)
@@ -69,8 +70,8 @@ func pendingAndLag(t *testing.T, s *stand) int64 {
 	return pending + lag
 }
 
-// NOGROUP ended the source, and the graph with it, as if it had come to its end: Run said nil. Here the group is made
-// again; where the user may not do that, the graph ends with a typed error.
+// NOGROUP ended the source and its graph as if the stream had ended: Run returned nil. Here the
+// group is created again. If the user lacks permission for that, the graph ends with a typed error.
 func TestG3_LostGroupIsNoSuccess(t *testing.T) {
 	s := newPrivateStand(t)
 	ctx := t.Context()
@@ -93,7 +94,8 @@ func TestG3_LostGroupIsNoSuccess(t *testing.T) {
 	}
 }
 
-// Each read that found nothing was an error in the log, and errors were followed by the next read without a pause.
+// Each empty read was logged as an error, and after an error the next read followed without a
+// pause.
 func TestG4_NothingToReadIsNoError(t *testing.T) {
 	s := newPrivateStand(t)
 	var log lockedBuffer
@@ -109,11 +111,11 @@ func TestG4_NothingToReadIsNoError(t *testing.T) {
 	}
 }
 
-// What XADD refused was only logged: the entry was gone.
+// A refused XADD was only logged, so the entry was lost.
 func TestG5_RefusedWritesAreNotDropped(t *testing.T) {
 	s := newPrivateStand(t)
 	want := s.fill(t, 50)
-	// Started when the server is full already: who else would make room on it?
+	// Create the group first, because the graph starts when the server is already full.
 	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +139,9 @@ func TestG5_RefusedWritesAreNotDropped(t *testing.T) {
 	}
 }
 
-// When what is downstream stopped, the source's goroutine waited for ever to send. That none is left here is what this
-// package's TestMain looks at; what was read and not wanted any more is there for others at once.
+// When the downstream stopped, the source's goroutine blocked forever on a send. Here this
+// package's TestMain checks that no goroutine is left. Entries that were read but not used are
+// available to others at once.
 func TestG6_NobodyWaitsForWhoLeft(t *testing.T) {
 	s := newStand(t)
 	want := s.fill(t, 30)
@@ -163,7 +166,7 @@ func TestG6_NobodyWaitsForWhoLeft(t *testing.T) {
 	}
 }
 
-// An entry without the body's field stayed pending for ever: it was passed over, without an ack.
+// An entry without the body's field was skipped without an ack and stayed pending forever.
 func TestB1_EntryWithoutABodyIsSettled(t *testing.T) {
 	s := newStand(t)
 	for range 20 {
@@ -171,7 +174,7 @@ func TestB1_EntryWithoutABodyIsSettled(t *testing.T) {
 	}
 	s.fill(t, 1)
 	cfg := config[string](s)
-	cfg.MaxInFlight = 4 // were they kept, nothing else would come through
+	cfg.MaxInFlight = 4 // if they were kept, nothing else would get through
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	redistest.Soon(t, "the one with a body", func() bool { return in.count() == 1 })
@@ -180,7 +183,7 @@ func TestB1_EntryWithoutABodyIsSettled(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// Entries trimmed while they were pending are the same case there: go-redis hands them over without values.
+// Entries trimmed while pending are the same case, because go-redis returns them without values.
 func TestB2_TrimmedWhilePendingIsSettledAndCounted(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 10)
@@ -211,7 +214,7 @@ func TestB2_TrimmedWhilePendingIsSettledAndCounted(t *testing.T) {
 	}
 }
 
-// What a dead consumer had was never taken over.
+// The entries of a dead consumer were never taken over.
 func TestB3_DeadConsumersEntriesAreTakenOver(t *testing.T) {
 	s := newStand(t)
 	want := s.fill(t, 20)
@@ -233,11 +236,11 @@ func TestB3_DeadConsumersEntriesAreTakenOver(t *testing.T) {
 	}
 }
 
-// An XACK that failed was logged, and its ids forgotten.
+// A failed XACK was logged, and its ids were dropped.
 func TestB4_FailedAcksAreSentAgain(t *testing.T) {
 	t.Parallel()
 	for name, hurt := range map[string]func(*line){
-		"not sent":   func(l *line) { l.cut("xack", 6) }, // more often than go-redis tries
+		"not sent":   func(l *line) { l.cut("xack", 6) }, // more often than go-redis retries
 		"reply lost": func(l *line) { l.loseReplies("xack", 6) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +259,7 @@ func TestB4_FailedAcksAreSentAgain(t *testing.T) {
 	}
 }
 
-// A failing read was tried again without a pause.
+// A failing read was retried without a pause.
 func TestB6_FailedReadsAreTriedSlower(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t)
@@ -269,7 +272,7 @@ func TestB6_FailedReadsAreTriedSlower(t *testing.T) {
 	s.Kill(t)
 	const tries = 3
 	redistest.Soon(t, "some tries", func() bool { return l.dials.Load()-before >= tries })
-	if d := time.Since(since); d < 30*time.Millisecond { // half of 20 ms, doubled with each
+	if d := time.Since(since); d < 30*time.Millisecond { // half of 20 ms, doubled with each retry
 		t.Errorf("%d tries in %v", tries, d)
 	}
 	s.Restart(t)

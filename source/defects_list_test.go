@@ -10,19 +10,19 @@ import (
 	"testing"
 )
 
-// The files defects_*_test.go retell what broke in systems like this one, each test named after the
-// id that the defect has in our list of them: W is watermill-redisstream, G go-streams, B Redpanda
-// Connect, A asynq, O others, D streamerson for Node. A test sets up the circumstances in which it
-// happened there, and asserts what happens here.
+// The files defects_*_test.go reproduce defects of similar systems. Each test is named after the id
+// of the defect in our list: W is watermill-redisstream, G go-streams, B Redpanda Connect, A asynq,
+// O others, D streamerson for Node. A test's comment describes the defect there. The test recreates
+// the circumstances and asserts the behaviour here.
 
-// defects are all ids, by the number of defects.
+// defects maps each letter to its number of defects.
 var defects = map[string]int{"W": 10, "G": 7, "B": 6, "A": 5, "O": 10, "D": 28}
 
-// notHere says which defects have no test, and why.
+// notHere lists the defects without a test, and the reasons.
 var notHere = map[string]string{}
 
-// TestEveryDefectHasATest sees to it that none of the list is forgotten, and that no test claims an
-// id that does not exist.
+// TestEveryDefectHasATest checks that each defect of the list has a test, and that no test has an
+// unknown id.
 func TestEveryDefectHasATest(t *testing.T) {
 	named := regexp.MustCompile(`^Test([A-Z])([0-9]+)_[A-Z]`)
 	found := make(map[string][]string)

@@ -26,8 +26,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// redisqueue asked for as many entries as its buffer had room for, and with a full one for all
-// there were: COUNT 0 means no limit. And at the end it left in its queue what had been read.
+// redisqueue asked for as many entries as its buffer had room for. With a full buffer it asked for
+// all of them, because COUNT 0 means no limit. At the end it left the entries read in its queue.
 func TestO1_FullBufferReadsNothing(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t)
@@ -58,7 +58,7 @@ func TestO1_FullBufferReadsNothing(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// In Dapr processingTimeout=0 switched reclaiming off, and what a pod had when it was restarted was lost.
+// In Dapr, processingTimeout=0 switched reclaiming off, so a restarted pod lost its entries.
 func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -101,10 +101,10 @@ func TestO2_ReclaimCannotBeSwitchedOff(t *testing.T) {
 	}
 }
 
-// In Dapr redeliverInterval: "30s" was passed over in silence. No option of ours takes a duration as text, and a value
-// that makes no sense is an error, whichever option it is given for.
+// In Dapr, redeliverInterval: "30s" was silently ignored. Our options take no durations as text,
+// and an invalid value is an error for every option.
 func TestO3_NoOptionIsIgnored(t *testing.T) {
-	meant := map[string]bool{ // negative values that have a meaning, which their doc tells
+	meant := map[string]bool{ // negative values with a documented meaning
 		"GroupConfig.ReapAfter": true, "StreamConfig.ReapAfter": true, "StreamConfig.MaxDeliveries": true,
 		"GroupConfig.DelayedEvery": true, "StreamConfig.DelayedEvery": true,
 		"GroupConfig.DeadMaxLen": true, "StreamConfig.DeadMaxLen": true,
@@ -133,7 +133,7 @@ func TestO3_NoOptionIsIgnored(t *testing.T) {
 	})
 }
 
-// try sets each number of a config to -1, one after the other, and wants it refused by its name.
+// try sets each number of a config to -1 in turn, and checks that the error names it.
 func try[C any](t *testing.T, meant map[string]bool, good C, validate func(C) error) {
 	t.Helper()
 	if err := validate(good); err != nil {
@@ -159,7 +159,7 @@ func try[C any](t *testing.T, meant map[string]bool, good C, validate func(C) er
 	}
 }
 
-// XAUTOCLAIM cannot block: in a loop of its own it kept the server busy.
+// XAUTOCLAIM cannot block, so calling it in a loop kept the server busy.
 func TestO4_ReclaimingIsPaced(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t)
@@ -199,7 +199,7 @@ func TestO4_ReclaimingIsPaced(t *testing.T) {
 	}
 }
 
-// What the first group had acknowledged was deleted, and the other group never saw it.
+// Entries that the first group had acknowledged were deleted, so the other group never saw them.
 func TestO5_AcksOfOneGroupDeleteNothing(t *testing.T) {
 	s := newStand(t)
 	want := s.fill(t, 500)
@@ -224,7 +224,8 @@ func TestO5_AcksOfOneGroupDeleteNothing(t *testing.T) {
 	}
 }
 
-// A message map of go-redis has lost what Redis keeps: the order of fields, and those of the same name.
+// A message map of go-redis loses the order of fields and fields of the same name, which Redis
+// keeps.
 func TestO8_FieldsKeepTheirOrderAndDuplicates(t *testing.T) {
 	s := newStand(t)
 	s.rdb.Do(t.Context(), "xadd", s.key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n", "k", "1")
@@ -244,8 +245,8 @@ func TestO8_FieldsKeepTheirOrderAndDuplicates(t *testing.T) {
 	}
 }
 
-// Blocking reads are repeated by go-redis itself: the entries of the answer that was lost stay
-// behind, pending for a reader that does not know of them.
+// Blocking reads are retried by go-redis itself. The entries of a lost reply stay pending for a
+// reader that does not know of them.
 func TestO9_LostReadIsRecoveredNotRepeated(t *testing.T) {
 	s := newPrivateStand(t)
 	l := newLine(s)
@@ -267,9 +268,9 @@ func TestO9_LostReadIsRecoveredNotRepeated(t *testing.T) {
 	}
 }
 
-// streamerson for Node: nothing is claimed or trimmed, an ack that fails is invisible, a read
-// blocks for half an hour. For the claims see B3; that an unknown type of message gets no answer
-// belongs to services.
+// In streamerson for Node, nothing is claimed or trimmed, a failed ack is invisible, and a read
+// blocks for half an hour. For the claims see B3. The missing answer to an unknown type of message
+// is a matter of services.
 func TestO10_WhatTheAncestorLacked(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t)

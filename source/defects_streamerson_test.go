@@ -26,7 +26,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// A consumer whose output nobody read stopped after sixteen messages.
+// A consumer without a reader for its output stopped after sixteen messages.
 func TestD2_OneWayConsumerGoesOn(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 500)
@@ -46,8 +46,8 @@ func TestD2_OneWayConsumerGoesOn(t *testing.T) {
 	drain(t, r)
 }
 
-// The options of a group's member were overwritten: its handler threw for each message, and all
-// stayed pending for ever.
+// The options of a group's member were overwritten. Its handler threw for each message, and all
+// messages stayed pending forever.
 func TestD5_PanickingHandlerLeavesNothingPending(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 5)
@@ -74,7 +74,8 @@ func TestD5_PanickingHandlerLeavesNothingPending(t *testing.T) {
 	}
 }
 
-// XGROUP CREATE without MKSTREAM, and its error taken for an answer: on a stream that was not there yet, no group.
+// XGROUP CREATE was sent without MKSTREAM and its error was taken as a reply, so a missing stream
+// had no group.
 func TestD6_StreamNeedNotExist(t *testing.T) {
 	s := newStand(t)
 	var in inbox[string]
@@ -86,7 +87,7 @@ func TestD6_StreamNeedNotExist(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// The XACK waited behind a blocking XREADGROUP on the same connection: the last message stayed
+// The XACK waited behind a blocking XREADGROUP on the same connection, so the last message stayed
 // pending for half an hour.
 func TestD7_AcksDoNotWaitBehindReads(t *testing.T) {
 	t.Parallel()
@@ -105,7 +106,7 @@ func TestD7_AcksDoNotWaitBehindReads(t *testing.T) {
 		return until(ctx, goOn)
 	})))
 	behind := 0
-	for range 3 { // a block may end by itself just then; three times it does not
+	for range 3 { // a block may end by itself at that moment, but not three times
 		s.fill(t, 1)
 		<-begun
 		redistest.Soon(t, "the next read is blocked", blocked)
@@ -125,7 +126,8 @@ func TestD7_AcksDoNotWaitBehindReads(t *testing.T) {
 	}
 }
 
-// A message that no handler was there for was acknowledged, and lost. Here what a handler does not want is its failure.
+// A message without a handler was acknowledged and lost. Here a message that a handler refuses is a
+// failure.
 func TestD8_UnknownTypeIsNotAcked(t *testing.T) {
 	s := newStand(t)
 	for _, typ := range []string{"known", "unknown", "known"} {
@@ -149,26 +151,27 @@ func TestD8_UnknownTypeIsNotAcked(t *testing.T) {
 	}
 }
 
-// A member that crashed, and came back by its name, never saw again what it had read; nor did anybody else.
+// After a crash, a member that returned under its name never got the entries it had read; neither
+// did any other member.
 func TestD9_CrashedMemberFindsItsEntries(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	want := s.fill(t, 10)
 	s.takenBy(t, "member-1", 7)
-	cfg := config[string](s) // a lease of a minute: it does not wait for it to end
+	cfg := config[string](s) // a lease of a minute, which the reader does not wait for
 	cfg.Consumer = "member-1"
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	redistest.Soon(t, "all", func() bool { return in.count() == 10 })
 	drain(t, r)
 	s.wantSettled(t)
-	got := slices.Sorted(slices.Values(in.values())) // new entries may come between those that are delivered again
+	got := slices.Sorted(slices.Values(in.values())) // new entries may arrive between the redelivered ones
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}
 }
 
-// XREADGROUP without COUNT: of three members the first took the whole backlog.
+// XREADGROUP was sent without COUNT, so the first of three members took the whole backlog.
 func TestD10_BacklogIsShared(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1000)
@@ -207,7 +210,7 @@ func TestD10_BacklogIsShared(t *testing.T) {
 	}
 }
 
-// Reading one more stream ended the reader of the others; the read that was under way swallowed what it brought.
+// Adding a stream ended the reader of the other streams, and the read in progress lost its entries.
 func TestD11_StreamsComeAndGo(t *testing.T) {
 	s := newStand(t)
 	var in, other inbox[string]
@@ -225,8 +228,8 @@ func TestD11_StreamsComeAndGo(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// "$" was sent again with each read: what was written between two reads was lost, and on a quiet
-// stream everything that came while a busy one was answered.
+// "$" was sent again with each read, so entries written between two reads were lost. A quiet stream
+// lost all entries that arrived while a busy one was answered.
 func TestD15_TheEndIsSettledOnce(t *testing.T) {
 	t.Parallel()
 	s := newPrivateStand(t)
@@ -251,7 +254,8 @@ func TestD15_TheEndIsSettledOnce(t *testing.T) {
 	drain(t, r)
 }
 
-// One undecodable entry destroyed the reader, and the rest of its batch was lost: one of six was handled.
+// One undecodable entry destroyed the reader, and the rest of its batch was lost. One entry of six
+// was handled.
 func TestD16_TheRestOfTheBatchIsHandled(t *testing.T) {
 	s := newStand(t)
 	pipe := s.rdb.TxPipeline() // one batch
@@ -285,7 +289,8 @@ func TestD16_TheRestOfTheBatchIsHandled(t *testing.T) {
 	s.wantSettled(t)
 }
 
-// Reader, writer and acks each spelled the key of a shard in a way of their own. Here a key is a key, wherever it goes.
+// Reader, writer and acks each spelled the key of a shard differently. Here all of them use the
+// same key.
 func TestD17_KeysAreTakenAsTheyAre(t *testing.T) {
 	s := newStand(t)
 	for _, key := range []string{"{%s}#shard", "%s::DEFAULT::x", "%s:a b*?[]\x00é"} {
@@ -306,8 +311,8 @@ func TestD17_KeysAreTakenAsTheyAre(t *testing.T) {
 	}
 }
 
-// Nothing was ever trimmed: streams grew until Redis was full. Both ways to bound one hold, and the one that keeps what
-// groups need does so.
+// Nothing was ever trimmed, so streams grew until Redis was full. Here both ways to bound a stream
+// work, and the one that keeps the entries groups need does so.
 func TestD18_StreamsAreBounded(t *testing.T) {
 	s := newStand(t)
 	var msgs []flow.Message[string]
@@ -335,7 +340,7 @@ func TestD18_StreamsAreBounded(t *testing.T) {
 	}
 }
 
-// A listener and a promise leaked with each read: 20,002 listeners after 20,000 messages.
+// Each read leaked a listener and a promise: 20,002 listeners after 20,000 messages.
 func TestD19_ReadsLeaveNothingBehind(t *testing.T) {
 	s := newPrivateStand(t)
 	cfg := config[string](s)
@@ -360,7 +365,7 @@ func TestD19_ReadsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// Connecting hung for ever when Redis was down, and when the client it was given was connected already.
+// Connecting hung forever if Redis was down or if the given client was already connected.
 func TestD23_ConnectingEnds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -392,7 +397,7 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	drain(t, r)
 }
 
-// Handlers ran one after the other, without a choice: ten messages a second at 100 ms each.
+// Handlers always ran one after the other: ten messages a second at 100 ms each.
 func TestD26_HandlersRunAtOnce(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 8)
@@ -414,7 +419,7 @@ func TestD26_HandlersRunAtOnce(t *testing.T) {
 	drain(t, r)
 }
 
-// disconnect() dropped the handlers that ran, and replies that were not flushed.
+// disconnect() dropped running handlers and unflushed replies.
 func TestD27_WhatRunsIsFinished(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 100)
@@ -443,7 +448,7 @@ func TestD27_WhatRunsIsFinished(t *testing.T) {
 	}
 }
 
-// Whole payloads stood in the log, which was on by default.
+// The log contained whole payloads and was on by default.
 func TestD28_LogsHoldNoPayloads(t *testing.T) {
 	s := newStand(t)
 	const secret = "4111-1111-1111-1111"

@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// line is a network between a client and Redis that breaks on demand and counts what passes.
+// line is a network between a client and Redis that breaks on demand and counts traffic.
 type line struct {
 	addr  string
 	read  atomic.Int64 // bytes that came from the server
@@ -49,7 +49,7 @@ func (l *line) client(t testing.TB) *redis.Client {
 // cut breaks the connections of the next n requests for a command, before they are sent.
 func (l *line) cut(command string, n int) { l.set(command, n, false) }
 
-// loseReplies breaks them when the server has acted: only its answer is lost.
+// loseReplies breaks them after the server has acted, so only its reply is lost.
 func (l *line) loseReplies(command string, n int) { l.set(command, n, true) }
 
 func (l *line) set(command string, n int, lose bool) {
@@ -96,7 +96,7 @@ func (c *lineConn) Write(b []byte) (int, error) {
 func (c *lineConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.line.read.Add(int64(n))
-	if c.mute.Load() { // the server did it, the client never hears
+	if c.mute.Load() { // the server executed it, the client gets no reply
 		_ = c.Close()
 		return 0, io.EOF
 	}
@@ -119,7 +119,7 @@ func (s *stand) calls(t testing.TB, command string) int {
 	return 0
 }
 
-// takenBy has another consumer read n entries and do nothing about them, as one that died would.
+// takenBy lets another consumer read n entries and ignore them, like a dead one.
 func (s *stand) takenBy(t testing.TB, consumer string, n int) (ids []string) {
 	t.Helper()
 	if err := s.rdb.XGroupCreate(t.Context(), s.key, "g", "0").Err(); err != nil &&
@@ -137,7 +137,7 @@ func (s *stand) takenBy(t testing.TB, consumer string, n int) (ids []string) {
 	return ids
 }
 
-// until waits for c as a handler should: not longer than its context lives.
+// until waits for c, as a handler should, until its context is done.
 func until(ctx context.Context, c <-chan struct{}) error {
 	select {
 	case <-c:

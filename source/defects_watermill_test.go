@@ -20,8 +20,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// An entry that the unmarshaler could not read closed the subscription; after a restart it was
-// claimed, and closed it again.
+// An entry that the unmarshaler could not read closed the subscription. After a restart the entry
+// was claimed and closed it again.
 func TestW1_ForeignEntryIsADeadLetter(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1)
@@ -46,8 +46,8 @@ func TestW1_ForeignEntryIsADeadLetter(t *testing.T) {
 	}
 }
 
-// A handler of a second with MaxIdleTime 300 ms was called three times: the claim loop took what
-// its own process worked on.
+// With MaxIdleTime 300 ms, a handler that took a second was called three times, because the claim
+// loop took entries of its own process.
 func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -81,7 +81,7 @@ func TestW2_RunningMessageIsNotDeliveredAgain(t *testing.T) {
 	}
 }
 
-// FLUSHALL took the group, which only Subscribe made: what was published afterwards never came.
+// FLUSHALL deleted the group, which only Subscribe created, so later messages were never received.
 func TestW3_LostGroupIsMadeAgain(t *testing.T) {
 	s := newPrivateStand(t)
 	s.fill(t, 1)
@@ -105,12 +105,13 @@ func TestW3_LostGroupIsMadeAgain(t *testing.T) {
 	}
 }
 
-// A message that is always nacked was delivered 857,185 times in two seconds, and the one behind it not at all.
+// A message that was always nacked was delivered 857,185 times in two seconds, and the next one
+// never.
 func TestW4_PermanentNackNeitherSpinsNorBlocks(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 2)
 	cfg := config[string](s)
-	cfg.MaxInFlight = 1 // one at a time, as there
+	cfg.MaxInFlight = 1 // one at a time, as in watermill
 	var poison atomic.Int64
 	var in inbox[string]
 	src := handle(source.Stream(s.rdb, cfg), func(_ context.Context, m flow.Message[string]) error {
@@ -121,7 +122,7 @@ func TestW4_PermanentNackNeitherSpinsNorBlocks(t *testing.T) {
 			t.Errorf("call %d is attempt %d", n, m.Attempt())
 		}
 		return errors.New("never")
-	}, flow.OnFault(flow.Nack)) // at once: the worst there is
+	}, flow.OnFault(flow.Nack)) // at once: the worst case
 	r := start(t, flow.To(src, in.sink()))
 	redistest.Soon(t, "the one behind it", func() bool { return in.count() == 1 })
 	redistest.Soon(t, "the dead letter", func() bool { return s.rdb.XLen(t.Context(), s.key+":dead").Val() == 1 })
@@ -132,8 +133,8 @@ func TestW4_PermanentNackNeitherSpinsNorBlocks(t *testing.T) {
 	}
 }
 
-// Work that was done while the subscriber closed was delivered again: its ack lost a select against
-// the end of the context.
+// Work finished while the subscriber closed was delivered again, because its ack lost a select
+// against the end of the context.
 func TestW6_WorkDoneAtTheEndIsAcked(t *testing.T) {
 	for name, end := range map[string]func(*flow.Running) error{
 		"drained": func(r *flow.Running) error { _, err := r.Drain(context.Background()); return err },
@@ -156,7 +157,7 @@ func TestW6_WorkDoneAtTheEndIsAcked(t *testing.T) {
 			ended := make(chan error)
 			go func() { ended <- end(r) }()
 			redistest.Soon(t, "it is ending", func() bool { return r.State() >= flow.Draining })
-			close(goOn) // the work is done now, and not before
+			close(goOn) // only now is the work done
 			if err := <-ended; err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +171,7 @@ func TestW7_TheCallersClientStaysOpen(t *testing.T) {
 	s := newStand(t)
 	var in inbox[string]
 	stays := start(t, flow.To(source.Stream(s.rdb, config[string](s)), in.sink()))
-	for range 3 { // others come and go on the same client
+	for range 3 { // other readers start and stop on the same client
 		cfg := config[string](s)
 		cfg.Key = s.key + ":other"
 		r := start(
@@ -195,8 +196,8 @@ func TestW7_TheCallersClientStaysOpen(t *testing.T) {
 	}
 }
 
-// The claim loop looked at the first hundred pending entries only: behind those of a slow consumer,
-// the entries of a dead one were never seen.
+// The claim loop checked only the first hundred pending entries. Behind the entries of a slow
+// consumer, it never saw those of a dead one.
 func TestW8_ReclaimLooksAtAllThatIsPending(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 1210)
@@ -208,7 +209,7 @@ func TestW8_ReclaimLooksAtAllThatIsPending(t *testing.T) {
 		}
 	}
 	cfg := config[string](s)
-	cfg.MaxInFlight = 3 // so each look is a small one
+	cfg.MaxInFlight = 3 // so that each scan is small
 	var in inbox[string]
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), in.sink()))
 	redistest.Soon(t, "the dead one's", func() bool { return in.count() == 10 })
@@ -222,7 +223,8 @@ func TestW8_ReclaimLooksAtAllThatIsPending(t *testing.T) {
 	}
 }
 
-// A fan-out subscriber from "0" asked for the whole stream in one reply: COUNT 0 is left out, and means no limit.
+// A fan-out subscriber from "0" asked for the whole stream in one reply, because COUNT 0 is omitted
+// and means no limit.
 func TestW9_ReadingFromTheStartIsBounded(t *testing.T) {
 	s := newStand(t)
 	const n, size = 5000, 2000
@@ -269,7 +271,7 @@ func TestW9_ReadingFromTheStartIsBounded(t *testing.T) {
 	}
 }
 
-// One entry a read and one message in flight: 5,900 messages a second.
+// Each read returned one entry and one message was in flight: 5,900 messages a second.
 func TestW10_EntriesTravelInBatches(t *testing.T) {
 	s := newPrivateStand(t)
 	const n = 10_000

@@ -33,7 +33,7 @@ func ExampleOf() {
 }
 
 func ExampleSeq() {
-	pages := func(yield func(string, error) bool) { // as of a query, page by page
+	pages := func(yield func(string, error) bool) { // such as a query's results, page by page
 		for _, page := range []string{"page 1", "page 2"} {
 			if !yield(page, nil) {
 				return // the graph drains: close what is open
@@ -126,7 +126,7 @@ func ExampleQueue() {
 		return
 	}
 
-	// As in the handler of a request: the answer waits for what becomes of the order.
+	// As in a request handler, the response waits for the outcome of the order.
 	for _, order := range []string{"3 apples", ""} {
 		err := inbox.Deliver(context.Background(), order)
 		var o *source.OutcomeError

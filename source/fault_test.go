@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// deliveries are the server's counts of what is pending.
+// deliveries returns the server's delivery counts of the pending entries.
 func (s *stand) deliveries(t testing.TB) map[string]int64 {
 	t.Helper()
 	counts := make(map[string]int64)
@@ -80,7 +80,8 @@ func TestFault_D1_RestartsDoNotCountDeliveries(t *testing.T) {
 	}
 }
 
-// What a batch holds at a clean end is handled. Where the end is cut short its delivery does not count.
+// At a clean end the messages that a batch holds are handled. If the end is cut short, their
+// delivery is not counted.
 func TestFault_D1_BatchAtTheEnd(t *testing.T) {
 	s := newStand(t)
 	s.fill(t, 30)
@@ -119,7 +120,8 @@ func TestFault_D1_BatchAtTheEnd(t *testing.T) {
 	})
 }
 
-// A reads far more than it can handle, and ends: B, which has been idle, has all of the rest at once.
+// Reader A reads far more than it can handle and ends. Reader B, which was idle, then gets all
+// remaining entries at once.
 func TestFault_D4_DrainHandsTheRestToAnother(t *testing.T) {
 	s := newStand(t)
 	want := s.fill(t, 600)

@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// An entry that another reader has taken over: whoever handles it here learns it from its context, and leaves the
-// entry alone from then on, whether the handler gives up or finishes.
+// If another reader has taken over an entry, the context of its handler here is cancelled. The
+// source then leaves the entry alone, whether the handler gives up or finishes.
 func TestStreamLeaseLost(t *testing.T) {
 	t.Parallel()
 	for name, finish := range map[string]bool{"given up": false, "finished": true} {
@@ -22,7 +22,7 @@ func TestStreamLeaseLost(t *testing.T) {
 			s := newStand(t)
 			s.fill(t, 2)
 			cfg := config[string](s)
-			cfg.Lease = 3 * time.Second // renewed, and so found to be lost, after one
+			cfg.Lease = 3 * time.Second // renewed after one second, which detects the loss
 			begun, cause := make(chan string, 1), make(chan error, 1)
 			src := handle(source.Stream(s.rdb, cfg), func(ctx context.Context, m flow.Message[string]) error {
 				if m.Value != "0" {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A program of pipelines links neither a parser of crontabs nor go-streams, and no part of the gateways.
+// A program that uses pipelines links no crontab parser, no go-streams and no part of the gateways.
 func TestFault_S9_PipelinesLinkNoBridges(t *testing.T) {
 	const module = "github.com/streamerson/streamerson-go/"
 	args := []string{"list", "-deps"}

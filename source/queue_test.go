@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// TestQueueOutcomes: Deliver tells the outcome and the cause, and none of them stops the graph.
+// TestQueueOutcomes: Deliver reports the outcome and the cause, and no outcome stops the graph.
 func TestQueueOutcomes(t *testing.T) {
 	boom := errors.New("boom")
 	for _, c := range []struct {
@@ -101,7 +101,7 @@ func TestQueueClose(t *testing.T) {
 	}
 }
 
-// TestQueueIsBounded: what does not fit waits for room, its context, or the queue's end.
+// TestQueueIsBounded: a value that does not fit waits for room, its context, or the queue's end.
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, inbox := Queue[int](2)
@@ -152,7 +152,8 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
-// TestQueueWithdraws: a value whose Deliver has given up is not delivered, and its room is free again.
+// TestQueueWithdraws: if Deliver has given up, its value is not delivered and its room is free
+// again.
 func TestQueueWithdraws(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, inbox := Queue[int](1)
@@ -191,7 +192,8 @@ func TestQueueUnsettled(t *testing.T) {
 	})
 }
 
-// TestQueueGraphEnds: nobody hangs when the graph ends, whatever has become of the value, and offered values stay.
+// TestQueueGraphEnds: no caller hangs when the graph ends, in any state of its value, and offered
+// values stay.
 func TestQueueGraphEnds(t *testing.T) {
 	for _, how := range []string{"drain", "stop"} {
 		t.Run(how, func(t *testing.T) {
@@ -240,7 +242,7 @@ func TestQueueGraphEnds(t *testing.T) {
 				if errs[2] != nil || inbox.Len() != 1 {
 					t.Errorf("the offered value: %v, %d are waiting", errs[2], inbox.Len())
 				}
-				run = start(t, g) // and the queue works on
+				run = start(t, g) // and the queue continues to work
 				if err := inbox.Deliver(t.Context(), 7); err != nil {
 					t.Error(err)
 				}

@@ -60,7 +60,7 @@ func TestRangePieces(t *testing.T) {
 	}
 }
 
-// A broken connection does not begin the range again.
+// A broken connection does not restart the range.
 func TestRangeGoesOnWhereItWas(t *testing.T) {
 	s := newPrivateStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	want := s.fill(t, 500)

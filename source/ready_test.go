@@ -10,12 +10,12 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// A Redis that hangs takes the graph out of service, and one that answers again puts it back.
+// If Redis hangs, the graph is not ready. When Redis answers again, the graph is ready again.
 func TestStreamReady(t *testing.T) {
 	s := newPrivateStand(t)
 	cfg := config[string](s)
 	cfg.ReadyWithin = 300 * time.Millisecond
-	cfg.Lease = 300 * time.Millisecond // so that one that is not read makes round trips as well
+	cfg.Lease = 300 * time.Millisecond // so that a reader without entries makes round trips as well
 	r := start(t, flow.To(source.Stream(s.rdb, cfg), new(inbox[string]).sink()))
 	redistest.Soon(t, "ready", func() bool { return r.Ready() == nil })
 	s.Pause(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// rig is a sink that keeps what it is given, and counts how the entries were settled.
+// rig is a sink that keeps its values and counts how the entries were settled.
 type rig[T any] struct {
 	on func(ctx context.Context, v T) error // may be nil
 

@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A Commit that failed in part is called again with the same settlements. What it gave back in the first place may be
-// under work again by then, and must not be given back once more.
+// A Commit that failed in part is called again with the same settlements. Entries that it gave back
+// the first time may be in progress again by then, and must not be given back twice.
 func TestCommitTwice(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	ctx, key := t.Context(), redistest.Key(t)
@@ -100,7 +100,7 @@ func TestDeadKeySharesTheSlot(t *testing.T) {
 	}
 }
 
-// What is logged of dead letters says why the first of them is one.
+// The log entry about dead letters contains the reason for the first of them.
 func TestFault_O3_DeadLettersSayWhy(t *testing.T) {
 	s := settler{plan: &streamPlan{}}
 	fault := &flow.Fault{Graph: "shop", Stage: "price", Err: errors.New("no such article")}

@@ -85,7 +85,7 @@ func TestOfRunsTwice(t *testing.T) {
 	}
 }
 
-// counter is a sequence that says how far it was pulled, and whether it was ended.
+// counter is a sequence that records how far it was pulled and whether it was ended.
 type counter struct {
 	pulled int
 	ended  int
@@ -127,7 +127,7 @@ func TestSeqIsPulledByDemand(t *testing.T) {
 		for range 5 {
 			open <- struct{}{}
 		}
-		time.Sleep(time.Second) // the committer looks for itself while the sink is busy
+		time.Sleep(time.Second) // the committer checks by itself while the sink is busy
 		synctest.Wait()
 		if c.pulled != 15 {
 			t.Errorf("pulled %d values with 10 credits and 5 settled", c.pulled)
@@ -169,7 +169,7 @@ func TestSeqDrains(t *testing.T) {
 	}
 }
 
-// TestSeqError: what came before the error is settled normally, even if it takes long.
+// TestSeqError: values before the error are settled normally, even if that takes long.
 func TestSeqError(t *testing.T) {
 	for _, at := range []int{0, 1, 256, 700, -1, -256} {
 		late := at < 0
@@ -230,7 +230,7 @@ func TestSeqPanic(t *testing.T) {
 	}
 }
 
-// TestSeqBlocks: a sequence that blocks holds up neither what it has yielded nor the drain.
+// TestSeqBlocks: a sequence that blocks delays neither the values it has yielded nor the drain.
 func TestSeqBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -411,7 +411,8 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// TestLinesOfABlockedReader: the drain does not wait for the Read, and what it brings is the next run's.
+// TestLinesOfABlockedReader: the drain does not wait for the Read, and the next run gets its
+// result.
 func TestLinesOfABlockedReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pr, pw := io.Pipe()
@@ -430,7 +431,7 @@ func TestLinesOfABlockedReader(t *testing.T) {
 		if diff := cmp.Diff([]string{"a", "b"}, r.got()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if _, err := io.WriteString(pw, "f\nc\nd\n"); err != nil { // the first is taken with nobody there
+		if _, err := io.WriteString(pw, "f\nc\nd\n"); err != nil { // the first is read between the runs
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -448,7 +449,7 @@ func TestLinesOfABlockedReader(t *testing.T) {
 	})
 }
 
-// TestLinesOfTwoRuns: at the same time they share the text.
+// TestLinesOfTwoRuns: concurrent runs share the text.
 func TestLinesOfTwoRuns(t *testing.T) {
 	const n = 20_000
 	var text strings.Builder

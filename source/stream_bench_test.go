@@ -24,8 +24,8 @@ import (
 )
 
 // The benchmarks measure ratios: in each iteration our way and the best hand-written go-redis loop
-// do the same work, one after the other, on the same server. Run them with -benchtime=7x or so;
-// what counts is the median ratio.
+// do the same work, one after the other, on the same server. Run them with -benchtime=7x or so; the
+// result is the median ratio.
 
 const benchN = 100_000
 

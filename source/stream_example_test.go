@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// serverWith starts an in-process server with a stream of lines; a program of yours would use redisio.Connect.
+// serverWith starts an in-process server with a stream of lines. Programs use redisio.Connect.
 func serverWith(lines ...string) (rdb *redis.Client, end func()) {
 	server, err := embedded.Start()
 	if err != nil {
@@ -62,7 +62,7 @@ func ExampleTail() {
 	rdb, end := serverWith("to be", "or not")
 	defer end()
 
-	// Without a Start only what is written from now on would come.
+	// Without a Start, Tail would deliver only entries written from now on.
 	lines := source.Tail(
 		rdb,
 		source.TailConfig[string]{Key: "lines", Start: redisio.StartID(redisio.ID{Ms: 1700000000000, Seq: 1})},

@@ -23,7 +23,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// copied checks that the values 0 … n-1 are all in a stream, and returns how many are there more than once.
+// copied checks that a stream contains all values 0 … n-1, and returns the number of those that
+// occur more than once.
 func copied(t *testing.T, rdb *redis.Client, key string, n int) (duplicates int) {
 	t.Helper()
 	seen := make(map[string]int)
@@ -100,7 +101,8 @@ func TestStreamSurvivesRestartOfRedis(t *testing.T) {
 
 const workerEnv = "STREAMERSON_TEST_WORKER"
 
-// TestStreamWorkerProcess is no test: it is the process that TestStreamSurvivesKill kills.
+// TestStreamWorkerProcess is not a test of its own. It is the process that TestStreamSurvivesKill
+// kills.
 func TestStreamWorkerProcess(t *testing.T) {
 	addr, key, ok := strings.Cut(os.Getenv(workerEnv), " ")
 	if !ok {
@@ -160,7 +162,7 @@ func TestStreamSurvivesKill(t *testing.T) {
 	t.Logf("%d duplicates of %d", copied(t, s.rdb, s.key+":out", n), n)
 }
 
-// peek is group for a group that need not exist.
+// peek is like group, but the group need not exist.
 func (s *stand) peek() (pending, lag int64) {
 	groups, err := s.rdb.XInfoGroups(context.Background(), s.key).Result()
 	if err != nil || len(groups) != 1 {
@@ -205,7 +207,7 @@ func TestStreamPermanentErrorsStop(t *testing.T) {
 		if err.Stage != "stream" || !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			t.Errorf("got %v", err)
 		}
-		if pending, _ := s.group(t); pending != 0 { // it is found out at the start, before anything is read
+		if pending, _ := s.group(t); pending != 0 { // it is detected at the start, before anything is read
 			t.Errorf("%d pending, want none", pending)
 		}
 	})
@@ -303,7 +305,7 @@ func TestStreamWaitsForRedis(t *testing.T) {
 	}
 }
 
-// Who would rather look than have the group made again gets to know.
+// With LostGroupFail the graph ends with an error instead of creating the group again.
 func TestStreamFailsOnALostGroup(t *testing.T) {
 	s := newStand(t)
 	var in inbox[string]
@@ -321,8 +323,8 @@ func TestStreamFailsOnALostGroup(t *testing.T) {
 
 const killerEnv = "STREAMERSON_TEST_KILLER"
 
-// TestStreamKillerProcess is no test: it is the process that TestFault_D2_KillerTakesOnlyItself
-// starts, and that kills itself at one value.
+// TestStreamKillerProcess is not a test of its own. It is the process that
+// TestFault_D2_KillerTakesOnlyItself starts, and it kills itself at one value.
 func TestStreamKillerProcess(t *testing.T) {
 	addr, key, ok := strings.Cut(os.Getenv(killerEnv), " ")
 	if !ok {
@@ -349,7 +351,8 @@ func TestStreamKillerProcess(t *testing.T) {
 	t.Fatalf("the worker ended by itself: %v", err)
 }
 
-// One value kills each process that handles it. All values that were read with it used to become dead letters.
+// One value kills each process that handles it. Previously, all values read together with it became
+// dead letters.
 func TestFault_D2_KillerTakesOnlyItself(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

@@ -28,7 +28,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// stand is a Redis server, a client as a user would have it, and a stream of the test's own.
+// stand is a Redis server, a client like a user's, and a stream that only this test uses.
 type stand struct {
 	*redistest.Server
 	rdb *redis.Client
@@ -37,7 +37,7 @@ type stand struct {
 
 func newStand(t testing.TB) *stand { return standOn(t, redistest.Shared(t)) }
 
-// newPrivateStand has a server of the test's own, to hurt or to measure.
+// newPrivateStand has a server of its own, so that the test can break or measure it.
 func newPrivateStand(t testing.TB, opts ...redistest.Option) *stand {
 	return standOn(t, redistest.Start(t, opts...))
 }
@@ -70,7 +70,7 @@ func (s *stand) fill(t testing.TB, n int) []string {
 	return want
 }
 
-// group returns what is pending and what has not been read.
+// group returns the numbers of pending and of unread entries.
 func (s *stand) group(t testing.TB) (pending, lag int64) {
 	t.Helper()
 	groups, err := s.rdb.XInfoGroups(context.Background(), s.key).Result()
@@ -90,7 +90,7 @@ func (s *stand) wantSettled(t testing.TB) {
 	}
 }
 
-// inbox is a sink that keeps what it gets.
+// inbox is a sink that keeps the values it receives.
 type inbox[T any] struct {
 	mu   sync.Mutex
 	msgs []flow.Message[T]
@@ -134,7 +134,7 @@ func start(t testing.TB, parts ...flow.Part) *flow.Running {
 	return r
 }
 
-// drain ends a graph in order.
+// drain drains a graph.
 func drain(t testing.TB, r *flow.Running) {
 	t.Helper()
 	if _, err := r.Drain(context.Background()); err != nil {
@@ -270,7 +270,8 @@ func TestStreamReadersShareGroup(t *testing.T) {
 	}
 }
 
-// What has not been written is pending, and when the graph is stopped others get it at once, not after the lease.
+// Entries that have not been written are pending. When the graph is stopped, other readers get them
+// at once, not after the lease.
 func TestStreamAcksAfterSink(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -476,7 +477,8 @@ func TestStreamCodecPanics(t *testing.T) {
 	}
 }
 
-// Credits are the backpressure: a sink that stands still stops the reader, and the pending list has never more entries.
+// Credits are the backpressure: if the sink blocks, the reader stops, and the pending list never
+// exceeds the credits.
 func TestStreamCreditsBoundPending(t *testing.T) {
 	s := newPrivateStand(t)
 	s.fill(t, 300)
@@ -538,7 +540,7 @@ func TestStreamDrainFinishesWhatWasRead(t *testing.T) {
 	}
 	pending, lag := s.group(t)
 	written := s.rdb.XLen(t.Context(), out).Val()
-	if written != 5000-lag-pending || written < 1235 { // what is pending was given back before a handler had it
+	if written != 5000-lag-pending || written < 1235 { // the pending entry was given back before it reached a handler
 		t.Errorf("%d pending, %d unread, %d written of 5000", pending, lag, written)
 	}
 }
@@ -556,7 +558,7 @@ func TestStreamPassesOverTombstones(t *testing.T) {
 	var in inbox[string]
 	trimmed := make(chan int, 10)
 	cfg := config[string](s)
-	cfg.Consumer = "me" // a former life of it
+	cfg.Consumer = "me" // its previous life
 	cfg.OnEvent = func(e redisio.Event) {
 		if e.Kind == redisio.EventTrimmed {
 			trimmed <- e.Count
@@ -629,11 +631,11 @@ func TestStreamConfigMistakes(t *testing.T) {
 		Group:      "g",
 		AtMostOnce: true,
 		Tuning:     reader.Tuning{DeadMaxLen: 5},
-	} // it was passed over in silence
+	} // it was silently ignored
 	err = flow.New("bad", flow.To(source.Stream(nil, once), (&inbox[string]{}).sink())).Validate()
 	wantFields(t, err, "stream", "rdb", "AtMostOnce")
 
-	// A cluster client dials nothing until it is used.
+	// A cluster client does not dial until it is used.
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}})
 	defer cluster.Close()
 	for _, test := range []struct{ key, dead, field string }{
@@ -681,7 +683,7 @@ func wantFields(t *testing.T, err error, stage string, fields ...string) {
 	}
 }
 
-// The in-process server serves first runs: the same graph, the same ends.
+// The in-process server is for first runs. The same graph gives the same results on it.
 func TestStreamEmbedded(t *testing.T) {
 	e, err := embedded.Start()
 	if err != nil {
@@ -715,8 +717,8 @@ func TestStreamEmbedded(t *testing.T) {
 	}
 }
 
-// TestStreamBuriesWhatKillsItsReaders: an entry that takes its process with it never gets to fail,
-// so what counts is how often it was delivered.
+// TestStreamBuriesWhatKillsItsReaders: an entry that kills its process never fails, so its
+// deliveries are counted instead.
 func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
 	s := newStand(t)
 	ctx := t.Context()
@@ -730,7 +732,7 @@ func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
 		Group: cfg.Group, Consumer: "victim", Streams: []string{s.key, ">"}, Count: 1,
 	}).Val()
 	id := read[0].Messages[0].ID
-	// Readers record one more for the last delivery.
+	// Readers count one more for the last delivery.
 	if err := s.rdb.Do(ctx, "xclaim", s.key, cfg.Group, "victim", "0", id, "idle", "1000", "retrycount",
 		"4").Err(); err != nil {
 		t.Fatal(err)
@@ -746,7 +748,7 @@ func TestStreamBuriesWhatKillsItsReaders(t *testing.T) {
 	}
 }
 
-// TestStreamLogs: what a reader notices and what ends in the dead letters is in the graph's log.
+// TestStreamLogs: the graph's log contains the events of a reader and the dead letters.
 func TestStreamLogs(t *testing.T) {
 	s := newStand(t)
 	ctx := t.Context()

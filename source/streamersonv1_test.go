@@ -16,8 +16,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// A pipeline between two streams of streamerson v1, and a tail of the second one. An entry that is
-// none does not stop it.
+// A pipeline between two streams of streamerson v1, and a tail of the second one. An invalid entry
+// does not stop it.
 func TestStreamersonV1(t *testing.T) {
 	s := newStand(t)
 	topic := streamersonv1.Topic{Namespace: s.key}

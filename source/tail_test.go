@@ -85,7 +85,7 @@ func reading(t *testing.T, rdb *redis.Client, name string) {
 	})
 }
 
-// The position is remembered over reconnects, so nothing is missed and nothing comes twice.
+// The position is kept over reconnects, so nothing is missed and nothing is read twice.
 func TestTailSurvivesRestartOfRedis(t *testing.T) {
 	s := newPrivateStand(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	var in inbox[string]
@@ -117,7 +117,7 @@ func TestTailDropsWhatItCannotDecode(t *testing.T) {
 	redistest.Soon(t, "the others", func() bool { return in.count() == 2 })
 	drain(t, r)
 
-	// … unless somebody wants to know.
+	// With flow.Stop the graph ends with the error instead.
 	err := stopped(t, flow.To(source.Tail(s.rdb, cfg, flow.OnFault(flow.Stop)), in.sink()))
 	var decode *redisio.DecodeError
 	if !errors.As(err, &decode) || decode.Field != "data" {
@@ -132,7 +132,7 @@ func TestTailConfigMistakes(t *testing.T) {
 	wantFields(t, err, "tail", "rdb", "Format", "Key", "Block", "MaxCount", "Wait", "MaxBytes")
 }
 
-// A stream that was made again is followed, and the graph's log says so.
+// Tail continues with a stream that was created again, and the graph's log reports it.
 func TestTailLogsARecreatedStream(t *testing.T) {
 	s := newStand(t)
 	put := func(id, v string) {

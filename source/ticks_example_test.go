@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// However many processes run this, each tick is handled once.
+// Each tick is handled once, no matter how many processes run this.
 func ExampleTicks() {
 	rdb, end := serverWith()
 	defer end()

@@ -41,7 +41,7 @@ func every(d time.Duration) func(time.Time) time.Time {
 	return func(after time.Time) time.Time { return after.Truncate(d).Add(d) }
 }
 
-// ticks is what several sources saw.
+// ticks records the ticks that several sources received.
 type ticks struct {
 	mu   sync.Mutex
 	seen map[int64]int
@@ -95,7 +95,7 @@ func TestTicksOncePerCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Behind that are ticks which one of them wrote when the others had read their last.
+	// Later entries are ticks that one source wrote after the others had read their last.
 	entries, err := rdb.XRange(t.Context(), key, "-", groups[0].LastDeliveredID).Result()
 	if err != nil {
 		t.Fatal(err)
@@ -160,13 +160,13 @@ func TestTicksMissed(t *testing.T) {
 	for missed, want := range map[int]int{0: 1, 3: 3, -1: 0} {
 		t.Run(fmt.Sprint(missed), func(t *testing.T) {
 			key := redistest.Key(t)
-			// The last tick was ten hours ago. Ticks are far apart, so that none comes by itself:
-			// unless this runs within the seconds around one, which on-time ticks are told from
-			// missed ones by.
+			// The last tick was ten hours ago. Ticks are far apart, so no tick is due during the
+			// test. The exception is a run within seconds of a tick, where ticks on time and missed
+			// ticks cannot be distinguished.
 			now := time.Now()
 			last := now.Truncate(time.Hour).Add(-10 * time.Hour)
 			if near := now.Sub(now.Truncate(time.Hour)); near < 15*time.Second || near > time.Hour-30*time.Second {
-				last = now // nothing missed, nothing to be seen
+				last = now // nothing was missed, so nothing is delivered
 				want = min(want, 0)
 			}
 			if err := rdb.Do(t.Context(), "xadd", key, fmt.Sprintf("%d-0", last.UnixMilli()), "data", `{"time":"2020-01-01T00:00:00Z"}`).Err(); err != nil {
@@ -230,7 +230,7 @@ func TestTicksSurvivesItsServer(t *testing.T) {
 		),
 	)
 	redistest.Soon(t, "ticks come", func() bool { return len(r.got()) > 2 })
-	srv.Restart(t) // and has forgotten all
+	srv.Restart(t) // and has lost all data
 	n := len(r.got())
 	redistest.Soon(t, "ticks come again", func() bool { return len(r.got()) > n+2 })
 	drain(t, run)

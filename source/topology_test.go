@@ -20,8 +20,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// TestEveryClient copies a stream by clients of all kinds, as callers make them, with connections
-// killed on the way. The client is the caller's: it works as before at the end.
+// TestEveryClient copies a stream with clients of all kinds, as callers create them, while
+// connections are killed. The client belongs to the caller and still works at the end.
 func TestEveryClient(t *testing.T) {
 	t.Parallel()
 	plain := func(change func(*redis.Options)) func(*testing.T) (redis.UniversalClient, []*redis.Options) {
@@ -68,7 +68,7 @@ func TestEveryClient(t *testing.T) {
 			s := redistest.Start(t)
 			rights := reader.GroupConfig{Key: "orders", Group: "g"}.Access("orders:dead").And(
 				writer.Config{Key: "orders:out"}.Access(),
-				admin.AccessToInspect("orders", "orders:out", "orders:dead")) // what the test looks at
+				admin.AccessToInspect("orders", "orders:out", "orders:dead")) // read by the test
 			return s.User(t, "app", rights.Rules()...), []*redis.Options{s.Options()}
 		},
 		"credentials that change": func(t *testing.T) (redis.UniversalClient, []*redis.Options) {
@@ -123,10 +123,10 @@ func TestEveryClient(t *testing.T) {
 	}
 }
 
-// TestSentinelFailover: the master dies twice under a graph, its replica takes its place, and
-// nothing that was written is lost: the outputs wait for a replica.
+// TestSentinelFailover: the master dies twice during a run and its replica takes over. No written
+// entry is lost, because the outputs wait for a replica.
 func TestSentinelFailover(t *testing.T) {
-	t.Parallel() // it waits, mostly
+	t.Parallel() // it mostly waits
 	group := redistest.StartSentinel(
 		t,
 		2,
@@ -140,12 +140,12 @@ func TestSentinelFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.more(200)
-	old.Restart(t) // it is a replica now, and there are two again
+	old.Restart(t) // it is a replica now, and the group has two servers again
 	l.more(100)
 	l.end(500)
 }
 
-// TestCertificateThatNobodyKnows: the error says so, at once.
+// TestCertificateThatNobodyKnows: an unknown certificate is reported at once.
 func TestCertificateThatNobodyKnows(t *testing.T) {
 	o := redistest.StartTLS(t).Options()
 	o.TLSConfig.RootCAs = nil
@@ -158,7 +158,7 @@ func TestCertificateThatNobodyKnows(t *testing.T) {
 	}
 }
 
-// copying copies a stream by a graph, while values are added to it.
+// copying copies a stream with a graph while values are added to it.
 type copying struct {
 	t   *testing.T
 	rdb redis.UniversalClient
@@ -210,7 +210,7 @@ func (l *copying) more(n int) {
 	}
 }
 
-// end waits until all is copied, drains the graph, and looks whether all is there.
+// end waits until all values are copied, drains the graph, and checks that none is missing.
 func (l *copying) end(n int) {
 	t := l.t
 	t.Helper()

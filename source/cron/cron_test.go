@@ -73,7 +73,7 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// A spec that is not understood is a mistake in the blueprint, beside those of source.Ticks.
+// An invalid spec is a mistake in the blueprint, in addition to those of source.Ticks.
 func TestValidate(t *testing.T) {
 	err := flow.New("g", flow.To(Source(nil, "x", source.TicksConfig{Group: "g"}), sink.Discard[source.Tick]())).
 		Validate()

@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/source/cron"
 )
 
-// However many processes run this, each tick is handled once.
+// Each tick is handled once, no matter how many processes run this.
 func ExampleSource() {
 	rdb, _, done, err := embedded.Open(context.Background(), "")
 	if err != nil {
