@@ -71,7 +71,7 @@ func TestFault_D11_MembersOfAnyValue(t *testing.T) {
 				if calls == 1 {
 					return &WriteError{Errs: []error{nil, Reject(errNo), errNo, errNo}}
 				}
-				return &WriteError{Errs: []error{nil, errNo, nil, errNo}} // value 1 is already rejected, so its error adds nothing
+				return &WriteError{Errs: []error{nil, errNo, nil, errNo}} // value 1 is already rejected
 			})
 		}, OnFault(Retry(1, 1, Drop)))
 		if err := New("g", To(crates, out)).Run(t.Context()); err != nil {

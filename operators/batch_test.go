@@ -43,8 +43,8 @@ func TestBatch(t *testing.T) {
 		if _, err := r.Drain(t.Context()); err != nil {
 			t.Error(err)
 		}
-		// The first value comes at 0.4 s, so its batch is due at 1.4 s. The next value after that
-		// comes at 1.6 s.
+		// The first value arrives at 0.4 s, so its batch is due at 1.4 s. The next value after that
+		// arrives at 1.6 s.
 		out.want(t, []int{0, 1, 2}, []int{3, 4, 5}, []int{6, 7})
 		for i, want := range []time.Duration{1400, 2600, 3800} {
 			if got := out.at[i].Sub(began); got != want*time.Millisecond {
@@ -172,7 +172,7 @@ func (f *faulty) Ring(context.Context, flow.Emit[[]int]) error {
 func TestBatchRestarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, out := numbers(8), &box[[]int]{}
-		in.every = time.Second // the values come after 1, 2, … 8 s
+		in.every = time.Second // the values arrive after 1, 2, … 8 s
 		failed, at := false, time.Now().Add(5500*time.Millisecond)
 		batches := operators.Batch(in.source(), 3, 0)
 		run(t, flow.To(flow.Via(batches, "faulty", func() flow.Handler[[]int, []int] {
@@ -191,8 +191,8 @@ func TestBatchBytes(t *testing.T) {
 		in.stays = true
 		r := start(t, flow.To(operators.BatchBytes(in.source(), 3, time.Second, 5, size), out.sink()))
 		time.Sleep(time.Minute)
-		// aa bb c is full by bytes, and so is dddd e. Then f g, and a value that fits neither
-		// beside them nor alone.
+		// aa bb c is full by bytes, and so is dddd e. Then f g, and a value that fits neither with
+		// them nor alone.
 		out.want(
 			t,
 			[]string{"aa", "bb", "c"},

@@ -169,7 +169,7 @@ func TestDedupe(t *testing.T) {
 		if f := in.settled[0][0].Fault; f == nil || f.After != 100*time.Millisecond {
 			t.Errorf("delivered again after %+v", f)
 		}
-		// The outcome of the other message decides.
+		// The outcome of the other message determines this one's.
 		if err := store.Release(t.Context(), []string{"a"}, []string{"somebody\n1"}); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ func printed[T any](_ context.Context, v T) error {
 	return nil
 }
 
-// as is one that says where it is.
+// as is a function for sinks that prints a prefix.
 func as[T any](name string) func(context.Context, T) error {
 	return func(_ context.Context, v T) error {
 		fmt.Println(name, v)
@@ -185,7 +185,7 @@ func ExampleSplit() {
 	// odd 3
 }
 
-// Each shard counts its words. All occurrences of a word go to the same shard.
+// Each shard counts words. All occurrences of a word are sent to the same shard.
 func ExampleByKey() {
 	type count struct {
 		word string
@@ -250,7 +250,7 @@ func ExampleThrottle() {
 	// took 20 ms or more: true
 }
 
-// Distinct drops values whose key has occurred before.
+// Distinct drops values with a key that has occurred before.
 func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flow.StageOption) flow.Source[T] {
 	return flow.Via(in, "distinct", func() flow.Handler[T, T] {
 		seen := make(map[K]struct{})
@@ -265,7 +265,7 @@ func Distinct[T any, K comparable](in flow.Source[T], key func(T) K, opts ...flo
 	}, opts...)
 }
 
-// Your own operators are functions like those of this package.
+// User-defined operators are functions like those of this package.
 func Example_ownOperator() {
 	unique := Distinct(source.Of("Tea", "milk", "TEA"), strings.ToLower)
 	exec(flow.To(unique, sink.Func(printed[string])))

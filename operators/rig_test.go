@@ -19,7 +19,7 @@ import (
 // entry's id is the index of its value.
 type feed[T any] struct {
 	values []T
-	every  time.Duration // between values; 0: as many as there are credits for
+	every  time.Duration // between values; 0: as many as the credits allow
 	stays  bool          // after the last value it waits for the drain instead of ending
 
 	mu      sync.Mutex
@@ -112,7 +112,8 @@ func (f *feed[T]) outcomes(t *testing.T, except map[int]flow.Outcome) {
 	}
 }
 
-// allSettledAs checks that all entries were read and settled exactly once with this outcome.
+// allSettledAs checks that all entries were read and each was settled exactly once with this
+// outcome.
 func (f *feed[T]) allSettledAs(t *testing.T, o flow.Outcome) {
 	t.Helper()
 	if f.next != len(f.values) {
@@ -131,8 +132,8 @@ func (f *feed[T]) allRead(t *testing.T, o flow.Outcome) {
 	f.outcomes(t, all)
 }
 
-// unfinished checks that each entry whose value is not among the finished was given back, and the
-// others acked. The feed's values must be their indices.
+// unfinished checks that entries with a finished value were acked and all others were given back.
+// The feed's values must be their indices.
 func (f *feed[T]) unfinished(t *testing.T, finished []int) {
 	t.Helper()
 	nacked := make(map[int]flow.Outcome)

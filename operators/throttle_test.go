@@ -64,7 +64,7 @@ func TestThrottle(t *testing.T) {
 		in, out := numbers(20), &box[int]{}
 		r := start(t, flow.To(operators.Throttle(in.source(), 1, time.Hour, 5), out.sink()))
 		time.Sleep(time.Minute)
-		out.want(t, 0, 1, 2, 3, 4) // the burst does not wait for the next message
+		out.want(t, 0, 1, 2, 3, 4) // the burst passes without waiting for the next message
 		before := time.Now()
 		if err := r.Stop(); err != nil {
 			t.Error(err)

@@ -37,7 +37,7 @@ func connections(t *testing.T, admin *redis.Client) map[string]int {
 	return n
 }
 
-// A pipeline has as many connections as the package documentation of redisio says.
+// A pipeline has the number of connections that the package documentation of redisio states.
 func TestFault_D21_ConnectionsOfAPipeline(t *testing.T) {
 	srv := redistest.Start(t)
 	admin := srv.Client(t)
@@ -81,7 +81,7 @@ func TestFault_D21_ConnectionsOfAPipeline(t *testing.T) {
 	})
 }
 
-// noted keeps the texts of what hooks are told.
+// noted records the texts that hooks receive.
 type noted struct {
 	mu    sync.Mutex
 	texts []string
@@ -99,8 +99,8 @@ func (n *noted) has(word string) bool {
 	return slices.ContainsFunc(n.texts, func(s string) bool { return strings.Contains(s, word) })
 }
 
-// A server that refuses writes because it cannot save (MISCONF), or answers nothing but BUSY while
-// a script runs, is waited out: the hooks are told why, and nothing is lost or written twice.
+// The sink waits while a server refuses writes because it cannot save (MISCONF), or answers only
+// BUSY while a script runs. The hooks receive the reason, and nothing is lost or written twice.
 func TestFault_D21_MisconfAndBusyAreWaitedOut(t *testing.T) {
 	for word, hurt := range map[string]func(*testing.T, *redistest.Server) (heal func()){
 		"MISCONF": misconf, "BUSY": busy,
@@ -111,7 +111,7 @@ func TestFault_D21_MisconfAndBusyAreWaitedOut(t *testing.T) {
 			var retried, events noted
 			var mu sync.Mutex
 			got := make(map[int]int)
-			in := make(chan int, 100) // all that is sent
+			in := make(chan int, 100) // all commands sent
 			writing := start(t, flow.New("writes", flow.To(source.Chan(in), Stream(srv.Client(t), StreamConfig[int]{
 				Key: "k", OnRetry: func(r StreamRetry) { retried.add(r.Err) },
 			}))))
@@ -173,7 +173,7 @@ func misconf(t *testing.T, srv *redistest.Server) (heal func()) {
 	admin := srv.Client(t)
 	inTheWay := filepath.Join(srv.Process().Dir(), "dump.rdb", "in the way")
 	saved := func() string {
-		_ = admin.BgSave(t.Context()).Err() // one may be under way
+		_ = admin.BgSave(t.Context()).Err() // one save may be in progress
 		return admin.InfoMap(t.Context(), "persistence").Item("Persistence", "rdb_last_bgsave_status")
 	}
 	if err := errors.Join(os.RemoveAll(filepath.Dir(inTheWay)), os.MkdirAll(inTheWay, 0o700),

@@ -166,7 +166,7 @@ func TestFault_D11_OnlyBadRowsAreWrittenAgain(t *testing.T) {
 }
 
 // A row that one of two branches refuses becomes a dead letter, whichever branch it is. A stop
-// halfway gives back what is not written.
+// halfway gives back the rows not written.
 func TestFault_D11_BranchesAndStops(t *testing.T) {
 	t.Run("two branches", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
