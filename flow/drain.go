@@ -36,8 +36,8 @@ func (r *Running) waitIslands() bool {
 	}
 }
 
-// waitsFor returns log attributes that tell what delays a drain: the unsettled entries of the
-// sources, and the stages that work.
+// waitsFor returns log attributes with the causes of a slow drain: the unsettled entries of the
+// sources, and the working stages.
 func (r *Running) waitsFor() []any {
 	entries := 0
 	for _, s := range r.sources {

@@ -16,10 +16,10 @@ type GatherHandler[T, U any] interface {
 // Picker is a GatherHandler that selects the inputs to read next.
 type Picker interface {
 	// Pick returns the wanted inputs in order of preference. The stage reads the first of them that
-	// has a message. If none has a message, it waits for any of them. open tells which inputs have
-	// not ended. If all picked inputs have ended, the stage ends: remaining messages of the other
-	// inputs go back to their source, or are dropped if the source cannot deliver them again. The
-	// slice may be reused.
+	// has a message. If none has a message, it waits for any of them. open reports which inputs
+	// have not ended. If all picked inputs have ended, the stage ends: remaining messages of the
+	// other inputs go back to their source, or are dropped if the source cannot deliver them again.
+	// The slice may be reused.
 	Pick(open []bool) []int
 }
 

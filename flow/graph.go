@@ -226,7 +226,7 @@ type width struct {
 }
 
 // widthBefore returns the width of the messages that a stage receives, as far as the blueprint
-// tells.
+// shows.
 func widthBefore(n *node) width {
 	most := width{message: 1}
 	for _, in := range n.ins {

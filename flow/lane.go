@@ -355,7 +355,7 @@ func giveBack[T any](la *lane, chunk []Message[T]) {
 	giveBackTo(&la.dirty, chunk, la.raw)
 }
 
-// giveBackTo gives back unfinished messages. raw says that no handler has begun them.
+// giveBackTo gives back unfinished messages. raw means that no handler has begun them.
 func giveBackTo[T any](dirty *dirtySessions, chunk []Message[T], raw bool) {
 	for i := range chunk {
 		if raw {

@@ -185,8 +185,8 @@ func (l lease) member() (lease, bool) {
 	return s.members[l.of-1], true
 }
 
-// about returns a lease about the i-th member of the join that l stands for, if that join has n
-// members.
+// about returns a lease that concerns the i-th member of the join that l stands for, if that join
+// has n members.
 func (l lease) about(i, n int) lease {
 	if l.of != 0 || n == 0 {
 		return l // a member of a member shares the outcome of that member

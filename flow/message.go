@@ -75,8 +75,8 @@ type Meta struct {
 	// Attempt is the number of times the source has delivered the entry, including this delivery: 1
 	// is the first.
 	Attempt int
-	// MaybeDuplicate says that the producer wrote the message a second time, because it did not
-	// know whether the first write succeeded. So there may be two copies.
+	// MaybeDuplicate means that the producer wrote the message a second time, because it did not
+	// know whether the first write succeeded. So two copies may exist.
 	MaybeDuplicate bool
 	// Members is the metadata of the messages that this one joins, such as those of a batch (see
 	// Join), in their order. The other fields are those of the first. Members is nil for a message

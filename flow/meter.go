@@ -25,7 +25,7 @@ type meter struct {
 	sampling bool
 	waiting  bool       // the lane waits: the time is no stage's work, or counted elsewhere
 	halted   time.Time  // start of the wait
-	writer   *stageBase // the sink that the lane waits for to write; nil: another wait
+	writer   *stageBase // the sink that the lane waits for while it writes; nil: another wait
 	at       *stageBase // while sampling: the working stage; nil: none
 	mark     time.Time  // while sampling: start of the work of at
 	since    time.Time  // start of the time not attributed to a stage yet
@@ -86,7 +86,8 @@ func (la *lane) haltFor(s *stageBase, now time.Time) {
 	la.meter.mu.Unlock()
 }
 
-// except excludes time that has just passed and that is no stage's work or is counted elsewhere.
+// except excludes time that has just passed, because it is not a stage's work or is counted
+// elsewhere.
 func (la *lane) except(d time.Duration) {
 	la.meter.mu.Lock()
 	la.mark = la.mark.Add(d)

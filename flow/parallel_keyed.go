@@ -9,9 +9,9 @@ import (
 
 // Idea of keys: while a message of a key is handled, later messages of the key queue behind it, and
 // the worker that has handled it takes the next. If a message must be retried, it is parked, its
-// key stays busy, and the worker goes on with other keys. When the retry is due, the feeder passes
-// the message to any worker, as a task of its own. There is no limit to the waiting messages but
-// the credits of the sources, because otherwise a few waiting keys would stop all others.
+// key stays busy, and the worker continues with other keys. When the retry is due, the feeder
+// passes the message to any worker, as a task of its own. Only the credits of the sources limit the
+// waiting messages, because with another limit a few waiting keys would stop all others.
 //
 // The output of all workers goes into one list before the key is released, so that it keeps the
 // order of the key. The stages behind the workers take the whole list whenever it is not empty.

@@ -8,7 +8,7 @@ import (
 )
 
 // AnyPort, passed to a RouteFunc's emit, sends the message to an output that has room, in rotation.
-// If none has room, it goes to the first that gets some.
+// If none has room, the message waits for the first that has.
 const AnyPort = -1
 
 const severalPorts = "it has several outputs or inputs; put the work into a separate stage before or after it"
@@ -197,8 +197,8 @@ func (s *routeStage[T, U]) clear() {
 	s.buf = s.buf[:0]
 }
 
-// pushAny pushes to the next output in rotation that has room for a chunk, or else waits for the
-// first that gets room.
+// pushAny pushes to the next output in rotation that has room for a chunk. If none has, it waits
+// for the first that has.
 func (s *routeStage[T, U]) pushAny(m Message[U]) {
 	n := len(s.ports)
 	for i := range n {

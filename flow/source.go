@@ -59,15 +59,15 @@ type Settlement struct {
 	// Fault is the worst fault. It is nil if the outcome is Acked, and for entries given back
 	// unfinished or refused because a stage had ended.
 	Fault *Fault
-	// Lost says that the source's Reader reported the entry's lease as lost before the entry
+	// Lost means that the source's Reader reported the entry's lease as lost before the entry
 	// settled: see Leaser.
 	Lost bool
-	// Unbegun says that the entry was given back before a handler began it, or while it was held at
-	// a stop. The outcome is Nacked. A source that counts deliveries does not count this one.
+	// Unbegun means that the entry was given back before a handler began it, or while it was held
+	// at a stop. The outcome is Nacked. A source that counts deliveries does not count this one.
 	Unbegun bool
 }
 
-// Err returns the handler's error behind the outcome; nil if there is no Fault.
+// Err returns the handler's error that caused the outcome; nil without a Fault.
 func (s Settlement) Err() error {
 	if s.Fault == nil {
 		return nil

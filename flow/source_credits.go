@@ -127,16 +127,16 @@ type readAhead struct {
 	count float64   // entries settled in busy
 	busy  float64   // seconds in which some entry was unsettled
 
-	seen uint64        // settled entries at the reader's last look
-	idle bool          // all lanes were waiting at that look
-	look time.Duration // wait before the next look
-	at   time.Time     // time of the next look; owned by the reading goroutine
+	seen uint64        // settled entries at the reader's last check
+	idle bool          // all lanes were waiting at that check
+	look time.Duration // wait before the next check
+	at   time.Time     // time of the next check; owned by the reading goroutine
 }
 
 const (
 	aheadFor    = time.Second
 	aheadStart  = 4               // entries above the floor while the rate is unknown
-	longestBusy = 2 * time.Second // a longer wait for one settlement says nothing more about the rate
+	longestBusy = 2 * time.Second // a longer wait for one settlement adds nothing to the known rate
 )
 
 // newReadAhead computes the floor and the first window from the stages behind a source.
@@ -217,7 +217,7 @@ func (s *sourceRun) nextLook() time.Time {
 	return s.pace.at
 }
 
-// widen doubles the window if the stages starve: at this look and at the previous one, all lanes
+// widen doubles the window if the stages starve: at this check and at the previous one, all lanes
 // except the reader's own were waiting, and nothing settled in between. Only the reading goroutine
 // calls it.
 func (s *sourceRun) widen(own *lane) {

@@ -22,8 +22,8 @@ type stageRun struct {
 	nacked   atomic.Uint64
 	dead     atomic.Uint64
 	restarts atomic.Uint64
-	measured atomic.Bool  // busy says something
-	busy     atomic.Int64 // nanoseconds it worked in lanes that are over, but for writes
+	measured atomic.Bool  // busy is valid
+	busy     atomic.Int64 // nanoseconds it worked in lanes that have ended, without writes
 	writes   waits        // of a sink, for its Writer
 	retrying waits        // waits of its goroutines for retries
 	tickets  tickets      // see Later
@@ -209,8 +209,8 @@ func (r *Running) giveUp(st *stageRun, l lease, f *Fault, dirty *dirtySessions) 
 	return r.carryOut(st, l, f, d, cannot, dirty)
 }
 
-// A handler that always fails is not called again and again without a pause, whatever the policy
-// decides.
+// A handler that always fails is not called repeatedly without a pause, even if the policy demands
+// it.
 const (
 	quickRetries = 10
 	retryFloor   = 10 * time.Millisecond
@@ -220,7 +220,7 @@ const (
 // decision is to retry.
 func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry bool, after time.Duration) {
 	la := s.la
-	if la.ctx.Err() != nil { // the handler failed because it was told to stop: not a fault of the message
+	if la.ctx.Err() != nil { // the handler failed because of a stop, so this is not a fault of the message
 		la.aborted = true
 		l.release(Nacked, nil, &la.dirty)
 		return false, 0

@@ -100,7 +100,7 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 }
 
 // giveBack gives back unfinished messages, and the remaining members of partly written ones. raw
-// says that no handler has begun them.
+// means that no handler has begun them.
 func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 	for i, m := range chunk {
 		at, inPart := s.part[m.metaRef()]

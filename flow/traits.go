@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Traits is what the author of an operator, a source or a sink declares about it. It is passed to
-// the constructor with the options of the user: to Via, NewSource and the like. If there are
-// several, the stage has the traits of all.
+// Traits are the properties that the author of an operator, a source or a sink declares. They are
+// passed with the user's options to a constructor, such as Via or NewSource. If several are passed,
+// the stage has the traits of all.
 type Traits struct {
 	// Holds is the number of messages that the stage's handler keeps after it returns (see Hold).
 	// Defaults to 0. Validate compares it to the credits of the sources, because a stage that waits
@@ -16,33 +16,33 @@ type Traits struct {
 	// HoldsFor is the longest time that the handler keeps a message. Zero means until it has Holds
 	// messages.
 	HoldsFor time.Duration
-	// Joins says that the stage joins the messages it holds: one output message may stand for as
+	// Joins means that the stage joins the messages it holds: one output message may stand for as
 	// many as it holds.
 	Joins bool
-	// Passes says that the stage only passes its messages on one by one, holds them or joins them.
-	// So an entry that has come no further than this stage has not been begun, and a drain may give
-	// it back: see GivesBack.
+	// Passes means that the stage only passes its messages on one by one, holds them or joins them.
+	// So an entry that has not passed this stage has not been begun, and a drain may give it back:
+	// see GivesBack.
 	Passes bool
-	// OneWorker says that the state belongs to the stage and not to a worker, so Validate refuses
-	// Workers. It is the reason in a few words.
+	// OneWorker is the reason, in a few words, why the stage takes no workers: its state belongs to
+	// the stage and not to a worker. If it is set, Validate refuses Workers.
 	OneWorker string
 
-	// Redelivers says that the source delivers Nacked entries again. For any other source, a nack
+	// Redelivers means that the source delivers Nacked entries again. For any other source, a nack
 	// stops the graph.
 	Redelivers bool
-	// GivesBack says that other processes can take entries of the source at once after they are
+	// GivesBack means that other processes can take entries of the source at once after they are
 	// given back. When the graph drains, messages that no handler has begun go back to the source
-	// and are not finished first: see Settlement.Unbegun. The source also reads ahead only what the
-	// stages behind it settle in about a second, plus what they hold, so that other processes get
-	// their share. GivesBack includes Redelivers.
+	// and are not finished first: see Settlement.Unbegun. The source also limits its read-ahead to
+	// the entries that the stages behind it settle in about a second or hold, so that other
+	// processes get their share. GivesBack includes Redelivers.
 	GivesBack bool
-	// DeadLetters says that the source's committer stores Dead entries. For any other source, a
+	// DeadLetters means that the source's committer stores Dead entries. For any other source, a
 	// Dead entry stops the graph.
 	DeadLetters bool
 	// Inline runs the source in the goroutine of the stages behind it, without an edge between
 	// them. Before each Read, the messages buffered in these stages are passed on. A Read that
-	// blocks delays their alarms. So no stage behind such a source should have alarms, as batches
-	// have.
+	// blocks delays their alarms. So no stage behind such a source should have alarms, such as
+	// those of batches.
 	Inline bool
 
 	invalid []BuildError

@@ -8,10 +8,10 @@ import (
 // Values iterates over a source in plain Go. Each value is acknowledged when the loop asks for the
 // next one. If the loop breaks, the last value is not acknowledged: it goes back to its source,
 // together with everything read after it. If the source cannot deliver again, they are lost. The
-// sequence ends when the source ends. When ctx is done, it yields what has been read by then, at
-// most MaxInFlight entries, and ends. It does not yield entries that the source can take back (see
-// Traits). If the graph behind it stops by itself, or cannot start, the last pair is the zero
-// value and that error.
+// sequence ends when the source ends. When ctx is done, it yields the entries already read, at most
+// MaxInFlight, and ends. It does not yield entries that the source can take back (see Traits). If
+// the graph behind it stops by itself, or cannot start, the last pair is the zero value and that
+// error.
 //
 //	for order, err := range flow.Values(ctx, orders) {
 //		if err != nil {

@@ -34,9 +34,9 @@ func NewWatcher(ended func(ctx context.Context, ends []End) error) *Watcher { re
 type Watched struct{ lease lease }
 
 // Watch returns the message with a watch on its end. When everything derived from it from here on
-// is done, and before its entry is settled as a result, w is told how it ended, with the tag. Other
+// is done, and before its entry is settled as a result, w receives the end with the tag. Other
 // messages of the entry, such as on another branch, do not count. ctx must be the handler's
-// context. Outside a running graph w is not told.
+// context. Outside a running graph w receives nothing.
 func Watch[T any](ctx context.Context, m Message[T], w *Watcher, tag any) (Message[T], Watched) {
 	st := stageOf(ctx)
 	if st == nil {
@@ -87,7 +87,7 @@ type watch struct {
 type watchedEnd struct {
 	lease lease
 	end   ended // the end of its entries
-	told  ended // the end the watcher is told, including members that ended separately
+	told  ended // the end for the watcher, including members that ended separately
 }
 
 // pass releases the entries behind a watched lease.
@@ -150,7 +150,7 @@ func (ws *watches) settled(r *Running, e watchedEnd, dirty *dirtySessions) {
 	ws.mu.Unlock()
 }
 
-// tellWatcher tells one watcher the queued ends, until the queue is empty.
+// tellWatcher passes the queued ends to one watcher, until the queue is empty.
 func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 	var batch []watchedEnd
 	var ends []End
@@ -214,8 +214,8 @@ func (r *Running) told(by *Watcher, ends []End, tries int) bool {
 	return false
 }
 
-// finish waits until the watchers have been told all ends, for at most d. Then it cancels their
-// context and waits for at most d again. After that, entries are released without telling the
+// finish waits until the watchers have received all ends, for at most d. Then it cancels their
+// context and waits for at most d again. After that, entries are released without notifying the
 // watchers.
 func (ws *watches) finish(d time.Duration) {
 	ws.mu.Lock()

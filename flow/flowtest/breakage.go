@@ -161,7 +161,7 @@ func (s *sourceSuite[T]) waitForAll(t *testing.T, values []T, all ...*Collector[
 	}
 }
 
-// nothingLost checks that each value has arrived, and what nothingExtra does.
+// nothingLost checks that each value has arrived. It also makes the checks of nothingExtra.
 func (s *sourceSuite[T]) nothingLost(t *testing.T, values []T, got []flow.Message[T], again bool) {
 	t.Helper()
 	have := make(map[string]bool, len(got))
@@ -180,8 +180,8 @@ func (s *sourceSuite[T]) nothingLost(t *testing.T, values []T, got []flow.Messag
 	s.nothingExtra(t, values, got, again)
 }
 
-// nothingExtra checks that only values of the backend have arrived, and none twice. If again, a value may come
-// again; a source that redelivers says so by its Attempt.
+// nothingExtra checks that only values of the backend have arrived, and none twice. If again is
+// set, a value may arrive again; a source that redelivers sets its Attempt.
 func (s *sourceSuite[T]) nothingExtra(t *testing.T, values []T, got []flow.Message[T], again bool) {
 	t.Helper()
 	known := make(map[string]bool, len(values))

@@ -81,7 +81,8 @@ func (c *trouble) strike(ctx context.Context) error {
 // if messages arrive in the same order. A failed message is subject to the fault policy of the
 // stage or of the graph.
 //
-// Order: kept. Acks: an entry is acked when what is behind has. Holds: nothing. Ends: when in ends.
+// Order: kept. Acks: an entry is acked when the stages behind have acked it.
+// Holds: nothing. Ends: when in ends.
 func Chaos[T any](
 	t testing.TB, seed uint64, rates Rates, in flow.Source[T], opts ...flow.StageOption,
 ) flow.Source[T] {

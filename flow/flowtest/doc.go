@@ -35,9 +35,9 @@
 //
 // [TestOperator], [TestSource] and [TestSink] test the duties of every operator, source and sink.
 // Each entry is settled once, with the right outcome. Promised order and limits are kept. After an
-// end, a drain or a stop nothing is left behind. [Traits], [SourceTraits] and [SinkTraits] state the
-// promises. A source or sink with a real backend sets Real and is tested in real time. The Check of
-// Traits is for aggregators, such as sums: their outputs do not tell which inputs they are made of.
+// end, a drain or a stop nothing is left behind. [Traits], [SourceTraits] and [SinkTraits] state
+// the promises. A source or sink with a real backend sets Real and is tested in real time. The
+// Check of Traits is for aggregators, such as sums: their outputs do not reveal their inputs.
 //
 // [SourceBackend] and [SinkBackend] have a Break: it breaks the backend, and the suite checks that
 // nothing is lost. A test that hangs fails after the Limit of its traits. The message names the test

@@ -45,7 +45,8 @@ func (r *feedReader[T]) read(ctx context.Context, in *flow.Intake[T]) error {
 	}
 }
 
-// take adds what is due. If nothing is due it returns what to wait for.
+// take adds the entries that are due. If none is due, it returns a channel and a duration to wait
+// for.
 func (r *feedReader[T]) take(in *flow.Intake[T]) (changed <-chan struct{}, wait time.Duration, err error) {
 	f := r.f
 	f.mu.Lock()

@@ -61,7 +61,7 @@ func watched(t *testing.T, limit time.Duration, f func()) {
 	t.Cleanup(func() { // registered first, so it runs last
 		close(cleaned)
 		if hung {
-			soon(done, min(limit, time.Second)) // what it reports from now on would come after its test
+			soon(done, min(limit, time.Second)) // later reports would arrive after the end of its test
 		}
 	})
 	run.Aside(func() {

@@ -16,11 +16,11 @@ import (
 // errBad is the deliberate error of conformance tests.
 var errBad = errors.New("flowtest: bad on purpose")
 
-// TestOperator tests that an operator keeps what its traits promise. Each entry is settled exactly
-// once, with the worst outcome of its results. The order is kept. No more entries are in flight
-// than the credits allow. The operator ends, drains and stops without leaving anything behind. It
-// is tested with none, one and many values, also with as few credits as it needs. op makes the
-// operator of its source. Each test runs in its own bubble.
+// TestOperator tests that an operator keeps the promises of its traits. Each entry is settled
+// exactly once, with the worst outcome of its results. The order is kept. No more entries are in
+// flight than the credits allow. The operator ends, drains and stops without leaving anything
+// behind. It is tested with none, one and many values, also with the fewest credits that it needs.
+// op makes the operator from its source. Each test runs in its own bubble.
 func TestOperator[U any](t *testing.T, traits Traits[U], op func(in flow.Source[int]) flow.Source[U]) {
 	t.Helper()
 	s := &operatorSuite[U]{Traits: traits, op: op}
@@ -284,7 +284,7 @@ func (s *operatorSuite[U]) stops(t *testing.T) {
 	}
 }
 
-// again runs one blueprint twice: no state may be carried over, except what is Stored.
+// again runs one blueprint twice. State must not be carried over, unless the traits set Stored.
 func (s *operatorSuite[U]) again(t *testing.T) {
 	src, feed := s.feed(t, 4096)
 	sink, got := Collect[U](t)

@@ -58,7 +58,7 @@ func waitFor(t testing.TB, r *flow.Running) error {
 	return r.Wait()
 }
 
-// ended checks what must hold at the end of any graph.
+// ended checks the conditions that hold at the end of any graph.
 func ended(t testing.TB, g *flow.Graph, r *flow.Running) {
 	t.Helper()
 	done, cancel := context.WithCancel(context.Background())

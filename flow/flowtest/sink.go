@@ -10,8 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// TestSink tests that a sink keeps what its traits promise. Everything acked is written, once and
-// in order as long as nothing fails, for all chunk sizes. Messages that are not written are not
+// TestSink tests that a sink keeps the promises of its traits. Everything acked is written, once
+// and in order as long as nothing fails, for all chunk sizes. Messages that are not written are not
 // acked. The sink drains and stops, and can be opened again. open makes a backend for one test; it
 // cleans up with t.Cleanup. Unless the traits set Real, each test runs in a bubble.
 func TestSink[T any](t *testing.T, traits SinkTraits[T], open func(t *testing.T) SinkBackend[T]) {
@@ -91,7 +91,7 @@ func (s *sinkSuite[T]) drains(t *testing.T) {
 	s.ackedAreWritten(t, feed, s.written(t, b))
 }
 
-// ackedAreWritten checks that what was acked is written.
+// ackedAreWritten checks that all acked messages are written.
 func (s *sinkSuite[T]) ackedAreWritten(t *testing.T, feed *Feeder[T], written []T) {
 	t.Helper()
 	have := make(map[string]bool)

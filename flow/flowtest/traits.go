@@ -6,7 +6,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// Order is what an operator, a source or a sink promises about the order of messages.
+// Order is the promise of an operator, a source or a sink about the order of messages.
 type Order uint8
 
 const (
@@ -30,15 +30,15 @@ type Traits[U any] struct {
 	// Of returns the inputs that an output was made of: for a Batch all its values. Without it
 	// outputs must be ints and are their own inputs.
 	Of func(out U) []int
-	// Outputs is how many outputs an input takes part in: 0 for what a filter drops, n for a fan-out. Without it, 1.
+	// Outputs is how many outputs an input takes part in: 0 if a filter drops it, n for a fan-out.
+	// Defaults to 1.
 	Outputs func(in int) int
 	// Check compares the outputs that the sink has accepted with the acked inputs, which are in
-	// ascending order. It returns what is wrong. It replaces Outputs, and makes Of optional. It is
-	// for aggregators, such as sums: their outputs do not tell which inputs they are made of.
-	// Inputs that are not acked must not be part of out. The suite also calls it with few or no
-	// inputs, for example when the sink refuses all outputs: then the acked inputs are those that
-	// need no output.
-	// Defaults to nil, which compares by Of and Outputs.
+	// ascending order. It returns the mistake. It replaces Outputs, and makes Of optional. It is
+	// for aggregators, such as sums, because their outputs do not reveal their inputs. Inputs that
+	// are not acked must not be part of out. The suite also calls it with few or no inputs, for
+	// example when the sink refuses all outputs: then the acked inputs are those that need no
+	// output. Defaults to nil, which compares by Of and Outputs.
 	Check func(acked []int, out []U) error
 	// Holds is how many messages the operator may keep beyond its handler. It is not run with fewer
 	// credits.
@@ -73,8 +73,8 @@ type SourceTraits[T any] struct {
 	// Resumes means that a source opened later continues where the earlier one stopped: acked
 	// entries are not delivered again, others are.
 	Resumes bool
-	// Fatal are the breakages that end the graph with an error, see SourceBackend.Break. After any other one the
-	// source goes on by itself, or by a restart of its stage.
+	// Fatal are the breakages that end the graph with an error, see SourceBackend.Break. After any
+	// other breakage the source continues by itself, or after a restart of its stage.
 	Fatal []Breakage
 	// Many is how many values the longer tests use. Defaults to 1000.
 	Many int
