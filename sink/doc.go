@@ -1,8 +1,8 @@
-// Package sink makes the sinks of graphs: where values go.
+// Package sink makes the sinks of graphs, which write values.
 //
 // A sink is a description: its constructor does no I/O, and [flow.Graph.Validate] reports wrong
-// arguments. [flow.To] ends a source with a sink. A running sink writes chunks of whatever is
-// available, up to [flow.ChunkSize], and never waits for a chunk to fill. Written messages are
+// arguments. [flow.To] ends a source with a sink. A running sink writes chunks of the available
+// values, up to [flow.ChunkSize], and never waits for a chunk to fill. Written messages are
 // acknowledged for this sink. The fault policy applies to each message that was not written; by
 // default it is retried.
 //

@@ -57,7 +57,7 @@ func (s *streamWriter[T]) Close(ctx context.Context) error {
 	return s.w.Close(ctx)
 }
 
-// Write encodes a chunk and writes it. It retries what failed, in order, until all is settled.
+// Write encodes a chunk and writes it. It retries failed messages, in order, until all are settled.
 func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
 	s.encode(chunk)
 	defer s.reset()
@@ -68,8 +68,8 @@ func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) er
 	return nil
 }
 
-// maxFull is the longest wait between tries while there is no room, because consumers make room all
-// the time.
+// maxFull is the longest wait between tries while there is no room. It is short because consumers
+// make room continuously.
 const maxFull = 500 * time.Millisecond
 
 // persist writes out until all of it is settled.
@@ -165,7 +165,8 @@ func (s *streamWriter[T]) outcome(m flow.Message[T], key string, err error, mayb
 	return s.fullError(m, err), false
 }
 
-// fullError returns the outcome of a message for which there is no room; nil means that it waits.
+// fullError returns the outcome of a message that was refused for lack of room; nil means that it
+// waits.
 func (s *streamWriter[T]) fullError(m flow.Message[T], err error) (answer error) {
 	if s.cfg.OnFull == nil || !errors.Is(err, redisio.ErrBackpressure) {
 		return nil

@@ -14,14 +14,14 @@ import (
 //
 // Idea: the producer runs on its own goroutine and yields items. It may make only as many as a
 // reader has asked for, then it blocks inside yield, so it never works ahead of the credits. A
-// reader takes whatever is ready and revokes its demand for the rest. When the last reader leaves,
-// a parked producer is told to stop, and a busy producer is abandoned with its last item.
+// reader takes the items that are ready and revokes its demand for the rest. When the last reader
+// leaves, a parked producer is stopped, and a busy producer is abandoned with its last item.
 type feed[I any] struct {
 	// produce yields items until yield returns false; then it returns nil. Otherwise it returns
 	// io.EOF at the end, or why it failed. If it returned nil it may be called again to continue.
 	produce func(yield func(I) bool) error
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	made    []I        // not yet taken
 	want    int        // number of items still allowed
 	readers int
@@ -183,7 +183,7 @@ type feedReader[T, I any] struct {
 
 	joined bool
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	added   uint64
 	settled uint64
 	failure error // reported when all added values have settled

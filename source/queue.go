@@ -67,9 +67,9 @@ func Queue[T any](size int, opts ...flow.StageOption) (flow.Source[T], *Inbox[T]
 // Inbox is the input of a Queue. It is safe for concurrent use.
 type Inbox[T any] struct {
 	slots chan struct{} // holds a token for each waiting value that was pushed
-	news  chan struct{} // holds a token when a reader should look
+	news  chan struct{} // holds a token when a reader should check
 
-	mu      sync.Mutex     // guards what follows
+	mu      sync.Mutex     // guards the fields below
 	waiting []*delivery[T] // not read yet
 	closed  chan struct{}  // closed by Close
 	ended   chan struct{}  // closed and replaced when the last reader has left

@@ -19,7 +19,7 @@ type RangeConfig[T any] struct {
 	// Key is the Redis key of the stream.
 	Key string
 	// From and To are the first and last entry to read, both included. They default to the
-	// beginning, and to the end at the time when reading gets there.
+	// beginning, and to the stream's end at the time when the reader reaches it.
 	From, To redisio.ID
 	// Since and Until set the same limits by time, as the server's clock stamped the entries.
 	Since, Until time.Time

@@ -82,7 +82,7 @@ const (
 
 // Stream reads a Redis stream as a member of a consumer group.
 //
-// Every entry that is read ends acknowledged, as a dead letter, or still pending, whatever fails:
+// Every entry read ends acknowledged, as a dead letter, or still pending, even if something fails:
 // delivery is at least once. An entry is acknowledged when all its output is done, in particular
 // written by the sinks. A failed entry is delivered again after the requested delay, to this reader
 // or another. It becomes a dead letter after MaxDeliveries, or at once when it was rejected or
