@@ -12,9 +12,9 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// TestSource tests that a source keeps the promises of its traits. open makes a backend with the
-// given values for one test, and is called once per test; it cleans up with t.Cleanup. Unless the
-// traits set Real, each test runs in a bubble.
+// TestSource tests that a source keeps the promises of its traits. Each test calls open once to
+// make its backend with the given values. open cleans up with t.Cleanup. Unless the traits set
+// Real, each test runs in a bubble.
 func TestSource[T any](
 	t *testing.T, traits SourceTraits[T], open func(t *testing.T, values []T) SourceBackend[T],
 ) {
