@@ -4,8 +4,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// AccessToInspect is what looking at streams and their dead letters needs: Streams, InspectStreams,
-// Groups, PendingEntries, DeadLetters, and following a stream. The keys are patterns, as "orders*".
+// AccessToInspect returns the rights to inspect streams and their dead letters: Streams,
+// InspectStreams, Groups, PendingEntries, DeadLetters, and following a stream. The keys are
+// patterns, such as "orders*".
 func AccessToInspect(keys ...string) redisio.Access {
 	return redisio.Access{
 		Commands: []string{
@@ -26,9 +27,9 @@ func AccessToInspect(keys ...string) redisio.Access {
 	}.And()
 }
 
-// AccessToRepair is what changing streams by hand needs: Reset, Reap, Trim, and replaying and
-// dropping dead letters, which needs the streams that they go back to as well. It comes beside
-// AccessToInspect. The keys are patterns.
+// AccessToRepair returns the rights to change streams by hand: Reset, Reap, Trim, and replaying and
+// dropping dead letters. A replay also needs the streams that the dead letters return to. Grant it
+// in addition to AccessToInspect. The keys are patterns.
 func AccessToRepair(keys ...string) redisio.Access {
 	return redisio.Access{
 		Commands: []string{

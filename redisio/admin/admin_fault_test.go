@@ -22,7 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
-// spy counts the commands that a client sends, by name, and keeps the number of arguments of the
+// spy records how many commands of each name a client sends, and the number of arguments of the
 // longest script call.
 type spy struct {
 	mu      sync.Mutex
@@ -30,7 +30,7 @@ type spy struct {
 	longest int
 }
 
-// spied returns a client whose commands are counted.
+// spied returns a client and the spy that records its commands.
 func spied(t testing.TB, s *redistest.Server) (*redis.Client, *spy) {
 	rdb, seen := s.Client(t), &spy{sent: make(map[string]int)}
 	rdb.AddHook(seen)

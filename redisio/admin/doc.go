@@ -1,4 +1,4 @@
 // Package admin inspects and repairs streams of any program: [Streams], [Groups] and
-// [PendingEntries] show what there is, [Reset] moves a group, [Reap] removes consumers, and [Trim]
+// [PendingEntries] show their state, [Reset] moves a group, [Reap] removes consumers, and [Trim]
 // drops entries. The command redisio/cmd/streams uses it.
 package admin

@@ -22,20 +22,20 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
 
-// StreamState is what a stream is like.
+// StreamState is the state of a stream.
 type StreamState struct {
 	Key    string
 	Length int64
-	First  string // ID of the oldest entry, "" if there is none
+	First  string // ID of the oldest entry, "" in an empty stream
 	Last   string // ID of the newest
 	Groups int64
-	Exists bool // false: there is no such key
+	Exists bool // false: the key does not exist
 }
 
-// Streams goes through the keys that hold streams and match a glob pattern, as "orders*"; the empty
-// pattern matches all. It scans, in small steps, every master of a cluster: other clients are not
-// held up, but a server with many keys of other kinds takes a while. A key may come twice while
-// keys are added or removed. An error is the last element.
+// Streams iterates over the keys that hold streams and match a glob pattern, such as "orders*". The
+// empty pattern matches all. It scans every master of a cluster in small steps. This does not block
+// other clients, but it takes a while on a server with many keys of other kinds. A key may occur
+// twice if keys are added or removed meanwhile. An error is the last element.
 func Streams(ctx context.Context, rdb redis.UniversalClient, pattern string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		nodes, err := masters(ctx, rdb)
@@ -66,7 +66,7 @@ func Streams(ctx context.Context, rdb redis.UniversalClient, pattern string) ite
 	}
 }
 
-// masters are the servers that have the keys between them.
+// masters returns the servers that together hold all keys.
 func masters(ctx context.Context, rdb redis.UniversalClient) (nodes []redis.Cmdable, err error) {
 	var mu sync.Mutex
 	gather := func(_ context.Context, c *redis.Client) error {
@@ -86,7 +86,8 @@ func masters(ctx context.Context, rdb redis.UniversalClient) (nodes []redis.Cmda
 	return []redis.Cmdable{rdb}, nil
 }
 
-// InspectStreams tells of some streams in one round trip. What does not exist has no entries and no groups.
+// InspectStreams returns the state of some streams in one round trip. A stream that does not exist
+// has no entries and no groups.
 func InspectStreams(ctx context.Context, rdb redis.UniversalClient, keys ...string) ([]StreamState, error) {
 	if err := check.NeedClient(rdb, "InspectStreams"); err != nil {
 		return nil, err
@@ -131,32 +132,33 @@ func InspectStreams(ctx context.Context, rdb redis.UniversalClient, keys ...stri
 	return states, nil
 }
 
-// GroupState is what a group of a stream is like.
+// GroupState is the state of a group of a stream.
 type GroupState struct {
 	groupinfo.GroupInfo
 	Name string
 
-	// LagAtLeast: the server could not tell the lag (it can't after entries were deleted, or a position was set), so
-	// entries were counted until it was enough: there are Lag, or more.
+	// LagAtLeast means that the lag is Lag or more. The server does not know the lag after entries
+	// were deleted or a position was set. Then entries are counted, up to a bound.
 	LagAtLeast bool
-	Unread     string        // ID of the first entry that was not delivered yet, "" if none
+	Unread     string        // ID of the first entry that was not delivered yet, or ""
 	UnreadAge  time.Duration // since it was added
 	OldestAge  time.Duration // since the oldest pending entry was added
 	Members    []ConsumerState
 }
 
-// ConsumerState is what a consumer of a group is like.
+// ConsumerState is the state of a consumer of a group.
 type ConsumerState struct {
 	Name    string
 	Pending int64
-	// Idle is how long nothing was heard of it. Before Redis 7.2 that is how long it has got
-	// nothing: a reader that waits for entries looks idle there.
+	// Idle is the time since its last command. Before Redis 7.2 it is the time since its last
+	// delivery, so a reader that waits for entries looks idle there.
 	Idle time.Duration
-	// Uncertain says that the server is older than Redis 7.2: the consumer may be alive whatever Idle is.
+	// Uncertain means that the server is older than Redis 7.2: the consumer may be alive whatever
+	// Idle is.
 	Uncertain bool
 }
 
-// Bounds of what is read to count entries where the server does not tell.
+// Bounds of what is read to count entries if the server does not know their number.
 const (
 	maxCounted      = 10_000
 	maxCountedBytes = 16 << 20
@@ -164,15 +166,15 @@ const (
 	countedPageBytes = 1 << 20
 )
 
-// Groups returns the state of all groups of a stream. Ages are by the server's clock and the entries' IDs. It changes
-// nothing. The cost is linear in the number of groups and consumers. Where the server does not know
-// the lag, one walk over at most 10,000 entries counts for all groups.
+// Groups returns the state of all groups of a stream. Ages are computed from the server's clock and
+// the entries' IDs. It changes nothing. The cost is linear in the number of groups and consumers.
+// If the server does not know the lag, one walk over at most 10,000 entries serves all groups.
 func Groups(ctx context.Context, rdb redis.UniversalClient, key string) ([]GroupState, error) {
 	return groupStates(ctx, rdb, "Groups", key, nil)
 }
 
-// FindGroup returns the state of one group of a stream, as [Groups] does. [redisio.ErrNoGroup] says that
-// the stream has no such group.
+// FindGroup returns the state of one group of a stream, as [Groups] does. It returns
+// [redisio.ErrNoGroup] if the stream has no such group.
 func FindGroup(ctx context.Context, rdb redis.UniversalClient, key, name string) (GroupState, error) {
 	states, err := groupStates(ctx, rdb, "FindGroup", key, &name)
 	if err == nil && len(states) == 0 {
@@ -187,10 +189,10 @@ func FindGroup(ctx context.Context, rdb redis.UniversalClient, key, name string)
 // groupChunk is how many groups one pipeline asks for.
 const groupChunk = 100
 
-// groupStates inspects the groups of a stream, or only the one of a name.
+// groupStates inspects the groups of a stream, or only the group named only.
 //
-// Idea: XINFO GROUPS has no filter and tells of all groups, so it is sent once. What it does not tell is asked for in
-// pipelines of a hundred groups.
+// Idea: XINFO GROUPS has no filter and reports all groups, so it is sent once. Pipelines for a
+// hundred groups each ask for the rest.
 func groupStates(ctx context.Context, rdb redis.UniversalClient, verb, key string, only *string) ([]GroupState, error) {
 	if err := errors.Join(check.NeedClient(rdb, verb), check.NeedKey(verb, key)); err != nil {
 		return nil, err
@@ -229,8 +231,8 @@ func groupStates(ctx context.Context, rdb redis.UniversalClient, verb, key strin
 	return states, nil
 }
 
-// inspectGroups asks for what XINFO GROUPS does not tell, in one pipeline. Groups that were deleted
-// meanwhile are left out.
+// inspectGroups asks for what XINFO GROUPS does not report, in one pipeline. It leaves out groups
+// that were deleted meanwhile.
 func inspectGroups(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -280,11 +282,11 @@ func inspectGroups(
 	return states, nil
 }
 
-// countLags counts the lag of the groups that the server doesn't know it of.
+// countLags computes the lag of those groups for which the server doesn't know it.
 //
-// Idea: one walk from the end of the stream back counts for all of them, the group that lags least
-// first. It stops after maxCounted entries: groups that are further behind lag by that many at
-// least.
+// Idea: one walk from the end of the stream backwards serves all of them, the group with the
+// smallest lag first. It stops after maxCounted entries: groups that are further behind lag by at
+// least that many.
 func countLags(ctx context.Context, rdb redis.UniversalClient, key string, states []GroupState) error {
 	type unknown struct {
 		read  redisio.ID
@@ -335,7 +337,8 @@ func countLags(ctx context.Context, rdb redis.UniversalClient, key string, state
 	return nil
 }
 
-// count counts the entries behind from, up to to, as long as that is cheap.
+// count returns the number of entries after from, up to to. It stops when counting gets expensive,
+// and then reports more.
 func count(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -366,7 +369,8 @@ func count(
 	}
 }
 
-// serverTime is the clock that IDs come from, or ours where asking is not allowed.
+// serverTime returns the time of the server's clock, from which IDs are made. It returns the local
+// time if TIME fails.
 func serverTime(ctx context.Context, rdb redis.UniversalClient) time.Time {
 	if now, err := rdb.Time(ctx).Result(); err == nil {
 		return now
@@ -374,7 +378,7 @@ func serverTime(ctx context.Context, rdb redis.UniversalClient) time.Time {
 	return time.Now()
 }
 
-// age is how long ago an entry was added; IDs that lie in the future are new.
+// age returns the time since an entry was added, or 0 for an ID in the future.
 func age(id string, now time.Time) time.Duration {
 	at, err := redisio.ParseID(id)
 	if err != nil {

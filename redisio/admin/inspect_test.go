@@ -250,7 +250,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// The check that nobody lives is made again with the step itself.
+// The script that resets checks again that no consumer is alive.
 func TestResetRace(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)
@@ -296,7 +296,7 @@ func TestResetPending(t *testing.T) {
 	if e := rig.Read(t, reader, 1)[0]; e.ID != ids[0] || e.Deliveries != 2 {
 		t.Errorf("%+v", e)
 	}
-	// Who released is not taken for a consumer that lives, and dropping leaves nothing.
+	// The consumer of released entries is not taken for a live one, and dropping leaves nothing.
 	o = ResetOptions{Force: true, Pending: DropPending}
 	if plan, err = Reset(rig.Ctx(t), rdb, key, "g", redisio.StartEnd(), o); err != nil ||
 		plan.Settled != int64(len(ids)) {

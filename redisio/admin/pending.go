@@ -24,8 +24,8 @@ type PendingEntry struct {
 	Deliveries int64
 }
 
-// PendingEntries goes through the pending entries of a group, oldest first, in pages of a thousand. An empty consumer
-// means all. It changes nothing. An error is the last element.
+// PendingEntries iterates over the pending entries of a group, oldest first, in pages of a
+// thousand. An empty consumer means all. It changes nothing. An error is the last element.
 func PendingEntries(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -71,7 +71,7 @@ func PendingEntries(
 	}
 }
 
-// PendingAges counts pending entries by age and by consumer.
+// PendingAges has the numbers of pending entries by age and by consumer.
 type PendingAges struct {
 	Total     int64
 	Buckets   []PendingBucket
@@ -105,9 +105,9 @@ var defaultAges = []time.Duration{
 	24 * time.Hour,
 }
 
-// PendingByAge counts the pending entries of a group by age. Each bound ends a bucket, and one
-// more bucket has the rest. Without bounds they are 10 s, 1 min, 10 min, 1 h, 6 h and 24 h. It
-// reads all pending entries.
+// PendingByAge returns how many pending entries a group has in each range of ages. Each bound ends
+// a bucket, and one more bucket has the rest. The bounds default to 10 s, 1 min, 10 min, 1 h, 6 h
+// and 24 h. It reads all pending entries.
 func PendingByAge(
 	ctx context.Context,
 	rdb redis.UniversalClient,

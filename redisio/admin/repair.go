@@ -14,8 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// scriptReset: ARGV group, live ms, released, position. Sets the group's position unless consumers live, whose names it
-// returns. live 0: whoever lives.
+// scriptReset: ARGV group, live ms, released, position. Returns the names of the consumers that are
+// alive; if there are none, sets the group's position. With live 0 every consumer counts as dead.
 const scriptReset = luaLive + `
 local live = living()
 if live[1] then return live end
@@ -23,10 +23,11 @@ redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[4])
 return {}`
 
 // scriptUnpend: ARGV group, live ms, released, from id, "drop" or "release", how many. Settles a
-// page of pending entries, or makes them due for anybody, unless consumers live. Returns the
-// living, how many there were, and the last ID.
+// page of pending entries, or makes them due for any reader, unless consumers are alive. Returns
+// the live consumers, the number of entries, and the last ID.
 //
-// Released entries become those of a consumer that nobody is: a claim would make their own consumer look alive.
+// Released entries move to a consumer that no process uses, because a claim would make their own
+// consumer look alive.
 const scriptUnpend = luaLive + `
 local live = living()
 if live[1] then return {live, 0, ''} end
@@ -37,9 +38,9 @@ for _, p in ipairs(page) do
 end
 return {live, #page, page[1] and page[#page][1] or ''}`
 
-// luaLive: living() lists the consumers of group ARGV[1], but for ARGV[3], that are idle for less
-// than ARGV[2] ms. Before Redis 7.2, whose replies have no "inactive", idle does not tell: then all
-// consumers count as alive, unless ARGV[2] is 0.
+// luaLive: living() lists the consumers of group ARGV[1], except ARGV[3], that have been idle for
+// less than ARGV[2] ms. Replies before Redis 7.2 have no "inactive", so idle does not show whether
+// a consumer is alive. Then all consumers count as alive, unless ARGV[2] is 0.
 const luaLive = `
 local function living()
   local live = {}
@@ -52,20 +53,20 @@ local function living()
   return live
 end`
 
-// PendingChoice says what becomes of a group's pending entries when its position is reset.
+// PendingChoice determines what happens to a group's pending entries when its position is reset.
 type PendingChoice int
 
 const (
-	KeepPending    PendingChoice = iota // they stay as they are: readers take them over when their leases have ended
+	KeepPending    PendingChoice = iota // they stay as they are: readers take them over when their leases end
 	ReleasePending                      // any reader may have them at once
-	DropPending                         // they are settled as if acked: lost, unless the new position brings them again
+	DropPending                         // they are settled as if acked: lost, unless the new position redelivers them
 )
 
 // ResetOptions say how a group's position is reset.
 type ResetOptions struct {
-	DryRun  bool          // only tell what would happen
-	Force   bool          // although consumers live: what they hold goes on, and what they have read is theirs to ack
-	Live    time.Duration // a consumer that is idle for less counts as alive; default 30 s
+	DryRun  bool          // only report what would happen
+	Force   bool          // reset although consumers are alive: they keep what they hold, and may ack what they have read
+	Live    time.Duration // a consumer with a shorter idle time is alive; default 30 s
 	Pending PendingChoice
 }
 
@@ -90,11 +91,12 @@ type ResetPlan struct {
 	Live    []ConsumerState // consumers that are alive, or may be: see [ConsumerState]
 }
 
-// LiveConsumersError is a reset refused because the group is being read, or may be.
+// LiveConsumersError reports a reset that was refused because the group is being read, or may be.
 type LiveConsumersError struct {
 	Key, Group string
 	Consumers  []string
-	// Uncertain says that the server can't tell whether they live, because it is older than Redis 7.2.
+	// Uncertain means that the server does not report whether they are alive, because it is older
+	// than Redis 7.2.
 	Uncertain bool
 }
 
@@ -123,16 +125,16 @@ func (e *LiveConsumersError) Error() string {
 	)
 }
 
-// Reset sets the position of a group: what lies behind it is delivered, again or for the first
-// time, and nothing before it. Ask with DryRun first. While consumers live it refuses: they would
-// do what they are doing twice. The check and the step are one. A server before Redis 7.2 does not
-// tell whether a consumer that waits for entries lives. There a group that has consumers is reset
-// by Force only, after all its readers were stopped.
+// Reset sets the position of a group. Entries after it are delivered, again or for the first time;
+// entries up to it are not. Use DryRun first. Reset refuses while consumers are alive, because they
+// would process their entries twice. The check and the change are atomic. A server before Redis 7.2
+// does not report whether a consumer that waits for entries is alive. There, stop all readers, then
+// reset a group that has consumers with Force.
 //
-// A position behind the last entry is taken for that of the last entry. One in the future is
-// refused, because entries to come would be skipped.
+// A position after the last entry becomes that of the last entry. A position in the future is
+// refused, because future entries would be skipped.
 //
-// Readers of this package that run through it, by Force, go on from the new position.
+// Readers of this module that keep running during a reset with Force continue at the new position.
 func Reset(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -186,7 +188,7 @@ func (o ResetOptions) live() int64 {
 	return o.Live.Milliseconds()
 }
 
-// alive is the error of a reset that consumers forbid.
+// alive returns the error of a reset that live consumers prevent.
 func alive(key, group string, o ResetOptions, consumers []ConsumerState) error {
 	e := &LiveConsumersError{Key: key, Group: group, Uncertain: true}
 	for _, c := range consumers {
@@ -242,15 +244,15 @@ func resetPlan(
 	return plan, err
 }
 
-// reached returns a position that the stream has come to: to, or that of the last entry if to lies
-// behind it. It refuses a position in the future.
+// reached returns a position that the stream has reached: to, or that of the last entry if to is
+// after it. It refuses a position in the future.
 func reached(ctx context.Context, rdb redis.UniversalClient, key string, to redisio.ID) (redisio.ID, error) {
 	info, err := rdb.XInfoStream(ctx, key).Result()
 	if err != nil {
 		return to, check.KeyError("inspect", key, err)
 	}
 	last, err := redisio.ParseID(info.LastGeneratedID)
-	if err != nil { // the in-process server doesn't tell
+	if err != nil { // the in-process server doesn't report it
 		last, err = check.LastID(ctx, rdb, key)
 	}
 	if err != nil || to.Compare(last) <= 0 {
@@ -267,7 +269,8 @@ func reached(ctx context.Context, rdb redis.UniversalClient, key string, to redi
 	return last, nil
 }
 
-// unpend drops or releases what is pending, in pages, for a script holds up everybody else.
+// unpend drops or releases pending entries. It works in pages, because a script blocks all other
+// clients.
 func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o ResetOptions, plan *ResetPlan) error {
 	how := "release"
 	if o.Pending == DropPending {
@@ -304,9 +307,9 @@ func unpend(ctx context.Context, rdb redis.UniversalClient, key, group string, o
 	}
 }
 
-// Reap deletes consumers of the past from a group: those that have nothing pending and were idle
-// for so long. It returns how many. A live one that is hit by mistake is made again by its next
-// read. Readers reap by themselves, see reader.GroupConfig.ReapAfter; this is for groups of other
+// Reap deletes the consumers of a group that have nothing pending and have been idle for at least
+// idle. It returns their number. If it deletes a live consumer by mistake, the next read recreates
+// it. Readers reap by themselves, see reader.GroupConfig.ReapAfter. Reap is for groups of other
 // programs.
 func Reap(ctx context.Context, rdb redis.UniversalClient, key, group string, idle time.Duration) (int64, error) {
 	m := redisio.MistakesOf("Reap")

@@ -19,17 +19,17 @@ import (
 
 // TrimOptions say what Trim may drop.
 type TrimOptions struct {
-	Before redisio.ID // drop entries before this ID; with the zero ID, and no MaxLen, all that every group is done with
-	MaxLen int64      // drop what is beyond this many entries; 0: whatever their number
-	Exact  bool       // to the entry; the default frees whole nodes only, which is cheaper
+	Before redisio.ID // drop entries before this ID; with the zero ID and no MaxLen, all that every group has settled
+	MaxLen int64      // drop the oldest entries beyond this number; 0: no limit
+	Exact  bool       // drop to the exact entry; the default frees whole nodes only, which is cheaper
 }
 
-// scriptTrim: KEYS stream. ARGV smallest ID that stays or "", most entries or -1, "~" or "=", how
-// many at most. Drops some of the oldest entries that all groups are done with; returns how many. 0
-// means that nothing is left to drop.
+// scriptTrim: KEYS stream. ARGV smallest ID to keep or "", most entries to keep or -1, "~" or "=",
+// the most entries to drop. Drops some of the oldest entries that all groups have settled and
+// returns their number. 0 means that nothing is left to drop.
 //
-// Whole nodes are freed first, by "~" and LIMIT. What is left then for "=" lies in one node, so no
-// call takes long.
+// It frees whole nodes first, with "~" and LIMIT. The rest for "=" lies in one node, so no call
+// takes long.
 const scriptTrim = script.LuaLess + `
 local before, maxlen, exact, step = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '=', tonumber(ARGV[4])
 local over = redis.call('XLEN', KEYS[1])
@@ -65,12 +65,12 @@ if maxlen >= 0 then
 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', bound)`
 
-// Trim drops old entries that every consumer group has read and settled, and no others: what is
-// pending or not delivered stays. It is what a writer's retention does as it writes, for those who
-// choose the time themselves. A stream without groups is trimmed as the options say; without any,
-// nothing of it goes. Trim returns how many entries went. It works in steps of at most 10,000
-// entries, so that the server's other clients are not held up. [PlanTrim] tells beforehand what it
-// would drop.
+// Trim drops old entries that every consumer group has read and settled. It keeps entries that are
+// pending or not delivered. A writer's retention does the same while it writes; with Trim the
+// caller chooses the time. A stream without groups is trimmed only as the options say: without
+// options, nothing is dropped. Trim returns the number of dropped entries. It works in steps of at
+// most 10,000 entries, so that it does not block the server's other clients for long. [PlanTrim]
+// shows beforehand what it would drop.
 func Trim(ctx context.Context, rdb redis.UniversalClient, key string, o TrimOptions) (int64, error) {
 	minID, maxLen, how := "", int64(-1), "~"
 	if !o.Before.IsZero() {
@@ -97,16 +97,16 @@ func Trim(ctx context.Context, rdb redis.UniversalClient, key string, o TrimOpti
 type TrimPlan struct {
 	Length      int64      // of the stream
 	Groups      int64      // that the stream has
-	Entries     int64      // that would go; without Exact fewer of them go, as whole nodes only are freed
-	AtLeast     bool       // Entries are that many or more: counting stopped there
-	First, Last redisio.ID // of those that would go; the zero ID if none would, or if Last is not known
-	Keep        redisio.ID // no entry from here on goes; the zero ID: nothing is kept for its ID
-	Group       string     // the group that is not done with Keep; "" if it is the options that keep it
+	Entries     int64      // to drop; without Exact fewer are dropped, because only whole nodes are freed
+	AtLeast     bool       // there are Entries or more: counting stopped there
+	First, Last redisio.ID // of the entries to drop; zero without such entries, or if Last is not known
+	Keep        redisio.ID // no entry from this ID on is dropped; the zero ID: no entry is kept because of its ID
+	Group       string     // the group that has not settled Keep; "" if the options keep it
 }
 
-// PlanTrim tells what [Trim] would drop with the same options. It changes nothing. To drop exactly
-// that, even if the groups go on meanwhile, call Trim with Last.Next() for Before. Entries are
-// counted up to 10,000, or 16 MiB.
+// PlanTrim returns what [Trim] would drop with the same options. It changes nothing. To drop
+// exactly that, even if the groups settle more meanwhile, call Trim with Last.Next() for Before. It
+// counts up to 10,000 entries, or 16 MiB.
 func PlanTrim(ctx context.Context, rdb redis.UniversalClient, key string, o TrimOptions) (TrimPlan, error) {
 	var plan TrimPlan
 	if err := errors.Join(check.NeedClient(rdb, "PlanTrim"), check.NeedKey("PlanTrim", key)); err != nil {
@@ -139,7 +139,7 @@ func PlanTrim(ctx context.Context, rdb redis.UniversalClient, key string, o Trim
 	return plan, plan.Count(ctx, rdb, key, last, most)
 }
 
-// heed lowers Keep to what some groups need.
+// heed lowers Keep to the oldest entry that the groups need.
 func (p *TrimPlan) heed(ctx context.Context, rdb redis.UniversalClient, key string, groups []redis.XInfoGroup) error {
 	pipe := rdb.Pipeline()
 	oldest := make([]*redis.XPendingExtCmd, len(groups))
@@ -172,7 +172,7 @@ func (p *TrimPlan) heed(ctx context.Context, rdb redis.UniversalClient, key stri
 	return nil
 }
 
-// Count counts the entries up to last, most of them at most.
+// Count sets Entries to the number of entries up to last, at most most.
 func (p *TrimPlan) Count(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -217,7 +217,7 @@ func (p *TrimPlan) Count(
 	if !p.AtLeast {
 		return nil
 	}
-	if p.Last = (redisio.ID{}); most < p.Length { // MaxLen ends it somewhere
+	if p.Last = (redisio.ID{}); most < p.Length { // MaxLen ends it at an unknown entry
 		return nil
 	}
 	newest, err := rdb.XRevRangeN(ctx, key, last.String(), "-", 1).Result()
