@@ -65,7 +65,7 @@ const (
 // ResetOptions say how a group's position is reset.
 type ResetOptions struct {
 	DryRun  bool          // only report what would happen
-	Force   bool          // reset although consumers are alive: they keep what they hold, and may ack what they have read
+	Force   bool          // reset even if consumers are alive; they keep what they hold and may ack it
 	Live    time.Duration // a consumer with a shorter idle time is alive; default 30 s
 	Pending PendingChoice
 }

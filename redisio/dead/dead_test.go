@@ -338,7 +338,8 @@ func TestReplayKeepsReason(t *testing.T) {
 	}
 }
 
-// What died in a stream of dead letters goes back there as it was, with the reason of its first death.
+// An entry that died in a stream of dead letters is replayed to it unchanged, with the reason of
+// its first death.
 func TestReplayOfReplays(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	first := Reason{Error: "first", Attempts: 5, ID: "1-1", Key: key, Time: time.Now()}
@@ -418,7 +419,7 @@ func TestReplayTwice(t *testing.T) {
 	}
 }
 
-// What dies again while a replay runs is not replayed again by it.
+// A replay does not replay an entry that dies again meanwhile.
 func TestReplayEnds(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	for range 5 {
@@ -461,7 +462,7 @@ func TestReplayRefuses(t *testing.T) {
 	if !fault.IsWrongType(errors.Unwrap(err)) || rdb.XLen(rig.Ctx(t), dead).Val() != 1 {
 		t.Errorf("to a string: %v", err)
 	}
-	// Who may not delete does not copy either, and so makes no duplicates by trying again.
+	// A user without the right to delete does not copy either, so retries make no duplicates.
 	user := "user-" + key
 	if err := rdb.Do(rig.Ctx(t), "acl", "setuser", user, "on", ">pw", "~*", "+@all", "-xdel").Err(); err != nil {
 		t.Fatal(err)

@@ -9,14 +9,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// DropOptions say how dead letters are dropped.
+// DropOptions configure a drop.
 type DropOptions struct {
 	DryRun     bool        // only count
 	OnProgress func(int64) // called with the number so far
 }
 
-// Drop deletes dead letters for good and returns how many; in a dry run, how many it would. The zero filter
-// means all that are there now.
+// Drop deletes dead letters permanently and returns their number; in a dry run, the number it would
+// delete. The zero filter selects all dead letters that exist now.
 func Drop(
 	ctx context.Context,
 	rdb redis.UniversalClient,

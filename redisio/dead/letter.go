@@ -10,8 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
-// The fields that a dead letter has behind those of its entry. Names with this prefix are reserved: formats pass
-// over them.
+// The fields that a dead letter has after those of its entry. Names with this prefix are reserved:
+// formats skip them.
 const (
 	deadPrefix   = "dead:"
 	deadError    = "dead:error"
@@ -32,15 +32,15 @@ const (
 	maxErrorText = 4 * 1024 // bytes
 	maxCauseText = 1024     // bytes of one
 	maxCauses    = 16
-	maxUnwraps   = 64 // errors looked at: trees of joined errors may be wide
+	maxUnwraps   = 64 // errors visited: trees of joined errors may be wide
 	maxStack     = 4 * 1024
 )
 
-// Reason is why, where and when an entry was given up. An unknown field is zero, as in dead
-// letters of other programs.
+// Reason describes why, where and when an entry was dead-lettered. An unknown field is zero, as in
+// dead letters of other programs.
 type Reason struct {
 	Error    string    // the text of the error
-	Causes   []string  // the errors it wraps, from the outermost to the root: text, and type where that tells something
+	Causes   []string  // the errors it wraps, from the outermost to the root: text, and type if it is informative
 	Stack    string    // of a panic, its upper part
 	Graph    string    // the graph that gave up
 	Stage    string    // of the graph
@@ -49,10 +49,11 @@ type Reason struct {
 	Key      string    // that stream
 	Group    string    // that gave up: other groups may have settled the entry
 	Time     time.Time // when, by the clock of the process that gave up
-	Replayed time.Time // when it had been replayed before, see ReplayOptions.KeepReason
+	Replayed time.Time // time of an earlier replay, see ReplayOptions.KeepReason
 }
 
-// NewReason returns the text of an error and of all that it wraps. The caller adds the rest.
+// NewReason returns a Reason with the texts of an error and of the errors it wraps. The caller adds
+// the rest.
 func NewReason(err error) Reason {
 	if err == nil {
 		return Reason{}
@@ -60,7 +61,7 @@ func NewReason(err error) Reason {
 	return Reason{Error: bounded(err.Error(), maxErrorText), Causes: causes(err)}
 }
 
-// causes walks what err wraps, the first branch of joined errors first.
+// causes returns the texts of the errors that err wraps, the first branch of joined errors first.
 func causes(err error) (texts []string) {
 	seen := 0
 	var walk func(error, string)
@@ -79,12 +80,12 @@ func causes(err error) (texts []string) {
 			text := e.Error()
 			name := fmt.Sprintf("%T", e)
 			if strings.HasPrefix(name, "*fmt.") || strings.HasPrefix(name, "*errors.") {
-				name = "" // how it was made, not what it is
+				name = "" // the type of a wrapper, not of the cause
 			}
 			switch {
 			case name != "":
 				texts = append(texts, bounded(name+": "+text, maxCauseText))
-			case text != above: // else the one above says it already
+			case text != above: // otherwise the error above has the same text
 				texts = append(texts, bounded(text, maxCauseText))
 			}
 			walk(e, text)
@@ -94,7 +95,7 @@ func causes(err error) (texts []string) {
 	return texts
 }
 
-// bounded is text of at most n bytes, fit to be shown.
+// bounded returns at most n bytes of text, as valid UTF-8.
 func bounded(text string, n int) string {
 	if len(text) > n {
 		text = text[:n] + "…"
@@ -102,7 +103,8 @@ func bounded(text string, n int) string {
 	return strings.ToValidUTF8(text, "?")
 }
 
-// Fields returns what a dead letter has behind the fields of its entry, for [reader.DeadLetter].
+// Fields returns the fields that a dead letter has after those of its entry, for
+// [reader.DeadLetter].
 func (r Reason) Fields() redisio.Fields {
 	f := make(redisio.Fields, 0, 10+len(r.Causes))
 	add := func(name, value string) {
@@ -136,18 +138,19 @@ func stamp(t time.Time) string {
 
 // DeadEntry is an entry of a dead-letter stream. Its slices are shared: see [redisio.Batch].
 type Entry struct {
-	redisio.Entry // as it lies there; ID is the dead letter's own
-	// the fields that the entry had in its own stream, in order; none if it was trimmed before it
+	redisio.Entry // as stored; ID is the dead letter's own
+	// the fields that the entry had in its own stream, in order; nil if it was trimmed before it
 	// died
 	Original redisio.Fields
-	Reason   Reason // zero if others wrote it: then all fields are original
+	Reason   Reason // zero if another program wrote it: then all fields are original
 }
 
-// newEntry tells the original fields from the reason.
+// newEntry separates the original fields from the reason.
 //
-// Idea: the reason is what stands last, for it is added behind everything else. An entry that died in a stream of dead
-// letters has two, and only the last is ours. An entry that was replayed with its reason and died
-// again has two as well, and both are: the later one begins with dead:replayed.
+// Idea: the reason comes last, because it is appended to all other fields. An entry that died in a
+// stream of dead letters has two reasons, and only the last belongs to this letter. An entry that
+// was replayed with its reason and died again also has two, and both belong to it. There the later
+// reason begins with dead:replayed.
 func newEntry(e redisio.Entry) Entry {
 	d := Entry{Entry: e}
 	end := len(e.Fields)
@@ -166,7 +169,8 @@ func newEntry(e redisio.Entry) Entry {
 	return d
 }
 
-// reasonFrom is where the last reason begins: names with our prefix, each once; causes may be several, side by side.
+// reasonFrom returns where the last reason begins. A reason has names with our prefix, each once,
+// except that several causes may follow each other.
 func reasonFrom(f redisio.Fields) int {
 	from := len(f)
 	seen := make(map[string]struct{}, 12)
@@ -202,7 +206,7 @@ func parseReason(f redisio.Fields) (r Reason) {
 		case deadStage:
 			r.Stage = v
 		case deadAttempts:
-			r.Attempts, _ = strconv.ParseInt(v, 10, 64) // others may have written it
+			r.Attempts, _ = strconv.ParseInt(v, 10, 64) // another program may have written it
 		case deadID:
 			r.ID = v
 		case deadFrom:

@@ -22,26 +22,26 @@ import (
 )
 
 const (
-	deadPage      = 100     // entries in hand at once
-	deadPageBytes = 4 << 20 // … and roughly their bytes
+	deadPage      = 100     // entries read at once
+	deadPageBytes = 4 << 20 // … and approximately their bytes
 )
 
-// ErrNoEntry says that a stream has no entry with the ID asked for, or no longer.
+// ErrNoEntry means that a stream has no entry with the requested ID, or no longer has it.
 var ErrNoEntry = errors.New("redisio: no such entry")
 
-// Filter chooses dead letters. All that is set must hold; the zero filter chooses all.
+// Filter selects dead letters. All fields that are set must match; the zero filter selects all.
 type Filter struct {
-	IDs    []string   // of the dead letters themselves, not of the entries they were
+	IDs    []string   // of the dead letters themselves, not of the original entries
 	From   redisio.ID // dead letters with this ID or a later one; the zero ID: from the first
 	Before redisio.ID // dead letters with a smaller ID than this; the zero ID: to the last
 	Since  time.Time  // added to the dead-letter stream then or later, by the server's clock
 	Until  time.Time  // … and before that
 	Error  string     // part of the error's text or of a cause's, in any case
-	Stage  string     // these four as they are
+	Stage  string     // these four are compared exactly
 	Graph  string
 	Group  string
 	Key    string // the stream it came from
-	Limit  int64  // the first so many; 0: all
+	Limit  int64  // the maximum number; 0: all
 }
 
 // Validate reports all mistakes at once, each as a *ConfigError.
@@ -78,7 +78,8 @@ func (f *Filter) takes(d *Entry) bool {
 		slices.ContainsFunc(r.Causes, func(c string) bool { return strings.Contains(strings.ToLower(c), part) })
 }
 
-// span returns the first and the last ID that the filter can take. No ID lies between where first is greater than last.
+// span returns the first and the last ID that the filter can take. If first is greater than last,
+// it can take none.
 func (f *Filter) span() (first, last redisio.ID) {
 	first, last = f.From, redisio.MaxID
 	if at := redisio.IDAt(f.Since); !f.Since.IsZero() && at.Compare(first) > 0 {

@@ -15,10 +15,11 @@ import (
 )
 
 // scriptReplay: KEYS dead stream, stream to replay to. ARGV id, values of the entry, values to
-// copy, extra names and values… Adds a copy and deletes the dead letter; returns the new ID, or ""
-// if the dead letter is gone: then somebody, or a call whose reply was lost, did it. The deletion
-// of nothing comes first so that who may not delete does not copy either. An entry of more values
-// than Lua hands over is left alone: the answer is -1.
+// copy, extra names and values… Adds a copy, deletes the dead letter and returns the new ID.
+// Returns "" if the dead letter is gone: another process, or an earlier call that lost its reply,
+// replayed it. It first deletes an ID that does not exist, so that a user without the right to
+// delete does not copy either. Returns -1, and does nothing, for an entry with more values than Lua
+// can pass.
 const scriptReplay = `
 local id, all, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = redis.call('TYPE', KEYS[2])['ok']
@@ -35,17 +36,17 @@ local new = redis.call('XADD', KEYS[2], '*', unpack(a))
 redis.call('XDEL', KEYS[1], id)
 return new`
 
-// ReplayOptions say how dead letters are replayed.
+// ReplayOptions configure a replay.
 type ReplayOptions struct {
-	// To is the stream to write to. The default is, for each dead letter, the stream it came from.
+	// To is the stream to write to. Defaults to the stream that each dead letter came from.
 	To string
-	// Rate is how many entries a second at most; 0: as fast as it goes. What failed once by
-	// overload fails again if all of it comes back at once.
+	// Rate is the maximum number of entries per second. Defaults to 0, no limit. Entries that
+	// failed because of overload fail again if all of them return at once.
 	Rate float64
-	// DryRun only counts.
+	// DryRun only counts the dead letters.
 	DryRun bool
-	// KeepReason leaves the dead:… fields on the replayed entry, and adds dead:replayed, the time.
-	// The default writes the fields that the entry had, to the byte, and nothing else.
+	// KeepReason keeps the dead:… fields on the replayed entry, and adds dead:replayed, the time.
+	// Defaults to false: exactly the fields that the entry had are written.
 	KeepReason bool
 	// OnProgress is called after each chunk.
 	OnProgress func(ReplayReport)
@@ -58,13 +59,13 @@ func (o ReplayOptions) Validate() error {
 	return m.Err()
 }
 
-// ReplayReport is what a replay did, or would do.
+// ReplayReport has the results of a replay, or of a dry run.
 type ReplayReport struct {
-	Matched  int64 // dead letters that the filter took
+	Matched  int64 // dead letters that match the filter
 	Replayed int64 // written back, and deleted here; 0 in a dry run
-	// missing: replayed or dropped by another process, or by a call whose reply was lost
+	// missing: replayed or dropped by another process, or by a call that lost its reply
 	Gone     int64
-	Empty    int64            // without original fields: trimmed before they died, nothing is left to replay
+	Empty    int64            // without original fields: trimmed before they died, so there is nothing to replay
 	NoOrigin int64            // left: they do not name their stream, and To is not set
 	To       map[string]int64 // of Matched, by stream; beyond a thousand streams the rest is under ""
 }
@@ -77,13 +78,12 @@ const maxTargets = 1000
 // count from one. All groups of that stream get it, including those that had settled it. A call
 // that failed or was interrupted may be repeated: nothing is written twice.
 //
-// On a server with slots, two streams in different slots take two steps. The copy is remembered
-// in a key of the stream's slot, such as {orders}:copied, for a day and for the last 100,000
-// copies, so that it is made once. Dead letters that arrive during a replay are left alone, so an
-// entry that fails again is not replayed forever.
+// On a server with slots, two streams in different slots take two steps. So that the copy is made
+// only once, a key in the stream's slot, such as {orders}:copied, remembers the last 100,000 copies
+// for a day. Dead letters that arrive during a replay are skipped, so an entry that fails again is
+// not replayed forever.
 //
-// The report counts what was done, also with an error. Entries that can't be replayed stay where
-// they are.
+// The report is valid also with an error. Entries that can't be replayed stay where they are.
 func Replay(
 	ctx context.Context,
 	rdb redis.UniversalClient,
@@ -125,7 +125,7 @@ type replay struct {
 	sent   int64
 }
 
-// target checks a stream to write to; none is fine.
+// target checks a stream to write to; "" is valid.
 func (p *replay) target(to string) error {
 	if to == p.key {
 		return &redisio.ConfigError{
@@ -194,7 +194,8 @@ func (p *replay) progress() {
 	}
 }
 
-// chunk is how many entries go in one pipeline: no more than a tenth of a second's, so that a rate is even.
+// chunk returns the number of entries of one pipeline: at most those of a tenth of a second, so
+// that the rate is even.
 func (p *replay) chunk() int {
 	if p.o.Rate == 0 {
 		return deadPage
@@ -214,7 +215,8 @@ func (p *replay) pace(ctx context.Context) error {
 	return nil
 }
 
-// Send replays a chunk. Each entry has a script of its own: atomic where it must be, and short for the server.
+// Send replays a chunk. Each entry has its own script call: each entry is atomic, and no call
+// blocks the server for long.
 func (p *replay) Send(ctx context.Context, letters []letter) error {
 	pipe := p.rdb.Pipeline()
 	cmds := make([]*redis.Cmd, len(letters))
@@ -267,7 +269,7 @@ func (p *replay) extra() []any {
 	return []any{deadReplayed, stamp(time.Now())}
 }
 
-// fields are those of a replayed entry, but for extra.
+// fields returns the fields of a replayed entry, without extra.
 func (p *replay) fields(l letter) redisio.Fields {
 	if p.o.KeepReason {
 		return l.Fields
@@ -275,7 +277,7 @@ func (p *replay) fields(l letter) redisio.Fields {
 	return l.Original
 }
 
-// Add is the XADD of a replayed entry.
+// Add returns the XADD of a replayed entry.
 func (p *replay) Add(l letter) []any {
 	fields := p.fields(l)
 	args := make([]any, 0, 5+2*len(fields))
@@ -286,8 +288,8 @@ func (p *replay) Add(l letter) []any {
 	return append(args, p.extra()...)
 }
 
-// large replays an entry of more fields than a script can hand over: a transaction, if nobody touched the dead letters
-// since this one was looked at.
+// large replays an entry with more fields than a script can pass. It uses a transaction, which
+// fails and is retried if the dead letters change meanwhile.
 func (p *replay) large(ctx context.Context, l letter) error {
 	for n := 1; ; n++ {
 		err := p.rdb.Watch(ctx, func(tx *redis.Tx) error {
@@ -309,7 +311,7 @@ func (p *replay) large(ctx context.Context, l letter) error {
 	}
 }
 
-// there says ErrNoEntry if a dead letter is gone.
+// there returns ErrNoEntry if a dead letter is gone.
 func (p *replay) there(ctx context.Context, rdb redis.StreamCmdable, id string) error {
 	found, err := rdb.XRangeN(ctx, p.key, id, id, 1).Result()
 	if err == nil && len(found) == 0 {
@@ -318,7 +320,7 @@ func (p *replay) there(ctx context.Context, rdb redis.StreamCmdable, id string) 
 	return err
 }
 
-// twoSteps replays an entry into another slot: see copyOnce.
+// twoSteps replays an entry into another slot, see script.CopyOnce.
 func (p *replay) twoSteps(ctx context.Context, l letter) error {
 	if err := p.there(ctx, p.rdb, l.ID); err != nil {
 		return err

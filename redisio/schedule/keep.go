@@ -15,7 +15,7 @@ type Keeper struct {
 	err  error // once done is closed
 }
 
-// keep runs a loop that ends with its context, and tells ended if it ended by itself.
+// keep runs a loop until its context ends. If the loop ends by itself, keep calls ended.
 func keep(run func(context.Context) error, ended func(error)) *Keeper {
 	ctx, stop := context.WithCancelCause(context.Background())
 	k := &Keeper{stop: stop, done: make(chan struct{})}
@@ -34,7 +34,7 @@ func keep(run func(context.Context) error, ended func(error)) *Keeper {
 // Done is closed when the loop has ended.
 func (k *Keeper) Done() <-chan struct{} { return k.done }
 
-// Stop ends the loop and waits for its end. It returns the *PermanentError that ended it before, if one did.
+// Stop ends the loop and waits for its end. If a *PermanentError ended it before, Stop returns it.
 func (k *Keeper) Stop() error {
 	k.stop(redisio.ErrClosed)
 	<-k.done

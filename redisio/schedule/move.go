@@ -67,7 +67,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Pause is how long to sleep when the next entry is due in d. The jitter keeps many movers from asking in one moment.
+// Pause is how long to sleep when the next entry is due in d. The jitter prevents many movers from
+// asking at the same moment.
 func (s *Scheduler) Pause(d time.Duration) time.Duration {
 	most := s.cfg.Every
 	if d < 0 {
@@ -94,6 +95,6 @@ func (s *Scheduler) rest(ctx context.Context, d time.Duration, wakeable bool) {
 	}
 }
 
-// Keep runs a mover in the background, until it is stopped. ended, if given, is told of the
-// *PermanentError that ended it before.
+// Keep runs a mover in the background until it is stopped. If a *PermanentError ends it before
+// that, it calls ended, if not nil, with the error.
 func (s *Scheduler) Keep(ended func(error)) *Keeper { return keep(s.Run, ended) }

@@ -65,17 +65,17 @@ func (c Config) Validate() error {
 	return m.Err()
 }
 
-// Delayed is an entry that is to be written at a time.
+// Delayed is an entry to be written at a certain time.
 type Delayed struct {
 	// ID names the entry among those scheduled for the stream. Scheduling an ID again replaces its
-	// time and fields, so that a call whose outcome is unknown can be repeated. "" makes Schedule
-	// choose one, and put it here.
+	// time and fields, so a call with an unknown outcome can be repeated. If it is "", Schedule
+	// chooses one and stores it here.
 	ID     string
-	At     time.Time // when it is due by the server's clock; what is past is due at once
+	At     time.Time // when it is due by the server's clock; a past time is due at once
 	Fields redisio.Fields
 }
 
-// Scheduler keeps entries that are to be written later in Redis, so they outlive every process.
+// Scheduler stores entries to be written later in Redis, so they outlive every process.
 //
 // Three keys in the slot of the stream hold them: {key}:later (IDs by time), {key}:later:entries
 // (their fields) and {key}:later:moved (recently moved entries). A mover appends an entry to the
@@ -115,9 +115,9 @@ func (s *Scheduler) Config() Config { return s.cfg }
 // Keys returns the keys that it uses besides the stream, for access lists and backups.
 func (s *Scheduler) Keys() []string { return append([]string(nil), s.keys[1:]...) }
 
-// ScheduleKeys returns the stream and the keys beside it, all of one slot; nil if there are none.
-// The names do not depend on whether the client knows that it talks to a cluster: all processes
-// must find the same.
+// ScheduleKeys returns the stream and the keys of its schedule, all in one slot. It returns nil if
+// no other key can share the slot of the stream. The names are the same with and without a cluster
+// client, because all processes must find the same keys.
 func ScheduleKeys(key string) []string {
 	later := redisio.Beside(key, ":later")
 	if later == "" {
@@ -128,16 +128,16 @@ func ScheduleKeys(key string) []string {
 
 const (
 	scheduleChunk = 100     // entries of one call
-	scheduleBytes = 1 << 20 // and their bytes, if it is more than one entry
-	maxMoveFields = 3900    // Lua hands over 8000 values at most
+	scheduleBytes = 1 << 20 // and their bytes, if there is more than one entry
+	maxMoveFields = 3900    // Lua passes at most 8000 values
 	movedFor      = 5 * time.Minute
 	movedMost     = 100_000
 )
 
-// Schedule puts entries into the schedule and says in results, which must be as long, what became
-// of each: its ID, or an error that is ErrNotWritten or ErrUnknownOutcome. Either may be repeated
-// with the same entries, whose IDs have been filled in. The error returned sums up, as that of
-// [Writer.Write].
+// Schedule adds entries to the schedule. It stores the outcome of each in results, which must be at
+// least as long: the ID, or an error that is ErrNotWritten or ErrUnknownOutcome. After either error
+// the call may be repeated with the same entries, because their IDs have been filled in. The
+// returned error is a summary, as with [Writer.Write].
 func (s *Scheduler) Schedule(ctx context.Context, entries []Delayed, results []redisio.Result) error {
 	if len(results) < len(entries) {
 		return fmt.Errorf(
@@ -224,8 +224,8 @@ func (s *Scheduler) check(e *Delayed) error {
 	return check.Entry(s.cfg.Key, e.Fields, s.cfg.MaxPayload)
 }
 
-// Cancel removes entries from the schedule and returns how many of them were there: the others have been moved, or were
-// never scheduled.
+// Cancel removes entries from the schedule and returns how many it found. The others have been
+// moved, or were never scheduled.
 func (s *Scheduler) Cancel(ctx context.Context, ids ...string) (cancelled int, err error) {
 	for n := 0; n < len(ids); n += script.AckChunk {
 		chunk := ids[n:min(n+script.AckChunk, len(ids))]
@@ -242,14 +242,14 @@ func (s *Scheduler) Cancel(ctx context.Context, ids ...string) (cancelled int, e
 	return cancelled, nil
 }
 
-// Info tells how much is scheduled.
+// Info is the state of a schedule.
 type Info struct {
-	Count  int64     // entries that wait
-	Next   time.Time // when the first of them is due; zero if none is
-	Broken int64     // entries that no mover can read, as somebody else wrote them: they stay, and hold nobody up
+	Count  int64     // waiting entries
+	Next   time.Time // when the first of them is due; zero if no entry waits
+	Broken int64     // unreadable entries, written by other programs; they stay and do not block others
 }
 
-// Info returns how much is scheduled.
+// Info returns the state of the schedule.
 func (s *Scheduler) Info(ctx context.Context) (Info, error) {
 	pipe := s.rdb.Pipeline()
 	all := pipe.ZCard(ctx, s.keys[1])
@@ -265,8 +265,8 @@ func (s *Scheduler) Info(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
-// List returns up to count scheduled entries, the next due first, from the one at offset on. One
-// that is moved meanwhile is left out.
+// List returns up to count scheduled entries from offset on, ordered by the time when they are due.
+// It leaves out entries that are moved meanwhile.
 func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delayed, error) {
 	if count < 1 {
 		return nil, nil
@@ -296,13 +296,13 @@ func (s *Scheduler) List(ctx context.Context, offset int64, count int) ([]Delaye
 
 var scheduleSeq atomic.Uint64
 
-// newScheduleID returns an ID that is nobody else's, and sorts behind those that this process made before.
+// newScheduleID returns a unique ID that sorts after the earlier ones of this process.
 func newScheduleID(now time.Time) string {
 	return fmt.Sprintf("%016x-%016x-%s", now.UnixNano(), scheduleSeq.Add(1), rand.Text()[:13])
 }
 
-// movedMember is what is remembered of an entry that was moved: its ID, and a hash of its time and fields, for the
-// ID may be used again for something else.
+// movedMember returns what is remembered of a moved entry: its ID, and a hash of its time and
+// fields. The hash is needed because the ID may be reused for another entry.
 func movedMember(id string, score int64, packed string) string {
 	h := xxhash.New()
 	_, _ = h.WriteString(strconv.FormatInt(score, 10)) // never fails
@@ -311,8 +311,8 @@ func movedMember(id string, score int64, packed string) string {
 	return strconv.FormatUint(h.Sum64(), 16) + ":" + id
 }
 
-// packFields writes names and values in turn as length, colon and bytes: what a few lines of Lua read again on any
-// server, whatever the bytes are.
+// packFields writes names and values in turn as length, colon and bytes. A few lines of Lua can
+// read this on any server, whatever the bytes are.
 func packFields(f redisio.Fields) string {
 	b := make([]byte, 0, f.Size()+len(f)*8)
 	put := func(s []byte) {

@@ -462,7 +462,8 @@ func TestSchedulerRun(t *testing.T) {
 	if err := second.Stop(); err != nil {
 		t.Error(err)
 	}
-	// The server goes away, and nothing has been kept: what is scheduled afterwards is moved by the same mover.
+	// The server restarts without its data: the same mover moves entries that are scheduled
+	// afterwards.
 	srv.Restart(t)
 	redistest.Soon(t, "the server is back", func() bool { return rdb.Ping(rig.Ctx(t)).Err() == nil })
 	schedule(t, s, due("d", 0))

@@ -1,9 +1,9 @@
 package schedule
 
-// The scripts of a Scheduler touch the keys of one slot, check the types of all of them before they write, and use
-// commands of Redis 7.0 only.
+// The scripts of a Scheduler touch only keys of one slot and use only commands of Redis 7.0. They
+// check the types of all keys before they write.
 
-// scriptTypes: KEYS stream, later, entries, moved. The beginning of what follows.
+// scriptTypes: KEYS stream, later, entries, moved. The other scripts begin with it.
 const scriptTypes = `
 for i, t in ipairs({redis.call('TYPE', KEYS[1])['ok'], redis.call('TYPE', KEYS[2])['ok'], redis.call('TYPE', KEYS[3])['ok'],
   redis.call('TYPE', KEYS[4])['ok']}) do
@@ -13,8 +13,8 @@ for i, t in ipairs({redis.call('TYPE', KEYS[1])['ok'], redis.call('TYPE', KEYS[2
 end
 `
 
-// scriptSchedule: KEYS as above. ARGV id, time, moved member, packed fields… Schedules entries, but for those that
-// have been moved as they are.
+// scriptSchedule: KEYS as above. ARGV id, time, moved member, packed fields… Schedules entries,
+// except those that were moved with the same time and fields.
 const scriptSchedule = scriptTypes + `
 for i = 1, #ARGV, 4 do
   if not redis.call('ZSCORE', KEYS[4], ARGV[i+2]) then
@@ -24,7 +24,7 @@ for i = 1, #ARGV, 4 do
 end
 return 1`
 
-// scriptCancel: KEYS later, entries. ARGV ids… Returns how many were there.
+// scriptCancel: KEYS later, entries. ARGV ids… Returns how many it removed.
 const scriptCancel = `
 local n = 0
 for _, id in ipairs(ARGV) do
@@ -36,10 +36,10 @@ end
 return n`
 
 // scriptMove: KEYS as above. ARGV most entries, most bytes, how long (ms) and how many moved
-// entries are remembered. Moves what is due by the server's clock, each entry wholly before the
-// next: an error on the way leaves what was moved moved and the rest waiting. What cannot be read
-// is put aside, for it would be in the way for ever. Returns how many were dealt with and in how
-// many ms the next is due, -1 for none.
+// entries are remembered. Moves entries that are due by the server's clock, one after the other.
+// After an error the moved entries stay moved and the rest waits. Unreadable entries are set aside,
+// because they would block the queue forever. Returns the number of entries handled, and the time
+// in ms until the next is due, or -1.
 const scriptMove = scriptTypes + `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)

@@ -19,23 +19,26 @@ import (
 
 // TickerConfig configures a Ticker. Key, Next and Fields are required.
 type TickerConfig struct {
-	Key string // the stream that the ticks go to, and nothing else
+	Key string // the stream for the ticks, which has no other entries
 	// Next returns the first tick after a time. All tickers of a key must agree on it.
 	Next func(after time.Time) time.Time
-	// Fields makes the entry of a tick.
+	// Fields returns the fields of a tick's entry.
 	Fields func(tick time.Time) redisio.Fields
-	// Missed is how many of the ticks that passed while nobody ticked are made up for: the last ones. Default 0: none.
+	// Missed is the maximum number of ticks to write late if no ticker ran when they were due. The
+	// latest ones are written. Defaults to 0.
 	Missed int
-	// MaxLen is how many ticks the stream keeps, roughly. Default 1000.
+	// MaxLen is the approximate number of ticks that the stream keeps. Defaults to 1000.
 	MaxLen int64
-	// OnRetry is told what failed, and how long the wait for the next try is. It must not block.
+	// OnRetry receives the error and the wait before the next attempt. It must not block.
 	OnRetry func(err error, wait time.Duration)
-	// OnEvent is told of EventTickerWaits, when it begins and every ten minutes: the last ID of the
-	// stream lies in the future, so the server takes no tick for so long. It must not block.
+	// OnEvent receives EventTickerWaits at the beginning of a wait and every ten minutes: the last
+	// ID of the stream is in the future, and until then the server accepts no tick. It must not
+	// block.
 	OnEvent func(redisio.Event)
 }
 
-// maxMissed bounds how many ticks are made up for: as many as the stream keeps by default.
+// maxMissed bounds the number of ticks that are written late: as many as the stream keeps by
+// default.
 const maxMissed = 1000
 
 // onTime is how late a tick may be without counting as missed.
@@ -52,14 +55,14 @@ func (c TickerConfig) Validate() error {
 	return m.Err()
 }
 
-// Ticker writes an entry to a stream at certain times, once for all processes that run one: the
-// entry's ID is the time of the tick, "1732360000000-0", and a stream takes no ID twice, nor a
-// smaller one. The server's clock decides when it is time.
+// Ticker writes an entry to a stream at certain times, once for all processes that run one. The
+// entry's ID is the time of the tick, such as "1732360000000-0", and a stream accepts no ID twice,
+// and no smaller one. The server's clock determines the time.
 type Ticker struct {
 	cfg  TickerConfig
 	rdb  redis.UniversalClient // the caller's: never closed
-	last time.Time             // the last tick that we know to be written, or passed over
-	told time.Time             // when OnEvent was told of a wait that goes on
+	last time.Time             // the last tick known to be written or skipped
+	told time.Time             // when OnEvent was last called during this wait
 }
 
 // NewTicker checks the configuration. It does no I/O.
@@ -71,7 +74,8 @@ func NewTicker(rdb redis.UniversalClient, cfg TickerConfig) (*Ticker, error) {
 	return &Ticker{cfg: cfg, rdb: rdb}, nil
 }
 
-// scriptClock: KEYS stream. Returns the server's time and the stream's last ID, in ms; -1 if there is none.
+// scriptClock: KEYS stream. Returns the server's time and the stream's last ID, in ms; -1 for an
+// empty stream.
 const scriptClock = `
 local t = redis.call('TIME')
 local now, last = t[1] * 1000 + math.floor(t[2] / 1000), -1
@@ -90,14 +94,15 @@ if last == 0 then last = -1 end
 
 const scriptNow = scriptClock + `return {now, last}`
 
-// scriptTick: KEYS stream. ARGV tick (ms), maxlen, fields… Writes a tick if none as late is there; returns 1 if it did.
+// scriptTick: KEYS stream. ARGV tick (ms), maxlen, fields… Writes a tick unless the stream has one
+// as late or later; returns 1 if it did.
 const scriptTick = scriptClock + `
 if last >= tonumber(ARGV[1]) then return 0 end
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[1]..'-0', unpack(ARGV, 3))
 return 1`
 
-// Run writes ticks until ctx ends, whose cause it returns. While Redis is away it tries again with backoff. Only a
-// *PermanentError ends it before ctx does. One goroutine at a time may run it.
+// Run writes ticks until ctx ends, and returns the cause. While Redis is unreachable it retries
+// with backoff. Only a *PermanentError ends it before ctx does. One goroutine at a time may run it.
 func (t *Ticker) Run(ctx context.Context) error {
 	fails := 0
 	var answers redisio.Patience
@@ -124,14 +129,14 @@ func (t *Ticker) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Keep runs the ticker in the background, until it is stopped. ended, if given, is told of the
-// *PermanentError that ended it before.
+// Keep runs the ticker in the background until it is stopped. If a *PermanentError ends it before
+// that, it calls ended, if not nil, with the error.
 func (t *Ticker) Keep(ended func(error)) *Keeper { return keep(t.Run, ended) }
 
-// Sleeping is cut into pieces, so that a clock that is set, here or there, is noticed.
+// longestNap bounds a sleep, so that a change of the server's clock or of the local one is noticed.
 const longestNap = 10 * time.Second
 
-// step writes what is due and returns how long to sleep until the next tick.
+// step writes the ticks that are due and returns how long to sleep until the next one.
 func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 	clock, err := t.rdb.Eval(ctx, scriptNow, []string{t.cfg.Key}).Int64Slice()
 	if err == nil && len(clock) != 2 {
@@ -173,7 +178,7 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 		t.last = tick
 	}
 	if now.After(t.last) {
-		t.last = now // what is not made up for by now never is
+		t.last = now // ticks not written by now never are
 	}
 	if ahead := t.last.Sub(now); ahead > tolerated {
 		t.waits(
@@ -198,13 +203,14 @@ func (t *Ticker) step(ctx context.Context) (time.Duration, error) {
 	return wait, nil
 }
 
-// tolerated is how far the stream's last ID may be ahead of the clock without a word: clocks of replicas differ.
+// tolerated is how far the stream's last ID may be ahead of the clock without an event, because
+// clocks of replicas differ.
 const tolerated = time.Second
 
-// tellAgain is how often OnEvent is told of a wait that goes on.
+// tellAgain is the interval at which OnEvent is called during a wait.
 const tellAgain = 10 * time.Minute
 
-// waits tells OnEvent that no tick can be written for d.
+// waits reports to OnEvent that no tick can be written for d.
 func (t *Ticker) waits(d time.Duration, why error) {
 	if t.cfg.OnEvent == nil || !t.told.IsZero() && time.Since(t.told) < tellAgain {
 		return
@@ -214,11 +220,11 @@ func (t *Ticker) waits(d time.Duration, why error) {
 	fault.Notify("TickerConfig.OnEvent", func() { t.cfg.OnEvent(e) })
 }
 
-// dueTicks returns the ticks after last and up to now that are to be written, oldest first: the last one if it is on
-// time, or else, and before it, as many of the last as are made up for.
+// dueTicks returns the ticks after last and up to now that are to be written, oldest first. With
+// missed 0 that is the last tick, if it is on time. Otherwise it is the last missed ticks.
 //
-// A ticker that was away for a year does not walk through all of it: it looks at the last minute, and further back only
-// for as long as that has too few ticks.
+// A ticker that was down for a year does not walk through all of it. It looks at the last minute,
+// and further back only while it has too few ticks.
 func dueTicks(next func(time.Time) time.Time, last, now time.Time, missed int) []time.Time {
 	want := max(missed, 1)
 	for window := time.Minute; ; window *= 4 {
@@ -230,7 +236,7 @@ func dueTicks(next func(time.Time) time.Time, last, now time.Time, missed int) [
 		var ticks []time.Time
 		for at := next(from); !at.IsZero() && !at.After(now); at = next(at) {
 			ticks = append(ticks, at)
-			if len(ticks) >= 2*want+64 { // keep the last, at a steady price
+			if len(ticks) >= 2*want+64 { // keep only the last ones, at constant amortized cost
 				ticks = slices.Delete(ticks, 0, len(ticks)-want)
 			}
 		}
