@@ -10,11 +10,11 @@ import (
 // configurations of readers and writers return it, and And combines several. See also the command
 // redisio/cmd/streams acl.
 //
-// It omits commands that a server always permits (AUTH, HELLO). It also omits optional ones whose
-// refusal does no harm: INFO (readers use it to warn of a server that evicts streams), CLIENT
-// SETINFO of go-redis, and the scratch keys "redisio:probe:*", on which newer commands are probed.
-// Without the scratch keys the features of Redis 7.0 are used. A database other than 0 needs
-// SELECT.
+// It omits commands that a server always permits (AUTH, HELLO). It also omits optional ones that
+// may be refused without harm. These are INFO (readers use it to warn of a server that evicts
+// streams), CLIENT SETINFO of go-redis, and the scratch keys "redisio:probe:*". Newer commands are
+// probed on the scratch keys. Without them the features of Redis 7.0 are used. A database other
+// than 0 needs SELECT.
 type Access struct {
 	Commands []string // "xadd", "xgroup|create"; sorted
 	Reads    []string // patterns of keys that are only read

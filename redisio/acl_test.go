@@ -27,15 +27,15 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// guarded is a server of one test, and a user with the rights that something says it needs.
+// guarded is a server of one test, and a user with exactly the rights that a component declares.
 type guarded struct {
 	admin *redis.Client
 	rdb   *redis.Client
 	key   string
 }
 
-// guard runs a life as a user with just these rights: nothing may be refused that is not known to
-// do no harm, and each right must have been made use of. before is done by who may do all.
+// guard runs life as a user with only these rights. It fails if anything is refused except what is
+// known to be harmless, or if a right is never used. before runs with all rights.
 func guard(
 	t *testing.T,
 	s *redistest.Server,
@@ -70,8 +70,8 @@ func guard(
 	}
 }
 
-// unmissed are commands whose refusal does no harm: INFO, the COMMAND of a cluster client, and with
-// what writers try the commands of newer servers.
+// unmissed are commands that may be refused without harm: INFO, the COMMAND of a cluster client,
+// and the commands with which writers probe newer servers.
 var unmissed = []string{
 	"command",
 	"info",
@@ -88,7 +88,7 @@ var unmissed = []string{
 	"xtrim",
 }
 
-// denied are the commands and keys that were refused, but for those that nobody misses.
+// denied returns the commands and keys that were refused, except the harmless ones.
 func (g *guarded) denied(t *testing.T, a redisio.Access) (all []string) {
 	t.Helper()
 	log, err := g.admin.ACLLog(rig.Ctx(t), 1000).Result()
@@ -104,7 +104,7 @@ func (g *guarded) denied(t *testing.T, a redisio.Access) (all []string) {
 	return all
 }
 
-// unused are the commands that were not called. PING is redisio.Connect's.
+// unused returns the commands that were not called. Only redisio.Connect calls PING.
 func (g *guarded) unused(t *testing.T, a redisio.Access) []string {
 	t.Helper()
 	stats, err := g.admin.Info(rig.Ctx(t), "commandstats").Result()
@@ -120,7 +120,7 @@ func (g *guarded) unused(t *testing.T, a redisio.Access) []string {
 func TestAccessOfAGroup(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	// Spaces, quotes and globs are what rules can't hold, or take for something else.
+	// Rules can't contain spaces, quotes and globs, or interpret them.
 	for _, key := range []string{"orders", `the "orders" [*]?\()`} {
 		for name, change := range map[string]func(*reader.GroupConfig){
 			"default":  func(*reader.GroupConfig) {},
@@ -169,7 +169,7 @@ func TestAccessOfAGroup(t *testing.T) {
 	}
 }
 
-// groupLife does with a group what a source may do.
+// groupLife does with a group everything that a source may do.
 func groupLife(t *testing.T, g *guarded, cfg reader.GroupConfig, dead []string) {
 	r, l := readers.Open(t, g.rdb, cfg)
 	got := rig.Read(t, r, 4)
@@ -224,7 +224,7 @@ func groupLife(t *testing.T, g *guarded, cfg reader.GroupConfig, dead []string) 
 	}
 }
 
-// readUntil reads until something is true.
+// readUntil reads until a condition is true.
 func readUntil(t *testing.T, r *reader.Group, what string, is func() bool) {
 	t.Helper()
 	c, cancel := context.WithCancel(rig.Ctx(t))
@@ -545,7 +545,7 @@ func TestAccessOfACluster(t *testing.T) {
 	}
 }
 
-// A selector's commands are for its keys only, and what a user had before is gone.
+// A selector's commands apply to its keys only, and the user's earlier rights are gone.
 func TestAccessApart(t *testing.T) {
 	s := redistest.Start(t)
 	odd := "box (1)" // what would end a selector

@@ -22,7 +22,7 @@ type Clock struct {
 	began time.Time
 }
 
-// clockSpan is how long a sample counts at least.
+// clockSpan is the shortest time for which a sample is valid.
 const clockSpan = 30 * time.Second
 
 // Saw records a time of the Redis clock that was received at now.

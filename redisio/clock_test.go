@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
-// The clock goes by the quickest sample of lately, and forgets.
+// The clock uses the fastest recent sample, and forgets old ones.
 func TestFault_G4_ClockOfRedis(t *testing.T) {
 	var c redisio.Clock
 	now := time.Unix(1_700_000_000, 0)
@@ -47,7 +47,7 @@ func TestFault_G4_ClockOfRedis(t *testing.T) {
 	}
 }
 
-// A reader knows by TIME, and by what it reads, that its clock is ahead.
+// A reader detects by TIME, and by the entries it reads, that its clock is ahead.
 func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
 	const behind = time.Hour
 	at := func() int64 { return time.Now().Add(-behind).UnixMilli() }

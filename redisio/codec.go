@@ -8,8 +8,8 @@ import (
 
 // Codec encodes values to bytes and decodes them. Implement it for protobuf, msgpack and similar
 // formats. It must be safe for concurrent use. Appended bytes are retained. Decode must not modify
-// src, and must not retain it except in the value it returns, as Bytes does. A codec whose
-// ContentType is "" accepts entries of any content type.
+// src, and must not retain it except in the value it returns, as Bytes does. A codec with the
+// ContentType "" accepts entries of any content type.
 type Codec[T any] interface {
 	Append(dst []byte, v T) ([]byte, error)
 	Decode(src []byte) (T, error)

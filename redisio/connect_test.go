@@ -73,8 +73,8 @@ func TestConnectWaits(t *testing.T) {
 	_ = rdb.Close()
 }
 
-// TestConnectionsThatBreakWhileOpening: nobody has to set Wait for a connection that somebody kills
-// in the moment of the start.
+// TestConnectionsThatBreakWhileOpening: a connection that is killed during the start is replaced,
+// also without Wait.
 func TestConnectionsThatBreakWhileOpening(t *testing.T) {
 	t.Parallel()
 	s := redistest.Shared(t)
@@ -140,7 +140,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// The caller's client keeps its own settings, and ours don't retry what must not be repeated.
+// The caller's client keeps its own settings, and our clients don't retry commands that must not be
+// repeated.
 func TestDerive(t *testing.T) {
 	base := redis.NewClient(
 		&redis.Options{Addr: "127.0.0.1:1", Password: "pw", DB: 2, MaxRetries: -1, MinIdleConns: 3, ReadTimeout: -1},

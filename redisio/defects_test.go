@@ -18,9 +18,9 @@ import (
 
 // Tests named after defects of other systems; see defects_list_test.go of package source.
 
-// Idle consumers were looked for and then deleted: with what they had been delivered in between, which is not delivered
-// again by anybody. Here a consumer works at a pace at which it is idle for long enough, again and
-// again, while a reader deletes idle ones every few milliseconds.
+// Another system searched for idle consumers and then deleted them, with the entries that they had
+// received in between. No consumer gets such entries again. Here a consumer works so slowly that it
+// is repeatedly idle for long enough, while a reader deletes idle ones every few milliseconds.
 func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	_, l := readers.Open(
@@ -47,7 +47,8 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
-	// One that has something pending stays, however long it does nothing: longer than one that is deleted.
+	// A consumer with pending entries stays, even if it is idle for longer than one that is
+	// deleted.
 	id := rig.Add(t, rdb, key, 1)[0]
 	rdb.XReadGroup(
 		rig.Ctx(t),
@@ -65,8 +66,8 @@ func TestW5_ReapingDestroysNothingPending(t *testing.T) {
 	}
 }
 
-// A script moved what was due by XADD for each, and removed all of them at the end: after an error
-// in between, those before it were there twice.
+// A script moved each due entry by XADD, and removed all of them at the end. After an error in
+// between, the entries before it existed twice.
 func TestO6_DelayedEntriesMoveOneByOne(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	s, err := schedule.New(rdb, schedule.Config{Key: key})
@@ -87,7 +88,7 @@ func TestO6_DelayedEntriesMoveOneByOne(t *testing.T) {
 	if err := s.Schedule(rig.Ctx(t), due, make([]redisio.Result, n)); err != nil {
 		t.Fatal(err)
 	}
-	// A stream that takes two entries more: its IDs are used up then.
+	// A stream that accepts two more entries: then its IDs are exhausted.
 	rdb.XAdd(
 		rig.Ctx(t),
 		&redis.XAddArgs{Stream: key, ID: "18446744073709551615-18446744073709551613", Values: []string{"n", "first"}},

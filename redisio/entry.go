@@ -35,8 +35,8 @@ type Entry struct {
 	ID       string
 	Position ID // the parsed ID; zero if the server reports a trimmed entry without its ID
 	Fields   Fields
-	// Deliveries counts the deliveries to the group, as the server counts them. The first is 1.
-	// It is 0 without a group.
+	// Deliveries is the server's number of deliveries to the group. The first is 1. It is 0 without
+	// a group.
 	Deliveries int64
 	// Deleted marks a tombstone: the entry was trimmed or deleted while pending and has no fields.
 	Deleted bool

@@ -24,8 +24,8 @@ var (
 	// ErrNoGroup reports that a stream has no group with this name.
 	ErrNoGroup = errors.New("redisio: no such group")
 
-	// ErrUnknownOutcome marks a write whose reply was lost. It may or may not have happened, and a
-	// retry may write the entry twice.
+	// ErrUnknownOutcome marks a write that received no reply. It may or may not have happened, and
+	// a retry may write the entry twice.
 	ErrUnknownOutcome = errors.New("redisio: outcome unknown")
 )
 

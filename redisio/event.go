@@ -62,8 +62,8 @@ func (k EventKind) String() string {
 	return "unknown event"
 }
 
-// Event is a notable incident of a reader or a writer, for a log line or a counter. Events never
-// occur once per entry.
+// Event is a notable incident of a reader or a writer, to be logged or counted. Events never occur
+// once per entry.
 type Event struct {
 	Kind     EventKind
 	Key      string

@@ -31,7 +31,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// withSlots starts a server with slots, and returns a plain client of it, as of a clustered service behind one address.
+// withSlots starts a server with slots, and returns a plain client of it, as for a clustered
+// service behind one address.
 func withSlots(t *testing.T) *redis.Client {
 	t.Helper()
 	srv := redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"))
@@ -43,7 +44,7 @@ func withSlots(t *testing.T) *redis.Client {
 	return rdb
 }
 
-// Behind a plain client of a server with slots everything that has several keys works as elsewhere.
+// With a plain client of a server with slots, everything that uses several keys works as usual.
 func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 	t.Parallel()
 	rdb := withSlots(t)
@@ -59,7 +60,7 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 	rig.Read(t, r, 5)
 	t.Run("dead letters", func(t *testing.T) {
 		letters := []reader.DeadLetter{{ID: want[0], Extra: reason(want[0])}, {ID: want[1], Extra: reason(want[1])}}
-		for range 2 { // a call whose outcome was unknown is repeated
+		for range 2 { // a call with an unknown outcome is repeated
 			if err := r.Dead(rig.Ctx(t), "orders:dead", letters); err != nil {
 				t.Fatal(err)
 			}
@@ -202,7 +203,7 @@ var (
 	)
 )
 
-// Proxies of clusters refuse scripts whose commands don't name their key as KEYS and a digit.
+// Cluster proxies refuse a script if its commands don't name their key as KEYS and a digit.
 func TestFault_D5_ScriptsNameTheirKeys(t *testing.T) {
 	var files []string
 	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {

@@ -75,7 +75,7 @@ type Format[T any] interface {
 var (
 	// ErrNoData reports an entry without the field that holds the value.
 	ErrNoData = errors.New("redisio: no data field")
-	// ErrContentType reports an entry whose content type is not the codec's.
+	// ErrContentType reports an entry with another content type than the codec's.
 	ErrContentType = errors.New("redisio: unexpected content type")
 	// ErrTombstone reports an entry that was trimmed or deleted.
 	ErrTombstone = errors.New("redisio: entry was deleted")

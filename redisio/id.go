@@ -54,7 +54,7 @@ func (id ID) Compare(other ID) int {
 // IsZero reports whether the ID is "0-0", the ID before all entries.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// Next returns the smallest ID after this one. (The "(id" syntax of Redis does the same, but not
+// Next returns the smallest ID after this one. (The "(id" syntax of Redis is equivalent, but not
 // every server has it.)
 func (id ID) Next() ID {
 	if id.Seq == math.MaxUint64 {
@@ -85,7 +85,7 @@ func IDAt(t time.Time) ID {
 	return ID{Ms: uint64(t.UnixMilli())}
 }
 
-// Time returns when the server says the entry was added. Use it for display only, see [ID].
+// Time returns the server's time at which the entry was added. Use it for display only, see [ID].
 func (id ID) Time() time.Time { return time.UnixMilli(int64(min(id.Ms, math.MaxInt64))) }
 
 // Start is the position where reading begins if no position is stored. For a group it applies when

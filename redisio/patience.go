@@ -37,8 +37,7 @@ func (p *Patience) Look(err error) error {
 	return err
 }
 
-// Refusal does the same as Look and reports whether this is the first refusal, which deserves an
-// event.
+// Refusal is Look, and also reports whether this is the first refusal, which deserves an event.
 func (p *Patience) Refusal(err error) (_ error, first bool) {
 	if fault.Judge(err) != fault.Permanent || !fault.MayPass(err) {
 		return err, false

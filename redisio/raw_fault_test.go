@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 )
 
-// times are all units of numbers.
+// times has all units of numbers.
 type times struct {
 	Plain  time.Time     `stream:"plain,omitempty"`
 	Sec    time.Time     `stream:"sec,unix,omitempty"`
@@ -107,7 +107,7 @@ func TestFault_O4_UnitsOfTimes(t *testing.T) {
 	}
 }
 
-// What would be read as January 1970, or as the year 56000, is an error that names the remedy.
+// A number that would mean January 1970, or the year 56000, is an error that names the remedy.
 func TestFault_O4_ImplausibleTimesAreRefused(t *testing.T) {
 	for name, fields := range map[string][]string{
 		"seconds without a unit":      {"plain", "1732355200"},

@@ -17,10 +17,10 @@ import (
 //	unix, unixmilli, unixmicro, unixnano      a time.Time as a number since 1970, in this unit
 //	sec, milli, micro, nano                   a time.Duration as a number, in this unit
 //
-// Supported types are strings, []byte, integers, floats, bools (1 and 0; true and false are read
-// too), time.Time (RFC 3339 unless it has a unit), time.Duration ("1.5s" unless it has a unit),
-// pointers to these (nil is not written) and types that implement encoding.TextMarshaler and
-// TextUnmarshaler. Decoding ignores unknown fields, leaves missing ones zero, and uses the first of
+// Supported types are strings, []byte, integers, floats and bools (1 and 0; true and false are read
+// too). Without a unit, time.Time is RFC 3339 and time.Duration is "1.5s". Pointers to these types
+// (nil is not written), and types that implement encoding.TextMarshaler and TextUnmarshaler, are
+// supported too. Decoding ignores unknown fields, leaves missing ones zero, and uses the first of
 // duplicate fields.
 //
 // A number with a unit may have a fraction when read; writing truncates it to whole units. A time

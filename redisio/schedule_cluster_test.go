@@ -18,8 +18,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
 
-// TestScheduleOnCluster runs everything of this file's family on a cluster of one node, which is as
-// strict about slots as any.
+// TestScheduleOnCluster runs the schedule on a cluster of one node, which checks slots as strictly
+// as a larger one.
 func TestScheduleOnCluster(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"))

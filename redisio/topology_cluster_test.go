@@ -20,7 +20,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// load writes numbered entries and reads them by a group and by a tail while a server is hurt, until stop is called.
+// load writes numbered entries and reads them with a group and a tail during failures, until stop
+// is called.
 type load struct {
 	t       *testing.T
 	keys    []string
@@ -32,8 +33,8 @@ type load struct {
 
 	mu      sync.Mutex
 	wrote   map[string]map[string]bool // by key: the numbers of entries that were confirmed
-	unknown map[string]map[string]bool // and those whose outcome is unknown
-	handled map[string]map[string]int  // what the group read, and acked
+	unknown map[string]map[string]bool // and those with an unknown outcome
+	handled map[string]map[string]int  // read and acked by the group
 	tailed  map[string]map[string]int
 	last    time.Time     // of an entry handled
 	stall   time.Duration // the longest time without one
@@ -99,8 +100,8 @@ func startLoad(t *testing.T, rdb redis.UniversalClient, keys ...string) *load {
 	return l
 }
 
-// write writes 8 entries to each key, in one pipeline, again and again. What was surely not written
-// is written once more.
+// write writes 8 entries to each key, in one pipeline, again and again. It repeats entries that
+// were certainly not written.
 func (l *load) write(c context.Context, w *writer.Writer) {
 	var todo []redisio.Outgoing
 	results := make([]redisio.Result, 100)
@@ -186,7 +187,7 @@ func (l *load) tail(c context.Context, key string, r *reader.Tail) {
 	}
 }
 
-// more waits until n more entries are written, which says that writing goes on.
+// more waits until n more entries are written, which proves that writing continues.
 func (l *load) more(n int64) {
 	l.t.Helper()
 	want := l.written.Load() + n
@@ -204,8 +205,8 @@ func (l *load) eventually(what string, ok func() bool) {
 	redistest.Soon(l.t, what, ok)
 }
 
-// Settled waits until everything in the streams has been handled and acked, and compares: what is there was read, by
-// the group and the tail.
+// Settled waits until all entries in the streams are handled and acked. It checks that the group
+// and the tail have read every entry.
 func (l *load) Settled(rdb redis.UniversalClient) {
 	t := l.t
 	t.Helper()
@@ -262,7 +263,7 @@ func (l *load) Settled(rdb redis.UniversalClient) {
 	)
 }
 
-// kept fails for entries that were confirmed and are gone: nothing hurt the data.
+// kept fails if confirmed entries are missing, for tests that do not lose data.
 func (l *load) kept(rdb redis.UniversalClient) {
 	l.t.Helper()
 	for _, key := range l.keys {
@@ -305,8 +306,8 @@ func TestOnCluster(t *testing.T) {
 	t.Run("a master dies", func(t *testing.T) { clusterMasterDies(t, cl) })
 }
 
-// The slots of streams move to another node and on, eight times, while they are written and read; some keys of a slot
-// at one node and some at the other meanwhile.
+// The slots of streams move between nodes eight times while they are written and read. During a
+// move each node has some keys of the slot.
 func clusterSlotsMove(t *testing.T, cl *redistest.Cluster) {
 	rdb := clusterClient(t, cl, 2)
 	l := startLoad(t, rdb, "orders", "{tag}:a", "{tag}:b")
@@ -348,7 +349,7 @@ func clusterSlotsMove(t *testing.T, cl *redistest.Cluster) {
 	}
 }
 
-// The master of a stream's slot dies, and a replica takes its place.
+// The master of a stream's slot dies, and a replica replaces it.
 func clusterMasterDies(t *testing.T, cl *redistest.Cluster) {
 	rdb := clusterClient(t, cl, 3)
 	l := startLoad(t, rdb, "invoices")
@@ -368,7 +369,8 @@ func clusterMasterDies(t *testing.T, cl *redistest.Cluster) {
 	l.Settled(rdb)
 }
 
-// One pipeline has entries for streams in slots of all nodes, and the commands of a pipeline are used again.
+// One pipeline has entries for streams in slots of all nodes, and the commands of a pipeline are
+// reused.
 func clusterWriterOfManyKeys(t *testing.T, cl *redistest.Cluster) {
 	rdb := clusterClient(t, cl, 3)
 	w, err := writer.New(rdb, writer.Config{Key: "own"})

@@ -74,7 +74,7 @@ func (s *spy) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// manyGroups makes n groups, each a little further behind.
+// manyGroups creates n groups, each a little further behind.
 func manyGroups(t testing.TB, rdb redis.UniversalClient, key string, ids []string, n int) {
 	t.Helper()
 	pipe := rdb.Pipeline()
@@ -115,7 +115,7 @@ func TestFault_D13_GroupsAreLinear(t *testing.T) {
 	}
 }
 
-// Where the server knows no lag, one walk counts for all groups.
+// If the server knows no lag, one walk serves all groups.
 func TestFault_D13_LagsAreCountedTogether(t *testing.T) {
 	server, key := redistest.Shared(t), redistest.Key(t)
 	rdb, seen := spied(t, server)
@@ -259,8 +259,7 @@ func TestFault_D14_PlanTrim(t *testing.T) {
 	}
 }
 
-// Before Redis 7.2 no server tells whether a consumer that waits is alive: nothing is reset on a
-// guess.
+// Before Redis 7.2 no server reports whether a waiting consumer is alive, so reset does not guess.
 func TestFault_D14_ResetRefusesWhatItCannotCheck(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)
@@ -305,7 +304,7 @@ func TestFault_D14_ResetRefusesWhatItCannotCheck(t *testing.T) {
 	}
 }
 
-// A position in the future would skip what is written until then.
+// A position in the future would skip all entries until then.
 func TestFault_D14_ResetNotIntoTheFuture(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	ids := rig.Add(t, rdb, key, 3)
@@ -331,7 +330,7 @@ func TestFault_D14_ResetNotIntoTheFuture(t *testing.T) {
 	}
 }
 
-// A ticker that cannot write because the last ID of its stream lies in the future says so.
+// A ticker reports that it cannot write because the last ID of its stream is in the future.
 func TestFault_D13_TickerTellsThatItWaits(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	ahead := redisio.IDAt(time.Now().Add(time.Hour))
@@ -370,7 +369,7 @@ func TestFault_D13_TickerTellsThatItWaits(t *testing.T) {
 	}
 }
 
-// A mover that fails again and again says so.
+// A mover that fails repeatedly reports it.
 func TestFault_D13_MoverTellsThatItFails(t *testing.T) {
 	away := errors.New("no server")
 	rdb := redis.NewClient(&redis.Options{Addr: "nowhere:1", MaxRetries: -1, DialerRetries: 1,

@@ -114,7 +114,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// Where the server can't tell the lag, entries are counted, up to a bound.
+// If the server does not know the lag, entries are counted, up to a bound.
 func TestGroupsCountLag(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	ids := rig.Add(t, rdb, key, 100)

@@ -17,7 +17,7 @@ func Add(ctx context.Context, rdb redis.UniversalClient, key string, fields ...s
 	}
 }
 
-// A group goes through the stream once more, after a look at what that means.
+// A dry run shows the effect of a reset; then the group reads the stream once more.
 func ExampleReset() {
 	ctx := context.Background()
 	rdb, done := rig.Server(ctx)

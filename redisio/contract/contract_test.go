@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestContract checks the rules on every server there is: the in-process one, redis-server, those
-// that COMPAT_SERVERS names, and the one of REDIS_URL. With COMPAT_TABLE it writes what came of it
-// to that file; `make compat` does.
+// that COMPAT_SERVERS names, and the one of REDIS_URL. With COMPAT_TABLE it writes the outcomes to
+// that file; `make compat` sets it.
 func TestContract(t *testing.T) {
 	var table contract.Table
 	t.Run("embedded", func(t *testing.T) {
@@ -76,7 +76,7 @@ func onBinary(t *testing.T, table *contract.Table, path string) {
 
 func run(t *testing.T, table *contract.Table, s contract.Server) { table.Add(s, contract.Run(t, s)) }
 
-// name is what a server says of itself: for people only.
+// name returns a server's description of itself, for people only.
 func name(t *testing.T, rdb redis.UniversalClient) string {
 	t.Helper()
 	info := rdb.InfoMap(context.Background(), "server").Val()["Server"]

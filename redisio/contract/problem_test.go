@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What a server is said to do differently has to stay true: a rule that it keeps all the same is a failure.
+// A listed difference of a server has to stay true: if the server keeps the rule, the test fails.
 func TestExpectedDifferencesStayTrue(t *testing.T) {
 	kept, broken := Outcome{
 		Rule: Rule{Name: "a", Text: "A."},
@@ -31,7 +31,8 @@ func TestExpectedDifferencesStayTrue(t *testing.T) {
 	}
 }
 
-// A rule that panics, fails or lacks something is an outcome, and what it opened is closed.
+// A rule that panics, fails or lacks something is an outcome, and everything that it opened is
+// closed.
 func TestRulesEndAsOutcomes(t *testing.T) {
 	closed := 0
 	for name, test := range map[string]struct {

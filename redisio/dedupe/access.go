@@ -5,7 +5,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/acl"
 )
 
-// Access is what a Store needs.
+// Access returns the rights that a Store needs.
 func (c Config) Access() redisio.Access {
 	a := acl.Of(nil, "del", "eval", "get", "pttl", "set")
 	a.Writes = []string{redisio.KeyPattern(c.Prefix) + ":*"}

@@ -17,14 +17,15 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// Config configures a Store. Prefix is required, the zero value of the rest is the default.
+// Config configures a Store. Prefix is required; the zero value of any other field is its default.
 type Config struct {
-	// Prefix is what its keys begin with, before a colon: one for each consumer that handles messages once.
+	// Prefix is the beginning of its keys, before a colon. Each consumer that handles messages once
+	// needs its own.
 	Prefix string
-	// Window is how long a key is remembered as done. Default 24 h.
+	// Window is how long a key is remembered as done. Defaults to 24h.
 	Window time.Duration
-	// Hold is how long a claim lasts at most: longer than a message takes to be handled, and no
-	// longer than a duplicate should have to wait for a process that died. Default 10 min.
+	// Hold is the maximum duration of a claim. Choose it longer than the handling of a message,
+	// because a duplicate waits that long for a process that died. Defaults to 10m.
 	Hold time.Duration
 }
 
@@ -39,14 +40,14 @@ func (c Config) Validate() error {
 	return m.Err()
 }
 
-// Store remembers in Redis which keys are done, and which process works on which.
-// operators.Dedupe uses it when several processes share the work, or a restart must not forget.
-// Each key is one of Redis, with an expiry, so it needs no cleaning and works on a cluster. Keys
+// Store remembers in Redis which keys are done, and which process works on which key.
+// operators.Dedupe uses it if several processes share the work, or if keys must survive a restart.
+// Each key is one Redis key with an expiry, so it needs no cleanup and works on a cluster. Keys
 // longer than 200 bytes are hashed.
 //
-// All of its commands may be repeated, so it uses the caller's client as it is, and has nothing
-// to close. A server that loses writes, for example in a failover, forgets keys. Their work may
-// then be done once more.
+// All of its commands may be repeated, so it uses the caller's client unchanged, and has nothing to
+// close. A server that loses writes, for example in a failover, forgets keys. Then their work may
+// be repeated.
 type Store struct {
 	rdb redis.UniversalClient // the caller's: never closed
 	cfg Config
@@ -62,18 +63,20 @@ func New(rdb redis.UniversalClient, cfg Config) (*Store, error) {
 	return &Store{rdb: rdb, cfg: cfg}, nil
 }
 
-// dedupeDone is the value of a key that is done. That of a claim is its token, which has a newline
-// in it or at its front.
+// dedupeDone is the value of a key that is done. The value of a claim is its token, which contains
+// a newline.
 const dedupeDone = "done"
 
-// scriptTakeClaim: ARGV the claim there was, the new one, ms. Takes it over if it is still that one, or gone.
+// scriptTakeClaim: ARGV the claim that was found, the new claim, ms. Replaces the claim if it has
+// not changed or is gone.
 const scriptTakeClaim = `
 local v = redis.call('GET', KEYS[1])
 if v and v ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`
 
-// scriptDone: ARGV token, ms. Marks a key as done, if it is not already, and returns whether the claim was still there.
+// scriptDone: ARGV token, ms. Marks a key as done if it is not, and returns whether the claim still
+// existed.
 const scriptDone = `
 local v = redis.call('GET', KEYS[1])
 if v == 'done' then return 0 end
@@ -81,7 +84,7 @@ redis.call('SET', KEYS[1], 'done', 'PX', ARGV[2])
 if v == ARGV[1] then return 1 end
 return 0`
 
-// scriptFree: ARGV token. Deletes a claim if it is this one.
+// scriptFree: ARGV token. Deletes a claim if it has this token.
 const scriptFree = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`
@@ -94,10 +97,10 @@ func (s *Store) key(key string) string {
 	return s.cfg.Prefix + ":" + key
 }
 
-// Claim claims keys, each with its own token. The result of a key is 0 if it is claimed now,
-// negative if it is done, and else the longest time for which another owner has it. A token is an
-// owner, a newline, and a unique part. A claim of the same owner is taken over, unless the owner
-// is empty.
+// Claim claims keys, each with its own token. The result of a key is 0 if it is claimed now, and
+// negative if it is done. Otherwise it is the longest time for which another owner has it. A token
+// is an owner, a newline, and a unique part. A claim of the same owner is replaced, unless the
+// owner is empty.
 func (s *Store) Claim(ctx context.Context, keys, tokens []string) ([]time.Duration, error) {
 	hold := s.cfg.Hold.Milliseconds()
 	pipe := s.rdb.Pipeline()
@@ -152,7 +155,7 @@ func (s *Store) Claim(ctx context.Context, keys, tokens []string) ([]time.Durati
 	return busy, nil
 }
 
-// claimValue is what a claim is in Redis: it can't be taken for a key that is done.
+// claimValue returns the value of a claim in Redis. It differs from that of a key that is done.
 func claimValue(token string) string { return "claim " + token }
 
 func sameOwner(a, b string) bool {
@@ -160,14 +163,15 @@ func sameOwner(a, b string) bool {
 	return ok && owner != claimValue("") && strings.HasPrefix(b, owner+"\n")
 }
 
-// Done marks keys as done, whoever has claimed them by now: the work is done, and should be done no more.
+// Done marks keys as done, even if another owner has claimed them meanwhile, because the work is
+// done and must not be repeated.
 func (s *Store) Done(ctx context.Context, keys, tokens []string) error {
 	return s.each(ctx, "mark", keys, func(pipe redis.Pipeliner, i int) {
 		pipe.Eval(ctx, scriptDone, []string{s.key(keys[i])}, claimValue(tokens[i]), s.cfg.Window.Milliseconds())
 	})
 }
 
-// Release frees the keys that are claimed with these very tokens.
+// Release frees the keys that are claimed with exactly these tokens.
 func (s *Store) Release(ctx context.Context, keys, tokens []string) error {
 	return s.each(ctx, "release", keys, func(pipe redis.Pipeliner, i int) {
 		pipe.Eval(ctx, scriptFree, []string{s.key(keys[i])}, claimValue(tokens[i]))

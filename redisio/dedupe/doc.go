@@ -1,2 +1,2 @@
-// Package dedupe remembers in Redis which keys are done, and which are being worked on.
+// Package dedupe remembers in Redis which keys are done, and which are in progress.
 package dedupe

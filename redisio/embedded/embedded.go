@@ -7,7 +7,7 @@
 // recovery for one process. It does not prove how Redis behaves:
 //
 //   - it persists nothing: all data is lost when the process ends;
-//   - XCLAIM ignores the min-idle time, and JUSTID counts a delivery, so two readers of a group may
+//   - XCLAIM ignores the min-idle time, and JUSTID adds a delivery, so two readers of a group may
 //     take an entry from each other where in Redis only one would;
 //   - entries trimmed while pending vanish silently, and XACK of them returns 0;
 //   - a history read ignores COUNT; trimming with "~" is exact; XINFO's lag is the stream's length;

@@ -39,7 +39,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// basics is what the in-process server has to serve.
+// basics runs what the in-process server must support.
 func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	ctx := context.Background()
 	w, err := writer.New(rdb, writer.Config{Key: key})
@@ -107,7 +107,7 @@ func basics(t *testing.T, rdb redis.UniversalClient, key string) {
 	}
 	must(t, r.Close(ctx))
 
-	// The same name comes back: what was pending is found, before new entries.
+	// A reader with the same name gets the pending entries before new ones.
 	r, err = reader.NewGroup(rdb, reader.GroupConfig{Key: key, Group: "g", Consumer: "me"})
 	must(t, err)
 	must(t, r.Open(ctx))
@@ -188,8 +188,7 @@ func TestLeasesInBubble(t *testing.T) {
 	})
 }
 
-// A tail that waits for entries ends with its context, not when the server has answered: nothing is
-// lost with the reply.
+// A waiting tail ends with its context, before the server answers. Nothing is lost with the reply.
 func TestTailEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := embedded.Pipe()
@@ -242,7 +241,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// Nobody but the program that opened a private server can use it.
+// Only the program that opened a private server can use it.
 func TestFault_S8_PrivateServersHaveAPassword(t *testing.T) {
 	ctx := context.Background()
 	for name, path := range map[string]string{"redis-server": os.Getenv("PATH"), "in-process": t.TempDir()} {
@@ -264,8 +263,8 @@ func TestFault_S8_PrivateServersHaveAPassword(t *testing.T) {
 	}
 }
 
-// TestTrimsBehindAGroupThatHasReadNothing: the in-process server keeps the group's beginning as it
-// was given, and that is no entry's id.
+// TestTrimsBehindAGroupThatHasReadNothing: the in-process server stores a group's start as it was
+// given, which is not the ID of an entry.
 func TestTrimsBehindAGroupThatHasReadNothing(t *testing.T) {
 	s, err := embedded.Start()
 	must(t, err)

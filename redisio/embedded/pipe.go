@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// bufferedConn is a pipe whose writes do not wait for the reader. A client writes a whole pipeline
-// before it reads, while the server already answers its first command: on an unbuffered net.Pipe
-// both would deadlock.
+// bufferedConn is a pipe with writes that do not wait for the reader. A client writes a whole
+// pipeline before it reads, while the server already answers its first command: on an unbuffered
+// net.Pipe both would deadlock.
 type bufferedConn struct {
 	net.Conn
 

@@ -17,8 +17,8 @@ import (
 // slots is the number of slots of a cluster.
 const slots = 16384
 
-// Cluster is a Redis Cluster: three masters with a third of the slots each, and replicas. A node
-// counts as failed after a second.
+// Cluster is a Redis Cluster: three masters with a third of the slots each, and replicas. A node is
+// considered failed after a second.
 type Cluster struct {
 	Nodes []*Server // the first three are the first masters; replica i follows master i mod 3
 	ids   map[*Server]string
@@ -116,7 +116,8 @@ func (c *Cluster) agreed(ctx context.Context, nodes int) error {
 	return nil
 }
 
-// replicated waits until all nodes know the replicas of each master: a master that dies earlier has none.
+// replicated waits until all nodes know the replicas of each master. A master that dies earlier is
+// not replaced.
 func (c *Cluster) replicated(ctx context.Context, replicas int) error {
 	for _, s := range c.Nodes {
 		err := until(ctx, "the nodes know the replicas", func() (bool, error) {

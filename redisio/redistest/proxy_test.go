@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// through is a client by the proxy that never repeats anything, and has said HELLO.
+// through returns a client that uses the proxy. It never repeats anything, and has sent HELLO.
 func through(t *testing.T, p *redistest.Proxy) *redis.Client {
 	t.Helper()
 	rdb := redis.NewClient(
@@ -88,7 +88,7 @@ func TestProxyCutsRandomly(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.CutRandomly(seed, 0.3)
-		for range 40 { // by hand, for the same requests in the same order
+		for range 40 { // by hand, so that the requests are the same in the same order
 			func() {
 				c, err := net.Dial("tcp", p.Addr())
 				if err != nil {

@@ -48,8 +48,8 @@ func (s *Server) StartReplica(t testing.TB, opts ...Option) *Server {
 	return started(t, r, err)
 }
 
-// Sentinel is a master, its replicas, and three Sentinels that monitor them and agree quickly: a
-// master counts as failed after half a second.
+// Sentinel is a master, its replicas, and three Sentinels that monitor them and agree quickly. A
+// master is considered failed after half a second.
 type Sentinel struct {
 	Nodes     []*Server // the first is the first master
 	Sentinels []*Server
