@@ -37,7 +37,8 @@ func (p *Patience) Look(err error) error {
 	return err
 }
 
-// Refusal is Look, and also reports whether this is the first refusal, which deserves an event.
+// Refusal is like Look, and also reports whether this is the first refusal, which deserves an
+// event.
 func (p *Patience) Refusal(err error) (_ error, first bool) {
 	if fault.Judge(err) != fault.Permanent || !fault.MayPass(err) {
 		return err, false

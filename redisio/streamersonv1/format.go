@@ -15,11 +15,11 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
-// HeaderSourceID is the header of an envelope that is the sourceId of streamerson v1: the client or
-// session that a message is of. It is the sender's word, and proves nothing.
+// HeaderSourceID is the header of an envelope for the sourceId of streamerson v1: the client or
+// session that a message comes from. The sender sets it, so it proves nothing.
 const HeaderSourceID = "sourceId"
 
-// The slots of streamerson v1: what stands where in the flat list of names and values.
+// The slots of streamerson v1: the positions in the flat list of names and values.
 const (
 	v1Slots    = 8 // four pairs
 	v1NoHeader = "nil"
@@ -30,10 +30,10 @@ const (
 	typeText   = "text/plain"
 )
 
-// What v1 has no slot for travels in pairs behind its four, which streamerson for Node does not
-// look at. The prefix keeps them apart from what others may append.
+// Values without a slot in v1 are sent in pairs after the four, which streamerson for Node ignores.
+// The prefix distinguishes them from pairs that other programs append.
 const (
-	v1Prefix      = "streamerson-go:" // before the names that native entries have for it
+	v1Prefix      = "streamerson-go:" // before the names that native entries use
 	v1Key         = v1Prefix + "key"
 	v1ContentType = v1Prefix + "ct"
 	v1Deadline    = v1Prefix + "deadline"
@@ -46,15 +46,16 @@ const (
 var (
 	// ErrSlots: an entry without the eight slots of streamerson v1.
 	ErrSlots = errors.New("redisio: less than the four pairs of streamerson v1")
-	// ErrNoMessageID: an entry of streamerson v1 whose first slot is empty.
+	// ErrNoMessageID: an entry of streamerson v1 with an empty first slot.
 	ErrNoMessageID = errors.New("redisio: no message id")
-	// ErrNotJSON: a payload that is to go as JSON and is none. A reader of streamerson for Node would not survive it.
+	// ErrNotJSON: a payload that is to be sent as JSON and is invalid. It would end a reader of
+	// streamerson for Node.
 	ErrNotJSON = errors.New("redisio: the payload is not valid JSON")
 )
 
-// Format is the format of streamerson for Node, to the byte: four field/value pairs that are
-// used as eight positional slots, whatever the field names are. Both sides can read and write a
-// stream at once. See [Topic] for the keys.
+// Format is exactly the format of streamerson for Node: four field/value pairs that are used as
+// eight positional slots, whatever the field names are. Both sides can read and write a stream at
+// the same time. See [Topic] for the keys.
 //
 //	0 messageId           Envelope.ID; a random one if it is empty, as Node's readers end without
 //	1 messageType         Envelope.Type
@@ -65,21 +66,22 @@ var (
 //	6 UnoccupiedField
 //	7 payload             the value, encoded by the codec
 //
-// The rest of the envelope follows in pairs of its own, only when set, which Node's readers ignore: streamerson-go:key,
-// streamerson-go:ct (the content type, when the protocol does not say it), streamerson-go:deadline (Unix milliseconds),
-// streamerson-go:traceparent, streamerson-go:dup. Other pairs are ignored.
+// The rest of the envelope follows in further pairs, which Node's readers ignore. They are present
+// only if they are set: streamerson-go:key, streamerson-go:ct (the content type, unless the
+// protocol implies it), streamerson-go:deadline (Unix milliseconds), streamerson-go:traceparent,
+// streamerson-go:dup. Other pairs are ignored.
 //
-// A writer of Node that is the end of a pipe never goes on after a payload that is null, false, 0
-// or an empty string. So these four travel as text, which a codec of JSON here reads as if nothing
-// were special; Node sees the strings "null", "false", "0" and `""`. Nothing at all travels as {},
-// with the pair streamerson-go:empty. Send objects, as Node's side does, and none of it matters.
-// Bytes travel as they are, as text, which Node reads if they are UTF-8; base64 is for the rest.
+// A Node writer at the end of a pipe stops after a payload that is null, false, 0 or an empty
+// string. So these four are sent as text. A JSON codec here reads them as usual; Node sees the
+// strings "null", "false", "0" and `""`. An empty payload is sent as {}, with the pair
+// streamerson-go:empty. If you send objects, as Node does, none of this matters. Bytes are sent
+// unchanged, as text, which Node can read if they are UTF-8. Use base64 for other bytes.
 //
-// Headers of one name become an array, and an array of strings becomes headers of one name; what is
-// no string is a header of its JSON. The sourceId slot counts, not a header of that name within the
-// JSON. A codec of text, as String, reads a JSON string as what it says. A codec without content
-// type gets payloads as they are; what it writes is JSON if it is valid as such and the envelope
-// does not say otherwise.
+// Several headers of one name become an array, and an array of strings becomes several headers. Any
+// other value that is not a string becomes a header with its JSON. The sourceId slot takes
+// precedence over a header of that name within the JSON. A text codec, such as String, decodes a
+// JSON string to its text. A codec without a content type receives payloads unchanged. Its output
+// is sent as JSON if it is valid JSON and the envelope does not name another type.
 func Format[T any](c redisio.Codec[T]) redisio.Format[T] {
 	return format[T]{c, c.ContentType(), c == redisio.JSON[T]()}
 }
@@ -87,7 +89,7 @@ func Format[T any](c redisio.Codec[T]) redisio.Format[T] {
 type format[T any] struct {
 	codec redisio.Codec[T]
 	ct    string
-	valid bool // what the codec makes is JSON for sure
+	valid bool // the codec's output is certainly JSON
 }
 
 func (f format[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v T) (redisio.Fields, []byte, error) {
@@ -216,7 +218,8 @@ func (f format[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v T, err e
 	return v, nil
 }
 
-// implied is the content type that a protocol stands for. What is not json is text, as it is for Node.
+// implied returns the content type that a protocol implies. Any protocol except json is text, as
+// for Node.
 func implied(protocol string) string {
 	if protocol == v1JSON {
 		return typeJSON
@@ -226,7 +229,8 @@ func implied(protocol string) string {
 
 func isJSON(ct string) bool { return redisio.ContentTypeMatches(typeJSON, ct) }
 
-// falsy reports JSON that JavaScript takes for false: null, false, zero in any spelling and "".
+// falsy reports whether JavaScript treats the JSON as false: null, false, zero in any spelling and
+// "".
 func falsy(b []byte) bool {
 	b = bytes.Trim(b, " \t\r\n")
 	if len(b) == 0 {
@@ -245,7 +249,7 @@ func falsy(b []byte) bool {
 	return false
 }
 
-// appendHeaders appends the headers as JSON, without that of the source, which is returned.
+// appendHeaders appends the headers as JSON. It returns the source header instead of appending it.
 func appendHeaders(buf []byte, headers []redisio.Header) (source string, text, grown []byte) {
 	from, n := len(buf), 0
 	for i, h := range headers {
@@ -296,7 +300,8 @@ func appendJSONText(buf []byte, s string) []byte {
 	return append(append(append(buf, '"'), s...), '"')
 }
 
-// parseHeaders reads a JSON object. Of a name that occurs twice the last counts, as in JavaScript.
+// parseHeaders parses a JSON object. If a name occurs twice, the last one is used, as in
+// JavaScript.
 func parseHeaders(dst []redisio.Header, text []byte) ([]redisio.Header, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(text, &object); err != nil {
@@ -320,7 +325,7 @@ func parseHeaders(dst []redisio.Header, text []byte) ([]redisio.Header, error) {
 	return dst, nil
 }
 
-// allStrings reads an array that has nothing but strings in it.
+// allStrings parses an array and reports whether all its elements are strings.
 func allStrings(value []byte, dst *[]string) bool {
 	var elements []*string
 	if json.Unmarshal(value, &elements) != nil || slices.Contains(elements, nil) {

@@ -19,7 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 )
 
-// slotted makes an entry of the list of names and values that Redis has.
+// slotted returns an entry with the list of names and values as in Redis.
 func slotted(slots ...string) *redisio.Entry {
 	e := &redisio.Entry{ID: "1-0"}
 	for p := range slices.Chunk(slots, 2) {
@@ -36,8 +36,8 @@ func slotsOf(f redisio.Fields) []string {
 	return s
 }
 
-// What streamerson for Node has written, as Redis returned it: entries of @streamerson/core 0.0.19,
-// and of the gateway and the consumer of its repository.
+// v1Captured has entries that streamerson for Node wrote, as Redis returned them: those of
+// @streamerson/core 0.0.19, and of the gateway and the consumer of its repository.
 var v1Captured = map[string]struct {
 	slots []string
 	env   redisio.Envelope
@@ -133,7 +133,8 @@ func TestStreamersonV1Captured(t *testing.T) {
 	}
 }
 
-// The v1 format is a promise to programs of others: its golden file changes only with a very good reason.
+// The v1 format is a promise to other programs: its golden file changes only for a very good
+// reason.
 func TestStreamersonV1Golden(t *testing.T) {
 	var out bytes.Buffer
 	show := func(name string, f redisio.Fields, _ []byte, err error) {
@@ -230,7 +231,7 @@ func TestStreamersonV1RoundTrip(t *testing.T) {
 	}
 }
 
-// Names of fields are data in v1: the same name may come twice, or be that of another slot.
+// Field names are data in v1: the same name may occur twice, or be the name of another slot.
 func TestStreamersonV1IsPositional(t *testing.T) {
 	var e redisio.Envelope
 	v, err := Format(
@@ -247,7 +248,7 @@ func TestStreamersonV1IsPositional(t *testing.T) {
 	}
 }
 
-// Nothing that is written makes a reader of Node end, or a pipe of Node stop.
+// No entry that we write ends a Node reader or stops a Node pipe.
 func TestStreamersonV1NeverHurtsNode(t *testing.T) {
 	f := Format(redisio.JSON[any]())
 	for _, v := range []any{nil, false, 0.0, math.Copysign(0, -1), "", true, 1.0, "0", "x", []any{}, map[string]any{},
@@ -356,7 +357,7 @@ func TestStreamersonTopic(t *testing.T) {
 	}
 }
 
-// Id and type were swapped, and the source left out, by a function of Node that wrote messages.
+// A Node function that wrote messages swapped id and type, and omitted the source.
 func TestD21_EachPartHasItsSlot(t *testing.T) {
 	e := redisio.Envelope{
 		ID:      "the id",
@@ -420,7 +421,8 @@ func FuzzStreamersonV1(f *testing.F) {
 			}
 			return
 		}
-		// What was decoded can be written, unless it says that it is JSON and is not; and comes back.
+		// A decoded value can be written and decoded again, unless it is declared as JSON and is
+		// not.
 		fields, _, err := opaque.Encode(nil, nil, &e, v)
 		if errors.Is(err, ErrNotJSON) {
 			return
@@ -438,7 +440,8 @@ func FuzzStreamersonV1(f *testing.F) {
 	})
 }
 
-// BenchmarkFormats compares the formats: encode and decode of an entry with an envelope, as of a request.
+// BenchmarkFormats compares the formats: it encodes and decodes an entry with the envelope of a
+// request.
 func BenchmarkFormats(b *testing.B) {
 	for _, c := range []struct {
 		name string

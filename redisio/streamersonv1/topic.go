@@ -10,17 +10,17 @@ import (
 //	<namespace>::<topic>[#<shard>]::CONSUMER_INCOMING
 //	<namespace>::<topic>[#<shard>]::PRODUCER_OUTGOING
 //
-// What Node makes by new Topic('x') is StreamersonTopic{Namespace: "x"}.
+// Node's new Topic('x') is Topic{Namespace: "x"} here.
 type Topic struct {
 	Namespace string
 	Topic     string // default "DEFAULT"
 	Shard     string // default none
-	// Spelling is where the shard stands. The parts of streamerson for Node disagree about it, so
-	// one that listens to one of them has to say which.
+	// Spelling is the position of the shard. The parts of streamerson for Node disagree about it,
+	// so choose the one of the part that you communicate with.
 	Spelling ShardSpelling
 }
 
-// ShardSpelling is where a key names its shard.
+// ShardSpelling is the position of the shard in a key.
 type ShardSpelling int
 
 const (
@@ -35,14 +35,14 @@ const (
 
 const defaultTopic = "DEFAULT"
 
-// Incoming is the key of the requests.
+// Incoming returns the key of the requests.
 func (t Topic) Incoming() string { return t.key("CONSUMER_INCOMING") }
 
-// Outgoing is the key of the replies.
+// Outgoing returns the key of the replies.
 func (t Topic) Outgoing() string { return t.key("PRODUCER_OUTGOING") }
 
-// Subtopic is the topic named topic(name), in the same namespace. (Node lost the namespace of a
-// topic made from a string.)
+// Subtopic returns the topic named topic(name), in the same namespace. (Node lost the namespace of
+// a topic made from a string.)
 func (t Topic) Subtopic(name string) Topic {
 	t.Topic = t.name() + "(" + name + ")"
 	return t

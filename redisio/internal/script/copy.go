@@ -9,22 +9,23 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Idea of this file: on a server with slots, behind whatever client, no script and no transaction
-// may touch keys of two slots. Then an entry is moved in two steps: it is copied, and then it is
-// settled, or deleted, where it was. The copy is made by a script on the target and a sorted set
-// beside it, in its slot, that remembers what was copied. So a move that was cut off in between, or
-// whose reply was lost, may be repeated, by whichever process: it makes no second copy.
+// Idea of this file: on a server with slots, whatever the client, no script and no transaction may
+// touch keys of two slots. There an entry is moved in two steps: it is copied, and then the
+// original is settled or deleted. A script makes the copy. It uses the target and a sorted set in
+// the target's slot that remembers what was copied. So if a move was interrupted or its reply was
+// lost, any process may repeat it without a second copy.
 
 const (
 	CopiedFor  = 24 * time.Hour // how long a copy is remembered
-	CopiedMost = 100_000        // copies; the oldest are forgotten
+	CopiedMost = 100_000        // the number of copies remembered; the oldest are forgotten
 )
 
-// CopiedKey is where a stream's copies are remembered, in its slot; "" if no other key is there.
+// CopiedKey returns the key that remembers a stream's copies, in the stream's slot. It returns ""
+// if no other key can share the slot.
 func CopiedKey(to string) string { return redisio.Beside(to, ":copied") }
 
-// CopyOnce appends fields to a stream, unless that was done under this name before. An entry that
-// no script can write, or whose stream has no other key in its slot, may be copied twice.
+// CopyOnce appends fields to a stream, unless it has done so under this name before. It may copy an
+// entry twice if no script can write it, or if no other key can share the slot of the stream.
 func CopyOnce(
 	ctx context.Context,
 	rdb redis.UniversalClient,

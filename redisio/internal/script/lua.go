@@ -1,12 +1,13 @@
 package script
 
-// luaDeliver: deliver(count, most) returns, for the next delivery of an entry that was delivered count
-// times, the count to record and the count to tell. most is the most deliveries, or 0 for no limit.
+// luaDeliver: deliver(count, most) returns two counts for the next delivery of an entry that was
+// delivered count times: the one to record and the one to report. most is the maximum number of
+// deliveries, or 0 without a limit.
 //
-// The last delivery is recorded as most+1. Readers of this package have delivered an entry with
-// exactly that count as often as allowed, and deliver tells most+1. Any other count of most or more
-// was raised by other clients, which may only have looked at the entry. It is delivered once, as the
-// last time.
+// The last delivery is recorded as most+1. Our readers have delivered an entry with exactly that
+// count as often as allowed, and deliver reports most+1. Any other count of most or more was raised
+// by other clients, which may only have looked at the entry. It is delivered once, as the last
+// time.
 const luaDeliver = `
 local function deliver(count, most)
   local n = math.min(count + 1, 1e15)

@@ -1,11 +1,11 @@
 package script
 
-// MaxOnceFields bounds the fields of an entry that a script writes: Lua passes 8000 values at most.
+// MaxOnceFields bounds the fields of an entry that a script writes: Lua passes at most 8000 values.
 const MaxOnceFields = 3900
 
 // scriptOnce: KEYS stream, ids. ARGV window in ms, most ids; then per entry: its dedupe id, its id,
 // the number of its values, the values. Returns per entry the id it got, 0 for a duplicate, or an
-// error. An entry without dedupe id is written.
+// error. An entry without a dedupe id is always written.
 const ScriptOnce = `
 for i, t in ipairs({redis.call('TYPE', KEYS[1])['ok'], redis.call('TYPE', KEYS[2])['ok']}) do
   if t ~= 'none' and t ~= ({'stream', 'zset'})[i] then return redis.error_reply('WRONGTYPE '..KEYS[i]..' holds a '..t) end
@@ -30,9 +30,9 @@ redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return out`
 
-// IDMP: KEYS stream. ARGV window in s, most ids of a producer. Makes the stream remember that
-// much, unless it does remember something already, which another setting would make it forget.
-// Returns the last id of the stream.
+// IDMP: KEYS stream. ARGV window in s, most ids of a producer. Sets how much the stream remembers,
+// unless it already remembers ids, because another setting would delete them. Returns the last id
+// of the stream.
 const IDMP = `
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('XGROUP', 'CREATE', KEYS[1], 'redisio', '0', 'MKSTREAM')

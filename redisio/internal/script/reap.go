@@ -8,14 +8,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ReapChunk is how many consumers one script deletes at most.
+// ReapChunk is the maximum number of consumers that one script deletes.
 const ReapChunk = 100
 
-// Reap deletes the consumers of the past but for me.
+// Reap deletes the consumers, except me, that have nothing pending and have been idle for idle.
 //
-// Idea: the list of consumers is one command for any number of them, so no script has to walk
-// through it. Each script is given a hundred names. It checks again that nothing is pending; that a
-// consumer came back to life meanwhile does no harm.
+// Idea: one command lists any number of consumers, so no script has to walk through them. Each
+// script gets a hundred names and checks again that nothing is pending. It does no harm to delete a
+// consumer that has become active meanwhile.
 func Reap(
 	ctx context.Context,
 	rdb redis.UniversalClient,

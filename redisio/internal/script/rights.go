@@ -8,13 +8,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
-// Idea of this file: EVAL, and the key of the dead letters, are needed when something fails for the
-// first time, which may be weeks after the start. So whether the user has the rights is tried at
-// the start, by commands that check them and then find nothing to do: a group that does not exist,
-// and the ID 0-0 that no entry has. Only what says that a right, or a command, is missing counts.
-// Everything else is found out by the work itself.
+// Idea of this file: EVAL and the key of the dead letters are needed only after the first failure,
+// which may be weeks after the start. So the rights are tested at the start, with commands that
+// check them and then have no effect. They name a group that does not exist, and the ID 0-0, which
+// no entry has. Only errors that report a missing right or a missing command are used. All other
+// errors appear during the work itself.
 
-// scriptRights: KEYS stream. ARGV a group that does not exist, me. Returns what the commands of the scripts answer.
+// scriptRights: KEYS stream. ARGV a group that does not exist, me. Returns the errors of the
+// commands that the scripts use.
 const ScriptRights = `
 local out = {}
 local function note(r) if type(r) == 'table' and r['err'] then out[#out+1] = r['err'] end end
@@ -24,7 +25,8 @@ note(redis.pcall('XACK', KEYS[1], ARGV[1], '0-0'))
 note(redis.pcall('XINFO', 'GROUPS', KEYS[1]))
 return out`
 
-// MayWrite finds out whether the user may append to a stream. No stream takes the ID.
+// MayWrite returns an error if the user may not append to a stream. It writes nothing, because no
+// stream accepts the ID.
 func MayWrite(ctx context.Context, rdb redis.UniversalClient, key string) error {
 	err := rdb.Do(ctx, "xadd", key, "0-0", "f", "v").Err()
 	if fault.NoRight(err) {
@@ -33,7 +35,7 @@ func MayWrite(ctx context.Context, rdb redis.UniversalClient, key string) error 
 	return nil
 }
 
-// RightsOf returns the first answer that says that a right is missing, or that the key has another type.
+// RightsOf returns the first reply that reports a missing right, or a key of another type.
 func RightsOf(cmd *redis.Cmd) error {
 	if err := cmd.Err(); fault.NoRight(err) {
 		return err

@@ -4,19 +4,19 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// The scripts below touch one key (dead: two of one slot), check before they act, and use commands of
-// Redis 7.0 only. Each command names its key as KEYS and a digit: some proxies of clusters refuse a
-// script otherwise. Each script asks XPENDING for one ID at a time: that is exact whatever lies between,
-// needs no exclusive ranges, and costs the server about a microsecond.
+// The scripts below touch one key (dead: two of one slot), check before they act, and use commands
+// of Redis 7.0 only. Each command names its key as KEYS and a digit, because some cluster proxies
+// refuse other scripts. Each script asks XPENDING for one ID at a time. This is exact whatever
+// other entries exist, needs no exclusive ranges, and costs the server about a microsecond.
 //
-// XCLAIM has no "only if mine", so a late renewal would steal an entry back from its new owner: hence
-// scripts. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where it is meant to.
-// Lua counts in floating point, and writes what is large in a form that XCLAIM refuses: 1e15 stands
-// for all counts above it, which XNACK FATAL makes.
+// Scripts are needed because XCLAIM has no "only if mine": a late renewal would steal an entry back
+// from its new owner. Every XCLAIM sets RETRYCOUNT, so the delivery count changes only where
+// intended. Lua has floating-point numbers, and writes large ones in a form that XCLAIM refuses. So
+// 1e15 replaces all larger counts, which XNACK FATAL makes.
 
 // scriptTake: ARGV group, me, bump, most deliveries or 0, pool, idle ms, ids… Takes ids that are
-// pending for me, or for the pool and idle for so long. Returns [id, fields, deliveries] each. The
-// fields of a trimmed entry are false, and it is acked. An empty pool is deleted.
+// pending for me, or for the pool and idle for at least idle ms. Returns [id, fields, deliveries]
+// each. The fields of a trimmed entry are false, and it is acked. An empty pool is deleted.
 const ScriptTake = luaDeliver + `
 local g, me, bump, most = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4])
 local pool, idle, out, emptied = ARGV[5], tonumber(ARGV[6]), {}, false
@@ -83,8 +83,8 @@ const (
 	ParkRedeliverable = 5 // pending for no consumer, and after the position of the group
 )
 
-// scriptAck: ARGV group, me, ids… Acks what is pending for me. Returns how much that was, and how many are
-// pending for another.
+// scriptAck: ARGV group, me, ids… Acks the entries that are pending for me. Returns their number,
+// and the number of entries pending for another consumer.
 const ScriptAck = `
 local g, me, acked, late = ARGV[1], ARGV[2], 0, 0
 for i = 3, #ARGV do
@@ -94,13 +94,14 @@ for i = 3, #ARGV do
 end
 return {acked, late}`
 
-// scriptDead: KEYS stream, dead stream. ARGV group, me, id, maxlen, live, extra names and values… Copies the entry
-// and its extra fields, then acks it, if it is pending for me; returns 1 if it was, and one more
-// for each old letter that was dropped, 0 if it was pending for nobody and -2 if it is pending for
-// another. With live "1" pending for nobody means that the pending list was lost, or that this call
-// is made a second time: it is copied unless its letter is among the last thousand. The type of the
-// dead stream is checked first: a script that fails halfway keeps what it wrote. Lua hands over
-// 8000 values at most: of an entry with more, nothing is done and the answer is -1.
+// scriptDead: KEYS stream, dead stream. ARGV group, me, id, maxlen, live, extra names and values…
+// If the entry is pending for me, copies it with its extra fields, then acks it. Returns 1, plus
+// one for each old letter that was dropped; 0 if the entry is not pending; and -2 if it is pending
+// for another consumer. With live "1", an entry that is not pending means that the pending list was
+// lost, or that this call is a repetition. Then it is copied unless its letter is among the last
+// thousand. The type of the dead stream is checked first, because a script that fails halfway keeps
+// what it wrote. Lua passes at most 8000 values: for an entry with more, the script does nothing
+// and returns -1.
 const ScriptDead = `
 local g, me, id, maxlen, live = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local t = redis.call('TYPE', KEYS[2])['ok']
@@ -139,15 +140,15 @@ end
 redis.call('XACK', KEYS[1], g, id)
 return 1 + dropped`
 
-// scriptLeave: ARGV group, me. Deletes a consumer that has nothing pending: XGROUP DELCONSUMER would
-// drop what it has, never to be delivered again.
+// scriptLeave: ARGV group, me. Deletes a consumer that has nothing pending. Otherwise XGROUP
+// DELCONSUMER would drop its pending entries, and they would never be delivered again.
 const ScriptLeave = `
 if redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])[1] then return 0 end
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return 1`
 
-// scriptReap: ARGV group, names… Deletes the consumers of these names that have nothing pending. Returns how many there
-// were. The caller bounds their number.
+// scriptReap: ARGV group, names… Deletes the consumers of these names that have nothing pending.
+// Returns how many it deleted. The caller bounds the number of names.
 const scriptReap = `
 local n = 0
 for i = 2, #ARGV do
