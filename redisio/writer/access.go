@@ -5,9 +5,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/acl"
 )
 
-// Access is what a Writer needs. keys are those that entries name, beside the writer's own. What
-// Redis 8.6 has for a DedupeWindow, XADD … IDMP, is not counted on: without the right to XCFGSET
-// and to the scratch keys a script does it.
+// Access returns the rights that a Writer needs. keys are the streams that entries name, in
+// addition to the writer's own. It omits the rights for XADD … IDMP, which Redis 8.6 has for a
+// DedupeWindow. Without the right to XCFGSET and to the scratch keys a script drops duplicates.
 func (c Config) Access(keys ...string) redisio.Access {
 	if c.Key != "" {
 		keys = append([]string{c.Key}, keys...)

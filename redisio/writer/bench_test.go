@@ -75,8 +75,8 @@ func benchWrite(b *testing.B, size int, ours bool) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 }
 
-// BenchmarkWriteOptions compares what a writer can do beside writing with plain writes, which is
-// the first line, in one run.
+// BenchmarkWriteOptions compares the options of a writer with plain writes, the first line, in one
+// run.
 func BenchmarkWriteOptions(b *testing.B) {
 	for _, o := range []struct {
 		name   string

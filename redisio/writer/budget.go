@@ -13,19 +13,20 @@ import (
 )
 
 // A stream's budget of bytes. Idea: the server measures the stream (MEMORY USAGE) when it is
-// trimmed, and the writer adds what it has written since. It asks again when that seems to be too
-// much, or once a second.
+// trimmed, and the writer adds what it has written since. It measures again if the sum seems too
+// large, or once a second.
 
 const (
-	// measureEvery is how long a measurement is good for, while entries are written.
+	// measureEvery is how long a measurement is valid while entries are written.
 	measureEvery = time.Second
-	// entryBytes is what Redis and the groups need for an entry beside its names and values,
-	// roughly.
+	// entryBytes is the approximate memory that Redis and the groups need for an entry, besides its
+	// names and values.
 	entryBytes = 64
-	// fullFor is how long a writer refuses entries of a stream that had no room, without asking
+	// fullFor is how long a writer refuses entries for a full stream before it asks the server
 	// again.
 	fullFor = 100 * time.Millisecond
-	// minBudget is the least MaxBytes: a node of a stream takes some 4 KiB, and a group some more.
+	// minBudget is the smallest MaxBytes: a node of a stream takes about 4 KiB, and a group takes
+	// more.
 	minBudget = 64 << 10
 )
 
@@ -42,7 +43,7 @@ type budget struct {
 	relief    time.Time      // when to make room for that again, at the earliest
 }
 
-// weight is what Redis needs for the entries of a part, roughly.
+// weight returns the approximate memory that Redis needs for the entries of a part.
 func (p *part) weight(entries []redisio.Outgoing) (n int64) {
 	for _, i := range p.index {
 		n += int64(entries[i].Fields.Size()) + entryBytes
@@ -118,16 +119,16 @@ func (b *budget) overweight(most int64, now time.Time) bool {
 		b.fresh > 0 && now.Sub(b.weighedAt) >= measureEvery)
 }
 
-// dropsBytes reports that the oldest entries go when the stream is over its budget, whether they
-// were read or not.
+// dropsBytes reports whether the oldest entries are dropped when the stream exceeds its budget,
+// even if they were not read.
 func (c *Config) dropsBytes() bool { return c.DropUnread || c.WhenFull == FullDrop }
 
-// bound keeps streams that exist to MaxBytes, after a pipeline was written to them.
+// bound keeps existing streams within MaxBytes, after a pipeline was written to them.
 //
-// Idea: there may be any number of such streams, most of them small, so the writer remembers none of
-// them. It counts the bytes of the pipeline and measures a stream at every sixteenth of MaxBytes,
-// beginning at a random byte. So each entry has its stream measured with a probability of its size
-// by that sixteenth, and each stream is measured after a sixteenth on average.
+// Idea: there may be any number of such streams, most of them small, so the writer remembers none
+// of them. It counts the bytes of the pipeline and measures a stream at every sixteenth of
+// MaxBytes, beginning at a random byte. The probability that an entry causes a measurement is its
+// size divided by that sixteenth. So each stream is measured after a sixteenth on average.
 func (w *Writer) bound(ctx context.Context, c *chunk) {
 	step := w.cfg.MaxBytes / 16
 	var keys []string

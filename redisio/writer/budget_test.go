@@ -13,8 +13,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A stream takes no more memory than it may: what groups are done with goes, then writes are
-// refused, or the oldest entries dropped.
+// A stream stays within its memory limit: settled entries are dropped, then writes are refused or
+// the oldest entries dropped.
 func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
@@ -130,8 +130,8 @@ func TestFault_S1_StreamsHaveBudgetsOfBytes(t *testing.T) {
 	}
 }
 
-// Streams that exist, as mailboxes do, take no more memory than they may, however many there are.
-// The writer keeps nothing of them.
+// Existing streams, such as mailboxes, stay within their memory limit, whatever their number. The
+// writer keeps no state of them.
 func TestFault_S1_ExistingStreamsHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)

@@ -26,7 +26,7 @@ type Config struct {
 	MaxLen int64
 
 	// DedupeWindow is how long the stream remembers the DedupeIDs of its entries and drops entries
-	// with the same id. So an entry whose outcome is unknown can be written again. Defaults to 0,
+	// with the same id. So an entry with an unknown outcome can be written again. Defaults to 0,
 	// off. See [redisio.Outgoing.DedupeID].
 	//
 	// A server with IDMP (Redis 8.6) compares the ids itself, at 0.5 of the speed of plain writes.

@@ -3,6 +3,7 @@
 // or may have been ([redisio.ErrUnknownOutcome]).
 //
 // A pipeline is a list of commands, see command.go. send.go splits entries into pipelines, and adds
-// what the configuration needs besides XADD: retention.go trims, once.go writes an entry once,
-// together.go makes a transaction, and durability.go waits for replicas and for the disk.
+// the commands that the configuration needs besides XADD. retention.go trims, once.go writes an
+// entry once, together.go makes a transaction, and durability.go waits for replicas and for the
+// disk.
 package writer

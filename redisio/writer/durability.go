@@ -13,20 +13,19 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 )
 
-// Durability is what an entry needs to count as written, beyond the answer of the server: a server
-// that crashes, and a failover, lose what has been answered but is not yet on disk or on a replica.
-// It costs a round trip between the server and its replicas, or an fsync, per pipeline, not per
-// entry.
+// Durability is the confirmation that a write needs besides the reply of the server. A crash or a
+// failover loses entries that were answered but are not yet on disk or on a replica. Durability
+// costs a round trip between the server and its replicas, or an fsync, per pipeline, not per entry.
 //
-// On a master that comes back before its Sentinels have demoted it nothing is confirmed either;
-// min-replicas-to-write 1 on the servers makes it refuse writes, also those of others, that would
-// vanish.
+// A master that returns before its Sentinels have demoted it confirms nothing either. With
+// min-replicas-to-write 1 on the servers it refuses all writes that would vanish, also those of
+// other clients.
 //
-// No Redis option makes a write unhappen: one that is not confirmed in time may survive or not.
+// No Redis option undoes a write: one that is not confirmed in time may or may not survive.
 type Durability struct {
-	Replicas int  // that must have it in memory (WAIT)
+	Replicas int  // number of replicas that must have it in memory (WAIT)
 	Fsync    bool // the server must have it on its disk (WAITAOF: Redis 7.2 with appendonly on)
-	// Timeout is how long they have. Default 1 s, at most 1 h.
+	// Timeout is the longest wait for both. Defaults to 1s, at most 1h.
 	Timeout time.Duration
 }
 
@@ -42,7 +41,7 @@ func (d Durability) validate(m *redisio.Mistakes) {
 		"set Replicas or Fsync as well")
 }
 
-// readTimeout leaves the server the time to wait; 0 is the caller's.
+// readTimeout includes the time that the server waits; 0 means the caller's timeout.
 func (d Durability) readTimeout(rdb redis.UniversalClient) time.Duration {
 	var base time.Duration
 	switch c := rdb.(type) {
@@ -57,9 +56,9 @@ func (d Durability) readTimeout(rdb redis.UniversalClient) time.Duration {
 	return base + 2*d.Timeout
 }
 
-// DurabilityError is an entry that was written, but was not confirmed as Config.Durability asks. It is
-// ErrUnknownOutcome: the entry is in the stream now, and a failover or crash may lose it. Writing
-// it again is safe with a DedupeWindow, and waits again.
+// DurabilityError reports an entry that was written, but not confirmed as Config.Durability
+// requires. It is ErrUnknownOutcome: the entry is in the stream now, and a failover or crash may
+// lose it. Writing it again is safe with a DedupeWindow, and waits again.
 type DurabilityError struct {
 	Key      string
 	Want     Durability
@@ -90,7 +89,7 @@ func (e *DurabilityError) Is(target error) bool { return target == redisio.ErrUn
 // Unwrap returns why it could not be asked.
 func (e *DurabilityError) Unwrap() error { return e.Err }
 
-// confirmation is what WAIT and WAITAOF say at the end of a pipeline.
+// confirmation has the replies of WAIT and WAITAOF at the end of a pipeline.
 type confirmation struct {
 	replicas int64
 	fsynced  int64
@@ -136,7 +135,7 @@ func (q *confirmation) judge(want Durability, p *part, results []redisio.Result)
 	}
 }
 
-// meetDurability finds out whether the client and the server can do what is asked.
+// meetDurability checks whether the client and the server support the requested durability.
 func (w *Writer) meetDurability(ctx context.Context) error {
 	d := w.cfg.Durability
 	if !d.on() {

@@ -61,7 +61,7 @@ func TestWriteReplicated(t *testing.T) {
 			t.Fatalf("got %+v", r)
 		}
 	}
-	// A duplicate is no more durable than the first was.
+	// A duplicate is not more durable than the first entry.
 	if err := w.Write(rig.Ctx(t), named(300, 100), results); !errors.As(err, &weak) || !results[0].Duplicate {
 		t.Fatalf("got %v, %+v", err, results[0])
 	}
@@ -106,7 +106,7 @@ func TestWriteFsynced(t *testing.T) {
 	}
 }
 
-// A reply that is lost behind the entries' own leaves them unconfirmed.
+// A reply that is lost after those of the entries leaves them unconfirmed.
 func TestWriteReplicatedLostReply(t *testing.T) {
 	s := redistest.Start(t)
 	p := rig.NewProxy(t, s.Addr())
@@ -136,7 +136,7 @@ func TestDurabilityNeedsToKnowTheServer(t *testing.T) {
 	}
 }
 
-// On a cluster the waiting goes to the node that has the key, whichever node the client would choose.
+// On a cluster WAIT is sent to the node that has the key, whichever node the client would choose.
 func TestWriteOptionsCluster(t *testing.T) {
 	t.Parallel()
 	nodes := []*redistest.Server{

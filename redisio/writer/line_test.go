@@ -25,8 +25,8 @@ func killClients(t *testing.T, rdb *redis.Client) {
 	}
 }
 
-// A connection that ended while it was idle is noticed before anything is sent by it: nothing is in
-// doubt, and nothing is there twice.
+// The writer detects that an idle connection has ended before it sends anything: no outcome is
+// unknown, and no entry is written twice.
 func TestWriteAfterIdleConnectionEnded(t *testing.T) {
 	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func clients(t *testing.T, rdb *redis.Client) []string {
 	return strings.Split(strings.TrimSpace(list), "\n")
 }
 
-// A connection that was idle for longer than its last reply might have taken is as good as before.
+// A connection remains usable if it was idle for longer than the timeout of its last reply.
 func TestWriteAfterDeadline(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]*redistest.Server{"plain": redistest.Shared(t), "TLS": redistest.StartTLS(t)} {
@@ -78,8 +78,8 @@ func TestWriteAfterDeadline(t *testing.T) {
 	}
 }
 
-// A connection is used no longer than the client's options allow, as where its credentials end, or
-// what lies between forgets it.
+// A connection is used no longer than the client's options allow, for example if its credentials
+// expire or a network device drops idle connections.
 func TestWriteConnectionEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		ends bool
@@ -109,7 +109,7 @@ func TestWriteConnectionEnds(t *testing.T) {
 	}
 }
 
-// lateContext ends once it was looked at.
+// lateContext ends after the first call of Err.
 type lateContext struct {
 	context.Context
 	looked atomic.Bool
@@ -124,7 +124,7 @@ func (c *lateContext) Err() error {
 	return nil
 }
 
-// A write whose time is over before anything of it was sent is not in doubt, and costs no connection.
+// If the context ends before a write was sent, its outcome is known and its connection survives.
 func TestWriteEndsWhileItWaits(t *testing.T) {
 	w := openWriter(t, redistest.Shared(t).Client(t), Config{Key: redistest.Key(t)})
 	conn := w.lines.Free[0].Current()
@@ -137,7 +137,7 @@ func TestWriteEndsWhileItWaits(t *testing.T) {
 	}
 }
 
-// Many who write at once share a bounded number of connections, and one alone needs one.
+// Many concurrent writes share a bounded number of connections, and a single one uses one.
 func TestWriteConnections(t *testing.T) {
 	for name, s := range map[string]*redistest.Server{"plain": redistest.Start(t), "TLS": redistest.StartTLS(t)} {
 		t.Run(name, func(t *testing.T) { testWriteConnections(t, s) })
@@ -172,7 +172,7 @@ func testWriteConnections(t *testing.T, s *redistest.Server) {
 	}
 }
 
-// What was answered before the connection broke is known, the rest in doubt.
+// Entries answered before the connection broke have a known outcome, the rest an unknown one.
 func TestWriteHalfAnswered(t *testing.T) {
 	s := redistest.Shared(t)
 	p, key := redistest.StartProxy(t, s.Addr()), redistest.Key(t)
@@ -209,7 +209,7 @@ func TestWriteHalfAnswered(t *testing.T) {
 	}
 }
 
-// What a writer sends is what go-redis would.
+// A writer sends the same bytes as go-redis.
 func TestAppendXAdd(t *testing.T) {
 	fields := redisio.Fields{{Name: "a", Value: []byte("1\r\n")}, {Name: "ü", Value: nil}}
 	for want, cfg := range map[string]Config{
@@ -247,8 +247,8 @@ func TestAppendXAdd(t *testing.T) {
 	}
 }
 
-// FuzzReplies: whatever a server answers, each entry ends as written, not written or in doubt, and
-// those behind a broken answer in doubt.
+// FuzzReplies: whatever a server replies, each entry is written, not written or unknown, and those
+// after a broken reply are unknown.
 func FuzzReplies(f *testing.F) {
 	f.Add([]byte("$3\r\n1-1\r\n$3\r\n1-2\r\n"), false)
 	f.Add([]byte("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n$-1\r\n"), true)

@@ -13,13 +13,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// Writing once: an entry whose DedupeID the stream remembers is not written. Idea: a server with
-// IDMP remembers ids itself. Elsewhere a script keeps them in a sorted set beside the stream, by
-// the server's time. Both forget what is older than the window, and the oldest beyond DedupeIDs.
+// Writing once: the writer drops an entry if the stream remembers its DedupeID. Idea: a server with
+// IDMP remembers ids itself. Otherwise a script keeps them in a sorted set in the slot of the
+// stream, ordered by the server's time. Both forget ids that are older than the window, and the
+// oldest beyond DedupeIDs.
 //
-// IDMP keeps 10,000 ids for a producer at most, which is 0.1 s of a fast stream. So the writer is
-// idmpProducers producers, chosen by a hash of the id: always the same for the same id, whoever
-// writes.
+// IDMP keeps 10,000 ids for a producer at most, which is 0.1 s of a fast stream. So the writer acts
+// as idmpProducers producers. A hash of the id selects one, so that all writers use the same
+// producer for an id.
 
 const (
 	defaultDedupeIDs = 100_000
@@ -30,9 +31,8 @@ const (
 	onceBytes        = 1 << 20 // and their bytes, if it is more than one entry
 )
 
-// onceKey is where the ids of a stream are remembered, in its hash slot; "" if there is no such
-// key. It does not depend on whether the client knows that it talks to a cluster: all writers must
-// find the same.
+// onceKey returns the key for the ids of a stream, in its hash slot; "" if there is no such key. It
+// is the same with and without a cluster client, because all writers must use the same key.
 func onceKey(key string) string { return redisio.Beside(key, ":once") }
 
 func noOnceKey(key string) *redisio.ConfigError {
@@ -107,7 +107,8 @@ func (w *Writer) readOnce(c *chunk, p *part, index []int) {
 	}
 }
 
-// perProducer is how many ids an IDMP producer is to remember: twice its share, for hashes don't share evenly.
+// perProducer is the number of ids that an IDMP producer remembers: twice its share, because hashes
+// are not distributed evenly.
 func (c *Config) perProducer() int { return min(max(2*c.DedupeIDs/idmpProducers, 100), idmpMost) }
 
 // addIDMP adds XADDs with IDMP, and before them the script that sets it up and reads the last ID.
@@ -152,8 +153,8 @@ func (l *lane) refusesIDMP() bool {
 	return l.script
 }
 
-// mayIDMP reports whether IDMP can hold what the configuration asks for. It cannot wait for
-// replicas: a duplicate writes nothing, so there is nothing to wait for.
+// mayIDMP reports whether IDMP can hold as many ids as the configuration requires. IDMP cannot wait
+// for replicas, because a duplicate writes nothing.
 func (c *Config) mayIDMP() bool {
 	return c.DedupeWindow > 0 && c.DedupeWindow <= idmpLongest && !c.Durability.on() &&
 		2*c.DedupeIDs <= idmpProducers*idmpMost

@@ -24,8 +24,9 @@ type replies struct {
 	denied bool  // the user has no right to transactions
 }
 
-// from continues with the reply to a command that go-redis sent in a pipeline that failed with
-// failed. go-redis also sets the error of a broken connection on commands that were answered before.
+// from continues with the reply to a command that go-redis sent in a pipeline. failed is the error
+// of the pipeline. If a connection breaks, go-redis sets its error also on commands that were
+// answered before.
 func (r *replies) from(cmd *redis.RawCmd, failed error) {
 	raw, err := cmd.Result()
 	if err == nil && len(raw) == 0 {
@@ -43,7 +44,7 @@ func (r *replies) from(cmd *redis.RawCmd, failed error) {
 }
 
 // note remembers what an error reply means for the connection, and returns the error. An error that
-// is not the server's says that the reply is missing.
+// is not the server's means that the reply is missing.
 func (r *replies) note(err error) error {
 	switch {
 	case err == nil || err == resp.ErrNilReply:
@@ -101,7 +102,7 @@ func (r *replies) result() redisio.Result {
 	return redisio.Result{ID: id}
 }
 
-// failed is the result of an entry whose reply is err.
+// failed returns the result of an entry with the reply err.
 func (r *replies) failed(err error) redisio.Result {
 	outcome := redisio.ErrUnknownOutcome
 	switch {

@@ -4,25 +4,42 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// scriptRetain: KEYS stream. ARGV most entries or -1; smallest id, "" for any, "+" for all that
-// groups are done with; most age in ms or -1; "drop" or "keep" what groups need; "~" or "=";
-// "acked" if the server can trim around what is pending; hard cap or -1; "drop" or "keep" at the
-// cap; most bytes or -1; what an entry takes, for servers that do not tell; how many entries to drop
-// at most. Returns how many entries went; how many of them some group had not read or had pending;
-// how many there are; how many bytes they take, or -1; 1 if there is more to drop; and the group that
-// keeps what should go, its lag or -1, its pending entries, its consumers, and from which id on it
-// keeps entries. The group is "" if no group does.
+// scriptRetain: KEYS stream. Its arguments (ARGV) are:
 //
-// A stream without groups is trimmed by "~" without XRANGE: who may trim it need not be able to
-// read it.
+//  1. Most entries, or -1.
+//  2. Smallest id, "" for any, "+" to drop all settled entries.
+//  3. Most age in ms, or -1.
+//  4. "drop" or "keep" the entries that groups need.
+//  5. "~" or "=".
+//  6. "acked" if the server can trim around pending entries.
+//  7. Hard cap, or -1.
+//  8. "drop" or "keep" at the cap.
+//  9. Most bytes, or -1.
+//  10. Bytes of an entry, for servers that do not report them.
+//  11. The most entries to drop.
 //
-// What is dropped without loss goes first and exactly, so that all that is dropped then is lost,
-// and counted by the trimming itself. Of entries that were read but are pending, the pending lists
-// keep the ids.
+// It returns:
+//
+//  1. The number of dropped entries.
+//  2. How many of them some group had not read or had pending.
+//  3. The length of the stream.
+//  4. The bytes of the stream, or -1.
+//  5. 1 if there is more to drop.
+//  6. The group that keeps entries which should be dropped, or "".
+//  7. The lag of that group, or -1.
+//  8. Its number of pending entries.
+//  9. Its number of consumers.
+//  10. The id from which on it keeps entries.
+//
+// A stream without groups is trimmed by "~" without XRANGE, so it needs no right to read.
+//
+// Entries that can be dropped without loss are dropped first, and exactly. So all entries that are
+// dropped afterwards are lost, and the trimming itself counts them. The pending lists keep the ids
+// of entries that were read but are pending.
 //
 // No call takes long. It drops whole nodes by "~" and LIMIT. When it has dropped more than half of
-// what it may, it stops and says that there is more. So what is left for "=" lies in one node. Of
-// the pending lists it reads 20,000 entries at most.
+// the allowed number, it stops and reports that there is more. So the rest for "=" lies in one
+// node. It reads at most 20,000 entries of the pending lists.
 const scriptRetain = script.LuaLess + `
 local maxlen, minid, maxage, drop, how = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == 'drop', ARGV[5]
 local cap, capdrop, budget = tonumber(ARGV[7]), ARGV[8] == 'drop', tonumber(ARGV[9])

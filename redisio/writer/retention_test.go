@@ -22,7 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// write writes n entries and fails the test unless all get through.
+// write writes n entries and fails the test unless all are written.
 func write(t testing.TB, w *Writer, n int) []redisio.Result {
 	t.Helper()
 	results := make([]redisio.Result, n)
@@ -92,7 +92,8 @@ func TestRetentionKeepsWhatGroupsNeed(t *testing.T) {
 	}
 }
 
-// With all read and settled, MaxLen keeps what it says: those who read ranges want it.
+// If all entries are read and settled, MaxLen still keeps its number of entries, for readers of
+// ranges.
 func TestRetentionKeepsMaxLen(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	for _, exact := range []bool{false, true} {
@@ -174,7 +175,7 @@ func TestRetentionByAge(t *testing.T) {
 	write(t, w, 1000)
 }
 
-// An age that reaches back behind the first of all times keeps everything.
+// An age that reaches back before time zero keeps everything.
 func TestRetentionByAnAgeBeyondAllTime(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	w := openWriter(
@@ -196,7 +197,8 @@ func TestRetentionByAnAgeBeyondAllTime(t *testing.T) {
 	}
 }
 
-// While nothing can be dropped without loss the writer is told so, and goes on when consumers have made room.
+// While no entry can be dropped without loss, writes return an error. They succeed again when
+// consumers have made room.
 func TestHardCapPauses(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Grouped(t, rdb, key, "g")
@@ -259,7 +261,7 @@ func TestHardCapDrops(t *testing.T) {
 	}
 }
 
-// Writers that know nothing of each other exceed the cap by a pipeline each at most.
+// Independent writers exceed the cap by at most one pipeline each.
 func TestHardCapManyWriters(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
@@ -313,7 +315,7 @@ func TestHardCapManyWriters(t *testing.T) {
 	}
 }
 
-// One entry that is pending for long holds up the trimming, unless the server can trim around it.
+// An entry that is pending for long blocks the trimming, unless the server can trim around it.
 func TestRetentionAroundAHeldEntry(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Grouped(t, rdb, key, "g")
@@ -352,7 +354,8 @@ func TestRetentionThatFails(t *testing.T) {
 	}
 }
 
-// Without memory the server refuses writes; trimming and consumers make room, and writing goes on.
+// A server without free memory refuses writes. Trimming and consumers make room, and writing
+// continues.
 func TestWriteOutOfMemory(t *testing.T) {
 	s := redistest.Start(t, redistest.Args("--maxmemory", "8mb", "--maxmemory-policy", "noeviction"))
 	rdb := s.Client(t)
@@ -393,7 +396,7 @@ func TestWriteOutOfMemory(t *testing.T) {
 	}
 }
 
-// A full server is no reason not to start: consumers may be about to make room.
+// A writer opens on a full server, because consumers may make room soon.
 func TestWriterOpensOnAFullServer(t *testing.T) {
 	s := redistest.Start(t)
 	rdb := s.Client(t)
@@ -414,8 +417,8 @@ func TestWriterOpensOnAFullServer(t *testing.T) {
 	}
 }
 
-// trimCalls counts the calls of the retention script, and keeps how many entries each dropped. It
-// makes go-redis send them, because its hooks see them.
+// trimCalls records for each call of the retention script how many entries it dropped. It makes
+// go-redis send the calls, because the hooks of go-redis see them.
 func trimCalls(t testing.TB, w *Writer) (dropped *[]int64) {
 	dropped = new([]int64)
 	w.lines.Close()
@@ -425,7 +428,7 @@ func trimCalls(t testing.TB, w *Writer) (dropped *[]int64) {
 	return dropped
 }
 
-// evals keeps what each script has answered first.
+// evals records the first element of each script's reply.
 type evals struct {
 	mu      sync.Mutex
 	dropped *[]int64
@@ -471,8 +474,8 @@ func fillTo(t testing.TB, rdb redis.UniversalClient, key string, n int) {
 	}
 }
 
-// A writer that finds a long stream trims it in steps: no script drops more than ten thousand
-// entries, and the result is what the configuration says.
+// A writer trims a long stream in steps: no script drops more than ten thousand entries, and the
+// result is as configured.
 func TestFault_D13_RetentionIsBounded(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	const n = 50_000
@@ -550,7 +553,7 @@ func TestFault_D13_NextWriteGoesOn(t *testing.T) {
 	}
 }
 
-// The event names the group that keeps a stream long, once, and what to do about it.
+// The event names, once, the group that keeps a stream long, and the remedy.
 func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	held := func(l *rig.Log) (got []HeldBackError) {
@@ -567,7 +570,7 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 		}
 		return got
 	}
-	// age makes what the writer knows of groups older.
+	// age makes the writer's knowledge of groups older.
 	age := func(w *Writer, d time.Duration) {
 		l := w.lanes.of(w.cfg.Key)
 		l.mu.Lock()
@@ -634,7 +637,7 @@ func TestFault_D21_AbandonedGroupIsNamed(t *testing.T) {
 			t.Errorf("events %+v", got)
 		}
 	})
-	t.Run("full", func(t *testing.T) { // who waits is told by the error
+	t.Run("full", func(t *testing.T) { // the error names the group that blocks
 		for _, cfg := range []Config{{Tuning: Tuning{HardCap: 100}}, {Tuning: Tuning{MaxBytes: minBudget}}} {
 			cfg.Key = redistest.Key(t)
 			rig.Grouped(t, rdb, cfg.Key, "old")

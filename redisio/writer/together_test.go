@@ -38,7 +38,7 @@ func (w *Writer) writeSome(t *testing.T, n int) []redisio.Result {
 	return results
 }
 
-// A reader that waits gets by one read what was written together.
+// A waiting reader receives entries that were written together in one read.
 func TestTogether(t *testing.T) {
 	s := redistest.Start(t)
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -69,7 +69,7 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// What a full server refuses was not written, and is worth another try, all of it.
+// If a full server refuses a transaction, no entry was written, and all may be retried.
 func TestTogetherOnFullServer(t *testing.T) {
 	s := redistest.Start(t)
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -86,7 +86,8 @@ func TestTogetherOnFullServer(t *testing.T) {
 	}
 }
 
-// Who has no right to transactions writes without, and is told the truth of it.
+// Without the right to transactions the writer writes without them, and reports the correct
+// results.
 func TestTogetherWithoutTheRight(t *testing.T) {
 	s := redistest.Start(t)
 	admin := s.Client(t)

@@ -26,7 +26,7 @@ func named(from, n int) []redisio.Outgoing {
 	return out
 }
 
-// modes are the ways in which a writer can drop duplicates: what the server has, and the script.
+// modes are the ways in which a writer can drop duplicates: the server's IDMP, and the script.
 func modes(t *testing.T, test func(t *testing.T, open func(*testing.T, redis.UniversalClient, Config) *Writer)) {
 	t.Run("server", func(t *testing.T) {
 		test(t, func(t *testing.T, rdb redis.UniversalClient, c Config) *Writer { return openWriter(t, rdb, c) })
@@ -146,7 +146,7 @@ func TestWriteOnceOneBadAmongGood(t *testing.T) {
 		if n := rdb.XLen(rig.Ctx(t), key).Val(); n != 2 {
 			t.Errorf("%d entries, want 2", n)
 		}
-		// What was refused is not remembered.
+		// A refused entry is not remembered.
 		out[4].ID = ""
 		if err := w.Write(rig.Ctx(t), out[4:5], results); err != nil || results[0].Duplicate {
 			t.Errorf("got %+v", results[0])
@@ -161,8 +161,8 @@ func TestWriteOnceOneBadAmongGood(t *testing.T) {
 	})
 }
 
-// Replies are lost again and again, and what is unknown is written again: every entry is there
-// once. Without dedupe it is there as often as it was tried.
+// Replies are lost repeatedly, and entries with an unknown outcome are written again: every entry
+// exists once. Without dedupe it exists once per attempt.
 func TestWriteOnceLostReplies(t *testing.T) {
 	const n, depth, cuts = 6000, 100, 25
 	s := redistest.Shared(t)
@@ -230,7 +230,7 @@ func TestOnceKey(t *testing.T) {
 	}
 }
 
-// What IDMP remembers is set when the stream is made, and not again.
+// The limits of IDMP are set when the stream is created, and not again.
 func TestWriteOnceSettings(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	w := openWriter(t, rdb, Config{Key: key, DedupeWindow: time.Hour, Tuning: Tuning{DedupeIDs: 64_000}})

@@ -102,7 +102,7 @@ func TestWriteOneBadAmongGood(t *testing.T) {
 	}
 }
 
-// go-redis' own retries duplicate an XADD whose reply is lost.
+// The retries of go-redis duplicate an XADD if its reply is lost.
 func TestWriteLostReply(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -117,7 +117,8 @@ func TestWriteLostReply(t *testing.T) {
 		t.Fatalf("%d entries, want 3 written once", n)
 	}
 	p.SetDown(true)
-	// The idle connection is found dead by go-redis before it is used, or breaks: both are possible.
+	// Either go-redis detects that the idle connection is dead before it uses it, or the connection
+	// breaks: both are possible.
 	if err := w.Write(rig.Ctx(t), rig.Outgoing(3), results); err == nil {
 		t.Fatal("written to a server that is down")
 	}
