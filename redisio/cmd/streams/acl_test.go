@@ -10,7 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// setUser runs a command line that prints a rule, and makes the user as it says, with a password.
+// setUser runs a command line that prints a rule, and creates the user with this rule and a
+// password.
 func (s *stand) setUser(t *testing.T, user, line string) (url string) {
 	t.Helper()
 	code, out, errs := s.do(t, line+" -user "+user)
@@ -31,7 +32,7 @@ func (s *stand) setUser(t *testing.T, user, line string) (url string) {
 	return strings.Replace(s.url, "redis://", "redis://"+user+":pw@", 1)
 }
 
-// What is printed is taken by the server, and is enough to read in a group and to write.
+// The server accepts the printed rules, and they suffice to read in a group and to write.
 func TestACLOfAProgram(t *testing.T) {
 	s := newStand(t)
 	url := s.setUser(
@@ -84,7 +85,7 @@ func TestACLOfAProgram(t *testing.T) {
 	}
 }
 
-// The rights to look do not suffice to change anything; those to repair do.
+// The rights to inspect do not suffice to change anything; those to repair do.
 func TestACLOfAnOperator(t *testing.T) {
 	s := newStand(t)
 	s.graveyard(t)

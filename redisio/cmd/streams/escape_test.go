@@ -44,7 +44,7 @@ func TestEscape(t *testing.T) {
 	}
 }
 
-// FuzzEscape: nothing reaches the terminal that it would act on, and nothing is lost.
+// FuzzEscape: the output has nothing that controls a terminal, and nothing is lost.
 func FuzzEscape(f *testing.F) {
 	for _, seed := range []string{"", "\x1b[31m", "\\", "\u009b\u202e", "\xc3\x28", "é\n", "\U0010ffff"} {
 		f.Add(seed, 3)

@@ -30,7 +30,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// as connects as a user that has the rights that a command line prints.
+// as connects as a user with the rights that a command line prints.
 func (s *stand) as(t *testing.T, user, line string) redis.UniversalClient {
 	t.Helper()
 	rdb, err := redisio.Connect(t.Context(), s.setUser(t, user, line), redisio.ConnectOptions{})
@@ -41,14 +41,15 @@ func (s *stand) as(t *testing.T, user, line string) redis.UniversalClient {
 	return rdb
 }
 
-// refused returns what the server has refused since the last call, but for what does no harm.
+// refused returns what the server has refused since the last call, except harmless commands.
 func (s *stand) refused(t *testing.T) (all []string) {
 	t.Helper()
 	log, err := s.rdb.ACLLog(t.Context(), 1000).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// INFO, COMMAND, and what is tried on scratch keys; those who need these for more notice it.
+	// INFO, COMMAND, and the probes on scratch keys. If a role needs one of these for its work, the
+	// test fails elsewhere.
 	harmless := []string{"info", "command", "xcfgset", "del", "xack", "xreadgroup", "xgroup|create", "xgroup|destroy"}
 	for _, e := range log {
 		if !slices.Contains(harmless, e.Object) &&
@@ -101,7 +102,8 @@ func (r *roles) start(t *testing.T, g *flow.Graph) {
 	redistest.Soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
 }
 
-// close ends all that was started. Each end takes as long as a blocking read, so all end together.
+// close ends everything that was started. Each end takes as long as a blocking read, so all end
+// concurrently.
 func (r *roles) close(t *testing.T) {
 	var all sync.WaitGroup
 	for _, stop := range r.stop {
@@ -138,7 +140,7 @@ func (r *roles) serve(t *testing.T) (handedOn func() uint64) {
 	return func() uint64 { return svc.Stats().HandedOn + other.Stats().HandedOn }
 }
 
-// ask has a client do all that clients do.
+// ask makes a client do everything that clients do.
 func (r *roles) ask(t *testing.T, rdb redis.UniversalClient, topic string, handedOn func() uint64) {
 	t.Helper()
 	c := gateways.NewClient(
@@ -198,7 +200,7 @@ func (r *roles) ask(t *testing.T, rdb redis.UniversalClient, topic string, hande
 		"there is a dead letter",
 		func() bool { return r.rdb.XLen(t.Context(), "orders:dead").Val() > dead },
 	)
-	// The rest of what clients do now and then: tidy up, and look what waits.
+	// Clients also clean up now and then, and check what is waiting.
 	if _, err := admin.Trim(t.Context(), rdb, topic, admin.TrimOptions{MaxLen: 1}); err != nil {
 		t.Error(err)
 	}
@@ -214,7 +216,7 @@ func (r *roles) ask(t *testing.T, rdb redis.UniversalClient, topic string, hande
 	}
 }
 
-// publish tells a service, a client and a relay of events.
+// publish sends events to a service, a client and a relay.
 func (r *roles) publish(t *testing.T) {
 	t.Helper()
 	e := events.NewPublisher(r.pricing, "orders", events.PublisherConfig{MaxLen: 10})
@@ -273,7 +275,7 @@ func (r *roles) publish(t *testing.T) {
 	t.Errorf("no event from %s", resp.Status)
 }
 
-// chat has a socket say something, hear it, call the service, and be closed.
+// chat makes a socket send a message, receive it, call the service, and close.
 func (r *roles) chat(t *testing.T) {
 	t.Helper()
 	c := gateways.NewClient(r.web, "orders", gateways.ClientConfig{Timeout: redistest.Patience, MaxWait: -1})
@@ -339,8 +341,8 @@ func (r *roles) chat(t *testing.T) {
 	}
 }
 
-// Services, clients and hubs with the rights of their roles do all that they are for. A client can
-// use no other client's mailbox and read no request.
+// Services, clients and hubs can do all their work with the rights of their roles. A client cannot
+// use another client's mailbox or read requests.
 func TestFault_S8_RolesAreKeptApart(t *testing.T) {
 	r := newRoles(t)
 	defer r.close(t)
@@ -446,7 +448,7 @@ func TestFault_S8_RolesAreKeptApart(t *testing.T) {
 	}
 }
 
-// The names of users and topics that make no keys are refused, and flags that do not go together.
+// Names of users and topics that cannot be part of a key are refused, and so are conflicting flags.
 func TestFault_S8_RolesOfTheCommand(t *testing.T) {
 	s := newStand(t)
 	for _, line := range []string{

@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/admin"
 )
 
-// An ID that is given to a command counts to its last digit.
+// A command uses an ID to its last digit.
 func TestFault_D14_IDsToTheLastDigit(t *testing.T) {
 	s := newStand(t)
 	fill := func(ms int) {
@@ -43,7 +43,7 @@ func TestFault_D14_IDsToTheLastDigit(t *testing.T) {
 	}
 }
 
-// What may be meant in two ways is refused, and so is what lies where no entry can be.
+// An ambiguous point is refused, and so is one at which no entry can exist.
 func TestFault_D14_RefusedPoints(t *testing.T) {
 	s := newStand(t)
 	s.add(t, s.key, "0-1", "n", "x")
@@ -99,7 +99,7 @@ func TestFault_D14_TimesAreLocalAndUTC(t *testing.T) {
 	}
 }
 
-// What is shown before the question is what is touched after it, whatever came meanwhile.
+// A command changes only what it has shown before the question, whatever was added meanwhile.
 func TestFault_D14_PlansShowWhatIsTouched(t *testing.T) {
 	s := newStand(t)
 	s.graveyard(t)
@@ -147,7 +147,7 @@ func TestFault_D14_PlansShowWhatIsTouched(t *testing.T) {
 	}
 }
 
-// Keys and names that are no text can be told apart in JSON, and be looked at.
+// Keys and names that are not text can be distinguished in JSON, and inspected.
 func TestFault_D14_BinaryKeys(t *testing.T) {
 	s := newStand(t)
 	key := s.key + "\xff\xfe"

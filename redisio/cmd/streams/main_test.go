@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // cet is the zone of the tests.
 var cet = time.FixedZone("CET", 3600)
 
-// stand is a server with keys of one test, and the command before it.
+// stand is a server with the keys of one test, and the environment of the command.
 type stand struct {
 	rdb   *redis.Client
 	url   string
@@ -57,7 +57,8 @@ func newStand(t *testing.T) *stand {
 	return &stand{rdb: s.Client(t), url: s.URL(), key: redistest.Key(t)}
 }
 
-// do runs a command line and returns its exit code and output. KEY in it stands for the test's key.
+// do runs a command line and returns its exit code and output. KEY in it is replaced by the test's
+// key.
 func (s *stand) do(t *testing.T, line string) (code int, out, errs string) {
 	t.Helper()
 	return s.run(t, t.Context(), strings.Fields(line)...)
@@ -80,7 +81,7 @@ func (s *stand) run(t *testing.T, ctx context.Context, args ...string) (code int
 	return code, clean(&o), clean(&e)
 }
 
-// want runs a command line that shall work, and returns what it prints.
+// want runs a command line that must succeed, and returns its output.
 func (s *stand) want(t *testing.T, line string, code int) string {
 	t.Helper()
 	got, out, errs := s.do(t, line)
@@ -326,7 +327,7 @@ func TestGroupsLagPending(t *testing.T) {
 	s.want(t, "groups KEY -json", exitFine)
 }
 
-// canceller cancels when something was written.
+// canceller cancels after the first write.
 type canceller struct {
 	bytes.Buffer
 	after  int
@@ -341,7 +342,7 @@ func (s *canceller) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Watching and following end by Ctrl-C, and that is no error.
+// Watching and following end with Ctrl-C, without an error.
 func TestWatchAndFollow(t *testing.T) {
 	s := newStand(t)
 	s.add(t, s.key, "1-1", "n", "1")
@@ -471,7 +472,7 @@ func TestUsage(t *testing.T) {
 	for _, line := range []string{"-h", "ls -h", "dead show -h", "help reset"} {
 		s.want(t, line, exitFine)
 	}
-	// Flags may stand anywhere, but behind "--" there are none.
+	// Flags may stand anywhere, but not after "--".
 	s.want(t, "dead list -limit 1 KEY -json", exitFine)
 	if _, _, errs := s.do(t, "dead list -- -json"); !strings.Contains(errs, `"-json"`) {
 		t.Errorf("%q", errs)
@@ -501,7 +502,7 @@ func TestPeekMany(t *testing.T) {
 	s.want(t, "peek KEY:none", exitFailed)
 }
 
-// These rights suffice, as the package text says.
+// These rights suffice, as the package documentation claims.
 func TestRights(t *testing.T) {
 	s := newStand(t)
 	s.graveyard(t)
@@ -566,7 +567,7 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// The built binary, as a user has it.
+// The test runs the built binary, as a user does.
 func TestBinary(t *testing.T) {
 	s := newStand(t)
 	s.graveyard(t)
@@ -593,7 +594,8 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-// What a graph gave up, a person finds and replays: from end to end on entries of redisio itself.
+// End to end with entries of redisio itself: a user finds and replays what a graph has
+// dead-lettered.
 func TestDeadEndToEnd(t *testing.T) {
 	s := newStand(t)
 	r, err := reader.NewGroup(s.rdb, reader.GroupConfig{Key: s.key, Group: "g"})

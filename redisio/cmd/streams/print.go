@@ -31,7 +31,7 @@ func newPrinter(w io.Writer, asJSON bool, zone *time.Location) *printer {
 	return &printer{json: asJSON, zone: zone, w: buf, tab: tabwriter.NewWriter(buf, 0, 4, 2, ' ', 0)}
 }
 
-// wide sets columns of one width, for a table that is printed in parts.
+// wide makes all columns equally wide. It is for tables that are printed in parts.
 func (p *printer) wide() { p.tab.Init(p.w, 16, 4, 2, ' ', 0) }
 
 // row prints a row of a table. It escapes the cells.

@@ -58,8 +58,8 @@ func parseID(text string) (redisio.ID, error) {
 	return id, nil
 }
 
-// pointFlag is a flag whose value is a point. It is parsed when the command runs, which knows the
-// zone.
+// pointFlag is a flag with a point as its value. It is parsed when the command runs, because only
+// then the zone is known.
 type pointFlag string
 
 func (f *pointFlag) String() string { return string(*f) }

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 )
 
-// LastID returns the ID of the last entry of a stream, or zero if it has none.
+// LastID returns the ID of the last entry of a stream, or zero for an empty stream.
 func LastID(ctx context.Context, rdb redis.UniversalClient, key string) (redisio.ID, error) {
 	var b redisio.Batch
 	if err := conn.RawEntries(ctx, rdb, conn.Limit{}, &b, "xrevrange", key, "+", "-", "count", 1); err != nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// ReplyMargin is how much longer than BLOCK a read waits for its reply before the connection counts as dead.
+// ReplyMargin is how much longer than BLOCK a read waits for its reply before it considers the
+// connection dead.
 const ReplyMargin = 5 * time.Second
 
 // Client is a client for one purpose. It is derived from the caller's client, or is the caller's

@@ -233,7 +233,7 @@ func (h nodeHook) Send(ctx context.Context, queue []redis.Cmder) {
 				if name := cmd.Name(); name != "wait" && name != "waitaof" || len(order) != 1 {
 					continue
 				}
-				r = last // it waits for what goes there
+				r = last // it waits for the commands sent there
 			}
 			if to[r] == nil {
 				order = append(order, r)

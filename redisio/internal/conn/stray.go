@@ -66,9 +66,9 @@ func (s *stray) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// Unanswered sets the error of a pipeline on its commands if none of them has one. go-redis leaves
-// them without an error if the server refuses the authentication of the connection, so they would
-// seem successful.
+// Unanswered sets the error of a pipeline on its commands if none of them has one. If the server
+// refuses the authentication of the connection, go-redis sets none of them, so they would seem
+// successful.
 func Unanswered(cmds []redis.Cmder, err error) {
 	for _, cmd := range cmds {
 		if cmd.Err() != nil {

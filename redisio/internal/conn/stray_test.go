@@ -10,14 +10,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A master that was replaced, and does not know, refuses writes and keeps its connections: new ones
+// A replaced master that does not know it refuses writes and keeps its connections. New connections
 // lead to the true master.
 func TestLeavesAMasterThatWantsReplicas(t *testing.T) {
 	old, now := redistest.Start(t), redistest.Start(t)
 	admin, is := old.Client(t), now.Client(t)
 	for how, write := range map[string]func(Client, string) error{
 		"command": func(c Client, v string) error { return c.Set(rig.Ctx(t), "k", v, 0).Err() },
-		"pipeline": func(c Client, v string) error { // whose first error is another
+		"pipeline": func(c Client, v string) error { // its first error is a different one
 			pipe := c.Pipeline()
 			pipe.Get(rig.Ctx(t), "none")
 			set := pipe.Set(rig.Ctx(t), "k", v, 0)

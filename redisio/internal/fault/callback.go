@@ -18,7 +18,7 @@ func Notify(name string, call func()) {
 	call()
 }
 
-// Consult calls a callback whose result is needed and returns a panic as an error.
+// Consult calls a callback that returns a needed result, and returns a panic as an error.
 func Consult(name string, call func()) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -234,7 +234,7 @@ func (e *OutcomeError) Is(target error) bool { return target == ErrNoRoom && IsF
 // RefusedError is a refusal that is still retried.
 type RefusedError struct {
 	Err  error
-	Left time.Duration // time until it counts as permanent
+	Left time.Duration // time until it is treated as permanent
 }
 
 func (e *RefusedError) Error() string { return e.Err.Error() + Advice(e.Err) }

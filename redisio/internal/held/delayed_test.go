@@ -51,7 +51,8 @@ func TestDue(t *testing.T) {
 	}
 }
 
-// After an outage very many entries fall due at once, and are taken as credits come back: a few at a time.
+// After an outage very many entries are due at once. They are taken a few at a time, as credits
+// return.
 func BenchmarkDue(b *testing.B) {
 	for _, n := range []int{1_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -125,8 +125,8 @@ func (h *Set) Reissued(entries []redisio.Entry) (ids []string) {
 }
 
 // Split sorts ids before an ack. Nearly always it returns them as they are, all plain. Fenced are
-// entries whose lease has lapsed, or was last renewed on a connection that broke. Lost ones are only
-// counted.
+// entries with a lapsed lease, or with a lease last renewed on a connection that broke. Lost ones
+// are only counted.
 func (h *Set) Split(ids []string, now time.Time, lease time.Duration) (plain, fenced []string, lost int) {
 	since := Ticks(now.Add(-lease))
 	h.mu.Lock()

@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 )
 
-// A ledger is a map in disguise: whatever comes in which order, it has what a map would have.
+// A ledger behaves like a map, whatever the order of operations.
 func TestLedgerIsAMap(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
@@ -107,7 +107,7 @@ func (l *Ledger) written() (slots int) {
 	return slots
 }
 
-// Entries that are held for long do not keep the memory of all that were settled meanwhile.
+// Entries that are held for long do not retain the memory of entries settled meanwhile.
 func TestLedgerPacks(t *testing.T) {
 	var l Ledger
 	l.Init()

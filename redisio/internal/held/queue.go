@@ -83,8 +83,8 @@ func (h *turns) first(in map[redisio.ID]Record) (turn, bool) {
 	return (*h)[0], true
 }
 
-// take removes the next turn of this round. If there is none, and more is true, it begins a round
-// with all entries that are due now.
+// take removes the next turn of this round. At the end of the round, if more is true, it begins a
+// new one with all entries that are due now.
 func (l *dueQueue) take(now int64, in map[redisio.ID]Record, more bool) (redisio.ID, bool) {
 	t, ok := l.heap.first(in)
 	if (!ok || t.due > l.round) && more {

@@ -135,7 +135,7 @@ func (w *Walker) bulk(length []byte) ([]byte, error) {
 	return s, nil
 }
 
-// Text reads a string of any kind; a number counts as one. A nil is errNilReply.
+// Text reads a string of any kind, or a number as a string. A nil is errNilReply.
 func (w *Walker) Text() ([]byte, error) {
 	kind, rest, err := w.line()
 	if err != nil {
@@ -172,8 +172,8 @@ func (w *Walker) done() error {
 	return nil
 }
 
-// ParseStreams parses the reply of XREAD and XREADGROUP into b: a list of [key, entries], or a map in
-// RESP3; nil when nothing came. deliveries is the count of entries that don't carry one.
+// ParseStreams parses the reply of XREAD and XREADGROUP into b: a list of [key, entries], a map in
+// RESP3, or nil without entries. Entries without a delivery count get deliveries.
 func ParseStreams(raw []byte, deliveries int64, b *redisio.Batch) error {
 	if len(raw) > MaxReply {
 		return &ReplyError{0, "bigger than 1 GiB"}
@@ -268,10 +268,10 @@ func (w *Walker) Entries(deliveries int64, b *redisio.Batch) error {
 	return nil
 }
 
-// entry parses [id, fields], [id, nil] (trimmed while pending), nil (the same before Redis 7),
-// [id, fields, deliveries] (our scripts) or [id, fields, idle, deliveries before this one]
-// (XREADGROUP CLAIM; both are 0 for new entries). left is how many entries follow, this one
-// included: the next slab is sized by it.
+// entry parses one entry. Its forms are [id, fields], [id, nil] (trimmed while pending), nil (the
+// same before Redis 7) and [id, fields, deliveries] (our scripts). XREADGROUP CLAIM has [id,
+// fields, idle, deliveries before this one], with both numbers 0 for new entries. left is the
+// number of entries that follow, including this one. It determines the size of the next slab.
 func (w *Walker) entry(deliveries int64, left int, b *redisio.Batch) error {
 	_, n, err := w.Header()
 	if err == ErrNilReply {

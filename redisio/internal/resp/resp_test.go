@@ -77,7 +77,7 @@ func TestParseErrors(t *testing.T) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
-	// A nil hole, as before Redis 7.
+	// A nil entry, as before Redis 7.
 	var b redisio.Batch
 	if err := ParseEntries(rig.CRLF("*2 *-1 *2 $3 1-0 *0"), 1, &b); err != nil || !b.Entries[0].Deleted ||
 		b.Entries[1].ID != "1-0" {
@@ -85,8 +85,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// What is parsed is well-formed: encoded again it parses to the same. Nothing panics, and no claim of a
-// reply makes the parser allocate more than a multiple of the reply.
+// A parsed reply is well-formed: encoded again it parses to the same values. Nothing panics, and no
+// length in a reply makes the parser allocate more than a multiple of the reply.
 func FuzzParseReply(f *testing.F) {
 	f.Add(rig.CRLF("*1 *2 $1 k *2 *2 $3 1-0 *2 $1 a $1 b *2 $3 2-0 *-1"))
 	f.Add(rig.CRLF("%1 $1 k *1 *4 $3 1-0 *2 $1 a $1 b :5 :2"))

@@ -12,9 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Fake returns a client of a server that answers what reply says, for what no real one at hand can
-// be asked. It answers one command at a time; those of a connection's beginning by itself. The
-// command's name comes in lower case.
+// Fake returns a client of a server that answers with reply, for behavior that no available server
+// has. It answers one command at a time, and the handshake of a connection by itself. The command's
+// name is in lower case.
 func Fake(t *testing.T, reply func(args []string) string) *redis.Client {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

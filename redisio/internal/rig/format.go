@@ -27,7 +27,7 @@ func Full() redisio.Envelope {
 	}
 }
 
-// AnyBytes is a codec that leaves the content type to whoever uses it.
+// AnyBytes is a codec without a content type of its own.
 type AnyBytes struct{ redisio.Codec[[]byte] }
 
 func (AnyBytes) ContentType() string { return "" }

@@ -6,7 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Grouped makes a stream with groups at its start.
+// Grouped creates a stream with groups at its start.
 func Grouped(t testing.TB, rdb redis.UniversalClient, key string, names ...string) {
 	t.Helper()
 	for _, g := range names {
@@ -14,7 +14,7 @@ func Grouped(t testing.TB, rdb redis.UniversalClient, key string, names ...strin
 	}
 }
 
-// GroupAt makes a group that starts after an ID, and its stream.
+// GroupAt creates a group that starts after an ID, and its stream.
 func GroupAt(t testing.TB, rdb redis.UniversalClient, key, name, start string) {
 	t.Helper()
 	if err := rdb.XGroupCreateMkStream(Ctx(t), key, name, start).Err(); err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Proxy is a redistest.Proxy in the words of the tests of lost replies.
+// Proxy is a redistest.Proxy with the methods that tests of lost replies need.
 type Proxy struct{ *redistest.Proxy }
 
 func NewProxy(t *testing.T, backend string) *Proxy {
@@ -14,8 +14,8 @@ func NewProxy(t *testing.T, backend string) *Proxy {
 	return &Proxy{redistest.StartProxy(t, backend)}
 }
 
-// LoseReplies cuts the connection of the next n requests that contain match, behind the request. It replaces what was
-// asked for before.
+// LoseReplies cuts the connection of the next n requests that contain match, after the request. It
+// replaces earlier orders.
 func (p *Proxy) LoseReplies(match string, n int) {
 	p.Cut(0, "", 0)
 	p.Cut(redistest.CutReply, match, n)

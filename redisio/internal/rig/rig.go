@@ -77,7 +77,7 @@ func Add(t testing.TB, rdb redis.UniversalClient, key string, n int) []string {
 	return ids
 }
 
-// Read reads until n entries came.
+// Read reads until n entries have arrived.
 func Read(t testing.TB, r interface {
 	Read(context.Context, int, int64, *redisio.Batch) error
 }, n int) []redisio.Entry {
@@ -131,7 +131,7 @@ func Outgoing(n int) []redisio.Outgoing {
 	return out
 }
 
-// ReadAll reads until a reader has come to its end.
+// ReadAll reads until a reader reaches its end.
 func ReadAll(t testing.TB, r interface {
 	Read(context.Context, int, int64, *redisio.Batch) error
 }) (all []redisio.Entry) {

@@ -8,7 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
-// Server starts a private redis-server: a program connects to its own with redisio.Connect.
+// Server starts a private redis-server. A real program connects to its own server with
+// redisio.Connect.
 func Server(ctx context.Context) (redis.UniversalClient, func() error) {
 	rdb, _, done, err := embedded.Open(ctx, "")
 	if err != nil {

@@ -29,8 +29,8 @@ type Options struct {
 	Files map[string]string // files in its working folder; arguments name them without a path
 	Kind  Kind
 
-	// Password is the password for clients; "" is none. It is stored in a file that only this user
-	// can read, because every user of the machine can see arguments.
+	// Password is the password for clients; "" requires no password. It is stored in a file that
+	// only this user can read, because every user of the machine can see arguments.
 	Password string
 
 	TLS bool // the port accepts TLS; Args and Files provide the certificates
