@@ -91,7 +91,7 @@ func silent(dials *int) func(context.Context, string, string) (net.Conn, error) 
 	}
 }
 
-// A reply that cannot be read is not asked for again as it was.
+// A reader does not repeat a request unchanged after a reply that it cannot read.
 func TestAskingHalvesWhatFailed(t *testing.T) {
 	var a demand.Asking
 	n := a.Count(1000, 0)

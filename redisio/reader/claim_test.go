@@ -19,14 +19,14 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// ways are the capabilities that tests of delivery force: the baseline, and all of them. Where the
-// server lacks one, what is tested is that a reader goes on without.
+// ways are the capabilities that delivery tests force: the baseline, and all. If the server lacks
+// one, the test checks that a reader works without it.
 var ways = []struct {
 	name string
 	caps redisio.Capabilities
 }{{"baseline", redisio.Capabilities{}}, {"newer", redisio.Capabilities{Claim: true, MaxSize: true}}}
 
-// abandon has a consumer that does not live read n entries, idle for an hour.
+// abandon makes a dead consumer read n entries and sets their idle time to an hour.
 func abandon(t *testing.T, rdb redis.UniversalClient, key string, n int) []string {
 	t.Helper()
 	rdb.XGroupCreateMkStream(rig.Ctx(t), key, "g", "0")
@@ -216,7 +216,7 @@ func TestRecoveryContract(t *testing.T) {
 	}
 }
 
-// A reply that is lost with what was taken over in it loses nothing, and that delivery is counted once.
+// If the reply with reclaimed entries is lost, no entry is lost, and the delivery is counted once.
 func TestLostReplyOfTakingOver(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
@@ -246,8 +246,8 @@ func TestLostReplyOfTakingOver(t *testing.T) {
 	}
 }
 
-// CLAIM counts a delivery of the entries that the reader holds, and XAUTOCLAIM does not. So CLAIM is
-// only for a reader that holds nothing.
+// CLAIM adds a delivery to entries that the reader holds, and XAUTOCLAIM does not. So only a reader
+// that holds nothing uses CLAIM.
 func TestClaimCountsWhatIsHeld(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
@@ -263,8 +263,8 @@ func TestClaimCountsWhatIsHeld(t *testing.T) {
 	}
 }
 
-// Looking by CLAIM takes no more commands than without: not while nothing happens, not while others
-// hold entries, nor while trimmed entries are pending.
+// Searching with CLAIM needs no more commands than without it. This also holds while the reader is
+// idle, while others hold entries, and while trimmed entries are pending.
 func TestClaimRate(t *testing.T) {
 	t.Parallel()
 	rates := map[string]map[string]int{}
@@ -307,7 +307,7 @@ func TestClaimRate(t *testing.T) {
 	}
 	t.Log(rates)
 	for name, rate := range rates {
-		// 1 s has 50 reads at most; where the options are not known, one more is refused.
+		// 1 s has at most 50 reads; a server that does not know the options refuses one more.
 		if rate["newer"] > rate["baseline"]+5 && rate["newer"] > 70 {
 			t.Errorf("%s: %d requests, %d without", name, rate["newer"], rate["baseline"])
 		}
@@ -363,7 +363,7 @@ func TestReadsAreProbed(t *testing.T) {
 		t.Errorf("groups %+v", groups)
 	}
 
-	// Not allowed to ask: none.
+	// Without the right to ask: no capabilities.
 	if err := redistest.SetUser(rig.Ctx(t), admin, "none", append(rules, "-xreadgroup", "on", ">pw")...); err != nil {
 		t.Fatal(err)
 	}
@@ -374,8 +374,8 @@ func TestReadsAreProbed(t *testing.T) {
 	}
 }
 
-// Where the server has MAXSIZE, a read is bounded by the bytes there is credit for, by its own
-// count; elsewhere the same read goes on without. A reader with given capabilities does not ask the server.
+// If the server has MAXSIZE, it bounds a read by the available byte credits. On other servers the
+// same read works without it. A reader with given capabilities does not ask the server.
 func TestMaxSize(t *testing.T) {
 	has, asked := true, 0
 	var reads []string
@@ -457,7 +457,8 @@ func BenchmarkConsume(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeOver takes over the entries of a dead consumer, behind as many that another holds.
+// BenchmarkTakeOver takes over the entries of a dead consumer. As many entries of a live consumer
+// come before them.
 func BenchmarkTakeOver(b *testing.B) {
 	for _, way := range ways {
 		way.caps.MaxSize = false

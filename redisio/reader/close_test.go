@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Any reader may take what a closed reader gave back, and its consumer is deleted. Entries nacked for
-// later have to wait for their time, and stay.
+// Any reader may take entries that a closed reader released, and its consumer is deleted. Entries
+// nacked with a delay stay until they are due.
 func TestCloseLetsGo(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for name, later := range map[string]bool{"all": false, "but what was nacked": true} {

@@ -34,7 +34,7 @@ type GroupConfig struct {
 	// them the reader returns the entry once more, with Deliveries above MaxDeliveries, for the
 	// dead letters. If other clients raised the count, the entry is delivered once before that.
 	// With a low value Read returns the entries of dead readers in smaller groups. Defaults to 0,
-	// no limit.
+	// without a limit.
 	MaxDeliveries int
 
 	// Wait is how long Open retries while Redis is unreachable. Defaults to 0: one try, plus a few
@@ -42,8 +42,8 @@ type GroupConfig struct {
 	// is called.
 	Wait time.Duration
 
-	// OnEvent receives the reader's events. OnLost receives the IDs whose lease was lost: another
-	// consumer handles these entries now. Both are called from the reader's goroutines and must not
+	// OnEvent receives the reader's events. OnLost receives the IDs of entries with a lost lease:
+	// another consumer handles them now. Both are called from the reader's goroutines and must not
 	// block.
 	OnEvent func(redisio.Event)
 	OnLost  func(ids []string)
@@ -73,11 +73,11 @@ type Tuning struct {
 	ReclaimEvery time.Duration
 
 	// DeleteSettled deletes entries from the stream when they are acked or dead-lettered, once
-	// every other group has read them and has none of them pending. The stream then holds the
-	// entries that are not settled, and at most one more per reader. Defaults to false: acked
-	// entries stay until the writers' retention drops them. Set it in all readers of a group. Do
-	// not set it if others read the stream without a group, such as Tail, or if a group that begins
-	// in the past will be added later.
+	// every other group has read and settled them. The stream then holds the entries that are not
+	// settled, and at most one more per reader. Defaults to false: acked entries stay until the
+	// writers' retention drops them. Set it in all readers of a group. Do not set it if others read
+	// the stream without a group, such as Tail, or if a group that begins in the past will be added
+	// later.
 	DeleteSettled bool
 
 	// DeadMaxLen is the approximate maximum length of the dead-letter stream. The oldest letters

@@ -11,9 +11,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Others mark an entry as hopeless by the highest delivery count there is (XNACK FATAL). What a
-// script made of that number was refused by XCLAIM, and the entry stopped its readers, one after
-// the other.
+// Other clients mark an entry as hopeless with the highest possible delivery count (XNACK FATAL). A
+// script converted that number to a form that XCLAIM refuses, so the entry stopped its readers, one
+// after the other.
 func TestHighestDeliveryCount(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
@@ -47,7 +47,7 @@ func TestHighestDeliveryCount(t *testing.T) {
 	}
 }
 
-// CLAIM tells the deliveries before its own.
+// CLAIM reports the deliveries before its own.
 func TestHighestDeliveryCountOfAClaim(t *testing.T) {
 	var b redisio.Batch
 	n, err := resp.ParseRead(

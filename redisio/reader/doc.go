@@ -13,8 +13,8 @@
 //   - loop (loop.go, health.go): open or closed, the right to read, retries. Tail has one too.
 //   - consumer (consumer.go): the place in the group, connections, held entries and event counters.
 //   - leases (lease.go, restore.go): renews leases, restores entries, gives up lost ones.
-//   - fetcher (new.go, take.go, recover.go, pool.go): the commands that fetch entries, and what is
-//     to be fetched. Owned by the holder of the loop's token.
+//   - fetcher (new.go, take.go, recover.go, pool.go): the commands that fetch entries, and what
+//     to fetch. Owned by the holder of the loop's token.
 //   - healer (heal.go): recreates a lost group. Owned by the holder of the token.
 //   - settler (settle.go, release.go, dead.go): ends deliveries.
 //   - keeper (keep.go): the background goroutines.

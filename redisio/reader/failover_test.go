@@ -12,8 +12,9 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A failover loses the last entries, and the new server gives their IDs to others. Such an entry is
-// handed out although its ID is in hand, and finishing the old one does not settle it.
+// A failover loses the last entries, and the new server gives their IDs to other entries. The
+// reader returns such an entry although it holds the same ID, and settling the old one does not
+// settle it.
 func TestReissuedIDIsAnotherEntry(t *testing.T) {
 	ctx := context.Background()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
@@ -73,7 +74,7 @@ func TestReissuedIDIsAnotherEntry(t *testing.T) {
 	}
 }
 
-// OnLost may settle others, also while an ID comes again.
+// OnLost may settle other entries, also while an ID arrives again.
 func TestOnLostMaySettle(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	p := rig.NewProxy(t, redistest.Shared(t).Addr())

@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// A password that changes on the server some time before it changes here is waited for.
+// If a password changes on the server earlier than in the client, the reader waits for the new one.
 func TestFault_D12_CredentialThatIsLate(t *testing.T) {
 	srv := redistest.Start(t)
 	admin, rdb := srv.Client(t), srv.User(t, "worker", "~*", "+@all")
@@ -38,7 +38,7 @@ func TestFault_D12_CredentialThatIsLate(t *testing.T) {
 			refused <- e
 		}
 	}
-	// during runs work while the password is wrong, until an event has said so.
+	// during runs work while the password is wrong, until an event has reported it.
 	during := func(t *testing.T, work func() error) {
 		t.Helper()
 		rotate(t, password)
@@ -172,7 +172,7 @@ func TestFault_D12_PatienceIsBounded(t *testing.T) {
 	})
 }
 
-// Rights that are needed when something fails for the first time are tried at the start, without a trace.
+// Rights that are needed only after a failure are tested at the start, without side effects.
 func TestFault_D12_RightsAreTriedAtTheStart(t *testing.T) {
 	srv := redistest.Start(t)
 	admin := srv.Client(t)

@@ -40,7 +40,7 @@ func addSized(t testing.TB, rdb *redis.Client, key string, n, size int) []string
 	return ids
 }
 
-// A server that cuts the connection instead of sending a large reply is asked for less, by every reader.
+// If a server cuts the connection instead of sending a large reply, every reader asks for less.
 func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--client-output-buffer-limit", "normal 1mb 0 0"))
@@ -169,7 +169,7 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 	})
 }
 
-// A count that was too large is tried again much later, not with the next reply.
+// A reader retries a count that was too large much later, not with the next reply.
 func TestFault_D7_AskingForMoreAgain(t *testing.T) {
 	var a demand.Asking
 	n, cuts := 1000, 0
@@ -194,7 +194,8 @@ func TestFault_D7_AskingForMoreAgain(t *testing.T) {
 	}
 }
 
-// A batch of large entries behind small ones costs twice MaxBytes at most, not COUNT times their size.
+// A batch of large entries after small ones costs at most twice MaxBytes, not COUNT times their
+// size.
 func TestFault_D8_MaxBytesBoundsMemory(t *testing.T) {
 	rdb := redistest.Start(t).Client(t)
 	key := redistest.Key(t)
@@ -254,7 +255,7 @@ func TestFault_D8_MaxBytesBoundsMemory(t *testing.T) {
 	}
 }
 
-// A server that ignores BLOCK is asked ten times a second by an idle reader.
+// An idle reader asks a server that ignores BLOCK ten times a second.
 func TestFault_D9_ServerThatIgnoresBlock(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"group", "tail"} {

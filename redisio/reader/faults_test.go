@@ -66,7 +66,8 @@ func TestReclaimFromDeadConsumer(t *testing.T) {
 	}
 }
 
-// watermill-redisstream redelivered its own running message: no renewal, no look at what it held.
+// watermill-redisstream redelivered its own running message: it did not renew it, and did not check
+// what it held.
 func TestRenewalKeepsHeldEntries(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
@@ -168,7 +169,7 @@ func TestLostReplyOfTake(t *testing.T) {
 	}
 }
 
-// A stable name takes up what an earlier life left, and counts it as a redelivery.
+// A reader with a stable name takes the entries that an earlier run left, and counts a redelivery.
 func TestFormerLife(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)
@@ -268,7 +269,7 @@ func TestServerDownAndBack(t *testing.T) {
 	}
 }
 
-// A group that is destroyed again and again is made again, at a bounded rate.
+// A group that is destroyed repeatedly is recreated at a bounded rate.
 func TestHealIsSlow(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
@@ -373,8 +374,8 @@ func TestNoRights(t *testing.T) {
 	}
 }
 
-// Two readers, connections cut at random places: each entry is acked exactly once in the end, and none
-// is lost.
+// Two readers use connections that are cut at random places. In the end each entry is acked exactly
+// once, and none is lost.
 func TestNothingLostUnderCuts(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)

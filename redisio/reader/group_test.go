@@ -145,7 +145,7 @@ func TestGroupConfigMistakes(t *testing.T) {
 	}
 }
 
-// Times that would overflow made a reader look for idle entries without a pause.
+// Durations that overflow made a reader search for idle entries without a pause.
 func TestTimesThatOverflow(t *testing.T) {
 	for _, cfg := range []interface{ Validate() error }{
 		GroupConfig{Key: "k", Group: "g", Tuning: Tuning{Lease: math.MaxInt64}},
@@ -325,7 +325,7 @@ func TestNack(t *testing.T) {
 	if again[0].ID != got[0] || again[0].Deliveries != 2 {
 		t.Fatalf("got %+v", again[0])
 	}
-	// Another reader gets it when due as well, by the idle time on the server.
+	// Another reader also gets it when it is due, because of the idle time on the server.
 	if err := r.Nack(rig.Ctx(t), got[:1], 300*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func TestNack(t *testing.T) {
 	if d := time.Since(start); d < 200*time.Millisecond || stolen[0].ID != got[0] || stolen[0].Deliveries != 3 {
 		t.Fatalf("got %+v after %v", stolen[0], d)
 	}
-	// The first reader finds that it is not its own any more.
+	// The first reader detects that it no longer owns the entry.
 	readNothing(t, r, 100*time.Millisecond)
 }
 
@@ -469,7 +469,7 @@ func TestManyAcks(t *testing.T) {
 	if n, err := r.Ack(rig.Ctx(t), got); n != 2500 || err != nil || r.Held() != 0 {
 		t.Fatalf("%d, %v, held %d", n, err, r.Held())
 	}
-	// An ack with one bad id is refused as a whole: nothing is forgotten.
+	// An ack with one bad id is refused as a whole, and the reader still holds the entries.
 	rig.Add(t, rdb, key, 1)
 	got = rig.IDs(rig.Read(t, r, 1))
 	if n, err := r.Ack(rig.Ctx(t), append(got, "bad")); n != 0 || err == nil || r.Held() != 1 {

@@ -105,7 +105,7 @@ func another(info *redis.XInfoStream, at redisio.ID) bool {
 		info.EntriesAdded == info.Length
 }
 
-// mend restores held and delayed entries in a recreated group.
+// mend restores all held and delayed entries in a recreated group.
 func (r *healer) mend(ctx context.Context) error {
 	count := 0
 	if !r.cfg.NoAck {

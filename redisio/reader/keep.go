@@ -143,8 +143,8 @@ func (r *keeper) present() {
 	}
 }
 
-// idleMoving is the interval at which a reader looks for scheduled entries while there are none. A
-// scheduler usually moves its own entries, so this matters only if it dies at once.
+// idleMoving is the interval at which a reader looks for scheduled entries while the schedule is
+// empty. A scheduler usually moves its own entries, so this matters only if it dies at once.
 const idleMoving = 5 * time.Second
 
 // moveScheduled moves the due entries that are scheduled for the stream, so that they arrive while

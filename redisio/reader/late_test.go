@@ -15,7 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A reader cut off for longer than a lease acks what another has by now: that stays the other's.
+// A reader cut off for longer than a lease acks an entry that another reader has taken: the other
+// keeps it.
 func TestLateAckIsFenced(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)
@@ -109,7 +110,7 @@ func TestLateAcks(t *testing.T) {
 	}
 }
 
-// Close releases entries whose delivery it cut off. A nacked entry keeps its delay.
+// Close releases entries of a delivery that it interrupted. A nacked entry keeps its delay.
 func TestCloseGivesBackLostReply(t *testing.T) {
 	s := redistest.Shared(t)
 	rdb, key := s.Client(t), redistest.Key(t)

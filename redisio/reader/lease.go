@@ -102,8 +102,8 @@ func (r *leases) redelay(ctx context.Context, ids []string, now time.Time) error
 	return err
 }
 
-// renewDelayed checks that delayed entries which no other reader may take yet are still pending. It
-// sets the idle time of those nacked for longer than the lease, so that other readers can take them
+// renewDelayed checks that delayed entries which no other reader may take yet are still pending.
+// For those nacked for longer than the lease it sets the idle time. So other readers can take them
 // when they are due, or at most one lease after this process dies.
 func (r *leases) renewDelayed(ctx context.Context, now time.Time) error {
 	ms := held.Ticks(now)

@@ -85,7 +85,7 @@ func TestLostGroupPolicies(t *testing.T) {
 	})
 }
 
-// A reader that got nothing does not go back to where it was opened.
+// A reader that received nothing does not return to the position at which it was opened.
 func TestIdleReaderHealsWhereTheGroupWas(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	idle, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond}})

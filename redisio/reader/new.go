@@ -25,7 +25,7 @@ type fetcher struct {
 	caps     redisio.Capabilities
 	most     int                 // bytes of a reply; 0: no limit
 	maxBytes int64               // bound of the caller of Read
-	counted  map[string]struct{} // entries missing in a reply, whose delivery may be counted already
+	counted  map[string]struct{} // entries missing in a reply; their delivery may be counted already
 	newFirst bool                // the last entries were old ones, so new ones come first
 	drained  bool                // the last read returned all new entries
 }
@@ -34,7 +34,7 @@ type fetcher struct {
 // in one call. A blocked read wakes when such an entry appears. XAUTOCLAIM scans the pending list
 // page by page and cannot block.
 //
-// But CLAIM takes every entry that was idle for a lease, also those of this reader, and counts a
+// But CLAIM takes every entry that was idle for a lease, also those of this reader, and adds a
 // delivery. A late renewal would bring held entries closer to the dead letters and would reset the
 // delay of nacked ones. XAUTOCLAIM … JUSTID does not count, so a late renewal costs nothing there.
 // So a reader uses CLAIM only while it holds and remembers nothing. Then all its entries come from

@@ -8,7 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A connection that breaks while a reader opens is no reason to give up before Wait is over, at whatever step.
+// If a connection breaks while a reader opens, at whatever step, the reader retries until Wait has
+// passed.
 func TestOpenWaitsAtEachStep(t *testing.T) {
 	for _, step := range []string{"xgroup", "xinfo"} {
 		t.Run(step, func(t *testing.T) {

@@ -22,13 +22,13 @@ import (
 // Readers look every second. So another reader takes it before the reader that failed on it, and
 // long before XAUTOCLAIM, which takes what was idle for a whole lease.
 //
-// SuspectsConsumer has entries whose reader probably died while it had them. One of them may have
-// killed it. If the next reader read all of them together, it would die too, and after some crashes
-// all would have reached MaxDeliveries. So readers hand out suspects in groups, and read nothing
-// else while a group is in flight. No other reader of the process hands out suspects meanwhile. The
-// groups shrink with each delivery: the first has any size, the second 512, the third 32, and from
-// the fourth delivery on each suspect is alone (see together). An entry that waits in the pool is
-// not delivered, and its count stays.
+// SuspectsConsumer has entries of readers that probably died while they held them. One of them may
+// have killed it. If the next reader read all of them together, it would die too, and after some
+// crashes all would have reached MaxDeliveries. So readers hand out suspects in groups, and read
+// nothing else while a group is in flight. No other reader of the process hands out suspects
+// meanwhile. The groups shrink with each delivery: the first has any size, the second 512, the
+// third 32, and from the fourth delivery on each suspect is alone (see together). An entry that
+// waits in the pool is not delivered, and its count stays.
 //
 // The arithmetic: take an entry that kills its process within a lease. Its first delivery counts
 // for all entries in flight, the second for the 512 of its group, the third for 32, and all further
@@ -212,11 +212,11 @@ func together(delivered, most int64) int {
 	}
 }
 
-// suspectsTurn says which reader of the process may hand out suspects. It is global because a crash
-// ends all readers of the process.
+// suspectsTurn determines which reader of the process may hand out suspects. It is global because a
+// crash ends all readers of the process.
 var suspectsTurn turnOfOne
 
-// turnOfOne belongs to one reader at a time, for a bounded time.
+// turnOfOne belongs to one reader at a time. The time is bounded.
 type turnOfOne struct {
 	mu    sync.Mutex
 	who   *fetcher

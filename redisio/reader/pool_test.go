@@ -15,7 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// kill ends a reader as kill -9 ends its process: nothing is given back, and what it had has been idle for long.
+// kill ends a reader like kill -9 its process: it releases nothing, and its entries have been idle
+// for long.
 func kill(t *testing.T, rdb redis.UniversalClient, r *Group) {
 	t.Helper()
 	r.held.Init()
@@ -27,7 +28,8 @@ func kill(t *testing.T, rdb redis.UniversalClient, r *Group) {
 	r.turn.end(&r.fetcher)
 }
 
-// One entry kills whatever process has it. It used to take all entries that were read with it to the dead letters.
+// One entry kills every process that receives it. It used to move all entries that were read with
+// it to the dead letters.
 func TestFault_D2_KillerTakesOnlyItself(t *testing.T) {
 	rdb := redistest.Shared(t).Client(t)
 	for _, c := range []struct{ entries, killer, most, atMost int }{
@@ -104,7 +106,8 @@ func TestFault_D2_KillerTakesOnlyItself(t *testing.T) {
 	}
 }
 
-// A reader that has entries in hand waits until they are settled, and hands out suspects then; new ones come between.
+// A reader that holds entries waits until they are settled before it returns suspects. New entries
+// are read in between.
 func TestFault_D2_NothingIsReadBesideSuspects(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)
@@ -159,7 +162,7 @@ func TestFault_D2_PauseIsBounded(t *testing.T) {
 	}
 }
 
-// An entry that failed for the second time is for other readers first.
+// An entry that failed for the second time is offered to other readers first.
 func TestFault_D3_NextTryGoesElsewhere(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
@@ -217,7 +220,7 @@ func TestFault_D3_NextTryGoesElsewhere(t *testing.T) {
 	}
 }
 
-// A reader that is alone is the next one itself, after one try to find another.
+// A single reader takes the entry itself, after one attempt to find another reader.
 func TestFault_D3_AloneItGoesOn(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 1)
@@ -261,7 +264,7 @@ func TestFault_D3_OfferedIsRestored(t *testing.T) {
 	}
 }
 
-// Dead letters that outsiders cause must not fill the server. Dropped letters are reported.
+// Dead letters that other clients cause must not fill the server. Dropped letters are reported.
 func TestFault_S6_DeadLettersAreBounded(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	if c := (GroupConfig{}).withDefaults(); c.DeadMaxLen != 100_000 {

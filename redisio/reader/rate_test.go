@@ -61,7 +61,7 @@ func TestRateUnderPermanentErrors(t *testing.T) {
 	}
 }
 
-// reader is what all readers have.
+// reader has the methods of all readers.
 type reader interface {
 	Read(context.Context, int, int64, *redisio.Batch) error
 }
@@ -92,7 +92,7 @@ func rate(
 		steps++
 		at += min(fault.FirstBackoff<<min(steps-1, 9), fault.MaxBackoff) / 2
 	}
-	// A round is a read, what heals the group, and connections that had to be made: a dozen requests.
+	// A round is a read, the commands that heal the group, and new connections: a dozen requests.
 	if n := p.Requests() - before; reads > 5*steps || n > 5*12*steps {
 		t.Fatalf("%d reads and %d requests in %d steps", reads, n, steps)
 	} else {

@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A server that hangs is noticed by the deadline of the read, says so to probes, and is forgiven.
+// The deadline of the read detects a server that hangs. Probes report it, and report success when
+// the server recovers.
 func TestHungServerIsNotReady(t *testing.T) {
 	s := redistest.Start(t)
 	rdb := s.Client(t)

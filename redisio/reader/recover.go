@@ -91,8 +91,8 @@ func (r *fetcher) recoverOwn(ctx context.Context, count int, b *redisio.Batch) e
 }
 
 // shelveOwn sorts a page of entries that are pending for this consumer. It returns those that are
-// not held and were never seen. Others that are not held were delivered before: to an earlier run, or
-// by a take whose reply was lost. shelveOwn moves these to the suspects.
+// not held and were never seen. Others that are not held were delivered before: to an earlier run,
+// or by a take that lost its reply. shelveOwn moves these to the suspects.
 func (r *fetcher) shelveOwn(ctx context.Context, page []redis.XPendingExt) (unseen []string, err error) {
 	var suspects []string
 	for _, p := range page {
@@ -115,7 +115,7 @@ func (r *fetcher) shelveOwn(ctx context.Context, page []redis.XPendingExt) (unse
 	return r.held.Strangers(unseen), nil
 }
 
-// reclaimIdle searches for entries whose lease has run out. XAUTOCLAIM moves them to this consumer
+// reclaimIdle searches for entries with an expired lease. XAUTOCLAIM moves them to this consumer
 // without counting a delivery, page by page. reclaimIdle moves them to the suspects and takes the
 // first group. If the connection breaks in between, recoverOwn finds them.
 func (r *fetcher) reclaimIdle(ctx context.Context, count int, b *redisio.Batch) error {

@@ -33,8 +33,8 @@ func (r *settler) Nack(ctx context.Context, ids []string, after time.Duration) e
 	return err
 }
 
-// NackEach does the same as Nack with a delay for each entry. On an error it returns how many, from
-// the first on, were certainly released. Do not release these again, because they may have been
+// NackEach is like Nack, with a delay for each entry. On an error it returns how many, from the
+// first on, were certainly released. Do not release these again, because they may have been
 // delivered since.
 func (r *settler) NackEach(ctx context.Context, ids []string, after []time.Duration) (nacked int, err error) {
 	if len(ids) != len(after) {

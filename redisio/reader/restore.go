@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// claimResult has the entries whose state on the server was not as expected.
+// claimResult has the entries with an unexpected state on the server.
 type claimResult struct {
 	lost          []string // pending for another consumer
 	unowned       []string // pending for no consumer, and not to be restored
@@ -48,8 +48,8 @@ func (s *claimResult) absent() []string {
 	return slices.Concat(s.lost, s.unowned, s.deleted, s.redeliverable)
 }
 
-// setIdle sets the idle times of entries that are pending for this consumer, restores those that are
-// to be restored, and reports what it found.
+// setIdle sets the idle times of entries that are pending for this consumer, restores those that
+// are to be restored, and reports the result.
 func (r *leases) setIdle(ctx context.Context, asks []held.Ask) (claimResult, error) {
 	s, err := r.setIdleQuietly(ctx, asks)
 	r.report(s)
@@ -193,7 +193,7 @@ func (r *leases) restoreDelayed(ctx context.Context) (restored int, err error) {
 	return len(s.restored), nil
 }
 
-// disown gives up held entries whose IDs arrive as new entries.
+// disown gives up held entries when their IDs arrive as new entries.
 //
 // Idea: a failover discards the last writes of the old server, and the new one gives their IDs to
 // other entries. So if a connection has broken, a new entry with the ID of a held one is another

@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// wipes are ways in which others drop our pending entries without our hearing of it.
+// wipes are ways in which other clients drop our pending entries without our knowledge.
 var wipes = map[string]func(t testing.TB, rdb redis.UniversalClient, key, consumer string){
 	"group destroyed and made again by a peer": func(t testing.TB, rdb redis.UniversalClient, key, _ string) {
 		last := rdb.XInfoStream(rig.Ctx(t), key).Val().LastGeneratedID
@@ -35,7 +35,8 @@ var wipes = map[string]func(t testing.TB, rdb redis.UniversalClient, key, consum
 	},
 }
 
-// The lists that XGROUP DESTROY and DELCONSUMER drop come back, with their delivery counts, whatever is done next.
+// The lists that XGROUP DESTROY and DELCONSUMER drop are restored, with their delivery counts,
+// whatever the next operation is.
 func TestRestore(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Shared(t).Client(t)
@@ -117,7 +118,7 @@ func TestRestoreNacked(t *testing.T) {
 		for _, delay := range []time.Duration{200 * time.Millisecond, 2 * time.Second} {
 			t.Run(fmt.Sprint(name, "/", delay), func(t *testing.T) {
 				key := redistest.Key(t)
-				// the fourth is in hand: should the nacked be taken too late to tell by themselves
+				// the fourth is held, in case the nacked ones are taken too late to reveal the loss
 				want := rig.Add(t, rdb, key, 4)[:3]
 				r, _ := open(
 					t,
@@ -173,7 +174,7 @@ func TestRestoreNacked(t *testing.T) {
 	})
 }
 
-// A lapsed lease proves nothing: what is missing then was taken over and finished.
+// A lapsed lease proves nothing: a missing entry was taken over and settled.
 func TestLapsedIsLost(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	got := rig.Add(t, rdb, key, 3)
@@ -235,7 +236,8 @@ func TestTrimmedIsNotLost(t *testing.T) {
 	}
 }
 
-// XGROUP SETID back delivers again what we have in hand: it is not handed out twice, and not lost.
+// XGROUP SETID to an earlier position redelivers entries that we hold: Read does not return them
+// twice, and they are not lost.
 func TestSetID(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := rig.Add(t, rdb, key, 5)
@@ -286,7 +288,8 @@ func TestDeadAfterWipe(t *testing.T) {
 			if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{letter(got[0]), letter(got[1])}); err != nil {
 				t.Fatal(err)
 			}
-			// The reply of a call that happened was lost: the entries are held, and pending for no consumer.
+			// The reply of a successful call was lost: the entries are held, and pending for no
+			// consumer.
 			r.held.Add([]redisio.Entry{{ID: got[0], Position: must(t, got[0])}}, time.Now())
 			if err := r.Dead(rig.Ctx(t), key+".dead", []DeadLetter{letter(got[0])}); err != nil {
 				t.Fatal(err)
@@ -322,8 +325,8 @@ func must(t testing.TB, id string) redisio.ID {
 	return at
 }
 
-// Two readers nack, release and ack at random, while the test destroys the group and deletes consumers: every entry is
-// acked in the end.
+// Two readers nack, release and ack at random, while the test destroys the group and deletes
+// consumers. In the end every entry is acked.
 func TestNothingLostUnderWipes(t *testing.T) {
 	t.Parallel()
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
@@ -481,7 +484,7 @@ func TestFullServer(t *testing.T) {
 	if n := l.Times(redisio.EventRenewFailed) + l.Times(redisio.EventReconnecting); n != 0 {
 		t.Errorf("%d failures", n)
 	}
-	// That the consumer was deleted, with all it had, is noticed as well.
+	// The reader also detects that its consumer was deleted with all its entries.
 	if err := r.Nack(rig.Ctx(t), want[2:], 2*lease); err != nil {
 		t.Fatal(err)
 	}
@@ -493,7 +496,7 @@ func TestFullServer(t *testing.T) {
 	}
 }
 
-// A key that holds something else for a while says nothing about our rights.
+// A key that temporarily holds another type proves nothing about our rights.
 func TestWrongTypeDoesNotBlind(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{Lease: 300 * time.Millisecond}})

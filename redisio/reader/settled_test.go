@@ -14,8 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Readers of several groups read and settle at random. What a group needs stays, of the rest one
-// entry for each reader at most, and the server keeps telling the lag.
+// Readers of several groups read and settle at random. Entries that a group needs stay, and of the
+// others at most one per reader. The server still knows the lag.
 func TestFault_S1_SettledEntriesAreDeleted(t *testing.T) {
 	for groups := 1; groups <= 3; groups++ {
 		t.Run(fmt.Sprint(groups), func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestFault_S1_SettledEntriesAreDeleted(t *testing.T) {
 	}
 }
 
-// checkSettled checks that all that is needed is there, and at most so much more.
+// checkSettled checks that all needed entries exist, and that there are not too many others.
 func checkSettled(t *testing.T, rdb *redis.Client, key string, needed []string, most int) {
 	t.Helper()
 	slices.Sort(needed)
@@ -90,8 +90,8 @@ func checkSettled(t *testing.T, rdb *redis.Client, key string, needed []string, 
 	}
 }
 
-// A slow entry does not keep what is behind it, dead letters go as well, and so does what a group
-// that was destroyed held up.
+// A slow entry does not keep the entries after it. Dead-lettered entries are deleted too, and so
+// are entries that only a destroyed group needed.
 func TestFault_S1_NothingIsHeldUp(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	large := strings.Repeat("x", 100_000)
@@ -132,7 +132,8 @@ func TestFault_S1_NothingIsHeldUp(t *testing.T) {
 	}
 }
 
-// An ack of an entry that another reader has by now deletes nothing, and neither does one of a group that is gone.
+// An ack of an entry that another reader has taken deletes nothing, and neither does an ack in a
+// deleted group.
 func TestFault_S1_WhatIsNotOursStays(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{DeleteSettled: true, Lease: time.Minute}})

@@ -63,7 +63,7 @@ type Tail struct {
 	last    redisio.ID
 	idle    int  // consecutive rounds without entries
 	doubt   bool // the stream may be another one since
-	unasked int  // consecutive XINFO whose reply was cut
+	unasked int  // consecutive XINFO with a cut reply
 }
 
 // NewTail checks the configuration. It does no I/O before Open.

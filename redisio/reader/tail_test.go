@@ -129,7 +129,7 @@ func TestRange(t *testing.T) {
 	}
 }
 
-// A stream that was made again with smaller IDs went quiet.
+// A tail received nothing from a stream that was recreated with smaller IDs.
 func TestTailOfRecreatedStream(t *testing.T) {
 	t.Parallel()
 	s := redistest.Shared(t)
@@ -159,7 +159,7 @@ func TestTailOfRecreatedStream(t *testing.T) {
 	if got := rig.IDs(rig.Read(t, r, 1)); got[0] != "7-0" || len(recreated) != 1 {
 		t.Fatalf("got %v, events %d", got, len(recreated))
 	}
-	// A time to come is no position of another stream.
+	// A future time does not indicate another stream.
 	future := openTail(
 		t,
 		rdb,

@@ -16,8 +16,8 @@ import (
 // take fetches entries that are pending for this consumer or for a pool, records them as held and
 // adds them to b. It returns the IDs of trimmed entries, which the script has acked.
 //
-// With bump 1 the server counts a delivery. It counts only one, also if replies are lost and take is
-// called again.
+// With bump 1 the server adds one delivery: only one, also if replies are lost and take is called
+// again.
 func (r *fetcher) take(
 	ctx context.Context,
 	ids []string,

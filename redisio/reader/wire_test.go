@@ -89,7 +89,7 @@ func TestWireReplies(t *testing.T) {
 	}
 }
 
-// A server that hangs does not keep a Read, or a Close, beyond its context by more than Block.
+// If a server hangs, a Read or a Close exceeds its context by at most Block.
 func TestHungServer(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
@@ -112,7 +112,7 @@ func TestHungServer(t *testing.T) {
 	}
 }
 
-// A client we can't derive from works as well, without a connection of our own.
+// A client from which we can't derive works as well, without a connection of our own.
 func TestUnknownClient(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	other := struct{ redis.UniversalClient }{rdb}
@@ -190,8 +190,8 @@ func TestReleaseStaysReleased(t *testing.T) {
 	}
 }
 
-// A large reply over a slow line takes longer than BLOCK and its margin. Giving up on it would not help:
-// its entries are pending then, and recovering them is as large a reply.
+// A large reply over a slow connection takes longer than BLOCK and its margin. It would not help to
+// give up, because its entries are pending then, and recovering them needs an equally large reply.
 func TestWireWaitsForSlowReplyThatProgresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
@@ -216,7 +216,7 @@ func TestWireWaitsForSlowReplyThatProgresses(t *testing.T) {
 	})
 }
 
-// Close keeps to its context also while a renewal hangs.
+// Close respects its context also while a renewal hangs.
 func TestCloseDoesNotWaitForHungRenewal(t *testing.T) {
 	s := redistest.Start(t)
 	rdb := redis.NewClient(&redis.Options{Addr: s.Addr(), ReadTimeout: 20 * time.Second})

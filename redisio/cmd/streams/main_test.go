@@ -327,7 +327,7 @@ func TestGroupsLagPending(t *testing.T) {
 	s.want(t, "groups KEY -json", exitFine)
 }
 
-// canceller cancels after the first write.
+// canceller cancels after a number of writes.
 type canceller struct {
 	bytes.Buffer
 	after  int

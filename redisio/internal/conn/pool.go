@@ -20,8 +20,8 @@ import (
 
 // Idea: go-redis writes a pipeline argument by argument, boxes each one, and reads the replies back
 // into commands. For plain XADDs this is most of the work of a writer. So entries are encoded
-// directly into the bytes to send, and replies are only parsed further if they are not an ID.
-// Go-redis opens the connections. Lines then takes them over, as Wire does for readers.
+// directly into the bytes to send, and replies are only parsed further if they are not an ID. The
+// connections are opened by go-redis, and Lines takes them over, as Wire does for readers.
 
 // Lines is the connection pool of a writer. It grows on demand and keeps idle connections.
 type Lines struct {
