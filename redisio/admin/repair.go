@@ -14,8 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-// scriptReset: ARGV group, live ms, released, position. Returns the names of the consumers that are
-// alive; if there are none, sets the group's position. With live 0 every consumer counts as dead.
+// scriptReset: ARGV group, live ms, released, position. Returns the names of live consumers. Sets
+// the group's position if no consumer is alive. With live 0 all consumers are considered dead.
 const scriptReset = luaLive + `
 local live = living()
 if live[1] then return live end

@@ -66,8 +66,8 @@ end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', bound)`
 
 // Trim drops old entries that every consumer group has read and settled. It keeps entries that are
-// pending or not delivered. A writer's retention does the same while it writes; with Trim the
-// caller chooses the time. A stream without groups is trimmed only as the options say: without
+// pending or not delivered. A writer's retention trims in the same way while it writes; with Trim
+// the caller chooses the time. A stream without groups is trimmed only as the options say: without
 // options, nothing is dropped. Trim returns the number of dropped entries. It works in steps of at
 // most 10,000 entries, so that it does not block the server's other clients for long. [PlanTrim]
 // shows beforehand what it would drop.

@@ -43,7 +43,7 @@ type ReplayOptions struct {
 	// Rate is the maximum number of entries per second. Defaults to 0, no limit. Entries that
 	// failed because of overload fail again if all of them return at once.
 	Rate float64
-	// DryRun only counts the dead letters.
+	// DryRun counts dead letters without replaying them.
 	DryRun bool
 	// KeepReason keeps the dead:… fields on the replayed entry, and adds dead:replayed, the time.
 	// Defaults to false: exactly the fields that the entry had are written.

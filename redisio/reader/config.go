@@ -31,10 +31,10 @@ type GroupConfig struct {
 	NoAck bool
 
 	// MaxDeliveries is the largest number of deliveries of an entry that is never settled. After
-	// them the reader returns the entry once more, with Deliveries above MaxDeliveries, for the
-	// dead letters. If other clients raised the count, the entry is delivered once before that.
-	// With a low value Read returns the entries of dead readers in smaller groups. Defaults to 0,
-	// without a limit.
+	// them the reader returns the entry once more, with Deliveries above MaxDeliveries. The caller
+	// then moves it to the dead letters. If other clients raised the count, the entry is delivered
+	// once before that. With a low value Read returns the entries of dead readers in smaller
+	// groups. Defaults to 0, without a limit.
 	MaxDeliveries int
 
 	// Wait is how long Open retries while Redis is unreachable. Defaults to 0: one try, plus a few

@@ -203,7 +203,7 @@ func (r *settler) mayCopy(ctx context.Context, to string) error {
 	return nil
 }
 
-// deadApart does in two steps what ScriptDead does, and returns the same numbers.
+// deadApart performs the work of ScriptDead in two steps, and returns the same numbers.
 func (r *settler) deadApart(ctx context.Context, deadKey string, l DeadLetter, live bool) (int, error) {
 	pipe := r.control.Pipeline()
 	pending := pipe.XPendingExt(

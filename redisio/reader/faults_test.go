@@ -169,7 +169,7 @@ func TestLostReplyOfTake(t *testing.T) {
 	}
 }
 
-// A reader with a stable name takes the entries that an earlier run left, and counts a redelivery.
+// A reader with a stable name takes the entries that an earlier run left, as redeliveries.
 func TestFormerLife(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	rig.Add(t, rdb, key, 3)

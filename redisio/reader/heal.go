@@ -133,7 +133,7 @@ func (r *healer) mend(ctx context.Context) error {
 	return nil
 }
 
-// mendHeld restores held entries, also those whose lease has lapsed, because no other consumer can
+// mendHeld restores held entries, also those with a lapsed lease, because no other consumer can
 // have settled them since the group was recreated.
 func (r *healer) mendHeld(ctx context.Context) (int, error) {
 	resume, err := r.held.Quiesce(ctx)

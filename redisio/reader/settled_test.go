@@ -132,8 +132,7 @@ func TestFault_S1_NothingIsHeldUp(t *testing.T) {
 	}
 }
 
-// An ack of an entry that another reader has taken deletes nothing, and neither does an ack in a
-// deleted group.
+// An ack deletes nothing if another reader has taken the entry, or if the group was deleted.
 func TestFault_S1_WhatIsNotOursStays(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	r, _ := open(t, rdb, GroupConfig{Key: key, Tuning: Tuning{DeleteSettled: true, Lease: time.Minute}})

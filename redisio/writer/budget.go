@@ -37,7 +37,7 @@ type budget struct {
 	fresh     int64 // bytes written since
 	average   int64 // bytes of an entry
 	weighedAt time.Time
-	fullUntil time.Time      // there was no room, and the server is not asked again until then
+	fullUntil time.Time      // the stream was full, and the server is not asked again until then
 	fullBy    *HeldBackError // why
 	oom       bool           // the server was out of memory
 	relief    time.Time      // when to make room for that again, at the earliest
@@ -126,7 +126,7 @@ func (c *Config) dropsBytes() bool { return c.DropUnread || c.WhenFull == FullDr
 // bound keeps existing streams within MaxBytes, after a pipeline was written to them.
 //
 // Idea: there may be any number of such streams, most of them small, so the writer remembers none
-// of them. It counts the bytes of the pipeline and measures a stream at every sixteenth of
+// of them. It adds up the bytes of the pipeline and measures a stream at every sixteenth of
 // MaxBytes, beginning at a random byte. The probability that an entry causes a measurement is its
 // size divided by that sixteenth. So each stream is measured after a sixteenth on average.
 func (w *Writer) bound(ctx context.Context, c *chunk) {
@@ -152,8 +152,8 @@ func (w *Writer) bound(ctx context.Context, c *chunk) {
 	}
 }
 
-// boundStream drops the oldest entries of a stream that takes more than MaxBytes. average is what
-// an entry takes, for servers and users without MEMORY.
+// boundStream drops the oldest entries of a stream that takes more than MaxBytes. average is the
+// size of an entry, for servers and users without MEMORY.
 func (w *Writer) boundStream(ctx context.Context, c *chunk, key string, average int64) {
 	var dropped, keep int64
 	var err error
@@ -174,7 +174,8 @@ func (w *Writer) boundStream(ctx context.Context, c *chunk, key string, average 
 	w.count(key, dropped, dropped)
 }
 
-// fitting returns to how many entries a stream is to be trimmed in one step, 0 for none.
+// fitting returns the number of entries to which one step trims a stream, or 0 if it needs no
+// trimming.
 func (w *Writer) fitting(ctx context.Context, c *chunk, key string, average int64) (int64, error) {
 	var size, n int64
 	var sizeErr, err error

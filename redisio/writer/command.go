@@ -81,7 +81,7 @@ func (c *chunk) ask(key int8, reply func(*chunk, int), args ...any) {
 	c.cmds = append(c.cmds, command{args, key, 0, reply})
 }
 
-// done forgets the commands. It keeps no argument, because some refer to the caller's entries.
+// done clears the commands. It keeps no argument, because some refer to the caller's entries.
 func (c *chunk) done() {
 	clear(c.cmds)
 	clear(c.args)
@@ -178,7 +178,7 @@ func (w *Writer) do(ctx context.Context, c *chunk, via pipeliner) {
 	}
 }
 
-// unsent tells every command that nothing was sent.
+// unsent reports to every command that nothing was sent.
 func (c *chunk) unsent(err error) {
 	c.replies = replies{broken: err, unsent: true}
 	c.read()

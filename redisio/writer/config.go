@@ -97,8 +97,8 @@ type Tuning struct {
 	// *redis.Client. Entries for keys of different hash slots are different transactions.
 	Together bool
 
-	// Durability is what an entry needs to count as written. Defaults to the reply of the server,
-	// which has it in its memory. A sink repeats writes that are not confirmed in time.
+	// Durability is the confirmation that a write needs. Defaults to the reply of the server, which
+	// then has the entry in its memory. A sink repeats writes that are not confirmed in time.
 	Durability Durability
 
 	// MaxPayload is the maximum size of an entry: the bytes of all names and values. Defaults to
@@ -166,7 +166,7 @@ func (c *Config) validateRetention(m *redisio.Mistakes) {
 		"is set without HardCap or MaxBytes", "set one of them as well")
 }
 
-// plain reports that writing is all that is asked for.
+// plain reports whether the configuration asks only for writing.
 func (c *Config) plain() bool {
 	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 &&
 		(c.MaxBytes == 0 || c.OnlyExisting) && c.DedupeWindow == 0 && !c.Durability.on()

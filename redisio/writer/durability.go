@@ -13,9 +13,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 )
 
-// Durability is the confirmation that a write needs besides the reply of the server. A crash or a
-// failover loses entries that were answered but are not yet on disk or on a replica. Durability
-// costs a round trip between the server and its replicas, or an fsync, per pipeline, not per entry.
+// Durability configures the confirmation that a write needs besides the reply of the server. A
+// crash or a failover loses entries that were answered but are not yet on disk or on a replica.
+// Durability costs a round trip between the server and its replicas, or an fsync, per pipeline, not
+// per entry.
 //
 // A master that returns before its Sentinels have demoted it confirms nothing either. With
 // min-replicas-to-write 1 on the servers it refuses all writes that would vanish, also those of

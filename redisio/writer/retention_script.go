@@ -34,8 +34,8 @@ import (
 // A stream without groups is trimmed by "~" without XRANGE, so it needs no right to read.
 //
 // Entries that can be dropped without loss are dropped first, and exactly. So all entries that are
-// dropped afterwards are lost, and the trimming itself counts them. The pending lists keep the ids
-// of entries that were read but are pending.
+// dropped afterwards are lost, and the result of the trimming is their number. The pending lists
+// keep the ids of entries that were read but are pending.
 //
 // No call takes long. It drops whole nodes by "~" and LIMIT. When it has dropped more than half of
 // the allowed number, it stops and reports that there is more. So the rest for "=" lies in one

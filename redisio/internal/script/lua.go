@@ -1,8 +1,8 @@
 package script
 
-// luaDeliver: deliver(count, most) returns two counts for the next delivery of an entry that was
-// delivered count times: the one to record and the one to report. most is the maximum number of
-// deliveries, or 0 without a limit.
+// luaDeliver: deliver(count, most) returns two counts for the next delivery of an entry: the one to
+// record and the one to report. The entry was delivered count times so far. The maximum number of
+// deliveries is most, or unlimited if it is 0.
 //
 // The last delivery is recorded as most+1. Our readers have delivered an entry with exactly that
 // count as often as allowed, and deliver reports most+1. Any other count of most or more was raised
