@@ -19,9 +19,9 @@ import (
 // The ID of a request is a secret, too: a copy of a request is answered with the reply that is kept
 // for its ID. It is in requests, replies and control messages only.
 
-// Access returns the rights of a service of the topic: to handle its requests, to answer its
-// clients and those of ReplyTopics, to keep their mailboxes to MailboxBytes, to hand requests on,
-// to announce its types, to write dead letters, and to publish and read its events. A graph of
+// Access returns the rights of a service of the topic. The service may handle requests, hand them
+// on, announce its types, write dead letters, and publish and read events. It may answer the
+// topic's clients and those of ReplyTopics, and trim their mailboxes to MailboxBytes. A graph of
 // Requests and Reply needs no more.
 //
 //	rdb.ACLSetUser(ctx, "pricing", append(gateways.ServiceConfig{}.Access("orders").Rules(), "on", ">password")...)

@@ -191,9 +191,9 @@ const (
 	HeaderIdentity  = "identity" // the caller's identity, as Authenticate returned it
 )
 
-// PassOn returns a context whose calls and events pass on the trace, the request ID and the
-// identity in headers, unless they set their own. The context of a Service's handler already does
-// so. PassOn is for graphs, whose stages receive the headers with the message:
+// PassOn returns a context that adds the trace, the request ID and the identity in headers to its
+// calls and events, unless they set their own. The context of a Service's handler already does so.
+// PassOn is for graphs, because their stages receive the headers with the message:
 //
 //	operators.MapMessage(requests, func(ctx context.Context, m flow.Message[Order]) (Quote, error) {
 //		return price(gateways.PassOn(ctx, m.Headers()), m.Value)

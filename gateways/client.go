@@ -28,8 +28,8 @@ import (
 //
 // It connects with the first call. A call ends at its deadline, whatever the state of Redis. While
 // Redis is unavailable, calls fail with ErrUnavailable within about a tenth of a second. While it
-// is out of memory, they fail with ErrFull immediately. Requests are written at least once: a
-// request whose write had an unknown outcome is written again with the same ID, and services answer
+// is out of memory, they fail with ErrFull immediately. Requests are written at least once: if the
+// outcome of a write is unknown, the request is written again with the same ID, and services answer
 // it once.
 type Client struct {
 	cfg     ClientConfig
@@ -338,7 +338,7 @@ func (c *Client) forget(id string, p *pending) {
 	c.out.Leave(&p.Entry)
 }
 
-// cancel tells the services that the caller no longer waits, if that is possible without blocking.
+// cancel notifies the services that the caller no longer waits, if it can do so without blocking.
 func (c *Client) cancel(id string) {
 	if c.topic.Control == "" {
 		return

@@ -21,8 +21,8 @@ type ClientConfig struct {
 	MaxInFlight int
 	// MaxWait is the longest acceptable queueing time of a request before a service takes it. The
 	// client estimates it from the queue's length, including other clients' requests, and from the
-	// rate at which services take them. Calls whose estimated wait exceeds MaxWait or their
-	// deadline fail immediately with an *OverloadError. The full limit applies to bursts: once the
+	// rate at which services take them. A call fails immediately with an *OverloadError if its
+	// estimated wait exceeds MaxWait or its deadline. The full limit applies to bursts: once the
 	// wait has exceeded a fifth of it for half a second, the limit is a tenth, until the queue is
 	// nearly empty. Requests that a service has taken but not started count against the service's
 	// MaxInFlight instead. Defaults to 250 ms. Negative disables the limit. If nothing is taken,
@@ -55,8 +55,9 @@ type ClientConfig struct {
 	// Defaults to one minute.
 	MailboxTTL time.Duration
 	// User is the part of the mailbox's key that ACL rules go by: "{topic}:reply:<user>:<id>". See
-	// Access. Letters, digits and "-_.@+=" are allowed, up to 100. Defaults to the user as whom the
-	// Redis client logs in. It is left out for the user "default" and for other names than these.
+	// Access. Letters, digits and "-_.@+=" are allowed, up to 100. Defaults to the user name with
+	// which the Redis client logs in. It is left out for the user "default" and for names with
+	// other characters.
 	User string
 	// Wire is the protocol of requests and replies. Defaults to this project's own. StreamersonV1
 	// is for the workers of streamerson for Node.

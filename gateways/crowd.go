@@ -16,17 +16,17 @@ import (
 
 // crowd observes how many requests wait in the stream, and whether any service exists.
 //
-// Idea: settled requests are deleted, so the length of the stream counts the requests that wait or
-// are being handled. A client checks it ten times a second while it sends, and once a second while
-// many wait. It remembers the entries of calls that were given up. While no service exists it
-// deletes them itself, because nothing else would. Services skip them.
+// Idea: settled requests are deleted, so the length of the stream is the number of requests that
+// wait or are being handled. A client checks it ten times a second while it sends, and once a
+// second while many wait. It remembers the entries of calls that were given up. While no service
+// exists it deletes them itself, because nothing else would. Services skip them.
 type crowd struct {
 	rdb   redis.UniversalClient
 	key   string
 	most  int64 // requests
 	bytes int64
 	own   bool // settled requests are deleted
-	// aliveFor is how long a consumer may be idle until its process counts as gone.
+	// aliveFor is how long a consumer may be idle until its process is considered dead.
 	aliveFor time.Duration
 
 	seen  atomic.Pointer[crowdSight]

@@ -77,7 +77,7 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return runtime.NumGoroutine(), m.HeapObjects
 		}
-		// What leaks grows in each round; what else goes on in the process does not.
+		// A leak grows in each round. Other activity of the process does not.
 		grown := ""
 		for range 4 {
 			before, objects := many(200)
@@ -100,14 +100,14 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// Calls that timed out were kept for ever, replies of others for six seconds, and an error without
-// a call ended the process.
+// The original kept timed-out calls forever and replies to other calls for six seconds. An error
+// without a call ended its process.
 func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		c := w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire, MaxInFlight: 2})
 		call := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
-		// more than may be in flight, if one of them were kept
+		// more calls than may be in flight: a leaked one would block them
 		for n := 0; n < 10 || len(w.Slots(t, w.Requests())) == 0; n++ {
 			late := gateways.Timeout(time.Duration(n+1) * 10 * time.Millisecond)
 			hello := gateways.Call[rig.Hello, rig.Greeting](c, "hello", late)
@@ -115,7 +115,7 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// Their answers come late, values and errors, and answers to nobody's calls.
+		// Their answers arrive late, both values and errors, as do answers to unknown calls.
 		var ids, reply []string
 		for _, r := range w.Slots(t, w.Requests()) {
 			if w.Wire != nil {
@@ -155,7 +155,7 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	})
 }
 
-// A write that failed was a rejection that nobody handled, and the stream was stuck.
+// In the original, a failed write was an unhandled rejection, and the stream was stuck.
 func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -187,7 +187,8 @@ func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 	}
 }
 
-// Connecting hung for ever when Redis was down, and reconnecting was given up after three tries.
+// The original hung forever when it connected while Redis was down. It gave up reconnecting after
+// three tries.
 func TestD23_ConnectingEnds(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

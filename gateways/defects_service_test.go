@@ -67,7 +67,7 @@ func TestD1_RespHasAnAlias(t *testing.T) {
 	}
 }
 
-// A one-way consumer stopped for ever after sixteen messages.
+// In the original, a one-way consumer stopped for good after sixteen messages.
 func TestD2_OneWayServiceGoesOn(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -88,7 +88,8 @@ func TestD2_OneWayServiceGoesOn(t *testing.T) {
 	})
 }
 
-// A handler that returned nothing, and a type without handler, wedged the consumer, each at its first message.
+// In the original, a handler that returned nothing blocked the consumer at its first message. So
+// did a type without a handler.
 func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -152,8 +153,8 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 	})
 }
 
-// A message without a handler was acknowledged, and lost. One that somebody waits for is answered,
-// see D3; of another the dead letters tell.
+// The original acknowledged a message without a handler, and so lost it. Here, it is answered if a
+// caller waits (see D3), and becomes a dead letter otherwise.
 func TestD8_UnhandledIsNotLost(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -172,7 +173,8 @@ func TestD8_UnhandledIsNotLost(t *testing.T) {
 	})
 }
 
-// Routes that were added while others were read lost their first requests: one of two routes, two of four.
+// In the original, routes that were added while others were read lost their first requests: one of
+// two routes, two of four.
 func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -245,7 +247,7 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 			s.RDB.XLen(t.Context(), w.Requests()+":dead").Val() == 3
 	})
 	w.Settled(t)
-	// Nor does a reply that can't be decoded end a client.
+	// A reply that can't be decoded does not end a client either.
 	c := w.Client(t)
 	call := gateways.Call[rig.Hello, rig.Greeting](c, "hello")
 	for range 3 {
@@ -259,7 +261,7 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 	}
 }
 
-// Nothing was ever trimmed: the streams of requests and of replies grew until Redis was full.
+// The original never trimmed the streams of requests and replies. They grew until Redis was full.
 func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{MaxReplies: 100}} {
@@ -326,7 +328,8 @@ func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
 	})
 }
 
-// What was sent while no service ran is trimmed when one is done with it, though nothing more is sent.
+// Requests sent while no service ran are trimmed once a service has handled them, even if no more
+// are sent.
 func TestD18_RequestsSentAheadAreBounded(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

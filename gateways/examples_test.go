@@ -39,7 +39,7 @@ func TestExamples(t *testing.T) {
 					t.Errorf("%s: Example%s has no output, and is not run", name, e.Name)
 				}
 			}
-			if len(examples) > 0 { // what the file uses beside them, they use
+			if len(examples) > 0 { // names outside the Examples count too
 				ast.Inspect(f, func(n ast.Node) bool {
 					if s, ok := n.(*ast.SelectorExpr); ok {
 						shown[s.Sel.Name] = true

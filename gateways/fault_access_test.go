@@ -14,8 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A client's mailbox is below the name of its user, as whom it logs in unless the config says
-// another. Names that could be taken for parts of other keys are not used.
+// The key of a client's mailbox contains the user of the config, by default the login name. Names
+// that could be confused with parts of other keys are left out.
 func TestFault_S8_MailboxesOfUsers(t *testing.T) {
 	s := rig.NewStand(t)
 	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) { gateways.Handle(svc, "x", echo) })

@@ -42,8 +42,8 @@ func TestFault_S1_EventsHaveABudgetOfBytes(t *testing.T) {
 	}
 }
 
-// The mailbox of a client that hangs is bounded by bytes: nobody reads it, and it does not fill
-// Redis. Its service counts what was dropped.
+// The mailbox of a client that hangs is bounded in bytes, so it does not fill Redis although it is
+// not read. The service counts dropped replies.
 func TestFault_S1_MailboxesAreBoundedByBytes(t *testing.T) {
 	const (
 		budget = 256 << 10
@@ -109,7 +109,7 @@ func TestFault_S1_MailboxesAreBoundedByBytes(t *testing.T) {
 		if n := strings.Count(log.String(), "dropped unread"); n > 100 {
 			t.Errorf("%d lines of the log", n)
 		}
-		// Who reads is answered all the same.
+		// Clients that read still receive their answers.
 		if got, err := gateways.Call[int, string](s.Client(t, gateways.ClientConfig{}), "one")(t.Context(),
 			1); err != nil ||
 			len(got) != size {

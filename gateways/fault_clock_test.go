@@ -17,10 +17,10 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A service whose clock is minutes ahead or behind answers every request, and skips those that are
-// over by Redis's clock. Client and Redis have the real clock. The service runs in a synctest
-// bubble, whose clock starts in 2000 and is set by sleeping. It stands still while the service
-// waits for Redis.
+// A service with a clock that is minutes ahead or behind answers every request, and skips those
+// that have expired by Redis's clock. Client and Redis have the real clock. The service runs in a
+// synctest bubble. The bubble's clock starts in 2000 and is set by sleeping. It stands still while
+// the service waits for Redis.
 func TestFault_G4_ServiceWithAnotherClock(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"ahead": 10 * time.Minute, "behind": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestFault_G4_ServiceWithAnotherClock(t *testing.T) {
 	}
 }
 
-// serveAt runs a service whose clock says now, until stop is closed.
+// serveAt runs a service with its clock set to now, until stop is closed.
 func serveAt(t *testing.T, now time.Time, opts *redis.Options, topic string, log *rig.LockedBuffer,
 	up chan<- *gateways.Service, stop <-chan struct{}) {
 	defer close(up)

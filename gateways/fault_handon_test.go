@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Processes of a group that know different types hand on what only another one knows, and say at
-// once that nobody knows a type.
+// Processes of a group that handle different types hand on requests that only another one handles.
+// They answer at once if no process handles the type.
 func TestFault_G7_TypesOfOtherProcesses(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

@@ -30,8 +30,8 @@ func TestServiceProcess(t *testing.T) {
 	t.Fatalf("the service ended by itself: %v", svc.Run(context.Background()))
 }
 
-// A service that was killed leaves its consumer in the group. Calls say soon that nobody serves, and
-// are answered when there is a service again.
+// A service that was killed leaves its consumer in the group. Calls soon fail with ErrNoService,
+// and are answered when a service runs again.
 func TestFault_G9_KilledServiceIsMissed(t *testing.T) {
 	srv, topic := redistest.Shared(t), redistest.Key(t)
 	serve := func() (kill func()) {

@@ -19,7 +19,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// What nobody takes is bounded in number and in bytes, for calls, messages and HTTP, until a service has taken it.
+// Requests that no service has taken are bounded in number and in bytes, for calls, messages and
+// HTTP.
 func TestFault_S2_WhatWaitsIsBounded(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]gateways.ClientConfig{"number": {MaxWaiting: 20}, "bytes": {MaxWaitingBytes: 200_000}} {
@@ -50,7 +51,8 @@ func TestFault_S2_WhatWaitsIsBounded(t *testing.T) {
 	}
 }
 
-// Calls to a topic that nobody serves say so, first those that wait and then at once, and leave nothing in the stream.
+// Calls to a topic without a service fail with ErrNoService: first those that wait, then new ones
+// at once. They leave nothing in the stream.
 func TestFault_G9_NobodyServes(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -78,8 +80,8 @@ func TestFault_G9_NobodyServes(t *testing.T) {
 	redistest.Soon(t, "it is ready", func() bool { return c.Ready() == nil })
 }
 
-// Trace, request id and identity go along with a handler's calls, messages and events, and headers
-// of each request with them.
+// A handler's calls, messages and events carry the trace, the request ID and the identity, and the
+// headers set for each request.
 func TestFault_G8_HeadersRideTheContext(t *testing.T) {
 	t.Parallel()
 	s, far := rig.NewStand(t), rig.NewStand(t)

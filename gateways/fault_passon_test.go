@@ -14,11 +14,11 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// What a handler sends, asks for as a stream and publishes has the trace, the request id and the
-// identity of its request, and headers of each message.
+// Messages, stream calls and events of a handler carry the trace, the request ID and the identity
+// of its request, and the headers set for each message.
 func TestFault_G8_SendStreamAndPublishPassOn(t *testing.T) {
 	s, far := rig.NewStand(t), rig.NewStand(t)
-	far.RDB.XGroupCreateMkStream(t.Context(), far.Topic, "watch", "0") // keeps what is settled
+	far.RDB.XGroupCreateMkStream(t.Context(), far.Topic, "watch", "0") // keeps settled requests
 	far.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.HandleVoid(svc, "note", func(context.Context, string) error { return nil })
 		gateways.HandleStream(

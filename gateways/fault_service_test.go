@@ -115,7 +115,8 @@ func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 	})
 }
 
-// What can't be read is answered where there is a caller, and else it is a dead letter at once.
+// A request that can't be decoded is answered with an error if a caller waits. Otherwise it becomes
+// a dead letter at once.
 func TestFault_S7_UndecodableRequests(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -143,7 +144,7 @@ func TestFault_S7_UndecodableRequests(t *testing.T) {
 	}
 }
 
-// What a request has beside its body is bounded, at the client and at the service.
+// The client and the service limit the other parts of a request than its body.
 func TestFault_S5_RequestsHaveLimits(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

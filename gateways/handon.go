@@ -19,10 +19,9 @@ import (
 // The processes of a service may handle different types, for example during a deploy.
 //
 // Idea: each process announces its types in a sorted set, scored by Redis's time, and renews them
-// every few seconds. A request whose type is unknown here, but known to another process of the
-// group, is written again at the end of the stream and settled here. So any reader may get it,
-// within about a millisecond. The copy names its group, because other groups have read the
-// original.
+// every few seconds. If only another process of the group knows the type of a request, the request
+// is written again at the end of the stream and settled here. So any reader may get it, within
+// about a millisecond. The copy names its group, because other groups have read the original.
 
 const (
 	announceEvery = 5 * time.Second
@@ -165,9 +164,9 @@ func (a *announcer) Close(ctx context.Context) error {
 // foreign reports that a request was handed on for another group. Only that group handles it.
 func (s *Service) foreign(r *Request) bool { return r.handed > 0 && r.group != s.cfg.Group }
 
-// handOn passes on a request whose type this process does not know. It returns false if the request
-// must be answered here: no process knows the type, or it was handed on too often. An error asks
-// for another try.
+// handOn passes on a request of a type that this process does not know. It returns false if the
+// request must be answered here: no process knows the type, or it was handed on too often. An error
+// asks for another try.
 func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool, error) {
 	if s.types == nil || r.handed >= handedMost {
 		return false, nil

@@ -14,7 +14,7 @@ import (
 type ledger struct {
 	mu    sync.Mutex
 	known map[string]*handling
-	ring  []string // IDs whose answers are kept
+	ring  []string // IDs of the kept answers
 	next  int      // the slot to use next: the oldest
 	gone  recent
 }

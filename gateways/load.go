@@ -38,7 +38,7 @@ func (e *OverloadError) Is(target error) bool { return target == ErrOverloaded }
 // Between two measurements it adds its own requests, and extrapolates other clients' from their
 // recent share. All clients do the same, so they share the capacity without coordination.
 //
-// A queue should only absorb bursts: a standing queue delays everybody and speeds up nobody (CoDel:
+// A queue should only absorb bursts: a standing queue delays all calls and speeds up none (CoDel:
 // Nichols and Jacobson, 2012). So when the wait has been long for a while, only a short wait is
 // accepted.
 //
@@ -110,7 +110,7 @@ const (
 	mostWait  = 30 * time.Second
 )
 
-// admit refuses a call whose estimated wait is too long. until is zero for a call without a
+// admit refuses a call if its estimated wait is too long. until is zero for a call without a
 // deadline.
 func (l *load) admit(until time.Time) error {
 	sent := l.sent.Add(1) - 1

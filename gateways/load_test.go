@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// queue is a stream with services that take from it, and clients that ask, in steps of a
-// millisecond. What it tells is a matter of arithmetic.
+// queue simulates a stream with services that take from it and clients that send to it, in steps of
+// a millisecond. Its results are deterministic.
 type queue struct {
 	t       *testing.T
 	clients []*load
@@ -81,8 +81,8 @@ func (q *queue) tick() {
 	}
 }
 
-// However many clients there are, and however much they ask: the services are kept busy, and no
-// call that is let in waits much longer than it may; in the long run much less.
+// For any number of clients and any load, the services stay busy. No admitted call waits much
+// longer than the limit, and in the long run calls wait much less.
 func TestLoadOverload(t *testing.T) {
 	for _, test := range []struct {
 		clients           int
@@ -91,7 +91,7 @@ func TestLoadOverload(t *testing.T) {
 	}{
 		{1, 2000, 4000, 310 * time.Millisecond, 55 * time.Millisecond},
 		{1, 20_000, 40_000, 310 * time.Millisecond, 55 * time.Millisecond},
-		{1, 2000, 20_000, 2800 * time.Millisecond, 55 * time.Millisecond}, // it takes three looks to see it
+		{1, 2000, 20_000, 2800 * time.Millisecond, 55 * time.Millisecond}, // the overload is detected after three measurements
 		{8, 2000, 4000, 300 * time.Millisecond, 100 * time.Millisecond},
 		{8, 2000, 20_000, 2400 * time.Millisecond, 100 * time.Millisecond},
 		{50, 2000, 4000, 350 * time.Millisecond, 160 * time.Millisecond},
@@ -122,7 +122,7 @@ func TestLoadOverload(t *testing.T) {
 	}
 }
 
-// What comes in bursts that the services catch up with is not refused.
+// Bursts that the services catch up with are not refused.
 func TestLoadBursts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 4, 2000)
@@ -135,8 +135,8 @@ func TestLoadBursts(t *testing.T) {
 	})
 }
 
-// Services that are slow are known as well as quick ones: less than one request a second, of which
-// a call waits for none or one.
+// The rate of slow services is estimated as well as that of fast ones: below one request a second,
+// a call waits for one other at most.
 func TestLoadSlowServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 1, 0.25)
@@ -149,7 +149,7 @@ func TestLoadSlowServices(t *testing.T) {
 	})
 }
 
-// Services that become more, or fewer, are known within seconds.
+// The estimate follows within seconds when services are added or removed.
 func TestLoadFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 2, 1000)
@@ -167,7 +167,7 @@ func TestLoadFollows(t *testing.T) {
 	})
 }
 
-// What was seen before or during an outage refuses nothing after it.
+// Measurements from before or during an outage refuse no calls after it.
 func TestLoadForgetsOutages(t *testing.T) {
 	for _, outage := range []time.Duration{300 * time.Millisecond, 900 * time.Millisecond, 3 * time.Second} {
 		t.Run(outage.String(), func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestLoadForgetsOutages(t *testing.T) {
 				if outage < time.Second && refused > 0 {
 					t.Errorf("%d were refused", refused)
 				}
-				if outage > time.Second && refused > 1000 { // in the second in which it may have been something else
+				if outage > time.Second && refused > 1000 { // refused in the second in which the cause was unknown
 					t.Errorf("%d were refused", refused)
 				}
 			})

@@ -18,8 +18,8 @@ import (
 
 // Requests is a source of a topic's requests, for graphs that answer by Reply, with any operators
 // between. It is source.Stream with the topic's key, and the group "service" unless the config
-// names another. Settled requests are deleted and expired requests are skipped. Requests whose
-// reply address is not a client of the topic become dead letters.
+// names another. Settled requests are deleted and expired requests are skipped. A request becomes a
+// dead letter if its reply address is not a client of the topic.
 //
 // Order: kept. Acks: when all results of the request are done, with Reply when the reply is
 // written. Ends: by drain.

@@ -173,15 +173,15 @@ func (s *Service) applyControl(_ context.Context, n note) error {
 	return nil
 }
 
-// ServiceStats counts the outcomes of requests since the service was created.
+// ServiceStats has the numbers of requests by outcome, since the service was created.
 type ServiceStats struct {
 	Answered  uint64 // by a handler's value, or handled without a waiting caller
 	Failed    uint64 // answered with an error
 	Expired   uint64 // not started, because their deadline had passed
 	Cancelled uint64 // by their callers, before or during handling
 	HandedOn  uint64 // to other processes, because this one does not handle their type
-	// Dropped counts the replies, and parts of streamed ones, that were dropped because the mailbox
-	// of a client was over MailboxBytes.
+	// Dropped is the number of replies, and parts of streamed ones, that were dropped because a
+	// client's mailbox exceeded MailboxBytes.
 	Dropped uint64
 }
 
@@ -215,7 +215,7 @@ type expiry struct {
 	told    time.Time
 }
 
-// tell counts an expired request, and warns if at least half of the requests in the span expired.
+// tell records an expired request, and warns if at least half of the requests in the span expired.
 func (e *expiry) tell(ctx context.Context, stats *serviceCounters, key string) {
 	now, handled := time.Now(), stats.answered.Load()+stats.failed.Load()
 	e.mu.Lock()

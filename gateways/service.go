@@ -41,8 +41,8 @@ type ServiceConfig struct {
 	// unknown outcome. A repeated request gets the kept reply and is not handled again. Replies
 	// beyond 16 KiB are not kept. Defaults to 4096. Negative keeps none.
 	Answers int
-	// ReplyTopics are other topics whose clients may be answered, for requests that were forwarded.
-	// Defaults to none: only the service's own topic.
+	// ReplyTopics are other topics. Their clients may be answered too, for requests that were
+	// forwarded. Defaults to none: only the service's own topic.
 	ReplyTopics []string
 	// Wire is the protocol of requests and replies. Defaults to this project's own. StreamersonV1
 	// is for the clients and gateways of streamerson for Node.
@@ -50,12 +50,12 @@ type ServiceConfig struct {
 	// MaxReply limits the bytes of a reply, and of each part of a streamed one. A caller receives
 	// CodeReplyTooLarge instead of a larger one. Defaults to 1 MiB. The maximum is 256 MiB.
 	MaxReply int
-	// MailboxBytes is the most memory that the unread replies of one client take in Redis, as when
-	// the client hangs. Beyond it the oldest are dropped and their calls time out: the log warns,
-	// and Stats counts them. A mailbox is measured when a sixteenth of MailboxBytes was written to
-	// it, on average. Defaults to 64 MiB, or to two replies of MaxReply if that is more. Negative
-	// disables the limit; then only the number of replies is limited, to 16,384. The replies of
-	// StreamersonV1 have the limit of that wire instead.
+	// MailboxBytes is the most memory that the unread replies of one client take in Redis, for
+	// example when the client hangs. Beyond it the service drops the oldest replies, logs a warning
+	// and counts them in Stats. Their calls time out. A mailbox is measured when a sixteenth of
+	// MailboxBytes was written to it, on average. Defaults to 64 MiB, or to two replies of MaxReply
+	// if that is more. Negative disables the limit; then only the number of replies is limited, to
+	// 16,384. The replies of StreamersonV1 have the limit of that wire instead.
 	MailboxBytes int64
 	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig. They apply to
 	// requests without a reply, and to those of processes that died.
@@ -87,9 +87,9 @@ const (
 // processes, then the dead letters. Expired requests are skipped. If the caller stops waiting, the
 // handler is cancelled.
 //
-// Processes of a group may have different handlers, for example during a deploy. A request whose
-// type this process does not handle, but another one does, is handed on until its deadline. The key
-// "{topic}:types" contains the types of each process.
+// Processes of a group may have different handlers, for example during a deploy. A request of a
+// type that only another process handles is handed on until its deadline. The key "{topic}:types"
+// contains the types of each process.
 //
 // Delivery is at least once: if a process dies, another one handles its requests after the lease
 // expires.
@@ -98,7 +98,7 @@ type Service struct {
 	rdb     redis.UniversalClient
 	topic   slot.Topic
 	speech  dialect
-	allowed []slot.Topic // topics whose clients may be answered
+	allowed []slot.Topic // topics with clients that may be answered
 	errs    []error      // of the configuration
 
 	handlers map[string]handler
@@ -208,7 +208,7 @@ func (s *Service) boxing(full func(flow.Message[Response]) error) boxing {
 	}
 }
 
-// mailboxEvent counts the replies that were dropped.
+// mailboxEvent adds dropped replies to the counter.
 func (s *Service) mailboxEvent(e redisio.Event) {
 	if e.Kind == redisio.EventDropped {
 		s.stats.dropped.Add(uint64(e.Count))
@@ -301,8 +301,8 @@ func (s *Service) RunUntilInterrupt(ctx context.Context) error {
 	return s.Graph().RunUntilInterrupt(ctx)
 }
 
-// Graph returns the service as a graph, for a Supervisor, or for inspection: g.Mermaid(). Its
-// options are applied after those of the configuration.
+// Graph returns the service as a graph. Use it with a Supervisor, or to inspect it: g.Mermaid().
+// Its options are applied after those of the configuration.
 func (s *Service) Graph(opts ...flow.GraphOption) *flow.Graph {
 	s.built.Store(true)
 	return s.graph(opts...)

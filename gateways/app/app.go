@@ -52,8 +52,8 @@ func Main(name string, run func(ctx context.Context) error) {
 //
 // It reports the mistakes of all parts before it starts any. A part starts when the part before it
 // is ready. When ctx is done, or a part has failed, the parts end in the reverse order, each one
-// completely before the next begins to. A part that ends by itself without an error, such as a
-// graph whose sources are finite, leaves the others running.
+// completely before the next begins to. If a part ends by itself without an error, such as a graph
+// with finite sources, the others keep running.
 //
 // Nil means that all parts have ended without an error. Otherwise the errors of all parts are joined.
 func Run(ctx context.Context, parts ...Part) error {
@@ -160,7 +160,7 @@ func (run *running) follow(r *runner, wait func() error) {
 
 func (r *runner) fail() { r.once.Do(func() { close(r.failed) }) }
 
-// graphOf returns the graph that a part is, or has; nil if it has none.
+// graphOf returns the graph that a part is or has, or nil.
 func graphOf(p Part) *flow.Graph {
 	switch p := p.(type) {
 	case *flow.Graph:

@@ -173,14 +173,14 @@ func TestFault_O6_MistakesAreFoundBeforeAnythingStarts(t *testing.T) {
 	d.want(t)
 }
 
-// The server finishes a request whose answer needs the part before it.
+// The server finishes a request that needs the part before it to be answered.
 func TestFault_O6_RequestsAreFinishedFirst(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	asked, answers := make(chan struct{}), make(chan string)
 	backend := app.Func(func(ctx context.Context) error {
 		<-asked
 		cancel()                // the program ends while the request is under way
-		answers <- "I am there" // would block for ever had the server given up
+		answers <- "I am there" // blocks forever if the server has given up
 		<-ctx.Done()
 		return nil
 	})
@@ -208,7 +208,7 @@ func TestFault_O6_RequestsAreFinishedFirst(t *testing.T) {
 
 const childEnv = "STREAMERSON_TEST_APP"
 
-// child is a program whose handler ends only when it is stopped.
+// child is a program with a handler that ends only when the program is stopped.
 func child() {
 	app.Main("child", func(ctx context.Context) error {
 		all := make(chan struct{})

@@ -59,7 +59,7 @@ func TestEventsReachEverySubscriber(t *testing.T) {
 	}
 }
 
-// What is published is what browsers get, each what it is about.
+// Browsers receive the published events of their own topics.
 func TestEventsAreServed(t *testing.T) {
 	t.Parallel()
 	var key string

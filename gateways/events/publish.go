@@ -98,10 +98,10 @@ func (c PublisherConfig) Access(topic string) redisio.Access {
 
 // Publish returns a function that publishes an event of a type. The function returns when Redis has
 // stored the event. While Redis is unavailable it waits until the context is done, or until
-// PublisherConfig.Timeout has passed, which is ErrTimeout. An event whose write had an unknown outcome
-// is written again with the same ID, so readers may see it twice. Keyed sets the event's key, which
-// SSE uses as its topic. Header and HeaderFor add headers to each event, the context adds those of
-// PassOn. Timeout limits each call. A panic of Keyed, HeaderFor or the encoder is a
+// PublisherConfig.Timeout has passed, which is ErrTimeout. If the outcome of a write is unknown,
+// the event is written again with the same ID, so readers may see it twice. Keyed sets the event's
+// key, which SSE uses as its topic. Header and HeaderFor add headers to each event, the context
+// adds those of PassOn. Timeout limits each call. A panic of Keyed, HeaderFor or the encoder is a
 // *flow.PanicError. Values are sent as JSON; strings and bytes are sent unchanged.
 func Publish[T any](e *Publisher, typ string, opts ...gateways.CallOption) func(context.Context, T) error {
 	p := plan.Of[T](typ, opts)

@@ -20,8 +20,8 @@ const (
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
 
-	// awayAfter is how long writes must fail until Redis counts as unavailable. A single broken
-	// connection does not.
+	// awayAfter is how long writes must fail until Redis is considered unavailable. A single broken
+	// connection is not enough.
 	awayAfter = 100 * time.Millisecond
 )
 
@@ -97,7 +97,7 @@ func (e *Entry) entry() *Entry { return e }
 // wait.
 const MostEvents = 3
 
-// Event tells a waiting caller what happened.
+// Event is sent to a waiting caller.
 type Event struct {
 	Kind Kind
 	Err  error // with wrote
@@ -237,8 +237,8 @@ func (o *Outbox) pause(d time.Duration) {
 	}
 }
 
-// take returns the letters to write: unwritten and new ones, without those whose callers have left.
-// If more is false, the loop must end.
+// take returns the letters to write: unwritten and new ones, without those that their callers have
+// given up. If more is false, the loop must end.
 func (o *Outbox) take(rest []Letter, sending bool) (batch []Letter, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -369,7 +369,7 @@ func (o *Outbox) drop() {
 	o.queue = o.queue[:0]
 }
 
-// GaveUp is the error of a call whose context is done.
+// GaveUp is the error of a call after its context is done.
 func GaveUp(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", ErrTimeout, context.Cause(ctx))

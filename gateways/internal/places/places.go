@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Places counts the connections of a server that long-lived requests may still take.
+// Places holds the number of a server's connections that long-lived requests may still take.
 type Places struct {
 	mu   sync.Mutex
 	free int

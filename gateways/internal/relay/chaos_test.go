@@ -26,7 +26,7 @@ type model struct {
 	done    chan struct{} // closed when all are written
 }
 
-// add adds entries by a function that writes them, so that nobody looks in between.
+// add calls write and adds the entries it wrote. The lock hides the state in between.
 func (m *model) add(write func() []written) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -64,9 +64,9 @@ func id(t testing.TB, s string) redisio.ID {
 	return v
 }
 
-// TestChaos has listeners of all kinds on a stream that is written to and trimmed, behind a network
-// that breaks, and checks each item that they get: it is the next one of their topics, or a gap
-// covers those that were left out. Its seed can be chosen by RELAY_SEED.
+// TestChaos runs listeners of all kinds on a stream that is written and trimmed, behind a network
+// that breaks. Each item they receive must be the next one of their topics, or a gap must cover the
+// skipped ones. RELAY_SEED sets the seed.
 func TestChaos(t *testing.T) {
 	seed := rand.Uint64()
 	if s := os.Getenv("RELAY_SEED"); s != "" {
@@ -189,7 +189,7 @@ func (c *client) expect(who int, end redisio.ID, strict bool) int {
 func (c *client) run(who int) {
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
-	from := "0" // of what there is: what was trimmed before is nobody's business
+	from := "0" // the beginning of the existing entries, without a gap for trimmed ones
 	for {
 		o := relay.Options{From: from, Overflow: c.overflow, Idle: 50 * time.Millisecond}
 		if o.All = c.topic == 4; !o.All {

@@ -24,7 +24,7 @@ func (s *stand) put(t testing.TB, id, text string) {
 	}
 }
 
-// What a listener gets first, by its cursor and what became of the stream.
+// The first items of a listener depend on its cursor and on changes of the stream.
 func TestCursors(t *testing.T) {
 	for name, test := range map[string]struct {
 		make func(t *testing.T, s *stand)
@@ -115,7 +115,8 @@ func TestBadCursors(t *testing.T) {
 	}
 }
 
-// What is trimmed before the relay has read it is told, with the number, to those who are live.
+// If entries are trimmed before the relay has read them, live listeners receive a gap with their
+// number.
 func TestTrimmedWhileRedisWasAway(t *testing.T) {
 	s := newStand(t)
 	p := redistest.StartProxy(t, redistest.Shared(t).Addr())
@@ -187,7 +188,7 @@ func TestRedisAway(t *testing.T) {
 	}
 }
 
-// A stream that was deleted and made again, with IDs that begin anew.
+// A stream is deleted and created again, and its IDs start over.
 func TestMadeAgain(t *testing.T) {
 	s := newStand(t)
 	r := s.relay(t, s.config())
@@ -211,8 +212,8 @@ func TestMadeAgain(t *testing.T) {
 	redistest.Soon(t, "the cursor is of the new stream", func() bool { return l.Cursor() == "6-0" })
 }
 
-// A server that took the place of another lacks the newest entries, and gives out their IDs again,
-// or older ones. What it has in common with what was read is not delivered a second time.
+// After a failover, the new master lacks the newest entries and reuses their IDs, or older ones.
+// Entries that were read from the old master are not delivered again.
 func TestFailoverReissuesIDs(t *testing.T) {
 	s := newStand(t)
 	r := s.relay(t, s.config())

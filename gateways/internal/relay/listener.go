@@ -30,15 +30,15 @@ var ErrTooSlow = errors.New("relay: listener is too slow")
 type Options struct {
 	// From is a cursor: later entries are delivered. "0" is the beginning of the existing entries
 	// ("0-0" is the cursor of a stream without entries). A number alone is a time in Unix
-	// milliseconds; a future time counts as now. "" is now: entries written after Listen returned
-	// are delivered, and perhaps some written shortly before.
+	// milliseconds; a future time means now. "" is now: entries written after Listen returned are
+	// delivered, and perhaps some written shortly before.
 	From string
 	// Topics are the topics to receive. All receives all entries.
 	Topics []string
 	All    bool
 	// Overflow is what happens when the listener is too slow. Defaults to Pause.
 	Overflow Overflow
-	// Idle is how long Next waits at most. Then it returns a Batch without items, whose Cursor may
+	// Idle is how long Next waits at most. Then it returns a Batch without items. Its Cursor may
 	// have moved. Defaults to 0, which means no limit.
 	Idle time.Duration
 	// Wake is called when Next or Poll may have something to return. It is called with locks of the

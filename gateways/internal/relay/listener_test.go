@@ -17,7 +17,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// slow gives a listener more than its queue holds, while nobody calls Next, and returns what was written.
+// slow delivers more to a listener than its queue holds, without a call of Next. It returns the
+// written entries.
 func slow(t *testing.T, o relay.Options) (*relay.Relay[string], *relay.Listener[string], []string) {
 	s := newStand(t)
 	cfg := s.config()

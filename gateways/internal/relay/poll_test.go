@@ -9,7 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
-// Who looks when it is told to, instead of waiting, gets the same: what came before it was there, and what comes.
+// A listener that polls when woken receives the same items as one that waits: existing and new
+// ones.
 func TestPoll(t *testing.T) {
 	s := newStand(t)
 	r := s.relay(t, s.config())

@@ -98,7 +98,7 @@ func (p *Pool[T]) Listen(ctx context.Context, key string, o Options) (*Listener[
 	return l, nil
 }
 
-// join returns the member of a key and counts its user.
+// join returns the member of a key and increments the number of its users.
 func (p *Pool[T]) join(ctx context.Context, key string) (*member[T], error) {
 	for {
 		m, gone, err := p.member(ctx, key)

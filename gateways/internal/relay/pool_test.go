@@ -54,7 +54,7 @@ func TestPool(t *testing.T) {
 	}
 	c.Close()
 	c.Close()
-	join(one + ":3") // takes the place of the one that nobody listens to
+	join(one + ":3") // evicts the stream without listeners
 	a.Close()
 	redistest.Soon(t, "nothing", func() bool { return p.Streams() == 2 })
 	b.Close()

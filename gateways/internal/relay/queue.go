@@ -6,7 +6,7 @@ import "github.com/streamerson/streamerson-go/redisio"
 type queue[T any] struct {
 	items []Item[T] // from head on
 	head  int
-	gap   *Gap      // before the items; nil if there is none
+	gap   *Gap      // before the items, or nil
 	spare []Item[T] // items returned last, for reuse
 }
 

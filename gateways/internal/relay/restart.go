@@ -34,7 +34,7 @@ func (t *tail[T]) compare(ctx context.Context, n *readResult) (done bool, err er
 		if !other {
 			return false, nil
 		}
-	case at.IsZero() && !other: // the known entries were trimmed, or there were none yet
+	case at.IsZero() && !other: // the known entries were trimmed, or no entry is known yet
 		return false, nil
 	case !other: // the known entries may have been trimmed while reading
 		s, err := t.inspect(ctx)
@@ -54,7 +54,7 @@ func (t *tail[T]) compare(ctx context.Context, n *readResult) (done bool, err er
 // maxCompared is how many entries common reads at most.
 const maxCompared = 8192
 
-// common returns the newest entry that was read and still is in the stream; zero if there is none.
+// common returns the newest entry that was read and still is in the stream, or zero.
 func (t *tail[T]) common(
 	ctx context.Context,
 	known map[redisio.ID]uint64,

@@ -139,11 +139,11 @@ func (t *tail[T]) verify(ctx context.Context, n *readResult) error {
 	return nil
 }
 
-// missed counts the entries trimmed between last and the new ones; -1 means not known.
+// missed returns how many entries were trimmed between last and the new ones, or -1 if unknown.
 //
-// Idea: the server counts all entries ever added to a stream. If the newest entry is in this read,
-// the count tells how many entries are between two known ones. And the number of entries before the
-// first remaining one is the number of trimmed ones.
+// Idea: Redis keeps the number of entries ever added to a stream. If the newest entry is in this
+// read, this number yields how many entries are between two known ones. The number of entries
+// before the first remaining one is the number of trimmed ones.
 func (t *tail[T]) missed(s state, entries []redisio.Entry) int {
 	k, first, end := int64(len(entries)), t.added, entries[len(entries)-1].Position
 	t.added = -1

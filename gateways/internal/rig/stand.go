@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
 
-// Wired is a stand whose services and clients speak over a wire.
+// Wired is a stand with services and clients that speak over a wire.
 type Wired struct {
 	*Stand
 	Wire gateways.Wire
@@ -144,8 +144,8 @@ func (s *Stand) Client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client
 	return c
 }
 
-// Late makes calls of a type that nobody answers, until one was sent before its time was over, and
-// returns how many requests the stream has then.
+// Late makes calls of a type without a handler until one is sent before its timeout. It returns how
+// many requests the stream then has.
 func (s *Stand) Late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
 	t.Helper()
 	for timeout := 20 * time.Millisecond; ; timeout *= 2 {
@@ -162,7 +162,7 @@ func (s *Stand) Late(t testing.TB, c *gateways.Client, typ, key string) uint64 {
 	}
 }
 
-// Pending is how many requests the service has and has not settled.
+// Pending returns how many requests the service has taken but not settled.
 func (s *Stand) Pending(t testing.TB) int64 {
 	t.Helper()
 	p, err := s.RDB.XPending(t.Context(), s.Topic, "service").Result()

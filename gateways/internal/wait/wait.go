@@ -21,8 +21,7 @@ func For(ctx context.Context, d time.Duration) bool {
 }
 
 // Backoff returns growing delays between attempts: each is twice the one before, from first to
-// last, with a random deviation of up to half, so that callers which failed together do not retry
-// together.
+// last. A random deviation of up to half spreads the retries of callers that failed together.
 func Backoff(first, last time.Duration) *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{
 		InitialInterval:     first,

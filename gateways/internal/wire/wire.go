@@ -22,7 +22,7 @@ type Opaque struct{ redisio.Codec[[]byte] }
 // ContentType returns "".
 func (Opaque) ContentType() string { return "" }
 
-// Native reads and writes native entries whose bodies are already encoded.
+// Native reads and writes native entries with bodies that are already encoded.
 var Native = redisio.Native[[]byte](Opaque{redisio.Bytes()})
 
 // PutHeaders adds headers to an envelope, except reserved ones, which begin with a colon.
