@@ -23,8 +23,8 @@ import (
 // Tests named after defects of streamerson for Node that clients could share; see
 // defects_list_test.go of package source.
 
-// Each read asked for what comes from now on: what came between two reads was lost. A reply comes
-// here while its client does not read.
+// Each read started at the end of the stream, so entries written between two reads were lost. Here
+// a reply is written while its client does not read.
 func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 	s := redistest.Start(t)
 	w := rig.Wired{Stand: &rig.Stand{RDB: s.Client(t), Topic: "topic"}, Wire: gateways.StreamersonV1{}}
@@ -48,7 +48,7 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 			answered <- err
 		}()
 		redistest.Soon(t, "the request", func() bool { return w.RDB.XLen(t.Context(), w.Requests()).Val() == n+1 })
-		// All its connections end, so that it surely is between two reads.
+		// Closing all its connections ensures that the client is between two reads.
 		w.RDB.ClientKillByFilter(t.Context(), "type", "normal", "skipme", "yes")
 		answer(n + 1)
 		if err := <-answered; err != nil {
@@ -57,9 +57,9 @@ func TestD15_RepliesBetweenReadsAreSeen(t *testing.T) {
 	}
 }
 
-// A listener and a promise leaked with each read.
+// Each read leaked a listener and a promise.
 func TestD19_CallsLeaveNothingBehind(t *testing.T) {
-	// one after the other: the process is looked at
+	// not parallel, because the test measures the process
 	for _, wire := range []gateways.Wire{nil, gateways.StreamersonV1{}} {
 		w := rig.Wired{Stand: rig.NewStand(t), Wire: wire}
 		w.Serve(t, gateways.ServiceConfig{Answers: -1}, func(svc *gateways.Service) {
@@ -100,8 +100,8 @@ func TestD19_CallsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// The original kept timed-out calls forever and replies to other calls for six seconds. An error
-// without a call ended its process.
+// Streamerson for Node kept timed-out calls forever and replies to other calls for six seconds. An
+// error without a call ended its process.
 func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -155,7 +155,7 @@ func TestD20_TimedOutCallsAreForgotten(t *testing.T) {
 	})
 }
 
-// In the original, a failed write was an unhandled rejection, and the stream was stuck.
+// In streamerson for Node, a failed write was an unhandled rejection, and the stream was stuck.
 func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -187,8 +187,8 @@ func TestD22_FailedWritesAreErrorsOfTheirCalls(t *testing.T) {
 	}
 }
 
-// The original hung forever when it connected while Redis was down. It gave up reconnecting after
-// three tries.
+// Streamerson for Node hung forever when it connected while Redis was down. It gave up reconnecting
+// after three tries.
 func TestD23_ConnectingEnds(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -223,7 +223,7 @@ func TestD23_ConnectingEnds(t *testing.T) {
 	}
 }
 
-// Each instance read the replies of all, and each route had two connections.
+// Each instance read the replies of all instances, and each route had two connections.
 func TestD25_RepliesGoToTheirClient(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
@@ -247,7 +247,7 @@ func TestD25_RepliesGoToTheirClient(t *testing.T) {
 		added = append(added, int(w.RDB.XInfoStream(t.Context(), key).Val().EntriesAdded))
 	}
 	slices.Sort(added)
-	if diff := cmp.Diff([]int{1 + 10, 1 + 20}, added); diff != "" { // a mailbox begins with an entry
+	if diff := cmp.Diff([]int{1 + 10, 1 + 20}, added); diff != "" { // a new mailbox has one entry
 		t.Errorf("replies in each mailbox (-want +got):\n%s", diff)
 	}
 	before := connections()

@@ -24,7 +24,8 @@ import (
 // Tests named after defects of streamerson for Node that services could share; see
 // defects_list_test.go of package source.
 
-// Every message was sent as a "resp", whatever it was to be: examples got no answer but a timeout.
+// Every message was sent with the type "resp", whatever its type, so the calls of the examples
+// timed out.
 func TestD1_TypesReachTheirHandlers(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -47,7 +48,7 @@ func TestD1_TypesReachTheirHandlers(t *testing.T) {
 	})
 }
 
-// A service behind their gateways can tell what a "resp" stands for.
+// A service behind their gateways can configure which type a "resp" means.
 func TestD1_RespHasAnAlias(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -67,7 +68,7 @@ func TestD1_RespHasAnAlias(t *testing.T) {
 	}
 }
 
-// In the original, a one-way consumer stopped for good after sixteen messages.
+// In streamerson for Node, a one-way consumer stopped for good after sixteen messages.
 func TestD2_OneWayServiceGoesOn(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -88,8 +89,8 @@ func TestD2_OneWayServiceGoesOn(t *testing.T) {
 	})
 }
 
-// In the original, a handler that returned nothing blocked the consumer at its first message. So
-// did a type without a handler.
+// In streamerson for Node, a handler that returned nothing blocked the consumer at its first
+// message. So did a type without a handler.
 func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -120,7 +121,7 @@ func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 	})
 }
 
-// A handler that failed ended its consumer, and its caller was told nothing.
+// A failing handler ended its consumer, and its caller received no error.
 func TestD4_ErrorsAreAnswered(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -153,8 +154,8 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 	})
 }
 
-// The original acknowledged a message without a handler, and so lost it. Here, it is answered if a
-// caller waits (see D3), and becomes a dead letter otherwise.
+// Streamerson for Node acknowledged a message without a handler, and so lost it. Here, it is
+// answered if a caller waits (see D3), and becomes a dead letter otherwise.
 func TestD8_UnhandledIsNotLost(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -173,8 +174,8 @@ func TestD8_UnhandledIsNotLost(t *testing.T) {
 	})
 }
 
-// In the original, routes that were added while others were read lost their first requests: one of
-// two routes, two of four.
+// In streamerson for Node, routes that were added while others were read lost their first requests:
+// one of two routes, two of four.
 func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -201,7 +202,7 @@ func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 		another := rig.Wired{
 			Stand: &rig.Stand{RDB: w.RDB, Topic: w.Topic + "-2"},
 			Wire:  w.Wire,
-		} // a topic that comes later
+		} // a topic that is added later
 		another.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 			gateways.Handle(svc, "late", func(context.Context, string) (int, error) { return 9, nil })
 		})
@@ -214,7 +215,7 @@ func TestD11_FirstRequestsAreNotLost(t *testing.T) {
 	})
 }
 
-// One entry that could not be decoded ended its reader, with what was behind it in the batch.
+// One entry that could not be decoded ended its reader. The rest of the batch was lost.
 func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -233,7 +234,7 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 		case 2:
 			slots[3] = "{" // no headers
 		case 3:
-			slots[7] = "{" // no JSON: that is the handler's affair, which says so
+			slots[7] = "{" // not JSON: the handler reports that
 		case 4:
 			slots = slots[:4] // no entry of v1
 		}
@@ -261,7 +262,8 @@ func TestD16_PoisonHurtsNobodyElse(t *testing.T) {
 	}
 }
 
-// The original never trimmed the streams of requests and replies. They grew until Redis was full.
+// Streamerson for Node never trimmed the streams of requests and replies. They grew until Redis was
+// full.
 func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{MaxReplies: 100}} {
@@ -293,7 +295,7 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 			for _, key := range []string{w.Requests(), replies} {
 				redistest.Soon(t, key+" is short", func() bool {
 					n := w.RDB.XLen(t.Context(), key).Val()
-					if n > 400 { // it is trimmed as it is written to, or looked after
+					if n > 400 { // it is trimmed by writes, or by regular maintenance
 						_, _ = call(t.Context(), "x")
 					}
 					return n <= 400
@@ -303,7 +305,7 @@ func TestD18_RequestsAndRepliesAreBounded(t *testing.T) {
 	}
 }
 
-// Requests with IDs of their own, as those that FireAndForget sends, are trimmed like others.
+// Requests with their own IDs, such as those of FireAndForget, are trimmed like others.
 func TestD18_RequestsWithIDsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -352,7 +354,7 @@ func TestD18_RequestsSentAheadAreBounded(t *testing.T) {
 	redistest.Soon(t, "the stream is short", func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() <= 400 })
 }
 
-// Handlers ran one after the other, without a choice, nor order for a key.
+// Handlers always ran one after the other, and there was no order by key.
 func TestD26_HandlersRunAtOnce(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -378,7 +380,7 @@ func TestD26_HandlersRunAtOnce(t *testing.T) {
 	})
 }
 
-// The other half of it: what has a key may keep its order, while others go on.
+// The other half: requests with the same key may keep their order, while others run.
 func TestD26_OrderIsByKey(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -415,7 +417,7 @@ func TestD26_OrderIsByKey(t *testing.T) {
 	})
 }
 
-// disconnect() dropped the handlers that ran, and replies that were not flushed.
+// disconnect() dropped running handlers and unflushed replies.
 func TestD27_WhatRunsIsAnswered(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -468,7 +470,7 @@ func TestD27_WhatRunsIsAnswered(t *testing.T) {
 	})
 }
 
-// Whole payloads stood in the log, which was on by default.
+// The log contained whole payloads, and was on by default.
 func TestD28_LogsHoldNoPayloads(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {

@@ -14,7 +14,8 @@ import (
 // Tests named after defects of streamerson for Node that topics could share; see
 // defects_list_test.go of package source.
 
-// Readers, writers and acks of a shard each had another key. Here it is one, in any of the three spellings.
+// Readers, writers and acks of a shard used different keys. Here all use the same key, in each of
+// the three spellings.
 func TestD17_ShardsAreOneKey(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -43,7 +44,8 @@ func TestD17_ShardsAreOneKey(t *testing.T) {
 	}
 }
 
-// A subtopic of a topic that was made from a string lost its namespace, so that those of two applications were one.
+// A subtopic of a topic created from a string lost its namespace, so two applications shared the
+// same subtopic.
 func TestD24_SubtopicsKeepTheirNamespace(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

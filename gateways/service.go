@@ -51,11 +51,12 @@ type ServiceConfig struct {
 	// CodeReplyTooLarge instead of a larger one. Defaults to 1 MiB. The maximum is 256 MiB.
 	MaxReply int
 	// MailboxBytes is the most memory that the unread replies of one client take in Redis, for
-	// example when the client hangs. Beyond it the service drops the oldest replies, logs a warning
-	// and counts them in Stats. Their calls time out. A mailbox is measured when a sixteenth of
-	// MailboxBytes was written to it, on average. Defaults to 64 MiB, or to two replies of MaxReply
-	// if that is more. Negative disables the limit; then only the number of replies is limited, to
-	// 16,384. The replies of StreamersonV1 have the limit of that wire instead.
+	// example when the client hangs. Beyond it the service drops the oldest replies and logs a
+	// warning. Their calls time out, and Stats has their number. A mailbox is measured when a
+	// sixteenth of MailboxBytes was written to it, on average. Defaults to 64 MiB, or to two
+	// replies of MaxReply if that is more. Negative disables the limit; then only the number of
+	// replies is limited, to 16,384. The replies of StreamersonV1 have the limit of that wire
+	// instead.
 	MailboxBytes int64
 	// Lease, MaxDeliveries, DeadKey and Wait are those of source.StreamConfig. They apply to
 	// requests without a reply, and to those of processes that died.

@@ -41,7 +41,7 @@ type Request struct {
 	// Attempt is the number of the delivery, starting at 1.
 	Attempt int
 	// Timeout limits a call, in addition to its context's deadline. Defaults to the client's. It is
-	// 0 in handlers, whose context has the caller's deadline.
+	// 0 in handlers, because their context has the caller's deadline.
 	Timeout time.Duration
 
 	window int    // of a streamed reply; 0 for a single one

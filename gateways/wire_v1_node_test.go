@@ -27,21 +27,21 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// These tests talk to @streamerson/core 0.0.19, the last version of streamerson for Node that npm
-// has, in processes of its own. It is older than the head of its repository, by which the rest of
-// this package goes. What differs, as far as it matters here:
+// These tests run @streamerson/core 0.0.19, the last version of streamerson for Node on npm, in
+// separate processes. It is older than the head of its repository, which the rest of this package
+// follows. The differences that matter here:
 //
 //   - dispatch writes the type that it is given. At the head everything is of type "resp", here
 //     only what write streams write: so these are what RespAs is tried on.
 //   - Reads have no COUNT, and commands are not pipelined by themselves.
 //   - A data source without a logger prints all payloads.
 //
-// The same on both sides, and seen here: reads start at "$", so a test waits until they block; the
-// shard of a dispatch is at the end of both keys, and not in the destination that it names; a write
-// stream stops for good at a payload that JavaScript takes for false.
+// Both versions behave as follows. Reads start at "$", so a test waits until they block. The shard
+// of a dispatch is at the end of both keys, but not in the destination that it names. A write
+// stream stops for good at a payload that is falsy in JavaScript.
 //
-// Its consumer and its gateways are not on npm, or do not run; what they write and expect is in
-// TestStreamersonV1Answers.
+// Its consumer and its gateways are not on npm, or do not run. TestStreamersonV1Answers has what
+// they write and expect.
 
 // peerModules installs the package, in the versions of its lock file, into a cache folder, once for a machine.
 func peerModules(t *testing.T) string {
@@ -66,8 +66,8 @@ func peerModules(t *testing.T) string {
 	if _, err := os.Stat(modules); err == nil {
 		return modules
 	}
-	// It is made beside its place, and moved when it is whole: several tests, or a machine that
-	// stops, leave no half of it.
+	// The folder is installed under a temporary name and renamed when complete. So concurrent tests
+	// or a crash leave no partial folder.
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -321,13 +321,13 @@ func TestStreamersonV1NodeWorks(t *testing.T) {
 	}
 }
 
-// Whatever our sink writes goes through a pipe of theirs, which a payload that JavaScript takes for
-// false used to stop, and our source reads it at its end.
+// Their pipe forwards all values of our sink, and our source reads them at its end. Values that are
+// falsy in JavaScript used to stop the pipe.
 func TestStreamersonV1NodePipes(t *testing.T) {
 	s := rig.NewStand(t)
 	startPeer(t, s, "pipe")
 	values := []any{nil, false, 0.0, "", dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
-	// What was text to them is a JSON string behind them.
+	// Payloads that they handle as text arrive as JSON strings.
 	want := []any{"null", "false", "0", `""`, dict{}, []any{}, true, 1.5, "text", dict{"name": "Ada"}}
 	format := streamersonv1.Format(redisio.JSON[any]())
 	out := sink.Stream(s.RDB, sink.StreamConfig[any]{Key: s.V1().Incoming(), Format: format})

@@ -78,9 +78,9 @@ func TestStreamersonV1Call(t *testing.T) {
 	})
 }
 
-// What streamerson for Node sends is answered as it expects: entry for entry, as captured from its
-// gateway, its consumer and its awaiter. The answer goes to the topic's own stream and, of other
-// keys that a request names, to those that are listed.
+// Requests of streamerson for Node are answered as it expects: entry for entry, as captured from
+// its gateway, its consumer and its awaiter. An answer goes to the topic's own stream, or to
+// another key that the request names if that key is listed.
 func TestStreamersonV1Answers(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -230,7 +230,8 @@ func TestStreamersonV1Deadlines(t *testing.T) {
 	}
 }
 
-// What is sent without wanting an answer gets none, and a failure of it is tried again, as of any stream.
+// Messages that want no answer get none. If the handler fails, they are retried, as with any
+// stream.
 func TestStreamersonV1Send(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

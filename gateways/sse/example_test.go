@@ -18,7 +18,7 @@ import (
 // Note is for a user.
 type Note struct{ User, Text string }
 
-// userOf is whatever tells who asks: a session, a token.
+// userOf stands for your authentication, such as a session or a token.
 func userOf(r *http.Request) (string, error) {
 	user, _, ok := r.BasicAuth()
 	if !ok {

@@ -24,7 +24,7 @@ import (
 
 // Config configures SSE. Key or Feed is required; the zero value of the rest is the default.
 type Config struct {
-	// Key is the stream whose events all clients receive.
+	// Key is the stream with the events that all clients receive.
 	Key string
 	// Feed chooses, for each request, which stream and which of its topics the client receives.
 	// Authenticate the client there. Choose the key from known ones: a key taken from the request
@@ -60,9 +60,9 @@ type Config struct {
 	MaxClients int
 	MaxStreams int
 
-	// Origins are the origins whose pages may read the events, such as https://app.example.com, or
-	// "*" for all. Credentials lets them send cookies; it can't be combined with "*". Defaults to
-	// none: only the server's own origin.
+	// Origins are the origins, such as https://app.example.com, from which pages may read the
+	// events, or "*" for all. Credentials lets them send cookies; it can't be combined with "*".
+	// Defaults to none: only the server's own origin.
 	Origins     []string
 	Credentials bool
 	// Log receives faults. Defaults to the warnings and errors of slog.Default, see flow.Logger.
@@ -137,8 +137,8 @@ const (
 // because some client libraries treat each block as an event.
 //
 // A process reads each stream once for all its clients, as long as there are any. When the server
-// stops, the request's context ends and so does the answer (see web.Serve; with other servers call
-// Close). Clients then reconnect elsewhere.
+// stops, the request's context is cancelled and the response ends (see web.Serve; with other
+// servers call Close). Clients then reconnect elsewhere.
 //
 // Browsers reconnect when a connection breaks, but not when the answer is an error: a page should
 // create a new EventSource after 503.
@@ -240,7 +240,7 @@ func (g *Handler) Stats() Stats {
 	return Stats{n, g.pool.Streams(), g.refused.Load(), g.slow.Load(), g.broken.Load()}
 }
 
-// enter counts a client; leave uncounts it.
+// enter adds a client to the number of clients, and leave removes it.
 func (g *Handler) enter() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

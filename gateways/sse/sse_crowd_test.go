@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A hundred clients of whom ten never read: those are cut off, the others get everything, in order.
+// Ten of a hundred clients never read. They are disconnected, and the others receive all events in
+// order.
 func TestSSEManyWhoNeverRead(t *testing.T) {
 	t.Parallel()
 	const readers, sleepers, events = 90, 10, 60

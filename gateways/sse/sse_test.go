@@ -85,7 +85,7 @@ func TestSSEResumes(t *testing.T) {
 	}
 }
 
-// Who comes back after a trim is told what it can't have, and where it goes on.
+// A client that reconnects after a trim receives a gap event, then the remaining events.
 func TestSSETellsGaps(t *testing.T) {
 	t.Parallel()
 	b := rig.NewBoard(t, sse.Config{})
@@ -292,7 +292,7 @@ func TestSSESlowReader(t *testing.T) {
 	}
 }
 
-// gated is a connection whose writes wait until the test lets them through.
+// gated is a connection with writes that block until the test lets them through.
 type gated struct {
 	*httptest.ResponseRecorder
 	began chan struct{} // a write begins

@@ -19,7 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// The gateway's half of the defects of streamerson for Node, see defects_test.go.
+// Tests of defects in the gateway of streamerson for Node, see defects_test.go.
 
 // httpEdge has routes to a service.
 func httpEdge(
@@ -34,7 +34,7 @@ func httpEdge(
 	return mux
 }
 
-// The hello world of the gateway was answered with 500 after three seconds.
+// The gateway's hello world was answered with 500 after three seconds.
 func TestD1_HelloOverHTTP(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -49,7 +49,7 @@ func TestD1_HelloOverHTTP(t *testing.T) {
 	})
 }
 
-// What failed in the worker was a timeout, and so a 500, of its caller.
+// Errors of the worker reached the caller as a timeout, and therefore as 500.
 func TestD4_ErrorsOverHTTP(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -110,7 +110,8 @@ func TestD11_FirstRequestsOverHTTP(t *testing.T) {
 	})
 }
 
-// Timed-out requests were kept for ever. The gateway here says 504, by the route's own timeout, and forgets them.
+// Timed-out requests were kept forever. This gateway answers them with 504 after the route's
+// timeout, and drops them.
 func TestD20_TimeoutsOverHTTP(t *testing.T) {
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		c := w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire, MaxInFlight: 2})

@@ -179,7 +179,7 @@ func ExampleServe() {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /healthz", web.Healthy())
-	go func() { // somebody asks, and then presses Ctrl-C
+	go func() { // a client sends a request, then the user presses Ctrl-C
 		defer stop()
 		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		r, err := c.Get("http://" + l.Addr().String() + "/healthz")

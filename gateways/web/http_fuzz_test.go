@@ -13,8 +13,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 )
 
-// FuzzHTTPRequest looks at what becomes of a request of HTTP: what is not refused is one value of
-// JSON, whose id is that of the path.
+// FuzzHTTPRequest checks what requests are made of HTTP requests: unless it is refused, the body is
+// one JSON value, with the id of the path.
 func FuzzHTTPRequest(f *testing.F) {
 	f.Add("42", "limit=3&tag=a&tag=b", `{"title":"x"}`)
 	f.Add("a/b", "", "")
@@ -76,7 +76,7 @@ func sameID(t *testing.T, body []byte, id string) {
 	}
 }
 
-// BenchmarkCheckJSON is what refusing hostile JSON costs, for a body of 100 B.
+// BenchmarkCheckJSON measures the check for hostile JSON, with a body of 100 B.
 func BenchmarkCheckJSON(b *testing.B) {
 	body := []byte(
 		`{"customer":"c-1042","items":[{"sku":"a-17","n":2},{"sku":"b-3","n":1}],"note":"please ring twice, ok"}`,

@@ -252,7 +252,7 @@ func closed(t *testing.T, c net.Conn) string {
 	return string(b)
 }
 
-// Slowloris: who dribbles headers is cut off, and others are served meanwhile.
+// Slowloris: clients that send headers very slowly are disconnected. Others are served meanwhile.
 func TestSlowloris(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -314,7 +314,7 @@ func TestOversizedBodies(t *testing.T) {
 	}
 }
 
-// What is too long for Redis, by the client's own bound, is 413 too.
+// A body above the client's MaxPayload is answered with 413 too.
 func TestBodyTooLongForTheClient(t *testing.T) {
 	s := rig.NewStand(t)
 	h := web.HTTP(s.Client(t, gateways.ClientConfig{MaxPayload: 100}), "echo")
@@ -365,7 +365,7 @@ func TestSlowCallWithABody(t *testing.T) {
 	}
 }
 
-// A reader of replies that does not read is cut off, and holds nobody up.
+// A client that does not read its response is disconnected, and does not delay others.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 1)
@@ -391,7 +391,7 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// A caller that goes away cancels its handler, far away.
+// If a caller disconnects, its handler in the service is cancelled.
 func TestDisconnectCancelsTheHandler(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

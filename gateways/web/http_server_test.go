@@ -129,7 +129,7 @@ func TestServeEndsInOrder(t *testing.T) {
 	}
 }
 
-// Streams, and those who have taken over their connection, are told to end at once.
+// The contexts of streams and of hijacked connections are cancelled at once.
 func TestServeEndsStreams(t *testing.T) {
 	causes := make(chan error, 2)
 	addr, stop := rig.Up(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -169,7 +169,7 @@ func TestServeEndsStreams(t *testing.T) {
 	}
 }
 
-// What does not end has its context cancelled; a call is answered with 503 then.
+// Requests that do not end in time have their context cancelled. A call is then answered with 503.
 func TestServeStopTimeout(t *testing.T) {
 	s := rig.NewStand(t)
 	h := web.HTTP(s.Client(t, gateways.ClientConfig{Timeout: time.Hour}), "nobody")
@@ -185,7 +185,7 @@ func TestServeStopTimeout(t *testing.T) {
 	}
 }
 
-// A handler that heeds nothing is cut off, and the error says so.
+// A handler that ignores its context is abandoned, and Serve returns an error.
 func TestServeCutsOff(t *testing.T) {
 	t.Parallel()
 	began, finish := make(chan struct{}), make(chan struct{})

@@ -320,10 +320,10 @@ func TestHTTPOverloaded(t *testing.T) {
 	}
 }
 
-// inFlight has something asked beside the test, and waits until it is in the stream of requests.
+// inFlight sends a request in another goroutine, and waits until it is in the stream of requests.
 func inFlight(t *testing.T, s *rig.Stand, ask func()) {
 	t.Helper()
-	go ask() // whose end the test waits for
+	go ask() // the test waits for its end
 	redistest.Soon(t, "the request is in the stream", func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() > 0 })
 }
 

@@ -59,8 +59,8 @@ func Accept(types ...string) Option {
 }
 
 // RawBody passes bodies to the handler byte for byte. It does not parse or check them, and does not
-// merge path and query, which are in the headers only. Use it for webhooks whose signatures cover
-// the bytes, with handlers of HandleFunc. All content types are accepted, unless Accept names some.
+// merge path and query, which are in the headers only. Use it for webhooks with signatures over the
+// bytes, and with handlers of HandleFunc. All content types are accepted, unless Accept names some.
 // ForwardHeaders passes the signature:
 //
 //	web.HTTP(client, "payment", web.RawBody(), web.ForwardHeaders("X-Signature"))

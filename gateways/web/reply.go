@@ -154,7 +154,7 @@ func isAlnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// EndpointStats counts the outcomes of requests.
+// EndpointStats has the numbers of requests by outcome.
 type EndpointStats struct {
 	Answered   uint64 // by the service, or stored with FireAndForget
 	Refused    uint64 // with 400 to 499: by the gateway, or by the service's error

@@ -55,7 +55,7 @@ func HTTP(c *gateways.Client, typ string, opts ...Option) *Endpoint {
 	return e
 }
 
-// Route returns a handler for a type of request whose service handler takes a Q, a struct. Fields
+// Route returns a handler for a type of request. The service's handler takes a Q, a struct. Fields
 // with tags are set from other parts of the request than the body, and the body cannot set them:
 //
 //	type ListBooks struct {
@@ -67,8 +67,8 @@ func HTTP(c *gateways.Client, typ string, opts ...Option) *Endpoint {
 //
 // Tagged fields are strings, numbers, booleans, time.Duration, types with UnmarshalText such as
 // time.Time, pointers to these, and slices of these for repeated parameters. An empty query
-// parameter counts as missing unless the field is a string, because forms send empty fields. All
-// other fields come from the JSON body. If Q has a method Validate() error, it is called; a
+// parameter is treated as missing unless the field is a string, because forms send empty fields.
+// All other fields come from the JSON body. If Q has a method Validate() error, it is called; a
 // *FieldError names the field to the caller. A request that can't be bound is answered with 400, in
 // words that name the field, and nothing is sent.
 //

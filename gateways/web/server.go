@@ -64,7 +64,7 @@ type ServerConfig struct {
 	// StopTimeout is how long running requests may take to end when the server stops. Defaults to
 	// 10 s.
 	StopTimeout time.Duration
-	// TrustedOrigins are other origins, such as https://app.example.com, whose pages may send
+	// TrustedOrigins are other origins, such as https://app.example.com, from which pages may send
 	// requests that change something. Defaults to none: only the server's own origin, see
 	// http.CrossOriginProtection.
 	TrustedOrigins []string

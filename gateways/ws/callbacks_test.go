@@ -547,7 +547,7 @@ func everyMillisecond(after time.Time) time.Time {
 	return after.Truncate(time.Millisecond).Add(time.Millisecond)
 }
 
-// ahead writes an entry whose ID lies in the future: a ticker tells that it waits.
+// ahead writes an entry with an ID in the future: a ticker reports that it waits.
 func ahead(t *testing.T, s *stand) {
 	t.Helper()
 	id := redisio.IDAt(time.Now().Add(time.Hour)).String()

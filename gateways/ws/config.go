@@ -33,12 +33,12 @@ type HubConfig struct {
 	// Authenticate identifies the user during the handshake. By default each session is a user of
 	// its own with a random name.
 	Authenticate Authenticator
-	// Authorize decides who may join a room and send to it. By default everyone may join every
-	// room, and send to the rooms joined.
+	// Authorize allows or refuses joining a room and sending to it. By default every client may
+	// join every room, and send to the rooms it has joined.
 	Authorize Authorizer
-	// Origins are further hosts whose pages may open sockets, such as "app.example.com" or
-	// "https://*.example.com" (see path.Match). Pages of the hub's own host are always allowed; all
-	// others are refused with 403. Defaults to none.
+	// Origins are further hosts, such as "app.example.com" or "https://*.example.com" (see
+	// path.Match). Their pages may open sockets. Pages of the hub's own host are always allowed;
+	// all others are refused with 403. Defaults to none.
 	Origins []string
 
 	// Calls is the client that carries out the calls of sockets. CallTypes lists the types of
@@ -239,10 +239,10 @@ const minSecret = 32
 // with some fields besides it.
 const maxMessage = 1_000_000
 
-// Access returns the rights of the processes of a hub, on a server with ACLs: to append to its
-// events, to read its log and end sockets by it (Disconnect), and to share the secret of the
-// sessions. With Secrets the last is left out. The client in Calls needs the rights of
-// gateways.ClientConfig.Access besides.
+// Access returns the rights of the processes of a hub, on a server with ACLs. They may append to
+// its events, read its log, end sockets through it (Disconnect), and share the secret of the
+// sessions. With Secrets the last right is left out. The client in Calls also needs the rights of
+// gateways.ClientConfig.Access.
 //
 //	rdb.ACLSetUser(ctx, "web", append(ws.HubConfig{}.Access("chat").Rules(), "on", ">password")...)
 //

@@ -13,7 +13,7 @@ func TestParse(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	for _, c := range []struct {
 		name, frame string
-		want        string // in the text of the fault; "" is none
+		want        string // in the text of the fault; "" means no fault
 	}{
 		{"hello", `{"kind":"hello","rooms":["a","b"],"cursor":"0","resume":"x"}`, ""},
 		{"spaces", " {\t\"kind\" :\n \"join\" , \"room\":\"a\" }\r\n", ""},

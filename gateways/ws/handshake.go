@@ -16,11 +16,11 @@ import (
 )
 
 // ServeHTTP upgrades a request to a socket. It returns after the handshake, so middleware around
-// the hub sees only the handshake. A request is refused with 401 by Authenticate, with 403 if it
-// comes from a page of another host, with 503 when the hub is full or not running, and with 400,
-// 405 or 426 if it is not a handshake. A page cannot see the status of a handshake. So if
-// Authenticate or Origins refuses a client that asks for the Subprotocol, the socket is opened and
-// closed at once, with 4000 plus the status: 4401 or 4403.
+// the hub sees only the handshake. A request is refused with 401 by Authenticate, and with 403 if
+// it comes from a page of another host. It is refused with 503 when the hub is full or not running,
+// and with 400, 405 or 426 if it is not a handshake. A page cannot see the status of a handshake.
+// So if Authenticate or Origins refuses a client that asks for the Subprotocol, the socket is
+// opened and closed at once, with 4000 plus the status: 4401 or 4403.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	run, release, problem := h.reserve(r)
 	if run == nil {

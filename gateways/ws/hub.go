@@ -80,8 +80,8 @@ func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
 // Validate reports all mistakes in the arguments of NewHub, without contacting Redis.
 func (h *Hub) Validate() error { return h.err }
 
-// Run runs the hub until ctx is done. Then it tells the sockets to reconnect, finishes what is in
-// flight, and closes them. See flow's Graph.Run.
+// Run runs the hub until ctx is done. Then it asks the sockets to reconnect, finishes requests in
+// flight, and closes the sockets. See flow's Graph.Run.
 func (h *Hub) Run(ctx context.Context) error { return h.Graph().Run(ctx) }
 
 // RunUntilInterrupt runs the hub until Ctrl-C: see flow's Graph.RunUntilInterrupt.

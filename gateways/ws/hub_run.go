@@ -207,9 +207,9 @@ func (r *hubRun) disconnect(ctx context.Context) {
 	}
 }
 
-// dismiss tells the sockets to reconnect, and closes each one when it has no call or message in
-// flight. After three quarters of CloseTimeout the rest is cancelled, early enough for clients to be
-// told.
+// dismiss asks the sockets to reconnect, and closes each one when it has no call or message in
+// flight. After three quarters of CloseTimeout it cancels the rest, early enough to notify the
+// clients.
 func (r *hubRun) dismiss(ctx context.Context) {
 	r.shut()
 	limit := r.hub.cfg.CloseTimeout

@@ -45,10 +45,11 @@ const bearer = "bearer."
 // another one too, for example to pass a token.
 const Subprotocol = "streamerson.v1"
 
-// Token returns the token of a request: from the header Authorization ("Bearer …"), which programs
-// can set; from the subprotocol "bearer.…", which browsers can set and which is not logged; or from
-// the query parameter token, which usually is logged. It returns "" if there is none. Authenticate
-// has to verify it.
+// Token returns the token of a request, or "" if it has no token. Authenticate has to verify the
+// token. It is the first of:
+//   - the header Authorization ("Bearer …"), which programs can set;
+//   - the subprotocol "bearer.…", which browsers can set and which is not logged;
+//   - the query parameter token, which usually is logged.
 func Token(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return token

@@ -11,7 +11,7 @@ import (
 )
 
 // incoming reads the frames of a socket and carries them out. It is owned by the reading goroutine.
-// The hello fixes the fields who and session. Other goroutines read them only after it.
+// The hello sets the session and its user. Other goroutines read these fields only after it.
 type incoming struct {
 	s       *socket
 	who     Identity
@@ -114,8 +114,8 @@ func (in *incoming) dispatch(q *request) *fault {
 	return nil
 }
 
-// pace delays a client that sends more frames than its rate, or whose user sends more bytes than
-// allowed. No further frame is read meanwhile. It returns false when the socket has ended.
+// pace delays a client that sends more frames than its rate, or more bytes than its user may send.
+// No further frame is read meanwhile. It returns false when the socket has ended.
 func (in *incoming) pace(size int) bool {
 	s, limited := in.s, false
 	if !in.allow() {
@@ -159,7 +159,7 @@ func (in *incoming) ponged(context.Context, []byte) {
 	}
 }
 
-// allowControl counts a control frame against the rate, and waits if it is exceeded. It reports
+// allowControl charges a control frame to the rate, and waits if the rate is exceeded. It reports
 // whether it did not have to wait.
 func (in *incoming) allowControl() bool {
 	if in.allow() {

@@ -113,7 +113,7 @@ func TestOutage(t *testing.T) {
 	srv.Pause(t)
 	c.send(say)
 	c.refused("unknown")
-	other.send(map[string]any{"kind": "ping"}) // nobody else waits
+	other.send(map[string]any{"kind": "ping"}) // no other client waits
 	other.want("pong")
 	srv.Resume(t)
 	c.send(say)

@@ -81,7 +81,7 @@ type said struct {
 	Text string `json:"text,omitempty"`
 }
 
-// echo is a worker that tells a room what was said in it, and a user what was said without a room.
+// echo is a worker that sends each message back: to its room, or without a room to its session.
 func (s *stand) echo(t testing.TB) {
 	t.Helper()
 	in := ws.Inbound[said](s.rdb, s.name, source.StreamConfig[ws.Event[said]]{})

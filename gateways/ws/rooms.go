@@ -180,7 +180,7 @@ func (in *incoming) send(q *request) *fault {
 	return nil
 }
 
-// writeFault converts the error of a write. It returns nil if there is none.
+// writeFault converts the error of a write. It returns nil without an error.
 func writeFault(id string, err error) *fault {
 	var large *redisio.TooLargeError
 	var full *writer.StreamFullError

@@ -44,8 +44,8 @@ const maxToken = 512
 func newSession() string { return rand.Text()[:20] }
 
 // scriptSecret has the key of the secrets in KEYS; ARGV is a new secret, then those that this
-// process knows. It creates a secret if there is none, adds the missing ones, and returns all of
-// them, the signing one first. It keeps eight.
+// process knows. It creates a secret if the key has no secret, adds the missing ones, and returns
+// all of them, the signing one first. It keeps eight.
 const scriptSecret = `
 local have, list, seen = redis.call('GET', KEYS[1]) or '', {}, {}
 local function add(s)

@@ -132,7 +132,7 @@ func TestSecurityForgedIdentity(t *testing.T) {
 		c.raw(hello)
 		c.refused("bad_frame")
 	}
-	c.send(map[string]any{"kind": "hello", "resume": root.hi.Resume}) // somebody else's token
+	c.send(map[string]any{"kind": "hello", "resume": root.hi.Resume}) // the token of another user
 	hi := c.want("hello")
 	equal(t, "user", "mallory", hi.User)
 	if hi.Session == root.hi.Session || hi.Resumed {

@@ -126,7 +126,7 @@ var byeFrame = (&reply{Kind: "bye", Code: codeClosing, Message: "server shutting
 
 const byeReason = "going away"
 
-// leave tells the client to reconnect, and closes the socket as soon as no request is in flight.
+// leave asks the client to reconnect, and closes the socket as soon as no request is in flight.
 func (s *socket) leave() {
 	if s.leaving.CompareAndSwap(false, true) {
 		s.out.add(byeFrame)

@@ -83,7 +83,7 @@ func narrow(conn net.Conn) {
 	}
 }
 
-// upgrade is a ResponseWriter whose Hijack returns a wire with small buffers.
+// upgrade is a ResponseWriter. Its Hijack returns a wire with small buffers.
 type upgrade struct {
 	http.ResponseWriter
 	timeout time.Duration

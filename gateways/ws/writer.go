@@ -36,7 +36,7 @@ func (s *socket) write() {
 				_ = s.conn.Close(t.bye.code, t.bye.reason) // waits at most 5 s for the client's answer
 			}
 			s.kill(errGone)
-			return // the writer counts as running, so that no other one starts
+			return // the writer stays marked as running, so no other one starts
 		}
 		if t.poll {
 			ok = ok && w.writeDeliveries(t.tell)

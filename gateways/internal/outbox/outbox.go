@@ -97,7 +97,7 @@ func (e *Entry) entry() *Entry { return e }
 // wait.
 const MostEvents = 3
 
-// Event is sent to a waiting caller.
+// Event reports the progress of a letter to its caller.
 type Event struct {
 	Kind Kind
 	Err  error // with wrote
