@@ -23,7 +23,7 @@ func TestCallsOverCutConnections(t *testing.T) {
 	callsUnderFaults(t, &rig.Stand{RDB: proxy.Client(t), Topic: redistest.Key(t)}, 100, proxy.ResetAll)
 }
 
-// The server is killed while calls run, and comes back with what was on its disk.
+// The server is killed while calls run, and restarts from its disk.
 func TestCallsOverKilledServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
@@ -33,8 +33,8 @@ func TestCallsOverKilledServer(t *testing.T) {
 	})
 }
 
-// callsUnderFaults has callers call while something is hurt. Each call ends with its own reply or a
-// documented error, and no goroutine is left for a fault.
+// callsUnderFaults runs callers while hurt injects faults. Each call ends with its own reply or a
+// documented error, and the faults leak no goroutine.
 func callsUnderFaults(t *testing.T, s *rig.Stand, faults int, hurt func()) {
 	const callers = 16
 	s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {

@@ -6,8 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// Each client of a topic that is not to see the replies of others gets a user of its own:
-// rdb.ACLSetUser(ctx, "shop", append(need.Rules(), "on", ">password")...).
+// A client that must not read the replies of other clients needs its own user: rdb.ACLSetUser(ctx,
+// "shop", append(need.Rules(), "on", ">password")...).
 func ExampleClientConfig_Access() {
 	need := gateways.ClientConfig{User: "shop"}.Access("orders")
 	for _, s := range need.Selectors {

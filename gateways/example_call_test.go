@@ -23,7 +23,7 @@ type (
 	quote    struct{ Cents int }
 )
 
-// onStand runs an example with a Redis, a service, if there is one, and a client for it.
+// onStand runs an example with a Redis, an optional service, and a client.
 func onStand(topic string, serve func(redis.UniversalClient) *flow.Graph, ask func(context.Context, *gateways.Client)) {
 	server, err := embedded.Start() // or your own Redis
 	if err != nil {
@@ -44,7 +44,8 @@ func onStand(topic string, serve func(redis.UniversalClient) *flow.Graph, ask fu
 	ask(ctx, client)
 }
 
-// A remote call is a function, and an error that the service chose comes back as one to look into.
+// A remote call is a function. Its error gives access to the code and the message that the service
+// chose.
 func ExampleCall() {
 	onStand("prices", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "prices", gateways.ServiceConfig{})
@@ -75,7 +76,7 @@ func ExampleCall() {
 	// true
 }
 
-// As a call is a function, Map takes it.
+// A call is a function, so it can be passed to Map.
 func ExampleCall_pipeline() {
 	onStand("shout", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "shout", gateways.ServiceConfig{})
@@ -97,7 +98,7 @@ func ExampleCall_pipeline() {
 	// C <nil>
 }
 
-// Middleware is around all handlers.
+// Middleware wraps all handlers.
 func ExampleNewService() {
 	onStand("greetings", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "greetings", gateways.ServiceConfig{
@@ -134,7 +135,7 @@ func ExampleNewService() {
 	// 0 <nil>
 }
 
-// Nobody waits for an answer.
+// Send does not wait for an answer.
 func ExampleSend() {
 	noted := make(chan string, 1)
 	onStand("notes", func(rdb redis.UniversalClient) *flow.Graph {
@@ -150,7 +151,8 @@ func ExampleSend() {
 	// buy tea
 }
 
-// An answer of many values: the handler waits while its reader is slow, and ends when the reader does.
+// A streamed answer has many values. The handler blocks while its reader is slow, and ends when the
+// reader stops.
 func ExampleStream() {
 	onStand("numbers", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "numbers", gateways.ServiceConfig{})
@@ -176,7 +178,8 @@ func ExampleStream() {
 	// 9
 }
 
-// A graph of any shape answers requests: here in batches, each request with its own answer, and failures too.
+// A graph of any shape can answer requests. This one handles batches. Each request receives its own
+// answer or error.
 func ExampleReply() {
 	onStand("words", func(rdb redis.UniversalClient) *flow.Graph {
 		asked := gateways.Requests(rdb, "words", source.StreamConfig[string]{})

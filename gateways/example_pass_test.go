@@ -10,7 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// Headers of one request: by a function of it, and those that a context passes on.
+// A function sets headers from the request, and a context passes on others.
 func ExamplePassOn() {
 	onStand("prices", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "prices", gateways.ServiceConfig{})
@@ -26,7 +26,7 @@ func ExamplePassOn() {
 		ctx = gateways.PassOn(
 			ctx,
 			flow.Headers{{Name: gateways.HeaderRequestID, Value: "r7"}},
-		) // those of a message, in a graph
+		) // the headers of a message, in a graph
 		fmt.Println(price(ctx, purchase{"tea"}))
 	})
 	// Output: tea for r7 <nil>

@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// A worker in Go behind a gateway of streamerson for Node, and a client in Go for a worker of Node.
-// Neither side of Node needs to know.
+// A Go worker serves a gateway of streamerson for Node, and a Go client calls a Node worker. The
+// Node side needs no change.
 func ExampleStreamersonV1() {
 	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	defer rdb.Close()

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestExamples sees to it that each exported function is in an Example, and
-// that each Example is run.
+// TestExamples checks that each exported function is used in an Example, and that each Example is
+// run.
 func TestExamples(t *testing.T) {
 	for _, dir := range []string{".", "web", "events", "sse", "ws"} {
 		var exported []string
@@ -61,5 +61,5 @@ func TestExamples(t *testing.T) {
 
 // compileOnly are Examples that can't be run.
 var compileOnly = map[string]bool{
-	"Serve": true, // it is a main, and ends by a signal
+	"Serve": true, // a main that ends on a signal
 }

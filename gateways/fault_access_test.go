@@ -58,7 +58,7 @@ func TestFault_S8_MailboxesOfUsers(t *testing.T) {
 	}
 }
 
-// The wire of streamerson v1 has roles as well. Its clients share one stream of replies.
+// The wire of streamerson v1 supports roles as well. Its clients share one stream of replies.
 func TestFault_S8_RolesOnBothWires(t *testing.T) {
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		server := redistest.Shared(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Events are kept by bytes, not by number alone.
+// Events are limited in bytes, not only in number.
 func TestFault_S1_EventsHaveABudgetOfBytes(t *testing.T) {
 	s := rig.NewStand(t)
 	pub := events.NewPublisher(s.RDB, s.Topic, events.PublisherConfig{MaxBytes: 1 << 20})

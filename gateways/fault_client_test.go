@@ -17,7 +17,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// All calls end at their deadline while Redis hangs: the one that came first and those that queue behind its write.
+// While Redis hangs, all calls end at their deadline: the first one and those queued behind its
+// write.
 func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -57,7 +58,8 @@ func TestFault_G5_CallsEndAtTheirDeadline(t *testing.T) {
 	)
 }
 
-// Where Redis is away calls say so at once, not at their deadline, and go on when it is back.
+// While Redis is unavailable, calls fail at once, not at their deadline. They succeed again when it
+// is back.
 func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -98,8 +100,8 @@ func TestFault_G5_RedisAwayIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-// Requests fill a small server. More are refused at once, those that it has are answered though no
-// reply can be written at first, and then there is room again.
+// Requests fill a small server. Further requests are refused at once. Stored ones are answered,
+// although no reply can be written at first, and then there is room again.
 func TestFault_S1_OutOfMemory(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
@@ -143,7 +145,7 @@ func TestFault_S1_OutOfMemory(t *testing.T) {
 	redistest.Soon(t, "nothing is left of them", func() bool { return s.RDB.XLen(t.Context(), s.Topic).Val() == 0 })
 }
 
-// Answered requests take no memory, however many they were.
+// Answered requests take no memory in Redis, whatever their number.
 func TestFault_S1_AnsweredRequestsAreGone(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--maxmemory", "30mb", "--maxmemory-policy", "noeviction"))
@@ -161,7 +163,7 @@ func TestFault_S1_AnsweredRequestsAreGone(t *testing.T) {
 			t.Fatalf("request %d: %+v", i, got)
 		}
 	}
-	for i := range 60 { // so are replies that were read
+	for i := range 60 { // replies are deleted after reading, too
 		if _, err := gateways.Call[string, string](c, "echo")(t.Context(), large[:len(large)-1000]); err != nil {
 			t.Fatalf("call %d: %v", i, err)
 		}

@@ -27,7 +27,7 @@ func TestFault_G4_ServiceWithAnotherClock(t *testing.T) {
 			t.Parallel()
 			s := rig.NewStand(t)
 			s.RDB.XGroupCreateMkStream(t.Context(), s.Topic, "service", "0")
-			for range 20 { // their time was over when they were added
+			for range 20 { // already expired when added
 				s.RDB.XAdd(t.Context(), redistest.Entry(s.Topic, "data", "x", "type", "echo", "id", "1", "limit", "0"))
 			}
 			opts, stop, up := redistest.Shared(t).Options(), make(chan struct{}), make(chan *gateways.Service, 1)

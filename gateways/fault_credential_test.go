@@ -9,8 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A password that changes on the server some time before it changes here is waited for by what
-// gateways ask of Redis by themselves.
+// The password changes on the server before it changes here. The gateways' own Redis commands wait
+// for the new one.
 func TestFault_D12_GatewaysWaitForACredential(t *testing.T) {
 	srv := redistest.Start(t)
 	admin, rdb := srv.Client(t), srv.User(t, "worker", "~*", "+@all")

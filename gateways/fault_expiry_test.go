@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Messages without an answer expire: services skip what is too old, and count it.
+// Messages without an answer expire too: services skip and count those that are too old.
 func TestFault_S2_MessagesExpire(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

@@ -16,8 +16,8 @@ import (
 
 const killedEnv = "STREAMERSON_TEST_KILLED"
 
-// TestServiceProcess is no test: it is the process of the service that
-// TestFault_G9_KilledServiceIsMissed starts and kills.
+// TestServiceProcess is not a test but the service process that TestFault_G9_KilledServiceIsMissed
+// starts and kills.
 func TestServiceProcess(t *testing.T) {
 	addr, topic, ok := strings.Cut(os.Getenv(killedEnv), " ")
 	if !ok {

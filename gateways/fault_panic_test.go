@@ -24,7 +24,7 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// explosive is a value with methods that panic when it says so.
+// explosive is a value with methods that panic on demand.
 type explosive struct {
 	Say  string `json:"say"`
 	Text bomb   `json:"-"`
@@ -52,7 +52,7 @@ func (e explosive) MarshalJSON() ([]byte, error) {
 	return []byte(`{"say":"` + e.Say + `"}`), nil
 }
 
-// bomb is a text that panics.
+// bomb is a text with methods that panic.
 type bomb string
 
 func (b *bomb) UnmarshalText(text []byte) error {
@@ -63,14 +63,13 @@ func (b *bomb) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A panic in a function that users give to HTTP, SSE or events ended its connection, at best. It is
-// the fault of its request alone:
-// that is answered, and the next one is served.
+// A panic in a user's function for HTTP, SSE or events used to end its connection, at best. Now it
+// fails only its own request, which is answered, and the next one is served.
 func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
 	boom := func(r *http.Request) bool { return r.URL.Query().Get("a") == "boom" }
-	// serves asks a handler for what panics, and then for what does not.
+	// serves sends a handler a request that panics, and then one that does not.
 	serves := func(h http.Handler, bad, good *http.Request) func(*testing.T) {
 		return func(t *testing.T) {
 			if got := rig.Ask(h, bad); got.Status != http.StatusInternalServerError ||
@@ -242,7 +241,7 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	}
 }
 
-// callbacks are the functions that users give: "Type.Field" of exported structs, and "Func
+// callbacks lists the functions that users supply: "Type.Field" of exported structs, and "Func
 // parameter" of exported functions.
 func callbacks(t *testing.T, patterns ...string) (names []string) {
 	t.Helper()

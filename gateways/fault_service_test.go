@@ -17,8 +17,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Replies, errors, headers and parts that are too large are answered with an error at once, and
-// large ones that are allowed get through.
+// Replies, errors, headers and parts that are too large are answered with an error at once. Large
+// ones within the limit are delivered.
 func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
@@ -69,7 +69,7 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 	made, failed := operators.Try(in, func(_ context.Context, n int) (any, error) {
 		switch n {
 		case 0:
-			return func() {}, nil // which no JSON has
+			return func() {}, nil // not representable in JSON
 		case 1:
 			return nil, gateways.Errorf(gateways.CodeConflict, "%s", strings.Repeat("x", 2<<20))
 		}
@@ -87,7 +87,7 @@ func TestFault_G3_RepliesOfAnySizeAreAnswered(t *testing.T) {
 	}
 }
 
-// A limit counts from the entry's id, and no clock of a client travels.
+// A limit is relative to the time of the entry's ID. No time of a client's clock is sent.
 func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -100,7 +100,7 @@ func TestFault_G4_RequestsHaveLimits(t *testing.T) {
 		}
 	}
 	var log rig.LockedBuffer
-	for range 20 { // their time was over when they were added
+	for range 20 { // already expired when added
 		s.RDB.XAdd(t.Context(), redistest.Entry(s.Topic, "data", "x", "type", "x", "id", "1", "limit", "0"))
 	}
 	svc := s.Serve(

@@ -11,8 +11,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// An answer that is kept does not keep what the request was read from: requests may be much larger,
-// and come many at a time.
+// A kept answer does not keep the memory from which its request was read. Requests may be much
+// larger, and are read in batches.
 func TestLedgerLetsRequestsGo(t *testing.T) {
 	l := newLedger(8)
 	read := func(n int) weak.Pointer[byte] {

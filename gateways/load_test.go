@@ -17,15 +17,15 @@ import (
 type queue struct {
 	t       *testing.T
 	clients []*load
-	second  float64 // how many services can take in one
+	second  float64 // how many requests services can take in a second
 	offered float64 // calls of all clients in a second
 
 	lag, taken   int64
-	ready, due   float64 // less than one of them
+	ready, due   float64 // fractions below one
 	step, next   int
 	looks        bool
 	let, refused int
-	longest      time.Duration // that a call that was let in waits
+	longest      time.Duration // the longest wait of an admitted call
 }
 
 func newQueue(t *testing.T, clients int, second float64) *queue {
@@ -36,7 +36,7 @@ func newQueue(t *testing.T, clients int, second float64) *queue {
 	return q
 }
 
-// run offers calls for a while, and tells what became of them in it.
+// run offers calls for a while, and returns their outcome.
 func (q *queue) run(d time.Duration, offered float64) (got queue) {
 	q.let, q.refused, q.longest, q.offered = 0, 0, 0, offered
 	before := q.taken
@@ -91,7 +91,7 @@ func TestLoadOverload(t *testing.T) {
 	}{
 		{1, 2000, 4000, 310 * time.Millisecond, 55 * time.Millisecond},
 		{1, 20_000, 40_000, 310 * time.Millisecond, 55 * time.Millisecond},
-		{1, 2000, 20_000, 2800 * time.Millisecond, 55 * time.Millisecond}, // the overload is detected after three measurements
+		{1, 2000, 20_000, 2800 * time.Millisecond, 55 * time.Millisecond}, // detected after three looks
 		{8, 2000, 4000, 300 * time.Millisecond, 100 * time.Millisecond},
 		{8, 2000, 20_000, 2400 * time.Millisecond, 100 * time.Millisecond},
 		{50, 2000, 4000, 350 * time.Millisecond, 160 * time.Millisecond},
@@ -190,7 +190,7 @@ func TestLoadForgetsOutages(t *testing.T) {
 	}
 }
 
-// Without services, or when the server can't be asked, there is no overload.
+// Without services, or when Redis can't be asked, no call is refused.
 func TestLoadUnknown(t *testing.T) {
 	down := redis.NewClient(
 		&redis.Options{
@@ -240,7 +240,8 @@ func TestLoadUnknown(t *testing.T) {
 	})
 }
 
-// A call that would wait beyond its deadline is refused too, and a client that lets in nothing looks all the same.
+// A call that would wait beyond its deadline is refused too. A client that admits no call still
+// measures.
 func TestLoadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 1, 1000)

@@ -15,8 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// More calls than the service can answer: some are answered, the others refused at once, by a typed error, until it has
-// caught up.
+// With more calls than the service can answer, some are answered. The others are refused at once
+// with a typed error, until the service has caught up.
 func TestOverloadIsRefused(t *testing.T) {
 	s := rig.NewStand(t)
 	s.Serve(
@@ -58,7 +58,7 @@ func TestOverloadIsRefused(t *testing.T) {
 	redistest.Soon(t, "calls are let in again", func() bool { _, err := call(t.Context(), "x"); return err == nil })
 }
 
-// Services that are away are no overload: calls wait for them, and time out.
+// Absent services are not an overload: calls wait for them, and time out.
 func TestServicesAwayAreNoOverload(t *testing.T) {
 	s := rig.NewStand(t)
 	if err := s.RDB.XGroupCreateMkStream(t.Context(), s.Topic, "service", "0").Err(); err != nil {
@@ -82,7 +82,7 @@ func TestServicesAwayAreNoOverload(t *testing.T) {
 	}
 }
 
-// A client that hangs does not fill the server: its mailbox has a cap.
+// A client that hangs does not fill Redis, because its mailbox is bounded.
 func TestMailboxIsCapped(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -108,7 +108,7 @@ func TestMailboxIsCapped(t *testing.T) {
 	}
 }
 
-// A service takes a few requests for each handler that runs at once, unless it is told how many.
+// A service takes a few requests for each concurrent handler, unless the config sets a number.
 func TestServiceTakesAFewForEachHandler(t *testing.T) {
 	key := flow.KeyedBy(func(r gateways.Request) string { return r.Key })
 	for _, test := range []struct {

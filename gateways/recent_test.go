@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The set of what was cancelled early keeps the last ones, and no more than it may.
+// The set of early cancellations keeps the newest ones, up to its limit.
 func TestFault_S9_RecentForgetsTheOldest(t *testing.T) {
 	r := recent{most: 4}
 	has := func(want ...int) {
@@ -31,7 +31,7 @@ func TestFault_S9_RecentForgetsTheOldest(t *testing.T) {
 		t.Error("3 is not removed once")
 	}
 	has(2, 4, 5)
-	r.Add("6") // in the place of 2
+	r.Add("6") // replaces 2
 	has(4, 5, 6)
 	r.Add("3") // in its old place
 	r.Add("7")

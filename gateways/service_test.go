@@ -86,7 +86,7 @@ func TestCallsInParallel(t *testing.T) {
 func TestCallTimesOut(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
-	var began sync.Map // what was asked
+	var began sync.Map // requests that reached the handler
 	svc := s.Serve(t, gateways.ServiceConfig{}, func(svc *gateways.Service) {
 		gateways.Handle(svc, "slow", func(ctx context.Context, q string) (string, error) {
 			began.Store(q, true)
@@ -96,7 +96,7 @@ func TestCallTimesOut(t *testing.T) {
 	})
 	c := s.Client(t, gateways.ClientConfig{})
 	has := func(q string) bool { _, ok := began.Load(q); return ok }
-	for late := 100 * time.Millisecond; !has("late"); late *= 2 { // until the service came to it in time
+	for late := 100 * time.Millisecond; !has("late"); late *= 2 { // until the service took it in time
 		if _, err := gateways.Call[string, string](c, "slow", gateways.Timeout(late))(t.Context(), "late"); !errors.Is(
 			err,
 			gateways.ErrTimeout,
@@ -270,7 +270,8 @@ func TestReplyAfterOperators(t *testing.T) {
 	}
 }
 
-// Of several requests in a batch each gets its own answer, or, if there is one for all of them, all get that.
+// Each request of a batch receives its own answer. A single answer for the batch goes to all of
+// them.
 func TestReplyAfterBatches(t *testing.T) {
 	t.Parallel()
 	const n = 12
@@ -407,7 +408,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// Validate changes nothing: handlers may be registered after it, and not after Graph.
+// Validate changes nothing: handlers may be registered after it, but not after Graph.
 func TestServiceValidateHasNoEffect(t *testing.T) {
 	s := rig.NewStand(t)
 	svc := gateways.NewService(s.RDB, s.Topic, gateways.ServiceConfig{})

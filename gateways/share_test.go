@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// runs counts how often each request was handled, and in which order those of a key were.
+// runs records how often each request was handled, and the order of the requests of each key.
 type runs struct {
 	mu    sync.Mutex
 	times map[string]int
@@ -187,8 +187,8 @@ func TestDrainedServiceAnswers(t *testing.T) {
 	}
 }
 
-// The reply address rides with the message over copies that come together again: here each request
-// is answered by the branch that wants it.
+// The reply address stays with the message when it is copied to branches that are merged again.
+// Each request is answered by the branch that keeps it.
 func TestReplyAfterFanOut(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// diary notes what happens, in order.
+// diary records events in order.
 type diary struct {
 	mu    sync.Mutex
 	lines []string
@@ -134,7 +134,8 @@ func TestFault_O6_AFailureEndsAllInOrder(t *testing.T) {
 	})
 }
 
-// A graph that comes to its end leaves the others running, and Run ends when the last part has.
+// When a graph ends by itself, the other parts keep running. Run returns after the last part has
+// ended.
 func TestFault_O6_FiniteGraphs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -228,8 +229,8 @@ func child() {
 	})
 }
 
-// The first interrupt ends the program in order, what comes with the same key press changes nothing, the second
-// interrupt stops everything at once.
+// The first interrupt ends the program in order. Further signals of the same key press change
+// nothing. The second interrupt stops everything at once.
 func TestFault_O6_Interrupts(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"=1")
@@ -259,7 +260,7 @@ func TestFault_O6_Interrupts(t *testing.T) {
 	signal(os.Interrupt)
 	signal(syscall.SIGTERM)
 	says("ending")
-	<-time.After(250 * time.Millisecond) // from here on it is another key press
+	<-time.After(250 * time.Millisecond) // later signals are another key press
 	signal(os.Interrupt)
 	says("handler cancelled")
 	for lines.Scan() {

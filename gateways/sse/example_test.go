@@ -50,7 +50,7 @@ func ExampleNew() {
 }
 
 func ExampleServeStream() {
-	// What gateways.Stream[Range, int](client, "count") returns.
+	// Stands for the result of gateways.Stream[Range, int](client, "count").
 	count := func(ctx context.Context, from, to int) iter.Seq2[int, error] {
 		return func(yield func(int, error) bool) {
 			for n := from; n <= to && yield(n, nil); n++ {

@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/sse"
 )
 
-// Polyfills say in the query what they had, each in its spelling. One lost 27 of 40 events.
+// Polyfills send their last event ID in the query, each with another name. One lost 27 of 40
+// events.
 func TestFault_G2_ResumeByQuery(t *testing.T) {
 	b := rig.NewBoard(t, sse.Config{From: "0"})
 	var ids []string
@@ -29,7 +30,7 @@ func TestFault_G2_ResumeByQuery(t *testing.T) {
 		"lastEventID=" + ids[3]:                              {"4"},
 		"evs_last_event_id=" + ids[3]:                        {"4"},
 		"a=1&lastEventId=" + ids[2] + "&b=2":                 {"3", "4"},
-		"last-event-id=" + ids[0] + "&lastEventId=" + ids[3]: {"4"}, // the page's, and the polyfill's behind it
+		"last-event-id=" + ids[0] + "&lastEventId=" + ids[3]: {"4"}, // the page's, then the polyfill's
 		"lastEventId=" + ids[3] + "&lastEventId=":            {"4"},
 		"lastEventId=%zz&lasteventid" + "=" + ids[3]:         {"4"},
 		"lastEvent=" + ids[3]:                                {"0", "1", "2", "3", "4"},
@@ -53,9 +54,9 @@ func TestFault_G2_StreamsByQuery(t *testing.T) {
 	}
 }
 
-// Some client libraries take each block for an event, and fail at one without data. The gateway
-// sends no such block: retry is in the
-// block of the first event, a heartbeat is a comment without an empty line, and an event moves the ID on.
+// Some client libraries treat each block as an event, and fail at one without data. The gateway
+// sends no such block. retry is in the block of the first event, a heartbeat is a comment without
+// an empty line, and an event advances the ID.
 func TestFault_G2_EachBlockIsAnEvent(t *testing.T) {
 	var feed sse.Feed
 	b := rig.NewBoard(t, sse.Config{Heartbeat: time.Millisecond,
@@ -91,7 +92,7 @@ func TestFault_G2_EachBlockIsAnEvent(t *testing.T) {
 	}
 }
 
-// A client that says it had something still to come gets what comes from now on, and is told.
+// A client with a cursor in the future receives new events, after a gap event.
 func TestFault_S7_CursorsOfTheFuture(t *testing.T) {
 	b := rig.NewBoard(t, sse.Config{})
 	top := b.Add(t, "n", "", "0")

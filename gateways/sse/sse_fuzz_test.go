@@ -7,7 +7,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// parsed reads a stream of events as the HTML standard has it, line breaks of all three kinds and all.
+// parsed reads a stream of events as in the HTML standard, with all three kinds of line breaks.
 func parsed(text string) (events [][3]string) {
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	var id, typ string
@@ -32,7 +32,7 @@ func parsed(text string) (events [][3]string) {
 	return events
 }
 
-// Whatever an entry says, clients see one event of it, with its ID, type and data, or none.
+// For any entry, clients receive one event with its ID, type and data, or no event.
 func FuzzSSEEvent(f *testing.F) {
 	for _, seed := range [][2]string{{"note", "a\nb"}, {"", ""}, {"x\ny", "z"}, {"gap", "{}"}, {" lead", " lead"}, {"ok", "a\r\rid: 1\r\n\r\n"}, {"\xff", "\xff\x00"}} {
 		f.Add(seed[0], seed[1])

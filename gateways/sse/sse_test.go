@@ -127,7 +127,7 @@ func TestSSEForgedIDs(t *testing.T) {
 	}
 }
 
-// A client gets the topics that its feed says, and nothing else; topics are the keys of events.
+// A client receives only the topics of its feed. Topics are the keys of events.
 func TestSSEFeeds(t *testing.T) {
 	t.Parallel()
 	var key string
@@ -210,7 +210,7 @@ func TestSSEInjection(t *testing.T) {
 	}
 }
 
-// A silent connection has heartbeats, which move the ID on past what was for others.
+// A silent connection receives heartbeats. They advance the ID past the events of other clients.
 func TestSSEHeartbeats(t *testing.T) {
 	t.Parallel()
 	var key string
@@ -274,7 +274,7 @@ func TestSSETooMany(t *testing.T) {
 	}
 }
 
-// A client that does not read is cut off, and costs no more than its queue.
+// A client that does not read is disconnected, and holds no more than its queue.
 func TestSSESlowReader(t *testing.T) {
 	t.Parallel()
 	b := rig.NewBoard(t, sse.Config{WriteTimeout: 50 * time.Millisecond, Queue: 4})
@@ -318,7 +318,7 @@ func TestSSEOverflow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := rig.NewBoard(t, sse.Config{Overflow: test.policy, Queue: 4})
-			watch := rig.Subscribe(t, b.URL) // reads all: what it has the other could have too
+			watch := rig.Subscribe(t, b.URL) // reads all events, so the other client could have them too
 			b.Live(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			w := &gated{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
@@ -330,7 +330,7 @@ func TestSSEOverflow(t *testing.T) {
 			<-w.began
 			w.pass <- struct{}{}
 			b.Add(t, "n", "", "0")
-			<-w.began // and the first is on its way
+			<-w.began // the first event is being written
 			watch.Data(1)
 			for i := range 9 {
 				b.Add(t, "n", "", fmt.Sprint(i+1))
@@ -338,7 +338,7 @@ func TestSSEOverflow(t *testing.T) {
 			}
 			var got []string
 			for len(got) < len(test.want) {
-				w.pass <- struct{}{} // nothing is written from here on until it passes again
+				w.pass <- struct{}{} // nothing is written until the next pass
 				select {
 				case <-w.began:
 				case <-served:
@@ -492,7 +492,7 @@ func TestSSEHTTP2(t *testing.T) {
 	c := rig.SubscribeBy(t, &http.Client{Transport: tr}, srv.URL)
 	b.Add(t, "n", "", "0")
 	c.Data(1)
-	for c.Beats < 2 { // longer than WriteTimeout: silence is no slowness
+	for c.Beats < 2 { // longer than WriteTimeout: a silent client is not slow
 		line, err := c.Lines.ReadString('\n')
 		if err != nil {
 			t.Fatal(err)
@@ -508,7 +508,7 @@ func TestSSEHTTP2(t *testing.T) {
 	c.End()
 }
 
-// When a server stops its clients go on elsewhere, where they were.
+// When a server stops, its clients resume at another server.
 func TestSSEGoesOnElsewhere(t *testing.T) {
 	t.Parallel()
 	b := rig.NewBoard(t, sse.Config{})

@@ -47,8 +47,8 @@ const Subprotocol = "streamerson.v1"
 
 // Token returns the token of a request, or "" if it has no token. Authenticate has to verify the
 // token. It is the first of:
-//   - the header Authorization ("Bearer …"), which programs can set;
-//   - the subprotocol "bearer.…", which browsers can set and which is not logged;
+//   - the header Authorization ("Bearer …"), for programs;
+//   - the subprotocol "bearer.…", for browsers, which is not logged;
 //   - the query parameter token, which usually is logged.
 func Token(r *http.Request) string {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {

@@ -9,7 +9,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
-// A password that changes on the server some time before it changes here is waited for.
+// The password changes on the server before it changes here. Writes wait for the new one.
 func TestFault_D12_OutboxWaitsForACredential(t *testing.T) {
 	srv := redistest.Start(t)
 	admin, rdb := srv.Client(t), srv.User(t, "worker", "~*", "+@all")

@@ -8,7 +8,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// Retry-After is the time of the error, in whole seconds, and one at the least.
+// Retry-After is the delay of the error in whole seconds, and at least one.
 func TestRetryAfterIsOfTheError(t *testing.T) {
 	for after, want := range map[time.Duration]string{100 * time.Millisecond: "1", time.Second: "1",
 		2100 * time.Millisecond: "3", 30 * time.Second: "30"} {

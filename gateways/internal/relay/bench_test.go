@@ -10,7 +10,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// crowd is a relay with listeners to one topic, and as many to others, without a server.
+// crowd is a relay without a server. It has listeners to one topic, and as many to others.
 func crowd(t testing.TB, n int) (*Relay[string], []*Listener[string]) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}) // never asked
 	t.Cleanup(func() { rdb.Close() })
@@ -36,7 +36,7 @@ func crowd(t testing.TB, n int) (*Relay[string], []*Listener[string]) {
 	return r, ls
 }
 
-// step delivers one entry to all, and has all of them take it.
+// step delivers one entry to all listeners, and makes all of them take it.
 func step(t testing.TB, r *Relay[string], ls []*Listener[string], list []record[string], n *readResult) {
 	list[0].id = list[0].id.Next()
 	r.dispatch(n, list)

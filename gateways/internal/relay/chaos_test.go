@@ -18,7 +18,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// model is what was written, in order.
+// model has the written entries, in order.
 type model struct {
 	mu      sync.Mutex
 	entries []written
@@ -114,7 +114,7 @@ func TestChaos(t *testing.T) {
 				}
 				batch, ids = append(batch, w), append(ids, pipe.XAdd(context.Background(), args))
 			}
-			m.add(func() []written { // listeners may have them before we know their IDs
+			m.add(func() []written { // listeners may receive them before the test knows their IDs
 				if _, err := pipe.Exec(context.Background()); err != nil {
 					t.Error(err)
 				}
@@ -154,7 +154,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// client is one that listens, breaks off, and resumes.
+// client listens, disconnects and resumes.
 type client struct {
 	t        *testing.T
 	r        *relay.Relay[string]
@@ -162,15 +162,16 @@ type client struct {
 	rng      *rand.Rand
 	overflow relay.Overflow
 	topic    int
-	at       redisio.ID // its cursor, as it remembers it
-	fresh    bool       // it has heard nothing yet since it began at the beginning
+	at       redisio.ID // its last cursor
+	fresh    bool       // it started at the beginning and has received nothing yet
 	items    int
-	covered  int // entries it missed and was told of
+	covered  int // missed entries that gaps reported
 }
 
 func (c *client) wants(w written) bool { return c.topic == 4 || w.topic == c.topic }
 
-// expect checks that nothing of what the client wants lies between its cursor and to, and moves it there.
+// expect checks that no entry for the client lies between its cursor and to, and moves the cursor
+// there.
 func (c *client) expect(who int, end redisio.ID, strict bool) int {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
@@ -210,7 +211,8 @@ func (c *client) run(who int) {
 	}
 }
 
-// session ends when the client breaks off, or, then over is true, when it has all there is.
+// session ends when the client disconnects, or when it has received everything. over is true in the
+// second case.
 func (c *client) session(ctx context.Context, l *relay.Listener[string], who int) (over bool) {
 	for range 1 + c.rng.IntN(60) {
 		written := false

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A cursor is what a client says it had: it may be anything, and is never sent to Redis as it is.
+// A cursor is untrusted input of a client. It is never sent to Redis unchanged.
 func FuzzCursor(f *testing.F) {
 	for _, s := range []string{"", "0", "0-0", "1732360000000-0", "1-", "-", "$", "+", "1732360000000",
 		"18446744073709551615-18446744073709551615", "１-0"} {

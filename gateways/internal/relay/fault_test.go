@@ -28,7 +28,7 @@ func (s *said) has(text string) bool {
 	return strings.Contains(s.b.String(), text)
 }
 
-// A relay and its listeners, those that read history as well, wait for a credential that is late.
+// A relay and its listeners, including those that read history, wait for a late credential.
 func TestFault_D12_RelayWaitsForACredential(t *testing.T) {
 	srv := redistest.Start(t)
 	worker := srv.User(t, "worker", "~*", "+@all")

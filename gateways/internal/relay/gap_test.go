@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// put writes an entry with an ID of its own.
+// put writes an entry with a given ID.
 func (s *stand) put(t testing.TB, id, text string) {
 	t.Helper()
 	err := s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.key, ID: id, Values: []string{"topics", "a", "text",
@@ -153,7 +153,7 @@ func values(b relay.Batch[string]) (v []string) {
 	return v
 }
 
-// Nothing is lost, and nothing is told to be, when Redis was away and nothing was trimmed.
+// After an outage of Redis without a trim, nothing is lost and no gap is reported.
 func TestRedisAway(t *testing.T) {
 	s := newStand(t)
 	p := redistest.StartProxy(t, redistest.Shared(t).Addr())
@@ -174,7 +174,7 @@ func TestRedisAway(t *testing.T) {
 		t,
 		r,
 		relay.Options{Topics: []string{"a"}, From: l.Cursor()},
-	) // it is in memory: Redis need not be there
+	) // it is in memory, so Redis may be down
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Listen(ctx, relay.Options{From: "1-1"}); !errors.Is(err, context.Canceled) {
@@ -235,8 +235,8 @@ func TestFailoverReissuesIDs(t *testing.T) {
 	}
 }
 
-// The same, where the new master has newer entries by the time that the relay is connected to it:
-// only the connection that broke says that something is the matter.
+// As before, but the new master has newer entries by the time the relay connects. Only the broken
+// connection indicates the failover.
 func TestFailoverBehindABrokenConnection(t *testing.T) {
 	s := newStand(t)
 	p := redistest.StartProxy(t, redistest.Shared(t).Addr())

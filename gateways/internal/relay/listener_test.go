@@ -75,7 +75,7 @@ func TestCloseTooSlow(t *testing.T) {
 	}
 }
 
-// A listener that was too slow and lost what it needs to a trim hears of that.
+// A slow listener receives a gap if the entries it still needs were trimmed.
 func TestPauseAndTrim(t *testing.T) {
 	s := newStand(t)
 	cfg := s.config()
@@ -100,7 +100,8 @@ func TestPauseAndTrim(t *testing.T) {
 	}
 }
 
-// Listeners that resume at the same time, as when a gateway has died, share what is in memory, and reads beyond that.
+// Listeners that resume at the same time, for example after a gateway died, share the entries in
+// memory, and reads of older ones.
 func TestHerd(t *testing.T) {
 	for name, recent := range map[string]int{"in memory": 0, "beyond memory": -1} {
 		t.Run(name, func(t *testing.T) {
@@ -201,7 +202,7 @@ func TestCloseEndsNext(t *testing.T) {
 	if _, err := r.Listen(t.Context(), relay.Options{}); !errors.Is(err, relay.ErrClosed) {
 		t.Errorf("listen: %v", err)
 	}
-	l.Add("a") // of no use, and no harm
+	l.Add("a") // useless but harmless
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s2 := newStand(t)
@@ -210,7 +211,7 @@ func TestCloseEndsNext(t *testing.T) {
 	}
 }
 
-// An entry that can't be decoded, or that makes Decode panic, is passed over and counted.
+// An entry that can't be decoded, or that makes Decode panic, is skipped and counted.
 func TestBadEntries(t *testing.T) {
 	s := newStand(t)
 	cfg := s.config()
@@ -289,7 +290,7 @@ func flatten(err error) []error {
 	return []error{err}
 }
 
-// The in-process server knows little of its streams: enough for first runs.
+// The in-process server reports little about its streams. That is enough for first runs.
 func TestEmbedded(t *testing.T) {
 	srv, err := embedded.Start()
 	if err != nil {
@@ -326,7 +327,7 @@ func TestTopicsOfOneEntry(t *testing.T) {
 	}
 }
 
-// A user that may read the stream, but may not ask what it is like, gets what there is.
+// A user that may read the stream, but not inspect it, receives its entries.
 func TestLeastRights(t *testing.T) {
 	srv := redistest.Shared(t)
 	s := newStand(t)

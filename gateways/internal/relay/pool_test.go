@@ -86,7 +86,7 @@ func TestPoolCloses(t *testing.T) {
 	}
 }
 
-// A key that is no stream fails its listeners, and works once it is one.
+// Listeners of a key that is not a stream fail. They work once it is a stream.
 func TestPoolTriesAgain(t *testing.T) {
 	s := newStand(t)
 	p := s.pool(t, nil)

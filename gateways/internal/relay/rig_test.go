@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// stand is a stream of its own.
+// stand is a stream for one test.
 type stand struct {
 	rdb redis.UniversalClient
 	key string
@@ -37,7 +37,7 @@ func (s *stand) config() relay.Config[string] {
 	return relay.Config[string]{Key: s.key, Decode: decode, Block: 20 * time.Millisecond}
 }
 
-// relay makes a relay that runs until the test ends.
+// relay returns a relay that runs until the test ends.
 func (s *stand) relay(t testing.TB, cfg relay.Config[string]) *relay.Relay[string] {
 	t.Helper()
 	r := relay.New(s.rdb, cfg)
@@ -83,7 +83,7 @@ func listen(t testing.TB, r *relay.Relay[string], o relay.Options) *relay.Listen
 	return l
 }
 
-// texts reads items until there are n; gaps are fatal.
+// texts reads n items. A gap is fatal.
 func texts(t testing.TB, l *relay.Listener[string], n int) (got []string) {
 	t.Helper()
 	for len(got) < n {

@@ -16,7 +16,7 @@ type Notice struct {
 	Text string `json:"text"`
 }
 
-// Heard gathers what a subscriber got.
+// Heard collects the events of a subscriber.
 type Heard struct {
 	mu  sync.Mutex
 	got []string
@@ -46,7 +46,7 @@ func (s *Stand) Events(t testing.TB, cfg events.PublisherConfig) *events.Publish
 	return e
 }
 
-// Subscriber runs a graph that hears the notes of a topic.
+// Subscriber runs a graph that receives the notes of a topic.
 func (s *Stand) Subscriber(t testing.TB, cfg events.SubscribeConfig) *Heard {
 	h := &Heard{}
 	Start(t, flow.New("subscriber", flow.To(events.Subscribe[Notice](s.RDB, s.Topic, "note", cfg), sink.Func(h.note))))

@@ -16,7 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// SSEClient is a client of server-sent events, as the standard has it.
+// SSEClient is a client of server-sent events that follows the standard.
 type SSEClient struct {
 	T      testing.TB
 	Status int
@@ -24,11 +24,11 @@ type SSEClient struct {
 	Body   io.ReadCloser
 	Lines  *bufio.Reader
 	Id     string // the last
-	Beats  int    // comments, and events that move the ID on
+	Beats  int    // comments, and events that only advance the ID
 	End    func()
 }
 
-// Message is an event that came.
+// Message is a received event.
 type Message struct{ ID, Type, Data string }
 
 // Subscribe connects. Headers are "Name: value".
@@ -161,7 +161,8 @@ func (b *Board) Add(t testing.TB, typ, key, data string) string {
 	return id
 }
 
-// Live waits until the stream is read: what is written from then on is queued for clients, and is no history.
+// Live waits until the stream is read. Later entries are queued for clients rather than read as
+// history.
 func (b *Board) Live(t testing.TB) {
 	t.Helper()
 	redistest.Soon(t, "the stream is read", func() bool {

@@ -23,7 +23,7 @@ type Wired struct {
 	Wire gateways.Wire
 }
 
-// OnBothWires runs a test over this project's own wire, and over that of streamerson v1.
+// OnBothWires runs a test over this project's own wire, and over the wire of streamerson v1.
 func OnBothWires(t *testing.T, test func(t *testing.T, w Wired)) {
 	for name, wire := range map[string]gateways.Wire{"native": nil, "v1": gateways.StreamersonV1{}} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func (w Wired) Client(t testing.TB) *gateways.Client {
 	return w.Stand.Client(t, gateways.ClientConfig{Wire: w.Wire})
 }
 
-// Requests is the key of the requests.
+// Requests returns the key of the requests.
 func (w Wired) Requests() string {
 	if w.Wire == nil {
 		return w.Topic
@@ -58,7 +58,7 @@ func (w Wired) Settled(t testing.TB) {
 	})
 }
 
-// Pairs are the fields of a native entry.
+// Pairs returns the fields of a native entry.
 func Pairs(flat []string) map[string]string {
 	m := make(map[string]string)
 	for p := range slices.Chunk(flat, 2) {
@@ -85,7 +85,7 @@ func (b *LockedBuffer) String() string {
 	return b.b.String()
 }
 
-// Stand is a topic of its own on the shared server.
+// Stand is a topic for one test on the shared server.
 type Stand struct {
 	RDB   *redis.Client
 	Topic string
@@ -95,7 +95,7 @@ func NewStand(t testing.TB) *Stand {
 	return &Stand{redistest.Shared(t).Client(t), redistest.Key(t)}
 }
 
-// Serve runs a service until the test ends. Handlers are registered by the function.
+// Serve runs a service until the test ends. The function registers its handlers.
 func (s *Stand) Serve(t testing.TB, cfg gateways.ServiceConfig, register func(*gateways.Service)) *gateways.Service {
 	t.Helper()
 	svc := gateways.NewService(s.RDB, s.Topic, cfg)
@@ -127,7 +127,7 @@ func Ready(t testing.TB, run *flow.Running) {
 	redistest.Soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
 }
 
-// Client is a client that refuses nothing on a busy machine, unless MaxWait says so.
+// Client returns a client that refuses no calls on a busy machine, unless MaxWait is set.
 func (s *Stand) Client(t testing.TB, cfg gateways.ClientConfig) *gateways.Client {
 	t.Helper()
 	if cfg.MaxWait == 0 {
@@ -199,10 +199,10 @@ func Flat(err error) []error {
 	return []error{err}
 }
 
-// V1 is the stand's topic as streamerson for Node spells it.
+// V1 returns the stand's topic with the keys of streamerson for Node.
 func (s *Stand) V1() streamersonv1.Topic { return streamersonv1.Topic{Namespace: s.Topic} }
 
-// Slots are the entries of a stream, as flat lists.
+// Slots returns the entries of a stream as flat lists.
 func (s *Stand) Slots(t testing.TB, key string) (all [][]string) {
 	t.Helper()
 	entries, err := s.RDB.Do(t.Context(), "xrange", key, "-", "+").Slice()

@@ -19,7 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Seen is what a service was asked.
+// Seen records the requests of a service.
 type Seen struct {
 	mu   sync.Mutex
 	last gateways.Request
@@ -45,7 +45,7 @@ func (s *Seen) Header(name string) string {
 	return v
 }
 
-// Edge is a topic with a service that echoes what it gets as JSON, and a client for routes to it.
+// Edge is a topic with a service that echoes its requests as JSON, and a client for routes to it.
 type Edge struct {
 	*Stand
 	*Seen
@@ -66,14 +66,14 @@ func NewEdge(t testing.TB) *Edge {
 	return e
 }
 
-// Reply is what came back.
+// Reply is a received HTTP response.
 type Reply struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// field is what is wrong, by the JSON of an error.
+// field returns the invalid field that the JSON of an error names.
 func (r Reply) Failure(t testing.TB) problem.Detail {
 	t.Helper()
 	var e problem.Body
@@ -86,7 +86,7 @@ func (r Reply) Failure(t testing.TB) problem.Detail {
 	return e.Error
 }
 
-// Asked is a request, with headers as "Name: value".
+// Asked returns a request with headers given as "Name: value".
 func Asked(method, target, body string, headers ...string) *http.Request {
 	var b io.Reader
 	if body != "" {
@@ -112,7 +112,8 @@ func Ask(h http.Handler, r *http.Request) Reply {
 	return Reply{w.Code, w.Result().Header, w.Body.String()}
 }
 
-// Up serves a handler until the test ends, and returns its address. The function it returns ends it before.
+// Up serves a handler until the test ends, and returns its address. The returned function stops it
+// earlier.
 func Up(t testing.TB, h http.Handler, cfg web.ServerConfig) (addr string, stop func() error) {
 	t.Helper()
 	l, err := web.Listen("localhost:0")
@@ -141,7 +142,7 @@ func UpOn(t testing.TB, l net.Listener, h http.Handler, cfg web.ServerConfig) (a
 	return l.Addr().String(), stop
 }
 
-// Dial opens a connection on which nothing may take longer than half a minute.
+// Dial opens a connection with a deadline of half a minute.
 func Dial(t testing.TB, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -155,7 +156,7 @@ func Dial(t testing.TB, addr string) net.Conn {
 	return c
 }
 
-// Fetch asks a server on a connection of its own.
+// Fetch sends a request on a new connection.
 func Fetch(t testing.TB, r *http.Request) Reply {
 	t.Helper()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
