@@ -43,7 +43,8 @@ import (
 // Its consumer and its gateways are not on npm, or do not run. TestStreamersonV1Answers has what
 // they write and expect.
 
-// peerModules installs the package, in the versions of its lock file, into a cache folder, once for a machine.
+// peerModules installs the package into a cache folder, once per machine, in the versions of its
+// lock file.
 func peerModules(t *testing.T) string {
 	t.Helper()
 	for _, program := range []string{"node", "npm"} {
@@ -109,13 +110,14 @@ func peerModules(t *testing.T) string {
 	return modules
 }
 
-// peer is a process of Node.
+// peer is a Node process.
 type peer struct {
 	in  io.WriteCloser
 	out *bufio.Scanner
 }
 
-// startPeer starts testdata/streamerson/peer.js in a role, and waits until all its reads block. It ends with the test.
+// startPeer starts testdata/streamerson/peer.js in a role, and waits until all its reads block. The
+// process ends with the test.
 func startPeer(t *testing.T, s *rig.Stand, role string) *peer {
 	t.Helper()
 	script, err := filepath.Abs("testdata/streamerson/peer.js")
@@ -184,7 +186,7 @@ func (p *peer) hear(t *testing.T) (v map[string]any) {
 
 type dict = map[string]any
 
-// Their awaiter asks our service.
+// Their awaiter calls our service.
 func TestStreamersonV1NodeAsks(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -214,7 +216,7 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 		{dict{"type": "source", "payload": dict{}, "sourceId": "socket-7"}, dict{"reply": dict{}}},
 		{dict{"type": "shout", "payload": "text"}, dict{"reply": "TEXT"}},
 		{dict{"type": "not", "payload": false}, dict{"reply": true}},
-		{dict{"type": "not", "payload": true}, dict{"reply": "false"}}, // a pipe of theirs would stop at the value
+		{dict{"type": "not", "payload": true}, dict{"reply": "false"}}, // their pipe would stop at the value false
 	} {
 		p.say(t, c.ask)
 		if diff := cmp.Diff(c.want, p.hear(t)); diff != "" {
@@ -234,7 +236,8 @@ func TestStreamersonV1NodeAsks(t *testing.T) {
 	}
 }
 
-// Their write stream, which makes everything a "resp", asks our service; their read stream reads the replies.
+// Their write stream, which sends everything as "resp", calls our service. Their read stream reads
+// the replies.
 func TestStreamersonV1NodeWrites(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -281,7 +284,7 @@ func TestStreamersonV1NodeWrites(t *testing.T) {
 	}
 }
 
-// Our client asks their worker, a pipe of a read stream, a transform and a write stream.
+// Our client calls their worker, a pipe of a read stream, a transform and a write stream.
 func TestStreamersonV1NodeWorks(t *testing.T) {
 	s := rig.NewStand(t)
 	startPeer(t, s, "work")
@@ -354,7 +357,7 @@ func TestStreamersonV1NodePipes(t *testing.T) {
 	}
 }
 
-// One entry that they could not read does not reach them: what is no JSON is refused on our side.
+// Our side refuses values that are not JSON, so they receive no entry that they cannot read.
 func TestStreamersonV1NodeIsSpared(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

@@ -140,7 +140,8 @@ func TestStreamersonV1Answers(t *testing.T) {
 	}
 }
 
-// A client finds its replies in a stream that has many of others, old and new, and such as cannot be read.
+// A client finds its replies in a stream with many replies to other clients, old and new, and some
+// unreadable entries.
 func TestStreamersonV1SharedReplies(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -177,7 +178,8 @@ func TestStreamersonV1SharedReplies(t *testing.T) {
 	}
 }
 
-// A reply that is written the moment the request is there is not missed: where the replies begin is settled before.
+// A reply written right after the request is not missed, because the client sets its start position
+// before sending.
 func TestStreamersonV1EarlyReply(t *testing.T) {
 	s := rig.NewStand(t)
 	for range 4 {
@@ -188,7 +190,7 @@ func TestStreamersonV1EarlyReply(t *testing.T) {
 		if e := s.RDB.XRevRangeN(ctx, s.V1().Incoming(), "+", "-", 1).Val(); len(e) > 0 {
 			last = e[0].ID
 		}
-		go func() { // a worker that is as quick as can be
+		go func() { // the fastest possible worker
 			reply, err := s.RDB.Do(ctx, "xread", "block", 20_000, "streams", s.V1().Incoming(), last).Result()
 			if err == nil {
 				var id string

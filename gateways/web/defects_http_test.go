@@ -19,7 +19,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Tests of defects in the gateway of streamerson for Node, see defects_test.go.
+// Tests named after defects in the gateway of streamerson for Node; see defects_list_test.go of
+// package source.
 
 // httpEdge has routes to a service.
 func httpEdge(
@@ -80,7 +81,7 @@ func TestD4_ErrorsOverHTTP(t *testing.T) {
 	})
 }
 
-// The first requests to routes were lost, one of two or two of four.
+// The first requests to routes were lost: one of two, or two of four.
 func TestD11_FirstRequestsOverHTTP(t *testing.T) {
 	t.Parallel()
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {

@@ -18,8 +18,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Half-sent bodies took what memory there was: 600 of them 693 MB. Now they share a budget, of
-// which small requests have the rest.
+// Half-sent bodies used to take unlimited memory: 600 of them took 693 MB. Now they share a budget,
+// and a part of it is reserved for small requests.
 func TestFault_S5_BodiesHaveABudget(t *testing.T) {
 	t.Parallel()
 	const megabyte, budget = 1 << 20, 4 << 20
@@ -33,14 +33,14 @@ func TestFault_S5_BodiesHaveABudget(t *testing.T) {
 		sending.Go(func() {
 			fmt.Fprintf(c,
 				"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", megabyte)
-			_, _ = io.WriteString(c, half) // it fails when the server has refused it
+			_, _ = io.WriteString(c, half) // fails after the server has refused it
 			if got, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
 				got.Body.Close()
 				answers <- got.StatusCode
 			}
 		})
 	}
-	for range cap(answers) - 3 { // of 4 MiB three quarters are for large bodies
+	for range cap(answers) - 3 { // three quarters of 4 MiB are for large bodies
 		if status := <-answers; status != http.StatusServiceUnavailable {
 			t.Errorf("a body beyond the budget is answered with %d", status)
 		}
@@ -94,7 +94,7 @@ func TestFault_S5_BodiesReturnTheirBudget(t *testing.T) {
 	}
 }
 
-// Methods, paths, headers and content types of strangers have limits too.
+// Methods, paths, headers and content types of requests have limits too.
 func TestFault_S5_LengthsOfStrangers(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -183,7 +183,7 @@ func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
 	}
 }
 
-// An identity is text: entries, logs and JSON have it.
+// An identity is text, because entries, logs and JSON contain it.
 func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -233,7 +233,7 @@ func TestFault_G10_ByteOrderMark(t *testing.T) {
 	}
 }
 
-// HTML forms send the fields that were left empty.
+// HTML forms also send empty fields.
 func TestFault_G10_EmptyParameters(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -256,7 +256,7 @@ func TestFault_G10_EmptyParameters(t *testing.T) {
 	}
 }
 
-// The body of a webhook reaches its handler byte for byte: its signature covers the bytes.
+// The body of a webhook reaches its handler byte for byte, because its signature covers the bytes.
 func TestFault_G10_RawBody(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -290,7 +290,7 @@ func TestFault_G10_RawBody(t *testing.T) {
 	}
 }
 
-// Pages of other origins may use routes, and their browsers ask before.
+// Pages of other origins may use routes. Their browsers send a preflight request first.
 func TestFault_G10_CORS(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -337,8 +337,8 @@ func TestFault_G10_CORS(t *testing.T) {
 	}
 }
 
-// Behind a proxy that rewrites Host a page's own requests look like another origin's. The answer
-// and the log say what to do.
+// Behind a proxy that rewrites Host, requests of the own pages look cross-origin. The response and
+// the log contain the remedy.
 func TestFault_G10_RewrittenHost(t *testing.T) {
 	lines := &logLines{}
 	addr, _ := rig.Up(t, web.Healthy(), web.ServerConfig{Log: lines.log()})
@@ -355,7 +355,7 @@ func TestFault_G10_RewrittenHost(t *testing.T) {
 	}
 }
 
-// Services and clients take content types as media types, whatever their spelling.
+// Services and clients compare content types as media types, whatever their spelling.
 func TestFault_D18_TextAsJSON(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

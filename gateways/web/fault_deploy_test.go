@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
-// pipes is a listener with connections in memory, for virtual time.
+// pipes is a listener with in-memory connections, for use with virtual time.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -65,7 +65,7 @@ func probe(t *testing.T, c net.Conn, path string) (status int, closes bool) {
 	return got.StatusCode, got.Close
 }
 
-// A server that is to stop goes on for a while, so that balancers can learn of it.
+// A stopping server continues to serve for a while, so that load balancers notice.
 func TestFault_G7_LameDuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mux := http.NewServeMux()
@@ -93,7 +93,7 @@ func TestFault_G7_LameDuck(t *testing.T) {
 			}
 			c.Close()
 		}
-		if status, closes := probe(t, c, "/healthz"); status != 200 || !closes { // one that a balancer has kept
+		if status, closes := probe(t, c, "/healthz"); status != 200 || !closes { // a connection kept by a balancer
 			t.Errorf("a kept connection: %d, closes %t", status, closes)
 		}
 		time.Sleep(time.Second)
@@ -114,7 +114,7 @@ func TestFault_G7_LameDuck(t *testing.T) {
 	})
 }
 
-// A balancer closes its idle connections first: it keeps them for 60 to 75 s.
+// The server keeps idle connections longer than load balancers, which keep them for 60 to 75 s.
 func TestFault_G7_IdleConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

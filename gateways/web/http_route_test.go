@@ -51,7 +51,7 @@ func (o *order) Validate() error {
 	return nil
 }
 
-// orders is a route that echoes what it was bound to.
+// orders is a route that echoes its bound value.
 func orders(t *testing.T) (*rig.Edge, http.Handler) {
 	e := rig.NewEdge(t)
 	e.Mux.Handle(
@@ -146,7 +146,7 @@ func TestRouteRefuses(t *testing.T) {
 	}
 }
 
-// A pattern without the value that a field wants is a mistake in the program.
+// If the pattern lacks the path value that a field needs, the route answers with 500.
 func TestRouteOfAnotherPattern(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)

@@ -20,7 +20,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// JSON that parsers disagree about, or choke on, is refused before anything is sent.
+// JSON that parsers interpret differently, or fail on, is refused before anything is sent.
 func TestHostileJSON(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -56,14 +56,14 @@ func TestHostileJSON(t *testing.T) {
 	if _, n := e.Request(); n != 0 || e.RDB.XLen(t.Context(), e.Topic).Val() != 0 {
 		t.Errorf("%d of these were sent", n)
 	}
-	for _, body := range []string{deep(64), `{"a":"` + strings.Repeat(`{[\"`, 1000) + `"}`, `{"a":"\u0000","A":1}`} { // these are fine
+	for _, body := range []string{deep(64), `{"a":"` + strings.Repeat(`{[\"`, 1000) + `"}`, `{"a":"\u0000","A":1}`} { // these are valid
 		if got := rig.Ask(generic, rig.Asked("POST", "/", body)); got.Status != http.StatusOK || got.Body != body {
 			t.Errorf("%.40s: %d %.200s", body, got.Status, got.Body)
 		}
 	}
 }
 
-// What the path says can't be said otherwise by the body or the query, in no case and no escape.
+// The body or the query cannot override a value of the path, in any letter case or escaping.
 func TestPathValuesCannotBeForged(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -136,7 +136,8 @@ func TestForgedIdentity(t *testing.T) {
 	}
 }
 
-// A caller can't have a worker write to a key of its choice: the reply address is the client's own.
+// A caller can't make a worker write to a key of its choice, because the reply address is the
+// client's own.
 func TestForgedReplyAddressByHTTP(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -164,7 +165,7 @@ func TestForgedReplyAddressByHTTP(t *testing.T) {
 	}
 }
 
-// What a service answers can't break out of its header, nor speak for the connection or the whole site.
+// A service's answer can't inject headers, nor set headers for the connection or the whole site.
 func TestHeaderInjectionByReply(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -217,7 +218,7 @@ func TestHeaderInjectionByReply(t *testing.T) {
 	}
 }
 
-// What a caller sends in headers can't break out of them either: the server refuses it.
+// A caller's headers can't inject others either: the server refuses them.
 func TestHeaderInjectionByRequest(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -241,7 +242,7 @@ func TestHeaderInjectionByRequest(t *testing.T) {
 	}
 }
 
-// closed waits until a server has closed a connection, and returns what it said before.
+// closed waits until a server has closed a connection, and returns the bytes received before.
 func closed(t *testing.T, c net.Conn) string {
 	t.Helper()
 	b, err := io.ReadAll(c)
@@ -284,7 +285,8 @@ func TestOversizedHeaders(t *testing.T) {
 	}
 }
 
-// Bodies that are too long are refused whether they say so or not, and not read to their end.
+// Bodies that are too long are refused, with or without a Content-Length, and are not read to their
+// end.
 func TestOversizedBodies(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -323,7 +325,8 @@ func TestBodyTooLongForTheClient(t *testing.T) {
 	}
 }
 
-// Bodies that dribble are cut off with 408, those that end early with 400, and the service hears of neither.
+// A body that arrives too slowly is answered with 408, and one that ends early with 400. The
+// service receives neither.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -345,7 +348,7 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// A body that was read in time puts no end to a call that takes longer than bodies may.
+// BodyTimeout does not limit a call once its body has been read in time.
 func TestSlowCallWithABody(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
@@ -430,7 +433,8 @@ func TestDisconnectCancelsTheHandler(t *testing.T) {
 	}
 }
 
-// Browsers' requests from other sites that change something are refused; reading, and other programs, are not.
+// Cross-site requests of browsers that change something are refused. Reads are allowed, and so are
+// other programs.
 func TestCrossOrigin(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -462,7 +466,7 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
-// HEAD, OPTIONS and wrong methods are what the standard mux makes of them.
+// HEAD, OPTIONS and wrong methods behave as with the standard mux.
 func TestMethodsByTheMux(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)

@@ -22,7 +22,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// logLines keeps what is logged.
+// logLines keeps the logged lines.
 type logLines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -44,8 +44,8 @@ func (l *logLines) log() *slog.Logger {
 	return slog.New(zerolog.NewSlogHandler(zerolog.New(l).Level(zerolog.InfoLevel)))
 }
 
-// Middleware that panics is a 500 and a line in the log, and the server goes on; half an answer
-// does not look like a whole one.
+// A panic in middleware is answered with 500 and logged, and the server keeps running. A partial
+// response does not look complete.
 func TestPanickingMiddleware(t *testing.T) {
 	lines := &logLines{}
 	addr, _ := rig.Up(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func TestPanickingMiddleware(t *testing.T) {
 	}
 }
 
-// The log has a line for each request, and nothing of what it asks.
+// The log has a line for each request, without its query or body.
 func TestAccessLog(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -97,7 +97,7 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// When it stops, what is under way is answered, and nothing new is taken.
+// A stopping server answers requests in flight, and accepts no new ones.
 func TestServeEndsInOrder(t *testing.T) {
 	began, finish := make(chan struct{}), make(chan struct{})
 	addr, stop := rig.Up(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -108,7 +108,7 @@ func TestServeEndsInOrder(t *testing.T) {
 		}
 		fmt.Fprint(w, "done")
 	}), web.ServerConfig{})
-	unused := rig.Dial(t, addr) // as browsers open them ahead
+	unused := rig.Dial(t, addr) // as browsers open in advance
 	c := rig.Dial(t, addr)
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-began
@@ -213,7 +213,7 @@ func TestServeCutsOff(t *testing.T) {
 	close(finish)
 }
 
-// Connections beyond the bound wait for one that ends.
+// Connections beyond the limit wait until another one ends.
 func TestMaxConnections(t *testing.T) {
 	addr, _ := rig.Up(t, web.Healthy(), web.ServerConfig{MaxConnections: 1})
 	first, second := rig.Dial(t, addr), rig.Dial(t, addr)

@@ -19,7 +19,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// What path, query and body make.
+// Path, query and body become the body of the request.
 func TestHTTPRequest(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -54,7 +54,7 @@ func TestHTTPRequest(t *testing.T) {
 	}
 }
 
-// Other routers than the standard one name the values of the path themselves.
+// With another router than the standard one, the program names the path values.
 func TestHTTPPathValuesOfOtherRouters(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -117,7 +117,7 @@ func TestHTTPHeaders(t *testing.T) {
 	}
 }
 
-// A request without a name or a trace, or with ones that are not fit, gets new ones.
+// A request without a valid ID or trace receives new ones.
 func TestHTTPMakesIDs(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
@@ -216,7 +216,7 @@ func TestHTTPAnswer(t *testing.T) {
 			t.Errorf("%s: %+v", typ, got)
 		}
 	}
-	b, err := gateways.Call[book, book](c, "add")(t.Context(), book{"8"}) // what others get is the value
+	b, err := gateways.Call[book, book](c, "add")(t.Context(), book{"8"}) // other callers receive only the value
 	if err != nil || b.ID != "8" {
 		t.Error(b, err)
 	}
@@ -279,7 +279,8 @@ func TestHTTPErrors(t *testing.T) {
 	}
 }
 
-// Nobody answers: 504, after the route's own time. In streamerson it is 500, after a time that routes can't set.
+// Without an answer the route returns 504 after its own timeout. Streamerson for Node returns 500,
+// after a timeout that routes can't set.
 func TestHTTPTimeoutIsNo500(t *testing.T) {
 	s := rig.NewStand(t)
 	h := web.HTTP(
@@ -293,7 +294,7 @@ func TestHTTPTimeoutIsNo500(t *testing.T) {
 	}
 }
 
-// A client with all its calls in flight refuses more at once.
+// A client at its limit of calls in flight refuses more at once.
 func TestHTTPOverloaded(t *testing.T) {
 	s := rig.NewStand(t)
 	h := web.HTTP(s.Client(t, gateways.ClientConfig{MaxInFlight: 1}), "nobody")

@@ -23,7 +23,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// watched is a listener that keeps what it accepted.
+// watched is a listener that keeps its accepted connections.
 type watched struct {
 	net.Listener
 	mu    sync.Mutex
@@ -40,7 +40,7 @@ func (w *watched) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// sendBuffer is the limit that the system has for the last connection. Linux reports it twice as large.
+// sendBuffer returns the system's limit for the last connection. Linux reports it twice as large.
 func (w *watched) sendBuffer(t testing.TB) (n int) {
 	t.Helper()
 	w.mu.Lock()
@@ -69,7 +69,7 @@ func watch(t testing.TB, h http.Handler, cfg web.ServerConfig) (*watched, string
 	return w, l.Addr().String()
 }
 
-// The connection limiter hid the TCP connection, so that no send buffer was ever set behind Serve.
+// The connection limiter used to hide the TCP connection, so Serve never set a send buffer.
 func TestFault_S4_SendBufferBehindServe(t *testing.T) {
 	b := rig.NewBoard(t, sse.Config{})
 	mux := http.NewServeMux()
@@ -99,7 +99,7 @@ func TestFault_S4_SendBufferBehindServe(t *testing.T) {
 			t.Fatal(err)
 		}
 		if path == "/events" {
-			if _, err := got.Body.Read(make([]byte, 1)); err != nil { // what comes first was flushed
+			if _, err := got.Body.Read(make([]byte, 1)); err != nil { // the first bytes were flushed
 				t.Fatal(err)
 			}
 		}
@@ -110,7 +110,7 @@ func TestFault_S4_SendBufferBehindServe(t *testing.T) {
 	}
 }
 
-// Writes to a client that does not read block soon: the system holds little for it.
+// Writes to a client that does not read soon block, because the system buffers little.
 func TestFault_S4_UnreadEventsStayOutOfTheSystem(t *testing.T) {
 	wrote := make(chan int, 1)
 	_, addr := watch(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -159,7 +159,8 @@ func (d deadlinedConn) SetWriteDeadline(t time.Time) error {
 	return d.Conn.SetWriteDeadline(t)
 }
 
-// A large reply, or a large event, has a deadline for each 64 KiB of it, so that a steady reader is not cut off.
+// A large reply or event has a new deadline for each 64 KiB, so a steady reader is not
+// disconnected.
 func TestFault_S4_SteadyReaders(t *testing.T) {
 	const size = 1 << 20
 	b := rig.NewBoard(t, sse.Config{From: "0"})
@@ -167,7 +168,7 @@ func TestFault_S4_SteadyReaders(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("/events", b.Handler)
 	mux.HandleFunc("/plain", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(make([]byte, size)) // the client notices what is missing
+		_, _ = w.Write(make([]byte, size)) // the client notices a short write
 	})
 	for _, path := range []string{"/plain", "/events"} {
 		l, err := web.Listen("localhost:0")
@@ -188,7 +189,8 @@ func TestFault_S4_SteadyReaders(t *testing.T) {
 	}
 }
 
-// Each connection returns its slot, one that was taken over when its handler closes it, and no sooner.
+// Each connection returns its slot. A hijacked one returns it when its handler closes it, not
+// sooner.
 func TestFault_S4_SlotsOfHijackedConnections(t *testing.T) {
 	var taken net.Conn
 	began := make(chan struct{})
@@ -219,7 +221,7 @@ func TestFault_S4_SlotsOfHijackedConnections(t *testing.T) {
 	default:
 	}
 	taken.Close()
-	taken.Close() // twice returns one slot
+	taken.Close() // closing twice returns one slot
 	select {
 	case line := <-answered:
 		if !strings.HasPrefix(line, "HTTP/1.1 200 ") {

@@ -30,7 +30,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// crowd is many clients that count the messages they get, as cheaply as can be: by a byte that is in each of them once.
+// crowd is many clients that count their messages cheaply, by a byte that each message contains
+// once.
 type crowd struct {
 	conns []net.Conn
 	got   atomic.Int64
@@ -41,7 +42,7 @@ type crowd struct {
 
 const mark = "#"
 
-// open opens sockets at an address, each with a first frame, and waits until all were answered.
+// open opens sockets at an address, sends a first frame on each, and waits until all are answered.
 func (c *crowd) open(b testing.TB, addr, hello string, n int) {
 	b.Helper()
 	for range n {
@@ -78,7 +79,7 @@ func (c *crowd) open(b testing.TB, addr, hello string, n int) {
 	}
 }
 
-// listen counts what comes from now on.
+// listen counts messages from now on.
 func (c *crowd) listen() {
 	c.all = make(chan struct{}, 1)
 	for _, conn := range c.conns {
@@ -100,7 +101,7 @@ func (c *crowd) listen() {
 	}
 }
 
-// expect has until wait for n more messages.
+// expect makes until wait for n more messages.
 func (c *crowd) expect(n int) { c.want.Add(int64(n)) }
 
 func (c *crowd) until() {
@@ -116,7 +117,7 @@ func (c *crowd) close() {
 	c.wg.Wait()
 }
 
-// spent is how long this process has computed.
+// spent returns the CPU time of this process.
 func spent() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // never fails
@@ -259,7 +260,7 @@ func inUse() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// crowdEnv makes the test binary the clients of BenchmarkIdle, until its stdin ends.
+// crowdEnv makes the test binary run the clients of BenchmarkIdle until its stdin ends.
 const crowdEnv = "WS_TEST_CROWD"
 
 func crowdMain(arg string) {
@@ -271,11 +272,11 @@ func crowdMain(arg string) {
 		group.Go(func() { parts[i].open(fatal{}, addr, `{"kind":"hello","rooms":["lobby"]}`, count/len(parts)) })
 	}
 	group.Wait()
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the benchmark has seen enough
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the benchmark ends
 	runtime.KeepAlive(parts)
 }
 
-// fatal is what of a testing.TB a crowd needs.
+// fatal is the part of a testing.TB that a crowd needs.
 type fatal struct{ testing.TB }
 
 func (fatal) Helper() {}

@@ -35,7 +35,7 @@ import (
 
 // callbacks lists the exported fields and parameters of functions that take a callback, in the
 // package of a folder, as "ws.HubConfig.Authorize" and "source.Every f". Options that are functions
-// are no callbacks. Only files are looked at that pass.
+// are not callbacks. Only the files for which pass returns true are read.
 func callbacks(t *testing.T, folder string, pass func(file string) bool) (found []string) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
@@ -137,8 +137,8 @@ func exportedReceiver(f *ast.FuncDecl) bool {
 	return is && name.IsExported()
 }
 
-// Every callback of these packages is called, and panics; the process, and what has nothing to do
-// with it, goes on. A callback that is new fails the test until it is listed here.
+// Every callback of these packages is called and panics. The process and everything unrelated keep
+// running. A new callback fails the test until it is listed here.
 func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 	t.Parallel()
 	covered := map[string]func(*testing.T){
@@ -243,7 +243,7 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 
 func boom[A, B any](A) B { panic("boom") }
 
-// called has a callback panic, and tells that it was called.
+// called returns a callback that reports its call and panics.
 func called[A any](calls chan struct{}) func(A) {
 	return func(A) {
 		select {
@@ -542,7 +542,7 @@ func tickerPanics(t *testing.T) {
 	}
 }
 
-// everyMillisecond is when ticks are due.
+// everyMillisecond returns the next full millisecond.
 func everyMillisecond(after time.Time) time.Time {
 	return after.Truncate(time.Millisecond).Add(time.Millisecond)
 }
@@ -591,7 +591,8 @@ func moverPanics(t *testing.T) {
 	}
 }
 
-// ticksPanics has Next panic first, and then the event that the stream's last ID lies in the future.
+// ticksPanics makes Next panic first. Then OnEvent panics at the event that the stream's last ID
+// lies in the future.
 func ticksPanics(t *testing.T) {
 	s := newStand(t)
 	var fail atomic.Bool
@@ -621,7 +622,7 @@ func ticksPanics(t *testing.T) {
 	fail.Store(false)
 	wait(t, events)
 	s.rdb.Del(t.Context(), s.name)
-	wait(t, got) // it ticks behind the panics
+	wait(t, got) // it ticks after the panics
 }
 
 func keepPanics(t *testing.T) {
@@ -684,7 +685,7 @@ func tailSourcePanics(t *testing.T) {
 	equal(t, "what is read behind the panic", 7, <-got)
 }
 
-// stagePanics runs a graph that ends with an error, since a function in it panics.
+// stagePanics runs a graph that ends with an error, because a function in it panics.
 func stagePanics(t *testing.T, b flow.Branch) {
 	t.Helper()
 	err := flow.New("boom", b, flow.Faults(flow.Retry(1, time.Millisecond, flow.Stop)),

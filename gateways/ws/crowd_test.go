@@ -15,7 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// A hundred sockets of which ten are never read: those are cut off, the others get everything, in order.
+// Ten of a hundred sockets are never read. They are disconnected, and the others receive all
+// messages in order.
 func TestSlowCrowd(t *testing.T) {
 	t.Parallel()
 	const readers, sleepers, messages = 90, 10, 60
@@ -56,7 +57,7 @@ func TestSlowCrowd(t *testing.T) {
 	equal(t, "slow", uint64(sleepers), n.hub.Stats().Slow)
 }
 
-// served is a hub behind web.Serve, as an httptest.Server has it.
+// served is a hub behind web.Serve, with the fields of an httptest.Server.
 func served(t testing.TB, h http.Handler) *httptest.Server {
 	t.Helper()
 	l, err := web.Listen("localhost:0")

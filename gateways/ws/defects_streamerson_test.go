@@ -8,7 +8,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// One connection both blocked in XREAD and wrote: what a socket said waited for half an hour.
+// Streamerson for Node used one connection for blocking XREADs and for writes, so a socket's
+// message waited for half an hour.
 func TestD12_WritesDoNotWaitBehindReads(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -32,7 +33,8 @@ func TestD12_WritesDoNotWaitBehindReads(t *testing.T) {
 	}
 }
 
-// It read the stream of its own requests: sockets got back what they had said, and never what workers answered.
+// It read the stream of its own requests. Sockets received their own messages, and never the
+// answers of workers.
 func TestD13_SocketsHearWorkersNotThemselves(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -46,8 +48,8 @@ func TestD13_SocketsHearWorkersNotThemselves(t *testing.T) {
 	equal(t, "and nothing else", 0, len(c.kept))
 }
 
-// The identity was what the body of a message said, unauthenticated: anybody got anybody's replies.
-// And messages had 512 bytes at most.
+// The identity came from the body of a message, unauthenticated, so any client could receive the
+// replies of another. Messages were limited to 512 bytes.
 func TestD14_IdentityIsTheServers(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

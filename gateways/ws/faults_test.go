@@ -107,7 +107,7 @@ func TestFault_G1_PageGoesOn(t *testing.T) {
 	p.do("close")
 }
 
-// A hello that is itself too large for the server is said in parts.
+// A hello that is too large for the server is sent in parts.
 func TestFault_G1_LargeHello(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -130,7 +130,7 @@ func nested(depth int) any {
 	return v
 }
 
-// A page learns that its user is not let in, and tries again when it is told to.
+// A page learns that its user is refused, and connects again when asked to.
 func TestFault_G1_PageLearnsOf401And403(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -163,7 +163,8 @@ func TestFault_G1_PageLearnsOf401And403(t *testing.T) {
 	p.do("send", "say", said{}, map[string]any{"room": "lobby"})
 	equal(t, "refused", uint64(2), n.hub.Stats().Refused)
 
-	// Programs that do not ask for the subprotocol are told by HTTP, and so are pages of strangers.
+	// Programs that do not ask for the subprotocol receive the HTTP status, and so do foreign
+	// pages.
 	<-verdict
 	verdict <- errors.New("no")
 	for _, c := range []struct {
@@ -180,7 +181,7 @@ func TestFault_G1_PageLearnsOf401And403(t *testing.T) {
 	p.do("close")
 }
 
-// A connection that comes to nothing is given up.
+// A connection attempt without an answer times out.
 func TestFault_G1_ConnectTimeout(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // it never accepts
@@ -197,7 +198,7 @@ func TestFault_G1_ConnectTimeout(t *testing.T) {
 	p.do("close")
 }
 
-// A server that says hello and goes, again and again, is not asked at full speed.
+// If a server closes each connection right after its hello, the page retries with growing delays.
 func TestFault_G1_BackoffResetsOnProgress(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -369,7 +370,7 @@ func TestFault_G6_JoinWithHistory(t *testing.T) {
 	})
 }
 
-// memory is what a key takes in Redis.
+// memory returns the memory of a key in Redis.
 func (s *stand) memory(t *testing.T, key string) int64 {
 	t.Helper()
 	n, err := s.rdb.MemoryUsage(t.Context(), key, 0).Result()
@@ -413,7 +414,7 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 	if taken < 8 || taken > 14 {
 		t.Errorf("%d unread messages of 40 KiB were accepted", taken)
 	}
-	s.echo(t) // what the workers are done with makes room
+	s.echo(t) // messages that the workers have handled make room
 	redistest.Soon(t, "there is room", func() bool { return say(1000).Kind != "error" })
 	for i := range 60 {
 		if f := say(i); f.Kind == "error" {
@@ -424,7 +425,7 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 		t.Errorf("%s takes %d bytes of %d", in, m, budget)
 	}
 
-	// The log too.
+	// The log has the same limit.
 	var list []ws.Message[said]
 	for i := range 60 {
 		list = append(
@@ -445,7 +446,7 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 	}
 }
 
-// The sockets of a user share what it may send; those of others don't wait.
+// The sockets of a user share its limit. Sockets of other users do not wait.
 func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
 	n := newStand(
@@ -478,12 +479,13 @@ func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 	eve.want("ack")
 	_ = eve.conn.CloseNow()
 	redistest.Soon(t, "it is gone", func() bool { return n.hub.Stats().Sockets == 3 })
-	eve = n.hello(t, as("eve"), map[string]any{}) // which does not give it back what was spent
+	eve = n.hello(t, as("eve"), map[string]any{}) // a new socket does not restore the spent budget
 	eve.send(say)
 	redistest.Soon(t, "it waits", func() bool { return n.hub.Stats().Limited == 2 })
 }
 
-// A server without memory is told of at once, and what the workers are done with makes room.
+// Clients learn at once that Redis is out of memory. Messages that the workers have handled make
+// room.
 func TestFault_S1_OutOfMemory(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -575,14 +577,14 @@ func TestFault_G7_DisconnectsAUser(t *testing.T) {
 	}
 }
 
-// A secret that Redis has lost is shared again, by those that have it and those that begin without.
+// A secret that Redis has lost is shared again, by processes that know it and by new ones.
 func TestFault_G7_SecretIsSharedAgain(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	key := "{" + s.name + "}:seal"
 	one := s.node(t, ws.HubConfig{})
 	old := one.join(t)
-	s.rdb.Set(t.Context(), key, strings.Repeat("n", 40), 0) // as a process does that begins after it was lost
+	s.rdb.Set(t.Context(), key, strings.Repeat("n", 40), 0) // as done by a process that starts after the loss
 	two := s.node(t, ws.HubConfig{})
 	fresh := two.join(t)
 	resumes := func(n *node, token string) bool {
@@ -656,8 +658,8 @@ func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	}
 }
 
-// A hub full of sockets leaves room for health checks on a server that takes no more connections
-// than it has sockets.
+// A full hub leaves room for health checks, on a server with as many connections as the hub has
+// sockets.
 func TestFault_S7_SocketsLeaveRoomForHealthChecks(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

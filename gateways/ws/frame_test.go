@@ -61,7 +61,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A fault goes back with the id of its frame, wherever that stands in it.
+// A fault has the id of its frame, wherever the id is in the frame.
 func TestParseID(t *testing.T) {
 	_, wrong := parse([]byte(`{"id":"7","kind":"sudo"}`))
 	if wrong == nil || wrong.id != "7" {
@@ -69,7 +69,7 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// Objects with many names cost what their size says.
+// Parsing an object with many names takes time in proportion to its size.
 func TestManyNames(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`{"kind":"send","type":"a","data":{`)
@@ -84,7 +84,7 @@ func TestManyNames(t *testing.T) {
 	}
 }
 
-// The header of a frame is that of RFC 6455 for all three sizes.
+// The header of a frame follows RFC 6455 for all three sizes.
 func TestSeal(t *testing.T) {
 	for _, c := range []struct {
 		n    int
@@ -100,7 +100,8 @@ func TestSeal(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever comes, there is a request or a fault, and what was taken is what encoding/json reads.
+// FuzzParse checks that parse returns a request or a fault for any input, and that the request
+// equals what encoding/json reads.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{"kind":"hello","rooms":["a"]}`, `{"kind":"send","id":"1","room":"a","type":"t","data":{"a":[1,2,{"b":"\u0061"}]}}`,

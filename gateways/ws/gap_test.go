@@ -19,7 +19,7 @@ func TestGap(t *testing.T) {
 	last := c.want("msg").Cursor
 	_ = c.conn.CloseNow()
 	s.tell(t, room("lobby", 2), room("lobby", 3), room("lobby", 4))
-	for other.want("msg").n() != 4 { // the node has read them all: none of them comes live after the gap
+	for other.want("msg").n() != 4 { // the node has read them all, so none is delivered live after the gap
 	}
 	s.rdb.XTrimMaxLen(t.Context(), "{"+s.name+"}:out", 1)
 	c = n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": last})
@@ -36,7 +36,7 @@ func TestGap(t *testing.T) {
 	equal(t, "gaps", 0, len(c.kept))
 }
 
-// A cursor moves on though nothing comes for a session, so that what is trimmed then is no gap.
+// A cursor advances without messages for its session, so a later trim causes no gap.
 func TestCursorMovesOn(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -52,7 +52,7 @@ func TestCursorMovesOn(t *testing.T) {
 	}
 }
 
-// History is what the log has of the rooms that are joined.
+// The history contains the log's messages to the joined rooms.
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -69,7 +69,7 @@ func TestHistory(t *testing.T) {
 	equal(t, "length of the log by default", int64(1000), s.rdb.XLen(t.Context(), "{"+s.name+"}:out").Val())
 }
 
-// The log is trimmed to MaxLen, and what is no message does no harm.
+// The log is trimmed to MaxLen, and entries that are not messages do no harm.
 func TestLog(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

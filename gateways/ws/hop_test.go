@@ -15,8 +15,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Clients hop between two processes while messages come, break off at random, and get every message
-// of their rooms, once and in order. The seed is in the test's name.
+// Clients hop between two processes while messages arrive, and disconnect at random. They receive
+// every message of their rooms, once and in order. The test's name contains the seed.
 func TestHop(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []uint64{1, 2} {
@@ -24,7 +24,7 @@ func TestHop(t *testing.T) {
 			s := newStand(t)
 			nodes := []*node{s.node(t, ws.HubConfig{Recent: 50}), s.node(t, ws.HubConfig{Queue: 8, Recent: 50})}
 			const clients, messages = 8, 2000
-			cursor := nodes[0].join(t).hi.Cursor // of the time before all messages
+			cursor := nodes[0].join(t).hi.Cursor // before all messages
 			var wg sync.WaitGroup
 			var done atomic.Int64
 			for i := range clients {
@@ -56,14 +56,14 @@ func TestHop(t *testing.T) {
 	}
 }
 
-// hopper is a client that does not stay.
+// hopper is a client that changes its process.
 type hopper struct {
 	room, cursor, resume string
-	next                 int // the number that is due
+	next                 int // the number of the next message
 	rnd                  *rand.Rand
 }
 
-// visit stays at a node for some messages.
+// visit stays connected to a node for some messages.
 func (h *hopper) visit(n *node, most int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// Workers hear of sessions and rooms, in order, also at the end of a process.
+// Workers receive the presence events of sessions and rooms in order, also at the end of a process.
 func TestPresence(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -57,7 +57,7 @@ func TestPresence(t *testing.T) {
 	)
 }
 
-// At the end clients are told to reconnect, calls in flight are answered, and new sockets are refused.
+// A stopping hub asks clients to reconnect, answers calls in flight, and refuses new sockets.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -100,8 +100,8 @@ func TestShutdown(t *testing.T) {
 	equal(t, "live", 1, c.want("msg").n())
 }
 
-// While Redis is away a message waits; then its client is told that it may not have been taken.
-// With the same id it is taken once.
+// While Redis is unavailable, a message waits. Then its client receives the error unknown. Sent
+// again with the same id, it is accepted once.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
@@ -143,7 +143,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// Events that no worker reads are bounded, and clients are told so.
+// Events that no worker reads are bounded. Beyond the limit clients receive an error.
 func TestOverloaded(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -208,7 +208,7 @@ func TestCalls(t *testing.T) {
 	c.want("end")
 	call("9", "sleep", nil)
 	call("9", "sleep", nil)
-	c.refused("bad_frame") // the id is taken
+	c.refused("bad_frame") // the id is in use
 	call("10", "sleep", nil)
 	call("11", "sleep", nil)
 	equal(t, "id", "11", c.refused("overloaded").ID)
@@ -220,7 +220,7 @@ func TestCalls(t *testing.T) {
 	redistest.Soon(t, "the socket is gone", func() bool { return n.hub.Stats().Sockets == 0 })
 }
 
-// Mistakes in the configuration are told before anything runs.
+// Mistakes in the configuration are reported before anything runs.
 func TestValidate(t *testing.T) {
 	if err := ws.NewHub(newStand(t).rdb, "chat", ws.HubConfig{}).Validate(); err != nil {
 		t.Error(err)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The hub's clock stands still while its process does, and judges no socket for that; but a process
-// that is always late judges.
+// The hub's clock stops while its process is stalled, and no socket is judged after a stall. A
+// process that is always late still judges.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClock()
@@ -42,8 +42,8 @@ func TestClock(t *testing.T) {
 	})
 }
 
-// Nothing is ever seen later than the next tick: neither before the first, however long Redis was
-// away when the hub began, nor before one that is late.
+// The clock never goes back at a tick: neither at the first one, however long Redis was unavailable
+// at the start, nor at a late one.
 func TestClockNeverGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClock()
@@ -58,7 +58,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 	})
 }
 
-// A client is gone when it does not answer a ping that was sent, and no sooner.
+// A client is considered dead only if it does not answer a ping that was sent.
 func TestPongTimeout(t *testing.T) {
 	const second = int64(time.Second)
 	for _, c := range []struct {
@@ -119,7 +119,7 @@ func TestPongTimeout(t *testing.T) {
 	}
 }
 
-// The verdict of one tick follows from the signs of life alone.
+// The verdict of a tick depends only on the signs of life.
 func TestVerdict(t *testing.T) {
 	const second = int64(time.Second)
 	cfg := HubConfig{IdleTimeout: 90 * time.Second}.withDefaults() // ping 25 s, pong 10 s, read 10 s

@@ -6,8 +6,8 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
-// A session goes on behind its cursor, at the same process and at another one, with what it missed
-// in its rooms and of its own.
+// A session resumes after its cursor, at the same process or another one. It receives the missed
+// messages of its rooms and its own.
 func TestResume(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)

@@ -21,7 +21,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// stand is a hub's name of its own on the shared server.
+// stand is a hub's name for one test on the shared server.
 type stand struct {
 	rdb  *redis.Client
 	name string
@@ -48,7 +48,7 @@ func (s *stand) node(t testing.TB, cfg ws.HubConfig) *node {
 	return n
 }
 
-// drain ends the node's hub, as a deployment does.
+// drain stops the node's hub, as in a deployment.
 func (n *node) drain(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
@@ -75,7 +75,7 @@ func start(t testing.TB, g *flow.Graph) *flow.Running {
 	return run
 }
 
-// said is what clients and workers of the tests say.
+// said is a message of clients and workers in the tests.
 type said struct {
 	N    int    `json:"n"`
 	Text string `json:"text,omitempty"`
@@ -101,7 +101,7 @@ func (s *stand) echo(t testing.TB) {
 	start(t, flow.New("echo", flow.To(back, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))))
 }
 
-// tell writes messages into the log, as a worker does.
+// tell writes messages to the log, as a worker does.
 func (s *stand) tell(t testing.TB, messages ...ws.Message[said]) {
 	t.Helper()
 	g := flow.New(
@@ -117,7 +117,7 @@ func room(name string, n int) ws.Message[said] {
 	return ws.Message[said]{To: ws.Room(name), Type: "said", Value: said{N: n}}
 }
 
-// frame is what a client sees of a frame.
+// frame is a frame as a client receives it.
 type frame struct {
 	Kind, ID, Session, Resume, User, Cursor, Room, From, To, Type, Code, Message string
 
@@ -134,14 +134,14 @@ func (f frame) String() string {
 	return string(b)
 }
 
-// n is the number that a message has.
+// n returns the number in a message.
 func (f frame) n() int {
 	var v said
 	_ = json.Unmarshal(f.Data, &v)
 	return v.N
 }
 
-// client is a socket's other end.
+// client is the client end of a socket.
 type client struct {
 	t    testing.TB
 	conn *websocket.Conn
@@ -181,7 +181,7 @@ func (n *node) hello(t testing.TB, opts *websocket.DialOptions, hello map[string
 	return c
 }
 
-// as dials as a user, for nodes with byHeader.
+// as returns options to dial as a user, for nodes with byHeader.
 func as(user string) *websocket.DialOptions {
 	return &websocket.DialOptions{HTTPHeader: http.Header{"X-User": {user}}}
 }
@@ -213,7 +213,7 @@ func (c *client) raw(text string) {
 	}
 }
 
-// next is the next frame, but for the cursor's.
+// next returns the next frame, and skips cursor frames.
 func (c *client) next() (frame, error) {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
@@ -232,8 +232,8 @@ func (c *client) next() (frame, error) {
 	}
 }
 
-// want returns the next frame of a kind, and keeps those before it, because acknowledgements and messages have
-// no order.
+// want returns the next frame of a kind. It keeps the frames before it, because acknowledgements
+// and messages have no order.
 func (c *client) want(kind string) frame {
 	c.t.Helper()
 	for i, f := range c.kept {
@@ -256,7 +256,7 @@ func (c *client) want(kind string) frame {
 	}
 }
 
-// refused is the next frame, which has to be an error with a code.
+// refused returns the next error, which must have a code.
 func (c *client) refused(code string) frame {
 	c.t.Helper()
 	f := c.want("error")
@@ -266,7 +266,7 @@ func (c *client) refused(code string) frame {
 	return f
 }
 
-// closed reads until the socket closes, and checks how.
+// closed reads until the socket closes, and checks the close code.
 func (c *client) closed(code websocket.StatusCode) {
 	c.t.Helper()
 	for {
@@ -279,7 +279,7 @@ func (c *client) closed(code websocket.StatusCode) {
 	}
 }
 
-// numbers are those of the next messages.
+// numbers returns the numbers of the next messages.
 func (c *client) numbers(count int) (got []int) {
 	c.t.Helper()
 	for range count {
@@ -295,7 +295,7 @@ func equal(t testing.TB, what string, want, got any) {
 	}
 }
 
-// any is the next frame, whatever it is.
+// any returns the next frame of any kind.
 func (c *client) any() frame {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)

@@ -23,7 +23,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// page is the JavaScript client in a process of Node.
+// page is the JavaScript client in a Node process.
 type page struct {
 	t   testing.TB
 	in  io.Writer
@@ -35,7 +35,7 @@ type page struct {
 	events []line
 }
 
-// line is what the page says.
+// line is a line of output of the page.
 type line struct {
 	ID     int
 	Event  string
@@ -49,7 +49,7 @@ type line struct {
 
 func (l line) n() int { return frame{Data: l.Data}.n() }
 
-// newPage starts Node with the client as ClientJS returns it.
+// newPage starts Node with the client of ClientJS.
 func newPage(t testing.TB, url string) *page {
 	t.Helper()
 	script := filepath.Join(t.TempDir(), "client.mjs")
@@ -105,7 +105,7 @@ func (p *page) read(out io.Reader) {
 	}
 }
 
-// begin calls a method; what it returns waits for the outcome.
+// begin calls a method. The returned function waits for the outcome.
 func (p *page) begin(method string, args ...any) func() line {
 	p.t.Helper()
 	c := make(chan line, 1)
@@ -152,7 +152,7 @@ func (p *page) fails(code, method string, args ...any) {
 	}
 }
 
-// of is what happened so far, of a kind.
+// of returns the events of a kind so far.
 func (p *page) of(event string) (found []line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +171,7 @@ func (p *page) numbers() (got []int) {
 	return got
 }
 
-// front is an address that leads to whatever hub there is, as a load balancer does.
+// front is an address that forwards to the current hub, as a load balancer does.
 type front struct {
 	*httptest.Server
 	to atomic.Pointer[ws.Hub]
@@ -243,11 +243,11 @@ func TestClientJS(t *testing.T) {
 		had, broke := len(p.of("msg")), len(p.of("connecting"))
 		f.to.Store(nil)
 		first.drain(t) // bye
-		// Until the page knows, it takes what it writes for on its way.
+		// Until the page notices, it considers its writes sent.
 		redistest.Soon(t, "the page knows", func() bool { return len(p.of("connecting")) > broke })
 		s.tell(t, room("lobby", had), room("lobby", had+1))
 		sent := p.begin("send", "say", said{N: had + 2}, map[string]any{"room": "lobby"})
-		broken := p.begin("call", "double", 4) // it was not on its way yet, so it is made later
+		broken := p.begin("call", "double", 4) // not sent yet, so the call is made later
 		f.to.Store(second.hub)
 		if l := sent(); l.Error != "" {
 			t.Errorf("what was said while nobody was there: %s", l.Error)
@@ -287,7 +287,7 @@ func TestClientJS(t *testing.T) {
 	equal(t, "errors that belong to nothing", []line(nil), p.of("error"))
 }
 
-// A page that was suspended does not take that for silence of the server. It pings, and waits for the
+// A page does not mistake its own suspension for silence of the server. It pings, and waits for the
 // answer.
 func TestClientJSStall(t *testing.T) {
 	t.Parallel()
@@ -296,7 +296,8 @@ func TestClientJSStall(t *testing.T) {
 	far := redistest.StartProxy(t, n.srv.Listener.Addr().String())
 	far.Shape(redistest.Traffic{Latency: 200 * time.Millisecond})
 	p := newPage(t, "http://"+far.Addr())
-	// The silence is also how long an answer may take, so a short one fails on a busy machine.
+	// The option silence also limits the time for an answer, so a short one fails on a busy
+	// machine.
 	p.do("connect", map[string]any{"rooms": []string{"lobby"}, "silence": 8000})
 	redistest.Soon(t, "it is open", func() bool { return len(p.of("open")) == 1 })
 	received := n.hub.Stats().Received
@@ -308,7 +309,7 @@ func TestClientJSStall(t *testing.T) {
 	p.do("close")
 }
 
-// services answers the calls of tests, and returns a client for them.
+// services runs a service for the tests' calls, and returns a client.
 func (s *stand) services(t testing.TB) *gateways.Client {
 	t.Helper()
 	topic := s.name + ":calls"

@@ -23,7 +23,8 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// handshake sends the request that opens a socket, with more lines, and returns the answer and the connection.
+// handshake sends the request that opens a socket, with additional lines. It returns the response
+// and the connection.
 func (n *node) handshake(t *testing.T, query string, lines ...string) (*http.Response, net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", n.srv.Listener.Addr().String())
@@ -52,7 +53,7 @@ func (n *node) handshake(t *testing.T, query string, lines ...string) (*http.Res
 	return res, conn, br
 }
 
-// header is the header of a frame of a client, masked with zeros.
+// header returns the header of a client's frame, masked with zeros.
 func header(first byte, size int) []byte {
 	switch b := []byte{first}; {
 	case size < 126:
@@ -64,7 +65,7 @@ func header(first byte, size int) []byte {
 	}
 }
 
-// closeCode reads frames of the server up to the one that closes.
+// closeCode reads frames of the server up to the close frame, and returns its code.
 func closeCode(t *testing.T, br *bufio.Reader) int {
 	t.Helper()
 	for {
@@ -156,7 +157,7 @@ func TestSecurityForgedIdentity(t *testing.T) {
 	equal(t, "event", []string{"mallory", hi.Session}, []string{e.User, e.Session})
 }
 
-// Tokens that were changed, or belong to another hub, are refused.
+// Modified tokens, and tokens of another hub, are refused.
 func TestSecurityForgedSession(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -194,7 +195,7 @@ func TestSecurityOversizedFrame(t *testing.T) {
 	c.raw(`{"kind":"send","type":"a","data":"` + strings.Repeat("x", 2000) + `"}`)
 	c.closed(websocket.StatusMessageTooBig)
 
-	// A frame that only claims to be large costs nothing.
+	// A frame that only claims to be large takes no memory.
 	_, conn, br := n.handshake(t, "")
 	_, _ = conn.Write(append(header(0x81, 1<<30), make([]byte, 1100)...))
 	equal(t, "close", 1009, closeCode(t, br))
@@ -203,7 +204,7 @@ func TestSecurityOversizedFrame(t *testing.T) {
 	equal(t, "taken", int64(0), s.rdb.XLen(t.Context(), "{"+s.name+"}:in").Val())
 }
 
-// A message that is small frame by frame, and huge as a whole.
+// A message of small frames is too large as a whole.
 func TestSecurityFragmentedMessage(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{MaxMessage: 1000})
@@ -218,7 +219,7 @@ func TestSecurityFragmentedMessage(t *testing.T) {
 	equal(t, "close", 1009, closeCode(t, br))
 }
 
-// A frame that is begun and never ended, and a socket that never says hello.
+// One socket never finishes a frame, and another never sends a hello.
 func TestSecurityFrameThatNeverEnds(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{ReadTimeout: time.Second})
@@ -240,7 +241,7 @@ func TestSecurityFrameThatNeverEnds(t *testing.T) {
 
 func isReset(err error) bool { return strings.Contains(err.Error(), "reset") }
 
-// A client that exceeds the rate has to wait, and others do not.
+// A client that exceeds the rate has to wait. Others do not.
 func TestSecurityFlood(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{Rate: 1. / 3600, Burst: 20})
@@ -290,7 +291,8 @@ func TestSecurityTooManyRooms(t *testing.T) {
 	equal(t, "rooms", 2, n.hub.Stats().Rooms)
 }
 
-// Hostile JSON is answered with an error, binary frames and what is no UTF-8 with a close; others go on.
+// Hostile JSON is answered with an error. Binary frames and invalid UTF-8 close the socket. Others
+// continue.
 func TestSecurityHostileJSON(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{Rate: -1})
@@ -345,7 +347,7 @@ func TestSecurityHelloComesFirst(t *testing.T) {
 	c.refused("hello_first")
 }
 
-// Rooms are asked for at each join, also of sessions that go on, and messages at each send.
+// Authorize is called at each join, also of resumed sessions, and at each send.
 func TestSecurityAuthorize(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -394,7 +396,7 @@ func TestSecurityRoomNotJoined(t *testing.T) {
 	equal(t, "said", int64(0), s.rdb.XLen(t.Context(), "{"+s.name+"}:in").Val())
 }
 
-// Compression is not agreed on, and a compressed frame all the same is a breach of the protocol.
+// Compression is not negotiated. A compressed frame is a protocol error.
 func TestSecurityCompressedBomb(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{})
@@ -419,7 +421,7 @@ func TestSecurityHeaderInjection(t *testing.T) {
 	}{
 		{"?token=ann", "Sec-WebSocket-Protocol: streamerson.v1, bearer.ann", 101},
 		{"?token=bad%0d%0aX-Evil:%201", "X-Plain: 1", 401},
-		{"?token=a%0d%0aX-Evil:%201", "X-Plain: 1", 500}, // a user with a newline is the server's mistake
+		{"?token=a%0d%0aX-Evil:%201", "X-Plain: 1", 500}, // a user with a newline is an error of the server
 		{"?token=ann", "Sec-WebSocket-Protocol: a\r\n X-Evil: 1", 101},
 		{"?token=ann", "Sec-WebSocket-Protocol: streamerson.v1\x01", 400},
 		{"?token=ann", "X-Evil : 1", 400},
@@ -450,7 +452,7 @@ func TestSecurityHeaderInjection(t *testing.T) {
 	}
 }
 
-// heard is what workers hear.
+// heard has the events that a worker received.
 type heard struct{ box chan ws.Event[any] }
 
 func (h *heard) of(kinds ...ws.EventKind) (events []ws.Event[any]) {
@@ -467,7 +469,7 @@ func (h *heard) of(kinds ...ws.EventKind) (events []ws.Event[any]) {
 	return events
 }
 
-// listen has a worker keep what it hears.
+// listen starts a worker that keeps its events.
 func (s *stand) listen(t testing.TB) *heard {
 	h := &heard{make(chan ws.Event[any], 1000)}
 	in := ws.Inbound[any](s.rdb, s.name, source.StreamConfig[ws.Event[any]]{Group: "listeners"})

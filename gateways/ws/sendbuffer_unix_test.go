@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
-// accepted is a listener that hands out what it accepted.
+// accepted is a listener that hands out its accepted connections.
 type accepted struct {
 	net.Listener
 	conns chan *net.TCPConn
@@ -27,7 +27,7 @@ func (a accepted) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// Behind web.Serve the send buffer of a socket was never set.
+// Behind web.Serve, the send buffer of a socket used to be never set.
 func TestFault_S4_SendBufferOfSockets(t *testing.T) {
 	n := newStand(t).node(t, ws.HubConfig{})
 	l, err := web.Listen("localhost:0")

@@ -21,7 +21,7 @@ func big(n int) ws.Message[said] {
 	return m
 }
 
-// lazy is a client that has joined the lobby, and reads only when it is told to.
+// lazy is a client that has joined the lobby, and reads only on request.
 func lazy(t *testing.T, n *node) *client {
 	t.Helper()
 	c := n.join(t, "lobby")
@@ -29,8 +29,8 @@ func lazy(t *testing.T, n *node) *client {
 	return c
 }
 
-// A client that reads slowly is paused: it gets everything, at its own pace; memory holds little of
-// it, and others don't wait.
+// A slow client is paused. It receives everything at its own pace, little of it is held in memory,
+// and other clients do not wait.
 func TestSlowPause(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -44,7 +44,7 @@ func TestSlowPause(t *testing.T) {
 	equal(t, "dropped, gaps", [2]uint64{0, 0}, [2]uint64{n.hub.Stats().Dropped, n.hub.Stats().Gaps})
 }
 
-// With DropOldest it misses some, and is told how many.
+// With DropOldest a slow client misses some messages, and receives their number.
 func TestSlowDropOldest(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -77,7 +77,7 @@ func TestSlowDropOldest(t *testing.T) {
 	redistest.Soon(t, "it is counted", func() bool { return n.hub.Stats().Dropped == uint64(missed) })
 }
 
-// With Close it is closed, with 1013, once it reads; and goes on where it was.
+// With Close a slow client is closed with 1013 once it reads, and resumes where it was.
 func TestSlowClose(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
@@ -126,7 +126,7 @@ func TestSlowNotAtAll(t *testing.T) {
 	equal(t, "slow", uint64(1), n.hub.Stats().Slow)
 }
 
-// A client that is gone without a word is noticed: it does not answer the ping.
+// A client that vanished without a close frame is detected, because it does not answer the ping.
 func TestDeadPeer(t *testing.T) {
 	t.Parallel()
 	n := newStand(t).node(t, ws.HubConfig{PingEvery: time.Second, PongTimeout: 2 * time.Second})
@@ -139,7 +139,7 @@ func TestDeadPeer(t *testing.T) {
 	hello := `{"kind":"hello"}`
 	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
 	var beat [2]byte
-	for beat[0] != 0x89 { // the ping, behind the hello
+	for beat[0] != 0x89 { // the ping, after the hello
 		if _, err := io.ReadFull(br, beat[:1]); err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,8 @@ func TestDeadPeer(t *testing.T) {
 	reading.Wait()
 }
 
-// A client that waits for what Redis does not give is pinged all the same: its answers are what keeps it.
+// A client that is behind while Redis is unavailable is still pinged. Its answers keep it
+// connected.
 func TestPingWhileBehind(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
@@ -176,7 +177,7 @@ func TestPingWhileBehind(t *testing.T) {
 	var got []int
 	var reading sync.WaitGroup
 	reading.Go(func() { got = c.numbers(60) })
-	for range 3 { // the first may have been sent before
+	for range 3 { // the first ping may have been sent before
 		<-pinged
 	}
 	srv.Resume(t)
