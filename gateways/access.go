@@ -21,8 +21,8 @@ import (
 
 // Access returns the rights of a service of the topic. The service may handle requests, hand them
 // on, announce its types, write dead letters, and publish and read events. It may answer the
-// topic's clients and those of ReplyTopics, and trim their mailboxes to MailboxBytes. A graph of
-// Requests and Reply needs no more.
+// topic's clients and those of ReplyTopics, and trim their mailboxes to MailboxBytes. These rights
+// also suffice for a graph of Requests and Reply.
 //
 //	rdb.ACLSetUser(ctx, "pricing", append(gateways.ServiceConfig{}.Access("orders").Rules(), "on", ">password")...)
 //
@@ -70,10 +70,9 @@ func (c ServiceConfig) Access(topic string) redisio.Access {
 		together, mailboxes.Apart(), types.Apart())
 }
 
-// Access returns the rights of a client of the topic: to call and to send, to read, trim and delete
-// its own mailboxes, and to read the topic's events. User must be the
-// name of the user that gets the rights. Without a User the rights hold for all mailboxes of
-// the topic.
+// Access returns the rights of a client of the topic. The client may call and send, read, trim and
+// delete its own mailboxes, and read the topic's events. User must be the name of the user that
+// receives the rights. Without a User the rights cover all mailboxes of the topic.
 //
 //	shop := gateways.ClientConfig{User: "shop"}
 //	rdb.ACLSetUser(ctx, "shop", append(shop.Access("orders").Rules(), "on", ">password")...)

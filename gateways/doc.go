@@ -35,11 +35,11 @@
 //	streams acl -user shop -client orders | redis-cli
 //	rules := gateways.ClientConfig{User: "shop"}.Access("orders").Rules() // the same, for ACL SETUSER
 //
-// On a server with ACLs, services, clients and the hubs of package ws are roles of their own: see
-// [ServiceConfig.Access], [ClientConfig.Access], and the command redisio/cmd/streams. Give each
-// client that is not to see what others are answered a user of its own. Its mailboxes are below the
-// user's name, "{topic}:reply:<user>:<id>". Then it can read and write no other mailbox, and no
-// client can read requests.
+// On a server with ACLs, services, clients and the hubs of package ws are separate roles: see
+// [ServiceConfig.Access], [ClientConfig.Access], and the command redisio/cmd/streams. A client that
+// must not read the replies of other clients needs its own user. Its mailboxes are below the user's
+// name, "{topic}:reply:<user>:<id>". Then it can read and write no other mailbox, and no client can
+// read requests.
 //
 // # On the wire
 //

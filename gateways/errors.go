@@ -94,7 +94,7 @@ func (e *RemoteError) Is(target error) bool {
 	return false
 }
 
-// remote returns what the caller is told of an error: a RemoteError unchanged, and as little as
+// remote returns the error that is sent to the caller: a RemoteError unchanged, and as little as
 // possible of others.
 func remote(err error) *RemoteError {
 	var said *RemoteError

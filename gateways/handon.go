@@ -60,7 +60,7 @@ type announced struct {
 	Types   []string `json:"types"`
 }
 
-// registry announces the types of this process and looks up those of others.
+// registry announces the types of this process and looks up the types of others.
 type registry struct {
 	rdb    redis.UniversalClient
 	key    string
@@ -166,7 +166,7 @@ func (s *Service) foreign(r *Request) bool { return r.handed > 0 && r.group != s
 
 // handOn passes on a request of a type that this process does not know. It returns false if the
 // request must be answered here: no process knows the type, or it was handed on too often. An error
-// asks for another try.
+// means that the request is retried.
 func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool, error) {
 	if s.types == nil || r.handed >= handedMost {
 		return false, nil

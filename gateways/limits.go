@@ -10,8 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Limits in bytes for the parts of a request besides its body. Clients refuse larger requests, and
-// services do not accept them, because these parts are kept in several places.
+// Limits in bytes for the parts of a request other than its body. Clients refuse larger requests,
+// and services do not accept them, because these parts are kept in several places.
 const (
 	idMost      = 256 // ID, type and content type, each
 	keyMost     = 1024
@@ -52,7 +52,7 @@ func checkLimits(r *Request) error {
 }
 
 // received reads requests for a service. An unreadable entry becomes a request with the error, so
-// that its caller gets an answer.
+// that its caller receives an answer.
 type received struct{ redisio.Format[Request] }
 
 func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {

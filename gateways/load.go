@@ -57,10 +57,10 @@ type load struct {
 
 	// Owned by look.
 	last  sight
-	from  sight // a span begins here; zero: none
+	from  sight // start of the current span; zero: no span
 	spans []span
 	moved time.Time // the last time that something had been taken, or the queue was empty
-	long  time.Time // since when the wait is long; zero: it is not
+	long  time.Time // since when the wait is long; zero if it is not
 	stays bool      // it has been long for a while
 }
 
@@ -102,7 +102,7 @@ const (
 	spansFresh = 2 * time.Second
 	spansKept  = 5 * time.Second // how long spans are kept without a lag
 	takenFew   = 4               // too few requests for one span to show the rate
-	surely     = 10              // so many were expected that none is no coincidence
+	surely     = 10              // if so many were expected, zero is not a coincidence
 	shareLeast = 0.1
 	shareGrows = 1.25 // how much a client's share may exceed its recent share
 

@@ -65,7 +65,7 @@ func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 	return flow.Message[Response]{}, false, err
 }
 
-// unread handles an unreadable request: its caller gets an error, and without a caller the request
+// unread handles an unreadable request. Its caller receives an error. Without a caller the request
 // is rejected.
 func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
 	if m.Meta().ReplyTo == "" {

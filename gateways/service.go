@@ -38,8 +38,8 @@ type ServiceConfig struct {
 	// Negative disables it. Streamed replies have only the caller's deadline.
 	Timeout time.Duration
 	// Answers is how many replies are kept for repeated requests, such as after a write with an
-	// unknown outcome. A repeated request gets the kept reply and is not handled again. Replies
-	// beyond 16 KiB are not kept. Defaults to 4096. Negative keeps none.
+	// unknown outcome. A repeated request is answered with the kept reply and not handled again.
+	// Replies beyond 16 KiB are not kept. Defaults to 4096. Negative disables it.
 	Answers int
 	// ReplyTopics are other topics. Their clients may be answered too, for requests that were
 	// forwarded. Defaults to none: only the service's own topic.

@@ -162,7 +162,7 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 	return r, nil
 }
 
-// replyFormat reads and writes replies. They contain nothing of the request but its ID.
+// replyFormat reads and writes replies. Of the request they contain only its ID.
 type replyFormat struct{}
 
 func (replyFormat) Encode(

@@ -26,8 +26,9 @@ type Func func(ctx context.Context) error
 // Run calls f.
 func (f Func) Run(ctx context.Context) error { return f(ctx) }
 
-// Closing is a part that does nothing until its turn to end comes; then it calls end, such as the Close of a client, an
-// event stream or a Redis client. The context of that call has the values of Run's, and no deadline.
+// Closing returns a part that waits until it is its turn to end. Then it calls end, for example the
+// Close of a client, an event stream or a Redis client. The context of that call has the values of
+// Run's context, and no deadline.
 func Closing(end func(ctx context.Context) error) Part {
 	return Func(func(ctx context.Context) error {
 		<-ctx.Done()
@@ -173,7 +174,7 @@ func graphOf(p Part) *flow.Graph {
 	return nil
 }
 
-// askEvery is how often a part is asked whether it is ready.
+// askEvery is the interval at which Run checks whether a part is ready.
 const askEvery = 5 * time.Millisecond
 
 // ready waits until a part is ready. It returns false if the part has failed or the program is

@@ -114,10 +114,10 @@ const (
 // http.Handler for GET that works with any mux, over HTTP/1.1 and HTTP/2.
 //
 // Each event has the ID of its entry. A client that reconnects sends the last ID it received, and
-// gets all later events, from any process. Browsers send the ID in the header Last-Event-ID.
+// receives all later events, from any process. Browsers send the ID in the header Last-Event-ID.
 // Polyfills send it in the query, as lastEventId, last-event-id, last_event_id or
 // evs_last_event_id, in any case. The header takes precedence over the query, and the last
-// parameter over earlier ones. A client is told of lost events:
+// parameter over earlier ones. If events were lost, the client receives:
 //
 //	event: gap
 //	id: 1732360000000-0
@@ -126,8 +126,9 @@ const (
 // After a gap the client should reload the current state. missed is -1 if the number is unknown. An
 // invalid ID, or one in the future, is a gap too.
 //
-// A silent connection gets a comment after each Heartbeat. If events for other clients were skipped
-// meanwhile, it gets an event that advances the ID instead, so that a reconnect is cheap:
+// A silent connection receives a comment after each Heartbeat. If events for other clients were
+// skipped meanwhile, it receives an event that advances the ID instead, so that a reconnect is
+// cheap:
 //
 //	event: keepalive
 //	id: 1732360000000-0

@@ -52,7 +52,7 @@ func (s *server) changed(c net.Conn, to http.ConnState) {
 	s.mu.Unlock()
 }
 
-// streams records that a request streams without an end of its own.
+// streams records that the response to a request does not end by itself.
 func (s *server) streams(r *http.Request) {
 	state, ours := r.Context().Value(connectionKey{}).(*connection)
 	if !ours {

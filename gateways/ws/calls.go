@@ -38,7 +38,7 @@ type calls struct {
 	closed  bool                               // no call may start
 }
 
-// start runs a call in a goroutine of its own, unless it is refused.
+// start runs a call in a new goroutine, unless the call is refused.
 func (c *calls) start(s *socket, id string, call func(context.Context)) *fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,7 +171,7 @@ func asJSON(r *gateways.Response) (json.RawMessage, error) {
 	)
 }
 
-// callFault is what a client is told of a call that failed.
+// callFault returns the fault that is sent to the client of a failed call.
 func callFault(ctx context.Context, err error) fault {
 	var said *gateways.RemoteError
 	switch {

@@ -106,13 +106,13 @@ type HubConfig struct {
 	// to 24 h.
 	SessionTTL time.Duration
 	// MaxLen is how many processed events are kept. Defaults to 100,000. Unprocessed events are
-	// kept up to HardCap, which defaults to 1,000,000; beyond it clients are told that the hub is
+	// kept up to HardCap, which defaults to 1,000,000. Beyond it clients receive the error
 	// overloaded.
 	MaxLen  int64
 	HardCap int64
 	// MaxBytes is the most memory that the events may take in Redis. Processed events are removed
 	// to make room, whatever MaxLen is. If that is not enough, or Redis is out of memory, clients
-	// are told that the hub is overloaded. Defaults to 64 MiB. Negative disables the limit.
+	// receive the error overloaded. Defaults to 64 MiB. Negative disables the limit.
 	MaxBytes int64
 	// Secrets sign the sessions and must be the same in all processes. The first one signs and all
 	// are accepted, so that they can be rotated. Each needs 32 bytes or more. By default the
@@ -126,7 +126,8 @@ type HubConfig struct {
 	// Wait is how long to retry at the start while Redis is not reachable. Defaults to 0, which
 	// means one attempt.
 	Wait time.Duration
-	// Log gets what the hub notices. Defaults to the warnings and errors of slog.Default, see flow.Logger.
+	// Log receives the hub's log records. Defaults to the warnings and errors of slog.Default, see
+	// flow.Logger.
 	Log *slog.Logger
 }
 
@@ -236,7 +237,7 @@ const defaultBytes = 64 << 20
 const minSecret = 32
 
 // maxMessage is the largest allowed MaxMessage. A frame is written to an entry of at most 1 MiB,
-// with some fields besides it.
+// together with some fields.
 const maxMessage = 1_000_000
 
 // Access returns the rights of the processes of a hub, on a server with ACLs. They may append to

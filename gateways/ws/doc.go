@@ -40,7 +40,7 @@
 // messages in the order of the log. The hub does not read the next frame of a socket until the last
 // message has been written to Redis, so a client cannot send faster than Redis accepts. At most
 // HubConfig.Queue messages wait in memory for a slow client; HubConfig.Slow defines what happens
-// beyond that. When a hub or one of its processes stops, its clients are told to reconnect, and
+// beyond that. When a hub or one of its processes stops, it asks its clients to reconnect, and they
 // continue on another process.
 //
 // An idle socket costs one goroutine and about 14 KiB of heap and stack (BenchmarkIdle, with 10,000
@@ -126,14 +126,14 @@
 // A page cannot set headers of its WebSocket. Its cookie identifies it, like any request to its
 // host, or it passes a token as a subprotocol (see Token). Pages of other hosts are refused unless
 // HubConfig.Origins lists them, so no foreign page can open a socket with a user's cookie. A page
-// cannot see the status of a handshake either. A client that asks for the subprotocol
-// streamerson.v1, such as Script, therefore gets a socket that is closed at once. The code is 4401
-// when Authenticate refuses it, and 4403 when the client or its page is forbidden. Other clients get
-// the HTTP status.
+// cannot see the status of a handshake either. So if a client asks for the subprotocol
+// streamerson.v1, as Script does, the hub opens the socket and closes it at once. The code is 4401
+// when Authenticate refuses the client, and 4403 when the client or its page is forbidden. Other
+// clients receive the HTTP status.
 //
 // # Rights
 //
-// On a server with ACLs the processes of a hub have a role of their own, see [HubConfig.Access]:
+// On a server with ACLs the processes of a hub are a separate role, see [HubConfig.Access]:
 //
 //	streams acl -user web -hub chat -client orders | redis-cli    (-client: for HubConfig.Calls)
 //

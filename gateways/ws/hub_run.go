@@ -21,7 +21,7 @@ const checkEvery = time.Second
 
 // hubRun is the state of a running hub.
 //
-// Events of sockets go through a graph of their own, because it has to outlive the sockets. When the
+// Events of sockets pass through a separate graph, because it has to outlive the sockets. When the
 // hub's graph ends, it stops all its sources at once, but a socket may still have a message to
 // write.
 type hubRun struct {

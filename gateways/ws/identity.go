@@ -19,7 +19,7 @@ type Identity struct {
 // Action is what a client wants to do with a room.
 type Action string
 
-// The actions that Authorize is asked for.
+// The actions that Authorize decides on.
 const (
 	// Join is receiving the messages of a room, including past ones that the log still has.
 	Join Action = "join"

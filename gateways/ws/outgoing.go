@@ -7,7 +7,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// outgoing holds what the writer of a socket has to write, besides what the listener has.
+// outgoing holds what the writer of a socket has to write, except for the items of the listener.
 type outgoing struct {
 	start func()          // starts the writer
 	ctx   context.Context // of the socket

@@ -115,8 +115,8 @@ func (w *frameWriter) poll(l *relay.Listener[delivery]) (b relay.Batch[delivery]
 	return b, more, err != nil && ctx.Err() != nil, err
 }
 
-// writeDeliveries adds what the listener has, and the cursor if tell is set. It returns false if
-// the client does not read.
+// writeDeliveries adds the items of the listener, and the cursor if tell is set. It returns false
+// if the client does not read.
 func (w *frameWriter) writeDeliveries(tell bool) bool {
 	s := w.s
 	l := s.listener.Load()
