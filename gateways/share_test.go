@@ -148,7 +148,7 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// A service that is drained answers what it has taken.
+// A drained service answers the requests it has taken.
 func TestDrainedServiceAnswers(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

@@ -31,8 +31,8 @@ import (
 // separate processes. It is older than the head of its repository, which the rest of this package
 // follows. The differences that matter here:
 //
-//   - dispatch writes the type that it is given. At the head everything is of type "resp", here
-//     only what write streams write: so these are what RespAs is tried on.
+//   - dispatch writes the given type. At the head all entries have the type "resp". Here only write
+//     streams use "resp", so the tests of RespAs use write streams.
 //   - Reads have no COUNT, and commands are not pipelined by themselves.
 //   - A data source without a logger prints all payloads.
 //

@@ -232,8 +232,8 @@ func TestStreamersonV1Deadlines(t *testing.T) {
 	}
 }
 
-// Messages that want no answer get none. If the handler fails, they are retried, as with any
-// stream.
+// Messages that want no answer are not answered. If the handler fails, they are retried, as with
+// any stream.
 func TestStreamersonV1Send(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// A graph and a server in one process: the server ends first, and the graph drains behind it.
+// A graph and a server run in one process. The server ends first, then the graph drains.
 func ExampleRun() {
 	orders, inbox := source.Queue[string](16)
 	packed := sink.Func(func(_ context.Context, item string) error {
@@ -42,7 +42,7 @@ func ExampleRun() {
 	// Output: packed tea
 }
 
-// A client closes when the parts behind it have ended.
+// A client closes after the parts that follow it have ended.
 func ExampleClosing() {
 	closes := func(name string) app.Part {
 		return app.Closing(func(context.Context) error {

@@ -29,7 +29,7 @@ type (
 		ID       string `json:"id" path:"id"`
 		Language string `json:"language" query:"lang" default:"en"`
 	}
-	// Book is what there is to get.
+	// Book is the reply.
 	Book struct {
 		ID    string `json:"id"`
 		Title string `json:"title"`
@@ -100,7 +100,7 @@ func ExampleHTTP() {
 		web.Log(slog.New(slog.DiscardHandler)),
 	)
 	mux.Handle("POST /login", login)
-	// Of another router, which says by SetPathValue what it has found.
+	// With another router, which sets path values by SetPathValue.
 	profile := web.HTTP(client, "getProfile", web.PathValues("user"))
 	fmt.Println(login.Validate(), profile.Validate())
 	// Output: <nil> <nil>
@@ -135,7 +135,7 @@ func ExampleAuthenticate() {
 		if !given || password != "secret of "+user {
 			return "", errors.New("wrong user or password")
 		}
-		return user, nil // the handler has it as the header gateways.HeaderIdentity
+		return user, nil // the handler receives it in the header gateways.HeaderIdentity
 	}))
 	w := httptest.NewRecorder()
 	route.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
@@ -143,7 +143,7 @@ func ExampleAuthenticate() {
 	// Output: 401 {"error":{"code":"unauthorized","message":"authentication required"}}
 }
 
-// The handler of a webhook gets the bytes that were signed.
+// The handler of a webhook receives the signed bytes unchanged.
 func ExampleRawBody() {
 	rdb := redis.NewClient(&redis.Options{})
 	defer rdb.Close()

@@ -223,7 +223,7 @@ func TestFault_G10_BoundaryOfMultipart(t *testing.T) {
 	}
 }
 
-// JSON may begin with a byte order mark. The handler does not get it.
+// JSON may begin with a byte order mark. It is not passed to the handler.
 func TestFault_G10_ByteOrderMark(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)

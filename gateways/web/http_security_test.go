@@ -296,7 +296,7 @@ func TestOversizedBodies(t *testing.T) {
 	for name, request := range map[string]string{
 		"says so":   head + "Content-Length: 1001\r\n\r\n",
 		"says much": head + "Content-Length: 9223372036854775807\r\n\r\n",
-		"chunked":   head + "Transfer-Encoding: chunked\r\n\r\n" + endless, // and goes on
+		"chunked":   head + "Transfer-Encoding: chunked\r\n\r\n" + endless, // and continues
 		"chunked, one byte": head + "Transfer-Encoding: chunked\r\n\r\n3e9\r\n" + strings.Repeat(" ", 1001) +
 			"\r\n0\r\n\r\n",
 		"expects to continue": head + "Expect: 100-continue\r\nContent-Length: 1001\r\n\r\n",

@@ -186,7 +186,7 @@ func ExampleOutbound() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	talk(url, `"msg"`, `{"kind":"hello","cursor":"0"}`) // with all earlier messages
+	talk(url, `"msg"`, `{"kind":"hello","cursor":"0"}`) // receives all earlier messages, too
 	// Output: {"text":"the kettle boils"}
 }
 
@@ -229,7 +229,7 @@ func ExampleToken() {
 	r.Header.Set(
 		"Sec-WebSocket-Protocol",
 		"streamerson.v1, bearer.s3cret",
-	) // what connect("/chat", { token: "s3cret" }) sends
+	) // as sent by connect("/chat", { token: "s3cret" })
 	fmt.Println(cfg.Authenticate(r))
 	// Output: {ann <nil>} <nil>
 }

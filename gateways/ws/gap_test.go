@@ -9,7 +9,8 @@ import (
 	"github.com/streamerson/streamerson-go/sink"
 )
 
-// Trimmed messages are reported as a gap, and delivery continues. A session with quiet rooms gets no gap.
+// Trimmed messages are reported as a gap, and delivery continues. A session with quiet rooms
+// receives no gap.
 func TestGap(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
