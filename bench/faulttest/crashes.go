@@ -178,7 +178,7 @@ func (c *crashTrial) settled(ctx context.Context) bool {
 	return err == nil && len(groups) == 1 && groups[0].Pending == 0 && groups[0].EntriesRead == crashMessages
 }
 
-// count counts the results of all messages.
+// count adds up the results of all messages.
 func (c *crashTrial) count(ctx context.Context) error {
 	var out, dead [crashMessages]int
 	if _, err := scan(ctx, c.t.in, c.job.Output, "", func(id int, _ *redis.XMessage) { out[id]++ }); err != nil {

@@ -5,8 +5,8 @@
 // A [Scenario] is one kind of fault. Its trial starts servers, a pool of worker processes (this
 // program in another role: see [Worker]) and a producer that numbers its messages. A schedule of
 // faults, drawn from the seed, runs while messages are produced. The trial then waits until all
-// work is done and reads the ledger from the streams themselves: which ids were produced, which
-// were written to the output and how often, and which are dead letters.
+// work is done and reads the ledger from the streams themselves. The ledger shows which ids were
+// produced, how often each was written to the output, and which are dead letters.
 //
 // Terms of a result:
 //

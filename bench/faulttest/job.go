@@ -67,7 +67,7 @@ type word struct {
 	InFlight    int            `json:"in_flight"`
 	Handled     uint64         `json:"handled"`
 	Events      map[string]int `json:"events,omitempty"`      // events that the reader reported, in entries
-	Unknown     int            `json:"unknown,omitempty"`     // writes whose reply was lost
+	Unknown     int            `json:"unknown,omitempty"`     // writes without a reply, which may have been executed
 	Last        bool           `json:"last,omitempty"`        // the worker ends
 	Err         string         `json:"err,omitempty"`         // the error that ended it, if any
 	Drain       time.Duration  `json:"drain,omitempty"`       // duration of the drain

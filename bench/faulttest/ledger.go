@@ -159,7 +159,7 @@ type deadLetter struct {
 	values map[string]any
 }
 
-// readLedger counts the entries of all streams.
+// readLedger reads all streams, with the number of copies of each id.
 func readLedger(ctx context.Context, t *trial) (*ledger, error) {
 	l := &ledger{in: make([]uint16, t.n), out: make([]uint16, t.n), dead: make([]uint16, t.n)}
 	rank, next := make([]int, t.n), 0 // the producer's retries may put a message behind a later one

@@ -152,8 +152,8 @@ func (t *trial) deletePending(ids []string, trim bool) int {
 	return len(gone)
 }
 
-// wrongType is the first part of R15. The workers must stop with an error that names the cause, and
-// must not ack entries whose output they could not write.
+// wrongType is the first part of R15. The workers must stop with an error that names the cause.
+// They must not ack entries if the output was not written.
 func wrongType(t *trial) {
 	t.server()
 	aside := t.job.Output + ":aside"

@@ -98,9 +98,9 @@ func (t *trial) elsewhere() {
 	t.job.OutputURL = other.url()
 }
 
-// writeAgain makes the producer rewrite the messages that were lost with the stream and have not
-// come out. The workers' messages in flight come out as well, so republished messages may have
-// several copies.
+// writeAgain makes the producer rewrite the messages that were lost with the stream and did not
+// reach the output. The workers' messages in flight are written as well, so republished messages
+// may have several copies.
 func (t *trial) writeAgain(gone []int) {
 	t.republish = true
 	t.allow(len(t.pool.team) * t.job.InFlight)

@@ -270,7 +270,7 @@ func (p *pool) killAll() {
 	}
 }
 
-// busiest returns the maxima of goroutines and memory of all running workers, for the report.
+// busiest returns the maxima of goroutines and memory over all workers. The report shows them.
 func (p *pool) busiest() (most word) {
 	for _, w := range p.all() {
 		w.mu.Lock()
@@ -286,7 +286,7 @@ const (
 	moreMemory     = 32 << 20
 )
 
-// flat reports workers whose goroutines or memory grew.
+// flat reports workers with a growing number of goroutines or growing memory.
 func (p *pool) flat() {
 	for _, w := range p.all() {
 		w.mu.Lock()

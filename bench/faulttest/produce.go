@@ -105,7 +105,7 @@ func (p *producer) write(ctx context.Context, ids []int) (again []int) {
 	return again
 }
 
-// republish writes messages again, as a producer does that learns of a loss.
+// republish writes messages again, as a producer does when it learns of a loss.
 func (p *producer) republish(ctx context.Context, ids []int) error {
 	for len(ids) > 0 {
 		n := min(500, len(ids))

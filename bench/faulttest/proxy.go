@@ -7,7 +7,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// proxy relays between workers and a server, and counts the faults it injects.
+// proxy relays between workers and a server, and records the faults that it injects.
 type proxy struct {
 	*redistest.Proxy
 

@@ -81,8 +81,8 @@ func (o Options) logf(format string, args ...any) {
 	}
 }
 
-// Select returns the scenarios with these IDs; without any, all scenarios of the form. "R10"
-// selects all whose ID begins with "R10 ".
+// Select returns the scenarios with these IDs; without any, all scenarios of the form. "R10" also
+// selects the IDs that begin with "R10 ".
 func Select(ids []string, long bool) ([]Scenario, error) {
 	all := Scenarios()
 	if len(ids) == 0 {

@@ -33,7 +33,7 @@ type tapped struct {
 	at func(step string)
 
 	mu   sync.Mutex
-	last string // the request whose reply is pending
+	last string // the request that waits for its reply
 }
 
 func (d *diary) dial(ctx context.Context, network, addr string) (net.Conn, error) {
