@@ -16,7 +16,8 @@ type Case struct {
 	Reference string
 	// N is the default number of messages of a run, at a payload of 100 B.
 	N int
-	// Payload is the size in bytes of each message's payload, for cases that allow no other; 0 for those that do.
+	// Payload is the size in bytes of each message's payload, if the case allows only one. 0 means
+	// any.
 	Payload int
 	// Redis reports whether the case needs a Redis server.
 	Redis bool
@@ -38,7 +39,8 @@ type Implementation struct {
 	About string
 	// Slow divides the number of messages of slow implementations, which are listed only for scale.
 	Slow int
-	// Run does the work and counts it in t.Got. The clock stops when it returns or calls t.Stop.
+	// Run performs the work and records it in t.Got. The clock stops when it returns or calls
+	// t.Stop.
 	Run func(ctx context.Context, t *Trial) error
 }
 
@@ -51,8 +53,8 @@ func Cases() []Case {
 	}
 }
 
-// Select returns the cases with these names. "all" selects all but the explicit ones, "inproc"
-// those whose names begin with "inproc-", and "calls" likewise.
+// Select returns the cases with these names. "all" selects all but the explicit ones. "inproc"
+// selects the names that begin with "inproc-", and "calls" works likewise.
 func Select(names ...string) ([]Case, error) {
 	var chosen []Case
 	all := Cases()

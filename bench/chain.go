@@ -18,7 +18,7 @@ func flipBits(v int) int   { return v ^ 0x5a5a }
 func notTenth(v int) bool  { return v%10 != 0 }
 func notEighth(v int) bool { return v&7 != 0 }
 
-// grind does about half a microsecond of work.
+// grind burns about half a microsecond of CPU time.
 func grind(v int) int {
 	x := uint64(v) | 1
 	for range 256 {

@@ -10,7 +10,8 @@ import (
 	"github.com/streamerson/streamerson-go/operators"
 )
 
-// numbers is the cheapest possible source: it counts up, and counts acknowledgements.
+// numbers is the cheapest possible source. It emits ascending numbers, and adds up
+// acknowledgements.
 type numbers struct {
 	next, max int
 	acked     *int
@@ -27,7 +28,8 @@ func (r *numbers) Read(_ context.Context, in *flow.Intake[int]) error {
 	return nil
 }
 
-// Commit counts acknowledged messages. One goroutine calls it, which ends before the graph does.
+// Commit adds up acknowledged messages. Its only caller is a goroutine that ends before the graph
+// does.
 func (r *numbers) Commit(_ context.Context, settled []flow.Settlement) error {
 	for i := range settled {
 		if settled[i].Outcome == flow.Acked {

@@ -43,8 +43,8 @@ func payloadsOf(size int) *payloads {
 
 func (p *payloads) at(i int) []byte { return p.each[i%ring] }
 
-// addPayload counts a payload. A payload that does not begin with a number invalidates the
-// checksum.
+// addPayload adds a payload to the tally. A payload that does not begin with a number invalidates
+// the checksum.
 func (y *Tally) addPayload(b []byte) {
 	if len(b) < digits {
 		y.add(len(b), 1<<40)

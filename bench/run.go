@@ -16,7 +16,7 @@ import (
 type Options struct {
 	Cases    []Case
 	N        int   // messages per run. Defaults to the case's number
-	Payloads []int // sizes in bytes, for the cases that take any. Defaults to 100
+	Payloads []int // in bytes; other cases have a fixed size. Defaults to 100
 	Reps     int   // repetitions. Defaults to 5
 	// Redis is the server for the cases that need one. If it is nil, these cases are skipped, which
 	// is logged.

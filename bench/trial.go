@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Trial is one run of one implementation: its input, its counts and its clock.
+// Trial is one run of one implementation, with its input, its tally of the output and its clock.
 type Trial struct {
 	N       int                   // messages
 	Payload int                   // bytes of each
@@ -43,7 +43,8 @@ type Trial struct {
 	used    usage
 }
 
-// Tally counts and sums values, so that the results of two implementations can be compared.
+// Tally is the number and the sum of values, so that the results of two implementations can be
+// compared.
 type Tally struct {
 	Count int
 	Bytes int
@@ -158,7 +159,7 @@ func (t *Trial) clean(ctx context.Context) error {
 	return t.Redis.Unlink(ctx, t.Out).Err()
 }
 
-// add counts a value.
+// add adds a value to the tally.
 func (y *Tally) add(bytes int, sum uint64) {
 	y.Count++
 	y.Bytes += bytes

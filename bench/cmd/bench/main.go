@@ -194,8 +194,8 @@ func compare(ctx context.Context, f flags, cases []bench.Case, payloads []int, s
 	return errors.Join(err, writeErr)
 }
 
-// server opens a real Redis server, if a case needs one: an in-process imitation would not measure anything. It returns
-// nil when there is none.
+// server opens a real Redis server, if a case needs one. An in-process imitation would not measure
+// anything. It returns nil if no server is available.
 func server(ctx context.Context, url string, cases []bench.Case, logf func(string, ...any)) (
 	_ redis.UniversalClient, closeIt func() error, _ error,
 ) {
