@@ -18,7 +18,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// chromium is a headless Chromium for all tests. It has no sandbox: what it opens is ours.
+// chromium is a headless Chromium for all tests. It has no sandbox, because it opens only our
+// pages.
 var chromium = sync.OnceValues(func() (*browser, error) {
 	opts := append(
 		chromedp.DefaultExecAllocatorOptions[:],
@@ -42,18 +43,18 @@ type browser struct {
 	close func()
 }
 
-var opened sync.Once // by one test at least
+var opened sync.Once // done once a test has opened the browser
 
 var closeBrowser = func() {}
 
-// browsing are the tests that have tabs: more at a time than the machine can draw would only wait for each other.
+// browsing limits the number of tests with tabs. More would only wait for the machine to draw them.
 var (
 	browsing = make(chan struct{}, 2)
 	tabs     sync.Map // of *testing.T
 )
 
-// tab opens a tab of its own, with cookies and storage of its own, that closes with the test. A
-// page that throws fails the test, and so does a step that takes longer than patience.
+// tab opens a tab with its own cookies and storage. The tab closes with the test. The test fails if
+// the page throws an exception, or if a step takes longer than patience.
 func tab(t *testing.T) context.Context {
 	t.Helper()
 	b, err := chromium()
@@ -72,7 +73,7 @@ func tab(t *testing.T) context.Context {
 	exceptions := chromedp.Events(ctx, runtime.ExceptionThrown)
 	t.Cleanup(func() {
 		cancel()
-		for e, err := range exceptions { // it ends with the tab
+		for e, err := range exceptions { // ends with the tab
 			if err != nil {
 				break
 			}
@@ -82,7 +83,7 @@ func tab(t *testing.T) context.Context {
 	return ctx
 }
 
-// browse does things in a tab.
+// browse performs steps in a tab.
 func browse(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	ctx, done := context.WithTimeout(tab, time.Duration(len(steps))*redistest.Patience)
@@ -92,7 +93,7 @@ func browse(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp
 	}
 }
 
-// see does one thing in a tab, and returns what it shows.
+// see performs one step in a tab, and returns its result.
 func see[T any](t *testing.T, tab context.Context, look chromedp.Action[T]) T {
 	t.Helper()
 	ctx, done := context.WithTimeout(tab, redistest.Patience)
@@ -104,7 +105,7 @@ func see[T any](t *testing.T, tab context.Context, look chromedp.Action[T]) T {
 	return v
 }
 
-// shows waits until what a page shows makes an expression true.
+// shows waits until a JavaScript expression is true in a page.
 func shows(t *testing.T, tab context.Context, what, js string) {
 	t.Helper()
 	defer func() {
@@ -119,7 +120,7 @@ func shows(t *testing.T, tab context.Context, what, js string) {
 	)
 }
 
-// slowly clicks as people do: something may happen between the button's going down and its coming up.
+// slowly clicks like a user. It calls meanwhile between pressing and releasing the button.
 func slowly(t *testing.T, tab context.Context, selector string, meanwhile func()) {
 	t.Helper()
 	at := see(t, tab, chromedp.Evaluate[input.DispatchMouseEventParams](fmt.Sprintf(
@@ -138,7 +139,8 @@ func slowly(t *testing.T, tab context.Context, selector string, meanwhile func()
 	}
 }
 
-// press types keys as a keyboard does: of a key whose going down the page prevents nothing is typed.
+// press types keys as a keyboard does. If the page prevents the default of a keydown event, the key
+// types nothing.
 func press(keys string) chromedp.Action[chromedp.Void] {
 	return chromedp.KeyEvent(keys, func(k *input.DispatchKeyEventParams) {
 		if k.Type == input.DispatchKeyEventTypeKeyDown {
@@ -147,7 +149,7 @@ func press(keys string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// dark has a page be as people see it who prefer dark ones.
+// dark emulates a user preference for dark pages.
 func dark(t *testing.T, tab context.Context) {
 	t.Helper()
 	if _, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -156,7 +158,8 @@ func dark(t *testing.T, tab context.Context) {
 	}
 }
 
-// screenshot takes a picture of a tab, as name.png in the folder of $SCREENSHOTS, or in one that goes with the test.
+// screenshot takes a picture of a tab. The file is name.png in the folder $SCREENSHOTS, or in a
+// temporary folder of the test.
 func screenshot(t *testing.T, tab context.Context, name string) {
 	t.Helper()
 	dir := os.Getenv("SCREENSHOTS")

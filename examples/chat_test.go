@@ -17,7 +17,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// post sends JSON by HTTP, and returns the status, the body and the cookie that came with it.
+// post sends JSON over HTTP. It returns the status, the body, and the cookie to send from now on.
 func post(t *testing.T, url, cookie, body string) (int, string, string) {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodPost, url, bytes.NewReader([]byte(body)))
@@ -47,7 +47,7 @@ func post(t *testing.T, url, cookie, body string) (int, string, string) {
 	return resp.StatusCode, string(b), cookie
 }
 
-// login gets a name, and returns the header that shows it.
+// login reserves a name, and returns the header with its cookie.
 func login(t *testing.T, page, name string) http.Header {
 	t.Helper()
 	status, text, cookie := post(t, page+"login", "", fmt.Sprintf(`{"name":%q}`, name))
@@ -57,7 +57,7 @@ func login(t *testing.T, page, name string) http.Header {
 	return http.Header{"Cookie": {cookie}}
 }
 
-// chatLine is a line as sockets are told it.
+// chatLine is a line as sockets receive it.
 type chatLine struct{ ID, From, To, Room, Text string }
 
 type chatTold struct {
@@ -68,8 +68,8 @@ type chatTold struct {
 
 func text(s string) members { return members{"text": s} }
 
-// TestChatSurvivesAGateway: the gateway of two people dies in the middle of what they say. On
-// another one nothing is lost, nothing comes twice, and the order is the same for both.
+// TestChatSurvivesAGateway kills the gateway of all users during a conversation. They continue on
+// another gateway. No line is lost or repeated, and the lines keep their order.
 func TestChatSurvivesAGateway(t *testing.T) {
 	t.Parallel()
 	const lines = 60
@@ -84,7 +84,7 @@ func TestChatSurvivesAGateway(t *testing.T) {
 		header http.Header
 		heard  []string
 	}
-	again := func(p *person) { // on the other gateway, where it was
+	again := func(p *person) { // on the other gateway, from its last position
 		p.socket = dial(
 			t,
 			second,
@@ -95,7 +95,7 @@ func TestChatSurvivesAGateway(t *testing.T) {
 			t.Fatalf("%s is not known to the other gateway", p.name)
 		}
 	}
-	people := make([]*person, 8) // in fours: the rate is for each
+	people := make([]*person, 8) // several, because the rate is limited for each
 	for i := range people {
 		name := fmt.Sprint("p", i)
 		header := login(t, first, name)
@@ -111,7 +111,7 @@ func TestChatSurvivesAGateway(t *testing.T) {
 		if n == lines/2 {
 			doomed.signal(t, syscall.SIGKILL)
 		}
-		said := func() bool { // and acknowledged
+		said := func() bool { // returns whether the line was acknowledged
 			if speaker.say(n+1, "lobby", "say", text(fmt.Sprint("line ", n))) != nil {
 				return false
 			}
@@ -154,7 +154,7 @@ func TestChatSurvivesAGateway(t *testing.T) {
 	if diff := cmp.Diff(want, listener.heard); diff != "" {
 		t.Errorf("lines (-said +heard):\n%s", diff)
 	}
-	// And nothing more: a last line is the next one.
+	// No line is repeated: the next one is this last line.
 	people[1].say(1000, "lobby", "say", text("the end"))
 	if last := message[chatLine](listener.socket, "line"); last.Text != "the end" {
 		t.Errorf("%q came behind the last line", last.Text)
@@ -169,7 +169,8 @@ func TestChatSurvivesAGateway(t *testing.T) {
 	}
 }
 
-// TestChatRules: names are one's own, and what is not allowed is told to the one who tries.
+// TestChatRules: a name belongs to one user, and the sender of a refused request receives the
+// reason.
 func TestChatRules(t *testing.T) {
 	t.Parallel()
 	at := open(t, start(t, noServer(t), nil, "chat", "-addr", "localhost:0"))
@@ -178,7 +179,7 @@ func TestChatRules(t *testing.T) {
 		body   string
 		status int
 	}{
-		{`{"name":"ann"}`, http.StatusConflict}, // spelled otherwise
+		{`{"name":"ann"}`, http.StatusConflict}, // another spelling of Ann
 		{`{"name":""}`, http.StatusUnprocessableEntity},
 		{`{"name":"a b"}`, http.StatusUnprocessableEntity},
 		{`{"name":"@ann"}`, http.StatusUnprocessableEntity},
@@ -216,7 +217,7 @@ func TestChatRules(t *testing.T) {
 	if got := message[chatTold](a, "refused"); !strings.Contains(got.Why, "unknown message type") {
 		t.Errorf("%q", got.Why)
 	}
-	// What a client says of itself does not count; from is what the server knows.
+	// A client cannot choose its sender name: the server sets from.
 	a.say(0, "lobby", "say", members{"text": "I am Bob", "from": "Bob"})
 	if l := message[chatLine](b, "line"); l.From != "Ann" {
 		t.Errorf("it is from %q", l.From)
@@ -237,12 +238,12 @@ func TestChatRules(t *testing.T) {
 	if got := message[chatTold](b, "refused"); !strings.Contains(got.Why, "not so fast") {
 		t.Errorf("%q", got.Why)
 	}
-	// Who is here, until they go.
+	// The room receives a new list of users when Bob leaves.
 	b.say(0, "lobby", "bye", nil)
 	a.want("Bob has left", func(f frame) bool {
 		return f.Type == "who" && slices.Equal(decode[chatTold](t, f.Data).Users, []string{"Ann"})
 	})
-	// A name that was given back is not spoken under by a socket that is still open.
+	// A socket that is still open cannot use a released name.
 	if status, _, _ := post(t, at+"logout", ann.Get("Cookie"), ""); status != http.StatusNoContent {
 		t.Errorf("logout: %d", status)
 	}
@@ -250,10 +251,10 @@ func TestChatRules(t *testing.T) {
 	if f := a.want("the answer", func(f frame) bool { return f.ID == "77" }); f.Code != "unauthorized" {
 		t.Errorf("%+v", f)
 	}
-	login(t, at, "Ann") // it is free
+	login(t, at, "Ann") // the name is free
 }
 
-// handshake is the status of a handshake.
+// handshake returns the HTTP status of a handshake.
 func handshake(t *testing.T, page string, h http.Header) int {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, page+"ws", nil)
@@ -310,7 +311,7 @@ func reads(t *testing.T, page context.Context, selector, text string) {
 	})
 }
 
-// TestChatInTwoWindows: two people at two gateways.
+// TestChatInTwoWindows: two users talk through two gateways.
 func TestChatInTwoWindows(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
@@ -339,8 +340,8 @@ func TestChatInTwoWindows(t *testing.T) {
 	write(t, bob, " won twice already!")
 	reads(t, ann, "#lines", "I have won twice already")
 
-	// Just the two of them.
-	slowly(t, ann, `#users button[title="Write to Bob"]`, func() { // what he says meanwhile does not take his name away
+	// A direct conversation.
+	slowly(t, ann, `#users button[title="Write to Bob"]`, func() { // a line during the click must not remove the button
 		write(t, bob, "By the way:")
 		reads(t, ann, "#lines", "By the way:")
 	})
@@ -357,7 +358,7 @@ func TestChatInTwoWindows(t *testing.T) {
 	screenshot(t, bob, "chat-dark")
 }
 
-// TestChatPagesGoOn: what was said is there after a page is loaded again, and when its gateway is another one.
+// TestChatPagesGoOn: lines survive a reload of the page, and a change of its gateway.
 func TestChatPagesGoOn(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
@@ -377,7 +378,7 @@ func TestChatPagesGoOn(t *testing.T) {
 	reads(t, ann, "#lines", "Biscuits, anyone?")
 	reads(t, ann, "#rooms", "lobby")
 
-	// Her gateway dies, and another takes its place. What was said meanwhile is not lost.
+	// Ann's gateway dies, and another takes its place. Lines written meanwhile are not lost.
 	browse(t, ann, chromedp.Click(chromedp.CSS(`#rooms li[data-name=lobby] button`)))
 	reads(t, ann, "#lines", "The kettle is on.")
 	gateway.signal(t, syscall.SIGKILL)
@@ -430,7 +431,8 @@ func TestChatPagesGoOn(t *testing.T) {
 	screenshot(t, ann, "chat-phone-menu")
 }
 
-// TestChatEndsCleanly: by itself, with nothing configured, on either server.
+// TestChatEndsCleanly: chat and game run without configuration, on both kinds of servers, and end
+// cleanly after Ctrl-C.
 func TestChatEndsCleanly(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"chat", "game"} {

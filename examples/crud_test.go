@@ -14,7 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// exchange is a request by HTTP and what came of it; headers are "Name: value".
+// exchange performs an HTTP request, and returns the reply and its body. Headers have the form
+// "Name: value".
 func exchange(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	r, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -57,14 +58,14 @@ func TestCrud(t *testing.T) {
 	}
 }
 
-// crud goes through the resource, step by step.
+// crud tests the resource, step by step.
 func crud(t *testing.T, url string) {
 	todos := url + "todos"
 	for _, step := range []struct {
 		method, url, body, ifMatch string
 		status                     int
 		header, value              string
-		got                        string // the body, or how it begins
+		got                        string // the body, or its beginning
 	}{
 		{"GET", todos, "", "", 200, "Content-Type", "application/json", `[]`},
 		{"POST", todos, `{"title":"buy milk"}`, "", 201, "Location", "/todos/1", `{"id":"1","title":"buy milk","done":false,"version":1}`},
@@ -99,7 +100,7 @@ func crud(t *testing.T, url string) {
 	}
 }
 
-// Of many who change the same version of an item one does, and the others are told.
+// If several requests change the same version of an item, one succeeds. The others fail with 412.
 func TestCrudConcurrentChanges(t *testing.T) {
 	t.Parallel()
 	p := start(t, noServer(t), nil, "crud", "-addr", "localhost:0")
@@ -125,7 +126,7 @@ func TestCrudConcurrentChanges(t *testing.T) {
 	interrupted(t, p)
 }
 
-// The page, by mouse and by keyboard.
+// The page, used by mouse and by keyboard.
 func TestCrudPage(t *testing.T) {
 	t.Parallel()
 	p := start(t, noServer(t), nil, "crud", "-addr", "localhost:0")
@@ -148,11 +149,11 @@ func TestCrudPage(t *testing.T) {
 	browse(t, page, chromedp.Click(chromedp.CSS("#items li:nth-child(2) input[type=checkbox]")))
 	shows(t, page, "one done", `document.querySelector("#count").textContent === "3 open, 1 done"`)
 
-	browse(t, page, chromedp.SendKeys(field, "buy OAT milk"+kb.Enter)) // there is one
+	browse(t, page, chromedp.SendKeys(field, "buy OAT milk"+kb.Enter)) // the title exists
 	shows(t, page, "the problem", `document.querySelector("#problem").textContent.includes("already")`)
 	screenshot(t, page, "crud")
 
-	// From the field down to the first item, done, down, edited, removed.
+	// The keyboard selects the first item and marks it as done, then selects and edits another.
 	browse(t, page, press(kb.ArrowDown), press(" "))
 	shows(t, page, "two done", `document.querySelector("#count").textContent === "2 open, 2 done"`)
 	shows(t, page, "the focus kept", `document.activeElement.dataset.id === "1"`)
@@ -161,7 +162,8 @@ func TestCrudPage(t *testing.T) {
 	browse(t, page, press("Call Bob"+kb.Enter))
 	shows(t, page, "the new title", `document.querySelector("[data-id='3'] .title")?.textContent === "Call Bob"`)
 
-	// Who edits one item and clicks on another has the other at once, and what is typed then stays there.
+	// A click elsewhere while an item is edited takes effect at once, and the focus stays where the
+	// click put it.
 	browse(t, page, press("e"), chromedp.Click(chromedp.CSS("[data-id='4'] input[type=checkbox]")))
 	shows(t, page, "three done", `document.querySelector("#count").textContent === "1 open, 3 done"`)
 	browse(t, page, chromedp.Click(chromedp.CSS("[data-id='4'] .edit")), press("Read"), chromedp.Click(field))
@@ -172,7 +174,7 @@ func TestCrudPage(t *testing.T) {
 	browse(t, page, press(kb.ArrowDown), press(kb.ArrowDown), press(kb.ArrowDown), press(kb.Delete))
 	shows(t, page, "one less", `document.querySelectorAll("#items li").length === 3`)
 
-	// Somebody else removes an item: the page is told, and shows what is.
+	// Another client removes an item. The page reports the error, and shows the current list.
 	exchange(t, "DELETE", url+"todos/4", "")
 	browse(t, page, chromedp.Click(chromedp.CSS("[data-id='4'] input[type=checkbox]")))
 	shows(

@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// arena is what the game's page says it shows.
+// arena is the state that the game's page reports.
 type arena struct {
 	Online bool
 	Tick   int
@@ -29,7 +29,7 @@ type ship struct {
 	Score int
 }
 
-// ship is a zero one if nobody goes by that name.
+// ship returns the ship with a name, or a zero one.
 func (a arena) ship(name string) ship {
 	for _, s := range a.Ships {
 		if s.Name == name {
@@ -54,7 +54,7 @@ func enter(t *testing.T, at, room, name string) context.Context {
 	return page
 }
 
-// key presses a key, or lets it go.
+// key presses or releases a key.
 func key(t *testing.T, page context.Context, what, code string) {
 	t.Helper()
 	see(
@@ -64,7 +64,7 @@ func key(t *testing.T, page context.Context, what, code string) {
 	)
 }
 
-// hunt steers a ship from spark to spark until it has some.
+// hunt steers a ship from spark to spark until it has the score.
 func hunt(t *testing.T, page context.Context, name string, score int) {
 	t.Helper()
 	held := make(map[string]bool)
@@ -91,7 +91,7 @@ func hunt(t *testing.T, page context.Context, name string, score int) {
 	steer(nil)
 }
 
-// TestGameInTwoWindows: two pages at two gateways share one world, and what one does the other sees.
+// TestGameInTwoWindows: two pages at two gateways share one world, and each sees the other's ship.
 func TestGameInTwoWindows(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
@@ -149,8 +149,8 @@ func TestGameOnAPhone(t *testing.T) {
 	screenshot(t, page, "game-phone")
 }
 
-// TestGameGoesOn: a world that dies is replaced by the one that stands by, and a gateway by another
-// on its port. The pages come back by themselves.
+// TestGameGoesOn: the standby replaces a dead world, and a new gateway on the same port replaces a
+// dead one. The pages reconnect by themselves.
 func TestGameGoesOn(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
@@ -199,7 +199,7 @@ func TestGameGoesOn(t *testing.T) {
 	})
 	hunt(t, page, "Ann", look(t, page).ship("Ann").Score+1)
 
-	standby.signal(t, syscall.SIGTERM) // and a clean end
+	standby.signal(t, syscall.SIGTERM) // it ends cleanly
 	if code := standby.wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
@@ -230,7 +230,7 @@ func TestGameHasOneWorld(t *testing.T) {
 	}
 }
 
-// TestGameRound: the one who has most wins, and the next round begins.
+// TestGameRound: the player with the highest score wins, and the next round begins.
 func TestGameRound(t *testing.T) {
 	t.Parallel()
 	page := enter(t, open(t, start(t, withPath(), nil, "game", "-addr", "localhost:0", "-round", "8s")), "r", "Ann")
@@ -244,7 +244,7 @@ func TestGameRound(t *testing.T) {
 	redistest.Soon(t, "the next round begins", func() bool { return !podium() && look(t, page).ship("Ann").Score < 2 })
 }
 
-// state is what the game's sockets are told.
+// state is a snapshot as the game's sockets receive it.
 type state struct {
 	You   int     `json:"you"`
 	Tick  int     `json:"t"`
@@ -256,7 +256,8 @@ type state struct {
 	} `json:"n"`
 }
 
-// TestGameSnapshotsAreInOrder: each changes the one before, for all sockets alike; and nobody plays for another.
+// TestGameSnapshotsAreInOrder: each snapshot changes the one before, for all sockets alike. No
+// session can play for another.
 func TestGameSnapshotsAreInOrder(t *testing.T) {
 	t.Parallel()
 	at := open(t, start(t, noServer(t), nil, "game", "-addr", "localhost:0"))
@@ -270,7 +271,7 @@ func TestGameSnapshotsAreInOrder(t *testing.T) {
 	for last, moved := seen.Tick, 0; moved < 15; {
 		s := message[state](bob, "state")
 		if s.Tick <= seen.Tick {
-			continue // it was on its way
+			continue // older than the complete snapshot
 		}
 		if s.Base != last {
 			t.Fatalf("the snapshot of %d changes %d, and %d was the last", s.Tick, s.Base, last)

@@ -22,7 +22,7 @@ const helloReply = `{"ok":"received message!"}`
 
 var openPattern = regexp.MustCompile(`open (http://\S+) in a browser`)
 
-// open waits until an example serves, and returns the URL that it says to open.
+// open waits until an example serves, and returns the URL in its log.
 func open(t *testing.T, p *process) string {
 	t.Helper()
 	var url string
@@ -35,7 +35,7 @@ func open(t *testing.T, p *process) string {
 	return url
 }
 
-// get asks by HTTP on a connection of its own.
+// get sends an HTTP request on its own connection.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
@@ -58,7 +58,7 @@ func greeted(t *testing.T, url string) {
 	}
 }
 
-// interrupted ends a process by Ctrl-C.
+// interrupted ends processes by Ctrl-C, and requires the exit status 0.
 func interrupted(t *testing.T, all ...*process) {
 	t.Helper()
 	for _, p := range all {
@@ -120,7 +120,7 @@ func TestHelloInABrowser(t *testing.T) {
 	interrupted(t, p) // with the browser's connections open
 }
 
-// One server, and two processors that share the work, are processes of their own.
+// One server and two processors, which share the work, run as separate processes.
 func TestHelloRoles(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}
@@ -139,12 +139,12 @@ func TestHelloRoles(t *testing.T) {
 		return !t.Failed() && strings.Contains(processors[0].stderr.text(), "event answered") &&
 			strings.Contains(processors[1].stderr.text(), "event answered")
 	})
-	interrupted(t, processors[0]) // the other takes all
+	interrupted(t, processors[0]) // the other one answers all events
 	greeted(t, url)
 	interrupted(t, processors[1], server)
 }
 
-// Each event is in the log once: no processor does the work of another again.
+// Each event is logged once: processors do not repeat each other's work.
 func TestHelloEachEventOnce(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -166,7 +166,8 @@ func TestHelloEachEventOnce(t *testing.T) {
 	}
 }
 
-// Without a processor the caller is told that no process answers, at once or when its time is over: no 500.
+// Without a processor the caller receives 503 and no_service, at once or after its timeout, and
+// never 500.
 func TestHelloWithoutProcessor(t *testing.T) {
 	t.Parallel()
 	p := start(
@@ -223,7 +224,7 @@ func TestHelloCommandLine(t *testing.T) {
 	want(t, p.stderr.text(), "Usage: hello", "-role", "REDIS_URL", "localhost:3000")
 }
 
-// SIGTERM, as Kubernetes sends it, is a Ctrl-C.
+// SIGTERM, which Kubernetes sends, ends the process as Ctrl-C does.
 func TestHelloTerminated(t *testing.T) {
 	t.Parallel()
 	p := start(t, noServer(t), nil, "hello", "-addr", "localhost:0")

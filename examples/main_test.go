@@ -14,7 +14,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// race is set in builds with the race detector: then the examples are built with it too.
+// race is set in builds with the race detector. The examples are then built with it, too.
 var race bool
 
 func TestMain(m *testing.M) {
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built builds the examples, once, and returns the folder that has them.
+// built builds the examples once, and returns their folder.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "examples-")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// publish tells notify of a note, and returns the status of the answer.
+// publish posts a note to notify, and returns the status of the answer.
 func publish(t *testing.T, url, to, title string) int {
 	t.Helper()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: redistest.Patience}
@@ -24,7 +24,8 @@ func publish(t *testing.T, url, to, title string) int {
 	return r.StatusCode
 }
 
-// Notes reach who they are for, from any process, with nothing configured and with a server that processes share.
+// Notes reach their receivers from any process, without configuration and with a server that
+// processes share.
 func TestNotify(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string][]string{"in-process server": noServer(t), "REDIS_URL": {"REDIS_URL=" + redistest.Start(t).URL()}} {
@@ -63,7 +64,8 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// A page publishes, and when its server ends and comes back it has what was published meanwhile.
+// A page publishes. After its server has restarted, the page receives everything published
+// meanwhile.
 func TestNotifyInABrowser(t *testing.T) {
 	t.Parallel()
 	env := []string{"REDIS_URL=" + redistest.Start(t).URL()}

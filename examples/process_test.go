@@ -16,7 +16,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// process is an example that runs.
+// process is a running example.
 type process struct {
 	name           string
 	cmd            *exec.Cmd
@@ -25,7 +25,8 @@ type process struct {
 	done           chan struct{}
 }
 
-// start starts an example with nothing in its environment but env. It is killed at the test's end if it runs then.
+// start starts an example with env as its whole environment. It is killed at the test's end if it
+// still runs.
 func start(t *testing.T, env []string, stdin io.Reader, name string, args ...string) *process {
 	t.Helper()
 	dir, err := built()
@@ -45,7 +46,7 @@ func start(t *testing.T, env []string, stdin io.Reader, name string, args ...str
 	}
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		_ = p.cmd.Wait() // the exit status is looked at by the test
+		_ = p.cmd.Wait() // the test checks the exit status
 		close(p.done)
 	})
 	t.Cleanup(func() {
@@ -64,7 +65,7 @@ func start(t *testing.T, env []string, stdin io.Reader, name string, args ...str
 	return p
 }
 
-// wait waits for the end and returns the exit status; -1 for an end by a signal.
+// wait waits for the end and returns the exit status; -1 if a signal ended the process.
 func (p *process) wait(t *testing.T) int {
 	t.Helper()
 	select {
@@ -82,7 +83,7 @@ func (p *process) signal(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-// run runs an example to its end, which must be a good one, and returns its standard output.
+// run runs an example, requires the exit status 0, and returns its standard output.
 func run(t *testing.T, env []string, stdin io.Reader, name string, args ...string) string {
 	t.Helper()
 	p := start(t, env, stdin, name, args...)
@@ -92,7 +93,7 @@ func run(t *testing.T, env []string, stdin io.Reader, name string, args ...strin
 	return p.stdout.text()
 }
 
-// output gathers what a process writes.
+// output collects the output of a process.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

@@ -18,7 +18,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// idPattern is the entry id in front of each line that read prints.
+// idPattern matches the entry id that read prints before each line.
 var idPattern = regexp.MustCompile(`(?m)^\d+-\d+  `)
 
 func printedLines(p *process) []string {
@@ -29,7 +29,7 @@ func printedLines(p *process) []string {
 	return strings.Split(text, "\n")
 }
 
-// stop ends read the way a user does.
+// stop ends read as a user does.
 func stop(t *testing.T, p *process) {
 	t.Helper()
 	p.signal(t, syscall.SIGINT)

@@ -13,7 +13,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// socket is a client of a hub that is written in Go.
+// socket is a client of a hub, written in Go.
 type socket struct {
 	t      *testing.T
 	conn   *websocket.Conn
@@ -21,7 +21,7 @@ type socket struct {
 	frame         // the answer to its hello
 }
 
-// frame is one of the hub's protocol.
+// frame is a frame of the hub's protocol.
 type frame struct {
 	Kind    string          `json:"kind"`
 	ID      string          `json:"id"`
@@ -38,7 +38,7 @@ type frame struct {
 
 type members = map[string]any
 
-// dial opens a socket at a page's address, and says hello.
+// dial opens a socket at a page's address, and sends hello.
 func dial(t *testing.T, page string, header http.Header, hello members) *socket {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
@@ -61,7 +61,7 @@ func dial(t *testing.T, page string, header http.Header, hello members) *socket 
 	return s
 }
 
-// send sends a frame. Its error is for those whose server may be gone.
+// send sends a frame. It returns an error if the server may be gone.
 func (s *socket) send(m members) error {
 	s.t.Helper()
 	b, err := json.Marshal(m)
@@ -73,7 +73,7 @@ func (s *socket) send(m members) error {
 	return s.conn.Write(ctx, websocket.MessageText, b)
 }
 
-// say sends a message to a room, with an id if that is not 0.
+// say sends a message to a room. The message has an id unless it is 0.
 func (s *socket) say(id int, room, typ string, data any) error {
 	s.t.Helper()
 	m := members{"kind": "send", "room": room, "type": typ, "data": data}
@@ -83,7 +83,7 @@ func (s *socket) say(id int, room, typ string, data any) error {
 	return s.send(m)
 }
 
-// next is the next frame. Its error means that the server is gone.
+// next returns the next frame, or an error if the server is gone.
 func (s *socket) next() (f frame, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
 	defer cancel()
@@ -100,7 +100,7 @@ func (s *socket) next() (f frame, err error) {
 	return f, nil
 }
 
-// want skips frames until one is it.
+// want skips frames until is returns true, and returns that frame.
 func (s *socket) want(what string, is func(frame) bool) frame {
 	s.t.Helper()
 	for {
@@ -114,7 +114,7 @@ func (s *socket) want(what string, is func(frame) bool) frame {
 	}
 }
 
-// message skips frames until a message of a type, and returns what it says.
+// message skips frames until a message of a type, and returns its data.
 func message[T any](s *socket, typ string) (v T) {
 	s.t.Helper()
 	return decode[T](s.t, s.want(typ, func(f frame) bool { return f.Kind == "msg" && f.Type == typ }).Data)

@@ -29,7 +29,7 @@ var (
 	)
 )
 
-// countWords is the test's own idea of what should come out.
+// countWords computes the expected counts, independently of the example.
 func countWords(text string) map[string]int {
 	counts := make(map[string]int)
 	for _, w := range wordPattern.FindAllString(strings.ToLower(text), -1) {
@@ -38,7 +38,7 @@ func countWords(text string) map[string]int {
 	return counts
 }
 
-// printed is the table of words in the output.
+// printed returns the table of words in the output.
 func printed(t *testing.T, stdout string) map[string]int {
 	t.Helper()
 	counts := make(map[string]int)
@@ -82,7 +82,7 @@ const (
 	nonePend = "XPENDING  0\n"
 )
 
-// bundled is the text that is counted when none is named.
+// bundled returns the default text and its number of lines.
 func bundled(t *testing.T) (text string, lines int) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("wordcount", "alice.txt"))
@@ -164,7 +164,7 @@ func TestWordcountLeavesNoKeys(t *testing.T) {
 	}
 }
 
-// workers are two processes that share a name, both in the middle of their work.
+// workers starts two processes that share a name, and returns when both have lines in flight.
 func workers(t *testing.T, rdb *redis.Client, args ...string) (name string, loader, joiner *process) {
 	t.Helper()
 	ctx := context.Background()
@@ -248,7 +248,7 @@ func TestWordcountKilledWorkerLosesNothing(t *testing.T) {
 	}
 }
 
-// storedCounts sums up the counts stream.
+// storedCounts adds up the counts stream.
 func storedCounts(t *testing.T, rdb *redis.Client, name string) map[string]int {
 	t.Helper()
 	entries, err := rdb.XRange(context.Background(), name+":counts", "-", "+").Result()
@@ -282,7 +282,7 @@ func TestWordcountInterrupted(t *testing.T) {
 	}
 	want(t, first.stdout.text(), "left ", "-join finishes them")
 	for consumer, n := range rdb.XPending(ctx, name+":lines", "count").Val().Consumers {
-		if consumer != redisio.ReleasedConsumer { // which has what was read and not begun, for others
+		if consumer != redisio.ReleasedConsumer { // which holds lines that were read but not begun
 			t.Errorf("%d lines are pending for %s", n, consumer)
 		}
 	}
@@ -304,7 +304,7 @@ func TestWordcountInterrupted(t *testing.T) {
 		t.Errorf("settled %d and then %d of %d lines", a.lines, b.lines, lines)
 	}
 
-	// The name is free again: what is finished is replaced.
+	// The name is free: the new run replaces the finished one.
 	want(t, run(t, shared(t), nil, "wordcount", "-name", name), exact)
 }
 
@@ -383,7 +383,7 @@ func TestWordcountSecondInterruptEndsAtOnce(t *testing.T) {
 		func() bool { return strings.Contains(p.stderr.text(), "Ctrl-C again") },
 	)
 	redistest.Soon(t, "it ends", func() bool {
-		p.signal(t, syscall.SIGINT) // again, should it not have let go of the signal yet
+		p.signal(t, syscall.SIGINT) // again, in case the example still handles the signal
 		select {
 		case <-p.done:
 			return true
