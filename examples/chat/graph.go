@@ -23,7 +23,7 @@ type told struct {
 	*line
 	With  string   `json:"with,omitempty"` // the conversation of past: a room or the other user
 	Lines []line   `json:"lines,omitempty"`
-	In    string   `json:"in,omitempty"` // the room of who
+	In    string   `json:"in,omitempty"` // a room, for its list of users
 	Users []string `json:"users,omitempty"`
 	Rooms []room   `json:"rooms,omitempty"`
 	Said  string   `json:"said,omitempty"`
@@ -182,9 +182,9 @@ func (w *worker) tellWho(ctx context.Context, room string, to ws.Target, emit fu
 	return err
 }
 
-// attend records which users come and go. A user who joins a room receives its stored lines. They
-// are read after the join, so a line that is written meanwhile arrives twice instead of never, and
-// the page recognizes it by its id.
+// attend records which users come and go. A new user in a room receives its stored lines. They are
+// read after the join, so a line that is written meanwhile arrives twice instead of never. The page
+// recognizes it by its id.
 func (w *worker) attend(ctx context.Context, h heard, emit func(message)) error {
 	switch h.Kind {
 	case ws.Connected:
@@ -208,8 +208,8 @@ func (w *worker) attend(ctx context.Context, h heard, emit func(message)) error 
 	return nil
 }
 
-// list removes users whose sockets are gone, and sends the list of rooms, with the number of users
-// in each, to all sockets.
+// list removes the users that count as gone. It sends all sockets the list of rooms with their
+// numbers of users, if that is due.
 func (w *worker) list(ctx context.Context, _ source.Tick, emit func(message)) error {
 	names, err := w.store.names(ctx)
 	for _, name := range names {
@@ -227,7 +227,7 @@ func (w *worker) list(ctx context.Context, _ source.Tick, emit func(message)) er
 	return err
 }
 
-// apologize returns the message that tells an author why a text was refused.
+// apologize returns the message with the reason of a refused text, for its author.
 func apologize(f flow.Failure[heard]) message {
 	h := f.Value
 	return message{

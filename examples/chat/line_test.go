@@ -59,8 +59,8 @@ func TestWritten(t *testing.T) {
 	}
 }
 
-// FuzzWritten: whatever is typed, a line is short, is for somebody, and has nothing in it that
-// changes how others' pages look.
+// FuzzWritten: for any input, a line is short and has a receiver. It contains nothing that changes
+// how other users' pages look.
 func FuzzWritten(f *testing.F) {
 	f.Add("lobby", "", "/msg @Bob /me \u2066x")
 	f.Add("", "Bob", "//\r\n\xff")

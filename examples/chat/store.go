@@ -118,7 +118,7 @@ func (s store) left(ctx context.Context, room, user, socket string) (news bool, 
 	return n > 0, err
 }
 
-// expire removes users who count as gone, and returns whether there were any.
+// expire removes the users that count as gone, and returns whether it removed any.
 func (s store) expire(ctx context.Context, room string) (news bool, err error) {
 	n, err := s.rdb.ZRemRangeByScore(ctx, key("here", room), "-inf", strconv.FormatInt(time.Now().UnixMilli(), 10)).
 		Result()
@@ -200,7 +200,7 @@ func (s store) mayOpen(ctx context.Context, name string) (bool, error) {
 	return slices.Contains(names, name) || len(names) < maxRooms, err
 }
 
-// allow counts an action of a user, and returns whether it is within the limit.
+// allow records an action of a user, and returns whether it is within the limit.
 func (s store) allow(ctx context.Context, what, user string, most int64) (bool, error) {
 	counter := key("rate", what, user, strconv.FormatInt(time.Now().UnixNano()/int64(ratePeriod), 36))
 	var n *redis.IntCmd

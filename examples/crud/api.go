@@ -15,7 +15,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
-// Requests, as the routes bind them and the handlers take them.
+// Requests, bound by the routes and received by the handlers.
 type (
 	list struct {
 		Done *bool `json:"done,omitempty" query:"done"`
@@ -37,7 +37,7 @@ type (
 	}
 )
 
-// Validate refuses what can't be right before it is sent.
+// Validate rejects an invalid If-Match before the request is sent.
 func (c change) Validate() error {
 	if _, err := version(c.IfMatch); err != nil {
 		return &gateways.FieldError{Field: "If-Match", Problem: `must be an ETag, as "3"`}
@@ -45,7 +45,7 @@ func (c change) Validate() error {
 	return nil
 }
 
-// version is what an If-Match says; 0 is any.
+// version returns the version in an If-Match header; 0 means any.
 func version(ifMatch string) (int, error) {
 	if ifMatch == "" || ifMatch == "*" {
 		return 0, nil
@@ -57,7 +57,7 @@ func version(ifMatch string) (int, error) {
 	return strconv.Atoi(text)
 }
 
-// handle has a service answer with a list.
+// handle registers handlers that answer from a list.
 func handle(svc *gateways.Service, l *todo.List) {
 	gateways.Handle(svc, "list", func(_ context.Context, q list) ([]todo.Item, error) { return l.All(q.Done), nil })
 	gateways.Handle(svc, "get", func(_ context.Context, q get) (gateways.Answer[todo.Item], error) {
@@ -79,13 +79,13 @@ func handle(svc *gateways.Service, l *todo.List) {
 	gateways.HandleVoid(svc, "remove", func(_ context.Context, q remove) error { return remote(l.Remove(q.ID)) })
 }
 
-// answer is an item, and its version as an ETag.
+// answer returns an item, with its version as an ETag.
 func answer(status int, it todo.Item, more ...flow.Header) gateways.Answer[todo.Item] {
 	etag := flow.Header{Name: "ETag", Value: strconv.Quote(strconv.Itoa(it.Version))}
 	return gateways.Answer[todo.Item]{Status: status, Headers: append(more, etag), Value: it}
 }
 
-// remote is what the caller is told of an error of the list.
+// remote converts an error of the list into one for the caller.
 func remote(err error) error {
 	switch {
 	case err == nil:
@@ -103,7 +103,7 @@ func remote(err error) error {
 //go:embed page
 var files embed.FS
 
-// routes are the resource, and the page that uses it.
+// routes serves the resource, and the page that uses it.
 func routes(c *gateways.Client) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /todos", web.Route[list](c, "list"))

@@ -54,7 +54,7 @@ func crud(ctx context.Context, addr string, log *slog.Logger) error {
 	handle(svc, todo.New())
 	fmt.Println(svc.Graph().Mermaid())
 	client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
-	// The server ends first: its requests under way need the service.
+	// The server ends first, because its requests in flight need the service.
 	return app.Run(
 		ctx,
 		svc,

@@ -113,7 +113,8 @@ func (a *arenas) move(now time.Time, room, session string, in said, tell func(to
 	r.inputs = append(r.inputs, next)
 }
 
-// away stops a player whose socket is closed. The player leaves unless it comes back soon.
+// away stops the ship of a player after its socket was closed. The player leaves unless it returns
+// soon.
 func (a *arenas) away(now time.Time, room, session string) {
 	r := a.rooms[room]
 	if r == nil || r.seats[session] == nil {

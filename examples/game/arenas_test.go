@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
-// stage plays with arenas, at times of its own.
+// stage calls arenas with its own clock.
 type stage struct {
 	arenas *arenas
 	now    time.Time
@@ -24,7 +24,7 @@ func newStage() *stage {
 
 func (s *stage) tell(m told) { s.told = append(s.told, m) }
 
-// heard are the kinds of what somebody was told since it was asked last.
+// heard returns the kinds of the messages to a room or a session since the last call.
 func (s *stage) heard(whom string) (kinds []string) {
 	rest := s.told[:0:0]
 	for _, m := range s.told {
@@ -145,7 +145,8 @@ func TestArenasAreBounded(t *testing.T) {
 	}
 }
 
-// TestALateTickMakesUp: the world goes at the pace of the clock, also when ticks were late, but it does not race.
+// TestALateTickMakesUp: the world keeps the pace of the clock after a late tick, but a tick makes
+// up for at most four missed ones.
 func TestALateTickMakesUp(t *testing.T) {
 	s := newStage()
 	s.arenas.play(s.now, "r", "ann", "Ann", s.tell)

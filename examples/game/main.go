@@ -1,13 +1,13 @@
 // Game is a small arena in a browser: ships collect sparks, and ram each other to release them. It
-// shows a world that a server updates twenty times a second: messages of sockets are partitioned by
-// room and merged with a clock, a stage holds the worlds as its state, and its output goes to the
+// shows a world that a server updates twenty times a second. Messages of sockets are partitioned by
+// room and merged with a clock. A stage holds the worlds as its state, and its output goes to the
 // sockets of each room.
 //
 //	go run ./examples/game       # then open the page in two windows; needs nothing installed
 //	go run ./examples/game -h    # all flags
 //
 // One process has the world (-role world); any number of others have the sockets. When the world's
-// process ends, the others continue: the standby or restarted world has no players and tells the
+// process ends, the others continue. The standby or restarted world has no players. It notifies the
 // pages, which join again with their names. The scores are lost.
 //
 //	REDIS_URL=redis://localhost:6379 go run ./examples/game -role world

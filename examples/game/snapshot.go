@@ -46,7 +46,7 @@ type shown struct {
 	sparks map[int][3]int
 }
 
-// changes returns the changes since its last call; false if there are none.
+// changes returns the changes since its last call, and false if nothing has changed.
 func (w *world) changes() (snapshot, bool) {
 	before, now := w.shown, w.show()
 	s := snapshot{Tick: w.tick, Base: before.tick, Taken: w.log.taken, Hits: w.log.hits}

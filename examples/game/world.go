@@ -45,8 +45,8 @@ type Input struct {
 // is a plain value that only its methods change: the same seed and the same calls make the same
 // world, anywhere.
 //
-// Sparks are conserved: those minted are on the floor, held by players, or burnt (with players who
-// left and rounds that ended).
+// Sparks are conserved: each minted spark is on the floor, held by a player, or burnt. Sparks of a
+// player that leaves burn, and so do those of a finished round.
 type world struct {
 	rand    *rand.Rand
 	tick    int
@@ -71,7 +71,7 @@ type player struct {
 	hue      int // index of the colour; two players of a world never share one
 	at, v    vector
 	want     vector // -100 to 100
-	face     vector // the last direction, for a dash at rest
+	face     vector // the last direction; a dash at rest uses it
 	score    int
 	dashing  int // tick until which a dash strikes
 	rested   int // tick from which the next dash is possible
@@ -84,13 +84,13 @@ type spark struct {
 	ripe  int // tick from which it can be taken
 }
 
-// events are for the eye and the ear, and for snapshots.
+// events have happened since the last snapshot. Pages show them and play sounds.
 type events struct {
 	taken [][2]int // spark, player
 	hits  [][3]int // attacker, victim, sparks spilled
 }
 
-// newWorld makes a world whose rounds last so many ticks.
+// newWorld returns a world with rounds of the given number of ticks.
 func newWorld(seed uint64, round int) *world {
 	w := &world{rand: rand.New(rand.NewPCG(seed, 0x5eed)), tick: 1, length: round, ends: round}
 	for range 14 {
@@ -106,7 +106,7 @@ func (w *world) join(name string) (int, bool) {
 	}
 	w.lastID++
 	p := &player{id: w.lastID, name: name, hue: w.freeHue(), face: vector{100, 0}, shielded: w.tick + shieldTicks}
-	for range 8 { // where it is lonely
+	for range 8 { // takes the place that is farthest from other ships
 		at := w.anywhere(shipRadius)
 		if p.at == (vector{}) || w.room(at) > w.room(p.at) {
 			p.at = at
@@ -135,9 +135,9 @@ func (w *world) player(id int) *player {
 	return nil
 }
 
-// step moves the world on by one tick. Of a player's inputs the last one's direction holds, and any
-// of them may dash; the order of different players' inputs makes no difference. Inputs of players
-// that have left are ignored.
+// step advances the world by one tick. If a player has several inputs, the last direction counts,
+// and any of them may dash. The order of different players' inputs makes no difference. Inputs of
+// players that have left are ignored.
 func (w *world) step(inputs []Input) {
 	w.tick++
 	for _, in := range inputs {
@@ -203,7 +203,7 @@ func (w *world) take() {
 	})
 }
 
-// spill throws n of a player's sparks on the floor around it; what has no place there burns.
+// spill throws n of a player's sparks on the floor around it. They burn if the floor has maxSparks.
 func (w *world) spill(p *player, n int) {
 	p.score -= n
 	for range n {
@@ -220,7 +220,7 @@ func (w *world) spill(p *player, n int) {
 	}
 }
 
-// mint makes a spark, somewhere.
+// mint makes a spark at a random place.
 func (w *world) mint() {
 	w.lastID++
 	w.minted++
@@ -234,7 +234,7 @@ func (w *world) anywhere(margin int) vector {
 	}
 }
 
-// room is the distance from a place to the nearest ship.
+// room returns the distance from a place to the nearest ship.
 func (w *world) room(at vector) int {
 	nearest := math.MaxInt
 	for _, p := range w.players {

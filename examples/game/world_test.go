@@ -9,10 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// roundTicks is a round, as it is when nobody says otherwise.
+// roundTicks is the default length of a round.
 const roundTicks = 75 * ticksPerSecond
 
-// sane says what is wrong with a world.
+// sane fails the test if a world breaks its invariants.
 func sane(t *testing.T, w *world) {
 	t.Helper()
 	within := func(what string, id int, at vector, radius int) {
@@ -50,7 +50,7 @@ func sane(t *testing.T, w *world) {
 	}
 }
 
-// watcher is what a page makes of snapshots.
+// watcher is the state that a page builds from snapshots.
 type watcher struct {
 	tick   int
 	ships  map[int][]int
@@ -88,7 +88,7 @@ func (v *watcher) see(t *testing.T, s snapshot) {
 	}
 }
 
-// sees compares what a watcher knows to the world.
+// sees compares the state of a watcher with the world.
 func (v *watcher) sees(t *testing.T, w *world) {
 	t.Helper()
 	now := w.show()
@@ -106,7 +106,8 @@ func (v *watcher) sees(t *testing.T, w *world) {
 	}
 }
 
-// play makes calls of a world as the bytes say, and looks at it after each; three of four bytes make a step.
+// play decodes the bytes of script as calls of a world, and checks it after each. Most bytes are a
+// step.
 func play(t *testing.T, w *world, script []byte) {
 	var early, late watcher
 	early.see(t, w.whole())
@@ -124,7 +125,7 @@ func play(t *testing.T, w *world, script []byte) {
 			w.leave(some)
 		case b%16 == 2:
 			w.step([]Input{{Player: some, X: int(b) * 1000, Y: -int(b), Dash: true}, {Player: 999999, X: 1}})
-		case b%16 == 3 && len(w.players) > 1: // at each other
+		case b%16 == 3 && len(w.players) > 1: // the ships dash at each other
 			p, q := w.players[0], w.players[1]
 			d := q.at.minus(p.at).scaled(100, max(1, length(q.at.minus(p.at))))
 			w.step([]Input{{Player: p.id, X: d.x, Y: d.y, Dash: true}, {Player: q.id, X: -d.x, Y: -d.y}})
@@ -188,7 +189,8 @@ func TestTheSameCallsMakeTheSameWorld(t *testing.T) {
 	}
 }
 
-// TestOrderOfInputs: of one player's inputs the last direction holds; the order between players makes no difference.
+// TestOrderOfInputs: the last direction of a player's inputs counts. The order between players
+// makes no difference.
 func TestOrderOfInputs(t *testing.T) {
 	start := func() (*world, int, int) {
 		w := newWorld(1, roundTicks)
@@ -252,7 +254,7 @@ func TestSteering(t *testing.T) {
 		t.Errorf("it does not come to rest: %+v", p.v)
 	}
 	w.changes()
-	w.tick, w.ends = w.tick-w.tick%mintTicks, w.tick+roundTicks // no spark in the next step
+	w.tick, w.ends = w.tick-w.tick%mintTicks, w.tick+roundTicks // no new spark in the next step
 	w.changes()
 	w.step(nil)
 	if s, changed := w.changes(); changed {
@@ -273,7 +275,7 @@ func TestDashStrikesSparksOut(t *testing.T) {
 		w.step([]Input{{Player: a, X: 100, Dash: true}})
 		sane(t, w)
 	}
-	w.sparks = slices.DeleteFunc(w.sparks, func(k spark) bool { return k.ripe == 0 }) // a new one
+	w.sparks = slices.DeleteFunc(w.sparks, func(k spark) bool { return k.ripe == 0 }) // newly minted ones
 	if q.score != 5 || len(w.sparks) != 4 {
 		t.Errorf("it has %d left, %d were spilled", q.score, len(w.sparks))
 	}
@@ -284,7 +286,7 @@ func TestDashStrikesSparksOut(t *testing.T) {
 	if q.v.x <= 0 {
 		t.Error("it is not pushed away")
 	}
-	// Shielded, it loses nothing more.
+	// While shielded, it loses no more sparks.
 	p.rested = 0
 	p.at = q.at.minus(vector{3 * shipRadius * part, 0})
 	w.step([]Input{{Player: a, X: 100, Dash: true}})

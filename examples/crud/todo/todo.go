@@ -16,14 +16,14 @@ type Item struct {
 	ID      string `json:"id"`
 	Title   string `json:"title"`
 	Done    bool   `json:"done"`
-	Version int    `json:"version"` // counts the changes, from 1
+	Version int    `json:"version"` // starts at 1 and increases with each change
 }
 
-// Change is what to change of an item; nil leaves it.
+// Change has the new values of an item. A nil field keeps the old value.
 type Change struct {
 	Title *string
 	Done  *bool
-	// Version is the one that the change is meant for; 0 is any.
+	// Version is the version that the change applies to. 0 means any.
 	Version int
 }
 
@@ -36,7 +36,7 @@ var (
 	ErrFull     = errors.New("the list is full: remove what is done")
 )
 
-// MaxItems is how many items a list has at most.
+// MaxItems is the maximum number of items in a list.
 const MaxItems = 1000
 
 // List is a list of items. It is safe for concurrent use.
@@ -49,7 +49,7 @@ type List struct {
 // New returns an empty list.
 func New() *List { return &List{items: make(map[string]Item)} }
 
-// All returns the items, oldest first: all of them, or those that are done or not.
+// All returns the items, oldest first. If done is not nil, only finished or only open items.
 func (l *List) All(done *bool) []Item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +77,7 @@ func (l *List) Get(id string) (Item, error) {
 	return it, nil
 }
 
-// Add adds an item. No two have the same title.
+// Add adds an item. Titles are unique.
 func (l *List) Add(title string) (Item, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,7 +131,7 @@ func (l *List) Remove(id string) error {
 	return nil
 }
 
-// title checks a title, of an item that is there or of a new one.
+// title normalizes and checks the title of an item; id is "" for a new item.
 func (l *List) title(title, id string) (string, error) {
 	title = strings.Join(strings.Fields(title), " ")
 	if n := utf8.RuneCountInString(title); n < 1 || n > 100 {
