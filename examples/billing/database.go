@@ -14,15 +14,16 @@ type Invoice struct {
 	Cents  int
 }
 
-// database stands for one that inserts many rows at once and checks each of them. One goroutine uses it.
+// database stands for a real one, which inserts many rows at once and checks each. One goroutine
+// uses it.
 type database struct {
-	rows    map[int]Invoice // by number, so that a row that comes twice is stored once
+	rows    map[int]Invoice // by number, so that a repeated row is stored once
 	inserts int
 }
 
 func newDatabase() *database { return &database{rows: make(map[int]Invoice)} }
 
-// insert stores the rows that are valid. The error names the others: each is rejected by itself, and no retry can help.
+// insert stores the valid rows. Its error rejects each of the others, because no retry can help.
 func (d *database) insert(_ context.Context, rows []Invoice) error {
 	d.inserts++
 	refused := &flow.WriteError{Errs: make([]error, len(rows))}

@@ -45,7 +45,7 @@ func run(ctx context.Context, orders int, addr string) error {
 	db := newDatabase()
 	billing := newBilling(rdb, db, func(billed int) {
 		if orders > 0 && billed >= orders {
-			cancel() // all that was written is stored or dead: end as on Ctrl-C
+			cancel() // all orders are stored or dead: end as after Ctrl-C
 		}
 	})
 	fmt.Println(billing.Mermaid())

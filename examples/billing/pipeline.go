@@ -13,14 +13,15 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// Order is what the shop writes to the stream.
+// Order is an order in the stream.
 type Order struct {
 	Number   int `json:"number"`
 	Customer int `json:"customer"`
 	Cents    int `json:"cents"`
 }
 
-// newBilling is the pipeline. It calls progress with the number of orders that are stored or dead.
+// newBilling returns the pipeline. It calls progress with the number of orders that are stored or
+// dead.
 func newBilling(rdb redis.UniversalClient, db *database, progress func(billed int)) *flow.Graph {
 	billed := 0
 	orders := source.Stream(rdb, source.StreamConfig[Order]{Key: "orders", Group: "billing"})

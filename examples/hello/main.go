@@ -34,7 +34,7 @@ func hello(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	defer done()
-	var parts []app.Part // they end in the reverse order: what the server has under way wants its answers
+	var parts []app.Part // end in reverse order: requests at the server need the processor
 	if o.processes() {
 		svc := processor(rdb, log)
 		fmt.Println(svc.Graph().Mermaid())

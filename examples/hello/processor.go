@@ -11,17 +11,17 @@ import (
 
 const topic = "my-stream-topic"
 
-// Hello is what the event says: nothing but that it happened.
+// Hello is the event. It has no fields.
 type Hello struct{}
 
-// Greeting is the answer.
+// Greeting is the answer to Hello.
 type Greeting struct {
 	OK string `json:"ok"`
 }
 
 func greet(context.Context, Hello) (Greeting, error) { return Greeting{OK: "received message!"}, nil }
 
-// processor answers events.
+// processor returns the service that answers events.
 func processor(rdb redis.UniversalClient, log *slog.Logger) *gateways.Service {
 	svc := gateways.NewService(rdb, topic, gateways.ServiceConfig{Log: log})
 	svc.Use(logged(log))
@@ -29,7 +29,7 @@ func processor(rdb redis.UniversalClient, log *slog.Logger) *gateways.Service {
 	return svc
 }
 
-// logged shows events as they come.
+// logged logs each event and its answer.
 func logged(log *slog.Logger) gateways.Middleware {
 	return func(next gateways.Handler) gateways.Handler {
 		return func(ctx context.Context, r *gateways.Request) (gateways.Response, error) {

@@ -5,8 +5,8 @@
 //	go run ./examples/notify                    # needs nothing installed; open http://localhost:3001/
 //	go run ./examples/notify -h                 # all flags
 //
-// As several processes on a server of yours: each has all that is published by any of them, and
-// reads it once for all its browsers.
+// Several processes can share a server. Each receives everything that any of them publishes, and
+// reads it once for all its browsers:
 //
 //	REDIS_URL=redis://localhost:6379 go run ./examples/notify -addr localhost:3001
 //	REDIS_URL=redis://localhost:6379 go run ./examples/notify -addr localhost:3002 -every 0

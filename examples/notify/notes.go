@@ -21,7 +21,7 @@ import (
 
 const (
 	topic    = "notify"
-	everyone = "everyone" // whom a note may be for, beside a user
+	everyone = "everyone" // the receiver of a note for all users
 )
 
 // Note is one notification.
@@ -51,9 +51,8 @@ func isName(s string) bool {
 	return s != "" && len(s) <= 20 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// feedOf says what a browser gets: the notes for its user, and those for everyone. The user is who
-// the page says, for this is an example: yours comes from a session, or whatever else tells who it
-// is.
+// feedOf returns the feed of a browser: the notes for its user, and those for everyone. In this
+// example the page names the user. A real program takes the user from a session.
 func feedOf(r *http.Request) (sse.Feed, error) {
 	user := r.URL.Query().Get("user")
 	if !isName(user) {
@@ -62,7 +61,7 @@ func feedOf(r *http.Request) (sse.Feed, error) {
 	return sse.Feed{Key: events.Key(topic), Topics: []string{user, everyone}}, nil
 }
 
-// ticker publishes something for everyone from time to time.
+// ticker publishes a note for everyone at intervals.
 func ticker(every time.Duration, publish func(context.Context, Note) error, log *slog.Logger) *flow.Graph {
 	news := []Note{
 		{Kind: "info", Title: "Nightly report", Text: "The numbers of yesterday are in."},
@@ -83,7 +82,7 @@ func ticker(every time.Duration, publish func(context.Context, Note) error, log 
 //go:embed page
 var page embed.FS
 
-// routes are the page, its events, and a way to publish.
+// routes serves the page, its events, and an endpoint that publishes notes.
 func routes(feed http.Handler, publish func(context.Context, Note) error, log *slog.Logger) http.Handler {
 	files, err := fs.Sub(page, "page")
 	if err != nil {

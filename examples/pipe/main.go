@@ -1,8 +1,8 @@
 // Pipe writes the lines of a file, or of standard input, to a Redis stream. It shows source.Lines
 // and sink.Stream, and with -every operators.Throttle, which slows it down.
 //
-// It needs a server that others read from: that of REDIS_URL, else redis://localhost:6379. Side by side with read (see
-// examples/read), in two terminals:
+// It needs a Redis server that others read from: REDIS_URL, or redis://localhost:6379. Run it next
+// to read (see examples/read), in two terminals:
 //
 //	go run ./examples/read -stream lines
 //	go run ./examples/pipe -stream lines -every 200ms big.txt
@@ -28,7 +28,7 @@ import (
 )
 
 func main() {
-	logging.Disable() // go-redis' own, which repeats what our errors say
+	logging.Disable() // go-redis' own log repeats our errors
 	key := flag.String("stream", "lines", "`key` of the stream to write to")
 	every := flag.Duration("every", 0, "write a line only so often (as 200ms), to watch them arrive")
 	drawn := flag.Bool("graph", false, "print the graph as Mermaid, before it runs, on standard error")

@@ -12,8 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// line is how an entry is printed: its id, and its data if it has nothing else, as what pipe
-// writes; else all its fields.
+// line formats an entry: its id, and its data if it has no other fields, like the entries of pipe.
+// Otherwise it prints all fields.
 func line(_ context.Context, m flow.Message[redisio.Fields]) (string, error) {
 	if f := m.Value; len(f) == 1 && f[0].Name == "data" {
 		return m.ID() + "  " + printable(string(f[0].Value)), nil
@@ -26,9 +26,9 @@ func line(_ context.Context, m flow.Message[redisio.Fields]) (string, error) {
 	return b.String(), nil
 }
 
-// printable returns text as a terminal may show it: control characters, such as escape sequences,
-// and bytes that are not UTF-8 are written as in Go's strings. Whoever may write to the stream must
-// not control the terminal of its readers.
+// printable returns text that is safe to print on a terminal. It escapes control characters, such
+// as escape sequences, and bytes that are not UTF-8, as in Go's strings. Writers to the stream must
+// not control the terminals of its readers.
 func printable(text string) string {
 	odd := func(r rune) bool { return r != '\t' && !strconv.IsPrint(r) }
 	if utf8.ValidString(text) && strings.IndexFunc(text, odd) < 0 {

@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// Entries come from whoever may write to the stream: they must not control the terminal.
+// Any client may write entries to the stream. They must not control the terminal.
 func TestFault_S7_TerminalEscapes(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                      "",

@@ -1,9 +1,9 @@
 // Read prints a Redis stream as it grows. It shows source.Tail, which sees every entry and leaves
-// no trace on the server, and, with -group, source.Stream: readers of a group share the entries,
-// and each is acknowledged when it is printed.
+// no trace on the server. With -group it shows source.Stream: readers of a group share the entries,
+// and each entry is acknowledged when it is printed.
 //
-// It needs a server that others write to: that of REDIS_URL, else redis://localhost:6379. Side by side with pipe (see
-// examples/pipe), in two terminals:
+// It needs a Redis server that others write to: REDIS_URL, or redis://localhost:6379. Run it next
+// to pipe (see examples/pipe), in two terminals:
 //
 //	go run ./examples/read -stream lines
 //	go run ./examples/pipe -stream lines -every 200ms big.txt
@@ -29,7 +29,7 @@ import (
 )
 
 func main() {
-	logging.Disable() // go-redis' own, which repeats what our errors say
+	logging.Disable() // go-redis' own log repeats our errors
 	key := flag.String("stream", "lines", "`key` of the stream to print")
 	group := flag.String("group", "", "share the entries with the other readers of this `group`, and acknowledge them")
 	drawn := flag.Bool("graph", false, "print the graph as Mermaid, before it runs, on standard error")

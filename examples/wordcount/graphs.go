@@ -14,14 +14,15 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// load is the graph that writes the lines of a text to a stream.
+// load returns the graph that writes the lines of a text to a stream.
 func load(rdb redis.UniversalClient, text io.Reader, to streams, opts ...flow.Part) *flow.Graph {
 	lines := source.Lines(text)
 	out := sink.Stream(rdb, sink.StreamConfig[string]{Key: to.lines})
 	return flow.New("load", append(opts, flow.To(lines, out))...)
 }
 
-// count is the graph that counts the words of the lines. Each shard sees all occurrences of its words.
+// count returns the graph that computes the word counts. Each shard sees all occurrences of its
+// words.
 func count(rdb redis.UniversalClient, s streams, o options, opts ...flow.Part) *flow.Graph {
 	entries := source.Stream(rdb, source.StreamConfig[string]{
 		Key: s.lines, Group: s.group, MaxInFlight: o.inFlight(),
@@ -40,8 +41,9 @@ func count(rdb redis.UniversalClient, s streams, o options, opts ...flow.Part) *
 	return flow.New("count", append(opts, flow.To(operators.FanIn(tallies...), out), flow.Faults(inPlace))...)
 }
 
-// inPlace tries again here, for as long as it takes. The default policy would give the message back to the stream after
-// some tries: a batch that comes back brings all its lines, and other shards have counted words of those already.
+// inPlace retries in place without a limit. The default policy returns the message to the stream
+// after some tries. A returned batch brings back all its lines, although other shards have already
+// counted words of them.
 func inPlace(*flow.Fault) flow.Decision {
 	return flow.Decision{Do: flow.ActRetry, After: time.Millisecond}
 }

@@ -1,9 +1,11 @@
-// Wordcount counts the words of a text with a graph over a Redis stream. It shows a consumer group shared by processes,
-// keyed shards, batches, fan-in, retries of a handler that fails at random, live progress, and a clean end.
+// Wordcount computes the word counts of a text with a graph over a Redis stream. It shows a
+// consumer group shared by processes, keyed shards, batches, fan-in, retries of a handler that
+// fails at random, live progress, and a clean end.
 //
-// It writes the text's lines to one stream, counts their words with a consumer group on it, and writes the counts to
-// another. A line is acknowledged when the counts of its words are written, and not before. In the end it reads the
-// counts back and compares them to those of a plain loop over the same text.
+// It writes the text's lines to one stream, reads them with a consumer group, and writes word
+// counts to another stream. A line is acknowledged only after the counts of its words are written.
+// In the end it reads the counts back and compares them to those of a plain loop over the same
+// text.
 //
 //	go run ./examples/wordcount                          # a bundled text; needs nothing installed
 //	go run ./examples/wordcount -fail 0.2 big.txt        # one call in five of the handlers fails
@@ -14,7 +16,7 @@
 //	REDIS_URL=redis://localhost:6379 go run ./examples/wordcount -name demo -slow 1ms big.txt
 //	REDIS_URL=redis://localhost:6379 go run ./examples/wordcount -name demo -join
 //
-// Kill one of them: the other takes over what it had, after the lease.
+// Kill one of them: the other takes over its lines, after the lease.
 package main
 
 import (
@@ -34,7 +36,7 @@ import (
 )
 
 func main() {
-	logging.Disable() // go-redis' own, which repeats what our errors say
+	logging.Disable() // go-redis' own log repeats our errors
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return

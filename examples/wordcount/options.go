@@ -66,7 +66,7 @@ func parse(args []string) (options, error) {
 		fmt.Fprint(f.Output(), usage)
 		f.PrintDefaults()
 	}
-	f.SetOutput(os.Stdout) // asked for, with -h; mistakes are reported by the caller
+	f.SetOutput(os.Stdout) // for -h; the caller reports mistakes
 	if err := parseQuietly(f, args); err != nil {
 		return o, err
 	}
@@ -77,7 +77,7 @@ func parse(args []string) (options, error) {
 	return o, o.check(f.NArg())
 }
 
-// parseQuietly is f.Parse, except that it prints nothing unless asked for help.
+// parseQuietly calls f.Parse, but prints only the help, and only if it is requested.
 func parseQuietly(f *flag.FlagSet, args []string) error {
 	print, out := f.Usage, f.Output()
 	f.Usage = func() {}
@@ -109,8 +109,8 @@ func (o options) check(files int) error {
 	return errors.Join(errs...)
 }
 
-// inFlight is how many lines are worked on at the same time: a second's worth when it is slow, so
-// that a drain takes not much longer, and the others get their share.
+// inFlight returns the maximum number of lines in flight. With -slow it is the work of about a
+// second. A drain then takes little longer, and other processes get their share.
 func (o options) inFlight() int {
 	const most, least = 1024, 16
 	if o.slow == 0 {

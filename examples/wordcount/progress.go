@@ -13,13 +13,13 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// screen shows progress and logs on standard error. On a terminal progress is one line that is written over and over;
-// elsewhere it is a plain line every few seconds.
+// screen shows progress and logs on standard error. On a terminal, progress is one line that is
+// overwritten again and again. Elsewhere it is a plain line every few seconds.
 type screen struct {
 	f    *os.File
 	tty  bool
 	mu   sync.Mutex
-	line string    // on a terminal: what stands there
+	line string    // on a terminal: the current line of progress
 	last time.Time // elsewhere: when the last line was written
 }
 
@@ -63,7 +63,7 @@ func (s *screen) show(line string) {
 	}
 }
 
-// end leaves the line where it is.
+// end keeps the line of progress, and moves on to the next line.
 func (s *screen) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,8 +73,8 @@ func (s *screen) end() {
 	s.line = ""
 }
 
-// watch runs a graph and shows its progress. It drains the graph when over says so; it also ends
-// when the graph has ended by itself, and when ctx is done, for then the graph drains.
+// watch runs a graph and shows its progress. It drains the graph when over returns true. It returns
+// after the graph has ended, by itself, by the drain, or because ctx is done.
 func (s *screen) watch(
 	ctx context.Context,
 	g *flow.Graph,
@@ -98,30 +98,30 @@ func (s *screen) watch(
 		}
 		s.show(line(snapshot(ctx, running)))
 		if over() {
-			_, _ = running.Drain(context.WithoutCancel(ctx)) // Wait tells how it ended
+			_, _ = running.Drain(context.WithoutCancel(ctx)) // Wait returns the result
 		}
 	}
 }
 
-// snapshot waits for the server's numbers, but not long.
+// snapshot waits at most a second for the server's numbers.
 func snapshot(ctx context.Context, running *flow.Running) flow.Snapshot {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	return running.Snapshot(ctx)
 }
 
-// loadLine is the progress of load.
+// loadLine formats the progress of load.
 func loadLine(s flow.Snapshot) string {
 	return fmt.Sprintf("loading: %d lines", s.Sources[0].Settled)
 }
 
-// countLine is the progress of count, by all processes that share it.
+// countLine formats the progress of count, for all processes that share it.
 func countLine(total int64) func(flow.Snapshot) string {
 	return func(s flow.Snapshot) string {
 		src := s.Sources[0]
 		done := int64(src.Acked + src.Dropped + src.Dead)
 		if src.Lag >= 0 && src.Pending >= 0 {
-			done = max(done, total-src.Lag-src.Pending) // the in-process server has no true lag: then it is just ours
+			done = max(done, total-src.Lag-src.Pending) // the in-process server has no true lag: then only our own
 		}
 		line := fmt.Sprintf(
 			"counted %d of %d lines, %d in flight, %d words",

@@ -18,16 +18,16 @@ import (
 	"github.com/streamerson/streamerson-go/source"
 )
 
-// report is what is said in the end.
+// report prints the results of a run.
 type report struct {
 	o      options
 	s      streams
 	rdb    redis.UniversalClient
-	source flow.SourceSnapshot // of the lines, as this process has read them
+	source flow.SourceSnapshot // of the lines, as read by this process
 	again  int64               // lines delivered to this process that had been delivered before
 }
 
-// result is what the counts stream says.
+// result is the content of the counts stream.
 type result struct {
 	words map[string]int
 	again map[string]int // of these, how many come from lines delivered again
@@ -50,7 +50,7 @@ func (r report) read(ctx context.Context) (result, error) {
 	return res, nil
 }
 
-// print prints the report. The error says that the result is not right.
+// print prints the report. It returns an error if the result is wrong.
 func (r report) print(ctx context.Context, lines iter.Seq2[string, error]) error {
 	ctx = context.WithoutCancel(ctx)
 	unread, pending, err := r.s.left(ctx, r.rdb)
@@ -93,8 +93,9 @@ func (r report) howToGoOn() string {
 	return "they go with this run, since it has no -name"
 }
 
-// compare tells how the result relates to that of the plain loop. A line that is delivered again may have been counted
-// before, wholly or in part, or not at all: so its words may make the result larger, and nothing may make it smaller.
+// compare compares the result with that of the plain loop. A line that is delivered again may have
+// been counted before, wholly, in part, or not at all. So its words may make the result larger, but
+// nothing may make it smaller.
 func compare(got result, want map[string]int) (string, error) {
 	var wrong []string
 	more := 0

@@ -31,7 +31,8 @@ const (
 	loaded  = "loaded"
 )
 
-// load runs the graph that loads the lines, under a name that is ours. Interrupted, it leaves nothing.
+// load claims the name and runs the graph that loads the lines. After an interruption it deletes
+// everything.
 func (s streams) load(ctx context.Context, rdb redis.UniversalClient, g *flow.Graph, screen *screen) error {
 	if err := s.claim(ctx, rdb); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (s streams) load(ctx context.Context, rdb redis.UniversalClient, g *flow.Gr
 	return rdb.Set(ctx, s.state, loaded, 0).Err()
 }
 
-// claim makes the name ours to load. What is left of an earlier run with it that came to its end is deleted.
+// claim reserves the name for loading. It deletes the streams of an earlier run that has finished.
 func (s streams) claim(ctx context.Context, rdb redis.UniversalClient) error {
 	for range 2 {
 		free, err := rdb.SetNX(ctx, s.state, loading, 0).Result()
@@ -101,8 +102,8 @@ func (s streams) await(ctx context.Context, rdb redis.UniversalClient, waiting f
 	}
 }
 
-// left is how many lines no process has read yet, and how many are read and not settled. It looks at the last line
-// delivered before the group's lag, which not all servers know.
+// left returns how many lines no process has read yet, and how many are read but not settled. It
+// checks the last delivered line before the group's lag, which some servers do not know.
 func (s streams) left(ctx context.Context, rdb redis.UniversalClient) (unread, pending int64, err error) {
 	last, err := rdb.XRevRangeN(ctx, s.lines, "+", "-", 1).Result()
 	if err != nil || len(last) == 0 {

@@ -22,7 +22,7 @@ import (
 //go:embed alice.txt
 var alice string
 
-// text is what is counted. It can be read twice: once by the graph, once by the plain loop.
+// text is the input. It can be read twice: by the graph, and by the plain loop.
 type text struct {
 	io.ReadCloser
 	again func() (io.ReadCloser, error)
@@ -55,7 +55,7 @@ func openText(file string) (text, error) {
 	return text{r, open}, err
 }
 
-// plain counts words the plain way: what the graph's result is compared to.
+// plain counts words with a plain loop. The graph's result is compared to it.
 func plain(lines iter.Seq2[string, error]) (map[string]int, error) {
 	counts := make(map[string]int)
 	for line, err := range lines {
@@ -69,7 +69,7 @@ func plain(lines iter.Seq2[string, error]) (map[string]int, error) {
 	return counts, nil
 }
 
-// linesOf are the lines of a text that was read before.
+// linesOf returns the lines of a text that was read before.
 func linesOf(t text) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		r, err := t.again()
@@ -79,7 +79,7 @@ func linesOf(t text) iter.Seq2[string, error] {
 		}
 		defer r.Close()
 		scan := bufio.NewScanner(r)
-		scan.Buffer(nil, source.MaxLine+2) // and its end
+		scan.Buffer(nil, source.MaxLine+2) // including the line's end
 		for scan.Scan() {
 			if !yield(scan.Text(), nil) {
 				return
@@ -91,7 +91,8 @@ func linesOf(t text) iter.Seq2[string, error] {
 	}
 }
 
-// linesIn are the lines in the stream, for a process that joined and does not have the text.
+// linesIn returns the lines in the stream. Processes that joined use it, because they do not have
+// the text.
 func linesIn(ctx context.Context, rdb redis.UniversalClient, s streams) iter.Seq2[string, error] {
 	return flow.Values(ctx, source.Range(rdb, source.RangeConfig[string]{Key: s.lines}))
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 )
 
-// line is a line of the text. again says that it was delivered before: its words may have been counted already.
+// line is a line of the text. again means that it was delivered before, so its words may have been
+// counted already.
 type line struct {
 	text  string
 	again bool
@@ -26,11 +27,11 @@ type word struct {
 
 func (w word) key() string { return w.text }
 
-// tally is what goes to the counts stream: how often each word occurred in a batch.
+// tally is an entry of the counts stream: the number of occurrences of each word in a batch.
 type tally struct {
 	Shard int            `json:"shard"`
 	Words map[string]int `json:"words"`
-	Again map[string]int `json:"again,omitempty"` // how many of them are of lines delivered again
+	Again map[string]int `json:"again,omitempty"` // of these, words of lines delivered again
 }
 
 func toLine(_ context.Context, m flow.Message[string]) (line, error) {
@@ -43,8 +44,8 @@ type counter struct {
 	fails func() error
 }
 
-// split emits the words of a line. It fails before it emits the first: what a handler that fails has emitted is taken
-// back, but only as far as it fits into a chunk.
+// split emits the words of a line. It fails before it emits the first word. Emitted values of a
+// failed handler are discarded, but only as long as they fit into a chunk.
 func (c counter) split(ctx context.Context, l line, emit func(word)) error {
 	if c.slow > 0 {
 		if err := flow.Sleep(ctx, c.slow); err != nil {
@@ -60,7 +61,7 @@ func (c counter) split(ctx context.Context, l line, emit func(word)) error {
 	return nil
 }
 
-// tally returns the handler of a shard that counts a batch of words.
+// tally returns the handler of a shard, which computes the counts of a batch of words.
 func (c counter) tally(shard int) func(context.Context, []word) (tally, error) {
 	return func(_ context.Context, batch []word) (tally, error) {
 		if err := c.fails(); err != nil {

@@ -21,11 +21,11 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
-// Main runs a program until it ends or is interrupted, with a log for people.
+// Main runs a program until it ends or is interrupted, with a human-readable log.
 func Main(name string, run func(context.Context, *slog.Logger) error) {
-	logging.Disable() // go-redis' own, which repeats what our errors say
+	logging.Disable() // go-redis' own log repeats our errors
 	log := console(os.Stderr)
-	slog.SetDefault(log) // whatever has no logger of its own writes its warnings here
+	slog.SetDefault(log) // packages without their own logger log here
 	app.Main(name, func(ctx context.Context) error {
 		err := run(ctx, log)
 		if taken := (*web.ListenError)(nil); errors.As(err, &taken) {
@@ -35,7 +35,7 @@ func Main(name string, run func(context.Context, *slog.Logger) error) {
 	})
 }
 
-// console is a log for people.
+// console returns a human-readable log.
 func console(f *os.File) *slog.Logger {
 	info, err := f.Stat()
 	tty := err == nil && info.Mode()&os.ModeCharDevice != 0
@@ -53,13 +53,13 @@ func Redis(ctx context.Context, log *slog.Logger) (rdb redis.UniversalClient, do
 	return rdb, done, err
 }
 
-// Server serves a site, and logs what to open in a browser.
+// Server returns a server of a site. It logs the URL to open in a browser.
 func Server(addr string, site http.Handler, cfg web.ServerConfig, log *slog.Logger) *app.Server {
 	return &app.Server{Addr: addr, Handler: site, Config: cfg,
 		Listening: func(url string) { log.Info("open " + url + " in a browser; Ctrl-C ends") }}
 }
 
-// Secure has browsers run nothing but what is served here, and send nothing to any other place.
+// Secure makes browsers run only code that is served here, and send data nowhere else.
 func Secure(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Line is the command line of an example whose parts, workers and gateways, may be processes of their own.
+// Line is the command line of an example with workers and gateways, which may be separate
+// processes.
 type Line struct {
 	addr  string
 	role  string
@@ -20,8 +21,8 @@ type Line struct {
 // gateway is the part that serves the page.
 const gateway = "gateway"
 
-// NewLine is a command line with the flags addr, which has a default, and role: all, the worker's,
-// or gateway. The usage is what help says before the flags.
+// NewLine returns a command line with the flags addr, which has a default, and role: all, the
+// worker's, or gateway. The help prints usage before the flags.
 func NewLine(name, usage, addr, worker string) *Line {
 	l := &Line{flags: flag.NewFlagSet(name, flag.ContinueOnError), roles: []string{"all", worker, gateway}}
 	l.flags.StringVar(&l.addr, "addr", addr, "`address` to serve the page on; port 0 is any that is free")
@@ -33,14 +34,14 @@ func NewLine(name, usage, addr, worker string) *Line {
 	return l
 }
 
-// Flags is where more flags go, before Parse.
+// Flags returns the flag set, to add flags before Parse.
 func (l *Line) Flags() *flag.FlagSet { return l.flags }
 
-// Works and Serves report which parts are to run in this process.
+// Works and Serves report which parts run in this process.
 func (l *Line) Works() bool  { return l.role != gateway }
 func (l *Line) Serves() bool { return l.role == "all" || l.role == gateway }
 
-// Address is where the page is to be served; "" if it is not.
+// Address returns the address to serve the page on; "" if this process does not serve it.
 func (l *Line) Address() string {
 	if l.Serves() {
 		return l.addr
@@ -48,9 +49,9 @@ func (l *Line) Address() string {
 	return ""
 }
 
-// Parse reads the command line, and checks it, with what check says of other flags. It ends the
-// process when help is asked for, with 0, and with 2 when something is wrong, which it tells all at
-// once.
+// Parse reads and checks the command line. check returns the mistakes in other flags. After help,
+// Parse ends the process with status 0. After mistakes it prints all of them, and ends the process
+// with status 2.
 func (l *Line) Parse(check ...func() error) {
 	err := l.flags.Parse(os.Args[1:])
 	if err == nil {
