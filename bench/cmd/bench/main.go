@@ -126,7 +126,7 @@ Flags:
 	}
 }
 
-// run returns the exit code: 0, 1 when something failed, 2 for wrong flags, 130 after an interruption.
+// run returns the exit code: 0, 1 after a failure, 2 for wrong flags, 130 after an interruption.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f, payloads, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {

@@ -4,7 +4,8 @@
 //	calls   100 callers and a worker in one process: requests a second, and how long they take
 //	http    an HTTP gateway and a worker in processes of their own, 64 connections that post 100 bytes of JSON
 //
-// It needs redis-server and node on PATH, and the packages of node/package-lock.json installed: see bench/README.md.
+// It needs redis-server and node on PATH, and the packages of node/package-lock.json installed: see
+// bench/README.md.
 package main
 
 import (
