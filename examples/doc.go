@@ -1,4 +1,5 @@
-// Package examples has one folder for each bundled topology, and their tests. Each runs with one command:
+// Package examples has one folder for each bundled topology, and their tests. Each runs with one
+// command:
 //
 //	go run ./examples/hello                # an HTTP API on a stream; needs nothing installed
 //	go run ./examples/crud                 # a REST resource, with a page to use it

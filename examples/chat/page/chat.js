@@ -1,4 +1,4 @@
-// The page: conversations on the left, lines in the middle, who is here on the right.
+// The page: conversations on the left, lines in the middle, users of the room on the right.
 
 import { connect } from "./streamerson.js";
 import { Conversation } from "./conversation.js";
@@ -6,12 +6,12 @@ import { avatar, drawLines, el, renew } from "./draw.js";
 
 const $ = id => document.getElementById(id);
 const HEARTBEAT = 15_000; // ms; users that are silent for 40 seconds count as gone
-const TYPING = 2500; // ms between two words that somebody types
+const TYPING = 2500; // ms between two messages that the user is typing
 
 let session, me = "", current = "", rooms = [], online = false;
 const conversations = new Map();
 
-// Coming in.
+// Login.
 
 $("login").addEventListener("submit", async e => {
 	e.preventDefault();
@@ -66,7 +66,7 @@ function begin() {
 	session.on("refused", ({ said, why, with: where }) => {
 		const c = of(where || current);
 		c.note(why.charAt(0).toUpperCase() + why.slice(1) + ".");
-		if (said && c.name === current && !$("text").value) fill(said); // it is not lost
+		if (said && c.name === current && !$("text").value) fill(said); // keep the refused text
 		draw();
 	});
 	setInterval(() => session.rooms.forEach(room => tell("here", {}, room)), HEARTBEAT);
@@ -81,11 +81,12 @@ function status({ state, reason, refused = [] }) {
 	$("status").hidden = !text;
 	if (!online) return;
 	for (const room of refused) of(room).note("This room can’t be joined.");
-	setTimeout(() => session.rooms.forEach(room => tell("here", {}, room)), 3000); // the socket before may be taken to be gone only now
+	setTimeout(() => session.rooms.forEach(room => tell("here", {}, room)), 3000); // the server may notice late that the former socket is gone
 	draw();
 }
 
-// gap: what we missed is gone from the log. Its last lines are kept elsewhere.
+// gap marks a gap in all conversations, because the log no longer has the missed messages. It
+// requests the stored last lines.
 function gap() {
 	for (const c of conversations.values()) {
 		c.gap();
@@ -174,7 +175,8 @@ $("text").addEventListener("input", () => {
 	tell("typing", ...place(of(current)));
 });
 
-// Enter sends, Shift+Enter breaks the line. Keyboards on glass tell of no key, but of a line break.
+// Enter sends, Shift+Enter breaks the line. Touch keyboards send no key event, but an
+// insertLineBreak input.
 let shift = false;
 for (const what of ["keydown", "keyup"]) document.addEventListener(what, e => shift = e.shiftKey);
 $("text").addEventListener("keydown", e => {
@@ -293,7 +295,7 @@ document.addEventListener("visibilitychange", () => {
 	drawSide();
 });
 
-// On small screens the sides are drawers.
+// On small screens the side columns are drawers.
 
 function drawer(button, side) {
 	$(button).addEventListener("click", e => {

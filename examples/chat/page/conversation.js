@@ -1,4 +1,5 @@
-// What is known of a conversation: a room, as "lobby", or what is said between two, as "@bob".
+// The state of a conversation: a room, such as "lobby", or the direct messages with a user, such as
+// "@bob".
 
 const KEEP = 500; // lines
 
@@ -9,20 +10,21 @@ export class Conversation {
 		this.ids = new Set();
 		this.users = [];
 		this.unread = 0;
-		this.typing = new Map(); // user → until when
+		this.typing = new Map(); // user → time at which it expires
 		this.draft = "";
 	}
 
 	get direct() { return this.name.startsWith("@"); }
 
-	// add adds a line where it belongs, and says whether it is new: what was said while we joined comes twice.
+	// add inserts a line in the order of ids, and returns whether it is new. Lines written during
+	// the join arrive twice.
 	add(line) {
 		if (this.ids.has(line.id)) return false;
 		this.ids.add(line.id);
 		this.typing.delete(line.from);
 		let i = this.lines.length;
 		while (i > 0 && (!this.lines[i - 1].id || before(line.id, this.lines[i - 1].id))) i--;
-		while (i < this.lines.length && !this.lines[i].id) i++; // notices stay where they are
+		while (i < this.lines.length && !this.lines[i].id) i++; // notices keep their place
 		this.lines.splice(i, 0, line);
 		if (this.lines.length > KEEP) for (const old of this.lines.splice(0, this.lines.length - KEEP)) this.ids.delete(old.id);
 		return true;
@@ -30,7 +32,7 @@ export class Conversation {
 
 	note(text) { this.lines.push({ notice: text, at: new Date().toISOString() }); }
 
-	// gap says that something is missing here.
+	// gap marks that lines are missing here.
 	gap() { if (this.lines.length && !this.lines.at(-1).gap) this.lines.push({ gap: true }); }
 
 	writers(now) {

@@ -1,4 +1,4 @@
-// How lines and names look. All that people wrote becomes text nodes: none of it is ever read as HTML.
+// Drawing of lines and names. All text of users becomes text nodes, and is never parsed as HTML.
 
 export function el(name, props = {}, ...children) {
 	const e = Object.assign(document.createElement(name), props);
@@ -6,7 +6,8 @@ export function el(name, props = {}, ...children) {
 	return e;
 }
 
-// renew has an element hold children, and leaves those that are there as they are: somebody may be about to click on one.
+// renew replaces the children of an element, except equal ones. A user may be about to click on
+// one.
 export function renew(e, children) {
 	children.forEach((c, i) => {
 		const old = e.childNodes[i];
@@ -27,7 +28,7 @@ export function avatar(name, small) {
 const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 
-// linked is a text whose addresses can be clicked.
+// linked returns a text with its addresses as links.
 function linked(text) {
 	const out = [];
 	let at = 0;

@@ -1,11 +1,11 @@
-// The page is a client of the resource, and keeps nothing that the resource does not say.
+// The page is a client of the resource. It keeps only state that the resource has returned.
 
 const $ = (id) => document.getElementById(id);
 const list = $("items");
 let items = [];
 let show = "all";
 
-// call asks the resource, and shows what went over the wire.
+// call sends a request to the resource, and shows the exchange.
 async function call(method, path, body, version) {
   const headers = {};
   if (body) headers["Content-Type"] = "application/json";
@@ -46,7 +46,8 @@ function wire(method, path, status, took) {
 
 const item = (id) => items.find((it) => it.id === id);
 
-// render shows the list as it is. Rows that stay are not made anew: somebody may be about to click on them, or edit them.
+// render shows the current list. It keeps existing rows, because the user may be about to click on
+// them, or edit them.
 function render() {
   const shown = items.filter((it) => show === "all" || it.done === (show === "done"));
   const rows = shown.map((it) => fill(list.querySelector(`[data-id="${it.id}"]`) ?? row(it.id), it));
@@ -83,7 +84,7 @@ async function load() {
   render();
 }
 
-// settle does something, and has the list as the resource has it whatever came of it.
+// settle performs an action. If the action fails, it reloads the list and shows the problem.
 async function settle(act) {
   try {
     await act();
@@ -114,7 +115,7 @@ async function remove(li) {
 function edit(li) {
   const it = item(li.dataset.id);
   const title = li.querySelector(".title");
-  if (!title) return; // it is being edited
+  if (!title) return; // it is already being edited
   const input = document.createElement("input");
   input.type = "text";
   input.maxLength = 100;
@@ -127,14 +128,14 @@ function edit(li) {
     if (over) return;
     over = true;
     const text = input.value.trim();
-    const stay = document.activeElement === input; // who clicks elsewhere is there already
+    const stay = document.activeElement === input; // after a click elsewhere, the focus is already there
     const changed = keep && text && text !== it.title;
     title.textContent = changed ? text : item(it.id)?.title;
     input.replaceWith(title);
     if (stay) li.focus();
     if (changed) await settle(async () => put(await call("PATCH", `/todos/${it.id}`, { title: text }, it.version)));
   };
-  let held = true; // the key that began it: as long as it is held it types nothing
+  let held = true; // the key that started the editing types nothing while it is held
   input.addEventListener("keydown", (e) => {
     e.stopPropagation();
     held &&= e.repeat;

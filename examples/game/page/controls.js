@@ -1,10 +1,11 @@
-// What the player wants: by keys, or by a finger (or the mouse) that is dragged from where it went down.
+// The player's input: keys, or a finger (or the mouse) that is dragged from the place of the first
+// touch.
 
 const keys = {
 	KeyW: [0, -1], ArrowUp: [0, -1], KeyS: [0, 1], ArrowDown: [0, 1],
 	KeyA: [-1, 0], ArrowLeft: [-1, 0], KeyD: [1, 0], ArrowRight: [1, 0],
 };
-const REACH = 70; // px that a finger has to be dragged for full thrust
+const REACH = 70; // px of dragging for full thrust
 
 export class Controls {
 	// changed is called with x and y, -100 to 100, and whether to dash.
@@ -31,7 +32,7 @@ export class Controls {
 		let finger = null, from = null;
 		canvas.addEventListener("pointerdown", e => {
 			if (!this.on) return;
-			if (finger !== null) return this.dash(); // the second finger
+			if (finger !== null) return this.dash(); // a second finger
 			finger = e.pointerId;
 			from = [e.clientX, e.clientY];
 			canvas.setPointerCapture(finger);

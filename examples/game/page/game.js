@@ -1,4 +1,4 @@
-// The page: it says what the player wants, and shows what the server makes of it.
+// The page: it sends the player's input, and shows the server's snapshots.
 
 import { connect } from "./streamerson.js";
 import { Controls } from "./controls.js";
@@ -60,7 +60,7 @@ function begin() {
 		controls.fromKeys();
 	});
 	session.on("state", s => {
-		if (!view.tick) return; // we are not in it yet
+		if (!view.tick) return; // we have not joined yet
 		const happened = view.change(s);
 		if (!happened) return play();
 		for (const e of happened) {
@@ -79,7 +79,7 @@ function begin() {
 	setInterval(() => move(controls.x, controls.y, false), HEARTBEAT);
 }
 
-// play asks for a place, or for the whole picture.
+// play requests a seat, or the complete snapshot.
 function play() {
 	if (!online || asking) return;
 	asking = true;
@@ -87,7 +87,7 @@ function play() {
 	session.send("play", { name }, { room }).catch(() => asking = false);
 }
 
-// move is not kept for later when there is no connection: it would be too late.
+// move drops input without a connection, because it would arrive too late.
 function move(x, y, dash) {
 	if (!online) return;
 	if (!view.tick) return play(); // no world has answered yet
@@ -177,7 +177,7 @@ requestAnimationFrame(function frame(now) {
 	requestAnimationFrame(frame);
 });
 
-// For tests, and for the curious with a console open.
+// For tests, and for use in the browser's console.
 window.arena = () => ({
 	online, tick: view.tick, me: view.me, round: view.round, sparks: [...view.sparks.values()].map(k => ({ x: k.tx, y: k.ty })),
 	ships: view.ships().map(s => ({ id: s.id, name: s.name, x: s.x, y: s.y, score: s.score, rested: Boolean(s.state & rested) })),

@@ -1,10 +1,10 @@
-// How it looks: the arena on a canvas, which fills the window.
+// The drawing: the arena on a canvas, which fills the window.
 
 import { dashing, shielded, rested } from "./view.js";
 
 export const WIDTH = 1600, HEIGHT = 900, SHIP = 26, SPARK = 9;
 const MARGIN = 26; // around the arena
-const MOTES = 700; // at most: trails and bursts
+const MOTES = 700; // the maximum: trails and bursts
 
 const hues = [195, 330, 135, 265, 20, 60, 170, 300, 95, 225, 0, 40];
 export const color = (hue, light = 65, alpha = 1) => `hsl(${hues[hue % hues.length] ?? 195} 95% ${light}% / ${alpha})`;
@@ -14,7 +14,7 @@ export class Scene {
 		this.canvas = canvas;
 		this.c = canvas.getContext("2d");
 		this.motes = [];
-		this.words = []; // that float up: "+1"
+		this.words = []; // texts that float up: "+1"
 		this.faces = new Map(); // ship → direction
 		this.shake = 0;
 		this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -27,7 +27,7 @@ export class Scene {
 		const w = this.canvas.clientWidth, h = this.canvas.clientHeight;
 		this.canvas.width = w * dpr;
 		this.canvas.height = h * dpr;
-		const [top, bottom] = h > 560 ? [58, 30] : [8, 0]; // for what is written around it
+		const [top, bottom] = h > 560 ? [58, 30] : [8, 0]; // for the texts around the arena
 		this.scale = Math.min(w / (WIDTH + 2 * MARGIN), (h - top - bottom) / (HEIGHT + 2 * MARGIN));
 		this.left = (w - WIDTH * this.scale) / 2;
 		this.top = top + (h - top - bottom - HEIGHT * this.scale) / 2;
@@ -36,7 +36,7 @@ export class Scene {
 		this.star = this.drawStar();
 	}
 
-	// drawFloor draws what never changes, once.
+	// drawFloor draws the constant background once.
 	drawFloor() {
 		const { canvas, c } = layer(this.canvas.width, this.canvas.height);
 		const { width: w, height: h } = canvas;
@@ -77,7 +77,7 @@ export class Scene {
 		return canvas;
 	}
 
-	// drawStar draws a spark, once: glow is dear.
+	// drawStar draws a spark once, because its glow is expensive.
 	drawStar() {
 		const size = 90, k = this.scale * this.dpr;
 		const { canvas, c } = layer(Math.ceil(size * k), Math.ceil(size * k));
@@ -99,7 +99,7 @@ export class Scene {
 		c.setTransform(this.dpr * this.scale, 0, 0, this.dpr * this.scale, this.dpr * this.left, this.dpr * this.top);
 	}
 
-	// happened shows what a snapshot tells of.
+	// happened shows an event of a snapshot.
 	happened(e, view) {
 		const hue = e.hue ?? view.names.get(e.by)?.hue ?? 0;
 		if (e.what === "taken") {

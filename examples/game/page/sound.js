@@ -1,11 +1,11 @@
-// A few tones, made on the spot.
+// A few synthesized tones.
 
 export class Sound {
 	constructor() {
 		this.off = localStorage.getItem("arena.mute") === "1";
 	}
 
-	// begin may be called in an event of the user only: browsers want that.
+	// begin must be called in a user event, because browsers require that.
 	begin() { this.ctx ??= new AudioContext(); }
 
 	mute(off) {

@@ -1,7 +1,7 @@
-// What the server has shown, and what it looks like between two snapshots.
+// The snapshots of the server, and the picture between two of them.
 
 export const TICK = 50; // ms
-const BEHIND = 2; // ticks: what is drawn is so old, so that there is mostly a snapshot before and one behind it
+const BEHIND = 2; // ticks that the picture is delayed, so that there is mostly a snapshot before and one after it
 const KEEP = 40; // snapshots
 
 export const dashing = 1, shielded = 2, rested = 4; // states of a ship, as bits
@@ -11,13 +11,13 @@ export class View {
 		this.me = 0;
 		this.tick = 0; // of the last snapshot; 0: there is none
 		this.names = new Map(); // id → {name, hue}
-		this.sparks = new Map(); // id → {x, y, from: when it came}
+		this.sparks = new Map(); // id → {x, y, from: time of its arrival}
 		this.round = { podium: false, ends: 0 };
 		this.frames = []; // {tick, ships: Map(id → [id, x, y, score, state])}
-		this.ahead = -Infinity; // the server's tick less ours
+		this.ahead = -Infinity; // the server's tick minus ours
 	}
 
-	// whole is the snapshot of one who is new here, or was away.
+	// whole starts again with a complete snapshot, after joining or a gap.
 	whole(s) {
 		this.me = s.you;
 		this.names.clear();
@@ -28,9 +28,10 @@ export class View {
 		this.take(s, []);
 	}
 
-	// change takes in a snapshot. It returns what has happened, and null if a snapshot before it is missing: then we need the whole.
+	// change applies a snapshot and returns its events. It returns null if an earlier snapshot is
+	// missing: then the page needs a complete one.
 	change(s) {
-		if (s.t <= this.tick) return []; // we have had it
+		if (s.t <= this.tick) return []; // already applied
 		if (s.b !== this.tick) return null;
 		const happened = [];
 		for (const [spark, by] of s.k ?? []) {
@@ -53,7 +54,7 @@ export class View {
 
 	take(s, left) {
 		const now = performance.now() / TICK;
-		// The server's clock is that of the snapshot that came the fastest; we let it slip, in case clocks drift.
+		// The fastest snapshot sets the server's clock. It decays slowly, in case the clocks drift.
 		this.ahead = Math.max(this.ahead - 0.01, s.t - now);
 		for (const n of s.n ?? []) this.names.set(n.id, n);
 		for (const [id, x, y] of s.s ?? []) {
@@ -66,7 +67,8 @@ export class View {
 		const ships = new Map(before?.ships);
 		for (const id of left) ships.delete(id);
 		for (const p of s.p ?? []) ships.set(p[0], p);
-		// When nothing moved no snapshot came: the picture stood still until the tick before this one.
+		// No snapshot arrives when nothing moves: the picture stood still until the tick before
+		// this one.
 		if (before && s.t - before.tick > 2) this.frames.push({ tick: s.t - 1, ships: before.ships });
 		this.frames.push({ tick: s.t, ships });
 		if (this.frames.length > KEEP) this.frames.splice(0, this.frames.length - KEEP);
@@ -77,17 +79,17 @@ export class View {
 
 	get serverTick() { return performance.now() / TICK + this.ahead; }
 
-	// left is how many seconds are left of the round.
+	// left is the number of seconds until the end of the round.
 	get left() { return Math.max(0, (this.round.ends - this.serverTick) * TICK / 1000); }
 
-	// scores are the players, the best first.
+	// scores returns the players, the best first.
 	get scores() {
 		const ships = this.frames.at(-1)?.ships ?? new Map();
 		return [...ships.values()].map(([id, , , score]) => ({ id, score, ...this.names.get(id) }))
 			.sort((a, b) => b.score - a.score || a.id - b.id);
 	}
 
-	// ships are where they are to be drawn now, with their speed in units per tick.
+	// ships returns the ships at the place to draw them now, with their speed in units per tick.
 	ships() {
 		const at = this.serverTick - BEHIND;
 		let i = this.frames.findLastIndex(f => f.tick <= at);
@@ -102,7 +104,7 @@ export class View {
 			out.push({ id, x: p[1] + (q[1] - p[1]) * f, y: p[2] + (q[2] - p[2]) * f, score: q[3], state: p[4],
 				vx: b === a ? 0 : (q[1] - p[1]) / (b.tick - a.tick), vy: b === a ? 0 : (q[2] - p[2]) / (b.tick - a.tick), name: n.name, hue: n.hue });
 		}
-		for (const [id, q] of b.ships) { // who has just come
+		for (const [id, q] of b.ships) { // ships that have just arrived
 			const n = this.names.get(id);
 			if (!a.ships.has(id) && n) out.push({ id, x: q[1], y: q[2], score: q[3], state: q[4], vx: 0, vy: 0, name: n.name, hue: n.hue });
 		}

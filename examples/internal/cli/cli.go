@@ -44,7 +44,8 @@ func console(f *os.File) *slog.Logger {
 	return slog.New(zerolog.NewSlogHandler(zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
 }
 
-// Redis opens the Redis that REDIS_URL names, or a private one, and logs which. The caller calls done.
+// Redis opens the Redis that REDIS_URL names, or a private one, and logs which one it is. The
+// caller calls done.
 func Redis(ctx context.Context, log *slog.Logger) (rdb redis.UniversalClient, done func() error, err error) {
 	rdb, where, done, err := embedded.Open(ctx, os.Getenv("REDIS_URL"))
 	if err == nil {

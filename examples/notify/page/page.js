@@ -1,4 +1,5 @@
-// Notifications by server-sent events. The browser connects again by itself, and says what it had last.
+// Notifications by server-sent events. The browser reconnects by itself, and sends the last ID that
+// it received.
 
 const $ = (id) => document.getElementById(id);
 const user = new URLSearchParams(location.search).get("user") ?? "ann";
@@ -15,7 +16,7 @@ function state(name) {
   $("state").lastElementChild.textContent = name;
 }
 
-// note makes an element of a note. What people wrote is text, never HTML.
+// note makes an element of a note. Text of users is never parsed as HTML.
 function note(tag, n) {
   const [title, at, text] = ["strong", "small", "p"].map((name) => document.createElement(name));
   title.textContent = n.title;
@@ -38,7 +39,7 @@ function show(n) {
   $("feed").prepend(note("li", n));
   while ($("feed").children.length > shown) $("feed").lastElementChild.remove();
   if (n.kind !== "gap") $("count").textContent = ++count;
-  if (n.to !== user) return; // what is for everyone is in the feed, and need not jump at people
+  if (n.to !== user) return; // notes for everyone appear only in the feed
   const t = note("div", n);
   $("toasts").append(t);
   while ($("toasts").children.length > toasts) $("toasts").firstElementChild.remove();
@@ -60,8 +61,8 @@ function connect() {
   });
   events.onerror = () => {
     state("connecting");
-    if (events.readyState !== EventSource.CLOSED) return; // it tries again by itself
-    setTimeout(connect, 2000 + 2000 * Math.random()); // it does not after an answer like 503
+    if (events.readyState !== EventSource.CLOSED) return; // the browser retries by itself
+    setTimeout(connect, 2000 + 2000 * Math.random()); // it does not retry after an answer such as 503
   };
 }
 connect();
