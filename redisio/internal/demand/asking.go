@@ -16,10 +16,11 @@ import (
 const FirstAsk = 16
 
 const (
-	askLess = 4       // after replies that fail to arrive, the count is divided by this
-	CutsTo  = 2       // consecutive missing replies before the count is reduced
-	CalmFor = 256     // replies before a count that was too large is tried again
-	NoBound = 1 << 20 // entries; more than any caller asks for
+	askLess    = 4       // after replies that fail to arrive, the count is divided by this
+	CutsTo     = 2       // consecutive missing replies before the count is reduced
+	stuckAfter = 8       // consecutive missing replies to requests for one entry; chance is ruled out
+	CalmFor    = 256     // replies before a count that was too large is tried again
+	NoBound    = 1 << 20 // entries; more than any caller asks for
 )
 
 // Asking converts a bound in bytes to a COUNT, because Redis only accepts a COUNT. Idea: it uses
@@ -111,7 +112,7 @@ func (a *Asking) Failed(count int, err error) (less bool) {
 }
 
 // Stuck reports whether even requests for a single entry fail.
-func (a *Asking) Stuck() bool { return a.lone >= 2*CutsTo }
+func (a *Asking) Stuck() bool { return a.lone >= stuckAfter }
 
 // Page fills b with entries by XRANGE or XREVRANGE. It reports whether all requested entries
 // arrived. After a cut connection it retries with fewer entries and reports this to tell, if set.
