@@ -227,9 +227,6 @@ func (c *crew[T, U]) each(la *lane, t *task[T, U], push func(Message[T])) (n int
 		}
 		n++
 		pushOne(la, t.msgs[i], leased, push)
-		if n&(n-1) == 0 { // the output of quick messages must not wait while a slow one is handled
-			la.flush(false)
-		}
 	}
 	return n
 }

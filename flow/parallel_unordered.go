@@ -7,8 +7,18 @@ func (c *crew[T, U]) unordered(to chain[U]) {
 	c.done = end.done
 	for range c.n.workers {
 		c.worker(func(la *lane) func(*task[T, U]) {
+			n := 0 // messages of the task
 			push := c.open(la, end.open(la))
-			return func(t *task[T, U]) { c.each(la, t, push) }
+			eager := func(m Message[T]) {
+				push(m)
+				if n++; n&(n-1) == 0 && !la.aborted { // quick messages must not wait for a slow one behind
+					la.flush(false)
+				}
+			}
+			return func(t *task[T, U]) {
+				n = 0
+				c.each(la, t, eager)
+			}
 		})
 	}
 	c.feed(func(la *lane, chunk []Message[T]) {
