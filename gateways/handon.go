@@ -12,7 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/redisio"
 )
 
@@ -137,28 +136,21 @@ func (t *registry) elsewhere(ctx context.Context, typ string) (bool, error) {
 	return t.known[typ], nil
 }
 
-// announcer is a sink that announces the types when it opens and at each tick. It removes the
-// process from the set when it closes.
-type announcer struct {
-	types  *registry
-	onward *outbox.Outbox
-}
-
-func (a *announcer) Open(ctx context.Context) error {
-	a.onward.Hold()
-	if err := a.types.announce(ctx); err != nil { // retried at the next tick
-		flow.Logger(ctx).Warn("service: types are not announced yet", "key", a.types.key, "error", err)
+// announce is the loop that announces the types of this process, and removes them from the set at
+// its end.
+func (s *Service) announce(ctx context.Context, stop <-chan struct{}) error {
+	s.onward.Hold()
+	defer func() {
+		_, _ = s.types.do(context.WithoutCancel(ctx), "leave") // otherwise they expire soon
+		if err := s.onward.Release(ctx); err != nil {
+			flow.Logger(ctx).Warn("service: cannot disconnect", "key", s.types.key, "error", err)
+		}
+	}()
+	if err := s.types.announce(ctx); err != nil { // retried at the next tick
+		flow.Logger(ctx).Warn("service: types are not announced yet", "key", s.types.key, "error", err)
 	}
-	return nil
-}
-
-func (a *announcer) Write(ctx context.Context, _ []flow.Message[time.Time]) error {
-	return a.types.announce(ctx)
-}
-
-func (a *announcer) Close(ctx context.Context) error {
-	_, _ = a.types.do(ctx, "leave") // otherwise it expires soon
-	return a.onward.Release(ctx)
+	again := func(ctx context.Context, _ time.Time) error { return s.types.announce(ctx) }
+	return flow.Every(announceEvery, again)(ctx, stop)
 }
 
 // foreign reports that a request was handed on for another group. Only that group handles it.
@@ -191,11 +183,7 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 		return false, err
 	}
 	s.onward.Hold()
-	defer func() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = s.onward.Release(clean) // all writes have been confirmed
-	}()
+	defer func() { _ = s.onward.Release(ctx) }() // all writes have been confirmed
 	bound, cancel := context.WithTimeout(ctx, handedWait)
 	defer cancel()
 	switch err := s.onward.Write(bound, p); {
@@ -207,8 +195,8 @@ func (s *Service) handOn(ctx context.Context, r *Request, meta flow.Meta) (bool,
 	}
 }
 
-// announces adds the announcer's branch to the graph.
-func (s *Service) announces() {
+// makeTypes makes the registry of the types, unless it exists.
+func (s *Service) makeTypes() {
 	if s.types != nil {
 		return
 	}

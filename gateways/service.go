@@ -358,13 +358,8 @@ func (s *Service) graph(opts ...flow.GraphOption) *flow.Graph {
 		parts = append(parts, flow.To(control, sink.Func(s.applyControl, flow.Name("apply control"))))
 	}
 	if s.topic.Types != "" {
-		s.announces()
-		ticks := source.Every(announceEvery, func(t time.Time) time.Time { return t }, flow.Name("clock"))
-		parts = append(
-			parts,
-			flow.To(ticks, flow.NewSink("types", func() flow.Writer[time.Time] { return &announcer{s.types, s.onward} },
-				flow.OnFault(flow.Drop))),
-		)
+		s.makeTypes()
+		parts = append(parts, flow.Task("types", s.announce))
 	}
 	for _, o := range opts {
 		parts = append(parts, o)

@@ -76,11 +76,7 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 			return Response{}, &RemoteError{Code: CodeInterrupted, Message: "the replying process is gone"}
 		}
 		s.parts.Hold()
-		defer func() {
-			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			_ = s.parts.Release(clean) // the writes have been confirmed, part by part
-		}()
+		defer func() { _ = s.parts.Release(ctx) }() // the writes have been confirmed, part by part
 		run, seq := rand.Text()[:12], 0
 		send := func(part Response) error {
 			if err := s.credit(ctx, meta.ReplyTo, state.credits); err != nil {

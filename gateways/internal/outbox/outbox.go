@@ -304,7 +304,11 @@ func (o *Outbox) Hold() {
 	o.holders++
 }
 
-// Release disconnects when there are no more holders.
+// releaseMost is how long Release may take.
+const releaseMost = 5 * time.Second
+
+// Release disconnects when there are no more holders. It does so also after ctx is done, within 5
+// seconds.
 func (o *Outbox) Release(ctx context.Context) error {
 	o.mu.Lock()
 	o.holders--
@@ -314,6 +318,8 @@ func (o *Outbox) Release(ctx context.Context) error {
 	}
 	o.resting = true
 	o.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseMost)
+	defer cancel()
 	err := o.disconnect(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
