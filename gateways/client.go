@@ -88,7 +88,9 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 		waiting: make(map[string]*pending),
 	}
 	c.cfg = cfg.withDefaults()
-	c.err = errors.Join(needClient(rdb), wrong, cfg.validate())
+	m := redisio.MistakesOf("NewClient")
+	m.Client(rdb)
+	c.err = errors.Join(m.Err(), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
 	c.cfg.User = cmp.Or(c.cfg.User, slot.UserOf(rdb))
 	c.mailbox = mailbox{
@@ -116,18 +118,6 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	)
 	c.out.Open = c.connect
 	return c
-}
-
-func needClient(rdb redis.UniversalClient) error {
-	if redisio.IsNilClient(rdb) {
-		return &redisio.ConfigError{
-			Type:    "NewClient",
-			Field:   "rdb",
-			Problem: "the Redis client is nil",
-			Fix:     "pass one, see redisio.Connect",
-		}
-	}
-	return nil
 }
 
 // Validate reports all mistakes in the client's arguments. It needs no server.

@@ -146,16 +146,9 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		s.cfg.Concurrency = []flow.StageOption{flow.Workers(defaultWorkers), flow.Unordered()}
 	}
 	s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, max(leastInFlight, takenEach*workersOf(s.cfg.Concurrency)))
-	if redisio.IsNilClient(rdb) {
-		s.mistake(
-			&redisio.ConfigError{
-				Type:    "NewService",
-				Field:   "rdb",
-				Problem: "the Redis client is nil",
-				Fix:     "pass one, see redisio.Connect",
-			},
-		)
-	}
+	m := redisio.MistakesOf("NewService")
+	m.Client(rdb)
+	s.mistake(m.Err())
 	s.mistake(wrong)
 	s.parts = outbox.New(
 		rdb,

@@ -184,19 +184,12 @@ func New(rdb redis.UniversalClient, cfg Config) *Handler {
 		Config:     relay.Config[[]byte]{Decode: frameOf(cfg.Event), Queue: max(0, cfg.Queue), Log: cfg.Log},
 		MaxStreams: max(0, cfg.MaxStreams),
 	})
-	if redisio.IsNilClient(rdb) {
-		g.err = errors.Join(
-			g.err,
-			&redisio.ConfigError{
-				Type:    "sse.New",
-				Field:   "rdb",
-				Problem: "the Redis client is nil",
-				Fix:     "pass one, see redisio.Connect",
-			},
-		)
-	} else {
-		g.err = errors.Join(g.err, g.pool.Validate())
+	m := redisio.MistakesOf("sse.New")
+	m.Client(rdb)
+	if m.Err() == nil { // the pool would report the client again
+		m.Join(g.pool.Validate())
 	}
+	g.err = errors.Join(g.err, m.Err())
 	return g
 }
 

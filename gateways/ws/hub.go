@@ -51,15 +51,9 @@ func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
 		rooms:   make(map[string]int),
 		clock:   newClock(),
 	}
-	if redisio.IsNilClient(rdb) {
-		h.err = &redisio.ConfigError{
-			Type:    "NewHub",
-			Field:   "rdb",
-			Problem: "the Redis client is nil",
-			Fix:     "pass one, see redisio.Connect",
-		}
-	}
-	h.err = errors.Join(h.err, checkHub("NewHub", name), cfg.Validate())
+	m := redisio.MistakesOf("NewHub")
+	m.Client(rdb)
+	h.err = errors.Join(m.Err(), checkHub("NewHub", name), cfg.Validate())
 	h.cfg = cfg.withDefaults()
 	h.cfg.CallTypes, h.cfg.Secrets = slices.Clone(cfg.CallTypes), slices.Clone(cfg.Secrets)
 	h.limits = limits{Message: h.cfg.MaxMessage, Rooms: h.cfg.MaxRooms, Calls: h.cfg.MaxCalls, Name: maxName, ID: maxID}

@@ -140,14 +140,9 @@ type counters struct{ entries, gaps, dropped atomic.Int64 }
 // New returns a relay. It does no I/O. Validate and Listen report mistakes in its arguments.
 func New[T any](rdb redis.UniversalClient, cfg Config[T]) *Relay[T] {
 	r := &Relay[T]{server: server{rdb: rdb, key: cfg.Key}, index: newIndex[T]()}
-	r.err = cfg.Validate()
-	if redisio.IsNilClient(rdb) {
-		r.err = errors.Join(
-			r.err,
-			&redisio.ConfigError{Type: "relay.New", Field: "rdb", Problem: "the Redis client is nil",
-				Fix: "pass one, see redisio.Connect"},
-		)
-	}
+	m := redisio.MistakesOf("relay.New")
+	m.Client(rdb)
+	r.err = errors.Join(cfg.Validate(), m.Err())
 	r.cfg = cfg.withDefaults()
 	r.recent = recentEntries[T]{most: r.cfg.Recent, mostBytes: r.cfg.RecentBytes}
 	r.history.cfg, r.history.server = &r.cfg, &r.server

@@ -41,15 +41,9 @@ func Def[T comparable](v *T, d T) {
 
 // NeedClient returns an error if rdb is nil.
 func NeedClient(rdb redis.UniversalClient, what string) error {
-	if redisio.IsNilClient(rdb) {
-		return &redisio.ConfigError{
-			Type:    what,
-			Field:   "rdb",
-			Problem: "is nil",
-			Fix:     "pass a Redis client, see redisio.Connect",
-		}
-	}
-	return nil
+	m := redisio.MistakesOf(what)
+	m.Client(rdb)
+	return m.Err()
 }
 
 // Entry returns an error if an entry for key has no fields, or more bytes than most.
