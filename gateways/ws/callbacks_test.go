@@ -22,6 +22,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/dead"
@@ -303,7 +304,7 @@ func handlersPanic(t *testing.T) {
 	gateways.HandleStream(svc, "stream", func(context.Context, int, func(int) error) error { panic("boom") })
 	svc.HandleFunc("func", func(context.Context, *gateways.Request) (gateways.Response, error) { panic("boom") })
 	gateways.Handle(svc, "good", func(_ context.Context, n int) (int, error) { return n, nil })
-	start(t, svc.Graph())
+	rig.Start(t, svc.Graph())
 	c := s.client(t)
 	for _, typ := range []string{"handle", "void", "func"} {
 		_, err := gateways.Call[int, int](c, typ)(t.Context(), 1)
@@ -329,7 +330,7 @@ func middlewarePanics(t *testing.T) {
 			return next(ctx, r)
 		}
 	})
-	start(t, svc.Graph())
+	rig.Start(t, svc.Graph())
 	call := gateways.Call[int, int](s.client(t), "good")
 	_, err := call(t.Context(), 0)
 	internal(t, "middleware", err)
@@ -610,7 +611,7 @@ func ticksPanics(t *testing.T) {
 			}},
 	)
 	got := make(chan struct{}, 1)
-	start(t, flow.New("ticks", flow.To(ticks, sink.Func(func(context.Context, source.Tick) error {
+	rig.Start(t, flow.New("ticks", flow.To(ticks, sink.Func(func(context.Context, source.Tick) error {
 		select {
 		case got <- struct{}{}:
 		default:
@@ -658,7 +659,7 @@ func sourcePanics(t *testing.T) {
 		},
 	)
 	got := make(chan int, 10)
-	start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
+	rig.Start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
 	s.rdb.Del(t.Context(), s.name)
 	wait(t, calls)
 	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", "7"}})
@@ -674,7 +675,7 @@ func tailSourcePanics(t *testing.T) {
 		source.TailConfig[int]{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](calls)},
 	)
 	got := make(chan int, 10)
-	start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
+	rig.Start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
 	direct := redistest.Shared(t).Client(t)
 	direct.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"data", "6"}})
 	equal(t, "what is read before the panic", 6, <-got) // it is connected then
@@ -708,7 +709,7 @@ func retryPanics(t *testing.T) {
 	calls := make(chan struct{}, 1)
 	from, in := source.Queue[int](1)
 	key := redistest.Key(t)
-	start(
+	rig.Start(
 		t,
 		flow.New(
 			"write",
@@ -742,7 +743,7 @@ func fullPanics(t *testing.T) {
 	from, in := source.Queue[int](1)
 	out := sink.StreamConfig[int]{Key: s.name, Tuning: writer.Tuning{HardCap: 1},
 		OnFull: func(m flow.Message[int]) error { full(m); return nil }}
-	start(t, flow.New("write", flow.To(from, sink.Stream(s.rdb, out))))
+	rig.Start(t, flow.New("write", flow.To(from, sink.Stream(s.rdb, out))))
 	for n := range 2 {
 		if err := in.Offer(t.Context(), n); err != nil {
 			t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/web"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
@@ -664,7 +665,7 @@ func TestFault_S7_SocketsLeaveRoomForHealthChecks(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	hub := ws.NewHub(s.rdb, s.name, ws.HubConfig{})
-	start(t, hub.Graph())
+	rig.Start(t, hub.Graph())
 	redistest.Soon(t, "the hub takes sockets", func() bool { return hub.Ready() == nil })
 	mux := http.NewServeMux()
 	mux.Handle("GET /chat", hub)

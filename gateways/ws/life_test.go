@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -92,7 +93,7 @@ func TestShutdown(t *testing.T) {
 	}
 
 	// A hub may run again.
-	start(t, n.hub.Graph())
+	rig.Start(t, n.hub.Graph())
 	redistest.Soon(t, "it takes sockets", func() bool { return n.hub.Ready() == nil })
 	c := n.hello(t, nil, map[string]any{"rooms": []string{"lobby"}, "cursor": idle.hi.Cursor, "resume": idle.hi.Resume})
 	equal(t, "resumed", true, c.hi.Resumed)

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/sink"
@@ -42,7 +43,7 @@ type node struct {
 func (s *stand) node(t testing.TB, cfg ws.HubConfig) *node {
 	t.Helper()
 	hub := ws.NewHub(s.rdb, s.name, cfg)
-	n := &node{hub: hub, srv: httptest.NewServer(hub), run: start(t, hub.Graph())}
+	n := &node{hub: hub, srv: httptest.NewServer(hub), run: rig.Start(t, hub.Graph())}
 	t.Cleanup(n.srv.Close)
 	redistest.Soon(t, "the hub takes sockets", func() bool { return hub.Ready() == nil })
 	return n
@@ -56,23 +57,6 @@ func (n *node) drain(t testing.TB) {
 	if _, err := n.run.Drain(ctx); err != nil {
 		t.Errorf("drain: %v", err)
 	}
-}
-
-func start(t testing.TB, g *flow.Graph) *flow.Running {
-	t.Helper()
-	run, err := g.Start(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)
-		defer cancel()
-		if _, err := run.Drain(ctx); err != nil {
-			t.Errorf("drain: %v", err)
-		}
-	})
-	redistest.Soon(t, "the graph is ready", func() bool { return run.Ready() == nil })
-	return run
 }
 
 // said is a message of clients and workers in the tests.
@@ -98,7 +82,7 @@ func (s *stand) echo(t testing.TB) {
 			), e.Kind == ws.Said, nil
 		}
 	})
-	start(t, flow.New("echo", flow.To(back, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))))
+	rig.Start(t, flow.New("echo", flow.To(back, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))))
 }
 
 // tell writes messages to the log, as a worker does.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -339,7 +340,7 @@ func (s *stand) services(t testing.TB) *gateways.Client {
 		session, _ := r.Headers.Get(ws.HeaderSession)
 		return gateways.Response{Body: fmt.Appendf(nil, "[%q,%q]", user, session)}, nil
 	})
-	start(t, svc.Graph())
+	rig.Start(t, svc.Graph())
 	c := gateways.NewClient(s.rdb, topic, gateways.ClientConfig{})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), redistest.Patience)

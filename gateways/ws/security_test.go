@@ -18,6 +18,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/source"
@@ -473,7 +474,7 @@ func (h *heard) of(kinds ...ws.EventKind) (events []ws.Event[any]) {
 func (s *stand) listen(t testing.TB) *heard {
 	h := &heard{make(chan ws.Event[any], 1000)}
 	in := ws.Inbound[any](s.rdb, s.name, source.StreamConfig[ws.Event[any]]{Group: "listeners"})
-	start(t, flow.New("listen", flow.To(in, flow.NewSink("keep", func() flow.Writer[ws.Event[any]] {
+	rig.Start(t, flow.New("listen", flow.To(in, flow.NewSink("keep", func() flow.Writer[ws.Event[any]] {
 		return flow.WriterFunc[ws.Event[any]](func(_ context.Context, chunk []flow.Message[ws.Event[any]]) error {
 			for _, m := range chunk {
 				h.box <- m.Value
