@@ -442,7 +442,7 @@ func TestD27_WhatRunsIsFinished(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	// What no handler has begun may have gone back, and is pending for others to take.
+	// Messages that no handler has begun may have gone back. They are pending for other readers.
 	back, lag := s.group(t)
 	ran := int64(4 + len(begun))
 	if n := s.rdb.XLen(t.Context(), out).Val(); n != ran || n+back+lag != 100 {

@@ -121,7 +121,7 @@ func PlanTrim(ctx context.Context, rdb redis.UniversalClient, key string, o Trim
 	groups := listed.Val()
 	plan.Length, plan.Groups, plan.Keep = length.Val(), int64(len(groups)), o.Before
 	for chunk := range slices.Chunk(groups, groupChunk) {
-		if err := plan.heed(ctx, rdb, key, chunk); err != nil {
+		if err := plan.lowerKeep(ctx, rdb, key, chunk); err != nil {
 			return plan, err
 		}
 	}
@@ -139,8 +139,8 @@ func PlanTrim(ctx context.Context, rdb redis.UniversalClient, key string, o Trim
 	return plan, plan.Count(ctx, rdb, key, last, most)
 }
 
-// heed lowers Keep to the oldest entry that the groups need.
-func (p *TrimPlan) heed(ctx context.Context, rdb redis.UniversalClient, key string, groups []redis.XInfoGroup) error {
+// lowerKeep lowers Keep to the oldest entry that the groups need.
+func (p *TrimPlan) lowerKeep(ctx context.Context, rdb redis.UniversalClient, key string, groups []redis.XInfoGroup) error {
 	pipe := rdb.Pipeline()
 	oldest := make([]*redis.XPendingExtCmd, len(groups))
 	for i, g := range groups {

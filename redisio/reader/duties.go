@@ -170,7 +170,7 @@ func (r *Group) failed(ctx context.Context, err error) error {
 	return r.retry(err, r.wire, &r.reading)
 }
 
-func (r *Group) merge(ctx context.Context, _ int, _ *redisio.Batch) error { return r.mend(ctx) }
+func (r *Group) merge(ctx context.Context, _ int, _ *redisio.Batch) error { return r.restoreAll(ctx) }
 
 // noticeDeleted precedes all commands that would recreate a deleted consumer.
 func (r *Group) noticeDeleted(ctx context.Context, _ int, _ *redisio.Batch) error {

@@ -90,7 +90,7 @@ func (r *healer) heal(ctx context.Context) error {
 	r.fetcher.restart()
 	r.needsMerge = true
 	r.streamGone = r.streamGone || gone
-	return r.mend(ctx)
+	return r.restoreAll(ctx)
 }
 
 // another reports whether the stream cannot be the one that was read up to at: it ends before that,
@@ -105,11 +105,11 @@ func another(info *redis.XInfoStream, at redisio.ID) bool {
 		info.EntriesAdded == info.Length
 }
 
-// mend restores all held and delayed entries in a recreated group.
-func (r *healer) mend(ctx context.Context) error {
+// restoreAll restores all held and delayed entries in a recreated group.
+func (r *healer) restoreAll(ctx context.Context) error {
 	count := 0
 	if !r.cfg.NoAck {
-		held, err := r.mendHeld(ctx)
+		held, err := r.restoreHeld(ctx)
 		if err != nil {
 			return err
 		}
@@ -133,9 +133,9 @@ func (r *healer) mend(ctx context.Context) error {
 	return nil
 }
 
-// mendHeld restores held entries, also those with a lapsed lease, because no other consumer can
+// restoreHeld restores held entries, also those with a lapsed lease, because no other consumer can
 // have settled them since the group was recreated.
-func (r *healer) mendHeld(ctx context.Context) (int, error) {
+func (r *healer) restoreHeld(ctx context.Context) (int, error) {
 	resume, err := r.held.Quiesce(ctx)
 	if err != nil {
 		return 0, err

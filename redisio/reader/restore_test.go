@@ -337,7 +337,7 @@ func TestNothingLostUnderWipes(t *testing.T) {
 	var mu sync.Mutex
 	done := make(map[string]int, n)
 	// A wipe does not come between a read that was cut off and the next one that returns entries.
-	// What the server delivered in a reply that nobody received is known to its pending list only.
+	// If a reply is lost, only the pending list of the server knows its entries.
 	var wipes sync.RWMutex
 	var wg sync.WaitGroup
 	var readers []*Group
