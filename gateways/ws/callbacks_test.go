@@ -659,7 +659,10 @@ func sourcePanics(t *testing.T) {
 		},
 	)
 	got := make(chan int, 10)
-	rig.Start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
+	rig.Start(
+		t,
+		flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))),
+	)
 	s.rdb.Del(t.Context(), s.name)
 	wait(t, calls)
 	s.rdb.XAdd(t.Context(), &redis.XAddArgs{Stream: s.name, Values: []string{"data", "7"}})
@@ -675,7 +678,10 @@ func tailSourcePanics(t *testing.T) {
 		source.TailConfig[int]{Key: key, Block: 20 * time.Millisecond, OnEvent: called[redisio.Event](calls)},
 	)
 	got := make(chan int, 10)
-	rig.Start(t, flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))))
+	rig.Start(
+		t,
+		flow.New("read", flow.To(in, sink.Func(func(_ context.Context, n int) error { got <- n; return nil }))),
+	)
 	direct := redistest.Shared(t).Client(t)
 	direct.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"data", "6"}})
 	equal(t, "what is read before the panic", 6, <-got) // it is connected then

@@ -82,7 +82,10 @@ func (s *stand) echo(t testing.TB) {
 			), e.Kind == ws.Said, nil
 		}
 	})
-	rig.Start(t, flow.New("echo", flow.To(back, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))))
+	rig.Start(
+		t,
+		flow.New("echo", flow.To(back, ws.Outbound[said](s.rdb, s.name, sink.StreamConfig[ws.Message[said]]{}))),
+	)
 }
 
 // tell writes messages to the log, as a worker does.

@@ -140,7 +140,9 @@ func PlanTrim(ctx context.Context, rdb redis.UniversalClient, key string, o Trim
 }
 
 // lowerKeep lowers Keep to the oldest entry that the groups need.
-func (p *TrimPlan) lowerKeep(ctx context.Context, rdb redis.UniversalClient, key string, groups []redis.XInfoGroup) error {
+func (p *TrimPlan) lowerKeep(
+	ctx context.Context, rdb redis.UniversalClient, key string, groups []redis.XInfoGroup,
+) error {
 	pipe := rdb.Pipeline()
 	oldest := make([]*redis.XPendingExtCmd, len(groups))
 	for i, g := range groups {
