@@ -99,7 +99,7 @@
 // A goroutine that holds a lock takes only locks that are further right. No lock is held during
 // I/O (apart from a log line), a call of user code, or an operation on a channel that may block.
 //
-//	lanes.mu  ->  currentWork.mu  ->  slab.mu        a lost lease interrupts its handler
+//	lanes.mu  ->  currentWork.mu                a lost lease interrupts its handler
 //	lanes.mu  ->  meter.mu                      a snapshot measures the lanes
 //	rests.mu  ->  rest.mu  ->  slab.mu          a drain gives back what is not begun
 //	tickets.mu  ->  slab.mu                     a ticket comes too late

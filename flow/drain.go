@@ -282,11 +282,11 @@ func (l lease) giveBack(dirty *dirtySessions) {
 func (s *slab) notBegun(l lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	worst := &l.cell().worst
-	if Outcome(worst.Load()) >= Nacked {
+	c := l.cell()
+	if Outcome(c.worst.Load()) >= Nacked {
 		return
 	}
-	worst.Store(uint32(Nacked))
+	c.raise(Nacked)
 	n := s.notes[l.at]
 	n.fault, n.unbegun = nil, true
 	s.setNote(l, n)

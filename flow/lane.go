@@ -324,7 +324,7 @@ func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 	leased := la.run.leased.Load()
 	defer func() {
 		if leased {
-			la.put()
+			la.take(lease{})
 		}
 		if next < len(chunk) {
 			giveBack(la, chunk[next:])

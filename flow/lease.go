@@ -27,11 +27,17 @@ type lease struct {
 // cell is the state of a lease. It holds no pointers, and its zero value is a lease with one share,
 // so slabs are cheap to make.
 type cell struct {
-	more  atomic.Int32 // shares beyond the first; settled: no share is left; below: collected by the committer
-	worst atomic.Uint32
+	more  atomic.Int32  // shares beyond the first; settled: no share is left; below: collected by the committer
+	worst atomic.Uint32 // the worst Outcome, and lostBit; the slab's mu guards writes
 }
 
+// raise sets the worst outcome. The caller holds the slab's mu.
+func (c *cell) raise(o Outcome) { c.worst.Store(c.worst.Load()&lostBit | uint32(o)) }
+
+func (c *cell) lost() bool { return c.worst.Load()&lostBit != 0 }
+
 const (
+	lostBit   = 1 << 8 // the source has lost the lease
 	settled   = -1
 	collected = -1 << 30 // so low that a stray release cannot make it settled again
 )
@@ -43,15 +49,14 @@ type slab struct {
 	from    *session  // the session that commits; nil for a join
 	first   uint64    // sequence number of the first entry in its session
 	sizes   []int     // bytes of each entry, used for byte credits; nil if unknown
-	members []lease   // of a join, in the order of Meta.Members; of a watched message
+	members []lease   // of a join, in the order of Meta.Members; of a watched message; immutable
 	each    []ended   // of a join: how single members ended; guarded by mu; nil while none has ended
 	watch   *watch    // set for a watched message
 	since   time.Time // time of the read
 	left    int       // leases not collected yet; owned by the committer
 	scanned int       // cells before it are collected; owned by the committer
 
-	lost  atomic.Bool // some note has lost set
-	mu    sync.Mutex  // guards notes
+	mu    sync.Mutex // guards notes
 	notes map[int32]note
 }
 
@@ -73,7 +78,6 @@ func worst(a, b ended) ended {
 // note is the additional data of a settlement. Few settlements have one.
 type note struct {
 	fault   *Fault // of the worst outcome
-	lost    bool   // the source has lost the lease
 	unbegun bool   // given back before a handler began it
 }
 
@@ -145,7 +149,6 @@ func (l lease) settle(dirty *dirtySessions) {
 		}
 		member.end(one, dirty)
 	}
-	s.members = nil
 }
 
 // join returns the join that the lease stands for, also if the join is watched or is a member of
@@ -154,7 +157,7 @@ func (l lease) join() *slab {
 	for !l.none() {
 		s := l.slab
 		switch {
-		case len(s.members) == 0: // an entry, or already settled
+		case len(s.members) == 0: // an entry
 			return nil
 		case s.watch != nil:
 			l = s.members[0]
@@ -225,8 +228,8 @@ func (l lease) worsen(o Outcome, f *Fault) {
 	}
 	l.slab.mu.Lock()
 	defer l.slab.mu.Unlock()
-	worst := &l.cell().worst
-	was, n := Outcome(worst.Load()), l.slab.notes[l.at]
+	c := l.cell()
+	was, n := Outcome(c.worst.Load()), l.slab.notes[l.at]
 	if n.unbegun && o >= Nacked { // another share was begun
 		n.unbegun = false
 		l.slab.setNote(l, n)
@@ -234,7 +237,7 @@ func (l lease) worsen(o Outcome, f *Fault) {
 	if was > o || was == o && (f == nil || n.fault != nil) {
 		return
 	}
-	worst.Store(uint32(o))
+	c.raise(o)
 	if n.fault != f {
 		n.fault = f
 		l.slab.setNote(l, n)
@@ -288,7 +291,7 @@ func (s *slab) collect(h *settledBatch, all bool) {
 		case have < settled:
 		case have == settled || all:
 			if have > settled && Outcome(c.worst.Load()) < Nacked {
-				c.worst.Store(uint32(Nacked))
+				c.raise(Nacked)
 				if n, ok := s.notes[int32(i)]; ok {
 					n.fault, n.unbegun = nil, false
 					s.notes[int32(i)] = n
@@ -333,7 +336,7 @@ func (s *slab) take(i int, h *settledBatch) {
 	}
 	st := Settlement{
 		Seq: s.first + uint64(i), Meta: &noMeta, Outcome: o, Fault: n.fault,
-		Lost: n.lost, Unbegun: n.unbegun && o == Nacked,
+		Lost: s.cells[i].lost(), Unbegun: n.unbegun && o == Nacked,
 	}
 	if s.metas != nil {
 		st.Meta = &s.metas[i]

@@ -41,234 +41,134 @@ func (ses *session) lose(ids []string) {
 	for _, id := range ids {
 		lost[id] = true
 	}
-	cells := make(map[*cell]bool)
+	n := 0
 	ses.mu.Lock()
 	for _, s := range ses.slabs {
-		s.lose(lost, cells)
+		n += s.lose(lost)
 	}
 	ses.mu.Unlock()
-	s := ses.source
-	if len(cells) == 0 {
-		return
+	if s := ses.source; n > 0 {
+		s.lost.Add(uint64(n))
+		s.run.lanes.interrupt()
 	}
-	s.lost.Add(uint64(len(cells)))
-	s.run.lanes.interrupt(cells)
 }
 
-// lose marks the unsettled leases with these ids as lost and adds them to cells.
-func (s *slab) lose(ids map[string]bool, cells map[*cell]bool) {
+// lose marks the unsettled leases with these ids as lost, and returns their number.
+func (s *slab) lose(ids map[string]bool) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.metas {
 		if c := &s.cells[i]; ids[s.metas[i].ID] && c.more.Load() > settled {
-			l := lease{slab: s, at: int32(i)}
-			n := s.notes[l.at]
-			if !n.lost {
-				n.lost = true
-				s.setNote(l, n)
-				s.lost.Store(true)
-			}
-			cells[c] = true
+			c.worst.Or(lostBit)
+			n++
 		}
 	}
+	return n
 }
 
-// isLost reports whether all entries of the lease are lost. The caller owns a share of it, unless
-// it is an entry's lease.
+// isLost reports whether all entries of the lease are lost. Any goroutine may call it.
 func (l lease) isLost() bool {
 	if l.none() {
 		return false
 	}
-	s := l.slab
 	if one, ok := l.member(); ok {
 		return one.isLost()
 	}
-	if s.members != nil {
-		return allLost(s.members)
+	if l.slab.members == nil {
+		return l.cell().lost()
 	}
-	if !s.lost.Load() {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.notes[l.at].lost
-}
-
-func allLost(leases []lease) bool {
 	some := false
-	for _, l := range leases {
-		if l.none() {
-			continue
-		}
-		if !l.isLost() {
+	for _, member := range l.slab.members {
+		if !member.none() && !member.isLost() {
 			return false
 		}
-		some = true
+		some = some || !member.none()
 	}
 	return some
 }
 
-// appendEntries appends the leases of the entries that l stands for. The caller owns a share of l.
-func (l lease) appendEntries(to []lease) []lease {
-	one, isOne := l.member()
-	switch {
-	case l.none():
-	case isOne:
-		to = one.appendEntries(to)
-	case l.slab.members == nil:
-		to = append(to, l)
-	default:
-		for _, member := range l.slab.members {
-			to = member.appendEntries(to)
-		}
-	}
-	return to
-}
-
-// currentWork is the work in progress of a lane. It is used to interrupt that work (see Leaser).
-// Only graphs with a source that can lose leases use it.
+// currentWork is what the handlers of a lane work on now, or what a sink writes now. It is used to
+// interrupt that (see Leaser). Only graphs with a source that can lose leases use it.
 //
 // Idea: all messages share one handler context, which is replaced after it was cancelled. An
 // interrupt replaces the lease in progress by a mark, in one atomic step, and only if that lease is
-// still in progress. The lane finds the mark when it puts down its work, and renews the context
-// before it continues. So a cancelled context never meets another message, and a message costs one
-// exchange of a pointer.
+// still in progress. The lane finds the mark when it begins its next work, and renews the context
+// first. So a cancelled context never meets another message, and a message costs one exchange of a
+// pointer.
 type currentWork struct {
-	at     atomic.Pointer[cell]    // the message's lease, &several or &interrupted; nil: no work
+	at   atomic.Pointer[cell] // the lease in progress, or &interrupted; nil: no work
+	next *currentWork         // of a sink of the same lane, which writes while its lane works
+
 	mu     sync.Mutex              // guards the fields below; an interrupt holds it throughout
-	leases []lease                 // the entries' leases while at is &several
-	cancel context.CancelCauseFunc // cancels the handlers' context
-	outer  outerWork               // the outer work while a sink writes
+	join   lease                   // the lease in progress if it is a join
+	cancel context.CancelCauseFunc // cancels the handlers' context; nil: they have none yet
 }
 
-// Placeholders for leases in currentWork.at.
-var several, interrupted cell
+var interrupted cell
 
-// take makes a message the work in progress. It reports false if its lease is lost: then the
-// message must not be handled. It remains the work in progress until the next take or put.
+// take makes a message the work in progress, until the next take. It reports false if its lease is
+// lost: then the message must not be handled. The zero lease ends the work.
 func (la *lane) take(l lease) bool {
-	if !l.none() && l.slab.members != nil {
-		la.takeAll(l)
-	} else {
-		var c *cell
-		if !l.none() {
-			c = l.cell()
-		}
-		la.renewAfter(la.current.at.Swap(c))
-	}
+	la.current.begin(l, la.ctx, la.stages...)
 	return !l.isLost() // checked only after the lease was published: see session.lose
 }
 
-// takeAll makes several messages the work in progress. They count as lost when all their entries
-// are lost.
-func (la *lane) takeAll(leases ...lease) {
-	h := &la.current
-	h.mu.Lock()
-	h.leases = h.leases[:0]
-	for _, l := range leases {
-		h.leases = l.appendEntries(h.leases)
+// begin makes l the work in progress. If the previous work was interrupted, it gives the stages a
+// fresh context.
+func (w *currentWork) begin(l lease, ctx context.Context, stages ...*stageBase) {
+	var c *cell
+	var join lease
+	if !l.none() {
+		if c = l.cell(); l.slab.members != nil {
+			join = l
+		}
 	}
-	was := h.at.Swap(&several)
-	h.mu.Unlock()
-	la.renewAfter(was)
-}
-
-// outerWork is the work below a sink's chunk: the message in progress when the sink began to write,
-// and its context. The message's handler may be waiting for the write.
-type outerWork struct {
-	at     *cell
-	leases []lease
-	cancel context.CancelCauseFunc
-	ctx    []context.Context // contexts of the lane's stages
-}
-
-// takeOver makes a sink's chunk the work in progress, with a context of its own, until putBack.
-func (la *lane) takeOver(leases []lease) {
-	h := &la.current
-	for _, s := range la.stages {
-		h.outer.ctx = append(h.outer.ctx, s.ctx)
+	if join != w.join { // only this goroutine sets join and cancel
+		w.mu.Lock()
+		w.join = join
+		w.mu.Unlock()
 	}
-	h.mu.Lock()
-	h.outer.at, h.outer.cancel = h.at.Swap(nil), h.cancel
-	h.outer.leases, h.leases = h.leases, h.outer.leases
-	h.cancel = nil
-	h.mu.Unlock()
-	la.takeAll(leases...)
-}
-
-// putBack ends the work begun by takeOver and restores the outer work. If that was interrupted
-// meanwhile, it stays interrupted.
-func (la *lane) putBack() {
-	h := &la.current
-	h.mu.Lock()
-	cancel := h.cancel
-	h.leases, h.outer.leases = h.outer.leases, h.leases[:0]
-	h.cancel = h.outer.cancel
-	h.at.Store(h.outer.at)
-	h.outer.at, h.outer.cancel = nil, nil
-	h.mu.Unlock()
-	cancel(nil)
-	for i, s := range la.stages {
-		s.ctx = h.outer.ctx[i]
-	}
-	clear(h.outer.ctx)
-	h.outer.ctx = h.outer.ctx[:0]
-}
-
-// put ends the work in progress.
-func (la *lane) put() {
-	h := &la.current
-	was := h.at.Load()
-	if was == &several || was == &interrupted {
-		h.mu.Lock()
-		was = h.at.Swap(nil)
-		clear(h.leases)
-		h.leases = h.leases[:0]
-		h.mu.Unlock()
-	} else {
-		was = h.at.Swap(nil)
-	}
-	la.renewAfter(was)
-}
-
-// renewAfter gives the stages of the lane a fresh context if the previous work was interrupted.
-func (la *lane) renewAfter(was *cell) {
-	h := &la.current
-	if was != &interrupted && h.cancel != nil { // only this goroutine sets cancel
+	if w.at.Swap(c) != &interrupted && w.cancel != nil {
 		return
 	}
-	ctx, cancel := context.WithCancelCause(la.ctx)
-	h.mu.Lock()
-	old := h.cancel
-	h.cancel = cancel
-	h.mu.Unlock()
-	if old != nil {
-		old(nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancel != nil {
+		w.cancel(nil)
 	}
-	for _, s := range la.stages {
+	ctx, w.cancel = context.WithCancelCause(ctx)
+	for _, s := range stages {
 		s.ctx = &stageContext{ctx, s}
 	}
 }
 
-// interrupt cancels the handlers' context if the work in progress is lost: its lease is in cells,
-// or all of its several leases are lost.
-func (la *lane) interrupt(cells map[*cell]bool) {
-	h := &la.current
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if u := &h.outer; u.cancel != nil && isAmong(cells, u.at, u.leases) {
-		u.at = &interrupted
-		u.cancel(ErrLeaseLost)
-	}
-	at := h.at.Load()
-	if h.cancel != nil && isAmong(cells, at, h.leases) && h.at.CompareAndSwap(at, &interrupted) {
-		h.cancel(ErrLeaseLost)
+// stop ends the work and its context.
+func (w *currentWork) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at.Store(nil)
+	w.join = lease{}
+	if w.cancel != nil {
+		w.cancel(nil)
+		w.cancel = nil
 	}
 }
 
-// isAmong reports whether the given work is lost, now that cells are lost.
-func isAmong(cells map[*cell]bool, at *cell, leases []lease) bool {
-	return cells[at] || at == &several && allLost(leases)
+// interrupt cancels the handlers' context if the work in progress is lost.
+func (w *currentWork) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.at.Load()
+	if at == nil || w.cancel == nil {
+		return
+	}
+	lost := at.lost()
+	if !w.join.none() && w.join.cell() == at {
+		lost = w.join.isLost()
+	}
+	if lost && w.at.CompareAndSwap(at, &interrupted) {
+		w.cancel(ErrLeaseLost)
+	}
 }
 
 // lanes is the set of live lanes of a run.
@@ -293,16 +193,16 @@ func (ls *lanes) remove(la *lane) {
 		s.st.busy.Add(int64(s.busy))
 	}
 	ls.mu.Unlock()
-	if cancel := la.current.cancel; cancel != nil {
-		cancel(nil)
-	}
+	la.current.stop()
 }
 
-// interrupt interrupts the lanes that work on one of cells.
-func (ls *lanes) interrupt(cells map[*cell]bool) {
+// interrupt interrupts the work that is lost.
+func (ls *lanes) interrupt() {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for la := range ls.alive {
-		la.interrupt(cells)
+		for w := &la.current; w != nil; w = w.next {
+			w.interrupt()
+		}
 	}
 }

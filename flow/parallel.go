@@ -216,7 +216,7 @@ func (c *crew[T, U]) each(la *lane, t *task[T, U], push func(Message[T])) (n int
 	leased := la.run.leased.Load()
 	defer func() {
 		if leased {
-			la.put()
+			la.take(lease{})
 		}
 		c.finished(t, n)
 	}()

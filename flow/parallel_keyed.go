@@ -149,7 +149,7 @@ func (w *keyWorker[T, U]) start(la *lane) func(*task[T, U]) {
 		la.beginChunk()
 		leased := la.run.leased.Load()
 		if leased {
-			defer la.put()
+			defer la.take(lease{})
 		}
 		w.follow(la, leased, push)
 		if t.tried > 0 && t.next.Add(1) == 1 {

@@ -97,12 +97,16 @@ type sinkStage[T any] struct {
 	within time.Duration // longest wait for a chunk to fill; 0: no wait
 	due    time.Time     // when the first message of buf has waited that long
 
-	leases []lease // of the chunk being written
+	// For Leaser: the chunk being written, as a join.
+	writing currentWork
+	whole   slab
 }
 
 func newSinkStage[T any](la *lane, st *stageRun, open func() Writer[T]) *sinkStage[T] {
 	s := &sinkStage[T]{open: open, buf: make([]Message[T], 0, st.node.chunk), within: st.node.within}
 	s.init(la, st)
+	s.whole.cells = make([]cell, 1)
+	s.writing.next, la.current.next = la.current.next, &s.writing
 	if s.within > 0 {
 		la.alarms = append(la.alarms, alarm{next: s.fullBy, ring: func() error { s.flush(); return nil }})
 	}
@@ -209,12 +213,16 @@ func (s *sinkStage[T]) write() {
 // try makes one Write, which is interrupted when the leases of the whole chunk are lost.
 func (s *sinkStage[T]) try(chunk []Message[T]) error {
 	if s.la.run.leased.Load() {
-		s.leases = s.leases[:0]
+		s.whole.members = s.whole.members[:0]
 		for i := range chunk {
-			s.leases = append(s.leases, chunk[i].lease)
+			s.whole.members = append(s.whole.members, chunk[i].lease)
 		}
-		s.la.takeOver(s.leases)
-		defer s.la.putBack()
+		outer := s.ctx
+		s.writing.begin(lease{slab: &s.whole}, s.la.ctx, &s.stageBase)
+		defer func() {
+			s.writing.stop()
+			s.ctx = outer
+		}()
 	}
 	started := s.writes()
 	err := s.guard(func(ctx context.Context) error { return s.w.Write(ctx, chunk) })

@@ -102,7 +102,6 @@ func (e *watchedEnd) pass(dirty *dirtySessions) {
 			l.end(e.end, dirty)
 		}
 	}
-	s.members = nil
 }
 
 // watches reports the ends of watched messages to their watchers.
