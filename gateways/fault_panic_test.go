@@ -85,11 +85,11 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 	get := func(query string) *http.Request { return rig.Asked("GET", "/?"+query, "") }
 	covered := map[string]func(*testing.T){
 		"Authenticate who": serves(web.HTTP(e.Client, "echo",
-			web.Authenticate(func(r *http.Request) (string, error) {
+			web.Authenticate(func(r *http.Request) (gateways.Identity, error) {
 				if boom(r) {
 					panic("boom")
 				}
-				return "ann", nil
+				return gateways.Identity{User: "ann"}, nil
 			})), get("a=boom"), get("a=1")),
 		"Keyed key": serves(web.Route[explosive](e.Client, "echo", gateways.Keyed(func(e explosive) string {
 			if e.Say == "hit" {
@@ -133,14 +133,26 @@ func TestFault_S3_PanicsInCallbacks(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		},
+		"Config.Authenticate": func(t *testing.T) {
+			s := rig.NewStand(t)
+			h := sse.New(s.RDB, sse.Config{Key: s.Topic, Authenticate: func(*http.Request) (gateways.Identity, error) {
+				panic("boom")
+			}})
+			if got := rig.Ask(h, get("a=1")); got.Status != http.StatusInternalServerError {
+				t.Errorf("%+v", got)
+			}
+		},
 		"Config.Feed": func(t *testing.T) {
 			var key string
-			b := rig.NewBoard(t, sse.Config{From: "0", Feed: func(r *http.Request) (sse.Feed, error) {
-				if boom(r) {
-					panic("boom")
-				}
-				return sse.Feed{Key: key, All: true}, nil
-			}})
+			b := rig.NewBoard(
+				t,
+				sse.Config{From: "0", Feed: func(r *http.Request, _ gateways.Identity) (sse.Feed, error) {
+					if boom(r) {
+						panic("boom")
+					}
+					return sse.Feed{Key: key, All: true}, nil
+				}},
+			)
 			key = b.Topic
 			b.Add(t, "n", "", "x")
 			if got := rig.Fetch(t, rig.Asked("GET", b.URL+"?a=boom", "")); got.Status != 500 {
@@ -307,7 +319,7 @@ func isFunction(x ast.Expr) bool {
 	case *ast.IndexExpr:
 		return isFunction(x.X)
 	case *ast.SelectorExpr:
-		return slices.Contains([]string{"Seq", "Seq2", "Handler", "HandlerFunc"}, x.Sel.Name)
+		return slices.Contains([]string{"Seq", "Seq2", "Handler", "HandlerFunc", "Authenticator"}, x.Sel.Name)
 	case *ast.Ident:
 		return slices.Contains([]string{"Handler", "Middleware"}, x.Name)
 	}

@@ -65,14 +65,14 @@ func (a *accounts) name(ctx context.Context, secret string) (string, error) {
 }
 
 // authenticate identifies the user of a socket for the hub.
-func (a *accounts) authenticate(r *http.Request) (ws.Identity, error) {
+func (a *accounts) authenticate(r *http.Request) (gateways.Identity, error) {
 	name, secret, err := a.who(r)
-	return ws.Identity{User: name, Value: secret}, refusal(err)
+	return gateways.Identity{User: name, Value: secret}, refusal(err)
 }
 
 // authorize decides for the hub whether the user of a socket may speak or join. Sockets that are
 // still open under a released name may not.
-func (a *accounts) authorize(ctx context.Context, who ws.Identity, what ws.Action, room string) error {
+func (a *accounts) authorize(ctx context.Context, who gateways.Identity, what ws.Action, room string) error {
 	if name, err := a.name(ctx, who.Value.(string)); err != nil || name != who.User {
 		return refusal(cmp.Or(err, errNobody))
 	}

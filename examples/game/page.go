@@ -36,7 +36,7 @@ func newHub(rdb redis.UniversalClient, log *slog.Logger) *ws.Hub {
 
 var roomPattern = regexp.MustCompile(`^[a-z0-9-]{1,24}$`)
 
-func mayPlay(_ context.Context, _ ws.Identity, _ ws.Action, room string) error {
+func mayPlay(_ context.Context, _ gateways.Identity, _ ws.Action, room string) error {
 	if !roomPattern.MatchString(room) {
 		return gateways.Errorf(gateways.CodeForbidden, "a room name has 1 to 24 lower-case letters, digits and -")
 	}

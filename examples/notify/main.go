@@ -56,7 +56,7 @@ func notify(ctx context.Context, addr string, every time.Duration, log *slog.Log
 	defer done()
 	pub := events.NewPublisher(rdb, topic, events.PublisherConfig{MaxLen: 1000})
 	publish := events.Publish[Note](pub, "note", gateways.Keyed(func(n Note) string { return n.To }))
-	feed := sse.New(rdb, sse.Config{Feed: feedOf, Log: log})
+	feed := sse.New(rdb, sse.Config{Authenticate: userOf, Feed: feedOf, Log: log})
 
 	parts := []app.Part{app.Closing(pub.Close), app.Closing(feed.Close)}
 	if every > 0 {

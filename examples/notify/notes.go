@@ -51,14 +51,19 @@ func isName(s string) bool {
 	return s != "" && len(s) <= 20 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// feedOf returns the feed of a browser: the notes for its user, and those for everyone. In this
-// example the page names the user. A real program takes the user from a session.
-func feedOf(r *http.Request) (sse.Feed, error) {
+// userOf identifies the user of a browser. In this example the page names it. A real program takes
+// the user from a session.
+func userOf(r *http.Request) (gateways.Identity, error) {
 	user := r.URL.Query().Get("user")
 	if !isName(user) {
-		return sse.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "user missing, add ?user=ann")
+		return gateways.Identity{}, gateways.Errorf(gateways.CodeUnauthorized, "user missing, add ?user=ann")
 	}
-	return sse.Feed{Key: events.Key(topic), Topics: []string{user, everyone}}, nil
+	return gateways.Identity{User: user}, nil
+}
+
+// feedOf returns the feed of a browser: the notes for its user, and those for everyone.
+func feedOf(_ *http.Request, who gateways.Identity) (sse.Feed, error) {
+	return sse.Feed{Key: events.Key(topic), Topics: []string{who.User, everyone}}, nil
 }
 
 // ticker publishes a note for everyone at intervals.

@@ -63,7 +63,7 @@ func TestEventsReachEverySubscriber(t *testing.T) {
 func TestEventsAreServed(t *testing.T) {
 	t.Parallel()
 	var key string
-	b := rig.NewBoard(t, sse.Config{Feed: func(r *http.Request) (sse.Feed, error) {
+	b := rig.NewBoard(t, sse.Config{Feed: func(r *http.Request, _ gateways.Identity) (sse.Feed, error) {
 		return sse.Feed{Key: key, Topics: []string{r.Header.Get("User")}}, nil
 	}})
 	key = events.Key(b.Topic)

@@ -1,6 +1,6 @@
 // Package sse serves Redis Streams to browsers as server-sent events.
 //
-//	feed := sse.New(rdb, sse.Config{Feed: feedOf})
+//	feed := sse.New(rdb, sse.Config{Authenticate: sessionUser, Feed: feedOf})
 //	mux.Handle("GET /events", feed)
 //
 // A [Handler] serves any stream of native entries, such as the events that package events publishes.

@@ -19,12 +19,12 @@ import (
 type Note struct{ User, Text string }
 
 // userOf stands for your authentication, such as a session or a token.
-func userOf(r *http.Request) (string, error) {
+func userOf(r *http.Request) (gateways.Identity, error) {
 	user, _, ok := r.BasicAuth()
 	if !ok {
-		return "", gateways.Errorf(gateways.CodeUnauthorized, "log in first")
+		return gateways.Identity{}, gateways.Errorf(gateways.CodeUnauthorized, "log in first")
 	}
-	return user, nil
+	return gateways.Identity{User: user}, nil
 }
 
 func ExampleNew() {
@@ -34,9 +34,10 @@ func ExampleNew() {
 	pub := events.NewPublisher(rdb, "notes", events.PublisherConfig{})
 	publish := events.Publish[Note](pub, "note", gateways.Keyed(func(n Note) string { return n.User }))
 
-	feed := sse.New(rdb, sse.Config{Feed: func(r *http.Request) (sse.Feed, error) {
-		user, err := userOf(r)
-		return sse.Feed{Key: events.Key("notes"), Topics: []string{user, "everyone"}}, err
+	feed := sse.New(rdb, sse.Config{Authenticate: userOf, Feed: func(_ *http.Request, who gateways.Identity) (
+		sse.Feed, error,
+	) {
+		return sse.Feed{Key: events.Key("notes"), Topics: []string{who.User, "everyone"}}, nil
 	}})
 	mux.Handle("GET /events", feed)
 	defer feed.Close(context.Background())

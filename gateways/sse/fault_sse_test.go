@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/sse"
 )
@@ -60,7 +61,7 @@ func TestFault_G2_StreamsByQuery(t *testing.T) {
 func TestFault_G2_EachBlockIsAnEvent(t *testing.T) {
 	var feed sse.Feed
 	b := rig.NewBoard(t, sse.Config{Heartbeat: time.Millisecond,
-		Feed: func(*http.Request) (sse.Feed, error) { return feed, nil }})
+		Feed: func(*http.Request, gateways.Identity) (sse.Feed, error) { return feed, nil }})
 	feed = sse.Feed{Key: b.Topic, Topics: []string{"mine"}}
 	first := b.Add(t, "n", "mine", "x")
 	c := rig.Subscribe(t, b.URL+"?lastEventId=0-0")

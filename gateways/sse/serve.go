@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
@@ -48,19 +46,13 @@ func (g *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Serve returns an error only before anything has been written.
 func (g *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	feed, err := g.feed(r)
-	var said *gateways.RemoteError
-	var panicked *flow.PanicError
-	switch {
-	case errors.As(err, &panicked):
-		g.cfg.Log.Error("sse: Feed panicked", "panic", fmt.Sprint(panicked.Value), "path", problem.LogPath(r), "stack",
-			string(panicked.Stack))
-		return problem.Panicked
-	case errors.As(err, &said):
-		return said
-	case err != nil:
-		g.cfg.Log.Info("sse: refused", "path", problem.LogPath(r), "error", err)
-		return problem.New(gateways.CodeForbidden, "forbidden")
-	case feed.Key == "":
+	if err != nil {
+		if path := problem.LogPath(r); !problem.LogPanic(g.cfg.Log, err, "sse: callback panicked", "path", path) {
+			g.cfg.Log.Info("sse: refused", "path", path, "error", err)
+		}
+		return err
+	}
+	if feed.Key == "" {
 		return problem.New(gateways.CodeNotFound, "no such events")
 	}
 	if err := g.enter(); err != nil {
@@ -98,10 +90,16 @@ func (g *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (g *Handler) feed(r *http.Request) (feed Feed, err error) {
-	defer problem.Caught(&err)
-	return g.cfg.Feed(r)
+// feed identifies the client and chooses what it receives.
+func (g *Handler) feed(r *http.Request) (Feed, error) {
+	who, err := problem.Identify(r, g.cfg.Authenticate)
+	if err != nil {
+		return Feed{}, err
+	}
+	return problem.Decide(forbidden, func() (Feed, error) { return g.cfg.Feed(r, who) })
 }
+
+var forbidden = problem.New(gateways.CodeForbidden, "forbidden")
 
 // listen starts at the client's last event. gap reports that this position is unknown.
 func (g *Handler) listen(r *http.Request, feed Feed) (l *relay.Listener[[]byte], gap *relay.Gap, err error) {

@@ -26,11 +26,13 @@ import (
 type Config struct {
 	// Key is the stream with the events that all clients receive.
 	Key string
+	// Authenticate identifies the client for Feed. Defaults to anonymous clients.
+	Authenticate gateways.Authenticator
 	// Feed chooses, for each request, which stream and which of its topics the client receives.
-	// Authenticate the client there. Choose the key from known ones: a key taken from the request
-	// lets anybody read any stream. A *RemoteError, such as Errorf(CodeUnauthorized, …), is
-	// answered with its code; any other error with 403.
-	Feed func(*http.Request) (Feed, error)
+	// Choose the key from known ones: a key taken from the request lets anybody read any stream. A
+	// *RemoteError, such as Errorf(CodeUnauthorized, …), is answered with its code; any other error
+	// with 403.
+	Feed func(r *http.Request, who gateways.Identity) (Feed, error)
 	// Event converts an entry into an event, once for all clients. The default reads native entries,
 	// such as those of events.Publish: their type, their data, and their key as the only topic.
 	// Entries for which it returns an error are skipped, counted and logged.
@@ -175,7 +177,7 @@ func New(rdb redis.UniversalClient, cfg Config) *Handler {
 	cfg.MaxClients = cmp.Or(cfg.MaxClients, defaultClients)
 	cfg.Log = flow.Thinned(cfg.Log)
 	if cfg.Feed == nil {
-		cfg.Feed = func(*http.Request) (Feed, error) { return Feed{Key: cfg.Key, All: true}, nil }
+		cfg.Feed = func(*http.Request, gateways.Identity) (Feed, error) { return Feed{Key: cfg.Key, All: true}, nil }
 	}
 	g.cfg = cfg
 	g.cors = cors.Policy{Origins: slices.Clone(cfg.Origins), Credentials: cfg.Credentials, Methods: "GET",
@@ -203,7 +205,12 @@ func (c Config) validate() error {
 		fmt.Sprintf("is %d", c.Overflow),
 		"choose one of the Overflow constants",
 	)
-	m.If(c.From != "" && c.From != "0", "From", fmt.Sprintf("is %.100q", c.From), `choose "" for now, or "0" for the beginning`)
+	m.If(
+		c.From != "" && c.From != "0",
+		"From",
+		fmt.Sprintf("is %.100q", c.From),
+		`choose "" for now, or "0" for the beginning`,
+	)
 	m.Negative("Queue", int64(c.Queue), "leave it 0 for 256 events")
 	m.Negative("Heartbeat", int64(c.Heartbeat), "leave it 0 for 15 seconds")
 	m.Negative("Retry", int64(c.Retry), "leave it 0 for 2 seconds")

@@ -131,7 +131,7 @@ func TestSSEForgedIDs(t *testing.T) {
 func TestSSEFeeds(t *testing.T) {
 	t.Parallel()
 	var key string
-	b := rig.NewBoard(t, sse.Config{Feed: func(r *http.Request) (sse.Feed, error) {
+	b := rig.NewBoard(t, sse.Config{Feed: func(r *http.Request, _ gateways.Identity) (sse.Feed, error) {
 		switch user := r.Header.Get("User"); user {
 		case "":
 			return sse.Feed{}, gateways.Errorf(gateways.CodeUnauthorized, "who are you?")
@@ -216,7 +216,7 @@ func TestSSEHeartbeats(t *testing.T) {
 	var key string
 	b := rig.NewBoard(
 		t,
-		sse.Config{Heartbeat: 5 * time.Millisecond, Feed: func(*http.Request) (sse.Feed, error) {
+		sse.Config{Heartbeat: 5 * time.Millisecond, Feed: func(*http.Request, gateways.Identity) (sse.Feed, error) {
 			return sse.Feed{Key: key, Topics: []string{"mine"}}, nil
 		}},
 	)
@@ -247,7 +247,7 @@ func TestSSETooMany(t *testing.T) {
 	var b *rig.Board
 	b = rig.NewBoard(
 		t,
-		sse.Config{MaxClients: 2, MaxStreams: 1, Feed: func(r *http.Request) (sse.Feed, error) {
+		sse.Config{MaxClients: 2, MaxStreams: 1, Feed: func(r *http.Request, _ gateways.Identity) (sse.Feed, error) {
 			return sse.Feed{Key: b.Topic + r.URL.Query().Get("k"), All: true}, nil
 		}},
 	)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"strconv"
@@ -74,11 +73,7 @@ var errGone = errors.New("gateways: the client disconnected")
 // the first error or panic.
 func eachValue[T any](values iter.Seq2[T, error], each func(T) (bool, error)) (err error) {
 	defer func() {
-		var panicked *flow.PanicError
-		if errors.As(err, &panicked) {
-			flow.Logger(context.Background()).Error("sse: stream panicked", "panic", fmt.Sprint(panicked.Value),
-				"stack", string(panicked.Stack))
-		}
+		problem.LogPanic(flow.Logger(context.Background()), err, "sse: stream panicked")
 	}()
 	defer problem.Caught(&err)
 	for v, err := range values {

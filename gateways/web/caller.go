@@ -7,28 +7,22 @@ import (
 	"net/http"
 	"unicode/utf8"
 
-	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 )
 
 // maxIdentity limits the bytes of a caller's identity.
 const maxIdentity = 256
 
+var errIdentity = errors.New("the user is longer than 256 bytes, or not a line of text")
+
 // identify calls Authenticate.
 func (c *endpointConfig) identify(in *incoming) error {
-	if c.authenticate == nil {
-		return nil
+	who, err := problem.Identify(in.http, c.authenticate)
+	if err == nil && (len(who.User) > maxIdentity || !validValue(who.User) || !utf8.ValidString(who.User)) {
+		err = problem.Unidentified(errIdentity)
 	}
-	who, err := c.authenticate(in.http)
-	var said *gateways.RemoteError
-	switch {
-	case errors.As(err, &said):
-		return said
-	case err != nil, len(who) > maxIdentity, !validValue(who), !utf8.ValidString(who):
-		return problem.New(gateways.CodeUnauthorized, "authentication required")
-	}
-	in.identity = who
-	return nil
+	in.identity = who.User
+	return err
 }
 
 // requestID returns the caller's request ID if it is short and safe for logs and headers, or else a

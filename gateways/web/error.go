@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -59,9 +58,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, in *incoming, err error) {
 	case e.err != nil || e.seen.Load() != nil && e.seen.Load().err != nil:
 		r = problem.New(gateways.CodeInternal, "route misconfigured: see the server's log")
 		e.cfg.log.Error("http: route misconfigured", "id", in.id, "error", err)
-	case panicked != nil:
-		e.cfg.log.Error("http: callback panicked", "id", in.id, "panic", fmt.Sprint(panicked.Value), "stack",
-			string(panicked.Stack))
+	case problem.LogPanic(e.cfg.log, err, "http: callback panicked", "id", in.id):
 	case r.Code == gateways.CodeBadReply, r.Code == gateways.CodeUnavailable:
 		e.cfg.log.Warn("http: request failed", "id", in.id, "status", r.Status, "error", err)
 	}

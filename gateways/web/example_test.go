@@ -130,12 +130,12 @@ func ExampleAuthenticate() {
 	rdb := redis.NewClient(&redis.Options{})
 	defer rdb.Close()
 	client := gateways.NewClient(rdb, "books", gateways.ClientConfig{})
-	route := web.HTTP(client, "listBooks", web.Authenticate(func(r *http.Request) (string, error) {
+	route := web.HTTP(client, "listBooks", web.Authenticate(func(r *http.Request) (gateways.Identity, error) {
 		user, password, given := r.BasicAuth()
 		if !given || password != "secret of "+user {
-			return "", errors.New("wrong user or password")
+			return gateways.Identity{}, errors.New("wrong user or password")
 		}
-		return user, nil // the handler receives it in the header gateways.HeaderIdentity
+		return gateways.Identity{User: user}, nil // the handler receives it in the header gateways.HeaderIdentity
 	}))
 	w := httptest.NewRecorder()
 	route.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))

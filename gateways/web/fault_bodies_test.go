@@ -163,7 +163,9 @@ func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
 		})
 	})
 	c := s.Client(t, gateways.ClientConfig{})
-	known := web.Authenticate(func(*http.Request) (string, error) { return "ann", nil })
+	known := web.Authenticate(
+		func(*http.Request) (gateways.Identity, error) { return gateways.Identity{User: "ann"}, nil },
+	)
 	for name, q := range map[string]struct {
 		h      http.Handler
 		header string
@@ -187,9 +189,8 @@ func TestFault_S7_AuthenticatedRepliesArePrivate(t *testing.T) {
 func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
-	h := web.HTTP(e.Client, "echo", web.Authenticate(func(r *http.Request) (string,
-		error) {
-		return r.Header.Get("X-Who"), nil
+	h := web.HTTP(e.Client, "echo", web.Authenticate(func(r *http.Request) (gateways.Identity, error) {
+		return gateways.Identity{User: r.Header.Get("X-Who")}, nil
 	}))
 	for who, want := range map[string]int{"zoë": 200, "zo\xeb": 401, "a\x00b": 401} {
 		if got := rig.Ask(h, rig.Asked("GET", "/", "", "X-Who: "+who)); got.Status != want {

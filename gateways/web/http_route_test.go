@@ -59,7 +59,9 @@ func orders(t *testing.T) (*rig.Edge, http.Handler) {
 		web.Route[order](
 			e.Client,
 			"echo",
-			web.Authenticate(func(*http.Request) (string, error) { return "ada", nil }),
+			web.Authenticate(
+				func(*http.Request) (gateways.Identity, error) { return gateways.Identity{User: "ada"}, nil },
+			),
 			gateways.Keyed(func(o order) string { return o.ID }),
 		),
 	)

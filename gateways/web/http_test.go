@@ -389,18 +389,18 @@ func TestHTTPAccept(t *testing.T) {
 func TestHTTPAuthenticate(t *testing.T) {
 	t.Parallel()
 	e := rig.NewEdge(t)
-	h := web.HTTP(e.Client, "echo", web.Authenticate(func(r *http.Request) (string, error) {
+	h := web.HTTP(e.Client, "echo", web.Authenticate(func(r *http.Request) (gateways.Identity, error) {
 		switch token := r.Header.Get("Authorization"); token {
 		case "Bearer ada":
-			return "ada", nil
+			return gateways.Identity{User: "ada"}, nil
 		case "Bearer banned":
-			return "", gateways.Errorf(gateways.CodeForbidden, "you are banned")
+			return gateways.Identity{}, gateways.Errorf(gateways.CodeForbidden, "you are banned")
 		case "Bearer odd":
-			return "a\nb", nil
+			return gateways.Identity{User: "a\nb"}, nil
 		case "":
-			return "", nil
+			return gateways.Identity{}, nil
 		}
-		return "", errors.New("secret")
+		return gateways.Identity{}, errors.New("secret")
 	}))
 	for token, want := range map[string]int{"Bearer ada": 200, "Bearer eve": 401, "Bearer banned": 403,
 		"Bearer odd": 401} {

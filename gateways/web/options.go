@@ -27,7 +27,7 @@ type endpointConfig struct {
 	forget       bool
 	forward      []forwarded
 	pass         map[string]bool
-	authenticate func(*http.Request) (string, error)
+	authenticate gateways.Authenticator
 	paths        []string
 	log          *slog.Logger
 }
@@ -94,11 +94,9 @@ func PassHeaders(names ...string) Option {
 	})
 }
 
-// Authenticate identifies the caller. The identity is sent as HeaderIdentity, which callers cannot
-// set; "" is an anonymous caller and sends none. An error is answered with 401 and without its
-// text. A *RemoteError is answered with its own code and message, such as CodeForbidden. Without
-// Authenticate all callers are anonymous.
-func Authenticate(who func(*http.Request) (identity string, err error)) Option {
+// Authenticate identifies the caller. Its User is sent as HeaderIdentity, which callers cannot set;
+// "" is an anonymous caller and sends none. Without Authenticate all callers are anonymous.
+func Authenticate(who gateways.Authenticator) Option {
 	return option(func(c *endpointConfig) { c.authenticate = who })
 }
 

@@ -79,7 +79,7 @@ func callbacks(t *testing.T, folder string, pass func(file string) bool) (found 
 		case *ast.Ident:
 			return funcs[e.Name]
 		case *ast.SelectorExpr:
-			return strings.HasPrefix(e.Sel.Name, "Seq")
+			return strings.HasPrefix(e.Sel.Name, "Seq") || e.Sel.Name == "Authenticator"
 		}
 		return false
 	}
@@ -265,9 +265,9 @@ func wait(t *testing.T, calls chan struct{}) {
 }
 
 func authenticatePanics(t *testing.T) {
-	n := newStand(t).node(t, ws.HubConfig{Authenticate: func(r *http.Request) (ws.Identity, error) {
+	n := newStand(t).node(t, ws.HubConfig{Authenticate: func(r *http.Request) (gateways.Identity, error) {
 		if r.URL.RawQuery == "" {
-			return ws.Identity{User: "ann"}, nil
+			return gateways.Identity{User: "ann"}, nil
 		}
 		panic("boom")
 	}})
@@ -279,7 +279,7 @@ func authenticatePanics(t *testing.T) {
 func authorizePanics(t *testing.T) {
 	n := newStand(
 		t,
-	).node(t, ws.HubConfig{Authorize: func(_ context.Context, _ ws.Identity, what ws.Action, room string) error {
+	).node(t, ws.HubConfig{Authorize: func(_ context.Context, _ gateways.Identity, what ws.Action, room string) error {
 		if room == "bad" || what == ws.Send {
 			panic("boom")
 		}

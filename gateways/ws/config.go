@@ -30,9 +30,11 @@ const (
 
 // HubConfig configures a Hub. The zero value allows anonymous users and pages of the same host.
 type HubConfig struct {
-	// Authenticate identifies the user during the handshake. By default each session is a user of
-	// its own with a random name.
-	Authenticate Authenticator
+	// Authenticate identifies the user during the handshake. Its User is part of all events of the
+	// user's sockets, and User targets address it. Its Value is passed to Authorize. The request's
+	// context ends with the handshake. By default each session is a user of its own with a random
+	// name.
+	Authenticate gateways.Authenticator
 	// Authorize allows or refuses joining a room and sending to it. By default every client may
 	// join every room, and send to the rooms it has joined.
 	Authorize Authorizer
@@ -178,7 +180,11 @@ func (c HubConfig) Validate() error {
 	}
 	for _, o := range c.Origins {
 		if _, err := path.Match(o, ""); err != nil || o == "" {
-			m.Add("Origins", fmt.Sprintf("has %q", o), `write hosts such as "app.example.com" or "https://*.example.com"`)
+			m.Add(
+				"Origins",
+				fmt.Sprintf("has %q", o),
+				`write hosts such as "app.example.com" or "https://*.example.com"`,
+			)
 		}
 	}
 	for i, s := range c.Secrets {

@@ -35,7 +35,12 @@ func moderate(_ context.Context, e ws.Event[Line]) (ws.Message[Line], error) {
 var _ = chat // not run: it ends only with its context
 
 // chat is the chat of the README.
-func chat(ctx context.Context, rdb redis.UniversalClient, mux *http.ServeMux, sessionUser ws.Authenticator) error {
+func chat(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	mux *http.ServeMux,
+	sessionUser gateways.Authenticator,
+) error {
 	hub := ws.NewHub(rdb, "chat", ws.HubConfig{Authenticate: sessionUser})
 	mux.Handle("GET /chat", hub)            // sockets, in any number of processes
 	mux.Handle("GET /chat.js", ws.Script()) // the client: connect, send, call, on
@@ -218,12 +223,12 @@ func ExampleByKey() {
 
 func ExampleToken() {
 	known := map[string]string{"s3cret": "ann"}
-	cfg := ws.HubConfig{Authenticate: func(r *http.Request) (ws.Identity, error) {
+	cfg := ws.HubConfig{Authenticate: func(r *http.Request) (gateways.Identity, error) {
 		user, ok := known[ws.Token(r)]
 		if !ok {
-			return ws.Identity{}, gateways.Errorf(gateways.CodeUnauthorized, "unknown token")
+			return gateways.Identity{}, gateways.Errorf(gateways.CodeUnauthorized, "unknown token")
 		}
-		return ws.Identity{User: user}, nil
+		return gateways.Identity{User: user}, nil
 	}}
 	r := httptest.NewRequest(http.MethodGet, "/chat", nil)
 	r.Header.Set(

@@ -136,10 +136,10 @@ func TestFault_G1_PageLearnsOf401And403(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	verdict := make(chan error, 1)
-	n := s.node(t, ws.HubConfig{Authenticate: func(r *http.Request) (ws.Identity, error) {
+	n := s.node(t, ws.HubConfig{Authenticate: func(r *http.Request) (gateways.Identity, error) {
 		err := <-verdict
 		verdict <- err
-		return ws.Identity{User: "ann"}, err
+		return gateways.Identity{User: "ann"}, err
 	}})
 	verdict <- errors.New("no")
 	p := newPage(t, n.srv.URL)
@@ -650,8 +650,8 @@ func TestFault_S7_IdentitiesAreUTF8(t *testing.T) {
 	for _, user := range []string{"\xff", "a\xc3", "", "a\x00b", strings.Repeat("x", 129)} {
 		n := newStand(
 			t,
-		).node(t, ws.HubConfig{Authenticate: func(*http.Request) (ws.Identity, error) {
-			return ws.Identity{User: user}, nil
+		).node(t, ws.HubConfig{Authenticate: func(*http.Request) (gateways.Identity, error) {
+			return gateways.Identity{User: user}, nil
 		}})
 		if res, _, _ := n.handshake(t, ""); res.StatusCode != http.StatusInternalServerError {
 			t.Errorf("user %q: %s", user, res.Status)

@@ -10,9 +10,9 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/places"
+	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 )
 
 // ServeHTTP upgrades a request to a socket. It returns after the handshake, so middleware around
@@ -22,11 +22,11 @@ import (
 // So if Authenticate or Origins refuses a client that asks for the Subprotocol, the socket is
 // opened and closed at once, with 4000 plus the status: 4401 or 4403.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	run, release, problem := h.reserve(r)
+	run, release, full := h.reserve(r)
 	if run == nil {
 		h.stats.refused.Add(1)
 		w.Header().Set("Retry-After", "2")
-		http.Error(w, problem, http.StatusServiceUnavailable)
+		http.Error(w, full, http.StatusServiceUnavailable)
 		return
 	}
 	opened := false
@@ -36,8 +36,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			release()
 		}
 	}()
-	who, status, err := h.authenticate(r)
+	who, err := h.authenticate(r)
+	status := 0
 	if err != nil {
+		status = problem.Of(err).Status
 		h.cfg.Log.Info("socket refused", "hub", h.name, "status", status, "error", err)
 		if !h.reserveRefusal(r) {
 			http.Error(w, http.StatusText(status), status)
@@ -77,10 +79,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // reserve reserves a place for a socket, which release releases. Without a place it returns no run,
 // and the text of the response.
-func (h *Hub) reserve(r *http.Request) (run *hubRun, release func(), problem string) {
-	run, problem = h.enter()
+func (h *Hub) reserve(r *http.Request) (run *hubRun, release func(), full string) {
+	run, full = h.enter()
 	if run == nil {
-		return nil, nil, problem
+		return nil, nil, full
 	}
 	leave, ok := places.Take(r.Context())
 	if !ok { // the other connections are reserved for plain requests
@@ -93,7 +95,7 @@ func (h *Hub) reserve(r *http.Request) (run *hubRun, release func(), problem str
 const fullProblem = "too many sockets, try again later"
 
 // enter reserves a place of the hub. leave releases it.
-func (h *Hub) enter() (run *hubRun, problem string) {
+func (h *Hub) enter() (run *hubRun, full string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -114,37 +116,23 @@ func (h *Hub) leave(run *hubRun) {
 	run.work.Done()
 }
 
-// authenticate identifies the user of a request, or returns the status with which it is refused.
-func (h *Hub) authenticate(r *http.Request) (who Identity, status int, err error) {
+// authenticate identifies the user of a request. An error is the answer that refuses it.
+func (h *Hub) authenticate(r *http.Request) (gateways.Identity, error) {
 	if err := checkOrigin(r, h.cfg.Origins); err != nil {
-		return who, http.StatusForbidden, err
+		return gateways.Identity{}, problem.New(gateways.CodeForbidden, err.Error())
 	}
-	if h.cfg.Authenticate == nil {
-		return Identity{User: "guest-" + rand.Text()[:12]}, 0, nil
-	}
-	err = guard(func() (err error) {
-		who, err = h.cfg.Authenticate(r)
-		return err
-	})
-	var panicked *flow.PanicError
-	if errors.As(err, &panicked) {
-		h.cfg.Log.Error("Authenticate panicked", "hub", h.name, "error", err, "stack", string(panicked.Stack))
-		return who, http.StatusInternalServerError, err
-	}
-	if err == nil {
-		if err = checkName("user of Authenticate", who.User); err != nil {
-			return who, http.StatusInternalServerError, err
-		}
-		return who, 0, nil
-	}
-	var said *gateways.RemoteError
+	who, err := problem.Identify(r, h.cfg.Authenticate)
 	switch {
-	case errors.As(err, &said) && said.Status >= 400 && said.Status <= 599:
-		return who, said.Status, err
-	case errors.As(err, &said) && said.Code == gateways.CodeForbidden:
-		return who, http.StatusForbidden, err
+	case err != nil:
+		problem.LogPanic(h.cfg.Log, err, "Authenticate panicked", "hub", h.name)
+	case h.cfg.Authenticate == nil:
+		who.User = "guest-" + rand.Text()[:12]
+	default:
+		if wrong := checkName("user of Authenticate", who.User); wrong != nil {
+			err = problem.New(gateways.CodeInternal, wrong.Error())
+		}
 	}
-	return who, http.StatusUnauthorized, err
+	return who, err
 }
 
 // checkOrigin refuses pages of other hosts, unless they are allowed. Clients other than browsers

@@ -4,17 +4,9 @@ import (
 	"context"
 	"net/http"
 	"strings"
-)
 
-// Identity is the authenticated user of a socket. Frames of the client never change it.
-type Identity struct {
-	// User names the user. It is part of all events of the user's sockets, and User targets address
-	// it.
-	User string
-	// Value is any further result of Authenticate. It is passed to Authorize and stays in this
-	// process.
-	Value any
-}
+	"github.com/streamerson/streamerson-go/gateways"
+)
 
 // Action is what a client wants to do with a room.
 type Action string
@@ -27,16 +19,11 @@ const (
 	Send Action = "send"
 )
 
-// Authenticator identifies the user of a request before it is upgraded to a socket. An error
-// refuses the request with 401, or with the status of a *gateways.RemoteError. The request's
-// context ends with the upgrade.
-type Authenticator func(*http.Request) (Identity, error)
-
 // Authorizer decides whether a user may do something in a room; an error refuses it. The client
 // receives the text of a *gateways.RemoteError, and a general text for other errors. Authorizer is
 // called for each join, again when a session is resumed, and for each message. Its context has a
 // deadline of 10 s.
-type Authorizer func(ctx context.Context, who Identity, what Action, room string) error
+type Authorizer func(ctx context.Context, who gateways.Identity, what Action, room string) error
 
 // bearer is the prefix of the subprotocol that carries a token.
 const bearer = "bearer."

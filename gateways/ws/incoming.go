@@ -8,13 +8,15 @@ import (
 
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
+
+	"github.com/streamerson/streamerson-go/gateways"
 )
 
 // incoming reads the frames of a socket and carries them out. It is owned by the reading goroutine.
 // The hello sets the session and its user. Other goroutines read these fields only after it.
 type incoming struct {
 	s       *socket
-	who     Identity
+	who     gateways.Identity
 	session string
 	resumed bool
 	id      string // of this socket, in presence events

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/rig"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
@@ -174,12 +175,12 @@ func as(user string) *websocket.DialOptions {
 }
 
 // byHeader is an Authenticate for tests.
-func byHeader(r *http.Request) (ws.Identity, error) {
+func byHeader(r *http.Request) (gateways.Identity, error) {
 	user := r.Header.Get("X-User")
 	if user == "" {
-		return ws.Identity{}, fmt.Errorf("nobody")
+		return gateways.Identity{}, fmt.Errorf("nobody")
 	}
-	return ws.Identity{User: user}, nil
+	return gateways.Identity{User: user}, nil
 }
 
 func (c *client) send(v any) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
+	"github.com/streamerson/streamerson-go/gateways/internal/problem"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/writer"
@@ -228,14 +229,11 @@ func (in *incoming) authorize(id string, what Action, room string) *fault {
 	}
 	ctx, cancel := context.WithTimeout(in.s.ctx, authorizeTimeout)
 	defer cancel()
-	err := guard(func() error { return cfg.Authorize(ctx, in.who, what, room) })
+	err := caught(func() error { return cfg.Authorize(ctx, in.who, what, room) })
 	if err == nil {
 		return nil
 	}
-	var panicked *flow.PanicError
-	if errors.As(err, &panicked) {
-		cfg.Log.Error("Authorize panicked", "hub", in.s.hub.name, "room", room, "error", err,
-			"stack", string(panicked.Stack))
+	if problem.LogPanic(cfg.Log, err, "Authorize panicked", "hub", in.s.hub.name, "room", room) {
 		return &fault{id, string(gateways.CodeInternal), "internal error while authorizing " + string(what)}
 	}
 	f := &fault{id, codeDenied, "not allowed to " + string(what) + " here"}
@@ -246,9 +244,9 @@ func (in *incoming) authorize(id string, what Action, room string) *fault {
 	return f
 }
 
-// guard calls f and returns its panic as an error, because goroutines of sockets have no other
+// caught calls f and returns its panic as an error, because goroutines of sockets have no other
 // recover.
-func guard(f func() error) (err error) {
+func caught(f func() error) (err error) {
 	defer flow.Catch(&err)
 	return f()
 }

@@ -354,7 +354,7 @@ func TestSecurityAuthorize(t *testing.T) {
 	s := newStand(t)
 	cfg := ws.HubConfig{
 		Authenticate: byHeader,
-		Authorize: func(_ context.Context, who ws.Identity, what ws.Action, room string) error {
+		Authorize: func(_ context.Context, who gateways.Identity, what ws.Action, room string) error {
 			switch {
 			case who.User == "ann", room == "lobby" && what == ws.Join:
 				return nil
@@ -410,11 +410,11 @@ func TestSecurityCompressedBomb(t *testing.T) {
 // The hub never repeats the headers of a client's handshake.
 func TestSecurityHeaderInjection(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{Authenticate: func(r *http.Request) (ws.Identity, error) {
+	n := newStand(t).node(t, ws.HubConfig{Authenticate: func(r *http.Request) (gateways.Identity, error) {
 		if ws.Token(r) == "bad\r\nX-Evil: 1" {
-			return ws.Identity{}, errors.New(ws.Token(r))
+			return gateways.Identity{}, errors.New(ws.Token(r))
 		}
-		return ws.Identity{User: ws.Token(r)}, nil
+		return gateways.Identity{User: ws.Token(r)}, nil
 	}})
 	for _, c := range []struct {
 		query, line string

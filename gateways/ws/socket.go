@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/relay"
 )
 
@@ -41,7 +42,7 @@ type socket struct {
 	listener atomic.Pointer[relay.Listener[delivery]] // set by the hello
 }
 
-func newSocket(h *Hub, run *hubRun, who Identity, release func()) *socket {
+func newSocket(h *Hub, run *hubRun, who gateways.Identity, release func()) *socket {
 	s := &socket{hub: h, run: run, release: release}
 	s.ctx, s.cancel = context.WithCancelCause(run.ctx)
 	s.in = incoming{s: s, who: who}

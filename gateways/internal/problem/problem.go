@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -158,21 +157,6 @@ func (r Error) Write(w http.ResponseWriter) {
 	w.WriteHeader(r.Status)
 	_, _ = w.Write(body) // the caller may have disconnected
 }
-
-// Caught converts a panic of a user's function into a *flow.PanicError. Defer it. It does not catch
-// http.ErrAbortHandler, which suppresses the answer.
-func Caught(err *error) {
-	switch p := recover(); p {
-	case nil:
-	case http.ErrAbortHandler:
-		panic(p)
-	default:
-		*err = &flow.PanicError{Value: p, Stack: debug.Stack()}
-	}
-}
-
-// Panicked is the answer to a panic.
-var Panicked = New(gateways.CodeInternal, "internal error")
 
 // Cut shortens a text from outside for a message or the log.
 func Cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 200)], "") }

@@ -247,7 +247,7 @@ func (r *roles) publish(t *testing.T) {
 		func() bool { return r.rdb.XLen(t.Context(), "{orders}:events").Val() < 240 },
 	)
 
-	feed := sse.New(r.ann, sse.Config{Feed: func(*http.Request) (sse.Feed, error) {
+	feed := sse.New(r.ann, sse.Config{Feed: func(*http.Request, gateways.Identity) (sse.Feed, error) {
 		return sse.Feed{Key: events.Key("orders"), All: true}, nil
 	}})
 	page := httptest.NewServer(feed)
