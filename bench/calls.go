@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,12 +11,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 )
 
-// calls measures request and reply: client and service run in one process, and each reply carries
-// its request's body.
+// calls measures request and reply with JSON bodies: each request is an order, and its reply the
+// priced order. Client and service run in one process, each with a Redis client of its own.
 func calls(callers int) Case {
 	n := 60_000
 	if callers == 1 {
@@ -42,7 +45,7 @@ func calls(callers int) Case {
 			return drained(ctx, t)
 		},
 		Implementations: []Implementation{
-			{Name: "gateways", About: "gateways.Call and a Service", Run: run(callGateways)},
+			{Name: "default", Ours: true, About: "gateways.Call and a Service", Run: run(callGateways)},
 			{
 				Name: "goredis-coalescing",
 				About: "go-redis by hand: one coalescing writer, " +
@@ -59,26 +62,55 @@ func calls(callers int) Case {
 	}
 }
 
-// call performs one request; end stops everything that serves it.
+// call makes requests; end stops everything that serves them.
 type call struct {
-	do      func(context.Context, string) (string, error)
+	do      func(context.Context, *example) error         // makes a request and compares the reply
+	raw     func(context.Context, []byte) ([]byte, error) // the same with encoded bodies
 	end     func() error
 	client  *gateways.Client // the client of do, or nil
-	handler http.Handler     // the handler that serves HTTP requests; nil: one that calls do
+	handler http.Handler     // the handler that serves HTTP requests; nil: one that calls raw
+}
+
+// example is a request with its reply.
+type example struct {
+	order, priced order
+	body, answer  []byte // the same, encoded
+}
+
+func exampleOf(i, size int) *example {
+	x := &example{order: orderAt(i, size)}
+	x.priced = priced(x.order)
+	x.body, x.answer = encoded(x.order), encoded(x.priced)
+	return x
+}
+
+func encoded(o order) []byte {
+	b, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // all its fields can be encoded
+	}
+	return b
+}
+
+func (x *example) got(o order, err error) error {
+	if err == nil && o != x.priced {
+		return fmt.Errorf("the reply to %+v is %+v", x.order, o)
+	}
+	return err
 }
 
 // ask makes t.N calls in total, distributed over the callers.
 func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, *Trial) (call, error)) error {
-	payloads, values := payloadsOf(t.Payload), make([]string, callers)
-	for i := range values {
-		values[i] = string(payloads.at(i))
+	examples := make([]*example, callers)
+	for i := range examples {
+		examples[i] = exampleOf(i, t.Payload)
 	}
 	c, err := open(ctx, t)
 	if err != nil {
 		return err
 	}
-	if got, err := c.do(ctx, values[0]); err != nil || got != values[0] { // opens the connection
-		return errors.Join(err, compareText(got, values[0]), c.end())
+	if err := c.do(ctx, examples[0]); err != nil { // opens the connection
+		return errors.Join(err, c.end())
 	}
 	t.connecting++
 	t.start() // connecting is not measured
@@ -88,12 +120,9 @@ func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, 
 	var wg sync.WaitGroup
 	for i := range callers {
 		wg.Go(func() {
-			v := values[i]
 			for left.Add(-1) >= 0 {
 				began := time.Now()
-				got, err := c.do(ctx, v)
-				if err != nil || got != v {
-					errs[i] = errors.Join(err, compareText(got, v))
+				if errs[i] = c.do(ctx, examples[i]); errs[i] != nil {
 					return
 				}
 				took[i] = append(took[i], time.Since(began))
@@ -117,19 +146,41 @@ func compareText(got, want string) error {
 
 func callGateways(ctx context.Context, t *Trial) (call, error) {
 	svc := gateways.NewService(t.Redis, t.In, gateways.ServiceConfig{Group: t.Group})
-	gateways.Handle(svc, "echo", func(_ context.Context, v string) (string, error) { return v, nil })
-	svc.HandleFunc("as it is", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
-		return gateways.Response{Body: r.Body, ContentType: r.ContentType}, nil
-	})
+	gateways.Handle(svc, "price", func(_ context.Context, o order) (order, error) { return priced(o), nil })
 	run, err := svc.Graph(flow.DrainTimeout(10 * time.Second)).Start(context.WithoutCancel(ctx))
 	if err != nil {
 		return call{}, err
 	}
-	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{Group: t.Group, MaxWait: -1})
-	return call{do: gateways.Call[string, string](client, "echo"), client: client, end: func() error {
-		clean := context.WithoutCancel(ctx)
-		err := client.Close(clean)
-		_, drainErr := run.Drain(clean)
-		return errors.Join(err, drainErr)
-	}}, nil
+	caller, hangUp := t.another()
+	client := gateways.NewClient(caller, t.In, gateways.ClientConfig{Group: t.Group})
+	price := gateways.Call[order, order](client, "price")
+	return call{
+		do: func(ctx context.Context, x *example) error { return x.got(price(ctx, x.order)) },
+		raw: func(ctx context.Context, body []byte) ([]byte, error) {
+			r, err := client.Do(ctx, gateways.Request{Type: "price", Body: body})
+			return r.Body, err
+		},
+		client: client,
+		end: func() error {
+			clean := context.WithoutCancel(ctx)
+			err := client.Close(clean)
+			_, drainErr := run.Drain(clean)
+			return errors.Join(err, drainErr, hangUp())
+		},
+	}, nil
+}
+
+// another returns a second client for the same server, as a caller in another process has.
+func (t *Trial) another() (_ redis.UniversalClient, hangUp func() error) {
+	switch rdb := t.Redis.(type) {
+	case *redis.Client:
+		o := *rdb.Options()
+		second := redis.NewClient(&o)
+		return second, second.Close
+	case *redis.ClusterClient:
+		o := *rdb.Options()
+		second := redis.NewClusterClient(&o)
+		return second, second.Close
+	}
+	return t.Redis, func() error { return nil }
 }

@@ -84,8 +84,11 @@ func (s *concurrent) handle(ctx context.Context, m redis.XMessage) {
 	s.mu.Unlock()
 	if !has {
 		ctx, cancel := context.WithDeadline(ctx, until)
-		v = s.echo(ctx, m.Values["data"].(string))
+		v, err = s.price(ctx, m.Values["data"].(string))
 		cancel()
+		if err != nil {
+			return
+		}
 		s.mu.Lock()
 		delete(s.known, s.oldest[s.next])
 		s.known[id], s.oldest[s.next] = v, id
@@ -98,7 +101,7 @@ func (s *concurrent) handle(ctx context.Context, m redis.XMessage) {
 	}
 }
 
-func (s *concurrent) echo(_ context.Context, v string) string { return v }
+func (s *concurrent) price(_ context.Context, v string) (string, error) { return priceBody(v) }
 
 // reply writes all pending answers in one pipeline and acknowledges their requests behind them.
 func (s *concurrent) reply(ctx context.Context) error {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"sync"
@@ -14,6 +15,8 @@ import (
 // byHand is a hand-written client and service.
 type byHand struct {
 	t         *Trial
+	caller    redis.UniversalClient
+	hangUp    func() error
 	deadlines bool // requests carry a deadline
 	mu        sync.Mutex
 	waiting   map[string]chan string
@@ -34,16 +37,18 @@ func callByHand(ctx context.Context, t *Trial) (call, error) {
 }
 
 func newByHand(t *Trial) *byHand {
-	return &byHand{t: t, waiting: make(map[string]chan string), out: make(chan handRequest, handBatch)}
+	h := &byHand{t: t, waiting: make(map[string]chan string), out: make(chan handRequest, handBatch)}
+	h.caller, h.hangUp = t.another()
+	return h
 }
 
 func (h *byHand) start(ctx context.Context, service ...func(context.Context) error) (call, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- all(ctx, append(service, h.receive, h.send)...) }() // call.end waits for it
-	return call{do: h.do, end: func() error {
+	return call{do: h.do, raw: h.raw, end: func() error {
 		cancel()
-		return ignoreCancel(<-done)
+		return errors.Join(ignoreCancel(<-done), h.hangUp())
 	}}, nil
 }
 
@@ -54,7 +59,36 @@ func ignoreCancel(err error) error {
 	return err
 }
 
-func (h *byHand) do(ctx context.Context, v string) (string, error) {
+func (h *byHand) do(ctx context.Context, x *example) error {
+	body, err := json.Marshal(x.order)
+	if err != nil {
+		return err
+	}
+	answer, err := h.call(ctx, string(body))
+	if err != nil {
+		return err
+	}
+	var o order
+	err = json.Unmarshal([]byte(answer), &o)
+	return x.got(o, err)
+}
+
+func (h *byHand) raw(ctx context.Context, body []byte) ([]byte, error) {
+	answer, err := h.call(ctx, string(body))
+	return []byte(answer), err
+}
+
+// priceBody is the handler.
+func priceBody(body string) (string, error) {
+	var o order
+	if err := json.Unmarshal([]byte(body), &o); err != nil {
+		return "", err
+	}
+	answer, err := json.Marshal(priced(o))
+	return string(answer), err
+}
+
+func (h *byHand) call(ctx context.Context, v string) (string, error) {
 	id := strconv.FormatInt(h.next.Add(1), 36)
 	c := make(chan string, 1)
 	h.mu.Lock()
@@ -86,8 +120,12 @@ func (h *byHand) serve(ctx context.Context) error {
 		}
 		pipe, ids := h.t.Redis.Pipeline(), make([]string, 0, len(got[0].Messages))
 		for _, m := range got[0].Messages {
+			answer, err := priceBody(m.Values["data"].(string))
+			if err != nil {
+				return err
+			}
 			pipe.XAdd(ctx, &redis.XAddArgs{Stream: m.Values["reply"].(string), MaxLen: 16_384, Approx: true,
-				Values: []any{"id", m.Values["id"], "data", m.Values["data"]}})
+				Values: []any{"id", m.Values["id"], "data", answer}})
 			ids = append(ids, m.ID)
 		}
 		pipe.XAck(ctx, h.t.In, h.t.Group, ids...)
@@ -101,7 +139,7 @@ func (h *byHand) serve(ctx context.Context) error {
 // receive dispatches the replies to their callers.
 func (h *byHand) receive(ctx context.Context) error {
 	for last := "0"; ctx.Err() == nil; {
-		got, err := h.t.Redis.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch,
+		got, err := h.caller.XRead(ctx, &redis.XReadArgs{Streams: []string{h.t.Out, last}, Count: handBatch,
 			Block: blockFor}).
 			Result()
 		if errors.Is(err, redis.Nil) {
@@ -143,9 +181,9 @@ func (h *byHand) send(ctx context.Context) error {
 				more = false
 			}
 		}
-		pipe := h.t.Redis.Pipeline()
+		pipe := h.caller.Pipeline()
 		for _, r := range batch {
-			values := []any{"data", r.v, "type", "echo", "id", r.id, "reply", h.t.Out}
+			values := []any{"data", r.v, "type", "price", "id", r.id, "reply", h.t.Out}
 			if h.deadlines {
 				values = append(values, "deadline", time.Now().Add(handPatience).UnixMilli())
 			}

@@ -37,6 +37,8 @@ type Case struct {
 type Implementation struct {
 	Name  string
 	About string
+	// Ours reports whether the framework does the work.
+	Ours bool
 	// Slow divides the number of messages of slow implementations, which are listed only for scale.
 	Slow int
 	// Run performs the work and records it in t.Got. The clock stops when it returns or calls

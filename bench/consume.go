@@ -11,7 +11,7 @@ import (
 func consume() Case {
 	return Case{
 		Name: "consume", About: "read n entries in a consumer group and acknowledge each",
-		Reference: "goredis-readahead", N: 400_000, Redis: true,
+		Reference: "limit", N: 400_000, Redis: true,
 		Setup: func(ctx context.Context, t *Trial) error { return fill(ctx, t, payloadsOf(t.Payload).at) },
 		Check: func(ctx context.Context, t *Trial) error {
 			return errors.Join(
@@ -20,7 +20,12 @@ func consume() Case {
 			)
 		},
 		Implementations: []Implementation{
-			{Name: "graph", About: "source.Stream and a sink that sums the payloads", Run: consumeGraph},
+			{Name: "default", Ours: true, About: "source.Stream and a sink that sums the payloads", Run: consumeGraph},
+			{
+				Name:  "limit",
+				About: "RESP by hand: the next XREADGROUP COUNT 1000 is sent before a batch is read, one XACK per batch",
+				Run:   consumeLimit,
+			},
 			{
 				Name:  "goredis-readahead",
 				About: "go-redis by hand: XREADGROUP COUNT 1000, reading ahead while one XACK per batch is sent",

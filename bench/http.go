@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,9 @@ import (
 	"github.com/streamerson/streamerson-go/gateways/web"
 )
 
-// overHTTP measures request and reply over HTTP. Each connection stays open and posts a JSON
-// string, which the service returns. The load generator runs in this process and is as cheap as
-// possible.
+// overHTTP measures request and reply over HTTP. Each connection stays open and posts an order as
+// JSON, and the service returns the priced order. The load generator runs in this process and is as
+// cheap as possible.
 func overHTTP(connections int) Case {
 	c := calls(connections)
 	run := func(open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener,
@@ -38,13 +39,14 @@ func overHTTP(connections int) Case {
 	c.Reference, c.N = "goredis-coalescing", 40_000
 	c.Implementations = []Implementation{
 		{
-			Name:  "gateways",
+			Name:  "default",
+			Ours:  true,
 			About: "web.HTTP on web.Serve, and a Service",
 			Run:   run(routed, serveGateways),
 		},
 		{
-			Name:  "handler",
-			About: "a hand-written handler on net/http's server, over gateways.Call",
+			Name:  "handler-over-call",
+			About: "a hand-written handler on net/http's server, over a gateways.Client",
 			Run:   run(callGateways, servePlain),
 		},
 		{Name: "goredis-coalescing", About: "the same handler over go-redis by hand", Run: run(callByHand, servePlain)},
@@ -56,7 +58,7 @@ func overHTTP(connections int) Case {
 func routed(ctx context.Context, t *Trial) (call, error) {
 	c, err := callGateways(ctx, t)
 	if err == nil {
-		c.handler = web.HTTP(c.client, "as it is")
+		c.handler = web.HTTP(c.client, "price")
 	}
 	return c, err
 }
@@ -76,7 +78,7 @@ func behindHTTP(
 	}
 	h := c.handler
 	if h == nil {
-		h = byHandOver(c.do)
+		h = byHandOver(c.raw)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /", h)
@@ -92,10 +94,14 @@ func behindHTTP(
 	if err != nil {
 		return call{}, errors.Join(err, end())
 	}
-	return call{do: func(ctx context.Context, v string) (string, error) {
+	return call{do: func(_ context.Context, x *example) error {
 		k := <-free
 		defer func() { free <- k }()
-		return k.post(v)
+		got, err := k.exchange(x.body)
+		if err == nil && (got.status != http.StatusOK || !bytes.Equal(got.body, x.answer)) {
+			err = fmt.Errorf("answered %d: %.200q", got.status, got.body)
+		}
+		return err
 	}, end: end}, nil
 }
 
@@ -114,20 +120,20 @@ func servePlain(ctx context.Context, l net.Listener, h http.Handler) error {
 }
 
 // byHandOver is the smallest handler that calls do.
-func byHandOver(do func(context.Context, string) (string, error)) http.Handler {
+func byHandOver(do func(context.Context, []byte) ([]byte, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		answer, err := do(r.Context(), string(body))
+		answer, err := do(r.Context(), body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, answer)
+		_, _ = w.Write(answer)
 	})
 }
 
@@ -156,19 +162,6 @@ func dial(addr string, n int) (free chan browser, hangUp func(), err error) {
 	return free, hangUp, nil
 }
 
-// post posts a text as a JSON string and returns the text of the reply.
-func (b browser) post(v string) (string, error) {
-	got, err := b.exchange(v)
-	if err != nil {
-		return "", err
-	}
-	text, ok := strings.CutPrefix(strings.TrimSuffix(string(got.body), `"`), `"`)
-	if !ok || got.status != http.StatusOK {
-		return "", fmt.Errorf("answered %d: %.200q", got.status, got.body)
-	}
-	return text, nil
-}
-
 // page is the response to a browser.
 type page struct {
 	status     int
@@ -176,13 +169,13 @@ type page struct {
 	body       []byte
 }
 
-// exchange posts a text as a JSON string and returns the response, whatever its status.
-func (b browser) exchange(v string) (got page, err error) {
+// exchange posts JSON and returns the response, whatever its status.
+func (b browser) exchange(body []byte) (got page, err error) {
 	_, err = fmt.Fprintf(
 		b,
-		"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n\"%s\"",
-		len(v)+2,
-		v,
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		len(body),
+		body,
 	)
 	if err != nil {
 		return got, err

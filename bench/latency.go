@@ -22,7 +22,7 @@ func latency() Case {
 		Name: "latency",
 		About: "time from before XADD to the handler, 1000 messages a second, each acknowledged; ratios are of p50, " +
 			"less is better",
-		Reference: "goredis-blocking-read", N: 3000, Redis: true,
+		Reference: "limit", N: 3000, Redis: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			if err := t.Redis.Unlink(ctx, t.In).Err(); err != nil {
 				return err
@@ -36,7 +36,12 @@ func latency() Case {
 			return drained(ctx, t)
 		},
 		Implementations: []Implementation{
-			{Name: "graph", About: "source.Stream and a sink function", Run: latencyGraph},
+			{Name: "default", Ours: true, About: "source.Stream and a sink function", Run: latencyGraph},
+			{
+				Name:  "limit",
+				About: "RESP by hand: XREADGROUP BLOCK, then XACK and the next read in one write",
+				Run:   latencyBare,
+			},
 			{Name: "goredis-blocking-read", About: "go-redis by hand: XREADGROUP BLOCK, then XACK", Run: latencyLoop},
 		},
 	}
@@ -81,6 +86,12 @@ func latencyGraph(ctx context.Context, t *Trial) error {
 				return nil
 			})
 		})))
+	})
+}
+
+func latencyBare(ctx context.Context, t *Trial) error {
+	return all(ctx, func(ctx context.Context) error { return tick(ctx, t) }, func(ctx context.Context) error {
+		return latencyLimit(ctx, t)
 	})
 }
 

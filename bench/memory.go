@@ -18,7 +18,7 @@ import (
 func memory() Case {
 	return Case{
 		Name: "memory", About: "heap and resident memory of a graph with all kinds of edges; both must stay flat",
-		Reference: "graph", N: 10_000_000, Payload: 100, Explicit: true,
+		Reference: "default", N: 10_000_000, Payload: 100, Explicit: true,
 		Check: func(_ context.Context, t *Trial) error {
 			if want := 2 * t.N; t.Got.Count != want {
 				return fmt.Errorf("the graph returned %d messages, want %d", t.Got.Count, want)
@@ -27,7 +27,8 @@ func memory() Case {
 		},
 		Implementations: []Implementation{
 			{
-				Name:  "graph",
+				Name:  "default",
+				Ours:  true,
 				About: "source, map, fan-out, partition, batch, unbatch, fan-in, workers, sink",
 				Run:   memoryRun,
 			},

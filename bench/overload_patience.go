@@ -72,7 +72,7 @@ func patientHTTP(ctx context.Context, t *Trial) (patience, error) {
 	v := payloadsOf(t.Payload)
 	return patience{
 		do: func(_ context.Context, i int) (outcome, error) {
-			want := string(v.at(i))
+			want := []byte(`"` + string(v.at(i)) + `"`)
 			got, err := b.exchange(want)
 			switch {
 			case err != nil:
@@ -82,7 +82,7 @@ func patientHTTP(ctx context.Context, t *Trial) (patience, error) {
 			case got.status != http.StatusOK:
 				return failed, fmt.Errorf("answered %d: %.200q", got.status, got.body)
 			}
-			if err := compareText(string(got.body), `"`+want+`"`); err != nil {
+			if err := compareText(string(got.body), string(want)); err != nil {
 				return failed, err
 			}
 			return answered, nil
@@ -106,12 +106,12 @@ type browsers struct {
 
 const mostBrowsers = 4096
 
-func (b *browsers) exchange(v string) (page, error) {
+func (b *browsers) exchange(body []byte) (page, error) {
 	k, err := b.take()
 	if err != nil {
 		return page{}, err
 	}
-	got, err := k.exchange(v)
+	got, err := k.exchange(body)
 	if err != nil { // the connection is unusable
 		_ = k.Close()
 		return got, err

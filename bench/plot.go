@@ -29,7 +29,7 @@ func WritePlot(w io.Writer, results []Result) error {
 			y, last = y+8, title
 		}
 		x, color := at(r.Ratio), "#8aa4c8"
-		if strings.HasPrefix(r.Implementation, "graph") {
+		if r.Ours {
 			color = "#2f6f4f"
 		}
 		fmt.Fprintf(

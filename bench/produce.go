@@ -16,7 +16,7 @@ import (
 func produce() Case {
 	return Case{
 		Name: "produce", About: "write n entries of one field to a stream",
-		Reference: "goredis-4x128", N: 400_000, Redis: true,
+		Reference: "limit", N: 400_000, Redis: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			payloadsOf(t.Payload)
 			return t.Redis.Unlink(ctx, t.Out).Err()
@@ -37,14 +37,21 @@ func produce() Case {
 		},
 		Implementations: []Implementation{
 			{
-				Name:  "graph",
-				About: "sink.Stream with four pipelines of 128, unordered",
+				Name:  "default",
+				Ours:  true,
+				About: "sink.Stream as it is: ordered",
+				Run:   produceGraph(sink.StreamConfig[[]byte]{}),
+			},
+			{
+				Name:  "four-pipelines",
+				Ours:  true,
+				About: "sink.Stream with four pipelines, unordered",
 				Run:   produceGraph(sink.StreamConfig[[]byte]{Tuning: writer.Tuning{Pipelines: 4}}),
 			},
 			{
-				Name:  "graph-ordered",
-				About: "sink.Stream's default: one pipeline of 128, ordered",
-				Run:   produceGraph(sink.StreamConfig[[]byte]{}),
+				Name:  "limit",
+				About: "RESP by hand: pipelines of 128 behind each other on one connection",
+				Run:   produceLimit,
 			},
 			{
 				Name:  "goredis-4x128",

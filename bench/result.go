@@ -14,6 +14,7 @@ import (
 type Result struct {
 	Case           string  `json:"case"`
 	Implementation string  `json:"implementation"`
+	Ours           bool    `json:"ours,omitempty"`
 	N              int     `json:"n"`
 	PayloadBytes   int     `json:"payload_bytes"`
 	Seconds        float64 `json:"seconds"`
@@ -53,7 +54,7 @@ func summary(c Case, trials map[string][]*Trial) []Result {
 		}
 		n := float64(ts[0].N)
 		results = append(results, Result{
-			Case: c.Name, Implementation: i.Name, N: ts[0].N, PayloadBytes: ts[0].Payload, Reps: len(ts),
+			Case: c.Name, Implementation: i.Name, Ours: i.Ours, N: ts[0].N, PayloadBytes: ts[0].Payload, Reps: len(ts),
 			Seconds:      of(func(t *Trial) float64 { return t.elapsed.Seconds() }),
 			PerSecond:    of((*Trial).rate),
 			Allocs:       of(func(t *Trial) float64 { return float64(t.used.mallocs) / n }),

@@ -226,9 +226,29 @@ func TestCasesHaveTheirReference(t *testing.T) {
 
 func TestJSONLines(t *testing.T) {
 	want := []Result{
-		{Case: "produce", Implementation: "graph", N: 7, PayloadBytes: 100, Seconds: 0.5, PerSecond: 14, Allocs: 0.25,
-			Bytes: 3, Ratio: 0.9, Reference: "by-hand", Reps: 5},
-		{Case: "latency", Implementation: "graph", N: 7, P50Micros: 200, P99Micros: 900, Reference: "by-hand"},
+		{
+			Case:           "produce",
+			Implementation: "default",
+			Ours:           true,
+			N:              7,
+			PayloadBytes:   100,
+			Seconds:        0.5,
+			PerSecond:      14,
+			Allocs:         0.25,
+			Bytes:          3,
+			Ratio:          0.9,
+			Reference:      "by-hand",
+			Reps:           5,
+		},
+		{
+			Case:           "latency",
+			Implementation: "default",
+			Ours:           true,
+			N:              7,
+			P50Micros:      200,
+			P99Micros:      900,
+			Reference:      "by-hand",
+		},
 	}
 	var b bytes.Buffer
 	if err := WriteJSON(&b, want); err != nil {
@@ -281,7 +301,15 @@ func TestRatios(t *testing.T) {
 
 func TestPlotAndTable(t *testing.T) {
 	results := []Result{
-		{Case: "a<b", Implementation: "graph", Ratio: 0.9, Reference: "ref", PayloadBytes: 8, PerSecond: 10},
+		{
+			Case:           "a<b",
+			Implementation: "default",
+			Ours:           true,
+			Ratio:          0.9,
+			Reference:      "ref",
+			PayloadBytes:   8,
+			PerSecond:      10,
+		},
 		{Case: "a<b", Implementation: "ref", Ratio: 1, Reference: "ref", PayloadBytes: 8, PerSecond: 11},
 	}
 	var svg, table strings.Builder

@@ -30,11 +30,7 @@ func priced(o order) order {
 
 func orderAt(i, size int) order {
 	o := order{ID: i % ring, Customer: "ada", Cents: i%ring + 7}
-	bare, err := json.Marshal(o)
-	if err != nil {
-		panic(err) // all its fields can be encoded
-	}
-	o.Note = strings.Repeat("x", max(0, size-len(bare)))
+	o.Note = strings.Repeat("x", max(0, size-len(encoded(o))))
 	return o
 }
 
@@ -42,11 +38,7 @@ func orderAt(i, size int) order {
 func orders(size int) func(i int) []byte {
 	each := make([][]byte, ring)
 	for i := range each {
-		b, err := json.Marshal(orderAt(i, size))
-		if err != nil {
-			panic(err)
-		}
-		each[i] = b
+		each[i] = encoded(orderAt(i, size))
 	}
 	return func(i int) []byte { return each[i%ring] }
 }
@@ -56,7 +48,7 @@ func (y *Tally) addOrder(o order) { y.add(len(o.Note)+len(o.Customer), uint64(o.
 func transform() Case {
 	return Case{
 		Name: "transform", About: "read JSON in a group, map it, write JSON to another stream, acknowledge",
-		Reference: "goredis-tuned", N: 150_000, Redis: true,
+		Reference: "limit", N: 150_000, Redis: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			if err := fill(ctx, t, orders(t.Payload)); err != nil {
 				return err
@@ -94,19 +86,27 @@ func transform() Case {
 		},
 		Implementations: []Implementation{
 			{
-				Name:  "graph",
-				About: "source.Stream, operators.Map, sink.Stream with two pipelines, unordered",
-				Run:   transformGraph(sink.StreamConfig[order]{Tuning: writer.Tuning{Pipelines: 2}}),
-			},
-			{
-				Name:  "graph-ordered",
-				About: "the same with sink.Stream's default: one pipeline, ordered",
+				Name:  "default",
+				Ours:  true,
+				About: "source.Stream, operators.Map, sink.Stream as they are: ordered",
 				Run:   transformGraph(sink.StreamConfig[order]{}),
 			},
 			{
-				Name:  "graph-bytes",
-				About: "source.Stream and sink.Stream of bytes; all JSON work in operators.Map with two workers",
+				Name:  "two-pipelines",
+				Ours:  true,
+				About: "the same with two pipelines, unordered",
+				Run:   transformGraph(sink.StreamConfig[order]{Tuning: writer.Tuning{Pipelines: 2}}),
+			},
+			{
+				Name:  "bytes",
+				Ours:  true,
+				About: "source and sink of bytes, all JSON work in operators.Map with two workers; two pipelines",
 				Run:   transformBytes,
+			},
+			{
+				Name:  "limit",
+				About: "RESP by hand with encoding/json: reads ahead, the XADDs and the XACK of a batch in one write",
+				Run:   transformLimit,
 			},
 			{
 				Name:  "goredis-tuned",

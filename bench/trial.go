@@ -81,7 +81,7 @@ func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 	serverBefore := t.serverCPU(ctx)
 	t.start()
 	var err error
-	// Profiles can select the measured part: go tool pprof -tagfocus run=consume/graph
+	// Profiles can select the measured part: go tool pprof -tagfocus run=consume/default
 	pprof.Do(ctx, pprof.Labels("run", c.Name+"/"+i.Name), func(ctx context.Context) { err = i.Run(ctx, t) })
 	t.Stop()
 	t.used.server = t.serverCPU(ctx) - serverBefore

@@ -75,7 +75,7 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 		&f.cpuProfile,
 		"cpuprofile",
 		"",
-		"write a CPU profile to this `file`; go tool pprof -tagfocus run=consume/graph looks at one implementation",
+		"write a CPU profile to this `file`; go tool pprof -tagfocus run=consume/default looks at one implementation",
 	)
 	set.StringVar(&f.plot, "plot", "", "draw the ratios into this SVG `file`")
 	set.Usage = func() { usage(stderr, set) }
