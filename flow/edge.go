@@ -143,7 +143,7 @@ func (p *port[T]) flush(block bool) {
 	if len(p.buf) == 0 {
 		return
 	}
-	if p.e.send(p.la, p.buf, block) {
+	if p.e.send(p.la, p.buf, block, nil) {
 		p.buf = nil
 	}
 }
@@ -153,8 +153,8 @@ func (p *port[T]) free() bool { return len(p.e.ch) < cap(p.e.ch) }
 
 // send sends a chunk and passes ownership to the receiver. It reports false if the edge was full;
 // then the caller still owns the chunk. This happens only if block is false. If the lane is stopped
-// while send blocks, the chunk is given back.
-func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
+// or drain is closed while send blocks, the chunk is given back.
+func (e *edge[T]) send(la *lane, chunk []Message[T], block bool, drain <-chan struct{}) bool {
 	n := len(chunk)
 	select {
 	case e.ch <- chunk:
@@ -170,7 +170,7 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool) bool {
 			sent = true
 		case <-la.ctx.Done():
 			la.aborted = true
-		case <-la.drain:
+		case <-drain:
 		}
 		la.except(e.stats.blocked.end(began))
 		if !sent {

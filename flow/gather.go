@@ -265,7 +265,7 @@ func (s *gatherStage[T, U]) received(port int, chunk []Message[T], ok bool) {
 func (s *gatherStage[T, U]) one(port int) {
 	m := s.chunk[port][0]
 	s.chunk[port] = s.chunk[port][1:]
-	if leased := s.la.run.leased.Load(); leased && !s.la.take(m.lease) {
+	if leased := s.la.run.lanes.leased.Load(); leased && !s.la.take(m.lease) {
 		m.lease.release(Nacked, nil, &s.la.dirty)
 	} else {
 		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })

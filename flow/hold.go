@@ -2,6 +2,8 @@ package flow
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 )
 
 // Held is a message that a handler keeps after it returns, as batches, windows and joins of streams
@@ -26,6 +28,22 @@ type hold struct {
 	stage *stageBase // the stage of the holding handler; nil outside a running graph
 	at    int        // index in stage.holds
 	life  uint32
+}
+
+// holding is what the handler of one life of a stage holds, and what it made or ended in the current
+// call.
+type holding struct {
+	holdMu  sync.Mutex // guards the fields below: any goroutine may end holds
+	holds   []*hold
+	spare   []*hold     // records to reuse
+	joined  []lease     // joins made in the current call
+	ended   []ending    // holds ended in the current call
+	over    bool        // the life of the stage has ended
+	touched atomic.Bool // joined or ended is not empty
+
+	// Reused slices, owned by the lane's goroutine.
+	wasJoined []lease
+	wasEnded  []ending
 }
 
 // Hold keeps a message after the handler that received it returns. ctx must be the handler's

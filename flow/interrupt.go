@@ -25,7 +25,7 @@ func (g *Graph) RunUntilInterrupt(ctx context.Context) error {
 	stop := OnInterrupt(func(sig os.Signal) {
 		if <-started; r != nil {
 			r.log.Info("interrupted: draining; interrupt again to stop at once", "signal", sig.String())
-			r.once.Do(func() { close(r.ending) })
+			r.end()
 		}
 	}, func(sig os.Signal) {
 		if r != nil {

@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 )
 
@@ -27,9 +26,7 @@ type lane struct {
 	aborted bool
 	failure error // of an alarm between two messages; ends the life
 
-	raw   bool            // no handler has begun the messages it pushes
-	drain <-chan struct{} // closed when the graph drains; nil for a lane that need not act then
-	idle  atomic.Bool     // the lane waits for its input
+	raw bool // no handler has begun the messages it pushes
 
 	hooks  []hook // downstream first
 	alarms []alarm
@@ -39,6 +36,11 @@ type lane struct {
 	park  func(after time.Duration, tried int)
 	tried int
 
+	flushClock
+}
+
+// flushClock tells when a busy lane passes on its buffers: see step.
+type flushClock struct {
 	clock   time.Time // the last time read by step
 	flushed time.Time
 	steps   int // messages handled in the current chunk
@@ -235,8 +237,8 @@ func (la *lane) ring() error {
 }
 
 // receive blocks until in delivers a value (ok) or is closed (!ok), or the lane is stopped (!ok and
-// aborted). It also returns if the lane has other work (again): an alarm is due, holds were ended,
-// or the drain begins. Before it blocks it flushes the lane.
+// aborted). It also returns if the lane has other work (again): an alarm is due, or holds were
+// ended. Before it blocks it flushes the lane.
 func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 	select {
 	case v, ok = <-in:
@@ -260,8 +262,6 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 		return v, true, true
 	case <-la.wake:
 		return v, true, true
-	case <-la.drain:
-		return v, true, true
 	case <-la.ctx.Done():
 		la.aborted = true
 		return v, false, false
@@ -270,14 +270,12 @@ func receive[V any](la *lane, in <-chan V) (v V, ok, again bool) {
 
 // rest is called before the lane blocks for input, and resume after it.
 func (la *lane) rest() (began time.Time) {
-	la.idle.Store(true)
 	began = time.Now()
-	la.halt(began)
+	la.haltFor(nil, true, began)
 	return began
 }
 
 func (la *lane) resume(began time.Time) {
-	la.idle.Store(false)
 	la.clock = time.Now()
 	la.except(la.clock.Sub(began))
 }
@@ -321,7 +319,7 @@ func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
 func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 	next := 0
 	la.beginChunk()
-	leased := la.run.leased.Load()
+	leased := la.run.lanes.leased.Load()
 	defer func() {
 		if leased {
 			la.take(lease{})

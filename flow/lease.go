@@ -139,7 +139,7 @@ func (l lease) settle(dirty *dirtySessions) {
 	s.mu.Unlock()
 	end := ended{Outcome(l.cell().worst.Load()), n.fault, n.unbegun}
 	if s.watch != nil {
-		s.watch.run.watches.settled(s.watch.run, watchedEnd{l, end, worst(end, l.worstMember())}, dirty)
+		s.watch.run.watches.settled(watchedEnd{l, end, worst(end, l.worstMember())}, dirty)
 		return
 	}
 	for i, member := range s.members {

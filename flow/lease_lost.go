@@ -27,7 +27,7 @@ type Leaser interface {
 // lease gives the reader a function to report lost leases with, if it is a Leaser.
 func (ses *session) lease(reader any) {
 	if l, ok := reader.(Leaser); ok {
-		ses.source.run.leased.Store(true)
+		ses.source.run.lanes.leased.Store(true)
 		l.OnLeaseLost(ses.lose)
 	}
 }
@@ -175,6 +175,8 @@ func (w *currentWork) interrupt() {
 type lanes struct {
 	mu    sync.Mutex
 	alive map[*lane]struct{}
+
+	leased atomic.Bool // a source can lose leases
 }
 
 func (ls *lanes) add(la *lane) {

@@ -24,6 +24,7 @@ type meter struct {
 	mu       sync.Mutex
 	sampling bool
 	waiting  bool       // the lane waits: the time is no stage's work, or counted elsewhere
+	idle     bool       // the lane waits for its input
 	halted   time.Time  // start of the wait
 	writer   *stageBase // the sink that the lane waits for while it writes; nil: another wait
 	at       *stageBase // while sampling: the working stage; nil: none
@@ -77,12 +78,12 @@ func (la *lane) begin(now time.Time) {
 
 // halt is called before the lane waits, with the time at which the wait begins. except is called
 // after the wait.
-func (la *lane) halt(now time.Time) { la.haltFor(nil, now) }
+func (la *lane) halt(now time.Time) { la.haltFor(nil, false, now) }
 
-// haltFor is halt before a write of a sink.
-func (la *lane) haltFor(s *stageBase, now time.Time) {
+// haltFor is halt before a write of a sink, or before the lane waits for its input.
+func (la *lane) haltFor(s *stageBase, idle bool, now time.Time) {
 	la.meter.mu.Lock()
-	la.waiting, la.halted, la.writer = true, now, s
+	la.waiting, la.halted, la.writer, la.idle = true, now, s, idle
 	la.meter.mu.Unlock()
 }
 
@@ -92,8 +93,15 @@ func (la *lane) except(d time.Duration) {
 	la.meter.mu.Lock()
 	la.mark = la.mark.Add(d)
 	la.since = la.since.Add(d)
-	la.waiting, la.writer = false, nil
+	la.waiting, la.writer, la.idle = false, nil, false
 	la.meter.mu.Unlock()
+}
+
+// isIdle reports whether the lane waits for its input. Any goroutine may call it.
+func (la *lane) isIdle() bool {
+	la.meter.mu.Lock()
+	defer la.meter.mu.Unlock()
+	return la.idle
 }
 
 // sample begins or ends sampling.

@@ -213,7 +213,7 @@ func (c *crew[T, U]) leave() {
 // each pushes messages of a task as long as there are any that no worker has taken.
 func (c *crew[T, U]) each(la *lane, t *task[T, U], push func(Message[T])) (n int) {
 	la.beginChunk()
-	leased := la.run.leased.Load()
+	leased := la.run.lanes.leased.Load()
 	defer func() {
 		if leased {
 			la.take(lease{})

@@ -147,7 +147,7 @@ func (w *keyWorker[T, U]) start(la *lane) func(*task[T, U]) {
 	}
 	return func(t *task[T, U]) {
 		la.beginChunk()
-		leased := la.run.leased.Load()
+		leased := la.run.lanes.leased.Load()
 		if leased {
 			defer la.take(lease{})
 		}

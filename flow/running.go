@@ -16,20 +16,9 @@ type Running struct {
 	graph *Graph
 	log   *slog.Logger
 
-	// There are two contexts: reading ends when the graph drains, hard when it is stopped.
-	reading     context.Context
-	stopReading context.CancelFunc
-	hard        context.Context
-	stopHard    context.CancelCauseFunc
-
-	stages     map[*node]*stageRun
-	islands    []*island
-	sources    []*sourceRun
-	edges      []*edgeStats
-	leftovers  []func(*dirtySessions) // called at the end
-	sweeps     []func(*dirtySessions) // called when the graph drains
+	contexts
+	parts
 	lanes      lanes
-	leased     atomic.Bool   // a source can lose leases
 	group      run.Group     // the goroutines of the islands
 	pipes      atomic.Int32  // islands that have not ended, except tasks
 	idle       chan struct{} // closed when only tasks are left; nil if there are no tasks
@@ -38,10 +27,32 @@ type Running struct {
 
 	state   atomic.Int32 // State
 	started time.Time
-	once    sync.Once
-	ending  chan struct{} // closed when the end is requested
+	ending  chan struct{} // holds a token after the end was requested
 	done    chan struct{} // closed at the end
+	runResult
+}
 
+// contexts are the two contexts of a run: reading ends when the graph drains, hard when it is
+// stopped.
+type contexts struct {
+	reading     context.Context
+	stopReading context.CancelFunc
+	hard        context.Context
+	stopHard    context.CancelCauseFunc
+}
+
+// parts are what a builder makes of the blueprint. They do not change while the graph runs.
+type parts struct {
+	stages    map[*node]*stageRun
+	islands   []*island
+	sources   []*sourceRun
+	edges     []*edgeStats
+	leftovers []func(*dirtySessions) // called at the end
+	sweeps    []func(*dirtySessions) // called when the graph drains
+}
+
+// runResult is how a run ended.
+type runResult struct {
 	mu     sync.Mutex // guards the fields below
 	err    error      // why the graph stopped by itself
 	report DrainReport
@@ -81,9 +92,9 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		return nil, err
 	}
 	r := &Running{
-		graph: g, stages: make(map[*node]*stageRun, len(g.nodes)),
-		started: time.Now(), ending: make(chan struct{}), done: make(chan struct{}),
+		graph: g, started: time.Now(), ending: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	r.stages, r.watches.run = make(map[*node]*stageRun, len(g.nodes)), r
 	if r.log = g.log; r.log == nil {
 		r.log = Logger(ctx)
 	}
@@ -98,7 +109,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 				policy = DeadLetter // an entry that cannot be decoded now cannot be decoded later
 			}
 		}
-		r.stages[n] = &stageRun{node: n, name: g.names[n], policy: policy}
+		r.stages[n] = &stageRun{run: r, node: n, name: g.names[n], policy: policy}
 	}
 	b := &builder{run: r, state: make(map[*node]any)}
 	for _, branch := range g.branches {
@@ -131,12 +142,11 @@ func (r *Running) supervise(isl *island) {
 		}
 	})
 	defer over()
-	name := r.stages[isl.nodes[0]].name
+	st := r.stages[isl.nodes[0]]
+	name := st.name
 	var last error // the error of an earlier life
 	for {
-		err := contained(isl.body, func() {
-			r.fail(&StageError{Graph: r.graph.name, Stage: name, Err: errGoexit})
-		})
+		err := contained(isl.body, func() { st.fail(errGoexit) })
 		if err == nil || r.hard.Err() != nil || !isl.wanted() {
 			if last != nil && isl.neverOpened != nil && isl.neverOpened() {
 				r.unclean(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})
@@ -296,7 +306,7 @@ func (r *Running) State() State { return State(r.state.Load()) }
 // whichever is first, the graph is stopped and the error is a *DrainError. See DrainTimeout for how
 // long that may take.
 func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
-	r.once.Do(func() { close(r.ending) })
+	r.end()
 	select {
 	case <-r.done:
 	case <-ctx.Done():
@@ -307,6 +317,14 @@ func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 		<-r.done
 	}
 	return r.Report(), r.Wait()
+}
+
+// end requests the end of the graph.
+func (r *Running) end() {
+	select {
+	case r.ending <- struct{}{}:
+	default:
+	}
 }
 
 // Stop ends the graph now: the handlers' contexts are cancelled, and unfinished entries are given

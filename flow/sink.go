@@ -135,7 +135,7 @@ func (s *sinkStage[T]) start() error {
 	w := s.open()
 	if o, ok := w.(Opener); ok {
 		if err := s.guard(o.Open); err != nil {
-			closeWriter(s, w)
+			s.st.close(s.ctx, w)
 			return err
 		}
 	}
@@ -212,7 +212,7 @@ func (s *sinkStage[T]) write() {
 
 // try makes one Write, which is interrupted when the leases of the whole chunk are lost.
 func (s *sinkStage[T]) try(chunk []Message[T]) error {
-	if s.la.run.leased.Load() {
+	if s.la.run.lanes.leased.Load() {
 		s.whole.members = s.whole.members[:0]
 		for i := range chunk {
 			s.whole.members = append(s.whole.members, chunk[i].lease)
@@ -238,7 +238,7 @@ func (s *sinkStage[T]) try(chunk []Message[T]) error {
 func (s *sinkStage[T]) writes() time.Time {
 	s.st.measured.Store(true)
 	began := s.st.writes.begin()
-	s.la.haltFor(&s.stageBase, began)
+	s.la.haltFor(&s.stageBase, false, began)
 	return began
 }
 
@@ -311,19 +311,7 @@ func (s *sinkStage[T]) end() error {
 
 func (s *sinkStage[T]) close() {
 	if s.w != nil {
-		closeWriter(s, s.w)
+		s.st.close(s.ctx, s.w)
 		s.w = nil
-	}
-}
-
-func closeWriter[T any](s *sinkStage[T], w Writer[T]) {
-	c, ok := w.(Closer)
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.la.run.graph.ackTimeout)
-	defer cancel()
-	if err := guard(ctx, c.Close); err != nil {
-		s.la.run.log.Warn("closing the sink failed", "stage", s.st.name, "error", err)
 	}
 }

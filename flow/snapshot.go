@@ -31,7 +31,7 @@ func (r *Running) Ready() error {
 	var errs []error
 	for _, s := range r.sources {
 		if err := s.ready(); err != nil {
-			errs = append(errs, fmt.Errorf("%w: graph %q, source %q: %w", ErrNotReady, r.graph.name, s.st.name, err))
+			errs = append(errs, fmt.Errorf("%w: graph %q, source %q: %w", ErrNotReady, r.graph.name, s.name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -316,13 +316,13 @@ const limiting = 0.5
 func (s *sourceRun) snapshot(ctx context.Context) SourceSnapshot {
 	s.mu.Lock()
 	sn := SourceSnapshot{
-		Name: s.st.name, MaxInFlight: s.node.maxInFlight, ReadAhead: s.pace.window,
+		Name: s.name, MaxInFlight: s.node.maxInFlight, ReadAhead: s.pace.window,
 		InFlight: s.node.maxInFlight - s.free, BytesFree: s.bytes,
 		Paused: s.paused, Lag: -1, Pending: -1,
 	}
 	sessions := append([]*session(nil), s.sessions...)
 	s.mu.Unlock()
-	sn.Read, sn.Settled = s.st.in.Load(), s.settled.Load()
+	sn.Read, sn.Settled = s.in.Load(), s.settled.Load()
 	sn.Acked, sn.Dropped = s.outcomes[Acked].Load(), s.outcomes[Dropped].Load()
 	sn.Dead, sn.Nacked = s.outcomes[Dead].Load(), s.outcomes[Nacked].Load()+s.outcomes[Failed].Load()
 	sn.Lost = s.lost.Load()

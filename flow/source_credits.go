@@ -13,9 +13,7 @@ import (
 // when a settlement has been committed. So a slow sink stops the reader, and these two numbers
 // bound the memory. Within them the pace bounds how far the source reads ahead.
 type sourceRun struct {
-	run    *Running
-	node   *node
-	st     *stageRun
+	*stageRun
 	signal chan struct{} // holds a token after credits or the pause may have changed
 
 	mu       sync.Mutex
@@ -36,7 +34,7 @@ type sourceRun struct {
 
 func newSourceRun(r *Running, n *node) *sourceRun {
 	s := &sourceRun{
-		run: r, node: n, st: r.stages[n], free: n.maxInFlight, bytes: n.maxBytes,
+		stageRun: r.stages[n], free: n.maxInFlight, bytes: n.maxBytes,
 		signal: make(chan struct{}, 1),
 	}
 	s.pace = newReadAhead(r, n)
@@ -221,7 +219,7 @@ func (s *sourceRun) nextLook() time.Time {
 // except the reader's own were waiting, and nothing settled in between. Only the reading goroutine
 // calls it.
 func (s *sourceRun) widen(own *lane) {
-	idle, settled := s.run.starves(own), s.settled.Load()
+	idle, settled := s.starves(own), s.settled.Load()
 	s.pace.at = time.Time{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +234,8 @@ func (s *sourceRun) widen(own *lane) {
 }
 
 // starves reports whether all edges are empty and all lanes except own wait for input.
-func (r *Running) starves(own *lane) bool {
+func (s *sourceRun) starves(own *lane) bool {
+	r := s.run
 	for _, e := range r.edges {
 		if e.fill() > 0 {
 			return false
@@ -245,7 +244,7 @@ func (r *Running) starves(own *lane) bool {
 	r.lanes.mu.Lock()
 	defer r.lanes.mu.Unlock()
 	for la := range r.lanes.alive {
-		if la != own && !la.idle.Load() {
+		if la != own && !la.isIdle() {
 			return false
 		}
 	}

@@ -50,8 +50,9 @@ func (in *intake[T]) next(buf []Message[T], room, bytes int) (chunk []Message[T]
 func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	la := newLane(s.run)
 	la.raw = true
+	var drain <-chan struct{}
 	if e.gives != nil {
-		la.drain = s.run.reading.Done()
+		drain = s.run.reading.Done()
 	}
 	in, err := openIntake(s, r, la)
 	if err != nil {
@@ -69,11 +70,11 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 		chunk, more, err := in.next(e.fresh(), room, bytes)
 		switch {
 		case len(chunk) == 0:
-		case e.gives != nil && s.run.reading.Err() != nil:
+		case drain != nil && s.run.reading.Err() != nil:
 			giveBack(la, chunk)
 			la.dirty.tell()
 		default:
-			e.send(la, chunk, true)
+			e.send(la, chunk, true, drain)
 			la.dirty.tell()
 		}
 		if !more || la.aborted {
@@ -204,15 +205,15 @@ func admit[T any](ses *session, la *lane, in *Intake[T]) []Message[T] {
 	}
 	ses.admit(sl, n, size)
 	s := ses.source
-	s.st.in.Add(uint64(n))
-	s.st.out.Add(uint64(n - len(in.bad)))
+	s.in.Add(uint64(n))
+	s.out.Add(uint64(n - len(in.bad)))
 	if len(in.bad) == 0 {
 		return in.msgs
 	}
 	good, at := in.msgs[:0], 0
 	for i, m := range in.msgs {
 		if at < len(in.bad) && in.bad[at].at == i {
-			failOutright(la, s.st, m, in.bad[at].err)
+			failOutright(la, s.stageRun, m, in.bad[at].err)
 			at++
 			continue
 		}

@@ -62,16 +62,15 @@ func (s *sourceRun) begin(reader any) *session {
 	ses.direct = !commits && s.run.graph.hooks.Committed == nil
 	ses.lease(reader)
 	if n := s.node; !commits && (n.Redelivers || n.DeadLetters) {
-		s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: Permanent(errNoCommitter)})
+		s.fail(Permanent(errNoCommitter))
 	}
 	ses.ctx, ses.cancel = context.WithCancel(context.WithoutCancel(s.run.hard))
 	s.mu.Lock()
 	s.sessions = append(s.sessions, ses)
 	s.mu.Unlock()
 	s.run.committers.Go(func() {
-		failed := func(err error) { s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: err}) }
-		if err := contained(ses.commitLoop, func() { failed(errGoexit) }); err != nil {
-			failed(err)
+		if err := contained(ses.commitLoop, func() { s.fail(errGoexit) }); err != nil {
+			s.fail(err)
 		}
 	})
 	return ses
@@ -163,7 +162,7 @@ func (ses *session) commitLoop() error {
 			if batch.n > 0 {
 				ses.source.uncommitted.Add(uint64(batch.n))
 				ses.source.run.log.Warn("commit gave up, the source keeps these entries",
-					"stage", ses.source.st.name, "entries", batch.n)
+					"stage", ses.source.name, "entries", batch.n)
 			}
 			return nil
 		}
@@ -264,17 +263,17 @@ func (ses *session) commit(b *settledBatch, tries int) bool {
 	if c, ok := ses.reader.(Committer); ok {
 		if err := guard(ses.ctx, func(ctx context.Context) error { return c.Commit(ctx, b.settled) }); err != nil {
 			if IsPermanent(err) {
-				s.run.fail(&StageError{Graph: s.run.graph.name, Stage: s.st.name, Err: err})
+				s.fail(err)
 			}
 			if tries == 0 || tries%10 == 9 {
 				s.run.log.Warn("commit failed, will try again",
-					"stage", s.st.name, "entries", b.n, "tries", tries+1, "error", err)
+					"stage", s.name, "entries", b.n, "tries", tries+1, "error", err)
 			}
 			return false
 		}
 	}
 	if hook := s.run.graph.hooks.Committed; hook != nil {
-		s.run.hook("Committed", func() { hook(s.st.name, b.settled) })
+		s.run.hook("Committed", func() { hook(s.name, b.settled) })
 	}
 	ses.account(b)
 	return true
@@ -294,7 +293,7 @@ func (ses *session) account(b *settledBatch) {
 	s.released.Add(uint64(b.unfault))
 	s.unbegun.Add(uint64(b.unbegun))
 	if n := b.by[Nacked]; n > 0 && !s.node.Redelivers && s.run.hard.Err() == nil {
-		stage, err := s.st.name, fmt.Errorf("%w: %s given back unfinished", ErrNotRedeliverable, entries(n))
+		stage, err := s.name, fmt.Errorf("%w: %s given back unfinished", ErrNotRedeliverable, entries(n))
 		if b.nacked != nil && b.nacked.Stage != "" {
 			stage, err = b.nacked.Stage, fmt.Errorf("%w: %w", err, b.nacked.Err)
 		}
@@ -315,13 +314,5 @@ func (ses *session) close() {
 		}
 	}
 	s.mu.Unlock()
-	c, ok := ses.reader.(Closer)
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ses.ctx), s.run.graph.ackTimeout)
-	defer cancel()
-	if err := guard(ctx, c.Close); err != nil {
-		s.run.log.Warn("closing the source failed", "stage", s.st.name, "error", err)
-	}
+	s.close(ses.ctx, ses.reader)
 }

@@ -4,30 +4,44 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // stageRun is the state that all lives and workers of a stage share during a run.
 type stageRun struct {
-	node     *node
-	name     string
-	policy   Policy
-	in       atomic.Uint64
-	out      atomic.Uint64
-	faults   atomic.Uint64
-	retries  atomic.Uint64
-	dropped  atomic.Uint64
-	nacked   atomic.Uint64
-	dead     atomic.Uint64
-	restarts atomic.Uint64
+	run    *Running
+	node   *node
+	name   string
+	policy Policy
+	stageCounts
 	measured atomic.Bool  // busy is valid
 	busy     atomic.Int64 // nanoseconds it worked in lanes that have ended, without writes
 	writes   waits        // of a sink, for its Writer
 	retrying waits        // waits of its goroutines for retries
 	tickets  tickets      // see Later
 	writing  atomic.Int64 // nanoseconds of the last Write of a sink that writes chunks
+}
+
+// stageCounts are the counters of a stage for snapshots.
+type stageCounts struct{ in, out, faults, retries, dropped, nacked, dead, restarts atomic.Uint64 }
+
+// fail stops the graph because the stage failed.
+func (st *stageRun) fail(err error) {
+	st.run.fail(&StageError{Graph: st.run.graph.name, Stage: st.name, Err: err})
+}
+
+// close closes a Reader or Writer, if it is a Closer.
+func (st *stageRun) close(ctx context.Context, endpoint any) {
+	c, ok := endpoint.(Closer)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.run.graph.ackTimeout)
+	defer cancel()
+	if err := guard(ctx, c.Close); err != nil {
+		st.run.log.Warn("closing the "+st.node.kind.String()+" failed", "stage", st.name, "error", err)
+	}
 }
 
 // stageBase is the common part of one life of any stage: its lane, its counters, its handler's
@@ -45,17 +59,7 @@ type stageBase struct {
 	busy   time.Duration // working
 	weight time.Duration // working, while the lane was sampling
 
-	holdMu  sync.Mutex // guards the fields below: any goroutine may end holds
-	holds   []*hold
-	spare   []*hold     // records to reuse
-	joined  []lease     // joins made in the current call
-	ended   []ending    // holds ended in the current call
-	over    bool        // the life of the stage has ended
-	touched atomic.Bool // joined or ended is not empty
-
-	// Reused slices, owned by the lane's goroutine.
-	wasJoined []lease
-	wasEnded  []ending
+	holding
 }
 
 // stageContext is the context of handlers. Hold and Join find the stage in it.
@@ -187,14 +191,14 @@ func (s *stageBase) endNow(e ending, dirty *dirtySessions) (stopped bool) {
 		e.lease.release(Acked, nil, dirty)
 		return false
 	}
-	return s.la.run.giveUp(s.st, e.lease, e.fault, dirty)
+	return s.st.giveUp(e.lease, e.fault, dirty)
 }
 
 // giveUp settles a share after its handler gave up the message outside a call. A verdict or a
 // Permanent error decides; with any other error the entry goes back. It reports whether the graph
 // stops because of it.
-func (r *Running) giveUp(st *stageRun, l lease, f *Fault, dirty *dirtySessions) (stopped bool) {
-	f.Graph, f.Stage = r.graph.name, st.name
+func (st *stageRun) giveUp(l lease, f *Fault, dirty *dirtySessions) (stopped bool) {
+	f.Graph, f.Stage = st.run.graph.name, st.name
 	if verdictIs(f.Err, ActDrop) {
 		st.dropped.Add(1)
 		l.release(Dropped, f, dirty)
@@ -205,8 +209,8 @@ func (r *Running) giveUp(st *stageRun, l lease, f *Fault, dirty *dirtySessions) 
 		d = Decision{Do: ActStop}
 		cannot = ErrNotRedeliverable
 	}
-	r.tellFault(st, f, d)
-	return r.carryOut(st, l, f, d, cannot, dirty)
+	st.tellFault(f, d)
+	return st.carryOut(l, f, d, cannot, dirty)
 }
 
 // A handler that always fails is not called repeatedly without a pause, even if the policy demands
@@ -239,31 +243,29 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	if d.Do == ActRetry && tries >= quickRetries {
 		d.After = max(d.After, retryFloor)
 	}
-	la.run.tellFault(s.st, f, d)
+	s.st.tellFault(f, d)
 	if d.Do == ActRetry {
 		s.st.retries.Add(1)
 		return true, d.After
 	}
-	if la.run.carryOut(s.st, l, f, d, cannot, &la.dirty) {
+	if s.st.carryOut(l, f, d, cannot, &la.dirty) {
 		la.aborted = true
 	}
 	return false, 0
 }
 
 // tellFault adds a fault to the counters, calls the hook and logs it.
-func (r *Running) tellFault(st *stageRun, f *Fault, d Decision) {
+func (st *stageRun) tellFault(f *Fault, d Decision) {
 	st.faults.Add(1)
-	if hook := r.graph.hooks.Faulted; hook != nil {
-		r.hook("Faulted", func() { hook(f, d) })
+	if hook := st.run.graph.hooks.Faulted; hook != nil {
+		st.run.hook("Faulted", func() { hook(f, d) })
 	}
-	r.logFault(f, d)
+	st.run.logFault(f, d)
 }
 
 // carryOut settles a share according to a decision other than to retry. It reports whether the
 // graph stops because of it.
-func (r *Running) carryOut(
-	st *stageRun, l lease, f *Fault, d Decision, cannot error, dirty *dirtySessions,
-) (stopped bool) {
+func (st *stageRun) carryOut(l lease, f *Fault, d Decision, cannot error, dirty *dirtySessions) (stopped bool) {
 	switch d.Do {
 	case ActNack:
 		st.nacked.Add(1)
@@ -281,7 +283,7 @@ func (r *Running) carryOut(
 		if cannot != nil {
 			err = fmt.Errorf("%w: %w", cannot, err)
 		}
-		r.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: f.Meta.ID, Err: err})
+		st.run.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: f.Meta.ID, Err: err})
 		return true
 	}
 	return false

@@ -23,7 +23,7 @@ func Task(name string, f func(ctx context.Context, stop <-chan struct{}) error, 
 	n.needs(f != nil, "f")
 	return Branch{node: n, link: func(b *builder) {
 		r := b.run
-		s := &stageBase{over: true} // it has no messages to hold
+		s := &stageBase{holding: holding{over: true}} // it has no messages to hold
 		s.init(newLane(r), r.stages[n])
 		b.run.islands = append(r.islands, &island{
 			nodes: []*node{n},

@@ -27,7 +27,6 @@ var (
 // process dies, the entry is delivered again.
 type Ticket struct {
 	stage *stageRun
-	run   *Running
 	lease lease
 	meta  Meta
 	timer *time.Timer
@@ -69,13 +68,13 @@ func (t *Ticket) giveUp(err error) error {
 	if can, _ := feasible(d, f, t.lease); can.Do != d.Do {
 		return fmt.Errorf("flow: ticket of entry %s: %w", t.meta.ID, ErrNotRedeliverable)
 	}
-	return t.settle(errTicketCalled, func(n *dirtySessions) { t.run.giveUp(t.stage, t.lease, f, n) })
+	return t.settle(errTicketCalled, func(n *dirtySessions) { t.stage.giveUp(t.lease, f, n) })
 }
 
 // expire settles a ticket when its time is over.
 func (t *Ticket) expire(within time.Duration) {
 	f := &Fault{Err: fmt.Errorf("flow: ticket: %w (%v)", errTicketExpired, within), Meta: t.meta, Tries: 1}
-	_ = t.settle(errTicketExpired, func(n *dirtySessions) { t.run.giveUp(t.stage, t.lease, f, n) })
+	_ = t.settle(errTicketExpired, func(n *dirtySessions) { t.stage.giveUp(t.lease, f, n) })
 }
 
 // settle settles the ticket with release, unless it is already settled. The ticket stays open until
@@ -168,7 +167,7 @@ func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration)
 	if !l.none() && !l.share(1) {
 		l = lease{}
 	}
-	t := &Ticket{stage: s.st, run: s.la.run, lease: l, meta: meta, done: make(chan struct{})}
+	t := &Ticket{stage: s.st, lease: l, meta: meta, done: make(chan struct{})}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.over {

@@ -110,12 +110,13 @@ func (e *watchedEnd) pass(dirty *dirtySessions) {
 // queued. One goroutine for each watcher takes the queue, notifies the watcher, and releases the
 // entries. It lives only while the queue has ends, so no goroutine is idle between bursts.
 type watches struct {
+	run    *Running
 	mu     sync.Mutex // guards the fields below; never held during a call
 	queues map[*Watcher]*watchQueue
 	over   bool // watchers are no longer told
 	ctx    context.Context
 	cancel context.CancelFunc
-	group  run.Group
+	tells  run.Group
 }
 
 type watchQueue struct {
@@ -124,7 +125,7 @@ type watchQueue struct {
 }
 
 // settled queues the end of a watched lease.
-func (ws *watches) settled(r *Running, e watchedEnd, dirty *dirtySessions) {
+func (ws *watches) settled(e watchedEnd, dirty *dirtySessions) {
 	ws.mu.Lock()
 	if ws.over {
 		ws.mu.Unlock()
@@ -133,7 +134,7 @@ func (ws *watches) settled(r *Running, e watchedEnd, dirty *dirtySessions) {
 	}
 	if ws.queues == nil {
 		ws.queues = make(map[*Watcher]*watchQueue)
-		ws.ctx, ws.cancel = context.WithCancel(context.WithoutCancel(r.hard))
+		ws.ctx, ws.cancel = context.WithCancel(context.WithoutCancel(ws.run.hard))
 	}
 	by := e.lease.slab.watch.by
 	q := ws.queues[by]
@@ -144,17 +145,17 @@ func (ws *watches) settled(r *Running, e watchedEnd, dirty *dirtySessions) {
 	q.waiting = append(q.waiting, e)
 	if !q.running {
 		q.running = true
-		ws.group.Go(func() { r.tellWatcher(by, q) })
+		ws.tells.Go(func() { ws.tell(by, q) })
 	}
 	ws.mu.Unlock()
 }
 
-// tellWatcher passes the queued ends to one watcher, until the queue is empty.
-func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
+// tell passes the queued ends to one watcher, until the queue is empty.
+func (ws *watches) tell(by *Watcher, q *watchQueue) {
 	var batch []watchedEnd
 	var ends []End
 	for tries := 0; ; {
-		r.watches.mu.Lock()
+		ws.mu.Lock()
 		for _, e := range q.waiting {
 			batch = append(batch, e)
 			ends = append(ends, End{Tag: e.lease.slab.watch.tag, Outcome: e.told.outcome, Fault: e.told.fault})
@@ -162,11 +163,11 @@ func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 		clear(q.waiting)
 		q.waiting = q.waiting[:0]
 		q.running = len(batch) > 0
-		r.watches.mu.Unlock()
+		ws.mu.Unlock()
 		if len(batch) == 0 {
 			return
 		}
-		if !r.told(by, ends, tries) {
+		if !ws.told(by, ends, tries) {
 			tries++
 			continue
 		}
@@ -183,8 +184,8 @@ func (r *Running) tellWatcher(by *Watcher, q *watchQueue) {
 }
 
 // told notifies a watcher. If that failed and must be retried, it waits and then reports false.
-func (r *Running) told(by *Watcher, ends []End, tries int) bool {
-	ctx := r.watches.ctx
+func (ws *watches) told(by *Watcher, ends []End, tries int) bool {
+	r, ctx := ws.run, ws.ctx
 	var err error
 	if gone := contained(func() error {
 		err = guard(ctx, func(ctx context.Context) error { return by.ended(ctx, ends) })
@@ -224,9 +225,9 @@ func (ws *watches) finish(d time.Duration) {
 	if !begun {
 		return
 	}
-	if !ws.group.WaitFor(d) {
+	if !ws.tells.WaitFor(d) {
 		ws.cancel()
-		ws.group.WaitFor(d)
+		ws.tells.WaitFor(d)
 	}
 	ws.cancel()
 }
