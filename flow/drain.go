@@ -262,32 +262,3 @@ func (r *Running) sweep() {
 	}
 	n.tell()
 }
-
-// giveBack gives up a share of an entry that no handler has begun: see Settlement.Unbegun.
-func (l lease) giveBack(dirty *dirtySessions) {
-	if l.none() {
-		return
-	}
-	if join := (lease{slab: l.slab, at: l.at}).join(); l.of > 0 && join != nil && int(l.of) <= len(join.members) {
-		join.worsenMember(int(l.of)-1, ended{outcome: Nacked, unbegun: true})
-	} else {
-		l.slab.notBegun(l)
-	}
-	if l.cell().more.Add(-1) == settled {
-		l.settle(dirty)
-	}
-}
-
-// notBegun makes the lease Nacked and not begun, unless its outcome is already worse.
-func (s *slab) notBegun(l lease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := l.cell()
-	if Outcome(c.worst.Load()) >= Nacked {
-		return
-	}
-	c.raise(Nacked)
-	n := s.notes[l.at]
-	n.fault, n.unbegun = nil, true
-	s.setNote(l, n)
-}

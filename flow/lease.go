@@ -56,8 +56,8 @@ type slab struct {
 	left    int       // leases not collected yet; owned by the committer
 	scanned int       // cells before it are collected; owned by the committer
 
-	mu    sync.Mutex // guards notes
-	notes map[int32]note
+	mu   sync.Mutex      // guards ends
+	ends map[int32]ended // of the leases with a fault, and of those that no handler began
 }
 
 // ended is how a share ended.
@@ -67,18 +67,12 @@ type ended struct {
 	unbegun bool // Nacked before a handler began it
 }
 
-// worst returns the worse of two ends, or the first if they are equal.
+// worst returns the worse of two ends. Of equal outcomes it returns the first with a fault.
 func worst(a, b ended) ended {
-	if b.outcome > a.outcome || b.outcome == a.outcome && a.unbegun {
+	if b.outcome > a.outcome || b.outcome == a.outcome && (a.unbegun || a.fault == nil && !b.unbegun) {
 		return b
 	}
 	return a
-}
-
-// note is the additional data of a settlement. Few settlements have one.
-type note struct {
-	fault   *Fault // of the worst outcome
-	unbegun bool   // given back before a handler began it
 }
 
 func newSlab(n int, from *session) *slab {
@@ -107,24 +101,25 @@ func (l lease) share(n int32) bool {
 // release gives up one share with an outcome. The caller must own the share. The sources that have
 // something to commit as a result are added to dirty.
 func (l lease) release(o Outcome, f *Fault, dirty *dirtySessions) {
+	l.end(ended{outcome: o, fault: f}, dirty)
+}
+
+// giveBack gives up a share of an entry that no handler has begun: see Settlement.Unbegun.
+func (l lease) giveBack(dirty *dirtySessions) {
+	l.end(ended{outcome: Nacked, unbegun: true}, dirty)
+}
+
+// end gives up one share with the given end.
+func (l lease) end(how ended, dirty *dirtySessions) {
 	if l.none() {
 		return
 	}
-	if o != Acked {
-		l.worsen(o, f)
+	if how.outcome != Acked {
+		l.worsen(how)
 	}
 	if l.cell().more.Add(-1) == settled {
 		l.settle(dirty)
 	}
-}
-
-// end gives up a share with the given end, by release or giveBack.
-func (l lease) end(how ended, dirty *dirtySessions) {
-	if how.unbegun && how.outcome == Nacked {
-		l.giveBack(dirty)
-		return
-	}
-	l.release(how.outcome, how.fault, dirty)
 }
 
 // settle passes the outcome on after all shares are released.
@@ -135,9 +130,8 @@ func (l lease) settle(dirty *dirtySessions) {
 		return
 	}
 	s.mu.Lock()
-	n, each := s.notes[l.at], s.each
+	end, each := s.end(int(l.at)), s.each
 	s.mu.Unlock()
-	end := ended{Outcome(l.cell().worst.Load()), n.fault, n.unbegun}
 	if s.watch != nil {
 		s.watch.run.watches.settled(watchedEnd{l, end, worst(end, l.worstMember())}, dirty)
 		return
@@ -217,48 +211,46 @@ func (l lease) worstMember() (end ended) {
 	return end
 }
 
-// worsen raises the worst outcome to o and keeps its fault. Among equal outcomes it keeps the first
-// fault.
-func (l lease) worsen(o Outcome, f *Fault) {
+// worsen makes the end of the lease, or of the member that the share concerns, the worse of its end
+// and how.
+func (l lease) worsen(how ended) {
 	if l.of > 0 {
 		if s := (lease{slab: l.slab, at: l.at}).join(); s != nil && int(l.of) <= len(s.members) {
-			s.worsenMember(int(l.of)-1, ended{outcome: o, fault: f})
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.each == nil {
+				s.each = make([]ended, len(s.members))
+			}
+			s.each[l.of-1] = worst(s.each[l.of-1], how)
 			return
 		}
 	}
 	l.slab.mu.Lock()
 	defer l.slab.mu.Unlock()
-	c := l.cell()
-	was, n := Outcome(c.worst.Load()), l.slab.notes[l.at]
-	if n.unbegun && o >= Nacked { // another share was begun
-		n.unbegun = false
-		l.slab.setNote(l, n)
+	l.slab.worsen(int(l.at), how)
+}
+
+// end returns the end of a lease so far. The caller holds mu.
+func (s *slab) end(at int) (end ended) {
+	if s.ends != nil {
+		end = s.ends[int32(at)]
 	}
-	if was > o || was == o && (f == nil || n.fault != nil) {
+	end.outcome = Outcome(s.cells[at].worst.Load())
+	return end
+}
+
+// worsen makes the end of a lease the worse of its end and how. The caller holds mu.
+func (s *slab) worsen(at int, how ended) {
+	was := s.end(at)
+	now := worst(was, how)
+	s.cells[at].raise(now.outcome)
+	if now.fault == was.fault && now.unbegun == was.unbegun {
 		return
 	}
-	c.raise(o)
-	if n.fault != f {
-		n.fault = f
-		l.slab.setNote(l, n)
+	if s.ends == nil {
+		s.ends = make(map[int32]ended)
 	}
-}
-
-// worsenMember is the same for one member of a join.
-func (s *slab) worsenMember(i int, end ended) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.each == nil {
-		s.each = make([]ended, len(s.members))
-	}
-	s.each[i] = worst(s.each[i], end)
-}
-
-func (s *slab) setNote(l lease, n note) {
-	if s.notes == nil {
-		s.notes = make(map[int32]note)
-	}
-	s.notes[l.at] = n
+	s.ends[int32(at)] = now
 }
 
 // settledBatch is the set of settlements that a committer has collected but not committed: their
@@ -291,11 +283,7 @@ func (s *slab) collect(h *settledBatch, all bool) {
 		case have < settled:
 		case have == settled || all:
 			if have > settled && Outcome(c.worst.Load()) < Nacked {
-				c.raise(Nacked)
-				if n, ok := s.notes[int32(i)]; ok {
-					n.fault, n.unbegun = nil, false
-					s.notes[int32(i)] = n
-				}
+				s.worsen(i, ended{outcome: Nacked})
 			}
 			if !prefix {
 				c.more.Store(collected)
@@ -313,11 +301,8 @@ func (s *slab) collect(h *settledBatch, all bool) {
 // take collects one lease.
 func (s *slab) take(i int, h *settledBatch) {
 	s.left--
-	var n note
-	if s.notes != nil {
-		n = s.notes[int32(i)]
-	}
-	o := Outcome(s.cells[i].worst.Load())
+	n := s.end(i)
+	o := n.outcome
 	h.n++
 	h.by[o]++
 	if o == Nacked && n.fault == nil {
