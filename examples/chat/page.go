@@ -26,9 +26,7 @@ func newSite(rdb redis.UniversalClient, log *slog.Logger) site {
 		Authenticate: people.authenticate,
 		Authorize:    people.authorize,
 		Presence:     true,
-		MaxMessage:   16 << 10,
-		Rate:         20,
-		MaxRooms:     20,
+		Limits:       ws.Limits{MaxMessage: 16 << 10, Rate: 20, MaxRooms: 20},
 		Log:          log,
 	})}
 	page, err := fs.Sub(files, "page")

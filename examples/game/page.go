@@ -23,14 +23,13 @@ var files embed.FS
 // newHub returns the hub of the players' sockets. There are no users: each session is a player.
 func newHub(rdb redis.UniversalClient, log *slog.Logger) *ws.Hub {
 	return ws.NewHub(rdb, hub, ws.HubConfig{
-		Authorize:    mayPlay,
-		Presence:     true,
-		MaxRooms:     1,
-		MaxMessage:   4 << 10,
-		Queue:        64,
-		Slow:         ws.DropOldest, // late snapshots are worthless
-		DedupeWindow: -1,            // likewise: messages are not repeated
-		Log:          log,
+		Authorize: mayPlay,
+		Presence:  true,
+		Limits:    ws.Limits{MaxRooms: 1, MaxMessage: 4 << 10},
+		Queue:     64,
+		Slow:      ws.DropOldest,               // late snapshots are worthless
+		Tuning:    ws.Tuning{DedupeWindow: -1}, // likewise: messages are not repeated
+		Log:       log,
 	})
 }
 

@@ -43,9 +43,7 @@ func Subscribe[T any](
 	cfg SubscribeConfig,
 	opts ...flow.StageOption,
 ) flow.Source[T] {
-	if err := slot.CheckTopic("Subscribe", topic); err != nil {
-		opts = append(opts, flow.InvalidError(err))
-	}
+	opts = append(opts, flow.InvalidError(slot.CheckTopic("Subscribe", topic)))
 	format := eventFormat[T]{typ, redisio.DefaultCodec[T]()}
 	var all flow.Source[occurrence[T]]
 	if cfg.Group != "" {

@@ -199,12 +199,8 @@ func (c Config) validate() error {
 	m := redisio.MistakesOf("sse.Config")
 	m.If(c.Key == "" && c.Feed == nil, "Key", "is empty", "name the stream, or set Feed")
 	m.If(c.Key != "" && c.Feed != nil, "Feed", "is set together with Key", "choose one")
-	m.If(
-		c.Overflow < OverflowPause || c.Overflow > OverflowClose,
-		"Overflow",
-		fmt.Sprintf("is %d", c.Overflow),
-		"choose one of the Overflow constants",
-	)
+	m.Is(c.Overflow < OverflowPause || c.Overflow > OverflowClose, "Overflow", int(c.Overflow),
+		"choose one of the Overflow constants")
 	m.If(
 		c.From != "" && c.From != "0",
 		"From",
@@ -217,7 +213,7 @@ func (c Config) validate() error {
 	m.Negative("WriteTimeout", int64(c.WriteTimeout), "leave it 0 for 10 seconds")
 	m.Negative("MaxClients", int64(c.MaxClients), "leave it 0 for 10,000 clients")
 	m.Negative("MaxStreams", int64(c.MaxStreams), "leave it 0 for 64 streams")
-	cors.CheckOrigins(c.Origins, c.Credentials, m.Add)
+	cors.CheckOrigins(m, c.Origins, c.Credentials)
 	return m.Err()
 }
 

@@ -44,38 +44,37 @@ func (b *binder) paths() (names []string) {
 }
 
 // binderOf inspects the struct type once. It reports all mistakes in its tags.
-func binderOf[Q any]() (*binder, error) {
+func binderOf[Q any](m *redisio.Mistakes) *binder {
 	b := &binder{}
 	t := reflect.TypeFor[Q]()
 	if t.Kind() != reflect.Struct {
-		return b, &redisio.ConfigError{Type: "Route", Field: "Q", Problem: "is " + t.String() + ", no struct",
-			Fix: "wrap it in a struct, or use HTTP"}
+		m.Add("Q", "is "+t.String()+", no struct", "wrap it in a struct, or use HTTP")
+		return b
 	}
-	var errs []error
 	for _, sf := range reflect.VisibleFields(t) {
-		f, tagged, err := fieldOf(t, sf)
-		if err != nil {
-			errs = append(errs, err)
-		} else if tagged {
+		if f, ok := fieldOf(t, sf, m); ok {
 			b.fields = append(b.fields, f)
 		}
 	}
-	return b, errors.Join(errs...)
+	return b
 }
 
 var sources = []string{"path", "query", "header", "identity"}
 
-func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool, err error) {
-	bad := func(problem, fix string) error {
-		return &redisio.ConfigError{Type: "Route", Field: t.String() + "." + sf.Name, Problem: problem, Fix: fix}
+// fieldOf returns a tagged field. ok is false if it has no tag, or a mistake.
+func fieldOf(t reflect.Type, sf reflect.StructField, m *redisio.Mistakes) (f boundField, ok bool) {
+	bad := func(problem, fix string) (boundField, bool) {
+		m.Add(t.String()+"."+sf.Name, problem, fix)
+		return f, false
 	}
+	tagged := false
 	for _, from := range sources {
 		tag, has := sf.Tag.Lookup(from)
 		if !has {
 			continue
 		}
 		if tagged {
-			return f, true, bad("has the tags "+f.from+" and "+from, "choose one")
+			return bad("has the tags "+f.from+" and "+from, "choose one")
 		}
 		name, opts, _ := strings.Cut(tag, ",")
 		f = boundField{index: sf.Index, from: from, name: name, required: opts == "required"}
@@ -84,15 +83,15 @@ func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool,
 		case from == "identity":
 			f.name = "identity"
 		case name == "":
-			return f, true, bad("has an empty tag "+from, "name the value, such as "+from+`:"limit"`)
+			return bad("has an empty tag "+from, "name the value, such as "+from+`:"limit"`)
 		case opts != "" && opts != "required":
-			return f, true, bad("has the unknown option "+quoted(opts), `the only option is "required"`)
+			return bad("has the unknown option "+quoted(opts), `the only option is "required"`)
 		case from == "header":
 			f.name = http.CanonicalHeaderKey(name)
 		}
 	}
 	if !tagged {
-		return f, false, nil
+		return f, false
 	}
 	inner := sf.Type
 	if inner.Kind() == reflect.Slice && (f.from == "query" || f.from == "header") {
@@ -102,21 +101,21 @@ func fieldOf(t reflect.Type, sf reflect.StructField) (f boundField, tagged bool,
 	name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
 	switch {
 	case !sf.IsExported():
-		return f, true, bad("is not exported", "begin its name with a capital letter")
+		return bad("is not exported", "begin its name with a capital letter")
 	case name == "-":
-		return f, true, bad(`has the tag json:"-"`, "give it a JSON name: the service receives JSON")
+		return bad(`has the tag json:"-"`, "give it a JSON name: the service receives JSON")
 	case f.set == nil:
-		return f, true, bad("is "+sf.Type.String(), "use a string, a number, a bool or a type with UnmarshalText")
+		return bad("is "+sf.Type.String(), "use a string, a number, a bool or a type with UnmarshalText")
 	case throughPointer(t, sf.Index):
-		return f, true, bad("is in an embedded pointer", "embed the struct itself")
+		return bad("is in an embedded pointer", "embed the struct itself")
 	}
 	if text, has := sf.Tag.Lookup("default"); has {
 		f.fallback = []string{text}
 		if err := f.put(reflect.New(t).Elem(), f.fallback); err != nil {
-			return f, true, bad("has the default "+quoted(text)+", which is invalid", "write one that fits its type")
+			return bad("has the default "+quoted(text)+", which is invalid", "write one that fits its type")
 		}
 	}
-	return f, true, nil
+	return f, true
 }
 
 func isText(t reflect.Type) bool {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,25 +52,19 @@ type CORSHandler struct {
 // Serve refuses cross-origin requests that change something, unless TrustedOrigins names the origin
 // too. SSE has its own Origins and does not need CORS.
 func CORS(h http.Handler, cfg CORSConfig) *CORSHandler {
-	c := &CORSHandler{next: h, cors: policyOf(cfg), err: cfg.validate()}
-	if h == nil {
-		c.err = errors.Join(c.err, &redisio.ConfigError{Type: "CORS", Field: "h", Problem: "is nil",
-			Fix: "pass a handler, such as a mux"})
-	}
-	return c
+	m := redisio.MistakesOf("CORS")
+	m.Join(cfg.validate())
+	m.If(h == nil, "h", "is nil", "pass a handler, such as a mux")
+	return &CORSHandler{next: h, cors: policyOf(cfg), err: m.Err()}
 }
 
 func (c CORSConfig) validate() error {
 	m := redisio.MistakesOf("CORSConfig")
-	if len(c.Origins) == 0 {
-		m.Add("Origins", "is empty", `name origins like https://app.example.com, or "*"`)
-	}
-	cors.CheckOrigins(c.Origins, c.Credentials, m.Add)
+	m.If(len(c.Origins) == 0, "Origins", "is empty", `name origins like https://app.example.com, or "*"`)
+	cors.CheckOrigins(m, c.Origins, c.Credentials)
 	for field, names := range map[string][]string{"Methods": c.Methods, "Headers": c.Headers, "Expose": c.Expose} {
 		for _, n := range names {
-			if !validName(n) {
-				m.Add(field, "has "+quoted(n), "write names alone, one per element")
-			}
+			m.If(!validName(n), field, "has "+quoted(n), "write names alone, one per element")
 		}
 	}
 	m.Negative("MaxAge", int64(c.MaxAge), "leave it 0 for 10 minutes")

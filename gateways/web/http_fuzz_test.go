@@ -11,6 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/plan"
 	"github.com/streamerson/streamerson-go/gateways/internal/problem"
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // FuzzHTTPRequest checks what requests are made of HTTP requests: unless it is refused, the body is
@@ -22,8 +23,9 @@ func FuzzHTTPRequest(f *testing.F) {
 	f.Add("é", "%ff=%zz;", `{"\u0069d":1,"a":[[]]}`)
 	e := HTTP(&gateways.Client{}, "fuzz")
 	p := plan.Of[[]byte, gateways.CallOption]("fuzz", nil)
-	typed, err := binderOf[fuzzed]()
-	if err != nil {
+	m := redisio.MistakesOf("Route")
+	typed := binderOf[fuzzed](m)
+	if err := m.Err(); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, id, query, body string) {

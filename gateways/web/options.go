@@ -8,6 +8,7 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/internal/wire"
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // Option is an option of HTTP and Route. Each CallOption is one too. Timeout limits the wait
@@ -116,40 +117,32 @@ func Log(log *slog.Logger) Option {
 	})
 }
 
-func (c *endpointConfig) validate(bad func(field, problem, fix string)) {
-	if c.maxBody < 1 {
-		bad("MaxBody", "is less than a byte", "leave it out for 1 MiB")
-	}
+func (c *endpointConfig) validate(m *redisio.Mistakes) {
+	m.If(c.maxBody < 1, "MaxBody", "is less than a byte", "leave it out for 1 MiB")
 	for i, t := range c.accept {
 		c.accept[i] = strings.ToLower(t)
-		if strings.Count(t, "/") != 1 || strings.ContainsAny(t, "; *") {
-			bad("Accept", "has "+quoted(t), `name types without parameters, such as "text/plain"`)
-		}
+		m.If(strings.Count(t, "/") != 1 || strings.ContainsAny(t, "; *"), "Accept", "has "+quoted(t),
+			`name types without parameters, such as "text/plain"`)
 	}
 	switch {
 	case c.accept == nil && !c.raw:
 		c.accept = []string{jsonType}
 	case c.accept != nil && len(c.accept) == 0:
-		bad("Accept", "is empty", "leave it out for application/json")
+		m.Add("Accept", "is empty", "leave it out for application/json")
 	}
 	for _, f := range c.forward {
 		switch {
 		case !validName(f.name):
-			bad("ForwardHeaders", "has "+quoted(f.name)+", an invalid header name", "name headers, such as X-Tenant")
+			m.Add("ForwardHeaders", "has "+quoted(f.name)+", an invalid header name", "name headers, such as X-Tenant")
 		case hopByHop[f.canonical]:
-			bad("ForwardHeaders", "has "+f.canonical+", a hop-by-hop header", "leave it out")
+			m.Add("ForwardHeaders", "has "+f.canonical+", a hop-by-hop header", "leave it out")
 		case ours(f.name):
-			bad(
-				"ForwardHeaders",
-				"has "+f.canonical+", which the gateway sets",
-				"leave it out; callers can't set it",
-			)
+			m.Add("ForwardHeaders", "has "+f.canonical+", which the gateway sets", "leave it out; callers can't set it")
 		}
 	}
 	for n := range c.pass {
-		if hopByHop[n] || n == "Content-Length" || n == "Content-Type" {
-			bad("PassHeaders", "has "+n+", which the gateway sets", "leave it out")
-		}
+		m.If(hopByHop[n] || n == "Content-Length" || n == "Content-Type", "PassHeaders",
+			"has "+n+", which the gateway sets", "leave it out")
 	}
 }
 

@@ -75,12 +75,10 @@ func HTTP(c *gateways.Client, typ string, opts ...Option) *Endpoint {
 // Everything else is as described at HTTP.
 func Route[Q any](c *gateways.Client, typ string, opts ...Option) *Endpoint {
 	e, p := newEndpoint[Q]("Route", c, typ, opts)
-	b, err := binderOf[Q]()
-	e.mistake(err)
-	if e.cfg.raw {
-		e.mistake(&redisio.ConfigError{Type: "Route", Field: "RawBody", Problem: "is set, but Route binds the body",
-			Fix: "use HTTP for handlers that get the bytes"})
-	}
+	m := redisio.MistakesOf("Route")
+	b := binderOf[Q](m)
+	m.If(e.cfg.raw, "RawBody", "is set, but Route binds the body", "use HTTP for handlers that get the bytes")
+	e.err = errors.Join(e.err, m.Err())
 	e.needs = b.paths()
 	e.request = func(in *incoming) (gateways.Request, error) {
 		q, err := bind[Q](b, in)
@@ -120,26 +118,18 @@ func newEndpoint[Q any](kind string, c *gateways.Client, typ string, opts []Opti
 			o(&e.cfg)
 		}
 	}
-	bad := func(field, problem, fix string) {
-		e.mistake(&redisio.ConfigError{Type: kind, Field: field, Problem: problem, Fix: fix})
-	}
-	if c == nil {
-		bad("client", "is nil", "pass one, see NewClient")
-	} else {
-		e.mistake(c.Validate())
-	}
-	if typ == "" {
-		bad("typ", "is empty", "name the type of request that a service handles")
-	}
-	e.cfg.validate(bad)
 	p := plan.Of[Q](typ, e.cfg.call)
-	if p.Timeout < 0 {
-		bad("Timeout", "is negative", "leave it out for the client's")
+	m := redisio.MistakesOf(kind)
+	m.If(c == nil, "client", "is nil", "pass one, see NewClient")
+	if c != nil {
+		m.Join(c.Validate())
 	}
+	m.Empty("typ", typ, "name the type of request that a service handles")
+	m.Negative("Timeout", int64(p.Timeout), "leave it out for the client's")
+	e.cfg.validate(m)
+	e.err = m.Err()
 	return e, p
 }
-
-func (e *Endpoint) mistake(err error) { e.err = errors.Join(e.err, err) }
 
 // Validate reports all mistakes in the route's configuration. An Endpoint with mistakes answers
 // with 500.

@@ -90,7 +90,8 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	return c
 }
 
-func (c ServerConfig) validate() error {
+// validate adds the trusted origins to origins.
+func (c ServerConfig) validate(origins *http.CrossOriginProtection) error {
 	m := redisio.MistakesOf("ServerConfig")
 	m.Negative("HeaderTimeout", int64(c.HeaderTimeout), "leave it 0 for 5 seconds")
 	m.Negative("BodyTimeout", int64(c.BodyTimeout), "leave it 0 for 30 seconds")
@@ -101,6 +102,10 @@ func (c ServerConfig) validate() error {
 	m.Negative("BodyMemory", int64(c.BodyMemory), "leave it 0 for 64 MiB")
 	m.Negative("LameDuck", int64(c.LameDuck), "leave it 0 to stop at once")
 	m.Negative("StopTimeout", int64(c.StopTimeout), "leave it 0 for 10 seconds")
+	for _, o := range c.TrustedOrigins {
+		m.If(origins.AddTrustedOrigin(o) != nil, "TrustedOrigins", "has "+quoted(o),
+			"write origins like https://app.example.com")
+	}
 	return m.Err()
 }
 
@@ -118,17 +123,7 @@ func (c ServerConfig) validate() error {
 func Serve(ctx context.Context, l net.Listener, h http.Handler, cfg ServerConfig) error {
 	cfg = cfg.withDefaults()
 	origins := http.NewCrossOriginProtection()
-	err := cfg.validate()
-	for _, o := range cfg.TrustedOrigins {
-		if wrong := origins.AddTrustedOrigin(o); wrong != nil {
-			err = errors.Join(
-				err,
-				&redisio.ConfigError{Type: "ServerConfig", Field: "TrustedOrigins", Problem: "has " + quoted(o),
-					Fix: "write origins like https://app.example.com"},
-			)
-		}
-	}
-	if err != nil {
+	if err := cfg.validate(origins); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	s := &server{cfg: cfg, conns: make(map[net.Conn]*connection)}

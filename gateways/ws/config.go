@@ -42,26 +42,35 @@ type HubConfig struct {
 	// path.Match). Their pages may open sockets. Pages of the hub's own host are always allowed;
 	// all others are refused with 403. Defaults to none.
 	Origins []string
-
 	// Calls is the client that carries out the calls of sockets. CallTypes lists the types of
 	// requests they may call. Both default to none.
 	Calls     *gateways.Client
 	CallTypes []string
-	// MaxCalls is the largest number of calls in flight on one socket. Defaults to 16.
-	MaxCalls int
-
 	// Presence sends the events Connected, Joined, Left and Disconnected to the workers. Defaults
 	// to false.
 	Presence bool
-
 	// Queue is how many messages may wait for one socket. Defaults to 256. Messages are encoded
 	// once and shared by all sockets. Slow is what happens beyond Queue. Defaults to Pause.
 	Queue int
 	Slow  Slow
-	// Recent is how many of the newest messages are kept in memory for reconnecting sockets.
-	// Defaults to 1024, at most 4 MiB. Negative disables it.
-	Recent int
+	// Secrets sign the sessions and must be the same in all processes. The first one signs and all
+	// are accepted, so that they can be rotated. Each needs 32 bytes or more. By default the
+	// processes create a secret and share it in Redis. If it is lost there, the running processes
+	// restore it within a second or two.
+	Secrets []string
+	// Wait is how long to retry at the start while Redis is not reachable. Defaults to 0, which
+	// means one attempt.
+	Wait time.Duration
+	// Log receives the hub's log records. Defaults to the warnings and errors of slog.Default, see
+	// flow.Logger.
+	Log *slog.Logger
 
+	Limits
+	Tuning
+}
+
+// Limits are the part of a HubConfig that limits what clients may send.
+type Limits struct {
 	// MaxMessage is the largest size of a frame in bytes. A larger frame closes its socket with
 	// code 1009. Defaults to 64 KiB.
 	MaxMessage int
@@ -81,7 +90,15 @@ type HubConfig struct {
 	// MaxSockets is how many sockets this process accepts. Further requests are refused with 503.
 	// Defaults to 16,384.
 	MaxSockets int
+	// MaxCalls is the largest number of calls in flight on one socket. Defaults to 16.
+	MaxCalls int
+}
 
+// Tuning is the part of a HubConfig that most programs leave at its defaults.
+type Tuning struct {
+	// Recent is how many of the newest messages are kept in memory for reconnecting sockets.
+	// Defaults to 1024, at most 4 MiB. Negative disables it.
+	Recent int
 	// PingEvery is the silence after which a client is pinged. Defaults to 25 s. PongTimeout is how
 	// long it may take to answer, from when the ping was sent; then its socket is closed. Defaults
 	// to 10 s. Time during which this process was stalled does not count, here, in IdleTimeout and
@@ -103,7 +120,6 @@ type HubConfig struct {
 	// CloseTimeout is how long a stopping hub waits for calls and messages in flight, and for
 	// clients to close. Defaults to 10 s.
 	CloseTimeout time.Duration
-
 	// SessionTTL is how long a session may be resumed, from the start of its last socket. Defaults
 	// to 24 h.
 	SessionTTL time.Duration
@@ -116,21 +132,9 @@ type HubConfig struct {
 	// to make room, whatever MaxLen is. If that is not enough, or Redis is out of memory, clients
 	// receive the error overloaded. Defaults to 64 MiB. Negative disables the limit.
 	MaxBytes int64
-	// Secrets sign the sessions and must be the same in all processes. The first one signs and all
-	// are accepted, so that they can be rotated. Each needs 32 bytes or more. By default the
-	// processes create a secret and share it in Redis. If it is lost there, the running processes
-	// restore it within a second or two.
-	Secrets []string
 	// DedupeWindow is how long the id of a message is remembered, so that a copy is dropped.
 	// Defaults to 2 minutes. Negative disables it, which is cheaper.
 	DedupeWindow time.Duration
-
-	// Wait is how long to retry at the start while Redis is not reachable. Defaults to 0, which
-	// means one attempt.
-	Wait time.Duration
-	// Log receives the hub's log records. Defaults to the warnings and errors of slog.Default, see
-	// flow.Logger.
-	Log *slog.Logger
 }
 
 func (c HubConfig) withDefaults() HubConfig {
@@ -162,78 +166,48 @@ func (c HubConfig) withDefaults() HubConfig {
 // Validate reports all mistakes at once, each as a *redisio.ConfigError.
 func (c HubConfig) Validate() error {
 	m := redisio.MistakesOf("HubConfig")
-	c.checkNegative(m)
-	if c.Slow < Pause || c.Slow > Close {
-		m.Add("Slow", fmt.Sprintf("is %d", c.Slow), "choose Pause, DropOldest or Close")
-	}
-	if c.Burst < 0 && c.Rate >= 0 {
-		m.Add("Burst", "is negative", "leave it 0 for twice the Rate; a negative Rate disables the limit")
-	}
-	if c.MaxMessage > maxMessage {
-		m.Add("MaxMessage", fmt.Sprintf("is %d", c.MaxMessage), "choose at most 1,000,000, so that it fits an entry")
-	}
-	if len(c.CallTypes) > 0 && c.Calls == nil {
-		m.Add("CallTypes", "are set without Calls", "set Calls to the client of the services' topic")
-	}
-	if c.Calls != nil && len(c.CallTypes) == 0 {
-		m.Add("Calls", "is set without CallTypes", "name the types of requests that clients may call")
-	}
+	m.Negative("MaxCalls", int64(c.MaxCalls), "leave it 0 for 16")
+	m.Negative("Queue", int64(c.Queue), "leave it 0 for 256")
+	m.Negative("MaxMessage", int64(c.MaxMessage), "leave it 0 for 64 KiB")
+	m.Negative("MaxRooms", int64(c.MaxRooms), "leave it 0 for 64")
+	m.Negative("MaxSockets", int64(c.MaxSockets), "leave it 0 for 16,384")
+	m.Negative("PingEvery", int64(c.PingEvery), "leave it 0 for 25 s")
+	m.Negative("PongTimeout", int64(c.PongTimeout), "leave it 0 for 10 s")
+	m.Negative("IdleTimeout", int64(c.IdleTimeout), "leave it 0 for never")
+	m.Negative("ReadTimeout", int64(c.ReadTimeout), "leave it 0 for 10 s")
+	m.Negative("WriteTimeout", int64(c.WriteTimeout), "leave it 0 for 15 s")
+	m.Negative("SendTimeout", int64(c.SendTimeout), "leave it 0 for 10 s")
+	m.Negative("CloseTimeout", int64(c.CloseTimeout), "leave it 0 for 10 s")
+	m.Negative("SessionTTL", int64(c.SessionTTL), "leave it 0 for 24 h")
+	m.Negative("MaxLen", c.MaxLen, "leave it 0 for 100,000")
+	m.Negative("HardCap", c.HardCap, "leave it 0 for 1,000,000")
+	m.Negative("UserBurst", int64(c.UserBurst), "leave it 0 for 1 MiB")
+	m.Negative("Wait", int64(c.Wait), "leave it 0 for one try")
+	m.Is(c.Slow < Pause || c.Slow > Close, "Slow", int(c.Slow), "choose Pause, DropOldest or Close")
+	m.If(c.Burst < 0 && c.Rate >= 0, "Burst", "is negative",
+		"leave it 0 for twice the Rate; a negative Rate disables the limit")
+	m.Is(c.MaxMessage > maxMessage, "MaxMessage", c.MaxMessage, "choose at most 1,000,000, so that it fits an entry")
+	m.If(len(c.CallTypes) > 0 && c.Calls == nil, "CallTypes", "are set without Calls",
+		"set Calls to the client of the services' topic")
+	m.If(c.Calls != nil && len(c.CallTypes) == 0, "Calls", "is set without CallTypes",
+		"name the types of requests that clients may call")
 	for _, o := range c.Origins {
-		if _, err := path.Match(o, ""); err != nil || o == "" {
-			m.Add(
-				"Origins",
-				fmt.Sprintf("has %q", o),
-				`write hosts such as "app.example.com" or "https://*.example.com"`,
-			)
-		}
+		_, err := path.Match(o, "")
+		m.If(err != nil || o == "", "Origins", fmt.Sprintf("has %q", o),
+			`write hosts such as "app.example.com" or "https://*.example.com"`)
 	}
 	for i, s := range c.Secrets {
-		if len(s) < minSecret {
-			m.Add("Secrets", fmt.Sprintf("has %d bytes at %d", len(s), i),
-				"choose 32 random bytes or more, or leave it out")
-		}
+		m.If(len(s) < minSecret, "Secrets", fmt.Sprintf("has %d bytes at %d", len(s), i),
+			"choose 32 random bytes or more, or leave it out")
 	}
-	if c.MaxBytes > 0 && c.MaxBytes < 64<<10 {
-		m.Add("MaxBytes", fmt.Sprintf("is %d", c.MaxBytes), "choose 65536 or more; negative disables the limit")
-	}
+	m.Is(c.MaxBytes > 0 && c.MaxBytes < 64<<10, "MaxBytes", c.MaxBytes,
+		"choose 65536 or more; negative disables the limit")
 	d := c.withDefaults()
-	if d.UserBytes > 0 && d.UserBurst < d.MaxMessage {
-		m.Add("UserBurst", fmt.Sprintf("is %d, less than MaxMessage %d", d.UserBurst, d.MaxMessage),
-			"choose MaxMessage or more")
-	}
-	if d.HardCap < d.MaxLen {
-		m.Add("HardCap", fmt.Sprintf("is %d, less than MaxLen %d", d.HardCap, d.MaxLen), "choose more than MaxLen")
-	}
+	m.If(d.UserBytes > 0 && d.UserBurst < d.MaxMessage, "UserBurst",
+		fmt.Sprintf("is %d, less than MaxMessage %d", d.UserBurst, d.MaxMessage), "choose MaxMessage or more")
+	m.If(d.HardCap < d.MaxLen, "HardCap", fmt.Sprintf("is %d, less than MaxLen %d", d.HardCap, d.MaxLen),
+		"choose more than MaxLen")
 	return m.Err()
-}
-
-// checkNegative reports the fields that must not be negative.
-func (c HubConfig) checkNegative(m *redisio.Mistakes) {
-	for _, n := range []struct {
-		field string
-		value int64
-		fix   string
-	}{
-		{"MaxCalls", int64(c.MaxCalls), "leave it 0 for 16"},
-		{"Queue", int64(c.Queue), "leave it 0 for 256"},
-		{"MaxMessage", int64(c.MaxMessage), "leave it 0 for 64 KiB"},
-		{"MaxRooms", int64(c.MaxRooms), "leave it 0 for 64"},
-		{"MaxSockets", int64(c.MaxSockets), "leave it 0 for 16,384"},
-		{"PingEvery", int64(c.PingEvery), "leave it 0 for 25 s"},
-		{"PongTimeout", int64(c.PongTimeout), "leave it 0 for 10 s"},
-		{"IdleTimeout", int64(c.IdleTimeout), "leave it 0 for never"},
-		{"ReadTimeout", int64(c.ReadTimeout), "leave it 0 for 10 s"},
-		{"WriteTimeout", int64(c.WriteTimeout), "leave it 0 for 15 s"},
-		{"SendTimeout", int64(c.SendTimeout), "leave it 0 for 10 s"},
-		{"CloseTimeout", int64(c.CloseTimeout), "leave it 0 for 10 s"},
-		{"SessionTTL", int64(c.SessionTTL), "leave it 0 for 24 h"},
-		{"MaxLen", c.MaxLen, "leave it 0 for 100,000"},
-		{"HardCap", c.HardCap, "leave it 0 for 1,000,000"},
-		{"UserBurst", int64(c.UserBurst), "leave it 0 for 1 MiB"},
-		{"Wait", int64(c.Wait), "leave it 0 for one try"},
-	} {
-		m.Negative(n.field, n.value, n.fix)
-	}
 }
 
 // defaultBytes is how much Redis memory the events and the log of a hub may take, each.

@@ -21,7 +21,7 @@ func TestSlowCrowd(t *testing.T) {
 	t.Parallel()
 	const readers, sleepers, messages = 90, 10, 60
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{WriteTimeout: 8 * time.Second, Queue: 16})
+	n := s.node(t, ws.HubConfig{Tuning: ws.Tuning{WriteTimeout: 8 * time.Second}, Queue: 16})
 	n.srv.Close()
 	n.srv = served(t, n.hub)
 	hello := `{"kind":"hello","rooms":["lobby"]}`

@@ -64,19 +64,15 @@ func Inbound[T any](
 	if cfg.Group == "" {
 		cfg.Group = "workers"
 	}
-	return source.Stream(rdb, cfg, append(append([]flow.StageOption{flow.Name("inbound")}, wrong...), opts...)...)
+	return source.Stream(rdb, cfg, append([]flow.StageOption{flow.Name("inbound"), wrong}, opts...)...)
 }
 
 // endpoint reports mistakes in the arguments of Inbound and Outbound.
-func endpoint(what, hub string, set bool) (wrong []flow.StageOption) {
-	if err := checkHub(what, hub); err != nil {
-		wrong = append(wrong, flow.InvalidError(err))
-	}
-	if set {
-		wrong = append(wrong, flow.InvalidError(&redisio.ConfigError{Type: what, Field: "Key, Codec, Format",
-			Problem: "are set", Fix: "leave them out, the hub sets them"}))
-	}
-	return wrong
+func endpoint(what, hub string, set bool) flow.StageOption {
+	m := redisio.MistakesOf(what)
+	m.Join(checkHub(what, hub))
+	m.If(set, "Key, Codec, Format", "are set", "leave them out, the hub sets them")
+	return flow.InvalidError(m.Err())
 }
 
 // ByKey returns the room of an event, or else its user. Use it with flow.KeyedBy.

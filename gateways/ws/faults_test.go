@@ -30,7 +30,7 @@ import (
 
 func TestFault_G1_FaultsHaveTheFramesID(t *testing.T) {
 	t.Parallel()
-	c := newStand(t).node(t, ws.HubConfig{Rate: -1}).join(t, "lobby")
+	c := newStand(t).node(t, ws.HubConfig{Limits: ws.Limits{Rate: -1}}).join(t, "lobby")
 	long, deep := strings.Repeat("x", 200), strings.Repeat("[", 50)+strings.Repeat("]", 50)
 	for i, frame := range []string{
 		`{"kind":"join","room":"` + long + `","id":"%d"}`,
@@ -53,7 +53,7 @@ func TestFault_G1_FaultsHaveTheFramesID(t *testing.T) {
 func TestFault_G1_HelloIsTakenInPart(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{MaxMessage: 20_000, MaxRooms: 5, MaxCalls: 3})
+	n := s.node(t, ws.HubConfig{Limits: ws.Limits{MaxMessage: 20_000, MaxRooms: 5, MaxCalls: 3}})
 	long := strings.Repeat("x", 200)
 	c := n.join(t, "a", long, "b", "", "c", "d", "a", "e", "f", "g")
 	equal(t, "rooms", []string{"a", "b", "c", "d", "e"}, c.hi.Rooms)
@@ -76,7 +76,7 @@ func TestFault_G1_HelloIsTakenInPart(t *testing.T) {
 func TestFault_G1_PageGoesOn(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Rate: -1, MaxMessage: 4000, MaxRooms: 10})
+	n := s.node(t, ws.HubConfig{Limits: ws.Limits{Rate: -1, MaxMessage: 4000, MaxRooms: 10}})
 	s.echo(t)
 	long := strings.Repeat("x", 200)
 	rooms := []string{"lobby", long}
@@ -112,7 +112,7 @@ func TestFault_G1_PageGoesOn(t *testing.T) {
 func TestFault_G1_LargeHello(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Rate: -1, MaxMessage: 1500})
+	n := s.node(t, ws.HubConfig{Limits: ws.Limits{Rate: -1, MaxMessage: 1500}})
 	var rooms []string
 	for i := range 30 {
 		rooms = append(rooms, strings.Repeat("r", 80)+strconv.Itoa(i))
@@ -281,7 +281,7 @@ func TestFault_G6_PresenceTellsSocketsApart(t *testing.T) {
 func TestFault_G6_JoinWithHistory(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Rate: -1})
+	n := s.node(t, ws.HubConfig{Limits: ws.Limits{Rate: -1}})
 	t.Run("past comes first, each once", func(t *testing.T) {
 		c := n.join(t)
 		const before, after = 600, 400
@@ -385,7 +385,7 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
 	const budget = 512 << 10
-	n := s.node(t, ws.HubConfig{Rate: -1, UserBytes: -1, MaxBytes: budget})
+	n := s.node(t, ws.HubConfig{Limits: ws.Limits{Rate: -1, UserBytes: -1}, Tuning: ws.Tuning{MaxBytes: budget}})
 	c := n.join(t, "lobby")
 	in := "{" + s.name + "}:in"
 	s.rdb.XGroupCreateMkStream(t.Context(), in, "workers", "0")
@@ -452,8 +452,7 @@ func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
 	n := newStand(
 		t,
-	).node(t, ws.HubConfig{Authenticate: byHeader, Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000,
-		CloseTimeout: 100 * time.Millisecond})
+	).node(t, ws.HubConfig{Authenticate: byHeader, Limits: ws.Limits{Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000}, Tuning: ws.Tuning{CloseTimeout: 100 * time.Millisecond}})
 	one, two, other := n.hello(
 		t,
 		as("ann"),
@@ -491,7 +490,10 @@ func TestFault_S1_OutOfMemory(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t)
 	s := &stand{srv.Client(t), redistest.Key(t)}
-	n := s.node(t, ws.HubConfig{Rate: -1, UserBytes: -1, SendTimeout: redistest.Patience})
+	n := s.node(
+		t,
+		ws.HubConfig{Limits: ws.Limits{Rate: -1, UserBytes: -1}, Tuning: ws.Tuning{SendTimeout: redistest.Patience}},
+	)
 	c := n.join(t, "lobby")
 	heard := s.listen(t)
 	i := 0
@@ -612,7 +614,7 @@ func TestFault_S7_ControlFramesCountAgainstTheRate(t *testing.T) {
 	for name, flood := range map[string]byte{"pings": 0x89, "pongs": 0x8a} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n := newStand(t).node(t, ws.HubConfig{Rate: 1. / 3600, Burst: 20})
+			n := newStand(t).node(t, ws.HubConfig{Limits: ws.Limits{Rate: 1. / 3600, Burst: 20}})
 			_, conn, br := n.handshake(t, "")
 			hello := `{"kind":"hello"}`
 			_, _ = conn.Write(append(header(0x81, len(hello)), hello...))

@@ -14,7 +14,7 @@ import (
 func TestGap(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Recent: -1})
+	n := s.node(t, ws.HubConfig{Tuning: ws.Tuning{Recent: -1}})
 	c, other := n.join(t, "lobby"), n.join(t, "lobby")
 	s.tell(t, room("lobby", 1))
 	last := c.want("msg").Cursor
@@ -41,7 +41,7 @@ func TestGap(t *testing.T) {
 func TestCursorMovesOn(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{PingEvery: 1e9})
+	n := s.node(t, ws.HubConfig{Tuning: ws.Tuning{PingEvery: 1e9}})
 	c := n.join(t, "lobby")
 	s.tell(t, room("attic", 1))
 	end := s.rdb.XRevRangeN(t.Context(), "{"+s.name+"}:out", "+", "-", 1).Val()[0].ID

@@ -22,7 +22,10 @@ func TestHop(t *testing.T) {
 	for _, seed := range []uint64{1, 2} {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			s := newStand(t)
-			nodes := []*node{s.node(t, ws.HubConfig{Recent: 50}), s.node(t, ws.HubConfig{Queue: 8, Recent: 50})}
+			nodes := []*node{
+				s.node(t, ws.HubConfig{Tuning: ws.Tuning{Recent: 50}}),
+				s.node(t, ws.HubConfig{Queue: 8, Tuning: ws.Tuning{Recent: 50}}),
+			}
 			const clients, messages = 8, 2000
 			cursor := nodes[0].join(t).hi.Cursor // before all messages
 			var wg sync.WaitGroup

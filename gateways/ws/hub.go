@@ -85,11 +85,7 @@ func (h *Hub) RunUntilInterrupt(ctx context.Context) error { return h.Graph().Ru
 // them. Only one may run at a time. Its drain waits for the sockets, so CloseTimeout should be less
 // than its DrainTimeout.
 func (h *Hub) Graph(opts ...flow.GraphOption) *flow.Graph {
-	var invalid []flow.StageOption
-	if h.err != nil {
-		invalid = append(invalid, flow.InvalidError(h.err))
-	}
-	parts := []flow.Part{h.relay.Branch(), flow.Task("sockets", h.run, invalid...), flow.Log(h.cfg.Log)}
+	parts := []flow.Part{h.relay.Branch(), flow.Task("sockets", h.run, flow.InvalidError(h.err)), flow.Log(h.cfg.Log)}
 	if len(h.cfg.Secrets) == 0 {
 		parts = append(parts, flow.Task("secret", flow.Every(checkEvery, h.shareSecret)))
 	}

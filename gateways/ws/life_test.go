@@ -62,7 +62,14 @@ func TestPresence(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Calls: s.services(t), CallTypes: []string{"sleep"}, CloseTimeout: 4 * time.Second})
+	n := s.node(
+		t,
+		ws.HubConfig{
+			Calls:     s.services(t),
+			CallTypes: []string{"sleep"},
+			Tuning:    ws.Tuning{CloseTimeout: 4 * time.Second},
+		},
+	)
 	idle, busy := n.join(t, "lobby"), n.join(t, "lobby")
 	busy.send(map[string]any{"kind": "call", "id": "1", "type": "sleep", "timeout": 60_000})
 	busy.send(map[string]any{"kind": "send", "id": "2", "room": "lobby", "type": "say"})
@@ -107,7 +114,7 @@ func TestOutage(t *testing.T) {
 	t.Parallel()
 	srv := redistest.Start(t, redistest.Args("--appendonly", "yes", "--appendfsync", "always"))
 	s := &stand{srv.Client(t), redistest.Key(t)}
-	n := s.node(t, ws.HubConfig{SendTimeout: time.Second})
+	n := s.node(t, ws.HubConfig{Tuning: ws.Tuning{SendTimeout: time.Second}})
 	c := n.join(t, "lobby")
 	other := n.join(t, "lobby")
 	say := map[string]any{"kind": "send", "id": "1", "room": "lobby", "type": "say", "data": said{N: 1}}
@@ -148,7 +155,7 @@ func TestOutage(t *testing.T) {
 func TestOverloaded(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{MaxLen: 5, HardCap: 10, Rate: -1})
+	n := s.node(t, ws.HubConfig{Tuning: ws.Tuning{MaxLen: 5, HardCap: 10}, Limits: ws.Limits{Rate: -1}})
 	s.rdb.XGroupCreateMkStream(t.Context(), "{"+s.name+"}:in", "workers", "0")
 	c := n.join(t, "lobby")
 	for i := range 100 {
@@ -174,7 +181,7 @@ func TestCalls(t *testing.T) {
 			Authenticate: byHeader,
 			Calls:        s.services(t),
 			CallTypes:    []string{"double", "count", "sleep", "whoami", "fail", "text", "nobody"},
-			MaxCalls:     2,
+			Limits:       ws.Limits{MaxCalls: 2},
 		},
 	)
 	c := n.hello(t, as("ann"), map[string]any{})
@@ -229,8 +236,13 @@ func TestValidate(t *testing.T) {
 	bad := ws.NewHub(
 		(*redis.Client)(nil),
 		"a{b}c",
-		ws.HubConfig{MaxRooms: -1, MaxMessage: 10 << 20, Slow: 7, Origins: []string{"["}, CallTypes: []string{"x"},
-			MaxLen: 10, HardCap: 5, Burst: -1},
+		ws.HubConfig{
+			Limits:    ws.Limits{MaxRooms: -1, MaxMessage: 10 << 20, Burst: -1},
+			Slow:      7,
+			Origins:   []string{"["},
+			CallTypes: []string{"x"},
+			Tuning:    ws.Tuning{MaxLen: 10, HardCap: 5},
+		},
 	)
 	err := bad.Validate()
 	if err == nil {

@@ -122,7 +122,7 @@ func TestPongTimeout(t *testing.T) {
 // The verdict of a tick depends only on the signs of life.
 func TestVerdict(t *testing.T) {
 	const second = int64(time.Second)
-	cfg := HubConfig{IdleTimeout: 90 * time.Second}.withDefaults() // ping 25 s, pong 10 s, read 10 s
+	cfg := HubConfig{Tuning: Tuning{IdleTimeout: 90 * time.Second}}.withDefaults() // ping 25 s, pong 10 s, read 10 s
 	const now = 100 * second
 	fresh := signs{alive: now, spoke: now, greeted: true}
 	for _, c := range []struct {

@@ -50,7 +50,7 @@ func Outbound[T any](
 	case cfg.MaxBytes < 0:
 		cfg.MaxBytes = 0
 	}
-	return sink.Stream(rdb, cfg, append(append([]flow.StageOption{flow.Name("outbound")}, wrong...), opts...)...)
+	return sink.Stream(rdb, cfg, append([]flow.StageOption{flow.Name("outbound"), wrong}, opts...)...)
 }
 
 // headerFrom names the sender of a message.

@@ -205,7 +205,11 @@ func TestClientJS(t *testing.T) {
 	whole := t
 	s := newStand(t)
 	calls := s.services(t)
-	cfg := ws.HubConfig{Calls: calls, CallTypes: []string{"double", "count", "sleep", "whoami"}, Rate: -1}
+	cfg := ws.HubConfig{
+		Calls:     calls,
+		CallTypes: []string{"double", "count", "sleep", "whoami"},
+		Limits:    ws.Limits{Rate: -1},
+	}
 	first, f := s.node(t, cfg), newFront(t)
 	f.to.Store(first.hub)
 	s.echo(t)

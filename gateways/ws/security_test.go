@@ -190,7 +190,7 @@ func TestSecurityForgedSession(t *testing.T) {
 func TestSecurityOversizedFrame(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{MaxMessage: 1000})
+	n := s.node(t, ws.HubConfig{Limits: ws.Limits{MaxMessage: 1000}})
 	other := n.join(t)
 	c := n.join(t)
 	c.raw(`{"kind":"send","type":"a","data":"` + strings.Repeat("x", 2000) + `"}`)
@@ -208,7 +208,7 @@ func TestSecurityOversizedFrame(t *testing.T) {
 // A message of small frames is too large as a whole.
 func TestSecurityFragmentedMessage(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{MaxMessage: 1000})
+	n := newStand(t).node(t, ws.HubConfig{Limits: ws.Limits{MaxMessage: 1000}})
 	_, conn, br := n.handshake(t, "")
 	first := byte(0x01)
 	for range 200 {
@@ -223,7 +223,7 @@ func TestSecurityFragmentedMessage(t *testing.T) {
 // One socket never finishes a frame, and another never sends a hello.
 func TestSecurityFrameThatNeverEnds(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{ReadTimeout: time.Second})
+	n := newStand(t).node(t, ws.HubConfig{Tuning: ws.Tuning{ReadTimeout: time.Second}})
 	_, conn, br := n.handshake(t, "")
 	_, _ = conn.Write(append(header(0x81, 500), "{"...))
 	equal(t, "close of one without a hello", 1008, closeCode(t, br))
@@ -245,7 +245,7 @@ func isReset(err error) bool { return strings.Contains(err.Error(), "reset") }
 // A client that exceeds the rate has to wait. Others do not.
 func TestSecurityFlood(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{Rate: 1. / 3600, Burst: 20})
+	n := newStand(t).node(t, ws.HubConfig{Limits: ws.Limits{Rate: 1. / 3600, Burst: 20}})
 	flood, other := n.join(t), n.join(t)
 	for range 200 {
 		flood.send(map[string]any{"kind": "ping"})
@@ -263,7 +263,7 @@ func TestSecurityFlood(t *testing.T) {
 
 func TestSecurityTooManySockets(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{MaxSockets: 3})
+	n := newStand(t).node(t, ws.HubConfig{Limits: ws.Limits{MaxSockets: 3}})
 	var open []*client
 	for range 3 {
 		open = append(open, n.join(t))
@@ -279,7 +279,7 @@ func TestSecurityTooManySockets(t *testing.T) {
 
 func TestSecurityTooManyRooms(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{MaxRooms: 2})
+	n := newStand(t).node(t, ws.HubConfig{Limits: ws.Limits{MaxRooms: 2}})
 	c := n.join(t, "a", "b", "c")
 	equal(t, "rooms", []string{"a", "b"}, c.hi.Rooms)
 	equal(t, "reasons", map[string]string{"c": "too_many_rooms"}, c.hi.Reasons)
@@ -296,7 +296,7 @@ func TestSecurityTooManyRooms(t *testing.T) {
 // continue.
 func TestSecurityHostileJSON(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{Rate: -1})
+	n := newStand(t).node(t, ws.HubConfig{Limits: ws.Limits{Rate: -1}})
 	c, other := n.join(t), n.join(t)
 	frames := []string{
 		``,

@@ -34,7 +34,7 @@ func lazy(t *testing.T, n *node) *client {
 func TestSlowPause(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Hour, PingEvery: time.Hour})
+	n := s.node(t, ws.HubConfig{Queue: 4, Tuning: ws.Tuning{Recent: -1, WriteTimeout: time.Hour, PingEvery: time.Hour}})
 	slow, quick := lazy(t, n), lazy(t, n)
 	for i := range 60 { // 6 MB: more than the buffers of the system
 		s.tell(t, big(i))
@@ -48,7 +48,10 @@ func TestSlowPause(t *testing.T) {
 func TestSlowDropOldest(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.DropOldest, WriteTimeout: time.Hour, PingEvery: time.Hour})
+	n := s.node(
+		t,
+		ws.HubConfig{Queue: 4, Slow: ws.DropOldest, Tuning: ws.Tuning{WriteTimeout: time.Hour, PingEvery: time.Hour}},
+	)
 	slow, quick := lazy(t, n), lazy(t, n)
 	for i := range 60 {
 		s.tell(t, big(i))
@@ -81,7 +84,10 @@ func TestSlowDropOldest(t *testing.T) {
 func TestSlowClose(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, Slow: ws.Close, WriteTimeout: time.Hour, PingEvery: time.Hour})
+	n := s.node(
+		t,
+		ws.HubConfig{Queue: 4, Slow: ws.Close, Tuning: ws.Tuning{WriteTimeout: time.Hour, PingEvery: time.Hour}},
+	)
 	slow, quick := lazy(t, n), lazy(t, n)
 	for i := range 60 {
 		s.tell(t, big(i))
@@ -112,7 +118,7 @@ func TestSlowClose(t *testing.T) {
 func TestSlowNotAtAll(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
-	n := s.node(t, ws.HubConfig{Queue: 4, WriteTimeout: 5 * time.Second})
+	n := s.node(t, ws.HubConfig{Queue: 4, Tuning: ws.Tuning{WriteTimeout: 5 * time.Second}})
 	_, conn, _ := n.handshake(t, "")
 	hello := `{"kind":"hello","rooms":["lobby"]}`
 	_, _ = conn.Write(append(header(0x81, len(hello)), hello...))
@@ -129,7 +135,7 @@ func TestSlowNotAtAll(t *testing.T) {
 // A client that vanished without a close frame is detected, because it does not answer the ping.
 func TestDeadPeer(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{PingEvery: time.Second, PongTimeout: 2 * time.Second})
+	n := newStand(t).node(t, ws.HubConfig{Tuning: ws.Tuning{PingEvery: time.Second, PongTimeout: 2 * time.Second}})
 	alive := n.join(t)
 	var reading sync.WaitGroup
 	reading.Go(func() { // it answers pings while it reads
@@ -161,7 +167,10 @@ func TestPingWhileBehind(t *testing.T) {
 	s := &stand{srv.Client(t), redistest.Key(t)}
 	n := s.node(
 		t,
-		ws.HubConfig{Queue: 4, Recent: -1, WriteTimeout: time.Minute, PingEvery: time.Second, PongTimeout: time.Minute},
+		ws.HubConfig{
+			Queue:  4,
+			Tuning: ws.Tuning{Recent: -1, WriteTimeout: time.Minute, PingEvery: time.Second, PongTimeout: time.Minute},
+		},
 	)
 	pinged := make(chan struct{}, 100)
 	c := n.hello(t, &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
@@ -187,6 +196,6 @@ func TestPingWhileBehind(t *testing.T) {
 
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
-	n := newStand(t).node(t, ws.HubConfig{IdleTimeout: time.Second})
+	n := newStand(t).node(t, ws.HubConfig{Tuning: ws.Tuning{IdleTimeout: time.Second}})
 	n.join(t).closed(websocket.StatusGoingAway)
 }

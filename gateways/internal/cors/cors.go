@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // DefaultMaxAge is how long browsers may cache the answer to a preflight.
@@ -23,14 +25,12 @@ type Policy struct {
 }
 
 // CheckOrigins reports invalid origins.
-func CheckOrigins(origins []string, credentials bool, bad func(field, problem, fix string)) {
+func CheckOrigins(m *redisio.Mistakes, origins []string, credentials bool) {
 	for _, o := range origins {
-		switch {
-		case o == "*" && credentials:
-			bad("Credentials", "is set together with Origins *", "name the origins that may send cookies")
-		case o != "*" && !isOrigin(o):
-			bad("Origins", "has "+strconv.Quote(o[:min(len(o), 100)]), "write origins like https://app.example.com")
-		}
+		m.If(o == "*" && credentials, "Credentials", "is set together with Origins *",
+			"name the origins that may send cookies")
+		m.If(o != "*" && !isOrigin(o), "Origins", "has "+strconv.Quote(o[:min(len(o), 100)]),
+			"write origins like https://app.example.com")
 	}
 }
 

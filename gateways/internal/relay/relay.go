@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,21 +59,12 @@ func NewReads(n int) Reads { return make(Reads, max(1, n)) }
 // Validate reports all mistakes at once, each as a *redisio.ConfigError.
 func (c Config[T]) Validate() error {
 	m := redisio.MistakesOf("relay.Config")
-	if c.Key == "" {
-		m.Add("Key", "is empty", "name the stream to read")
-	}
-	if c.Decode == nil {
-		m.Add("Decode", "is nil", "set a function that decodes an entry")
-	}
-	if c.Queue < 0 {
-		m.Add("Queue", "is "+strconv.Itoa(c.Queue), "leave it 0 for 256 items")
-	}
-	if c.Page < 0 {
-		m.Add("Page", "is "+strconv.Itoa(c.Page), "leave it 0 for 256 entries")
-	}
-	if c.Block < 0 || c.Block > 2*time.Second || c.Block > 0 && c.Block < time.Millisecond {
-		m.Add("Block", "is "+c.Block.String(), "choose 1ms to 2s")
-	}
+	m.Empty("Key", c.Key, "name the stream to read")
+	m.If(c.Decode == nil, "Decode", "is nil", "set a function that decodes an entry")
+	m.Is(c.Queue < 0, "Queue", c.Queue, "leave it 0 for 256 items")
+	m.Is(c.Page < 0, "Page", c.Page, "leave it 0 for 256 entries")
+	m.Is(c.Block < 0 || c.Block > 2*time.Second || c.Block > 0 && c.Block < time.Millisecond, "Block", c.Block,
+		"choose 1ms to 2s")
 	return m.Err()
 }
 
@@ -163,19 +153,11 @@ func (r *Relay[T]) Graph() *flow.Graph {
 // listeners receive no live entries: Close the relay then, or run another graph of it, which
 // continues where this one stopped.
 func (r *Relay[T]) Branch() flow.Branch {
-	opts := []flow.StageOption{flow.Name("relay"), flow.Traits{Inline: true}, flow.ChunkSize(1)}
-	if r.err != nil {
-		opts = append(opts, flow.InvalidError(r.err))
-	}
-	src := flow.NewSource("relay", func() flow.Reader[*readResult] { return &tail[T]{r: r, added: -1} }, opts...)
-	return flow.To(
-		src,
-		flow.NewSink(
-			"listeners",
-			func() flow.Writer[*readResult] { return flow.WriterFunc[*readResult](r.deliver) },
-			flow.ChunkSize(1),
-		),
-	)
+	src := flow.NewSource("relay", func() flow.Reader[*readResult] { return &tail[T]{r: r, added: -1} },
+		flow.Traits{Inline: true}, flow.ChunkSize(1), flow.InvalidError(r.err))
+	out := flow.NewSink("listeners", func() flow.Writer[*readResult] { return flow.WriterFunc[*readResult](r.deliver) },
+		flow.ChunkSize(1))
+	return flow.To(src, out)
 }
 
 // Close ends all listeners: their Next returns ErrClosed.
