@@ -36,7 +36,7 @@ func (h *Set) Delay(ids []string, records []Record) {
 // last delivery.
 func (h *Set) Undo(ids []string, records []Record) {
 	h.each(ids, func(i int, id redisio.ID) {
-		if _, held := h.ledger.get(id); held {
+		if h.holds(id) {
 			records[i].Undo = max(1, h.records[id].N)
 		}
 	})
@@ -107,7 +107,7 @@ func (h *Set) Due(now time.Time, n int) (due []string, records map[string]Record
 // PutBack returns entries to the state that they had, unless they are held or wait by now.
 func (h *Set) PutBack(ids []string, records map[string]Record) {
 	h.each(ids, func(i int, id redisio.ID) {
-		if _, held := h.ledger.get(id); !held && !h.records[id].State.waits() {
+		if !h.holds(id) && !h.records[id].State.waits() {
 			h.set(id, records[ids[i]])
 		}
 	})

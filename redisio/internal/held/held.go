@@ -1,9 +1,13 @@
 package held
 
 import (
+	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/streamerson/streamerson-go/redisio"
 )
@@ -66,8 +70,7 @@ type Set struct {
 	// settling has the lists of IDs in calls that settle. Entries that the server has settled, while
 	// its answer is on the way, are not lost.
 	settling map[*[]string]struct{}
-	quiet    chan struct{} // not nil while nothing may be settled; closed when that ends
-	calm     chan struct{} // closed when no call settles; nil while no Quiesce waits
+	gate     *semaphore.Weighted // Settle acquires 1, Quiesce all
 
 	resting *pause // what reading waits for, or nil
 }
@@ -93,6 +96,7 @@ const (
 	ticksAtEpoch = 1 << 40 // so that ticks are positive
 	forEver      = 1 << 42 // renewed then: there is nothing left to renew
 	maxLost      = 100_000 // lost entries that are remembered; callers that settle all stay far below
+	allSettlers  = 1 << 62 // more than the calls that settle at a time
 )
 
 // Ticks returns a time in ms of the set's clock.
@@ -105,7 +109,7 @@ func (h *Set) Init() {
 	h.ledger = Ledger{}
 	h.ledger.Init()
 	h.records, h.waiting, h.lost = make(map[redisio.ID]Record), 0, 0
-	h.settling = make(map[*[]string]struct{})
+	h.settling, h.gate = make(map[*[]string]struct{}), semaphore.NewWeighted(allSettlers)
 }
 
 // Count returns the number of held entries.
@@ -236,56 +240,22 @@ func (h *Set) forget(id redisio.ID) {
 	if len(h.records) > 0 && h.records[id].State == Handed {
 		h.put(id, Record{})
 	}
-	if h.resting != nil {
-		h.resting.settled(id, h.ledger.n)
-	}
+	h.rested(id)
+}
+
+// holds reports whether an entry is held. The lock is held.
+func (h *Set) holds(id redisio.ID) bool {
+	_, held := h.ledger.get(id)
+	return held
 }
 
 // open reports whether an entry is held and no call settles it. The lock is held.
 func (h *Set) open(s string, id redisio.ID) bool {
-	_, held := h.ledger.get(id)
+	held := h.holds(id)
 	for ids := range h.settling {
 		held = held && !slices.Contains(*ids, s)
 	}
 	return held
-}
-
-// Unknown returns the entries that are neither held nor wait.
-func (h *Set) Unknown(ids []string) []string {
-	return h.filter(ids, func(_ string, id redisio.ID, held bool) bool { return !held && !h.records[id].State.waits() })
-}
-
-// Strangers returns the entries that are not held and that this reader did not release.
-func (h *Set) Strangers(ids []string) []string {
-	return h.filter(ids, func(_ string, id redisio.ID, held bool) bool {
-		state := h.records[id].State
-		return !held && (!state.waits() || state == Suspect)
-	})
-}
-
-// NotHeld returns the entries that are not held, also those that wait.
-func (h *Set) NotHeld(ids []string) []string {
-	return h.filter(ids, func(_ string, _ redisio.ID, held bool) bool { return !held })
-}
-
-// Unsettled returns the entries that are held and that no call settles.
-func (h *Set) Unsettled(ids []string) []string {
-	return h.filter(ids, func(s string, id redisio.ID, _ bool) bool { return h.open(s, id) })
-}
-
-// filter keeps, in place, the IDs for which keep returns true. It drops malformed ones.
-func (h *Set) filter(ids []string, keep func(s string, id redisio.ID, held bool) bool) []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	out := ids[:0]
-	for _, s := range ids {
-		if id, err := redisio.ParseID(s); err == nil {
-			if _, held := h.ledger.get(id); keep(s, id, held) {
-				out = append(out, s)
-			}
-		}
-	}
-	return out
 }
 
 // each calls do for each well-formed ID, with its index. The lock is held during do.
@@ -299,11 +269,130 @@ func (h *Set) each(ids []string, do func(i int, id redisio.ID)) {
 	}
 }
 
-// idStrings formats IDs as Redis does.
-func idStrings(ids []redisio.ID) []string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = id.String()
+// Settle records that a call settles ids, until the returned function is called. It waits while
+// entries are restored. Otherwise an ack could arrive between finding an entry missing and restoring
+// it, and would be undone.
+func (h *Set) Settle(ctx context.Context, ids []string) (done func(), err error) {
+	if err := h.enter(ctx, 1); err != nil {
+		return nil, err
 	}
-	return out
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.settling[&ids] = struct{}{}
+	return func() {
+		h.mu.Lock()
+		delete(h.settling, &ids)
+		h.mu.Unlock()
+		h.gate.Release(1)
+	}, nil
+}
+
+// Quiesce waits until no call settles entries. No other call begins until the returned function is
+// called.
+func (h *Set) Quiesce(ctx context.Context) (resume func(), err error) {
+	if err := h.enter(ctx, allSettlers); err != nil {
+		return nil, err
+	}
+	return func() { h.gate.Release(allSettlers) }, nil
+}
+
+func (h *Set) enter(ctx context.Context, n int64) error {
+	if h.gate.TryAcquire(n) || h.gate.Acquire(ctx, n) == nil {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+// Split sorts ids before an ack. Nearly always it returns them as they are, all plain. Fenced are
+// entries with a lapsed lease, or with a lease last renewed on a connection that broke. Lost ones
+// are only counted.
+func (h *Set) Split(ids []string, now time.Time, lease time.Duration) (plain, fenced []string, lost int) {
+	since := Ticks(now.Add(-lease))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since = max(since, h.cut) // another consumer may have entries that were not renewed after it
+	if h.lost == 0 && (h.floor > since || h.ledger.n == 0) {
+		return ids, nil, 0
+	}
+	for _, s := range ids {
+		id, err := redisio.ParseID(s)
+		if err != nil {
+			plain = append(plain, s) // the server refuses it with a reason
+			continue
+		}
+		if h.records[id].Lost {
+			lost++
+		} else if at, held := h.ledger.get(id); held && at <= since {
+			fenced = append(fenced, s)
+		} else {
+			plain = append(plain, s)
+		}
+	}
+	return plain, fenced, lost
+}
+
+// pause is a time without reads, until entries are settled.
+type pause struct {
+	ids   map[redisio.ID]struct{} // held entries that are not settled
+	over  chan struct{}           // closed when all are settled
+	until time.Time               // when it ends at the latest
+}
+
+// Pause begins a pause of reading until held entries are settled. nil means all of them.
+func (h *Set) Pause(entries []redisio.Entry, until time.Time) {
+	p := &pause{ids: make(map[redisio.ID]struct{}), over: make(chan struct{}), until: until}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if entries == nil {
+		for _, id := range h.ledger.Stale(math.MaxInt64) {
+			p.ids[id] = struct{}{}
+		}
+	}
+	for i := range entries {
+		if id := entries[i].Position; h.holds(id) {
+			p.ids[id] = struct{}{}
+		}
+	}
+	h.resting = p
+	h.rested(redisio.ID{})
+}
+
+// rested records that an entry is no longer held. It ends a pause that waited for nothing else. The
+// lock is held.
+func (h *Set) rested(id redisio.ID) {
+	if h.resting == nil {
+		return
+	}
+	delete(h.resting.ids, id)
+	if len(h.resting.ids) == 0 {
+		close(h.resting.over)
+		h.resting = nil
+	}
+}
+
+// WaitOut waits for the end of a pause, if there is one. The caller must not have the token, because
+// settling may need it.
+func (h *Set) WaitOut(ctx context.Context, stop <-chan struct{}) error {
+	h.mu.Lock()
+	p := h.resting
+	h.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	timer := time.NewTimer(time.Until(p.until))
+	defer timer.Stop()
+	select {
+	case <-p.over:
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-stop:
+		return redisio.ErrClosed
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.resting == p {
+		h.resting = nil
+	}
+	return nil
 }

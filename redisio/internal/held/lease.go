@@ -57,12 +57,54 @@ func (h *Set) InTime(asks []Ask) []Ask {
 	})
 }
 
+// Unknown returns the entries that are neither held nor wait.
+func (h *Set) Unknown(ids []string) []string {
+	return h.filter(ids, func(_ string, id redisio.ID, held bool) bool { return !held && !h.records[id].State.waits() })
+}
+
+// Strangers returns the entries that are not held and that this reader did not release.
+func (h *Set) Strangers(ids []string) []string {
+	return h.filter(ids, func(_ string, id redisio.ID, held bool) bool {
+		state := h.records[id].State
+		return !held && (!state.waits() || state == Suspect)
+	})
+}
+
+// NotHeld returns the entries that are not held, also those that wait.
+func (h *Set) NotHeld(ids []string) []string {
+	return h.filter(ids, func(_ string, _ redisio.ID, held bool) bool { return !held })
+}
+
+// Unsettled returns the entries that are held and that no call settles.
+func (h *Set) Unsettled(ids []string) []string {
+	return h.filter(ids, func(s string, id redisio.ID, _ bool) bool { return h.open(s, id) })
+}
+
+// filter keeps, in place, the IDs for which keep returns true. It drops malformed ones.
+func (h *Set) filter(ids []string, keep func(s string, id redisio.ID, held bool) bool) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := ids[:0]
+	for _, s := range ids {
+		if id, err := redisio.ParseID(s); err == nil {
+			if keep(s, id, h.holds(id)) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
 // Stale returns the held IDs with a last renewal at before or earlier, sorted.
 func (h *Set) Stale(before time.Time) []string {
 	h.mu.Lock()
 	ids := h.ledger.Stale(Ticks(before))
 	h.mu.Unlock()
-	return idStrings(ids)
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.String()
+	}
+	return out
 }
 
 // All returns all held IDs, sorted.
@@ -77,7 +119,7 @@ func (h *Set) Gone(ids []string) { h.renewedAt(ids, forEver) }
 
 func (h *Set) renewedAt(ids []string, ms int64) {
 	h.each(ids, func(_ int, id redisio.ID) {
-		if _, held := h.ledger.get(id); held {
+		if h.holds(id) {
 			h.ledger.put(id, ms)
 		}
 	})
@@ -117,37 +159,9 @@ func (h *Set) Reissued(entries []redisio.Entry) (ids []string) {
 		return nil
 	}
 	for i := range entries {
-		if _, held := h.ledger.get(entries[i].Position); held {
+		if h.holds(entries[i].Position) {
 			ids = append(ids, entries[i].ID)
 		}
 	}
 	return ids
-}
-
-// Split sorts ids before an ack. Nearly always it returns them as they are, all plain. Fenced are
-// entries with a lapsed lease, or with a lease last renewed on a connection that broke. Lost ones
-// are only counted.
-func (h *Set) Split(ids []string, now time.Time, lease time.Duration) (plain, fenced []string, lost int) {
-	since := Ticks(now.Add(-lease))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	since = max(since, h.cut) // another consumer may have entries that were not renewed after it
-	if h.lost == 0 && (h.floor > since || h.ledger.n == 0) {
-		return ids, nil, 0
-	}
-	for _, s := range ids {
-		id, err := redisio.ParseID(s)
-		if err != nil {
-			plain = append(plain, s) // the server refuses it with a reason
-			continue
-		}
-		if h.records[id].Lost {
-			lost++
-		} else if at, held := h.ledger.get(id); held && at <= since {
-			fenced = append(fenced, s)
-		} else {
-			plain = append(plain, s)
-		}
-	}
-	return plain, fenced, lost
 }
