@@ -54,17 +54,17 @@ func (p *part) weight(entries []redisio.Outgoing) (n int64) {
 // afford refuses the entries that MaxBytes has no room for. If there seems to be too little room it
 // asks the server, which drops what the groups have settled. After the server was out of memory,
 // half of that is dropped so that the server recovers.
-func (w *Writer) afford(ctx context.Context, c *chunk, p *part, now time.Time) {
-	if w.cfg.MaxBytes == 0 || len(p.index) == 0 {
+func (tr *trimmer) afford(ctx context.Context, c *chunk, p *part, now time.Time) {
+	if tr.cfg.MaxBytes == 0 || len(p.index) == 0 {
 		return
 	}
 	p.bytes = p.weight(c.entries)
-	l, b, drops := p.lane, &p.lane.budget, w.cfg.dropsBytes()
+	l, b, drops := p.lane, &p.lane.budget, tr.cfg.dropsBytes()
 	l.mu.Lock()
 	b.average = (b.average + p.bytes/int64(len(p.index)) + 1) / 2
-	enough := drops || b.measured && b.bytes+b.fresh+p.bytes <= w.cfg.MaxBytes
+	enough := drops || b.measured && b.bytes+b.fresh+p.bytes <= tr.cfg.MaxBytes
 	full := !drops && now.Before(b.fullUntil)
-	room := max(w.cfg.MaxBytes-p.bytes, 0)
+	room := max(tr.cfg.MaxBytes-p.bytes, 0)
 	relieve := b.oom && !now.Before(b.relief)
 	if relieve && b.measured {
 		b.oom, b.relief, room = false, now.Add(measureEvery), min(room, (b.bytes+b.fresh)/2)
@@ -73,13 +73,13 @@ func (w *Writer) afford(ctx context.Context, c *chunk, p *part, now time.Time) {
 	l.mu.Unlock()
 	switch {
 	case relieve || !enough && !full:
-		r, err := w.measure(ctx, c, p, room)
+		r, err := tr.measure(ctx, c, p, room)
 		if err != nil {
 			p.fail(c.results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
 			return
 		}
 		length, bytes, kept = r.length, r.bytes, r.kept
-		if enough = drops || bytes+p.bytes <= w.cfg.MaxBytes; !enough {
+		if enough = drops || bytes+p.bytes <= tr.cfg.MaxBytes; !enough {
 			l.mu.Lock()
 			b.fullUntil, b.fullBy = now.Add(fullFor), kept
 			l.mu.Unlock()
@@ -88,8 +88,8 @@ func (w *Writer) afford(ctx context.Context, c *chunk, p *part, now time.Time) {
 		enough = false
 	}
 	if !enough {
-		p.fail(c.results, &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Bytes: bytes,
-			MaxBytes: w.cfg.MaxBytes, Group: kept.group(), Full: w.cfg.WhenFull})
+		p.fail(c.results, &StreamFullError{Key: p.key, Length: length, Cap: tr.cfg.HardCap, Bytes: bytes,
+			MaxBytes: tr.cfg.MaxBytes, Group: kept.group(), Full: tr.cfg.WhenFull})
 		return
 	}
 	l.mu.Lock()
@@ -98,8 +98,8 @@ func (w *Writer) afford(ctx context.Context, c *chunk, p *part, now time.Time) {
 }
 
 // measure makes the server shrink a stream to room, as far as it may, and records the size.
-func (w *Writer) measure(ctx context.Context, c *chunk, p *part, room int64) (retention, error) {
-	r, err := w.shrink(ctx, c, p, -1, room)
+func (tr *trimmer) measure(ctx context.Context, c *chunk, p *part, room int64) (retention, error) {
+	r, err := tr.shrink(ctx, c, p, -1, room)
 	if err == nil {
 		p.lane.mu.Lock()
 		p.lane.budget.weighed(r.bytes, time.Now())
@@ -119,18 +119,14 @@ func (b *budget) overweight(most int64, now time.Time) bool {
 		b.fresh > 0 && now.Sub(b.weighedAt) >= measureEvery)
 }
 
-// dropsBytes reports whether the oldest entries are dropped when the stream exceeds its budget,
-// even if they were not read.
-func (c *Config) dropsBytes() bool { return c.DropUnread || c.WhenFull == FullDrop }
-
 // bound keeps existing streams within MaxBytes, after a pipeline was written to them.
 //
 // Idea: there may be any number of such streams, most of them small, so the writer remembers none
 // of them. It adds up the bytes of the pipeline and measures a stream at every sixteenth of
 // MaxBytes, beginning at a random byte. The probability that an entry causes a measurement is its
 // size divided by that sixteenth. So each stream is measured after a sixteenth on average.
-func (w *Writer) bound(ctx context.Context, c *chunk) {
-	step := w.cfg.MaxBytes / 16
+func (tr *trimmer) bound(ctx context.Context, c *chunk) {
+	step := tr.cfg.MaxBytes / 16
 	var keys []string
 	at, total, n := rand.Int64N(step), int64(0), int64(0) // at: bytes until the next measurement
 	for i := range c.entries {
@@ -143,45 +139,45 @@ func (w *Writer) bound(ctx context.Context, c *chunk) {
 			continue
 		}
 		at = (at%step + step) % step
-		if key := w.keyOf(&c.entries[i]); !slices.Contains(keys, key) {
+		if key := tr.keyOf(&c.entries[i]); !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 	}
 	for _, key := range keys {
-		w.boundStream(ctx, c, key, total/n)
+		tr.boundStream(ctx, c, key, total/n)
 	}
 }
 
 // boundStream drops the oldest entries of a stream that takes more than MaxBytes. average is the
 // size of an entry, for servers and users without MEMORY.
-func (w *Writer) boundStream(ctx context.Context, c *chunk, key string, average int64) {
+func (tr *trimmer) boundStream(ctx context.Context, c *chunk, key string, average int64) {
 	var dropped, keep int64
 	var err error
 	for range trimSteps {
-		if keep, err = w.fitting(ctx, c, key, average); err != nil || keep == 0 {
+		if keep, err = tr.fitting(ctx, c, key, average); err != nil || keep == 0 {
 			break
 		}
 		var n int64
 		c.ask(1, func(c *chunk, _ int) { n, err = c.replies.number() }, "xtrim", key, "maxlen", keep)
-		if w.do(ctx, c, nil); err != nil || n == 0 {
+		if tr.do(ctx, c, nil); err != nil || n == 0 {
 			break
 		}
 		dropped += n
 	}
 	if fault.IsServerSaid(err) && fault.Judge(err) != fault.Moved {
-		w.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: key, Err: err})
+		tr.cfg.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: key, Err: err})
 	}
-	w.count(key, dropped, dropped)
+	tr.count(key, dropped, dropped)
 }
 
 // fitting returns the number of entries to which one step trims a stream, or 0 if it needs no
 // trimming.
-func (w *Writer) fitting(ctx context.Context, c *chunk, key string, average int64) (int64, error) {
+func (tr *trimmer) fitting(ctx context.Context, c *chunk, key string, average int64) (int64, error) {
 	var size, n int64
 	var sizeErr, err error
 	c.ask(2, func(c *chunk, _ int) { size, sizeErr = c.replies.number() }, "memory", "usage", key, "samples", 0)
 	c.ask(1, func(c *chunk, _ int) { n, err = c.replies.number() }, "xlen", key)
-	w.do(ctx, c, nil)
+	tr.do(ctx, c, nil)
 	switch {
 	case err != nil || n < 2 || sizeErr == resp.ErrNilReply: // nil: the stream was deleted
 		return 0, err
@@ -190,9 +186,9 @@ func (w *Writer) fitting(ctx context.Context, c *chunk, key string, average int6
 	case sizeErr != nil:
 		return 0, sizeErr
 	}
-	if size <= w.cfg.MaxBytes {
+	if size <= tr.cfg.MaxBytes {
 		return 0, nil
 	}
-	keep := max(1, int64(float64(n)*float64(w.cfg.MaxBytes)/float64(size)*0.9))
+	keep := max(1, int64(float64(n)*float64(tr.cfg.MaxBytes)/float64(size)*0.9))
 	return max(keep, n-script.TrimStep), nil
 }

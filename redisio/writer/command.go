@@ -3,13 +3,17 @@ package writer
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
-
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
+	"github.com/streamerson/streamerson-go/redisio/internal/scan"
 )
 
 // command is one command of a pipeline.
@@ -97,31 +101,50 @@ func (c *chunk) clear() {
 	c.entries, c.results, c.index, c.parts = nil, nil, c.index[:0], c.parts[:0]
 }
 
+// sender encodes XADDs and sends pipelines of commands. It is safe for concurrent use.
+type sender struct {
+	cfg   *Config
+	rdb   redis.UniversalClient // the caller's: never closed
+	out   conn.Client
+	lines *conn.Lines // own connections; nil if go-redis writes
+	most  string      // MaxLen
+	head  []byte      // of an XADD, encoded
+	heads int         // arguments in head
+	apart atomic.Bool // the user has no right to transactions
+}
+
 // words are arguments of XADD.
 var words = struct{ xadd, idmp, nomkstream, maxlen, about, any string }{
 	"xadd", "idmp", "nomkstream", "maxlen", "~", "*",
 }
 
+func (s *sender) keyOf(e *redisio.Outgoing) string {
+	if e.Key != "" {
+		return e.Key
+	}
+	return s.cfg.Key
+}
+
 // xadd adds an XADD for entry at. producer is that of IDMP, or nil.
-func (w *Writer) xadd(c *chunk, at int, producer *string, reply func(*chunk, int)) {
+func (s *sender) xadd(c *chunk, at int, producer *string, reply func(*chunk, int)) {
 	e, from := &c.entries[at], len(c.args)
-	n := w.heads + 2*len(e.Fields)
+	n := s.heads + 2*len(e.Fields)
 	if producer != nil {
 		n += 3
 	}
 	c.begin(n)
 	if c.own && e.Key == "" && e.ID == "" && producer == nil {
-		c.out = append(c.out, w.head...)
+		c.out = append(c.out, s.head...)
 	} else {
-		w.xaddHead(c, e, producer)
+		s.xaddHead(c, e, producer)
 	}
 	c.fields(e.Fields)
 	c.add(from, 1, at, reply)
 }
 
 // xaddHead appends the arguments of an XADD before the fields.
-func (w *Writer) xaddHead(c *chunk, e *redisio.Outgoing, producer *string) {
-	key, id := &w.cfg.Key, &words.any
+func (s *sender) xaddHead(c *chunk, e *redisio.Outgoing, producer *string) {
+	key, id := &s.cfg.Key, &words.any
 	if e.Key != "" {
 		key = &e.Key
 	}
@@ -135,31 +158,31 @@ func (w *Writer) xaddHead(c *chunk, e *redisio.Outgoing, producer *string) {
 		c.str(producer)
 		c.str(&e.DedupeID)
 	}
-	if w.cfg.OnlyExisting {
+	if s.cfg.OnlyExisting {
 		c.str(&words.nomkstream)
-		if w.cfg.MaxLen > 0 {
+		if s.cfg.MaxLen > 0 {
 			c.str(&words.maxlen)
 			c.str(&words.about)
-			c.str(&w.most)
+			c.str(&s.most)
 		}
 	}
 	c.str(id)
 }
 
 // headOf returns the encoded head of most XADDs, and how many arguments it has.
-func (w *Writer) headOf() (head []byte, n int) {
+func (s *sender) headOf() (head []byte, n int) {
 	var c chunk
-	w.xaddHead(&c, &redisio.Outgoing{}, nil)
+	s.xaddHead(&c, &redisio.Outgoing{}, nil)
 	_, head, _ = bytes.Cut(resp.AppendCommand(nil, c.args), []byte("\n"))
 	return head, len(c.args)
 }
 
-// pipeliner is the go-redis client of a cluster node. nil is the writer's.
+// pipeliner is the go-redis client of a cluster node. nil is the sender's.
 type pipeliner interface{ Pipeline() redis.Pipeliner }
 
 // do sends the commands in one pipeline and lets each read its reply, in order. It has two
 // carriers: the writer's own connections, or go-redis for clusters and for clients of other types.
-func (w *Writer) do(ctx context.Context, c *chunk, via pipeliner) {
+func (s *sender) do(ctx context.Context, c *chunk, via pipeliner) {
 	if len(c.cmds) == 0 {
 		return
 	}
@@ -168,13 +191,13 @@ func (w *Writer) do(ctx context.Context, c *chunk, via pipeliner) {
 		c.unsent(err)
 		return
 	}
-	if w.lines != nil {
-		w.sendOwn(ctx, c)
+	if s.lines != nil {
+		s.sendOwn(ctx, c)
 		return
 	}
-	w.sendGoRedis(ctx, c, via)
-	if c.replies.moved && !w.out.Redirected() && w.cfg.Key != "" {
-		_ = w.out.XLen(ctx, w.cfg.Key).Err() // go-redis follows this one, and reloads its slots
+	s.sendGoRedis(ctx, c, via)
+	if c.replies.moved && !s.out.Redirected() && s.cfg.Key != "" {
+		_ = s.out.XLen(ctx, s.cfg.Key).Err() // go-redis follows this one, and reloads its slots
 	}
 }
 
@@ -192,34 +215,34 @@ func (c *chunk) read() {
 }
 
 // sendOwn sends the commands on an own connection.
-func (w *Writer) sendOwn(ctx context.Context, c *chunk) {
-	line, err := w.lines.Take(ctx)
+func (s *sender) sendOwn(ctx context.Context, c *chunk) {
+	line, err := s.lines.Take(ctx)
 	if err != nil {
 		c.unsent(err)
 		return
 	}
-	err = w.lines.Send(ctx, line, c.out)
+	err = s.lines.Send(ctx, line, c.out)
 	if err == nil {
-		c.replies.Buf, err = w.lines.Receive(ctx, line, len(c.cmds))
+		c.replies.Buf, err = s.lines.Receive(ctx, line, len(c.cmds))
 	}
 	c.replies.broken = err
 	c.read()
 	if c.replies.stray {
-		w.lines.Renew()
+		s.lines.Renew()
 	}
 	if c.replies.denied {
-		w.apart.Store(true)
+		s.apart.Store(true)
 	}
-	w.lines.Put(line, err == nil && !c.replies.stuck)
+	s.lines.Put(line, err == nil && !c.replies.stuck)
 }
 
 // sendGoRedis sends the commands by go-redis, and reads its replies raw.
-func (w *Writer) sendGoRedis(ctx context.Context, c *chunk, via pipeliner) {
+func (s *sender) sendGoRedis(ctx context.Context, c *chunk, via pipeliner) {
 	for i := range c.cmds {
-		c.queue = append(c.queue, w.rawCmd(c, i))
+		c.queue = append(c.queue, s.rawCmd(c, i))
 	}
 	if via == nil {
-		via = w.out
+		via = s.out
 	}
 	pipe := via.Pipeline()
 	_ = pipe.BatchProcess(ctx, c.queue...) // only queues
@@ -235,10 +258,10 @@ func (w *Writer) sendGoRedis(ctx context.Context, c *chunk, via pipeliner) {
 
 // rawCmd returns command i for go-redis. It reuses the one of an earlier pipeline if it can,
 // because each has its own list of arguments. In a cluster a command remembers the slot of its key.
-func (w *Writer) rawCmd(c *chunk, i int) *redis.RawCmd {
+func (s *sender) rawCmd(c *chunk, i int) *redis.RawCmd {
 	cmd := &c.cmds[i]
 	if i < len(c.raw) && len(c.raw[i].Args()) == len(cmd.args) && cmd.key == 1 &&
-		(w.out.Cluster == nil || cmd.args[1] == any(&w.cfg.Key)) {
+		(s.out.Cluster == nil || cmd.args[1] == any(&s.cfg.Key)) {
 		copy(c.raw[i].Args(), cmd.args)
 		c.raw[i].SetErr(nil)
 		c.raw[i].SetVal(nil)
@@ -253,3 +276,107 @@ func (w *Writer) rawCmd(c *chunk, i int) *redis.RawCmd {
 	}
 	return raw
 }
+
+// replies are the replies to a pipeline, as far as they arrived.
+type replies struct {
+	resp.Walker
+	broken error // why the rest is missing
+	unsent bool  // nothing was sent
+	stray  bool  // the server is not one to write to
+	moved  bool  // another node of the cluster has the key
+	stuck  bool  // the connection is in a transaction that cannot end
+	denied bool  // the user has no right to transactions
+}
+
+// from continues with the reply to a command that go-redis sent in a pipeline. failed is the error
+// of the pipeline. If a connection breaks, go-redis sets its error also on commands that were
+// answered before.
+func (r *replies) from(cmd *redis.RawCmd, failed error) {
+	raw, err := cmd.Result()
+	if err == nil && len(raw) == 0 {
+		err = failed
+	}
+	switch {
+	case fault.IsServerSaid(err):
+		raw, err = fmt.Appendf(nil, "-%v\r\n", err), nil
+	case err != nil && resp.Whole(raw):
+		err = nil
+	case err != nil:
+		raw = nil
+	}
+	r.Buf, r.Pos, r.broken, r.unsent = raw, 0, err, fault.NeverSent(err)
+}
+
+// note remembers what an error reply means for the connection, and returns the error. An error that
+// is not the server's means that the reply is missing.
+func (r *replies) note(err error) error {
+	switch {
+	case err == nil || err == resp.ErrNilReply:
+		return err
+	case fault.IsServerSaid(err):
+		r.stray = r.stray || fault.WrongServer(err)
+		r.moved = r.moved || fault.Judge(err) == fault.Moved
+		return err
+	}
+	r.Pos = len(r.Buf) // the rest is missing too
+	if r.broken != nil {
+		err = r.broken
+	}
+	return err
+}
+
+// text returns the next reply as a string.
+func (r *replies) text() (string, error) {
+	text, err := r.Text()
+	return scan.String(text), r.note(err)
+}
+
+// number returns the next reply as a number.
+func (r *replies) number() (int64, error) {
+	text, err := r.text()
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		err = r.note(&resp.ReplyError{Offset: r.Pos, Problem: "not a number"})
+	}
+	return n, err
+}
+
+// list reads the start of a list of n elements.
+func (r *replies) list(n int) error {
+	_, had, err := r.Header()
+	if err == resp.ErrNilReply || err == nil && had != n {
+		err = &resp.ReplyError{Offset: r.Pos, Problem: fmt.Sprintf("a list of %d instead of %d", had, n)}
+	}
+	return r.note(err)
+}
+
+// result is the next reply, as the reply to an XADD.
+func (r *replies) result() redisio.Result {
+	id, err := r.text()
+	if err == nil && id == "QUEUED" {
+		r.stuck = true
+		err = r.note(errors.New("redisio: the connection was in a transaction"))
+	}
+	if err != nil {
+		return r.failed(err)
+	}
+	return redisio.Result{ID: id}
+}
+
+// failed returns the result of an entry with the reply err.
+func (r *replies) failed(err error) redisio.Result {
+	outcome := redisio.ErrUnknownOutcome
+	switch {
+	case err == resp.ErrNilReply:
+		outcome, err = redisio.ErrNotWritten, redisio.ErrNoStream
+	case r.unsent || fault.IsServerSaid(err):
+		outcome = redisio.ErrNotWritten
+	}
+	return redisio.Result{Err: &fault.OutcomeError{Outcome: outcome, Cause: err}}
+}
+
+// wrote reads the reply to a plain XADD.
+func (c *chunk) wrote(at int) { c.results[at] = c.replies.result() }

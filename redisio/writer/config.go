@@ -1,11 +1,12 @@
 package writer
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/check"
+	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
 // Config configures a Writer. The zero value of every field but Key is its default.
@@ -113,14 +114,14 @@ type Tuning struct {
 }
 
 func (c Config) withDefaults() Config {
-	check.Def(&c.MaxPayload, 1<<20)
-	check.Def(&c.Depth, 128)
-	check.Def(&c.Pipelines, 1)
+	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
+	c.Depth = cmp.Or(c.Depth, 128)
+	c.Pipelines = cmp.Or(c.Pipelines, 1)
 	if c.DedupeWindow > 0 {
-		check.Def(&c.DedupeIDs, defaultDedupeIDs)
+		c.DedupeIDs = cmp.Or(c.DedupeIDs, defaultDedupeIDs)
 	}
 	if c.Durability.on() {
-		check.Def(&c.Durability.Timeout, defaultDurable)
+		c.Durability.Timeout = cmp.Or(c.Durability.Timeout, defaultDurable)
 	}
 	return c
 }
@@ -170,4 +171,16 @@ func (c *Config) validateRetention(m *redisio.Mistakes) {
 func (c *Config) plain() bool {
 	return (!c.trims() || c.OnlyExisting && c.MinID == "" && c.MaxAge == 0) && c.HardCap == 0 &&
 		(c.MaxBytes == 0 || c.OnlyExisting) && c.DedupeWindow == 0 && !c.Durability.on()
+}
+
+func (c *Config) trims() bool { return c.MaxLen > 0 || c.MinID != "" || c.MaxAge > 0 }
+
+// dropsBytes reports whether the oldest entries are dropped when the stream exceeds its budget,
+// even if they were not read.
+func (c *Config) dropsBytes() bool { return c.DropUnread || c.WhenFull == FullDrop }
+
+func (c *Config) emit(e redisio.Event) {
+	if c.OnEvent != nil {
+		fault.Notify("writer.Config.OnEvent", func() { c.OnEvent(e) })
+	}
 }

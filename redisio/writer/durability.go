@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 )
@@ -136,28 +137,27 @@ func (q *confirmation) judge(want Durability, p *part, results []redisio.Result)
 	}
 }
 
-// meetDurability checks whether the client and the server support the requested durability.
-func (w *Writer) meetDurability(ctx context.Context) error {
-	d := w.cfg.Durability
+// meet checks whether the client and the server of a writer of key support the durability.
+func (d Durability) meet(ctx context.Context, c conn.Client, key string) error {
 	if !d.on() {
 		return nil
 	}
-	if !w.out.Derived {
+	if !c.Derived {
 		return &redisio.ConfigError{
 			Type:    "writer.Config",
 			Field:   "Durability",
-			Problem: fmt.Sprintf("is set for a %T, which does not say which server has a key", w.rdb),
+			Problem: fmt.Sprintf("is set for a %T, which does not say which server has a key", c.UniversalClient),
 			Fix:     "use a *redis.Client or *redis.ClusterClient",
 		}
 	}
 	if !d.Fsync {
 		return nil
 	}
-	lacks, err := probe.SyncsDisk(ctx, w.out)
+	lacks, err := probe.SyncsDisk(ctx, c)
 	if lacks {
 		return &redisio.PermanentError{
 			Op:  "open writer of",
-			Key: w.cfg.Key,
+			Key: key,
 			Err: fmt.Errorf("fsync needs Redis 7.2 or newer (WAITAOF), with appendonly on: %w", err),
 		}
 	}

@@ -62,7 +62,7 @@ type stalled struct {
 
 // tellHeldBack reports the group if it does not advance, unless it was reported recently. A group
 // that only lags advances between two trimmings.
-func (w *Writer) tellHeldBack(l *lane, kept *HeldBackError, now time.Time) {
+func (tr *trimmer) tellHeldBack(l *lane, kept *HeldBackError, now time.Time) {
 	if kept == nil {
 		return
 	}
@@ -81,7 +81,7 @@ func (w *Writer) tellHeldBack(l *lane, kept *HeldBackError, now time.Time) {
 	l.heldBack[kept.Group] = s
 	l.mu.Unlock()
 	if news {
-		w.emit(
+		tr.cfg.emit(
 			redisio.Event{
 				Kind:  redisio.EventHeldBack,
 				Key:   kept.Key,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
@@ -11,7 +12,26 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
-func (c *Config) trims() bool { return c.MaxLen > 0 || c.MinID != "" || c.MaxAge > 0 }
+// Stats count what a writer did since it was opened.
+type Stats struct {
+	Duplicates int64 // entries that were not written, because they were there
+	Trimmed    int64 // entries dropped by retention and at the cap
+	Lost       int64 // those of them that some group had not read or not settled
+}
+
+// trimmer applies retention and the caps to the streams that a writer writes. It is safe for
+// concurrent use.
+type trimmer struct {
+	*sender
+	lanes                     lanes
+	acked                     bool // the server can trim acked entries around pending ones
+	duplicates, trimmed, lost atomic.Int64
+}
+
+// Stats returns the counts so far.
+func (tr *trimmer) Stats() Stats {
+	return Stats{tr.duplicates.Load(), tr.trimmed.Load(), tr.lost.Load()}
+}
 
 // every is how many entries may be written before the stream is trimmed again, and for how long.
 func (c *Config) every() (int, time.Duration) {
@@ -37,8 +57,8 @@ func keepOrDrop(drop bool) string {
 
 // addRetain adds the call of scriptRetain. cap is the length to shrink to, and budget the bytes; -1
 // means no limit. reply reads its reply, by readRetention.
-func (w *Writer) addRetain(c *chunk, p *part, cap, budget int64, reply func(*chunk, int)) {
-	cfg := &w.cfg
+func (tr *trimmer) addRetain(c *chunk, p *part, cap, budget int64, reply func(*chunk, int)) {
+	cfg := tr.cfg
 	maxLen, maxAge, how, acked := int64(-1), int64(-1), "~", ""
 	if cfg.MaxLen > 0 {
 		maxLen = cfg.MaxLen
@@ -49,7 +69,7 @@ func (w *Writer) addRetain(c *chunk, p *part, cap, budget int64, reply func(*chu
 	if cfg.Exact {
 		how = "="
 	}
-	if w.acked {
+	if tr.acked {
 		acked = "acked"
 	}
 	p.lane.mu.Lock()
@@ -93,11 +113,11 @@ func (r *replies) readRetention(key string) (t retention, err error) {
 }
 
 // count counts dropped entries, and reports losses.
-func (w *Writer) count(key string, trimmed, lost int64) {
-	w.stats.trimmed.Add(trimmed)
+func (tr *trimmer) count(key string, trimmed, lost int64) {
+	tr.trimmed.Add(trimmed)
 	if lost > 0 {
-		w.stats.lost.Add(lost)
-		w.emit(redisio.Event{Kind: redisio.EventDropped, Key: key, Count: int(lost)})
+		tr.lost.Add(lost)
+		tr.cfg.emit(redisio.Event{Kind: redisio.EventDropped, Key: key, Count: int(lost)})
 	}
 }
 
@@ -105,14 +125,14 @@ func (w *Writer) count(key string, trimmed, lost int64) {
 const trimSteps = 16
 
 // shrink calls scriptRetain until everything is dropped that may be, at most trimSteps times.
-func (w *Writer) shrink(ctx context.Context, c *chunk, p *part, cap, budget int64) (r retention, err error) {
+func (tr *trimmer) shrink(ctx context.Context, c *chunk, p *part, cap, budget int64) (r retention, err error) {
 	for range trimSteps {
-		w.addRetain(c, p, cap, budget, func(c *chunk, _ int) { r, err = c.replies.readRetention(p.key) })
-		w.do(ctx, c, nil)
+		tr.addRetain(c, p, cap, budget, func(c *chunk, _ int) { r, err = c.replies.readRetention(p.key) })
+		tr.do(ctx, c, nil)
 		if err != nil {
 			break
 		}
-		if w.count(p.key, r.trimmed, r.lost); !r.more {
+		if tr.count(p.key, r.trimmed, r.lost); !r.more {
 			break
 		}
 	}
@@ -121,17 +141,17 @@ func (w *Writer) shrink(ctx context.Context, c *chunk, p *part, cap, budget int6
 
 // admit reserves places below the cap, and refuses the entries for which there is no place. If there
 // seems to be too little room it asks the server, which drops what the groups have settled.
-func (w *Writer) admit(ctx context.Context, c *chunk, p *part) {
-	if w.cfg.HardCap == 0 || w.cfg.WhenFull == FullDrop {
+func (tr *trimmer) admit(ctx context.Context, c *chunk, p *part) {
+	if tr.cfg.HardCap == 0 || tr.cfg.WhenFull == FullDrop {
 		return
 	}
 	l, n := p.lane, int64(len(p.index))
 	l.mu.Lock()
-	enough := l.known && l.length+l.reserved+n <= w.cfg.HardCap
+	enough := l.known && l.length+l.reserved+n <= tr.cfg.HardCap
 	var kept *HeldBackError
 	l.mu.Unlock()
 	if !enough {
-		r, err := w.shrink(ctx, c, p, max(w.cfg.HardCap-n, 0), -1)
+		r, err := tr.shrink(ctx, c, p, max(tr.cfg.HardCap-n, 0), -1)
 		if err != nil {
 			p.fail(c.results, &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err})
 			return
@@ -142,14 +162,14 @@ func (w *Writer) admit(ctx context.Context, c *chunk, p *part) {
 		l.mu.Unlock()
 	}
 	l.mu.Lock()
-	p.reserved = min(max(w.cfg.HardCap-l.length-l.reserved, 0), n)
+	p.reserved = min(max(tr.cfg.HardCap-l.length-l.reserved, 0), n)
 	l.reserved += p.reserved
 	length := l.length + l.reserved
 	l.mu.Unlock()
 	for _, i := range p.index[p.reserved:] {
 		c.results[i] = redisio.Result{
-			Err: &StreamFullError{Key: p.key, Length: length, Cap: w.cfg.HardCap, Group: kept.group(),
-				Full: w.cfg.WhenFull},
+			Err: &StreamFullError{Key: p.key, Length: length, Cap: tr.cfg.HardCap, Group: kept.group(),
+				Full: tr.cfg.WhenFull},
 		}
 	}
 	p.index = p.index[:p.reserved]
@@ -166,23 +186,23 @@ type trimming struct {
 var errNoLength = errors.New("redisio: the length is not known")
 
 // addTrim adds the trimming if it is due, else, if there is a cap, the question for the length.
-func (w *Writer) addTrim(c *chunk, p *part, now time.Time) {
+func (tr *trimmer) addTrim(c *chunk, p *part, now time.Time) {
 	p.trim = trimming{retention: retention{bytes: -1}, cap: -1, budget: -1, err: errNoLength}
-	if !w.cfg.trims() && w.cfg.HardCap == 0 && w.cfg.MaxBytes == 0 {
+	if !tr.cfg.trims() && tr.cfg.HardCap == 0 && tr.cfg.MaxBytes == 0 {
 		return
 	}
-	entries, interval := w.cfg.every()
+	entries, interval := tr.cfg.every()
 	l, t := p.lane, &p.trim
-	if w.cfg.MaxBytes > 0 {
-		t.budget = w.cfg.MaxBytes
+	if tr.cfg.MaxBytes > 0 {
+		t.budget = tr.cfg.MaxBytes
 	}
-	if w.cfg.WhenFull == FullDrop && w.cfg.HardCap > 0 {
-		t.cap = w.cfg.HardCap
+	if tr.cfg.WhenFull == FullDrop && tr.cfg.HardCap > 0 {
+		t.cap = tr.cfg.HardCap
 	}
 	l.mu.Lock()
 	l.since += len(p.index)
-	due := l.behind || w.cfg.trims() && (l.since >= entries || now.Sub(l.trimmed) >= interval) ||
-		t.cap > 0 && (!l.known || l.length+int64(len(p.index)) > t.cap) || l.budget.overweight(w.cfg.MaxBytes, now)
+	due := l.behind || tr.cfg.trims() && (l.since >= entries || now.Sub(l.trimmed) >= interval) ||
+		t.cap > 0 && (!l.known || l.length+int64(len(p.index)) > t.cap) || l.budget.overweight(tr.cfg.MaxBytes, now)
 	if due {
 		l.since, l.trimmed = 0, now
 	}
@@ -190,8 +210,8 @@ func (w *Writer) addTrim(c *chunk, p *part, now time.Time) {
 	switch {
 	case due:
 		t.script = true
-		w.addRetain(c, p, t.cap, t.budget, p.readTrim)
-	case w.cfg.HardCap > 0:
+		tr.addRetain(c, p, t.cap, t.budget, p.readTrim)
+	case tr.cfg.HardCap > 0:
 		c.ask(1, func(c *chunk, _ int) { t.length, t.err = c.replies.number() }, "xlen", p.key)
 	}
 }
@@ -201,13 +221,13 @@ func (p *part) readTrim(c *chunk, _ int) {
 }
 
 // settleTrim records the length, and reports what the trimming did.
-func (w *Writer) settleTrim(p *part) {
+func (tr *trimmer) settleTrim(p *part) {
 	t, l, now := &p.trim, p.lane, time.Now()
 	switch {
 	case t.script && t.err == nil:
-		w.count(p.key, t.trimmed, t.lost)
+		tr.count(p.key, t.trimmed, t.lost)
 	case t.script && fault.IsServerSaid(t.err) && !fault.IsFull(t.err) && fault.Judge(t.err) != fault.Moved:
-		w.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: p.key, Err: t.err})
+		tr.cfg.emit(redisio.Event{Kind: redisio.EventTrimFailed, Key: p.key, Err: t.err})
 	}
 	l.mu.Lock()
 	l.reserved -= p.reserved
@@ -222,14 +242,14 @@ func (w *Writer) settleTrim(p *part) {
 	l.behind = t.more
 	l.mu.Unlock()
 	p.reserved, p.written = 0, 0
-	w.tellHeldBack(l, t.kept, now)
+	tr.tellHeldBack(l, t.kept, now)
 }
 
 // trimOn continues a trimming that one script did not finish.
-func (w *Writer) trimOn(ctx context.Context, c *chunk, p *part) {
+func (tr *trimmer) trimOn(ctx context.Context, c *chunk, p *part) {
 	for step := 1; step < trimSteps && p.trim.more; step++ {
-		w.addRetain(c, p, p.trim.cap, p.trim.budget, p.readTrim)
-		w.do(ctx, c, nil)
-		w.settleTrim(p)
+		tr.addRetain(c, p, p.trim.cap, p.trim.budget, p.readTrim)
+		tr.do(ctx, c, nil)
+		tr.settleTrim(p)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
@@ -13,26 +12,6 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/schedule"
 )
-
-// Stats count what a writer did since it was opened.
-type Stats struct {
-	Duplicates int64 // entries that were not written, because they were there
-	Trimmed    int64 // entries dropped by retention and at the cap
-	Lost       int64 // those of them that some group had not read or not settled
-}
-
-type writerStats struct{ duplicates, trimmed, lost atomic.Int64 }
-
-// Stats returns the counts so far.
-func (w *Writer) Stats() Stats {
-	return Stats{w.stats.duplicates.Load(), w.stats.trimmed.Load(), w.stats.lost.Load()}
-}
-
-func (w *Writer) emit(e redisio.Event) {
-	if w.cfg.OnEvent != nil {
-		fault.Notify("writer.Config.OnEvent", func() { w.cfg.OnEvent(e) })
-	}
-}
 
 // send writes entries: as one pipeline, or as several if they are large.
 func (w *Writer) send(ctx context.Context, entries []redisio.Outgoing, results []redisio.Result) {
@@ -119,13 +98,6 @@ func (w *Writer) sendPlain(ctx context.Context, c *chunk, index []int) {
 		}
 	}
 	w.do(ctx, c, nil)
-}
-
-func (w *Writer) keyOf(e *redisio.Outgoing) string {
-	if e.Key != "" {
-		return e.Key
-	}
-	return w.cfg.Key
 }
 
 // check finds what the server would refuse, or not cope with, before anything is sent.
@@ -334,7 +306,7 @@ func (p *part) note(w *Writer, c *chunk, at int, res redisio.Result) {
 	case res.Err != nil:
 		p.full = p.full || errors.Is(res.Err, redisio.ErrBackpressure)
 	case res.Duplicate:
-		w.stats.duplicates.Add(1)
+		w.duplicates.Add(1)
 	default:
 		p.written++
 	}

@@ -12,18 +12,18 @@ import (
 const togetherMost = 64
 
 // transacts reports whether the writer writes n entries in transactions.
-func (w *Writer) transacts(n int) bool {
-	return w.cfg.Together && n > 1 && n <= togetherMost && w.lines != nil && !w.apart.Load()
+func (s *sender) transacts(n int) bool {
+	return s.cfg.Together && n > 1 && n <= togetherMost && s.lines != nil && !s.apart.Load()
 }
 
 // together reports whether entries are written in one transaction. All keys must be in one slot.
-func (w *Writer) together(c *chunk, index []int) bool {
-	if !w.transacts(len(index)) {
+func (s *sender) together(c *chunk, index []int) bool {
+	if !s.transacts(len(index)) {
 		return false
 	}
-	tag := redisio.HashTag(w.keyOf(&c.entries[index[0]]))
+	tag := redisio.HashTag(s.keyOf(&c.entries[index[0]]))
 	for _, at := range index[1:] {
-		if redisio.HashTag(w.keyOf(&c.entries[at])) != tag {
+		if redisio.HashTag(s.keyOf(&c.entries[at])) != tag {
 			return false
 		}
 	}
@@ -32,15 +32,15 @@ func (w *Writer) together(c *chunk, index []int) bool {
 
 // bySlot groups entries by the hash slot that their keys surely share. The first group has the
 // entries that are alone in their slots. It returns index as one group if there is nothing to group.
-func (w *Writer) bySlot(c *chunk, index []int) [][]int {
+func (s *sender) bySlot(c *chunk, index []int) [][]int {
 	one := [][]int{index}
-	if len(index) == 2 || !w.transacts(len(index)) || w.together(c, index) {
+	if len(index) == 2 || !s.transacts(len(index)) || s.together(c, index) {
 		return one
 	}
 	var groups [][]int
 	group := make(map[string]int)
 	for _, at := range index {
-		tag := redisio.HashTag(w.keyOf(&c.entries[at]))
+		tag := redisio.HashTag(s.keyOf(&c.entries[at]))
 		n, known := group[tag]
 		if !known {
 			n = len(groups)
@@ -71,11 +71,11 @@ type transaction struct {
 }
 
 // addTogether adds a transaction of XADDs.
-func (w *Writer) addTogether(c *chunk, index []int) {
+func (s *sender) addTogether(c *chunk, index []int) {
 	c.tx.index = index
 	c.ask(0, (*chunk).began, "multi")
 	for _, at := range index {
-		w.xadd(c, at, nil, (*chunk).queued)
+		s.xadd(c, at, nil, (*chunk).queued)
 	}
 	c.ask(0, (*chunk).ended, "exec")
 }

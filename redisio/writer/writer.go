@@ -20,21 +20,12 @@ import (
 
 // Writer appends entries. It is safe for concurrent use; concurrent Writes are in flight together.
 type Writer struct {
-	cfg   Config
-	rdb   redis.UniversalClient // the caller's: never closed
-	out   conn.Client
-	lines *conn.Lines // own connections; nil if go-redis writes
-	most  string      // MaxLen
-	head  []byte      // of an XADD, encoded
-	heads int         // arguments in head
+	sender
+	trimmer
+	plain bool // XADD is all that the configuration needs
+	idmp  bool // the server drops duplicates itself
 
 	answers redisio.Patience
-	plain   bool        // XADD is all that the configuration needs
-	idmp    bool        // the server drops duplicates itself
-	acked   bool        // the server can trim acked entries around pending ones
-	apart   atomic.Bool // the user has no right to transactions
-	lanes   lanes
-	stats   writerStats
 	state   atomic.Int32
 	users   sync.WaitGroup // Writes in progress
 	gate    sync.Mutex     // orders users.Add against Close; held for two lines
@@ -52,15 +43,16 @@ func New(rdb redis.UniversalClient, cfg Config) (*Writer, error) {
 	if err := errors.Join(check.NeedClient(rdb, "writer.New"), cfg.Validate()); err != nil {
 		return nil, err
 	}
-	w := &Writer{cfg: cfg.withDefaults(), rdb: rdb}
-	w.most, w.plain = strconv.FormatInt(w.cfg.MaxLen, 10), w.cfg.plain()
+	cfg = cfg.withDefaults()
+	w := &Writer{sender: sender{cfg: &cfg, rdb: rdb, most: strconv.FormatInt(cfg.MaxLen, 10)}, plain: cfg.plain()}
+	w.trimmer.sender = &w.sender
 	w.head, w.heads = w.headOf()
 	w.chunks.New = func() any { return new(chunk) }
 	return w, nil
 }
 
 // Config returns the configuration with its defaults.
-func (w *Writer) Config() Config { return w.cfg }
+func (w *Writer) Config() Config { return *w.cfg }
 
 // Open connects, and checks that the key can be written to. A key of another type, and a user
 // without the right to XADD, give a *PermanentError.
@@ -117,8 +109,8 @@ func (w *Writer) meet(ctx context.Context) (err error) {
 
 // meetFeatures finds out which features the server has, see the fields that it sets.
 func (w *Writer) meetFeatures(ctx context.Context) (err error) {
-	c := &w.cfg
-	if err := w.meetDurability(ctx); err != nil {
+	c := w.cfg
+	if err := c.Durability.meet(ctx, w.out, c.Key); err != nil {
 		return err
 	}
 	if c.mayIDMP() {
@@ -255,7 +247,7 @@ func (w *Writer) summary(results []redisio.Result) error {
 		}
 		err, news := w.answers.Refusal(results[i].Err)
 		if results[i].Err = err; news {
-			w.emit(redisio.Refused(w.cfg.Key, err))
+			w.cfg.emit(redisio.Refused(w.cfg.Key, err))
 		}
 		failed++
 		if isUnknown := errors.Is(err, redisio.ErrUnknownOutcome); first == nil || isUnknown && !unknown {
