@@ -38,7 +38,7 @@ var floors = map[string][][]string{
 		{"reader"},
 		{"writer"},
 		{"schedule", "dedupe", "streamersonv1"},
-		{"internal/demand", "internal/probe"},
+		{"internal/probe"},
 		{"internal/check", "internal/script", "internal/held", "internal/groupinfo", "internal/acl"},
 		{"internal/conn"},
 		{"internal/resp"},

@@ -128,7 +128,7 @@ func TestAccessOfAGroup(t *testing.T) {
 			"earliest": func(c *reader.GroupConfig) { c.OnLostGroup = reader.LostGroupEarliest },
 			"quiet":    func(c *reader.GroupConfig) { c.DelayedEvery, c.ReapAfter = -1, -1 },
 			"deletes":  func(c *reader.GroupConfig) { c.DeleteSettled = true },
-			"no ack":   func(c *reader.GroupConfig) { c.NoAck, c.DelayedEvery = true, -1 },
+			"no ack":   func(c *reader.GroupConfig) { c.AtMostOnce, c.DelayedEvery = true, -1 },
 		} {
 			t.Run(fmt.Sprint(name, " of ", len(key)), func(t *testing.T) {
 				s.FlushAll(t)
@@ -179,7 +179,7 @@ func groupLife(t *testing.T, g *guarded, cfg reader.GroupConfig, dead []string) 
 			t.Fatal(err)
 		}
 	}
-	if !cfg.NoAck {
+	if !cfg.AtMostOnce {
 		if n, err := r.Ack(rig.Ctx(t), rig.IDs(got[:1])); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
@@ -212,7 +212,7 @@ func groupLife(t *testing.T, g *guarded, cfg reader.GroupConfig, dead []string) 
 	a := cfg.Access(dead...)
 	readUntil(t, r, "all rights were made use of", func() bool {
 		left := slices.DeleteFunc(g.unused(t, a), func(c string) bool { // what Close needs
-			return c == "xgroup|delconsumer" || cfg.NoAck && (c == "eval" || c == "xpending")
+			return c == "xgroup|delconsumer" || cfg.AtMostOnce && (c == "eval" || c == "xpending")
 		})
 		return len(left) == 0 || len(g.denied(t, a)) > 0
 	})

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/flow"
@@ -90,7 +91,8 @@ func (r *rangeReader[T]) Open(ctx context.Context) error {
 }
 
 func (r *rangeReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
-	wait := tries()
+	wait := backoff.ExponentialBackOff{InitialInterval: 20 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2,
+		MaxInterval: 5 * time.Second}
 	for {
 		var b redisio.Batch
 		err := r.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
@@ -104,7 +106,9 @@ func (r *rangeReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
 		case redisio.IsPermanent(err), !r.reached && !time.Now().Before(r.until):
 			return flow.Permanent(err)
 		}
-		if !pause(ctx, wait.NextBackOff()) {
+		select {
+		case <-time.After(wait.NextBackOff()):
+		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}

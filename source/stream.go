@@ -3,9 +3,7 @@ package source
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -117,14 +115,6 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 		append(base, opts...)...)
 }
 
-func newStreamReader[T any](rdb redis.UniversalClient, p *streamPlan, format redisio.Format[T]) *streamReader[T] {
-	s := &streamReader[T]{settler: settler{plan: p}, entries: entries[T]{format: format, most: p.maxDeliveries}}
-	group := p.group
-	group.OnEvent, group.OnLost = s.events.tell(p.group.OnEvent), s.leases.tell
-	s.r, s.err = reader.NewGroup(rdb, group)
-	return s
-}
-
 // streamPlan is a StreamConfig with its defaults and its errors.
 type streamPlan struct {
 	group         reader.GroupConfig
@@ -137,7 +127,7 @@ type streamPlan struct {
 func (c StreamConfig[T]) plan(rdb redis.UniversalClient) *streamPlan {
 	p := &streamPlan{
 		group: reader.GroupConfig{
-			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, NoAck: c.AtMostOnce, Wait: c.Wait,
+			Key: c.Key, Group: c.Group, Consumer: c.Consumer, Start: c.Start, AtMostOnce: c.AtMostOnce, Wait: c.Wait,
 			OnEvent: c.OnEvent, Tuning: c.Tuning,
 		},
 		deadKey: c.DeadKey, maxDeliveries: c.MaxDeliveries, readyWithin: cmp.Or(c.ReadyWithin, defaultReadyWithin),
@@ -182,66 +172,27 @@ func deadKey(key string, cluster bool) string {
 	return redisio.Beside(key, ":dead")
 }
 
-// streamReader is the running part of Stream.
-type streamReader[T any] struct {
-	settler
-	entries entries[T]
-	events  events
-	leases
-	err  error // of the configuration
-	open atomic.Bool
+// mistakes returns the errors that the configurations of all sources have in common.
+func mistakes[T any](rdb redis.UniversalClient, codec redisio.Codec[T], format redisio.Format[T]) *redisio.Mistakes {
+	m := redisio.MistakesOf("source")
+	m.Client(rdb)
+	m.If(codec != nil && format != nil, "Format", "is set besides Codec", "choose one: a format has its own codec")
+	return m
 }
 
-// Open creates the group. A failure is permanent, because retries of the first connection are the
-// purpose of Wait.
-func (s *streamReader[T]) Open(ctx context.Context) error {
-	if s.err != nil {
-		return flow.Permanent(s.err)
-	}
-	s.events.log(ctx)
-	if err := s.r.Open(ctx); err != nil {
-		return final(ctx, err)
-	}
-	if !s.plan.group.NoAck {
-		if err := s.r.CheckDead(ctx, s.plan.deadKey); err != nil {
-			return final(ctx, errors.Join(err, s.r.Close(ctx)))
-		}
-	}
-	s.open.Store(true)
-	return nil
-}
-
-func (s *streamReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
-	var b redisio.Batch
-	err := s.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
-	s.entries.ahead = s.r.Ahead()
-	s.entries.add(in, &b)
-	return final(ctx, err)
-}
-
-// Meter returns the group's lag and pending entries, of all its readers.
-func (s *streamReader[T]) Meter(ctx context.Context) (lag, pending int64, err error) {
-	if !s.open.Load() {
-		return -1, -1, redisio.ErrNotOpen
-	}
-	info, err := s.r.Info(ctx)
-	if err != nil {
-		return -1, -1, err
-	}
-	return info.Lag, info.Pending, nil
-}
-
-// Ready reports to a readiness probe whether Redis answers (see flow.Prober).
-func (s *streamReader[T]) Ready() error {
-	if !s.open.Load() {
-		return nil // the graph already reports that
-	}
-	return s.r.Ready(s.plan.readyWithin)
-}
-
-func (s *streamReader[T]) Close(ctx context.Context) error {
-	if !s.open.Load() {
+// inFlight is flow.MaxInFlight, or no option for 0.
+func inFlight(n int) flow.StageOption {
+	if n == 0 {
 		return nil
 	}
-	return s.r.Close(ctx)
+	return flow.MaxInFlight(n)
+}
+
+// final marks the error of a reader as permanent, because redisio already retries and reconnects
+// where that can help.
+func final(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return flow.Permanent(err)
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
-	"github.com/streamerson/streamerson-go/redisio/internal/demand"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/groupinfo"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
@@ -304,7 +304,7 @@ func countLags(ctx context.Context, rdb redis.UniversalClient, key string, state
 	}
 	slices.SortFunc(behind, func(a, b unknown) int { return b.read.Compare(a.read) })
 	n, bytes, to := int64(0), 0, redisio.MaxID
-	var asks demand.Asking
+	var asks conn.Asking
 	for len(behind) > 0 {
 		var b redisio.Batch
 		if n < maxCounted && bytes < maxCountedBytes {

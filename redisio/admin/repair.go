@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,7 +151,7 @@ func Reset(
 	if err := m.Err(); err != nil {
 		return ResetPlan{}, err
 	}
-	check.Def(&o.Live, 30*time.Second)
+	o.Live = cmp.Or(o.Live, 30*time.Second)
 	wrap := func(err error) error {
 		if is := (*LiveConsumersError)(nil); errors.As(err, &is) {
 			return err

@@ -118,7 +118,7 @@ var readRules = []Rule{
 	{"read/no-ack", "Reading at most once leaves nothing pending.", func(c *check) {
 		key := c.key("s")
 		want := c.add(key, 3)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, NoAck: true})
+		r := c.group(c.rdb, reader.GroupConfig{Key: key, AtMostOnce: true})
 		if got := ids(c.read(r, 3)); !slices.Equal(got, want) {
 			c.failf("got %v, want %v", got, want)
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
-	"github.com/streamerson/streamerson-go/redisio/internal/demand"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
@@ -222,7 +221,7 @@ func pagesByID(
 	ids []string,
 	do func([]redisio.Entry, int) error,
 ) error {
-	for chunk := range slices.Chunk(ids, demand.FirstAsk) { // few: entries may be large
+	for chunk := range slices.Chunk(ids, conn.FirstAsk) { // few: entries may be large
 		var found []redisio.Entry
 		for _, id := range chunk {
 			whole, err := redisio.ParseID(id)

@@ -1,6 +1,7 @@
 package dedupe
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,8 +59,8 @@ func New(rdb redis.UniversalClient, cfg Config) (*Store, error) {
 	if err := errors.Join(check.NeedClient(rdb, "dedupe.New"), cfg.Validate()); err != nil {
 		return nil, err
 	}
-	check.Def(&cfg.Window, 24*time.Hour)
-	check.Def(&cfg.Hold, 10*time.Minute)
+	cfg.Window = cmp.Or(cfg.Window, 24*time.Hour)
+	cfg.Hold = cmp.Or(cfg.Hold, 10*time.Minute)
 	return &Store{rdb: rdb, cfg: cfg}, nil
 }
 

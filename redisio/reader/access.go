@@ -11,7 +11,7 @@ import (
 func (c GroupConfig) Access(deadKeys ...string) redisio.Access {
 	a := acl.Of([]string{c.Key}, "xreadgroup", "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer",
 		"time", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrevrange", "eval")
-	if !c.NoAck {
+	if !c.AtMostOnce {
 		a = a.And(acl.Of(nil, "xack", "xautoclaim", "xclaim", "xinfo|consumers"))
 		if c.DeleteSettled {
 			a = a.And(acl.Of(nil, "xdel", "xtrim"))

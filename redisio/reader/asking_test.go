@@ -10,14 +10,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/demand"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 func TestAskingStartsSmall(t *testing.T) {
-	var a demand.Asking
+	var a conn.Asking
 	if n := a.Count(1000, 0); n != 1000 {
 		t.Errorf("without a bound: %d, want 1000", n)
 	}
@@ -93,7 +93,7 @@ func silent(dials *int) func(context.Context, string, string) (net.Conn, error) 
 
 // A reader does not repeat a request unchanged after a reply that it cannot read.
 func TestAskingHalvesWhatFailed(t *testing.T) {
-	var a demand.Asking
+	var a conn.Asking
 	n := a.Count(1000, 0)
 	for _, want := range []int{500, 250, 125} {
 		a.Failed(n, fmt.Errorf("read: %w", &resp.ReplyError{Problem: "bigger than 1 GiB"}))

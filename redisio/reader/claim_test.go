@@ -228,7 +228,7 @@ func TestLostReplyOfTakingOver(t *testing.T) {
 			p := rig.NewProxy(t, s.Addr())
 			r, l := open(t, p.Client(t), GroupConfig{Key: key, Tuning: Tuning{Capabilities: &way.caps}})
 			match := "xautoclaim"
-			if way.caps.Claim && r.probeReads(rig.Ctx(t)).Claim {
+			if way.caps.Claim && probe.Reads(rig.Ctx(t), r.control, key, r.Consumer()).Claim {
 				match = "\r\nclaim\r\n"
 			}
 			p.LoseReplies(match, 1)

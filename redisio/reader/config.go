@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/check"
 )
 
 // GroupConfig configures a Group. Key and Group are required. The zero value of each other field is
@@ -26,9 +26,9 @@ type GroupConfig struct {
 	// Start is the position where a new group begins. Defaults to the beginning of the stream.
 	Start redisio.Start
 
-	// NoAck reads without pending entries: at most once, three times cheaper for the server.
+	// AtMostOnce reads without pending entries: at most once, three times cheaper for the server.
 	// Delivered entries are never delivered again, and Ack, Nack and Release do nothing.
-	NoAck bool
+	AtMostOnce bool
 
 	// MaxDeliveries is the largest number of deliveries of an entry that is never settled. After
 	// them the reader returns the entry once more, with Deliveries above MaxDeliveries. The caller
@@ -108,13 +108,13 @@ type Tuning struct {
 const longestLease = 30 * 24 * time.Hour
 
 func (c GroupConfig) withDefaults() GroupConfig {
-	check.Def(&c.Block, time.Second)
-	check.Def(&c.MaxCount, 1000)
-	check.Def(&c.Lease, 30*time.Second)
-	check.Def(&c.ReclaimEvery, c.Lease/2)
-	check.Def(&c.ReapAfter, time.Hour)
-	check.Def(&c.DeadMaxLen, 100_000)
-	check.Def(&c.DelayedEvery, time.Second)
+	c.Block = cmp.Or(c.Block, time.Second)
+	c.MaxCount = cmp.Or(c.MaxCount, 1000)
+	c.Lease = cmp.Or(c.Lease, 30*time.Second)
+	c.ReclaimEvery = cmp.Or(c.ReclaimEvery, c.Lease/2)
+	c.ReapAfter = cmp.Or(c.ReapAfter, time.Hour)
+	c.DeadMaxLen = cmp.Or(c.DeadMaxLen, 100_000)
+	c.DelayedEvery = cmp.Or(c.DelayedEvery, time.Second)
 	return c
 }
 
@@ -129,7 +129,7 @@ func (c GroupConfig) Validate() error {
 	m.Is(c.ReclaimEvery < 0 || c.ReclaimEvery > longestLease, "ReclaimEvery", c.ReclaimEvery,
 		"choose up to 720h, or leave it 0 for half the lease; it can't be switched off")
 	m.Negative("MaxDeliveries", int64(c.MaxDeliveries), "leave it 0 for no limit")
-	m.If(c.DeleteSettled && c.NoAck, "DeleteSettled", "is set for reads at most once",
+	m.If(c.DeleteSettled && c.AtMostOnce, "DeleteSettled", "is set for reads at most once",
 		"drop one of them: without acknowledgements nothing is settled")
 	m.Is(c.DelayedEvery > 0 && c.DelayedEvery < time.Millisecond, "DelayedEvery", c.DelayedEvery,
 		"choose 1ms or more, leave it 0 for 1s, or make it negative for never")

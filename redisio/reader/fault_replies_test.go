@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/demand"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -68,7 +68,7 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 		if err := r.Nack(rig.Ctx(t), want, 0); err != nil {
 			t.Fatal(err)
 		}
-		r.asking = demand.Asking{}         // it has forgotten what it learned
+		r.asking = conn.Asking{}           // it has forgotten what it learned
 		again := rig.Read(t, r, len(want)) // by the script that takes
 		for _, e := range again {
 			if e.Deliveries != 2 || e.Withheld || len(e.Fields) != 1 {
@@ -171,10 +171,10 @@ func TestFault_D7_RepliesThatAreNotSent(t *testing.T) {
 
 // A reader retries a count that was too large much later, not with the next reply.
 func TestFault_D7_AskingForMoreAgain(t *testing.T) {
-	var a demand.Asking
+	var a conn.Asking
 	n, cuts := 1000, 0
 	limit := 50 // entries that get through
-	for range 4 * demand.CalmFor {
+	for range 4 * conn.CalmFor {
 		if n = a.Count(1000, 0); n > limit {
 			cuts++
 			a.Failed(n, context.DeadlineExceeded) // says nothing
@@ -186,7 +186,7 @@ func TestFault_D7_AskingForMoreAgain(t *testing.T) {
 	if cuts > 20 || n < 10 {
 		t.Errorf("%d cuts, at the end %d asked for", cuts, n)
 	}
-	for range 20 * demand.CalmFor { // the limit is gone
+	for range 20 * conn.CalmFor { // the limit is gone
 		a.Learn(&redisio.Batch{Entries: make([]redisio.Entry, a.Count(1000, 0))})
 	}
 	if n := a.Count(1000, 0); n != 1000 {

@@ -12,6 +12,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/groupinfo"
+	"github.com/streamerson/streamerson-go/redisio/internal/probe"
 	"github.com/streamerson/streamerson-go/redisio/internal/script"
 )
 
@@ -41,8 +42,8 @@ func NewGroup(rdb redis.UniversalClient, cfg GroupConfig) (*Group, error) {
 		cfg.Consumer = newConsumerName()
 	}
 	r := &Group{duties: groupDuties, consumer: consumer{cfg: cfg.withDefaults(), rdb: rdb}}
-	if cfg.NoAck {
-		r.duties = noAckDuties
+	if cfg.AtMostOnce {
+		r.duties = atMostOnceDuties
 	}
 	r.loop.init(fmt.Sprintf("group %q of %q", cfg.Group, fault.KeyName(cfg.Key)), cfg.Key, r.emit)
 	r.health.keeps = true
@@ -98,7 +99,7 @@ func (r *Group) Open(ctx context.Context) error {
 		}
 		at, err := r.delivered(ctx, r.reading)
 		r.last.set(at)
-		if err == nil && !r.cfg.NoAck {
+		if err == nil && !r.cfg.AtMostOnce {
 			err = r.mayRecover(ctx)
 		}
 		return err
@@ -109,7 +110,7 @@ func (r *Group) Open(ctx context.Context) error {
 	if r.cfg.Capabilities != nil {
 		r.caps = *r.cfg.Capabilities
 	} else {
-		r.caps = r.probeReads(ctx)
+		r.caps = probe.Reads(ctx, r.control, r.cfg.Key, r.cfg.Consumer)
 	}
 	r.reclaimAt = time.Now() // look for entries of dead consumers first
 	r.sweepAt = r.reclaimAt.Add(sweepEvery * r.cfg.ReclaimEvery)
@@ -127,7 +128,7 @@ func (r *Group) Open(ctx context.Context) error {
 //
 // maxBytes, if positive, bounds the size of a reply. Read estimates the size of entries by earlier
 // ones. Entries larger than these can make one reply up to twice as large, or 1 MiB. One entry of
-// any size always fits. With NoAck the estimate is the only bound.
+// any size always fits. With AtMostOnce the estimate is the only bound.
 //
 // If replies do not arrive, as from a server that sends none above its output buffer limit, Read
 // asks for fewer entries, down to one (see EventAskingLess). If a single entry does not arrive
@@ -179,7 +180,7 @@ func (r *Group) Close(ctx context.Context) error {
 	if err := r.lastEnter(ctx); err != nil {
 		return err
 	}
-	if !r.cfg.NoAck {
+	if !r.cfg.AtMostOnce {
 		if err := r.releaseAll(ctx); err != nil {
 			return err
 		}

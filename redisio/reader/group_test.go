@@ -276,10 +276,10 @@ func TestCloseKeepsPending(t *testing.T) {
 	}
 }
 
-func TestNoAck(t *testing.T) {
+func TestAtMostOnce(t *testing.T) {
 	rdb, key := redistest.Shared(t).Client(t), redistest.Key(t)
 	want := rig.Add(t, rdb, key, 3)
-	r, _ := open(t, rdb, GroupConfig{Key: key, NoAck: true})
+	r, _ := open(t, rdb, GroupConfig{Key: key, AtMostOnce: true})
 	if got := rig.IDs(rig.Read(t, r, 3)); !slices.Equal(got, want) || len(rig.Pending(t, rdb, key)) != 0 ||
 		r.Held() != 0 {
 		t.Fatalf("got %v, pending %v", got, rig.Pending(t, rdb, key))

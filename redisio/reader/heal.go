@@ -108,7 +108,7 @@ func another(info *redis.XInfoStream, at redisio.ID) bool {
 // restoreAll restores all held and delayed entries in a recreated group.
 func (r *healer) restoreAll(ctx context.Context) error {
 	count := 0
-	if !r.cfg.NoAck {
+	if !r.cfg.AtMostOnce {
 		held, err := r.restoreHeld(ctx)
 		if err != nil {
 			return err

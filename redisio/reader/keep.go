@@ -56,7 +56,7 @@ func (r *keeper) keep() {
 		}
 		start := time.Now()
 		var err error
-		if !r.cfg.NoAck {
+		if !r.cfg.AtMostOnce {
 			err = r.renew(ctx, start)
 		}
 		trip := err
@@ -69,7 +69,7 @@ func (r *keeper) keep() {
 			r.emit(redisio.Event{Kind: redisio.EventRenewFailed, Err: err, Wait: every / 4})
 		}
 		failed = err != nil
-		if r.cfg.ReapAfter > 0 && !r.cfg.NoAck && !failed && start.After(reap) {
+		if r.cfg.ReapAfter > 0 && !r.cfg.AtMostOnce && !failed && start.After(reap) {
 			reap = start.Add(r.cfg.ReapAfter / 4)
 			r.reap(ctx)
 		}

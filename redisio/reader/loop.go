@@ -9,7 +9,6 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
-	"github.com/streamerson/streamerson-go/redisio/internal/demand"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
@@ -31,7 +30,7 @@ type loop struct {
 	token  chan struct{} // its holder owns the fields below and may read
 	stop   chan struct{} // closed by Close
 
-	asking    demand.Asking
+	asking    conn.Asking
 	idling    idling
 	reads     redisio.Patience
 	fails     int       // consecutive errors

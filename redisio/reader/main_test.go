@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -11,7 +12,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -25,9 +25,9 @@ func open(t *testing.T, rdb redis.UniversalClient, cfg GroupConfig) (*Group, *ri
 	t.Helper()
 	l := &rig.Log{}
 	cfg.OnEvent = l.Add
-	check.Def(&cfg.Group, "g")
-	check.Def(&cfg.Block, 50*time.Millisecond)
-	check.Def(&cfg.DelayedEvery, -1)
+	cfg.Group = cmp.Or(cfg.Group, "g")
+	cfg.Block = cmp.Or(cfg.Block, 50*time.Millisecond)
+	cfg.DelayedEvery = cmp.Or(cfg.DelayedEvery, -1)
 	r, err := NewGroup(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)

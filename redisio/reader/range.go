@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
-	"github.com/streamerson/streamerson-go/redisio/internal/demand"
+	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 )
 
@@ -46,7 +47,7 @@ type Range struct {
 	rdb    redis.UniversalClient
 	next   redisio.ID
 	ended  bool
-	asking demand.Asking
+	asking conn.Asking
 	reads  redisio.Patience
 	full   bool // the last reply had all that was asked for
 	state  atomic.Int32
@@ -57,13 +58,13 @@ func NewRange(rdb redis.UniversalClient, cfg RangeConfig) (*Range, error) {
 	if err := errors.Join(check.NeedClient(rdb, "reader.NewRange"), cfg.Validate()); err != nil {
 		return nil, err
 	}
-	check.Def(&cfg.MaxCount, 1000)
+	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
 	if cfg.To.IsZero() {
 		cfg.To = redisio.ID{Ms: math.MaxUint64, Seq: math.MaxUint64}
 	}
 	r := &Range{cfg: cfg, rdb: rdb, next: cfg.From}
 	if cfg.EntrySize > 0 {
-		r.asking = demand.Asking{Size: float64(cfg.EntrySize), Most: demand.NoBound}
+		r.asking = conn.Asking{Size: float64(cfg.EntrySize), Most: conn.NoBound}
 	}
 	return r, nil
 }

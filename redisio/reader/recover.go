@@ -36,7 +36,7 @@ type idleSearch struct {
 // distrust records that a reply may be lost. The server may not have noticed yet that the
 // connection is dead, and may deliver to it until its BLOCK ends. So a second search follows then.
 func (r *fetcher) distrust() {
-	if r.cfg.NoAck {
+	if r.cfg.AtMostOnce {
 		return
 	}
 	r.suspect, r.recoverAt = true, redisio.ID{}

@@ -45,7 +45,7 @@ func (r *settler) NackEach(ctx context.Context, ids []string, after []time.Durat
 			len(after),
 		)
 	}
-	if len(ids) == 0 || r.cfg.NoAck {
+	if len(ids) == 0 || r.cfg.AtMostOnce {
 		return len(ids), nil
 	}
 	if err := r.loop.usable(); err != nil {
@@ -95,7 +95,7 @@ func (r *settler) grace(delay time.Duration) time.Duration {
 // takes them again only if no other has taken them for a lease. Entries that belong to another
 // consumer are skipped.
 func (r *settler) Release(ctx context.Context, ids []string) error {
-	if len(ids) == 0 || r.cfg.NoAck {
+	if len(ids) == 0 || r.cfg.AtMostOnce {
 		return nil
 	}
 	if err := r.loop.usable(); err != nil {
@@ -131,7 +131,7 @@ func (r *settler) release(ctx context.Context, ids []string, undo map[string]int
 // Entries that belong to another consumer are skipped. After an error some may be released. A retry
 // with all of them is safe: each delivery is undone once.
 func (r *settler) Undeliver(ctx context.Context, ids []string) error {
-	if len(ids) == 0 || r.cfg.NoAck {
+	if len(ids) == 0 || r.cfg.AtMostOnce {
 		return nil
 	}
 	if err := r.loop.usable(); err != nil {

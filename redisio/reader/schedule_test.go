@@ -36,10 +36,10 @@ func TestScheduleOutlivesWhoScheduled(t *testing.T) {
 			t,
 			rdb,
 			GroupConfig{
-				Key:    key,
-				Group:  fmt.Sprint("g", noAck),
-				NoAck:  noAck,
-				Tuning: Tuning{DelayedEvery: 20 * time.Millisecond},
+				Key:        key,
+				Group:      fmt.Sprint("g", noAck),
+				AtMostOnce: noAck,
+				Tuning:     Tuning{DelayedEvery: 20 * time.Millisecond},
 			},
 		)
 		if e := rig.Read(t, r, 1)[0]; string(e.Fields[0].Value) != "x" {

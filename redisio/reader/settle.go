@@ -38,7 +38,7 @@ var ackArgs = sync.Pool{New: func() any { s := make([]any, 0, script.AckChunk+3)
 // entries that OnLost named and, after the lease has lapsed, those that the server reports for
 // another consumer. Pass a context with its own deadline, not that of the work.
 func (r *settler) Ack(ctx context.Context, ids []string) (acked int, err error) {
-	if len(ids) == 0 || r.cfg.NoAck {
+	if len(ids) == 0 || r.cfg.AtMostOnce {
 		return len(ids), nil
 	}
 	if err := r.loop.usable(); err != nil {
@@ -163,7 +163,7 @@ func (r *settler) ackMany(ctx context.Context, ids []string) (acked int, err err
 // deliveries individually: a lost entry may be delivered to this reader again, so its ID alone does
 // not identify the delivery.
 func (r *settler) Late(ids []string) {
-	if len(ids) == 0 || r.cfg.NoAck {
+	if len(ids) == 0 || r.cfg.AtMostOnce {
 		return
 	}
 	r.held.Move(ids, held.Finished)

@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/conn"
-	"github.com/streamerson/streamerson-go/redisio/internal/demand"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
@@ -71,8 +71,8 @@ func NewTail(rdb redis.UniversalClient, cfg TailConfig) (*Tail, error) {
 	if err := errors.Join(check.NeedClient(rdb, "reader.NewTail"), cfg.Validate()); err != nil {
 		return nil, err
 	}
-	check.Def(&cfg.Block, time.Second)
-	check.Def(&cfg.MaxCount, 1000)
+	cfg.Block = cmp.Or(cfg.Block, time.Second)
+	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
 	r := &Tail{cfg: cfg, rdb: rdb, last: cfg.Start.ID()}
 	r.init(fmt.Sprintf("tail of %q", fault.KeyName(cfg.Key)), cfg.Key, r.emit)
 	return r, nil
@@ -183,7 +183,7 @@ func (r *Tail) compare(ctx context.Context) error {
 		return nil
 	}
 	if fault.IsCut(err) {
-		if r.unasked++; r.unasked >= demand.CutsTo { // the reply has two entries and may be too large
+		if r.unasked++; r.unasked >= conn.CutsTo { // the reply has two entries and may be too large
 			r.unasked, r.doubt = 0, false
 			return nil
 		}

@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -148,5 +149,30 @@ func (r *fetcher) withhold(ctx context.Context, id, pool string, b *redisio.Batc
 	b.Entries = b.Entries[:n+len(r.held.Add(b.Entries[n:], sent))]
 	r.forgetCounted([]string{id})
 	r.emit(redisio.Event{Kind: redisio.EventWithheld, IDs: []string{id}})
+	return nil
+}
+
+// redeliver takes the delayed entries that are due.
+func (r *Group) redeliver(ctx context.Context, count int, b *redisio.Batch) error {
+	ids, how := r.held.Due(time.Now(), count)
+	forgotten := func(id string) bool { return how[id].State == held.Suspect } // after a lease
+	ids = slices.DeleteFunc(ids, forgotten)
+	if len(ids) == 0 {
+		return nil
+	}
+	gone, err := r.take(ctx, ids, 1, redisio.ReleasedConsumer, b)
+	if err != nil {
+		r.held.PutBack(ids, how) // those that the reply did not bring are still due
+		return err
+	}
+	if ids = without(r.held.NotHeld(ids), gone); len(ids) > 0 {
+		if err := r.reviveDue(ctx, ids, how); err != nil {
+			r.held.PutBack(ids, how)
+			return err
+		}
+	}
+	if slices.ContainsFunc(b.Entries, func(e redisio.Entry) bool { return how[e.ID].Offered }) {
+		r.leftAlone()
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,10 +41,10 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	check.Def(&c.MaxPayload, 1<<20)
-	check.Def(&c.Every, time.Second)
-	check.Def(&c.Idle, c.Every)
-	check.Def(&c.Count, 100)
+	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
+	c.Every = cmp.Or(c.Every, time.Second)
+	c.Idle = cmp.Or(c.Idle, c.Every)
+	c.Count = cmp.Or(c.Count, 100)
 	return c
 }
 

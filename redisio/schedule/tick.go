@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func NewTicker(rdb redis.UniversalClient, cfg TickerConfig) (*Ticker, error) {
 	if err := errors.Join(check.NeedClient(rdb, "NewTicker"), cfg.Validate()); err != nil {
 		return nil, err
 	}
-	check.Def(&cfg.MaxLen, 1000)
+	cfg.MaxLen = cmp.Or(cfg.MaxLen, 1000)
 	return &Ticker{cfg: cfg, rdb: rdb}, nil
 }
 

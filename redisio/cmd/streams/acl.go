@@ -160,7 +160,7 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 		return all, usagef("-dead can not be combined with -no-dead or -no-ack")
 	}
 	for _, key := range names(a.read) {
-		cfg := reader.GroupConfig{Key: key, Group: a.group, NoAck: a.noAck}
+		cfg := reader.GroupConfig{Key: key, Group: a.group, AtMostOnce: a.noAck}
 		if a.noDelayed {
 			cfg.DelayedEvery = -1
 		}

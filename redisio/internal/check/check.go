@@ -31,14 +31,6 @@ func NeedKey(what, key string) error {
 	return nil
 }
 
-// Def sets *v to d if it is zero.
-func Def[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
-}
-
 // NeedClient returns an error if rdb is nil.
 func NeedClient(rdb redis.UniversalClient, what string) error {
 	m := redisio.MistakesOf(what)

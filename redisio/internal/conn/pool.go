@@ -33,9 +33,15 @@ type Lines struct {
 	room        *semaphore.Weighted // a token for each connection in use
 
 	mu     sync.Mutex
-	used   map[*Wire]bool // in use; false: close after use
-	Free   []*Wire        // the most recently used is last
+	used   map[*Line]bool // in use; false: close after use
+	Free   []*Line        // the most recently used is last
 	closed bool
+}
+
+// Line is a connection of a writer.
+type Line struct {
+	Wire
+	rested, until time.Time // idle since, usable until
 }
 
 // NewLines returns a pool for a client for which Single returns true.
@@ -51,12 +57,12 @@ func NewLines(c Client) *Lines {
 		jitter:   o.ConnMaxLifetimeJitter,
 		patience: o.PoolTimeout,
 		room:     semaphore.NewWeighted(int64(o.PoolSize)),
-		used:     make(map[*Wire]bool),
+		used:     make(map[*Line]bool),
 	}
 }
 
 // Take returns an open connection. An error means that nothing was sent. Return it by Put.
-func (ls *Lines) Take(ctx context.Context) (*Wire, error) {
+func (ls *Lines) Take(ctx context.Context) (*Line, error) {
 	if err := ls.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -72,13 +78,13 @@ func (ls *Lines) Take(ctx context.Context) (*Wire, error) {
 }
 
 // Put returns a connection. It is kept if good is true.
-func (ls *Lines) Put(w *Wire, good bool) {
+func (ls *Lines) Put(w *Line, good bool) {
 	ls.put(w, good)
 	ls.room.Release(1)
 }
 
 // Send sends encoded commands. After an error some of them may have arrived.
-func (ls *Lines) Send(ctx context.Context, w *Wire, commands []byte) error {
+func (ls *Lines) Send(ctx context.Context, w *Line, commands []byte) error {
 	conn := w.Current()
 	if conn == nil {
 		return redisio.ErrClosed
@@ -92,7 +98,7 @@ func (ls *Lines) Send(ctx context.Context, w *Wire, commands []byte) error {
 
 // Receive reads the replies to n commands, in the order in which they were sent. With an error it
 // returns what arrived before. The buffer is never written to again.
-func (ls *Lines) Receive(ctx context.Context, w *Wire, n int) ([]byte, error) {
+func (ls *Lines) Receive(ctx context.Context, w *Line, n int) ([]byte, error) {
 	conn := w.Current()
 	if conn == nil {
 		return nil, redisio.ErrClosed
@@ -129,7 +135,7 @@ func (ls *Lines) enter(ctx context.Context) error {
 }
 
 // take returns a connection that is open as far as can be detected.
-func (ls *Lines) take(ctx context.Context) (*Wire, error) {
+func (ls *Lines) take(ctx context.Context) (*Line, error) {
 	for {
 		w, err := ls.next()
 		if err != nil {
@@ -162,29 +168,29 @@ func (ls *Lines) lasts() (until time.Time) {
 }
 
 // old reports whether a connection exceeds the idle time or the lifetime of the client's options.
-func (ls *Lines) old(w *Wire) bool {
+func (ls *Lines) old(w *Line) bool {
 	now := time.Now()
 	return ls.idle > 0 && now.Sub(w.rested) >= ls.idle || !w.until.IsZero() && !now.Before(w.until)
 }
 
-func (ls *Lines) next() (*Wire, error) {
+func (ls *Lines) next() (*Line, error) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.closed {
 		return nil, redisio.ErrClosed
 	}
-	var w *Wire
+	var w *Line
 	if n := len(ls.Free); n > 0 {
 		w, ls.Free = ls.Free[n-1], ls.Free[:n-1]
 	} else {
-		w = NewWire(ls.c, "", 0)
+		w = &Line{Wire: Wire{c: ls.c, Timeout: ReplyMargin}}
 	}
 	ls.used[w] = true
 	return w, nil
 }
 
 // put returns a connection to the pool and closes it if it is not good.
-func (ls *Lines) put(w *Wire, good bool) {
+func (ls *Lines) put(w *Line, good bool) {
 	w.rested = time.Now()
 	ls.mu.Lock()
 	keep := good && ls.used[w]

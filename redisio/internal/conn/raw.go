@@ -1,8 +1,10 @@
 package conn
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 
 	"github.com/redis/go-redis/v9"
 
@@ -10,6 +12,30 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
+
+// Page fills b with entries by XRANGE or XREVRANGE. It reports whether all requested entries
+// arrived. After a cut connection it retries with fewer entries and reports this to tell, if set.
+func (a *Asking) Page(ctx context.Context, rdb redis.UniversalClient, most int, maxBytes int64, b *redisio.Batch,
+	tell func(redisio.Event), cmd, key string, from, to redisio.ID) (full bool, err error) {
+	for tries := 1; ; tries++ {
+		count := a.Count(most, maxBytes)
+		l := Limit{Bytes: LimitFor(count, maxBytes)}
+		err = RawEntries(ctx, rdb, l, b, cmd, key, from.String(), to.String(), "count", count)
+		full = len(b.Entries) == count || err == resp.ErrFront
+		if err == resp.ErrFront {
+			err = nil
+		}
+		less := a.Failed(count, err)
+		if less && tell != nil {
+			e := redisio.Event{Kind: redisio.EventAskingLess, Key: key, Count: a.Few, Err: err}
+			fault.Notify("RangeConfig.OnEvent", func() { tell(e) })
+		}
+		again := fault.IsCut(err) || l.Bytes > 0 && fault.Judge(err) == fault.Broken // go-redis does not retry these
+		if !again || tries >= fault.CutTries && !less || !fault.Sleep(ctx, nil, fault.Backoff(min(tries, 4))) {
+			return full, err
+		}
+	}
+}
 
 // RawEntries fills b with the reply of a command that reads entries, sent by the caller's client.
 // If the reply exceeds the limit, b has its front and the error is ErrFront.
@@ -35,14 +61,55 @@ func RawEntries(ctx context.Context, rdb redis.UniversalClient, l Limit, b *redi
 	}
 }
 
-// RawReply sends a command on the wire, or through go-redis if w is nil.
-func RawReply(ctx context.Context, w *Wire, c Client, keyPos int8, l Limit, args []any) ([]byte, error) {
-	if w != nil {
-		return w.do(ctx, l, args)
+// processRaw sends a command through go-redis and returns the reply, or its front and ErrFront.
+func processRaw(ctx context.Context, c redis.UniversalClient, keyPos int8, l Limit, args []any) ([]byte, error) {
+	if l.Bytes <= 0 {
+		cmd := redis.NewRawCmd(ctx, args...)
+		cmd.SetFirstKeyPos(keyPos)
+		if err := c.Process(ctx, cmd); err != nil {
+			return nil, err
+		}
+		return cmd.Val(), nil
 	}
-	raw, err := processRaw(ctx, c, keyPos, l, args)
-	if errors.Is(err, resp.ErrFront) {
-		err = resp.ErrFront
+	f := frontWriter{limit: l}
+	cmd := redis.NewRawWriteToCmd(ctx, &f, args...)
+	cmd.SetFirstKeyPos(keyPos)
+	err := c.Process(ctx, cmd)
+	if err != nil && !errors.Is(err, resp.ErrFront) {
+		return nil, err
 	}
-	return raw, err
+	return f.buf.Bytes(), err
+}
+
+// frontWriter receives a reply from go-redis, up to its limit. go-redis closes the connection if
+// the reply is not read to the end.
+type frontWriter struct {
+	limit Limit
+	buf   bytes.Buffer
+}
+
+func (f *frontWriter) Write(p []byte) (int, error) {
+	if f.limit.reached(f.buf.Bytes(), f.buf.Len()+len(p)) {
+		return 0, resp.ErrFront
+	}
+	return f.buf.Write(p)
+}
+
+// ReadFrom reads one string of the reply. The io.LimitedReader of go-redis has its length.
+func (f *frontWriter) ReadFrom(r io.Reader) (int64, error) {
+	s, ok := r.(*io.LimitedReader)
+	if !ok {
+		return f.buf.ReadFrom(r)
+	}
+	if s.N > resp.MaxReply || f.buf.Len() > resp.MaxReply {
+		return 0, &resp.ReplyError{Offset: f.buf.Len(), Problem: "bigger than 1 GiB"}
+	}
+	if f.limit.reached(f.buf.Bytes(), f.buf.Len()+int(s.N)) {
+		return 0, resp.ErrFront
+	}
+	f.buf.Grow(int(s.N))
+	b := f.buf.AvailableBuffer()[:s.N]
+	n, err := io.ReadFull(s, b)
+	_, _ = f.buf.Write(b[:n]) // in place: the buffer has room
+	return int64(n), err
 }

@@ -41,8 +41,6 @@ type Wire struct {
 	out    []byte // the command
 	spare  []byte // a buffer that no batch refers to, of up to MaxKept
 	likely int    // initial size of the buffer if there is no spare one
-
-	rested, until time.Time // of Lines: idle since, usable until
 }
 
 // NewWire returns nil if c is not derived, because then its options are unknown.
@@ -157,6 +155,18 @@ func (w *Wire) Current() net.Conn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.conn
+}
+
+// RawReply sends a command on the wire, or through go-redis if w is nil.
+func RawReply(ctx context.Context, w *Wire, c Client, keyPos int8, l Limit, args []any) ([]byte, error) {
+	if w != nil {
+		return w.do(ctx, l, args)
+	}
+	raw, err := processRaw(ctx, c, keyPos, l, args)
+	if errors.Is(err, resp.ErrFront) {
+		err = resp.ErrFront
+	}
+	return raw, err
 }
 
 // do sends one command and returns the reply, which is never written to again. In a cluster it

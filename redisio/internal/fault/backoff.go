@@ -2,8 +2,9 @@ package fault
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 const (
@@ -11,15 +12,15 @@ const (
 	MaxBackoff   = 5 * time.Second
 )
 
-// Backoff returns the wait before try n (1, 2, …). It doubles from 20 ms to 5 s. Jitter keeps many
-// readers from retrying a restarted server at the same moment.
+// Backoff returns the wait before try n (1, 2, …). It doubles from 20 ms to 5 s, each with ±50 %
+// jitter, which keeps many readers from retrying a restarted server at the same moment.
 func Backoff(n int) time.Duration {
-	d := MaxBackoff
-	if n < 9 {
-		d = FirstBackoff << max(n-1, 0)
+	b := backoff.ExponentialBackOff{InitialInterval: FirstBackoff, RandomizationFactor: 0.5, Multiplier: 2,
+		MaxInterval: MaxBackoff}
+	for range min(n, 10) - 1 {
+		b.NextBackOff()
 	}
-	d = min(d, MaxBackoff)
-	return d/2 + rand.N(d/2+1)
+	return b.NextBackOff()
 }
 
 // Sleep waits for d, or until ctx or stop ends. It returns true if the whole time passed.

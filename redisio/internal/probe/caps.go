@@ -30,12 +30,11 @@ func Probe(ctx context.Context, rdb redis.UniversalClient) (c redisio.Capabiliti
 			err = fmt.Errorf("redisio: probe: delete scratch key %q: %w", key, delErr)
 		}
 	}()
+	c = Reads(ctx, rdb, key, "c")
 	for _, p := range []struct {
 		has  *bool
 		args []any
 	}{
-		{&c.Claim, []any{"xreadgroup", "group", "g", "c", "count", 1, "claim", 1000, "streams", key, ">"}},
-		{&c.MaxSize, []any{"xreadgroup", "group", "g", "c", "count", 1, "maxsize", 1000, "streams", key, ">"}},
 		{&c.XNack, []any{"xnack", key, "g", "SILENT", "ids", 1, "1-1"}},
 		{&c.XAckDel, []any{"xackdel", key, "g", "KEEPREF", "ids", 1, "1-1"}},
 		{&c.IDMP, []any{"xadd", key, "IDMP", "p", "i", "*", "f", "v"}},
@@ -51,6 +50,24 @@ func Probe(ctx context.Context, rdb redis.UniversalClient) (c redisio.Capabiliti
 		}
 	}
 	return c, nil
+}
+
+// Reads detects which options of XREADGROUP the server has. It uses no key of its own and does not
+// write: a server checks the syntax before it looks for the group, and this group does not exist. It
+// needs no rights besides those of a reader, and asks the node that has the stream. Without an
+// answer it returns none.
+func Reads(ctx context.Context, rdb redis.UniversalClient, stream, consumer string) redisio.Capabilities {
+	group, pipe := "redisio:probe:"+rand.Text(), rdb.Pipeline()
+	try := func(option string) *redis.Cmd {
+		cmd := redis.NewCmd(ctx, "xreadgroup", "group", group, consumer, "count", 1, option, 1<<30, "streams", stream, ">")
+		cmd.SetFirstKeyPos(9)
+		_ = pipe.Process(ctx, cmd) // only queues
+		return cmd
+	}
+	claim, size := try("claim"), try("maxsize")
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	has := func(cmd *redis.Cmd) bool { return fault.Judge(cmd.Err()) == fault.LostGroup }
+	return redisio.Capabilities{Claim: has(claim), MaxSize: has(size)}
 }
 
 // key returns a scratch key on the node that has near.

@@ -2,6 +2,7 @@
 package readers
 
 import (
+	"cmp"
 	"context"
 	"testing"
 	"time"
@@ -9,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/check"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 )
@@ -19,9 +19,9 @@ func Open(t *testing.T, rdb redis.UniversalClient, cfg reader.GroupConfig) (*rea
 	t.Helper()
 	l := &rig.Log{}
 	cfg.OnEvent = l.Add
-	check.Def(&cfg.Group, "g")
-	check.Def(&cfg.Block, 50*time.Millisecond)
-	check.Def(&cfg.DelayedEvery, -1)
+	cfg.Group = cmp.Or(cfg.Group, "g")
+	cfg.Block = cmp.Or(cfg.Block, 50*time.Millisecond)
+	cfg.DelayedEvery = cmp.Or(cfg.DelayedEvery, -1)
 	r, err := reader.NewGroup(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)

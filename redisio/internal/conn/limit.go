@@ -1,16 +1,46 @@
-package demand
+package conn
 
 import (
-	"context"
 	"errors"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/internal/conn"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/resp"
 )
+
+// MaxKept is the largest buffer that is kept for reuse.
+const MaxKept = 1 << 20
+
+// leastFront is the smallest limit: a wire keeps a buffer of that size anyway.
+const leastFront = MaxKept
+
+// Limit bounds one reply. The zero value means no bound.
+type Limit struct {
+	Bytes   int
+	Streams bool // the reply is one of XREAD or XREADGROUP, else a list of entries
+}
+
+// LimitFor returns the limit of a read of count entries with maxBytes. It is 0 for a single entry.
+func LimitFor(count int, maxBytes int64) int {
+	if count <= 1 || maxBytes <= 0 || maxBytes >= resp.MaxReply {
+		return 0
+	}
+	return max(2*int(maxBytes), leastFront)
+}
+
+// reached reports whether to stop reading a reply that begins with front and has at least size
+// bytes.
+func (l Limit) reached(front []byte, size int) bool {
+	if l.Bytes <= 0 || size <= l.Bytes {
+		return false
+	}
+	w := resp.Walker{Buf: front, First: true}
+	var b redisio.Batch
+	if l.Streams {
+		return w.Streams(0, &b) == resp.ErrFront
+	}
+	return w.Entries(0, &b) == resp.ErrFront
+}
 
 // FirstAsk is how many entries the first read asks for, while their size is unknown.
 const FirstAsk = 16
@@ -26,7 +56,7 @@ const (
 // Asking converts a bound in bytes to a COUNT, because Redis only accepts a COUNT. Idea: it uses
 // the size of earlier entries. While little is known it asks for few entries, then for eight times
 // as many with each reply. So the first reply of a stream of large entries does not fill the
-// memory. If entries suddenly become larger, conn.Limit bounds the reply.
+// memory. If entries suddenly become larger, Limit bounds the reply.
 //
 // A server or a proxy may limit replies and cut the connection when one is larger. Repeating the
 // same request would fail again, so Asking reduces the count, down to one. It tries the count that
@@ -113,27 +143,3 @@ func (a *Asking) Failed(count int, err error) (less bool) {
 
 // Stuck reports whether even requests for a single entry fail.
 func (a *Asking) Stuck() bool { return a.lone >= stuckAfter }
-
-// Page fills b with entries by XRANGE or XREVRANGE. It reports whether all requested entries
-// arrived. After a cut connection it retries with fewer entries and reports this to tell, if set.
-func (a *Asking) Page(ctx context.Context, rdb redis.UniversalClient, most int, maxBytes int64, b *redisio.Batch,
-	tell func(redisio.Event), cmd, key string, from, to redisio.ID) (full bool, err error) {
-	for tries := 1; ; tries++ {
-		count := a.Count(most, maxBytes)
-		l := conn.Limit{Bytes: conn.LimitFor(count, maxBytes)}
-		err = conn.RawEntries(ctx, rdb, l, b, cmd, key, from.String(), to.String(), "count", count)
-		full = len(b.Entries) == count || err == resp.ErrFront
-		if err == resp.ErrFront {
-			err = nil
-		}
-		less := a.Failed(count, err)
-		if less && tell != nil {
-			e := redisio.Event{Kind: redisio.EventAskingLess, Key: key, Count: a.Few, Err: err}
-			fault.Notify("RangeConfig.OnEvent", func() { tell(e) })
-		}
-		again := fault.IsCut(err) || l.Bytes > 0 && fault.Judge(err) == fault.Broken // go-redis does not retry these
-		if !again || tries >= fault.CutTries && !less || !fault.Sleep(ctx, nil, fault.Backoff(min(tries, 4))) {
-			return full, err
-		}
-	}
-}
