@@ -256,7 +256,7 @@ func FuzzReplies(f *testing.F) {
 	f.Add([]byte("-NOPERM no 'multi'\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n-ERR EXEC without MULTI\r\n"), true)
 	f.Fuzz(func(t *testing.T, raw []byte, together bool) {
 		results, index := make([]redisio.Result, 2), []int{0, 1}
-		c, w := &chunk{entries: make([]redisio.Outgoing, 2), results: results}, &Writer{}
+		c, w := &chunk{entries: make([]redisio.Outgoing, 2), results: results}, &sender{cfg: &Config{}}
 		if together {
 			w.addTogether(c, index)
 		} else {
