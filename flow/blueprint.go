@@ -122,31 +122,27 @@ type island struct {
 	nodes       []*node
 	body        func() error
 	done        func()        // notifies the downstream part of the end of the input
-	wanted      func() bool   // reports whether a restart makes sense
+	wanted      func() bool   // reports whether a restart makes sense; nil: always
 	neverOpened func() bool   // of a source: reports whether it was never opened
 	ended       chan struct{} // closed at the end of the last life
 	failures    []time.Time   // times of the failures within the window
 	restarts    int
 }
 
-func (b *builder) island(nodes []*node, done func(), body func() error) {
-	b.run.islands = append(b.run.islands, &island{
-		nodes: nodes, body: body, done: done,
-		wanted: func() bool { return true },
-		ended:  make(chan struct{}),
-	})
+func (b *builder) island(nodes []*node, done func(), body func() error) *island {
+	isl := &island{nodes: nodes, body: body, done: done, ended: make(chan struct{})}
+	b.run.islands = append(b.run.islands, isl)
+	return isl
 }
+
+// untilDrain is wanted for sources and tasks.
+func (b *builder) untilDrain() bool { return b.run.reading.Err() == nil }
 
 func (b *builder) source(nodes []*node, done func(), body func(*sourceRun) func() error) {
 	s := newSourceRun(b.run, nodes[0])
 	b.run.sources = append(b.run.sources, s)
-	b.run.islands = append(b.run.islands, &island{
-		nodes: nodes, done: done,
-		body:        body(s),
-		wanted:      func() bool { return b.run.reading.Err() == nil },
-		neverOpened: func() bool { return !s.opened.Load() },
-		ended:       make(chan struct{}),
-	})
+	isl := b.island(nodes, done, body(s))
+	isl.wanted, isl.neverOpened = b.untilDrain, func() bool { return !s.opened.Load() }
 }
 
 // leftover registers a function that gives back, at the end of a run, messages that were not

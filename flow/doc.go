@@ -101,7 +101,7 @@
 //
 //	lanes.mu  ->  currentWork.mu                a lost lease interrupts its handler
 //	lanes.mu  ->  meter.mu                      a snapshot measures the lanes
-//	rests.mu  ->  rest.mu  ->  slab.mu          a drain gives back what is not begun
+//	lanes.mu  ->  rest.mu  ->  slab.mu          a drain gives back what is not begun
 //	tickets.mu  ->  slab.mu                     a ticket comes too late
 //	session.mu  ->  slab.mu                     the committer collects
 //	session.mu  ->  sourceRun.mu, Running.mu    a source without a Committer returns credits

@@ -148,12 +148,6 @@ func (n *node) givesBack() bool {
 	})
 }
 
-// rests is the set of rests of the lanes that read one edge.
-type rests[T any] struct {
-	mu  sync.Mutex
-	all []*rest[T]
-}
-
 // rest is the part of a chunk that a lane has taken from its edge and not begun. The lane takes one
 // grain at a time from it: as many messages as it handles in about a millisecond, or a single one
 // while messages are slow.
@@ -170,45 +164,12 @@ const (
 	mostGrain = 1 << 16
 )
 
-// join adds the rest of a lane. Its messages are counted in stats. leave removes it.
-func (rs *rests[T]) join(stats *edgeStats) *rest[T] {
+// inGrains returns a function that pushes a chunk of a lane. When the graph drains, it gives the rest
+// of the chunk back. The messages are counted in stats.
+func inGrains[T any](la *lane, stats *edgeStats, push func(Message[T])) func([]Message[T]) {
 	h := &rest[T]{stats: stats, grain: 1}
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	rs.all = append(rs.all, h)
-	return h
-}
-
-func (rs *rests[T]) leave(h *rest[T]) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	rs.all = slices.DeleteFunc(rs.all, func(o *rest[T]) bool { return o == h })
-}
-
-// sweep gives back the messages that the lanes have not begun.
-func (rs *rests[T]) sweep(dirty *dirtySessions) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	for _, h := range rs.all {
-		h.sweep(dirty)
-	}
-}
-
-// sweep gives back the messages in the edge, and those that its lanes have not begun.
-func (e *edge[T]) sweep(dirty *dirtySessions) {
-	e.gives.sweep(dirty)
-	for {
-		select {
-		case chunk, ok := <-e.ch:
-			if !ok {
-				return
-			}
-			giveBackTo(dirty, chunk, true)
-			e.stats.worked(len(chunk))
-		default:
-			return
-		}
-	}
+	la.hooks = append(la.hooks, hook{sweep: h.sweep})
+	return func(chunk []Message[T]) { h.pushAll(la, chunk, push) }
 }
 
 // sweep gives back the remaining messages. It holds the lock throughout, because afterwards the
@@ -257,6 +218,7 @@ func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func(Message[T])) {
 // sweep gives back at once all messages that no handler has begun and that can be given back.
 func (r *Running) sweep() {
 	var n dirtySessions
+	r.lanes.sweep(&n)
 	for _, f := range r.sweeps {
 		f(&n)
 	}

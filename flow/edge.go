@@ -11,8 +11,8 @@ type edge[T any] struct {
 	senders atomic.Int32
 	stats   *edgeStats
 
-	raw   bool      // no handler has begun the messages it carries
-	gives *rests[T] // unbegun messages of its lanes; nil if a drain does not give them back
+	raw   bool // no handler has begun the messages it carries
+	gives bool // a drain gives back the messages that its lanes have not begun
 }
 
 // edgeDepth is how many chunks an edge holds, in addition to the one being filled and the one being
@@ -54,14 +54,13 @@ func newEdge[T any](b *builder, n, to *node, depth int) *edge[T] {
 		b.run.edges = append(b.run.edges, e.stats)
 	}
 	b.leftover(e.giveBack)
-	if e.raw && to.givesBack() {
-		e.gives = &rests[T]{}
-		b.sweep(e.sweep)
+	if e.gives = e.raw && to.givesBack(); e.gives {
+		b.sweep(e.giveBack)
 	}
 	return e
 }
 
-// giveBack empties the edge and gives its messages back at the end of a run that was stopped early.
+// giveBack empties the edge and gives its messages back.
 func (e *edge[T]) giveBack(dirty *dirtySessions) {
 	for {
 		select {
@@ -70,6 +69,7 @@ func (e *edge[T]) giveBack(dirty *dirtySessions) {
 				return
 			}
 			giveBackTo(dirty, chunk, e.raw)
+			e.stats.worked(len(chunk))
 		default:
 			return
 		}
@@ -87,8 +87,16 @@ func edgeTo[T any](b *builder, n *node, to chain[T]) *edge[T] {
 func readEdge[T any](b *builder, e *edge[T], to chain[T]) {
 	b.island(to.nodes, to.done, func() error {
 		la := newLane(b.run)
+		la.raw = e.raw
 		push := to.open(la)
-		return la.live(func() error { return consume(la, e, push) })
+		all := func(chunk []Message[T]) {
+			pushAll(la, chunk, push)
+			e.stats.worked(len(chunk))
+		}
+		if e.gives {
+			all = inGrains(la, e.stats, push)
+		}
+		return la.live(func() error { return consume(la, e, all) })
 	})
 }
 

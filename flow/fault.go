@@ -3,6 +3,7 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -87,6 +88,10 @@ func (a Action) String() string {
 // the policy then, which defaults to Nack. While a message waits, the messages behind it in its
 // lane wait too. With KeyedBy only messages of the same key wait.
 func Retry(tries int, base time.Duration, then Policy) Policy {
+	return retry(tries, func(n int) time.Duration { return exponential(base, n) }, then)
+}
+
+func retry(tries int, wait func(n int) time.Duration, then Policy) Policy {
 	if then == nil {
 		then = Nack
 	}
@@ -94,21 +99,13 @@ func Retry(tries int, base time.Duration, then Policy) Policy {
 		if f.final || f.Tries > tries {
 			return then(f)
 		}
-		return Decision{Do: ActRetry, After: exponential(base, f.Tries)}
+		return Decision{Do: ActRetry, After: wait(f.Tries)}
 	}
 }
 
 // RetryEvery is Retry with a constant wait between the tries.
 func RetryEvery(tries int, wait time.Duration, then Policy) Policy {
-	if then == nil {
-		then = Nack
-	}
-	return func(f *Fault) Decision {
-		if f.final || f.Tries > tries {
-			return then(f)
-		}
-		return Decision{Do: ActRetry, After: wait}
-	}
+	return retry(tries, func(int) time.Duration { return wait }, then)
 }
 
 // HoldKey is the policy for a strict order. It retries a message in place, up to tries times more;
@@ -131,12 +128,10 @@ func HoldKey(tries int, base time.Duration) Policy {
 	if base <= 0 {
 		base = 50 * time.Millisecond
 	}
-	return func(f *Fault) Decision {
-		if f.final || tries > 0 && f.Tries > tries {
-			return Decision{Do: ActDead}
-		}
-		return Decision{Do: ActRetry, After: exponential(base, f.Tries)}
+	if tries <= 0 {
+		tries = math.MaxInt
 	}
+	return Retry(tries, base, DeadLetter)
 }
 
 // Nack gives the entry back to its source at once. The source delivers it again, and moves it to

@@ -266,7 +266,7 @@ func (s *gatherStage[T, U]) one(port int) {
 	m := s.chunk[port][0]
 	s.chunk[port] = s.chunk[port][1:]
 	if leased := s.la.run.lanes.leased.Load(); leased && !s.la.take(m.lease) {
-		m.lease.release(Nacked, nil, &s.la.dirty)
+		s.la.nack(m.lease)
 	} else {
 		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
 	}

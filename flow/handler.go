@@ -54,21 +54,19 @@ type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], boo
 // Via makes a stage from a handler. It is the general form of a stage with one input and one
 // output. Each life of the stage and each worker calls newHandler, so keep state in its result.
 func Via[T, U any](in Source[T], name string, newHandler func() Handler[T, U], opts ...StageOption) Source[U] {
-	n := newNode(kindVia, name, 1, opts)
+	n := newVia(name, newHandler != nil, opts)
 	n.emits = true
-	n.needs(newHandler != nil, "newHandler")
-	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
-		return newViaStage(la, la.run.stages[n], newHandler, next).push
+	return stage(in, n, func(la *lane, st *stageRun, next func(Message[U])) func(Message[T]) {
+		return newViaStage(la, st, newHandler, next).push
 	})
 }
 
 // Step makes a stage from a StepFunc, for filters and for maps that read metadata. newHandler is
 // called as in Via.
 func Step[T, U any](in Source[T], name string, newHandler func() StepFunc[T, U], opts ...StageOption) Source[U] {
-	n := newNode(kindVia, name, 1, opts)
-	n.needs(newHandler != nil, "newHandler")
-	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
-		return newStepStage(la, la.run.stages[n], newHandler, next).push
+	n := newVia(name, newHandler != nil, opts)
+	return stage(in, n, func(la *lane, st *stageRun, next func(Message[U])) func(Message[T]) {
+		return newStepStage(la, st, newHandler, next).push
 	})
 }
 
@@ -77,16 +75,23 @@ func Step[T, U any](in Source[T], name string, newHandler func() StepFunc[T, U],
 func Transform[T, U any](
 	in Source[T], name string, newHandler func() func(context.Context, T) (U, error), opts ...StageOption,
 ) Source[U] {
-	n := newNode(kindVia, name, 1, opts)
-	n.needs(newHandler != nil, "newHandler")
-	return stage(in, n, func(la *lane, next func(Message[U])) func(Message[T]) {
-		return newTransformStage(la, la.run.stages[n], newHandler, next).push
+	n := newVia(name, newHandler != nil, opts)
+	return stage(in, n, func(la *lane, st *stageRun, next func(Message[U])) func(Message[T]) {
+		return newTransformStage(la, st, newHandler, next).push
 	})
+}
+
+func newVia(name string, handler bool, opts []StageOption) *node {
+	n := newNode(kindVia, name, 1, opts)
+	n.needs(handler, "newHandler")
+	return n
 }
 
 // stage wires a stage with one input and one output: fused into the downstream chain, or with
 // boundaries around it.
-func stage[T, U any](in Source[T], n *node, open func(*lane, func(Message[U])) func(Message[T])) Source[U] {
+func stage[T, U any](
+	in Source[T], n *node, open func(*lane, *stageRun, func(Message[U])) func(Message[T]),
+) Source[U] {
 	reads(n, in)
 	key, ok := n.keyedBy.(keyer[T])
 	n.checkKeyer(ok, "the stage's input type")
@@ -96,7 +101,7 @@ func stage[T, U any](in Source[T], n *node, open func(*lane, func(Message[U])) f
 			return
 		}
 		own := chain[T]{
-			open:  func(la *lane) func(Message[T]) { return open(la, to.open(la)) },
+			open:  func(la *lane) func(Message[T]) { return open(la, b.run.stages[n], to.open(la)) },
 			done:  to.done,
 			nodes: append([]*node{n}, to.nodes...),
 		}
@@ -119,8 +124,13 @@ type turn struct {
 	others []lease // leases of other emitted messages; each owns a share made for it
 
 	renew   func() // makes a new handler
-	passOn  func() // pushes the buffers downstream and empties them
-	discard func() // empties the buffers
+	outputs []buffer
+}
+
+// buffer is the buffer of one output, or of several.
+type buffer interface {
+	pushAll() // pushes the messages downstream and empties the buffer
+	clear()   // empties the buffer
 }
 
 // handle runs the handler on one message, with all retries, and settles or passes on its share.
@@ -182,7 +192,7 @@ func (t *turn) forward(keep bool) {
 			t.cur.share(n)
 		case keep || n == 1:
 		case n == 0:
-			t.cur.release(Acked, nil, &t.la.dirty)
+			t.la.ack(t.cur)
 		default:
 			t.cur.share(n - 1)
 		}
@@ -192,7 +202,9 @@ func (t *turn) forward(keep bool) {
 		t.cur = lease{}
 		t.endCall(false)
 	}
-	t.passOn()
+	for _, out := range t.outputs {
+		out.pushAll()
+	}
 	t.works() // again, after the stages downstream
 }
 
@@ -201,11 +213,13 @@ func (t *turn) undo() {
 	for _, l := range t.others {
 		// It may be the last share, if the handler has ended its hold. Then an ack would lose the
 		// entry.
-		l.release(Nacked, nil, &t.la.dirty)
+		t.la.nack(l)
 	}
 	t.cur, t.shares, t.others = lease{}, 0, t.others[:0]
 	t.endCall(true)
-	t.discard()
+	for _, out := range t.outputs {
+		out.clear()
+	}
 }
 
 func (t *turn) hook(end func() error) {
@@ -229,36 +243,45 @@ func (t *turn) hook(end func() error) {
 	})
 }
 
+// output is one output of a turn.
+type output[U any] struct {
+	next func(Message[U])
+	buf  []Message[U]
+}
+
+// emitTo adds an output to the turn, and returns the function that emits to it.
+func emitTo[U any](t *turn, next func(Message[U])) Emit[U] {
+	o := &output[U]{next: next}
+	t.outputs = append(t.outputs, o)
+	return func(m Message[U]) {
+		m.lease = t.emitted(m.lease)
+		if o.buf = append(o.buf, m); len(o.buf) >= defaultChunk {
+			t.forward(true)
+		}
+	}
+}
+
+func (o *output[U]) pushAll() {
+	for i := range o.buf {
+		o.next(o.buf[i])
+	}
+	o.clear()
+}
+
+func (o *output[U]) clear() {
+	clear(o.buf)
+	o.buf = o.buf[:0]
+}
+
 // emitting is a turn with one output stream. Handlers with one input and with several use it.
 type emitting[U any] struct {
 	turn
-	next func(Message[U])
-	buf  []Message[U]
 	emit Emit[U]
 }
 
 func (s *emitting[U]) start(la *lane, st *stageRun, next func(Message[U])) {
 	s.init(la, st)
-	s.next = next
-	s.passOn, s.discard = s.pushAll, s.clear
-	s.emit = func(m Message[U]) {
-		m.lease = s.emitted(m.lease)
-		if s.buf = append(s.buf, m); len(s.buf) >= defaultChunk {
-			s.forward(true)
-		}
-	}
-}
-
-func (s *emitting[U]) pushAll() {
-	for i := range s.buf {
-		s.next(s.buf[i])
-	}
-	s.clear()
-}
-
-func (s *emitting[U]) clear() {
-	clear(s.buf)
-	s.buf = s.buf[:0]
+	s.emit = emitTo(&s.turn, next)
 }
 
 // end calls a handler's End, if it is an Ender.

@@ -55,6 +55,10 @@ type hook struct {
 	end   func() error     // the input has ended: pass on everything left
 	drop  func()           // the life ends early: give back buffered and held messages
 	close func()           // the life has ended in either way
+
+	// sweep gives back messages that no handler has begun, because the graph drains. It runs on another
+	// goroutine.
+	sweep func(*dirtySessions)
 }
 
 type alarm struct {
@@ -74,8 +78,13 @@ func newLane(r *Running) *lane {
 
 // rouse wakes an idle lane to settle holds that were ended. Any goroutine may call it.
 func (la *lane) rouse() {
+	wake(la.wake)
+}
+
+// wake puts a token into a channel that holds one.
+func wake(c chan<- struct{}) {
 	select {
-	case la.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -197,15 +206,8 @@ func (la *lane) pause(st *stageRun, d time.Duration) bool {
 	began := st.retrying.begin()
 	la.halt(began)
 	defer func() { la.except(st.retrying.end(began)) }()
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return !la.aborted
-	case <-la.ctx.Done():
-		la.aborted = true
-		return false
-	}
+	la.aborted = !passes(la.ctx, d) || la.aborted
+	return !la.aborted
 }
 
 // nextAlarm returns when the first alarm is due; the zero time for never.
@@ -280,19 +282,9 @@ func (la *lane) resume(began time.Time) {
 	la.except(la.clock.Sub(began))
 }
 
-// consume is the body of a lane that reads an edge. It pushes each message down the chain until the
+// consume is the body of a lane that reads an edge. It pushes each chunk down the chain until the
 // edge is closed.
-func consume[T any](la *lane, e *edge[T], push func(Message[T])) error {
-	la.raw = e.raw
-	pushAll := func(chunk []Message[T]) {
-		pushAll(la, chunk, push)
-		e.stats.worked(len(chunk))
-	}
-	if e.gives != nil {
-		h := e.gives.join(e.stats)
-		defer e.gives.leave(h)
-		pushAll = func(chunk []Message[T]) { h.pushAll(la, chunk, push) }
-	}
+func consume[T any](la *lane, e *edge[T], pushAll func([]Message[T])) error {
 	for {
 		if err := la.ring(); err != nil {
 			return err
@@ -339,7 +331,7 @@ func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
 
 func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) {
 	if leased && !la.take(m.lease) {
-		m.lease.release(Nacked, nil, &la.dirty)
+		la.nack(m.lease)
 		return
 	}
 	push(m)
@@ -347,6 +339,12 @@ func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) 
 		la.step()
 	}
 }
+
+// ack gives up a share of a message that is done.
+func (la *lane) ack(l lease) { l.release(Acked, nil, &la.dirty) }
+
+// nack gives back a share of a message that is not done.
+func (la *lane) nack(l lease) { l.release(Nacked, nil, &la.dirty) }
 
 // giveBack gives back messages that the lane has not pushed.
 func giveBack[T any](la *lane, chunk []Message[T]) {

@@ -208,3 +208,16 @@ func (ls *lanes) interrupt() {
 		}
 	}
 }
+
+// sweep gives back what the lanes have not begun.
+func (ls *lanes) sweep(dirty *dirtySessions) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for la := range ls.alive {
+		for _, h := range la.hooks {
+			if h.sweep != nil {
+				h.sweep(dirty)
+			}
+		}
+	}
+}

@@ -32,7 +32,14 @@ type stageConfig struct {
 	maxInFlight int
 	maxBytes    int
 
-	issues []BuildError // mistakes found while the blueprint was made
+	mistakes
+}
+
+// mistakes are found while the blueprint is made.
+type mistakes struct{ issues []BuildError }
+
+func (c *mistakes) issue(field, issue, fix string) {
+	c.issues = append(c.issues, BuildError{Field: field, Issue: issue, Fix: fix})
 }
 
 // Name names the stage in errors, snapshots and drawings. Without it, the name of the operator is
@@ -168,10 +175,6 @@ func (c *stageConfig) apply(opts []StageOption) {
 	}
 }
 
-func (c *stageConfig) issue(field, issue, fix string) {
-	c.issues = append(c.issues, BuildError{Field: field, Issue: issue, Fix: fix})
-}
-
 const (
 	defaultChunk       = 256
 	defaultMaxInFlight = 4096
@@ -201,7 +204,7 @@ type graphConfig struct {
 	backoff      time.Duration
 	log          *slog.Logger // nil: the default
 	hooks        Hooks
-	issues       []BuildError
+	mistakes
 }
 
 func newGraphConfig() graphConfig {
@@ -214,10 +217,6 @@ func newGraphConfig() graphConfig {
 		window:       time.Minute,
 		backoff:      100 * time.Millisecond,
 	}
-}
-
-func (c *graphConfig) issue(field, issue, fix string) {
-	c.issues = append(c.issues, BuildError{Field: field, Issue: issue, Fix: fix})
 }
 
 // Faults sets the fault policy of stages that have no policy of their own. Defaults to

@@ -21,7 +21,7 @@ type crew[T, U any] struct {
 	b    *builder
 	n    *node
 	st   *stageRun
-	open func(*lane, func(Message[U])) func(Message[T])
+	open func(*lane, *stageRun, func(Message[U])) func(Message[T])
 	in   *edge[T]
 	work chan *task[T, U] // each task once for each worker that it is offered to
 	left atomic.Int32     // workers and feeder that have not ended
@@ -51,7 +51,7 @@ type task[T, U any] struct {
 
 // parallel makes the islands of a stage with Workers, and returns the chain that leads into it.
 func parallel[T, U any](
-	b *builder, n *node, key keyer[T], open func(*lane, func(Message[U])) func(Message[T]), to chain[U],
+	b *builder, n *node, key keyer[T], open func(*lane, *stageRun, func(Message[U])) func(Message[T]), to chain[U],
 ) chain[T] {
 	c := &crew[T, U]{
 		b: b, n: n, st: b.run.stages[n], open: open,
@@ -66,7 +66,7 @@ func parallel[T, U any](
 		c.ordered(to)
 	}
 	b.leftover(func(dirty *dirtySessions) { c.giveBack(dirty, true) })
-	if c.in.gives != nil {
+	if c.in.gives {
 		b.sweep(func(dirty *dirtySessions) { c.giveBack(dirty, false) })
 	}
 	way := c.in.sender()
@@ -130,7 +130,7 @@ func (c *crew[T, U]) working() bool {
 }
 
 // drains reports whether messages that no handler has begun are given back now.
-func (c *crew[T, U]) drains() bool { return c.in.gives != nil && c.b.run.reading.Err() != nil }
+func (c *crew[T, U]) drains() bool { return c.in.gives && c.b.run.reading.Err() != nil }
 
 // add makes a task live until all its messages are finished.
 func (c *crew[T, U]) add(t *task[T, U]) {
@@ -152,7 +152,7 @@ func (c *crew[T, U]) send(la *lane, to chan<- *task[T, U], t *task[T, U]) bool {
 	}
 	la.dirty.tell()
 	var drain <-chan struct{}
-	if c.in.gives != nil && t.tried == 0 {
+	if c.in.gives && t.tried == 0 {
 		drain = c.b.run.reading.Done()
 	}
 	select {

@@ -1,8 +1,8 @@
 package flow
 
 import (
-	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,9 +24,9 @@ type byKey[T, U any] struct {
 	mu      sync.Mutex              // guards the fields below
 	waiting []*task[T, U]           // the tasks that may have messages, in order
 	busy    map[uint64][]Message[T] // the keys in progress, with the messages that wait behind them
-	parked  dueFirst[T, U]
-	out     []Message[U]  // the output
-	room    chan struct{} // closed when out has been taken; nil if no worker waits for that
+	parked  []*task[T, U]           // the first due comes first
+	out     []Message[U]            // the output
+	room    chan struct{}           // closed when out has been taken; nil if no worker waits for that
 
 	ready chan struct{} // holds a token if out is not empty; closed when the workers have ended
 }
@@ -49,7 +49,7 @@ func (c *crew[T, U]) keyed(key keyer[T], to chain[U]) {
 	})
 	c.b.leftover(k.giveBackQueues)
 	c.b.leftover(k.giveBackOut)
-	if c.in.gives != nil {
+	if c.in.gives {
 		c.b.sweep(k.giveBackQueues)
 	}
 }
@@ -141,7 +141,7 @@ func (w *keyWorker[T, U]) start(la *lane) func(*task[T, U]) {
 		end:  func() error { w.deliver(la); return nil },
 		drop: func() { w.drop(la) },
 	})
-	push := w.open(la, func(m Message[U]) { w.out = append(w.out, m) })
+	push := w.open(la, w.st, func(m Message[U]) { w.out = append(w.out, m) })
 	la.park = func(after time.Duration, tried int) {
 		w.park = &task[T, U]{tried: tried, due: time.Now().Add(after)}
 	}
@@ -205,7 +205,8 @@ func (w *keyWorker[T, U]) push(la *lane, m Message[T], leased bool, push func(Me
 	t.msgs, t.keys = []Message[T]{m}, []uint64{w.key}
 	w.add(t)
 	w.mu.Lock()
-	heap.Push(&w.parked, t)
+	at, _ := slices.BinarySearchFunc(w.parked, t, func(a, b *task[T, U]) int { return a.due.Compare(b.due) })
+	w.parked = slices.Insert(w.parked, at, t)
 	w.mu.Unlock()
 	w.feeder.rouse() // to wait for the retry
 }
@@ -219,10 +220,7 @@ func (w *keyWorker[T, U]) deliver(la *lane) {
 			w.mu.Unlock()
 			clear(w.out)
 			w.out = w.out[:0]
-			select {
-			case w.ready <- struct{}{}:
-			default:
-			}
+			wake(w.ready)
 			return
 		}
 		if w.room == nil {
@@ -298,7 +296,8 @@ func (k *byKey[T, U]) retry(la *lane) {
 			k.mu.Unlock()
 			return
 		}
-		t := heap.Pop(&k.parked).(*task[T, U])
+		t := k.parked[0]
+		k.parked = k.parked[1:]
 		k.mu.Unlock()
 		k.send(la, k.work, t)
 	}
@@ -323,25 +322,6 @@ func (k *byKey[T, U]) giveBackQueues(dirty *dirtySessions) {
 	}
 	k.mu.Unlock()
 	giveBackTo(dirty, back, k.in.raw)
-}
-
-// dueFirst is a heap of parked tasks, ordered by due time.
-type dueFirst[T, U any] []*task[T, U]
-
-func (d dueFirst[T, U]) Len() int { return len(d) }
-
-func (d dueFirst[T, U]) Less(i, j int) bool { return d[i].due.Before(d[j].due) }
-
-func (d dueFirst[T, U]) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
-
-func (d *dueFirst[T, U]) Push(t any) { *d = append(*d, t.(*task[T, U])) }
-
-func (d *dueFirst[T, U]) Pop() any {
-	last := len(*d) - 1
-	t := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	return t
 }
 
 // keyedLanes makes the islands of a keyed sink. Each island has its own edge and its share of the

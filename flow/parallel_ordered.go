@@ -101,7 +101,7 @@ func (o *order[T, U]) start(la *lane) func(*task[T, U]) {
 			}
 		},
 	})
-	push := o.open(la, func(m Message[U]) {
+	push := o.open(la, o.st, func(m Message[U]) {
 		t := cur
 		if t == nil {
 			if extra == nil {

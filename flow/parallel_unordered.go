@@ -8,7 +8,7 @@ func (c *crew[T, U]) unordered(to chain[U]) {
 	for range c.n.workers {
 		c.worker(func(la *lane) func(*task[T, U]) {
 			n := 0 // messages of the task
-			push := c.open(la, end.open(la))
+			push := c.open(la, c.st, end.open(la))
 			eager := func(m Message[T]) {
 				push(m)
 				if n++; n&(n-1) == 0 && !la.aborted { // quick messages must not wait for a slow one behind

@@ -124,7 +124,7 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 			}
 			s.init(la, b.run.stages[nd])
 			s.renew = func() { s.h = newHandler() }
-			s.passOn, s.discard, s.emit = s.pushAll, s.clear, s.route
+			s.outputs, s.emit = []buffer{s}, s.route
 			s.hook(s.end)
 			s.rings(func() alarmed { return find[RouteAlarm[U]](s.h) }, s.ring)
 			return s.push
@@ -225,7 +225,7 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 	s.la.except(waited)
 	if at == 0 {
 		s.la.aborted = true
-		m.lease.release(Nacked, nil, &s.la.dirty)
+		s.la.nack(m.lease)
 		return
 	}
 	s.turns = at
@@ -307,10 +307,6 @@ func ForkVia[T, A, B any](
 type forkStage[T, A, B any] struct {
 	turn
 	h     ForkHandler[T, A, B]
-	portA *port[A]
-	portB *port[B]
-	bufA  []Message[A]
-	bufB  []Message[B]
 	emitA Emit[A]
 	emitB Emit[B]
 }
@@ -322,22 +318,11 @@ func forkChain[T, A, B any](
 	eb.senders.Add(1)
 	return chain[T]{
 		open: func(la *lane) func(Message[T]) {
-			s := &forkStage[T, A, B]{portA: ea.attach(la), portB: eb.attach(la)}
+			s := &forkStage[T, A, B]{}
+			a, z := ea.attach(la), eb.attach(la)
 			s.init(la, b.run.stages[nd])
 			s.renew = func() { s.h = newHandler() }
-			s.passOn, s.discard = s.pushAll, s.clear
-			s.emitA = func(m Message[A]) {
-				m.lease = s.emitted(m.lease)
-				if s.bufA = append(s.bufA, m); len(s.bufA) >= defaultChunk {
-					s.forward(true)
-				}
-			}
-			s.emitB = func(m Message[B]) {
-				m.lease = s.emitted(m.lease)
-				if s.bufB = append(s.bufB, m); len(s.bufB) >= defaultChunk {
-					s.forward(true)
-				}
-			}
+			s.emitA, s.emitB = emitTo(&s.turn, a.push), emitTo(&s.turn, z.push)
 			s.hook(s.end)
 			s.rings(func() alarmed { return find[ForkAlarm[A, B]](s.h) }, s.ring)
 			return s.push
@@ -364,20 +349,4 @@ func (s *forkStage[T, A, B]) end() error {
 		return nil
 	}
 	return s.apart(func(ctx context.Context) error { return e.End(ctx, s.emitA, s.emitB) })
-}
-
-func (s *forkStage[T, A, B]) pushAll() {
-	for i := range s.bufA {
-		s.portA.push(s.bufA[i])
-	}
-	for i := range s.bufB {
-		s.portB.push(s.bufB[i])
-	}
-	s.clear()
-}
-
-func (s *forkStage[T, A, B]) clear() {
-	clear(s.bufA)
-	clear(s.bufB)
-	s.bufA, s.bufB = s.bufA[:0], s.bufB[:0]
 }

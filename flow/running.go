@@ -147,7 +147,7 @@ func (r *Running) supervise(isl *island) {
 	var last error // the error of an earlier life
 	for {
 		err := contained(isl.body, func() { st.fail(errGoexit) })
-		if err == nil || r.hard.Err() != nil || !isl.wanted() {
+		if err == nil || r.hard.Err() != nil || isl.wanted != nil && !isl.wanted() {
 			if last != nil && isl.neverOpened != nil && isl.neverOpened() {
 				r.unclean(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})
 			}
@@ -168,11 +168,7 @@ func (r *Running) supervise(isl *island) {
 		if hook := r.graph.hooks.Restarted; hook != nil {
 			r.hook("Restarted", func() { hook(name, isl.restarts, err) })
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-r.hard.Done():
-			t.Stop()
+		if !passes(r.hard, wait) {
 			return
 		}
 	}
@@ -321,10 +317,7 @@ func (r *Running) Drain(ctx context.Context) (DrainReport, error) {
 
 // end requests the end of the graph.
 func (r *Running) end() {
-	select {
-	case r.ending <- struct{}{}:
-	default:
-	}
+	wake(r.ending)
 }
 
 // Stop ends the graph now: the handlers' contexts are cancelled, and unfinished entries are given

@@ -181,7 +181,7 @@ func (s *sinkStage[T]) write() {
 		}
 		if err == nil {
 			for i := range chunk {
-				chunk[i].lease.release(Acked, nil, &s.la.dirty)
+				s.la.ack(chunk[i].lease)
 			}
 			s.out += uint64(len(chunk))
 			break
@@ -268,7 +268,7 @@ func (s *sinkStage[T]) unwritten(chunk []Message[T], err error, tries int) (agai
 			one = partial.Errs[i]
 		}
 		if one == nil {
-			m.lease.release(Acked, nil, &s.la.dirty)
+			s.la.ack(m.lease)
 			s.out++
 			continue
 		}

@@ -42,10 +42,7 @@ func newSourceRun(r *Running, n *node) *sourceRun {
 }
 
 func (s *sourceRun) notify() {
-	select {
-	case s.signal <- struct{}{}:
-	default:
-	}
+	wake(s.signal)
 }
 
 func (s *sourceRun) pause(on bool) {

@@ -51,7 +51,7 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	la := newLane(s.run)
 	la.raw = true
 	var drain <-chan struct{}
-	if e.gives != nil {
+	if e.gives {
 		drain = s.run.reading.Done()
 	}
 	in, err := openIntake(s, r, la)
@@ -106,21 +106,14 @@ func (s *sourceRun) await() bool {
 // failure of the Reader ends that.
 func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() error {
 	var in *intake[T]
-	var rs *rests[T]
-	if s.node.GivesBack {
-		rs = &rests[T]{}
-		s.run.sweeps = append(s.run.sweeps, rs.sweep)
-	}
 	return func() error {
 		la := newLane(s.run)
 		la.raw = true
 		la.alarms = append(la.alarms, alarm{next: s.nextLook, ring: func() error { s.widen(la); return nil }})
 		push := to.open(la)
-		pushAll := func(chunk []Message[T]) { pushAll(la, chunk, push) }
-		if rs != nil {
-			h := rs.join(&edgeStats{})
-			defer rs.leave(h)
-			pushAll = func(chunk []Message[T]) { h.pushAll(la, chunk, push) }
+		all := func(chunk []Message[T]) { pushAll(la, chunk, push) }
+		if s.node.GivesBack {
+			all = inGrains(la, &edgeStats{}, push)
 		}
 		if in == nil {
 			opened, err := openIntake(s, open(), la)
@@ -132,7 +125,7 @@ func readInline[T any](s *sourceRun, open func() Reader[T], to chain[T]) func() 
 		in.la = la
 		over := false
 		err := la.live(func() (err error) {
-			over, err = in.feed(pushAll)
+			over, err = in.feed(all)
 			return err
 		})
 		if over || err == nil {

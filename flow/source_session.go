@@ -122,10 +122,7 @@ func (ses *session) tell() {
 }
 
 func (ses *session) wake() {
-	select {
-	case ses.wakeup <- struct{}{}:
-	default:
-	}
+	wake(ses.wakeup)
 }
 
 // The lanes wake the committer once per chunk. In addition it polls, at first soon and then less

@@ -102,13 +102,21 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	if s := stageOf(ctx); s != nil {
 		s.la.flush(true)
 	}
+	if !passes(ctx, d) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// passes waits for d, and reports false if ctx is done first.
+func passes(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
+		return true
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false
 	}
 }
 
@@ -226,11 +234,11 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	la := s.la
 	if la.ctx.Err() != nil { // the handler failed because of a stop, so this is not a fault of the message
 		la.aborted = true
-		l.release(Nacked, nil, &la.dirty)
+		la.nack(l)
 		return false, 0
 	}
 	if l.isLost() { // likewise, and no retry is needed: another reader handles it
-		l.release(Nacked, nil, &la.dirty)
+		la.nack(l)
 		return false, 0
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta, final: s.final}
@@ -293,7 +301,7 @@ func (st *stageRun) carryOut(l lease, f *Fault, d Decision, cannot error, dirty 
 func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
 	base := &stageBase{la: la, st: st, final: true}
 	if again, _ := base.failed(m.lease, m.metaRef(), err, 1); again {
-		m.lease.release(Nacked, nil, &la.dirty)
+		la.nack(m.lease)
 	}
 }
 
@@ -330,7 +338,7 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 		return false
 	}
 	if !s.la.sleep(s.st, after) || l.isLost() {
-		l.release(Nacked, nil, &s.la.dirty)
+		s.la.nack(l)
 		return false
 	}
 	return true
@@ -341,7 +349,7 @@ func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
 func (s *stageBase) renewFor(l lease, renew func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.release(Nacked, nil, &s.la.dirty)
+			s.la.nack(l)
 			panic(v)
 		}
 	}()

@@ -58,14 +58,14 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 		one := m.lease.ofMember(member)
 		again, after := s.failed(one, meta.Members[i], err, tries)
 		if again {
-			one.release(Acked, nil, &s.la.dirty) // it has not ended yet
+			s.la.ack(one) // it has not ended yet
 			left = append(left, i)
 			wait = max(wait, after)
 		}
 	}
 	delete(s.part, meta)
 	if len(left) == 0 {
-		m.lease.release(Acked, nil, &s.la.dirty)
+		s.la.ack(m.lease)
 		s.out++
 		return m, false, 0
 	}
@@ -110,10 +110,10 @@ func (s *sinkStage[T]) giveBack(chunk []Message[T], raw bool) {
 		}
 		for _, member := range at {
 			if member != endedMember {
-				m.lease.ofMember(member).release(Nacked, nil, &s.la.dirty)
+				s.la.nack(m.lease.ofMember(member))
 			}
 		}
-		m.lease.release(Acked, nil, &s.la.dirty)
+		s.la.ack(m.lease)
 	}
 }
 

@@ -71,13 +71,13 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 	}
 	same := out.lease.same(m.lease) // else it was joined, or held and is now passed on
 	if goesOn && !same && !out.lease.none() && out.lease.share(1) {
-		m.lease.release(Acked, nil, &s.la.dirty)
+		s.la.ack(m.lease)
 	} else {
 		if !same {
 			out.lease = m.lease // the message was not derived
 		}
 		if !goesOn {
-			m.lease.release(Acked, nil, &s.la.dirty)
+			s.la.ack(m.lease)
 		}
 	}
 	if s.touched.Load() {
@@ -91,12 +91,13 @@ func (s *stepStage[T, U]) push(m Message[T]) {
 
 func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err error) {
 	defer Catch(&err)
+	ctx := s.ctx
 	if s.timeout > 0 {
-		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
-		return s.f(ctx, m)
 	}
-	return s.f(s.ctx, m)
+	return s.f(ctx, m)
 }
 
 // transformStage runs a function from value to value.
@@ -139,10 +140,11 @@ func (s *transformStage[T, U]) slow(m Message[T], err error) {
 
 func (s *transformStage[T, U]) call(v T) (u U, err error) {
 	defer Catch(&err)
+	ctx := s.ctx
 	if s.timeout > 0 {
-		ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
 		defer cancel()
-		return s.f(ctx, v)
 	}
-	return s.f(s.ctx, v)
+	return s.f(ctx, v)
 }

@@ -25,19 +25,13 @@ func Task(name string, f func(ctx context.Context, stop <-chan struct{}) error, 
 		r := b.run
 		s := &stageBase{holding: holding{over: true}} // it has no messages to hold
 		s.init(newLane(r), r.stages[n])
-		b.run.islands = append(r.islands, &island{
-			nodes: []*node{n},
-			body: func() error {
-				err := guard(s.ctx, func(ctx context.Context) error { return f(ctx, r.reading.Done()) })
-				if err != nil && r.reading.Err() != nil && r.hard.Err() == nil {
-					r.unclean(&StageError{Graph: r.graph.name, Stage: s.st.name, Err: err})
-				}
-				return err
-			},
-			done:   func() {},
-			wanted: func() bool { return r.reading.Err() == nil },
-			ended:  make(chan struct{}),
-		})
+		b.island([]*node{n}, func() {}, func() error {
+			err := guard(s.ctx, func(ctx context.Context) error { return f(ctx, r.reading.Done()) })
+			if err != nil && r.reading.Err() != nil && r.hard.Err() == nil {
+				r.unclean(&StageError{Graph: r.graph.name, Stage: s.st.name, Err: err})
+			}
+			return err
+		}).wanted = b.untilDrain
 	}}
 }
 

@@ -171,7 +171,7 @@ func (ts *tickets) issue(s *stageBase, l lease, meta Meta, within time.Duration)
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.over {
-		l.release(Nacked, nil, &s.la.dirty)
+		s.la.nack(l)
 		return nil
 	}
 	ts.open[t] = struct{}{}

@@ -205,12 +205,7 @@ func (ws *watches) told(by *Watcher, ends []End, tries int) bool {
 	case tries == 0 || tries%10 == 9:
 		r.log.Warn("watcher failed, will try again", "messages", len(ends), "tries", tries+1, "error", err)
 	}
-	t := time.NewTimer(min(exponential(lookFirst*10, tries+1), time.Second))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	passes(ctx, min(exponential(lookFirst*10, tries+1), time.Second))
 	return false
 }
 

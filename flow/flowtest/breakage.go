@@ -184,10 +184,7 @@ func (s *sourceSuite[T]) nothingLost(t *testing.T, values []T, got []flow.Messag
 // set, a value may arrive again; a source that redelivers sets its Attempt.
 func (s *sourceSuite[T]) nothingExtra(t *testing.T, values []T, got []flow.Message[T], again bool) {
 	t.Helper()
-	known := make(map[string]bool, len(values))
-	for _, k := range printed(values) {
-		known[k] = true
-	}
+	known := setOf(values)
 	attempts := make(map[string]int)
 	for _, m := range got {
 		k := fmt.Sprintf("%+v", m.Value)

@@ -2,7 +2,6 @@ package flowtest
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,10 +14,7 @@ type Collector[T any] struct {
 	// synctest bubble.
 	Patience time.Duration
 
-	t testing.TB
-
-	mu      sync.Mutex
-	changed chan struct{}
+	probe
 	msgs    []flow.Message[T]
 	chunks  []int
 	fails   int
@@ -32,7 +28,7 @@ type Collector[T any] struct {
 // Collect makes a sink that keeps arriving values, so that the test can inspect them. In a bubble,
 // make it inside.
 func Collect[T any](t testing.TB, opts ...flow.StageOption) (flow.Sink[T], *Collector[T]) {
-	c := &Collector[T]{t: t, Patience: patience, changed: make(chan struct{})}
+	c := &Collector[T]{Patience: patience, probe: probe{t: t, changed: make(chan struct{})}}
 	return flow.NewSink("collect", func() flow.Writer[T] {
 		return flow.WriterFunc[T](func(ctx context.Context, chunk []flow.Message[T]) error {
 			return around(&c.mu, &c.write, ctx, func() error { return c.take(ctx, chunk) })
@@ -82,12 +78,7 @@ func (c *Collector[T]) pass(ctx context.Context) error {
 	if gate == nil {
 		return nil
 	}
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.waiting--
-		c.change()
-	}()
+	defer c.set(func() { c.waiting-- })
 	select {
 	case <-gate:
 		return nil
@@ -96,50 +87,33 @@ func (c *Collector[T]) pass(ctx context.Context) error {
 	}
 }
 
-func (c *Collector[T]) change() {
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
 // Fail makes the next n writes fail as a whole with err.
-func (c *Collector[T]) Fail(n int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fails, c.err = n, err
-}
+func (c *Collector[T]) Fail(n int, err error) { c.set(func() { c.fails, c.err = n, err }) }
 
 // FailOn makes the write of a message fail whenever f returns an error for it; nil removes f.
-func (c *Collector[T]) FailOn(f func(flow.Message[T]) error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failOn = f
-}
+func (c *Collector[T]) FailOn(f func(flow.Message[T]) error) { c.set(func() { c.failOn = f }) }
 
 // Block makes writes wait until Unblock.
 func (c *Collector[T]) Block() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.blocked == nil {
-		c.blocked = make(chan struct{})
-	}
+	c.set(func() {
+		if c.blocked == nil {
+			c.blocked = make(chan struct{})
+		}
+	})
 }
 
 // Unblock undoes Block.
 func (c *Collector[T]) Unblock() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.blocked != nil {
-		close(c.blocked)
-		c.blocked = nil
-	}
+	c.set(func() {
+		if c.blocked != nil {
+			close(c.blocked)
+			c.blocked = nil
+		}
+	})
 }
 
 // AroundWrite runs each write through a function.
-func (c *Collector[T]) AroundWrite(a Around) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.write = a
-}
+func (c *Collector[T]) AroundWrite(a Around) { c.set(func() { c.write = a }) }
 
 // Values returns what has arrived so far, in order.
 func (c *Collector[T]) Values() []T {
@@ -185,27 +159,17 @@ func (c *Collector[T]) WaitBlocked() {
 }
 
 // Want waits until as many values have arrived, and checks that they are these, in this order.
-func (c *Collector[T]) Want(values ...T) {
-	c.t.Helper()
-	c.await(func() bool { return len(c.msgs) >= len(values) })
-	if d := listDiff(values, c.Values()); d != "" {
-		c.t.Errorf("collect: values (-want +got):\n%s", d)
-	}
-}
+func (c *Collector[T]) Want(values ...T) { c.t.Helper(); c.want(values, listDiff) }
 
 // WantUnordered is Want for any order.
-func (c *Collector[T]) WantUnordered(values ...T) {
+func (c *Collector[T]) WantUnordered(values ...T) { c.t.Helper(); c.want(values, bagDiff) }
+
+func (c *Collector[T]) want(values []T, diff func(want, got []T) string) {
 	c.t.Helper()
 	c.await(func() bool { return len(c.msgs) >= len(values) })
-	if d := bagDiff(values, c.Values()); d != "" {
+	if d := diff(values, c.Values()); d != "" {
 		c.t.Errorf("collect: values (-want +got):\n%s", d)
 	}
 }
 
-func (c *Collector[T]) await(cond func() bool) bool {
-	return await(c.Patience, func() (bool, <-chan struct{}) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return cond(), c.changed
-	})
-}
+func (c *Collector[T]) await(cond func() bool) bool { return c.until(c.Patience, cond) }

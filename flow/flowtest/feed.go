@@ -60,12 +60,10 @@ type Feeder[T any] struct {
 	// synctest bubble.
 	Patience time.Duration
 
-	t   testing.TB
 	cfg feedConfig
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced at each change
-	queue    []*entry[T]   // to be delivered, in order
+	probe
+	queue    []*entry[T] // to be delivered, in order
 	closed   bool
 	sent     int
 	open     int // deliveries not settled
@@ -91,7 +89,7 @@ type entry[T any] struct {
 // graph the source redelivers and keeps dead letters, unless options say otherwise. In a bubble,
 // make it inside.
 func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) {
-	f := &Feeder[T]{t: t, Patience: patience, changed: make(chan struct{})}
+	f := &Feeder[T]{Patience: patience, probe: probe{t: t, changed: make(chan struct{})}}
 	for _, o := range opts {
 		o(&f.cfg)
 	}
@@ -145,12 +143,7 @@ func (f *Feeder[T]) send(e *entry[T]) {
 
 // Close ends the source once everything sent has been delivered. Entries nacked after that are not
 // redelivered.
-func (f *Feeder[T]) Close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closed = true
-	f.change()
-}
+func (f *Feeder[T]) Close() { f.set(func() { f.closed = true }) }
 
 // SizeBy gives entries a size, for flow.MaxBytes.
 func (f *Feeder[T]) SizeBy(size func(T) int) { f.set(func() { f.sizeOf = size }) }
@@ -181,18 +174,6 @@ func failing(n int, err error) Around {
 		}
 		return call()
 	}
-}
-
-func (f *Feeder[T]) set(do func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	do()
-}
-
-// change wakes waiting assertions; f.mu is held.
-func (f *Feeder[T]) change() {
-	close(f.changed)
-	f.changed = make(chan struct{})
 }
 
 func (f *Feeder[T]) problem(format string, args ...any) {
@@ -279,13 +260,12 @@ func (f *Feeder[T]) WantOutstanding(n int) {
 	}
 }
 
-// await waits until cond, called with f.mu held, is true, and reports whether it became so in time.
-func (f *Feeder[T]) await(cond func() bool) bool {
-	return await(f.Patience, func() (bool, <-chan struct{}) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return cond(), f.changed
-	})
+func (f *Feeder[T]) await(cond func() bool) bool { return f.until(f.Patience, cond) }
+
+// wantAllAcked waits for n settlements and checks that all are acks.
+func (f *Feeder[T]) wantAllAcked(n int) {
+	f.t.Helper()
+	f.WantSettled(map[flow.Outcome]int{flow.Acked: n})
 }
 
 // verify makes the checks of every feed at the end of its test.

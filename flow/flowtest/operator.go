@@ -67,6 +67,16 @@ func (s *operatorSuite[U]) feed(t *testing.T, credits int) (flow.Source[U], *Fee
 	return s.op(src), feed
 }
 
+// runAll sends n values through a graph of the branch, to its end.
+func runAll(t *testing.T, feed *Feeder[int], n int, b flow.Branch) {
+	t.Helper()
+	feed.Send(upTo(n)...)
+	feed.Close()
+	if err := Run(t, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func upTo(n int) []int { return fromTo(0, n) }
 
 // fromTo returns the numbers from first up to and without end.
@@ -150,13 +160,9 @@ func (s *operatorSuite[U]) ackedAreOutput(t *testing.T, feed *Feeder[int], out [
 func (s *operatorSuite[U]) passes(t *testing.T, n, credits int) {
 	src, feed := s.feed(t, credits)
 	sink, got := Collect[U](t)
-	feed.Send(upTo(n)...)
-	feed.Close()
-	if err := Run(t, flow.To(src, sink)); err != nil {
-		t.Fatal(err)
-	}
+	runAll(t, feed, n, flow.To(src, sink))
 	s.arrived(t, upTo(n), got.Values())
-	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+	feed.wantAllAcked(n)
 	if feed.MostOutstanding() > credits {
 		t.Errorf("%d entries were in flight, there are %d credits", feed.MostOutstanding(), credits)
 	}
@@ -176,7 +182,7 @@ func (s *operatorSuite[U]) oneByOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.arrived(t, upTo(10), got.Values())
-	feed.WantSettled(map[flow.Outcome]int{flow.Acked: 10})
+	feed.wantAllAcked(10)
 }
 
 func bad(in int) bool { return in%7 == 3 }
@@ -192,11 +198,7 @@ func (s *operatorSuite[U]) sinkFails(t *testing.T) {
 		}
 		return nil
 	})
-	feed.Send(upTo(n)...)
-	feed.Close()
-	if err := Run(t, flow.To(src, sink)); err != nil {
-		t.Fatal(err)
-	}
+	runAll(t, feed, n, flow.To(src, sink))
 	s.outcomes(t, feed, n, got.Values(), flow.Nacked)
 }
 
@@ -242,7 +244,7 @@ func (s *operatorSuite[U]) sinkBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.arrived(t, upTo(n), got.Values())
-	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+	feed.wantAllAcked(n)
 }
 
 // drains ends the graph of an endless source: everything that was read must be finished.
@@ -257,7 +259,7 @@ func (s *operatorSuite[U]) drains(t *testing.T) {
 		t.Errorf("drain: %v, %d entries given back, want none", err, report.Released)
 	}
 	s.arrived(t, upTo(n), got.Values())
-	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+	feed.wantAllAcked(n)
 }
 
 // stops ends the graph while the sink is blocked: everything that was read must go back.
@@ -305,7 +307,7 @@ func (s *operatorSuite[U]) again(t *testing.T) {
 		}
 		s.arrived(t, in, got.Values()[before:])
 	}
-	feed.WantSettled(map[flow.Outcome]int{flow.Acked: 40})
+	feed.wantAllAcked(40)
 }
 
 // functionFails makes the operator's function fail permanently for some values.
@@ -322,11 +324,7 @@ func (s *operatorSuite[U]) functionFails(t *testing.T, panics bool) {
 		return errBad
 	}, flow.OnFault(flow.DeadLetter))
 	sink, got := Collect[U](t)
-	feed.Send(upTo(n)...)
-	feed.Close()
-	if err := Run(t, flow.To(src, sink)); err != nil {
-		t.Fatal(err)
-	}
+	runAll(t, feed, n, flow.To(src, sink))
 	for _, st := range feed.Settlements() {
 		var ok bool
 		switch dead := st.Outcome == flow.Dead; {
@@ -370,5 +368,5 @@ func (s *operatorSuite[U]) functionRetries(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.arrived(t, upTo(n), got.Values())
-	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+	feed.wantAllAcked(n)
 }

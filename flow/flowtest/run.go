@@ -47,11 +47,7 @@ func Run(t testing.TB, parts ...flow.Part) error {
 // waitFor waits for the end of a graph as Run does.
 func waitFor(t testing.TB, r *flow.Running) error {
 	t.Helper()
-	limit := time.NewTimer(longest)
-	defer limit.Stop()
-	select {
-	case <-r.Done():
-	case <-limit.C:
+	if !soon(r.Done(), longest) {
 		t.Errorf("flowtest: the graph has not ended after %v: what does it wait for?", longest)
 		_ = r.Stop() // Wait returns the error
 	}

@@ -54,17 +54,6 @@ func (s *sinkSuite[T]) written(t *testing.T, b SinkBackend[T]) []T {
 	return got
 }
 
-func (s *sinkSuite[T]) want(t *testing.T, want, got []T) {
-	t.Helper()
-	diff := bagDiff(want, got)
-	if s.Order == Kept {
-		diff = listDiff(want, got)
-	}
-	if diff != "" {
-		t.Errorf("written (-want +got), order %s:\n%s", s.Order, diff)
-	}
-}
-
 func (s *sinkSuite[T]) passes(t *testing.T, n int, opts ...flow.StageOption) {
 	b := s.open(t)
 	src, feed := s.feed(t, opts...)
@@ -74,8 +63,8 @@ func (s *sinkSuite[T]) passes(t *testing.T, n int, opts ...flow.StageOption) {
 	if err := Run(t, flow.To(src, b.Open())); err != nil {
 		t.Fatal(err)
 	}
-	s.want(t, values, s.written(t, b))
-	feed.WantSettled(map[flow.Outcome]int{flow.Acked: n})
+	wantList(t, "written", s.Order, values, s.written(t, b))
+	feed.wantAllAcked(n)
 }
 
 func (s *sinkSuite[T]) drains(t *testing.T) {
@@ -94,10 +83,7 @@ func (s *sinkSuite[T]) drains(t *testing.T) {
 // ackedAreWritten checks that all acked messages are written.
 func (s *sinkSuite[T]) ackedAreWritten(t *testing.T, feed *Feeder[T], written []T) {
 	t.Helper()
-	have := make(map[string]bool)
-	for _, v := range printed(written) {
-		have[v] = true
-	}
+	have := setOf(written)
 	for _, st := range feed.Settlements() {
 		if k := printed([]T{st.Value})[0]; st.Outcome == flow.Acked && !have[k] {
 			t.Errorf("%s was acked and is not written", k)
@@ -127,9 +113,9 @@ func (s *sinkSuite[T]) again(t *testing.T) {
 		if err := Run(t, flow.To(src, b.Open())); err != nil {
 			t.Fatal(err)
 		}
-		feed.WantSettled(map[flow.Outcome]int{flow.Acked: 10})
+		feed.wantAllAcked(10)
 	}
-	s.want(t, values, s.written(t, b))
+	wantList(t, "written", s.Order, values, s.written(t, b))
 }
 
 // together runs two graphs that write to one backend.

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 )
@@ -74,27 +73,11 @@ func (s *sourceSuite[T]) end(t *testing.T, r *flow.Running) {
 		}
 		return
 	}
-	timer := time.NewTimer(s.Patience)
-	defer timer.Stop()
-	select {
-	case <-r.Done():
-		if err := r.Wait(); err != nil {
-			t.Errorf("the graph ended with %v", err)
-		}
-	case <-timer.C:
+	if !soon(r.Done(), s.Patience) {
 		t.Errorf("the source has not ended after %v", s.Patience)
 		_ = r.Stop()
-	}
-}
-
-func (s *sourceSuite[T]) want(t *testing.T, want, got []T) {
-	t.Helper()
-	diff := bagDiff(want, got)
-	if s.Order == Kept {
-		diff = listDiff(want, got)
-	}
-	if diff != "" {
-		t.Errorf("values (-want +got), order %s:\n%s", s.Order, diff)
+	} else if err := r.Wait(); err != nil {
+		t.Errorf("the graph ended with %v", err)
 	}
 }
 
@@ -115,7 +98,7 @@ func (s *sourceSuite[T]) passes(t *testing.T, n int, opts ...flow.StageOption) {
 	r := Start(t, flow.To(b.Open(opts...), sink))
 	got.Wait(n)
 	s.end(t, r)
-	s.want(t, values, got.Values())
+	wantList(t, "values", s.Order, values, got.Values())
 	s.settled(t, b)
 }
 
@@ -145,7 +128,7 @@ func (s *sourceSuite[T]) blocks(t *testing.T) {
 	got.Unblock()
 	got.Wait(n)
 	s.end(t, r)
-	s.want(t, values, got.Values())
+	wantList(t, "values", s.Order, values, got.Values())
 	s.settled(t, b)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -27,6 +28,36 @@ func await(d time.Duration, look func() (bool, <-chan struct{})) bool {
 	}
 }
 
+// probe is the part of a Feeder and of a Collector that assertions wait for.
+type probe struct {
+	t       testing.TB
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at each change
+}
+
+// set makes a change.
+func (p *probe) set(do func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	do()
+	p.change()
+}
+
+// change wakes waiting assertions; mu is held.
+func (p *probe) change() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// until waits until cond, called with mu held, is true, and reports whether it became so within d.
+func (p *probe) until(d time.Duration, cond func() bool) bool {
+	return await(d, func() (bool, <-chan struct{}) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return cond(), p.changed
+	})
+}
+
 // around makes a call, through the Around if one is set.
 func around(mu *sync.Mutex, a *Around, ctx context.Context, call func() error) error {
 	mu.Lock()
@@ -36,6 +67,18 @@ func around(mu *sync.Mutex, a *Around, ctx context.Context, call func() error) e
 		return call()
 	}
 	return through(ctx, call)
+}
+
+// wantList checks values, in order if that is kept.
+func wantList[T any](t *testing.T, what string, o Order, want, got []T) {
+	t.Helper()
+	diff := bagDiff(want, got)
+	if o == Kept {
+		diff = listDiff(want, got)
+	}
+	if diff != "" {
+		t.Errorf("%s (-want +got), order %s:\n%s", what, o, diff)
+	}
 }
 
 // listDiff compares two lists by their printed elements; "" if they are equal.
@@ -74,6 +117,15 @@ func bagDiff[T any](want, got []T) string {
 		return ""
 	}
 	return fmt.Sprintf("- %s\n+ %s", short(less), short(more))
+}
+
+// setOf returns the set of the printed values.
+func setOf[T any](values []T) map[string]bool {
+	set := make(map[string]bool, len(values))
+	for _, k := range printed(values) {
+		set[k] = true
+	}
+	return set
 }
 
 func printed[T any](values []T) []string {
