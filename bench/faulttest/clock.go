@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // shim shifts the wall clock of the program that loads it, by the offset in a file. It does not
@@ -53,7 +55,7 @@ time_t time(time_t *t) {
 type clock struct{ file string }
 
 // clockShim builds the shim. It fails without a C compiler.
-func (t *trial) clockShim() (c clock, env []string, err error) {
+func clockShim(t *trial) (c clock, env []string, err error) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		return c, nil, err
@@ -83,16 +85,13 @@ func (c clock) set(t *trial, by time.Duration) {
 // entries stay leased for as long as the step. After a step forward, all leases expire at once.
 // Neither may lose a message.
 func clockSteps(t *trial) {
-	c, env, err := t.clockShim()
+	c, env, err := clockShim(t)
 	if err != nil {
 		t.skip("the clock's shim needs gcc: %v", err)
 		return
 	}
-	s, err := start(t.ctx, t.dir, env)
-	t.must(err)
-	t.atEnd(s.kill)
-	rdb := t.clientFor(s)
-	t.in, t.out, t.job.URL = rdb, rdb, s.url()
+	t.server(redistest.Env(env...))
+	rdb := t.in
 	const kind = "step of the clock by an hour"
 	t.needs[kind] = 3
 	step := func(by time.Duration) {
@@ -114,7 +113,7 @@ func clockSteps(t *trial) {
 				return
 			}
 			i := t.victim()
-			t.untilBusy(t.pool.team[i])
+			untilBusy(t, t.pool.team[i])
 			t.pool.fire(i, true) // its entries are reclaimed sooner or later
 			t.fault("kill -9 of a worker", 1)
 			t.allow(t.job.InFlight)

@@ -135,10 +135,7 @@ func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err erro
 	if err != nil {
 		return false, err
 	}
-	defer func() {
-		w.kill()
-		<-w.heard
-	}()
+	defer w.kill()
 	for deadline := time.Now().Add(20 * time.Second); !w.ended(); {
 		if time.Now().After(deadline) {
 			c.kind = kindStall
@@ -146,11 +143,11 @@ func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err erro
 				"not done after 20 s with the crash at %q, hit %d: %s",
 				at.Step,
 				at.Hit,
-				w.out.text(),
+				w.errors.text(),
 			)
 		}
 		if c.settled(ctx) {
-			if err := w.terminate(); err != nil {
+			if err := w.signal(sigTerm); err != nil {
 				return false, err
 			}
 			if !w.within(10 * time.Second) {
@@ -162,7 +159,6 @@ func (c *crashTrial) life(ctx context.Context, at crash) (crashed bool, err erro
 			return false, err
 		}
 	}
-	<-w.heard
 	if last := w.last(); last.Last {
 		if last.Err != "" {
 			c.kind = kindExit

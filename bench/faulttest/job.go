@@ -8,12 +8,8 @@ import (
 
 // job is the configuration of a worker process.
 type job struct {
-	URL       string // of the input
-	OutputURL string // of the output, if it is on another server
-	Input     string
-	Output    string
-	Group     string
-	Dead      string // key of the dead letters; "": the default
+	streams
+	behaviour
 
 	Lease         time.Duration
 	Block         time.Duration
@@ -25,16 +21,29 @@ type job struct {
 	Replicas      int // replicas that must have an output before its input is acked
 	MaxDeliveries int
 	NackAfter     time.Duration // fault policy: one retry, then a nack with this delay; 0: the default policy
-	Timeout       time.Duration // timeout of the handler
 
-	Work  time.Duration // upper bound of a call's duration
-	Slow  chance        // slow calls
-	Fails float64       // probability of an error
-	Panic float64       // probability of a panic
-	Seed  uint64
-
+	Seed    uint64
 	Variant string // name of a hand-written worker to run instead of a graph
 	Crash   crash
+}
+
+// streams are what a worker reads and writes.
+type streams struct {
+	URL       string // of the input
+	OutputURL string // of the output, if it is on another server
+	Input     string
+	Output    string
+	Group     string
+	Dead      string // key of the dead letters; "": the default
+}
+
+// behaviour is how the handler of a worker behaves.
+type behaviour struct {
+	Work    time.Duration // upper bound of a call's duration
+	Slow    chance        // slow calls
+	Fails   float64       // probability of an error
+	Panic   float64       // probability of a panic
+	Timeout time.Duration // of a call
 }
 
 // chance describes a random event.

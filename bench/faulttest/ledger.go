@@ -45,21 +45,24 @@ func scan(
 
 // progress follows the output and the dead letters while the trial runs, and measures stalls.
 type progress struct {
-	out, in      redis.UniversalClient
-	output, dead string
-	produced     func() int
-	age          func(id int) time.Duration
-	remains      func(came, produced int) bool // reports whether work remains
+	out, dead position
+	produced  func() int
+	age       func(id int) time.Duration
+	remains   func(came, produced int) bool // reports whether work remains
 
 	mu       sync.Mutex
 	seen     []uint16 // how often each id was seen, in the output or the dead letters
 	distinct int
 	total    int
-	outAt    string
-	deadAt   string
 	since    time.Time // time of the last progress, or since when there is no work
 	longest  time.Duration
 	slowest  time.Duration // longest time from a message's write to its output
+}
+
+// position is how far a stream has been read.
+type position struct {
+	rdb     redis.UniversalClient
+	key, at string
 }
 
 const pollEvery = 25 * time.Millisecond
@@ -82,7 +85,7 @@ func (p *progress) follow(ctx context.Context) {
 func (p *progress) poll(ctx context.Context) {
 	due := p.produced() // read before the results are
 	p.mu.Lock()
-	outAt, deadAt := p.outAt, p.deadAt
+	out, dead := p.out, p.dead
 	p.mu.Unlock()
 	count := func(id int, _ *redis.XMessage) {
 		p.mu.Lock()
@@ -95,12 +98,12 @@ func (p *progress) poll(ctx context.Context) {
 		}
 	}
 	before := p.count()
-	outAt, _ = scan(ctx, p.out, p.output, outAt, count) // the server may be down as part of the trial
-	deadAt, _ = scan(ctx, p.in, p.dead, deadAt, count)  // judge reads both again
+	out.at, _ = scan(ctx, out.rdb, out.key, out.at, count)     // the server may be down as part of the trial
+	dead.at, _ = scan(ctx, dead.rdb, dead.key, dead.at, count) // judge reads both again
 	work := p.count() == before && p.remains(p.came(), due)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.outAt, p.deadAt = outAt, deadAt
+	p.out, p.dead = out, dead
 	now := time.Now()
 	if gap := now.Sub(p.since); work {
 		p.longest = max(p.longest, gap)

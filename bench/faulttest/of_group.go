@@ -21,16 +21,16 @@ var groupScenarios = []Scenario{
 }
 
 func flushes(t *trial) {
-	t.losesStream("FLUSHALL", func() { t.must(t.in.FlushAll(t.ctx).Err()) })
+	losesStream(t, "FLUSHALL", func() { t.must(t.in.FlushAll(t.ctx).Err()) })
 }
 
 func deletes(t *trial) {
-	t.losesStream("DEL", func() { t.must(t.in.Del(t.ctx, t.job.Input).Err()) })
+	losesStream(t, "DEL", func() { t.must(t.in.Del(t.ctx, t.job.Input).Err()) })
 }
 
-func (t *trial) losesStream(kind string, do func()) {
+func losesStream(t *trial, kind string, do func()) {
 	t.server()
-	t.elsewhere()
+	elsewhere(t)
 	t.job.Work = 50 * time.Millisecond // entries are in flight most of the time
 	t.needs[kind] = t.sized(3, 10)
 	t.needs["messages written again"] = t.sized(20, 200)
@@ -39,14 +39,14 @@ func (t *trial) losesStream(kind string, do func()) {
 			gone := t.prod.published()
 			do()
 			t.fault(kind, 1)
-			t.writeAgain(gone)
+			writeAgain(t, gone)
 		})
 	})
-	t.recreated(kind)
+	recreated(t, kind)
 }
 
 // recreated requires that a reader reported the loss.
-func (t *trial) recreated(kind string) {
+func recreated(t *trial, kind string) {
 	if t.did(kind) > 0 && t.pool.events()["group recreated"] == 0 {
 		t.find(kindPromise, "no reader reported that the group was recreated")
 	}
@@ -64,7 +64,7 @@ func destroys(t *trial) {
 			t.allow(len(t.pool.team) * t.job.InFlight * 2) // entries of each reader, and nacked ones
 		})
 	})
-	t.recreated(kind)
+	recreated(t, kind)
 }
 
 func deletesConsumers(t *trial) {

@@ -77,10 +77,10 @@ func deletesPending(t *trial, trim bool) {
 			t.fault("kill -9 of a worker", len(t.pool.team))
 			t.allow(len(t.pool.team) * t.job.InFlight)
 			t.pause(50 * time.Millisecond) // requests that they have sent arrive
-			ids := t.pendingIDs()
+			ids := pendingIDs(t)
 			if len(ids) > 0 {
-				t.keepsPending(ids[0])
-				n := t.deletePending(ids, trim)
+				keepsPending(t, ids[0])
+				n := deletePending(t, ids, trim)
 				deleted += n
 				t.fault(kind, n)
 			}
@@ -97,7 +97,7 @@ func deletesPending(t *trial, trim bool) {
 }
 
 // keepsPending requires that redisio's retention keeps pending entries.
-func (t *trial) keepsPending(id string) {
+func keepsPending(t *trial, id string) {
 	_, err := admin.Trim(t.ctx, t.in, t.job.Input, admin.TrimOptions{Exact: true})
 	t.must(err)
 	if e, err := t.in.XRange(t.ctx, t.job.Input, id, id).Result(); err != nil || len(e) == 0 {
@@ -106,7 +106,7 @@ func (t *trial) keepsPending(id string) {
 }
 
 // pendingIDs returns all pending entries in order.
-func (t *trial) pendingIDs() (ids []string) {
+func pendingIDs(t *trial) (ids []string) {
 	for from := "-"; ; {
 		page, err := t.in.XPendingExt(t.ctx, &redis.XPendingExtArgs{Stream: t.job.Input, Group: t.job.Group,
 			Start: from, End: "+", Count: 500}).
@@ -124,7 +124,7 @@ func (t *trial) pendingIDs() (ids []string) {
 
 // deletePending deletes about half of the pending entries, and excuses their messages if they have
 // not been seen by then.
-func (t *trial) deletePending(ids []string, trim bool) int {
+func deletePending(t *trial, ids []string, trim bool) int {
 	half := 1 + t.rng.IntN(len(ids))
 	var gone []string
 	if trim {
@@ -157,7 +157,7 @@ func (t *trial) deletePending(ids []string, trim bool) int {
 func wrongType(t *trial) {
 	t.server()
 	aside := t.job.Output + ":aside"
-	t.refused("WRONGTYPE", func() {
+	refuses(t, "WRONGTYPE", func() {
 		tx := t.in.TxPipeline() // SET would lose a write in between
 		tx.Rename(t.ctx, t.job.Output, aside)
 		set := tx.Set(t.ctx, t.job.Output, "a string", 0)
@@ -177,13 +177,13 @@ func wrongType(t *trial) {
 func noPermission(t *trial) {
 	s := t.server()
 	t.must(t.in.Do(t.ctx, "acl", "setuser", "worker", "on", ">secret", "~*", "&*", "+@all").Err())
-	t.job.URL = "redis://worker:secret@" + s.addr()
-	t.refused("NOPERM", func() { t.must(t.in.Do(t.ctx, "acl", "setuser", "worker", "-xadd").Err()) },
+	t.job.URL = "redis://worker:secret@" + s.Addr()
+	refuses(t, "NOPERM", func() { t.must(t.in.Do(t.ctx, "acl", "setuser", "worker", "-xadd").Err()) },
 		func() { t.must(t.in.Do(t.ctx, "acl", "setuser", "worker", "+xadd").Err()) })
 }
 
-// refused makes the server refuse all writes until every worker has stopped with an error.
-func (t *trial) refused(says string, start, end func()) {
+// refuses makes the server refuse all writes until every worker has stopped with an error.
+func refuses(t *trial, says string, start, end func()) {
 	t.needs[says] = 2
 	t.pool.mayEnd = says
 	t.usual(2, func() {
@@ -229,7 +229,7 @@ func slowSink(t *trial) {
 	t.server()
 	other := t.startServer()
 	t.out = t.clientFor(other)
-	p := t.proxy(other.addr())
+	p := proxyTo(t, other.Addr())
 	t.job.OutputURL = p.URL()
 	t.job.InFlight, t.job.Work, t.job.Workers = 1024, 0, 1
 	t.ordered = true

@@ -21,7 +21,7 @@ var networkScenarios = []Scenario{
 // cutConnections is R2.
 func cutConnections(t *trial) {
 	s := t.server()
-	p := t.proxy(s.addr())
+	p := proxyTo(t, s.Addr())
 	share := 0.02
 	if t.job.URL = p.URL(); !t.o.Long {
 		share = 0.06 // the short form has few requests
@@ -44,7 +44,7 @@ func cutConnections(t *trial) {
 // slowNetwork runs a single worker on a slow connection. It must lose nothing and keep its order.
 func slowNetwork(t *trial) {
 	s := t.server()
-	p := t.proxy(s.addr())
+	p := proxyTo(t, s.Addr())
 	delay := 20 * time.Millisecond
 	if t.o.quick {
 		delay = time.Millisecond // hand-written workers handle one message at a time
@@ -64,7 +64,7 @@ func killConnections(t *trial) {
 	t.needs[kind] = t.sized(20, 150)
 	base := 0
 	t.load(workers, func() {
-		base = t.connections()
+		base = connections(t)
 		t.every(180*time.Millisecond, 220*time.Millisecond, func() {
 			if t.in.Do(t.ctx, "client", "kill", "type", "normal", "skipme", "yes").
 				Err() ==
@@ -76,14 +76,14 @@ func killConnections(t *trial) {
 	})
 	t.down(500 * time.Millisecond)
 	t.settle()
-	if n := t.connections(); n > base+2*workers {
+	if n := connections(t); n > base+2*workers {
 		t.find(kindLeak, "workers hold %d connections, after %d before the storm", n, base)
 	}
 	t.conclude()
 }
 
 // connections returns the number of client connections, without the harness' own.
-func (t *trial) connections() (n int) {
+func connections(t *trial) (n int) {
 	var list string
 	var err error
 	for range 20 { // our own connections are killed too

@@ -2,6 +2,8 @@ package faulttest
 
 import (
 	"time"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // Faults of the server.
@@ -35,7 +37,7 @@ var serverScenarios = []Scenario{
 
 // crashServer is R5.
 func crashServer(t *trial, fsync string) {
-	s := t.server("--appendonly", "yes", "--appendfsync", fsync)
+	s := t.server(redistest.Args("--appendonly", "yes", "--appendfsync", fsync))
 	const killed = "kill -9 of the server"
 	t.needs[killed] = 4
 	var slowest time.Duration
@@ -45,20 +47,20 @@ func crashServer(t *trial, fsync string) {
 				return
 			}
 			down := time.Now()
-			s.kill()
+			t.must(s.Process().Kill())
 			t.pause(t.upTo(400 * time.Millisecond))
-			t.must(s.restart(t.ctx))
+			t.must(s.Process().Restart(t.ctx))
 			t.down(time.Since(down))
 			t.fault(killed, 1)
 			t.allow(4 * t.job.InFlight)
-			slowest = max(slowest, t.recovers())
+			slowest = max(slowest, recovers(t))
 		}
 	})
 	t.note("running again at most %v after the server answered", slowest.Round(10*time.Millisecond))
 }
 
 // recovers waits for the next progress and returns how long it took.
-func (t *trial) recovers() time.Duration {
+func recovers(t *trial) time.Duration {
 	began, n := time.Now(), t.prog.count()
 	for t.prog.count() == n && time.Since(began) < 10*time.Second {
 		t.pause(5 * time.Millisecond)
@@ -71,7 +73,7 @@ func (t *trial) recovers() time.Duration {
 // to a server and not lost with it must be delivered, and no worker may need a restart.
 func forgetfulServer(t *trial) {
 	s := t.server()
-	t.elsewhere()
+	elsewhere(t)
 	const killed = "kill -9 of the server"
 	t.needs[killed] = 3
 	t.usual(4, func() {
@@ -81,27 +83,27 @@ func forgetfulServer(t *trial) {
 			}
 			gone := t.prod.published()
 			down := time.Now()
-			s.kill()
+			t.must(s.Process().Kill())
 			t.pause(t.upTo(400 * time.Millisecond))
-			t.must(s.restart(t.ctx))
+			t.must(s.Process().Restart(t.ctx))
 			t.down(time.Since(down))
 			t.fault(killed, 1)
-			t.writeAgain(gone)
+			writeAgain(t, gone)
 		}
 	})
 }
 
 // elsewhere puts the output on a separate server without faults.
-func (t *trial) elsewhere() {
+func elsewhere(t *trial) {
 	other := t.startServer()
 	t.out = t.clientFor(other)
-	t.job.OutputURL = other.url()
+	t.job.OutputURL = other.URL()
 }
 
 // writeAgain makes the producer rewrite the messages that were lost with the stream and did not
 // reach the output. The workers' messages in flight are written as well, so republished messages
 // may have several copies.
-func (t *trial) writeAgain(gone []int) {
+func writeAgain(t *trial, gone []int) {
 	t.republish = true
 	t.allow(len(t.pool.team) * t.job.InFlight)
 	ids := t.prog.missing(gone)

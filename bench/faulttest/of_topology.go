@@ -47,7 +47,7 @@ var topologyScenarios = []Scenario{
 
 // cutAOF is R6.
 func cutAOF(t *trial) {
-	s := t.server("--appendonly", "yes", "--appendfsync", "everysec")
+	s := t.server(redistest.Args("--appendonly", "yes", "--appendfsync", "everysec"))
 	t.surviving = true
 	const kind = "AOF cut"
 	t.needs[kind] = 4
@@ -61,22 +61,22 @@ func cutAOF(t *trial) {
 			t.must(t.in.Do(t.ctx, "client", "pause", 10_000, "write").Err())
 			t.prog.poll(t.ctx)
 			down := time.Now()
-			s.kill()
-			lost := t.truncate(s, 1+t.rng.Int64N(24<<10))
-			t.must(s.restart(t.ctx))
-			t.must(t.rewrite(s)) // a second load would replay half a transaction at the end of a cut file
+			t.must(s.Process().Kill())
+			lost := truncate(t, s, 1+t.rng.Int64N(24<<10))
+			t.must(s.Process().Restart(t.ctx))
+			t.must(rewrite(t, s)) // a second load would replay half a transaction at the end of a cut file
 			t.down(time.Since(down))
 			t.fault(kind, 1)
 			t.fault("KiB of AOF lost", int(lost>>10))
 			t.allow(4*t.job.InFlight + int(lost)/40) // an ack takes more than 40 bytes of AOF
-			t.recovers()
+			recovers(t)
 		}
 	})
 }
 
 // truncate cuts the newest part of the AOF.
-func (t *trial) truncate(s *server, by int64) int64 {
-	files, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*.incr.aof"))
+func truncate(t *trial, s *redistest.Server, by int64) int64 {
+	files, err := filepath.Glob(filepath.Join(s.Process().Dir(), "appendonlydir", "*.incr.aof"))
 	t.must(err)
 	var newest string
 	var size, n, most int64
@@ -95,8 +95,8 @@ func (t *trial) truncate(s *server, by int64) int64 {
 }
 
 // rewrite makes the server rewrite its AOF and waits for the end.
-func (t *trial) rewrite(s *server) error {
-	c := s.client()
+func rewrite(t *trial, s *redistest.Server) error {
+	c := clientOf(s.Addr())
 	defer c.Close()
 	if err := c.BgRewriteAOF(t.ctx).Err(); err != nil {
 		return err
@@ -115,10 +115,9 @@ func (t *trial) rewrite(s *server) error {
 
 // laggingReplica is R7. The proxy leads all clients to the replica, as a changed DNS entry does.
 func laggingReplica(t *trial) {
-	master, err := redistest.New(t.ctx, redistest.Args("--repl-diskless-sync-delay", "0"))
-	t.must(err)
-	t.closes(master)
-	p := t.proxy(master.Addr())
+	soon := redistest.Args("--repl-diskless-sync-delay", "0")
+	master := t.startServer(soon)
+	p := proxyTo(t, master.Addr())
 	c := clientOf(p.Addr())
 	t.closes(c)
 	t.in, t.out, t.job.URL = c, c, p.URL()
@@ -126,7 +125,7 @@ func laggingReplica(t *trial) {
 	const kind = "failover to a replica that is behind"
 	t.needs[kind] = 2
 	replica := func(of *redistest.Server) *redistest.Server {
-		r, err := redistest.NewReplica(t.ctx, of, redistest.Args("--repl-diskless-sync-delay", "0"))
+		r, err := redistest.NewReplica(t.ctx, of, soon)
 		t.must(err)
 		t.closes(r)
 		return r
@@ -157,7 +156,7 @@ func laggingReplica(t *trial) {
 			t.fault(kind, 1)
 			t.fault("messages' work undone", rolledBack)
 			t.allow(rolledBack + 2*3*t.job.InFlight) // plus the entries in flight before and after the pause
-			t.recovers()
+			recovers(t)
 			master, next = next, spare
 			spare = replica(next)
 		}
@@ -197,11 +196,11 @@ func sentinelFailover(t *trial) {
 			down := time.Now()
 			old, now, err := group.Failover(t.ctx)
 			t.must(err)
-			t.takesWrites(now, 20*time.Second)
+			takesWrites(t, now, 20*time.Second)
 			t.down(time.Since(down))
 			t.fault(kind, 1)
 			t.allow(2 * 3 * t.job.InFlight)
-			t.recovers()
+			recovers(t)
 			slowest = max(slowest, time.Since(down))
 			t.must(old.Process().Restart(t.ctx)) // the Sentinels make it a replica
 		}
@@ -213,7 +212,7 @@ func sentinelFailover(t *trial) {
 }
 
 // takesWrites waits until a server accepts writes. A new master does once its replica follows it.
-func (t *trial) takesWrites(s *redistest.Server, most time.Duration) {
+func takesWrites(t *trial, s *redistest.Server, most time.Duration) {
 	c := clientOf(s.Addr())
 	defer c.Close() // the harness' own
 	for began := time.Now(); time.Since(began) < most; t.pause(20 * time.Millisecond) {
@@ -224,8 +223,8 @@ func (t *trial) takesWrites(s *redistest.Server, most time.Duration) {
 	t.find(kindStall, "a new master took no writes for %v", most)
 }
 
-// cluster sets up a Cluster. It returns the slot of all keys of the trial.
-func (t *trial) cluster(replicas int) (*redistest.Cluster, int) {
+// startCluster sets up a Cluster. It returns the slot of all keys of the trial.
+func startCluster(t *trial, replicas int) (*redistest.Cluster, int) {
 	c, err := redistest.NewCluster(t.ctx, replicas)
 	t.must(err)
 	t.closes(c)
@@ -241,7 +240,7 @@ func (t *trial) cluster(replicas int) (*redistest.Cluster, int) {
 
 // slotMoves is R9. Input, output and dead letters share a slot, which is on two nodes for a moment.
 func slotMoves(t *trial) {
-	c, slot := t.cluster(0)
+	c, slot := startCluster(t, 0)
 	const kind = "slot move"
 	t.needs[kind] = 8
 	t.usual(3, func() {
@@ -263,7 +262,7 @@ func slotMoves(t *trial) {
 
 // clusterFailover is the second part of R9.
 func clusterFailover(t *trial) {
-	c, slot := t.cluster(1)
+	c, slot := startCluster(t, 1)
 	t.surviving = true
 	const kind = "kill -9 of the slot's node"
 	t.needs[kind] = 1
@@ -278,6 +277,6 @@ func clusterFailover(t *trial) {
 		t.down(time.Since(down))
 		t.fault(kind, 1)
 		t.allow(2 * 3 * t.job.InFlight)
-		t.note("running again %v after the replica took over", t.recovers().Round(10*time.Millisecond))
+		t.note("running again %v after the replica took over", recovers(t).Round(10*time.Millisecond))
 	})
 }

@@ -1,7 +1,12 @@
 package faulttest
 
 import (
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
@@ -55,9 +60,9 @@ func zombies(t *trial) {
 		t.every(100*time.Millisecond, 300*time.Millisecond, func() {
 			i := t.victim()
 			w := t.pool.team[i]
-			t.must(w.pause())
+			t.must(w.signal(sigPause))
 			t.pause(3 * t.job.Lease)
-			t.must(w.resume())
+			t.must(w.signal(sigResume))
 			t.fault(stopped, 1)
 			t.allow(t.job.InFlight)
 		})
@@ -82,9 +87,9 @@ func drains(t *trial) {
 			func() {
 				i := t.victim()
 				w := t.pool.team[i]
-				t.untilBusy(w)
+				untilBusy(t, w)
 				slowest = max(slowest, t.pool.dismiss(i, t.job.Drain))
-				t.leftBehind(w)
+				leftBehind(t, w)
 				t.pool.team[i] = t.hire(t.pool.job)
 				t.fault(asked, 1)
 			},
@@ -104,12 +109,12 @@ func storm(t *trial) {
 	t.usual(2, func() {
 		for i := 0; t.round(t.timed(800*time.Millisecond, 2*time.Second), t.timed(1100*time.Millisecond,
 			2500*time.Millisecond)); i++ {
-			t.become(sizes[i%len(sizes)])
+			become(t, sizes[i%len(sizes)])
 			t.fault(changed, 1)
 		}
 	})
 	for _, w := range t.pool.gone {
-		if last := w.last(); last.Last && last.Err == "" && last.Released == 0 && t.consumes(w) {
+		if last := w.last(); last.Last && last.Err == "" && last.Released == 0 && consumes(t, w) {
 			t.find(kindDrain, "worker %d ended cleanly but is still a consumer", w.pid())
 		}
 	}
@@ -117,7 +122,7 @@ func storm(t *trial) {
 
 // become changes the team to n workers. Workers leave at the same time; every third of them is
 // killed.
-func (t *trial) become(n int) {
+func become(t *trial, n int) {
 	p := t.pool
 	t.rng.Shuffle(len(p.team), func(i, j int) { p.team[i], p.team[j] = p.team[j], p.team[i] })
 	asked := make(map[int]*worker)
@@ -125,13 +130,13 @@ func (t *trial) become(n int) {
 		if t.rng.IntN(3) > 0 {
 			asked[i] = p.team[i]
 			asked[i].wanted = true
-			t.must(asked[i].terminate())
+			t.must(asked[i].signal(sigTerm))
 		}
 	}
 	for i := n; i < len(p.team); i++ {
 		if w := asked[i]; w != nil {
 			p.dismiss(i, t.job.Drain)
-			t.leftBehind(w)
+			leftBehind(t, w)
 			continue
 		}
 		p.fire(i, false)
@@ -146,7 +151,7 @@ func (t *trial) become(n int) {
 // soak is R20. One worker runs throughout and must not grow.
 func soak(t *trial) {
 	s := t.server()
-	p := t.proxy(s.addr())
+	p := proxyTo(t, s.Addr())
 	p.CutRandomly(t.o.Seed, 0.005)
 	t.job.URL = p.URL()
 	minutes := t.n / t.rate / 60
@@ -161,13 +166,13 @@ func soak(t *trial) {
 				t.fault("kill -9 of a worker", 1)
 			} else {
 				zombie = time.Now()
-				t.must(t.pool.team[i].pause())
+				t.must(t.pool.team[i].signal(sigPause))
 				t.pause(3 * t.job.Lease)
-				t.must(t.pool.team[i].resume())
+				t.must(t.pool.team[i].signal(sigResume))
 				t.fault("zombie", 1)
 			}
 			t.allow(t.job.InFlight)
-			n := t.pool.team[0].files()
+			n := openFiles(t.pool.team[0].pid())
 			if files == 0 {
 				files = n
 			}
@@ -178,4 +183,42 @@ func soak(t *trial) {
 		p.CutRandomly(t.o.Seed, 0)
 		p.count(t)
 	})
+}
+
+// leftBehind reports entries that are pending for a worker that ended cleanly. Such a worker must
+// have settled or released all its entries, because other workers cannot tell them from those of a
+// live worker.
+func leftBehind(t *trial, w *worker) {
+	if n := pendingFor(t, w); n > 0 && w.last().Released == 0 {
+		t.find(kindDrain, "worker %d ended and left %d entries pending", w.pid(), n)
+	}
+}
+
+// pendingFor returns how many entries are pending for a worker.
+func pendingFor(t *trial, w *worker) (n int64) {
+	for _, c := range consumersOf(t, w) {
+		n += c.Pending
+	}
+	return n
+}
+
+// consumes reports whether the worker is a consumer of the group.
+func consumes(t *trial, w *worker) bool { return len(consumersOf(t, w)) > 0 }
+
+// consumersOf returns the consumers of a worker. Their names contain its process id.
+func consumersOf(t *trial, w *worker) []redis.XInfoConsumer {
+	consumers, err := t.in.XInfoConsumers(t.ctx, t.job.Input, t.job.Group).Result()
+	if err != nil && !strings.Contains(err.Error(), "no such key") && !strings.Contains(err.Error(), "NOGROUP") {
+		t.must(err)
+	}
+	return slices.DeleteFunc(consumers, func(c redis.XInfoConsumer) bool {
+		return !strings.Contains(c.Name, "-"+strconv.Itoa(w.pid())+"-")
+	})
+}
+
+// untilBusy waits until a worker has as many entries as it may hold, or too little work is left.
+func untilBusy(t *trial, w *worker) {
+	for began := time.Now(); pendingFor(t, w) == 0 && time.Since(began) < time.Second; {
+		t.pause(3 * time.Millisecond)
+	}
 }

@@ -1,104 +1,13 @@
 package faulttest
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
-
-// worker is one worker process.
-type worker struct {
-	*process
-	heard  chan struct{} // closed when its output has been read to the end
-	spoken chan struct{} // closed at its first word
-	wanted bool          // the trial killed it or asked it to end
-
-	mu    sync.Mutex
-	now   word
-	most  word // maxima of goroutines, memory and entries in flight
-	first word // the values after it had warmed up
-	since word // the maxima since then
-}
-
-// warm is the time after which a worker's memory and goroutines become the baseline.
-const warm = 1500 * time.Millisecond
-
-// hire starts a worker process.
-func hire(j job) (*worker, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), j.encode())
-	out, words, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	cmd.Stdout = words
-	p, err := launch(cmd)
-	_ = words.Close() // the child has its own copy
-	if err != nil {
-		_ = out.Close()
-		return nil, err
-	}
-	w := &worker{process: p, heard: make(chan struct{}), spoken: make(chan struct{})}
-	go func() { // ends with the process or its pipe
-		defer close(w.heard)
-		defer out.Close()
-		w.listen(out)
-	}()
-	return w, nil
-}
-
-func (w *worker) listen(r io.Reader) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for n := 0; lines.Scan(); n++ {
-		var said word
-		if json.Unmarshal(lines.Bytes(), &said) != nil {
-			continue // a kill cut it off
-		}
-		if n == 0 {
-			close(w.spoken)
-		}
-		w.mu.Lock()
-		if w.first.Goroutines == 0 && time.Since(w.began) > warm {
-			w.first = said
-		}
-		w.now = said
-		w.most.raise(said)
-		if w.first.Goroutines > 0 {
-			w.since.raise(said)
-		}
-		w.mu.Unlock()
-	}
-}
-
-// raise sets each value to the higher of the two.
-func (most *word) raise(said word) {
-	most.Goroutines = max(most.Goroutines, said.Goroutines)
-	most.Resident = max(most.Resident, said.Resident)
-	most.InFlight = max(most.InFlight, said.InFlight)
-}
-
-// last returns its latest word. It does not change after the worker's end.
-func (w *worker) last() word {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now
-}
-
-func (w *worker) pid() int { return w.cmd.Process.Pid }
 
 // pool holds the workers of a trial. Only the trial's goroutine calls its methods.
 type pool struct {
@@ -121,12 +30,6 @@ func (p *pool) staff(n int) {
 		p.fire(len(p.team)-1, false)
 		p.team = p.team[:len(p.team)-1]
 	}
-}
-
-func (t *trial) hire(j job) *worker {
-	w, err := hire(j)
-	t.must(err)
-	return w
 }
 
 // refill fills all empty places.
@@ -163,8 +66,6 @@ func (p *pool) ready() {
 // retire removes a worker that ended from the team.
 func (p *pool) retire(i int) {
 	w := p.team[i]
-	<-w.done
-	<-w.heard
 	p.gone = append(p.gone, w)
 	p.team[i] = nil
 }
@@ -186,7 +87,7 @@ func (p *pool) dismiss(i int, patience time.Duration) time.Duration {
 	w := p.team[i]
 	w.wanted = true
 	asked := time.Now()
-	p.t.must(w.terminate())
+	p.t.must(w.signal(sigTerm))
 	if !w.within(patience) {
 		p.t.find(kindDrain, "worker %d did not end within %v of SIGTERM", w.pid(), patience)
 		w.kill()
@@ -204,7 +105,7 @@ func (p *pool) dismissAll(patience time.Duration) {
 	for _, w := range p.team {
 		if w != nil {
 			w.wanted = true
-			p.t.must(w.terminate())
+			p.t.must(w.signal(sigTerm))
 		}
 	}
 	for i, w := range p.team {
@@ -236,15 +137,6 @@ func (p *pool) watch() {
 	}
 }
 
-// why returns the reason that a worker gave for its end.
-func (w *worker) why() string {
-	if err := w.last().Err; err != "" {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(w.out.text()), "\n")
-	return fmt.Sprintf("%v: %s", w.cmd.ProcessState, strings.Join(lines[max(0, len(lines)-8):], "\n"))
-}
-
 func (p *pool) all() []*worker {
 	return slices.DeleteFunc(slices.Concat(p.gone, p.team), func(w *worker) bool { return w == nil })
 }
@@ -265,7 +157,6 @@ func (p *pool) killAll() {
 	for _, w := range p.team {
 		if w != nil {
 			w.kill()
-			<-w.heard
 		}
 	}
 }

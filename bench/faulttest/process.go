@@ -1,73 +1,150 @@
 package faulttest
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 )
 
-// process is a child process. It dies with this one, and the end of its output is kept.
-type process struct {
-	cmd   *exec.Cmd
-	out   tail
-	done  chan struct{} // closed when it has ended
-	began time.Time
+// worker is one worker process. It dies with this one.
+type worker struct {
+	cmd    *exec.Cmd
+	errors tail          // the end of its standard error
+	done   chan struct{} // closed when it has ended and its output has been read
+	spoken chan struct{} // closed at its first word
+	began  time.Time
+	wanted bool // the trial killed it or asked it to end
+
+	mu    sync.Mutex
+	line  []byte // the beginning of the next word
+	now   word
+	most  word // maxima of goroutines, memory and entries in flight
+	first word // the values after it had warmed up
+	since word // the maxima since then
 }
 
-// launch starts cmd. Its standard error, and its standard output if unused, go to the tail.
-func launch(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{}), began: time.Now()}
-	if cmd.Stdout == nil {
-		cmd.Stdout = &p.out
+// warm is the time after which a worker's memory and goroutines become the baseline.
+const warm = 1500 * time.Millisecond
+
+// hire starts a worker process.
+func hire(j job) (*worker, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
 	}
-	cmd.Stderr = &p.out
-	cmd.WaitDelay = time.Second // do not wait for a grandchild that holds the pipes
-	dieWithParent(cmd)
-	if err := cmd.Start(); err != nil {
+	w := &worker{
+		cmd: exec.Command(self), done: make(chan struct{}), spoken: make(chan struct{}), began: time.Now(),
+	}
+	w.cmd.Env = append(os.Environ(), j.encode())
+	w.cmd.Stdout, w.cmd.Stderr = w, &w.errors
+	w.cmd.WaitDelay = time.Second // do not wait for a grandchild that holds the pipes
+	dieWithParent(w.cmd)
+	if err := w.cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() { // ends with the process
-		_ = cmd.Wait() // the process state is read instead
-		close(p.done)
+		_ = w.cmd.Wait() // the process state is read instead
+		close(w.done)
 	}()
-	return p, nil
+	return w, nil
 }
 
-// kill kills the process without cleanup, as a crash does, and waits for its end.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended already
-	<-p.done
+// Write receives the words of the worker, one per line. A word that a kill cut off is skipped.
+func (w *worker) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.line = append(w.line, p...)
+	for {
+		line, rest, whole := bytes.Cut(w.line, []byte("\n"))
+		if !whole {
+			return len(p), nil
+		}
+		w.line = rest
+		var said word
+		if json.Unmarshal(line, &said) != nil {
+			continue
+		}
+		if w.now.Goroutines == 0 {
+			close(w.spoken)
+		}
+		if w.first.Goroutines == 0 && time.Since(w.began) > warm {
+			w.first = said
+		}
+		w.now = said
+		w.most.raise(said)
+		if w.first.Goroutines > 0 {
+			w.since.raise(said)
+		}
+	}
 }
 
-func (p *process) ended() bool {
+// raise sets each value to the higher of the two.
+func (most *word) raise(said word) {
+	most.Goroutines = max(most.Goroutines, said.Goroutines)
+	most.Resident = max(most.Resident, said.Resident)
+	most.InFlight = max(most.InFlight, said.InFlight)
+}
+
+// last returns its latest word. It does not change after the worker's end.
+func (w *worker) last() word {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *worker) pid() int { return w.cmd.Process.Pid }
+
+// kill kills the worker without cleanup, as a crash does, and waits for its end.
+func (w *worker) kill() {
+	_ = w.cmd.Process.Kill() // it may have ended already
+	<-w.done
+}
+
+func (w *worker) ended() bool {
 	select {
-	case <-p.done:
+	case <-w.done:
 		return true
 	default:
 		return false
 	}
 }
 
-// within waits at most d for the process' end, and reports whether it ended.
-func (p *process) within(d time.Duration) bool {
+// within waits at most d for the worker's end, and reports whether it ended.
+func (w *worker) within(d time.Duration) bool {
 	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
-	case <-p.done:
+	case <-w.done:
 		return true
 	case <-late.C:
 		return false
 	}
 }
 
-func (p *process) signal(s os.Signal) error {
-	err := p.cmd.Process.Signal(s)
+func (w *worker) signal(s os.Signal) error {
+	if s == nil {
+		return errors.New("faulttest: the scenarios need Unix signals, which this system lacks")
+	}
+	err := w.cmd.Process.Signal(s)
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	return err
+}
+
+// why returns the reason that a worker gave for its end.
+func (w *worker) why() string {
+	if err := w.last().Err; err != "" {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(w.errors.text()), "\n")
+	return fmt.Sprintf("%v: %s", w.cmd.ProcessState, strings.Join(lines[max(0, len(lines)-8):], "\n"))
 }
 
 // tail keeps the last bytes written to it.

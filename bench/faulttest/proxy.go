@@ -7,7 +7,7 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
-// proxy relays between workers and a server, and records the faults that it injects.
+// proxyTo relays between workers and a server, and records the faults that it injects.
 type proxy struct {
 	*redistest.Proxy
 
@@ -16,7 +16,7 @@ type proxy struct {
 	doubt int // writes that the server may have executed without the client's knowledge
 }
 
-func (t *trial) proxy(target string) *proxy {
+func proxyTo(t *trial, target string) *proxy {
 	p := &proxy{done: make(map[string]int)}
 	var err error
 	p.Proxy, err = redistest.NewProxy(target, redistest.ProxyOptions{OnCut: p.cut})

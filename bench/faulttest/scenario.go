@@ -127,13 +127,13 @@ func Run(ctx context.Context, s Scenario, o Options) Result {
 	if err != nil {
 		return Result{ID: s.ID, What: s.What, Seed: o.Seed, Order: -1, Findings: []Finding{{kindAborted, err.Error()}}}
 	}
-	said := t.say(ctx)
+	said := say(t, ctx)
 	defer said()
 	return t.run()
 }
 
 // say logs the progress of a trial every ten seconds. The caller calls the result to stop it.
-func (t *trial) say(ctx context.Context) func() {
+func say(t *trial, ctx context.Context) func() {
 	if t.o.Logf == nil {
 		return func() {}
 	}
@@ -150,5 +150,32 @@ func (t *trial) say(ctx context.Context) func() {
 	return func() {
 		cancel()
 		<-done
+	}
+}
+
+// Scenarios returns all scenarios in the order in which they run.
+func Scenarios() []Scenario {
+	return slices.Concat(
+		workerScenarios,
+		networkScenarios,
+		serverScenarios,
+		topologyScenarios,
+		groupScenarios,
+		handlerScenarios,
+		limitScenarios,
+		proofs(),
+		soakScenarios,
+	)
+}
+
+// proofs are scenarios about the harness itself, and about crashes at a chosen step.
+func proofs() []Scenario {
+	return []Scenario{
+		{
+			ID:    "P4",
+			What:  "a worker kills itself at each step of read, decode, handle, write, ack and so on",
+			whole: RunCrashes,
+		},
+		{ID: "P5", What: "deliberately broken workers must be caught", whole: RunMutants},
 	}
 }

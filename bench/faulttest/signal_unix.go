@@ -2,13 +2,11 @@
 
 package faulttest
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
-// pause suspends the process, as an overloaded host does.
-func (p *process) pause() error { return p.signal(syscall.SIGSTOP) }
-
-// resume continues the process.
-func (p *process) resume() error { return p.signal(syscall.SIGCONT) }
-
-// terminate asks the process to end, as Kubernetes does.
-func (p *process) terminate() error { return p.signal(syscall.SIGTERM) }
+// The signals that suspend a worker, as an overloaded host does, continue it, and ask it to end, as
+// Kubernetes does.
+var sigPause, sigResume, sigTerm os.Signal = syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGTERM

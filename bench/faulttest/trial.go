@@ -32,15 +32,19 @@ type trial struct {
 	in, out redis.UniversalClient // the harness' own, which bypass all proxies
 	job     job                   // the workers' default configuration
 	pool    *pool
-	prod    *producer
-	prog    *progress
-	over    context.Context // ends when all messages are produced
 	cleanup []func()
 
-	following atomic.Pointer[progress] // prog, for other goroutines
-
+	traffic
 	expected
 	record
+}
+
+// traffic is what a trial produces, and how far it got.
+type traffic struct {
+	prod      *producer
+	prog      *progress
+	over      context.Context          // ends when all messages are produced
+	following atomic.Pointer[progress] // prog, for other goroutines
 }
 
 // expected is what the faults of a scenario explain, and which promises it tests. Owned by the
@@ -94,17 +98,15 @@ func newTrial(ctx context.Context, s *Scenario, o Options) (*trial, error) {
 		record:   record{faults: make(map[string]int)},
 	}
 	t.job = job{
-		Input:    "{faults}:in",
-		Output:   "{faults}:out",
-		Group:    "work",
-		Lease:    1500 * time.Millisecond,
-		Block:    100 * time.Millisecond,
-		Drain:    5 * time.Second,
-		InFlight: 64,
-		Workers:  8,
-		Work:     20 * time.Millisecond,
-		Seed:     o.Seed,
-		Variant:  o.Variant,
+		streams:   streams{Input: "{faults}:in", Output: "{faults}:out", Group: "work"},
+		behaviour: behaviour{Work: 20 * time.Millisecond},
+		Lease:     1500 * time.Millisecond,
+		Block:     100 * time.Millisecond,
+		Drain:     5 * time.Second,
+		InFlight:  64,
+		Workers:   8,
+		Seed:      o.Seed,
+		Variant:   o.Variant,
 	}
 	if o.Long { // five times the rate
 		t.job.InFlight, t.job.Workers = 256, 32
@@ -145,7 +147,7 @@ func (t *trial) keep() {
 	for _, w := range t.pool.all() {
 		_ = os.WriteFile(
 			filepath.Join(t.dir, fmt.Sprintf("worker-%d.log", w.pid())),
-			[]byte(w.out.text()),
+			[]byte(w.errors.text()),
 			0o644,
 		) // if a reader connects
 	}

@@ -7,32 +7,72 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
 // startServer starts a server that ends with the trial.
-func (t *trial) startServer(args ...string) *server {
-	s, err := start(t.ctx, t.dir, nil, args...)
+func (t *trial) startServer(opts ...redistest.Option) *redistest.Server {
+	s, err := redistest.New(t.ctx, opts...)
 	t.must(err)
-	t.atEnd(s.kill)
+	t.atEnd(func() {
+		if !t.o.Keep {
+			_ = s.Close() // a temporary folder
+			return
+		}
+		_ = s.Process().Kill() // the trial may have killed it
+		t.o.logf("%s: kept %s", t.scenario.ID, s.Process().Dir())
+	})
 	return s
 }
 
-func (t *trial) clientFor(s *server) *redis.Client {
-	c := s.client()
+// clientFor returns a client of the harness itself, which bypasses all proxies.
+func (t *trial) clientFor(s *redistest.Server) *redis.Client {
+	c := clientOf(s.Addr())
 	t.closes(c)
 	return c
+}
+
+// harness is the client name of the harness' own connections.
+const harness = "faults"
+
+func clientOf(addr string) *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr: addr, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second, ReadTimeout: 3 * time.Second,
+		ContextTimeoutEnabled: true, DisableIdentity: true, ClientName: harness,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+}
+
+// sleep waits for d, or returns the cause of ctx's end.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // closes closes c at the trial's end.
 func (t *trial) closes(c io.Closer) { t.atEnd(func() { _ = c.Close() }) } // the server may have been killed
 
 // server sets up one server for input and output.
-func (t *trial) server(args ...string) *server {
-	s := t.startServer(args...)
+func (t *trial) server(opts ...redistest.Option) *redistest.Server {
+	s := t.startServer(opts...)
 	t.in = t.clientFor(s)
 	t.out = t.in
-	t.job.URL = s.url()
+	t.job.URL = s.URL()
 	return s
+}
+
+func (t *trial) hire(j job) *worker {
+	w, err := hire(j)
+	t.must(err)
+	return w
 }
 
 // dead returns the key of the dead letters.
@@ -48,10 +88,8 @@ func (t *trial) dead() string {
 func (t *trial) open() {
 	t.prod = newProducer(t.in, t.job.Input, t.n, t.rate)
 	t.prog = &progress{
-		in:       t.in,
-		out:      t.out,
-		output:   t.job.Output,
-		dead:     t.dead(),
+		out:      position{rdb: t.out, key: t.job.Output},
+		dead:     position{rdb: t.in, key: t.dead()},
 		produced: t.prod.done,
 		age:      t.prod.age,
 		seen:     make([]uint16, t.n),

@@ -52,6 +52,11 @@ func Args(args ...string) Option {
 	return func(c *config) error { c.Args = append(c.Args, args...); return nil }
 }
 
+// Env adds environment variables, such as "LD_PRELOAD=clock.so", to those of this process.
+func Env(env ...string) Option {
+	return func(c *config) error { c.Env = append(c.Env, env...); return nil }
+}
+
 // UnixSocket makes the server also listen on a unix socket, see [Server.Socket].
 func UnixSocket() Option {
 	return func(c *config) error {

@@ -26,6 +26,7 @@ var ErrNotFound = errors.New("redis-server is not on PATH")
 type Options struct {
 	Path  string            // the program; "" is redis-server on PATH
 	Args  []string          // more arguments, such as "--maxmemory", "100mb"; later ones take precedence
+	Env   []string          // more environment variables
 	Files map[string]string // files in its working folder; arguments name them without a path
 	Kind  Kind
 
@@ -128,6 +129,7 @@ func (s *Server) launch(ctx context.Context) error {
 		done: make(chan struct{}),
 	}
 	p.cmd.Dir = s.dir
+	p.cmd.Env = append(p.cmd.Environ(), s.o.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	dieWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
