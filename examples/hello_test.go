@@ -206,7 +206,7 @@ func TestHelloBusyPort(t *testing.T) {
 func TestHelloCommandLine(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
-		"-role worker":    "choose all, processor or server",
+		"-role worker":    "give all, processor, server",
 		"-role processor": "set REDIS_URL",
 		"stray":           `unexpected argument "stray"`,
 		"-nonsense":       "not defined",

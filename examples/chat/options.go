@@ -16,13 +16,11 @@ The parts can be separate processes, any number of each, that share a server:
 
 The first Ctrl-C finishes and ends, the second ends at once. The exit status is 0 after the first Ctrl-C,
 1 when something fails, and 2 for a wrong command line.
-
-Flags:
 `
 
 // parse reads the command line, and exits with status 2 if it is wrong.
 func parse() *cli.Line {
-	o := cli.NewLine("chat", usage, "localhost:3002", "worker")
-	o.Parse()
+	o := cli.NewLine("localhost:3002", "worker", "gateway")
+	cli.Parse(usage, 0, o.Check)
 	return o
 }

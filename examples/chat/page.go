@@ -2,12 +2,12 @@ package main
 
 import (
 	"embed"
-	"io/fs"
 	"log/slog"
 	"net/http"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
 
@@ -29,15 +29,11 @@ func newSite(rdb redis.UniversalClient, log *slog.Logger) site {
 		Limits:       ws.Limits{MaxMessage: 16 << 10, Rate: 20, MaxRooms: 20},
 		Log:          log,
 	})}
-	page, err := fs.Sub(files, "page")
-	if err != nil {
-		panic(err) // it is embedded
-	}
 	s.Handle("GET /ws", s.hub)
 	s.HandleFunc("GET /me", people.me)
 	s.HandleFunc("POST /login", people.login)
 	s.HandleFunc("POST /logout", people.logout)
 	s.Handle("GET /streamerson.js", ws.Script())
-	s.Handle("GET /", http.FileServerFS(page))
+	s.Handle("GET /", cli.Page(files))
 	return s
 }

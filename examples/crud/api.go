@@ -4,12 +4,12 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/streamerson/streamerson-go/examples/crud/todo"
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/web"
@@ -111,11 +111,7 @@ func routes(c *gateways.Client) http.Handler {
 	mux.Handle("GET /todos/{id}", web.Route[get](c, "get"))
 	mux.Handle("PATCH /todos/{id}", web.Route[change](c, "change", web.MaxBody(4<<10)))
 	mux.Handle("DELETE /todos/{id}", web.Route[remove](c, "remove"))
-	page, err := fs.Sub(files, "page")
-	if err != nil { // it is embedded
-		panic(err)
-	}
-	assets := http.FileServerFS(page)
+	assets := cli.Page(files)
 	mux.Handle("GET /", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().
 			Set("Content-Security-Policy", strings.Join([]string{"default-src 'self'", "frame-ancestors 'none'",

@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/streamerson/streamerson-go/examples/crud/todo"
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
@@ -27,20 +26,9 @@ const topic = "todos"
 
 func main() {
 	addr := flag.String("addr", "localhost:3000", "`address` the server listens on")
-	flag.Usage = func() {
-		fmt.Fprint(
-			flag.CommandLine.Output(),
-			"Crud serves a list of things to do: a page at http://localhost:3000/, and a REST resource at /todos.\n",
-			"The list is lost when the program ends. REDIS_URL names the Redis server; without it a private one\n",
-			"is started.\n\nUsage: crud [flags]\n\nFlags:\n",
-		)
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "crud: unexpected argument %q (crud -h lists them)\n", flag.Arg(0))
-		os.Exit(2)
-	}
+	cli.Parse("Crud serves a list of things to do: a page at http://localhost:3000/, and a REST resource at /todos.\n"+
+		"The list is lost when the program ends. REDIS_URL names the Redis server; without it a private one\n"+
+		"is started.\n\nUsage: crud [flags]\n", 0)
 	cli.Main("crud", func(ctx context.Context, log *slog.Logger) error { return crud(ctx, *addr, log) })
 }
 

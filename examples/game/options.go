@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"time"
 
@@ -31,17 +32,15 @@ world waits, and takes over when the first one ends.
 
 The first Ctrl-C finishes and ends, the second ends at once. The exit status is 0 after the first Ctrl-C,
 1 when something fails, and 2 for a wrong command line.
-
-Flags:
 `
 
 // parse reads the command line, and exits with status 2 if it is wrong.
 func parse() options {
-	o := options{Line: cli.NewLine("game", usage, "localhost:3003", "world")}
-	o.Flags().IntVar(&o.shards, "shards", 2, "`number` of shards that the world's rooms are spread over, from 1 to 16")
-	o.Flags().Uint64Var(&o.seed, "seed", 1, "`seed` that the arenas are generated from")
-	o.Flags().DurationVar(&o.round, "round", 75*time.Second, "`time` that a round lasts, from 5s to 1h")
-	o.Parse(func() error { return o.check() })
+	o := options{Line: cli.NewLine("localhost:3003", "world", "gateway")}
+	flag.IntVar(&o.shards, "shards", 2, "`number` of shards that the world's rooms are spread over, from 1 to 16")
+	flag.Uint64Var(&o.seed, "seed", 1, "`seed` that the arenas are generated from")
+	flag.DurationVar(&o.round, "round", 75*time.Second, "`time` that a round lasts, from 5s to 1h")
+	cli.Parse(usage, 0, func() error { return o.check() }, o.Check)
 	return o
 }
 

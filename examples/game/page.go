@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"regexp"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/ws"
 )
@@ -44,13 +44,9 @@ func mayPlay(_ context.Context, _ gateways.Identity, _ ws.Action, room string) e
 
 // handler serves the page, and its sockets.
 func handler(h *ws.Hub) http.Handler {
-	page, err := fs.Sub(files, "page")
-	if err != nil {
-		panic(err) // it is embedded
-	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", h)
 	mux.Handle("GET /streamerson.js", ws.Script())
-	mux.Handle("GET /", http.FileServerFS(page))
+	mux.Handle("GET /", cli.Page(files))
 	return mux
 }

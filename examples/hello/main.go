@@ -28,23 +28,23 @@ func main() {
 	cli.Main("hello", func(ctx context.Context, log *slog.Logger) error { return hello(ctx, o, log) })
 }
 
-func hello(ctx context.Context, o options, log *slog.Logger) error {
+func hello(ctx context.Context, o *cli.Line, log *slog.Logger) error {
 	rdb, done, err := cli.Redis(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer done()
 	var parts []app.Part // end in reverse order: requests at the server need the processor
-	if o.processes() {
+	if o.Works() {
 		svc := processor(rdb, log)
 		fmt.Println(svc.Graph().Mermaid())
 		parts = append(parts, svc)
 	}
-	if o.serves() {
+	if o.Serves() {
 		client := gateways.NewClient(rdb, topic, gateways.ClientConfig{Log: log})
 		mux := http.NewServeMux()
 		mux.Handle("GET /{$}", web.HTTP(client, "helloWorldEvent"))
-		parts = append(parts, app.Closing(client.Close), cli.Server(o.addr, mux, web.ServerConfig{Log: log}, log))
+		parts = append(parts, app.Closing(client.Close), cli.Server(o.Address(), mux, web.ServerConfig{Log: log}, log))
 	}
 	return app.Run(ctx, parts...)
 }

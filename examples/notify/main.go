@@ -14,10 +14,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/streamerson/streamerson-go/examples/internal/cli"
@@ -31,20 +31,15 @@ import (
 func main() {
 	addr := flag.String("addr", "localhost:3001", "`address` the server listens on")
 	every := flag.Duration("every", 8*time.Second, "how often something is published for everyone; 0 is never")
-	flag.Usage = func() {
-		fmt.Fprint(
-			flag.CommandLine.Output(),
-			"Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent events.\n",
-			"REDIS_URL names the Redis server; without it a private one is started, and ends with the program.\n",
-			"\nUsage: notify [flags]\n\nFlags:\n",
-		)
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if flag.NArg() > 0 || *every < 0 {
-		fmt.Fprintln(os.Stderr, "notify: unexpected argument, or negative -every (notify -h lists the flags)")
-		os.Exit(2)
-	}
+	usage := "Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent events.\n" +
+		"REDIS_URL names the Redis server; without it a private one is started, and ends with the program.\n" +
+		"\nUsage: notify [flags]\n"
+	cli.Parse(usage, 0, func() error {
+		if *every < 0 {
+			return errors.New("negative -every")
+		}
+		return nil
+	})
 	cli.Main("notify", func(ctx context.Context, log *slog.Logger) error { return notify(ctx, *addr, *every, log) })
 }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways"
 	"github.com/streamerson/streamerson-go/gateways/events"
@@ -89,12 +89,8 @@ var page embed.FS
 
 // routes serves the page, its events, and an endpoint that publishes notes.
 func routes(feed http.Handler, publish func(context.Context, Note) error, log *slog.Logger) http.Handler {
-	files, err := fs.Sub(page, "page")
-	if err != nil {
-		panic(err) // it is embedded
-	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /", http.FileServerFS(files))
+	mux.Handle("GET /", cli.Page(page))
 	mux.Handle("GET /events", feed)
 	mux.HandleFunc("POST /notes", func(w http.ResponseWriter, r *http.Request) {
 		var n Note

@@ -10,17 +10,12 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"flag"
-	"fmt"
-	"log/slog"
 	"os"
-	"time"
 
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/rs/zerolog"
+	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/operators"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -29,7 +24,6 @@ import (
 )
 
 func main() {
-	logging.Disable() // go-redis' own log repeats our errors
 	key := flag.String("stream", "lines", "`key` of the stream to print")
 	group := flag.String("group", "", "share the entries with the other readers of this `group`, and acknowledge them")
 	drawn := flag.Bool("graph", false, "print the graph as Mermaid, before it runs, on standard error")
@@ -43,37 +37,12 @@ func main() {
 			return err
 		},
 	)
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "read: unexpected argument %q (read -h lists them)\n", flag.Arg(0))
-		os.Exit(2)
-	}
-	if err := read(*key, *group, start, *drawn); err != nil {
-		fmt.Fprintln(os.Stderr, "read:", err)
-		os.Exit(1)
-	}
-}
-
-func read(key, group string, start redisio.Start, drawn bool) error {
-	ctx := context.Background()
-	rdb, err := redisio.Connect(ctx, cmp.Or(os.Getenv("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
-	if err != nil {
-		return fmt.Errorf(
-			"%w\nread and pipe meet on a server: start one (redis-server), or set REDIS_URL to one that runs",
-			err,
-		)
-	}
-	defer rdb.Close()
-	entries := source.Tail(rdb, source.TailConfig[redisio.Fields]{Key: key, Start: start})
-	if group != "" {
-		entries = source.Stream(rdb, source.StreamConfig[redisio.Fields]{Key: key, Group: group, Start: start})
-	}
-	lines := operators.MapMessage(entries, line, flow.Name("line"))
-	console := zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}
-	log := slog.New(zerolog.NewSlogHandler(zerolog.New(console).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
-	g := flow.New("read", flow.To(lines, sink.Lines(os.Stdout)), flow.Log(log))
-	if drawn {
-		fmt.Fprintln(os.Stderr, g.Mermaid())
-	}
-	return g.RunUntilInterrupt(ctx)
+	cli.Parse("Usage: read [flags]\n", 0)
+	cli.Graph("read", *drawn, func(rdb redis.UniversalClient) flow.Branch {
+		entries := source.Tail(rdb, source.TailConfig[redisio.Fields]{Key: *key, Start: start})
+		if *group != "" {
+			entries = source.Stream(rdb, source.StreamConfig[redisio.Fields]{Key: *key, Group: *group, Start: start})
+		}
+		return flow.To(operators.MapMessage(entries, line, flow.Name("line")), sink.Lines(os.Stdout))
+	})
 }

@@ -1,12 +1,15 @@
-// Package cli holds what the examples that serve pages share: logging, finding a Redis, and
-// serving. Package app starts and stops the parts in order.
+// Package cli holds what the examples share: the command line, logging, finding a Redis, and
+// serving pages. Package app starts and stops the parts in order.
 package cli
 
 import (
+	"cmp"
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -16,8 +19,10 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/rs/zerolog"
 
+	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/app"
 	"github.com/streamerson/streamerson-go/gateways/web"
+	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
@@ -44,6 +49,32 @@ func console(f *os.File) *slog.Logger {
 	return slog.New(zerolog.NewSlogHandler(zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
 }
 
+// Graph runs a graph on a server that other programs use too: REDIS_URL, or redis://localhost:6379.
+// It runs until the graph ends or is interrupted. drawn prints the graph first, on standard error.
+func Graph(name string, drawn bool, branch func(redis.UniversalClient) flow.Branch) {
+	logging.Disable() // go-redis' own log repeats our errors
+	ctx := context.Background()
+	rdb, err := redisio.Connect(ctx, cmp.Or(os.Getenv("REDIS_URL"), "redis://localhost:6379"), redisio.ConnectOptions{})
+	if err != nil {
+		Check(name, fmt.Errorf(
+			"%w\nread and pipe meet on a server: start one (redis-server), or set REDIS_URL to one that runs", err))
+	}
+	defer rdb.Close()
+	g := flow.New(name, branch(rdb), flow.Log(console(os.Stderr)))
+	if drawn {
+		fmt.Fprintln(os.Stderr, g.Mermaid())
+	}
+	Check(name, g.RunUntilInterrupt(ctx))
+}
+
+// Check ends the process with status 1 after an error.
+func Check(name string, err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
 // Redis opens the Redis that REDIS_URL names, or a private one, and logs which one it is. The
 // caller calls done.
 func Redis(ctx context.Context, log *slog.Logger) (rdb redis.UniversalClient, done func() error, err error) {
@@ -58,6 +89,15 @@ func Redis(ctx context.Context, log *slog.Logger) (rdb redis.UniversalClient, do
 func Server(addr string, site http.Handler, cfg web.ServerConfig, log *slog.Logger) *app.Server {
 	return &app.Server{Addr: addr, Handler: site, Config: cfg,
 		Listening: func(url string) { log.Info("open " + url + " in a browser; Ctrl-C ends") }}
+}
+
+// Page serves the embedded folder page.
+func Page(files embed.FS) http.Handler {
+	page, err := fs.Sub(files, "page")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return http.FileServerFS(page)
 }
 
 // Secure makes browsers run only code that is served here, and send data nowhere else.
