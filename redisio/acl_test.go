@@ -18,7 +18,6 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/dedupe"
 	"github.com/streamerson/streamerson-go/redisio/internal/fault"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
-	"github.com/streamerson/streamerson-go/redisio/internal/rig/dedupes"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig/schedules"
 	"github.com/streamerson/streamerson-go/redisio/reader"
@@ -160,8 +159,8 @@ func TestAccessOfAGroup(t *testing.T) {
 					schedules.Schedule(
 						t,
 						schedules.New(t, g.admin, schedule.Config{Key: key}),
-						schedules.Past("a"),
-						schedules.Future("b"),
+						past("a"),
+						future("b"),
 					)
 				}, func(g *guarded) { groupLife(t, g, cfg, dead) })
 			})
@@ -327,7 +326,7 @@ func TestAccessOfSchedulersAndTickers(t *testing.T) {
 		cfg := schedule.Config{Key: "orders"}
 		guard(t, s, cfg.Access(), cfg.Key, nil, func(g *guarded) {
 			sch := schedules.New(t, g.rdb, cfg)
-			schedules.Schedule(t, sch, schedules.Past("a"), schedules.Future("b"), schedules.Future("c"))
+			schedules.Schedule(t, sch, past("a"), future("b"), future("c"))
 			if n := schedules.MoveAll(t, sch); n != 1 {
 				t.Errorf("%d moved", n)
 			}
@@ -364,7 +363,7 @@ func TestAccessOfSchedulersAndTickers(t *testing.T) {
 	t.Run("dedupe", func(t *testing.T) {
 		cfg := dedupe.Config{Prefix: "seen"}
 		guard(t, s, cfg.Access(), cfg.Prefix, nil, func(g *guarded) {
-			d := dedupes.New(t, g.rdb, cfg)
+			d := newStore(t, g.rdb, cfg)
 			for _, token := range []string{"1\na", "1\nb", "2\na"} {
 				if _, err := d.Claim(rig.Ctx(t), []string{"k"}, []string{token}); err != nil {
 					t.Error(err)

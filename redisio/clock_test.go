@@ -1,14 +1,11 @@
 package redisio_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
-	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
-	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 	"github.com/streamerson/streamerson-go/redisio/streamersonv1"
 )
@@ -44,31 +41,6 @@ func TestFault_G4_ClockOfRedis(t *testing.T) {
 	var asked redisio.Clock
 	if err := asked.Ask(rig.Ctx(t), rdb); err != nil || asked.Ahead() < -time.Second || asked.Ahead() > 10*time.Second {
 		t.Errorf("the clock of a server here is behind by %v, %v", asked.Ahead(), err)
-	}
-}
-
-// A reader detects by TIME, and by the entries it reads, that its clock is ahead.
-func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
-	const behind = time.Hour
-	at := func() int64 { return time.Now().Add(-behind).UnixMilli() }
-	rdb := rig.Fake(t, func(args []string) string {
-		switch args[0] {
-		case "time":
-			return fmt.Sprintf("*2\r\n$10\r\n%d\r\n$1\r\n0\r\n", at()/1000)
-		case "xgroup":
-			return "+OK\r\n"
-		case "xinfo":
-			return "*1\r\n*4\r\n$4\r\nname\r\n$1\r\ng\r\n$17\r\nlast-delivered-id\r\n$3\r\n0-0\r\n"
-		}
-		return "*-1\r\n"
-	})
-	r, _ := readers.Open(
-		t,
-		rdb,
-		reader.GroupConfig{Key: "k", Tuning: reader.Tuning{Capabilities: &redisio.Capabilities{}}},
-	)
-	if ahead := r.Ahead(); ahead < behind-time.Second || ahead > behind+10*time.Second {
-		t.Errorf("ahead by %v, want about %v", ahead, behind)
 	}
 }
 

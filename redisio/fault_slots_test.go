@@ -20,7 +20,6 @@ import (
 	"github.com/streamerson/streamerson-go/redisio/dead"
 	"github.com/streamerson/streamerson-go/redisio/dedupe"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
-	"github.com/streamerson/streamerson-go/redisio/internal/rig/dedupes"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig/schedules"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig/writers"
@@ -118,7 +117,7 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 	})
 	t.Run("schedule", func(t *testing.T) {
 		s := schedules.New(t, rdb, schedule.Config{Key: "later"})
-		schedules.Schedule(t, s, schedules.Past("a"), schedules.Future("b"))
+		schedules.Schedule(t, s, past("a"), future("b"))
 		if n, _, err := s.Move(rig.Ctx(t)); n != 1 || err != nil {
 			t.Error(n, err)
 		}
@@ -127,7 +126,7 @@ func TestFault_D5_PlainClientOfServerWithSlots(t *testing.T) {
 		}
 	})
 	t.Run("dedupe", func(t *testing.T) {
-		d := dedupes.New(t, rdb, dedupe.Config{Prefix: "seen"})
+		d := newStore(t, rdb, dedupe.Config{Prefix: "seen"})
 		keys, tokens := []string{"a", "b", "c"}, []string{"1\na", "1\nb", "1\nc"}
 		if _, err := d.Claim(rig.Ctx(t), keys, tokens); err != nil {
 			t.Error(err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/streamerson/streamerson-go/redisio/dedupe"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig"
-	"github.com/streamerson/streamerson-go/redisio/internal/rig/dedupes"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig/readers"
 	"github.com/streamerson/streamerson-go/redisio/internal/rig/schedules"
 	"github.com/streamerson/streamerson-go/redisio/reader"
@@ -48,7 +47,7 @@ func TestScheduleOnCluster(t *testing.T) {
 				t.Errorf("%q is in slot %d, its stream in %d", k, slot, want)
 			}
 		}
-		schedules.Schedule(t, s, schedules.Past("a"), schedules.Future("b"))
+		schedules.Schedule(t, s, past("a"), future("b"))
 		r, _ := readers.Open(
 			t,
 			rdb,
@@ -62,7 +61,7 @@ func TestScheduleOnCluster(t *testing.T) {
 			t.Error(list, err)
 		}
 	}
-	d := dedupes.New(t, rdb, dedupe.Config{Prefix: "seen"})
+	d := newStore(t, rdb, dedupe.Config{Prefix: "seen"})
 	keys, tokens := []string{"a", "b", "c"}, []string{"1\na", "1\nb", "1\nc"}
 	for range 2 {
 		if busy, err := d.Claim(rig.Ctx(t), keys, tokens); err != nil || busy[0]+busy[1]+busy[2] != 0 {

@@ -379,7 +379,7 @@ func TestReadsAreProbed(t *testing.T) {
 func TestMaxSize(t *testing.T) {
 	has, asked := true, 0
 	var reads []string
-	rdb := rig.Fake(t, func(args []string) string {
+	rdb := fake(t, func(args []string) string {
 		switch {
 		case args[0] == "xgroup":
 			return "+OK\r\n"

@@ -262,7 +262,7 @@ func TestFault_D9_ServerThatIgnoresBlock(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			var reads atomic.Int64
 			var news atomic.Bool
-			rdb := rig.Fake(t, func(args []string) string {
+			rdb := fake(t, func(args []string) string {
 				switch args[0] {
 				case "xreadgroup", "xread":
 					reads.Add(1)

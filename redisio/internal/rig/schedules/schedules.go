@@ -3,7 +3,6 @@ package schedules
 
 import (
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -41,22 +40,5 @@ func MoveAll(t testing.TB, s *schedule.Scheduler) (moved int) {
 		if moved += n; n == 0 {
 			return moved
 		}
-	}
-}
-
-// Past returns an entry that has been due for a minute.
-func Past(id string, fields ...redisio.Field) schedule.Delayed {
-	if len(fields) == 0 {
-		fields = redisio.Fields{{Name: "n", Value: []byte(id)}}
-	}
-	return schedule.Delayed{ID: id, At: time.Now().Add(-time.Minute), Fields: fields}
-}
-
-// Future returns an entry that is due in an hour.
-func Future(id string) schedule.Delayed {
-	return schedule.Delayed{
-		ID:     id,
-		At:     time.Now().Add(time.Hour),
-		Fields: redisio.Fields{{Name: "n", Value: []byte(id)}},
 	}
 }

@@ -1,4 +1,4 @@
-package rig
+package reader
 
 import (
 	"bufio"
@@ -8,14 +8,17 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
-// Fake returns a client of a server that answers with reply, for behavior that no available server
+// fake returns a client of a server that answers with reply, for behavior that no available server
 // has. It answers one command at a time, and the handshake of a connection by itself. The command's
 // name is in lower case.
-func Fake(t *testing.T, reply func(args []string) string) *redis.Client {
+func fake(t *testing.T, reply func(args []string) string) *redis.Client {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -93,4 +96,29 @@ func command(in *bufio.Reader) ([]string, error) {
 	}
 	args[0] = strings.ToLower(args[0])
 	return args, nil
+}
+
+// A reader detects by TIME, and by the entries it reads, that its clock is ahead.
+func TestFault_G4_ReaderKnowsRedisClock(t *testing.T) {
+	const behind = time.Hour
+	at := func() int64 { return time.Now().Add(-behind).UnixMilli() }
+	rdb := fake(t, func(args []string) string {
+		switch args[0] {
+		case "time":
+			return fmt.Sprintf("*2\r\n$10\r\n%d\r\n$1\r\n0\r\n", at()/1000)
+		case "xgroup":
+			return "+OK\r\n"
+		case "xinfo":
+			return "*1\r\n*4\r\n$4\r\nname\r\n$1\r\ng\r\n$17\r\nlast-delivered-id\r\n$3\r\n0-0\r\n"
+		}
+		return "*-1\r\n"
+	})
+	r, _ := open(
+		t,
+		rdb,
+		GroupConfig{Key: "k", Tuning: Tuning{Capabilities: &redisio.Capabilities{}}},
+	)
+	if ahead := r.Ahead(); ahead < behind-time.Second || ahead > behind+10*time.Second {
+		t.Errorf("ahead by %v, want about %v", ahead, behind)
+	}
 }
