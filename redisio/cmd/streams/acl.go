@@ -51,75 +51,66 @@ var aclCommand = command{
 		"acl -user oncall -inspect 'orders*' -repair 'orders*'",
 	},
 	flags: func(fs *flag.FlagSet) func(*call) error {
-		var a aclFlags
-		fs.StringVar(&a.user, "user", "", "the user's `NAME`")
-		fs.StringVar(&a.service, "service", "", "`TOPICS` of the requests that the program handles")
-		fs.StringVar(
-			&a.replyTopics,
-			"reply-topics",
-			"",
-			"other `TOPICS` with clients that -service answers (ReplyTopics)",
-		)
-		fs.StringVar(&a.client, "client", "", "`TOPICS` of the services that the program calls")
-		fs.StringVar(&a.hub, "hub", "", "`HUBS` that the program serves")
-		fs.BoolVar(
-			&a.ownSecrets,
-			"secrets",
-			false,
-			"-hub gets the secrets of its sessions from Secrets, not from Redis",
-		)
-		fs.StringVar(&a.read, "read", "", "`STREAMS` to read as a member of -group")
-		fs.StringVar(&a.group, "group", "", "`NAME` of the consumer group of -read")
-		fs.StringVar(
-			&a.dead,
-			"dead",
-			"",
-			"`STREAM` for dead letters of -read and -service (default the stream's name plus :dead)",
-		)
-		fs.BoolVar(&a.noDead, "no-dead", false, "-read writes no dead letters")
-		fs.BoolVar(&a.noAck, "no-ack", false, "-read reads at most once")
-		fs.BoolVar(
-			&a.noDelayed,
-			"no-delayed",
-			false,
-			"-read does not move scheduled entries to its streams (DelayedEvery negative)",
-		)
-		fs.BoolVar(&a.noReap, "no-reap", false, "-read does not delete dead consumers (ReapAfter negative)")
-		fs.StringVar(&a.tail, "tail", "", "`STREAMS` to follow without a group")
-		fs.StringVar(&a.ranges, "range", "", "`STREAMS` to read ranges of")
-		fs.StringVar(&a.write, "write", "", "`STREAMS` to write to")
-		fs.BoolVar(&a.maxLen, "max-len", false, "-write limits the length (MaxLen, MinID, HardCap)")
-		fs.BoolVar(&a.maxAge, "max-age", false, "-write limits the age (MaxAge)")
-		fs.BoolVar(&a.maxBytes, "max-bytes", false, "-write limits the memory (MaxBytes)")
-		fs.BoolVar(&a.window, "dedupe-window", false, "-write skips duplicates (DedupeWindow)")
-		fs.BoolVar(&a.replicas, "replicas", false, "-write waits for replicas (Durability.Replicas)")
-		fs.BoolVar(&a.fsync, "fsync", false, "-write waits for the disk (Durability.Fsync; Redis 7.2)")
-		fs.BoolVar(&a.later, "later", false, "-write schedules entries for later")
-		fs.StringVar(&a.ticks, "ticks", "", "`STREAMS` to which a clock writes ticks")
-		fs.StringVar(&a.dedupe, "dedupe", "", "`PREFIXES` of dedupe stores")
-		fs.StringVar(&a.inspect, "inspect", "", "`PATTERNS` of streams that the user may inspect with this program")
-		fs.StringVar(&a.repair, "repair", "", "`PATTERNS` of streams that the user may repair with this program")
-		fs.BoolVar(&a.cluster, "cluster", false, "the server is a Redis Cluster")
-		return a.print
+		for _, f := range aclTexts {
+			fs.String(f[0], "", f[1])
+		}
+		for _, f := range aclSwitches {
+			fs.Bool(f[0], false, f[1])
+		}
+		return aclFlags{fs}.print
 	},
 }
 
-// aclFlags are the flags that describe a program.
-type aclFlags struct {
-	user, read, group, dead, tail, ranges, write, ticks, dedupe, inspect, repair string
+// aclTexts and aclSwitches are the flags that describe a program, with their help.
+var (
+	aclTexts = [][2]string{
+		{"user", "the user's `NAME`"},
+		{"service", "`TOPICS` of the requests that the program handles"},
+		{"reply-topics", "other `TOPICS` with clients that -service answers (ReplyTopics)"},
+		{"client", "`TOPICS` of the services that the program calls"},
+		{"hub", "`HUBS` that the program serves"},
+		{"read", "`STREAMS` to read as a member of -group"},
+		{"group", "`NAME` of the consumer group of -read"},
+		{"dead", "`STREAM` for dead letters of -read and -service (default the stream's name plus :dead)"},
+		{"tail", "`STREAMS` to follow without a group"},
+		{"range", "`STREAMS` to read ranges of"},
+		{"write", "`STREAMS` to write to"},
+		{"ticks", "`STREAMS` to which a clock writes ticks"},
+		{"dedupe", "`PREFIXES` of dedupe stores"},
+		{"inspect", "`PATTERNS` of streams that the user may inspect with this program"},
+		{"repair", "`PATTERNS` of streams that the user may repair with this program"},
+	}
+	aclSwitches = [][2]string{
+		{"secrets", "-hub gets the secrets of its sessions from Secrets, not from Redis"},
+		{"no-dead", "-read writes no dead letters"},
+		{"no-ack", "-read reads at most once"},
+		{"no-delayed", "-read does not move scheduled entries to its streams (DelayedEvery negative)"},
+		{"no-reap", "-read does not delete dead consumers (ReapAfter negative)"},
+		{"max-len", "-write limits the length (MaxLen, MinID, HardCap)"},
+		{"max-age", "-write limits the age (MaxAge)"},
+		{"max-bytes", "-write limits the memory (MaxBytes)"},
+		{"dedupe-window", "-write skips duplicates (DedupeWindow)"},
+		{"replicas", "-write waits for replicas (Durability.Replicas)"},
+		{"fsync", "-write waits for the disk (Durability.Fsync; Redis 7.2)"},
+		{"later", "-write schedules entries for later"},
+		{"cluster", "the server is a Redis Cluster"},
+	}
+)
 
-	service, replyTopics, client, hub string
+// aclFlags are the flags of one call.
+type aclFlags struct{ *flag.FlagSet }
 
-	noDead, noAck, noDelayed, noReap, maxLen, maxAge, maxBytes, window, replicas, fsync, later, cluster, ownSecrets bool
+func (a aclFlags) text(name string) string { return a.Lookup(name).Value.String() }
+
+func (a aclFlags) on(name string) bool { return a.text(name) == "true" }
+
+// names returns the list that a flag has, split at its commas.
+func (a aclFlags) names(name string) []string {
+	return strings.FieldsFunc(a.text(name), func(r rune) bool { return r == ',' })
 }
 
-// names splits a list at its commas.
-func names(list string) []string {
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
-}
-
-func (a *aclFlags) print(c *call) error {
-	if a.user == "" || strings.ContainsAny(a.user, " \t\r\n\"'\x00") {
+func (a aclFlags) print(c *call) error {
+	if a.text("user") == "" || strings.ContainsAny(a.text("user"), " \t\r\n\"'\x00") {
 		return usagef("no user: give -user NAME, a name without spaces and quotes")
 	}
 	access, err := a.access()
@@ -132,44 +123,41 @@ func (a *aclFlags) print(c *call) error {
 				"-ticks, -dedupe, -inspect or -repair",
 		)
 	}
-	if a.cluster {
+	if a.on("cluster") {
 		access = access.And(redisio.AccessToCluster())
 		c.note("a cluster: run this command on every node, masters and replicas, because each has its own users")
 	}
-	line := strings.Join(append([]string{"ACL SETUSER", a.user, "on"}, access.Rules()...), " ")
+	line := strings.Join(append([]string{"ACL SETUSER", a.text("user"), "on"}, access.Rules()...), " ")
 	c.note(
 		"a new user also needs a password: ACL SETUSER %s >PASSWORD; keep it with ACL SAVE or CONFIG REWRITE",
-		a.user,
+		a.text("user"),
 	)
-	if c.out.json {
-		return c.out.object(struct {
-			User  string   `json:"user"`
-			Rules []string `json:"rules"`
-		}{a.user, access.Rules()})
-	}
 	c.out.line("%s", line)
-	return nil
+	return c.out.object(struct {
+		User  string   `json:"user"`
+		Rules []string `json:"rules"`
+	}{a.text("user"), access.Rules()})
 }
 
 // access returns the rights for the flags.
-func (a *aclFlags) access() (all redisio.Access, err error) {
-	if (a.read == "") != (a.group == "") {
+func (a aclFlags) access() (all redisio.Access, err error) {
+	if (a.text("read") == "") != (a.text("group") == "") {
 		return all, usagef("-read and -group need each other")
 	}
-	if a.dead != "" && (a.noDead || a.noAck) {
+	if a.text("dead") != "" && (a.on("no-dead") || a.on("no-ack")) {
 		return all, usagef("-dead can not be combined with -no-dead or -no-ack")
 	}
-	for _, key := range names(a.read) {
-		cfg := reader.GroupConfig{Key: key, Group: a.group, AtMostOnce: a.noAck}
-		if a.noDelayed {
+	for _, key := range a.names("read") {
+		cfg := reader.GroupConfig{Key: key, Group: a.text("group"), AtMostOnce: a.on("no-ack")}
+		if a.on("no-delayed") {
 			cfg.DelayedEvery = -1
 		}
-		if a.noReap {
+		if a.on("no-reap") {
 			cfg.ReapAfter = -1
 		}
 		var dead []string
-		if !a.noDead && !a.noAck {
-			dead = append(dead, cmp.Or(a.dead, defaultDead(key, a.cluster)))
+		if !a.on("no-dead") && !a.on("no-ack") {
+			dead = append(dead, cmp.Or(a.text("dead"), defaultDead(key, a.on("cluster"))))
 		}
 		all = all.And(cfg.Access(dead...))
 	}
@@ -178,10 +166,10 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 		return all, err
 	}
 	all = all.And(roles)
-	for _, key := range names(a.tail) {
+	for _, key := range a.names("tail") {
 		all = all.And(reader.TailConfig{Key: key}.Access())
 	}
-	for _, key := range names(a.ranges) {
+	for _, key := range a.names("range") {
 		all = all.And(reader.RangeConfig{Key: key}.Access())
 	}
 	writes, err := a.writes()
@@ -189,46 +177,46 @@ func (a *aclFlags) access() (all redisio.Access, err error) {
 		return all, err
 	}
 	all = all.And(writes)
-	for _, key := range names(a.ticks) {
+	for _, key := range a.names("ticks") {
 		all = all.And(schedule.TickerConfig{Key: key}.Access())
 	}
-	for _, prefix := range names(a.dedupe) {
+	for _, prefix := range a.names("dedupe") {
 		all = all.And(dedupe.Config{Prefix: prefix}.Access())
 	}
-	if a.inspect != "" || a.repair != "" {
-		all = all.And(admin.AccessToInspect(names(a.inspect)...))
+	if a.text("inspect") != "" || a.text("repair") != "" {
+		all = all.And(admin.AccessToInspect(a.names("inspect")...))
 	}
-	if a.repair != "" {
-		all = all.And(admin.AccessToRepair(names(a.repair)...))
+	if a.text("repair") != "" {
+		all = all.And(admin.AccessToRepair(a.names("repair")...))
 	}
 	return all, nil
 }
 
 // writes returns the rights of writers.
-func (a *aclFlags) writes() (all redisio.Access, err error) {
-	for _, key := range names(a.write) {
+func (a aclFlags) writes() (all redisio.Access, err error) {
+	for _, key := range a.names("write") {
 		cfg := writer.Config{Key: key}
-		if a.maxLen {
+		if a.on("max-len") {
 			cfg.MaxLen = 1
 		}
-		if a.maxBytes {
+		if a.on("max-bytes") {
 			cfg.MaxBytes = 64 << 20
 		}
-		if a.maxAge {
+		if a.on("max-age") {
 			cfg.MaxAge = time.Hour
 		}
-		if a.window {
+		if a.on("dedupe-window") {
 			cfg.DedupeWindow = time.Hour
 		}
-		if a.replicas {
+		if a.on("replicas") {
 			cfg.Durability.Replicas = 1
 		}
-		cfg.Durability.Fsync = a.fsync
+		cfg.Durability.Fsync = a.on("fsync")
 		if err := cfg.Validate(); err != nil {
 			return all, err
 		}
 		all = all.And(cfg.Access())
-		if a.later {
+		if a.on("later") {
 			all = all.And(schedule.Config{Key: key}.Access())
 		}
 	}
@@ -237,38 +225,38 @@ func (a *aclFlags) writes() (all redisio.Access, err error) {
 
 // roles returns the rights of services, clients and hubs. Invalid flags give the same errors as the
 // programs themselves.
-func (a *aclFlags) roles() (all redisio.Access, err error) {
-	if a.replyTopics != "" && a.service == "" {
+func (a aclFlags) roles() (all redisio.Access, err error) {
+	if a.text("reply-topics") != "" && a.text("service") == "" {
 		return all, usagef("-reply-topics needs -service")
 	}
-	if a.ownSecrets && a.hub == "" {
+	if a.on("secrets") && a.text("hub") == "" {
 		return all, usagef("-secrets needs -hub")
 	}
-	if a.service != "" && a.noDead {
+	if a.text("service") != "" && a.on("no-dead") {
 		return all, usagef("-no-dead can not be combined with -service, which writes dead letters")
 	}
 	rdb := redis.NewClient(&redis.Options{}) // only for Validate; never dials
 	defer rdb.Close()
-	for _, topic := range names(a.service) {
+	for _, topic := range a.names("service") {
 		cfg := gateways.ServiceConfig{
-			DeadKey:     cmp.Or(a.dead, defaultDead(topic, a.cluster)),
-			ReplyTopics: names(a.replyTopics),
+			DeadKey:     cmp.Or(a.text("dead"), defaultDead(topic, a.on("cluster"))),
+			ReplyTopics: a.names("reply-topics"),
 		}
 		if err := gateways.NewService(rdb, topic, cfg).Validate(); err != nil {
 			return all, usageError(err.Error())
 		}
 		all = all.And(cfg.Access(topic))
 	}
-	for _, topic := range names(a.client) {
-		cfg := gateways.ClientConfig{User: a.user}
+	for _, topic := range a.names("client") {
+		cfg := gateways.ClientConfig{User: a.text("user")}
 		if err := gateways.NewClient(rdb, topic, cfg).Validate(); err != nil {
 			return all, usageError(err.Error())
 		}
 		all = all.And(cfg.Access(topic))
 	}
-	for _, name := range names(a.hub) {
+	for _, name := range a.names("hub") {
 		var cfg ws.HubConfig
-		if a.ownSecrets {
+		if a.on("secrets") {
 			cfg.Secrets = []string{rand.Text() + rand.Text()} // any valid secret
 		}
 		if err := ws.NewHub(rdb, name, cfg).Validate(); err != nil {

@@ -141,11 +141,8 @@ func deadList(c *call, filter dead.Filter, full bool) error {
 			return err
 		}
 		n++
-		if c.out.json {
-			if err := c.out.object(reasonOf(d)); err != nil {
-				return err
-			}
-			continue
+		if err := c.out.object(reasonOf(d)); err != nil {
+			return err
 		}
 		if n == 1 {
 			c.out.row("ID", "DIED", "STAGE", "ATTEMPTS", "FROM", "ERROR")

@@ -63,10 +63,10 @@ func deadReplay(c *call, filter dead.Filter, o dead.ReplayOptions, create bool) 
 	if is := (*redisio.ConfigError)(nil); errors.As(err, &is) && report.NoOrigin > 0 {
 		err = fmt.Errorf("%w: %d don't name their stream: set -to", errRefused, report.NoOrigin)
 	}
-	return errors.Join(c.replayed(report, o.DryRun), err)
+	return errors.Join(replayed(c, report, o.DryRun), err)
 }
 
-func (c *call) replayed(r dead.ReplayReport, dry bool) error {
+func replayed(c *call, r dead.ReplayReport, dry bool) error {
 	if c.out.json {
 		return c.out.object(struct {
 			DryRun   bool             `json:"dryRun,omitempty"`
@@ -161,16 +161,11 @@ func deadDrop(c *call, filter dead.Filter, dry, yes bool) error {
 }
 
 func dropped(c *call, n int64) error {
-	if c.out.json {
-		return c.out.object(struct {
-			Dropped int64 `json:"dropped"`
-		}{n})
-	}
-	if n == 0 {
+	if n == 0 && !c.out.json {
 		c.hint()
 	}
 	c.out.line("dropped %s", plural(n, "dead letter", "dead letters"))
-	return nil
+	return c.out.object(jsonDrop{Dropped: n})
 }
 
 // dropPlan is what dead drop will delete.
@@ -219,22 +214,14 @@ func (p dropPlan) show(out *printer, say func(string, ...any)) {
 }
 
 func (p dropPlan) tell(c *call) error {
-	if c.out.json {
-		j := struct {
-			DryRun  bool   `json:"dryRun"`
-			Dropped int64  `json:"dropped"`
-			First   string `json:"first,omitempty"`
-			Last    string `json:"last,omitempty"`
-		}{DryRun: true, Dropped: p.n}
-		if p.n > 0 {
-			j.First, j.Last = p.first.String(), p.last.String()
-		}
-		return c.out.object(j)
-	}
-	if p.n == 0 {
+	if p.n == 0 && !c.out.json {
 		c.hint()
 	}
 	c.out.line("would drop %s", p.many())
 	p.show(c.out, c.out.line)
-	return nil
+	j := jsonDrop{DryRun: true, Dropped: p.n}
+	if p.n > 0 {
+		j.First, j.Last = p.first.String(), p.last.String()
+	}
+	return c.out.object(j)
 }

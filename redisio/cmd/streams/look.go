@@ -49,9 +49,7 @@ func ls(c *call, limit int) error {
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	if !c.out.json {
-		c.out.row("KEY", "ENTRIES", "GROUPS", "FIRST", "LAST")
-	}
+	c.out.row("KEY", "ENTRIES", "GROUPS", "FIRST", "LAST")
 	for chunk := range slices.Chunk(keys, 100) {
 		states, err := admin.InspectStreams(c.ctx, c.rdb, chunk...)
 		if err != nil {
@@ -61,20 +59,17 @@ func ls(c *call, limit int) error {
 			if !s.Exists {
 				continue // deleted meanwhile
 			}
-			if c.out.json {
-				if err := c.out.object(struct {
-					Key     string `json:"key"`
-					Binary  string `json:"keyBase64,omitempty"`
-					Entries int64  `json:"entries"`
-					Groups  int64  `json:"groups"`
-					First   string `json:"first,omitempty"`
-					Last    string `json:"last,omitempty"`
-				}{s.Key, binary(s.Key), s.Length, s.Groups, s.First, s.Last}); err != nil {
-					return err
-				}
-				continue
-			}
 			c.out.row(s.Key, num(s.Length), num(s.Groups), s.First, s.Last)
+			if err := c.out.object(struct {
+				Key     string `json:"key"`
+				Binary  string `json:"keyBase64,omitempty"`
+				Entries int64  `json:"entries"`
+				Groups  int64  `json:"groups"`
+				First   string `json:"first,omitempty"`
+				Last    string `json:"last,omitempty"`
+			}{s.Key, binary(s.Key), s.Length, s.Groups, s.First, s.Last}); err != nil {
+				return err
+			}
 		}
 	}
 	if more {
@@ -141,15 +136,12 @@ func groups(c *call) error {
 	if err != nil {
 		return err
 	}
-	if c.out.json {
-		for _, g := range all {
-			if err := c.out.object(asJSON(c.args[0], g)); err != nil {
-				return err
-			}
+	for _, g := range all {
+		if err := c.out.object(asJSON(c.args[0], g)); err != nil {
+			return err
 		}
-		return nil
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && !c.out.json {
 		c.note("%q has no groups", c.args[0])
 		return nil
 	}
@@ -230,31 +222,22 @@ func lagOnce(c *call, header, watch bool) (greatest int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if header && !c.out.json {
+	if header {
 		c.out.row("TIME", "GROUP", "LAG", "OLDEST UNREAD", "PENDING", "OLDEST PENDING")
 	}
 	now := time.Now()
 	for _, g := range all {
 		greatest = max(greatest, g.Lag)
-		if c.out.json {
-			j := asJSON(c.args[0], g)
-			if watch {
-				utc := now.UTC()
-				j.Time = &utc
-			}
-			if err := c.out.object(j); err != nil {
-				return 0, err
-			}
-			continue
+		j := asJSON(c.args[0], g)
+		if watch {
+			utc := now.UTC()
+			j.Time = &utc
 		}
-		c.out.row(
-			now.In(c.out.zone).Format("15:04:05Z07:00"),
-			g.Name,
-			atLeast(g.Lag, g.LagAtLeast),
-			shortOf(g.Unread != "", g.UnreadAge),
-			num(g.Pending),
-			shortOf(g.Oldest != "", g.OldestAge),
-		)
+		c.out.row(now.In(c.out.zone).Format("15:04:05Z07:00"), g.Name, atLeast(g.Lag, g.LagAtLeast),
+			shortOf(g.Unread != "", g.UnreadAge), num(g.Pending), shortOf(g.Oldest != "", g.OldestAge))
+		if err := c.out.object(j); err != nil {
+			return 0, err
+		}
 	}
 	return greatest, nil
 }

@@ -112,9 +112,7 @@ func pendingList(c *call, consumer string, limit int64) error {
 	if limit < 1 {
 		return usagef("-limit %d: it must be at least 1", limit)
 	}
-	if !c.out.json {
-		c.out.row("ID", "CONSUMER", "AGE", "IDLE", "DELIVERIES")
-	}
+	c.out.row("ID", "CONSUMER", "AGE", "IDLE", "DELIVERIES")
 	n := int64(0)
 	for e, err := range admin.PendingEntries(c.ctx, c.rdb, c.args[0], c.args[1], consumer) {
 		if err != nil {
@@ -124,21 +122,17 @@ func pendingList(c *call, consumer string, limit int64) error {
 			c.note("there are more: raise -limit")
 			return nil
 		}
-		if c.out.json {
-			if err := c.out.object(struct {
-				ID         string `json:"id"`
-				Consumer   string `json:"consumer"`
-				Binary     string `json:"consumerBase64,omitempty"`
-				Age        int64  `json:"ageMs"`
-				Idle       int64  `json:"idleMs"`
-				Deliveries int64  `json:"deliveries"`
-			}{e.ID, e.Consumer, binary(e.Consumer), e.Age.Milliseconds(), e.Idle.Milliseconds(),
-				e.Deliveries}); err != nil {
-				return err
-			}
-			continue
-		}
 		c.out.row(e.ID, e.Consumer, short(e.Age), short(e.Idle), num(e.Deliveries))
+		if err := c.out.object(struct {
+			ID         string `json:"id"`
+			Consumer   string `json:"consumer"`
+			Binary     string `json:"consumerBase64,omitempty"`
+			Age        int64  `json:"ageMs"`
+			Idle       int64  `json:"idleMs"`
+			Deliveries int64  `json:"deliveries"`
+		}{e.ID, e.Consumer, binary(e.Consumer), e.Age.Milliseconds(), e.Idle.Milliseconds(), e.Deliveries}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -275,13 +269,10 @@ func ends(c *call, n int64) (first, last redisio.ID, err error) {
 
 // entry shows an entry with its fields.
 func (c *call) entry(e redisio.Entry, full bool) error {
-	if c.out.json {
-		return c.out.object(struct {
-			ID     string      `json:"id"`
-			Fields []jsonField `json:"fields"`
-		}{e.ID, jsonFields(e.Fields)})
-	}
 	c.out.line("%s  %s", e.ID, c.out.when(e.Position))
 	c.out.fields(e.Fields, full)
-	return nil
+	return c.out.object(struct {
+		ID     string      `json:"id"`
+		Fields []jsonField `json:"fields"`
+	}{e.ID, jsonFields(e.Fields)})
 }

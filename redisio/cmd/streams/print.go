@@ -34,8 +34,11 @@ func newPrinter(w io.Writer, asJSON bool, zone *time.Location) *printer {
 // wide makes all columns equally wide. It is for tables that are printed in parts.
 func (p *printer) wide() { p.tab.Init(p.w, 16, 4, 2, ' ', 0) }
 
-// row prints a row of a table. It escapes the cells.
+// row prints a row of a table, unless the output is JSON. It escapes the cells.
 func (p *printer) row(cells ...string) {
+	if p.json {
+		return
+	}
 	for i, c := range cells {
 		if c == "" {
 			c = "-"
@@ -51,14 +54,20 @@ func (p *printer) row(cells ...string) {
 	}
 }
 
-// line prints a line between tables unescaped: the caller escapes.
+// line prints a line between tables, unless the output is JSON. The caller escapes.
 func (p *printer) line(format string, args ...any) {
+	if p.json {
+		return
+	}
 	_ = p.tab.Flush()
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
-// object prints v as JSON, with escapes for runes that could control a terminal.
+// object prints v if the output is JSON, with escapes for runes that could control a terminal.
 func (p *printer) object(v any) error {
+	if !p.json {
+		return nil
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

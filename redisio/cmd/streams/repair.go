@@ -82,11 +82,8 @@ func reset(c *call, to redisio.Start, o admin.ResetOptions, pending string, yes 
 		return err
 	}
 	p := resetPlan{plan, o, pending}
-	if c.out.json {
-		return p.json(c)
-	}
 	p.show(c, c.out.line)
-	return nil
+	return p.json(c)
 }
 
 // resetPlan is what a reset did, or would do in a dry run.
@@ -204,11 +201,8 @@ func reap(c *call, idle time.Duration, dry bool) error {
 			if m.Pending > 0 || m.Idle < idle {
 				continue
 			}
-			if c.out.json {
-				if err := c.out.object(jsonConsumerOf(m)); err != nil {
-					return err
-				}
-				continue
+			if err := c.out.object(jsonConsumerOf(m)); err != nil {
+				return err
 			}
 			c.out.line("would delete %s, idle for %s", escape(m.Name, 0), short(m.Idle))
 		}
@@ -218,13 +212,10 @@ func reap(c *call, idle time.Duration, dry bool) error {
 	if err != nil {
 		return err
 	}
-	if c.out.json {
-		return c.out.object(struct {
-			Reaped int64 `json:"reaped"`
-		}{n})
-	}
 	c.out.line("deleted %s", plural(n, "consumer", "consumers"))
-	return nil
+	return c.out.object(struct {
+		Reaped int64 `json:"reaped"`
+	}{n})
 }
 
 var trimCommand = command{
@@ -259,14 +250,13 @@ func trim(c *call, o admin.TrimOptions, dry, yes bool) error {
 		return err
 	}
 	switch {
-	case dry && c.out.json:
-		return trimJSON(c, plan, plan.Entries)
-	case dry:
+	case dry, plan.Entries == 0 && !c.out.json:
 		trimShow(c, plan, o, c.out.line)
-		return nil
-	case plan.Entries == 0 && !c.out.json:
-		trimShow(c, plan, o, c.out.line)
-		return nil
+		j := jsonDrop{DryRun: true, Dropped: plan.Entries, AtLeast: plan.AtLeast, Group: plan.Group}
+		if plan.Entries > 0 {
+			j.First, j.Last = plan.First.String(), plan.Last.String()
+		}
+		return c.out.object(j)
 	case plan.Entries > 0 && !yes:
 		trimShow(c, plan, o, c.note)
 		if err := c.confirm(fmt.Sprintf("Drop them from %q?", c.args[0])); err != nil {
@@ -280,28 +270,18 @@ func trim(c *call, o admin.TrimOptions, dry, yes bool) error {
 			return err
 		}
 	}
-	if c.out.json {
-		return c.out.object(struct {
-			Dropped int64 `json:"dropped"`
-		}{n})
-	}
 	c.out.line("dropped %s", plural(n, "entry", "entries"))
-	return nil
+	return c.out.object(jsonDrop{Dropped: n})
 }
 
-func trimJSON(c *call, p admin.TrimPlan, n int64) error {
-	j := struct {
-		DryRun  bool   `json:"dryRun"`
-		Dropped int64  `json:"dropped"`
-		AtLeast bool   `json:"atLeast,omitempty"`
-		First   string `json:"first,omitempty"`
-		Last    string `json:"last,omitempty"`
-		Group   string `json:"keptForGroup,omitempty"`
-	}{DryRun: true, Dropped: n, AtLeast: p.AtLeast, Group: p.Group}
-	if n > 0 {
-		j.First, j.Last = p.First.String(), p.Last.String()
-	}
-	return c.out.object(j)
+// jsonDrop is what was dropped, or would be in a dry run, in JSON.
+type jsonDrop struct {
+	DryRun  bool   `json:"dryRun,omitempty"`
+	Dropped int64  `json:"dropped"`
+	AtLeast bool   `json:"atLeast,omitempty"`
+	First   string `json:"first,omitempty"`
+	Last    string `json:"last,omitempty"`
+	Group   string `json:"keptForGroup,omitempty"`
 }
 
 // trimShow prints what would be dropped, and why the rest stays.
