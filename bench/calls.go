@@ -152,7 +152,7 @@ func callGateways(ctx context.Context, t *Trial) (call, error) {
 		return call{}, err
 	}
 	caller, hangUp := t.another()
-	client := gateways.NewClient(caller, t.In, gateways.ClientConfig{Group: t.Group})
+	client := gateways.NewClient(caller, t.In, gateways.ClientConfig{})
 	price := gateways.Call[order, order](client, "price")
 	return call{
 		do: func(ctx context.Context, x *example) error { return x.got(price(ctx, x.order)) },

@@ -28,7 +28,7 @@ func patient(ctx context.Context, t *Trial, clients int) (patience, error) {
 	all := make([]*gateways.Client, clients)
 	asks := make([]func(context.Context, string) (string, error), clients)
 	for i := range all {
-		all[i] = gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{Group: t.Group})
+		all[i] = gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{})
 		asks[i] = gateways.Call[string, string](all[i], "slow")
 	}
 	v := payloadsOf(t.Payload)
@@ -58,7 +58,7 @@ func patientHTTP(ctx context.Context, t *Trial) (patience, error) {
 	if err != nil {
 		return patience{}, err
 	}
-	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{Group: t.Group})
+	client := gateways.NewClient(t.Redis, t.In, gateways.ClientConfig{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return patience{}, errors.Join(err, endOf(ctx, run, client))

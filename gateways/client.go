@@ -42,7 +42,6 @@ type Client struct {
 	out     *outbox.Outbox
 	notes   chan note // cancels and credits, to be written
 	mailbox mailbox
-	load    load
 	crowd   crowd
 
 	// Owned by maintain.
@@ -56,6 +55,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	waiting map[string]*pending
+	load    load
 	closed  bool
 	idle    chan struct{} // closed when the last call has ended after Close; nil before
 
@@ -70,6 +70,7 @@ type pending struct {
 
 	request Request
 	format  redisio.Format[Request]
+	sent    time.Time
 	until   time.Time // of a call with an answer
 	replyTo string
 	space   [6]redisio.Field // backs letter.out for most requests
@@ -102,7 +103,7 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	if speech.shared != "" {
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
-	c.load = load{rdb: rdb, key: c.topic.Requests, group: c.cfg.Group, most: c.cfg.MaxWait}
+	c.load.most = c.cfg.MaxWait
 	c.crowd = crowd{
 		rdb:   rdb,
 		key:   c.topic.Requests,
@@ -231,25 +232,42 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 	if err := c.address(ctx, until, r, p, true); err != nil {
 		return nil, err
 	}
-	if err := c.load.admit(until); err != nil {
+	if err := c.enter(r.ID, p, until); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	switch {
-	case c.closed:
-		c.mu.Unlock()
-		return nil, ErrClosed
-	case len(c.waiting) >= c.cfg.MaxInFlight:
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: %d calls are waiting for replies", ErrOverloaded, c.cfg.MaxInFlight)
-	case c.waiting[r.ID] != nil:
-		c.mu.Unlock()
-		return nil, fmt.Errorf("gateways: request ID %q is already in flight: leave the ID out", r.ID)
-	}
-	c.waiting[r.ID] = p // before the request is sent, because its reply may arrive at once
-	c.mu.Unlock()
 	c.out.Post(p)
 	return p, nil
+}
+
+// enter adds a call before its request is sent, because the reply may arrive at once.
+func (c *Client) enter(id string, p *pending, until time.Time) error {
+	p.sent = time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrClosed
+	case len(c.waiting) >= c.cfg.MaxInFlight:
+		return fmt.Errorf("%w: %d calls are waiting for replies", ErrOverloaded, c.cfg.MaxInFlight)
+	case c.waiting[id] != nil:
+		return fmt.Errorf("gateways: request ID %q is already in flight: leave the ID out", id)
+	}
+	if err := c.load.admit(p.sent, until); err != nil {
+		return err
+	}
+	c.waiting[id] = p
+	if p.parts == nil {
+		c.load.calls++
+	}
+	return nil
+}
+
+// leave removes a call. c.mu is held.
+func (c *Client) leave(id string, p *pending) {
+	delete(c.waiting, id)
+	if p.parts == nil {
+		c.load.calls--
+	}
 }
 
 // address encodes a request.
@@ -318,7 +336,7 @@ func (p *pending) Rewrite() redisio.Fields {
 func (c *Client) forget(id string, p *pending) {
 	c.mu.Lock()
 	if c.waiting[id] == p { // otherwise it was answered, and the ID may be in use again
-		delete(c.waiting, id)
+		c.leave(id, p)
 	}
 	if c.idle != nil && len(c.waiting) == 0 {
 		close(c.idle)
@@ -341,13 +359,14 @@ func (c *Client) cancel(id string) {
 
 // receive passes replies to their calls. It runs in the client's graph.
 func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) error {
-	calls := c.calls[:0]
+	calls, now := c.calls[:0], time.Now()
 	c.mu.Lock()
 	for i := range chunk {
 		id := chunk[i].Meta().MessageID
 		p := c.waiting[id]
 		if p != nil && p.parts == nil {
-			delete(c.waiting, id) // later replies are copies
+			c.leave(id, p) // later replies are copies
+			c.load.replied(now, now.Sub(p.sent), chunk[i].Value.wait)
 		}
 		calls = append(calls, p)
 	}

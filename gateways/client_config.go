@@ -20,17 +20,15 @@ type ClientConfig struct {
 	// with ErrOverloaded. Defaults to 4096.
 	MaxInFlight int
 	// MaxWait is the longest acceptable queueing time of a request before a service takes it. The
-	// client estimates it from the queue's length, including other clients' requests, and from the
-	// rate at which services take them. A call fails immediately with an *OverloadError if its
-	// estimated wait exceeds MaxWait or its deadline. The full limit applies to bursts: once the
-	// wait has exceeded a fifth of it for half a second, the limit is a tenth, until the queue is
-	// nearly empty. Requests that a service has taken but not started count against the service's
-	// MaxInFlight instead. Defaults to 250 ms. Negative disables the limit. If nothing is taken,
-	// the services are away rather than overloaded: calls wait and time out. Measurements from
-	// before or during an outage refuse no calls.
+	// client estimates it from the calls in flight, the rate of their replies, and the waits that
+	// replies report. A call fails immediately with an *OverloadError if its estimated wait exceeds
+	// MaxWait or its deadline. The full limit applies to bursts: once the wait has exceeded a fifth
+	// of it for half a second, the limit is a tenth, until the queue is nearly empty. Requests that
+	// a service has taken but not started count against the service's MaxInFlight instead. Defaults
+	// to 250 ms. Negative disables the limit. If no replies arrive, the services are away rather
+	// than overloaded: calls wait and time out. Replies of graphs (see Reply) and of StreamersonV1
+	// report no waits, so their calls are not refused.
 	MaxWait time.Duration
-	// Group is the consumer group of the services, used for MaxWait. Defaults to "service".
-	Group string
 	// Window is how many parts of a streamed reply the service may send ahead. Defaults to 64. The
 	// maximum is 4096.
 	Window int
@@ -78,9 +76,6 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 4096)
 	c.MaxWait = cmp.Or(c.MaxWait, 250*time.Millisecond)
-	if c.Group == "" {
-		c.Group = defaultGroup
-	}
 	c.Window = cmp.Or(c.Window, defaultWindow)
 	c.MaxLen = cmp.Or(c.MaxLen, 10_000)
 	c.MaxWaiting = cmp.Or(c.MaxWaiting, 10_000)

@@ -51,7 +51,7 @@ func (c *Client) graph() *flow.Graph {
 			replies,
 			flow.NewSink("calls", func() flow.Writer[Response] { return flow.WriterFunc[Response](c.receive) }),
 		),
-		flow.Task("load", flow.Every(loadEvery, c.maintain)),
+		flow.Task("requests", flow.Every(maintainEvery, c.maintain)),
 		flow.Log(c.cfg.Log),
 	}
 	if c.speech.shared == "" {
@@ -75,10 +75,10 @@ func (c *Client) graph() *flow.Graph {
 	return flow.New("client of "+c.topic.Requests, parts...)
 }
 
-// maintain measures the services' backlog and trims settled requests.
+// maintain observes the stream of requests and trims settled ones.
 func (c *Client) maintain(ctx context.Context, now time.Time) error {
 	sent := c.next.Load()
-	err := errors.Join(c.load.look(ctx, c.busy()), c.crowd.look(ctx, now, sent, c.busy()))
+	err := c.crowd.look(ctx, now, sent, c.busy())
 	if c.crowd.nobody() {
 		c.abandon(fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.topic.Requests))
 	}
@@ -111,6 +111,7 @@ func (c *Client) maintain(ctx context.Context, now time.Time) error {
 }
 
 const (
+	maintainEvery = 100 * time.Millisecond
 	// forever is how long a running client or service waits for Redis: callers have their own
 	// deadlines.
 	forever = 100 * 365 * 24 * time.Hour
@@ -158,7 +159,7 @@ func (c *Client) abandon(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, p := range c.waiting {
-		delete(c.waiting, id)
+		c.leave(id, p)
 		c.crowd.Leave(c.out.ID(&p.Entry))
 		if p.parts != nil {
 			p.parts.fail(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio"
@@ -53,7 +54,19 @@ func checkLimits(r *Request) error {
 
 // received reads requests for a service. An unreadable entry becomes a request with the error, so
 // that its caller receives an answer.
+//
+// It notes when a request was read: Request.taken is the age of the entry plus its caller's limit,
+// because the Redis clock is known only later; see waited.
 type received struct{ redisio.Format[Request] }
+
+// waited returns how long a request was in the stream before this process read it. It is 0 for
+// requests without a deadline and repeated ones.
+func waited(r *Request, meta flow.Meta) time.Duration {
+	if meta.Deadline.IsZero() || meta.Attempt > 1 || r.taken == 0 {
+		return 0
+	}
+	return r.taken - meta.Deadline.Sub(meta.Time) // the deadline is by this process's clock
+}
 
 func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
 	r, err := f.Format.Decode(entry, e)
@@ -62,6 +75,10 @@ func (f received) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, er
 	}
 	switch {
 	case err == nil:
+		if !e.Deadline.IsZero() && !entry.Position.IsZero() {
+			at := entry.Position.Time()
+			r.taken = time.Since(at) + e.Deadline.Sub(at)
+		}
 		return r, nil
 	case errors.Is(err, redisio.ErrTombstone):
 		return r, err

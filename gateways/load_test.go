@@ -1,15 +1,11 @@
 package gateways
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // queue simulates a stream with services that take from it and clients that send to it, in steps of
@@ -20,16 +16,22 @@ type queue struct {
 	second  float64 // how many requests services can take in a second
 	offered float64 // calls of all clients in a second
 
-	lag, taken   int64
+	waiting      []waiter
+	taken        int64
 	ready, due   float64 // fractions below one
-	step, next   int
-	looks        bool
+	next         int
 	let, refused int
 	longest      time.Duration // the longest wait of an admitted call
 }
 
+// waiter is a request in the queue.
+type waiter struct {
+	from *load
+	at   time.Time
+}
+
 func newQueue(t *testing.T, clients int, second float64) *queue {
-	q := &queue{t: t, second: second, looks: true}
+	q := &queue{t: t, second: second}
 	for range clients {
 		q.clients = append(q.clients, &load{most: 250 * time.Millisecond})
 	}
@@ -50,23 +52,27 @@ func (q *queue) run(d time.Duration, offered float64) (got queue) {
 }
 
 func (q *queue) tick() {
-	q.step++
+	now := time.Now()
 	q.ready += q.second / 1000
 	for ; q.ready >= 1; q.ready-- {
-		if q.lag > 0 {
-			q.lag--
+		if len(q.waiting) > 0 {
+			w := q.waiting[0]
+			q.waiting = q.waiting[1:]
 			q.taken++
+			w.from.calls--
+			w.from.replied(now, now.Sub(w.at), now.Sub(w.at))
 		}
 	}
 	q.due += q.offered / 1000
 	for ; q.due >= 1; q.due-- {
 		q.next++
+		c := q.clients[q.next%len(q.clients)]
 		var over *OverloadError
-		switch err := q.clients[q.next%len(q.clients)].admit(time.Time{}); {
+		switch err := c.admit(now, time.Time{}); {
 		case err == nil:
 			q.let++
-			q.longest = max(q.longest, time.Duration(float64(q.lag)/max(q.second, 1)*float64(time.Second)))
-			q.lag++
+			q.longest = max(q.longest, time.Duration(float64(len(q.waiting))/max(q.second, 1)*float64(time.Second)))
+			q.wait(c, 1)
 		case errors.As(err, &over) && errors.Is(err, ErrOverloaded) && over.RetryAfter >= leastWait &&
 			over.RetryAfter <= mostWait && over.Wait > 0:
 			q.refused++
@@ -74,10 +80,21 @@ func (q *queue) tick() {
 			q.t.Errorf("%v", err)
 		}
 	}
-	for i, c := range q.clients { // one after the other
-		if q.looks && (q.step+i*101/len(q.clients))%100 == 0 {
-			c.saw(time.Now(), q.lag, q.taken)
-		}
+}
+
+// wait adds requests of a client.
+func (q *queue) wait(c *load, n int) {
+	c.calls += n
+	for range n {
+		q.waiting = append(q.waiting, waiter{c, time.Now()})
+	}
+}
+
+// giveUp removes all but the first requests, as after timeouts.
+func (q *queue) giveUp(keep int) {
+	for len(q.waiting) > keep {
+		q.waiting[len(q.waiting)-1].from.calls--
+		q.waiting = q.waiting[:len(q.waiting)-1]
 	}
 }
 
@@ -111,7 +128,7 @@ func TestLoadOverload(t *testing.T) {
 				if could := 10 * test.second; float64(at.taken) < 0.95*could {
 					t.Errorf("%d requests were taken of the %.0f that could be", at.taken, could)
 				}
-				for q.lag > 0 { // and it ends
+				for len(q.waiting) > 0 { // and it ends
 					q.run(time.Second, 0)
 				}
 				if at := q.run(5*time.Second, test.second/2); at.refused > 0 {
@@ -141,10 +158,10 @@ func TestLoadSlowServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 1, 0.25)
 		q.run(time.Minute, 0.5)
-		before := q.lag
+		before := len(q.waiting)
 		at := q.run(5*time.Minute, 0.5)
-		if q.lag > before+5 || at.refused < 60 || at.taken < 70 {
-			t.Errorf("%d wait after %d; %d were refused, %d taken", q.lag, before, at.refused, at.taken)
+		if len(q.waiting) > before+5 || at.refused < 60 || at.taken < 70 {
+			t.Errorf("%d wait after %d; %d were refused, %d taken", len(q.waiting), before, at.refused, at.taken)
 		}
 	})
 }
@@ -173,11 +190,12 @@ func TestLoadForgetsOutages(t *testing.T) {
 		t.Run(outage.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q := newQueue(t, 1, 5000)
-				q.lag = 20
+				q.wait(q.clients[0], 20)
 				refused := q.run(5*time.Second, 5000).refused // the services are busy, and keep up
 				q.second = 0
 				refused += q.run(outage, 1300).refused
-				q.second, q.lag = 5000, min(q.lag, 1200) // less than 250 ms
+				q.giveUp(1200) // less than 250 ms
+				q.second = 5000
 				refused += q.run(3*time.Second, 1000).refused
 				if outage < time.Second && refused > 0 {
 					t.Errorf("%d were refused", refused)
@@ -190,72 +208,55 @@ func TestLoadForgetsOutages(t *testing.T) {
 	}
 }
 
-// Without services, or when Redis can't be asked, no call is refused.
+// Without services no call is refused.
 func TestLoadUnknown(t *testing.T) {
-	down := redis.NewClient(
-		&redis.Options{
-			MaxRetries:    -1,
-			DialerRetries: 1,
-			Dialer: func(context.Context, string, string) (net.Conn, error) {
-				return nil, errors.New("down")
-			},
-		},
-	)
-	t.Cleanup(func() { _ = down.Close() })
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 1, 0)
 		if at := q.run(5*time.Second, 1000); at.refused > 0 {
 			t.Errorf("%d were refused, and nobody takes anything", at.refused)
 		}
-		q.second, q.lag = 1000, 0
-		full := func() {
-			if at := q.run(3*time.Second, 4000); at.refused == 0 {
-				t.Fatal("none was refused")
-			}
+		q.giveUp(0)
+		q.second = 1000
+		if at := q.run(3*time.Second, 4000); at.refused == 0 {
+			t.Fatal("none was refused")
 		}
-		admits := func(what string, d time.Duration) {
-			t.Helper()
-			if at := q.run(d, 4000); at.refused > 0 {
-				t.Errorf("%s: %d were refused", what, at.refused)
-			}
+		q.second = 0
+		q.run(loadAway+loadEvery, 4000)
+		if at := q.run(time.Second, 4000); at.refused > 0 {
+			t.Errorf("without replies %d were refused", at.refused)
 		}
-		full()
-		q.looks = false
-		c := q.clients[0]
-		c.rdb = down
-		if err := c.look(t.Context(), true); err != nil {
-			t.Fatal(err)
-		}
-		admits("a look that failed", 100*time.Millisecond)
-		q.looks = true
-		full()
-		q.looks = false
-		q.run(loadStale+loadEvery, 4000)
-		admits("a look that is stale", 100*time.Millisecond)
-		q.looks = true
-		full()
-		c.saw(time.Now(), 1000, 0)
-		q.looks = false
-		admits("a group that was made again", 100*time.Millisecond)
 	})
 }
 
-// A call that would wait beyond its deadline is refused too. A client that admits no call still
-// measures.
+// A negative limit refuses nothing.
+func TestLoadWithoutLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(t, 1, 1000)
+		q.clients[0].most = -1
+		if at := q.run(3*time.Second, 4000); at.refused > 0 {
+			t.Errorf("%d were refused", at.refused)
+		}
+	})
+}
+
+// A call that would wait beyond its deadline is refused too. A client that has no calls in flight
+// still admits one.
 func TestLoadDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t, 1, 1000)
-		q.lag = 40
+		q.wait(q.clients[0], 40)
 		q.run(time.Second, 1000)
-		c := q.clients[0]
-		if err := c.admit(time.Now().Add(time.Second)); err != nil {
+		c, now := q.clients[0], time.Now()
+		if err := c.admit(now, now.Add(time.Second)); err != nil {
 			t.Errorf("40 ms to wait, and a second to go: %v", err)
 		}
-		if c.turned.Load() {
-			t.Error("nothing was refused yet")
-		}
-		if err := c.admit(time.Now().Add(20 * time.Millisecond)); !errors.Is(err, ErrOverloaded) || !c.turned.Load() {
+		soon := now.Add(20 * time.Millisecond)
+		if err := c.admit(now, soon); !errors.Is(err, ErrOverloaded) {
 			t.Errorf("40 ms to wait, and 20 to go: %v", err)
+		}
+		q.giveUp(0)
+		if err := c.admit(now, soon); err != nil {
+			t.Errorf("nothing in flight: %v", err)
 		}
 	})
 }

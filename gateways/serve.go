@@ -144,6 +144,7 @@ func (s *Service) answer(r *Request, meta flow.Meta, h *handling) (answer Respon
 }
 
 func (s *Service) emit(m flow.Message[Request], answer Response) (flow.Message[Response], bool, error) {
+	answer.wait = waited(&m.Value, m.Meta())
 	return flow.Derive(m, answer), true, nil
 }
 

@@ -20,7 +20,7 @@ import (
 //
 //	request  data, type, id, key, reply, limit, traceparent, ct, h:*; h::window of a streamed reply, h::handed: how
 //	         often the request was handed on, and in which group
-//	reply    data, id of the request, ct, h::status, h:*
+//	reply    data, id of the request, ct, h::status, h:*; h::wait: how many ms the request waited for the service
 //	failure  data (the message), type "error", id, h::code, h::status
 //	part     data, type "part", id, h::run, h::seq; and at the end type "end"
 //	control  type "cancel" or "more" (data: how many), id
@@ -44,10 +44,11 @@ type Request struct {
 	// 0 in handlers, because their context has the caller's deadline.
 	Timeout time.Duration
 
-	window int    // of a streamed reply; 0 for a single one
-	bad    error  // why it could not be read
-	handed int    // how often it was handed on by processes that do not handle its type
-	group  string // the group it was handed on for; "" if it was not
+	window int           // of a streamed reply; 0 for a single one
+	bad    error         // why it could not be read
+	handed int           // how often it was handed on by processes that do not handle its type
+	group  string        // the group it was handed on for; "" if it was not
+	taken  time.Duration // see received
 }
 
 // Response is the answer of a handler, and the result of Client.Do.
@@ -60,8 +61,9 @@ type Response struct {
 
 	kind kind
 	code Code
-	run  string // of a part: its handling
-	seq  int    // of a part, from 1
+	run  string        // of a part: its handling
+	seq  int           // of a part, from 1
+	wait time.Duration // how long the request waited for the service
 }
 
 type kind string
@@ -85,6 +87,7 @@ const (
 	headerHanded = ":handed"
 	headerRun    = ":run"
 	headerSeq    = ":seq"
+	headerWait   = ":wait"
 )
 
 // requestFormat reads and writes requests.
@@ -200,6 +203,12 @@ func putReply(e *redisio.Envelope, r *Response) {
 	if r.seq != 0 {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerSeq, Value: strconv.Itoa(r.seq)})
 	}
+	if r.wait >= leastTold {
+		e.Headers = append(
+			e.Headers,
+			redisio.Header{Name: headerWait, Value: strconv.FormatInt(r.wait.Milliseconds(), 10)},
+		)
+	}
 }
 
 func (replyFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Response, error) {
@@ -225,6 +234,10 @@ func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Respon
 			r.Status, err = strconv.Atoi(h.Value)
 		case headerSeq:
 			r.seq, err = strconv.Atoi(h.Value)
+		case headerWait:
+			var ms int
+			ms, err = strconv.Atoi(h.Value)
+			r.wait = time.Duration(ms) * time.Millisecond
 		default:
 			r.Headers = append(r.Headers, flow.Header(h))
 		}

@@ -198,6 +198,7 @@ func (f v1Replied) Encode(
 		slices.Clone(r.Headers),
 		func(h flow.Header) bool { return h.Name == streamersonv1.HeaderSourceID },
 	)
+	r.wait = 0 // Node has no such header
 	putReply(e, &r)
 	e.Type = respType
 	if sourceID != "" {
