@@ -128,7 +128,7 @@ func round(d time.Duration) time.Duration {
 // overloadService answers each request after its fixed time.
 func overloadService(ctx context.Context, t *Trial) (*flow.Running, error) {
 	svc := gateways.NewService(t.Redis, t.In, gateways.ServiceConfig{Group: t.Group,
-		Concurrency: []flow.StageOption{flow.Workers(overloadWorkers), flow.Unordered()}})
+		Workers: overloadWorkers})
 	svc.HandleFunc("slow", func(ctx context.Context, r *gateways.Request) (gateways.Response, error) {
 		return gateways.Response{Body: r.Body, ContentType: r.ContentType}, flow.Sleep(ctx, overloadTakes)
 	})

@@ -96,7 +96,7 @@ func TestD3_VoidAndUnknownAreAnswered(t *testing.T) {
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		w.Serve(
 			t,
-			gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}},
+			gateways.ServiceConfig{Workers: 1},
 			func(svc *gateways.Service) {
 				gateways.HandleVoid(svc, "void", func(context.Context, string) error { return nil })
 				gateways.Handle(svc, "null", func(context.Context, string) (*rig.Hello, error) { return nil, nil })
@@ -127,7 +127,7 @@ func TestD4_ErrorsAreAnswered(t *testing.T) {
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		w.Serve(
 			t,
-			gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}},
+			gateways.ServiceConfig{Workers: 1},
 			func(svc *gateways.Service) {
 				gateways.Handle(svc, "hello", rig.Greet)
 			},
@@ -386,8 +386,8 @@ func TestD26_OrderIsByKey(t *testing.T) {
 	rig.OnBothWires(t, func(t *testing.T, w rig.Wired) {
 		var mu sync.Mutex
 		order := make(map[string][]int)
-		byKey := []flow.StageOption{flow.Workers(8), flow.KeyedBy(func(r gateways.Request) string { return r.Key })}
-		w.Serve(t, gateways.ServiceConfig{Concurrency: byKey}, func(svc *gateways.Service) {
+		byKey := func(r gateways.Request) string { return r.Key }
+		w.Serve(t, gateways.ServiceConfig{Workers: 8, KeyedBy: byKey}, func(svc *gateways.Service) {
 			svc.HandleFunc("order", func(_ context.Context, r *gateways.Request) (gateways.Response, error) {
 				var n int
 				_, err := fmt.Sscan(string(r.Body), &n)

@@ -102,10 +102,8 @@ func ExampleCall_pipeline() {
 func ExampleNewService() {
 	onStand("greetings", func(rdb redis.UniversalClient) *flow.Graph {
 		svc := gateways.NewService(rdb, "greetings", gateways.ServiceConfig{
-			Concurrency: []flow.StageOption{
-				flow.Workers(8),
-				flow.KeyedBy(func(r gateways.Request) string { return r.Key }),
-			},
+			Workers: 8,
+			KeyedBy: func(r gateways.Request) string { return r.Key },
 		})
 		svc.Use(func(next gateways.Handler) gateways.Handler {
 			return func(ctx context.Context, r *gateways.Request) (gateways.Response, error) {

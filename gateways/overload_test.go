@@ -21,7 +21,7 @@ func TestOverloadIsRefused(t *testing.T) {
 	s := rig.NewStand(t)
 	s.Serve(
 		t,
-		gateways.ServiceConfig{MaxInFlight: 8, Concurrency: []flow.StageOption{flow.Workers(1)}},
+		gateways.ServiceConfig{MaxInFlight: 8, Workers: 1},
 		func(svc *gateways.Service) {
 			gateways.HandleVoid(
 				svc,
@@ -110,15 +110,15 @@ func TestMailboxIsCapped(t *testing.T) {
 
 // A service takes a few requests for each concurrent handler, unless the config sets a number.
 func TestServiceTakesAFewForEachHandler(t *testing.T) {
-	key := flow.KeyedBy(func(r gateways.Request) string { return r.Key })
+	key := func(r gateways.Request) string { return r.Key }
 	for _, test := range []struct {
 		cfg  gateways.ServiceConfig
 		want int
 	}{
 		{gateways.ServiceConfig{}, 512},
-		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(100), flow.Unordered()}}, 400},
-		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Name("work"), flow.Workers(8), key}}, 32},
-		{gateways.ServiceConfig{Concurrency: []flow.StageOption{flow.Workers(1)}}, 16},
+		{gateways.ServiceConfig{Workers: 100}, 400},
+		{gateways.ServiceConfig{Workers: 8, KeyedBy: key}, 32},
+		{gateways.ServiceConfig{Workers: 1}, 16},
 		{gateways.ServiceConfig{MaxInFlight: 7}, 7},
 	} {
 		for _, s := range gateways.NewService(rig.NewStand(t).RDB, "x", test.cfg).Graph().Describe().Stages {

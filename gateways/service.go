@@ -26,13 +26,18 @@ type ServiceConfig struct {
 	// Group is the consumer group. Processes of the same group share the requests: one of them
 	// handles each. Defaults to "service".
 	Group string
-	// Concurrency sets how handlers run. Defaults to 64 at once, without order. flow.Workers(8)
-	// alone sends replies in the order of the requests. Add flow.KeyedBy(func(r gateways.Request)
-	// string { return r.Key }) for order per key. flow.Workers(1) runs one at a time.
-	Concurrency []flow.StageOption
+	// Workers is how many handlers run at once. Defaults to 64. With 1 they run in the order of the
+	// requests.
+	Workers int
+	// KeyedBy returns a key, such as Request.Key. Requests of the same key are handled one after
+	// the other, in their order. Defaults to nil: without order.
+	KeyedBy func(Request) string
+	// InOrder sends the replies in the order of the requests. A slow handler then delays the
+	// replies of later requests. It does not apply with KeyedBy.
+	InOrder bool
 	// MaxInFlight limits the requests that this process has taken, including waiting ones. No other
 	// process handles them, and a client can't refuse them. Defaults to 512 with the default
-	// Concurrency, else to four per concurrent handler, at least 16.
+	// Workers, else to four per worker, at least 16.
 	MaxInFlight int
 	// Timeout limits each handler call, in addition to the caller's deadline. Defaults to 30 s.
 	// Negative disables it. Streamed replies have only the caller's deadline.
@@ -141,11 +146,11 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	if s.cfg.Group == "" {
 		s.cfg.Group = defaultGroup
 	}
-	if s.cfg.Concurrency == nil {
+	if s.cfg.Workers == 0 {
+		s.cfg.Workers = defaultWorkers
 		s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, takenByDefault)
-		s.cfg.Concurrency = []flow.StageOption{flow.Workers(defaultWorkers), flow.Unordered()}
 	}
-	s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, max(leastInFlight, takenEach*workersOf(s.cfg.Concurrency)))
+	s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, max(leastInFlight, takenEach*s.cfg.Workers))
 	m := redisio.MistakesOf("NewService")
 	m.Client(rdb)
 	s.mistake(m.Err())
@@ -209,15 +214,16 @@ func (s *Service) mailboxEvent(e redisio.Event) {
 	}
 }
 
-// workersOf returns how many workers the options set.
-func workersOf(opts []flow.StageOption) int {
-	none := func() flow.StepFunc[Request, Response] { return nil }
-	stage := flow.Step(source.Of[Request](), "serve", none, opts...)
-	n := 1
-	for _, s := range flow.New("service", flow.To(stage, sink.Discard[Response]())).Describe().Stages {
-		n = max(n, s.Workers)
+// order returns the options of the stage that serves.
+func (c *ServiceConfig) order() []flow.StageOption {
+	opts := []flow.StageOption{flow.Workers(c.Workers)}
+	switch {
+	case c.KeyedBy != nil:
+		opts = append(opts, flow.KeyedBy(c.KeyedBy))
+	case !c.InOrder && c.Workers > 1:
+		opts = append(opts, flow.Unordered())
 	}
-	return n
+	return opts
 }
 
 func (s *Service) mistake(err error) {
@@ -326,7 +332,7 @@ func (s *Service) graph(opts ...flow.GraphOption) *flow.Graph {
 		requests,
 		"serve",
 		func() flow.StepFunc[Request, Response] { return s.Serve },
-		s.cfg.Concurrency...)
+		s.cfg.order()...)
 	late := make(lateReplies, lateMost)
 	again := flow.Step(
 		source.Chan(late, flow.Name("late")),

@@ -92,18 +92,18 @@ func TestServicesShareRequests(t *testing.T) {
 }
 
 // Requests are sent one after the other, without waiting for their answers, so that their order in the stream is known.
-func TestConcurrency(t *testing.T) {
+func TestWorkers(t *testing.T) {
 	t.Parallel()
-	byKey := flow.KeyedBy(func(r gateways.Request) string { return r.Key })
+	byKey := func(r gateways.Request) string { return r.Key }
 	for name, test := range map[string]struct {
-		of   []flow.StageOption
+		cfg  gateways.ServiceConfig
 		keys int // within which order is kept
 		one  bool
 	}{
-		"serial":    {of: []flow.StageOption{flow.Workers(1)}, keys: 1, one: true},
-		"keyed":     {of: []flow.StageOption{flow.Workers(8), byKey}, keys: 5},
-		"unordered": {of: nil},
-		"ordered":   {of: []flow.StageOption{flow.Workers(8)}},
+		"serial":    {cfg: gateways.ServiceConfig{Workers: 1}, keys: 1, one: true},
+		"keyed":     {cfg: gateways.ServiceConfig{Workers: 8, KeyedBy: byKey}, keys: 5},
+		"unordered": {},
+		"ordered":   {cfg: gateways.ServiceConfig{Workers: 8, InOrder: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := rig.NewStand(t)
@@ -111,7 +111,7 @@ func TestConcurrency(t *testing.T) {
 			all, handled := newRuns(), make(chan struct{}, n)
 			var mu sync.Mutex
 			at, most := 0, 0
-			svc := gateways.NewService(s.RDB, s.Topic, gateways.ServiceConfig{Concurrency: test.of})
+			svc := gateways.NewService(s.RDB, s.Topic, test.cfg)
 			gateways.HandleVoid(svc, "note", func(_ context.Context, id string) error {
 				mu.Lock()
 				at++
