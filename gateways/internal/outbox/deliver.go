@@ -11,34 +11,35 @@ import (
 
 // deliver writes a batch and returns the letters to write again.
 func (o *Outbox) deliver(ctx context.Context, batch []Letter, began time.Time) (rest []Letter) {
-	o.out = o.out[:0]
+	out := o.batch.out[:0]
 	for _, l := range batch {
-		o.out = append(o.out, l.entry().Out)
+		out = append(out, l.entry().Out)
 	}
-	results := o.room(len(batch))
+	o.batch.out = out
+	results := o.batch.room(len(batch))
 	if w := o.w.Load(); w != nil {
-		_ = w.Write(ctx, o.out, results) // the results contain the errors
+		_ = w.Write(ctx, out, results) // the results contain the errors
 	} else { // it has just been closed
 		for i := range results {
 			results[i] = redisio.Result{Err: ErrClosed}
 		}
 	}
-	clear(o.out)
+	clear(out)
 	return o.sort(batch, results, began)
 }
 
-func (o *Outbox) room(n int) []redisio.Result {
-	if cap(o.results) < n {
-		o.results = make([]redisio.Result, 2*n)
+func (b *batch) room(n int) []redisio.Result {
+	if cap(b.results) < n {
+		b.results = make([]redisio.Result, 2*n)
 	}
-	return o.results[:n]
+	return b.results[:n]
 }
 
 // sort reports the results to the callers and returns the letters to write again.
 func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time) (rest []Letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.judge(results, began)
+	o.health.judge(results, began)
 	rest = batch[:0]
 	for i, letter := range batch {
 		l, err := letter.entry(), results[i].Err
@@ -54,7 +55,7 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 			}
 			continue
 		case final(err):
-		case o.closed:
+		case o.closed():
 			err = ErrClosed
 		case l.doubt || o.Patient: // retried for as long as its caller waits
 			l.unsent = !l.doubt
@@ -62,8 +63,8 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 			continue
 		case isFull(err):
 			err = fmt.Errorf("%w: %w", ErrFull, err)
-		case o.away != nil:
-			err = o.away
+		case o.health.away != nil:
+			err = o.health.away
 		default:
 			l.unsent = true
 			rest = append(rest, letter)
@@ -75,27 +76,34 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 	return rest
 }
 
-// judge decides whether Redis is unavailable. o.mu is held.
-func (o *Outbox) judge(results []redisio.Result, began time.Time) {
+// health tells whether Redis is available. Guarded by Outbox.mu, except answers.
+type health struct {
+	since   time.Time        // when the first of the failed writes since the last success began
+	away    error            // why recent writes failed; nil if they succeeded
+	answers redisio.Patience // of connecting: a reopened writer has had no success before
+}
+
+// judge decides whether Redis is unavailable.
+func (h *health) judge(results []redisio.Result, began time.Time) {
 	var away error
 	for i := range results {
 		err := results[i].Err
 		if err == nil {
-			o.answers.Worked()
+			h.answers.Worked()
 		}
 		switch {
 		case err == nil, final(err), isFull(err): // the server has answered
-			o.since, o.away = time.Time{}, nil
+			h.since, h.away = time.Time{}, nil
 			return
 		case away == nil:
 			away = err
 		}
 	}
-	if o.since.IsZero() {
-		o.since = began
+	if h.since.IsZero() {
+		h.since = began
 	}
-	if time.Since(o.since) >= awayAfter {
-		o.away = fmt.Errorf("%w: %w", ErrUnavailable, away)
+	if time.Since(h.since) >= awayAfter {
+		h.away = fmt.Errorf("%w: %w", ErrUnavailable, away)
 	}
 }
 

@@ -40,28 +40,28 @@ var (
 // ends when the queue is empty. No caller writes for others: each waits for its own letter, and
 // leaves at its deadline, whatever the state of Redis.
 type Outbox struct {
-	rdb     redis.UniversalClient
-	cfg     writer.Config
 	Open    func(context.Context) error // called before each pipeline to connect what is needed; may be nil
 	Patient bool                        // letters wait while Redis is unavailable or full; else they fail
 
-	loops sync.WaitGroup
+	make  func() (*writer.Writer, error)
 	w     atomic.Pointer[writer.Writer] // created by the loop
-
-	closing chan struct{} // closed by close
+	loops sync.WaitGroup
+	shut  context.Context // done when the outbox is closed for good
+	close context.CancelFunc
 
 	mu      sync.Mutex
 	queue   []Letter
 	writing bool // the loop runs
 	kicked  bool // the loop should connect
 	holders int
-	resting bool             // the writer is being closed, and reopens on demand
-	closed  bool             // the writer is closed for good
-	away    error            // why recent writes failed; nil if they succeeded
-	answers redisio.Patience // of connecting: a reopened writer has had no success before
+	resting bool // the writer is being closed, and reopens on demand
+	health  health
 
-	// Owned by the loop.
-	since   time.Time // when the first of the failed writes since the last success began
+	batch batch // owned by the loop
+}
+
+// batch is reused for each pipeline.
+type batch struct {
 	out     []redisio.Outgoing
 	results []redisio.Result
 }
@@ -111,7 +111,9 @@ const (
 )
 
 func New(rdb redis.UniversalClient, cfg writer.Config) *Outbox {
-	return &Outbox{rdb: rdb, cfg: cfg, closing: make(chan struct{})}
+	o := &Outbox{make: func() (*writer.Writer, error) { return writer.New(rdb, cfg) }}
+	o.shut, o.close = context.WithCancel(context.Background())
+	return o
 }
 
 // Post queues a letter.
@@ -121,20 +123,23 @@ func (o *Outbox) Post(letter Letter) {
 	defer o.mu.Unlock()
 	l.unsent = true
 	switch {
-	case o.closed:
+	case o.closed():
 		l.Ev <- Event{Kind: Wrote, Err: ErrClosed}
 		return
-	case o.away != nil && o.writing && !o.Patient: // the loop notices when Redis is back
-		l.Ev <- Event{Kind: Wrote, Err: o.away}
+	case o.health.away != nil && o.writing && !o.Patient: // the loop notices when Redis is back
+		l.Ev <- Event{Kind: Wrote, Err: o.health.away}
 		return
 	}
 	o.queue = append(o.queue, letter)
 	o.start()
 }
 
+// closed reports that the writer is closed for good.
+func (o *Outbox) closed() bool { return o.shut.Err() != nil }
+
 // start starts the loop if it is needed. o.mu is held.
 func (o *Outbox) start() {
-	if !o.writing && !o.resting && !o.closed {
+	if !o.writing && !o.resting && !o.closed() {
 		o.writing = true
 		o.loops.Go(o.loop)
 	}
@@ -161,8 +166,8 @@ func (o *Outbox) Unsent(l *Entry, err error) error {
 	switch {
 	case !l.unsent || !errors.Is(err, ErrTimeout):
 		return err
-	case o.away != nil:
-		return fmt.Errorf("%w: %w", o.away, err)
+	case o.health.away != nil:
+		return fmt.Errorf("%w: %w", o.health.away, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
@@ -209,8 +214,12 @@ func (o *Outbox) loop() {
 			return
 		}
 		began, had := time.Now(), len(batch)
-		if err := o.answers.Look(o.connect(ctx)); err != nil {
-			batch = o.refused(batch, began, err)
+		if err := o.health.answers.Look(o.connect(ctx)); err != nil {
+			results := o.batch.room(len(batch))
+			for i := range results {
+				results[i] = redisio.Result{Err: err}
+			}
+			batch = o.sort(batch, results, began)
 		} else {
 			if batch, more = o.take(batch, true); !more { // deliver may have taken long
 				return
@@ -218,22 +227,12 @@ func (o *Outbox) loop() {
 			had = len(batch)
 			batch = o.deliver(ctx, batch, began)
 		}
-		if len(batch) < had && o.since.IsZero() { // progress: no pause
+		if len(batch) < had && o.health.since.IsZero() { // progress: no pause
 			backoff.Reset()
 		}
 		if len(batch) > 0 {
-			o.pause(backoff.NextBackOff())
+			wait.For(o.shut, backoff.NextBackOff())
 		}
-	}
-}
-
-// pause waits before the next try, unless the outbox is closed.
-func (o *Outbox) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-o.closing:
 	}
 }
 
@@ -254,7 +253,7 @@ func (o *Outbox) take(rest []Letter, sending bool) (batch []Letter, more bool) {
 	o.kicked = false
 	if !more {
 		o.writing = false
-		o.since = time.Time{}
+		o.health.since = time.Time{}
 	}
 	return batch, more
 }
@@ -269,7 +268,7 @@ func (o *Outbox) connect(ctx context.Context) error {
 	if o.w.Load() != nil {
 		return nil
 	}
-	w, err := writer.New(o.rdb, o.cfg)
+	w, err := o.make()
 	if err != nil {
 		return err
 	}
@@ -277,7 +276,7 @@ func (o *Outbox) connect(ctx context.Context) error {
 		return err
 	}
 	o.mu.Lock()
-	closed := o.closed
+	closed := o.closed()
 	if !closed {
 		o.w.Store(w)
 	}
@@ -286,15 +285,6 @@ func (o *Outbox) connect(ctx context.Context) error {
 		return errors.Join(ErrClosed, w.Close(ctx))
 	}
 	return nil
-}
-
-// refused handles a batch of which nothing could be written.
-func (o *Outbox) refused(batch []Letter, began time.Time, err error) (rest []Letter) {
-	results := o.room(len(batch))
-	for i := range results {
-		results[i] = redisio.Result{Err: err}
-	}
-	return o.sort(batch, results, began)
 }
 
 // Hold keeps the writer open; call release as often.
@@ -312,7 +302,7 @@ const releaseMost = 5 * time.Second
 func (o *Outbox) Release(ctx context.Context) error {
 	o.mu.Lock()
 	o.holders--
-	if o.holders > 0 || o.resting || o.closed {
+	if o.holders > 0 || o.resting || o.closed() {
 		o.mu.Unlock()
 		return nil
 	}
@@ -333,13 +323,12 @@ func (o *Outbox) Release(ctx context.Context) error {
 // Close closes the outbox: later letters fail with errClosed.
 func (o *Outbox) Close(ctx context.Context) error {
 	o.mu.Lock()
-	was := o.closed
-	o.closed = true
+	was := o.closed()
+	o.close()
 	o.mu.Unlock()
 	if was {
 		return nil
 	}
-	close(o.closing)
 	return o.disconnect(ctx)
 }
 

@@ -50,7 +50,7 @@ func TestFault_D12_OutboxWaitsForACredential(t *testing.T) {
 		redistest.Soon(t, "it was refused, or has failed", func() bool {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			return o.away != nil || len(ended) > 0
+			return o.health.away != nil || len(ended) > 0
 		})
 		rotate(t, old)
 		if err := <-ended; err != nil {
