@@ -118,7 +118,7 @@ func Stream[Q, R any](c *Client, typ string, opts ...CallOption) func(context.Co
 
 // stream sends a request and passes the parts of its reply to each until that returns false.
 func (c *Client) stream(ctx context.Context, r Request, each func(Response) (bool, error)) error {
-	if c.topic.Control == "" {
+	if c.speech.keys.Control == "" {
 		return &redisio.ConfigError{
 			Type:    "Stream",
 			Field:   "Wire",

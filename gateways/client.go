@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,46 +33,17 @@ import (
 type Client struct {
 	cfg     ClientConfig
 	rdb     redis.UniversalClient
-	topic   slot.Topic
 	speech  dialect
 	own     string        // unique to this client; part of its keys and IDs
 	err     error         // of the configuration
 	next    atomic.Uint64 // the number of the last request, part of its ID
+	calls   calls
 	out     *outbox.Outbox
 	notes   chan note // cancels and credits, to be written
 	mailbox mailbox
 	crowd   crowd
-
-	// Owned by maintain.
-	trimmed uint64           // value of next at the last trimming
-	tidied  time.Time        // time of the last trimming
-	behind  bool             // the last trimming left too many, because they are not settled
-	told    bool             // a failed trimming has been logged
-	refused redisio.Patience // of trimming
-
+	trimmer trimmer
 	running atomic.Pointer[flow.Running]
-
-	mu      sync.Mutex
-	waiting map[string]*pending
-	load    load
-	closed  bool
-	idle    chan struct{} // closed when the last call has ended after Close; nil before
-
-	calls []*pending // owned by receive
-}
-
-// pending is a call that waits for its reply or its parts.
-type pending struct {
-	outbox.Entry
-	reply Response // set before the event is sent
-	parts *parts   // of a streamed reply
-
-	request Request
-	format  redisio.Format[Request]
-	sent    time.Time
-	until   time.Time // of a call with an answer
-	replyTo string
-	space   [6]redisio.Field // backs letter.out for most requests
 }
 
 // NewClient creates a client for the services of a topic. It does no I/O. Mistakes in its arguments
@@ -81,21 +51,16 @@ type pending struct {
 func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Client {
 	speech, wrong := speak(cfg.Wire, "NewClient", topic)
 	cfg.Timeout = cmp.Or(cfg.Timeout, speech.timeout)
-	c := &Client{
-		rdb:     rdb,
-		topic:   speech.keys,
-		speech:  speech,
-		own:     rand.Text()[:16],
-		waiting: make(map[string]*pending),
-	}
-	c.cfg = cfg.withDefaults()
+	c := &Client{cfg: cfg.withDefaults(), rdb: rdb, speech: speech, own: rand.Text()[:16]}
+	c.calls.waiting, c.calls.load.most = make(map[string]*pending), c.cfg.MaxWait
+	key := speech.keys.Requests
 	m := redisio.MistakesOf("NewClient")
 	m.Client(rdb)
 	c.err = errors.Join(m.Err(), wrong, cfg.validate())
 	c.notes = make(chan note, 1024)
 	c.cfg.User = cmp.Or(c.cfg.User, slot.UserOf(rdb))
 	c.mailbox = mailbox{
-		key:  c.topic.Mailboxes(c.cfg.User) + c.own,
+		key:  speech.keys.Mailboxes(c.cfg.User) + c.own,
 		ttl:  c.cfg.MailboxTTL,
 		rdb:  rdb,
 		full: make(chan struct{}, 1),
@@ -103,19 +68,19 @@ func NewClient(rdb redis.UniversalClient, topic string, cfg ClientConfig) *Clien
 	if speech.shared != "" {
 		c.mailbox.key, c.mailbox.shared = speech.shared, true
 	}
-	c.load.most = c.cfg.MaxWait
 	c.crowd = crowd{
 		rdb:   rdb,
-		key:   c.topic.Requests,
+		key:   key,
 		most:  c.cfg.MaxWaiting,
 		bytes: c.cfg.MaxWaitingBytes,
 		own:   speech.own,
 
 		aliveFor: reader.AliveFor,
 	}
+	c.trimmer = trimmer{rdb: rdb, key: key, most: c.cfg.MaxLen}
 	c.out = outbox.New(
 		rdb,
-		writer.Config{Key: c.topic.Requests, Tuning: writer.Tuning{MaxPayload: c.cfg.MaxPayload, Depth: 512}},
+		writer.Config{Key: key, Tuning: writer.Tuning{MaxPayload: c.cfg.MaxPayload, Depth: 512}},
 	)
 	c.out.Open = c.connect
 	return c
@@ -232,42 +197,11 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 	if err := c.address(ctx, until, r, p, true); err != nil {
 		return nil, err
 	}
-	if err := c.enter(r.ID, p, until); err != nil {
+	if err := c.calls.enter(r.ID, p, c.cfg.MaxInFlight); err != nil {
 		return nil, err
 	}
 	c.out.Post(p)
 	return p, nil
-}
-
-// enter adds a call before its request is sent, because the reply may arrive at once.
-func (c *Client) enter(id string, p *pending, until time.Time) error {
-	p.sent = time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return ErrClosed
-	case len(c.waiting) >= c.cfg.MaxInFlight:
-		return fmt.Errorf("%w: %d calls are waiting for replies", ErrOverloaded, c.cfg.MaxInFlight)
-	case c.waiting[id] != nil:
-		return fmt.Errorf("gateways: request ID %q is already in flight: leave the ID out", id)
-	}
-	if err := c.load.admit(p.sent, until); err != nil {
-		return err
-	}
-	c.waiting[id] = p
-	if p.parts == nil {
-		c.load.calls++
-	}
-	return nil
-}
-
-// leave removes a call. c.mu is held.
-func (c *Client) leave(id string, p *pending) {
-	delete(c.waiting, id)
-	if p.parts == nil {
-		c.load.calls--
-	}
 }
 
 // address encodes a request.
@@ -301,54 +235,15 @@ func (c *Client) address(ctx context.Context, until time.Time, r *Request, p *pe
 	return err
 }
 
-func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, error) {
-	r := &p.request
-	e := envelopes.Get().(*redisio.Envelope)
-	defer envelopes.Put(e)
-	*e = redisio.Envelope{ReplyTo: p.replyTo, MaybeDuplicate: again, Headers: e.Headers[:0]}
-	if !p.until.IsZero() { // a duration, because the clocks of services may differ
-		e.Limit = max(time.Until(p.until), time.Millisecond)
-	}
-	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32
-	for i := range r.Headers {
-		size += len(r.Headers[i].Name) + len(r.Headers[i].Value) + 8
-	}
-	if n := 6 + len(r.Headers); n > cap(fields) {
-		fields = make(redisio.Fields, 0, n)
-	}
-	buf := make([]byte, 0, size)
-	fields, _, err := p.format.Encode(fields, buf, e, *r)
-	return fields, err
-}
-
-// envelopes are reused, because formats take pointers to them.
-var envelopes = sync.Pool{New: func() any { return new(redisio.Envelope) }}
-
-// Rewrite marks the request as a possible copy.
-func (p *pending) Rewrite() redisio.Fields {
-	if fields, err := p.encode(nil, true); err == nil {
-		return fields
-	}
-	return p.Out.Fields
-}
-
-// forget removes a call.
+// forget ends a call.
 func (c *Client) forget(id string, p *pending) {
-	c.mu.Lock()
-	if c.waiting[id] == p { // otherwise it was answered, and the ID may be in use again
-		c.leave(id, p)
-	}
-	if c.idle != nil && len(c.waiting) == 0 {
-		close(c.idle)
-		c.idle = nil
-	}
-	c.mu.Unlock()
+	c.calls.leave(id, p)
 	c.out.Leave(&p.Entry)
 }
 
 // cancel notifies the services that the caller no longer waits, if it can do so without blocking.
 func (c *Client) cancel(id string) {
-	if c.topic.Control == "" {
+	if c.speech.keys.Control == "" {
 		return
 	}
 	select {
@@ -359,33 +254,12 @@ func (c *Client) cancel(id string) {
 
 // receive passes replies to their calls. It runs in the client's graph.
 func (c *Client) receive(_ context.Context, chunk []flow.Message[Response]) error {
-	calls, now := c.calls[:0], time.Now()
-	c.mu.Lock()
-	for i := range chunk {
-		id := chunk[i].Meta().MessageID
-		p := c.waiting[id]
-		if p != nil && p.parts == nil {
-			c.leave(id, p) // later replies are copies
-			c.load.replied(now, now.Sub(p.sent), chunk[i].Value.wait)
-		}
-		calls = append(calls, p)
-	}
-	c.mu.Unlock()
 	size := 0
-	for i, p := range calls {
+	for i := range chunk {
 		size += len(chunk[i].Value.Body)
-		switch {
-		case p == nil: // of a call that has ended, or a copy
-		case p.parts == nil:
-			p.reply = chunk[i].Value
-			p.Ev <- outbox.Event{Kind: outbox.Replied}
-		default:
-			p.parts.put(chunk[i].Value)
-		}
 	}
+	c.calls.receive(chunk)
 	c.mailbox.seen(chunk[len(chunk)-1].ID())
 	c.mailbox.took(size)
-	clear(calls)
-	c.calls = calls
 	return nil
 }

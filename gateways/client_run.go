@@ -3,11 +3,11 @@ package gateways
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/streamerson/streamerson-go/flow"
-	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/admin"
 	"github.com/streamerson/streamerson-go/sink"
@@ -23,9 +23,9 @@ func (c *Client) connect(ctx context.Context) error {
 	if err := c.mailbox.make(ctx); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	c.calls.mu.Lock() // so that Close sees the graph
+	defer c.calls.mu.Unlock()
+	if c.calls.closed {
 		return ErrClosed
 	}
 	run, err := c.graph().Start(ctx)
@@ -57,7 +57,7 @@ func (c *Client) graph() *flow.Graph {
 	if c.speech.shared == "" {
 		parts = append(parts, flow.Task("mailbox", c.mailbox.maintain))
 	}
-	if c.topic.Control != "" {
+	if c.speech.keys.Control != "" {
 		notes := source.Chan(c.notes, flow.Name("notes"))
 		parts = append(
 			parts,
@@ -65,49 +65,69 @@ func (c *Client) graph() *flow.Graph {
 				notes,
 				sink.Stream(
 					c.rdb,
-					sink.StreamConfig[note]{Key: c.topic.Control, Format: noteFormat{}, MaxLen: controlLen,
+					sink.StreamConfig[note]{Key: c.speech.keys.Control, Format: noteFormat{}, MaxLen: controlLen,
 						Wait: forever},
 					flow.Name("control"),
 				),
 			),
 		)
 	}
-	return flow.New("client of "+c.topic.Requests, parts...)
+	return flow.New("client of "+c.speech.keys.Requests, parts...)
 }
 
 // maintain observes the stream of requests and trims settled ones.
 func (c *Client) maintain(ctx context.Context, now time.Time) error {
-	sent := c.next.Load()
-	err := c.crowd.look(ctx, now, sent, c.busy())
+	sent, busy := c.next.Load(), c.calls.busy()
+	err := c.crowd.look(ctx, now, sent, busy)
 	if c.crowd.nobody() {
-		c.abandon(fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.topic.Requests))
+		c.abandon(c.crowd.noService())
 	}
-	more := sent != c.trimmed && (!c.busy() || int64(sent-c.trimmed) >= c.cfg.MaxLen/10)
-	if !more && !(c.behind && now.Sub(c.tidied) >= time.Second) {
-		return err
+	return errors.Join(err, c.trimmer.trim(ctx, now, sent, busy))
+}
+
+// abandon fails all waiting calls.
+func (c *Client) abandon(err error) {
+	c.calls.abandon(err, func(p *pending) { c.crowd.Leave(c.out.ID(&p.Entry)) })
+}
+
+// trimmer trims settled requests, apart from those that services delete. Owned by maintain.
+type trimmer struct {
+	rdb  redis.UniversalClient
+	key  string
+	most int64 // settled requests that stay
+
+	sent    uint64           // requests sent at the last trimming
+	at      time.Time        // time of the last trimming
+	behind  bool             // the last trimming left too many, because they are not settled
+	told    bool             // a failed trimming has been logged
+	refused redisio.Patience // of trimming
+}
+
+// trim trims if it is time to. sent is how many requests this client has sent.
+func (t *trimmer) trim(ctx context.Context, now time.Time, sent uint64, busy bool) error {
+	more := sent != t.sent && (!busy || int64(sent-t.sent) >= t.most/10)
+	if !more && !(t.behind && now.Sub(t.at) >= time.Second) {
+		return nil
 	}
-	c.trimmed, c.tidied = sent, now
-	groups, infoErr := c.rdb.XInfoGroups(ctx, c.topic.Requests).Result()
-	if infoErr != nil || len(groups) == 0 { // without a group, all entries would count as settled
-		c.behind = true
-		return err
+	t.sent, t.at = sent, now
+	groups, err := t.rdb.XInfoGroups(ctx, t.key).Result()
+	if t.behind = true; err != nil || len(groups) == 0 { // without a group, all entries would count as settled
+		return nil
 	}
-	_, trimErr := admin.Trim(ctx, c.rdb, c.topic.Requests, admin.TrimOptions{MaxLen: c.cfg.MaxLen})
-	if trimErr == nil {
-		c.refused.Worked()
+	_, err = admin.Trim(ctx, t.rdb, t.key, admin.TrimOptions{MaxLen: t.most})
+	if err == nil {
+		t.refused.Worked()
 	}
-	if redisio.IsPermanent(c.refused.Look(trimErr)) { // other errors are temporary
-		c.behind = false
-		if !c.told {
-			c.told = true
-			return errors.Join(err, trimErr)
+	if redisio.IsPermanent(t.refused.Look(err)) { // other errors are temporary
+		if t.behind = false; t.told {
+			return nil
 		}
+		t.told = true
 		return err
 	}
-	n, lenErr := c.rdb.XLen(ctx, c.topic.Requests).Result()
-	c.behind = errors.Join(trimErr, lenErr) != nil ||
-		n > c.cfg.MaxLen+c.cfg.MaxLen/10+100 // trimming removes whole nodes of the stream
-	return err
+	n, lenErr := t.rdb.XLen(ctx, t.key).Result()
+	t.behind = errors.Join(err, lenErr) != nil || n > t.most+t.most/10+100 // whole nodes of the stream are trimmed
+	return nil
 }
 
 const (
@@ -122,17 +142,8 @@ const (
 // Close closes the client. New calls fail with ErrClosed. Running calls may end until ctx is done,
 // and fail then. The stream of replies is deleted. The Redis client stays open.
 func (c *Client) Close(ctx context.Context) error {
-	c.mu.Lock()
-	was := c.closed
-	c.closed = true
-	idle := make(chan struct{})
-	if len(c.waiting) == 0 {
-		close(idle)
-	} else if !was {
-		c.idle = idle
-	}
-	c.mu.Unlock()
-	if was || c.err != nil {
+	idle, first := c.calls.close()
+	if !first || c.err != nil {
 		return c.err
 	}
 	select {
@@ -152,26 +163,4 @@ func (c *Client) Close(ctx context.Context) error {
 	clean, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return errors.Join(err, drainErr, c.mailbox.remove(clean))
-}
-
-// abandon fails all waiting calls.
-func (c *Client) abandon(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, p := range c.waiting {
-		c.leave(id, p)
-		c.crowd.Leave(c.out.ID(&p.Entry))
-		if p.parts != nil {
-			p.parts.fail(err)
-			continue
-		}
-		p.Ev <- outbox.Event{Kind: outbox.Wrote, Err: err}
-	}
-}
-
-// busy reports whether calls are waiting.
-func (c *Client) busy() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.waiting) > 0
 }

@@ -12,13 +12,13 @@ func TestForgetLeavesOthersAlone(t *testing.T) {
 	defer rdb.Close()
 	c := NewClient(rdb, "topic", ClientConfig{})
 	first, second := &pending{}, &pending{}
-	c.waiting["x"] = second // the reply to the first has arrived
+	c.calls.waiting["x"] = second // the reply to the first has arrived
 	c.forget("x", first)
-	if c.waiting["x"] != second {
+	if c.calls.waiting["x"] != second {
 		t.Error("the second will not get its reply")
 	}
 	c.forget("x", second)
-	if len(c.waiting) != 0 {
+	if len(c.calls.waiting) != 0 {
 		t.Error("it is not forgotten")
 	}
 }

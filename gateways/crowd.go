@@ -58,7 +58,7 @@ const (
 // this client has sent.
 func (c *crowd) admit(sent uint64, answered bool) error {
 	if answered && c.nobody() && !c.probes() {
-		return fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.key)
+		return c.noService()
 	}
 	s := c.seen.Load()
 	if s == nil || !c.own {
@@ -76,6 +76,10 @@ func (c *crowd) admit(sent uint64, answered bool) error {
 		)
 	}
 	return nil
+}
+
+func (c *crowd) noService() error {
+	return fmt.Errorf("%w: start one for %q, or check the topic", ErrNoService, c.key)
 }
 
 // probes lets one call through per second, because Redis may know of another kind of reader only
@@ -108,10 +112,9 @@ func (c *crowd) look(ctx context.Context, now time.Time, sent uint64, busy bool)
 	c.mu.Lock()
 	left := len(c.gone) > 0
 	c.mu.Unlock()
-	if idle := now.Sub(c.looked) < time.Second; idle && sent == c.sent {
-		return nil
-	} else if !idle && sent == c.sent && !busy && !left && c.seen.Load() != nil &&
-		c.alone.Load() == 0 && c.seen.Load().length == 0 {
+	seen := c.seen.Load()
+	idle := !busy && !left && c.alone.Load() == 0 && seen != nil && seen.length == 0
+	if sent == c.sent && (idle || now.Sub(c.looked) < time.Second) {
 		return nil
 	}
 	c.looked, c.sent = now, sent

@@ -1,0 +1,179 @@
+package gateways
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/streamerson/streamerson-go/flow"
+	"github.com/streamerson/streamerson-go/gateways/internal/outbox"
+	"github.com/streamerson/streamerson-go/redisio"
+)
+
+// pending is a request to be written, and the call that waits for its reply or its parts.
+type pending struct {
+	outbox.Entry
+	reply Response // set before the event is sent
+	parts *parts   // of a streamed reply
+
+	request Request
+	format  redisio.Format[Request]
+	sent    time.Time
+	until   time.Time // of a call with an answer
+	replyTo string
+	space   [6]redisio.Field // backs Out.Fields for most requests
+}
+
+func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, error) {
+	r := &p.request
+	e := envelopes.Get().(*redisio.Envelope)
+	defer envelopes.Put(e)
+	*e = redisio.Envelope{ReplyTo: p.replyTo, MaybeDuplicate: again, Headers: e.Headers[:0]}
+	if !p.until.IsZero() { // a duration, because the clocks of services may differ
+		e.Limit = max(time.Until(p.until), time.Millisecond)
+	}
+	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32
+	for i := range r.Headers {
+		size += len(r.Headers[i].Name) + len(r.Headers[i].Value) + 8
+	}
+	if n := 6 + len(r.Headers); n > cap(fields) {
+		fields = make(redisio.Fields, 0, n)
+	}
+	buf := make([]byte, 0, size)
+	fields, _, err := p.format.Encode(fields, buf, e, *r)
+	return fields, err
+}
+
+// envelopes are reused, because formats take pointers to them.
+var envelopes = sync.Pool{New: func() any { return new(redisio.Envelope) }}
+
+// Rewrite marks the request as a possible copy.
+func (p *pending) Rewrite() redisio.Fields {
+	if fields, err := p.encode(nil, true); err == nil {
+		return fields
+	}
+	return p.Out.Fields
+}
+
+// calls are the calls of a client that wait for their replies.
+type calls struct {
+	mu      sync.Mutex
+	waiting map[string]*pending // by the ID of the request
+	load    load
+	closed  bool
+	idle    chan struct{} // closed when the last call has ended after close; nil before
+
+	chunk []*pending // owned by receive
+}
+
+// enter adds a call before its request is sent, because the reply may arrive at once.
+func (c *calls) enter(id string, p *pending, most int) error {
+	p.sent = time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrClosed
+	case len(c.waiting) >= most:
+		return fmt.Errorf("%w: %d calls are waiting for replies", ErrOverloaded, most)
+	case c.waiting[id] != nil:
+		return fmt.Errorf("gateways: request ID %q is already in flight: leave the ID out", id)
+	}
+	if err := c.load.admit(p.sent, p.until); err != nil {
+		return err
+	}
+	c.waiting[id] = p
+	if p.parts == nil {
+		c.load.calls++
+	}
+	return nil
+}
+
+// remove removes a call, unless it was answered and its ID is in use again. c.mu is held.
+func (c *calls) remove(id string, p *pending) {
+	if c.waiting[id] != p {
+		return
+	}
+	delete(c.waiting, id)
+	if p.parts == nil {
+		c.load.calls--
+	}
+}
+
+// leave ends a call.
+func (c *calls) leave(id string, p *pending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(id, p)
+	if c.idle != nil && len(c.waiting) == 0 {
+		close(c.idle)
+		c.idle = nil
+	}
+}
+
+// receive passes replies to their calls.
+func (c *calls) receive(chunk []flow.Message[Response]) {
+	calls, now := c.chunk[:0], time.Now()
+	c.mu.Lock()
+	for i := range chunk {
+		id := chunk[i].Meta().MessageID
+		p := c.waiting[id]
+		if p != nil && p.parts == nil {
+			c.remove(id, p) // later replies are copies
+			c.load.replied(now, now.Sub(p.sent), chunk[i].Value.wait)
+		}
+		calls = append(calls, p)
+	}
+	c.mu.Unlock()
+	for i, p := range calls {
+		switch {
+		case p == nil: // of a call that has ended, or a copy
+		case p.parts == nil:
+			p.reply = chunk[i].Value
+			p.Ev <- outbox.Event{Kind: outbox.Replied}
+		default:
+			p.parts.put(chunk[i].Value)
+		}
+	}
+	clear(calls)
+	c.chunk = calls
+}
+
+// busy reports whether calls are waiting.
+func (c *calls) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) > 0
+}
+
+// abandon fails all waiting calls. It passes each to left.
+func (c *calls) abandon(err error, left func(*pending)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, p := range c.waiting {
+		c.remove(id, p)
+		left(p)
+		if p.parts != nil {
+			p.parts.fail(err)
+			continue
+		}
+		p.Ev <- outbox.Event{Kind: outbox.Wrote, Err: err}
+	}
+}
+
+// close lets no more calls enter. It returns false if it was closed before, else a channel that is
+// closed when the last call has ended.
+func (c *calls) close() (idle <-chan struct{}, first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false
+	}
+	c.closed, c.idle = true, make(chan struct{})
+	ended := c.idle
+	if len(c.waiting) == 0 {
+		close(ended)
+		c.idle = nil
+	}
+	return ended, true
+}
