@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -35,30 +37,24 @@ type (
 	lacking string
 )
 
-// failf ends the rule as broken.
+// failf ends the rule as broken, and names the line of the rule.
 func (c *check) failf(format string, args ...any) {
-	_, file, line, _ := runtime.Caller(1)
-	panic(broken{fmt.Errorf("%s:%d: %w", base(file), line, fmt.Errorf(format, args...))})
+	for n := 1; ; n++ {
+		_, file, line, ok := runtime.Caller(n)
+		if file = path.Base(file); !ok || file != "check.go" {
+			panic(broken{fmt.Errorf("%s:%d: %w", file, line, fmt.Errorf(format, args...))})
+		}
+	}
 }
 
 func (c *check) must(err error) {
 	if err != nil {
-		_, file, line, _ := runtime.Caller(1)
-		panic(broken{fmt.Errorf("%s:%d: %w", base(file), line, err)})
+		c.failf("%w", err)
 	}
 }
 
 // lacks ends the rule, because the server lacks an optional command.
 func (c *check) lacks(command string) { panic(lacking(command)) }
-
-func base(file string) string {
-	for i := len(file) - 1; i >= 0; i-- {
-		if file[i] == '/' {
-			return file[i+1:]
-		}
-	}
-	return file
-}
 
 // end closes what the rule opened and deletes its keys.
 func (c *check) end() {
@@ -67,10 +63,8 @@ func (c *check) end() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if len(c.keys) > 0 {
-		for _, key := range c.keys { // they may be in different slots
-			_ = c.rdb.Del(ctx, key).Err() // random names: keys left behind do no harm
-		}
+	for _, key := range c.keys { // they may be in different slots
+		_ = c.rdb.Del(ctx, key).Err() // random names: keys left behind do no harm
 	}
 }
 
@@ -185,11 +179,35 @@ func (c *check) read(r batches, n int) []redisio.Entry {
 	return out
 }
 
+// same ends the rule unless got is want.
+func (c *check) same(got, want []string) {
+	if !slices.Equal(got, want) {
+		c.failf("got %v, want %v", got, want)
+	}
+}
+
+// has ends the rule unless a stream has n entries.
+func (c *check) has(key string, n int) {
+	if got := len(c.all(key)); got != n {
+		c.failf("%d entries, want %d", got, n)
+	}
+}
+
+// acks acks ids, and ends the rule unless n of them were pending.
+func (c *check) acks(r *watched, ids []string, n int) {
+	if got, err := r.Ack(c.ctx, ids); got != n || err != nil {
+		c.failf("acked %d of %d, %v", got, n, err)
+	}
+}
+
+// leased returns a configuration with a lease that does not lapse during the rule.
+func leased(key string) reader.GroupConfig {
+	return reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}}
+}
+
 // acked acks entries, which must be pending for r.
 func (c *check) acked(r *watched, entries []redisio.Entry) {
-	if n, err := r.Ack(c.ctx, ids(entries)); int(n) != len(entries) || err != nil {
-		c.failf("acked %d of %d, %v", n, len(entries), err)
-	}
+	c.acks(r, ids(entries), len(entries))
 }
 
 // nothing reads for d and fails if an entry arrives.

@@ -26,7 +26,7 @@ type Rule struct {
 	Name string // stable: used in subtests and tables
 	Text string // the promise in a sentence
 
-	check func(c *check)
+	check func(c *check, key string)
 }
 
 // Rules returns all rules, in the order of their topics.
@@ -62,7 +62,7 @@ func (r Rule) Check(ctx context.Context, s Server) (o Outcome) {
 			o.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	r.check(c)
+	r.check(c, c.key("s"))
 	return o
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // A listed difference of a server has to stay true: if the server keeps the rule, the test fails.
@@ -34,6 +36,8 @@ func TestExpectedDifferencesStayTrue(t *testing.T) {
 // A rule that panics, fails or lacks something is an outcome, and everything that it opened is
 // closed.
 func TestRulesEndAsOutcomes(t *testing.T) {
+	down := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1, MaxRetries: -1})
+	defer down.Close()
 	closed := 0
 	for name, test := range map[string]struct {
 		check func(*check)
@@ -47,10 +51,10 @@ func TestRulesEndAsOutcomes(t *testing.T) {
 		"panics": {check: func(*check) { panic("oh") }, err: "panic: oh"},
 	} {
 		before := closed
-		o := Rule{Name: name, check: func(c *check) {
+		o := Rule{Name: name, check: func(c *check, _ string) {
 			c.cleanup = append(c.cleanup, func() { closed++ })
 			test.check(c)
-		}}.Check(context.Background(), Server{})
+		}}.Check(context.Background(), Server{Client: down})
 		if (o.Err == nil) != (test.err == "") || o.Err != nil && !strings.Contains(o.Err.Error(), test.err) ||
 			o.Lacks != test.lacks ||
 			closed != before+1 {

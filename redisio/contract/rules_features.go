@@ -11,7 +11,7 @@ import (
 // The rules of newer commands: commands that the server reports work as expected. They are all
 // optional.
 var featureRules = []Rule{
-	{"probe/same", "Probing a server returns the same result each time.", func(c *check) {
+	{"probe/same", "Probing a server returns the same result each time.", func(c *check, _ string) {
 		one, err := probe.Probe(c.ctx, c.rdb)
 		c.must(err)
 		two, err := probe.Probe(c.ctx, c.rdb)
@@ -22,7 +22,7 @@ var featureRules = []Rule{
 	{
 		"new/claim",
 		"XREADGROUP CLAIM (8.4): entries with an expired lease are returned with new ones, with their delivery counts.",
-		func(c *check) {
+		func(c *check, _ string) {
 			c.needs("XREADGROUP CLAIM", func(p redisio.Capabilities) bool { return p.Claim })
 			key := c.key("s")
 			want := c.add(key, 2)
@@ -37,7 +37,7 @@ var featureRules = []Rule{
 			}
 		},
 	},
-	{"new/maxsize", "XREADGROUP MAXSIZE (8.10): a reply has bounded bytes and at least one entry.", func(c *check) {
+	{"new/maxsize", "XREADGROUP MAXSIZE (8.10): a reply has bounded bytes and at least one entry.", func(c *check, _ string) {
 		c.needs("XREADGROUP MAXSIZE", func(p redisio.Capabilities) bool { return p.MaxSize })
 		key := c.key("s")
 		c.add(key, 50)
@@ -48,7 +48,7 @@ var featureRules = []Rule{
 			c.failf("%d delivered, %v: %v", n, err, reply)
 		}
 	}},
-	{"new/xnack", "XNACK (8.8): entries given back can be claimed at once.", func(c *check) {
+	{"new/xnack", "XNACK (8.8): entries given back can be claimed at once.", func(c *check, _ string) {
 		c.needs("XNACK", func(p redisio.Capabilities) bool { return p.XNack })
 		key := c.key("s")
 		want := c.add(key, 1)
@@ -61,7 +61,7 @@ var featureRules = []Rule{
 			c.failf("%v, %v", got, err)
 		}
 	}},
-	{"new/xackdel", "XACKDEL ACKED (8.2): an entry is deleted with the last group's ack, not before.", func(c *check) {
+	{"new/xackdel", "XACKDEL ACKED (8.2): an entry is deleted with the last group's ack, not before.", func(c *check, _ string) {
 		c.needs("XACKDEL", func(p redisio.Capabilities) bool { return p.XAckDel })
 		key := c.key("s")
 		want := c.add(key, 1)
@@ -84,7 +84,7 @@ var featureRules = []Rule{
 			c.failf("%d entries when all groups have acked", n)
 		}
 	}},
-	{"new/idmp", "XADD IDMP (8.6): a repeated write is stored once and returns the same ID.", func(c *check) {
+	{"new/idmp", "XADD IDMP (8.6): a repeated write is stored once and returns the same ID.", func(c *check, _ string) {
 		c.needs("XADD IDMP", func(p redisio.Capabilities) bool { return p.IDMP })
 		key := c.key("s")
 		var answers [2]string
@@ -97,7 +97,7 @@ var featureRules = []Rule{
 			c.failf("%d entries, answers %v", n, answers)
 		}
 	}},
-	{"new/waitaof", "WAITAOF (7.2): the server reports how many servers have synced to disk.", func(c *check) {
+	{"new/waitaof", "WAITAOF (7.2): the server reports how many servers have synced to disk.", func(c *check, _ string) {
 		switch err := c.rdb.Do(c.ctx, "waitaof", 0, 0, 1).Err(); {
 		case fault.NoCommand(err):
 			c.lacks("WAITAOF")

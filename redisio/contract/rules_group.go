@@ -12,8 +12,7 @@ import (
 )
 
 var groupRules = []Rule{
-	{"group/made", "A missing group is created with its stream; an existing one is used.", func(c *check) {
-		key := c.key("s")
+	{"group/made", "A missing group is created with its stream; an existing one is used.", func(c *check, key string) {
 		for range 2 {
 			c.must(c.group(c.rdb, reader.GroupConfig{Key: key}).Close(c.ctx))
 		}
@@ -21,8 +20,7 @@ var groupRules = []Rule{
 			c.failf("%+v, %v", groups, err)
 		}
 	}},
-	{"group/start", "A new group begins at the configured start.", func(c *check) {
-		key := c.key("s")
+	{"group/start", "A new group begins at the configured start.", func(c *check, key string) {
 		want := c.add(key, 3)
 		at, err := redisio.ParseID(want[0])
 		c.must(err)
@@ -34,10 +32,9 @@ var groupRules = []Rule{
 	{
 		"heal/group",
 		"A destroyed group is recreated at its position; entries held by readers are pending in it again.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			want := c.add(key, 5)
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
+			r := c.group(c.rdb, leased(key))
 			got := ids(c.read(r, 3))
 			c.must(c.rdb.XGroupDestroy(c.ctx, key, "g").Err())
 			want = append(want, c.add(key, 1)...)
@@ -45,24 +42,19 @@ var groupRules = []Rule{
 			if !slices.Equal(got, want) || r.saw(redisio.EventGroupRecreated) == 0 {
 				c.failf("got %v, want %v", got, want)
 			}
-			if n, err := r.Ack(c.ctx, got); n != 6 || err != nil {
-				c.failf("acked %d, %v", n, err)
-			}
+			c.acks(r, got, 6)
 		},
 	},
 	{
 		"heal/stream",
 		"A stream deleted while a reader waits on it is read from its new beginning.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			c.add(key, 3)
 			r := c.group(
 				c.rdb,
 				reader.GroupConfig{Key: key, Tuning: reader.Tuning{Block: time.Second, Lease: time.Minute}},
 			)
-			if n, err := r.Ack(c.ctx, ids(c.read(r, 3))); n != 3 || err != nil {
-				c.failf("acked %d, %v", n, err)
-			}
+			c.acks(r, ids(c.read(r, 3)), 3)
 			type result struct {
 				b   redisio.Batch
 				err error
@@ -81,8 +73,7 @@ var groupRules = []Rule{
 			}
 		},
 	},
-	{"reap/pending", "Old consumers are deleted, but never with pending entries.", func(c *check) {
-		key := c.key("s")
+	{"reap/pending", "Old consumers are deleted, but never with pending entries.", func(c *check, key string) {
 		want := c.add(key, 1)
 		c.takenBy(key, "holder", 1)
 		c.must(c.rdb.XGroupCreateConsumer(c.ctx, key, "g", "idler").Err())
@@ -104,8 +95,7 @@ var groupRules = []Rule{
 			c.failf("pending %+v", c.pending(key))
 		}
 	}},
-	{"info/lag", "The numbers of pending and unread entries are reported.", func(c *check) {
-		key := c.key("s")
+	{"info/lag", "The numbers of pending and unread entries are reported.", func(c *check, key string) {
 		c.add(key, 10)
 		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		got := ids(c.read(r, 4))
@@ -117,14 +107,11 @@ var groupRules = []Rule{
 	{
 		"trim/needed",
 		"Trimming entries that all groups have settled drops nothing that a group has pending or unread.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			want := c.add(key, 10)
 			r := c.group(c.rdb, reader.GroupConfig{Key: key})
 			got := ids(c.read(r, 6))
-			if n, err := r.Ack(c.ctx, slices.Delete(slices.Clone(got), 3, 4)); n != 5 || err != nil {
-				c.failf("acked %d, %v", n, err)
-			}
+			c.acks(r, slices.Delete(slices.Clone(got), 3, 4), 5)
 			if n, err := admin.Trim(c.ctx, c.rdb, key, admin.TrimOptions{Exact: true}); n != 3 || err != nil {
 				c.failf("trimmed %d, %v, want 3", n, err)
 			}

@@ -20,8 +20,7 @@ var leaseRules = []Rule{
 	{
 		"reclaim/dead",
 		"A dead consumer's entries are taken over when its lease has expired, not before, as redelivered.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			want := c.add(key, 12)
 			start := time.Now()
 			c.takenBy(key, "dead", 10)
@@ -38,8 +37,7 @@ var leaseRules = []Rule{
 			}
 		},
 	},
-	{"reclaim/all", "Reclaiming examines all pending entries, however many are in progress.", func(c *check) {
-		key := c.key("s")
+	{"reclaim/all", "Reclaiming examines all pending entries, however many are in progress.", func(c *check, key string) {
 		want := c.add(key, 605)
 		c.takenBy(key, "slow", 600)
 		for _, id := range c.takenBy(key, "dead", 5) {
@@ -58,15 +56,12 @@ var leaseRules = []Rule{
 		rest := want[600:]
 		slices.Sort(got) // as strings, so ...-10 comes before ...-9
 		slices.Sort(rest)
-		if !slices.Equal(got, rest) {
-			c.failf("got %v, want %v", got, rest)
-		}
+		c.same(got, rest)
 	}},
 	{
 		"lease/held",
 		"Entries held by a live reader are not delivered again, to it or to others, and count one delivery.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			c.add(key, 10)
 			cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease, ReclaimEvery: often}}
 			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
@@ -90,13 +85,10 @@ var leaseRules = []Rule{
 					c.failf("%s: %+v", id, p)
 				}
 			}
-			if n, err := a.Ack(c.ctx, got); n != 10 || err != nil {
-				c.failf("acked %d, %v", n, err)
-			}
+			c.acks(a, got, 10)
 		},
 	},
-	{"lease/fenced", "Renewing does not take back entries of another reader; their loss is reported.", func(c *check) {
-		key := c.key("s")
+	{"lease/fenced", "Renewing does not take back entries of another reader; their loss is reported.", func(c *check, key string) {
 		c.add(key, 3)
 		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease}})
 		got := ids(c.read(r, 3))
@@ -110,8 +102,7 @@ var leaseRules = []Rule{
 			c.failf("pending %+v, lost %v, held %d", p, r.taken(), r.Held())
 		}
 	}},
-	{"lease/uncounted", "Renewing counts no deliveries.", func(c *check) {
-		key := c.key("s")
+	{"lease/uncounted", "Renewing counts no deliveries.", func(c *check, key string) {
 		c.add(key, 1)
 		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease}})
 		id := ids(c.read(r, 1))[0]

@@ -12,8 +12,7 @@ import (
 )
 
 var readRules = []Rule{
-	{"read/order", "Entries are read in order, fields in order, and count as delivered once.", func(c *check) {
-		key := c.key("s")
+	{"read/order", "Entries are read in order, fields in order, and count as delivered once.", func(c *check, key string) {
 		c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n").Err())
 		want := c.add(key, 20)
 		r := c.group(c.rdb, reader.GroupConfig{Key: key})
@@ -30,8 +29,7 @@ var readRules = []Rule{
 	{
 		"read/bounded",
 		"A read returns at most the requested number of entries, and the rest stays unread.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			want := c.add(key, 50)
 			r := c.group(c.rdb, reader.GroupConfig{Key: key})
 			var b redisio.Batch
@@ -41,8 +39,7 @@ var readRules = []Rule{
 			}
 		},
 	},
-	{"read/waits", "A read blocks on the server, and returns entries written meanwhile.", func(c *check) {
-		key := c.key("s")
+	{"read/waits", "A read blocks on the server, and returns entries written meanwhile.", func(c *check, key string) {
 		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Block: time.Second}})
 		type result struct {
 			b   redisio.Batch
@@ -59,8 +56,7 @@ var readRules = []Rule{
 			c.failf("got %v, %v, want %s", ids(res.b.Entries), res.err, id)
 		}
 	}},
-	{"read/shared", "Readers of a group share its entries: one reader receives each.", func(c *check) {
-		key := c.key("s")
+	{"read/shared", "Readers of a group share its entries: one reader receives each.", func(c *check, key string) {
 		want := c.add(key, 40)
 		a, b := c.group(c.rdb, reader.GroupConfig{Key: key}), c.group(c.rdb, reader.GroupConfig{Key: key})
 		var got []string
@@ -68,18 +64,15 @@ var readRules = []Rule{
 			got = append(got, ids(c.read(a, 5))...)
 			got = append(got, ids(c.read(b, 5))...)
 		}
-		if !slices.Equal(got, want) {
-			c.failf("got %v, want %v", got, want)
-		}
+		c.same(got, want)
 		c.nothing(a, 100*time.Millisecond)
 	}},
 	{
 		"read/lost-reply",
 		"Entries of a lost reply are returned first, as delivered once; entries already held are not.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			l, rdb := c.line()
-			r := c.group(rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
+			r := c.group(rdb, leased(key))
 			held := ids(c.read(r, len(c.add(key, 5))))
 			want := c.add(key, 20)
 			l.loseReply("xreadgroup")
@@ -92,16 +85,13 @@ var readRules = []Rule{
 					c.failf("%s is counted as delivered %d times", id, p.RetryCount)
 				}
 			}
-			if n, err := r.Ack(c.ctx, append(held, want...)); n != 25 || err != nil {
-				c.failf("acked %d, %v", n, err)
-			}
+			c.acks(r, append(held, want...), 25)
 		},
 	},
 	{
 		"read/former-life",
 		"A named reader first receives the entries that its earlier run left pending, as redelivered.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			want := c.add(key, 4)
 			c.takenBy(key, "me", 3)
 			r := c.group(c.rdb, reader.GroupConfig{Key: key, Consumer: "me", Tuning: reader.Tuning{Lease: time.Minute}})
@@ -115,20 +105,16 @@ var readRules = []Rule{
 			}
 		},
 	},
-	{"read/no-ack", "Reading at most once leaves nothing pending.", func(c *check) {
-		key := c.key("s")
+	{"read/no-ack", "Reading at most once leaves nothing pending.", func(c *check, key string) {
 		want := c.add(key, 3)
 		r := c.group(c.rdb, reader.GroupConfig{Key: key, AtMostOnce: true})
-		if got := ids(c.read(r, 3)); !slices.Equal(got, want) {
-			c.failf("got %v, want %v", got, want)
-		}
+		c.same(ids(c.read(r, 3)), want)
 		c.settled(key)
 	}},
 	{
 		"tail/end",
 		"A tail fixes the end when it is opened: it reads everything written afterwards, and nothing before.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			c.add(key, 3)
 			r, err := reader.NewTail(
 				c.rdb,
@@ -150,8 +136,7 @@ var readRules = []Rule{
 			}
 		},
 	},
-	{"tail/beginning", "A tail from the beginning or behind an entry reads the rest in pages.", func(c *check) {
-		key := c.key("s")
+	{"tail/beginning", "A tail from the beginning or behind an entry reads the rest in pages.", func(c *check, key string) {
 		want := c.add(key, 30)
 		at, err := redisio.ParseID(want[9])
 		c.must(err)
@@ -164,13 +149,10 @@ var readRules = []Rule{
 			c.must(r.Open(c.ctx))
 			got := ids(c.read(r, 30-from))
 			c.must(r.Close(c.ctx))
-			if !slices.Equal(got, want[from:]) {
-				c.failf("got %v, want %v", got, want[from:])
-			}
+			c.same(got, want[from:])
 		}
 	}},
-	{"range/pages", "A range is read page by page, both ends included, and then ends.", func(c *check) {
-		key := c.key("s")
+	{"range/pages", "A range is read page by page, both ends included, and then ends.", func(c *check, key string) {
 		want := c.add(key, 30)
 		from, err := redisio.ParseID(want[3])
 		c.must(err)
@@ -185,8 +167,7 @@ var readRules = []Rule{
 			c.failf("got %v and %v, want %v and the end", got, err, want[3:26])
 		}
 	}},
-	{"read/wrong-type", "A key that is not a stream is a permanent error.", func(c *check) {
-		key := c.key("s")
+	{"read/wrong-type", "A key that is not a stream is a permanent error.", func(c *check, key string) {
 		c.must(c.rdb.Set(c.ctx, key, "x", 0).Err())
 		r, err := reader.NewGroup(c.rdb, reader.GroupConfig{Key: key, Group: "g"})
 		c.must(err)

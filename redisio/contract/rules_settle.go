@@ -12,8 +12,7 @@ import (
 )
 
 var settleRules = []Rule{
-	{"ack/once", "Acks may be repeated: entries no longer pending are reported without an error.", func(c *check) {
-		key := c.key("s")
+	{"ack/once", "Acks may be repeated: entries no longer pending are reported without an error.", func(c *check, key string) {
 		c.add(key, 5)
 		r := c.group(c.rdb, reader.GroupConfig{Key: key})
 		got := ids(c.read(r, 5))
@@ -27,11 +26,10 @@ var settleRules = []Rule{
 		}
 		c.settled(key)
 	}},
-	{"ack/lost-reply", "An ack whose reply was lost is repeated, and nothing is redelivered.", func(c *check) {
-		key := c.key("s")
+	{"ack/lost-reply", "An ack whose reply was lost is repeated, and nothing is redelivered.", func(c *check, key string) {
 		c.add(key, 5)
 		l, rdb := c.line()
-		r := c.group(rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
+		r := c.group(rdb, leased(key))
 		got := ids(c.read(r, 5))
 		l.loseReply("xack")
 		if _, err := r.Ack(c.ctx, got); err != nil || l.losses() != 1 {
@@ -43,8 +41,7 @@ var settleRules = []Rule{
 	{
 		"nack/delay",
 		"Entries given back with a delay are due after it, for every reader, and not before.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			c.add(key, 2)
 			cfg := reader.GroupConfig{
 				Key: key,
@@ -73,10 +70,9 @@ var settleRules = []Rule{
 	{
 		"nack/counted",
 		"The server counts one attempt for each delivery and none for giving back.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			id := c.add(key, 1)[0]
-			r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
+			r := c.group(c.rdb, leased(key))
 			for want := int64(1); want <= 4; want++ {
 				e := c.read(r, 1)[0]
 				if p := c.pending(key)[id]; e.Deliveries != want || p.RetryCount != want {
@@ -89,10 +85,9 @@ var settleRules = []Rule{
 			}
 		},
 	},
-	{"nack/fenced", "Giving back entries that another reader owns now changes nothing.", func(c *check) {
-		key := c.key("s")
+	{"nack/fenced", "Giving back entries that another reader owns now changes nothing.", func(c *check, key string) {
 		c.add(key, 1)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute}})
+		r := c.group(c.rdb, leased(key))
 		got := ids(c.read(r, 1))
 		c.must(
 			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief", Messages: got}).
@@ -104,33 +99,25 @@ var settleRules = []Rule{
 		}
 		c.nothing(r, 100*time.Millisecond)
 	}},
-	{"release/at-once", "Other readers receive released entries at once, not after a lease.", func(c *check) {
-		key := c.key("s")
+	{"release/at-once", "Other readers receive released entries at once, not after a lease.", func(c *check, key string) {
 		c.add(key, 3)
 		cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}}
 		a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
 		got := ids(c.read(a, 3))
 		c.must(a.Release(c.ctx, got))
-		if again := ids(c.read(b, 3)); !slices.Equal(again, got) {
-			c.failf("got %v, want %v", again, got)
-		}
+		c.same(ids(c.read(b, 3)), got)
 	}},
 	{
 		"close/released",
 		"A closing reader gives back its entries, and its consumer is deleted if nothing is pending for it.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			c.add(key, 3)
 			cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}}
 			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
 			got := ids(c.read(a, 3))
 			c.must(a.Close(c.ctx))
-			if again := ids(c.read(b, 3)); !slices.Equal(again, got) {
-				c.failf("got %v, want %v", again, got)
-			}
-			if n, err := b.Ack(c.ctx, got); n != 3 || err != nil {
-				c.failf("acked %d, %v", n, err)
-			}
+			c.same(ids(c.read(b, 3)), got)
+			c.acks(b, got, 3)
 			c.must(b.Close(c.ctx))
 			for _, consumer := range c.rdb.XInfoConsumers(c.ctx, key, "g").Val() {
 				if consumer.Name == b.Consumer() || consumer.Pending != 0 {
@@ -142,8 +129,8 @@ var settleRules = []Rule{
 	{
 		"dead/atomic",
 		"A dead letter has the entry's fields and the reason; copy and ack are atomic, and repeating adds no copy.",
-		func(c *check) {
-			key, dead := c.key("s"), c.key("dead")
+		func(c *check, key string) {
+			dead := c.key("dead")
 			c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "b", "1", "a", "2", "b", "3").Err())
 			r := c.group(c.rdb, reader.GroupConfig{Key: key})
 			id := c.read(r, 1)[0].ID
@@ -160,8 +147,8 @@ var settleRules = []Rule{
 			c.settled(key)
 		},
 	},
-	{"dead/refused", "An entry stays pending when its dead letter cannot be written.", func(c *check) {
-		key, text := c.key("s"), c.key("text")
+	{"dead/refused", "An entry stays pending when its dead letter cannot be written.", func(c *check, key string) {
+		text := c.key("text")
 		c.add(key, 1)
 		c.must(c.rdb.Set(c.ctx, text, "x", 0).Err())
 		r := c.group(c.rdb, reader.GroupConfig{Key: key})
@@ -173,8 +160,8 @@ var settleRules = []Rule{
 			c.failf("%d pending, %d held", len(c.pending(key)), r.Held())
 		}
 	}},
-	{"dead/fields", "A dead letter can have thousands of fields.", func(c *check) {
-		key, dead := c.key("s"), c.key("dead")
+	{"dead/fields", "A dead letter can have thousands of fields.", func(c *check, key string) {
+		dead := c.key("dead")
 		values := make([]string, 20_000)
 		for i := range values {
 			values[i] = "f"
@@ -191,8 +178,7 @@ var settleRules = []Rule{
 	{
 		"tombstone/reclaimed",
 		"An entry deleted while it was pending elsewhere is settled and counted as lost.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			want := c.add(key, 4)
 			c.takenBy(key, "dead", 3)
 			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())
@@ -207,8 +193,7 @@ var settleRules = []Rule{
 	{
 		"tombstone/own",
 		"An entry deleted while it was pending for an earlier life is settled and counted as lost.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			want := c.add(key, 4)
 			c.takenBy(key, "me", 3)
 			c.must(c.rdb.XDel(c.ctx, key, want[1]).Err())

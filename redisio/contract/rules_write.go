@@ -5,17 +5,25 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/reader"
 	"github.com/streamerson/streamerson-go/redisio/writer"
 )
 
 // writer opens a writer and closes it at the end of the rule.
-func (c *check) writer(w *writer.Writer, err error) *writer.Writer {
+func (c *check) writer(rdb redis.UniversalClient, cfg writer.Config) *writer.Writer {
+	w, err := writer.New(rdb, cfg)
 	c.must(err)
 	c.must(w.Open(c.ctx))
 	c.cleanup = append(c.cleanup, func() { _ = w.Close(c.ctx) })
 	return w
+}
+
+// write writes n entries.
+func (c *check) write(w *writer.Writer, n int) error {
+	return w.Write(c.ctx, outgoing(n), make([]redisio.Result, n))
 }
 
 func outgoing(n int) []redisio.Outgoing {
@@ -27,9 +35,8 @@ func outgoing(n int) []redisio.Outgoing {
 }
 
 var writeRules = []Rule{
-	{"write/order", "Entries are written in order, and each reply is the entry's ID.", func(c *check) {
-		key := c.key("s")
-		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{Depth: 16}}))
+	{"write/order", "Entries are written in order, and each reply is the entry's ID.", func(c *check, key string) {
+		w := c.writer(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{Depth: 16}})
 		results := make([]redisio.Result, 100)
 		c.must(w.Write(c.ctx, outgoing(100), results))
 		for i, e := range c.all(key) {
@@ -38,10 +45,10 @@ var writeRules = []Rule{
 			}
 		}
 	}},
-	{"write/neighbours", "A refused entry is reported and does not affect its neighbours.", func(c *check) {
-		key, text := c.key("s"), c.key("text")
+	{"write/neighbours", "A refused entry is reported and does not affect its neighbours.", func(c *check, key string) {
+		text := c.key("text")
 		c.must(c.rdb.Set(c.ctx, text, "x", 0).Err())
-		w := c.writer(writer.New(c.rdb, writer.Config{Key: key}))
+		w := c.writer(c.rdb, writer.Config{Key: key})
 		out, results := outgoing(4), make([]redisio.Result, 4)
 		out[1].Key = text
 		out[2].Fields = nil
@@ -53,42 +60,33 @@ var writeRules = []Rule{
 				c.failf("result %d: %+v", i, results[i])
 			}
 		}
-		if n := len(c.all(key)); n != 2 {
-			c.failf("%d entries, want 2", n)
-		}
+		c.has(key, 2)
 	}},
-	{"write/unknown", "A write whose reply was lost is reported as unknown, and not repeated.", func(c *check) {
-		key := c.key("s")
+	{"write/unknown", "A write whose reply was lost is reported as unknown, and not repeated.", func(c *check, key string) {
 		l, rdb := c.line()
-		w := c.writer(writer.New(rdb, writer.Config{Key: key}))
+		w := c.writer(rdb, writer.Config{Key: key})
 		l.loseReply("xadd")
-		if err := w.Write(c.ctx, outgoing(3), make([]redisio.Result, 3)); !errors.Is(err, redisio.ErrUnknownOutcome) {
+		if err := c.write(w, 3); !errors.Is(err, redisio.ErrUnknownOutcome) {
 			c.failf("got %v", err)
 		}
 		if n := len(c.all(key)); n != 3 || l.losses() != 1 {
 			c.failf("%d entries, want each once", n)
 		}
 	}},
-	{"write/trims", "A bounded stream stays within its bound: exactly, if configured.", func(c *check) {
-		key := c.key("s")
-		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Tuning: writer.Tuning{Exact: true}}))
-		c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
+	{"write/trims", "A bounded stream stays within its bound: exactly, if configured.", func(c *check, key string) {
+		w := c.writer(c.rdb, writer.Config{Key: key, MaxLen: 10, Tuning: writer.Tuning{Exact: true}})
+		c.must(c.write(w, 50))
 		left := c.all(key)
 		if len(left) != 10 || string(left[0].Fields[0].Value) != "40" {
 			c.failf("%d entries are left", len(left))
 		}
-		by := c.writer(
-			writer.New(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{MinID: left[5].ID, Exact: true}}),
-		)
-		c.must(by.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
-		if n := len(c.all(key)); n != 6 {
-			c.failf("%d entries are left, want 6", n)
-		}
+		by := c.writer(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{MinID: left[5].ID, Exact: true}})
+		c.must(c.write(by, 1))
+		c.has(key, 6)
 	}},
-	{"write/roughly", "An approximately bounded stream keeps at least its bound.", func(c *check) {
-		key := c.key("s")
-		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 100}))
-		c.must(w.Write(c.ctx, outgoing(1000), make([]redisio.Result, 1000)))
+	{"write/roughly", "An approximately bounded stream keeps at least its bound.", func(c *check, key string) {
+		w := c.writer(c.rdb, writer.Config{Key: key, MaxLen: 100})
+		c.must(c.write(w, 1000))
 		if n := len(c.all(key)); n < 100 || n > 400 {
 			c.failf("%d entries are left, want 100 or some more", n)
 		}
@@ -96,27 +94,23 @@ var writeRules = []Rule{
 	{
 		"write/unread",
 		"A bounded stream keeps what a group has not settled, however long it gets, until it has.",
-		func(c *check) {
-			key := c.key("s")
+		func(c *check, key string) {
 			r := c.group(c.rdb, reader.GroupConfig{Key: key})
-			w := c.writer(writer.New(c.rdb, writer.Config{Key: key, MaxLen: 10, Tuning: writer.Tuning{Exact: true}}))
-			c.must(w.Write(c.ctx, outgoing(50), make([]redisio.Result, 50)))
+			w := c.writer(c.rdb, writer.Config{Key: key, MaxLen: 10, Tuning: writer.Tuning{Exact: true}})
+			c.must(c.write(w, 50))
 			if n := len(c.all(key)); n != 50 {
 				c.failf("%d of 50 are left, and none was read", n)
 			}
-			if n, err := r.Ack(c.ctx, ids(c.read(r, 50))); n != 50 || err != nil {
-				c.failf("acked %d, %v", n, err)
-			}
-			c.must(w.Write(c.ctx, outgoing(1), make([]redisio.Result, 1)))
+			c.acks(r, ids(c.read(r, 50)), 50)
+			c.must(c.write(w, 1))
 			if n := len(c.all(key)); n > 12 {
 				c.failf("%d are left, want 10", n)
 			}
 		},
 	},
-	{"write/once", "Within the window, a repeated entry is stored once and reported as duplicate.", func(c *check) {
-		key := c.key("s")
+	{"write/once", "Within the window, a repeated entry is stored once and reported as duplicate.", func(c *check, key string) {
 		c.keys = append(c.keys, key+":once")
-		w := c.writer(writer.New(c.rdb, writer.Config{Key: key, DedupeWindow: time.Minute}))
+		w := c.writer(c.rdb, writer.Config{Key: key, DedupeWindow: time.Minute})
 		for again := range 3 {
 			out, results := outgoing(5), make([]redisio.Result, 5)
 			for i := range out {
@@ -129,15 +123,12 @@ var writeRules = []Rule{
 				}
 			}
 		}
-		if n := len(c.all(key)); n != 5 {
-			c.failf("%d entries, want 5", n)
-		}
+		c.has(key, 5)
 	}},
-	{"write/once-unknown", "A write whose reply was lost is stored once when it is repeated.", func(c *check) {
-		key := c.key("s")
+	{"write/once-unknown", "A write whose reply was lost is stored once when it is repeated.", func(c *check, key string) {
 		c.keys = append(c.keys, key+":once")
 		l, rdb := c.line()
-		w := c.writer(writer.New(rdb, writer.Config{Key: key, DedupeWindow: time.Minute}))
+		w := c.writer(rdb, writer.Config{Key: key, DedupeWindow: time.Minute})
 		out := outgoing(5)
 		for i := range out {
 			out[i].DedupeID = fmt.Sprint("message ", i)
@@ -151,18 +142,12 @@ var writeRules = []Rule{
 			c.failf("%d entries, want 5", n)
 		}
 	}},
-	{"write/capped", "A full stream refuses entries, or blocks, until groups settle some.", func(c *check) {
-		key := c.key("s")
+	{"write/capped", "A full stream refuses entries, or blocks, until groups settle some.", func(c *check, key string) {
 		r := c.group(c.rdb, reader.GroupConfig{Key: key})
-		w := c.writer(
-			writer.New(
-				c.rdb,
-				writer.Config{Key: key, Tuning: writer.Tuning{HardCap: 20, WhenFull: writer.FullRefuse, Depth: 5}},
-			),
-		)
+		w := c.writer(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{HardCap: 20, WhenFull: writer.FullRefuse, Depth: 5}})
 		var err error
 		for n := 0; err == nil && n < 20; n++ {
-			err = w.Write(c.ctx, outgoing(5), make([]redisio.Result, 5))
+			err = c.write(w, 5)
 		}
 		if n := len(c.all(key)); !errors.Is(err, redisio.ErrNotWritten) || n < 20 || n > 25 {
 			c.failf("%d entries, %v", n, err)
@@ -172,7 +157,7 @@ var writeRules = []Rule{
 		}
 		c.until(
 			"there is room again",
-			func() bool { return w.Write(c.ctx, outgoing(5), make([]redisio.Result, 5)) == nil },
+			func() bool { return c.write(w, 5) == nil },
 		)
 	}},
 }
