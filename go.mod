@@ -7,7 +7,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // waits between tries
 	github.com/cespare/xxhash/v2 v2.3.0 // the hash that Partition promises
 	github.com/coder/websocket v1.8.15 // gateways/ws: the protocol
-	github.com/go-json-experiment/json v1.27.2 // strict JSON at the edge: names twice, broken UTF-8; Go 1.27 has it in its library
+	github.com/go-json-experiment/json v1.27.2 // JSON: strict at the edge, fast in the codec; Go 1.27 has it in its library
 	github.com/redis/go-redis/v9 v9.23.0 // the client that users hand in
 	github.com/reugn/go-streams v0.13.0 // flow/gostreams: the bridge to its connectors
 	github.com/robfig/cron/v3 v3.0.1 // source/cron: what its specs say; parsing only

@@ -1,0 +1,5 @@
+//go:build !race
+
+package redisio
+
+const raceEnabled = false
