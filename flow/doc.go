@@ -65,15 +65,15 @@
 //
 // The steps, with the file of each in brackets (of package flow unless another is named):
 //
-//  1. Read. The source goroutine (read in source_read.go) waits for credits (sourceRun in source_credits.go)
+//  1. Read. The source goroutine (read in source.go) waits for credits (sourceRun in source_credits.go)
 //     and calls [Reader].Read. For a stream that is reader.Group of redisio, which returns entries
 //     and holds them under a lease of Redis.
 //  2. Decode. The Reader turns each entry into a value and adds it to the [Intake] (source.go);
-//     package source does this in entry.go. admit (source_read.go) then makes one slab of leases for
+//     package source does this in entry.go. admit (source.go) then makes one slab of leases for
 //     the chunk (lease.go), takes the credits, and sends the chunk over an edge (edge.go).
 //  3. Handle. A lane (lane.go) takes the chunk and pushes each message down its chain of stages
-//     (stage.go and its neighbours). A fault goes to the policy (fault.go). With Workers several
-//     lanes share the work (parallel.go).
+//     (stage.go). A fault goes to the policy (fault.go, policy.go). With Workers several lanes share
+//     the work (parallel.go).
 //  4. Write. The sink stage (sink.go) gathers messages and calls [Writer].Write. For a stream
 //     that is package sink, which encodes them and calls writer.Writer of redisio.
 //  5. Settle. When the reply has come, the sink stage releases its share of each lease. The release
@@ -86,7 +86,7 @@
 //
 //   - A chunk belongs to one goroutine at a time. Sending it over an edge passes it on.
 //   - A lane, its stages, their buffers and its context belong to the lane's goroutine. Only its
-//     hand (lease_lost.go), its meter and its holds are open to other goroutines, each under a lock.
+//     current work (lease_lost.go), its meter and its holds are open to other goroutines, each under a lock.
 //   - A share belongs to the goroutine that has the message. It is released exactly once.
 //   - A [Reader] is used by one goroutine, apart from Commit, which the committer calls. A [Writer]
 //     is used by one goroutine; with Workers each has its own.

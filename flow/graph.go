@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -263,16 +262,4 @@ func widthAfter(n *node, w width) width {
 func reaches(src, n *node) bool {
 	return n == src ||
 		slices.ContainsFunc(n.ins, func(in input) bool { return in.node != nil && reaches(src, in.node) })
-}
-
-// Run runs the graph until all its sources have ended or ctx is done. Then it drains the graph: the
-// sources stop reading, and the messages already read are finished within DrainTimeout. It returns
-// nil after a clean end. It returns a *StageError if the graph stopped by itself, a *DrainError if
-// the drain was cut short, and the error of Validate if the graph did not start.
-func (g *Graph) Run(ctx context.Context) error {
-	r, err := g.Start(ctx)
-	if err != nil {
-		return err
-	}
-	return r.Wait()
 }

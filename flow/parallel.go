@@ -9,7 +9,7 @@ import (
 // Idea of Workers: each worker is a lane with its own handler. A feeder reads the edge of the stage
 // and passes each chunk, as a task, to as many workers as it has messages for. They take the
 // messages one by one, so none of them waits behind a slow one, unless the order demands it. Each
-// order passes on the output differently: see the files parallel_unordered, parallel_ordered and
+// order passes on the output differently: see unordered, and the files parallel_ordered and
 // parallel_keyed. Sinks write whole chunks, so their workers read edges: see sharedLanes and
 // keyedLanes.
 //
@@ -276,4 +276,50 @@ func (c *crew[T, U]) giveBack(dirty *dirtySessions, all bool) {
 func (t *task[T, U]) rest() []Message[T] {
 	n := int64(len(t.msgs))
 	return t.msgs[min(t.next.Swap(n), n):]
+}
+
+// unordered makes the islands of a stage that passes on messages in the order in which they are
+// finished. The workers send them over one edge to the stages behind.
+func (c *crew[T, U]) unordered(to chain[U]) {
+	end := edgeTo(c.b, c.n, to).sender()
+	c.done = end.done
+	for range c.n.workers {
+		c.worker(func(la *lane) func(*task[T, U]) {
+			n := 0 // messages of the task
+			push := c.open(la, c.st, end.open(la))
+			eager := func(m Message[T]) {
+				push(m)
+				if n++; n&(n-1) == 0 && !la.aborted { // quick messages must not wait for a slow one behind
+					la.flush(false)
+				}
+			}
+			return func(t *task[T, U]) {
+				n = 0
+				c.each(la, t, eager)
+			}
+		})
+	}
+	c.feed(func(la *lane, chunk []Message[T]) {
+		t := &task[T, U]{msgs: chunk}
+		c.add(t)
+		c.offer(la, t)
+	}, nil)
+}
+
+// offer passes a live task to as many workers as it has messages for.
+func (c *crew[T, U]) offer(la *lane, t *task[T, U]) {
+	for range min(c.n.workers, len(t.msgs)) {
+		if !c.send(la, c.work, t) {
+			return
+		}
+	}
+}
+
+// sharedLanes makes the islands of a sink with several unordered workers, which all read one edge.
+func sharedLanes[T any](b *builder, n *node, end chain[T]) chain[T] {
+	e := newEdge[T](b, n, n, n.workers)
+	for range n.workers {
+		readEdge(b, e, end)
+	}
+	return e.sender()
 }

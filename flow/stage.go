@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -202,148 +201,6 @@ func (s *stageBase) endNow(e ending, dirty *dirtySessions) (stopped bool) {
 	return s.st.giveUp(e.lease, e.fault, dirty)
 }
 
-// giveUp settles a share after its handler gave up the message outside a call. A verdict or a
-// Permanent error decides; with any other error the entry goes back. It reports whether the graph
-// stops because of it.
-func (st *stageRun) giveUp(l lease, f *Fault, dirty *dirtySessions) (stopped bool) {
-	f.Graph, f.Stage = st.run.graph.name, st.name
-	if verdictIs(f.Err, ActDrop) {
-		st.dropped.Add(1)
-		l.release(Dropped, f, dirty)
-		return false
-	}
-	d, cannot := feasible(decide(Nack, f), f, l)
-	if d.Do == ActRetry { // there is no call to repeat
-		d = Decision{Do: ActStop}
-		cannot = ErrNotRedeliverable
-	}
-	st.tellFault(f, d)
-	return st.carryOut(l, f, d, cannot, dirty)
-}
-
-// A handler that always fails is not called repeatedly without a pause, even if the policy demands
-// it.
-const (
-	quickRetries = 10
-	retryFloor   = 10 * time.Millisecond
-)
-
-// failed handles a fault of one message, except for the wait. It settles the share, unless the
-// decision is to retry.
-func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry bool, after time.Duration) {
-	la := s.la
-	if la.ctx.Err() != nil { // the handler failed because of a stop, so this is not a fault of the message
-		la.aborted = true
-		la.nack(l)
-		return false, 0
-	}
-	if l.isLost() { // likewise, and no retry is needed: another reader handles it
-		la.nack(l)
-		return false, 0
-	}
-	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta, final: s.final}
-	if verdictIs(err, ActDrop) { // Skip is intended, so it is not reported
-		s.st.dropped.Add(1)
-		l.release(Dropped, f, &la.dirty)
-		return false, 0
-	}
-	d, cannot := feasible(decide(s.st.policy, f), f, l)
-	if d.Do == ActRetry && tries >= quickRetries {
-		d.After = max(d.After, retryFloor)
-	}
-	s.st.tellFault(f, d)
-	if d.Do == ActRetry {
-		s.st.retries.Add(1)
-		return true, d.After
-	}
-	if s.st.carryOut(l, f, d, cannot, &la.dirty) {
-		la.aborted = true
-	}
-	return false, 0
-}
-
-// tellFault adds a fault to the counters, calls the hook and logs it.
-func (st *stageRun) tellFault(f *Fault, d Decision) {
-	st.faults.Add(1)
-	if hook := st.run.graph.hooks.Faulted; hook != nil {
-		st.run.hook("Faulted", func() { hook(f, d) })
-	}
-	st.run.logFault(f, d)
-}
-
-// carryOut settles a share according to a decision other than to retry. It reports whether the
-// graph stops because of it.
-func (st *stageRun) carryOut(l lease, f *Fault, d Decision, cannot error, dirty *dirtySessions) (stopped bool) {
-	switch d.Do {
-	case ActNack:
-		st.nacked.Add(1)
-		f.After = d.After
-		l.release(Nacked, f, dirty)
-	case ActDead:
-		st.dead.Add(1)
-		l.release(Dead, f, dirty)
-	case ActDrop:
-		st.dropped.Add(1)
-		l.release(Dropped, f, dirty)
-	default:
-		l.release(Failed, f, dirty)
-		err := f.Err
-		if cannot != nil {
-			err = fmt.Errorf("%w: %w", cannot, err)
-		}
-		st.run.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: f.Meta.ID, Err: err})
-		return true
-	}
-	return false
-}
-
-// failOutright handles a message that did not reach a handler, so it cannot be retried.
-func failOutright[T any](la *lane, st *stageRun, m Message[T], err error) {
-	base := &stageBase{la: la, st: st, final: true}
-	if again, _ := base.failed(m.lease, m.metaRef(), err, 1); again {
-		la.nack(m.lease)
-	}
-}
-
-// feasible replaces a decision that the entry's source cannot carry out by one that it can.
-func feasible(d Decision, f *Fault, l lease) (Decision, error) {
-	if d.Do != ActNack && d.Do != ActDead {
-		return d, nil
-	}
-	redelivers, keepsDead := true, true
-	l.roots(func(s *session) {
-		redelivers = redelivers && s.source.node.Redelivers
-		keepsDead = keepsDead && s.source.node.DeadLetters
-	})
-	switch {
-	case d.Do == ActNack && !redelivers:
-		if _, asked := Verdict(f.Err); asked {
-			return Decision{Do: ActRetry, After: max(d.After, retryFloor)}, nil
-		}
-		return Decision{Do: ActStop}, ErrNotRedeliverable
-	case d.Do == ActDead && !keepsDead:
-		return Decision{Do: ActStop}, ErrNotRedeliverable
-	}
-	return d, nil
-}
-
-// retry handles a fault, including the wait, and reports whether to try again.
-func (s *stageBase) retry(l lease, meta *Meta, err error, tries int) bool {
-	again, after := s.failed(l, meta, err, tries)
-	if !again {
-		return false
-	}
-	if s.la.park != nil {
-		s.la.park(after, tries)
-		return false
-	}
-	if !s.la.sleep(s.st, after) || l.isLost() {
-		s.la.nack(l)
-		return false
-	}
-	return true
-}
-
 // renewFor makes a new handler while a message is being handled. If that panics the region fails,
 // and the message is given back like all others.
 func (s *stageBase) renewFor(l lease, renew func()) {
@@ -354,4 +211,151 @@ func (s *stageBase) renewFor(l lease, renew func()) {
 		}
 	}()
 	renew()
+}
+
+// oneStage is the common part of stepStage and transformStage: a function for a message that
+// becomes at most one, and the slow path for failed calls.
+type oneStage struct {
+	stageBase
+	renew func() // makes a new function
+}
+
+func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
+	s.init(la, st)
+	s.renew = renew
+	la.hooks = append(la.hooks, hook{
+		open:  func() error { s.renew(); return nil },
+		flush: func(bool) { s.count() },
+		end: func() error {
+			s.endHolds()
+			s.count()
+			return nil
+		},
+		drop: func() {
+			s.noHolds()
+			s.count()
+		},
+	})
+}
+
+// again is the slow path: the fault policy and the retries. It reports false when the message is
+// settled.
+func (s *oneStage) again(l lease, meta *Meta, err error, call func() error) bool {
+	for tries := s.la.tried + 1; err != nil; tries++ {
+		s.endCall(true)
+		if _, panicked := err.(*PanicError); panicked {
+			s.dropHolds(nil)
+			s.renewFor(l, s.renew)
+		}
+		if !s.retry(l, meta, err, tries) {
+			return false
+		}
+		err = call()
+	}
+	return true
+}
+
+// stepStage runs a StepFunc.
+type stepStage[T, U any] struct {
+	oneStage
+	f    StepFunc[T, U]
+	next func(Message[U])
+}
+
+func newStepStage[T, U any](
+	la *lane, st *stageRun, newHandler func() StepFunc[T, U], next func(Message[U]),
+) *stepStage[T, U] {
+	s := &stepStage[T, U]{next: next}
+	s.start(la, st, func() { s.f = newHandler() })
+	return s
+}
+
+func (s *stepStage[T, U]) push(m Message[T]) {
+	s.in++
+	s.works()
+	out, goesOn, err := s.call(m)
+	if err != nil && !s.again(m.lease, m.metaRef(), err, func() error {
+		out, goesOn, err = s.call(m)
+		return err
+	}) {
+		return
+	}
+	same := out.lease.same(m.lease) // else it was joined, or held and is now passed on
+	if goesOn && !same && !out.lease.none() && out.lease.share(1) {
+		s.la.ack(m.lease)
+	} else {
+		if !same {
+			out.lease = m.lease // the message was not derived
+		}
+		if !goesOn {
+			s.la.ack(m.lease)
+		}
+	}
+	if s.touched.Load() {
+		s.endCall(false)
+	}
+	if goesOn {
+		s.out++
+		s.next(out)
+	}
+}
+
+func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err error) {
+	defer Catch(&err)
+	ctx := s.ctx
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	return s.f(ctx, m)
+}
+
+// transformStage runs a function from value to value.
+type transformStage[T, U any] struct {
+	oneStage
+	f    func(context.Context, T) (U, error)
+	next func(Message[U])
+}
+
+func newTransformStage[T, U any](
+	la *lane, st *stageRun, newHandler func() func(context.Context, T) (U, error), next func(Message[U]),
+) *transformStage[T, U] {
+	s := &transformStage[T, U]{next: next}
+	s.start(la, st, func() { s.f = newHandler() })
+	return s
+}
+
+func (s *transformStage[T, U]) push(m Message[T]) {
+	s.in++
+	s.works()
+	v, err := s.call(m.Value)
+	if err != nil {
+		s.slow(m, err)
+		return
+	}
+	s.out++
+	s.next(Message[U]{Value: v, meta: m.meta, lease: m.lease})
+}
+
+func (s *transformStage[T, U]) slow(m Message[T], err error) {
+	var v U
+	if s.again(m.lease, m.metaRef(), err, func() error {
+		v, err = s.call(m.Value)
+		return err
+	}) {
+		s.out++
+		s.next(Derive(m, v))
+	}
+}
+
+func (s *transformStage[T, U]) call(v T) (u U, err error) {
+	defer Catch(&err)
+	ctx := s.ctx
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	return s.f(ctx, v)
 }

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"iter"
 	"os"
 	"os/signal"
 	"sync"
@@ -10,6 +11,18 @@ import (
 
 	"github.com/streamerson/streamerson-go/flow/internal/run"
 )
+
+// Run runs the graph until all its sources have ended or ctx is done. Then it drains the graph: the
+// sources stop reading, and the messages already read are finished within DrainTimeout. It returns
+// nil after a clean end. It returns a *StageError if the graph stopped by itself, a *DrainError if
+// the drain was cut short, and the error of Validate if the graph did not start.
+func (g *Graph) Run(ctx context.Context) error {
+	r, err := g.Start(ctx)
+	if err != nil {
+		return err
+	}
+	return r.Wait()
+}
 
 // samePress is the time in which several signals count as one key press, because a terminal and a
 // process manager may each send one.
@@ -101,4 +114,75 @@ func contained(f func() error, exited func()) error {
 		return &PanicError{Value: p.Value, Stack: p.Stack}
 	}
 	return err
+}
+
+// Values iterates over a source in plain Go. Each value is acknowledged when the loop asks for the
+// next one. If the loop breaks, the last value is not acknowledged: it goes back to its source,
+// together with everything read after it. If the source cannot deliver again, they are lost. The
+// sequence ends when the source ends. When ctx is done, it yields the entries already read, at most
+// MaxInFlight, and ends. It does not yield entries that the source can take back (see Traits). If
+// the graph behind it stops by itself, or cannot start, the last pair is the zero value and that
+// error.
+//
+//	for order, err := range flow.Values(ctx, orders) {
+//		if err != nil {
+//			return err
+//		}
+//		…
+//	}
+func Values[T any](ctx context.Context, in Source[T], opts ...GraphOption) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		next := make(chan T)
+		answer := make(chan error)
+		over := make(chan struct{})
+		parts := []Part{To(in, NewSink("values", func() Writer[T] {
+			return WriterFunc[T](func(hard context.Context, chunk []Message[T]) error {
+				select {
+				case next <- chunk[0].Value:
+				case <-over:
+					return errLoopOver
+				case <-hard.Done():
+					return context.Cause(hard)
+				}
+				return <-answer
+			})
+		}, ChunkSize(1), OnFault(Nack)))}
+		for _, o := range opts {
+			parts = append(parts, o)
+		}
+		r, err := New("values", parts...).Start(ctx)
+		if err != nil {
+			yield(zero, err)
+			return
+		}
+		for {
+			select {
+			case v := <-next:
+				more := false
+				func() {
+					// The sink waits for the answer, whether the loop body continues, breaks,
+					// returns or panics.
+					defer func() {
+						if !more {
+							r.stopHard(ErrStopped)
+							close(over)
+							answer <- errLoopOver
+							<-r.done
+						}
+					}()
+					more = yield(v, nil)
+				}()
+				if !more {
+					return
+				}
+				answer <- nil
+			case <-r.done:
+				if err := r.Wait(); err != nil {
+					yield(zero, err)
+				}
+				return
+			}
+		}
+	}
 }
