@@ -75,10 +75,13 @@ func (n *node) needs(ok bool, what string) {
 	}
 }
 
-func (n *node) checkKeyer(ok bool, want string) {
+// keyerOf returns the stage's key function, or nil. It reports a function of another type than want.
+func keyerOf[T any](n *node, want string) keyer[T] {
+	key, ok := n.keyedBy.(keyer[T])
 	if n.keyedBy != nil && !ok {
 		n.issue("KeyedBy", "the key function is a "+n.keyFunc, "give a function of "+want)
 	}
+	return key
 }
 
 // newSource makes the handle of a node's output port.
@@ -107,17 +110,8 @@ type chain[T any] struct {
 // builder turns a blueprint into a run: islands, edges and sources. It works from the sinks up, so
 // the downstream part of each stage is known when the stage is linked.
 type builder struct {
-	run   *Running
-	state map[*node]any // state of nodes with several outputs, until all outputs are linked
-}
-
-func stateOf[S any](b *builder, n *node, newState func() S) S {
-	if s, ok := b.state[n].(S); ok {
-		return s
-	}
-	s := newState()
-	b.state[n] = s
-	return s
+	run  *Running
+	ends map[*node][]boundary // of nodes with several outputs: the edges of those already linked
 }
 
 // island is the work of one supervised goroutine. Its body is one life and is called again after a

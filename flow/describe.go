@@ -85,9 +85,12 @@ func (g *Graph) Describe() Description {
 
 // isEdge reports whether the link between two stages crosses goroutines.
 func isEdge(from, to *node) bool {
-	return from.kind == kindSource && !from.Inline || from.kind == kindRoute || to.kind == kindMerge ||
-		to.async && !from.endsInEdge() ||
-		to.workers > 1
+	return from.kind == kindSource && !from.Inline || from.kind == kindRoute || beginsInEdge(from, to)
+}
+
+// beginsInEdge reports whether a stage has its own goroutine, with an edge of its own before it.
+func beginsInEdge(from, to *node) bool {
+	return to.kind == kindMerge || to.workers > 1 || to.async && !from.endsInEdge()
 }
 
 // endsInEdge reports whether the stage after this one always has its own goroutine.
@@ -100,7 +103,7 @@ func boundaryOf(from, to *node) *node {
 	if from.kind == kindSource && !from.Inline && to.workers > 1 && to.kind != kindSink {
 		return from // it sends the chunks it reads directly to the workers
 	}
-	if to.kind == kindMerge || to.workers > 1 || to.async && !from.endsInEdge() {
+	if beginsInEdge(from, to) {
 		return to
 	}
 	return from
@@ -157,20 +160,8 @@ func (g *Graph) Mermaid() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "---\ntitle: %s\n---\nflowchart LR\n", mermaidText(d.Graph))
 	for _, s := range d.Stages {
-		left, right := "[", "]"
-		switch s.Kind {
-		case "source":
-			left, right = "([", "])"
-		case "sink":
-			left, right = "[(", ")]"
-		case "route":
-			left, right = "{{", "}}"
-		case "merge":
-			left, right = "((", "))"
-		case "task":
-			left, right = "[[", "]]"
-		}
-		fmt.Fprintf(&b, "    %s%s\"%s\"%s\n", ids[s.Name], left, mermaidText(s.label()), right)
+		shape := shapes[s.Kind]
+		fmt.Fprintf(&b, "    %s%s\"%s\"%s\n", ids[s.Name], shape.left, mermaidText(s.label()), shape.right)
 	}
 	for _, l := range d.Links {
 		arrow := "-->"
@@ -190,13 +181,7 @@ func (g *Graph) DOT() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %q {\n    rankdir=LR\n", d.Graph)
 	for _, s := range d.Stages {
-		shape := map[string]string{
-			"source": "oval", "sink": "cylinder", "route": "hexagon", "merge": "circle", "task": "component",
-		}[s.Kind]
-		if shape == "" {
-			shape = "box"
-		}
-		fmt.Fprintf(&b, "    %s [label=%q shape=%s]\n", ids[s.Name], s.label(), shape)
+		fmt.Fprintf(&b, "    %s [label=%q shape=%s]\n", ids[s.Name], s.label(), shapes[s.Kind].dot)
 	}
 	for _, l := range d.Links {
 		style := ""
@@ -207,6 +192,18 @@ func (g *Graph) DOT() string {
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// shape is how a stage is drawn: between two brackets for Mermaid, by name for Graphviz.
+type shape struct{ left, right, dot string }
+
+var shapes = map[string]shape{
+	"source": {"([", "])", "oval"},
+	"stage":  {"[", "]", "box"},
+	"route":  {"{{", "}}", "hexagon"},
+	"merge":  {"((", "))", "circle"},
+	"sink":   {"[(", ")]", "cylinder"},
+	"task":   {"[[", "]]", "component"},
 }
 
 // ids returns stage identifiers that both drawing languages accept.

@@ -171,17 +171,17 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool, drain <-chan st
 			return false
 		}
 		la.dirty.tell() // settlements must not wait while we block
-		began, sent := e.stats.blocked.begin(), false
+		began := e.stats.blocked.begin()
 		la.halt(began)
 		select {
 		case e.ch <- chunk:
-			sent = true
+			chunk = nil
 		case <-la.ctx.Done():
 			la.aborted = true
 		case <-drain:
 		}
 		la.except(e.stats.blocked.end(began))
-		if !sent {
+		if chunk != nil {
 			giveBackTo(&la.dirty, chunk, e.raw)
 			return true
 		}

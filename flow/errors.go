@@ -136,21 +136,18 @@ func (e *WriteError) Error() string {
 	return fmt.Sprintf("%d of %s not written, the first: %v", n, plural(len(e.Errs), "message"), first)
 }
 
-// plural returns the number with the noun. The plural is formed with an s.
+// plural returns the number with the noun.
 func plural[N int | uint64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
+	if stem, y := strings.CutSuffix(noun, "y"); y {
+		noun = stem + "ie"
+	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// entries is plural for an entry.
-func entries[N int | uint64](n N) string {
-	if n == 1 {
-		return "1 entry"
-	}
-	return fmt.Sprintf("%d entries", n)
-}
+func entries[N int | uint64](n N) string { return plural(n, "entry") }
 
 // Unwrap returns the errors of the messages that were not written.
 func (e *WriteError) Unwrap() []error {

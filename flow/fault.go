@@ -35,16 +35,12 @@ func (f *Fault) outcome() Outcome {
 	if f == nil {
 		return Acked
 	}
-	switch v := verdictOf(f.Err); {
-	case IsPermanent(f.Err):
-		return Failed
-	case v == nil || v.do == ActNack:
-		return Nacked
-	case v.do == ActDead:
-		return Dead
-	default:
-		return Dropped
-	}
+	return decide(Nack, f).outcome()
+}
+
+// outcome returns the outcome of a message that is not retried.
+func (d Decision) outcome() Outcome {
+	return [...]Outcome{ActRetry: Failed, ActNack: Nacked, ActDead: Dead, ActDrop: Dropped, ActStop: Failed}[d.Do]
 }
 
 // verdict is an error with which a handler decides on its message itself.
@@ -153,7 +149,7 @@ func decide(p Policy, f *Fault) (d Decision) {
 func (st *stageRun) giveUp(l lease, f *Fault, dirty *dirtySessions) (stopped bool) {
 	f.Graph, f.Stage = st.run.graph.name, st.name
 	if verdictIs(f.Err, ActDrop) {
-		st.dropped.Add(1)
+		st.ended[Dropped].Add(1)
 		l.release(Dropped, f, dirty)
 		return false
 	}
@@ -188,7 +184,7 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	}
 	f := &Fault{Graph: la.run.graph.name, Stage: s.st.name, Err: err, Tries: tries, Meta: *meta, final: s.final}
 	if verdictIs(err, ActDrop) { // Skip is intended, so it is not reported
-		s.st.dropped.Add(1)
+		s.st.ended[Dropped].Add(1)
 		l.release(Dropped, f, &la.dirty)
 		return false, 0
 	}
@@ -219,27 +215,21 @@ func (st *stageRun) tellFault(f *Fault, d Decision) {
 // carryOut settles a share according to a decision other than to retry. It reports whether the
 // graph stops because of it.
 func (st *stageRun) carryOut(l lease, f *Fault, d Decision, cannot error, dirty *dirtySessions) (stopped bool) {
-	switch d.Do {
-	case ActNack:
-		st.nacked.Add(1)
+	o := d.outcome()
+	if o == Nacked {
 		f.After = d.After
-		l.release(Nacked, f, dirty)
-	case ActDead:
-		st.dead.Add(1)
-		l.release(Dead, f, dirty)
-	case ActDrop:
-		st.dropped.Add(1)
-		l.release(Dropped, f, dirty)
-	default:
-		l.release(Failed, f, dirty)
-		err := f.Err
-		if cannot != nil {
-			err = fmt.Errorf("%w: %w", cannot, err)
-		}
-		st.run.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: f.Meta.ID, Err: err})
-		return true
 	}
-	return false
+	st.ended[o].Add(1)
+	l.release(o, f, dirty)
+	if o != Failed {
+		return false
+	}
+	err := f.Err
+	if cannot != nil {
+		err = fmt.Errorf("%w: %w", cannot, err)
+	}
+	st.run.fail(&StageError{Graph: f.Graph, Stage: f.Stage, ID: f.Meta.ID, Err: err})
+	return true
 }
 
 // failOutright handles a message that did not reach a handler, so it cannot be retried.

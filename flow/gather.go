@@ -295,20 +295,18 @@ func (s *gatherStage[T, U]) refuse() error {
 	for p, e := range s.edges {
 		s.refuseAll(s.chunk[p], e.raw)
 		s.chunk[p] = nil
-		for s.open[p] {
+		for s.open[p] && !s.la.aborted {
 			s.la.dirty.tell()
 			began := time.Now()
 			s.la.halt(began)
 			select {
 			case chunk, ok := <-e.ch:
-				s.la.except(time.Since(began))
 				s.open[p] = ok
 				s.refuseAll(chunk, e.raw)
 			case <-s.la.ctx.Done():
-				s.la.except(time.Since(began))
 				s.la.aborted = true
-				return nil
 			}
+			s.la.except(time.Since(began))
 		}
 	}
 	return nil

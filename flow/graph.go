@@ -231,15 +231,10 @@ func widthBefore(n *node) width {
 	for _, in := range n.ins {
 		if in.node != nil {
 			w := widthAfter(in.node, widthBefore(in.node))
-			most = most.or(w)
+			most = width{max(most.message, w.message), max(most.pinned, w.pinned), most.many || w.many}
 		}
 	}
 	return most
-}
-
-// or returns the width of messages from two inputs.
-func (w width) or(o width) width {
-	return width{max(w.message, o.message), max(w.pinned, o.pinned), w.many || o.many}
 }
 
 // widthAfter returns the width of the messages that a stage emits, given the width of those it

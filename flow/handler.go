@@ -93,8 +93,7 @@ func stage[T, U any](
 	in Source[T], n *node, open func(*lane, *stageRun, func(Message[U])) func(Message[T]),
 ) Source[U] {
 	reads(n, in)
-	key, ok := n.keyedBy.(keyer[T])
-	n.checkKeyer(ok, "the stage's input type")
+	key := keyerOf[T](n, "the stage's input type")
 	return newSource(n, 0, func(b *builder, to chain[U]) {
 		if n.workers > 1 {
 			in.out.link(b, parallel(b, n, key, open, to))
@@ -123,7 +122,6 @@ type turn struct {
 	shares int32   // buffered messages emitted in this call with that lease
 	others []lease // leases of other emitted messages; each owns a share made for it
 
-	renew   func() // makes a new handler
 	outputs []buffer
 }
 
@@ -147,7 +145,7 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 		t.undo()
 		if _, panicked := err.(*PanicError); panicked { // its state cannot be trusted, so its holds go back
 			t.dropHolds(nil)
-			t.renewFor(l, t.renew)
+			t.renewFor(l)
 			t.st.restarts.Add(1)
 		}
 		if !t.retry(l, meta, err, tries) {
@@ -220,27 +218,6 @@ func (t *turn) undo() {
 	for _, out := range t.outputs {
 		out.clear()
 	}
-}
-
-func (t *turn) hook(end func() error) {
-	t.la.hooks = append(t.la.hooks, hook{
-		open:  func() error { t.renew(); return nil },
-		flush: func(bool) { t.count() },
-		end: func() error {
-			if end != nil {
-				if err := end(); err != nil {
-					return err
-				}
-			}
-			t.endHolds()
-			t.count()
-			return nil
-		},
-		drop: func() {
-			t.noHolds()
-			t.count()
-		},
-	})
 }
 
 // output is one output of a turn.

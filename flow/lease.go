@@ -172,14 +172,22 @@ func (l lease) join() *slab {
 // member returns the lease of the member that the share concerns. It returns false if the share
 // concerns all members.
 func (l lease) member() (lease, bool) {
+	if s := l.ofJoin(); s != nil {
+		return s.members[l.of-1], true
+	}
+	return lease{}, false
+}
+
+// ofJoin returns the join of the member that the share concerns, or nil if it concerns all members.
+func (l lease) ofJoin() *slab {
 	if l.of == 0 {
-		return lease{}, false
+		return nil
 	}
 	s := lease{slab: l.slab, at: l.at}.join()
 	if s == nil || int(l.of) > len(s.members) {
-		return lease{}, false
+		return nil
 	}
-	return s.members[l.of-1], true
+	return s
 }
 
 // about returns a lease that concerns the i-th member of the join that l stands for, if that join
@@ -214,16 +222,14 @@ func (l lease) worstMember() (end ended) {
 // worsen makes the end of the lease, or of the member that the share concerns, the worse of its end
 // and how.
 func (l lease) worsen(how ended) {
-	if l.of > 0 {
-		if s := (lease{slab: l.slab, at: l.at}).join(); s != nil && int(l.of) <= len(s.members) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.each == nil {
-				s.each = make([]ended, len(s.members))
-			}
-			s.each[l.of-1] = worst(s.each[l.of-1], how)
-			return
+	if s := l.ofJoin(); s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.each == nil {
+			s.each = make([]ended, len(s.members))
 		}
+		s.each[l.of-1] = worst(s.each[l.of-1], how)
+		return
 	}
 	l.slab.mu.Lock()
 	defer l.slab.mu.Unlock()

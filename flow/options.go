@@ -58,12 +58,7 @@ func Name(name string) StageOption {
 // input, unless Unordered or KeyedBy is also given. Each worker has its own handler, so with
 // Workers a handler's state belongs to one worker and not to the stage.
 func Workers(n int) StageOption {
-	return stageOption(func(c *stageConfig) {
-		c.workers = n
-		if n < 1 {
-			c.issue("Workers", fmt.Sprintf("%d workers", n), "give 1 or more")
-		}
-	})
+	return count("Workers", "workers", n, func(c *stageConfig) *int { return &c.workers })
 }
 
 // Unordered lets a stage with Workers emit messages in the order in which they are finished. One
@@ -111,12 +106,7 @@ func OnFault(p Policy) StageOption {
 // it, it limits the chunks on its edges. Elsewhere it has no effect. Defaults to 256. A stage does
 // not wait for a chunk to fill.
 func ChunkSize(n int) StageOption {
-	return stageOption(func(c *stageConfig) {
-		c.chunk = n
-		if n < 1 {
-			c.issue("ChunkSize", fmt.Sprintf("%d messages", n), "give 1 or more")
-		}
-	})
+	return count("ChunkSize", "messages", n, func(c *stageConfig) *int { return &c.chunk })
 }
 
 // Within makes a sink wait until its chunk is full (ChunkSize), but not longer than d after the
@@ -126,9 +116,7 @@ func ChunkSize(n int) StageOption {
 func Within(d time.Duration) StageOption {
 	return stageOption(func(c *stageConfig) {
 		c.within = d
-		if d <= 0 {
-			c.issue("Within", d.String(), "give a positive duration, or leave the option out")
-		}
+		c.positive("Within", d, ", or leave the option out")
 	})
 }
 
@@ -138,9 +126,7 @@ func Within(d time.Duration) StageOption {
 func Timeout(d time.Duration) StageOption {
 	return stageOption(func(c *stageConfig) {
 		c.timeout = d
-		if d <= 0 {
-			c.issue("Timeout", d.String(), "give a positive duration, or leave the option out")
-		}
+		c.positive("Timeout", d, ", or leave the option out")
 	})
 }
 
@@ -148,24 +134,31 @@ func Timeout(d time.Duration) StageOption {
 // Within this limit, a source that gives back (see Traits) reads ahead only what the stages behind it settle in
 // about a second, plus what they hold.
 func MaxInFlight(n int) StageOption {
-	return stageOption(func(c *stageConfig) {
-		c.maxInFlight = n
-		if n < 1 {
-			c.issue("MaxInFlight", fmt.Sprintf("%d entries", n), "give 1 or more")
-		}
-	})
+	return count("MaxInFlight", "entries", n, func(c *stageConfig) *int { return &c.maxInFlight })
 }
 
 // MaxBytes is the number of bytes of a source's entries that may be unsettled at once, as far as
 // the source knows their sizes. Defaults to 64 MiB. The last entry of a read may exceed the limit,
 // so that the largest entry still gets through.
 func MaxBytes(n int) StageOption {
+	return count("MaxBytes", "bytes", n, func(c *stageConfig) *int { return &c.maxBytes })
+}
+
+// count sets a number that must be positive.
+func count(field, noun string, n int, at func(*stageConfig) *int) StageOption {
 	return stageOption(func(c *stageConfig) {
-		c.maxBytes = n
+		*at(c) = n
 		if n < 1 {
-			c.issue("MaxBytes", fmt.Sprintf("%d bytes", n), "give 1 or more")
+			c.issue(field, fmt.Sprintf("%d %s", n, noun), "give 1 or more")
 		}
 	})
+}
+
+// positive reports a duration that is not positive.
+func (c *mistakes) positive(field string, d time.Duration, fix string) {
+	if d <= 0 {
+		c.issue(field, d.String(), "give a positive duration"+fix)
+	}
 }
 
 func (c *stageConfig) apply(opts []StageOption) {
@@ -250,9 +243,7 @@ func DrainTimeout(d time.Duration) GraphOption {
 func AckTimeout(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.ackTimeout = d
-		if d <= 0 {
-			c.issue("AckTimeout", d.String(), "give a positive duration")
-		}
+		c.positive("AckTimeout", d, "")
 	})
 }
 
@@ -261,9 +252,7 @@ func AckTimeout(d time.Duration) GraphOption {
 func KillGrace(d time.Duration) GraphOption {
 	return graphOption(func(c *graphConfig) {
 		c.killGrace = d
-		if d <= 0 {
-			c.issue("KillGrace", d.String(), "give a positive duration")
-		}
+		c.positive("KillGrace", d, "")
 	})
 }
 

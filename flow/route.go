@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -71,29 +72,34 @@ func RouteVia[T, U any](
 		nd.issue("n", fmt.Sprintf("%d outputs", n), "ask for 1 or more")
 		n = 1 // so that the caller can index the result until Validate
 	}
-	outs := newOutlets[U](nd, n, func(b *builder, to []*edge[U]) {
-		in.out.link(b, routeChain(nd, b, newHandler, to))
-	})
-	return outs
-}
-
-// newOutlets makes n outputs. link is called after all of them are linked.
-func newOutlets[U any](nd *node, n int, link func(b *builder, to []*edge[U])) []Source[U] {
 	outs := make([]Source[U], n)
 	for i := range outs {
-		outs[i] = newSource(nd, i, func(b *builder, to chain[U]) {
-			type ends struct {
-				to   []*edge[U]
-				have int
+		outs[i] = newOutlet[U](nd, i, n, func(b *builder, ends []boundary) {
+			to := make([]*edge[U], n)
+			for i := range to {
+				to[i] = ends[i].(*edge[U])
 			}
-			e := stateOf(b, nd, func() *ends { return &ends{to: make([]*edge[U], n)} })
-			e.to[i] = edgeTo(b, nd, to)
-			if e.have++; e.have == n {
-				link(b, e.to)
-			}
+			in.out.link(b, routeChain(nd, b, newHandler, to))
 		})
 	}
 	return outs
+}
+
+// boundary is an edge of any type.
+type boundary interface{ left() }
+
+// newOutlet makes the i-th of n outputs. link is called with the edges of all outputs, after the last
+// of them is linked.
+func newOutlet[U any](nd *node, i, n int, link func(*builder, []boundary)) Source[U] {
+	return newSource(nd, i, func(b *builder, to chain[U]) {
+		if b.ends[nd] == nil {
+			b.ends[nd] = make([]boundary, n)
+		}
+		b.ends[nd][i] = edgeTo(b, nd, to)
+		if !slices.Contains(b.ends[nd], nil) {
+			link(b, b.ends[nd])
+		}
+	})
 }
 
 // routeStage runs a RouteHandler.
@@ -123,7 +129,7 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 				s.ports = append(s.ports, e.attach(la))
 			}
 			s.init(la, b.run.stages[nd])
-			s.renew = func() { s.h = newHandler() }
+			s.renew = func() { s.h, s.bad = newHandler(), nil }
 			s.outputs, s.emit = []buffer{s}, s.route
 			s.hook(s.end)
 			s.rings(func() alarmed { return find[RouteAlarm[U]](s.h) }, s.ring)
@@ -139,21 +145,21 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 }
 
 func (s *routeStage[T, U]) push(m Message[T]) {
-	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error {
-		s.bad = nil
-		if err := s.h.Handle(ctx, m, s.emit); err != nil {
-			return err
-		}
-		return s.bad
-	})
+	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, m, s.emit)) })
+}
+
+// valid returns the error of a call, or the mistake that the call made.
+func (s *routeStage[T, U]) valid(err error) error {
+	bad := s.bad
+	s.bad = nil
+	if err == nil {
+		err = bad
+	}
+	return err
 }
 
 func (s *routeStage[T, U]) ring(ctx context.Context) error {
-	s.bad = nil
-	if err := s.h.(RouteAlarm[U]).Ring(ctx, s.emit); err != nil {
-		return err
-	}
-	return s.bad
+	return s.valid(s.h.(RouteAlarm[U]).Ring(ctx, s.emit))
 }
 
 func (s *routeStage[T, U]) end() error {
@@ -161,13 +167,7 @@ func (s *routeStage[T, U]) end() error {
 	if !ok {
 		return nil
 	}
-	return s.apart(func(ctx context.Context) error {
-		s.bad = nil
-		if err := e.End(ctx, s.emit); err != nil {
-			return err
-		}
-		return s.bad
-	})
+	return s.apart(func(ctx context.Context) error { return s.valid(e.End(ctx, s.emit)) })
 }
 
 func (s *routeStage[T, U]) route(port int, m Message[U]) {
@@ -282,25 +282,10 @@ func ForkVia[T, A, B any](
 	reads(nd, in)
 	nd.needs(newHandler != nil, "newHandler")
 	nd.OneWorker = severalPorts
-	// Each output waits until the other's chain is linked. The last one links the input.
-	type ends struct {
-		a *edge[A]
-		b *edge[B]
+	link := func(b *builder, ends []boundary) {
+		in.out.link(b, forkChain(nd, b, newHandler, ends[0].(*edge[A]), ends[1].(*edge[B])))
 	}
-	link := func(b *builder, set func(*ends)) {
-		e := stateOf(b, nd, func() *ends { return &ends{} })
-		set(e)
-		if e.a != nil && e.b != nil {
-			in.out.link(b, forkChain(nd, b, newHandler, e.a, e.b))
-		}
-	}
-	a := newSource(nd, 0, func(b *builder, to chain[A]) {
-		link(b, func(e *ends) { e.a = edgeTo(b, nd, to) })
-	})
-	z := newSource(nd, 1, func(b *builder, to chain[B]) {
-		link(b, func(e *ends) { e.b = edgeTo(b, nd, to) })
-	})
-	return a, z
+	return newOutlet[A](nd, 0, 2, link), newOutlet[B](nd, 1, 2, link)
 }
 
 // forkStage runs a ForkHandler.

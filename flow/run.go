@@ -108,11 +108,20 @@ func Aside(f func() error) <-chan error {
 
 // contained calls f at the bottom of one of our goroutines. It returns the error of f, or its panic
 // as an error. exited is called if f ends the goroutine with runtime.Goexit.
-func contained(f func() error, exited func()) error {
-	p, err := run.Call(f, exited)
-	if p != nil {
-		return &PanicError{Value: p.Value, Stack: p.Stack}
-	}
+func contained(f func() error, exited func()) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if v := recover(); v != nil {
+			err = recovered(v)
+			return
+		}
+		exited()
+	}()
+	err = f()
+	returned = true
 	return err
 }
 

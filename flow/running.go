@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,7 +112,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		}
 		r.stages[n] = &stageRun{run: r, node: n, name: g.names[n], policy: policy}
 	}
-	b := &builder{run: r, state: make(map[*node]any)}
+	b := &builder{run: r, ends: make(map[*node][]boundary)}
 	for _, branch := range g.branches {
 		branch.link(b)
 	}
@@ -143,30 +144,29 @@ func (r *Running) supervise(isl *island) {
 	})
 	defer over()
 	st := r.stages[isl.nodes[0]]
-	name := st.name
 	var last error // the error of an earlier life
 	for {
 		err := contained(isl.body, func() { st.fail(errGoexit) })
 		if err == nil || r.hard.Err() != nil || isl.wanted != nil && !isl.wanted() {
 			if last != nil && isl.neverOpened != nil && isl.neverOpened() {
-				r.unclean(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: last})
+				r.unclean(&StageError{Graph: r.graph.name, Stage: st.name, Restarts: isl.restarts, Err: last})
 			}
 			return
 		}
 		last = err
 		wait, ok := isl.failed(&r.graph.graphConfig)
 		if !ok || IsPermanent(err) {
-			r.fail(&StageError{Graph: r.graph.name, Stage: name, Restarts: isl.restarts, Err: err})
+			r.fail(&StageError{Graph: r.graph.name, Stage: st.name, Restarts: isl.restarts, Err: err})
 			return
 		}
 		isl.restarts++
 		for _, n := range isl.nodes {
 			r.stages[n].restarts.Add(1)
 		}
-		r.log.Warn("stage failed, restarting its region", "stage", name, "restart", isl.restarts,
+		r.log.Warn("stage failed, restarting its region", "stage", st.name, "restart", isl.restarts,
 			"after", wait.Round(time.Millisecond).String(), "error", err)
 		if hook := r.graph.hooks.Restarted; hook != nil {
-			r.hook("Restarted", func() { hook(name, isl.restarts, err) })
+			r.hook("Restarted", func() { hook(st.name, isl.restarts, err) })
 		}
 		if !passes(r.hard, wait) {
 			return
@@ -178,13 +178,8 @@ func (r *Running) supervise(isl *island) {
 // many failures.
 func (isl *island) failed(c *graphConfig) (time.Duration, bool) {
 	now := time.Now()
-	recent := isl.failures[:0]
-	for _, at := range isl.failures {
-		if now.Sub(at) < c.window {
-			recent = append(recent, at)
-		}
-	}
-	isl.failures = append(recent, now)
+	old := func(at time.Time) bool { return now.Sub(at) >= c.window }
+	isl.failures = append(slices.DeleteFunc(isl.failures, old), now)
 	return exponential(c.backoff, len(isl.failures)), len(isl.failures) <= c.restarts
 }
 
@@ -330,24 +325,19 @@ func (r *Running) Stop() error {
 
 // Pause keeps the sources from starting a read until Resume. Messages already read continue, and so
 // do those of a read in progress.
-func (r *Running) Pause() {
-	if r.state.CompareAndSwap(int32(Active), int32(Paused)) {
+func (r *Running) Pause() { r.pause(true, Active, Paused, "graph paused") }
+
+func (r *Running) pause(on bool, from, to State, text string) {
+	if r.state.CompareAndSwap(int32(from), int32(to)) {
 		for _, s := range r.sources {
-			s.pause(true)
+			s.pause(on)
 		}
-		r.log.Info("graph paused")
+		r.log.Info(text)
 	}
 }
 
 // Resume undoes Pause.
-func (r *Running) Resume() {
-	if r.state.CompareAndSwap(int32(Paused), int32(Active)) {
-		for _, s := range r.sources {
-			s.pause(false)
-		}
-		r.log.Info("graph resumed")
-	}
-}
+func (r *Running) Resume() { r.pause(false, Paused, Active, "graph resumed") }
 
 // hook calls a user's hook. A panic in it is logged and has no other consequence.
 func (r *Running) hook(name string, f func()) {

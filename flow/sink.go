@@ -56,14 +56,12 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 		n.async = true
 		n.Holds, n.HoldsFor = max(n.Holds, n.chunk), n.within
 	}
-	switch {
-	case !to.made:
-		n.issue("", "its sink is the zero Sink", "give To a Sink that a constructor returned")
-	default:
+	if to.made {
 		n.needs(to.open != nil, "open")
+	} else {
+		n.issue("", "its sink is the zero Sink", "give To a Sink that a constructor returned")
 	}
-	key, ok := n.keyedBy.(keyer[T])
-	n.checkKeyer(ok, "the sink's input type")
+	key := keyerOf[T](n, "the sink's input type")
 	if n.workers > 1 && !n.unordered && n.keyedBy == nil {
 		n.issue("Workers", "a sink with several workers cannot keep the order", "add Unordered or KeyedBy")
 	}

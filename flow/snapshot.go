@@ -191,8 +191,8 @@ func (r *Running) Snapshot(ctx context.Context) Snapshot {
 		st := r.stages[n]
 		s.Stages = append(s.Stages, StageSnapshot{
 			Name: st.name, Kind: n.kind.String(), In: st.in.Load(), Out: st.out.Load(),
-			Faults: st.faults.Load(), Retries: st.retries.Load(), Dropped: st.dropped.Load(),
-			Nacked: st.nacked.Load(), Dead: st.dead.Load(), Restarts: st.restarts.Load(),
+			Faults: st.faults.Load(), Retries: st.retries.Load(), Dropped: st.ended[Dropped].Load(),
+			Nacked: st.ended[Nacked].Load(), Dead: st.ended[Dead].Load(), Restarts: st.restarts.Load(),
 			Busy: busy[st], Blocked: blocked[n], Retrying: st.retrying.sum(),
 		})
 	}

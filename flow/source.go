@@ -235,11 +235,11 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 	defer in.ses.end()
 	for {
 		room, bytes, ok := s.credits()
-		for !ok {
+		if !ok {
 			if !s.await() {
 				return nil
 			}
-			room, bytes, ok = s.credits()
+			continue
 		}
 		chunk, more, err := in.next(e.fresh(), room, bytes)
 		switch {

@@ -141,18 +141,11 @@ func newReadAhead(r *Running, src *node) readAhead {
 		a.floor, a.window = a.max, a.max
 		return a
 	}
-	reached := map[*node]bool{src: true}
-	before := make(map[*node]width)
-	for _, n := range r.graph.nodes { // from the sources to the sinks
-		w := width{message: 1}
-		for _, in := range n.ins {
-			w = w.or(widthAfter(in.node, before[in.node]))
-			reached[n] = reached[n] || reached[in.node]
-		}
-		before[n] = w
-		if n == src || !reached[n] {
+	for _, n := range r.graph.nodes {
+		if n == src || !reaches(src, n) {
 			continue
 		}
+		w := widthBefore(n)
 		a.floor += n.workers*w.message + n.Holds*w.message + 2*w.pinned
 		if n.kind == kindSink && n.chunk > 1 {
 			a.slow = append(a.slow, r.stages[n])

@@ -23,7 +23,11 @@ type stageRun struct {
 }
 
 // stageCounts are the counters of a stage for snapshots.
-type stageCounts struct{ in, out, faults, retries, dropped, nacked, dead, restarts atomic.Uint64 }
+type stageCounts struct {
+	in, out, faults, retries, restarts atomic.Uint64
+
+	ended [len(outcomeNames)]atomic.Uint64 // messages that the stage has given up
+}
 
 // fail stops the graph because the stage failed.
 func (st *stageRun) fail(err error) {
@@ -52,6 +56,7 @@ type stageBase struct {
 	timeout time.Duration // of each call; 0: no limit
 	in, out uint64        // since the last count
 	final   bool          // its faults cannot be retried
+	renew   func()        // makes a new handler
 
 	// See meter.
 	seen   bool          // it has been measured; owned by the lane's goroutine
@@ -123,6 +128,29 @@ func (s *stageBase) init(la *lane, st *stageRun) {
 	s.la, s.st, s.timeout = la, st, st.node.timeout
 	s.ctx = &stageContext{la.ctx, s}
 	la.stages = append(la.stages, s)
+}
+
+// hook makes the stage a part of its lane's life. end is called at the end of the input; nil for
+// nothing.
+func (s *stageBase) hook(end func() error) {
+	s.la.hooks = append(s.la.hooks, hook{
+		open:  func() error { s.renew(); return nil },
+		flush: func(bool) { s.count() },
+		end: func() error {
+			if end != nil {
+				if err := end(); err != nil {
+					return err
+				}
+			}
+			s.endHolds()
+			s.count()
+			return nil
+		},
+		drop: func() {
+			s.noHolds()
+			s.count()
+		},
+	})
 }
 
 // count adds the counters to those that snapshots read. Each flush calls it.
@@ -203,49 +231,24 @@ func (s *stageBase) endNow(e ending, dirty *dirtySessions) (stopped bool) {
 
 // renewFor makes a new handler while a message is being handled. If that panics the region fails,
 // and the message is given back like all others.
-func (s *stageBase) renewFor(l lease, renew func()) {
+func (s *stageBase) renewFor(l lease) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.la.nack(l)
 			panic(v)
 		}
 	}()
-	renew()
-}
-
-// oneStage is the common part of stepStage and transformStage: a function for a message that
-// becomes at most one, and the slow path for failed calls.
-type oneStage struct {
-	stageBase
-	renew func() // makes a new function
-}
-
-func (s *oneStage) start(la *lane, st *stageRun, renew func()) {
-	s.init(la, st)
-	s.renew = renew
-	la.hooks = append(la.hooks, hook{
-		open:  func() error { s.renew(); return nil },
-		flush: func(bool) { s.count() },
-		end: func() error {
-			s.endHolds()
-			s.count()
-			return nil
-		},
-		drop: func() {
-			s.noHolds()
-			s.count()
-		},
-	})
+	s.renew()
 }
 
 // again is the slow path: the fault policy and the retries. It reports false when the message is
 // settled.
-func (s *oneStage) again(l lease, meta *Meta, err error, call func() error) bool {
+func (s *stageBase) again(l lease, meta *Meta, err error, call func() error) bool {
 	for tries := s.la.tried + 1; err != nil; tries++ {
 		s.endCall(true)
 		if _, panicked := err.(*PanicError); panicked {
 			s.dropHolds(nil)
-			s.renewFor(l, s.renew)
+			s.renewFor(l)
 		}
 		if !s.retry(l, meta, err, tries) {
 			return false
@@ -257,7 +260,7 @@ func (s *oneStage) again(l lease, meta *Meta, err error, call func() error) bool
 
 // stepStage runs a StepFunc.
 type stepStage[T, U any] struct {
-	oneStage
+	stageBase
 	f    StepFunc[T, U]
 	next func(Message[U])
 }
@@ -266,7 +269,9 @@ func newStepStage[T, U any](
 	la *lane, st *stageRun, newHandler func() StepFunc[T, U], next func(Message[U]),
 ) *stepStage[T, U] {
 	s := &stepStage[T, U]{next: next}
-	s.start(la, st, func() { s.f = newHandler() })
+	s.init(la, st)
+	s.renew = func() { s.f = newHandler() }
+	s.hook(nil)
 	return s
 }
 
@@ -313,7 +318,7 @@ func (s *stepStage[T, U]) call(m Message[T]) (out Message[U], goesOn bool, err e
 
 // transformStage runs a function from value to value.
 type transformStage[T, U any] struct {
-	oneStage
+	stageBase
 	f    func(context.Context, T) (U, error)
 	next func(Message[U])
 }
@@ -322,7 +327,9 @@ func newTransformStage[T, U any](
 	la *lane, st *stageRun, newHandler func() func(context.Context, T) (U, error), next func(Message[U]),
 ) *transformStage[T, U] {
 	s := &transformStage[T, U]{next: next}
-	s.start(la, st, func() { s.f = newHandler() })
+	s.init(la, st)
+	s.renew = func() { s.f = newHandler() }
+	s.hook(nil)
 	return s
 }
 

@@ -45,17 +45,19 @@ const endedMember = -1
 // message with these.
 func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[T], retry bool, wait time.Duration) {
 	meta := m.metaRef()
-	at := s.part[meta] // nil: all members, in order
+	at := s.part[meta]
+	if at == nil { // all members, in order
+		at = make([]int, len(errs))
+		for i := range at {
+			at[i] = i
+		}
+	}
 	left := make([]int, 0, len(errs))
 	for i, err := range errs {
-		member := i
-		if at != nil {
-			member = at[i]
-		}
-		if err == nil || member == endedMember {
+		if err == nil || at[i] == endedMember {
 			continue
 		}
-		one := m.lease.ofMember(member)
+		one := m.lease.ofMember(at[i])
 		again, after := s.failed(one, meta.Members[i], err, tries)
 		if again {
 			s.la.ack(one) // it has not ended yet
@@ -70,25 +72,18 @@ func (s *sinkStage[T]) partly(m Message[T], errs []error, tries int) (_ Message[
 		return m, false, 0
 	}
 	rest := *meta
-	members := make([]int, 0, len(errs))
+	members := make([]int, len(left))
 	if v, ok := pick(m.Value, len(errs), left); ok {
-		m.Value, rest.Members = v, make([]*Meta, 0, len(left))
-		for _, i := range left {
-			rest.Members = append(rest.Members, meta.Members[i])
-			members = append(members, i)
+		m.Value, rest.Members = v, make([]*Meta, len(left))
+		for to, i := range left {
+			rest.Members[to], members[to] = meta.Members[i], at[i]
 		}
 	} else { // all of it is written again
-		for i := range errs {
-			if slices.Contains(left, i) {
-				members = append(members, i)
-			} else {
-				members = append(members, endedMember)
+		members = at
+		for i := range at {
+			if !slices.Contains(left, i) {
+				at[i] = endedMember
 			}
-		}
-	}
-	for i, member := range members {
-		if at != nil && member != endedMember {
-			members[i] = at[member]
 		}
 	}
 	m.meta = &rest

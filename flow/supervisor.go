@@ -94,10 +94,10 @@ func (s *Supervisor) Drain(ctx context.Context, name string) (DrainReport, error
 // Health.
 func (s *Supervisor) Stop(name string) error {
 	r, err := s.Get(name)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.Stop()
 	}
-	return r.Stop()
+	return err
 }
 
 // Remove drains a graph and removes it.

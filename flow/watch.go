@@ -186,13 +186,9 @@ func (ws *watches) tell(by *Watcher, q *watchQueue) {
 // told notifies a watcher. If that failed and must be retried, it waits and then reports false.
 func (ws *watches) told(by *Watcher, ends []End, tries int) bool {
 	r, ctx := ws.run, ws.ctx
-	var err error
-	if gone := contained(func() error {
-		err = guard(ctx, func(ctx context.Context) error { return by.ended(ctx, ends) })
-		return nil
-	}, func() { r.fail(&StageError{Graph: r.graph.name, Err: errGoexit}) }); gone != nil {
-		err = gone
-	}
+	err := contained(func() error { return by.ended(ctx, ends) }, func() {
+		r.fail(&StageError{Graph: r.graph.name, Err: errGoexit})
+	})
 	switch {
 	case err == nil:
 		return true

@@ -3,6 +3,7 @@ package flowtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -146,9 +147,7 @@ func (s *sourceSuite[T]) waitForAll(t *testing.T, values []T, all ...*Collector[
 	last := all[len(all)-1]
 	seen := make(map[string]bool)
 	for _, c := range all[:len(all)-1] {
-		for _, k := range printed(c.Values()) {
-			seen[k] = true
-		}
+		maps.Copy(seen, setOf(c.Values()))
 	}
 	next := 0
 	if !last.await(func() bool {

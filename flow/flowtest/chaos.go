@@ -57,14 +57,8 @@ func (c *trouble) strike(ctx context.Context) error {
 	}
 	fail, panics := c.rng.Float64() < c.rates.Fail, c.rng.Float64() < c.rates.Panic
 	c.mu.Unlock()
-	if wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	if wait > 0 && soon(ctx.Done(), wait) {
+		return context.Cause(ctx)
 	}
 	err := fmt.Errorf("%w with seed %d", ErrChaos, c.seed)
 	if panics {

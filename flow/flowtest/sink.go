@@ -85,7 +85,7 @@ func (s *sinkSuite[T]) ackedAreWritten(t *testing.T, feed *Feeder[T], written []
 	t.Helper()
 	have := setOf(written)
 	for _, st := range feed.Settlements() {
-		if k := printed([]T{st.Value})[0]; st.Outcome == flow.Acked && !have[k] {
+		if k := fmt.Sprintf("%+v", st.Value); st.Outcome == flow.Acked && !have[k] {
 			t.Errorf("%s was acked and is not written", k)
 		}
 	}

@@ -2,7 +2,6 @@
 package run
 
 import (
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -48,28 +47,3 @@ func (g *Group) WaitFor(d time.Duration) bool {
 // Aside starts a goroutine that this package does not wait for; f itself signals its end. Use it
 // for calls that cannot be interrupted and may have to be abandoned.
 func Aside(f func()) { go f() }
-
-// Panic is a recovered panic.
-type Panic struct {
-	Value any
-	Stack []byte
-}
-
-// Call calls f and returns its error, or its panic as a value. exited is called if f ended the
-// goroutine with runtime.Goexit.
-func Call(f func() error, exited func()) (p *Panic, err error) {
-	normal := false
-	defer func() {
-		if normal {
-			return
-		}
-		if v := recover(); v != nil {
-			p = &Panic{Value: v, Stack: debug.Stack()}
-			return
-		}
-		exited()
-	}()
-	err = f()
-	normal = true
-	return nil, err
-}
