@@ -79,6 +79,9 @@ func (e *TooLargeError) Is(target error) bool { return target == ErrNotWritten }
 // retried, see [RefusedFor].
 func IsPermanent(err error) bool { return fault.Judge(err) == fault.Permanent }
 
+// IsMissing reports whether the stream or the group that a command needs does not exist.
+func IsMissing(err error) bool { return fault.Judge(err) == fault.LostGroup }
+
 // IsFull reports whether err is, or wraps, the answer of a server that is out of memory. Writes may
 // succeed again after something was deleted.
 func IsFull(err error) bool { return fault.IsFull(err) }

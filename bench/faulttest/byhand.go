@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio"
 )
 
 // habits are the mistakes of a hand-written worker. Without any, the worker is correct: the
@@ -99,7 +101,7 @@ func (h *hand) run(ctx context.Context) error {
 		streams, err := h.rdb.XReadGroup(noEnd, &redis.XReadGroupArgs{Group: h.job.Group, Consumer: h.me,
 			Streams: []string{h.job.Input, from}, Count: handBatch, Block: h.job.Block}).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
-			if strings.Contains(err.Error(), "NOGROUP") && !h.neverHeals {
+			if redisio.IsMissing(err) && !h.neverHeals {
 				h.group()
 			}
 			from = "0" // a reply may have been lost
@@ -121,7 +123,7 @@ var noEnd = context.Background()
 func (h *hand) group() {
 	for range 100 { // the server may be down
 		err := h.rdb.XGroupCreateMkStream(noEnd, h.job.Input, h.job.Group, "0").Err()
-		if err == nil || strings.HasPrefix(err.Error(), "BUSYGROUP") {
+		if err == nil || redis.HasErrorPrefix(err, "BUSYGROUP") {
 			return
 		}
 		_ = sleep(noEnd, 20*time.Millisecond)

@@ -1,7 +1,6 @@
 package faulttest
 
 import (
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,8 +46,7 @@ func outOfMemory(t *trial) {
 			t.must(t.in.ConfigSet(t.ctx, "maxmemory", "1").Err())
 			t.pause(t.timed(1500*time.Millisecond, 10*time.Second))
 			if err := t.in.XAdd(t.ctx, &redis.XAddArgs{Stream: "{faults}:other",
-				Values: []any{"a", "b"}}).Err(); err != nil &&
-				strings.HasPrefix(err.Error(), "OOM") {
+				Values: []any{"a", "b"}}).Err(); redisio.IsFull(err) {
 				refused++
 			}
 			t.must(t.in.ConfigSet(t.ctx, "maxmemory", "0").Err())

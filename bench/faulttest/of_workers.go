@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/streamerson/streamerson-go/redisio"
 	"github.com/streamerson/streamerson-go/redisio/redistest"
 )
 
@@ -208,7 +209,7 @@ func consumes(t *trial, w *worker) bool { return len(consumersOf(t, w)) > 0 }
 // consumersOf returns the consumers of a worker. Their names contain its process id.
 func consumersOf(t *trial, w *worker) []redis.XInfoConsumer {
 	consumers, err := t.in.XInfoConsumers(t.ctx, t.job.Input, t.job.Group).Result()
-	if err != nil && !strings.Contains(err.Error(), "no such key") && !strings.Contains(err.Error(), "NOGROUP") {
+	if err != nil && !redisio.IsMissing(err) {
 		t.must(err)
 	}
 	return slices.DeleteFunc(consumers, func(c redis.XInfoConsumer) bool {

@@ -31,7 +31,8 @@ import (
 func main() {
 	addr := flag.String("addr", "localhost:3001", "`address` the server listens on")
 	every := flag.Duration("every", 8*time.Second, "how often something is published for everyone; 0 is never")
-	usage := "Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent events.\n" +
+	usage := "Notify shows notifications as they happen: a page at http://localhost:3001/, fed by server-sent " +
+		"events.\n" +
 		"REDIS_URL names the Redis server; without it a private one is started, and ends with the program.\n" +
 		"\nUsage: notify [flags]\n"
 	cli.Parse(usage, 0, func() error {

@@ -25,33 +25,33 @@ import (
 func TestEventsReachEverySubscriber(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
-	e := s.Events(t, events.PublisherConfig{})
-	one, two := s.Subscriber(t, events.SubscribeConfig{}), s.Subscriber(t, events.SubscribeConfig{})
-	shared := []*rig.Heard{
-		s.Subscriber(t, events.SubscribeConfig{Group: "g"}),
-		s.Subscriber(t, events.SubscribeConfig{Group: "g"}),
+	e := publisher(t, s, events.PublisherConfig{})
+	one, two := subscriber(t, s, events.SubscribeConfig{}), subscriber(t, s, events.SubscribeConfig{})
+	shared := []*heard{
+		subscriber(t, s, events.SubscribeConfig{Group: "g"}),
+		subscriber(t, s, events.SubscribeConfig{Group: "g"}),
 	}
-	publish, other := events.Publish[rig.Notice](e, "note"), events.Publish[int](e, "number")
+	publish, other := events.Publish[notice](e, "note"), events.Publish[int](e, "number")
 	var want []string
 	for i := range 50 {
 		text := fmt.Sprint(i)
-		if err := errors.Join(publish(t.Context(), rig.Notice{Text: text}), other(t.Context(), i)); err != nil {
+		if err := errors.Join(publish(t.Context(), notice{Text: text}), other(t.Context(), i)); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, fmt.Sprint(i))
 	}
-	for _, h := range []*rig.Heard{one, two} {
-		redistest.Soon(t, "all of them", func() bool { return len(h.Texts()) >= len(want) })
-		if diff := cmp.Diff(want, h.Texts()); diff != "" {
+	for _, h := range []*heard{one, two} {
+		redistest.Soon(t, "all of them", func() bool { return len(h.texts()) >= len(want) })
+		if diff := cmp.Diff(want, h.texts()); diff != "" {
 			t.Errorf("a process (-want +got):\n%s", diff)
 		}
 	}
 	redistest.Soon(
 		t,
 		"all of them, between the two",
-		func() bool { return len(shared[0].Texts())+len(shared[1].Texts()) >= len(want) },
+		func() bool { return len(shared[0].texts())+len(shared[1].texts()) >= len(want) },
 	)
-	both := slices.Concat(shared[0].Texts(), shared[1].Texts())
+	both := slices.Concat(shared[0].texts(), shared[1].texts())
 	slices.Sort(both)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, both); diff != "" {
@@ -67,13 +67,13 @@ func TestEventsAreServed(t *testing.T) {
 		return sse.Feed{Key: key, Topics: []string{r.Header.Get("User")}}, nil
 	}})
 	key = events.Key(b.Topic)
-	publish := events.Publish[rig.Notice](
-		b.Events(t, events.PublisherConfig{}),
+	publish := events.Publish[notice](
+		publisher(t, b.Stand, events.PublisherConfig{}),
 		"note",
-		gateways.Keyed(func(n rig.Notice) string { return n.For }),
+		gateways.Keyed(func(n notice) string { return n.For }),
 	)
 	ann := rig.Subscribe(t, b.URL, "User: ann")
-	for _, n := range []rig.Notice{{For: "bob", Text: "1"}, {For: "ann", Text: "2"}} {
+	for _, n := range []notice{{For: "bob", Text: "1"}, {For: "ann", Text: "2"}} {
 		if err := publish(t.Context(), n); err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestEventsAreServed(t *testing.T) {
 func TestEventsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStand(t)
-	e := s.Events(t, events.PublisherConfig{MaxLen: 100, MaxPayload: 1000})
+	e := publisher(t, s, events.PublisherConfig{MaxLen: 100, MaxPayload: 1000})
 	publish := events.Publish[string](e, "text")
 	var all sync.WaitGroup
 	for range 8 { // they share pipelines

@@ -450,9 +450,9 @@ func TestFault_S1_HubsHaveBudgetsOfBytes(t *testing.T) {
 // The sockets of a user share its limit. Sockets of other users do not wait.
 func TestFault_S1_UsersHaveBudgetsOfBytes(t *testing.T) {
 	t.Parallel()
-	n := newStand(
-		t,
-	).node(t, ws.HubConfig{Authenticate: byHeader, Limits: ws.Limits{Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000}, Tuning: ws.Tuning{CloseTimeout: 100 * time.Millisecond}})
+	n := newStand(t).node(t, ws.HubConfig{Authenticate: byHeader,
+		Limits: ws.Limits{Rate: -1, UserBytes: 1, UserBurst: 4000, MaxMessage: 4000},
+		Tuning: ws.Tuning{CloseTimeout: 100 * time.Millisecond}})
 	one, two, other := n.hello(
 		t,
 		as("ann"),

@@ -180,18 +180,12 @@ func (q *request) check() *fault {
 
 // reply is a frame of the server. The package documentation describes its members.
 type reply struct {
-	Kind    string          `json:"kind"`
-	ID      string          `json:"id,omitempty"`
-	Session string          `json:"session,omitempty"`
-	Resume  string          `json:"resume,omitempty"`
-	Resumed bool            `json:"resumed,omitempty"`
-	User    string          `json:"user,omitempty"`
-	Cursor  string          `json:"cursor,omitempty"`
-	Room    string          `json:"room,omitempty"`
-	Rooms   []string        `json:"rooms,omitempty"`
-	Refused []string        `json:"refused,omitempty"`
-	Reasons codes           `json:"reasons,omitempty"`
-	Limits  *limits         `json:"limits,omitempty"`
+	Kind string `json:"kind"`
+	ID   string `json:"id,omitempty"`
+	*welcome
+	Cursor string `json:"cursor,omitempty"`
+	Room   string `json:"room,omitempty"`
+	*entered
 	From    string          `json:"from,omitempty"`
 	To      string          `json:"to,omitempty"`
 	Missed  uint64          `json:"missed,omitempty"`
@@ -199,6 +193,22 @@ type reply struct {
 	Code    string          `json:"code,omitempty"`
 	Message string          `json:"message,omitempty"`
 	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+// welcome is the session in a reply to a hello.
+type welcome struct {
+	Session string `json:"session"`
+	Resume  string `json:"resume"`
+	Resumed bool   `json:"resumed,omitempty"`
+	User    string `json:"user"`
+}
+
+// entered has the rooms and the limits in a reply to a hello.
+type entered struct {
+	Rooms   []string `json:"rooms,omitempty"`
+	Refused []string `json:"refused,omitempty"`
+	Reasons codes    `json:"reasons,omitempty"`
+	Limits  *limits  `json:"limits"`
 }
 
 // codes maps refused rooms to the codes of their refusal.

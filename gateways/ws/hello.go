@@ -16,15 +16,17 @@ func (in *incoming) hello(q *request) *fault {
 	}
 	in.resume(q.resume)
 	answer := reply{
-		Kind:    "hello",
-		ID:      q.id,
-		Session: in.session,
-		User:    in.who.User,
-		Resumed: in.resumed,
-		Limits:  &s.hub.limits,
-		Resume:  s.run.seal.seal(in.session, in.who.User, time.Now().Add(cfg.SessionTTL)),
+		Kind: "hello",
+		ID:   q.id,
+		welcome: &welcome{
+			Session: in.session,
+			Resume:  s.run.seal.seal(in.session, in.who.User, time.Now().Add(cfg.SessionTTL)),
+			Resumed: in.resumed,
+			User:    in.who.User,
+		},
+		entered: &entered{Limits: &s.hub.limits},
 	}
-	in.enterAll(q, &answer)
+	in.enterAll(q, answer.entered)
 	l, wrong := in.listen(q, answer.Rooms)
 	if wrong != nil {
 		clear(in.rooms)
@@ -66,7 +68,7 @@ func (in *incoming) resume(token string) {
 }
 
 // enterAll enters the rooms of a hello, and adds them and the refused ones to the answer.
-func (in *incoming) enterAll(q *request, answer *reply) {
+func (in *incoming) enterAll(q *request, answer *entered) {
 	most := in.s.hub.cfg.MaxRooms
 	in.rooms = make(map[string]struct{}, min(len(q.rooms), most))
 	tried := make(map[string]struct{}, min(len(q.rooms), most)) // rooms that Authorize has checked

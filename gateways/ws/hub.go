@@ -33,11 +33,16 @@ type Hub struct {
 	budgets budgets
 	stats   counters
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	members
+}
+
+// members are the sockets of a hub in this process. Guarded by Hub.mu.
+type members struct {
 	running  *hubRun // nil while the hub does not run
 	taken    int     // sockets, and requests being upgraded
 	sockets  map[*socket]struct{}
-	rooms    map[string]int // sockets of this process in each room
+	rooms    map[string]int // sockets in each room
 	refusals int            // sockets that only report a refusal
 }
 
@@ -47,8 +52,7 @@ func NewHub(rdb redis.UniversalClient, name string, cfg HubConfig) *Hub {
 		rdb:     rdb,
 		name:    name,
 		keys:    keysOf(name),
-		sockets: make(map[*socket]struct{}),
-		rooms:   make(map[string]int),
+		members: members{sockets: make(map[*socket]struct{}), rooms: make(map[string]int)},
 		clock:   newClock(),
 	}
 	m := redisio.MistakesOf("NewHub")

@@ -44,7 +44,7 @@ type server struct {
 func (srv *server) inspect(ctx context.Context) (state, error) {
 	info, err := srv.rdb.XInfoStream(ctx, srv.key).Result()
 	switch {
-	case redis.HasErrorPrefix(err, "no such key"):
+	case redisio.IsMissing(err):
 		return state{counted: true}, nil
 	case err != nil && redisio.IsPermanent(err): // XINFO may be forbidden
 		return srv.ends(ctx, state{length: -1})
