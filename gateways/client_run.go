@@ -65,7 +65,7 @@ func (c *Client) graph() *flow.Graph {
 				notes,
 				sink.Stream(
 					c.rdb,
-					sink.StreamConfig[note]{Key: c.speech.keys.Control, Format: noteFormat{}, MaxLen: controlLen,
+					sink.StreamConfig[note]{Key: c.speech.keys.Control, Format: nativeNotes, MaxLen: controlLen,
 						Wait: forever},
 					flow.Name("control"),
 				),

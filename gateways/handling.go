@@ -16,7 +16,7 @@ import (
 type handling struct {
 	parent  context.Context // of the stage
 	until   time.Time       // zero: no deadline
-	credits *credits        // of a streamed reply; else nil
+	credits credits         // of a streamed reply; else nil
 	headers flow.Headers    // of the request
 
 	mu   sync.Mutex

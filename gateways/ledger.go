@@ -124,12 +124,8 @@ func (l *ledger) end(id string, h *handling, answer *Response) {
 // was read together.
 func detach(id string, answer *Response) (string, Response) {
 	a := *answer
-	size := len(id) + len(a.ContentType) + len(a.code)
-	for _, h := range a.Headers {
-		size += len(h.Name) + len(h.Value)
-	}
 	var all strings.Builder // grows once
-	all.Grow(size)
+	all.Grow(len(id) + len(a.ContentType) + len(a.code) + sizeOf(a.Headers))
 	text := func(s string) string {
 		from := all.Len()
 		all.WriteString(s)

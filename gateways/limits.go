@@ -33,16 +33,12 @@ func (e *LimitError) Error() string {
 
 // checkLimits returns a *LimitError if a part other than the body exceeds its limit.
 func checkLimits(r *Request) error {
-	headers := 0
-	for i := range r.Headers {
-		headers += len(r.Headers[i].Name) + len(r.Headers[i].Value)
-	}
 	for _, l := range [...]LimitError{
 		{"ID", len(r.ID), idMost},
 		{"type", len(r.Type), idMost},
 		{"content type", len(r.ContentType), idMost},
 		{"key", len(r.Key), keyMost},
-		{"headers", headers, headersMost},
+		{"headers", sizeOf(r.Headers), headersMost},
 		{"number of headers", len(r.Headers), headersMany},
 	} {
 		if l.Size > l.Limit {
@@ -105,26 +101,18 @@ const (
 	replyRoom       = 64 << 10
 )
 
-func checkMaxReply(config string, n int) error {
-	if n < 0 || n > maxMaxReply {
-		return &redisio.ConfigError{
-			Type:    config,
-			Field:   "MaxReply",
-			Problem: fmt.Sprintf("is %d", n),
-			Fix:     "choose up to 256 MiB, or leave it 0 for 1 MiB",
-		}
-	}
-	return nil
-}
-
 // payloadFor returns the largest entry for a reply size, because some formats quote the body.
 func payloadFor(maxReply int) int { return max(0, min(6*maxReply+replyRoom, 512<<20)) }
 
 // size returns the approximate bytes of a response, with a small constant for its envelope.
 func (r *Response) size() int {
-	n := len(r.Body) + len(r.ContentType) + len(r.code)
-	for i := range r.Headers {
-		n += len(r.Headers[i].Name) + len(r.Headers[i].Value)
+	return len(r.Body) + len(r.ContentType) + len(r.code) + sizeOf(r.Headers)
+}
+
+// sizeOf returns the bytes of the names and values.
+func sizeOf(headers flow.Headers) (n int) {
+	for i := range headers {
+		n += len(headers[i].Name) + len(headers[i].Value)
 	}
 	return n
 }

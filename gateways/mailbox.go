@@ -54,24 +54,16 @@ func (b *mailbox) maintain(ctx context.Context, stop <-chan struct{}) error {
 	ticks := time.NewTicker(keepEvery)
 	defer ticks.Stop()
 	for {
-		var err error
 		select {
 		case <-stop:
 			return nil
 		case <-ticks.C:
-			err = b.keep(ctx)
 		case <-b.full:
-			err = b.trim(ctx)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err := b.keep(ctx); err != nil && ctx.Err() == nil {
 			flow.Logger(ctx).Warn("cannot maintain the stream of replies, will try again", "key", b.key, "error", err)
 		}
 	}
-}
-
-// trim removes what has been read, in whole nodes of the stream.
-func (b *mailbox) trim(ctx context.Context) error {
-	return b.rdb.XTrimMinIDApprox(ctx, b.key, *b.last.Load(), 0).Err()
 }
 
 // make creates the stream, unless it exists.
@@ -117,7 +109,7 @@ func (b *mailbox) start() redisio.Start {
 
 func (b *mailbox) seen(id string) { b.last.Store(&id) }
 
-// keep trims what has been read, and extends the TTL. It creates the stream again if it has
+// keep trims what has been read, in whole nodes of the stream, and extends the TTL. It creates the stream again if it has
 // disappeared.
 func (b *mailbox) keep(ctx context.Context) error {
 	last := b.last.Load()

@@ -32,10 +32,8 @@ func (p *pending) encode(fields redisio.Fields, again bool) (redisio.Fields, err
 	if !p.until.IsZero() { // a duration, because the clocks of services may differ
 		e.Limit = max(time.Until(p.until), time.Millisecond)
 	}
-	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32
-	for i := range r.Headers {
-		size += len(r.Headers[i].Name) + len(r.Headers[i].Value) + 8
-	}
+	size := len(r.Body) + len(r.Type) + len(r.ID) + len(r.Key) + len(r.ContentType) + len(p.replyTo) + 32 +
+		sizeOf(r.Headers) + 8*len(r.Headers)
 	if n := 6 + len(r.Headers); n > cap(fields) {
 		fields = make(redisio.Fields, 0, n)
 	}

@@ -11,8 +11,6 @@ import (
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/gateways/internal/slot"
 	"github.com/streamerson/streamerson-go/redisio"
-	"github.com/streamerson/streamerson-go/redisio/writer"
-	"github.com/streamerson/streamerson-go/sink"
 	"github.com/streamerson/streamerson-go/source"
 )
 
@@ -34,9 +32,7 @@ func Requests[T any](
 		wrong = append(wrong, flow.InvalidError(err))
 	}
 	cfg.Key, cfg.DeleteSettled = topic, !cfg.AtMostOnce
-	if cfg.Group == "" {
-		cfg.Group = defaultGroup
-	}
+	cfg.Group = cmp.Or(cfg.Group, defaultGroup)
 	in := source.Stream(rdb, cfg, append(wrong, opts...)...)
 	from := []slot.Topic{slot.TopicOf(topic)}
 	return flow.Step(in, "due", func() flow.StepFunc[T, T] {
@@ -131,13 +127,11 @@ func replyBy[T any](
 	opts []flow.StageOption,
 	answer func(T) (Response, error),
 ) flow.Branch {
-	from, most := []slot.Topic{slot.TopicOf(topic)}, cfg.MaxReply
-	most = cmp.Or(most, defaultMaxReply)
+	from, most := []slot.Topic{slot.TopicOf(topic)}, cmp.Or(cfg.MaxReply, defaultMaxReply)
 	wantedOpts := []flow.StageOption{flow.OnFault(flow.DeadLetter)}
-	if err := checkMaxReply("ReplyConfig", most); err != nil {
-		wantedOpts = append(wantedOpts, flow.InvalidError(err))
-	}
-	if err := checkMailboxBytes("ReplyConfig", cfg.MailboxBytes); err != nil {
+	mistakes := redisio.MistakesOf("ReplyConfig")
+	checkReplies(mistakes, most, cfg.MailboxBytes)
+	if err := mistakes.Err(); err != nil {
 		wantedOpts = append(wantedOpts, flow.InvalidError(err))
 	}
 	wanted := flow.Via(in, "wanted", func() flow.Handler[T, Response] {
@@ -157,7 +151,7 @@ func replyBy[T any](
 		)
 	}, wantedOpts...)
 	box := boxing{maxReply: most, bytes: mailboxBudget(cfg.MailboxBytes, most), full: whileWanted}
-	return flow.To(wanted, mailboxes(rdb, replyFormat{}, forever, box), opts...)
+	return flow.To(wanted, (&dialect{reply: nativeReplies}).replies(rdb, forever, box), opts...)
 }
 
 // answers emits a message for each request that wants the answer.
@@ -189,22 +183,18 @@ const defaultMailboxBytes = 64 << 20
 // leastMailboxBytes is the least budget of a stream.
 const leastMailboxBytes = 64 << 10
 
-func checkMailboxBytes(config string, n int64) error {
-	if n <= 0 || n >= leastMailboxBytes {
-		return nil
-	}
-	return &redisio.ConfigError{
-		Type:    config,
-		Field:   "MailboxBytes",
-		Problem: fmt.Sprintf("is %d", n),
-		Fix:     "choose 65536 or more, 0 for the default, or a negative number for no limit",
-	}
+// checkReplies adds what is wrong with the limits of a configuration.
+func checkReplies(m *redisio.Mistakes, maxReply int, mailbox int64) {
+	m.Is(maxReply < 0 || maxReply > maxMaxReply, "MaxReply", maxReply,
+		"choose up to 256 MiB, or leave it 0 for 1 MiB")
+	m.Is(mailbox > 0 && mailbox < leastMailboxBytes, "MailboxBytes", mailbox,
+		"choose 65536 or more, 0 for the default, or a negative number for no limit")
 }
 
 // mailboxBudget returns how many bytes a mailbox may take; 0 is no limit.
 func mailboxBudget(n int64, maxReply int) int64 {
 	switch {
-	case n < 0, checkMailboxBytes("", n) != nil: // a mistake is reported once, by the config
+	case n < 0, n > 0 && n < leastMailboxBytes: // the config reports the mistake
 		return 0
 	case n == 0:
 		return max(defaultMailboxBytes, 2*int64(payloadFor(maxReply)))
@@ -218,32 +208,6 @@ type boxing struct {
 	bytes    int64 // the budget of a mailbox; 0: no limit
 	full     func(flow.Message[Response]) error
 	told     func(redisio.Event) // may be nil
-}
-
-// mailboxes returns a sink that writes each message to its reply address.
-func mailboxes(
-	rdb redis.UniversalClient,
-	f redisio.Format[Response],
-	wait time.Duration,
-	box boxing,
-) flow.Sink[Response] {
-	return sink.Stream(
-		rdb,
-		sink.StreamConfig[Response]{
-			KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-			Format: f,
-			Tuning: writer.Tuning{
-				OnlyExisting: true,
-				Together:     true,
-				MaxBytes:     box.bytes,
-				MaxPayload:   payloadFor(box.maxReply),
-			},
-			MaxLen:  mailboxLen,
-			Wait:    wait,
-			OnFull:  box.full,
-			OnEvent: box.told,
-		},
-	)
 }
 
 // whileWanted keeps a reply that there is no memory for, until its caller has left.

@@ -168,7 +168,7 @@ func (s *Service) applyControl(_ context.Context, n note) error {
 		}
 	case kindMore:
 		if h := s.ledger.running(n.id); h != nil && h.credits != nil {
-			h.credits.Add(n.more)
+			h.credits.add(n.more)
 		}
 	}
 	return nil

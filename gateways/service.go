@@ -140,12 +140,8 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s.cfg.Timeout = cmp.Or(s.cfg.Timeout, 30*time.Second)
 	s.cfg.Answers = cmp.Or(s.cfg.Answers, 4096)
 	s.cfg.MaxReply = cmp.Or(s.cfg.MaxReply, defaultMaxReply)
-	s.mistake(checkMaxReply("ServiceConfig", s.cfg.MaxReply))
-	s.mistake(checkMailboxBytes("ServiceConfig", s.cfg.MailboxBytes))
 	s.cfg.Log = flow.Thinned(s.cfg.Log)
-	if s.cfg.Group == "" {
-		s.cfg.Group = defaultGroup
-	}
+	s.cfg.Group = cmp.Or(s.cfg.Group, defaultGroup)
 	if s.cfg.Workers == 0 {
 		s.cfg.Workers = defaultWorkers
 		s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, takenByDefault)
@@ -153,8 +149,16 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 	s.cfg.MaxInFlight = cmp.Or(s.cfg.MaxInFlight, max(leastInFlight, takenEach*s.cfg.Workers))
 	m := redisio.MistakesOf("NewService")
 	m.Client(rdb)
+	m.Join(wrong)
+	mistakes := redisio.MistakesOf("ServiceConfig")
+	checkReplies(mistakes, s.cfg.MaxReply, s.cfg.MailboxBytes)
+	mistakes.If(cfg.Wire != nil && len(cfg.ReplyTopics) > 0, "ReplyTopics", "is set together with Wire",
+		"name the keys in StreamersonV1.ReplyKeys")
+	for _, t := range cfg.ReplyTopics {
+		mistakes.Join(slot.CheckTopic("ServiceConfig", t))
+	}
 	s.mistake(m.Err())
-	s.mistake(wrong)
+	s.mistake(mistakes.Err())
 	s.parts = outbox.New(
 		rdb,
 		writer.Config{
@@ -179,18 +183,7 @@ func NewService(rdb redis.UniversalClient, topic string, cfg ServiceConfig) *Ser
 		},
 	)
 	s.allowed = []slot.Topic{s.topic}
-	if cfg.Wire != nil && len(cfg.ReplyTopics) > 0 {
-		s.mistake(
-			&redisio.ConfigError{
-				Type:    "ServiceConfig",
-				Field:   "ReplyTopics",
-				Problem: "is set together with Wire",
-				Fix:     "name the keys in StreamersonV1.ReplyKeys",
-			},
-		)
-	}
 	for _, t := range cfg.ReplyTopics {
-		s.mistake(slot.CheckTopic("ServiceConfig", t))
 		s.allowed = append(s.allowed, slot.TopicOf(t))
 	}
 	s.ledger = newLedger(s.cfg.Answers)
@@ -248,35 +241,20 @@ func (s *Service) register(typ string, h handler) {
 	if s.fixed("a handler") {
 		return
 	}
-	fault := func(problem, fix string) {
-		s.mistake(
-			&redisio.ConfigError{Type: "Service", Field: "handler " + strconv.Quote(typ), Problem: problem, Fix: fix},
-		)
-	}
-	switch _, twice := s.handlers[typ]; {
-	case typ == "":
-		fault("has no type", "name the type of request that it answers")
-	case h.unary == nil && h.stream == nil:
-		fault("is nil", "give a function")
-	case twice:
-		fault("is registered twice", "give each type one handler")
-	}
+	m, field := redisio.MistakesOf("Service"), "handler "+strconv.Quote(typ)
+	_, twice := s.handlers[typ]
+	m.If(typ == "", field, "has no type", "name the type of request that it answers")
+	m.If(h.unary == nil && h.stream == nil, field, "is nil", "give a function")
+	m.If(twice, field, "is registered twice", "give each type one handler")
+	s.mistake(m.Err())
 	s.handlers[typ] = h
 }
 
 func (s *Service) fixed(what string) bool {
-	if s.built.Load() {
-		s.mistake(
-			&redisio.ConfigError{
-				Type:    "Service",
-				Field:   what,
-				Problem: "is registered after Graph or Run",
-				Fix:     "register everything first",
-			},
-		)
-		return true
-	}
-	return false
+	m := redisio.MistakesOf("Service")
+	m.If(s.built.Load(), what, "is registered after Graph or Run", "register everything first")
+	s.mistake(m.Err())
+	return m.Err() != nil
 }
 
 // Types returns the types of requests that have a handler, sorted.
@@ -351,7 +329,7 @@ func (s *Service) graph(opts ...flow.GraphOption) *flow.Graph {
 	if s.topic.Control != "" {
 		control := source.Tail(
 			s.rdb,
-			source.TailConfig[note]{Key: s.topic.Control, Format: noteFormat{}, Wait: s.cfg.Wait},
+			source.TailConfig[note]{Key: s.topic.Control, Format: nativeNotes, Wait: s.cfg.Wait},
 			flow.Name("control"),
 		)
 		parts = append(parts, flow.To(control, sink.Func(s.applyControl, flow.Name("apply control"))))

@@ -17,39 +17,31 @@ import (
 // streamHandler answers with many parts. send blocks while the reader is slow.
 type streamHandler func(ctx context.Context, r *Request, send func(Response) error) error
 
-// credits count how many parts may be sent.
-type credits struct {
-	mu   sync.Mutex
-	left int
-	news chan struct{} // holds a token when there are more
+// credits holds a token for each part that may be sent.
+type credits chan struct{}
+
+func newCredits(n int) credits {
+	c := make(credits, maxWindow)
+	c.add(n)
+	return c
 }
 
-func newCredits(n int) *credits { return &credits{left: n, news: make(chan struct{}, 1)} }
-
-func (c *credits) Add(n int) {
-	c.mu.Lock()
-	c.left = min(c.left+n, maxWindow)
-	c.mu.Unlock()
-	select {
-	case c.news <- struct{}{}:
-	default:
+func (c credits) add(n int) {
+	for range n {
+		select {
+		case c <- struct{}{}:
+		default:
+			return
+		}
 	}
 }
 
-func (c *credits) take(ctx context.Context) error {
-	for {
-		c.mu.Lock()
-		if c.left > 0 {
-			c.left--
-			c.mu.Unlock()
-			return nil
-		}
-		c.mu.Unlock()
-		select {
-		case <-c.news:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+func (c credits) take(ctx context.Context) error {
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -86,7 +78,7 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 				return err
 			}
 			part.kind, part.run, part.seq = kindPart, run, seq+1
-			fields, _, err := replyFormat{}.Encode(nil, nil, &redisio.Envelope{ID: r.ID}, part)
+			fields, _, err := nativeReplies.Encode(nil, nil, &redisio.Envelope{ID: r.ID}, part)
 			if err != nil {
 				return err
 			}
@@ -114,7 +106,7 @@ func (s *Service) streamed(h handler, meta flow.Meta, state *handling) Handler {
 }
 
 // credit waits until a part may be sent.
-func (s *Service) credit(ctx context.Context, mailbox string, c *credits) error {
+func (s *Service) credit(ctx context.Context, mailbox string, c credits) error {
 	for {
 		waits, cancel := context.WithTimeout(ctx, lookEvery)
 		err := c.take(waits)

@@ -2,6 +2,7 @@ package gateways
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -90,40 +91,63 @@ const (
 	headerWait   = ":wait"
 )
 
-// requestFormat reads and writes requests.
-type requestFormat struct{}
-
-func (requestFormat) Encode(
-	dst redisio.Fields,
-	buf []byte,
-	e *redisio.Envelope,
-	r Request,
-) (redisio.Fields, []byte, error) {
-	putRequest(e, &r)
-	return wire.Native.Encode(dst, buf, e, r.Body)
+// native reads and writes native entries. put fills an envelope and returns the body, take does the
+// reverse.
+type native[T any] struct {
+	put  func(e *redisio.Envelope, v T) (body []byte)
+	take func(entry *redisio.Entry, e *redisio.Envelope, body []byte) (T, error)
 }
 
-func putRequest(e *redisio.Envelope, r *Request) {
-	e.Type, e.ID, e.Key, e.ContentType = r.Type, r.ID, r.Key, r.ContentType
-	wire.PutHeaders(e, r.Headers)
-	if r.window > 0 {
-		e.Headers = append(e.Headers, redisio.Header{Name: headerWindow, Value: strconv.Itoa(r.window)})
-	}
-	if r.handed > 0 {
-		e.Headers = append(e.Headers, redisio.Header{Name: headerHanded, Value: strconv.Itoa(r.handed) + " " + r.group})
-	}
+var (
+	nativeRequests = native[Request]{putRequest, takeRequest}
+	nativeReplies  = native[Response]{putReply, takeReply}
+	nativeNotes    = native[note]{putNote, takeNote}
+)
+
+func (n native[T]) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, v T) (redisio.Fields, []byte, error) {
+	return wire.Native.Encode(dst, buf, e, n.put(e, v))
 }
 
-func (requestFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
+func (n native[T]) Decode(entry *redisio.Entry, e *redisio.Envelope) (v T, err error) {
 	body, err := wire.Native.Decode(entry, e)
 	if err != nil {
-		return Request{}, err
+		return v, err
 	}
-	return takeRequest(entry, e, body)
+	return n.take(entry, e, body)
 }
 
-func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Request, err error) {
-	r = Request{
+// reserve adds a reserved header, unless its value is empty.
+func reserve(e *redisio.Envelope, name, value string) {
+	if value != "" {
+		e.Headers = append(e.Headers, redisio.Header{Name: name, Value: value})
+	}
+}
+
+// number returns the text of a number, "" for 0.
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// wrong is the error of a field with an invalid value.
+func wrong(entry *redisio.Entry, field, value string) error {
+	return &redisio.DecodeError{ID: entry.ID, Field: field, Err: fmt.Errorf("invalid value %.20q", value)}
+}
+
+func putRequest(e *redisio.Envelope, r Request) []byte {
+	e.Type, e.ID, e.Key, e.ContentType = r.Type, r.ID, r.Key, r.ContentType
+	wire.PutHeaders(e, r.Headers)
+	reserve(e, headerWindow, number(r.window))
+	if r.handed > 0 {
+		reserve(e, headerHanded, number(r.handed)+" "+r.group)
+	}
+	return r.Body
+}
+
+func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (Request, error) {
+	r := Request{
 		Type:        e.Type,
 		ID:          e.ID,
 		Key:         e.Key,
@@ -135,29 +159,20 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 		r.Headers = make(flow.Headers, 0, n+1)
 	}
 	for _, h := range e.Headers {
-		if h.Name == headerWindow {
-			if r.window, err = strconv.Atoi(h.Value); err != nil || r.window < 1 || r.window > maxWindow {
-				return r, &redisio.DecodeError{
-					ID:    entry.ID,
-					Field: "h:" + headerWindow,
-					Err:   fmt.Errorf("invalid window %.20q", h.Value),
-				}
-			}
-			continue
-		}
-		if h.Name == headerHanded {
+		ok := true
+		switch h.Name {
+		case headerWindow:
+			r.window, ok = count(h.Value, maxWindow)
+		case headerHanded:
 			n, group, _ := strings.Cut(h.Value, " ")
-			if r.handed, err = strconv.Atoi(n); err != nil || r.handed < 1 || group == "" {
-				return r, &redisio.DecodeError{
-					ID:    entry.ID,
-					Field: "h:" + headerHanded,
-					Err:   fmt.Errorf("invalid count and group %.20q", h.Value),
-				}
-			}
-			r.group = group
-			continue
+			r.handed, ok = count(n, math.MaxInt32)
+			r.group, ok = group, ok && group != ""
+		default:
+			r.Headers = append(r.Headers, flow.Header(h))
 		}
-		r.Headers = append(r.Headers, flow.Header(h))
+		if !ok {
+			return r, wrong(entry, "h:"+h.Name, h.Value)
+		}
 	}
 	if e.Traceparent != "" {
 		r.Headers = append(r.Headers, flow.Header{Name: wire.Traceparent, Value: e.Traceparent})
@@ -165,20 +180,14 @@ func takeRequest(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Requ
 	return r, nil
 }
 
-// replyFormat reads and writes replies. Of the request they contain only its ID.
-type replyFormat struct{}
-
-func (replyFormat) Encode(
-	dst redisio.Fields,
-	buf []byte,
-	e *redisio.Envelope,
-	r Response,
-) (redisio.Fields, []byte, error) {
-	putReply(e, &r)
-	return wire.Native.Encode(dst, buf, e, r.Body)
+// count reads a number from 1 to most.
+func count(text string, most int) (n int, ok bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 1 && n <= most
 }
 
-func putReply(e *redisio.Envelope, r *Response) {
+// putReply leaves only the ID of the request in the envelope.
+func putReply(e *redisio.Envelope, r Response) []byte {
 	typ := string(r.kind)
 	if r.kind == kindReply { // the common kind is left out
 		typ = ""
@@ -191,32 +200,14 @@ func putReply(e *redisio.Envelope, r *Response) {
 		Headers:        e.Headers[:0],
 	}
 	wire.PutHeaders(e, r.Headers)
-	if r.code != "" {
-		e.Headers = append(e.Headers, redisio.Header{Name: headerCode, Value: string(r.code)})
-	}
-	if r.Status != 0 {
-		e.Headers = append(e.Headers, redisio.Header{Name: headerStatus, Value: strconv.Itoa(r.Status)})
-	}
-	if r.run != "" {
-		e.Headers = append(e.Headers, redisio.Header{Name: headerRun, Value: r.run})
-	}
-	if r.seq != 0 {
-		e.Headers = append(e.Headers, redisio.Header{Name: headerSeq, Value: strconv.Itoa(r.seq)})
-	}
+	reserve(e, headerCode, string(r.code))
+	reserve(e, headerStatus, number(r.Status))
+	reserve(e, headerRun, r.run)
+	reserve(e, headerSeq, number(r.seq))
 	if r.wait >= leastTold {
-		e.Headers = append(
-			e.Headers,
-			redisio.Header{Name: headerWait, Value: strconv.FormatInt(r.wait.Milliseconds(), 10)},
-		)
+		reserve(e, headerWait, number(int(r.wait.Milliseconds())))
 	}
-}
-
-func (replyFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (Response, error) {
-	body, err := wire.Native.Decode(entry, e)
-	if err != nil {
-		return Response{}, err
-	}
-	return takeReply(entry, e, body)
+	return r.Body
 }
 
 func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Response, err error) {
@@ -242,11 +233,7 @@ func takeReply(entry *redisio.Entry, e *redisio.Envelope, body []byte) (r Respon
 			r.Headers = append(r.Headers, flow.Header(h))
 		}
 		if err != nil {
-			return r, &redisio.DecodeError{
-				ID:    entry.ID,
-				Field: "h:" + h.Name,
-				Err:   fmt.Errorf("invalid number %.20q", h.Value),
-			}
+			return r, wrong(entry, "h:"+h.Name, h.Value)
 		}
 	}
 	return r, nil
@@ -271,25 +258,15 @@ type note struct {
 	more int
 }
 
-type noteFormat struct{}
-
-func (noteFormat) Encode(dst redisio.Fields, buf []byte, e *redisio.Envelope, n note) (redisio.Fields, []byte, error) {
+func putNote(e *redisio.Envelope, n note) []byte {
 	*e = redisio.Envelope{ID: n.id, Type: string(n.kind)}
-	return wire.Native.Encode(dst, buf, e, strconv.AppendInt(nil, int64(n.more), 10))
+	return strconv.AppendInt(nil, int64(n.more), 10)
 }
 
-func (noteFormat) Decode(entry *redisio.Entry, e *redisio.Envelope) (note, error) {
-	data, err := wire.Native.Decode(entry, e)
-	if err != nil {
-		return note{}, err
-	}
+func takeNote(entry *redisio.Entry, e *redisio.Envelope, data []byte) (note, error) {
 	more, err := strconv.Atoi(string(data))
 	if err != nil || more < 0 || more > maxWindow {
-		return note{}, &redisio.DecodeError{
-			ID:    entry.ID,
-			Field: "data",
-			Err:   fmt.Errorf("invalid number of parts %.20q", data),
-		}
+		return note{}, wrong(entry, "data", string(data))
 	}
 	if len(e.ID) > idMost {
 		return note{}, &redisio.DecodeError{ID: entry.ID, Field: "id", Err: &LimitError{"ID", len(e.ID), idMost}}
@@ -323,8 +300,8 @@ func speak(w Wire, config, topic string) (dialect, error) {
 	}
 	return dialect{
 			keys:    slot.TopicOf(topic),
-			request: requestFormat{},
-			reply:   replyFormat{},
+			request: nativeRequests,
+			reply:   nativeReplies,
 			timeout: defaultTimeout,
 			own:     true,
 		},
@@ -334,21 +311,20 @@ func speak(w Wire, config, topic string) (dialect, error) {
 		)
 }
 
-// replies returns the sink that writes answers to their reply addresses.
-func (d *dialect) replies(
-	rdb redis.UniversalClient,
-	wait time.Duration,
-	box boxing,
-) flow.Sink[Response] {
-	if d.shared == "" {
-		return mailboxes(rdb, d.reply, wait, box)
+// replies returns the sink that writes each answer to its reply address.
+func (d *dialect) replies(rdb redis.UniversalClient, wait time.Duration, box boxing) flow.Sink[Response] {
+	cfg := sink.StreamConfig[Response]{
+		KeyFor:  func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
+		Format:  d.reply,
+		Tuning:  writer.Tuning{OnlyExisting: true, Together: true, MaxBytes: box.bytes},
+		MaxLen:  mailboxLen,
+		Wait:    wait,
+		OnFull:  box.full,
+		OnEvent: box.told,
 	}
-	return sink.Stream(rdb, sink.StreamConfig[Response]{
-		KeyFor: func(m flow.Message[Response]) string { return m.Meta().ReplyTo },
-		Format: d.reply,
-		MaxLen: d.most,
-		Wait:   wait,
-		OnFull: box.full,
-		Tuning: writer.Tuning{DropUnread: true, MaxPayload: payloadFor(box.maxReply)},
-	})
+	if d.shared != "" {
+		cfg.Tuning, cfg.MaxLen, cfg.OnEvent = writer.Tuning{DropUnread: true}, d.most, nil
+	}
+	cfg.MaxPayload = payloadFor(box.maxReply)
+	return sink.Stream(rdb, cfg)
 }

@@ -137,11 +137,11 @@ func (v1Requests) Encode(
 	e *redisio.Envelope,
 	r Request,
 ) (redisio.Fields, []byte, error) {
-	putRequest(e, &r)
+	body := putRequest(e, r)
 	if e.ReplyTo == "" {
 		e.Headers = append(e.Headers, redisio.Header{Name: headerMute, Value: "1"})
 	}
-	return v1Wire.Encode(dst, buf, e, r.Body)
+	return v1Wire.Encode(dst, buf, e, body)
 }
 
 func (f v1Requests) Decode(entry *redisio.Entry, e *redisio.Envelope) (Request, error) {
@@ -199,12 +199,12 @@ func (f v1Replied) Encode(
 		func(h flow.Header) bool { return h.Name == streamersonv1.HeaderSourceID },
 	)
 	r.wait = 0 // Node has no such header
-	putReply(e, &r)
+	body := putReply(e, r)
 	e.Type = respType
 	if sourceID != "" {
 		e.Headers = append(e.Headers, redisio.Header{Name: streamersonv1.HeaderSourceID, Value: sourceID})
 	}
-	fields, grown, err := v1Wire.Encode(dst, buf, e, r.Body)
+	fields, grown, err := v1Wire.Encode(dst, buf, e, body)
 	if errors.Is(err, streamersonv1.ErrNotJSON) && r.kind != kindError {
 		e.Headers = append(e.Headers[:0], redisio.Header{Name: streamersonv1.HeaderSourceID, Value: sourceID})
 		return f.Encode(
