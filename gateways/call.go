@@ -136,8 +136,8 @@ func (c *Client) stream(ctx context.Context, r Request, each func(Response) (boo
 	taken := 0
 	for {
 		select {
-		case e := <-p.Ev:
-			return e.Err
+		case err := <-p.Ev:
+			return err
 		case <-p.parts.news:
 		case <-ctx.Done():
 			return c.giveUp(r.ID, p, outbox.GaveUp(ctx))

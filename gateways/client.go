@@ -126,11 +126,11 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 		late = t.C
 	}
 	select {
-	case e := <-p.Ev:
-		if e.Kind == outbox.Replied {
+	case err := <-p.Ev:
+		if err == nil {
 			return p.reply, p.reply.Failure()
 		}
-		return Response{}, e.Err
+		return Response{}, err
 	case <-late:
 		return Response{}, c.giveUp(r.ID, p, tooLate())
 	case <-ctx.Done():
@@ -190,7 +190,7 @@ func (c *Client) ask(ctx context.Context, until time.Time, r *Request) (*pending
 		return nil, c.err
 	}
 	p := &pending{}
-	p.Ev = make(chan outbox.Event, outbox.MostEvents)
+	p.Ev = make(chan error, outbox.MostEvents)
 	if r.window > 0 {
 		p.parts = newParts(r.window)
 	}

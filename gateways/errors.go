@@ -81,17 +81,15 @@ func (e *RemoteError) Error() string {
 
 // Is matches codes with their sentinel errors.
 func (e *RemoteError) Is(target error) bool {
-	switch target {
-	case ErrNoHandler:
-		return e.Code == CodeNoHandler
-	case ErrTimeout:
-		return e.Code == CodeTimeout
-	case ErrOverloaded:
-		return e.Code == CodeOverloaded
-	case ErrInterrupted:
-		return e.Code == CodeInterrupted
-	}
-	return false
+	is, known := sentinels[e.Code]
+	return known && is == target
+}
+
+var sentinels = map[Code]error{
+	CodeNoHandler:   ErrNoHandler,
+	CodeTimeout:     ErrTimeout,
+	CodeOverloaded:  ErrOverloaded,
+	CodeInterrupted: ErrInterrupted,
 }
 
 // remote returns the error that is sent to the caller: a RemoteError unchanged, and as little as

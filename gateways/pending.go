@@ -13,7 +13,7 @@ import (
 // pending is a request to be written, and the call that waits for its reply or its parts.
 type pending struct {
 	outbox.Entry
-	reply Response // set before the event is sent
+	reply Response // set before its call is told
 	parts *parts   // of a streamed reply
 
 	request Request
@@ -128,7 +128,7 @@ func (c *calls) receive(chunk []flow.Message[Response]) {
 		case p == nil: // of a call that has ended, or a copy
 		case p.parts == nil:
 			p.reply = chunk[i].Value
-			p.Ev <- outbox.Event{Kind: outbox.Replied}
+			p.Ev <- nil
 		default:
 			p.parts.put(chunk[i].Value)
 		}
@@ -155,7 +155,7 @@ func (c *calls) abandon(err error, left func(*pending)) {
 			p.parts.fail(err)
 			continue
 		}
-		p.Ev <- outbox.Event{Kind: outbox.Wrote, Err: err}
+		p.Ev <- err
 	}
 }
 

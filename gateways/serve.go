@@ -14,25 +14,25 @@ import (
 var errCancelled = errors.New("gateways: the caller no longer waits")
 
 // Serve handles one request. It runs in many goroutines concurrently.
-func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
+func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (out flow.Message[Response], emits bool, _ error) {
 	meta, r := m.Meta(), &m.Value
 	if expired(meta.Deadline) {
 		s.stats.expired.Add(1)
 		s.expiry.tell(ctx, &s.stats, s.topic.Requests)
-		return flow.Message[Response]{}, false, nil
+		return out, false, nil
 	}
 	if err := checkAddress(meta.ReplyTo, s.allowed); err != nil {
-		return flow.Message[Response]{}, false, err
+		return out, false, err
 	}
 	if r.bad != nil {
 		return s.unread(ctx, m)
 	}
 	if s.foreign(r) {
-		return flow.Message[Response]{}, false, nil
+		return out, false, nil
 	}
 	if _, found := s.handlers[r.Type]; !found {
 		if handed, err := s.handOn(ctx, r, meta); handed || err != nil {
-			return flow.Message[Response]{}, false, err
+			return out, false, err
 		}
 	}
 	h := newHandling(ctx, s.deadline(meta.Deadline, r.window > 0))
@@ -47,9 +47,9 @@ func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 			return s.emit(m, *kept)
 		case cancelled:
 			s.stats.cancelled.Add(1)
-			return flow.Message[Response]{}, false, nil
+			return out, false, nil
 		case underWay:
-			return flow.Message[Response]{}, false, nil
+			return out, false, nil
 		}
 	}
 	answer, err := s.answer(r, meta, h)
@@ -62,14 +62,14 @@ func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (flow.Mess
 	case wanted:
 		s.ledger.end(r.ID, h, nil)
 	}
-	return flow.Message[Response]{}, false, err
+	return out, false, err
 }
 
 // unread handles an unreadable request. Its caller receives an error. Without a caller the request
 // is rejected.
-func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (flow.Message[Response], bool, error) {
+func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (out flow.Message[Response], emits bool, _ error) {
 	if m.Meta().ReplyTo == "" {
-		return flow.Message[Response]{}, false, flow.Reject(m.Value.bad)
+		return out, false, flow.Reject(m.Value.bad)
 	}
 	s.stats.failed.Add(1)
 	answer := failureOf(&RemoteError{Code: CodeInvalid, Message: m.Value.bad.Error()})

@@ -51,7 +51,7 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 		case err == nil:
 			l.id = results[i].ID
 			if l.notify {
-				l.Ev <- Event{Kind: Wrote}
+				l.Ev <- nil
 			}
 			continue
 		case final(err):
@@ -70,7 +70,7 @@ func (o *Outbox) sort(batch []Letter, results []redisio.Result, began time.Time)
 			rest = append(rest, letter)
 			continue
 		}
-		l.Ev <- Event{Kind: Wrote, Err: err}
+		l.Ev <- err
 	}
 	clear(batch[len(rest):])
 	return rest

@@ -78,8 +78,8 @@ type Letter interface {
 // again unchanged.
 type Entry struct {
 	Out    redisio.Outgoing
-	notify bool       // also send an event for success
-	Ev     chan Event // has room for all events
+	notify bool       // also report success
+	Ev     chan error // the outcome, nil for success; has room for MostEvents
 
 	// Guarded by outbox.mu.
 	gone   bool   // the caller no longer waits
@@ -93,22 +93,8 @@ func (e *Entry) Rewrite() redisio.Fields { return e.Out.Fields }
 
 func (e *Entry) entry() *Entry { return e }
 
-// MostEvents is the most events of a letter: the outcome of the write, the reply, and the end of the
-// wait.
+// MostEvents is the most outcomes of a letter: of the write, the reply, and the end of the wait.
 const MostEvents = 3
-
-// Event reports the progress of a letter to its caller.
-type Event struct {
-	Kind Kind
-	Err  error // with wrote
-}
-
-type Kind uint8
-
-const (
-	Wrote Kind = iota + 1
-	Replied
-)
 
 func New(rdb redis.UniversalClient, cfg writer.Config) *Outbox {
 	o := &Outbox{make: func() (*writer.Writer, error) { return writer.New(rdb, cfg) }}
@@ -124,10 +110,10 @@ func (o *Outbox) Post(letter Letter) {
 	l.unsent = true
 	switch {
 	case o.closed():
-		l.Ev <- Event{Kind: Wrote, Err: ErrClosed}
+		l.Ev <- ErrClosed
 		return
 	case o.health.away != nil && o.writing && !o.Patient: // the loop notices when Redis is back
-		l.Ev <- Event{Kind: Wrote, Err: o.health.away}
+		l.Ev <- o.health.away
 		return
 	}
 	o.queue = append(o.queue, letter)
@@ -148,12 +134,12 @@ func (o *Outbox) start() {
 // Write posts a letter and waits until it is written.
 func (o *Outbox) Write(ctx context.Context, letter Letter) error {
 	l := letter.entry()
-	l.notify, l.Ev = true, make(chan Event, MostEvents)
+	l.notify, l.Ev = true, make(chan error, MostEvents)
 	defer o.Leave(l)
 	o.Post(letter)
 	select {
-	case e := <-l.Ev:
-		return e.Err
+	case err := <-l.Ev:
+		return err
 	case <-ctx.Done():
 		return o.Unsent(l, GaveUp(ctx))
 	}
@@ -358,7 +344,7 @@ func (o *Outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, l := range o.queue {
-		l.entry().Ev <- Event{Kind: Wrote, Err: ErrClosed}
+		l.entry().Ev <- ErrClosed
 	}
 	clear(o.queue)
 	o.queue = o.queue[:0]
