@@ -11,8 +11,8 @@ import (
 // The promises. The client's MaxWait is left at its default.
 const (
 	leastGoodput = 0.9 // share of the sustainable rate, at twice that rate
-	// The time that answered requests may take more than the usual p99. Clients need three samples
-	// to detect overload. Meanwhile the queue grows to MaxWait, or slightly longer.
+	// The time that answered requests may take more than the usual p99. Clients detect overload by
+	// the replies. Meanwhile the queue grows to MaxWait, or slightly longer.
 	mostOnset      = 2*overloadMaxWait + overloadTaken
 	mostSteady     = overloadMaxWait/2 + overloadTaken // after the first two seconds
 	mostMedian     = 80 * time.Millisecond             // medians: MaxWait/10, the requests taken, a third for noise

@@ -91,7 +91,7 @@ const (
 	headerWait   = ":wait"
 )
 
-// native reads and writes native entries. put fills an envelope and returns the body, take does the
+// native is the format of native entries. put fills an envelope and returns the body, take does the
 // reverse.
 type native[T any] struct {
 	put  func(e *redisio.Envelope, v T) (body []byte)
