@@ -37,17 +37,21 @@ var featureRules = []Rule{
 			}
 		},
 	},
-	{"new/maxsize", "XREADGROUP MAXSIZE (8.10): a reply has bounded bytes and at least one entry.", func(c *check, _ string) {
-		c.needs("XREADGROUP MAXSIZE", func(p redisio.Capabilities) bool { return p.MaxSize })
-		key := c.key("s")
-		c.add(key, 50)
-		c.must(c.rdb.XGroupCreate(c.ctx, key, "g", "0").Err())
-		reply, err := c.rdb.Do(c.ctx, "xreadgroup", "group", "g", "me", "count", 50, "maxsize", 1, "streams", key, ">").
-			Result()
-		if n := len(c.pending(key)); err != nil || n != 1 {
-			c.failf("%d delivered, %v: %v", n, err, reply)
-		}
-	}},
+	{
+		"new/maxsize",
+		"XREADGROUP MAXSIZE (8.10): a reply has bounded bytes and at least one entry.",
+		func(c *check, _ string) {
+			c.needs("XREADGROUP MAXSIZE", func(p redisio.Capabilities) bool { return p.MaxSize })
+			key := c.key("s")
+			c.add(key, 50)
+			c.must(c.rdb.XGroupCreate(c.ctx, key, "g", "0").Err())
+			reply, err := c.rdb.Do(c.ctx, "xreadgroup", "group", "g", "me", "count", 50, "maxsize", 1, "streams", key, ">").
+				Result()
+			if n := len(c.pending(key)); err != nil || n != 1 {
+				c.failf("%d delivered, %v: %v", n, err, reply)
+			}
+		},
+	},
 	{"new/xnack", "XNACK (8.8): entries given back can be claimed at once.", func(c *check, _ string) {
 		c.needs("XNACK", func(p redisio.Capabilities) bool { return p.XNack })
 		key := c.key("s")
@@ -61,29 +65,33 @@ var featureRules = []Rule{
 			c.failf("%v, %v", got, err)
 		}
 	}},
-	{"new/xackdel", "XACKDEL ACKED (8.2): an entry is deleted with the last group's ack, not before.", func(c *check, _ string) {
-		c.needs("XACKDEL", func(p redisio.Capabilities) bool { return p.XAckDel })
-		key := c.key("s")
-		want := c.add(key, 1)
-		c.must(c.rdb.XGroupCreate(c.ctx, key, "late", "0").Err())
-		c.takenBy(key, "me", 1)
-		for _, group := range []string{"g", "late"} {
-			if n := len(c.all(key)); n != 1 {
-				c.failf("%d entries before the ack of %s", n, group)
+	{
+		"new/xackdel",
+		"XACKDEL ACKED (8.2): an entry is deleted with the last group's ack, not before.",
+		func(c *check, _ string) {
+			c.needs("XACKDEL", func(p redisio.Capabilities) bool { return p.XAckDel })
+			key := c.key("s")
+			want := c.add(key, 1)
+			c.must(c.rdb.XGroupCreate(c.ctx, key, "late", "0").Err())
+			c.takenBy(key, "me", 1)
+			for _, group := range []string{"g", "late"} {
+				if n := len(c.all(key)); n != 1 {
+					c.failf("%d entries before the ack of %s", n, group)
+				}
+				if group == "late" {
+					c.must(
+						c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key,
+							">"}}).
+							Err(),
+					)
+				}
+				c.must(c.rdb.Do(c.ctx, "xackdel", key, group, "ACKED", "ids", 1, want[0]).Err())
 			}
-			if group == "late" {
-				c.must(
-					c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key,
-						">"}}).
-						Err(),
-				)
+			if n := len(c.all(key)); n != 0 {
+				c.failf("%d entries when all groups have acked", n)
 			}
-			c.must(c.rdb.Do(c.ctx, "xackdel", key, group, "ACKED", "ids", 1, want[0]).Err())
-		}
-		if n := len(c.all(key)); n != 0 {
-			c.failf("%d entries when all groups have acked", n)
-		}
-	}},
+		},
+	},
 	{"new/idmp", "XADD IDMP (8.6): a repeated write is stored once and returns the same ID.", func(c *check, _ string) {
 		c.needs("XADD IDMP", func(p redisio.Capabilities) bool { return p.IDMP })
 		key := c.key("s")
@@ -97,14 +105,18 @@ var featureRules = []Rule{
 			c.failf("%d entries, answers %v", n, answers)
 		}
 	}},
-	{"new/waitaof", "WAITAOF (7.2): the server reports how many servers have synced to disk.", func(c *check, _ string) {
-		switch err := c.rdb.Do(c.ctx, "waitaof", 0, 0, 1).Err(); {
-		case fault.NoCommand(err):
-			c.lacks("WAITAOF")
-		default:
-			c.must(err)
-		}
-	}},
+	{
+		"new/waitaof",
+		"WAITAOF (7.2): the server reports how many servers have synced to disk.",
+		func(c *check, _ string) {
+			switch err := c.rdb.Do(c.ctx, "waitaof", 0, 0, 1).Err(); {
+			case fault.NoCommand(err):
+				c.lacks("WAITAOF")
+			default:
+				c.must(err)
+			}
+		},
+	},
 }
 
 // needs ends the rule if the server lacks a command.

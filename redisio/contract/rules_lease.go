@@ -37,27 +37,31 @@ var leaseRules = []Rule{
 			}
 		},
 	},
-	{"reclaim/all", "Reclaiming examines all pending entries, however many are in progress.", func(c *check, key string) {
-		want := c.add(key, 605)
-		c.takenBy(key, "slow", 600)
-		for _, id := range c.takenBy(key, "dead", 5) {
-			c.must(c.rdb.Do(c.ctx, "xclaim", key, "g", "dead", 0, id, "idle", 3_600_000, "justid").Err())
-		}
-		r := c.group(
-			c.rdb,
-			reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}},
-		)
-		var got []string
-		for len(got) < 5 {
-			taken := c.read(r, 1)
-			c.acked(r, taken) // entries that may have killed their reader block others until acked
-			got = append(got, ids(taken)...)
-		}
-		rest := want[600:]
-		slices.Sort(got) // as strings, so ...-10 comes before ...-9
-		slices.Sort(rest)
-		c.same(got, rest)
-	}},
+	{
+		"reclaim/all",
+		"Reclaiming examines all pending entries, however many are in progress.",
+		func(c *check, key string) {
+			want := c.add(key, 605)
+			c.takenBy(key, "slow", 600)
+			for _, id := range c.takenBy(key, "dead", 5) {
+				c.must(c.rdb.Do(c.ctx, "xclaim", key, "g", "dead", 0, id, "idle", 3_600_000, "justid").Err())
+			}
+			r := c.group(
+				c.rdb,
+				reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}},
+			)
+			var got []string
+			for len(got) < 5 {
+				taken := c.read(r, 1)
+				c.acked(r, taken) // entries that may have killed their reader block others until acked
+				got = append(got, ids(taken)...)
+			}
+			rest := want[600:]
+			slices.Sort(got) // as strings, so ...-10 comes before ...-9
+			slices.Sort(rest)
+			c.same(got, rest)
+		},
+	},
 	{
 		"lease/held",
 		"Entries held by a live reader are not delivered again, to it or to others, and count one delivery.",
@@ -88,20 +92,25 @@ var leaseRules = []Rule{
 			c.acks(a, got, 10)
 		},
 	},
-	{"lease/fenced", "Renewing does not take back entries of another reader; their loss is reported.", func(c *check, key string) {
-		c.add(key, 3)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease}})
-		got := ids(c.read(r, 3))
-		c.must(
-			c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief",
-				Messages: got[1:2]}).
-				Err(),
-		)
-		c.until("the loss is reported", func() bool { return len(r.taken()) > 0 })
-		if p := c.pending(key)[got[1]]; p.Consumer != "thief" || !slices.Equal(r.taken(), got[1:2]) || r.Held() != 2 {
-			c.failf("pending %+v, lost %v, held %d", p, r.taken(), r.Held())
-		}
-	}},
+	{
+		"lease/fenced",
+		"Renewing does not take back entries of another reader; their loss is reported.",
+		func(c *check, key string) {
+			c.add(key, 3)
+			r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease}})
+			got := ids(c.read(r, 3))
+			c.must(
+				c.rdb.XClaimJustID(c.ctx, &redis.XClaimArgs{Stream: key, Group: "g", Consumer: "thief",
+					Messages: got[1:2]}).
+					Err(),
+			)
+			c.until("the loss is reported", func() bool { return len(r.taken()) > 0 })
+			if p := c.pending(key)[got[1]]; p.Consumer != "thief" || !slices.Equal(r.taken(), got[1:2]) ||
+				r.Held() != 2 {
+				c.failf("pending %+v, lost %v, held %d", p, r.taken(), r.Held())
+			}
+		},
+	},
 	{"lease/uncounted", "Renewing counts no deliveries.", func(c *check, key string) {
 		c.add(key, 1)
 		r := c.group(c.rdb, reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: lease}})

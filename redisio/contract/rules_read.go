@@ -12,20 +12,24 @@ import (
 )
 
 var readRules = []Rule{
-	{"read/order", "Entries are read in order, fields in order, and count as delivered once.", func(c *check, key string) {
-		c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n").Err())
-		want := c.add(key, 20)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key})
-		got := c.read(r, 21)
-		f := got[0].Fields
-		if len(f) != 4 || f[2].Name != "k" || string(f[2].Value) != "2" || string(f[3].Value) != "\x00\r\n" ||
-			f[1].Name != "z" {
-			c.failf("fields %+v", f)
-		}
-		if !slices.Equal(ids(got[1:]), want) || got[20].Deliveries != 1 {
-			c.failf("got %v, want %v", ids(got[1:]), want)
-		}
-	}},
+	{
+		"read/order",
+		"Entries are read in order, fields in order, and count as delivered once.",
+		func(c *check, key string) {
+			c.must(c.rdb.Do(c.ctx, "xadd", key, "*", "k", "1", "z", "", "k", "2", "a", "\x00\r\n").Err())
+			want := c.add(key, 20)
+			r := c.group(c.rdb, reader.GroupConfig{Key: key})
+			got := c.read(r, 21)
+			f := got[0].Fields
+			if len(f) != 4 || f[2].Name != "k" || string(f[2].Value) != "2" || string(f[3].Value) != "\x00\r\n" ||
+				f[1].Name != "z" {
+				c.failf("fields %+v", f)
+			}
+			if !slices.Equal(ids(got[1:]), want) || got[20].Deliveries != 1 {
+				c.failf("got %v, want %v", ids(got[1:]), want)
+			}
+		},
+	},
 	{
 		"read/bounded",
 		"A read returns at most the requested number of entries, and the rest stays unread.",
@@ -136,22 +140,26 @@ var readRules = []Rule{
 			}
 		},
 	},
-	{"tail/beginning", "A tail from the beginning or behind an entry reads the rest in pages.", func(c *check, key string) {
-		want := c.add(key, 30)
-		at, err := redisio.ParseID(want[9])
-		c.must(err)
-		for start, from := range map[redisio.Start]int{redisio.StartBeginning(): 0, redisio.StartID(at): 10} {
-			r, err := reader.NewTail(
-				c.rdb,
-				reader.TailConfig{Key: key, Start: start, MaxCount: 7, Block: 10 * time.Millisecond},
-			)
+	{
+		"tail/beginning",
+		"A tail from the beginning or behind an entry reads the rest in pages.",
+		func(c *check, key string) {
+			want := c.add(key, 30)
+			at, err := redisio.ParseID(want[9])
 			c.must(err)
-			c.must(r.Open(c.ctx))
-			got := ids(c.read(r, 30-from))
-			c.must(r.Close(c.ctx))
-			c.same(got, want[from:])
-		}
-	}},
+			for start, from := range map[redisio.Start]int{redisio.StartBeginning(): 0, redisio.StartID(at): 10} {
+				r, err := reader.NewTail(
+					c.rdb,
+					reader.TailConfig{Key: key, Start: start, MaxCount: 7, Block: 10 * time.Millisecond},
+				)
+				c.must(err)
+				c.must(r.Open(c.ctx))
+				got := ids(c.read(r, 30-from))
+				c.must(r.Close(c.ctx))
+				c.same(got, want[from:])
+			}
+		},
+	},
 	{"range/pages", "A range is read page by page, both ends included, and then ends.", func(c *check, key string) {
 		want := c.add(key, 30)
 		from, err := redisio.ParseID(want[3])

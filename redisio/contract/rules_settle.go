@@ -12,32 +12,40 @@ import (
 )
 
 var settleRules = []Rule{
-	{"ack/once", "Acks may be repeated: entries no longer pending are reported without an error.", func(c *check, key string) {
-		c.add(key, 5)
-		r := c.group(c.rdb, reader.GroupConfig{Key: key})
-		got := ids(c.read(r, 5))
-		for _, want := range []int{5, 0} {
-			if n, err := r.Ack(c.ctx, got); n != want || err != nil {
-				c.failf("acked %d, %v, want %d", n, err, want)
+	{
+		"ack/once",
+		"Acks may be repeated: entries no longer pending are reported without an error.",
+		func(c *check, key string) {
+			c.add(key, 5)
+			r := c.group(c.rdb, reader.GroupConfig{Key: key})
+			got := ids(c.read(r, 5))
+			for _, want := range []int{5, 0} {
+				if n, err := r.Ack(c.ctx, got); n != want || err != nil {
+					c.failf("acked %d, %v, want %d", n, err, want)
+				}
 			}
-		}
-		if r.saw(redisio.EventStaleAcks) != 5 || r.Held() != 0 {
-			c.failf("%d reported as stale, %d held", r.saw(redisio.EventStaleAcks), r.Held())
-		}
-		c.settled(key)
-	}},
-	{"ack/lost-reply", "An ack whose reply was lost is repeated, and nothing is redelivered.", func(c *check, key string) {
-		c.add(key, 5)
-		l, rdb := c.line()
-		r := c.group(rdb, leased(key))
-		got := ids(c.read(r, 5))
-		l.loseReply("xack")
-		if _, err := r.Ack(c.ctx, got); err != nil || l.losses() != 1 {
-			c.failf("%v, %d replies lost", err, l.losses())
-		}
-		c.settled(key)
-		c.nothing(r, 100*time.Millisecond)
-	}},
+			if r.saw(redisio.EventStaleAcks) != 5 || r.Held() != 0 {
+				c.failf("%d reported as stale, %d held", r.saw(redisio.EventStaleAcks), r.Held())
+			}
+			c.settled(key)
+		},
+	},
+	{
+		"ack/lost-reply",
+		"An ack whose reply was lost is repeated, and nothing is redelivered.",
+		func(c *check, key string) {
+			c.add(key, 5)
+			l, rdb := c.line()
+			r := c.group(rdb, leased(key))
+			got := ids(c.read(r, 5))
+			l.loseReply("xack")
+			if _, err := r.Ack(c.ctx, got); err != nil || l.losses() != 1 {
+				c.failf("%v, %d replies lost", err, l.losses())
+			}
+			c.settled(key)
+			c.nothing(r, 100*time.Millisecond)
+		},
+	},
 	{
 		"nack/delay",
 		"Entries given back with a delay are due after it, for every reader, and not before.",
@@ -99,14 +107,18 @@ var settleRules = []Rule{
 		}
 		c.nothing(r, 100*time.Millisecond)
 	}},
-	{"release/at-once", "Other readers receive released entries at once, not after a lease.", func(c *check, key string) {
-		c.add(key, 3)
-		cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}}
-		a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
-		got := ids(c.read(a, 3))
-		c.must(a.Release(c.ctx, got))
-		c.same(ids(c.read(b, 3)), got)
-	}},
+	{
+		"release/at-once",
+		"Other readers receive released entries at once, not after a lease.",
+		func(c *check, key string) {
+			c.add(key, 3)
+			cfg := reader.GroupConfig{Key: key, Tuning: reader.Tuning{Lease: time.Minute, ReclaimEvery: often}}
+			a, b := c.group(c.rdb, cfg), c.group(c.rdb, cfg)
+			got := ids(c.read(a, 3))
+			c.must(a.Release(c.ctx, got))
+			c.same(ids(c.read(b, 3)), got)
+		},
+	},
 	{
 		"close/released",
 		"A closing reader gives back its entries, and its consumer is deleted if nothing is pending for it.",

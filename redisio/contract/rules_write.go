@@ -62,17 +62,21 @@ var writeRules = []Rule{
 		}
 		c.has(key, 2)
 	}},
-	{"write/unknown", "A write whose reply was lost is reported as unknown, and not repeated.", func(c *check, key string) {
-		l, rdb := c.line()
-		w := c.writer(rdb, writer.Config{Key: key})
-		l.loseReply("xadd")
-		if err := c.write(w, 3); !errors.Is(err, redisio.ErrUnknownOutcome) {
-			c.failf("got %v", err)
-		}
-		if n := len(c.all(key)); n != 3 || l.losses() != 1 {
-			c.failf("%d entries, want each once", n)
-		}
-	}},
+	{
+		"write/unknown",
+		"A write whose reply was lost is reported as unknown, and not repeated.",
+		func(c *check, key string) {
+			l, rdb := c.line()
+			w := c.writer(rdb, writer.Config{Key: key})
+			l.loseReply("xadd")
+			if err := c.write(w, 3); !errors.Is(err, redisio.ErrUnknownOutcome) {
+				c.failf("got %v", err)
+			}
+			if n := len(c.all(key)); n != 3 || l.losses() != 1 {
+				c.failf("%d entries, want each once", n)
+			}
+		},
+	},
 	{"write/trims", "A bounded stream stays within its bound: exactly, if configured.", func(c *check, key string) {
 		w := c.writer(c.rdb, writer.Config{Key: key, MaxLen: 10, Tuning: writer.Tuning{Exact: true}})
 		c.must(c.write(w, 50))
@@ -108,43 +112,54 @@ var writeRules = []Rule{
 			}
 		},
 	},
-	{"write/once", "Within the window, a repeated entry is stored once and reported as duplicate.", func(c *check, key string) {
-		c.keys = append(c.keys, key+":once")
-		w := c.writer(c.rdb, writer.Config{Key: key, DedupeWindow: time.Minute})
-		for again := range 3 {
-			out, results := outgoing(5), make([]redisio.Result, 5)
+	{
+		"write/once",
+		"Within the window, a repeated entry is stored once and reported as duplicate.",
+		func(c *check, key string) {
+			c.keys = append(c.keys, key+":once")
+			w := c.writer(c.rdb, writer.Config{Key: key, DedupeWindow: time.Minute})
+			for again := range 3 {
+				out, results := outgoing(5), make([]redisio.Result, 5)
+				for i := range out {
+					out[i].DedupeID = fmt.Sprint("message ", i)
+				}
+				c.must(w.Write(c.ctx, out, results))
+				for i := range results {
+					if results[i].Duplicate != (again > 0) {
+						c.failf("time %d: %+v", again, results[i])
+					}
+				}
+			}
+			c.has(key, 5)
+		},
+	},
+	{
+		"write/once-unknown",
+		"A write whose reply was lost is stored once when it is repeated.",
+		func(c *check, key string) {
+			c.keys = append(c.keys, key+":once")
+			l, rdb := c.line()
+			w := c.writer(rdb, writer.Config{Key: key, DedupeWindow: time.Minute})
+			out := outgoing(5)
 			for i := range out {
 				out[i].DedupeID = fmt.Sprint("message ", i)
 			}
-			c.must(w.Write(c.ctx, out, results))
-			for i := range results {
-				if results[i].Duplicate != (again > 0) {
-					c.failf("time %d: %+v", again, results[i])
-				}
+			l.loseReply(key) // whichever command contains it
+			if err := w.Write(c.ctx, out, make([]redisio.Result, 5)); !errors.Is(err, redisio.ErrUnknownOutcome) {
+				c.failf("got %v", err)
 			}
-		}
-		c.has(key, 5)
-	}},
-	{"write/once-unknown", "A write whose reply was lost is stored once when it is repeated.", func(c *check, key string) {
-		c.keys = append(c.keys, key+":once")
-		l, rdb := c.line()
-		w := c.writer(rdb, writer.Config{Key: key, DedupeWindow: time.Minute})
-		out := outgoing(5)
-		for i := range out {
-			out[i].DedupeID = fmt.Sprint("message ", i)
-		}
-		l.loseReply(key) // whichever command contains it
-		if err := w.Write(c.ctx, out, make([]redisio.Result, 5)); !errors.Is(err, redisio.ErrUnknownOutcome) {
-			c.failf("got %v", err)
-		}
-		c.must(w.Write(c.ctx, out, make([]redisio.Result, 5)))
-		if n := len(c.all(key)); n != 5 || l.losses() != 1 {
-			c.failf("%d entries, want 5", n)
-		}
-	}},
+			c.must(w.Write(c.ctx, out, make([]redisio.Result, 5)))
+			if n := len(c.all(key)); n != 5 || l.losses() != 1 {
+				c.failf("%d entries, want 5", n)
+			}
+		},
+	},
 	{"write/capped", "A full stream refuses entries, or blocks, until groups settle some.", func(c *check, key string) {
 		r := c.group(c.rdb, reader.GroupConfig{Key: key})
-		w := c.writer(c.rdb, writer.Config{Key: key, Tuning: writer.Tuning{HardCap: 20, WhenFull: writer.FullRefuse, Depth: 5}})
+		w := c.writer(
+			c.rdb,
+			writer.Config{Key: key, Tuning: writer.Tuning{HardCap: 20, WhenFull: writer.FullRefuse, Depth: 5}},
+		)
 		var err error
 		for n := 0; err == nil && n < 20; n++ {
 			err = c.write(w, 5)

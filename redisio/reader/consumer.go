@@ -147,6 +147,17 @@ func (r *consumer) emit(e redisio.Event) {
 	fault.Notify("GroupConfig.OnEvent", func() { r.cfg.OnEvent(e) })
 }
 
+// failed returns the error of an operation on n entries.
+func (r *consumer) failed(verb string, n int, err error) error {
+	return fmt.Errorf(
+		"redisio: %s %s of %q: %w",
+		verb,
+		fault.Plural(n, "entry", "entries"),
+		fault.KeyName(r.cfg.Key),
+		err,
+	)
+}
+
 // emitCount emits an event about n entries, if there are any.
 func (r *consumer) emitCount(kind redisio.EventKind, n int) {
 	if n > 0 {

@@ -66,8 +66,7 @@ func (r *settler) deadChunk(ctx context.Context, deadKey string, letters []DeadL
 	}
 	finish, err := r.held.Settle(ctx, ids)
 	if err != nil {
-		return fmt.Errorf("redisio: dead-letter %s of %q: %w", fault.Plural(len(letters), "entry", "entries"),
-			fault.KeyName(r.cfg.Key), err)
+		return r.failed("dead-letter", len(letters), err)
 	}
 	defer finish()
 	asks := r.held.Asks(ids, time.Now(), r.cfg.Lease)

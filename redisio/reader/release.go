@@ -52,10 +52,7 @@ func (r *settler) NackEach(ctx context.Context, ids []string, after []time.Durat
 		return 0, err
 	}
 	crowded := r.held.Waiting()+len(ids) > held.MaxDelayed
-	how := make([]held.Record, min(len(ids), script.PageSize))
-	for n := 0; n < len(ids); n += script.PageSize {
-		page := ids[n:min(n+script.PageSize, len(ids))]
-		now := time.Now()
+	return r.giveBackAll(ctx, "nack", ids, func(n int, now time.Time, page []string, how []held.Record) {
 		for i := range page {
 			d := min(max(after[n+i], 0), fault.MaxDelay)
 			if crowded {
@@ -64,12 +61,7 @@ func (r *settler) NackEach(ctx context.Context, ids []string, after []time.Durat
 			how[i] = held.Record{Due: held.Ticks(now.Add(d)), Until: held.Ticks(now.Add(d + r.grace(d)))}
 		}
 		r.offer(ctx, page, how)
-		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return n, fmt.Errorf("redisio: nack %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"),
-				fault.KeyName(r.cfg.Key), err)
-		}
-	}
-	return len(ids), nil
+	})
 }
 
 // offer gives other readers the first chance at entries that failed here for the second time or more
@@ -106,24 +98,13 @@ func (r *settler) Release(ctx context.Context, ids []string) error {
 
 // release releases entries for other readers. undo has the numbers of deliveries that do not count.
 func (r *settler) release(ctx context.Context, ids []string, undo map[string]int64) error {
-	how := make([]held.Record, min(len(ids), script.PageSize))
-	for n := 0; n < len(ids); n += script.PageSize {
-		page := ids[n:min(n+script.PageSize, len(ids))]
-		now := time.Now()
+	_, err := r.giveBackAll(ctx, "release", ids, func(_ int, now time.Time, page []string, how []held.Record) {
 		for i := range page {
-			how[i] = held.Record{
-				Due:      held.Ticks(now.Add(r.cfg.Lease)),
-				Until:    held.Ticks(now),
-				Undo:     undo[page[i]],
-				Released: true,
-			}
+			how[i] = held.Record{Due: held.Ticks(now.Add(r.cfg.Lease)), Until: held.Ticks(now), Undo: undo[page[i]],
+				Released: true}
 		}
-		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return fmt.Errorf("redisio: release %s of %q: %w", fault.Plural(len(ids)-n, "entry", "entries"),
-				fault.KeyName(r.cfg.Key), err)
-		}
-	}
-	return nil
+	})
+	return err
 }
 
 // Undeliver releases entries that were not worked on, as if they had not been delivered. Any reader
@@ -137,19 +118,29 @@ func (r *settler) Undeliver(ctx context.Context, ids []string) error {
 	if err := r.loop.usable(); err != nil {
 		return err
 	}
-	how := make([]held.Record, min(len(ids), script.PageSize))
-	for page := range slices.Chunk(ids, script.PageSize) {
-		now := time.Now()
+	_, err := r.giveBackAll(ctx, "undeliver", ids, func(_ int, now time.Time, page []string, how []held.Record) {
 		for i := range page {
 			how[i] = held.Record{Due: held.Ticks(now), Until: held.Ticks(now), Released: true}
 		}
 		r.held.Undo(page, how)
+	})
+	return err
+}
+
+// giveBackAll gives back entries page by page. fill sets the records of a page that begins at n. On
+// an error it returns how many were certainly given back.
+func (r *settler) giveBackAll(ctx context.Context, verb string, ids []string,
+	fill func(n int, now time.Time, page []string, how []held.Record)) (done int, err error) {
+	how := make([]held.Record, min(len(ids), script.PageSize))
+	for n := 0; n < len(ids); n += script.PageSize {
+		page := ids[n:min(n+script.PageSize, len(ids))]
+		now := time.Now()
+		fill(n, now, page, how)
 		if err := r.giveBack(ctx, now, page, how[:len(page)]); err != nil {
-			return fmt.Errorf("redisio: undeliver %s of %q: %w", fault.Plural(len(ids), "entry", "entries"),
-				fault.KeyName(r.cfg.Key), err)
+			return n, r.failed(verb, len(ids)-n, err)
 		}
 	}
-	return nil
+	return len(ids), nil
 }
 
 // giveBack delays entries that are pending for this consumer, on the server and here. It recreates a

@@ -2,7 +2,6 @@ package reader
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -74,8 +73,7 @@ func (r *leases) setIdleQuietly(ctx context.Context, asks []held.Ask) (s claimRe
 		}
 		reply, err := r.control.Eval(ctx, script.ScriptPark, []string{r.cfg.Key}, args...).Slice()
 		if err != nil {
-			return s, fmt.Errorf("redisio: script for %s of %q: %w", fault.Plural(len(asks), "entry", "entries"),
-				fault.KeyName(r.cfg.Key), err)
+			return s, r.failed("script for", len(asks), err)
 		}
 		restored, redeliverable := len(s.restored), len(s.redeliverable)
 		s.add(reply)

@@ -2,7 +2,6 @@ package reader
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,8 +45,7 @@ func (r *settler) Ack(ctx context.Context, ids []string) (acked int, err error) 
 	}
 	done, err := r.held.Settle(ctx, ids)
 	if err != nil {
-		return 0, fmt.Errorf("redisio: ack %s of %q: %w", fault.Plural(len(ids), "entry", "entries"),
-			fault.KeyName(r.cfg.Key), err)
+		return 0, r.failed("ack", len(ids), err)
 	}
 	defer done()
 	plain, fenced, late := r.held.Split(ids, time.Now(), r.cfg.Lease)
@@ -66,8 +64,7 @@ func (r *settler) Ack(ctx context.Context, ids []string) (acked int, err error) 
 		acked, late = acked+n, late+other
 	}
 	if err = r.answered(err); err != nil {
-		return acked, fmt.Errorf("redisio: ack %s of %q: %w", fault.Plural(len(ids), "entry", "entries"),
-			fault.KeyName(r.cfg.Key), err)
+		return acked, r.failed("ack", len(ids), err)
 	}
 	if late > 0 {
 		r.held.Move(ids, held.Finished)

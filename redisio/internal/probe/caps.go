@@ -59,7 +59,8 @@ func Probe(ctx context.Context, rdb redis.UniversalClient) (c redisio.Capabiliti
 func Reads(ctx context.Context, rdb redis.UniversalClient, stream, consumer string) redisio.Capabilities {
 	group, pipe := "redisio:probe:"+rand.Text(), rdb.Pipeline()
 	try := func(option string) *redis.Cmd {
-		cmd := redis.NewCmd(ctx, "xreadgroup", "group", group, consumer, "count", 1, option, 1<<30, "streams", stream, ">")
+		cmd := redis.NewCmd(ctx, "xreadgroup", "group", group, consumer, "count", 1, option, 1<<30,
+			"streams", stream, ">")
 		cmd.SetFirstKeyPos(9)
 		_ = pipe.Process(ctx, cmd) // only queues
 		return cmd
