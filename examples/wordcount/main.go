@@ -22,7 +22,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -31,26 +30,17 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 	"github.com/streamerson/streamerson-go/redisio/embedded"
 )
 
 func main() {
 	logging.Disable() // go-redis' own log repeats our errors
-	o, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "wordcount: %v\n(wordcount -h lists the flags)\n", err)
-		os.Exit(2)
-	}
+	o := parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C is not caught: it ends the process at once
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintf(os.Stderr, "wordcount: %v\n", err)
-		os.Exit(1)
-	}
+	cli.Check("wordcount", run(ctx, o))
 }
 
 func run(ctx context.Context, o options) error {

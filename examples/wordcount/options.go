@@ -4,9 +4,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"time"
+
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 )
 
 // options are the flags of the command line.
@@ -39,55 +40,34 @@ Two processes with the same REDIS_URL and -name share the work, the second with 
 
 The first Ctrl-C finishes what has been read and ends, the second ends at once. The exit status is 0 when the
 result is right (or after the first Ctrl-C), 1 when it is not or something fails, 2 for a wrong command line.
-
-Flags:
 `
 
-// parse reads the command line. It returns its mistakes, or flag.ErrHelp.
-func parse(args []string) (options, error) {
-	var o options
-	f := flag.NewFlagSet("wordcount", flag.ContinueOnError)
-	f.StringVar(&o.name, "name", "", "`prefix` of the streams' names, <prefix>:lines and <prefix>:counts, which stay\n"+
-		"(default: a new one for each run, deleted at its end)")
-	f.BoolVar(&o.join, "join", false, "load nothing: share the work of -name until it is done")
-	f.Float64Var(&o.fail, "fail", 0, "fail each call of a handler with this `probability`, from 0 to 0.9")
-	f.Uint64Var(&o.seed, "seed", 1, "`number` that -fail draws its random numbers from")
-	f.DurationVar(&o.slow, "slow", 0, "`pause` for each line, to watch it work (such as 1ms)")
-	f.IntVar(&o.shards, "shards", 4, "`number` of shards that count at the same time, from 1 to 64")
-	f.IntVar(&o.top, "top", 10, "`number` of words to print, the most frequent first")
-	f.BoolVar(&o.keep, "keep", false, "keep the streams of a run without -name too")
-	f.DurationVar(
-		&o.lease,
-		"lease",
-		3*time.Second,
-		"how long a killed process keeps its lines from the others, a `time` from 100ms",
+// parse reads the command line, and exits with status 2 if it is wrong.
+func parse() (o options) {
+	flag.StringVar(
+		&o.name,
+		"name",
+		"",
+		"`prefix` of the streams' names, <prefix>:lines and <prefix>:counts, which stay\n"+
+			"(default: a new one for each run, deleted at its end)",
 	)
-	f.Usage = func() {
-		fmt.Fprint(f.Output(), usage)
-		f.PrintDefaults()
-	}
-	f.SetOutput(os.Stdout) // for -h; the caller reports mistakes
-	if err := parseQuietly(f, args); err != nil {
-		return o, err
-	}
-	o.file, o.named = f.Arg(0), o.name != ""
+	flag.BoolVar(&o.join, "join", false, "load nothing: share the work of -name until it is done")
+	flag.Float64Var(&o.fail, "fail", 0, "fail each call of a handler with this `probability`, from 0 to 0.9")
+	flag.Uint64Var(&o.seed, "seed", 1, "`number` that -fail draws its random numbers from")
+	flag.DurationVar(&o.slow, "slow", 0, "`pause` for each line, to watch it work (such as 1ms)")
+	flag.IntVar(&o.shards, "shards", 4, "`number` of shards that count at the same time, from 1 to 64")
+	flag.IntVar(&o.top, "top", 10, "`number` of words to print, the most frequent first")
+	flag.BoolVar(&o.keep, "keep", false, "keep the streams of a run without -name too")
+	flag.DurationVar(&o.lease, "lease", 3*time.Second,
+		"how long a killed process keeps its lines from the others, a `time` from 100ms")
+	cli.Parse(usage, -1, func() error {
+		o.file, o.named = flag.Arg(0), o.name != ""
+		return o.check(flag.NArg())
+	})
 	if !o.named {
 		o.name = fmt.Sprintf("wordcount-%d-%d", os.Getpid(), time.Now().Unix())
 	}
-	return o, o.check(f.NArg())
-}
-
-// parseQuietly calls f.Parse, but prints only the help, and only if it is requested.
-func parseQuietly(f *flag.FlagSet, args []string) error {
-	print, out := f.Usage, f.Output()
-	f.Usage = func() {}
-	f.SetOutput(io.Discard)
-	err := f.Parse(args)
-	f.SetOutput(out)
-	if errors.Is(err, flag.ErrHelp) {
-		print()
-	}
-	return err
+	return o
 }
 
 // check reports all mistakes at once.

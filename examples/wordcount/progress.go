@@ -8,8 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rs/zerolog"
-
+	"github.com/streamerson/streamerson-go/examples/internal/cli"
 	"github.com/streamerson/streamerson-go/flow"
 )
 
@@ -25,17 +24,9 @@ type screen struct {
 
 const plainEvery = 3 * time.Second
 
-func newScreen(f *os.File) *screen {
-	info, err := f.Stat()
-	return &screen{f: f, tty: err == nil && info.Mode()&os.ModeCharDevice != 0, last: time.Now()}
-}
+func newScreen(f *os.File) *screen { return &screen{f: f, tty: cli.IsTerminal(f), last: time.Now()} }
 
-func (s *screen) log() *slog.Logger {
-	return slog.New(
-		zerolog.NewSlogHandler(zerolog.New(zerolog.ConsoleWriter{Out: s, NoColor: !s.tty, TimeFormat: time.TimeOnly}).
-			Level(zerolog.InfoLevel).With().Timestamp().Logger()),
-	)
-}
+func (s *screen) log() *slog.Logger { return cli.Console(s, s.tty) }
 
 // Write writes a line of the log above the progress.
 func (s *screen) Write(p []byte) (int, error) {

@@ -29,7 +29,7 @@ import (
 // Main runs a program until it ends or is interrupted, with a human-readable log.
 func Main(name string, run func(context.Context, *slog.Logger) error) {
 	logging.Disable() // go-redis' own log repeats our errors
-	log := console(os.Stderr)
+	log := console()
 	slog.SetDefault(log) // packages without their own logger log here
 	app.Main(name, func(ctx context.Context) error {
 		err := run(ctx, log)
@@ -40,14 +40,20 @@ func Main(name string, run func(context.Context, *slog.Logger) error) {
 	})
 }
 
-// console returns a human-readable log.
-func console(f *os.File) *slog.Logger {
+// IsTerminal reports whether a file is a terminal.
+func IsTerminal(f *os.File) bool {
 	info, err := f.Stat()
-	tty := err == nil && info.Mode()&os.ModeCharDevice != 0
-	var out io.Writer = zerolog.ConsoleWriter{Out: f, TimeFormat: time.TimeOnly, NoColor: !tty,
-		FieldsOrder: []string{"method", "path", "status", "ms", "bytes", "type"}}
-	return slog.New(zerolog.NewSlogHandler(zerolog.New(out).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
+
+// Console returns a human-readable log.
+func Console(out io.Writer, colors bool) *slog.Logger {
+	console := zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !colors,
+		FieldsOrder: []string{"method", "path", "status", "ms", "bytes", "type"}}
+	return slog.New(zerolog.NewSlogHandler(zerolog.New(console).Level(zerolog.InfoLevel).With().Timestamp().Logger()))
+}
+
+func console() *slog.Logger { return Console(os.Stderr, IsTerminal(os.Stderr)) }
 
 // Graph runs a graph on a server that other programs use too: REDIS_URL, or redis://localhost:6379.
 // It runs until the graph ends or is interrupted. drawn prints the graph first, on standard error.
@@ -60,7 +66,7 @@ func Graph(name string, drawn bool, branch func(redis.UniversalClient) flow.Bran
 			"%w\nread and pipe meet on a server: start one (redis-server), or set REDIS_URL to one that runs", err))
 	}
 	defer rdb.Close()
-	g := flow.New(name, branch(rdb), flow.Log(console(os.Stderr)))
+	g := flow.New(name, branch(rdb), flow.Log(console()))
 	if drawn {
 		fmt.Fprintln(os.Stderr, g.Mermaid())
 	}

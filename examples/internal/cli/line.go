@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// Parse reads the command line of an example that takes up to most arguments. The help prints usage
+// Parse reads the command line of an example that takes up to most arguments; -1 leaves them to
+// check. The help prints usage
 // before the flags. check returns the mistakes in them. Parse prints all mistakes, and ends the
 // process with status 2.
 func Parse(usage string, most int, check ...func() error) {
@@ -20,7 +21,7 @@ func Parse(usage string, most int, check ...func() error) {
 	}
 	flag.Parse()
 	var errs []error
-	if flag.NArg() > most {
+	if most >= 0 && flag.NArg() > most {
 		errs = append(errs, fmt.Errorf("unexpected argument %q", flag.Arg(most)))
 	}
 	for _, c := range check {
