@@ -33,8 +33,8 @@ type PortEnder[U any] interface {
 func Gather[T, U any](
 	name string, ins []Source[T], newHandler func() GatherHandler[T, U], opts ...StageOption,
 ) Source[U] {
-	n := newNode(kindMerge, name, 1, opts)
-	n.OneWorker, n.pairs = severalPorts, true
+	n := newMerge(name, opts)
+	n.pairs = true
 	for _, in := range ins {
 		reads(n, in)
 	}
@@ -46,6 +46,12 @@ func Gather[T, U any](
 			in.out.link(b, edges[i].sender())
 		}
 	})
+}
+
+func newMerge(name string, opts []StageOption) *node {
+	n := newNode(kindMerge, name, 1, opts)
+	n.OneWorker = severalPorts
+	return n
 }
 
 // PairHandler is a GatherHandler for two inputs of different types, for joins and zips. It has the
@@ -60,8 +66,8 @@ type PairHandler[A, B, U any] interface {
 func Pair[A, B, U any](
 	name string, left Source[A], right Source[B], newHandler func() PairHandler[A, B, U], opts ...StageOption,
 ) Source[U] {
-	n := newNode(kindMerge, name, 1, opts)
-	n.OneWorker, n.pairs = severalPorts, true
+	n := newMerge(name, opts)
+	n.pairs = true
 	reads(n, left)
 	reads(n, right)
 	n.needs(newHandler != nil, "newHandler")
@@ -332,8 +338,8 @@ func (s *gatherStage[T, U]) refuseAll(chunk []Message[T], raw bool) {
 // Merge needs no goroutine of its own and no input can starve another. The order within each input
 // is kept. It ends when all inputs have ended.
 func Merge[T any](name string, ins []Source[T], opts ...StageOption) Source[T] {
-	n := newNode(kindMerge, name, 1, opts)
-	n.OneWorker, n.Passes = severalPorts, true
+	n := newMerge(name, opts)
+	n.Passes = true
 	for _, in := range ins {
 		reads(n, in)
 	}

@@ -203,31 +203,34 @@ func (s *stageBase) unhold(h *hold) {
 
 // made records a lease made by the current call, which owns a share of it until it returns.
 func (s *stageBase) made(l lease) {
-	s.holdMu.Lock()
-	if !s.over {
-		s.joined = append(s.joined, l)
-		s.touched.Store(true)
-		s.holdMu.Unlock()
+	if s.inCall(func() { s.joined = append(s.joined, l) }) {
 		return
 	}
-	s.holdMu.Unlock()
 	var n dirtySessions
 	l.release(Nacked, nil, &n)
 	n.tell()
 }
 
+// inCall records what belongs to the current call. It reports false if the life of the stage has
+// ended.
+func (s *stageBase) inCall(record func()) bool {
+	s.holdMu.Lock()
+	defer s.holdMu.Unlock()
+	if s.over {
+		return false
+	}
+	record()
+	s.touched.Store(true)
+	return true
+}
+
 // endHold ends a hold together with the current call, or as soon as the lane is idle. Any goroutine
 // may call it.
 func (s *stageBase) endHold(e ending) {
-	s.holdMu.Lock()
-	if !s.over {
-		s.ended = append(s.ended, e)
-		s.touched.Store(true)
-		s.holdMu.Unlock()
-		s.la.rouse()
+	if s.inCall(func() { s.ended = append(s.ended, e) }) {
+		wake(s.la.wake)
 		return
 	}
-	s.holdMu.Unlock()
 	var n dirtySessions
 	s.endNow(e, &n)
 	n.tell()

@@ -20,7 +20,7 @@ type lane struct {
 	meter
 
 	stages []*stageBase  // their contexts are renewed by currentWork
-	wake   chan struct{} // holds a token after a hold was ended, possibly by another goroutine
+	wake   chan struct{} // holds a token after a hold was ended, which any goroutine may do
 
 	// aborted is set when the lane must stop. Messages pushed after that go back to their source.
 	aborted bool
@@ -74,11 +74,6 @@ const (
 
 func newLane(r *Running) *lane {
 	return &lane{run: r, ctx: r.hard, wake: make(chan struct{}, 1), meter: meter{waiting: true}}
-}
-
-// rouse wakes an idle lane to settle holds that were ended. Any goroutine may call it.
-func (la *lane) rouse() {
-	wake(la.wake)
 }
 
 // wake puts a token into a channel that holds one.

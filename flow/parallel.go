@@ -243,7 +243,7 @@ func (c *crew[T, U]) finished(t *task[T, U], n int) {
 	c.live[last] = nil
 	c.live = c.live[:last]
 	if c.ended && last == 0 {
-		c.feeder.rouse()
+		wake(c.feeder.wake)
 	}
 	c.mu.Unlock()
 	if t.tried > 0 {

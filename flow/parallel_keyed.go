@@ -208,7 +208,7 @@ func (w *keyWorker[T, U]) push(la *lane, m Message[T], leased bool, push func(Me
 	at, _ := slices.BinarySearchFunc(w.parked, t, func(a, b *task[T, U]) int { return a.due.Compare(b.due) })
 	w.parked = slices.Insert(w.parked, at, t)
 	w.mu.Unlock()
-	w.feeder.rouse() // to wait for the retry
+	wake(w.feeder.wake) // to wait for the retry
 }
 
 // deliver moves the worker's output to the list. While that is long, it waits.

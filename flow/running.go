@@ -144,19 +144,22 @@ func (r *Running) supervise(isl *island) {
 	})
 	defer over()
 	st := r.stages[isl.nodes[0]]
+	because := func(err error) error {
+		return &StageError{Graph: r.graph.name, Stage: st.name, Restarts: isl.restarts, Err: err}
+	}
 	var last error // the error of an earlier life
 	for {
 		err := contained(isl.body, func() { st.fail(errGoexit) })
 		if err == nil || r.hard.Err() != nil || isl.wanted != nil && !isl.wanted() {
 			if last != nil && isl.neverOpened != nil && isl.neverOpened() {
-				r.unclean(&StageError{Graph: r.graph.name, Stage: st.name, Restarts: isl.restarts, Err: last})
+				r.unclean(because(last))
 			}
 			return
 		}
 		last = err
 		wait, ok := isl.failed(&r.graph.graphConfig)
 		if !ok || IsPermanent(err) {
-			r.fail(&StageError{Graph: r.graph.name, Stage: st.name, Restarts: isl.restarts, Err: err})
+			r.fail(because(err))
 			return
 		}
 		isl.restarts++

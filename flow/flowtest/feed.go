@@ -93,13 +93,7 @@ func Feed[T any](t testing.TB, opts ...FeedOption) (flow.Source[T], *Feeder[T]) 
 	for _, o := range opts {
 		o(&f.cfg)
 	}
-	var stage []flow.StageOption
-	if !f.cfg.once {
-		stage = append(stage, flow.Traits{Redelivers: true})
-	}
-	if !f.cfg.noDead {
-		stage = append(stage, flow.Traits{DeadLetters: true})
-	}
+	stage := []flow.StageOption{flow.Traits{Redelivers: !f.cfg.once, DeadLetters: !f.cfg.noDead}}
 	t.Cleanup(f.verify)
 	return flow.NewSource("feed", func() flow.Reader[T] { return &feedReader[T]{f: f} },
 		append(stage, f.cfg.stage...)...), f
