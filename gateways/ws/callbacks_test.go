@@ -146,13 +146,14 @@ func TestFault_S3_CallbacksMayPanic(t *testing.T) {
 		"ws.HubConfig.Authenticate": authenticatePanics,
 		"ws.HubConfig.Authorize":    authorizePanics,
 
-		"gateways.Handle f":        handlersPanic,
-		"gateways.HandleVoid f":    handlersPanic,
-		"gateways.HandleStream f":  handlersPanic,
-		"gateways.HandleFunc h":    handlersPanic,
-		"gateways.Use m":           middlewarePanics,
-		"gateways.HeaderFor value": func(*testing.T) {}, // in the caller's own goroutine
-		"gateways.Keyed key":       func(*testing.T) {}, // in the caller's own goroutine
+		"gateways.Handle f":              handlersPanic,
+		"gateways.HandleVoid f":          handlersPanic,
+		"gateways.HandleStream f":        handlersPanic,
+		"gateways.HandleFunc h":          handlersPanic,
+		"gateways.Use m":                 middlewarePanics,
+		"gateways.ServiceConfig.KeyedBy": keyedByPanics,
+		"gateways.HeaderFor value":       func(*testing.T) {}, // in the caller's own goroutine
+		"gateways.Keyed key":             func(*testing.T) {}, // in the caller's own goroutine
 
 		"reader.GroupConfig.OnEvent":    groupPanics,
 		"reader.GroupConfig.OnLost":     groupPanics,
@@ -335,6 +336,29 @@ func middlewarePanics(t *testing.T) {
 	_, err := call(t.Context(), 0)
 	internal(t, "middleware", err)
 	if n, err := call(t.Context(), 1); n != 1 || err != nil {
+		t.Errorf("good: %d, %v", n, err)
+	}
+}
+
+func keyedByPanics(t *testing.T) {
+	s := newStand(t)
+	svc := gateways.NewService(
+		s.rdb,
+		s.name,
+		gateways.ServiceConfig{Workers: 2, KeyedBy: func(r gateways.Request) string {
+			if string(r.Body) == "0" {
+				panic("boom")
+			}
+			return r.Key
+		}},
+	)
+	gateways.Handle(svc, "good", func(_ context.Context, n int) (int, error) { return n, nil })
+	rig.Start(t, svc.Graph())
+	c := s.client(t)
+	if _, err := gateways.Call[int, int](c, "good", gateways.Timeout(time.Second))(t.Context(), 0); err == nil {
+		t.Error("a request without a key was answered")
+	}
+	if n, err := gateways.Call[int, int](c, "good")(t.Context(), 1); n != 1 || err != nil {
 		t.Errorf("good: %d, %v", n, err)
 	}
 }
