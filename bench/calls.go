@@ -24,13 +24,9 @@ func calls(callers int) Case {
 	if callers == 1 {
 		n = 5_000
 	}
-	run := func(open func(context.Context, *Trial) (call, error)) runFunc {
-		return func(ctx context.Context, t *Trial) error { return ask(ctx, t, callers, open) }
-	}
-	return Case{
-		Name: "calls-" + strconv.Itoa(
-			callers,
-		), About: fmt.Sprintf("n requests over Redis by %d concurrent callers; ratios are of rates", callers),
+	c := Case{
+		Name: "calls-" + strconv.Itoa(callers), callers: callers,
+		About:     fmt.Sprintf("n requests over Redis by %d concurrent callers; ratios are of rates", callers),
 		Reference: "goredis-coalescing", N: n, Redis: true, ByRate: true,
 		Setup: func(ctx context.Context, t *Trial) error {
 			if err := t.Redis.Unlink(ctx, t.In, t.Out).Err(); err != nil {
@@ -44,27 +40,53 @@ func calls(callers int) Case {
 			}
 			return drained(ctx, t)
 		},
-		Implementations: []Implementation{
-			{Name: "default", Ours: true, About: "gateways.Call and a Service", Run: run(callGateways)},
-			{
-				Name: "goredis-coalescing",
-				About: "go-redis by hand: one coalescing writer, " +
-					"one group reader that answers and acks in one pipeline, one reader of replies",
-				Run: run(callByHand),
-			},
-			{
-				Name: "goredis-concurrent",
-				About: "the same with 64 concurrent handlers, each with the caller's deadline; " +
-					"duplicates are answered from memory, and one writer sends replies and acks",
-				Run: run(callByHandConcurrently),
-			},
+	}
+	c.Implementations = []Implementation{
+		{Name: "default", Ours: true, About: "gateways.Call and a Service", Run: c.asking(callGateways)},
+		{
+			Name: "goredis-coalescing",
+			About: "go-redis by hand: one coalescing writer, " +
+				"one group reader that answers and acks in one pipeline, one reader of replies",
+			Run: c.asking(callByHand),
+		},
+		{
+			Name: "goredis-concurrent",
+			About: "the same with 64 concurrent handlers, each with the caller's deadline; " +
+				"duplicates are answered from memory, and one writer sends replies and acks",
+			Run: c.asking(callByHandConcurrently),
 		},
 	}
+	return c
+}
+
+// Service answers requests of the calls and http cases.
+type Service struct {
+	// Call sends an order as JSON, and returns the reply. The handler's work is Price.
+	Call func(ctx context.Context, body []byte) ([]byte, error)
+	// End stops everything that open started.
+	End func() error
+}
+
+// Asking returns the Run of an implementation of this calls or http case. It opens a service, and
+// its callers call it over HTTP if the case says so, through a small handler on net/http's server.
+func (c Case) Asking(open func(context.Context, *Trial) (Service, error)) func(context.Context, *Trial) error {
+	opened := func(ctx context.Context, t *Trial) (call, error) {
+		s, err := open(ctx, t)
+		return call{raw: s.Call, end: s.End}, err
+	}
+	if c.http {
+		return c.askingHTTP(opened, servePlain)
+	}
+	return c.asking(opened)
+}
+
+func (c Case) asking(open func(context.Context, *Trial) (call, error)) runFunc {
+	return func(ctx context.Context, t *Trial) error { return ask(ctx, t, c.callers, open) }
 }
 
 // call makes requests; end stops everything that serves them.
 type call struct {
-	do      func(context.Context, *example) error         // makes a request and compares the reply
+	do      func(context.Context, *example) error         // makes a request and compares the reply; nil: by raw
 	raw     func(context.Context, []byte) ([]byte, error) // the same with encoded bodies
 	end     func() error
 	client  *gateways.Client // the client of do, or nil
@@ -99,6 +121,21 @@ func (x *example) got(o order, err error) error {
 	return err
 }
 
+// over makes the request by raw, with JSON encoded and decoded on this side too.
+func (x *example) over(ctx context.Context, raw func(context.Context, []byte) ([]byte, error)) error {
+	body, err := json.Marshal(x.order)
+	if err != nil {
+		return err
+	}
+	answer, err := raw(ctx, body)
+	if err != nil {
+		return err
+	}
+	var o order
+	err = json.Unmarshal(answer, &o)
+	return x.got(o, err)
+}
+
 // ask makes t.N calls in total, distributed over the callers.
 func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, *Trial) (call, error)) error {
 	examples := make([]*example, callers)
@@ -109,11 +146,14 @@ func ask(ctx context.Context, t *Trial, callers int, open func(context.Context, 
 	if err != nil {
 		return err
 	}
+	if c.do == nil {
+		c.do = func(ctx context.Context, x *example) error { return x.over(ctx, c.raw) }
+	}
 	if err := c.do(ctx, examples[0]); err != nil { // opens the connection
 		return errors.Join(err, c.end())
 	}
 	t.connecting++
-	t.start() // connecting is not measured
+	t.Start() // connecting is not measured
 	var left atomic.Int64
 	left.Store(int64(t.N))
 	took, errs := make([][]time.Duration, callers), make([]error, callers)

@@ -101,7 +101,10 @@ func (s *concurrent) handle(ctx context.Context, m redis.XMessage) {
 	}
 }
 
-func (s *concurrent) price(_ context.Context, v string) (string, error) { return priceBody(v) }
+func (s *concurrent) price(_ context.Context, v string) (string, error) {
+	answer, err := Price([]byte(v))
+	return string(answer), err
+}
 
 // reply writes all pending answers in one pipeline and acknowledges their requests behind them.
 func (s *concurrent) reply(ctx context.Context) error {

@@ -46,7 +46,7 @@ func (h *byHand) start(ctx context.Context, service ...func(context.Context) err
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- all(ctx, append(service, h.receive, h.send)...) }() // call.end waits for it
-	return call{do: h.do, raw: h.raw, end: func() error {
+	return call{raw: h.raw, end: func() error {
 		cancel()
 		return errors.Join(ignoreCancel(<-done), h.hangUp())
 	}}, nil
@@ -59,33 +59,18 @@ func ignoreCancel(err error) error {
 	return err
 }
 
-func (h *byHand) do(ctx context.Context, x *example) error {
-	body, err := json.Marshal(x.order)
-	if err != nil {
-		return err
-	}
-	answer, err := h.call(ctx, string(body))
-	if err != nil {
-		return err
-	}
-	var o order
-	err = json.Unmarshal([]byte(answer), &o)
-	return x.got(o, err)
-}
-
 func (h *byHand) raw(ctx context.Context, body []byte) ([]byte, error) {
 	answer, err := h.call(ctx, string(body))
 	return []byte(answer), err
 }
 
-// priceBody is the handler.
-func priceBody(body string) (string, error) {
+// Price returns the reply to a request, and the output for an input of transform: both are JSON.
+func Price(body []byte) ([]byte, error) {
 	var o order
-	if err := json.Unmarshal([]byte(body), &o); err != nil {
-		return "", err
+	if err := json.Unmarshal(body, &o); err != nil {
+		return nil, err
 	}
-	answer, err := json.Marshal(priced(o))
-	return string(answer), err
+	return json.Marshal(priced(o))
 }
 
 func (h *byHand) call(ctx context.Context, v string) (string, error) {
@@ -120,7 +105,7 @@ func (h *byHand) serve(ctx context.Context) error {
 		}
 		pipe, ids := h.t.Redis.Pipeline(), make([]string, 0, len(got[0].Messages))
 		for _, m := range got[0].Messages {
-			answer, err := priceBody(m.Values["data"].(string))
+			answer, err := Price([]byte(m.Values["data"].(string)))
 			if err != nil {
 				return err
 			}

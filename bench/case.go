@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Case is a piece of work, described without saying how it is done: the state before, the state
@@ -21,6 +22,8 @@ type Case struct {
 	Payload int
 	// Redis reports whether the case needs a Redis server.
 	Redis bool
+	// Chain is the work of an in-process case: the numbers 0 to n-1 go through it.
+	Chain []Step
 	// ByRate makes the ratios those of rates, although the case has latencies too.
 	ByRate bool
 	// Explicit excludes the case from "all", because it takes long or is not a comparison.
@@ -31,6 +34,9 @@ type Case struct {
 	Check func(ctx context.Context, t *Trial) error
 
 	Implementations []Implementation
+
+	callers int  // of the calls and http cases
+	http    bool // the callers use HTTP
 }
 
 // Implementation is one way to do a case's work.
@@ -41,6 +47,13 @@ type Implementation struct {
 	Ours bool
 	// Slow divides the number of messages of slow implementations, which are listed only for scale.
 	Slow int
+	// Setup and Check replace those of the case, for implementations that do not use its streams.
+	Setup, Check func(ctx context.Context, t *Trial) error
+	// ServerCPU returns the CPU time that the server has used, if the server is not Redis.
+	ServerCPU func() time.Duration
+	// Elsewhere reports whether the work is done in another process. Its CPU time and its
+	// allocations are not known.
+	Elsewhere bool
 	// Run performs the work and records it in t.Got. The clock stops when it returns or calls
 	// t.Stop.
 	Run func(ctx context.Context, t *Trial) error

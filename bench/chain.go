@@ -4,11 +4,11 @@ import "context"
 
 // The in-process cases send the numbers 0 to n-1 through a chain of steps and sum the output.
 
-// step is one stage of a chain: a map, or a filter.
-type step struct {
-	name  string
-	apply func(int) int  // nil in a filter
-	keep  func(int) bool // nil in a map
+// Step is one stage of a chain: a map, or a filter.
+type Step struct {
+	Name  string
+	Apply func(int) int  // nil in a filter
+	Keep  func(int) bool // nil in a map
 }
 
 func plusOne(v int) int    { return v + 1 }
@@ -30,30 +30,30 @@ func grind(v int) int {
 }
 
 var (
-	threeMaps = []step{
-		{name: "plus-one", apply: plusOne},
-		{name: "times-three", apply: timesThree},
-		{name: "flip-bits", apply: flipBits},
+	threeMaps = []Step{
+		{Name: "plus-one", Apply: plusOne},
+		{Name: "times-three", Apply: timesThree},
+		{Name: "flip-bits", Apply: flipBits},
 	}
-	fiveStages = []step{
-		{
-			name:  "plus-one",
-			apply: plusOne,
-		}, {name: "not-tenth", keep: notTenth}, {name: "times-three", apply: timesThree},
-		{name: "not-eighth", keep: notEighth}, {name: "flip-bits", apply: flipBits},
+	fiveStages = []Step{
+		{Name: "plus-one", Apply: plusOne},
+		{Name: "not-tenth", Keep: notTenth},
+		{Name: "times-three", Apply: timesThree},
+		{Name: "not-eighth", Keep: notEighth},
+		{Name: "flip-bits", Apply: flipBits},
 	}
-	heavyMap = []step{{name: "grind", apply: grind}}
+	heavyMap = []Step{{Name: "grind", Apply: grind}}
 )
 
 // chainCase returns a case that sends numbers through a chain.
-func chainCase(name, about string, n int, chain []step, reference string, impls ...Implementation) Case {
+func chainCase(name, about string, n int, chain []Step, reference string, impls ...Implementation) Case {
 	return Case{
-		Name: "inproc-" + name, About: about, Reference: reference, N: n, Payload: 8,
+		Name: "inproc-" + name, About: about, Reference: reference, N: n, Payload: 8, Chain: chain,
 		Check: func(_ context.Context, t *Trial) error {
 			var want Tally
 			for v := range t.N {
 				if v, ok := through(chain, v); ok {
-					want.addInt(v)
+					want.AddInt(v)
 				}
 			}
 			return compare("the chain's output", t.Got, want)
@@ -62,20 +62,21 @@ func chainCase(name, about string, n int, chain []step, reference string, impls 
 	}
 }
 
-func through(chain []step, v int) (int, bool) {
+func through(chain []Step, v int) (int, bool) {
 	for i := range chain {
 		s := &chain[i]
 		switch {
-		case s.apply != nil:
-			v = s.apply(v)
-		case !s.keep(v):
+		case s.Apply != nil:
+			v = s.Apply(v)
+		case !s.Keep(v):
 			return 0, false
 		}
 	}
 	return v, true
 }
 
-func (y *Tally) addInt(v int) { y.add(8, uint64(v)) }
+// AddInt adds a value of an in-process case.
+func (y *Tally) AddInt(v int) { y.add(8, uint64(v)) }
 
 func maps() Case {
 	return chainCase(
@@ -101,7 +102,7 @@ func maps() Case {
 			About: "a plain loop, inlined by the compiler",
 			Run: func(_ context.Context, t *Trial) error {
 				for v := range t.N {
-					t.Got.addInt(flipBits(timesThree(plusOne(v))))
+					t.Got.AddInt(flipBits(timesThree(plusOne(v))))
 				}
 				return nil
 			},
@@ -157,7 +158,7 @@ func stages() Case {
 					if v = timesThree(v); !notEighth(v) {
 						continue
 					}
-					t.Got.addInt(flipBits(v))
+					t.Got.AddInt(flipBits(v))
 				}
 				return nil
 			},
@@ -209,7 +210,7 @@ func async() Case {
 		Implementation{
 			Name:  "chan-chunks",
 			About: "two goroutines, channels of chunks of 256, select with ctx",
-			Run:   chunks([][]step{threeMaps[:1], threeMaps[1:]}),
+			Run:   chunks([][]Step{threeMaps[:1], threeMaps[1:]}),
 		},
 	)
 }
@@ -249,8 +250,8 @@ func workers() Case {
 	)
 }
 
-func each(chain []step) [][]step {
-	parts := make([][]step, len(chain))
+func each(chain []Step) [][]Step {
+	parts := make([][]Step, len(chain))
 	for i := range chain {
 		parts[i] = chain[i : i+1]
 	}

@@ -15,7 +15,7 @@ func consume() Case {
 		Setup: func(ctx context.Context, t *Trial) error { return fill(ctx, t, payloadsOf(t.Payload).at) },
 		Check: func(ctx context.Context, t *Trial) error {
 			return errors.Join(
-				compare("the entries read", t.Got, wantPayloads(t.N, t.Payload)),
+				t.CheckPayloads(t.Got),
 				drained(ctx, t),
 			)
 		},
@@ -44,7 +44,7 @@ func readLoop(ctx context.Context, t *Trial) error {
 		return readBatches(ctx, t, 1000, func(batch []redis.XMessage) error {
 			ids := make([]string, len(batch))
 			for i, m := range batch {
-				t.Got.addString(m.Values[field].(string))
+				t.Got.addString(m.Values[Field].(string))
 				ids[i] = m.ID
 			}
 			select {
@@ -66,7 +66,7 @@ func readLoop(ctx context.Context, t *Trial) error {
 
 func readOneByOne(ctx context.Context, t *Trial) error {
 	return readBatches(ctx, t, 1, func(batch []redis.XMessage) error {
-		t.Got.addString(batch[0].Values[field].(string))
+		t.Got.addString(batch[0].Values[Field].(string))
 		return t.Redis.XAck(ctx, t.In, t.Group, batch[0].ID).Err()
 	})
 }

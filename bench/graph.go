@@ -44,7 +44,7 @@ func adder(t *Trial) flow.Sink[int] {
 	return flow.NewSink("add", func() flow.Writer[int] {
 		return flow.WriterFunc[int](func(_ context.Context, chunk []flow.Message[int]) error {
 			for i := range chunk {
-				t.Got.addInt(chunk[i].Value)
+				t.Got.AddInt(chunk[i].Value)
 			}
 			return nil
 		})
@@ -68,17 +68,17 @@ func runNumbers(
 
 // operatorsOf makes a chain of operators. The steps with the indices in async run on their own
 // goroutines.
-func operatorsOf(chain []step, async ...int) func(flow.Source[int]) flow.Source[int] {
+func operatorsOf(chain []Step, async ...int) func(flow.Source[int]) flow.Source[int] {
 	return func(src flow.Source[int]) flow.Source[int] {
 		for i, s := range chain {
-			opts := []flow.StageOption{flow.Name(s.name)}
+			opts := []flow.StageOption{flow.Name(s.Name)}
 			if slices.Contains(async, i) {
 				opts = append(opts, flow.Async())
 			}
-			if s.apply != nil {
-				src = operators.Map(src, flow.Pure(s.apply), opts...)
+			if s.Apply != nil {
+				src = operators.Map(src, flow.Pure(s.Apply), opts...)
 			} else {
-				src = operators.Filter(src, flow.Pure(s.keep), opts...)
+				src = operators.Filter(src, flow.Pure(s.Keep), opts...)
 			}
 		}
 		return src
@@ -86,12 +86,12 @@ func operatorsOf(chain []step, async ...int) func(flow.Source[int]) flow.Source[
 }
 
 // graphOf runs a chain behind a source with its own goroutine, as blocking sources have.
-func graphOf(chain []step, async ...int) runFunc {
+func graphOf(chain []Step, async ...int) runFunc {
 	return func(ctx context.Context, t *Trial) error { return runNumbers(ctx, t, operatorsOf(chain, async...)) }
 }
 
 // graphInline runs a chain on its source's goroutine, as in-memory sources do.
-func graphInline(chain []step) runFunc {
+func graphInline(chain []Step) runFunc {
 	return func(ctx context.Context, t *Trial) error {
 		return runNumbers(ctx, t, operatorsOf(chain), flow.Traits{Inline: true})
 	}

@@ -21,37 +21,36 @@ import (
 // cheap as possible.
 func overHTTP(connections int) Case {
 	c := calls(connections)
-	run := func(open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener,
-		http.Handler) error) runFunc {
-		return func(ctx context.Context, t *Trial) error {
-			return ask(ctx, t, connections, func(ctx context.Context, t *Trial) (call, error) {
-				return behindHTTP(ctx, t, connections, open, serve)
-			})
-		}
-	}
-	c.Name, c.About = "http-"+strconv.Itoa(
-		connections,
-	), fmt.Sprintf(
-		"calls-%d over %d persistent HTTP connections; ratios are of rates",
-		connections,
-		connections,
-	)
+	c.Name, c.http = "http-"+strconv.Itoa(connections), true
+	c.About = fmt.Sprintf("calls-%d over %d persistent HTTP connections; ratios are of rates", connections, connections)
 	c.Reference, c.N = "goredis-coalescing", 40_000
 	c.Implementations = []Implementation{
 		{
 			Name:  "default",
 			Ours:  true,
 			About: "web.HTTP on web.Serve, and a Service",
-			Run:   run(routed, serveGateways),
+			Run:   c.askingHTTP(routed, serveGateways),
 		},
 		{
 			Name:  "handler-over-call",
 			About: "a hand-written handler on net/http's server, over a gateways.Client",
-			Run:   run(callGateways, servePlain),
+			Run:   c.askingHTTP(callGateways, servePlain),
 		},
-		{Name: "goredis-coalescing", About: "the same handler over go-redis by hand", Run: run(callByHand, servePlain)},
+		{
+			Name:  "goredis-coalescing",
+			About: "the same handler over go-redis by hand",
+			Run:   c.askingHTTP(callByHand, servePlain),
+		},
 	}
 	return c
+}
+
+func (c Case) askingHTTP(
+	open func(context.Context, *Trial) (call, error), serve func(context.Context, net.Listener, http.Handler) error,
+) runFunc {
+	return c.asking(func(ctx context.Context, t *Trial) (call, error) {
+		return behindHTTP(ctx, t, c.callers, open, serve)
+	})
 }
 
 // routed is callGateways behind an HTTP route.

@@ -47,41 +47,52 @@ func latency() Case {
 	}
 }
 
-// tick writes perSecond entries a second, each with the current time.
-func tick(ctx context.Context, t *Trial) error {
-	every := time.NewTicker(time.Second / perSecond)
-	defer every.Stop()
-	payload := make([]byte, max(8, t.Payload))
-	for range t.N {
-		select {
-		case <-every.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		binary.LittleEndian.PutUint64(payload, uint64(time.Since(epoch)))
-		if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.In, Values: []any{field, payload}}).Err(); err != nil {
-			return err
+// Ticking writes perSecond payloads a second with the current time in each, while read receives
+// them. A nil write appends entries to t.In.
+func (t *Trial) Ticking(
+	ctx context.Context, write func(context.Context, []byte) error, read func(context.Context) error,
+) error {
+	if write == nil {
+		write = func(ctx context.Context, payload []byte) error {
+			return t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.In, Values: []any{Field, payload}}).Err()
 		}
 	}
-	return nil
+	return all(ctx, read, func(ctx context.Context) error {
+		every := time.NewTicker(time.Second / perSecond)
+		defer every.Stop()
+		payload := make([]byte, max(8, t.Payload))
+		for range t.N {
+			select {
+			case <-every.C:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			binary.LittleEndian.PutUint64(payload, uint64(time.Since(epoch)))
+			if err := write(ctx, payload); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // epoch is the zero of all times; it has a monotonic clock reading.
 var epoch = time.Now()
 
-func (t *Trial) arrived(payload []byte) {
+// Arrived records the latency of a payload of Ticking.
+func (t *Trial) Arrived(payload []byte) {
 	if len(payload) >= 8 {
 		t.Latencies = append(t.Latencies, time.Since(epoch)-time.Duration(binary.LittleEndian.Uint64(payload)))
 	}
 }
 
 func latencyGraph(ctx context.Context, t *Trial) error {
-	return all(ctx, func(ctx context.Context) error { return tick(ctx, t) }, func(ctx context.Context) error {
+	return t.Ticking(ctx, nil, func(ctx context.Context) error {
 		src := source.Stream(t.Redis, source.StreamConfig[[]byte]{Key: t.In, Group: t.Group})
 		return runSettled(ctx, t, flow.To(src, flow.NewSink("note", func() flow.Writer[[]byte] {
 			return flow.WriterFunc[[]byte](func(_ context.Context, chunk []flow.Message[[]byte]) error {
 				for i := range chunk {
-					t.arrived(chunk[i].Value)
+					t.Arrived(chunk[i].Value)
 				}
 				return nil
 			})
@@ -90,21 +101,21 @@ func latencyGraph(ctx context.Context, t *Trial) error {
 }
 
 func latencyBare(ctx context.Context, t *Trial) error {
-	return all(ctx, func(ctx context.Context) error { return tick(ctx, t) }, func(ctx context.Context) error {
+	return t.Ticking(ctx, nil, func(ctx context.Context) error {
 		return latencyLimit(ctx, t)
 	})
 }
 
 func latencyLoop(ctx context.Context, t *Trial) error {
-	return all(ctx, func(ctx context.Context) error { return tick(ctx, t) }, func(ctx context.Context) error {
+	return t.Ticking(ctx, nil, func(ctx context.Context) error {
 		return readBatches(ctx, t, 256, func(batch []redis.XMessage) error {
 			ids := make([]string, len(batch))
 			for i, m := range batch {
-				payload, ok := m.Values[field].(string)
+				payload, ok := m.Values[Field].(string)
 				if !ok {
 					return errors.New("an entry has no payload")
 				}
-				t.arrived([]byte(payload))
+				t.Arrived([]byte(payload))
 				ids[i] = m.ID
 			}
 			return t.Redis.XAck(ctx, t.In, t.Group, ids...).Err()

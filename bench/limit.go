@@ -84,7 +84,7 @@ func bulk[S ~string | ~[]byte](to []byte, s S) []byte {
 
 // xadd adds an XADD with one field to out.
 func (b *bare) xadd(key string, payload []byte) {
-	b.begin(5, "XADD", key, "*", field)
+	b.begin(5, "XADD", key, "*", Field)
 	b.out = bulk(b.out, payload)
 }
 
@@ -302,7 +302,7 @@ func readLimit(ctx context.Context, t *Trial, count int, answer func(b *bare, pa
 
 func consumeLimit(ctx context.Context, t *Trial) error {
 	return readLimit(ctx, t, 1000, func(_ *bare, payload []byte) (int, error) {
-		t.Got.addPayload(payload)
+		t.Got.AddPayload(payload)
 		return 0, nil
 	})
 }
@@ -342,7 +342,7 @@ func latencyLimit(ctx context.Context, t *Trial) error {
 		}
 		n := 0
 		if ids, n, err = b.entries(ids[:0], func(payload []byte) error {
-			t.arrived(payload)
+			t.Arrived(payload)
 			return nil
 		}); err != nil {
 			return err

@@ -43,9 +43,12 @@ func payloadsOf(size int) *payloads {
 
 func (p *payloads) at(i int) []byte { return p.each[i%ring] }
 
-// addPayload adds a payload to the tally. A payload that does not begin with a number invalidates
+// PayloadAt returns the i-th payload of the produce and consume cases. It must not be changed.
+func (t *Trial) PayloadAt(i int) []byte { return payloadsOf(t.Payload).at(i) }
+
+// AddPayload adds a payload to the tally. A payload that does not begin with a number invalidates
 // the checksum.
-func (y *Tally) addPayload(b []byte) {
+func (y *Tally) AddPayload(b []byte) {
 	if len(b) < digits {
 		y.add(len(b), 1<<40)
 		return
@@ -82,8 +85,13 @@ func wantPayloads(n, size int) Tally {
 	return want
 }
 
-// field is the payload field of the native format.
-const field = "data"
+// CheckPayloads compares a tally with that of all payloads of the trial.
+func (t *Trial) CheckPayloads(got Tally) error {
+	return compare("the payloads", got, wantPayloads(t.N, t.Payload))
+}
+
+// Field is the only field of the entries in the Redis cases, except those of requests and replies.
+const Field = "data"
 
 // tallyStream reads a whole stream.
 func tallyStream(
@@ -103,9 +111,9 @@ func tallyStream(
 			return got, nil
 		}
 		for _, m := range page {
-			data, ok := m.Values[field].(string)
+			data, ok := m.Values[Field].(string)
 			if !ok {
-				return got, fmt.Errorf("entry %s of %q has no field %q", m.ID, key, field)
+				return got, fmt.Errorf("entry %s of %q has no field %q", m.ID, key, Field)
 			}
 			count(&got, data)
 		}

@@ -33,7 +33,7 @@ func produce() Case {
 			if err != nil {
 				return err
 			}
-			return compare("the stream", got, wantPayloads(t.N, t.Payload))
+			return t.CheckPayloads(got)
 		},
 		Implementations: []Implementation{
 			{
@@ -79,7 +79,7 @@ func writeLoop(ctx context.Context, t *Trial, key string, payload func(i int) []
 				return nil
 			}
 			for i := from; i < min(from+loopDepth, t.N); i++ {
-				pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []any{field, payload(i)}})
+				pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []any{Field, payload(i)}})
 			}
 			if _, err := pipe.Exec(ctx); err != nil { // the first error of any command
 				return err
@@ -91,7 +91,7 @@ func writeLoop(ctx context.Context, t *Trial, key string, payload func(i int) []
 func writeOneByOne(ctx context.Context, t *Trial) error {
 	p := payloadsOf(t.Payload)
 	for i := range t.N {
-		if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{field, p.at(i)}}).Err(); err != nil {
+		if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{Field, p.at(i)}}).Err(); err != nil {
 			return err
 		}
 	}

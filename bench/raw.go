@@ -10,16 +10,16 @@ import (
 type runFunc = func(ctx context.Context, t *Trial) error
 
 // closures returns a chain in which each step calls the next.
-func closures(chain []step) runFunc {
+func closures(chain []Step) runFunc {
 	return func(_ context.Context, t *Trial) error {
-		next := func(v int) { t.Got.addInt(v) }
+		next := func(v int) { t.Got.AddInt(v) }
 		for i := len(chain) - 1; i >= 0; i-- {
 			s, to := chain[i], next
-			if s.apply != nil {
-				next = func(v int) { to(s.apply(v)) }
+			if s.Apply != nil {
+				next = func(v int) { to(s.Apply(v)) }
 			} else {
 				next = func(v int) {
-					if s.keep(v) {
+					if s.Keep(v) {
 						to(v)
 					}
 				}
@@ -34,7 +34,7 @@ func closures(chain []step) runFunc {
 
 // channels gives each step a goroutine, and sends each value separately. The steps in last run
 // where the values are summed.
-func channels(chain []step, buffer int, last ...step) runFunc {
+func channels(chain []Step, buffer int, last ...Step) runFunc {
 	return func(_ context.Context, t *Trial) error {
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -60,7 +60,7 @@ func channels(chain []step, buffer int, last ...step) runFunc {
 		}
 		for v := range in {
 			if v, ok := through(last, v); ok {
-				t.Got.addInt(v)
+				t.Got.AddInt(v)
 			}
 		}
 		return nil
@@ -100,7 +100,7 @@ func sendChunk(ctx context.Context, out chan<- []int, chunk []int) bool {
 }
 
 // work applies a part of a chain to chunks, in place, one step at a time.
-func work(ctx context.Context, part []step, in <-chan []int, out chan<- []int) {
+func work(ctx context.Context, part []Step, in <-chan []int, out chan<- []int) {
 	for chunk := range in {
 		for _, s := range part {
 			chunk = s.run(chunk)
@@ -111,16 +111,16 @@ func work(ctx context.Context, part []step, in <-chan []int, out chan<- []int) {
 	}
 }
 
-func (s step) run(chunk []int) []int {
-	if s.apply != nil {
+func (s Step) run(chunk []int) []int {
+	if s.Apply != nil {
 		for i, v := range chunk {
-			chunk[i] = s.apply(v)
+			chunk[i] = s.Apply(v)
 		}
 		return chunk
 	}
 	kept := chunk[:0]
 	for _, v := range chunk {
-		if s.keep(v) {
+		if s.Keep(v) {
 			kept = append(kept, v)
 		}
 	}
@@ -131,7 +131,7 @@ func (s step) run(chunk []int) []int {
 func collect(t *Trial, in <-chan []int, free chan<- []int) {
 	for chunk := range in {
 		for _, v := range chunk {
-			t.Got.addInt(v)
+			t.Got.AddInt(v)
 		}
 		select {
 		case free <- chunk:
@@ -141,7 +141,7 @@ func collect(t *Trial, in <-chan []int, free chan<- []int) {
 }
 
 // chunks gives each part of a chain a goroutine, and sends chunks between them.
-func chunks(parts [][]step) runFunc {
+func chunks(parts [][]Step) runFunc {
 	return func(ctx context.Context, t *Trial) error {
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -186,7 +186,7 @@ func pool(_ context.Context, t *Trial) error {
 		close(out)
 	})
 	for v := range out {
-		t.Got.addInt(v)
+		t.Got.AddInt(v)
 	}
 	feeder.Wait()
 	return nil

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"time"
 
@@ -57,7 +56,7 @@ func consumeGraph(ctx context.Context, t *Trial) error {
 	add := flow.NewSink("add", func() flow.Writer[[]byte] {
 		return flow.WriterFunc[[]byte](func(_ context.Context, chunk []flow.Message[[]byte]) error {
 			for i := range chunk {
-				t.Got.addPayload(chunk[i].Value)
+				t.Got.AddPayload(chunk[i].Value)
 			}
 			return nil
 		})
@@ -85,13 +84,7 @@ func transformBytes(ctx context.Context, t *Trial) error {
 		t.Redis,
 		source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Tuning: reader.Tuning{Block: blockFor}},
 	)
-	mapped := operators.Map(src, func(_ context.Context, b []byte) ([]byte, error) {
-		var o order
-		if err := json.Unmarshal(b, &o); err != nil {
-			return nil, err
-		}
-		return json.Marshal(priced(o))
-	}, flow.Workers(2))
+	mapped := operators.Map(src, func(_ context.Context, b []byte) ([]byte, error) { return Price(b) }, flow.Workers(2))
 	return runSettled(
 		ctx,
 		t,

@@ -136,7 +136,7 @@ func transformLoop(ctx context.Context, t *Trial) error {
 				if err != nil {
 					return err
 				}
-				pipe.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{field, out}})
+				pipe.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{Field, out}})
 				ids[i] = m.ID
 			}
 			pipe.XAck(ctx, t.In, t.Group, ids...)
@@ -159,13 +159,7 @@ func transformLoop(ctx context.Context, t *Trial) error {
 	})
 }
 
-func transformed(m redis.XMessage) ([]byte, error) {
-	var o order
-	if err := json.Unmarshal([]byte(m.Values[field].(string)), &o); err != nil {
-		return nil, err
-	}
-	return json.Marshal(priced(o))
-}
+func transformed(m redis.XMessage) ([]byte, error) { return Price([]byte(m.Values[Field].(string))) }
 
 func transformOneByOne(ctx context.Context, t *Trial) error {
 	return readBatches(ctx, t, 1, func(batch []redis.XMessage) error {
@@ -173,7 +167,7 @@ func transformOneByOne(ctx context.Context, t *Trial) error {
 		if err != nil {
 			return err
 		}
-		if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{field, out}}).Err(); err != nil {
+		if err := t.Redis.XAdd(ctx, &redis.XAddArgs{Stream: t.Out, Values: []any{Field, out}}).Err(); err != nil {
 			return err
 		}
 		return t.Redis.XAck(ctx, t.In, t.Group, batch[0].ID).Err()

@@ -73,31 +73,46 @@ func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 	fail := func(doing string, err error) error {
 		return fmt.Errorf("bench: %s of %s/%s, %d messages of %d bytes: %w", doing, c.Name, i.Name, t.N, t.Payload, err)
 	}
-	if c.Setup != nil {
-		if err := c.Setup(ctx, t); err != nil {
+	setup, check := c.Setup, c.Check
+	if i.Setup != nil {
+		setup = i.Setup
+	}
+	if i.Check != nil {
+		check = i.Check
+	}
+	if setup != nil {
+		if err := setup(ctx, t); err != nil {
 			return fail("setup", err)
 		}
 	}
-	serverBefore := t.serverCPU(ctx)
-	t.start()
+	serverCPU := func() time.Duration { return t.serverCPU(ctx) }
+	if i.ServerCPU != nil {
+		serverCPU = i.ServerCPU
+	}
+	serverBefore := serverCPU()
+	t.Start()
 	var err error
 	// Profiles can select the measured part: go tool pprof -tagfocus run=consume/default
 	pprof.Do(ctx, pprof.Labels("run", c.Name+"/"+i.Name), func(ctx context.Context) { err = i.Run(ctx, t) })
 	t.Stop()
-	t.used.server = t.serverCPU(ctx) - serverBefore
+	t.used.server = serverCPU() - serverBefore
+	if i.Elsewhere {
+		t.used = usage{server: t.used.server}
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err != nil {
 		return fail("run", err)
 	}
-	if err := c.Check(ctx, t); err != nil {
+	if err := check(ctx, t); err != nil {
 		return fail("check", err)
 	}
 	return nil
 }
 
-func (t *Trial) start() {
+// Start starts the clock. Implementations call it only to start it again, after connecting.
+func (t *Trial) Start() {
 	runtime.GC() // do not measure garbage of earlier runs
 	t.before = usageNow()
 	if t.onStart != nil {

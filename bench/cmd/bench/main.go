@@ -43,7 +43,6 @@ type flags struct {
 	reps       int
 	json       bool
 	cpuProfile string
-	plot       string
 }
 
 func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error) {
@@ -77,7 +76,6 @@ func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error)
 		"",
 		"write a CPU profile to this `file`; go tool pprof -tagfocus run=consume/default looks at one implementation",
 	)
-	set.StringVar(&f.plot, "plot", "", "draw the ratios into this SVG `file`")
 	set.Usage = func() { usage(stderr, set) }
 	if err := set.Parse(args); err != nil {
 		return f, nil, err
@@ -173,13 +171,11 @@ func compare(ctx context.Context, f flags, cases []bench.Case, payloads []int, s
 		}
 		defer pprof.StopCPUProfile()
 	}
-	var all []bench.Result
 	var writeErr error
 	began := time.Now()
 	err = bench.Run(ctx, bench.Options{
 		Cases: cases, N: f.n, Payloads: payloads, Reps: f.reps, Redis: rdb, Logf: logf,
 		Each: func(results []bench.Result) {
-			all = append(all, results...)
 			write := bench.WriteTable
 			if f.json {
 				write = bench.WriteJSON
@@ -188,9 +184,6 @@ func compare(ctx context.Context, f flags, cases []bench.Case, payloads []int, s
 		},
 	})
 	logf("took %v", time.Since(began).Round(time.Second))
-	if f.plot != "" && len(all) > 0 {
-		writeErr = errors.Join(writeErr, plot(f.plot, all))
-	}
 	return errors.Join(err, writeErr)
 }
 
@@ -228,12 +221,4 @@ func server(ctx context.Context, url string, cases []bench.Case, logf func(strin
 	}
 	logf("Redis: %s", describe)
 	return rdb, closeIt, nil
-}
-
-func plot(name string, results []bench.Result) error {
-	file, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(bench.WritePlot(file, results), file.Close())
 }

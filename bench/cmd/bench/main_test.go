@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -27,9 +25,8 @@ func command(t *testing.T, ctx context.Context, args ...string) (code int, stdou
 // JSON.
 func TestJSON(t *testing.T) {
 	t.Setenv("REDIS_URL", "")
-	svg := filepath.Join(t.TempDir(), "ratios.svg")
 	code, stdout, stderr := command(t, t.Context(),
-		"-case", "inproc-maps,produce", "-n", "500", "-payload", "16, 64", "-reps", "2", "-json", "-plot", svg)
+		"-case", "inproc-maps,produce", "-n", "500", "-payload", "16, 64", "-reps", "2", "-json")
 	if code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, stderr)
 	}
@@ -48,9 +45,6 @@ func TestJSON(t *testing.T) {
 	}
 	if seen["inproc-maps"] != 1 || seen["produce"] != 2 {
 		t.Errorf("reference lines per case: %v, want one for inproc-maps and one for each payload of produce", seen)
-	}
-	if b, err := os.ReadFile(svg); err != nil || !bytes.HasPrefix(b, []byte("<svg")) {
-		t.Errorf("plot: %v, %.20q", err, b)
 	}
 }
 
