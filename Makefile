@@ -8,7 +8,7 @@ RACE ?=
 # more memory (1.2 GB for the largest package, of four at once). The tests run with Go's default.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=200'
 
-.PHONY: help setup test lint fuzz examples bench compat faults faults-long check
+.PHONY: help setup test lint fuzz examples bench bench-quick compat faults faults-long check
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,8 +35,11 @@ fuzz: ## fuzz each target for FUZZTIME
 examples: ## run every example end to end
 	@.ci/examples
 
-bench: ## compare with hand-written code (see bench/)
-	$(GO) run ./bench/cmd/bench
+bench: setup ## compare with hand-written code and other frameworks, up to 20 minutes; writes bench/results and README.md
+	cd bench/peers && $(GO) run .
+
+bench-quick: setup ## the same with few repetitions, up to 2 minutes; only prints the tables
+	cd bench/peers && $(GO) run . -quick -o ''
 
 faults: setup ## inject faults and count every message (see bench/cmd/faults)
 	$(GO) run ./bench/cmd/faults

@@ -1,6 +1,6 @@
 // streamerson for Node in the roles that are compared.
 //
-//	node peer.js calls <port> <namespace>     awaiter and worker in one process; each line of input is {callers, ms}, each of output a result
+//	node peer.js calls <port> <namespace>     awaiter and worker in one process; each line of input is {callers, ms} or {callers, n}, each of output a result
 //	node peer.js worker <port> <namespace>    a worker: a pipe of a read stream, a transform and a write stream, as its consumer is
 //	node peer.js gateway <port> <namespace>   a route of fastify over an awaiter, as its plugin is; the output is {port}
 //
@@ -52,11 +52,12 @@ const roles = {
 		await settle()
 		const body = JSON.stringify({text: 'x'.repeat(100)})
 		readline.createInterface({input: process.stdin}).on('line', async (line) => {
-			const {callers, ms} = JSON.parse(line)
+			const {callers, ms = Infinity, n = Infinity} = JSON.parse(line)
+			let left = n
 			const took = []
 			const began = performance.now()
 			await Promise.all(Array.from({length: callers}, async () => {
-				while (performance.now() - began < ms) {
+				while (left-- > 0 && performance.now() - began < ms) {
 					const at = performance.now()
 					const reply = await dispatch(body, 'echo')
 					if (reply.text.length !== 100) throw new Error('a wrong reply')
@@ -65,7 +66,8 @@ const roles = {
 			}))
 			const seconds = (performance.now() - began) / 1000
 			took.sort((a, b) => a - b)
-			say({rate: took.length / seconds, p50: Math.round(took[took.length >> 1] * 1e6), p99: Math.round(took[Math.floor(took.length * 0.99)] * 1e6)})
+			say({rate: took.length / seconds, p50: Math.round(took[took.length >> 1] * 1e6), p99: Math.round(took[Math.floor(took.length * 0.99)] * 1e6),
+				took: n < Infinity ? took : undefined})
 		}).on('close', () => process.exit(0))
 		say({})
 	},
