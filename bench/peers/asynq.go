@@ -11,7 +11,7 @@ import (
 	"github.com/streamerson/streamerson-go/bench"
 )
 
-// asynq has queues of its own instead of streams: a task that is handled is deleted.
+// asynq has queues of its own instead of streams. It deletes a task after it was handled.
 
 func asynqOf(c bench.Case) []bench.Implementation {
 	i := bench.Implementation{Name: "asynq", Slow: 20, Setup: asynqEmpty, Check: asynqCheck}

@@ -1,6 +1,5 @@
-// Command peers runs the cases of package bench with other frameworks beside the implementations
-// there: all take turns in the same repetitions, on one private redis-server, and their results are
-// checked alike. It writes JSON lines, tables and plots into bench/results, and refreshes the table
+// Command peers runs the cases of package bench with other frameworks too. All implementations take
+// turns in the same repetitions, on one private redis-server, and all results are checked. It writes JSON lines, tables and plots into bench/results, and refreshes the table
 // in the main README. Without redis-server on PATH it fails; without Node or its packages
 // streamerson for Node is left out.
 package main
@@ -117,7 +116,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if *out == "" || len(all) == 0 {
 		return errors.Join(runErr, printErr)
 	}
-	// What is complete is written after an interruption too, but the README keeps a whole table.
+	// An interruption leaves complete repetitions, which are written too. The README keeps its table.
 	writeErr := write(*out, machineOf(context.WithoutCancel(ctx), rdb, *reps), all)
 	if runErr == nil && writeErr == nil && *names == "all" && *only == "" && *readme != "" {
 		writeErr = refresh(*readme, ratios(all))

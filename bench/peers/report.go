@@ -31,7 +31,7 @@ type machine struct {
 	Peers   map[string]string `json:"peers,omitempty"` // module → version
 }
 
-// modules are those whose versions results.jsonl names.
+// modules are the modules with their version in results.jsonl.
 var modules = map[string]string{
 	"github.com/ThreeDotsLabs/watermill": "", "github.com/ThreeDotsLabs/watermill-redisstream": "",
 	"github.com/redis/rueidis": "", "github.com/hibiken/asynq": "", "github.com/nats-io/nats.go": "",
@@ -144,7 +144,7 @@ func markdown(m machine, all []bench.Result) string {
 	return b.String()
 }
 
-// ratio returns a ratio with two digits; a dash if there is none.
+// ratio returns a ratio with two digits, or a dash for 0.
 func ratio(v float64) string {
 	switch {
 	case v >= 10:
@@ -163,22 +163,22 @@ func orDash(v float64, format string) string {
 	return fmt.Sprintf(format, v)
 }
 
-// columns are the columns of the README's table. An implementation belongs to the column whose
-// prefix its name has; the first of a case counts.
+// columns are the columns of the README's table. An implementation belongs to the column with
+// its name, or with the prefix of its name. The first implementation of a case counts.
 var columns = []struct{ title, prefix string }{
 	{"this, by default", "default"}, {"go-redis by hand", "goredis-"}, {"rueidis by hand", "rueidis"},
 	{"Watermill", "watermill"}, {"asynq", "asynq"}, {"NATS micro", "nats-"}, {"streamerson for Node", "streamerson-node"},
 	{"go-streams", "go-streams"}, {"rill", "rill"}, {"samber/ro", "ro"},
 }
 
-// column returns the index in columns of an implementation; -1 if it has none.
+// column returns the index in columns of an implementation, or -1.
 func column(name string) int {
 	return slices.IndexFunc(columns, func(c struct{ title, prefix string }) bool {
 		return name == c.prefix || strings.HasSuffix(c.prefix, "-") && strings.HasPrefix(name, c.prefix)
 	})
 }
 
-// byCase returns the results of each case for the columns; nil is a dash. Names are the cases.
+// byCase returns the results of each case by column, or nil, and the names of the cases in order.
 func byCase(all []bench.Result) (names []string, rows map[string][]*bench.Result) {
 	rows = make(map[string][]*bench.Result)
 	for i, r := range all {

@@ -14,8 +14,8 @@ import (
 	"github.com/streamerson/streamerson-go/bench"
 )
 
-// Watermill's defaults, with the payload in the only field of an entry instead of beside a UUID: it
-// reads and writes the entries of all others.
+// Watermill runs with its defaults, except that a marshaller puts the payload into the only field of
+// an entry. So it reads and writes the same entries as the others.
 
 type oneField struct{}
 
