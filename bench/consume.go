@@ -23,7 +23,7 @@ func consume() Case {
 			{Name: "default", Ours: true, About: "source.Stream and a sink that sums the payloads", Run: consumeGraph},
 			{
 				Name:  "limit",
-				About: "RESP by hand: the next XREADGROUP COUNT 1000 is sent before a batch is read, one XACK per batch",
+				About: "RESP by hand: the next XREADGROUP COUNT 1000 is sent before a batch is read, an XACK per batch",
 				Run:   consumeLimit,
 			},
 			{

@@ -109,8 +109,8 @@ func (b *mailbox) start() redisio.Start {
 
 func (b *mailbox) seen(id string) { b.last.Store(&id) }
 
-// keep trims what has been read, in whole nodes of the stream, and extends the TTL. It creates the stream again if it has
-// disappeared.
+// keep trims what has been read, in whole nodes of the stream, and extends the TTL. It creates the
+// stream again if it has disappeared.
 func (b *mailbox) keep(ctx context.Context) error {
 	last := b.last.Load()
 	trims, touches := last != b.trimmed, time.Since(b.touched) >= b.ttl/4

@@ -14,7 +14,10 @@ import (
 var errCancelled = errors.New("gateways: the caller no longer waits")
 
 // Serve handles one request. It runs in many goroutines concurrently.
-func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (out flow.Message[Response], emits bool, _ error) {
+func (s *Service) Serve(
+	ctx context.Context,
+	m flow.Message[Request],
+) (out flow.Message[Response], emits bool, _ error) {
 	meta, r := m.Meta(), &m.Value
 	if expired(meta.Deadline) {
 		s.stats.expired.Add(1)
@@ -67,7 +70,10 @@ func (s *Service) Serve(ctx context.Context, m flow.Message[Request]) (out flow.
 
 // unread handles an unreadable request. Its caller receives an error. Without a caller the request
 // is rejected.
-func (s *Service) unread(ctx context.Context, m flow.Message[Request]) (out flow.Message[Response], emits bool, _ error) {
+func (s *Service) unread(
+	ctx context.Context,
+	m flow.Message[Request],
+) (out flow.Message[Response], emits bool, _ error) {
 	if m.Meta().ReplyTo == "" {
 		return out, false, flow.Reject(m.Value.bad)
 	}

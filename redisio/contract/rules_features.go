@@ -45,8 +45,8 @@ var featureRules = []Rule{
 			key := c.key("s")
 			c.add(key, 50)
 			c.must(c.rdb.XGroupCreate(c.ctx, key, "g", "0").Err())
-			reply, err := c.rdb.Do(c.ctx, "xreadgroup", "group", "g", "me", "count", 50, "maxsize", 1, "streams", key, ">").
-				Result()
+			read := []any{"xreadgroup", "group", "g", "me", "count", 50, "maxsize", 1, "streams", key, ">"}
+			reply, err := c.rdb.Do(c.ctx, read...).Result()
 			if n := len(c.pending(key)); err != nil || n != 1 {
 				c.failf("%d delivered, %v: %v", n, err, reply)
 			}
@@ -79,11 +79,8 @@ var featureRules = []Rule{
 					c.failf("%d entries before the ack of %s", n, group)
 				}
 				if group == "late" {
-					c.must(
-						c.rdb.XReadGroup(c.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key,
-							">"}}).
-							Err(),
-					)
+					read := redis.XReadGroupArgs{Group: group, Consumer: "me", Streams: []string{key, ">"}}
+					c.must(c.rdb.XReadGroup(c.ctx, &read).Err())
 				}
 				c.must(c.rdb.Do(c.ctx, "xackdel", key, group, "ACKED", "ids", 1, want[0]).Err())
 			}

@@ -123,14 +123,15 @@ func pendingList(c *call, consumer string, limit int64) error {
 			return nil
 		}
 		c.out.row(e.ID, e.Consumer, short(e.Age), short(e.Idle), num(e.Deliveries))
-		if err := c.out.object(struct {
+		err := c.out.object(struct {
 			ID         string `json:"id"`
 			Consumer   string `json:"consumer"`
 			Binary     string `json:"consumerBase64,omitempty"`
 			Age        int64  `json:"ageMs"`
 			Idle       int64  `json:"idleMs"`
 			Deliveries int64  `json:"deliveries"`
-		}{e.ID, e.Consumer, binary(e.Consumer), e.Age.Milliseconds(), e.Idle.Milliseconds(), e.Deliveries}); err != nil {
+		}{e.ID, e.Consumer, binary(e.Consumer), e.Age.Milliseconds(), e.Idle.Milliseconds(), e.Deliveries})
+		if err != nil {
 			return err
 		}
 	}
