@@ -34,6 +34,7 @@
 //
 //	go run ./bench/cmd/bench -h
 //	go test -bench . ./bench/...
+//	make bench (adds other frameworks: see bench/peers)
 //
 // Redis cases need a real redis-server: the one of REDIS_URL (the command's -url), or one on PATH,
 // which is started for the run. The benchmarks of go test alternate only as far as -count repeats

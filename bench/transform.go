@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -56,21 +55,12 @@ func transform() Case {
 			return t.Redis.Unlink(ctx, t.Out).Err()
 		},
 		Check: func(ctx context.Context, t *Trial) error {
-			n, err := t.Redis.XLen(ctx, t.Out).Result()
-			if err != nil {
-				return err
-			}
-			if n != int64(t.N) {
-				return fmt.Errorf("the output has %d entries, want %d", n, t.N)
-			}
 			var bad error
 			got, err := tallyStream(ctx, t.Redis, t.Out, func(y *Tally, data string) {
 				var o order
 				if err := json.Unmarshal([]byte(data), &o); err != nil {
 					bad = errors.Join(bad, err)
-					return
-				}
-				if o.Customer != "ADA" {
+				} else if o.Customer != "ADA" {
 					bad = errors.New("an output was not mapped")
 				}
 				y.addOrder(o)
@@ -86,20 +76,17 @@ func transform() Case {
 		},
 		Implementations: []Implementation{
 			{
-				Name:  "default",
-				Ours:  true,
+				Name: "default", Ours: true,
 				About: "source.Stream, operators.Map, sink.Stream as they are: ordered",
 				Run:   transformGraph(sink.StreamConfig[order]{}),
 			},
 			{
-				Name:  "two-pipelines",
-				Ours:  true,
+				Name: "two-pipelines", Ours: true,
 				About: "the same with two pipelines, unordered",
 				Run:   transformGraph(sink.StreamConfig[order]{Tuning: writer.Tuning{Pipelines: 2}}),
 			},
 			{
-				Name:  "bytes",
-				Ours:  true,
+				Name: "bytes", Ours: true,
 				About: "source and sink of bytes, all JSON work in operators.Map with two workers; two pipelines",
 				Run:   transformBytes,
 			},
@@ -114,9 +101,8 @@ func transform() Case {
 				Run:   transformLoop,
 			},
 			{
-				Name:  "goredis-one-by-one",
+				Name: "goredis-one-by-one", Slow: 20,
 				About: "go-redis, COUNT 1, one XADD and one XACK per entry",
-				Slow:  20,
 				Run:   transformOneByOne,
 			},
 		},

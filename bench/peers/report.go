@@ -32,11 +32,10 @@ type machine struct {
 }
 
 // modules are the modules with their version in results.jsonl.
-var modules = map[string]string{
-	"github.com/ThreeDotsLabs/watermill": "", "github.com/ThreeDotsLabs/watermill-redisstream": "",
-	"github.com/redis/rueidis": "", "github.com/hibiken/asynq": "", "github.com/nats-io/nats.go": "",
-	"github.com/nats-io/nats-server/v2": "", "github.com/reugn/go-streams": "", "github.com/destel/rill": "",
-	"github.com/samber/ro": "", "github.com/redis/go-redis/v9": "",
+var modules = []string{
+	"github.com/redis/go-redis/v9", "github.com/redis/rueidis", "github.com/ThreeDotsLabs/watermill",
+	"github.com/ThreeDotsLabs/watermill-redisstream", "github.com/hibiken/asynq", "github.com/nats-io/nats.go",
+	"github.com/nats-io/nats-server/v2", "github.com/reugn/go-streams", "github.com/destel/rill", "github.com/samber/ro",
 }
 
 func machineOf(ctx context.Context, rdb *redis.Client, reps int) machine {
@@ -50,7 +49,7 @@ func machineOf(ctx context.Context, rdb *redis.Client, reps int) machine {
 	}
 	if built, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range built.Deps {
-			if _, ok := modules[d.Path]; ok {
+			if slices.Contains(modules, d.Path) {
 				m.Peers[d.Path] = d.Version
 			}
 		}
