@@ -34,7 +34,7 @@ func nodeOf(c bench.Case) []bench.Implementation {
 		return nil
 	}
 	return []bench.Implementation{{
-		Name: "streamerson-node", Slow: 4, Elsewhere: true,
+		Name: "streamerson-node", Slow: 12, Elsewhere: true,
 		About: "streamerson for Node: its awaiter and a worker of its streams in one process; replies are the requests",
 		Run:   func(ctx context.Context, t *bench.Trial) error { return nodeCalls(ctx, t, callers) },
 		Setup: func(context.Context, *bench.Trial) error { return nil },
