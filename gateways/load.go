@@ -54,6 +54,7 @@ type load struct {
 	second float64       // the mean, or the rate of the last span if it is higher
 	wait   time.Duration // average of the last span
 	rest   time.Duration // average of the last span: the duration without the wait
+	spans  int           // how many there were since a pause; one alone may be a coincidence
 	long   int           // how many spans in succession had a long wait
 	stays  bool          // it has been long for a while
 }
@@ -76,7 +77,7 @@ const (
 // admit refuses a call if its estimated wait is too long. until is zero for a call without a
 // deadline.
 func (l *load) admit(now, until time.Time) error {
-	if l.most < 0 || l.calls == 0 || l.wait <= l.most/loadNone || now.Sub(l.began) > max(loadAway, l.takes(surely)) {
+	if l.most < 0 || l.calls == 0 || l.spans < 2 || l.wait <= l.most/loadNone || now.Sub(l.began) > max(loadAway, l.takes(surely)) {
 		return nil
 	}
 	limit := l.most
@@ -127,6 +128,7 @@ func (l *load) tell(span time.Duration) {
 	}
 	l.mean += (second - l.mean) / loadWeight
 	l.second = max(l.mean, second)
+	l.spans++
 	l.wait, l.rest = l.waits/n, (l.all-l.waits)/n
 	switch {
 	case l.wait <= l.most/loadNone:

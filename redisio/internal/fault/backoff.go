@@ -12,11 +12,11 @@ const (
 	MaxBackoff   = 5 * time.Second
 )
 
-// Backoff returns the wait before try n (1, 2, …). It doubles from 20 ms to 5 s, each with ±50 %
-// jitter, which keeps many readers from retrying a restarted server at the same moment.
+// Backoff returns the wait before try n (1, 2, …): between a half and the whole of a time that doubles
+// from 20 ms to 5 s. The jitter keeps many readers from retrying a restarted server at the same moment.
 func Backoff(n int) time.Duration {
-	b := backoff.ExponentialBackOff{InitialInterval: FirstBackoff, RandomizationFactor: 0.5, Multiplier: 2,
-		MaxInterval: MaxBackoff}
+	b := backoff.ExponentialBackOff{InitialInterval: FirstBackoff * 3 / 4, RandomizationFactor: 1.0 / 3, Multiplier: 2,
+		MaxInterval: MaxBackoff * 3 / 4}
 	for range min(n, 10) - 1 {
 		b.NextBackOff()
 	}
