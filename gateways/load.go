@@ -48,11 +48,13 @@ type load struct {
 	began      time.Time
 	replies    int
 	waits, all time.Duration // sums of the waits and of the durations of the calls
+	shortest   time.Duration // of the waits
 
 	// The estimate, from the last spans.
 	mean   float64       // replies per second, a moving average
 	second float64       // the mean, or the rate of the last span if it is higher
 	wait   time.Duration // average of the last span
+	least  time.Duration // shortest of the last span: while there is a queue, every request waits
 	rest   time.Duration // average of the last span: the duration without the wait
 	spans  int           // how many there were since a pause; one alone may be a coincidence
 	long   int           // how many spans in succession had a long wait
@@ -66,6 +68,7 @@ const (
 	loadPart   = 5           // the wait is long from this fraction of the limit
 	loadLittle = 10          // and after a while calls may wait this fraction of it
 	loadNone   = 20          // up to this fraction there is no queue
+	loadOnce   = 8           // before the wait has been long for a while: one hiccup is no queue
 	loadWeight = 8           // the last span has this fraction of the weight in the mean
 	surely     = 4           // if so many replies were expected, a pause is not a coincidence
 
@@ -77,12 +80,13 @@ const (
 // admit refuses a call if its estimated wait is too long. until is zero for a call without a
 // deadline.
 func (l *load) admit(now, until time.Time) error {
-	if l.most < 0 || l.calls == 0 || l.spans < 2 || l.wait <= l.most/loadNone || now.Sub(l.began) > max(loadAway, l.takes(surely)) {
-		return nil
-	}
-	limit := l.most
+	limit, none := l.most, l.most/loadOnce
 	if l.stays {
-		limit /= loadLittle
+		limit, none = l.most/loadLittle, l.most/loadNone
+	}
+	if l.most < 0 || l.calls == 0 || l.spans < 2 || l.least <= none ||
+		now.Sub(l.began) > max(loadAway, l.takes(2*surely)) {
+		return nil
 	}
 	if !until.IsZero() {
 		limit = min(limit, until.Sub(now))
@@ -104,7 +108,9 @@ func (l *load) takes(n int) time.Duration {
 
 // replied records the reply to a call that took some time, including a wait.
 func (l *load) replied(now time.Time, took, wait time.Duration) {
-	l.replies++
+	if l.replies++; l.replies == 1 || wait < l.shortest {
+		l.shortest = wait
+	}
 	l.waits += wait
 	l.all += took
 	if span := now.Sub(l.began); span >= loadEvery {
@@ -113,9 +119,12 @@ func (l *load) replied(now time.Time, took, wait time.Duration) {
 	}
 }
 
+// pause is how long a span is at most, unless there were no replies.
+func (l *load) pause() time.Duration { return max(2*loadEvery, l.takes(2*surely)) }
+
 // tell updates the estimate after a span.
 func (l *load) tell(span time.Duration) {
-	if span > max(2*loadEvery, l.takes(surely)) { // after a pause the replies show neither rate nor wait
+	if span > l.pause() { // after a pause the replies show neither rate nor wait
 		if span > loadAway {
 			*l = load{most: l.most, calls: l.calls}
 		}
@@ -129,7 +138,7 @@ func (l *load) tell(span time.Duration) {
 	l.mean += (second - l.mean) / loadWeight
 	l.second = max(l.mean, second)
 	l.spans++
-	l.wait, l.rest = l.waits/n, (l.all-l.waits)/n
+	l.wait, l.least, l.rest = l.waits/n, l.shortest, (l.all-l.waits)/n
 	switch {
 	case l.wait <= l.most/loadNone:
 		l.long, l.stays = 0, false
