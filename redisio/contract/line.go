@@ -39,7 +39,7 @@ func (c *check) line() (*line, *redis.Client) {
 }
 
 // loseReply breaks the connection of the next request with this command after the server has
-// answered it.
+// answered all of it.
 func (l *line) loseReply(command string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,6 +74,10 @@ func (c *lineConn) Write(b []byte) (int, error) {
 func (c *lineConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if c.mute.Load() {
+		// The request may be several commands, and some servers stop at the first one they cannot answer.
+		if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_, _ = io.Copy(io.Discard, c.Conn)
+		}
 		_ = c.Close()
 		return 0, io.EOF
 	}
