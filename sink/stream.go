@@ -85,6 +85,10 @@ type StreamRetry struct {
 
 const defaultDepth = 128
 
+// pipelinesOfChunk is how many pipelines a full chunk fills. The writer sends them without waiting
+// for the replies in between.
+const pipelinesOfChunk = 4
+
 // Stream appends each message to a Redis stream. A message is regarded as written when the server
 // has replied with the entry's id. Each reply is checked, so a failed message does not affect its
 // neighbours.
@@ -111,7 +115,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	if wc.Depth <= 0 {
 		wc.Depth = defaultDepth
 	}
-	base = append(base, flow.ChunkSize(wc.Depth), flow.Async())
+	base = append(base, flow.ChunkSize(pipelinesOfChunk*wc.Depth), flow.Async())
 	if wc.Pipelines > 1 {
 		base = append(base, flow.Workers(wc.Pipelines), flow.Unordered())
 	}

@@ -138,8 +138,9 @@ func (s *streamWriter[T]) unwritten(ctx context.Context, chunk []flow.Message[T]
 		} else {
 			retry.NotWritten++
 		}
-		retry.Err = err
-		again++
+		if again++; again == 1 { // the others may only have been behind it
+			retry.Err = err
+		}
 	}
 	s.out, s.at, s.results = s.out[:again], s.at[:again], s.results[:again]
 	if stop {

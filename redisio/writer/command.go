@@ -29,6 +29,7 @@ type chunk struct {
 	entries []redisio.Outgoing // the caller's
 	results []redisio.Result   // the caller's
 	index   []int              // of the entries that can be sent
+	later   []int              // of the entries that are scheduled
 	parts   []part             // by key; empty if the writer is plain
 
 	own     bool // own connections send, else go-redis
@@ -98,7 +99,7 @@ func (c *chunk) done() {
 // clear makes the chunk ready for other entries.
 func (c *chunk) clear() {
 	clear(c.parts)
-	c.entries, c.results, c.index, c.parts = nil, nil, c.index[:0], c.parts[:0]
+	c.entries, c.results, c.index, c.later, c.parts = nil, nil, c.index[:0], nil, c.parts[:0]
 }
 
 // sender encodes XADDs and sends pipelines of commands. It is safe for concurrent use.
@@ -221,11 +222,17 @@ func (s *sender) sendOwn(ctx context.Context, c *chunk) {
 		c.unsent(err)
 		return
 	}
-	err = s.lines.Send(ctx, line, c.out)
+	err = s.lines.Send(ctx, line, c.out, len(c.cmds))
 	if err == nil {
 		c.replies.Buf, err = s.lines.Receive(ctx, line, len(c.cmds))
 	}
-	c.replies.broken = err
+	s.readReplies(c, err)
+	s.lines.Put(line, err == nil && !c.replies.stuck)
+}
+
+// readReplies lets the commands read what arrived on an own connection. broken is why the rest did not.
+func (s *sender) readReplies(c *chunk, broken error) {
+	c.replies.broken = broken
 	c.read()
 	if c.replies.stray {
 		s.lines.Renew()
@@ -233,7 +240,6 @@ func (s *sender) sendOwn(ctx context.Context, c *chunk) {
 	if c.replies.denied {
 		s.apart.Store(true)
 	}
-	s.lines.Put(line, err == nil && !c.replies.stuck)
 }
 
 // sendGoRedis sends the commands by go-redis, and reads its replies raw.

@@ -15,22 +15,8 @@ import (
 
 // send writes entries: as one pipeline, or as several if they are large.
 func (w *Writer) send(ctx context.Context, entries []redisio.Outgoing, results []redisio.Result) {
-	c := w.chunks.Get().(*chunk)
-	defer func() {
-		c.clear()
-		w.chunks.Put(c)
-	}()
-	c.entries, c.results, c.own = entries, results, w.lines != nil
-	var later []int
-	for i := range entries {
-		if !entries[i].At.IsZero() {
-			later = append(later, i)
-		} else if err := w.check(&entries[i]); err != nil {
-			results[i] = redisio.Result{Err: err}
-		} else {
-			c.index = append(c.index, i)
-		}
-	}
+	c := w.chunkOf(entries, results)
+	defer w.release(c)
 	if !w.transacts(len(c.index)) {
 		w.sendGroup(ctx, c, c.index)
 	} else {
@@ -41,9 +27,30 @@ func (w *Writer) send(ctx context.Context, entries []redisio.Outgoing, results [
 	if w.plain && w.cfg.MaxBytes > 0 {
 		w.bound(ctx, c)
 	}
-	if later != nil {
-		w.schedule(ctx, c, later)
+	if c.later != nil {
+		w.schedule(ctx, c, c.later)
 	}
+}
+
+// chunkOf returns a chunk with the entries that can be sent. The others have their results.
+func (w *Writer) chunkOf(entries []redisio.Outgoing, results []redisio.Result) *chunk {
+	c := w.chunks.Get().(*chunk)
+	c.entries, c.results, c.own = entries, results, w.lines != nil
+	for i := range entries {
+		if !entries[i].At.IsZero() {
+			c.later = append(c.later, i)
+		} else if err := w.check(&entries[i]); err != nil {
+			results[i] = redisio.Result{Err: err}
+		} else {
+			c.index = append(c.index, i)
+		}
+	}
+	return c
+}
+
+func (w *Writer) release(c *chunk) {
+	c.clear()
+	w.chunks.Put(c)
 }
 
 // schedule puts entries into the schedules of their streams.

@@ -204,6 +204,10 @@ func (w *Writer) Write(ctx context.Context, entries []redisio.Outgoing, results 
 		return &fault.OutcomeError{Outcome: redisio.ErrNotWritten, Cause: err}
 	}
 	defer w.users.Done()
+	if w.goesAhead(entries) {
+		w.sendAhead(ctx, entries, results)
+		return w.summary(results[:len(entries)])
+	}
 	depth := w.cfg.Depth
 	if len(entries) <= depth || w.cfg.Pipelines == 1 {
 		for n := 0; n < len(entries); n += depth {

@@ -42,6 +42,8 @@ type Lines struct {
 type Line struct {
 	Wire
 	rested, until time.Time // idle since, usable until
+	due           int       // replies on their way
+	early         []byte    // of them, received with those before
 }
 
 // NewLines returns a pool for a client for which Single returns true.
@@ -83,8 +85,9 @@ func (ls *Lines) Put(w *Line, good bool) {
 	ls.room.Release(1)
 }
 
-// Send sends encoded commands. After an error some of them may have arrived.
-func (ls *Lines) Send(ctx context.Context, w *Line, commands []byte) error {
+// Send sends n encoded commands. After an error some of them may have arrived. More may be sent
+// before their replies are received.
+func (ls *Lines) Send(ctx context.Context, w *Line, commands []byte, n int) error {
 	conn := w.Current()
 	if conn == nil {
 		return redisio.ErrClosed
@@ -92,13 +95,14 @@ func (ls *Lines) Send(ctx context.Context, w *Line, commands []byte) error {
 	if err := conn.SetWriteDeadline(deadline(ctx, ls.write)); err != nil {
 		return err
 	}
+	w.due += n
 	_, err := conn.Write(commands)
 	return err
 }
 
-// Receive reads the replies to n commands, in the order in which they were sent. With an error it
+// Receive reads the next n replies, in the order in which the commands were sent. With an error it
 // returns what arrived before. The buffer is never written to again.
-func (ls *Lines) Receive(ctx context.Context, w *Line, n int) ([]byte, error) {
+func (ls *Lines) Receive(ctx context.Context, w *Line, n int) (replies []byte, err error) {
 	conn := w.Current()
 	if conn == nil {
 		return nil, redisio.ErrClosed
@@ -106,7 +110,11 @@ func (ls *Lines) Receive(ctx context.Context, w *Line, n int) ([]byte, error) {
 	if err := conn.SetReadDeadline(deadline(ctx, ls.read)); err != nil {
 		return nil, err
 	}
-	return readReplies(conn, n)
+	replies, w.early, err = readReplies(conn, n, w.early)
+	if w.due -= n; err == nil && w.due == 0 && len(w.early) > 0 {
+		err = &resp.ReplyError{Offset: len(replies), Problem: "data after its end"}
+	}
+	return replies, err
 }
 
 // Open opens one connection.
@@ -244,26 +252,26 @@ func deadline(ctx context.Context, d time.Duration) (at time.Time) {
 	return at
 }
 
-// readReplies reads n whole replies. With an error it returns what arrived before.
-func readReplies(conn net.Conn, n int) ([]byte, error) {
-	buf := make([]byte, 0, n*idReply+64)
+// readReplies reads n whole replies, of which early has the beginning, and returns what arrived
+// behind them. With an error it returns what arrived before.
+func readReplies(conn net.Conn, n int, early []byte) (replies, behind []byte, err error) {
+	buf := append(make([]byte, 0, max(n*idReply+64, 2*len(early))), early...)
 	f := resp.Frame{Left: n}
-	for {
+	for broken := error(nil); ; {
+		switch done, err := f.Scan(buf); {
+		case err != nil:
+			return buf, nil, err
+		case done:
+			return buf[:f.Pos:f.Pos], buf[f.Pos:], nil
+		case broken != nil:
+			return buf, nil, broken
+		}
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
 		}
-		k, broken := conn.Read(buf[len(buf):cap(buf)])
+		k := 0
+		k, broken = conn.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+k]
-		switch done, err := f.Scan(buf); {
-		case err != nil:
-			return buf, err
-		case done && f.Pos != len(buf):
-			return buf, &resp.ReplyError{Offset: f.Pos, Problem: "data after its end"}
-		case done:
-			return buf, nil
-		case broken != nil:
-			return buf, broken
-		}
 	}
 }
 
