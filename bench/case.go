@@ -61,11 +61,11 @@ type Implementation struct {
 
 // Cases returns all cases, in the order in which they run.
 func Cases() []Case {
-	return []Case{
+	return append([]Case{
 		maps(), stages(), async(), workers(),
 		produce(), consume(), transform(), latency(), calls(1), calls(64), calls(512), overHTTP(64), memory(),
 		overload(),
-	}
+	}, growths()...)
 }
 
 // Select returns the cases with these names. "all" selects all but the explicit ones. "inproc"
@@ -123,10 +123,10 @@ func namesOf(cases []Case) []string {
 }
 
 // Messages returns the number of messages of a run: fewer for large payloads, so that runs take
-// about as long.
+// about as long, and streams do not get larger.
 func (c Case) Messages(payload int) int {
 	if c.Payload == 0 && payload > 512 {
-		return c.N / 4
+		return max(c.N/4*min(payload, 4096)/payload, 1)
 	}
 	return c.N
 }

@@ -21,6 +21,9 @@ type Options struct {
 	// Redis is the server for the cases that need one. If it is nil, these cases are skipped, which
 	// is logged.
 	Redis redis.UniversalClient
+	// Start starts another server like Redis, and returns a client and what ends both. Only
+	// growth-servers needs it.
+	Start func(ctx context.Context) (redis.UniversalClient, func() error, error)
 	// Logf receives progress messages. Defaults to none.
 	Logf func(format string, args ...any)
 	// Each receives the results of a case and a payload as soon as they are complete.
@@ -42,6 +45,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if len(o.Payloads) == 0 {
 		o.Payloads = []int{100}
+	}
+	if o.Start == nil {
+		o.Start = func(context.Context) (redis.UniversalClient, func() error, error) {
+			return nil, nil, errors.New("bench: Options.Start is missing")
+		}
 	}
 	o.Reps = cmp.Or(o.Reps, 5)
 	prefix := "bench:" + rand.Text()[:8]
@@ -85,7 +93,7 @@ func (o Options) race(ctx context.Context, c Case, payload int, prefix string) (
 				rdb = o.Redis
 			}
 			t := newTrial(c, i, n, payload, rdb, prefix)
-			t.Logf = o.Logf
+			t.Logf, t.start = o.Logf, o.Start
 			used[t.In] = t
 			if err := t.within(ctx, c, i); err != nil {
 				return summary(c, trials), err

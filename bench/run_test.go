@@ -56,6 +56,9 @@ func testCase(t *testing.T, c Case, rdb redis.UniversalClient) {
 		var results []Result
 		err := Run(t.Context(), Options{
 			Cases: []Case{c}, N: n, Payloads: []int{payload}, Reps: 2, Redis: rdb,
+			Start: func(context.Context) (redis.UniversalClient, func() error, error) {
+				return redistest.Start(t).Client(t), func() error { return nil }, nil
+			},
 			Each: func(r []Result) { results = append(results, r...) },
 		})
 		if err != nil {

@@ -53,7 +53,11 @@ func consumeGraph(ctx context.Context, t *Trial) error {
 		t.Redis,
 		source.StreamConfig[[]byte]{Key: t.In, Group: t.Group, Tuning: reader.Tuning{Block: blockFor}},
 	)
-	add := flow.NewSink("add", func() flow.Writer[[]byte] {
+	return runSettled(ctx, t, flow.To(src, sumPayloads(t)))
+}
+
+func sumPayloads(t *Trial) flow.Sink[[]byte] {
+	return flow.NewSink("add", func() flow.Writer[[]byte] {
 		return flow.WriterFunc[[]byte](func(_ context.Context, chunk []flow.Message[[]byte]) error {
 			for i := range chunk {
 				t.Got.AddPayload(chunk[i].Value)
@@ -61,7 +65,6 @@ func consumeGraph(ctx context.Context, t *Trial) error {
 			return nil
 		})
 	})
-	return runSettled(ctx, t, flow.To(src, add))
 }
 
 // transformGraph reads with source.Stream, maps with operators.Map and writes with sink.Stream.

@@ -33,6 +33,12 @@ type Trial struct {
 
 	connecting int // messages before the clock started, in addition to N
 
+	// start starts another server.
+	start func(context.Context) (redis.UniversalClient, func() error, error)
+
+	// serverTime returns the CPU time that the servers have used.
+	serverTime func() time.Duration
+
 	// onStart and onStop are called with the clock's start and stop. They may be nil.
 	onStart, onStop func()
 
@@ -64,7 +70,7 @@ func newTrial(c Case, i Implementation, n, payload int, rdb redis.UniversalClien
 	return &Trial{
 		N: n, Payload: payload, Redis: rdb, byRate: c.ByRate,
 		In: in, Out: fmt.Sprintf("%s:%s:out", prefix, c.Name), Group: "bench",
-		Logf: func(string, ...any) {},
+		Logf: func(string, ...any) {}, serverTime: func() time.Duration { return 0 },
 	}
 }
 
@@ -85,17 +91,15 @@ func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 			return fail("setup", err)
 		}
 	}
-	serverCPU := func() time.Duration { return t.serverCPU(ctx) }
+	t.serverTime = func() time.Duration { return t.serverCPU(ctx) }
 	if i.ServerCPU != nil {
-		serverCPU = i.ServerCPU
+		t.serverTime = i.ServerCPU
 	}
-	serverBefore := serverCPU()
 	t.Start()
 	var err error
 	// Profiles can select the measured part: go tool pprof -tagfocus run=consume/default
 	pprof.Do(ctx, pprof.Labels("run", c.Name+"/"+i.Name), func(ctx context.Context) { err = i.Run(ctx, t) })
 	t.Stop()
-	t.used.server = serverCPU() - serverBefore
 	if i.Elsewhere {
 		t.used = usage{server: t.used.server}
 	}
@@ -114,7 +118,9 @@ func (t *Trial) run(ctx context.Context, c Case, i Implementation) error {
 // Start starts the clock. Implementations call it only to start it again, after connecting.
 func (t *Trial) Start() {
 	runtime.GC() // do not measure garbage of earlier runs
+	server := t.serverTime()
 	t.before = usageNow()
+	t.before.server = server
 	if t.onStart != nil {
 		t.onStart()
 	}
@@ -129,8 +135,9 @@ func (t *Trial) Stop() {
 			t.onStop()
 		}
 		now := usageNow()
+		now.server = t.serverTime()
 		t.used.mallocs, t.used.bytes = now.mallocs-t.before.mallocs, now.bytes-t.before.bytes
-		t.used.cpu = now.cpu - t.before.cpu
+		t.used.cpu, t.used.server = now.cpu-t.before.cpu, now.server-t.before.server
 	})
 }
 

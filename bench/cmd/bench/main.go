@@ -48,7 +48,12 @@ type flags struct {
 func parse(args []string, stderr io.Writer) (f flags, payloads []int, err error) {
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.StringVar(&f.cases, "case", "all", "`names` of cases, separated by commas; inproc selects all in-process cases")
+	set.StringVar(
+		&f.cases,
+		"case",
+		"all",
+		"`names` of cases, separated by commas; inproc selects all in-process cases, growth the growth cases",
+	)
 	set.StringVar(
 		&f.only,
 		"only",
@@ -102,7 +107,7 @@ func usage(w io.Writer, set *flag.FlagSet) {
 		`bench compares the framework with hand-written code that does the same work: in one run, alternating, with
 checked results. Compare the ratios to the reference; absolute rates vary with the machine and its load.
 
-  go run ./bench/cmd/bench                              all cases but memory
+  go run ./bench/cmd/bench                              all cases but memory, overload and growth
   go run ./bench/cmd/bench -case inproc,produce -reps 9 some of them, more often
   go run ./bench/cmd/bench -case consume -payload 100,1024 -json
   go run ./bench/cmd/bench -case memory -n 10000000     heap and resident memory of a long run
@@ -175,6 +180,10 @@ func compare(ctx context.Context, f flags, cases []bench.Case, payloads []int, s
 	began := time.Now()
 	err = bench.Run(ctx, bench.Options{
 		Cases: cases, N: f.n, Payloads: payloads, Reps: f.reps, Redis: rdb, Logf: logf,
+		Start: func(ctx context.Context) (redis.UniversalClient, func() error, error) {
+			rdb, _, end, err := embedded.Open(ctx, "")
+			return rdb, end, err
+		},
 		Each: func(results []bench.Result) {
 			write := bench.WriteTable
 			if f.json {
