@@ -1,0 +1,72 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/streamerson/streamerson-go/redisio/redistest"
+)
+
+// TestCosts bounds what a message costs at the defaults: allocations, and commands of Redis. The
+// bounds are about a third above what was measured, because batches depend on the scheduler.
+func TestCosts(t *testing.T) {
+	for _, cost := range []struct {
+		c                Case
+		n                int
+		allocs, commands float64
+	}{
+		{maps(), 100_000, 0.05, 0},
+		{stages(), 100_000, 0.05, 0},
+		{produce(), 50_000, 0.15, 1.01},
+		{consume(), 50_000, 0.2, 0.01},
+		{transform(), 30_000, 1.6, 1.02},
+		{calls(64), 10_000, 23, 3.4},
+		{overHTTP(64), 10_000, 90, 3.4},
+	} {
+		t.Run(cost.c.Name, func(t *testing.T) {
+			c := cost.c
+			var rdb redis.UniversalClient
+			var commands float64
+			tr := newTrial(c, c.Implementations[0], cost.n, 100, nil, "bench:cost")
+			if c.Redis {
+				s := redistest.Start(t)
+				rdb, tr.Redis = s.Client(t), s.Client(t)
+				tr.onStart = func() { rdb.ConfigResetStat(t.Context()) }
+				tr.onStop = func() { commands = float64(calledOf(t, rdb)) / float64(tr.N) }
+			}
+			if err := tr.within(t.Context(), c, c.Implementations[0]); err != nil {
+				t.Fatal(err)
+			}
+			allocs := float64(tr.used.mallocs) / float64(tr.N)
+			t.Logf("%.2f allocations and %.3f commands per message", allocs, commands)
+			if allocs > cost.allocs && !raceEnabled {
+				t.Errorf("%.2f allocations per message, at most %v", allocs, cost.allocs)
+			}
+			if commands > cost.commands {
+				t.Errorf("%.3f commands per message, at most %v", commands, cost.commands)
+			}
+		})
+	}
+}
+
+// calledOf returns how many commands of streams and scripts a server has run.
+func calledOf(t *testing.T, rdb redis.UniversalClient) (sum int) {
+	t.Helper()
+	var each []string
+	for line := range strings.Lines(rdb.Info(t.Context(), "commandstats").Val()) {
+		name, stats, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "cmdstat_"), ":")
+		var calls int
+		if _, err := fmt.Sscanf(stats, "calls=%d,", &calls); err != nil ||
+			slices.Contains([]string{"info", "config|resetstat", "hello", "client|setinfo", "ping"}, name) {
+			continue
+		}
+		each = append(each, fmt.Sprint(name, " ", calls))
+		sum += calls
+	}
+	t.Log(strings.Join(each, ", "))
+	return sum
+}
