@@ -11,8 +11,10 @@ type edge[T any] struct {
 	senders atomic.Int32
 	stats   *edgeStats
 
-	raw   bool // no handler has begun the messages it carries
-	gives bool // a drain gives back the messages that its lanes have not begun
+	deal  func(*lane, []Message[T]) // passes a chunk of a source to workers at once; nil: the edge is read
+	over  func()                    // is called after the last sender; may be nil
+	raw   bool                      // no handler has begun the messages it carries
+	gives bool                      // a drain gives back the messages that its lanes have not begun
 }
 
 // edgeDepth is how many chunks an edge holds, in addition to the one being filled and the one being
@@ -114,6 +116,9 @@ func (e *edge[T]) sender() chain[T] {
 func (e *edge[T]) left() {
 	if e.senders.Add(-1) == 0 {
 		close(e.ch)
+		if e.over != nil {
+			e.over()
+		}
 	}
 }
 
@@ -188,6 +193,16 @@ func (e *edge[T]) send(la *lane, chunk []Message[T], block bool, drain <-chan st
 	}
 	e.stats.sent(n)
 	return true
+}
+
+// pass sends a chunk of a source, or deals it to the workers behind the edge.
+func (e *edge[T]) pass(la *lane, chunk []Message[T], drain <-chan struct{}) {
+	if e.deal == nil {
+		e.send(la, chunk, true, drain)
+		return
+	}
+	e.stats.sent(len(chunk))
+	e.deal(la, chunk)
 }
 
 func (e *edge[T]) fresh() []Message[T] {

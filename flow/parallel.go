@@ -24,6 +24,7 @@ type crew[T, U any] struct {
 	open func(*lane, *stageRun, func(Message[U])) func(Message[T])
 	in   *edge[T]
 	work chan *task[T, U] // each task once for each worker that it is offered to
+	fed  atomic.Int32     // senders of work that have not ended: the last one closes it
 	left atomic.Int32     // workers and feeder that have not ended
 	done func()           // is called when all of them have ended: the output is complete
 
@@ -78,8 +79,9 @@ func parallel[T, U any](
 // of it is finished. alarms is called for each life; nil for no alarms.
 func (c *crew[T, U]) feed(deal func(la *lane, chunk []Message[T]), alarms func(*lane)) {
 	c.left.Add(1)
+	c.fed.Add(1)
 	over := func() {
-		close(c.work)
+		c.unfed()
 		c.leave()
 	}
 	c.b.island([]*node{c.n}, over, func() error {
@@ -93,6 +95,13 @@ func (c *crew[T, U]) feed(deal func(la *lane, chunk []Message[T]), alarms func(*
 		c.mu.Unlock()
 		return la.live(func() error { return c.feedAll(la, deal) })
 	})
+}
+
+// unfed is called once by each sender of work when it ends.
+func (c *crew[T, U]) unfed() {
+	if c.fed.Add(-1) == 0 {
+		close(c.work)
+	}
 }
 
 func (c *crew[T, U]) feedAll(la *lane, deal func(la *lane, chunk []Message[T])) error {
@@ -299,11 +308,14 @@ func (c *crew[T, U]) unordered(to chain[U]) {
 			}
 		})
 	}
-	c.feed(func(la *lane, chunk []Message[T]) {
+	deal := func(la *lane, chunk []Message[T]) {
 		t := &task[T, U]{msgs: chunk}
 		c.add(t)
 		c.offer(la, t)
-	}, nil)
+	}
+	c.fed.Add(1)
+	c.in.deal, c.in.over = deal, c.unfed // without an order, a source needs no feeder
+	c.feed(deal, nil)
 }
 
 // offer passes a live task to as many workers as it has messages for.

@@ -248,7 +248,7 @@ func read[T any](s *sourceRun, r Reader[T], e *edge[T]) error {
 			giveBack(la, chunk)
 			la.dirty.tell()
 		default:
-			e.send(la, chunk, true, drain)
+			e.pass(la, chunk, drain)
 			la.dirty.tell()
 		}
 		if !more || la.aborted {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,13 +41,14 @@ func (n *dirtySessions) tell() {
 // session is one life of a source's Reader, together with its committer, which outlives the
 // reading. A session ends when all entries that the Reader has read are settled and committed.
 type session struct {
-	source *sourceRun
-	reader any
-	next   uint64 // sequence number of the next entry; owned by the reading goroutine
-	wakeup chan struct{}
-	direct bool            // no commits are needed: the lanes return the credits themselves
-	ctx    context.Context // the context of commits
-	cancel context.CancelFunc
+	source  *sourceRun
+	reader  any
+	next    uint64 // sequence number of the next entry; owned by the reading goroutine
+	wakeup  chan struct{}
+	gathers atomic.Bool     // the committer waits for more settlements, see gather
+	direct  bool            // no commits are needed: the lanes return the credits themselves
+	ctx     context.Context // the context of commits
+	cancel  context.CancelFunc
 
 	mu    sync.Mutex
 	slabs []*slab
@@ -106,10 +108,13 @@ func (ses *session) finish() {
 }
 
 // tell notifies the session that entries have settled. A direct session accounts for them at once,
-// because waking its committer would cost more than the work itself.
+// because waking its committer would cost more than the work itself. A committer that gathers more
+// of them is not woken, unless something depends on its commit.
 func (ses *session) tell() {
 	if !ses.direct {
-		ses.wake()
+		if !ses.gathers.Load() || ses.pressing() {
+			ses.wake()
+		}
 		return
 	}
 	ses.mu.Lock()
@@ -177,7 +182,7 @@ func (ses *session) commitLoop() error {
 
 // gatherFor is how long settlements wait for more if a commit has just ended. A commit is a round
 // trip, which costs the same for one entry and for a hundred.
-const gatherFor = 2 * time.Millisecond
+const gatherFor = 5 * time.Millisecond
 
 // gather waits until gatherFor has passed since the last commit, unless something depends on this
 // commit. It returns early if the source is short of credits or has ended.
@@ -185,6 +190,8 @@ func (ses *session) gather(timer *time.Timer, last time.Time) {
 	if ses.direct {
 		return
 	}
+	ses.gathers.Store(true)
+	defer ses.gathers.Store(false)
 	for {
 		wait := gatherFor - time.Since(last)
 		if wait <= 0 || ses.pressing() {
