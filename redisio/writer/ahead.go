@@ -17,8 +17,9 @@ import (
 // writing them again keeps the order.
 
 // window is how many pipelines are on their way at a time. The server works on one while the client
-// encodes the next; more only add entries in doubt after a cut.
-const window = 3
+// encodes the next, and a sink's chunk of four takes one round trip. More would only add entries in
+// doubt after a cut.
+const window = 4
 
 // errBehind is the cause of entries that were not sent.
 var errBehind = errors.New("redisio: not sent, because an entry before it was not written")

@@ -130,6 +130,7 @@ func TestAheadCut(t *testing.T) {
 			if !errors.Is(err, redisio.ErrUnknownOutcome) {
 				t.Fatalf("the write ended with %v", err)
 			}
+			doubtful := 0
 			kinds := make([]int, 0, len(out))
 			for i, r := range results {
 				switch {
@@ -137,13 +138,14 @@ func TestAheadCut(t *testing.T) {
 					kinds = append(kinds, 0)
 				case errors.Is(r.Err, redisio.ErrUnknownOutcome):
 					kinds = append(kinds, 1)
+					doubtful++
 				case errors.Is(r.Err, redisio.ErrNotWritten):
 					kinds = append(kinds, 2)
 				default:
 					t.Fatalf("entry %d: %+v", i, r)
 				}
 			}
-			if !slices.IsSorted(kinds) || kinds[45] != 1 || kinds[len(kinds)-1] != 2 {
+			if !slices.IsSorted(kinds) || doubtful > window*depth || kinds[len(kinds)-1] != 2 {
 				t.Errorf("written 0, in doubt 1, not written 2: %v", kinds)
 			}
 			again := failed(out, results)
