@@ -98,10 +98,10 @@ type Branch struct {
 
 // chain is the part downstream of an output port that runs in one goroutine: fused stages up to the
 // next boundary or sink. Its open makes fresh state for each life of the goroutine and returns the
-// function that accepts messages. Its done is called after the last life and notifies the
-// boundaries at the end of the chain.
+// function that accepts messages. That function keeps no slice, but may change its elements. done is
+// called after the last life and notifies the boundaries at the end of the chain.
 type chain[T any] struct {
-	open  func(la *lane) func(Message[T])
+	open  func(la *lane) func([]Message[T])
 	done  func()
 	nodes []*node
 	into  *edge[T] // the edge it leads to, if no stage precedes it and the edge takes chunks of any size

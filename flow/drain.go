@@ -166,7 +166,7 @@ const (
 
 // inGrains returns a function that pushes a chunk of a lane. When the graph drains, it gives the rest
 // of the chunk back. The messages are counted in stats.
-func inGrains[T any](la *lane, stats *edgeStats, push func(Message[T])) func([]Message[T]) {
+func inGrains[T any](la *lane, stats *edgeStats, push func([]Message[T])) func([]Message[T]) {
 	h := &rest[T]{stats: stats, grain: 1}
 	la.hooks = append(la.hooks, hook{sweep: h.sweep})
 	return func(chunk []Message[T]) { h.pushAll(la, chunk, push) }
@@ -193,7 +193,7 @@ func (h *rest[T]) take(n int) []Message[T] {
 }
 
 // pushAll pushes a chunk. If the graph drains, it gives the rest of the chunk back.
-func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func(Message[T])) {
+func (h *rest[T]) pushAll(la *lane, chunk []Message[T], push func([]Message[T])) {
 	h.mu.Lock()
 	h.waiting = chunk
 	h.mu.Unlock()

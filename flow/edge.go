@@ -106,7 +106,7 @@ func readEdge[T any](b *builder, e *edge[T], to chain[T]) {
 func (e *edge[T]) sender() chain[T] {
 	e.senders.Add(1)
 	return chain[T]{
-		open:  func(la *lane) func(Message[T]) { return e.attach(la).push },
+		open:  func(la *lane) func([]Message[T]) { return e.attach(la).push },
 		done:  e.left,
 		nodes: []*node{e.stats.to},
 	}
@@ -142,15 +142,21 @@ func (e *edge[T]) attach(la *lane) *port[T] {
 	return p
 }
 
-func (p *port[T]) push(m Message[T]) {
-	if p.buf == nil {
-		p.buf = p.e.fresh()
-	}
-	p.buf = append(p.buf, m)
-	if len(p.buf) >= p.e.size {
-		p.flush(true)
+func (p *port[T]) push(ms []Message[T]) {
+	for len(ms) > 0 {
+		n := min(len(ms), p.e.size-len(p.buf))
+		if p.buf == nil {
+			p.buf = p.e.fresh()
+		}
+		p.buf = append(p.buf, ms[:n]...)
+		ms = ms[n:]
+		if len(p.buf) >= p.e.size {
+			p.flush(true)
+		}
 	}
 }
+
+func (p *port[T]) pushOne(m Message[T]) { p.push([]Message[T]{m}) }
 
 func (p *port[T]) flush(block bool) {
 	if len(p.buf) == 0 {

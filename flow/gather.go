@@ -87,9 +87,17 @@ type either[A, B any] struct {
 
 func adapt[T, U any](to chain[U], f func(T) U) chain[T] {
 	return chain[T]{
-		open: func(la *lane) func(Message[T]) {
+		open: func(la *lane) func([]Message[T]) {
 			push := to.open(la)
-			return func(m Message[T]) { push(Derive(m, f(m.Value))) }
+			var out []Message[U]
+			return func(ms []Message[T]) {
+				for _, m := range ms {
+					out = append(out, Derive(m, f(m.Value)))
+				}
+				push(out)
+				clear(out)
+				out = out[:0]
+			}
 		},
 		done:  to.done,
 		nodes: to.nodes,
@@ -276,7 +284,7 @@ func (s *gatherStage[T, U]) one(port int) {
 	} else {
 		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, port, m, s.emit) })
 	}
-	s.la.step()
+	s.la.step(1)
 	if len(s.chunk[port]) == 0 {
 		e := s.edges[port]
 		e.stats.worked(len(s.whole[port]))
@@ -346,7 +354,7 @@ func Merge[T any](name string, ins []Source[T], opts ...StageOption) Source[T] {
 	n.needsInputs(len(ins))
 	return newSource(n, 0, func(b *builder, to chain[T]) {
 		e := edgeTo(b, n, chain[T]{
-			open:  func(la *lane) func(Message[T]) { return counted(la, b.run.stages[n], to.open(la)) },
+			open:  func(la *lane) func([]Message[T]) { return counted(la, b.run.stages[n], to.open(la)) },
 			done:  to.done,
 			nodes: append([]*node{n}, to.nodes...),
 		})
@@ -363,7 +371,7 @@ func (n *node) needsInputs(have int) {
 }
 
 // counted wraps next and counts each message that passes through a stage without a handler.
-func counted[T any](la *lane, st *stageRun, next func(Message[T])) func(Message[T]) {
+func counted[T any](la *lane, st *stageRun, next func([]Message[T])) func([]Message[T]) {
 	s := &stageBase{}
 	s.init(la, st)
 	la.hooks = append(la.hooks, hook{
@@ -371,10 +379,10 @@ func counted[T any](la *lane, st *stageRun, next func(Message[T])) func(Message[
 		end:   func() error { s.count(); return nil },
 		drop:  s.count,
 	})
-	return func(m Message[T]) {
-		s.in++
+	return func(ms []Message[T]) {
+		s.in += uint64(len(ms))
 		s.works()
-		s.out++
-		next(m)
+		s.out += uint64(len(ms))
+		next(ms)
 	}
 }

@@ -56,7 +56,7 @@ type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], boo
 func Via[T, U any](in Source[T], name string, newHandler func() Handler[T, U], opts ...StageOption) Source[U] {
 	n := newVia(name, newHandler != nil, opts)
 	n.emits = true
-	return stage(in, n, func(la *lane, st *stageRun, next func(Message[U])) func(Message[T]) {
+	return stage(in, n, func(la *lane, st *stageRun, next func([]Message[U])) func([]Message[T]) {
 		return newViaStage(la, st, newHandler, next).push
 	})
 }
@@ -65,7 +65,7 @@ func Via[T, U any](in Source[T], name string, newHandler func() Handler[T, U], o
 // called as in Via.
 func Step[T, U any](in Source[T], name string, newHandler func() StepFunc[T, U], opts ...StageOption) Source[U] {
 	n := newVia(name, newHandler != nil, opts)
-	return stage(in, n, func(la *lane, st *stageRun, next func(Message[U])) func(Message[T]) {
+	return stage(in, n, func(la *lane, st *stageRun, next func([]Message[U])) func([]Message[T]) {
 		return newStepStage(la, st, newHandler, next).push
 	})
 }
@@ -76,7 +76,7 @@ func Transform[T, U any](
 	in Source[T], name string, newHandler func() func(context.Context, T) (U, error), opts ...StageOption,
 ) Source[U] {
 	n := newVia(name, newHandler != nil, opts)
-	return stage(in, n, func(la *lane, st *stageRun, next func(Message[U])) func(Message[T]) {
+	return stage(in, n, func(la *lane, st *stageRun, next func([]Message[U])) func([]Message[T]) {
 		return newTransformStage(la, st, newHandler, next).push
 	})
 }
@@ -90,7 +90,7 @@ func newVia(name string, handler bool, opts []StageOption) *node {
 // stage wires a stage with one input and one output: fused into the downstream chain, or with
 // boundaries around it.
 func stage[T, U any](
-	in Source[T], n *node, open func(*lane, *stageRun, func(Message[U])) func(Message[T]),
+	in Source[T], n *node, open func(*lane, *stageRun, func([]Message[U])) func([]Message[T]),
 ) Source[U] {
 	reads(n, in)
 	key := keyerOf[T](n, "the stage's input type")
@@ -100,7 +100,7 @@ func stage[T, U any](
 			return
 		}
 		own := chain[T]{
-			open:  func(la *lane) func(Message[T]) { return open(la, b.run.stages[n], to.open(la)) },
+			open:  func(la *lane) func([]Message[T]) { return open(la, b.run.stages[n], to.open(la)) },
 			done:  to.done,
 			nodes: append([]*node{n}, to.nodes...),
 		}
@@ -145,7 +145,9 @@ func (t *turn) handle(l lease, meta *Meta, call func(context.Context) error) {
 		t.undo()
 		if _, panicked := err.(*PanicError); panicked { // its state cannot be trusted, so its holds go back
 			t.dropHolds(nil)
-			t.renewFor(l)
+			if !t.renewFor(l) {
+				return
+			}
 			t.st.restarts.Add(1)
 		}
 		if !t.retry(l, meta, err, tries) {
@@ -222,12 +224,12 @@ func (t *turn) undo() {
 
 // output is one output of a turn.
 type output[U any] struct {
-	next func(Message[U])
+	next func([]Message[U])
 	buf  []Message[U]
 }
 
 // emitTo adds an output to the turn, and returns the function that emits to it.
-func emitTo[U any](t *turn, next func(Message[U])) Emit[U] {
+func emitTo[U any](t *turn, next func([]Message[U])) Emit[U] {
 	o := &output[U]{next: next}
 	t.outputs = append(t.outputs, o)
 	return func(m Message[U]) {
@@ -239,10 +241,10 @@ func emitTo[U any](t *turn, next func(Message[U])) Emit[U] {
 }
 
 func (o *output[U]) pushAll() {
-	for i := range o.buf {
-		o.next(o.buf[i])
+	if len(o.buf) > 0 {
+		o.next(o.buf)
+		o.clear()
 	}
-	o.clear()
 }
 
 func (o *output[U]) clear() {
@@ -256,7 +258,7 @@ type emitting[U any] struct {
 	emit Emit[U]
 }
 
-func (s *emitting[U]) start(la *lane, st *stageRun, next func(Message[U])) {
+func (s *emitting[U]) start(la *lane, st *stageRun, next func([]Message[U])) {
 	s.init(la, st)
 	s.emit = emitTo(&s.turn, next)
 }
@@ -313,7 +315,7 @@ type viaStage[T, U any] struct {
 }
 
 func newViaStage[T, U any](
-	la *lane, st *stageRun, newHandler func() Handler[T, U], next func(Message[U]),
+	la *lane, st *stageRun, newHandler func() Handler[T, U], next func([]Message[U]),
 ) *viaStage[T, U] {
 	s := &viaStage[T, U]{}
 	s.start(la, st, next)
@@ -323,6 +325,8 @@ func newViaStage[T, U any](
 	return s
 }
 
-func (s *viaStage[T, U]) push(m Message[T]) {
-	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emit) })
+func (s *viaStage[T, U]) push(ms []Message[T]) {
+	each(&s.stageBase, ms, func(m Message[T]) {
+		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emit) })
+	})
 }

@@ -24,7 +24,7 @@ type lane struct {
 
 	// aborted is set when the lane must stop. Messages pushed after that go back to their source.
 	aborted bool
-	failure error // of an alarm between two messages; ends the life
+	failure error // of an alarm between two messages, or of a new handler; ends the life
 
 	raw bool // no handler has begun the messages it pushes
 
@@ -159,11 +159,11 @@ func (la *lane) flush(block bool) {
 	la.account(la.clock)
 }
 
-// step is called after each message; see flushing above. In a chunk it reads the clock after 1, 2,
-// 4, … 64 messages and then after every 64th. So when messages become slow, at most as many wait as
+// step is called after n messages; see flushing above. In a chunk it reads the clock after 1, 2, 4,
+// … 64 messages and then after every 64th. So when messages become slow, at most as many wait as
 // have already been handled.
-func (la *lane) step() {
-	la.steps++
+func (la *lane) step(n int) {
+	la.steps += n
 	if n := la.steps; !la.slow && n&(n-1) != 0 && n%clockEvery != 0 {
 		return
 	}
@@ -181,8 +181,7 @@ func (la *lane) step() {
 func (la *lane) poll() {
 	la.flush(false)
 	if err := la.ring(); err != nil {
-		la.failure = err
-		la.aborted = true
+		la.fail(err)
 	}
 	if la.ctx.Err() != nil {
 		la.aborted = true
@@ -301,37 +300,49 @@ func consume[T any](la *lane, e *edge[T], pushAll func([]Message[T])) error {
 	}
 }
 
-// pushAll pushes a chunk. If the lane is aborted or panics, messages that have not been pushed go
-// back.
-func pushAll[T any](la *lane, chunk []Message[T], push func(Message[T])) {
-	next := 0
+// pushAll pushes a chunk in batches, between which the lane reads the clock. If the lane is aborted
+// or panics, messages that have not been pushed go back.
+func pushAll[T any](la *lane, chunk []Message[T], push func([]Message[T])) {
 	la.beginChunk()
 	leased := la.run.lanes.leased.Load()
 	defer func() {
 		if leased {
 			la.take(lease{})
 		}
-		if next < len(chunk) {
-			giveBack(la, chunk[next:])
-		}
+		giveBack(la, chunk)
 	}()
-	for i := range chunk {
-		if la.aborted {
-			return
+	for len(chunk) > 0 && !la.aborted {
+		n := 1
+		if !leased && !la.slow {
+			n = min(max(la.steps, 1), clockEvery, len(chunk))
 		}
-		next = i + 1
-		pushOne(la, chunk[i], leased, push)
+		batch := chunk[:n]
+		chunk = chunk[n:]
+		pushSome(la, batch, leased, push)
 	}
 }
 
-func pushOne[T any](la *lane, m Message[T], leased bool, push func(Message[T])) {
-	if leased && !la.take(m.lease) {
-		la.nack(m.lease)
+// pushSome pushes messages that are handled without a look at the clock: a single one if its lease
+// can be lost.
+func pushSome[T any](la *lane, batch []Message[T], leased bool, push func([]Message[T])) {
+	if leased && !la.take(batch[0].lease) {
+		la.nack(batch[0].lease)
 		return
 	}
-	push(m)
+	push(batch)
 	if !la.aborted {
-		la.step()
+		la.step(len(batch))
+	}
+}
+
+// each calls f with each message. If the lane is aborted, the remaining messages go back.
+func each[T any](s *stageBase, batch []Message[T], f func(Message[T])) {
+	for i := range batch {
+		if s.la.aborted {
+			giveBackTo(&s.la.dirty, batch[i:], untouched(s.st.node))
+			return
+		}
+		f(batch[i])
 	}
 }
 
@@ -340,6 +351,12 @@ func (la *lane) ack(l lease) { l.release(Acked, nil, &la.dirty) }
 
 // nack gives back a share of a message that is not done.
 func (la *lane) nack(l lease) { l.release(Nacked, nil, &la.dirty) }
+
+// fail ends the lane's life with an error.
+func (la *lane) fail(err error) {
+	la.failure = err
+	la.aborted = true
+}
 
 // giveBack gives back messages that the lane has not pushed.
 func giveBack[T any](la *lane, chunk []Message[T]) {

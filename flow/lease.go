@@ -122,6 +122,15 @@ func (l lease) end(how ended, dirty *dirtySessions) {
 	}
 }
 
+// ackAll gives up the shares of messages that are done.
+func ackAll[T any](dirty *dirtySessions, chunk []Message[T]) {
+	for i := range chunk {
+		if l := chunk[i].lease; !l.none() && l.cell().more.Add(-1) == settled {
+			l.settle(dirty)
+		}
+	}
+}
+
 // settle passes the outcome on after all shares are released.
 func (l lease) settle(dirty *dirtySessions) {
 	s := l.slab

@@ -21,7 +21,7 @@ type crew[T, U any] struct {
 	b    *builder
 	n    *node
 	st   *stageRun
-	open func(*lane, *stageRun, func(Message[U])) func(Message[T])
+	open func(*lane, *stageRun, func([]Message[U])) func([]Message[T])
 	in   *edge[T]
 	work chan *task[T, U] // each task once for each worker that it is offered to
 	fed  atomic.Int32     // senders of work that have not ended: the last one closes it
@@ -52,7 +52,7 @@ type task[T, U any] struct {
 
 // parallel makes the islands of a stage with Workers, and returns the chain that leads into it.
 func parallel[T, U any](
-	b *builder, n *node, key keyer[T], open func(*lane, *stageRun, func(Message[U])) func(Message[T]), to chain[U],
+	b *builder, n *node, key keyer[T], open func(*lane, *stageRun, func([]Message[U])) func([]Message[T]), to chain[U],
 ) chain[T] {
 	c := &crew[T, U]{
 		b: b, n: n, st: b.run.stages[n], open: open,
@@ -220,7 +220,7 @@ func (c *crew[T, U]) leave() {
 }
 
 // each pushes messages of a task as long as there are any that no worker has taken.
-func (c *crew[T, U]) each(la *lane, t *task[T, U], push func(Message[T])) (n int) {
+func (c *crew[T, U]) each(la *lane, t *task[T, U], push func([]Message[T])) (n int) {
 	la.beginChunk()
 	leased := la.run.lanes.leased.Load()
 	defer func() {
@@ -235,7 +235,7 @@ func (c *crew[T, U]) each(la *lane, t *task[T, U], push func(Message[T])) (n int
 			break
 		}
 		n++
-		pushOne(la, t.msgs[i], leased, push)
+		pushSome(la, t.msgs[i:i+1], leased, push)
 	}
 	return n
 }
@@ -296,8 +296,8 @@ func (c *crew[T, U]) unordered(to chain[U]) {
 		c.worker(func(la *lane) func(*task[T, U]) {
 			n := 0 // messages of the task
 			push := c.open(la, c.st, end.open(la))
-			eager := func(m Message[T]) {
-				push(m)
+			eager := func(one []Message[T]) {
+				push(one)
 				if n++; n&(n-1) == 0 && !la.aborted { // quick messages must not wait for a slow one behind
 					la.flush(false)
 				}

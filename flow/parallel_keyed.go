@@ -124,10 +124,11 @@ func (k *byKey[T, U]) next(key uint64) (m Message[T], ok bool) {
 type keyWorker[T, U any] struct {
 	*byKey[T, U]
 	key  uint64
-	has  bool         // the worker has made key busy
-	from *task[T, U]  // the task of the message that made it busy
-	park *task[T, U]  // the message in progress is to be retried
-	out  []Message[U] // output that is not in byKey.out yet
+	has  bool          // the worker has made key busy
+	from *task[T, U]   // the task of the message that made it busy
+	park *task[T, U]   // the message in progress is to be retried
+	out  []Message[U]  // output that is not in byKey.out yet
+	one  [1]Message[T] // the message in progress
 }
 
 // start makes the state of a life, and returns the function that handles tasks.
@@ -141,7 +142,7 @@ func (w *keyWorker[T, U]) start(la *lane) func(*task[T, U]) {
 		end:  func() error { w.deliver(la); return nil },
 		drop: func() { w.drop(la) },
 	})
-	push := w.open(la, w.st, func(m Message[U]) { w.out = append(w.out, m) })
+	push := w.open(la, w.st, func(ms []Message[U]) { w.out = append(w.out, ms...) })
 	la.park = func(after time.Duration, tried int) {
 		w.park = &task[T, U]{tried: tried, due: time.Now().Add(after)}
 	}
@@ -168,7 +169,7 @@ func (w *keyWorker[T, U]) start(la *lane) func(*task[T, U]) {
 }
 
 // handle handles a message of a task, and those that wait behind its key.
-func (w *keyWorker[T, U]) handle(la *lane, t *task[T, U], m Message[T], leased bool, push func(Message[T])) {
+func (w *keyWorker[T, U]) handle(la *lane, t *task[T, U], m Message[T], leased bool, push func([]Message[T])) {
 	if la.tried = t.tried; la.tried > 0 {
 		w.st.in.Add(^uint64(0)) // it will be counted again
 	}
@@ -179,7 +180,7 @@ func (w *keyWorker[T, U]) handle(la *lane, t *task[T, U], m Message[T], leased b
 
 // follow handles the messages that wait behind the worker's key, until no message waits or one is
 // parked.
-func (w *keyWorker[T, U]) follow(la *lane, leased bool, push func(Message[T])) {
+func (w *keyWorker[T, U]) follow(la *lane, leased bool, push func([]Message[T])) {
 	for w.has && !la.aborted {
 		var m Message[T]
 		if m, w.has = w.next(w.key); w.has {
@@ -193,8 +194,9 @@ func (w *keyWorker[T, U]) follow(la *lane, leased bool, push func(Message[T])) {
 }
 
 // push pushes one message. If it is to be retried, it is parked, and the worker leaves its key.
-func (w *keyWorker[T, U]) push(la *lane, m Message[T], leased bool, push func(Message[T])) {
-	pushOne(la, m, leased, push)
+func (w *keyWorker[T, U]) push(la *lane, m Message[T], leased bool, push func([]Message[T])) {
+	w.one[0] = m
+	pushSome(la, w.one[:], leased, push)
 	la.tried = 0
 	w.deliver(la)
 	t := w.park
@@ -247,7 +249,7 @@ func (w *keyWorker[T, U]) drop(la *lane) {
 }
 
 // passOn passes on the output of the workers until they have ended.
-func (k *byKey[T, U]) passOn(la *lane, push func(Message[U])) error {
+func (k *byKey[T, U]) passOn(la *lane, push func([]Message[U])) error {
 	var spare []Message[U]
 	for {
 		if err := la.ring(); err != nil {
@@ -334,15 +336,17 @@ func keyedLanes[T any](b *builder, n *node, key keyer[T], end chain[T]) chain[T]
 		readEdge(b, edges[i], end)
 	}
 	return chain[T]{
-		open: func(la *lane) func(Message[T]) {
+		open: func(la *lane) func([]Message[T]) {
 			ports := make([]*port[T], len(edges))
 			for i, e := range edges {
 				ports[i] = e.attach(la)
 			}
 			st := b.run.stages[n]
-			return func(m Message[T]) {
-				if h, ok := keyOf(la, st, key, m); ok {
-					ports[h%uint64(len(ports))].push(m)
+			return func(ms []Message[T]) {
+				for _, m := range ms {
+					if h, ok := keyOf(la, st, key, m); ok {
+						ports[h%uint64(len(ports))].pushOne(m)
+					}
 				}
 			}
 		},

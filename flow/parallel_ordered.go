@@ -101,7 +101,7 @@ func (o *order[T, U]) start(la *lane) func(*task[T, U]) {
 			}
 		},
 	})
-	push := o.open(la, o.st, func(m Message[U]) {
+	push := o.open(la, o.st, func(ms []Message[U]) {
 		t := cur
 		if t == nil {
 			if extra == nil {
@@ -109,7 +109,7 @@ func (o *order[T, U]) start(la *lane) func(*task[T, U]) {
 			}
 			t = extra
 		}
-		t.out = append(t.out, m)
+		t.out = append(t.out, ms...)
 	})
 	return func(t *task[T, U]) {
 		if cur = t; extra != nil {
@@ -126,7 +126,7 @@ func (o *order[T, U]) start(la *lane) func(*task[T, U]) {
 }
 
 // collect is the collector. It passes on the output of the tasks in the order of the queue.
-func (o *order[T, U]) collect(la *lane, push func(Message[U])) error {
+func (o *order[T, U]) collect(la *lane, push func([]Message[U])) error {
 	for {
 		if err := la.ring(); err != nil {
 			return err

@@ -123,7 +123,7 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 		e.senders.Add(1)
 	}
 	return chain[T]{
-		open: func(la *lane) func(Message[T]) {
+		open: func(la *lane) func([]Message[T]) {
 			s := &routeStage[T, U]{}
 			for _, e := range to {
 				s.ports = append(s.ports, e.attach(la))
@@ -144,8 +144,10 @@ func routeChain[T, U any](nd *node, b *builder, newHandler func() RouteHandler[T
 	}
 }
 
-func (s *routeStage[T, U]) push(m Message[T]) {
-	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, m, s.emit)) })
+func (s *routeStage[T, U]) push(ms []Message[T]) {
+	each(&s.stageBase, ms, func(m Message[T]) {
+		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.valid(s.h.Handle(ctx, m, s.emit)) })
+	})
 }
 
 // valid returns the error of a call, or the mistake that the call made.
@@ -186,7 +188,7 @@ func (s *routeStage[T, U]) pushAll() {
 		if r := &s.buf[i]; r.port == AnyPort {
 			s.pushAny(r.m)
 		} else {
-			s.ports[r.port].push(r.m)
+			s.ports[r.port].pushOne(r.m)
 		}
 	}
 	s.clear()
@@ -205,7 +207,7 @@ func (s *routeStage[T, U]) pushAny(m Message[U]) {
 		at := (s.turns + i) % n
 		if s.ports[at].free() {
 			s.turns = at + 1
-			s.ports[at].push(m)
+			s.ports[at].pushOne(m)
 			return
 		}
 	}
@@ -302,7 +304,7 @@ func forkChain[T, A, B any](
 	ea.senders.Add(1)
 	eb.senders.Add(1)
 	return chain[T]{
-		open: func(la *lane) func(Message[T]) {
+		open: func(la *lane) func([]Message[T]) {
 			s := &forkStage[T, A, B]{}
 			a, z := ea.attach(la), eb.attach(la)
 			s.init(la, b.run.stages[nd])
@@ -320,8 +322,10 @@ func forkChain[T, A, B any](
 	}
 }
 
-func (s *forkStage[T, A, B]) push(m Message[T]) {
-	s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emitA, s.emitB) })
+func (s *forkStage[T, A, B]) push(ms []Message[T]) {
+	each(&s.stageBase, ms, func(m Message[T]) {
+		s.handle(m.lease, m.metaRef(), func(ctx context.Context) error { return s.h.Handle(ctx, m, s.emitA, s.emitB) })
+	})
 }
 
 func (s *forkStage[T, A, B]) ring(ctx context.Context) error {

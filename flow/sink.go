@@ -67,7 +67,7 @@ func To[T any](in Source[T], to Sink[T], opts ...StageOption) Branch {
 	}
 	return Branch{node: n, link: func(b *builder) {
 		end := chain[T]{
-			open:  func(la *lane) func(Message[T]) { return newSinkStage(la, la.run.stages[n], to.open).push },
+			open:  func(la *lane) func([]Message[T]) { return newSinkStage(la, la.run.stages[n], to.open).push },
 			done:  func() {},
 			nodes: []*node{n},
 		}
@@ -141,15 +141,21 @@ func (s *sinkStage[T]) start() error {
 	return nil
 }
 
-func (s *sinkStage[T]) push(m Message[T]) {
-	s.in++
+func (s *sinkStage[T]) push(ms []Message[T]) {
 	s.works()
-	s.buf = append(s.buf, m)
-	if len(s.buf) >= s.st.node.chunk {
-		s.write()
-	} else if s.within > 0 && len(s.buf) == 1 {
-		s.due = time.Now().Add(s.within)
+	for len(ms) > 0 && !s.la.aborted {
+		n := min(len(ms), s.st.node.chunk-len(s.buf))
+		if s.within > 0 && len(s.buf) == 0 {
+			s.due = time.Now().Add(s.within)
+		}
+		s.buf = append(s.buf, ms[:n]...)
+		s.in += uint64(n)
+		ms = ms[n:]
+		if len(s.buf) >= s.st.node.chunk {
+			s.write()
+		}
 	}
+	giveBackTo(&s.la.dirty, ms, untouched(s.st.node))
 }
 
 // fullBy returns when the chunk is written even if it is not full; the zero time if it is empty.
@@ -178,9 +184,7 @@ func (s *sinkStage[T]) write() {
 			err = s.try(chunk)
 		}
 		if err == nil {
-			for i := range chunk {
-				s.la.ack(chunk[i].lease)
-			}
+			ackAll(&s.la.dirty, chunk)
 			s.out += uint64(len(chunk))
 			break
 		}

@@ -1,0 +1,170 @@
+package flow
+
+import "context"
+
+// Idea of batches: a stage whose handler makes at most one message of each calls it in a tight loop,
+// and passes the results on together. So hand-overs, the guard against panics and the counters cost
+// once per batch. When a message fails, the results before it go on, the fault policy decides, and
+// the loop continues with the same message or with the next.
+
+// batchStage runs a function on each message of a batch.
+type batchStage[T, U any] struct {
+	stageBase
+	next    func([]Message[U])
+	results []Message[U] // not passed on yet
+
+	// some handles messages until one fails, adds to results, and counts them in handled.
+	some    func(ctx context.Context, batch []Message[T]) error
+	handled int
+}
+
+func (s *batchStage[T, U]) start(la *lane, st *stageRun, renew func(), next func([]Message[U])) {
+	s.next, s.renew = next, renew
+	s.init(la, st)
+	s.hook(nil)
+	s.la.hooks = append(s.la.hooks, hook{
+		flush: func(bool) { s.passOn() }, // of a message that waits, such as for a retry
+		drop: func() {
+			giveBackTo(&la.dirty, s.results, false)
+			s.results = nil
+		},
+	})
+}
+
+func (s *batchStage[T, U]) push(batch []Message[T]) {
+	s.in += uint64(len(batch))
+	for tries := s.la.tried + 1; len(batch) > 0 && !s.la.aborted; {
+		s.works()
+		n, err := s.try(batch)
+		batch = batch[n:]
+		if n > 0 {
+			tries = 1
+		}
+		if err == nil {
+			continue
+		}
+		if s.again(batch[0].lease, batch[0].metaRef(), err, tries) {
+			tries++
+		} else {
+			batch, tries = batch[1:], 1
+		}
+	}
+	if len(batch) > 0 {
+		s.in -= uint64(len(batch))
+		giveBackTo(&s.la.dirty, batch, untouched(s.st.node))
+	}
+	s.passOn()
+}
+
+// passOn passes the results on. Stages downstream may wait meanwhile, which flushes the lane.
+func (s *batchStage[T, U]) passOn() {
+	results := s.results
+	if len(results) == 0 {
+		return
+	}
+	s.results = nil
+	s.out += uint64(len(results))
+	s.next(results)
+	clear(results)
+	s.results = results[:0]
+}
+
+// again is the slow path: the fault policy and the wait for a retry. It reports false when the
+// message is settled.
+func (s *batchStage[T, U]) again(l lease, meta *Meta, err error, tries int) bool {
+	s.endCall(true)
+	if _, panicked := err.(*PanicError); panicked {
+		s.dropHolds(nil)
+		if !s.renewFor(l) {
+			return false
+		}
+	}
+	return s.retry(l, meta, err, tries)
+}
+
+// try handles messages until one fails: the n-th. If each call has a timeout, it handles one message.
+func (s *batchStage[T, U]) try(batch []Message[T]) (n int, err error) {
+	defer func() { n = s.handled }()
+	defer Catch(&err)
+	s.handled = 0
+	ctx := s.ctx
+	if s.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		batch = batch[:1]
+	}
+	return 0, s.some(ctx, batch)
+}
+
+// newStepStage runs a StepFunc.
+func newStepStage[T, U any](
+	la *lane, st *stageRun, newHandler func() StepFunc[T, U], next func([]Message[U]),
+) *batchStage[T, U] {
+	s := &batchStage[T, U]{}
+	var f StepFunc[T, U]
+	s.some = func(ctx context.Context, batch []Message[T]) error {
+		f := f
+		for i := range batch {
+			if s.la.aborted {
+				break
+			}
+			m, goesOn, err := f(ctx, batch[i])
+			if err != nil {
+				return err
+			}
+			m.lease = s.stepped(batch[i].lease, m.lease, goesOn)
+			if goesOn {
+				s.results = append(s.results, m)
+			}
+			s.handled++
+		}
+		return nil
+	}
+	s.start(la, st, func() { f = newHandler() }, next)
+	return s
+}
+
+// stepped accounts for a message that became at most one: it settles the share of in, unless the
+// message that goes on takes it over, and returns the lease of that.
+func (s *stageBase) stepped(in, out lease, goesOn bool) lease {
+	same := out.same(in) // else it was joined, or held and is now passed on
+	switch {
+	case goesOn && !same && !out.none() && out.share(1):
+		s.la.ack(in)
+	case !goesOn:
+		s.la.ack(in)
+	case !same:
+		out = in // the message was not derived
+	}
+	if s.touched.Load() {
+		s.endCall(false)
+	}
+	return out
+}
+
+// newTransformStage runs a function from value to value.
+func newTransformStage[T, U any](
+	la *lane, st *stageRun, newHandler func() func(context.Context, T) (U, error), next func([]Message[U]),
+) *batchStage[T, U] {
+	s := &batchStage[T, U]{}
+	var f func(context.Context, T) (U, error)
+	s.some = func(ctx context.Context, batch []Message[T]) error {
+		f := f
+		for i := range batch {
+			if s.la.aborted {
+				break
+			}
+			m := &batch[i]
+			v, err := f(ctx, m.Value)
+			if err != nil {
+				return err
+			}
+			s.results = append(s.results, Message[U]{Value: v, meta: m.meta, lease: m.lease})
+			s.handled++
+		}
+		return nil
+	}
+	s.start(la, st, func() { f = newHandler() }, next)
+	return s
+}
