@@ -211,12 +211,16 @@ func (e *edge[T]) pass(la *lane, chunk []Message[T], drain <-chan struct{}) {
 	e.deal(la, chunk)
 }
 
+// freshChunk is the room of a new chunk. It grows with what it carries: chunks of many workers are
+// small, and there are more of them than the edge keeps.
+const freshChunk = 16
+
 func (e *edge[T]) fresh() []Message[T] {
 	select {
 	case buf := <-e.empty:
 		return buf
 	default:
-		return make([]Message[T], 0, min(e.size, defaultChunk))
+		return make([]Message[T], 0, min(e.size, freshChunk))
 	}
 }
 
