@@ -54,3 +54,27 @@ func TestCommitsAreGathered(t *testing.T) {
 		src.wantAllAcked(t)
 	})
 }
+
+// A settlement does not wake a committer that gathers more of them, unless the end of the source or
+// its next read waits for the commit.
+func TestGatheringIsNotInterrupted(t *testing.T) {
+	for name, c := range map[string]struct {
+		gathers, over bool
+		free, wakes   int
+	}{
+		"at rest":                  {false, false, 10, 1},
+		"gathers":                  {true, false, 10, 0},
+		"credits are short":        {true, false, 4, 1},
+		"the source is at its end": {true, true, 10, 1},
+	} {
+		n := &node{}
+		n.maxInFlight, n.maxBytes = 10, 10
+		s := &sourceRun{stageRun: &stageRun{node: n}, free: c.free, bytes: 10, pace: readAhead{window: 10}}
+		ses := &session{source: s, wakeup: make(chan struct{}, 1), over: c.over}
+		ses.gathers.Store(c.gathers)
+		ses.tell()
+		if got := len(ses.wakeup); got != c.wakes {
+			t.Errorf("%s: woken %d times, want %d", name, got, c.wakes)
+		}
+	}
+}

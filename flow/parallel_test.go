@@ -90,3 +90,17 @@ func TestWorkersStopWhileFed(t *testing.T) {
 		})
 	}
 }
+
+// A source deals its chunks to unordered workers itself. They are counted as if the edge had carried
+// them.
+func TestSourceDealsToUnorderedWorkers(t *testing.T) {
+	src, out := newScript(100), &bag[int]{}
+	r := start(t, New("g", To(mapTo(src.source(), double, Workers(4), Unordered()), out.sink())))
+	if err := r.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	src.wantAllAcked(t)
+	if e := r.Snapshot(t.Context()).Edges[0]; e.Messages != 100 || e.Fill != 0 {
+		t.Errorf("got %+v, want 100 messages, and none that waits", e)
+	}
+}
