@@ -104,7 +104,7 @@ func Stream[T any](rdb redis.UniversalClient, cfg StreamConfig[T], opts ...flow.
 	p := cfg.plan(rdb)
 	base := []flow.StageOption{
 		flow.InvalidError(p.wrong.Err()),
-		flow.ChunkSize(p.group.MaxCount),
+		flow.ChunkSize(2 * p.group.MaxCount), // one reply, and one that is read ahead
 		flow.Traits{Redelivers: true, DeadLetters: true, GivesBack: !cfg.AtMostOnce},
 		inFlight(cfg.MaxInFlight),
 	}

@@ -21,8 +21,9 @@ type streamReader[T any] struct {
 	entries entries[T]
 	events  events
 	leases
-	err  error // of the configuration
-	open atomic.Bool
+	err    error // of the configuration
+	open   atomic.Bool
+	unread func() bool // stops the wait for the drain; nil before the first Read
 }
 
 func newStreamReader[T any](rdb redis.UniversalClient, p *streamPlan, format redisio.Format[T]) *streamReader[T] {
@@ -53,11 +54,21 @@ func (s *streamReader[T]) Open(ctx context.Context) error {
 }
 
 func (s *streamReader[T]) Read(ctx context.Context, in *flow.Intake[T]) error {
+	if s.unread == nil {
+		s.unread = context.AfterFunc(ctx, s.giveBackUnread)
+	}
 	var b redisio.Batch
 	err := s.r.Read(ctx, in.Room(), int64(in.Bytes()), &b)
 	s.entries.ahead = s.r.Ahead()
 	s.entries.add(in, &b)
 	return final(ctx, err)
+}
+
+// giveBackUnread gives back what was read ahead when the graph drains. If it fails, Close does it.
+func (s *streamReader[T]) giveBackUnread() {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	_ = s.r.Unread(ctx)
 }
 
 // Meter returns the group's lag and pending entries, of all its readers.
@@ -83,6 +94,9 @@ func (s *streamReader[T]) Ready() error {
 func (s *streamReader[T]) Close(ctx context.Context) error {
 	if !s.open.Load() {
 		return nil
+	}
+	if s.unread != nil {
+		s.unread()
 	}
 	return s.r.Close(ctx)
 }

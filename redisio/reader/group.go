@@ -67,7 +67,7 @@ func (r *Group) Ahead() time.Duration { return r.clock.Ahead() }
 // Config returns the configuration with its defaults.
 func (r *Group) Config() GroupConfig { return r.cfg }
 
-// Held returns the number of entries that Read returned and that are not settled.
+// Held returns the number of entries that Read returned, or read ahead, and that are not settled.
 func (r *Group) Held() int { return r.held.Count() }
 
 // Parked returns the number of nacked or released entries that this reader still remembers.
@@ -126,6 +126,10 @@ func (r *Group) Open(ctx context.Context) error {
 // reclaimed entries come before new ones, but not twice in a row. So an entry that always fails
 // does not delay new ones forever.
 //
+// A reply has at most MaxCount entries. If count is at least twice the number of entries in a full
+// reply, Read returns them and already asks for the next ones, which the next Read returns. Both
+// together have at most count entries. See also Unread.
+//
 // maxBytes, if positive, bounds the size of a reply. Read estimates the size of entries by earlier
 // ones. Entries larger than these can make one reply up to twice as large, or 1 MiB. One entry of
 // any size always fits. With AtMostOnce the estimate is the only bound.
@@ -147,8 +151,12 @@ func (r *Group) Read(ctx context.Context, count int, maxBytes int64, b *redisio.
 		if err := r.held.WaitOut(ctx, r.stop); err != nil {
 			return err
 		}
-		if err := r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b); err != nil || len(b.Entries) > 0 {
+		if err := r.run(ctx, r, min(count, r.cfg.MaxCount), maxBytes, b); err != nil {
 			return err
+		}
+		if len(b.Entries) > 0 {
+			r.goAhead(ctx, count, maxBytes, b)
+			return nil
 		}
 	}
 }
@@ -205,6 +213,9 @@ func (r *Group) releaseAll(ctx context.Context) error {
 
 func (r *Group) releaseOnce(ctx context.Context) error {
 	if err := r.look(ctx, r.control); err != nil {
+		return err
+	}
+	if err := r.unread(ctx); err != nil {
 		return err
 	}
 	if err := r.release(ctx, r.held.All(), nil); err != nil {

@@ -118,6 +118,10 @@ func (r *settler) Undeliver(ctx context.Context, ids []string) error {
 	if err := r.loop.usable(); err != nil {
 		return err
 	}
+	return r.undeliver(ctx, ids)
+}
+
+func (r *settler) undeliver(ctx context.Context, ids []string) error {
 	_, err := r.giveBackAll(ctx, "undeliver", ids, func(_ int, now time.Time, page []string, how []held.Record) {
 		for i := range page {
 			how[i] = held.Record{Due: held.Ticks(now), Until: held.Ticks(now), Released: true}

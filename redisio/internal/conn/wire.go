@@ -38,9 +38,10 @@ type Wire struct {
 	conn   net.Conn
 	closed bool
 
-	out    []byte // the command
-	spare  []byte // a buffer that no batch refers to, of up to MaxKept
-	likely int    // initial size of the buffer if there is no spare one
+	out    []byte   // the command
+	begun  net.Conn // where Begin has sent the next command
+	spare  []byte   // a buffer that no batch refers to, of up to MaxKept
+	likely int      // initial size of the buffer if there is no spare one
 }
 
 // NewWire returns nil if c is not derived, because then its options are unknown.
@@ -210,16 +211,39 @@ func (w *Wire) once(ctx context.Context, l Limit, args []any) (raw []byte, conn 
 	return raw, conn, nil
 }
 
-// Exchange sends one command on conn and reads its reply.
-func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any) ([]byte, error) {
+// Begin sends a command without waiting for its reply. The next command must be the same: it only
+// receives the reply. If Begin fails, the server may have run the command.
+func (w *Wire) Begin(args []any) (begun bool) {
+	conn := w.Current()
+	if conn == nil {
+		return false
+	}
+	if w.send(conn, args) != nil {
+		w.drop()
+		return false
+	}
+	w.begun = conn
+	return true
+}
+
+func (w *Wire) send(conn net.Conn, args []any) error {
 	w.out = w.out[:0]
 	if w.at.Ask { // needed before each command while the slot is moving
 		w.out = append(w.out, sayAsking...)
 	}
 	w.out = resp.AppendCommand(w.out, args)
-	if err := conn.SetDeadline(time.Now().Add(w.Timeout)); err != nil {
-		return nil, err
+	err := conn.SetDeadline(time.Now().Add(w.Timeout))
+	if err == nil {
+		_, err = conn.Write(w.out)
 	}
+	if cap(w.out) > 1<<20 {
+		w.out = nil
+	}
+	return err
+}
+
+// Exchange sends one command on conn, unless Begin has, and reads its reply.
+func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any) ([]byte, error) {
 	// For a group the end of ctx does not abort the read, because entries may be on their way and
 	// arrive within BLOCK. It only shortens the wait for a hanging server.
 	patience := w.Block + 250*time.Millisecond
@@ -228,11 +252,12 @@ func (w *Wire) Exchange(ctx context.Context, conn net.Conn, l Limit, args []any)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now().Add(patience)) })
 	defer stop()
-	if _, err := conn.Write(w.out); err != nil {
-		return nil, err
-	}
-	if cap(w.out) > 1<<20 {
-		w.out = nil
+	begun := w.begun == conn
+	w.begun = nil
+	if !begun {
+		if err := w.send(conn, args); err != nil {
+			return nil, err
+		}
 	}
 	return w.Reply(conn, l)
 }
