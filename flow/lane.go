@@ -43,7 +43,7 @@ type lane struct {
 type flushClock struct {
 	clock   time.Time // the last time read by step
 	flushed time.Time
-	steps   int // messages handled in the current chunk
+	steps   int // messages handled since the lane waited for input, or messages were slow
 	looked  int // value of steps when step last read the clock
 	slow    bool
 }
@@ -159,12 +159,12 @@ func (la *lane) flush(block bool) {
 	la.account(la.clock)
 }
 
-// step is called after n messages; see flushing above. In a chunk it reads the clock after 1, 2, 4,
-// … 64 messages and then after every 64th. So when messages become slow, at most as many wait as
-// have already been handled.
+// step is called after n messages; see flushing above. After a wait for input, and after slow
+// messages, it reads the clock after 1, 2, 4, … 64 messages and then after every 64th. So when
+// messages become slow, at most as many wait as have already been handled.
 func (la *lane) step(n int) {
 	la.steps += n
-	if n := la.steps; !la.slow && n&(n-1) != 0 && n%clockEvery != 0 {
+	if !la.slow && la.untilLook() > 0 {
 		return
 	}
 	now := time.Now()
@@ -172,9 +172,20 @@ func (la *lane) step(n int) {
 	la.slow = took > slowAfter
 	la.clock, la.looked = now, la.steps
 	la.sample(la.slow || la.sampling && la.steps < sampleSize, now)
+	if la.slow {
+		la.steps, la.looked = 0, 0
+	}
 	if now.Sub(la.flushed) >= flushAfter {
 		la.poll()
 	}
+}
+
+// untilLook returns how many messages are handled before step reads the clock again.
+func (la *lane) untilLook() int {
+	if la.slow {
+		return 1
+	}
+	return la.looked + min(max(la.looked, 1), clockEvery) - la.steps
 }
 
 // poll flushes a busy lane, rings due alarms, and checks whether the lane must stop.
@@ -273,6 +284,7 @@ func (la *lane) rest() (began time.Time) {
 
 func (la *lane) resume(began time.Time) {
 	la.clock = time.Now()
+	la.steps, la.looked = 0, 0
 	la.except(la.clock.Sub(began))
 }
 
@@ -313,8 +325,8 @@ func pushAll[T any](la *lane, chunk []Message[T], push func([]Message[T])) {
 	}()
 	for len(chunk) > 0 && !la.aborted {
 		n := 1
-		if !leased && !la.slow {
-			n = min(max(la.steps, 1), clockEvery, len(chunk))
+		if !leased {
+			n = min(la.untilLook(), len(chunk))
 		}
 		batch := chunk[:n]
 		chunk = chunk[n:]

@@ -122,7 +122,6 @@ func (la *lane) sample(on bool, now time.Time) {
 
 // beginChunk is called before the first message of a chunk.
 func (la *lane) beginChunk() {
-	la.steps, la.looked = 0, 0
 	if la.chunks%sampleEvery == 0 {
 		la.meter.mu.Lock()
 		for _, s := range la.stages {

@@ -23,7 +23,10 @@ func (s *batchStage[T, U]) start(la *lane, st *stageRun, renew func(), next func
 	s.init(la, st)
 	s.hook(nil)
 	s.la.hooks = append(s.la.hooks, hook{
-		flush: func(bool) { s.passOn() }, // of a message that waits, such as for a retry
+		flush: func(bool) {
+			s.passOn() // a message may wait, such as for a retry
+			clear(s.results[:cap(s.results)])
+		},
 		drop: func() {
 			giveBackTo(&la.dirty, s.results, false)
 			s.results = nil
@@ -65,7 +68,6 @@ func (s *batchStage[T, U]) passOn() {
 	s.results = nil
 	s.out += uint64(len(results))
 	s.next(results)
-	clear(results)
 	s.results = results[:0]
 }
 
@@ -113,7 +115,9 @@ func newStepStage[T, U any](
 			if err != nil {
 				return err
 			}
-			m.lease = s.stepped(batch[i].lease, m.lease, goesOn)
+			if in := batch[i].lease; !goesOn || !m.lease.same(in) || s.touched.Load() {
+				m.lease = s.stepped(in, m.lease, goesOn)
+			}
 			if goesOn {
 				s.results = append(s.results, m)
 			}
