@@ -46,9 +46,10 @@ type Alarm[U any] interface {
 }
 
 // StepFunc handles a message that becomes at most one message. It returns that message and whether
-// to pass it on. It is the short and fast form of a Handler, because nothing is buffered. The
-// returned message must be derived from the given one, from a held one, or be a join. For any other
-// returned message, the entry of the given message is settled.
+// to pass it on. It is the short and fast form of a Handler. While messages are quick, it handles up
+// to 64 of them before the next stage receives the first. The returned message must be derived from
+// the given one, from a held one, or be a join. For any other returned message, the entry of the
+// given message is settled.
 type StepFunc[T, U any] func(ctx context.Context, m Message[T]) (Message[U], bool, error)
 
 // Via makes a stage from a handler. It is the general form of a stage with one input and one
