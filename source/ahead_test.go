@@ -44,14 +44,16 @@ func TestStreamDrainGivesBackReadAhead(t *testing.T) {
 	s.fill(t, n)
 	begun, release, seen := make(chan struct{}), make(chan struct{}), 0
 	cfg := source.StreamConfig[string]{Key: s.key, Group: "g", Tuning: reader.Tuning{MaxCount: 100}}
-	src := handle(source.Stream(s.rdb, cfg), func(context.Context, flow.Message[string]) error {
-		if seen++; seen == n/2 {
-			close(begun)
-			<-release
-		}
-		return nil
-	})
-	r, err := flow.New("read", flow.To(src, discard[string]())).Start(t.Context())
+	wait := flow.NewSink("wait", func() flow.Writer[string] {
+		return flow.WriterFunc[string](func(context.Context, []flow.Message[string]) error {
+			if seen++; seen == n/2 {
+				close(begun)
+				<-release
+			}
+			return nil
+		})
+	}, flow.ChunkSize(1))
+	r, err := flow.New("read", flow.To(source.Stream(s.rdb, cfg), wait)).Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
