@@ -219,7 +219,7 @@ func ratios(all []bench.Result) string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n[All results](bench/results/results.md) · [plot](bench/results/ratios.svg)\n")
+	b.WriteString("\n[All results](bench/results/results.md)\n\n![Ratios of rates by case and implementation](bench/results/ratios.svg)\n")
 	return b.String()
 }
 
