@@ -53,6 +53,18 @@ func TestCosts(t *testing.T) {
 	}
 }
 
+// TestLargePayloads writes 128 MiB. Buffers are used again: each message allocates a part of its size.
+func TestLargePayloads(t *testing.T) {
+	c, size := produce(), 64<<10
+	tr := newTrial(c, c.Implementations[0], 2000, size, redistest.Start(t).Client(t), "bench:large")
+	if err := tr.within(t.Context(), c, c.Implementations[0]); err != nil {
+		t.Fatal(err)
+	}
+	if each := int(tr.used.bytes) / tr.N; each > size/4 && !raceEnabled {
+		t.Errorf("%d bytes allocated per message of %d", each, size)
+	}
+}
+
 // calledOf returns how many commands of streams and scripts a server has run.
 func calledOf(t *testing.T, rdb redis.UniversalClient) (sum int) {
 	t.Helper()

@@ -59,11 +59,16 @@ func (s *streamWriter[T]) Close(ctx context.Context) error {
 	return s.w.Close(ctx)
 }
 
-// Write encodes a chunk and writes it. It retries failed messages, in order, until all are settled.
+// Write encodes and writes a chunk, in parts of at most partSize and a message. It retries failed
+// messages, in order, until all are settled.
 func (s *streamWriter[T]) Write(ctx context.Context, chunk []flow.Message[T]) error {
-	s.encode(chunk)
+	s.errs = nil
 	defer s.reset()
-	s.persist(ctx, chunk)
+	for next := 0; next < len(chunk); {
+		s.reset()
+		next = s.encode(chunk, next)
+		s.persist(ctx, chunk)
+	}
 	if s.errs != nil {
 		return &flow.WriteError{Errs: s.errs}
 	}
@@ -206,14 +211,18 @@ func (s *streamWriter[T]) fail(chunk []flow.Message[T], at int, err error) {
 	s.errs[at] = err
 }
 
-// maxKept is the largest buffer that is kept for the next chunk.
-const maxKept = 4 << 20
+// partSize is how many bytes of a chunk are encoded at a time, so that large messages need no larger
+// buffer than small ones. maxKept is the largest buffer that is kept.
+const (
+	partSize = 2 << 20
+	maxKept  = 2 * partSize
+)
 
 func (s *streamWriter[T]) reset() {
 	clear(s.out)
 	clear(s.fields)
 	s.out, s.at, s.fields, s.buf = s.out[:0], s.at[:0], s.fields[:0], s.buf[:0]
-	s.errs, s.unknown = nil, nil
+	s.unknown = nil
 	if cap(s.buf) > maxKept {
 		s.buf = nil
 	}
@@ -253,13 +262,15 @@ func (s *streamWriter[T]) event(e redisio.Event) {
 	}
 }
 
-// encode fills out with the messages of the chunk, and rejects those that cannot be encoded.
-func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
+// encode fills out with the next messages of the chunk, and rejects those that cannot be encoded. It
+// returns where to go on.
+func (s *streamWriter[T]) encode(chunk []flow.Message[T], next int) int {
 	var now time.Time
 	if s.cfg.At != nil {
 		now = time.Now()
 	}
-	for i := range chunk {
+	i := next
+	for ; i < len(chunk) && (len(s.buf) < partSize || s.cfg.Together); i++ {
 		from := len(s.fields)
 		o, err := s.encodeOne(&chunk[i])
 		if err == nil && len(s.fields) == from {
@@ -286,6 +297,7 @@ func (s *streamWriter[T]) encode(chunk []flow.Message[T]) {
 		s.results = make([]redisio.Result, max(len(s.at), defaultDepth))
 	}
 	s.results = s.results[:len(s.at)]
+	return i
 }
 
 // encodeOne calls the functions of the config and the format, and returns their panics as an error

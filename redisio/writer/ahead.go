@@ -21,6 +21,9 @@ import (
 // doubt after a cut.
 const window = 4
 
+// commandSize is about how many bytes an XADD has besides its key and fields.
+const commandSize = 64
+
 // errBehind is the cause of entries that were not sent.
 var errBehind = errors.New("redisio: not sent, because an entry before it was not written")
 
@@ -47,8 +50,10 @@ func (w *Writer) sendAhead(ctx context.Context, entries []redisio.Outgoing, resu
 			if stop = fault.Ended(ctx); stop != nil {
 				continue
 			}
-			to := next + w.pipelineOf(entries[next:])
+			n, size := w.pipelineOf(entries[next:])
+			to := next + n
 			c := w.chunkOf(entries[next:to], results[next:to])
+			c.out = slices.Grow(c.out, size)
 			for _, at := range c.index {
 				w.xadd(c, at, nil, (*chunk).wrote)
 			}
@@ -77,14 +82,13 @@ func (w *Writer) sendAhead(ctx context.Context, entries []redisio.Outgoing, resu
 	w.lines.Put(line, broken == nil && !stuck)
 }
 
-// pipelineOf returns how many of the entries the next pipeline has.
-func (w *Writer) pipelineOf(entries []redisio.Outgoing) int {
-	n, size := 0, 0
+// pipelineOf returns how many of the entries the next pipeline has, and about how many bytes.
+func (w *Writer) pipelineOf(entries []redisio.Outgoing) (n, size int) {
 	for n < len(entries) && n < w.cfg.Depth && (n == 0 || size < conn.MaxKept) {
-		size += entries[n].Fields.Size()
+		size += entries[n].Fields.Size() + len(w.cfg.Key) + commandSize
 		n++
 	}
-	return n
+	return n, size
 }
 
 // waits reports whether the server has refused an entry that it may take later.

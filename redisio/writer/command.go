@@ -91,7 +91,7 @@ func (c *chunk) done() {
 	clear(c.cmds)
 	clear(c.args)
 	c.cmds, c.args, c.out, c.replies, c.tx = c.cmds[:0], c.args[:0], c.out[:0], replies{}, transaction{}
-	if cap(c.out) > conn.MaxKept {
+	if cap(c.out) > 2*conn.MaxKept { // a pipeline has up to MaxKept and one entry
 		c.out = nil
 	}
 }
