@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -294,6 +295,36 @@ func TestStreamRejects(t *testing.T) {
 	}
 	if nan.ends[1].Outcome != flow.Dead || len(data(t, rdb, key+":nan")) != 2 {
 		t.Errorf("NaN: %v", nan.outcomes())
+	}
+}
+
+// A chunk of many MiB is written in parts. Order and outcomes are those of a single one.
+func TestStreamLargeChunks(t *testing.T) {
+	rdb, key := redistest.Start(t).Client(t), redistest.Key(t)
+	l := ledgerOf[string]()
+	var want []string
+	dead := make(map[int]bool)
+	for i := range 60 {
+		v := fmt.Sprintf("%02d", i) + strings.Repeat("x", 300<<10)
+		if i%7 == 3 {
+			v += strings.Repeat("x", 800<<10) // above MaxPayload
+			dead[i] = true
+		} else {
+			want = append(want, v)
+		}
+		l.msgs = append(l.msgs, flow.NewMessage(v, flow.Meta{}))
+	}
+	to := sink.Stream(rdb, sink.StreamConfig[string]{Key: key}, flow.Within(time.Second))
+	if err := flow.New("large", flow.To(l.source(), to)).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := data(t, rdb, key); !slices.Equal(got, want) {
+		t.Errorf("%d entries, want %d in order", len(got), len(want))
+	}
+	for i := range l.msgs {
+		if s := l.ends[i]; (s.Outcome == flow.Dead) != dead[i] || (s.Outcome == flow.Acked) == dead[i] {
+			t.Errorf("message %d: %v", i, s.Outcome)
+		}
 	}
 }
 
