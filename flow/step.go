@@ -129,24 +129,6 @@ func newStepStage[T, U any](
 	return s
 }
 
-// stepped accounts for a message that became at most one: it settles the share of in, unless the
-// message that goes on takes it over, and returns the lease of that.
-func (s *stageBase) stepped(in, out lease, goesOn bool) lease {
-	same := out.same(in) // else it was joined, or held and is now passed on
-	switch {
-	case goesOn && !same && !out.none() && out.share(1):
-		s.la.ack(in)
-	case !goesOn:
-		s.la.ack(in)
-	case !same:
-		out = in // the message was not derived
-	}
-	if s.touched.Load() {
-		s.endCall(false)
-	}
-	return out
-}
-
 // newTransformStage runs a function from value to value.
 func newTransformStage[T, U any](
 	la *lane, st *stageRun, newHandler func() func(context.Context, T) (U, error), next func([]Message[U]),

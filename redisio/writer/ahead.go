@@ -91,6 +91,27 @@ func (w *Writer) pipelineOf(entries []redisio.Outgoing) (n, size int) {
 	return n, size
 }
 
+// chunkOf returns a chunk with the entries that can be sent. The others have their results.
+func (w *Writer) chunkOf(entries []redisio.Outgoing, results []redisio.Result) *chunk {
+	c := w.chunks.Get().(*chunk)
+	c.entries, c.results, c.own = entries, results, w.lines != nil
+	for i := range entries {
+		if !entries[i].At.IsZero() {
+			c.later = append(c.later, i)
+		} else if err := w.check(&entries[i]); err != nil {
+			results[i] = redisio.Result{Err: err}
+		} else {
+			c.index = append(c.index, i)
+		}
+	}
+	return c
+}
+
+func (w *Writer) release(c *chunk) {
+	c.clear()
+	w.chunks.Put(c)
+}
+
 // waits reports whether the server has refused an entry that it may take later.
 func (c *chunk) waits() bool {
 	for _, at := range c.index {

@@ -32,27 +32,6 @@ func (w *Writer) send(ctx context.Context, entries []redisio.Outgoing, results [
 	}
 }
 
-// chunkOf returns a chunk with the entries that can be sent. The others have their results.
-func (w *Writer) chunkOf(entries []redisio.Outgoing, results []redisio.Result) *chunk {
-	c := w.chunks.Get().(*chunk)
-	c.entries, c.results, c.own = entries, results, w.lines != nil
-	for i := range entries {
-		if !entries[i].At.IsZero() {
-			c.later = append(c.later, i)
-		} else if err := w.check(&entries[i]); err != nil {
-			results[i] = redisio.Result{Err: err}
-		} else {
-			c.index = append(c.index, i)
-		}
-	}
-	return c
-}
-
-func (w *Writer) release(c *chunk) {
-	c.clear()
-	w.chunks.Put(c)
-}
-
 // schedule puts entries into the schedules of their streams.
 func (w *Writer) schedule(ctx context.Context, c *chunk, index []int) {
 	byKey := make(map[string][]int)
