@@ -49,16 +49,20 @@ var (
 func chainCase(name, about string, n int, chain []Step, reference string, impls ...Implementation) Case {
 	return Case{
 		Name: "inproc-" + name, About: about, Reference: reference, N: n, Payload: 8, Chain: chain,
-		Check: func(_ context.Context, t *Trial) error {
-			var want Tally
-			for v := range t.N {
-				if v, ok := through(chain, v); ok {
-					want.AddInt(v)
-				}
+		Check: checkChain(chain), Implementations: impls,
+	}
+}
+
+// checkChain returns a check of the output of a chain.
+func checkChain(chain []Step) runFunc {
+	return func(_ context.Context, t *Trial) error {
+		var want Tally
+		for v := range t.N {
+			if v, ok := through(chain, v); ok {
+				want.AddInt(v)
 			}
-			return compare("the chain's output", t.Got, want)
-		},
-		Implementations: impls,
+		}
+		return compare("the chain's output", t.Got, want)
 	}
 }
 

@@ -42,8 +42,8 @@ func growths() []Case {
 	}
 }
 
-// growth returns a case with an implementation for each number. It does the work of another case in
-// portions, which run at the same time.
+// growth returns a case with an implementation for each number: the work of another case, divided into
+// portions that run at the same time.
 func growth(
 	name, about string,
 	n int,
@@ -81,7 +81,7 @@ func growthOfStages() Case {
 		}
 		c.Implementations = append(c.Implementations, Implementation{
 			Name: strconv.Itoa(n), About: "n=" + strconv.Itoa(n), Ours: true,
-			Run: graphOf(chain), Check: chainCase("", "", 0, chain, "").Check,
+			Run: graphOf(chain), Check: checkChain(chain),
 		})
 	}
 	c.Check = c.Implementations[0].Check
@@ -134,22 +134,22 @@ func runPortions(ctx context.Context, t *Trial, of Case, portions []portion, run
 	for i, s := range portions {
 		rdb := t.Redis
 		if s.server > 0 {
+			if t.start == nil {
+				return errors.New("bench: Options.Start is missing")
+			}
 			own, end, err := t.start(ctx)
 			if err != nil {
 				return err
 			}
 			closers, rdb = append(closers, end), own
 		}
-		part := &Trial{
-			N: t.N / len(
-				portions,
-			), Payload: t.Payload, Redis: rdb, Logf: t.Logf, serverTime: func() time.Duration { return 0 },
-			In: fmt.Sprintf("%s:%d", t.In, s.stream), Out: t.Out, Group: fmt.Sprintf("%s-%d", t.Group, s.group),
-			onStop: func() {
-				if left.Add(-1) == 0 {
-					t.Stop()
-				}
-			},
+		part := newTrial(of, Implementation{}, t.N/len(portions), t.Payload, rdb, t.In)
+		part.In += fmt.Sprintf(":%d", s.stream)
+		part.Group += fmt.Sprintf("-%d", s.group)
+		part.onStop = func() {
+			if left.Add(-1) == 0 {
+				t.Stop()
+			}
 		}
 		trials[i], tasks[i] = part, func(ctx context.Context) error { return run(ctx, part) }
 		if err := of.Setup(ctx, part); err != nil {

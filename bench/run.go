@@ -46,11 +46,6 @@ func Run(ctx context.Context, o Options) error {
 	if len(o.Payloads) == 0 {
 		o.Payloads = []int{100}
 	}
-	if o.Start == nil {
-		o.Start = func(context.Context) (redis.UniversalClient, func() error, error) {
-			return nil, nil, errors.New("bench: Options.Start is missing")
-		}
-	}
 	o.Reps = cmp.Or(o.Reps, 5)
 	prefix := "bench:" + rand.Text()[:8]
 	for _, c := range o.Cases {
