@@ -117,6 +117,11 @@ func (l lease) end(how ended, dirty *dirtySessions) {
 	if how.outcome != Acked {
 		l.worsen(how)
 	}
+	l.drop(dirty)
+}
+
+// drop gives up one share and leaves the outcome as it is. The lease must not be none.
+func (l lease) drop(dirty *dirtySessions) {
 	if l.cell().more.Add(-1) == settled {
 		l.settle(dirty)
 	}
@@ -125,8 +130,8 @@ func (l lease) end(how ended, dirty *dirtySessions) {
 // ackAll gives up the shares of messages that are done.
 func ackAll[T any](dirty *dirtySessions, chunk []Message[T]) {
 	for i := range chunk {
-		if l := chunk[i].lease; !l.none() && l.cell().more.Add(-1) == settled {
-			l.settle(dirty)
+		if l := chunk[i].lease; !l.none() {
+			l.drop(dirty)
 		}
 	}
 }

@@ -46,6 +46,9 @@ type Entry struct {
 	Withheld bool
 }
 
+// Size returns the bytes of the ID and of all names and values.
+func (e *Entry) Size() int { return len(e.ID) + e.Fields.Size() }
+
 // Batch holds the entries of one read. IDs, names and values are slices of one buffer, which is
 // never reused. They stay valid while referenced, but one retained ID retains the whole buffer.
 // Clone values that you keep for long.

@@ -133,7 +133,7 @@ func (es *entries[T]) add(in *flow.Intake[T], b *redisio.Batch) {
 	in.Grow(len(b.Entries))
 	for i := range b.Entries {
 		e := &b.Entries[i]
-		size := e.Fields.Size() + len(e.ID)
+		size := e.Size()
 		if es.most > 0 && e.Deliveries > int64(es.most) {
 			es.env = redisio.Envelope{}
 			in.AddBad(es.meta(e), size, errExhausted)

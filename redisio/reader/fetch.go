@@ -211,11 +211,11 @@ func (r *fetcher) raw(ctx context.Context, keyPos int8, streams bool, args []any
 	return conn.RawReply(ctx, r.wire, r.reading, keyPos, conn.Limit{Bytes: r.most, Streams: streams}, args)
 }
 
-// Idea of reading ahead: while a reply is decoded and handled, the server should work on the next one. So after a
-// full reply of new entries the next read is sent at once, if the caller has asked for more than one
-// reply has. A goroutine receives it, parses it and records its entries as held, so that their
-// leases are renewed. It has the token meanwhile, and the next Read waits for it. Only a read that
-// does not block is sent ahead, and only if no other duty is due.
+// Idea: while a reply is decoded and handled, the server should work on the next one. So after a full
+// reply of new entries the next read is sent at once, if the caller has asked for more than one reply
+// has. A goroutine receives it, parses it and records its entries as held, so that their leases are
+// renewed. It has the token meanwhile, and the next Read waits for it. Only a read that does not
+// block is sent ahead, and only if no other duty is due.
 
 // ahead is the read that was sent ahead. Owned by the holder of token.
 type ahead struct {
@@ -276,8 +276,8 @@ func (a *ahead) take(count int, b *redisio.Batch) error {
 		return err
 	}
 	size := 0
-	for _, e := range a.batch.Entries[:count] {
-		size += len(e.ID) + e.Fields.Size()
+	for i := range count {
+		size += a.batch.Entries[i].Size()
 	}
 	b.Entries, b.Bytes = a.batch.Entries[:count:count], size
 	a.batch.Entries, a.batch.Bytes, a.err = a.batch.Entries[count:], a.batch.Bytes-size, nil

@@ -236,7 +236,7 @@ func (w *Wire) send(conn net.Conn, args []any) error {
 	if err == nil {
 		_, err = conn.Write(w.out)
 	}
-	if cap(w.out) > 1<<20 {
+	if cap(w.out) > MaxKept {
 		w.out = nil
 	}
 	return err

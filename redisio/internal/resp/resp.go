@@ -254,8 +254,7 @@ func ParsedFront(b *redisio.Batch, had int, cut, parsed error) error {
 		return parsed
 	}
 	for i := range b.Entries[had:] {
-		e := &b.Entries[had+i]
-		b.Bytes += len(e.ID) + e.Fields.Size()
+		b.Bytes += b.Entries[had+i].Size()
 	}
 	return cut
 }
