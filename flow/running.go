@@ -130,6 +130,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 	}
 	var manager run.Group
 	manager.Go(func() { r.manage(ctx) })
+	observed(ctx, r)
 	return r, nil
 }
 
@@ -273,6 +274,9 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	}
 	r.log.Info("graph ended", ended...)
 }
+
+// Graph returns the graph that runs.
+func (r *Running) Graph() *Graph { return r.graph }
 
 // Wait waits for the end and returns the same result as Run.
 func (r *Running) Wait() error {
