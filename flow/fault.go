@@ -203,9 +203,10 @@ func (s *stageBase) failed(l lease, meta *Meta, err error, tries int) (retry boo
 	return false, 0
 }
 
-// tellFault adds a fault to the counters, calls the hook and logs it.
+// tellFault adds a fault to the counters and the recent events, calls the hook and logs it.
 func (st *stageRun) tellFault(f *Fault, d Decision) {
 	st.faults.Add(1)
+	st.run.recent.faulted(f, d)
 	if hook := st.run.graph.hooks.Faulted; hook != nil {
 		st.run.hook("Faulted", func() { hook(f, d) })
 	}

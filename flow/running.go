@@ -25,6 +25,7 @@ type Running struct {
 	idle       chan struct{} // closed when only tasks are left; nil if there are no tasks
 	committers run.Group
 	watches    watches
+	recent     recent
 
 	state   atomic.Int32 // State
 	started time.Time
@@ -117,6 +118,7 @@ func (g *Graph) Start(ctx context.Context) (*Running, error) {
 		branch.link(b)
 	}
 	r.state.Store(int32(Active))
+	r.recent.changed(Event{Kind: EventStarted}, nil)
 	r.log.Info("graph started", "stages", len(g.nodes), "islands", len(r.islands))
 	for _, isl := range r.islands {
 		if isl.nodes[0].kind != kindTask {
@@ -169,6 +171,7 @@ func (r *Running) supervise(isl *island) {
 		}
 		r.log.Warn("stage failed, restarting its region", "stage", st.name, "restart", isl.restarts,
 			"after", wait.Round(time.Millisecond).String(), "error", err)
+		r.recent.changed(Event{Kind: EventRestart, Stage: st.name, Tries: isl.restarts, After: wait}, err)
 		if hook := r.graph.hooks.Restarted; hook != nil {
 			r.hook("Restarted", func() { hook(st.name, isl.restarts, err) })
 		}
@@ -205,6 +208,7 @@ func (r *Running) fail(err error) {
 	}
 	r.mu.Unlock()
 	if first {
+		r.recent.changed(Event{Kind: EventStopping}, err)
 		r.log.Error("graph stops", "error", err)
 		r.stopHard(err)
 	}
@@ -228,6 +232,7 @@ func (r *Running) manage(ctx context.Context) {
 		ended = true
 	default:
 		r.state.Store(int32(Draining))
+		r.recent.changed(Event{Kind: EventDraining}, nil)
 		r.log.Info("graph drains")
 	}
 	r.stopReading()
@@ -266,6 +271,7 @@ func (r *Running) finish(report DrainReport, timedOut bool) {
 	}
 	result := r.result
 	r.mu.Unlock()
+	r.recent.changed(Event{Kind: EventEnded}, result)
 	r.state.Store(int32(Ended))
 	took := report.Took.Round(time.Millisecond)
 	ended := []any{"settled", report.Settled, "released", report.Released, "took", took.String()}
@@ -332,19 +338,20 @@ func (r *Running) Stop() error {
 
 // Pause keeps the sources from starting a read until Resume. Messages already read continue, and so
 // do those of a read in progress.
-func (r *Running) Pause() { r.pause(true, Active, Paused, "graph paused") }
+func (r *Running) Pause() { r.pause(true, Active, Paused, EventPaused) }
 
-func (r *Running) pause(on bool, from, to State, text string) {
+func (r *Running) pause(on bool, from, to State, kind EventKind) {
 	if r.state.CompareAndSwap(int32(from), int32(to)) {
 		for _, s := range r.sources {
 			s.pause(on)
 		}
-		r.log.Info(text)
+		r.recent.changed(Event{Kind: kind}, nil)
+		r.log.Info("graph " + string(kind))
 	}
 }
 
 // Resume undoes Pause.
-func (r *Running) Resume() { r.pause(false, Paused, Active, "graph resumed") }
+func (r *Running) Resume() { r.pause(false, Paused, Active, EventResumed) }
 
 // hook calls a user's hook. A panic in it is logged and has no other consequence.
 func (r *Running) hook(name string, f func()) {
